@@ -1,0 +1,105 @@
+//! Everything that can go wrong, and what to do about it.
+
+use std::{io, net::SocketAddr};
+
+/// Any error a [`Discovery`](crate::Discovery) wants to end with.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// An error of this library. Each message names what is wrong and what to do next.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A socket could not be bound. Nothing was started.
+    #[error("cannot bind {addr}: {source}; choose an address of this host and a free port, or port 0 for any")]
+    Bind {
+        /// The address that was asked for.
+        addr: SocketAddr,
+        /// What the system answered.
+        source: io::Error,
+    },
+
+    /// A configuration field holds a value that cannot work. Nothing was started.
+    #[error("bad configuration: `{field}` {problem}")]
+    Config {
+        /// The field's name, as in the configuration struct.
+        field: &'static str,
+        /// What is wrong with its value, and what it should be.
+        problem: String,
+    },
+
+    /// A host name could not be resolved to any address. Nothing was changed.
+    #[error("cannot resolve `{host}`: {source}; check the spelling and the resolver, or give an address")]
+    Resolve {
+        /// The name as given.
+        host: String,
+        /// What the resolver answered.
+        source: io::Error,
+    },
+
+    /// No seed could be joined. The node goes on as it was.
+    #[error("joined none of {seeds}: {problem}; check that a node listens there, over UDP and TCP")]
+    Join {
+        /// The seeds that were tried.
+        seeds: String,
+        /// Why the last of them failed.
+        problem: String,
+    },
+
+    /// Another live process holds this node's name. The incumbent stays; this node is not in the cluster.
+    #[error("the name `{name}` is held by a live node at {addr}; choose another name or stop that node")]
+    NameTaken {
+        /// The name both want.
+        name: String,
+        /// Where its holder answered.
+        addr: SocketAddr,
+    },
+
+    /// Tags do not fit in their limit. The old tags stay in force.
+    #[error("tags take {size} bytes encoded but at most {limit} are allowed; shorten or drop some")]
+    TagsTooLarge {
+        /// Their encoded size in bytes.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+
+    /// A thread or another resource of the operating system was refused. Nothing was started.
+    #[error("cannot start {what}: {source}; raise the process limits or start fewer nodes")]
+    Spawn {
+        /// What was to be started.
+        what: String,
+        /// What the system answered.
+        source: io::Error,
+    },
+
+    /// A discovery failed. The cluster was stopped because of it.
+    #[error("discovery `{name}` failed: {source}")]
+    Discovery {
+        /// [`Discovery::name`](crate::Discovery::name) of the one that failed.
+        name: String,
+        /// What it failed with.
+        source: BoxError,
+    },
+
+    /// A thread panicked. Whatever it served was stopped; watches and handles are closed.
+    #[error("`{what}` panicked: {message}; this is a bug in it")]
+    Panicked {
+        /// The discovery or thread.
+        what: String,
+        /// The panic's message.
+        message: String,
+    },
+
+    /// The node has left or was shut down, so it can do nothing more. Start a new one.
+    #[error("the node has stopped; start a new one")]
+    Stopped,
+
+    /// The call did not finish in its time. It may still take effect.
+    #[error("{what} did not finish within {limit:?}")]
+    Timeout {
+        /// What was waited for.
+        what: &'static str,
+        /// How long.
+        limit: std::time::Duration,
+    },
+}
