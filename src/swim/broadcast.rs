@@ -1,0 +1,269 @@
+//! The transmit-limited queue (SWIM §4.1): which news goes into the next packet.
+//!
+//! News is always "the present standing of this member", so the queue holds member ids, not messages: newer
+//! news about a member replaces older by nature, nothing is encoded twice, and nothing stale is ever sent.
+//! Each item sits in a list per number of transmissions; packets are filled from the least-sent list up.
+//! Urgent news (accusations, deaths, farewells, our own refutations) enters at the front, the rest at the back.
+//! A packet looks at no more items than fit, plus a few misses, however long the queue is.
+
+use super::member::MemberId;
+
+/// After this many items that do not fit, a packet counts as full.
+const MAX_MISSES: usize = 8;
+/// No news is shorter than this many bytes.
+const MIN_NEWS: usize = 8;
+
+/// How often each piece of news is sent: `mult · ⌈log10(n + 1)⌉`.
+pub(super) fn transmit_limit(mult: u32, n: usize) -> u32 {
+    // ⌈log10(n + 1)⌉ is the number of decimal digits of n, without floating point.
+    let digits = n.checked_ilog10().map_or(0, |log| log + 1);
+    mult.saturating_mul(digits)
+}
+
+const NONE: u32 = u32::MAX;
+
+/// A link of the list that a member's news is in.
+#[derive(Debug, Clone, Copy)]
+struct Link {
+    prev: u32,
+    next: u32,
+    /// Number of transmissions so far; `NONE` outside of the queue.
+    sent: u32,
+}
+
+const UNLINKED: Link = Link { prev: NONE, next: NONE, sent: NONE };
+
+#[derive(Debug, Clone, Copy)]
+struct List {
+    head: u32,
+    tail: u32,
+}
+
+/// Doubly linked lists through one array indexed by member id: every operation is O(1) and, once the array
+/// has its size, none allocates.
+#[derive(Debug, Default)]
+pub(super) struct Broadcasts {
+    links: Vec<Link>,
+    lists: Vec<List>,
+    len: usize,
+    drawn: Vec<MemberId>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Urgency {
+    Urgent,
+    Routine,
+}
+
+impl Broadcasts {
+    /// Queues news about a member, in place of any older news about it.
+    pub(super) fn push(&mut self, id: MemberId, urgency: Urgency) {
+        self.remove(id);
+        if self.links.len() <= id.index() {
+            self.links.resize(id.index() + 1, UNLINKED);
+        }
+        self.link(id.0, 0, urgency);
+        self.len += 1;
+    }
+
+    /// Drops the news about a member.
+    pub(super) fn remove(&mut self, id: MemberId) {
+        if self.contains(id) {
+            self.unlink(id.0);
+            self.len -= 1;
+        }
+    }
+
+    pub(super) fn contains(&self, id: MemberId) -> bool {
+        self.links.get(id.index()).is_some_and(|link| link.sent != NONE)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.links.fill(UNLINKED);
+        self.lists.clear();
+        self.len = 0;
+    }
+
+    /// Offers news, least-sent first, to `put`, which says whether it fitted and how much room is left.
+    /// What was put counts as sent once, and is done after `limit` times.
+    pub(super) fn draw(
+        &mut self,
+        limit: u32,
+        mut room: usize,
+        mut put: impl FnMut(MemberId) -> Option<usize>,
+    ) {
+        let mut misses = 0;
+        let mut drawn = std::mem::take(&mut self.drawn);
+        'lists: for list in 0..self.lists.len() {
+            let mut at = self.lists[list].head;
+            while at != NONE {
+                if room < MIN_NEWS || misses == MAX_MISSES {
+                    break 'lists;
+                }
+                let id = MemberId(at);
+                at = self.links[id.index()].next;
+                match put(id) {
+                    Some(left) => {
+                        room = left;
+                        drawn.push(id);
+                    }
+                    None => misses += 1,
+                }
+            }
+        }
+        for id in drawn.drain(..) {
+            self.count_transmission(id, limit);
+        }
+        self.drawn = drawn;
+    }
+
+    /// Counts one transmission of a member's news, if there is any.
+    pub(super) fn count_transmission(&mut self, id: MemberId, limit: u32) {
+        if !self.contains(id) {
+            return;
+        }
+        let sent = self.unlink(id.0) + 1;
+        if sent < limit {
+            self.link(id.0, sent, Urgency::Routine);
+        } else {
+            self.len -= 1;
+        }
+    }
+
+    fn link(&mut self, at: u32, sent: u32, urgency: Urgency) {
+        let list = sent as usize;
+        if self.lists.len() <= list {
+            self.lists.resize(list + 1, List { head: NONE, tail: NONE });
+        }
+        let ends = self.lists[list];
+        let link = match urgency {
+            Urgency::Urgent => Link { prev: NONE, next: ends.head, sent },
+            Urgency::Routine => Link { prev: ends.tail, next: NONE, sent },
+        };
+        self.links[at as usize] = link;
+        self.join(list, link.prev, at);
+        self.join(list, at, link.next);
+    }
+
+    fn unlink(&mut self, at: u32) -> u32 {
+        let Link { prev, next, sent } = std::mem::replace(&mut self.links[at as usize], UNLINKED);
+        self.join(sent as usize, prev, next);
+        sent
+    }
+
+    /// Makes `next` follow `prev`, where `NONE` stands for the list's end.
+    fn join(&mut self, list: usize, prev: u32, next: u32) {
+        match prev {
+            NONE => self.lists[list].head = next,
+            prev => self.links[prev as usize].next = next,
+        }
+        match next {
+            NONE => self.lists[list].tail = prev,
+            next => self.links[next as usize].prev = prev,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draw_all(queue: &mut Broadcasts, limit: u32, fits: usize) -> Vec<u32> {
+        let mut got = Vec::new();
+        queue.draw(limit, fits * MIN_NEWS, |id| {
+            (got.len() < fits).then(|| {
+                got.push(id.0);
+                (fits - got.len()) * MIN_NEWS
+            })
+        });
+        got
+    }
+
+    #[test]
+    fn the_transmit_limit_follows_memberlists_table() {
+        for (mult, n, limit) in [
+            (3, 0, 0),
+            (3, 1, 3),
+            (3, 99, 6),
+            (1, 10, 2),
+            (4, 10, 8),
+            (4, 100, 12),
+            (4, 999, 12),
+            (4, 1000, 16),
+        ] {
+            assert_eq!(transmit_limit(mult, n), limit, "mult {mult}, n {n}");
+        }
+    }
+
+    #[test]
+    fn news_is_sent_exactly_limit_times() {
+        let mut queue = Broadcasts::default();
+        queue.push(MemberId(3), Urgency::Routine);
+        for _ in 0..3 {
+            assert_eq!(draw_all(&mut queue, 3, 10), [3]);
+        }
+        assert!(queue.is_empty());
+        assert_eq!(draw_all(&mut queue, 3, 10), []);
+    }
+
+    #[test]
+    fn the_least_sent_goes_first_and_urgent_news_before_routine() {
+        let mut queue = Broadcasts::default();
+        queue.push(MemberId(1), Urgency::Routine);
+        assert_eq!(draw_all(&mut queue, 9, 1), [1]);
+        queue.push(MemberId(2), Urgency::Routine);
+        queue.push(MemberId(3), Urgency::Routine);
+        queue.push(MemberId(4), Urgency::Urgent);
+        assert_eq!(draw_all(&mut queue, 9, 4), [4, 2, 3, 1]);
+    }
+
+    #[test]
+    fn newer_news_replaces_older_and_starts_afresh() {
+        let mut queue = Broadcasts::default();
+        queue.push(MemberId(1), Urgency::Routine);
+        draw_all(&mut queue, 2, 1);
+        queue.push(MemberId(1), Urgency::Routine);
+        assert_eq!(queue.len(), 1);
+        assert_eq!(draw_all(&mut queue, 2, 1), [1]);
+        assert_eq!(draw_all(&mut queue, 2, 1), [1]);
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn nothing_goes_twice_into_one_packet() {
+        let mut queue = Broadcasts::default();
+        (0..5).for_each(|i| queue.push(MemberId(i), Urgency::Routine));
+        assert_eq!(draw_all(&mut queue, 9, 100), [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_packet_gives_up_after_a_few_items_that_do_not_fit() {
+        let mut queue = Broadcasts::default();
+        (0..10_000).for_each(|i| queue.push(MemberId(i), Urgency::Routine));
+        let mut looked = 0;
+        queue.draw(9, 1400, |_| {
+            looked += 1;
+            None
+        });
+        assert_eq!(looked, MAX_MISSES);
+    }
+
+    #[test]
+    fn removal_from_anywhere_keeps_the_rest_in_order() {
+        for gone in 0..4 {
+            let mut queue = Broadcasts::default();
+            (0..4).for_each(|i| queue.push(MemberId(i), Urgency::Routine));
+            queue.remove(MemberId(gone));
+            let expected: Vec<u32> = (0..4).filter(|i| *i != gone).collect();
+            assert_eq!(draw_all(&mut queue, 9, 10), expected);
+        }
+    }
+}

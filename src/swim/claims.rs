@@ -1,0 +1,323 @@
+//! What a claim about another member changes.
+//!
+//! One rule decides all: a claim wins if (epoch, incarnation, state) is greater than what the table holds,
+//! compared in that order, with alive < suspect < failed < left. Equal claims change nothing, except that one
+//! more accuser may shorten a suspicion. So news may arrive in any order, twice or never, and tables still
+//! converge.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use super::{
+    broadcast::Urgency,
+    event::Event,
+    member::{Identity, MemberId, MemberState, Record},
+    node::Node,
+    own::Accusation,
+    suspicion::Suspicion,
+    time::Time,
+    timers::Timer,
+};
+use crate::wire::{
+    Tags,
+    message::{Alive, Failed, Gone, Left, Suspect},
+};
+
+/// An incarnation may run ahead of the one we know by this much: far more than any honest member refutes
+/// between two exchanges, far too little to exhaust the number.
+const MAX_JUMP: u64 = 1 << 20;
+/// The first incarnation we hear of a life may be this high.
+const MAX_INCARNATION: u64 = 1 << 62;
+/// An epoch may be this many milliseconds ahead of our clock: 100 years, for hosts whose clock starts at 1970.
+const MAX_AHEAD: u64 = 100 * 365 * 24 * 3600 * 1000;
+
+impl Node {
+    pub(super) fn hear_alive(&mut self, claim: &Alive<'_>) {
+        let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
+        if claim.name == &*self.name {
+            return self.hear_of_self_alive(identity, claim.addr, claim.tags);
+        }
+        let known = self.table.find(claim.name);
+        if known.is_some_and(|id| identity <= self.table.get(id).identity)
+            || !self.is_plausible(known, identity)
+        {
+            return;
+        }
+        let Ok(tags) = Tags::from_encoded(claim.tags) else {
+            self.metrics.dropped_malformed += 1;
+            return;
+        };
+        match known {
+            Some(id) if self.table.get(id).state.is_live() => self.renew(id, identity, claim.addr, tags),
+            _ if self.table.live() >= self.config.max_members => self.metrics.refused_members += 1,
+            Some(id) => self.revive(id, identity, claim.addr, tags),
+            None => {
+                let mut record = self.record(claim.name, claim.addr, MemberState::Alive, identity);
+                record.tags = tags;
+                let id = self.table.insert(record, &mut self.rng);
+                self.emit_member(Event::Joined, id);
+                self.spread(id, Urgency::Routine);
+            }
+        }
+    }
+
+    /// A live member has a new word to say: other tags, another address, a refutation, or a new life.
+    fn renew(&mut self, id: MemberId, identity: Identity, addr: SocketAddr, tags: Tags) {
+        let old = self.table.get(id);
+        let restarted = old.identity.epoch != identity.epoch;
+        let changed = old.state != MemberState::Alive || old.addr != addr || old.tags != tags;
+        if restarted {
+            let failed = MemberState::Failed;
+            let past = super::Member { state: failed, ..old.view() };
+            self.emit(super::Output::Event(Event::Failed(past)));
+        }
+        self.settle(id, identity, addr, tags);
+        if restarted {
+            self.emit_member(Event::Joined, id);
+        } else if changed {
+            self.emit_member(Event::Updated, id);
+        }
+        self.spread(id, Urgency::Routine);
+    }
+
+    /// A departed member is back.
+    fn revive(&mut self, id: MemberId, identity: Identity, addr: SocketAddr, tags: Tags) {
+        self.timers.cancel(Timer::Reap(id));
+        self.settle(id, identity, addr, tags);
+        self.emit_member(Event::Joined, id);
+        self.spread(id, Urgency::Routine);
+    }
+
+    fn settle(&mut self, id: MemberId, identity: Identity, addr: SocketAddr, tags: Tags) {
+        let now = self.now;
+        self.timers.cancel(Timer::Suspicion(id));
+        self.table.update(id, &mut self.rng, |record| {
+            if record.state != MemberState::Alive {
+                record.since = now;
+            }
+            record.state = MemberState::Alive;
+            (record.identity, record.addr, record.tags) = (identity, addr, tags);
+            (record.suspicion, record.hidden) = (None, false);
+        });
+        self.heal.forget(&self.table.get(id).name);
+    }
+
+    pub(super) fn hear_suspect(&mut self, claim: &Suspect<'_>) {
+        let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
+        if claim.name == &*self.name {
+            return self.hear_accusation(identity, Accusation::Suspect);
+        }
+        let Some(id) = self.suspectable(claim.name, identity) else { return };
+        let mut news = self.raise_suspicion(id, identity);
+        for accuser in claim.accusers.iter() {
+            // Only members' accusations count: anybody can make up names.
+            if let Some(accuser) =
+                self.table.find(accuser).map(|id| self.table.get(id)).filter(|r| r.state.is_live())
+            {
+                let accuser = Arc::clone(&accuser.name);
+                news |= self.add_accuser(id, &accuser);
+            }
+        }
+        if news {
+            self.spread(id, Urgency::Urgent);
+        }
+    }
+
+    /// Our own probe of a member failed.
+    pub(super) fn accuse(&mut self, name: &str) {
+        let Some(id) = self.table.find(name) else { return };
+        let identity = self.table.get(id).identity;
+        if self.suspectable(name, identity).is_none() {
+            return;
+        }
+        let raised = self.raise_suspicion(id, identity);
+        let own = Arc::clone(&self.name);
+        if self.add_accuser(id, &own) || raised {
+            self.spread(id, Urgency::Urgent);
+        }
+    }
+
+    /// The live member whom a suspicion of this identity can concern. Of a life we have not heard of, we
+    /// would not know the address: the next sync brings it.
+    fn suspectable(&mut self, name: &str, identity: Identity) -> Option<MemberId> {
+        let id = self.table.find(name)?;
+        let record = self.table.get(id);
+        let concerns =
+            record.state.is_live() && identity >= record.identity && identity.epoch == record.identity.epoch;
+        (concerns && self.is_plausible(Some(id), identity)).then_some(id)
+    }
+
+    /// Suspects a member, unless it already is under this identity; says whether that is news.
+    fn raise_suspicion(&mut self, id: MemberId, identity: Identity) -> bool {
+        let record = self.table.get(id);
+        let was_alive = record.state == MemberState::Alive;
+        if !was_alive && record.identity == identity {
+            return false;
+        }
+        let suspicion = Suspicion::in_cluster(&self.config, self.now, self.table.live());
+        let (now, deadline) = (self.now, suspicion.deadline());
+        self.table.update(id, &mut self.rng, |record| {
+            (record.state, record.identity, record.since) = (MemberState::Suspect, identity, now);
+            record.suspicion = Some(Box::new(suspicion));
+        });
+        self.timers.set(Timer::Suspicion(id), deadline);
+        self.metrics.suspicions += 1;
+        if was_alive {
+            self.emit_member(Event::Suspected, id);
+        }
+        true
+    }
+
+    fn add_accuser(&mut self, id: MemberId, accuser: &Arc<str>) -> bool {
+        let Some(suspicion) = self.table.suspicion_mut(id) else { return false };
+        let counted = suspicion.accuse(accuser);
+        if counted {
+            let deadline = suspicion.deadline();
+            self.timers.set(Timer::Suspicion(id), deadline);
+        }
+        counted
+    }
+
+    pub(super) fn suspicion_ran_out(&mut self, id: MemberId) {
+        let identity = self.table.get(id).identity;
+        self.depart(id, identity, MemberState::Failed, self.now);
+    }
+
+    pub(super) fn hear_failed(&mut self, claim: &Failed<'_>) {
+        let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
+        self.hear_departed(claim.name, identity, MemberState::Failed, Duration::ZERO);
+    }
+
+    pub(super) fn hear_left(&mut self, claim: &Left<'_>) {
+        let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
+        self.hear_departed(claim.name, identity, MemberState::Left, Duration::ZERO);
+    }
+
+    /// From a sync. A failure told this way may be a partition's: the member gets a chance to refute.
+    pub(super) fn hear_gone(&mut self, claim: &Gone<'_>) {
+        let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
+        let state = if claim.left { MemberState::Left } else { MemberState::Failed };
+        if !claim.left && claim.name != &*self.name {
+            if let Some(id) = self.suspectable(claim.name, identity) {
+                if self.raise_suspicion(id, identity) {
+                    self.spread(id, Urgency::Urgent);
+                }
+                return;
+            }
+        }
+        self.hear_departed(claim.name, identity, state, Duration::from_secs(claim.age_secs));
+    }
+
+    fn hear_departed(&mut self, name: &str, identity: Identity, state: MemberState, age: Duration) {
+        if name == &*self.name {
+            return self.hear_accusation(identity, Accusation::Departed);
+        }
+        let known = self.table.find(name);
+        let wins = known.is_none_or(|id| {
+            let record = self.table.get(id);
+            (identity, state) > (record.identity, record.state)
+        });
+        if !wins || !self.is_plausible(known, identity) || age >= self.config.forget_after {
+            return;
+        }
+        let since = Time::from_origin(self.now.since_origin().saturating_sub(age));
+        match known {
+            Some(id) => self.depart(id, identity, state, since),
+            None => self.bury(name, identity, state, since),
+        }
+    }
+
+    /// A member we knew is gone, or more is heard of one that is.
+    fn depart(&mut self, id: MemberId, identity: Identity, state: MemberState, since: Time) {
+        self.timers.cancel(Timer::Suspicion(id));
+        let old = self.table.get(id).state;
+        let since = if old.is_live() { self.now } else { since };
+        self.table.update(id, &mut self.rng, |record| {
+            (record.state, record.identity, record.since) = (state, identity, since);
+            record.suspicion = None;
+        });
+        let record = self.table.get(id);
+        let (name, addr, shown) = (Arc::clone(&record.name), record.addr, !record.hidden);
+        match state {
+            MemberState::Failed if old.is_live() => {
+                let first = self.jittered(self.config.probe_interval * 2);
+                self.metrics.evicted_gone +=
+                    u64::from(self.heal.remember(name, addr, self.now + first, first));
+                self.schedule_heal();
+                self.lately_failed.push(id);
+            }
+            _ => self.heal.forget(&name),
+        }
+        if old != state && shown {
+            self.emit_member(if state == MemberState::Left { Event::Left } else { Event::Failed }, id);
+        }
+        self.schedule_reap(id);
+        self.spread(id, Urgency::Urgent);
+        self.make_room_for_departed();
+    }
+
+    /// A departure of somebody we never met is remembered, so that older news cannot bring it to life.
+    fn bury(&mut self, name: &str, identity: Identity, state: MemberState, since: Time) {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut record = self.record(name, nowhere, state, identity);
+        (record.since, record.hidden) = (since, true);
+        let id = self.table.insert(record, &mut self.rng);
+        self.schedule_reap(id);
+        self.make_room_for_departed();
+    }
+
+    fn record(&self, name: &str, addr: SocketAddr, state: MemberState, identity: Identity) -> Record {
+        Record::new(Arc::from(name), addr, state, identity, self.now)
+    }
+
+    fn schedule_reap(&mut self, id: MemberId) {
+        let record = self.table.get(id);
+        let after = match record.state {
+            _ if record.hidden => self.config.forget_after,
+            MemberState::Left => self.config.reap_left_after,
+            _ => self.config.reap_failed_after,
+        };
+        self.timers.set(Timer::Reap(id), record.since + after);
+    }
+
+    /// First a departed member is listed no longer, later its identity is forgotten.
+    pub(super) fn reap(&mut self, id: MemberId) {
+        let record = self.table.get(id);
+        let forgotten = self.now.since(record.since) >= self.config.forget_after;
+        if !record.hidden {
+            self.emit_member(Event::Reaped, id);
+            self.table.update(id, &mut self.rng, |record| record.hidden = true);
+            self.schedule_reap(id);
+        }
+        if forgotten {
+            self.forget(id);
+        }
+    }
+
+    fn make_room_for_departed(&mut self) {
+        while self.table.departed() > self.config.max_departed {
+            let Some(id) = self.table.longest_gone() else { return };
+            self.metrics.evicted_departed += 1;
+            if !self.table.get(id).hidden {
+                self.emit_member(Event::Reaped, id);
+            }
+            self.forget(id);
+        }
+    }
+
+    fn forget(&mut self, id: MemberId) {
+        self.timers.cancel(Timer::Reap(id));
+        self.news.remove(id);
+        self.lately_failed.retain(|failed| *failed != id);
+        self.table.forget(id);
+    }
+
+    /// Whether an identity can be honest; if not, it is counted. Nothing ever wraps.
+    pub(super) fn is_plausible(&mut self, known: Option<MemberId>, claimed: Identity) -> bool {
+        let clock = self.start_epoch.saturating_add(self.now.since(self.born).as_millis() as u64);
+        let known = known.map(|id| self.table.get(id).identity).filter(|known| known.epoch == claimed.epoch);
+        let highest = known.map_or(MAX_INCARNATION, |known| known.incarnation.saturating_add(MAX_JUMP));
+        let plausible = claimed.epoch <= clock.saturating_add(MAX_AHEAD) && claimed.incarnation <= highest;
+        self.metrics.dropped_implausible += u64::from(!plausible);
+        plausible
+    }
+}

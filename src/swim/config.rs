@@ -1,0 +1,323 @@
+//! Every knob of the protocol, with its unit, its default and its reason.
+
+use std::time::Duration;
+
+use crate::{
+    Error,
+    wire::{MAX_NAME, message::is_name},
+};
+
+/// How a node behaves. Start from a preset and change what you must.
+///
+/// Every node of a cluster should run the same values: the timeouts assume it.
+///
+/// ```
+/// use std::time::Duration;
+/// use syncswim::swim::Config;
+///
+/// let mut config = Config::wan("node-a");
+/// config.cluster = "orders".into();
+/// config.probe_timeout = Duration::from_secs(2);
+/// config.validate()?;
+/// # Ok::<(), syncswim::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Config {
+    /// The node's name: 1 to 128 bytes, no control characters, unique in the cluster. It is what stays the
+    /// same when the node restarts or moves.
+    pub name: String,
+
+    /// The cluster's name. Packets of other clusters are dropped, so two clusters that share addresses never
+    /// merge. Defaults to `"default"`.
+    pub cluster: String,
+
+    /// Time between two probes by this node, and the unit of the suspicion timeout. Smaller finds crashes
+    /// faster and costs proportionally more packets. Defaults to 1 s (LAN, local), 5 s (WAN).
+    pub probe_interval: Duration,
+
+    /// How long a direct ping may take before others are asked. Should be at least the 99th percentile of the
+    /// round-trip time (SWIM §3.1) and below the interval. Too small costs relayed probes, too big leaves the
+    /// relays no time. Defaults to 500 ms (LAN), 3 s (WAN), 200 ms (local).
+    pub probe_timeout: Duration,
+
+    /// How many members are asked to ping a silent one (SWIM's k); at most 8. More cuts false suspicions under
+    /// loss. Defaults to 3 (LAN, WAN), 1 (local).
+    pub indirect_probes: usize,
+
+    /// Whether a silent member is also tried over a stream, so that lost datagrams alone never fail it.
+    /// Defaults to true.
+    pub stream_fallback: bool,
+
+    /// Lifeguard's local-health-aware probes: slow down when our own probes fail. Defaults to true.
+    pub lha_probe: bool,
+
+    /// Relays answer "heard nothing" at 80 % of their time, which tells a sick relay from a dead target
+    /// (Lifeguard §IV-A). Defaults to true.
+    pub nacks: bool,
+
+    /// Lifeguard's local-health-aware suspicion: wait longer while few members agree (§IV-B). Defaults to true.
+    pub lha_suspicion: bool,
+
+    /// Lifeguard's buddy system: a ping to a suspect tells it of the suspicion first (§IV-C). Defaults to true.
+    pub buddy: bool,
+
+    /// The largest factor by which poor local health stretches probe interval and timeout; at least 1.
+    /// Defaults to 8.
+    pub health_max: u32,
+
+    /// α: the least time a suspect has to refute is `α · max(1, log10 n) · probe_interval`. Smaller finds
+    /// crashes faster and fails more healthy members. Defaults to 4 (LAN), 6 (WAN), 3 (local).
+    pub suspicion_mult: u32,
+
+    /// β: the longest time is β times the least, if nobody confirms. Defaults to 6.
+    pub suspicion_max_mult: u32,
+
+    /// K: how many other accusers shorten the wait to the least; at most 7. Not waited for in clusters with
+    /// fewer than K + 2 members. Defaults to 2 (LAN), 4 (WAN), 1 (local).
+    pub suspicion_confirmations: u32,
+
+    /// Least time between two rounds of news. Smaller spreads news faster, in more and emptier packets.
+    /// Defaults to 200 ms (LAN), 500 ms (WAN), 100 ms (local).
+    pub gossip_interval: Duration,
+
+    /// Members that get news in each round. Defaults to 3 (LAN, local), 4 (WAN).
+    pub gossip_fanout: usize,
+
+    /// Each piece of news is sent `mult · ⌈log10(n + 1)⌉` times. Too small loses news under packet loss, which
+    /// the next sync then repairs. Defaults to 4 (LAN, WAN), 2 (local).
+    pub retransmit_mult: u32,
+
+    /// How long a failed member still gets news, so that a falsely accused one learns of it and refutes.
+    /// Defaults to 30 s (LAN), 60 s (WAN), 15 s (local).
+    pub gossip_to_failed: Duration,
+
+    /// Time between two full exchanges with a random member, stretched in clusters of more than 32 by
+    /// `⌈log2 n − 5⌉ + 1`. Tables that differ are exchanged sooner, by the digests in the probes.
+    /// Defaults to 30 s (LAN), 60 s (WAN), 15 s (local).
+    pub sync_interval: Duration,
+
+    /// Longest delay between two tries to reach a failed member at its last address; the tries never end.
+    /// At most one member is tried per probe interval. Defaults to 10 s (LAN), 30 s (WAN), 5 s (local).
+    pub heal_max_delay: Duration,
+
+    /// Longest delay between two tries to reach the seeds; the tries never end. Defaults to 30 s (LAN),
+    /// 60 s (WAN), 15 s (local).
+    pub seed_max_delay: Duration,
+
+    /// Longest time a leave takes to make sure that others know. It usually takes one round trip.
+    /// Defaults to 1 s (LAN), 5 s (WAN), 500 ms (local).
+    pub leave_timeout: Duration,
+
+    /// How long a failed member is listed before it is reaped. Defaults to 24 h, 72 h (WAN).
+    pub reap_failed_after: Duration,
+
+    /// How long a member that left is listed before it is reaped. Defaults to 5 min, 15 min (WAN).
+    pub reap_left_after: Duration,
+
+    /// How long the identity of a departed member is remembered, counted from its departure, so that no old
+    /// news brings it back. Longer than any partition you expect. Defaults to 24 h, 72 h (WAN).
+    pub forget_after: Duration,
+
+    /// How long a stream may take as a whole. Defaults to 10 s (LAN), 30 s (WAN), 1 s (local).
+    pub stream_timeout: Duration,
+
+    /// The largest datagram sent, in bytes: below the path's MTU less 48 for IPv6 and UDP headers, at least
+    /// 1,000 so that the largest news fits. Defaults to 1,400.
+    pub max_datagram: usize,
+
+    /// Most live members in the table; news of more is dropped and counted. Defaults to 65,536.
+    pub max_members: usize,
+
+    /// Most departed members remembered; the one longest gone makes room. Defaults to 16,384.
+    pub max_departed: usize,
+
+    /// Most failed members whose address is kept for healing; the one longest gone makes room.
+    /// Defaults to 4,096.
+    pub max_heal: usize,
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+impl Config {
+    /// For nodes of one data centre. The timings have the meaning and the values that memberlist's users know.
+    #[must_use]
+    pub fn lan(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            cluster: "default".into(),
+            probe_interval: Duration::from_secs(1),
+            probe_timeout: Duration::from_millis(500),
+            indirect_probes: 3,
+            stream_fallback: true,
+            lha_probe: true,
+            nacks: true,
+            lha_suspicion: true,
+            buddy: true,
+            health_max: 8,
+            suspicion_mult: 4,
+            suspicion_max_mult: 6,
+            suspicion_confirmations: 2,
+            gossip_interval: Duration::from_millis(200),
+            gossip_fanout: 3,
+            retransmit_mult: 4,
+            gossip_to_failed: Duration::from_secs(30),
+            sync_interval: Duration::from_secs(30),
+            heal_max_delay: Duration::from_secs(10),
+            seed_max_delay: Duration::from_secs(30),
+            leave_timeout: Duration::from_secs(1),
+            reap_failed_after: 24 * HOUR,
+            reap_left_after: Duration::from_secs(300),
+            forget_after: 24 * HOUR,
+            stream_timeout: Duration::from_secs(10),
+            max_datagram: 1400,
+            max_members: 65_536,
+            max_departed: 16_384,
+            max_heal: 4096,
+        }
+    }
+
+    /// For nodes across the internet: more patience everywhere.
+    #[must_use]
+    pub fn wan(name: impl Into<String>) -> Self {
+        Self {
+            probe_interval: Duration::from_secs(5),
+            probe_timeout: Duration::from_secs(3),
+            suspicion_mult: 6,
+            suspicion_confirmations: 4,
+            gossip_interval: Duration::from_millis(500),
+            gossip_fanout: 4,
+            gossip_to_failed: Duration::from_secs(60),
+            sync_interval: Duration::from_secs(60),
+            heal_max_delay: Duration::from_secs(30),
+            seed_max_delay: Duration::from_secs(60),
+            leave_timeout: Duration::from_secs(5),
+            reap_failed_after: 72 * HOUR,
+            reap_left_after: Duration::from_secs(900),
+            forget_after: 72 * HOUR,
+            stream_timeout: Duration::from_secs(30),
+            ..Self::lan(name)
+        }
+    }
+
+    /// For nodes of one host: short round trips, no loss. For tests and demonstrations.
+    #[must_use]
+    pub fn local(name: impl Into<String>) -> Self {
+        Self {
+            probe_timeout: Duration::from_millis(200),
+            indirect_probes: 1,
+            suspicion_mult: 3,
+            suspicion_confirmations: 1,
+            gossip_interval: Duration::from_millis(100),
+            retransmit_mult: 2,
+            gossip_to_failed: Duration::from_secs(15),
+            sync_interval: Duration::from_secs(15),
+            heal_max_delay: Duration::from_secs(5),
+            seed_max_delay: Duration::from_secs(15),
+            leave_timeout: Duration::from_millis(500),
+            stream_timeout: Duration::from_secs(1),
+            ..Self::lan(name)
+        }
+    }
+
+    /// Checks every field that can be wrong.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the first field that cannot work, and what it should be.
+    pub fn validate(&self) -> Result<(), Error> {
+        let ensure = |holds: bool, field, problem: &str| match holds {
+            true => Ok(()),
+            false => Err(Error::Config { field, problem: problem.into() }),
+        };
+        ensure(
+            is_name(&self.name),
+            "name",
+            &format!("must have 1 to {MAX_NAME} bytes and no control characters, not {:?}", self.name),
+        )?;
+        ensure(!self.cluster.is_empty(), "cluster", "must not be empty")?;
+        for (field, value) in self.intervals() {
+            ensure(value >= Duration::from_millis(1), field, "must be at least 1 ms")?;
+            ensure(value <= 10_000 * HOUR, field, "must be at most 10,000 hours")?;
+        }
+        ensure(
+            self.probe_timeout < self.probe_interval,
+            "probe_timeout",
+            "must be less than `probe_interval`",
+        )?;
+        ensure(self.indirect_probes <= 8, "indirect_probes", "must be at most 8")?;
+        ensure((1..=1000).contains(&self.health_max), "health_max", "must be from 1 to 1,000")?;
+        ensure((1..=1000).contains(&self.suspicion_mult), "suspicion_mult", "must be from 1 to 1,000")?;
+        ensure(
+            (1..=1000).contains(&self.suspicion_max_mult),
+            "suspicion_max_mult",
+            "must be from 1 to 1,000",
+        )?;
+        ensure(self.suspicion_confirmations <= 7, "suspicion_confirmations", "must be at most 7")?;
+        ensure((1..=64).contains(&self.gossip_fanout), "gossip_fanout", "must be from 1 to 64")?;
+        ensure((1..=100).contains(&self.retransmit_mult), "retransmit_mult", "must be from 1 to 100")?;
+        ensure(
+            self.forget_after >= self.reap_failed_after.max(self.reap_left_after),
+            "forget_after",
+            "must not be less than `reap_failed_after` and `reap_left_after`",
+        )?;
+        ensure(
+            (1000..=65_000).contains(&self.max_datagram),
+            "max_datagram",
+            "must be from 1,000 to 65,000 bytes",
+        )?;
+        ensure((1..=1 << 24).contains(&self.max_members), "max_members", "must be from 1 to 16,777,216")?;
+        ensure((1..=1 << 24).contains(&self.max_departed), "max_departed", "must be from 1 to 16,777,216")?;
+        ensure((1..=1 << 20).contains(&self.max_heal), "max_heal", "must be from 1 to 1,048,576")
+    }
+
+    fn intervals(&self) -> [(&'static str, Duration); 12] {
+        [
+            ("probe_interval", self.probe_interval),
+            ("probe_timeout", self.probe_timeout),
+            ("gossip_interval", self.gossip_interval),
+            ("gossip_to_failed", self.gossip_to_failed),
+            ("sync_interval", self.sync_interval),
+            ("heal_max_delay", self.heal_max_delay),
+            ("seed_max_delay", self.seed_max_delay),
+            ("leave_timeout", self.leave_timeout),
+            ("reap_failed_after", self.reap_failed_after),
+            ("reap_left_after", self.reap_left_after),
+            ("forget_after", self.forget_after),
+            ("stream_timeout", self.stream_timeout),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_preset_is_valid() {
+        for config in [Config::lan("n"), Config::wan("n"), Config::local("n")] {
+            config.validate().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_bad_field_is_named() {
+        type Spoil = fn(&mut Config);
+        let cases: [(&str, Spoil); 9] = [
+            ("name", |c| c.name.clear()),
+            ("name", |c| c.name = "a\nb".into()),
+            ("cluster", |c| c.cluster.clear()),
+            ("probe_interval", |c| c.probe_interval = Duration::ZERO),
+            ("probe_timeout", |c| c.probe_timeout = c.probe_interval),
+            ("indirect_probes", |c| c.indirect_probes = 9),
+            ("gossip_fanout", |c| c.gossip_fanout = 0),
+            ("max_datagram", |c| c.max_datagram = 500),
+            ("forget_after", |c| c.forget_after = Duration::from_secs(1)),
+        ];
+        for (field, spoil) in cases {
+            let mut config = Config::lan("n");
+            spoil(&mut config);
+            let error = config.validate().expect_err(field);
+            assert!(error.to_string().contains(&format!("`{field}`")), "{error}");
+        }
+    }
+}

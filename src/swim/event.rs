@@ -1,0 +1,108 @@
+//! What a node tells its driver, besides datagrams.
+
+use std::{fmt, net::SocketAddr, time::Duration};
+
+use super::{member::Member, sync::StreamId};
+
+/// A change in the cluster, with the member as it is after the change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A member is there that was not: new, back after it left or failed, or restarted.
+    Joined(Member),
+    /// A live member's tags or address changed, or it refuted a suspicion.
+    Updated(Member),
+    /// A live member does not answer and has some time to refute.
+    Suspected(Member),
+    /// A member said good-bye.
+    Left(Member),
+    /// A member did not refute in time, or was replaced by a later life of itself.
+    Failed(Member),
+    /// A departed member is listed no longer.
+    Reaped(Member),
+    /// Another live process announces this node's name. `member` is this node.
+    Conflict {
+        /// This node.
+        member: Member,
+        /// Where the other one is.
+        rival: SocketAddr,
+    },
+}
+
+impl Event {
+    /// The member it is about.
+    #[must_use]
+    pub fn member(&self) -> &Member {
+        match self {
+            Self::Joined(member)
+            | Self::Updated(member)
+            | Self::Suspected(member)
+            | Self::Left(member)
+            | Self::Failed(member)
+            | Self::Reaped(member)
+            | Self::Conflict { member, .. } => member,
+        }
+    }
+}
+
+/// Why an address could not be joined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JoinProblem {
+    /// There was no address to try.
+    NoAddress,
+    /// Nobody listens there.
+    Refused(SocketAddr),
+    /// No answer came in time.
+    TimedOut(SocketAddr),
+    /// What answers is no node of this cluster.
+    Rejected(SocketAddr),
+    /// A live node at `holder` has our name.
+    NameTaken {
+        /// Where it answered.
+        holder: SocketAddr,
+    },
+    /// The node is leaving, or does too much at once.
+    Unavailable,
+}
+
+impl fmt::Display for JoinProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoAddress => write!(f, "there was no address to try"),
+            Self::Refused(addr) => write!(f, "nobody listens at {addr}"),
+            Self::TimedOut(addr) => write!(f, "{addr} did not answer in time"),
+            Self::Rejected(addr) => write!(f, "{addr} is no node of this cluster and version"),
+            Self::NameTaken { holder } => write!(f, "a live node at {holder} has this node's name"),
+            Self::Unavailable => write!(f, "this node is leaving, or too busy"),
+        }
+    }
+}
+
+/// How a join ended: how many addresses were reached so far, at least one unless we are our only seed.
+pub type JoinResult = Result<usize, JoinProblem>;
+
+/// What the driver must do or pass on, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Output {
+    /// Pass the event on to whoever listens.
+    Event(Event),
+    /// Open a stream, then follow [`Node::poll_stream`](super::Node::poll_stream); give up after `timeout`.
+    OpenStream {
+        /// Its name in all calls about it.
+        stream: StreamId,
+        /// Whereto.
+        addr: SocketAddr,
+        /// For the whole stream.
+        timeout: Duration,
+    },
+    /// Resolve the seeds anew and call [`Node::handle_seeds`](super::Node::handle_seeds).
+    ResolveSeeds,
+    /// A [`Node::join`](super::Node::join) ended; its ticket comes back.
+    JoinDone(u64, JoinResult),
+    /// A round of contacting the seeds ended; another follows later in any case.
+    SeedsTried(JoinResult),
+    /// The farewell was heard, or its time is over.
+    LeaveDone,
+}

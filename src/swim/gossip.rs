@@ -1,0 +1,214 @@
+//! Spreading news: in rounds of their own, and piggybacked on whatever goes to a member (SWIM §4.1).
+//!
+//! A round starts as soon as there is news, but no sooner than one interval after the last round: a quiet
+//! cluster hears of a change within a few round trips, a busy one sends full packets at a bounded rate, and
+//! an idle node sets no timer at all.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use super::{
+    broadcast::{Urgency, transmit_limit},
+    member::{MemberId, MemberState, Record},
+    node::{Content, Node},
+    own::Phase,
+    timers::Timer,
+};
+use crate::wire::{
+    message::{Accusers, Alive, Failed, Left, Suspect},
+    packet::Writer,
+};
+
+/// The most bytes of accusers' names that news of a suspicion carries, so that it always fits in a packet.
+const MAX_ACCUSER_BYTES: usize = 512;
+
+impl Node {
+    /// Has news about a member spread.
+    pub(super) fn spread(&mut self, id: MemberId, urgency: Urgency) {
+        self.news.push(id, urgency);
+        self.schedule_gossip();
+    }
+
+    /// Has news about ourselves spread.
+    pub(super) fn announce(&mut self) {
+        self.spread(MemberId::SELF, Urgency::Urgent);
+    }
+
+    fn schedule_gossip(&mut self) {
+        if !self.timers.is_set(Timer::Gossip) {
+            let at = self.last_gossip.map_or(self.now, |last| last + self.config.gossip_interval);
+            self.timers.set(Timer::Gossip, at.max(self.now));
+        }
+    }
+
+    /// One round: news to a few random members, recently failed ones among them, who may be falsely accused.
+    pub(super) fn gossip(&mut self) {
+        self.last_gossip = Some(self.now);
+        self.forget_old_failures();
+        let (others, failed) = (self.table.others().len(), self.lately_failed.len());
+        if self.news.is_empty() {
+            return;
+        }
+        if others + failed == 0 {
+            self.news.clear();
+            return;
+        }
+        self.set_timer(Timer::Gossip, self.config.gossip_interval);
+        let mut picks = std::mem::take(&mut self.picks);
+        sample(&mut self.rng, others + failed, self.config.gossip_fanout, &mut picks);
+        for pick in picks.drain(..) {
+            let id = match pick.checked_sub(others) {
+                None => self.table.others()[pick],
+                Some(pick) => self.lately_failed[pick],
+            };
+            let to = self.table.get(id).addr;
+            self.transmit(to, Content::News);
+        }
+        self.picks = picks;
+    }
+
+    fn forget_old_failures(&mut self) {
+        let (table, now, keep) = (&self.table, self.now, self.config.gossip_to_failed);
+        self.lately_failed.retain(|id| {
+            let record = table.get(*id);
+            record.state == MemberState::Failed && now.since(record.since) < keep
+        });
+    }
+
+    /// Fills a packet with `first` and, if it goes to a member, with what else there is.
+    pub(super) fn add_news(
+        &mut self,
+        packet: &mut Writer<'_>,
+        to: SocketAddr,
+        first: Option<MemberId>,
+        all: bool,
+    ) {
+        let limit = transmit_limit(self.config.retransmit_mult, self.table.live());
+        let Self { table, news, .. } = self;
+        if let Some(id) = first.filter(|id| put_news(packet, table.get(*id))) {
+            news.count_transmission(id, limit);
+        }
+        let recipient = table.at_addr(to);
+        // Strangers get no news: it would be spent on them.
+        if recipient.is_none() && !all {
+            return;
+        }
+        news.draw(limit, packet.room(), |id| {
+            let record = table.get(id);
+            let known = first == Some(id) || (recipient == Some(id) && record.state == MemberState::Alive);
+            (!known && put_news(packet, record)).then(|| packet.room())
+        });
+    }
+
+    /// Up to `k` random live members but for ourselves and `except`, suspects left out.
+    pub(super) fn pick_alive(&mut self, k: usize, except: Option<MemberId>) -> Vec<(Arc<str>, SocketAddr)> {
+        let mut picks = std::mem::take(&mut self.picks);
+        // A few more than asked for, to make up for those that are passed over.
+        sample(&mut self.rng, self.table.others().len(), k + 4, &mut picks);
+        let chosen = picks
+            .drain(..)
+            .map(|at| self.table.others()[at])
+            .filter(|id| Some(*id) != except)
+            .map(|id| self.table.get(id))
+            .filter(|record| record.state == MemberState::Alive)
+            .take(k)
+            .map(|record| (Arc::clone(&record.name), record.addr))
+            .collect();
+        self.picks = picks;
+        chosen
+    }
+
+    /// The table's digest, or 0 while news is under way and tables are bound to differ.
+    pub(super) fn settled_digest(&self) -> u64 {
+        let settled = self.news.is_empty() && matches!(self.phase, Phase::Quiet | Phase::Live);
+        if settled { self.table.digest() } else { 0 }
+    }
+
+    pub(super) fn scaled_sync_interval(&self) -> Duration {
+        self.config.sync_interval.saturating_mul(sync_stretch(self.table.live()))
+    }
+}
+
+/// Exchanges are stretched in large clusters: by 1 up to 32 members, then by `⌈log2 n − 5⌉ + 1`.
+fn sync_stretch(n: usize) -> u32 {
+    match n {
+        0..=32 => 1,
+        n => (n - 1).ilog2() + 1 - 5 + 1,
+    }
+}
+
+/// Writes a member's standing, if it fits.
+pub(super) fn put_news(packet: &mut Writer<'_>, record: &Record) -> bool {
+    let Record { name, identity, .. } = record;
+    let (epoch, incarnation) = (identity.epoch, identity.incarnation);
+    match record.state {
+        MemberState::Alive => put_alive(packet, record),
+        MemberState::Suspect => {
+            let accusers = accusers(record);
+            packet.message(&Suspect { name, epoch, incarnation, accusers })
+        }
+        MemberState::Failed => packet.message(&Failed { name, epoch, incarnation }),
+        MemberState::Left => packet.message(&Left { name, epoch, incarnation }),
+    }
+}
+
+/// Writes all about a live member, suspected or not.
+pub(super) fn put_alive(packet: &mut Writer<'_>, record: &Record) -> bool {
+    packet.message(&Alive {
+        name: &record.name,
+        epoch: record.identity.epoch,
+        incarnation: record.identity.incarnation,
+        addr: record.addr,
+        tags: record.tags.encoded(),
+    })
+}
+
+fn accusers(record: &Record) -> Accusers<'_> {
+    let mut bytes = 0;
+    let names = record.suspicion.iter().flat_map(|suspicion| suspicion.accusers());
+    names
+        .take_while(|name| {
+            bytes += name.len();
+            bytes <= MAX_ACCUSER_BYTES
+        })
+        .collect()
+}
+
+/// Up to `k` distinct indices below `n`, uniformly, in O(k²) whatever `n` is (Floyd's algorithm).
+fn sample(rng: &mut fastrand::Rng, n: usize, k: usize, picks: &mut Vec<usize>) {
+    picks.clear();
+    for top in n.saturating_sub(k)..n {
+        let pick = rng.usize(..=top);
+        picks.push(if picks.contains(&pick) { top } else { pick });
+    }
+    rng.shuffle(picks);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_distinct_in_range_and_complete() {
+        let mut rng = fastrand::Rng::with_seed(3);
+        let mut picks = Vec::new();
+        for (n, k) in [(0, 3), (1, 3), (3, 3), (10, 3), (10, 0), (5, 9)] {
+            let mut hits = vec![0; n];
+            for _ in 0..2000 {
+                sample(&mut rng, n, k, &mut picks);
+                assert_eq!(picks.len(), k.min(n));
+                picks.iter().for_each(|pick| hits[*pick] += 1);
+            }
+            let expected = 2000 * k.min(n) / n.max(1);
+            assert!(hits.iter().all(|h: &usize| h.abs_diff(expected) <= expected / 4), "{n} {k}: {hits:?}");
+        }
+    }
+
+    #[test]
+    fn large_clusters_sync_less_often() {
+        for (n, stretch) in
+            [(1, 1), (32, 1), (33, 2), (64, 2), (65, 3), (128, 3), (1000, 6), (2000, 7), (10_000, 10)]
+        {
+            assert_eq!(sync_stretch(n), stretch, "n = {n}");
+        }
+    }
+}

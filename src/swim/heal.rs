@@ -1,0 +1,104 @@
+//! Healing: failed members are tried where they last were, with back-off, for ever.
+//!
+//! An answer is followed by an exchange of tables, in which each side learns what the other held dead, and
+//! all who were wrongly declared dead refute. So a partition heals by itself, whichever seeds are left.
+//! Members that left are never tried.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    node::{Content, Node},
+    own::Phase,
+    sync::Purpose,
+    time::Time,
+    timers::Timer,
+};
+
+#[derive(Debug, Default)]
+pub(super) struct Heal {
+    gone: HashMap<Arc<str>, Gone>,
+    due: BTreeSet<(Time, Arc<str>)>,
+    max: usize,
+    /// The ping that is under way.
+    asked: Option<(u32, SocketAddr)>,
+    last: Option<Time>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Gone {
+    addr: SocketAddr,
+    next: Time,
+    delay: Duration,
+}
+
+impl Heal {
+    pub(super) fn new(max: usize) -> Self {
+        Self { max, ..Self::default() }
+    }
+
+    /// Remembers a place; says whether another had to make room, the one with the longest delay.
+    pub(super) fn remember(&mut self, name: Arc<str>, addr: SocketAddr, next: Time, delay: Duration) -> bool {
+        self.forget(&name);
+        let full = self.gone.len() >= self.max;
+        if full {
+            if let Some((_, name)) = self.due.pop_last() {
+                self.gone.remove(&name);
+            }
+        }
+        self.due.insert((next, Arc::clone(&name)));
+        self.gone.insert(name, Gone { addr, next, delay });
+        full
+    }
+
+    pub(super) fn forget(&mut self, name: &Arc<str>) {
+        if let Some(gone) = self.gone.remove(name) {
+            self.due.remove(&(gone.next, Arc::clone(name)));
+        }
+    }
+
+    fn first(&self) -> Option<(Arc<str>, Gone)> {
+        let (_, name) = self.due.first()?;
+        Some((Arc::clone(name), *self.gone.get(name)?))
+    }
+}
+
+impl Node {
+    pub(super) fn schedule_heal(&mut self) {
+        let Some((next, _)) = self.heal.due.first() else { return };
+        let earliest = self.heal.last.map_or(Time::ZERO, |last| last + self.config.probe_interval);
+        self.timers.set(Timer::Heal, (*next).max(earliest));
+    }
+
+    /// Tries the one that is due; at most one per probe interval.
+    pub(super) fn try_gone_peer(&mut self) {
+        let Some((name, gone)) = self.heal.first().filter(|_| self.phase == Phase::Live) else { return };
+        self.heal.last = Some(self.now);
+        if self.table.at_addr(gone.addr).is_some() {
+            // Somebody else lives there now.
+            self.heal.forget(&name);
+        } else {
+            let delay = (gone.delay * 2).min(self.config.heal_max_delay);
+            let next = self.now + self.jittered(delay);
+            self.heal.remember(Arc::clone(&name), gone.addr, next, delay);
+            let seq = self.rng.u32(..);
+            self.heal.asked = Some((seq, gone.addr));
+            self.metrics.heals_tried += 1;
+            let first = self.table.find(&name);
+            self.transmit(gone.addr, Content::Ping { seq, target: name, first });
+        }
+        self.schedule_heal();
+    }
+
+    pub(super) fn answers_heal(&mut self, from: SocketAddr, seq: u32) -> bool {
+        let answered = self.heal.asked.take_if(|asked| *asked == (seq, from)).is_some();
+        if answered {
+            self.open(Purpose::Sync, from, self.config.stream_timeout);
+        }
+        answered
+    }
+}

@@ -1,0 +1,67 @@
+//! Local health: how far this node trusts its own accusations (Lifeguard §IV-A, LHA-Probe).
+//!
+//! A score from 0 (well) to `max - 1`. A probe that is answered lowers it by one; a probe that fails, a nack
+//! that does not come, a refutation of ourselves and a stall of our own raise it. Probe interval and timeout
+//! are multiplied by `score + 1`, so a node that is starved asks more slowly and waits longer.
+
+use std::time::Duration;
+
+#[derive(Debug)]
+pub(super) struct Health {
+    score: u32,
+    max: u32,
+}
+
+impl Health {
+    /// `max` is the largest multiplier; 1 switches the whole idea off.
+    pub(super) fn new(max: u32) -> Self {
+        Self { score: 0, max }
+    }
+
+    pub(super) fn score(&self) -> u32 {
+        self.score
+    }
+
+    pub(super) fn improve(&mut self) {
+        self.score = self.score.saturating_sub(1);
+    }
+
+    pub(super) fn degrade(&mut self, by: u32) {
+        self.score = self.score.saturating_add(by).min(self.max.saturating_sub(1));
+    }
+
+    pub(super) fn scale(&self, duration: Duration) -> Duration {
+        duration.saturating_mul(self.score + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_score_stays_between_zero_and_the_limit() {
+        let mut health = Health::new(8);
+        health.improve();
+        assert_eq!(health.score(), 0);
+        health.degrade(100);
+        assert_eq!(health.score(), 7);
+        health.improve();
+        assert_eq!(health.score(), 6);
+    }
+
+    #[test]
+    fn durations_scale_by_score_plus_one() {
+        let mut health = Health::new(8);
+        assert_eq!(health.scale(Duration::from_secs(1)), Duration::from_secs(1));
+        health.degrade(2);
+        assert_eq!(health.scale(Duration::from_secs(1)), Duration::from_secs(3));
+    }
+
+    #[test]
+    fn a_multiplier_of_one_switches_it_off() {
+        let mut health = Health::new(1);
+        health.degrade(5);
+        assert_eq!(health.scale(Duration::from_secs(1)), Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,165 @@
+//! Joining: exchanges of tables with given addresses, a few at a time; and the seeds, retried for ever.
+
+use std::{net::SocketAddr, time::Duration};
+
+use super::{
+    event::{JoinProblem, JoinResult, Output},
+    member::MemberId,
+    node::Node,
+    sync::{Purpose, StreamFailure},
+    time::Time,
+    timers::Timer,
+};
+
+/// Addresses of one join that are contacted at the same time, and that must be reached to stop.
+const ENOUGH: usize = 3;
+/// Joins under way at the same time; more are refused.
+const MAX_JOINS: usize = 64;
+/// The delay after the first failure to reach a seed; it doubles from there.
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+
+/// Who asked for a join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ticket {
+    Seeds,
+    Caller(u64),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Joins {
+    open: Vec<Join>,
+    seed_delay: Duration,
+}
+
+#[derive(Debug)]
+struct Join {
+    ticket: Ticket,
+    waiting: Vec<SocketAddr>,
+    in_flight: usize,
+    reached: usize,
+    reported: bool,
+    problem: JoinProblem,
+}
+
+impl Node {
+    /// Contacts addresses to become part of their cluster. [`Output::JoinDone`] brings back `ticket` when the
+    /// first is reached or the last has failed. Our own address is passed over: a node that is its only seed
+    /// is a cluster of one.
+    pub fn join(&mut self, now: Time, ticket: u64, addrs: &[SocketAddr]) {
+        self.advance(now);
+        self.begin_join(Ticket::Caller(ticket), addrs.to_vec());
+    }
+
+    /// Looks for the seeds from now on: [`Output::ResolveSeeds`] comes at once and again and again, with
+    /// back-off and jitter.
+    pub fn seek_seeds(&mut self, now: Time) {
+        self.advance(now);
+        self.set_timer(Timer::Seeds, Duration::ZERO);
+    }
+
+    /// The seeds' addresses at this time; none if they could not be resolved.
+    pub fn handle_seeds(&mut self, now: Time, addrs: &[SocketAddr]) {
+        self.advance(now);
+        if self.is_leaving() {
+            return;
+        }
+        let strangers =
+            addrs.iter().copied().filter(|addr| self.table.at_addr(*addr).is_none()).collect::<Vec<_>>();
+        if strangers.is_empty() && !addrs.is_empty() {
+            return self.seeds_tried(Ok(addrs.len()));
+        }
+        self.begin_join(Ticket::Seeds, strangers);
+    }
+
+    fn begin_join(&mut self, ticket: Ticket, mut addrs: Vec<SocketAddr>) {
+        let own = self.table.get(MemberId::SELF).addr;
+        let alone = !addrs.is_empty() && addrs.iter().all(|addr| *addr == own);
+        addrs.retain(|addr| *addr != own);
+        addrs.sort_unstable();
+        addrs.dedup();
+        self.rng.shuffle(&mut addrs);
+        if alone || addrs.is_empty() {
+            return self.report_join(ticket, if alone { Ok(0) } else { Err(JoinProblem::NoAddress) });
+        }
+        if self.is_leaving() || self.joins.open.len() >= MAX_JOINS {
+            return self.report_join(ticket, Err(JoinProblem::Unavailable));
+        }
+        let problem = JoinProblem::NoAddress;
+        self.joins.open.push(Join {
+            ticket,
+            waiting: addrs,
+            in_flight: 0,
+            reached: 0,
+            reported: false,
+            problem,
+        });
+        self.advance_join(ticket);
+    }
+
+    fn advance_join(&mut self, ticket: Ticket) {
+        let Some(at) = self.joins.open.iter().position(|join| join.ticket == ticket) else { return };
+        loop {
+            let join = &mut self.joins.open[at];
+            if join.in_flight + join.reached >= ENOUGH {
+                break;
+            }
+            let Some(addr) = join.waiting.pop() else { break };
+            join.in_flight += 1;
+            self.open(Purpose::Join(ticket), addr, self.config.stream_timeout);
+        }
+        if self.joins.open[at].in_flight == 0 {
+            let join = self.joins.open.swap_remove(at);
+            if !join.reported {
+                self.report_join(ticket, Err(join.problem));
+            }
+        }
+    }
+
+    pub(super) fn join_attempted(&mut self, ticket: Ticket, result: Result<(), JoinProblem>) {
+        let Some(join) = self.joins.open.iter_mut().find(|join| join.ticket == ticket) else { return };
+        join.in_flight -= 1;
+        let mut first = None;
+        match result {
+            Ok(()) => {
+                join.reached += 1;
+                first = (!std::mem::replace(&mut join.reported, true)).then_some(join.reached);
+            }
+            Err(problem) => join.problem = problem,
+        }
+        if let Some(reached) = first {
+            self.report_join(ticket, Ok(reached));
+        }
+        self.advance_join(ticket);
+    }
+
+    fn report_join(&mut self, ticket: Ticket, result: JoinResult) {
+        match ticket {
+            Ticket::Caller(ticket) => self.emit(Output::JoinDone(ticket, result)),
+            Ticket::Seeds => self.seeds_tried(result),
+        }
+    }
+
+    fn seeds_tried(&mut self, result: JoinResult) {
+        let longest = self.config.seed_max_delay;
+        self.joins.seed_delay = match &result {
+            Ok(_) => longest,
+            Err(_) if self.joins.seed_delay.is_zero() || self.joins.seed_delay == longest => {
+                FIRST_RETRY.min(longest)
+            }
+            Err(_) => (self.joins.seed_delay * 2).min(longest),
+        };
+        let delay = self.jittered(self.joins.seed_delay);
+        self.set_timer(Timer::Seeds, delay);
+        self.emit(Output::SeedsTried(result));
+    }
+}
+
+impl JoinProblem {
+    pub(super) fn from_failure(failure: StreamFailure, addr: SocketAddr) -> Self {
+        match failure {
+            StreamFailure::Refused => Self::Refused(addr),
+            StreamFailure::TimedOut => Self::TimedOut(addr),
+            StreamFailure::Rejected => Self::Rejected(addr),
+        }
+    }
+}

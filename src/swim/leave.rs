@@ -1,0 +1,84 @@
+//! Leaving: said to a few members directly, and over once they answer.
+//!
+//! What they heard they pass on at once, so the leaver need not wait for its news to make its rounds; who does
+//! not answer is replaced by another, until `leave_timeout`.
+
+use std::net::SocketAddr;
+
+use super::{
+    event::{Event, Output},
+    member::{MemberId, MemberState},
+    node::Node,
+    own::Phase,
+    time::Time,
+    timers::Timer,
+};
+
+#[derive(Debug, Default)]
+pub(super) struct Farewell {
+    /// Told, but not yet heard back from.
+    told: Vec<(u32, SocketAddr)>,
+    answers: usize,
+    ends: Time,
+}
+
+impl Node {
+    /// Says good-bye. [`Output::LeaveDone`] follows within [`Config::leave_timeout`](super::Config), usually
+    /// after one round trip; until then the node must be driven on. It cannot come back: make a new one.
+    pub fn leave(&mut self, now: Time) {
+        self.advance(now);
+        match self.phase {
+            Phase::Leaving => {}
+            Phase::Left => self.emit(Output::LeaveDone),
+            Phase::Quiet | Phase::Displaced => {
+                self.phase = Phase::Left;
+                self.emit(Output::LeaveDone);
+            }
+            Phase::Live => self.begin_farewell(),
+        }
+    }
+
+    fn begin_farewell(&mut self) {
+        self.phase = Phase::Leaving;
+        let now = self.now;
+        self.table
+            .update(MemberId::SELF, &mut self.rng, |own| (own.state, own.since) = (MemberState::Left, now));
+        self.emit_member(Event::Left, MemberId::SELF);
+        for timer in [Timer::Probe, Timer::Indirect, Timer::Sync, Timer::Heal, Timer::Seeds] {
+            self.timers.cancel(timer);
+        }
+        self.announce();
+        self.farewell.ends = now + self.config.leave_timeout;
+        self.repeat_farewell();
+    }
+
+    /// Tells some more members, or gives up.
+    pub(super) fn repeat_farewell(&mut self) {
+        if self.now >= self.farewell.ends || self.table.others().is_empty() {
+            return self.end_farewell();
+        }
+        for (name, addr) in self.pick_alive(self.config.gossip_fanout, None) {
+            let seq = self.ping_with_own_news(name, addr);
+            self.farewell.told.push((seq, addr));
+        }
+        let next = (self.now + self.config.gossip_interval).min(self.farewell.ends);
+        self.timers.set(Timer::Farewell, next);
+    }
+
+    pub(super) fn answers_farewell(&mut self, from: SocketAddr, seq: u32) -> bool {
+        let Some(at) = self.farewell.told.iter().position(|told| *told == (seq, from)) else { return false };
+        self.farewell.told.swap_remove(at);
+        self.farewell.answers += 1;
+        let enough = self.config.gossip_fanout.min(self.table.others().len());
+        if self.phase == Phase::Leaving && self.farewell.answers >= enough {
+            self.end_farewell();
+        }
+        true
+    }
+
+    fn end_farewell(&mut self) {
+        self.timers.cancel(Timer::Farewell);
+        self.phase = Phase::Left;
+        self.emit(Output::LeaveDone);
+    }
+}

@@ -1,0 +1,82 @@
+//! What a node counted.
+
+macro_rules! metrics {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Counters since the node's start, and the gauges of this moment.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Metrics { $($(#[$doc])* pub $name: u64,)* }
+
+        impl Metrics {
+            /// Every value with its name, in a fixed order.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+        }
+    };
+}
+
+metrics! {
+    /// Gauge: live members, this node included.
+    live_members,
+    /// Gauge: departed members that are remembered.
+    departed_members,
+    /// Gauge: members about which news waits to be sent.
+    queued_news,
+    /// Gauge: Lifeguard's local health, 0 is well.
+    health_score,
+    /// Datagrams handed out for sending.
+    datagrams_sent,
+    /// Their bytes, without UDP and IP headers.
+    bytes_sent,
+    /// Datagrams taken in.
+    datagrams_received,
+    /// Their bytes, without UDP and IP headers.
+    bytes_received,
+    /// Packets dropped because they were too short.
+    dropped_short,
+    /// Packets dropped because of their version.
+    dropped_version,
+    /// Packets dropped because they belong to another cluster.
+    dropped_cluster,
+    /// Packets dropped because of their checksum.
+    dropped_checksum,
+    /// Sections dropped because they did not decode or broke a limit.
+    dropped_malformed,
+    /// Claims dropped because their epoch or incarnation jumps too far.
+    dropped_implausible,
+    /// Pings dropped because they were meant for another name.
+    dropped_wrong_target,
+    /// Acks and nacks dropped because nobody asked for them, or not there.
+    dropped_stray_answers,
+    /// Relay requests refused: from strangers, about strangers, or too many.
+    refused_relays,
+    /// Live members refused because the table was full.
+    refused_members,
+    /// Streams refused because too many were open.
+    refused_streams,
+    /// Departed members forgotten early to make room.
+    evicted_departed,
+    /// Gone peers no longer tried, to make room.
+    evicted_gone,
+    /// Probe rounds begun.
+    probes,
+    /// Probe rounds that ended without an answer.
+    probes_failed,
+    /// Probe rounds in which others were asked.
+    probes_indirect,
+    /// Probe rounds saved by a stream alone: datagrams to that member get lost.
+    probes_saved_by_stream,
+    /// Suspicions raised or heard.
+    suspicions,
+    /// Accusations against this node that it refuted.
+    refutations,
+    /// Times this node was held up and blamed itself.
+    stalls,
+    /// Exchanges of tables completed.
+    syncs,
+    /// Of these, the ones that found equal tables.
+    syncs_equal,
+    /// Failed members tried at their last address.
+    heals_tried,
+}

@@ -1,0 +1,38 @@
+//! The protocol, sans-I/O: SWIM with Lifeguard, as a state machine.
+//!
+//! Opens no socket, starts no thread, reads no clock and draws no randomness but from its seed: the same
+//! configuration, seed and inputs give the same outputs, byte for byte. [`Node`] says how it is driven.
+//!
+//! One file per concept: `claims` (what a rumour changes), `own` (what a rumour about ourselves makes us do),
+//! `probe`, `suspicion`, `health`, `broadcast` and `gossip` (news), `sync` (exchange of tables), `join`,
+//! `heal` (gone peers), `leave`; under them `member` (the table), `timers` and `time`.
+
+mod broadcast;
+mod claims;
+mod config;
+mod event;
+mod gossip;
+mod heal;
+mod health;
+mod join;
+mod leave;
+mod member;
+mod metrics;
+mod node;
+mod own;
+mod probe;
+mod suspicion;
+mod sync;
+mod time;
+mod timers;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::Config;
+pub use event::{Event, JoinProblem, JoinResult, Output};
+pub use member::{Identity, Member, MemberState};
+pub use metrics::Metrics;
+pub use node::{Node, Start};
+pub use sync::{StreamFailure, StreamId, StreamStep};
+pub use time::Time;

@@ -1,0 +1,403 @@
+//! The node: takes inputs, routes them to the rules, hands out what they produced.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    broadcast::Broadcasts,
+    config::Config,
+    event::{Event, Output},
+    heal::Heal,
+    health::Health,
+    join::Joins,
+    leave::Farewell,
+    member::{Identity, Member, MemberId, MemberState, Record, Table},
+    metrics::Metrics,
+    own::{Phase, Rivals},
+    probe::Prober,
+    sync::{Exchanges, StreamId},
+    time::Time,
+    timers::{Timer, Timers},
+};
+use crate::wire::{
+    Tags, hash,
+    message::{Ack, Message, Nack, Ping, PingReq},
+    packet::{self, Reject},
+};
+
+/// What a node starts with, besides its configuration.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// Where others reach this node, over UDP and TCP.
+    pub addr: SocketAddr,
+    /// Milliseconds since 1970: which life of its name this is.
+    pub epoch: u64,
+    /// What all randomness comes from.
+    pub seed: u64,
+    /// What it says about itself.
+    pub tags: Tags,
+}
+
+/// One participant of a cluster, as a state machine.
+///
+/// Inputs are `handle_*`, outputs `poll_*`, commands are verbs, the rest are getters. **After every input or
+/// command, drain the outputs; then sleep until the deadline or the next input.** The whole driver:
+///
+/// ```no_run
+/// # use std::net::SocketAddr;
+/// # use syncswim::swim::{Config, Node, Output, Start, Time};
+/// # fn now() -> Time { unimplemented!() }
+/// # fn receive_until(_: Option<Time>) -> Option<(SocketAddr, Vec<u8>)> { unimplemented!() }
+/// # fn send(_: SocketAddr, _: &[u8]) {}
+/// # fn act(_: Output) {}
+/// # let start = Start { addr: ([127, 0, 0, 1], 1).into(), epoch: 0, seed: 0, tags: Default::default() };
+/// let mut node = Node::new(Config::lan("node-a"), start, now());
+/// let mut buffer = Vec::new();
+/// loop {
+///     while let Some(to) = node.poll_transmit(&mut buffer) {
+///         send(to, &buffer);
+///     }
+///     while let Some(output) = node.poll_output() {
+///         act(output); // pass on events, run streams, resolve seeds
+///     }
+///     // Take in all that has arrived before firing what is due: a late reader must not accuse anybody.
+///     while let Some((from, bytes)) = receive_until(node.poll_timeout()) {
+///         node.handle_datagram(now(), from, &bytes);
+///     }
+///     node.handle_timeout(now());
+/// }
+/// ```
+///
+/// The origin of [`Time`] is the driver's choice, but should lie further back than
+/// [`Config::forget_after`], so that the age of old departures can be told.
+#[derive(Debug)]
+pub struct Node {
+    pub(super) config: Config,
+    pub(super) name: Arc<str>,
+    pub(super) cluster: u32,
+    pub(super) rng: fastrand::Rng,
+    pub(super) now: Time,
+    pub(super) born: Time,
+    pub(super) start_epoch: u64,
+    pub(super) phase: Phase,
+    pub(super) table: Table,
+    pub(super) timers: Timers,
+    pub(super) health: Health,
+    pub(super) news: Broadcasts,
+    pub(super) last_gossip: Option<Time>,
+    pub(super) lately_failed: Vec<MemberId>,
+    /// Scratch memory for random picks.
+    pub(super) picks: Vec<usize>,
+    pub(super) prober: Prober,
+    pub(super) exchanges: Exchanges,
+    pub(super) joins: Joins,
+    pub(super) heal: Heal,
+    pub(super) rivals: Rivals,
+    pub(super) farewell: Farewell,
+    pub(super) metrics: Metrics,
+    transmits: VecDeque<Transmit>,
+    outputs: VecDeque<Output>,
+}
+
+/// A datagram to be, encoded only when it is sent: with the freshest news and into the caller's memory.
+#[derive(Debug)]
+struct Transmit {
+    to: SocketAddr,
+    content: Content,
+}
+
+#[derive(Debug)]
+pub(super) enum Content {
+    /// `first` is news that goes in whatever else waits.
+    Ping {
+        seq: u32,
+        target: Arc<str>,
+        first: Option<MemberId>,
+    },
+    Ack(u32),
+    PingReq {
+        seq: u32,
+        target: Arc<str>,
+        window: Duration,
+    },
+    Nack(u32),
+    News,
+}
+
+impl Node {
+    /// Makes a node that nobody knows yet: it becomes part of a cluster by joining or by being joined.
+    ///
+    /// # Panics
+    /// If `config` is not [valid](Config::validate).
+    #[must_use]
+    pub fn new(config: Config, start: Start, now: Time) -> Self {
+        config.validate().expect("the configuration was validated");
+        let mut rng = fastrand::Rng::with_seed(start.seed);
+        let name: Arc<str> = Arc::from(config.name.as_str());
+        let identity = Identity { epoch: start.epoch, incarnation: 0 };
+        let mut own = Record::new(Arc::clone(&name), start.addr, MemberState::Alive, identity, now);
+        own.tags = start.tags;
+        let mut table = Table::default();
+        let me = table.insert(own, &mut rng);
+        debug_assert_eq!(me, MemberId::SELF);
+        let mut node = Self {
+            cluster: hash::cluster(&config.cluster),
+            health: Health::new(if config.lha_probe { config.health_max } else { 1 }),
+            heal: Heal::new(config.max_heal),
+            name,
+            rng,
+            now,
+            born: now,
+            start_epoch: start.epoch,
+            phase: Phase::Quiet,
+            table,
+            timers: Timers::default(),
+            news: Broadcasts::default(),
+            last_gossip: None,
+            lately_failed: Vec::new(),
+            picks: Vec::new(),
+            prober: Prober::default(),
+            exchanges: Exchanges::default(),
+            joins: Joins::default(),
+            rivals: Rivals::default(),
+            farewell: Farewell::default(),
+            metrics: Metrics::default(),
+            transmits: VecDeque::new(),
+            outputs: VecDeque::new(),
+            config,
+        };
+        node.emit_member(Event::Joined, MemberId::SELF);
+        node
+    }
+
+    /// Takes in a datagram. Whatever it holds, at worst it is dropped and counted.
+    pub fn handle_datagram(&mut self, now: Time, from: SocketAddr, bytes: &[u8]) {
+        self.advance(now);
+        self.metrics.datagrams_received += 1;
+        self.metrics.bytes_received += bytes.len() as u64;
+        match packet::open(bytes, self.cluster) {
+            Ok(sections) => sections.for_each(|section| match section.and_then(packet::Section::message) {
+                Ok(Some(message)) => self.handle_message(from, &message),
+                Ok(None) => {}
+                Err(_) => self.metrics.dropped_malformed += 1,
+            }),
+            Err(reject) => self.count_reject(reject),
+        }
+    }
+
+    fn handle_message(&mut self, from: SocketAddr, message: &Message<'_>) {
+        match message {
+            Message::Ping(ping) => self.handle_ping(from, ping),
+            Message::Ack(ack) => self.handle_ack(from, ack),
+            Message::PingReq(request) => self.handle_ping_req(from, request),
+            Message::Nack(nack) => self.handle_nack(from, nack.seq),
+            // Stream messages have no meaning in a datagram.
+            claim if self.handle_claim(claim) => {}
+            _ => self.metrics.dropped_malformed += 1,
+        }
+    }
+
+    /// Applies a claim about a member; says whether the message was one.
+    pub(super) fn handle_claim(&mut self, message: &Message<'_>) -> bool {
+        match message {
+            Message::Alive(claim) => self.hear_alive(claim),
+            Message::Suspect(claim) => self.hear_suspect(claim),
+            Message::Failed(claim) => self.hear_failed(claim),
+            Message::Left(claim) => self.hear_left(claim),
+            Message::Gone(claim) => self.hear_gone(claim),
+            _ => return false,
+        }
+        true
+    }
+
+    pub(super) fn count_reject(&mut self, reject: Reject) {
+        *match reject {
+            Reject::Short => &mut self.metrics.dropped_short,
+            Reject::Version => &mut self.metrics.dropped_version,
+            Reject::Cluster => &mut self.metrics.dropped_cluster,
+            Reject::Checksum => &mut self.metrics.dropped_checksum,
+        } += 1;
+    }
+
+    /// Does what is due. Call it at the deadline, after all datagrams that have arrived were taken in.
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.notice_stall(now);
+        self.advance(now);
+        while let Some(timer) = self.timers.pop_due(now) {
+            match timer {
+                Timer::Probe => self.next_probe(),
+                Timer::Indirect => self.probe_indirectly(),
+                Timer::Nack(seq) => self.relay_time_is_up(seq),
+                Timer::Suspicion(id) => self.suspicion_ran_out(id),
+                Timer::Gossip => self.gossip(),
+                Timer::Sync => self.sync_periodically(),
+                Timer::Heal => self.try_gone_peer(),
+                Timer::Seeds => self.emit(Output::ResolveSeeds),
+                Timer::Farewell => self.repeat_farewell(),
+                Timer::Reap(id) => self.reap(id),
+                Timer::Stream(stream) => self.stream_time_is_up(stream),
+            }
+        }
+    }
+
+    /// A timer that fires far too late means that *we* were held up: what we failed to hear proves nothing.
+    fn notice_stall(&mut self, now: Time) {
+        let tolerated = (self.config.probe_interval / 4).max(Duration::from_millis(100));
+        let pause = self.timers.next().map_or(Duration::ZERO, |due| now.since(due));
+        if pause <= tolerated {
+            return;
+        }
+        self.metrics.stalls += 1;
+        self.health.degrade(1);
+        self.prober.discard_verdict();
+        self.timers.extend_suspicions(pause);
+        for at in 0..self.table.others().len() {
+            let id = self.table.others()[at];
+            if let Some(suspicion) = self.table.suspicion_mut(id) {
+                suspicion.extend(pause);
+            }
+        }
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) next, unless something arrives before.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.timers.next()
+    }
+
+    /// The next thing to do or to pass on.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Writes the next datagram into `buffer`, replacing what it held, and says whereto.
+    pub fn poll_transmit(&mut self, buffer: &mut Vec<u8>) -> Option<SocketAddr> {
+        while let Some(Transmit { to, content }) = self.transmits.pop_front() {
+            if self.encode(to, &content, buffer) {
+                self.metrics.datagrams_sent += 1;
+                self.metrics.bytes_sent += buffer.len() as u64;
+                return Some(to);
+            }
+        }
+        None
+    }
+
+    fn encode(&mut self, to: SocketAddr, content: &Content, buffer: &mut Vec<u8>) -> bool {
+        let digest = self.settled_digest();
+        let mut packet = packet::Writer::new(buffer, self.cluster, self.config.max_datagram);
+        let mut first = None;
+        match content {
+            Content::Ping { seq, target, first: news } => {
+                first = *news;
+                packet.message(&Ping { seq: *seq, target, digest })
+            }
+            Content::Ack(seq) => packet.message(&Ack { seq: *seq, digest }),
+            Content::PingReq { seq, target, window } => {
+                let window_ms = u32::try_from(window.as_millis()).unwrap_or(u32::MAX);
+                packet.message(&PingReq { seq: *seq, target, window_ms })
+            }
+            Content::Nack(seq) => packet.message(&Nack { seq: *seq }),
+            Content::News => true,
+        };
+        self.add_news(&mut packet, to, first, matches!(content, Content::News));
+        let worth_sending = !packet.is_empty();
+        packet.finish();
+        worth_sending
+    }
+
+    pub(super) fn transmit(&mut self, to: SocketAddr, content: Content) {
+        self.transmits.push_back(Transmit { to, content });
+    }
+
+    pub(super) fn emit(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    pub(super) fn emit_member(&mut self, event: fn(Member) -> Event, id: MemberId) {
+        let member = self.table.get(id).view();
+        self.emit(Output::Event(event(member)));
+    }
+
+    /// Time never runs backwards, whatever the driver says.
+    pub(super) fn advance(&mut self, now: Time) {
+        self.now = self.now.max(now);
+    }
+
+    pub(super) fn set_timer(&mut self, timer: Timer, delay: Duration) {
+        self.timers.set(timer, self.now + delay);
+    }
+
+    /// A delay of three quarters to five quarters, so that nodes do not act in step.
+    pub(super) fn jittered(&mut self, delay: Duration) -> Duration {
+        delay.mul_f64(0.75 + self.rng.f64() / 2.0)
+    }
+
+    /// Shows other tags to the cluster from now on.
+    pub fn set_tags(&mut self, now: Time, tags: Tags) {
+        self.advance(now);
+        if self.is_leaving() || self.table.get(MemberId::SELF).tags == tags {
+            return;
+        }
+        self.table.update(MemberId::SELF, &mut self.rng, |own| {
+            own.identity.incarnation += 1;
+            own.tags = tags;
+        });
+        self.announce();
+        self.emit_member(Event::Updated, MemberId::SELF);
+    }
+
+    /// This node, as it shows itself.
+    #[must_use]
+    pub fn local(&self) -> Member {
+        self.table.get(MemberId::SELF).view()
+    }
+
+    /// Every member that is listed, this node included, by ascending name: O(n log n).
+    #[must_use]
+    pub fn members(&self) -> Vec<Member> {
+        let mut members: Vec<_> = self
+            .table
+            .walk(0)
+            .filter(|(_, record)| !record.hidden)
+            .map(|(_, record)| record.view())
+            .collect();
+        members.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        members
+    }
+
+    /// The number of live members, this node included.
+    #[must_use]
+    pub fn live(&self) -> usize {
+        self.table.live()
+    }
+
+    /// Counters and gauges.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        Metrics {
+            live_members: self.table.live() as u64,
+            departed_members: self.table.departed() as u64,
+            queued_news: self.news.len() as u64,
+            health_score: u64::from(self.health.score()),
+            ..self.metrics
+        }
+    }
+
+    /// The configuration it runs with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(super) fn open_stream(&mut self, stream: StreamId, addr: SocketAddr, timeout: Duration) {
+        self.set_timer(Timer::Stream(stream), timeout);
+        self.emit(Output::OpenStream { stream, addr, timeout });
+    }
+}
+
+/// Answers that are still awaited, by sequence number.
+pub(super) type Awaited<T> = HashMap<u32, T>;

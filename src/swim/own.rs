@@ -1,0 +1,183 @@
+//! What claims about ourselves make us do: refute, take our name back, or yield it.
+//!
+//! A node first hears what its name did before (phase *quiet*) and raises its epoch above all of it; only
+//! then does it announce itself. Later, a claim that supersedes what we say about ourselves is answered by a
+//! greater one. An *alive* from elsewhere means that somebody else has our name:
+//!
+//! - with a later epoch, a newcomer: we are the incumbent, so we take over its epoch with the next
+//!   incarnation, and report the conflict;
+//! - with *our* epoch, an incumbent that did just that to us (nobody else has reason to use our epoch): we ask
+//!   at its address whether it lives, and if so, yield, and report the conflict. If not, we refute.
+
+use std::net::SocketAddr;
+
+use super::{
+    event::{Event, Output},
+    member::{Identity, MemberId},
+    node::Node,
+    sync::Purpose,
+    time::Time,
+    timers::Timer,
+};
+
+/// How far a node's life has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Nobody was told of us yet.
+    Quiet,
+    /// A member among others.
+    Live,
+    /// Another live node has our name: we watch, but neither announce ourselves nor accuse anybody.
+    Displaced,
+    /// Saying good-bye.
+    Leaving,
+    /// The good-bye is said.
+    Left,
+}
+
+/// What others hold against us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Accusation {
+    Suspect,
+    Departed,
+}
+
+/// Other holders of our name.
+#[derive(Debug, Default)]
+pub(super) struct Rivals {
+    /// Heard of while quiet, not yet asked: (identity, address).
+    pub(super) heard: Option<(Identity, SocketAddr)>,
+    /// The latest life that was asked for at its address and did not answer.
+    pub(super) silent: Option<Identity>,
+    /// When somebody may be asked again: each question costs a connection to an address we were told.
+    next_check: Time,
+}
+
+impl Node {
+    pub(super) fn is_leaving(&self) -> bool {
+        matches!(self.phase, Phase::Leaving | Phase::Left)
+    }
+
+    /// Becomes a member: whatever our name did before is known by now.
+    pub(super) fn go_live(&mut self) {
+        if self.phase != Phase::Quiet {
+            return;
+        }
+        self.phase = Phase::Live;
+        let offset = self.config.probe_interval.mul_f64(self.rng.f64());
+        self.set_timer(Timer::Probe, offset);
+        let offset = self.scaled_sync_interval().mul_f64(0.5 + self.rng.f64() / 2.0);
+        self.set_timer(Timer::Sync, offset);
+        self.announce();
+    }
+
+    pub(super) fn hear_of_self_alive(&mut self, identity: Identity, addr: SocketAddr, tags: &[u8]) {
+        let own = self.table.get(MemberId::SELF);
+        let (ours, home) = (own.identity, own.addr);
+        let at_home = home == addr;
+        let echo = identity == ours && at_home && own.tags.encoded() == tags;
+        if identity < ours || echo || self.is_leaving() || !self.is_plausible(Some(MemberId::SELF), identity)
+        {
+            return;
+        }
+        match self.phase {
+            Phase::Quiet if at_home || Some(identity) <= self.rivals.silent => self.outlive(identity),
+            Phase::Quiet => self.rivals.heard = Some((identity, addr)),
+            _ if at_home => self.refute(identity),
+            _ if identity.epoch > ours.epoch => self.take_name_back(identity, addr),
+            _ if identity == ours && home < addr => self.take_name_back(identity, addr),
+            _ => self.ask_rival(identity, addr),
+        }
+    }
+
+    pub(super) fn hear_accusation(&mut self, identity: Identity, accusation: Accusation) {
+        let ours = self.table.get(MemberId::SELF).identity;
+        if identity < ours || self.is_leaving() || !self.is_plausible(Some(MemberId::SELF), identity) {
+            return;
+        }
+        match self.phase {
+            Phase::Quiet => self.outlive(identity),
+            // Our rival is gone: the name is ours again.
+            Phase::Displaced if accusation == Accusation::Departed => {
+                self.resume();
+                self.supersede(identity);
+            }
+            Phase::Displaced => {}
+            _ => {
+                self.health.degrade(1);
+                self.refute(identity);
+            }
+        }
+    }
+
+    /// Before anybody knows us: makes sure that this life is later than that one.
+    fn outlive(&mut self, past: Identity) {
+        self.table.update(MemberId::SELF, &mut self.rng, |own| {
+            if own.identity.epoch <= past.epoch {
+                own.identity = Identity { epoch: past.epoch + 1, incarnation: 0 };
+            }
+        });
+    }
+
+    fn refute(&mut self, accused: Identity) {
+        self.metrics.refutations += 1;
+        self.supersede(accused);
+    }
+
+    fn supersede(&mut self, claimed: Identity) {
+        self.table.update(MemberId::SELF, &mut self.rng, |own| {
+            own.identity = Identity { epoch: claimed.epoch, incarnation: claimed.incarnation + 1 };
+        });
+        self.announce();
+    }
+
+    fn take_name_back(&mut self, claimed: Identity, rival: SocketAddr) {
+        self.report_conflict(rival);
+        self.resume();
+        self.supersede(claimed);
+    }
+
+    fn resume(&mut self) {
+        self.phase = Phase::Live;
+        if !self.timers.is_set(Timer::Probe) {
+            self.set_timer(Timer::Probe, self.config.probe_interval);
+        }
+    }
+
+    fn report_conflict(&mut self, rival: SocketAddr) {
+        let member = self.local();
+        self.emit(Output::Event(Event::Conflict { member, rival }));
+    }
+
+    fn ask_rival(&mut self, claimed: Identity, addr: SocketAddr) {
+        if self.phase == Phase::Live && self.now >= self.rivals.next_check {
+            self.rivals.next_check = self.now + self.config.probe_interval;
+            self.open(Purpose::AskRival(claimed), addr, self.config.probe_interval);
+        }
+    }
+
+    /// Somebody answered to our name at another address.
+    pub(super) fn rival_answered(&mut self, rival: SocketAddr) {
+        if self.phase == Phase::Live {
+            self.phase = Phase::Displaced;
+            self.timers.cancel(Timer::Probe);
+            self.news.remove(MemberId::SELF);
+            self.report_conflict(rival);
+        }
+    }
+
+    /// Nobody answered to our name there: what we heard was a ghost.
+    pub(super) fn rival_is_silent(&mut self, claimed: Identity) {
+        if self.phase == Phase::Live && claimed >= self.table.get(MemberId::SELF).identity {
+            self.refute(claimed);
+        }
+    }
+
+    /// The same, while quiet: now we may announce ourselves over it.
+    pub(super) fn past_life_is_silent(&mut self, claimed: Identity) {
+        self.rivals.silent = self.rivals.silent.max(Some(claimed));
+        if self.phase == Phase::Quiet {
+            self.outlive(claimed);
+        }
+    }
+}

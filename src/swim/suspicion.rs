@@ -1,0 +1,158 @@
+//! Suspicion: a verdict that waits, shorter the more members agree (Lifeguard §IV-B, LHA-Suspicion).
+//!
+//! ```text
+//! T(c) = max(min, max − (max − min) · ln(c + 1) / ln(k + 1))      rounded down to milliseconds
+//! min  = mult · max(1, log10 n) · probe interval,   max = max_mult · min
+//! ```
+//!
+//! `c` counts the independent accusers behind the first. With k = 0 the time is `min`, as in SWIM §4.2.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{config::Config, time::Time};
+use crate::wire::message::MAX_ACCUSERS;
+
+#[derive(Debug)]
+pub(super) struct Suspicion {
+    started: Time,
+    min: Duration,
+    max: Duration,
+    k: u32,
+    accusers: Vec<Arc<str>>,
+}
+
+impl Suspicion {
+    pub(super) fn new(started: Time, min: Duration, max: Duration, k: u32) -> Self {
+        Self { started, min, max, k, accusers: Vec::new() }
+    }
+
+    /// The suspicion that `config` asks for in a cluster of `n` live members.
+    pub(super) fn in_cluster(config: &Config, started: Time, n: usize) -> Self {
+        let min = min_timeout(config.suspicion_mult, config.probe_interval, n);
+        let k = confirmations(config, n);
+        Self::new(started, min, min.saturating_mul(config.suspicion_max_mult), k)
+    }
+
+    /// Adds an accuser and says whether that is news: unknown so far, and still able to shorten the wait.
+    pub(super) fn accuse(&mut self, accuser: &Arc<str>) -> bool {
+        let room = self.accusers.len() <= self.k as usize && self.accusers.len() < MAX_ACCUSERS;
+        let news = room && !self.accusers.contains(accuser);
+        if news {
+            self.accusers.push(Arc::clone(accuser));
+        }
+        news
+    }
+
+    pub(super) fn accusers(&self) -> impl Iterator<Item = &str> {
+        self.accusers.iter().map(AsRef::as_ref)
+    }
+
+    /// When the verdict falls, unless it is refuted or confirmed before.
+    pub(super) fn deadline(&self) -> Time {
+        let confirmations = self.accusers.len().saturating_sub(1);
+        self.started + timeout(self.min, self.max, self.k, confirmations as u32)
+    }
+
+    /// Time in which this node could not listen does not count.
+    pub(super) fn extend(&mut self, by: Duration) {
+        self.started = self.started + by;
+    }
+}
+
+fn timeout(min: Duration, max: Duration, k: u32, confirmations: u32) -> Duration {
+    if k == 0 {
+        return min;
+    }
+    let share = f64::from(confirmations + 1).ln() / f64::from(k + 1).ln();
+    let seconds = max.as_secs_f64() - share * (max.as_secs_f64() - min.as_secs_f64());
+    Duration::from_millis((seconds.max(0.0) * 1000.0 + 1e-6) as u64).max(min)
+}
+
+/// `mult · max(1, log10 n) · interval`, the logarithm cut to thousandths.
+fn min_timeout(mult: u32, interval: Duration, n: usize) -> Duration {
+    let scale = (n.max(1) as f64).log10().max(1.0);
+    let thousandths = (scale * 1000.0) as u32;
+    interval.saturating_mul(mult).saturating_mul(thousandths) / 1000
+}
+
+/// How many confirmations to wait for; none where the cluster is too small to give them.
+fn confirmations(config: &Config, n: usize) -> u32 {
+    let k = config.suspicion_confirmations;
+    if !config.lha_suspicion || n.saturating_sub(2) < k as usize { 0 } else { k }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn secs(s: u64) -> Duration {
+        Duration::from_secs(s)
+    }
+
+    /// The vectors of memberlist's own suite: k = 3, 2 s to 30 s.
+    #[test]
+    fn each_confirmation_shortens_the_wait_as_lifeguard_prescribes() {
+        let expected = [30_000, 16_000, 7_810, 2_000];
+        for (c, millis) in expected.into_iter().enumerate() {
+            assert_eq!(timeout(secs(2), secs(30), 3, c as u32), Duration::from_millis(millis), "c = {c}");
+        }
+    }
+
+    #[test]
+    fn the_dogpile_table_holds() {
+        let (min, max) = (Duration::from_millis(500), secs(1));
+        let expected = [1000, 750, 603, 500].map(Duration::from_millis);
+        for (c, expected) in expected.into_iter().enumerate() {
+            let got = timeout(min, max, 3, c as u32);
+            assert!(got.abs_diff(expected) <= Duration::from_millis(1), "c = {c}: {got:?}");
+        }
+    }
+
+    #[test]
+    fn fractions_of_the_span_left_after_each_confirmation() {
+        // PAPERS F7: K = 3 leaves 1, 0.5, 0.2075, 0 of (max − min).
+        for (c, left) in [(0, 1.0), (1, 0.5), (2, 0.2075), (3, 0.0)] {
+            let t = timeout(secs(10), secs(60), 3, c).as_secs_f64();
+            assert!(((t - 10.0) / 50.0 - left).abs() < 1e-3, "c = {c}: {t}");
+        }
+    }
+
+    #[test]
+    fn the_minimum_grows_with_the_logarithm_of_the_cluster() {
+        for (n, millis) in [(1, 4000), (10, 4000), (100, 8000), (128, 8428), (1000, 12_000), (10_000, 16_000)]
+        {
+            assert_eq!(min_timeout(4, secs(1), n), Duration::from_millis(millis), "n = {n}");
+        }
+    }
+
+    #[test]
+    fn without_enough_members_to_confirm_it_fires_at_the_minimum() {
+        let config = Config::lan("n");
+        for (n, k) in
+            [(1, 0), (3, 0), (4, config.suspicion_confirmations), (100, config.suspicion_confirmations)]
+        {
+            assert_eq!(confirmations(&config, n), k, "n = {n}");
+        }
+        assert_eq!(timeout(secs(4), secs(24), 0, 0), secs(4));
+    }
+
+    #[test]
+    fn the_first_accuser_and_repeats_do_not_count_and_more_than_k_are_ignored() {
+        let mut suspicion = Suspicion::new(Time::ZERO, secs(2), secs(30), 2);
+        let names: Vec<Arc<str>> = ["a", "b", "c", "d"].map(Arc::from).to_vec();
+        assert!(suspicion.accuse(&names[0]));
+        assert_eq!(suspicion.deadline(), Time::ZERO + secs(30));
+        assert!(!suspicion.accuse(&names[0]));
+        assert!(suspicion.accuse(&names[1]));
+        assert!(suspicion.accuse(&names[2]));
+        assert_eq!(suspicion.deadline(), Time::ZERO + secs(2));
+        assert!(!suspicion.accuse(&names[3]));
+    }
+
+    #[test]
+    fn a_pause_of_ours_puts_the_verdict_off() {
+        let mut suspicion = Suspicion::new(Time::ZERO, secs(2), secs(30), 0);
+        suspicion.extend(secs(5));
+        assert_eq!(suspicion.deadline(), Time::ZERO + secs(7));
+    }
+}

@@ -1,0 +1,408 @@
+//! Exchanges of tables over streams, and the other uses of a stream.
+//!
+//! ```text
+//! initiator                       responder
+//! hello (digest) ───────────────▶
+//!                ◀─────────────── same                      if the digests are equal, else
+//!                ◀─────────────── its table … end
+//! own table … end ──────────────▶
+//!                ◀─────────────── end                       so that the initiator knows it was heard
+//! ```
+//!
+//! The initiator listens first: a node that joins learns what its name did before, then announces itself.
+
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use super::{
+    event::JoinProblem,
+    gossip::{put_alive, put_news},
+    join::Ticket,
+    member::{Identity, MemberId, MemberState, Record},
+    node::Node,
+    own::Phase,
+    time::Time,
+    timers::Timer,
+};
+use crate::wire::{
+    frame::MAX_FRAME,
+    message::{End, Gone, Hello, Message, Same, StreamAck, StreamPing},
+    packet,
+};
+
+/// Streams at the same time; more are refused and counted.
+const MAX_STREAMS: usize = 128;
+/// The most bytes taken from one stream.
+const MAX_STREAM_BYTES: usize = 16 << 20;
+/// Exchanges that this node has begun and not ended.
+const MAX_OWN_SYNCS: usize = 4;
+/// A record never takes more than this in a frame: keep that much free for it.
+const MAX_ENTRY: usize = 2048;
+
+/// A stream, in all calls about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(u64);
+
+/// What to do next with a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamStep {
+    /// Send the frame that is now in the buffer, then poll again.
+    Send,
+    /// Receive a frame, pass it to [`Node::handle_frame`], then poll again.
+    Receive,
+    /// Close it; the node has forgotten it.
+    Close,
+}
+
+/// How a stream failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamFailure {
+    /// Nobody listens at the address.
+    Refused,
+    /// It took too long, or was cut off.
+    TimedOut,
+    /// What came was not the protocol.
+    Rejected,
+}
+
+/// What a stream is for.
+#[derive(Debug, Clone)]
+pub(super) enum Purpose {
+    /// Somebody else began it.
+    Answer,
+    Join(Ticket),
+    Sync,
+    /// The stream part of a probe.
+    Probe {
+        seq: u32,
+        target: Arc<str>,
+    },
+    /// Does somebody live under our name there?
+    AskRival(Identity),
+    /// The same, before the join through this seed goes on.
+    AskPastLife(Identity, Ticket, SocketAddr),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    SayHello,
+    HearTable,
+    /// The place in the table that comes next.
+    TellTable(usize),
+    HearEnd,
+    Ask,
+    HearAnswer,
+    HearOpening,
+    SaySame,
+    HearReturn,
+    SayEnd,
+    SayAnswer,
+    Over,
+}
+
+#[derive(Debug)]
+struct Session {
+    purpose: Purpose,
+    peer: SocketAddr,
+    step: Step,
+    received: usize,
+    digest_before: u64,
+}
+
+impl Session {
+    /// Whose presence a stream probe asks for; but for probes of others, our own name.
+    fn asked(&self, own: &Arc<str>) -> Arc<str> {
+        Arc::clone(if let Purpose::Probe { target, .. } = &self.purpose { target } else { own })
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Exchanges {
+    sessions: HashMap<StreamId, Session>,
+    last: u64,
+    own_syncs: usize,
+    /// Digests are ignored until then, and for how long the next time.
+    quiet_until: Time,
+    quiet_for: Duration,
+}
+
+impl Node {
+    /// Opens a stream towards an address, unless too many are open.
+    pub(super) fn open(&mut self, purpose: Purpose, addr: SocketAddr, timeout: Duration) {
+        let step = match purpose {
+            Purpose::Probe { .. } | Purpose::AskRival(_) | Purpose::AskPastLife(..) => Step::Ask,
+            _ => Step::SayHello,
+        };
+        let syncs = matches!(purpose, Purpose::Sync);
+        // Joins have a bound of their own, and their result is waited for.
+        let joins = matches!(purpose, Purpose::Join(_) | Purpose::AskPastLife(..));
+        let full = self.exchanges.sessions.len() >= MAX_STREAMS
+            || syncs && self.exchanges.own_syncs >= MAX_OWN_SYNCS;
+        if full && !joins {
+            self.metrics.refused_streams += 1;
+            return;
+        }
+        self.exchanges.own_syncs += usize::from(syncs);
+        let stream = self.begin(purpose, addr, step);
+        self.open_stream(stream, addr, timeout);
+    }
+
+    /// Takes in a stream that somebody opened to us, or `None` if there are too many.
+    pub fn accept_stream(&mut self, now: Time, from: SocketAddr) -> Option<StreamId> {
+        self.advance(now);
+        if self.exchanges.sessions.len() >= MAX_STREAMS {
+            self.metrics.refused_streams += 1;
+            return None;
+        }
+        let stream = self.begin(Purpose::Answer, from, Step::HearOpening);
+        self.set_timer(Timer::Stream(stream), self.config.stream_timeout);
+        Some(stream)
+    }
+
+    fn begin(&mut self, purpose: Purpose, peer: SocketAddr, step: Step) -> StreamId {
+        self.exchanges.last += 1;
+        let stream = StreamId(self.exchanges.last);
+        let digest_before = self.table.digest();
+        self.exchanges.sessions.insert(stream, Session { purpose, peer, step, received: 0, digest_before });
+        stream
+    }
+
+    /// What to do next with a stream; a frame to send is put into `buffer`, without its length prefix.
+    pub fn poll_stream(&mut self, now: Time, stream: StreamId, buffer: &mut Vec<u8>) -> StreamStep {
+        self.advance(now);
+        let Some(session) = self.exchanges.sessions.get(&stream) else { return StreamStep::Close };
+        let (step, answering) = (session.step, matches!(session.purpose, Purpose::Answer));
+        let target = session.asked(&self.name);
+        let digest = if matches!(session.purpose, Purpose::Sync) { self.settled_digest() } else { 0 };
+        let mut frame = packet::Writer::new(buffer, self.cluster, MAX_FRAME);
+        let next = match step {
+            Step::HearTable | Step::HearEnd | Step::HearAnswer | Step::HearOpening | Step::HearReturn => {
+                return StreamStep::Receive;
+            }
+            Step::Over => {
+                self.end(stream, Ok(()));
+                return StreamStep::Close;
+            }
+            Step::SayHello => {
+                frame.message(&Hello { name: &self.name, digest });
+                Step::HearTable
+            }
+            Step::Ask => {
+                frame.message(&StreamPing { target: &target });
+                Step::HearAnswer
+            }
+            Step::SayAnswer => {
+                frame.message(&StreamAck { name: &self.name });
+                Step::Over
+            }
+            Step::SaySame => {
+                frame.message(&Same {});
+                Step::Over
+            }
+            Step::SayEnd => {
+                frame.message(&End {});
+                Step::Over
+            }
+            Step::TellTable(from) => match self.tell_table(&mut frame, from) {
+                Some(at) => Step::TellTable(at),
+                None if answering => Step::HearReturn,
+                None => Step::HearEnd,
+            },
+        };
+        frame.finish();
+        self.set_step(stream, next);
+        StreamStep::Send
+    }
+
+    /// Writes records from a place on and says where to go on, or ends the table.
+    fn tell_table(&self, frame: &mut packet::Writer<'_>, from: usize) -> Option<usize> {
+        for (at, record) in self.table.walk(from) {
+            if frame.room() < MAX_ENTRY {
+                return Some(at);
+            }
+            if at != MemberId::SELF.index() || !matches!(self.phase, Phase::Quiet | Phase::Displaced) {
+                self.tell(frame, record);
+            }
+        }
+        frame.message(&End {});
+        None
+    }
+
+    fn tell(&self, frame: &mut packet::Writer<'_>, record: &Record) {
+        let Identity { epoch, incarnation } = record.identity;
+        let told = match record.state {
+            MemberState::Alive => put_alive(frame, record),
+            MemberState::Suspect => put_alive(frame, record) && put_news(frame, record),
+            MemberState::Failed | MemberState::Left => frame.message(&Gone {
+                name: &record.name,
+                epoch,
+                incarnation,
+                left: record.state == MemberState::Left,
+                age_secs: self.now.since(record.since).as_secs(),
+            }),
+        };
+        debug_assert!(told, "a record fits in what is kept free for it");
+    }
+
+    /// Takes in a frame. Anything but the protocol ends the stream.
+    pub fn handle_frame(&mut self, now: Time, stream: StreamId, bytes: &[u8]) {
+        self.advance(now);
+        let Some(session) = self.exchanges.sessions.get_mut(&stream) else { return };
+        session.received = session.received.saturating_add(bytes.len());
+        if session.received > MAX_STREAM_BYTES {
+            return self.end(stream, Err(StreamFailure::Rejected));
+        }
+        let sections = match packet::open(bytes, self.cluster) {
+            Ok(sections) => sections,
+            Err(reject) => {
+                self.count_reject(reject);
+                return self.end(stream, Err(StreamFailure::Rejected));
+            }
+        };
+        for section in sections {
+            let proper = match section.and_then(packet::Section::message) {
+                Ok(Some(message)) => self.handle_stream_message(stream, &message),
+                Ok(None) => true,
+                Err(_) => false,
+            };
+            if !proper {
+                self.metrics.dropped_malformed += 1;
+                return self.end(stream, Err(StreamFailure::Rejected));
+            }
+        }
+    }
+
+    /// Says whether the message has its place here.
+    fn handle_stream_message(&mut self, stream: StreamId, message: &Message<'_>) -> bool {
+        let Some(session) = self.exchanges.sessions.get(&stream) else { return true };
+        let step = session.step;
+        let asked = session.asked(&self.name);
+        match (step, message) {
+            (Step::HearOpening, Message::Hello(hello)) => {
+                let same = hello.digest != 0 && hello.digest == self.settled_digest();
+                self.go_live();
+                self.set_step(stream, if same { Step::SaySame } else { Step::TellTable(0) });
+            }
+            (Step::HearOpening, Message::StreamPing(ping)) => {
+                let meant = ping.target == &*self.name && !self.is_leaving();
+                self.set_step(stream, if meant { Step::SayAnswer } else { Step::Over });
+            }
+            (Step::HearTable | Step::HearReturn, claim) if self.handle_claim(claim) => {}
+            (Step::HearTable, Message::Same(_)) => {
+                self.metrics.syncs_equal += 1;
+                self.end(stream, Ok(()));
+            }
+            (Step::HearTable, Message::End(_)) => self.heard_table(stream),
+            (Step::HearReturn, Message::End(_)) => self.set_step(stream, Step::SayEnd),
+            (Step::HearEnd, Message::End(_)) => self.end(stream, Ok(())),
+            (Step::HearAnswer, Message::StreamAck(ack)) => {
+                let answered = ack.name == &*asked;
+                self.end(stream, if answered { Ok(()) } else { Err(StreamFailure::Rejected) });
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Our turn; unless a rival of our name was heard of before anybody knows us. Then it is asked first.
+    fn heard_table(&mut self, stream: StreamId) {
+        let heard = self.rivals.heard.take().filter(|_| self.phase == Phase::Quiet);
+        let Some((identity, rival)) = heard else {
+            self.go_live();
+            return self.set_step(stream, Step::TellTable(0));
+        };
+        self.timers.cancel(Timer::Stream(stream));
+        let Some(session) = self.exchanges.sessions.remove(&stream) else { return };
+        if let Purpose::Join(ticket) = session.purpose {
+            let ask = Purpose::AskPastLife(identity, ticket, session.peer);
+            self.open(ask, rival, self.config.probe_timeout);
+        }
+    }
+
+    fn set_step(&mut self, stream: StreamId, step: Step) {
+        if let Some(session) = self.exchanges.sessions.get_mut(&stream) {
+            session.step = step;
+        }
+    }
+
+    /// The stream could not be opened, broke off or took too long.
+    pub fn handle_stream_failure(&mut self, now: Time, stream: StreamId, failure: StreamFailure) {
+        self.advance(now);
+        self.end(stream, Err(failure));
+    }
+
+    pub(super) fn stream_time_is_up(&mut self, stream: StreamId) {
+        self.end(stream, Err(StreamFailure::TimedOut));
+    }
+
+    fn end(&mut self, stream: StreamId, result: Result<(), StreamFailure>) {
+        self.timers.cancel(Timer::Stream(stream));
+        let Some(session) = self.exchanges.sessions.remove(&stream) else { return };
+        self.exchanges.own_syncs -= usize::from(matches!(session.purpose, Purpose::Sync));
+        self.conclude(session.purpose, session.peer, result, session.digest_before);
+    }
+
+    fn conclude(
+        &mut self,
+        purpose: Purpose,
+        peer: SocketAddr,
+        result: Result<(), StreamFailure>,
+        before: u64,
+    ) {
+        match (purpose, result) {
+            (Purpose::Answer, Ok(())) => self.metrics.syncs += 1,
+            (Purpose::Sync, Ok(())) => {
+                self.metrics.syncs += 1;
+                self.adapt_quiet_time(before);
+            }
+            (Purpose::Answer | Purpose::Sync, Err(_)) => {}
+            (Purpose::Join(ticket), result) => {
+                let result = result.map_err(|failure| JoinProblem::from_failure(failure, peer));
+                self.join_attempted(ticket, result);
+            }
+            (Purpose::Probe { seq, .. }, Ok(())) => self.stream_probe_answered(seq),
+            (Purpose::Probe { .. }, Err(_)) => {}
+            (Purpose::AskRival(_), Ok(())) => self.rival_answered(peer),
+            (Purpose::AskRival(claimed), Err(_)) => self.rival_is_silent(claimed),
+            (Purpose::AskPastLife(_, ticket, _), Ok(())) => {
+                self.join_attempted(ticket, Err(JoinProblem::NameTaken { holder: peer }));
+            }
+            (Purpose::AskPastLife(past, ticket, seed), Err(_)) => {
+                self.past_life_is_silent(past);
+                self.open(Purpose::Join(ticket), seed, self.config.stream_timeout);
+            }
+        }
+    }
+
+    /// An exchange that taught us nothing was not worth it: digests are ignored for longer and longer.
+    fn adapt_quiet_time(&mut self, digest_before: u64) {
+        let shortest = self.config.probe_interval;
+        self.exchanges.quiet_for = if self.table.digest() == digest_before {
+            (self.exchanges.quiet_for * 2).clamp(shortest, self.config.sync_interval)
+        } else {
+            shortest
+        };
+    }
+
+    /// A member's settled digest came with its ack: if it differs from ours, exchange tables.
+    pub(super) fn compare_digest(&mut self, addr: SocketAddr, theirs: u64) {
+        let ours = self.settled_digest();
+        let differ = ours != 0 && theirs != 0 && ours != theirs;
+        if differ && self.now >= self.exchanges.quiet_until && self.table.at_addr(addr).is_some() {
+            let pause = self.exchanges.quiet_for.max(self.config.probe_interval);
+            self.exchanges.quiet_until = self.now + pause;
+            self.open(Purpose::Sync, addr, self.config.stream_timeout);
+        }
+    }
+
+    pub(super) fn sync_periodically(&mut self) {
+        if self.phase != Phase::Live {
+            return;
+        }
+        let interval = self.scaled_sync_interval();
+        let next = self.jittered(interval);
+        self.set_timer(Timer::Sync, next);
+        if let Some((_, addr)) = self.pick_alive(1, None).pop() {
+            self.open(Purpose::Sync, addr, self.config.stream_timeout);
+        }
+    }
+}

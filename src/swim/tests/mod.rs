@@ -1,0 +1,1 @@
+//! The rules of the protocol, one test each, in virtual time.

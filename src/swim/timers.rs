@@ -1,0 +1,79 @@
+//! Every deadline of a node, in one ordered structure.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
+
+use super::{member::MemberId, sync::StreamId, time::Time};
+
+/// What is due. At most one deadline each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Timer {
+    /// The probe round ends and the next begins.
+    Probe,
+    /// The direct ping was not answered: ask others.
+    Indirect,
+    /// A relay's time is up.
+    Nack(u32),
+    /// A suspicion runs out.
+    Suspicion(MemberId),
+    /// News waits to be sent.
+    Gossip,
+    /// The periodic exchange of tables.
+    Sync,
+    /// A gone peer is to be tried.
+    Heal,
+    /// The seeds are to be contacted.
+    Seeds,
+    /// The farewell is repeated, or given up.
+    Farewell,
+    /// A departed member is hidden, later forgotten.
+    Reap(MemberId),
+    /// A stream took too long.
+    Stream(StreamId),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Timers {
+    order: BTreeSet<(Time, Timer)>,
+    at: HashMap<Timer, Time>,
+}
+
+impl Timers {
+    /// Sets or moves a deadline.
+    pub(super) fn set(&mut self, timer: Timer, at: Time) {
+        self.cancel(timer);
+        self.order.insert((at, timer));
+        self.at.insert(timer, at);
+    }
+
+    pub(super) fn cancel(&mut self, timer: Timer) {
+        if let Some(at) = self.at.remove(&timer) {
+            self.order.remove(&(at, timer));
+        }
+    }
+
+    pub(super) fn is_set(&self, timer: Timer) -> bool {
+        self.at.contains_key(&timer)
+    }
+
+    /// The next deadline.
+    pub(super) fn next(&self) -> Option<Time> {
+        self.order.first().map(|(at, _)| *at)
+    }
+
+    /// Takes the earliest timer that is due.
+    pub(super) fn pop_due(&mut self, now: Time) -> Option<Timer> {
+        let (_, timer) = *self.order.first().filter(|(at, _)| *at <= now)?;
+        self.cancel(timer);
+        Some(timer)
+    }
+
+    /// Puts off every running suspicion: time in which we could not listen does not count.
+    pub(super) fn extend_suspicions(&mut self, by: Duration) {
+        let suspicions: Vec<_> =
+            self.order.iter().copied().filter(|(_, timer)| matches!(timer, Timer::Suspicion(_))).collect();
+        suspicions.into_iter().for_each(|(at, timer)| self.set(timer, at + by));
+    }
+}

@@ -1,0 +1,30 @@
+//! The one hash that crosses the network: FNV-1a over bytes, finished with splitmix64's mixer.
+//!
+//! It must give the same value on every platform and in every release, which rules out the standard
+//! library's. It is no defence against forgery; encryption is.
+
+const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+const PRIME: u64 = 0x0000_0100_0000_01b3;
+
+fn fnv1a(state: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(state, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME))
+}
+
+/// Spreads every input bit over the result, so that sums and xors of hashes stay uniform.
+fn mix(mut x: u64) -> u64 {
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+/// The cluster's mark in every header.
+pub(crate) fn cluster(name: &str) -> u32 {
+    let hash = mix(fnv1a(OFFSET, name.as_bytes()));
+    (hash ^ (hash >> 32)) as u32
+}
+
+/// One member's share of the table's digest.
+pub(crate) fn entry(name: &str, epoch: u64, incarnation: u64) -> u64 {
+    let hash = fnv1a(OFFSET, name.as_bytes());
+    mix(fnv1a(fnv1a(hash, &epoch.to_le_bytes()), &incarnation.to_le_bytes()))
+}

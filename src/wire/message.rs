@@ -1,0 +1,265 @@
+//! The messages, one section each, and what makes a decoded one valid.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize, Serializer, de};
+
+use super::{MAX_NAME, MAX_TAGS, packet::Writer};
+
+/// A section that does not decode, or whose content breaks a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Malformed;
+
+/// The most accusers one suspicion names.
+pub(crate) const MAX_ACCUSERS: usize = 8;
+
+/// "Are you there?" Answered only by the node that is named.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Ping<'a> {
+    #[serde(with = "postcard::fixint::le")]
+    pub(crate) seq: u32,
+    pub(crate) target: &'a str,
+    #[serde(with = "postcard::fixint::le")]
+    pub(crate) digest: u64,
+}
+
+/// "I am here", to whoever sent the ping.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Ack {
+    #[serde(with = "postcard::fixint::le")]
+    pub(crate) seq: u32,
+    #[serde(with = "postcard::fixint::le")]
+    pub(crate) digest: u64,
+}
+
+/// "Ping this member for me and tell me within this time."
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PingReq<'a> {
+    #[serde(with = "postcard::fixint::le")]
+    pub(crate) seq: u32,
+    pub(crate) target: &'a str,
+    pub(crate) window_ms: u32,
+}
+
+/// "I asked and heard nothing": shows that the relay itself is well.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Nack {
+    #[serde(with = "postcard::fixint::le")]
+    pub(crate) seq: u32,
+}
+
+/// A member is alive, with all there is to know about it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Alive<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) epoch: u64,
+    pub(crate) incarnation: u64,
+    pub(crate) addr: SocketAddr,
+    pub(crate) tags: &'a [u8],
+}
+
+/// A member did not answer the probes of these accusers.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Suspect<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) epoch: u64,
+    pub(crate) incarnation: u64,
+    #[serde(borrow)]
+    pub(crate) accusers: Accusers<'a>,
+}
+
+/// A suspicion ran out without being refuted.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Failed<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) epoch: u64,
+    pub(crate) incarnation: u64,
+}
+
+/// A member said good-bye. Only the member itself starts this rumour.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Left<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) epoch: u64,
+    pub(crate) incarnation: u64,
+}
+
+/// A departed member in a sync: with its age, so that no tombstone lives for ever by being passed around.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Gone<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) epoch: u64,
+    pub(crate) incarnation: u64,
+    pub(crate) left: bool,
+    pub(crate) age_secs: u64,
+}
+
+/// Opens an exchange of tables.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Hello<'a> {
+    pub(crate) name: &'a str,
+    #[serde(with = "postcard::fixint::le")]
+    pub(crate) digest: u64,
+}
+
+/// "Our tables are equal": nothing else follows.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Same {}
+
+/// The table is complete; the other side's turn.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct End {}
+
+/// A probe over a stream, for networks that lose datagrams.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StreamPing<'a> {
+    pub(crate) target: &'a str,
+}
+
+/// The answer to a stream probe.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StreamAck<'a> {
+    pub(crate) name: &'a str,
+}
+
+/// A message that travels as one section.
+pub(crate) trait Body: Serialize {
+    const TAG: u8;
+}
+
+macro_rules! messages {
+    ($($tag:literal $name:ident $(<$life:lifetime>)?,)*) => {
+        /// Any message, decoded and checked against the limits.
+        #[derive(Debug, Clone, Copy, PartialEq)]
+        pub(crate) enum Message<'a> { $($name($name $(<$life>)?),)* }
+
+        $(impl $(<$life>)? Body for $name $(<$life>)? { const TAG: u8 = $tag; })*
+
+        impl<'a> Message<'a> {
+            /// Decodes a section; `None` for an unknown tag.
+            pub(crate) fn decode(tag: u8, body: &'a [u8]) -> Result<Option<Self>, Malformed> {
+                let message = match tag {
+                    $($tag => Message::$name(postcard::take_from_bytes(body).map_err(|_| Malformed)?.0),)*
+                    _ => return Ok(None),
+                };
+                if message.is_within_limits() { Ok(Some(message)) } else { Err(Malformed) }
+            }
+        }
+    };
+}
+
+messages! {
+    1 Ping<'a>,
+    2 Ack,
+    3 PingReq<'a>,
+    4 Nack,
+    16 Alive<'a>,
+    17 Suspect<'a>,
+    18 Failed<'a>,
+    19 Left<'a>,
+    20 Gone<'a>,
+    32 Hello<'a>,
+    33 Same,
+    34 End,
+    35 StreamPing<'a>,
+    36 StreamAck<'a>,
+}
+
+impl Message<'_> {
+    fn is_within_limits(&self) -> bool {
+        match self {
+            Message::Ping(m) => is_name(m.target),
+            Message::PingReq(m) => is_name(m.target),
+            Message::Alive(m) => is_name(m.name) && m.tags.len() <= MAX_TAGS && is_reachable(m.addr),
+            Message::Suspect(m) => is_name(m.name) && m.accusers.iter().all(is_name),
+            Message::Failed(m) => is_name(m.name),
+            Message::Left(m) => is_name(m.name),
+            Message::Gone(m) => is_name(m.name),
+            Message::Hello(m) => is_name(m.name),
+            Message::StreamPing(m) => is_name(m.target),
+            Message::StreamAck(m) => is_name(m.name),
+            Message::Ack(_) | Message::Nack(_) | Message::Same(_) | Message::End(_) => true,
+        }
+    }
+}
+
+/// A name of 1 to 128 bytes without control characters, which would forge lines in logs.
+pub(crate) fn is_name(name: &str) -> bool {
+    (1..=MAX_NAME).contains(&name.len()) && !name.chars().any(char::is_control)
+}
+
+/// An address that somebody could send to.
+pub(crate) fn is_reachable(addr: SocketAddr) -> bool {
+    addr.port() != 0 && !addr.ip().is_unspecified() && !addr.ip().is_multicast()
+}
+
+impl Writer<'_> {
+    /// Appends a message, or returns false and changes nothing if it does not fit.
+    pub(crate) fn message<T: Body>(&mut self, message: &T) -> bool {
+        self.push(T::TAG, message)
+    }
+}
+
+/// Up to [`MAX_ACCUSERS`] names, on the stack.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct Accusers<'a> {
+    names: [&'a str; MAX_ACCUSERS],
+    len: usize,
+}
+
+impl<'a> Accusers<'a> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.names.into_iter().take(self.len)
+    }
+
+    fn push(&mut self, name: &'a str) -> bool {
+        let slot = self.names.get_mut(self.len);
+        let fits = slot.is_some();
+        slot.into_iter().for_each(|slot| *slot = name);
+        self.len += usize::from(fits);
+        fits
+    }
+}
+
+impl<'a> FromIterator<&'a str> for Accusers<'a> {
+    /// Names beyond the limit are dropped: a suspicion needs no more.
+    fn from_iter<I: IntoIterator<Item = &'a str>>(names: I) -> Self {
+        let mut accusers = Self::default();
+        names.into_iter().take(MAX_ACCUSERS).for_each(|name| {
+            accusers.push(name);
+        });
+        accusers
+    }
+}
+
+impl Serialize for Accusers<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.names[..self.len].serialize(serializer)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Accusers<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Accusers<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "at most {MAX_ACCUSERS} names")
+            }
+
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut accusers = Accusers::default();
+                while let Some(name) = seq.next_element()? {
+                    if !accusers.push(name) {
+                        return Err(de::Error::custom("too many accusers"));
+                    }
+                }
+                Ok(accusers)
+            }
+        }
+
+        deserializer.deserialize_seq(Visitor)
+    }
+}

@@ -1,0 +1,116 @@
+//! A member's tags: a small sorted map, kept the way it travels.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use super::MAX_TAGS;
+
+/// Key–value pairs that a node shows to all others: its role, its service port, its version.
+///
+/// At most 512 bytes encoded. Immutable and cheap to clone; [`Gossip::set_tags`](crate::Gossip::set_tags)
+/// replaces the whole map.
+///
+/// ```
+/// use syncswim::Tags;
+///
+/// let tags = Tags::new([("role", "db"), ("zone", "b")])?;
+/// assert_eq!(tags.get("role"), Some("db"));
+/// assert_eq!(tags.iter().count(), 2);
+/// # Ok::<(), syncswim::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Tags {
+    /// Postcard: pair count, then key and value strings by ascending key. `None` is the empty map.
+    encoded: Option<Arc<[u8]>>,
+}
+
+/// Bytes that are no valid tags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TagsError;
+
+impl Tags {
+    /// Makes tags from pairs; of pairs with one key, the last counts.
+    ///
+    /// # Errors
+    /// [`Error::TagsTooLarge`](crate::Error::TagsTooLarge) if they take more than 512 bytes encoded.
+    pub fn new<K, V>(pairs: impl IntoIterator<Item = (K, V)>) -> Result<Self, crate::Error>
+    where
+        K: Into<String>,
+        V: Into<String>,
+    {
+        let map: BTreeMap<String, String> = pairs.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
+        if map.is_empty() {
+            return Ok(Self::default());
+        }
+        let encoded = postcard::to_stdvec(&map).expect("strings always encode");
+        if encoded.len() > MAX_TAGS {
+            return Err(crate::Error::TagsTooLarge { size: encoded.len(), limit: MAX_TAGS });
+        }
+        Ok(Self { encoded: Some(encoded.into()) })
+    }
+
+    /// Takes encoded tags from the network: valid UTF-8, keys strictly ascending, nothing behind them.
+    pub(crate) fn from_encoded(bytes: &[u8]) -> Result<Self, TagsError> {
+        if bytes.is_empty() {
+            return Ok(Self::default());
+        }
+        let (count, mut rest) = postcard::take_from_bytes::<usize>(bytes).map_err(|_| TagsError)?;
+        let mut last = None;
+        for _ in 0..count {
+            let ((key, _), tail) = postcard::take_from_bytes::<(&str, &str)>(rest).map_err(|_| TagsError)?;
+            if last.is_some_and(|last| last >= key) {
+                return Err(TagsError);
+            }
+            (last, rest) = (Some(key), tail);
+        }
+        if count == 0 || !rest.is_empty() || bytes.len() > MAX_TAGS {
+            return Err(TagsError);
+        }
+        Ok(Self { encoded: Some(bytes.into()) })
+    }
+
+    pub(crate) fn encoded(&self) -> &[u8] {
+        self.encoded.as_deref().unwrap_or_default()
+    }
+
+    /// The value of a key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.iter().find_map(|(k, v)| (k == key).then_some(v))
+    }
+
+    /// The pairs by ascending key.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut rest = self.encoded().split_first().map_or(&[][..], |_| skip_count(self.encoded()));
+        std::iter::from_fn(move || {
+            let (pair, tail) = postcard::take_from_bytes::<(&str, &str)>(rest).ok()?;
+            rest = tail;
+            Some(pair)
+        })
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.encoded.is_none()
+    }
+}
+
+fn skip_count(encoded: &[u8]) -> &[u8] {
+    postcard::take_from_bytes::<usize>(encoded).map_or(&[], |(_, rest)| rest)
+}
+
+impl fmt::Debug for Tags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl fmt::Display for Tags {
+    /// `key=value` pairs, comma-separated.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.iter().enumerate().try_for_each(|(i, (key, value))| {
+            let comma = if i == 0 { "" } else { "," };
+            write!(f, "{comma}{key}={value}")
+        })
+    }
+}
