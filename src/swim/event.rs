@@ -27,12 +27,14 @@ pub enum Event {
         /// Where the other one is.
         rival: SocketAddr,
     },
+    /// The reader of the events was too slow, and this many were dropped: read the members anew.
+    Lost(u64),
 }
 
 impl Event {
-    /// The member it is about.
+    /// The member it is about, if it is about one.
     #[must_use]
-    pub fn member(&self) -> &Member {
+    pub fn member(&self) -> Option<&Member> {
         match self {
             Self::Joined(member)
             | Self::Updated(member)
@@ -40,7 +42,8 @@ impl Event {
             | Self::Left(member)
             | Self::Failed(member)
             | Self::Reaped(member)
-            | Self::Conflict { member, .. } => member,
+            | Self::Conflict { member, .. } => Some(member),
+            Self::Lost(_) => None,
         }
     }
 }

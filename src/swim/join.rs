@@ -57,6 +57,13 @@ impl Node {
         self.set_timer(Timer::Seeds, Duration::ZERO);
     }
 
+    /// The same, but the first time only after the usual delay: they are being joined already.
+    pub fn seek_seeds_later(&mut self, now: Time) {
+        self.advance(now);
+        let delay = self.jittered(self.config.seed_max_delay);
+        self.set_timer(Timer::Seeds, delay);
+    }
+
     /// The seeds' addresses at this time; none if they could not be resolved.
     pub fn handle_seeds(&mut self, now: Time, addrs: &[SocketAddr]) {
         self.advance(now);

@@ -79,4 +79,8 @@ metrics! {
     syncs_equal,
     /// Failed members tried at their last address.
     heals_tried,
+    /// Datagrams that the system failed to receive. Counted by the driver.
+    receive_errors,
+    /// Datagrams that the system refused to send. Counted by the driver.
+    send_errors,
 }

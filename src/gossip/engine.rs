@@ -1,0 +1,337 @@
+//! What the threads of a node share, and the thread that owns the datagram socket and the clock.
+//!
+//! That thread waits for a datagram until the next deadline, takes in all that has arrived, fires what is due
+//! and sends what came of it. Everybody else locks the node, feeds it, and wakes this thread: only it sends
+//! datagrams and publishes events, so they go out in order and under no lock.
+
+use std::{
+    any::Any,
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::Sender;
+use parking_lot::Mutex;
+
+use super::{
+    directory::Directory,
+    events::EventLog,
+    resolve,
+    sockets::{Udp, is_nothing},
+    streams,
+    workers::Workers,
+};
+use crate::{
+    Error, Stop,
+    fanout::Fanout,
+    swim::{JoinProblem, JoinResult, Node, Output, Time},
+};
+
+/// The core's time starts this far back, so that the age of every departure can be told.
+const ORIGIN: Duration = Duration::from_secs(20_000 * 3600);
+/// Datagrams taken in before what is due gets its turn.
+const MAX_DRAINED: usize = 4096;
+/// Datagrams encoded under one lock.
+const MAX_BATCH: usize = 64;
+/// The longest wait for a datagram: what bounds the harm if a wake-up is lost.
+const MAX_WAIT: Duration = Duration::from_secs(5);
+/// The pause after a receive error that is none of ours.
+const ERROR_PAUSE: Duration = Duration::from_millis(10);
+
+#[derive(Debug)]
+pub(super) struct Engine {
+    pub(super) name: String,
+    pub(super) stream_timeout: Duration,
+    pub(super) stop: Stop,
+    /// Raised once the farewell is over.
+    pub(super) left: Stop,
+    pub(super) directory: Directory,
+    pub(super) events: Fanout<EventLog>,
+    pub(super) inbound: Workers,
+    pub(super) outbound: Workers,
+    pub(super) waiting_joins: Mutex<HashMap<u64, Sender<JoinResult>>>,
+    pub(super) seeds: Mutex<Vec<String>>,
+    pub(super) seeds_tried: Sender<JoinResult>,
+    pub(super) failure: Mutex<Option<Error>>,
+    pub(super) io: IoCounters,
+    pub(super) udp: Udp,
+    node: Mutex<Node>,
+    clock: Clock,
+    awake: AtomicBool,
+}
+
+/// What went wrong between the node and the network.
+#[derive(Debug, Default)]
+pub(super) struct IoCounters {
+    pub(super) receive_errors: AtomicU64,
+    pub(super) send_errors: AtomicU64,
+}
+
+/// The driver's clock.
+#[derive(Debug)]
+struct Clock(Instant);
+
+#[expect(clippy::disallowed_methods, reason = "this is the driver's clock")]
+impl Clock {
+    fn now(&self) -> Time {
+        Time::from_origin(ORIGIN + Instant::now().saturating_duration_since(self.0))
+    }
+}
+
+impl Engine {
+    #[expect(clippy::disallowed_methods, reason = "this is the driver's clock")]
+    pub(super) fn new(
+        name: String,
+        udp: Udp,
+        seeds: Vec<String>,
+        seeds_tried: Sender<JoinResult>,
+        make: impl FnOnce(Time) -> Node,
+    ) -> Self {
+        let clock = Clock(Instant::now());
+        let node = make(clock.now());
+        Self {
+            stream_timeout: node.config().stream_timeout,
+            stop: Stop::new(),
+            left: Stop::new(),
+            directory: Directory::default(),
+            events: Fanout::new(),
+            inbound: Workers::new(format!("{name}-in"), 8),
+            outbound: Workers::new(format!("{name}-out"), 4),
+            waiting_joins: Mutex::default(),
+            seeds: Mutex::new(seeds),
+            seeds_tried,
+            failure: Mutex::default(),
+            io: IoCounters::default(),
+            udp,
+            node: Mutex::new(node),
+            clock,
+            awake: AtomicBool::new(false),
+            name,
+        }
+    }
+
+    /// Runs something on the locked node. Nothing in it may block; [`wake`](Self::wake) afterwards.
+    pub(super) fn with_node<R>(&self, act: impl FnOnce(&mut Node, Time) -> R) -> R {
+        let mut node = self.node.lock();
+        act(&mut node, self.clock.now())
+    }
+
+    /// Has the clock thread look at the node: there may be something to send, or an earlier deadline.
+    pub(super) fn wake(&self) {
+        if !self.awake.swap(true, Ordering::AcqRel) {
+            // An empty datagram to ourselves ends the wait for a datagram.
+            if let Err(error) = self.udp.send(self.udp.myself(), &[]) {
+                log::debug!("{}: cannot wake: {error}", self.name);
+            }
+        }
+    }
+
+    /// Runs a thread's work; a panic ends the whole node, so that there is no half of one.
+    pub(super) fn guarded(&self, what: &str, work: impl FnOnce()) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
+            let what = format!("{} of node {}", what, self.name);
+            let message = panic_message(&*panic);
+            log::error!("{what} panicked: {message}");
+            self.failure.lock().get_or_insert(Error::Panicked { what, message });
+            self.shut();
+        }
+    }
+
+    /// Ends every thread and wakes everybody who waits.
+    pub(super) fn shut(&self) {
+        self.stop.stop();
+        self.left.stop();
+        self.wake();
+        self.waiting_joins.lock().clear();
+        self.events.close();
+    }
+
+    /// The clock thread.
+    pub(super) fn run(self: &Arc<Self>) {
+        let mut buffer = vec![0; 1 << 16];
+        let mut outbox = Outbox::default();
+        while !self.stop.is_stopped() {
+            self.awake.store(false, Ordering::Release);
+            let deadline = self.flush(&mut outbox);
+            let wait = deadline.map_or(MAX_WAIT, |at| at.since(self.clock.now()).min(MAX_WAIT));
+            let received = if wait.is_zero() { Ok(()) } else { self.receive(&mut buffer, wait) };
+            let due = deadline.is_some_and(|at| at <= self.clock.now());
+            // Before anybody is judged late, everything that has arrived is heard.
+            let received = if due { received.and_then(|()| self.drain(&mut buffer)) } else { received };
+            if let Err(error) = received {
+                self.io.receive_errors.fetch_add(1, Ordering::Relaxed);
+                log::debug!("{}: receive failed: {error}", self.name);
+                self.stop.wait(ERROR_PAUSE);
+            }
+            if due {
+                self.with_node(|node, now| node.handle_timeout(now));
+            }
+        }
+    }
+
+    fn receive(&self, buffer: &mut [u8], limit: Duration) -> io::Result<()> {
+        match self.udp.receive(buffer, limit) {
+            Ok((len, from)) => {
+                self.take_in(from, &buffer[..len]);
+                Ok(())
+            }
+            Err(error) if is_nothing(&error) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn drain(&self, buffer: &mut [u8]) -> io::Result<()> {
+        self.udp.drain(buffer, MAX_DRAINED, |from, bytes| self.take_in(from, bytes))
+    }
+
+    fn take_in(&self, from: SocketAddr, bytes: &[u8]) {
+        // Empty ones are our own wake-ups; from others they would be dropped all the same.
+        if !bytes.is_empty() {
+            self.with_node(|node, now| node.handle_datagram(now, from, bytes));
+        }
+    }
+
+    /// Sends and passes on everything the node has produced; returns its next deadline.
+    fn flush(self: &Arc<Self>, outbox: &mut Outbox) -> Option<Time> {
+        loop {
+            let deadline = {
+                let mut node = self.node.lock();
+                outbox.fill(&mut node);
+                node.poll_timeout()
+            };
+            let full = outbox.used == MAX_BATCH;
+            for (to, bytes) in outbox.take_datagrams() {
+                if let Err(error) = self.udp.send(to, bytes) {
+                    self.io.send_errors.fetch_add(1, Ordering::Relaxed);
+                    log::trace!("{}: cannot send to {to}: {error}", self.name);
+                }
+            }
+            for output in outbox.outputs.drain(..) {
+                self.act(output);
+            }
+            if !full {
+                return deadline;
+            }
+        }
+    }
+
+    fn act(self: &Arc<Self>, output: Output) {
+        match output {
+            Output::Event(event) => {
+                log::debug!("{}: {event:?}", self.name);
+                // Whoever learns of the event must find the members changed.
+                self.directory.apply(&event);
+                self.events.publish(|log| log.push(event.clone()));
+            }
+            Output::OpenStream { stream, addr, timeout } => {
+                streams::begin_outbound(self, stream, addr, timeout)
+            }
+            Output::ResolveSeeds => self.resolve_seeds(),
+            Output::JoinDone(ticket, result) => {
+                if let Some(waiting) = self.waiting_joins.lock().remove(&ticket) {
+                    let _ = waiting.try_send(result);
+                }
+            }
+            Output::SeedsTried(result) => {
+                if let Err(problem) = &result {
+                    log::warn!("{}: no seed joined, will try again: {problem}", self.name);
+                }
+                // Nobody listening, or not fast enough, is no harm: the next try reports again.
+                let _ = self.seeds_tried.try_send(result);
+            }
+            Output::LeaveDone => self.left.stop(),
+        }
+    }
+
+    fn resolve_seeds(self: &Arc<Self>) {
+        let seeds = self.seeds.lock().clone();
+        let literal = seeds.iter().all(|seed| resolve::is_literal(seed));
+        let engine = Arc::clone(self);
+        let resolve = move || {
+            engine.guarded("resolver", || {
+                let addrs = engine.look_up(&seeds);
+                engine.with_node(|node, now| node.handle_seeds(now, &addrs));
+                engine.wake();
+            });
+        };
+        if literal {
+            resolve();
+        } else if !self.outbound.submit(resolve) {
+            self.with_node(|node, now| node.handle_seeds(now, &[]));
+        }
+    }
+
+    fn look_up(&self, seeds: &[String]) -> Vec<SocketAddr> {
+        let port = self.udp.myself().port();
+        let found = seeds.iter().map(|seed| {
+            resolve::resolve(seed, port).unwrap_or_else(|error| {
+                log::warn!("{}: cannot resolve seed {seed:?}: {error}", self.name);
+                Vec::new()
+            })
+        });
+        found.flatten().collect()
+    }
+
+    /// The node's part of a join: its result comes to the one who waits.
+    pub(super) fn join(&self, ticket: u64, addrs: &[SocketAddr], done: Sender<JoinResult>) {
+        self.waiting_joins.lock().insert(ticket, done);
+        self.with_node(|node, now| node.join(now, ticket, addrs));
+        if self.stop.is_stopped() {
+            self.waiting_joins.lock().clear();
+        }
+        self.wake();
+    }
+
+    /// Why no seed could be joined, in words.
+    pub(super) fn join_error(&self, seeds: &[String], problem: &JoinProblem) -> Error {
+        match problem {
+            JoinProblem::NameTaken { holder } => Error::NameTaken { name: self.name.clone(), addr: *holder },
+            problem => Error::Join { seeds: seeds.join(", "), problem: problem.to_string() },
+        }
+    }
+}
+
+/// What a panic said.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
+
+/// Memory for what goes out, used again and again.
+#[derive(Debug, Default)]
+struct Outbox {
+    datagrams: Vec<(Option<SocketAddr>, Vec<u8>)>,
+    used: usize,
+    outputs: Vec<Output>,
+}
+
+impl Outbox {
+    fn fill(&mut self, node: &mut Node) {
+        while self.used < MAX_BATCH {
+            if self.used == self.datagrams.len() {
+                self.datagrams.push((None, Vec::new()));
+            }
+            let (to, bytes) = &mut self.datagrams[self.used];
+            *to = node.poll_transmit(bytes);
+            if to.is_none() {
+                break;
+            }
+            self.used += 1;
+        }
+        while let Some(output) = node.poll_output() {
+            self.outputs.push(output);
+        }
+    }
+
+    fn take_datagrams(&mut self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
+        let used = std::mem::take(&mut self.used);
+        self.datagrams[..used].iter().filter_map(|(to, bytes)| Some(((*to)?, bytes.as_slice())))
+    }
+}

@@ -1,0 +1,298 @@
+//! A running node: threads and sockets around one [`swim::Node`](crate::swim::Node).
+//!
+//! Owns the clock, the sockets, the threads and what callers see of the members. Holds no protocol rule.
+//!
+//! Threads of a node: `…-udp` owns the datagram socket and the clock, `…-tcp` accepts streams, and up to
+//! twelve workers run streams and look up names while there are any; idle, there are two.
+
+mod config;
+mod directory;
+mod engine;
+mod events;
+mod resolve;
+mod sockets;
+mod streams;
+mod workers;
+
+use std::{
+    collections::hash_map::RandomState,
+    fmt,
+    hash::BuildHasher,
+    net::{SocketAddr, TcpListener},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use crossbeam_channel::{Receiver, bounded};
+use parking_lot::Mutex;
+
+pub use config::{DEFAULT_PORT, GossipConfig};
+pub use directory::Members;
+use engine::Engine;
+pub(crate) use engine::panic_message;
+use events::EventLog;
+pub use events::Events;
+use sockets::Sockets;
+
+use crate::{
+    Error, Tags,
+    swim::{JoinResult, Member, Metrics, Node, Start},
+};
+
+/// How much longer than its own deadline a farewell is waited for.
+const LEAVE_SLACK: Duration = Duration::from_millis(50);
+
+/// A running node, for those who want more than a sorted list of peers.
+///
+/// Dropping it, like [`shutdown`](Self::shutdown), leaves the cluster and ends every thread.
+///
+/// ```
+/// use syncswim::{Gossip, GossipConfig};
+///
+/// let a = Gossip::start(GossipConfig::local("a").bind(([127, 0, 0, 1], 0)))?;
+/// let b = Gossip::start(GossipConfig::local("b").bind(([127, 0, 0, 1], 0)))?;
+/// b.join([a.local().addr.to_string()])?;
+/// assert_eq!(b.members().iter().map(|m| &*m.name).collect::<Vec<_>>(), ["a", "b"]);
+/// b.shutdown()?;
+/// # Ok::<(), syncswim::Error>(())
+/// ```
+#[must_use = "dropping it shuts the node down"]
+pub struct Gossip {
+    engine: Arc<Engine>,
+    threads: Mutex<Threads>,
+    seeds_tried: Receiver<JoinResult>,
+    tickets: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Threads {
+    handles: Vec<JoinHandle<()>>,
+    listener: Option<Arc<TcpListener>>,
+}
+
+impl Gossip {
+    /// Binds the sockets and starts the threads. The node then looks for its seeds by itself; without any, it
+    /// is a cluster of one until it joins or is joined.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a field that cannot work, [`Error::Bind`] for an address that cannot be had,
+    /// [`Error::Spawn`] if threads cannot. Nothing is left behind then.
+    pub fn start(config: GossipConfig) -> Result<Self, Error> {
+        config.validate()?;
+        let Sockets { udp, tcp, advertise } = Sockets::bind(&config)?;
+        let GossipConfig { swim, seeds, tags, .. } = config;
+        let start = Start { addr: advertise, epoch: wall_millis(), seed: random_seed(), tags };
+        let seek = !seeds.is_empty();
+        let (tried, seeds_tried) = bounded(16);
+        let engine = Engine::new(swim.name.clone(), udp, seeds, tried, |now| {
+            let mut node = Node::new(swim, start, now);
+            if seek {
+                node.seek_seeds(now);
+            }
+            node
+        });
+        let gossip = Self {
+            engine: Arc::new(engine),
+            threads: Mutex::default(),
+            seeds_tried,
+            tickets: AtomicU64::new(0),
+        };
+        // The node itself is a member before anybody can ask.
+        gossip.engine.directory.apply(&crate::swim::Event::Joined(gossip.local()));
+        gossip.spawn_threads(Arc::new(tcp))?;
+        Ok(gossip)
+    }
+
+    fn spawn_threads(&self, listener: Arc<TcpListener>) -> Result<(), Error> {
+        let mut threads = self.threads.lock();
+        let (engine, name) = (Arc::clone(&self.engine), format!("{}-udp", self.engine.name));
+        threads.handles.push(spawn(name, move || engine.guarded("clock", || engine.run()))?);
+        threads.listener = Some(Arc::clone(&listener));
+        let (engine, name) = (Arc::clone(&self.engine), format!("{}-tcp", self.engine.name));
+        threads
+            .handles
+            .push(spawn(name, move || engine.guarded("acceptor", || streams::accept(&engine, &listener)))?);
+        Ok(())
+    }
+
+    /// Contacts seeds now and waits until the first is reached; afterwards they are tried again and again like
+    /// those of the configuration. Returns how many were reached by then: 0 if this node is its own seed.
+    ///
+    /// # Errors
+    /// [`Error::Resolve`] if no seed has an address, [`Error::NameTaken`] if a live node has our name,
+    /// [`Error::Join`] if none could be reached, [`Error::Stopped`] if the node has ended.
+    pub fn join<S: AsRef<str>>(&self, seeds: impl IntoIterator<Item = S>) -> Result<usize, Error> {
+        let seeds: Vec<String> = seeds.into_iter().map(|seed| seed.as_ref().to_owned()).collect();
+        let addrs = self.resolve(&seeds)?;
+        self.remember_seeds(&seeds);
+        let (done, result) = bounded(1);
+        self.engine.join(self.tickets.fetch_add(1, Ordering::Relaxed), &addrs, done);
+        let result = result.recv().map_err(|_| Error::Stopped)?;
+        result.map_err(|problem| self.engine.join_error(&seeds, &problem))
+    }
+
+    fn resolve(&self, seeds: &[String]) -> Result<Vec<SocketAddr>, Error> {
+        let (mut addrs, mut failure) = (Vec::new(), None);
+        for seed in seeds {
+            match resolve::resolve(seed, self.engine.udp.myself().port()) {
+                Ok(found) => addrs.extend(found),
+                Err(source) => failure = Some(Error::Resolve { host: seed.clone(), source }),
+            }
+        }
+        failure.filter(|_| addrs.is_empty()).map_or(Ok(addrs), Err)
+    }
+
+    fn remember_seeds(&self, seeds: &[String]) {
+        let mut known = self.engine.seeds.lock();
+        let first = known.is_empty() && !seeds.is_empty();
+        for seed in seeds {
+            if !known.contains(seed) {
+                known.push(seed.clone());
+            }
+        }
+        drop(known);
+        if first {
+            self.engine.with_node(|node, now| node.seek_seeds_later(now));
+        }
+    }
+
+    /// Every listed member, this node included, by ascending name. O(1) unless something changed.
+    #[must_use]
+    pub fn members(&self) -> Members {
+        self.engine.directory.snapshot()
+    }
+
+    /// This node, as others see it.
+    #[must_use]
+    pub fn local(&self) -> Member {
+        self.engine.with_node(|node, _| node.local())
+    }
+
+    /// Subscribes to all events from now on.
+    pub fn events(&self) -> Events {
+        Events(self.engine.events.subscribe(EventLog::default()))
+    }
+
+    /// Shows other tags to the cluster.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if the node has ended.
+    pub fn set_tags(&self, tags: Tags) -> Result<(), Error> {
+        self.check_running()?;
+        self.engine.with_node(|node, now| node.set_tags(now, tags));
+        self.engine.wake();
+        Ok(())
+    }
+
+    /// Says good-bye and waits until some members have heard it, at most
+    /// [`leave_timeout`](crate::swim::Config::leave_timeout). The node goes on answering until it is shut
+    /// down, but cannot join again.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if the node has ended; [`Error::Timeout`] if it did not get to it in time.
+    pub fn leave(&self) -> Result<(), Error> {
+        self.check_running()?;
+        let limit = self.engine.with_node(|node, now| {
+            node.leave(now);
+            node.config().leave_timeout + LEAVE_SLACK
+        });
+        self.engine.wake();
+        if self.engine.left.wait(limit) {
+            Ok(())
+        } else {
+            Err(Error::Timeout { what: "the farewell", limit })
+        }
+    }
+
+    /// Counters and gauges of the protocol.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        let io = &self.engine.io;
+        let mut metrics = self.engine.with_node(|node, _| node.metrics());
+        metrics.receive_errors = io.receive_errors.load(Ordering::Relaxed);
+        metrics.send_errors = io.send_errors.load(Ordering::Relaxed);
+        metrics
+    }
+
+    /// Leaves, then ends every thread and closes every socket. Calls after the first only wait for it.
+    ///
+    /// # Errors
+    /// What had ended the node before, if something had: [`Error::Panicked`].
+    pub fn shutdown(&self) -> Result<(), Error> {
+        if let Err(error @ Error::Timeout { .. }) = self.leave() {
+            log::warn!("{}: {error}", self.engine.name);
+        }
+        self.abort()
+    }
+
+    /// Ends every thread and closes every socket without a farewell: to the others it looks like a crash.
+    ///
+    /// # Errors
+    /// As [`shutdown`](Self::shutdown).
+    pub fn abort(&self) -> Result<(), Error> {
+        self.engine.shut();
+        let mut threads = self.threads.lock();
+        if let Some(listener) = threads.listener.take() {
+            streams::wake_accept(&listener, self.engine.udp.myself());
+        }
+        for thread in threads.handles.drain(..) {
+            // Its panic, if any, was caught and kept.
+            let _ = thread.join();
+        }
+        self.engine.inbound.close();
+        self.engine.outbound.close();
+        self.engine.failure.lock().take().map_or(Ok(()), Err)
+    }
+
+    /// Disconnected once the node has ended.
+    pub(crate) fn ended(&self) -> &Receiver<std::convert::Infallible> {
+        self.engine.stop.receiver()
+    }
+
+    /// How each round of contacting the seeds ended.
+    pub(crate) fn seeds_tried(&self) -> &Receiver<JoinResult> {
+        &self.seeds_tried
+    }
+
+    /// Why the seeds could not be joined, as an error.
+    pub(crate) fn seeds_error(&self, problem: &crate::swim::JoinProblem) -> Error {
+        self.engine.join_error(&self.engine.seeds.lock().clone(), problem)
+    }
+
+    fn check_running(&self) -> Result<(), Error> {
+        if self.engine.stop.is_stopped() { Err(Error::Stopped) } else { Ok(()) }
+    }
+}
+
+impl Drop for Gossip {
+    fn drop(&mut self) {
+        if let Err(error) = self.shutdown() {
+            log::error!("{}: {error}", self.engine.name);
+        }
+    }
+}
+
+impl fmt::Debug for Gossip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gossip").field("local", &self.local()).finish_non_exhaustive()
+    }
+}
+
+fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
+    let what = format!("thread {name}");
+    std::thread::Builder::new().name(name).spawn(work).map_err(|source| Error::Spawn { what, source })
+}
+
+#[expect(clippy::disallowed_methods, reason = "the driver tells the core which life this is")]
+fn wall_millis() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// The standard library's hasher is keyed by the system's randomness.
+fn random_seed() -> u64 {
+    RandomState::new().hash_one(wall_millis())
+}
