@@ -1,0 +1,273 @@
+//! Peers that find each other by gossip: the one place where the node and the membership meet.
+//!
+//! Alive and suspect members are active peers, left and failed ones have left, reaped ones are removed.
+
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    fmt, mem,
+    sync::{Arc, OnceLock},
+};
+
+use crossbeam_channel::select;
+
+use super::Discovery;
+use crate::{
+    BoxError, Error, Event, Events, Gossip, GossipConfig, Member, Membership, Stop, membership::Peer,
+    swim::JoinResult,
+};
+
+/// What a member is called in the membership.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum PeerName {
+    /// Its address with port: what others can connect to.
+    #[default]
+    Address,
+    /// Its name: what stays the same when it moves.
+    Name,
+    /// The value of this tag; members without it are no peers.
+    Tag(String),
+}
+
+impl PeerName {
+    fn of(&self, member: &Member) -> Option<Peer> {
+        match self {
+            Self::Address => Some(member.addr.to_string().into()),
+            Self::Name => Some(Arc::clone(&member.name)),
+            Self::Tag(key) => member.tags.get(key).map(Peer::from),
+        }
+    }
+}
+
+/// SWIM gossip as a discovery: runs a [`Gossip`] node and lists its members.
+///
+/// ```no_run
+/// use syncswim::{Cluster, GossipConfig, GossipDiscovery};
+///
+/// let config = GossipConfig::lan("node-a").bind(([0, 0, 0, 0], 7946));
+/// let cluster = Cluster::new().with_discovery(GossipDiscovery::new(config).join("10.0.0.5:7946"));
+/// let running = cluster.start()?;
+/// # Ok::<(), syncswim::Error>(())
+/// ```
+pub struct GossipDiscovery {
+    config: GossipConfig,
+    naming: PeerName,
+    attempts: Option<u32>,
+    farewell: bool,
+    handle: GossipHandle,
+    events: Option<Events>,
+}
+
+impl GossipDiscovery {
+    /// A node of this configuration.
+    #[must_use]
+    pub fn new(config: GossipConfig) -> Self {
+        let (naming, handle) = (PeerName::default(), GossipHandle::default());
+        Self { config, naming, attempts: None, farewell: true, handle, events: None }
+    }
+
+    /// Joins through this address: `host:port`, or `host` for the port we bind. May be called for any number
+    /// of seeds. Each is resolved and tried again and again, with back-off, for as long as the node runs.
+    #[must_use]
+    pub fn join(mut self, seed: impl Into<String>) -> Self {
+        self.config.seeds.push(seed.into());
+        self
+    }
+
+    /// Gives up if none of the first tries to reach a seed succeeds; that ends the cluster with the error.
+    /// Defaults to never.
+    #[must_use]
+    pub fn attempts(mut self, most: u32) -> Self {
+        self.attempts = Some(most.max(1));
+        self
+    }
+
+    /// What members are called in the membership. Defaults to their addresses.
+    #[must_use]
+    pub fn peer_name(mut self, naming: PeerName) -> Self {
+        self.naming = naming;
+        self
+    }
+
+    /// Whether a stop tells the others that we leave; if not, they will find that we failed. Defaults to true.
+    #[must_use]
+    pub fn leave_on_stop(mut self, farewell: bool) -> Self {
+        self.farewell = farewell;
+        self
+    }
+
+    /// A handle to the node: for its members, tags, events and metrics once the cluster was started.
+    #[must_use]
+    pub fn gossip(&self) -> GossipHandle {
+        self.handle.clone()
+    }
+}
+
+/// A discovery that was bound but never started leaves no node behind, even if somebody holds a handle.
+impl Drop for GossipDiscovery {
+    fn drop(&mut self) {
+        if let Some(Err(error)) = self.handle.get().map(Gossip::abort) {
+            log::error!("{error}");
+        }
+    }
+}
+
+/// Leads to the node of a [`GossipDiscovery`] once its cluster was started. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct GossipHandle {
+    node: Arc<OnceLock<Gossip>>,
+}
+
+impl GossipHandle {
+    /// The node; `None` before the start. After a stop it can still be asked, and says that it has stopped.
+    #[must_use]
+    pub fn get(&self) -> Option<&Gossip> {
+        self.node.get()
+    }
+}
+
+impl Discovery for GossipDiscovery {
+    fn name(&self) -> Cow<'static, str> {
+        "gossip".into()
+    }
+
+    fn bind(&mut self) -> Result<(), BoxError> {
+        let node = Gossip::start(self.config.clone())?;
+        self.events = Some(node.events());
+        self.handle.node.set(node).map_err(|_| Error::Stopped)?;
+        Ok(())
+    }
+
+    fn start(&mut self, membership: &Membership, stop: &Stop) -> Result<(), BoxError> {
+        let (Some(node), Some(events)) = (self.handle.node.get(), self.events.take()) else {
+            return Err(Error::Stopped.into());
+        };
+        let mut roster = Roster::new(&self.naming, membership);
+        let mut patience = self.attempts;
+        roster.reset(&node.members());
+        let result = loop {
+            select! {
+                recv(stop.receiver()) -> _ => break Ok(()),
+                recv(node.ended()) -> _ => break Ok(()),
+                recv(events.receiver()) -> _ => {
+                    while let Ok(event) = events.try_recv() {
+                        roster.follow(node, &event);
+                    }
+                },
+                recv(node.seeds_tried()) -> tried => match tried {
+                    Ok(tried) => if let Some(error) = run_out(&mut patience, node, tried) {
+                        break Err(error.into());
+                    },
+                    Err(_) => break Ok(()),
+                },
+            }
+        };
+        let ended = if self.farewell { node.shutdown() } else { node.abort() };
+        result.and(ended.map_err(Into::into))
+    }
+}
+
+/// Counts failed tries; none count after a success.
+fn run_out(patience: &mut Option<u32>, node: &Gossip, tried: JoinResult) -> Option<Error> {
+    let Err(problem) = tried else {
+        *patience = None;
+        return None;
+    };
+    let left = patience.as_mut()?;
+    *left -= 1;
+    (*left == 0).then(|| node.seeds_error(&problem))
+}
+
+/// Which member stands for which peer. Several may stand for one: a new name at an old address, say.
+struct Roster<'a> {
+    naming: &'a PeerName,
+    membership: &'a Membership,
+    members: HashMap<Arc<str>, (Peer, bool)>,
+    peers: HashMap<Peer, Count>,
+}
+
+/// Members that stand for a peer.
+#[derive(Debug, Clone, Copy, Default)]
+struct Count {
+    listed: usize,
+    live: usize,
+}
+
+impl<'a> Roster<'a> {
+    fn new(naming: &'a PeerName, membership: &'a Membership) -> Self {
+        Self { naming, membership, members: HashMap::new(), peers: HashMap::new() }
+    }
+
+    fn follow(&mut self, node: &Gossip, event: &Event) {
+        match event {
+            Event::Reaped(member) => self.set(&member.name, None),
+            Event::Lost(_) => self.reset(&node.members()),
+            event => event.member().into_iter().for_each(|member| self.put(member)),
+        }
+    }
+
+    /// Takes over all members, after events were lost or before there were any.
+    fn reset(&mut self, members: &crate::Members) {
+        let mut gone = mem::take(&mut self.members);
+        for member in members {
+            if let Some(known) = gone.remove(&member.name) {
+                self.members.insert(Arc::clone(&member.name), known);
+            }
+            self.put(member);
+        }
+        let mut gone: Vec<_> = gone.into_iter().collect();
+        gone.sort_unstable();
+        for (name, known) in gone {
+            self.members.insert(Arc::clone(&name), known);
+            self.set(&name, None);
+        }
+    }
+
+    fn put(&mut self, member: &Member) {
+        let peer = self.naming.of(member);
+        self.set(&member.name, peer.map(|peer| (peer, member.state.is_live())));
+    }
+
+    fn set(&mut self, name: &Arc<str>, now: Option<(Peer, bool)>) {
+        let before = match &now {
+            Some(now) => self.members.insert(Arc::clone(name), now.clone()),
+            None => self.members.remove(name),
+        };
+        if before == now {
+            return;
+        }
+        if let Some((peer, live)) = &now {
+            let count = self.peers.entry(Arc::clone(peer)).or_default();
+            (count.listed, count.live) = (count.listed + 1, count.live + usize::from(*live));
+        }
+        if let Some((peer, live)) = &before {
+            let count = self.peers.entry(Arc::clone(peer)).or_default();
+            (count.listed, count.live) = (count.listed - 1, count.live - usize::from(*live));
+        }
+        // A member that moved is listed under its new peer before the old one goes.
+        for (peer, _) in now.iter().chain(&before) {
+            self.tell(peer);
+        }
+    }
+
+    fn tell(&mut self, peer: &Peer) {
+        match self.peers.get(peer).copied().unwrap_or_default() {
+            Count { live: 1.., .. } => self.membership.add([peer]),
+            Count { listed: 1.., .. } => self.membership.left([peer]),
+            _ => {
+                self.peers.remove(peer);
+                self.membership.remove([peer]);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for GossipDiscovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GossipDiscovery")
+            .field("config", &self.config)
+            .field("naming", &self.naming)
+            .finish_non_exhaustive()
+    }
+}
