@@ -1,0 +1,146 @@
+//! One real node: run it in several terminals, kill some, and watch the others notice.
+//!
+//! ```text
+//! cargo run --example node -- --name a --bind 127.0.0.1:7001
+//! cargo run --example node -- --name b --bind 127.0.0.1:7002 --join 127.0.0.1:7001 --tag role=db
+//! ```
+//!
+//! Ctrl-C leaves the cluster; `kill -9` is a crash.
+
+use std::{env, error::Error, net::SocketAddr, process::ExitCode, time::Instant};
+
+use crossbeam_channel::{bounded, select};
+use syncswim::{Event, Gossip, GossipConfig, Member, Tags};
+
+const USAGE: &str = "usage: node --name NAME [--bind ADDR:PORT] [--join HOST:PORT]... [--tag KEY=VALUE]...
+            [--advertise ADDR:PORT] [--cluster NAME] [--preset lan|wan|local]
+
+  --name       the node's name, unique in the cluster
+  --bind       where to listen, UDP and TCP; default 127.0.0.1:7946, port 0 takes any free one
+  --join       a member to join through; may be repeated, is retried until it answers
+  --tag        something to tell the others; may be repeated
+  --advertise  what others are told to send to, if not the bind address
+  --cluster    only nodes of the same cluster hear each other; default \"default\"
+  --preset     timings; default lan";
+
+fn main() -> ExitCode {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    let config = match parse(env::args().skip(1)) {
+        Ok(Some(config)) => config,
+        Ok(None) => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Err(problem) => {
+            eprintln!("node: {problem}\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("node: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "an example may read the clock")]
+fn run(config: GossipConfig) -> Result<(), Box<dyn Error>> {
+    let (interrupt, interrupted) = bounded(1);
+    ctrlc::set_handler(move || {
+        let _ = interrupt.try_send(());
+    })?;
+    let (start, seeds) = (Instant::now(), config.seeds.join(", "));
+    let node = Gossip::start(config)?;
+    let events = node.events();
+    let local = node.local();
+    println!("{} listens on {}; Ctrl-C leaves", local.name, local.addr);
+    if !seeds.is_empty() {
+        println!("joining through {seeds}");
+    }
+    loop {
+        select! {
+            recv(events.receiver()) -> _ => while let Ok(event) = events.try_recv() {
+                println!("{:9.3} s  {}", start.elapsed().as_secs_f64(), describe(&event));
+                println!("             {}", roll_call(&node));
+            },
+            recv(interrupted) -> _ => break,
+        }
+    }
+    println!("leaving");
+    node.shutdown()?;
+    println!("left after {:.3} s in the cluster", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn describe(event: &Event) -> String {
+    let at = |member: &Member| {
+        let tags = if member.tags.is_empty() { String::new() } else { format!(" ({})", member.tags) };
+        format!("{} at {}{tags}", member.name, member.addr)
+    };
+    match event {
+        Event::Joined(member) => format!("joined     {}", at(member)),
+        Event::Updated(member) => format!("updated    {}", at(member)),
+        Event::Suspected(member) => format!("suspected  {}: does not answer", at(member)),
+        Event::Left(member) => format!("left       {}", at(member)),
+        Event::Failed(member) => format!("failed     {}", at(member)),
+        Event::Reaped(member) => format!("reaped     {}", at(member)),
+        Event::Conflict { member, rival } => format!("CONFLICT   {rival} uses our name {}", member.name),
+        Event::Lost(count) => format!("{count} events were lost"),
+        other => format!("{other:?}"),
+    }
+}
+
+fn roll_call(node: &Gossip) -> String {
+    let members = node.members();
+    let names: Vec<&str> = members.live().map(|member| &*member.name).collect();
+    format!("{} live: {}", names.len(), names.join(" "))
+}
+
+/// The configuration, or `None` if help was asked for.
+fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<GossipConfig>, String> {
+    let mut name = None;
+    let mut preset: fn(String) -> GossipConfig = GossipConfig::lan;
+    let mut tags = Vec::new();
+    let mut changes: Vec<Box<dyn FnOnce(GossipConfig) -> GossipConfig>> = Vec::new();
+    while let Some(flag) = args.next() {
+        if flag == "--help" || flag == "-h" {
+            return Ok(None);
+        }
+        let value = args.next().ok_or_else(|| format!("{flag} needs a value"))?;
+        let addr =
+            || value.parse::<SocketAddr>().map_err(|_| format!("{flag} wants ADDR:PORT, not {value:?}"));
+        match flag.as_str() {
+            "--name" => name = Some(value),
+            "--bind" => {
+                let addr = addr()?;
+                changes.push(Box::new(move |config| config.bind(addr)));
+            }
+            "--advertise" => {
+                let addr = addr()?;
+                changes.push(Box::new(move |config| config.advertise(addr)));
+            }
+            "--join" => changes.push(Box::new(move |config| config.seed(value))),
+            "--cluster" => changes.push(Box::new(move |config| config.cluster(value))),
+            "--tag" => {
+                let (key, text) =
+                    value.split_once('=').ok_or_else(|| format!("--tag wants KEY=VALUE, not {value:?}"))?;
+                tags.push((key.to_owned(), text.to_owned()));
+            }
+            "--preset" => {
+                preset = match value.as_str() {
+                    "lan" => GossipConfig::lan,
+                    "wan" => GossipConfig::wan,
+                    "local" => GossipConfig::local,
+                    _ => return Err(format!("--preset wants lan, wan or local, not {value:?}")),
+                }
+            }
+            _ => return Err(format!("unknown option {flag}")),
+        }
+    }
+    let name = name.ok_or("--name is missing")?;
+    let tags = Tags::new(tags).map_err(|error| error.to_string())?;
+    let config = preset(name).bind(([127, 0, 0, 1], syncswim::DEFAULT_PORT)).tags(tags);
+    Ok(Some(changes.into_iter().fold(config, |config, change| change(config))))
+}
