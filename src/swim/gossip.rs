@@ -1,12 +1,13 @@
 //! Spreading news: in rounds of their own, and piggybacked on whatever goes to a member (SWIM §4.1).
 //!
-//! A round starts as soon as there is news, but no sooner than one interval after the last round: a quiet
-//! cluster hears of a change within a few round trips, a busy one sends full packets at a bounded rate, and
-//! an idle node sets no timer at all.
+//! A round starts as soon as there is news. Rounds may follow each other quickly a few times, but on average
+//! there is at most one per interval: a quiet cluster hears of a change within a few round trips, a busy one
+//! sends full packets at a bounded rate, and an idle node sets no timer at all.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
+    Time,
     broadcast::{Urgency, transmit_limit},
     member::{MemberId, MemberState, Record},
     node::{Content, Node},
@@ -20,6 +21,27 @@ use crate::wire::{
 
 /// The most bytes of accusers' names that news of a suspicion carries, so that it always fits in a packet.
 const MAX_ACCUSER_BYTES: usize = 512;
+
+/// Rounds that may come early, on credit.
+const BURST: u32 = 10;
+/// Rounds on credit are this fraction of an interval apart, so that news which comes together goes together.
+const BURST_SPACING: u32 = 10;
+
+/// When the next round may start: the generic cell rate algorithm.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    earliest: Time,
+    /// Up to when the past rounds would reach if they were one interval apart.
+    paid_until: Time,
+}
+
+impl Pace {
+    fn count_round(&mut self, now: Time, interval: Duration) {
+        self.paid_until = self.paid_until.max(now) + interval;
+        let credit = now + interval * BURST;
+        self.earliest = now + interval / BURST_SPACING + self.paid_until.since(credit);
+    }
+}
 
 impl Node {
     /// Has news about a member spread.
@@ -35,14 +57,13 @@ impl Node {
 
     fn schedule_gossip(&mut self) {
         if !self.timers.is_set(Timer::Gossip) {
-            let at = self.last_gossip.map_or(self.now, |last| last + self.config.gossip_interval);
-            self.timers.set(Timer::Gossip, at.max(self.now));
+            self.timers.set(Timer::Gossip, self.pace.earliest.max(self.now));
         }
     }
 
     /// One round: news to a few random members, recently failed ones among them, who may be falsely accused.
     pub(super) fn gossip(&mut self) {
-        self.last_gossip = Some(self.now);
+        self.pace.count_round(self.now, self.config.gossip_interval);
         self.forget_old_failures();
         let (others, failed) = (self.table.others().len(), self.lately_failed.len());
         if self.news.is_empty() {
@@ -52,7 +73,7 @@ impl Node {
             self.news.clear();
             return;
         }
-        self.set_timer(Timer::Gossip, self.config.gossip_interval);
+        self.timers.set(Timer::Gossip, self.pace.earliest);
         let mut picks = std::mem::take(&mut self.picks);
         sample(&mut self.rng, others + failed, self.config.gossip_fanout, &mut picks);
         for pick in picks.drain(..) {
@@ -186,6 +207,19 @@ fn sample(rng: &mut fastrand::Rng, n: usize, k: usize, picks: &mut Vec<usize>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rounds_come_in_short_bursts_but_no_more_than_one_per_interval_on_average() {
+        let interval = Duration::from_millis(200);
+        let (mut pace, mut now, mut rounds) = (Pace::default(), Time::ZERO, Vec::new());
+        while now < Time::ZERO + Duration::from_secs(10) {
+            pace.count_round(now, interval);
+            rounds.push(now);
+            now = pace.earliest;
+        }
+        assert_eq!(rounds[3], Time::ZERO + interval * 3 / 10);
+        assert!((50..=61).contains(&rounds.len()), "{}", rounds.len());
+    }
 
     #[test]
     fn samples_are_distinct_in_range_and_complete() {
