@@ -32,7 +32,8 @@ use crate::{BoxError, Discovery, Error, Membership, Stop, gossip::panic_message,
 #[derive(Default)]
 pub struct Cluster {
     membership: Membership,
-    discoveries: Vec<Box<dyn Discovery>>,
+    /// Never contended: the lock only lets a cluster be shared though its discoveries cannot.
+    discoveries: Mutex<Vec<Box<dyn Discovery>>>,
 }
 
 impl Cluster {
@@ -45,7 +46,7 @@ impl Cluster {
     /// Adds a discovery. Several complement each other: a peer is active while any of them says so.
     #[must_use]
     pub fn with_discovery(mut self, discovery: impl Discovery) -> Self {
-        self.discoveries.push(Box::new(discovery));
+        self.discoveries.get_mut().push(Box::new(discovery));
         self
     }
 
@@ -61,7 +62,8 @@ impl Cluster {
     /// [`Error::Discovery`] for the first that cannot be bound, [`Error::Spawn`] if a thread cannot be
     /// started. Nothing is left running then.
     pub fn start(self) -> Result<ClusterHandle, Error> {
-        let Self { membership, mut discoveries } = self;
+        let Self { membership, discoveries } = self;
+        let mut discoveries = discoveries.into_inner();
         for discovery in &mut discoveries {
             let name = discovery.name();
             catching(&name, || discovery.bind())?;
@@ -87,7 +89,7 @@ impl Cluster {
 
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.discoveries.iter().map(|discovery| discovery.name()).collect();
+        let names: Vec<_> = self.discoveries.lock().iter().map(|discovery| discovery.name()).collect();
         f.debug_struct("Cluster").field("membership", &self.membership).field("discoveries", &names).finish()
     }
 }

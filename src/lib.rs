@@ -1,4 +1,47 @@
-//! Cluster membership for programs that have no async runtime.
+//! Cluster membership for programs that have no async runtime: *who is in the cluster, who has left, who has
+//! failed*.
+//!
+//! A blocking program starts it, gives it an address to join through, and has a sorted list of live peers, a
+//! channel of changes, and a clean stop. Under it runs SWIM with Lifeguard, on two named threads and the
+//! standard library's sockets.
+//!
+//! ```no_run
+//! use syncswim::{Cluster, GossipConfig, GossipDiscovery};
+//!
+//! let cluster = Cluster::new().with_discovery(
+//!     GossipDiscovery::new(GossipConfig::lan("node-a").bind(([0, 0, 0, 0], 7946))).join("10.0.0.5:7946"),
+//! );
+//! let changes = cluster.membership().watch(); // first item: the state now; then every change
+//! let running = cluster.start()?; // sockets are bound, threads are up
+//! for change in &changes {
+//!     println!("{change:?}"); // change.active, change.left, change.removed
+//! }
+//! running.stop(); // raise the stop flag (any thread may)
+//! running.join()?; // wait for every thread; the first error, if one ended it
+//! # Ok::<(), syncswim::Error>(())
+//! ```
+//!
+//! # Three levels
+//!
+//! - [`Cluster`] runs [discoveries](Discovery) that fill a [`Membership`]: a list of strings, whatever finds
+//!   them. This is what most programs want.
+//! - [`Gossip`] is one running node: members with their state, address and tags, events, metrics.
+//! - [`swim::Node`] is the protocol alone, without sockets, threads or a clock, for those who drive it
+//!   themselves.
+//!
+//! # What is promised
+//!
+//! - No writer and no node ever waits for a watcher or for a reader of events. Nothing of ours calls you back.
+//! - After [`ClusterHandle::join`] or [`Gossip::shutdown`] no thread, socket or descriptor of ours is left.
+//! - Bytes from the network are dropped and counted at worst; they never panic. All memory has a bound.
+//! - A panic in one of our threads ends the node, closes its watches and is the error of `join`.
+//!
+//! Packets are not encrypted yet: run it on a network that you trust.
+//!
+//! # After a fork
+//!
+//! A child process that was forked from a host with a running node has the handles but not the threads. It
+//! must not use them; `exec` closes the sockets.
 
 mod cluster;
 mod discovery;
@@ -22,3 +65,22 @@ pub use stop::Stop;
 pub use swim::{Event, Identity, Member, MemberState, Metrics};
 pub use watch::{MembershipChange, Watch};
 pub use wire::Tags;
+
+// Whatever is public can be shared between threads and printed.
+const _: () = {
+    const fn check<T: Send + Sync + std::fmt::Debug>() {}
+    check::<Cluster>();
+    check::<ClusterHandle>();
+    check::<DnsDiscovery>();
+    check::<Error>();
+    check::<Events>();
+    check::<Gossip>();
+    check::<GossipConfig>();
+    check::<GossipDiscovery>();
+    check::<GossipHandle>();
+    check::<Membership>();
+    check::<Snapshot>();
+    check::<Stop>();
+    check::<Watch>();
+    check::<swim::Node>();
+};

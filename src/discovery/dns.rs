@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use parking_lot::Mutex;
+
 use super::Discovery;
 use crate::{BoxError, Error, Membership, Stop};
 
@@ -53,7 +55,8 @@ pub struct DnsDiscovery {
     host: String,
     port: Option<u16>,
     interval: Duration,
-    resolver: Box<dyn Resolver>,
+    /// Never contended: the lock only lets a discovery be shared though its resolver cannot.
+    resolver: Mutex<Box<dyn Resolver>>,
     answers: Answers,
 }
 
@@ -74,7 +77,13 @@ impl DnsDiscovery {
             _ => (host, None),
         };
         let (interval, answers) = (Duration::from_secs(30), Answers::default());
-        Self { host: host.to_owned(), port, interval, resolver: Box::new(SystemResolver), answers }
+        Self {
+            host: host.to_owned(),
+            port,
+            interval,
+            resolver: Mutex::new(Box::new(SystemResolver)),
+            answers,
+        }
     }
 
     /// The time between two look-ups. Defaults to 30 s.
@@ -86,11 +95,11 @@ impl DnsDiscovery {
     /// Who looks up. Defaults to the operating system.
     #[must_use]
     pub fn resolver(self, resolver: impl Resolver) -> Self {
-        Self { resolver: Box::new(resolver), ..self }
+        Self { resolver: Mutex::new(Box::new(resolver)), ..self }
     }
 
     fn look_up(&mut self, membership: &Membership) {
-        match self.resolver.resolve(&self.host) {
+        match self.resolver.get_mut().resolve(&self.host) {
             Ok(addrs) if addrs.is_empty() => {
                 log::warn!("dns: empty answer for {}, nothing changes", self.host)
             }
