@@ -196,13 +196,14 @@ impl Node {
     pub(super) fn hear_gone(&mut self, claim: &Gone<'_>) {
         let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
         let state = if claim.left { MemberState::Left } else { MemberState::Failed };
-        if !claim.left && claim.name != &*self.name {
-            if let Some(id) = self.suspectable(claim.name, identity) {
-                if self.raise_suspicion(id, identity) {
-                    self.spread(id, Urgency::Urgent);
-                }
-                return;
+        if !claim.left
+            && claim.name != &*self.name
+            && let Some(id) = self.suspectable(claim.name, identity)
+        {
+            if self.raise_suspicion(id, identity) {
+                self.spread(id, Urgency::Urgent);
             }
+            return;
         }
         self.hear_departed(claim.name, identity, state, Duration::from_secs(claim.age_secs));
     }

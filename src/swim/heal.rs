@@ -45,10 +45,8 @@ impl Heal {
     pub(super) fn remember(&mut self, name: Arc<str>, addr: SocketAddr, next: Time, delay: Duration) -> bool {
         self.forget(&name);
         let full = self.gone.len() >= self.max;
-        if full {
-            if let Some((_, name)) = self.due.pop_last() {
-                self.gone.remove(&name);
-            }
+        if full && let Some((_, name)) = self.due.pop_last() {
+            self.gone.remove(&name);
         }
         self.due.insert((next, Arc::clone(&name)));
         self.gone.insert(name, Gone { addr, next, delay });

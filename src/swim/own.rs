@@ -76,8 +76,9 @@ impl Node {
         let (ours, home) = (own.identity, own.addr);
         let at_home = home == addr;
         let echo = identity == ours && at_home && own.tags.encoded() == tags;
-        if identity < ours || echo || self.is_leaving() || !self.is_plausible(Some(MemberId::SELF), identity)
-        {
+        // Until we are announced, an older life elsewhere matters too: it may still be lived.
+        let settled = identity < ours && self.phase != Phase::Quiet;
+        if settled || echo || self.is_leaving() || !self.is_plausible(Some(MemberId::SELF), identity) {
             return;
         }
         match self.phase {

@@ -1,0 +1,174 @@
+//! Probing, suspicion and local health.
+
+use super::{
+    super::{Config, Event, MemberState},
+    world::{World, addr, millis, secs},
+};
+
+#[test]
+fn a_crash_is_suspected_then_failed_and_everybody_learns_of_it() {
+    for (seed, n) in [(1, 2), (2, 3), (3, 8), (4, 40)] {
+        let mut world = World::converged(seed, n);
+        world.crash(n - 1);
+        let name = format!("n{}", n - 1);
+        let took = world.run_until("failure everywhere", secs(60), |world| {
+            world.up().all(|host| world.state(host, &name) == Some(MemberState::Failed))
+        });
+        // Lifeguard's bounds: a probe, then the least and at most the longest suspicion time.
+        assert!(took >= secs(4), "n {n}: {took:?}");
+        let suspected = |host: &usize| {
+            world.hosts[*host]
+                .events
+                .iter()
+                .any(|(_, e)| matches!(e, Event::Suspected(m) if *m.name == *name))
+        };
+        assert!(world.up().any(|host| suspected(&host)));
+    }
+}
+
+#[test]
+fn without_faults_nobody_is_ever_suspected_and_each_sends_two_packets_a_period() {
+    let mut world = World::converged(5, 16);
+    let before = world.datagrams;
+    world.run_for(secs(100));
+    let per_period = (world.datagrams - before) as f64 / 16.0 / 100.0;
+    // SWIM Fig. 2: a ping and an ack per member and period.
+    assert!((1.98..=2.02).contains(&per_period), "{per_period}");
+    for host in world.up() {
+        assert!(!world.hosts[host].events.iter().any(|(_, e)| matches!(e, Event::Suspected(_))));
+    }
+}
+
+#[test]
+fn a_dead_peer_among_healthy_relays_costs_nobody_health() {
+    let mut world = World::converged(6, 6);
+    world.latency = (millis(20), millis(40));
+    world.crash(5);
+    for _ in 0..100 {
+        world.run_for(millis(50));
+        for host in world.up() {
+            assert_eq!(world.node(host).metrics().health_score, 0, "the relays' nacks came in time");
+        }
+    }
+    assert!(world.up().any(|host| world.node(host).metrics().probes_failed > 0));
+}
+
+#[test]
+fn without_nacks_the_same_peer_does_cost_health() {
+    let mut world = World::converged_with(6, 6, |config| config.nacks = false);
+    // Slow enough that the next answered probe does not hide it at once.
+    world.latency = (millis(20), millis(40));
+    world.crash(5);
+    let mut worst = 0;
+    for _ in 0..100 {
+        world.run_for(millis(50));
+        worst = worst.max(world.up().map(|host| world.node(host).metrics().health_score).max().unwrap());
+    }
+    assert!(worst > 0);
+}
+
+#[test]
+fn a_node_cut_off_from_all_doubts_itself_and_probes_more_slowly() {
+    for (lha_probe, slower) in [(true, true), (false, false)] {
+        let mut world = World::converged_with(7, 8, |config| config.lha_probe = lha_probe);
+        world.partition(&[0], &(1..8).collect::<Vec<_>>());
+        let before = world.node(0).metrics().probes;
+        world.run_for(secs(6));
+        let probes = world.node(0).metrics().probes - before;
+        assert_eq!(probes < 5, slower, "{probes} probes in 6 s, LHA-Probe {lha_probe}");
+    }
+}
+
+#[test]
+fn an_indirect_path_keeps_a_member_alive() {
+    let mut world = World::converged_with(8, 6, |config| config.stream_fallback = false);
+    world.partition(&[0], &[1]);
+    world.run_for(secs(120));
+    for (host, name) in [(0, "n1"), (1, "n0")] {
+        assert_eq!(world.state(host, name), Some(MemberState::Alive));
+    }
+    assert!(world.node(0).metrics().probes_indirect > 0);
+    assert_eq!(world.node(0).metrics().probes_failed, 0);
+}
+
+#[test]
+fn a_stream_keeps_a_member_alive_when_all_datagrams_are_lost_and_that_is_counted() {
+    let mut world = World::converged(9, 4);
+    world.loss = 1.0;
+    world.run_for(secs(60));
+    assert!(world.all_see(4));
+    assert!(world.node(0).metrics().probes_saved_by_stream > 10);
+}
+
+#[test]
+fn a_paused_node_that_wakes_accuses_nobody_and_refutes_what_was_said() {
+    for seed in 0..10 {
+        let mut world = World::converged(seed, 10);
+        world.hosts[3].paused_until = world.now + millis(700 + 650 * seed);
+        world.run_for(secs(40));
+        for host in 0..10 {
+            let accused = world.hosts[host].events.iter().any(
+                |(_, event)| matches!(event, Event::Suspected(m) | Event::Failed(m) if &*m.name != "n3"),
+            );
+            assert!(!accused, "seed {seed}, host {host}");
+        }
+        assert!(world.node(3).metrics().stalls > 0);
+        assert!(world.views_are_true(), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_falsely_accused_member_refutes_and_stays() {
+    let mut world = World::converged(11, 10);
+    // For three seconds nothing reaches it: it is suspected, then it hears of it.
+    for other in (0..10).filter(|other| *other != 4) {
+        world.cut.insert((other, 4));
+    }
+    world.run_for(millis(3500));
+    world.cut.clear();
+    world.run_for(secs(30));
+    assert!(world.all_see(10));
+    for host in 0..10 {
+        let failed = |e: &Event| matches!(e, Event::Failed(_));
+        assert!(!world.hosts[host].events.iter().any(|(_, e)| failed(e)), "host {host}");
+    }
+    assert!(world.node(4).local().identity.incarnation > 0);
+}
+
+#[test]
+fn ten_percent_loss_fails_nobody() {
+    let mut world = World::converged(12, 20);
+    world.loss = 0.10;
+    world.run_for(secs(600));
+    for host in world.up() {
+        assert!(!world.hosts[host].events.iter().any(|(_, e)| matches!(e, Event::Failed(_))), "host {host}");
+    }
+}
+
+#[test]
+fn the_mean_time_to_the_first_failing_probe_is_one_period() {
+    // PAPERS S2, random phases: crash to the start of the first probe that fails has mean 0.92 to 1.02
+    // periods; the suspicion follows one period later.
+    let (mut total, runs) = (0.0, 60);
+    for seed in 0..runs {
+        let mut world = World::converged_with(seed, 16, |config| config.stream_fallback = false);
+        let jitter = world.rng.u64(..1000);
+        world.run_for(millis(jitter));
+        world.crash(15);
+        let took = world.run_until("suspicion", secs(30), |world| {
+            world.up().any(|host| world.state(host, "n15") == Some(MemberState::Suspect))
+        });
+        total += took.as_secs_f64() - 1.0;
+    }
+    let mean = total / runs as f64;
+    // Four standard errors around the law: 60 runs of a nearly exponential time.
+    assert!((0.5..1.55).contains(&mean), "{mean}");
+}
+
+#[test]
+fn a_single_node_that_nobody_answers_is_alone_and_quiet() {
+    let mut world = World::new(1);
+    world.start(Config::lan("a"), addr(0), vec![]);
+    world.run_for(secs(3600));
+    assert_eq!(world.datagrams, 0);
+}

@@ -1,0 +1,211 @@
+//! Joining, leaving, restarting, and who owns a name.
+
+use super::{
+    super::{Config, Event, JoinProblem, MemberState, Time},
+    world::{World, addr, millis, secs},
+};
+
+fn saw(world: &World, host: usize, wanted: impl Fn(&Event) -> bool) -> bool {
+    world.hosts[host].events.iter().any(|(_, event)| wanted(event))
+}
+
+fn failed(name: &str) -> impl Fn(&Event) -> bool + '_ {
+    move |event| matches!(event, Event::Failed(member) if &*member.name == name)
+}
+
+#[test]
+fn nodes_that_join_through_one_seed_see_each_other() {
+    for n in [2, 3, 20, 60] {
+        let world = World::converged(1, n);
+        assert!(world.views_are_true());
+        for host in world.up() {
+            let joined =
+                world.hosts[host].events.iter().filter(|(_, e)| matches!(e, Event::Joined(_))).count();
+            assert_eq!(joined, n, "each member joins once, ourselves included");
+        }
+    }
+}
+
+#[test]
+fn a_node_that_is_its_own_seed_is_a_cluster_of_one() {
+    let mut world = World::new(1);
+    world.start(Config::lan("a"), addr(0), vec![addr(0)]);
+    world.run_for(secs(120));
+    assert!(world.hosts[0].joins.iter().all(|result| *result == Ok(0)));
+    assert_eq!(world.node(0).live(), 1);
+}
+
+#[test]
+fn seeds_are_tried_for_ever_until_they_answer() {
+    let mut world = World::new(2);
+    world.start(Config::lan("a"), addr(0), vec![addr(1)]);
+    world.run_for(secs(600));
+    assert!(world.hosts[0].joins.len() > 10);
+    assert_eq!(world.hosts[0].joins[0], Err(JoinProblem::Refused(addr(1))));
+    world.start(Config::lan("b"), addr(1), vec![]);
+    world.run_until("join", secs(60), |world| world.all_see(2));
+}
+
+#[test]
+fn a_leave_is_seen_by_all_as_left_and_never_as_failed() {
+    for (seed, n, loss) in [(1, 2, 0.0), (2, 5, 0.0), (3, 40, 0.0), (4, 2, 0.3), (5, 20, 0.3)] {
+        let mut world = World::converged(seed, n);
+        world.loss = loss;
+        let leaver = n - 1;
+        let name = format!("n{leaver}");
+        world.with(leaver, |node, now| node.leave(now));
+        world.run_until("farewell", secs(2), |world| world.hosts[leaver].left);
+        world.crash(leaver);
+        world.run_until("left everywhere", secs(60), |world| {
+            world.up().all(|host| world.state(host, &name) == Some(MemberState::Left))
+        });
+        for host in world.up() {
+            assert!(!saw(&world, host, failed(&name)), "seed {seed}, host {host}");
+        }
+    }
+}
+
+#[test]
+fn without_loss_a_leave_takes_milliseconds() {
+    let mut world = World::converged(7, 20);
+    world.with(19, |node, now| node.leave(now));
+    let took = world.run_until("left everywhere", secs(1), |world| world.all_see(19));
+    assert!(took < millis(200), "{took:?}");
+}
+
+#[test]
+fn a_leaver_does_not_come_back_by_what_is_said_about_it() {
+    let mut world = World::converged(8, 5);
+    world.with(4, |node, now| node.leave(now));
+    world.run_for(secs(100));
+    for host in 0..4 {
+        assert_eq!(world.state(host, "n4"), Some(MemberState::Left));
+        let joins = |e: &&(Time, Event)| matches!(&e.1, Event::Joined(m) if &*m.name == "n4");
+        assert_eq!(world.hosts[host].events.iter().filter(joins).count(), 1);
+    }
+}
+
+#[test]
+fn departed_members_are_reaped_by_time_and_forgotten_later() {
+    let mut world = World::converged_with(9, 4, |config| {
+        config.reap_failed_after = secs(100);
+        config.reap_left_after = secs(50);
+        config.forget_after = secs(200);
+    });
+    world.with(2, |node, now| node.leave(now));
+    world.crash(3);
+    world.run_for(secs(60));
+    assert_eq!(world.state(0, "n2"), None, "left, reaped");
+    assert_eq!(world.state(0, "n3"), Some(MemberState::Failed));
+    assert_eq!(world.node(0).metrics().departed_members, 2, "its identity is remembered");
+    world.run_for(secs(300));
+    assert_eq!(world.state(0, "n3"), None);
+    assert_eq!(world.node(0).metrics().departed_members, 0);
+    for name in ["n2", "n3"] {
+        let reaped = |e: &Event| matches!(e, Event::Reaped(m) if &*m.name == name);
+        assert!(saw(&world, 0, reaped));
+    }
+}
+
+#[test]
+fn a_restart_at_the_same_address_supersedes_its_past_at_once() {
+    let mut world = World::converged(10, 6);
+    world.crash(5);
+    world.run_for(millis(300));
+    world.restart(5, Config::lan("n5"));
+    let epoch = world.node(5).local().identity.epoch;
+    let took = world.run_until("new life everywhere", secs(1), |world| {
+        let is_new =
+            |m: &super::super::Member| &*m.name == "n5" && m.identity.epoch == epoch && m.state.is_live();
+        world.up().all(|host| world.node(host).members().iter().any(is_new))
+    });
+    assert!(took < millis(500), "{took:?}");
+    assert!(saw(&world, 0, failed("n5")), "the old life ended");
+}
+
+#[test]
+fn a_restart_at_another_address_supersedes_its_past_at_once() {
+    let mut world = World::converged(11, 6);
+    world.crash(5);
+    let new = world.start(Config::lan("n5"), addr(77), vec![addr(0)]);
+    let took = world.run_until("new life everywhere", secs(2), |world| {
+        let is_new = |m: &super::super::Member| &*m.name == "n5" && m.addr == addr(77) && m.state.is_live();
+        world.up().all(|host| world.node(host).members().iter().any(is_new))
+    });
+    assert!(took < secs(1), "{took:?}");
+    world.run_for(millis(10));
+    assert_eq!(world.hosts[new].joins, [Ok(1)]);
+    assert!(!saw(&world, new, |e| matches!(e, Event::Conflict { .. })), "its own past is no rival");
+}
+
+#[test]
+fn a_restart_with_a_clock_set_back_still_supersedes_its_past() {
+    let mut world = World::converged(12, 4);
+    let past = world.node(3).local().identity;
+    world.crash(3);
+    let start = super::super::Start { addr: addr(3), epoch: 5, seed: 1, tags: Default::default() };
+    let mut node = super::super::Node::new(Config::lan("n3"), start, world.now);
+    node.seek_seeds(world.now);
+    world.hosts[3].node = Some(node);
+    world.with(3, |_, _| {});
+    world.run_until("return", secs(2), |world| world.node(3).local().identity.epoch == past.epoch + 1);
+    world.run_until("true views", secs(2), World::views_are_true);
+}
+
+#[test]
+fn a_newcomer_with_a_live_nodes_name_cannot_join_and_the_incumbent_stays() {
+    let mut world = World::converged(13, 5);
+    let before = world.node(2).local();
+    let rival = world.start(Config::lan("n2"), addr(50), vec![addr(0)]);
+    world.run_for(secs(20));
+    assert_eq!(world.hosts[rival].joins[0], Err(JoinProblem::NameTaken { holder: addr(2) }));
+    assert_eq!(world.node(2).local(), before);
+    for host in 0..5 {
+        assert!(world.node(host).members().iter().any(|m| &*m.name == "n2" && m.addr == addr(2)));
+        assert!(!saw(&world, host, failed("n2")));
+    }
+}
+
+#[test]
+fn when_two_of_one_name_meet_the_newcomer_yields_and_both_report_it() {
+    let mut world = World::new(14);
+    // Each is a member of a cluster of its own, so that neither could know of the other.
+    world.start(Config::lan("x"), addr(0), vec![]);
+    world.start(Config::lan("left"), addr(1), vec![addr(0)]);
+    world.run_for(secs(3));
+    world.start(Config::lan("x"), addr(2), vec![]);
+    world.start(Config::lan("right"), addr(3), vec![addr(2)]);
+    world.run_for(secs(3));
+    world.with(3, |node, now| node.join(now, 1, &[addr(1)]));
+    world.run_for(secs(30));
+    for host in [1, 3] {
+        let x = world.node(host).members().into_iter().find(|m| &*m.name == "x").expect("x is known");
+        assert_eq!((x.addr, x.state), (addr(0), MemberState::Alive), "host {host}");
+    }
+    for host in [0, 2] {
+        assert!(saw(&world, host, |e| matches!(e, Event::Conflict { .. })), "host {host}");
+    }
+}
+
+#[test]
+fn a_yielded_name_is_taken_up_again_when_its_holder_is_gone() {
+    let mut world = World::new(15);
+    world.start(Config::lan("x"), addr(0), vec![]);
+    world.start(Config::lan("left"), addr(1), vec![addr(0)]);
+    world.run_for(secs(3));
+    world.start(Config::lan("x"), addr(2), vec![]);
+    world.start(Config::lan("right"), addr(3), vec![addr(2)]);
+    world.run_for(secs(3));
+    world.with(3, |node, now| node.join(now, 1, &[addr(1)]));
+    world.run_for(secs(30));
+    world.crash(0);
+    world.run_until("succession", secs(120), |world| {
+        [1, 3].iter().all(|host| {
+            world
+                .node(*host)
+                .members()
+                .iter()
+                .any(|m| &*m.name == "x" && m.addr == addr(2) && m.state.is_live())
+        })
+    });
+}
