@@ -1,0 +1,150 @@
+//! One node on a bench: packets by hand in, decoded packets out.
+
+use std::{net::SocketAddr, time::Duration};
+
+use super::{
+    super::{Config, Event, Member, MemberState, Node, Output, Start, Time},
+    world::{ORIGIN, addr},
+};
+use crate::wire::{
+    Tags, hash,
+    message::{Accusers, Alive, Body, Failed, Gone, Left, Message, Suspect},
+    packet,
+};
+
+/// The epoch of the node on the bench and, unless said otherwise, of all others.
+pub(super) const EPOCH: u64 = 1_700_000_000_000;
+
+pub(super) struct Bench {
+    pub(super) node: Node,
+    pub(super) now: Time,
+}
+
+impl Bench {
+    /// A live LAN node "me" with the members m1 … mn at `addr(1)` … `addr(n)`, its news all sent.
+    pub(super) fn new(n: usize) -> Self {
+        Self::with(Config::lan("me"), n)
+    }
+
+    pub(super) fn with(config: Config, n: usize) -> Self {
+        let start = Start { addr: addr(0), epoch: EPOCH, seed: 1, tags: Tags::default() };
+        let mut bench = Self { node: Node::new(config, start, ORIGIN), now: ORIGIN };
+        bench.node.go_live();
+        for i in 1..=n {
+            bench.hear(&alive(&format!("m{i}"), 0, addr(i)));
+        }
+        bench.node.news.clear();
+        bench.events();
+        bench.sent();
+        bench
+    }
+
+    /// Takes in one message as a datagram from m1.
+    pub(super) fn hear<T: Body>(&mut self, message: &T) -> &mut Self {
+        self.hear_from(addr(1), message)
+    }
+
+    pub(super) fn hear_from<T: Body>(&mut self, from: SocketAddr, message: &T) -> &mut Self {
+        let bytes = packet_of(message);
+        self.node.handle_datagram(self.now, from, &bytes);
+        self
+    }
+
+    /// Applies a record as if it came in an exchange of tables.
+    pub(super) fn sync(&mut self, message: Message<'_>) {
+        assert!(self.node.handle_claim(&message));
+    }
+
+    pub(super) fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(at) = self.node.poll_timeout().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.node.handle_timeout(self.now);
+        }
+        self.now = end;
+    }
+
+    /// Everything to be sent, as (whereto, packet).
+    pub(super) fn sent(&mut self) -> Vec<(SocketAddr, Vec<u8>)> {
+        let (mut sent, mut buffer) = (Vec::new(), Vec::new());
+        while let Some(to) = self.node.poll_transmit(&mut buffer) {
+            sent.push((to, buffer.clone()));
+        }
+        sent
+    }
+
+    pub(super) fn events(&mut self) -> Vec<Event> {
+        let outputs = std::iter::from_fn(|| self.node.poll_output());
+        outputs
+            .filter_map(|output| match output {
+                Output::Event(event) => Some(event),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The kinds of the events since the last look, in one word each.
+    pub(super) fn kinds(&mut self) -> Vec<&'static str> {
+        let kind = |event: Event| match event {
+            Event::Joined(_) => "joined",
+            Event::Updated(_) => "updated",
+            Event::Suspected(_) => "suspected",
+            Event::Left(_) => "left",
+            Event::Failed(_) => "failed",
+            Event::Reaped(_) => "reaped",
+            _ => "other",
+        };
+        self.events().into_iter().map(kind).collect()
+    }
+
+    pub(super) fn member(&self, name: &str) -> Option<Member> {
+        self.node.members().into_iter().find(|member| &*member.name == name)
+    }
+
+    /// State and incarnation of a member.
+    pub(super) fn standing(&self, name: &str) -> Option<(MemberState, u64)> {
+        self.member(name).map(|member| (member.state, member.identity.incarnation))
+    }
+
+    /// Whether there is news about a member to spread; forgets all news.
+    pub(super) fn has_news(&mut self, name: &str) -> bool {
+        let news = self.node.table.find(name).is_some_and(|id| self.node.news.contains(id));
+        self.node.news.clear();
+        news
+    }
+}
+
+pub(super) fn packet_of<T: Body>(message: &T) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut writer = packet::Writer::new(&mut bytes, hash::cluster("default"), 1400);
+    assert!(writer.message(message));
+    writer.finish();
+    bytes
+}
+
+/// Lets `look` see each message of a packet.
+pub(super) fn messages(bytes: &[u8], mut look: impl FnMut(&Message<'_>)) {
+    for section in packet::open(bytes, hash::cluster("default")).expect("we sent it") {
+        look(&section.and_then(packet::Section::message).expect("it decodes").expect("it is known"));
+    }
+}
+
+pub(super) fn alive(name: &str, incarnation: u64, addr: SocketAddr) -> Alive<'_> {
+    Alive { name, epoch: EPOCH, incarnation, addr, tags: &[] }
+}
+
+pub(super) fn suspect<'a>(name: &'a str, incarnation: u64, accusers: &[&'a str]) -> Suspect<'a> {
+    Suspect { name, epoch: EPOCH, incarnation, accusers: accusers.iter().copied().collect::<Accusers<'_>>() }
+}
+
+pub(super) fn failed(name: &str, incarnation: u64) -> Failed<'_> {
+    Failed { name, epoch: EPOCH, incarnation }
+}
+
+pub(super) fn left(name: &str, incarnation: u64) -> Left<'_> {
+    Left { name, epoch: EPOCH, incarnation }
+}
+
+pub(super) fn gone(name: &str, incarnation: u64, left: bool, age_secs: u64) -> Message<'_> {
+    Message::Gone(Gone { name, epoch: EPOCH, incarnation, left, age_secs })
+}

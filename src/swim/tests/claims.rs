@@ -1,0 +1,408 @@
+//! What each claim does in each state, about others and about ourselves.
+
+use std::time::Duration;
+
+use super::{
+    super::{
+        Config, Identity,
+        MemberState::{Alive, Failed, Left, Suspect},
+    },
+    bench::{Bench, EPOCH, alive, failed, gone, left, messages, packet_of, suspect},
+    world::{addr, millis, secs},
+};
+use crate::wire::{
+    Tags,
+    message::{self, Ack, Message, Nack, Ping, PingReq},
+};
+
+/// A bench whose member m2 is in a given state at incarnation 5.
+fn with_m2(state: super::super::MemberState) -> Bench {
+    let mut bench = Bench::new(4);
+    bench.hear(&alive("m2", 5, addr(2)));
+    match state {
+        Suspect => drop(bench.hear(&suspect("m2", 5, &["m1"]))),
+        Failed => drop(bench.hear(&failed("m2", 5))),
+        Left => drop(bench.hear(&left("m2", 5))),
+        _ => {}
+    }
+    bench.kinds();
+    bench.has_news("m2");
+    assert_eq!(bench.standing("m2"), Some((state, 5)));
+    bench
+}
+
+#[test]
+fn the_table_of_claims_about_others() {
+    // (held, claim, incarnation) → (state, incarnation, events, spread). Held incarnation is 5.
+    type Row = (
+        super::super::MemberState,
+        &'static str,
+        u64,
+        super::super::MemberState,
+        u64,
+        &'static [&'static str],
+    );
+    let rows: [Row; 36] = [
+        (Alive, "alive", 4, Alive, 5, &[]),
+        (Alive, "alive", 5, Alive, 5, &[]),
+        (Alive, "alive", 6, Alive, 6, &[]),
+        (Alive, "suspect", 4, Alive, 5, &[]),
+        (Alive, "suspect", 5, Suspect, 5, &["suspected"]),
+        (Alive, "suspect", 6, Suspect, 6, &["suspected"]),
+        (Alive, "failed", 4, Alive, 5, &[]),
+        (Alive, "failed", 5, Failed, 5, &["failed"]),
+        (Alive, "failed", 6, Failed, 6, &["failed"]),
+        (Alive, "left", 4, Alive, 5, &[]),
+        (Alive, "left", 5, Left, 5, &["left"]),
+        (Alive, "left", 6, Left, 6, &["left"]),
+        (Suspect, "alive", 5, Suspect, 5, &[]),
+        (Suspect, "alive", 6, Alive, 6, &["updated"]),
+        (Suspect, "suspect", 4, Suspect, 5, &[]),
+        (Suspect, "suspect", 5, Suspect, 5, &[]),
+        (Suspect, "suspect", 6, Suspect, 6, &[]),
+        (Suspect, "failed", 4, Suspect, 5, &[]),
+        (Suspect, "failed", 5, Failed, 5, &["failed"]),
+        (Suspect, "left", 5, Left, 5, &["left"]),
+        (Failed, "alive", 4, Failed, 5, &[]),
+        (Failed, "alive", 5, Failed, 5, &[]),
+        (Failed, "alive", 6, Alive, 6, &["joined"]),
+        (Failed, "suspect", 5, Failed, 5, &[]),
+        (Failed, "suspect", 6, Failed, 5, &[]),
+        (Failed, "failed", 5, Failed, 5, &[]),
+        // Ignored upstream, where an old life can then come back.
+        (Failed, "failed", 6, Failed, 6, &[]),
+        // Only the member itself says that it left: that is the better knowledge.
+        (Failed, "left", 5, Left, 5, &["left"]),
+        (Failed, "left", 4, Failed, 5, &[]),
+        (Left, "alive", 5, Left, 5, &[]),
+        (Left, "alive", 6, Alive, 6, &["joined"]),
+        (Left, "suspect", 6, Left, 5, &[]),
+        (Left, "failed", 5, Left, 5, &[]),
+        (Left, "failed", 6, Failed, 6, &["failed"]),
+        (Left, "left", 5, Left, 5, &[]),
+        (Left, "left", 6, Left, 6, &[]),
+    ];
+    for (held, claim, incarnation, state, after, events) in rows {
+        let mut bench = with_m2(held);
+        match claim {
+            "alive" => bench.hear(&alive("m2", incarnation, addr(2))),
+            "suspect" => bench.hear(&suspect("m2", incarnation, &["m1"])),
+            "failed" => bench.hear(&failed("m2", incarnation)),
+            _ => bench.hear(&left("m2", incarnation)),
+        };
+        let row = format!("{held} 5 hears {claim} {incarnation}");
+        assert_eq!(bench.standing("m2"), Some((state, after)), "{row}");
+        assert_eq!(bench.kinds(), events, "{row}");
+        let changed = (held, 5) != (state, after);
+        assert_eq!(bench.has_news("m2"), changed, "{row}: what changes is spread, and nothing else");
+    }
+}
+
+#[test]
+fn of_unknown_names_only_alive_makes_a_member() {
+    let mut bench = Bench::new(1);
+    bench.hear(&suspect("x", 3, &["m1"])).hear(&failed("y", 3)).hear(&left("z", 3));
+    assert_eq!(bench.node.members().len(), 2);
+    assert_eq!(bench.kinds(), [""; 0]);
+    bench.hear(&alive("x", 0, addr(9)));
+    assert_eq!((bench.standing("x"), bench.kinds()), (Some((Alive, 0)), vec!["joined"]));
+}
+
+#[test]
+fn a_death_that_arrives_before_the_birth_is_not_forgotten() {
+    let mut bench = Bench::new(1);
+    bench.hear(&failed("x", 3)).hear(&alive("x", 3, addr(9)));
+    assert_eq!(bench.standing("x"), None);
+    bench.hear(&alive("x", 4, addr(9)));
+    assert_eq!(bench.standing("x"), Some((Alive, 4)));
+}
+
+#[test]
+fn the_incarnation_hole_is_closed() {
+    let mut bench = Bench::new(2);
+    bench.hear(&alive("m2", 1, addr(2))).hear(&failed("m2", 1)).hear(&failed("m2", 10)).hear(&alive(
+        "m2",
+        2,
+        addr(2),
+    ));
+    assert_eq!(bench.standing("m2"), Some((Failed, 10)));
+}
+
+#[test]
+fn rumours_of_an_old_life_change_nothing_and_a_new_life_counts_at_once() {
+    for held in [Alive, Suspect, Failed, Left] {
+        let mut bench = with_m2(held);
+        let new = message::Alive { epoch: EPOCH + 1, ..alive("m2", 0, addr(7)) };
+        bench.hear(&new);
+        let member = bench.member("m2").unwrap();
+        assert_eq!((member.addr, member.identity), (addr(7), Identity { epoch: EPOCH + 1, incarnation: 0 }));
+        let expected: &[&str] = if held.is_live() { &["failed", "joined"] } else { &["joined"] };
+        assert_eq!(bench.kinds(), expected, "{held}");
+        bench.hear(&alive("m2", 99, addr(2))).hear(&failed("m2", 99)).hear(&left("m2", 99));
+        assert_eq!(bench.member("m2").unwrap(), member);
+    }
+}
+
+#[test]
+fn new_tags_or_a_new_address_are_an_update_exactly_once() {
+    let mut bench = Bench::new(2);
+    let tags = Tags::new([("k", "v")]).unwrap();
+    let tagged = message::Alive { tags: tags.encoded(), ..alive("m2", 1, addr(2)) };
+    bench.hear(&tagged).hear(&tagged);
+    assert_eq!(bench.kinds(), ["updated"]);
+    bench.hear(&message::Alive { tags: tags.encoded(), ..alive("m2", 2, addr(2)) });
+    assert_eq!(bench.kinds(), [""; 0], "nothing but the incarnation changed");
+    bench.hear(&message::Alive { tags: tags.encoded(), ..alive("m2", 3, addr(8)) });
+    assert_eq!((bench.kinds(), bench.member("m2").unwrap().addr), (vec!["updated"], addr(8)));
+    assert_eq!(bench.node.table.at_addr(addr(2)), None);
+}
+
+#[test]
+fn accusers_count_once_and_only_if_they_are_members() {
+    let mut bench = Bench::new(8);
+    let deadline = |bench: &Bench| {
+        let id = bench.node.table.find("m2").unwrap();
+        bench.node.table.get(id).suspicion.as_ref().unwrap().deadline().since(bench.now)
+    };
+    bench.hear(&suspect("m2", 0, &["m1"]));
+    let longest = deadline(&bench);
+    bench.has_news("m2");
+    bench.hear(&suspect("m2", 0, &["m1", "nobody", "x", "me too"]));
+    assert_eq!((deadline(&bench), bench.has_news("m2")), (longest, false));
+    bench.hear(&suspect("m2", 0, &["m1", "m3"]));
+    assert!(deadline(&bench) < longest);
+    assert!(bench.has_news("m2"), "a counted accuser is spread");
+    bench.hear(&suspect("m2", 0, &["m4"]));
+    let shortest = deadline(&bench);
+    assert_eq!(shortest, secs(4));
+    bench.has_news("m2");
+    bench.hear(&suspect("m2", 0, &["m5", "m6"]));
+    assert_eq!((deadline(&bench), bench.has_news("m2")), (shortest, false));
+}
+
+#[test]
+fn a_suspicion_runs_out_once_and_a_refutation_stops_it() {
+    let mut bench = Bench::new(8);
+    bench.hear(&suspect("m2", 0, &["m1", "m3", "m4"])).hear(&suspect("m5", 0, &["m1", "m3", "m4"]));
+    bench.hear(&alive("m5", 1, addr(5)));
+    bench.kinds();
+    // Only suspicions: the bench answers no probes.
+    bench.node.phase = super::super::own::Phase::Displaced;
+    bench.pass(secs(10));
+    assert_eq!(bench.kinds(), ["failed"]);
+    assert_eq!((bench.standing("m2"), bench.standing("m5")), (Some((Failed, 0)), Some((Alive, 1))));
+}
+
+#[test]
+fn a_failure_told_in_a_sync_only_suspects_a_live_member() {
+    let mut bench = Bench::new(4);
+    bench.sync(gone("m2", 0, false, 60));
+    assert_eq!((bench.standing("m2"), bench.kinds()), (Some((Suspect, 0)), vec!["suspected"]));
+    bench.sync(gone("m3", 0, true, 60));
+    assert_eq!((bench.standing("m3"), bench.kinds()), (Some((Left, 0)), vec!["left"]));
+    bench.sync(gone("m4", 0, false, 60));
+    bench.sync(gone("stranger", 0, false, 60));
+    assert_eq!(bench.standing("stranger"), None, "remembered, but not listed");
+    assert_eq!(bench.node.metrics().departed_members, 2);
+}
+
+#[test]
+fn tombstones_keep_their_age_when_passed_on_and_old_ones_are_not_taken() {
+    let mut bench = Bench::new(1);
+    let day = 24 * 3600;
+    bench.sync(gone("old", 0, false, day + 1));
+    assert_eq!(bench.node.metrics().departed_members, 0);
+    bench.sync(gone("older", 0, false, day - 100));
+    assert_eq!(bench.node.metrics().departed_members, 1);
+    bench.node.phase = super::super::own::Phase::Displaced;
+    bench.pass(secs(101));
+    assert_eq!(bench.node.metrics().departed_members, 0);
+}
+
+#[test]
+fn claims_about_ourselves_are_refuted_above_what_was_claimed() {
+    type Claim = fn(&mut Bench);
+    let cases: [(&str, Claim, u64); 9] = [
+        ("suspect 0", |b| drop(b.hear(&suspect("me", 0, &["m1"]))), 1),
+        ("suspect 7", |b| drop(b.hear(&suspect("me", 7, &["m1"]))), 8),
+        ("failed 0", |b| drop(b.hear(&failed("me", 0))), 1),
+        ("failed 7", |b| drop(b.hear(&failed("me", 7))), 8),
+        ("a forged farewell", |b| drop(b.hear(&left("me", 3))), 4),
+        ("gone, in a sync", |b| b.sync(gone("me", 2, false, 5)), 3),
+        ("alive 7, here", |b| drop(b.hear(&alive("me", 7, addr(0)))), 8),
+        ("alive 0, an echo", |b| drop(b.hear(&alive("me", 0, addr(0)))), 0),
+        ("an old life", |b| drop(b.hear(&message::Failed { epoch: EPOCH - 1, ..failed("me", 9) })), 0),
+    ];
+    for (what, claim, incarnation) in cases {
+        let mut bench = Bench::new(3);
+        claim(&mut bench);
+        let own = bench.node.local();
+        assert_eq!((own.state, own.identity.incarnation), (Alive, incarnation), "{what}");
+        assert_eq!(bench.has_news("me"), incarnation > 0, "{what}");
+    }
+}
+
+#[test]
+fn a_refutation_costs_health() {
+    let mut bench = Bench::new(3);
+    bench.hear(&suspect("me", 0, &["m1"]));
+    assert_eq!(bench.node.metrics().health_score, 1);
+}
+
+#[test]
+fn jumps_beyond_the_bound_are_dropped_and_counted_and_nothing_wraps() {
+    let mut bench = Bench::new(3);
+    for incarnation in [u64::MAX, u64::MAX - 1, 1 << 40] {
+        bench.hear(&suspect("me", incarnation, &["m1"])).hear(&failed("m2", incarnation));
+        bench.hear(&suspect("m2", incarnation, &["m1"])).hear(&alive("m2", incarnation, addr(2)));
+    }
+    bench.hear(&message::Alive { epoch: u64::MAX, ..alive("m2", 0, addr(2)) });
+    bench.hear(&alive("new", u64::MAX, addr(9)));
+    assert_eq!(bench.node.local().identity.incarnation, 0);
+    assert_eq!(bench.standing("m2"), Some((Alive, 0)));
+    assert_eq!(bench.standing("new"), None);
+    assert_eq!(bench.node.metrics().dropped_implausible, 14);
+}
+
+#[test]
+fn a_ping_is_answered_by_the_one_it_names_and_strangers_get_no_news() {
+    let mut bench = Bench::new(2);
+    bench.hear(&alive("news", 0, addr(3)));
+    bench.hear_from(addr(99), &Ping { seq: 7, target: "me", digest: 0 });
+    bench.hear_from(addr(1), &Ping { seq: 8, target: "me", digest: 0 });
+    bench.hear_from(addr(1), &Ping { seq: 9, target: "somebody else", digest: 0 });
+    let sent = bench.sent();
+    assert_eq!(sent.iter().map(|(to, _)| *to).collect::<Vec<_>>(), [addr(99), addr(1)]);
+    let claims = |bytes: &[u8]| {
+        let mut claims = 0;
+        messages(bytes, |message| claims += usize::from(matches!(message, Message::Alive(_))));
+        claims
+    };
+    assert_eq!((claims(&sent[0].1), claims(&sent[1].1)), (0, 1));
+    assert!(
+        sent[0].1.len() <= packet_of(&Ping { seq: 7, target: "me", digest: 0 }).len(),
+        "no amplification"
+    );
+    assert_eq!(bench.node.metrics().dropped_wrong_target, 1);
+}
+
+#[test]
+fn a_node_relays_only_for_members_and_only_to_members() {
+    let mut bench = Bench::new(3);
+    let request = |target| PingReq { seq: 5, target, window_ms: 500 };
+    bench.hear_from(addr(99), &request("m2"));
+    bench.hear_from(addr(1), &request("nobody"));
+    bench.hear_from(addr(1), &request("me"));
+    assert_eq!((bench.sent().len(), bench.node.metrics().refused_relays), (0, 3));
+    bench.hear_from(addr(1), &request("m2"));
+    assert_eq!(bench.sent()[0].0, addr(2));
+    for _ in 0..1000 {
+        bench.hear_from(addr(1), &request("m2"));
+    }
+    assert_eq!(bench.node.metrics().refused_relays, 3 + 1001 - 256);
+}
+
+#[test]
+fn the_nack_comes_at_80_percent_of_the_time_and_a_later_ack_is_still_passed_on() {
+    let mut bench = Bench::new(3);
+    // Nothing else is to be sent meanwhile.
+    bench.node.phase = super::super::own::Phase::Displaced;
+    bench.pass(secs(2));
+    bench.sent();
+    bench.hear_from(addr(1), &PingReq { seq: 5, target: "m2", window_ms: 500 });
+    let mut relayed = 0;
+    messages(&bench.sent()[0].1, |message| {
+        if let Message::Ping(ping) = message {
+            relayed = ping.seq;
+        }
+    });
+    bench.pass(millis(399));
+    assert!(bench.sent().is_empty());
+    bench.pass(millis(1));
+    let nack = bench.sent();
+    assert_eq!((nack.len(), nack[0].0), (1, addr(1)));
+    messages(&nack[0].1, |message| assert_eq!(*message, Message::Nack(Nack { seq: 5 })));
+    bench.hear_from(addr(3), &Ack { seq: relayed, digest: 0 });
+    assert!(bench.sent().is_empty(), "an ack counts only from the host that was asked");
+    bench.hear_from(addr(2), &Ack { seq: relayed, digest: 0 });
+    messages(&bench.sent()[0].1, |message| assert!(matches!(message, Message::Ack(Ack { seq: 5, .. }))));
+}
+
+#[test]
+fn a_suspect_hears_of_it_first_from_whoever_probes_it() {
+    for buddy in [true, false] {
+        let mut config = Config::lan("me");
+        config.buddy = buddy;
+        let mut bench = Bench::with(config, 1);
+        bench.hear(&suspect("m1", 0, &["m1"]));
+        bench.node.news.clear();
+        bench.sent();
+        bench.pass(secs(1));
+        let told = bench.sent().iter().any(|(_, bytes)| {
+            let mut told = false;
+            messages(bytes, |message| told |= matches!(message, Message::Suspect(_)));
+            told
+        });
+        assert_eq!(told, buddy);
+    }
+}
+
+#[test]
+fn tables_are_bounded_and_what_is_shed_is_counted() {
+    let mut config = Config::lan("me");
+    (config.max_members, config.max_departed, config.max_heal) = (5, 3, 2);
+    let mut bench = Bench::with(config, 4);
+    bench.hear(&alive("one too many", 0, addr(9)));
+    assert_eq!((bench.node.live(), bench.node.metrics().refused_members), (5, 1));
+    for name in ["m1", "m2", "m3", "m4"] {
+        bench.now = bench.now + millis(1);
+        bench.hear(&failed(name, 0));
+    }
+    let metrics = bench.node.metrics();
+    assert_eq!((metrics.departed_members, metrics.evicted_departed, metrics.evicted_gone), (3, 1, 2));
+    assert_eq!(bench.standing("m1"), None, "the one longest gone made room");
+    assert!(bench.kinds().contains(&"reaped"));
+}
+
+#[test]
+fn garbage_and_strange_packets_are_dropped_and_counted() {
+    let mut bench = Bench::new(1);
+    let good = packet_of(&alive("x", 0, addr(9)));
+    bench.node.handle_datagram(bench.now, addr(1), &[]);
+    bench.node.handle_datagram(bench.now, addr(1), &good[..8]);
+    for (at, _) in [0, 1, 5, 12].into_iter().zip(0..) {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        bench.node.handle_datagram(bench.now, addr(1), &bad);
+    }
+    bench.hear(&message::Hello { name: "x", digest: 0 });
+    let metrics = bench.node.metrics();
+    assert_eq!(metrics.dropped_short, 2);
+    assert_eq!((metrics.dropped_version, metrics.dropped_cluster, metrics.dropped_checksum), (1, 1, 2));
+    assert_eq!(metrics.dropped_malformed, 1, "stream messages have no place in datagrams");
+    assert_eq!(bench.standing("x"), None);
+}
+
+#[test]
+fn an_idle_node_wakes_only_to_probe_and_to_sync() {
+    let mut bench = Bench::new(3);
+    let mut wakes = 0;
+    let end = bench.now + Duration::from_secs(60);
+    while let Some(at) = bench.node.poll_timeout().filter(|at| *at <= end) {
+        bench.now = at;
+        bench.node.handle_timeout(at);
+        // All probes are answered.
+        for (to, bytes) in bench.sent() {
+            let mut acks = Vec::new();
+            messages(&bytes, |message| {
+                if let Message::Ping(ping) = message {
+                    acks.push(Ack { seq: ping.seq, digest: 0 });
+                }
+            });
+            acks.into_iter().for_each(|ack| drop(bench.hear_from(to, &ack)));
+        }
+        wakes += 1;
+    }
+    // One probe a second, two or three syncs and their streams' time-outs.
+    assert!((55..=72).contains(&wakes), "{wakes}");
+}
