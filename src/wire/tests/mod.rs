@@ -2,6 +2,7 @@
 
 mod golden;
 mod round_trip;
+mod writer;
 
 use std::net::SocketAddr;
 
