@@ -48,21 +48,26 @@ impl Tags {
         Ok(Self { encoded: Some(encoded.into()) })
     }
 
-    /// Takes encoded tags from the network: valid UTF-8, keys strictly ascending, nothing behind them.
+    /// Takes encoded tags from the network: valid UTF-8, keys strictly ascending, nothing behind them, each
+    /// number in its shortest form. So equal maps are equal bytes.
     pub(crate) fn from_encoded(bytes: &[u8]) -> Result<Self, TagsError> {
         if bytes.is_empty() {
             return Ok(Self::default());
         }
         let (count, mut rest) = postcard::take_from_bytes::<usize>(bytes).map_err(|_| TagsError)?;
+        let mut shortest = number_size(count);
         let mut last = None;
         for _ in 0..count {
-            let ((key, _), tail) = postcard::take_from_bytes::<(&str, &str)>(rest).map_err(|_| TagsError)?;
+            let ((key, value), tail) =
+                postcard::take_from_bytes::<(&str, &str)>(rest).map_err(|_| TagsError)?;
             if last.is_some_and(|last| last >= key) {
                 return Err(TagsError);
             }
+            shortest += number_size(key.len()) + key.len() + number_size(value.len()) + value.len();
             (last, rest) = (Some(key), tail);
         }
-        if count == 0 || !rest.is_empty() || bytes.len() > MAX_TAGS {
+        // A padded number or bytes behind the pairs would make it longer.
+        if count == 0 || bytes.len() != shortest || bytes.len() > MAX_TAGS {
             return Err(TagsError);
         }
         Ok(Self { encoded: Some(bytes.into()) })
@@ -97,6 +102,11 @@ impl Tags {
 
 fn skip_count(encoded: &[u8]) -> &[u8] {
     postcard::take_from_bytes::<usize>(encoded).map_or(&[], |(_, rest)| rest)
+}
+
+/// Bytes of a number's shortest encoding: seven bits each, at least one.
+fn number_size(n: usize) -> usize {
+    n.checked_ilog2().map_or(1, |log| log as usize / 7 + 1)
 }
 
 impl fmt::Debug for Tags {

@@ -3,6 +3,7 @@
 mod golden;
 mod limits;
 mod round_trip;
+mod tags;
 mod writer;
 
 use std::net::SocketAddr;
