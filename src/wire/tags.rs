@@ -1,6 +1,10 @@
 //! A member's tags: a small sorted map, kept the way it travels.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+    sync::Arc,
+};
 
 use super::MAX_TAGS;
 
@@ -116,11 +120,18 @@ impl fmt::Debug for Tags {
 }
 
 impl fmt::Display for Tags {
-    /// `key=value` pairs, comma-separated.
+    /// `key=value` pairs, comma-separated; control characters are escaped, since they would forge lines in logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.iter().enumerate().try_for_each(|(i, (key, value))| {
-            let comma = if i == 0 { "" } else { "," };
-            write!(f, "{comma}{key}={value}")
+            f.write_str(if i == 0 { "" } else { "," })?;
+            write_escaped(f, key)?;
+            f.write_char('=')?;
+            write_escaped(f, value)
         })
     }
+}
+
+fn write_escaped(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    text.chars()
+        .try_for_each(|c| if c.is_control() { write!(f, "{}", c.escape_default()) } else { f.write_char(c) })
 }

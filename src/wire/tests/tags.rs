@@ -88,3 +88,15 @@ fn tags_take_at_most_512_bytes_encoded() {
     too_long.extend(value(513).bytes());
     assert_eq!(Tags::from_encoded(&too_long), Err(TagsError));
 }
+
+#[test]
+fn tags_are_shown_as_pairs_and_cannot_forge_a_line_in_a_log() {
+    let show = |tags: &[(&str, &str)]| Tags::new(tags.iter().copied()).unwrap().to_string();
+    assert_eq!(show(&[]), "");
+    assert_eq!(show(&[("role", "db")]), "role=db");
+    assert_eq!(show(&[("zone", "b"), ("role", "db")]), "role=db,zone=b");
+    assert_eq!(show(&[("n\u{f6}", "\u{1f980}\\\"")]), "n\u{f6}=\u{1f980}\\\"");
+    assert_eq!(show(&[("a\nb", "\x1b[31m")]), "a\\nb=\\u{1b}[31m");
+    let tags = Tags::new([("a", "1\n")]).unwrap();
+    assert_eq!(format!("{tags:?}"), r#"{"a": "1\n"}"#);
+}
