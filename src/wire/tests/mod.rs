@@ -1,6 +1,7 @@
 //! The format's tests: the exact bytes, what survives a round trip, and what hostile bytes can do (nothing).
 
 mod golden;
+mod hostile;
 mod limits;
 mod round_trip;
 mod tags;
