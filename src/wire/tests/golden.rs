@@ -117,6 +117,15 @@ fn a_packet_is_version_cluster_checksum_and_sections() {
 }
 
 #[test]
+fn the_example_in_the_document_is_this_packet() {
+    let document = include_str!("../../../PROTOCOL.md");
+    let example = document.split_once("## An example").unwrap().1;
+    let block = example.split("```").nth(1).unwrap().trim_start_matches("text");
+    let bytes: String = block.lines().filter_map(|line| line.trim_start().split("  ").next()).collect();
+    assert_eq!(hex(&bytes), hex(PACKET));
+}
+
+#[test]
 fn an_empty_packet_is_a_header() {
     let mut bytes = Vec::new();
     Writer::new(&mut bytes, hash::cluster("default"), 1400).finish();
