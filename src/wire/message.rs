@@ -1,6 +1,6 @@
 //! The messages, one section each, and what makes a decoded one valid.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize, Serializer, de};
 
@@ -188,9 +188,11 @@ pub(crate) fn is_name(name: &str) -> bool {
     (1..=MAX_NAME).contains(&name.len()) && !name.chars().any(char::is_control)
 }
 
-/// An address that somebody could send to.
+/// An address that one node could have: of a host, not of any or of many, in whichever family it is written.
 pub(crate) fn is_reachable(addr: SocketAddr) -> bool {
-    addr.port() != 0 && !addr.ip().is_unspecified() && !addr.ip().is_multicast()
+    let ip = addr.ip().to_canonical();
+    let broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
+    addr.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !broadcast
 }
 
 impl Writer<'_> {

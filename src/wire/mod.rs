@@ -8,6 +8,8 @@ pub(crate) mod hash;
 pub(crate) mod message;
 pub(crate) mod packet;
 mod tags;
+#[cfg(test)]
+mod tests;
 
 pub use tags::Tags;
 

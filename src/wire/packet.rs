@@ -113,7 +113,7 @@ impl<'a> Writer<'a> {
 
     /// Appends a section, or leaves the packet as it was and returns false if it does not fit.
     pub(crate) fn push<T: Serialize>(&mut self, tag: u8, body: &T) -> bool {
-        let Some(room) = self.buffer.get_mut(self.len..).filter(|room| room.len() > 2) else { return false };
+        let Some(room) = self.buffer.get_mut(self.len..).filter(|room| room.len() >= 2) else { return false };
         let Ok(written) = postcard::to_slice(body, &mut room[2..]) else { return false };
         let size = written.len();
         if size < 0x80 {

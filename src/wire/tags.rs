@@ -1,6 +1,10 @@
 //! A member's tags: a small sorted map, kept the way it travels.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+    sync::Arc,
+};
 
 use super::MAX_TAGS;
 
@@ -48,21 +52,26 @@ impl Tags {
         Ok(Self { encoded: Some(encoded.into()) })
     }
 
-    /// Takes encoded tags from the network: valid UTF-8, keys strictly ascending, nothing behind them.
+    /// Takes encoded tags from the network: valid UTF-8, keys strictly ascending, nothing behind them, each
+    /// number in its shortest form. So equal maps are equal bytes.
     pub(crate) fn from_encoded(bytes: &[u8]) -> Result<Self, TagsError> {
         if bytes.is_empty() {
             return Ok(Self::default());
         }
         let (count, mut rest) = postcard::take_from_bytes::<usize>(bytes).map_err(|_| TagsError)?;
+        let mut shortest = number_size(count);
         let mut last = None;
         for _ in 0..count {
-            let ((key, _), tail) = postcard::take_from_bytes::<(&str, &str)>(rest).map_err(|_| TagsError)?;
+            let ((key, value), tail) =
+                postcard::take_from_bytes::<(&str, &str)>(rest).map_err(|_| TagsError)?;
             if last.is_some_and(|last| last >= key) {
                 return Err(TagsError);
             }
+            shortest += number_size(key.len()) + key.len() + number_size(value.len()) + value.len();
             (last, rest) = (Some(key), tail);
         }
-        if count == 0 || !rest.is_empty() || bytes.len() > MAX_TAGS {
+        // A padded number or bytes behind the pairs would make it longer.
+        if count == 0 || bytes.len() != shortest || bytes.len() > MAX_TAGS {
             return Err(TagsError);
         }
         Ok(Self { encoded: Some(bytes.into()) })
@@ -99,6 +108,11 @@ fn skip_count(encoded: &[u8]) -> &[u8] {
     postcard::take_from_bytes::<usize>(encoded).map_or(&[], |(_, rest)| rest)
 }
 
+/// Bytes of a number's shortest encoding: seven bits each, at least one.
+fn number_size(n: usize) -> usize {
+    n.checked_ilog2().map_or(1, |log| log as usize / 7 + 1)
+}
+
 impl fmt::Debug for Tags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter()).finish()
@@ -106,11 +120,18 @@ impl fmt::Debug for Tags {
 }
 
 impl fmt::Display for Tags {
-    /// `key=value` pairs, comma-separated.
+    /// `key=value` pairs, comma-separated; control characters are escaped, since they would forge lines in logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.iter().enumerate().try_for_each(|(i, (key, value))| {
-            let comma = if i == 0 { "" } else { "," };
-            write!(f, "{comma}{key}={value}")
+            f.write_str(if i == 0 { "" } else { "," })?;
+            write_escaped(f, key)?;
+            f.write_char('=')?;
+            write_escaped(f, value)
         })
     }
+}
+
+fn write_escaped(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    text.chars()
+        .try_for_each(|c| if c.is_control() { write!(f, "{}", c.escape_default()) } else { f.write_char(c) })
 }

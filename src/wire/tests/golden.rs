@@ -1,0 +1,171 @@
+//! The bytes of version 1, written out. If one of these tests fails, nodes of two releases no longer
+//! understand each other: that takes a new version (see `PROTOCOL.md`).
+
+use std::net::SocketAddr;
+
+use super::{
+    super::{Tags, frame, hash, message, packet},
+    *,
+};
+
+/// Every kind of message as the section that carries it, by ascending tag.
+const SECTIONS: [&str; 14] = [
+    // Ping: seq, target, digest
+    "01 13  04 03 02 01  06 6e 6f 64 65 2d 61  88 77 66 55 44 33 22 11",
+    // Ack: seq, digest
+    "02 0c  04 03 02 01  88 77 66 55 44 33 22 11",
+    // PingReq: seq, target, window
+    "03 0d  04 03 02 01  06 6e 6f 64 65 2d 61  ac 02",
+    // Nack: seq
+    "04 04  04 03 02 01",
+    // Alive: name, epoch, incarnation, address, tags
+    "10 20  06 6e 6f 64 65 2d 61  80 d0 95 ff bc 31  ac 02  00 0a 00 00 05 8a 3e  09 01 04 72 6f 6c 65 02 64 62",
+    // Suspect: name, epoch, incarnation, accusers
+    "11 1e  06 6e 6f 64 65 2d 61  80 d0 95 ff bc 31  ac 02  02 06 6e 6f 64 65 2d 62 06 6e 6f 64 65 2d 63",
+    // Failed: name, epoch, incarnation
+    "12 0f  06 6e 6f 64 65 2d 61  80 d0 95 ff bc 31  ac 02",
+    // Left: name, epoch, incarnation
+    "13 0f  06 6e 6f 64 65 2d 61  80 d0 95 ff bc 31  ac 02",
+    // Gone: name, epoch, incarnation, left, age
+    "14 12  06 6e 6f 64 65 2d 61  80 d0 95 ff bc 31  ac 02  01  90 1c",
+    // Hello: name, digest
+    "20 0f  06 6e 6f 64 65 2d 61  88 77 66 55 44 33 22 11",
+    // Same
+    "21 00",
+    // End
+    "22 00",
+    // StreamPing: target
+    "23 07  06 6e 6f 64 65 2d 61",
+    // StreamAck: name
+    "24 07  06 6e 6f 64 65 2d 61",
+];
+
+/// A ping with an alive behind it, of the cluster "default": the example in `PROTOCOL.md`.
+const PACKET: &str = "
+    01 2f 8a d4 42 fb d9 77 c1
+    01 13 04 03 02 01 06 6e 6f 64 65 2d 62 88 77 66 55 44 33 22 11
+    10 20 06 6e 6f 64 65 2d 61 80 d0 95 ff bc 31 ac 02 00 0a 00 00 05 8a 3e 09 01 04 72 6f 6c 65 02 64 62";
+
+#[test]
+fn every_kind_of_message_has_the_bytes_of_version_1() {
+    for (message, expected) in every_kind(fields()).iter().zip(SECTIONS) {
+        assert_eq!(section_of(message), hex(expected), "{message:?}");
+    }
+}
+
+#[test]
+fn the_bytes_of_version_1_decode_to_every_kind_of_message() {
+    for (message, bytes) in every_kind(fields()).into_iter().zip(SECTIONS) {
+        assert_eq!(read(&sealed(&hex(bytes))), [Ok(Some(message))]);
+    }
+}
+
+#[test]
+fn exactly_the_tags_of_version_1_are_known() {
+    let known: Vec<u8> = (0..=255).filter(|tag| Message::decode(*tag, &[]) != Ok(None)).collect();
+    assert_eq!(known, [1, 2, 3, 4, 16, 17, 18, 19, 20, 32, 33, 34, 35, 36]);
+    assert_eq!(known, SECTIONS.map(|section| hex(section)[0]));
+}
+
+#[test]
+fn an_ipv6_address_is_sixteen_bytes_in_network_order_and_loses_flow_and_scope() {
+    let addr: SocketAddr = "[2001:db8::5]:65535".parse().unwrap();
+    let bytes = "10 24  06 6e 6f 64 65 2d 61  80 d0 95 ff bc 31  ac 02
+        01 20 01 0d b8 00 00 00 00 00 00 00 00 00 00 00 05 ff ff 03  00";
+    let alive = every_kind(Fields { addr, tags: b"", ..fields() })[4];
+    assert_eq!(section_of(&alive), hex(bytes));
+    let SocketAddr::V6(mut scoped) = addr else { unreachable!() };
+    scoped.set_scope_id(3);
+    scoped.set_flowinfo(9);
+    let alive = every_kind(Fields { addr: scoped.into(), tags: b"", ..fields() })[4];
+    assert_eq!(section_of(&alive), hex(bytes));
+}
+
+#[test]
+fn numbers_take_one_byte_per_seven_bits() {
+    for (epoch, bytes) in [
+        (0, "00"),
+        (127, "7f"),
+        (128, "80 01"),
+        (16_383, "ff 7f"),
+        (16_384, "80 80 01"),
+        (u64::MAX, "ff ff ff ff ff ff ff ff ff 01"),
+    ] {
+        let failed = every_kind(Fields { name: "a", epoch, incarnation: 0, ..fields() })[6];
+        assert_eq!(section_of(&failed)[2..], hex(&format!("01 61 {bytes} 00")), "{epoch}");
+    }
+}
+
+#[test]
+fn a_body_from_128_bytes_on_has_a_length_of_two_bytes() {
+    let name = "x".repeat(128);
+    let section = section_of(&every_kind(Fields { name: &name, ..fields() })[12]);
+    assert_eq!(section[..6], hex("23 82 01 80 01 78"));
+    let name = "x".repeat(126);
+    let section = section_of(&every_kind(Fields { name: &name, ..fields() })[12]);
+    assert_eq!(section[..4], hex("23 7f 7e 78"));
+}
+
+#[test]
+fn a_packet_is_version_cluster_checksum_and_sections() {
+    let mut bytes = Vec::new();
+    let mut writer = Writer::new(&mut bytes, hash::cluster("default"), 1400);
+    assert!(put(&mut writer, &every_kind(Fields { name: "node-b", ..fields() })[0]));
+    assert!(put(&mut writer, &every_kind(fields())[4]));
+    writer.finish();
+    assert_eq!(bytes, hex(PACKET));
+}
+
+#[test]
+fn the_example_in_the_document_is_this_packet() {
+    let document = include_str!("../../../PROTOCOL.md");
+    let example = document.split_once("## An example").unwrap().1;
+    let block = example.split("```").nth(1).unwrap().trim_start_matches("text");
+    let bytes: String = block.lines().filter_map(|line| line.trim_start().split("  ").next()).collect();
+    assert_eq!(hex(&bytes), hex(PACKET));
+}
+
+#[test]
+fn an_empty_packet_is_a_header() {
+    let mut bytes = Vec::new();
+    Writer::new(&mut bytes, hash::cluster("default"), 1400).finish();
+    assert_eq!(bytes, hex("01 2f 8a d4 42 34 df 37 92"));
+}
+
+#[test]
+fn a_frame_is_a_packet_behind_its_length() {
+    let mut bytes = Vec::new();
+    let mut writer = Writer::new(&mut bytes, hash::cluster("default"), frame::MAX_FRAME);
+    assert!(writer.message(&End {}));
+    writer.finish();
+    assert_eq!(bytes, hex("01 2f 8a d4 42 5a fa 2d 4b 22 00"));
+    assert_eq!(frame::prefix(&bytes), [0x0b, 0, 0, 0]);
+    assert_eq!(frame::prefix(&vec![0; 0x1234]), [0x34, 0x12, 0, 0]);
+}
+
+#[test]
+fn tags_are_a_count_and_pairs_by_ascending_key() {
+    let tags = Tags::new([("zone", "b"), ("role", "db")]).unwrap();
+    assert_eq!(tags.encoded(), hex("02  04 72 6f 6c 65  02 64 62  04 7a 6f 6e 65  01 62"));
+    assert_eq!(Tags::default().encoded(), []);
+}
+
+#[test]
+fn hashes_never_change() {
+    assert_eq!(hash::cluster(""), 0x5c9f_fd72);
+    assert_eq!(hash::cluster("default"), 0x42d4_8a2f);
+    assert_eq!(hash::cluster("orders"), 0x2d64_0f22);
+    assert_eq!(hash::entry("a", 0, 0), 0x41ea_12fa_a2da_5080);
+    assert_eq!(hash::entry("node-a", 1_700_000_000_000, 300), 0xe349_3327_9a9a_ab58);
+    assert_eq!(hash::entry("n\u{f6}de", u64::MAX, u64::MAX), 0xb92f_66e6_f4b8_d327);
+}
+
+#[test]
+fn the_limits_are_part_of_the_format() {
+    assert_eq!(packet::VERSION, 1);
+    assert_eq!(HEADER, 9);
+    assert_eq!(frame::MAX_FRAME, 32_768);
+    assert_eq!(message::MAX_ACCUSERS, 8);
+    assert_eq!(super::super::MAX_NAME, 128);
+    assert_eq!(super::super::MAX_TAGS, 512);
+}

@@ -1,0 +1,102 @@
+//! Tags: one encoding per map, a limit, and nothing from the network that breaks either.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::{
+    super::{Tags, tags::TagsError},
+    hex,
+};
+use crate::Error;
+
+fn pairs(tags: &Tags) -> Vec<(&str, &str)> {
+    tags.iter().collect()
+}
+
+proptest! {
+    #[test]
+    fn tags_survive_the_network_and_come_sorted(
+        map in prop::collection::btree_map(".{0,12}", ".{0,12}", 0..8_usize),
+    ) {
+        let tags = match Tags::new(map.clone()) {
+            Ok(tags) => tags,
+            Err(_) => return Ok(()),
+        };
+        let expected: Vec<_> = map.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        prop_assert_eq!(pairs(&tags), expected);
+        prop_assert_eq!(Tags::from_encoded(tags.encoded()), Ok(tags.clone()));
+        prop_assert_eq!(tags.is_empty(), map.is_empty());
+        for (key, value) in &map {
+            prop_assert_eq!(tags.get(key), Some(value.as_str()));
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_refused_or_the_one_encoding_of_their_map(
+        bytes in prop::collection::vec(prop_oneof![0..5_u8, any::<u8>()], 0..40),
+    ) {
+        if let Ok(tags) = Tags::from_encoded(&bytes) {
+            let map: BTreeMap<&str, &str> = tags.iter().collect();
+            let again = Tags::new(map).unwrap();
+            prop_assert_eq!(again.encoded(), &bytes[..]);
+            prop_assert_eq!(again, tags);
+        }
+    }
+}
+
+#[test]
+fn tags_are_sorted_and_of_one_key_the_last_counts() {
+    let tags = Tags::new([("b", "1"), ("a", "2"), ("b", "3"), ("", "4")]).unwrap();
+    assert_eq!(pairs(&tags), [("", "4"), ("a", "2"), ("b", "3")]);
+    assert_eq!((tags.get("b"), tags.get("c")), (Some("3"), None));
+}
+
+#[test]
+fn the_network_must_send_keys_once_each_and_ascending() {
+    for (bytes, why) in [
+        ("02 01 61 01 31 01 61 01 32", "a key twice"),
+        ("02 01 62 01 31 01 61 01 32", "descending keys"),
+        ("00", "an empty map that takes a byte"),
+        ("01 01 61 01 31 00", "something behind the pairs"),
+        ("02 01 61 01 31", "a pair missing"),
+        ("01 01 61", "a value missing"),
+        ("01 01 ff 00", "no UTF-8"),
+        ("01 7f 61 00", "a key beyond the end"),
+        ("ff ff ff ff ff ff ff ff ff 01", "a count beyond the end"),
+        ("81 00 01 61 01 31", "a count that is not the shortest"),
+        ("01 81 00 61 01 31", "a key's length that is not the shortest"),
+        ("01 01 61 81 00 31", "a value's length that is not the shortest"),
+    ] {
+        assert_eq!(Tags::from_encoded(&hex(bytes)), Err(TagsError), "{why}");
+    }
+    assert_eq!(pairs(&Tags::from_encoded(&hex("02 00 01 31 01 61 00")).unwrap()), [("", "1"), ("a", "")]);
+    assert_eq!(Tags::from_encoded(&[]), Ok(Tags::default()));
+}
+
+#[test]
+fn tags_take_at_most_512_bytes_encoded() {
+    // Count, the key and its length, and two bytes for the value's.
+    let value = |encoded: usize| "x".repeat(encoded - 5);
+    let longest = Tags::new([("k", value(512))]).unwrap();
+    assert_eq!(longest.encoded().len(), 512);
+    assert_eq!(Tags::from_encoded(longest.encoded()), Ok(longest));
+    let long_key = Tags::new([("k".repeat(200), "v")]).unwrap();
+    assert_eq!(Tags::from_encoded(long_key.encoded()), Ok(long_key));
+    assert!(matches!(Tags::new([("k", value(513))]), Err(Error::TagsTooLarge { size: 513, limit: 512 })));
+    let mut too_long = hex("01 01 6b fc 03");
+    too_long.extend(value(513).bytes());
+    assert_eq!(Tags::from_encoded(&too_long), Err(TagsError));
+}
+
+#[test]
+fn tags_are_shown_as_pairs_and_cannot_forge_a_line_in_a_log() {
+    let show = |tags: &[(&str, &str)]| Tags::new(tags.iter().copied()).unwrap().to_string();
+    assert_eq!(show(&[]), "");
+    assert_eq!(show(&[("role", "db")]), "role=db");
+    assert_eq!(show(&[("zone", "b"), ("role", "db")]), "role=db,zone=b");
+    assert_eq!(show(&[("n\u{f6}", "\u{1f980}\\\"")]), "n\u{f6}=\u{1f980}\\\"");
+    assert_eq!(show(&[("a\nb", "\x1b[31m")]), "a\\nb=\\u{1b}[31m");
+    let tags = Tags::new([("a", "1\n")]).unwrap();
+    assert_eq!(format!("{tags:?}"), r#"{"a": "1\n"}"#);
+}
