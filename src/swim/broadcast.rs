@@ -10,8 +10,8 @@ use super::member::MemberId;
 
 /// After this many items that do not fit, a packet counts as full.
 const MAX_MISSES: usize = 8;
-/// No news is shorter than this many bytes.
-const MIN_NEWS: usize = 8;
+/// No news is shorter than this many bytes: tag, length, a name of one letter, epoch and incarnation.
+const MIN_NEWS: usize = 6;
 
 /// How often each piece of news is sent: `mult · ⌈log10(n + 1)⌉`.
 pub(super) fn transmit_limit(mult: u32, n: usize) -> u32 {

@@ -22,13 +22,27 @@ use crate::wire::{
     message::{Alive, Failed, Gone, Left, Suspect},
 };
 
-/// An incarnation may run ahead of the one we know by this much: far more than any honest member refutes
-/// between two exchanges, far too little to exhaust the number.
-const MAX_JUMP: u64 = 1 << 20;
-/// The first incarnation we hear of a life may be this high.
-const MAX_INCARNATION: u64 = 1 << 62;
-/// An epoch may be this many milliseconds ahead of our clock: 100 years, for hosts whose clock starts at 1970.
-const MAX_AHEAD: u64 = 100 * 365 * 24 * 3600 * 1000;
+const YEARS: u64 = 365 * 24 * 3600 * 1000;
+
+/// How far ahead of what we know an identity may run. Jumps beyond are dropped: nothing can be driven to the
+/// end of its range, and nothing ever wraps.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// Incarnations beyond the one we know of that life.
+    jump: u64,
+    /// The first incarnation that we hear of a life.
+    incarnation: u64,
+    /// Milliseconds ahead of our clock. Some hosts have a clock that starts at 1970.
+    epoch: u64,
+}
+
+/// For what is said about a member by others, and for what we believe about ourselves: far more than an honest
+/// member refutes between two exchanges.
+pub(super) const HEARSAY: Bounds = Bounds { jump: 1 << 20, incarnation: 1 << 61, epoch: 100 * YEARS };
+/// For what a member says about itself. Wider by far, so that it can always refute whatever was believed.
+const FIRST_HAND: Bounds = Bounds { jump: 1 << 40, incarnation: 1 << 62, epoch: 200 * YEARS };
+/// A refutation beyond this incarnation begins a new epoch instead.
+pub(super) const LAST_INCARNATION: u64 = 1 << 60;
 
 impl Node {
     pub(super) fn hear_alive(&mut self, claim: &Alive<'_>) {
@@ -38,7 +52,7 @@ impl Node {
         }
         let known = self.table.find(claim.name);
         if known.is_some_and(|id| identity <= self.table.get(id).identity)
-            || !self.is_plausible(known, identity)
+            || !self.is_plausible(known, identity, FIRST_HAND)
         {
             return;
         }
@@ -110,8 +124,12 @@ impl Node {
         let mut news = self.raise_suspicion(id, identity);
         for accuser in claim.accusers.iter() {
             // Only members' accusations count: anybody can make up names.
-            if let Some(accuser) =
-                self.table.find(accuser).map(|id| self.table.get(id)).filter(|r| r.state.is_live())
+            if let Some(accuser) = self
+                .table
+                .find(accuser)
+                .filter(|accuser| *accuser != id)
+                .map(|id| self.table.get(id))
+                .filter(|r| r.state.is_live())
             {
                 let accuser = Arc::clone(&accuser.name);
                 news |= self.add_accuser(id, &accuser);
@@ -143,7 +161,7 @@ impl Node {
         let record = self.table.get(id);
         let concerns =
             record.state.is_live() && identity >= record.identity && identity.epoch == record.identity.epoch;
-        (concerns && self.is_plausible(Some(id), identity)).then_some(id)
+        (concerns && self.is_plausible(Some(id), identity, HEARSAY)).then_some(id)
     }
 
     /// Suspects a member, unless it already is under this identity; says whether that is news.
@@ -217,7 +235,7 @@ impl Node {
             let record = self.table.get(id);
             (identity, state) > (record.identity, record.state)
         });
-        if !wins || !self.is_plausible(known, identity) || age >= self.config.forget_after {
+        if !wins || !self.is_plausible(known, identity, HEARSAY) || age >= self.config.forget_after {
             return;
         }
         let since = Time::from_origin(self.now.since_origin().saturating_sub(age));
@@ -312,12 +330,17 @@ impl Node {
         self.table.forget(id);
     }
 
-    /// Whether an identity can be honest; if not, it is counted. Nothing ever wraps.
-    pub(super) fn is_plausible(&mut self, known: Option<MemberId>, claimed: Identity) -> bool {
+    /// Whether an identity can be honest; if not, it is counted.
+    pub(super) fn is_plausible(
+        &mut self,
+        known: Option<MemberId>,
+        claimed: Identity,
+        bounds: Bounds,
+    ) -> bool {
         let clock = self.start_epoch.saturating_add(self.now.since(self.born).as_millis() as u64);
         let known = known.map(|id| self.table.get(id).identity).filter(|known| known.epoch == claimed.epoch);
-        let highest = known.map_or(MAX_INCARNATION, |known| known.incarnation.saturating_add(MAX_JUMP));
-        let plausible = claimed.epoch <= clock.saturating_add(MAX_AHEAD) && claimed.incarnation <= highest;
+        let highest = known.map_or(bounds.incarnation, |known| known.incarnation.saturating_add(bounds.jump));
+        let plausible = claimed.epoch <= clock.saturating_add(bounds.epoch) && claimed.incarnation <= highest;
         self.metrics.dropped_implausible += u64::from(!plausible);
         plausible
     }

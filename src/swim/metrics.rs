@@ -49,6 +49,8 @@ metrics! {
     dropped_wrong_target,
     /// Acks and nacks dropped because nobody asked for them, or not there.
     dropped_stray_answers,
+    /// Datagrams not sent because too many waited already.
+    dropped_transmits,
     /// Relay requests refused: from strangers, about strangers, or too many.
     refused_relays,
     /// Live members refused because the table was full.

@@ -26,9 +26,12 @@ use super::{
 };
 use crate::wire::{
     Tags, hash,
-    message::{Ack, Message, Nack, Ping, PingReq},
+    message::{Ack, Digest, Malformed, Message, Nack, Ping, PingReq},
     packet::{self, Reject},
 };
+
+/// Datagrams that may wait to be sent; a driver that drains after each input never has nearly as many.
+const MAX_TRANSMITS: usize = 4096;
 
 /// What a node starts with, besides its configuration.
 #[derive(Debug, Clone)]
@@ -140,7 +143,8 @@ impl Node {
         let mut rng = fastrand::Rng::with_seed(start.seed);
         let name: Arc<str> = Arc::from(config.name.as_str());
         let identity = Identity { epoch: start.epoch, incarnation: 0 };
-        let mut own = Record::new(Arc::clone(&name), start.addr, MemberState::Alive, identity, now);
+        let mut own =
+            Record::new(Arc::clone(&name), as_on_the_wire(start.addr), MemberState::Alive, identity, now);
         own.tags = start.tags;
         let mut table = Table::default();
         let me = table.insert(own, &mut rng);
@@ -180,20 +184,29 @@ impl Node {
         self.advance(now);
         self.metrics.datagrams_received += 1;
         self.metrics.bytes_received += bytes.len() as u64;
-        match packet::open(bytes, self.cluster) {
-            Ok(sections) => sections.for_each(|section| match section.and_then(packet::Section::message) {
+        let sections = match packet::open(bytes, self.cluster) {
+            Ok(sections) => sections,
+            Err(reject) => return self.count_reject(reject),
+        };
+        for (at, section) in sections.enumerate() {
+            // Only the first may ask for something: one datagram in causes at most one datagram out.
+            let message = section.and_then(|section| match at > 0 && section.is_probe() {
+                true => Err(Malformed),
+                false => section.message(),
+            });
+            match message {
                 Ok(Some(message)) => self.handle_message(from, &message),
                 Ok(None) => {}
-                Err(_) => self.metrics.dropped_malformed += 1,
-            }),
-            Err(reject) => self.count_reject(reject),
+                Err(Malformed) => self.metrics.dropped_malformed += 1,
+            }
         }
     }
 
     fn handle_message(&mut self, from: SocketAddr, message: &Message<'_>) {
         match message {
             Message::Ping(ping) => self.handle_ping(from, ping),
-            Message::Ack(ack) => self.handle_ack(from, ack),
+            Message::Ack(ack) => self.handle_ack(from, ack.seq),
+            Message::Digest(theirs) => self.compare_digest(from, theirs.digest),
             Message::PingReq(request) => self.handle_ping_req(from, request),
             Message::Nack(nack) => self.handle_nack(from, nack.seq),
             // Stream messages have no meaning in a datagram.
@@ -294,9 +307,16 @@ impl Node {
         match content {
             Content::Ping { seq, target, first: news } => {
                 first = *news;
-                packet.message(&Ping { seq: *seq, target, digest })
+                packet.message(&Ping { seq: *seq, target })
             }
-            Content::Ack(seq) => packet.message(&Ack { seq: *seq, digest }),
+            Content::Ack(seq) => {
+                let told = packet.message(&Ack { seq: *seq });
+                // Members learn of our table; strangers get no byte more than they sent.
+                if digest != 0 && self.table.at_addr(to).is_some() {
+                    packet.message(&Digest { digest });
+                }
+                told
+            }
             Content::PingReq { seq, target, window } => {
                 let window_ms = u32::try_from(window.as_millis()).unwrap_or(u32::MAX);
                 packet.message(&PingReq { seq: *seq, target, window_ms })
@@ -311,7 +331,11 @@ impl Node {
     }
 
     pub(super) fn transmit(&mut self, to: SocketAddr, content: Content) {
-        self.transmits.push_back(Transmit { to, content });
+        if self.transmits.len() < MAX_TRANSMITS {
+            self.transmits.push_back(Transmit { to, content });
+        } else {
+            self.metrics.dropped_transmits += 1;
+        }
     }
 
     pub(super) fn emit(&mut self, output: Output) {
@@ -398,6 +422,11 @@ impl Node {
         self.set_timer(Timer::Stream(stream), timeout);
         self.emit(Output::OpenStream { stream, addr, timeout });
     }
+}
+
+/// The wire carries neither scope nor flow of an address, and IPv4 only as such.
+fn as_on_the_wire(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 
 /// Answers that are still awaited, by sequence number.

@@ -12,6 +12,7 @@
 use std::net::SocketAddr;
 
 use super::{
+    claims::{HEARSAY, LAST_INCARNATION},
     event::{Event, Output},
     member::{Identity, MemberId},
     node::Node,
@@ -78,7 +79,8 @@ impl Node {
         let echo = identity == ours && at_home && own.tags.encoded() == tags;
         // Until we are announced, an older life elsewhere matters too: it may still be lived.
         let settled = identity < ours && self.phase != Phase::Quiet;
-        if settled || echo || self.is_leaving() || !self.is_plausible(Some(MemberId::SELF), identity) {
+        if settled || echo || self.is_leaving() || !self.is_plausible(Some(MemberId::SELF), identity, HEARSAY)
+        {
             return;
         }
         match self.phase {
@@ -93,7 +95,8 @@ impl Node {
 
     pub(super) fn hear_accusation(&mut self, identity: Identity, accusation: Accusation) {
         let ours = self.table.get(MemberId::SELF).identity;
-        if identity < ours || self.is_leaving() || !self.is_plausible(Some(MemberId::SELF), identity) {
+        if identity < ours || self.is_leaving() || !self.is_plausible(Some(MemberId::SELF), identity, HEARSAY)
+        {
             return;
         }
         match self.phase {
@@ -127,7 +130,10 @@ impl Node {
 
     fn supersede(&mut self, claimed: Identity) {
         self.table.update(MemberId::SELF, &mut self.rng, |own| {
-            own.identity = Identity { epoch: claimed.epoch, incarnation: claimed.incarnation + 1 };
+            own.identity = match claimed.incarnation {
+                ..LAST_INCARNATION => Identity { incarnation: claimed.incarnation + 1, ..claimed },
+                _ => Identity { epoch: claimed.epoch + 1, incarnation: 0 },
+            };
         });
         self.announce();
     }

@@ -18,7 +18,7 @@ use super::{
     sync::Purpose,
     timers::Timer,
 };
-use crate::wire::message::{Ack, Ping, PingReq};
+use crate::wire::message::{Ping, PingReq};
 
 /// Requests this node relays at the same time; more are refused and counted.
 const MAX_RELAYED: usize = 256;
@@ -127,29 +127,26 @@ impl Node {
         }
     }
 
-    pub(super) fn handle_ack(&mut self, from: SocketAddr, ack: &Ack) {
-        if self.answers_probe(from, ack) || self.answers_relayed(from, ack.seq) {
-            return;
-        }
-        if !self.answers_heal(from, ack.seq) && !self.answers_farewell(from, ack.seq) {
+    pub(super) fn handle_ack(&mut self, from: SocketAddr, seq: u32) {
+        let awaited = self.answers_probe(from, seq)
+            || self.answers_relayed(from, seq)
+            || self.answers_heal(from, seq)
+            || self.answers_farewell(from, seq);
+        if !awaited {
             self.metrics.dropped_stray_answers += 1;
         }
     }
 
-    fn answers_probe(&mut self, from: SocketAddr, ack: &Ack) -> bool {
-        let Some(round) = self.prober.round.as_mut().filter(|round| round.seq == ack.seq) else {
+    fn answers_probe(&mut self, from: SocketAddr, seq: u32) -> bool {
+        let Some(round) = self.prober.round.as_mut().filter(|round| round.seq == seq) else {
             return false;
         };
-        let direct = round.addr == from;
-        if !direct && !round.relays.contains(&from) {
+        if round.addr != from && !round.relays.contains(&from) {
             return false;
         }
         if !std::mem::replace(&mut round.answered, true) {
             self.health.improve();
             self.timers.cancel(Timer::Indirect);
-        }
-        if direct {
-            self.compare_digest(from, ack.digest);
         }
         true
     }

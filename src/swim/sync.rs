@@ -31,8 +31,8 @@ use crate::wire::{
 
 /// Streams at the same time; more are refused and counted.
 const MAX_STREAMS: usize = 128;
-/// The most bytes taken from one stream.
-const MAX_STREAM_BYTES: usize = 16 << 20;
+/// The most bytes taken from one stream: a full table of the largest records.
+const MAX_STREAM_BYTES: usize = 64 << 20;
 /// Exchanges that this node has begun and not ended.
 const MAX_OWN_SYNCS: usize = 4;
 /// A record never takes more than this in a frame: keep that much free for it.
@@ -249,6 +249,7 @@ impl Node {
         let Some(session) = self.exchanges.sessions.get_mut(&stream) else { return };
         session.received = session.received.saturating_add(bytes.len());
         if session.received > MAX_STREAM_BYTES {
+            self.metrics.refused_streams += 1;
             return self.end(stream, Err(StreamFailure::Rejected));
         }
         let sections = match packet::open(bytes, self.cluster) {
@@ -259,16 +260,20 @@ impl Node {
             }
         };
         for section in sections {
-            let proper = match section.and_then(packet::Section::message) {
-                Ok(Some(message)) => self.handle_stream_message(stream, &message),
-                Ok(None) => true,
-                Err(_) => false,
-            };
-            if !proper {
-                self.metrics.dropped_malformed += 1;
-                return self.end(stream, Err(StreamFailure::Rejected));
+            let Ok(section) = section else { return self.reject(stream) };
+            match section.message() {
+                Ok(Some(message)) if self.handle_stream_message(stream, &message) => {}
+                Ok(None) => {}
+                // One member's record must not keep all others from being exchanged.
+                Err(_) if section.is_claim() => self.metrics.dropped_malformed += 1,
+                _ => return self.reject(stream),
             }
         }
+    }
+
+    fn reject(&mut self, stream: StreamId) {
+        self.metrics.dropped_malformed += 1;
+        self.end(stream, Err(StreamFailure::Rejected));
     }
 
     /// Says whether the message has its place here.
@@ -280,6 +285,10 @@ impl Node {
             (Step::HearOpening, Message::Hello(hello)) => {
                 let same = hello.digest != 0 && hello.digest == self.settled_digest();
                 self.go_live();
+                if same {
+                    self.metrics.syncs += 1;
+                    self.metrics.syncs_equal += 1;
+                }
                 self.set_step(stream, if same { Step::SaySame } else { Step::TellTable(0) });
             }
             (Step::HearOpening, Message::StreamPing(ping)) => {
@@ -288,12 +297,19 @@ impl Node {
             }
             (Step::HearTable | Step::HearReturn, claim) if self.handle_claim(claim) => {}
             (Step::HearTable, Message::Same(_)) => {
+                self.metrics.syncs += 1;
                 self.metrics.syncs_equal += 1;
                 self.end(stream, Ok(()));
             }
             (Step::HearTable, Message::End(_)) => self.heard_table(stream),
-            (Step::HearReturn, Message::End(_)) => self.set_step(stream, Step::SayEnd),
-            (Step::HearEnd, Message::End(_)) => self.end(stream, Ok(())),
+            (Step::HearReturn, Message::End(_)) => {
+                self.metrics.syncs += 1;
+                self.set_step(stream, Step::SayEnd);
+            }
+            (Step::HearEnd, Message::End(_)) => {
+                self.metrics.syncs += 1;
+                self.end(stream, Ok(()));
+            }
             (Step::HearAnswer, Message::StreamAck(ack)) => {
                 let answered = ack.name == &*asked;
                 self.end(stream, if answered { Ok(()) } else { Err(StreamFailure::Rejected) });
@@ -349,12 +365,8 @@ impl Node {
         before: u64,
     ) {
         match (purpose, result) {
-            (Purpose::Answer, Ok(())) => self.metrics.syncs += 1,
-            (Purpose::Sync, Ok(())) => {
-                self.metrics.syncs += 1;
-                self.adapt_quiet_time(before);
-            }
-            (Purpose::Answer | Purpose::Sync, Err(_)) => {}
+            (Purpose::Sync, Ok(())) => self.adapt_quiet_time(before),
+            (Purpose::Sync, Err(_)) | (Purpose::Answer, _) => {}
             (Purpose::Join(ticket), result) => {
                 let result = result.map_err(|failure| JoinProblem::from_failure(failure, peer));
                 self.join_attempted(ticket, result);
@@ -383,7 +395,7 @@ impl Node {
         };
     }
 
-    /// A member's settled digest came with its ack: if it differs from ours, exchange tables.
+    /// A member told its settled digest: if it differs from ours, exchange tables.
     pub(super) fn compare_digest(&mut self, addr: SocketAddr, theirs: u64) {
         let ours = self.settled_digest();
         let differ = ours != 0 && theirs != 0 && ours != theirs;

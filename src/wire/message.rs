@@ -19,17 +19,14 @@ pub(crate) struct Ping<'a> {
     #[serde(with = "postcard::fixint::le")]
     pub(crate) seq: u32,
     pub(crate) target: &'a str,
-    #[serde(with = "postcard::fixint::le")]
-    pub(crate) digest: u64,
 }
 
-/// "I am here", to whoever sent the ping.
+/// "I am here", to whoever sent the ping. Never longer than the shortest ping, so that a forged source gains
+/// nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Ack {
     #[serde(with = "postcard::fixint::le")]
     pub(crate) seq: u32,
-    #[serde(with = "postcard::fixint::le")]
-    pub(crate) digest: u64,
 }
 
 /// "Ping this member for me and tell me within this time."
@@ -110,6 +107,13 @@ pub(crate) struct Same {}
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct End {}
 
+/// "This is my table's digest": from one member to another, behind an ack.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Digest {
+    #[serde(with = "postcard::fixint::le")]
+    pub(crate) digest: u64,
+}
+
 /// A probe over a stream, for networks that lose datagrams.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct StreamPing<'a> {
@@ -163,6 +167,7 @@ messages! {
     34 End,
     35 StreamPing<'a>,
     36 StreamAck<'a>,
+    48 Digest,
 }
 
 impl Message<'_> {
@@ -178,21 +183,29 @@ impl Message<'_> {
             Message::Hello(m) => is_name(m.name),
             Message::StreamPing(m) => is_name(m.target),
             Message::StreamAck(m) => is_name(m.name),
-            Message::Ack(_) | Message::Nack(_) | Message::Same(_) | Message::End(_) => true,
+            Message::Ack(_) | Message::Nack(_) | Message::Same(_) | Message::End(_) | Message::Digest(_) => {
+                true
+            }
         }
     }
 }
 
-/// A name of 1 to 128 bytes without control characters, which would forge lines in logs.
+/// A name of 1 to 128 bytes without characters that would forge lines in logs.
 pub(crate) fn is_name(name: &str) -> bool {
-    (1..=MAX_NAME).contains(&name.len()) && !name.chars().any(char::is_control)
+    (1..=MAX_NAME).contains(&name.len()) && !name.chars().any(disturbs_a_line)
 }
 
-/// An address that one node could have: of a host, not of any or of many, in whichever family it is written.
+/// Control characters, separators of lines and paragraphs, and those that turn the direction of text.
+fn disturbs_a_line(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// An address that one node could have: of a host, not of any or of many. IPv4 in the clothes of IPv6 is
+/// refused, so that equal addresses are equal bytes.
 pub(crate) fn is_reachable(addr: SocketAddr) -> bool {
     let ip = addr.ip().to_canonical();
     let broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
-    addr.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !broadcast
+    addr.port() != 0 && ip == addr.ip() && !ip.is_unspecified() && !ip.is_multicast() && !broadcast
 }
 
 impl Writer<'_> {
@@ -214,22 +227,19 @@ impl<'a> Accusers<'a> {
         self.names.into_iter().take(self.len)
     }
 
-    fn push(&mut self, name: &'a str) -> bool {
-        let slot = self.names.get_mut(self.len);
-        let fits = slot.is_some();
-        slot.into_iter().for_each(|slot| *slot = name);
-        self.len += usize::from(fits);
-        fits
+    /// Names beyond the limit are dropped: a suspicion needs no more.
+    fn push(&mut self, name: &'a str) {
+        if let Some(slot) = self.names.get_mut(self.len) {
+            *slot = name;
+            self.len += 1;
+        }
     }
 }
 
 impl<'a> FromIterator<&'a str> for Accusers<'a> {
-    /// Names beyond the limit are dropped: a suspicion needs no more.
     fn from_iter<I: IntoIterator<Item = &'a str>>(names: I) -> Self {
         let mut accusers = Self::default();
-        names.into_iter().take(MAX_ACCUSERS).for_each(|name| {
-            accusers.push(name);
-        });
+        names.into_iter().take(MAX_ACCUSERS).for_each(|name| accusers.push(name));
         accusers
     }
 }
@@ -248,15 +258,13 @@ impl<'de: 'a, 'a> Deserialize<'de> for Accusers<'a> {
             type Value = Accusers<'de>;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                write!(f, "at most {MAX_ACCUSERS} names")
+                write!(f, "a list of names")
             }
 
             fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
                 let mut accusers = Accusers::default();
                 while let Some(name) = seq.next_element()? {
-                    if !accusers.push(name) {
-                        return Err(de::Error::custom("too many accusers"));
-                    }
+                    accusers.push(name);
                 }
                 Ok(accusers)
             }

@@ -66,6 +66,16 @@ pub(crate) struct Section<'a> {
 }
 
 impl<'a> Section<'a> {
+    /// Whether it is a claim about a member, known or from the future.
+    pub(crate) fn is_claim(self) -> bool {
+        (0x10..0x20).contains(&self.tag)
+    }
+
+    /// Whether it is part of a probe, known or from the future.
+    pub(crate) fn is_probe(self) -> bool {
+        self.tag < 0x10
+    }
+
     /// Decodes the body; `None` for a tag from the future.
     pub(crate) fn message(self) -> Result<Option<Message<'a>>, Malformed> {
         Message::decode(self.tag, self.body)

@@ -23,7 +23,10 @@ fn is_taken(message: &Message<'_>) -> bool {
 /// The kinds that carry a name.
 fn named(name: &str) -> impl Iterator<Item = Message<'_>> {
     let nameless = |m: &Message<'_>| {
-        matches!(m, Message::Ack(_) | Message::Nack(_) | Message::Same(_) | Message::End(_))
+        matches!(
+            m,
+            Message::Ack(_) | Message::Nack(_) | Message::Same(_) | Message::End(_) | Message::Digest(_)
+        )
     };
     every_kind(Fields { name, ..fields() }).into_iter().filter(move |message| !nameless(message))
 }
@@ -63,7 +66,7 @@ fn tags_take_at_most_512_bytes() {
 }
 
 #[test]
-fn a_suspicion_names_at_most_8_accusers_all_of_them_valid() {
+fn of_a_suspicions_accusers_the_first_8_count() {
     let body = |count: u8| {
         let accusers = hex("01 62").repeat(count.into());
         [hex("01 61 00 00"), vec![count], accusers].concat()
@@ -76,7 +79,11 @@ fn a_suspicion_names_at_most_8_accusers_all_of_them_valid() {
         assert_eq!(suspect.accusers.iter().collect::<Vec<_>>(), vec!["b"; count.into()]);
     }
     for count in [9, 10, 127] {
-        assert_eq!(Message::decode(17, &body(count)), Err(Malformed), "{count} accusers");
+        let body = body(count);
+        let Ok(Some(Message::Suspect(suspect))) = Message::decode(17, &body) else {
+            panic!("{count} accusers")
+        };
+        assert_eq!(suspect.accusers.iter().count(), 8);
     }
     let announced_but_missing = hex("01 61 00 00 ff ff ff ff 0f 01 62");
     assert_eq!(Message::decode(17, &announced_but_missing), Err(Malformed));
@@ -96,7 +103,7 @@ fn collecting_more_than_8_accusers_keeps_the_first() {
 
 #[test]
 fn an_address_is_one_that_somebody_could_send_to() {
-    for addr in ["10.0.0.5:1", "127.0.0.1:65535", "[::1]:7946", "[fe80::1]:7946", "[::ffff:10.0.0.5]:7946"] {
+    for addr in ["10.0.0.5:1", "127.0.0.1:65535", "[::1]:7946", "[fe80::1]:7946"] {
         let addr = addr.parse().unwrap();
         assert!(is_reachable(addr) && is_taken(&every_kind(Fields { addr, ..fields() })[4]), "{addr}");
     }
@@ -105,6 +112,7 @@ fn an_address_is_one_that_somebody_could_send_to() {
         "[2001:db8::5]:0",
         "0.0.0.0:7946",
         "[::]:7946",
+        "[::ffff:10.0.0.5]:7946",
         "[::ffff:0.0.0.0]:7946",
         "224.0.0.1:7946",
         "239.255.255.255:7946",

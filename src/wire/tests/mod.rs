@@ -11,8 +11,8 @@ use std::net::SocketAddr;
 
 use super::{
     message::{
-        Accusers, Ack, Alive, End, Failed, Gone, Hello, Left, Malformed, Message, Nack, Ping, PingReq, Same,
-        StreamAck, StreamPing, Suspect,
+        Accusers, Ack, Alive, Digest, End, Failed, Gone, Hello, Left, Malformed, Message, Nack, Ping,
+        PingReq, Same, StreamAck, StreamPing, Suspect,
     },
     packet::{self, HEADER, Reject, Sections, Writer},
 };
@@ -38,12 +38,12 @@ struct Fields<'a> {
 }
 
 /// One message of each kind, by ascending tag.
-fn every_kind(fields: Fields<'_>) -> [Message<'_>; 14] {
+fn every_kind(fields: Fields<'_>) -> [Message<'_>; 15] {
     let Fields { name, epoch, incarnation, addr, tags, accusers, seq, digest, window_ms, left, age_secs } =
         fields;
     [
-        Message::Ping(Ping { seq, target: name, digest }),
-        Message::Ack(Ack { seq, digest }),
+        Message::Ping(Ping { seq, target: name }),
+        Message::Ack(Ack { seq }),
         Message::PingReq(PingReq { seq, target: name, window_ms }),
         Message::Nack(Nack { seq }),
         Message::Alive(Alive { name, epoch, incarnation, addr, tags }),
@@ -56,6 +56,7 @@ fn every_kind(fields: Fields<'_>) -> [Message<'_>; 14] {
         Message::End(End {}),
         Message::StreamPing(StreamPing { target: name }),
         Message::StreamAck(StreamAck { name }),
+        Message::Digest(Digest { digest }),
     ]
 }
 
@@ -64,6 +65,7 @@ fn put(packet: &mut Writer<'_>, message: &Message<'_>) -> bool {
     match message {
         Message::Ping(m) => packet.message(m),
         Message::Ack(m) => packet.message(m),
+        Message::Digest(m) => packet.message(m),
         Message::PingReq(m) => packet.message(m),
         Message::Nack(m) => packet.message(m),
         Message::Alive(m) => packet.message(m),
