@@ -20,9 +20,9 @@ fn with_m2(state: super::super::MemberState) -> Bench {
     let mut bench = Bench::new(4);
     bench.hear(&alive("m2", 5, addr(2)));
     match state {
-        Suspect => drop(bench.hear(&suspect("m2", 5, &["m1"]))),
-        Failed => drop(bench.hear(&failed("m2", 5))),
-        Left => drop(bench.hear(&left("m2", 5))),
+        Suspect => _ = bench.hear(&suspect("m2", 5, &["m1"])),
+        Failed => _ = bench.hear(&failed("m2", 5)),
+        Left => _ = bench.hear(&left("m2", 5)),
         _ => {}
     }
     bench.kinds();
@@ -98,12 +98,14 @@ fn the_table_of_claims_about_others() {
     }
 }
 
+const NOTHING: [&str; 0] = [];
+
 #[test]
 fn of_unknown_names_only_alive_makes_a_member() {
     let mut bench = Bench::new(1);
     bench.hear(&suspect("x", 3, &["m1"])).hear(&failed("y", 3)).hear(&left("z", 3));
     assert_eq!(bench.node.members().len(), 2);
-    assert_eq!(bench.kinds(), [""; 0]);
+    assert_eq!(bench.kinds(), NOTHING);
     bench.hear(&alive("x", 0, addr(9)));
     assert_eq!((bench.standing("x"), bench.kinds()), (Some((Alive, 0)), vec!["joined"]));
 }
@@ -151,7 +153,7 @@ fn new_tags_or_a_new_address_are_an_update_exactly_once() {
     bench.hear(&tagged).hear(&tagged);
     assert_eq!(bench.kinds(), ["updated"]);
     bench.hear(&message::Alive { tags: tags.encoded(), ..alive("m2", 2, addr(2)) });
-    assert_eq!(bench.kinds(), [""; 0], "nothing but the incarnation changed");
+    assert_eq!(bench.kinds(), NOTHING, "nothing but the incarnation changed");
     bench.hear(&message::Alive { tags: tags.encoded(), ..alive("m2", 3, addr(8)) });
     assert_eq!((bench.kinds(), bench.member("m2").unwrap().addr), (vec!["updated"], addr(8)));
     assert_eq!(bench.node.table.at_addr(addr(2)), None);
@@ -223,15 +225,15 @@ fn tombstones_keep_their_age_when_passed_on_and_old_ones_are_not_taken() {
 fn claims_about_ourselves_are_refuted_above_what_was_claimed() {
     type Claim = fn(&mut Bench);
     let cases: [(&str, Claim, u64); 9] = [
-        ("suspect 0", |b| drop(b.hear(&suspect("me", 0, &["m1"]))), 1),
-        ("suspect 7", |b| drop(b.hear(&suspect("me", 7, &["m1"]))), 8),
-        ("failed 0", |b| drop(b.hear(&failed("me", 0))), 1),
-        ("failed 7", |b| drop(b.hear(&failed("me", 7))), 8),
-        ("a forged farewell", |b| drop(b.hear(&left("me", 3))), 4),
+        ("suspect 0", |b| _ = b.hear(&suspect("me", 0, &["m1"])), 1),
+        ("suspect 7", |b| _ = b.hear(&suspect("me", 7, &["m1"])), 8),
+        ("failed 0", |b| _ = b.hear(&failed("me", 0)), 1),
+        ("failed 7", |b| _ = b.hear(&failed("me", 7)), 8),
+        ("a forged farewell", |b| _ = b.hear(&left("me", 3)), 4),
         ("gone, in a sync", |b| b.sync(gone("me", 2, false, 5)), 3),
-        ("alive 7, here", |b| drop(b.hear(&alive("me", 7, addr(0)))), 8),
-        ("alive 0, an echo", |b| drop(b.hear(&alive("me", 0, addr(0)))), 0),
-        ("an old life", |b| drop(b.hear(&message::Failed { epoch: EPOCH - 1, ..failed("me", 9) })), 0),
+        ("alive 7, here", |b| _ = b.hear(&alive("me", 7, addr(0))), 8),
+        ("alive 0, an echo", |b| _ = b.hear(&alive("me", 0, addr(0))), 0),
+        ("an old life", |b| _ = b.hear(&message::Failed { epoch: EPOCH - 1, ..failed("me", 9) }), 0),
     ];
     for (what, claim, incarnation) in cases {
         let mut bench = Bench::new(3);
@@ -404,7 +406,7 @@ fn garbage_and_strange_packets_are_dropped_and_counted() {
     let good = packet_of(&alive("x", 0, addr(9)));
     bench.node.handle_datagram(bench.now, addr(1), &[]);
     bench.node.handle_datagram(bench.now, addr(1), &good[..8]);
-    for (at, _) in [0, 1, 5, 12].into_iter().zip(0..) {
+    for at in [0, 1, 5, 12] {
         let mut bad = good.clone();
         bad[at] ^= 1;
         bench.node.handle_datagram(bench.now, addr(1), &bad);
@@ -433,7 +435,9 @@ fn an_idle_node_wakes_only_to_probe_and_to_sync() {
                     acks.push(Ack { seq: ping.seq });
                 }
             });
-            acks.into_iter().for_each(|ack| drop(bench.hear_from(to, &ack)));
+            for ack in acks {
+                bench.hear_from(to, &ack);
+            }
         }
         wakes += 1;
     }

@@ -2,11 +2,14 @@
 
 use proptest::prelude::*;
 
-use super::{super::message::is_reachable, *};
+use super::{
+    super::message::{is_name, is_reachable},
+    *,
+};
 
 /// 1 to 128 bytes of any script, without control characters.
 fn name() -> impl Strategy<Value = String> {
-    prop_oneof!["[a-z0-9.-]{1,128}", "\\PC{1,32}"]
+    prop_oneof!["[a-z0-9.-]{1,128}", "\\PC{1,32}"].prop_filter("it may be a name", |name| is_name(name))
 }
 
 fn addr() -> impl Strategy<Value = SocketAddr> {
