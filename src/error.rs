@@ -10,7 +10,9 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[non_exhaustive]
 pub enum Error {
     /// A socket could not be bound. Nothing was started.
-    #[error("cannot bind {addr}: {source}; choose an address of this host and a free port, or port 0 for any")]
+    #[error(
+        "cannot bind {addr}: {source}; choose an address of this host and a free port, or port 0 for any"
+    )]
     Bind {
         /// The address that was asked for.
         addr: SocketAddr,

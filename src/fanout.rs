@@ -1,0 +1,314 @@
+//! One writer side, many readers, and no writer that ever waits for a reader.
+//!
+//! Owns the mailboxes of all subscribers. What a mailbox keeps, and how it stays bounded when its reader is slow, is up to
+//! its [`Queue`]: the writer only runs a closure on each. Never calls a user's code, and holds a mailbox's lock only for
+//! one push or one pop.
+
+use std::{
+    collections::BTreeMap,
+    fmt, iter, mem,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, Sender, TryRecvError, bounded};
+use parking_lot::Mutex;
+
+/// What waits in a mailbox. `pop` runs under its lock and so should be O(1): move out, convert later.
+pub(crate) trait Queue {
+    /// What a reader gets.
+    type Item;
+
+    /// Takes the oldest item.
+    fn pop(&mut self) -> Option<Self::Item>;
+
+    /// Whether `pop` would give nothing.
+    fn is_empty(&self) -> bool;
+}
+
+/// The writer's end. Dropping it is [closing](Self::close) it.
+pub(crate) struct Fanout<Q: Queue> {
+    registry: Arc<Mutex<Registry<Q>>>,
+}
+
+/// A reader's end. Dropping it takes its mailbox away from the writer at once.
+pub(crate) struct Subscription<Q: Queue> {
+    registry: Arc<Mutex<Registry<Q>>>,
+    mailbox: Arc<Mailbox<Q>>,
+    id: u64,
+}
+
+struct Registry<Q> {
+    next_id: u64,
+    closed: bool,
+    mailboxes: BTreeMap<u64, Arc<Mailbox<Q>>>,
+}
+
+/// One token lies in `tokens` exactly while something is queued, or while a reader is on its way with it to `try_recv`.
+struct Mailbox<Q> {
+    inbox: Mutex<Inbox<Q>>,
+    tokens: Receiver<()>,
+}
+
+struct Inbox<Q> {
+    queue: Q,
+    /// `None` once closed.
+    ready: Option<Sender<()>>,
+}
+
+impl<Q: Queue> Fanout<Q> {
+    /// A fan-out without readers.
+    pub(crate) fn new() -> Self {
+        let registry = Registry { next_id: 0, closed: false, mailboxes: BTreeMap::new() };
+        Self { registry: Arc::new(Mutex::new(registry)) }
+    }
+
+    /// Adds a reader, whose first items are those already in `queue`. Once closed, these are also its last.
+    ///
+    /// A caller that publishes under a lock of its own and subscribes under that lock too leaves no gap between what it
+    /// put in `queue` and what is published next.
+    pub(crate) fn subscribe(&self, queue: Q) -> Subscription<Q> {
+        let (ready, tokens) = bounded(1);
+        let mut registry = self.registry.lock();
+        let ready = (!registry.closed).then_some(ready);
+        let mailbox = Arc::new(Mailbox { inbox: Mutex::new(Inbox { queue, ready }), tokens });
+        mailbox.settle(&mailbox.inbox.lock());
+        let id = registry.next_id;
+        registry.next_id += 1;
+        if !registry.closed {
+            registry.mailboxes.insert(id, Arc::clone(&mailbox));
+        }
+        Subscription { registry: Arc::clone(&self.registry), mailbox, id }
+    }
+
+    /// Runs `push` on every mailbox's queue and wakes its reader, in the order of subscription.
+    pub(crate) fn publish(&self, mut push: impl FnMut(&mut Q)) {
+        for mailbox in self.registry.lock().mailboxes.values() {
+            let mut inbox = mailbox.inbox.lock();
+            push(&mut inbox.queue);
+            mailbox.settle(&inbox);
+        }
+    }
+
+    /// No more items: readers drain what is queued and are then told that it was all.
+    pub(crate) fn close(&self) {
+        let mut registry = self.registry.lock();
+        registry.closed = true;
+        let mailboxes = mem::take(&mut registry.mailboxes);
+        drop(registry);
+        for mailbox in mailboxes.into_values() {
+            mailbox.inbox.lock().ready = None;
+        }
+    }
+
+    /// Whether nobody would read what is published now.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.registry.lock().mailboxes.is_empty()
+    }
+}
+
+impl<Q: Queue> Drop for Fanout<Q> {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl<Q: Queue> Mailbox<Q> {
+    /// Makes the token agree with the queue. No call here can block, as the channel has room or is left alone.
+    fn settle(&self, inbox: &Inbox<Q>) {
+        match &inbox.ready {
+            Some(ready) if !inbox.queue.is_empty() => drop(ready.try_send(())),
+            _ => drop(self.tokens.try_recv()),
+        }
+    }
+}
+
+impl<Q: Queue> Subscription<Q> {
+    /// The next item, if one is queued.
+    pub(crate) fn try_recv(&self) -> Result<Q::Item, TryRecvError> {
+        let mut inbox = self.mailbox.inbox.lock();
+        let item = inbox.queue.pop();
+        self.mailbox.settle(&inbox);
+        let nothing = if inbox.ready.is_some() { TryRecvError::Empty } else { TryRecvError::Disconnected };
+        item.ok_or(nothing)
+    }
+
+    /// Waits for the next item; fails once closed and drained.
+    pub(crate) fn recv(&self) -> Result<Q::Item, RecvError> {
+        loop {
+            match self.try_recv() {
+                Ok(item) => return Ok(item),
+                Err(TryRecvError::Disconnected) => return Err(RecvError),
+                // Another reader may be faster, so a token promises nothing.
+                Err(TryRecvError::Empty) => drop(self.mailbox.tokens.recv()),
+            }
+        }
+    }
+
+    /// Waits for the next item, at most `limit`.
+    #[expect(clippy::disallowed_methods, reason = "the patience of a caller, not the protocol's time")]
+    pub(crate) fn recv_timeout(&self, limit: Duration) -> Result<Q::Item, RecvTimeoutError> {
+        let Some(deadline) = Instant::now().checked_add(limit) else {
+            return self.recv().map_err(|RecvError| RecvTimeoutError::Disconnected);
+        };
+        loop {
+            match self.try_recv() {
+                Ok(item) => return Ok(item),
+                Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+                Err(TryRecvError::Empty) => {}
+            }
+            if self.mailbox.tokens.recv_deadline(deadline) == Err(RecvTimeoutError::Timeout) {
+                return Err(RecvTimeoutError::Timeout);
+            }
+        }
+    }
+
+    /// Every item until closed, waiting for each.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Q::Item> + '_ {
+        iter::from_fn(|| self.recv().ok())
+    }
+
+    /// For `select!`: when it fires, call [`try_recv`](Self::try_recv) once. If more is queued it fires again; once closed it
+    /// always fires, and `try_recv` tells when all was read. A firing may find nothing if several threads read.
+    pub(crate) fn receiver(&self) -> &Receiver<()> {
+        &self.mailbox.tokens
+    }
+}
+
+impl<Q: Queue> Drop for Subscription<Q> {
+    fn drop(&mut self) {
+        // The guard ends with the statement, so the queue is freed after it, in `self.mailbox`.
+        let _unlisted = self.registry.lock().mailboxes.remove(&self.id);
+    }
+}
+
+impl<Q: Queue> fmt::Debug for Fanout<Q> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let registry = self.registry.lock();
+        f.debug_struct("Fanout")
+            .field("readers", &registry.mailboxes.len())
+            .field("closed", &registry.closed)
+            .finish()
+    }
+}
+
+impl<Q: Queue> fmt::Debug for Subscription<Q> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let open = self.mailbox.inbox.lock().ready.is_some();
+        f.debug_struct("Subscription").field("id", &self.id).field("open", &open).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, thread};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    impl Queue for VecDeque<u32> {
+        type Item = u32;
+
+        fn pop(&mut self) -> Option<u32> {
+            self.pop_front()
+        }
+
+        fn is_empty(&self) -> bool {
+            VecDeque::is_empty(self)
+        }
+    }
+
+    fn send(fanout: &Fanout<VecDeque<u32>>, item: u32) {
+        fanout.publish(|queue| queue.push_back(item));
+    }
+
+    #[test]
+    fn each_reader_gets_every_item_in_order_after_its_own_first_ones() {
+        let fanout = Fanout::new();
+        let early = fanout.subscribe(VecDeque::from([1]));
+        send(&fanout, 2);
+        let late = fanout.subscribe(VecDeque::from([10, 11]));
+        send(&fanout, 3);
+        fanout.close();
+        assert_eq!(early.iter().collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(late.iter().collect::<Vec<_>>(), [10, 11, 3]);
+    }
+
+    #[test]
+    fn a_token_is_there_exactly_while_something_is_queued() {
+        let fanout = Fanout::new();
+        let reader = fanout.subscribe(VecDeque::new());
+        assert!(reader.receiver().is_empty());
+        (0..3).for_each(|item| send(&fanout, item));
+        for item in 0..3 {
+            assert_eq!(reader.receiver().recv_timeout(LONG), Ok(()));
+            assert_eq!(reader.try_recv(), Ok(item));
+        }
+        assert!(reader.receiver().is_empty());
+        assert_eq!(reader.try_recv(), Err(TryRecvError::Empty));
+        send(&fanout, 3);
+        fanout.publish(VecDeque::clear);
+        assert!(reader.receiver().is_empty(), "a queue that was emptied by the writer");
+    }
+
+    #[test]
+    fn a_closed_fanout_is_drained_then_disconnected_for_old_and_new_readers() {
+        let fanout = Fanout::new();
+        let old = fanout.subscribe(VecDeque::from([1, 2]));
+        fanout.close();
+        let new = fanout.subscribe(VecDeque::from([1, 2]));
+        for reader in [old, new] {
+            assert_eq!((reader.try_recv(), reader.recv_timeout(LONG)), (Ok(1), Ok(2)));
+            assert_eq!(reader.try_recv(), Err(TryRecvError::Disconnected));
+            assert_eq!(reader.recv(), Err(RecvError));
+            assert_eq!(reader.recv_timeout(LONG), Err(RecvTimeoutError::Disconnected));
+            assert_eq!(reader.receiver().try_recv(), Err(TryRecvError::Disconnected));
+        }
+    }
+
+    #[test]
+    fn dropping_the_fanout_wakes_a_reader_that_waits() {
+        for limit in [LONG, Duration::MAX] {
+            let fanout = Fanout::<VecDeque<u32>>::new();
+            let reader = fanout.subscribe(VecDeque::new());
+            let waiting = thread::Builder::new().spawn(move || reader.recv_timeout(limit)).unwrap();
+            drop(fanout);
+            assert_eq!(waiting.join().unwrap(), Err(RecvTimeoutError::Disconnected));
+        }
+    }
+
+    #[test]
+    fn a_dropped_reader_is_forgotten_at_once() {
+        let fanout = Fanout::new();
+        let reader = fanout.subscribe(VecDeque::new());
+        let kept = Arc::downgrade(&reader.mailbox);
+        assert!(!fanout.is_empty());
+        drop(reader);
+        assert!(fanout.is_empty() && kept.upgrade().is_none());
+        send(&fanout, 1);
+    }
+
+    #[test]
+    fn an_empty_mailbox_times_out() {
+        let fanout = Fanout::<VecDeque<u32>>::new();
+        let reader = fanout.subscribe(VecDeque::new());
+        assert_eq!(reader.recv_timeout(Duration::from_millis(1)), Err(RecvTimeoutError::Timeout));
+        assert_eq!(reader.recv_timeout(Duration::ZERO), Err(RecvTimeoutError::Timeout));
+    }
+
+    #[test]
+    fn threads_that_share_a_reader_get_each_item_once() {
+        const ITEMS: u32 = 10_000;
+        let fanout = Fanout::new();
+        let reader = fanout.subscribe(VecDeque::new());
+        let mut got = thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| reader.iter().collect::<Vec<_>>())).collect();
+            (0..ITEMS).for_each(|item| send(&fanout, item));
+            fanout.close();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        got.sort_unstable();
+        assert!(got.into_iter().eq(0..ITEMS));
+    }
+}

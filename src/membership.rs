@@ -1,0 +1,366 @@
+//! Who is in the cluster: a sorted set of peers, each either *active* or *left*.
+//!
+//! Owns the set and its watches; knows nothing of networks. No lock is held while a caller's iterator runs, and no writer
+//! waits for a watcher.
+//!
+//! # Who speaks
+//!
+//! Each discovery's handle speaks for that source alone, every other handle for the application. Of each peer we keep the
+//! last word of every source, and the application's if it is still in force:
+//!
+//! | call | by a source | by the application |
+//! | --- | --- | --- |
+//! | `add` | its word becomes *active* | *active* is in force |
+//! | `left` | its word becomes *left* if it was *active* | *left* is in force if the peer is active |
+//! | `remove` | its word is withdrawn | *removed* is in force, as long as any source has a word |
+//!
+//! The peer stands where the application's word in force says; without one it is active if any source says *active*, else
+//! left if any says *left*, else absent. The application's word is in force until the word of any source *changes*: a
+//! source that repeats itself changes nothing, and one that says something new is believed.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    ops::Bound::Included,
+    sync::{Arc, OnceLock},
+};
+
+use parking_lot::RwLock;
+
+use crate::{
+    Peer, Watch,
+    claims::{Claims, SourceId, Standing},
+    fanout::Fanout,
+    watch::{Backlog, Limits, MembershipChange},
+};
+
+/// The set of peers. Clones share it; any thread may read, change and watch it.
+///
+/// A peer is in exactly one of *active* and *left*. A call changes its whole batch at once, costs O(m log n) for m of n
+/// peers, and tells the watches only what really changed.
+///
+/// # Examples
+///
+/// ```
+/// use syncswim::Membership;
+///
+/// let membership = Membership::new();
+/// membership.add(["c:1", "a:1", "b:1"]);
+/// membership.left(["c:1", "never-seen:1"]);
+///
+/// let snapshot = membership.snapshot();
+/// assert_eq!(snapshot.active().len(), 2);
+/// assert_eq!(&*snapshot.left()[0], "c:1");
+/// assert_eq!(membership.majority(), 2);
+/// ```
+#[derive(Clone, Default)]
+pub struct Membership {
+    shared: Arc<Shared>,
+    /// Who speaks; `None` is the application.
+    source: Option<SourceId>,
+}
+
+/// An immutable copy of a [`Membership`], from one moment. Cloning it only counts a reference.
+///
+/// # Examples
+///
+/// ```
+/// let membership = syncswim::Membership::new();
+/// membership.add(["a:1", "b:1"]);
+/// membership.left(["a:1"]);
+///
+/// let snapshot = membership.snapshot();
+/// assert_eq!(snapshot.peers().concat(), "b:1a:1");
+/// assert_eq!(snapshot.split(), 1);
+/// assert!(snapshot.contains("a:1") && !snapshot.contains("c:1"));
+/// ```
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    peers: Arc<[Peer]>,
+    split: usize,
+}
+
+/// One peer that changed its standing.
+pub(crate) struct Transition {
+    pub(crate) peer: Peer,
+    pub(crate) before: Standing,
+    pub(crate) after: Standing,
+}
+
+struct Shared {
+    state: RwLock<State>,
+    /// Published to under the write lock and subscribed to under the read lock: that is why watches have no gap.
+    watches: Fanout<Backlog>,
+}
+
+#[derive(Default)]
+struct State {
+    peers: BTreeMap<Peer, Claims>,
+    active: usize,
+    left: usize,
+    snapshot: OnceLock<Snapshot>,
+}
+
+impl Membership {
+    /// An empty set.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes `peers` active: new ones join, those that had left come back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let membership = syncswim::Membership::new();
+    /// membership.add(["a:1", "b:1", "a:1"]);
+    /// membership.add(vec![String::from("c:1")]);
+    /// assert_eq!(membership.snapshot().peers().len(), 3);
+    /// ```
+    pub fn add(&self, peers: impl IntoIterator<Item = impl AsRef<str>>) {
+        self.tell(Standing::Active, peers);
+    }
+
+    /// Marks those of `peers` that are active as left: gone for now, and still counted by [`majority`](Self::majority).
+    /// Does nothing to the others.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let membership = syncswim::Membership::new();
+    /// membership.add(["a:1"]);
+    /// membership.left(["a:1", "unknown:1"]);
+    /// assert_eq!(membership.snapshot().left().len(), 1);
+    /// ```
+    pub fn left(&self, peers: impl IntoIterator<Item = impl AsRef<str>>) {
+        self.tell(Standing::Left, peers);
+    }
+
+    /// Forgets `peers`, whether active or left.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let membership = syncswim::Membership::new();
+    /// membership.add(["a:1", "b:1"]);
+    /// membership.remove(["a:1"]);
+    /// assert_eq!(membership.snapshot().peers().concat(), "b:1");
+    /// ```
+    pub fn remove(&self, peers: impl IntoIterator<Item = impl AsRef<str>>) {
+        self.tell(Standing::Absent, peers);
+    }
+
+    /// The set as it is now. O(1) unless something changed since the last one was made, then O(n).
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.shared.state.read().snapshot().clone()
+    }
+
+    /// Subscribes to changes. The first item is the set as it is now (even if empty), then comes every later change, in
+    /// order and without a gap. The watch ends with the last handle of this set, or with the
+    /// [`Cluster`](crate::Cluster) it belongs to.
+    ///
+    /// A watcher that does not read delays nobody: see [`Watch`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let membership = syncswim::Membership::new();
+    /// membership.add(["a:1"]);
+    /// let watch = membership.watch();
+    /// membership.left(["a:1"]);
+    /// drop(membership);
+    ///
+    /// let changes: Vec<_> = watch.iter().collect();
+    /// assert_eq!(changes[0].active, ["a:1"]);
+    /// assert_eq!(changes[1].left, ["a:1"]);
+    /// assert_eq!(changes.len(), 2);
+    /// ```
+    pub fn watch(&self) -> Watch {
+        self.watch_within(Limits::DEFAULT)
+    }
+
+    /// How many peers are more than half of all: `(active + left) / 2 + 1`. O(1).
+    ///
+    /// Peers that have left count until they are removed, so a cluster that lost many peers cannot mistake a minority for a
+    /// majority; it also means that one which shrinks for good needs its left peers removed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let membership = syncswim::Membership::new();
+    /// assert_eq!(membership.majority(), 1);
+    /// membership.add(["a:1", "b:1", "c:1", "d:1"]);
+    /// membership.left(["c:1", "d:1"]);
+    /// assert_eq!(membership.majority(), 3);
+    /// membership.remove(["c:1", "d:1"]);
+    /// assert_eq!(membership.majority(), 2);
+    /// ```
+    #[must_use]
+    pub fn majority(&self) -> usize {
+        let state = self.shared.state.read();
+        majority_of(state.active + state.left)
+    }
+
+    /// A handle to the same set that speaks for one source only.
+    #[expect(dead_code, reason = "for the cluster, which comes next")]
+    pub(crate) fn for_source(&self, source: SourceId) -> Self {
+        Self { shared: Arc::clone(&self.shared), source: Some(source) }
+    }
+
+    /// Ends all watches, and any later one after its first item. The set itself stays in use.
+    #[expect(dead_code, reason = "for the cluster, which comes next")]
+    pub(crate) fn close(&self) {
+        self.shared.watches.close();
+    }
+
+    pub(crate) fn watch_within(&self, limits: Limits) -> Watch {
+        let state = self.shared.state.read();
+        Watch::new(self.shared.watches.subscribe(Backlog::new(state.snapshot().clone(), limits)))
+    }
+
+    fn tell(&self, word: Standing, peers: impl IntoIterator<Item = impl AsRef<str>>) {
+        // All of the caller's code runs here, before the lock; sorting here makes every list that follows sorted.
+        let peers: Vec<_> = peers.into_iter().collect();
+        let mut names: Vec<&str> = peers.iter().map(AsRef::as_ref).collect();
+        names.sort_unstable();
+        names.dedup();
+
+        let mut state = self.shared.state.write();
+        let changed: Vec<_> =
+            names.into_iter().filter_map(|name| state.hear(self.source, word, name)).collect();
+        if changed.is_empty() {
+            return;
+        }
+        let outdated = state.snapshot.take();
+        if !self.shared.watches.is_empty() {
+            let change = MembershipChange::of(&changed);
+            self.shared.watches.publish(|backlog| backlog.push(&change, &changed));
+        }
+        drop(state);
+        // Freeing n names takes a while, so it waits for the lock's release.
+        drop(outdated);
+    }
+}
+
+impl State {
+    /// Takes a word on one peer, and tells what it changed.
+    fn hear(&mut self, source: Option<SourceId>, word: Standing, name: &str) -> Option<Transition> {
+        let Some((peer, claims)) = self.peers.range_mut::<str, _>((Included(name), Included(name))).next()
+        else {
+            return (word == Standing::Active).then(|| self.welcome(source, name));
+        };
+        let before = claims.standing();
+        claims.hear(source, word);
+        let after = claims.standing();
+        let peer = Peer::clone(peer);
+        if claims.are_void() {
+            self.peers.remove(name);
+        }
+        (before != after).then(|| self.count(Transition { peer, before, after }))
+    }
+
+    fn welcome(&mut self, source: Option<SourceId>, name: &str) -> Transition {
+        let peer = Peer::from(name);
+        let mut claims = Claims::default();
+        claims.hear(source, Standing::Active);
+        self.peers.insert(Peer::clone(&peer), claims);
+        self.count(Transition { peer, before: Standing::Absent, after: Standing::Active })
+    }
+
+    fn count(&mut self, transition: Transition) -> Transition {
+        match transition.before {
+            Standing::Active => self.active -= 1,
+            Standing::Left => self.left -= 1,
+            Standing::Absent => {}
+        }
+        match transition.after {
+            Standing::Active => self.active += 1,
+            Standing::Left => self.left += 1,
+            Standing::Absent => {}
+        }
+        transition
+    }
+
+    fn snapshot(&self) -> &Snapshot {
+        self.snapshot.get_or_init(|| {
+            let mut peers = Vec::with_capacity(self.active + self.left);
+            let mut left = Vec::with_capacity(self.left);
+            for (peer, claims) in &self.peers {
+                match claims.standing() {
+                    Standing::Active => peers.push(Peer::clone(peer)),
+                    Standing::Left => left.push(Peer::clone(peer)),
+                    Standing::Absent => {}
+                }
+            }
+            peers.append(&mut left);
+            Snapshot { peers: peers.into(), split: self.active }
+        })
+    }
+}
+
+impl Snapshot {
+    /// All peers: the sorted active ones, then the sorted ones that left.
+    #[must_use]
+    pub fn peers(&self) -> &[Peer] {
+        &self.peers
+    }
+
+    /// Where in [`peers`](Self::peers) those that left begin, which is the number of active ones.
+    #[must_use]
+    pub fn split(&self) -> usize {
+        self.split
+    }
+
+    /// The active peers, sorted.
+    #[must_use]
+    pub fn active(&self) -> &[Peer] {
+        &self.peers[..self.split]
+    }
+
+    /// The peers that left and were not removed, sorted.
+    #[must_use]
+    pub fn left(&self) -> &[Peer] {
+        &self.peers[self.split..]
+    }
+
+    /// As [`Membership::majority`], at the moment of this snapshot.
+    #[must_use]
+    pub fn majority(&self) -> usize {
+        majority_of(self.peers.len())
+    }
+
+    /// Whether `peer` is active or left. O(log n).
+    #[must_use]
+    pub fn contains(&self, peer: &str) -> bool {
+        [self.active(), self.left()]
+            .iter()
+            .any(|side| side.binary_search_by(|known| (**known).cmp(peer)).is_ok())
+    }
+}
+
+fn majority_of(peers: usize) -> usize {
+    peers / 2 + 1
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self { state: RwLock::default(), watches: Fanout::new() }
+    }
+}
+
+impl fmt::Debug for Membership {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let snapshot = self.snapshot();
+        let mut out = f.debug_struct("Membership");
+        out.field("active", &snapshot.active()).field("left", &snapshot.left());
+        out.finish()
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot").field("active", &self.active()).field("left", &self.left()).finish()
+    }
+}

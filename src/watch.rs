@@ -1,0 +1,275 @@
+//! Changes of a membership, and the subscription that delivers them without ever delaying a writer.
+//!
+//! Owns what waits for one watcher. It is bounded: a few changes wait one by one; what comes on top is folded, per peer, into
+//! *where it stood in the last change that waits* and *where it stands now*. Peers that are back where they were drop out, so
+//! the fold is exact and never holds more than the peers the watcher knows plus those there are.
+
+use std::{
+    collections::{BTreeMap, VecDeque, btree_map::Entry},
+    iter::FusedIterator,
+    mem,
+    time::Duration,
+};
+
+use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
+
+use crate::{
+    Peer, Peers, Snapshot,
+    claims::Standing,
+    fanout::{Queue, Subscription},
+    membership::Transition,
+};
+
+/// What changed in a [`Membership`](crate::Membership): no peer that stayed as it was, and none twice. Cloning it only counts
+/// references, as all watchers share its lists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MembershipChange {
+    /// Peers that are now active: new ones, and those that came back.
+    pub active: Peers,
+    /// Peers that have now left.
+    pub left: Peers,
+    /// Peers that are now forgotten, whether they were active or had left.
+    pub removed: Peers,
+}
+
+/// A subscription to a [`Membership`](crate::Membership), from [`watch`](crate::Membership::watch). Dropping it cancels it.
+///
+/// The first item is the state at the moment of the call, possibly empty; then comes every change, in order. A watcher that
+/// falls more than 64 changes or 4096 names behind gets the rest as one change from where it then is to the latest state, so
+/// that applying what it reads always leads to the right set, in memory that grows with the peers and not with the changes.
+///
+/// Threads may share a watch by reference; each change then goes to one of them.
+///
+/// # Examples
+///
+/// ```
+/// use syncswim::Membership;
+///
+/// let membership = Membership::new();
+/// let watch = membership.watch();
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| {
+///         for change in &watch {
+///             println!("active {:?}, left {:?}, removed {:?}", change.active, change.left, change.removed);
+///         }
+///     });
+///     membership.add(["a:1", "b:1"]);
+///     drop(membership);
+/// });
+/// ```
+#[derive(Debug)]
+#[must_use = "dropping a watch cancels it"]
+pub struct Watch(Subscription<Backlog>);
+
+/// How much may wait one by one.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) changes: usize,
+    pub(crate) names: usize,
+}
+
+/// What waits for one watcher, oldest first.
+pub(crate) struct Backlog {
+    limits: Limits,
+    first: Option<Snapshot>,
+    changes: VecDeque<MembershipChange>,
+    /// In all of `changes`.
+    names: usize,
+    fold: Fold,
+}
+
+type Fold = BTreeMap<Peer, (Standing, Standing)>;
+
+/// What a watcher takes out under the lock, and turns into a change after it.
+pub(crate) enum Waiting {
+    First(Snapshot),
+    Change(MembershipChange),
+    Fold(Fold),
+}
+
+impl MembershipChange {
+    /// Whether it tells nothing. Only the first item of a watch can be empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.names() == 0
+    }
+
+    /// From transitions in the order of their peers.
+    pub(crate) fn of(transitions: &[Transition]) -> Self {
+        Self::sort_out(transitions.iter().map(|change| (Peer::clone(&change.peer), change.after)))
+    }
+
+    fn sort_out(sorted: impl Iterator<Item = (Peer, Standing)>) -> Self {
+        let [mut active, mut left, mut removed] = [const { Vec::new() }; 3];
+        for (peer, standing) in sorted {
+            match standing {
+                Standing::Active => active.push(peer),
+                Standing::Left => left.push(peer),
+                Standing::Absent => removed.push(peer),
+            }
+        }
+        let [active, left, removed] = [active, left, removed].map(Peers::from_sorted);
+        Self { active, left, removed }
+    }
+
+    fn names(&self) -> usize {
+        self.active.len() + self.left.len() + self.removed.len()
+    }
+}
+
+impl Watch {
+    pub(crate) fn new(subscription: Subscription<Backlog>) -> Self {
+        Self(subscription)
+    }
+
+    /// Waits for the next change.
+    ///
+    /// # Errors
+    ///
+    /// When the membership or its cluster has ended and everything was read.
+    pub fn recv(&self) -> Result<MembershipChange, RecvError> {
+        self.0.recv().map(Waiting::into_change)
+    }
+
+    /// Waits for the next change, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// `Timeout` if none came in time; `Disconnected` as [`recv`](Self::recv).
+    pub fn recv_timeout(&self, limit: Duration) -> Result<MembershipChange, RecvTimeoutError> {
+        self.0.recv_timeout(limit).map(Waiting::into_change)
+    }
+
+    /// The next change if one waits.
+    ///
+    /// # Errors
+    ///
+    /// `Empty` if none waits; `Disconnected` as [`recv`](Self::recv).
+    pub fn try_recv(&self) -> Result<MembershipChange, TryRecvError> {
+        self.0.try_recv().map(Waiting::into_change)
+    }
+
+    /// Every change, waiting for each, until the membership or its cluster has ended. `for change in &watch` does the same.
+    pub fn iter(&self) -> impl FusedIterator<Item = MembershipChange> + '_ {
+        self.0.iter().map(Waiting::into_change).fuse()
+    }
+
+    /// For [`select!`](crossbeam_channel::select): when it fires, call [`try_recv`](Self::try_recv). Once per firing is
+    /// enough, as it fires again while more waits, and always once the watch has ended. If several threads read, one may find
+    /// nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use crossbeam_channel::{TryRecvError, never, select};
+    /// use syncswim::Membership;
+    ///
+    /// let membership = Membership::new();
+    /// let (watch, work) = (membership.watch(), never::<u8>());
+    /// drop(membership);
+    /// loop {
+    ///     select! {
+    ///         recv(work) -> _ => unreachable!(),
+    ///         recv(watch.receiver()) -> _ => match watch.try_recv() {
+    ///             Ok(change) => println!("{change:?}"),
+    ///             Err(TryRecvError::Empty) => {}
+    ///             Err(TryRecvError::Disconnected) => break,
+    ///         },
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn receiver(&self) -> &Receiver<()> {
+        self.0.receiver()
+    }
+}
+
+impl Iterator for Watch {
+    type Item = MembershipChange;
+
+    fn next(&mut self) -> Option<MembershipChange> {
+        self.recv().ok()
+    }
+}
+
+impl Iterator for &Watch {
+    type Item = MembershipChange;
+
+    fn next(&mut self) -> Option<MembershipChange> {
+        self.recv().ok()
+    }
+}
+
+impl FusedIterator for Watch {}
+impl FusedIterator for &Watch {}
+
+impl Limits {
+    pub(crate) const DEFAULT: Self = Self { changes: 64, names: 4096 };
+}
+
+impl Backlog {
+    pub(crate) fn new(first: Snapshot, limits: Limits) -> Self {
+        Self { limits, first: Some(first), changes: VecDeque::new(), names: 0, fold: Fold::new() }
+    }
+
+    /// Adds a change, given both ways.
+    pub(crate) fn push(&mut self, change: &MembershipChange, transitions: &[Transition]) {
+        if self.has_room_for(change) {
+            self.names += change.names();
+            self.changes.push_back(change.clone());
+        } else {
+            transitions.iter().for_each(|transition| self.fold_in(transition));
+        }
+    }
+
+    /// A change bigger than the limit has to wait whole somewhere, and alone it costs no more than in the fold.
+    fn has_room_for(&self, change: &MembershipChange) -> bool {
+        let fits =
+            self.changes.len() < self.limits.changes && self.names + change.names() <= self.limits.names;
+        self.fold.is_empty() && (fits || self.changes.is_empty())
+    }
+
+    fn fold_in(&mut self, &Transition { ref peer, before, after }: &Transition) {
+        match self.fold.entry(Peer::clone(peer)) {
+            Entry::Vacant(entry) => drop(entry.insert((before, after))),
+            Entry::Occupied(entry) if entry.get().0 == after => drop(entry.remove()),
+            Entry::Occupied(mut entry) => entry.get_mut().1 = after,
+        }
+    }
+}
+
+impl Queue for Backlog {
+    type Item = Waiting;
+
+    fn pop(&mut self) -> Option<Waiting> {
+        if let Some(first) = self.first.take() {
+            return Some(Waiting::First(first));
+        }
+        if let Some(change) = self.changes.pop_front() {
+            self.names -= change.names();
+            return Some(Waiting::Change(change));
+        }
+        (!self.fold.is_empty()).then(|| Waiting::Fold(mem::take(&mut self.fold)))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first.is_none() && self.changes.is_empty() && self.fold.is_empty()
+    }
+}
+
+impl Waiting {
+    fn into_change(self) -> MembershipChange {
+        match self {
+            Self::First(snapshot) => MembershipChange {
+                active: Peers::from_sorted(snapshot.active()),
+                left: Peers::from_sorted(snapshot.left()),
+                removed: Peers::default(),
+            },
+            Self::Change(change) => change,
+            Self::Fold(fold) => {
+                MembershipChange::sort_out(fold.into_iter().map(|(peer, (_, after))| (peer, after)))
+            }
+        }
+    }
+}
