@@ -1,6 +1,8 @@
 //! Cluster membership for programs that have no async runtime.
 
 mod claims;
+mod cluster;
+mod discovery;
 mod error;
 mod fanout;
 mod membership;
@@ -8,6 +10,8 @@ mod peers;
 mod stop;
 mod watch;
 
+pub use cluster::{Cluster, ClusterHandle};
+pub use discovery::{Discovery, DnsDiscovery, NoDiscovery, Resolver, SystemResolver};
 pub use error::{BoxError, Error};
 pub use membership::{Membership, Snapshot};
 pub use peers::{Peer, Peers};

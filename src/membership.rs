@@ -204,13 +204,11 @@ impl Membership {
     }
 
     /// A handle to the same set that speaks for one source only.
-    #[expect(dead_code, reason = "for the cluster, which comes next")]
     pub(crate) fn for_source(&self, source: SourceId) -> Self {
         Self { shared: Arc::clone(&self.shared), source: Some(source) }
     }
 
     /// Ends all watches, and any later one after its first item. The set itself stays in use.
-    #[expect(dead_code, reason = "for the cluster, which comes next")]
     pub(crate) fn close(&self) {
         self.shared.watches.close();
     }
