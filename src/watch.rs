@@ -273,3 +273,114 @@ impl Waiting {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::iter;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Membership, claims::SourceId};
+
+    type View = BTreeMap<Peer, Standing>;
+
+    fn view(snapshot: &Snapshot) -> View {
+        let of =
+            |peers: &[Peer], standing| peers.iter().cloned().map(|peer| (peer, standing)).collect::<Vec<_>>();
+        let (active, left) = (of(snapshot.active(), Standing::Active), of(snapshot.left(), Standing::Left));
+        active.into_iter().chain(left).collect()
+    }
+
+    /// Applies a change, each of whose names must be news.
+    fn learn(seen: &mut View, change: &MembershipChange) {
+        for (peers, standing) in [(&change.active, Standing::Active), (&change.left, Standing::Left)] {
+            peers.iter().for_each(|peer| {
+                assert_ne!(seen.insert(peer.clone(), standing), Some(standing), "{change:?}")
+            });
+        }
+        change.removed.iter().for_each(|peer| assert!(seen.remove(peer).is_some(), "{change:?}"));
+    }
+
+    fn drain(watch: &Watch) -> impl Iterator<Item = MembershipChange> {
+        iter::from_fn(|| watch.try_recv().ok())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_tiny_backlog_folds_to_the_truth_and_every_change_in_it_is_news(
+            (changes, names) in (0..4usize, 0..6usize),
+            steps in prop::collection::vec((0..3usize, 0..3, prop::collection::vec("[a-e]", 0..5), 0..4usize), 1..80),
+        ) {
+            let all = Membership::new();
+            let handles = [all.clone(), all.for_source(SourceId(0)), all.for_source(SourceId(1))];
+            all.add(["a", "e"]);
+            let (watch, mut seen) = (all.watch_within(Limits { changes, names }), View::new());
+            for (who, verb, peers, reads) in steps {
+                match verb {
+                    0 => handles[who].add(&peers),
+                    1 => handles[who].left(&peers),
+                    _ => handles[who].remove(&peers),
+                }
+                drain(&watch).take(reads).for_each(|change| learn(&mut seen, &change));
+            }
+            drain(&watch).for_each(|change| learn(&mut seen, &change));
+            prop_assert_eq!(seen, view(&all.snapshot()));
+            prop_assert!(watch.receiver().is_empty());
+        }
+    }
+
+    #[test]
+    fn changes_wait_one_by_one_up_to_the_limit_and_as_one_beyond_it() {
+        let membership = Membership::new();
+        let watch = membership.watch_within(Limits { changes: 2, names: 10 });
+        for peer in ["a", "b", "c", "d"] {
+            membership.add([peer]);
+        }
+        membership.left(["a", "c"]);
+        let told: Vec<_> = drain(&watch).map(|change| (change.active, change.left)).collect();
+        assert_eq!(told.len(), 4, "{told:?}");
+        assert!(told[1].0 == ["a"] && told[2].0 == ["b"]);
+        assert!(told[3].0 == ["d"] && told[3].1 == ["a", "c"]);
+    }
+
+    #[test]
+    fn a_change_bigger_than_the_limit_waits_alone() {
+        let membership = Membership::new();
+        let watch = membership.watch_within(Limits { changes: 9, names: 2 });
+        membership.add(["a", "b", "c"]);
+        membership.add(["d"]);
+        membership.remove(["e", "a"]);
+        let told: Vec<_> = drain(&watch).skip(1).collect();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert_eq!(told[0].active, ["a", "b", "c"]);
+        assert!(told[1].active == ["d"] && told[1].removed == ["a"]);
+    }
+
+    #[test]
+    fn peers_that_are_back_where_they_were_take_no_room_and_give_no_change() {
+        let membership = Membership::new();
+        let watch = membership.watch_within(Limits { changes: 1, names: 9 });
+        membership.add(["a"]);
+        for _ in 0..1000 {
+            membership.left(["a"]);
+            membership.add(["a", "b"]);
+            membership.remove(["b"]);
+        }
+        assert_eq!(drain(&watch).map(|change| change.names()).collect::<Vec<_>>(), [0, 1]);
+        assert!(watch.receiver().is_empty());
+    }
+
+    #[test]
+    fn a_closed_membership_can_be_used_and_watched_but_tells_no_changes() {
+        let membership = Membership::new();
+        let old = membership.watch();
+        membership.add(["a"]);
+        membership.close();
+        membership.add(["b"]);
+        assert_eq!(old.map(|change| change.names()).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(membership.watch().map(|change| change.names()).collect::<Vec<_>>(), [2]);
+    }
+}
