@@ -1,155 +1,45 @@
-//! The cluster: runs discoveries on threads of their own; the first that fails stops the rest.
+//! Runs discoveries on threads: the first that fails stops all, and the last one to end ends the watches.
 
 use std::{
-    fmt, mem,
+    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread::JoinHandle,
+    sync::Arc,
+    thread::{self, JoinHandle},
 };
 
 use parking_lot::Mutex;
 
-use crate::{BoxError, Discovery, Error, Membership, Stop, gossip::panic_message, membership::Source};
+use crate::{BoxError, Discovery, Error, Membership, Stop, claims::SourceId, error::message_of};
 
-/// A membership and the discoveries that fill it.
+/// A membership and the discoveries that will fill it.
+///
+/// # Examples
 ///
 /// ```
-/// use syncswim::{Cluster, GossipConfig, GossipDiscovery};
+/// use syncswim::{Cluster, Membership, NoDiscovery, Stop};
 ///
-/// let config = GossipConfig::local("node-a").bind(([127, 0, 0, 1], 0));
-/// let cluster = Cluster::new().with_discovery(GossipDiscovery::new(config));
-/// let changes = cluster.membership().watch(); // first item: the state now; then every change
-/// let running = cluster.start()?; // sockets are bound, threads are up
-/// assert!(changes.recv()?.is_empty());
-/// assert_eq!(changes.recv()?.active.len(), 1);
-/// running.stop(); // any thread may raise the flag
-/// running.join()?; // wait for every thread; the first error, if one ended it
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// let cluster = Cluster::new()
+///     .with_discovery(NoDiscovery::new(["a:1"]))
+///     .with_discovery(|membership: &Membership, _: &Stop| {
+///         membership.add(["b:1"]);
+///         Err("out of ideas")
+///     });
+/// let changes = cluster.membership().watch();
+/// let running = cluster.start()?;
+/// for change in &changes {
+///     println!("{change:?}");
+/// }
+/// assert_eq!(running.join().unwrap_err().to_string(), "discovery `closure` failed: out of ideas");
+/// # Ok::<(), syncswim::Error>(())
 /// ```
 #[derive(Default)]
+#[must_use = "nothing runs before `start`"]
 pub struct Cluster {
     membership: Membership,
-    /// Never contended: the lock only lets a cluster be shared though its discoveries cannot.
-    discoveries: Mutex<Vec<Box<dyn Discovery>>>,
+    discoveries: Vec<Named>,
 }
 
-impl Cluster {
-    /// A cluster without discoveries.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds a discovery. Several complement each other: a peer is active while any of them says so.
-    #[must_use]
-    pub fn with_discovery(mut self, discovery: impl Discovery) -> Self {
-        self.discoveries.get_mut().push(Box::new(discovery));
-        self
-    }
-
-    /// Who is in the cluster. What is said through this handle stands above what discoveries said before.
-    #[must_use]
-    pub fn membership(&self) -> &Membership {
-        &self.membership
-    }
-
-    /// Binds every discovery on this thread, then starts one thread for each.
-    ///
-    /// # Errors
-    /// [`Error::Discovery`] for the first that cannot be bound, [`Error::Spawn`] if a thread cannot be
-    /// started. Nothing is left running then.
-    pub fn start(self) -> Result<ClusterHandle, Error> {
-        let Self { membership, discoveries } = self;
-        let mut discoveries = discoveries.into_inner();
-        for discovery in &mut discoveries {
-            let name = discovery.name();
-            catching(&name, || discovery.bind())?;
-        }
-        let run = Arc::new(Run {
-            stop: Stop::new(),
-            running: AtomicUsize::new(discoveries.len()),
-            membership: membership.clone(),
-            failure: Mutex::default(),
-        });
-        if discoveries.is_empty() {
-            membership.close();
-        }
-        let mut handle = ClusterHandle { membership, run, threads: Vec::new() };
-        for (source, discovery) in (0..).zip(discoveries) {
-            // A thread that cannot be started drops the handle, which stops and joins the others.
-            let thread = handle.run.spawn(source, discovery)?;
-            handle.threads.push(thread);
-        }
-        Ok(handle)
-    }
-}
-
-impl fmt::Debug for Cluster {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.discoveries.lock().iter().map(|discovery| discovery.name()).collect();
-        f.debug_struct("Cluster").field("membership", &self.membership).field("discoveries", &names).finish()
-    }
-}
-
-/// What the threads of a running cluster share.
-#[derive(Debug)]
-struct Run {
-    stop: Stop,
-    running: AtomicUsize,
-    membership: Membership,
-    failure: Mutex<Option<Error>>,
-}
-
-impl Run {
-    fn spawn(
-        self: &Arc<Self>,
-        source: Source,
-        mut discovery: Box<dyn Discovery>,
-    ) -> Result<JoinHandle<()>, Error> {
-        let run = Arc::clone(self);
-        let name = discovery.name();
-        let what = format!("the thread of discovery `{name}`");
-        let thread = std::thread::Builder::new().name(format!("syncswim-{name}"));
-        let work = move || {
-            let membership = run.membership.for_source(source);
-            let result = catching(&name, || discovery.start(&membership, &run.stop));
-            // Whatever it holds is let go before anybody is told that it ended.
-            let dropped = catching(&name, || {
-                drop(discovery);
-                Ok(())
-            });
-            run.ended(result.and(dropped));
-        };
-        thread.spawn(work).map_err(|source| Error::Spawn { what, source })
-    }
-
-    fn ended(&self, result: Result<(), Error>) {
-        if let Err(error) = result {
-            log::error!("{error}");
-            self.failure.lock().get_or_insert(error);
-            self.stop.stop();
-        }
-        if self.running.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.membership.close();
-        }
-    }
-}
-
-/// Runs a discovery's code; its error and its panic become errors that name it.
-fn catching(name: &str, code: impl FnOnce() -> Result<(), BoxError>) -> Result<(), Error> {
-    match catch_unwind(AssertUnwindSafe(code)) {
-        Ok(result) => result.map_err(|source| Error::Discovery { name: name.to_owned(), source }),
-        Err(panic) => {
-            let what = format!("discovery {name}");
-            Err(Error::Panicked { what, message: panic_message(&*panic) })
-        }
-    }
-}
-
-/// A running cluster. Dropping it stops the cluster and waits for its end.
+/// A started [`Cluster`]. Dropping it stops the cluster and waits for its threads; an error is then only logged.
 #[must_use = "dropping it stops the cluster"]
 pub struct ClusterHandle {
     membership: Membership,
@@ -157,43 +47,128 @@ pub struct ClusterHandle {
     threads: Vec<JoinHandle<()>>,
 }
 
-impl ClusterHandle {
-    /// Who is in the cluster.
+struct Named {
+    name: String,
+    // Behind a mutex only to be `Sync`.
+    discovery: Mutex<Box<dyn Discovery>>,
+}
+
+#[derive(Default)]
+struct Run {
+    stop: Stop,
+    failure: Mutex<Option<Error>>,
+}
+
+/// Every thread holds one reference, so that the watches end with the last thread, however it ends.
+struct Watched(Membership);
+
+impl Cluster {
+    /// A cluster with an empty membership and no discovery.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a discovery. Several may tell of the same peers: see [`Discovery::start`].
+    pub fn with_discovery(mut self, discovery: impl Discovery) -> Self {
+        let name = discovery.name().into_owned();
+        let discovery: Box<dyn Discovery> = Box::new(discovery);
+        self.discoveries.push(Named { name, discovery: discovery.into() });
+        self
+    }
+
+    /// The membership. This handle speaks for the application, not for a discovery: what it says is final until a discovery
+    /// says something new.
     #[must_use]
     pub fn membership(&self) -> &Membership {
         &self.membership
     }
 
-    /// Raises the stop flag; [`join`](Self::join) waits for what follows.
+    /// Binds every discovery on this thread, in order, then starts each on a thread of its own, called `syncswim-` and its
+    /// name. A cluster without discoveries is finished at once, and so are its watches.
+    ///
+    /// # Errors
+    ///
+    /// The first [`Error::Discovery`] or [`Error::Panicked`] of a `bind`; [`Error::Spawn`] if the system refuses a thread.
+    /// Nothing runs then, everything bound is released, and the watches have ended.
+    pub fn start(self) -> Result<ClusterHandle, Error> {
+        let Self { membership, mut discoveries } = self;
+        let watched = Arc::new(Watched(membership.clone()));
+        for Named { name, discovery } in &mut discoveries {
+            guard(name, || discovery.get_mut().bind())?;
+        }
+        let threads = Vec::with_capacity(discoveries.len());
+        let mut handle = ClusterHandle { membership, run: Arc::default(), threads };
+        for (id, named) in discoveries.into_iter().enumerate() {
+            handle.spawn(named, SourceId(id), Arc::clone(&watched))?;
+        }
+        Ok(handle)
+    }
+}
+
+impl ClusterHandle {
+    /// The membership, as [`Cluster::membership`]. It can be read after the cluster has finished.
+    #[must_use]
+    pub fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    /// Asks every discovery to end, without waiting for it.
     pub fn stop(&self) {
         self.run.stop.stop();
     }
 
-    /// The stop flag, for other threads to raise or to wait for.
+    /// The flag that [`stop`](Self::stop) raises, and so does a discovery that fails. A clone can be raised from anywhere,
+    /// such as a signal handler's thread.
     #[must_use]
     pub fn stop_flag(&self) -> &Stop {
         &self.run.stop
     }
 
-    /// Whether every discovery has ended. A cluster without discoveries is finished from the start.
+    /// Whether every discovery has ended, so that [`join`](Self::join) would not wait.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.run.running.load(Ordering::Acquire) == 0
+        self.threads.iter().all(JoinHandle::is_finished)
     }
 
-    /// Waits until every discovery has ended: after a stop, after a failure, or because all are done.
+    /// Waits until every discovery has ended: after [`stop`](Self::stop), a failure, or by itself.
     ///
     /// # Errors
-    /// The first failure, which stopped the rest: [`Error::Discovery`] or [`Error::Panicked`].
+    ///
+    /// The first failure: [`Error::Discovery`] or [`Error::Panicked`], naming the discovery.
     pub fn join(mut self) -> Result<(), Error> {
         self.wait();
         self.run.failure.lock().take().map_or(Ok(()), Err)
     }
 
+    fn spawn(&mut self, named: Named, id: SourceId, watched: Arc<Watched>) -> Result<(), Error> {
+        let Named { name, discovery } = named;
+        let (membership, run) = (self.membership.for_source(id), Arc::clone(&self.run));
+        let what = format!("the thread of discovery `{name}`");
+        // A NUL in a thread's name is a panic.
+        let builder = thread::Builder::new().name(format!("syncswim-{name}").replace('\0', ""));
+        let thread = builder.spawn(move || {
+            let stop = &run.stop;
+            let mut discovery = discovery.into_inner();
+            // Moved in, so that what it holds is released before anyone sees the end, and a panic while doing so counts too.
+            if let Err(error) = guard(&name, move || discovery.start(&membership, stop)) {
+                run.fail(error);
+            }
+            drop(watched);
+        });
+        self.threads.push(thread.map_err(|source| Error::Spawn { what, source })?);
+        Ok(())
+    }
+
     fn wait(&mut self) {
-        for thread in mem::take(&mut self.threads) {
-            // Panics were caught inside and are kept as the failure.
-            let _ = thread.join();
+        for thread in self.threads.drain(..) {
+            // A handle that ended up inside one of its own discoveries cannot wait for that one.
+            if thread.thread().id() == thread::current().id() {
+                continue;
+            }
+            let what = thread.thread().name().unwrap_or_default().to_owned();
+            if let Err(panic) = thread.join() {
+                self.run.fail(Error::Panicked { what, message: message_of(&*panic) });
+            }
         }
     }
 }
@@ -202,14 +177,45 @@ impl Drop for ClusterHandle {
     fn drop(&mut self) {
         self.stop();
         self.wait();
+        if let Some(error) = self.run.failure.lock().take() {
+            log::error!("{error}");
+        }
+    }
+}
+
+impl Run {
+    /// Keeps the first failure, and stops everything.
+    fn fail(&self, error: Error) {
+        self.failure.lock().get_or_insert(error);
+        self.stop.stop();
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Runs a discovery's code, and makes an error of whatever it ends with.
+fn guard(name: &str, call: impl FnOnce() -> Result<(), BoxError>) -> Result<(), Error> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => result.map_err(|source| Error::Discovery { name: name.into(), source }),
+        Err(panic) => Err(Error::Panicked { what: name.into(), message: message_of(&*panic) }),
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.discoveries.iter().map(|named| &named.name).collect();
+        f.debug_struct("Cluster").field("membership", &self.membership).field("discoveries", &names).finish()
     }
 }
 
 impl fmt::Debug for ClusterHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClusterHandle")
-            .field("membership", &self.membership)
-            .field("is_finished", &self.is_finished())
-            .finish_non_exhaustive()
+        let mut out = f.debug_struct("ClusterHandle");
+        out.field("membership", &self.membership).field("stop", &self.run.stop);
+        out.field("finished", &self.is_finished()).finish()
     }
 }

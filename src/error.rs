@@ -1,6 +1,6 @@
 //! Everything that can go wrong, and what to do about it.
 
-use std::{io, net::SocketAddr};
+use std::{any::Any, io, net::SocketAddr};
 
 /// Any error a [`Discovery`](crate::Discovery) wants to end with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -104,4 +104,10 @@ pub enum Error {
         /// How long.
         limit: std::time::Duration,
     },
+}
+
+/// What a caught panic said.
+pub(crate) fn message_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("(no message)").into()
 }

@@ -1,143 +1,152 @@
-//! The fan-out that never blocks a writer: one mailbox per reader, and a token that says it is not empty.
+//! One writer side, many readers, and no writer that ever waits for a reader.
 //!
-//! The writer appends to each mailbox under that mailbox's own short lock and leaves a token in a channel of
-//! one place; what a mailbox does with a backlog is its [`Queue`]'s business. The token makes it usable in
-//! `select!`. While something is queued there is a token: a reader that takes an item and leaves more behind
-//! puts one back.
+//! Owns the mailboxes of all subscribers. What a mailbox keeps, and how it stays bounded when its reader is slow, is up to
+//! its [`Queue`]: the writer only runs a closure on each. Never calls a user's code, and holds a mailbox's lock only for
+//! one push or one pop.
 
 use std::{
-    sync::{Arc, Weak},
+    collections::BTreeMap,
+    fmt, iter, mem,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, Sender, TryRecvError, bounded};
 use parking_lot::Mutex;
 
-/// What a reader has not read yet.
+/// What waits in a mailbox. `pop` runs under its lock and so should be O(1): move out, convert later.
 pub(crate) trait Queue {
-    /// What readers get.
+    /// What a reader gets.
     type Item;
-    /// Something taken out under the lock and made into an item outside of it.
-    type Taken: Into<Self::Item>;
 
-    /// Takes the oldest.
-    fn take(&mut self) -> Option<Self::Taken>;
-    /// Whether nothing is left.
+    /// Takes the oldest item.
+    fn pop(&mut self) -> Option<Self::Item>;
+
+    /// Whether `pop` would give nothing.
     fn is_empty(&self) -> bool;
 }
 
-#[derive(Debug)]
-struct Mailbox<Q> {
-    queue: Q,
-    /// Gone once the writer has closed: readers drain what is queued, then see the disconnection.
-    token: Option<Sender<()>>,
+/// The writer's end. Dropping it is [closing](Self::close) it.
+pub(crate) struct Fanout<Q: Queue> {
+    registry: Arc<Mutex<Registry<Q>>>,
 }
 
-impl<Q: Queue> Mailbox<Q> {
-    fn signal(&self) {
-        if let Some(token) = self.token.as_ref().filter(|_| !self.queue.is_empty()) {
-            // A full channel means that the token is there already.
-            let _ = token.try_send(());
-        }
-    }
+/// A reader's end. Dropping it takes its mailbox away from the writer at once.
+pub(crate) struct Subscription<Q: Queue> {
+    registry: Arc<Mutex<Registry<Q>>>,
+    mailbox: Arc<Mailbox<Q>>,
+    id: u64,
 }
 
-type Shared<Q> = Arc<Mutex<Mailbox<Q>>>;
-
-#[derive(Debug)]
-struct Readers<Q> {
-    mailboxes: Vec<Shared<Q>>,
+struct Registry<Q> {
+    next_id: u64,
     closed: bool,
+    mailboxes: BTreeMap<u64, Arc<Mailbox<Q>>>,
 }
 
-/// The writer's end.
-#[derive(Debug)]
-pub(crate) struct Fanout<Q> {
-    readers: Arc<Mutex<Readers<Q>>>,
+/// One token lies in `tokens` exactly while something is queued, or while a reader is on its way with it to `try_recv`.
+struct Mailbox<Q> {
+    inbox: Mutex<Inbox<Q>>,
+    tokens: Receiver<()>,
+}
+
+struct Inbox<Q> {
+    queue: Q,
+    /// `None` once closed.
+    ready: Option<Sender<()>>,
 }
 
 impl<Q: Queue> Fanout<Q> {
+    /// A fan-out without readers.
     pub(crate) fn new() -> Self {
-        Self { readers: Arc::new(Mutex::new(Readers { mailboxes: Vec::new(), closed: false })) }
+        let registry = Registry { next_id: 0, closed: false, mailboxes: BTreeMap::new() };
+        Self { registry: Arc::new(Mutex::new(registry)) }
     }
 
-    /// Adds a reader, who finds `queue` as it is, then whatever is published.
+    /// Adds a reader, whose first items are those already in `queue`. Once closed, these are also its last.
+    ///
+    /// A caller that publishes under a lock of its own and subscribes under that lock too leaves no gap between what it
+    /// put in `queue` and what is published next.
     pub(crate) fn subscribe(&self, queue: Q) -> Subscription<Q> {
-        let (token, ready) = bounded(1);
-        let mut readers = self.readers.lock();
-        let mailbox = Mailbox { queue, token: Some(token) };
-        mailbox.signal();
-        let mailbox = Arc::new(Mutex::new(mailbox));
-        if readers.closed {
-            mailbox.lock().token = None;
-        } else {
-            readers.mailboxes.push(Arc::clone(&mailbox));
+        let (ready, tokens) = bounded(1);
+        let mut registry = self.registry.lock();
+        let ready = (!registry.closed).then_some(ready);
+        let mailbox = Arc::new(Mailbox { inbox: Mutex::new(Inbox { queue, ready }), tokens });
+        mailbox.settle(&mailbox.inbox.lock());
+        let id = registry.next_id;
+        registry.next_id += 1;
+        if !registry.closed {
+            registry.mailboxes.insert(id, Arc::clone(&mailbox));
         }
-        Subscription { mailbox, ready, readers: Arc::downgrade(&self.readers) }
+        Subscription { registry: Arc::clone(&self.registry), mailbox, id }
     }
 
-    /// Lets `append` add to every reader's queue. It must be short: readers wait for it.
-    pub(crate) fn publish(&self, mut append: impl FnMut(&mut Q)) {
-        for mailbox in &self.readers.lock().mailboxes {
-            let mut mailbox = mailbox.lock();
-            append(&mut mailbox.queue);
-            mailbox.signal();
+    /// Runs `push` on every mailbox's queue and wakes its reader, in the order of subscription.
+    pub(crate) fn publish(&self, mut push: impl FnMut(&mut Q)) {
+        for mailbox in self.registry.lock().mailboxes.values() {
+            let mut inbox = mailbox.inbox.lock();
+            push(&mut inbox.queue);
+            mailbox.settle(&inbox);
         }
     }
 
-    /// Ends every subscription, present and future, once its queue is drained.
+    /// No more items: readers drain what is queued and are then told that it was all.
     pub(crate) fn close(&self) {
-        let mut readers = self.readers.lock();
-        readers.closed = true;
-        readers.mailboxes.drain(..).for_each(|mailbox| mailbox.lock().token = None);
+        let mut registry = self.registry.lock();
+        registry.closed = true;
+        let mailboxes = mem::take(&mut registry.mailboxes);
+        drop(registry);
+        for mailbox in mailboxes.into_values() {
+            mailbox.inbox.lock().ready = None;
+        }
     }
 
-    /// Whether nobody listens.
+    /// Whether nobody would read what is published now.
     pub(crate) fn is_empty(&self) -> bool {
-        self.readers.lock().mailboxes.is_empty()
+        self.registry.lock().mailboxes.is_empty()
     }
 }
 
-impl<Q> Drop for Fanout<Q> {
+impl<Q: Queue> Drop for Fanout<Q> {
     fn drop(&mut self) {
-        self.readers.lock().mailboxes.drain(..).for_each(|mailbox| mailbox.lock().token = None);
+        self.close();
     }
 }
 
-/// The reader's end. Dropping it cancels the subscription.
-#[derive(Debug)]
-pub(crate) struct Subscription<Q> {
-    mailbox: Shared<Q>,
-    ready: Receiver<()>,
-    readers: Weak<Mutex<Readers<Q>>>,
+impl<Q: Queue> Mailbox<Q> {
+    /// Makes the token agree with the queue. No call here can block, as the channel has room or is left alone.
+    fn settle(&self, inbox: &Inbox<Q>) {
+        match &inbox.ready {
+            Some(ready) if !inbox.queue.is_empty() => drop(ready.try_send(())),
+            _ => drop(self.tokens.try_recv()),
+        }
+    }
 }
 
 impl<Q: Queue> Subscription<Q> {
+    /// The next item, if one is queued.
     pub(crate) fn try_recv(&self) -> Result<Q::Item, TryRecvError> {
-        let mut mailbox = self.mailbox.lock();
-        let taken = mailbox.queue.take();
-        mailbox.signal();
-        let closed = mailbox.token.is_none();
-        drop(mailbox);
-        match taken {
-            Some(taken) => Ok(taken.into()),
-            None if closed => Err(TryRecvError::Disconnected),
-            None => Err(TryRecvError::Empty),
-        }
+        let mut inbox = self.mailbox.inbox.lock();
+        let item = inbox.queue.pop();
+        self.mailbox.settle(&inbox);
+        let nothing = if inbox.ready.is_some() { TryRecvError::Empty } else { TryRecvError::Disconnected };
+        item.ok_or(nothing)
     }
 
+    /// Waits for the next item; fails once closed and drained.
     pub(crate) fn recv(&self) -> Result<Q::Item, RecvError> {
         loop {
             match self.try_recv() {
                 Ok(item) => return Ok(item),
                 Err(TryRecvError::Disconnected) => return Err(RecvError),
-                // Disconnected or not, the next look tells.
-                Err(TryRecvError::Empty) => drop(self.ready.recv()),
+                // Another reader may be faster, so a token promises nothing.
+                Err(TryRecvError::Empty) => drop(self.mailbox.tokens.recv()),
             }
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a reader waits in real time")]
+    /// Waits for the next item, at most `limit`.
+    #[expect(clippy::disallowed_methods, reason = "the patience of a caller, not the protocol's time")]
     pub(crate) fn recv_timeout(&self, limit: Duration) -> Result<Q::Item, RecvTimeoutError> {
         let Some(deadline) = Instant::now().checked_add(limit) else {
             return self.recv().map_err(|RecvError| RecvTimeoutError::Disconnected);
@@ -146,24 +155,160 @@ impl<Q: Queue> Subscription<Q> {
             match self.try_recv() {
                 Ok(item) => return Ok(item),
                 Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
-                Err(TryRecvError::Empty) => {
-                    if self.ready.recv_deadline(deadline) == Err(RecvTimeoutError::Timeout) {
-                        return Err(RecvTimeoutError::Timeout);
-                    }
-                }
+                Err(TryRecvError::Empty) => {}
+            }
+            if self.mailbox.tokens.recv_deadline(deadline) == Err(RecvTimeoutError::Timeout) {
+                return Err(RecvTimeoutError::Timeout);
             }
         }
     }
 
+    /// Every item until closed, waiting for each.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Q::Item> + '_ {
+        iter::from_fn(|| self.recv().ok())
+    }
+
+    /// For `select!`: when it fires, call [`try_recv`](Self::try_recv) once. If more is queued it fires again; once closed it
+    /// always fires, and `try_recv` tells when all was read. A firing may find nothing if several threads read.
     pub(crate) fn receiver(&self) -> &Receiver<()> {
-        &self.ready
+        &self.mailbox.tokens
     }
 }
 
-impl<Q> Drop for Subscription<Q> {
+impl<Q: Queue> Drop for Subscription<Q> {
     fn drop(&mut self) {
-        if let Some(readers) = self.readers.upgrade() {
-            readers.lock().mailboxes.retain(|mailbox| !Arc::ptr_eq(mailbox, &self.mailbox));
+        // The guard ends with the statement, so the queue is freed after it, in `self.mailbox`.
+        let _unlisted = self.registry.lock().mailboxes.remove(&self.id);
+    }
+}
+
+impl<Q: Queue> fmt::Debug for Fanout<Q> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let registry = self.registry.lock();
+        f.debug_struct("Fanout")
+            .field("readers", &registry.mailboxes.len())
+            .field("closed", &registry.closed)
+            .finish()
+    }
+}
+
+impl<Q: Queue> fmt::Debug for Subscription<Q> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let open = self.mailbox.inbox.lock().ready.is_some();
+        f.debug_struct("Subscription").field("id", &self.id).field("open", &open).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, thread};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    impl Queue for VecDeque<u32> {
+        type Item = u32;
+
+        fn pop(&mut self) -> Option<u32> {
+            self.pop_front()
         }
+
+        fn is_empty(&self) -> bool {
+            VecDeque::is_empty(self)
+        }
+    }
+
+    fn send(fanout: &Fanout<VecDeque<u32>>, item: u32) {
+        fanout.publish(|queue| queue.push_back(item));
+    }
+
+    #[test]
+    fn each_reader_gets_every_item_in_order_after_its_own_first_ones() {
+        let fanout = Fanout::new();
+        let early = fanout.subscribe(VecDeque::from([1]));
+        send(&fanout, 2);
+        let late = fanout.subscribe(VecDeque::from([10, 11]));
+        send(&fanout, 3);
+        fanout.close();
+        assert_eq!(early.iter().collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(late.iter().collect::<Vec<_>>(), [10, 11, 3]);
+    }
+
+    #[test]
+    fn a_token_is_there_exactly_while_something_is_queued() {
+        let fanout = Fanout::new();
+        let reader = fanout.subscribe(VecDeque::new());
+        assert!(reader.receiver().is_empty());
+        (0..3).for_each(|item| send(&fanout, item));
+        for item in 0..3 {
+            assert_eq!(reader.receiver().recv_timeout(LONG), Ok(()));
+            assert_eq!(reader.try_recv(), Ok(item));
+        }
+        assert!(reader.receiver().is_empty());
+        assert_eq!(reader.try_recv(), Err(TryRecvError::Empty));
+        send(&fanout, 3);
+        fanout.publish(VecDeque::clear);
+        assert!(reader.receiver().is_empty(), "a queue that was emptied by the writer");
+    }
+
+    #[test]
+    fn a_closed_fanout_is_drained_then_disconnected_for_old_and_new_readers() {
+        let fanout = Fanout::new();
+        let old = fanout.subscribe(VecDeque::from([1, 2]));
+        fanout.close();
+        let new = fanout.subscribe(VecDeque::from([1, 2]));
+        for reader in [old, new] {
+            assert_eq!((reader.try_recv(), reader.recv_timeout(LONG)), (Ok(1), Ok(2)));
+            assert_eq!(reader.try_recv(), Err(TryRecvError::Disconnected));
+            assert_eq!(reader.recv(), Err(RecvError));
+            assert_eq!(reader.recv_timeout(LONG), Err(RecvTimeoutError::Disconnected));
+            assert_eq!(reader.receiver().try_recv(), Err(TryRecvError::Disconnected));
+        }
+    }
+
+    #[test]
+    fn dropping_the_fanout_wakes_a_reader_that_waits() {
+        for limit in [LONG, Duration::MAX] {
+            let fanout = Fanout::<VecDeque<u32>>::new();
+            let reader = fanout.subscribe(VecDeque::new());
+            let waiting = thread::Builder::new().spawn(move || reader.recv_timeout(limit)).unwrap();
+            drop(fanout);
+            assert_eq!(waiting.join().unwrap(), Err(RecvTimeoutError::Disconnected));
+        }
+    }
+
+    #[test]
+    fn a_dropped_reader_is_forgotten_at_once() {
+        let fanout = Fanout::new();
+        let reader = fanout.subscribe(VecDeque::new());
+        let kept = Arc::downgrade(&reader.mailbox);
+        assert!(!fanout.is_empty());
+        drop(reader);
+        assert!(fanout.is_empty() && kept.upgrade().is_none());
+        send(&fanout, 1);
+    }
+
+    #[test]
+    fn an_empty_mailbox_times_out() {
+        let fanout = Fanout::<VecDeque<u32>>::new();
+        let reader = fanout.subscribe(VecDeque::new());
+        assert_eq!(reader.recv_timeout(Duration::from_millis(1)), Err(RecvTimeoutError::Timeout));
+        assert_eq!(reader.recv_timeout(Duration::ZERO), Err(RecvTimeoutError::Timeout));
+    }
+
+    #[test]
+    fn threads_that_share_a_reader_get_each_item_once() {
+        const ITEMS: u32 = 10_000;
+        let fanout = Fanout::new();
+        let reader = fanout.subscribe(VecDeque::new());
+        let mut got = thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| reader.iter().collect::<Vec<_>>())).collect();
+            (0..ITEMS).for_each(|item| send(&fanout, item));
+            fanout.close();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        got.sort_unstable();
+        assert!(got.into_iter().eq(0..ITEMS));
     }
 }

@@ -43,12 +43,14 @@
 //! A child process that was forked from a host with a running node has the handles but not the threads. It
 //! must not use them; `exec` closes the sockets.
 
+mod claims;
 mod cluster;
 mod discovery;
 mod error;
 mod fanout;
 mod gossip;
 mod membership;
+mod peers;
 mod stop;
 pub mod swim;
 mod watch;
@@ -60,7 +62,8 @@ pub use discovery::{
 };
 pub use error::{BoxError, Error};
 pub use gossip::{DEFAULT_PORT, Events, Gossip, GossipConfig, Members};
-pub use membership::{Membership, Peer, Peers, Snapshot};
+pub use membership::{Membership, Snapshot};
+pub use peers::{Peer, Peers};
 pub use stop::Stop;
 pub use swim::{Event, Identity, Member, MemberState, Metrics};
 pub use watch::{MembershipChange, Watch};

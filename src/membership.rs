@@ -1,322 +1,364 @@
-//! The sorted set of peers, and who says what about each.
+//! Who is in the cluster: a sorted set of peers, each either *active* or *left*.
 //!
-//! A [`Membership`] handle speaks either for one source (a discovery) or for the application. What counts:
+//! Owns the set and its watches; knows nothing of networks. No lock is held while a caller's iterator runs, and no writer
+//! waits for a watcher.
 //!
-//! | said by | changes | the peer is then |
+//! # Who speaks
+//!
+//! Each discovery's handle speaks for that source alone, every other handle for the application. Of each peer we keep the
+//! last word of every source, and the application's if it is still in force:
+//!
+//! | call | by a source | by the application |
 //! | --- | --- | --- |
-//! | a source | its own claim, if it differs from its last word; the application's word on that peer lapses | active if any source says active, else left if any says left, else unknown |
-//! | the application | its word, which stands above all claims until a source says something new | what it said |
+//! | `add` | its word becomes *active* | *active* is in force |
+//! | `left` | its word becomes *left* if it was *active* | *left* is in force if the peer is active |
+//! | `remove` | its word is withdrawn | *removed* is in force, as long as any source has a word |
 //!
-//! So sources never fight over a peer, and a source that only repeats itself does not undo what the
-//! application decided.
+//! The peer stands where the application's word in force says; without one it is active if any source says *active*, else
+//! left if any says *left*, else absent. The application's word is in force until the word of any source *changes*: a
+//! source that repeats itself changes nothing, and one that says something new is believed.
 
 use std::{
     collections::BTreeMap,
     fmt,
-    ops::Deref,
+    ops::Bound::Included,
     sync::{Arc, OnceLock},
 };
 
 use parking_lot::RwLock;
 
 use crate::{
+    Peer, Watch,
+    claims::{Claims, SourceId, Standing},
     fanout::Fanout,
-    watch::{Backlog, MembershipChange, Transition, Watch},
+    watch::{Backlog, Limits, MembershipChange},
 };
 
-/// The name of a peer: a string to compare and to show, usually the address that it is reached at.
-pub type Peer = Arc<str>;
-
-/// A sorted list of peers without duplicates. Cheap to clone, immutable.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct Peers(Arc<[Peer]>);
-
-impl Deref for Peers {
-    type Target = [Peer];
-
-    fn deref(&self) -> &[Peer] {
-        &self.0
-    }
-}
-
-impl FromIterator<Peer> for Peers {
-    fn from_iter<I: IntoIterator<Item = Peer>>(peers: I) -> Self {
-        Self(peers.into_iter().collect())
-    }
-}
-
-impl<'a> IntoIterator for &'a Peers {
-    type Item = &'a Peer;
-    type IntoIter = std::slice::Iter<'a, Peer>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
-    }
-}
-
-impl<S: AsRef<str>, const N: usize> PartialEq<[S; N]> for Peers {
-    fn eq(&self, other: &[S; N]) -> bool {
-        self.iter().map(|peer| &**peer).eq(other.iter().map(AsRef::as_ref))
-    }
-}
-
-impl fmt::Debug for Peers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// Whether a peer counts, and how.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Standing {
-    Unknown,
-    Left,
-    Active,
-}
-
-/// A discovery of a cluster, by its number.
-pub(crate) type Source = u32;
-
-/// What is said about one peer.
-#[derive(Debug, Default)]
-struct Claims {
-    sources: Vec<(Source, Standing)>,
-    /// The application's word, until a source says something new.
-    application: Option<Standing>,
-}
-
-impl Claims {
-    fn standing(&self) -> Standing {
-        let claimed = self.sources.iter().map(|(_, standing)| *standing).max();
-        self.application.or(claimed).unwrap_or(Standing::Unknown)
-    }
-
-    fn of(&self, source: Source) -> Standing {
-        let claim = self.sources.iter().find(|(by, _)| *by == source);
-        claim.map_or(Standing::Unknown, |(_, standing)| *standing)
-    }
-
-    fn say(&mut self, source: Source, standing: Standing) {
-        self.sources.retain(|(by, _)| *by != source);
-        if standing != Standing::Unknown {
-            self.sources.push((source, standing));
-        }
-        self.application = None;
-    }
-
-    /// Whether nothing is said that would have to be remembered.
-    fn is_empty(&self) -> bool {
-        self.sources.is_empty() && self.application.is_none_or(|word| word == Standing::Unknown)
-    }
-}
-
-/// Who is in the cluster: a set of active and a set of left peers, sorted and disjoint.
+/// The set of peers. Clones share it; any thread may read, change and watch it.
 ///
-/// Clones share the set. Each call is atomic for its whole batch and costs O(m log n) for m of n peers; no
-/// writer ever waits for a watcher, however slow that one is.
+/// A peer is in exactly one of *active* and *left*. A call changes its whole batch at once, costs O(m log n) for m of n
+/// peers, and tells the watches only what really changed.
+///
+/// # Examples
 ///
 /// ```
 /// use syncswim::Membership;
 ///
 /// let membership = Membership::new();
-/// membership.add(["10.0.0.2:80", "10.0.0.1:80"]);
-/// membership.left(["10.0.0.2:80"]);
+/// membership.add(["c:1", "a:1", "b:1"]);
+/// membership.left(["c:1", "never-seen:1"]);
+///
 /// let snapshot = membership.snapshot();
-/// assert_eq!((&*snapshot.active()[0], &*snapshot.left()[0]), ("10.0.0.1:80", "10.0.0.2:80"));
+/// assert_eq!(snapshot.active().len(), 2);
+/// assert_eq!(&*snapshot.left()[0], "c:1");
 /// assert_eq!(membership.majority(), 2);
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Membership {
     shared: Arc<Shared>,
-    source: Option<Source>,
+    /// Who speaks; `None` is the application.
+    source: Option<SourceId>,
 }
 
-#[derive(Debug)]
+/// An immutable copy of a [`Membership`], from one moment. Cloning it only counts a reference.
+///
+/// # Examples
+///
+/// ```
+/// let membership = syncswim::Membership::new();
+/// membership.add(["a:1", "b:1"]);
+/// membership.left(["a:1"]);
+///
+/// let snapshot = membership.snapshot();
+/// assert_eq!(snapshot.peers().concat(), "b:1a:1");
+/// assert_eq!(snapshot.split(), 1);
+/// assert!(snapshot.contains("a:1") && !snapshot.contains("c:1"));
+/// ```
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    peers: Arc<[Peer]>,
+    split: usize,
+}
+
+/// One peer that changed its standing.
+pub(crate) struct Transition {
+    pub(crate) peer: Peer,
+    pub(crate) before: Standing,
+    pub(crate) after: Standing,
+}
+
 struct Shared {
     state: RwLock<State>,
+    /// Published to under the write lock and subscribed to under the read lock: that is why watches have no gap.
     watches: Fanout<Backlog>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     peers: BTreeMap<Peer, Claims>,
     active: usize,
     left: usize,
-    /// Made when somebody asks, kept until the next change.
     snapshot: OnceLock<Snapshot>,
 }
 
 impl Membership {
-    /// An empty membership. This handle speaks for the application.
+    /// An empty set.
     #[must_use]
     pub fn new() -> Self {
-        let (state, watches) = (RwLock::default(), Fanout::new());
-        Self { shared: Arc::new(Shared { state, watches }), source: None }
+        Self::default()
     }
 
-    /// A handle that speaks for one source alone.
-    pub(crate) fn for_source(&self, source: Source) -> Self {
-        Self { shared: Arc::clone(&self.shared), source: Some(source) }
+    /// Makes `peers` active: new ones join, those that had left come back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let membership = syncswim::Membership::new();
+    /// membership.add(["a:1", "b:1", "a:1"]);
+    /// membership.add(vec![String::from("c:1")]);
+    /// assert_eq!(membership.snapshot().peers().len(), 3);
+    /// ```
+    pub fn add(&self, peers: impl IntoIterator<Item = impl AsRef<str>>) {
+        self.tell(Standing::Active, peers);
     }
 
-    /// Makes peers active, whether they were unknown or left.
-    pub fn add<S: AsRef<str>>(&self, peers: impl IntoIterator<Item = S>) {
-        self.change(peers, |_| Some(Standing::Active));
+    /// Marks those of `peers` that are active as left: gone for now, and still counted by [`majority`](Self::majority).
+    /// Does nothing to the others.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let membership = syncswim::Membership::new();
+    /// membership.add(["a:1"]);
+    /// membership.left(["a:1", "unknown:1"]);
+    /// assert_eq!(membership.snapshot().left().len(), 1);
+    /// ```
+    pub fn left(&self, peers: impl IntoIterator<Item = impl AsRef<str>>) {
+        self.tell(Standing::Left, peers);
     }
 
-    /// Marks active peers as left: gone for now, but still counted. Others are passed over.
-    pub fn left<S: AsRef<str>>(&self, peers: impl IntoIterator<Item = S>) {
-        self.change(peers, |now| (now == Standing::Active).then_some(Standing::Left));
+    /// Forgets `peers`, whether active or left.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let membership = syncswim::Membership::new();
+    /// membership.add(["a:1", "b:1"]);
+    /// membership.remove(["a:1"]);
+    /// assert_eq!(membership.snapshot().peers().concat(), "b:1");
+    /// ```
+    pub fn remove(&self, peers: impl IntoIterator<Item = impl AsRef<str>>) {
+        self.tell(Standing::Absent, peers);
     }
 
-    /// Forgets peers, active or left.
-    pub fn remove<S: AsRef<str>>(&self, peers: impl IntoIterator<Item = S>) {
-        self.change(peers, |_| Some(Standing::Unknown));
-    }
-
-    /// `word` is what this handle's owner says next, given what it says now.
-    fn change<S: AsRef<str>>(
-        &self,
-        peers: impl IntoIterator<Item = S>,
-        word: impl Fn(Standing) -> Option<Standing>,
-    ) {
-        // The caller's iterator is the caller's code: it runs before the lock is taken.
-        let mut names: Vec<S> = peers.into_iter().collect();
-        names.sort_unstable_by(|a, b| a.as_ref().cmp(b.as_ref()));
-        names.dedup_by(|a, b| (*a).as_ref() == (*b).as_ref());
-        let mut state = self.shared.state.write();
-        let changes = names.iter().filter_map(|name| state.say(name.as_ref(), self.source, &word));
-        let transitions: Vec<Transition> = changes.collect();
-        if transitions.is_empty() {
-            return;
-        }
-        state.snapshot = OnceLock::new();
-        if !self.shared.watches.is_empty() {
-            let change = MembershipChange::from_transitions(&transitions);
-            self.shared.watches.publish(|backlog| backlog.push(&change, &transitions));
-        }
-    }
-
-    /// All peers at this moment. O(1) unless something changed since the last call, else O(n).
+    /// The set as it is now. O(1) unless something changed since the last one was made, then O(n).
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let state = self.shared.state.read();
-        state.snapshot.get_or_init(|| state.take_snapshot()).clone()
+        self.shared.state.read().snapshot().clone()
     }
 
-    /// Subscribes: first comes the state as it is now, then every later change, in order and without a gap.
-    pub fn watch(&self) -> Watch {
-        // Under the lock, so that no change falls between the state and the subscription.
-        let state = self.shared.state.read();
-        let snapshot = state.snapshot.get_or_init(|| state.take_snapshot());
-        Watch::new(self.shared.watches.subscribe(Backlog::starting_with(snapshot)))
-    }
-
-    /// The smallest number of peers that is more than half of all, active and left: `n / 2 + 1`.
+    /// Subscribes to changes. The first item is the set as it is now (even if empty), then comes every later change, in
+    /// order and without a gap. The watch ends with the last handle of this set, or with the
+    /// [`Cluster`](crate::Cluster) it belongs to.
     ///
-    /// A peer that left goes on counting until it is removed: otherwise a partition would look like a smaller
-    /// cluster with a majority of its own.
+    /// A watcher that does not read delays nobody: see [`Watch`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let membership = syncswim::Membership::new();
+    /// membership.add(["a:1"]);
+    /// let watch = membership.watch();
+    /// membership.left(["a:1"]);
+    /// drop(membership);
+    ///
+    /// let changes: Vec<_> = watch.iter().collect();
+    /// assert_eq!(changes[0].active, ["a:1"]);
+    /// assert_eq!(changes[1].left, ["a:1"]);
+    /// assert_eq!(changes.len(), 2);
+    /// ```
+    pub fn watch(&self) -> Watch {
+        self.watch_within(Limits::DEFAULT)
+    }
+
+    /// How many peers are more than half of all: `(active + left) / 2 + 1`. O(1).
+    ///
+    /// Peers that have left count until they are removed, so a cluster that lost many peers cannot mistake a minority for a
+    /// majority; it also means that one which shrinks for good needs its left peers removed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let membership = syncswim::Membership::new();
+    /// assert_eq!(membership.majority(), 1);
+    /// membership.add(["a:1", "b:1", "c:1", "d:1"]);
+    /// membership.left(["c:1", "d:1"]);
+    /// assert_eq!(membership.majority(), 3);
+    /// membership.remove(["c:1", "d:1"]);
+    /// assert_eq!(membership.majority(), 2);
+    /// ```
     #[must_use]
     pub fn majority(&self) -> usize {
         let state = self.shared.state.read();
-        (state.active + state.left) / 2 + 1
+        majority_of(state.active + state.left)
     }
 
-    /// Ends all watches; the cluster that filled this membership is over.
+    /// A handle to the same set that speaks for one source only.
+    pub(crate) fn for_source(&self, source: SourceId) -> Self {
+        Self { shared: Arc::clone(&self.shared), source: Some(source) }
+    }
+
+    /// Ends all watches, and any later one after its first item. The set itself stays in use.
     pub(crate) fn close(&self) {
         self.shared.watches.close();
+    }
+
+    pub(crate) fn watch_within(&self, limits: Limits) -> Watch {
+        let state = self.shared.state.read();
+        Watch::new(self.shared.watches.subscribe(Backlog::new(state.snapshot().clone(), limits)))
+    }
+
+    fn tell(&self, word: Standing, peers: impl IntoIterator<Item = impl AsRef<str>>) {
+        // All of the caller's code runs here, before the lock; sorting here makes every list that follows sorted.
+        let peers: Vec<_> = peers.into_iter().collect();
+        let mut names: Vec<&str> = peers.iter().map(AsRef::as_ref).collect();
+        names.sort_unstable();
+        names.dedup();
+
+        let mut state = self.shared.state.write();
+        let changed: Vec<_> =
+            names.into_iter().filter_map(|name| state.hear(self.source, word, name)).collect();
+        if changed.is_empty() {
+            return;
+        }
+        let outdated = state.snapshot.take();
+        if !self.shared.watches.is_empty() {
+            let change = MembershipChange::of(&changed);
+            self.shared.watches.publish(|backlog| backlog.push(&change, &changed));
+        }
+        drop(state);
+        // Freeing n names takes a while, so it waits for the lock's release.
+        drop(outdated);
     }
 }
 
 impl State {
-    fn say(
-        &mut self,
-        name: &str,
-        source: Option<Source>,
-        word: impl Fn(Standing) -> Option<Standing>,
-    ) -> Option<Transition> {
-        let (before, said) = match self.peers.get(name) {
-            None => (Standing::Unknown, Standing::Unknown),
-            Some(claims) => {
-                let standing = claims.standing();
-                (standing, source.map_or(standing, |source| claims.of(source)))
-            }
+    /// Takes a word on one peer, and tells what it changed.
+    fn hear(&mut self, source: Option<SourceId>, word: Standing, name: &str) -> Option<Transition> {
+        let Some((peer, claims)) = self.peers.range_mut::<str, _>((Included(name), Included(name))).next()
+        else {
+            return (word == Standing::Active).then(|| self.welcome(source, name));
         };
-        let next = word(said).filter(|next| *next != said)?;
-        let (peer, mut claims) =
-            self.peers.remove_entry(name).unwrap_or_else(|| (Peer::from(name), Claims::default()));
-        match source {
-            Some(source) => claims.say(source, next),
-            None => claims.application = Some(next),
-        }
+        let before = claims.standing();
+        claims.hear(source, word);
         let after = claims.standing();
-        if !claims.is_empty() {
-            self.peers.insert(Arc::clone(&peer), claims);
+        let peer = Peer::clone(peer);
+        if claims.are_void() {
+            self.peers.remove(name);
         }
-        self.active =
-            self.active + usize::from(after == Standing::Active) - usize::from(before == Standing::Active);
-        self.left = self.left + usize::from(after == Standing::Left) - usize::from(before == Standing::Left);
-        (before != after).then_some(Transition { peer, before, after })
+        (before != after).then(|| self.count(Transition { peer, before, after }))
     }
 
-    fn take_snapshot(&self) -> Snapshot {
-        let with = |wanted| {
-            self.peers
-                .iter()
-                .filter(move |(_, claims)| claims.standing() == wanted)
-                .map(|(peer, _)| Arc::clone(peer))
-        };
-        Snapshot { peers: with(Standing::Active).chain(with(Standing::Left)).collect(), split: self.active }
+    fn welcome(&mut self, source: Option<SourceId>, name: &str) -> Transition {
+        let peer = Peer::from(name);
+        let mut claims = Claims::default();
+        claims.hear(source, Standing::Active);
+        self.peers.insert(Peer::clone(&peer), claims);
+        self.count(Transition { peer, before: Standing::Absent, after: Standing::Active })
     }
-}
 
-impl Default for Membership {
-    fn default() -> Self {
-        Self::new()
+    fn count(&mut self, transition: Transition) -> Transition {
+        match transition.before {
+            Standing::Active => self.active -= 1,
+            Standing::Left => self.left -= 1,
+            Standing::Absent => {}
+        }
+        match transition.after {
+            Standing::Active => self.active += 1,
+            Standing::Left => self.left += 1,
+            Standing::Absent => {}
+        }
+        transition
     }
-}
 
-impl fmt::Debug for Membership {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Membership").field(&self.snapshot()).finish()
+    fn snapshot(&self) -> &Snapshot {
+        self.snapshot.get_or_init(|| {
+            let mut peers = Vec::with_capacity(self.active + self.left);
+            let mut left = Vec::with_capacity(self.left);
+            for (peer, claims) in &self.peers {
+                match claims.standing() {
+                    Standing::Active => peers.push(Peer::clone(peer)),
+                    Standing::Left => left.push(Peer::clone(peer)),
+                    Standing::Absent => {}
+                }
+            }
+            peers.append(&mut left);
+            Snapshot { peers: peers.into(), split: self.active }
+        })
     }
-}
-
-/// All peers at one moment. Cheap to clone, immutable.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Snapshot {
-    peers: Peers,
-    split: usize,
 }
 
 impl Snapshot {
-    /// The active peers in order, then the left peers in order.
+    /// All peers: the sorted active ones, then the sorted ones that left.
     #[must_use]
     pub fn peers(&self) -> &[Peer] {
         &self.peers
     }
 
-    /// Where in [`peers`](Self::peers) the left ones begin.
+    /// Where in [`peers`](Self::peers) those that left begin, which is the number of active ones.
     #[must_use]
     pub fn split(&self) -> usize {
         self.split
     }
 
-    /// The active peers in order.
+    /// The active peers, sorted.
     #[must_use]
     pub fn active(&self) -> &[Peer] {
         &self.peers[..self.split]
     }
 
-    /// The left peers in order.
+    /// The peers that left and were not removed, sorted.
     #[must_use]
     pub fn left(&self) -> &[Peer] {
         &self.peers[self.split..]
     }
 
-    /// More than half of all peers, active and left; see [`Membership::majority`].
+    /// As [`Membership::majority`], at the moment of this snapshot.
     #[must_use]
     pub fn majority(&self) -> usize {
-        self.peers.len() / 2 + 1
+        majority_of(self.peers.len())
+    }
+
+    /// Whether `peer` is active or left. O(log n).
+    #[must_use]
+    pub fn contains(&self, peer: &str) -> bool {
+        [self.active(), self.left()]
+            .iter()
+            .any(|side| side.binary_search_by(|known| (**known).cmp(peer)).is_ok())
+    }
+}
+
+fn majority_of(peers: usize) -> usize {
+    peers / 2 + 1
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self { state: RwLock::default(), watches: Fanout::new() }
+    }
+}
+
+impl fmt::Debug for Membership {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let snapshot = self.snapshot();
+        let mut out = f.debug_struct("Membership");
+        out.field("active", &snapshot.active()).field("left", &snapshot.left());
+        out.finish()
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot").field("active", &self.active()).field("left", &self.left()).finish()
     }
 }

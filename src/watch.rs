@@ -1,175 +1,122 @@
-//! Watching a membership: exact differences, without a gap, and never at the writer's cost.
+//! Changes of a membership, and the subscription that delivers them without ever delaying a writer.
 //!
-//! Each watch has a backlog. Up to a limit the changes wait there one by one; beyond it they are folded into
-//! one, which remembers for each peer what the reader will believe and what is true, and forgets peers for
-//! which the two agree. So a watch that is never read costs memory for the peers there are, not for the
-//! changes there were, and its reader still ends up with the truth.
+//! Owns what waits for one watcher. It is bounded: a few changes wait one by one; what comes on top is folded, per peer, into
+//! *where it stood in the last change that waits* and *where it stands now*. Peers that are back where they were drop out, so
+//! the fold is exact and never holds more than the peers the watcher knows plus those there are.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, VecDeque, btree_map::Entry},
+    iter::FusedIterator,
+    mem,
     time::Duration,
 };
 
 use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
 
 use crate::{
+    Peer, Peers, Snapshot,
+    claims::Standing,
     fanout::{Queue, Subscription},
-    membership::{Peer, Peers, Snapshot, Standing},
+    membership::Transition,
 };
 
-/// Changes that wait one by one.
-const MAX_CHANGES: usize = 64;
-/// Peers that those changes may name in all, unless there is only one change.
-const MAX_PEERS: usize = 4096;
-
-/// One peer's part of a change.
-#[derive(Debug, Clone)]
-pub(crate) struct Transition {
-    pub(crate) peer: Peer,
-    pub(crate) before: Standing,
-    pub(crate) after: Standing,
-}
-
-/// What changed in a membership: sorted, and only what really changed. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// What changed in a [`Membership`](crate::Membership): no peer that stayed as it was, and none twice. Cloning it only counts
+/// references, as all watchers share its lists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MembershipChange {
-    /// Peers that are active now and were not.
+    /// Peers that are now active: new ones, and those that came back.
     pub active: Peers,
-    /// Peers that have left.
+    /// Peers that have now left.
     pub left: Peers,
-    /// Peers that are forgotten.
+    /// Peers that are now forgotten, whether they were active or had left.
     pub removed: Peers,
 }
 
-impl MembershipChange {
-    /// Makes a change from transitions in the order of their peers.
-    pub(crate) fn from_transitions(transitions: &[Transition]) -> Self {
-        let that_are = |wanted| {
-            transitions
-                .iter()
-                .filter(move |t| t.after == wanted)
-                .map(|t| Peer::clone(&t.peer))
-                .collect::<Peers>()
-        };
-        Self {
-            active: that_are(Standing::Active),
-            left: that_are(Standing::Left),
-            removed: that_are(Standing::Unknown),
-        }
-    }
-
-    /// Whether nothing changed: only the first item of a watch on an empty membership is so.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The number of peers that changed.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.active.len() + self.left.len() + self.removed.len()
-    }
-}
-
-/// What a watch has not read yet.
-#[derive(Debug, Default)]
-pub(crate) struct Backlog {
-    /// The state at the beginning, until it is read.
-    first: Option<MembershipChange>,
-    changes: VecDeque<MembershipChange>,
-    /// Peers named in `changes`.
-    named: usize,
-    /// What came after: for each peer, its standing after `changes`, and its present one.
-    folded: BTreeMap<Peer, (Standing, Standing)>,
-}
-
-impl Backlog {
-    pub(crate) fn starting_with(snapshot: &Snapshot) -> Self {
-        let (active, left) =
-            (snapshot.active().iter().cloned().collect(), snapshot.left().iter().cloned().collect());
-        let first = Some(MembershipChange { active, left, removed: Peers::default() });
-        Self { first, ..Self::default() }
-    }
-
-    /// `change` and `transitions` say the same.
-    pub(crate) fn push(&mut self, change: &MembershipChange, transitions: &[Transition]) {
-        let short = self.changes.len() < MAX_CHANGES && self.named + transitions.len() <= MAX_PEERS;
-        if self.folded.is_empty() && (short || self.changes.is_empty()) {
-            self.named += transitions.len();
-            self.changes.push_back(change.clone());
-            return;
-        }
-        for Transition { peer, before, after } in transitions {
-            let (believed, _) = *self.folded.entry(Peer::clone(peer)).or_insert((*before, *after));
-            if believed == *after {
-                self.folded.remove(peer);
-            } else {
-                self.folded.insert(Peer::clone(peer), (believed, *after));
-            }
-        }
-    }
-}
-
-/// What is taken from a backlog while its lock is held; made into a change when it is not.
-#[derive(Debug)]
-pub(crate) enum Taken {
-    Change(MembershipChange),
-    Folded(BTreeMap<Peer, (Standing, Standing)>),
-}
-
-impl From<Taken> for MembershipChange {
-    fn from(taken: Taken) -> Self {
-        match taken {
-            Taken::Change(change) => change,
-            Taken::Folded(folded) => {
-                let transition = |(peer, (before, after))| Transition { peer, before, after };
-                Self::from_transitions(&folded.into_iter().map(transition).collect::<Vec<_>>())
-            }
-        }
-    }
-}
-
-impl Queue for Backlog {
-    type Item = MembershipChange;
-    type Taken = Taken;
-
-    fn take(&mut self) -> Option<Taken> {
-        if let Some(first) = self.first.take() {
-            return Some(Taken::Change(first));
-        }
-        if let Some(change) = self.changes.pop_front() {
-            self.named -= change.len();
-            return Some(Taken::Change(change));
-        }
-        (!self.folded.is_empty()).then(|| Taken::Folded(std::mem::take(&mut self.folded)))
-    }
-
-    fn is_empty(&self) -> bool {
-        self.first.is_none() && self.changes.is_empty() && self.folded.is_empty()
-    }
-}
-
-/// A subscription to a [`Membership`](crate::Membership). Dropping it cancels it.
+/// A subscription to a [`Membership`](crate::Membership), from [`watch`](crate::Membership::watch). Dropping it cancels it.
 ///
-/// The first item is the state at the beginning, also if that is empty; then follows every change, in order
-/// and without a gap. A reader that falls more than 64 changes behind gets the rest of its backlog as one
-/// change that leads to the same state. The watch ends when its cluster does.
+/// The first item is the state at the moment of the call, possibly empty; then comes every change, in order. A watcher that
+/// falls more than 64 changes or 4096 names behind gets the rest as one change from where it then is to the latest state, so
+/// that applying what it reads always leads to the right set, in memory that grows with the peers and not with the changes.
+///
+/// Threads may share a watch by reference; each change then goes to one of them.
+///
+/// # Examples
 ///
 /// ```
 /// use syncswim::Membership;
 ///
 /// let membership = Membership::new();
-/// membership.add(["a"]);
 /// let watch = membership.watch();
-/// membership.add(["b"]);
-/// assert_eq!(watch.recv()?.active, ["a"]);
-/// assert_eq!(watch.recv()?.active, ["b"]);
-/// # Ok::<(), crossbeam_channel::RecvError>(())
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| {
+///         for change in &watch {
+///             println!("active {:?}, left {:?}, removed {:?}", change.active, change.left, change.removed);
+///         }
+///     });
+///     membership.add(["a:1", "b:1"]);
+///     drop(membership);
+/// });
 /// ```
 #[derive(Debug)]
-#[must_use = "dropping it cancels the subscription"]
+#[must_use = "dropping a watch cancels it"]
 pub struct Watch(Subscription<Backlog>);
+
+/// How much may wait one by one.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) changes: usize,
+    pub(crate) names: usize,
+}
+
+/// What waits for one watcher, oldest first.
+pub(crate) struct Backlog {
+    limits: Limits,
+    first: Option<Snapshot>,
+    changes: VecDeque<MembershipChange>,
+    /// In all of `changes`.
+    names: usize,
+    fold: Fold,
+}
+
+type Fold = BTreeMap<Peer, (Standing, Standing)>;
+
+/// What a watcher takes out under the lock, and turns into a change after it.
+pub(crate) enum Waiting {
+    First(Snapshot),
+    Change(MembershipChange),
+    Fold(Fold),
+}
+
+impl MembershipChange {
+    /// Whether it tells nothing. Only the first item of a watch can be empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.names() == 0
+    }
+
+    /// From transitions in the order of their peers.
+    pub(crate) fn of(transitions: &[Transition]) -> Self {
+        Self::sort_out(transitions.iter().map(|change| (Peer::clone(&change.peer), change.after)))
+    }
+
+    fn sort_out(sorted: impl Iterator<Item = (Peer, Standing)>) -> Self {
+        let [mut active, mut left, mut removed] = [const { Vec::new() }; 3];
+        for (peer, standing) in sorted {
+            match standing {
+                Standing::Active => active.push(peer),
+                Standing::Left => left.push(peer),
+                Standing::Absent => removed.push(peer),
+            }
+        }
+        let [active, left, removed] = [active, left, removed].map(Peers::from_sorted);
+        Self { active, left, removed }
+    }
+
+    fn names(&self) -> usize {
+        self.active.len() + self.left.len() + self.removed.len()
+    }
+}
 
 impl Watch {
     pub(crate) fn new(subscription: Subscription<Backlog>) -> Self {
@@ -179,46 +126,57 @@ impl Watch {
     /// Waits for the next change.
     ///
     /// # Errors
-    /// When the cluster has ended, or the membership is gone, and everything was read.
+    ///
+    /// When the membership or its cluster has ended and everything was read.
     pub fn recv(&self) -> Result<MembershipChange, RecvError> {
-        self.0.recv()
+        self.0.recv().map(Waiting::into_change)
     }
 
-    /// Waits for the next change, at most this long.
+    /// Waits for the next change, at most `limit`.
     ///
     /// # Errors
-    /// After that time, or when the cluster has ended and everything was read.
+    ///
+    /// `Timeout` if none came in time; `Disconnected` as [`recv`](Self::recv).
     pub fn recv_timeout(&self, limit: Duration) -> Result<MembershipChange, RecvTimeoutError> {
-        self.0.recv_timeout(limit)
+        self.0.recv_timeout(limit).map(Waiting::into_change)
     }
 
-    /// Takes the next change if there is one.
+    /// The next change if one waits.
     ///
     /// # Errors
-    /// When there is none, or the cluster has ended and everything was read.
+    ///
+    /// `Empty` if none waits; `Disconnected` as [`recv`](Self::recv).
     pub fn try_recv(&self) -> Result<MembershipChange, TryRecvError> {
-        self.0.try_recv()
+        self.0.try_recv().map(Waiting::into_change)
     }
 
-    /// Waits for each change until the cluster ends.
-    pub fn iter(&self) -> Iter<'_> {
-        Iter(self)
+    /// Every change, waiting for each, until the membership or its cluster has ended. `for change in &watch` does the same.
+    pub fn iter(&self) -> impl FusedIterator<Item = MembershipChange> + '_ {
+        self.0.iter().map(Waiting::into_change).fuse()
     }
 
-    /// For `select!`: ready while a change waits; then call [`try_recv`](Self::try_recv) once. It may be empty
-    /// for once, if somebody else was faster. After a disconnection, read on until `try_recv` says so too.
+    /// For [`select!`](crossbeam_channel::select): when it fires, call [`try_recv`](Self::try_recv). Once per firing is
+    /// enough, as it fires again while more waits, and always once the watch has ended. If several threads read, one may find
+    /// nothing.
+    ///
+    /// # Examples
     ///
     /// ```
-    /// use crossbeam_channel::{never, select};
+    /// use crossbeam_channel::{TryRecvError, never, select};
     /// use syncswim::Membership;
     ///
     /// let membership = Membership::new();
-    /// let (watch, jobs) = (membership.watch(), never::<()>());
-    /// select! {
-    ///     recv(watch.receiver()) -> _ => while let Ok(change) = watch.try_recv() {
-    ///         println!("{change:?}");
-    ///     },
-    ///     recv(jobs) -> job => unreachable!("{job:?}"),
+    /// let (watch, work) = (membership.watch(), never::<u8>());
+    /// drop(membership);
+    /// loop {
+    ///     select! {
+    ///         recv(work) -> _ => unreachable!(),
+    ///         recv(watch.receiver()) -> _ => match watch.try_recv() {
+    ///             Ok(change) => println!("{change:?}"),
+    ///             Err(TryRecvError::Empty) => {}
+    ///             Err(TryRecvError::Disconnected) => break,
+    ///         },
+    ///     }
     /// }
     /// ```
     #[must_use]
@@ -227,23 +185,202 @@ impl Watch {
     }
 }
 
-/// Blocks for each change until the cluster ends.
-#[derive(Debug)]
-pub struct Iter<'a>(&'a Watch);
-
-impl Iterator for Iter<'_> {
+impl Iterator for Watch {
     type Item = MembershipChange;
 
     fn next(&mut self) -> Option<MembershipChange> {
-        self.0.recv().ok()
+        self.recv().ok()
     }
 }
 
-impl<'a> IntoIterator for &'a Watch {
+impl Iterator for &Watch {
     type Item = MembershipChange;
-    type IntoIter = Iter<'a>;
 
-    fn into_iter(self) -> Iter<'a> {
-        self.iter()
+    fn next(&mut self) -> Option<MembershipChange> {
+        self.recv().ok()
+    }
+}
+
+impl FusedIterator for Watch {}
+impl FusedIterator for &Watch {}
+
+impl Limits {
+    pub(crate) const DEFAULT: Self = Self { changes: 64, names: 4096 };
+}
+
+impl Backlog {
+    pub(crate) fn new(first: Snapshot, limits: Limits) -> Self {
+        Self { limits, first: Some(first), changes: VecDeque::new(), names: 0, fold: Fold::new() }
+    }
+
+    /// Adds a change, given both ways.
+    pub(crate) fn push(&mut self, change: &MembershipChange, transitions: &[Transition]) {
+        if self.has_room_for(change) {
+            self.names += change.names();
+            self.changes.push_back(change.clone());
+        } else {
+            transitions.iter().for_each(|transition| self.fold_in(transition));
+        }
+    }
+
+    /// A change bigger than the limit has to wait whole somewhere, and alone it costs no more than in the fold.
+    fn has_room_for(&self, change: &MembershipChange) -> bool {
+        let fits =
+            self.changes.len() < self.limits.changes && self.names + change.names() <= self.limits.names;
+        self.fold.is_empty() && (fits || self.changes.is_empty())
+    }
+
+    fn fold_in(&mut self, &Transition { ref peer, before, after }: &Transition) {
+        match self.fold.entry(Peer::clone(peer)) {
+            Entry::Vacant(entry) => drop(entry.insert((before, after))),
+            Entry::Occupied(entry) if entry.get().0 == after => drop(entry.remove()),
+            Entry::Occupied(mut entry) => entry.get_mut().1 = after,
+        }
+    }
+}
+
+impl Queue for Backlog {
+    type Item = Waiting;
+
+    fn pop(&mut self) -> Option<Waiting> {
+        if let Some(first) = self.first.take() {
+            return Some(Waiting::First(first));
+        }
+        if let Some(change) = self.changes.pop_front() {
+            self.names -= change.names();
+            return Some(Waiting::Change(change));
+        }
+        (!self.fold.is_empty()).then(|| Waiting::Fold(mem::take(&mut self.fold)))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first.is_none() && self.changes.is_empty() && self.fold.is_empty()
+    }
+}
+
+impl Waiting {
+    fn into_change(self) -> MembershipChange {
+        match self {
+            Self::First(snapshot) => MembershipChange {
+                active: Peers::from_sorted(snapshot.active()),
+                left: Peers::from_sorted(snapshot.left()),
+                removed: Peers::default(),
+            },
+            Self::Change(change) => change,
+            Self::Fold(fold) => {
+                MembershipChange::sort_out(fold.into_iter().map(|(peer, (_, after))| (peer, after)))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::iter;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Membership, claims::SourceId};
+
+    type View = BTreeMap<Peer, Standing>;
+
+    fn view(snapshot: &Snapshot) -> View {
+        let of =
+            |peers: &[Peer], standing| peers.iter().cloned().map(|peer| (peer, standing)).collect::<Vec<_>>();
+        let (active, left) = (of(snapshot.active(), Standing::Active), of(snapshot.left(), Standing::Left));
+        active.into_iter().chain(left).collect()
+    }
+
+    /// Applies a change, each of whose names must be news.
+    fn learn(seen: &mut View, change: &MembershipChange) {
+        for (peers, standing) in [(&change.active, Standing::Active), (&change.left, Standing::Left)] {
+            peers.iter().for_each(|peer| {
+                assert_ne!(seen.insert(peer.clone(), standing), Some(standing), "{change:?}")
+            });
+        }
+        change.removed.iter().for_each(|peer| assert!(seen.remove(peer).is_some(), "{change:?}"));
+    }
+
+    fn drain(watch: &Watch) -> impl Iterator<Item = MembershipChange> {
+        iter::from_fn(|| watch.try_recv().ok())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_tiny_backlog_folds_to_the_truth_and_every_change_in_it_is_news(
+            (changes, names) in (0..4usize, 0..6usize),
+            steps in prop::collection::vec((0..3usize, 0..3, prop::collection::vec("[a-e]", 0..5), 0..4usize), 1..80),
+        ) {
+            let all = Membership::new();
+            let handles = [all.clone(), all.for_source(SourceId(0)), all.for_source(SourceId(1))];
+            all.add(["a", "e"]);
+            let (watch, mut seen) = (all.watch_within(Limits { changes, names }), View::new());
+            for (who, verb, peers, reads) in steps {
+                match verb {
+                    0 => handles[who].add(&peers),
+                    1 => handles[who].left(&peers),
+                    _ => handles[who].remove(&peers),
+                }
+                drain(&watch).take(reads).for_each(|change| learn(&mut seen, &change));
+            }
+            drain(&watch).for_each(|change| learn(&mut seen, &change));
+            prop_assert_eq!(seen, view(&all.snapshot()));
+            prop_assert!(watch.receiver().is_empty());
+        }
+    }
+
+    #[test]
+    fn changes_wait_one_by_one_up_to_the_limit_and_as_one_beyond_it() {
+        let membership = Membership::new();
+        let watch = membership.watch_within(Limits { changes: 2, names: 10 });
+        for peer in ["a", "b", "c", "d"] {
+            membership.add([peer]);
+        }
+        membership.left(["a", "c"]);
+        let told: Vec<_> = drain(&watch).map(|change| (change.active, change.left)).collect();
+        assert_eq!(told.len(), 4, "{told:?}");
+        assert!(told[1].0 == ["a"] && told[2].0 == ["b"]);
+        assert!(told[3].0 == ["d"] && told[3].1 == ["a", "c"]);
+    }
+
+    #[test]
+    fn a_change_bigger_than_the_limit_waits_alone() {
+        let membership = Membership::new();
+        let watch = membership.watch_within(Limits { changes: 9, names: 2 });
+        membership.add(["a", "b", "c"]);
+        membership.add(["d"]);
+        membership.remove(["e", "a"]);
+        let told: Vec<_> = drain(&watch).skip(1).collect();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert_eq!(told[0].active, ["a", "b", "c"]);
+        assert!(told[1].active == ["d"] && told[1].removed == ["a"]);
+    }
+
+    #[test]
+    fn peers_that_are_back_where_they_were_take_no_room_and_give_no_change() {
+        let membership = Membership::new();
+        let watch = membership.watch_within(Limits { changes: 1, names: 9 });
+        membership.add(["a"]);
+        for _ in 0..1000 {
+            membership.left(["a"]);
+            membership.add(["a", "b"]);
+            membership.remove(["b"]);
+        }
+        assert_eq!(drain(&watch).map(|change| change.names()).collect::<Vec<_>>(), [0, 1]);
+        assert!(watch.receiver().is_empty());
+    }
+
+    #[test]
+    fn a_closed_membership_can_be_used_and_watched_but_tells_no_changes() {
+        let membership = Membership::new();
+        let old = membership.watch();
+        membership.add(["a"]);
+        membership.close();
+        membership.add(["b"]);
+        assert_eq!(old.map(|change| change.names()).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(membership.watch().map(|change| change.names()).collect::<Vec<_>>(), [2]);
     }
 }

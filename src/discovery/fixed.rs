@@ -5,39 +5,42 @@ use std::{borrow::Cow, time::Duration};
 use super::Discovery;
 use crate::{BoxError, Membership, Stop};
 
-/// A fixed list of peers, all of them active.
+/// A fixed list of peers: added at the start, then nothing is discovered.
+///
+/// # Examples
 ///
 /// ```
 /// use syncswim::{Cluster, NoDiscovery};
 ///
-/// let cluster = Cluster::new().with_discovery(NoDiscovery::new(["10.0.0.1:80", "10.0.0.2:80"]));
+/// let cluster = Cluster::new().with_discovery(NoDiscovery::new(["a:1", "b:1"]));
 /// let watch = cluster.membership().watch();
 /// let running = cluster.start()?;
-/// assert!(watch.recv()?.is_empty());
-/// assert_eq!(watch.recv()?.active, ["10.0.0.1:80", "10.0.0.2:80"]);
-/// # drop(running);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// assert_eq!(watch.iter().find(|change| !change.is_empty()).unwrap().active, ["a:1", "b:1"]);
+/// running.stop();
+/// running.join()?;
+/// # Ok::<(), syncswim::Error>(())
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct NoDiscovery {
     peers: Vec<String>,
 }
 
 impl NoDiscovery {
-    /// A discovery of these peers.
-    pub fn new<S: Into<String>>(peers: impl IntoIterator<Item = S>) -> Self {
+    /// Exactly these peers.
+    #[must_use]
+    pub fn new(peers: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self { peers: peers.into_iter().map(Into::into).collect() }
     }
 }
 
 impl Discovery for NoDiscovery {
-    fn name(&self) -> Cow<'static, str> {
+    fn name(&self) -> Cow<'_, str> {
         "fixed".into()
     }
 
     fn start(&mut self, membership: &Membership, stop: &Stop) -> Result<(), BoxError> {
         membership.add(&self.peers);
-        stop.wait(Duration::MAX);
+        while !stop.wait(Duration::MAX) {}
         Ok(())
     }
 }

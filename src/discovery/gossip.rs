@@ -13,8 +13,7 @@ use crossbeam_channel::select;
 
 use super::Discovery;
 use crate::{
-    BoxError, Error, Event, Events, Gossip, GossipConfig, Member, Membership, Stop, membership::Peer,
-    swim::JoinResult,
+    BoxError, Error, Event, Events, Gossip, GossipConfig, Member, Membership, Peer, Stop, swim::JoinResult,
 };
 
 /// What a member is called in the membership.
@@ -128,7 +127,7 @@ impl GossipHandle {
 }
 
 impl Discovery for GossipDiscovery {
-    fn name(&self) -> Cow<'static, str> {
+    fn name(&self) -> Cow<'_, str> {
         "gossip".into()
     }
 

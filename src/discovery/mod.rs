@@ -1,4 +1,5 @@
-//! Where peers come from: the trait, and the discoveries that are built in.
+//! Where peers come from. A discovery owns whatever it listens or looks with, and tells a membership what it finds; it knows
+//! nothing of other discoveries.
 
 mod dns;
 mod fixed;
@@ -6,49 +7,68 @@ mod gossip;
 
 use std::borrow::Cow;
 
-pub use dns::{DnsDiscovery, Resolver, SystemResolver};
-pub use fixed::NoDiscovery;
-pub use gossip::{GossipDiscovery, GossipHandle, PeerName};
-
+pub use self::{
+    dns::{DnsDiscovery, Resolver, SystemResolver},
+    fixed::NoDiscovery,
+    gossip::{GossipDiscovery, GossipHandle, PeerName},
+};
 use crate::{BoxError, Membership, Stop};
 
-/// Something that finds peers and keeps a [`Membership`] up to date.
+/// A source of peers, run by a [`Cluster`](crate::Cluster) on a thread of its own.
 ///
-/// A [`Cluster`](crate::Cluster) first binds all its discoveries on the thread that starts it, then runs each
-/// on a thread of its own. What a discovery says counts as its own claim: it cannot undo what others say.
+/// A closure `FnMut(&Membership, &Stop) -> Result<(), E>` is one too; its parameters need their types written out.
 ///
-/// A closure is a discovery too:
+/// # Examples
 ///
 /// ```
-/// use syncswim::{Cluster, Membership, Stop};
+/// use std::{borrow::Cow, fs, path::PathBuf, time::Duration};
+/// use syncswim::{BoxError, Cluster, Discovery, Membership, Stop};
 ///
-/// let from_file = |membership: &Membership, stop: &Stop| {
-///     membership.add(std::fs::read_to_string("/dev/null")?.lines());
-///     stop.wait(std::time::Duration::MAX);
-///     Ok::<(), std::io::Error>(())
-/// };
-/// let running = Cluster::new().with_discovery(from_file).start()?;
-/// running.stop();
-/// running.join()?;
+/// /// Adds the peers that a file lists, one per line.
+/// struct Hosts(PathBuf);
+///
+/// impl Discovery for Hosts {
+///     fn name(&self) -> Cow<'_, str> {
+///         "hosts".into()
+///     }
+///
+///     fn start(&mut self, membership: &Membership, stop: &Stop) -> Result<(), BoxError> {
+///         loop {
+///             membership.add(fs::read_to_string(&self.0)?.lines());
+///             if stop.wait(Duration::from_secs(5)) {
+///                 return Ok(());
+///             }
+///         }
+///     }
+/// }
+///
+/// let running = Cluster::new().with_discovery(Hosts("/no/such/file".into())).start()?;
+/// assert!(running.join().unwrap_err().to_string().contains("`hosts`"));
 /// # Ok::<(), syncswim::Error>(())
 /// ```
 pub trait Discovery: Send + 'static {
     /// What it is called in errors and in its thread's name.
-    fn name(&self) -> Cow<'static, str>;
+    fn name(&self) -> Cow<'_, str>;
 
-    /// Acquires what it needs, on the caller's thread, so that its errors are those of
-    /// [`Cluster::start`](crate::Cluster::start). Does nothing by default.
+    /// Acquires what can be refused, such as a port, on the thread that calls [`Cluster::start`](crate::Cluster::start).
+    /// Nothing by default.
     ///
     /// # Errors
-    /// Whatever keeps it from starting.
+    ///
+    /// Whatever makes starting useless; then no discovery is started.
     fn bind(&mut self) -> Result<(), BoxError> {
         Ok(())
     }
 
-    /// Works until `stop` is raised. Returning early without an error is fine: it has said all it has to say.
+    /// Tells `membership` what it finds, until `stop` is raised. It should return promptly then: the cluster's stop waits
+    /// for it.
+    ///
+    /// The handle (and any clone of it) speaks for this discovery alone: what it says of a peer does not touch what others
+    /// say of it. Returning early without an error leaves the other discoveries running.
     ///
     /// # Errors
-    /// Whatever ends it; that stops the whole cluster.
+    ///
+    /// Whatever makes going on useless; it stops the whole cluster.
     fn start(&mut self, membership: &Membership, stop: &Stop) -> Result<(), BoxError>;
 }
 
@@ -57,11 +77,25 @@ where
     F: FnMut(&Membership, &Stop) -> Result<(), E> + Send + 'static,
     E: Into<BoxError>,
 {
-    fn name(&self) -> Cow<'static, str> {
+    fn name(&self) -> Cow<'_, str> {
         "closure".into()
     }
 
     fn start(&mut self, membership: &Membership, stop: &Stop) -> Result<(), BoxError> {
-        self(membership, stop).map_err(Into::into)
+        self(membership, stop).map_err(E::into)
+    }
+}
+
+impl Discovery for Box<dyn Discovery> {
+    fn name(&self) -> Cow<'_, str> {
+        (**self).name()
+    }
+
+    fn bind(&mut self) -> Result<(), BoxError> {
+        (**self).bind()
+    }
+
+    fn start(&mut self, membership: &Membership, stop: &Stop) -> Result<(), BoxError> {
+        (**self).start(membership, stop)
     }
 }

@@ -5,7 +5,6 @@
 //! datagrams and publishes events, so they go out in order and under no lock.
 
 use std::{
-    any::Any,
     collections::HashMap,
     io,
     net::SocketAddr,
@@ -30,6 +29,7 @@ use super::{
 };
 use crate::{
     Error, Stop,
+    error::message_of,
     fanout::Fanout,
     swim::{JoinProblem, JoinResult, Node, Output, Time},
 };
@@ -137,7 +137,7 @@ impl Engine {
     pub(super) fn guarded(&self, what: &str, work: impl FnOnce()) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
             let what = format!("{} of node {}", what, self.name);
-            let message = panic_message(&*panic);
+            let message = message_of(&*panic);
             log::error!("{what} panicked: {message}");
             self.failure.lock().get_or_insert(Error::Panicked { what, message });
             self.shut();
@@ -296,12 +296,6 @@ impl Engine {
             problem => Error::Join { seeds: seeds.join(", "), problem: problem.to_string() },
         }
     }
-}
-
-/// What a panic said.
-pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }
 
 /// Memory for what goes out, used again and again.

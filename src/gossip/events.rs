@@ -30,9 +30,8 @@ impl EventLog {
 
 impl Queue for EventLog {
     type Item = Event;
-    type Taken = Event;
 
-    fn take(&mut self) -> Option<Event> {
+    fn pop(&mut self) -> Option<Event> {
         match std::mem::take(&mut self.lost) {
             0 => self.unread.pop_front(),
             lost => Some(Event::Lost(lost)),
@@ -79,7 +78,7 @@ impl Events {
 
     /// Waits for each event until the node ends.
     pub fn iter(&self) -> impl Iterator<Item = Event> {
-        std::iter::from_fn(|| self.recv().ok())
+        self.0.iter()
     }
 
     /// For `select!`: ready while an event waits; then call [`try_recv`](Self::try_recv) once. After a

@@ -33,7 +33,6 @@ use parking_lot::Mutex;
 pub use config::{DEFAULT_PORT, GossipConfig};
 pub use directory::Members;
 use engine::Engine;
-pub(crate) use engine::panic_message;
 use events::EventLog;
 pub use events::Events;
 use sockets::Sockets;

@@ -1,0 +1,89 @@
+//! The names of peers, and immutable lists of them.
+
+use std::{fmt, ops::Deref, slice, sync::Arc};
+
+/// A peer's name, as discoveries and the application spell it: usually an address with its port. Cloning counts a reference.
+pub type Peer = Arc<str>;
+
+/// A sorted list of distinct peers that never changes, so that cloning it only counts a reference.
+///
+/// # Examples
+///
+/// ```
+/// let membership = syncswim::Membership::new();
+/// let watch = membership.watch();
+/// membership.add(["b:1", "a:1"]);
+/// let active = watch.iter().nth(1).unwrap().active;
+/// assert_eq!(active, ["a:1", "b:1"]);
+/// assert_eq!(active.len(), 2);
+/// for peer in &active {
+///     println!("{peer}");
+/// }
+/// ```
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct Peers(Arc<[Peer]>);
+
+impl Peers {
+    pub(crate) fn from_sorted(peers: impl Into<Arc<[Peer]>>) -> Self {
+        let peers = peers.into();
+        debug_assert!(peers.is_sorted_by(|a, b| a < b), "sorted and distinct: {peers:?}");
+        Self(peers)
+    }
+}
+
+impl Deref for Peers {
+    type Target = [Peer];
+
+    fn deref(&self) -> &[Peer] {
+        &self.0
+    }
+}
+
+impl<'a> IntoIterator for &'a Peers {
+    type Item = &'a Peer;
+    type IntoIter = slice::Iter<'a, Peer>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
+impl fmt::Debug for Peers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl PartialEq<[&str]> for Peers {
+    fn eq(&self, other: &[&str]) -> bool {
+        self.iter().map(|peer| &**peer).eq(other.iter().copied())
+    }
+}
+
+impl PartialEq<&[&str]> for Peers {
+    fn eq(&self, other: &&[&str]) -> bool {
+        *self == **other
+    }
+}
+
+impl<const N: usize> PartialEq<[&str; N]> for Peers {
+    fn eq(&self, other: &[&str; N]) -> bool {
+        *self == other[..]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_compare_with_plain_strings_and_print_as_a_list() {
+        let peers = Peers::from_sorted(["a".into(), "b".into()]);
+        assert_eq!(peers, ["a", "b"]);
+        assert_eq!(peers, &["a", "b"][..]);
+        assert_ne!(peers, ["a"]);
+        assert_eq!(Peers::default(), []);
+        assert_eq!(format!("{peers:?}"), r#"["a", "b"]"#);
+        assert!(peers.iter().eq(&peers));
+    }
+}

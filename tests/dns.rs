@@ -1,0 +1,140 @@
+//! DNS discovery with scripted answers. Each question of the resolver waits for the test, so that when the next one comes the
+//! answer before it has been applied, whatever the clock does.
+
+mod support;
+
+use std::{io, net::IpAddr, time::Duration};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use support::{LONG, in_time};
+use syncswim::{Cluster, ClusterHandle, DnsDiscovery, Membership};
+
+type Answer = io::Result<Vec<IpAddr>>;
+
+struct Script {
+    running: ClusterHandle,
+    questions: Receiver<String>,
+    answers: Sender<Answer>,
+}
+
+impl Script {
+    fn new(name: &str) -> Self {
+        let ((ask, questions), (answers, answer)) = (bounded(0), bounded::<Answer>(0));
+        let resolver = move |host: &str| {
+            let stopped = |_| io::Error::other("the test has ended");
+            ask.send(host.to_owned()).map_err(|_| io::Error::other("the test has ended"))?;
+            answer.recv().map_err(stopped)?
+        };
+        let dns = DnsDiscovery::new(name).interval(Duration::from_nanos(1)).resolver(resolver);
+        let running = Cluster::new().with_discovery(dns).start().unwrap();
+        let script = Self { running, questions, answers };
+        script.questions.recv_timeout(LONG).unwrap();
+        script
+    }
+
+    /// Answers, waits for the next question, and tells who is active and who has left then.
+    #[track_caller]
+    fn answer(&self, answer: io::Result<&str>) -> String {
+        let addresses = |list: &str| list.split_whitespace().map(|ip| ip.parse().unwrap()).collect();
+        self.answers.send_timeout(answer.map(addresses), LONG).unwrap();
+        self.questions.recv_timeout(LONG).unwrap();
+        let snapshot = self.membership().snapshot();
+        format!("{} | {}", snapshot.active().join(" "), snapshot.left().join(" "))
+    }
+
+    fn membership(&self) -> &Membership {
+        self.running.membership()
+    }
+
+    fn end(self) {
+        let Self { running, questions, answers } = self;
+        drop((questions, answers));
+        running.stop();
+        in_time(|| running.join()).unwrap();
+    }
+}
+
+#[test]
+fn vanished_addresses_leave_and_are_removed_when_still_gone() {
+    let script = Script::new("peers");
+    assert_eq!(script.answer(Ok("10.0.0.2 10.0.0.1 10.0.0.2")), "10.0.0.1 10.0.0.2 | ");
+    assert_eq!(script.answer(Ok("10.0.0.2")), "10.0.0.2 | 10.0.0.1");
+    assert_eq!(script.answer(Ok("10.0.0.2 10.0.0.3")), "10.0.0.2 10.0.0.3 | ");
+    script.end();
+}
+
+#[test]
+fn an_address_that_comes_back_before_the_next_lookup_is_active_again() {
+    let script = Script::new("peers");
+    script.answer(Ok("10.0.0.1 10.0.0.2"));
+    assert_eq!(script.answer(Ok("10.0.0.2")), "10.0.0.2 | 10.0.0.1");
+    assert_eq!(script.answer(Ok("10.0.0.1")), "10.0.0.1 | 10.0.0.2");
+    script.end();
+}
+
+#[test]
+fn a_failed_lookup_or_an_empty_answer_changes_nothing_and_does_not_count_as_still_gone() {
+    let script = Script::new("peers");
+    script.answer(Ok("10.0.0.1 10.0.0.2"));
+    let before = script.answer(Ok("10.0.0.1"));
+    for _ in 0..3 {
+        assert_eq!(script.answer(Ok("")), before);
+        assert_eq!(script.answer(Err(io::ErrorKind::TimedOut.into())), before);
+    }
+    assert_eq!(script.membership().majority(), 2);
+    assert_eq!(script.answer(Ok("10.0.0.1")), "10.0.0.1 | ");
+    script.end();
+}
+
+#[test]
+fn a_name_with_a_port_gives_peers_that_can_be_dialed() {
+    let script = Script::new("peers:7946");
+    let peers = script.answer(Ok("10.0.0.1 fe80::1"));
+    assert_eq!(peers, "10.0.0.1:7946 [fe80::1]:7946 | ");
+    script.end();
+}
+
+#[test]
+fn a_peer_that_dns_loses_stays_while_the_application_wants_it() {
+    let script = Script::new("peers");
+    script.answer(Ok("10.0.0.1 10.0.0.2"));
+    script.membership().remove(["10.0.0.1"]);
+    assert_eq!(script.answer(Ok("10.0.0.1 10.0.0.2")), "10.0.0.2 | ", "DNS only repeated itself");
+    script.end();
+}
+
+#[test]
+fn an_interval_of_zero_and_a_bad_name_are_errors_of_start() {
+    let zero = DnsDiscovery::new("peers").interval(Duration::ZERO);
+    let bad = DnsDiscovery::new("peers:http");
+    for (dns, field) in [(zero, "`interval`"), (bad, "`name`")] {
+        let error = Cluster::new().with_discovery(dns).start().unwrap_err();
+        assert!(error.to_string().contains(field), "{error}");
+    }
+}
+
+#[test]
+fn stopping_does_not_wait_for_the_interval() {
+    let (asked, first) = bounded(1);
+    let resolver = move |_: &str| {
+        let _ = asked.try_send(());
+        Ok(vec![IpAddr::from([10, 0, 0, 1])])
+    };
+    let dns = DnsDiscovery::new("peers").interval(Duration::from_secs(86_400)).resolver(resolver);
+    let running = Cluster::new().with_discovery(dns).start().unwrap();
+    first.recv_timeout(LONG).unwrap();
+    in_time(|| drop(running));
+}
+
+#[test]
+fn the_system_resolves_this_host() {
+    in_time(|| {
+        let cluster = Cluster::new().with_discovery(DnsDiscovery::new("localhost:80"));
+        let watch = cluster.membership().watch();
+        let running = cluster.start().unwrap();
+        let found = watch.iter().find(|change| !change.is_empty()).unwrap().active;
+        assert!(found.iter().all(|peer| ["127.0.0.1:80", "[::1]:80"].contains(&&**peer)), "{found:?}");
+        running.stop();
+        running.join().unwrap();
+    });
+}

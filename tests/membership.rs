@@ -1,0 +1,373 @@
+//! The membership against a naive model, and one test for each bug of the Go original that applies.
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use crossbeam_channel::{TryRecvError, bounded};
+use proptest::prelude::*;
+use support::{View, in_time};
+use syncswim::{BoxError, Cluster, ClusterHandle, Membership, MembershipChange, Snapshot, Stop};
+
+fn names(snapshot: &Snapshot) -> String {
+    format!("{} | {}", snapshot.active().join(" "), snapshot.left().join(" "))
+}
+
+/// Every change that waits now.
+fn read_all(watch: &syncswim::Watch) -> Vec<MembershipChange> {
+    std::iter::from_fn(|| watch.try_recv().ok()).collect()
+}
+
+/// A running cluster, and the handles its `N` discoveries got.
+fn with_sources<const N: usize>() -> (ClusterHandle, [Membership; N]) {
+    let (give, take) = bounded(1);
+    let mut cluster = Cluster::new();
+    for id in 0..N {
+        let give = give.clone();
+        cluster = cluster.with_discovery(move |membership: &Membership, stop: &Stop| {
+            give.send((id, membership.clone()))?;
+            stop.receiver().recv().unwrap_err();
+            Ok::<_, BoxError>(())
+        });
+    }
+    let running = cluster.start().unwrap();
+    let handles: BTreeMap<_, _> = take.iter().take(N).collect();
+    (running, handles.into_values().collect::<Vec<_>>().try_into().unwrap())
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Word {
+    Active,
+    Left,
+    Removed,
+}
+
+#[derive(Clone, Debug)]
+struct Call {
+    /// 0 is the application.
+    who: usize,
+    word: Word,
+    peers: Vec<String>,
+}
+
+fn calls() -> impl Strategy<Value = Vec<Call>> {
+    let word = prop_oneof![3 => Just(Word::Active), 2 => Just(Word::Left), 1 => Just(Word::Removed)];
+    let peers = prop::collection::vec("[a-f]", 0..4);
+    let call = (0..3usize, word, peers).prop_map(|(who, word, peers)| Call { who, word, peers });
+    prop::collection::vec(call, 1..60)
+}
+
+fn make(handle: &Membership, call: &Call) {
+    match call.word {
+        Word::Active => handle.add(&call.peers),
+        Word::Left => handle.left(&call.peers),
+        Word::Removed => handle.remove(&call.peers),
+    }
+}
+
+/// The table in the module docs, as plainly as possible.
+#[derive(Default)]
+struct Model {
+    claims: [BTreeMap<String, Word>; 2],
+    application: BTreeMap<String, Word>,
+}
+
+impl Model {
+    fn standing(&self, peer: &str) -> Word {
+        let claims: Vec<_> = self.claims.iter().filter_map(|words| words.get(peer)).collect();
+        match self.application.get(peer) {
+            Some(word) => *word,
+            None if claims.contains(&&Word::Active) => Word::Active,
+            None if claims.contains(&&Word::Left) => Word::Left,
+            None => Word::Removed,
+        }
+    }
+
+    fn make(&mut self, Call { who, word, peers }: &Call) {
+        for peer in peers {
+            let before = match who {
+                0 => self.standing(peer),
+                source => *self.claims[source - 1].get(peer).unwrap_or(&Word::Removed),
+            };
+            if *word == Word::Left && before != Word::Active {
+                continue;
+            }
+            match who {
+                0 => drop(self.application.insert(peer.clone(), *word)),
+                source if before != *word => {
+                    self.application.remove(peer);
+                    self.claims[source - 1].insert(peer.clone(), *word);
+                    self.claims[source - 1].retain(|_, word| *word != Word::Removed);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn view(&self) -> View {
+        let known = self.claims.iter().flat_map(BTreeMap::keys).chain(self.application.keys());
+        let standing = known.map(|peer| (peer.clone(), self.standing(peer)));
+        let present = standing.filter(|(_, word)| *word != Word::Removed);
+        View(present.map(|(peer, word)| (peer, word == Word::Active)).collect())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn sources_and_the_application_agree_with_the_model(calls in calls()) {
+        let (running, [first, second]) = with_sources::<2>();
+        let handles = [running.membership().clone(), first, second];
+        let watch = handles[0].watch();
+        let (mut model, mut seen) = (Model::default(), View::default());
+        prop_assert!(watch.try_recv().unwrap().is_empty());
+        for call in &calls {
+            make(&handles[call.who], call);
+            model.make(call);
+            let (snapshot, expected) = (handles[0].snapshot(), model.view());
+            prop_assert_eq!(View::of(&snapshot), expected.clone(), "after {:?}", call);
+            let majority = expected.0.len() / 2 + 1;
+            prop_assert_eq!([handles[0].majority(), snapshot.majority()], [majority; 2]);
+
+            let changes = read_all(&watch);
+            prop_assert_eq!(changes.len(), usize::from(seen != expected), "one change if anything changed");
+            changes.iter().for_each(|change| seen.apply(change));
+            prop_assert_eq!(&seen, &expected);
+        }
+    }
+
+    #[test]
+    fn a_watcher_that_reads_when_it_likes_is_told_exactly_what_it_does_not_know(
+        rounds in prop::collection::vec((calls(), 0..200usize), 1..8),
+    ) {
+        let membership = Membership::new();
+        let (watch, mut seen) = (membership.watch(), View::default());
+        for (calls, reads) in rounds {
+            calls.iter().for_each(|call| make(&membership, call));
+            std::iter::from_fn(|| watch.try_recv().ok()).take(reads).for_each(|change| seen.apply(&change));
+            prop_assert!(!watch.receiver().is_empty() || seen == View::of(&membership.snapshot()));
+        }
+        read_all(&watch).iter().for_each(|change| seen.apply(change));
+        prop_assert_eq!(seen, View::of(&membership.snapshot()));
+    }
+}
+
+#[test]
+fn a_peer_that_sorts_first_and_is_added_again_stays_one_peer() {
+    let membership = Membership::new();
+    membership.add(["a", "b"]);
+    membership.add(["a"]);
+    membership.add(["a", "a"]);
+    assert_eq!(names(&membership.snapshot()), "a b | ");
+    assert_eq!(membership.majority(), 2, "no duplicate counts");
+    membership.add(["b"]);
+    assert_eq!(names(&membership.snapshot()), "a b | ", "nor at the other end");
+}
+
+#[test]
+fn a_peer_that_sorts_first_and_leaves_again_stays_one_peer() {
+    let membership = Membership::new();
+    membership.add(["a", "b"]);
+    membership.left(["a", "a"]);
+    membership.left(["a"]);
+    assert_eq!(names(&membership.snapshot()), "b | a");
+    membership.add(["a"]);
+    membership.left(["a"]);
+    assert_eq!(names(&membership.snapshot()), "b | a");
+}
+
+#[test]
+fn a_peer_is_never_active_and_left_and_one_remove_forgets_it() {
+    let membership = Membership::new();
+    membership.add(["a", "b"]);
+    membership.add(["a"]);
+    membership.left(["a"]);
+    assert_eq!(names(&membership.snapshot()), "b | a");
+    membership.remove(["a"]);
+    assert_eq!(names(&membership.snapshot()), "b | ");
+}
+
+#[test]
+fn a_watcher_that_never_reads_blocks_no_call() {
+    in_time(|| {
+        let membership = Membership::new();
+        let idle = membership.watch();
+        for peer in 0..10_000 {
+            membership.add([peer.to_string()]);
+        }
+        assert_eq!(membership.snapshot().active().len(), 10_000);
+        assert_eq!(membership.majority(), 5_001);
+        drop(membership.watch());
+        drop(idle);
+    });
+}
+
+#[test]
+fn a_watcher_may_call_everything_from_its_loop_and_can_be_dropped_by_another_thread() {
+    in_time(|| {
+        let membership = Membership::new();
+        let watch = membership.watch();
+        for change in watch.iter().take(100) {
+            membership.add([format!("after {}", change.active.concat().len())]);
+            let _ = (membership.snapshot(), membership.majority(), membership.watch());
+            membership.remove([membership.snapshot().peers().concat()]);
+            membership.left(&change.active);
+            membership.add(membership.snapshot().left());
+        }
+        std::thread::scope(|scope| scope.spawn(move || drop(watch)).join()).unwrap();
+    });
+}
+
+#[test]
+fn what_a_watcher_holds_never_changes_afterwards() {
+    let membership = Membership::new();
+    membership.add(["b", "c", "d"]);
+    let first = membership.watch().recv().unwrap();
+    membership.remove(["b"]);
+    membership.add(["a"]);
+    assert_eq!(first.active, ["b", "c", "d"]);
+}
+
+#[test]
+fn a_change_tells_only_what_changed_and_nothing_changed_is_no_message() {
+    let membership = Membership::new();
+    let watch = membership.watch();
+    let _ = watch.recv();
+
+    membership.left(["unknown"]);
+    membership.remove(["unknown"]);
+    membership.add([""; 0]);
+    assert_eq!(watch.try_recv(), Err(TryRecvError::Empty));
+
+    membership.add(["b", "a", "b"]);
+    membership.add(["a"]);
+    membership.add(["a", "c"]);
+    membership.left(["b", "unknown", "b"]);
+    membership.left(["b"]);
+    membership.remove(["c", "b", "unknown"]);
+    let told: Vec<_> =
+        read_all(&watch).into_iter().map(|change| (change.active, change.left, change.removed)).collect();
+    assert_eq!(told.len(), 4);
+    assert!(told[0].0 == ["a", "b"] && told[0].1.is_empty() && told[0].2.is_empty());
+    assert!(told[1].0 == ["c"] && told[1].1.is_empty() && told[1].2.is_empty());
+    assert!(told[2].0.is_empty() && told[2].1 == ["b"] && told[2].2.is_empty());
+    assert!(told[3].0.is_empty() && told[3].1.is_empty() && told[3].2 == ["b", "c"]);
+}
+
+#[test]
+fn a_loop_over_a_watch_ends_with_the_membership() {
+    in_time(|| {
+        let membership = Membership::new();
+        let (by_reference, by_value) = (membership.watch(), membership.watch());
+        std::thread::scope(|scope| {
+            let counts = [
+                scope.spawn(|| by_reference.iter().count()),
+                scope.spawn(move || by_value.into_iter().count()),
+            ];
+            membership.add(["a"]);
+            drop(membership);
+            assert_eq!(counts.map(|count| count.join().unwrap()), [2, 2]);
+        });
+    });
+}
+
+#[test]
+fn peers_that_left_count_for_the_majority_until_removed() {
+    let membership = Membership::new();
+    assert_eq!(membership.majority(), 1);
+    membership.add(["a", "b", "c", "d", "e"]);
+    membership.left(["b", "c", "d", "e"]);
+    assert_eq!(membership.majority(), 3);
+    membership.remove(["b", "c", "d", "e"]);
+    assert_eq!(membership.majority(), 1);
+}
+
+#[test]
+fn all_watchers_see_the_same_changes_in_the_same_order() {
+    let membership = Membership::new();
+    let watches = [membership.watch(), membership.watch(), membership.watch()];
+    for round in 0..20 {
+        membership.add([format!("{round}")]);
+        membership.left([format!("{}", round / 2)]);
+    }
+    let [first, second, third] = watches.map(|watch| read_all(&watch));
+    assert_eq!(first.len(), 31, "each peer leaves once");
+    assert!(first == second && second == third);
+}
+
+#[test]
+fn the_first_item_of_a_watch_tells_who_is_active_and_who_left() {
+    let membership = Membership::new();
+    assert!(membership.watch().recv().unwrap().is_empty(), "there is always a first item");
+    membership.add(["a", "b", "c"]);
+    membership.left(["b"]);
+    let first = membership.watch().recv().unwrap();
+    assert!(first.active == ["a", "c"] && first.left == ["b"] && first.removed.is_empty());
+}
+
+#[test]
+fn two_sources_never_fight_over_a_peer() {
+    let (running, [dns, gossip]) = with_sources();
+    dns.add(["a"]);
+    gossip.add(["a"]);
+    dns.left(["a"]);
+    dns.remove(["a"]);
+    assert_eq!(names(&running.membership().snapshot()), "a | ", "gossip still says active");
+    gossip.left(["a"]);
+    assert_eq!(names(&running.membership().snapshot()), " | a");
+    gossip.remove(["a"]);
+    assert_eq!(names(&running.membership().snapshot()), " | ");
+}
+
+#[test]
+fn a_source_that_repeats_itself_does_not_undo_what_the_application_said() {
+    let (running, [source]) = with_sources();
+    let application = running.membership();
+    source.add(["a", "b"]);
+    application.remove(["a"]);
+    application.left(["b"]);
+    let watch = application.watch();
+    source.add(["a", "b"]);
+    assert_eq!(names(&application.snapshot()), " | b");
+    assert_eq!(read_all(&watch).len(), 1, "only the first item");
+    source.left(["b"]);
+    source.add(["b"]);
+    assert_eq!(names(&application.snapshot()), "b | ", "that was something new");
+}
+
+#[test]
+fn a_snapshot_is_shared_until_something_changes() {
+    let membership = Membership::new();
+    membership.add(["a", "b"]);
+    let before = membership.snapshot();
+    membership.add(["a"]);
+    assert!(std::ptr::eq(before.peers(), membership.snapshot().peers()));
+    membership.left(["a"]);
+    assert_eq!((names(&before), names(&membership.snapshot())), ("a b | ".into(), "b | a".into()));
+    assert_eq!((before.split(), membership.snapshot().split()), (2, 1));
+    assert!(["a", "b"].iter().all(|peer| membership.snapshot().contains(peer)));
+    assert!(!membership.snapshot().contains("c"));
+}
+
+#[test]
+fn a_watcher_that_is_far_behind_reads_few_changes_that_lead_to_the_right_set() {
+    let membership = Membership::new();
+    let watch = membership.watch();
+    for flip in 0..100_000 {
+        let peer = [format!("{}", flip % 7)];
+        if flip % 3 == 0 { membership.left(peer) } else { membership.add(peer) }
+    }
+    let (changes, mut seen) = (read_all(&watch), View::default());
+    assert!(changes.len() <= 1 + 64 + 1, "{}", changes.len());
+    changes.iter().for_each(|change| seen.apply(change));
+    assert_eq!(seen, View::of(&membership.snapshot()));
+}
+
+#[test]
+fn everything_public_can_cross_threads_and_be_printed() {
+    fn check<T: std::fmt::Debug + Send + Sync>() {}
+    check::<(Cluster, ClusterHandle, Membership, MembershipChange, Snapshot, Stop, syncswim::Watch)>();
+    check::<(syncswim::DnsDiscovery, syncswim::NoDiscovery, syncswim::SystemResolver)>();
+    check::<(syncswim::Peers, syncswim::Error)>();
+}

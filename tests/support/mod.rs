@@ -1,0 +1,57 @@
+//! What several test files need.
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::{collections::BTreeMap, panic::resume_unwind, thread, time::Duration};
+
+use crossbeam_channel::{RecvTimeoutError, bounded};
+use syncswim::{MembershipChange, Snapshot};
+
+/// Far longer than anything takes that works.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+
+/// Runs `work` on a thread, and fails instead of hanging if it never ends.
+#[track_caller]
+pub(crate) fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, result) = bounded(1);
+    let thread = thread::Builder::new().spawn(move || drop(done.send(work()))).unwrap();
+    match result.recv_timeout(LONG) {
+        Ok(value) => value,
+        Err(RecvTimeoutError::Disconnected) => resume_unwind(thread.join().unwrap_err()),
+        Err(RecvTimeoutError::Timeout) => panic!("stuck for {LONG:?}"),
+    }
+}
+
+/// What a watcher knows that applies every change it reads. True is active, false is left.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct View(pub(crate) BTreeMap<String, bool>);
+
+impl View {
+    pub(crate) fn of(snapshot: &Snapshot) -> Self {
+        let side =
+            |peers: &[syncswim::Peer], active| peers.iter().map(move |p| (p.to_string(), active)).collect();
+        let [mut view, left]: [BTreeMap<_, _>; 2] =
+            [side(snapshot.active(), true), side(snapshot.left(), false)];
+        view.extend(left);
+        assert_eq!(
+            view.len(),
+            snapshot.peers().len(),
+            "a peer is in exactly one of active and left: {snapshot:?}"
+        );
+        assert!(snapshot.active().is_sorted() && snapshot.left().is_sorted());
+        Self(view)
+    }
+
+    /// Panics if the change tells what is known already.
+    #[track_caller]
+    pub(crate) fn apply(&mut self, change: &MembershipChange) {
+        for peer in &change.active {
+            assert_ne!(self.0.insert(peer.to_string(), true), Some(true), "{peer} was active: {change:?}");
+        }
+        for peer in &change.left {
+            assert_ne!(self.0.insert(peer.to_string(), false), Some(false), "{peer} had left: {change:?}");
+        }
+        for peer in &change.removed {
+            assert!(self.0.remove(&**peer).is_some(), "{peer} was not there: {change:?}");
+        }
+    }
+}
