@@ -61,7 +61,10 @@ pub(super) struct Engine {
     pub(super) seeds_tried: Sender<JoinResult>,
     pub(super) failure: Mutex<Option<Error>>,
     pub(super) io: IoCounters,
-    pub(super) udp: Udp,
+    /// Where this node reaches itself.
+    pub(super) myself: SocketAddr,
+    /// `None` once closed; the clock thread has its own share.
+    udp: Mutex<Option<Arc<Udp>>>,
     node: Mutex<Node>,
     clock: Clock,
     awake: AtomicBool,
@@ -109,7 +112,8 @@ impl Engine {
             seeds_tried,
             failure: Mutex::default(),
             io: IoCounters::default(),
-            udp,
+            myself: udp.myself(),
+            udp: Mutex::new(Some(Arc::new(udp))),
             node: Mutex::new(node),
             clock,
             awake: AtomicBool::new(false),
@@ -127,7 +131,8 @@ impl Engine {
     pub(super) fn wake(&self) {
         if !self.awake.swap(true, Ordering::AcqRel) {
             // An empty datagram to ourselves ends the wait for a datagram.
-            if let Err(error) = self.udp.send(self.udp.myself(), &[]) {
+            let udp = self.udp.lock().clone();
+            if let Some(Err(error)) = udp.map(|udp| udp.send(self.myself, &[])) {
                 log::debug!("{}: cannot wake: {error}", self.name);
             }
         }
@@ -153,18 +158,24 @@ impl Engine {
         self.events.close();
     }
 
+    /// Closes the datagram socket, once the clock thread is gone; the handles may live on.
+    pub(super) fn close_socket(&self) {
+        *self.udp.lock() = None;
+    }
+
     /// The clock thread.
     pub(super) fn run(self: &Arc<Self>) {
+        let Some(udp) = self.udp.lock().clone() else { return };
         let mut buffer = vec![0; 1 << 16];
         let mut outbox = Outbox::default();
         while !self.stop.is_stopped() {
             self.awake.store(false, Ordering::Release);
-            let deadline = self.flush(&mut outbox);
+            let deadline = self.flush(&udp, &mut outbox);
             let wait = deadline.map_or(MAX_WAIT, |at| at.since(self.clock.now()).min(MAX_WAIT));
-            let received = if wait.is_zero() { Ok(()) } else { self.receive(&mut buffer, wait) };
+            let received = if wait.is_zero() { Ok(()) } else { self.receive(&udp, &mut buffer, wait) };
             let due = deadline.is_some_and(|at| at <= self.clock.now());
             // Before anybody is judged late, everything that has arrived is heard.
-            let received = if due { received.and_then(|()| self.drain(&mut buffer)) } else { received };
+            let received = if due { received.and_then(|()| self.drain(&udp, &mut buffer)) } else { received };
             if let Err(error) = received {
                 self.io.receive_errors.fetch_add(1, Ordering::Relaxed);
                 log::debug!("{}: receive failed: {error}", self.name);
@@ -176,8 +187,8 @@ impl Engine {
         }
     }
 
-    fn receive(&self, buffer: &mut [u8], limit: Duration) -> io::Result<()> {
-        match self.udp.receive(buffer, limit) {
+    fn receive(&self, udp: &Udp, buffer: &mut [u8], limit: Duration) -> io::Result<()> {
+        match udp.receive(buffer, limit) {
             Ok((len, from)) => {
                 self.take_in(from, &buffer[..len]);
                 Ok(())
@@ -187,8 +198,8 @@ impl Engine {
         }
     }
 
-    fn drain(&self, buffer: &mut [u8]) -> io::Result<()> {
-        self.udp.drain(buffer, MAX_DRAINED, |from, bytes| self.take_in(from, bytes))
+    fn drain(&self, udp: &Udp, buffer: &mut [u8]) -> io::Result<()> {
+        udp.drain(buffer, MAX_DRAINED, |from, bytes| self.take_in(from, bytes))
     }
 
     fn take_in(&self, from: SocketAddr, bytes: &[u8]) {
@@ -199,7 +210,7 @@ impl Engine {
     }
 
     /// Sends and passes on everything the node has produced; returns its next deadline.
-    fn flush(self: &Arc<Self>, outbox: &mut Outbox) -> Option<Time> {
+    fn flush(self: &Arc<Self>, udp: &Udp, outbox: &mut Outbox) -> Option<Time> {
         loop {
             let deadline = {
                 let mut node = self.node.lock();
@@ -208,7 +219,7 @@ impl Engine {
             };
             let full = outbox.used == MAX_BATCH;
             for (to, bytes) in outbox.take_datagrams() {
-                if let Err(error) = self.udp.send(to, bytes) {
+                if let Err(error) = udp.send(to, bytes) {
                     self.io.send_errors.fetch_add(1, Ordering::Relaxed);
                     log::trace!("{}: cannot send to {to}: {error}", self.name);
                 }
@@ -269,7 +280,7 @@ impl Engine {
     }
 
     fn look_up(&self, seeds: &[String]) -> Vec<SocketAddr> {
-        let port = self.udp.myself().port();
+        let port = self.myself.port();
         let found = seeds.iter().map(|seed| {
             resolve::resolve(seed, port).unwrap_or_else(|error| {
                 log::warn!("{}: cannot resolve seed {seed:?}: {error}", self.name);

@@ -137,7 +137,7 @@ impl Gossip {
     fn resolve(&self, seeds: &[String]) -> Result<Vec<SocketAddr>, Error> {
         let (mut addrs, mut failure) = (Vec::new(), None);
         for seed in seeds {
-            match resolve::resolve(seed, self.engine.udp.myself().port()) {
+            match resolve::resolve(seed, self.engine.myself.port()) {
                 Ok(found) => addrs.extend(found),
                 Err(source) => failure = Some(Error::Resolve { host: seed.clone(), source }),
             }
@@ -236,12 +236,13 @@ impl Gossip {
         self.engine.shut();
         let mut threads = self.threads.lock();
         if let Some(listener) = threads.listener.take() {
-            streams::wake_accept(&listener, self.engine.udp.myself());
+            streams::wake_accept(&listener, self.engine.myself);
         }
         for thread in threads.handles.drain(..) {
             // Its panic, if any, was caught and kept.
             let _ = thread.join();
         }
+        self.engine.close_socket();
         self.engine.inbound.close();
         self.engine.outbound.close();
         self.engine.failure.lock().take().map_or(Ok(()), Err)

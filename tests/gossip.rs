@@ -1,0 +1,249 @@
+//! A running node over real sockets: what only sockets and threads can show.
+
+#![allow(clippy::disallowed_methods, reason = "tests wait in real time, with deadlines")]
+
+use std::{
+    net::{Ipv6Addr, SocketAddr, UdpSocket},
+    time::{Duration, Instant},
+};
+
+use syncswim::{Cluster, Error, Event, Gossip, GossipConfig, GossipDiscovery, MemberState, PeerName, Tags};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn await_that(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A node that finds crashes within a second.
+fn quick(name: &str) -> GossipConfig {
+    let mut config = GossipConfig::local(name).bind(([127, 0, 0, 1], 0));
+    config.swim.probe_interval = Duration::from_millis(100);
+    config.swim.probe_timeout = Duration::from_millis(40);
+    config
+}
+
+fn addr(node: &Gossip) -> String {
+    node.local().addr.to_string()
+}
+
+fn cluster(names: &[&str]) -> Vec<Gossip> {
+    let nodes: Vec<_> = names.iter().map(|name| Gossip::start(quick(name)).unwrap()).collect();
+    for node in &nodes[1..] {
+        node.join([addr(&nodes[0])]).unwrap();
+    }
+    await_that("everybody sees everybody", || nodes.iter().all(|node| live(node) == names.len()));
+    nodes
+}
+
+fn live(node: &Gossip) -> usize {
+    node.members().live().count()
+}
+
+fn state(node: &Gossip, name: &str) -> Option<MemberState> {
+    node.members().named(name).map(|member| member.state)
+}
+
+#[test]
+fn members_are_sorted_and_carry_address_and_tags() {
+    let nodes = cluster(&["b", "c", "a"]);
+    nodes[1].set_tags(Tags::new([("role", "db")]).unwrap()).unwrap();
+    await_that("the tags are seen", || {
+        nodes.iter().all(|node| node.members().named("c").is_some_and(|c| c.tags.get("role") == Some("db")))
+    });
+    let members = nodes[0].members();
+    assert_eq!(members.iter().map(|m| &*m.name).collect::<Vec<_>>(), ["a", "b", "c"]);
+    assert_eq!(members.named("a").unwrap().addr, nodes[2].local().addr);
+    assert_eq!(members.named("nobody"), None);
+}
+
+#[test]
+fn a_leave_is_seen_as_left_and_a_crash_as_failed() {
+    let mut nodes = cluster(&["a", "b", "c", "d"]);
+    let events = nodes[0].events();
+    nodes.pop().unwrap().shutdown().unwrap();
+    await_that("d left", || nodes.iter().all(|node| state(node, "d") == Some(MemberState::Left)));
+    nodes.pop().unwrap().abort().unwrap();
+    await_that("c failed", || nodes.iter().all(|node| state(node, "c") == Some(MemberState::Failed)));
+    let seen: Vec<_> = std::iter::from_fn(|| events.try_recv().ok()).collect();
+    let failed = |name| seen.iter().any(|event| matches!(event, Event::Failed(m) if &*m.name == name));
+    assert!(failed("c") && !failed("d"), "{seen:?}");
+}
+
+#[test]
+fn a_restart_under_the_old_name_is_back_at_another_port_and_at_the_same() {
+    let mut nodes = cluster(&["a", "b", "c"]);
+    let seed = addr(&nodes[0]);
+    for same_port in [false, true] {
+        let crashed = nodes.pop().unwrap();
+        let old = crashed.local();
+        crashed.abort().unwrap();
+        let port = if same_port { old.addr.port() } else { 0 };
+        let again = Gossip::start(quick("c").bind(([127, 0, 0, 1], port))).unwrap();
+        again.join([&seed]).unwrap();
+        let new = again.local();
+        assert!(new.identity > old.identity);
+        nodes.push(again);
+        await_that("the new life is seen", || {
+            nodes.iter().all(|node| {
+                node.members()
+                    .named("c")
+                    .is_some_and(|c| c.identity >= new.identity && c.addr == new.addr && c.state.is_live())
+            })
+        });
+    }
+}
+
+#[test]
+fn a_taken_name_is_an_error_of_join_and_the_incumbent_stays() {
+    let nodes = cluster(&["a", "b"]);
+    let rival = Gossip::start(quick("b")).unwrap();
+    match rival.join([addr(&nodes[0])]) {
+        Err(Error::NameTaken { name, addr }) => assert_eq!((&*name, addr), ("b", nodes[1].local().addr)),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(nodes[0].members().named("b").unwrap().addr, nodes[1].local().addr);
+}
+
+#[test]
+fn nodes_of_another_cluster_cannot_be_joined() {
+    let a = Gossip::start(quick("a")).unwrap();
+    let b = Gossip::start(quick("b").cluster("other")).unwrap();
+    let error = b.join([addr(&a)]).unwrap_err();
+    assert!(matches!(&error, Error::Join { seeds, .. } if *seeds == addr(&a)), "{error}");
+    assert_eq!((live(&a), live(&b)), (1, 1));
+    assert!(a.metrics().dropped_cluster > 0);
+}
+
+#[test]
+fn ipv6_works_alone_and_beside_ipv4() {
+    let a = Gossip::start(quick("a").bind((Ipv6Addr::LOCALHOST, 0))).unwrap();
+    let b = Gossip::start(quick("b").bind((Ipv6Addr::LOCALHOST, 0))).unwrap();
+    b.join([addr(&a)]).unwrap();
+    await_that("they see each other", || live(&a) == 2 && live(&b) == 2);
+
+    // One node listens on both families and is known by its IPv4 address.
+    let both = quick("both").bind((Ipv6Addr::UNSPECIFIED, 0)).advertise(([127, 0, 0, 1], 0));
+    let both = Gossip::start(both).unwrap();
+    let v4 = Gossip::start(quick("v4")).unwrap();
+    v4.join([addr(&both)]).unwrap();
+    await_that("they see each other", || live(&both) == 2 && live(&v4) == 2);
+    let probes = |node: &Gossip| node.metrics().probes;
+    let before = (probes(&both), probes(&v4));
+    await_that("both probe", || probes(&both) > before.0 + 5 && probes(&v4) > before.1 + 5);
+    assert_eq!((both.metrics().probes_failed, v4.metrics().probes_saved_by_stream), (0, 0));
+}
+
+#[test]
+fn an_unspecified_address_is_never_advertised() {
+    let seed = Gossip::start(quick("seed")).unwrap();
+    let node = Gossip::start(quick("node").bind(([0, 0, 0, 0], 0)).seed(addr(&seed))).unwrap();
+    assert_eq!(node.local().addr.ip().to_string(), "127.0.0.1");
+    await_that("they see each other", || live(&seed) == 2 && live(&node) == 2);
+}
+
+#[test]
+fn a_seed_that_comes_up_later_is_joined_then() {
+    let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let early = Gossip::start(quick("early").seed(free.to_string())).unwrap();
+    assert_eq!(live(&early), 1);
+    let late = Gossip::start(quick("late").bind(free)).unwrap();
+    await_that("they see each other", || live(&early) == 2 && live(&late) == 2);
+}
+
+#[test]
+fn a_node_that_is_its_own_seed_is_a_cluster_of_one() {
+    let node = Gossip::start(quick("a")).unwrap();
+    assert_eq!(node.join([addr(&node)]).unwrap(), 0);
+    assert_eq!(live(&node), 1);
+}
+
+#[test]
+fn what_cannot_work_is_a_clear_error() {
+    let taken = Gossip::start(quick("a")).unwrap();
+    let error = Gossip::start(quick("b").bind(taken.local().addr)).unwrap_err();
+    assert!(error.to_string().starts_with(&format!("cannot bind {}", taken.local().addr)), "{error}");
+
+    let error = taken.join(["no-such-host.invalid:1"]).unwrap_err();
+    assert!(matches!(&error, Error::Resolve { host, .. } if host == "no-such-host.invalid:1"), "{error}");
+
+    let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = taken.join([free.to_string()]).unwrap_err();
+    assert!(error.to_string().contains(&format!("nobody listens at {free}")), "{error}");
+
+    let bad: [(&str, GossipConfig); 4] = [
+        ("name", quick("")),
+        ("cluster", quick("a").cluster("")),
+        ("seeds", quick("a").seed("host:notaport")),
+        ("advertise", quick("a").advertise(([0, 0, 0, 0], 1))),
+    ];
+    for (field, config) in bad {
+        let error = Gossip::start(config).unwrap_err().to_string();
+        assert!(error.contains(&format!("`{field}`")), "{error}");
+    }
+
+    let error = Tags::new([("key", "x".repeat(600))]).unwrap_err();
+    assert!(matches!(error, Error::TagsTooLarge { size: 605.., limit: 512 }), "{error}");
+
+    let cluster = Cluster::new().with_discovery(GossipDiscovery::new(quick("b").bind(taken.local().addr)));
+    let error = cluster.start().unwrap_err().to_string();
+    assert!(error.contains("`gossip`") && error.contains("cannot bind"), "{error}");
+}
+
+#[test]
+fn a_bounded_number_of_attempts_ends_with_an_error_that_names_the_seed() {
+    let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let discovery = GossipDiscovery::new(quick("a")).join(free.to_string()).attempts(2);
+    let running = Cluster::new().with_discovery(discovery).start().unwrap();
+    let error = running.join().unwrap_err().to_string();
+    assert!(error.contains("`gossip`") && error.contains(&free.to_string()), "{error}");
+}
+
+#[test]
+fn a_stopped_node_says_so() {
+    let node = Gossip::start(quick("a")).unwrap();
+    let events = node.events();
+    node.shutdown().unwrap();
+    node.shutdown().unwrap();
+    assert!(matches!(node.join(["127.0.0.1:1"]), Err(Error::Stopped)));
+    assert!(matches!(node.set_tags(Tags::default()), Err(Error::Stopped)));
+    assert!(matches!(node.leave(), Err(Error::Stopped)));
+    while events.recv().is_ok() {}
+}
+
+#[test]
+fn the_membership_follows_the_members_by_address_name_or_tag() {
+    let start = |name: &str, naming: PeerName, seed: Option<&SocketAddr>| {
+        let config = quick(name).tags(Tags::new([("url", format!("http://{name}"))]).unwrap());
+        let mut discovery = GossipDiscovery::new(config).peer_name(naming);
+        if let Some(seed) = seed {
+            discovery = discovery.join(seed.to_string());
+        }
+        let handle = discovery.gossip();
+        let running = Cluster::new().with_discovery(discovery).start().unwrap();
+        let addr = handle.get().unwrap().local().addr;
+        (running, addr)
+    };
+    let (a, seed) = start("a", PeerName::Address, None);
+    let (b, b_addr) = start("b", PeerName::Name, Some(&seed));
+    let (c, _) = start("c", PeerName::Tag("url".into()), Some(&seed));
+    let peers = |running: &syncswim::ClusterHandle| running.membership().snapshot().active().to_vec();
+    await_that("all are listed", || [&a, &b, &c].iter().all(|running| peers(running).len() == 3));
+    assert!(peers(&a).iter().any(|peer| **peer == *b_addr.to_string()));
+    assert_eq!(peers(&b).iter().map(|p| &**p).collect::<Vec<_>>(), ["a", "b", "c"]);
+    assert_eq!(peers(&c).iter().map(|p| &**p).collect::<Vec<_>>(), ["http://a", "http://b", "http://c"]);
+
+    let watch = a.membership().watch();
+    assert_eq!(watch.recv().unwrap().active.len(), 3);
+    b.stop();
+    b.join().unwrap();
+    let change = watch.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(change.left, [&*b_addr.to_string()]);
+    assert_eq!(a.membership().majority(), 2);
+    drop((a, c));
+    while watch.recv().is_ok() {}
+}
