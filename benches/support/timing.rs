@@ -85,10 +85,13 @@ pub(crate) struct Figure {
 }
 
 impl Figure {
-    /// Measures some rounds. One round before them warms up; there the allocations are counted.
+    /// Measures some rounds. One round before them warms up; there the allocations are counted. A single
+    /// round is one that takes long, and is not warmed up.
     pub(crate) fn of(rounds: usize, count: Option<Count>, mut round: impl FnMut(&mut Clock)) -> Self {
         let mut warm_up = Clock::new(count);
-        round(&mut warm_up);
+        if rounds > 1 || count.is_some() {
+            round(&mut warm_up);
+        }
         let allocations = count.map(|_| warm_up.allocations as f64 / warm_up.operations as f64);
         let mut times: Vec<f64> = (0..rounds)
             .map(|_| {
