@@ -113,10 +113,15 @@ impl Node {
         if recipient.is_none() && !all {
             return;
         }
+        let only_recipient = table.others().len() == 1;
         news.draw(limit, packet.room(), |id| {
             let record = table.get(id);
-            let known = first == Some(id) || (recipient == Some(id) && record.state == MemberState::Alive);
-            (!known && put_news(packet, record)).then(|| packet.room())
+            let of_itself = recipient == Some(id) && record.state == MemberState::Alive;
+            if of_itself && only_recipient {
+                // Nobody else is there to be told: let it run out.
+                return Some(packet.room());
+            }
+            (first != Some(id) && !of_itself && put_news(packet, record)).then(|| packet.room())
         });
     }
 

@@ -36,6 +36,12 @@ fn a_node_that_is_its_own_seed_is_a_cluster_of_one() {
 }
 
 #[test]
+fn two_nodes_do_not_keep_news_that_only_concerns_each_other() {
+    let world = World::converged(1, 2);
+    assert!(world.up().all(|host| world.node(host).metrics().queued_news == 0));
+}
+
+#[test]
 fn seeds_are_tried_for_ever_until_they_answer() {
     let mut world = World::new(2);
     world.start(Config::lan("a"), addr(0), vec![addr(1)]);

@@ -1,0 +1,245 @@
+//! What a membership costs, beside a set kept in sorted slices: `cargo bench --bench membership [-- --quick]`.
+//!
+//! The reference does what the Go original does. An insert at the front makes a new slice of everything
+//! (`append([]string{peer}, peers...)`), any other insert moves the rest by one, a snapshot copies both
+//! slices, and a watcher is handed the state when it begins. It is measured with two kinds of strings: of 16
+//! bytes and free to copy, which is what Go's are, and owned `String`s. It has neither locks nor a way to say
+//! who claims what, and copies no string that it is given; ours does all that.
+
+use std::hint::black_box;
+
+use syncswim::{Membership, Watch};
+
+#[path = "support/timing.rs"]
+mod timing;
+
+use timing::{Clock, Effort, Figure, heading};
+
+/// Watchers that never read.
+const WATCHERS: usize = 256;
+
+fn main() {
+    let effort = Effort::asked();
+    let sizes: &[usize] = match effort {
+        Effort::Smoke => &[100],
+        Effort::Quick | Effort::Full => &[1_000, 10_000, 100_000],
+    };
+    for order in [Order::Random, Order::Descending, Order::Ascending] {
+        heading(&format!("add n peers one by one, {order:?}, per peer"), false);
+        sizes.iter().for_each(|n| add(effort, *n, order));
+    }
+    heading("snapshot", false);
+    sizes.iter().for_each(|n| snapshots(effort, *n));
+    heading(&format!("one change, {WATCHERS} watchers that never read"), false);
+    sizes.iter().for_each(|n| changes(effort, *n));
+    heading("catch up on changes that were not read, per change", false);
+    sizes.iter().for_each(|n| catch_up(effort, *n));
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Random,
+    Descending,
+    Ascending,
+}
+
+/// `n` names of the length of an address, in some order.
+fn names(n: usize, order: Order) -> Vec<String> {
+    let mut names: Vec<_> = (0..n).map(|i| format!("10.0.{i:07}:7946")).collect();
+    match order {
+        Order::Random => fastrand::Rng::with_seed(1).shuffle(&mut names),
+        Order::Descending => names.reverse(),
+        Order::Ascending => {}
+    }
+    names
+}
+
+/// A set of sorted slices.
+#[derive(Debug)]
+struct Slices<S> {
+    active: Vec<S>,
+    left: Vec<S>,
+}
+
+impl<S: Ord + Clone> Slices<S> {
+    fn add(&mut self, peer: S) {
+        if let Ok(at) = self.left.binary_search(&peer) {
+            self.left.remove(at);
+        }
+        insert(&mut self.active, peer);
+    }
+
+    fn leave(&mut self, peer: &S) {
+        if let Ok(at) = self.active.binary_search(peer) {
+            let peer = self.active.remove(at);
+            insert(&mut self.left, peer);
+        }
+    }
+
+    /// All peers and where the left ones begin.
+    fn snapshot(&self) -> (Vec<S>, usize) {
+        let mut peers = Vec::with_capacity(self.active.len() + self.left.len());
+        peers.extend_from_slice(&self.active);
+        peers.extend_from_slice(&self.left);
+        (peers, self.active.len())
+    }
+}
+
+fn insert<S: Ord>(peers: &mut Vec<S>, peer: S) {
+    match peers.binary_search(&peer) {
+        Ok(_) => {}
+        Err(0) => {
+            // Go's append grows a slice of one to exactly what is needed.
+            let mut all = Vec::with_capacity(peers.len() + 1);
+            all.push(peer);
+            all.append(peers);
+            *peers = all;
+        }
+        Err(at) => peers.insert(at, peer),
+    }
+}
+
+/// Prints what ours costs, what the reference costs, and how many times as much that is.
+fn compare(what: &str, ours: Figure, reference: &[(&str, Option<Figure>)]) {
+    ours.print(&format!("{what}: membership"));
+    for (strings, figure) in reference {
+        match figure {
+            Some(figure) => {
+                let ratio = figure.median.0 / ours.median.0;
+                figure.print(&format!("{what}: slices of {strings}, {ratio:.2}×"));
+            }
+            None => println!("{what}: slices of {strings}: not in a quick run"),
+        }
+    }
+}
+
+fn add(effort: Effort, n: usize, order: Order) {
+    let names = names(n, order);
+    let ours = Figure::of(effort.few_rounds(), None, |clock| {
+        let membership = Membership::new();
+        clock.run(n as u64, || names.iter().for_each(|name| membership.add([name])));
+        assert_eq!(membership.majority(), n / 2 + 1);
+    });
+    // Quadratic, and worst at the front: up to a quarter of a minute a round.
+    let large = n >= 100_000 && order != Order::Ascending;
+    let rounds = match (large, order) {
+        (false, _) => effort.few_rounds(),
+        (true, Order::Random) if effort == Effort::Full => 3,
+        (true, _) => 1,
+    };
+    let skip = large && order == Order::Descending && effort < Effort::Full;
+    let handles =
+        (!skip).then(|| Figure::of(rounds, None, |clock| add_to_slices(clock, &names, |name| name.as_str())));
+    let strings =
+        (!skip).then(|| Figure::of(rounds, None, |clock| add_to_slices(clock, &names, String::clone)));
+    compare(&format!("n = {n}"), ours, &[("16 bytes", handles), ("String", strings)]);
+}
+
+fn add_to_slices<'a, S: Ord + Clone>(clock: &mut Clock, names: &'a [String], own: impl Fn(&'a String) -> S) {
+    let mut slices = Slices { active: Vec::new(), left: Vec::new() };
+    clock.run(names.len() as u64, || names.iter().for_each(|name| slices.add(own(name))));
+    assert_eq!(slices.active.len(), names.len());
+}
+
+/// The same peers in a membership and in slices.
+fn filled(names: &[String]) -> (Membership, Slices<&str>) {
+    let membership = Membership::new();
+    membership.add(names);
+    let mut active: Vec<_> = names.iter().map(String::as_str).collect();
+    active.sort_unstable();
+    (membership, Slices { active, left: Vec::new() })
+}
+
+fn snapshots(effort: Effort, n: usize) {
+    let names = names(n, Order::Random);
+    let (membership, mut slices) = filled(&names);
+    let middle = &names[0];
+    let many = 1_000_000 / n as u64;
+    let ours = Figure::of(effort.rounds(), None, |clock| {
+        clock.run(many, || (0..many).for_each(|_| drop(black_box(membership.snapshot()))));
+    });
+    let reference = Figure::of(effort.rounds(), None, |clock| {
+        clock.run(many, || (0..many).for_each(|_| drop(black_box(slices.snapshot()))));
+    });
+    compare(&format!("unchanged, n = {n}"), ours, &[("16 bytes", Some(reference))]);
+
+    let ours = Figure::of(effort.rounds(), None, |clock| {
+        for _ in 0..4 {
+            membership.left([middle]);
+            clock.run(1, || drop(black_box(membership.snapshot())));
+            membership.add([middle]);
+            clock.run(1, || drop(black_box(membership.snapshot())));
+        }
+    });
+    let reference = Figure::of(effort.rounds(), None, |clock| {
+        for _ in 0..4 {
+            slices.leave(&middle.as_str());
+            clock.run(1, || drop(black_box(slices.snapshot())));
+            slices.add(middle);
+            clock.run(1, || drop(black_box(slices.snapshot())));
+        }
+    });
+    compare(&format!("after a change, n = {n}"), ours, &[("16 bytes", Some(reference))]);
+}
+
+fn changes(effort: Effort, n: usize) {
+    let names = names(n, Order::Random);
+    let peer = &names[0];
+    let change = |membership: &Membership, pairs: u64| {
+        for _ in 0..pairs {
+            membership.left([peer]);
+            membership.add([peer]);
+        }
+    };
+    let (membership, _) = filled(&names);
+    let alone = Figure::of(effort.rounds(), None, |clock| {
+        clock.run(2_000, || change(&membership, 1_000));
+    });
+    alone.print(&format!("n = {n}: nobody watches"));
+    let queued = Figure::of(effort.rounds(), None, |clock| {
+        let _watches = watches(&membership);
+        clock.run(60, || change(&membership, 30));
+    });
+    queued.print(&format!("n = {n}: the first 60, kept one by one"));
+    let _watches = watches(&membership);
+    change(&membership, 50);
+    let folded = Figure::of(effort.rounds(), None, |clock| clock.run(200, || change(&membership, 100)));
+    folded.print(&format!("n = {n}: later ones, folded, of one peer"));
+    // Each watch has by now one entry per peer.
+    let many = Figure::of(effort.few_rounds(), None, |clock| {
+        let some = &names[..n.min(1_000)];
+        clock.run(some.len() as u64 * 2, || {
+            some.iter().for_each(|name| membership.left([name]));
+            some.iter().for_each(|name| membership.add([name]));
+        });
+    });
+    many.print(&format!("n = {n}: folded, of {} peers in turn", n.min(1_000)));
+}
+
+fn watches(membership: &Membership) -> Vec<Watch> {
+    (0..WATCHERS).map(|_| membership.watch()).collect()
+}
+
+fn catch_up(effort: Effort, n: usize) {
+    let names = names(n, Order::Random);
+    let read =
+        |watch: &Watch| std::iter::from_fn(|| watch.try_recv().ok()).map(|change| change.active.len()).sum();
+    let one_by_one = Figure::of(effort.rounds(), None, |clock| {
+        let membership = Membership::new();
+        let watch = membership.watch();
+        names.iter().take(60).for_each(|name| membership.add([name]));
+        let mut seen: usize = 0;
+        clock.run(60, || seen = read(&watch));
+        assert_eq!(seen, 60);
+    });
+    one_by_one.print(&format!("60 changes, one by one (n = {n})"));
+    let folded = Figure::of(effort.few_rounds(), None, |clock| {
+        let membership = Membership::new();
+        let watch = membership.watch();
+        names.iter().for_each(|name| membership.add([name]));
+        let mut seen: usize = 0;
+        clock.run(n as u64, || seen = read(&watch));
+        assert_eq!(seen, n);
+    });
+    folded.print(&format!("n = {n} changes, nearly all folded into one"));
+}

@@ -1,0 +1,233 @@
+//! In steady state the core allocates nothing: pings, rumours, rounds and packets use memory that is there.
+//!
+//! Each test warms a node up, then counts the allocations of at least a thousand rounds.
+
+use std::{net::SocketAddr, time::Duration};
+
+use allocation_counter::measure;
+use syncswim::swim::{Node, Time};
+
+#[path = "../benches/support/rig.rs"]
+mod rig;
+
+use rig::{BEGIN, Datagram, NEVER, Net};
+
+const MEMBERS: u32 = 500;
+const ROUNDS: u64 = 1_000;
+/// A packet of more bytes is full of news.
+const FULL: usize = 1_300;
+
+/// A ping to node 0 and nothing else in the packet, from member 1 and from member 2.
+fn pings() -> [Datagram; 2] {
+    let mut net = Net::converged([rig::passive(0), rig::lan(1)]);
+    net.run_until(|net| net.sent.iter().any(|datagram| datagram.kind() == 1));
+    let ping = net.sent.swap_remove(0);
+    [Datagram { from: rig::addr(2), ..ping.clone() }, ping]
+}
+
+/// Node 0, which has once passed on that there are many members, and now waits to pass on an update of each;
+/// and the updates it heard.
+fn node_with_a_long_queue() -> (Node, Vec<Datagram>) {
+    let mut config = rig::passive(0);
+    // So often that the queue lasts for a thousand rounds.
+    config.retransmit_mult = 100;
+    let (mut node, mut buffer) = (rig::node(0, config), Vec::new());
+    hear(&mut node, &rig::introductions(MEMBERS));
+    tell_all(&mut node, &pings(), &mut buffer);
+    let updates = rig::updates(MEMBERS);
+    hear(&mut node, &updates);
+    assert_eq!(node.metrics().queued_news, u64::from(MEMBERS));
+    (node, updates)
+}
+
+/// Sends all news in answer to pings, from two members because none is told of itself; returns how many
+/// packets it filled and how many it took.
+fn tell_all(node: &mut Node, pings: &[Datagram; 2], buffer: &mut Vec<u8>) -> (u64, u64) {
+    let (mut full, mut acks) = (0, 0);
+    while node.metrics().queued_news > 0 {
+        for ping in pings {
+            assert_eq!(answer(node, ping, buffer), Some(ping.from));
+            full += u64::from(buffer.len() > FULL);
+            acks += 1;
+        }
+    }
+    (full, acks)
+}
+
+/// Takes in what members say of themselves.
+fn hear(node: &mut Node, claims: &[Datagram]) {
+    claims.iter().for_each(|claim| claim.deliver(node, BEGIN));
+    while node.poll_output().is_some() {}
+}
+
+/// What a driver does with a datagram.
+fn answer(node: &mut Node, datagram: &Datagram, buffer: &mut Vec<u8>) -> Option<SocketAddr> {
+    datagram.deliver(node, BEGIN);
+    let to = node.poll_transmit(buffer);
+    assert_eq!(node.poll_transmit(buffer), None);
+    assert_eq!(node.poll_output(), None);
+    to
+}
+
+#[track_caller]
+fn assert_none(what: &str, act: impl FnOnce()) {
+    let counted = measure(act);
+    assert_eq!(counted.count_total, 0, "{what} allocated {} bytes", counted.bytes_total);
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(measure(|| drop(std::hint::black_box(Box::new(1)))).count_total, 1);
+}
+
+#[test]
+fn a_ping_is_answered_without_allocating() {
+    let (pings, mut buffer) = (pings(), Vec::new());
+    let (mut node, _) = node_with_a_long_queue();
+    let mut told = (0, 0);
+    answer(&mut node, &pings[0], &mut buffer);
+    assert_none("an ack with news", || told = tell_all(&mut node, &pings, &mut buffer));
+    let (full, acks) = told;
+    assert!(acks >= ROUNDS && full > acks * 9 / 10, "{full} of {acks} acks were full of news");
+    assert_none("an ack without news", || {
+        for ping in pings.iter().cycle().take(ROUNDS as usize) {
+            assert_eq!(answer(&mut node, ping, &mut buffer), Some(ping.from));
+            assert!(buffer.len() < 40);
+        }
+    });
+}
+
+#[test]
+fn a_gossip_round_does_not_allocate() {
+    let (mut node, _) = node_with_a_long_queue();
+    let mut buffer = Vec::new();
+    let (mut rounds, mut packets) = (0, 0);
+    let mut now = BEGIN;
+    let mut round = |node: &mut Node| {
+        now = node.poll_timeout().expect("a round follows while there is news");
+        node.handle_timeout(now);
+        while let Some(to) = node.poll_transmit(&mut buffer) {
+            assert_ne!(to, rig::addr(0));
+            packets += 1;
+        }
+        rounds += 1;
+    };
+    round(&mut node);
+    assert_none("a gossip round", || {
+        while node.metrics().queued_news > 0 {
+            round(&mut node);
+        }
+    });
+    assert!(rounds >= ROUNDS && packets > 2 * rounds, "{packets} packets in {rounds} rounds");
+}
+
+#[test]
+fn a_rumour_that_is_known_is_passed_over_without_allocating() {
+    let (mut node, updates) = node_with_a_long_queue();
+    assert_none("a known alive", || {
+        for update in updates.iter().cycle().take(2 * ROUNDS as usize) {
+            update.deliver(&mut node, BEGIN);
+        }
+    });
+    assert_eq!(node.poll_output(), None);
+}
+
+#[test]
+fn a_packet_of_suspicions_is_written_without_allocating() {
+    let mut config = rig::lan(0);
+    (config.sync_interval, config.stream_fallback, config.health_max) = (NEVER, false, 1);
+    // No verdict falls, and hardly anything is told before we look.
+    (config.suspicion_mult, config.retransmit_mult, config.gossip_interval) = (1_000, 100, NEVER);
+    let (mut node, mut buffer, mut now) = (rig::node(0, config), Vec::new(), BEGIN);
+    rig::connect(&mut rig::node(1, rig::lan(1)), &mut node, BEGIN);
+    hear(&mut node, &rig::introductions(MEMBERS));
+    tell_all(&mut node, &pings(), &mut buffer);
+    // Nobody answers.
+    while node.metrics().suspicions < u64::from(MEMBERS) {
+        now = node.poll_timeout().expect("probes go on");
+        node.handle_timeout(now);
+        rig::drain(&mut node, &mut buffer);
+    }
+    let (pings, mut full) = (pings(), 0);
+    assert_none("an ack with suspicions", || {
+        for ping in pings.iter().cycle().take(ROUNDS as usize) {
+            ping.deliver(&mut node, now);
+            assert_eq!(node.poll_transmit(&mut buffer), Some(ping.from));
+            full += u64::from(buffer.len() > FULL);
+        }
+    });
+    assert_eq!(full, ROUNDS);
+}
+
+/// Everything about a member that is suspected, then failed, and one that left, told again.
+#[test]
+fn an_accusation_or_departure_that_is_known_is_passed_over_without_allocating() {
+    let mut net = Net::converged((0..8).map(rig::lan));
+    let departed = |net: &Net| net.nodes[0].metrics().departed_members;
+    net.crash(7);
+    net.run_until(|net| net.nodes[..7].iter().all(|node| node.metrics().suspicions > 0));
+    net.run_for(Duration::from_millis(500));
+    assert_eq!(departed(&net), 0);
+    repeat_news(&mut net, "a known suspicion");
+    let now = net.now;
+    net.nodes[6].leave(now);
+    net.run_until(|net| net.nodes[..6].iter().all(|node| node.metrics().departed_members == 2));
+    net.run_for(Duration::from_secs(2));
+    repeat_news(&mut net, "a known departure");
+}
+
+/// Tells node 0 once more what all others have told.
+fn repeat_news(net: &mut Net, what: &str) {
+    let news: Vec<_> = net.sent.iter().filter(|datagram| datagram.is_news()).cloned().collect();
+    assert!(!news.is_empty());
+    let (node, now) = (&mut net.nodes[0], net.now);
+    assert_none(what, || {
+        for datagram in news.iter().cycle().take(news.len().max(ROUNDS as usize)) {
+            datagram.deliver(node, now);
+        }
+    });
+    assert_eq!(node.poll_output(), None);
+}
+
+#[test]
+fn a_probe_round_does_not_allocate() {
+    let config = |number| {
+        let mut config = rig::lan(number);
+        config.sync_interval = NEVER;
+        config
+    };
+    let mut net = Net::converged((0..20).map(config));
+    let (mut buffer, mut reply) = (Vec::new(), Vec::new());
+    let mut probe_rounds = |net: &mut Net, rounds: u64| {
+        let (mut acks, mut elsewhere) = (0, 0);
+        while acks < rounds {
+            net.now = net.nodes.iter().filter_map(Node::poll_timeout).min().expect("probes go on");
+            let now = net.now;
+            for i in 0..net.nodes.len() {
+                net.nodes[i].handle_timeout(now);
+                acks += pass_on(net, i, now, &mut buffer, &mut reply);
+                elsewhere += u64::from(net.nodes[i].poll_output().is_some());
+            }
+        }
+        assert_eq!(elsewhere, 0);
+    };
+    probe_rounds(&mut net, 1_000);
+    assert_none("a probe round", || probe_rounds(&mut net, 20 * ROUNDS));
+    assert!(net.nodes.iter().all(|node| node.metrics().probes_failed == 0));
+}
+
+/// Delivers what a node sends, and what comes back at once; returns how much came back.
+fn pass_on(net: &mut Net, i: usize, now: Time, buffer: &mut Vec<u8>, reply: &mut Vec<u8>) -> u64 {
+    let mut replies = 0;
+    let from = rig::addr(i as u32);
+    while let Some(to) = net.nodes[i].poll_transmit(buffer) {
+        let target = (0..).map(rig::addr).position(|addr| addr == to).expect("it goes to a member");
+        net.nodes[target].handle_datagram(now, from, buffer);
+        while let Some(back) = net.nodes[target].poll_transmit(reply) {
+            assert_eq!(back, from);
+            net.nodes[i].handle_datagram(now, to, reply);
+            replies += 1;
+        }
+    }
+    replies
+}
