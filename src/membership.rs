@@ -31,6 +31,7 @@ use crate::{
     Peer, Watch,
     claims::{Claims, SourceId, Standing},
     fanout::Fanout,
+    peers::holds,
     watch::{Backlog, Limits, MembershipChange},
 };
 
@@ -73,6 +74,7 @@ pub struct Membership {
 /// assert_eq!(snapshot.peers().concat(), "b:1a:1");
 /// assert_eq!(snapshot.split(), 1);
 /// assert!(snapshot.contains("a:1") && !snapshot.contains("c:1"));
+/// assert!(snapshot.is_active("b:1") && !snapshot.is_active("a:1"));
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
@@ -332,9 +334,13 @@ impl Snapshot {
     /// Whether `peer` is active or left. O(log n).
     #[must_use]
     pub fn contains(&self, peer: &str) -> bool {
-        [self.active(), self.left()]
-            .iter()
-            .any(|side| side.binary_search_by(|known| (**known).cmp(peer)).is_ok())
+        self.is_active(peer) || holds(self.left(), peer)
+    }
+
+    /// Whether `peer` is active. O(log n).
+    #[must_use]
+    pub fn is_active(&self, peer: &str) -> bool {
+        holds(self.active(), peer)
     }
 }
 
