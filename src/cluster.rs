@@ -93,8 +93,12 @@ impl Cluster {
     pub fn start(self) -> Result<ClusterHandle, Error> {
         let Self { membership, mut discoveries } = self;
         let watched = Arc::new(Watched(membership.clone()));
-        for Named { name, discovery } in &mut discoveries {
-            guard(name, || discovery.get_mut().bind())?;
+        let bind = |named: &mut Named| guard(&named.name, || named.discovery.get_mut().bind());
+        if let Err(error) = discoveries.iter_mut().try_for_each(bind) {
+            for Named { name, discovery } in discoveries {
+                release(&name, discovery.into_inner()).unwrap_or_else(|error| log::error!("{error}"));
+            }
+            return Err(error);
         }
         let threads = Vec::with_capacity(discoveries.len());
         let mut handle = ClusterHandle { membership, run: Arc::default(), threads };
@@ -149,8 +153,9 @@ impl ClusterHandle {
         let thread = builder.spawn(move || {
             let stop = &run.stop;
             let mut discovery = discovery.into_inner();
-            // Moved in, so that what it holds is released before anyone sees the end, and a panic while doing so counts too.
-            if let Err(error) = guard(&name, move || discovery.start(&membership, stop)) {
+            let ended = guard(&name, || discovery.start(&membership, stop));
+            // What it holds is released before anyone sees the end.
+            if let Err(error) = ended.and(release(&name, discovery)) {
                 run.fail(error);
             }
             drop(watched);
@@ -203,6 +208,14 @@ fn guard(name: &str, call: impl FnOnce() -> Result<(), BoxError>) -> Result<(), 
         Ok(result) => result.map_err(|source| Error::Discovery { name: name.into(), source }),
         Err(panic) => Err(Error::Panicked { what: name.into(), message: message_of(&*panic) }),
     }
+}
+
+/// Drops a discovery under a guard of its own: a drop that panics while another panic unwinds would abort the process.
+fn release(name: &str, discovery: Box<dyn Discovery>) -> Result<(), Error> {
+    guard(name, || {
+        drop(discovery);
+        Ok(())
+    })
 }
 
 impl fmt::Debug for Cluster {

@@ -31,6 +31,7 @@ use crate::{
     Peer, Watch,
     claims::{Claims, SourceId, Standing},
     fanout::Fanout,
+    peers::holds,
     watch::{Backlog, Limits, MembershipChange},
 };
 
@@ -73,6 +74,7 @@ pub struct Membership {
 /// assert_eq!(snapshot.peers().concat(), "b:1a:1");
 /// assert_eq!(snapshot.split(), 1);
 /// assert!(snapshot.contains("a:1") && !snapshot.contains("c:1"));
+/// assert!(snapshot.is_active("b:1") && !snapshot.is_active("a:1"));
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
@@ -332,9 +334,13 @@ impl Snapshot {
     /// Whether `peer` is active or left. O(log n).
     #[must_use]
     pub fn contains(&self, peer: &str) -> bool {
-        [self.active(), self.left()]
-            .iter()
-            .any(|side| side.binary_search_by(|known| (**known).cmp(peer)).is_ok())
+        self.is_active(peer) || holds(self.left(), peer)
+    }
+
+    /// Whether `peer` is active. O(log n).
+    #[must_use]
+    pub fn is_active(&self, peer: &str) -> bool {
+        holds(self.active(), peer)
     }
 }
 
@@ -360,5 +366,127 @@ impl fmt::Debug for Membership {
 impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Snapshot").field("active", &self.active()).field("left", &self.left()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SOURCES: usize = 3;
+    const PEERS: [&str; 4] = ["a", "b", "c", "d"];
+
+    /// One word on one peer; who speaks is `None` for the application.
+    type Said = (Option<usize>, Standing, &'static str);
+
+    /// The whole history, and nothing else: every question is answered by reading it from the beginning.
+    #[derive(Default)]
+    struct Chronicle(Vec<Said>);
+
+    impl Chronicle {
+        /// What `source` claims after the first `until` words.
+        fn claim(&self, source: usize, peer: &str, until: usize) -> Standing {
+            let own = self.0[..until].iter().filter(|said| said.0 == Some(source) && said.2 == peer);
+            own.fold(Standing::Absent, |claim, said| match (claim, said.1) {
+                (Standing::Absent | Standing::Left, Standing::Left) => claim,
+                (_, word) => word,
+            })
+        }
+
+        /// The last moment at which any source changed its claim.
+        fn last_news(&self, peer: &str, until: usize) -> usize {
+            let news = |&at: &usize| {
+                (0..SOURCES).any(|source| self.claim(source, peer, at - 1) != self.claim(source, peer, at))
+            };
+            (1..=until).rev().find(news).unwrap_or(0)
+        }
+
+        fn standing(&self, peer: &str, until: usize) -> Standing {
+            let claimed = (0..SOURCES).map(|source| self.claim(source, peer, until)).max().unwrap();
+            let since = self.last_news(peer, until);
+            let orders = self.0[since..until].iter().filter(|said| said.0.is_none() && said.2 == peer);
+            orders.fold(claimed, |standing, said| match (standing, said.1) {
+                (Standing::Absent | Standing::Left, Standing::Left) => standing,
+                (_, word) => word,
+            })
+        }
+    }
+
+    fn words() -> impl Strategy<Value = Vec<(Option<usize>, Standing, Vec<&'static str>)>> {
+        let who = prop::option::weighted(0.7, 0..SOURCES);
+        let word = prop::sample::select(vec![Standing::Active, Standing::Left, Standing::Absent]);
+        let peers = prop::collection::vec(prop::sample::select(PEERS.to_vec()), 0..4);
+        prop::collection::vec((who, word, peers), 1..25)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn every_peer_stands_where_its_whole_history_says(words in words()) {
+            let application = Membership::new();
+            let sources: Vec<_> = (0..SOURCES).map(|id| application.for_source(SourceId(id))).collect();
+            let mut chronicle = Chronicle::default();
+            for (who, word, peers) in words {
+                let speaker = who.map_or(&application, |id| &sources[id]);
+                speaker.tell(word, &peers);
+                chronicle.0.extend(peers.iter().map(|&peer| (who, word, peer)));
+
+                let now = chronicle.0.len();
+                let those = |wanted| {
+                    let all = PEERS.into_iter().filter(|peer| chronicle.standing(peer, now) == wanted);
+                    all.collect::<Vec<_>>()
+                };
+                let snapshot = speaker.snapshot();
+                let names = |side: &[Peer]| side.iter().map(|peer| peer.to_string()).collect::<Vec<_>>();
+                prop_assert_eq!(names(snapshot.active()), those(Standing::Active));
+                prop_assert_eq!(names(snapshot.left()), those(Standing::Left));
+
+                let state = application.shared.state.read();
+                prop_assert_eq!((state.active, state.left), (snapshot.active().len(), snapshot.left().len()));
+                let void = state.peers.values().filter(|claims| claims.are_void()).count();
+                prop_assert_eq!(void, 0, "what nobody claims takes no room");
+            }
+        }
+    }
+
+    #[test]
+    fn a_peer_the_application_removed_is_kept_in_mind_only_while_a_source_claims_it() {
+        let application = Membership::new();
+        let source = application.for_source(SourceId(0));
+        let remembered = || application.shared.state.read().peers.len();
+        source.add(["a"]);
+        application.remove(["a"]);
+        assert_eq!((application.snapshot().peers().len(), remembered()), (0, 1));
+        let watch = application.watch();
+        source.remove(["a"]);
+        assert_eq!((application.snapshot().peers().len(), remembered()), (0, 0));
+        assert_eq!(watch.try_recv().map(|first| first.is_empty()), Ok(true));
+        assert!(watch.try_recv().is_err(), "it was gone for every watcher already");
+    }
+
+    #[test]
+    fn a_callers_iterator_may_use_the_membership_it_is_given_to() {
+        let membership = Membership::new();
+        membership.add(["a", "b"]);
+        let copies = (0..3).map(|copy| {
+            membership.left(["a"]);
+            format!("{copy} of {}", membership.snapshot().peers().len())
+        });
+        membership.add(copies);
+        assert_eq!(membership.snapshot().peers().join(" "), "0 of 2 1 of 2 2 of 2 b a");
+    }
+
+    #[test]
+    fn a_panic_in_the_callers_code_changes_nothing_and_locks_nobody_out() {
+        let membership = Membership::new();
+        let names = (0..3).map(|at| if at == 2 { panic!("out of names") } else { at.to_string() });
+        let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| membership.add(names)));
+        assert!(told.is_err());
+        assert!(membership.snapshot().peers().is_empty());
+        membership.add(["a"]);
+        assert_eq!(membership.majority(), 1);
     }
 }

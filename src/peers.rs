@@ -29,6 +29,17 @@ impl Peers {
         debug_assert!(peers.is_sorted_by(|a, b| a < b), "sorted and distinct: {peers:?}");
         Self(peers)
     }
+
+    /// Whether `peer` is in the list. O(log n).
+    #[must_use]
+    pub fn contains(&self, peer: &str) -> bool {
+        holds(&self.0, peer)
+    }
+}
+
+/// Whether a sorted list holds `peer`.
+pub(crate) fn holds(sorted: &[Peer], peer: &str) -> bool {
+    sorted.binary_search_by(|known| (**known).cmp(peer)).is_ok()
 }
 
 impl Deref for Peers {
@@ -85,5 +96,14 @@ mod tests {
         assert_eq!(Peers::default(), []);
         assert_eq!(format!("{peers:?}"), r#"["a", "b"]"#);
         assert!(peers.iter().eq(&peers));
+    }
+
+    #[test]
+    fn a_list_knows_its_own_at_both_ends_and_nobody_else() {
+        let peers = Peers::from_sorted(["a".into(), "b".into(), "d".into()]);
+        assert!(["a", "b", "d"].iter().all(|peer| peers.contains(peer)));
+        assert!(peers.iter().all(|peer| peers.contains(peer)));
+        assert!(!["", "A", "aa", "c", "e"].iter().any(|peer| peers.contains(peer)));
+        assert!(!Peers::default().contains(""));
     }
 }

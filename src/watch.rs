@@ -332,6 +332,48 @@ mod tests {
         }
     }
 
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_waits_is_within_its_limits_and_the_fold_is_exactly_what_is_not_known_yet(
+            (changes, names) in (0..4usize, 0..6usize),
+            steps in prop::collection::vec((prop::collection::vec(("[a-j]", 0..3usize), 0..6), 0..3usize), 1..100),
+        ) {
+            let mut backlog = Backlog::new(Snapshot::default(), Limits { changes, names });
+            let (mut truth, mut seen) = (View::new(), View::new());
+            let at = |view: &View, peer: &Peer| view.get(peer).copied().unwrap_or(Standing::Absent);
+            for (batch, reads) in steps {
+                let batch = batch.into_iter().map(|(peer, standing)| {
+                    (Peer::from(peer), [Standing::Absent, Standing::Left, Standing::Active][standing])
+                });
+                let transitions: Vec<_> = batch
+                    .collect::<View>()
+                    .into_iter()
+                    .map(|(peer, after)| Transition { before: at(&truth, &peer), peer, after })
+                    .filter(|transition| transition.before != transition.after)
+                    .collect();
+                let change = MembershipChange::of(&transitions);
+                learn(&mut truth, &change);
+                backlog.push(&change, &transitions);
+
+                let mut told = seen.clone();
+                backlog.changes.iter().for_each(|change| learn(&mut told, change));
+                let unknown = |peer: &Peer| (at(&told, peer), at(&truth, peer));
+                let peers = told.keys().chain(truth.keys()).map(|peer| (peer.clone(), unknown(peer)));
+                prop_assert_eq!(&backlog.fold, &peers.filter(|(_, (told, now))| told != now).collect::<Fold>());
+                let sizes: Vec<_> = backlog.changes.iter().map(MembershipChange::names).collect();
+                prop_assert_eq!(backlog.names, sizes.iter().sum::<usize>());
+                prop_assert!(sizes.len() <= 1 || (sizes.len() <= changes && backlog.names <= names));
+
+                for _ in 0..reads {
+                    let next = backlog.pop().map(Waiting::into_change);
+                    next.iter().for_each(|change| learn(&mut seen, change));
+                }
+            }
+        }
+    }
+
     #[test]
     fn changes_wait_one_by_one_up_to_the_limit_and_as_one_beyond_it() {
         let membership = Membership::new();

@@ -318,3 +318,234 @@ fn a_handle_that_is_dropped_by_its_own_discovery_does_not_wait_for_itself() {
         assert_eq!(watch.count(), 1);
     });
 }
+
+#[test]
+fn a_discovery_that_panics_and_panics_again_while_dropped_aborts_nothing_and_the_first_panic_counts() {
+    struct Joins;
+    impl Drop for Joins {
+        fn drop(&mut self) {
+            panic!("while dropping");
+        }
+    }
+    in_time(|| {
+        for fails in [false, true] {
+            let joins = Joins;
+            let cluster = Cluster::new().with_discovery(move |_: &Membership, _: &Stop| {
+                let _held = &joins;
+                assert!(fails, "while running");
+                Err::<(), _>("failed while running")
+            });
+            let watch = cluster.membership().watch();
+            let error = cluster.start().unwrap().join().unwrap_err();
+            assert!(error.to_string().contains("while running"), "{error}");
+            assert_eq!(watch.count(), 1);
+        }
+    });
+}
+
+#[test]
+fn a_closure_may_fail_with_any_kind_of_error_or_none() {
+    type Outcome = Result<(), Error>;
+    fn run<E: Into<BoxError> + 'static>(work: fn() -> Result<(), E>) -> Outcome {
+        Cluster::new().with_discovery(move |_: &Membership, _: &Stop| work()).start()?.join()
+    }
+    in_time(|| {
+        run(|| Ok::<_, std::convert::Infallible>(())).unwrap();
+        run(|| Ok::<_, Error>(())).unwrap();
+        let failed: [(Outcome, &str); 4] = [
+            (run(|| Err(io::Error::other("no route"))), "no route"),
+            (run(|| Err::<(), BoxError>("boxed".into())), "boxed"),
+            (run(|| Err("plain")), "plain"),
+            (run(|| Err(String::from("owned"))), "owned"),
+        ];
+        for (outcome, expected) in failed {
+            let error = outcome.unwrap_err();
+            assert_eq!(error.source().unwrap().to_string(), expected);
+            assert_eq!(error.to_string(), format!("discovery `closure` failed: {expected}"));
+        }
+    });
+}
+
+#[test]
+fn bind_runs_in_order_on_the_thread_that_starts_and_not_after_a_failure() {
+    struct Binds(&'static str, crossbeam_channel::Sender<(&'static str, thread::ThreadId)>);
+    impl Discovery for Binds {
+        fn name(&self) -> Cow<'_, str> {
+            self.0.into()
+        }
+        fn bind(&mut self) -> Result<(), BoxError> {
+            self.1.send((self.0, thread::current().id()))?;
+            if self.0 == "bad" { Err("taken".into()) } else { Ok(()) }
+        }
+        fn start(&mut self, _: &Membership, _: &Stop) -> Result<(), BoxError> {
+            unreachable!("one of them could not be bound")
+        }
+    }
+    in_time(|| {
+        let (give, take) = bounded(9);
+        let cluster = ["a", "b", "bad", "c"]
+            .into_iter()
+            .fold(Cluster::new(), |cluster, name| cluster.with_discovery(Binds(name, give.clone())));
+        drop(give);
+        let error = cluster.start().unwrap_err();
+        assert!(matches!(&error, Error::Discovery { name, .. } if name == "bad"), "{error}");
+        let here = thread::current().id();
+        assert!(take.iter().eq([("a", here), ("b", here), ("bad", here)]), "all senders are dropped too");
+    });
+}
+
+#[test]
+fn a_cluster_is_finished_once_its_last_discovery_has_ended() {
+    in_time(|| {
+        let (end, wait) = bounded::<()>(0);
+        let running = Cluster::new()
+            .with_discovery(|_: &Membership, _: &Stop| Ok::<_, BoxError>(()))
+            .with_discovery(move |_: &Membership, _: &Stop| {
+                let _ended = wait.recv();
+                Ok::<_, BoxError>(())
+            })
+            .start()
+            .unwrap();
+        assert!(!running.is_finished());
+        drop(end);
+        while !running.is_finished() {
+            thread::yield_now();
+        }
+        assert!(!running.stop_flag().is_stopped(), "it ended by itself");
+        running.join().unwrap();
+    });
+}
+
+#[test]
+fn any_number_of_threads_may_stop_a_cluster_at_once() {
+    in_time(|| {
+        for _ in 0..50 {
+            let alive = alive();
+            let running = Cluster::new().with_discovery(Probe::new("a", &alive)).start().unwrap();
+            let watch = running.membership().watch();
+            thread::scope(|scope| {
+                for _ in 0..4 {
+                    let stop = running.stop_flag().clone();
+                    scope.spawn(move || stop.stop());
+                }
+                scope.spawn(|| running.stop());
+                scope.spawn(|| assert_eq!(watch.iter().count(), 1));
+            });
+            running.join().unwrap();
+            assert_eq!(alive.load(Ordering::SeqCst), 0);
+        }
+    });
+}
+
+#[test]
+fn a_discovery_may_follow_a_watch_of_its_own_until_it_is_stopped() {
+    in_time(|| {
+        let follower = |membership: &Membership, stop: &Stop| {
+            let watch = membership.watch();
+            loop {
+                select! {
+                    recv(stop.receiver()) -> _ => return Ok::<_, BoxError>(()),
+                    recv(watch.receiver()) -> _ => while let Ok(change) = watch.try_recv() {
+                        let shadows = change.active.iter().filter(|peer| !peer.starts_with("shadow-"));
+                        membership.add(shadows.map(|peer| format!("shadow-{peer}")));
+                    },
+                }
+            }
+        };
+        let cluster = Cluster::new().with_discovery(NoDiscovery::new(["a"])).with_discovery(follower);
+        let watch = cluster.membership().watch();
+        let running = cluster.start().unwrap();
+        let shadow = |change: &syncswim::MembershipChange| change.active.iter().any(|p| &**p == "shadow-a");
+        assert!(watch.iter().any(|change| shadow(&change)));
+        running.stop();
+        running.join().unwrap();
+    });
+}
+
+#[test]
+fn a_peer_that_dns_loses_stays_while_a_list_names_it() {
+    in_time(|| {
+        let (ask, questions) = bounded(0);
+        let (answers, answer) = bounded::<Vec<std::net::IpAddr>>(0);
+        let resolver = move |_: &str| {
+            let over = || io::Error::other("the test is over");
+            ask.send(()).map_err(|_| over())?;
+            answer.recv().map_err(|_| over())
+        };
+        let dns = DnsDiscovery::new("peers").interval(Duration::from_millis(1)).resolver(resolver);
+        let running = Cluster::new()
+            .with_discovery(NoDiscovery::new(["10.0.0.1"]))
+            .with_discovery(dns)
+            .start()
+            .unwrap();
+        let membership = running.membership();
+        while !membership.snapshot().contains("10.0.0.1") {
+            thread::yield_now();
+        }
+        // When the next question comes, the answer before it was applied.
+        let [one, two] = [1, 2].map(|last| std::net::IpAddr::from([10, 0, 0, last]));
+        for found in [vec![one, two], vec![two], vec![two], vec![one], vec![two]] {
+            questions.recv().unwrap();
+            answers.send(found).unwrap();
+        }
+        questions.recv().unwrap();
+        assert_eq!(membership.snapshot().active().join(" "), "10.0.0.1 10.0.0.2");
+        drop((questions, answers));
+        running.stop();
+        running.join().unwrap();
+    });
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn no_thread_is_left_after_join() {
+    fn threads(name: &str) -> usize {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+        let names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+        names.filter(|found| found.trim_end() == name).count()
+    }
+    in_time(|| {
+        let alive = alive();
+        let cluster = Cluster::new()
+            .with_discovery(Probe::new("gone", &alive))
+            .with_discovery(Probe::new("gone", &alive));
+        let running = cluster.start().unwrap();
+        // A thread names itself, and the system unlists it shortly after it was joined.
+        while threads("syncswim-gone") != 2 {
+            thread::yield_now();
+        }
+        running.stop();
+        running.join().unwrap();
+        while threads("syncswim-gone") != 0 {
+            thread::yield_now();
+        }
+    });
+}
+
+#[test]
+fn a_failed_bind_is_the_error_of_start_even_if_dropping_the_rest_panics() {
+    struct Fragile(Result<(), &'static str>);
+    impl Drop for Fragile {
+        fn drop(&mut self) {
+            panic!("while dropping");
+        }
+    }
+    impl Discovery for Fragile {
+        fn name(&self) -> Cow<'_, str> {
+            "fragile".into()
+        }
+        fn bind(&mut self) -> Result<(), BoxError> {
+            self.0.map_err(Into::into)
+        }
+        fn start(&mut self, _: &Membership, _: &Stop) -> Result<(), BoxError> {
+            Ok(())
+        }
+    }
+    in_time(|| {
+        let cluster = Cluster::new().with_discovery(Fragile(Ok(()))).with_discovery(Fragile(Err("taken")));
+        let (_membership, watch) = (cluster.membership().clone(), cluster.membership().watch());
+        let error = cluster.with_discovery(Fragile(Ok(()))).start().unwrap_err();
+        assert_eq!(error.to_string(), "discovery `fragile` failed: taken");
+        assert_eq!(watch.count(), 1, "the watch has ended");
+    });
+}

@@ -6,8 +6,9 @@ mod support;
 use std::{io, net::IpAddr, time::Duration};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use proptest::prelude::*;
 use support::{LONG, in_time};
-use syncswim::{Cluster, ClusterHandle, DnsDiscovery, Membership};
+use syncswim::{Cluster, ClusterHandle, DnsDiscovery, Error, Membership};
 
 type Answer = io::Result<Vec<IpAddr>>;
 
@@ -95,15 +96,6 @@ fn a_name_with_a_port_gives_peers_that_can_be_dialed() {
 }
 
 #[test]
-fn a_peer_that_dns_loses_stays_while_the_application_wants_it() {
-    let script = Script::new("peers");
-    script.answer(Ok("10.0.0.1 10.0.0.2"));
-    script.membership().remove(["10.0.0.1"]);
-    assert_eq!(script.answer(Ok("10.0.0.1 10.0.0.2")), "10.0.0.2 | ", "DNS only repeated itself");
-    script.end();
-}
-
-#[test]
 fn an_interval_of_zero_and_a_bad_name_are_errors_of_start() {
     let zero = DnsDiscovery::new("peers").interval(Duration::ZERO);
     let bad = DnsDiscovery::new("peers:http");
@@ -136,5 +128,117 @@ fn the_system_resolves_this_host() {
         assert!(found.iter().all(|peer| ["127.0.0.1:80", "[::1]:80"].contains(&&**peer)), "{found:?}");
         running.stop();
         running.join().unwrap();
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 64, ..ProptestConfig::default() })]
+
+    /// The whole rule: of the answers that name somebody, the last names the active peers, and those that only the last but
+    /// one names have left.
+    #[test]
+    fn the_last_two_answers_that_name_somebody_tell_everything(
+        script in prop::collection::vec(prop::option::weighted(0.8, prop::collection::btree_set(1..6u8, 0..4)), 1..30),
+    ) {
+        let run = Script::new("peers");
+        let mut named = [String::new(), String::new()];
+        for answer in script {
+            let ips = |last: &std::collections::BTreeSet<u8>| {
+                last.iter().map(|last| format!("10.0.0.{last}")).collect::<Vec<_>>().join(" ")
+            };
+            let found = match &answer {
+                None => run.answer(Err(io::Error::other("no name server"))),
+                Some(last) => run.answer(Ok(&ips(last))),
+            };
+            if let Some(last) = answer.filter(|last| !last.is_empty()) {
+                let [_, before] = named;
+                named = [before, ips(&last)];
+            }
+            let [before, last] = &named;
+            let gone = before.split_whitespace().filter(|ip| !last.contains(ip)).collect::<Vec<_>>().join(" ");
+            prop_assert_eq!(found, format!("{last} | {gone}"));
+        }
+        run.end();
+    }
+}
+
+#[test]
+fn the_resolver_is_asked_for_the_host_alone_at_once_whatever_the_interval() {
+    let forms =
+        [("peers", "peers"), ("peers:7946", "peers"), ("[fe80::1]:80", "fe80::1"), ("fe80::1", "fe80::1")];
+    for (name, host) in forms {
+        let (ask, asked) = bounded(1);
+        let resolver = move |host: &str| {
+            ask.send(host.to_owned()).unwrap();
+            Ok(vec![])
+        };
+        let dns = DnsDiscovery::new(name).interval(Duration::MAX).resolver(resolver);
+        let running = Cluster::new().with_discovery(dns).start().unwrap();
+        assert_eq!(asked.recv_timeout(LONG).unwrap(), host);
+        in_time(|| drop(running));
+    }
+}
+
+#[test]
+fn two_ports_of_one_address_are_two_peers() {
+    in_time(|| {
+        let here = |_: &str| Ok(vec![IpAddr::from([10, 0, 0, 1])]);
+        let cluster = Cluster::new()
+            .with_discovery(DnsDiscovery::new("peers:1").resolver(here))
+            .with_discovery(DnsDiscovery::new("peers:2").resolver(here));
+        let running = cluster.start().unwrap();
+        let watch = running.membership().watch();
+        let mut told = 0;
+        while told < 2 {
+            told += watch.recv().unwrap().active.len();
+        }
+        assert_eq!(running.membership().snapshot().active().join(" "), "10.0.0.1:1 10.0.0.1:2");
+    });
+}
+
+#[test]
+fn an_address_in_every_second_answer_is_never_removed() {
+    let script = Script::new("peers");
+    let watch = script.membership().watch();
+    for _ in 0..20 {
+        script.answer(Ok("10.0.0.1 10.0.0.2"));
+        assert_eq!(script.answer(Ok("10.0.0.2 10.0.0.3")), "10.0.0.2 10.0.0.3 | 10.0.0.1");
+    }
+    assert_eq!(script.membership().majority(), 2);
+    script.end();
+    assert!(watch.iter().all(|change| change.removed.is_empty()));
+}
+
+#[test]
+fn the_application_may_remove_an_address_until_dns_says_something_new_of_it() {
+    let script = Script::new("peers");
+    script.answer(Ok("10.0.0.1 10.0.0.2"));
+    script.membership().remove(["10.0.0.1"]);
+    assert_eq!(script.answer(Ok("10.0.0.1 10.0.0.2")), "10.0.0.2 | ", "DNS repeats itself");
+    assert_eq!(script.answer(Ok("10.0.0.2")), "10.0.0.2 | 10.0.0.1", "it vanished: that is news");
+    assert_eq!(script.answer(Ok("10.0.0.1 10.0.0.2")), "10.0.0.1 10.0.0.2 | ");
+    script.end();
+}
+
+#[test]
+fn peers_stay_readable_after_the_stop() {
+    let script = Script::new("peers");
+    script.answer(Ok("10.0.0.1 10.0.0.2"));
+    script.answer(Ok("10.0.0.1"));
+    let membership = script.membership().clone();
+    script.end();
+    assert_eq!((membership.snapshot().active().len(), membership.snapshot().left().len()), (1, 1));
+}
+
+#[test]
+fn a_resolver_that_panics_ends_the_cluster_with_an_error_that_says_so() {
+    in_time(|| {
+        let broken = |_: &str| -> Answer { panic!("broken resolver") };
+        let dns = DnsDiscovery::new("peers").resolver(broken);
+        let error = Cluster::new().with_discovery(dns).start().unwrap().join().unwrap_err();
+        assert!(
+            matches!(&error, Error::Panicked { what, message } if what == "dns" && message == "broken resolver"),
+            "{error}"
+        );
     });
 }

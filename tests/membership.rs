@@ -137,6 +137,59 @@ proptest! {
         }
     }
 
+    /// One that reads each change, one that reads in fits, some that come later, and one that never reads.
+    #[test]
+    fn watchers_of_any_pace_and_age_are_told_the_same_and_an_idle_one_disturbs_nobody(
+        rounds in prop::collection::vec((calls(), 0..100usize), 1..6),
+    ) {
+        let membership = Membership::new();
+        let (idle, keen, fitful) = (membership.watch(), membership.watch(), membership.watch());
+        let [mut keen_saw, mut fitful_saw] = [View::default(), View::default()];
+        prop_assert!(keen.recv().unwrap().is_empty());
+        let mut later = Vec::new();
+        for (calls, reads) in &rounds {
+            later.push((membership.watch(), View::of(&membership.snapshot())));
+            for call in calls {
+                let before = View::of(&membership.snapshot());
+                make(&membership, call);
+                let after = View::of(&membership.snapshot());
+                let told = read_all(&keen);
+                prop_assert_eq!(told.len(), usize::from(before != after), "one change for {:?}", call);
+                told.iter().for_each(|change| keen_saw.apply(change));
+                prop_assert_eq!(&keen_saw, &after);
+            }
+            std::iter::from_fn(|| fitful.try_recv().ok()).take(*reads).for_each(|change| fitful_saw.apply(&change));
+        }
+        let truth = View::of(&membership.snapshot());
+        read_all(&fitful).iter().for_each(|change| fitful_saw.apply(change));
+        prop_assert_eq!(&fitful_saw, &truth);
+        let from_the_start = (idle, View::default());
+        for (watch, state_then) in later.into_iter().chain([from_the_start]) {
+            let (told, mut seen) = (read_all(&watch), View::default());
+            seen.apply(&told[0]);
+            prop_assert_eq!(&seen, &state_then, "the first item is the state at the moment of the call");
+            prop_assert!(told[1..].iter().all(|change| !change.is_empty()));
+            prop_assert!(told.len() <= 1 + 64 + 1);
+            told[1..].iter().for_each(|change| seen.apply(change));
+            prop_assert_eq!(&seen, &truth);
+        }
+    }
+
+    #[test]
+    fn a_snapshot_answers_for_every_name(calls in calls()) {
+        let membership = Membership::new();
+        for call in &calls {
+            make(&membership, call);
+        }
+        let (snapshot, known) = (membership.snapshot(), View::of(&membership.snapshot()).0);
+        for peer in ["", "a", "b", "c", "d", "e", "f", "g"] {
+            prop_assert_eq!(snapshot.contains(peer), known.contains_key(peer));
+            prop_assert_eq!(snapshot.is_active(peer), known.get(peer) == Some(&true));
+        }
+        prop_assert_eq!(snapshot.split(), snapshot.active().len());
+        prop_assert_eq!(snapshot.peers().concat(), snapshot.active().concat() + &snapshot.left().concat());
+    }
+
     #[test]
     fn a_watcher_that_reads_when_it_likes_is_told_exactly_what_it_does_not_know(
         rounds in prop::collection::vec((calls(), 0..200usize), 1..8),
@@ -370,4 +423,117 @@ fn everything_public_can_cross_threads_and_be_printed() {
     check::<(Cluster, ClusterHandle, Membership, MembershipChange, Snapshot, Stop, syncswim::Watch)>();
     check::<(syncswim::DnsDiscovery, syncswim::NoDiscovery, syncswim::SystemResolver)>();
     check::<(syncswim::Peers, syncswim::Error)>();
+}
+
+#[test]
+fn adding_the_first_peer_twice_adds_it_once_and_tells_it_once() {
+    let membership = Membership::new();
+    let watch = membership.watch();
+    membership.add(["b"]);
+    for _ in 0..3 {
+        membership.add(["a"]);
+        membership.add(["b"]);
+        membership.add(["a", "b", "a"]);
+    }
+    assert_eq!((names(&membership.snapshot()), membership.majority()), ("a b | ".into(), 2));
+    assert_eq!(read_all(&watch).len(), 3, "the state at first, b, a");
+}
+
+#[test]
+fn what_the_caller_does_with_its_list_afterwards_changes_no_message() {
+    let membership = Membership::new();
+    let [one, other] = [membership.watch(), membership.watch()];
+    let mut list = vec![String::from("b"), String::from("a")];
+    membership.add(&list);
+    list.iter_mut().for_each(String::clear);
+    for watch in [one, other] {
+        assert_eq!(watch.iter().nth(1).unwrap().active, ["a", "b"]);
+    }
+    assert_eq!(names(&membership.snapshot()), "a b | ");
+}
+
+#[test]
+fn a_watch_can_be_dropped_unread_by_another_thread_while_a_writer_writes() {
+    in_time(|| {
+        let membership = Membership::new();
+        let stuck = membership.watch();
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| (0..2_000).for_each(|peer| membership.add([peer.to_string()])));
+            let canceller = scope.spawn(move || drop(stuck));
+            canceller.join().unwrap();
+            writer.join().unwrap();
+        });
+        assert_eq!(membership.majority(), 1_001);
+    });
+}
+
+#[test]
+fn left_peers_that_are_left_again_or_removed_twice_are_told_once() {
+    let membership = Membership::new();
+    membership.add(["a", "b"]);
+    let watch = membership.watch();
+    for _ in 0..3 {
+        membership.left(["a", "a"]);
+    }
+    for _ in 0..3 {
+        membership.remove(["a", "b", "a"]);
+    }
+    let told = read_all(&watch);
+    assert_eq!(told.len(), 3);
+    assert!(told[1].left == ["a"] && told[1].active.is_empty() && told[1].removed.is_empty());
+    assert!(told[2].removed == ["a", "b"] && told[2].active.is_empty() && told[2].left.is_empty());
+    assert_eq!((names(&membership.snapshot()), membership.majority()), (" | ".into(), 1));
+}
+
+#[test]
+fn any_string_is_a_peer_and_order_is_that_of_bytes() {
+    let membership = Membership::new();
+    membership.add(["", "b", "B", "\u{e9}", "a\0", "a", "10.0.0.10:1", "10.0.0.9:1"]);
+    let sorted: Vec<_> = membership.snapshot().active().iter().map(|peer| peer.to_string()).collect();
+    assert_eq!(sorted, ["", "10.0.0.10:1", "10.0.0.9:1", "B", "a", "a\0", "b", "\u{e9}"]);
+    membership.remove([""]);
+    assert!(!membership.snapshot().contains(""));
+}
+
+#[test]
+fn a_select_is_woken_once_per_change_and_rests_when_all_was_read() {
+    let membership = Membership::new();
+    let watch = membership.watch();
+    for peer in ["a", "b"] {
+        membership.add([peer]);
+    }
+    for _ in 0..3 {
+        assert!(watch.receiver().try_recv().is_ok() && watch.try_recv().is_ok());
+    }
+    assert_eq!(watch.receiver().try_recv(), Err(TryRecvError::Empty));
+    // A change that is read without waiting leaves no wake-up behind, which would make a `Select::ready` loop spin.
+    membership.add(["c"]);
+    assert!(watch.recv().is_ok() && watch.receiver().is_empty());
+}
+
+#[test]
+fn two_sources_of_which_one_ends_keep_their_claims() {
+    let (give, take) = bounded(1);
+    let cluster = Cluster::new()
+        .with_discovery(|membership: &Membership, _: &Stop| {
+            membership.add(["ended"]);
+            Ok::<_, BoxError>(())
+        })
+        .with_discovery(move |membership: &Membership, stop: &Stop| {
+            give.send(membership.clone())?;
+            stop.receiver().recv().unwrap_err();
+            Ok::<_, BoxError>(())
+        });
+    in_time(move || {
+        let watch = cluster.membership().watch();
+        let running = cluster.start().unwrap();
+        let other = take.recv().unwrap();
+        assert_eq!(watch.iter().nth(1).unwrap().active, ["ended"]);
+        other.remove(["ended"]);
+        other.add(["ended"]);
+        other.remove(["ended"]);
+        assert_eq!(names(&running.membership().snapshot()), "ended | ");
+        running.membership().remove(["ended"]);
+        assert_eq!(names(&running.membership().snapshot()), " | ");
+    });
 }

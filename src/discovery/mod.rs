@@ -66,6 +66,9 @@ pub trait Discovery: Send + 'static {
     /// The handle (and any clone of it) speaks for this discovery alone: what it says of a peer does not touch what others
     /// say of it. Returning early without an error leaves the other discoveries running.
     ///
+    /// A watch of `membership` ends only after every discovery has, so one that follows a watch here has to wait for
+    /// `stop` too, with [`select!`](crossbeam_channel::select).
+    ///
     /// # Errors
     ///
     /// Whatever makes going on useless; it stops the whole cluster.
