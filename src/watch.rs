@@ -406,6 +406,21 @@ mod tests {
     }
 
     #[test]
+    fn a_watcher_that_catches_up_gets_changes_one_by_one_again() {
+        let membership = Membership::new();
+        let watch = membership.watch_within(Limits { changes: 3, names: 3 });
+        drain(&watch).for_each(drop);
+        for _ in 0..2 {
+            membership.add(["a"]);
+            membership.add(["b"]);
+            membership.remove(["b"]);
+            assert_eq!(drain(&watch).count(), 3, "no room for them would leave one or two");
+            membership.remove(["a"]);
+            assert_eq!(drain(&watch).count(), 1);
+        }
+    }
+
+    #[test]
     fn peers_that_are_back_where_they_were_take_no_room_and_give_no_change() {
         let membership = Membership::new();
         let watch = membership.watch_within(Limits { changes: 1, names: 9 });
