@@ -40,6 +40,19 @@ pub struct Cluster {
 }
 
 /// A started [`Cluster`]. Dropping it stops the cluster and waits for its threads; an error is then only logged.
+///
+/// # Examples
+///
+/// ```
+/// use syncswim::{Cluster, NoDiscovery};
+///
+/// let running = Cluster::new().with_discovery(NoDiscovery::new(["a:1"])).start()?;
+/// let stop = running.stop_flag().clone();
+/// let elsewhere = std::thread::spawn(move || stop.stop());
+/// running.join()?;
+/// elsewhere.join().unwrap();
+/// # Ok::<(), syncswim::Error>(())
+/// ```
 #[must_use = "dropping it stops the cluster"]
 pub struct ClusterHandle {
     membership: Membership,

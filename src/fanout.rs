@@ -168,8 +168,9 @@ impl<Q: Queue> Subscription<Q> {
         iter::from_fn(|| self.recv().ok())
     }
 
-    /// For `select!`: when it fires, call [`try_recv`](Self::try_recv) once. If more is queued it fires again; once closed it
-    /// always fires, and `try_recv` tells when all was read. A firing may find nothing if several threads read.
+    /// For `select!`: when it fires, call [`try_recv`](Self::try_recv); once per token is enough. If more is queued it fires
+    /// again; once closed it always fires, and `try_recv` tells when all was read. A firing may find nothing, if several
+    /// threads read or the writer emptied the queue meanwhile.
     pub(crate) fn receiver(&self) -> &Receiver<()> {
         &self.mailbox.tokens
     }

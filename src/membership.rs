@@ -19,9 +19,8 @@
 //! source that repeats itself changes nothing, and one that says something new is believed.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     fmt,
-    ops::Bound::Included,
     sync::{Arc, OnceLock},
 };
 
@@ -221,15 +220,14 @@ impl Membership {
     }
 
     fn tell(&self, word: Standing, peers: impl IntoIterator<Item = impl AsRef<str>>) {
-        // All of the caller's code runs here, before the lock; sorting here makes every list that follows sorted.
-        let peers: Vec<_> = peers.into_iter().collect();
-        let mut names: Vec<&str> = peers.iter().map(AsRef::as_ref).collect();
-        names.sort_unstable();
-        names.dedup();
+        // The caller's iterator runs here, before the lock; and sorting here makes every list that follows sorted.
+        let mut peers: Vec<_> = peers.into_iter().map(|peer| Peer::from(peer.as_ref())).collect();
+        peers.sort_unstable();
+        peers.dedup();
 
         let mut state = self.shared.state.write();
         let changed: Vec<_> =
-            names.into_iter().filter_map(|name| state.hear(self.source, word, name)).collect();
+            peers.into_iter().filter_map(|peer| state.hear(self.source, word, peer)).collect();
         if changed.is_empty() {
             return;
         }
@@ -246,27 +244,26 @@ impl Membership {
 
 impl State {
     /// Takes a word on one peer, and tells what it changed.
-    fn hear(&mut self, source: Option<SourceId>, word: Standing, name: &str) -> Option<Transition> {
-        let Some((peer, claims)) = self.peers.range_mut::<str, _>((Included(name), Included(name))).next()
-        else {
-            return (word == Standing::Active).then(|| self.welcome(source, name));
+    fn hear(&mut self, source: Option<SourceId>, word: Standing, peer: Peer) -> Option<Transition> {
+        let (peer, before, after) = match self.peers.entry(peer) {
+            Entry::Vacant(_) if word != Standing::Active => return None,
+            Entry::Vacant(entry) => {
+                let peer = Peer::clone(entry.key());
+                entry.insert(Claims::default()).hear(source, word);
+                (peer, Standing::Absent, word)
+            }
+            Entry::Occupied(mut entry) => {
+                let before = entry.get().standing();
+                entry.get_mut().hear(source, word);
+                let after = entry.get().standing();
+                let peer = Peer::clone(entry.key());
+                if entry.get().are_void() {
+                    entry.remove();
+                }
+                (peer, before, after)
+            }
         };
-        let before = claims.standing();
-        claims.hear(source, word);
-        let after = claims.standing();
-        let peer = Peer::clone(peer);
-        if claims.are_void() {
-            self.peers.remove(name);
-        }
         (before != after).then(|| self.count(Transition { peer, before, after }))
-    }
-
-    fn welcome(&mut self, source: Option<SourceId>, name: &str) -> Transition {
-        let peer = Peer::from(name);
-        let mut claims = Claims::default();
-        claims.hear(source, Standing::Active);
-        self.peers.insert(Peer::clone(&peer), claims);
-        self.count(Transition { peer, before: Standing::Absent, after: Standing::Active })
     }
 
     fn count(&mut self, transition: Transition) -> Transition {

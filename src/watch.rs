@@ -22,6 +22,27 @@ use crate::{
 
 /// What changed in a [`Membership`](crate::Membership): no peer that stayed as it was, and none twice. Cloning it only counts
 /// references, as all watchers share its lists.
+///
+/// # Examples
+///
+/// ```
+/// use std::collections::BTreeSet;
+/// use syncswim::{Membership, MembershipChange, Peer};
+///
+/// /// Keeps a set of its own up to date.
+/// fn apply(live: &mut BTreeSet<Peer>, change: &MembershipChange) {
+///     live.extend(change.active.iter().cloned());
+///     live.retain(|peer| !change.left.contains(peer) && !change.removed.contains(peer));
+/// }
+///
+/// let membership = Membership::new();
+/// let (watch, mut live) = (membership.watch(), BTreeSet::new());
+/// membership.add(["a:1", "b:1"]);
+/// membership.left(["a:1"]);
+/// drop(membership);
+/// watch.iter().for_each(|change| apply(&mut live, &change));
+/// assert_eq!(live, BTreeSet::from(["b:1".into()]));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MembershipChange {
@@ -137,6 +158,18 @@ impl Watch {
     /// # Errors
     ///
     /// `Timeout` if none came in time; `Disconnected` as [`recv`](Self::recv).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use crossbeam_channel::RecvTimeoutError;
+    ///
+    /// let membership = syncswim::Membership::new();
+    /// let watch = membership.watch();
+    /// assert!(watch.recv_timeout(Duration::from_secs(1)).is_ok());
+    /// assert_eq!(watch.recv_timeout(Duration::from_millis(1)), Err(RecvTimeoutError::Timeout));
+    /// ```
     pub fn recv_timeout(&self, limit: Duration) -> Result<MembershipChange, RecvTimeoutError> {
         self.0.recv_timeout(limit).map(Waiting::into_change)
     }
@@ -146,6 +179,19 @@ impl Watch {
     /// # Errors
     ///
     /// `Empty` if none waits; `Disconnected` as [`recv`](Self::recv).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use crossbeam_channel::TryRecvError;
+    ///
+    /// let membership = syncswim::Membership::new();
+    /// let watch = membership.watch();
+    /// assert!(watch.try_recv().unwrap().is_empty());
+    /// assert_eq!(watch.try_recv(), Err(TryRecvError::Empty));
+    /// drop(membership);
+    /// assert_eq!(watch.try_recv(), Err(TryRecvError::Disconnected));
+    /// ```
     pub fn try_recv(&self) -> Result<MembershipChange, TryRecvError> {
         self.0.try_recv().map(Waiting::into_change)
     }
@@ -156,8 +202,8 @@ impl Watch {
     }
 
     /// For [`select!`](crossbeam_channel::select): when it fires, call [`try_recv`](Self::try_recv). Once per firing is
-    /// enough, as it fires again while more waits, and always once the watch has ended. If several threads read, one may find
-    /// nothing.
+    /// enough, as it fires again while more waits, and always once the watch has ended. It may also find nothing: another
+    /// thread was faster, or what waited was undone meanwhile.
     ///
     /// # Examples
     ///
@@ -399,6 +445,21 @@ mod tests {
         assert_eq!(told.len(), 2, "{told:?}");
         assert_eq!(told[0].active, ["a", "b", "c"]);
         assert!(told[1].active == ["d"] && told[1].removed == ["a"]);
+    }
+
+    #[test]
+    fn a_watcher_that_catches_up_gets_changes_one_by_one_again() {
+        let membership = Membership::new();
+        let watch = membership.watch_within(Limits { changes: 3, names: 3 });
+        drain(&watch).for_each(drop);
+        for _ in 0..2 {
+            membership.add(["a"]);
+            membership.add(["b"]);
+            membership.remove(["b"]);
+            assert_eq!(drain(&watch).count(), 3, "no room for them would leave one or two");
+            membership.remove(["a"]);
+            assert_eq!(drain(&watch).count(), 1);
+        }
     }
 
     #[test]

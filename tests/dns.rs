@@ -13,9 +13,10 @@ use syncswim::{Cluster, ClusterHandle, DnsDiscovery, Error, Membership};
 type Answer = io::Result<Vec<IpAddr>>;
 
 struct Script {
-    running: ClusterHandle,
+    // The channels are dropped first: a resolver that waits for an answer would keep the cluster from ending.
     questions: Receiver<String>,
     answers: Sender<Answer>,
+    running: ClusterHandle,
 }
 
 impl Script {
@@ -28,7 +29,7 @@ impl Script {
         };
         let dns = DnsDiscovery::new(name).interval(Duration::from_nanos(1)).resolver(resolver);
         let running = Cluster::new().with_discovery(dns).start().unwrap();
-        let script = Self { running, questions, answers };
+        let script = Self { questions, answers, running };
         script.questions.recv_timeout(LONG).unwrap();
         script
     }
