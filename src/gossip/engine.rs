@@ -5,10 +5,11 @@
 //! datagrams and publishes events, so they go out in order and under no lock.
 
 use std::{
+    any::Any,
     collections::HashMap,
     io,
-    net::SocketAddr,
-    panic::{AssertUnwindSafe, catch_unwind},
+    net::{SocketAddr, TcpListener},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -52,6 +53,8 @@ pub(super) struct Engine {
     pub(super) stop: Stop,
     /// Raised once the farewell is over.
     pub(super) left: Stop,
+    /// Where this node reaches itself.
+    pub(super) myself: SocketAddr,
     pub(super) directory: Directory,
     pub(super) events: Fanout<EventLog>,
     pub(super) inbound: Workers,
@@ -59,15 +62,27 @@ pub(super) struct Engine {
     pub(super) waiting_joins: Mutex<HashMap<u64, Sender<JoinResult>>>,
     pub(super) seeds: Mutex<Vec<String>>,
     pub(super) seeds_tried: Sender<JoinResult>,
-    pub(super) failure: Mutex<Option<Error>>,
     pub(super) io: IoCounters,
-    /// Where this node reaches itself.
-    pub(super) myself: SocketAddr,
-    /// `None` once closed; the clock thread has its own share.
-    udp: Mutex<Option<Arc<Udp>>>,
+    failure: Mutex<Option<Failure>>,
+    doors: Mutex<Option<Doors>>,
     node: Mutex<Node>,
     clock: Clock,
     awake: AtomicBool,
+}
+
+/// Both sockets, for those who wake the threads that wait on them. Gone once the node is shut, so that each
+/// socket closes with its thread and no handle keeps a port.
+#[derive(Debug)]
+struct Doors {
+    udp: Arc<Udp>,
+    tcp: Arc<TcpListener>,
+}
+
+/// A panic: who, and what it said.
+#[derive(Debug, Clone)]
+struct Failure {
+    what: String,
+    message: String,
 }
 
 /// What went wrong between the node and the network.
@@ -92,7 +107,8 @@ impl Engine {
     #[expect(clippy::disallowed_methods, reason = "this is the driver's clock")]
     pub(super) fn new(
         name: String,
-        udp: Udp,
+        udp: &Arc<Udp>,
+        tcp: &Arc<TcpListener>,
         seeds: Vec<String>,
         seeds_tried: Sender<JoinResult>,
         make: impl FnOnce(Time) -> Node,
@@ -103,6 +119,7 @@ impl Engine {
             stream_timeout: node.config().stream_timeout,
             stop: Stop::new(),
             left: Stop::new(),
+            myself: udp.myself(),
             directory: Directory::default(),
             events: Fanout::new(),
             inbound: Workers::new(format!("{name}-in"), 8),
@@ -110,10 +127,9 @@ impl Engine {
             waiting_joins: Mutex::default(),
             seeds: Mutex::new(seeds),
             seeds_tried,
-            failure: Mutex::default(),
             io: IoCounters::default(),
-            myself: udp.myself(),
-            udp: Mutex::new(Some(Arc::new(udp))),
+            failure: Mutex::default(),
+            doors: Mutex::new(Some(Doors { udp: Arc::clone(udp), tcp: Arc::clone(tcp) })),
             node: Mutex::new(node),
             clock,
             awake: AtomicBool::new(false),
@@ -127,55 +143,84 @@ impl Engine {
         act(&mut node, self.clock.now())
     }
 
+    /// Makes the node a member before anybody can ask or listen: its own *joined* is the first thing it says.
+    pub(super) fn list_myself(&self) {
+        if let Some(Output::Event(event)) = self.with_node(|node, _| node.poll_output()) {
+            self.directory.apply(&event);
+        }
+    }
+
+    /// [`with_node`](Self::with_node) for a caller's thread: a panic in the core ends the node, then goes on to the caller.
+    pub(super) fn command<R>(&self, act: impl FnOnce(&mut Node, Time) -> R) -> R {
+        catch_unwind(AssertUnwindSafe(|| self.with_node(act))).unwrap_or_else(|panic| {
+            self.fail("caller", &*panic);
+            resume_unwind(panic)
+        })
+    }
+
     /// Has the clock thread look at the node: there may be something to send, or an earlier deadline.
     pub(super) fn wake(&self) {
-        if !self.awake.swap(true, Ordering::AcqRel) {
-            // An empty datagram to ourselves ends the wait for a datagram.
-            let udp = self.udp.lock().clone();
-            if let Some(Err(error)) = udp.map(|udp| udp.send(self.myself, &[])) {
-                log::debug!("{}: cannot wake: {error}", self.name);
-            }
+        if self.awake.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let udp = self.doors.lock().as_ref().map(|doors| Arc::clone(&doors.udp));
+        if let Some(Err(error)) = udp.map(|udp| udp.wake()) {
+            // Whoever comes next tries again.
+            self.awake.store(false, Ordering::Release);
+            log::debug!("{}: cannot wake: {error}", self.name);
         }
     }
 
     /// Runs a thread's work; a panic ends the whole node, so that there is no half of one.
     pub(super) fn guarded(&self, what: &str, work: impl FnOnce()) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
-            let what = format!("{} of node {}", what, self.name);
-            let message = message_of(&*panic);
-            log::error!("{what} panicked: {message}");
-            self.failure.lock().get_or_insert(Error::Panicked { what, message });
-            self.shut();
+            self.fail(what, &*panic);
         }
+    }
+
+    fn fail(&self, what: &str, panic: &(dyn Any + Send)) {
+        let failure = Failure { what: format!("{what} of node {}", self.name), message: message_of(panic) };
+        let first = self.failure.lock().get_or_insert(failure).clone();
+        self.shut();
+        // Last of all: it may be the logger that panics.
+        log::error!("{} panicked: {}", first.what, first.message);
+    }
+
+    /// What ended the node, if it did not end because it was asked to.
+    pub(super) fn failure(&self) -> Option<Error> {
+        let failure = self.failure.lock().clone();
+        failure.map(|Failure { what, message }| Error::Panicked { what, message })
+    }
+
+    /// What to tell those who ask something of a node that has ended.
+    pub(super) fn ended(&self) -> Error {
+        self.failure().unwrap_or(Error::Stopped)
     }
 
     /// Ends every thread and wakes everybody who waits.
     pub(super) fn shut(&self) {
         self.stop.stop();
-        self.left.stop();
-        self.wake();
+        let doors = self.doors.lock().take();
+        if let Some(Doors { udp, tcp }) = doors {
+            udp.end_wait();
+            streams::end_accept(&tcp, self.myself);
+        }
         self.waiting_joins.lock().clear();
         self.events.close();
     }
 
-    /// Closes the datagram socket, once the clock thread is gone; the handles may live on.
-    pub(super) fn close_socket(&self) {
-        *self.udp.lock() = None;
-    }
-
     /// The clock thread.
-    pub(super) fn run(self: &Arc<Self>) {
-        let Some(udp) = self.udp.lock().clone() else { return };
+    pub(super) fn run(self: &Arc<Self>, udp: &Udp) {
         let mut buffer = vec![0; 1 << 16];
         let mut outbox = Outbox::default();
         while !self.stop.is_stopped() {
             self.awake.store(false, Ordering::Release);
-            let deadline = self.flush(&udp, &mut outbox);
+            let deadline = self.flush(udp, &mut outbox);
             let wait = deadline.map_or(MAX_WAIT, |at| at.since(self.clock.now()).min(MAX_WAIT));
-            let received = if wait.is_zero() { Ok(()) } else { self.receive(&udp, &mut buffer, wait) };
+            let received = if wait.is_zero() { Ok(()) } else { self.receive(udp, &mut buffer, wait) };
             let due = deadline.is_some_and(|at| at <= self.clock.now());
             // Before anybody is judged late, everything that has arrived is heard.
-            let received = if due { received.and_then(|()| self.drain(&udp, &mut buffer)) } else { received };
+            let received = if due { received.and_then(|()| self.drain(udp, &mut buffer)) } else { received };
             if let Err(error) = received {
                 self.io.receive_errors.fetch_add(1, Ordering::Relaxed);
                 log::debug!("{}: receive failed: {error}", self.name);
@@ -293,7 +338,7 @@ impl Engine {
     /// The node's part of a join: its result comes to the one who waits.
     pub(super) fn join(&self, ticket: u64, addrs: &[SocketAddr], done: Sender<JoinResult>) {
         self.waiting_joins.lock().insert(ticket, done);
-        self.with_node(|node, now| node.join(now, ticket, addrs));
+        self.command(|node, now| node.join(now, ticket, addrs));
         if self.stop.is_stopped() {
             self.waiting_joins.lock().clear();
         }

@@ -27,7 +27,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, bounded, select};
 use parking_lot::Mutex;
 
 pub use config::{DEFAULT_PORT, GossipConfig};
@@ -35,7 +35,7 @@ pub use directory::Members;
 use engine::Engine;
 use events::EventLog;
 pub use events::Events;
-use sockets::Sockets;
+use sockets::{Sockets, Udp};
 
 use crate::{
     Error, Tags,
@@ -62,15 +62,9 @@ const LEAVE_SLACK: Duration = Duration::from_millis(50);
 #[must_use = "dropping it shuts the node down"]
 pub struct Gossip {
     engine: Arc<Engine>,
-    threads: Mutex<Threads>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     seeds_tried: Receiver<JoinResult>,
     tickets: AtomicU64,
-}
-
-#[derive(Debug, Default)]
-struct Threads {
-    handles: Vec<JoinHandle<()>>,
-    listener: Option<Arc<TcpListener>>,
 }
 
 impl Gossip {
@@ -83,11 +77,12 @@ impl Gossip {
     pub fn start(config: GossipConfig) -> Result<Self, Error> {
         config.validate()?;
         let Sockets { udp, tcp, advertise } = Sockets::bind(&config)?;
+        let (udp, tcp) = (Arc::new(udp), Arc::new(tcp));
         let GossipConfig { swim, seeds, tags, .. } = config;
         let start = Start { addr: advertise, epoch: wall_millis(), seed: random_seed(), tags };
         let seek = !seeds.is_empty();
         let (tried, seeds_tried) = bounded(16);
-        let engine = Engine::new(swim.name.clone(), udp, seeds, tried, |now| {
+        let engine = Engine::new(swim.name.clone(), &udp, &tcp, seeds, tried, |now| {
             let mut node = Node::new(swim, start, now);
             if seek {
                 node.seek_seeds(now);
@@ -100,21 +95,21 @@ impl Gossip {
             seeds_tried,
             tickets: AtomicU64::new(0),
         };
-        // The node itself is a member before anybody can ask.
-        gossip.engine.directory.apply(&crate::swim::Event::Joined(gossip.local()));
-        gossip.spawn_threads(Arc::new(tcp))?;
+        gossip.engine.list_myself();
+        if let Err(error) = gossip.spawn_threads(udp, tcp) {
+            // Without its threads it cannot say good-bye, and nobody knows it yet.
+            let _ = gossip.abort();
+            return Err(error);
+        }
         Ok(gossip)
     }
 
-    fn spawn_threads(&self, listener: Arc<TcpListener>) -> Result<(), Error> {
+    fn spawn_threads(&self, udp: Arc<Udp>, tcp: Arc<TcpListener>) -> Result<(), Error> {
         let mut threads = self.threads.lock();
         let (engine, name) = (Arc::clone(&self.engine), format!("{}-udp", self.engine.name));
-        threads.handles.push(spawn(name, move || engine.guarded("clock", || engine.run()))?);
-        threads.listener = Some(Arc::clone(&listener));
+        threads.push(spawn(name, move || engine.guarded("clock", || engine.run(&udp)))?);
         let (engine, name) = (Arc::clone(&self.engine), format!("{}-tcp", self.engine.name));
-        threads
-            .handles
-            .push(spawn(name, move || engine.guarded("acceptor", || streams::accept(&engine, &listener)))?);
+        threads.push(spawn(name, move || engine.guarded("acceptor", || streams::accept(&engine, &tcp)))?);
         Ok(())
     }
 
@@ -125,12 +120,13 @@ impl Gossip {
     /// [`Error::Resolve`] if no seed has an address, [`Error::NameTaken`] if a live node has our name,
     /// [`Error::Join`] if none could be reached, [`Error::Stopped`] if the node has ended.
     pub fn join<S: AsRef<str>>(&self, seeds: impl IntoIterator<Item = S>) -> Result<usize, Error> {
+        self.check_running()?;
         let seeds: Vec<String> = seeds.into_iter().map(|seed| seed.as_ref().to_owned()).collect();
         let addrs = self.resolve(&seeds)?;
         self.remember_seeds(&seeds);
         let (done, result) = bounded(1);
         self.engine.join(self.tickets.fetch_add(1, Ordering::Relaxed), &addrs, done);
-        let result = result.recv().map_err(|_| Error::Stopped)?;
+        let result = result.recv().map_err(|_| self.engine.ended())?;
         result.map_err(|problem| self.engine.join_error(&seeds, &problem))
     }
 
@@ -155,7 +151,7 @@ impl Gossip {
         }
         drop(known);
         if first {
-            self.engine.with_node(|node, now| node.seek_seeds_later(now));
+            self.engine.command(|node, now| node.seek_seeds_later(now));
         }
     }
 
@@ -168,7 +164,7 @@ impl Gossip {
     /// This node, as others see it.
     #[must_use]
     pub fn local(&self) -> Member {
-        self.engine.with_node(|node, _| node.local())
+        self.engine.command(|node, _| node.local())
     }
 
     /// Subscribes to all events from now on.
@@ -182,7 +178,7 @@ impl Gossip {
     /// [`Error::Stopped`] if the node has ended.
     pub fn set_tags(&self, tags: Tags) -> Result<(), Error> {
         self.check_running()?;
-        self.engine.with_node(|node, now| node.set_tags(now, tags));
+        self.engine.command(|node, now| node.set_tags(now, tags));
         self.engine.wake();
         Ok(())
     }
@@ -195,15 +191,17 @@ impl Gossip {
     /// [`Error::Stopped`] if the node has ended; [`Error::Timeout`] if it did not get to it in time.
     pub fn leave(&self) -> Result<(), Error> {
         self.check_running()?;
-        let limit = self.engine.with_node(|node, now| {
+        let limit = self.engine.command(|node, now| {
             node.leave(now);
             node.config().leave_timeout + LEAVE_SLACK
         });
         self.engine.wake();
-        if self.engine.left.wait(limit) {
-            Ok(())
-        } else {
-            Err(Error::Timeout { what: "the farewell", limit })
+        select! {
+            recv(self.engine.left.receiver()) -> _ => Ok(()),
+            recv(self.engine.stop.receiver()) -> _ => {
+                if self.engine.left.is_stopped() { Ok(()) } else { Err(self.engine.ended()) }
+            }
+            default(limit) => Err(Error::Timeout { what: "the farewell", limit }),
         }
     }
 
@@ -211,7 +209,7 @@ impl Gossip {
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         let io = &self.engine.io;
-        let mut metrics = self.engine.with_node(|node, _| node.metrics());
+        let mut metrics = self.engine.command(|node, _| node.metrics());
         metrics.receive_errors = io.receive_errors.load(Ordering::Relaxed);
         metrics.send_errors = io.send_errors.load(Ordering::Relaxed);
         metrics
@@ -220,7 +218,7 @@ impl Gossip {
     /// Leaves, then ends every thread and closes every socket. Calls after the first only wait for it.
     ///
     /// # Errors
-    /// What had ended the node before, if something had: [`Error::Panicked`].
+    /// What had ended the node before, if something had: [`Error::Panicked`], at each call.
     pub fn shutdown(&self) -> Result<(), Error> {
         if let Err(error @ Error::Timeout { .. }) = self.leave() {
             log::warn!("{}: {error}", self.engine.name);
@@ -235,17 +233,13 @@ impl Gossip {
     pub fn abort(&self) -> Result<(), Error> {
         self.engine.shut();
         let mut threads = self.threads.lock();
-        if let Some(listener) = threads.listener.take() {
-            streams::wake_accept(&listener, self.engine.myself);
-        }
-        for thread in threads.handles.drain(..) {
+        for thread in threads.drain(..) {
             // Its panic, if any, was caught and kept.
             let _ = thread.join();
         }
-        self.engine.close_socket();
         self.engine.inbound.close();
         self.engine.outbound.close();
-        self.engine.failure.lock().take().map_or(Ok(()), Err)
+        self.engine.failure().map_or(Ok(()), Err)
     }
 
     /// Disconnected once the node has ended.
@@ -264,7 +258,7 @@ impl Gossip {
     }
 
     fn check_running(&self) -> Result<(), Error> {
-        if self.engine.stop.is_stopped() { Err(Error::Stopped) } else { Ok(()) }
+        if self.engine.stop.is_stopped() { Err(self.engine.ended()) } else { Ok(()) }
     }
 }
 

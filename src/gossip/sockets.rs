@@ -2,11 +2,11 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, UdpSocket},
     time::Duration,
 };
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::{config::GossipConfig, resolve};
 use crate::Error;
@@ -130,6 +130,18 @@ impl Udp {
     /// Where this node reaches itself.
     pub(super) fn myself(&self) -> SocketAddr {
         self.myself
+    }
+
+    /// Ends the wait for a datagram with an empty one to ourselves.
+    pub(super) fn wake(&self) -> io::Result<()> {
+        self.send(self.myself, &[])
+    }
+
+    /// Ends it for ever, also where our own address is not ours any more.
+    pub(super) fn end_wait(&self) {
+        let _ = self.wake();
+        // Linux says that the socket is not connected, and ends the wait nevertheless.
+        let _ = SockRef::from(&self.socket).shutdown(Shutdown::Read);
     }
 
     pub(super) fn send(&self, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {

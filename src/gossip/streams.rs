@@ -39,10 +39,11 @@ pub(super) fn accept(engine: &Arc<Engine>, listener: &TcpListener) {
 }
 
 /// Makes a blocked [`accept`] look at the stop flag.
-pub(super) fn wake_accept(listener: &TcpListener, myself: SocketAddr) {
-    // On Linux the first suffices; elsewhere a connection does it.
-    let _ = SockRef::from(listener).shutdown(std::net::Shutdown::Both);
-    let _ = TcpStream::connect_timeout(&myself, SLICE);
+pub(super) fn end_accept(listener: &TcpListener, myself: SocketAddr) {
+    // Linux knows how to shut a listener down; elsewhere a connection does it.
+    if SockRef::from(listener).shutdown(std::net::Shutdown::Both).is_err() {
+        let _ = TcpStream::connect_timeout(&myself, SLICE);
+    }
 }
 
 fn begin_inbound(engine: &Arc<Engine>, socket: TcpStream, from: SocketAddr) {
