@@ -1,0 +1,138 @@
+//! Real processes of example `node`: a crash, a restart and a farewell, as the others report them.
+#![cfg(unix)]
+
+use std::{
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
+
+const LONG: Duration = Duration::from_secs(60);
+
+/// A running `node` and the lines it prints; killed when dropped.
+struct Process {
+    child: Child,
+    lines: Receiver<String>,
+    heard: Vec<String>,
+}
+
+impl Process {
+    fn start(name: &str, join: Option<&str>) -> Self {
+        let mut command = Command::new(example("node"));
+        command.args(["--name", name, "--bind", "127.0.0.1:0", "--tag", "role=test"]);
+        command.args(join.map(|seed| ["--join", seed]).into_iter().flatten());
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("example `node` was built");
+        let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+        let (tell, lines) = unbounded();
+        thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        Self { child, lines, heard: Vec::new() }
+    }
+
+    /// Reads on until a line holds all of `words`.
+    #[track_caller]
+    fn expect(&mut self, words: &[&str]) -> String {
+        loop {
+            let line = match self.lines.recv_timeout(LONG) {
+                Ok(line) => line,
+                Err(RecvTimeoutError::Timeout) => panic!("no line with {words:?} in {:#?}", self.heard),
+                Err(RecvTimeoutError::Disconnected) => {
+                    panic!("it ended without {words:?}: {:#?}", self.heard)
+                }
+            };
+            self.heard.push(line.clone());
+            if words.iter().all(|word| line.contains(word)) {
+                return line;
+            }
+        }
+    }
+
+    fn addr(&mut self) -> String {
+        let line = self.expect(&["listens on"]);
+        let addr = line.split(" listens on ").nth(1).and_then(|rest| rest.split(';').next());
+        addr.expect("an address").to_owned()
+    }
+
+    /// Whether a line read so far holds all of `words`.
+    fn has_heard(&self, words: &[&str]) -> bool {
+        self.heard.iter().any(|line| words.iter().all(|word| line.contains(word)))
+    }
+
+    fn interrupt(&self) {
+        let sent = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
+        assert!(sent.expect("`kill` runs").success());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may be over already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `cargo test` builds the examples beside the tests.
+fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a path");
+    let profile = test.parent().and_then(|deps| deps.parent()).expect("target/<profile>/deps/<test>");
+    let path = profile.join("examples").join(name);
+    assert!(path.exists(), "{} is missing: run `cargo build --examples`", path.display());
+    path
+}
+
+#[test]
+fn processes_find_each_other_and_report_a_crash_a_restart_and_a_farewell() {
+    let mut a = Process::start("a", None);
+    let seed = a.addr();
+    let mut b = Process::start("b", Some(&seed));
+    let mut c = Process::start("c", Some(&seed));
+    let first = c.addr();
+    for node in [&mut a, &mut b, &mut c] {
+        node.expect(&["3 live: a b c"]);
+    }
+
+    c.child.kill().unwrap();
+    c.child.wait().unwrap();
+    for node in [&mut a, &mut b] {
+        node.expect(&["failed", "c at"]);
+    }
+
+    // The same name, on another port.
+    let mut c = Process::start("c", Some(&seed));
+    let second = c.addr();
+    assert_ne!(first, second);
+    for node in [&mut a, &mut b] {
+        node.expect(&["joined", &format!("c at {second} (role=test)")]);
+    }
+    c.expect(&["3 live: a b c"]);
+
+    c.interrupt();
+    c.expect(&["left after"]);
+    assert!(c.child.wait().unwrap().success());
+    for node in [&mut a, &mut b] {
+        node.expect(&["left", &format!("c at {second}")]);
+        assert!(!node.has_heard(&["failed", &second]), "a farewell is no failure: {:#?}", node.heard);
+    }
+}
+
+#[test]
+fn what_cannot_work_is_said_on_stderr_and_ends_with_a_failure() {
+    let mut a = Process::start("a", None);
+    let taken = a.addr();
+    let run = |args: &[&str]| Command::new(example("node")).args(args).output().unwrap();
+    for (args, expected) in [
+        (&["--name", "b", "--bind", &taken][..], &*taken),
+        (&["--name", ""][..], "`name`"),
+        (&["--bind", "127.0.0.1:0"][..], "--name is missing"),
+        (&["--name", "b", "--bind", "here"][..], "ADDR:PORT"),
+        (&["--name", "b", "--tag", &format!("k={}", "x".repeat(600))][..], "512"),
+    ] {
+        let output = run(args);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && stderr.contains(expected), "{args:?}: {stderr}");
+    }
+}
