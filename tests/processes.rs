@@ -28,7 +28,8 @@ impl Process {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("example `node` was built");
         let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         let (tell, lines) = unbounded();
-        thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        let read = move || stdout.lines().map_while(Result::ok).try_for_each(|line| tell.send(line));
+        thread::Builder::new().spawn(read).expect("a thread");
         Self { child, lines, heard: Vec::new() }
     }
 
