@@ -195,6 +195,13 @@ impl Node {
         counted
     }
 
+    fn hasten_suspicion(&mut self, id: MemberId) {
+        let Some(suspicion) = self.table.suspicion_mut(id) else { return };
+        suspicion.hasten();
+        let deadline = suspicion.deadline();
+        self.timers.set(Timer::Suspicion(id), deadline);
+    }
+
     pub(super) fn suspicion_ran_out(&mut self, id: MemberId) {
         let identity = self.table.get(id).identity;
         self.depart(id, identity, MemberState::Failed, self.now);
@@ -210,7 +217,8 @@ impl Node {
         self.hear_departed(claim.name, identity, MemberState::Left, Duration::ZERO);
     }
 
-    /// From a sync. A failure told this way may be a partition's: the member gets a chance to refute.
+    /// From a sync. A failure told this way may be a partition's: the member gets a chance to refute. But
+    /// the teller has waited for confirmations already, so we do not.
     pub(super) fn hear_gone(&mut self, claim: &Gone<'_>) {
         let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
         let state = if claim.left { MemberState::Left } else { MemberState::Failed };
@@ -221,6 +229,7 @@ impl Node {
             if self.raise_suspicion(id, identity) {
                 self.spread(id, Urgency::Urgent);
             }
+            self.hasten_suspicion(id);
             return;
         }
         self.hear_departed(claim.name, identity, state, Duration::from_secs(claim.age_secs));

@@ -172,3 +172,21 @@ fn a_single_node_that_nobody_answers_is_alone_and_quiet() {
     world.run_for(secs(3600));
     assert_eq!(world.datagrams, 0);
 }
+
+/// Five nodes send each piece of news twice only, so it often misses somebody. Whoever suspected alone and
+/// missed the verdict then waited for confirmations that nobody had reason to send any more.
+#[test]
+fn whoever_misses_the_verdict_learns_it_from_the_next_sync() {
+    for seed in 0..300 {
+        let mut world = World::new(seed);
+        for i in 0..5 {
+            let seeds = if i == 0 { vec![] } else { vec![addr(0)] };
+            world.start(Config::local(format!("n{i}")), addr(i), seeds);
+        }
+        world.run_until("convergence", secs(60), |world| world.all_see(5));
+        world.crash(3);
+        world.run_until("verdict", secs(14), |world| {
+            world.up().all(|host| world.state(host, "n3") == Some(MemberState::Failed))
+        });
+    }
+}
