@@ -51,6 +51,8 @@ mod fanout;
 mod gossip;
 mod membership;
 mod peers;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 mod stop;
 pub mod swim;
 mod watch;

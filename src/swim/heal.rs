@@ -41,6 +41,11 @@ impl Heal {
         Self { max, ..Self::default() }
     }
 
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn len(&self) -> usize {
+        self.gone.len()
+    }
+
     /// Remembers a place; says whether another had to make room, the one with the longest delay.
     pub(super) fn remember(&mut self, name: Arc<str>, addr: SocketAddr, next: Time, delay: Duration) -> bool {
         self.forget(&name);

@@ -7,6 +7,8 @@
 //! `probe`, `suspicion`, `health`, `broadcast` and `gossip` (news), `sync` (exchange of tables), `join`,
 //! `heal` (gone peers), `leave`; under them `member` (the table), `timers` and `time`.
 
+#[cfg(any(test, feature = "sim"))]
+mod audit;
 mod broadcast;
 mod claims;
 mod config;

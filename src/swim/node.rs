@@ -330,6 +330,12 @@ impl Node {
         worth_sending
     }
 
+    /// What a driver that drains after each input never leaves behind.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn undrained(&self) -> usize {
+        self.transmits.len() + self.outputs.len()
+    }
+
     pub(super) fn transmit(&mut self, to: SocketAddr, content: Content) {
         if self.transmits.len() < MAX_TRANSMITS {
             self.transmits.push_back(Transmit { to, content });
@@ -392,6 +398,13 @@ impl Node {
             .collect();
         members.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         members
+    }
+
+    /// What this node knows of a name, if it is listed.
+    #[must_use]
+    pub fn member(&self, name: &str) -> Option<Member> {
+        let record = self.table.get(self.table.find(name)?);
+        (!record.hidden).then(|| record.view())
     }
 
     /// The number of live members, this node included.

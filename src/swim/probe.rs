@@ -21,7 +21,7 @@ use super::{
 use crate::wire::message::{Ping, PingReq};
 
 /// Requests this node relays at the same time; more are refused and counted.
-const MAX_RELAYED: usize = 256;
+pub(super) const MAX_RELAYED: usize = 256;
 /// The longest that a relay works for another.
 const MAX_WINDOW: Duration = Duration::from_secs(60);
 
@@ -55,6 +55,11 @@ struct Relayed {
 }
 
 impl Prober {
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn relayed_len(&self) -> usize {
+        self.relayed.len()
+    }
+
     pub(super) fn discard_verdict(&mut self) {
         self.round.iter_mut().for_each(|round| round.discarded = true);
     }

@@ -30,7 +30,7 @@ use crate::wire::{
 };
 
 /// Streams at the same time; more are refused and counted.
-const MAX_STREAMS: usize = 128;
+pub(super) const MAX_STREAMS: usize = 128;
 /// The most bytes taken from one stream: a full table of the largest records.
 const MAX_STREAM_BYTES: usize = 64 << 20;
 /// Exchanges that this node has begun and not ended.
@@ -123,6 +123,13 @@ pub(super) struct Exchanges {
     /// Digests are ignored until then, and for how long the next time.
     quiet_until: Time,
     quiet_for: Duration,
+}
+
+impl Exchanges {
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn len(&self) -> usize {
+        self.sessions.len()
+    }
 }
 
 impl Node {

@@ -58,6 +58,11 @@ impl Timers {
         self.at.contains_key(&timer)
     }
 
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn len(&self) -> usize {
+        self.at.len()
+    }
+
     /// The next deadline.
     pub(super) fn next(&self) -> Option<Time> {
         self.order.first().map(|(at, _)| *at)

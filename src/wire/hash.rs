@@ -11,7 +11,7 @@ fn fnv1a(state: u64, bytes: &[u8]) -> u64 {
 }
 
 /// Spreads every input bit over the result, so that sums and xors of hashes stay uniform.
-fn mix(mut x: u64) -> u64 {
+pub(crate) fn mix(mut x: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)

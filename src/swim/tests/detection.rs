@@ -2,13 +2,13 @@
 
 use super::{
     super::{Config, Event, MemberState},
-    world::{World, addr, millis, secs},
+    world::{Latency, World, addr, converged, converged_with, millis, partition, secs},
 };
 
 #[test]
 fn a_crash_is_suspected_then_failed_and_everybody_learns_of_it() {
     for (seed, n) in [(1, 2), (2, 3), (3, 8), (4, 40)] {
-        let mut world = World::converged(seed, n);
+        let mut world = converged(seed, n);
         world.crash(n - 1);
         let name = format!("n{}", n - 1);
         let took = world.run_until("failure everywhere", secs(60), |world| {
@@ -28,10 +28,10 @@ fn a_crash_is_suspected_then_failed_and_everybody_learns_of_it() {
 
 #[test]
 fn without_faults_nobody_is_ever_suspected_and_each_sends_two_packets_a_period() {
-    let mut world = World::converged(5, 16);
-    let before = world.datagrams;
+    let mut world = converged(5, 16);
+    let before = world.datagrams();
     world.run_for(secs(100));
-    let per_period = (world.datagrams - before) as f64 / 16.0 / 100.0;
+    let per_period = (world.datagrams() - before) as f64 / 16.0 / 100.0;
     // SWIM Fig. 2: a ping and an ack per member and period.
     assert!((1.98..=2.02).contains(&per_period), "{per_period}");
     for host in world.up() {
@@ -41,8 +41,8 @@ fn without_faults_nobody_is_ever_suspected_and_each_sends_two_packets_a_period()
 
 #[test]
 fn a_dead_peer_among_healthy_relays_costs_nobody_health() {
-    let mut world = World::converged(6, 6);
-    world.latency = (millis(20), millis(40));
+    let mut world = converged(6, 6);
+    world.net.latency = Latency::Uniform(millis(20), millis(40));
     world.crash(5);
     for _ in 0..100 {
         world.run_for(millis(50));
@@ -55,9 +55,9 @@ fn a_dead_peer_among_healthy_relays_costs_nobody_health() {
 
 #[test]
 fn without_nacks_the_same_peer_does_cost_health() {
-    let mut world = World::converged_with(6, 6, |config| config.nacks = false);
+    let mut world = converged_with(6, 6, |config| config.nacks = false);
     // Slow enough that the next answered probe does not hide it at once.
-    world.latency = (millis(20), millis(40));
+    world.net.latency = Latency::Uniform(millis(20), millis(40));
     world.crash(5);
     let mut worst = 0;
     for _ in 0..100 {
@@ -70,8 +70,8 @@ fn without_nacks_the_same_peer_does_cost_health() {
 #[test]
 fn a_node_cut_off_from_all_doubts_itself_and_probes_more_slowly() {
     for (lha_probe, slower) in [(true, true), (false, false)] {
-        let mut world = World::converged_with(7, 8, |config| config.lha_probe = lha_probe);
-        world.partition(&[0], &(1..8).collect::<Vec<_>>());
+        let mut world = converged_with(7, 8, |config| config.lha_probe = lha_probe);
+        partition(&mut world, &[0], &(1..8).collect::<Vec<_>>());
         let before = world.node(0).metrics().probes;
         world.run_for(secs(6));
         let probes = world.node(0).metrics().probes - before;
@@ -81,8 +81,8 @@ fn a_node_cut_off_from_all_doubts_itself_and_probes_more_slowly() {
 
 #[test]
 fn an_indirect_path_keeps_a_member_alive() {
-    let mut world = World::converged_with(8, 6, |config| config.stream_fallback = false);
-    world.partition(&[0], &[1]);
+    let mut world = converged_with(8, 6, |config| config.stream_fallback = false);
+    partition(&mut world, &[0], &[1]);
     world.run_for(secs(120));
     for (host, name) in [(0, "n1"), (1, "n0")] {
         assert_eq!(world.state(host, name), Some(MemberState::Alive));
@@ -93,8 +93,8 @@ fn an_indirect_path_keeps_a_member_alive() {
 
 #[test]
 fn a_stream_keeps_a_member_alive_when_all_datagrams_are_lost_and_that_is_counted() {
-    let mut world = World::converged(9, 4);
-    world.loss = 1.0;
+    let mut world = converged(9, 4);
+    world.net.datagram_loss = 1.0;
     world.run_for(secs(60));
     assert!(world.all_see(4));
     assert!(world.node(0).metrics().probes_saved_by_stream > 10);
@@ -103,8 +103,8 @@ fn a_stream_keeps_a_member_alive_when_all_datagrams_are_lost_and_that_is_counted
 #[test]
 fn a_paused_node_that_wakes_accuses_nobody_and_refutes_what_was_said() {
     for seed in 0..10 {
-        let mut world = World::converged(seed, 10);
-        world.hosts[3].paused_until = world.now + millis(700 + 650 * seed);
+        let mut world = converged(seed, 10);
+        world.pause(3, millis(1300 + 650 * seed));
         world.run_for(secs(40));
         for host in 0..10 {
             let accused = world.hosts[host].events.iter().any(
@@ -119,13 +119,13 @@ fn a_paused_node_that_wakes_accuses_nobody_and_refutes_what_was_said() {
 
 #[test]
 fn a_falsely_accused_member_refutes_and_stays() {
-    let mut world = World::converged(11, 10);
+    let mut world = converged(11, 10);
     // For three seconds nothing reaches it: it is suspected, then it hears of it.
     for other in (0..10).filter(|other| *other != 4) {
-        world.cut.insert((other, 4));
+        world.net.cut.insert((other, 4));
     }
     world.run_for(millis(3500));
-    world.cut.clear();
+    world.net.cut.clear();
     world.run_for(secs(30));
     assert!(world.all_see(10));
     for host in 0..10 {
@@ -137,8 +137,8 @@ fn a_falsely_accused_member_refutes_and_stays() {
 
 #[test]
 fn ten_percent_loss_fails_nobody() {
-    let mut world = World::converged(12, 20);
-    world.loss = 0.10;
+    let mut world = converged(12, 20);
+    world.net.loss = 0.10;
     world.run_for(secs(600));
     for host in world.up() {
         assert!(!world.hosts[host].events.iter().any(|(_, e)| matches!(e, Event::Failed(_))), "host {host}");
@@ -151,7 +151,7 @@ fn the_mean_time_to_the_first_failing_probe_is_one_period() {
     // periods; the suspicion follows one period later.
     let (mut total, runs) = (0.0, 60);
     for seed in 0..runs {
-        let mut world = World::converged_with(seed, 16, |config| config.stream_fallback = false);
+        let mut world = converged_with(seed, 16, |config| config.stream_fallback = false);
         let jitter = world.rng.u64(..1000);
         world.run_for(millis(jitter));
         world.crash(15);
@@ -170,7 +170,7 @@ fn a_single_node_that_nobody_answers_is_alone_and_quiet() {
     let mut world = World::new(1);
     world.start(Config::lan("a"), addr(0), vec![]);
     world.run_for(secs(3600));
-    assert_eq!(world.datagrams, 0);
+    assert_eq!(world.datagrams(), 0);
 }
 
 /// Five nodes send each piece of news twice only, so it often misses somebody. Whoever suspected alone and

@@ -2,17 +2,17 @@
 
 use super::{
     super::{Event, MemberState},
-    world::{World, millis, secs},
+    world::{World, converged, millis, partition, secs},
 };
 
 #[test]
 fn the_same_seed_gives_the_same_datagrams_and_another_seed_does_not() {
     let trace = |seed| {
-        let mut world = World::converged(seed, 12);
-        world.loss = 0.05;
+        let mut world = converged(seed, 12);
+        world.net.loss = 0.05;
         world.crash(3);
         world.run_for(secs(30));
-        (world.trace, world.datagrams)
+        (world.trace(), world.datagrams())
     };
     assert_eq!(trace(1), trace(1));
     assert_ne!(trace(1), trace(2));
@@ -21,15 +21,15 @@ fn the_same_seed_gives_the_same_datagrams_and_another_seed_does_not() {
 #[test]
 fn a_partition_heals_by_itself() {
     for (seed, n) in [(1, 2), (2, 6), (3, 12), (4, 50)] {
-        let mut world = World::converged(seed, n);
+        let mut world = converged(seed, n);
         let (left, right): (Vec<_>, Vec<_>) = (0..n).partition(|host| host % 2 == 0);
         // The seeds are of no help.
         world.hosts.iter_mut().for_each(|host| host.seeds.clear());
-        world.partition(&left, &right);
+        partition(&mut world, &left, &right);
         world.run_for(secs(120));
         let live = |host: usize| world.node(host).live();
         assert_eq!((live(0), live(1)), (left.len(), right.len()), "n {n}");
-        world.cut.clear();
+        world.net.cut.clear();
         let took = world.run_until("one view", secs(60), |world| world.all_see(n));
         println!("n {n}: one view {took:?} after the partition ended");
     }
@@ -37,12 +37,12 @@ fn a_partition_heals_by_itself() {
 
 #[test]
 fn a_member_that_missed_all_news_gets_it_by_the_digests_in_probes() {
-    let mut world = World::converged(5, 10);
-    world.partition(&[9], &(0..9).collect::<Vec<_>>());
+    let mut world = converged(5, 10);
+    partition(&mut world, &[9], &(0..9).collect::<Vec<_>>());
     // Too short to be suspected of anything that lasts, long enough for the news to die down.
     world.with(0, |node, now| node.set_tags(now, crate::Tags::new([("k", "v")]).unwrap()));
     world.run_for(millis(1500));
-    world.cut.clear();
+    world.net.cut.clear();
     world.run_until("the news everywhere", secs(10), |world| {
         world.up().all(|host| world.node(host).members().iter().any(|m| m.tags.get("k") == Some("v")))
     });
@@ -52,7 +52,7 @@ fn a_member_that_missed_all_news_gets_it_by_the_digests_in_probes() {
 
 #[test]
 fn equal_tables_are_not_exchanged() {
-    let mut world = World::converged(6, 10);
+    let mut world = converged(6, 10);
     let counts = |world: &World| {
         let metrics: Vec<_> = world.up().map(|host| world.node(host).metrics()).collect();
         (metrics.iter().map(|m| m.syncs).sum::<u64>(), metrics.iter().map(|m| m.syncs_equal).sum::<u64>())
@@ -67,9 +67,9 @@ fn equal_tables_are_not_exchanged() {
 
 #[test]
 fn one_way_silence_fails_only_the_one_who_does_not_hear() {
-    let mut world = World::converged(7, 8);
+    let mut world = converged(7, 8);
     for other in 0..7 {
-        world.cut.insert((other, 7));
+        world.net.cut.insert((other, 7));
     }
     world.run_for(secs(90));
     for host in 0..7 {
@@ -78,6 +78,6 @@ fn one_way_silence_fails_only_the_one_who_does_not_hear() {
             world.hosts[host].events.iter().any(|(_, e)| matches!(e, Event::Failed(m) if &*m.name != "n7"));
         assert!(!others, "host {host}");
     }
-    world.cut.clear();
+    world.net.cut.clear();
     world.run_until("one view", secs(60), |world| world.all_see(8));
 }

@@ -1,0 +1,261 @@
+//! Broken promises, looked for after every step.
+
+use std::{collections::HashMap, fmt, sync::Arc};
+
+use super::host::Host;
+use crate::swim::{Event, Identity, Member, MemberState, Node};
+
+/// A promise that was broken, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Which promise.
+    pub rule: &'static str,
+    /// Who saw what.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "broken promise: {}: {}", self.rule, self.what)
+    }
+}
+
+/// What one life of a host has seen.
+#[derive(Debug, Default)]
+struct View {
+    name: Arc<str>,
+    seen: HashMap<Arc<str>, Seen>,
+    /// The members as they follow from the events alone.
+    folded: HashMap<Arc<str>, MemberState>,
+    steps: usize,
+    changed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    highest: Identity,
+    failed: Option<Identity>,
+    /// The epoch that said good-bye.
+    left: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Truth {
+    Up,
+    Left,
+    Down,
+}
+
+/// Follows what happens and remembers the first broken promise. The rules:
+///
+/// - in nobody's view does an identity go down;
+/// - a life that said good-bye, or whose failure was known, does not come back as what it was;
+/// - while nothing disturbs anybody, no healthy member is declared failed, nor one that said good-bye;
+/// - a node's events fold to its members;
+/// - no queue and no map of a node exceeds its bound.
+#[derive(Debug, Default)]
+pub struct Checker {
+    views: HashMap<usize, View>,
+    truth: HashMap<Arc<str>, Truth>,
+    disturbed: bool,
+    violation: Option<Violation>,
+}
+
+impl Checker {
+    /// The first broken promise.
+    #[must_use]
+    pub fn violation(&self) -> Option<&Violation> {
+        self.violation.as_ref()
+    }
+
+    fn report(&mut self, rule: &'static str, what: String) {
+        self.violation.get_or_insert(Violation { rule, what });
+    }
+
+    /// From now on, healthy members may be accused.
+    pub(super) fn disturbed(&mut self) {
+        self.disturbed = true;
+    }
+
+    pub(super) fn started(&mut self, at: usize, host: &Host) {
+        let name: Arc<str> = Arc::from(host.config.name.as_str());
+        // A second life of the name, or a second holder of it, is disturbance enough.
+        self.disturbed |= self.truth.insert(Arc::clone(&name), Truth::Up).is_some();
+        self.views.insert(at, View { name, ..View::default() });
+    }
+
+    pub(super) fn stopped(&mut self, at: usize) {
+        self.end(at, Truth::Down);
+        self.views.remove(&at);
+    }
+
+    pub(super) fn left(&mut self, at: usize) {
+        self.end(at, Truth::Left);
+    }
+
+    fn end(&mut self, at: usize, end: Truth) {
+        let Some(view) = self.views.get(&at) else { return };
+        let truth = self.truth.entry(Arc::clone(&view.name)).or_insert(end);
+        if *truth == Truth::Up {
+            *truth = end;
+        }
+    }
+
+    pub(super) fn event(&mut self, at: usize, event: &Event, perfect: bool) {
+        self.disturbed |= !perfect;
+        let Some(member) = event.member() else { return };
+        let Some(view) = self.views.get_mut(&at) else { return };
+        view.changed = true;
+        match event {
+            Event::Reaped(_) => view.folded.remove(&member.name),
+            _ => view.folded.insert(Arc::clone(&member.name), member.state),
+        };
+        if member.name == view.name {
+            // Its own lives follow each other in one list.
+            return;
+        }
+        let broken = view.seen.entry(Arc::clone(&member.name)).or_default().broken_by(event, member);
+        if let Some(rule) = broken {
+            self.report(rule, format!("host {at}: {event:?}"));
+        } else if matches!(event, Event::Failed(_)) && !self.disturbed {
+            match self.truth.get(&member.name) {
+                Some(Truth::Up) => {
+                    self.report("no healthy member is declared failed", format!("host {at}: {event:?}"));
+                }
+                Some(Truth::Left) => {
+                    self.report("a leave is no failure", format!("host {at}: {event:?}"));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Compares a node with its events, and with its bounds.
+    pub(super) fn look_at(&mut self, at: usize, node: &Node) {
+        let Some(view) = self.views.get_mut(&at) else { return };
+        view.steps += 1;
+        // It costs O(n): in big worlds not each time.
+        if !view.steps.is_multiple_of(1 + node.live() / 8) {
+            return;
+        }
+        let mut broken = node.audit().err().map(|what| ("every queue and map has its bound", what));
+        if std::mem::take(&mut view.changed) {
+            let members = node.members();
+            let same = members.len() == view.folded.len()
+                && members.iter().all(|member| view.folded.get(&member.name) == Some(&member.state));
+            if !same {
+                let what = format!("members {members:?}, events {:?}", view.folded);
+                broken = broken.or(Some(("events fold to the members", what)));
+            }
+        }
+        if let Some((rule, what)) = broken {
+            self.report(rule, format!("host {at}: {what}"));
+        }
+    }
+}
+
+impl Seen {
+    fn broken_by(&mut self, event: &Event, member: &Member) -> Option<&'static str> {
+        let identity = member.identity;
+        if identity < self.highest {
+            return Some("identities only rise");
+        }
+        self.highest = identity;
+        match event {
+            Event::Failed(_) => self.failed = Some(identity),
+            Event::Left(_) => self.left = Some(identity.epoch),
+            Event::Joined(_) if self.left == Some(identity.epoch) => {
+                return Some("who said good-bye does not come back");
+            }
+            Event::Joined(_) if self.failed.is_some_and(|failed| identity <= failed) => {
+                return Some("who failed comes back only with a greater identity");
+            }
+            _ => {}
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::world::addr, *};
+    use crate::{Tags, sim::World, swim::Config};
+
+    fn member(name: &str, identity: (u64, u64), state: MemberState) -> Member {
+        let identity = Identity { epoch: identity.0, incarnation: identity.1 };
+        Member { name: name.into(), addr: addr(1), state, tags: Tags::default(), identity }
+    }
+
+    fn alive(identity: (u64, u64)) -> Event {
+        Event::Joined(member("b", identity, MemberState::Alive))
+    }
+
+    fn failed(identity: (u64, u64)) -> Event {
+        Event::Failed(member("b", identity, MemberState::Failed))
+    }
+
+    fn left(identity: (u64, u64)) -> Event {
+        Event::Left(member("b", identity, MemberState::Left))
+    }
+
+    /// Two hosts, a and b, of which b's truth is as given.
+    fn checker(truth: Truth) -> Checker {
+        let mut checker = Checker::default();
+        for (i, name) in ["a", "b"].into_iter().enumerate() {
+            checker.started(i, &Host::new(Config::lan(name), addr(i), vec![]));
+        }
+        checker.truth.insert("b".into(), truth);
+        checker
+    }
+
+    #[track_caller]
+    fn breaks(truth: Truth, disturbed: bool, events: &[Event]) -> Option<&'static str> {
+        let mut checker = checker(truth);
+        checker.disturbed = disturbed;
+        events.iter().for_each(|event| checker.event(0, event, true));
+        checker.violation().map(|violation| violation.rule)
+    }
+
+    #[test]
+    fn each_rule_about_events_can_be_broken_and_can_be_kept() {
+        let down = Truth::Down;
+        assert_eq!(breaks(down, true, &[alive((1, 5)), failed((1, 4))]), Some("identities only rise"));
+        assert_eq!(breaks(down, true, &[alive((1, 5)), failed((1, 5)), alive((1, 6))]), None);
+        let back = Some("who failed comes back only with a greater identity");
+        assert_eq!(breaks(down, true, &[failed((1, 5)), alive((1, 5))]), back);
+        let back = Some("who said good-bye does not come back");
+        assert_eq!(breaks(down, true, &[left((1, 5)), alive((1, 6))]), back);
+        assert_eq!(breaks(down, true, &[left((1, 5)), alive((2, 0))]), None);
+        let healthy = Some("no healthy member is declared failed");
+        assert_eq!(breaks(Truth::Up, false, &[failed((1, 0))]), healthy);
+        assert_eq!(breaks(Truth::Up, true, &[failed((1, 0))]), None);
+        assert_eq!(breaks(Truth::Left, false, &[failed((1, 0))]), Some("a leave is no failure"));
+        assert_eq!(breaks(down, false, &[failed((1, 0))]), None);
+    }
+
+    #[test]
+    fn an_event_that_is_not_told_is_noticed() {
+        let mut world = World::new(1);
+        world.start_cluster(3, Config::lan);
+        world.run_until("one view", std::time::Duration::from_secs(5), |world| world.all_see(3));
+        let mut checker = world.checker.take().expect("it is on");
+        let view = checker.views.get_mut(&0).unwrap();
+        view.folded.remove("n1");
+        (view.changed, view.steps) = (true, 0);
+        checker.look_at(0, world.node(0));
+        assert_eq!(checker.violation().map(|v| v.rule), Some("events fold to the members"));
+    }
+
+    #[test]
+    fn a_bound_that_is_exceeded_is_noticed() {
+        let mut world = World::new(1);
+        world.start_cluster(3, Config::lan);
+        world.run_until("one view", std::time::Duration::from_secs(5), |world| world.all_see(3));
+        let mut checker = world.checker.take().expect("it is on");
+        let node = world.hosts[0].node.as_mut().unwrap();
+        node.tighten_member_bound(2);
+        checker.views.get_mut(&0).unwrap().steps = 0;
+        checker.look_at(0, node);
+        assert_eq!(checker.violation().map(|v| v.rule), Some("every queue and map has its bound"));
+    }
+}

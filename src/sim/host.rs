@@ -1,0 +1,68 @@
+//! A node and the machine it runs on.
+
+use std::{net::SocketAddr, time::Duration};
+
+use crate::swim::{Config, Event, JoinResult, Node, Time};
+
+/// A machine that runs a node, or did.
+#[derive(Debug)]
+pub struct Host {
+    /// `None` while it is down.
+    pub node: Option<Node>,
+    /// What its next life will run with.
+    pub config: Config,
+    /// Where it is reached.
+    pub addr: SocketAddr,
+    /// What its name look-up answers.
+    pub seeds: Vec<SocketAddr>,
+    /// What its node reported, if the world [keeps events](super::World::keep_events).
+    pub events: Vec<(Time, Event)>,
+    /// How its joins and its tries of the seeds ended.
+    pub joins: Vec<JoinResult>,
+    /// Whether its node has said good-bye.
+    pub left: bool,
+    /// Until then its process is stopped: what arrives waits, and no timer runs.
+    pub(super) paused_until: Time,
+    /// Until then what it sends and what arrives waits, though its timers run: Lifeguard's anomaly (§V-D).
+    pub(super) blocked_until: Time,
+    /// How far its clock is ahead.
+    pub(super) clock: Duration,
+    /// Which life of the machine this is.
+    pub(super) life: u32,
+    /// Its deadline that is in the queue.
+    pub(super) wakes_at: Option<Time>,
+    /// Bytes that wait for it, until when.
+    pub(super) waiting: (Time, usize),
+}
+
+impl Host {
+    pub(super) fn new(config: Config, addr: SocketAddr, seeds: Vec<SocketAddr>) -> Self {
+        Self {
+            node: None,
+            config,
+            addr,
+            seeds,
+            events: Vec::new(),
+            joins: Vec::new(),
+            left: false,
+            paused_until: Time::ZERO,
+            blocked_until: Time::ZERO,
+            clock: Duration::ZERO,
+            life: 0,
+            wakes_at: None,
+            waiting: (Time::ZERO, 0),
+        }
+    }
+
+    /// When it takes in again what arrives.
+    pub(super) fn listens_at(&self) -> Time {
+        self.paused_until.max(self.blocked_until)
+    }
+
+    /// When its next timer fires, by the world's clock.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        let at = self.node.as_ref()?.poll_timeout()?;
+        let at = Time::from_origin(at.since_origin().saturating_sub(self.clock));
+        Some(at.max(self.paused_until))
+    }
+}

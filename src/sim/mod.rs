@@ -1,0 +1,40 @@
+//! The same [`swim::Node`](crate::swim::Node) on a virtual network and a virtual clock (feature `sim`).
+//!
+//! Ask how a cluster of yours would behave before you run it: thousands of nodes in one thread, with latency,
+//! loss, partitions, crashes, pauses. Everything is drawn from one seed: the same seed and calls give the same
+//! datagrams, byte for byte.
+//!
+//! ```
+//! use std::time::Duration;
+//! use syncswim::{sim::World, swim::Config};
+//!
+//! let mut world = World::new(7);
+//! world.net.loss = 0.1;
+//! world.start_cluster(20, Config::lan);
+//! let took = world.run_until("one view", Duration::from_secs(60), |world| world.all_see(20));
+//! println!("20 nodes under 10 % loss: one view after {took:?}");
+//!
+//! world.crash(3);
+//! let took = world.run_until("the verdict", Duration::from_secs(60), |world| world.all_see(19));
+//! println!("a crash was known to all after {took:?}");
+//! ```
+//!
+//! `world` runs hosts, `network` says what becomes of a datagram, `queue` what comes next, `check` looks for
+//! broken promises after each step, `fault` and [`search`] make random schedules and shrink those that break
+//! one.
+//!
+//! **This module is outside the promises of semantic versioning.**
+
+mod check;
+mod fault;
+mod host;
+mod network;
+mod queue;
+pub mod search;
+mod world;
+
+pub use check::{Checker, Violation};
+pub use fault::Fault;
+pub use host::Host;
+pub use network::{Burst, Latency, Network};
+pub use world::{World, addr};

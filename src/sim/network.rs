@@ -1,0 +1,256 @@
+//! What becomes of a datagram on its way.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
+
+use crate::swim::Time;
+
+/// How long a datagram is under way.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Latency {
+    /// Anything between the two, equally likely.
+    Uniform(Duration, Duration),
+    /// The least time, plus a random one with this mean and a long tail.
+    Exponential(Duration, Duration),
+}
+
+impl Latency {
+    fn draw(self, rng: &mut fastrand::Rng) -> Duration {
+        match self {
+            Self::Uniform(least, most) => least + most.saturating_sub(least).mul_f64(rng.f64()),
+            Self::Exponential(least, mean) => least + mean.mul_f64(-(1.0 - rng.f64()).ln()),
+        }
+    }
+}
+
+/// Loss in bursts (Gilbert–Elliott): each link is good or bad for random times with these means.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Burst {
+    /// Mean length of a good time.
+    pub good: Duration,
+    /// Mean length of a bad time.
+    pub bad: Duration,
+    /// Share of datagrams lost in a bad time.
+    pub loss: f64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Spell {
+    is_bad: bool,
+    until: Time,
+}
+
+/// The conditions between hosts; change them at any time. Perfect at first, with 0.1 to 0.5 ms of latency.
+#[derive(Debug)]
+pub struct Network {
+    /// One way.
+    pub latency: Latency,
+    /// Share of datagrams, and of the segments of streams, that get lost.
+    pub loss: f64,
+    /// Share of datagrams that get lost besides, though streams pass: a firewall, a full buffer.
+    pub datagram_loss: f64,
+    /// Share of datagrams that arrive twice.
+    pub duplication: f64,
+    /// Share of datagrams that are held up, and so overtaken by later ones.
+    pub reordering: f64,
+    /// For how long these are held up.
+    pub hold_up: Duration,
+    /// Losses that come together, if any.
+    pub burst: Option<Burst>,
+    /// Directed pairs of hosts between which nothing passes.
+    pub cut: BTreeSet<(usize, usize)>,
+    /// Directed pairs of hosts between which everything waits until the pair is taken out.
+    pub clogged: BTreeSet<(usize, usize)>,
+    /// Share of datagrams lost on the way to a host.
+    pub ingress_loss: HashMap<usize, f64>,
+    /// Share of datagrams lost on the way from a host.
+    pub egress_loss: HashMap<usize, f64>,
+    sides: HashMap<usize, usize>,
+    spells: HashMap<(usize, usize), Spell>,
+}
+
+/// TCP's first and longest time before it sends again, and how often it does.
+const RETRANSMIT: (Duration, Duration, u32) = (Duration::from_millis(200), Duration::from_secs(10), 12);
+
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            latency: Latency::Uniform(Duration::from_micros(100), Duration::from_micros(500)),
+            loss: 0.0,
+            datagram_loss: 0.0,
+            duplication: 0.0,
+            reordering: 0.0,
+            hold_up: Duration::from_millis(50),
+            burst: None,
+            cut: BTreeSet::new(),
+            clogged: BTreeSet::new(),
+            ingress_loss: HashMap::new(),
+            egress_loss: HashMap::new(),
+            sides: HashMap::new(),
+            spells: HashMap::new(),
+        }
+    }
+}
+
+impl Network {
+    /// Cuts off a group of hosts from all others, in both directions. Groups cut off by different calls cannot
+    /// reach each other either.
+    pub fn isolate(&mut self, group: impl IntoIterator<Item = usize>) {
+        let side = self.sides.values().max().map_or(1, |most| most + 1);
+        self.sides.extend(group.into_iter().map(|host| (host, side)));
+    }
+
+    /// Ends all partitions, cuts and clogs, and all loss, duplication and reordering.
+    pub fn heal(&mut self) {
+        *self = Self { latency: self.latency, ..Self::default() };
+    }
+
+    /// Whether the network does to nobody anything but to take its time.
+    #[must_use]
+    pub fn is_perfect(&self) -> bool {
+        self.loss == 0.0
+            && self.datagram_loss == 0.0
+            && self.burst.is_none()
+            && self.cut.is_empty()
+            && self.clogged.is_empty()
+            && self.sides.is_empty()
+            && self.ingress_loss.is_empty()
+            && self.egress_loss.is_empty()
+    }
+
+    pub(super) fn is_clogged(&self, from: usize, to: usize) -> bool {
+        !self.clogged.is_empty() && self.clogged.contains(&(from, to))
+    }
+
+    pub(super) fn is_cut(&self, from: usize, to: usize) -> bool {
+        if !self.sides.is_empty() && self.sides.get(&from) != self.sides.get(&to) {
+            return true;
+        }
+        !self.cut.is_empty() && self.cut.contains(&(from, to))
+    }
+
+    /// How long each copy of a datagram is under way: none if it is lost, two if it is duplicated.
+    pub(super) fn pass(
+        &mut self,
+        from: usize,
+        to: usize,
+        now: Time,
+        rng: &mut fastrand::Rng,
+    ) -> [Option<Duration>; 2] {
+        let blocked = self.datagram_loss > 0.0 && rng.f64() < self.datagram_loss;
+        if blocked || self.is_cut(from, to) || self.loses(from, to, now, rng) {
+            return [None, None];
+        }
+        let mut copy = |network: &Self| {
+            let late = network.reordering > 0.0 && rng.f64() < network.reordering;
+            network.latency.draw(rng) + if late { network.hold_up } else { Duration::ZERO }
+        };
+        let first = copy(self);
+        let again = self.duplication > 0.0 && rng.f64() < self.duplication;
+        [Some(first), again.then(|| self.latency.draw(rng) + self.hold_up)]
+    }
+
+    /// How long a segment of a stream is under way; `None` if it never gets through.
+    pub(super) fn pass_stream(
+        &mut self,
+        from: usize,
+        to: usize,
+        now: Time,
+        rng: &mut fastrand::Rng,
+    ) -> Option<Duration> {
+        let (mut wait, longest, tries) = RETRANSMIT;
+        let mut delay = self.latency.draw(rng);
+        for _ in 0..tries {
+            // Cuts are looked at once: a stream that meets one is given up by its owner's deadline.
+            if self.is_cut(from, to) {
+                return None;
+            }
+            if !self.loses(from, to, now + delay, rng) {
+                return Some(delay);
+            }
+            delay += wait;
+            wait = (wait * 2).min(longest);
+        }
+        None
+    }
+
+    fn loses(&mut self, from: usize, to: usize, now: Time, rng: &mut fastrand::Rng) -> bool {
+        let share = |losses: &HashMap<usize, f64>, host| match losses.is_empty() {
+            true => 0.0,
+            false => losses.get(host).copied().unwrap_or(0.0),
+        };
+        let losses = [
+            self.loss,
+            share(&self.egress_loss, &from),
+            share(&self.ingress_loss, &to),
+            self.burst_loss(from, to, now, rng),
+        ];
+        losses.into_iter().any(|loss| loss > 0.0 && rng.f64() < loss)
+    }
+
+    fn burst_loss(&mut self, from: usize, to: usize, now: Time, rng: &mut fastrand::Rng) -> f64 {
+        let Some(burst) = self.burst else { return 0.0 };
+        let mut length = |mean: Duration| mean.mul_f64(-(1.0 - rng.f64()).ln()) + Duration::from_nanos(1);
+        let spell = self
+            .spells
+            .entry((from, to))
+            .or_insert_with(|| Spell { is_bad: false, until: now + length(burst.good) });
+        while spell.until <= now {
+            spell.is_bad = !spell.is_bad;
+            spell.until = spell.until + length(if spell.is_bad { burst.bad } else { burst.good });
+        }
+        if spell.is_bad { burst.loss } else { 0.0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn share_lost(network: &mut Network, gap: Duration) -> f64 {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let sent = 100_000_u32;
+        let lost = (0..sent).filter(|i| {
+            let now = Time::ZERO + gap * *i;
+            network.pass(0, 1, now, &mut rng)[0].is_none()
+        });
+        lost.count() as f64 / f64::from(sent)
+    }
+
+    #[test]
+    fn losses_add_up_as_independent_ones_do() {
+        let mut network = Network { loss: 0.1, ..Network::default() };
+        network.ingress_loss.insert(1, 0.5);
+        network.egress_loss.insert(1, 1.0);
+        let share = share_lost(&mut network, Duration::ZERO);
+        assert!((share - 0.55).abs() < 0.01, "{share}");
+    }
+
+    #[test]
+    fn bursts_have_their_mean_share_and_come_together() {
+        let burst = Burst { good: Duration::from_secs(9), bad: Duration::from_secs(1), loss: 1.0 };
+        let mut network = Network { burst: Some(burst), ..Network::default() };
+        let share = share_lost(&mut network, Duration::from_millis(100));
+        assert!((share - 0.1).abs() < 0.02, "{share}");
+        let mut rng = fastrand::Rng::with_seed(2);
+        let fates: Vec<_> = (0..10_000_u32)
+            .map(|i| network.pass(2, 3, Time::ZERO + Duration::from_millis(100) * i, &mut rng)[0].is_none())
+            .collect();
+        let (lost, after_lost) =
+            fates.windows(2).filter(|w| w[0]).fold((0, 0), |(l, a), w| (l + 1, a + u32::from(w[1])));
+        assert!(f64::from(after_lost) / f64::from(lost) > 0.7, "a loss is followed by a loss");
+    }
+
+    #[test]
+    fn groups_that_are_isolated_reach_only_themselves() {
+        let mut network = Network::default();
+        network.isolate([1, 2]);
+        network.isolate([3]);
+        let cut = |a, b| network.is_cut(a, b);
+        assert!(!cut(1, 2) && cut(1, 3) && cut(1, 0) && cut(0, 3) && !cut(0, 4));
+        network.heal();
+        assert!(!network.is_cut(1, 3) && network.is_perfect());
+    }
+}

@@ -1,0 +1,540 @@
+//! Hosts, what is under way between them, and the one clock.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    check::{Checker, Violation},
+    host::Host,
+    network::Network,
+    queue::{Next, Queue},
+};
+use crate::swim::{Config, MemberState, Node, Output, Start, StreamFailure, StreamId, StreamStep, Time};
+use crate::wire::{Tags, hash};
+
+/// Long enough ago that the age of every departure can be told.
+const ORIGIN: Time = Time::from_origin(Duration::from_secs(400 * 24 * 3600));
+
+/// What a system keeps for a process that does not read: the buffer that `syncswim` asks for.
+const RECEIVE_BUFFER: usize = 2 << 20;
+
+/// One end of a stream: host, its life, and the node's name for it.
+type End = (usize, u32, StreamId);
+
+#[derive(Debug)]
+enum Delivery {
+    Datagram { from: SocketAddr, to: SocketAddr, bytes: Vec<u8> },
+    Connect { from: End, to: SocketAddr },
+    Frame { to: End, bytes: Vec<u8> },
+    Failure { to: End, failure: StreamFailure },
+}
+
+/// A cluster, its network and its time.
+///
+/// Things happen in the calls that let time pass: [`run_for`](Self::run_for), [`run_until`](Self::run_until).
+/// After each step the [checks](Checker) look at what happened; a broken promise is a panic that names the
+/// seed.
+#[derive(Debug)]
+pub struct World {
+    /// What the network does.
+    pub net: Network,
+    /// Every machine, up or down.
+    pub hosts: Vec<Host>,
+    /// For choices that are to be replayed.
+    pub rng: fastrand::Rng,
+    /// Whether hosts keep their events; turn it off for thousands of nodes. Defaults to true.
+    pub keep_events: bool,
+    /// Looks for broken promises; `None` saves time and memory. Defaults to all checks.
+    pub checker: Option<Checker>,
+    seed: u64,
+    now: Time,
+    datagrams: u64,
+    trace: u64,
+    dropped_by_hosts: u64,
+    queue: Queue<Delivery>,
+    by_addr: HashMap<SocketAddr, usize>,
+    links: HashMap<End, Link>,
+    clogged: Vec<(usize, usize, Delivery)>,
+    buffers: Vec<Vec<u8>>,
+}
+
+#[derive(Debug)]
+struct Link {
+    peer: End,
+    /// What was sent last arrives then; nothing overtakes it.
+    last: Time,
+}
+
+/// The address of the i-th host of a cluster.
+#[must_use]
+pub fn addr(i: usize) -> SocketAddr {
+    ([10, (i >> 16) as u8, (i >> 8) as u8, i as u8], 7946).into()
+}
+
+impl World {
+    /// An empty world.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            net: Network::default(),
+            hosts: Vec::new(),
+            rng: fastrand::Rng::with_seed(seed),
+            keep_events: true,
+            checker: Some(Checker::default()),
+            seed,
+            now: ORIGIN,
+            datagrams: 0,
+            trace: 0,
+            dropped_by_hosts: 0,
+            queue: Queue::new(),
+            by_addr: HashMap::new(),
+            links: HashMap::new(),
+            clogged: Vec::new(),
+            buffers: Vec::new(),
+        }
+    }
+
+    /// Starts `n` nodes named n0, n1 … that all join through the first.
+    pub fn start_cluster(&mut self, n: usize, config: impl Fn(String) -> Config) {
+        for i in 0..n {
+            let seeds = if i == 0 { vec![] } else { vec![addr(0)] };
+            self.start(config(format!("n{i}")), addr(i), seeds);
+        }
+    }
+
+    /// Starts a node on a new host and returns the host's number.
+    ///
+    /// # Panics
+    /// If the configuration is not valid.
+    pub fn start(&mut self, config: Config, addr: SocketAddr, seeds: Vec<SocketAddr>) -> usize {
+        self.hosts.push(Host::new(config, addr, seeds));
+        let host = self.hosts.len() - 1;
+        self.boot(host);
+        host
+    }
+
+    fn boot(&mut self, at: usize) {
+        let seed = self.rng.u64(..);
+        let (elapsed, host) = (self.now.since(ORIGIN), &mut self.hosts[at]);
+        let epoch = 1_700_000_000_000 + (elapsed + host.clock).as_millis() as u64;
+        let start = Start { addr: host.addr, epoch, seed, tags: Tags::default() };
+        let now = self.now + host.clock;
+        let mut node = Node::new(host.config.clone(), start, now);
+        if !host.seeds.is_empty() {
+            node.seek_seeds(now);
+        }
+        host.node = Some(node);
+        host.left = false;
+        host.life += 1;
+        host.wakes_at = None;
+        (host.paused_until, host.blocked_until) = (Time::ZERO, Time::ZERO);
+        self.by_addr.insert(host.addr, at);
+        if let Some(checker) = &mut self.checker {
+            checker.started(at, &self.hosts[at]);
+        }
+        self.drive(at);
+    }
+
+    /// A new life of a host that is down, under its old name, at its address.
+    pub fn restart(&mut self, host: usize) {
+        self.crash(host);
+        self.boot(host);
+    }
+
+    /// A new life of a host that is down, under its old name, at another address.
+    pub fn restart_at(&mut self, host: usize, addr: SocketAddr) {
+        self.crash(host);
+        self.hosts[host].addr = addr;
+        self.boot(host);
+    }
+
+    /// The machine is gone, without a word.
+    pub fn crash(&mut self, host: usize) {
+        let down = &mut self.hosts[host];
+        down.node = None;
+        if self.by_addr.get(&down.addr) == Some(&host) {
+            self.by_addr.remove(&down.addr);
+        }
+        self.links.retain(|end, link| end.0 != host && link.peer.0 != host);
+        if let Some(checker) = &mut self.checker {
+            checker.stopped(host);
+        }
+    }
+
+    /// Stops a host's process for a while: what arrives waits, no timer runs.
+    pub fn pause(&mut self, host: usize, length: Duration) {
+        self.hosts[host].paused_until = self.now + length;
+        self.disturbed();
+    }
+
+    /// Holds up what a host sends and what it should receive, while its timers run.
+    pub fn block(&mut self, host: usize, length: Duration) {
+        self.hosts[host].blocked_until = self.now + length;
+        self.disturbed();
+    }
+
+    /// Sets a host's clock forward.
+    pub fn jump_clock(&mut self, host: usize, by: Duration) {
+        self.hosts[host].clock += by;
+        self.hosts[host].wakes_at = None;
+        self.reschedule(host);
+        self.disturbed();
+    }
+
+    /// Lets through what waited for clogged pairs that are clogged no longer.
+    pub fn unclog(&mut self) {
+        self.net.clogged.clear();
+        for (_, _, delivery) in std::mem::take(&mut self.clogged) {
+            self.queue.deliver(self.now, delivery);
+        }
+    }
+
+    fn disturbed(&mut self) {
+        if let Some(checker) = &mut self.checker {
+            checker.disturbed();
+        }
+    }
+
+    /// The seed all of it comes from.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The world's clock.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// Datagrams sent so far, lost ones too.
+    #[must_use]
+    pub fn datagrams(&self) -> u64 {
+        self.datagrams
+    }
+
+    /// A hash of every datagram sent, its route and its time.
+    #[must_use]
+    pub fn trace(&self) -> u64 {
+        self.trace
+    }
+
+    /// Datagrams dropped because a host did not listen for too long.
+    #[must_use]
+    pub fn dropped_by_hosts(&self) -> u64 {
+        self.dropped_by_hosts
+    }
+
+    /// The node of a host that is up.
+    ///
+    /// # Panics
+    /// If it is down.
+    #[must_use]
+    pub fn node(&self, host: usize) -> &Node {
+        self.hosts[host].node.as_ref().expect("the node is up")
+    }
+
+    /// Gives a node a command, with the host's time, and passes on what comes of it.
+    ///
+    /// # Panics
+    /// If the host is down.
+    pub fn with<R>(&mut self, host: usize, command: impl FnOnce(&mut Node, Time) -> R) -> R {
+        let now = self.now + self.hosts[host].clock;
+        let result = command(self.hosts[host].node.as_mut().expect("the node is up"), now);
+        self.drive(host);
+        result
+    }
+
+    /// How a host sees a name.
+    #[must_use]
+    pub fn state(&self, host: usize, name: &str) -> Option<MemberState> {
+        self.node(host).member(name).map(|member| member.state)
+    }
+
+    /// The hosts whose node runs and has not left.
+    pub fn up(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.hosts.len()).filter(|host| self.hosts[*host].node.is_some() && !self.hosts[*host].left)
+    }
+
+    /// Whether everybody who is up sees that many live members.
+    #[must_use]
+    pub fn all_see(&self, n: usize) -> bool {
+        self.up().all(|host| self.node(host).live() == n)
+    }
+
+    /// Whether everybody who is up lists exactly those who are up as live.
+    #[must_use]
+    pub fn views_are_true(&self) -> bool {
+        let names = |host: usize| Arc::<str>::from(self.hosts[host].config.name.as_str());
+        let truth: BTreeSet<_> = self.up().map(names).collect();
+        self.up().all(|host| {
+            let members = self.node(host).members();
+            let live = members.iter().filter(|member| member.state.is_live());
+            live.map(|member| member.name.clone()).collect::<BTreeSet<_>>() == truth
+        })
+    }
+
+    /// Lets time pass.
+    ///
+    /// # Panics
+    /// If a check finds a broken promise.
+    pub fn run_for(&mut self, duration: Duration) {
+        self.try_run_for(duration).unwrap_or_else(|violation| panic!("seed {}: {violation}", self.seed));
+    }
+
+    /// Lets time pass, up to the first broken promise.
+    ///
+    /// # Errors
+    /// The broken promise.
+    pub fn try_run_for(&mut self, duration: Duration) -> Result<(), Violation> {
+        let end = self.now + duration;
+        while self.step(end) {
+            self.verdict()?;
+        }
+        self.now = end;
+        self.verdict()
+    }
+
+    /// Lets time pass until something holds, to be looked at once a millisecond, and says how long it took.
+    ///
+    /// # Panics
+    /// If it does not come to hold within `limit`, or a check finds a broken promise.
+    pub fn run_until(&mut self, what: &str, limit: Duration, holds: impl Fn(&Self) -> bool) -> Duration {
+        let start = self.now;
+        self.try_run_until(limit, holds)
+            .unwrap_or_else(|violation| panic!("seed {}: {violation}", self.seed));
+        if self.now.since(start) >= limit {
+            let views: Vec<_> = self.up().take(50).map(|host| (host, self.node(host).live())).collect();
+            panic!("seed {}: no {what} within {limit:?}; live members seen: {views:?}", self.seed);
+        }
+        self.now.since(start)
+    }
+
+    /// Lets time pass until something holds, or for `limit`.
+    ///
+    /// # Errors
+    /// The first broken promise.
+    pub fn try_run_until(&mut self, limit: Duration, holds: impl Fn(&Self) -> bool) -> Result<(), Violation> {
+        let end = self.now + limit;
+        let mut looked = Time::ZERO;
+        loop {
+            if self.now.since(looked) >= Duration::from_millis(1) {
+                if holds(self) {
+                    return Ok(());
+                }
+                looked = self.now;
+            }
+            if !self.step(end) {
+                // What changed in the last moment counts too.
+                if !holds(self) {
+                    self.now = end;
+                }
+                return self.verdict();
+            }
+            self.verdict()?;
+        }
+    }
+
+    fn verdict(&self) -> Result<(), Violation> {
+        self.checker.as_ref().and_then(Checker::violation).cloned().map_or(Ok(()), Err)
+    }
+
+    /// Does what comes next, if it comes before `end`.
+    fn step(&mut self, end: Time) -> bool {
+        let Some((at, next)) = self.queue.pop(end) else { return false };
+        self.now = self.now.max(at);
+        match next {
+            Next::Delivery(delivery) => self.deliver(delivery),
+            Next::Deadline(host) if self.hosts[host].wakes_at == Some(at) => {
+                self.hosts[host].wakes_at = None;
+                if self.hosts[host].deadline().is_some_and(|deadline| deadline <= self.now) {
+                    self.with(host, |node, now| node.handle_timeout(now));
+                } else {
+                    self.reschedule(host);
+                }
+            }
+            // It has another deadline by now.
+            Next::Deadline(_) => {}
+        }
+        true
+    }
+
+    fn reschedule(&mut self, host: usize) {
+        let deadline = self.hosts[host].deadline();
+        if let Some(at) = deadline.filter(|at| self.hosts[host].wakes_at.is_none_or(|wakes| *at < wakes)) {
+            self.hosts[host].wakes_at = Some(at.max(self.now));
+            self.queue.wake(at.max(self.now), host);
+        }
+    }
+
+    fn deliver(&mut self, delivery: Delivery) {
+        let host = match &delivery {
+            Delivery::Datagram { to, .. } | Delivery::Connect { to, .. } => self.by_addr.get(to).copied(),
+            Delivery::Frame { to, .. } | Delivery::Failure { to, .. } => Some(to.0),
+        };
+        let host = host.filter(|host| self.hosts[*host].node.is_some());
+        if let Some(host) = host.filter(|host| self.hosts[*host].listens_at() > self.now) {
+            return self.keep_for(host, delivery);
+        }
+        match (delivery, host) {
+            (Delivery::Datagram { from, bytes, .. }, Some(host)) => {
+                self.with(host, |node, now| node.handle_datagram(now, from, &bytes));
+                self.buffers.push(bytes);
+            }
+            (Delivery::Connect { from, .. }, Some(host)) => self.accept(from, host),
+            (Delivery::Connect { from, .. }, None) => self.fail(from, StreamFailure::Refused, self.now),
+            (Delivery::Frame { to, bytes }, Some(host)) if self.hosts[host].life == to.1 => {
+                self.with(host, |node, now| node.handle_frame(now, to.2, &bytes));
+                self.pump(to);
+            }
+            (Delivery::Failure { to, failure }, Some(host)) if self.hosts[host].life == to.1 => {
+                self.links.remove(&to);
+                self.with(host, |node, now| node.handle_stream_failure(now, to.2, failure));
+            }
+            _ => {}
+        }
+    }
+
+    /// The system keeps what arrives for a process that does not read, until its buffer is full.
+    fn keep_for(&mut self, at: usize, delivery: Delivery) {
+        let host = &mut self.hosts[at];
+        let until = host.listens_at();
+        if host.waiting.0 != until {
+            host.waiting = (until, 0);
+        }
+        if let Delivery::Datagram { bytes, .. } = &delivery {
+            host.waiting.1 += bytes.len();
+            if host.waiting.1 > RECEIVE_BUFFER {
+                self.dropped_by_hosts += 1;
+                return;
+            }
+        }
+        self.queue.deliver(until, delivery);
+    }
+
+    fn accept(&mut self, from: End, host: usize) {
+        let peer = self.hosts[from.0].addr;
+        let Some(accepted) = self.with(host, |node, now| node.accept_stream(now, peer)) else {
+            return self.fail(from, StreamFailure::Rejected, self.now);
+        };
+        let end = (host, self.hosts[host].life, accepted);
+        self.links.insert(from, Link { peer: end, last: self.now });
+        self.links.insert(end, Link { peer: from, last: self.now });
+        self.pump(from);
+    }
+
+    /// Lets one end of a stream say what it has to say.
+    fn pump(&mut self, end: End) {
+        if self.hosts[end.0].node.is_none() || self.hosts[end.0].life != end.1 {
+            return;
+        }
+        let mut buffer = Vec::new();
+        loop {
+            match self.with(end.0, |node, now| node.poll_stream(now, end.2, &mut buffer)) {
+                StreamStep::Send => self.send_frame(end, std::mem::take(&mut buffer)),
+                StreamStep::Receive => return,
+                StreamStep::Close => {
+                    if let Some(link) = self.links.remove(&end) {
+                        self.fail(link.peer, StreamFailure::Rejected, link.last);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn send_frame(&mut self, end: End, bytes: Vec<u8>) {
+        let Some(to) = self.links.get(&end).map(|link| link.peer) else { return };
+        let sent = self.now.max(self.hosts[end.0].blocked_until);
+        let Some(delay) = self.net.pass_stream(end.0, to.0, sent, &mut self.rng) else { return };
+        let Some(link) = self.links.get_mut(&end) else { return };
+        link.last = link.last.max(sent + delay);
+        let at = link.last;
+        self.schedule(end.0, to.0, at, Delivery::Frame { to, bytes });
+    }
+
+    /// Tells one end that the stream is over, behind whatever was sent to it before.
+    fn fail(&mut self, to: End, failure: StreamFailure, behind: Time) {
+        let at = behind.max(self.now) + Duration::from_millis(1);
+        self.queue.deliver(at, Delivery::Failure { to, failure });
+    }
+
+    fn schedule(&mut self, from: usize, to: usize, at: Time, delivery: Delivery) {
+        if self.net.is_clogged(from, to) {
+            self.clogged.push((from, to, delivery));
+        } else {
+            self.queue.deliver(at, delivery);
+        }
+    }
+
+    /// Passes on everything a node has produced.
+    fn drive(&mut self, host: usize) {
+        let Some(mut node) = self.hosts[host].node.take() else { return };
+        let mut buffer = self.buffers.pop().unwrap_or_default();
+        while let Some(to) = node.poll_transmit(&mut buffer) {
+            self.send(host, to, &buffer);
+        }
+        self.buffers.push(buffer);
+        let now = self.now + self.hosts[host].clock;
+        while let Some(output) = node.poll_output() {
+            match output {
+                Output::Event(event) => {
+                    if let Some(checker) = &mut self.checker {
+                        checker.event(host, &event, self.net.is_perfect());
+                    }
+                    if self.keep_events {
+                        self.hosts[host].events.push((self.now, event));
+                    }
+                }
+                Output::OpenStream { stream, addr, .. } => self.connect(host, stream, addr),
+                Output::ResolveSeeds => node.handle_seeds(now, &self.hosts[host].seeds),
+                Output::JoinDone(_, result) | Output::SeedsTried(result) => {
+                    self.hosts[host].joins.push(result);
+                }
+                Output::LeaveDone => {
+                    self.hosts[host].left = true;
+                    if let Some(checker) = &mut self.checker {
+                        checker.left(host);
+                    }
+                }
+            }
+        }
+        if let Some(checker) = &mut self.checker {
+            checker.look_at(host, &node);
+        }
+        self.hosts[host].node = Some(node);
+        self.reschedule(host);
+    }
+
+    fn connect(&mut self, from: usize, stream: StreamId, addr: SocketAddr) {
+        let end = (from, self.hosts[from].life, stream);
+        let sent = self.now.max(self.hosts[from].blocked_until);
+        // Whether somebody listens is seen on arrival.
+        let to = self.by_addr.get(&addr).copied().unwrap_or(from);
+        let Some(there) = self.net.pass_stream(from, to, sent, &mut self.rng) else { return };
+        let Some(back) = self.net.pass_stream(to, from, sent + there, &mut self.rng) else { return };
+        self.schedule(from, to, sent + there + back, Delivery::Connect { from: end, to: addr });
+    }
+
+    fn send(&mut self, from: usize, to: SocketAddr, bytes: &[u8]) {
+        self.datagrams += 1;
+        let sent = self.now.max(self.hosts[from].blocked_until);
+        let route = (from as u64) << 48 | u64::from(to.port()) << 32 | u64::from(crc32fast::hash(bytes));
+        self.trace =
+            hash::mix(self.trace ^ route ^ (self.now.since_origin().as_nanos() as u64).rotate_left(17));
+        let Some(target) = self.by_addr.get(&to).copied() else { return };
+        let copies = self.net.pass(from, target, sent, &mut self.rng);
+        let from_addr = self.hosts[from].addr;
+        for delay in copies.into_iter().flatten() {
+            let mut copy = self.buffers.pop().unwrap_or_default();
+            copy.clear();
+            copy.extend_from_slice(bytes);
+            let delivery = Delivery::Datagram { from: from_addr, to, bytes: copy };
+            self.schedule(from, target, sent + delay, delivery);
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Whether a node keeps its bounds and its tables agree with each other, for tests and the simulator.
+
+use super::{member::MemberId, node::Node, probe::MAX_RELAYED, sync::MAX_STREAMS};
+
+/// Joins are not refused for the sake of other streams; each of the few at a time opens one or two.
+const STREAMS: usize = MAX_STREAMS + 256;
+
+impl Node {
+    /// Checks every bound that is not held by construction: O(n).
+    pub(crate) fn audit(&self) -> Result<(), String> {
+        let (live, departed) = (self.table.live(), self.table.departed());
+        let bounds = [
+            ("live members", live, self.config.max_members),
+            ("departed members", departed, self.config.max_departed),
+            ("news", self.news.len(), live + departed + 1),
+            ("relayed probes", self.prober.relayed_len(), MAX_RELAYED),
+            ("streams", self.exchanges.len(), STREAMS),
+            ("gone peers", self.heal.len(), self.config.max_heal),
+            ("unsent datagrams and unread outputs", self.undrained(), 0),
+            ("members to whom failures are told", self.lately_failed.len(), live + departed),
+            // Probe, gossip, sync … once each; else one for each member, relay and stream.
+            (
+                "timers",
+                self.timers.len(),
+                16 + live + departed + self.prober.relayed_len() + self.exchanges.len(),
+            ),
+        ];
+        if let Some((what, length, bound)) = bounds.into_iter().find(|(_, length, bound)| length > bound) {
+            return Err(format!("{length} {what}, more than {bound}"));
+        }
+        let walked = self.table.walk(0).filter(|(_, record)| record.state.is_live()).count();
+        let itself = usize::from(!self.table.get(MemberId::SELF).state.is_live());
+        match walked + itself == live {
+            true => Ok(()),
+            false => Err(format!("{walked} records are live, but {live} are in the ring")),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn tighten_member_bound(&mut self, bound: usize) {
+        self.config.max_members = bound;
+    }
+}
