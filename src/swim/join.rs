@@ -6,6 +6,7 @@ use super::{
     event::{JoinProblem, JoinResult, Output},
     member::MemberId,
     node::Node,
+    own::Phase,
     sync::{Purpose, StreamFailure},
     time::Time,
     timers::Timer,
@@ -70,8 +71,8 @@ impl Node {
         if self.is_leaving() {
             return;
         }
-        let strangers =
-            addrs.iter().copied().filter(|addr| self.table.at_addr(*addr).is_none()).collect::<Vec<_>>();
+        let is_reached = |addr| self.phase != Phase::Quiet && self.table.at_addr(addr).is_some();
+        let strangers = addrs.iter().copied().filter(|addr| !is_reached(*addr)).collect::<Vec<_>>();
         if strangers.is_empty() && !addrs.is_empty() {
             return self.seeds_tried(Ok(addrs.len()));
         }
@@ -131,6 +132,8 @@ impl Node {
                 join.reached += 1;
                 first = (!std::mem::replace(&mut join.reported, true)).then_some(join.reached);
             }
+            // That the name is taken says more than that another address did not answer.
+            Err(_) if matches!(join.problem, JoinProblem::NameTaken { .. }) => {}
             Err(problem) => join.problem = problem,
         }
         if let Some(reached) = first {
@@ -147,6 +150,11 @@ impl Node {
     }
 
     fn seeds_tried(&mut self, result: JoinResult) {
+        // Members may have found us though no seed answers: they must be probed like any, and told of us.
+        let is_taken = matches!(result, Err(JoinProblem::NameTaken { .. }));
+        if !is_taken && !self.table.others().is_empty() {
+            self.go_live();
+        }
         let longest = self.config.seed_max_delay;
         self.joins.seed_delay = match &result {
             Ok(_) => longest,

@@ -30,15 +30,24 @@ impl Node {
         match self.phase {
             Phase::Leaving => {}
             Phase::Left => self.emit(Output::LeaveDone),
+            // Nobody was told of us, or somebody else has our name: there is nobody to take leave of.
             Phase::Quiet | Phase::Displaced => {
-                self.phase = Phase::Left;
-                self.emit(Output::LeaveDone);
+                self.withdraw();
+                self.end_farewell();
             }
             Phase::Live => self.begin_farewell(),
         }
     }
 
     fn begin_farewell(&mut self) {
+        self.withdraw();
+        self.announce();
+        self.farewell.ends = self.now + self.config.leave_timeout;
+        self.repeat_farewell();
+    }
+
+    /// From now on whatever tells of us, an exchange that is under way too, tells that we left.
+    fn withdraw(&mut self) {
         self.phase = Phase::Leaving;
         let now = self.now;
         self.table
@@ -47,9 +56,6 @@ impl Node {
         for timer in [Timer::Probe, Timer::Indirect, Timer::Sync, Timer::Heal, Timer::Seeds] {
             self.timers.cancel(timer);
         }
-        self.announce();
-        self.farewell.ends = now + self.config.leave_timeout;
-        self.repeat_farewell();
     }
 
     /// Tells some more members, or gives up.

@@ -1,0 +1,29 @@
+//! Schedules that the search found, each with what was wrong.
+
+use std::time::Duration;
+
+use super::super::Config;
+use crate::sim::{Fault, search::Schedule};
+
+#[track_caller]
+fn holds<const N: usize>(seed: u64, nodes: usize, config: fn(String) -> Config, faults: [(u64, Fault); N]) {
+    let faults = faults.into_iter().map(|(millis, fault)| (Duration::from_millis(millis), fault)).collect();
+    let schedule = Schedule { seed, nodes, faults };
+    assert_eq!(schedule.run(config), Ok(()));
+}
+
+/// It left while its join was under way, and the exchange announced it as alive.
+#[test]
+fn who_leaves_before_it_was_announced_is_not_announced_later() {
+    use Fault::{Crash, Isolate, Leave, Restart};
+    let faults = [(20_067, Crash(2)), (15_998, Isolate(vec![2])), (4940, Restart(2)), (10_647, Leave(2))];
+    holds(1091, 5, Config::wan, faults);
+}
+
+/// Old datagrams told it of a member that was gone, and it did not probe, as no seed had answered yet.
+#[test]
+fn who_hears_of_members_before_a_seed_answers_probes_them() {
+    use Fault::{Clog, Crash, Restart};
+    let faults = [(50_289, Clog(0, 1)), (29_074, Crash(0)), (6024, Crash(1)), (6506, Restart(1))];
+    holds(6522, 2, Config::lan, faults);
+}
