@@ -4,13 +4,14 @@
 //! address index and in the digest. Decides nothing: the rules are in `claims`.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     fmt,
+    hash::{BuildHasher, RandomState},
     net::SocketAddr,
     sync::Arc,
 };
 
-use super::{suspicion::Suspicion, time::Time};
+use super::{index::Index, suspicion::Suspicion, time::Time};
 use crate::wire::{Tags, hash};
 
 /// The standing of a member, as this node sees it.
@@ -134,8 +135,12 @@ impl Record {
 pub(super) struct Table {
     slots: Vec<Option<Record>>,
     free: Vec<MemberId>,
-    by_name: HashMap<Arc<str>, MemberId>,
-    by_addr: HashMap<SocketAddr, MemberId>,
+    /// Every record.
+    by_name: Index,
+    /// The live members but for ourselves.
+    by_addr: Index,
+    /// Random keys: nobody can choose names or addresses that collide.
+    hasher: RandomState,
     /// The live members but for ourselves; before `cursor` those already probed in this round.
     ring: Vec<MemberId>,
     cursor: usize,
@@ -151,8 +156,8 @@ impl Table {
             self.slots.push(None);
             MemberId((self.slots.len() - 1) as u32)
         });
-        let previous = self.by_name.insert(Arc::clone(&record.name), id);
-        debug_assert!(previous.is_none(), "{} is already in the table", record.name);
+        debug_assert!(self.find(&record.name).is_none(), "{} is already in the table", record.name);
+        self.by_name.insert(self.hasher.hash_one(&*record.name), id);
         let (live, since) = (record.state.is_live(), record.since);
         self.digest ^= record.digest();
         self.slots[id.index()] = Some(record);
@@ -177,7 +182,7 @@ impl Table {
         }
         if was_live && live && addr != old_addr {
             self.drop_addr(id, old_addr);
-            self.by_addr.insert(addr, id);
+            self.hold_addr(id, addr);
         } else if was_live && !live {
             self.drop_addr(id, old_addr);
             self.exit_ring(id);
@@ -189,19 +194,19 @@ impl Table {
     /// Forgets a departed member; its id may be given to another.
     pub(super) fn forget(&mut self, id: MemberId) {
         if let Some(record) = self.slots[id.index()].take_if(|record| !record.state.is_live()) {
-            self.by_name.remove(&record.name);
+            self.by_name.remove(self.hasher.hash_one(&*record.name), id);
             self.departed.remove(&(record.since, id));
             self.free.push(id);
         }
     }
 
     pub(super) fn find(&self, name: &str) -> Option<MemberId> {
-        self.by_name.get(name).copied()
+        self.by_name.find(self.hasher.hash_one(name), |id| &*self.get(id).name == name)
     }
 
     /// The live member that is reached at this address.
     pub(super) fn at_addr(&self, addr: SocketAddr) -> Option<MemberId> {
-        self.by_addr.get(&addr).copied()
+        self.by_addr.find(self.hasher.hash_one(addr), |id| self.get(id).addr == addr)
     }
 
     pub(super) fn get(&self, id: MemberId) -> &Record {
@@ -262,7 +267,7 @@ impl Table {
         if id == MemberId::SELF {
             return;
         }
-        self.by_addr.insert(self.get(id).addr, id);
+        self.hold_addr(id, self.get(id).addr);
         self.ring.push(id);
         let last = self.ring.len() - 1;
         let at = rng.usize(..=last);
@@ -294,16 +299,19 @@ impl Table {
         self.slots[id.index()].as_mut().expect("the ring holds valid ids").ring_at = at as u32;
     }
 
+    fn hold_addr(&mut self, id: MemberId, addr: SocketAddr) {
+        self.by_addr.insert(self.hasher.hash_one(addr), id);
+    }
+
     fn drop_addr(&mut self, id: MemberId, addr: SocketAddr) {
-        if self.by_addr.get(&addr) == Some(&id) {
-            self.by_addr.remove(&addr);
-        }
+        self.by_addr.remove(self.hasher.hash_one(addr), id);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashMap;
 
     fn addr(port: u16) -> SocketAddr {
         ([10, 0, 0, 1], port).into()

@@ -16,6 +16,7 @@ mod event;
 mod gossip;
 mod heal;
 mod health;
+mod index;
 mod join;
 mod leave;
 mod member;
