@@ -7,8 +7,8 @@ use crate::swim::{Config, Event, JoinResult, Node, Time};
 /// A machine that runs a node, or did.
 #[derive(Debug)]
 pub struct Host {
-    /// `None` while it is down.
-    pub node: Option<Node>,
+    /// `None` while it is down. Boxed, for it is taken out of here at each step.
+    pub node: Option<Box<Node>>,
     /// What its next life will run with.
     pub config: Config,
     /// Where it is reached.

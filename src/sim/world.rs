@@ -127,7 +127,7 @@ impl World {
         if !host.seeds.is_empty() {
             node.seek_seeds(now);
         }
-        host.node = Some(node);
+        host.node = Some(Box::new(node));
         host.left = false;
         host.life += 1;
         host.wakes_at = None;
