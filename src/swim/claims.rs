@@ -122,6 +122,9 @@ impl Node {
         }
         let Some(id) = self.suspectable(claim.name, identity) else { return };
         let mut news = self.raise_suspicion(id, identity);
+        if news {
+            self.verify(id);
+        }
         for accuser in claim.accusers.iter() {
             // Only members' accusations count: anybody can make up names.
             if let Some(accuser) = self
@@ -183,6 +186,14 @@ impl Node {
             self.emit_member(Event::Suspected, id);
         }
         true
+    }
+
+    /// A few of those who hear of a suspicion probe the suspect next: they confirm it soon, or give it one more
+    /// chance to refute.
+    fn verify(&mut self, id: MemberId) {
+        if self.rng.usize(..self.table.live()) < self.config.verifiers as usize {
+            self.table.probe_next(id);
+        }
     }
 
     fn add_accuser(&mut self, id: MemberId, accuser: &Arc<str>) -> bool {

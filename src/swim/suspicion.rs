@@ -5,7 +5,8 @@
 //! min  = mult · max(1, log10 n) · probe interval,   max = max_mult · min
 //! ```
 //!
-//! `c` counts the independent accusers behind the first. With k = 0 the time is `min`, as in SWIM §4.2.
+//! `c` counts the independent accusers behind the first. With k = 0 the time is `min`, as in SWIM §4.2; in a
+//! cluster too small for k accusers behind the first it is twice that.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,8 +29,10 @@ impl Suspicion {
 
     /// The suspicion that `config` asks for in a cluster of `n` live members.
     pub(super) fn in_cluster(config: &Config, started: Time, n: usize) -> Self {
-        let min = min_timeout(config.suspicion_mult, config.probe_interval, n);
         let k = confirmations(config, n);
+        let min = min_timeout(config.suspicion_mult, config.probe_interval, n);
+        // A verdict that nobody can confirm is given twice the time.
+        let min = if config.lha_suspicion && k < config.suspicion_confirmations { min * 2 } else { min };
         Self::new(started, min, min.saturating_mul(config.suspicion_max_mult), k)
     }
 
@@ -131,14 +134,16 @@ mod tests {
     }
 
     #[test]
-    fn without_enough_members_to_confirm_it_fires_at_the_minimum() {
+    fn without_enough_members_to_confirm_it_fires_at_twice_the_minimum() {
         let config = Config::lan("n");
         for (n, k) in
-            [(1, 0), (3, 0), (4, config.suspicion_confirmations), (100, config.suspicion_confirmations)]
+            [(1, 0), (4, 0), (5, config.suspicion_confirmations), (100, config.suspicion_confirmations)]
         {
             assert_eq!(confirmations(&config, n), k, "n = {n}");
         }
-        assert_eq!(timeout(secs(4), secs(24), 0, 0), secs(4));
+        let suspicion = |n| Suspicion::in_cluster(&config, Time::ZERO, n);
+        assert_eq!(suspicion(4).deadline(), Time::ZERO + secs(4));
+        assert_eq!(suspicion(5).deadline(), Time::ZERO + secs(24));
     }
 
     #[test]

@@ -1,0 +1,352 @@
+//! Lifeguard (Dadgar, Phillips, Currey 2018), §V: members that are blocked in lock-step, 128 of them in all.
+//!
+//! A blocked member's timers run, but what it sends and what it should receive waits until the anomaly is
+//! over. *Threshold* experiments have one anomaly and look at latency, *interval* experiments have one after
+//! the other for two minutes and count false positives and load.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use syncswim::{
+    sim::{World, addr},
+    swim::{Config, Event, Time},
+};
+
+use crate::{
+    Options, plot,
+    report::{Table, Verdict},
+    runs,
+    stats::{percentile, seconds},
+};
+
+const MEMBERS: usize = 128;
+const QUIESCE: Duration = Duration::from_secs(15);
+const LENGTH: Duration = Duration::from_secs(120);
+
+/// Which of Lifeguard's parts are on; the last is what syncswim does by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Parts {
+    Swim,
+    Probe,
+    Suspicion,
+    Buddy,
+    Lifeguard,
+    Ours,
+}
+
+impl Parts {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Swim => "SWIM",
+            Self::Probe => "LHA-Probe",
+            Self::Suspicion => "LHA-Suspicion",
+            Self::Buddy => "Buddy",
+            Self::Lifeguard => "Lifeguard",
+            Self::Ours => "syncswim",
+        }
+    }
+
+    fn config(self, name: String, alpha: u32, beta: u32) -> Config {
+        let mut config = Config::lan(name);
+        if self == Self::Ours {
+            return config;
+        }
+        let on = |part| self == part || self == Self::Lifeguard;
+        (config.lha_probe, config.nacks) = (on(Self::Probe), on(Self::Probe));
+        config.lha_suspicion = on(Self::Suspicion);
+        config.buddy = on(Self::Buddy);
+        (config.suspicion_mult, config.suspicion_max_mult) = (alpha, beta);
+        // The paper's: K = 3 for every α, and a score of up to 8.
+        (config.suspicion_confirmations, config.health_max) = (3, 9);
+        config.verifiers = 0;
+        config
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Setting {
+    parts: Parts,
+    alpha: u32,
+    beta: u32,
+    /// Members that are blocked at the same time.
+    blocked: usize,
+    anomaly: Duration,
+    /// Between two anomalies; `None` for a threshold experiment.
+    interval: Option<Duration>,
+    seed: u64,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Outcome {
+    /// Failures told of members that were not blocked: at anybody, and at members that were not blocked.
+    false_positives: usize,
+    at_healthy: usize,
+    datagrams: u64,
+    bytes: u64,
+    /// Seconds from the start of the anomaly, of each blocked member that was found: by the first, by all.
+    first: Vec<f64>,
+    full: Vec<f64>,
+}
+
+fn run(setting: &Setting) -> Outcome {
+    let Setting { parts, alpha, beta, blocked, anomaly, interval, seed } = *setting;
+    let mut world = World::new(seed);
+    world.checker = None;
+    world.start_cluster(MEMBERS, |name| parts.config(name, alpha, beta));
+    world.run_for(QUIESCE);
+    assert!(world.all_see(MEMBERS), "seed {seed}: the cluster did not form");
+    world.hosts.iter_mut().for_each(|host| host.events.clear());
+    let mut hosts: Vec<usize> = (0..MEMBERS).collect();
+    world.rng.shuffle(&mut hosts);
+    let sick = &hosts[..blocked];
+    let (start, before) = (world.now(), load(&world));
+    match interval {
+        None => {
+            sick.iter().for_each(|host| world.block(*host, anomaly));
+            world.run_for(anomaly);
+            let rest = LENGTH.saturating_sub(anomaly);
+            world
+                .try_run_until(rest, |world| world.all_see(MEMBERS))
+                .expect("nothing is checked in these runs");
+        }
+        Some(interval) => loop {
+            sick.iter().for_each(|host| world.block(*host, anomaly));
+            world.run_for(anomaly);
+            if world.now().since(start) >= LENGTH {
+                break;
+            }
+            world.run_for(interval);
+        },
+    }
+    let after = load(&world);
+    let load = (after.0 - before.0, after.1 - before.1);
+    outcome(&world, sick, start, load)
+}
+
+fn load(world: &World) -> (u64, u64) {
+    let metrics = world.up().map(|host| world.node(host).metrics());
+    metrics.fold((0, 0), |sum, m| (sum.0 + m.datagrams_sent, sum.1 + m.bytes_sent))
+}
+
+fn outcome(world: &World, sick: &[usize], start: Time, (datagrams, bytes): (u64, u64)) -> Outcome {
+    let mut outcome = Outcome { datagrams, bytes, ..Outcome::default() };
+    let mut found: BTreeMap<usize, BTreeMap<usize, f64>> = BTreeMap::new();
+    for (at, host) in world.hosts.iter().enumerate() {
+        for (time, event) in &host.events {
+            let Event::Failed(member) = event else { continue };
+            let about = (0..MEMBERS).find(|i| addr(*i) == member.addr).expect("nobody moves");
+            if !sick.contains(&about) {
+                outcome.false_positives += 1;
+                outcome.at_healthy += usize::from(!sick.contains(&at));
+            } else if at != about {
+                let after = time.since(start).as_secs_f64();
+                found.entry(about).or_default().entry(at).or_insert(after);
+            }
+        }
+    }
+    for finders in found.values() {
+        outcome.first.extend(finders.values().copied().reduce(f64::min));
+        let healthy: Vec<f64> =
+            finders.iter().filter(|(at, _)| !sick.contains(at)).map(|(_, after)| *after).collect();
+        if healthy.len() == MEMBERS - sick.len() {
+            outcome.full.extend(healthy.into_iter().reduce(f64::max));
+        }
+    }
+    outcome
+}
+
+fn sum(outcomes: Vec<Outcome>) -> Outcome {
+    outcomes.into_iter().fold(Outcome::default(), |mut sum, outcome| {
+        sum.false_positives += outcome.false_positives;
+        sum.at_healthy += outcome.at_healthy;
+        sum.datagrams += outcome.datagrams;
+        sum.bytes += outcome.bytes;
+        sum.first.extend(outcome.first);
+        sum.full.extend(outcome.full);
+        sum
+    })
+}
+
+/// The grids of Tables II and III, or a part of them.
+fn intervals(options: &Options) -> (&'static [usize], &'static [u64], &'static [u64]) {
+    if options.full {
+        (
+            &[1, 4, 8, 12, 16, 20, 24, 28, 32],
+            &[128, 512, 2048, 8192, 16384, 32768],
+            &[1, 4, 16, 64, 256, 1024, 4096, 16384],
+        )
+    } else {
+        (&[4, 16, 32], &[2048, 16384, 32768], &[4, 256, 4096])
+    }
+}
+
+fn false_positives(options: &Options, parts: Parts) -> Outcome {
+    let (blocked, anomalies, pauses) = intervals(options);
+    let mut settings = Vec::new();
+    for (i, blocked) in blocked.iter().enumerate() {
+        for (j, anomaly) in anomalies.iter().enumerate() {
+            for (k, pause) in pauses.iter().enumerate() {
+                for repetition in 0..options.repetitions {
+                    settings.push(Setting {
+                        parts,
+                        alpha: 5,
+                        beta: 6,
+                        blocked: *blocked,
+                        anomaly: Duration::from_millis(*anomaly),
+                        interval: Some(Duration::from_millis(*pause)),
+                        seed: options.seed + (repetition * 1000 + i * 100 + j * 10 + k) as u64,
+                    });
+                }
+            }
+        }
+    }
+    sum(runs::map(&format!("Table IV, {}", parts.name()), &settings, run))
+}
+
+fn latency(options: &Options, parts: Parts, alpha: u32, beta: u32) -> Outcome {
+    let (blocked, anomalies): (&[usize], &[u64]) = if options.full {
+        (&[1, 4, 8, 12, 16, 20, 24, 28, 32], &[8192, 16384, 32768])
+    } else {
+        (&[1, 4, 8, 16], &[16384, 32768])
+    };
+    let mut settings = Vec::new();
+    for blocked in blocked {
+        for anomaly in anomalies {
+            for repetition in 0..4 * options.repetitions {
+                settings.push(Setting {
+                    parts,
+                    alpha,
+                    beta,
+                    blocked: *blocked,
+                    anomaly: Duration::from_millis(*anomaly),
+                    interval: None,
+                    seed: options.seed + repetition as u64 * 1000 + *blocked as u64,
+                });
+            }
+        }
+    }
+    sum(runs::map(&format!("Table V, {} {alpha} {beta}", parts.name()), &settings, run))
+}
+
+/// Tables IV and VI.
+pub(crate) fn accuracy(options: &Options) -> Table {
+    let mut table = Table::new("Lifeguard, Tables IV and VI: false positives and load, as % of SWIM");
+    // Published: FP %, FP⁻ %, messages %, bytes %; and the most of FP that counts as agreement (PAPERS L4).
+    let published = [
+        (Parts::Swim, [100.0, 100.0, 100.0, 100.0], 100.0..=100.0),
+        (Parts::Probe, [67.72, 32.88, 98.46, 90.03], 52.0..=83.0),
+        (Parts::Suspicion, [3.0, 6.71, 111.31, 106.52], 0.0..=6.0),
+        (Parts::Buddy, [94.08, 44.57, 100.07, 99.01], 79.0..=109.0),
+        (Parts::Lifeguard, [1.53, 1.89, 110.59, 97.97], 0.0..=3.0),
+        (Parts::Ours, [1.53, 1.89, 110.59, 97.97], 0.0..=1.53),
+    ];
+    let mut swim = Outcome::default();
+    for (parts, [fp, at_healthy, messages, bytes], agrees) in published {
+        let outcome = false_positives(options, parts);
+        if parts == Parts::Swim {
+            swim = outcome.clone();
+        }
+        let share = |part: u64, whole: u64| 100.0 * part as f64 / whole.max(1) as f64;
+        let measured = share(outcome.false_positives as u64, swim.false_positives as u64);
+        table.row(
+            format!("{}: FP ({})", parts.name(), outcome.false_positives),
+            format!("{fp}"),
+            format!("{measured:.2}"),
+            Verdict::of(agrees.contains(&measured)),
+        );
+        table.row(
+            format!("{}: FP at healthy members ({})", parts.name(), outcome.at_healthy),
+            format!("{at_healthy}"),
+            format!("{:.2}", share(outcome.at_healthy as u64, swim.at_healthy as u64)),
+            Verdict::Informs,
+        );
+        let load = share(outcome.datagrams, swim.datagrams);
+        table.row(
+            format!("{}: datagrams", parts.name()),
+            format!("{messages}"),
+            format!("{load:.2}"),
+            // Ours is to cost at most a tenth more.
+            if parts == Parts::Ours { Verdict::of(load <= 110.0) } else { Verdict::Informs },
+        );
+        table.row(
+            format!("{}: bytes", parts.name()),
+            format!("{bytes}"),
+            format!("{:.2}", share(outcome.bytes, swim.bytes)),
+            Verdict::Informs,
+        );
+    }
+    table
+}
+
+/// Table V, and the goal for our own defaults.
+pub(crate) fn speed(options: &Options) -> Table {
+    let mut table = Table::new("Lifeguard, Table V: seconds until a blocked member counts as failed");
+    let published = [
+        (Parts::Swim, [12.44, 16.96, 12.90, 16.93]),
+        (Parts::Probe, [12.42, 17.75, 12.90, 17.98]),
+        (Parts::Suspicion, [12.42, 17.47, 12.89, 17.33]),
+        (Parts::Buddy, [12.45, 17.12, 12.92, 17.18]),
+        (Parts::Lifeguard, [12.45, 17.90, 12.91, 18.05]),
+    ];
+    let mut curves = Vec::new();
+    for (parts, [first, first_99, full, full_99]) in published {
+        let outcome = latency(options, parts, 5, 6);
+        for (what, published, samples, p, tolerance) in [
+            ("first, median", first, &outcome.first, 0.5, 0.3),
+            ("first, p99", first_99, &outcome.first, 0.99, 1.4),
+            ("all, median", full, &outcome.full, 0.5, 0.4),
+            ("all, p99", full_99, &outcome.full, 0.99, 1.5),
+        ] {
+            let measured = percentile(samples, p);
+            let holds = (measured - published).abs() <= tolerance;
+            table.row(
+                format!("{}: {what}", parts.name()),
+                format!("{published} ± {tolerance}"),
+                seconds(measured),
+                Verdict::of(holds),
+            );
+        }
+        curves.push((parts.name().to_owned(), outcome.full));
+    }
+    let ours = latency(options, Parts::Ours, 0, 0);
+    for (what, goal, samples, p) in
+        [("all, median", 7.0, &ours.full, 0.5), ("all, p99", 11.0, &ours.full, 0.99)]
+    {
+        let measured = percentile(samples, p);
+        table.row(
+            format!("syncswim: {what}"),
+            format!("goal: at most {goal}"),
+            seconds(measured),
+            Verdict::of(measured <= goal),
+        );
+    }
+    curves.push(("syncswim".into(), ours.full));
+    plot::distribution(options.out.as_deref(), "lifeguard-all-know", "seconds until all know", &curves);
+    table
+}
+
+/// Table VII: the median of the first detection for each α and β.
+pub(crate) fn tuning(options: &Options) -> Table {
+    let mut table = Table::new("Lifeguard, Table VII: median first detection in seconds by α, β");
+    let published = [
+        (2, 2, 53.14),
+        (2, 4, 54.10),
+        (2, 6, 54.34),
+        (4, 2, 82.96),
+        (4, 4, 83.04),
+        (4, 6, 83.12),
+        (5, 2, 99.76),
+        (5, 4, 99.52),
+        (5, 6, 100.08),
+    ];
+    for (alpha, beta, percent) in published {
+        let expected = 12.44 * percent / 100.0;
+        let measured = percentile(&latency(options, Parts::Lifeguard, alpha, beta).first, 0.5);
+        table.row(
+            format!("α = {alpha}, β = {beta}"),
+            format!("{expected:.2} ± 3 %"),
+            seconds(measured),
+            Verdict::of((measured / expected - 1.0).abs() <= 0.03),
+        );
+    }
+    table
+}

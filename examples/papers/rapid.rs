@@ -1,0 +1,267 @@
+//! Rapid (Suresh et al. 2018), §7: a thousand members and more, bootstrapped, crashed, cut off one way.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use syncswim::{
+    sim::{World, addr},
+    swim::{Config, Event},
+};
+
+use crate::{
+    Options, plot,
+    report::{Table, Verdict},
+    runs,
+    stats::{mean, percentile},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+/// Members that are disturbed, in all experiments.
+const FAULTY: usize = 10;
+
+fn world(seed: u64) -> World {
+    let mut world = World::new(seed);
+    (world.checker, world.keep_events) = (None, false);
+    world
+}
+
+fn formed(seed: u64, n: usize) -> World {
+    let mut world = world(seed);
+    world.start_cluster(n, Config::lan);
+    world.run_until("one view", Duration::from_secs(300), |world| world.all_see(n));
+    world.run_for(SECOND * 30);
+    world.keep_events = true;
+    world
+}
+
+struct Bootstrap {
+    seconds: f64,
+    sizes: BTreeSet<usize>,
+    kilobytes: f64,
+    /// The smallest and the largest view, second by second.
+    views: [Vec<(f64, f64)>; 2],
+}
+
+/// R1: a seed, and 10 s later all others within 5 s.
+fn bootstrap(seed: u64, n: usize) -> Bootstrap {
+    let mut world = world(seed);
+    let mut starts: Vec<Duration> =
+        (1..n).map(|_| Duration::from_secs(10) + Duration::from_secs(5).mul_f64(world.rng.f64())).collect();
+    starts.sort_unstable();
+    world.start(Config::lan("n0"), addr(0), vec![]);
+    let origin = world.now();
+    let (mut sizes, mut views) = (BTreeSet::new(), [Vec::new(), Vec::new()]);
+    let mut next = starts.into_iter().enumerate().peekable();
+    for second in 1..600_u32 {
+        while let Some((i, at)) = next.next_if(|(_, at)| *at < SECOND * second) {
+            world.run_for((origin + at).since(world.now()));
+            world.start(Config::lan(format!("n{}", i + 1)), addr(i + 1), vec![addr(0)]);
+        }
+        let rest = (origin + SECOND * second).since(world.now());
+        // Nobody can be done before all have started.
+        if next.peek().is_none() {
+            world.try_run_until(rest, |world| world.all_see(n)).expect("nothing is checked in these runs");
+        } else {
+            world.run_for(rest);
+        }
+        let seen: Vec<usize> = world.up().map(|host| world.node(host).live()).collect();
+        sizes.extend(&seen);
+        let (least, most) = (seen.iter().min(), seen.iter().max());
+        for (view, size) in views.iter_mut().zip([least, most]) {
+            view.push((f64::from(second), size.map_or(0.0, |size| *size as f64)));
+        }
+        if next.peek().is_none() && world.all_see(n) {
+            break;
+        }
+    }
+    let bytes: u64 = world.up().map(|host| world.node(host).metrics().bytes_sent).sum();
+    let seconds = world.now().since(origin).as_secs_f64();
+    Bootstrap { seconds, sizes, kilobytes: bytes as f64 / n as f64 / 1000.0, views }
+}
+
+pub(crate) fn bootstraps(options: &Options) -> Table {
+    let mut table = Table::new("Rapid, Figure 5 and Table 1 (R1): bootstrap");
+    let sizes: &[(usize, f64, f64, usize)] = if options.full {
+        &[(1000, 45.7, 29.6, 901), (1500, 68.6, 40.0, 1383), (2000, 97.6, 53.5, 1858)]
+    } else {
+        &[(1000, 45.7, 29.6, 901)]
+    };
+    let results = runs::map("bootstrap", sizes, |(n, ..)| bootstrap(options.seed, *n));
+    let mut curves = Vec::new();
+    for ((n, memberlist, rapid, unique), result) in sizes.iter().zip(results) {
+        table.row(
+            format!("{n} members: seconds until all see all"),
+            format!("memberlist {memberlist}, Rapid {rapid}; goal ≤ 25"),
+            format!("{:.1}", result.seconds),
+            Verdict::of(result.seconds <= 25.0),
+        );
+        table.row(
+            format!("{n} members: distinct sizes seen, each second"),
+            format!("memberlist {unique}, Rapid 4–8"),
+            result.sizes.len().to_string(),
+            Verdict::Informs,
+        );
+        table.row(
+            format!("{n} members: kB of datagrams sent per node"),
+            "–",
+            format!("{:.0}", result.kilobytes),
+            Verdict::Informs,
+        );
+        let [least, most] = result.views;
+        curves.push((format!("{n}: smallest view"), least));
+        curves.push((format!("{n}: largest view"), most));
+    }
+    plot::lines(options.out.as_deref(), "rapid-bootstrap", "seconds", "members seen", &curves);
+    table
+}
+
+/// R2 and R6: ten of a thousand crash at once.
+pub(crate) fn crashes(options: &Options) -> Table {
+    const N: usize = 1000;
+    let mut table = Table::new("Rapid, Figure 8 and Table 2 (R2, R6): 10 of 1,000 crash");
+    let mut world = formed(options.seed, N);
+    world.hosts.iter_mut().for_each(|host| host.events.clear());
+    let start = world.now();
+    (0..FAULTY).for_each(|host| world.crash(host + 100));
+    let sent = |world: &World| -> Vec<u64> {
+        world
+            .up()
+            .map(|host| world.node(host).metrics())
+            .map(|m| m.bytes_sent + 28 * m.datagrams_sent)
+            .collect()
+    };
+    let (mut before, mut rates, mut sizes) = (sent(&world), Vec::new(), Vec::new());
+    for second in 1..=60 {
+        world.run_for(SECOND);
+        let after = sent(&world);
+        rates.extend(after.iter().zip(&before).map(|(after, before)| (after - before) as f64 / 1000.0));
+        before = after;
+        let mean = world.up().map(|host| world.node(host).live() as f64).sum::<f64>() / (N - FAULTY) as f64;
+        sizes.push((f64::from(second), mean));
+    }
+    let failures: Vec<f64> = world
+        .up()
+        .flat_map(|host| &world.hosts[host].events)
+        .filter(|(_, event)| matches!(event, Event::Failed(_)))
+        .map(|(at, _)| at.since(start).as_secs_f64())
+        .collect();
+    let (first, last) = (percentile(&failures, 0.0), percentile(&failures, 1.0));
+    let all = failures.len() == FAULTY * (N - FAULTY);
+    table.row(
+        "first removal, last of all ten at all, s",
+        "memberlist, by formula: 13–15, at most 19",
+        format!("{first:.1}, {last:.1}"),
+        Verdict::of(all && last <= 19.0),
+    );
+    table.row(
+        "failures told of others",
+        "0",
+        (failures.len() as i64 - (FAULTY * (N - FAULTY)) as i64).to_string(),
+        Verdict::of(all),
+    );
+    let (most, p99) = (percentile(&rates, 1.0), percentile(&rates, 0.99));
+    table.row(
+        "kB/s sent per node: mean, p99, max",
+        "memberlist 0.64, 6.40, 8.04; Rapid 0.71, 3.72, 11.37",
+        format!("{:.2}, {p99:.2}, {most:.2}", mean(&rates)),
+        Verdict::of(mean(&rates) <= 0.64 && p99 <= 6.4 && most <= 8.0),
+    );
+    plot::lines(
+        options.out.as_deref(),
+        "rapid-crash",
+        "seconds",
+        "members seen (mean)",
+        &[("syncswim".into(), sizes)],
+    );
+    table
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Disturbance {
+    /// All that comes in is lost for 20 s, then nothing for 20 s, and so on.
+    FlipFlop,
+    /// Shares lost on the way in and on the way out.
+    Loss(f64, f64),
+}
+
+struct Stability {
+    /// Failures told of members that nobody disturbed.
+    healthy: usize,
+    /// Per view and disturbed member: how often it went from live to gone or back.
+    most: usize,
+    mean: f64,
+    gone_at_end: f64,
+    views: Vec<(f64, f64)>,
+}
+
+fn disturb(disturbance: Disturbance, seed: u64, n: usize, length: u32) -> Stability {
+    let mut world = formed(seed, n);
+    world.hosts.iter_mut().for_each(|host| host.events.clear());
+    let faulty = 100..100 + FAULTY;
+    let healthy: Vec<usize> = (0..n).filter(|host| !faulty.contains(host)).collect();
+    let mut views = Vec::new();
+    for second in 0..length {
+        let (ingress, egress) = match disturbance {
+            Disturbance::FlipFlop => (if second / 20 % 2 == 0 { 1.0 } else { 0.0 }, 0.0),
+            Disturbance::Loss(ingress, egress) => (ingress, egress),
+        };
+        for host in faulty.clone() {
+            world.net.ingress_loss.insert(host, ingress);
+            world.net.egress_loss.insert(host, egress);
+        }
+        world.run_for(SECOND);
+        let live: usize = healthy.iter().map(|host| world.node(*host).live()).sum();
+        views.push((f64::from(second), live as f64 / healthy.len() as f64));
+    }
+    let (mut false_failures, mut transitions) = (0, Vec::new());
+    for host in &healthy {
+        let mut counts = [0_usize; FAULTY];
+        for (_, event) in &world.hosts[*host].events {
+            let (Event::Failed(member) | Event::Joined(member)) = event else { continue };
+            match faulty.clone().position(|host| addr(host) == member.addr) {
+                Some(at) => counts[at] += 1,
+                None => false_failures += usize::from(matches!(event, Event::Failed(_))),
+            }
+        }
+        transitions.extend(counts);
+    }
+    let most = transitions.iter().copied().max().unwrap_or(0);
+    let mean = transitions.iter().sum::<usize>() as f64 / transitions.len() as f64;
+    let gone_at_end = n as f64 - views.last().map_or(0.0, |last| last.1);
+    Stability { healthy: false_failures, most, mean, gone_at_end, views }
+}
+
+pub(crate) fn asymmetry(options: &Options) -> Table {
+    let mut table = Table::new("Rapid, Figures 9 and 10 (R3, R4): 10 members hear badly or are heard badly");
+    let (n, length) = if options.full { (1000, 900) } else { (200, 300) };
+    let settings = [
+        ("flip-flop, 20 s deaf, 20 s not", Disturbance::FlipFlop, "memberlist: 993–1000 to the end"),
+        ("80 % of what comes in is lost", Disturbance::Loss(0.8, 0.0), "memberlist: 3–8 of ten gone"),
+        ("80 % of what goes out is lost", Disturbance::Loss(0.0, 0.8), "memberlist: 3–8 of ten gone"),
+        ("80 % of both is lost", Disturbance::Loss(0.8, 0.8), "memberlist: 3–8 of ten gone"),
+    ];
+    let results = runs::map("R3, R4", &settings, |setting| disturb(setting.1, options.seed, n, length));
+    let mut curves = Vec::new();
+    for ((what, _, memberlist), result) in settings.iter().zip(results) {
+        table.row(
+            format!("{what}: healthy members failed"),
+            "0",
+            result.healthy.to_string(),
+            Verdict::of(result.healthy == 0),
+        );
+        table.row(
+            format!("{what}: transitions of a faulty member in a view"),
+            "goal: at most 3",
+            format!("{:.1} mean, {} at most", result.mean, result.most),
+            Verdict::of(result.most <= 3),
+        );
+        table.row(
+            format!("{what}: gone at the end, of ten"),
+            format!("{memberlist}; Rapid 10"),
+            format!("{:.1}", result.gone_at_end),
+            Verdict::Informs,
+        );
+        curves.push(((*what).to_owned(), result.views));
+    }
+    plot::lines(options.out.as_deref(), "rapid-asymmetry", "seconds", "members seen (mean)", &curves);
+    table
+}
