@@ -73,6 +73,8 @@ metrics! {
     suspicions,
     /// Accusations against this node that it refuted.
     refutations,
+    /// Times this node was declared failed again, had trouble of its own, and stayed away until it was well.
+    flaps_damped,
     /// Times this node was held up and blamed itself.
     stalls,
     /// Exchanges of tables completed.

@@ -13,6 +13,7 @@ mod broadcast;
 mod claims;
 mod config;
 mod event;
+mod flap;
 mod gossip;
 mod heal;
 mod health;

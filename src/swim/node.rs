@@ -11,6 +11,7 @@ use super::{
     broadcast::Broadcasts,
     config::Config,
     event::{Event, Output},
+    flap::Flaps,
     gossip::Pace,
     heal::Heal,
     health::Health,
@@ -91,6 +92,7 @@ pub struct Node {
     pub(super) table: Table,
     pub(super) timers: Timers,
     pub(super) health: Health,
+    pub(super) flaps: Flaps,
     pub(super) news: Broadcasts,
     pub(super) pace: Pace,
     pub(super) lately_failed: Vec<MemberId>,
@@ -151,6 +153,7 @@ impl Node {
         debug_assert_eq!(me, MemberId::SELF);
         let mut node = Self {
             cluster: hash::cluster(&config.cluster),
+            flaps: Flaps::default(),
             health: Health::new(if config.lha_probe { config.health_max } else { 1 }),
             heal: Heal::new(config.max_heal),
             name,
@@ -251,6 +254,7 @@ impl Node {
                 Timer::Sync => self.sync_periodically(),
                 Timer::Heal => self.try_gone_peer(),
                 Timer::Seeds => self.emit(Output::ResolveSeeds),
+                Timer::Return => self.come_back(),
                 Timer::Farewell => self.repeat_farewell(),
                 Timer::Reap(id) => self.reap(id),
                 Timer::Stream(stream) => self.stream_time_is_up(stream),
@@ -267,6 +271,7 @@ impl Node {
         }
         self.metrics.stalls += 1;
         self.health.degrade(1);
+        self.flaps.note_trouble(self.now);
         self.prober.discard_verdict();
         self.timers.extend_suspicions(pause);
         for at in 0..self.table.others().len() {
@@ -373,11 +378,12 @@ impl Node {
         if self.is_leaving() || self.table.get(MemberId::SELF).tags == tags {
             return;
         }
-        self.table.update(MemberId::SELF, &mut self.rng, |own| {
-            own.identity.incarnation += 1;
-            own.tags = tags;
-        });
-        self.announce();
+        self.table.update(MemberId::SELF, &mut self.rng, |own| own.tags = tags);
+        // While we stay away, nobody is to hear of us; they will learn the tags when we come back.
+        if !self.flaps.is_held() {
+            self.table.update(MemberId::SELF, &mut self.rng, |own| own.identity.incarnation += 1);
+            self.announce();
+        }
         self.emit_member(Event::Updated, MemberId::SELF);
     }
 

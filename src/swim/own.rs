@@ -95,6 +95,9 @@ impl Node {
 
     pub(super) fn hear_accusation(&mut self, identity: Identity, accusation: Accusation) {
         let ours = self.table.get(MemberId::SELF).identity;
+        if accusation == Accusation::Departed && self.phase == Phase::Live && identity.epoch == ours.epoch {
+            self.note_verdict(identity);
+        }
         if identity < ours || self.is_leaving() || !self.is_plausible(Some(MemberId::SELF), identity, HEARSAY)
         {
             return;
@@ -109,7 +112,9 @@ impl Node {
             Phase::Displaced => {}
             _ => {
                 self.health.degrade(1);
-                self.refute(identity);
+                if !self.stays_away(identity) {
+                    self.refute(identity);
+                }
             }
         }
     }
@@ -123,7 +128,7 @@ impl Node {
         });
     }
 
-    fn refute(&mut self, accused: Identity) {
+    pub(super) fn refute(&mut self, accused: Identity) {
         self.metrics.refutations += 1;
         self.supersede(accused);
     }

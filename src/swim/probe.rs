@@ -98,11 +98,11 @@ impl Node {
         }
         // Relays that are silent too make us doubt ourselves; without relays, any failure does.
         let asked = round.relays.len() as u32;
-        self.health.degrade(if self.config.nacks && asked > 0 {
-            asked.saturating_sub(round.nacks)
-        } else {
-            1
-        });
+        let doubts = if self.config.nacks && asked > 0 { asked.saturating_sub(round.nacks) } else { 1 };
+        self.health.degrade(doubts);
+        if doubts > 0 {
+            self.flaps.note_trouble(self.now);
+        }
         self.accuse(&round.target);
     }
 
