@@ -102,6 +102,11 @@ impl Network {
         self.sides.extend(group.into_iter().map(|host| (host, side)));
     }
 
+    /// Ends the partitions that [`isolate`](Self::isolate) made.
+    pub fn rejoin(&mut self) {
+        self.sides.clear();
+    }
+
     /// Ends all partitions, cuts and clogs, and all loss, duplication and reordering.
     pub fn heal(&mut self) {
         *self = Self { latency: self.latency, ..Self::default() };

@@ -3,6 +3,7 @@
 mod bench;
 mod claims;
 mod detection;
+mod flap;
 mod found;
 mod life;
 mod network;

@@ -1,0 +1,32 @@
+//! How would a cluster of mine behave? A forecast, simulated with this library's own node.
+//!
+//! ```text
+//! cargo run --release --features sim --example simulate -- --nodes 300 --loss 0.1 --latency 20 --out plots
+//! ```
+
+#[path = "../plot/mod.rs"]
+mod plot;
+
+mod forecast;
+mod options;
+
+use std::{error::Error, fs, time::Instant};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let options = options::parse(std::env::args().skip(1))?;
+    if let Some(folder) = &options.out {
+        fs::create_dir_all(folder)?;
+    }
+    let started = wall_clock();
+    forecast::run(&options);
+    println!("\nsimulated in {:.1} s", started.elapsed().as_secs_f64());
+    if let Some(folder) = &options.out {
+        println!("plots are in {}", folder.display());
+    }
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "only to say how long it took")]
+fn wall_clock() -> Instant {
+    Instant::now()
+}
