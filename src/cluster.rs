@@ -1,12 +1,14 @@
 //! Runs discoveries on threads: the first that fails stops all, and the last one to end ends the watches.
 
 use std::{
+    convert::Infallible,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread::{self, JoinHandle},
 };
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 
 use crate::{BoxError, Discovery, Error, Membership, Stop, claims::SourceId, error::message_of};
@@ -58,6 +60,7 @@ pub struct ClusterHandle {
     membership: Membership,
     run: Arc<Run>,
     threads: Vec<JoinHandle<()>>,
+    finished: Receiver<Infallible>,
 }
 
 struct Named {
@@ -73,7 +76,11 @@ struct Run {
 }
 
 /// Every thread holds one reference, so that the watches end with the last thread, however it ends.
-struct Watched(Membership);
+struct Watched {
+    membership: Membership,
+    /// Never used: that it is dropped says it all.
+    _finished: Sender<Infallible>,
+}
 
 impl Cluster {
     /// A cluster with an empty membership and no discovery.
@@ -105,7 +112,8 @@ impl Cluster {
     /// Nothing runs then, everything bound is released, and the watches have ended.
     pub fn start(self) -> Result<ClusterHandle, Error> {
         let Self { membership, mut discoveries } = self;
-        let watched = Arc::new(Watched(membership.clone()));
+        let (_finished, finished) = bounded(0);
+        let watched = Arc::new(Watched { membership: membership.clone(), _finished });
         let bind = |named: &mut Named| guard(&named.name, || named.discovery.get_mut().bind());
         if let Err(error) = discoveries.iter_mut().try_for_each(bind) {
             for Named { name, discovery } in discoveries {
@@ -114,7 +122,7 @@ impl Cluster {
             return Err(error);
         }
         let threads = Vec::with_capacity(discoveries.len());
-        let mut handle = ClusterHandle { membership, run: Arc::default(), threads };
+        let mut handle = ClusterHandle { membership, run: Arc::default(), threads, finished };
         for (id, named) in discoveries.into_iter().enumerate() {
             handle.spawn(named, SourceId(id), Arc::clone(&watched))?;
         }
@@ -145,6 +153,13 @@ impl ClusterHandle {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.threads.iter().all(JoinHandle::is_finished)
+    }
+
+    /// Disconnected once every discovery has ended: for `select!`, or to wait with a limit before
+    /// [`join`](Self::join).
+    #[must_use]
+    pub fn finished(&self) -> &Receiver<Infallible> {
+        &self.finished
     }
 
     /// Waits until every discovery has ended: after [`stop`](Self::stop), a failure, or by itself.
@@ -211,7 +226,7 @@ impl Run {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        self.0.close();
+        self.membership.close();
     }
 }
 

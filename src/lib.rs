@@ -43,6 +43,8 @@
 //! A child process that was forked from a host with a running node has the handles but not the threads. It
 //! must not use them; `exec` closes the sockets.
 
+#[cfg(feature = "capi")]
+mod capi;
 mod claims;
 mod cluster;
 mod discovery;

@@ -1,0 +1,230 @@
+"""Cluster membership for Python, by ctypes: no dependency, no compiler.
+
+    with Node("a", bind="127.0.0.1:7001", join=["127.0.0.1:7002"]) as node:
+        for change in node.changes():
+            print(change.active, change.left, change.removed)
+
+The shared library is looked for in SYNCSWIM_LIBRARY, then in target/release of this repository.
+"""
+
+import asyncio
+import ctypes
+import os
+from collections import namedtuple
+from ctypes import POINTER, byref, c_char_p, c_int, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
+from pathlib import Path
+
+ABI_VERSION = 1
+OK, TIMEOUT, CLOSED = 0, 1, 2
+STATES = ["alive", "suspect", "failed", "left"]
+# Ctrl-C is noticed between two waits, not during one.
+SLICE_MS = 250
+
+Change = namedtuple("Change", "active left removed")
+Snapshot = namedtuple("Snapshot", "active left")
+Member = namedtuple("Member", "name addr state is_local tags")
+
+
+class Error(Exception):
+    """A call failed; `status` is the number that syncswim.h explains."""
+
+    def __init__(self, status, message):
+        super().__init__(message)
+        self.status = status
+
+
+class _Member(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("name", c_char_p),
+        ("addr", c_char_p),
+        ("state", c_int),
+        ("is_local", c_int),
+        ("epoch", c_uint64),
+        ("incarnation", c_uint64),
+        ("tag_count", c_size_t),
+    ]
+
+
+def _load():
+    beside = Path(__file__).resolve().parents[2] / "target" / "release" / "libsyncswim.so"
+    library = ctypes.CDLL(os.environ.get("SYNCSWIM_LIBRARY", str(beside)))
+    texts = POINTER(c_char_p)
+    status = {
+        "config_new": [c_char_p, c_char_p, POINTER(c_void_p)],
+        "config_set": [c_void_p, c_char_p, c_char_p],
+        "cluster_new": [POINTER(c_void_p)],
+        "cluster_add_gossip": [c_void_p, c_void_p],
+        "cluster_start": [c_void_p],
+        "cluster_stop": [c_void_p],
+        "cluster_wait": [c_void_p, c_int64],
+        "cluster_membership": [c_void_p, POINTER(c_void_p)],
+        "cluster_members": [c_void_p, POINTER(c_void_p)],
+        "cluster_set_tags": [c_void_p, texts, texts, c_size_t],
+        "cluster_metric": [c_void_p, c_char_p, POINTER(c_uint64)],
+        "membership_snapshot": [c_void_p, POINTER(c_void_p)],
+        "membership_watch": [c_void_p, POINTER(c_void_p)],
+        "members_get": [c_void_p, c_size_t, POINTER(_Member)],
+        "watch_next": [c_void_p, c_int64, POINTER(c_void_p)],
+        "watch_fd": [c_void_p, POINTER(c_int)],
+    }
+    for name, arguments in status.items():
+        function = getattr(library, f"syncswim_{name}")
+        function.argtypes, function.restype = arguments, ctypes.c_int32
+        function.errcheck = _check
+    for name, arguments, result in [
+        ("abi_version", [], c_uint32),
+        ("last_error", [], c_char_p),
+        ("snapshot_len", [c_void_p], c_size_t),
+        ("snapshot_split", [c_void_p], c_size_t),
+        ("snapshot_peer", [c_void_p, c_size_t], c_char_p),
+        ("change_len", [c_void_p, c_int], c_size_t),
+        ("change_peer", [c_void_p, c_int, c_size_t], c_char_p),
+        ("members_len", [c_void_p], c_size_t),
+        ("members_tag_key", [c_void_p, c_size_t, c_size_t], c_char_p),
+        ("members_tag", [c_void_p, c_size_t, c_char_p], c_char_p),
+    ]:
+        function = getattr(library, f"syncswim_{name}")
+        function.argtypes, function.restype = arguments, result
+    for kind in ["config", "cluster", "membership", "snapshot", "members", "watch", "change"]:
+        function = getattr(library, f"syncswim_{kind}_free")
+        function.argtypes, function.restype = [c_void_p], None
+    if library.syncswim_abi_version() < ABI_VERSION:
+        raise ImportError("the syncswim library is too old")
+    return library
+
+
+def _check(result, function, arguments):
+    if result < 0:
+        raise Error(result, _lib.syncswim_last_error().decode())
+    return result
+
+
+def _new(call, *arguments):
+    out = c_void_p()
+    call(*arguments, byref(out))
+    return out
+
+
+def _texts(texts):
+    return (c_char_p * len(texts))(*[text.encode() for text in texts])
+
+
+class Node:
+    """A running gossip node. Leaving the `with` block says good-bye and ends its threads."""
+
+    def __init__(self, name, preset="local", bind=None, join=(), tags=None, **settings):
+        """`settings` are the keys that syncswim_config_set explains, as cluster="orders"."""
+        config = _new(_lib.syncswim_config_new, preset.encode(), name.encode())
+        try:
+            pairs = [("peer_name", "name"), *([("bind", bind)] if bind else [])]
+            pairs += [("join", seed) for seed in join]
+            pairs += [(f"tag.{key}", value) for key, value in (tags or {}).items()]
+            pairs += [(key, str(value)) for key, value in settings.items()]
+            for key, value in pairs:
+                _lib.syncswim_config_set(config, key.encode(), value.encode())
+            self._cluster = _new(_lib.syncswim_cluster_new)
+            self._membership = _new(_lib.syncswim_cluster_membership, self._cluster)
+            _lib.syncswim_cluster_add_gossip(self._cluster, config)
+        finally:
+            _lib.syncswim_config_free(config)
+
+    def __enter__(self):
+        _lib.syncswim_cluster_start(self._cluster)
+        return self
+
+    def __exit__(self, *exception):
+        _lib.syncswim_cluster_free(self._cluster)
+        _lib.syncswim_membership_free(self._membership)
+
+    def stop(self):
+        """Asks the node to end: from any thread. Iterations over its changes then end."""
+        _lib.syncswim_cluster_stop(self._cluster)
+
+    def peers(self):
+        """The peers at this moment: those that are active and those that left, each sorted."""
+        snapshot = _new(_lib.syncswim_membership_snapshot, self._membership)
+        try:
+            count, split = _lib.syncswim_snapshot_len(snapshot), _lib.syncswim_snapshot_split(snapshot)
+            names = [_lib.syncswim_snapshot_peer(snapshot, i).decode() for i in range(count)]
+            return Snapshot(names[:split], names[split:])
+        finally:
+            _lib.syncswim_snapshot_free(snapshot)
+
+    def members(self):
+        """The members with their addresses, states and tags, this node included."""
+        members = _new(_lib.syncswim_cluster_members, self._cluster)
+        try:
+            return [_member(members, i) for i in range(_lib.syncswim_members_len(members))]
+        finally:
+            _lib.syncswim_members_free(members)
+
+    def set_tags(self, tags):
+        """Shows other tags to the cluster."""
+        keys, values = _texts(list(tags)), _texts(list(tags.values()))
+        _lib.syncswim_cluster_set_tags(self._cluster, keys, values, len(tags))
+
+    def metric(self, name):
+        """One of the node's counters."""
+        out = c_uint64()
+        _lib.syncswim_cluster_metric(self._cluster, name.encode(), byref(out))
+        return out.value
+
+    def changes(self):
+        """The state now, then every change, until the node ends. Ctrl-C gets through."""
+        watch = _new(_lib.syncswim_membership_watch, self._membership)
+        try:
+            while True:
+                status, change = _next(watch, SLICE_MS)
+                if status == CLOSED:
+                    return
+                if status == OK:
+                    yield change
+        finally:
+            _lib.syncswim_watch_free(watch)
+
+    async def changes_async(self):
+        """The same for asyncio: no thread waits, the loop watches a descriptor."""
+        watch, ready, fd = _new(_lib.syncswim_membership_watch, self._membership), asyncio.Event(), c_int()
+        loop = asyncio.get_running_loop()
+        _lib.syncswim_watch_fd(watch, byref(fd))
+        loop.add_reader(fd.value, ready.set)
+        try:
+            while True:
+                status, change = _next(watch, 0)
+                if status == CLOSED:
+                    return
+                if status == OK:
+                    yield change
+                    continue
+                ready.clear()
+                await ready.wait()
+        finally:
+            loop.remove_reader(fd.value)
+            _lib.syncswim_watch_free(watch)
+
+
+def _next(watch, timeout_ms):
+    change = c_void_p()
+    status = _lib.syncswim_watch_next(watch, timeout_ms, byref(change))
+    if status != OK:
+        return status, None
+    try:
+        count, peer = _lib.syncswim_change_len, _lib.syncswim_change_peer
+        kinds = [[peer(change, kind, i).decode() for i in range(count(change, kind))] for kind in range(3)]
+        return status, Change(*kinds)
+    finally:
+        _lib.syncswim_change_free(change)
+
+
+def _member(members, i):
+    member = _Member(struct_size=ctypes.sizeof(_Member))
+    _lib.syncswim_members_get(members, i, byref(member))
+    keys = [_lib.syncswim_members_tag_key(members, i, tag) for tag in range(member.tag_count)]
+    tags = {key.decode(): _lib.syncswim_members_tag(members, i, key).decode() for key in keys}
+    return Member(
+        member.name.decode(), member.addr.decode(), STATES[member.state], bool(member.is_local), tags
+    )
+
+
+_lib = _load()

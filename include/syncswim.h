@@ -1,0 +1,628 @@
+/*
+ * syncswim: cluster membership for programs without an async runtime. Who is in the cluster, who has left, who
+ * has failed.
+ *
+ *     syncswim_config *config;
+ *     syncswim_cluster *cluster;
+ *     syncswim_membership *membership;
+ *     syncswim_watch *watch;
+ *     syncswim_change *change;
+ *
+ *     syncswim_config_new("lan", "node-a", &config);
+ *     syncswim_config_set(config, "bind", "0.0.0.0:7946");
+ *     syncswim_config_set(config, "join", "10.0.0.5:7946");
+ *     syncswim_cluster_new(&cluster);
+ *     syncswim_cluster_add_gossip(cluster, config);
+ *     syncswim_cluster_membership(cluster, &membership);
+ *     syncswim_membership_watch(membership, &watch);
+ *     if (syncswim_cluster_start(cluster) < 0) puts(syncswim_last_error());
+ *     while (syncswim_watch_next(watch, -1, &change) == SYNCSWIM_OK) {
+ *         ...
+ *         syncswim_change_free(change);
+ *     }
+ *
+ * How it works: a configuration describes a gossip node. A cluster has a membership, a sorted set of peers, and
+ * discoveries that fill it: a fixed list, a DNS name, a gossip node. After syncswim_cluster_start they run on
+ * threads of their own until syncswim_cluster_stop, and syncswim_cluster_wait waits for the end, as one joins a
+ * thread. A snapshot is the set at one moment; a watch delivers the state and then every change.
+ *
+ * Results. A call returns a status: 0 when it is done, a positive number for an outcome that is no error, a
+ * negative one for an error. Calls that return a number or a text return 0 or NULL instead. syncswim_last_error
+ * has the message, of this thread, and says what to do. A call that fails changes nothing, and does not write
+ * to where its result would have gone.
+ *
+ * Objects. What a call gives through `out` is the caller's, who frees it with the function of its kind; freeing
+ * NULL does nothing. Objects live on their own: a membership, a snapshot or a watch outlives its cluster. A
+ * handle that was freed, or is of another kind, is SYNCSWIM_ERR_HANDLE, not a crash. Texts that a call returns
+ * belong to the object, and are valid until that is freed.
+ *
+ * Arguments. Texts are UTF-8 and end with NUL, unless their length is given. They and arrays are only read, and
+ * only during the call. NULL where something is needed is SYNCSWIM_ERR_NULL; an array may be NULL if its count
+ * is 0. Pointers that are neither NULL nor valid are the caller's mistake, and cannot be noticed.
+ *
+ * Threads. Every function may be called on any thread, at the same time as any other, with the same object too.
+ * None keeps another waiting for long, but for those that say that they wait. Callbacks run on threads of the
+ * library's own.
+ *
+ * Processes. After fork(), the child cannot use the library: every call is SYNCSWIM_ERR_FORKED, and frees
+ * nothing. Call exec, which closes the sockets, or load the library in the child first. The library installs no
+ * signal handler and no exit handler. No panic of Rust's gets out: it becomes SYNCSWIM_ERR_PANIC.
+ *
+ * Versions. Check once that syncswim_abi_version() >= SYNCSWIM_ABI_VERSION. Numbers and functions keep their
+ * meaning; structs that are visible grow at their end only, which their struct_size tells.
+ */
+
+#ifndef SYNCSWIM_H
+#define SYNCSWIM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/**
+ * The version of this interface that a program was compiled against.
+ */
+#define SYNCSWIM_ABI_VERSION 1
+
+/**
+ * Peers that are active now.
+ */
+#define SYNCSWIM_ACTIVE 0
+
+/**
+ * Peers that left.
+ */
+#define SYNCSWIM_LEFT 1
+
+/**
+ * Peers that were removed.
+ */
+#define SYNCSWIM_REMOVED 2
+
+/**
+ * It answers, or nobody says otherwise.
+ */
+#define SYNCSWIM_ALIVE 0
+
+/**
+ * It does not answer and has some time to refute. It counts as an active peer.
+ */
+#define SYNCSWIM_SUSPECT 1
+
+/**
+ * It did not refute in time.
+ */
+#define SYNCSWIM_FAILED 2
+
+/**
+ * It said good-bye.
+ */
+#define SYNCSWIM_GONE 3
+
+/**
+ * What changed: peers that are active now and were not, that left, and that were removed. Any thread may read
+ * it, several at a time.
+ */
+typedef struct syncswim_change syncswim_change;
+
+/**
+ * A membership and the discoveries that fill it. Any thread may use it, several at a time; a thread that waits
+ * for it does not keep others from using it.
+ */
+typedef struct syncswim_cluster syncswim_cluster;
+
+/**
+ * The configuration of a node. Any thread may use it, several at a time.
+ */
+typedef struct syncswim_config syncswim_config;
+
+/**
+ * The members of a gossip cluster at one moment, this node included, by ascending name. It never changes; any
+ * thread may read it, several at a time.
+ */
+typedef struct syncswim_members syncswim_members;
+
+/**
+ * A sorted set of peers, each either active or left. Any thread may use it, several at a time. It outlives its
+ * cluster.
+ */
+typedef struct syncswim_membership syncswim_membership;
+
+/**
+ * The set at one moment. It never changes; any thread may read it, several at a time.
+ */
+typedef struct syncswim_snapshot syncswim_snapshot;
+
+/**
+ * A subscription to the changes of a membership. A reader that is slow keeps nobody waiting: what it missed is
+ * folded into one change that leads to the same state. Any thread may use it; if several read, each change goes
+ * to one of them. It outlives its cluster, delivers what was queued, and then reports SYNCSWIM_CLOSED.
+ */
+typedef struct syncswim_watch syncswim_watch;
+
+/**
+ * How a call ended: 0 is success, a positive number an outcome that is no error, a negative one an error.
+ * The numbers never change their meaning; new ones may come.
+ */
+typedef int32_t syncswim_status;
+
+/**
+ * Is given a line of the log: its level, from 1 (error) to 5 (trace), and its text, valid during the call. It
+ * may be called on any thread, several at a time, and must not block for long.
+ */
+typedef void (*syncswim_log_fn)(void *context, int level, const char *message);
+
+/**
+ * Is called once with the context of a callback when that will not be called any more.
+ */
+typedef void (*syncswim_release_fn)(void *context);
+
+/**
+ * Is given a change, which it must free. It is called on a thread of its own and may call anything of this
+ * library.
+ */
+typedef void (*syncswim_watch_fn)(void *context, struct syncswim_change *change);
+
+/**
+ * One member. Set struct_size to sizeof(struct syncswim_member) before a call: no more than that is written, so
+ * that later versions can append fields.
+ */
+typedef struct syncswim_member {
+  /**
+   * The caller's sizeof.
+   */
+  size_t struct_size;
+  /**
+   * Its name. Valid until the members are freed.
+   */
+  const char *name;
+  /**
+   * Its address with port, over UDP and TCP. Valid until the members are freed.
+   */
+  const char *addr;
+  /**
+   * SYNCSWIM_ALIVE, SYNCSWIM_SUSPECT, SYNCSWIM_FAILED or SYNCSWIM_GONE.
+   */
+  int state;
+  /**
+   * 1 for this node itself, else 0.
+   */
+  int is_local;
+  /**
+   * Which life of the name this is: milliseconds since 1970, raised above any that were heard of.
+   */
+  uint64_t epoch;
+  /**
+   * Which word of that life: raised with each refutation and each change of tags.
+   */
+  uint64_t incarnation;
+  /**
+   * How many tags it has.
+   */
+  size_t tag_count;
+} syncswim_member;
+
+/**
+ * It is done.
+ */
+#define SYNCSWIM_OK 0
+
+/**
+ * The time was over before it happened. Try again, or do something else first.
+ */
+#define SYNCSWIM_TIMEOUT 1
+
+/**
+ * There will never be more: the cluster has ended. What was queued before has been delivered.
+ */
+#define SYNCSWIM_CLOSED 2
+
+/**
+ * A pointer that must not be NULL is NULL.
+ */
+#define SYNCSWIM_ERR_NULL -1
+
+/**
+ * A text is not UTF-8, or holds a NUL.
+ */
+#define SYNCSWIM_ERR_TEXT -2
+
+/**
+ * A handle was freed already, or is of another kind.
+ */
+#define SYNCSWIM_ERR_HANDLE -3
+
+/**
+ * The call comes at the wrong time: before the start, after it, or after the end.
+ */
+#define SYNCSWIM_ERR_STATE -4
+
+/**
+ * A value of the configuration cannot work. The message names the key.
+ */
+#define SYNCSWIM_ERR_CONFIG -5
+
+/**
+ * The address cannot be bound: it is taken, or not of this host.
+ */
+#define SYNCSWIM_ERR_BIND -6
+
+/**
+ * A name has no address.
+ */
+#define SYNCSWIM_ERR_RESOLVE -7
+
+/**
+ * No seed could be joined.
+ */
+#define SYNCSWIM_ERR_JOIN -8
+
+/**
+ * A live node has this node's name.
+ */
+#define SYNCSWIM_ERR_NAME_TAKEN -9
+
+/**
+ * The system refused a thread or a descriptor.
+ */
+#define SYNCSWIM_ERR_SYSTEM -10
+
+/**
+ * A discovery failed in another way. The message says how.
+ */
+#define SYNCSWIM_ERR_DISCOVERY -11
+
+/**
+ * Something panicked inside. That is a bug in syncswim; the object should be freed.
+ */
+#define SYNCSWIM_ERR_PANIC -12
+
+/**
+ * This process was forked from the one that uses the library. Call exec, or use the library only there.
+ */
+#define SYNCSWIM_ERR_FORKED -13
+
+/**
+ * An index is beyond the end, or a number out of range.
+ */
+#define SYNCSWIM_ERR_RANGE -14
+
+/**
+ * This platform cannot do it.
+ */
+#define SYNCSWIM_ERR_UNSUPPORTED -15
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * The message of this thread's last call that failed; an empty text if none did. Valid until the next call on
+ * this thread that fails, or the thread's end. May be called at any time, after a fork as well.
+ */
+const char *syncswim_last_error(void);
+
+/**
+ * The library's version, as "0.1.0". A constant.
+ */
+const char *syncswim_version(void);
+
+/**
+ * The version of this interface that the loaded library has. Refuse to go on if it is less than
+ * SYNCSWIM_ABI_VERSION. It rises with each addition; what is there stays.
+ */
+uint32_t syncswim_abi_version(void);
+
+/**
+ * Has all that the library logs, up to a level from 1 (errors only) to 5 (everything), given to `callback`, in
+ * place of an earlier one. NULL ends it. It is for the whole process. When a callback will not be called any
+ * more, or if this call fails, `release` is called once with its context, unless it is NULL. Fails with
+ * SYNCSWIM_ERR_STATE in a process that has a logger of Rust's already: that one gets the log.
+ */
+syncswim_status syncswim_log(int level,
+                             syncswim_log_fn callback,
+                             void *context,
+                             syncswim_release_fn release);
+
+/**
+ * Makes a configuration from a preset: "lan" (one data centre), "wan" (across the internet) or "local" (one
+ * host). `name` is the node's name, unique in the cluster, of 1 to 128 bytes.
+ */
+syncswim_status syncswim_config_new(const char *preset, const char *name, struct syncswim_config **out);
+
+/**
+ * Sets a value. Numbers are written in decimal, durations in milliseconds (their keys end with _ms), truth as
+ * "true" or "false". A value that cannot work is refused here or, if it depends on others, at the start; the
+ * message names the key, and the configuration is as it was.
+ *
+ * Where the node is, and with whom:
+ *
+ * - cluster: packets of other clusters are dropped. Defaults to "default".
+ * - bind: address and port to listen on, over UDP and TCP; port 0 takes any. Defaults to 0.0.0.0:7946, for the
+ *   preset "local" 127.0.0.1:7946.
+ * - advertise: address and port that others are told, if it differs.
+ * - join: host:port or host of a node to join through. Each call adds one; they are tried for ever.
+ * - attempts: rounds of trying them before the start counts as failed. Defaults to 0: for ever.
+ * - tag.KEY: a tag that this node shows to all others. All of them take at most 512 bytes.
+ * - peer_name: what a member is called in the membership: "address" (the default), "name", or "tag:KEY".
+ * - leave_on_stop: whether the others are told good-bye at a stop. Defaults to true.
+ * - recv_buffer: bytes of the receive buffer to ask the system for. Defaults to 4194304.
+ *
+ * The protocol's knobs, as the crate's documentation explains them: probe_interval_ms, probe_timeout_ms,
+ * indirect_probes, stream_fallback, lha_probe, nacks, lha_suspicion, buddy, health_max, suspicion_mult,
+ * suspicion_max_mult, suspicion_confirmations, verifiers, gossip_interval_ms, gossip_fanout, retransmit_mult,
+ * gossip_to_failed_ms, sync_interval_ms, heal_max_delay_ms, seed_max_delay_ms, leave_timeout_ms,
+ * reap_failed_after_ms, reap_left_after_ms, forget_after_ms, stream_timeout_ms, max_datagram, max_members,
+ * max_departed, max_heal.
+ */
+syncswim_status syncswim_config_set(const struct syncswim_config *config,
+                                    const char *key,
+                                    const char *value);
+
+/**
+ * The same with a value of `length` bytes that need not end with NUL, as other languages have them.
+ */
+syncswim_status syncswim_config_set_bytes(const struct syncswim_config *config,
+                                          const char *key,
+                                          const uint8_t *value,
+                                          size_t length);
+
+/**
+ * Frees a configuration; clusters that were given it keep a copy. NULL does nothing.
+ */
+void syncswim_config_free(struct syncswim_config *config);
+
+/**
+ * Makes a cluster with an empty membership and no discovery.
+ */
+syncswim_status syncswim_cluster_new(struct syncswim_cluster **out);
+
+/**
+ * Adds peers that are known beforehand. Before the start only, like all discoveries.
+ */
+syncswim_status syncswim_cluster_add_static(const struct syncswim_cluster *cluster,
+                                            const char *const *peers,
+                                            size_t count);
+
+/**
+ * Adds the addresses behind a DNS name, "host" or "host:port", looked up every `interval_ms` milliseconds;
+ * 0 stands for 30,000. New ones are added; ones that vanished leave, and are removed when still gone.
+ */
+syncswim_status syncswim_cluster_add_dns(const struct syncswim_cluster *cluster,
+                                         const char *name,
+                                         uint64_t interval_ms);
+
+/**
+ * Adds a gossip node, with a copy of the configuration. At most one per cluster.
+ */
+syncswim_status syncswim_cluster_add_gossip(const struct syncswim_cluster *cluster,
+                                            const struct syncswim_config *config);
+
+/**
+ * Binds sockets and starts the threads. A cluster that cannot start has ended; free it. It starts once.
+ */
+syncswim_status syncswim_cluster_start(const struct syncswim_cluster *cluster);
+
+/**
+ * Asks the cluster to stop and returns at once; syncswim_cluster_wait waits for the end. The others are told
+ * good-bye unless leave_on_stop is false. Before the start and after the end it does nothing.
+ */
+syncswim_status syncswim_cluster_stop(const struct syncswim_cluster *cluster);
+
+/**
+ * Waits until the cluster has ended and all its threads are gone: after a stop, or because a discovery failed.
+ * Returns SYNCSWIM_TIMEOUT if that takes more than `timeout_ms` milliseconds (a negative number waits for
+ * ever), and the discovery's error if one ended it, at each call.
+ */
+syncswim_status syncswim_cluster_wait(const struct syncswim_cluster *cluster,
+                                      int64_t timeout_ms);
+
+/**
+ * Stops the cluster, waits for its threads and frees it. Its memberships, snapshots and watches stay valid; the
+ * watches report SYNCSWIM_CLOSED. NULL does nothing.
+ */
+void syncswim_cluster_free(struct syncswim_cluster *cluster);
+
+/**
+ * Another handle of the cluster's membership, which the caller frees. What is told through it is the
+ * application's word.
+ */
+syncswim_status syncswim_cluster_membership(const struct syncswim_cluster *cluster,
+                                            struct syncswim_membership **out);
+
+/**
+ * Marks peers as active, all of them at once. It is the application's word: final until a discovery says
+ * something new of them.
+ */
+syncswim_status syncswim_membership_add(const struct syncswim_membership *membership,
+                                        const char *const *peers,
+                                        size_t count);
+
+/**
+ * Marks peers as left. It does nothing to peers that are not known.
+ */
+syncswim_status syncswim_membership_left(const struct syncswim_membership *membership,
+                                         const char *const *peers,
+                                         size_t count);
+
+/**
+ * Forgets peers.
+ */
+syncswim_status syncswim_membership_remove(const struct syncswim_membership *membership,
+                                           const char *const *peers,
+                                           size_t count);
+
+/**
+ * The number of peers that is more than half of all, those that left included; 1 for an empty set. 0 if the
+ * call failed.
+ */
+size_t syncswim_membership_majority(const struct syncswim_membership *membership);
+
+/**
+ * The set at this moment.
+ */
+syncswim_status syncswim_membership_snapshot(const struct syncswim_membership *membership,
+                                             struct syncswim_snapshot **out);
+
+/**
+ * A subscription to all changes from now on; the first one delivered is the state at this moment.
+ */
+syncswim_status syncswim_membership_watch(const struct syncswim_membership *membership,
+                                          struct syncswim_watch **out);
+
+/**
+ * Frees a handle of a membership. NULL does nothing.
+ */
+void syncswim_membership_free(struct syncswim_membership *membership);
+
+/**
+ * How many peers there are; 0 if the call failed. The active ones come first, in ascending order of their
+ * bytes; then those that left, in the same order.
+ */
+size_t syncswim_snapshot_len(const struct syncswim_snapshot *snapshot);
+
+/**
+ * How many of them are active: the index of the first that left.
+ */
+size_t syncswim_snapshot_split(const struct syncswim_snapshot *snapshot);
+
+/**
+ * More than half of them.
+ */
+size_t syncswim_snapshot_majority(const struct syncswim_snapshot *snapshot);
+
+/**
+ * A peer. The text is valid until the snapshot is freed; NULL if `index` is not below the length.
+ */
+const char *syncswim_snapshot_peer(const struct syncswim_snapshot *snapshot, size_t index);
+
+/**
+ * Frees a snapshot and its texts. NULL does nothing.
+ */
+void syncswim_snapshot_free(struct syncswim_snapshot *snapshot);
+
+/**
+ * Waits for the next change, which the caller frees: up to `timeout_ms` milliseconds, 0 to only look, or for
+ * ever if it is negative. Returns SYNCSWIM_TIMEOUT if none came, and SYNCSWIM_CLOSED if none will: then `out`
+ * is as it was.
+ */
+syncswim_status syncswim_watch_next(const struct syncswim_watch *watch,
+                                    int64_t timeout_ms,
+                                    struct syncswim_change **out);
+
+/**
+ * A descriptor for poll, select, epoll and their like: readable while a change is queued, or none will come any
+ * more. Do not read from it, write to it or close it: call syncswim_watch_next with a timeout of 0. It is
+ * closed when the watch is freed. Each call gives the same one. Not on Windows.
+ */
+syncswim_status syncswim_watch_fd(const struct syncswim_watch *watch,
+                                  int *out);
+
+/**
+ * Has a thread of the watch's own call `callback` with each change, the first one included, until the watch is
+ * freed or none will come any more. Then, or if this call fails, `release` is called once with the context,
+ * unless it is NULL. One callback per watch, and none together with a descriptor.
+ *
+ * syncswim_watch_free waits for a callback that is under way, unless it is called from it.
+ */
+syncswim_status syncswim_watch_callback(const struct syncswim_watch *watch,
+                                        syncswim_watch_fn callback,
+                                        void *context,
+                                        syncswim_release_fn release);
+
+/**
+ * Cancels the watch and frees it. Whoever waits for it on another thread is not woken by this; use time-outs.
+ * NULL does nothing.
+ */
+void syncswim_watch_free(struct syncswim_watch *watch);
+
+/**
+ * How many peers of a kind (SYNCSWIM_ACTIVE, SYNCSWIM_LEFT or SYNCSWIM_REMOVED) a change has; 0 if the call
+ * failed.
+ */
+size_t syncswim_change_len(const struct syncswim_change *change, int kind);
+
+/**
+ * A peer, in ascending order of the bytes. The text is valid until the change is freed; NULL if there is none.
+ */
+const char *syncswim_change_peer(const struct syncswim_change *change,
+                                 int kind,
+                                 size_t index);
+
+/**
+ * Frees a change and its texts. NULL does nothing.
+ */
+void syncswim_change_free(struct syncswim_change *change);
+
+/**
+ * The members at this moment. The cluster must have a gossip node and be started.
+ */
+syncswim_status syncswim_cluster_members(const struct syncswim_cluster *cluster,
+                                         struct syncswim_members **out);
+
+/**
+ * How many members there are; 0 if the call failed.
+ */
+size_t syncswim_members_len(const struct syncswim_members *members);
+
+/**
+ * Writes a member into `out`, whose struct_size must be set.
+ */
+syncswim_status syncswim_members_get(const struct syncswim_members *members,
+                                     size_t index,
+                                     struct syncswim_member *out);
+
+/**
+ * The value of a member's tag, valid until the members are freed; NULL if it has none of that key.
+ */
+const char *syncswim_members_tag(const struct syncswim_members *members, size_t index, const char *key);
+
+/**
+ * The key of a member's tag by its place, below tag_count, in ascending order; NULL beyond. Valid until the
+ * members are freed.
+ */
+const char *syncswim_members_tag_key(const struct syncswim_members *members, size_t index, size_t tag);
+
+/**
+ * Frees the members and their texts. NULL does nothing.
+ */
+void syncswim_members_free(struct syncswim_members *members);
+
+/**
+ * Shows other tags to the cluster, in place of all that were shown before: at most 512 bytes in all.
+ */
+syncswim_status syncswim_cluster_set_tags(const struct syncswim_cluster *cluster,
+                                          const char *const *keys,
+                                          const char *const *values,
+                                          size_t count);
+
+/**
+ * Contacts seeds, host:port each, and waits until the first is reached; they are tried again and again later.
+ * Seeds that are known beforehand are better given to the configuration, as "join".
+ */
+syncswim_status syncswim_cluster_join(const struct syncswim_cluster *cluster,
+                                      const char *const *seeds,
+                                      size_t count);
+
+/**
+ * Says good-bye and waits until some members have heard it, at most leave_timeout_ms; SYNCSWIM_TIMEOUT if they
+ * did not. The node goes on answering until the cluster is stopped, but cannot join again.
+ */
+syncswim_status syncswim_cluster_leave(const struct syncswim_cluster *cluster);
+
+/**
+ * Reads one of the node's counters and gauges by its name; syncswim_metric_name lists them.
+ */
+syncswim_status syncswim_cluster_metric(const struct syncswim_cluster *cluster,
+                                        const char *name,
+                                        uint64_t *out);
+
+/**
+ * The name of a metric by its place, from 0 on; NULL beyond the last. A constant.
+ */
+const char *syncswim_metric_name(size_t index);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* SYNCSWIM_H */

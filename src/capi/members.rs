@@ -1,0 +1,293 @@
+//! The gossip node behind a cluster: its members, tags, farewell and metrics.
+
+use std::{
+    ffi::{CString, c_char, c_int},
+    mem, ptr,
+};
+
+use super::{
+    cluster::{syncswim_cluster, with_gossip},
+    handle::Registry,
+    membership::beyond,
+    pointer::{Out, text, texts},
+    status::{
+        Failure, SYNCSWIM_ERR_NULL, SYNCSWIM_ERR_RANGE, SYNCSWIM_OK, c_text, status, syncswim_status, value,
+    },
+};
+use crate::{
+    Tags,
+    swim::{Member, MemberState, Metrics},
+};
+
+/// The members of a gossip cluster at one moment, this node included, by ascending name. It never changes; any
+/// thread may read it, several at a time.
+#[derive(Debug)]
+#[allow(non_camel_case_types)]
+pub struct syncswim_members {
+    _private: (),
+}
+
+/// It answers, or nobody says otherwise.
+pub const SYNCSWIM_ALIVE: c_int = 0;
+/// It does not answer and has some time to refute. It counts as an active peer.
+pub const SYNCSWIM_SUSPECT: c_int = 1;
+/// It did not refute in time.
+pub const SYNCSWIM_FAILED: c_int = 2;
+/// It said good-bye.
+pub const SYNCSWIM_GONE: c_int = 3;
+
+/// One member. Set struct_size to sizeof(struct syncswim_member) before a call: no more than that is written, so
+/// that later versions can append fields.
+#[derive(Debug)]
+#[repr(C)]
+#[allow(non_camel_case_types)]
+pub struct syncswim_member {
+    /// The caller's sizeof.
+    pub struct_size: usize,
+    /// Its name. Valid until the members are freed.
+    pub name: *const c_char,
+    /// Its address with port, over UDP and TCP. Valid until the members are freed.
+    pub addr: *const c_char,
+    /// SYNCSWIM_ALIVE, SYNCSWIM_SUSPECT, SYNCSWIM_FAILED or SYNCSWIM_GONE.
+    pub state: c_int,
+    /// 1 for this node itself, else 0.
+    pub is_local: c_int,
+    /// Which life of the name this is: milliseconds since 1970, raised above any that were heard of.
+    pub epoch: u64,
+    /// Which word of that life: raised with each refutation and each change of tags.
+    pub incarnation: u64,
+    /// How many tags it has.
+    pub tag_count: usize,
+}
+
+static MEMBERS: Registry<syncswim_members, Vec<Entry>> = Registry::new("list of members");
+
+struct Entry {
+    name: CString,
+    addr: CString,
+    state: c_int,
+    is_local: bool,
+    epoch: u64,
+    incarnation: u64,
+    tags: Vec<(CString, CString)>,
+}
+
+impl Entry {
+    fn of(member: &Member, is_local: bool) -> Self {
+        let state = match member.state {
+            MemberState::Alive => SYNCSWIM_ALIVE,
+            MemberState::Suspect => SYNCSWIM_SUSPECT,
+            MemberState::Failed => SYNCSWIM_FAILED,
+            MemberState::Left => SYNCSWIM_GONE,
+        };
+        Self {
+            name: c_text(&member.name),
+            addr: c_text(&member.addr.to_string()),
+            state,
+            is_local,
+            epoch: member.identity.epoch,
+            incarnation: member.identity.incarnation,
+            tags: member.tags.iter().map(|(key, value)| (c_text(key), c_text(value))).collect(),
+        }
+    }
+
+    fn view(&self) -> syncswim_member {
+        syncswim_member {
+            struct_size: mem::size_of::<syncswim_member>(),
+            name: self.name.as_ptr(),
+            addr: self.addr.as_ptr(),
+            state: self.state,
+            is_local: c_int::from(self.is_local),
+            epoch: self.epoch,
+            incarnation: self.incarnation,
+            tag_count: self.tags.len(),
+        }
+    }
+}
+
+/// The members at this moment. The cluster must have a gossip node and be started.
+///
+/// # Safety
+/// `out` must be NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncswim_cluster_members(
+    cluster: *const syncswim_cluster,
+    out: *mut *mut syncswim_members,
+) -> syncswim_status {
+    status(|| {
+        // SAFETY: as the caller of this function promises.
+        let out = unsafe { Out::new(out, "out")? };
+        let entries = with_gossip(cluster, |node| {
+            let own = node.local().name;
+            node.members().iter().map(|member| Entry::of(member, member.name == own)).collect()
+        })?;
+        out.put(MEMBERS.insert(entries));
+        Ok(SYNCSWIM_OK)
+    })
+}
+
+/// How many members there are; 0 if the call failed.
+#[unsafe(no_mangle)]
+pub extern "C" fn syncswim_members_len(members: *const syncswim_members) -> usize {
+    value(0, || Ok(MEMBERS.get(members)?.len()))
+}
+
+/// Writes a member into `out`, whose struct_size must be set.
+///
+/// # Safety
+/// `out` must be NULL or have struct_size bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncswim_members_get(
+    members: *const syncswim_members,
+    index: usize,
+    out: *mut syncswim_member,
+) -> syncswim_status {
+    status(|| {
+        if out.is_null() {
+            return Err(Failure::new(SYNCSWIM_ERR_NULL, "`out` is NULL"));
+        }
+        // SAFETY: not null, and the caller set the field.
+        let size = unsafe { (&raw const (*out).struct_size).read() };
+        if size < mem::size_of::<usize>() || size > 4096 {
+            let message = format!("struct_size is {size}: set it to sizeof(struct syncswim_member)");
+            return Err(Failure::new(SYNCSWIM_ERR_RANGE, message));
+        }
+        let members = MEMBERS.get(members)?;
+        let member = entry(&members, index)?.view();
+        let known = size.min(mem::size_of::<syncswim_member>());
+        // SAFETY: `out` has `size` bytes, as the caller promises, and `known` is no more.
+        unsafe { ptr::copy_nonoverlapping((&raw const member).cast::<u8>(), out.cast::<u8>(), known) };
+        // SAFETY: the same. What the caller knows of the struct is its own.
+        unsafe { (&raw mut (*out).struct_size).write(size) };
+        Ok(SYNCSWIM_OK)
+    })
+}
+
+/// The value of a member's tag, valid until the members are freed; NULL if it has none of that key.
+///
+/// # Safety
+/// `key` must end with NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncswim_members_tag(
+    members: *const syncswim_members,
+    index: usize,
+    key: *const c_char,
+) -> *const c_char {
+    value(ptr::null(), || {
+        // SAFETY: as the caller of this function promises.
+        let key = unsafe { text(key, "key")? };
+        let members = MEMBERS.get(members)?;
+        let mut tags = entry(&members, index)?.tags.iter();
+        Ok(tags
+            .find(|(known, _)| known.to_bytes() == key.as_bytes())
+            .map_or(ptr::null(), |tag| tag.1.as_ptr()))
+    })
+}
+
+/// The key of a member's tag by its place, below tag_count, in ascending order; NULL beyond. Valid until the
+/// members are freed.
+#[unsafe(no_mangle)]
+pub extern "C" fn syncswim_members_tag_key(
+    members: *const syncswim_members,
+    index: usize,
+    tag: usize,
+) -> *const c_char {
+    value(ptr::null(), || {
+        let members = MEMBERS.get(members)?;
+        let tags = &entry(&members, index)?.tags;
+        tags.get(tag).map(|(key, _)| key.as_ptr()).ok_or_else(|| beyond(tag, tags.len()))
+    })
+}
+
+/// Frees the members and their texts. NULL does nothing.
+#[unsafe(no_mangle)]
+pub extern "C" fn syncswim_members_free(members: *mut syncswim_members) {
+    value((), || MEMBERS.remove(members).map(drop));
+}
+
+fn entry(members: &[Entry], index: usize) -> Result<&Entry, Failure> {
+    members.get(index).ok_or_else(|| beyond(index, members.len()))
+}
+
+/// Shows other tags to the cluster, in place of all that were shown before: at most 512 bytes in all.
+///
+/// # Safety
+/// `keys` and `values` must each have `count` texts that end with NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncswim_cluster_set_tags(
+    cluster: *const syncswim_cluster,
+    keys: *const *const c_char,
+    values: *const *const c_char,
+    count: usize,
+) -> syncswim_status {
+    status(|| {
+        // SAFETY: as the caller of this function promises.
+        let (keys, values) = unsafe { (texts(keys, count, "keys")?, texts(values, count, "values")?) };
+        let tags = Tags::new(keys.into_iter().zip(values))?;
+        with_gossip(cluster, |node| node.set_tags(tags))??;
+        Ok(SYNCSWIM_OK)
+    })
+}
+
+/// Contacts seeds, host:port each, and waits until the first is reached; they are tried again and again later.
+/// Seeds that are known beforehand are better given to the configuration, as "join".
+///
+/// # Safety
+/// `seeds` must have `count` texts that end with NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncswim_cluster_join(
+    cluster: *const syncswim_cluster,
+    seeds: *const *const c_char,
+    count: usize,
+) -> syncswim_status {
+    status(|| {
+        // SAFETY: as the caller of this function promises.
+        let seeds = unsafe { texts(seeds, count, "seeds")? };
+        with_gossip(cluster, |node| node.join(seeds))??;
+        Ok(SYNCSWIM_OK)
+    })
+}
+
+/// Says good-bye and waits until some members have heard it, at most leave_timeout_ms; SYNCSWIM_TIMEOUT if they
+/// did not. The node goes on answering until the cluster is stopped, but cannot join again.
+#[unsafe(no_mangle)]
+pub extern "C" fn syncswim_cluster_leave(cluster: *const syncswim_cluster) -> syncswim_status {
+    status(|| {
+        with_gossip(cluster, |node| node.leave())??;
+        Ok(SYNCSWIM_OK)
+    })
+}
+
+/// Reads one of the node's counters and gauges by its name; syncswim_metric_name lists them.
+///
+/// # Safety
+/// `name` must end with NUL; `out` must be NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncswim_cluster_metric(
+    cluster: *const syncswim_cluster,
+    name: *const c_char,
+    out: *mut u64,
+) -> syncswim_status {
+    status(|| {
+        // SAFETY: as the caller of this function promises.
+        let (name, out) = unsafe { (text(name, "name")?, Out::new(out, "out")?) };
+        let metrics = with_gossip(cluster, |node| node.metrics())?;
+        let found = metrics.iter().find(|(known, _)| *known == name);
+        out.put(found.ok_or_else(|| unknown_metric(name))?.1);
+        Ok(SYNCSWIM_OK)
+    })
+}
+
+fn unknown_metric(name: &str) -> Failure {
+    Failure::new(SYNCSWIM_ERR_RANGE, format!("no metric is called `{name}`; syncswim_metric_name lists them"))
+}
+
+/// The name of a metric by its place, from 0 on; NULL beyond the last. A constant.
+#[unsafe(no_mangle)]
+pub extern "C" fn syncswim_metric_name(index: usize) -> *const c_char {
+    static NAMES: std::sync::OnceLock<Vec<CString>> = std::sync::OnceLock::new();
+    value(ptr::null(), || {
+        let names = NAMES.get_or_init(|| Metrics::default().iter().map(|(name, _)| c_text(name)).collect());
+        Ok(names.get(index).map_or(ptr::null(), |name| name.as_ptr()))
+    })
+}

@@ -1,0 +1,28 @@
+//! The C interface (feature `capi`): `include/syncswim.h` is its manual.
+//!
+//! The only place with `unsafe`: in `pointer`, which reads and writes what C points to, and around callbacks.
+//! Every function catches panics, checks its arguments and that this is no forked child (`status`), and looks
+//! its handles up in a registry (`handle`). Holds no rule of its own.
+
+#![expect(unsafe_code, reason = "C has no other way to call us")]
+#![expect(unreachable_pub, reason = "it is reached by its symbols")]
+
+mod callback;
+mod cluster;
+mod config;
+mod handle;
+mod logger;
+mod members;
+mod membership;
+mod pointer;
+mod pump;
+mod signal;
+mod status;
+mod watch;
+
+use std::time::Duration;
+
+/// Milliseconds as C gives them: a negative number is for ever.
+fn limit(timeout_ms: i64) -> Duration {
+    u64::try_from(timeout_ms).map_or(Duration::MAX, Duration::from_millis)
+}
