@@ -16,8 +16,7 @@ static volatile sig_atomic_t interrupted = 0;
 
 static void on_signal(int signal)
 {
-    (void)signal;
-    interrupted = 1;
+    interrupted = signal;
 }
 
 static void check(syncswim_status status, const char *what)
@@ -61,7 +60,6 @@ int main(int argc, char **argv)
     syncswim_change *change;
     syncswim_status status;
     int i;
-
     if (argc < 3) {
         fprintf(stderr, "usage: %s NAME BIND [JOIN...]\n", argv[0]);
         return 2;
@@ -82,10 +80,10 @@ int main(int argc, char **argv)
 
     while (!interrupted) {
         status = syncswim_watch_next(watch, 250, &change);
+        if (status == SYNCSWIM_CLOSED)
+            break;
         if (status == SYNCSWIM_TIMEOUT)
             continue;
-        if (status != SYNCSWIM_OK)
-            break;
         print_kind(change, SYNCSWIM_ACTIVE, "active");
         print_kind(change, SYNCSWIM_LEFT, "left");
         print_kind(change, SYNCSWIM_REMOVED, "removed");

@@ -1,0 +1,246 @@
+//! The C interface as hosts meet it: programs in C and Python against the shared library.
+//!
+//! Needs a C compiler; also runs C++, valgrind and Python where they are installed, and says so where not.
+
+#![cfg(all(feature = "capi", target_os = "linux"))]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const STRICT: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
+
+/// The folder of the library, which is built as the README says, but apart: another build holds the usual one.
+fn library() -> &'static Path {
+    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+    LIBRARY.get_or_init(|| {
+        let target = Path::new(ROOT).join("target/capi");
+        let build = ["rustc", "--release", "--lib", "--features", "capi", "--crate-type", "cdylib,staticlib"];
+        succeeds(Command::new(env!("CARGO")).args(build).arg("--target-dir").arg(&target).current_dir(ROOT));
+        target.join("release")
+    })
+}
+
+#[track_caller]
+fn succeeds(command: &mut Command) -> Output {
+    let output = command.output().unwrap_or_else(|problem| panic!("{command:?}: {problem}"));
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command:?}: {}\n{out}\n{err}", output.status);
+    output
+}
+
+fn is_installed(program: &str) -> bool {
+    let found = Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
+    if !found {
+        println!("{program} is not installed: not tested with it");
+    }
+    found
+}
+
+/// Compiles a C program against the shared library and returns its path.
+fn compile(source: &str, variant: &str, options: &[&str]) -> PathBuf {
+    let library = library();
+    let name = Path::new(source).file_stem().expect("it is a file").to_string_lossy();
+    let program = library.join(format!("test-{name}-{variant}"));
+    let mut cc = Command::new("cc");
+    cc.args(["-std=gnu99", "-g"]).args(STRICT).args(options).arg("-Iinclude").arg("-Itests/c").arg(source);
+    cc.arg("-L").arg(library).args(["-lsyncswim", "-lpthread"]);
+    cc.arg(format!("-Wl,-rpath,{}", library.display())).arg("-o").arg(&program).current_dir(ROOT);
+    succeeds(&mut cc);
+    program
+}
+
+#[track_caller]
+fn is_done(output: &Output) {
+    assert!(String::from_utf8_lossy(&output.stdout).contains("done"), "{output:?}");
+}
+
+const PROGRAMS: [&str; 2] = ["tests/c/arguments.c", "tests/c/life.c"];
+
+#[test]
+fn the_header_is_c99_and_cpp11_without_a_warning() {
+    let header = Path::new(ROOT).join("include/syncswim.h");
+    let check = |compiler: &str, language: &str, standard: &str| {
+        let mut command = Command::new(compiler);
+        succeeds(command.args(["-fsyntax-only", "-x", language, standard]).args(STRICT).arg(&header));
+    };
+    check("cc", "c", "-std=c99");
+    if is_installed("c++") {
+        check("c++", "c++", "-std=c++11");
+    }
+}
+
+#[test]
+fn the_library_exports_what_the_header_declares_and_nothing_else() {
+    let header = fs::read_to_string(Path::new(ROOT).join("include/syncswim.h")).expect("it is committed");
+    let code =
+        header.lines().filter(|line| !line.trim_start().starts_with('*')).collect::<Vec<_>>().join("\n");
+    let declared: BTreeSet<String> = code
+        .split('(')
+        .filter_map(|before| before.rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '_').next())
+        .filter(|name| name.starts_with("syncswim_"))
+        .map(String::from)
+        .collect();
+    let symbols =
+        succeeds(Command::new("nm").args(["-D", "--defined-only"]).arg(library().join("libsyncswim.so")));
+    let symbols = String::from_utf8(symbols.stdout).expect("names are text");
+    let exported: BTreeSet<String> =
+        symbols.lines().filter_map(|line| line.split_whitespace().last()).map(String::from).collect();
+    assert_eq!(exported, declared);
+    assert!(declared.len() > 40, "{declared:?}");
+}
+
+#[test]
+fn every_call_withstands_wrong_arguments_and_a_thousand_lives_leave_nothing() {
+    is_done(&succeeds(&mut Command::new(compile(PROGRAMS[0], "plain", &[]))));
+    is_done(&succeeds(Command::new(compile(PROGRAMS[1], "plain", &[])).arg("1000")));
+}
+
+#[test]
+fn the_sanitizers_find_nothing() {
+    for source in PROGRAMS {
+        let sanitized = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+        is_done(&succeeds(&mut Command::new(compile(source, "sanitized", &sanitized))));
+    }
+}
+
+#[test]
+fn valgrind_finds_nothing() {
+    if !is_installed("valgrind") {
+        return;
+    }
+    for source in PROGRAMS {
+        let mut valgrind = Command::new("valgrind");
+        // Only what nothing points to is a leak: the system keeps the last threads' stacks for the next ones.
+        valgrind.args(["-q", "--error-exitcode=9", "--leak-check=full"]);
+        valgrind.args(["--show-leak-kinds=definite", "--errors-for-leak-kinds=definite"]);
+        is_done(&succeeds(valgrind.arg(compile(source, "plain-valgrind", &[]))));
+    }
+}
+
+#[test]
+fn the_static_library_can_be_linked() {
+    let library = library();
+    let program = library.join("test-static");
+    let mut cc = Command::new("cc");
+    cc.args(["-std=gnu99", "-Iinclude", "-Itests/c", PROGRAMS[0]]).arg(library.join("libsyncswim.a"));
+    cc.args(["-lpthread", "-ldl", "-lm", "-o"]).arg(&program).current_dir(ROOT);
+    succeeds(&mut cc);
+    is_done(&succeeds(&mut Command::new(program)));
+}
+
+/// A host that runs: what it prints, line by line.
+struct Host {
+    child: Child,
+    lines: std::sync::mpsc::Receiver<String>,
+}
+
+impl Host {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .current_dir(ROOT)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|problem| panic!("{command:?}: {problem}"));
+        let (put, lines) = std::sync::mpsc::channel();
+        let out = BufReader::new(child.stdout.take().expect("it is piped"));
+        std::thread::Builder::new()
+            .spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| put.send(line)))
+            .expect("a thread can be had");
+        Self { child, lines }
+    }
+
+    /// Waits for a line that holds the text.
+    #[track_caller]
+    fn says(&self, text: &str) -> String {
+        let mut before = Vec::new();
+        loop {
+            match self.lines.recv_timeout(Duration::from_secs(60)) {
+                Ok(line) if line.contains(text) => return line,
+                Ok(line) => before.push(line),
+                Err(problem) => panic!("no line with {text:?} ({problem}), but {before:?}"),
+            }
+        }
+    }
+
+    fn interrupt(&self) {
+        succeeds(Command::new("kill").args(["-INT", &self.child.id().to_string()]));
+    }
+
+    #[track_caller]
+    fn ends(mut self) {
+        assert!(self.child.wait().expect("it can be waited for").success());
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An address that was free a moment ago.
+fn free_address() -> String {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port can be had");
+    socket.local_addr().expect("it is bound").to_string()
+}
+
+#[test]
+fn the_examples_in_c_find_each_other_and_say_good_bye() {
+    let (node, epoll) =
+        (compile("examples/c/node.c", "plain", &[]), compile("examples/c/epoll.c", "plain", &[]));
+    let (first, second) = (free_address(), free_address());
+    let a = Host::start(Command::new(node).args(["a", &first]));
+    a.says("active a");
+    let mut b = Host::start(Command::new(epoll).args(["b", &second, &first]));
+    a.says("active b");
+    b.says("1 active, 0 left, 0 removed");
+    b.says("datagrams sent");
+    b.child.stdin.as_mut().expect("it is piped").write_all(b"hello\n").expect("it reads");
+    b.says("showing hello");
+    drop(b.child.stdin.take());
+    b.ends();
+    a.says("left b");
+    a.interrupt();
+    a.says("b at");
+    a.ends();
+}
+
+#[test]
+fn the_examples_in_python_find_each_other_and_end_by_ctrl_c() {
+    if !is_installed("python3") {
+        return;
+    }
+    let python = |arguments: &[&str]| {
+        let mut command = Command::new("python3");
+        command.arg("examples/python/node.py").args(arguments);
+        Host::start(command.env("SYNCSWIM_LIBRARY", library().join("libsyncswim.so")))
+    };
+    let (first, second) = (free_address(), free_address());
+    let p = python(&["p", &first]);
+    p.says("active p");
+    let q = python(&["--asyncio", "q", &second, &first]);
+    p.says("active q");
+    q.says("active p");
+    for (host, tags) in [(q, "{'language': 'python'}"), (p, "left")] {
+        let asked = now();
+        host.interrupt();
+        host.says(tags);
+        println!("Ctrl-C took {:?} until the last line", asked.elapsed());
+        host.ends();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "only to print how long it took")]
+fn now() -> Instant {
+    Instant::now()
+}
