@@ -38,6 +38,11 @@
 //!
 //! Packets are not encrypted yet: run it on a network that you trust.
 //!
+//! # Features
+//!
+//! - `sim`: the simulator, [`sim`](https://docs.rs/syncswim/latest/syncswim/sim/). Off by default.
+//! - `capi`: the C interface, with `include/syncswim.h` as its manual. Off by default.
+//!
 //! # After a fork
 //!
 //! A child process that was forked from a host with a running node has the handles but not the threads. It

@@ -198,7 +198,10 @@ class Node:
                     yield change
                     continue
                 ready.clear()
+                # A signal just before the loop waits would be noticed only when it wakes.
+                wake = loop.call_later(SLICE_MS / 1000, ready.set)
                 await ready.wait()
+                wake.cancel()
         finally:
             loop.remove_reader(fd.value)
             _lib.syncswim_watch_free(watch)
