@@ -1,0 +1,46 @@
+//! syncswim beside its peers, in one run:
+//! `cargo run --release --manifest-path benches/peers/Cargo.toml [-- OPTIONS]`.
+//!
+//! ```text
+//! --quick          one run of each, at 8 and 32 nodes, with short rests
+//! --runs N         runs of each (3)
+//! --sizes N,N      nodes (8,32,128)
+//! --peers A,B      only these
+//! --idle SECONDS   how long the idle figures are taken (15)
+//! --crashes N      crashes in each run (2)
+//! --only PART      cluster, core, echo or membership
+//! --markdown FILE  writes the tables there, and plots beside it
+//! ```
+//!
+//! Every cluster is a process of its own: this program, started again. Where the system lets it, that process
+//! has a network of its own too, so that what is counted on the loopback interface is its alone.
+
+#![allow(clippy::disallowed_methods, reason = "it measures real time, and waits for others")]
+
+mod core;
+mod echo;
+mod membership;
+mod options;
+mod parent;
+mod peers;
+mod plot;
+mod report;
+mod scenario;
+mod usage;
+
+#[path = "../../support/rig.rs"]
+mod rig;
+#[path = "../../support/timing.rs"]
+mod timing;
+
+use options::{Command, Options};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    match Options::parse(std::env::args().skip(1))? {
+        Command::Measure(options) => parent::run(&options),
+        Command::Cluster { peer, scenario } => {
+            scenario::run(peer, scenario);
+            Ok(())
+        }
+    }
+}

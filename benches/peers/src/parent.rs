@@ -1,0 +1,163 @@
+//! Runs everything, in turn, and collects what it prints.
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    io::{self, IsTerminal, Write},
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+use crate::{
+    core, echo, membership,
+    options::{Options, cluster_arguments},
+    peers::Peer,
+    plot,
+    report::{self, Table},
+    scenario::{METRICS, Scenario},
+};
+
+/// What the runs of one peer at one size gave.
+#[derive(Debug, Default)]
+pub(crate) struct Samples {
+    pub(crate) values: BTreeMap<String, Vec<f64>>,
+    pub(crate) notes: Vec<String>,
+}
+
+/// By size and peer.
+pub(crate) type Results = BTreeMap<(usize, &'static str), Samples>;
+
+pub(crate) fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
+    let mut tables = Vec::new();
+    let mut plots = Vec::new();
+    if options.wants("core") {
+        progress("core: pings through the cores alone");
+        tables.push(core::table(options.quick));
+    }
+    if options.wants("membership") {
+        progress("membership: sets of peers");
+        tables.extend(membership::tables(options.quick));
+    }
+    if options.wants("echo") {
+        progress("echo: round trips over loopback");
+        tables.push(echo::table(options.quick)?);
+    }
+    if options.wants("cluster") {
+        let results = clusters(options)?;
+        for size in &options.sizes {
+            tables.push(report::cluster_table(*size, &options.peers, &results));
+        }
+        plots = METRICS.map(|metric| (metric, plot::svg(&metric, options, &results))).to_vec();
+    }
+    progress("");
+    tables.iter().for_each(Table::print);
+    let notes = report::notes(options);
+    println!("{notes}");
+    let Some(file) = &options.markdown else { return Ok(()) };
+    let mut text: String = tables.iter().map(Table::markdown).collect();
+    let folder = file.parent().unwrap_or(".".as_ref()).join("benchmarks");
+    if !plots.is_empty() {
+        fs::create_dir_all(&folder)?;
+        text.push_str("## Plots\n\n");
+    }
+    for (metric, svg) in plots {
+        fs::write(folder.join(format!("{}.svg", metric.key)), svg)?;
+        text.push_str(&format!("![{}](benchmarks/{}.svg)\n", metric.label, metric.key));
+    }
+    fs::write(file, format!("{text}\n{notes}"))?;
+    Ok(())
+}
+
+fn clusters(options: &Options) -> Result<Results, Box<dyn std::error::Error>> {
+    let isolation = Isolation::find();
+    if isolation == Isolation::None {
+        eprintln!("The network is shared: other programs' use of the loopback interface is counted too.");
+    }
+    let mut results = Results::new();
+    let total = options.runs * options.sizes.len() * options.peers.len();
+    let (start, mut done) = (Instant::now(), 0);
+    // Runs are the outermost loop, so that what disturbs the machine for a while disturbs all alike.
+    for run in 1..=options.runs {
+        for size in &options.sizes {
+            for peer in &options.peers {
+                let left = match done {
+                    0 => String::new(),
+                    _ => {
+                        let each = start.elapsed().as_secs() as f64 / f64::from(done);
+                        format!(", about {:.0} min left", (each * (total as f64 - f64::from(done)) / 60.0).ceil())
+                    }
+                };
+                done += 1;
+                progress(&format!("[{done}/{total}] {} with {size} nodes, run {run}{left}", peer.name));
+                let samples = results.entry((*size, peer.name)).or_default();
+                isolation.measure(peer, &options.scenario(*size), samples)?;
+            }
+        }
+    }
+    Ok(results)
+}
+
+/// One line that is written over on a terminal.
+fn progress(text: &str) {
+    let mut out = io::stderr();
+    let _ = match (out.is_terminal(), text.is_empty()) {
+        (true, _) => write!(out, "\r\x1b[K{text}").and_then(|()| out.flush()),
+        (false, true) => Ok(()),
+        (false, false) => writeln!(out, "{text}"),
+    };
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Isolation {
+    /// A network namespace for each cluster, with nothing but a loopback interface.
+    Namespace,
+    None,
+}
+
+impl Isolation {
+    const UNSHARE: [&str; 6] =
+        ["unshare", "--net", "--map-root-user", "sh", "-c", "ip link set lo up && exec \"$0\" \"$@\""];
+
+    fn find() -> Self {
+        let [program, arguments @ ..] = Self::UNSHARE;
+        let tried = Command::new(program).args(arguments).arg("true").stderr(Stdio::null()).status();
+        if tried.is_ok_and(|status| status.success()) { Self::Namespace } else { Self::None }
+    }
+
+    fn measure(self, peer: &Peer, scenario: &Scenario, samples: &mut Samples) -> io::Result<()> {
+        let program = env::current_exe()?;
+        let mut command = match self {
+            Self::None => Command::new(program),
+            Self::Namespace => {
+                let [unshare, arguments @ ..] = Self::UNSHARE;
+                let mut command = Command::new(unshare);
+                command.args(arguments).arg(program);
+                command
+            }
+        };
+        let output = command.args(cluster_arguments(peer, scenario)).stderr(Stdio::inherit()).output()?;
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            match line.split_once(' ') {
+                Some(("note", text)) => samples.note(text),
+                Some((key, value)) => {
+                    if let Ok(value) = value.parse() {
+                        samples.values.entry(key.to_owned()).or_default().push(value);
+                    }
+                }
+                None => {}
+            }
+        }
+        if !output.status.success() {
+            samples.note(&format!("a run ended with {}", output.status));
+        }
+        Ok(())
+    }
+}
+
+impl Samples {
+    fn note(&mut self, text: &str) {
+        if !self.notes.iter().any(|known| known == text) {
+            self.notes.push(text.to_owned());
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The libraries under test, each behind the same four questions.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+mod chitchat;
+mod foca;
+pub(crate) use foca::Id;
+mod kinship;
+mod memberlist;
+mod syncswim;
+
+pub(crate) const LOCALHOST: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// How long a farewell may take, where the library asks.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Nodes of one library in this process. Node 0 is the seed of all others.
+pub(crate) trait Cluster {
+    /// How many live members a node sees, itself included.
+    fn live(&self, node: usize) -> usize;
+
+    /// Whether a node holds another for live: neither failed nor left. A suspect is live.
+    fn sees(&self, node: usize, other: usize) -> bool;
+
+    /// Has a node say good-bye and end, without waiting for it. `false` if the library has no way to.
+    fn leave(&mut self, node: usize) -> bool;
+
+    /// Ends a node without a word; its sockets are closed.
+    fn crash(&mut self, node: usize);
+}
+
+type Problem = Box<dyn std::error::Error + Send + Sync>;
+
+pub(crate) struct Peer {
+    pub(crate) name: &'static str,
+    pub(crate) version: &'static str,
+    /// What it was configured with, beyond the preset of that name.
+    pub(crate) preset: &'static str,
+    /// Why cells are empty.
+    pub(crate) lacks: Option<&'static str>,
+    /// Starts so many nodes at once, all but the first with the first as their seed.
+    pub(crate) start: fn(usize) -> Result<Box<dyn Cluster>, Problem>,
+}
+
+pub(crate) const PEERS: [Peer; 5] = [
+    Peer {
+        name: "syncswim",
+        version: "this tree",
+        preset: "GossipConfig::lan; two threads per node",
+        lacks: None,
+        start: syncswim::start,
+    },
+    Peer {
+        name: "foca",
+        version: "2.0.0",
+        preset: "Config::new_lan(N), told the size of the cluster; no driver of its own: one tokio task per node, \
+                 postcard codec; no streams, no Lifeguard",
+        lacks: None,
+        start: foca::start,
+    },
+    Peer {
+        name: "memberlist",
+        version: "0.8.5",
+        preset: "Options::lan with probe_interval 1 s and probe_timeout 500 ms (its preset has 500 ms and 1 s); \
+                 tokio, TCP, no compression or encryption",
+        lacks: None,
+        start: memberlist::start,
+    },
+    Peer {
+        name: "kinship",
+        version: "0.5.0",
+        preset: "Config::lan in plaintext; inbound streams per address raised to N, as all nodes share one; tokio",
+        lacks: None,
+        start: kinship::start,
+    },
+    Peer {
+        name: "chitchat",
+        version: "0.13.0",
+        preset: "gossip every 1 s, φ = 8 and the other defaults of its failure detector, protocol V1; tokio; not \
+                 SWIM: heartbeats, no probes",
+        lacks: Some("leave: it has none; a node that shuts down looks like a crashed one"),
+        start: chitchat::start,
+    },
+];
+
+fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+fn name(node: usize) -> String {
+    format!("node-{node:05}")
+}

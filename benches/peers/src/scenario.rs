@@ -1,0 +1,136 @@
+//! One cluster from its start to a crash, in a process of its own. Prints what it measured, a line each.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    peers::Peer,
+    usage::{self, Usage},
+};
+
+/// How long anything is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The grain of what is seen by all.
+const POLL: Duration = Duration::from_millis(2);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Scenario {
+    pub(crate) n: usize,
+    /// Rest after convergence, so that the news of it has made its rounds.
+    pub(crate) settle: Duration,
+    /// Over which the idle figures are taken.
+    pub(crate) idle: Duration,
+    pub(crate) crashes: usize,
+}
+
+/// What is measured, in the order of the tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Metric {
+    pub(crate) key: &'static str,
+    pub(crate) label: &'static str,
+    pub(crate) unit: &'static str,
+    pub(crate) decimals: usize,
+}
+
+const fn metric(key: &'static str, label: &'static str, unit: &'static str, decimals: usize) -> Metric {
+    Metric { key, label, unit, decimals }
+}
+
+pub(crate) const METRICS: [Metric; 11] = [
+    metric("converge", "start of the first until all see all", "s", 3),
+    metric("cpu", "idle: CPU per node", "ms/s", 3),
+    metric("datagrams", "idle: UDP datagrams per node", "/s", 2),
+    metric("packets", "idle: IP packets per node, TCP included", "/s", 2),
+    metric("payload", "idle: bytes per node without headers", "B/s", 0),
+    metric("bytes", "idle: bytes per node with IP, UDP, TCP headers", "B/s", 0),
+    metric("memory", "memory per node", "KiB", 0),
+    metric("threads", "threads of the process", "", 0),
+    metric("leave", "leave until seen by all", "s", 3),
+    metric("crash", "crash until seen by all", "s", 2),
+    metric("wrong", "live members taken for gone, at the end", "", 0),
+];
+
+pub(crate) fn run(peer: &Peer, scenario: Scenario) {
+    let Scenario { n, settle, idle, crashes } = scenario;
+    if !usage::network_is_quiet() {
+        note("its network was shared with other programs");
+    }
+    let memory = usage::resident();
+    let start = Instant::now();
+    let mut cluster = match (peer.start)(n) {
+        Ok(cluster) => cluster,
+        Err(error) => return note(&format!("did not start: {error}")),
+    };
+    let mut live: Vec<usize> = (0..n).collect();
+    match wait(start, &live, |node| cluster.live(node) == n) {
+        Some(seconds) => say("converge", seconds),
+        None => return note("not all saw all within a minute"),
+    }
+    thread::sleep(settle);
+
+    let before = Usage::now();
+    let began = Instant::now();
+    thread::sleep(idle);
+    let (used, nodes, seconds) = (Usage::now() - before, n as f64, began.elapsed().as_secs_f64());
+    let rate = |amount: f64| amount / nodes / seconds;
+    say("cpu", rate(used.cpu_seconds * 1e3));
+    say("datagrams", rate(used.datagrams));
+    say("packets", rate(used.packets));
+    say("payload", rate(used.payload()));
+    say("bytes", rate(used.bytes));
+    say("memory", (usage::resident() - memory) / 1024.0 / nodes);
+    say("threads", usage::threads());
+
+    let leaver = n - 1;
+    let start = Instant::now();
+    if cluster.leave(leaver) {
+        live.retain(|node| *node != leaver);
+        match wait(start, &live, |node| !cluster.sees(node, leaver)) {
+            Some(seconds) => say("leave", seconds),
+            None => note("not all saw the leave within a minute"),
+        }
+    }
+    for _ in 0..crashes {
+        rest();
+        let Some(victim) = live.pop() else { break };
+        let start = Instant::now();
+        cluster.crash(victim);
+        match wait(start, &live, |node| !cluster.sees(node, victim)) {
+            Some(seconds) => say("crash", seconds),
+            None => note("not all saw the crash within a minute"),
+        }
+    }
+    let pairs = live.iter().flat_map(|node| live.iter().map(move |other| (*node, *other)));
+    let wrong = pairs.filter(|(node, other)| node != other && !cluster.sees(*node, *other)).count();
+    say("wrong", wrong as f64);
+    // No farewells: the process ends, and takes its network with it.
+    std::process::exit(0);
+}
+
+/// Some news may still be under way; and crashes must not keep step with the probes.
+fn rest() {
+    thread::sleep(Duration::from_millis(fastrand::u64(2_000..3_000)));
+}
+
+/// Waits until something holds for each node, and says how long that took since `start`.
+fn wait(start: Instant, nodes: &[usize], holds: impl Fn(usize) -> bool) -> Option<f64> {
+    for node in nodes {
+        while !holds(*node) {
+            if start.elapsed() > PATIENCE {
+                return None;
+            }
+            thread::sleep(POLL);
+        }
+    }
+    Some(start.elapsed().as_secs_f64())
+}
+
+fn say(key: &str, value: f64) {
+    println!("{key} {value}");
+}
+
+fn note(text: &str) {
+    println!("note {text}");
+}
