@@ -48,6 +48,8 @@
 //! A child process that was forked from a host with a running node has the handles but not the threads. It
 //! must not use them; `exec` closes the sockets.
 
+#![cfg_attr(not(feature = "capi"), forbid(unsafe_code))]
+
 #[cfg(feature = "capi")]
 mod capi;
 mod claims;
