@@ -282,7 +282,10 @@ impl Node {
                 self.metrics.evicted_gone +=
                     u64::from(self.heal.remember(name, addr, self.now + first, first));
                 self.schedule_heal();
-                self.lately_failed.push(id);
+                // It may be in there still, if it came back for a moment only.
+                if !self.lately_failed.contains(&id) {
+                    self.lately_failed.push(id);
+                }
             }
             _ => self.heal.forget(&name),
         }

@@ -27,6 +27,10 @@ const BURST: u32 = 10;
 /// Rounds on credit are this fraction of an interval apart, so that news which comes together goes together.
 const BURST_SPACING: u32 = 10;
 
+/// With news of more members, about ten packets of it, gossip alone takes long: many join at once, or a
+/// partition has ended.
+const SWAMPED: usize = 400;
+
 /// When the next round may start: the generic cell rate algorithm.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
@@ -143,9 +147,11 @@ impl Node {
         chosen
     }
 
-    /// The table's digest, or 0 while news is under way and tables are bound to differ.
+    /// The table's digest, or 0 while news is under way and tables are bound to differ: unless there is so much
+    /// that an exchange of tables is faster.
     pub(super) fn settled_digest(&self) -> u64 {
-        let settled = self.news.is_empty() && matches!(self.phase, Phase::Quiet | Phase::Live);
+        let told = self.news.is_empty() || self.news.len() > SWAMPED;
+        let settled = told && matches!(self.phase, Phase::Quiet | Phase::Live);
         if settled { self.table.digest() } else { 0 }
     }
 

@@ -27,3 +27,18 @@ fn who_hears_of_members_before_a_seed_answers_probes_them() {
     let faults = [(50_289, Clog(0, 1)), (29_074, Crash(0)), (6024, Crash(1)), (6506, Restart(1))];
     holds(6522, 2, Config::lan, faults);
 }
+
+/// It failed, came back and failed again between two rounds of gossip, and was told of failures twice.
+#[test]
+fn who_fails_twice_in_a_moment_is_told_of_failures_once() {
+    use Fault::{Block, Clog, Pause};
+    let millis = Duration::from_millis;
+    let faults = [
+        (12_703, Clog(0, 2)),
+        (12_958, Clog(1, 2)),
+        (2306, Block(0, millis(7786))),
+        (10_764, Pause(0, millis(18_353))),
+        (8668, Block(2, millis(11_022))),
+    ];
+    holds(50_118, 3, Config::lan, faults);
+}
