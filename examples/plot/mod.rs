@@ -5,6 +5,8 @@ use std::path::Path;
 use plotters::prelude::*;
 
 const COLOURS: usize = 6;
+/// More samples than these are thinned: nobody would see them.
+const POINTS: usize = 500;
 
 /// Cumulative distributions: which share of the samples is at most x.
 pub(crate) fn distribution(folder: Option<&Path>, name: &str, x: &str, curves: &[(String, Vec<f64>)]) {
@@ -13,9 +15,10 @@ pub(crate) fn distribution(folder: Option<&Path>, name: &str, x: &str, curves: &
         .map(|(label, samples)| {
             let mut sorted = samples.clone();
             sorted.sort_by(f64::total_cmp);
-            let n = sorted.len() as f64;
-            let points = sorted.into_iter().enumerate().map(|(i, x)| (x, (i + 1) as f64 / n));
-            (label.clone(), points.collect())
+            let (n, step) = (sorted.len(), sorted.len().div_ceil(POINTS).max(1));
+            let points = sorted.into_iter().enumerate().map(|(i, x)| (x, (i + 1) as f64 / n as f64));
+            // From the end, so that the maximum stays.
+            (label.clone(), points.rev().step_by(step).collect())
         })
         .collect();
     lines(folder, name, x, "share", &curves);
