@@ -45,6 +45,8 @@ metrics! {
     dropped_malformed,
     /// Claims dropped because their epoch or incarnation jumps too far.
     dropped_implausible,
+    /// Claims dropped because a stranger made them: who is no member may only say who is there.
+    dropped_strangers,
     /// Pings dropped because they were meant for another name.
     dropped_wrong_target,
     /// Acks and nacks dropped because nobody asked for them, or not there.

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::wire::{
     Tags, hash,
-    message::{Ack, Digest, Malformed, Message, Nack, Ping, PingReq},
+    message::{Ack, Alive, Digest, Malformed, Message, Nack, Ping, PingReq},
     packet::{self, Reject},
 };
 
@@ -212,9 +212,31 @@ impl Node {
             Message::Digest(theirs) => self.compare_digest(from, theirs.digest),
             Message::PingReq(request) => self.handle_ping_req(from, request),
             Message::Nack(nack) => self.handle_nack(from, nack.seq),
+            claim
+                if !self.may_claim(self.table.at_addr(from).is_some(), claim, |alive| alive.addr == from) =>
+            {
+                self.metrics.dropped_strangers += 1;
+            }
             // Stream messages have no meaning in a datagram.
             claim if self.handle_claim(claim) => {}
             _ => self.metrics.dropped_malformed += 1,
+        }
+    }
+
+    /// Strangers may introduce themselves and those of whom we know nothing: anybody may ask to be a member,
+    /// but who is one is for members to say.
+    pub(super) fn may_claim(
+        &self,
+        is_member: bool,
+        claim: &Message<'_>,
+        is_first_hand: impl Fn(&Alive<'_>) -> bool,
+    ) -> bool {
+        match claim {
+            Message::Alive(alive) => {
+                is_member || is_first_hand(alive) || self.table.find(alive.name).is_none()
+            }
+            Message::Suspect(_) | Message::Failed(_) | Message::Left(_) | Message::Gone(_) => is_member,
+            _ => true,
         }
     }
 

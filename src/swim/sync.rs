@@ -104,6 +104,8 @@ struct Session {
     purpose: Purpose,
     peer: SocketAddr,
     step: Step,
+    /// What the one calls itself who opened the stream to us.
+    caller: Box<str>,
     received: usize,
     digest_before: u64,
 }
@@ -169,7 +171,10 @@ impl Node {
         self.exchanges.last += 1;
         let stream = StreamId(self.exchanges.last);
         let digest_before = self.table.digest();
-        self.exchanges.sessions.insert(stream, Session { purpose, peer, step, received: 0, digest_before });
+        self.exchanges.sessions.insert(
+            stream,
+            Session { purpose, peer, step, caller: Box::default(), received: 0, digest_before },
+        );
         stream
     }
 
@@ -291,6 +296,9 @@ impl Node {
         match (step, message) {
             (Step::HearOpening, Message::Hello(hello)) => {
                 let same = hello.digest != 0 && hello.digest == self.settled_digest();
+                if let Some(session) = self.exchanges.sessions.get_mut(&stream) {
+                    session.caller = hello.name.into();
+                }
                 self.go_live();
                 if same {
                     self.metrics.syncs += 1;
@@ -301,6 +309,9 @@ impl Node {
             (Step::HearOpening, Message::StreamPing(ping)) => {
                 let meant = ping.target == &*self.name && !self.is_leaving();
                 self.set_step(stream, if meant { Step::SayAnswer } else { Step::Over });
+            }
+            (Step::HearReturn, claim) if !self.caller_may_claim(session, claim) => {
+                self.metrics.dropped_strangers += 1;
             }
             (Step::HearTable | Step::HearReturn, claim) if self.handle_claim(claim) => {}
             (Step::HearTable, Message::Same(_)) => {
@@ -324,6 +335,13 @@ impl Node {
             _ => return false,
         }
         true
+    }
+
+    /// Whoever calls is a member if it comes from where that member lives; streams have no port to go by.
+    fn caller_may_claim(&self, session: &Session, claim: &Message<'_>) -> bool {
+        let caller = &*session.caller;
+        let known = self.table.find(caller).map(|id| self.table.get(id).addr.ip());
+        self.may_claim(known == Some(session.peer.ip()), claim, |alive| alive.name == caller)
     }
 
     /// Our turn; unless a rival of our name was heard of before anybody knows us. Then it is asked first.

@@ -392,12 +392,38 @@ fn tables_are_bounded_and_what_is_shed_is_counted() {
     assert_eq!((bench.node.live(), bench.node.metrics().refused_members), (5, 1));
     for name in ["m1", "m2", "m3", "m4"] {
         bench.now = bench.now + millis(1);
-        bench.hear(&failed(name, 0));
+        bench.hear_from(addr(4), &failed(name, 0));
     }
     let metrics = bench.node.metrics();
     assert_eq!((metrics.departed_members, metrics.evicted_departed, metrics.evicted_gone), (3, 1, 2));
     assert_eq!(bench.standing("m1"), None, "the one longest gone made room");
     assert!(bench.kinds().contains(&"reaped"));
+}
+
+#[test]
+fn a_stranger_may_say_who_is_there_and_nothing_else() {
+    let mut bench = Bench::new(3);
+    let stranger = addr(99);
+    bench.hear_from(stranger, &suspect("m2", 0, &["m1", "m3"]));
+    bench.hear_from(stranger, &failed("m2", 0));
+    bench.hear_from(stranger, &left("m2", 0));
+    bench.hear_from(
+        stranger,
+        &message::Gone { name: "m2", epoch: super::bench::EPOCH, incarnation: 0, left: false, age_secs: 1 },
+    );
+    bench.hear_from(stranger, &alive("m2", 7, addr(2)));
+    bench.hear_from(stranger, &alive("m2", 7, addr(8)));
+    let own = bench.node.local().identity;
+    bench.hear_from(stranger, &suspect("me", own.incarnation, &["m1"]));
+    bench.hear_from(stranger, &alive("me", own.incarnation + 7, addr(0)));
+    assert_eq!(bench.standing("m2"), Some((Alive, 0)));
+    assert_eq!(bench.node.local().identity, own, "nothing to refute");
+    assert_eq!(bench.node.metrics().dropped_strangers, 8);
+    assert_eq!(bench.events(), []);
+    bench.hear_from(stranger, &alive("x", 0, stranger));
+    bench.hear_from(addr(98), &alive("y", 0, addr(97)));
+    assert_eq!(bench.kinds(), ["joined", "joined"]);
+    assert_eq!(bench.node.metrics().dropped_strangers, 8);
 }
 
 #[test]

@@ -1,0 +1,121 @@
+//! Instructions per operation of the core, counted by valgrind: `cargo bench --bench instructions`.
+//!
+//! Unlike times, they hardly depend on the machine's load, so that a regression shows: with `--check`, more than
+//! 10 % above what `benches/instructions.txt` says is a failure. Without it, that file is written anew.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    error::Error,
+    fs,
+    path::Path,
+    process::{Command, ExitCode},
+};
+
+#[path = "support/rig.rs"]
+mod rig;
+
+use rig::{BEGIN, Net};
+use syncswim::swim::Node;
+
+const OPERATIONS: [(&str, fn(u32)); 4] = [
+    ("ping in, ack out, 100 members", |times| ping(times, 100)),
+    ("ping in, ack out, 10000 members", |times| ping(times, 10_000)),
+    ("learn a member, 1000 members", learn),
+    ("news of it again, 1000 members", hear_again),
+];
+const TIMES: u32 = 2_000;
+const TOLERANCE: f64 = 1.10;
+
+fn main() -> Result<ExitCode, Box<dyn Error>> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    if let [operation, times] = arguments.as_slice()
+        && let Some((_, run)) = OPERATIONS.iter().find(|(name, _)| name == operation)
+    {
+        run(times.parse()?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        println!("valgrind is not installed: nothing is counted");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/instructions.txt");
+    let check = arguments.iter().any(|argument| argument == "--check");
+    let recorded = if check { parse(&fs::read_to_string(&file)?) } else { BTreeMap::new() };
+    let (mut counted, mut grown) = (String::new(), false);
+    for (name, _) in OPERATIONS {
+        // What both runs do besides, such as making the node, cancels out.
+        let each = (count(name, 2 * TIMES)? - count(name, TIMES)?) / u64::from(TIMES);
+        println!("{name}: {each}");
+        counted.push_str(&format!("{name}: {each}\n"));
+        if let Some(before) = recorded.get(name).filter(|before| each as f64 > **before as f64 * TOLERANCE) {
+            println!("  that is more than the {before} on record");
+            grown = true;
+        }
+    }
+    if !check {
+        fs::write(file, counted)?;
+    }
+    Ok(if grown { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn parse(text: &str) -> BTreeMap<String, u64> {
+    let lines = text.lines().filter_map(|line| line.rsplit_once(": "));
+    lines.filter_map(|(name, count)| Some((name.to_owned(), count.parse().ok()?))).collect()
+}
+
+/// All instructions of a run of this program.
+fn count(operation: &str, times: u32) -> Result<u64, Box<dyn Error>> {
+    let mut valgrind = Command::new("valgrind");
+    valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(env::current_exe()?);
+    let output = valgrind.arg(operation).arg(times.to_string()).output()?;
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let collected = text.lines().find_map(|line| line.split_once("Collected :"));
+    let (_, count) = collected.ok_or(format!("valgrind did not count: {text}"))?;
+    Ok(count.trim().parse()?)
+}
+
+/// A node that knows members 1 to `n` and has told all of it.
+fn informed(n: u32) -> Node {
+    let mut node = rig::node(0, rig::passive(0));
+    let mut buffer = Vec::new();
+    for introduction in rig::introductions(n) {
+        introduction.deliver(&mut node, BEGIN);
+        rig::drain(&mut node, &mut buffer);
+    }
+    while let Some(now) = node.poll_timeout().filter(|_| node.metrics().queued_news > 0) {
+        node.handle_timeout(now);
+        rig::drain(&mut node, &mut buffer);
+    }
+    node
+}
+
+fn ping(times: u32, n: u32) {
+    let mut net = Net::converged([rig::passive(0), rig::lan(1)]);
+    net.run_until(|net| net.sent.iter().any(|datagram| datagram.kind() == 1));
+    let ping = net.sent.swap_remove(0);
+    let (mut node, mut buffer) = (informed(n), Vec::new());
+    for i in 0..times {
+        node.handle_datagram(BEGIN, rig::addr(1 + i % n), &ping.bytes);
+        rig::drain(&mut node, &mut buffer);
+    }
+}
+
+fn learn(times: u32) {
+    let (introductions, mut buffer) = (rig::introductions(1000), Vec::new());
+    for _ in 0..times.div_ceil(1000) {
+        let mut node = rig::node(0, rig::passive(0));
+        for introduction in &introductions {
+            introduction.deliver(&mut node, BEGIN);
+            rig::drain(&mut node, &mut buffer);
+        }
+    }
+}
+
+fn hear_again(times: u32) {
+    let (introductions, mut node, mut buffer) = (rig::introductions(1000), informed(1000), Vec::new());
+    for i in 0..times as usize {
+        introductions[i % 1000].deliver(&mut node, BEGIN);
+        rig::drain(&mut node, &mut buffer);
+    }
+}
