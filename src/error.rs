@@ -65,6 +65,13 @@ pub enum Error {
         limit: usize,
     },
 
+    /// A key or keyring cannot do what was asked. Nothing was changed.
+    #[error("keyring: {problem}")]
+    Key {
+        /// What is wrong, and what to do. Never a key.
+        problem: String,
+    },
+
     /// A thread or another resource of the operating system was refused. Nothing was started.
     #[error("cannot start {what}: {source}; raise the process limits or start fewer nodes")]
     Spawn {

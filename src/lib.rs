@@ -59,6 +59,7 @@ mod error;
 mod fanout;
 mod gossip;
 mod membership;
+mod network;
 mod peers;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
@@ -74,11 +75,14 @@ pub use discovery::{
 pub use error::{BoxError, Error};
 pub use gossip::{DEFAULT_PORT, Events, Gossip, GossipConfig, Members};
 pub use membership::{Membership, Snapshot};
+pub use network::Network;
 pub use peers::{Peer, Peers};
 pub use stop::Stop;
 pub use swim::{Event, Identity, Member, MemberState, Metrics};
 pub use watch::{MembershipChange, Watch};
 pub use wire::Tags;
+#[cfg(feature = "encryption")]
+pub use wire::keyring::{Encryption, Fingerprint, Key, Keyring};
 
 // Whatever is public can be shared between threads and printed.
 const _: () = {

@@ -46,6 +46,10 @@ pub(super) const LAST_INCARNATION: u64 = 1 << 60;
 
 impl Node {
     pub(super) fn hear_alive(&mut self, claim: &Alive<'_>) {
+        if !self.config.allows(claim.addr.ip()) && claim.addr != self.table.get(MemberId::SELF).addr {
+            self.metrics.dropped_not_allowed += 1;
+            return;
+        }
         let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
         if claim.name == &*self.name {
             return self.hear_of_self_alive(identity, claim.addr, claim.tags);

@@ -1,9 +1,9 @@
 //! Every knob of the protocol, with its unit, its default and its reason.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use crate::{
-    Error,
+    Error, Network,
     wire::{MAX_NAME, message::is_name},
 };
 
@@ -132,6 +132,10 @@ pub struct Config {
     /// 1,000 so that the largest news fits. Defaults to 1,400.
     pub max_datagram: usize,
 
+    /// The networks that members live in: datagrams and streams from elsewhere, and members that are said to live
+    /// elsewhere, are dropped and counted. `None` allows all, an empty list nobody. Defaults to `None`.
+    pub allow: Option<Vec<Network>>,
+
     /// Most live members in the table; news of more is dropped and counted. Defaults to 65,536.
     pub max_members: usize,
 
@@ -179,6 +183,7 @@ impl Config {
             forget_after: 24 * HOUR,
             stream_timeout: Duration::from_secs(10),
             max_datagram: 1400,
+            allow: None,
             max_members: 65_536,
             max_departed: 16_384,
             max_heal: 4096,
@@ -228,6 +233,12 @@ impl Config {
             stream_timeout: Duration::from_secs(1),
             ..Self::lan(name)
         }
+    }
+
+    /// Whether [`allow`](Self::allow) holds an address.
+    #[must_use]
+    pub fn allows(&self, ip: IpAddr) -> bool {
+        self.allow.as_ref().is_none_or(|networks| networks.iter().any(|network| network.contains(ip)))
     }
 
     /// Checks every field that can be wrong.

@@ -12,6 +12,11 @@ macro_rules! metrics {
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name),)*].into_iter()
             }
+
+            /// Adds what somebody else counted.
+            pub(crate) fn add(&mut self, others: &Self) {
+                $(self.$name += others.$name;)*
+            }
         }
     };
 }
@@ -47,6 +52,20 @@ metrics! {
     dropped_implausible,
     /// Claims dropped because a stranger made them: who is no member may only say who is there.
     dropped_strangers,
+    /// Datagrams, streams and claimed addresses refused because `allow` does not hold them.
+    dropped_not_allowed,
+    /// Datagrams and streams dropped because they were not sealed and had to be. Counted by the driver, as are
+    /// the next four.
+    dropped_unsealed,
+    /// Datagrams and streams dropped because they are sealed with a key that is not on the ring.
+    dropped_unknown_key,
+    /// Datagrams and frames dropped because they are not genuine.
+    dropped_forged,
+    /// Genuine datagrams dropped because they were sent too long ago, or before this node started: replayed, or
+    /// from a host whose clock is wrong.
+    dropped_stale,
+    /// Genuine datagrams dropped because they came before.
+    dropped_replayed,
     /// Pings dropped because they were meant for another name.
     dropped_wrong_target,
     /// Acks and nacks dropped because nobody asked for them, or not there.

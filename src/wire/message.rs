@@ -12,6 +12,10 @@ pub(crate) struct Malformed;
 
 /// The most accusers one suspicion names.
 pub(crate) const MAX_ACCUSERS: usize = 8;
+/// Bytes of a key.
+const MAX_KEY: usize = 32;
+/// The longest answer about a key, in bytes.
+pub(crate) const MAX_PROBLEM: usize = 256;
 
 /// "Are you there?" Answered only by the node that is named.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -126,6 +130,21 @@ pub(crate) struct StreamAck<'a> {
     pub(crate) name: &'a str,
 }
 
+/// "Do this with this key": in sealed streams alone, where the driver takes it; the core refuses it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct KeyChange<'a> {
+    /// 0 installs the key, 1 uses it, 2 removes it.
+    pub(crate) step: u8,
+    /// To install, the key's 32 bytes; else its fingerprint's 8.
+    pub(crate) key: &'a [u8],
+}
+
+/// What came of it: empty, or the problem.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct KeyAnswer<'a> {
+    pub(crate) problem: &'a str,
+}
+
 /// A message that travels as one section.
 pub(crate) trait Body: Serialize {
     const TAG: u8;
@@ -168,6 +187,8 @@ messages! {
     35 StreamPing<'a>,
     36 StreamAck<'a>,
     48 Digest,
+    64 KeyChange<'a>,
+    65 KeyAnswer<'a>,
 }
 
 impl Message<'_> {
@@ -183,6 +204,8 @@ impl Message<'_> {
             Message::Hello(m) => is_name(m.name),
             Message::StreamPing(m) => is_name(m.target),
             Message::StreamAck(m) => is_name(m.name),
+            Message::KeyChange(m) => m.key.len() <= MAX_KEY,
+            Message::KeyAnswer(m) => m.problem.len() <= MAX_PROBLEM,
             Message::Ack(_) | Message::Nack(_) | Message::Same(_) | Message::End(_) | Message::Digest(_) => {
                 true
             }

@@ -1,12 +1,16 @@
-//! What goes on the network: packets made of tagged sections, messages, tags, stream frames.
+//! What goes on the network: packets made of tagged sections, messages, tags, stream frames, and their sealing.
 //!
 //! Owns every byte layout (`PROTOCOL.md` has the tables) and every size limit; decoding borrows from the
 //! input, allocates nothing and never panics. Knows no socket and no protocol rule.
 
 pub(crate) mod frame;
 pub(crate) mod hash;
+#[cfg(feature = "encryption")]
+pub(crate) mod keyring;
 pub(crate) mod message;
 pub(crate) mod packet;
+#[cfg(feature = "encryption")]
+pub(crate) mod seal;
 mod tags;
 #[cfg(test)]
 mod tests;

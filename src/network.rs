@@ -1,0 +1,118 @@
+//! A range of addresses, as in `10.0.0.0/8`.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use crate::Error;
+
+/// A network in CIDR notation. An address alone is a network of one.
+///
+/// ```
+/// use syncswim::Network;
+///
+/// let network: Network = "10.0.0.0/8".parse()?;
+/// assert!(network.contains([10, 1, 2, 3].into()));
+/// assert!(!network.contains([11, 1, 2, 3].into()));
+/// # Ok::<(), syncswim::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    addr: IpAddr,
+    prefix: u8,
+}
+
+impl Network {
+    /// Whether an address lies in it. IPv4 in the clothes of IPv6 counts as IPv4.
+    #[must_use]
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        match (self.addr, ip.to_canonical()) {
+            (IpAddr::V4(own), IpAddr::V4(ip)) => {
+                same(own.to_bits().into(), ip.to_bits().into(), 32, self.prefix)
+            }
+            (IpAddr::V6(own), IpAddr::V6(ip)) => same(own.to_bits(), ip.to_bits(), 128, self.prefix),
+            _ => false,
+        }
+    }
+}
+
+fn same(a: u128, b: u128, width: u32, prefix: u8) -> bool {
+    (a ^ b).checked_shr(width - u32::from(prefix)).unwrap_or(0) == 0
+}
+
+impl FromStr for Network {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let bad = || Error::Config {
+            field: "allow",
+            problem: format!("has {text:?}, which is no network; write one as 10.0.0.0/8 or fd00::/8"),
+        };
+        let (addr, prefix) = text.split_once('/').map_or((text, None), |(addr, prefix)| (addr, Some(prefix)));
+        let addr: IpAddr = addr.parse().map_err(|_| bad())?;
+        let width = if addr.is_ipv4() { 32 } else { 128 };
+        let prefix = prefix.map_or(Ok(width), str::parse).map_err(|_| bad())?;
+        let network = Self { addr, prefix };
+        // `10.1.2.3/8` may be a slip of the pen for `10.1.2.3/32`: what is meant must be said.
+        let host_bits = |bits: u128| bits.checked_shl(128 - u32::from(width - prefix)).unwrap_or(0);
+        let clean = prefix <= width
+            && match addr {
+                IpAddr::V4(ip) => host_bits(ip.to_bits().into()) == 0,
+                IpAddr::V6(ip) => host_bits(ip.to_bits()) == 0,
+            };
+        if clean && addr == addr.to_canonical() { Ok(network) } else { Err(bad()) }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.addr, self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_holds_what_shares_its_prefix() {
+        let cases = [
+            ("10.0.0.0/8", "10.255.255.255", true),
+            ("10.0.0.0/8", "11.0.0.0", false),
+            ("10.0.0.0/8", "::ffff:10.0.0.1", true),
+            ("10.0.0.0/8", "a00::1", false),
+            ("192.168.1.128/25", "192.168.1.127", false),
+            ("192.168.1.128/25", "192.168.1.128", true),
+            ("10.1.2.3", "10.1.2.3", true),
+            ("10.1.2.3/32", "10.1.2.2", false),
+            ("0.0.0.0/0", "255.1.2.3", true),
+            ("0.0.0.0/0", "::1", false),
+            ("fd00::/8", "fdff::1", true),
+            ("fd00::/8", "fe00::1", false),
+            ("::/0", "fe80::1", true),
+            ("::1", "::1", true),
+            ("::1/128", "::2", false),
+        ];
+        for (network, ip, expected) in cases {
+            let network: Network = network.parse().unwrap();
+            assert_eq!(network.contains(ip.parse().unwrap()), expected, "{network} {ip}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_network_is_refused_and_named() {
+        for bad in [
+            "",
+            "10",
+            "10.0.0.0/33",
+            "::/129",
+            "10.0.0.0/",
+            "10.0.0.0/-1",
+            "10.1.2.3/8",
+            "fd00::1/8",
+            "::ffff:10.0.0.0/104",
+            "x/8",
+        ] {
+            let error = bad.parse::<Network>().expect_err(bad).to_string();
+            assert!(error.contains(&format!("{bad:?}")) && error.contains("`allow`"), "{error}");
+        }
+    }
+}
