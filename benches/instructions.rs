@@ -18,7 +18,10 @@ mod rig;
 use rig::{BEGIN, Net};
 use syncswim::swim::Node;
 
-const OPERATIONS: [(&str, fn(u32)); 4] = [
+/// What to count, and how to do it so many times.
+type Operation = (&'static str, fn(u32));
+
+const OPERATIONS: [Operation; 4] = [
     ("ping in, ack out, 100 members", |times| ping(times, 100)),
     ("ping in, ack out, 10000 members", |times| ping(times, 10_000)),
     ("learn a member, 1000 members", learn),

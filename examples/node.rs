@@ -10,10 +10,10 @@
 use std::{env, error::Error, net::SocketAddr, process::ExitCode, time::Instant};
 
 use crossbeam_channel::{bounded, select};
-use syncswim::{Event, Gossip, GossipConfig, Member, Tags};
+use syncswim::{Event, Gossip, GossipConfig, Keyring, Member, Network, Tags};
 
 const USAGE: &str = "usage: node --name NAME [--bind ADDR:PORT] [--join HOST:PORT]... [--tag KEY=VALUE]...
-            [--advertise ADDR:PORT] [--cluster NAME] [--preset lan|wan|local]
+            [--advertise ADDR:PORT] [--cluster NAME] [--preset lan|wan|local] [--key HEX] [--allow NETWORK]...
 
   --name       the node's name, unique in the cluster
   --bind       where to listen, UDP and TCP; default 127.0.0.1:7946, port 0 takes any free one
@@ -21,7 +21,9 @@ const USAGE: &str = "usage: node --name NAME [--bind ADDR:PORT] [--join HOST:POR
   --tag        something to tell the others; may be repeated
   --advertise  what others are told to send to, if not the bind address
   --cluster    only nodes of the same cluster hear each other; default \"default\"
-  --preset     timings; default lan";
+  --preset     timings; default lan
+  --key        64 hexadecimal digits, the same for all: nobody without it can listen or join
+  --allow      a network such as 10.0.0.0/8; may be repeated, what comes from elsewhere is dropped";
 
 fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
@@ -122,6 +124,14 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<GossipConfig>,
                 changes.push(Box::new(move |config| config.advertise(addr)));
             }
             "--join" => changes.push(Box::new(move |config| config.seed(value))),
+            "--key" => {
+                let ring = Keyring::new(value.parse().map_err(|error| format!("--key: {error}"))?);
+                changes.push(Box::new(move |config| config.keyring(&ring)));
+            }
+            "--allow" => {
+                let network: Network = value.parse().map_err(|error| format!("--allow: {error}"))?;
+                changes.push(Box::new(move |config| config.allow([network])));
+            }
             "--cluster" => changes.push(Box::new(move |config| config.cluster(value))),
             "--tag" => {
                 let (key, text) =

@@ -347,6 +347,15 @@ syncswim_status syncswim_config_new(const char *preset, const char *name, struct
  * - leave_on_stop: whether the others are told good-bye at a stop. Defaults to true.
  * - recv_buffer: bytes of the receive buffer to ask the system for. Defaults to 4194304.
  *
+ * Who may take part:
+ *
+ * - key: 64 hexadecimal digits, the secret of the cluster; packets and streams are sealed with it. Further calls
+ *   add keys that are understood as well. Defaults to none: all is sent in clear.
+ * - encryption: where there is a key, "require" (the default), or to turn it on in a running cluster first "accept"
+ *   and then "send" on all nodes.
+ * - allow: a network such as 10.0.0.0/8; each call adds one, and what comes from elsewhere is dropped. Empty adds
+ *   none: then nobody is allowed. Defaults to everybody.
+ *
  * The protocol's knobs, as the crate's documentation explains them: probe_interval_ms, probe_timeout_ms,
  * indirect_probes, stream_fallback, lha_probe, nacks, lha_suspicion, buddy, health_max, suspicion_mult,
  * suspicion_max_mult, suspicion_confirmations, verifiers, gossip_interval_ms, gossip_fanout, retransmit_mult,

@@ -9,6 +9,8 @@ use super::{
     pointer::{Out, bytes, text},
     status::{Failure, SYNCSWIM_ERR_CONFIG, SYNCSWIM_ERR_TEXT, SYNCSWIM_OK, status, syncswim_status, value},
 };
+#[cfg(feature = "encryption")]
+use crate::{Encryption, Key, Keyring};
 use crate::{GossipConfig, GossipDiscovery, PeerName, Tags};
 
 /// The configuration of a node. Any thread may use it, several at a time.
@@ -27,6 +29,10 @@ struct Settings {
     naming: PeerName,
     attempts: Option<u32>,
     leave_on_stop: bool,
+    #[cfg(feature = "encryption")]
+    keys: Vec<Key>,
+    #[cfg(feature = "encryption")]
+    encryption: Encryption,
 }
 
 /// Makes a configuration from a preset: "lan" (one data centre), "wan" (across the internet) or "local" (one
@@ -52,7 +58,17 @@ pub unsafe extern "C" fn syncswim_config_new(
         };
         gossip.validate()?;
         let (tags, naming) = (Vec::new(), PeerName::default());
-        let settings = Settings { gossip, tags, naming, attempts: None, leave_on_stop: true };
+        let settings = Settings {
+            gossip,
+            tags,
+            naming,
+            attempts: None,
+            leave_on_stop: true,
+            #[cfg(feature = "encryption")]
+            keys: Vec::new(),
+            #[cfg(feature = "encryption")]
+            encryption: Encryption::Require,
+        };
         out.put(CONFIGS.insert(Mutex::new(settings)));
         Ok(SYNCSWIM_OK)
     })
@@ -74,6 +90,15 @@ pub unsafe extern "C" fn syncswim_config_new(
 /// - peer_name: what a member is called in the membership: "address" (the default), "name", or "tag:KEY".
 /// - leave_on_stop: whether the others are told good-bye at a stop. Defaults to true.
 /// - recv_buffer: bytes of the receive buffer to ask the system for. Defaults to 4194304.
+///
+/// Who may take part:
+///
+/// - key: 64 hexadecimal digits, the secret of the cluster; packets and streams are sealed with it. Further calls
+///   add keys that are understood as well. Defaults to none: all is sent in clear.
+/// - encryption: where there is a key, "require" (the default), or to turn it on in a running cluster first "accept"
+///   and then "send" on all nodes.
+/// - allow: a network such as 10.0.0.0/8; each call adds one, and what comes from elsewhere is dropped. Empty adds
+///   none: then nobody is allowed. Defaults to everybody.
 ///
 /// The protocol's knobs, as the crate's documentation explains them: probe_interval_ms, probe_timeout_ms,
 /// indirect_probes, stream_fallback, lha_probe, nacks, lha_suspicion, buddy, health_max, suspicion_mult,
@@ -125,7 +150,14 @@ pub extern "C" fn syncswim_config_free(config: *mut syncswim_config) {
 
 /// The discovery that a configuration describes.
 pub(super) fn discovery(config: *const syncswim_config) -> Result<GossipDiscovery, Failure> {
-    let Settings { mut gossip, tags, naming, attempts, leave_on_stop } = CONFIGS.get(config)?.lock().clone();
+    let settings = CONFIGS.get(config)?.lock().clone();
+    #[cfg(feature = "encryption")]
+    let keyring = settings.keyring()?;
+    let Settings { mut gossip, tags, naming, attempts, leave_on_stop, .. } = settings;
+    #[cfg(feature = "encryption")]
+    {
+        gossip.keyring = keyring;
+    }
     gossip.tags = Tags::new(tags)?;
     gossip.validate()?;
     let discovery = GossipDiscovery::new(gossip).peer_name(naming).leave_on_stop(leave_on_stop);
@@ -144,6 +176,15 @@ fn apply(config: *const syncswim_config, key: &str, value: &str) -> Result<syncs
 }
 
 impl Settings {
+    #[cfg(feature = "encryption")]
+    fn keyring(&self) -> Result<Option<Keyring>, Failure> {
+        let Some((primary, others)) = self.keys.split_first() else { return Ok(None) };
+        let ring = Keyring::new(primary.clone());
+        others.iter().try_for_each(|key| ring.install(key.clone()))?;
+        ring.set_encryption(self.encryption);
+        Ok(Some(ring))
+    }
+
     fn set(&mut self, key: &str, value: &str) -> Result<(), Failure> {
         if let Some(tag) = key.strip_prefix("tag.") {
             self.tags.push((tag.into(), value.into()));
@@ -160,9 +201,25 @@ impl Settings {
             "peer_name" => self.naming = naming(value)?,
             "leave_on_stop" => self.leave_on_stop = parse(key, value)?,
             "recv_buffer" => gossip.recv_buffer = parse(key, value)?,
+            "allow" if value.is_empty() => _ = gossip.swim.allow.get_or_insert_default(),
+            "allow" => gossip.swim.allow.get_or_insert_default().push(value.parse()?),
+            #[cfg(feature = "encryption")]
+            "key" => self.keys.push(value.parse()?),
+            #[cfg(feature = "encryption")]
+            "encryption" => self.encryption = encryption(value)?,
             _ => set_knob(&mut gossip.swim, key, value)?,
         }
         Ok(())
+    }
+}
+
+#[cfg(feature = "encryption")]
+fn encryption(value: &str) -> Result<Encryption, Failure> {
+    match value {
+        "accept" => Ok(Encryption::Accept),
+        "send" => Ok(Encryption::Send),
+        "require" => Ok(Encryption::Require),
+        _ => Err(wrong("encryption", value, "it must be accept, send or require")),
     }
 }
 

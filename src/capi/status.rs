@@ -75,7 +75,7 @@ impl From<Error> for Failure {
 fn status_of(error: &Error) -> syncswim_status {
     match error {
         Error::Bind { .. } => SYNCSWIM_ERR_BIND,
-        Error::Config { .. } | Error::TagsTooLarge { .. } => SYNCSWIM_ERR_CONFIG,
+        Error::Config { .. } | Error::TagsTooLarge { .. } | Error::Key { .. } => SYNCSWIM_ERR_CONFIG,
         Error::Resolve { .. } => SYNCSWIM_ERR_RESOLVE,
         Error::Join { .. } => SYNCSWIM_ERR_JOIN,
         Error::NameTaken { .. } => SYNCSWIM_ERR_NAME_TAKEN,

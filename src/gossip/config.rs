@@ -2,8 +2,10 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::resolve;
-use crate::{Error, Tags, swim};
+use super::{resolve, secrets::Secrets};
+#[cfg(feature = "encryption")]
+use crate::Keyring;
+use crate::{Error, Network, Tags, swim};
 
 /// The port that nodes listen on unless told otherwise: memberlist's.
 pub const DEFAULT_PORT: u16 = 7946;
@@ -43,6 +45,11 @@ pub struct GossipConfig {
     /// What this node says about itself. Defaults to none.
     pub tags: Tags,
 
+    /// The keys that packets and streams are sealed with. Without, all is sent in clear, and whoever can send to
+    /// this node can join and lie. Defaults to none.
+    #[cfg(feature = "encryption")]
+    pub keyring: Option<Keyring>,
+
     /// The kernel's receive buffer to ask for, in bytes; the kernel may grant less. Too small drops datagrams
     /// in bursts. Defaults to 4 MiB.
     pub recv_buffer: usize,
@@ -69,7 +76,16 @@ impl GossipConfig {
 
     fn new(swim: swim::Config, ip: Ipv4Addr) -> Self {
         let bind = SocketAddr::from((ip, DEFAULT_PORT));
-        Self { swim, bind, advertise: None, seeds: Vec::new(), tags: Tags::default(), recv_buffer: 4 << 20 }
+        Self {
+            swim,
+            bind,
+            advertise: None,
+            seeds: Vec::new(),
+            tags: Tags::default(),
+            #[cfg(feature = "encryption")]
+            keyring: None,
+            recv_buffer: 4 << 20,
+        }
     }
 
     /// Sets [`bind`](Self::bind).
@@ -97,6 +113,20 @@ impl GossipConfig {
         Self { tags, ..self }
     }
 
+    /// Sets [`keyring`](Self::keyring). The node shares it: what is changed on it later takes effect at once.
+    #[cfg(feature = "encryption")]
+    #[must_use]
+    pub fn keyring(self, ring: &Keyring) -> Self {
+        Self { keyring: Some(ring.clone()), ..self }
+    }
+
+    /// Allows [networks](swim::Config::allow), and no others.
+    #[must_use]
+    pub fn allow(mut self, networks: impl IntoIterator<Item = Network>) -> Self {
+        self.swim.allow.get_or_insert_default().extend(networks);
+        self
+    }
+
     /// Sets the [cluster's name](swim::Config::cluster).
     #[must_use]
     pub fn cluster(mut self, name: impl Into<String>) -> Self {
@@ -115,6 +145,10 @@ impl GossipConfig {
             self.advertise.filter(|addr| addr.ip().is_unspecified() || addr.ip().is_multicast())
         {
             return error("advertise", format!("must be an address that others can send to, not {addr}"));
+        }
+        let least = 1000 + Secrets::of(self).overhead();
+        if self.swim.max_datagram < least {
+            return error("max_datagram", format!("must be at least {least} bytes where packets are sealed"));
         }
         for seed in &self.seeds {
             if let Err(problem) = resolve::check_syntax(seed) {

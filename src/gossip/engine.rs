@@ -12,7 +12,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -24,6 +24,7 @@ use super::{
     directory::Directory,
     events::EventLog,
     resolve,
+    secrets::{Envelope, Secrets},
     sockets::{Udp, is_nothing},
     streams,
     workers::Workers,
@@ -32,7 +33,7 @@ use crate::{
     Error, Stop,
     error::message_of,
     fanout::Fanout,
-    swim::{JoinProblem, JoinResult, Node, Output, Time},
+    swim::{self, JoinProblem, JoinResult, Metrics, Node, Output, Time},
 };
 
 /// The core's time starts this far back, so that the age of every departure can be told.
@@ -62,7 +63,11 @@ pub(super) struct Engine {
     pub(super) waiting_joins: Mutex<HashMap<u64, Sender<JoinResult>>>,
     pub(super) seeds: Mutex<Vec<String>>,
     pub(super) seeds_tried: Sender<JoinResult>,
-    pub(super) io: IoCounters,
+    /// What the driver counted.
+    pub(super) io: Mutex<Metrics>,
+    pub(super) secrets: Secrets,
+    /// For its networks.
+    pub(super) config: swim::Config,
     failure: Mutex<Option<Failure>>,
     doors: Mutex<Option<Doors>>,
     node: Mutex<Node>,
@@ -85,13 +90,6 @@ struct Failure {
     message: String,
 }
 
-/// What went wrong between the node and the network.
-#[derive(Debug, Default)]
-pub(super) struct IoCounters {
-    pub(super) receive_errors: AtomicU64,
-    pub(super) send_errors: AtomicU64,
-}
-
 /// The driver's clock.
 #[derive(Debug)]
 struct Clock(Instant);
@@ -111,6 +109,7 @@ impl Engine {
         tcp: &Arc<TcpListener>,
         seeds: Vec<String>,
         seeds_tried: Sender<JoinResult>,
+        secrets: Secrets,
         make: impl FnOnce(Time) -> Node,
     ) -> Self {
         let clock = Clock(Instant::now());
@@ -127,7 +126,9 @@ impl Engine {
             waiting_joins: Mutex::default(),
             seeds: Mutex::new(seeds),
             seeds_tried,
-            io: IoCounters::default(),
+            io: Mutex::default(),
+            secrets,
+            config: node.config().clone(),
             failure: Mutex::default(),
             doors: Mutex::new(Some(Doors { udp: Arc::clone(udp), tcp: Arc::clone(tcp) })),
             node: Mutex::new(node),
@@ -209,20 +210,38 @@ impl Engine {
         self.events.close();
     }
 
+    pub(super) fn count(&self, add: impl FnOnce(&mut Metrics)) {
+        add(&mut self.io.lock());
+    }
+
+    /// Counts a datagram that the node never sees.
+    pub(super) fn count_dropped(&self, len: u64, reason: impl FnOnce(&mut Metrics) -> &mut u64) {
+        self.count(|counted| {
+            counted.datagrams_received += 1;
+            counted.bytes_received += len;
+            *reason(counted) += 1;
+        });
+    }
+
     /// The clock thread.
-    pub(super) fn run(self: &Arc<Self>, udp: &Udp) {
+    pub(super) fn run(self: &Arc<Self>, udp: &Udp, mut envelope: Envelope) {
         let mut buffer = vec![0; 1 << 16];
         let mut outbox = Outbox::default();
         while !self.stop.is_stopped() {
             self.awake.store(false, Ordering::Release);
-            let deadline = self.flush(udp, &mut outbox);
+            let deadline = self.flush(udp, &mut envelope, &mut outbox);
             let wait = deadline.map_or(MAX_WAIT, |at| at.since(self.clock.now()).min(MAX_WAIT));
-            let received = if wait.is_zero() { Ok(()) } else { self.receive(udp, &mut buffer, wait) };
+            let received =
+                if wait.is_zero() { Ok(()) } else { self.receive(udp, &mut envelope, &mut buffer, wait) };
             let due = deadline.is_some_and(|at| at <= self.clock.now());
             // Before anybody is judged late, everything that has arrived is heard.
-            let received = if due { received.and_then(|()| self.drain(udp, &mut buffer)) } else { received };
+            let received = if due {
+                received.and_then(|()| self.drain(udp, &mut envelope, &mut buffer))
+            } else {
+                received
+            };
             if let Err(error) = received {
-                self.io.receive_errors.fetch_add(1, Ordering::Relaxed);
+                self.count(|counted| counted.receive_errors += 1);
                 log::debug!("{}: receive failed: {error}", self.name);
                 self.stop.wait(ERROR_PAUSE);
             }
@@ -232,10 +251,16 @@ impl Engine {
         }
     }
 
-    fn receive(&self, udp: &Udp, buffer: &mut [u8], limit: Duration) -> io::Result<()> {
+    fn receive(
+        &self,
+        udp: &Udp,
+        envelope: &mut Envelope,
+        buffer: &mut [u8],
+        limit: Duration,
+    ) -> io::Result<()> {
         match udp.receive(buffer, limit) {
             Ok((len, from)) => {
-                self.take_in(from, &buffer[..len]);
+                self.take_in(envelope, from, &mut buffer[..len]);
                 Ok(())
             }
             Err(error) if is_nothing(&error) => Ok(()),
@@ -243,19 +268,25 @@ impl Engine {
         }
     }
 
-    fn drain(&self, udp: &Udp, buffer: &mut [u8]) -> io::Result<()> {
-        udp.drain(buffer, MAX_DRAINED, |from, bytes| self.take_in(from, bytes))
+    fn drain(&self, udp: &Udp, envelope: &mut Envelope, buffer: &mut [u8]) -> io::Result<()> {
+        udp.drain(buffer, MAX_DRAINED, |from, bytes| self.take_in(envelope, from, bytes))
     }
 
-    fn take_in(&self, from: SocketAddr, bytes: &[u8]) {
+    fn take_in(&self, envelope: &mut Envelope, from: SocketAddr, bytes: &mut [u8]) {
         // Empty ones are our own wake-ups; from others they would be dropped all the same.
-        if !bytes.is_empty() {
-            self.with_node(|node, now| node.handle_datagram(now, from, bytes));
+        if bytes.is_empty() {
+            return;
+        }
+        if !self.config.allows(from.ip()) {
+            return self.count_dropped(bytes.len() as u64, |counted| &mut counted.dropped_not_allowed);
+        }
+        if let Some(packet) = envelope.open(self, bytes) {
+            self.with_node(|node, now| node.handle_datagram(now, from, packet));
         }
     }
 
     /// Sends and passes on everything the node has produced; returns its next deadline.
-    fn flush(self: &Arc<Self>, udp: &Udp, outbox: &mut Outbox) -> Option<Time> {
+    fn flush(self: &Arc<Self>, udp: &Udp, envelope: &mut Envelope, outbox: &mut Outbox) -> Option<Time> {
         loop {
             let deadline = {
                 let mut node = self.node.lock();
@@ -264,8 +295,8 @@ impl Engine {
             };
             let full = outbox.used == MAX_BATCH;
             for (to, bytes) in outbox.take_datagrams() {
-                if let Err(error) = udp.send(to, bytes) {
-                    self.io.send_errors.fetch_add(1, Ordering::Relaxed);
+                if let Err(error) = udp.send(to, envelope.seal(self, bytes)) {
+                    self.count(|counted| counted.send_errors += 1);
                     log::trace!("{}: cannot send to {to}: {error}", self.name);
                 }
             }
@@ -319,7 +350,7 @@ impl Engine {
         };
         if literal {
             resolve();
-        } else if !self.outbound.submit(resolve) {
+        } else if !self.outbound.submit(None, resolve) {
             self.with_node(|node, now| node.handle_seeds(now, &[]));
         }
     }
@@ -327,10 +358,18 @@ impl Engine {
     fn look_up(&self, seeds: &[String]) -> Vec<SocketAddr> {
         let port = self.myself.port();
         let found = seeds.iter().map(|seed| {
-            resolve::resolve(seed, port).unwrap_or_else(|error| {
+            let mut addrs = resolve::resolve(seed, port).unwrap_or_else(|error| {
                 log::warn!("{}: cannot resolve seed {seed:?}: {error}", self.name);
                 Vec::new()
-            })
+            });
+            addrs.retain(|addr| {
+                let allowed = self.config.allows(addr.ip());
+                if !allowed {
+                    log::warn!("{}: seed {seed:?} is at {addr}, which `allow` does not hold", self.name);
+                }
+                allowed
+            });
+            addrs
         });
         found.flatten().collect()
     }

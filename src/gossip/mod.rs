@@ -9,7 +9,15 @@ mod config;
 mod directory;
 mod engine;
 mod events;
+mod line;
 mod resolve;
+#[cfg(feature = "encryption")]
+mod rotation;
+#[cfg(feature = "encryption")]
+mod secrets;
+#[cfg(not(feature = "encryption"))]
+#[path = "no_secrets.rs"]
+mod secrets;
 mod sockets;
 mod streams;
 mod workers;
@@ -35,6 +43,9 @@ pub use directory::Members;
 use engine::Engine;
 use events::EventLog;
 pub use events::Events;
+#[cfg(feature = "encryption")]
+pub use rotation::{KeyStep, RotatedNode, Rotation};
+use secrets::{Envelope, Secrets};
 use sockets::{Sockets, Udp};
 
 use crate::{
@@ -78,11 +89,16 @@ impl Gossip {
         config.validate()?;
         let Sockets { udp, tcp, advertise } = Sockets::bind(&config)?;
         let (udp, tcp) = (Arc::new(udp), Arc::new(tcp));
-        let GossipConfig { swim, seeds, tags, .. } = config;
-        let start = Start { addr: advertise, epoch: wall_millis(), seed: random_seed(), tags };
+        let secrets = Secrets::of(&config);
+        let epoch = wall_millis();
+        let envelope = Envelope::new(&secrets, epoch)?;
+        warn_if_open(&config, &secrets);
+        let GossipConfig { mut swim, seeds, tags, .. } = config;
+        swim.max_datagram -= secrets.overhead();
+        let start = Start { addr: advertise, epoch, seed: random_seed(), tags };
         let seek = !seeds.is_empty();
         let (tried, seeds_tried) = bounded(16);
-        let engine = Engine::new(swim.name.clone(), &udp, &tcp, seeds, tried, |now| {
+        let engine = Engine::new(swim.name.clone(), &udp, &tcp, seeds, tried, secrets, |now| {
             let mut node = Node::new(swim, start, now);
             if seek {
                 node.seek_seeds(now);
@@ -96,7 +112,7 @@ impl Gossip {
             tickets: AtomicU64::new(0),
         };
         gossip.engine.list_myself();
-        if let Err(error) = gossip.spawn_threads(udp, tcp) {
+        if let Err(error) = gossip.spawn_threads(udp, tcp, envelope) {
             // Without its threads it cannot say good-bye, and nobody knows it yet.
             let _ = gossip.abort();
             return Err(error);
@@ -104,10 +120,10 @@ impl Gossip {
         Ok(gossip)
     }
 
-    fn spawn_threads(&self, udp: Arc<Udp>, tcp: Arc<TcpListener>) -> Result<(), Error> {
+    fn spawn_threads(&self, udp: Arc<Udp>, tcp: Arc<TcpListener>, envelope: Envelope) -> Result<(), Error> {
         let mut threads = self.threads.lock();
         let (engine, name) = (Arc::clone(&self.engine), format!("{}-udp", self.engine.name));
-        threads.push(spawn(name, move || engine.guarded("clock", || engine.run(&udp)))?);
+        threads.push(spawn(name, move || engine.guarded("clock", || engine.run(&udp, envelope)))?);
         let (engine, name) = (Arc::clone(&self.engine), format!("{}-tcp", self.engine.name));
         threads.push(spawn(name, move || engine.guarded("acceptor", || streams::accept(&engine, &tcp)))?);
         Ok(())
@@ -134,7 +150,15 @@ impl Gossip {
         let (mut addrs, mut failure) = (Vec::new(), None);
         for seed in seeds {
             match resolve::resolve(seed, self.engine.myself.port()) {
-                Ok(found) => addrs.extend(found),
+                Ok(found) => {
+                    let before = addrs.len();
+                    addrs.extend(found.into_iter().filter(|addr| self.engine.config.allows(addr.ip())));
+                    if addrs.len() == before {
+                        let problem =
+                            format!("does not hold the seed {seed}; add its network, or choose another");
+                        failure = Some(Error::Config { field: "allow", problem });
+                    }
+                }
                 Err(source) => failure = Some(Error::Resolve { host: seed.clone(), source }),
             }
         }
@@ -208,10 +232,8 @@ impl Gossip {
     /// Counters and gauges of the protocol.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
-        let io = &self.engine.io;
         let mut metrics = self.engine.command(|node, _| node.metrics());
-        metrics.receive_errors = io.receive_errors.load(Ordering::Relaxed);
-        metrics.send_errors = io.send_errors.load(Ordering::Relaxed);
+        metrics.add(&self.engine.io.lock());
         metrics
     }
 
@@ -273,6 +295,16 @@ impl Drop for Gossip {
 impl fmt::Debug for Gossip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gossip").field("local", &self.local()).finish_non_exhaustive()
+    }
+}
+
+/// Whoever can send to this node can join and lie, unless it has a key or only its own host reaches it.
+fn warn_if_open(config: &GossipConfig, secrets: &Secrets) {
+    if !secrets.requires() && !config.bind.ip().is_loopback() {
+        let (name, bind) = (&config.swim.name, config.bind);
+        log::warn!(
+            "{name}: listens on {bind} without requiring encryption: whoever can send there can join and lie"
+        );
     }
 }
 

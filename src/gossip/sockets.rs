@@ -164,13 +164,13 @@ impl Udp {
         &self,
         buffer: &mut [u8],
         most: usize,
-        mut take: impl FnMut(SocketAddr, &[u8]),
+        mut take: impl FnMut(SocketAddr, &mut [u8]),
     ) -> io::Result<()> {
         self.socket.set_nonblocking(true)?;
         let mut result = Ok(());
         for _ in 0..most {
             match self.receive_next(buffer) {
-                Ok((len, from)) => take(from, &buffer[..len]),
+                Ok((len, from)) => take(from, &mut buffer[..len]),
                 Err(error) => {
                     result = Err(error);
                     break;

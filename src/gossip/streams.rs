@@ -1,22 +1,20 @@
-//! Runs streams: blocking sockets in short slices, so that a stop is noticed within one.
+//! Runs streams: accepts and opens them, and has the node and the other side talk.
 
 use std::{
-    io::{self, ErrorKind, Read, Write},
+    io::{self, ErrorKind},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::engine::Engine;
-use crate::{
-    swim::{StreamFailure, StreamId, StreamStep},
-    wire::frame,
+use super::{
+    engine::Engine,
+    line::{Deadline, Line, SLICE},
 };
+use crate::swim::{StreamFailure, StreamId, StreamStep};
 
-/// The longest that a blocking call goes without a look at the stop flag.
-const SLICE: Duration = Duration::from_millis(50);
 /// The pause after a failed accept: out of descriptors, usually.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -48,11 +46,14 @@ pub(super) fn end_accept(listener: &TcpListener, myself: SocketAddr) {
 
 fn begin_inbound(engine: &Arc<Engine>, socket: TcpStream, from: SocketAddr) {
     let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+    if !engine.config.allows(from.ip()) {
+        return engine.count(|counted| counted.dropped_not_allowed += 1);
+    }
     let Some(stream) = engine.with_node(|node, now| node.accept_stream(now, from)) else { return };
     let timeout = engine.stream_timeout;
     let job = Arc::clone(engine);
-    let taken = engine.inbound.submit(move || {
-        job.guarded("stream", || run(&job, stream, timeout, |_| Ok(socket)));
+    let taken = engine.inbound.submit(Some(from.ip()), move || {
+        job.guarded("stream", || run(&job, stream, timeout, |deadline| Line::answer(socket, deadline)));
     });
     if !taken {
         fail(engine, stream, StreamFailure::TimedOut);
@@ -62,8 +63,10 @@ fn begin_inbound(engine: &Arc<Engine>, socket: TcpStream, from: SocketAddr) {
 /// Opens a stream that the node asked for.
 pub(super) fn begin_outbound(engine: &Arc<Engine>, stream: StreamId, addr: SocketAddr, timeout: Duration) {
     let job = Arc::clone(engine);
-    let taken = engine.outbound.submit(move || {
-        job.guarded("stream", || run(&job, stream, timeout, |line| connect(line, addr)));
+    let taken = engine.outbound.submit(None, move || {
+        job.guarded("stream", || {
+            run(&job, stream, timeout, |deadline| Line::open(connect(&deadline, addr)?, deadline))
+        });
     });
     if !taken {
         fail(engine, stream, StreamFailure::TimedOut);
@@ -79,10 +82,9 @@ fn run(
     engine: &Engine,
     stream: StreamId,
     timeout: Duration,
-    open: impl FnOnce(&Deadline<'_>) -> io::Result<TcpStream>,
+    open: impl FnOnce(Deadline<'_>) -> io::Result<Line<'_>>,
 ) {
-    let deadline = Deadline::after(engine, timeout);
-    let result = open(&deadline).and_then(|socket| converse(engine, stream, &socket, &deadline));
+    let result = open(Deadline::after(engine, timeout)).and_then(|line| converse(engine, stream, line));
     if let Err(error) = result {
         log::debug!("{}: {stream:?} failed: {error}", engine.name);
         let failure = match error.kind() {
@@ -94,25 +96,20 @@ fn run(
     }
 }
 
-fn converse(
-    engine: &Engine,
-    stream: StreamId,
-    socket: &TcpStream,
-    deadline: &Deadline<'_>,
-) -> io::Result<()> {
-    socket.set_nodelay(true)?;
-    socket.set_read_timeout(Some(SLICE))?;
-    socket.set_write_timeout(Some(SLICE))?;
+/// Does what the node wants until it closes the stream.
+fn converse(engine: &Engine, stream: StreamId, mut line: Line<'_>) -> io::Result<()> {
     let mut buffer = Vec::new();
     loop {
         let step = engine.with_node(|node, now| node.poll_stream(now, stream, &mut buffer));
         match step {
-            StreamStep::Send => {
-                write_all(socket, &frame::prefix(&buffer), deadline)?;
-                write_all(socket, &buffer, deadline)?;
-            }
+            StreamStep::Send => line.send(&mut buffer)?,
             StreamStep::Receive => {
-                read_frame(socket, &mut buffer, deadline)?;
+                line.receive(&mut buffer)?;
+                if line.is_sealed() && changes_keys(engine, &mut buffer) {
+                    return line
+                        .send(&mut buffer)
+                        .and(Err(io::Error::other("it was about keys, and is done")));
+                }
                 engine.with_node(|node, now| node.handle_frame(now, stream, &buffer));
                 engine.wake();
             }
@@ -124,33 +121,21 @@ fn converse(
     }
 }
 
-fn read_frame(socket: &TcpStream, buffer: &mut Vec<u8>, deadline: &Deadline<'_>) -> io::Result<()> {
-    let mut prefix = [0; frame::PREFIX];
-    read_exact(socket, &mut prefix, deadline)?;
-    let len =
-        frame::length(prefix).ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "a frame is too long"))?;
-    buffer.resize(len, 0);
-    read_exact(socket, buffer, deadline)
+#[cfg(feature = "encryption")]
+use super::rotation::answer as changes_keys;
+
+#[cfg(not(feature = "encryption"))]
+fn changes_keys(_: &Engine, _: &mut Vec<u8>) -> bool {
+    false
 }
 
-fn read_exact(mut socket: &TcpStream, mut rest: &mut [u8], deadline: &Deadline<'_>) -> io::Result<()> {
-    while !rest.is_empty() {
-        match deadline.check(socket.read(rest))? {
-            Some(0) => return Err(ErrorKind::UnexpectedEof.into()),
-            Some(len) => rest = &mut rest[len..],
-            None => {}
-        }
-    }
-    Ok(())
-}
-
-fn write_all(mut socket: &TcpStream, mut rest: &[u8], deadline: &Deadline<'_>) -> io::Result<()> {
-    while !rest.is_empty() {
-        if let Some(len) = deadline.check(socket.write(rest))? {
-            rest = &rest[len..];
-        }
-    }
-    Ok(())
+/// Sends a frame over a sealed stream of its own; the answer takes its place.
+#[cfg(feature = "encryption")]
+pub(super) fn ask_sealed(engine: &Engine, addr: SocketAddr, frame: &mut Vec<u8>) -> io::Result<()> {
+    let deadline = Deadline::after(engine, engine.stream_timeout);
+    let mut line = Line::open_sealed(connect(&deadline, addr)?, deadline)?;
+    line.send(frame)?;
+    line.receive(frame)
 }
 
 /// Connects without blocking for longer than a stop may take.
@@ -173,37 +158,4 @@ fn connect(deadline: &Deadline<'_>, addr: SocketAddr) -> io::Result<TcpStream> {
     }
     socket.set_nonblocking(false)?;
     Ok(socket.into())
-}
-
-/// When a stream is over whatever happens: its time is up, or the node stops.
-struct Deadline<'a> {
-    engine: &'a Engine,
-    at: Option<Instant>,
-}
-
-#[expect(clippy::disallowed_methods, reason = "streams run in real time")]
-impl<'a> Deadline<'a> {
-    fn after(engine: &'a Engine, timeout: Duration) -> Self {
-        Self { engine, at: Instant::now().checked_add(timeout) }
-    }
-
-    fn passed(&self) -> bool {
-        self.engine.stop.is_stopped() || self.at.is_some_and(|at| Instant::now() >= at)
-    }
-
-    /// Turns a slice that ran out into `None`, and the end of all time into an error.
-    fn check(&self, result: io::Result<usize>) -> io::Result<Option<usize>> {
-        match result {
-            Ok(len) if !self.passed() => Ok(Some(len)),
-            Err(error) if super::sockets::is_nothing(&error) && !self.passed() => Ok(None),
-            Ok(_) => Err(ErrorKind::TimedOut.into()),
-            Err(error) if super::sockets::is_nothing(&error) => Err(ErrorKind::TimedOut.into()),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn sleep(&self, pause: Duration) -> io::Result<()> {
-        self.engine.stop.wait(pause);
-        if self.passed() { Err(ErrorKind::TimedOut.into()) } else { Ok(()) }
-    }
 }

@@ -5,6 +5,7 @@
 use std::{
     collections::VecDeque,
     io, mem,
+    net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread::JoinHandle,
@@ -14,11 +15,15 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 
 type Job = Box<dyn FnOnce() + Send>;
+/// On whose account a job runs; `None` for our own.
+type Account = Option<IpAddr>;
 
 /// How long a thread waits for more work.
 const LINGER: Duration = Duration::from_secs(2);
 /// Jobs that may wait for a thread; more are refused.
 const MAX_WAITING: usize = 64;
+/// Of these, those of one address, so that others find a place; and the same of the threads.
+const MAX_WAITING_OF_ONE: usize = MAX_WAITING * 3 / 4;
 
 #[derive(Debug, Clone)]
 pub(super) struct Workers {
@@ -35,7 +40,9 @@ struct Pool {
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Job>,
+    waiting: VecDeque<(Account, Job)>,
+    /// The accounts of the jobs that run.
+    running: Vec<IpAddr>,
     /// Threads that will look for work again, and those of them that wait for it now.
     live: usize,
     idle: usize,
@@ -59,9 +66,10 @@ impl Workers {
     }
 
     /// Hands over a job; says false if there are too many, or no thread can be made for it.
-    pub(super) fn submit(&self, job: impl FnOnce() + Send + 'static) -> bool {
+    pub(super) fn submit(&self, account: Account, job: impl FnOnce() + Send + 'static) -> bool {
         let mut state = self.pool.state.lock();
-        if state.closed || state.waiting.len() >= MAX_WAITING {
+        let of_one = state.waiting.iter().filter(|(of, _)| account.is_some() && *of == account).count();
+        if state.closed || state.waiting.len() >= MAX_WAITING || of_one >= MAX_WAITING_OF_ONE {
             return false;
         }
         state.threads.retain(|thread| !thread.is_finished());
@@ -78,9 +86,14 @@ impl Workers {
                 Err(_) => {}
             }
         }
-        state.waiting.push_back(Box::new(job));
+        state.waiting.push_back((account, Box::new(job)));
         self.pool.work.notify_one();
         true
+    }
+
+    /// Whether jobs wait for a thread.
+    pub(super) fn is_pressed(&self) -> bool {
+        !self.pool.state.lock().waiting.is_empty()
     }
 
     /// Drops what waits and joins every thread; jobs that run must end by themselves soon.
@@ -98,6 +111,15 @@ impl Workers {
     }
 }
 
+impl State {
+    /// The job that waits longest, of an address that does not hold most of the threads already.
+    fn next(&mut self, most: usize) -> Option<(Account, Job)> {
+        let has_enough = |ip: IpAddr| self.running.iter().filter(|of| **of == ip).count() >= most * 3 / 4;
+        let at = self.waiting.iter().position(|(account, _)| !account.is_some_and(has_enough))?;
+        self.waiting.remove(at)
+    }
+}
+
 impl Pool {
     fn spawn(self: &Arc<Self>) -> io::Result<JoinHandle<()>> {
         let pool = Arc::clone(self);
@@ -107,11 +129,15 @@ impl Pool {
     fn work(&self) {
         let mut state = self.state.lock();
         loop {
-            if let Some(job) = state.waiting.pop_front() {
+            if let Some((account, job)) = state.next(self.most) {
+                state.running.extend(account);
                 drop(state);
                 // Whoever submitted it learns of a panic; the thread goes on.
                 let _ = catch_unwind(AssertUnwindSafe(job));
                 state = self.state.lock();
+                if let Some(at) = state.running.iter().position(|of| Some(*of) == account) {
+                    state.running.swap_remove(at);
+                }
                 continue;
             }
             if state.closed {

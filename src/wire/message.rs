@@ -133,7 +133,7 @@ pub(crate) struct StreamAck<'a> {
 /// "Do this with this key": in sealed streams alone, where the driver takes it; the core refuses it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct KeyChange<'a> {
-    /// 0 installs the key, 1 uses it, 2 removes it.
+    /// 0 installs the key, 1 uses it, 2 removes all others.
     pub(crate) step: u8,
     /// To install, the key's 32 bytes; else its fingerprint's 8.
     pub(crate) key: &'a [u8],

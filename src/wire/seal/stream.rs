@@ -19,16 +19,11 @@
 //! is new. No clock is involved.
 
 use super::{Session, TAG, VERSION, nonce};
-use crate::wire::{
-    frame::MAX_FRAME,
-    keyring::{Key, Keyring},
-};
+use crate::wire::keyring::{Key, Keyring};
 
 pub(crate) const GREETING: usize = 28;
 /// Bytes by which a greeting shows that it is one.
 pub(crate) const MARKER: [u8; 4] = [VERSION, 0xff, 0xff, 0xff];
-/// The longest sealed frame.
-pub(crate) const MAX_SEALED: usize = MAX_FRAME + TAG;
 
 pub(crate) type Greeting = [u8; GREETING];
 

@@ -9,7 +9,7 @@ use super::{
 };
 
 /// Every kind of message as the section that carries it, by ascending tag.
-const SECTIONS: [&str; 15] = [
+const SECTIONS: [&str; 17] = [
     // Ping: seq, target
     "01 0b  04 03 02 01  06 6e 6f 64 65 2d 61",
     // Ack: seq
@@ -40,6 +40,10 @@ const SECTIONS: [&str; 15] = [
     "24 07  06 6e 6f 64 65 2d 61",
     // Digest: digest
     "30 08  88 77 66 55 44 33 22 11",
+    // KeyChange: step, key
+    "40 08  01  06 6e 6f 64 65 2d 61",
+    // KeyAnswer: problem
+    "41 07  06 6e 6f 64 65 2d 61",
 ];
 
 /// A ping with an alive behind it, of the cluster "default": the example in `PROTOCOL.md`.
@@ -65,7 +69,7 @@ fn the_bytes_of_version_1_decode_to_every_kind_of_message() {
 #[test]
 fn exactly_the_tags_of_version_1_are_known() {
     let known: Vec<u8> = (0..=255).filter(|tag| Message::decode(*tag, &[]) != Ok(None)).collect();
-    assert_eq!(known, [1, 2, 3, 4, 16, 17, 18, 19, 20, 32, 33, 34, 35, 36, 48]);
+    assert_eq!(known, [1, 2, 3, 4, 16, 17, 18, 19, 20, 32, 33, 34, 35, 36, 48, 64, 65]);
     assert_eq!(known, SECTIONS.map(|section| hex(section)[0]));
 }
 

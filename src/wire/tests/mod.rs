@@ -4,6 +4,8 @@ mod golden;
 mod hostile;
 mod limits;
 mod round_trip;
+#[cfg(feature = "encryption")]
+mod sealed;
 mod tags;
 mod writer;
 
@@ -11,8 +13,8 @@ use std::net::SocketAddr;
 
 use super::{
     message::{
-        Accusers, Ack, Alive, Digest, End, Failed, Gone, Hello, Left, Malformed, Message, Nack, Ping,
-        PingReq, Same, StreamAck, StreamPing, Suspect,
+        Accusers, Ack, Alive, Digest, End, Failed, Gone, Hello, KeyAnswer, KeyChange, Left, Malformed,
+        Message, Nack, Ping, PingReq, Same, StreamAck, StreamPing, Suspect,
     },
     packet::{self, HEADER, Reject, Sections, Writer},
 };
@@ -38,7 +40,7 @@ struct Fields<'a> {
 }
 
 /// One message of each kind, by ascending tag.
-fn every_kind(fields: Fields<'_>) -> [Message<'_>; 15] {
+fn every_kind(fields: Fields<'_>) -> [Message<'_>; 17] {
     let Fields { name, epoch, incarnation, addr, tags, accusers, seq, digest, window_ms, left, age_secs } =
         fields;
     [
@@ -57,6 +59,8 @@ fn every_kind(fields: Fields<'_>) -> [Message<'_>; 15] {
         Message::StreamPing(StreamPing { target: name }),
         Message::StreamAck(StreamAck { name }),
         Message::Digest(Digest { digest }),
+        Message::KeyChange(KeyChange { step: 1, key: &name.as_bytes()[..name.len().min(32)] }),
+        Message::KeyAnswer(KeyAnswer { problem: name }),
     ]
 }
 
@@ -78,6 +82,8 @@ fn put(packet: &mut Writer<'_>, message: &Message<'_>) -> bool {
         Message::End(m) => packet.message(m),
         Message::StreamPing(m) => packet.message(m),
         Message::StreamAck(m) => packet.message(m),
+        Message::KeyChange(m) => packet.message(m),
+        Message::KeyAnswer(m) => packet.message(m),
     }
 }
 

@@ -1,0 +1,174 @@
+//! One stream: frames over a blocking socket in short slices, so that a stop is noticed within one.
+
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use super::{engine::Engine, secrets::StreamSeal, sockets::is_nothing};
+use crate::wire::frame;
+
+/// The longest that a blocking call goes without a look at the stop flag.
+pub(super) const SLICE: Duration = Duration::from_millis(50);
+/// How long whoever opens a stream to us may take to say the first thing,
+const GREETING: Duration = Duration::from_secs(3);
+/// and if other streams wait for their turn.
+const PRESSED_GREETING: Duration = Duration::from_millis(500);
+
+/// A stream, once both sides have agreed whether it is sealed.
+pub(super) struct Line<'a> {
+    socket: Socket<'a>,
+    seal: Option<StreamSeal>,
+    /// The length of the next frame, if it was read already.
+    prefix: Option<[u8; frame::PREFIX]>,
+}
+
+impl<'a> Line<'a> {
+    /// For the side that opened it: sealed if this node seals what it sends.
+    pub(super) fn open(socket: TcpStream, deadline: Deadline<'a>) -> io::Result<Self> {
+        if deadline.engine.secrets.seals() {
+            return Self::open_sealed(socket, deadline);
+        }
+        Ok(Self { socket: Socket::new(socket, deadline)?, seal: None, prefix: None })
+    }
+
+    /// The same, sealed whatever this node does usually.
+    pub(super) fn open_sealed(socket: TcpStream, deadline: Deadline<'a>) -> io::Result<Self> {
+        let mut socket = Socket::new(socket, deadline)?;
+        let seal = Some(deadline.engine.secrets.open_stream(&mut socket)?);
+        Ok(Self { socket, seal, prefix: None })
+    }
+
+    /// For the other side, which has [`GREETING`] until the first frame is there.
+    pub(super) fn answer(socket: TcpStream, deadline: Deadline<'a>) -> io::Result<Self> {
+        let mut socket = Socket::new(socket, deadline)?;
+        socket.deadline.greeting = Some(now());
+        let mut first = [0; frame::PREFIX];
+        socket.read_exact(&mut first)?;
+        let seal = socket.engine().secrets.answer_stream(first, &mut socket)?;
+        let prefix = if seal.is_none() { Some(first) } else { None };
+        Ok(Self { socket, seal, prefix })
+    }
+
+    pub(super) fn is_sealed(&self) -> bool {
+        self.seal.is_some()
+    }
+
+    pub(super) fn send(&mut self, frame: &mut Vec<u8>) -> io::Result<()> {
+        if let Some(seal) = &mut self.seal {
+            seal.seal(frame);
+        }
+        self.socket.write_all(&frame::prefix(frame))?;
+        self.socket.write_all(frame)
+    }
+
+    pub(super) fn receive(&mut self, frame: &mut Vec<u8>) -> io::Result<()> {
+        let prefix = match self.prefix.take() {
+            Some(prefix) => prefix,
+            None => {
+                let mut prefix = [0; frame::PREFIX];
+                self.socket.read_exact(&mut prefix)?;
+                prefix
+            }
+        };
+        let sealing = if self.is_sealed() { StreamSeal::OVERHEAD } else { 0 };
+        let len = frame::length(prefix, sealing)
+            .ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "a frame is too long"))?;
+        frame.resize(len, 0);
+        self.socket.read_exact(frame)?;
+        self.socket.deadline.greeting = None;
+        if self.seal.as_mut().is_none_or(|seal| seal.open(frame)) {
+            return Ok(());
+        }
+        self.socket.engine().count(|counted| counted.dropped_forged += 1);
+        Err(io::Error::new(ErrorKind::InvalidData, "a frame is not genuine"))
+    }
+}
+
+/// A socket and until when it is worth anything.
+pub(super) struct Socket<'a> {
+    socket: TcpStream,
+    deadline: Deadline<'a>,
+}
+
+impl<'a> Socket<'a> {
+    fn new(socket: TcpStream, deadline: Deadline<'a>) -> io::Result<Self> {
+        socket.set_nodelay(true)?;
+        socket.set_read_timeout(Some(SLICE))?;
+        socket.set_write_timeout(Some(SLICE))?;
+        Ok(Self { socket, deadline })
+    }
+
+    pub(super) fn engine(&self) -> &'a Engine {
+        self.deadline.engine
+    }
+
+    pub(super) fn read_exact(&mut self, mut rest: &mut [u8]) -> io::Result<()> {
+        while !rest.is_empty() {
+            match self.deadline.check(self.socket.read(rest))? {
+                Some(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Some(len) => rest = &mut rest[len..],
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn write_all(&mut self, mut rest: &[u8]) -> io::Result<()> {
+        while !rest.is_empty() {
+            if let Some(len) = self.deadline.check(self.socket.write(rest))? {
+                rest = &rest[len..];
+            }
+        }
+        Ok(())
+    }
+}
+
+/// When a stream is over whatever happens: its time is up, or the node stops.
+#[derive(Clone, Copy)]
+pub(super) struct Deadline<'a> {
+    pub(super) engine: &'a Engine,
+    at: Option<Instant>,
+    /// Since when we wait for the first thing the other side says.
+    greeting: Option<Instant>,
+}
+
+#[expect(clippy::disallowed_methods, reason = "streams run in real time")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+impl<'a> Deadline<'a> {
+    pub(super) fn after(engine: &'a Engine, timeout: Duration) -> Self {
+        Self { engine, at: now().checked_add(timeout), greeting: None }
+    }
+
+    fn passed(&self) -> bool {
+        self.engine.stop.is_stopped() || self.at.is_some_and(|at| now() >= at) || self.is_half_open()
+    }
+
+    /// Whoever opens a stream and then says nothing makes room for those who have something to say.
+    fn is_half_open(&self) -> bool {
+        self.greeting.is_some_and(|since| {
+            let limit = if self.engine.inbound.is_pressed() { PRESSED_GREETING } else { GREETING };
+            now().saturating_duration_since(since) >= limit
+        })
+    }
+
+    /// Turns a slice that ran out into `None`, and the end of all time into an error.
+    fn check(&self, result: io::Result<usize>) -> io::Result<Option<usize>> {
+        match result {
+            Ok(len) if !self.passed() => Ok(Some(len)),
+            Err(error) if is_nothing(&error) && !self.passed() => Ok(None),
+            Ok(_) => Err(ErrorKind::TimedOut.into()),
+            Err(error) if is_nothing(&error) => Err(ErrorKind::TimedOut.into()),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn sleep(&self, pause: Duration) -> io::Result<()> {
+        self.engine.stop.wait(pause);
+        if self.passed() { Err(ErrorKind::TimedOut.into()) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,203 @@
+//! What a keyring means to a running node. Without the feature `encryption`, `no_secrets.rs` stands in for it.
+
+use std::io::{self, ErrorKind};
+
+use super::{GossipConfig, engine::Engine, line::Socket, wall_millis};
+use crate::{
+    Encryption, Error, Key, Keyring,
+    wire::{
+        hash,
+        keyring::random,
+        seal::{
+            TAG,
+            datagram::{Cluster, OVERHEAD, Opener, Refusal, Sealer, is_sealed},
+            stream::{self, Greeting, MARKER, greeting},
+        },
+    },
+};
+
+/// Least time between two warnings about wrong clocks.
+const WARNING_MS: u64 = 60_000;
+
+/// The keyring, if there is one, and whom it is for.
+#[derive(Debug)]
+pub(super) struct Secrets {
+    ring: Option<Keyring>,
+    cluster: String,
+    mark: u32,
+}
+
+impl Secrets {
+    pub(super) fn of(config: &GossipConfig) -> Self {
+        let cluster = config.swim.cluster.clone();
+        Self { ring: config.keyring.clone(), mark: hash::cluster(&cluster), cluster }
+    }
+
+    /// What sealing adds to a datagram.
+    pub(super) fn overhead(&self) -> usize {
+        if self.ring.is_some() { OVERHEAD } else { 0 }
+    }
+
+    /// Whether this node seals what it sends.
+    pub(super) fn seals(&self) -> bool {
+        self.ring.as_ref().is_some_and(|ring| ring.encryption() != Encryption::Accept)
+    }
+
+    /// Whether this node takes in nothing that is not sealed.
+    pub(super) fn requires(&self) -> bool {
+        self.ring.as_ref().is_some_and(|ring| ring.encryption() == Encryption::Require)
+    }
+
+    pub(super) fn ring(&self) -> Result<&Keyring, Error> {
+        let problem = || "this node has no keyring; give its configuration one".into();
+        self.ring.as_ref().ok_or_else(|| Error::Key { problem: problem() })
+    }
+
+    pub(super) fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    /// Agrees with the one we call on how to seal this stream.
+    pub(super) fn open_stream(&self, socket: &mut Socket<'_>) -> io::Result<StreamSeal> {
+        let key = self.ring().map_err(io::Error::other)?.primary();
+        let ours = greeting(self.mark, &key, random().map_err(io::Error::other)?);
+        socket.write_all(&ours)?;
+        let mut theirs = Greeting::default();
+        socket.read_exact(&mut theirs)?;
+        self.agree(key, &ours, &theirs, true)
+    }
+
+    /// Agrees with the one who calls, whose first bytes these are, on how to seal this stream; or not to.
+    pub(super) fn answer_stream(
+        &self,
+        first: [u8; MARKER.len()],
+        socket: &mut Socket<'_>,
+    ) -> io::Result<Option<StreamSeal>> {
+        let engine = socket.engine();
+        let Some(ring) = self.ring.as_ref().filter(|_| first == MARKER) else {
+            if self.requires() {
+                engine.count(|counted| counted.dropped_unsealed += 1);
+                return Err(io::Error::new(ErrorKind::InvalidData, "the stream is not sealed"));
+            }
+            return Ok(None);
+        };
+        let mut theirs = Greeting::default();
+        theirs[..first.len()].copy_from_slice(&first);
+        socket.read_exact(&mut theirs[first.len()..])?;
+        let Some(key) = stream::asked_key(&theirs, self.mark, ring) else {
+            engine.count(|counted| counted.dropped_unknown_key += 1);
+            return Err(io::Error::new(
+                ErrorKind::InvalidData,
+                "sealed for another cluster, or with another key",
+            ));
+        };
+        let ours = greeting(self.mark, &key, random().map_err(io::Error::other)?);
+        socket.write_all(&ours)?;
+        self.agree(key, &theirs, &ours, false).map(Some)
+    }
+
+    fn agree(
+        &self,
+        key: Key,
+        opened: &Greeting,
+        answered: &Greeting,
+        we_opened: bool,
+    ) -> io::Result<StreamSeal> {
+        let seal = stream::StreamSeal::new(key, &self.cluster, opened, answered, we_opened);
+        let error = || io::Error::new(ErrorKind::InvalidData, "the greeting is not an answer to ours");
+        seal.map(StreamSeal).ok_or_else(error)
+    }
+}
+
+/// Seals and opens the frames of one stream.
+pub(super) struct StreamSeal(stream::StreamSeal);
+
+impl StreamSeal {
+    pub(super) const OVERHEAD: usize = TAG;
+
+    pub(super) fn seal(&mut self, frame: &mut Vec<u8>) {
+        self.0.seal(frame);
+    }
+
+    pub(super) fn open(&mut self, frame: &mut Vec<u8>) -> bool {
+        self.0.open(frame)
+    }
+}
+
+/// Seals and opens datagrams; the clock thread has it.
+#[derive(Debug)]
+pub(super) struct Envelope {
+    /// `None` without a keyring: everything passes as it is.
+    sealing: Option<Sealing>,
+}
+
+#[derive(Debug)]
+struct Sealing {
+    ring: Keyring,
+    sealer: Sealer,
+    opener: Opener,
+    sealed: Vec<u8>,
+    warned: u64,
+}
+
+impl Envelope {
+    pub(super) fn new(secrets: &Secrets, started: u64) -> Result<Self, Error> {
+        let Some(ring) = secrets.ring.clone() else { return Ok(Self { sealing: None }) };
+        let cluster = Cluster::new(&secrets.cluster, secrets.mark);
+        let sealer = Sealer::new(random()?, cluster.clone());
+        let opener = Opener::new(cluster, started);
+        Ok(Self { sealing: Some(Sealing { ring, sealer, opener, sealed: Vec::new(), warned: 0 }) })
+    }
+
+    /// What to send for a packet.
+    pub(super) fn seal<'a>(&'a mut self, engine: &Engine, packet: &'a [u8]) -> &'a [u8] {
+        let Some(sealing) = self.sealing.as_mut().filter(|_| engine.secrets.seals()) else { return packet };
+        sealing.sealer.seal(&sealing.ring.primary(), wall_millis(), packet, &mut sealing.sealed);
+        engine.count(|counted| counted.bytes_sent += OVERHEAD as u64);
+        &sealing.sealed
+    }
+
+    /// The packet in what came, or `None` if it is to be dropped. It is counted then.
+    pub(super) fn open<'a>(&mut self, engine: &Engine, bytes: &'a mut [u8]) -> Option<&'a [u8]> {
+        let len = bytes.len() as u64;
+        let Some(sealing) = self.sealing.as_mut().filter(|_| is_sealed(bytes)) else {
+            if engine.secrets.requires() {
+                engine.count_dropped(len, |counted| &mut counted.dropped_unsealed);
+                return None;
+            }
+            return Some(bytes);
+        };
+        let now = wall_millis();
+        match sealing.opener.open(&sealing.ring, now, bytes) {
+            Ok(packet) => {
+                engine.count(|counted| counted.bytes_received += OVERHEAD as u64);
+                Some(packet)
+            }
+            Err(refusal) => {
+                if let Refusal::Stale(by) = refusal {
+                    sealing.warn_of_clocks(engine, now, by);
+                }
+                engine.count_dropped(len, |counted| match refusal {
+                    Refusal::Foreign => &mut counted.dropped_cluster,
+                    Refusal::UnknownKey => &mut counted.dropped_unknown_key,
+                    Refusal::Forged => &mut counted.dropped_forged,
+                    Refusal::Stale(_) => &mut counted.dropped_stale,
+                    Refusal::Replayed => &mut counted.dropped_replayed,
+                });
+                None
+            }
+        }
+    }
+}
+
+impl Sealing {
+    fn warn_of_clocks(&mut self, engine: &Engine, now: u64, by: u64) {
+        if now.abs_diff(self.warned) >= WARNING_MS {
+            self.warned = now;
+            log::warn!(
+                "{}: dropped a genuine datagram that is {by} ms off our clock: replayed, or a clock is wrong",
+                engine.name
+            );
+        }
+    }
+}

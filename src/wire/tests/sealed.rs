@@ -1,0 +1,179 @@
+//! Sealed datagrams and streams: their bytes, and that nothing else is taken for one.
+
+use proptest::prelude::*;
+
+use crate::{
+    Key, Keyring,
+    wire::{
+        hash,
+        seal::{
+            datagram::{Cluster, OVERHEAD, Opener, Refusal, Sealer},
+            stream::{StreamSeal, asked_key, greeting},
+        },
+    },
+};
+
+const NOW: u64 = 1_700_000_000_000;
+const PACKET: &[u8] = b"a packet of the protocol";
+
+fn key(byte: u8) -> Key {
+    Key::from([byte; 32])
+}
+
+fn cluster(name: &str) -> Cluster {
+    Cluster::new(name, hash::cluster(name))
+}
+
+fn sealed(key: &Key, name: &str, time: u64, count: u64) -> Vec<u8> {
+    let (mut sealer, mut bytes) = (Sealer::new([7; 16], cluster(name)), Vec::new());
+    (0..count).for_each(|_| sealer.seal(key, time, PACKET, &mut bytes));
+    bytes
+}
+
+fn opener() -> Opener {
+    Opener::new(cluster("default"), NOW - 60_000)
+}
+
+fn open(opener: &mut Opener, ring: &Keyring, now: u64, bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
+    opener.open(ring, now, &mut bytes.to_vec()).map(<[u8]>::to_vec)
+}
+
+#[test]
+fn the_bytes_of_a_sealed_datagram_stay_what_they_are() {
+    let bytes = sealed(&key(1), "default", NOW, 1);
+    assert_eq!(bytes.len(), PACKET.len() + OVERHEAD);
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, GOLDEN_DATAGRAM);
+}
+
+#[test]
+fn the_bytes_of_a_sealed_stream_stay_what_they_are() {
+    let [mut ours, _] = stream_pair();
+    let mut frame = PACKET.to_vec();
+    ours.seal(&mut frame);
+    let greeting = greeting(hash::cluster("default"), &key(1), [3; 16]);
+    let hex: String = greeting.iter().chain(&frame).map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, GOLDEN_STREAM);
+}
+
+/// As libsodium makes them: header, nonce, time and packet, tag.
+const GOLDEN_DATAGRAM: &str = "022f8ad442117d0ebb0707070707070707070707070707070701000000000000\
+    00557f9a138a17f22a3c897f7f125476a08d2341becd9eae9b6858e96af6e97a\
+    6d0b9bec938be1dba5e000e6db3f42dcfe";
+const GOLDEN_STREAM: &str = "02ffffff2f8ad442117d0ebb0303030303030303030303030303030327af9d15\
+    e4a6c7c25c42ff3c08a9d010a2245f6cd825f7f98bde41d7962bfa125b1f27b1\
+    243244a1";
+
+#[test]
+fn what_one_node_seals_another_opens_once() {
+    let (ring, mut opener) = (Keyring::new(key(1)), opener());
+    for count in [1, 2, 5, 4] {
+        let bytes = sealed(&key(1), "default", NOW, count);
+        assert_eq!(open(&mut opener, &ring, NOW, &bytes), Ok(PACKET.to_vec()));
+        assert_eq!(open(&mut opener, &ring, NOW, &bytes), Err(Refusal::Replayed));
+    }
+}
+
+#[test]
+fn another_key_or_cluster_or_time_is_refused() {
+    let (ring, mut opener) = (Keyring::new(key(1)), opener());
+    let mut refusal = |bytes: Vec<u8>| open(&mut opener, &ring, NOW, &bytes).unwrap_err();
+    assert_eq!(refusal(sealed(&key(2), "default", NOW, 1)), Refusal::UnknownKey);
+    assert_eq!(refusal(sealed(&key(1), "other", NOW, 1)), Refusal::Foreign);
+    assert_eq!(refusal(sealed(&key(1), "default", NOW - 30_001, 1)), Refusal::Stale(30_001));
+    assert_eq!(refusal(sealed(&key(1), "default", NOW + 30_001, 1)), Refusal::Stale(30_001));
+    assert_eq!(refusal(vec![2; OVERHEAD - 1]), Refusal::Foreign);
+    // The same mark of a cluster of another name: the name itself is bound as well.
+    let mut disguised = Sealer::new([7; 16], Cluster::new("other", hash::cluster("default")));
+    let mut bytes = Vec::new();
+    disguised.seal(&key(1), NOW, PACKET, &mut bytes);
+    assert_eq!(refusal(bytes), Refusal::Forged);
+}
+
+#[test]
+fn what_was_sent_before_we_started_is_refused_however_fresh() {
+    let (ring, mut opener) = (Keyring::new(key(1)), Opener::new(cluster("default"), NOW));
+    let recorded = sealed(&key(1), "default", NOW - 1, 1);
+    assert_eq!(open(&mut opener, &ring, NOW + 5, &recorded), Err(Refusal::Stale(6)));
+    let fresh = sealed(&key(1), "default", NOW, 2);
+    assert_eq!(open(&mut opener, &ring, NOW + 5, &fresh), Ok(PACKET.to_vec()));
+}
+
+#[test]
+fn every_key_of_the_ring_opens_and_the_primary_one_seals() {
+    let ring = Keyring::new(key(1));
+    ring.install(key(2)).unwrap();
+    let mut opener = opener();
+    assert!(open(&mut opener, &ring, NOW, &sealed(&key(2), "default", NOW, 1)).is_ok());
+    assert!(open(&mut opener, &ring, NOW, &sealed(&key(1), "default", NOW, 2)).is_ok());
+    ring.use_key(key(2).fingerprint()).unwrap();
+    ring.remove(key(1).fingerprint()).unwrap();
+    assert_eq!(open(&mut opener, &ring, NOW, &sealed(&key(1), "default", NOW, 3)), Err(Refusal::UnknownKey));
+}
+
+/// Both ends of a stream.
+fn stream_pair() -> [StreamSeal; 2] {
+    let mark = hash::cluster("default");
+    let (opened, answered) = (greeting(mark, &key(1), [3; 16]), greeting(mark, &key(1), [4; 16]));
+    [true, false].map(|we_opened| {
+        StreamSeal::new(key(1), "default", &opened, &answered, we_opened).expect("they match")
+    })
+}
+
+#[test]
+fn frames_come_through_in_order_and_no_other_way() {
+    let frame = |seal: &mut StreamSeal| {
+        let mut frame = PACKET.to_vec();
+        seal.seal(&mut frame);
+        frame
+    };
+    let [mut a, mut b] = stream_pair();
+    for _ in 0..3 {
+        let mut forth = frame(&mut a);
+        assert!(b.open(&mut forth));
+        assert_eq!(forth, PACKET);
+        assert!(a.open(&mut frame(&mut b)));
+    }
+    let (first, mut second) = (frame(&mut a), frame(&mut a));
+    assert!(!b.open(&mut second), "one was left out");
+    let [mut a, mut b] = stream_pair();
+    let recorded = frame(&mut a);
+    assert!(b.open(&mut recorded.clone()));
+    assert!(!b.open(&mut recorded.clone()), "a frame again");
+    assert!(!a.open(&mut recorded.clone()), "its own frame, reflected");
+    assert!(!b.open(&mut first.clone()));
+    // The same stream, recorded: but whoever is asked greets differently each time.
+    let mark = hash::cluster("default");
+    let (opened, fresh) = (greeting(mark, &key(1), [3; 16]), greeting(mark, &key(1), [5; 16]));
+    let mut later = StreamSeal::new(key(1), "default", &opened, &fresh, false).expect("they match");
+    assert!(!later.open(&mut recorded.clone()), "a recorded stream");
+}
+
+#[test]
+fn a_greeting_names_cluster_and_key() {
+    let (mark, ring) = (hash::cluster("default"), Keyring::new(key(1)));
+    assert_eq!(asked_key(&greeting(mark, &key(1), [0; 16]), mark, &ring), Some(key(1)));
+    assert_eq!(asked_key(&greeting(mark, &key(2), [0; 16]), mark, &ring), None);
+    assert_eq!(asked_key(&greeting(mark + 1, &key(1), [0; 16]), mark, &ring), None);
+    let (ours, theirs) = (greeting(mark, &key(1), [0; 16]), greeting(mark, &key(2), [1; 16]));
+    assert!(StreamSeal::new(key(1), "default", &ours, &theirs, true).is_none(), "answered with another key");
+}
+
+proptest! {
+    #[test]
+    fn no_bit_can_be_changed_and_no_byte_be_missing(at in any::<prop::sample::Index>(), bit in 0_u8..8, cut in any::<bool>()) {
+        let (ring, mut opener) = (Keyring::new(key(1)), opener());
+        let mut bytes = sealed(&key(1), "default", NOW, 1);
+        let at = at.index(bytes.len());
+        if cut { bytes.truncate(at) } else { bytes[at] ^= 1_u8 << bit }
+        prop_assert!(open(&mut opener, &ring, NOW, &bytes).is_err());
+        prop_assert!(open(&mut opener, &ring, NOW, &sealed(&key(1), "default", NOW, 1)).is_ok());
+    }
+
+    #[test]
+    fn any_bytes_are_refused(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let ring = Keyring::new(key(1));
+        if let Some(version) = bytes.first_mut() { *version = 2 }
+        prop_assert!(open(&mut opener(), &ring, NOW, &bytes).is_err());
+    }
+}
