@@ -1,0 +1,338 @@
+//! What strangers can do to a running cluster over real sockets, with a key and without: nothing that lasts.
+//!
+//! One test, so that memory and descriptors are nobody else's. The seed is printed; `SEED=…` repeats it.
+
+#![cfg(all(target_os = "linux", feature = "encryption"))]
+#![allow(clippy::disallowed_methods, reason = "tests wait in real time, with deadlines")]
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket},
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use fastrand::Rng;
+use socket2::{Domain, Protocol, Socket, Type};
+use syncswim::{Event, Events, Gossip, GossipConfig, Key, Keyring, MemberState, Metrics};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 66);
+
+fn await_that(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A converged cluster under attack, and what its members said since then.
+struct Cluster {
+    nodes: Vec<Gossip>,
+    ring: Option<Keyring>,
+    events: Vec<Events>,
+}
+
+impl Cluster {
+    fn start(ring: Option<&Keyring>) -> Self {
+        let mut nodes = Vec::<Gossip>::new();
+        for i in 0..3 {
+            let mut config = GossipConfig::lan(format!("n{i}")).bind(([127, 0, 0, 1], 0));
+            config.swim.max_members = 64;
+            config.swim.max_departed = 64;
+            config.seeds.extend(nodes.first().map(|first| first.local().addr.to_string()));
+            config.keyring = ring.cloned();
+            nodes.push(Gossip::start(config).unwrap());
+        }
+        await_that("three see each other", || nodes.iter().all(|node| node.members().live().count() == 3));
+        let events = nodes.iter().map(Gossip::events).collect();
+        Self { nodes, ring: ring.cloned(), events }
+    }
+
+    fn target(&self) -> SocketAddr {
+        self.nodes[0].local().addr
+    }
+
+    fn metrics(&self) -> Metrics {
+        self.nodes[0].metrics()
+    }
+
+    /// Every member was answered all along: nobody was suspected, and nobody was told of who is none.
+    fn is_unharmed(&self, what: &str) {
+        let before: Vec<u64> = self.nodes.iter().map(|node| node.metrics().probes).collect();
+        await_that("they go on probing", || {
+            self.nodes.iter().zip(&before).all(|(node, before)| node.metrics().probes > before + 1)
+        });
+        for (node, events) in self.nodes.iter().zip(&self.events) {
+            let told: Vec<Event> = std::iter::from_fn(|| events.try_recv().ok()).collect();
+            assert_eq!(told, [], "after {what}");
+            assert_eq!(node.members().live().count(), 3, "after {what}");
+            assert_eq!(node.metrics().probes_failed, 0, "after {what}: honest members were answered");
+        }
+    }
+
+    fn identities(&self) -> Vec<syncswim::Identity> {
+        self.nodes.iter().map(|node| node.local().identity).collect()
+    }
+}
+
+#[test]
+fn strangers_do_no_harm() {
+    let seed =
+        std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
+    println!("seed {seed}");
+    let mut random = Rng::with_seed(seed);
+    let ring = Keyring::new(Key::from([1; 32]));
+    for ring in [None, Some(&ring)] {
+        let cluster = Cluster::start(ring);
+        let (identities, resident, descriptors) = (cluster.identities(), resident_kb(), descriptors());
+        forged_claims(&cluster);
+        a_flood_of_damaged_datagrams(&cluster, &mut random);
+        pings_for_somebody_else_bring_nothing(&cluster, ring.is_some());
+        damaged_streams(&cluster, &mut random);
+        cluster.is_unharmed("damage");
+        a_thousand_half_open_streams(&cluster);
+        slow_senders(&cluster);
+        assert_eq!(cluster.identities(), identities, "nobody had to refute anything");
+        await_that("descriptors are given back", || self::descriptors() <= descriptors);
+        let grown = resident_kb().saturating_sub(resident);
+        println!("{} key: {grown} kB more than before", if ring.is_some() { "with a" } else { "without" });
+        assert!(grown < 64 << 10, "{grown} kB more than before");
+    }
+}
+
+/// Each kind of claim, about each kind of member, in datagrams and streams, from an address of no member. They
+/// are made by a node that is no member: it was told the truth about names and identities and lies with it.
+fn forged_claims(cluster: &Cluster) {
+    let socket = UdpSocket::bind((STRANGER, 0)).unwrap();
+    let before = cluster.metrics();
+    let mut sent = 0;
+    for node in &cluster.nodes {
+        let victim = node.local();
+        for jump in [0, 1, 1000, 1 << 19, u64::MAX - victim.identity.incarnation] {
+            let incarnation = victim.identity.incarnation.saturating_add(jump);
+            for packet in forge::all(&victim.name, victim.identity.epoch, incarnation) {
+                socket.send_to(&packet, cluster.target()).unwrap();
+                sent += 1;
+            }
+        }
+    }
+    let counted =
+        |metrics: Metrics| metrics.dropped_strangers + metrics.dropped_unsealed + metrics.dropped_malformed;
+    await_that("all of them are dropped", || counted(cluster.metrics()) >= counted(before) + sent);
+    for node in &cluster.nodes {
+        let victim = node.local();
+        for packet in forge::all(&victim.name, victim.identity.epoch, victim.identity.incarnation + 1) {
+            // It may be cut off while we write.
+            let _ = forge::push(cluster.target(), &packet);
+        }
+    }
+    cluster.is_unharmed("forged claims");
+}
+
+fn a_flood_of_damaged_datagrams(cluster: &Cluster, random: &mut Rng) {
+    let socket = UdpSocket::bind((STRANGER, 0)).unwrap();
+    let good = forge::all("n1", 1, 1);
+    let before = cluster.metrics().datagrams_received;
+    for i in 0..20_000 {
+        let mut bytes: Vec<u8> = match i % 4 {
+            0 => noise(random, 1500),
+            1 => noise(random, if i % 64 == 1 { 60_000 } else { 9 }),
+            2 => good[random.usize(..good.len())].repeat(random.usize(1..20)),
+            _ => good[random.usize(..good.len())].clone(),
+        };
+        // Half of it looks like ours, of either version.
+        if random.bool() {
+            bytes[0] = random.u8(1..3);
+        }
+        let at = random.usize(..bytes.len());
+        match random.u8(..3) {
+            0 => bytes[at] ^= 1 << random.u8(..8),
+            1 => bytes.truncate(at.max(1)),
+            _ => {}
+        }
+        socket.send_to(&bytes, cluster.target()).unwrap();
+    }
+    await_that("the flood arrived", || cluster.metrics().datagrams_received > before + 1000);
+    cluster.is_unharmed("a flood");
+}
+
+/// What comes back for what was sent, in bytes: never more.
+fn pings_for_somebody_else_bring_nothing(cluster: &Cluster, sealed: bool) {
+    let socket = UdpSocket::bind((STRANGER, 0)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let (mut sent, mut received, mut buffer) = (0, 0, [0; 65_536]);
+    let before = cluster.metrics();
+    for packet in forge::questions() {
+        for _ in 0..10 {
+            sent += socket.send_to(&packet, cluster.target()).unwrap();
+        }
+    }
+    while let Ok(len) = socket.recv(&mut buffer) {
+        received += len;
+    }
+    println!("{received} bytes came back for {sent}");
+    assert!(received <= sent && (received == 0) == sealed);
+    await_that("they were seen", || cluster.metrics().datagrams_received >= before.datagrams_received + 30);
+    assert!(sealed || cluster.metrics().refused_relays > before.refused_relays, "strangers get no relay");
+}
+
+fn noise(random: &mut Rng, most: usize) -> Vec<u8> {
+    let len = random.usize(1..=most);
+    (0..len).map(|_| random.u8(..)).collect()
+}
+
+fn damaged_streams(cluster: &Cluster, random: &mut Rng) {
+    let frames = forge::all("n1", 1, 1);
+    for i in 0..300 {
+        let Ok(mut stream) = TcpStream::connect(cluster.target()) else { continue };
+        let mut bytes = match i % 5 {
+            0 => vec![0xff; 64],
+            1 => b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+            2 => [&[2, 0xff, 0xff, 0xff][..], &[7; 200]].concat(),
+            3 => noise(random, 5000),
+            _ => {
+                let frame = &frames[random.usize(..frames.len())];
+                [&(frame.len() as u32).to_le_bytes()[..], frame].concat()
+            }
+        };
+        let at = random.usize(..bytes.len());
+        bytes[at] ^= random.u8(..);
+        let _ = stream.write_all(&bytes);
+    }
+}
+
+fn a_thousand_half_open_streams(cluster: &Cluster) {
+    let held: Vec<Socket> = (0..1000).filter_map(|_| connect_from(STRANGER, cluster.target()).ok()).collect();
+    assert!(held.len() > 100, "{}", held.len());
+    newcomer_joins(cluster, "half-open");
+    drop(held);
+}
+
+/// They say one byte now and then, to hold a stream each for as long as they can.
+fn slow_senders(cluster: &Cluster) {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let trickle = || {
+            while !stop.load(Ordering::Relaxed) {
+                let streams: Vec<Socket> =
+                    (0..40).filter_map(|_| connect_from(STRANGER, cluster.target()).ok()).collect();
+                for byte in [20, 0, 0, 0, 1] {
+                    for stream in &streams {
+                        let _ = stream.send(&[byte]);
+                    }
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+            }
+        };
+        std::thread::Builder::new().spawn_scoped(scope, trickle).unwrap();
+        newcomer_joins(cluster, "slow");
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+/// An honest node gets its turn in spite of them, and leaves again.
+fn newcomer_joins(cluster: &Cluster, name: &str) {
+    let mut config = GossipConfig::lan(name).bind(([127, 0, 0, 1], 0)).seed(cluster.target().to_string());
+    config.keyring = cluster.ring.clone();
+    let node = Gossip::start(config).unwrap();
+    await_that("a newcomer joins", || node.members().live().count() == 4);
+    node.shutdown().unwrap();
+    await_that("it left", || {
+        cluster.nodes.iter().all(|of| of.members().named(name).is_some_and(|m| m.state == MemberState::Left))
+    });
+    for events in &cluster.events {
+        while let Ok(event) = events.try_recv() {
+            let about = event.member().is_some_and(|member| &*member.name == name);
+            assert!(about && !matches!(event, Event::Failed(_)), "{event:?}");
+        }
+    }
+}
+
+fn connect_from(source: Ipv4Addr, target: SocketAddr) -> std::io::Result<Socket> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    socket.bind(&SocketAddr::from((source, 0)).into())?;
+    socket.connect_timeout(&target.into(), Duration::from_millis(200))?;
+    Ok(socket)
+}
+
+fn resident_kb() -> usize {
+    let pages = fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4
+}
+
+fn descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// Packets as `PROTOCOL.md` describes them, made without the library.
+mod forge {
+    use super::*;
+
+    fn packet(sections: &[(u8, Vec<u8>)]) -> Vec<u8> {
+        let mut rest = Vec::new();
+        for (tag, body) in sections {
+            rest.extend([*tag, body.len() as u8]);
+            rest.extend(body);
+        }
+        let head = [&[1][..], &0x42d4_8a2f_u32.to_le_bytes()].concat();
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&head);
+        crc.update(&rest);
+        [head, crc.finalize().to_le_bytes().to_vec(), rest].concat()
+    }
+
+    fn varint(mut value: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while value > 0x7f {
+            bytes.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        bytes.push(value as u8);
+        bytes
+    }
+
+    fn text(text: &str) -> Vec<u8> {
+        [varint(text.len() as u64), text.into()].concat()
+    }
+
+    /// Every claim, each in a packet of its own.
+    pub(super) fn all(name: &str, epoch: u64, incarnation: u64) -> Vec<Vec<u8>> {
+        let who = [text(name), varint(epoch), varint(incarnation)].concat();
+        let elsewhere = [vec![0, 127, 0, 0, 99], varint(7946), vec![0]].concat();
+        let accusers = [varint(2), text("n1"), text("n2")].concat();
+        vec![
+            packet(&[(0x10, [who.clone(), elsewhere].concat())]),
+            packet(&[(0x11, [who.clone(), accusers].concat())]),
+            packet(&[(0x12, who.clone())]),
+            packet(&[(0x13, who.clone())]),
+            packet(&[(0x14, [who, vec![1, 1]].concat())]),
+        ]
+    }
+
+    /// A ping of the right name, a ping of another, and a request to relay one.
+    pub(super) fn questions() -> Vec<Vec<u8>> {
+        let seq = vec![1, 2, 3, 4];
+        vec![
+            packet(&[(1, [seq.clone(), text("n0")].concat())]),
+            packet(&[(1, [seq.clone(), text("n1")].concat())]),
+            packet(&[(3, [seq, text("n1"), varint(500)].concat())]),
+        ]
+    }
+
+    /// Opens an exchange of tables as somebody new, and tells this in the place of a table.
+    pub(super) fn push(target: SocketAddr, claim: &[u8]) -> std::io::Result<()> {
+        let mut stream: TcpStream = connect_from(STRANGER, target)?.into();
+        stream.set_read_timeout(Some(Duration::from_millis(500)))?;
+        let frame = |packet: Vec<u8>| [&(packet.len() as u32).to_le_bytes()[..], &packet].concat();
+        stream.write_all(&frame(packet(&[(0x20, [text("stranger"), vec![0; 8]].concat())])))?;
+        let mut table = [0; 4096];
+        let _ = stream.read(&mut table)?;
+        stream.write_all(&frame(claim.to_vec()))?;
+        stream.write_all(&frame(packet(&[(0x22, vec![])])))?;
+        let _ = stream.read(&mut table)?;
+        Ok(())
+    }
+}
