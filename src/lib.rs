@@ -36,10 +36,12 @@
 //! - Bytes from the network are dropped and counted at worst; they never panic. All memory has a bound.
 //! - A panic in one of our threads ends the node, closes its watches and is the error of `join`.
 //!
-//! Packets are not encrypted yet: run it on a network that you trust.
+//! With a `Keyring`, nobody without the key can listen, join, forge or replay. Without, run it on a network
+//! that you trust: whoever can send to a node can join and lie.
 //!
 //! # Features
 //!
+//! - `encryption`: `Keyring` and what it seals. On by default.
 //! - `sim`: the simulator, [`sim`](https://docs.rs/syncswim/latest/syncswim/sim/). Off by default.
 //! - `capi`: the C interface, with `include/syncswim.h` as its manual. Off by default.
 //!

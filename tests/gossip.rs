@@ -247,3 +247,24 @@ fn the_membership_follows_the_members_by_address_name_or_tag() {
     drop((a, c));
     while watch.recv().is_ok() {}
 }
+
+#[test]
+fn who_is_not_allowed_is_neither_heard_nor_called_nor_believed() {
+    let start = |name: &str, networks: &[&str]| {
+        let networks = networks.iter().map(|network| network.parse().unwrap());
+        let config = GossipConfig::local(name).bind(([127, 0, 0, 1], 0));
+        Gossip::start(config.allow(networks)).unwrap()
+    };
+    let (open, closed) = (start("open", &["10.0.0.0/8", "127.0.0.0/8"]), start("closed", &[]));
+    let [open_addr, closed_addr] = [&open, &closed].map(|node| node.local().addr.to_string());
+    assert!(matches!(open.join([&closed_addr]), Err(Error::Join { .. })), "nobody answers");
+    let refused = closed.metrics().dropped_not_allowed;
+    assert!(refused >= 1, "a stream was refused");
+    std::net::UdpSocket::bind("127.0.0.1:0").unwrap().send_to(&[1], &closed_addr).unwrap();
+    await_that("a datagram is refused", || closed.metrics().dropped_not_allowed > refused);
+    let error = closed.join([&open_addr]).unwrap_err();
+    assert!(error.to_string().contains("`allow`") && error.to_string().contains(&open_addr), "{error}");
+    let third = start("third", &["127.0.0.0/8"]);
+    third.join([&open_addr]).unwrap();
+    assert_eq!(third.members().len(), 2);
+}

@@ -6,8 +6,12 @@ use super::{member::MemberId, node::Node, probe::MAX_RELAYED, sync::MAX_STREAMS}
 const STREAMS: usize = MAX_STREAMS + 256;
 
 impl Node {
-    /// Checks every bound that is not held by construction: O(n).
-    pub(crate) fn audit(&self) -> Result<(), String> {
+    /// Checks every bound that is not held by construction: O(n). For tests; outside the promises of semantic
+    /// versioning.
+    ///
+    /// # Errors
+    /// What is broken, in words.
+    pub fn audit(&self) -> Result<(), String> {
         let (live, departed) = (self.table.live(), self.table.departed());
         let bounds = [
             ("live members", live, self.config.max_members),

@@ -427,6 +427,20 @@ fn a_stranger_may_say_who_is_there_and_nothing_else() {
 }
 
 #[test]
+fn a_member_that_is_said_to_live_outside_of_the_allowed_networks_is_not_believed() {
+    let mut config = Config::lan("me");
+    let home = addr(1).ip();
+    config.allow = Some(vec![home.to_string().parse().unwrap()]);
+    let mut bench = Bench::with(config, 1);
+    bench.hear(&alive("elsewhere", 0, ([192, 0, 2, 1], 1).into()));
+    bench.hear(&alive("m1", 3, ([192, 0, 2, 1], 1).into()));
+    assert_eq!((bench.standing("elsewhere"), bench.standing("m1")), (None, Some((Alive, 0))));
+    assert_eq!(bench.node.metrics().dropped_not_allowed, 2);
+    bench.hear(&alive("neighbour", 0, (home, 99).into()));
+    assert_eq!(bench.standing("neighbour"), Some((Alive, 0)));
+}
+
+#[test]
 fn garbage_and_strange_packets_are_dropped_and_counted() {
     let mut bench = Bench::new(1);
     let good = packet_of(&alive("x", 0, addr(9)));

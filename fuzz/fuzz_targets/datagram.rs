@@ -1,0 +1,23 @@
+//! One datagram, as it came and with its header put right, from a member and from a stranger.
+
+#![no_main]
+
+mod rig;
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    for from in [1, 99] {
+        let mut node = rig::node();
+        node.handle_datagram(rig::BEGIN, rig::addr(from), bytes);
+        rig::drain(&mut node);
+        let before = node.metrics().datagrams_sent;
+        let packet = rig::packet(bytes);
+        node.handle_datagram(rig::BEGIN, rig::addr(from), &packet);
+        rig::drain(&mut node);
+        // One round of news may go out besides what was asked for.
+        let fanout = node.config().gossip_fanout as u64;
+        assert!(node.metrics().datagrams_sent - before <= 1 + fanout);
+        rig::check(&node);
+    }
+});
