@@ -97,8 +97,12 @@ impl Syncswim {
         let ping = net.sent.swap_remove(0);
         let senders: Vec<_> = senders(n).map(rig::addr).collect();
         let mut core = Self { node, ping, senders, buffer: Vec::new() };
-        while !full && core.node.metrics().queued_news > 0 {
-            core.ping(0);
+        // From all in turn: nobody is told what is about itself.
+        for sender in (0..SENDERS as usize).cycle() {
+            if full || core.node.metrics().queued_news == 0 {
+                break;
+            }
+            core.ping(sender);
         }
         Box::new(core)
     }
