@@ -70,6 +70,11 @@ fn start(world: &mut World, options: &Options) {
         "all start at once: until all see all",
         if world.all_see(n) { Ok(took) } else { Err("never".into()) },
     );
+    let kilobytes = |bytes: u64| bytes as f64 / n as f64 / 1000.0;
+    line(
+        "  each node sends in datagrams, in streams",
+        &format!("{:.0} kB, {:.0} kB", kilobytes(sent(world).0), kilobytes(world.stream_bytes())),
+    );
     let folder = options.out.as_deref();
     plot::lines(folder, "start", "seconds", "members seen (mean)", &[("view".into(), views)]);
 }
@@ -82,12 +87,13 @@ fn sent(world: &World) -> (u64, u64) {
 fn idle(world: &mut World, options: &Options) {
     world.run_for(MINUTE / 2);
     world.keep_events = true;
-    let before = sent(world);
+    let (before, streams) = (sent(world), world.stream_bytes());
     world.run_for(MINUTE);
     let after = sent(world);
     let per_node = |amount: u64| amount as f64 / options.nodes as f64 / MINUTE.as_secs_f64();
     let (bytes, datagrams) = (per_node(after.0 - before.0), per_node(after.1 - before.1));
     line("a quiet minute, each node sends per second", &format!("{bytes:.0} B in {datagrams:.1} datagrams"));
+    line("  and in streams", &format!("{:.0} B", per_node(world.stream_bytes() - streams)));
     line(
         "  suspicions, failures told: all of them false",
         &format!("{}, {}", suspicions(world), failures(world)),

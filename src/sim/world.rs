@@ -53,6 +53,7 @@ pub struct World {
     seed: u64,
     now: Time,
     datagrams: u64,
+    stream_bytes: u64,
     trace: u64,
     dropped_by_hosts: u64,
     queue: Queue<Delivery>,
@@ -88,6 +89,7 @@ impl World {
             seed,
             now: ORIGIN,
             datagrams: 0,
+            stream_bytes: 0,
             trace: 0,
             dropped_by_hosts: 0,
             queue: Queue::new(),
@@ -215,6 +217,12 @@ impl World {
     #[must_use]
     pub fn datagrams(&self) -> u64 {
         self.datagrams
+    }
+
+    /// Bytes that came through streams so far, without headers of TCP and IP.
+    #[must_use]
+    pub fn stream_bytes(&self) -> u64 {
+        self.stream_bytes
     }
 
     /// A hash of every datagram sent, its route and its time.
@@ -388,6 +396,7 @@ impl World {
             (Delivery::Connect { from, .. }, Some(host)) => self.accept(from, host),
             (Delivery::Connect { from, .. }, None) => self.fail(from, StreamFailure::Refused, self.now),
             (Delivery::Frame { to, bytes }, Some(host)) if self.hosts[host].life == to.1 => {
+                self.stream_bytes += bytes.len() as u64;
                 self.with(host, |node, now| node.handle_frame(now, to.2, &bytes));
                 self.pump(to);
             }

@@ -248,6 +248,15 @@ impl Table {
         self.digest
     }
 
+    /// The same for each part of the table: O(n).
+    pub(super) fn part_digests(&self) -> [u64; hash::PARTS] {
+        let mut digests = [0; hash::PARTS];
+        for (_, record) in self.walk(0) {
+            digests[hash::part(&record.name)] ^= record.digest();
+        }
+        digests
+    }
+
     /// The next member to probe (SWIM §4.3): round-robin through a ring that is shuffled on each wrap.
     pub(super) fn next_target(&mut self, rng: &mut fastrand::Rng) -> Option<MemberId> {
         if self.cursor >= self.ring.len() {

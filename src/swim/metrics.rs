@@ -102,6 +102,8 @@ metrics! {
     syncs,
     /// Of these, the ones that found equal tables.
     syncs_equal,
+    /// Of these, the ones that exchanged only the parts that differ.
+    syncs_partial,
     /// Failed members tried at their last address.
     heals_tried,
     /// Datagrams that the system failed to receive. Counted by the driver.

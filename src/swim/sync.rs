@@ -4,6 +4,8 @@
 //! initiator                       responder
 //! hello (digest) ───────────────▶
 //!                ◀─────────────── same                      if the digests are equal, else
+//!                ◀─────────────── parts                     if both are settled: digests of 64 parts
+//! choice ────────────────────────▶                           the parts that differ; from here on only these
 //!                ◀─────────────── its table … end
 //! own table … end ──────────────▶
 //!                ◀─────────────── end                       so that the initiator knows it was heard
@@ -25,7 +27,8 @@ use super::{
 };
 use crate::wire::{
     frame::MAX_FRAME,
-    message::{End, Gone, Hello, Message, Same, StreamAck, StreamPing},
+    hash,
+    message::{Choice, End, Gone, Hello, Message, Parts, Same, StreamAck, StreamPing},
     packet,
 };
 
@@ -92,6 +95,9 @@ enum Step {
     Ask,
     HearAnswer,
     HearOpening,
+    SayParts,
+    HearChoice,
+    SayChoice,
     SaySame,
     HearReturn,
     SayEnd,
@@ -106,6 +112,8 @@ struct Session {
     step: Step,
     /// What the one calls itself who opened the stream to us.
     caller: Box<str>,
+    /// The parts of the tables that are exchanged: bit n for part n.
+    parts: u64,
     received: usize,
     digest_before: u64,
 }
@@ -173,7 +181,15 @@ impl Node {
         let digest_before = self.table.digest();
         self.exchanges.sessions.insert(
             stream,
-            Session { purpose, peer, step, caller: Box::default(), received: 0, digest_before },
+            Session {
+                purpose,
+                peer,
+                step,
+                caller: Box::default(),
+                parts: u64::MAX,
+                received: 0,
+                digest_before,
+            },
         );
         stream
     }
@@ -183,13 +199,16 @@ impl Node {
         self.advance(now);
         let Some(session) = self.exchanges.sessions.get(&stream) else { return StreamStep::Close };
         let (step, answering) = (session.step, matches!(session.purpose, Purpose::Answer));
-        let target = session.asked(&self.name);
+        let (target, parts) = (session.asked(&self.name), session.parts);
         let digest = if matches!(session.purpose, Purpose::Sync) { self.settled_digest() } else { 0 };
         let mut frame = packet::Writer::new(buffer, self.cluster, MAX_FRAME);
         let next = match step {
-            Step::HearTable | Step::HearEnd | Step::HearAnswer | Step::HearOpening | Step::HearReturn => {
-                return StreamStep::Receive;
-            }
+            Step::HearTable
+            | Step::HearEnd
+            | Step::HearAnswer
+            | Step::HearOpening
+            | Step::HearChoice
+            | Step::HearReturn => return StreamStep::Receive,
             Step::Over => {
                 self.end(stream, Ok(()));
                 return StreamStep::Close;
@@ -206,6 +225,15 @@ impl Node {
                 frame.message(&StreamAck { name: &self.name });
                 Step::Over
             }
+            Step::SayParts => {
+                let digests = self.table.part_digests().map(u64::to_le_bytes);
+                frame.message(&Parts { digests: digests.as_flattened() });
+                Step::HearChoice
+            }
+            Step::SayChoice => {
+                frame.message(&Choice { parts });
+                Step::HearTable
+            }
             Step::SaySame => {
                 frame.message(&Same {});
                 Step::Over
@@ -214,7 +242,7 @@ impl Node {
                 frame.message(&End {});
                 Step::Over
             }
-            Step::TellTable(from) => match self.tell_table(&mut frame, from) {
+            Step::TellTable(from) => match self.tell_table(&mut frame, from, parts) {
                 Some(at) => Step::TellTable(at),
                 None if answering => Step::HearReturn,
                 None => Step::HearEnd,
@@ -226,8 +254,9 @@ impl Node {
     }
 
     /// Writes records from a place on and says where to go on, or ends the table.
-    fn tell_table(&self, frame: &mut packet::Writer<'_>, from: usize) -> Option<usize> {
-        for (at, record) in self.table.walk(from) {
+    fn tell_table(&self, frame: &mut packet::Writer<'_>, from: usize, parts: u64) -> Option<usize> {
+        let chosen = |record: &Record| parts >> hash::part(&record.name) & 1 == 1;
+        for (at, record) in self.table.walk(from).filter(|(_, record)| chosen(record)) {
             if frame.room() < MAX_ENTRY {
                 return Some(at);
             }
@@ -295,25 +324,38 @@ impl Node {
         let asked = session.asked(&self.name);
         match (step, message) {
             (Step::HearOpening, Message::Hello(hello)) => {
-                let same = hello.digest != 0 && hello.digest == self.settled_digest();
+                let ours = self.settled_digest();
+                let (settled, same) = (hello.digest != 0 && ours != 0, hello.digest == ours);
+                let next = match (settled, same) {
+                    (true, true) => Step::SaySame,
+                    (true, false) => Step::SayParts,
+                    (false, _) => Step::TellTable(0),
+                };
                 if let Some(session) = self.exchanges.sessions.get_mut(&stream) {
                     session.caller = hello.name.into();
                 }
                 self.go_live();
-                if same {
+                if next == Step::SaySame {
                     self.metrics.syncs += 1;
                     self.metrics.syncs_equal += 1;
                 }
-                self.set_step(stream, if same { Step::SaySame } else { Step::TellTable(0) });
+                self.set_step(stream, next);
             }
             (Step::HearOpening, Message::StreamPing(ping)) => {
                 let meant = ping.target == &*self.name && !self.is_leaving();
                 self.set_step(stream, if meant { Step::SayAnswer } else { Step::Over });
             }
+            (Step::HearTable, Message::Parts(theirs)) if session.parts == u64::MAX => {
+                let parts = self.differing_parts(theirs.digests);
+                self.choose(stream, parts, Step::SayChoice);
+            }
             (Step::HearReturn, claim) if !self.caller_may_claim(session, claim) => {
                 self.metrics.dropped_strangers += 1;
             }
             (Step::HearTable | Step::HearReturn, claim) if self.handle_claim(claim) => {}
+            (Step::HearChoice, Message::Choice(choice)) => {
+                self.choose(stream, choice.parts, Step::TellTable(0));
+            }
             (Step::HearTable, Message::Same(_)) => {
                 self.metrics.syncs += 1;
                 self.metrics.syncs_equal += 1;
@@ -335,6 +377,20 @@ impl Node {
             _ => return false,
         }
         true
+    }
+
+    fn differing_parts(&self, theirs: &[u8]) -> u64 {
+        let ours = self.table.part_digests();
+        let (theirs, _) = theirs.as_chunks::<8>();
+        let differ = ours.iter().zip(theirs).map(|(ours, theirs)| *ours != u64::from_le_bytes(*theirs));
+        differ.enumerate().fold(0, |parts, (part, differs)| parts | u64::from(differs) << part)
+    }
+
+    fn choose(&mut self, stream: StreamId, parts: u64, next: Step) {
+        self.metrics.syncs_partial += 1;
+        if let Some(session) = self.exchanges.sessions.get_mut(&stream) {
+            (session.parts, session.step) = (parts, next);
+        }
     }
 
     /// Whoever calls is a member if it comes from where that member lives; streams have no port to go by.

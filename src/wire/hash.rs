@@ -23,6 +23,14 @@ pub(crate) fn cluster(name: &str) -> u32 {
     (hash ^ (hash >> 32)) as u32
 }
 
+/// Into how many parts a table is divided, to find out where two of them differ.
+pub(crate) const PARTS: usize = 64;
+
+/// The part of the table that a member is in.
+pub(crate) fn part(name: &str) -> usize {
+    mix(fnv1a(OFFSET, name.as_bytes())) as usize % PARTS
+}
+
 /// One member's share of the table's digest.
 pub(crate) fn entry(name: &str, epoch: u64, incarnation: u64) -> u64 {
     let hash = fnv1a(OFFSET, name.as_bytes());

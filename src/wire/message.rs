@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize, Serializer, de};
 
-use super::{MAX_NAME, MAX_TAGS, packet::Writer};
+use super::{MAX_NAME, MAX_TAGS, hash::PARTS, packet::Writer};
 
 /// A section that does not decode, or whose content breaks a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +118,20 @@ pub(crate) struct Digest {
     pub(crate) digest: u64,
 }
 
+/// "Our tables differ; these are my digests of their parts."
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Parts<'a> {
+    /// [`PARTS`](super::hash::PARTS) digests, u64 LE.
+    pub(crate) digests: &'a [u8],
+}
+
+/// "Let us exchange these parts." Bit n stands for part n.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Choice {
+    #[serde(with = "postcard::fixint::le")]
+    pub(crate) parts: u64,
+}
+
 /// A probe over a stream, for networks that lose datagrams.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct StreamPing<'a> {
@@ -186,6 +200,8 @@ messages! {
     34 End,
     35 StreamPing<'a>,
     36 StreamAck<'a>,
+    37 Parts<'a>,
+    38 Choice,
     48 Digest,
     64 KeyChange<'a>,
     65 KeyAnswer<'a>,
@@ -204,11 +220,15 @@ impl Message<'_> {
             Message::Hello(m) => is_name(m.name),
             Message::StreamPing(m) => is_name(m.target),
             Message::StreamAck(m) => is_name(m.name),
+            Message::Parts(m) => m.digests.len() == PARTS * size_of::<u64>(),
             Message::KeyChange(m) => m.key.len() <= MAX_KEY,
             Message::KeyAnswer(m) => m.problem.len() <= MAX_PROBLEM,
-            Message::Ack(_) | Message::Nack(_) | Message::Same(_) | Message::End(_) | Message::Digest(_) => {
-                true
-            }
+            Message::Ack(_)
+            | Message::Nack(_)
+            | Message::Same(_)
+            | Message::End(_)
+            | Message::Digest(_)
+            | Message::Choice(_) => true,
         }
     }
 }

@@ -51,6 +51,28 @@ fn a_member_that_missed_all_news_gets_it_by_the_digests_in_probes() {
 }
 
 #[test]
+fn of_tables_that_differ_a_little_only_those_parts_are_exchanged() {
+    let n = 300;
+    let mut world = converged(8, n);
+    // No news of the change reaches host 9; it learns of it by an exchange alone.
+    partition(&mut world, &[9], &(0..9).chain(10..n).collect::<Vec<_>>());
+    world.with(0, |node, now| node.set_tags(now, crate::Tags::new([("k", "v")]).unwrap()));
+    world.run_for(millis(2500));
+    world.net.cut.clear();
+    let before = (world.stream_bytes(), world.node(9).metrics());
+    let knows = |world: &World| world.node(9).member("n0").is_some_and(|member| !member.tags.is_empty());
+    assert!(!knows(&world));
+    world.run_until("the news", secs(10), knows);
+    world.run_for(millis(200));
+    let (bytes, partial) =
+        (world.stream_bytes() - before.0, world.node(9).metrics().syncs_partial - before.1.syncs_partial);
+    println!("{bytes} bytes in {partial} exchanges");
+    assert!(partial >= 1);
+    // Digests of all parts, and one or a few parts of 64, both ways; a table of 300 takes some 9,000 bytes.
+    assert!(bytes < 3000 * partial, "{bytes} bytes in {partial} exchanges");
+}
+
+#[test]
 fn equal_tables_are_not_exchanged() {
     let mut world = converged(6, 10);
     let counts = |world: &World| {

@@ -9,7 +9,7 @@ use super::{
 };
 
 /// Every kind of message as the section that carries it, by ascending tag.
-const SECTIONS: [&str; 17] = [
+const SECTIONS: [&str; 18] = [
     // Ping: seq, target
     "01 0b  04 03 02 01  06 6e 6f 64 65 2d 61",
     // Ack: seq
@@ -38,6 +38,8 @@ const SECTIONS: [&str; 17] = [
     "23 07  06 6e 6f 64 65 2d 61",
     // StreamAck: name
     "24 07  06 6e 6f 64 65 2d 61",
+    // Choice: parts
+    "26 08  88 77 66 55 44 33 22 11",
     // Digest: digest
     "30 08  88 77 66 55 44 33 22 11",
     // KeyChange: step, key
@@ -69,8 +71,11 @@ fn the_bytes_of_version_1_decode_to_every_kind_of_message() {
 #[test]
 fn exactly_the_tags_of_version_1_are_known() {
     let known: Vec<u8> = (0..=255).filter(|tag| Message::decode(*tag, &[]) != Ok(None)).collect();
-    assert_eq!(known, [1, 2, 3, 4, 16, 17, 18, 19, 20, 32, 33, 34, 35, 36, 48, 64, 65]);
-    assert_eq!(known, SECTIONS.map(|section| hex(section)[0]));
+    assert_eq!(known, [1, 2, 3, 4, 16, 17, 18, 19, 20, 32, 33, 34, 35, 36, 37, 38, 48, 64, 65]);
+    let mut shown = SECTIONS.map(|section| hex(section)[0]).to_vec();
+    shown.push(37); // below
+    shown.sort_unstable();
+    assert_eq!(known, shown);
 }
 
 #[test]
@@ -174,4 +179,17 @@ fn the_limits_are_part_of_the_format() {
     assert_eq!(message::MAX_ACCUSERS, 8);
     assert_eq!(super::super::MAX_NAME, 128);
     assert_eq!(super::super::MAX_TAGS, 512);
+}
+
+#[test]
+fn the_digests_of_a_tables_parts_are_512_bytes() {
+    let message = Message::Parts(Parts { digests: &[7; 512] });
+    assert_eq!(section_of(&message), [&hex("25 82 04  80 04")[..], &[7; 512]].concat());
+    assert!(Message::decode(37, &section_of(&message)[3..]).is_ok());
+    assert!(Message::decode(37, &[0xff, 3].repeat(300)).is_err(), "511 are too few");
+}
+
+#[test]
+fn a_members_part_is_fixed() {
+    assert_eq!([hash::part("a"), hash::part("node-a"), hash::part("")], [56, 31, 27]);
 }

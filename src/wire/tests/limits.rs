@@ -30,6 +30,7 @@ fn named(name: &str) -> impl Iterator<Item = Message<'_>> {
                 | Message::Same(_)
                 | Message::End(_)
                 | Message::Digest(_)
+                | Message::Choice(_)
                 | Message::KeyChange(_)
                 | Message::KeyAnswer(_)
         )

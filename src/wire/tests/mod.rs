@@ -13,8 +13,8 @@ use std::net::SocketAddr;
 
 use super::{
     message::{
-        Accusers, Ack, Alive, Digest, End, Failed, Gone, Hello, KeyAnswer, KeyChange, Left, Malformed,
-        Message, Nack, Ping, PingReq, Same, StreamAck, StreamPing, Suspect,
+        Accusers, Ack, Alive, Choice, Digest, End, Failed, Gone, Hello, KeyAnswer, KeyChange, Left,
+        Malformed, Message, Nack, Parts, Ping, PingReq, Same, StreamAck, StreamPing, Suspect,
     },
     packet::{self, HEADER, Reject, Sections, Writer},
 };
@@ -40,7 +40,7 @@ struct Fields<'a> {
 }
 
 /// One message of each kind, by ascending tag.
-fn every_kind(fields: Fields<'_>) -> [Message<'_>; 17] {
+fn every_kind(fields: Fields<'_>) -> [Message<'_>; 18] {
     let Fields { name, epoch, incarnation, addr, tags, accusers, seq, digest, window_ms, left, age_secs } =
         fields;
     [
@@ -58,6 +58,7 @@ fn every_kind(fields: Fields<'_>) -> [Message<'_>; 17] {
         Message::End(End {}),
         Message::StreamPing(StreamPing { target: name }),
         Message::StreamAck(StreamAck { name }),
+        Message::Choice(Choice { parts: digest }),
         Message::Digest(Digest { digest }),
         Message::KeyChange(KeyChange { step: 1, key: &name.as_bytes()[..name.len().min(32)] }),
         Message::KeyAnswer(KeyAnswer { problem: name }),
@@ -82,6 +83,8 @@ fn put(packet: &mut Writer<'_>, message: &Message<'_>) -> bool {
         Message::End(m) => packet.message(m),
         Message::StreamPing(m) => packet.message(m),
         Message::StreamAck(m) => packet.message(m),
+        Message::Parts(m) => packet.message(m),
+        Message::Choice(m) => packet.message(m),
         Message::KeyChange(m) => packet.message(m),
         Message::KeyAnswer(m) => packet.message(m),
     }

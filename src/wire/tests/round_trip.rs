@@ -66,9 +66,10 @@ proptest! {
                 Message::Hello(m) => prop_assert!(lies_in(m.name.as_bytes())),
                 Message::StreamPing(m) => prop_assert!(lies_in(m.target.as_bytes())),
                 Message::StreamAck(m) => prop_assert!(lies_in(m.name.as_bytes())),
+                Message::Parts(m) => prop_assert!(lies_in(m.digests)),
                 Message::KeyChange(m) => prop_assert!(lies_in(m.key)),
                 Message::KeyAnswer(m) => prop_assert!(lies_in(m.problem.as_bytes())),
-                Message::Ack(_) | Message::Nack(_) | Message::Same(_) | Message::End(_) | Message::Digest(_) => {}
+                Message::Ack(_) | Message::Nack(_) | Message::Same(_) | Message::End(_) | Message::Digest(_) | Message::Choice(_) => {}
             }
         }
     }
