@@ -1,9 +1,16 @@
 //! Broken promises, looked for after every step.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::Arc,
+};
 
 use super::host::Host;
-use crate::swim::{Event, Identity, Member, MemberState, Node};
+use crate::{
+    Membership, Watch,
+    swim::{Event, Identity, Member, MemberState, Node},
+};
 
 /// A promise that was broken, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +34,7 @@ struct View {
     seen: HashMap<Arc<str>, Seen>,
     /// The members as they follow from the events alone.
     folded: HashMap<Arc<str>, MemberState>,
+    watched: Watched,
     steps: usize,
     changed: bool,
 }
@@ -46,12 +54,54 @@ enum Truth {
     Down,
 }
 
+/// The same through a membership and a watch on it that is read seldom.
+#[derive(Debug)]
+struct Watched {
+    membership: Membership,
+    watch: Watch,
+    /// Whether each peer is active.
+    folded: BTreeMap<String, bool>,
+}
+
+impl Default for Watched {
+    fn default() -> Self {
+        let membership = Membership::new();
+        let watch = membership.watch();
+        Self { membership, watch, folded: BTreeMap::new() }
+    }
+}
+
+impl Watched {
+    fn follow(&self, event: &Event, member: &Member) {
+        let peer = [&*member.name];
+        match event {
+            Event::Reaped(_) => self.membership.remove(peer),
+            _ if member.state.is_live() => self.membership.add(peer),
+            _ => self.membership.left(peer),
+        }
+    }
+
+    /// Reads the watch and says whether what it told leads to these members.
+    fn matches(&mut self, members: &[Member]) -> bool {
+        while let Ok(change) = self.watch.try_recv() {
+            for (peers, active) in [(&change.active, true), (&change.left, false)] {
+                self.folded.extend(peers.iter().map(|peer| (peer.to_string(), active)));
+            }
+            for peer in &change.removed {
+                self.folded.remove(&peer.to_string());
+            }
+        }
+        let expected = members.iter().map(|member| (&*member.name, member.state.is_live()));
+        self.folded.iter().map(|(name, active)| (name.as_str(), *active)).eq(expected)
+    }
+}
+
 /// Follows what happens and remembers the first broken promise. The rules:
 ///
 /// - in nobody's view does an identity go down;
 /// - a life that said good-bye, or whose failure was known, does not come back as what it was;
 /// - while nothing disturbs anybody, no healthy member is declared failed, nor one that said good-bye;
-/// - a node's events fold to its members;
+/// - a node's events fold to its members, and so does a watch on a membership that follows them;
 /// - no queue and no map of a node exceeds its bound.
 #[derive(Debug, Default)]
 pub struct Checker {
@@ -106,6 +156,7 @@ impl Checker {
         let Some(member) = event.member() else { return };
         let Some(view) = self.views.get_mut(&at) else { return };
         view.changed = true;
+        view.watched.follow(event, member);
         match event {
             Event::Reaped(_) => view.folded.remove(&member.name),
             _ => view.folded.insert(Arc::clone(&member.name), member.state),
@@ -146,6 +197,10 @@ impl Checker {
             if !same {
                 let what = format!("members {members:?}, events {:?}", view.folded);
                 broken = broken.or(Some(("events fold to the members", what)));
+            }
+            if !view.watched.matches(&members) {
+                let what = format!("members {members:?}, watched {:?}", view.watched.folded);
+                broken = broken.or(Some(("a watch folds to the members", what)));
             }
         }
         if let Some((rule, what)) = broken {
@@ -244,6 +299,19 @@ mod tests {
         (view.changed, view.steps) = (true, 0);
         checker.look_at(0, world.node(0));
         assert_eq!(checker.violation().map(|v| v.rule), Some("events fold to the members"));
+    }
+
+    #[test]
+    fn a_change_that_a_watch_does_not_tell_is_noticed() {
+        let mut world = World::new(1);
+        world.start_cluster(3, Config::lan);
+        world.run_until("one view", std::time::Duration::from_secs(5), |world| world.all_see(3));
+        let mut checker = world.checker.take().expect("it is on");
+        let view = checker.views.get_mut(&0).unwrap();
+        view.watched.membership.left(["n1"]);
+        (view.changed, view.steps) = (true, 0);
+        checker.look_at(0, world.node(0));
+        assert_eq!(checker.violation().map(|v| v.rule), Some("a watch folds to the members"));
     }
 
     #[test]
