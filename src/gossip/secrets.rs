@@ -49,8 +49,8 @@ impl Secrets {
     }
 
     pub(super) fn ring(&self) -> Result<&Keyring, Error> {
-        let problem = || "this node has no keyring; give its configuration one".into();
-        self.ring.as_ref().ok_or_else(|| Error::Key { problem: problem() })
+        let missing = "this node has no keyring; give its configuration one";
+        self.ring.as_ref().ok_or_else(|| Error::Key { problem: missing.into() })
     }
 
     pub(super) fn cluster(&self) -> &str {

@@ -38,6 +38,8 @@ static void configurations(void)
         {"peer_name", "shoe size"},   {"peer_name", "tag:"},          {"leave_on_stop", "yes"},
         {"probe_interval_ms", "1.5"}, {"suspicion_mult", ""},         {"recv_buffer", "-5"},
         {"stream_fallback", "TRUE"},  {"max_members", "99999999999999999999"}, {"", ""},
+        {"key", "0011223344"},        {"key", ""},                    {"allow", "10.0.0.0/33"},
+        {"encryption", "maybe"},
     };
     char large[1000];
     size_t i;

@@ -29,17 +29,24 @@ static inline syncswim_config *local_config(const char *name)
     return config;
 }
 
-static inline syncswim_cluster *started(const char *name, const char *join)
+static inline syncswim_cluster *started_with(const char *name, const char *join, const char *key)
 {
     syncswim_cluster *cluster;
     syncswim_config *config = local_config(name);
     if (join != NULL)
         IS(syncswim_config_set(config, "join", join), SYNCSWIM_OK);
+    if (key != NULL)
+        IS(syncswim_config_set(config, "key", key), SYNCSWIM_OK);
     IS(syncswim_cluster_new(&cluster), SYNCSWIM_OK);
     IS(syncswim_cluster_add_gossip(cluster, config), SYNCSWIM_OK);
     syncswim_config_free(config);
     IS(syncswim_cluster_start(cluster), SYNCSWIM_OK);
     return cluster;
+}
+
+static inline syncswim_cluster *started(const char *name, const char *join)
+{
+    return started_with(name, join, NULL);
 }
 
 static inline syncswim_membership *membership_of(const syncswim_cluster *cluster)

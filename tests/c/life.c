@@ -364,6 +364,29 @@ static void a_forked_child_gets_errors_and_frees_nothing(void)
     syncswim_cluster_free(cluster);
 }
 
+static void who_has_no_key_stays_out(void)
+{
+    const char *key = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+    char addr[64];
+    const char *seed = addr;
+    uint64_t dropped;
+    syncswim_cluster *a = started_with("a", NULL, key), *b, *stranger = started("stranger", NULL);
+    syncswim_membership *membership = membership_of(a);
+    syncswim_watch *watch = watch_of(membership);
+
+    own_address(a, addr, sizeof addr);
+    IS(syncswim_cluster_join(stranger, &seed, 1), SYNCSWIM_ERR_JOIN);
+    IS(syncswim_cluster_metric(a, "dropped_unsealed", &dropped), SYNCSWIM_OK);
+    CHECK(dropped > 0);
+    b = started_with("b", addr, key);
+    await(watch, SYNCSWIM_ACTIVE, "b");
+    syncswim_cluster_free(stranger);
+    syncswim_cluster_free(b);
+    syncswim_cluster_free(a);
+    syncswim_watch_free(watch);
+    syncswim_membership_free(membership);
+}
+
 static int entries(const char *folder)
 {
     int count = 0;
@@ -425,6 +448,7 @@ int main(int argc, char **argv)
     a_callback_may_free_its_own_watch();
     the_log_is_given_to_a_callback_until_it_is_replaced();
     a_forked_child_gets_errors_and_frees_nothing();
+    who_has_no_key_stays_out();
     if (argc > 1)
         cycles_leave_nothing(atoi(argv[1]));
     puts("done");
