@@ -13,6 +13,7 @@ mod plot;
 mod faults;
 mod gossip;
 mod lifeguard;
+mod memberlist;
 mod rapid;
 mod report;
 mod runs;

@@ -8,7 +8,7 @@ use syncswim::{
 };
 
 use crate::{
-    Options, plot,
+    Options, memberlist, plot,
     report::{Table, Verdict},
     runs,
     stats::{mean, percentile},
@@ -78,6 +78,23 @@ fn bootstrap(seed: u64, n: usize) -> Bootstrap {
     Bootstrap { seconds, sizes, kilobytes: bytes as f64 / n as f64 / 1000.0, views }
 }
 
+/// The same with the model of memberlist: how long, and how many sizes were seen.
+fn memberlist_bootstrap(seed: u64, n: usize) -> (f64, usize) {
+    let mut cluster = memberlist::Cluster::new(seed, n);
+    let mut random = fastrand::Rng::with_seed(seed);
+    cluster.start_at(0, 0);
+    (1..n as u32).for_each(|node| cluster.start_at(10_000 + random.u64(..5000), node));
+    let mut sizes = BTreeSet::new();
+    for second in 1..600 {
+        cluster.run_until(second * 1000);
+        sizes.extend(cluster.views());
+        if cluster.views().count() == n && cluster.views().all(|size| size == n) {
+            return (second as f64, sizes.len());
+        }
+    }
+    (f64::INFINITY, sizes.len())
+}
+
 pub(crate) fn bootstraps(options: &Options) -> Table {
     let mut table = Table::new("Rapid, Figure 5 and Table 1 (R1): bootstrap");
     let sizes: &[(usize, f64, f64, usize)] = if options.full {
@@ -86,8 +103,19 @@ pub(crate) fn bootstraps(options: &Options) -> Table {
         &[(1000, 45.7, 29.6, 901)]
     };
     let results = runs::map("bootstrap", sizes, |(n, ..)| bootstrap(options.seed, *n));
+    let models =
+        runs::map("bootstrap of memberlist", sizes, |(n, ..)| memberlist_bootstrap(options.seed, *n));
     let mut curves = Vec::new();
-    for ((n, memberlist, rapid, unique), result) in sizes.iter().zip(results) {
+    for (((n, memberlist, rapid, unique), result), model) in sizes.iter().zip(results).zip(models) {
+        table.row(
+            format!("{n} members: the model of memberlist, seconds and sizes"),
+            format!("{memberlist} and {unique}, within 25 % and 8 %"),
+            format!("{:.0} and {}", model.0, model.1),
+            Verdict::of(
+                (model.0 / memberlist - 1.0).abs() <= 0.25
+                    && (model.1 as f64 / *unique as f64 - 1.0).abs() <= 0.08,
+            ),
+        );
         table.row(
             format!("{n} members: seconds until all see all"),
             format!("memberlist {memberlist}, Rapid {rapid}; goal ≤ 25"),
@@ -158,6 +186,13 @@ pub(crate) fn crashes(options: &Options) -> Table {
         (failures.len() as i64 - (FAULTY * (N - FAULTY)) as i64).to_string(),
         Verdict::of(all),
     );
+    let (first, last) = memberlist_crashes(options.seed, N);
+    table.row(
+        "the same in the model of memberlist",
+        "13–15, at most 19",
+        format!("{first:.1}, {last:.1}"),
+        Verdict::of((13.0..=15.0).contains(&first) && last <= 19.0),
+    );
     let (most, p99) = (percentile(&rates, 1.0), percentile(&rates, 0.99));
     table.row(
         "kB/s sent per node: mean, p99, max",
@@ -175,12 +210,41 @@ pub(crate) fn crashes(options: &Options) -> Table {
     table
 }
 
+/// When the first crashed member is gone in some view, and the last of ten in all, in seconds.
+fn memberlist_crashes(seed: u64, n: usize) -> (f64, f64) {
+    let mut cluster = memberlist::Cluster::formed(seed, n);
+    cluster.run_until(30_000);
+    (100..100 + FAULTY as u32).for_each(|node| cluster.crash(node));
+    let mut first = f64::INFINITY;
+    for tenth in 1..1200 {
+        cluster.run_until(30_000 + tenth * 100);
+        let seconds = tenth as f64 / 10.0;
+        if cluster.views().any(|size| size < n) {
+            first = first.min(seconds);
+        }
+        if cluster.views().all(|size| size == n - FAULTY) {
+            return (first, seconds);
+        }
+    }
+    (first, f64::INFINITY)
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Disturbance {
     /// All that comes in is lost for 20 s, then nothing for 20 s, and so on.
     FlipFlop,
     /// Shares lost on the way in and on the way out.
     Loss(f64, f64),
+}
+
+impl Disturbance {
+    /// The shares lost in this second on the way in and on the way out.
+    fn losses(self, second: u32) -> (f64, f64) {
+        match self {
+            Self::FlipFlop => (if (second / 20).is_multiple_of(2) { 1.0 } else { 0.0 }, 0.0),
+            Self::Loss(ingress, egress) => (ingress, egress),
+        }
+    }
 }
 
 struct Stability {
@@ -200,10 +264,7 @@ fn disturb(disturbance: Disturbance, seed: u64, n: usize, length: u32) -> Stabil
     let healthy: Vec<usize> = (0..n).filter(|host| !faulty.contains(host)).collect();
     let mut views = Vec::new();
     for second in 0..length {
-        let (ingress, egress) = match disturbance {
-            Disturbance::FlipFlop => (if second / 20 % 2 == 0 { 1.0 } else { 0.0 }, 0.0),
-            Disturbance::Loss(ingress, egress) => (ingress, egress),
-        };
+        let (ingress, egress) = disturbance.losses(second);
         for host in faulty.clone() {
             world.net.ingress_loss.insert(host, ingress);
             world.net.egress_loss.insert(host, egress);
@@ -230,6 +291,29 @@ fn disturb(disturbance: Disturbance, seed: u64, n: usize, length: u32) -> Stabil
     Stability { healthy: false_failures, most, mean, gone_at_end, views }
 }
 
+/// The same in the model of memberlist: mean and most transitions, and how many are gone at the end, on average.
+fn memberlist_disturbed(disturbance: Disturbance, seed: u64, n: usize, length: u32) -> (f64, u32, f64) {
+    let mut cluster = memberlist::Cluster::formed(seed, n);
+    cluster.run_until(30_000);
+    let faulty = 100..100 + FAULTY;
+    for second in 0..length {
+        for node in faulty.clone() {
+            cluster.loss[node] = disturbance.losses(second);
+        }
+        cluster.run_until(30_000 + 1000 * (u64::from(second) + 1));
+    }
+    let healthy: Vec<usize> = (0..n).filter(|node| !faulty.contains(node)).collect();
+    let counts: Vec<u32> = healthy
+        .iter()
+        .flat_map(|at| faulty.clone().map(|about| (*at as u32, about as u32)))
+        .map(|(at, about)| cluster.transitions(at, about))
+        .collect();
+    let views: Vec<usize> = cluster.views().collect();
+    let gone: usize = healthy.iter().map(|at| n - views[*at]).sum();
+    let mean = f64::from(counts.iter().sum::<u32>()) / counts.len() as f64;
+    (mean, counts.iter().copied().max().unwrap_or(0), gone as f64 / healthy.len() as f64)
+}
+
 pub(crate) fn asymmetry(options: &Options) -> Table {
     let mut table = Table::new("Rapid, Figures 9 and 10 (R3, R4): 10 members hear badly or are heard badly");
     let (n, length) = if options.full { (1000, 900) } else { (200, 300) };
@@ -240,8 +324,17 @@ pub(crate) fn asymmetry(options: &Options) -> Table {
         ("80 % of both is lost", Disturbance::Loss(0.8, 0.8), "memberlist: 3–8 of ten gone"),
     ];
     let results = runs::map("R3, R4", &settings, |setting| disturb(setting.1, options.seed, n, length));
+    let models = runs::map("R3, R4 of memberlist", &settings, |setting| {
+        memberlist_disturbed(setting.1, options.seed, n, length)
+    });
     let mut curves = Vec::new();
-    for ((what, _, memberlist), result) in settings.iter().zip(results) {
+    for (((what, _, memberlist), result), (mean, most, gone)) in settings.iter().zip(results).zip(models) {
+        table.row(
+            format!("{what}: the model of memberlist, transitions and gone at the end"),
+            (*memberlist).to_owned(),
+            format!("{mean:.1} mean, {most} at most; {gone:.1} of ten"),
+            Verdict::Informs,
+        );
         table.row(
             format!("{what}: healthy members failed"),
             "0",

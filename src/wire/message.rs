@@ -121,7 +121,7 @@ pub(crate) struct Digest {
 /// "Our tables differ; these are my digests of their parts."
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Parts<'a> {
-    /// [`PARTS`](super::hash::PARTS) digests, u64 LE.
+    /// [`PARTS`] digests, u64 LE.
     pub(crate) digests: &'a [u8],
 }
 
