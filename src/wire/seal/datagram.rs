@@ -122,6 +122,8 @@ impl Opener {
         if !genuine {
             return Err(if tried { Refusal::Forged } else { Refusal::UnknownKey });
         }
+        // Our clock was ahead at the start and has been put right.
+        self.started = self.started.min(now);
         let (sent, packet) = body.split_at(TIME);
         let sent = u64::from_le_bytes(array(sent));
         if sent < self.started || now.abs_diff(sent) > FRESH_MS {

@@ -100,6 +100,14 @@ fn what_was_sent_before_we_started_is_refused_however_fresh() {
 }
 
 #[test]
+fn a_clock_that_was_ahead_at_the_start_and_is_put_right_makes_nobody_deaf() {
+    let (ring, mut opener) = (Keyring::new(key(1)), Opener::new(cluster("default"), NOW + 3_600_000));
+    assert!(open(&mut opener, &ring, NOW, &sealed(&key(1), "default", NOW, 1)).is_ok());
+    let recorded = sealed(&key(1), "default", NOW - 1, 2);
+    assert_eq!(open(&mut opener, &ring, NOW + 5, &recorded), Err(Refusal::Stale(6)));
+}
+
+#[test]
 fn every_key_of_the_ring_opens_and_the_primary_one_seals() {
     let ring = Keyring::new(key(1));
     ring.install(key(2)).unwrap();
