@@ -89,7 +89,11 @@ fn run(
         log::debug!("{}: {stream:?} failed: {error}", engine.name);
         let failure = match error.kind() {
             ErrorKind::ConnectionRefused => StreamFailure::Refused,
-            ErrorKind::InvalidData | ErrorKind::UnexpectedEof => StreamFailure::Rejected,
+            // Whoever closes while we write resets the connection.
+            ErrorKind::InvalidData
+            | ErrorKind::UnexpectedEof
+            | ErrorKind::ConnectionReset
+            | ErrorKind::BrokenPipe => StreamFailure::Rejected,
             _ => StreamFailure::TimedOut,
         };
         fail(engine, stream, failure);

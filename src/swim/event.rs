@@ -75,7 +75,7 @@ impl fmt::Display for JoinProblem {
             Self::NoAddress => write!(f, "there was no address to try"),
             Self::Refused(addr) => write!(f, "nobody listens at {addr}"),
             Self::TimedOut(addr) => write!(f, "{addr} did not answer in time"),
-            Self::Rejected(addr) => write!(f, "{addr} is no node of this cluster and version"),
+            Self::Rejected(addr) => write!(f, "{addr} closed the stream: another cluster, version or key"),
             Self::NameTaken { holder } => write!(f, "a live node at {holder} has this node's name"),
             Self::Unavailable => write!(f, "this node is leaving, or too busy"),
         }
