@@ -25,7 +25,7 @@ pub(crate) enum Refusal {
     UnknownKey,
     /// Not sealed with that key, or changed on its way.
     Forged,
-    /// Sent before we started, or too long ago, or in our future: by so many milliseconds.
+    /// Not sent after we started, or too long ago, or in our future: by so many milliseconds.
     Stale(u64),
     Replayed,
 }
@@ -93,7 +93,7 @@ pub(crate) struct Opener {
 }
 
 impl Opener {
-    /// `started`: by our clock, in milliseconds since 1970. What was sent before is none of ours.
+    /// `started`: by our clock, in milliseconds since 1970. What was sent until then is none of ours.
     pub(crate) fn new(cluster: Cluster, started: u64) -> Self {
         Self { cluster, replays: Replays::default(), started }
     }
@@ -126,7 +126,8 @@ impl Opener {
         self.started = self.started.min(now);
         let (sent, packet) = body.split_at(TIME);
         let sent = u64::from_le_bytes(array(sent));
-        if sent < self.started || now.abs_diff(sent) > FRESH_MS {
+        // Of the millisecond in which we started, nobody can tell which part is before.
+        if sent <= self.started || now.abs_diff(sent) > FRESH_MS {
             return Err(Refusal::Stale(now.abs_diff(sent)));
         }
         if !self.replays.admit(session, count, now) {

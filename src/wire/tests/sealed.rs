@@ -91,20 +91,24 @@ fn another_key_or_cluster_or_time_is_refused() {
 }
 
 #[test]
-fn what_was_sent_before_we_started_is_refused_however_fresh() {
+fn what_was_sent_until_we_started_is_refused_however_fresh() {
     let (ring, mut opener) = (Keyring::new(key(1)), Opener::new(cluster("default"), NOW));
-    let recorded = sealed(&key(1), "default", NOW - 1, 1);
-    assert_eq!(open(&mut opener, &ring, NOW + 5, &recorded), Err(Refusal::Stale(6)));
-    let fresh = sealed(&key(1), "default", NOW, 2);
+    for (count, sent, age) in [(1, NOW - 1, 6), (2, NOW, 5)] {
+        let recorded = sealed(&key(1), "default", sent, count);
+        assert_eq!(open(&mut opener, &ring, NOW + 5, &recorded), Err(Refusal::Stale(age)));
+    }
+    let fresh = sealed(&key(1), "default", NOW + 1, 3);
     assert_eq!(open(&mut opener, &ring, NOW + 5, &fresh), Ok(PACKET.to_vec()));
 }
 
 #[test]
 fn a_clock_that_was_ahead_at_the_start_and_is_put_right_makes_nobody_deaf() {
     let (ring, mut opener) = (Keyring::new(key(1)), Opener::new(cluster("default"), NOW + 3_600_000));
-    assert!(open(&mut opener, &ring, NOW, &sealed(&key(1), "default", NOW, 1)).is_ok());
-    let recorded = sealed(&key(1), "default", NOW - 1, 2);
-    assert_eq!(open(&mut opener, &ring, NOW + 5, &recorded), Err(Refusal::Stale(6)));
+    let mut heard =
+        |sent, now, count| open(&mut opener, &ring, now, &sealed(&key(1), "default", sent, count)).map(drop);
+    assert_eq!(heard(NOW, NOW, 1), Err(Refusal::Stale(0)), "the moment of the start is this one now");
+    assert_eq!(heard(NOW + 1, NOW + 1, 2), Ok(()));
+    assert_eq!(heard(NOW - 1, NOW + 5, 3), Err(Refusal::Stale(6)));
 }
 
 #[test]
