@@ -100,7 +100,11 @@ impl Node {
     /// A departed member is back.
     fn revive(&mut self, id: MemberId, identity: Identity, addr: SocketAddr, tags: Tags) {
         self.timers.cancel(Timer::Reap(id));
+        let past = self.table.get(id).view();
         self.settle(id, identity, addr, tags);
+        if past.state == MemberState::Failed && past.identity.epoch == identity.epoch {
+            self.tell_verdict(&past);
+        }
         self.emit_member(Event::Joined, id);
         self.spread(id, Urgency::Routine);
     }
@@ -195,9 +199,14 @@ impl Node {
     /// A few of those who hear of a suspicion probe the suspect next: they confirm it soon, or give it one more
     /// chance to refute.
     fn verify(&mut self, id: MemberId) {
-        if self.rng.usize(..self.table.live()) < self.config.verifiers as usize {
+        if self.is_one_of_a_few() {
             self.table.probe_next(id);
         }
+    }
+
+    /// True at [`verifiers`](super::Config::verifiers) of all members, on average, who ask themselves.
+    pub(super) fn is_one_of_a_few(&mut self) -> bool {
+        self.rng.usize(..self.table.live()) < self.config.verifiers as usize
     }
 
     fn add_accuser(&mut self, id: MemberId, accuser: &Arc<str>) -> bool {

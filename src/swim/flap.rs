@@ -1,20 +1,19 @@
 //! Flap damping: a member that keeps failing and coming back stays away until it is well.
 //!
 //! Whoever hears badly now and then is declared failed, learns of it, refutes, and is declared failed again; to
-//! all others it comes and goes for ever (Rapid, Figure 9). So a node that was declared failed twice, *and*
-//! sees itself that something is wrong, refutes only after its own probes have gone well for a while. Its own
+//! all others it comes and goes for ever (Rapid, Figure 9). So a node that was declared failed, is accused again,
+//! *and* sees itself that something is wrong, refutes only after its own probes have gone well for a while. Its own
 //! view decides, so an accusation that somebody made up is refuted at once, however often it comes.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use super::{
-    member::{Identity, MemberId},
-    node::Node,
+    member::{Identity, Member, MemberId},
+    node::{Content, Node},
     time::Time,
-    timers::Timer,
 };
 
-/// Probe intervals without trouble of our own, after which we come back.
+/// Probe rounds without trouble of our own, after which we come back.
 const STEADY: u32 = 60;
 /// Probe intervals after which a verdict against us is forgotten.
 const MEMORY: u32 = 600;
@@ -41,45 +40,57 @@ impl Flaps {
 }
 
 impl Node {
-    /// Others declared us failed, or did so to an earlier word of ours. The second time, we stay away.
+    /// Others declared us failed, or did so to an earlier word of ours.
     pub(super) fn note_verdict(&mut self, accused: Identity) {
-        let before = self.flaps.verdict;
-        if self.flaps.is_held() || before.is_some_and(|(identity, _)| accused <= identity) {
-            return;
-        }
-        self.flaps.verdict = Some((accused, self.now));
-        let again = before.is_some_and(|(_, at)| self.now.since(at) < self.intervals(MEMORY));
-        if let Some(steady_at) = self.steady_at().filter(|_| again) {
-            self.flaps.held = Some(accused);
-            self.metrics.flaps_damped += 1;
-            self.timers.set(Timer::Return, steady_at);
+        self.hold_if_flapping(accused);
+        if self.flaps.verdict.is_none_or(|(identity, _)| accused > identity) {
+            self.flaps.verdict = Some((accused, self.now));
         }
     }
 
     /// Whether we keep silent about an accusation, for now.
     pub(super) fn stays_away(&mut self, accused: Identity) -> bool {
+        self.hold_if_flapping(accused);
         if let Some(held) = &mut self.flaps.held {
             *held = (*held).max(accused);
         }
         self.flaps.is_held()
     }
 
-    /// The time to come back has come, unless there was trouble meanwhile.
-    pub(super) fn come_back(&mut self) {
-        if let Some(steady_at) = self.steady_at() {
-            self.timers.set(Timer::Return, steady_at);
-        } else if let Some(held) = self.flaps.held.take() {
+    /// Who is accused anew after a verdict, and has trouble of its own, stays away.
+    fn hold_if_flapping(&mut self, accused: Identity) {
+        let memory = self.config.probe_interval.saturating_mul(MEMORY);
+        let again = self
+            .flaps
+            .verdict
+            .is_some_and(|(identity, at)| accused > identity && self.now.since(at) < memory);
+        if again && !self.is_steady() && !self.flaps.is_held() {
+            self.flaps.held = Some(accused);
+            self.news.remove(MemberId::SELF);
+            self.metrics.flaps_damped += 1;
+        }
+    }
+
+    /// A member is back from the dead under the same epoch: it refuted, but may not know that the verdict had
+    /// fallen. A few of us tell it, so that it can count.
+    pub(super) fn tell_verdict(&mut self, past: &Member) {
+        if self.is_one_of_a_few() {
+            let Member { name, addr, identity, .. } = past;
+            self.transmit(*addr, Content::Verdict { name: Arc::clone(name), identity: *identity });
+        }
+    }
+
+    /// Once we are well again, we come back.
+    pub(super) fn come_back_if_steady(&mut self) {
+        let steady = self.is_steady();
+        if let Some(held) = self.flaps.held.take_if(|_| steady) {
             self.refute(held.max(self.table.get(MemberId::SELF).identity));
         }
     }
 
-    /// When our last trouble will be long enough ago, if it is not.
-    fn steady_at(&self) -> Option<Time> {
-        let steady_at = self.flaps.trouble? + self.intervals(STEADY);
-        (steady_at > self.now).then_some(steady_at)
-    }
-
-    fn intervals(&self, n: u32) -> Duration {
-        self.config.probe_interval.saturating_mul(n)
+    /// Whether our last trouble is long ago, in rounds of the length that our health calls for.
+    fn is_steady(&self) -> bool {
+        let rounds = self.health.scale(self.config.probe_interval).saturating_mul(STEADY);
+        self.flaps.trouble.is_none_or(|at| self.now.since(at) >= rounds)
     }
 }

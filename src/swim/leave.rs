@@ -53,7 +53,7 @@ impl Node {
         self.table
             .update(MemberId::SELF, &mut self.rng, |own| (own.state, own.since) = (MemberState::Left, now));
         self.emit_member(Event::Left, MemberId::SELF);
-        for timer in [Timer::Probe, Timer::Indirect, Timer::Sync, Timer::Heal, Timer::Seeds, Timer::Return] {
+        for timer in [Timer::Probe, Timer::Indirect, Timer::Sync, Timer::Heal, Timer::Seeds] {
             self.timers.cancel(timer);
         }
     }

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::wire::{
     Tags, hash,
-    message::{Ack, Alive, Digest, Malformed, Message, Nack, Ping, PingReq},
+    message::{Ack, Alive, Digest, Failed, Malformed, Message, Nack, Ping, PingReq},
     packet::{self, Reject},
 };
 
@@ -131,6 +131,11 @@ pub(super) enum Content {
         window: Duration,
     },
     Nack(u32),
+    /// To a member that is back: that it had been declared failed under this identity.
+    Verdict {
+        name: Arc<str>,
+        identity: Identity,
+    },
     News,
 }
 
@@ -276,7 +281,6 @@ impl Node {
                 Timer::Sync => self.sync_periodically(),
                 Timer::Heal => self.try_gone_peer(),
                 Timer::Seeds => self.emit(Output::ResolveSeeds),
-                Timer::Return => self.come_back(),
                 Timer::Farewell => self.repeat_farewell(),
                 Timer::Reap(id) => self.reap(id),
                 Timer::Stream(stream) => self.stream_time_is_up(stream),
@@ -349,6 +353,9 @@ impl Node {
                 packet.message(&PingReq { seq: *seq, target, window_ms })
             }
             Content::Nack(seq) => packet.message(&Nack { seq: *seq }),
+            Content::Verdict { name, identity: Identity { epoch, incarnation } } => {
+                packet.message(&Failed { name, epoch: *epoch, incarnation: *incarnation })
+            }
             Content::News => true,
         };
         self.add_news(&mut packet, to, first, matches!(content, Content::News));

@@ -111,8 +111,8 @@ impl Node {
             }
             Phase::Displaced => {}
             _ => {
-                self.health.degrade(1);
                 if !self.stays_away(identity) {
+                    self.health.degrade(1);
                     self.refute(identity);
                 }
             }

@@ -72,9 +72,14 @@ impl Node {
         if self.phase != Phase::Live {
             return;
         }
+        self.come_back_if_steady();
         let interval = self.health.scale(self.config.probe_interval);
         self.set_timer(Timer::Probe, interval);
-        let Some(id) = self.table.next_target(&mut self.rng) else { return };
+        let Some(id) = self.table.next_target(&mut self.rng) else {
+            // Nobody is there whom we could accuse wrongly.
+            self.health.improve();
+            return;
+        };
         let record = self.table.get(id);
         let (target, addr) = (Arc::clone(&record.name), record.addr);
         // Lifeguard's buddy system: a suspect hears of it from everybody who probes it.

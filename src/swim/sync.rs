@@ -260,12 +260,21 @@ impl Node {
             if frame.room() < MAX_ENTRY {
                 return Some(at);
             }
-            if at != MemberId::SELF.index() || !matches!(self.phase, Phase::Quiet | Phase::Displaced) {
+            if at != MemberId::SELF.index() || self.shows_itself() {
                 self.tell(frame, record);
             }
         }
         frame.message(&End {});
         None
+    }
+
+    /// Whether others are to hear that we are there.
+    fn shows_itself(&self) -> bool {
+        match self.phase {
+            Phase::Quiet | Phase::Displaced => false,
+            Phase::Live => !self.flaps.is_held(),
+            Phase::Leaving | Phase::Left => true,
+        }
     }
 
     fn tell(&self, frame: &mut packet::Writer<'_>, record: &Record) {

@@ -26,8 +26,6 @@ pub(super) enum Timer {
     Heal,
     /// The seeds are to be contacted.
     Seeds,
-    /// We were steady for long enough to come back.
-    Return,
     /// The farewell is repeated, or given up.
     Farewell,
     /// A departed member is hidden, later forgotten.

@@ -1,10 +1,11 @@
 //! Members that come and go.
 
 use super::{
-    super::{Event, Time},
-    bench::{Bench, failed},
+    super::{Event, StreamStep, Time},
+    bench::{Bench, EPOCH, alive, failed, messages, packet_of, suspect},
     world::{World, addr, converged, secs},
 };
+use crate::wire::message::{Alive, Hello, Message};
 
 /// The member hears nothing for 20 s, then everything for 20 s, and so on.
 fn flip_flop(world: &mut World, host: usize, times: usize) {
@@ -53,6 +54,77 @@ fn a_verdict_that_somebody_made_up_is_refuted_at_once_however_often_it_comes() {
         assert_eq!(bench.node.local().identity.incarnation, incarnation + 1, "verdict {times}");
         assert!(bench.has_news("me"));
     }
+}
+
+/// A node that refuted one verdict, among so many others; then a probe of its own may fail, and its relays be silent.
+fn once_failed(others: usize, trouble: bool) -> Bench {
+    let mut bench = Bench::new(others);
+    bench.hear(&failed("me", 0));
+    assert!(bench.has_news("me"), "the first time it comes back at once");
+    if trouble {
+        bench.node.flaps.note_trouble(bench.now);
+    }
+    bench
+}
+
+#[test]
+fn who_failed_before_and_has_trouble_refutes_no_suspicion_either() {
+    for (trouble, word) in [(false, 2), (true, 1)] {
+        let mut bench = once_failed(5, trouble);
+        bench.hear(&suspect("me", 1, &["m1"]));
+        assert_eq!(bench.node.local().identity.incarnation, word, "trouble: {trouble}");
+        assert_eq!(bench.has_news("me"), !trouble);
+    }
+}
+
+#[test]
+fn who_stays_away_tells_nobody_that_it_is_there() {
+    for (trouble, shown) in [(false, true), (true, false)] {
+        let mut bench = once_failed(5, trouble);
+        bench.hear(&suspect("me", 1, &["m1"]));
+        let stream = bench.node.accept_stream(bench.now, addr(1)).expect("there is room");
+        bench.node.handle_frame(bench.now, stream, &packet_of(&Hello { name: "m1", digest: 0 }));
+        let (mut frame, mut told) = (Vec::new(), false);
+        assert_eq!(bench.node.poll_stream(bench.now, stream, &mut frame), StreamStep::Send);
+        messages(&frame, |message| {
+            told |= matches!(message, Message::Alive(Alive { name: "me", .. }));
+        });
+        assert_eq!(told, shown, "trouble: {trouble}");
+    }
+}
+
+/// The search found two who each held the other failed and itself unwell, for ever.
+#[test]
+fn who_has_nobody_left_to_probe_becomes_well_and_comes_back() {
+    let mut bench = once_failed(1, true);
+    bench.node.health.degrade(7);
+    bench.hear(&suspect("me", 1, &["m1"]));
+    bench.hear(&failed("m1", 0));
+    bench.pass(secs(50));
+    assert_eq!(bench.node.local().identity.incarnation, 1, "it stays away");
+    bench.pass(secs(60));
+    assert_eq!(bench.node.local().identity.incarnation, 2, "it is back");
+}
+
+#[test]
+fn who_is_back_from_the_dead_is_told_that_the_verdict_had_fallen() {
+    let told = |epoch: u64| {
+        let mut bench = Bench::new(4);
+        bench.hear(&failed("m2", 3));
+        bench.sent();
+        bench.hear(&Alive { epoch, ..alive("m2", 4, addr(2)) });
+        let mut verdicts = Vec::new();
+        for (to, packet) in bench.sent() {
+            messages(&packet, |message| {
+                if let Message::Failed(verdict) = message {
+                    verdicts.push((to, verdict.name.to_owned(), verdict.incarnation));
+                }
+            });
+        }
+        verdicts
+    };
+    assert_eq!(told(EPOCH), [(addr(2), "m2".to_owned(), 3)]);
+    assert_eq!(told(EPOCH + 1), [], "a new life has nothing to do with it");
 }
 
 #[test]
