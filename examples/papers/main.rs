@@ -39,7 +39,7 @@ type Section = fn(&Options) -> Table;
 const SECTIONS: [(&str, &[Section]); 5] = [
     ("swim", &[swim::messages, swim::first_detection, swim::piggyback, swim::formulas, swim::joins]),
     ("gossip", &[gossip::table]),
-    ("lifeguard", &[lifeguard::accuracy, lifeguard::speed, lifeguard::tuning]),
+    ("lifeguard", &[lifeguard::crashes, lifeguard::accuracy, lifeguard::speed, lifeguard::tuning]),
     ("rapid", &[rapid::bootstraps, rapid::crashes, rapid::asymmetry]),
     ("faults", &[faults::partition, faults::steadiness]),
 ];

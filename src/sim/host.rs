@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use crate::swim::{Config, Event, JoinResult, Node, Time};
+use crate::swim::{Config, Event, JoinResult, Node, Stuck, Time};
 
 /// A machine that runs a node, or did.
 #[derive(Debug)]
@@ -23,8 +23,10 @@ pub struct Host {
     pub left: bool,
     /// Until then its process is stopped: what arrives waits, and no timer runs.
     pub(super) paused_until: Time,
-    /// Until then what it sends and what arrives waits, though its timers run: Lifeguard's anomaly (§V-D).
+    /// Until then its sends block and what arrives waits, though timers run: Lifeguard's anomaly (§V-D).
     pub(super) blocked_until: Time,
+    /// Its loops that wait in a send, while it is blocked.
+    pub(super) stuck: Option<Stuck>,
     /// How far its clock is ahead.
     pub(super) clock: Duration,
     /// Which life of the machine this is.
@@ -47,6 +49,7 @@ impl Host {
             left: false,
             paused_until: Time::ZERO,
             blocked_until: Time::ZERO,
+            stuck: None,
             clock: Duration::ZERO,
             life: 0,
             wakes_at: None,
@@ -59,10 +62,13 @@ impl Host {
         self.paused_until.max(self.blocked_until)
     }
 
-    /// When its next timer fires, by the world's clock.
+    /// When its next timer fires, or its sends block no more, by the world's clock.
     pub(super) fn deadline(&self) -> Option<Time> {
-        let at = self.node.as_ref()?.poll_timeout()?;
-        let at = Time::from_origin(at.since_origin().saturating_sub(self.clock));
-        Some(at.max(self.paused_until))
+        let node = self.node.as_ref()?;
+        let at =
+            self.stuck.as_ref().map_or_else(|| node.poll_timeout(), |stuck| node.poll_timeout_stuck(stuck));
+        let at = at.map(|at| Time::from_origin(at.since_origin().saturating_sub(self.clock)));
+        let unstuck = self.stuck.as_ref().map(|_| self.blocked_until);
+        at.into_iter().chain(unstuck).min().map(|at| at.max(self.paused_until))
     }
 }

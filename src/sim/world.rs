@@ -133,7 +133,7 @@ impl World {
         host.left = false;
         host.life += 1;
         host.wakes_at = None;
-        (host.paused_until, host.blocked_until) = (Time::ZERO, Time::ZERO);
+        (host.paused_until, host.blocked_until, host.stuck) = (Time::ZERO, Time::ZERO, None);
         self.by_addr.insert(host.addr, at);
         if let Some(checker) = &mut self.checker {
             checker.started(at, &self.hosts[at]);
@@ -173,9 +173,13 @@ impl World {
         self.disturbed();
     }
 
-    /// Holds up what a host sends and what it should receive, while its timers run.
+    /// Holds up a host's sends and what it should receive, while timers run (Lifeguard §V-D): each of its loops gets
+    /// as far as its next send.
     pub fn block(&mut self, host: usize, length: Duration) {
         self.hosts[host].blocked_until = self.now + length;
+        self.hosts[host].stuck.get_or_insert_default();
+        self.hosts[host].wakes_at = None;
+        self.reschedule(host);
         self.disturbed();
     }
 
@@ -359,8 +363,11 @@ impl World {
             Next::Delivery(delivery) => self.deliver(delivery),
             Next::Deadline(host) if self.hosts[host].wakes_at == Some(at) => {
                 self.hosts[host].wakes_at = None;
+                if self.hosts[host].blocked_until <= self.now {
+                    self.hosts[host].stuck = None;
+                }
                 if self.hosts[host].deadline().is_some_and(|deadline| deadline <= self.now) {
-                    self.with(host, |node, now| node.handle_timeout(now));
+                    self.time_out(host);
                 } else {
                     self.reschedule(host);
                 }
@@ -369,6 +376,16 @@ impl World {
             Next::Deadline(_) => {}
         }
         true
+    }
+
+    fn time_out(&mut self, at: usize) {
+        let host = &mut self.hosts[at];
+        let (node, now) = (host.node.as_mut().expect("it has a deadline"), self.now + host.clock);
+        match &mut host.stuck {
+            Some(stuck) => node.handle_timeout_stuck(now, stuck),
+            None => node.handle_timeout(now),
+        }
+        self.drive(at);
     }
 
     fn reschedule(&mut self, host: usize) {

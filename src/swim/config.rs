@@ -62,6 +62,10 @@ pub struct Config {
     /// Lifeguard's buddy system: a ping to a suspect tells it of the suspicion first (§IV-C). Defaults to true.
     pub buddy: bool,
 
+    /// Whether a node that was held up blames itself: if a timer fires far too late, it discards the verdict at hand
+    /// and extends all suspicions by the pause. Off, a starved process fails healthy members. Defaults to true.
+    pub notice_stalls: bool,
+
     /// The largest factor by which poor local health stretches probe interval and timeout; at least 1.
     /// Defaults to 8.
     pub health_max: u32,
@@ -165,6 +169,7 @@ impl Config {
             nacks: true,
             lha_suspicion: true,
             buddy: true,
+            notice_stalls: true,
             health_max: 8,
             suspicion_mult: 2,
             suspicion_max_mult: 12,

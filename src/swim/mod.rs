@@ -25,6 +25,8 @@ mod metrics;
 mod node;
 mod own;
 mod probe;
+#[cfg(any(test, feature = "sim"))]
+mod stuck;
 mod suspicion;
 mod sync;
 mod time;
@@ -38,5 +40,7 @@ pub use event::{Event, JoinProblem, JoinResult, Output};
 pub use member::{Identity, Member, MemberState};
 pub use metrics::Metrics;
 pub use node::{Node, Start};
+#[cfg(any(test, feature = "sim"))]
+pub(crate) use stuck::Stuck;
 pub use sync::{StreamFailure, StreamId, StreamStep};
 pub use time::Time;

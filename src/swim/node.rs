@@ -272,24 +272,31 @@ impl Node {
         self.notice_stall(now);
         self.advance(now);
         while let Some(timer) = self.timers.pop_due(now) {
-            match timer {
-                Timer::Probe => self.next_probe(),
-                Timer::Indirect => self.probe_indirectly(),
-                Timer::Nack(seq) => self.relay_time_is_up(seq),
-                Timer::Suspicion(id) => self.suspicion_ran_out(id),
-                Timer::Gossip => self.gossip(),
-                Timer::Sync => self.sync_periodically(),
-                Timer::Heal => self.try_gone_peer(),
-                Timer::Seeds => self.emit(Output::ResolveSeeds),
-                Timer::Farewell => self.repeat_farewell(),
-                Timer::Reap(id) => self.reap(id),
-                Timer::Stream(stream) => self.stream_time_is_up(stream),
-            }
+            self.fire(timer);
+        }
+    }
+
+    pub(super) fn fire(&mut self, timer: Timer) {
+        match timer {
+            Timer::Probe => self.next_probe(),
+            Timer::Indirect => self.probe_indirectly(),
+            Timer::Nack(seq) => self.relay_time_is_up(seq),
+            Timer::Suspicion(id) => self.suspicion_ran_out(id),
+            Timer::Gossip => self.gossip(),
+            Timer::Sync => self.sync_periodically(),
+            Timer::Heal => self.try_gone_peer(),
+            Timer::Seeds => self.emit(Output::ResolveSeeds),
+            Timer::Farewell => self.repeat_farewell(),
+            Timer::Reap(id) => self.reap(id),
+            Timer::Stream(stream) => self.stream_time_is_up(stream),
         }
     }
 
     /// A timer that fires far too late means that *we* were held up: what we failed to hear proves nothing.
     fn notice_stall(&mut self, now: Time) {
+        if !self.config.notice_stalls {
+            return;
+        }
         let tolerated = (self.config.probe_interval / 4).max(Duration::from_millis(100));
         let pause = self.timers.next().map_or(Duration::ZERO, |due| now.since(due));
         if pause <= tolerated {

@@ -68,6 +68,12 @@ impl Timers {
         self.order.first().map(|(at, _)| *at)
     }
 
+    /// The next of some, and when it is due.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn next_of(&self, is_one: impl Fn(Timer) -> bool) -> Option<(Time, Timer)> {
+        self.order.iter().copied().find(|(_, timer)| is_one(*timer))
+    }
+
     /// Takes the earliest timer that is due.
     pub(super) fn pop_due(&mut self, now: Time) -> Option<Timer> {
         let (_, timer) = *self.order.first().filter(|(at, _)| *at <= now)?;

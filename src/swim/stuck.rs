@@ -1,0 +1,45 @@
+//! A process whose sends block (Lifeguard §V-D): each of its loops gets as far as its next send, while timers that
+//! send nothing run on.
+//!
+//! Only the simulator has such processes, to reproduce the paper. In our own driver one thread sends and has the
+//! clock: it would stop as a whole, and notice.
+
+use super::{node::Node, time::Time, timers::Timer};
+
+/// The loops that wait in a send.
+#[derive(Debug, Default)]
+pub(crate) struct Stuck(Vec<Timer>);
+
+impl Stuck {
+    fn holds(&self, timer: Timer) -> bool {
+        sending_loop(timer).is_some_and(|sender| self.0.contains(&sender))
+    }
+}
+
+/// Which loop a timer drives on to a send, named by the timer that begins it.
+fn sending_loop(timer: Timer) -> Option<Timer> {
+    match timer {
+        Timer::Probe | Timer::Indirect => Some(Timer::Probe),
+        Timer::Gossip | Timer::Sync | Timer::Heal | Timer::Seeds | Timer::Farewell => Some(timer),
+        Timer::Nack(_) | Timer::Suspicion(_) | Timer::Reap(_) | Timer::Stream(_) => None,
+    }
+}
+
+impl Node {
+    /// [`poll_timeout`](Self::poll_timeout) of such a process.
+    pub(crate) fn poll_timeout_stuck(&self, stuck: &Stuck) -> Option<Time> {
+        self.timers.next_of(|timer| !stuck.holds(timer)).map(|(at, _)| at)
+    }
+
+    /// [`handle_timeout`](Self::handle_timeout) of such a process.
+    pub(crate) fn handle_timeout_stuck(&mut self, now: Time, stuck: &mut Stuck) {
+        self.advance(now);
+        while let Some((_, timer)) =
+            self.timers.next_of(|timer| !stuck.holds(timer)).filter(|(at, _)| *at <= now)
+        {
+            self.timers.cancel(timer);
+            stuck.0.extend(sending_loop(timer));
+            self.fire(timer);
+        }
+    }
+}
