@@ -30,7 +30,7 @@ use crate::{
     Peer, Watch,
     claims::{Claims, SourceId, Standing},
     fanout::Fanout,
-    peers::holds,
+    peers::{Key, holds},
     watch::{Backlog, Limits, MembershipChange},
 };
 
@@ -96,7 +96,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    peers: BTreeMap<Peer, Claims>,
+    peers: BTreeMap<Key, Claims>,
     active: usize,
     left: usize,
     snapshot: OnceLock<Snapshot>,
@@ -221,7 +221,7 @@ impl Membership {
 
     fn tell(&self, word: Standing, peers: impl IntoIterator<Item = impl AsRef<str>>) {
         // The caller's iterator runs here, before the lock; and sorting here makes every list that follows sorted.
-        let mut peers: Vec<_> = peers.into_iter().map(|peer| Peer::from(peer.as_ref())).collect();
+        let mut peers: Vec<_> = peers.into_iter().map(|peer| Key::from(peer.as_ref())).collect();
         peers.sort_unstable();
         peers.dedup();
 
@@ -244,11 +244,11 @@ impl Membership {
 
 impl State {
     /// Takes a word on one peer, and tells what it changed.
-    fn hear(&mut self, source: Option<SourceId>, word: Standing, peer: Peer) -> Option<Transition> {
-        let (peer, before, after) = match self.peers.entry(peer) {
+    fn hear(&mut self, source: Option<SourceId>, word: Standing, key: Key) -> Option<Transition> {
+        let (peer, before, after) = match self.peers.entry(key) {
             Entry::Vacant(_) if word != Standing::Active => return None,
             Entry::Vacant(entry) => {
-                let peer = Peer::clone(entry.key());
+                let peer = Peer::clone(&entry.key().peer);
                 entry.insert(Claims::default()).hear(source, word);
                 (peer, Standing::Absent, word)
             }
@@ -256,7 +256,7 @@ impl State {
                 let before = entry.get().standing();
                 entry.get_mut().hear(source, word);
                 let after = entry.get().standing();
-                let peer = Peer::clone(entry.key());
+                let peer = Peer::clone(&entry.key().peer);
                 if entry.get().are_void() {
                     entry.remove();
                 }
@@ -284,7 +284,7 @@ impl State {
         self.snapshot.get_or_init(|| {
             let mut peers = Vec::with_capacity(self.active + self.left);
             let mut left = Vec::with_capacity(self.left);
-            for (peer, claims) in &self.peers {
+            for (Key { peer, .. }, claims) in &self.peers {
                 match claims.standing() {
                     Standing::Active => peers.push(Peer::clone(peer)),
                     Standing::Left => left.push(Peer::clone(peer)),

@@ -231,16 +231,15 @@ impl Engine {
             self.awake.store(false, Ordering::Release);
             let deadline = self.flush(udp, &mut envelope, &mut outbox);
             let wait = deadline.map_or(MAX_WAIT, |at| at.since(self.clock.now()).min(MAX_WAIT));
-            let received =
-                if wait.is_zero() { Ok(()) } else { self.receive(udp, &mut envelope, &mut buffer, wait) };
+            let more =
+                if wait.is_zero() { Ok(true) } else { self.receive(udp, &mut envelope, &mut buffer, wait) };
             let due = deadline.is_some_and(|at| at <= self.clock.now());
             // Before anybody is judged late, everything that has arrived is heard.
-            let received = if due {
-                received.and_then(|()| self.drain(udp, &mut envelope, &mut buffer))
-            } else {
-                received
+            let heard = match more {
+                Ok(true) if due => self.drain(udp, &mut envelope, &mut buffer),
+                more => more.map(drop),
             };
-            if let Err(error) = received {
+            if let Err(error) = heard {
                 self.count(|counted| counted.receive_errors += 1);
                 log::debug!("{}: receive failed: {error}", self.name);
                 self.stop.wait(ERROR_PAUSE);
@@ -251,19 +250,20 @@ impl Engine {
         }
     }
 
+    /// Waits for a datagram and says whether there was one: then more may wait behind it.
     fn receive(
         &self,
         udp: &Udp,
         envelope: &mut Envelope,
         buffer: &mut [u8],
         limit: Duration,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         match udp.receive(buffer, limit) {
             Ok((len, from)) => {
                 self.take_in(envelope, from, &mut buffer[..len]);
-                Ok(())
+                Ok(true)
             }
-            Err(error) if is_nothing(&error) => Ok(()),
+            Err(error) if is_nothing(&error) => Ok(false),
             Err(error) => Err(error),
         }
     }
