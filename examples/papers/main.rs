@@ -19,6 +19,7 @@ mod report;
 mod runs;
 mod stats;
 mod swim;
+mod variants;
 
 use std::{env, error::Error, fs, path::PathBuf, process::ExitCode};
 
