@@ -36,13 +36,24 @@ pub(super) struct Bounds {
     epoch: u64,
 }
 
-/// For what is said about a member by others, and for what we believe about ourselves: far more than an honest
-/// member refutes between two exchanges.
-pub(super) const HEARSAY: Bounds = Bounds { jump: 1 << 20, incarnation: 1 << 61, epoch: 100 * YEARS };
-/// For what a member says about itself. Wider by far, so that it can always refute whatever was believed.
-const FIRST_HAND: Bounds = Bounds { jump: 1 << 40, incarnation: 1 << 62, epoch: 200 * YEARS };
+/// For what others say against a member: far more than an honest one refutes between two exchanges.
+const HEARSAY: Bounds = Bounds { jump: 1 << 20, incarnation: 1 << 61, epoch: 100 * YEARS };
+/// For what a member says of itself, or somebody in its name. Wider by far, so that it can always refute.
+pub(super) const FIRST_HAND: Bounds = Bounds { jump: 1 << 40, incarnation: 1 << 62, epoch: 200 * YEARS };
 /// A refutation beyond this incarnation begins a new epoch instead.
-pub(super) const LAST_INCARNATION: u64 = 1 << 60;
+const LAST_INCARNATION: u64 = 1 << 60;
+
+/// What a member says next, so that it supersedes a claim about it. Where not everybody might follow its
+/// incarnation so far, it begins a new epoch, which all can.
+pub(super) fn superseding(ours: Identity, claimed: Identity) -> Identity {
+    let Identity { epoch, incarnation } = claimed;
+    let jumps = epoch == ours.epoch && incarnation > ours.incarnation.saturating_add(HEARSAY.jump);
+    if jumps || incarnation >= LAST_INCARNATION {
+        Identity { epoch: epoch + 1, incarnation: 0 }
+    } else {
+        Identity { epoch, incarnation: incarnation + 1 }
+    }
+}
 
 impl Node {
     pub(super) fn hear_alive(&mut self, claim: &Alive<'_>) {

@@ -18,6 +18,7 @@ mod gossip;
 mod heal;
 mod health;
 mod index;
+mod introduce;
 mod join;
 mod leave;
 mod member;

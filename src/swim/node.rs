@@ -15,6 +15,7 @@ use super::{
     gossip::Pace,
     heal::Heal,
     health::Health,
+    introduce::Strangers,
     join::Joins,
     leave::Farewell,
     member::{Identity, Member, MemberId, MemberState, Record, Table},
@@ -27,7 +28,7 @@ use super::{
 };
 use crate::wire::{
     Tags, hash,
-    message::{Ack, Alive, Digest, Failed, Malformed, Message, Nack, Ping, PingReq},
+    message::{Ack, Digest, Failed, Malformed, Message, Nack, Ping, PingReq},
     packet::{self, Reject},
 };
 
@@ -103,6 +104,7 @@ pub struct Node {
     pub(super) joins: Joins,
     pub(super) heal: Heal,
     pub(super) rivals: Rivals,
+    pub(super) strangers: Strangers,
     pub(super) farewell: Farewell,
     pub(super) metrics: Metrics,
     transmits: VecDeque<Transmit>,
@@ -177,6 +179,7 @@ impl Node {
             exchanges: Exchanges::default(),
             joins: Joins::default(),
             rivals: Rivals::default(),
+            strangers: Strangers::default(),
             farewell: Farewell::default(),
             metrics: Metrics::default(),
             transmits: VecDeque::new(),
@@ -217,31 +220,12 @@ impl Node {
             Message::Digest(theirs) => self.compare_digest(from, theirs.digest),
             Message::PingReq(request) => self.handle_ping_req(from, request),
             Message::Nack(nack) => self.handle_nack(from, nack.seq),
-            claim
-                if !self.may_claim(self.table.at_addr(from).is_some(), claim, |alive| alive.addr == from) =>
-            {
-                self.metrics.dropped_strangers += 1;
+            claim if claim.is_claim() && self.table.at_addr(from).is_none() => {
+                self.hear_stranger(from, claim);
             }
             // Stream messages have no meaning in a datagram.
             claim if self.handle_claim(claim) => {}
             _ => self.metrics.dropped_malformed += 1,
-        }
-    }
-
-    /// Strangers may introduce themselves and those of whom we know nothing: anybody may ask to be a member,
-    /// but who is one is for members to say.
-    pub(super) fn may_claim(
-        &self,
-        is_member: bool,
-        claim: &Message<'_>,
-        is_first_hand: impl Fn(&Alive<'_>) -> bool,
-    ) -> bool {
-        match claim {
-            Message::Alive(alive) => {
-                is_member || is_first_hand(alive) || self.table.find(alive.name).is_none()
-            }
-            Message::Suspect(_) | Message::Failed(_) | Message::Left(_) | Message::Gone(_) => is_member,
-            _ => true,
         }
     }
 
@@ -415,8 +399,8 @@ impl Node {
             return;
         }
         self.table.update(MemberId::SELF, &mut self.rng, |own| own.tags = tags);
-        // While we stay away, nobody is to hear of us; they will learn the tags when we come back.
-        if !self.flaps.is_held() {
+        // While nobody is to hear of us, these wait as well, until we announce ourselves or come back.
+        if self.phase == Phase::Live && !self.flaps.is_held() {
             self.table.update(MemberId::SELF, &mut self.rng, |own| own.identity.incarnation += 1);
             self.announce();
         }

@@ -12,7 +12,7 @@
 use std::net::SocketAddr;
 
 use super::{
-    claims::{HEARSAY, LAST_INCARNATION},
+    claims::{FIRST_HAND, superseding},
     event::{Event, Output},
     member::{Identity, MemberId},
     node::Node,
@@ -79,7 +79,10 @@ impl Node {
         let echo = identity == ours && at_home && own.tags.encoded() == tags;
         // Until we are announced, an older life elsewhere matters too: it may still be lived.
         let settled = identity < ours && self.phase != Phase::Quiet;
-        if settled || echo || self.is_leaving() || !self.is_plausible(Some(MemberId::SELF), identity, HEARSAY)
+        if settled
+            || echo
+            || self.is_leaving()
+            || !self.is_plausible(Some(MemberId::SELF), identity, FIRST_HAND)
         {
             return;
         }
@@ -98,7 +101,9 @@ impl Node {
         if accusation == Accusation::Departed && self.phase == Phase::Live && identity.epoch == ours.epoch {
             self.note_verdict(identity);
         }
-        if identity < ours || self.is_leaving() || !self.is_plausible(Some(MemberId::SELF), identity, HEARSAY)
+        if identity < ours
+            || self.is_leaving()
+            || !self.is_plausible(Some(MemberId::SELF), identity, FIRST_HAND)
         {
             return;
         }
@@ -135,10 +140,7 @@ impl Node {
 
     fn supersede(&mut self, claimed: Identity) {
         self.table.update(MemberId::SELF, &mut self.rng, |own| {
-            own.identity = match claimed.incarnation {
-                ..LAST_INCARNATION => Identity { incarnation: claimed.incarnation + 1, ..claimed },
-                _ => Identity { epoch: claimed.epoch + 1, incarnation: 0 },
-            };
+            own.identity = superseding(own.identity, claimed);
         });
         self.announce();
     }
@@ -151,9 +153,14 @@ impl Node {
 
     fn resume(&mut self) {
         self.phase = Phase::Live;
-        if !self.timers.is_set(Timer::Probe) {
-            self.set_timer(Timer::Probe, self.config.probe_interval);
+        for (timer, interval) in
+            [(Timer::Probe, self.config.probe_interval), (Timer::Sync, self.scaled_sync_interval())]
+        {
+            if !self.timers.is_set(timer) {
+                self.set_timer(timer, interval);
+            }
         }
+        self.schedule_heal();
     }
 
     fn report_conflict(&mut self, rival: SocketAddr) {
@@ -172,7 +179,10 @@ impl Node {
     pub(super) fn rival_answered(&mut self, rival: SocketAddr) {
         if self.phase == Phase::Live {
             self.phase = Phase::Displaced;
-            self.timers.cancel(Timer::Probe);
+            for timer in [Timer::Probe, Timer::Indirect, Timer::Sync, Timer::Heal] {
+                self.timers.cancel(timer);
+            }
+            self.prober.end_round();
             self.news.remove(MemberId::SELF);
             self.report_conflict(rival);
         }

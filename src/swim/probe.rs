@@ -60,6 +60,11 @@ impl Prober {
         self.relayed.len()
     }
 
+    /// Nothing is probed any more.
+    pub(super) fn end_round(&mut self) {
+        self.round = None;
+    }
+
     pub(super) fn discard_verdict(&mut self) {
         self.round.iter_mut().for_each(|round| round.discarded = true);
     }
@@ -141,7 +146,8 @@ impl Node {
         let awaited = self.answers_probe(from, seq)
             || self.answers_relayed(from, seq)
             || self.answers_heal(from, seq)
-            || self.answers_farewell(from, seq);
+            || self.answers_farewell(from, seq)
+            || self.answers_introduction(from, seq);
         if !awaited {
             self.metrics.dropped_stray_answers += 1;
         }

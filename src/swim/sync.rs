@@ -18,6 +18,7 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 use super::{
     event::JoinProblem,
     gossip::{put_alive, put_news},
+    introduce::Introduction,
     join::Ticket,
     member::{Identity, MemberId, MemberState, Record},
     node::Node,
@@ -83,6 +84,8 @@ pub(super) enum Purpose {
     AskRival(Identity),
     /// The same, before the join through this seed goes on.
     AskPastLife(Identity, Ticket, SocketAddr),
+    /// Does a live member whose name a stranger has still answer to it?
+    AskHolder(Introduction),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,9 +122,13 @@ struct Session {
 }
 
 impl Session {
-    /// Whose presence a stream probe asks for; but for probes of others, our own name.
+    /// Whose presence a stream ping asks for; but for pings of others, our own name.
     fn asked(&self, own: &Arc<str>) -> Arc<str> {
-        Arc::clone(if let Purpose::Probe { target, .. } = &self.purpose { target } else { own })
+        Arc::clone(match &self.purpose {
+            Purpose::Probe { target, .. } => target,
+            Purpose::AskHolder(introduction) => introduction.name(),
+            _ => own,
+        })
     }
 }
 
@@ -146,7 +153,10 @@ impl Node {
     /// Opens a stream towards an address, unless too many are open.
     pub(super) fn open(&mut self, purpose: Purpose, addr: SocketAddr, timeout: Duration) {
         let step = match purpose {
-            Purpose::Probe { .. } | Purpose::AskRival(_) | Purpose::AskPastLife(..) => Step::Ask,
+            Purpose::Probe { .. }
+            | Purpose::AskRival(_)
+            | Purpose::AskPastLife(..)
+            | Purpose::AskHolder(_) => Step::Ask,
             _ => Step::SayHello,
         };
         let syncs = matches!(purpose, Purpose::Sync);
@@ -358,8 +368,9 @@ impl Node {
                 let parts = self.differing_parts(theirs.digests);
                 self.choose(stream, parts, Step::SayChoice);
             }
-            (Step::HearReturn, claim) if !self.caller_may_claim(session, claim) => {
-                self.metrics.dropped_strangers += 1;
+            (Step::HearReturn, claim) if claim.is_claim() && !self.is_from_member(session) => {
+                let (peer, caller) = (session.peer, session.caller.clone());
+                self.hear_caller(peer, &caller, claim);
             }
             (Step::HearTable | Step::HearReturn, claim) if self.handle_claim(claim) => {}
             (Step::HearChoice, Message::Choice(choice)) => {
@@ -403,10 +414,9 @@ impl Node {
     }
 
     /// Whoever calls is a member if it comes from where that member lives; streams have no port to go by.
-    fn caller_may_claim(&self, session: &Session, claim: &Message<'_>) -> bool {
-        let caller = &*session.caller;
-        let known = self.table.find(caller).map(|id| self.table.get(id).addr.ip());
-        self.may_claim(known == Some(session.peer.ip()), claim, |alive| alive.name == caller)
+    fn is_from_member(&self, session: &Session) -> bool {
+        let known = self.table.find(&session.caller).map(|id| self.table.get(id).addr.ip());
+        known == Some(session.peer.ip())
     }
 
     /// Our turn; unless a rival of our name was heard of before anybody knows us. Then it is asked first.
@@ -416,8 +426,7 @@ impl Node {
             self.go_live();
             return self.set_step(stream, Step::TellTable(0));
         };
-        self.timers.cancel(Timer::Stream(stream));
-        let Some(session) = self.exchanges.sessions.remove(&stream) else { return };
+        let Some(session) = self.take_session(stream) else { return };
         if let Purpose::Join(ticket) = session.purpose {
             let ask = Purpose::AskPastLife(identity, ticket, session.peer);
             self.open(ask, rival, self.config.probe_timeout);
@@ -441,10 +450,15 @@ impl Node {
     }
 
     fn end(&mut self, stream: StreamId, result: Result<(), StreamFailure>) {
-        self.timers.cancel(Timer::Stream(stream));
-        let Some(session) = self.exchanges.sessions.remove(&stream) else { return };
-        self.exchanges.own_syncs -= usize::from(matches!(session.purpose, Purpose::Sync));
+        let Some(session) = self.take_session(stream) else { return };
         self.conclude(session.purpose, session.peer, result, session.digest_before);
+    }
+
+    fn take_session(&mut self, stream: StreamId) -> Option<Session> {
+        self.timers.cancel(Timer::Stream(stream));
+        let session = self.exchanges.sessions.remove(&stream)?;
+        self.exchanges.own_syncs -= usize::from(matches!(session.purpose, Purpose::Sync));
+        Some(session)
     }
 
     fn conclude(
@@ -463,6 +477,8 @@ impl Node {
             }
             (Purpose::Probe { seq, .. }, Ok(())) => self.stream_probe_answered(seq),
             (Purpose::Probe { .. }, Err(_)) => {}
+            (Purpose::AskHolder(_), Ok(())) => self.metrics.dropped_strangers += 1,
+            (Purpose::AskHolder(introduction), Err(_)) => self.hear_alive(&introduction.claim()),
             (Purpose::AskRival(_), Ok(())) => self.rival_answered(peer),
             (Purpose::AskRival(claimed), Err(_)) => self.rival_is_silent(claimed),
             (Purpose::AskPastLife(_, ticket, _), Ok(())) => {

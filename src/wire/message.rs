@@ -208,6 +208,11 @@ messages! {
 }
 
 impl Message<'_> {
+    /// Whether it is about a member.
+    pub(crate) fn is_claim(&self) -> bool {
+        matches!(self, Self::Alive(_) | Self::Suspect(_) | Self::Failed(_) | Self::Left(_) | Self::Gone(_))
+    }
+
     fn is_within_limits(&self) -> bool {
         match self {
             Message::Ping(m) => is_name(m.target),

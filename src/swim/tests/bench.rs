@@ -31,7 +31,7 @@ impl Bench {
         let mut bench = Self { node: Node::new(config, start, ORIGIN), now: ORIGIN };
         bench.node.go_live();
         for i in 1..=n {
-            bench.hear(&alive(&format!("m{i}"), 0, addr(i)));
+            bench.sync(Message::Alive(alive(&format!("m{i}"), 0, addr(i))));
         }
         bench.node.news.clear();
         bench.events();

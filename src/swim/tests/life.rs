@@ -1,7 +1,8 @@
 //! Joining, leaving, restarting, and who owns a name.
 
 use super::{
-    super::{Config, Event, JoinProblem, MemberState, Time},
+    super::{Config, Event, JoinProblem, MemberState, Time, timers::Timer},
+    bench::{self, Bench},
     world::{World, addr, converged, converged_with, millis, secs},
 };
 
@@ -215,4 +216,22 @@ fn a_yielded_name_is_taken_up_again_when_its_holder_is_gone() {
                 .any(|m| &*m.name == "x" && m.addr == addr(2) && m.state.is_live())
         })
     });
+}
+
+#[test]
+fn who_is_displaced_says_nothing_of_itself_until_the_name_is_its_own_again() {
+    let mut bench = Bench::new(3);
+    let own = bench.node.local().identity;
+    bench.node.rival_answered(addr(50));
+    bench.node.set_tags(bench.now, crate::Tags::new([("k", "v")]).unwrap());
+    assert_eq!(bench.node.local().identity, own);
+    assert!(!bench.has_news("me"));
+    bench.pass(secs(60));
+    bench.sent();
+    // The rival is gone: all that a member does goes on.
+    bench.hear(&bench::failed("me", own.incarnation));
+    assert!(bench.has_news("me"));
+    for timer in [Timer::Probe, Timer::Sync] {
+        assert!(bench.node.timers.is_set(timer), "{timer:?}");
+    }
 }

@@ -5,6 +5,7 @@ mod claims;
 mod detection;
 mod flap;
 mod found;
+mod introduce;
 mod life;
 mod network;
 mod world;
