@@ -3,22 +3,15 @@
 #![cfg(feature = "encryption")]
 #![allow(clippy::disallowed_methods, reason = "tests wait in real time, with deadlines")]
 
+mod support;
+
 use std::{
     net::{SocketAddr, UdpSocket},
     time::{Duration, Instant},
 };
 
-use syncswim::{Encryption, Error, Event, Gossip, GossipConfig, Key, KeyStep, Keyring};
-
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn await_that(what: &str, holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
+use support::{LONG, await_that, upsets};
+use syncswim::{Encryption, Error, Gossip, GossipConfig, Key, KeyStep, Keyring};
 
 fn key(byte: u8) -> Key {
     Key::from([byte; 32])
@@ -87,8 +80,7 @@ fn encryption_is_turned_on_in_a_running_cluster_without_splitting_it() {
     }
     probe_on(&nodes);
     for events in events {
-        let trouble: Vec<Event> = std::iter::from_fn(|| events.try_recv().ok()).collect();
-        assert_eq!(trouble, [], "nobody noticed");
+        assert_eq!(upsets(&events), [], "nobody was lost");
     }
     let error = Gossip::start(config("clear")).unwrap().join([nodes[0].local().addr.to_string()]);
     assert!(matches!(error, Err(Error::Join { .. })), "{error:?}");
@@ -107,7 +99,7 @@ fn the_key_is_changed_everywhere_by_one_call() {
     assert!(rings.iter().all(|ring| ring.list() == [key(2).fingerprint()]));
     probe_on(&nodes);
     assert!(nodes.iter().all(|node| live(node) == 5));
-    assert!(events.iter().all(|events| events.try_recv().is_err()), "nobody noticed");
+    assert!(events.iter().all(|events| upsets(events).is_empty()), "nobody was lost");
     let again = nodes[0].rotate_key(&key(2)).unwrap();
     assert!(again.is_complete(), "{again:?}");
 }
@@ -144,7 +136,7 @@ fn a_recorded_datagram_has_no_effect_neither_on_the_same_node_nor_after_its_rest
     let (nodes, _) = cluster(1, Encryption::Require);
     // A node that others reach through us, so that we can record.
     let tap = UdpSocket::bind("127.0.0.1:0").unwrap();
-    tap.set_read_timeout(Some(PATIENCE)).unwrap();
+    tap.set_read_timeout(Some(LONG)).unwrap();
     let ring = Keyring::new(key(1));
     let victim = |target: SocketAddr| {
         let config = config("victim").keyring(&ring).seed(nodes[0].local().addr.to_string());

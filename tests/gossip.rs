@@ -2,22 +2,15 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests wait in real time, with deadlines")]
 
+mod support;
+
 use std::{
     net::{Ipv6Addr, SocketAddr, UdpSocket},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use support::{LONG, await_that};
 use syncswim::{Cluster, Error, Event, Gossip, GossipConfig, GossipDiscovery, MemberState, PeerName, Tags};
-
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn await_that(what: &str, holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
 
 /// A node that finds crashes within a second.
 fn quick(name: &str) -> GossipConfig {
@@ -135,7 +128,11 @@ fn ipv6_works_alone_and_beside_ipv4() {
     let probes = |node: &Gossip| node.metrics().probes;
     let before = (probes(&both), probes(&v4));
     await_that("both probe", || probes(&both) > before.0 + 5 && probes(&v4) > before.1 + 5);
-    assert_eq!((both.metrics().probes_failed, v4.metrics().probes_saved_by_stream), (0, 0));
+    for node in [both, v4] {
+        let metrics = node.metrics();
+        let without_datagrams = metrics.probes_failed + metrics.probes_saved_by_stream;
+        assert!(without_datagrams * 2 < metrics.probes, "datagrams do not pass: {metrics:?}");
+    }
 }
 
 #[test]
@@ -241,7 +238,7 @@ fn the_membership_follows_the_members_by_address_name_or_tag() {
     assert_eq!(watch.recv().unwrap().active.len(), 3);
     b.stop();
     b.join().unwrap();
-    let change = watch.recv_timeout(PATIENCE).unwrap();
+    let change = watch.recv_timeout(LONG).unwrap();
     assert_eq!(change.left, [&*b_addr.to_string()]);
     assert_eq!(a.membership().majority(), 2);
     drop((a, c));
@@ -253,8 +250,11 @@ fn who_is_not_allowed_is_neither_heard_nor_called_nor_believed() {
     let start = |name: &str, networks: &[&str]| {
         let networks = networks.iter().map(|network| network.parse().unwrap());
         let config = GossipConfig::local(name).bind(([127, 0, 0, 1], 0));
-        Gossip::start(config.allow(networks)).unwrap()
+        Gossip::start(config.allow(networks))
     };
+    let error = start("elsewhere", &["10.0.0.0/8"]).unwrap_err();
+    assert!(error.to_string().contains("`allow`"), "nobody would believe that we are there: {error}");
+    let start = |name: &str, networks: &[&str]| start(name, networks).unwrap();
     let (open, closed) = (start("open", &["10.0.0.0/8", "127.0.0.0/8"]), start("closed", &[]));
     let [open_addr, closed_addr] = [&open, &closed].map(|node| node.local().addr.to_string());
     assert!(matches!(open.join([&closed_addr]), Err(Error::Join { .. })), "nobody answers");

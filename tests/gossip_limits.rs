@@ -5,24 +5,17 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::disallowed_methods, reason = "tests wait in real time, with deadlines")]
 
+mod support;
+
 use std::{
     fs,
     io::Write,
     net::{SocketAddr, TcpStream, UdpSocket},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use support::await_that;
 use syncswim::{Cluster, Event, Gossip, GossipConfig, GossipDiscovery, MemberState, Tags};
-
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn await_that(what: &str, holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
 
 fn config(name: impl Into<String>) -> GossipConfig {
     GossipConfig::lan(name).bind(([127, 0, 0, 1], 0))

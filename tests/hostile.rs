@@ -5,28 +5,22 @@
 #![cfg(all(target_os = "linux", feature = "encryption"))]
 #![allow(clippy::disallowed_methods, reason = "tests wait in real time, with deadlines")]
 
+mod support;
+
 use std::{
     fs,
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket},
     sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use fastrand::Rng;
 use socket2::{Domain, Protocol, Socket, Type};
+use support::{await_that, upsets};
 use syncswim::{Event, Events, Gossip, GossipConfig, Key, Keyring, MemberState, Metrics};
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 66);
-
-fn await_that(what: &str, holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
 
 /// A converged cluster under attack, and what its members said since then.
 struct Cluster {
@@ -59,17 +53,17 @@ impl Cluster {
         self.nodes[0].metrics()
     }
 
-    /// Every member was answered all along: nobody was suspected, and nobody was told of who is none.
+    /// Members were answered all along, and nobody was told of who is none.
     fn is_unharmed(&self, what: &str) {
         let before: Vec<u64> = self.nodes.iter().map(|node| node.metrics().probes).collect();
         await_that("they go on probing", || {
             self.nodes.iter().zip(&before).all(|(node, before)| node.metrics().probes > before + 1)
         });
         for (node, events) in self.nodes.iter().zip(&self.events) {
-            let told: Vec<Event> = std::iter::from_fn(|| events.try_recv().ok()).collect();
-            assert_eq!(told, [], "after {what}");
+            assert_eq!(upsets(events), [], "after {what}");
             assert_eq!(node.members().live().count(), 3, "after {what}");
-            assert_eq!(node.metrics().probes_failed, 0, "after {what}: honest members were answered");
+            let Metrics { probes, probes_failed, .. } = node.metrics();
+            assert!(probes_failed * 10 <= probes, "after {what}: honest members were not answered");
         }
     }
 

@@ -38,10 +38,24 @@ impl Datagram {
         self.kind() >= 16
     }
 
-    /// Has a node take it in.
+    /// Has a node take it in. One that knows nobody asks a stranger whether it is there, and is answered.
     pub(crate) fn deliver(&self, node: &mut Node, now: Time) {
+        let meets = node.live() == 1 && self.is_news();
         node.handle_datagram(now, self.from, &self.bytes);
+        let mut asked = Vec::new();
+        if meets && node.poll_transmit(&mut asked) == Some(self.from) {
+            node.handle_datagram(now, self.from, &ack(&asked));
+        }
     }
+}
+
+/// The answer to a ping: `PROTOCOL.md` has the bytes.
+fn ack(ping: &[u8]) -> Vec<u8> {
+    let sections = [&[2, 4], &ping[11..15]].concat();
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&ping[..5]);
+    crc.update(&sections);
+    [&ping[..5], &crc.finalize().to_le_bytes(), &sections].concat()
 }
 
 /// The name of the member of this number; all have the same length.
@@ -80,7 +94,8 @@ pub(crate) fn drain(node: &mut Node, buffer: &mut Vec<u8>) {
     while node.poll_output().is_some() {}
 }
 
-/// How members 1 to `n` introduce themselves: each in a datagram that holds its *alive* and nothing else.
+/// How members 1 to `n` are introduced, all of them by member 1: each in a datagram that holds its *alive* and nothing
+/// else.
 pub(crate) fn introductions(n: u32) -> Vec<Datagram> {
     presentations(n, |_| {})
 }
@@ -99,12 +114,12 @@ fn presentations(n: u32, prepare: impl Fn(&mut Node)) -> Vec<Datagram> {
     let mut buffer = Vec::new();
     let present = |number| {
         let mut member = node(number, passive(number));
-        prepare(&mut member);
         connect(&mut member, &mut hermit, BEGIN);
+        prepare(&mut member);
         member.handle_timeout(BEGIN);
         let to = member.poll_transmit(&mut buffer).expect("a new member tells of itself");
         drain(&mut hermit, &mut Vec::new());
-        Datagram { from: addr(number), to, bytes: buffer.clone() }
+        Datagram { from: addr(1), to, bytes: buffer.clone() }
     };
     (1..=n).map(present).collect()
 }

@@ -27,6 +27,10 @@ pub fn node() -> Node {
     for (host, name) in [(1, b'a'), (2, b'b'), (3, b'c')] {
         let alive = [0x10, 14, 1, name, 1, 0, 0, 10, 0, 0, host, 0x8a, 0x3e, 0, 0, 0];
         node.handle_datagram(BEGIN, addr(host), &packet(&alive));
+        // It asks a stranger whether it is there.
+        let mut ping = Vec::new();
+        assert_eq!(node.poll_transmit(&mut ping), Some(addr(host)));
+        node.handle_datagram(BEGIN, addr(host), &packet(&[&[2, 4], &ping[11..15]].concat()));
     }
     drain(&mut node);
     assert_eq!(node.live(), 4);

@@ -37,8 +37,8 @@ struct State {
 
 enum Stage {
     New(Cluster),
-    /// Sockets are being bound, on another thread.
-    Starting,
+    /// Sockets are being bound, on another thread; with whether it is to stop as soon as it runs.
+    Starting(bool),
     Running(ClusterHandle),
     /// With the status and message of its failure, if it failed.
     Ended(Option<(syncswim_status, String)>),
@@ -146,7 +146,12 @@ pub extern "C" fn syncswim_cluster_start(cluster: *const syncswim_cluster) -> sy
         let started = cluster.start();
         let mut state = object.state.lock();
         match started {
-            Ok(handle) => state.stage = Stage::Running(handle),
+            Ok(handle) => {
+                if matches!(state.stage, Stage::Starting(true)) {
+                    handle.stop();
+                }
+                state.stage = Stage::Running(handle);
+            }
             Err(error) => {
                 let failure = Failure::from(error);
                 state.stage = Stage::Ended(Some(failure.to_parts()));
@@ -158,7 +163,8 @@ pub extern "C" fn syncswim_cluster_start(cluster: *const syncswim_cluster) -> sy
 }
 
 /// Asks the cluster to stop and returns at once; syncswim_cluster_wait waits for the end. The others are told
-/// good-bye unless leave_on_stop is false. Before the start and after the end it does nothing.
+/// good-bye unless leave_on_stop is false. Before the start and after the end it does nothing; one that is being
+/// started stops as soon as it runs.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_cluster_stop(cluster: *const syncswim_cluster) -> syncswim_status {
     status(|| {
@@ -178,7 +184,7 @@ pub extern "C" fn syncswim_cluster_wait(
     status(|| {
         let object = CLUSTERS.get(cluster)?;
         let finished = match &object.state.lock().stage {
-            Stage::New(_) | Stage::Starting => {
+            Stage::New(_) | Stage::Starting(_) => {
                 return Err(Failure::new(SYNCSWIM_ERR_STATE, "the cluster was not started"));
             }
             Stage::Running(handle) => Some(handle.finished().clone()),
@@ -195,7 +201,7 @@ pub extern "C" fn syncswim_cluster_wait(
     })
 }
 
-/// Stops the cluster, waits for its threads and frees it. Its memberships, snapshots and watches stay valid; the
+/// Stops the cluster, waits for its threads and frees it; one that another thread is starting ends there. Its memberships, snapshots and watches stay valid; the
 /// watches report SYNCSWIM_CLOSED. NULL does nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_cluster_free(cluster: *mut syncswim_cluster) {
@@ -211,7 +217,7 @@ pub extern "C" fn syncswim_cluster_free(cluster: *mut syncswim_cluster) {
 impl Object {
     fn begin(&self) -> Result<Cluster, Failure> {
         let mut state = self.state.lock();
-        match std::mem::replace(&mut state.stage, Stage::Starting) {
+        match std::mem::replace(&mut state.stage, Stage::Starting(false)) {
             Stage::New(cluster) => Ok(cluster),
             started => {
                 state.stage = started;
@@ -222,12 +228,16 @@ impl Object {
 
     /// Asks it to stop, if it runs; what comes back is disconnected at the end.
     fn stop(&self) -> Option<Receiver<Infallible>> {
-        match &self.state.lock().stage {
+        match &mut self.state.lock().stage {
             Stage::Running(handle) => {
                 handle.stop();
                 Some(handle.finished().clone())
             }
-            _ => None,
+            Stage::Starting(stop) => {
+                *stop = true;
+                None
+            }
+            Stage::New(_) | Stage::Ended(_) => None,
         }
     }
 

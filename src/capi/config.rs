@@ -169,9 +169,10 @@ pub(super) fn discovery(config: *const syncswim_config) -> Result<GossipDiscover
 
 fn apply(config: *const syncswim_config, key: &str, value: &str) -> Result<syncswim_status, Failure> {
     let config = CONFIGS.get(config)?;
-    let mut changed = config.lock().clone();
+    let mut settings = config.lock();
+    let mut changed = settings.clone();
     changed.set(key, value)?;
-    *config.lock() = changed;
+    *settings = changed;
     Ok(SYNCSWIM_OK)
 }
 

@@ -69,7 +69,9 @@ pub unsafe extern "C" fn syncswim_log(
     let context = Context::new(context, release);
     status(|| {
         let Some(callback) = callback else {
-            drop(SINK.write().take());
+            let before = SINK.write().take();
+            // Its `release` runs here, under no lock.
+            drop(before);
             return Ok(SYNCSWIM_OK);
         };
         let levels = Level::iter().map(|level| level.to_level_filter());
@@ -80,7 +82,6 @@ pub unsafe extern "C" fn syncswim_log(
         install()?;
         let before = SINK.write().replace(Arc::new(Sink { callback, context }));
         log::set_max_level(filter);
-        // Its `release` runs here, under no lock.
         drop(before);
         Ok(SYNCSWIM_OK)
     })

@@ -38,8 +38,11 @@ use crate::{
 
 /// The core's time starts this far back, so that the age of every departure can be told.
 const ORIGIN: Duration = Duration::from_secs(20_000 * 3600);
-/// Datagrams taken in before what is due gets its turn.
-const MAX_DRAINED: usize = 4096;
+/// Bytes taken in before what came of them is passed on; a datagram counts as a thousand at least. It bounds the events
+/// that one turn can cause.
+const MAX_TAKEN: usize = 1 << 16;
+/// So many times, before what is due gets its turn.
+const MAX_TURNS: usize = 64;
 /// Datagrams encoded under one lock.
 const MAX_BATCH: usize = 64;
 /// The longest wait for a datagram: what bounds the harm if a wake-up is lost.
@@ -236,7 +239,7 @@ impl Engine {
             let due = deadline.is_some_and(|at| at <= self.clock.now());
             // Before anybody is judged late, everything that has arrived is heard.
             let heard = match more {
-                Ok(true) if due => self.drain(udp, &mut envelope, &mut buffer),
+                Ok(true) if due => self.drain(udp, &mut envelope, &mut buffer, &mut outbox),
                 more => more.map(drop),
             };
             if let Err(error) = heard {
@@ -263,13 +266,28 @@ impl Engine {
                 self.take_in(envelope, from, &mut buffer[..len]);
                 Ok(true)
             }
+            // A signal ended the wait: who knows what has arrived.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
             Err(error) if is_nothing(&error) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    fn drain(&self, udp: &Udp, envelope: &mut Envelope, buffer: &mut [u8]) -> io::Result<()> {
-        udp.drain(buffer, MAX_DRAINED, |from, bytes| self.take_in(envelope, from, bytes))
+    /// Takes in and answers what has arrived.
+    fn drain(
+        self: &Arc<Self>,
+        udp: &Udp,
+        envelope: &mut Envelope,
+        buffer: &mut [u8],
+        outbox: &mut Outbox,
+    ) -> io::Result<()> {
+        for _ in 0..MAX_TURNS {
+            if !udp.drain(buffer, MAX_TAKEN, |from, bytes| self.take_in(envelope, from, bytes))? {
+                break;
+            }
+            self.flush(udp, envelope, outbox);
+        }
+        Ok(())
     }
 
     fn take_in(&self, envelope: &mut Envelope, from: SocketAddr, bytes: &mut [u8]) {
@@ -352,6 +370,7 @@ impl Engine {
             resolve();
         } else if !self.outbound.submit(None, resolve) {
             self.with_node(|node, now| node.handle_seeds(now, &[]));
+            self.wake();
         }
     }
 

@@ -1,4 +1,5 @@
-//! The stream of events: each reader has a bounded log that drops its oldest entries and says so.
+//! The stream of events: each reader has a bounded log. One that is full is emptied, and says so: whoever then reads the
+//! members anew must not be told of their past afterwards.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -9,7 +10,7 @@ use crate::{
     swim::Event,
 };
 
-/// Events a reader may be behind before it loses the oldest.
+/// Events a reader may be behind before it loses them.
 const MAX_UNREAD: usize = 4096;
 
 #[derive(Debug, Default)]
@@ -21,8 +22,8 @@ pub(crate) struct EventLog {
 impl EventLog {
     pub(super) fn push(&mut self, event: Event) {
         if self.unread.len() >= MAX_UNREAD {
-            self.unread.pop_front();
-            self.lost += 1;
+            self.lost += self.unread.len() as u64;
+            self.unread.clear();
         }
         self.unread.push_back(event);
     }
@@ -45,7 +46,7 @@ impl Queue for EventLog {
 
 /// A subscription to a node's events. Dropping it cancels it.
 ///
-/// A reader that falls more than 4,096 events behind loses the oldest and gets [`Event::Lost`] in their place;
+/// A reader that falls more than 4,096 events behind loses these and gets [`Event::Lost`] in their place;
 /// [`Gossip::members`](super::Gossip::members) then shows the present. It never slows the node.
 #[derive(Debug)]
 #[must_use = "dropping it cancels the subscription"]

@@ -83,11 +83,18 @@ impl Gossip {
     /// is a cluster of one until it joins or is joined.
     ///
     /// # Errors
-    /// [`Error::Config`] for a field that cannot work, [`Error::Bind`] for an address that cannot be had,
+    /// [`Error::Config`] for a field that cannot work, `allow` without our own address for one,
+    /// [`Error::Bind`] for an address that cannot be had,
     /// [`Error::Spawn`] if threads cannot. Nothing is left behind then.
     pub fn start(config: GossipConfig) -> Result<Self, Error> {
         config.validate()?;
         let Sockets { udp, tcp, advertise } = Sockets::bind(&config)?;
+        // An empty list is meant: it allows nobody.
+        let lists_others = config.swim.allow.as_ref().is_some_and(|networks| !networks.is_empty());
+        if lists_others && !config.swim.allows(advertise.ip()) {
+            let problem = format!("does not hold {advertise}, where others reach this node; add its network");
+            return Err(Error::Config { field: "allow", problem });
+        }
         let (udp, tcp) = (Arc::new(udp), Arc::new(tcp));
         let secrets = Secrets::of(&config);
         let epoch = wall_millis();

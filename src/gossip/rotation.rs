@@ -60,6 +60,10 @@ impl Rotation {
         self.nodes.iter().all(|node| node.reached == Some(KeyStep::Remove))
     }
 
+    fn is_behind(&self, step: KeyStep) -> bool {
+        self.nodes.iter().any(|node| node.reached < Some(step))
+    }
+
     fn has_problem(&self) -> bool {
         self.nodes.iter().any(|node| node.problem.is_some())
     }
@@ -70,7 +74,8 @@ impl Gossip {
     /// not follow, no later step is taken: all still understand each other then, and the call may be repeated
     /// with the same key. Members that are down keep the old key alone and cannot come back without the new one.
     ///
-    /// It takes one stream per member and step, sealed with the key in use.
+    /// It takes one stream per member and step, sealed with the key in use. Change one key at a time: of two that are
+    /// changed at once, some members may end up with the one and some with the other.
     ///
     /// # Errors
     /// [`Error::Key`] if this node has no keyring or its ring is full, [`Error::Stopped`] if it has ended.
@@ -80,13 +85,16 @@ impl Gossip {
         let ring = engine.secrets.ring()?;
         ring.install(key.clone())?;
         let mut rotation = Rotation { nodes: Vec::new() };
-        // Who joins meanwhile does so with the old key alone, and must get the new one as well.
-        while self.list_new(&mut rotation) && !rotation.has_problem() {
-            ask_all(engine, ring, &mut rotation, KeyStep::Install, key);
-        }
-        for step in [KeyStep::Use, KeyStep::Remove] {
-            if !rotation.has_problem() {
-                ask_all(engine, ring, &mut rotation, step, key);
+        let steps = [KeyStep::Install, KeyStep::Use, KeyStep::Remove];
+        for last in steps {
+            // Who joins meanwhile does so with the old key alone, and must catch up before anybody goes on.
+            while self.list_new(&mut rotation) || rotation.is_behind(last) {
+                for step in steps.into_iter().filter(|step| *step <= last) {
+                    if rotation.has_problem() {
+                        return Ok(rotation);
+                    }
+                    ask_all(engine, ring, &mut rotation, step, key);
+                }
             }
         }
         Ok(rotation)

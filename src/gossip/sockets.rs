@@ -13,6 +13,8 @@ use crate::Error;
 
 /// How often port 0 is tried until UDP and TCP get the same one.
 const PORT_TRIES: usize = 32;
+/// What a small datagram counts as, in bytes.
+const LEAST: usize = 1 << 10;
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;
 
@@ -159,26 +161,26 @@ impl Udp {
         self.receive_next(buffer)
     }
 
-    /// Takes what has arrived, without waiting.
+    /// Takes about so many bytes of what has arrived, without waiting; says whether there may be more.
     pub(super) fn drain(
         &self,
         buffer: &mut [u8],
         most: usize,
         mut take: impl FnMut(SocketAddr, &mut [u8]),
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         self.socket.set_nonblocking(true)?;
-        let mut result = Ok(());
-        for _ in 0..most {
+        let (mut taken, mut result) = (0, Ok(true));
+        while taken < most && result.is_ok() {
             match self.receive_next(buffer) {
-                Ok((len, from)) => take(from, &mut buffer[..len]),
-                Err(error) => {
-                    result = Err(error);
-                    break;
+                Ok((len, from)) => {
+                    taken += len.max(LEAST);
+                    take(from, &mut buffer[..len]);
                 }
+                Err(error) => result = Err(error),
             }
         }
         self.socket.set_nonblocking(false)?;
-        result.or_else(|error| if is_nothing(&error) { Ok(()) } else { Err(error) })
+        result.or_else(|error| if is_nothing(&error) { Ok(false) } else { Err(error) })
     }
 
     fn receive_next(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {

@@ -148,8 +148,17 @@ fn connect(deadline: &Deadline<'_>, addr: SocketAddr) -> io::Result<TcpStream> {
     socket.set_nonblocking(true)?;
     let mut pause = Duration::from_micros(200);
     if let Err(error) = socket.connect(&addr.into()) {
-        // "In progress" has no kind of its own; whatever else it is, the socket tells below.
-        if error.kind() == ErrorKind::ConnectionRefused {
+        // "In progress" has no kind of its own that could be named, so these are named instead.
+        if matches!(
+            error.kind(),
+            ErrorKind::ConnectionRefused
+                | ErrorKind::NetworkUnreachable
+                | ErrorKind::HostUnreachable
+                | ErrorKind::NetworkDown
+                | ErrorKind::AddrNotAvailable
+                | ErrorKind::PermissionDenied
+                | ErrorKind::InvalidInput
+        ) {
             return Err(error);
         }
     }

@@ -80,6 +80,7 @@ impl Workers {
                     state.threads.push(thread);
                 }
                 Err(error) if state.live == 0 => {
+                    drop(state);
                     log::warn!("{}: no thread for a stream: {error}", self.pool.name);
                     return false;
                 }

@@ -19,7 +19,7 @@ use crate::wire::{Tags, hash};
 /// Long enough ago that the age of every departure can be told.
 const ORIGIN: Time = Time::from_origin(Duration::from_secs(400 * 24 * 3600));
 
-/// What a system keeps for a process that does not read: the buffer that `syncswim` asks for.
+/// What a system keeps for a process that does not read; `syncswim` asks for more.
 const RECEIVE_BUFFER: usize = 2 << 20;
 
 /// One end of a stream: host, its life, and the node's name for it.

@@ -1,6 +1,6 @@
 //! Whether a node keeps its bounds and its tables agree with each other, for tests and the simulator.
 
-use super::{introduce::Strangers, member::MemberId, node::Node, probe::MAX_RELAYED, sync::MAX_STREAMS};
+use super::{introduce::MAX_ASKED, member::MemberId, node::Node, probe::MAX_RELAYED, sync::MAX_STREAMS};
 
 /// Joins are not refused for the sake of other streams; each of the few at a time opens one or two.
 const STREAMS: usize = MAX_STREAMS + 256;
@@ -19,7 +19,7 @@ impl Node {
             ("news", self.news.len(), live + departed + 1),
             ("relayed probes", self.prober.relayed_len(), MAX_RELAYED),
             ("streams", self.exchanges.len(), STREAMS),
-            ("strangers that are asked", self.strangers.len(), Strangers::MOST),
+            ("strangers that are asked", self.strangers.len(), MAX_ASKED),
             ("gone peers", self.heal.len(), self.config.max_heal),
             ("unsent datagrams and unread outputs", self.undrained(), 0),
             ("members to whom failures are told", self.lately_failed.len(), live + departed),

@@ -146,7 +146,7 @@ pub struct Config {
     /// Most departed members remembered; the one longest gone makes room. Defaults to 16,384.
     pub max_departed: usize,
 
-    /// Most failed members whose address is kept for healing; the one longest gone makes room.
+    /// Most failed members whose address is kept for healing; the one whose next try is furthest off makes room.
     /// Defaults to 4,096.
     pub max_heal: usize,
 }

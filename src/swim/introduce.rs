@@ -19,7 +19,7 @@ use crate::wire::{
 };
 
 /// Strangers that are asked whether they are there at the same time; the one asked first makes room.
-const MAX_ASKED: usize = 64;
+pub(super) const MAX_ASKED: usize = 64;
 
 /// What a stranger said of itself.
 #[derive(Debug, Clone)]
@@ -47,13 +47,11 @@ pub(super) struct Strangers {
     asked: VecDeque<(u32, Time, Introduction)>,
 }
 
+#[cfg(any(test, feature = "sim"))]
 impl Strangers {
-    #[cfg(any(test, feature = "sim"))]
     pub(super) fn len(&self) -> usize {
         self.asked.len()
     }
-
-    pub(super) const MOST: usize = MAX_ASKED;
 }
 
 impl Node {

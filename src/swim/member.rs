@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeSet,
     fmt,
-    hash::{BuildHasher, RandomState},
+    hash::{DefaultHasher, Hash, Hasher},
     net::SocketAddr,
     sync::Arc,
 };
@@ -139,8 +139,8 @@ pub(super) struct Table {
     by_name: Index,
     /// The live members but for ourselves.
     by_addr: Index,
-    /// Random keys: nobody can choose names or addresses that collide.
-    hasher: RandomState,
+    /// From the node's seed: nobody can choose names or addresses that collide, and the same seed gives the same table.
+    hash_key: u128,
     /// The live members but for ourselves; before `cursor` those already probed in this round.
     ring: Vec<MemberId>,
     cursor: usize,
@@ -150,6 +150,17 @@ pub(super) struct Table {
 }
 
 impl Table {
+    pub(super) fn new(rng: &mut fastrand::Rng) -> Self {
+        Self { hash_key: rng.u128(..), ..Self::default() }
+    }
+
+    fn hash(&self, value: impl Hash) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u128(self.hash_key);
+        value.hash(&mut hasher);
+        hasher.finish()
+    }
+
     /// Adds a record under a name that is not in the table.
     pub(super) fn insert(&mut self, record: Record, rng: &mut fastrand::Rng) -> MemberId {
         let id = self.free.pop().unwrap_or_else(|| {
@@ -157,7 +168,7 @@ impl Table {
             MemberId((self.slots.len() - 1) as u32)
         });
         debug_assert!(self.find(&record.name).is_none(), "{} is already in the table", record.name);
-        self.by_name.insert(self.hasher.hash_one(&*record.name), id);
+        self.by_name.insert(self.hash(&*record.name), id);
         let (live, since) = (record.state.is_live(), record.since);
         self.digest ^= record.digest();
         self.slots[id.index()] = Some(record);
@@ -194,14 +205,14 @@ impl Table {
     /// Forgets a departed member; its id may be given to another.
     pub(super) fn forget(&mut self, id: MemberId) {
         if let Some(record) = self.slots[id.index()].take_if(|record| !record.state.is_live()) {
-            self.by_name.remove(self.hasher.hash_one(&*record.name), id);
+            self.by_name.remove(self.hash(&*record.name), id);
             self.departed.remove(&(record.since, id));
             self.free.push(id);
         }
     }
 
     pub(super) fn find(&self, name: &str) -> Option<MemberId> {
-        self.by_name.find(self.hasher.hash_one(name), |id| &*self.get(id).name == name)
+        self.by_name.find(self.hash(name), |id| &*self.get(id).name == name)
     }
 
     /// The live member that is reached at this address.
@@ -327,10 +338,8 @@ impl Table {
     /// An IPv4 address goes into one word: every datagram's is looked up, and hashing part by part takes twice as long.
     fn hash_addr(&self, addr: SocketAddr) -> u64 {
         match addr {
-            SocketAddr::V4(addr) => {
-                self.hasher.hash_one(u64::from(addr.ip().to_bits()) << 16 | u64::from(addr.port()))
-            }
-            SocketAddr::V6(addr) => self.hasher.hash_one(addr),
+            SocketAddr::V4(addr) => self.hash(u64::from(addr.ip().to_bits()) << 16 | u64::from(addr.port())),
+            SocketAddr::V6(addr) => self.hash(addr),
         }
     }
 

@@ -3,9 +3,9 @@
 //! Opens no socket, starts no thread, reads no clock and draws no randomness but from its seed: the same
 //! configuration, seed and inputs give the same outputs, byte for byte. [`Node`] says how it is driven.
 //!
-//! One file per concept: `claims` (what a rumour changes), `own` (what a rumour about ourselves makes us do),
-//! `probe`, `suspicion`, `health`, `broadcast` and `gossip` (news), `sync` (exchange of tables), `join`,
-//! `heal` (gone peers), `leave`; under them `member` (the table), `timers` and `time`.
+//! One file per concept: `claims` (what a rumour changes), `own` (what a rumour about ourselves makes us do), `introduce`
+//! (strangers), `flap`, `probe`, `suspicion`, `health`, `broadcast` and `gossip` (news), `sync` (exchange of tables),
+//! `join`, `heal` (gone peers), `leave`; under them `member` (the table) with its `index`, `timers` and `time`.
 
 #[cfg(any(test, feature = "sim"))]
 mod audit;

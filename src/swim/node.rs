@@ -155,7 +155,7 @@ impl Node {
         let mut own =
             Record::new(Arc::clone(&name), as_on_the_wire(start.addr), MemberState::Alive, identity, now);
         own.tags = start.tags;
-        let mut table = Table::default();
+        let mut table = Table::new(&mut rng);
         let me = table.insert(own, &mut rng);
         debug_assert_eq!(me, MemberId::SELF);
         let mut node = Self {

@@ -1,13 +1,35 @@
 //! What several test files need.
 #![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(clippy::disallowed_methods, reason = "tests wait in real time, with deadlines")]
 
-use std::{collections::BTreeMap, panic::resume_unwind, thread, time::Duration};
+use std::{
+    collections::BTreeMap,
+    panic::resume_unwind,
+    thread,
+    time::{Duration, Instant},
+};
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
-use syncswim::{MembershipChange, Snapshot};
+use syncswim::{Event, Events, MembershipChange, Snapshot};
 
 /// Far longer than anything takes that works.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
+
+/// Waits for a condition.
+#[track_caller]
+pub(crate) fn await_that(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + LONG;
+    while !holds() {
+        assert!(Instant::now() < deadline, "not within {LONG:?}: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The events so far that no slow machine explains: a member that was kept waiting may be suspected, and refutes.
+pub(crate) fn upsets(events: &Events) -> Vec<Event> {
+    let told = std::iter::from_fn(|| events.try_recv().ok());
+    told.filter(|event| !matches!(event, Event::Suspected(_) | Event::Updated(_))).collect()
+}
 
 /// Runs `work` on a thread, and fails instead of hanging if it never ends.
 #[track_caller]
