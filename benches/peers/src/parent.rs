@@ -84,7 +84,10 @@ fn clusters(options: &Options) -> Result<Results, Box<dyn std::error::Error>> {
                     0 => String::new(),
                     _ => {
                         let each = start.elapsed().as_secs() as f64 / f64::from(done);
-                        format!(", about {:.0} min left", (each * (total as f64 - f64::from(done)) / 60.0).ceil())
+                        format!(
+                            ", about {:.0} min left",
+                            (each * (total as f64 - f64::from(done)) / 60.0).ceil()
+                        )
                     }
                 };
                 done += 1;

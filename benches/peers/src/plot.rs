@@ -22,7 +22,8 @@ pub(crate) fn svg(metric: &Metric, options: &Options, results: &Results) -> Stri
     let top = ((highest / step).ceil() * step).max(step);
     let y = |value: f64| TOP + HEIGHT * (1.0 - value / top);
     let group = BAR * options.peers.len() as f64 + GAP;
-    let width = (LEFT + group * options.sizes.len() as f64 + 20.0).max(LEFT + 110.0 * options.peers.len() as f64);
+    let width =
+        (LEFT + group * options.sizes.len() as f64 + 20.0).max(LEFT + 110.0 * options.peers.len() as f64);
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{}\" font-family=\"sans-serif\" \
          font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n",
@@ -42,7 +43,12 @@ pub(crate) fn svg(metric: &Metric, options: &Options, results: &Results) -> Stri
         let value = step * line as f64;
         let at = y(value);
         put(format!("<line x1=\"{LEFT}\" x2=\"{width}\" y1=\"{at:.1}\" y2=\"{at:.1}\" stroke=\"#ddd\"/>"));
-        put(format!("<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>", LEFT - 6.0, at + 4.0, tick(value)));
+        put(format!(
+            "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+            LEFT - 6.0,
+            at + 4.0,
+            tick(value)
+        ));
     }
     for (i, size) in options.sizes.iter().enumerate() {
         let left = LEFT + GAP / 2.0 + group * i as f64;

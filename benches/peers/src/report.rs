@@ -97,7 +97,8 @@ pub(crate) fn cluster_table(size: usize, peers: &[&'static Peer], results: &Resu
             None => "–".to_owned(),
             Some(summary) => cell(metric, summary, reference.filter(|_| column > 0)),
         });
-        let label = format!("{}{}{}", metric.label, if metric.unit.is_empty() { "" } else { ", " }, metric.unit);
+        let label =
+            format!("{}{}{}", metric.label, if metric.unit.is_empty() { "" } else { ", " }, metric.unit);
         table.row(std::iter::once(label).chain(cells));
     }
     for peer in peers {
