@@ -1,8 +1,8 @@
 //! A ping's bytes in, the ack's bytes out, through the protocol cores that can be driven without sockets.
 //!
 //! Every packet was made by a node of the same library. Pings come from 64 members in turn. A full queue holds
-//! one piece of news for each member; a round of pings gets a fresh one, outside of the measured time. memberlist
-//! and chitchat have no core of their own.
+//! one piece of news for each member; a round of pings gets a fresh one, outside of the measured time. The
+//! other peers have no core of their own.
 
 use std::{net::SocketAddr, sync::OnceLock, time::Duration};
 
@@ -54,7 +54,7 @@ pub(crate) fn table(quick: bool) -> Table {
             }
         }
     }
-    table.note("memberlist, chitchat: no core that could be driven by itself");
+    table.note("memberlist in Rust and in Go, serf, chitchat: no core that could be driven by itself");
     table
 }
 

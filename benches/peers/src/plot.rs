@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::{options::Options, parent::Results, report::Summary, scenario::Metric};
 
-const COLOURS: [&str; 5] = ["#1b6ca8", "#e07a2f", "#3a9a5b", "#b03a48", "#7d5ba6"];
+const COLOURS: [&str; 7] = ["#1b6ca8", "#e07a2f", "#3a9a5b", "#b03a48", "#7d5ba6", "#7a7a7a", "#c2a21e"];
 const BAR: f64 = 22.0;
 const GAP: f64 = 30.0;
 const LEFT: f64 = 70.0;

@@ -134,12 +134,7 @@ fn ratio(time: Nanos, reference: Nanos) -> String {
 }
 
 /// What was compared with what, and how.
-pub(crate) fn notes(options: &Options) -> String {
-    let presets: String = options
-        .peers
-        .iter()
-        .map(|peer| format!("- {} {}: {}.\n", peer.name, peer.version, peer.preset))
-        .collect();
+pub(crate) fn notes(options: &Options, presets: &str) -> String {
     format!(
         "Presets: LAN, and where a library has the knob a probe every 1 s, its timeout 500 ms, gossip every 200 ms.\n\n\
          {presets}\n\
