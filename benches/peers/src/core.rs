@@ -1,12 +1,14 @@
 //! A ping's bytes in, the ack's bytes out, through the protocol cores that can be driven without sockets.
 //!
 //! Every packet was made by a node of the same library. Pings come from 64 members in turn. A full queue holds
-//! one piece of news for each member; a round of pings gets a fresh one, outside of the measured time. memberlist
-//! and chitchat have no core of their own.
+//! one piece of news for each member; a round of pings gets a fresh one, outside of the measured time. The
+//! other peers have no core of their own.
 
 use std::{net::SocketAddr, sync::OnceLock, time::Duration};
 
-use foca::{Codec, Config, Foca, Header, Member, Message, NoCustomBroadcast, Notification, PostcardCodec, Timer};
+use foca::{
+    Codec, Config, Foca, Header, Member, Message, NoCustomBroadcast, Notification, PostcardCodec, Timer,
+};
 use kinship_core::{Identity, Instant, Security, Transmit};
 use rand::{SeedableRng, rngs::StdRng};
 use syncswim::swim;
@@ -52,7 +54,7 @@ pub(crate) fn table(quick: bool) -> Table {
             }
         }
     }
-    table.note("memberlist, chitchat: no core that could be driven by itself");
+    table.note("memberlist in Rust and in Go, serf, chitchat: no core that could be driven by itself");
     table
 }
 
@@ -147,9 +149,11 @@ impl FocaCore {
         let config = Config::new_lan(n.try_into().expect("there are members"));
         let mut node = Foca::new(id(0), config, StdRng::seed_from_u64(1), PostcardCodec);
         let mut sent = Sent::default();
-        node.apply_many((1..=n).map(|number| Member::alive(id(number))), full, &mut sent).expect("all are new");
+        node.apply_many((1..=n).map(|number| Member::alive(id(number))), full, &mut sent)
+            .expect("all are new");
         let ping = |sender| {
-            let header = Header { src: id(sender), src_incarnation: 0, dst: id(0), message: Message::Ping(1) };
+            let header =
+                Header { src: id(sender), src_incarnation: 0, dst: id(0), message: Message::Ping(1) };
             let mut bytes = Vec::new();
             PostcardCodec.encode_header(&header, &mut bytes).expect("a vector has room");
             bytes
@@ -175,9 +179,13 @@ struct Kinship {
 
 impl Kinship {
     fn node(number: u32) -> kinship_core::Node {
-        let config = kinship_core::Config { max_members: 20_000, ..kinship_core::Config::lan(Security::InsecurePlaintext) };
+        let config = kinship_core::Config {
+            max_members: 20_000,
+            ..kinship_core::Config::lan(Security::InsecurePlaintext)
+        };
         let identity = Identity::new(rig::name(number), rig::addr(number)).expect("the name is short");
-        kinship_core::Node::new(config, identity, KINSHIP_BEGIN, u64::from(number), &[0; 32]).expect("a preset")
+        kinship_core::Node::new(config, identity, KINSHIP_BEGIN, u64::from(number), &[0; 32])
+            .expect("a preset")
     }
 
     /// A member that knows node 0 and nobody else.

@@ -14,11 +14,16 @@
 //!
 //! Every cluster is a process of its own: this program, started again. Where the system lets it, that process
 //! has a network of its own too, so that what is counted on the loopback interface is its alone.
+//!
+//! Two peers are not in Rust, and are left out with a line where Debian's packages of them are missing:
+//! `apt-get install golang-go golang-github-hashicorp-memberlist-dev` for go-memberlist, whose nodes share a
+//! process that this one starts, and `apt-get install serf` for serf, with a process for each node.
 
 #![allow(clippy::disallowed_methods, reason = "it measures real time, and waits for others")]
 
 mod core;
 mod echo;
+mod home;
 mod membership;
 mod options;
 mod parent;
@@ -37,7 +42,7 @@ use options::{Command, Options};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     match Options::parse(std::env::args().skip(1))? {
-        Command::Measure(options) => parent::run(&options),
+        Command::Measure(options) => parent::run(options),
         Command::Cluster { peer, scenario } => {
             scenario::run(peer, scenario);
             Ok(())

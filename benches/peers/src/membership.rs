@@ -29,7 +29,13 @@ pub(crate) fn tables(quick: bool) -> Vec<Table> {
         });
         let go = go(*n, rounds).map_err(|problem| go_problem = Some(problem)).ok();
         row(&mut add, *n, "Membership", Some(&ours), None);
-        row(&mut add, *n, "slices of 16-byte strings", Some(&insert_all(&names, rounds, |name| name.as_str())), Some(&ours));
+        row(
+            &mut add,
+            *n,
+            "slices of 16-byte strings",
+            Some(&insert_all(&names, rounds, |name| name.as_str())),
+            Some(&ours),
+        );
         row(&mut add, *n, "slices of String", Some(&insert_all(&names, rounds, String::clone)), Some(&ours));
         row(&mut add, *n, "slices in Go", go.as_ref().map(|go| &go.0), Some(&ours));
 
@@ -56,7 +62,8 @@ pub(crate) fn tables(quick: bool) -> Vec<Table> {
 }
 
 fn row(table: &mut Table, n: usize, set: &str, figure: Option<&Figure>, reference: Option<&Figure>) {
-    let cells = figure.map_or(["–", "–", "–"].map(str::to_owned), |figure| time_cells(figure, reference));
+    let cells =
+        figure.map_or(["–", "–", "–"].map(str::to_owned), |figure| time_cells(figure, reference));
     table.row([n.to_string(), set.to_owned()].into_iter().chain(cells));
 }
 

@@ -27,7 +27,9 @@ pub(crate) struct Samples {
 /// By size and peer.
 pub(crate) type Results = BTreeMap<(usize, &'static str), Samples>;
 
-pub(crate) fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) fn run(mut options: Options) -> Result<(), Box<dyn std::error::Error>> {
+    let presets = presets(&mut options.peers);
+    let options = &options;
     let mut tables = Vec::new();
     let mut plots = Vec::new();
     if options.wants("core") {
@@ -51,7 +53,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     }
     progress("");
     tables.iter().for_each(Table::print);
-    let notes = report::notes(options);
+    let notes = report::notes(options, &presets);
     println!("{notes}");
     let Some(file) = &options.markdown else { return Ok(()) };
     let mut text: String = tables.iter().map(Table::markdown).collect();
@@ -66,6 +68,20 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     }
     fs::write(file, format!("{text}\n{notes}"))?;
     Ok(())
+}
+
+/// What the peers are and are configured with. Leaves out those that cannot be measured here, and says so.
+fn presets(peers: &mut Vec<&'static Peer>) -> String {
+    let mut text = String::new();
+    peers.retain(|peer| {
+        let version = (peer.version)();
+        text.push_str(&match &version {
+            Ok(version) => format!("- {} {version}: {}.\n", peer.name, peer.preset),
+            Err(problem) => format!("- {}: left out: {problem}.\n", peer.name),
+        });
+        version.is_ok()
+    });
+    text
 }
 
 fn clusters(options: &Options) -> Result<Results, Box<dyn std::error::Error>> {
@@ -84,7 +100,10 @@ fn clusters(options: &Options) -> Result<Results, Box<dyn std::error::Error>> {
                     0 => String::new(),
                     _ => {
                         let each = start.elapsed().as_secs() as f64 / f64::from(done);
-                        format!(", about {:.0} min left", (each * (total as f64 - f64::from(done)) / 60.0).ceil())
+                        format!(
+                            ", about {:.0} min left",
+                            (each * (total as f64 - f64::from(done)) / 60.0).ceil()
+                        )
                     }
                 };
                 done += 1;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::{options::Options, parent::Results, report::Summary, scenario::Metric};
 
-const COLOURS: [&str; 5] = ["#1b6ca8", "#e07a2f", "#3a9a5b", "#b03a48", "#7d5ba6"];
+const COLOURS: [&str; 7] = ["#1b6ca8", "#e07a2f", "#3a9a5b", "#b03a48", "#7d5ba6", "#7a7a7a", "#c2a21e"];
 const BAR: f64 = 22.0;
 const GAP: f64 = 30.0;
 const LEFT: f64 = 70.0;
@@ -22,7 +22,8 @@ pub(crate) fn svg(metric: &Metric, options: &Options, results: &Results) -> Stri
     let top = ((highest / step).ceil() * step).max(step);
     let y = |value: f64| TOP + HEIGHT * (1.0 - value / top);
     let group = BAR * options.peers.len() as f64 + GAP;
-    let width = (LEFT + group * options.sizes.len() as f64 + 20.0).max(LEFT + 110.0 * options.peers.len() as f64);
+    let width =
+        (LEFT + group * options.sizes.len() as f64 + 20.0).max(LEFT + 110.0 * options.peers.len() as f64);
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{}\" font-family=\"sans-serif\" \
          font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n",
@@ -42,7 +43,12 @@ pub(crate) fn svg(metric: &Metric, options: &Options, results: &Results) -> Stri
         let value = step * line as f64;
         let at = y(value);
         put(format!("<line x1=\"{LEFT}\" x2=\"{width}\" y1=\"{at:.1}\" y2=\"{at:.1}\" stroke=\"#ddd\"/>"));
-        put(format!("<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>", LEFT - 6.0, at + 4.0, tick(value)));
+        put(format!(
+            "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+            LEFT - 6.0,
+            at + 4.0,
+            tick(value)
+        ));
     }
     for (i, size) in options.sizes.iter().enumerate() {
         let left = LEFT + GAP / 2.0 + group * i as f64;

@@ -97,7 +97,8 @@ pub(crate) fn cluster_table(size: usize, peers: &[&'static Peer], results: &Resu
             None => "–".to_owned(),
             Some(summary) => cell(metric, summary, reference.filter(|_| column > 0)),
         });
-        let label = format!("{}{}{}", metric.label, if metric.unit.is_empty() { "" } else { ", " }, metric.unit);
+        let label =
+            format!("{}{}{}", metric.label, if metric.unit.is_empty() { "" } else { ", " }, metric.unit);
         table.row(std::iter::once(label).chain(cells));
     }
     for peer in peers {
@@ -133,12 +134,7 @@ fn ratio(time: Nanos, reference: Nanos) -> String {
 }
 
 /// What was compared with what, and how.
-pub(crate) fn notes(options: &Options) -> String {
-    let presets: String = options
-        .peers
-        .iter()
-        .map(|peer| format!("- {} {}: {}.\n", peer.name, peer.version, peer.preset))
-        .collect();
+pub(crate) fn notes(options: &Options, presets: &str) -> String {
     format!(
         "Presets: LAN, and where a library has the knob a probe every 1 s, its timeout 500 ms, gossip every 200 ms.\n\n\
          {presets}\n\

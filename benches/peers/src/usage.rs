@@ -1,6 +1,8 @@
-//! What this process and its network have used so far, as the system tells it.
+//! What a cluster and its network have used so far, as the system tells it.
 
 use std::{fs, ops::Sub};
+
+use crate::home::Home;
 
 /// Headers of an IPv4 datagram over UDP.
 const UDP_HEADERS: f64 = 28.0;
@@ -21,13 +23,12 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// Since the process began. The network's counters are those of its network namespace.
-    pub(crate) fn now() -> Self {
-        let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    /// Since its processes began. The network's counters are those of this process's network namespace.
+    pub(crate) fn now(home: &Home) -> Self {
         let (snmp, netstat) = (read("/proc/self/net/snmp"), read("/proc/self/net/netstat"));
         let tcp = counter(&snmp, "Tcp:", "OutSegs") + counter(&snmp, "Tcp:", "OutRsts");
         Self {
-            cpu_seconds: cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9,
+            cpu_seconds: home.cpu_seconds(),
             datagrams: counter(&snmp, "Udp:", "OutDatagrams"),
             packets: counter(&snmp, "Ip:", "OutRequests"),
             bytes: counter(&netstat, "IpExt:", "OutOctets"),
@@ -55,29 +56,13 @@ impl Sub for Usage {
     }
 }
 
-/// Resident memory, in bytes.
-pub(crate) fn resident() -> f64 {
-    // The roll-up is exact; the counters in `status` may lag behind by some pages per processor.
-    let rollup = read("/proc/self/smaps_rollup");
-    kilobytes(&rollup, "Rss:").or_else(|| kilobytes(&read("/proc/self/status"), "VmRSS:")).unwrap_or(f64::NAN)
-}
-
-pub(crate) fn threads() -> f64 {
-    fs::read_dir("/proc/self/task").map_or(f64::NAN, |tasks| tasks.count() as f64)
-}
-
-/// Whether nothing but this process uses the loopback interface.
+/// Whether nothing has yet used the loopback interface.
 pub(crate) fn network_is_quiet() -> bool {
     counter(&read("/proc/self/net/snmp"), "Ip:", "OutRequests") == 0.0
 }
 
 fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
-}
-
-fn kilobytes(text: &str, name: &str) -> Option<f64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    line.split_whitespace().next()?.parse::<f64>().ok().map(|kilobytes| kilobytes * 1024.0)
 }
 
 /// A value from tables of two lines each: names, then values, both after the protocol.

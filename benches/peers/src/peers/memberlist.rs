@@ -43,8 +43,9 @@ async fn start_one(number: usize) -> Result<Node, Problem> {
     let mut transport =
         NetTransportOptions::<SmolStr, TokioSocketAddrResolver, TokioTcp>::new(name(number).into());
     transport.add_bind_address(LOCALHOST);
-    let options =
-        Options::lan().with_probe_interval(Duration::from_secs(1)).with_probe_timeout(Duration::from_millis(500));
+    let options = Options::lan()
+        .with_probe_interval(Duration::from_secs(1))
+        .with_probe_timeout(Duration::from_millis(500));
     Ok(Node::new(transport, options).await?)
 }
 

@@ -6,19 +6,29 @@ use std::{
 };
 
 mod chitchat;
+mod debian;
 mod foca;
 pub(crate) use foca::Id;
+mod go_memberlist;
 mod kinship;
 mod memberlist;
+mod serf;
 mod syncswim;
+
+use crate::home::Home;
 
 pub(crate) const LOCALHOST: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// How long a farewell may take, where the library asks.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Nodes of one library in this process. Node 0 is the seed of all others.
+/// Nodes of one library. Node 0 is the seed of all others.
 pub(crate) trait Cluster {
+    /// Where its nodes are, if not in this process.
+    fn home(&self) -> Option<Home> {
+        None
+    }
+
     /// How many live members a node sees, itself included.
     fn live(&self, node: usize) -> usize;
 
@@ -36,7 +46,8 @@ type Problem = Box<dyn std::error::Error + Send + Sync>;
 
 pub(crate) struct Peer {
     pub(crate) name: &'static str,
-    pub(crate) version: &'static str,
+    /// What is measured, made ready for its start; or why this machine cannot.
+    pub(crate) version: fn() -> Result<String, String>,
     /// What it was configured with, beyond the preset of that name.
     pub(crate) preset: &'static str,
     /// Why cells are empty.
@@ -45,17 +56,17 @@ pub(crate) struct Peer {
     pub(crate) start: fn(usize) -> Result<Box<dyn Cluster>, Problem>,
 }
 
-pub(crate) const PEERS: [Peer; 5] = [
+pub(crate) const PEERS: [Peer; 7] = [
     Peer {
         name: "syncswim",
-        version: "this tree",
+        version: || Ok("this tree".to_owned()),
         preset: "GossipConfig::lan; two threads per node",
         lacks: None,
         start: syncswim::start,
     },
     Peer {
         name: "foca",
-        version: "2.0.0",
+        version: || Ok("2.0.0".to_owned()),
         preset: "Config::new_lan(N), told the size of the cluster; no driver of its own: one tokio task per node, \
                  postcard codec; no streams, no Lifeguard",
         lacks: None,
@@ -63,7 +74,7 @@ pub(crate) const PEERS: [Peer; 5] = [
     },
     Peer {
         name: "memberlist",
-        version: "0.8.5",
+        version: || Ok("0.8.5".to_owned()),
         preset: "Options::lan with probe_interval 1 s and probe_timeout 500 ms (its preset has 500 ms and 1 s); \
                  tokio, TCP, no compression or encryption",
         lacks: None,
@@ -71,18 +82,34 @@ pub(crate) const PEERS: [Peer; 5] = [
     },
     Peer {
         name: "kinship",
-        version: "0.5.0",
+        version: || Ok("0.5.0".to_owned()),
         preset: "Config::lan in plaintext; inbound streams per address raised to N, as all nodes share one; tokio",
         lacks: None,
         start: kinship::start,
     },
     Peer {
         name: "chitchat",
-        version: "0.13.0",
+        version: || Ok("0.13.0".to_owned()),
         preset: "gossip every 1 s, φ = 8 and the other defaults of its failure detector, protocol V1; tokio; not \
                  SWIM: heartbeats, no probes",
         lacks: Some("leave: it has none; a node that shuts down looks like a crashed one"),
         start: chitchat::start,
+    },
+    Peer {
+        name: "go-memberlist",
+        version: go_memberlist::version,
+        preset: "DefaultLANConfig, which has these intervals and compresses what shrinks; all nodes in one process, \
+                 its memory counted from when the Go runtime was up",
+        lacks: None,
+        start: go_memberlist::start,
+    },
+    Peer {
+        name: "serf",
+        version: serf::version,
+        preset: "serf agent -profile=lan, which has these intervals and adds coordinates to acks; one process per \
+                 node, whose start, CPU, whole memory and threads count; what a node sees is taken from its log",
+        lacks: None,
+        start: serf::start,
     },
 ];
 

@@ -1,0 +1,118 @@
+//! `serf agent`: a process per node. Whom a node sees is in its log, a line for each change, so that nothing needs
+//! to ask it, which would be work and traffic of its own.
+
+use std::{
+    collections::BTreeSet,
+    io::{BufRead, BufReader},
+    net::{SocketAddr, TcpListener},
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::{Arc, Mutex, MutexGuard},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{Cluster, LOCALHOST, Problem, debian, name};
+use crate::home::Home;
+
+/// How long the first agent may take to see itself.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(super) fn version() -> Result<String, String> {
+    debian::version("serf")
+}
+
+struct Nodes {
+    agents: Vec<Agent>,
+    home: Home,
+}
+
+struct Agent {
+    process: Child,
+    live: Arc<Mutex<BTreeSet<String>>>,
+}
+
+pub(super) fn start(n: usize) -> Result<Box<dyn Cluster>, Problem> {
+    // The seed's port must be known before it starts; a free one is found by taking it first.
+    let seed = TcpListener::bind(LOCALHOST)?.local_addr()?;
+    let since = Instant::now();
+    let first = Agent::start(0, seed)?;
+    while !first.live().contains(&name(0)) {
+        if since.elapsed() > PATIENCE {
+            return Err("its first agent does not see itself".into());
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    let mut agents = vec![first];
+    for node in 1..n {
+        agents.push(Agent::start(node, seed)?);
+    }
+    let processes = agents.iter().map(|agent| agent.process.id()).collect();
+    Ok(Box::new(Nodes { agents, home: Home::of_nodes(processes, since) }))
+}
+
+impl Agent {
+    fn start(node: usize, seed: SocketAddr) -> Result<Self, Problem> {
+        // The scenario ends without farewells, and no agent may outlive it.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "serf", "agent", "-profile=lan"]);
+        command.args([format!("-node={}", name(node)), format!("-rpc-addr={LOCALHOST}")]);
+        match node {
+            0 => command.arg(format!("-bind={seed}")),
+            // A plain -join would end the agent if the seed is too busy to answer.
+            _ => command.args([
+                format!("-bind={LOCALHOST}"),
+                format!("-retry-join={seed}"),
+                "-retry-interval=1s".to_owned(),
+            ]),
+        };
+        let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let log = process.stdout.take().ok_or("it has no log")?;
+        let live = Arc::<Mutex<BTreeSet<_>>>::default();
+        let heard = Arc::clone(&live);
+        thread::spawn(move || listen(log, &heard));
+        Ok(Self { process, live })
+    }
+
+    fn live(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.live.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+/// Lines that count read `… serf: EventMemberJoin: NAME ADDRESS`.
+fn listen(log: ChildStdout, live: &Mutex<BTreeSet<String>>) {
+    for line in BufReader::new(log).lines().map_while(Result::ok) {
+        let Some((_, event)) = line.split_once(" serf: ") else { continue };
+        let mut words = event.split_whitespace();
+        let (Some(event), Some(member)) = (words.next(), words.next()) else { continue };
+        let mut live = live.lock().unwrap_or_else(|e| e.into_inner());
+        match event {
+            "EventMemberJoin:" => live.insert(member.to_owned()),
+            "EventMemberLeave:" | "EventMemberFailed:" => live.remove(member),
+            _ => false,
+        };
+    }
+}
+
+impl Cluster for Nodes {
+    fn home(&self) -> Option<Home> {
+        Some(self.home.clone())
+    }
+
+    fn live(&self, node: usize) -> usize {
+        self.agents[node].live().len()
+    }
+
+    fn sees(&self, node: usize, other: usize) -> bool {
+        self.agents[node].live().contains(&name(other))
+    }
+
+    fn leave(&mut self, node: usize) -> bool {
+        kill_process(Pid::from_child(&self.agents[node].process), Signal::INT).is_ok()
+    }
+
+    fn crash(&mut self, node: usize) {
+        self.agents[node].process.kill().expect("it is our child");
+    }
+}
