@@ -40,6 +40,9 @@ pub struct GossipConfig {
 
     /// Where to find members to join through: `host:port`, or `host` for our own port. Each is resolved and
     /// tried again and again for as long as the node runs. Defaults to none.
+    ///
+    /// Names are looked up by the system's resolver, which cannot be interrupted: a stop waits for a look-up that is under
+    /// way, and a start that has to find the advertised address for one. Addresses need none.
     pub seeds: Vec<String>,
 
     /// What this node says about itself. Defaults to none.
