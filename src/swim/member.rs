@@ -139,8 +139,9 @@ pub(super) struct Table {
     by_name: Index,
     /// The live members but for ourselves.
     by_addr: Index,
-    /// From the node's seed: nobody can choose names or addresses that collide, and the same seed gives the same table.
-    hash_key: u128,
+    /// Has taken in a key from the node's seed: nobody can choose names or addresses that collide, and the same seed gives
+    /// the same table.
+    keyed: DefaultHasher,
     /// The live members but for ourselves; before `cursor` those already probed in this round.
     ring: Vec<MemberId>,
     cursor: usize,
@@ -151,12 +152,13 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new(rng: &mut fastrand::Rng) -> Self {
-        Self { hash_key: rng.u128(..), ..Self::default() }
+        let mut table = Self::default();
+        table.keyed.write_u128(rng.u128(..));
+        table
     }
 
     fn hash(&self, value: impl Hash) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        hasher.write_u128(self.hash_key);
+        let mut hasher = self.keyed.clone();
         value.hash(&mut hasher);
         hasher.finish()
     }
