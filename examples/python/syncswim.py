@@ -130,7 +130,11 @@ class Node:
             _lib.syncswim_config_free(config)
 
     def __enter__(self):
-        _lib.syncswim_cluster_start(self._cluster)
+        try:
+            _lib.syncswim_cluster_start(self._cluster)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *exception):
