@@ -413,7 +413,8 @@ syncswim_status syncswim_cluster_start(const struct syncswim_cluster *cluster);
 
 /**
  * Asks the cluster to stop and returns at once; syncswim_cluster_wait waits for the end. The others are told
- * good-bye unless leave_on_stop is false. Before the start and after the end it does nothing.
+ * good-bye unless leave_on_stop is false. Before the start and after the end it does nothing; one that is being
+ * started stops as soon as it runs.
  */
 syncswim_status syncswim_cluster_stop(const struct syncswim_cluster *cluster);
 
@@ -426,7 +427,7 @@ syncswim_status syncswim_cluster_wait(const struct syncswim_cluster *cluster,
                                       int64_t timeout_ms);
 
 /**
- * Stops the cluster, waits for its threads and frees it. Its memberships, snapshots and watches stay valid; the
+ * Stops the cluster, waits for its threads and frees it; one that another thread is starting ends there. Its memberships, snapshots and watches stay valid; the
  * watches report SYNCSWIM_CLOSED. NULL does nothing.
  */
 void syncswim_cluster_free(struct syncswim_cluster *cluster);
