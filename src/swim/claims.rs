@@ -238,6 +238,16 @@ impl Node {
     }
 
     pub(super) fn suspicion_ran_out(&mut self, id: MemberId) {
+        let now = self.now;
+        let asked = self.config.verifiers > 0;
+        if let Some(suspicion) = self.table.suspicion_mut(id).filter(|_| asked)
+            && suspicion.put_off(now)
+        {
+            let deadline = suspicion.deadline();
+            self.timers.set(Timer::Suspicion(id), deadline);
+            self.table.probe_next(id);
+            return self.spread(id, Urgency::Urgent);
+        }
         let identity = self.table.get(id).identity;
         self.depart(id, identity, MemberState::Failed, self.now);
     }

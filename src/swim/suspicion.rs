@@ -20,11 +20,12 @@ pub(super) struct Suspicion {
     max: Duration,
     k: u32,
     accusers: Vec<Arc<str>>,
+    put_off: bool,
 }
 
 impl Suspicion {
     pub(super) fn new(started: Time, min: Duration, max: Duration, k: u32) -> Self {
-        Self { started, min, max, k, accusers: Vec::new() }
+        Self { started, min, max, k, accusers: Vec::new(), put_off: false }
     }
 
     /// The suspicion that `config` asks for in a cluster of `n` live members.
@@ -49,6 +50,17 @@ impl Suspicion {
     /// No confirmation is waited for any more: the verdict falls at the least time.
     pub(super) fn hasten(&mut self) {
         self.k = 0;
+    }
+
+    /// Puts off the verdict of an accuser whom nobody confirmed, once, and says whether it did: who is heard badly may
+    /// have told nobody, not the suspect either.
+    pub(super) fn put_off(&mut self, now: Time) -> bool {
+        let alone = self.k > 0 && self.accusers.len() <= 1;
+        let first = alone && !std::mem::replace(&mut self.put_off, true);
+        if first {
+            self.started = now;
+        }
+        first
     }
 
     pub(super) fn accusers(&self) -> impl Iterator<Item = &str> {
@@ -157,6 +169,24 @@ mod tests {
         assert!(suspicion.accuse(&names[2]));
         assert_eq!(suspicion.deadline(), Time::ZERO + secs(2));
         assert!(!suspicion.accuse(&names[3]));
+    }
+
+    #[test]
+    fn who_accuses_alone_waits_once_more() {
+        let names: Vec<Arc<str>> = ["a", "b"].map(Arc::from).to_vec();
+        let alone = |k| {
+            let mut suspicion = Suspicion::new(Time::ZERO, secs(2), secs(30), k);
+            suspicion.accuse(&names[0]);
+            suspicion
+        };
+        let mut suspicion = alone(3);
+        assert!(suspicion.put_off(Time::ZERO + secs(30)));
+        assert_eq!(suspicion.deadline(), Time::ZERO + secs(60));
+        assert!(!suspicion.put_off(Time::ZERO + secs(60)), "a dead member is found out in the end");
+        let mut confirmed = alone(3);
+        confirmed.accuse(&names[1]);
+        assert!(!confirmed.put_off(Time::ZERO + secs(16)));
+        assert!(!alone(0).put_off(Time::ZERO + secs(2)), "nobody could confirm it");
     }
 
     #[test]
