@@ -58,12 +58,12 @@ impl Node {
     /// A claim in a datagram that comes from no member's address.
     pub(super) fn hear_stranger(&mut self, from: SocketAddr, claim: &Message<'_>) {
         let Message::Alive(alive) = claim else { return self.drop_stranger() };
-        let known = self.table.find(alive.name).map(|id| self.table.get(id));
-        match known {
-            _ if alive.addr != from => self.drop_stranger(),
-            Some(record) if record.state.is_live() => self.drop_stranger(),
+        if alive.addr != from || self.live_member(alive.name).is_some() {
+            return self.drop_stranger();
+        }
+        match self.table.find(alive.name) {
             // It was a member, and there.
-            Some(record) if record.addr == from => self.hear_alive(alive),
+            Some(id) if self.table.get(id).addr == from => self.hear_alive(alive),
             _ => self.ask_stranger(alive),
         }
     }
@@ -72,8 +72,7 @@ impl Node {
     /// member.
     pub(super) fn hear_caller(&mut self, peer: SocketAddr, caller: &str, claim: &Message<'_>) {
         let Message::Alive(alive) = claim else { return self.drop_stranger() };
-        let holder = self.table.find(alive.name).filter(|id| self.table.get(*id).state.is_live());
-        match holder {
+        match self.live_member(alive.name) {
             _ if alive.name != caller => self.drop_stranger(),
             // A rival, and not its word alone decides.
             Some(MemberId::SELF) => self.hear_alive(alive),
@@ -114,9 +113,17 @@ impl Node {
             return false;
         };
         if let Some((.., introduction)) = asked.remove(at) {
-            self.hear_alive(&introduction.claim());
+            // Meanwhile the name may have become somebody else's.
+            match self.live_member(&introduction.name) {
+                Some(_) => self.drop_stranger(),
+                None => self.hear_alive(&introduction.claim()),
+            }
         }
         true
+    }
+
+    fn live_member(&self, name: &str) -> Option<MemberId> {
+        self.table.find(name).filter(|id| self.table.get(*id).state.is_live())
     }
 
     /// Somebody elsewhere has the name of a live member: does that member answer?

@@ -95,6 +95,16 @@ fn who_introduces_itself_is_listed_once_it_answers_where_it_says_it_lives() {
 }
 
 #[test]
+fn an_answer_that_comes_after_the_name_became_a_members_is_too_late() {
+    let mut bench = Bench::new(3);
+    bench.hear_from(addr(STRANGER), &alive("x", 7, addr(STRANGER)));
+    let (_, seq) = pings(&mut bench)[0];
+    bench.hear(&alive("x", 0, addr(50)));
+    bench.hear_from(addr(STRANGER), &Ack { seq });
+    assert_eq!(bench.member("x").map(|member| member.addr), Some(addr(50)));
+}
+
+#[test]
 fn who_was_a_member_there_is_believed_at_once() {
     let mut bench = Bench::new(3);
     bench.hear(&failed("m2", 0));
