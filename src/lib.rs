@@ -87,6 +87,9 @@ pub use watch::{MembershipChange, Watch};
 pub use wire::Tags;
 #[cfg(feature = "encryption")]
 pub use wire::keyring::{Encryption, Fingerprint, Key, Keyring};
+#[cfg(all(fuzzing, feature = "encryption"))]
+#[doc(hidden)]
+pub use wire::seal::fuzzing;
 
 // Whatever is public can be shared between threads and printed.
 const _: () = {

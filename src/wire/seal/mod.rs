@@ -4,6 +4,8 @@
 //! and once per side of each stream, and the last 8 count. So two nodes would have to draw the same 128 bits.
 
 pub(crate) mod datagram;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod replay;
 pub(crate) mod stream;
 

@@ -1,0 +1,56 @@
+//! What the fuzzer knows of sealing; built for it alone (`fuzz/fuzz_targets/sealed.rs`).
+
+use super::{
+    datagram::{Cluster, Opener, Sealer},
+    stream::{self, Greeting, StreamSeal, greeting},
+};
+use crate::wire::{
+    frame, hash,
+    keyring::{Key, Keyring},
+};
+
+const NAME: &str = "default";
+const NOW: u64 = 1_700_000_000_000;
+
+fn damage(bytes: &mut [u8], flips: &[(u16, u8)]) {
+    for (at, flip) in flips {
+        let len = bytes.len().max(1);
+        bytes.iter_mut().skip(usize::from(*at) % len).take(1).for_each(|byte| *byte ^= flip);
+    }
+}
+
+/// A packet that is sealed, perhaps damaged, and opened, as a datagram and as the frame of a stream, comes out as it
+/// was or not at all; and noise never comes through.
+///
+/// # Panics
+/// If that is not so.
+pub fn sealed(packet: &[u8], flips: &[(u16, u8)], noise: &[u8]) {
+    let (key, mark) = (Key::from([7; 32]), hash::cluster(NAME));
+    let (ring, cluster) = (Keyring::new(key.clone()), Cluster::new(NAME, mark));
+    let mut opener = Opener::new(cluster.clone(), NOW - 1);
+    let mut genuine = Vec::new();
+    Sealer::new([1; 16], cluster).seal(&key, NOW, packet, &mut genuine);
+    let mut bytes = genuine.clone();
+    damage(&mut bytes, flips);
+    let damaged = bytes != genuine;
+    let opened = opener.open(&ring, NOW, &mut bytes).ok();
+    assert_eq!(opened, Some(packet).filter(|_| !damaged));
+    assert!(opener.open(&ring, NOW, &mut noise.to_vec()).is_err(), "noise");
+    if !damaged {
+        assert!(opener.open(&ring, NOW, &mut genuine).is_err(), "a replay");
+    }
+
+    let (ours, mut theirs): (Greeting, Greeting) =
+        (greeting(mark, &key, [2; 16]), greeting(mark, &key, [3; 16]));
+    let _ = noise.first_chunk().map(|prefix| frame::length(*prefix, super::TAG));
+    let _ = noise.first_chunk().map(|greeting| stream::asked_key(greeting, mark, &ring).is_some());
+    let mut caller = StreamSeal::new(key.clone(), NAME, &ours, &theirs, true).expect("they match");
+    damage(&mut theirs, flips);
+    let Some(mut called) = StreamSeal::new(key, NAME, &ours, &theirs, false) else { return };
+    let mut bytes = packet.to_vec();
+    caller.seal(&mut bytes);
+    let genuine = bytes.clone();
+    damage(&mut bytes, flips);
+    let intact = bytes == genuine && theirs == greeting(mark, &ring.primary(), [3; 16]);
+    assert_eq!(called.open(&mut bytes), intact);
+}
