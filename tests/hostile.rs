@@ -11,7 +11,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::mpsc::{self, TryRecvError},
     time::Duration,
 };
 
@@ -207,10 +207,11 @@ fn a_thousand_half_open_streams(cluster: &Cluster) {
 
 /// They say one byte now and then, to hold a stream each for as long as they can.
 fn slow_senders(cluster: &Cluster) {
-    let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let trickle = || {
-            while !stop.load(Ordering::Relaxed) {
+        // Dropped when this is over, by a panic too.
+        let (_going_on, over) = mpsc::channel::<()>();
+        let trickle = move || {
+            while over.try_recv() == Err(TryRecvError::Empty) {
                 let streams: Vec<Socket> =
                     (0..40).filter_map(|_| connect_from(STRANGER, cluster.target()).ok()).collect();
                 for byte in [20, 0, 0, 0, 1] {
@@ -223,7 +224,6 @@ fn slow_senders(cluster: &Cluster) {
         };
         std::thread::Builder::new().spawn_scoped(scope, trickle).unwrap();
         newcomer_joins(cluster, "slow");
-        stop.store(true, Ordering::Relaxed);
     });
 }
 
@@ -238,7 +238,7 @@ fn newcomer_joins(cluster: &Cluster, name: &str) {
         cluster.nodes.iter().all(|of| of.members().named(name).is_some_and(|m| m.state == MemberState::Left))
     });
     for events in &cluster.events {
-        while let Ok(event) = events.try_recv() {
+        for event in upsets(events) {
             let about = event.member().is_some_and(|member| &*member.name == name);
             assert!(about && !matches!(event, Event::Failed(_)), "{event:?}");
         }
