@@ -357,9 +357,9 @@ syncswim_status syncswim_config_new(const char *preset, const char *name, struct
  *   none: then nobody is allowed. Defaults to everybody.
  *
  * The protocol's knobs, as the crate's documentation explains them: probe_interval_ms, probe_timeout_ms,
- * indirect_probes, stream_fallback, lha_probe, nacks, lha_suspicion, buddy, notice_stalls, health_max, suspicion_mult,
- * suspicion_max_mult, suspicion_confirmations, verifiers, gossip_interval_ms, gossip_fanout, retransmit_mult,
- * gossip_to_failed_ms, sync_interval_ms, heal_max_delay_ms, seed_max_delay_ms, leave_timeout_ms,
+ * indirect_probes, stream_fallback, lha_probe, nacks, lha_suspicion, buddy, notice_stalls, health_max,
+ * suspicion_mult, suspicion_max_mult, suspicion_confirmations, verifiers, gossip_interval_ms, gossip_fanout,
+ * retransmit_mult, gossip_to_failed_ms, sync_interval_ms, heal_max_delay_ms, seed_max_delay_ms, leave_timeout_ms,
  * reap_failed_after_ms, reap_left_after_ms, forget_after_ms, stream_timeout_ms, max_datagram, max_members,
  * max_departed, max_heal.
  */
@@ -427,8 +427,8 @@ syncswim_status syncswim_cluster_wait(const struct syncswim_cluster *cluster,
                                       int64_t timeout_ms);
 
 /**
- * Stops the cluster, waits for its threads and frees it; one that another thread is starting ends there. Its memberships, snapshots and watches stay valid; the
- * watches report SYNCSWIM_CLOSED. NULL does nothing.
+ * Stops the cluster, waits for its threads and frees it; one that another thread is starting ends there. Its
+ * memberships, snapshots and watches stay valid; the watches report SYNCSWIM_CLOSED. NULL does nothing.
  */
 void syncswim_cluster_free(struct syncswim_cluster *cluster);
 

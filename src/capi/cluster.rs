@@ -201,8 +201,8 @@ pub extern "C" fn syncswim_cluster_wait(
     })
 }
 
-/// Stops the cluster, waits for its threads and frees it; one that another thread is starting ends there. Its memberships, snapshots and watches stay valid; the
-/// watches report SYNCSWIM_CLOSED. NULL does nothing.
+/// Stops the cluster, waits for its threads and frees it; one that another thread is starting ends there. Its
+/// memberships, snapshots and watches stay valid; the watches report SYNCSWIM_CLOSED. NULL does nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_cluster_free(cluster: *mut syncswim_cluster) {
     value((), || {

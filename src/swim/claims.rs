@@ -221,30 +221,30 @@ impl Node {
     }
 
     fn add_accuser(&mut self, id: MemberId, accuser: &Arc<str>) -> bool {
-        let Some(suspicion) = self.table.suspicion_mut(id) else { return false };
-        let counted = suspicion.accuse(accuser);
-        if counted {
-            let deadline = suspicion.deadline();
-            self.timers.set(Timer::Suspicion(id), deadline);
-        }
-        counted
+        self.change_suspicion(id, |suspicion| suspicion.accuse(accuser))
     }
 
     fn hasten_suspicion(&mut self, id: MemberId) {
-        let Some(suspicion) = self.table.suspicion_mut(id) else { return };
-        suspicion.hasten();
-        let deadline = suspicion.deadline();
-        self.timers.set(Timer::Suspicion(id), deadline);
+        self.change_suspicion(id, |suspicion| {
+            suspicion.hasten();
+            true
+        });
+    }
+
+    /// Changes a suspicion, if there is one, and moves its deadline along; says whether `change` says that it did.
+    fn change_suspicion(&mut self, id: MemberId, change: impl FnOnce(&mut Suspicion) -> bool) -> bool {
+        let Some(suspicion) = self.table.suspicion_mut(id) else { return false };
+        let changed = change(suspicion);
+        if changed {
+            let deadline = suspicion.deadline();
+            self.timers.set(Timer::Suspicion(id), deadline);
+        }
+        changed
     }
 
     pub(super) fn suspicion_ran_out(&mut self, id: MemberId) {
         let now = self.now;
-        let asked = self.config.verifiers > 0;
-        if let Some(suspicion) = self.table.suspicion_mut(id).filter(|_| asked)
-            && suspicion.put_off(now)
-        {
-            let deadline = suspicion.deadline();
-            self.timers.set(Timer::Suspicion(id), deadline);
+        if self.config.verifiers > 0 && self.change_suspicion(id, |suspicion| suspicion.put_off(now)) {
             self.table.probe_next(id);
             return self.spread(id, Urgency::Urgent);
         }

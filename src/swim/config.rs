@@ -83,8 +83,8 @@ pub struct Config {
     pub suspicion_confirmations: u32,
 
     /// How many members check each suspicion with their next probe, on average: their accusations shorten it, or
-    /// their pings give the suspect more chances to refute. It costs no packets. If nobody confirms it, the time to refute is
-    /// granted once more. 0 leaves it to chance; at most 64. Defaults to 6.
+    /// their pings give the suspect more chances to refute. It costs no packets. If nobody confirms it, the time to
+    /// refute is granted once more. 0 leaves it to chance; at most 64. Defaults to 6.
     pub verifiers: u32,
 
     /// Least time between two rounds of news. Smaller spreads news faster, in more and emptier packets.
