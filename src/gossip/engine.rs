@@ -335,7 +335,7 @@ impl Engine {
                 self.directory.apply(&event);
                 self.events.publish(|log| log.push(event.clone()));
             }
-            Output::OpenStream { stream, addr, timeout } => {
+            Output::OpenStream { stream, addr, timeout, .. } => {
                 streams::begin_outbound(self, stream, addr, timeout)
             }
             Output::ResolveSeeds => self.resolve_seeds(),
@@ -427,7 +427,7 @@ impl Outbox {
                 self.datagrams.push((None, Vec::new()));
             }
             let (to, bytes) = &mut self.datagrams[self.used];
-            *to = node.poll_transmit(bytes);
+            *to = node.poll_transmit(bytes).map(|to| to.addr);
             if to.is_none() {
                 break;
             }

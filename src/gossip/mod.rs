@@ -326,6 +326,7 @@ fn wall_millis() -> u64 {
 }
 
 /// The standard library's hasher is keyed by the system's randomness.
-fn random_seed() -> u64 {
-    RandomState::new().hash_one(wall_millis())
+fn random_seed() -> u128 {
+    let half = || u128::from(RandomState::new().hash_one(wall_millis()));
+    half() << 64 | half()
 }

@@ -14,7 +14,7 @@ use crate::{
         hash,
         keyring::Fingerprint,
         message::{KeyAnswer, KeyChange, MAX_PROBLEM, Message},
-        packet,
+        packet::{self, Header},
     },
 };
 
@@ -156,7 +156,7 @@ fn ask_all(engine: &Engine, ring: &Keyring, rotation: &mut Rotation, step: KeySt
 fn ask(engine: &Engine, addr: SocketAddr, change: &KeyChange<'_>) -> Result<(), String> {
     let mut frame = Vec::new();
     let mark = hash::cluster(engine.secrets.cluster());
-    let mut writer = packet::Writer::new(&mut frame, mark, MAX_FRAME);
+    let mut writer = packet::Writer::new(&mut frame, Header::anonymous(mark), MAX_FRAME);
     writer.message(change);
     writer.finish();
     let answered = streams::ask_sealed(engine, addr, &mut frame);
@@ -186,14 +186,14 @@ pub(super) fn answer(engine: &Engine, frame: &mut Vec<u8>) -> bool {
     // Four bytes at most for each.
     let problem: String = applied.err().unwrap_or_default().chars().take(MAX_PROBLEM / 4).collect();
     frame.zeroize();
-    let mut writer = packet::Writer::new(frame, mark, MAX_FRAME);
+    let mut writer = packet::Writer::new(frame, Header::anonymous(mark), MAX_FRAME);
     writer.message(&KeyAnswer { problem: &problem });
     writer.finish();
     true
 }
 
 fn first_message(frame: &[u8], mark: u32) -> Option<Message<'_>> {
-    packet::open(frame, mark).ok()?.next()?.ok()?.message().ok()?
+    packet::open(frame, mark).ok()?.1.next()?.ok()?.message().ok()?
 }
 
 fn apply(ring: &Keyring, change: &KeyChange<'_>) -> Result<(), String> {

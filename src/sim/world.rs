@@ -120,7 +120,7 @@ impl World {
     }
 
     fn boot(&mut self, at: usize) {
-        let seed = self.rng.u64(..);
+        let seed = self.rng.u128(..);
         let (elapsed, host) = (self.now.since(ORIGIN), &mut self.hosts[at]);
         let epoch = 1_700_000_000_000 + (elapsed + host.clock).as_millis() as u64;
         let start = Start { addr: host.addr, epoch, seed, tags: Tags::default() };
@@ -502,7 +502,7 @@ impl World {
         let Some(mut node) = self.hosts[host].node.take() else { return };
         let mut buffer = self.buffers.pop().unwrap_or_default();
         while let Some(to) = node.poll_transmit(&mut buffer) {
-            self.send(host, to, &buffer);
+            self.send(host, to.addr, &buffer);
         }
         self.buffers.push(buffer);
         let now = self.now + self.hosts[host].clock;
@@ -516,7 +516,11 @@ impl World {
                         self.hosts[host].events.push((self.now, event));
                     }
                 }
-                Output::OpenStream { stream, addr, .. } => self.connect(host, stream, addr),
+                Output::OpenStream { stream, addr, .. } => {
+                    // Nothing waits for a thread here.
+                    node.stream_began(now, stream);
+                    self.connect(host, stream, addr);
+                }
                 Output::ResolveSeeds => node.handle_seeds(now, &self.hosts[host].seeds),
                 Output::JoinDone(_, result) | Output::SeedsTried(result) => {
                     self.hosts[host].joins.push(result);

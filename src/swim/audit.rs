@@ -1,6 +1,9 @@
 //! Whether a node keeps its bounds and its tables agree with each other, for tests and the simulator.
 
-use super::{introduce::MAX_ASKED, member::MemberId, node::Node, probe::MAX_RELAYED, sync::MAX_STREAMS};
+use super::{
+    introduce::MAX_ASKED, member::MemberId, node::Node, probe::MAX_RELAYED, sync::MAX_STREAMS,
+    validation::MAX_GREETED,
+};
 
 /// Joins are not refused for the sake of other streams; each of the few at a time opens one or two.
 const STREAMS: usize = MAX_STREAMS + 256;
@@ -20,9 +23,10 @@ impl Node {
             ("relayed probes", self.prober.relayed_len(), MAX_RELAYED),
             ("streams", self.exchanges.len(), STREAMS),
             ("strangers that are asked", self.strangers.len(), MAX_ASKED),
+            ("members that were greeted", self.greetings.len(), MAX_GREETED),
             ("gone peers", self.heal.len(), self.config.max_heal),
             ("unsent datagrams and unread outputs", self.undrained(), 0),
-            ("members to whom failures are told", self.lately_failed.len(), live + departed),
+            ("members that are told of their departure", self.lately_departed.len(), live + departed),
             // Probe, gossip, sync … once each; else one for each member, relay and stream.
             (
                 "timers",
@@ -32,6 +36,10 @@ impl Node {
         ];
         if let Some((what, length, bound)) = bounds.into_iter().find(|(_, length, bound)| length > bound) {
             return Err(format!("{length} {what}, more than {bound}"));
+        }
+        let gone = self.lately_departed.iter().find(|id| !self.table.holds(**id));
+        if let Some(id) = gone {
+            return Err(format!("{id:?} is kept, but names nobody"));
         }
         let walked = self.table.walk(0).filter(|(_, record)| record.state.is_live()).count();
         let itself = usize::from(!self.table.get(MemberId::SELF).state.is_live());

@@ -22,34 +22,26 @@ use crate::wire::{
     message::{Alive, Failed, Gone, Left, Suspect},
 };
 
-const YEARS: u64 = 365 * 24 * 3600 * 1000;
+/// How far ahead of our clock the epoch of a claim may be, in milliseconds: a hundred years. Some hosts have a clock
+/// that starts at 1970; and no clock of ours is taken to be before 2025.
+const EPOCH_AHEAD: u64 = 100 * 365 * 24 * 3600 * 1000;
+const EARLIEST_NOW: u64 = 1_735_689_600_000;
+/// How far ahead of the incarnation that we know of a life another may be: far more than a member refutes between two
+/// exchanges.
+const INCARNATION_AHEAD: u64 = 1 << 20;
+/// The highest incarnation of a life that we hear of for the first time. A refutation from there on begins a new epoch.
+const LAST_INCARNATION: u64 = 1 << 40;
 
-/// How far ahead of what we know an identity may run. Jumps beyond are dropped: nothing can be driven to the
-/// end of its range, and nothing ever wraps.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
-    /// Incarnations beyond the one we know of that life.
-    jump: u64,
-    /// The first incarnation that we hear of a life.
-    incarnation: u64,
-    /// Milliseconds ahead of our clock. Some hosts have a clock that starts at 1970.
-    epoch: u64,
-}
-
-/// For what others say against a member: far more than an honest one refutes between two exchanges.
-const HEARSAY: Bounds = Bounds { jump: 1 << 20, incarnation: 1 << 61, epoch: 100 * YEARS };
-/// For what a member says of itself, or somebody in its name. Wider by far, so that it can always refute.
-pub(super) const FIRST_HAND: Bounds = Bounds { jump: 1 << 40, incarnation: 1 << 62, epoch: 200 * YEARS };
-/// A refutation beyond this incarnation begins a new epoch instead.
-const LAST_INCARNATION: u64 = 1 << 60;
+/// Live members that may claim one address: more than one only while a process is replaced by another of another name.
+const MAX_AT_ADDR: usize = 4;
 
 /// What a member says next, so that it supersedes a claim about it. Where not everybody might follow its
-/// incarnation so far, it begins a new epoch, which all can.
+/// incarnation so far, it begins the next epoch, which all can who took the claim.
 pub(super) fn superseding(ours: Identity, claimed: Identity) -> Identity {
     let Identity { epoch, incarnation } = claimed;
-    let jumps = epoch == ours.epoch && incarnation > ours.incarnation.saturating_add(HEARSAY.jump);
+    let jumps = epoch == ours.epoch && incarnation > ours.incarnation.saturating_add(INCARNATION_AHEAD / 2);
     if jumps || incarnation >= LAST_INCARNATION {
-        Identity { epoch: epoch + 1, incarnation: 0 }
+        Identity { epoch: epoch.saturating_add(1), incarnation: 0 }
     } else {
         Identity { epoch, incarnation: incarnation + 1 }
     }
@@ -67,7 +59,7 @@ impl Node {
         }
         let known = self.table.find(claim.name);
         if known.is_some_and(|id| identity <= self.table.get(id).identity)
-            || !self.is_plausible(known, identity, FIRST_HAND)
+            || !self.is_plausible(known, identity)
         {
             return;
         }
@@ -77,7 +69,7 @@ impl Node {
         };
         match known {
             Some(id) if self.table.get(id).state.is_live() => self.renew(id, identity, claim.addr, tags),
-            _ if self.table.live() >= self.config.max_members => self.metrics.refused_members += 1,
+            _ if !self.has_room(known, claim.addr) => self.metrics.refused_members += 1,
             Some(id) => self.revive(id, identity, claim.addr, tags),
             None => {
                 let mut record = self.record(claim.name, claim.addr, MemberState::Alive, identity);
@@ -87,6 +79,34 @@ impl Node {
                 self.spread(id, Urgency::Routine);
             }
         }
+    }
+
+    /// Whether one more may be listed at an address. In a full table whoever never answered makes room, and a
+    /// sixteenth of it is kept for those that return.
+    fn has_room(&mut self, known: Option<MemberId>, addr: SocketAddr) -> bool {
+        if self.table.count_at_addr(addr, MAX_AT_ADDR) >= MAX_AT_ADDR {
+            return false;
+        }
+        let returns = known.is_some_and(|id| self.table.get(id).contact.verified);
+        let kept = if returns { 0 } else { self.config.max_members / 16 };
+        if self.table.live() < self.config.max_members - kept {
+            return true;
+        }
+        let Some(unverified) = self.table.any_unverified(&mut self.rng) else { return false };
+        self.metrics.evicted_members += 1;
+        self.evict(unverified);
+        true
+    }
+
+    /// Takes a live member out of the table that never answered.
+    fn evict(&mut self, id: MemberId) {
+        self.timers.cancel(Timer::Suspicion(id));
+        self.table.update(id, &mut self.rng, |record| {
+            (record.state, record.suspicion) = (MemberState::Failed, None);
+        });
+        self.emit_member(Event::Failed, id);
+        self.emit_member(Event::Reaped, id);
+        self.forget(id);
     }
 
     /// A live member has a new word to say: other tags, another address, a refutation, or a new life.
@@ -113,8 +133,9 @@ impl Node {
         self.timers.cancel(Timer::Reap(id));
         let past = self.table.get(id).view();
         self.settle(id, identity, addr, tags);
+        self.lately_departed.retain(|departed| *departed != id);
         if past.state == MemberState::Failed && past.identity.epoch == identity.epoch {
-            self.tell_verdict(&past);
+            self.tell_verdict(id, &past);
         }
         self.emit_member(Event::Joined, id);
         self.spread(id, Urgency::Routine);
@@ -162,11 +183,11 @@ impl Node {
         }
     }
 
-    /// Our own probe of a member failed.
-    pub(super) fn accuse(&mut self, name: &str) {
+    /// Our own probe of a member, in this life of it, failed. We know it first-hand: no bound of what others say applies.
+    pub(super) fn accuse(&mut self, name: &str, epoch: u64) {
         let Some(id) = self.table.find(name) else { return };
-        let identity = self.table.get(id).identity;
-        if self.suspectable(name, identity).is_none() {
+        let Record { identity, state, .. } = *self.table.get(id);
+        if !state.is_live() || identity.epoch != epoch {
             return;
         }
         let raised = self.raise_suspicion(id, identity);
@@ -183,7 +204,7 @@ impl Node {
         let record = self.table.get(id);
         let concerns =
             record.state.is_live() && identity >= record.identity && identity.epoch == record.identity.epoch;
-        (concerns && self.is_plausible(Some(id), identity, HEARSAY)).then_some(id)
+        (concerns && self.is_plausible(Some(id), identity)).then_some(id)
     }
 
     /// Suspects a member, unless it already is under this identity; says whether that is news.
@@ -193,7 +214,8 @@ impl Node {
         if !was_alive && record.identity == identity {
             return false;
         }
-        let suspicion = Suspicion::in_cluster(&self.config, self.now, self.table.live());
+        let (live, able) = (self.table.live(), self.table.able() + usize::from(!was_alive));
+        let suspicion = Suspicion::in_cluster(&self.config, self.now, live, able);
         let (now, deadline) = (self.now, suspicion.deadline());
         self.table.update(id, &mut self.rng, |record| {
             (record.state, record.identity, record.since) = (MemberState::Suspect, identity, now);
@@ -225,8 +247,9 @@ impl Node {
     }
 
     fn hasten_suspicion(&mut self, id: MemberId) {
+        let now = self.now;
         self.change_suspicion(id, |suspicion| {
-            suspicion.hasten();
+            suspicion.hasten(now);
             true
         });
     }
@@ -243,23 +266,26 @@ impl Node {
     }
 
     pub(super) fn suspicion_ran_out(&mut self, id: MemberId) {
-        let now = self.now;
-        if self.config.verifiers > 0 && self.change_suspicion(id, |suspicion| suspicion.put_off(now)) {
+        let (now, able) = (self.now, self.table.able());
+        if self.config.verifiers > 0 && self.change_suspicion(id, |suspicion| suspicion.put_off(now, able)) {
             self.table.probe_next(id);
             return self.spread(id, Urgency::Urgent);
         }
         let identity = self.table.get(id).identity;
-        self.depart(id, identity, MemberState::Failed, self.now);
+        // It was its fault, then, that our probe of it failed.
+        self.health.improve();
+        self.depart(id, identity, MemberState::Failed, self.now, false);
     }
 
     pub(super) fn hear_failed(&mut self, claim: &Failed<'_>) {
         let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
-        self.hear_departed(claim.name, identity, MemberState::Failed, Duration::ZERO);
+        self.hear_departed(claim.name, identity, MemberState::Failed, Duration::ZERO, false);
     }
 
-    pub(super) fn hear_left(&mut self, claim: &Left<'_>) {
+    pub(super) fn hear_left(&mut self, claim: &Left<'_>, speaker: Option<MemberId>) {
         let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
-        self.hear_departed(claim.name, identity, MemberState::Left, Duration::ZERO);
+        let by_itself = speaker.is_some_and(|id| &*self.table.get(id).name == claim.name);
+        self.hear_departed(claim.name, identity, MemberState::Left, Duration::ZERO, by_itself);
     }
 
     /// From a sync. A failure told this way may be a partition's: the member gets a chance to refute. But
@@ -277,10 +303,17 @@ impl Node {
             self.hasten_suspicion(id);
             return;
         }
-        self.hear_departed(claim.name, identity, state, Duration::from_secs(claim.age_secs));
+        self.hear_departed(claim.name, identity, state, Duration::from_secs(claim.age_secs), false);
     }
 
-    fn hear_departed(&mut self, name: &str, identity: Identity, state: MemberState, age: Duration) {
+    fn hear_departed(
+        &mut self,
+        name: &str,
+        identity: Identity,
+        state: MemberState,
+        age: Duration,
+        by_itself: bool,
+    ) {
         if name == &*self.name {
             return self.hear_accusation(identity, Accusation::Departed);
         }
@@ -289,18 +322,18 @@ impl Node {
             let record = self.table.get(id);
             (identity, state) > (record.identity, record.state)
         });
-        if !wins || !self.is_plausible(known, identity, HEARSAY) || age >= self.config.forget_after {
+        if !wins || !self.is_plausible(known, identity) || age >= self.config.forget_after {
             return;
         }
         let since = Time::from_origin(self.now.since_origin().saturating_sub(age));
         match known {
-            Some(id) => self.depart(id, identity, state, since),
+            Some(id) => self.depart(id, identity, state, since, by_itself),
             None => self.bury(name, identity, state, since),
         }
     }
 
     /// A member we knew is gone, or more is heard of one that is.
-    fn depart(&mut self, id: MemberId, identity: Identity, state: MemberState, since: Time) {
+    fn depart(&mut self, id: MemberId, identity: Identity, state: MemberState, since: Time, by_itself: bool) {
         self.timers.cancel(Timer::Suspicion(id));
         let old = self.table.get(id).state;
         let since = if old.is_live() { self.now } else { since };
@@ -316,12 +349,12 @@ impl Node {
                 self.metrics.evicted_gone +=
                     u64::from(self.heal.remember(name, addr, self.now + first, first));
                 self.schedule_heal();
-                // It may be in there still, if it came back for a moment only.
-                if !self.lately_failed.contains(&id) {
-                    self.lately_failed.push(id);
-                }
             }
             _ => self.heal.forget(&name),
+        }
+        // Whoever did not say so itself is told, so that it can refute.
+        if old.is_live() && !by_itself && !self.lately_departed.contains(&id) {
+            self.lately_departed.push(id);
         }
         if old != state && shown {
             self.emit_member(if state == MemberState::Left { Event::Left } else { Event::Failed }, id);
@@ -371,7 +404,7 @@ impl Node {
 
     fn make_room_for_departed(&mut self) {
         while self.table.departed() > self.config.max_departed {
-            let Some(id) = self.table.longest_gone() else { return };
+            let Some(id) = self.table.first_to_forget() else { return };
             self.metrics.evicted_departed += 1;
             if !self.table.get(id).hidden {
                 self.emit_member(Event::Reaped, id);
@@ -383,21 +416,21 @@ impl Node {
     fn forget(&mut self, id: MemberId) {
         self.timers.cancel(Timer::Reap(id));
         self.news.remove(id);
-        self.lately_failed.retain(|failed| *failed != id);
+        self.lately_departed.retain(|departed| *departed != id);
         self.table.forget(id);
     }
 
-    /// Whether an identity can be honest; if not, it is counted.
-    pub(super) fn is_plausible(
-        &mut self,
-        known: Option<MemberId>,
-        claimed: Identity,
-        bounds: Bounds,
-    ) -> bool {
+    /// Whether an identity can be honest; if not, it is counted. The same bounds for every claim: whatever is believed
+    /// of a member, that member can supersede, and be believed by all who believed it.
+    pub(super) fn is_plausible(&mut self, known: Option<MemberId>, claimed: Identity) -> bool {
         let clock = self.start_epoch.saturating_add(self.now.since(self.born).as_millis() as u64);
-        let known = known.map(|id| self.table.get(id).identity).filter(|known| known.epoch == claimed.epoch);
-        let highest = known.map_or(bounds.incarnation, |known| known.incarnation.saturating_add(bounds.jump));
-        let plausible = claimed.epoch <= clock.saturating_add(bounds.epoch) && claimed.incarnation <= highest;
+        let known = known.map(|id| self.table.get(id).identity);
+        let latest = clock.max(EARLIEST_NOW).saturating_add(EPOCH_AHEAD);
+        let latest = known.map_or(latest, |known| latest.max(known.epoch.saturating_add(1)));
+        let highest = known
+            .filter(|known| known.epoch == claimed.epoch)
+            .map_or(LAST_INCARNATION, |known| known.incarnation.saturating_add(INCARNATION_AHEAD));
+        let plausible = claimed.epoch <= latest && claimed.incarnation <= highest;
         self.metrics.dropped_implausible += u64::from(!plausible);
         plausible
     }

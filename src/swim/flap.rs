@@ -5,11 +5,11 @@
 //! *and* sees itself that something is wrong, refutes only after its own probes have gone well for a while. Its own
 //! view decides, so an accusation that somebody made up is refuted at once, however often it comes.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use super::{
     member::{Identity, Member, MemberId},
-    node::{Content, Node},
+    node::Node,
     time::Time,
 };
 
@@ -17,6 +17,8 @@ use super::{
 const STEADY: u32 = 60;
 /// Probe intervals after which a verdict against us is forgotten.
 const MEMORY: u32 = 600;
+/// Members that are yet to be told of a verdict; the first makes room.
+const MAX_UNTOLD: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct Flaps {
@@ -27,6 +29,8 @@ pub(super) struct Flaps {
     trouble: Option<Time>,
     /// While we stay away: what we have to supersede when we come back.
     held: Option<Identity>,
+    /// Verdicts on others that were refuted as they fell, to be told with the next probe.
+    untold: VecDeque<(Arc<str>, Identity)>,
 }
 
 impl Flaps {
@@ -36,6 +40,12 @@ impl Flaps {
 
     pub(super) fn note_trouble(&mut self, now: Time) {
         self.trouble = Some(now);
+    }
+
+    /// The verdict that a member is yet to be told of.
+    pub(super) fn take_verdict(&mut self, name: &str) -> Option<Identity> {
+        let at = self.untold.iter().position(|(untold, _)| &**untold == name)?;
+        self.untold.remove(at).map(|(_, identity)| identity)
     }
 }
 
@@ -72,11 +82,14 @@ impl Node {
     }
 
     /// A member is back from the dead under the same epoch: it refuted, but may not know that the verdict had
-    /// fallen. A few of us tell it, so that it can count.
-    pub(super) fn tell_verdict(&mut self, past: &Member) {
+    /// fallen. A few of us probe it next and tell it, so that it can count.
+    pub(super) fn tell_verdict(&mut self, id: MemberId, past: &Member) {
         if self.is_one_of_a_few() {
-            let Member { name, addr, identity, .. } = past;
-            self.transmit(*addr, Content::Verdict { name: Arc::clone(name), identity: *identity });
+            if self.flaps.untold.len() == MAX_UNTOLD {
+                self.flaps.untold.pop_front();
+            }
+            self.flaps.untold.push_back((Arc::clone(&past.name), past.identity));
+            self.table.probe_next(id);
         }
     }
 

@@ -65,59 +65,79 @@ impl Node {
         }
     }
 
-    /// One round: news to a few random members, recently failed ones among them, who may be falsely accused.
+    /// One round: news to a few random members, those that departed a moment ago among them, who may not know it. Those
+    /// that have not answered yet get a ping instead, and the news once they answer.
     pub(super) fn gossip(&mut self) {
         self.pace.count_round(self.now, self.config.gossip_interval);
-        self.forget_old_failures();
-        let (others, failed) = (self.table.others().len(), self.lately_failed.len());
+        self.forget_old_departures();
         if self.news.is_empty() {
             return;
         }
-        if others + failed == 0 {
+        let (verified, departed) = (self.table.verified().len(), self.lately_departed.len());
+        if self.table.others() + departed == 0 {
             self.news.clear();
             return;
         }
         self.timers.set(Timer::Gossip, self.pace.earliest);
-        let mut picks = std::mem::take(&mut self.picks);
-        sample(&mut self.rng, others + failed, self.config.gossip_fanout, &mut picks);
+        let fanout = self.config.gossip_fanout;
+        let mut picks = self.sample(verified + departed, fanout);
         for pick in picks.drain(..) {
-            let id = match pick.checked_sub(others) {
-                None => self.table.others()[pick],
-                Some(pick) => self.lately_failed[pick],
+            let id = match pick.checked_sub(verified) {
+                None => self.table.verified()[pick],
+                Some(pick) => self.lately_departed[pick],
             };
-            let to = self.table.get(id).addr;
-            self.transmit(to, Content::News);
+            self.tell_or_greet(id);
+        }
+        self.picks = picks;
+        let mut picks = self.sample(self.table.others() - verified, fanout);
+        for pick in picks.drain(..) {
+            self.greet(self.table.other(verified + pick));
         }
         self.picks = picks;
     }
 
-    fn forget_old_failures(&mut self) {
+    /// Some distinct indices below `n`, in memory that is to be put back.
+    fn sample(&mut self, n: usize, k: usize) -> Vec<usize> {
+        let mut picks = std::mem::take(&mut self.picks);
+        sample(&mut self.rng, n, k, &mut picks);
+        picks
+    }
+
+    fn tell_or_greet(&mut self, id: MemberId) {
+        let record = self.table.get(id);
+        if record.contact.takes_news() {
+            let (addr, name) = (record.addr, Arc::clone(&record.name));
+            self.transmit(addr, &name, Content::News);
+        } else {
+            self.greet(id);
+        }
+    }
+
+    fn forget_old_departures(&mut self) {
         let (table, now, keep) = (&self.table, self.now, self.config.gossip_to_failed);
-        self.lately_failed.retain(|id| {
+        self.lately_departed.retain(|id| {
             let record = table.get(*id);
-            record.state == MemberState::Failed && now.since(record.since) < keep
+            !record.state.is_live() && now.since(record.since) < keep
         });
     }
 
-    /// Fills a packet with `first` and, if it goes to a member, with what else there is.
+    /// Fills a packet with `first` and, if it goes to a member that takes it, with what else there is.
     pub(super) fn add_news(
         &mut self,
         packet: &mut Writer<'_>,
-        to: SocketAddr,
+        recipient: Option<MemberId>,
         first: Option<MemberId>,
-        all: bool,
     ) {
         let limit = transmit_limit(self.config.retransmit_mult, self.table.live());
         let Self { table, news, .. } = self;
         if let Some(id) = first.filter(|id| put_news(packet, table.get(*id))) {
             news.count_transmission(id, limit);
         }
-        let recipient = table.at_addr(to);
-        // Strangers get no news: it would be spent on them.
-        if recipient.is_none() && !all {
+        // News for anybody else would be spent in vain.
+        if !recipient.is_some_and(|id| table.get(id).contact.takes_news()) {
             return;
         }
-        let only_recipient = table.others().len() == 1;
+        let only_recipient = table.others() == 1;
         news.draw(limit, packet.room(), |id| {
             let record = table.get(id);
             let of_itself = recipient == Some(id) && record.state == MemberState::Alive;
@@ -129,14 +149,16 @@ impl Node {
         });
     }
 
-    /// Up to `k` random live members but for ourselves and `except`, suspects left out.
+    /// Up to `k` random live members but for ourselves and `except`, suspects left out: such as have answered, if there
+    /// are any.
     pub(super) fn pick_alive(&mut self, k: usize, except: Option<MemberId>) -> Vec<(Arc<str>, SocketAddr)> {
-        let mut picks = std::mem::take(&mut self.picks);
+        let verified = self.table.verified().len();
+        let among = if verified > usize::from(except.is_some()) { verified } else { self.table.others() };
         // A few more than asked for, to make up for those that are passed over.
-        sample(&mut self.rng, self.table.others().len(), k + 4, &mut picks);
+        let mut picks = self.sample(among, k + 4);
         let chosen = picks
             .drain(..)
-            .map(|at| self.table.others()[at])
+            .map(|at| self.table.other(at))
             .filter(|id| Some(*id) != except)
             .map(|id| self.table.get(id))
             .filter(|record| record.state == MemberState::Alive)

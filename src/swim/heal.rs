@@ -17,6 +17,7 @@ use super::{
     sync::Purpose,
     time::Time,
     timers::Timer,
+    validation::Sender,
 };
 
 #[derive(Debug, Default)]
@@ -25,7 +26,7 @@ pub(super) struct Heal {
     due: BTreeSet<(Time, Arc<str>)>,
     max: usize,
     /// The ping that is under way.
-    asked: Option<(u32, SocketAddr)>,
+    asked: Option<(u32, Arc<str>, SocketAddr)>,
     last: Option<Time>,
 }
 
@@ -88,20 +89,19 @@ impl Node {
             let delay = (gone.delay * 2).min(self.config.heal_max_delay);
             let next = self.now + self.jittered(delay);
             self.heal.remember(Arc::clone(&name), gone.addr, next, delay);
-            let seq = self.rng.u32(..);
-            self.heal.asked = Some((seq, gone.addr));
+            let seq = self.numbers.draw();
+            self.heal.asked = Some((seq, Arc::clone(&name), gone.addr));
             self.metrics.heals_tried += 1;
-            let first = self.table.find(&name);
-            self.transmit(gone.addr, Content::Ping { seq, target: name, first });
+            let first = Some(Arc::clone(&name));
+            self.transmit(gone.addr, &name, Content::Ping { seq, target: Arc::clone(&name), first });
         }
         self.schedule_heal();
     }
 
-    pub(super) fn answers_heal(&mut self, from: SocketAddr, seq: u32) -> bool {
-        let answered = self.heal.asked.take_if(|asked| *asked == (seq, from)).is_some();
-        if answered {
-            self.open(Purpose::Sync, from, self.config.stream_timeout);
-        }
-        answered
+    pub(super) fn answers_heal(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) -> bool {
+        let Some((_, name, addr)) = self.heal.asked.take_if(|asked| asked.0 == seq) else { return false };
+        self.on_direct_answer(sender, &name, addr, token);
+        self.open(Purpose::Sync, addr, self.config.stream_timeout);
+        true
     }
 }

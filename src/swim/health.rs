@@ -2,7 +2,9 @@
 //!
 //! A score from 0 (well) to `max - 1`. A probe that is answered lowers it by one; a probe that fails, a nack
 //! that does not come, a refutation of ourselves and a stall of our own raise it. Probe interval and timeout
-//! are multiplied by `score + 1`, so a node that is starved asks more slowly and waits longer.
+//! are multiplied by `score + 1`, so a node that is starved asks more slowly and waits longer. What can be brought about
+//! from outside counts less: a refutation raises the score from 0 to 1 alone, and a probe of somebody who has never
+//! answered does not raise it at all.
 
 use std::time::Duration;
 
@@ -30,6 +32,13 @@ impl Health {
         self.score = self.score.saturating_add(by).min(self.max.saturating_sub(1));
     }
 
+    /// What others hold against us may be made up: it slows our probes to half their pace at most.
+    pub(super) fn degrade_by_hearsay(&mut self) {
+        if self.score == 0 {
+            self.degrade(1);
+        }
+    }
+
     pub(super) fn scale(&self, duration: Duration) -> Duration {
         duration.saturating_mul(self.score + 1)
     }
@@ -48,6 +57,16 @@ mod tests {
         assert_eq!(health.score(), 7);
         health.improve();
         assert_eq!(health.score(), 6);
+    }
+
+    #[test]
+    fn what_others_say_halves_the_pace_at_most() {
+        let mut health = Health::new(8);
+        (0..10).for_each(|_| health.degrade_by_hearsay());
+        assert_eq!(health.score(), 1);
+        health.degrade(3);
+        health.degrade_by_hearsay();
+        assert_eq!(health.score(), 4);
     }
 
     #[test]

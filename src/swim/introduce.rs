@@ -1,25 +1,28 @@
 //! Introductions: what strangers may say, who are no members (yet).
 //!
-//! They may say that they are there, and nothing else: who is a member is for members to say. The source of a
-//! datagram proves nothing, so whoever introduces itself by datagram is listed, told of and probed only once it has
-//! answered a ping at the address it claims; nobody can have us send to others more than it sent to us. And the name
-//! of a live member passes to a stranger elsewhere only if nobody answers to it where that member lives.
+//! They may say that they are there, and nothing else: who is a member is for members to say. Whoever introduces itself
+//! is listed, told of and probed only once it has shown that it is reached at the address it claims; nobody can have us
+//! send to others more than it sent to us. And the name of a live member passes to a stranger elsewhere only if that
+//! member was asked, and nobody answers to it where it lives.
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 
 use super::{
-    member::{Identity, MemberId},
+    member::{Identity, MemberId, host_of},
     node::{Content, Node},
-    sync::Purpose,
+    question::Question,
     time::Time,
+    validation::Sender,
 };
 use crate::wire::{
-    Tags,
+    Tags, hash,
     message::{Alive, Message},
 };
 
 /// Strangers that are asked whether they are there at the same time; the one asked first makes room.
 pub(super) const MAX_ASKED: usize = 64;
+/// Members of one host that may be listed because they called from there, before they have answered.
+const MAX_UNVERIFIED_ON_HOST: usize = 64;
 
 /// What a stranger said of itself.
 #[derive(Debug, Clone)]
@@ -41,13 +44,20 @@ impl Introduction {
     }
 }
 
+/// What a stranger said of itself, and what it may show to be believed.
+#[derive(Debug, Clone)]
+pub(super) struct Introduced {
+    introduction: Introduction,
+    pub(super) token: u32,
+}
+
 /// Strangers that were pinged and have not answered, the one asked first at the front.
 #[derive(Debug, Default)]
 pub(super) struct Strangers {
     asked: VecDeque<(u32, Time, Introduction)>,
 }
 
-#[cfg(any(test, feature = "sim"))]
+#[cfg(any(test, feature = "sim", fuzzing))]
 impl Strangers {
     pub(super) fn len(&self) -> usize {
         self.asked.len()
@@ -55,31 +65,51 @@ impl Strangers {
 }
 
 impl Node {
-    /// A claim in a datagram that comes from no member's address.
-    pub(super) fn hear_stranger(&mut self, from: SocketAddr, claim: &Message<'_>) {
-        let Message::Alive(alive) = claim else { return self.drop_stranger() };
-        if alive.addr != from || self.live_member(alive.name).is_some() {
-            return self.drop_stranger();
+    /// A claim in a datagram whose sender did not prove itself. A stranger that shows the token for the address it claims
+    /// becomes a member; one that could is returned.
+    pub(super) fn hear_stranger(&mut self, sender: &mut Sender, claim: &Message<'_>) -> Option<Introduced> {
+        let own = |alive: &&Alive<'_>| hash::member(alive.name) == sender.mark && alive.name != &*self.name;
+        let alive = match claim {
+            Message::Alive(alive) => Some(alive).filter(own),
+            _ => None,
+        };
+        let Some(alive) = alive.filter(|alive| self.live_member(alive.name).is_none()) else {
+            self.drop_stranger();
+            return None;
+        };
+        let introduced = self.introduced(alive)?;
+        if sender.token == introduced.token {
+            self.hear_alive(alive);
+            *sender = self.recognize(sender.source, sender.mark, sender.token);
+            return None;
         }
-        match self.table.find(alive.name) {
-            // It was a member, and there.
-            Some(id) if self.table.get(id).addr == from => self.hear_alive(alive),
-            _ => self.ask_stranger(alive),
+        if alive.addr != sender.source {
+            self.drop_stranger();
+            return None;
         }
+        Some(introduced)
     }
 
-    /// A claim in a stream that was opened to us from this address by somebody who calls itself so, and who is no
-    /// member.
+    /// A claim in a stream that was opened to us from this address by somebody who calls itself so, and did not prove it.
     pub(super) fn hear_caller(&mut self, peer: SocketAddr, caller: &str, claim: &Message<'_>) {
         let Message::Alive(alive) = claim else { return self.drop_stranger() };
+        if alive.name != caller || alive.name == &*self.name {
+            return self.drop_stranger();
+        }
+        let host = host_of(alive.addr.ip());
+        let lives_there =
+            alive.addr.ip() == peer.ip() && self.table.count_unverified_on(host) < MAX_UNVERIFIED_ON_HOST;
         match self.live_member(alive.name) {
-            _ if alive.name != caller => self.drop_stranger(),
-            // A rival, and not its word alone decides.
-            Some(MemberId::SELF) => self.hear_alive(alive),
-            Some(holder) => self.ask_holder(holder, alive),
-            None if alive.addr.ip() == peer.ip() => self.hear_alive(alive),
+            Some(holder) if self.table.get(holder).addr != alive.addr => self.ask_holder(holder, alive),
+            // It was sent a token there, and will show it.
+            Some(_) => self.drop_stranger(),
+            None if lives_there => self.hear_alive(alive),
             // Streams may come through a translator of addresses.
-            None => self.ask_stranger(alive),
+            None => {
+                if let Some(introduced) = self.introduced(alive) {
+                    self.ask_stranger(introduced);
+                }
+            }
         }
     }
 
@@ -88,36 +118,36 @@ impl Node {
     }
 
     /// Asks whether somebody answers to that name there; no oftener than the answer may take.
-    fn ask_stranger(&mut self, alive: &Alive<'_>) {
+    pub(super) fn ask_stranger(&mut self, introduced: Introduced) {
+        let introduction = introduced.introduction;
         let patience = self.config.probe_timeout;
         let asked = &mut self.strangers.asked;
-        if asked.iter().any(|(_, at, other)| other.addr == alive.addr && self.now.since(*at) < patience) {
+        if asked
+            .iter()
+            .any(|(_, at, other)| other.addr == introduction.addr && self.now.since(*at) < patience)
+        {
             return;
         }
-        let Some(introduction) = self.introduction(alive) else { return };
-        let asked = &mut self.strangers.asked;
         asked.retain(|(.., other)| other.addr != introduction.addr);
         if asked.len() == MAX_ASKED {
             asked.pop_front();
             self.metrics.dropped_strangers += 1;
         }
-        let (seq, addr, target) = (self.rng.u32(..), introduction.addr, Arc::clone(&introduction.name));
+        let (seq, addr, target) = (self.numbers.draw(), introduction.addr, Arc::clone(&introduction.name));
         self.strangers.asked.push_back((seq, self.now, introduction));
-        self.transmit(addr, Content::Ping { seq, target, first: None });
+        self.transmit(addr, &target, Content::Ping { seq, target: Arc::clone(&target), first: None });
     }
 
-    pub(super) fn answers_introduction(&mut self, from: SocketAddr, seq: u32) -> bool {
+    pub(super) fn answers_introduction(&mut self, sender: &Sender, seq: u32) -> bool {
         let asked = &mut self.strangers.asked;
-        let Some(at) = asked.iter().position(|(asked, _, stranger)| *asked == seq && stranger.addr == from)
-        else {
-            return false;
-        };
-        if let Some((.., introduction)) = asked.remove(at) {
-            // Meanwhile the name may have become somebody else's.
-            match self.live_member(&introduction.name) {
-                Some(_) => self.drop_stranger(),
-                None => self.hear_alive(&introduction.claim()),
-            }
+        let Some(at) = asked.iter().position(|(asked, ..)| *asked == seq) else { return false };
+        let Some((.., introduction)) = asked.remove(at) else { return false };
+        // Meanwhile the name may have become somebody else's.
+        if sender.mark != hash::member(&introduction.name) || self.live_member(&introduction.name).is_some() {
+            self.drop_stranger();
+        } else {
+            self.hear_alive(&introduction.claim());
+            self.verified_at(&introduction.name, introduction.addr);
         }
         true
     }
@@ -132,14 +162,14 @@ impl Node {
         let addr = record.addr;
         let identity = Identity { epoch: alive.epoch, incarnation: alive.incarnation };
         if identity > record.identity
-            && let Some(introduction) = self.introduction(alive)
+            && let Some(introduced) = self.introduced(alive)
         {
-            self.open(Purpose::AskHolder(introduction), addr, self.config.probe_interval);
+            self.ask(Question::Holder(introduced.introduction), addr);
         }
     }
 
     /// What an honest stranger can say of itself, to be kept for a moment.
-    fn introduction(&mut self, alive: &Alive<'_>) -> Option<Introduction> {
+    fn introduced(&mut self, alive: &Alive<'_>) -> Option<Introduced> {
         let Alive { name, epoch, incarnation, addr, tags } = *alive;
         if !self.config.allows(addr.ip()) {
             self.metrics.dropped_not_allowed += 1;
@@ -149,6 +179,8 @@ impl Node {
             self.metrics.dropped_malformed += 1;
             return None;
         };
-        Some(Introduction { name: name.into(), identity: Identity { epoch, incarnation }, addr, tags })
+        let token = self.table.tokens().of(name, addr);
+        let identity = Identity { epoch, incarnation };
+        Some(Introduced { introduction: Introduction { name: name.into(), identity, addr, tags }, token })
     }
 }

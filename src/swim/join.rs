@@ -19,9 +19,13 @@ const MAX_JOINS: usize = 64;
 /// The delay after the first failure to reach a seed; it doubles from there.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 
+/// A join under way. Never given twice, so that what comes late finds nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct JoinId(u64);
+
 /// Who asked for a join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ticket {
+enum Asker {
     Seeds,
     Caller(u64),
 }
@@ -29,26 +33,39 @@ pub(super) enum Ticket {
 #[derive(Debug, Default)]
 pub(super) struct Joins {
     open: Vec<Join>,
+    last: u64,
     seed_delay: Duration,
 }
 
 #[derive(Debug)]
 struct Join {
-    ticket: Ticket,
+    id: JoinId,
+    asker: Asker,
     waiting: Vec<SocketAddr>,
     in_flight: usize,
     reached: usize,
+    /// Addresses under which we reached ourselves.
+    ourselves: usize,
     reported: bool,
     problem: JoinProblem,
 }
 
+/// What came of the attempt to join through one address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Attempt {
+    Reached,
+    /// It is an address of our own.
+    Ourselves,
+    Failed(JoinProblem),
+}
+
 impl Node {
     /// Contacts addresses to become part of their cluster. [`Output::JoinDone`] brings back `ticket` when the
-    /// first is reached or the last has failed. Our own address is passed over: a node that is its only seed
+    /// first is reached or the last has failed, once for each call. Our own address is passed over: a node that is its only seed
     /// is a cluster of one.
     pub fn join(&mut self, now: Time, ticket: u64, addrs: &[SocketAddr]) {
         self.advance(now);
-        self.begin_join(Ticket::Caller(ticket), addrs.to_vec());
+        self.begin_join(Asker::Caller(ticket), addrs.to_vec());
     }
 
     /// Looks for the seeds from now on: [`Output::ResolveSeeds`] comes at once and again and again, with
@@ -65,10 +82,20 @@ impl Node {
         self.set_timer(Timer::Seeds, delay);
     }
 
+    /// One join of the seeds at a time: while one is under way, the next waits for it.
+    pub(super) fn resolve_seeds(&mut self) {
+        if !self.joins.open.iter().any(|join| join.asker == Asker::Seeds) {
+            // However long the answer takes, they are not forgotten.
+            let latest = self.config.seed_max_delay.saturating_add(self.config.stream_timeout);
+            self.set_timer(Timer::Seeds, latest);
+            self.emit(Output::ResolveSeeds);
+        }
+    }
+
     /// The seeds' addresses at this time; none if they could not be resolved.
     pub fn handle_seeds(&mut self, now: Time, addrs: &[SocketAddr]) {
         self.advance(now);
-        if self.is_leaving() {
+        if self.is_leaving() || self.joins.open.iter().any(|join| join.asker == Asker::Seeds) {
             return;
         }
         let is_reached = |addr| self.phase != Phase::Quiet && self.table.at_addr(addr).is_some();
@@ -76,10 +103,10 @@ impl Node {
         if strangers.is_empty() && !addrs.is_empty() {
             return self.seeds_tried(Ok(addrs.len()));
         }
-        self.begin_join(Ticket::Seeds, strangers);
+        self.begin_join(Asker::Seeds, strangers);
     }
 
-    fn begin_join(&mut self, ticket: Ticket, mut addrs: Vec<SocketAddr>) {
+    fn begin_join(&mut self, asker: Asker, mut addrs: Vec<SocketAddr>) {
         let own = self.table.get(MemberId::SELF).addr;
         let alone = !addrs.is_empty() && addrs.iter().all(|addr| *addr == own);
         addrs.retain(|addr| *addr != own);
@@ -87,25 +114,28 @@ impl Node {
         addrs.dedup();
         self.rng.shuffle(&mut addrs);
         if alone || addrs.is_empty() {
-            return self.report_join(ticket, if alone { Ok(0) } else { Err(JoinProblem::NoAddress) });
+            return self.report_join(asker, if alone { Ok(0) } else { Err(JoinProblem::NoAddress) });
         }
         if self.is_leaving() || self.joins.open.len() >= MAX_JOINS {
-            return self.report_join(ticket, Err(JoinProblem::Unavailable));
+            return self.report_join(asker, Err(JoinProblem::Unavailable));
         }
-        let problem = JoinProblem::NoAddress;
+        self.joins.last += 1;
+        let id = JoinId(self.joins.last);
         self.joins.open.push(Join {
-            ticket,
+            id,
+            asker,
             waiting: addrs,
             in_flight: 0,
             reached: 0,
+            ourselves: 0,
             reported: false,
-            problem,
+            problem: JoinProblem::NoAddress,
         });
-        self.advance_join(ticket);
+        self.advance_join(id);
     }
 
-    fn advance_join(&mut self, ticket: Ticket) {
-        let Some(at) = self.joins.open.iter().position(|join| join.ticket == ticket) else { return };
+    fn advance_join(&mut self, id: JoinId) {
+        let Some(at) = self.joins.open.iter().position(|join| join.id == id) else { return };
         loop {
             let join = &mut self.joins.open[at];
             if join.in_flight + join.reached >= ENOUGH {
@@ -113,46 +143,48 @@ impl Node {
             }
             let Some(addr) = join.waiting.pop() else { break };
             join.in_flight += 1;
-            self.open(Purpose::Join(ticket), addr, self.config.stream_timeout);
+            self.open(Purpose::Join(id), addr, self.config.stream_timeout);
         }
         if self.joins.open[at].in_flight == 0 {
             let join = self.joins.open.swap_remove(at);
             if !join.reported {
-                self.report_join(ticket, Err(join.problem));
+                let alone = join.ourselves > 0 && join.problem == JoinProblem::NoAddress;
+                self.report_join(join.asker, if alone { Ok(0) } else { Err(join.problem) });
             }
         }
     }
 
-    pub(super) fn join_attempted(&mut self, ticket: Ticket, result: Result<(), JoinProblem>) {
-        let Some(join) = self.joins.open.iter_mut().find(|join| join.ticket == ticket) else { return };
-        join.in_flight -= 1;
+    pub(super) fn join_attempted(&mut self, id: JoinId, attempt: Attempt) {
+        let Some(join) = self.joins.open.iter_mut().find(|join| join.id == id) else { return };
+        join.in_flight = join.in_flight.saturating_sub(1);
         let mut first = None;
-        match result {
-            Ok(()) => {
+        match attempt {
+            Attempt::Reached => {
                 join.reached += 1;
-                first = (!std::mem::replace(&mut join.reported, true)).then_some(join.reached);
+                first = (!std::mem::replace(&mut join.reported, true)).then_some((join.asker, join.reached));
             }
+            Attempt::Ourselves => join.ourselves += 1,
             // That the name is taken says more than that another address did not answer.
-            Err(_) if matches!(join.problem, JoinProblem::NameTaken { .. }) => {}
-            Err(problem) => join.problem = problem,
+            Attempt::Failed(_) if matches!(join.problem, JoinProblem::NameTaken { .. }) => {}
+            Attempt::Failed(problem) => join.problem = problem,
         }
-        if let Some(reached) = first {
-            self.report_join(ticket, Ok(reached));
+        if let Some((asker, reached)) = first {
+            self.report_join(asker, Ok(reached));
         }
-        self.advance_join(ticket);
+        self.advance_join(id);
     }
 
-    fn report_join(&mut self, ticket: Ticket, result: JoinResult) {
-        match ticket {
-            Ticket::Caller(ticket) => self.emit(Output::JoinDone(ticket, result)),
-            Ticket::Seeds => self.seeds_tried(result),
+    fn report_join(&mut self, asker: Asker, result: JoinResult) {
+        match asker {
+            Asker::Caller(ticket) => self.emit(Output::JoinDone(ticket, result)),
+            Asker::Seeds => self.seeds_tried(result),
         }
     }
 
     fn seeds_tried(&mut self, result: JoinResult) {
         // Members may have found us though no seed answers: they must be probed like any, and told of us.
         let is_taken = matches!(result, Err(JoinProblem::NameTaken { .. }));
-        if !is_taken && !self.table.others().is_empty() {
+        if !is_taken && self.table.others() > 0 {
             self.go_live();
         }
         let longest = self.config.seed_max_delay;
@@ -175,6 +207,7 @@ impl JoinProblem {
             StreamFailure::Refused => Self::Refused(addr),
             StreamFailure::TimedOut => Self::TimedOut(addr),
             StreamFailure::Rejected => Self::Rejected(addr),
+            StreamFailure::NotTried => Self::Unavailable,
         }
     }
 }

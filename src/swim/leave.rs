@@ -3,7 +3,7 @@
 //! What they heard they pass on at once, so the leaver need not wait for its news to make its rounds; who does
 //! not answer is replaced by another, until `leave_timeout`.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use super::{
     event::{Event, Output},
@@ -12,12 +12,13 @@ use super::{
     own::Phase,
     time::Time,
     timers::Timer,
+    validation::Sender,
 };
 
 #[derive(Debug, Default)]
 pub(super) struct Farewell {
     /// Told, but not yet heard back from.
-    told: Vec<(u32, SocketAddr)>,
+    told: Vec<(u32, Arc<str>, SocketAddr)>,
     answers: usize,
     ends: Time,
 }
@@ -60,22 +61,35 @@ impl Node {
 
     /// Tells some more members, or gives up.
     pub(super) fn repeat_farewell(&mut self) {
-        if self.now >= self.farewell.ends || self.table.others().is_empty() {
+        if self.now >= self.farewell.ends || self.table.others() == 0 {
             return self.end_farewell();
         }
         for (name, addr) in self.pick_alive(self.config.gossip_fanout, None) {
-            let seq = self.ping_with_own_news(name, addr);
-            self.farewell.told.push((seq, addr));
+            self.tell_farewell(name, addr);
         }
         let next = (self.now + self.config.gossip_interval).min(self.farewell.ends);
         self.timers.set(Timer::Farewell, next);
     }
 
-    pub(super) fn answers_farewell(&mut self, from: SocketAddr, seq: u32) -> bool {
-        let Some(at) = self.farewell.told.iter().position(|told| *told == (seq, from)) else { return false };
-        self.farewell.told.swap_remove(at);
+    fn tell_farewell(&mut self, name: Arc<str>, addr: SocketAddr) {
+        let seq = self.ping_with_own_news(Arc::clone(&name), addr);
+        self.farewell.told.push((seq, name, addr));
+    }
+
+    /// An ack says that the farewell was believed. Who asks for proof is told once more, with it; who leaves too, and
+    /// has none to give, is no help.
+    pub(super) fn answers_farewell(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) -> bool {
+        let Some(at) = self.farewell.told.iter().position(|told| told.0 == seq) else { return false };
+        let (_, name, addr) = self.farewell.told.swap_remove(at);
+        self.on_direct_answer(sender, &name, addr, token.filter(|token| *token != 0));
+        if let Some(token) = token {
+            if token != 0 && self.phase == Phase::Leaving {
+                self.tell_farewell(name, addr);
+            }
+            return true;
+        }
         self.farewell.answers += 1;
-        let enough = self.config.gossip_fanout.min(self.table.others().len());
+        let enough = self.config.gossip_fanout.min(self.table.others());
         if self.phase == Phase::Leaving && self.farewell.answers >= enough {
             self.end_farewell();
         }

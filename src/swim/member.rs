@@ -4,14 +4,15 @@
 //! address index and in the digest. Decides nothing: the rules are in `claims`.
 
 use std::{
-    collections::BTreeSet,
+    cell::Cell,
+    collections::{BTreeSet, HashMap, hash_map::Entry},
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
-use super::{index::Index, suspicion::Suspicion, time::Time};
+use super::{index::Index, secret::Tokens, suspicion::Suspicion, time::Time, validation::Contact};
 use crate::wire::{Tags, hash};
 
 /// The standing of a member, as this node sees it.
@@ -78,7 +79,10 @@ pub struct Member {
     pub identity: Identity,
 }
 
-/// A place in the table. Reused after its member was forgotten.
+/// A place in the table. Reused after its member was forgotten: so an id is kept only where [`Node::forget`] takes it
+/// out again (`updates`, `lately_departed`, timers: see `audit`); whatever else waits keeps the name.
+///
+/// [`Node::forget`]: super::Node
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct MemberId(pub(super) u32);
 
@@ -103,6 +107,9 @@ pub(super) struct Record {
     /// Departed and no longer shown; kept so that old news cannot bring it back.
     pub(super) hidden: bool,
     pub(super) suspicion: Option<Box<Suspicion>>,
+    pub(super) contact: Contact,
+    /// What stands for its name in the headers of packets.
+    mark: u32,
     ring_at: u32,
 }
 
@@ -114,13 +121,28 @@ impl Record {
         identity: Identity,
         since: Time,
     ) -> Self {
-        let tags = Tags::default();
-        Self { name, addr, state, tags, identity, since, hidden: false, suspicion: None, ring_at: 0 }
+        Self {
+            mark: hash::member(&name),
+            name,
+            addr,
+            state,
+            tags: Tags::default(),
+            identity,
+            since,
+            hidden: false,
+            suspicion: None,
+            contact: Contact::default(),
+            ring_at: 0,
+        }
     }
 
     pub(super) fn view(&self) -> Member {
         let Self { name, addr, state, tags, identity, .. } = self;
         Member { name: name.clone(), addr: *addr, state: *state, tags: tags.clone(), identity: *identity }
+    }
+
+    pub(super) fn mark(&self) -> u32 {
+        self.mark
     }
 
     fn digest(&self) -> u64 {
@@ -129,30 +151,56 @@ impl Record {
         }
         hash::entry(&self.name, self.identity.epoch, self.identity.incarnation)
     }
+
+    /// Its place among the departed: the one to be forgotten first comes first, and nobody whom we never reached takes
+    /// the place of somebody whom we did.
+    fn departure(&self, id: MemberId) -> Departure {
+        (self.contact.verified, self.since, id)
+    }
+}
+
+/// Whether it was verified, since when it is gone, who.
+type Departure = (bool, Time, MemberId);
+
+/// Members in the order in which they are probed (SWIM §4.3).
+#[derive(Debug, Default)]
+struct Ring {
+    ids: Vec<MemberId>,
+    /// Those before it were probed in this round.
+    cursor: usize,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Table {
     slots: Vec<Option<Record>>,
     free: Vec<MemberId>,
-    /// Every record.
+    /// Every record but our own.
     by_name: Index,
+    by_mark: Index,
     /// The live members but for ourselves.
     by_addr: Index,
     /// Has taken in a key from the node's seed: nobody can choose names or addresses that collide, and the same seed gives
     /// the same table.
     keyed: DefaultHasher,
-    /// The live members but for ourselves; before `cursor` those already probed in this round.
-    ring: Vec<MemberId>,
-    cursor: usize,
+    /// What members may show to be known by.
+    tokens: Tokens,
+    /// The live members but for ourselves: those that have answered us at their address, and those that have not yet.
+    verified: Ring,
+    unverified: Ring,
+    /// The ring whose turn it is.
+    verified_next: bool,
+    /// How many of the unverified live on each host.
+    unverified_on: HashMap<IpAddr, u32>,
+    /// How many of the live are suspected.
+    suspects: usize,
     digest: u64,
-    /// The departed members but for ourselves, longest gone first.
-    departed: BTreeSet<(Time, MemberId)>,
+    /// The departed members but for ourselves, first the one to be forgotten first.
+    departed: BTreeSet<Departure>,
 }
 
 impl Table {
-    pub(super) fn new(rng: &mut fastrand::Rng) -> Self {
-        let mut table = Self::default();
+    pub(super) fn new(tokens: Tokens, rng: &mut fastrand::Rng) -> Self {
+        let mut table = Self { tokens, ..Self::default() };
         table.keyed.write_u128(rng.u128(..));
         table
     }
@@ -164,42 +212,56 @@ impl Table {
     }
 
     /// Adds a record under a name that is not in the table.
-    pub(super) fn insert(&mut self, record: Record, rng: &mut fastrand::Rng) -> MemberId {
+    pub(super) fn insert(&mut self, mut record: Record, rng: &mut fastrand::Rng) -> MemberId {
+        record.contact = Contact::default().at_new_address(self.tokens.of(&record.name, record.addr));
         let id = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             MemberId((self.slots.len() - 1) as u32)
         });
         debug_assert!(self.find(&record.name).is_none(), "{} is already in the table", record.name);
         self.by_name.insert(self.hash(&*record.name), id);
-        let (live, since) = (record.state.is_live(), record.since);
+        self.by_mark.insert(record.mark.into(), id);
+        let live = record.state.is_live();
         self.digest ^= record.digest();
+        self.suspects += usize::from(record.state == MemberState::Suspect);
+        if !live {
+            self.departed.insert(record.departure(id));
+        }
         self.slots[id.index()] = Some(record);
         if live {
             self.enter_ring(id, rng);
-        } else {
-            self.departed.insert((since, id));
         }
         id
     }
 
     /// Changes a record and everything that is derived from it.
     pub(super) fn update(&mut self, id: MemberId, rng: &mut fastrand::Rng, change: impl FnOnce(&mut Record)) {
-        let record = self.slots[id.index()].as_mut().expect("an id is valid until it is forgotten");
-        let (was_live, old_addr, old_digest) = (record.state.is_live(), record.addr, record.digest());
-        self.departed.remove(&(record.since, id));
-        change(record);
-        let (live, addr) = (record.state.is_live(), record.addr);
-        self.digest ^= old_digest ^ record.digest();
-        if !live && id != MemberId::SELF {
-            self.departed.insert((record.since, id));
+        let record =
+            self.slots[id.index()].as_ref().expect("an id is used only while its record is in the table");
+        let (was_live, old_digest, departure) =
+            (record.state.is_live(), record.digest(), record.departure(id));
+        let old = (record.addr, record.contact.verified);
+        self.departed.remove(&departure);
+        self.suspects -= usize::from(record.state == MemberState::Suspect);
+        change(self.get_mut(id));
+        if self.get(id).addr != old.0 {
+            let token = self.tokens.of(&self.get(id).name, self.get(id).addr);
+            let contact = self.contact_mut(id);
+            *contact = contact.at_new_address(token);
         }
-        if was_live && live && addr != old_addr {
-            self.drop_addr(id, old_addr);
-            self.hold_addr(id, addr);
-        } else if was_live && !live {
-            self.drop_addr(id, old_addr);
-            self.exit_ring(id);
-        } else if live && !was_live {
+        let record = self.get(id);
+        let suspected = record.state == MemberState::Suspect;
+        let (live, new, departure) =
+            (record.state.is_live(), (record.addr, record.contact.verified), record.departure(id));
+        self.digest ^= old_digest ^ record.digest();
+        self.suspects += usize::from(suspected);
+        if !live && id != MemberId::SELF {
+            self.departed.insert(departure);
+        }
+        if was_live && (!live || old != new) {
+            self.exit_ring(id, old.0, old.1);
+        }
+        if live && (!was_live || old != new) {
             self.enter_ring(id, rng);
         }
     }
@@ -208,7 +270,8 @@ impl Table {
     pub(super) fn forget(&mut self, id: MemberId) {
         if let Some(record) = self.slots[id.index()].take_if(|record| !record.state.is_live()) {
             self.by_name.remove(self.hash(&*record.name), id);
-            self.departed.remove(&(record.since, id));
+            self.by_mark.remove(record.mark.into(), id);
+            self.departed.remove(&record.departure(id));
             self.free.push(id);
         }
     }
@@ -217,17 +280,57 @@ impl Table {
         self.by_name.find(self.hash(name), |id| &*self.get(id).name == name)
     }
 
+    /// A record with this mark, other than our own, for which `is` holds.
+    pub(super) fn find_mark(&self, mark: u32, is: impl Fn(&Record) -> bool) -> Option<MemberId> {
+        self.by_mark
+            .find(mark.into(), |id| id != MemberId::SELF && self.get(id).mark == mark && is(self.get(id)))
+    }
+
     /// The live member that is reached at this address.
     pub(super) fn at_addr(&self, addr: SocketAddr) -> Option<MemberId> {
         self.by_addr.find(self.hash_addr(addr), |id| self.get(id).addr == addr)
     }
 
+    /// How many live members are said to be reached at this address, up to `most`.
+    pub(super) fn count_at_addr(&self, addr: SocketAddr, most: usize) -> usize {
+        let count = Cell::new(0);
+        self.by_addr.find(self.hash_addr(addr), |id| {
+            count.set(count.get() + usize::from(self.get(id).addr == addr));
+            count.get() >= most
+        });
+        count.get()
+    }
+
+    /// How many live members at an address of this host have not answered yet.
+    pub(super) fn count_unverified_on(&self, host: IpAddr) -> usize {
+        self.unverified_on.get(&host).map_or(0, |count| *count as usize)
+    }
+
     pub(super) fn get(&self, id: MemberId) -> &Record {
-        self.slots[id.index()].as_ref().expect("an id is valid until it is forgotten")
+        self.slots[id.index()].as_ref().expect("an id is used only while its record is in the table")
+    }
+
+    fn get_mut(&mut self, id: MemberId) -> &mut Record {
+        self.slots[id.index()].as_mut().expect("an id is used only while its record is in the table")
+    }
+
+    /// Whether an id names a record.
+    #[cfg(any(test, feature = "sim", fuzzing))]
+    pub(super) fn holds(&self, id: MemberId) -> bool {
+        self.slots.get(id.index()).is_some_and(Option::is_some)
     }
 
     pub(super) fn suspicion_mut(&mut self, id: MemberId) -> Option<&mut Suspicion> {
-        self.slots[id.index()].as_mut()?.suspicion.as_deref_mut()
+        self.get_mut(id).suspicion.as_deref_mut()
+    }
+
+    /// What is known of the way to a member, except whether it is verified, which [`update`](Self::update) changes.
+    pub(super) fn contact_mut(&mut self, id: MemberId) -> &mut Contact {
+        &mut self.get_mut(id).contact
+    }
+
+    pub(super) fn tokens(&self) -> &Tokens {
+        &self.tokens
     }
 
     /// The records from a place on, with the place of each: a walk that may pause between packets.
@@ -236,14 +339,37 @@ impl Table {
         slots.iter().enumerate().filter_map(move |(i, slot)| Some((from + i, slot.as_ref()?)))
     }
 
-    /// The live members but for ourselves, in no particular order.
-    pub(super) fn others(&self) -> &[MemberId] {
-        &self.ring
+    /// The live members but for ourselves that have answered, in no particular order.
+    pub(super) fn verified(&self) -> &[MemberId] {
+        &self.verified.ids
+    }
+
+    /// A live member that has not answered yet, if there is one.
+    pub(super) fn any_unverified(&self, rng: &mut fastrand::Rng) -> Option<MemberId> {
+        rng.choice(&self.unverified.ids).copied()
+    }
+
+    /// Live members but for ourselves.
+    pub(super) fn others(&self) -> usize {
+        self.verified.ids.len() + self.unverified.ids.len()
+    }
+
+    /// One of them, by its number: the verified come first.
+    pub(super) fn other(&self, at: usize) -> MemberId {
+        match at.checked_sub(self.verified.ids.len()) {
+            None => self.verified.ids[at],
+            Some(at) => self.unverified.ids[at],
+        }
     }
 
     /// Live members, ourselves included.
     pub(super) fn live(&self) -> usize {
-        self.ring.len() + 1
+        self.others() + 1
+    }
+
+    /// Those of them that are not suspected, and so could confirm a suspicion.
+    pub(super) fn able(&self) -> usize {
+        self.live() - self.suspects
     }
 
     /// Departed members that are remembered.
@@ -251,9 +377,9 @@ impl Table {
         self.departed.len()
     }
 
-    /// The departed member that is gone for longest.
-    pub(super) fn longest_gone(&self) -> Option<MemberId> {
-        self.departed.first().map(|(_, id)| *id)
+    /// The departed member to forget first: one that never answered before one that did, then who is gone for longest.
+    pub(super) fn first_to_forget(&self) -> Option<MemberId> {
+        self.departed.first().map(|(.., id)| *id)
     }
 
     /// An order-independent hash of the live members and their identities.
@@ -270,71 +396,87 @@ impl Table {
         digests
     }
 
-    /// The next member to probe (SWIM §4.3): round-robin through a ring that is shuffled on each wrap.
+    /// The next member to probe (SWIM §4.3): round-robin through a ring that is shuffled on each wrap. Who has not
+    /// answered yet has a ring of its own, and at most every other turn: names that somebody made up cannot keep
+    /// members from being probed.
     pub(super) fn next_target(&mut self, rng: &mut fastrand::Rng) -> Option<MemberId> {
-        if self.cursor >= self.ring.len() {
-            self.cursor = 0;
-            rng.shuffle(&mut self.ring);
-            for (at, id) in self.ring.iter().enumerate() {
-                self.slots[id.index()].as_mut().expect("the ring holds valid ids").ring_at = at as u32;
+        let verified = match (self.verified.ids.is_empty(), self.unverified.ids.is_empty()) {
+            (true, true) => return None,
+            (true, false) => false,
+            (false, true) => true,
+            (false, false) => self.verified_next,
+        };
+        self.verified_next = !verified;
+        let Self { slots, .. } = self;
+        let ring = if verified { &mut self.verified } else { &mut self.unverified };
+        if ring.cursor >= ring.ids.len() {
+            ring.cursor = 0;
+            rng.shuffle(&mut ring.ids);
+            for (at, id) in ring.ids.iter().enumerate() {
+                place(slots, *id, at);
             }
         }
-        let target = self.ring.get(self.cursor).copied()?;
-        self.cursor += 1;
+        let target = ring.ids[ring.cursor];
+        ring.cursor += 1;
         Some(target)
     }
 
     /// Has a live member probed next, also if it was probed in this round already: then all others come one
     /// round later.
     pub(super) fn probe_next(&mut self, id: MemberId) {
-        let at = self.get(id).ring_at as usize;
-        if at < self.cursor {
-            self.cursor -= 1;
+        let (at, verified) = (self.get(id).ring_at as usize, self.get(id).contact.verified);
+        let (ring, slots) = self.ring(verified);
+        if at < ring.cursor {
+            ring.cursor -= 1;
         }
-        self.ring.swap(at, self.cursor);
-        self.place(at);
-        self.place(self.cursor);
+        ring.swap(slots, at, ring.cursor);
+        self.verified_next = verified;
     }
 
-    /// Puts a new member at a random place of the ring (SWIM §4.3), so that it is probed within `2n - 1` rounds.
+    fn ring(&mut self, verified: bool) -> (&mut Ring, &mut [Option<Record>]) {
+        let ring = if verified { &mut self.verified } else { &mut self.unverified };
+        (ring, &mut self.slots)
+    }
+
+    /// Puts a live member at a random place of its ring (SWIM §4.3), so that it is probed within `2n - 1` rounds.
     fn enter_ring(&mut self, id: MemberId, rng: &mut fastrand::Rng) {
         if id == MemberId::SELF {
             return;
         }
-        self.hold_addr(id, self.get(id).addr);
-        self.ring.push(id);
-        let last = self.ring.len() - 1;
-        let at = rng.usize(..=last);
-        self.ring.swap(at, last);
-        self.place(at);
-        self.place(last);
+        let (addr, verified) = (self.get(id).addr, self.get(id).contact.verified);
+        self.by_addr.insert(self.hash_addr(addr), id);
+        if !verified {
+            *self.unverified_on.entry(host_of(addr.ip())).or_default() += 1;
+        }
+        let (ring, slots) = self.ring(verified);
+        ring.ids.push(id);
+        let last = ring.ids.len() - 1;
+        ring.swap(slots, rng.usize(..=last), last);
     }
 
     /// Closes the gap without letting anybody be skipped in this round.
-    fn exit_ring(&mut self, id: MemberId) {
+    fn exit_ring(&mut self, id: MemberId, addr: SocketAddr, verified: bool) {
         if id == MemberId::SELF {
             return;
         }
+        self.by_addr.remove(self.hash_addr(addr), id);
+        if !verified && let Entry::Occupied(mut count) = self.unverified_on.entry(host_of(addr.ip())) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
         let mut gap = self.get(id).ring_at as usize;
-        if gap < self.cursor {
-            self.cursor -= 1;
-            self.ring.swap(gap, self.cursor);
-            self.place(gap);
-            gap = self.cursor;
+        let (ring, slots) = self.ring(verified);
+        if gap < ring.cursor {
+            ring.cursor -= 1;
+            ring.swap(slots, gap, ring.cursor);
+            gap = ring.cursor;
         }
-        self.ring.swap_remove(gap);
-        if gap < self.ring.len() {
-            self.place(gap);
+        ring.ids.swap_remove(gap);
+        if let Some(moved) = ring.ids.get(gap) {
+            place(slots, *moved, gap);
         }
-    }
-
-    fn place(&mut self, at: usize) {
-        let id = self.ring[at];
-        self.slots[id.index()].as_mut().expect("the ring holds valid ids").ring_at = at as u32;
-    }
-
-    fn hold_addr(&mut self, id: MemberId, addr: SocketAddr) {
-        self.by_addr.insert(self.hash_addr(addr), id);
     }
 
     /// An IPv4 address goes into one word: every datagram's is looked up, and hashing part by part takes twice as long.
@@ -344,9 +486,25 @@ impl Table {
             SocketAddr::V6(addr) => self.hash(addr),
         }
     }
+}
 
-    fn drop_addr(&mut self, id: MemberId, addr: SocketAddr) {
-        self.by_addr.remove(self.hash_addr(addr), id);
+impl Ring {
+    fn swap(&mut self, slots: &mut [Option<Record>], a: usize, b: usize) {
+        self.ids.swap(a, b);
+        place(slots, self.ids[a], a);
+        place(slots, self.ids[b], b);
+    }
+}
+
+fn place(slots: &mut [Option<Record>], id: MemberId, at: usize) {
+    slots[id.index()].as_mut().expect("the rings hold valid ids").ring_at = at as u32;
+}
+
+/// What counts as one host: an IPv4 address, or the /64 that one host of IPv6 can fill with addresses.
+pub(super) fn host_of(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() & !u128::from(u64::MAX)).into()),
     }
 }
 
@@ -381,7 +539,7 @@ mod tests {
             for round in 0_usize..400 {
                 let change = MemberId(rng.u32(1..9));
                 let live = table.get(change).state.is_live();
-                if rng.u32(..10) == 0 && (!live || table.others().len() > 3) {
+                if rng.u32(..10) == 0 && (!live || table.others() > 3) {
                     let state = if live { MemberState::Failed } else { MemberState::Alive };
                     table.update(change, &mut rng, |r| r.state = state);
                     last.remove(&change);
@@ -435,18 +593,22 @@ mod tests {
             table.update(id, &mut rng, |r| {
                 r.state = state;
                 r.addr = addr(port);
+                r.contact.verified = step % 3 == 0;
                 r.identity.incarnation += bump;
             });
             if rng.bool() {
                 table.next_target(&mut rng);
             }
             let live: Vec<_> = table.walk(1).filter(|(_, r)| r.state.is_live()).collect();
-            assert_eq!(table.others().len(), live.len(), "step {step}");
+            assert_eq!(table.others(), live.len(), "step {step}");
             assert_eq!(table.by_addr.len(), live.len());
             for (at, r) in &live {
-                assert_eq!(table.ring[r.ring_at as usize].index(), *at);
+                let ring = if r.contact.verified { &table.verified } else { &table.unverified };
+                assert_eq!(ring.ids[r.ring_at as usize].index(), *at);
                 assert_eq!(table.at_addr(r.addr).map(MemberId::index), Some(*at));
             }
+            let unverified = live.iter().filter(|(_, r)| !r.contact.verified).count();
+            assert_eq!(table.count_unverified_on(addr(1).ip()), unverified);
             let digest = table.walk(0).fold(0, |sum, (_, r)| sum ^ r.digest());
             assert_eq!(table.digest(), digest);
         }

@@ -78,6 +78,8 @@ metrics! {
     refused_members,
     /// Streams refused because too many were open.
     refused_streams,
+    /// Live members that had never answered, taken out of a full table to make room.
+    evicted_members,
     /// Departed members forgotten early to make room.
     evicted_departed,
     /// Gone peers no longer tried, to make room.

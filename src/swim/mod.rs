@@ -26,12 +26,15 @@ mod metrics;
 mod node;
 mod own;
 mod probe;
+mod question;
+mod secret;
 #[cfg(any(test, feature = "sim"))]
 mod stuck;
 mod suspicion;
 mod sync;
 mod time;
 mod timers;
+mod validation;
 
 #[cfg(test)]
 mod tests;
@@ -40,8 +43,8 @@ pub use config::Config;
 pub use event::{Event, JoinProblem, JoinResult, Output};
 pub use member::{Identity, Member, MemberState};
 pub use metrics::Metrics;
-pub use node::{Node, Start};
+pub use node::{Destination, Node, Start};
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use stuck::Stuck;
-pub use sync::{StreamFailure, StreamId, StreamStep};
+pub use sync::{StreamFailure, StreamId, StreamKind, StreamStep};
 pub use time::Time;

@@ -15,21 +15,23 @@ use super::{
     gossip::Pace,
     heal::Heal,
     health::Health,
-    introduce::Strangers,
+    introduce::{Introduced, Strangers},
     join::Joins,
     leave::Farewell,
     member::{Identity, Member, MemberId, MemberState, Record, Table},
     metrics::Metrics,
     own::{Phase, Rivals},
     probe::Prober,
-    sync::{Exchanges, StreamId},
+    secret::{Numbers, Tokens},
+    sync::Exchanges,
     time::Time,
     timers::{Timer, Timers},
+    validation::{Greetings, Sender},
 };
 use crate::wire::{
     Tags, hash,
-    message::{Ack, Digest, Failed, Malformed, Message, Nack, Ping, PingReq},
-    packet::{self, Reject},
+    message::{Ack, Digest, Failed, Malformed, Message, Nack, NewToken, Ping, PingReq, Retry},
+    packet::{self, Header, Reject},
 };
 
 /// Datagrams that may wait to be sent; a driver that drains after each input never has nearly as many.
@@ -42,8 +44,9 @@ pub struct Start {
     pub addr: SocketAddr,
     /// Milliseconds since 1970: which life of its name this is.
     pub epoch: u64,
-    /// What all randomness comes from.
-    pub seed: u64,
+    /// What all randomness comes from, and what others must not be able to guess: numbers that answers repeat, and
+    /// tokens.
+    pub seed: u128,
     /// What it says about itself.
     pub tags: Tags,
 }
@@ -65,7 +68,7 @@ pub struct Start {
 /// let mut buffer = Vec::new();
 /// loop {
 ///     while let Some(to) = node.poll_transmit(&mut buffer) {
-///         send(to, &buffer);
+///         send(to.addr, &buffer);
 ///     }
 ///     while let Some(output) = node.poll_output() {
 ///         act(output); // pass on events, run streams, resolve seeds
@@ -85,7 +88,9 @@ pub struct Node {
     pub(super) config: Config,
     pub(super) name: Arc<str>,
     pub(super) cluster: u32,
+    pub(super) mark: u32,
     pub(super) rng: fastrand::Rng,
+    pub(super) numbers: Numbers,
     pub(super) now: Time,
     pub(super) born: Time,
     pub(super) start_epoch: u64,
@@ -96,7 +101,8 @@ pub struct Node {
     pub(super) flaps: Flaps,
     pub(super) news: Broadcasts,
     pub(super) pace: Pace,
-    pub(super) lately_failed: Vec<MemberId>,
+    /// Those that departed a moment ago, and may not know it.
+    pub(super) lately_departed: Vec<MemberId>,
     /// Scratch memory for random picks.
     pub(super) picks: Vec<usize>,
     pub(super) prober: Prober,
@@ -105,6 +111,7 @@ pub struct Node {
     pub(super) heal: Heal,
     pub(super) rivals: Rivals,
     pub(super) strangers: Strangers,
+    pub(super) greetings: Greetings,
     pub(super) farewell: Farewell,
     pub(super) metrics: Metrics,
     transmits: VecDeque<Transmit>,
@@ -115,29 +122,55 @@ pub struct Node {
 #[derive(Debug)]
 struct Transmit {
     to: SocketAddr,
+    /// Of the name of whom it is for.
+    mark: u32,
+    /// It answers who proved to be this member, wherever it speaks from.
+    proven: bool,
     content: Content,
+}
+
+/// Where a datagram goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Destination {
+    /// The address.
+    pub addr: SocketAddr,
+    /// A hash of the name of the member it is for. A driver that seals datagrams binds it in, so that nobody else
+    /// takes them.
+    pub recipient: u32,
+}
+
+/// What a datagram said so far.
+#[derive(Debug, Default)]
+struct Heard<'a> {
+    ping: Option<Ping<'a>>,
+    /// It told of somebody,
+    told: bool,
+    /// which did not count.
+    dropped: bool,
+    introduced: Option<Introduced>,
 }
 
 #[derive(Debug)]
 pub(super) enum Content {
-    /// `first` is news that goes in whatever else waits.
     Ping {
         seq: u32,
         target: Arc<str>,
-        first: Option<MemberId>,
+        /// The member whose standing goes in whatever else waits.
+        first: Option<Arc<str>>,
     },
+    /// To a member that proved itself, or about nothing but that we are here.
     Ack(u32),
+    Retry {
+        seq: u32,
+        token: u32,
+    },
     PingReq {
         seq: u32,
         target: Arc<str>,
         window: Duration,
     },
     Nack(u32),
-    /// To a member that is back: that it had been declared failed under this identity.
-    Verdict {
-        name: Arc<str>,
-        identity: Identity,
-    },
     News,
 }
 
@@ -149,17 +182,19 @@ impl Node {
     #[must_use]
     pub fn new(config: Config, start: Start, now: Time) -> Self {
         config.validate().expect("the configuration was validated");
-        let mut rng = fastrand::Rng::with_seed(start.seed);
+        let mut rng = fastrand::Rng::with_seed((start.seed ^ start.seed >> 64) as u64);
         let name: Arc<str> = Arc::from(config.name.as_str());
         let identity = Identity { epoch: start.epoch, incarnation: 0 };
         let mut own =
             Record::new(Arc::clone(&name), as_on_the_wire(start.addr), MemberState::Alive, identity, now);
         own.tags = start.tags;
-        let mut table = Table::new(&mut rng);
+        let mut table = Table::new(Tokens::new(start.seed), &mut rng);
         let me = table.insert(own, &mut rng);
         debug_assert_eq!(me, MemberId::SELF);
         let mut node = Self {
             cluster: hash::cluster(&config.cluster),
+            mark: hash::member(&name),
+            numbers: Numbers::new(start.seed),
             flaps: Flaps::default(),
             health: Health::new(if config.lha_probe { config.health_max } else { 1 }),
             heal: Heal::new(config.max_heal),
@@ -173,13 +208,14 @@ impl Node {
             timers: Timers::default(),
             news: Broadcasts::default(),
             pace: Pace::default(),
-            lately_failed: Vec::new(),
+            lately_departed: Vec::new(),
             picks: Vec::new(),
             prober: Prober::default(),
             exchanges: Exchanges::default(),
             joins: Joins::default(),
             rivals: Rivals::default(),
             strangers: Strangers::default(),
+            greetings: Greetings::default(),
             farewell: Farewell::default(),
             metrics: Metrics::default(),
             transmits: VecDeque::new(),
@@ -195,47 +231,71 @@ impl Node {
         self.advance(now);
         self.metrics.datagrams_received += 1;
         self.metrics.bytes_received += bytes.len() as u64;
-        let sections = match packet::open(bytes, self.cluster) {
-            Ok(sections) => sections,
+        let (header, sections) = match packet::open(bytes, self.cluster) {
+            Ok(opened) => opened,
             Err(reject) => return self.count_reject(reject),
         };
+        let waiting = self.transmits.len();
+        let mut sender = self.recognize(from, header.sender, header.token);
+        let mut heard = Heard::default();
         for (at, section) in sections.enumerate() {
             // Only the first may ask for something: one datagram in causes at most one datagram out.
-            let message = section.and_then(|section| match at > 0 && section.is_probe() {
+            let message = section.and_then(|section| match at > 0 && section.stands_first() {
                 true => Err(Malformed),
                 false => section.message(),
             });
             match message {
-                Ok(Some(message)) => self.handle_message(from, &message),
+                Ok(Some(message)) => self.handle_message(&mut sender, &message, &mut heard),
                 Ok(None) => {}
                 Err(Malformed) => self.metrics.dropped_malformed += 1,
             }
         }
+        // The answer says whether the rest counted.
+        match heard.ping {
+            // A leaver passes nothing on.
+            Some(ping) => {
+                let unheard = heard.dropped || heard.told && self.is_leaving();
+                self.answer_ping(&sender, &ping, unheard, heard.introduced);
+            }
+            None if heard.dropped && self.transmits.len() == waiting => {
+                self.challenge(&sender, heard.introduced)
+            }
+            None => {}
+        }
     }
 
-    fn handle_message(&mut self, from: SocketAddr, message: &Message<'_>) {
+    fn handle_message<'a>(&mut self, sender: &mut Sender, message: &Message<'a>, heard: &mut Heard<'a>) {
         match message {
-            Message::Ping(ping) => self.handle_ping(from, ping),
-            Message::Ack(ack) => self.handle_ack(from, ack.seq),
-            Message::Digest(theirs) => self.compare_digest(from, theirs.digest),
-            Message::PingReq(request) => self.handle_ping_req(from, request),
-            Message::Nack(nack) => self.handle_nack(from, nack.seq),
-            claim if claim.is_claim() && self.table.at_addr(from).is_none() => {
-                self.hear_stranger(from, claim);
+            Message::Ping(ping) => heard.ping = Some(*ping),
+            Message::Ack(ack) => self.handle_answer(sender, ack.seq, None),
+            Message::Retry(retry) => self.handle_answer(sender, retry.seq, Some(retry.token)),
+            Message::Nack(nack) => self.handle_nack(sender, nack.seq),
+            Message::PingReq(request) => self.handle_ping_req(sender, request),
+            Message::Digest(theirs) if sender.proven => self.compare_digest(sender, theirs.digest),
+            Message::Digest(_) => {}
+            Message::NewToken(new) => self.on_new_token(sender, new.token),
+            claim if claim.is_claim() => {
+                heard.told = true;
+                if sender.proven {
+                    self.handle_claim(claim, sender.id);
+                } else {
+                    let introduced = self.hear_stranger(sender, claim);
+                    heard.introduced = heard.introduced.take().or(introduced);
+                    heard.dropped |= !sender.proven;
+                }
             }
             // Stream messages have no meaning in a datagram.
-            claim if self.handle_claim(claim) => {}
             _ => self.metrics.dropped_malformed += 1,
         }
     }
 
-    /// Applies a claim about a member; says whether the message was one.
-    pub(super) fn handle_claim(&mut self, message: &Message<'_>) -> bool {
+    /// Applies a claim that `speaker` makes about a member; says whether the message was one.
+    pub(super) fn handle_claim(&mut self, message: &Message<'_>, speaker: Option<MemberId>) -> bool {
         match message {
             Message::Alive(claim) => self.hear_alive(claim),
             Message::Suspect(claim) => self.hear_suspect(claim),
             Message::Failed(claim) => self.hear_failed(claim),
-            Message::Left(claim) => self.hear_left(claim),
+            Message::Left(claim) => self.hear_left(claim, speaker),
             Message::Gone(claim) => self.hear_gone(claim),
             _ => return false,
         }
@@ -269,7 +329,8 @@ impl Node {
             Timer::Gossip => self.gossip(),
             Timer::Sync => self.sync_periodically(),
             Timer::Heal => self.try_gone_peer(),
-            Timer::Seeds => self.emit(Output::ResolveSeeds),
+            Timer::Seeds => self.resolve_seeds(),
+            Timer::Rival => self.ask_rival_again(),
             Timer::Farewell => self.repeat_farewell(),
             Timer::Reap(id) => self.reap(id),
             Timer::Stream(stream) => self.stream_time_is_up(stream),
@@ -291,8 +352,8 @@ impl Node {
         self.flaps.note_trouble(self.now);
         self.prober.discard_verdict();
         self.timers.extend_suspicions(pause);
-        for at in 0..self.table.others().len() {
-            let id = self.table.others()[at];
+        for at in 0..self.table.others() {
+            let id = self.table.other(at);
             if let Some(suspicion) = self.table.suspicion_mut(id) {
                 suspicion.extend(pause);
             }
@@ -311,45 +372,57 @@ impl Node {
     }
 
     /// Writes the next datagram into `buffer`, replacing what it held, and says whereto.
-    pub fn poll_transmit(&mut self, buffer: &mut Vec<u8>) -> Option<SocketAddr> {
-        while let Some(Transmit { to, content }) = self.transmits.pop_front() {
-            if self.encode(to, &content, buffer) {
+    pub fn poll_transmit(&mut self, buffer: &mut Vec<u8>) -> Option<Destination> {
+        while let Some(transmit) = self.transmits.pop_front() {
+            if self.encode(&transmit, buffer) {
                 self.metrics.datagrams_sent += 1;
                 self.metrics.bytes_sent += buffer.len() as u64;
-                return Some(to);
+                return Some(Destination { addr: transmit.to, recipient: transmit.mark });
             }
         }
         None
     }
 
-    fn encode(&mut self, to: SocketAddr, content: &Content, buffer: &mut Vec<u8>) -> bool {
-        let digest = self.settled_digest();
-        let mut packet = packet::Writer::new(buffer, self.cluster, self.config.max_datagram);
+    fn encode(&mut self, transmit: &Transmit, buffer: &mut Vec<u8>) -> bool {
+        let Transmit { to, mark, proven, ref content } = *transmit;
+        let recipient = self.table.find_mark(mark, |record| proven || record.addr == to);
+        let contact = recipient.map(|id| self.table.get(id).contact);
+        let token = contact.map_or(0, |contact| contact.held);
+        let header = Header { cluster: self.cluster, sender: self.mark, token };
+        let mut packet = packet::Writer::new(buffer, header, self.config.max_datagram);
         let mut first = None;
         match content {
             Content::Ping { seq, target, first: news } => {
-                first = *news;
-                packet.message(&Ping { seq: *seq, target })
+                packet.message(&Ping { seq: *seq, target });
+                if contact.is_none_or(|contact| !contact.shown) {
+                    packet.message(&NewToken { token: self.table.tokens().of(target, to) });
+                }
+                if let Some(Identity { epoch, incarnation }) = self.flaps.take_verdict(target) {
+                    packet.message(&Failed { name: target, epoch, incarnation });
+                }
+                first = news.as_deref().and_then(|name| self.table.find(name));
             }
             Content::Ack(seq) => {
-                let told = packet.message(&Ack { seq: *seq });
-                // Members learn of our table; strangers get no byte more than they sent.
-                if digest != 0 && self.table.at_addr(to).is_some() {
-                    packet.message(&Digest { digest });
+                packet.message(&Ack { seq: *seq });
+                let departed = |id: &MemberId| !self.table.get(*id).state.is_live();
+                if let Some(id) = recipient.filter(|_| proven) {
+                    // Who is gone for us and speaks to us is to know it, and can refute.
+                    first = Some(id).filter(departed);
+                    let digest = self.settled_digest();
+                    if digest != 0 && first.is_none() {
+                        packet.message(&Digest { digest });
+                    }
                 }
-                told
             }
+            Content::Retry { seq, token } => _ = packet.message(&Retry { seq: *seq, token: *token }),
             Content::PingReq { seq, target, window } => {
                 let window_ms = u32::try_from(window.as_millis()).unwrap_or(u32::MAX);
-                packet.message(&PingReq { seq: *seq, target, window_ms })
+                packet.message(&PingReq { seq: *seq, target, window_ms });
             }
-            Content::Nack(seq) => packet.message(&Nack { seq: *seq }),
-            Content::Verdict { name, identity: Identity { epoch, incarnation } } => {
-                packet.message(&Failed { name, epoch: *epoch, incarnation: *incarnation })
-            }
-            Content::News => true,
-        };
-        self.add_news(&mut packet, to, first, matches!(content, Content::News));
+            Content::Nack(seq) => _ = packet.message(&Nack { seq: *seq }),
+            Content::News => {}
+        }
+        self.add_news(&mut packet, recipient, first);
         let worth_sending = !packet.is_empty();
         packet.finish();
         worth_sending
@@ -361,9 +434,20 @@ impl Node {
         self.transmits.len() + self.outputs.len()
     }
 
-    pub(super) fn transmit(&mut self, to: SocketAddr, content: Content) {
+    /// Has something sent to whoever is called `name` and lives at `to`.
+    pub(super) fn transmit(&mut self, to: SocketAddr, name: &str, content: Content) {
+        self.push_transmit(Transmit { to, mark: hash::member(name), proven: false, content });
+    }
+
+    /// Has something sent back to where a datagram came from.
+    pub(super) fn reply(&mut self, sender: &Sender, content: Content) {
+        let Sender { source, mark, proven, .. } = *sender;
+        self.push_transmit(Transmit { to: source, mark, proven, content });
+    }
+
+    fn push_transmit(&mut self, transmit: Transmit) {
         if self.transmits.len() < MAX_TRANSMITS {
-            self.transmits.push_back(Transmit { to, content });
+            self.transmits.push_back(transmit);
         } else {
             self.metrics.dropped_transmits += 1;
         }
@@ -455,11 +539,6 @@ impl Node {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
-    }
-
-    pub(super) fn open_stream(&mut self, stream: StreamId, addr: SocketAddr, timeout: Duration) {
-        self.set_timer(Timer::Stream(stream), timeout);
-        self.emit(Output::OpenStream { stream, addr, timeout });
     }
 }
 

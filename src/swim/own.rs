@@ -8,18 +8,26 @@
 //!   incarnation, and report the conflict;
 //! - with *our* epoch, an incumbent that did just that to us (nobody else has reason to use our epoch): we ask
 //!   at its address whether it lives, and if so, yield, and report the conflict. If not, we refute.
+//!
+//! Only members can tell us of a rival; and who has yielded asks the rival again and again, and resumes once it is
+//! silent.
 
 use std::net::SocketAddr;
 
 use super::{
-    claims::{FIRST_HAND, superseding},
+    claims::superseding,
     event::{Event, Output},
     member::{Identity, MemberId},
     node::Node,
-    sync::Purpose,
+    question::Question,
     time::Time,
     timers::Timer,
 };
+
+/// Probe intervals between two questions to the rival that we yielded to.
+const RIVAL_CHECK: u32 = 5;
+/// So often in a row it must be silent.
+const RIVAL_SILENT: u32 = 2;
 
 /// How far a node's life has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +60,12 @@ pub(super) struct Rivals {
     pub(super) silent: Option<Identity>,
     /// When somebody may be asked again: each question costs a connection to an address we were told.
     next_check: Time,
+    /// Whom we yielded to.
+    holder: Option<SocketAddr>,
+    /// The greatest identity heard of our name since then.
+    highest: Identity,
+    /// How often in a row the holder did not answer.
+    unanswered: u32,
 }
 
 impl Node {
@@ -79,13 +93,10 @@ impl Node {
         let echo = identity == ours && at_home && own.tags.encoded() == tags;
         // Until we are announced, an older life elsewhere matters too: it may still be lived.
         let settled = identity < ours && self.phase != Phase::Quiet;
-        if settled
-            || echo
-            || self.is_leaving()
-            || !self.is_plausible(Some(MemberId::SELF), identity, FIRST_HAND)
-        {
+        if settled || echo || self.is_leaving() || !self.is_plausible(Some(MemberId::SELF), identity) {
             return;
         }
+        self.rivals.highest = self.rivals.highest.max(identity);
         match self.phase {
             Phase::Quiet if at_home || Some(identity) <= self.rivals.silent => self.outlive(identity),
             Phase::Quiet => self.rivals.heard = Some((identity, addr)),
@@ -101,10 +112,7 @@ impl Node {
         if accusation == Accusation::Departed && self.phase == Phase::Live && identity.epoch == ours.epoch {
             self.note_verdict(identity);
         }
-        if identity < ours
-            || self.is_leaving()
-            || !self.is_plausible(Some(MemberId::SELF), identity, FIRST_HAND)
-        {
+        if identity < ours || self.is_leaving() || !self.is_plausible(Some(MemberId::SELF), identity) {
             return;
         }
         match self.phase {
@@ -117,7 +125,7 @@ impl Node {
             Phase::Displaced => {}
             _ => {
                 if !self.stays_away(identity) {
-                    self.health.degrade(1);
+                    self.health.degrade_by_hearsay();
                     self.refute(identity);
                 }
             }
@@ -128,7 +136,7 @@ impl Node {
     fn outlive(&mut self, past: Identity) {
         self.table.update(MemberId::SELF, &mut self.rng, |own| {
             if own.identity.epoch <= past.epoch {
-                own.identity = Identity { epoch: past.epoch + 1, incarnation: 0 };
+                own.identity = Identity { epoch: past.epoch.saturating_add(1), incarnation: 0 };
             }
         });
     }
@@ -153,6 +161,8 @@ impl Node {
 
     fn resume(&mut self) {
         self.phase = Phase::Live;
+        (self.rivals.holder, self.rivals.unanswered) = (None, 0);
+        self.timers.cancel(Timer::Rival);
         for (timer, interval) in
             [(Timer::Probe, self.config.probe_interval), (Timer::Sync, self.scaled_sync_interval())]
         {
@@ -163,7 +173,7 @@ impl Node {
         self.schedule_heal();
     }
 
-    fn report_conflict(&mut self, rival: SocketAddr) {
+    pub(super) fn report_conflict(&mut self, rival: SocketAddr) {
         let member = self.local();
         self.emit(Output::Event(Event::Conflict { member, rival }));
     }
@@ -171,27 +181,45 @@ impl Node {
     fn ask_rival(&mut self, claimed: Identity, addr: SocketAddr) {
         if self.phase == Phase::Live && self.now >= self.rivals.next_check {
             self.rivals.next_check = self.now + self.config.probe_interval;
-            self.open(Purpose::AskRival(claimed), addr, self.config.probe_interval);
+            self.ask(Question::Rival(claimed), addr);
         }
+    }
+
+    /// Whether whoever we yielded to is still there.
+    pub(super) fn ask_rival_again(&mut self) {
+        let Some(holder) = self.rivals.holder.filter(|_| self.phase == Phase::Displaced) else { return };
+        self.set_timer(Timer::Rival, self.config.probe_interval.saturating_mul(RIVAL_CHECK));
+        self.ask(Question::Rival(self.rivals.highest), holder);
     }
 
     /// Somebody answered to our name at another address.
     pub(super) fn rival_answered(&mut self, rival: SocketAddr) {
+        self.rivals.unanswered = 0;
         if self.phase == Phase::Live {
             self.phase = Phase::Displaced;
-            for timer in [Timer::Probe, Timer::Indirect, Timer::Sync, Timer::Heal] {
+            self.rivals.holder = Some(rival);
+            for timer in [Timer::Probe, Timer::Indirect, Timer::Heal] {
                 self.timers.cancel(timer);
             }
+            self.set_timer(Timer::Rival, self.config.probe_interval.saturating_mul(RIVAL_CHECK));
             self.prober.end_round();
             self.news.remove(MemberId::SELF);
             self.report_conflict(rival);
         }
     }
 
-    /// Nobody answered to our name there: what we heard was a ghost.
+    /// Nobody answered to our name there: what we heard was a ghost, or whoever we yielded to is gone.
     pub(super) fn rival_is_silent(&mut self, claimed: Identity) {
-        if self.phase == Phase::Live && claimed >= self.table.get(MemberId::SELF).identity {
-            self.refute(claimed);
+        match self.phase {
+            Phase::Live if claimed >= self.table.get(MemberId::SELF).identity => self.refute(claimed),
+            Phase::Displaced => {
+                self.rivals.unanswered += 1;
+                if self.rivals.unanswered >= RIVAL_SILENT {
+                    self.resume();
+                    self.supersede(self.rivals.highest.max(self.table.get(MemberId::SELF).identity));
+                }
+            }
+            _ => {}
         }
     }
 

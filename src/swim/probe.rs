@@ -6,9 +6,9 @@
 //!                       └ each relay: ping … nack at 80 % of what is left
 //! ```
 //!
-//! An ack counts only from an address that was asked, under a number that was drawn at random.
+//! An ack counts only from whoever was asked, under a number that nobody else can know.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
     broadcast::Urgency,
@@ -17,8 +17,9 @@ use super::{
     own::Phase,
     sync::Purpose,
     timers::Timer,
+    validation::Sender,
 };
-use crate::wire::message::{Ping, PingReq};
+use crate::wire::{hash, message::PingReq};
 
 /// Requests this node relays at the same time; more are refused and counted.
 pub(super) const MAX_RELAYED: usize = 256;
@@ -30,26 +31,37 @@ const MAX_WINDOW: Duration = Duration::from_secs(60);
 pub(super) struct Prober {
     round: Option<Round>,
     relayed: Awaited<Relayed>,
+    /// The number under which each requester's probe is relayed, by the requester's mark.
+    of_requester: HashMap<u32, u32>,
 }
 
 #[derive(Debug)]
 struct Round {
     target: Arc<str>,
+    /// Which life of the target is probed.
+    epoch: u64,
     addr: SocketAddr,
     seq: u32,
     ends: super::Time,
     answered: bool,
     /// We were held up: silence proves nothing.
     discarded: bool,
-    relays: Vec<SocketAddr>,
-    nacks: u32,
+    relays: Vec<Relay>,
+}
+
+/// Whom we asked to ping the target.
+#[derive(Debug)]
+struct Relay {
+    mark: u32,
+    nacked: bool,
 }
 
 #[derive(Debug)]
 struct Relayed {
-    requester: SocketAddr,
+    requester: Sender,
     requested: u32,
-    target: SocketAddr,
+    target: Arc<str>,
+    addr: SocketAddr,
     /// What is left of the requester's time after the nack; `None` once the nack was sent.
     after_nack: Option<Duration>,
 }
@@ -63,6 +75,12 @@ impl Prober {
     /// Nothing is probed any more.
     pub(super) fn end_round(&mut self) {
         self.round = None;
+    }
+
+    fn end_relayed(&mut self, seq: u32) -> Option<Relayed> {
+        let relayed = self.relayed.remove(&seq)?;
+        self.of_requester.remove(&relayed.requester.mark);
+        Some(relayed)
     }
 
     pub(super) fn discard_verdict(&mut self) {
@@ -86,34 +104,39 @@ impl Node {
             return;
         };
         let record = self.table.get(id);
-        let (target, addr) = (Arc::clone(&record.name), record.addr);
+        let (target, addr, epoch) = (Arc::clone(&record.name), record.addr, record.identity.epoch);
         // Lifeguard's buddy system: a suspect hears of it from everybody who probes it.
-        let first = (self.config.buddy && record.state == MemberState::Suspect).then_some(id);
-        let seq = self.rng.u32(..);
+        let buddy = self.config.buddy && record.state == MemberState::Suspect;
+        let first = buddy.then(|| Arc::clone(&target));
+        let seq = self.numbers.draw();
         self.metrics.probes += 1;
-        self.transmit(addr, Content::Ping { seq, target: Arc::clone(&target), first });
+        self.transmit(addr, &target, Content::Ping { seq, target: Arc::clone(&target), first });
         self.set_timer(Timer::Indirect, self.health.scale(self.config.probe_timeout));
         let (relays, ends) = (Vec::new(), self.now + interval);
         self.prober.round =
-            Some(Round { target, addr, seq, ends, answered: false, discarded: false, relays, nacks: 0 });
+            Some(Round { target, epoch, addr, seq, ends, answered: false, discarded: false, relays });
     }
 
     fn conclude_probe(&mut self) {
         self.timers.cancel(Timer::Indirect);
         let Some(round) = self.prober.round.take().filter(|round| !round.answered) else { return };
         self.metrics.probes_failed += 1;
-        let still_live = self.table.find(&round.target).is_some_and(|id| self.table.get(id).state.is_live());
-        if round.discarded || !still_live || self.phase != Phase::Live {
-            return;
-        }
-        // Relays that are silent too make us doubt ourselves; without relays, any failure does.
-        let asked = round.relays.len() as u32;
-        let doubts = if self.config.nacks && asked > 0 { asked.saturating_sub(round.nacks) } else { 1 };
+        let target = self.table.find(&round.target).map(|id| self.table.get(id));
+        let target = target.filter(|record| record.state.is_live());
+        let Some(target) = target.filter(|_| !round.discarded && self.phase == Phase::Live) else { return };
+        // Relays that are silent too make us doubt ourselves; without relays, any failure does. But names can be made
+        // up: who never answered says nothing about us; nor does who is suspected already, and expected to be silent.
+        let silent = round.relays.iter().filter(|relay| !relay.nacked).count() as u32;
+        let doubts = match self.config.nacks && !round.relays.is_empty() {
+            _ if !target.contact.verified || target.state == MemberState::Suspect => 0,
+            true => silent,
+            false => 1,
+        };
         self.health.degrade(doubts);
         if doubts > 0 {
             self.flaps.note_trouble(self.now);
         }
-        self.accuse(&round.target);
+        self.accuse(&round.target, round.epoch);
     }
 
     /// The direct ping went unanswered: ask others to try, and try a stream.
@@ -123,46 +146,47 @@ impl Node {
             (Arc::clone(&round.target), round.addr, round.seq, round.ends.since(self.now));
         self.metrics.probes_indirect += 1;
         let relays = self.pick_alive(self.config.indirect_probes, self.table.find(&target));
-        for (_, relay) in &relays {
-            self.transmit(*relay, Content::PingReq { seq, target: Arc::clone(&target), window });
+        for (name, addr) in &relays {
+            self.transmit(*addr, name, Content::PingReq { seq, target: Arc::clone(&target), window });
         }
         if let Some(round) = &mut self.prober.round {
-            round.relays = relays.into_iter().map(|(_, addr)| addr).collect();
+            let relay = |name: &Arc<str>| Relay { mark: hash::member(name), nacked: false };
+            round.relays = relays.iter().map(|(name, _)| relay(name)).collect();
         }
         if self.config.stream_fallback {
             self.open(Purpose::Probe { seq, target }, addr, window);
         }
     }
 
-    pub(super) fn handle_ping(&mut self, from: SocketAddr, ping: &Ping<'_>) {
-        if ping.target == &*self.name {
-            self.transmit(from, Content::Ack(ping.seq));
-        } else {
-            self.metrics.dropped_wrong_target += 1;
-        }
-    }
-
-    pub(super) fn handle_ack(&mut self, from: SocketAddr, seq: u32) {
-        let awaited = self.answers_probe(from, seq)
-            || self.answers_relayed(from, seq)
-            || self.answers_heal(from, seq)
-            || self.answers_farewell(from, seq)
-            || self.answers_introduction(from, seq);
+    /// An answer to something we sent, perhaps with the token that we are to show.
+    pub(super) fn handle_answer(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) {
+        let awaited = self.answers_probe(sender, seq, token)
+            || self.answers_relayed(sender, seq, token)
+            || self.answers_heal(sender, seq, token)
+            || self.answers_farewell(sender, seq, token)
+            || self.on_greeting_answered(sender, seq, token)
+            || self.answers_question(sender, seq)
+            || self.answers_introduction(sender, seq);
         if !awaited {
             self.metrics.dropped_stray_answers += 1;
         }
     }
 
-    fn answers_probe(&mut self, from: SocketAddr, seq: u32) -> bool {
+    fn answers_probe(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) -> bool {
         let Some(round) = self.prober.round.as_mut().filter(|round| round.seq == seq) else {
             return false;
         };
-        if round.addr != from && !round.relays.contains(&from) {
+        let (target, addr) = (Arc::clone(&round.target), round.addr);
+        let directly = sender.mark == hash::member(&target);
+        if !directly && !round.relays.iter().any(|relay| relay.mark == sender.mark) {
             return false;
         }
         if !std::mem::replace(&mut round.answered, true) {
             self.health.improve();
             self.timers.cancel(Timer::Indirect);
+        }
+        if directly {
+            self.on_direct_answer(sender, &target, addr, token);
         }
         true
     }
@@ -176,45 +200,59 @@ impl Node {
         }
     }
 
-    pub(super) fn handle_nack(&mut self, from: SocketAddr, seq: u32) {
-        match self.prober.round.as_mut().filter(|round| round.seq == seq && round.relays.contains(&from)) {
-            Some(round) => round.nacks += 1,
+    pub(super) fn handle_nack(&mut self, sender: &Sender, seq: u32) {
+        let round = self.prober.round.as_mut().filter(|round| round.seq == seq);
+        let mut relays = round.into_iter().flat_map(|round| &mut round.relays);
+        match relays.find(|relay| relay.mark == sender.mark) {
+            Some(relay) => relay.nacked = true,
             None => self.metrics.dropped_stray_answers += 1,
         }
     }
 
-    /// Relays for members only, and only to members: nobody else can have us send anywhere.
-    pub(super) fn handle_ping_req(&mut self, from: SocketAddr, request: &PingReq<'_>) {
+    /// Relays for members only, and only to members: nobody else can have us send anywhere. Each has one probe under way,
+    /// so a new request takes the place of its last one.
+    pub(super) fn handle_ping_req(&mut self, sender: &Sender, request: &PingReq<'_>) {
         let target = self
             .table
             .find(request.target)
             .filter(|id| *id != MemberId::SELF && self.table.get(*id).state.is_live());
-        let room = self.prober.relayed.len() < MAX_RELAYED;
-        let Some(target) = target.filter(|_| room && self.table.at_addr(from).is_some()) else {
+        let asks = sender.id.filter(|id| sender.proven && self.table.get(*id).state.is_live());
+        let (Some(target), Some(_)) = (target, asks) else {
             self.metrics.refused_relays += 1;
             return;
         };
+        if let Some(last) = self.prober.of_requester.get(&sender.mark).copied() {
+            self.prober.end_relayed(last);
+            self.timers.cancel(Timer::Nack(last));
+        }
+        if self.prober.relayed.len() >= MAX_RELAYED {
+            self.metrics.refused_relays += 1;
+            return;
+        }
         let record = self.table.get(target);
-        let (name, addr) = (Arc::clone(&record.name), record.addr);
+        let (target, addr) = (Arc::clone(&record.name), record.addr);
         let window = Duration::from_millis(request.window_ms.into()).min(MAX_WINDOW);
-        let seq = self.rng.u32(..);
-        self.transmit(addr, Content::Ping { seq, target: name, first: None });
+        let seq = self.numbers.draw();
+        self.transmit(addr, &target, Content::Ping { seq, target: Arc::clone(&target), first: None });
         // At 80 % of the time the nack still arrives before the requester's verdict (Lifeguard, footnote 5).
         let nack_at = window * 4 / 5;
         self.set_timer(Timer::Nack(seq), nack_at);
         let after_nack = Some(window - nack_at);
-        self.prober
-            .relayed
-            .insert(seq, Relayed { requester: from, requested: request.seq, target: addr, after_nack });
+        let requested = request.seq;
+        self.prober.of_requester.insert(sender.mark, seq);
+        let relayed = Relayed { requester: *sender, requested, target, addr, after_nack };
+        self.prober.relayed.insert(seq, relayed);
     }
 
-    fn answers_relayed(&mut self, from: SocketAddr, seq: u32) -> bool {
-        if self.prober.relayed.get(&seq).is_none_or(|relayed| relayed.target != from) {
+    fn answers_relayed(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) -> bool {
+        let asked = |relayed: &Relayed| hash::member(&relayed.target) == sender.mark;
+        if !self.prober.relayed.get(&seq).is_some_and(asked) {
             return false;
         }
         self.timers.cancel(Timer::Nack(seq));
-        if let Some(relayed) = self.prober.relayed.remove(&seq) {
-            self.transmit(relayed.requester, Content::Ack(relayed.requested));
+        if let Some(relayed) = self.prober.end_relayed(seq) {
+            self.on_direct_answer(sender, &relayed.target, relayed.addr, token);
+            self.reply(&relayed.requester, Content::Ack(relayed.requested));
         }
         true
     }
@@ -226,23 +264,24 @@ impl Node {
         match relayed.after_nack.take() {
             Some(rest) => {
                 if self.config.nacks {
-                    self.transmit(requester, Content::Nack(requested));
+                    self.reply(&requester, Content::Nack(requested));
                 }
                 self.set_timer(Timer::Nack(seq), rest);
             }
             None => {
-                self.prober.relayed.remove(&seq);
+                self.prober.end_relayed(seq);
             }
         }
     }
 
     /// Tells a member of our own standing at once, whatever else waits.
     pub(super) fn ping_with_own_news(&mut self, target: Arc<str>, addr: SocketAddr) -> u32 {
-        let seq = self.rng.u32(..);
+        let seq = self.numbers.draw();
         if !self.news.contains(MemberId::SELF) {
             self.news.push(MemberId::SELF, Urgency::Urgent);
         }
-        self.transmit(addr, Content::Ping { seq, target, first: Some(MemberId::SELF) });
+        let first = Some(Arc::clone(&self.name));
+        self.transmit(addr, &target, Content::Ping { seq, target: Arc::clone(&target), first });
         seq
     }
 }

@@ -20,7 +20,9 @@ impl Stuck {
 fn sending_loop(timer: Timer) -> Option<Timer> {
     match timer {
         Timer::Probe | Timer::Indirect => Some(Timer::Probe),
-        Timer::Gossip | Timer::Sync | Timer::Heal | Timer::Seeds | Timer::Farewell => Some(timer),
+        Timer::Gossip | Timer::Sync | Timer::Heal | Timer::Seeds | Timer::Farewell | Timer::Rival => {
+            Some(timer)
+        }
         Timer::Nack(_) | Timer::Suspicion(_) | Timer::Reap(_) | Timer::Stream(_) => None,
     }
 }

@@ -5,8 +5,8 @@
 //! min  = mult · max(1, log10 n) · probe interval,   max = max_mult · min
 //! ```
 //!
-//! `c` counts the independent accusers behind the first. With k = 0 the time is `min`, as in SWIM §4.2; in a
-//! cluster too small for k accusers behind the first it is twice that.
+//! `c` counts the independent accusers behind the first. With k = 0 the time is `min`, as in SWIM §4.2; where too few
+//! members are left, suspects not counted, for k accusers behind the first it is twice that.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,9 +28,10 @@ impl Suspicion {
         Self { started, min, max, k, accusers: Vec::new(), put_off: false }
     }
 
-    /// The suspicion that `config` asks for in a cluster of `n` live members.
-    pub(super) fn in_cluster(config: &Config, started: Time, n: usize) -> Self {
-        let k = confirmations(config, n);
+    /// The suspicion that `config` asks for in a cluster of `n` live members, of which `able`, the suspect among them, are
+    /// not suspected of anything else: only these can confirm it.
+    pub(super) fn in_cluster(config: &Config, started: Time, n: usize, able: usize) -> Self {
+        let k = confirmations(config, able);
         let min = min_timeout(config.suspicion_mult, config.probe_interval, n);
         // A verdict that nobody can confirm is given twice the time.
         let min = if config.lha_suspicion && k < config.suspicion_confirmations { min * 2 } else { min };
@@ -47,15 +48,18 @@ impl Suspicion {
         news
     }
 
-    /// No confirmation is waited for any more: the verdict falls at the least time.
-    pub(super) fn hasten(&mut self) {
-        self.k = 0;
+    /// No confirmation is waited for any more: the verdict falls the least time from now, unless it would have sooner.
+    pub(super) fn hasten(&mut self, now: Time) {
+        if self.deadline() > now + self.min {
+            (self.k, self.started) = (0, now);
+        }
     }
 
     /// Puts off the verdict of an accuser whom nobody confirmed, once, and says whether it did: who is heard badly may
-    /// have told nobody, not the suspect either.
-    pub(super) fn put_off(&mut self, now: Time) -> bool {
-        let alone = self.k > 0 && self.accusers.len() <= 1;
+    /// have told nobody, not the suspect either. Not where too few are `able` to confirm
+    /// it, ourselves counted.
+    pub(super) fn put_off(&mut self, now: Time, able: usize) -> bool {
+        let alone = self.k > 0 && self.accusers.len() <= 1 && able > self.k as usize;
         let first = alone && !std::mem::replace(&mut self.put_off, true);
         if first {
             self.started = now;
@@ -153,9 +157,10 @@ mod tests {
         {
             assert_eq!(confirmations(&config, n), k, "n = {n}");
         }
-        let suspicion = |n| Suspicion::in_cluster(&config, Time::ZERO, n);
-        assert_eq!(suspicion(4).deadline(), Time::ZERO + secs(4));
-        assert_eq!(suspicion(5).deadline(), Time::ZERO + secs(24));
+        let suspicion = |n, able| Suspicion::in_cluster(&config, Time::ZERO, n, able);
+        assert_eq!(suspicion(4, 4).deadline(), Time::ZERO + secs(4));
+        assert_eq!(suspicion(5, 5).deadline(), Time::ZERO + secs(24));
+        assert_eq!(suspicion(10, 4).deadline(), Time::ZERO + secs(4), "suspects confirm nothing");
     }
 
     #[test]
@@ -180,13 +185,14 @@ mod tests {
             suspicion
         };
         let mut suspicion = alone(3);
-        assert!(suspicion.put_off(Time::ZERO + secs(30)));
+        assert!(suspicion.put_off(Time::ZERO + secs(30), 4));
         assert_eq!(suspicion.deadline(), Time::ZERO + secs(60));
-        assert!(!suspicion.put_off(Time::ZERO + secs(60)), "a dead member is found out in the end");
+        assert!(!suspicion.put_off(Time::ZERO + secs(60), 5), "a dead member is found out in the end");
         let mut confirmed = alone(3);
         confirmed.accuse(&names[1]);
-        assert!(!confirmed.put_off(Time::ZERO + secs(16)));
-        assert!(!alone(0).put_off(Time::ZERO + secs(2)), "nobody could confirm it");
+        assert!(!confirmed.put_off(Time::ZERO + secs(16), 5));
+        assert!(!alone(0).put_off(Time::ZERO + secs(2), 5), "nobody could confirm it");
+        assert!(!alone(3).put_off(Time::ZERO + secs(30), 3), "nobody is left who could");
     }
 
     #[test]

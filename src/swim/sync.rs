@@ -13,24 +13,30 @@
 //!
 //! The initiator listens first: a node that joins learns what its name did before, then announces itself.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
-    event::JoinProblem,
+    event::{JoinProblem, Output},
     gossip::{put_alive, put_news},
-    introduce::Introduction,
-    join::Ticket,
+    join::{Attempt, JoinId},
     member::{Identity, MemberId, MemberState, Record},
     node::Node,
     own::Phase,
+    question::Question,
     time::Time,
     timers::Timer,
+    validation::Sender,
 };
 use crate::wire::{
     frame::MAX_FRAME,
     hash,
     message::{Choice, End, Gone, Hello, Message, Parts, Same, StreamAck, StreamPing},
-    packet,
+    packet::{self, Header},
 };
 
 /// Streams at the same time; more are refused and counted.
@@ -66,6 +72,18 @@ pub enum StreamFailure {
     TimedOut,
     /// What came was not the protocol.
     Rejected,
+    /// The driver could not begin, or gave it up for work of its own: its queue is full, there is no thread or
+    /// descriptor for it, the local address does not work, the node stops. It says nothing about the peer.
+    NotTried,
+}
+
+/// What a stream that this node opens is for, as far as a driver must know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StreamKind {
+    /// Tables are exchanged: a sync or a join. It may take long.
+    Exchange,
+    /// A stream ping: is somebody there? A verdict may hang on the answer, so nothing else may keep it waiting.
+    Question,
 }
 
 /// What a stream is for.
@@ -73,19 +91,15 @@ pub enum StreamFailure {
 pub(super) enum Purpose {
     /// Somebody else began it.
     Answer,
-    Join(Ticket),
+    Join(JoinId),
     Sync,
     /// The stream part of a probe.
     Probe {
         seq: u32,
         target: Arc<str>,
     },
-    /// Does somebody live under our name there?
-    AskRival(Identity),
-    /// The same, before the join through this seed goes on.
-    AskPastLife(Identity, Ticket, SocketAddr),
-    /// Does a live member whose name a stranger has still answer to it?
-    AskHolder(Introduction),
+    /// The stream part of a question, and the number of the ping that asks the same.
+    Ask(Question, u32),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,12 +127,19 @@ struct Session {
     purpose: Purpose,
     peer: SocketAddr,
     step: Step,
-    /// What the one calls itself who opened the stream to us.
+    /// What the one calls itself who opened the stream to us,
     caller: Box<str>,
+    /// and whether it has shown that it is who it says.
+    proven: bool,
+    /// The token to show to the other side, if it gave us one while this stream is open.
+    token: u32,
     /// The parts of the tables that are exchanged: bit n for part n.
     parts: u64,
     received: usize,
     digest_before: u64,
+    /// How long it may take once the driver has begun.
+    timeout: Duration,
+    began: bool,
 }
 
 impl Session {
@@ -126,7 +147,7 @@ impl Session {
     fn asked(&self, own: &Arc<str>) -> Arc<str> {
         Arc::clone(match &self.purpose {
             Purpose::Probe { target, .. } => target,
-            Purpose::AskHolder(introduction) => introduction.name(),
+            Purpose::Ask(question, _) => question.name(own),
             _ => own,
         })
     }
@@ -135,6 +156,8 @@ impl Session {
 #[derive(Debug, Default)]
 pub(super) struct Exchanges {
     sessions: HashMap<StreamId, Session>,
+    /// Those that we opened, and to where.
+    opened: BTreeMap<StreamId, SocketAddr>,
     last: u64,
     own_syncs: usize,
     /// Digests are ignored until then, and for how long the next time.
@@ -150,27 +173,37 @@ impl Exchanges {
 }
 
 impl Node {
-    /// Opens a stream towards an address, unless too many are open.
-    pub(super) fn open(&mut self, purpose: Purpose, addr: SocketAddr, timeout: Duration) {
-        let step = match purpose {
-            Purpose::Probe { .. }
-            | Purpose::AskRival(_)
-            | Purpose::AskPastLife(..)
-            | Purpose::AskHolder(_) => Step::Ask,
-            _ => Step::SayHello,
+    /// Opens a stream towards an address, and says whether it did: not if too many are open.
+    pub(super) fn open(&mut self, purpose: Purpose, addr: SocketAddr, timeout: Duration) -> bool {
+        let (step, kind) = match purpose {
+            Purpose::Probe { .. } | Purpose::Ask(..) => (Step::Ask, StreamKind::Question),
+            _ => (Step::SayHello, StreamKind::Exchange),
         };
         let syncs = matches!(purpose, Purpose::Sync);
         // Joins have a bound of their own, and their result is waited for.
-        let joins = matches!(purpose, Purpose::Join(_) | Purpose::AskPastLife(..));
+        let joins = matches!(purpose, Purpose::Join(_) | Purpose::Ask(Question::PastLife(..), _));
         let full = self.exchanges.sessions.len() >= MAX_STREAMS
             || syncs && self.exchanges.own_syncs >= MAX_OWN_SYNCS;
         if full && !joins {
             self.metrics.refused_streams += 1;
-            return;
+            return false;
         }
         self.exchanges.own_syncs += usize::from(syncs);
-        let stream = self.begin(purpose, addr, step);
-        self.open_stream(stream, addr, timeout);
+        let stream = self.begin(purpose, addr, step, timeout);
+        // Until the driver begins, this bounds how long it may keep the stream waiting.
+        self.set_timer(Timer::Stream(stream), timeout.saturating_mul(2));
+        self.emit(Output::OpenStream { stream, addr, timeout, kind });
+        true
+    }
+
+    /// The driver begins to work on a stream: from now on it may take its timeout.
+    pub fn stream_began(&mut self, now: Time, stream: StreamId) {
+        self.advance(now);
+        if let Some(session) = self.exchanges.sessions.get_mut(&stream) {
+            session.began = true;
+            let timeout = session.timeout;
+            self.set_timer(Timer::Stream(stream), timeout);
+        }
     }
 
     /// Takes in a stream that somebody opened to us, or `None` if there are too many.
@@ -180,15 +213,19 @@ impl Node {
             self.metrics.refused_streams += 1;
             return None;
         }
-        let stream = self.begin(Purpose::Answer, from, Step::HearOpening);
-        self.set_timer(Timer::Stream(stream), self.config.stream_timeout);
+        let timeout = self.config.stream_timeout;
+        let stream = self.begin(Purpose::Answer, from, Step::HearOpening, timeout);
+        self.set_timer(Timer::Stream(stream), timeout);
         Some(stream)
     }
 
-    fn begin(&mut self, purpose: Purpose, peer: SocketAddr, step: Step) -> StreamId {
+    fn begin(&mut self, purpose: Purpose, peer: SocketAddr, step: Step, timeout: Duration) -> StreamId {
         self.exchanges.last += 1;
         let stream = StreamId(self.exchanges.last);
         let digest_before = self.table.digest();
+        if !matches!(purpose, Purpose::Answer) {
+            self.exchanges.opened.insert(stream, peer);
+        }
         self.exchanges.sessions.insert(
             stream,
             Session {
@@ -196,9 +233,13 @@ impl Node {
                 peer,
                 step,
                 caller: Box::default(),
+                proven: false,
+                token: 0,
                 parts: u64::MAX,
                 received: 0,
                 digest_before,
+                timeout,
+                began: false,
             },
         );
         stream
@@ -211,7 +252,14 @@ impl Node {
         let (step, answering) = (session.step, matches!(session.purpose, Purpose::Answer));
         let (target, parts) = (session.asked(&self.name), session.parts);
         let digest = if matches!(session.purpose, Purpose::Sync) { self.settled_digest() } else { 0 };
-        let mut frame = packet::Writer::new(buffer, self.cluster, MAX_FRAME);
+        let token = match (session.token, &session.purpose) {
+            // To be known by, if it is ourselves whom we reach.
+            (_, Purpose::Join(_)) if step == Step::SayHello => self.join_token(stream),
+            (0, _) => self.table.at_addr(session.peer).map_or(0, |id| self.table.get(id).contact.held),
+            (token, _) => token,
+        };
+        let header = Header { cluster: self.cluster, sender: self.mark, token };
+        let mut frame = packet::Writer::new(buffer, header, MAX_FRAME);
         let next = match step {
             Step::HearTable
             | Step::HearEnd
@@ -312,17 +360,18 @@ impl Node {
             self.metrics.refused_streams += 1;
             return self.end(stream, Err(StreamFailure::Rejected));
         }
-        let sections = match packet::open(bytes, self.cluster) {
-            Ok(sections) => sections,
+        let (header, sections) = match packet::open(bytes, self.cluster) {
+            Ok(opened) => opened,
             Err(reject) => {
                 self.count_reject(reject);
                 return self.end(stream, Err(StreamFailure::Rejected));
             }
         };
+        self.recognize_caller(stream, header.token);
         for section in sections {
             let Ok(section) = section else { return self.reject(stream) };
             match section.message() {
-                Ok(Some(message)) if self.handle_stream_message(stream, &message) => {}
+                Ok(Some(message)) if self.handle_stream_message(stream, header.token, &message) => {}
                 Ok(None) => {}
                 // One member's record must not keep all others from being exchanged.
                 Err(_) if section.is_claim() => self.metrics.dropped_malformed += 1,
@@ -337,7 +386,7 @@ impl Node {
     }
 
     /// Says whether the message has its place here.
-    fn handle_stream_message(&mut self, stream: StreamId, message: &Message<'_>) -> bool {
+    fn handle_stream_message(&mut self, stream: StreamId, token: u32, message: &Message<'_>) -> bool {
         let Some(session) = self.exchanges.sessions.get(&stream) else { return true };
         let step = session.step;
         let asked = session.asked(&self.name);
@@ -350,8 +399,10 @@ impl Node {
                     (true, false) => Step::SayParts,
                     (false, _) => Step::TellTable(0),
                 };
-                if let Some(session) = self.exchanges.sessions.get_mut(&stream) {
-                    session.caller = hello.name.into();
+                self.greet_caller(stream, token, hello.name);
+                if hello.name == &*self.name && self.reached_ourselves(token) {
+                    self.set_step(stream, Step::Over);
+                    return true;
                 }
                 self.go_live();
                 if next == Step::SaySame {
@@ -368,11 +419,15 @@ impl Node {
                 let parts = self.differing_parts(theirs.digests);
                 self.choose(stream, parts, Step::SayChoice);
             }
-            (Step::HearReturn, claim) if claim.is_claim() && !self.is_from_member(session) => {
+            (Step::HearReturn, claim) if claim.is_claim() && !session.proven => {
                 let (peer, caller) = (session.peer, session.caller.clone());
                 self.hear_caller(peer, &caller, claim);
             }
-            (Step::HearTable | Step::HearReturn, claim) if self.handle_claim(claim) => {}
+            (Step::HearTable | Step::HearReturn, claim) if claim.is_claim() => {
+                let caller = session.caller.clone();
+                let speaker = self.table.find(&caller).filter(|id| *id != MemberId::SELF);
+                self.handle_claim(claim, speaker);
+            }
             (Step::HearChoice, Message::Choice(choice)) => {
                 self.choose(stream, choice.parts, Step::TellTable(0));
             }
@@ -413,10 +468,69 @@ impl Node {
         }
     }
 
-    /// Whoever calls is a member if it comes from where that member lives; streams have no port to go by.
-    fn is_from_member(&self, session: &Session) -> bool {
-        let known = self.table.find(&session.caller).map(|id| self.table.get(id).addr.ip());
-        known == Some(session.peer.ip())
+    /// Whoever opened the stream to us is a member if it shows the token that this member was given.
+    fn recognize_caller(&mut self, stream: StreamId, token: u32) {
+        let Some(session) = self.exchanges.sessions.get(&stream) else { return };
+        let mark = hash::member(&session.caller);
+        if !session.caller.is_empty() && !session.proven {
+            let proven = self.recognize(session.peer, mark, token).proven;
+            self.prove_caller(stream, proven);
+        }
+    }
+
+    fn prove_caller(&mut self, stream: StreamId, proven: bool) {
+        if let Some(session) = self.exchanges.sessions.get_mut(&stream) {
+            session.proven = proven;
+        }
+    }
+
+    /// Remembers what a caller calls itself. A member that has no token of ours is sent one, where it lives.
+    fn greet_caller(&mut self, stream: StreamId, token: u32, name: &str) {
+        let Some(session) = self.exchanges.sessions.get_mut(&stream) else { return };
+        session.caller = name.into();
+        self.recognize_caller(stream, token);
+        let proven = self.exchanges.sessions.get(&stream).is_some_and(|session| session.proven);
+        if let Some(id) = self.table.find(name).filter(|id| *id != MemberId::SELF && !proven) {
+            self.greet(id);
+        }
+    }
+
+    /// Somebody to whom we have opened a stream gives us a token, perhaps before we know its name.
+    pub(super) fn keep_token_for_streams(&mut self, from: SocketAddr, token: u32) {
+        let Exchanges { opened, sessions, .. } = &mut self.exchanges;
+        for (stream, _) in opened.iter().filter(|(_, peer)| **peer == from) {
+            if let Some(session) = sessions.get_mut(stream) {
+                session.token = token;
+            }
+        }
+    }
+
+    /// Now that we know who lives where we have opened a stream to: its token is for later, too.
+    fn keep_token_of_peer(&mut self, stream: StreamId) {
+        let Some(session) = self.exchanges.sessions.get(&stream) else { return };
+        let (peer, token) = (session.peer, session.token);
+        if let Some(id) = self.table.at_addr(peer) {
+            let name = Arc::clone(&self.table.get(id).name);
+            self.verified_at(&name, peer);
+            if token != 0 {
+                self.table.contact_mut(id).held = token;
+            }
+        }
+    }
+
+    /// What our Hello of a join shows: if it comes to us, it was an address of our own.
+    fn join_token(&self, stream: StreamId) -> u32 {
+        self.table.tokens().of_stream(stream.0)
+    }
+
+    fn reached_ourselves(&mut self, token: u32) -> bool {
+        let mut opened = self.exchanges.opened.keys().copied();
+        let Some(stream) = opened.find(|stream| self.join_token(*stream) == token) else { return false };
+        let Some(session) = self.take_session(stream) else { return false };
+        if let Purpose::Join(join) = session.purpose {
+            self.join_attempted(join, Attempt::Ourselves);
+        }
+        true
     }
 
     /// Our turn; unless a rival of our name was heard of before anybody knows us. Then it is asked first.
@@ -424,12 +538,12 @@ impl Node {
         let heard = self.rivals.heard.take().filter(|_| self.phase == Phase::Quiet);
         let Some((identity, rival)) = heard else {
             self.go_live();
+            self.keep_token_of_peer(stream);
             return self.set_step(stream, Step::TellTable(0));
         };
         let Some(session) = self.take_session(stream) else { return };
-        if let Purpose::Join(ticket) = session.purpose {
-            let ask = Purpose::AskPastLife(identity, ticket, session.peer);
-            self.open(ask, rival, self.config.probe_timeout);
+        if let Purpose::Join(join) = session.purpose {
+            self.ask(Question::PastLife(identity, join, session.peer), rival);
         }
     }
 
@@ -446,10 +560,34 @@ impl Node {
     }
 
     pub(super) fn stream_time_is_up(&mut self, stream: StreamId) {
-        self.end(stream, Err(StreamFailure::TimedOut));
+        let waits = self.exchanges.sessions.get(&stream).is_some_and(|session| {
+            // Whoever opened a stream to us has begun.
+            !session.began && !matches!(session.purpose, Purpose::Answer)
+        });
+        self.end(stream, Err(if waits { StreamFailure::NotTried } else { StreamFailure::TimedOut }));
     }
 
-    fn end(&mut self, stream: StreamId, result: Result<(), StreamFailure>) {
+    /// Whether a question is under way at an address.
+    pub(super) fn is_being_asked(&self, addr: SocketAddr) -> bool {
+        self.exchanges.opened.iter().any(|(stream, peer)| {
+            let session = self.exchanges.sessions.get(stream);
+            *peer == addr && session.is_some_and(|session| matches!(session.purpose, Purpose::Ask(..)))
+        })
+    }
+
+    /// The stream of the question that was asked under this number as well, and whose name it is about.
+    pub(super) fn asked_under(&self, seq: u32) -> Option<(StreamId, Arc<str>)> {
+        self.exchanges.opened.iter().find_map(|(stream, _)| {
+            match &self.exchanges.sessions.get(stream)?.purpose {
+                Purpose::Ask(question, asked) if *asked == seq => {
+                    Some((*stream, Arc::clone(question.name(&self.name))))
+                }
+                _ => None,
+            }
+        })
+    }
+
+    pub(super) fn end(&mut self, stream: StreamId, result: Result<(), StreamFailure>) {
         let Some(session) = self.take_session(stream) else { return };
         self.conclude(session.purpose, session.peer, result, session.digest_before);
     }
@@ -458,6 +596,7 @@ impl Node {
         self.timers.cancel(Timer::Stream(stream));
         let session = self.exchanges.sessions.remove(&stream)?;
         self.exchanges.own_syncs -= usize::from(matches!(session.purpose, Purpose::Sync));
+        self.exchanges.opened.remove(&stream);
         Some(session)
     }
 
@@ -471,23 +610,14 @@ impl Node {
         match (purpose, result) {
             (Purpose::Sync, Ok(())) => self.adapt_quiet_time(before),
             (Purpose::Sync, Err(_)) | (Purpose::Answer, _) => {}
-            (Purpose::Join(ticket), result) => {
-                let result = result.map_err(|failure| JoinProblem::from_failure(failure, peer));
-                self.join_attempted(ticket, result);
+            (Purpose::Join(join), Ok(())) => self.join_attempted(join, Attempt::Reached),
+            (Purpose::Join(join), Err(failure)) => {
+                let problem = JoinProblem::from_failure(failure, peer);
+                self.join_attempted(join, Attempt::Failed(problem));
             }
             (Purpose::Probe { seq, .. }, Ok(())) => self.stream_probe_answered(seq),
             (Purpose::Probe { .. }, Err(_)) => {}
-            (Purpose::AskHolder(_), Ok(())) => self.metrics.dropped_strangers += 1,
-            (Purpose::AskHolder(introduction), Err(_)) => self.hear_alive(&introduction.claim()),
-            (Purpose::AskRival(_), Ok(())) => self.rival_answered(peer),
-            (Purpose::AskRival(claimed), Err(_)) => self.rival_is_silent(claimed),
-            (Purpose::AskPastLife(_, ticket, _), Ok(())) => {
-                self.join_attempted(ticket, Err(JoinProblem::NameTaken { holder: peer }));
-            }
-            (Purpose::AskPastLife(past, ticket, seed), Err(_)) => {
-                self.past_life_is_silent(past);
-                self.open(Purpose::Join(ticket), seed, self.config.stream_timeout);
-            }
+            (Purpose::Ask(question, _), result) => self.conclude_question(question, peer, result),
         }
     }
 
@@ -495,17 +625,21 @@ impl Node {
     fn adapt_quiet_time(&mut self, digest_before: u64) {
         let shortest = self.config.probe_interval;
         self.exchanges.quiet_for = if self.table.digest() == digest_before {
-            (self.exchanges.quiet_for * 2).clamp(shortest, self.config.sync_interval)
+            self.exchanges.quiet_for.saturating_mul(2).min(self.config.sync_interval).max(shortest)
         } else {
             shortest
         };
     }
 
     /// A member told its settled digest: if it differs from ours, exchange tables.
-    pub(super) fn compare_digest(&mut self, addr: SocketAddr, theirs: u64) {
+    pub(super) fn compare_digest(&mut self, sender: &Sender, theirs: u64) {
         let ours = self.settled_digest();
         let differ = ours != 0 && theirs != 0 && ours != theirs;
-        if differ && self.now >= self.exchanges.quiet_until && self.table.at_addr(addr).is_some() {
+        let live = sender.id.map(|id| self.table.get(id)).filter(|record| record.state.is_live());
+        if let Some(addr) = live.map(|record| record.addr)
+            && differ
+            && self.now >= self.exchanges.quiet_until
+        {
             let pause = self.exchanges.quiet_for.max(self.config.probe_interval);
             self.exchanges.quiet_until = self.now + pause;
             self.open(Purpose::Sync, addr, self.config.stream_timeout);
@@ -513,7 +647,8 @@ impl Node {
     }
 
     pub(super) fn sync_periodically(&mut self) {
-        if self.phase != Phase::Live {
+        // Who has yielded its name still wants to know who is there.
+        if !matches!(self.phase, Phase::Live | Phase::Displaced) {
             return;
         }
         let interval = self.scaled_sync_interval();

@@ -20,6 +20,9 @@ impl Time {
     /// The origin.
     pub const ZERO: Time = Time { nanos: 0 };
 
+    /// The last moment that can be told, 584 years after the origin.
+    pub const MAX: Time = Time { nanos: u64::MAX };
+
     /// The moment this long after the origin.
     #[must_use]
     pub const fn from_origin(elapsed: Duration) -> Self {

@@ -30,6 +30,8 @@ pub(super) enum Timer {
     Farewell,
     /// A departed member is hidden, later forgotten.
     Reap(MemberId),
+    /// Whoever we yielded our name to is asked again whether it is there.
+    Rival,
     /// A stream took too long.
     Stream(StreamId),
 }
@@ -41,9 +43,13 @@ pub(super) struct Timers {
 }
 
 impl Timers {
-    /// Sets or moves a deadline.
+    /// Sets or moves a deadline. The last moment that can be told is never reached: what would be due then is not set,
+    /// or it would be due for ever.
     pub(super) fn set(&mut self, timer: Timer, at: Time) {
         self.cancel(timer);
+        if at == Time::MAX {
+            return;
+        }
         self.order.insert((at, timer));
         self.at.insert(timer, at);
     }

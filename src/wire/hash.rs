@@ -23,6 +23,13 @@ pub(crate) fn cluster(name: &str) -> u32 {
     (hash ^ (hash >> 32)) as u32
 }
 
+/// What stands for a member's name in the header of a packet. Names end where no text does, so that it is never a
+/// cluster's mark.
+pub(crate) fn member(name: &str) -> u32 {
+    let hash = mix(fnv1a(fnv1a(OFFSET, name.as_bytes()), &[0xff]));
+    (hash ^ (hash >> 32)) as u32
+}
+
 /// Into how many parts a table is divided, to find out where two of them differ.
 pub(crate) const PARTS: usize = 64;
 

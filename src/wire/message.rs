@@ -49,6 +49,23 @@ pub(crate) struct Nack {
     pub(crate) seq: u32,
 }
 
+/// "I am here, but what stood behind your ping did not count: say it again with this token." Without a token (0), the
+/// sender's address is not the one that it advertises.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Retry {
+    #[serde(with = "postcard::fixint::le")]
+    pub(crate) seq: u32,
+    #[serde(with = "postcard::fixint::le")]
+    pub(crate) token: u32,
+}
+
+/// "Show me this token from now on": behind a ping, to the address that the receiver advertises.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct NewToken {
+    #[serde(with = "postcard::fixint::le")]
+    pub(crate) token: u32,
+}
+
 /// A member is alive, with all there is to know about it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Alive<'a> {
@@ -190,6 +207,7 @@ messages! {
     2 Ack,
     3 PingReq<'a>,
     4 Nack,
+    5 Retry,
     16 Alive<'a>,
     17 Suspect<'a>,
     18 Failed<'a>,
@@ -203,6 +221,7 @@ messages! {
     37 Parts<'a>,
     38 Choice,
     48 Digest,
+    49 NewToken,
     64 KeyChange<'a>,
     65 KeyAnswer<'a>,
 }
@@ -230,6 +249,8 @@ impl Message<'_> {
             Message::KeyAnswer(m) => m.problem.len() <= MAX_PROBLEM,
             Message::Ack(_)
             | Message::Nack(_)
+            | Message::Retry(_)
+            | Message::NewToken(_)
             | Message::Same(_)
             | Message::End(_)
             | Message::Digest(_)

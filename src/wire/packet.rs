@@ -1,10 +1,12 @@
 //! A packet: header, then sections. Datagrams and stream frames share it.
 //!
 //! ```text
-//! 0        version (1)
+//! 0        version (3)
 //! 1..5     cluster mark, u32 LE
 //! 5..9     CRC-32 (IEEE) of bytes 0..5 and 9.., u32 LE
-//! 9..      sections: tag u8 · body length, LEB128 in 1–2 bytes · body (postcard)
+//! 9..13    mark of the sender's name, u32 LE
+//! 13..17   the token that the receiver gave to the sender, u32 LE; 0 for none
+//! 17..     sections: tag u8 · body length, LEB128 in 1–2 bytes · body (postcard)
 //! ```
 //!
 //! A reader skips sections whose tag it does not know and ignores bytes behind the fields it knows, so both
@@ -12,12 +14,14 @@
 
 use serde::Serialize;
 
-use super::message::{Malformed, Message};
+use super::message::{Ack, Body, Malformed, Message, Nack, Ping, PingReq, Retry};
 
 /// The version of the layout above and of the messages' meaning.
-pub(crate) const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 3;
 /// Bytes before the first section.
-pub(crate) const HEADER: usize = 9;
+pub(crate) const HEADER: usize = 17;
+/// Where the part begins that the checksum covers as a whole.
+const CHECKED: usize = 9;
 /// The longest body that a two-byte length can announce.
 const MAX_BODY: usize = (1 << 14) - 1;
 
@@ -30,19 +34,37 @@ pub(crate) enum Reject {
     Checksum,
 }
 
+/// Who sends a packet, and in which cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) cluster: u32,
+    /// The mark of the sender's name: [`hash::member`](super::hash::member).
+    pub(crate) sender: u32,
+    /// What the receiver gave to the sender, to be known by; 0 for nothing.
+    pub(crate) token: u32,
+}
+
+impl Header {
+    /// For packets whose sender does not matter.
+    pub(crate) fn anonymous(cluster: u32) -> Self {
+        Self { cluster, sender: 0, token: 0 }
+    }
+}
+
 /// Checks the header; the sections are then decoded one by one, as they are asked for.
-pub(crate) fn open(bytes: &[u8], cluster: u32) -> Result<Sections<'_>, Reject> {
-    let (header, body) = bytes.split_at_checked(HEADER).ok_or(Reject::Short)?;
+pub(crate) fn open(bytes: &[u8], cluster: u32) -> Result<(Header, Sections<'_>), Reject> {
+    let (header, rest) = bytes.split_at_checked(HEADER).ok_or(Reject::Short)?;
     if header[0] != VERSION {
         return Err(Reject::Version);
     }
     if header[1..5] != cluster.to_le_bytes() {
         return Err(Reject::Cluster);
     }
-    if header[5..9] != checksum(&header[..5], body).to_le_bytes() {
+    if header[5..9] != checksum(&header[..5], &bytes[CHECKED..]).to_le_bytes() {
         return Err(Reject::Checksum);
     }
-    Ok(Sections { rest: body })
+    let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    Ok((Header { cluster, sender: word(9), token: word(13) }, Sections { rest }))
 }
 
 fn checksum(head: &[u8], body: &[u8]) -> u32 {
@@ -71,9 +93,10 @@ impl<'a> Section<'a> {
         (0x10..0x20).contains(&self.tag)
     }
 
-    /// Whether it is part of a probe, known or from the future.
-    pub(crate) fn is_probe(self) -> bool {
-        self.tag < 0x10
+    /// Whether it asks for something or answers: what stands first in a datagram, or is not heard. One with a tag from
+    /// the future is skipped.
+    pub(crate) fn stands_first(self) -> bool {
+        matches!(self.tag, Ping::TAG | Ack::TAG | PingReq::TAG | Nack::TAG | Retry::TAG)
     }
 
     /// Decodes the body; `None` for a tag from the future.
@@ -114,10 +137,12 @@ pub(crate) struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     /// Starts a packet of at most `limit` bytes; `buffer` is overwritten and its memory reused.
-    pub(crate) fn new(buffer: &'a mut Vec<u8>, cluster: u32, limit: usize) -> Self {
+    pub(crate) fn new(buffer: &'a mut Vec<u8>, header: Header, limit: usize) -> Self {
         buffer.resize(limit.max(HEADER), 0);
         buffer[0] = VERSION;
-        buffer[1..5].copy_from_slice(&cluster.to_le_bytes());
+        buffer[1..5].copy_from_slice(&header.cluster.to_le_bytes());
+        buffer[9..13].copy_from_slice(&header.sender.to_le_bytes());
+        buffer[13..17].copy_from_slice(&header.token.to_le_bytes());
         Self { buffer, len: HEADER }
     }
 
@@ -155,7 +180,7 @@ impl<'a> Writer<'a> {
     /// Seals the packet: the buffer then holds exactly its bytes.
     pub(crate) fn finish(self) {
         self.buffer.truncate(self.len);
-        let (head, body) = self.buffer.split_at_mut(HEADER);
+        let (head, body) = self.buffer.split_at_mut(CHECKED);
         let crc = checksum(&head[..5], body);
         head[5..9].copy_from_slice(&crc.to_le_bytes());
     }

@@ -9,11 +9,14 @@ use super::{
 use crate::wire::{
     Tags, hash,
     message::{Accusers, Alive, Body, Failed, Gone, Left, Message, Suspect},
-    packet,
+    packet::{self, Header},
 };
 
 /// The epoch of the node on the bench and, unless said otherwise, of all others.
 pub(super) const EPOCH: u64 = 1_700_000_000_000;
+
+/// What every member gave to the node on the bench.
+const TOKEN: u32 = 0x0074_6f6b;
 
 pub(super) struct Bench {
     pub(super) node: Node,
@@ -31,12 +34,22 @@ impl Bench {
         let mut bench = Self { node: Node::new(config, start, ORIGIN), now: ORIGIN };
         bench.node.go_live();
         for i in 1..=n {
-            bench.sync(Message::Alive(alive(&format!("m{i}"), 0, addr(i))));
+            let name = format!("m{i}");
+            bench.sync(Message::Alive(alive(&name, 0, addr(i))));
+            bench.meet(&name);
         }
         bench.node.news.clear();
         bench.events();
         bench.sent();
         bench
+    }
+
+    /// A member has answered, has shown our token and given us its own.
+    pub(super) fn meet(&mut self, name: &str) {
+        let id = self.node.table.find(name).expect("it is a member");
+        let contact = self.node.table.contact_mut(id);
+        (contact.shown, contact.held) = (true, TOKEN);
+        self.node.verified_at(name, self.node.table.get(id).addr);
     }
 
     /// Takes in one message as a datagram from m1.
@@ -45,14 +58,30 @@ impl Bench {
     }
 
     pub(super) fn hear_from<T: Body>(&mut self, from: SocketAddr, message: &T) -> &mut Self {
-        let bytes = packet_of(message);
+        self.hear_as(None, from, message)
+    }
+
+    /// A datagram from an address: of the member that lives there, which shows its token, or under another name without
+    /// one.
+    pub(super) fn hear_as<T: Body>(
+        &mut self,
+        name: Option<&str>,
+        from: SocketAddr,
+        message: &T,
+    ) -> &mut Self {
+        let member = self.node.table.at_addr(from).filter(|_| name.is_none());
+        let (sender, token) = match member.map(|id| self.node.table.get(id)) {
+            Some(record) => (record.mark(), record.contact.given),
+            None => (hash::member(name.unwrap_or("nobody")), 0),
+        };
+        let bytes = packet_from(sender, token, message);
         self.node.handle_datagram(self.now, from, &bytes);
         self
     }
 
     /// Applies a record as if it came in an exchange of tables.
     pub(super) fn sync(&mut self, message: Message<'_>) {
-        assert!(self.node.handle_claim(&message));
+        assert!(self.node.handle_claim(&message, None));
     }
 
     pub(super) fn pass(&mut self, time: Duration) {
@@ -68,7 +97,7 @@ impl Bench {
     pub(super) fn sent(&mut self) -> Vec<(SocketAddr, Vec<u8>)> {
         let (mut sent, mut buffer) = (Vec::new(), Vec::new());
         while let Some(to) = self.node.poll_transmit(&mut buffer) {
-            sent.push((to, buffer.clone()));
+            sent.push((to.addr, buffer.clone()));
         }
         sent
     }
@@ -115,8 +144,14 @@ impl Bench {
 }
 
 pub(super) fn packet_of<T: Body>(message: &T) -> Vec<u8> {
+    packet_from(0, 0, message)
+}
+
+/// The packet of a sender that shows a token.
+pub(super) fn packet_from<T: Body>(sender: u32, token: u32, message: &T) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let mut writer = packet::Writer::new(&mut bytes, hash::cluster("default"), 1400);
+    let header = Header { cluster: hash::cluster("default"), sender, token };
+    let mut writer = packet::Writer::new(&mut bytes, header, 1400);
     assert!(writer.message(message));
     writer.finish();
     bytes
@@ -124,7 +159,7 @@ pub(super) fn packet_of<T: Body>(message: &T) -> Vec<u8> {
 
 /// Lets `look` see each message of a packet.
 pub(super) fn messages(bytes: &[u8], mut look: impl FnMut(&Message<'_>)) {
-    for section in packet::open(bytes, hash::cluster("default")).expect("we sent it") {
+    for section in packet::open(bytes, hash::cluster("default")).expect("we sent it").1 {
         look(&section.and_then(packet::Section::message).expect("it decodes").expect("it is known"));
     }
 }

@@ -12,8 +12,9 @@ use super::{
     world::{addr, millis, secs},
 };
 use crate::wire::{
-    Tags,
+    Tags, hash,
     message::{self, Ack, Message, Nack, Ping, PingReq},
+    packet,
 };
 
 /// A bench whose member m2 is in a given state at incarnation 5.
@@ -267,10 +268,12 @@ fn jumps_beyond_the_bound_are_dropped_and_counted_and_nothing_wraps() {
     assert_eq!(bench.node.metrics().dropped_implausible, 14);
 }
 
+const YEARS: u64 = 365 * 24 * 3600 * 1000;
+
 #[test]
 fn whatever_others_may_believe_of_a_member_it_can_refute() {
     // The greatest accusation that anybody takes, of the life that is known and of one to come.
-    for (epoch, incarnation) in [(EPOCH, 1 << 20), (EPOCH + 1, 1 << 61), (EPOCH + 1, (1 << 60) + 1)] {
+    for (epoch, incarnation) in [(EPOCH, 1 << 20), (EPOCH + 1, 1 << 40), (EPOCH + 100 * YEARS, 3)] {
         let (mut victim, mut witness) = (Bench::new(1), Bench::new(1));
         witness.hear(&alive("me2", 0, addr(9)));
         victim.hear(&message::Failed { epoch, ..failed("me", incarnation) });
@@ -286,8 +289,7 @@ fn whatever_others_may_believe_of_a_member_it_can_refute() {
 /// the member when that takes its name back.
 #[test]
 fn a_member_can_take_its_name_back_from_wherever_it_was_moved() {
-    const YEARS: u64 = 365 * 24 * 3600 * 1000;
-    for (epoch, incarnation) in [(EPOCH, 1 << 40), (EPOCH + 1, 1 << 62), (EPOCH + 199 * YEARS, 7)] {
+    for (epoch, incarnation) in [(EPOCH, 1 << 20), (EPOCH + 1, 1 << 40), (EPOCH + 99 * YEARS, 7)] {
         let mut victim = Bench::new(1);
         victim.hear(&message::Alive { epoch, ..alive("me", incarnation, addr(66)) });
         // Under our own epoch it could be an incumbent: it is asked, and silent.
@@ -317,7 +319,7 @@ fn one_datagram_causes_at_most_one_answer() {
     let mut bench = Bench::new(2);
     let mut pings = Vec::new();
     let mut writer =
-        crate::wire::packet::Writer::new(&mut pings, crate::wire::hash::cluster("default"), 1400);
+        packet::Writer::new(&mut pings, packet::Header::anonymous(hash::cluster("default")), 1400);
     while writer.message(&Ping { seq: 1, target: "me" }) {}
     writer.finish();
     bench.node.handle_datagram(bench.now, addr(99), &pings);
@@ -363,10 +365,22 @@ fn a_node_relays_only_for_members_and_only_to_members() {
     assert_eq!((bench.sent().len(), bench.node.metrics().refused_relays), (0, 3));
     bench.hear_from(addr(1), &request("m2"));
     assert_eq!(bench.sent()[0].0, addr(2));
+    bench.sent();
     for _ in 0..1000 {
         bench.hear_from(addr(1), &request("m2"));
     }
-    assert_eq!(bench.node.metrics().refused_relays, 3 + 1001 - 256);
+    assert_eq!(bench.sent().len(), 1000, "one for one");
+    assert_eq!(bench.node.prober.relayed_len(), 1, "who asks anew has given up what it asked before");
+}
+
+#[test]
+fn one_member_cannot_fill_the_relays_of_a_node_but_there_is_an_end_to_them() {
+    let mut bench = Bench::new(300);
+    for member in 1..=300 {
+        bench.hear_from(addr(member), &PingReq { seq: 5, target: "m2", window_ms: 500 });
+    }
+    assert_eq!(bench.node.prober.relayed_len(), 256);
+    assert_eq!(bench.node.metrics().refused_relays, 300 - 256);
 }
 
 #[test]

@@ -113,6 +113,8 @@ fn who_is_back_from_the_dead_is_told_that_the_verdict_had_fallen() {
         bench.hear(&failed("m2", 3));
         bench.sent();
         bench.hear(&Alive { epoch, ..alive("m2", 4, addr(2)) });
+        assert_eq!(bench.sent(), [], "a claim causes no datagram");
+        bench.pass(secs(1));
         let mut verdicts = Vec::new();
         for (to, packet) in bench.sent() {
             messages(&packet, |message| {

@@ -7,7 +7,11 @@ use super::{
     bench::{Bench, EPOCH, alive, failed, left, messages, packet_of, suspect},
     world::{addr, secs},
 };
-use crate::wire::message::{Ack, Alive, End, Gone, Hello, Message};
+use crate::wire::{
+    hash,
+    message::{Ack, Alive, End, Gone, Hello, Message, Ping, Retry},
+    packet::{Header, Writer},
+};
 
 const STRANGER: usize = 99;
 
@@ -17,6 +21,8 @@ fn pings(bench: &mut Bench) -> Vec<(SocketAddr, u32)> {
     for (to, packet) in bench.sent() {
         messages(&packet, |message| match message {
             Message::Ping(ping) => pings.push((to, ping.seq)),
+            // Who is gone for us is to know it.
+            Message::NewToken(_) | Message::Failed(_) => {}
             other => panic!("a stranger is told {other:?}"),
         });
     }
@@ -53,63 +59,136 @@ fn a_stranger_can_say_nothing_about_members_nor_about_others() {
     let mut bench = Bench::new(3);
     let stranger = addr(STRANGER);
     let own = bench.node.local().identity;
-    bench.hear_from(stranger, &suspect("m2", 0, &["m1", "m3"]));
-    bench.hear_from(stranger, &failed("m2", 0));
-    bench.hear_from(stranger, &left("m2", 0));
-    bench.hear_from(stranger, &Gone { name: "m2", epoch: EPOCH, incarnation: 0, left: false, age_secs: 1 });
-    for about in [addr(2), addr(8), stranger] {
-        bench.hear_from(stranger, &alive("m2", 1 << 40, about));
+    bench.hear_as(Some("x"), stranger, &suspect("m2", 0, &["m1", "m3"]));
+    bench.hear_as(Some("x"), stranger, &failed("m2", 0));
+    bench.hear_as(Some("x"), stranger, &left("m2", 0));
+    let gone = Gone { name: "m2", epoch: EPOCH, incarnation: 0, left: false, age_secs: 1 };
+    bench.hear_as(Some("x"), stranger, &gone);
+    for home in [addr(2), addr(8), stranger] {
+        bench.hear_as(Some("x"), stranger, &alive("m2", 1 << 40, home));
     }
-    bench.hear_from(stranger, &suspect("me", own.incarnation, &["m1"]));
-    bench.hear_from(stranger, &alive("me", own.incarnation + 7, addr(0)));
-    bench.hear_from(stranger, &alive("me", own.incarnation + 7, stranger));
-    bench.hear_from(stranger, &alive("somebody", 0, addr(97)));
+    bench.hear_as(Some("x"), stranger, &suspect("me", own.incarnation, &["m1"]));
+    bench.hear_as(Some("x"), stranger, &alive("me", own.incarnation + 7, addr(0)));
+    bench.hear_as(Some("me"), stranger, &alive("me", own.incarnation + 7, stranger));
+    bench.hear_as(Some("somebody"), stranger, &alive("somebody", 0, addr(97)));
     assert_eq!(bench.node.metrics().dropped_strangers, 11);
     assert_eq!(bench.standing("m2"), Some((MemberState::Alive, 0)));
     assert_eq!(bench.node.local().identity, own, "nothing to refute");
     assert_eq!((bench.events(), bench.sent()), (vec![], vec![]));
 }
 
+/// Whoever speaks under a member's name without its token: from where that member lives, or from elsewhere.
+#[test]
+fn who_shows_no_token_says_nothing_in_a_members_name_wherever_it_speaks_from() {
+    for from in [addr(2), addr(STRANGER)] {
+        let mut bench = Bench::new(3);
+        let own = bench.node.local().identity;
+        bench.hear_as(Some("m2"), from, &failed("m1", 0));
+        bench.hear_as(Some("m2"), from, &left("m2", 0));
+        bench.hear_as(Some("m2"), from, &alive("m2", 9, addr(2)));
+        bench.hear_as(Some("m2"), from, &alive("m2", 9, from));
+        bench.hear_as(Some("m2"), from, &suspect("me", 0, &["m2"]));
+        assert_eq!(bench.standing("m1"), Some((MemberState::Alive, 0)));
+        assert_eq!(bench.standing("m2"), Some((MemberState::Alive, 0)));
+        assert_eq!(bench.node.local().identity, own);
+        assert_eq!(bench.events(), []);
+        let asked = pings(&mut bench);
+        assert!((1..=3).contains(&asked.len()), "m2 is asked for proof a few times: {asked:?}");
+        assert!(asked.iter().all(|(to, _)| *to == addr(2)), "and only where it lives");
+    }
+}
+
 #[test]
 fn who_introduces_itself_is_listed_once_it_answers_where_it_says_it_lives() {
     let mut bench = Bench::new(3);
-    bench.hear_from(addr(STRANGER), &alive("x", 0, addr(STRANGER)));
-    bench.hear_from(addr(STRANGER), &alive("x", 0, addr(STRANGER)));
+    let x = Some("x");
+    bench.hear_as(x, addr(STRANGER), &alive("x", 0, addr(STRANGER)));
+    bench.hear_as(x, addr(STRANGER), &alive("x", 0, addr(STRANGER)));
     let asked = pings(&mut bench);
     assert_eq!(asked.len(), 1, "once, however often it says so");
     let (to, seq) = asked[0];
     assert_eq!(to, addr(STRANGER));
     assert!(!bench.has_news("x"));
-    bench.hear_from(addr(STRANGER), &Ack { seq: seq ^ 1 });
-    bench.hear_from(addr(98), &Ack { seq });
-    assert_eq!(bench.standing("x"), None, "neither a guess nor another's answer counts");
-    bench.hear_from(addr(STRANGER), &Ack { seq });
+    bench.hear_as(x, addr(STRANGER), &Ack { seq: seq ^ 1 });
+    assert_eq!(bench.standing("x"), None, "a guess does not count");
+    bench.hear_as(x, addr(STRANGER), &Ack { seq });
     assert_eq!(bench.standing("x"), Some((MemberState::Alive, 0)));
     assert!(bench.has_news("x"));
     // An introduction that got lost may be repeated.
-    bench.hear_from(addr(98), &alive("y", 0, addr(98)));
+    bench.hear_as(Some("y"), addr(98), &alive("y", 0, addr(98)));
     bench.pass(secs(1));
     bench.sent();
-    bench.hear_from(addr(98), &alive("y", 0, addr(98)));
+    bench.hear_as(Some("y"), addr(98), &alive("y", 0, addr(98)));
     assert_eq!(pings(&mut bench).len(), 1);
+    let (_, seq) = (addr(98), 0);
+    bench.hear_as(Some("z"), addr(98), &Ack { seq });
+    assert_eq!(bench.standing("y"), None, "nor does another's answer");
+}
+
+/// A ping with an introduction behind it, perhaps with a token in its header.
+fn introduce(bench: &mut Bench, from: usize, name: &str, token: u32, home: SocketAddr) -> Vec<u8> {
+    let header = Header { cluster: hash::cluster("default"), sender: hash::member(name), token };
+    let mut bytes = Vec::new();
+    let mut writer = Writer::new(&mut bytes, header, 1400);
+    assert!(writer.message(&Ping { seq: 7, target: "me" }) && writer.message(&alive(name, 0, home)));
+    writer.finish();
+    bench.node.handle_datagram(bench.now, addr(from), &bytes);
+    let mut sent = bench.sent();
+    assert_eq!((sent.len(), sent[0].0), (1, addr(from)), "one answer, to where it came from");
+    assert!(sent[0].1.len() <= bytes.len(), "no amplification");
+    sent.remove(0).1
+}
+
+#[test]
+fn a_stranger_that_shows_the_token_it_was_sent_is_a_member() {
+    let mut bench = Bench::new(1);
+    let mut offered = 0;
+    messages(&introduce(&mut bench, STRANGER, "x", 0, addr(STRANGER)), |message| match message {
+        Message::Retry(retry) => offered = retry.token,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(bench.standing("x"), None, "nothing is kept of who has not shown it");
+    introduce(&mut bench, 98, "x", offered, addr(98));
+    assert_eq!(bench.standing("x"), None, "it is for one address");
+    introduce(&mut bench, STRANGER, "y", offered, addr(STRANGER));
+    assert_eq!(bench.standing("y"), None, "and for one name");
+    messages(&introduce(&mut bench, STRANGER, "x", offered, addr(STRANGER)), |message| {
+        assert!(matches!(message, Message::Ack(_)), "{message:?}");
+    });
+    assert_eq!(bench.standing("x"), Some((MemberState::Alive, 0)));
+}
+
+#[test]
+fn a_token_is_sent_to_nobody_but_where_its_member_lives() {
+    let mut bench = Bench::new(2);
+    for (name, home) in [("x", addr(98)), ("m2", addr(2))] {
+        messages(&introduce(&mut bench, STRANGER, name, 0, home), |message| {
+            assert!(matches!(message, Message::Retry(Retry { token: 0, .. })), "{message:?}");
+        });
+    }
 }
 
 #[test]
 fn an_answer_that_comes_after_the_name_became_a_members_is_too_late() {
     let mut bench = Bench::new(3);
-    bench.hear_from(addr(STRANGER), &alive("x", 7, addr(STRANGER)));
+    bench.hear_as(Some("x"), addr(STRANGER), &alive("x", 7, addr(STRANGER)));
     let (_, seq) = pings(&mut bench)[0];
     bench.hear(&alive("x", 0, addr(50)));
-    bench.hear_from(addr(STRANGER), &Ack { seq });
+    bench.hear_as(Some("x"), addr(STRANGER), &Ack { seq });
     assert_eq!(bench.member("x").map(|member| member.addr), Some(addr(50)));
 }
 
 #[test]
-fn who_was_a_member_there_is_believed_at_once() {
+fn a_departed_member_does_not_come_back_by_a_forged_datagram() {
     let mut bench = Bench::new(3);
     bench.hear(&failed("m2", 0));
-    bench.hear_from(addr(2), &alive("m2", 1, addr(2)));
-    assert_eq!(bench.standing("m2"), Some((MemberState::Alive, 1)));
+    bench.sent();
+    bench.hear_as(Some("m2"), addr(2), &alive("m2", 1, addr(2)));
+    assert_eq!(bench.standing("m2"), Some((MemberState::Failed, 0)));
+    let (to, seq) = pings(&mut bench)[0];
+    assert_eq!(to, addr(2), "it is asked where it lived");
+    bench.hear_as(Some("m2"), addr(2), &Ack { seq });
+    assert_eq!(bench.standing("m2"), Some((MemberState::Alive, 1)), "and is there");
 }
 
 #[test]
@@ -117,7 +196,8 @@ fn strangers_that_never_answer_cost_a_bounded_number_of_places() {
     let mut bench = Bench::new(1);
     let before = bench.node.metrics().dropped_strangers;
     for host in 100..300 {
-        bench.hear_from(addr(host), &alive(&format!("s{host}"), 0, addr(host)));
+        let name = format!("s{host}");
+        bench.hear_as(Some(&name), addr(host), &alive(&name, 0, addr(host)));
     }
     assert_eq!(bench.sent().len(), 200);
     assert_eq!(bench.node.metrics().dropped_strangers - before, 200 - 64);
@@ -159,7 +239,7 @@ fn a_caller_that_lives_where_it_calls_from_is_a_member_and_others_are_asked() {
     let beside: SocketAddr = (addr(STRANGER).ip(), 1).into();
     call(&mut bench, addr(STRANGER), "x", &[alive("x", 0, beside), alive("friend", 0, addr(98))]);
     assert_eq!(bench.standing("x"), Some((MemberState::Alive, 0)));
-    assert_eq!(bench.standing("friend"), Some((MemberState::Alive, 0)), "a member may tell of others");
+    assert_eq!(bench.standing("friend"), None, "it may tell of others once it has shown its token");
     bench.sent();
     call(&mut bench, addr(STRANGER), "y", &[alive("y", 0, addr(97))]);
     assert_eq!(bench.standing("y"), None);

@@ -1,4 +1,4 @@
-//! The bytes of version 1, written out. If one of these tests fails, nodes of two releases no longer
+//! The bytes of version 3, written out. If one of these tests fails, nodes of two releases no longer
 //! understand each other: that takes a new version (see `PROTOCOL.md`).
 
 use std::net::SocketAddr;
@@ -8,8 +8,8 @@ use super::{
     *,
 };
 
-/// Every kind of message as the section that carries it, by ascending tag.
-const SECTIONS: [&str; 18] = [
+/// Every kind of message as the section that carries it.
+const SECTIONS: [&str; 20] = [
     // Ping: seq, target
     "01 0b  04 03 02 01  06 6e 6f 64 65 2d 61",
     // Ack: seq
@@ -46,32 +46,36 @@ const SECTIONS: [&str; 18] = [
     "40 08  01  06 6e 6f 64 65 2d 61",
     // KeyAnswer: problem
     "41 07  06 6e 6f 64 65 2d 61",
+    // Retry: seq, token
+    "05 08  04 03 02 01  2c 01 00 00",
+    // NewToken: token
+    "31 04  04 03 02 01",
 ];
 
 /// A ping with an alive behind it, of the cluster "default": the example in `PROTOCOL.md`.
 const PACKET: &str = "
-    01 2f 8a d4 42 97 ed 66 0c
+    03 2f 8a d4 42 a6 e2 87 2f 60 7d a6 36 0a 0b 0c 0d
     01 0b 04 03 02 01 06 6e 6f 64 65 2d 62
     10 20 06 6e 6f 64 65 2d 61 80 d0 95 ff bc 31 ac 02 00 0a 00 00 05 8a 3e 09 01 04 72 6f 6c 65 02 64 62";
 
 #[test]
-fn every_kind_of_message_has_the_bytes_of_version_1() {
+fn every_kind_of_message_has_the_bytes_of_version_3() {
     for (message, expected) in every_kind(fields()).iter().zip(SECTIONS) {
         assert_eq!(section_of(message), hex(expected), "{message:?}");
     }
 }
 
 #[test]
-fn the_bytes_of_version_1_decode_to_every_kind_of_message() {
+fn the_bytes_of_version_3_decode_to_every_kind_of_message() {
     for (message, bytes) in every_kind(fields()).into_iter().zip(SECTIONS) {
         assert_eq!(read(&sealed(&hex(bytes))), [Ok(Some(message))]);
     }
 }
 
 #[test]
-fn exactly_the_tags_of_version_1_are_known() {
+fn exactly_the_tags_of_version_3_are_known() {
     let known: Vec<u8> = (0..=255).filter(|tag| Message::decode(*tag, &[]) != Ok(None)).collect();
-    assert_eq!(known, [1, 2, 3, 4, 16, 17, 18, 19, 20, 32, 33, 34, 35, 36, 37, 38, 48, 64, 65]);
+    assert_eq!(known, [1, 2, 3, 4, 5, 16, 17, 18, 19, 20, 32, 33, 34, 35, 36, 37, 38, 48, 49, 64, 65]);
     let mut shown = SECTIONS.map(|section| hex(section)[0]).to_vec();
     shown.push(37); // below
     shown.sort_unstable();
@@ -120,7 +124,9 @@ fn a_body_from_128_bytes_on_has_a_length_of_two_bytes() {
 #[test]
 fn a_packet_is_version_cluster_checksum_and_sections() {
     let mut bytes = Vec::new();
-    let mut writer = Writer::new(&mut bytes, hash::cluster("default"), 1400);
+    let header =
+        Header { cluster: hash::cluster("default"), sender: hash::member("node-a"), token: 0x0d0c_0b0a };
+    let mut writer = Writer::new(&mut bytes, header, 1400);
     assert!(put(&mut writer, &every_kind(Fields { name: "node-b", ..fields() })[0]));
     assert!(put(&mut writer, &every_kind(fields())[4]));
     writer.finish();
@@ -139,18 +145,18 @@ fn the_example_in_the_document_is_this_packet() {
 #[test]
 fn an_empty_packet_is_a_header() {
     let mut bytes = Vec::new();
-    Writer::new(&mut bytes, hash::cluster("default"), 1400).finish();
-    assert_eq!(bytes, hex("01 2f 8a d4 42 34 df 37 92"));
+    Writer::new(&mut bytes, Header::anonymous(hash::cluster("default")), 1400).finish();
+    assert_eq!(bytes, hex("03 2f 8a d4 42 6c 07 cb eb 00 00 00 00 00 00 00 00"));
 }
 
 #[test]
 fn a_frame_is_a_packet_behind_its_length() {
     let mut bytes = Vec::new();
-    let mut writer = Writer::new(&mut bytes, hash::cluster("default"), frame::MAX_FRAME);
+    let mut writer = Writer::new(&mut bytes, Header::anonymous(hash::cluster("default")), frame::MAX_FRAME);
     assert!(writer.message(&End {}));
     writer.finish();
-    assert_eq!(bytes, hex("01 2f 8a d4 42 5a fa 2d 4b 22 00"));
-    assert_eq!(frame::prefix(&bytes), [0x0b, 0, 0, 0]);
+    assert_eq!(bytes, hex("03 2f 8a d4 42 1c 0e 47 b1 00 00 00 00 00 00 00 00 22 00"));
+    assert_eq!(frame::prefix(&bytes), [0x13, 0, 0, 0]);
     assert_eq!(frame::prefix(&vec![0; 0x1234]), [0x34, 0x12, 0, 0]);
 }
 
@@ -166,6 +172,9 @@ fn hashes_never_change() {
     assert_eq!(hash::cluster(""), 0x5c9f_fd72);
     assert_eq!(hash::cluster("default"), 0x42d4_8a2f);
     assert_eq!(hash::cluster("orders"), 0x2d64_0f22);
+    assert_eq!(hash::member("a"), 0xb638_7d95);
+    assert_eq!(hash::member("node-a"), 0x36a6_7d60);
+    assert_ne!(hash::member("default"), hash::cluster("default"));
     assert_eq!(hash::entry("a", 0, 0), 0x41ea_12fa_a2da_5080);
     assert_eq!(hash::entry("node-a", 1_700_000_000_000, 300), 0xe349_3327_9a9a_ab58);
     assert_eq!(hash::entry("n\u{f6}de", u64::MAX, u64::MAX), 0xb92f_66e6_f4b8_d327);
@@ -173,8 +182,8 @@ fn hashes_never_change() {
 
 #[test]
 fn the_limits_are_part_of_the_format() {
-    assert_eq!(packet::VERSION, 1);
-    assert_eq!(HEADER, 9);
+    assert_eq!(packet::VERSION, 3);
+    assert_eq!(HEADER, 17);
     assert_eq!(frame::MAX_FRAME, 32_768);
     assert_eq!(message::MAX_ACCUSERS, 8);
     assert_eq!(super::super::MAX_NAME, 128);

@@ -27,6 +27,8 @@ fn named(name: &str) -> impl Iterator<Item = Message<'_>> {
             m,
             Message::Ack(_)
                 | Message::Nack(_)
+                | Message::Retry(_)
+                | Message::NewToken(_)
                 | Message::Same(_)
                 | Message::End(_)
                 | Message::Digest(_)

@@ -14,9 +14,10 @@ use std::net::SocketAddr;
 use super::{
     message::{
         Accusers, Ack, Alive, Choice, Digest, End, Failed, Gone, Hello, KeyAnswer, KeyChange, Left,
-        Malformed, Message, Nack, Parts, Ping, PingReq, Same, StreamAck, StreamPing, Suspect,
+        Malformed, Message, Nack, NewToken, Parts, Ping, PingReq, Retry, Same, StreamAck, StreamPing,
+        Suspect,
     },
-    packet::{self, HEADER, Reject, Sections, Writer},
+    packet::{self, HEADER, Header, Reject, Sections, Writer},
 };
 
 const CLUSTER: u32 = 0xa1b2_c3d4;
@@ -39,8 +40,8 @@ struct Fields<'a> {
     age_secs: u64,
 }
 
-/// One message of each kind, by ascending tag.
-fn every_kind(fields: Fields<'_>) -> [Message<'_>; 18] {
+/// One message of each kind.
+fn every_kind(fields: Fields<'_>) -> [Message<'_>; 20] {
     let Fields { name, epoch, incarnation, addr, tags, accusers, seq, digest, window_ms, left, age_secs } =
         fields;
     [
@@ -62,6 +63,8 @@ fn every_kind(fields: Fields<'_>) -> [Message<'_>; 18] {
         Message::Digest(Digest { digest }),
         Message::KeyChange(KeyChange { step: 1, key: &name.as_bytes()[..name.len().min(32)] }),
         Message::KeyAnswer(KeyAnswer { problem: name }),
+        Message::Retry(Retry { seq, token: window_ms }),
+        Message::NewToken(NewToken { token: seq }),
     ]
 }
 
@@ -73,6 +76,8 @@ fn put(packet: &mut Writer<'_>, message: &Message<'_>) -> bool {
         Message::Digest(m) => packet.message(m),
         Message::PingReq(m) => packet.message(m),
         Message::Nack(m) => packet.message(m),
+        Message::Retry(m) => packet.message(m),
+        Message::NewToken(m) => packet.message(m),
         Message::Alive(m) => packet.message(m),
         Message::Suspect(m) => packet.message(m),
         Message::Failed(m) => packet.message(m),
@@ -93,7 +98,7 @@ fn put(packet: &mut Writer<'_>, message: &Message<'_>) -> bool {
 /// A packet of these messages, which all fit.
 fn packet_of(messages: &[Message<'_>]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let mut packet = Writer::new(&mut bytes, CLUSTER, ROOMY);
+    let mut packet = Writer::new(&mut bytes, Header::anonymous(CLUSTER), ROOMY);
     assert!(messages.iter().all(|message| put(&mut packet, message)));
     packet.finish();
     bytes
@@ -107,17 +112,18 @@ fn section_of(message: &Message<'_>) -> Vec<u8> {
 /// A packet with a correct header in front of any bytes at all.
 fn sealed(body: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    Writer::new(&mut bytes, CLUSTER, HEADER).finish();
+    Writer::new(&mut bytes, Header::anonymous(CLUSTER), HEADER).finish();
     let mut crc = crc32fast::Hasher::new();
     crc.update(&bytes[..5]);
+    crc.update(&bytes[9..]);
     crc.update(body);
-    bytes[5..].copy_from_slice(&crc.finalize().to_le_bytes());
+    bytes[5..9].copy_from_slice(&crc.finalize().to_le_bytes());
     bytes.extend_from_slice(body);
     bytes
 }
 
 fn open(bytes: &[u8]) -> Result<Sections<'_>, Reject> {
-    packet::open(bytes, CLUSTER)
+    packet::open(bytes, CLUSTER).map(|(_, sections)| sections)
 }
 
 /// What a reader makes of each section of a packet with a correct header.

@@ -20,7 +20,7 @@ fn samples<'a>(name: &'a str, tags: &'a [u8]) -> Vec<Message<'a>> {
 
 fn finished(limit: usize, fill: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let mut writer = Writer::new(&mut bytes, CLUSTER, limit);
+    let mut writer = Writer::new(&mut bytes, Header::anonymous(CLUSTER), limit);
     fill(&mut writer);
     writer.finish();
     bytes
@@ -75,7 +75,7 @@ fn a_limit_below_the_header_gives_the_header_alone() {
 #[test]
 fn nothing_of_the_buffers_past_is_sent() {
     let mut bytes = vec![0xaa; 3000];
-    let mut writer = Writer::new(&mut bytes, CLUSTER, 1400);
+    let mut writer = Writer::new(&mut bytes, Header::anonymous(CLUSTER), 1400);
     assert!(writer.message(&End {}));
     writer.finish();
     assert_eq!(bytes, sealed(&hex("22 00")));

@@ -1,0 +1,102 @@
+//! What nobody else can guess: the numbers that answers must repeat, and the tokens that prove an address.
+//!
+//! Both come from SipHash, a keyed pseudorandom function, under a key that is drawn from the node's seed: the same seed
+//! gives the same values, and who sees some of them learns nothing of the others.
+
+use std::{
+    hash::{DefaultHasher, Hasher},
+    net::SocketAddr,
+};
+
+fn keyed(seed: u128, purpose: u8) -> DefaultHasher {
+    let mut hasher = DefaultHasher::new();
+    hasher.write_u128(seed);
+    hasher.write_u8(purpose);
+    hasher
+}
+
+/// Sequence numbers: a counter through the function.
+#[derive(Debug)]
+pub(super) struct Numbers {
+    keyed: DefaultHasher,
+    drawn: u64,
+}
+
+impl Numbers {
+    pub(super) fn new(seed: u128) -> Self {
+        Self { keyed: keyed(seed, b'n'), drawn: 0 }
+    }
+
+    pub(super) fn draw(&mut self) -> u32 {
+        let mut hasher = self.keyed.clone();
+        hasher.write_u64(self.drawn);
+        self.drawn = self.drawn.wrapping_add(1);
+        hasher.finish() as u32
+    }
+}
+
+/// Address validation tokens (RFC 9000 §8.1.3): a function of the name and the address, so that none need be stored
+/// for those who are no members.
+#[derive(Debug, Clone)]
+pub(super) struct Tokens {
+    keyed: DefaultHasher,
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
+
+impl Tokens {
+    pub(super) fn new(seed: u128) -> Self {
+        Self { keyed: keyed(seed, b't') }
+    }
+
+    /// What whoever is reached under this name at this address may show; never 0, which stands for none.
+    pub(super) fn of(&self, name: &str, addr: SocketAddr) -> u32 {
+        let mut hasher = self.keyed.clone();
+        hasher.write(name.as_bytes());
+        hasher.write_u8(0xff);
+        match addr {
+            SocketAddr::V4(addr) => hasher.write_u32(addr.ip().to_bits()),
+            SocketAddr::V6(addr) => hasher.write_u128(addr.ip().to_bits()),
+        }
+        hasher.write_u16(addr.port());
+        (hasher.finish() as u32).max(1)
+    }
+
+    /// What a stream of our own shows, so that we know it if it comes to us.
+    pub(super) fn of_stream(&self, stream: u64) -> u32 {
+        let mut hasher = self.keyed.clone();
+        hasher.write_u8(0xfe);
+        hasher.write_u64(stream);
+        (hasher.finish() as u32).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_gives_the_same_values_and_another_seed_others() {
+        let addr = SocketAddr::from(([10, 0, 0, 1], 1));
+        let draw = |seed| {
+            let mut numbers = Numbers::new(seed);
+            (numbers.draw(), numbers.draw(), Tokens::new(seed).of("a", addr))
+        };
+        assert_eq!(draw(7), draw(7));
+        assert_ne!(draw(7), draw(8));
+        assert_ne!(draw(7).0, draw(7).1);
+    }
+
+    #[test]
+    fn a_token_is_for_one_name_at_one_address() {
+        let tokens = Tokens::new(1);
+        let addr = |port| SocketAddr::from(([10, 0, 0, 1], port));
+        assert_ne!(tokens.of("a", addr(1)), tokens.of("a", addr(2)));
+        assert_ne!(tokens.of("a", addr(1)), tokens.of("b", addr(1)));
+        assert_ne!(tokens.of("a", addr(1)), tokens.of("a", ([0, 0, 0, 0, 0, 0, 0, 1], 1).into()));
+    }
+}

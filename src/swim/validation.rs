@@ -1,0 +1,239 @@
+//! Address validation: whose datagram is this? (After QUIC: RFC 9000 §8, §9.)
+//!
+//! A member is not known by the address that a datagram comes from: that may be forged, or translated on the way. Each
+//! node gives every member a *token* and sends it to the address that this member advertises; who shows it in the header
+//! has received something there. Only then does what it says count. An answer that repeats a number which was sent to a
+//! member proves the same, once.
+//!
+//! ```text
+//! a (unknown to b)                              b
+//! Ping(seq), no token or a wrong one ─────────▶    claims behind it do not count
+//!          ◀───────────────────────── Retry(seq, token)   to a's advertised address alone
+//! token in the header: claims count ──────────▶
+//! ```
+//!
+//! Where a's datagrams come from another address than it advertises, the token travels behind b's next probe of a.
+
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
+
+use super::{
+    introduce::Introduced,
+    member::{MemberId, Record},
+    node::{Content, Node},
+    sync::Purpose,
+};
+use crate::wire::{hash, message::Ping};
+
+/// Pings to members that have not answered yet, besides their probes: so many for each.
+const MAX_GREETINGS: u8 = 3;
+/// Those that are under way at the same time; the first makes room.
+pub(super) const MAX_GREETED: usize = 128;
+
+/// The way between a member and us.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Contact {
+    /// Something that was sent to its address was answered.
+    pub(super) verified: bool,
+    /// It has shown our token.
+    pub(super) shown: bool,
+    /// The token that it may show.
+    pub(super) given: u32,
+    /// The token that it gave us; 0 before it did.
+    pub(super) held: u32,
+    /// Pings to it besides its probes, since it was last heard of for certain.
+    greetings: u8,
+}
+
+impl Contact {
+    /// At an address where it has not been heard of yet.
+    pub(super) fn at_new_address(self, token: u32) -> Self {
+        Self { held: self.held, given: token, ..Self::default() }
+    }
+
+    /// Whether what we tell it counts there, and nobody else is made to receive it.
+    pub(super) fn takes_news(self) -> bool {
+        self.verified && self.held != 0
+    }
+}
+
+/// Members that were greeted and have not answered, the first at the front.
+#[derive(Debug, Default)]
+pub(super) struct Greetings(VecDeque<(u32, Arc<str>, SocketAddr)>);
+
+#[cfg(any(test, feature = "sim", fuzzing))]
+impl Greetings {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// Who sent a datagram, as far as that is known.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sender {
+    /// Where it came from.
+    pub(super) source: SocketAddr,
+    /// The name that its header gives, as a mark.
+    pub(super) mark: u32,
+    pub(super) token: u32,
+    /// The record of this name, if there is one.
+    pub(super) id: Option<MemberId>,
+    /// It is who the header says.
+    pub(super) proven: bool,
+}
+
+impl Node {
+    pub(super) fn recognize(&mut self, source: SocketAddr, mark: u32, token: u32) -> Sender {
+        let shown = self.table.find_mark(mark, |record| token != 0 && record.contact.given == token);
+        if let Some(id) = shown {
+            self.table.contact_mut(id).shown = true;
+            self.verified(id);
+        }
+        let id = shown
+            .or_else(|| self.table.find_mark(mark, |record| record.addr == source))
+            .or_else(|| self.table.find_mark(mark, |_| true));
+        Sender { source, mark, token, id, proven: shown.is_some() }
+    }
+
+    /// Something that was sent to a member's address was answered.
+    fn verified(&mut self, id: MemberId) {
+        self.table.contact_mut(id).greetings = 0;
+        if !self.table.get(id).contact.verified {
+            self.table.update(id, &mut self.rng, |record| record.contact.verified = true);
+        }
+    }
+
+    /// Somebody of this name answered at this address.
+    pub(super) fn verified_at(&mut self, name: &str, addr: SocketAddr) {
+        let found = self.table.find(name).filter(|id| *id != MemberId::SELF);
+        if let Some(id) = found.filter(|id| self.table.get(*id).addr == addr) {
+            self.verified(id);
+        }
+    }
+
+    /// A number that was sent to `name` at `asked` came back, perhaps with a token.
+    pub(super) fn on_direct_answer(
+        &mut self,
+        sender: &mut Sender,
+        name: &str,
+        asked: SocketAddr,
+        token: Option<u32>,
+    ) {
+        let found = self.table.find(name).filter(|id| *id != MemberId::SELF);
+        let Some(id) = found.filter(|id| self.table.get(*id).addr == asked) else { return };
+        if sender.mark != self.table.get(id).mark() {
+            return;
+        }
+        self.verified(id);
+        if sender.source == asked {
+            (sender.id, sender.proven) = (Some(id), true);
+        }
+        let record = self.table.get(id);
+        let (live, contact) = (record.state.is_live(), self.table.contact_mut(id));
+        if let Some(token) = token {
+            contact.held = token;
+        }
+        // It knew our token and does not any more: a new life, which perhaps knows nobody.
+        let forgot = contact.shown && sender.token != contact.given;
+        if forgot {
+            contact.shown = false;
+            if live {
+                self.open(Purpose::Sync, asked, self.config.stream_timeout);
+            }
+        }
+    }
+
+    /// A member gives us the token to show to it.
+    pub(super) fn on_new_token(&mut self, sender: &Sender, token: u32) {
+        self.keep_token_for_streams(sender.source, token);
+        let Some(id) = sender.id else { return };
+        let from_home = self.table.get(id).addr == sender.source;
+        let contact = self.table.contact_mut(id);
+        if sender.proven || from_home || contact.held == 0 {
+            contact.held = token;
+        }
+    }
+
+    /// Answers a ping, once the rest of its datagram was looked at: `unheard` says that some of it did not count.
+    pub(super) fn answer_ping(
+        &mut self,
+        sender: &Sender,
+        ping: &Ping<'_>,
+        unheard: bool,
+        introduced: Option<Introduced>,
+    ) {
+        if ping.target != &*self.name {
+            self.metrics.dropped_wrong_target += 1;
+            return;
+        }
+        let seq = ping.seq;
+        let content = match (sender.id, introduced) {
+            _ if self.is_leaving() && unheard => Content::Retry { seq, token: 0 },
+            (Some(_), _) if sender.proven => Content::Ack(seq),
+            (Some(id), _) if self.table.get(id).addr == sender.source => {
+                Content::Retry { seq, token: self.table.get(id).contact.given }
+            }
+            (_, Some(introduced)) => Content::Retry { seq, token: introduced.token },
+            _ if unheard || sender.token != 0 => Content::Retry { seq, token: 0 },
+            _ => Content::Ack(seq),
+        };
+        if !sender.proven
+            && let Some(id) = sender.id
+        {
+            self.probe_to_verify(id);
+        }
+        self.reply(sender, content);
+    }
+
+    /// Has somebody who speaks as a member, from elsewhere, probed where that member lives: a few times.
+    fn probe_to_verify(&mut self, id: MemberId) {
+        if self.may_greet(id) && self.table.get(id).state.is_live() {
+            self.table.contact_mut(id).greetings += 1;
+            self.table.probe_next(id);
+        }
+    }
+
+    /// Somebody said something that did not count, and asked nothing: asks it for proof, where it says it lives.
+    pub(super) fn challenge(&mut self, sender: &Sender, introduced: Option<Introduced>) {
+        match (sender.id, introduced) {
+            _ if self.is_leaving() => {}
+            (_, Some(introduced)) => self.ask_stranger(introduced),
+            (Some(id), None) if !sender.proven => self.greet(id),
+            _ => {}
+        }
+    }
+
+    fn may_greet(&self, id: MemberId) -> bool {
+        self.table.get(id).contact.greetings < MAX_GREETINGS
+    }
+
+    /// Pings a member that has not answered yet, or whose token we do not have: news follows when it answers.
+    pub(super) fn greet(&mut self, id: MemberId) {
+        if !self.may_greet(id) {
+            return;
+        }
+        self.table.contact_mut(id).greetings += 1;
+        let Record { name, addr, .. } = self.table.get(id);
+        let (name, addr, seq) = (Arc::clone(name), *addr, self.numbers.draw());
+        if self.greetings.0.len() == MAX_GREETED {
+            self.greetings.0.pop_front();
+        }
+        self.greetings.0.push_back((seq, Arc::clone(&name), addr));
+        self.transmit(addr, &name, Content::Ping { seq, target: Arc::clone(&name), first: None });
+    }
+
+    pub(super) fn on_greeting_answered(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) -> bool {
+        let Some(at) = self.greetings.0.iter().position(|(greeted, ..)| *greeted == seq) else {
+            return false;
+        };
+        let Some((_, name, addr)) = self.greetings.0.remove(at) else { return false };
+        self.on_direct_answer(sender, &name, addr, token);
+        let takes = |record: &Record| record.addr == addr && record.contact.takes_news();
+        if sender.mark == hash::member(&name)
+            && !self.news.is_empty()
+            && self.table.find(&name).is_some_and(|id| takes(self.table.get(id)))
+        {
+            self.transmit(addr, &name, Content::News);
+        }
+        true
+    }
+}
