@@ -4,7 +4,7 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
 use parking_lot::Mutex;
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::{Gossip, engine::Engine, streams};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     wire::{
         frame::MAX_FRAME,
         hash,
-        keyring::Fingerprint,
+        key::Fingerprint,
         message::{KeyAnswer, KeyChange, MAX_PROBLEM, Message},
         packet,
     },
@@ -154,21 +154,19 @@ fn ask_all(engine: &Engine, ring: &Keyring, rotation: &mut Rotation, step: KeySt
 }
 
 fn ask(engine: &Engine, addr: SocketAddr, change: &KeyChange<'_>) -> Result<(), String> {
-    let mut frame = Vec::new();
+    // It carries a key: wiped however this ends.
+    let mut frame = Zeroizing::new(Vec::new());
     let mark = hash::cluster(engine.secrets.cluster());
     let mut writer = packet::Writer::new(&mut frame, mark, MAX_FRAME);
     writer.message(change);
     writer.finish();
     let answered = streams::ask_sealed(engine, addr, &mut frame);
-    let result = answered.map_err(|error: io::Error| error.to_string()).and_then(|()| {
-        match first_message(&frame, mark) {
-            Some(Message::KeyAnswer(KeyAnswer { problem: "" })) => Ok(()),
-            Some(Message::KeyAnswer(answer)) => Err(answer.problem.to_owned()),
-            _ => Err("it gave no answer to a key change".into()),
-        }
-    });
-    frame.zeroize();
-    result
+    answered.map_err(|error: io::Error| error.to_string())?;
+    match first_message(&frame, mark) {
+        Some(Message::KeyAnswer(KeyAnswer { problem: "" })) => Ok(()),
+        Some(Message::KeyAnswer(answer)) => Err(answer.problem.to_owned()),
+        _ => Err("it gave no answer to a key change".into()),
+    }
 }
 
 /// If the frame is a key change, makes it and puts the answer in its place. The stream must be sealed.
@@ -200,7 +198,7 @@ fn apply(ring: &Keyring, change: &KeyChange<'_>) -> Result<(), String> {
     let target = || change.key.try_into().map(Fingerprint).map_err(|_| "that is no fingerprint".to_owned());
     let applied = match change.step {
         0 => {
-            let key: [u8; 32] = change.key.try_into().map_err(|_| "that is no key".to_owned())?;
+            let key: &[u8; 32] = change.key.try_into().map_err(|_| "that is no key".to_owned())?;
             ring.install(Key::from(key))
         }
         1 => ring.use_key(target()?),

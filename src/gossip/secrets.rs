@@ -7,7 +7,7 @@ use crate::{
     Encryption, Error, Key, Keyring,
     wire::{
         hash,
-        keyring::random,
+        key::random,
         seal::{
             TAG,
             datagram::{Cluster, OVERHEAD, Opener, Refusal, Sealer, is_sealed},

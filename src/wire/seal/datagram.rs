@@ -9,8 +9,8 @@
 //! last 16  tag, over the sealed bytes, bytes 0..33 and the cluster's name
 //! ```
 
-use super::{Session, TAG, VERSION, nonce, replay::FRESH_MS, replay::Replays};
-use crate::wire::keyring::{Key, Keyring};
+use super::{Place, Session, TAG, VERSION, replay::FRESH_MS, replay::Replays};
+use crate::wire::{key::Key, keyring::Keyring};
 
 const HEADER: usize = 33;
 const TIME: usize = 8;
@@ -70,16 +70,17 @@ impl Sealer {
     /// Seals a packet into `sealed`, whose memory is reused.
     pub(crate) fn seal(&mut self, key: &Key, now: u64, packet: &[u8], sealed: &mut Vec<u8>) {
         self.sent += 1;
-        let nonce = nonce(self.session, self.sent);
+        let place = Place { session: self.session, count: self.sent };
         sealed.clear();
         sealed.push(VERSION);
         sealed.extend_from_slice(&self.cluster.mark.to_le_bytes());
         sealed.extend_from_slice(&key.fingerprint().mark());
-        sealed.extend_from_slice(&nonce);
+        sealed.extend_from_slice(&place.session);
+        sealed.extend_from_slice(&place.count.to_le_bytes());
         sealed.extend_from_slice(&now.to_le_bytes());
         sealed.extend_from_slice(packet);
         let (header, body) = sealed.split_at_mut(HEADER);
-        let tag = super::seal(&key.cipher(), &nonce, self.cluster.context(header), body);
+        let tag = super::seal(key, place, self.cluster.context(header), body);
         sealed.extend_from_slice(&tag);
     }
 }
@@ -117,7 +118,7 @@ impl Opener {
         let context = self.cluster.context(header);
         let genuine = ring.marked(mark).any(|key| {
             tried = true;
-            super::open(&key.cipher(), &nonce(session, count), context, body, tag)
+            super::open(&key, Place { session, count }, context, body, tag)
         });
         if !genuine {
             return Err(if tried { Refusal::Forged } else { Refusal::UnknownKey });

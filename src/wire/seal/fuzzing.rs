@@ -4,10 +4,7 @@ use super::{
     datagram::{Cluster, Opener, Sealer},
     stream::{self, Greeting, StreamSeal, greeting},
 };
-use crate::wire::{
-    frame, hash,
-    keyring::{Key, Keyring},
-};
+use crate::wire::{frame, hash, key::Key, keyring::Keyring};
 
 const NAME: &str = "default";
 const NOW: u64 = 1_700_000_000_000;

@@ -18,8 +18,8 @@
 //! repeated or put in another order; a recorded stream fails at its first frame, for the other side's greeting
 //! is new. No clock is involved.
 
-use super::{Session, TAG, VERSION, nonce};
-use crate::wire::keyring::{Key, Keyring};
+use super::{Place, Session, TAG, VERSION};
+use crate::wire::{key::Key, keyring::Keyring};
 
 pub(crate) const GREETING: usize = 28;
 /// Bytes by which a greeting shows that it is one.
@@ -85,26 +85,26 @@ impl StreamSeal {
 
     /// Seals the frame in the buffer.
     pub(crate) fn seal(&mut self, buffer: &mut Vec<u8>) {
-        let nonce = self.ours.next(&mut self.context);
-        let tag = super::seal(&self.key.cipher(), &nonce, &self.context, buffer);
+        let place = self.ours.next(&mut self.context);
+        let tag = super::seal(&self.key, place, &self.context, buffer);
         buffer.extend_from_slice(&tag);
     }
 
     /// Opens the frame in the buffer; false if it is not genuine.
     pub(crate) fn open(&mut self, buffer: &mut Vec<u8>) -> bool {
         let Some(len) = buffer.len().checked_sub(TAG) else { return false };
-        let nonce = self.theirs.next(&mut self.context);
+        let place = self.theirs.next(&mut self.context);
         let (body, tag) = buffer.split_at_mut(len);
-        let genuine = super::open(&self.key.cipher(), &nonce, &self.context, body, tag);
+        let genuine = super::open(&self.key, place, &self.context, body, tag);
         buffer.truncate(len);
         genuine
     }
 }
 
 impl Lane {
-    fn next(&mut self, context: &mut [u8]) -> chacha20poly1305::XNonce {
+    fn next(&mut self, context: &mut [u8]) -> Place {
         context[0] = self.direction;
         self.frames += 1;
-        nonce(self.session, self.frames)
+        Place { session: self.session, count: self.frames }
     }
 }
