@@ -50,6 +50,10 @@ const MAX_WAIT: Duration = Duration::from_secs(5);
 /// The pause after a receive error that is none of ours.
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
+/// TODO(recipient): whom a sealed datagram is for. `Node::poll_transmit` will tell the mark of the one it sends to, and
+/// [`hash::member`](crate::wire::hash::member) of our own name is what to open with. Until then it is 0 on both sides.
+const RECIPIENT: u32 = 0;
+
 #[derive(Debug)]
 pub(super) struct Engine {
     pub(super) name: String,
@@ -298,7 +302,7 @@ impl Engine {
         if !self.config.allows(from.ip()) {
             return self.count_dropped(bytes.len() as u64, |counted| &mut counted.dropped_not_allowed);
         }
-        if let Some(packet) = envelope.open(self, bytes) {
+        if let Some(packet) = envelope.open(self, RECIPIENT, bytes) {
             self.with_node(|node, now| node.handle_datagram(now, from, packet));
         }
     }
@@ -313,7 +317,7 @@ impl Engine {
             };
             let full = outbox.used == MAX_BATCH;
             for (to, bytes) in outbox.take_datagrams() {
-                if let Err(error) = udp.send(to, envelope.seal(self, bytes)) {
+                if let Err(error) = udp.send(to, envelope.seal(self, RECIPIENT, bytes)) {
                     self.count(|counted| counted.send_errors += 1);
                     log::trace!("{}: cannot send to {to}: {error}", self.name);
                 }

@@ -61,11 +61,11 @@ impl Envelope {
         Ok(Self)
     }
 
-    pub(super) fn seal<'a>(&'a mut self, _: &Engine, packet: &'a [u8]) -> &'a [u8] {
+    pub(super) fn seal<'a>(&'a mut self, _: &Engine, _: u32, packet: &'a [u8]) -> &'a [u8] {
         packet
     }
 
-    pub(super) fn open<'a>(&mut self, _: &Engine, bytes: &'a mut [u8]) -> Option<&'a [u8]> {
+    pub(super) fn open<'a>(&mut self, _: &Engine, _: u32, bytes: &'a mut [u8]) -> Option<&'a [u8]> {
         Some(bytes)
     }
 }

@@ -1,6 +1,9 @@
 //! What a keyring means to a running node. Without the feature `encryption`, `no_secrets.rs` stands in for it.
 
-use std::io::{self, ErrorKind};
+use std::{
+    io::{self, ErrorKind},
+    time::Instant,
+};
 
 use super::{GossipConfig, engine::Engine, line::Socket, wall_millis};
 use crate::{
@@ -10,13 +13,14 @@ use crate::{
         key::random,
         seal::{
             TAG,
+            clock::Reading,
             datagram::{Cluster, OVERHEAD, Opener, Refusal, Sealer, is_sealed},
             stream::{self, Greeting, MARKER, greeting},
         },
     },
 };
 
-/// Least time between two warnings about wrong clocks.
+/// Least time between two warnings about wrong clocks, in milliseconds.
 const WARNING_MS: u64 = 60_000;
 
 /// The keyring, if there is one, and whom it is for.
@@ -137,7 +141,10 @@ struct Sealing {
     sealer: Sealer,
     opener: Opener,
     sealed: Vec<u8>,
-    warned: u64,
+    /// What the steady clock counts from.
+    began: Instant,
+    /// When a warning about clocks was due last, by the steady clock.
+    warned: Option<u64>,
 }
 
 impl Envelope {
@@ -146,19 +153,26 @@ impl Envelope {
         let cluster = Cluster::new(&secrets.cluster, secrets.mark);
         let sealer = Sealer::new(random()?, cluster.clone());
         let opener = Opener::new(cluster, started);
-        Ok(Self { sealing: Some(Sealing { ring, sealer, opener, sealed: Vec::new(), warned: 0 }) })
+        let (sealed, began, warned) = (Vec::new(), began(), None);
+        Ok(Self { sealing: Some(Sealing { ring, sealer, opener, sealed, began, warned }) })
     }
 
-    /// What to send for a packet.
-    pub(super) fn seal<'a>(&'a mut self, engine: &Engine, packet: &'a [u8]) -> &'a [u8] {
+    /// What to send for a packet to the member of that mark.
+    pub(super) fn seal<'a>(&'a mut self, engine: &Engine, recipient: u32, packet: &'a [u8]) -> &'a [u8] {
         let Some(sealing) = self.sealing.as_mut().filter(|_| engine.secrets.seals()) else { return packet };
-        sealing.sealer.seal(&sealing.ring.primary(), wall_millis(), packet, &mut sealing.sealed);
+        let now = sealing.opener.now(sealing.reading());
+        sealing.sealer.seal(&sealing.ring.primary(), now, recipient, packet, &mut sealing.sealed);
         engine.count(|counted| counted.bytes_sent += OVERHEAD as u64);
         &sealing.sealed
     }
 
-    /// The packet in what came, or `None` if it is to be dropped. It is counted then.
-    pub(super) fn open<'a>(&mut self, engine: &Engine, bytes: &'a mut [u8]) -> Option<&'a [u8]> {
+    /// The packet in what came, or `None` if it is to be dropped. It is counted then. `recipient` is our own mark.
+    pub(super) fn open<'a>(
+        &mut self,
+        engine: &Engine,
+        recipient: u32,
+        bytes: &'a mut [u8],
+    ) -> Option<&'a [u8]> {
         let len = bytes.len() as u64;
         let Some(sealing) = self.sealing.as_mut().filter(|_| is_sealed(bytes)) else {
             if engine.secrets.requires() {
@@ -167,15 +181,15 @@ impl Envelope {
             }
             return Some(bytes);
         };
-        let now = wall_millis();
-        match sealing.opener.open(&sealing.ring, now, bytes) {
+        let at = sealing.reading();
+        match sealing.opener.open(&sealing.ring, at, recipient, bytes) {
             Ok(packet) => {
                 engine.count(|counted| counted.bytes_received += OVERHEAD as u64);
                 Some(packet)
             }
             Err(refusal) => {
                 if let Refusal::Stale(by) = refusal {
-                    sealing.warn_of_clocks(engine, now, by);
+                    sealing.warn_of_clocks(engine, at, by);
                 }
                 engine.count_dropped(len, |counted| match refusal {
                     Refusal::Foreign => &mut counted.dropped_cluster,
@@ -191,13 +205,22 @@ impl Envelope {
 }
 
 impl Sealing {
-    fn warn_of_clocks(&mut self, engine: &Engine, now: u64, by: u64) {
-        if now.abs_diff(self.warned) >= WARNING_MS {
-            self.warned = now;
+    fn reading(&self) -> Reading {
+        Reading { wall: wall_millis(), steady: self.began.elapsed().as_millis() as u64 }
+    }
+
+    fn warn_of_clocks(&mut self, engine: &Engine, at: Reading, by: u64) {
+        if self.warned.is_none_or(|warned| at.steady - warned >= WARNING_MS) {
+            self.warned = Some(at.steady);
             log::warn!(
                 "{}: dropped a genuine datagram that is {by} ms off our clock: replayed, or a clock is wrong",
                 engine.name
             );
         }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the driver reads the clocks")]
+fn began() -> Instant {
+    Instant::now()
 }

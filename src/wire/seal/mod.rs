@@ -3,6 +3,7 @@
 //! A nonce is never used twice under a key: its first 16 bytes are random, drawn once per process for datagrams
 //! and once per side of each stream, and the last 8 count. So two nodes would have to draw the same 128 bits.
 
+pub(crate) mod clock;
 pub(crate) mod datagram;
 #[cfg(fuzzing)]
 pub mod fuzzing;

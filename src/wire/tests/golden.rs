@@ -166,6 +166,9 @@ fn hashes_never_change() {
     assert_eq!(hash::cluster(""), 0x5c9f_fd72);
     assert_eq!(hash::cluster("default"), 0x42d4_8a2f);
     assert_eq!(hash::cluster("orders"), 0x2d64_0f22);
+    assert_eq!(hash::member("a"), 0xb638_7d95);
+    assert_eq!(hash::member("node-a"), 0x36a6_7d60);
+    assert_ne!(hash::member("default"), hash::cluster("default"));
     assert_eq!(hash::entry("a", 0, 0), 0x41ea_12fa_a2da_5080);
     assert_eq!(hash::entry("node-a", 1_700_000_000_000, 300), 0xe349_3327_9a9a_ab58);
     assert_eq!(hash::entry("n\u{f6}de", u64::MAX, u64::MAX), 0xb92f_66e6_f4b8_d327);
