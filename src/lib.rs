@@ -77,7 +77,7 @@ pub use discovery::{
 pub use error::{BoxError, Error};
 pub use gossip::{DEFAULT_PORT, Events, Gossip, GossipConfig, Members};
 #[cfg(feature = "encryption")]
-pub use gossip::{KeyStep, RotatedNode, Rotation};
+pub use gossip::{KeyStep, RotateOptions, RotatedNode, Rotation};
 pub use membership::{Membership, Snapshot};
 pub use network::Network;
 pub use peers::{Peer, Peers};

@@ -117,6 +117,26 @@ fn a_key_that_was_rotated_away_is_nowhere_in_memory() {
 }
 
 #[test]
+fn a_key_that_could_not_be_delivered_is_in_no_buffer() {
+    if !can_search() {
+        return;
+    }
+    let _alone = SEARCHING.lock().unwrap();
+    let [old, new] = [Key::generate().unwrap(), Key::generate().unwrap()];
+    let is = Needle::of(&new);
+    let (nodes, rings) = cluster(&old);
+    // It is listed still, and does not answer.
+    nodes[2].abort().unwrap();
+    let report = nodes[0].rotate_key(&new).unwrap();
+    assert!(report.nodes.iter().any(|node| node.problem.is_some()), "{report:?}");
+    drop(new);
+    nodes[..2].iter().for_each(|node| node.shutdown().unwrap());
+    let held = rings.iter().filter(|ring| ring.list().len() == 2).count();
+    assert!(held >= 1);
+    assert_eq!(is.count(), held);
+}
+
+#[test]
 fn however_rings_grow_and_shrink_a_key_is_in_one_place() {
     if !can_search() {
         return;

@@ -9,16 +9,20 @@ use super::{GossipConfig, engine::Engine, line::Socket, wall_millis};
 use crate::{
     Encryption, Error, Key, Keyring,
     wire::{
+        frame::PREFIX,
         hash,
         key::random,
         seal::{
             TAG,
             clock::Reading,
             datagram::{Cluster, OVERHEAD, Opener, Refusal, Sealer, is_sealed},
-            stream::{self, Greeting, MARKER, greeting},
+            exchange::Ephemeral,
+            stream::{self, Greeting},
         },
     },
 };
+
+pub(super) use stream::Purpose;
 
 /// Least time between two warnings about wrong clocks, in milliseconds.
 const WARNING_MS: u64 = 60_000;
@@ -62,30 +66,29 @@ impl Secrets {
     }
 
     /// Agrees with the one we call on how to seal this stream.
-    pub(super) fn open_stream(&self, socket: &mut Socket<'_>) -> io::Result<StreamSeal> {
+    pub(super) fn open_stream(&self, socket: &mut Socket<'_>, purpose: Purpose) -> io::Result<StreamSeal> {
         let key = self.ring().map_err(io::Error::other)?.primary();
-        let ours = greeting(self.mark, &key, random().map_err(io::Error::other)?);
-        socket.write_all(&ours)?;
-        let mut theirs = Greeting::default();
+        let ours = self.greet(socket, &key, purpose)?;
+        let mut theirs = vec![0; purpose.greeting()];
         socket.read_exact(&mut theirs)?;
-        self.agree(key, &ours, &theirs, true)
+        self.agree(key, ours, &theirs, true)
     }
 
     /// Agrees with the one who calls, whose first bytes these are, on how to seal this stream; or not to.
     pub(super) fn answer_stream(
         &self,
-        first: [u8; MARKER.len()],
+        first: [u8; PREFIX],
         socket: &mut Socket<'_>,
     ) -> io::Result<Option<StreamSeal>> {
         let engine = socket.engine();
-        let Some(ring) = self.ring.as_ref().filter(|_| first == MARKER) else {
+        let (Some(ring), Some(purpose)) = (&self.ring, Purpose::of(first)) else {
             if self.requires() {
                 engine.count(|counted| counted.dropped_unsealed += 1);
                 return Err(io::Error::new(ErrorKind::InvalidData, "the stream is not sealed"));
             }
             return Ok(None);
         };
-        let mut theirs = Greeting::default();
+        let mut theirs = vec![0; purpose.greeting()];
         theirs[..first.len()].copy_from_slice(&first);
         socket.read_exact(&mut theirs[first.len()..])?;
         let Some(key) = stream::asked_key(&theirs, self.mark, ring) else {
@@ -95,36 +98,49 @@ impl Secrets {
                 "sealed for another cluster, or with another key",
             ));
         };
-        let ours = greeting(self.mark, &key, random().map_err(io::Error::other)?);
-        socket.write_all(&ours)?;
-        self.agree(key, &theirs, &ours, false).map(Some)
+        let ours = self.greet(socket, &key, purpose)?;
+        self.agree(key, ours, &theirs, false).map(Some)
     }
 
-    fn agree(
-        &self,
-        key: Key,
-        opened: &Greeting,
-        answered: &Greeting,
-        we_opened: bool,
-    ) -> io::Result<StreamSeal> {
-        let seal = stream::StreamSeal::new(key, &self.cluster, opened, answered, we_opened);
-        let error = || io::Error::new(ErrorKind::InvalidData, "the greeting is not an answer to ours");
-        seal.map(StreamSeal).ok_or_else(error)
+    fn greet(&self, socket: &mut Socket<'_>, key: &Key, purpose: Purpose) -> io::Result<Greeting> {
+        let ephemeral = match purpose {
+            Purpose::Members => None,
+            Purpose::Keys => Some(Ephemeral::generate().map_err(io::Error::other)?),
+        };
+        let session = random().map_err(io::Error::other)?;
+        let greeting = Greeting::new(self.mark, key, session, ephemeral);
+        socket.write_all(greeting.bytes())?;
+        Ok(greeting)
+    }
+
+    fn agree(&self, key: Key, ours: Greeting, theirs: &[u8], we_opened: bool) -> io::Result<StreamSeal> {
+        let is_for_keys = ours.is_for_keys();
+        let seal = ours.agree(key, &self.cluster, theirs, we_opened);
+        let error = || io::Error::new(ErrorKind::InvalidData, "the greetings do not match");
+        seal.map(|seal| StreamSeal { seal, is_for_keys }).ok_or_else(error)
     }
 }
 
 /// Seals and opens the frames of one stream.
-pub(super) struct StreamSeal(stream::StreamSeal);
+pub(super) struct StreamSeal {
+    seal: stream::StreamSeal,
+    is_for_keys: bool,
+}
 
 impl StreamSeal {
     pub(super) const OVERHEAD: usize = TAG;
 
+    /// Whether the stream was opened to change keys.
+    pub(super) fn is_for_keys(&self) -> bool {
+        self.is_for_keys
+    }
+
     pub(super) fn seal(&mut self, frame: &mut Vec<u8>) {
-        self.0.seal(frame);
+        self.seal.seal(frame);
     }
 
     pub(super) fn open(&mut self, frame: &mut Vec<u8>) -> bool {
-        self.0.open(frame)
+        self.seal.open(frame)
     }
 }
 

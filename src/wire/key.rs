@@ -51,6 +51,15 @@ impl Key {
         Ok(Self(secret))
     }
 
+    /// A key that takes both of these secrets to know.
+    pub(crate) fn from_both(one: &[u8; 32], other: &[u8; 32]) -> Self {
+        let Ok(key) = Self::written_by(|bytes| {
+            bytes.iter_mut().zip(one).zip(other).for_each(|((byte, one), other)| *byte = one ^ other);
+            Ok::<(), Infallible>(())
+        });
+        key
+    }
+
     /// The bytes, for those who store them. Keep them as safe as the cluster must be, and wipe what you copy.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
@@ -185,7 +194,8 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {
     Ok(bytes)
 }
 
-fn fill(bytes: &mut [u8]) -> Result<(), Error> {
+/// The same, where they will stay.
+pub(crate) fn fill(bytes: &mut [u8]) -> Result<(), Error> {
     getrandom::fill(bytes)
         .map_err(|error| Error::Key { problem: format!("the system gave no randomness: {error}") })
 }

@@ -47,7 +47,7 @@ pub enum Encryption {
 pub struct Keyring(Arc<RwLock<Ring>>);
 
 struct Ring {
-    /// Never empty; the first is the primary one.
+    /// Never empty; the first is the primary one, the others follow from the newest to the oldest.
     keys: Vec<Key>,
     encryption: Encryption,
 }
@@ -71,8 +71,22 @@ impl Keyring {
         if ring.keys.len() >= MAX_KEYS {
             return error(format!("there are {MAX_KEYS} keys on the ring; remove one that is out of use"));
         }
-        ring.keys.push(key);
+        ring.keys.insert(1, key);
         Ok(())
+    }
+
+    /// The same for a change of keys, which a full ring must not stop: whoever holds a key could fill it. The oldest key
+    /// that is not the primary one makes room, and is returned.
+    pub(crate) fn install_newest(&self, key: Key) -> Option<Fingerprint> {
+        let mut ring = self.0.write();
+        match ring.position(key.fingerprint()) {
+            Some(0) => return None,
+            Some(at) => drop(ring.keys.remove(at)),
+            None => {}
+        }
+        let evicted = if ring.keys.len() < MAX_KEYS { None } else { ring.keys.pop() };
+        ring.keys.insert(1, key);
+        evicted.map(|key| key.fingerprint())
     }
 
     /// Makes a key the primary one: what is sent from now on is sealed with it.
@@ -82,7 +96,7 @@ impl Keyring {
     pub fn use_key(&self, fingerprint: Fingerprint) -> Result<(), Error> {
         let mut ring = self.0.write();
         let Some(at) = ring.position(fingerprint) else { return unknown(fingerprint) };
-        ring.keys.swap(0, at);
+        ring.keys[..=at].rotate_right(1);
         Ok(())
     }
 
@@ -102,7 +116,7 @@ impl Keyring {
         }
     }
 
-    /// What is installed, the primary key first.
+    /// What is installed: the primary key, then the others from the newest to the oldest.
     #[must_use]
     pub fn list(&self) -> Vec<Fingerprint> {
         self.0.read().keys.iter().map(Key::fingerprint).collect()
@@ -194,6 +208,22 @@ mod tests {
         let ring = Keyring::new(key(0));
         (1..8).for_each(|byte| ring.install(key(byte)).unwrap());
         assert!(ring.install(key(8)).is_err());
+        assert_eq!(ring.list().len(), MAX_KEYS);
+    }
+
+    #[test]
+    fn on_a_full_ring_the_oldest_key_makes_room_and_never_the_primary_one() {
+        let ring = Keyring::new(key(0));
+        (1..8).for_each(|byte| ring.install(key(byte)).unwrap());
+        assert_eq!(ring.install_newest(key(8)), Some(key(1).fingerprint()));
+        assert_eq!(ring.install_newest(key(2)), None, "it is there");
+        assert_eq!(ring.install_newest(key(0)), None, "it is the primary one");
+        assert_eq!(ring.list(), [0, 2, 8, 7, 6, 5, 4, 3].map(|byte| key(byte).fingerprint()));
+        ring.use_key(key(8).fingerprint()).unwrap();
+        for junk in 20..40 {
+            assert!(ring.install_newest(key(junk)).is_some());
+        }
+        assert_eq!(ring.list()[0], key(8).fingerprint());
         assert_eq!(ring.list().len(), MAX_KEYS);
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     clock::Reading,
     datagram::{Cluster, Opener, Sealer},
-    stream::{self, Greeting, StreamSeal, greeting},
+    stream::{self, Greeting},
 };
 use crate::wire::{frame, hash, key::Key, keyring::Keyring};
 
@@ -42,17 +42,18 @@ pub fn sealed(packet: &[u8], flips: &[(u16, u8)], noise: &[u8]) {
         assert!(opener.open(&ring, AT, MEMBER, &mut genuine).is_err(), "a replay");
     }
 
-    let (ours, mut theirs): (Greeting, Greeting) =
-        (greeting(mark, &key, [2; 16]), greeting(mark, &key, [3; 16]));
+    let ours = Greeting::new(mark, &key, [2; 16], None);
+    let mut theirs = Greeting::new(mark, &key, [3; 16], None).bytes().to_vec();
     let _ = noise.first_chunk().map(|prefix| frame::length(*prefix, super::TAG));
-    let _ = noise.first_chunk().map(|greeting| stream::asked_key(greeting, mark, &ring).is_some());
-    let mut caller = StreamSeal::new(key.clone(), NAME, &ours, &theirs, true).expect("they match");
+    let _ = stream::asked_key(noise, mark, &ring).is_some();
+    let called = Greeting::new(mark, &key, [3; 16], None);
+    let mut called = called.agree(key.clone(), NAME, ours.bytes(), false).expect("they match");
     damage(&mut theirs, flips);
-    let Some(mut called) = StreamSeal::new(key, NAME, &ours, &theirs, false) else { return };
+    let greeted = theirs == Greeting::new(mark, &key, [3; 16], None).bytes();
+    let Some(mut caller) = ours.agree(key, NAME, &theirs, true) else { return };
     let mut bytes = packet.to_vec();
     caller.seal(&mut bytes);
     let genuine = bytes.clone();
     damage(&mut bytes, flips);
-    let intact = bytes == genuine && theirs == greeting(mark, &ring.primary(), [3; 16]);
-    assert_eq!(called.open(&mut bytes), intact);
+    assert_eq!(called.open(&mut bytes), greeted && bytes == genuine);
 }

@@ -5,6 +5,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod datagram;
+pub(crate) mod exchange;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod replay;

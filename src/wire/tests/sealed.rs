@@ -9,7 +9,7 @@ use crate::{
         seal::{
             clock::Reading,
             datagram::{Cluster, OVERHEAD, Opener, Refusal, Sealer},
-            stream::{StreamSeal, asked_key, greeting},
+            stream::{Greeting, StreamSeal, asked_key},
         },
     },
 };
@@ -61,7 +61,7 @@ fn the_bytes_of_a_sealed_stream_stay_what_they_are() {
     let mut frame = PACKET.to_vec();
     ours.seal(&mut frame);
     let greeting = greeting(hash::cluster("default"), &key(1), [3; 16]);
-    let hex: String = greeting.iter().chain(&frame).map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = greeting.bytes().iter().chain(&frame).map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hex, GOLDEN_STREAM);
 }
 
@@ -232,13 +232,19 @@ fn every_key_of_the_ring_opens_and_the_primary_one_seals() {
     assert_eq!(open(&mut opener, &ring, NOW, &sealed(&key(1), "default", NOW, 3)), Err(Refusal::UnknownKey));
 }
 
+fn greeting(cluster: u32, key: &Key, session: [u8; 16]) -> Greeting {
+    Greeting::new(cluster, key, session, None)
+}
+
 /// Both ends of a stream.
 fn stream_pair() -> [StreamSeal; 2] {
-    let mark = hash::cluster("default");
-    let (opened, answered) = (greeting(mark, &key(1), [3; 16]), greeting(mark, &key(1), [4; 16]));
-    [true, false].map(|we_opened| {
-        StreamSeal::new(key(1), "default", &opened, &answered, we_opened).expect("they match")
-    })
+    [true, false].map(|we_opened| stream_end(we_opened, 4))
+}
+
+fn stream_end(we_opened: bool, answered: u8) -> StreamSeal {
+    let greeting = |byte| greeting(hash::cluster("default"), &key(1), [byte; 16]);
+    let (ours, theirs) = if we_opened { (3, answered) } else { (answered, 3) };
+    greeting(ours).agree(key(1), "default", greeting(theirs).bytes(), we_opened).expect("they match")
 }
 
 #[test]
@@ -264,20 +270,19 @@ fn frames_come_through_in_order_and_no_other_way() {
     assert!(!a.open(&mut recorded.clone()), "its own frame, reflected");
     assert!(!b.open(&mut first.clone()));
     // The same stream, recorded: but whoever is asked greets differently each time.
-    let mark = hash::cluster("default");
-    let (opened, fresh) = (greeting(mark, &key(1), [3; 16]), greeting(mark, &key(1), [5; 16]));
-    let mut later = StreamSeal::new(key(1), "default", &opened, &fresh, false).expect("they match");
+    let mut later = stream_end(false, 5);
     assert!(!later.open(&mut recorded.clone()), "a recorded stream");
 }
 
 #[test]
 fn a_greeting_names_cluster_and_key() {
     let (mark, ring) = (hash::cluster("default"), Keyring::new(key(1)));
-    assert_eq!(asked_key(&greeting(mark, &key(1), [0; 16]), mark, &ring), Some(key(1)));
-    assert_eq!(asked_key(&greeting(mark, &key(2), [0; 16]), mark, &ring), None);
-    assert_eq!(asked_key(&greeting(mark + 1, &key(1), [0; 16]), mark, &ring), None);
+    let asked = |cluster, byte| asked_key(greeting(cluster, &key(byte), [0; 16]).bytes(), mark, &ring);
+    assert_eq!(asked(mark, 1), Some(key(1)));
+    assert_eq!(asked(mark, 2), None);
+    assert_eq!(asked(mark + 1, 1), None);
     let (ours, theirs) = (greeting(mark, &key(1), [0; 16]), greeting(mark, &key(2), [1; 16]));
-    assert!(StreamSeal::new(key(1), "default", &ours, &theirs, true).is_none(), "answered with another key");
+    assert!(ours.agree(key(1), "default", theirs.bytes(), true).is_none(), "answered with another key");
 }
 
 proptest! {
