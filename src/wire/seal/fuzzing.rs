@@ -55,5 +55,6 @@ pub fn sealed(packet: &[u8], flips: &[(u16, u8)], noise: &[u8]) {
     caller.seal(&mut bytes);
     let genuine = bytes.clone();
     damage(&mut bytes, flips);
-    assert_eq!(called.open(&mut bytes), greeted && bytes == genuine);
+    let intact = greeted && bytes == genuine;
+    assert_eq!(called.open(&mut bytes), intact);
 }
