@@ -26,6 +26,8 @@ pub(super) use stream::Purpose;
 
 /// Least time between two warnings about wrong clocks, in milliseconds.
 const WARNING_MS: u64 = 60_000;
+/// How far the wall clock may be set back before that is told, in milliseconds.
+const SET_BACK_MS: u64 = 5_000;
 
 /// The keyring, if there is one, and whom it is for.
 #[derive(Debug)]
@@ -198,6 +200,7 @@ impl Envelope {
             return Some(bytes);
         };
         let at = sealing.reading();
+        sealing.look_at_wall(engine, at);
         match sealing.opener.open(&sealing.ring, at, recipient, bytes) {
             Ok(packet) => {
                 engine.count(|counted| counted.bytes_received += OVERHEAD as u64);
@@ -205,7 +208,11 @@ impl Envelope {
             }
             Err(refusal) => {
                 if let Refusal::Stale(by) = refusal {
-                    sealing.warn_of_clocks(engine, at, by);
+                    sealing.warn(engine, at, || {
+                        format!(
+                            "dropped a genuine datagram that is {by} ms off our clock: replayed, or a clock is wrong"
+                        )
+                    });
                 }
                 engine.count_dropped(len, |counted| match refusal {
                     Refusal::Foreign => &mut counted.dropped_cluster,
@@ -225,13 +232,21 @@ impl Sealing {
         Reading { wall: wall_millis(), steady: self.began.elapsed().as_millis() as u64 }
     }
 
-    fn warn_of_clocks(&mut self, engine: &Engine, at: Reading, by: u64) {
+    /// A wall clock that was set back does no harm for hours, and then it does.
+    fn look_at_wall(&mut self, engine: &Engine, at: Reading) {
+        let back = self.opener.now(at).saturating_sub(at.wall);
+        if back > SET_BACK_MS {
+            self.warn(engine, at, || {
+                format!("the wall clock was set back by {back} ms; put it right, or start this node anew")
+            });
+        }
+    }
+
+    /// Of clocks, and not too often.
+    fn warn(&mut self, engine: &Engine, at: Reading, problem: impl FnOnce() -> String) {
         if self.warned.is_none_or(|warned| at.steady - warned >= WARNING_MS) {
             self.warned = Some(at.steady);
-            log::warn!(
-                "{}: dropped a genuine datagram that is {by} ms off our clock: replayed, or a clock is wrong",
-                engine.name
-            );
+            log::warn!("{}: {}", engine.name, problem());
         }
     }
 }

@@ -64,7 +64,7 @@ mod tests {
 
     /// After so much time has passed, with the wall clock off by so much.
     fn after(passed: u64, off: i64) -> Reading {
-        Reading { wall: (START + passed).strict_add_signed(off), steady: passed }
+        Reading { wall: (START + passed).saturating_add_signed(off), steady: passed }
     }
 
     #[test]

@@ -142,7 +142,7 @@ fn a_datagram_that_was_sealed_for_another_member_is_forged() {
 
 /// The clocks after so much time, with the wall clock off by so much.
 fn after(passed: u64, off: i64) -> Reading {
-    Reading { wall: (NOW + passed).strict_add_signed(off), steady: passed }
+    Reading { wall: (NOW + passed).saturating_add_signed(off), steady: passed }
 }
 
 #[test]
