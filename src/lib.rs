@@ -77,7 +77,7 @@ pub use discovery::{
 pub use error::{BoxError, Error};
 pub use gossip::{DEFAULT_PORT, Events, Gossip, GossipConfig, Members};
 #[cfg(feature = "encryption")]
-pub use gossip::{KeyStep, RotatedNode, Rotation};
+pub use gossip::{KeyStep, RotateOptions, RotatedNode, Rotation};
 pub use membership::{Membership, Snapshot};
 pub use network::Network;
 pub use peers::{Peer, Peers};
@@ -85,11 +85,14 @@ pub use stop::Stop;
 pub use swim::{Event, Identity, Member, MemberState, Metrics};
 pub use watch::{MembershipChange, Watch};
 pub use wire::Tags;
-#[cfg(feature = "encryption")]
-pub use wire::keyring::{Encryption, Fingerprint, Key, Keyring};
 #[cfg(all(fuzzing, feature = "encryption"))]
 #[doc(hidden)]
 pub use wire::seal::fuzzing;
+#[cfg(feature = "encryption")]
+pub use wire::{
+    key::{Fingerprint, Key},
+    keyring::{Encryption, Keyring},
+};
 
 // Whatever is public can be shared between threads and printed.
 const _: () = {

@@ -6,12 +6,15 @@
 mod support;
 
 use std::{
-    net::{SocketAddr, UdpSocket},
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    thread,
     time::{Duration, Instant},
 };
 
+use crossbeam_channel::{Receiver, unbounded};
 use support::{LONG, await_that, upsets};
-use syncswim::{Encryption, Error, Gossip, GossipConfig, Key, KeyStep, Keyring};
+use syncswim::{Encryption, Error, Gossip, GossipConfig, Key, KeyStep, Keyring, RotateOptions};
 
 fn key(byte: u8) -> Key {
     Key::from([byte; 32])
@@ -106,21 +109,121 @@ fn the_key_is_changed_everywhere_by_one_call() {
 
 #[test]
 fn a_member_that_cannot_follow_stops_the_change_and_nobody_is_cut_off() {
-    let (nodes, rings) = cluster(3, Encryption::Require);
-    // Its ring is full.
-    (10..17).for_each(|byte| rings[1].install(key(byte)).unwrap());
+    let (nodes, rings) = cluster(2, Encryption::Accept);
+    let ringless = Gossip::start(config("ringless").seed(nodes[0].local().addr.to_string())).unwrap();
+    await_that("they see each other", || live(&ringless) == 3 && nodes.iter().all(|node| live(node) == 3));
     let report = nodes[0].rotate_key(&key(2)).unwrap();
     assert!(!report.is_complete());
     for node in &report.nodes {
         let (reached, problem) =
-            if &*node.name == "n1" { (None, true) } else { (Some(KeyStep::Install), false) };
+            if &*node.name == "ringless" { (None, true) } else { (Some(KeyStep::Install), false) };
         assert_eq!((node.reached, node.problem.is_some()), (reached, problem), "{node:?}");
     }
     assert!(rings.iter().all(|ring| ring.list()[0] == key(1).fingerprint()), "all use the old key still");
-    rings[1].remove(key(16).fingerprint()).unwrap();
-    let report = nodes[0].rotate_key(&key(2)).unwrap();
+    // The same call again, without it.
+    let options = RotateOptions::new().exclude(["ringless"]);
+    let report = nodes[0].rotate_key_with(&key(2), &options).unwrap();
     assert!(report.is_complete(), "{report:?}");
     assert!(rings.iter().all(|ring| ring.list() == [key(2).fingerprint()]));
+}
+
+#[test]
+fn rings_full_of_junk_do_not_keep_an_operator_from_changing_the_key() {
+    let (nodes, rings) = cluster(3, Encryption::Require);
+    for ring in &rings {
+        // As whoever holds the old key can have them installed.
+        (10..17).for_each(|byte| ring.install(key(byte)).unwrap());
+        assert_eq!(ring.list().len(), 8);
+    }
+    let report = nodes[1].rotate_key(&key(2)).unwrap();
+    assert!(report.is_complete(), "{report:?}");
+    assert!(rings.iter().all(|ring| ring.list() == [key(2).fingerprint()]), "and the junk is gone");
+    probe_on(&nodes);
+}
+
+#[test]
+fn who_is_excluded_is_not_told_the_new_key_and_is_cut_off() {
+    let (nodes, rings) = cluster(4, Encryption::Require);
+    let options = RotateOptions::new().exclude(["n3"]);
+    let report = nodes[0].rotate_key_with(&key(2), &options).unwrap();
+    assert!(report.is_complete(), "{report:?}");
+    assert_eq!(report.nodes.len(), 4);
+    for node in &report.nodes {
+        let excluded = &*node.name == "n3";
+        let reached = if excluded { None } else { Some(KeyStep::Remove) };
+        assert_eq!((node.excluded, node.reached, &node.problem), (excluded, reached, &None), "{node:?}");
+    }
+    assert!(rings[..3].iter().all(|ring| ring.list() == [key(2).fingerprint()]));
+    assert_eq!(rings[3].list(), [key(1).fingerprint()], "it was told nothing");
+    await_that("the others are without it", || nodes[..3].iter().all(|node| live(node) == 3));
+    assert!(nodes.iter().take(3).any(|node| node.metrics().dropped_unknown_key > 0));
+}
+
+#[test]
+fn a_name_that_nobody_has_cannot_be_excluded_for_it_may_be_misspelt() {
+    let (nodes, rings) = cluster(2, Encryption::Require);
+    for name in ["n7", "N1", "", "n0"] {
+        let options = RotateOptions::new().exclude(["n1", name]);
+        let error = nodes[0].rotate_key_with(&key(2), &options).unwrap_err();
+        assert!(error.to_string().contains(&format!("{name:?}")), "{error}");
+    }
+    assert!(rings.iter().all(|ring| ring.list() == [key(1).fingerprint()]), "nothing was changed");
+}
+
+/// Passes on what comes to a port, and records how each stream begins.
+fn tap(target: SocketAddr) -> (SocketAddr, Receiver<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (addr, (told, streams)) = (listener.local_addr().unwrap(), unbounded());
+    let udp = UdpSocket::bind(addr).unwrap();
+    let _ = thread::Builder::new().spawn(move || {
+        let mut buffer = [0; 2048];
+        while let Ok(len) = udp.recv(&mut buffer) {
+            let _ = udp.send_to(&buffer[..len], target);
+        }
+    });
+    let _ = thread::Builder::new().spawn(move || {
+        for mut caller in listener.incoming().map_while(Result::ok) {
+            let Ok(mut called) = TcpStream::connect(target) else { continue };
+            let (mut back, mut to) = (called.try_clone().unwrap(), caller.try_clone().unwrap());
+            let _ = thread::Builder::new().spawn(move || std::io::copy(&mut back, &mut to));
+            let mut recorded = Vec::new();
+            let mut buffer = [0; 2048];
+            while let Ok(len @ 1..) = caller.read(&mut buffer) {
+                recorded.extend_from_slice(&buffer[..len]);
+                let _ = called.write_all(&buffer[..len]);
+            }
+            let _ = told.send(recorded);
+        }
+    });
+    (addr, streams)
+}
+
+#[test]
+fn keys_are_changed_in_streams_with_an_exchange_and_in_no_others() {
+    let (nodes, rings) = cluster(1, Encryption::Require);
+    let free = || UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let ring = Keyring::new(key(1));
+    let (tapped, streams) = std::iter::repeat_with(free)
+        .take(20)
+        .find_map(|target| {
+            let (addr, streams) = tap(target);
+            let config = config("tapped").keyring(&ring).seed(nodes[0].local().addr.to_string());
+            Some((Gossip::start(config.bind(target).advertise(addr)).ok()?, streams))
+        })
+        .expect("a free port");
+    await_that("they see each other", || live(&nodes[0]) == 2 && live(&tapped) == 2);
+    let report = nodes[0].rotate_key(&key(2)).unwrap();
+    assert!(report.is_complete(), "{report:?}");
+    let recorded: Vec<Vec<u8>> =
+        std::iter::from_fn(|| streams.recv_timeout(Duration::from_secs(1)).ok()).collect();
+    // One for each step. Version, marker; and a public key behind the greeting.
+    let changes: Vec<_> = recorded.iter().filter(|bytes| bytes[1..4] == [0xff, 0xff, 0xfe]).collect();
+    assert_eq!(changes.len(), 3, "{recorded:02x?}");
+    assert!(changes.iter().all(|bytes| bytes.len() > 60 && bytes[28..60] != [0; 32]));
+    let publics: std::collections::BTreeSet<_> = changes.iter().map(|bytes| &bytes[28..60]).collect();
+    assert_eq!(publics.len(), 3, "each with a key pair of its own");
+    assert_eq!(rings[0].list(), ring.list());
+    assert!(tapped.shutdown().is_ok());
 }
 
 #[test]

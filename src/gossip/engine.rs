@@ -33,7 +33,8 @@ use crate::{
     Error, Stop,
     error::message_of,
     fanout::Fanout,
-    swim::{self, JoinProblem, JoinResult, Metrics, Node, Output, Time},
+    swim::{self, Destination, JoinProblem, JoinResult, Metrics, Node, Output, Time},
+    wire::hash,
 };
 
 /// The core's time starts this far back, so that the age of every departure can be told.
@@ -53,6 +54,8 @@ const ERROR_PAUSE: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct Engine {
     pub(super) name: String,
+    /// What stands for the name in sealed datagrams.
+    mark: u32,
     pub(super) stream_timeout: Duration,
     pub(super) stop: Stop,
     /// Raised once the farewell is over.
@@ -137,6 +140,7 @@ impl Engine {
             node: Mutex::new(node),
             clock,
             awake: AtomicBool::new(false),
+            mark: hash::member(&name),
             name,
         }
     }
@@ -298,7 +302,7 @@ impl Engine {
         if !self.config.allows(from.ip()) {
             return self.count_dropped(bytes.len() as u64, |counted| &mut counted.dropped_not_allowed);
         }
-        if let Some(packet) = envelope.open(self, bytes) {
+        if let Some(packet) = envelope.open(self, self.mark, bytes) {
             self.with_node(|node, now| node.handle_datagram(now, from, packet));
         }
     }
@@ -313,9 +317,9 @@ impl Engine {
             };
             let full = outbox.used == MAX_BATCH;
             for (to, bytes) in outbox.take_datagrams() {
-                if let Err(error) = udp.send(to, envelope.seal(self, bytes)) {
+                if let Err(error) = udp.send(to.addr, envelope.seal(self, to.recipient, bytes)) {
                     self.count(|counted| counted.send_errors += 1);
-                    log::trace!("{}: cannot send to {to}: {error}", self.name);
+                    log::trace!("{}: cannot send to {}: {error}", self.name, to.addr);
                 }
             }
             for output in outbox.outputs.drain(..) {
@@ -415,7 +419,7 @@ impl Engine {
 /// Memory for what goes out, used again and again.
 #[derive(Debug, Default)]
 struct Outbox {
-    datagrams: Vec<(Option<SocketAddr>, Vec<u8>)>,
+    datagrams: Vec<(Option<Destination>, Vec<u8>)>,
     used: usize,
     outputs: Vec<Output>,
 }
@@ -427,7 +431,7 @@ impl Outbox {
                 self.datagrams.push((None, Vec::new()));
             }
             let (to, bytes) = &mut self.datagrams[self.used];
-            *to = node.poll_transmit(bytes).map(|to| to.addr);
+            *to = node.poll_transmit(bytes);
             if to.is_none() {
                 break;
             }
@@ -438,7 +442,7 @@ impl Outbox {
         }
     }
 
-    fn take_datagrams(&mut self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
+    fn take_datagrams(&mut self) -> impl Iterator<Item = (Destination, &[u8])> {
         let used = std::mem::take(&mut self.used);
         self.datagrams[..used].iter().filter_map(|(to, bytes)| Some(((*to)?, bytes.as_slice())))
     }

@@ -6,7 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{engine::Engine, secrets::StreamSeal, sockets::is_nothing};
+use super::{
+    engine::Engine,
+    secrets::{Purpose, StreamSeal},
+    sockets::is_nothing,
+};
 use crate::wire::frame;
 
 /// The longest that a blocking call goes without a look at the stop flag.
@@ -28,15 +32,19 @@ impl<'a> Line<'a> {
     /// For the side that opened it: sealed if this node seals what it sends.
     pub(super) fn open(socket: TcpStream, deadline: Deadline<'a>) -> io::Result<Self> {
         if deadline.engine.secrets.seals() {
-            return Self::open_sealed(socket, deadline);
+            return Self::open_sealed(socket, deadline, Purpose::Members);
         }
         Ok(Self { socket: Socket::new(socket, deadline)?, seal: None, prefix: None })
     }
 
     /// The same, sealed whatever this node does usually.
-    pub(super) fn open_sealed(socket: TcpStream, deadline: Deadline<'a>) -> io::Result<Self> {
+    pub(super) fn open_sealed(
+        socket: TcpStream,
+        deadline: Deadline<'a>,
+        purpose: Purpose,
+    ) -> io::Result<Self> {
         let mut socket = Socket::new(socket, deadline)?;
-        let seal = Some(deadline.engine.secrets.open_stream(&mut socket)?);
+        let seal = Some(deadline.engine.secrets.open_stream(&mut socket, purpose)?);
         Ok(Self { socket, seal, prefix: None })
     }
 
@@ -51,8 +59,9 @@ impl<'a> Line<'a> {
         Ok(Self { socket, seal, prefix })
     }
 
-    pub(super) fn is_sealed(&self) -> bool {
-        self.seal.is_some()
+    /// Whether it was opened to change keys.
+    pub(super) fn is_for_keys(&self) -> bool {
+        self.seal.as_ref().is_some_and(StreamSeal::is_for_keys)
     }
 
     pub(super) fn send(&mut self, frame: &mut Vec<u8>) -> io::Result<()> {
@@ -72,7 +81,7 @@ impl<'a> Line<'a> {
                 prefix
             }
         };
-        let sealing = if self.is_sealed() { StreamSeal::OVERHEAD } else { 0 };
+        let sealing = if self.seal.is_some() { StreamSeal::OVERHEAD } else { 0 };
         let len = frame::length(prefix, sealing)
             .ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "a frame is too long"))?;
         frame.resize(len, 0);

@@ -44,7 +44,7 @@ use engine::Engine;
 use events::EventLog;
 pub use events::Events;
 #[cfg(feature = "encryption")]
-pub use rotation::{KeyStep, RotatedNode, Rotation};
+pub use rotation::{KeyStep, RotateOptions, RotatedNode, Rotation};
 use secrets::{Envelope, Secrets};
 use sockets::{Sockets, Udp};
 

@@ -25,7 +25,7 @@ impl Secrets {
         false
     }
 
-    pub(super) fn open_stream(&self, _: &mut Socket<'_>) -> io::Result<StreamSeal> {
+    pub(super) fn open_stream(&self, _: &mut Socket<'_>, _: Purpose) -> io::Result<StreamSeal> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -38,11 +38,21 @@ impl Secrets {
     }
 }
 
+/// What a sealed stream is for.
+#[derive(Clone, Copy)]
+pub(super) enum Purpose {
+    Members,
+}
+
 /// There is none.
 pub(super) enum StreamSeal {}
 
 impl StreamSeal {
     pub(super) const OVERHEAD: usize = 0;
+
+    pub(super) fn is_for_keys(&self) -> bool {
+        match *self {}
+    }
 
     pub(super) fn seal(&mut self, _: &mut Vec<u8>) {
         match *self {}
@@ -61,11 +71,11 @@ impl Envelope {
         Ok(Self)
     }
 
-    pub(super) fn seal<'a>(&'a mut self, _: &Engine, packet: &'a [u8]) -> &'a [u8] {
+    pub(super) fn seal<'a>(&'a mut self, _: &Engine, _: u32, packet: &'a [u8]) -> &'a [u8] {
         packet
     }
 
-    pub(super) fn open<'a>(&mut self, _: &Engine, bytes: &'a mut [u8]) -> Option<&'a [u8]> {
+    pub(super) fn open<'a>(&mut self, _: &Engine, _: u32, bytes: &'a mut [u8]) -> Option<&'a [u8]> {
         Some(bytes)
     }
 }

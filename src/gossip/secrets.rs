@@ -1,23 +1,33 @@
 //! What a keyring means to a running node. Without the feature `encryption`, `no_secrets.rs` stands in for it.
 
-use std::io::{self, ErrorKind};
+use std::{
+    io::{self, ErrorKind},
+    time::Instant,
+};
 
 use super::{GossipConfig, engine::Engine, line::Socket, wall_millis};
 use crate::{
     Encryption, Error, Key, Keyring,
     wire::{
+        frame::PREFIX,
         hash,
-        keyring::random,
+        key::random,
         seal::{
             TAG,
+            clock::Reading,
             datagram::{Cluster, OVERHEAD, Opener, Refusal, Sealer, is_sealed},
-            stream::{self, Greeting, MARKER, greeting},
+            exchange::Ephemeral,
+            stream::{self, Greeting},
         },
     },
 };
 
-/// Least time between two warnings about wrong clocks.
+pub(super) use stream::Purpose;
+
+/// Least time between two warnings about wrong clocks, in milliseconds.
 const WARNING_MS: u64 = 60_000;
+/// How far the wall clock may be set back before that is told, in milliseconds.
+const SET_BACK_MS: u64 = 5_000;
 
 /// The keyring, if there is one, and whom it is for.
 #[derive(Debug)]
@@ -58,30 +68,29 @@ impl Secrets {
     }
 
     /// Agrees with the one we call on how to seal this stream.
-    pub(super) fn open_stream(&self, socket: &mut Socket<'_>) -> io::Result<StreamSeal> {
+    pub(super) fn open_stream(&self, socket: &mut Socket<'_>, purpose: Purpose) -> io::Result<StreamSeal> {
         let key = self.ring().map_err(io::Error::other)?.primary();
-        let ours = greeting(self.mark, &key, random().map_err(io::Error::other)?);
-        socket.write_all(&ours)?;
-        let mut theirs = Greeting::default();
+        let ours = self.greet(socket, &key, purpose)?;
+        let mut theirs = vec![0; purpose.greeting()];
         socket.read_exact(&mut theirs)?;
-        self.agree(key, &ours, &theirs, true)
+        self.agree(key, ours, &theirs, true)
     }
 
     /// Agrees with the one who calls, whose first bytes these are, on how to seal this stream; or not to.
     pub(super) fn answer_stream(
         &self,
-        first: [u8; MARKER.len()],
+        first: [u8; PREFIX],
         socket: &mut Socket<'_>,
     ) -> io::Result<Option<StreamSeal>> {
         let engine = socket.engine();
-        let Some(ring) = self.ring.as_ref().filter(|_| first == MARKER) else {
+        let (Some(ring), Some(purpose)) = (&self.ring, Purpose::of(first)) else {
             if self.requires() {
                 engine.count(|counted| counted.dropped_unsealed += 1);
                 return Err(io::Error::new(ErrorKind::InvalidData, "the stream is not sealed"));
             }
             return Ok(None);
         };
-        let mut theirs = Greeting::default();
+        let mut theirs = vec![0; purpose.greeting()];
         theirs[..first.len()].copy_from_slice(&first);
         socket.read_exact(&mut theirs[first.len()..])?;
         let Some(key) = stream::asked_key(&theirs, self.mark, ring) else {
@@ -91,36 +100,49 @@ impl Secrets {
                 "sealed for another cluster, or with another key",
             ));
         };
-        let ours = greeting(self.mark, &key, random().map_err(io::Error::other)?);
-        socket.write_all(&ours)?;
-        self.agree(key, &theirs, &ours, false).map(Some)
+        let ours = self.greet(socket, &key, purpose)?;
+        self.agree(key, ours, &theirs, false).map(Some)
     }
 
-    fn agree(
-        &self,
-        key: Key,
-        opened: &Greeting,
-        answered: &Greeting,
-        we_opened: bool,
-    ) -> io::Result<StreamSeal> {
-        let seal = stream::StreamSeal::new(key, &self.cluster, opened, answered, we_opened);
-        let error = || io::Error::new(ErrorKind::InvalidData, "the greeting is not an answer to ours");
-        seal.map(StreamSeal).ok_or_else(error)
+    fn greet(&self, socket: &mut Socket<'_>, key: &Key, purpose: Purpose) -> io::Result<Greeting> {
+        let ephemeral = match purpose {
+            Purpose::Members => None,
+            Purpose::Keys => Some(Ephemeral::generate().map_err(io::Error::other)?),
+        };
+        let session = random().map_err(io::Error::other)?;
+        let greeting = Greeting::new(self.mark, key, session, ephemeral);
+        socket.write_all(greeting.bytes())?;
+        Ok(greeting)
+    }
+
+    fn agree(&self, key: Key, ours: Greeting, theirs: &[u8], we_opened: bool) -> io::Result<StreamSeal> {
+        let is_for_keys = ours.is_for_keys();
+        let seal = ours.agree(key, &self.cluster, theirs, we_opened);
+        let error = || io::Error::new(ErrorKind::InvalidData, "the greetings do not match");
+        seal.map(|seal| StreamSeal { seal, is_for_keys }).ok_or_else(error)
     }
 }
 
 /// Seals and opens the frames of one stream.
-pub(super) struct StreamSeal(stream::StreamSeal);
+pub(super) struct StreamSeal {
+    seal: stream::StreamSeal,
+    is_for_keys: bool,
+}
 
 impl StreamSeal {
     pub(super) const OVERHEAD: usize = TAG;
 
+    /// Whether the stream was opened to change keys.
+    pub(super) fn is_for_keys(&self) -> bool {
+        self.is_for_keys
+    }
+
     pub(super) fn seal(&mut self, frame: &mut Vec<u8>) {
-        self.0.seal(frame);
+        self.seal.seal(frame);
     }
 
     pub(super) fn open(&mut self, frame: &mut Vec<u8>) -> bool {
-        self.0.open(frame)
+        self.seal.open(frame)
     }
 }
 
@@ -137,7 +159,10 @@ struct Sealing {
     sealer: Sealer,
     opener: Opener,
     sealed: Vec<u8>,
-    warned: u64,
+    /// What the steady clock counts from.
+    began: Instant,
+    /// When a warning about clocks was due last, by the steady clock.
+    warned: Option<u64>,
 }
 
 impl Envelope {
@@ -146,19 +171,26 @@ impl Envelope {
         let cluster = Cluster::new(&secrets.cluster, secrets.mark);
         let sealer = Sealer::new(random()?, cluster.clone());
         let opener = Opener::new(cluster, started);
-        Ok(Self { sealing: Some(Sealing { ring, sealer, opener, sealed: Vec::new(), warned: 0 }) })
+        let (sealed, began, warned) = (Vec::new(), began(), None);
+        Ok(Self { sealing: Some(Sealing { ring, sealer, opener, sealed, began, warned }) })
     }
 
-    /// What to send for a packet.
-    pub(super) fn seal<'a>(&'a mut self, engine: &Engine, packet: &'a [u8]) -> &'a [u8] {
+    /// What to send for a packet to the member of that mark.
+    pub(super) fn seal<'a>(&'a mut self, engine: &Engine, recipient: u32, packet: &'a [u8]) -> &'a [u8] {
         let Some(sealing) = self.sealing.as_mut().filter(|_| engine.secrets.seals()) else { return packet };
-        sealing.sealer.seal(&sealing.ring.primary(), wall_millis(), packet, &mut sealing.sealed);
+        let now = sealing.opener.now(sealing.reading());
+        sealing.sealer.seal(&sealing.ring.primary(), now, recipient, packet, &mut sealing.sealed);
         engine.count(|counted| counted.bytes_sent += OVERHEAD as u64);
         &sealing.sealed
     }
 
-    /// The packet in what came, or `None` if it is to be dropped. It is counted then.
-    pub(super) fn open<'a>(&mut self, engine: &Engine, bytes: &'a mut [u8]) -> Option<&'a [u8]> {
+    /// The packet in what came, or `None` if it is to be dropped. It is counted then. `recipient` is our own mark.
+    pub(super) fn open<'a>(
+        &mut self,
+        engine: &Engine,
+        recipient: u32,
+        bytes: &'a mut [u8],
+    ) -> Option<&'a [u8]> {
         let len = bytes.len() as u64;
         let Some(sealing) = self.sealing.as_mut().filter(|_| is_sealed(bytes)) else {
             if engine.secrets.requires() {
@@ -167,15 +199,20 @@ impl Envelope {
             }
             return Some(bytes);
         };
-        let now = wall_millis();
-        match sealing.opener.open(&sealing.ring, now, bytes) {
+        let at = sealing.reading();
+        sealing.look_at_wall(engine, at);
+        match sealing.opener.open(&sealing.ring, at, recipient, bytes) {
             Ok(packet) => {
                 engine.count(|counted| counted.bytes_received += OVERHEAD as u64);
                 Some(packet)
             }
             Err(refusal) => {
                 if let Refusal::Stale(by) = refusal {
-                    sealing.warn_of_clocks(engine, now, by);
+                    sealing.warn(engine, at, || {
+                        format!(
+                            "dropped a genuine datagram that is {by} ms off our clock: replayed, or a clock is wrong"
+                        )
+                    });
                 }
                 engine.count_dropped(len, |counted| match refusal {
                     Refusal::Foreign => &mut counted.dropped_cluster,
@@ -191,13 +228,30 @@ impl Envelope {
 }
 
 impl Sealing {
-    fn warn_of_clocks(&mut self, engine: &Engine, now: u64, by: u64) {
-        if now.abs_diff(self.warned) >= WARNING_MS {
-            self.warned = now;
-            log::warn!(
-                "{}: dropped a genuine datagram that is {by} ms off our clock: replayed, or a clock is wrong",
-                engine.name
-            );
+    fn reading(&self) -> Reading {
+        Reading { wall: wall_millis(), steady: self.began.elapsed().as_millis() as u64 }
+    }
+
+    /// A wall clock that was set back does no harm for hours, and then it does.
+    fn look_at_wall(&mut self, engine: &Engine, at: Reading) {
+        let back = self.opener.now(at).saturating_sub(at.wall);
+        if back > SET_BACK_MS {
+            self.warn(engine, at, || {
+                format!("the wall clock was set back by {back} ms; put it right, or start this node anew")
+            });
         }
     }
+
+    /// Of clocks, and not too often.
+    fn warn(&mut self, engine: &Engine, at: Reading, problem: impl FnOnce() -> String) {
+        if self.warned.is_none_or(|warned| at.steady - warned >= WARNING_MS) {
+            self.warned = Some(at.steady);
+            log::warn!("{}: {}", engine.name, problem());
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the driver reads the clocks")]
+fn began() -> Instant {
+    Instant::now()
 }

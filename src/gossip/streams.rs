@@ -110,10 +110,8 @@ fn converse(engine: &Engine, stream: StreamId, mut line: Line<'_>) -> io::Result
             StreamStep::Send => line.send(&mut buffer)?,
             StreamStep::Receive => {
                 line.receive(&mut buffer)?;
-                if line.is_sealed() && changes_keys(engine, &mut buffer) {
-                    return line
-                        .send(&mut buffer)
-                        .and(Err(io::Error::other("it was about keys, and is done")));
+                if line.is_for_keys() {
+                    return change_keys(engine, line, buffer);
                 }
                 engine.with_node(|node, now| node.handle_frame(now, stream, &buffer));
                 engine.wake();
@@ -126,19 +124,23 @@ fn converse(engine: &Engine, stream: StreamId, mut line: Line<'_>) -> io::Result
     }
 }
 
-#[cfg(feature = "encryption")]
-use super::rotation::answer as changes_keys;
-
-#[cfg(not(feature = "encryption"))]
-fn changes_keys(_: &Engine, _: &mut Vec<u8>) -> bool {
-    false
+/// Makes the key change that a stream was opened for, and answers. The core learns that the stream is over.
+fn change_keys(engine: &Engine, mut line: Line<'_>, mut frame: Vec<u8>) -> io::Result<()> {
+    answer_key_change(engine, &mut frame);
+    line.send(&mut frame).and(Err(io::Error::other("it was about keys, and is done")))
 }
 
-/// Sends a frame over a sealed stream of its own; the answer takes its place.
 #[cfg(feature = "encryption")]
-pub(super) fn ask_sealed(engine: &Engine, addr: SocketAddr, frame: &mut Vec<u8>) -> io::Result<()> {
+use super::rotation::answer as answer_key_change;
+
+#[cfg(not(feature = "encryption"))]
+fn answer_key_change(_: &Engine, _: &mut Vec<u8>) {}
+
+/// Sends a frame over a stream of its own that changes keys; the answer takes its place.
+#[cfg(feature = "encryption")]
+pub(super) fn ask_about_keys(engine: &Engine, addr: SocketAddr, frame: &mut Vec<u8>) -> io::Result<()> {
     let deadline = Deadline::after(engine, engine.stream_timeout);
-    let mut line = Line::open_sealed(connect(&deadline, addr)?, deadline)?;
+    let mut line = Line::open_sealed(connect(&deadline, addr)?, deadline, super::secrets::Purpose::Keys)?;
     line.send(frame)?;
     line.receive(frame)
 }

@@ -23,8 +23,8 @@ pub(crate) fn cluster(name: &str) -> u32 {
     (hash ^ (hash >> 32)) as u32
 }
 
-/// What stands for a member's name in the header of a packet. Names end where no text does, so that it is never a
-/// cluster's mark.
+/// What stands for a member's name in headers; sealed datagrams are bound to it. The byte behind the name is in no text,
+/// so that no cluster has the mark by its name.
 pub(crate) fn member(name: &str) -> u32 {
     let hash = mix(fnv1a(fnv1a(OFFSET, name.as_bytes()), &[0xff]));
     (hash ^ (hash >> 32)) as u32

@@ -6,14 +6,22 @@
 //! 5..9     mark of the key
 //! 9..33    nonce: session of the sender, 16 bytes · count, u64 LE
 //! 33..     sealed: time of sending, ms since 1970, u64 LE · packet
-//! last 16  tag, over the sealed bytes, bytes 0..33 and the cluster's name
+//! last 16  tag, over the sealed bytes, bytes 0..33, the recipient's mark and the cluster's name
 //! ```
+//!
+//! The recipient's mark is in no byte of the datagram: who is not the one that it was sealed for finds the tag wrong.
 
-use super::{Session, TAG, VERSION, nonce, replay::FRESH_MS, replay::Replays};
-use crate::wire::keyring::{Key, Keyring};
+use super::{
+    Place, Session, TAG, VERSION,
+    clock::{Clock, Reading},
+    replay::{FRESH_MS, Replays, Verdict},
+};
+use crate::wire::{key::Key, keyring::Keyring};
 
 const HEADER: usize = 33;
 const TIME: usize = 8;
+/// Header and recipient: what the associated data begins with.
+const BOUND: usize = HEADER + size_of::<u32>();
 /// Bytes that sealing adds to a packet.
 pub(crate) const OVERHEAD: usize = HEADER + TIME + TAG;
 
@@ -23,9 +31,9 @@ pub(crate) enum Refusal {
     /// Too short, or of another cluster.
     Foreign,
     UnknownKey,
-    /// Not sealed with that key, or changed on its way.
+    /// Not sealed with that key, or for another member, or changed on its way.
     Forged,
-    /// Not sent after we started, or too long ago, or in our future: by so many milliseconds.
+    /// Not sent after we started, or too long ago, or in our future: so many milliseconds off our clock.
     Stale(u64),
     Replayed,
 }
@@ -43,21 +51,22 @@ pub(crate) struct Sealer {
     cluster: Cluster,
 }
 
-/// Header and cluster's name: what is not encrypted, but cannot be changed either.
+/// Header, recipient and cluster's name: what is not encrypted, but cannot be changed either.
 #[derive(Debug, Clone)]
 pub(crate) struct Cluster {
     mark: u32,
-    /// The header of the datagram at hand, then the name.
+    /// Header and recipient of the datagram at hand, then the name.
     context: Vec<u8>,
 }
 
 impl Cluster {
     pub(crate) fn new(name: &str, mark: u32) -> Self {
-        Self { mark, context: [&[0; HEADER], name.as_bytes()].concat() }
+        Self { mark, context: [&[0; BOUND], name.as_bytes()].concat() }
     }
 
-    fn context(&mut self, header: &[u8]) -> &[u8] {
+    fn context(&mut self, header: &[u8], recipient: u32) -> &[u8] {
         self.context[..HEADER].copy_from_slice(header);
+        self.context[HEADER..BOUND].copy_from_slice(&recipient.to_le_bytes());
         &self.context
     }
 }
@@ -67,19 +76,20 @@ impl Sealer {
         Self { session, sent: 0, cluster }
     }
 
-    /// Seals a packet into `sealed`, whose memory is reused.
-    pub(crate) fn seal(&mut self, key: &Key, now: u64, packet: &[u8], sealed: &mut Vec<u8>) {
+    /// Seals a packet for the member of that mark into `sealed`, whose memory is reused.
+    pub(crate) fn seal(&mut self, key: &Key, now: u64, recipient: u32, packet: &[u8], sealed: &mut Vec<u8>) {
         self.sent += 1;
-        let nonce = nonce(self.session, self.sent);
+        let place = Place { session: self.session, count: self.sent };
         sealed.clear();
         sealed.push(VERSION);
         sealed.extend_from_slice(&self.cluster.mark.to_le_bytes());
         sealed.extend_from_slice(&key.fingerprint().mark());
-        sealed.extend_from_slice(&nonce);
+        sealed.extend_from_slice(&place.session);
+        sealed.extend_from_slice(&place.count.to_le_bytes());
         sealed.extend_from_slice(&now.to_le_bytes());
         sealed.extend_from_slice(packet);
         let (header, body) = sealed.split_at_mut(HEADER);
-        let tag = super::seal(&key.cipher(), &nonce, self.cluster.context(header), body);
+        let tag = super::seal(key, place, self.cluster.context(header, recipient), body);
         sealed.extend_from_slice(&tag);
     }
 }
@@ -89,20 +99,27 @@ impl Sealer {
 pub(crate) struct Opener {
     cluster: Cluster,
     replays: Replays,
+    clock: Clock,
     started: u64,
 }
 
 impl Opener {
     /// `started`: by our clock, in milliseconds since 1970. What was sent until then is none of ours.
     pub(crate) fn new(cluster: Cluster, started: u64) -> Self {
-        Self { cluster, replays: Replays::default(), started }
+        Self { cluster, replays: Replays::default(), clock: Clock::default(), started }
     }
 
-    /// Opens a datagram in place.
+    /// The time to seal by, in milliseconds since 1970.
+    pub(crate) fn now(&self, at: Reading) -> u64 {
+        self.clock.now(at)
+    }
+
+    /// Opens a datagram in place; `recipient` is our own mark.
     pub(crate) fn open<'a>(
         &mut self,
         ring: &Keyring,
-        now: u64,
+        at: Reading,
+        recipient: u32,
         bytes: &'a mut [u8],
     ) -> Result<&'a [u8], Refusal> {
         let len = bytes.len().checked_sub(OVERHEAD).ok_or(Refusal::Foreign)?;
@@ -114,26 +131,39 @@ impl Opener {
         let (session, count): (Session, [u8; 8]) = (array(&header[9..25]), array(&header[25..33]));
         let count = u64::from_le_bytes(count);
         let (mut tried, mark) = (false, array(&header[5..9]));
-        let context = self.cluster.context(header);
+        let context = self.cluster.context(header, recipient);
         let genuine = ring.marked(mark).any(|key| {
             tried = true;
-            super::open(&key.cipher(), &nonce(session, count), context, body, tag)
+            super::open(&key, Place { session, count }, context, body, tag)
         });
         if !genuine {
             return Err(if tried { Refusal::Forged } else { Refusal::UnknownKey });
         }
-        // Our clock was ahead at the start and has been put right.
-        self.started = self.started.min(now);
         let (sent, packet) = body.split_at(TIME);
-        let sent = u64::from_le_bytes(array(sent));
-        // Of the millisecond in which we started, nobody can tell which part is before.
-        if sent <= self.started || now.abs_diff(sent) > FRESH_MS {
-            return Err(Refusal::Stale(now.abs_diff(sent)));
-        }
-        if !self.replays.admit(session, count, now) {
-            return Err(Refusal::Replayed);
-        }
+        self.admit(session, count, u64::from_le_bytes(array(sent)), at)?;
         Ok(packet)
+    }
+
+    /// Whether a genuine datagram is new.
+    fn admit(&mut self, session: Session, count: u64, sent: u64, at: Reading) -> Result<(), Refusal> {
+        let now = self.clock.now(at);
+        if !self.clock.is_confirmed() {
+            // Our clock was ahead at the start and has been put right.
+            self.started = self.started.min(now);
+        }
+        let off = now.abs_diff(sent);
+        // Of the millisecond in which we started, nobody can tell which part is before.
+        if sent <= self.started || off > FRESH_MS {
+            return Err(Refusal::Stale(off));
+        }
+        match self.replays.admit(session, count, sent) {
+            Verdict::New => {
+                self.clock.confirm(at);
+                Ok(())
+            }
+            Verdict::Seen => Err(Refusal::Replayed),
+            Verdict::Old => Err(Refusal::Stale(off)),
+        }
     }
 }
 

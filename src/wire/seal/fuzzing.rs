@@ -1,16 +1,16 @@
 //! What the fuzzer knows of sealing; built for it alone (`fuzz/fuzz_targets/sealed.rs`).
 
 use super::{
+    clock::Reading,
     datagram::{Cluster, Opener, Sealer},
-    stream::{self, Greeting, StreamSeal, greeting},
+    stream::{self, Greeting},
 };
-use crate::wire::{
-    frame, hash,
-    keyring::{Key, Keyring},
-};
+use crate::wire::{frame, hash, key::Key, keyring::Keyring};
 
 const NAME: &str = "default";
 const NOW: u64 = 1_700_000_000_000;
+const AT: Reading = Reading { wall: NOW, steady: 0 };
+const MEMBER: u32 = 7;
 
 fn damage(bytes: &mut [u8], flips: &[(u16, u8)]) {
     for (at, flip) in flips {
@@ -29,30 +29,32 @@ pub fn sealed(packet: &[u8], flips: &[(u16, u8)], noise: &[u8]) {
     let (ring, cluster) = (Keyring::new(key.clone()), Cluster::new(NAME, mark));
     let mut opener = Opener::new(cluster.clone(), NOW - 1);
     let mut genuine = Vec::new();
-    Sealer::new([1; 16], cluster).seal(&key, NOW, packet, &mut genuine);
+    Sealer::new([1; 16], cluster).seal(&key, NOW, MEMBER, packet, &mut genuine);
     let mut bytes = genuine.clone();
     damage(&mut bytes, flips);
     let damaged = bytes != genuine;
-    let opened = opener.open(&ring, NOW, &mut bytes).ok();
+    let opened = opener.open(&ring, AT, MEMBER, &mut bytes).ok();
     assert_eq!(opened, Some(packet).filter(|_| !damaged));
     // Under a key that nothing was sealed with: of the other, the fuzzer has seen datagrams.
     let other = Keyring::new(Key::from([8; 32]));
-    assert!(opener.open(&other, NOW, &mut noise.to_vec()).is_err(), "noise");
+    assert!(opener.open(&other, AT, MEMBER, &mut noise.to_vec()).is_err(), "noise");
     if !damaged {
-        assert!(opener.open(&ring, NOW, &mut genuine).is_err(), "a replay");
+        assert!(opener.open(&ring, AT, MEMBER, &mut genuine).is_err(), "a replay");
     }
 
-    let (ours, mut theirs): (Greeting, Greeting) =
-        (greeting(mark, &key, [2; 16]), greeting(mark, &key, [3; 16]));
+    let ours = Greeting::new(mark, &key, [2; 16], None);
+    let mut theirs = Greeting::new(mark, &key, [3; 16], None).bytes().to_vec();
     let _ = noise.first_chunk().map(|prefix| frame::length(*prefix, super::TAG));
-    let _ = noise.first_chunk().map(|greeting| stream::asked_key(greeting, mark, &ring).is_some());
-    let mut caller = StreamSeal::new(key.clone(), NAME, &ours, &theirs, true).expect("they match");
+    let _ = stream::asked_key(noise, mark, &ring).is_some();
+    let called = Greeting::new(mark, &key, [3; 16], None);
+    let mut called = called.agree(key.clone(), NAME, ours.bytes(), false).expect("they match");
     damage(&mut theirs, flips);
-    let Some(mut called) = StreamSeal::new(key, NAME, &ours, &theirs, false) else { return };
+    let greeted = theirs == Greeting::new(mark, &key, [3; 16], None).bytes();
+    let Some(mut caller) = ours.agree(key, NAME, &theirs, true) else { return };
     let mut bytes = packet.to_vec();
     caller.seal(&mut bytes);
     let genuine = bytes.clone();
     damage(&mut bytes, flips);
-    let intact = bytes == genuine && theirs == greeting(mark, &ring.primary(), [3; 16]);
+    let intact = greeted && bytes == genuine;
     assert_eq!(called.open(&mut bytes), intact);
 }

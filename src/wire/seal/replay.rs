@@ -1,4 +1,8 @@
-//! Which datagrams were seen already: a window per sender, for as long as one of its datagrams may be fresh.
+//! Which datagrams were seen already: a window per sender, for as long as one of its datagrams may be accepted.
+//!
+//! Nothing here depends on a clock of ours. A sender is forgotten when all that it sent bears a time more than
+//! [`SPAN_MS`] before the newest time that any accepted datagram bears, and from then on what bears such a time is
+//! refused, whoever sent it. So what was accepted once is refused for ever, however our clock is set.
 
 use std::collections::HashMap;
 
@@ -6,14 +10,29 @@ use super::Session;
 
 /// How far the clocks of two nodes may differ, and how long a datagram may be under way, in milliseconds.
 pub(super) const FRESH_MS: u64 = 30_000;
+/// From the oldest to the newest time that can be fresh together.
+const SPAN_MS: u64 = 2 * FRESH_MS;
 /// Senders heard of within the last minute; datagrams of more are dropped. Only holders of a key can fill it.
 const MAX_SESSIONS: usize = 1 << 16;
 /// Datagrams of one sender that may overtake another.
 const WIDTH: u64 = 128;
 
+/// What is known of a genuine datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    New,
+    /// It was seen, or nobody can tell any more; or there are too many senders.
+    Seen,
+    /// Its sender may have been forgotten since.
+    Old,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Replays {
     windows: HashMap<Session, Window>,
+    /// The newest time that an accepted datagram bears, in milliseconds since 1970.
+    newest: u64,
+    /// What `newest` was when senders were forgotten last.
     swept: u64,
 }
 
@@ -22,36 +41,44 @@ struct Window {
     highest: u64,
     /// Bit n: `highest − n` was seen.
     seen: u128,
-    /// By our clock, in milliseconds.
-    heard: u64,
+    /// The newest time of its datagrams.
+    newest: u64,
 }
 
 impl Replays {
-    /// Says whether a genuine datagram is new, and remembers it.
-    pub(super) fn admit(&mut self, session: Session, count: u64, now: u64) -> bool {
-        self.sweep(now);
+    /// Judges a genuine datagram that bears the time `sent`, and remembers it if it is new.
+    pub(super) fn admit(&mut self, session: Session, count: u64, sent: u64) -> Verdict {
+        if is_past(sent, self.newest) {
+            return Verdict::Old;
+        }
+        self.newest = self.newest.max(sent);
+        self.sweep();
         if let Some(window) = self.windows.get_mut(&session) {
-            return window.admit(count, now);
+            return window.admit(count, sent);
         }
         if self.windows.len() >= MAX_SESSIONS {
-            return false;
+            return Verdict::Seen;
         }
-        self.windows.insert(session, Window { highest: count, seen: 1, heard: now });
-        true
+        self.windows.insert(session, Window { highest: count, seen: 1, newest: sent });
+        Verdict::New
     }
 
-    /// Forgets senders whose last datagram has become stale, also if their clock is ahead of ours.
-    fn sweep(&mut self, now: u64) {
-        // Also when the clock was set back.
-        if now.abs_diff(self.swept) >= FRESH_MS {
-            self.swept = now;
-            self.windows.retain(|_, window| now.saturating_sub(window.heard) <= 2 * FRESH_MS);
+    /// Forgets senders of whom nothing can be accepted again.
+    fn sweep(&mut self) {
+        if self.newest - self.swept >= FRESH_MS {
+            self.swept = self.newest;
+            self.windows.retain(|_, window| !is_past(window.newest, self.newest));
         }
     }
 }
 
+/// Whether nothing of that time is accepted any more.
+fn is_past(sent: u64, newest: u64) -> bool {
+    newest.saturating_sub(sent) > SPAN_MS
+}
+
 impl Window {
-    fn admit(&mut self, count: u64, now: u64) -> bool {
+    fn admit(&mut self, count: u64, sent: u64) -> Verdict {
         if count > self.highest {
             let by = count - self.highest;
             self.seen = if by < WIDTH { self.seen << by | 1 } else { 1 };
@@ -59,12 +86,12 @@ impl Window {
         } else {
             let behind = self.highest - count;
             if behind >= WIDTH || self.seen >> behind & 1 == 1 {
-                return false;
+                return Verdict::Seen;
             }
             self.seen |= 1 << behind;
         }
-        self.heard = self.heard.max(now);
-        true
+        self.newest = self.newest.max(sent);
+        Verdict::New
     }
 }
 
@@ -72,10 +99,12 @@ impl Window {
 mod tests {
     use super::*;
 
+    const NOW: u64 = 1_700_000_000_000;
+
     #[test]
     fn each_count_is_admitted_once_in_whatever_order_within_the_window() {
         let mut replays = Replays::default();
-        let mut admit = |count| replays.admit([1; 16], count, 1000);
+        let mut admit = |count| replays.admit([1; 16], count, NOW) == Verdict::New;
         let counts = [5, 3, 9, 4, 200, 73, 74, 400];
         let first: Vec<bool> = counts.into_iter().map(&mut admit).collect();
         assert_eq!(first, [true, true, true, true, true, true, true, true]);
@@ -98,18 +127,46 @@ mod tests {
             if seen.len() == 1 && !expected {
                 continue;
             }
-            assert_eq!(replays.admit([0; 16], count, 0), expected, "{count} behind {highest}");
+            let admitted = replays.admit([0; 16], count, NOW) == Verdict::New;
+            assert_eq!(admitted, expected, "{count} behind {highest}");
         }
     }
 
     #[test]
-    fn silent_senders_are_forgotten_once_all_of_theirs_is_stale_and_no_sooner() {
+    fn whatever_the_times_nothing_is_admitted_twice_although_senders_are_forgotten() {
+        let seed = fastrand::u64(..);
+        println!("seed {seed}");
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (mut replays, mut admitted) = (Replays::default(), std::collections::HashSet::new());
+        let (mut time, mut most) = (NOW, 0);
+        for _ in 0..50_000 {
+            time += random.u64(..2_000);
+            // Of any age: played back by whoever recorded everything.
+            let sent = time - random.u64(..200_000).saturating_sub(100_000);
+            let session = [random.u8(..50); 16];
+            let datagram = (session, random.u64(..100), sent);
+            if replays.admit(session, datagram.1, sent) == Verdict::New {
+                assert!(admitted.insert(datagram), "{datagram:?} again");
+            }
+            if let Some(&(session, count, sent)) = admitted.iter().next() {
+                assert_ne!(replays.admit(session, count, sent), Verdict::New);
+            }
+            most = most.max(replays.windows.len());
+        }
+        assert!(replays.windows.len() < most, "senders are forgotten");
+    }
+
+    #[test]
+    fn silent_senders_are_forgotten_once_nothing_of_theirs_is_accepted_and_no_sooner() {
         let mut replays = Replays::default();
-        assert!(replays.admit([1; 16], 1, 100_000));
-        assert!(replays.admit([2; 16], 1, 100_000 + 2 * FRESH_MS));
+        assert_eq!(replays.admit([1; 16], 1, NOW), Verdict::New);
+        assert_eq!(replays.admit([2; 16], 1, NOW + SPAN_MS), Verdict::New);
         assert_eq!(replays.windows.len(), 2);
-        assert!(replays.admit([3; 16], 1, 100_001 + 3 * FRESH_MS));
+        assert_eq!(replays.admit([1; 16], 1, NOW), Verdict::Seen);
+        assert_eq!(replays.admit([3; 16], 1, NOW + SPAN_MS + FRESH_MS), Verdict::New);
         assert_eq!(replays.windows.len(), 2);
+        assert_eq!(replays.admit([1; 16], 1, NOW), Verdict::Old);
+        assert_eq!(replays.admit([4; 16], 1, NOW + FRESH_MS), Verdict::New, "as old as may be");
     }
 
     #[test]
@@ -120,7 +177,13 @@ mod tests {
             session[..8].copy_from_slice(&i.to_le_bytes());
             session
         };
-        assert!((0..MAX_SESSIONS).all(|i| replays.admit(session(i), 0, 0)));
-        assert!(!replays.admit(session(MAX_SESSIONS), 0, 0));
+        assert!((0..MAX_SESSIONS).all(|i| replays.admit(session(i), 0, NOW) == Verdict::New));
+        assert_eq!(replays.admit(session(MAX_SESSIONS), 0, NOW), Verdict::Seen);
+        assert_eq!(replays.windows.len(), MAX_SESSIONS);
+        assert_eq!(
+            replays.admit(session(MAX_SESSIONS), 0, NOW + SPAN_MS + 1),
+            Verdict::New,
+            "as time goes on"
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! The format's tests: the exact bytes, what survives a round trip, and what hostile bytes can do (nothing).
 
+#[cfg(feature = "encryption")]
+mod exchange;
 mod golden;
 mod hostile;
 mod limits;
