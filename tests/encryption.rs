@@ -260,7 +260,7 @@ fn a_recorded_datagram_has_no_effect_neither_on_the_same_node_nor_after_its_rest
             break &buffer[..len];
         }
     };
-    assert_eq!(recorded[0], 2, "sealed");
+    assert_eq!(recorded[0], 4, "sealed");
     let before = first.metrics();
     tap.send_to(recorded, target).unwrap();
     await_that("it counts once", || first.metrics().datagrams_received > before.datagrams_received);
