@@ -48,7 +48,7 @@ pub(super) fn superseding(ours: Identity, claimed: Identity) -> Identity {
 }
 
 impl Node {
-    pub(super) fn hear_alive(&mut self, claim: &Alive<'_>) {
+    pub(super) fn hear_alive(&mut self, claim: &Alive<'_>, speaker: Option<MemberId>) {
         if !self.config.allows(claim.addr.ip()) && claim.addr != self.table.get(MemberId::SELF).addr {
             self.metrics.dropped_not_allowed += 1;
             return;
@@ -68,6 +68,7 @@ impl Node {
             return;
         };
         match known {
+            Some(id) if self.knows_better(id, claim.addr, speaker) => self.metrics.ignored_returns += 1,
             Some(id) if self.table.get(id).state.is_live() => self.renew(id, identity, claim.addr, tags),
             _ if !self.has_room(known, claim.addr) => self.metrics.refused_members += 1,
             Some(id) => self.revive(id, identity, claim.addr, tags),
@@ -79,6 +80,16 @@ impl Node {
                 self.spread(id, Urgency::Routine);
             }
         }
+    }
+
+    /// Whether our own probes say that a member is gone, against somebody else's word that it is where it was. It will be
+    /// heard when it speaks for itself, or answers.
+    fn knows_better(&self, id: MemberId, addr: SocketAddr, speaker: Option<MemberId>) -> bool {
+        let record = self.table.get(id);
+        speaker != Some(id)
+            && record.addr == addr
+            && record.state != MemberState::Alive
+            && record.contact.is_missed()
     }
 
     /// Whether one more may be listed at an address. In a full table whoever never answered makes room, and a

@@ -79,7 +79,7 @@ impl Node {
         };
         let introduced = self.introduced(alive)?;
         if sender.token == introduced.token {
-            self.hear_alive(alive);
+            self.hear_alive(alive, None);
             *sender = self.recognize(sender.source, sender.mark, sender.token);
             return None;
         }
@@ -103,7 +103,7 @@ impl Node {
             Some(holder) if self.table.get(holder).addr != alive.addr => self.ask_holder(holder, alive),
             // It was sent a token there, and will show it.
             Some(_) => self.drop_stranger(),
-            None if lives_there => self.hear_alive(alive),
+            None if lives_there => self.hear_alive(alive, None),
             // Streams may come through a translator of addresses.
             None => {
                 if let Some(introduced) = self.introduced(alive) {
@@ -146,7 +146,8 @@ impl Node {
         if sender.mark != hash::member(&introduction.name) || self.live_member(&introduction.name).is_some() {
             self.drop_stranger();
         } else {
-            self.hear_alive(&introduction.claim());
+            self.verified_at(&introduction.name, introduction.addr);
+            self.hear_alive(&introduction.claim(), None);
             self.verified_at(&introduction.name, introduction.addr);
         }
         true

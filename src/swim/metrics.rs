@@ -50,6 +50,9 @@ metrics! {
     dropped_malformed,
     /// Claims dropped because their epoch or incarnation jumps too far.
     dropped_implausible,
+    /// Members that others say are there after all, not believed because our own probes of them fail: they will be heard
+    /// when they answer, or speak for themselves.
+    ignored_returns,
     /// Claims dropped because a stranger made them: who is no member may only say who is there.
     dropped_strangers,
     /// Datagrams, streams and claimed addresses refused because `allow` does not hold them.

@@ -292,7 +292,7 @@ impl Node {
     /// Applies a claim that `speaker` makes about a member; says whether the message was one.
     pub(super) fn handle_claim(&mut self, message: &Message<'_>, speaker: Option<MemberId>) -> bool {
         match message {
-            Message::Alive(claim) => self.hear_alive(claim),
+            Message::Alive(claim) => self.hear_alive(claim, speaker),
             Message::Suspect(claim) => self.hear_suspect(claim),
             Message::Failed(claim) => self.hear_failed(claim),
             Message::Left(claim) => self.hear_left(claim, speaker),

@@ -132,6 +132,9 @@ impl Node {
             true => silent,
             false => 1,
         };
+        if let Some(id) = self.table.find(&round.target) {
+            self.table.contact_mut(id).miss();
+        }
         self.health.degrade(doubts);
         if doubts > 0 {
             self.flaps.note_trouble(self.now);
@@ -187,6 +190,8 @@ impl Node {
         }
         if directly {
             self.on_direct_answer(sender, &target, addr, token);
+        } else {
+            self.reached(&target);
         }
         true
     }
@@ -195,8 +200,10 @@ impl Node {
     pub(super) fn stream_probe_answered(&mut self, seq: u32) {
         if let Some(round) = self.prober.round.as_mut().filter(|round| round.seq == seq && !round.answered) {
             round.answered = true;
+            let (target, addr) = (Arc::clone(&round.target), round.addr);
             self.health.improve();
             self.metrics.probes_saved_by_stream += 1;
+            self.verified_at(&target, addr);
         }
     }
 

@@ -73,7 +73,7 @@ impl Node {
             (Question::Holder(_), Ok(()) | Err(StreamFailure::NotTried)) => {
                 self.metrics.dropped_strangers += 1
             }
-            (Question::Holder(introduction), Err(_)) => self.hear_alive(&introduction.claim()),
+            (Question::Holder(introduction), Err(_)) => self.hear_alive(&introduction.claim(), None),
             (Question::Rival(_), Err(StreamFailure::NotTried)) => {}
             (Question::Rival(_), Ok(())) => self.rival_answered(peer),
             (Question::Rival(claimed), Err(_)) => self.rival_is_silent(claimed),

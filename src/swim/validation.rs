@@ -26,6 +26,8 @@ use crate::wire::{hash, message::Ping};
 
 /// Pings to members that have not answered yet, besides their probes: so many for each.
 const MAX_GREETINGS: u8 = 3;
+/// So many of our own probes must have failed in a row before others cannot tell us that a member is there after all.
+const MISSED: u8 = 3;
 /// Those that are under way at the same time; the first makes room.
 pub(super) const MAX_GREETED: usize = 128;
 
@@ -42,12 +44,24 @@ pub(super) struct Contact {
     pub(super) held: u32,
     /// Pings to it besides its probes, since it was last heard of for certain.
     greetings: u8,
+    /// Our probes of it that failed since then.
+    missed: u8,
 }
 
 impl Contact {
     /// At an address where it has not been heard of yet.
     pub(super) fn at_new_address(self, token: u32) -> Self {
         Self { held: self.held, given: token, ..Self::default() }
+    }
+
+    /// A probe of ours failed, by every way.
+    pub(super) fn miss(&mut self) {
+        self.missed = self.missed.saturating_add(1);
+    }
+
+    /// Whether we know better than those who say that it is there.
+    pub(super) fn is_missed(self) -> bool {
+        self.missed >= MISSED
     }
 
     /// Whether what we tell it counts there, and nobody else is made to receive it.
@@ -96,9 +110,17 @@ impl Node {
 
     /// Something that was sent to a member's address was answered.
     fn verified(&mut self, id: MemberId) {
-        self.table.contact_mut(id).greetings = 0;
+        let contact = self.table.contact_mut(id);
+        (contact.greetings, contact.missed) = (0, 0);
         if !self.table.get(id).contact.verified {
             self.table.update(id, &mut self.rng, |record| record.contact.verified = true);
+        }
+    }
+
+    /// Somebody else reached it for us.
+    pub(super) fn reached(&mut self, name: &str) {
+        if let Some(id) = self.table.find(name) {
+            self.table.contact_mut(id).missed = 0;
         }
     }
 

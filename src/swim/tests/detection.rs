@@ -2,6 +2,7 @@
 
 use super::{
     super::{Config, Event, MemberState},
+    bench::{self, Bench, alive},
     world::{Latency, World, addr, converged, converged_with, millis, partition, secs},
 };
 
@@ -195,4 +196,28 @@ fn whoever_misses_the_verdict_learns_it_from_the_next_sync() {
             world.up().all(|host| world.state(host, "n3") == Some(MemberState::Failed))
         });
     }
+}
+
+/// Others say again and again that a member is there which is not.
+#[test]
+fn what_others_say_does_not_keep_a_dead_member_listed() {
+    let mut bench = Bench::new(3);
+    let mut lies = 0;
+    // Nobody answers; m1 and m3 are heard of all the same.
+    while bench.node.member("m2").is_some_and(|m2| m2.state != MemberState::Failed) {
+        lies += 1;
+        assert!(lies < 120, "m2 is still listed after two minutes");
+        bench.hear(&alive("m2", lies, addr(2))).hear(&alive("m1", lies, addr(1)));
+        bench.hear_from(addr(3), &alive("m3", lies, addr(3)));
+        bench.pass(secs(1));
+        bench.sent();
+    }
+    bench.hear(&alive("m2", 1000, addr(2)));
+    assert_eq!(bench.standing("m2").map(|m| m.0), Some(MemberState::Failed));
+    // It speaks for itself: so it is there.
+    let m2 = bench.node.table.find("m2").expect("it is remembered");
+    let (sender, token) = (bench.node.table.get(m2).mark(), bench.node.table.get(m2).contact.given);
+    let news = bench::packet_from(sender, token, &alive("m2", 1001, addr(2)));
+    bench.node.handle_datagram(bench.now, addr(2), &news);
+    assert_eq!(bench.standing("m2"), Some((MemberState::Alive, 1001)));
 }

@@ -235,3 +235,47 @@ fn who_is_displaced_says_nothing_of_itself_until_the_name_is_its_own_again() {
         assert!(bench.node.timers.is_set(timer), "{timer:?}");
     }
 }
+
+#[test]
+fn a_restart_without_seeds_is_known_to_all_as_soon_as_somebody_pings_it() {
+    for (seed, n) in [(41, 4), (42, 20), (43, 100)] {
+        let mut world = converged(seed, n);
+        world.run_for(secs(60));
+        world.crash(5 % n);
+        world.hosts[5 % n].seeds.clear();
+        world.restart(5 % n);
+        let (name, epoch) =
+            (world.hosts[5 % n].config.name.clone(), world.node(5 % n).local().identity.epoch);
+        let took = world.run_until("the new life everywhere", secs(30), |world| {
+            let is_new = |m: super::super::Member| m.identity.epoch == epoch && m.state.is_live();
+            world.up().all(|host| world.node(host).member(&name).is_some_and(is_new))
+                && world.node(5 % n).live() == n
+        });
+        println!("{n} nodes: {took:?}");
+        assert!(took < secs(8), "{n} nodes: {took:?}");
+    }
+}
+
+#[test]
+fn when_many_leave_at_once_whoever_stays_hears_of_every_farewell() {
+    for (seed, n, stay) in [(51, 8, 1), (52, 16, 1), (53, 100, 3), (54, 100, 10)] {
+        let mut world = converged(seed, n);
+        world.run_for(secs(60));
+        for leaver in stay..n {
+            world.with(leaver, |node, now| node.leave(now));
+        }
+        for leaver in stay..n {
+            world.run_until("farewell", secs(3), |world| world.hosts[leaver].left);
+            world.crash(leaver);
+        }
+        world.run_for(secs(60));
+        let states = |host: usize, wanted| {
+            (stay..n).filter(|i| world.state(host, &format!("n{i}")) == Some(wanted)).count()
+        };
+        for host in 0..stay {
+            let (left, failed) = (states(host, MemberState::Left), states(host, MemberState::Failed));
+            println!("{stay} of {n} stay: host {host} sees {left} left, {failed} failed");
+            assert_eq!(left, n - stay, "seed {seed}, host {host}");
+        }
+    }
+}
