@@ -221,3 +221,30 @@ fn what_others_say_does_not_keep_a_dead_member_listed() {
     bench.node.handle_datagram(bench.now, addr(2), &news);
     assert_eq!(bench.standing("m2"), Some((MemberState::Alive, 1001)));
 }
+
+#[test]
+fn when_most_of_a_cluster_vanishes_the_rest_finds_out_and_fails_nobody_else() {
+    for (seed, n) in [(61, 50), (62, 110), (63, 220)] {
+        let mut world = converged(seed, n);
+        world.run_for(secs(30));
+        let stay = n / 10;
+        for gone in stay..n {
+            world.crash(gone);
+        }
+        let took = world.run_until("the truth everywhere", secs(240), |world| world.all_see(stay));
+        println!("{stay} of {n} stay: {took:?}");
+        for host in 0..stay {
+            let false_verdicts = world.hosts[host].events.iter().filter(
+                |(_, e)| matches!(e, Event::Failed(m) if (0..stay).any(|i| *m.name == format!("n{i}"))),
+            );
+            assert_eq!(false_verdicts.count(), 0);
+        }
+    }
+    for (seed, n) in [(71, 3), (72, 5), (73, 8), (74, 16)] {
+        let mut world = converged(seed, n);
+        world.run_for(secs(30));
+        (1..n).for_each(|gone| world.crash(gone));
+        let took = world.run_until("the truth", secs(240), |world| world.all_see(1));
+        println!("1 of {n} stays: {took:?}");
+    }
+}
