@@ -10,7 +10,10 @@ use std::{
 };
 
 use support::{LONG, await_that};
-use syncswim::{Cluster, Error, Event, Gossip, GossipConfig, GossipDiscovery, MemberState, PeerName, Tags};
+use syncswim::{
+    Cluster, Discovery, Error, Event, Gossip, GossipConfig, GossipDiscovery, MemberState, Membership,
+    PeerName, Stop, Tags,
+};
 
 /// A node that finds crashes within a second.
 fn quick(name: &str) -> GossipConfig {
@@ -243,6 +246,32 @@ fn the_membership_follows_the_members_by_address_name_or_tag() {
     assert_eq!(a.membership().majority(), 2);
     drop((a, c));
     while watch.recv().is_ok() {}
+}
+
+#[test]
+fn who_left_before_the_discovery_starts_is_never_told_as_active_but_counts() {
+    let mut discovery = GossipDiscovery::new(quick("a")).peer_name(PeerName::Name);
+    discovery.bind().unwrap();
+    let handle = discovery.gossip();
+    let node = handle.get().unwrap();
+    let gone = Gossip::start(quick("gone").seed(addr(node))).unwrap();
+    await_that("it is there", || live(node) == 2);
+    gone.shutdown().unwrap();
+    await_that("it has left", || state(node, "gone") == Some(MemberState::Left));
+
+    let (membership, stop) = (Membership::new(), Stop::new());
+    let watch = membership.watch();
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| discovery.start(&membership, &stop));
+        await_that("all are listed", || membership.snapshot().peers().len() == 2);
+        stop.stop();
+        running.join().unwrap().unwrap();
+    });
+    assert_eq!(membership.snapshot().peers().join(" "), "a gone");
+    assert_eq!(membership.majority(), 2);
+    drop(membership);
+    let flashes = watch.iter().filter(|change| change.active.contains("gone")).count();
+    assert_eq!(flashes, 0);
 }
 
 #[test]

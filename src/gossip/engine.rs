@@ -22,7 +22,6 @@ use parking_lot::Mutex;
 
 use super::{
     directory::Directory,
-    events::EventLog,
     resolve,
     secrets::{Envelope, Secrets},
     sockets::{Udp, is_nothing},
@@ -32,7 +31,6 @@ use super::{
 use crate::{
     Error, Stop,
     error::message_of,
-    fanout::Fanout,
     swim::{self, JoinProblem, JoinResult, Metrics, Node, Output, Time},
 };
 
@@ -60,7 +58,6 @@ pub(super) struct Engine {
     /// Where this node reaches itself.
     pub(super) myself: SocketAddr,
     pub(super) directory: Directory,
-    pub(super) events: Fanout<EventLog>,
     pub(super) inbound: Workers,
     pub(super) outbound: Workers,
     pub(super) waiting_joins: Mutex<HashMap<u64, Sender<JoinResult>>>,
@@ -123,7 +120,6 @@ impl Engine {
             left: Stop::new(),
             myself: udp.myself(),
             directory: Directory::default(),
-            events: Fanout::new(),
             inbound: Workers::new(format!("{name}-in"), 8),
             outbound: Workers::new(format!("{name}-out"), 4),
             waiting_joins: Mutex::default(),
@@ -150,7 +146,7 @@ impl Engine {
     /// Makes the node a member before anybody can ask or listen: its own *joined* is the first thing it says.
     pub(super) fn list_myself(&self) {
         if let Some(Output::Event(event)) = self.with_node(|node, _| node.poll_output()) {
-            self.directory.apply(&event);
+            self.directory.publish(&event);
         }
     }
 
@@ -210,7 +206,7 @@ impl Engine {
             streams::end_accept(&tcp, self.myself);
         }
         self.waiting_joins.lock().clear();
-        self.events.close();
+        self.directory.close();
     }
 
     pub(super) fn count(&self, add: impl FnOnce(&mut Metrics)) {
@@ -331,9 +327,7 @@ impl Engine {
         match output {
             Output::Event(event) => {
                 log::debug!("{}: {event:?}", self.name);
-                // Whoever learns of the event must find the members changed.
-                self.directory.apply(&event);
-                self.events.publish(|log| log.push(event.clone()));
+                self.directory.publish(&event);
             }
             Output::OpenStream { stream, addr, timeout } => {
                 streams::begin_outbound(self, stream, addr, timeout)

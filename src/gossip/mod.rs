@@ -41,7 +41,6 @@ use parking_lot::Mutex;
 pub use config::{DEFAULT_PORT, GossipConfig};
 pub use directory::Members;
 use engine::Engine;
-use events::EventLog;
 pub use events::Events;
 #[cfg(feature = "encryption")]
 pub use rotation::{KeyStep, RotatedNode, Rotation};
@@ -186,10 +185,10 @@ impl Gossip {
         }
     }
 
-    /// Every listed member, this node included, by ascending name. O(1) unless something changed.
+    /// Every listed member, this node included, by ascending name. O(1); see [`Members`] for what reading them costs.
     #[must_use]
     pub fn members(&self) -> Members {
-        self.engine.directory.snapshot()
+        self.engine.directory.members()
     }
 
     /// This node, as others see it.
@@ -200,7 +199,13 @@ impl Gossip {
 
     /// Subscribes to all events from now on.
     pub fn events(&self) -> Events {
-        Events(self.engine.events.subscribe(EventLog::default()))
+        self.engine.directory.events()
+    }
+
+    /// The members at this moment, and a subscription to exactly what happens to them afterwards: no event is missing, and
+    /// none tells of what the members show already. For a start, and after [`Event::Lost`](crate::Event::Lost).
+    pub fn follow(&self) -> (Members, Events) {
+        self.engine.directory.follow()
     }
 
     /// Shows other tags to the cluster.
