@@ -52,6 +52,7 @@
 
 #![cfg_attr(not(feature = "capi"), forbid(unsafe_code))]
 
+mod address;
 #[cfg(feature = "capi")]
 mod capi;
 mod claims;
@@ -70,6 +71,7 @@ mod snapshot;
 mod sorted;
 mod stop;
 pub mod swim;
+mod warn;
 mod watch;
 mod wire;
 

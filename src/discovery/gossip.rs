@@ -106,7 +106,7 @@ impl GossipDiscovery {
 impl Drop for GossipDiscovery {
     fn drop(&mut self) {
         if let Some(Err(error)) = self.handle.get().map(Gossip::abort) {
-            log::error!("{error}");
+            log::error!("{}", error.report());
         }
     }
 }
