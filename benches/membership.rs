@@ -6,7 +6,11 @@
 //! bytes and free to copy, which is what Go's are, and owned `String`s. It has neither locks nor a way to say
 //! who claims what, and copies no string that it is given; ours does all that.
 
-use std::hint::black_box;
+use std::{
+    hint::black_box,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Instant,
+};
 
 use syncswim::{Membership, Watch};
 
@@ -32,6 +36,10 @@ fn main() {
     sizes.iter().for_each(|n| snapshots(effort, *n));
     heading(&format!("one change, {WATCHERS} watchers that never read"), false);
     sizes.iter().for_each(|n| changes(effort, *n));
+    for n in if effort == Effort::Smoke { [100, 200] } else { [65_000, 200_000] } {
+        heading(&format!("the longest waits of a writer, n = {n}"), false);
+        waits(effort, n);
+    }
     heading("catch up on changes that were not read, per change", false);
     sizes.iter().for_each(|n| catch_up(effort, *n));
 }
@@ -218,6 +226,62 @@ fn changes(effort: Effort, n: usize) {
 
 fn watches(membership: &Membership) -> Vec<Watch> {
     (0..WATCHERS).map(|_| membership.watch()).collect()
+}
+
+/// How long single changes take while another thread lists one snapshot after the other; and the same with one set that is
+/// copied under its lock.
+fn waits(effort: Effort, n: usize) {
+    let names = names(n, Order::Random);
+    let (membership, slices) = filled(&names);
+    let slices = std::sync::RwLock::new(slices);
+    let changes = if effort == Effort::Smoke { 10 } else { 2_000 };
+    let ours = |at: usize| match at % 2 {
+        0 => membership.left([&names[at / 2]]),
+        _ => membership.add([&names[at / 2]]),
+    };
+    print_waits("membership, nobody reads", changes, ours, None);
+    let read = || {
+        black_box(membership.snapshot().peers().len());
+    };
+    print_waits("membership, one thread takes snapshots", changes, ours, Some(&read));
+    let theirs = |at: usize| {
+        let mut slices = slices.write().unwrap();
+        match at % 2 {
+            0 => slices.leave(&names[at / 2].as_str()),
+            _ => slices.add(&names[at / 2]),
+        }
+    };
+    let read = || {
+        let copy = slices.read().unwrap().snapshot();
+        drop(black_box(copy));
+    };
+    print_waits("slices of 16 bytes, copied under a lock", changes, theirs, Some(&read));
+}
+
+#[expect(clippy::disallowed_methods, reason = "it measures real time")]
+fn print_waits(what: &str, changes: usize, change: impl Fn(usize), read: Option<&(dyn Fn() + Sync)>) {
+    let writing = AtomicBool::new(true);
+    let mut took: Vec<_> = std::thread::scope(|scope| {
+        if let Some(read) = read {
+            let writing = &writing;
+            scope.spawn(move || {
+                while writing.load(Ordering::Relaxed) {
+                    read();
+                }
+            });
+        }
+        let time = |at| {
+            let start = Instant::now();
+            change(at);
+            start.elapsed()
+        };
+        let took = (0..changes).map(time).collect();
+        writing.store(false, Ordering::Relaxed);
+        took
+    });
+    took.sort_unstable();
+    let of = |share: usize| took[(took.len() * share / 1_000).min(took.len() - 1)];
+    println!("{what}: p50 {:?}, p99 {:?}, p99.9 {:?}, longest {:?}", of(500), of(990), of(999), of(1_000));
 }
 
 fn catch_up(effort: Effort, n: usize) {
