@@ -229,59 +229,61 @@ fn watches(membership: &Membership) -> Vec<Watch> {
 }
 
 /// How long single changes take while another thread lists one snapshot after the other; and the same with one set that is
-/// copied under its lock.
+/// copied under its lock. The last columns tell how often a thread was not run, too: compare.
 fn waits(effort: Effort, n: usize) {
     let names = names(n, Order::Random);
     let (membership, slices) = filled(&names);
     let slices = std::sync::RwLock::new(slices);
-    let changes = if effort == Effort::Smoke { 10 } else { 2_000 };
+    let reads = effort.rounds() * 10;
     let ours = |at: usize| match at % 2 {
-        0 => membership.left([&names[at / 2]]),
-        _ => membership.add([&names[at / 2]]),
+        0 => membership.left([&names[at / 2 % n]]),
+        _ => membership.add([&names[at / 2 % n]]),
     };
-    print_waits("membership, nobody reads", changes, ours, None);
+    print_waits("membership, nobody reads", 0, ours, || ());
     let read = || {
         black_box(membership.snapshot().peers().len());
     };
-    print_waits("membership, one thread takes snapshots", changes, ours, Some(&read));
+    print_waits("membership, one thread takes snapshots", reads, ours, read);
     let theirs = |at: usize| {
         let mut slices = slices.write().unwrap();
         match at % 2 {
-            0 => slices.leave(&names[at / 2].as_str()),
-            _ => slices.add(&names[at / 2]),
+            0 => slices.leave(&names[at / 2 % n].as_str()),
+            _ => slices.add(&names[at / 2 % n]),
         }
     };
     let read = || {
         let copy = slices.read().unwrap().snapshot();
         drop(black_box(copy));
     };
-    print_waits("slices of 16 bytes, copied under a lock", changes, theirs, Some(&read));
+    print_waits("slices of 16 bytes, copied under a lock", reads, theirs, read);
 }
 
+/// Changes until the reader has read so often.
 #[expect(clippy::disallowed_methods, reason = "it measures real time")]
-fn print_waits(what: &str, changes: usize, change: impl Fn(usize), read: Option<&(dyn Fn() + Sync)>) {
-    let writing = AtomicBool::new(true);
+fn print_waits(what: &str, reads: usize, change: impl Fn(usize), read: impl Fn() + Sync) {
+    let reading = AtomicBool::new(true);
     let mut took: Vec<_> = std::thread::scope(|scope| {
-        if let Some(read) = read {
-            let writing = &writing;
-            scope.spawn(move || {
-                while writing.load(Ordering::Relaxed) {
-                    read();
-                }
-            });
-        }
+        scope.spawn(|| {
+            (0..reads).for_each(|_| read());
+            reading.store(false, Ordering::Relaxed);
+        });
         let time = |at| {
             let start = Instant::now();
             change(at);
             start.elapsed()
         };
-        let took = (0..changes).map(time).collect();
-        writing.store(false, Ordering::Relaxed);
-        took
+        (0..).take_while(|at| *at < 1_000 || reading.load(Ordering::Relaxed)).map(time).collect()
     });
     took.sort_unstable();
     let of = |share: usize| took[(took.len() * share / 1_000).min(took.len() - 1)];
-    println!("{what}: p50 {:?}, p99 {:?}, p99.9 {:?}, longest {:?}", of(500), of(990), of(999), of(1_000));
+    println!(
+        "{what}: {} changes, p50 {:?}, p99 {:?}, p99.9 {:?}, longest {:?}",
+        took.len(),
+        of(500),
+        of(990),
+        of(999),
+        of(1_000)
+    );
 }
 
 fn catch_up(effort: Effort, n: usize) {

@@ -27,7 +27,7 @@ pub(crate) struct Transition {
     pub(crate) after: Standing,
 }
 
-/// An immutable copy of a [`Membership`], from one moment. Cloning it only counts a reference.
+/// An immutable copy of a [`Membership`](crate::Membership), from one moment. Cloning it only counts a reference.
 ///
 /// # Examples
 ///
@@ -142,7 +142,7 @@ impl Snapshot {
         &self.peers()[self.split()..]
     }
 
-    /// As [`Membership::majority`], at the moment of this snapshot.
+    /// As [`Membership::majority`](crate::Membership::majority), at the moment of this snapshot.
     #[must_use]
     pub fn majority(&self) -> usize {
         self.0.set.majority()
