@@ -164,7 +164,7 @@ fn snapshots(effort: Effort, n: usize) {
     let middle = &names[0];
     let many = 1_000_000 / n as u64;
     let ours = Figure::of(effort.rounds(), None, |clock| {
-        clock.run(many, || (0..many).for_each(|_| drop(black_box(membership.snapshot()))));
+        clock.run(many, || (0..many).for_each(|_| list(&membership)));
     });
     let reference = Figure::of(effort.rounds(), None, |clock| {
         clock.run(many, || (0..many).for_each(|_| drop(black_box(slices.snapshot()))));
@@ -174,9 +174,9 @@ fn snapshots(effort: Effort, n: usize) {
     let ours = Figure::of(effort.rounds(), None, |clock| {
         for _ in 0..4 {
             membership.left([middle]);
-            clock.run(1, || drop(black_box(membership.snapshot())));
+            clock.run(1, || list(&membership));
             membership.add([middle]);
-            clock.run(1, || drop(black_box(membership.snapshot())));
+            clock.run(1, || list(&membership));
         }
     });
     let reference = Figure::of(effort.rounds(), None, |clock| {
@@ -188,6 +188,11 @@ fn snapshots(effort: Effort, n: usize) {
         }
     });
     compare(&format!("after a change, n = {n}"), ours, &[("16 bytes", Some(reference))]);
+}
+
+/// Takes a snapshot and its list.
+fn list(membership: &Membership) {
+    black_box(membership.snapshot().peers().len());
 }
 
 fn changes(effort: Effort, n: usize) {
@@ -240,10 +245,7 @@ fn waits(effort: Effort, n: usize) {
         _ => membership.add([&names[at / 2 % n]]),
     };
     print_waits("membership, nobody reads", 0, ours, || ());
-    let read = || {
-        black_box(membership.snapshot().peers().len());
-    };
-    print_waits("membership, one thread takes snapshots", reads, ours, read);
+    print_waits("membership, one thread takes snapshots", reads, ours, || list(&membership));
     let theirs = |at: usize| {
         let mut slices = slices.write().unwrap();
         match at % 2 {
