@@ -222,7 +222,9 @@ impl Drop for ClusterHandle {
     fn drop(&mut self) {
         self.stop();
         self.wait();
-        if let Some(error) = self.run.failure.lock().take() {
+        // Unlocked before the user's logger and error run.
+        let failure = self.run.failure.lock().take();
+        if let Some(error) = failure {
             log::error!("{}", error.report());
         }
     }
@@ -231,8 +233,13 @@ impl Drop for ClusterHandle {
 impl Run {
     /// Keeps the first failure, and stops everything.
     fn fail(&self, error: Error) {
-        self.failure.lock().get_or_insert(error);
+        // A later one is the user's, too, and is dropped under no lock.
+        let later = {
+            let mut first = self.failure.lock();
+            if first.is_some() { Some(error) } else { first.replace(error) }
+        };
         self.stop.stop();
+        drop(later);
     }
 }
 

@@ -342,7 +342,8 @@ impl Engine {
             }
             Output::ResolveSeeds => self.resolve_seeds(),
             Output::JoinDone(ticket, result) => {
-                if let Some(waiting) = self.waiting_joins.lock().remove(&ticket) {
+                let waiting = self.waiting_joins.lock().remove(&ticket);
+                if let Some(waiting) = waiting {
                     let _ = waiting.try_send(result);
                 }
             }
