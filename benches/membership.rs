@@ -6,7 +6,11 @@
 //! bytes and free to copy, which is what Go's are, and owned `String`s. It has neither locks nor a way to say
 //! who claims what, and copies no string that it is given; ours does all that.
 
-use std::hint::black_box;
+use std::{
+    hint::black_box,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Instant,
+};
 
 use syncswim::{Membership, Watch};
 
@@ -32,6 +36,10 @@ fn main() {
     sizes.iter().for_each(|n| snapshots(effort, *n));
     heading(&format!("one change, {WATCHERS} watchers that never read"), false);
     sizes.iter().for_each(|n| changes(effort, *n));
+    for n in if effort == Effort::Smoke { [100, 200] } else { [65_000, 200_000] } {
+        heading(&format!("the longest waits of a writer, n = {n}"), false);
+        waits(effort, n);
+    }
     heading("catch up on changes that were not read, per change", false);
     sizes.iter().for_each(|n| catch_up(effort, *n));
 }
@@ -156,7 +164,7 @@ fn snapshots(effort: Effort, n: usize) {
     let middle = &names[0];
     let many = 1_000_000 / n as u64;
     let ours = Figure::of(effort.rounds(), None, |clock| {
-        clock.run(many, || (0..many).for_each(|_| drop(black_box(membership.snapshot()))));
+        clock.run(many, || (0..many).for_each(|_| list(&membership)));
     });
     let reference = Figure::of(effort.rounds(), None, |clock| {
         clock.run(many, || (0..many).for_each(|_| drop(black_box(slices.snapshot()))));
@@ -166,9 +174,9 @@ fn snapshots(effort: Effort, n: usize) {
     let ours = Figure::of(effort.rounds(), None, |clock| {
         for _ in 0..4 {
             membership.left([middle]);
-            clock.run(1, || drop(black_box(membership.snapshot())));
+            clock.run(1, || list(&membership));
             membership.add([middle]);
-            clock.run(1, || drop(black_box(membership.snapshot())));
+            clock.run(1, || list(&membership));
         }
     });
     let reference = Figure::of(effort.rounds(), None, |clock| {
@@ -180,6 +188,11 @@ fn snapshots(effort: Effort, n: usize) {
         }
     });
     compare(&format!("after a change, n = {n}"), ours, &[("16 bytes", Some(reference))]);
+}
+
+/// Takes a snapshot and its list.
+fn list(membership: &Membership) {
+    black_box(membership.snapshot().peers().len());
 }
 
 fn changes(effort: Effort, n: usize) {
@@ -218,6 +231,61 @@ fn changes(effort: Effort, n: usize) {
 
 fn watches(membership: &Membership) -> Vec<Watch> {
     (0..WATCHERS).map(|_| membership.watch()).collect()
+}
+
+/// How long single changes take while another thread lists one snapshot after the other; and the same with one set that is
+/// copied under its lock. The last columns tell how often a thread was not run, too: compare.
+fn waits(effort: Effort, n: usize) {
+    let names = names(n, Order::Random);
+    let (membership, slices) = filled(&names);
+    let slices = std::sync::RwLock::new(slices);
+    let reads = effort.rounds() * 10;
+    let ours = |at: usize| match at % 2 {
+        0 => membership.left([&names[at / 2 % n]]),
+        _ => membership.add([&names[at / 2 % n]]),
+    };
+    print_waits("membership, nobody reads", 0, ours, || ());
+    print_waits("membership, one thread takes snapshots", reads, ours, || list(&membership));
+    let theirs = |at: usize| {
+        let mut slices = slices.write().unwrap();
+        match at % 2 {
+            0 => slices.leave(&names[at / 2 % n].as_str()),
+            _ => slices.add(&names[at / 2 % n]),
+        }
+    };
+    let read = || {
+        let copy = slices.read().unwrap().snapshot();
+        drop(black_box(copy));
+    };
+    print_waits("slices of 16 bytes, copied under a lock", reads, theirs, read);
+}
+
+/// Changes until the reader has read so often.
+#[expect(clippy::disallowed_methods, reason = "it measures real time")]
+fn print_waits(what: &str, reads: usize, change: impl Fn(usize), read: impl Fn() + Sync) {
+    let reading = AtomicBool::new(true);
+    let mut took: Vec<_> = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            (0..reads).for_each(|_| read());
+            reading.store(false, Ordering::Relaxed);
+        });
+        let time = |at| {
+            let start = Instant::now();
+            change(at);
+            start.elapsed()
+        };
+        (0..).take_while(|at| *at < 1_000 || reading.load(Ordering::Relaxed)).map(time).collect()
+    });
+    took.sort_unstable();
+    let of = |share: usize| took[(took.len() * share / 1_000).min(took.len() - 1)];
+    println!(
+        "{what}: {} changes, p50 {:?}, p99 {:?}, p99.9 {:?}, longest {:?}",
+        took.len(),
+        of(500),
+        of(990),
+        of(999),
+        of(1_000)
+    );
 }
 
 fn catch_up(effort: Effort, n: usize) {

@@ -41,7 +41,8 @@ fn main() -> ExitCode {
     match run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("node: {error}");
+            let ours = error.downcast_ref::<syncswim::Error>();
+            eprintln!("node: {}", ours.map_or_else(|| error.to_string(), syncswim::Error::report));
             ExitCode::FAILURE
         }
     }

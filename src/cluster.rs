@@ -31,13 +31,15 @@ use crate::{BoxError, Discovery, Error, Membership, Stop, claims::SourceId, erro
 /// for change in &changes {
 ///     println!("{change:?}");
 /// }
-/// assert_eq!(running.join().unwrap_err().to_string(), "discovery `closure` failed: out of ideas");
+/// assert_eq!(running.join().unwrap_err().report(), "discovery `closure` failed: out of ideas");
 /// # Ok::<(), syncswim::Error>(())
 /// ```
-#[derive(Default)]
+///
+/// Its watches end with it: with its last discovery, or when it is dropped before its start.
 #[must_use = "nothing runs before `start`"]
 pub struct Cluster {
-    membership: Membership,
+    watched: Watched,
+    finished: Receiver<Infallible>,
     discoveries: Vec<Named>,
 }
 
@@ -75,7 +77,8 @@ struct Run {
     failure: Mutex<Option<Error>>,
 }
 
-/// Every thread holds one reference, so that the watches end with the last thread, however it ends.
+/// The cluster owns it before its start. Then every thread holds one reference, so that the watches end with the last thread,
+/// however it ends.
 struct Watched {
     membership: Membership,
     /// Never used: that it is dropped says it all.
@@ -85,7 +88,9 @@ struct Watched {
 impl Cluster {
     /// A cluster with an empty membership and no discovery.
     pub fn new() -> Self {
-        Self::default()
+        let (_finished, finished) = bounded(0);
+        let watched = Watched { membership: Membership::new(), _finished };
+        Self { watched, finished, discoveries: Vec::new() }
     }
 
     /// Adds a discovery. Several may tell of the same peers: see [`Discovery::start`].
@@ -100,7 +105,7 @@ impl Cluster {
     /// says something new.
     #[must_use]
     pub fn membership(&self) -> &Membership {
-        &self.membership
+        &self.watched.membership
     }
 
     /// Binds every discovery on this thread, in order, then starts each on a thread of its own, called `syncswim-` and its
@@ -111,13 +116,14 @@ impl Cluster {
     /// The first [`Error::Discovery`] or [`Error::Panicked`] of a `bind`; [`Error::Spawn`] if the system refuses a thread.
     /// Nothing runs then, everything bound is released, and the watches have ended.
     pub fn start(self) -> Result<ClusterHandle, Error> {
-        let Self { membership, mut discoveries } = self;
-        let (_finished, finished) = bounded(0);
-        let watched = Arc::new(Watched { membership: membership.clone(), _finished });
+        let Self { watched, finished, mut discoveries } = self;
+        let membership = watched.membership.clone();
+        let watched = Arc::new(watched);
         let bind = |named: &mut Named| guard(&named.name, || named.discovery.get_mut().bind());
         if let Err(error) = discoveries.iter_mut().try_for_each(bind) {
             for Named { name, discovery } in discoveries {
-                release(&name, discovery.into_inner()).unwrap_or_else(|error| log::error!("{error}"));
+                release(&name, discovery.into_inner())
+                    .unwrap_or_else(|error| log::error!("{}", error.report()));
             }
             return Err(error);
         }
@@ -127,6 +133,12 @@ impl Cluster {
             handle.spawn(named, SourceId(id), Arc::clone(&watched))?;
         }
         Ok(handle)
+    }
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -210,8 +222,10 @@ impl Drop for ClusterHandle {
     fn drop(&mut self) {
         self.stop();
         self.wait();
-        if let Some(error) = self.run.failure.lock().take() {
-            log::error!("{error}");
+        // Unlocked before the user's logger and error run.
+        let failure = self.run.failure.lock().take();
+        if let Some(error) = failure {
+            log::error!("{}", error.report());
         }
     }
 }
@@ -219,8 +233,13 @@ impl Drop for ClusterHandle {
 impl Run {
     /// Keeps the first failure, and stops everything.
     fn fail(&self, error: Error) {
-        self.failure.lock().get_or_insert(error);
+        // A later one is the user's, too, and is dropped under no lock.
+        let later = {
+            let mut first = self.failure.lock();
+            if first.is_some() { Some(error) } else { first.replace(error) }
+        };
         self.stop.stop();
+        drop(later);
     }
 }
 
@@ -249,7 +268,7 @@ fn release(name: &str, discovery: Box<dyn Discovery>) -> Result<(), Error> {
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.discoveries.iter().map(|named| &named.name).collect();
-        f.debug_struct("Cluster").field("membership", &self.membership).field("discoveries", &names).finish()
+        f.debug_struct("Cluster").field("membership", self.membership()).field("discoveries", &names).finish()
     }
 }
 

@@ -1,18 +1,19 @@
 //! Everything that can go wrong, and what to do about it.
 
-use std::{any::Any, io, net::SocketAddr};
+use std::{any::Any, error::Error as _, io, net::SocketAddr};
 
 /// Any error a [`Discovery`](crate::Discovery) wants to end with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// An error of this library. Each message names what is wrong and what to do next.
+///
+/// As is the custom, the message leaves out the [`source`](std::error::Error::source), for whoever prints errors with all
+/// their causes. [`report`](Self::report) does that.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A socket could not be bound. Nothing was started.
-    #[error(
-        "cannot bind {addr}: {source}; choose an address of this host and a free port, or port 0 for any"
-    )]
+    #[error("cannot bind {addr} (choose an address of this host and a free port, or port 0 for any)")]
     Bind {
         /// The address that was asked for.
         addr: SocketAddr,
@@ -30,7 +31,7 @@ pub enum Error {
     },
 
     /// A host name could not be resolved to any address. Nothing was changed.
-    #[error("cannot resolve `{host}`: {source}; check the spelling and the resolver, or give an address")]
+    #[error("cannot resolve `{host}` (check the spelling and the resolver, or give an address)")]
     Resolve {
         /// The name as given.
         host: String,
@@ -73,7 +74,7 @@ pub enum Error {
     },
 
     /// A thread or another resource of the operating system was refused. Nothing was started.
-    #[error("cannot start {what}: {source}; raise the process limits or start fewer nodes")]
+    #[error("cannot start {what} (raise the process limits or start fewer nodes)")]
     Spawn {
         /// What was to be started.
         what: String,
@@ -82,7 +83,7 @@ pub enum Error {
     },
 
     /// A discovery failed. The cluster was stopped because of it.
-    #[error("discovery `{name}` failed: {source}")]
+    #[error("discovery `{name}` failed")]
     Discovery {
         /// [`Discovery::name`](crate::Discovery::name) of the one that failed.
         name: String,
@@ -99,7 +100,12 @@ pub enum Error {
         message: String,
     },
 
-    /// The node has left or was shut down, so it can do nothing more. Start a new one.
+    /// The node has said good-bye. It goes on answering the others until it is shut down, but cannot come back. Nothing was
+    /// changed.
+    #[error("the node has left the cluster and cannot come back; start a new one")]
+    Left,
+
+    /// The node was shut down, so it can do nothing more. Start a new one.
     #[error("the node has stopped; start a new one")]
     Stopped,
 
@@ -113,8 +119,56 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// The message with those of all causes, in one line: for people.
+    ///
+    /// ```
+    /// use syncswim::{Cluster, Membership, Stop};
+    ///
+    /// let cluster = Cluster::new().with_discovery(|_: &Membership, _: &Stop| Err("out of ideas"));
+    /// let error = cluster.start()?.join().unwrap_err();
+    /// assert_eq!(error.to_string(), "discovery `closure` failed");
+    /// assert_eq!(error.report(), "discovery `closure` failed: out of ideas");
+    /// # Ok::<(), syncswim::Error>(())
+    /// ```
+    #[must_use]
+    pub fn report(&self) -> String {
+        let (mut text, mut cause) = (self.to_string(), self.source());
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        text
+    }
+}
+
 /// What a caught panic said.
 pub(crate) fn message_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("(no message)").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_message_repeats_its_source_and_the_report_has_each_once() {
+        let system = || io::Error::other("no luck");
+        let bind = Error::Bind { addr: ([127, 0, 0, 1], 1).into(), source: system() };
+        let errors = [
+            Error::Discovery { name: "x".into(), source: bind.into() },
+            Error::Resolve { host: "h".into(), source: system() },
+            Error::Spawn { what: "w".into(), source: system() },
+            Error::Discovery { name: "x".into(), source: "no luck".into() },
+        ];
+        for error in errors {
+            let mut level: &dyn std::error::Error = &error;
+            while let Some(source) = level.source() {
+                assert!(!level.to_string().contains(&source.to_string()), "{level}");
+                level = source;
+            }
+            assert_eq!(error.report().matches("no luck").count(), 1, "{}", error.report());
+        }
+    }
 }

@@ -185,11 +185,12 @@ impl<Q: Queue> Drop for Subscription<Q> {
 
 impl<Q: Queue> fmt::Debug for Fanout<Q> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let registry = self.registry.lock();
-        f.debug_struct("Fanout")
-            .field("readers", &registry.mailboxes.len())
-            .field("closed", &registry.closed)
-            .finish()
+        // Unlocked before the user's formatter is written to.
+        let (readers, closed) = {
+            let registry = self.registry.lock();
+            (registry.mailboxes.len(), registry.closed)
+        };
+        f.debug_struct("Fanout").field("readers", &readers).field("closed", &closed).finish()
     }
 }
 
@@ -288,6 +289,19 @@ mod tests {
         drop(reader);
         assert!(fanout.is_empty() && kept.upgrade().is_none());
         send(&fanout, 1);
+    }
+
+    #[test]
+    fn a_formatter_may_use_what_it_prints() {
+        struct Reentrant<'a>(&'a Fanout<VecDeque<u32>>);
+        impl fmt::Write for Reentrant<'_> {
+            fn write_str(&mut self, _: &str) -> fmt::Result {
+                assert!(self.0.registry.try_lock().is_some());
+                Ok(())
+            }
+        }
+        let fanout = Fanout::new();
+        fmt::write(&mut Reentrant(&fanout), format_args!("{fanout:?}")).unwrap();
     }
 
     #[test]

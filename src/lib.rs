@@ -52,6 +52,7 @@
 
 #![cfg_attr(not(feature = "capi"), forbid(unsafe_code))]
 
+mod address;
 #[cfg(feature = "capi")]
 mod capi;
 mod claims;
@@ -60,13 +61,17 @@ mod discovery;
 mod error;
 mod fanout;
 mod gossip;
+mod latest;
 mod membership;
 mod network;
 mod peers;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+mod snapshot;
+mod sorted;
 mod stop;
 pub mod swim;
+mod warn;
 mod watch;
 mod wire;
 
@@ -78,9 +83,10 @@ pub use error::{BoxError, Error};
 pub use gossip::{DEFAULT_PORT, Events, Gossip, GossipConfig, Members};
 #[cfg(feature = "encryption")]
 pub use gossip::{KeyStep, RotateOptions, RotatedNode, Rotation};
-pub use membership::{Membership, Snapshot};
+pub use membership::Membership;
 pub use network::Network;
 pub use peers::{Peer, Peers};
+pub use snapshot::Snapshot;
 pub use stop::Stop;
 pub use swim::{Event, Identity, Member, MemberState, Metrics};
 pub use watch::{MembershipChange, Watch};

@@ -1,7 +1,8 @@
 //! Who is in the cluster: a sorted set of peers, each either *active* or *left*.
 //!
 //! Owns the set and its watches; knows nothing of networks. No lock is held while a caller's iterator runs, and no writer
-//! waits for a watcher.
+//! waits for a watcher, or for a reader: a snapshot shares the set's own entries, and the list that it shows is made of them
+//! by the first who asks for it, under no lock.
 //!
 //! # Who speaks
 //!
@@ -18,19 +19,17 @@
 //! left if any says *left*, else absent. The application's word is in force until the word of any source *changes*: a
 //! source that repeats itself changes nothing, and one that says something new is believed.
 
-use std::{
-    collections::{BTreeMap, btree_map::Entry},
-    fmt,
-    sync::{Arc, OnceLock},
-};
+use std::{fmt, sync::Arc};
 
 use parking_lot::RwLock;
 
 use crate::{
-    Peer, Watch,
-    claims::{Claims, SourceId, Standing},
+    Snapshot, Watch,
+    claims::{SourceId, Word},
     fanout::Fanout,
-    peers::{Key, holds},
+    latest::Latest,
+    peers::Key,
+    snapshot::Set,
     watch::{Backlog, Limits, MembershipChange},
 };
 
@@ -60,46 +59,19 @@ pub struct Membership {
     source: Option<SourceId>,
 }
 
-/// An immutable copy of a [`Membership`], from one moment. Cloning it only counts a reference.
-///
-/// # Examples
-///
-/// ```
-/// let membership = syncswim::Membership::new();
-/// membership.add(["a:1", "b:1"]);
-/// membership.left(["a:1"]);
-///
-/// let snapshot = membership.snapshot();
-/// assert_eq!(snapshot.peers().concat(), "b:1a:1");
-/// assert_eq!(snapshot.split(), 1);
-/// assert!(snapshot.contains("a:1") && !snapshot.contains("c:1"));
-/// assert!(snapshot.is_active("b:1") && !snapshot.is_active("a:1"));
-/// ```
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Snapshot {
-    peers: Arc<[Peer]>,
-    split: usize,
-}
-
-/// One peer that changed its standing.
-pub(crate) struct Transition {
-    pub(crate) peer: Peer,
-    pub(crate) before: Standing,
-    pub(crate) after: Standing,
-}
-
 struct Shared {
     state: RwLock<State>,
     /// Published to under the write lock and subscribed to under the read lock: that is why watches have no gap.
     watches: Fanout<Backlog>,
+    /// Of readers only, who share one snapshot of each version.
+    latest: Latest<Snapshot>,
 }
 
 #[derive(Default)]
 struct State {
-    peers: BTreeMap<Key, Claims>,
-    active: usize,
-    left: usize,
-    snapshot: OnceLock<Snapshot>,
+    set: Set,
+    /// Counts the changes.
+    version: u64,
 }
 
 impl Membership {
@@ -120,7 +92,7 @@ impl Membership {
     /// assert_eq!(membership.snapshot().peers().len(), 3);
     /// ```
     pub fn add(&self, peers: impl IntoIterator<Item = impl AsRef<str>>) {
-        self.tell(Standing::Active, peers);
+        self.tell(Word::Active, peers);
     }
 
     /// Marks those of `peers` that are active as left: gone for now, and still counted by [`majority`](Self::majority).
@@ -135,7 +107,7 @@ impl Membership {
     /// assert_eq!(membership.snapshot().left().len(), 1);
     /// ```
     pub fn left(&self, peers: impl IntoIterator<Item = impl AsRef<str>>) {
-        self.tell(Standing::Left, peers);
+        self.tell(Word::Left, peers);
     }
 
     /// Forgets `peers`, whether active or left.
@@ -149,13 +121,24 @@ impl Membership {
     /// assert_eq!(membership.snapshot().peers().concat(), "b:1");
     /// ```
     pub fn remove(&self, peers: impl IntoIterator<Item = impl AsRef<str>>) {
-        self.tell(Standing::Absent, peers);
+        self.tell(Word::Withdrawn, peers);
     }
 
-    /// The set as it is now. O(1) unless something changed since the last one was made, then O(n).
+    /// Lists `peers` as left, also those that this source never called active.
+    pub(crate) fn gone(&self, peers: impl IntoIterator<Item = impl AsRef<str>>) {
+        self.tell(Word::Gone, peers);
+    }
+
+    /// The set as it is now. O(1); the first to read the list of a set that changed makes it, in O(n), and keeps nobody
+    /// waiting meanwhile.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        self.shared.state.read().snapshot().clone()
+        let state = self.shared.state.read();
+        let (snapshot, outdated) = self.shared.snapshot_of(&state);
+        drop(state);
+        // Freeing n names takes a while.
+        drop(outdated);
+        snapshot
     }
 
     /// Subscribes to changes. The first item is the set as it is now (even if empty), then comes every later change, in
@@ -182,7 +165,8 @@ impl Membership {
         self.watch_within(Limits::DEFAULT)
     }
 
-    /// How many peers are more than half of all: `(active + left) / 2 + 1`. O(1).
+    /// The least number of peers that is more than half of all, so that no two groups can both have it:
+    /// `(active + left) / 2 + 1`; of an even number it is one more than the half. O(1).
     ///
     /// Peers that have left count until they are removed, so a cluster that lost many peers cannot mistake a minority for a
     /// majority; it also means that one which shrinks for good needs its left peers removed.
@@ -200,8 +184,7 @@ impl Membership {
     /// ```
     #[must_use]
     pub fn majority(&self) -> usize {
-        let state = self.shared.state.read();
-        majority_of(state.active + state.left)
+        self.shared.state.read().set.majority()
     }
 
     /// A handle to the same set that speaks for one source only.
@@ -216,10 +199,14 @@ impl Membership {
 
     pub(crate) fn watch_within(&self, limits: Limits) -> Watch {
         let state = self.shared.state.read();
-        Watch::new(self.shared.watches.subscribe(Backlog::new(state.snapshot().clone(), limits)))
+        let (snapshot, outdated) = self.shared.snapshot_of(&state);
+        let subscription = self.shared.watches.subscribe(Backlog::new(snapshot, limits));
+        drop(state);
+        drop(outdated);
+        Watch::new(subscription)
     }
 
-    fn tell(&self, word: Standing, peers: impl IntoIterator<Item = impl AsRef<str>>) {
+    fn tell(&self, word: Word, peers: impl IntoIterator<Item = impl AsRef<str>>) {
         // The caller's iterator runs here, before the lock; and sorting here makes every list that follows sorted.
         let mut peers: Vec<_> = peers.into_iter().map(|peer| Key::from(peer.as_ref())).collect();
         peers.sort_unstable();
@@ -227,127 +214,28 @@ impl Membership {
 
         let mut state = self.shared.state.write();
         let changed: Vec<_> =
-            peers.into_iter().filter_map(|peer| state.hear(self.source, word, peer)).collect();
+            peers.into_iter().filter_map(|peer| state.set.hear(self.source, word, peer)).collect();
         if changed.is_empty() {
             return;
         }
-        let outdated = state.snapshot.take();
+        state.version += 1;
         if !self.shared.watches.is_empty() {
             let change = MembershipChange::of(&changed);
             self.shared.watches.publish(|backlog| backlog.push(&change, &changed));
         }
-        drop(state);
-        // Freeing n names takes a while, so it waits for the lock's release.
-        drop(outdated);
     }
 }
 
-impl State {
-    /// Takes a word on one peer, and tells what it changed.
-    fn hear(&mut self, source: Option<SourceId>, word: Standing, key: Key) -> Option<Transition> {
-        let (peer, before, after) = match self.peers.entry(key) {
-            Entry::Vacant(_) if word != Standing::Active => return None,
-            Entry::Vacant(entry) => {
-                let peer = Peer::clone(&entry.key().peer);
-                entry.insert(Claims::default()).hear(source, word);
-                (peer, Standing::Absent, word)
-            }
-            Entry::Occupied(mut entry) => {
-                let before = entry.get().standing();
-                entry.get_mut().hear(source, word);
-                let after = entry.get().standing();
-                let peer = Peer::clone(&entry.key().peer);
-                if entry.get().are_void() {
-                    entry.remove();
-                }
-                (peer, before, after)
-            }
-        };
-        (before != after).then(|| self.count(Transition { peer, before, after }))
+impl Shared {
+    /// The state as a snapshot, and one that this replaces, to be dropped once the state is unlocked.
+    fn snapshot_of(&self, state: &State) -> (Snapshot, Option<Snapshot>) {
+        self.latest.get_or_make(state.version, || Snapshot::of(&state.set))
     }
-
-    fn count(&mut self, transition: Transition) -> Transition {
-        match transition.before {
-            Standing::Active => self.active -= 1,
-            Standing::Left => self.left -= 1,
-            Standing::Absent => {}
-        }
-        match transition.after {
-            Standing::Active => self.active += 1,
-            Standing::Left => self.left += 1,
-            Standing::Absent => {}
-        }
-        transition
-    }
-
-    fn snapshot(&self) -> &Snapshot {
-        self.snapshot.get_or_init(|| {
-            let mut peers = Vec::with_capacity(self.active + self.left);
-            let mut left = Vec::with_capacity(self.left);
-            for (Key { peer, .. }, claims) in &self.peers {
-                match claims.standing() {
-                    Standing::Active => peers.push(Peer::clone(peer)),
-                    Standing::Left => left.push(Peer::clone(peer)),
-                    Standing::Absent => {}
-                }
-            }
-            peers.append(&mut left);
-            Snapshot { peers: peers.into(), split: self.active }
-        })
-    }
-}
-
-impl Snapshot {
-    /// All peers: the sorted active ones, then the sorted ones that left.
-    #[must_use]
-    pub fn peers(&self) -> &[Peer] {
-        &self.peers
-    }
-
-    /// Where in [`peers`](Self::peers) those that left begin, which is the number of active ones.
-    #[must_use]
-    pub fn split(&self) -> usize {
-        self.split
-    }
-
-    /// The active peers, sorted.
-    #[must_use]
-    pub fn active(&self) -> &[Peer] {
-        &self.peers[..self.split]
-    }
-
-    /// The peers that left and were not removed, sorted.
-    #[must_use]
-    pub fn left(&self) -> &[Peer] {
-        &self.peers[self.split..]
-    }
-
-    /// As [`Membership::majority`], at the moment of this snapshot.
-    #[must_use]
-    pub fn majority(&self) -> usize {
-        majority_of(self.peers.len())
-    }
-
-    /// Whether `peer` is active or left. O(log n).
-    #[must_use]
-    pub fn contains(&self, peer: &str) -> bool {
-        self.is_active(peer) || holds(self.left(), peer)
-    }
-
-    /// Whether `peer` is active. O(log n).
-    #[must_use]
-    pub fn is_active(&self, peer: &str) -> bool {
-        holds(self.active(), peer)
-    }
-}
-
-fn majority_of(peers: usize) -> usize {
-    peers / 2 + 1
 }
 
 impl Default for Shared {
     fn default() -> Self {
-        Self { state: RwLock::default(), watches: Fanout::new() }
+        Self { state: RwLock::default(), watches: Fanout::new(), latest: Latest::default() }
     }
 }
 
@@ -360,17 +248,12 @@ impl fmt::Debug for Membership {
     }
 }
 
-impl fmt::Debug for Snapshot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Snapshot").field("active", &self.active()).field("left", &self.left()).finish()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::{Peer, claims::Standing};
 
     const SOURCES: usize = 3;
     const PEERS: [&str; 4] = ["a", "b", "c", "d"];
@@ -428,7 +311,11 @@ mod tests {
             let mut chronicle = Chronicle::default();
             for (who, word, peers) in words {
                 let speaker = who.map_or(&application, |id| &sources[id]);
-                speaker.tell(word, &peers);
+                speaker.tell(match word {
+                    Standing::Active => Word::Active,
+                    Standing::Left => Word::Left,
+                    Standing::Absent => Word::Withdrawn,
+                }, &peers);
                 chronicle.0.extend(peers.iter().map(|&peer| (who, word, peer)));
 
                 let now = chronicle.0.len();
@@ -441,9 +328,9 @@ mod tests {
                 prop_assert_eq!(names(snapshot.active()), those(Standing::Active));
                 prop_assert_eq!(names(snapshot.left()), those(Standing::Left));
 
-                let state = application.shared.state.read();
-                prop_assert_eq!((state.active, state.left), (snapshot.active().len(), snapshot.left().len()));
-                let void = state.peers.values().filter(|claims| claims.are_void()).count();
+                let set = &application.shared.state.read().set;
+                prop_assert_eq!((set.active, set.left), (snapshot.active().len(), snapshot.left().len()));
+                let void = set.peers.iter().filter(|(_, claims)| claims.are_void()).count();
                 prop_assert_eq!(void, 0, "what nobody claims takes no room");
             }
         }
@@ -453,7 +340,7 @@ mod tests {
     fn a_peer_the_application_removed_is_kept_in_mind_only_while_a_source_claims_it() {
         let application = Membership::new();
         let source = application.for_source(SourceId(0));
-        let remembered = || application.shared.state.read().peers.len();
+        let remembered = || application.shared.state.read().set.peers.len();
         source.add(["a"]);
         application.remove(["a"]);
         assert_eq!((application.snapshot().peers().len(), remembered()), (0, 1));

@@ -1,6 +1,10 @@
 //! A range of addresses, as in `10.0.0.0/8`.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
 
 use crate::Error;
 
@@ -42,23 +46,38 @@ impl FromStr for Network {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let bad = || Error::Config {
+        let bad = |problem: String| Error::Config {
             field: "allow",
-            problem: format!("has {text:?}, which is no network; write one as 10.0.0.0/8 or fd00::/8"),
+            problem: format!("has {text:?}, which {problem}"),
         };
+        let no_network = || bad("is no network; write one as 10.0.0.0/8 or fd00::/8".into());
         let (addr, prefix) = text.split_once('/').map_or((text, None), |(addr, prefix)| (addr, Some(prefix)));
-        let addr: IpAddr = addr.parse().map_err(|_| bad())?;
+        let addr: IpAddr = addr.parse().map_err(|_| no_network())?;
+        if addr != addr.to_canonical() {
+            return Err(bad(format!("is IPv4 within IPv6; write it as {}", addr.to_canonical())));
+        }
         let width = if addr.is_ipv4() { 32 } else { 128 };
-        let prefix = prefix.map_or(Ok(width), str::parse).map_err(|_| bad())?;
-        let network = Self { addr, prefix };
+        let prefix: u8 = prefix.map_or(Ok(width), str::parse).map_err(|_| no_network())?;
+        if prefix > width {
+            return Err(bad(format!("has a prefix of {prefix} bits, and an address has {width}")));
+        }
+        let start = first_of(addr, prefix);
         // `10.1.2.3/8` may be a slip of the pen for `10.1.2.3/32`: what is meant must be said.
-        let host_bits = |bits: u128| bits.checked_shl(128 - u32::from(width - prefix)).unwrap_or(0);
-        let clean = prefix <= width
-            && match addr {
-                IpAddr::V4(ip) => host_bits(ip.to_bits().into()) == 0,
-                IpAddr::V6(ip) => host_bits(ip.to_bits()) == 0,
-            };
-        if clean && addr == addr.to_canonical() { Ok(network) } else { Err(bad()) }
+        if start != addr {
+            return Err(bad(format!(
+                "has bits set behind the first {prefix}; write {start}/{prefix} for the network, or {addr} for this address"
+            )));
+        }
+        Ok(Self { addr, prefix })
+    }
+}
+
+/// The first address of a network.
+fn first_of(addr: IpAddr, prefix: u8) -> IpAddr {
+    let kept = |width: u32| u128::MAX.checked_shl(width - u32::from(prefix)).unwrap_or(0);
+    match addr {
+        IpAddr::V4(ip) => Ipv4Addr::from_bits(ip.to_bits() & kept(32) as u32).into(),
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & kept(128)).into(),
     }
 }
 
@@ -94,6 +113,22 @@ mod tests {
         for (network, ip, expected) in cases {
             let network: Network = network.parse().unwrap();
             assert_eq!(network.contains(ip.parse().unwrap()), expected, "{network} {ip}");
+        }
+    }
+
+    #[test]
+    fn an_error_says_which_bits_are_wrong() {
+        let cases = [
+            ("10.1.2.3/8", "behind the first 8; write 10.0.0.0/8 for the network, or 10.1.2.3 for"),
+            ("fd00::1/8", "behind the first 8; write fd00::/8"),
+            ("10.0.0.1/0", "write 0.0.0.0/0"),
+            ("10.0.0.0/33", "a prefix of 33 bits, and an address has 32"),
+            ("::ffff:10.0.0.0/104", "IPv4 within IPv6; write it as 10.0.0.0"),
+            ("x/8", "is no network; write one as"),
+        ];
+        for (bad, said) in cases {
+            let error = bad.parse::<Network>().expect_err(bad).to_string();
+            assert!(error.contains(said), "{error}");
         }
     }
 

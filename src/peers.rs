@@ -16,12 +16,24 @@ pub(crate) struct Key {
 
 impl From<&str> for Key {
     fn from(name: &str) -> Self {
-        let mut start = [0; 16];
-        let len = name.len().min(start.len());
-        start[..len].copy_from_slice(&name.as_bytes()[..len]);
-        let (words, _) = start.as_chunks();
-        Self { start: [u64::from_be_bytes(words[0]), u64::from_be_bytes(words[1])], peer: name.into() }
+        Self { start: start_of(name), peer: name.into() }
     }
+}
+
+impl Key {
+    /// Compares any key with this name, without making a key of the name.
+    pub(crate) fn compare_to(name: &str) -> impl Fn(&Self) -> Ordering {
+        let start = start_of(name);
+        move |key| key.start.cmp(&start).then_with(|| (*key.peer).cmp(name))
+    }
+}
+
+fn start_of(name: &str) -> [u64; 2] {
+    let mut start = [0; 16];
+    let len = name.len().min(start.len());
+    start[..len].copy_from_slice(&name.as_bytes()[..len]);
+    let (words, _) = start.as_chunks();
+    [u64::from_be_bytes(words[0]), u64::from_be_bytes(words[1])]
 }
 
 impl Ord for Key {
@@ -64,13 +76,8 @@ impl Peers {
     /// Whether `peer` is in the list. O(log n).
     #[must_use]
     pub fn contains(&self, peer: &str) -> bool {
-        holds(&self.0, peer)
+        self.binary_search_by(|known| (**known).cmp(peer)).is_ok()
     }
-}
-
-/// Whether a sorted list holds `peer`.
-pub(crate) fn holds(sorted: &[Peer], peer: &str) -> bool {
-    sorted.binary_search_by(|known| (**known).cmp(peer)).is_ok()
 }
 
 impl Deref for Peers {
@@ -141,6 +148,7 @@ mod tests {
         for a in &names {
             for b in &names {
                 assert_eq!(Key::from(&**a).cmp(&Key::from(&**b)), a.cmp(b), "{a:?} and {b:?}");
+                assert_eq!(Key::compare_to(b)(&Key::from(&**a)), a.cmp(b), "{a:?} and {b:?}");
             }
         }
     }

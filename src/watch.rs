@@ -17,7 +17,7 @@ use crate::{
     Peer, Peers, Snapshot,
     claims::Standing,
     fanout::{Queue, Subscription},
-    membership::Transition,
+    snapshot::Transition,
 };
 
 /// What changed in a [`Membership`](crate::Membership): no peer that stayed as it was, and none twice. Cloning it only counts

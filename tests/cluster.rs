@@ -76,7 +76,7 @@ fn a_discovery_that_cannot_bind_is_an_error_of_start_and_nothing_stays() {
             .with_discovery(Probe::new("later", &alive));
         let (membership, watch) = (cluster.membership().clone(), cluster.membership().watch());
         let error = cluster.start().unwrap_err();
-        assert_eq!(error.to_string(), "discovery `taken` failed: the port is taken");
+        assert_eq!(error.report(), "discovery `taken` failed: the port is taken");
         assert_eq!(alive.load(Ordering::SeqCst), 0);
         assert_eq!(watch.count(), 1, "the watch has ended");
         assert!(membership.snapshot().peers().is_empty());
@@ -89,10 +89,8 @@ fn an_error_of_ours_is_wrapped_and_still_there() {
     let error = Cluster::new().with_discovery(dns).start().unwrap_err();
     let source = error.source().unwrap().downcast_ref::<Error>();
     assert!(matches!(source, Some(Error::Config { field: "interval", .. })));
-    assert!(
-        error.to_string().starts_with("discovery `dns` failed: bad configuration: `interval`"),
-        "{error}"
-    );
+    let report = error.report();
+    assert!(report.starts_with("discovery `dns` failed: bad configuration: `interval`"), "{report}");
 }
 
 #[test]
@@ -255,6 +253,20 @@ fn the_watch_ends_with_the_cluster_and_the_membership_can_still_be_read() {
 }
 
 #[test]
+fn a_cluster_that_is_dropped_before_its_start_ends_its_watches_and_releases_what_it_holds() {
+    in_time(|| {
+        let alive = alive();
+        let cluster = Cluster::new().with_discovery(Probe::new("never", &alive));
+        let (membership, watch) = (cluster.membership().clone(), cluster.membership().watch());
+        membership.add(["a:1"]);
+        drop(cluster);
+        assert_eq!((watch.count(), alive.load(Ordering::SeqCst)), (2, 0));
+        membership.add(["b:1"]);
+        assert_eq!(membership.watch().map(|change| change.active.len()).collect::<Vec<_>>(), [2]);
+    });
+}
+
+#[test]
 fn a_cluster_without_discoveries_is_finished_at_once() {
     in_time(|| {
         let cluster = Cluster::new();
@@ -337,7 +349,7 @@ fn a_discovery_that_panics_and_panics_again_while_dropped_aborts_nothing_and_the
             });
             let watch = cluster.membership().watch();
             let error = cluster.start().unwrap().join().unwrap_err();
-            assert!(error.to_string().contains("while running"), "{error}");
+            assert!(error.report().contains("while running"), "{error}");
             assert_eq!(watch.count(), 1);
         }
     });
@@ -361,7 +373,7 @@ fn a_closure_may_fail_with_any_kind_of_error_or_none() {
         for (outcome, expected) in failed {
             let error = outcome.unwrap_err();
             assert_eq!(error.source().unwrap().to_string(), expected);
-            assert_eq!(error.to_string(), format!("discovery `closure` failed: {expected}"));
+            assert_eq!(error.report(), format!("discovery `closure` failed: {expected}"));
         }
     });
 }
@@ -545,7 +557,7 @@ fn a_failed_bind_is_the_error_of_start_even_if_dropping_the_rest_panics() {
         let cluster = Cluster::new().with_discovery(Fragile(Ok(()))).with_discovery(Fragile(Err("taken")));
         let (_membership, watch) = (cluster.membership().clone(), cluster.membership().watch());
         let error = cluster.with_discovery(Fragile(Ok(()))).start().unwrap_err();
-        assert_eq!(error.to_string(), "discovery `fragile` failed: taken");
+        assert_eq!(error.report(), "discovery `fragile` failed: taken");
         assert_eq!(watch.count(), 1, "the watch has ended");
     });
 }

@@ -5,19 +5,36 @@
 mod support;
 
 use std::{
-    net::{Ipv6Addr, SocketAddr, UdpSocket},
+    net::{Ipv6Addr, SocketAddr, TcpStream},
+    sync::Mutex,
     time::Duration,
 };
 
+use socket2::{Domain, Protocol, Socket, Type};
 use support::{LONG, await_that};
-use syncswim::{Cluster, Error, Event, Gossip, GossipConfig, GossipDiscovery, MemberState, PeerName, Tags};
+use syncswim::{
+    Cluster, Discovery, Error, Event, Gossip, GossipConfig, GossipDiscovery, MemberState, Membership,
+    PeerName, Stop, Tags,
+};
 
-/// A node that finds crashes within a second.
+/// A node that finds crashes within a second. Tests that run at the same time are clusters of their own: a port that one of
+/// them gave back may be another's next.
 fn quick(name: &str) -> GossipConfig {
-    let mut config = GossipConfig::local(name).bind(([127, 0, 0, 1], 0));
+    let test = std::thread::current().name().unwrap_or("test").to_owned();
+    let mut config = GossipConfig::local(name).cluster(test).bind(([127, 0, 0, 1], 0));
     config.swim.probe_interval = Duration::from_millis(100);
     config.swim.probe_timeout = Duration::from_millis(40);
     config
+}
+
+/// An address where nobody listens, nor can while the socket lives, but for a node that is told to.
+fn nobody_at() -> (Socket, SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
+    #[cfg(unix)]
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let addr = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, addr)
 }
 
 fn addr(node: &Gossip) -> String {
@@ -82,7 +99,7 @@ fn a_restart_under_the_old_name_is_back_at_another_port_and_at_the_same() {
         assert!(new.identity > old.identity);
         nodes.push(again);
         await_that("the new life is seen", || {
-            nodes.iter().all(|node| {
+            nodes[..2].iter().all(|node| {
                 node.members()
                     .named("c")
                     .is_some_and(|c| c.identity >= new.identity && c.addr == new.addr && c.state.is_live())
@@ -145,10 +162,13 @@ fn an_unspecified_address_is_never_advertised() {
 
 #[test]
 fn a_seed_that_comes_up_later_is_joined_then() {
-    let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (kept, free) = nobody_at();
     let early = Gossip::start(quick("early").seed(free.to_string())).unwrap();
     assert_eq!(live(&early), 1);
+    // Linux gives the port to the node as well, and to nobody else.
+    let kept = cfg!(target_os = "linux").then_some(kept);
     let late = Gossip::start(quick("late").bind(free)).unwrap();
+    drop(kept);
     await_that("they see each other", || live(&early) == 2 && live(&late) == 2);
 }
 
@@ -168,7 +188,7 @@ fn what_cannot_work_is_a_clear_error() {
     let error = taken.join(["no-such-host.invalid:1"]).unwrap_err();
     assert!(matches!(&error, Error::Resolve { host, .. } if host == "no-such-host.invalid:1"), "{error}");
 
-    let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (_kept, free) = nobody_at();
     let error = taken.join([free.to_string()]).unwrap_err();
     assert!(error.to_string().contains(&format!("nobody listens at {free}")), "{error}");
 
@@ -187,16 +207,27 @@ fn what_cannot_work_is_a_clear_error() {
     assert!(matches!(error, Error::TagsTooLarge { size: 605.., limit: 512 }), "{error}");
 
     let cluster = Cluster::new().with_discovery(GossipDiscovery::new(quick("b").bind(taken.local().addr)));
-    let error = cluster.start().unwrap_err().to_string();
+    let error = cluster.start().unwrap_err().report();
     assert!(error.contains("`gossip`") && error.contains("cannot bind"), "{error}");
+
+    let joins: [(&[&str], &str); 4] = [
+        (&[], "`seeds` has nobody to join"),
+        (&["127.0.0.1:1", "http://db:1"], "`seeds` has \"http://db:1\", which is a URL"),
+        (&["[::1]:1"], "`seeds` has \"[::1]:1\", which is at [::1]:1, and `bind` 127.0.0.1 is of IPv4 alone"),
+        (&["[fe80::1]:7946"], "cannot be dialed without its zone"),
+    ];
+    for (seeds, said) in joins {
+        let error = taken.join(seeds).unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
 }
 
 #[test]
 fn a_bounded_number_of_attempts_ends_with_an_error_that_names_the_seed() {
-    let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (_kept, free) = nobody_at();
     let discovery = GossipDiscovery::new(quick("a")).join(free.to_string()).attempts(2);
     let running = Cluster::new().with_discovery(discovery).start().unwrap();
-    let error = running.join().unwrap_err().to_string();
+    let error = running.join().unwrap_err().report();
     assert!(error.contains("`gossip`") && error.contains(&free.to_string()), "{error}");
 }
 
@@ -210,6 +241,83 @@ fn a_stopped_node_says_so() {
     assert!(matches!(node.set_tags(Tags::default()), Err(Error::Stopped)));
     assert!(matches!(node.leave(), Err(Error::Stopped)));
     while events.recv().is_ok() {}
+}
+
+#[test]
+fn a_node_that_has_left_says_so_and_does_nothing_more() {
+    let nodes = cluster(&["a", "b"]);
+    let tags = || Tags::new([("role", "db")]).unwrap();
+    nodes[1].leave().unwrap();
+    assert!(matches!(nodes[1].set_tags(tags()), Err(Error::Left)));
+    assert!(matches!(nodes[1].join([addr(&nodes[0])]), Err(Error::Left)));
+    assert_eq!(nodes[1].local().tags, Tags::default());
+    nodes[1].leave().unwrap();
+    nodes[1].shutdown().unwrap();
+    assert!(matches!(nodes[1].set_tags(tags()), Err(Error::Stopped)));
+}
+
+#[test]
+fn whoever_shuts_a_node_down_at_the_same_time_as_others_waits_for_the_same_end() {
+    let nodes = cluster(&["a", "b"]);
+    let port = nodes[1].local().addr;
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                nodes[1].shutdown().unwrap();
+                nodes[1].abort().unwrap();
+                assert!(TcpStream::connect(port).is_err(), "the listener went with its thread");
+            });
+        }
+    });
+}
+
+#[test]
+fn events_are_read_by_reference_until_the_node_ends() {
+    let node = Gossip::start(quick("a")).unwrap();
+    let (members, events) = node.follow();
+    assert_eq!(members.iter().map(|member| &*member.name).collect::<Vec<_>>(), ["a"]);
+    node.set_tags(Tags::new([("role", "db")]).unwrap()).unwrap();
+    await_that("the tags are told", || !events.receiver().is_empty());
+    node.shutdown().unwrap();
+    let mut told = 0;
+    for event in &events {
+        told += usize::from(matches!(event, Event::Updated(_)));
+    }
+    assert_eq!(told, 1);
+}
+
+/// Keeps what is logged of the nodes whose names begin with `logged`.
+struct Log(Mutex<Vec<String>>);
+
+static LOG: Log = Log(Mutex::new(Vec::new()));
+
+impl log::Log for Log {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let line = record.args().to_string();
+        if line.starts_with("logged") && record.level() == log::Level::Warn {
+            self.0.lock().unwrap().push(line);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn the_same_trouble_with_seeds_is_warned_of_once() {
+    log::set_logger(&LOG).unwrap();
+    log::set_max_level(log::LevelFilter::Warn);
+    let (_kept, free) = nobody_at();
+    let mut config = quick("logged").seed(free.to_string()).seed("no-such-host.invalid:1");
+    config.swim.seed_max_delay = Duration::from_millis(10);
+    let running = Cluster::new().with_discovery(GossipDiscovery::new(config).attempts(20)).start().unwrap();
+    assert!(running.join().is_err(), "all attempts were made");
+    let lines = LOG.0.lock().unwrap();
+    let of = |what: &str| lines.iter().filter(|line| line.contains(what)).count();
+    assert_eq!((of("no seed joined"), of("no-such-host.invalid")), (1, 1), "{lines:#?}");
 }
 
 #[test]
@@ -243,6 +351,32 @@ fn the_membership_follows_the_members_by_address_name_or_tag() {
     assert_eq!(a.membership().majority(), 2);
     drop((a, c));
     while watch.recv().is_ok() {}
+}
+
+#[test]
+fn who_left_before_the_discovery_starts_is_never_told_as_active_but_counts() {
+    let mut discovery = GossipDiscovery::new(quick("a")).peer_name(PeerName::Name);
+    discovery.bind().unwrap();
+    let handle = discovery.gossip();
+    let node = handle.get().unwrap();
+    let gone = Gossip::start(quick("gone").seed(addr(node))).unwrap();
+    await_that("it is there", || live(node) == 2);
+    gone.shutdown().unwrap();
+    await_that("it has left", || state(node, "gone") == Some(MemberState::Left));
+
+    let (membership, stop) = (Membership::new(), Stop::new());
+    let watch = membership.watch();
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| discovery.start(&membership, &stop));
+        await_that("all are listed", || membership.snapshot().peers().len() == 2);
+        stop.stop();
+        running.join().unwrap().unwrap();
+    });
+    assert_eq!(membership.snapshot().peers().join(" "), "a gone");
+    assert_eq!(membership.majority(), 2);
+    drop(membership);
+    let flashes = watch.iter().filter(|change| change.active.contains("gone")).count();
+    assert_eq!(flashes, 0);
 }
 
 #[test]

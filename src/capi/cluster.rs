@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, ffi::c_char, time::Duration};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 
 use super::{
@@ -40,6 +40,8 @@ enum Stage {
     /// Sockets are being bound, on another thread; with whether it is to stop as soon as it runs.
     Starting(bool),
     Running(ClusterHandle),
+    /// Its threads are being waited for; disconnected once it is known how it ended.
+    Ending(Receiver<Infallible>),
     /// With the status and message of its failure, if it failed.
     Ended(Option<(syncswim_status, String)>),
 }
@@ -188,6 +190,7 @@ pub extern "C" fn syncswim_cluster_wait(
                 return Err(Failure::new(SYNCSWIM_ERR_STATE, "the cluster was not started"));
             }
             Stage::Running(handle) => Some(handle.finished().clone()),
+            Stage::Ending(ended) => Some(ended.clone()),
             Stage::Ended(_) => None,
         };
         let limit = super::limit(timeout_ms);
@@ -237,25 +240,37 @@ impl Object {
                 *stop = true;
                 None
             }
+            Stage::Ending(ended) => Some(ended.clone()),
             Stage::New(_) | Stage::Ended(_) => None,
         }
     }
 
     /// Keeps and tells how a cluster that is finished has ended.
     fn end(&self) -> Result<(), Failure> {
-        let mut state = self.state.lock();
-        match std::mem::replace(&mut state.stage, Stage::Ended(None)) {
-            // Its discoveries have ended, so this does not wait.
-            Stage::Running(handle) => {
-                let failure = handle.join().err().map(|error| Failure::from(error).to_parts());
-                state.stage = Stage::Ended(failure);
-            }
-            Stage::New(_) => {}
-            other => state.stage = other,
-        }
-        match &state.stage {
+        self.join();
+        match &self.state.lock().stage {
             Stage::Ended(Some((status, message))) => Err(Failure::new(*status, message.clone())),
             _ => Ok(()),
+        }
+    }
+
+    /// Waits for the threads of a cluster that runs, under no lock; others who come meanwhile wait for the outcome.
+    fn join(&self) {
+        let (done, ended) = bounded(0);
+        let mut state = self.state.lock();
+        match std::mem::replace(&mut state.stage, Stage::Ending(ended)) {
+            Stage::Running(handle) => {
+                drop(state);
+                let failure = handle.join().err().map(|error| Failure::from(error).to_parts());
+                self.state.lock().stage = Stage::Ended(failure);
+                drop::<Sender<Infallible>>(done);
+            }
+            Stage::Ending(ended) => {
+                state.stage = Stage::Ending(ended.clone());
+                drop(state);
+                let _ = ended.recv();
+            }
+            other => state.stage = other,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The configuration of a gossip node, by keys and values that are texts: a new knob needs no new symbol.
 
-use std::{ffi::c_char, str::FromStr, time::Duration};
+use std::{ffi::c_char, net::SocketAddr, str::FromStr, time::Duration};
 
 use parking_lot::Mutex;
 
@@ -195,8 +195,8 @@ impl Settings {
         let Self { gossip, .. } = self;
         match key {
             "cluster" => gossip.swim.cluster = value.into(),
-            "bind" => gossip.bind = parse(key, value)?,
-            "advertise" => gossip.advertise = Some(parse(key, value)?),
+            "bind" => gossip.bind = addr(key, value)?,
+            "advertise" => gossip.advertise = Some(addr(key, value)?),
             "join" => gossip.seeds.push(value.into()),
             "attempts" => self.attempts = Some(parse(key, value)?).filter(|attempts| *attempts > 0),
             "peer_name" => self.naming = naming(value)?,
@@ -283,6 +283,11 @@ fn naming(value: &str) -> Result<PeerName, Failure> {
             _ => Err(wrong("peer_name", value, "it must be address, name or tag:KEY")),
         },
     }
+}
+
+fn addr(key: &str, value: &str) -> Result<SocketAddr, Failure> {
+    let problem = "it must be an address with its port, as 10.0.0.1:7946 or [2001:db8::1]:7946; no name";
+    value.parse().map_err(|_| wrong(key, value, problem))
 }
 
 fn parse<T: FromStr<Err: std::fmt::Display>>(key: &str, value: &str) -> Result<T, Failure> {

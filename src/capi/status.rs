@@ -68,7 +68,7 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { status: status_of(&error), message: error.to_string() }
+        Self { status: status_of(&error), message: error.report() }
     }
 }
 
@@ -84,7 +84,7 @@ fn status_of(error: &Error) -> syncswim_status {
             source.downcast_ref::<Error>().map_or(SYNCSWIM_ERR_DISCOVERY, status_of)
         }
         Error::Panicked { .. } => SYNCSWIM_ERR_PANIC,
-        Error::Stopped => SYNCSWIM_ERR_STATE,
+        Error::Left | Error::Stopped => SYNCSWIM_ERR_STATE,
         Error::Timeout { .. } => SYNCSWIM_TIMEOUT,
     }
 }

@@ -60,6 +60,19 @@ struct Object {
     pump: Mutex<Option<Arc<Pump>>>,
 }
 
+impl Object {
+    /// Makes a pump the one that reads the watch, unless there is one. Says which it is, and whether it is the given one.
+    fn install(&self, pump: Pump) -> (Arc<Pump>, bool) {
+        let pump = Arc::new(pump);
+        let installed = Arc::clone(self.pump.lock().get_or_insert_with(|| Arc::clone(&pump)));
+        let is_ours = Arc::ptr_eq(&installed, &pump);
+        if is_ours {
+            pump.begin();
+        }
+        (installed, is_ours)
+    }
+}
+
 pub(super) fn watches(watch: Watch) -> *mut syncswim_watch {
     WATCHES.insert(Object { watch: Arc::new(watch), pump: Mutex::new(None) })
 }
@@ -112,10 +125,11 @@ pub unsafe extern "C" fn syncswim_watch_fd(watch: *const syncswim_watch, out: *m
         // SAFETY: as the caller of this function promises.
         let out = unsafe { Out::new(out, "out")? };
         let object = WATCHES.get(watch)?;
-        let mut pump = object.pump.lock();
-        let pump = match &mut *pump {
+        let known = object.pump.lock().clone();
+        let pump = match known {
             Some(pump) => pump,
-            none => none.insert(Arc::new(Pump::to_descriptor(Arc::clone(&object.watch))?)),
+            // Another thread may be faster; then its pump is the one, and ours has taken nothing.
+            None => object.install(Pump::to_descriptor(Arc::clone(&object.watch))?).0,
         };
         out.put(pump.descriptor()?);
         Ok(SYNCSWIM_OK)
@@ -141,16 +155,16 @@ pub unsafe extern "C" fn syncswim_watch_callback(
     status(|| {
         let callback = callback.ok_or_else(|| Failure::new(SYNCSWIM_ERR_NULL, "the callback is NULL"))?;
         let object = WATCHES.get(watch)?;
-        let mut pump = object.pump.lock();
-        if pump.is_some() {
-            return Err(Failure::new(SYNCSWIM_ERR_STATE, "the watch has a callback or a descriptor already"));
+        let taken = || Failure::new(SYNCSWIM_ERR_STATE, "the watch has a callback or a descriptor already");
+        if object.pump.lock().is_some() {
+            return Err(taken());
         }
         let deliver = move |change: &MembershipChange| {
             // SAFETY: as the caller of this function promises.
             unsafe { callback(context.pointer(), changes(change)) }
         };
-        *pump = Some(Arc::new(Pump::to_callback(Arc::clone(&object.watch), deliver)?));
-        Ok(SYNCSWIM_OK)
+        let (_, is_ours) = object.install(Pump::to_callback(Arc::clone(&object.watch), deliver)?);
+        if is_ours { Ok(SYNCSWIM_OK) } else { Err(taken()) }
     })
 }
 

@@ -11,13 +11,14 @@ use std::{
 use parking_lot::Mutex;
 
 use super::Discovery;
-use crate::{BoxError, Error, Membership, Stop};
+use crate::{BoxError, Error, Membership, Stop, address::Target, warn::Throttle};
 
 /// Resolves a name at once and then every interval. New addresses are added; those that vanished have left, and are removed
 /// when still gone at the next successful lookup. A lookup that fails or finds nothing changes nothing.
 ///
-/// Peers are called by their address alone, as `10.0.0.1` or `fe80::1`, unless the name comes with a port: then they are
-/// `10.0.0.1:7946` or `[fe80::1]:7946`, and can be dialed.
+/// Peers are called by their address alone, as `10.0.0.1` or `2001:db8::1`, unless the name comes with a port: then they
+/// are `10.0.0.1:7946` or `[2001:db8::1]:7946`, and can be dialed. (Link-local addresses cannot, as `[fe80::1]:7946`: no
+/// answer of DNS tells their zone.)
 ///
 /// The system's resolver cannot be interrupted, so stopping waits for a lookup that is under way, as long as the system
 /// takes to answer or give up; a [`resolver`](Self::resolver) with shorter time-outs helps if that is too long.
@@ -53,13 +54,6 @@ pub trait Resolver: Send + 'static {
 /// The resolver of the operating system, as [`ToSocketAddrs`] uses it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemResolver;
-
-/// `host` or `host:port`, taken apart.
-#[derive(Debug, PartialEq)]
-struct Target<'a> {
-    host: &'a str,
-    port: Option<u16>,
-}
 
 /// What the last answers said.
 #[derive(Debug, Default)]
@@ -100,14 +94,6 @@ impl DnsDiscovery {
         let resolver: Box<dyn Resolver> = Box::new(resolver);
         Self { resolver: resolver.into(), ..self }
     }
-
-    fn target(&self) -> Result<Target<'_>, Error> {
-        if self.interval.is_zero() {
-            let problem = "is zero; take some seconds".into();
-            return Err(Error::Config { field: "interval", problem });
-        }
-        Target::parse(&self.name).map_err(|problem| Error::Config { field: "name", problem })
-    }
 }
 
 impl Discovery for DnsDiscovery {
@@ -116,27 +102,46 @@ impl Discovery for DnsDiscovery {
     }
 
     fn bind(&mut self) -> Result<(), BoxError> {
-        self.target()?;
+        target(&self.name, self.interval)?;
         Ok(())
     }
 
     fn start(&mut self, membership: &Membership, stop: &Stop) -> Result<(), BoxError> {
-        let target = self.target()?;
-        let mut resolver = self.resolver.lock();
-        let mut answers = Answers::default();
+        let Self { name, interval, resolver } = self;
+        let Target { host, port } = target(name, *interval)?;
+        // It is ours alone, so nothing is locked while the user's code runs.
+        let (resolver, host) = (resolver.get_mut(), host.to_string());
+        let (mut answers, warnings) = (Answers::default(), Throttle::default());
         let mut pause = Duration::ZERO;
         while !stop.wait(pause) {
-            match resolver.resolve(target.host) {
+            match resolver.resolve(&host) {
                 Ok(found) if found.is_empty() => {
-                    log::warn!("{}: no address; keeping what we know", self.name)
+                    warnings.warn("", format_args!("{name}: no address; keeping what we know"));
                 }
-                Ok(found) => answers.update(found.iter().map(|&ip| target.peer(ip)).collect(), membership),
-                Err(error) => log::warn!("{}: {error}; keeping what we know", self.name),
+                Ok(found) => {
+                    warnings.forget("");
+                    answers.update(found.iter().map(|&ip| peer(ip, port)).collect(), membership);
+                }
+                Err(error) => warnings.warn("", format_args!("{name}: {error}; keeping what we know")),
             }
-            pause = self.interval;
+            pause = *interval;
         }
         Ok(())
     }
+}
+
+fn target(name: &str, interval: Duration) -> Result<Target<'_>, Error> {
+    if interval.is_zero() {
+        let problem = "is zero; take some seconds".into();
+        return Err(Error::Config { field: "interval", problem });
+    }
+    let wrong = |problem| format!("is {name:?}, which {problem}; give `host` or `host:port`");
+    Target::parse(name).map_err(|problem| Error::Config { field: "name", problem: wrong(problem) })
+}
+
+/// What an address is called.
+fn peer(ip: IpAddr, port: Option<u16>) -> String {
+    port.map_or_else(|| ip.to_string(), |port| SocketAddr::new(ip, port).to_string())
 }
 
 impl Answers {
@@ -146,27 +151,6 @@ impl Answers {
         membership.left(&vanished);
         membership.remove(self.vanished.difference(&answer));
         *self = Self { present: answer, vanished };
-    }
-}
-
-impl<'a> Target<'a> {
-    fn parse(name: &'a str) -> Result<Self, String> {
-        let (host, port) = match name.rsplit_once(':') {
-            // More colons without brackets are an IPv6 address.
-            Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port)),
-            _ => (name, None),
-        };
-        let port = port.map(str::parse).transpose();
-        let port = port.map_err(|error| format!("is `{name}`, whose port is wrong: {error}"))?;
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        if host.is_empty() {
-            return Err(format!("is `{name}`, which has no host; give `host` or `host:port`"));
-        }
-        Ok(Self { host, port })
-    }
-
-    fn peer(&self, ip: IpAddr) -> String {
-        self.port.map_or_else(|| ip.to_string(), |port| SocketAddr::new(ip, port).to_string())
     }
 }
 
@@ -196,33 +180,23 @@ impl fmt::Debug for DnsDiscovery {
 mod tests {
     use super::*;
 
-    fn target(name: &str) -> Result<(&str, Option<u16>), String> {
-        Target::parse(name).map(|Target { host, port }| (host, port))
-    }
-
     #[test]
-    fn a_name_is_a_host_with_or_without_a_port() {
-        assert_eq!(target("peers.example.com"), Ok(("peers.example.com", None)));
-        assert_eq!(target("peers.example.com:7946"), Ok(("peers.example.com", Some(7946))));
-        assert_eq!(target("fe80::1"), Ok(("fe80::1", None)));
-        assert_eq!(target("[fe80::1]:7946"), Ok(("fe80::1", Some(7946))));
-        assert_eq!(target("[fe80::1]"), Ok(("fe80::1", None)));
-    }
-
-    #[test]
-    fn a_name_that_cannot_work_is_refused() {
-        for name in ["", ":7946", "host:", "host:http", "host:65536", "[]:1", "[]"] {
-            assert!(target(name).is_err(), "{name:?}");
+    fn a_name_that_cannot_work_is_refused_and_the_error_says_why() {
+        let bad =
+            ["", ":7946", "host:", "host:http", "host:65536", "[]:1", "http://db:1", "db:0", "[::1", "a b"];
+        for name in bad {
+            let error = target(name, Duration::MAX).expect_err(name).to_string();
+            assert!(error.contains(&format!("`name` is {name:?}, which ")), "{error}");
         }
+        assert!(target("db:1", Duration::ZERO).is_err_and(|error| error.to_string().contains("`interval`")));
+        assert!(target("db:1", Duration::from_nanos(1)).is_ok());
     }
 
     #[test]
     fn a_peer_with_a_port_can_be_dialed() {
-        let [v4, v6] = ["10.0.0.1", "fe80::1"].map(|ip| ip.parse().unwrap());
-        let with = Target { host: "host", port: Some(7946) };
-        assert_eq!([with.peer(v4), with.peer(v6)], ["10.0.0.1:7946", "[fe80::1]:7946"]);
-        let without = Target { host: "host", port: None };
-        assert_eq!([without.peer(v4), without.peer(v6)], ["10.0.0.1", "fe80::1"]);
+        let [v4, v6] = ["10.0.0.1", "fd00::1"].map(|ip| ip.parse().unwrap());
+        assert_eq!([v4, v6].map(|ip| peer(ip, Some(7946))), ["10.0.0.1:7946", "[fd00::1]:7946"]);
+        assert_eq!([v4, v6].map(|ip| peer(ip, None)), ["10.0.0.1", "fd00::1"]);
     }
 
     /// After each answer: the active peers, then those that left.

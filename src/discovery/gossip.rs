@@ -13,7 +13,7 @@ use crossbeam_channel::select;
 
 use super::Discovery;
 use crate::{
-    BoxError, Error, Event, Events, Gossip, GossipConfig, Member, Membership, Peer, Stop, swim::JoinResult,
+    BoxError, Error, Event, Gossip, GossipConfig, Member, Members, Membership, Peer, Stop, swim::JoinResult,
 };
 
 /// What a member is called in the membership.
@@ -55,7 +55,6 @@ pub struct GossipDiscovery {
     attempts: Option<u32>,
     farewell: bool,
     handle: GossipHandle,
-    events: Option<Events>,
 }
 
 impl GossipDiscovery {
@@ -63,7 +62,7 @@ impl GossipDiscovery {
     #[must_use]
     pub fn new(config: GossipConfig) -> Self {
         let (naming, handle) = (PeerName::default(), GossipHandle::default());
-        Self { config, naming, attempts: None, farewell: true, handle, events: None }
+        Self { config, naming, attempts: None, farewell: true, handle }
     }
 
     /// Joins through this address: `host:port`, or `host` for the port we bind. May be called for any number
@@ -107,7 +106,7 @@ impl GossipDiscovery {
 impl Drop for GossipDiscovery {
     fn drop(&mut self) {
         if let Some(Err(error)) = self.handle.get().map(Gossip::abort) {
-            log::error!("{error}");
+            log::error!("{}", error.report());
         }
     }
 }
@@ -133,25 +132,28 @@ impl Discovery for GossipDiscovery {
 
     fn bind(&mut self) -> Result<(), BoxError> {
         let node = Gossip::start(self.config.clone())?;
-        self.events = Some(node.events());
         self.handle.node.set(node).map_err(|_| Error::Stopped)?;
         Ok(())
     }
 
     fn start(&mut self, membership: &Membership, stop: &Stop) -> Result<(), BoxError> {
-        let (Some(node), Some(events)) = (self.handle.node.get(), self.events.take()) else {
-            return Err(Error::Stopped.into());
-        };
+        let Some(node) = self.handle.node.get() else { return Err(Error::Stopped.into()) };
         let mut roster = Roster::new(&self.naming, membership);
         let mut patience = self.attempts;
-        roster.reset(&node.members());
+        let (members, mut events) = node.follow();
+        roster.reset(&members);
         let result = loop {
             select! {
                 recv(stop.receiver()) -> _ => break Ok(()),
                 recv(node.ended()) -> _ => break Ok(()),
                 recv(events.receiver()) -> _ => {
                     while let Ok(event) = events.try_recv() {
-                        roster.follow(node, &event);
+                        if let Event::Lost(_) = event {
+                            let (members, anew) = node.follow();
+                            roster.reset(&members);
+                            events = anew;
+                        }
+                        roster.follow(&event);
                     }
                 },
                 recv(node.seeds_tried()) -> tried => match tried {
@@ -198,16 +200,15 @@ impl<'a> Roster<'a> {
         Self { naming, membership, members: HashMap::new(), peers: HashMap::new() }
     }
 
-    fn follow(&mut self, node: &Gossip, event: &Event) {
+    fn follow(&mut self, event: &Event) {
         match event {
             Event::Reaped(member) => self.set(&member.name, None),
-            Event::Lost(_) => self.reset(&node.members()),
             event => event.member().into_iter().for_each(|member| self.put(member)),
         }
     }
 
     /// Takes over all members, after events were lost or before there were any.
-    fn reset(&mut self, members: &crate::Members) {
+    fn reset(&mut self, members: &Members) {
         let mut gone = mem::take(&mut self.members);
         for member in members {
             if let Some(known) = gone.remove(&member.name) {
@@ -253,7 +254,8 @@ impl<'a> Roster<'a> {
     fn tell(&mut self, peer: &Peer) {
         match self.peers.get(peer).copied().unwrap_or_default() {
             Count { live: 1.., .. } => self.membership.add([peer]),
-            Count { listed: 1.., .. } => self.membership.left([peer]),
+            // It may have failed or left before we could call it active.
+            Count { listed: 1.., .. } => self.membership.gone([peer]),
             _ => {
                 self.peers.remove(peer);
                 self.membership.remove([peer]);
@@ -268,5 +270,41 @@ impl fmt::Debug for GossipDiscovery {
             .field("config", &self.config)
             .field("naming", &self.naming)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Identity, MemberState, Tags};
+
+    fn member(name: &str, state: MemberState) -> Member {
+        let addr = ([127, 0, 0, 1], 1).into();
+        let identity = Identity { epoch: 1, incarnation: 0 };
+        Member { name: name.into(), addr, state, tags: Tags::default(), identity }
+    }
+
+    #[test]
+    fn after_a_loss_the_membership_stands_exactly_as_the_members() {
+        use MemberState::{Alive, Failed, Left, Suspect};
+        let (membership, naming) = (Membership::new(), PeerName::Name);
+        let speaker = membership.for_source(crate::claims::SourceId(0));
+        let mut roster = Roster::new(&naming, &speaker);
+        let rounds = [
+            vec![("a", Alive), ("b", Failed), ("c", Left), ("d", Suspect)],
+            vec![("a", Left), ("b", Alive), ("e", Failed), ("f", Failed)],
+            vec![("a", Failed), ("b", Failed)],
+            vec![],
+        ];
+        for round in rounds {
+            roster.reset(&round.iter().map(|(name, state)| member(name, *state)).collect());
+            let names = |live| {
+                let those = round.iter().filter(|(_, state)| state.is_live() == live);
+                those.map(|(name, _)| *name).collect::<Vec<_>>().join(" ")
+            };
+            let snapshot = membership.snapshot();
+            assert_eq!([snapshot.active().join(" "), snapshot.left().join(" ")], [names(true), names(false)]);
+            assert_eq!(membership.majority(), round.len() / 2 + 1);
+        }
     }
 }

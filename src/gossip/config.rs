@@ -1,11 +1,11 @@
 //! How a running node is set up: the protocol's knobs, and those of sockets.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::{resolve, secrets::Secrets};
 #[cfg(feature = "encryption")]
 use crate::Keyring;
-use crate::{Error, Network, Tags, swim};
+use crate::{Error, Network, Tags, address::problem_of, swim};
 
 /// The port that nodes listen on unless told otherwise: memberlist's.
 pub const DEFAULT_PORT: u16 = 7946;
@@ -29,16 +29,19 @@ pub struct GossipConfig {
     /// Every knob of the protocol.
     pub swim: swim::Config,
 
-    /// Where to listen, over UDP and TCP. Port 0 takes any free one. `[::]` listens on IPv4 as well.
+    /// Where to listen, over UDP and TCP. Port 0 takes any free one. `[::]` listens on IPv4 as well; any other address
+    /// speaks its own family alone, which `advertise` and a seed have to be of. A broadcast, multicast or link-local
+    /// address is refused.
     /// Defaults to `0.0.0.0:7946` (LAN, WAN), `127.0.0.1:7946` (local).
     pub bind: SocketAddr,
 
     /// What others are told to send to, if it differs from `bind`: behind address translation, say. Port 0
     /// stands for the port that was bound. Defaults to `bind`; where that is unspecified, to the address from
-    /// which this host reaches its first seed.
+    /// which this host reaches its first seed. An address that no other host can send to is refused.
     pub advertise: Option<SocketAddr>,
 
-    /// Where to find members to join through: `host:port`, or `host` for our own port. Each is resolved and
+    /// Where to find members to join through: `host:port`, or `host` for our own port; an IPv6 address with a port as
+    /// `[2001:db8::1]:7946`. Link-local addresses cannot be dialed without a zone, and are refused. Each is resolved and
     /// tried again and again for as long as the node runs. Defaults to none.
     ///
     /// Names are looked up by the system's resolver, which cannot be interrupted: a stop waits for a look-up that is under
@@ -144,20 +147,99 @@ impl GossipConfig {
     pub fn validate(&self) -> Result<(), Error> {
         self.swim.validate()?;
         let error = |field, problem: String| Err(Error::Config { field, problem });
-        if let Some(addr) =
-            self.advertise.filter(|addr| addr.ip().is_unspecified() || addr.ip().is_multicast())
-        {
-            return error("advertise", format!("must be an address that others can send to, not {addr}"));
-        }
         let least = 1000 + Secrets::of(self).overhead();
         if self.swim.max_datagram < least {
             return error("max_datagram", format!("must be at least {least} bytes where packets are sealed"));
         }
-        for seed in &self.seeds {
-            if let Err(problem) = resolve::check_syntax(seed) {
-                return error("seeds", format!("has {seed:?}, which {problem}; write host:port or host"));
-            }
+        self.seeds.iter().try_for_each(|seed| resolve::check(seed))?;
+        self.check_addresses()
+    }
+
+    /// That others can reach this node, and that it can reach a seed.
+    fn check_addresses(&self) -> Result<(), Error> {
+        let error = |field, problem: String| Err(Error::Config { field, problem });
+        let bind = self.bind.ip();
+        if let Some(problem) = problem_of(bind).filter(|_| !bind.is_unspecified()) {
+            return error(
+                "bind",
+                format!("{problem}; take an address of this host, or 0.0.0.0 or [::] for all"),
+            );
+        }
+        if let Some(problem) = self.advertise.and_then(|addr| problem_of(addr.ip())) {
+            return error("advertise", format!("{problem}; take one that others can send to"));
+        }
+        if let Some(addr) = self.advertise.filter(|addr| !reaches(bind, addr.ip())) {
+            let problem =
+                format!("is {addr}, but `bind` is {}, of {}; bind to [::] for both", bind, family(bind));
+            return error("advertise", problem);
+        }
+        let can_be_reached =
+            |seed: &String| resolve::literal(seed, DEFAULT_PORT).is_none_or(|addr| reaches(bind, addr.ip()));
+        if !self.seeds.is_empty() && !self.seeds.iter().any(can_be_reached) {
+            let problem = format!("is {bind}, of {}, and no seed is; bind to [::] for both", family(bind));
+            return error("bind", problem);
         }
         Ok(())
+    }
+}
+
+/// Whether a socket that is bound so can send to an address.
+pub(super) fn reaches(bind: IpAddr, to: IpAddr) -> bool {
+    match bind {
+        IpAddr::V4(_) => to.to_canonical().is_ipv4(),
+        IpAddr::V6(ip) => ip.is_unspecified() || to.to_canonical().is_ipv6(),
+    }
+}
+
+/// What a socket that is bound so speaks, unless it speaks both.
+pub(super) fn family(bind: IpAddr) -> &'static str {
+    if bind.is_ipv4() { "IPv4 alone" } else { "IPv6 alone" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(config: &GossipConfig) -> String {
+        config.validate().map_or_else(|error| error.to_string(), |()| "fine".into())
+    }
+
+    #[test]
+    fn addresses_that_cannot_work_are_named_with_their_field() {
+        let lan = |bind: &str| GossipConfig::lan("a").bind(bind.parse::<SocketAddr>().unwrap());
+        let advertise = |bind, addr: &str| lan(bind).advertise(addr.parse::<SocketAddr>().unwrap());
+        let seeds = |bind, seeds: &[&str]| seeds.iter().fold(lan(bind), |config, seed| config.seed(*seed));
+        let any = "0.0.0.0:0";
+        let cases = [
+            (lan("224.0.0.1:1"), "`bind` has 224.0.0.1, which is a multicast"),
+            (lan("255.255.255.255:1"), "`bind` has 255.255.255.255, which is a broadcast"),
+            (lan("[ff02::1]:1"), "`bind` has ff02::1, which is a multicast"),
+            (lan("[fe80::1]:1"), "`bind` has fe80::1, which is link-local"),
+            (advertise(any, "0.0.0.0:1"), "`advertise` has 0.0.0.0, which stands for every"),
+            (advertise(any, "[::]:1"), "`advertise` has ::, which stands for every"),
+            (advertise(any, "239.1.1.1:1"), "`advertise` has 239.1.1.1, which is a multicast"),
+            (advertise(any, "255.255.255.255:1"), "`advertise` has 255.255.255.255, which is a broadcast"),
+            (advertise(any, "[fe80::1]:1"), "`advertise` has fe80::1, which is link-local"),
+            (
+                advertise(any, "[2001:db8::1]:1"),
+                "`advertise` is [2001:db8::1]:1, but `bind` is 0.0.0.0, of IPv4 alone",
+            ),
+            (
+                advertise("[::1]:0", "10.0.0.1:1"),
+                "`advertise` is 10.0.0.1:1, but `bind` is ::1, of IPv6 alone",
+            ),
+            (seeds("[::1]:0", &["10.0.0.1:1", "10.0.0.2"]), "`bind` is ::1, of IPv6 alone, and no seed is"),
+            (seeds("127.0.0.1:0", &["[::1]:1"]), "`bind` is 127.0.0.1, of IPv4 alone, and no seed is"),
+            (seeds("[::1]:0", &["db:0"]), "`seeds` has \"db:0\", which has the port `0`"),
+            (seeds("[::1]:0", &["10.0.0.1:1", "[::1]:1"]), "fine"),
+            (seeds("[::1]:0", &["10.0.0.1:1", "db:1"]), "fine"),
+            (seeds("[::]:0", &["10.0.0.1:1"]), "fine"),
+            (advertise("[::]:0", "10.0.0.1:1"), "fine"),
+            (advertise(any, "10.0.0.1:0"), "fine"),
+        ];
+        for (config, expected) in cases {
+            let problem = problem(&config);
+            assert!(problem.contains(expected), "{problem}, not {expected}");
+        }
     }
 }

@@ -1,29 +1,63 @@
-//! The members as callers see them: published apart from the node, so that no reader ever holds it up.
+//! The members and the events as callers see them: apart from the node, so that no reader ever holds it up.
+//!
+//! An event changes the members and goes to its readers under one lock. So whoever subscribes and takes the members under
+//! that lock too, has all of the past in the members and all of the future in the events.
 
 use std::{
-    collections::BTreeMap,
+    fmt,
     ops::Deref,
     sync::{Arc, OnceLock},
 };
 
 use parking_lot::RwLock;
 
-use crate::swim::{Event, Member};
+use super::events::{EventLog, Events};
+use crate::{
+    fanout::Fanout,
+    latest::Latest,
+    sorted::SortedMap,
+    swim::{Event, Member},
+};
 
 /// All listed members at one moment, by ascending name. Cheap to clone, immutable.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Members(Arc<[Member]>);
+///
+/// Those who read it as a slice first make the list, in O(n); [`named`](Self::named), [`live`](Self::live) and
+/// [`len`](Self::len) need none.
+#[derive(Clone)]
+pub struct Members(Arc<Frozen>);
+
+struct Frozen {
+    by_name: SortedMap<Arc<str>, Member>,
+    list: OnceLock<Box<[Member]>>,
+}
 
 impl Members {
+    fn of(by_name: &SortedMap<Arc<str>, Member>) -> Self {
+        Self(Arc::new(Frozen { by_name: by_name.clone(), list: OnceLock::new() }))
+    }
+
     /// The live ones: alive or suspect.
     pub fn live(&self) -> impl Iterator<Item = &Member> {
-        self.iter().filter(|member| member.state.is_live())
+        self.0.by_name.iter().map(|(_, member)| member).filter(|member| member.state.is_live())
     }
 
     /// The one of this name: O(log n).
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&Member> {
-        self.binary_search_by(|member| (*member.name).cmp(name)).ok().map(|at| &self[at])
+        let place = self.0.by_name.find_by(|known| (**known).cmp(name)).ok()?;
+        Some(self.0.by_name.at(place).1)
+    }
+
+    /// How many there are: O(1).
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.by_name.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 
@@ -31,7 +65,22 @@ impl Deref for Members {
     type Target = [Member];
 
     fn deref(&self) -> &[Member] {
-        &self.0
+        let members = || self.0.by_name.iter().map(|(_, member)| member.clone()).collect();
+        self.0.list.get_or_init(members)
+    }
+}
+
+impl PartialEq for Members {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || **self == **other
+    }
+}
+
+impl Eq for Members {}
+
+impl fmt::Debug for Members {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Members").field(&&**self).finish()
     }
 }
 
@@ -44,32 +93,158 @@ impl<'a> IntoIterator for &'a Members {
     }
 }
 
-/// Follows the node's events; a snapshot is made when somebody asks and kept until the next change.
-#[derive(Debug, Default)]
+#[cfg(test)]
+impl FromIterator<Member> for Members {
+    fn from_iter<T: IntoIterator<Item = Member>>(members: T) -> Self {
+        let mut state = State::default();
+        members.into_iter().for_each(|member| state.apply(&Event::Updated(member)));
+        Self::of(&state.by_name)
+    }
+}
+
+/// Follows the node's events, and passes them on.
+#[derive(Debug)]
 pub(super) struct Directory {
     state: RwLock<State>,
+    /// Published to under the write lock and subscribed to under the read lock: that is why readers have no gap.
+    events: Fanout<EventLog>,
+    /// Of readers only, who share the members of each version.
+    latest: Latest<Members>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    members: BTreeMap<Arc<str>, Member>,
-    snapshot: OnceLock<Members>,
+    by_name: SortedMap<Arc<str>, Member>,
+    /// Counts the changes.
+    version: u64,
+}
+
+impl Default for Directory {
+    fn default() -> Self {
+        Self { state: RwLock::default(), events: Fanout::new(), latest: Latest::default() }
+    }
 }
 
 impl Directory {
-    pub(super) fn apply(&self, event: &Event) {
-        let Some(member) = event.member() else { return };
+    /// Changes the members as an event says, and passes it on.
+    pub(super) fn publish(&self, event: &Event) {
         let mut state = self.state.write();
-        state.snapshot = OnceLock::new();
-        if let Event::Reaped(_) = event {
-            state.members.remove(&member.name);
-        } else {
-            state.members.insert(Arc::clone(&member.name), member.clone());
+        state.apply(event);
+        self.events.publish(|log| log.push(event));
+    }
+
+    pub(super) fn members(&self) -> Members {
+        let state = self.state.read();
+        let (members, outdated) = self.members_of(&state);
+        drop(state);
+        // Freeing n members takes a while.
+        drop(outdated);
+        members
+    }
+
+    /// Every event from now on.
+    pub(super) fn events(&self) -> Events {
+        Events(self.events.subscribe(EventLog::default()))
+    }
+
+    /// The members now, and every event from now on: nothing in between, and nothing twice.
+    pub(super) fn follow(&self) -> (Members, Events) {
+        let state = self.state.read();
+        let (members, outdated) = self.members_of(&state);
+        let events = self.events();
+        drop(state);
+        drop(outdated);
+        (members, events)
+    }
+
+    /// No more events.
+    pub(super) fn close(&self) {
+        self.events.close();
+    }
+
+    /// The members, and those that these replace, to be dropped once the state is unlocked.
+    fn members_of(&self, state: &State) -> (Members, Option<Members>) {
+        self.latest.get_or_make(state.version, || Members::of(&state.by_name))
+    }
+}
+
+impl State {
+    fn apply(&mut self, event: &Event) {
+        let Some(member) = event.member() else { return };
+        self.version += 1;
+        let is_reaped = matches!(event, Event::Reaped(_));
+        match self.by_name.find(&member.name) {
+            Ok(place) if is_reaped => drop(self.by_name.remove(place)),
+            Ok(place) => self.by_name.replace(place, member.clone()),
+            Err(_) if is_reaped => {}
+            Err(place) => self.by_name.insert(place, Arc::clone(&member.name), member.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicBool, Ordering},
+        thread,
+    };
+
+    use super::*;
+    use crate::{
+        Tags,
+        swim::{Identity, MemberState},
+    };
+
+    fn member(name: &str, incarnation: u64) -> Member {
+        Member {
+            name: name.into(),
+            addr: ([127, 0, 0, 1], 1).into(),
+            state: MemberState::Alive,
+            tags: Tags::default(),
+            identity: Identity { epoch: 1, incarnation },
         }
     }
 
-    pub(super) fn snapshot(&self) -> Members {
-        let state = self.state.read();
-        state.snapshot.get_or_init(|| Members(state.members.values().cloned().collect())).clone()
+    #[test]
+    fn members_are_sorted_never_change_and_are_shared_while_nothing_happens() {
+        let directory = Directory::default();
+        for name in ["b", "c", "a"] {
+            directory.publish(&Event::Joined(member(name, 0)));
+        }
+        let members = directory.members();
+        assert!(std::ptr::eq(&*members, &*directory.members()));
+        directory.publish(&Event::Reaped(member("b", 0)));
+        directory.publish(&Event::Reaped(member("nobody", 0)));
+        directory.publish(&Event::Left(Member { state: MemberState::Left, ..member("c", 1) }));
+        let names =
+            |members: &Members| members.iter().map(|member| member.name.to_string()).collect::<String>();
+        assert_eq!((names(&members), members.live().count()), ("abc".into(), 3));
+        let after = directory.members();
+        assert_eq!((names(&after), after.live().count(), after.len()), ("ac".into(), 1, 2));
+        assert_eq!(after.named("c").map(|member| member.state), Some(MemberState::Left));
+        assert_eq!(after.named("b"), None);
+    }
+
+    /// The incarnation counts the events, so whatever comes twice or out of order is seen.
+    #[test]
+    fn who_follows_gets_exactly_what_is_not_in_the_members_yet() {
+        let (directory, writing) = (Directory::default(), AtomicBool::new(true));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for incarnation in 1..=20_000 {
+                    directory.publish(&Event::Updated(member("a", incarnation)));
+                }
+                writing.store(false, Ordering::Relaxed);
+            });
+            while writing.load(Ordering::Relaxed) {
+                let (members, events) = directory.follow();
+                let mut seen = members.named("a").map_or(0, |member| member.identity.incarnation);
+                for event in std::iter::from_fn(|| events.try_recv().ok()).take(100) {
+                    let Some(member) = event.member() else { break };
+                    seen += 1;
+                    assert_eq!(member.identity.incarnation, seen);
+                }
+            }
+        });
     }
 }

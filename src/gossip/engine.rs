@@ -21,10 +21,11 @@ use crossbeam_channel::Sender;
 use parking_lot::Mutex;
 
 use super::{
+    config::{family, reaches},
     directory::Directory,
-    events::EventLog,
     resolve,
     secrets::{Envelope, Secrets},
+    seeds::Seeds,
     sockets::{Udp, is_nothing},
     streams,
     workers::Workers,
@@ -32,8 +33,8 @@ use super::{
 use crate::{
     Error, Stop,
     error::message_of,
-    fanout::Fanout,
     swim::{self, Destination, JoinProblem, JoinResult, Metrics, Node, Output, Time},
+    warn::Throttle,
     wire::hash,
 };
 
@@ -62,12 +63,14 @@ pub(super) struct Engine {
     pub(super) left: Stop,
     /// Where this node reaches itself.
     pub(super) myself: SocketAddr,
+    /// Where this node listens.
+    pub(super) bound: SocketAddr,
+    pub(super) warnings: Throttle,
     pub(super) directory: Directory,
-    pub(super) events: Fanout<EventLog>,
     pub(super) inbound: Workers,
     pub(super) outbound: Workers,
     pub(super) waiting_joins: Mutex<HashMap<u64, Sender<JoinResult>>>,
-    pub(super) seeds: Mutex<Vec<String>>,
+    pub(super) seeds: Mutex<Seeds>,
     pub(super) seeds_tried: Sender<JoinResult>,
     /// What the driver counted.
     pub(super) io: Mutex<Metrics>,
@@ -125,12 +128,13 @@ impl Engine {
             stop: Stop::new(),
             left: Stop::new(),
             myself: udp.myself(),
+            bound: udp.bound(),
+            warnings: Throttle::default(),
             directory: Directory::default(),
-            events: Fanout::new(),
             inbound: Workers::new(format!("{name}-in"), 8),
             outbound: Workers::new(format!("{name}-out"), 4),
             waiting_joins: Mutex::default(),
-            seeds: Mutex::new(seeds),
+            seeds: Mutex::new(Seeds::new(seeds)),
             seeds_tried,
             io: Mutex::default(),
             secrets,
@@ -154,7 +158,7 @@ impl Engine {
     /// Makes the node a member before anybody can ask or listen: its own *joined* is the first thing it says.
     pub(super) fn list_myself(&self) {
         if let Some(Output::Event(event)) = self.with_node(|node, _| node.poll_output()) {
-            self.directory.apply(&event);
+            self.directory.publish(&event);
         }
     }
 
@@ -214,7 +218,7 @@ impl Engine {
             streams::end_accept(&tcp, self.myself);
         }
         self.waiting_joins.lock().clear();
-        self.events.close();
+        self.directory.close();
     }
 
     pub(super) fn count(&self, add: impl FnOnce(&mut Metrics)) {
@@ -335,22 +339,26 @@ impl Engine {
         match output {
             Output::Event(event) => {
                 log::debug!("{}: {event:?}", self.name);
-                // Whoever learns of the event must find the members changed.
-                self.directory.apply(&event);
-                self.events.publish(|log| log.push(event.clone()));
+                self.directory.publish(&event);
             }
             Output::OpenStream { stream, addr, timeout, .. } => {
                 streams::begin_outbound(self, stream, addr, timeout)
             }
             Output::ResolveSeeds => self.resolve_seeds(),
             Output::JoinDone(ticket, result) => {
-                if let Some(waiting) = self.waiting_joins.lock().remove(&ticket) {
+                let waiting = self.waiting_joins.lock().remove(&ticket);
+                if let Some(waiting) = waiting {
                     let _ = waiting.try_send(result);
                 }
             }
             Output::SeedsTried(result) => {
-                if let Err(problem) = &result {
-                    log::warn!("{}: no seed joined, will try again: {problem}", self.name);
+                match &result {
+                    Ok(_) => self.warnings.forget("seeds"),
+                    Err(problem) => {
+                        let name = &self.name;
+                        let message = format_args!("{name}: no seed joined, will try again: {problem}");
+                        self.warnings.warn("seeds", message);
+                    }
                 }
                 // Nobody listening, or not fast enough, is no harm: the next try reports again.
                 let _ = self.seeds_tried.try_send(result);
@@ -360,7 +368,7 @@ impl Engine {
     }
 
     fn resolve_seeds(self: &Arc<Self>) {
-        let seeds = self.seeds.lock().clone();
+        let seeds = self.seeds.lock().to_vec();
         let literal = seeds.iter().all(|seed| resolve::is_literal(seed));
         let engine = Arc::clone(self);
         let resolve = move || {
@@ -379,22 +387,37 @@ impl Engine {
     }
 
     fn look_up(&self, seeds: &[String]) -> Vec<SocketAddr> {
-        let port = self.myself.port();
+        let (name, port) = (&self.name, self.myself.port());
         let found = seeds.iter().map(|seed| {
+            let warn = |problem| self.warnings.warn(seed, format_args!("{name}: seed {seed:?} {problem}"));
             let mut addrs = resolve::resolve(seed, port).unwrap_or_else(|error| {
-                log::warn!("{}: cannot resolve seed {seed:?}: {error}", self.name);
+                warn(format!("cannot be resolved: {error}"));
                 Vec::new()
             });
+            let mut refusal = None;
             addrs.retain(|addr| {
-                let allowed = self.config.allows(addr.ip());
-                if !allowed {
-                    log::warn!("{}: seed {seed:?} is at {addr}, which `allow` does not hold", self.name);
-                }
-                allowed
+                let refused = self.refusal(*addr);
+                let is_fine = refused.is_none();
+                refusal = refusal.take().or(refused);
+                is_fine
             });
+            // Of a name with several addresses, one is enough.
+            refusal.filter(|_| addrs.is_empty()).into_iter().for_each(warn);
             addrs
         });
         found.flatten().collect()
+    }
+
+    /// Why a seed cannot be joined at an address.
+    pub(super) fn refusal(&self, addr: SocketAddr) -> Option<String> {
+        let bound = self.bound.ip();
+        if !self.config.allows(addr.ip()) {
+            return Some(format!(
+                "is at {addr}, which `allow` does not hold; add its network, or take another"
+            ));
+        }
+        let family = family(bound);
+        (!reaches(bound, addr.ip())).then(|| format!("is at {addr}, and `bind` {bound} is of {family}"))
     }
 
     /// The node's part of a join: its result comes to the one who waits.

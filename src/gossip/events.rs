@@ -1,7 +1,7 @@
-//! The stream of events: each reader has a bounded log. One that is full is emptied, and says so: whoever then reads the
-//! members anew must not be told of their past afterwards.
+//! The stream of events: each reader has a bounded log. One that is full is emptied, and keeps nothing until its reader was
+//! told: whoever then reads the members anew must not be told of their past afterwards.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, iter::FusedIterator, time::Duration};
 
 use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
 
@@ -15,17 +15,18 @@ const MAX_UNREAD: usize = 4096;
 
 #[derive(Debug, Default)]
 pub(crate) struct EventLog {
+    /// Empty while `lost` is not zero.
     unread: VecDeque<Event>,
     lost: u64,
 }
 
 impl EventLog {
-    pub(super) fn push(&mut self, event: Event) {
-        if self.unread.len() >= MAX_UNREAD {
-            self.lost += self.unread.len() as u64;
-            self.unread.clear();
+    pub(super) fn push(&mut self, event: &Event) {
+        if self.lost == 0 && self.unread.len() < MAX_UNREAD {
+            return self.unread.push_back(event.clone());
         }
-        self.unread.push_back(event);
+        self.lost += self.unread.len() as u64 + 1;
+        self.unread = VecDeque::new();
     }
 }
 
@@ -40,14 +41,28 @@ impl Queue for EventLog {
     }
 
     fn is_empty(&self) -> bool {
-        self.unread.is_empty()
+        self.lost == 0 && self.unread.is_empty()
     }
 }
 
 /// A subscription to a node's events. Dropping it cancels it.
 ///
-/// A reader that falls more than 4,096 events behind loses these and gets [`Event::Lost`] in their place;
-/// [`Gossip::members`](super::Gossip::members) then shows the present. It never slows the node.
+/// A reader that falls more than 4,096 events behind loses all until it reads on, and gets [`Event::Lost`] in their place.
+/// Then [`Gossip::members`](super::Gossip::members) shows the present, or better
+/// [`Gossip::follow`](super::Gossip::follow): with the members it gives a new subscription, of exactly what comes after
+/// them. A reader never slows the node.
+///
+/// ```
+/// # use syncswim::{Event, Gossip, GossipConfig};
+/// let node = Gossip::start(GossipConfig::local("a").bind(([127, 0, 0, 1], 0)))?;
+/// let (members, events) = node.follow();
+/// assert_eq!(members.len(), 1);
+/// node.shutdown()?;
+/// for event in &events {
+///     println!("{event:?}");
+/// }
+/// # Ok::<(), syncswim::Error>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping it cancels the subscription"]
 pub struct Events(pub(super) Subscription<EventLog>);
@@ -77,9 +92,9 @@ impl Events {
         self.0.try_recv()
     }
 
-    /// Waits for each event until the node ends.
-    pub fn iter(&self) -> impl Iterator<Item = Event> {
-        self.0.iter()
+    /// Waits for each event until the node ends. `for event in &events` does the same.
+    pub fn iter(&self) -> impl FusedIterator<Item = Event> + '_ {
+        self.0.iter().fuse()
     }
 
     /// For `select!`: ready while an event waits; then call [`try_recv`](Self::try_recv) once. After a
@@ -87,5 +102,51 @@ impl Events {
     #[must_use]
     pub fn receiver(&self) -> &Receiver<()> {
         self.0.receiver()
+    }
+}
+
+impl Iterator for Events {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
+        self.recv().ok()
+    }
+}
+
+impl Iterator for &Events {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
+        self.recv().ok()
+    }
+}
+
+impl FusedIterator for Events {}
+impl FusedIterator for &Events {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fanout::Fanout;
+
+    #[test]
+    fn after_a_loss_comes_nothing_older() {
+        let fanout = Fanout::new();
+        let events = Events(fanout.subscribe(EventLog::default()));
+        let publish = |from: u64, to| {
+            (from..to).for_each(|at| fanout.publish(|log: &mut EventLog| log.push(&Event::Lost(at))));
+        };
+        let most = MAX_UNREAD as u64;
+        publish(0, most + 1_904);
+        assert_eq!(events.try_recv(), Ok(Event::Lost(most + 1_904)));
+        assert!(events.try_recv().is_err(), "what came before the reader was told is lost too");
+        publish(0, most);
+        assert_eq!(events.try_recv(), Ok(Event::Lost(0)));
+        publish(most, most + 2);
+        assert_eq!(events.try_recv(), Ok(Event::Lost(most + 1)));
+        assert!(events.receiver().is_empty());
+        publish(7, 8);
+        drop(fanout);
+        assert!((&events).eq([Event::Lost(7)]));
     }
 }

@@ -18,8 +18,11 @@ mod secrets;
 #[cfg(not(feature = "encryption"))]
 #[path = "no_secrets.rs"]
 mod secrets;
+mod seeds;
 mod sockets;
 mod streams;
+#[cfg(test)]
+mod tests;
 mod workers;
 
 use std::{
@@ -29,7 +32,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -41,7 +44,6 @@ use parking_lot::Mutex;
 pub use config::{DEFAULT_PORT, GossipConfig};
 pub use directory::Members;
 use engine::Engine;
-use events::EventLog;
 pub use events::Events;
 #[cfg(feature = "encryption")]
 pub use rotation::{KeyStep, RotateOptions, RotatedNode, Rotation};
@@ -49,7 +51,7 @@ use secrets::{Envelope, Secrets};
 use sockets::{Sockets, Udp};
 
 use crate::{
-    Error, Tags,
+    Error, Stop, Tags,
     swim::{JoinResult, Member, Metrics, Node, Start},
 };
 
@@ -73,7 +75,12 @@ const LEAVE_SLACK: Duration = Duration::from_millis(50);
 #[must_use = "dropping it shuts the node down"]
 pub struct Gossip {
     engine: Arc<Engine>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// `None` once somebody waits for their end.
+    threads: Mutex<Option<Vec<JoinHandle<()>>>>,
+    /// Raised once they have ended.
+    gone: Stop,
+    /// Whether the farewell was begun.
+    leaving: AtomicBool,
     seeds_tried: Receiver<JoinResult>,
     tickets: AtomicU64,
 }
@@ -114,7 +121,9 @@ impl Gossip {
         });
         let gossip = Self {
             engine: Arc::new(engine),
-            threads: Mutex::default(),
+            threads: Mutex::new(Some(Vec::new())),
+            gone: Stop::new(),
+            leaving: AtomicBool::new(false),
             seeds_tried,
             tickets: AtomicU64::new(0),
         };
@@ -128,42 +137,61 @@ impl Gossip {
     }
 
     fn spawn_threads(&self, udp: Arc<Udp>, tcp: Arc<TcpListener>, envelope: Envelope) -> Result<(), Error> {
-        let mut threads = self.threads.lock();
+        let keep = |thread| self.threads.lock().get_or_insert_default().push(thread);
         let (engine, name) = (Arc::clone(&self.engine), format!("{}-udp", self.engine.name));
-        threads.push(spawn(name, move || engine.guarded("clock", || engine.run(&udp, envelope)))?);
+        keep(spawn(name, move || engine.guarded("clock", || engine.run(&udp, envelope)))?);
         let (engine, name) = (Arc::clone(&self.engine), format!("{}-tcp", self.engine.name));
-        threads.push(spawn(name, move || engine.guarded("acceptor", || streams::accept(&engine, &tcp)))?);
+        keep(spawn(name, move || engine.guarded("acceptor", || streams::accept(&engine, &tcp)))?);
         Ok(())
     }
 
-    /// Contacts seeds now and waits until the first is reached; afterwards they are tried again and again like
-    /// those of the configuration. Returns how many were reached by then: 0 if this node is its own seed.
+    /// Contacts seeds now and waits until the first is reached; afterwards they are tried again and again like those of the
+    /// configuration. Returns how many were reached by then: 0 if this node is its own seed.
+    ///
+    /// Seeds of a join that failed are not kept. At most 256 are; beyond that, those of the earliest join give way.
     ///
     /// # Errors
-    /// [`Error::Resolve`] if no seed has an address, [`Error::NameTaken`] if a live node has our name,
-    /// [`Error::Join`] if none could be reached, [`Error::Stopped`] if the node has ended.
+    /// [`Error::Config`] if there is no seed, if one is not `host:port` or `host`, or if `allow` or the address family of
+    /// `bind` holds none of them, [`Error::Resolve`] if no seed has an address, [`Error::NameTaken`] if a live node has our
+    /// name, [`Error::Join`] if none could be reached, [`Error::Left`] after [`leave`](Self::leave), [`Error::Stopped`] if
+    /// the node has ended.
     pub fn join<S: AsRef<str>>(&self, seeds: impl IntoIterator<Item = S>) -> Result<usize, Error> {
-        self.check_running()?;
+        self.check_present()?;
         let seeds: Vec<String> = seeds.into_iter().map(|seed| seed.as_ref().to_owned()).collect();
         let addrs = self.resolve(&seeds)?;
-        self.remember_seeds(&seeds);
         let (done, result) = bounded(1);
         self.engine.join(self.tickets.fetch_add(1, Ordering::Relaxed), &addrs, done);
         let result = result.recv().map_err(|_| self.engine.ended())?;
-        result.map_err(|problem| self.engine.join_error(&seeds, &problem))
+        match result {
+            Ok(reached) => {
+                self.remember_seeds(seeds);
+                Ok(reached)
+            }
+            // It may be that alone which was the problem.
+            Err(problem) => {
+                Err(self.check_present().err().unwrap_or_else(|| self.engine.join_error(&seeds, &problem)))
+            }
+        }
     }
 
     fn resolve(&self, seeds: &[String]) -> Result<Vec<SocketAddr>, Error> {
+        if seeds.is_empty() {
+            let problem = "has nobody to join; give host:port of at least one node".into();
+            return Err(Error::Config { field: "seeds", problem });
+        }
+        seeds.iter().try_for_each(|seed| resolve::check(seed))?;
         let (mut addrs, mut failure) = (Vec::new(), None);
         for seed in seeds {
             match resolve::resolve(seed, self.engine.myself.port()) {
                 Ok(found) => {
-                    let before = addrs.len();
-                    addrs.extend(found.into_iter().filter(|addr| self.engine.config.allows(addr.ip())));
-                    if addrs.len() == before {
-                        let problem =
-                            format!("does not hold the seed {seed}; add its network, or choose another");
-                        failure = Some(Error::Config { field: "allow", problem });
+                    for addr in found {
+                        match self.engine.refusal(addr) {
+                            None => addrs.push(addr),
+                            Some(problem) => {
+                                let problem = format!("has {seed:?}, which {problem}");
+                                failure = Some(Error::Config { field: "seeds", problem });
+                            }
+                        }
                     }
                 }
                 Err(source) => failure = Some(Error::Resolve { host: seed.clone(), source }),
@@ -172,24 +200,17 @@ impl Gossip {
         failure.filter(|_| addrs.is_empty()).map_or(Ok(addrs), Err)
     }
 
-    fn remember_seeds(&self, seeds: &[String]) {
-        let mut known = self.engine.seeds.lock();
-        let first = known.is_empty() && !seeds.is_empty();
-        for seed in seeds {
-            if !known.contains(seed) {
-                known.push(seed.clone());
-            }
-        }
-        drop(known);
+    fn remember_seeds(&self, seeds: Vec<String>) {
+        let first = self.engine.seeds.lock().remember(seeds);
         if first {
             self.engine.command(|node, now| node.seek_seeds_later(now));
         }
     }
 
-    /// Every listed member, this node included, by ascending name. O(1) unless something changed.
+    /// Every listed member, this node included, by ascending name. O(1); see [`Members`] for what reading them costs.
     #[must_use]
     pub fn members(&self) -> Members {
-        self.engine.directory.snapshot()
+        self.engine.directory.members()
     }
 
     /// This node, as others see it.
@@ -200,15 +221,21 @@ impl Gossip {
 
     /// Subscribes to all events from now on.
     pub fn events(&self) -> Events {
-        Events(self.engine.events.subscribe(EventLog::default()))
+        self.engine.directory.events()
+    }
+
+    /// The members at this moment, and a subscription to exactly what happens to them afterwards: no event is missing, and
+    /// none tells of what the members show already. For a start, and after [`Event::Lost`](crate::Event::Lost).
+    pub fn follow(&self) -> (Members, Events) {
+        self.engine.directory.follow()
     }
 
     /// Shows other tags to the cluster.
     ///
     /// # Errors
-    /// [`Error::Stopped`] if the node has ended.
+    /// [`Error::Left`] after [`leave`](Self::leave), [`Error::Stopped`] if the node has ended.
     pub fn set_tags(&self, tags: Tags) -> Result<(), Error> {
-        self.check_running()?;
+        self.check_present()?;
         self.engine.command(|node, now| node.set_tags(now, tags));
         self.engine.wake();
         Ok(())
@@ -216,12 +243,13 @@ impl Gossip {
 
     /// Says good-bye and waits until some members have heard it, at most
     /// [`leave_timeout`](crate::swim::Config::leave_timeout). The node goes on answering until it is shut
-    /// down, but cannot join again.
+    /// down, but cannot join again or show other tags.
     ///
     /// # Errors
     /// [`Error::Stopped`] if the node has ended; [`Error::Timeout`] if it did not get to it in time.
     pub fn leave(&self) -> Result<(), Error> {
         self.check_running()?;
+        self.leaving.store(true, Ordering::Release);
         let limit = self.engine.command(|node, now| {
             node.leave(now);
             node.config().leave_timeout + LEAVE_SLACK
@@ -261,14 +289,23 @@ impl Gossip {
     /// As [`shutdown`](Self::shutdown).
     pub fn abort(&self) -> Result<(), Error> {
         self.engine.shut();
-        let mut threads = self.threads.lock();
-        for thread in threads.drain(..) {
+        // Under no lock: others who come here meanwhile wait for the flag.
+        let threads = self.threads.lock().take();
+        match threads {
+            Some(threads) => self.join_threads(threads),
+            None => while !self.gone.wait(Duration::MAX) {},
+        }
+        self.engine.failure().map_or(Ok(()), Err)
+    }
+
+    fn join_threads(&self, threads: Vec<JoinHandle<()>>) {
+        for thread in threads {
             // Its panic, if any, was caught and kept.
             let _ = thread.join();
         }
         self.engine.inbound.close();
         self.engine.outbound.close();
-        self.engine.failure().map_or(Ok(()), Err)
+        self.gone.stop();
     }
 
     /// Disconnected once the node has ended.
@@ -283,18 +320,25 @@ impl Gossip {
 
     /// Why the seeds could not be joined, as an error.
     pub(crate) fn seeds_error(&self, problem: &crate::swim::JoinProblem) -> Error {
-        self.engine.join_error(&self.engine.seeds.lock().clone(), problem)
+        let seeds = self.engine.seeds.lock().to_vec();
+        self.engine.join_error(&seeds, problem)
     }
 
     fn check_running(&self) -> Result<(), Error> {
         if self.engine.stop.is_stopped() { Err(self.engine.ended()) } else { Ok(()) }
+    }
+
+    /// That the node runs and has not said good-bye.
+    fn check_present(&self) -> Result<(), Error> {
+        self.check_running()?;
+        if self.leaving.load(Ordering::Acquire) { Err(Error::Left) } else { Ok(()) }
     }
 }
 
 impl Drop for Gossip {
     fn drop(&mut self) {
         if let Err(error) = self.shutdown() {
-            log::error!("{}: {error}", self.engine.name);
+            log::error!("{}: {}", self.engine.name, error.report());
         }
     }
 }

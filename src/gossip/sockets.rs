@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, UdpSocket},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -28,6 +29,8 @@ pub(super) struct Sockets {
 
 impl Sockets {
     pub(super) fn bind(config: &GossipConfig) -> Result<Self, Error> {
+        refuse_broadcast("bind", config.bind)?;
+        config.advertise.map_or(Ok(()), |addr| refuse_broadcast("advertise", addr))?;
         let (udp, tcp) = bind_pair(config.bind, config.recv_buffer)
             .map_err(|source| Error::Bind { addr: config.bind, source })?;
         let bound = udp.local_addr().map_err(|source| Error::Bind { addr: config.bind, source })?;
@@ -78,6 +81,32 @@ fn accept_both_families(socket: &Socket, addr: SocketAddr) -> io::Result<()> {
     }
 }
 
+/// Refuses the broadcast address of a network of this host: the system alone knows them, and sends there only if asked to.
+fn refuse_broadcast(field: &'static str, addr: SocketAddr) -> Result<(), Error> {
+    let connect = |broadcast| {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        socket.set_broadcast(broadcast)?;
+        // Nothing is sent.
+        socket.connect((addr.ip(), 9))
+    };
+    let is_denied = |error: io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    if addr.is_ipv4() && connect(false).is_err_and(is_denied) && connect(true).is_ok() {
+        let problem =
+            format!("is {addr}, a broadcast address: nodes are reached one by one; take a host's own");
+        return Err(Error::Config { field, problem });
+    }
+    Ok(())
+}
+
+/// Where a stream to `to` has to come from so that it leaves by the address that a node is bound to; `None` if the system
+/// may choose.
+#[allow(dead_code, reason = "for streams that connect")]
+pub(super) fn source_for(bind: SocketAddr, to: SocketAddr) -> Option<SocketAddr> {
+    let mut source = bind;
+    source.set_port(0);
+    (!bind.ip().is_unspecified() && bind.is_ipv4() == to.is_ipv4()).then_some(source)
+}
+
 /// What others are told to send to: never an unspecified address.
 fn find_advertised(config: &GossipConfig, bound: SocketAddr) -> Result<SocketAddr, Error> {
     if let Some(mut addr) = config.advertise {
@@ -112,11 +141,18 @@ fn source_toward(to: SocketAddr) -> Option<IpAddr> {
 }
 
 /// The datagram socket. Speaks of IPv4 peers in IPv4, also where it is an IPv6 socket for both.
+///
+/// At the end it is shut down, which ends any wait, also where our own address is not ours any more. What the system gives
+/// then has no source, and the standard library would read one that is not there. So [`receive`](Self::receive) waits
+/// without asking for the source, and [`drain`](Self::drain), which does ask, and a shutdown keep out of each other's way.
 #[derive(Debug)]
 pub(super) struct Udp {
     socket: UdpSocket,
     maps_v4: bool,
+    bound: SocketAddr,
     myself: SocketAddr,
+    ending: AtomicBool,
+    draining: AtomicBool,
 }
 
 impl Udp {
@@ -126,7 +162,14 @@ impl Udp {
             IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
             ip => ip,
         };
-        Self { socket, maps_v4: bound.is_ipv6(), myself: SocketAddr::new(ip, bound.port()) }
+        let (ending, draining) = (AtomicBool::new(false), AtomicBool::new(false));
+        let myself = SocketAddr::new(ip, bound.port());
+        Self { socket, maps_v4: bound.is_ipv6(), bound, myself, ending, draining }
+    }
+
+    /// The address that was bound, with its port.
+    pub(super) fn bound(&self) -> SocketAddr {
+        self.bound
     }
 
     /// Where this node reaches itself.
@@ -139,11 +182,15 @@ impl Udp {
         self.send(self.myself, &[])
     }
 
-    /// Ends it for ever, also where our own address is not ours any more.
+    /// Ends it for ever. Raise the stop flag before: whoever waits must look at it before it waits again.
     pub(super) fn end_wait(&self) {
+        self.ending.store(true, Ordering::SeqCst);
         let _ = self.wake();
-        // Linux says that the socket is not connected, and ends the wait nevertheless.
-        let _ = SockRef::from(&self.socket).shutdown(Shutdown::Read);
+        // Who drains is awake; and who begins to after this, sees that it is the end.
+        if !self.draining.load(Ordering::SeqCst) {
+            // Linux says that the socket is not connected, and ends the wait nevertheless.
+            let _ = SockRef::from(&self.socket).shutdown(Shutdown::Read);
+        }
     }
 
     pub(super) fn send(&self, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
@@ -154,11 +201,16 @@ impl Udp {
         self.socket.send_to(bytes, to).map(drop)
     }
 
-    /// Waits for a datagram, at most this long.
+    /// Waits for a datagram, at most this long; a wake-up or the end of all waits is an empty one from ourselves.
     pub(super) fn receive(&self, buffer: &mut [u8], limit: Duration) -> io::Result<(usize, SocketAddr)> {
         // Zero would mean for ever.
         self.socket.set_read_timeout(Some(limit.max(Duration::from_micros(1))))?;
-        self.receive_next(buffer)
+        if self.socket.peek(buffer)? > 0 {
+            // It is there and nobody else takes it, so this finds it, with its source.
+            return self.receive_next(buffer);
+        }
+        self.socket.recv(buffer)?;
+        Ok((0, self.myself))
     }
 
     /// Takes about so many bytes of what has arrived, without waiting; says whether there may be more.
@@ -168,6 +220,10 @@ impl Udp {
         most: usize,
         mut take: impl FnMut(SocketAddr, &mut [u8]),
     ) -> io::Result<bool> {
+        let _draining = Raised::new(&self.draining);
+        if self.ending.load(Ordering::SeqCst) {
+            return Ok(false);
+        }
         self.socket.set_nonblocking(true)?;
         let (mut taken, mut result) = (0, Ok(true));
         while taken < most && result.is_ok() {
@@ -189,7 +245,110 @@ impl Udp {
     }
 }
 
+/// A flag that is up as long as this lives.
+struct Raised<'a>(&'a AtomicBool);
+
+impl<'a> Raised<'a> {
+    fn new(flag: &'a AtomicBool) -> Self {
+        flag.store(true, Ordering::SeqCst);
+        Self(flag)
+    }
+}
+
+impl Drop for Raised<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
 /// Whether an error only says that nothing has come.
 pub(super) fn is_nothing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn udp() -> Udp {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let bound = socket.local_addr().unwrap();
+        Udp::new(socket, bound)
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_end_of_the_wait_reads_nothing_whether_or_not_a_wake_up_arrives() {
+        for round in 0..200 {
+            let mut udp = udp();
+            if round % 2 == 0 {
+                // Nothing can be sent there.
+                udp.myself = (Ipv4Addr::new(127, 255, 255, 255), 9).into();
+            }
+            thread::scope(|scope| {
+                let waits = scope.spawn(|| {
+                    let mut buffer = [0; 100];
+                    let received = udp.receive(&mut buffer, LONG).unwrap();
+                    let more = udp.drain(&mut buffer, 1_000, |_, bytes| assert!(bytes.is_empty())).unwrap();
+                    (received, udp.receive(&mut buffer, LONG).unwrap().0, more)
+                });
+                if round % 3 == 0 {
+                    thread::yield_now();
+                }
+                udp.end_wait();
+                assert_eq!(waits.join().unwrap(), ((0, udp.myself), 0, false));
+            });
+        }
+    }
+
+    #[test]
+    fn what_arrives_before_the_end_of_the_wait_is_received_with_its_source() {
+        let (udp, other) = (udp(), UdpSocket::bind("127.0.0.1:0").unwrap());
+        let from = other.local_addr().unwrap();
+        let mut buffer = [0; 100];
+        other.send_to(b"one", udp.myself()).unwrap();
+        assert_eq!(udp.receive(&mut buffer, LONG).unwrap(), (3, from));
+        udp.wake().unwrap();
+        other.send_to(b"second", udp.myself()).unwrap();
+        assert_eq!(udp.receive(&mut buffer, LONG).unwrap(), (0, udp.myself()));
+        assert_eq!(udp.receive(&mut buffer, LONG).unwrap(), (6, from));
+        assert!(udp.receive(&mut buffer, Duration::from_millis(1)).is_err_and(|error| is_nothing(&error)));
+    }
+
+    #[test]
+    fn a_broadcast_address_of_one_of_our_networks_is_refused() {
+        let config = GossipConfig::local("a").bind(([127, 255, 255, 255], 0));
+        let error = Sockets::bind(&config).unwrap_err().to_string();
+        if cfg!(target_os = "linux") {
+            assert!(error.contains("`bind` is 127.255.255.255:0, a broadcast address"), "{error}");
+            let config =
+                GossipConfig::local("a").bind(([127, 0, 0, 1], 0)).advertise(([127, 255, 255, 255], 1));
+            let error = Sockets::bind(&config).unwrap_err().to_string();
+            assert!(error.contains("`advertise` is 127.255.255.255:1, a broadcast address"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_stream_comes_from_the_address_that_is_bound() {
+        let addr = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let source = |bind, to| source_for(addr(bind), addr(to));
+        assert_eq!(source("10.0.0.1:7946", "10.0.0.2:1"), Some(addr("10.0.0.1:0")));
+        assert_eq!(source("[fd00::1]:7946", "[fd00::2]:1"), Some(addr("[fd00::1]:0")));
+        assert_eq!(source("0.0.0.0:7946", "10.0.0.2:1"), None);
+        assert_eq!(source("[::]:7946", "10.0.0.2:1"), None);
+        assert_eq!(source("10.0.0.1:7946", "[fd00::2]:1"), None);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = listener.local_addr().unwrap();
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
+        let from = source("127.0.0.2:7946", "127.0.0.1:1").unwrap();
+        // Not every system has more than one loopback address.
+        if socket.bind(&from.into()).is_ok() {
+            socket.connect(&to.into()).unwrap();
+            assert_eq!(listener.accept().unwrap().1.ip(), from.ip());
+        }
+    }
 }

@@ -29,7 +29,8 @@ pub(super) fn accept(engine: &Arc<Engine>, listener: &TcpListener) {
             Ok((socket, from)) => begin_inbound(engine, socket, from),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => {
-                log::warn!("{}: cannot accept a stream: {error}", engine.name);
+                let message = format_args!("{}: cannot accept a stream: {error}", engine.name);
+                engine.warnings.warn("accept", message);
                 engine.stop.wait(ACCEPT_PAUSE);
             }
         }

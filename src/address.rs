@@ -1,0 +1,194 @@
+//! `host:port` as people write it: one strict parser for all who take such a text.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+/// The longest name that DNS knows.
+const MAX_HOST: usize = 253;
+
+/// `host` or `host:port`, taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Target<'a> {
+    pub(crate) host: Host<'a>,
+    /// Never 0.
+    pub(crate) port: Option<u16>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Host<'a> {
+    /// An address that one host can have, and that says all there is to know of where it is.
+    Ip(IpAddr),
+    Name(&'a str),
+}
+
+/// Without brackets: for a resolver.
+impl fmt::Display for Host<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(ip) => ip.fmt(f),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+impl<'a> Target<'a> {
+    /// The error continues a sentence that begins with the text: "`db:0` has …".
+    pub(crate) fn parse(text: &'a str) -> Result<Self, String> {
+        let (host, port) = match text.strip_prefix('[') {
+            Some(rest) => {
+                let (ip, rest) = rest.split_once(']').ok_or("has a `[` without its `]`")?;
+                (Host::Ip(ipv6(ip)?.into()), parse_behind_bracket(rest)?)
+            }
+            None => parse_bare(text)?,
+        };
+        if let Host::Ip(ip) = host
+            && let Some(problem) = problem_of(ip)
+        {
+            return Err(problem);
+        }
+        Ok(Self { host, port })
+    }
+}
+
+fn parse_behind_bracket(rest: &str) -> Result<Option<u16>, String> {
+    match rest.strip_prefix(':') {
+        Some(port) => parse_port(port).map(Some),
+        None if rest.is_empty() => Ok(None),
+        None => Err(format!("has `{rest}` behind the `]`, where only a `:` and the port can be")),
+    }
+}
+
+fn parse_bare(text: &str) -> Result<(Host<'_>, Option<u16>), String> {
+    if let Some((scheme, _)) = text.split_once("://") {
+        return Err(format!("is a URL: leave `{scheme}://` out"));
+    }
+    if text.matches(':').count() > 1 {
+        return Ok((Host::Ip(ipv6(text)?.into()), None));
+    }
+    let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
+    Ok((parse_host(host)?, port.map(parse_port).transpose()?))
+}
+
+fn ipv6(text: &str) -> Result<Ipv6Addr, String> {
+    if let Some((_, zone)) = text.split_once('%') {
+        return Err(format!(
+            "has the zone `{zone}`: nodes cannot tell each other of zones; take an address that needs none"
+        ));
+    }
+    text.parse().map_err(|_| {
+        format!("has `{text}`, which is no IPv6 address; with a port, one is written as [2001:db8::1]:7946")
+    })
+}
+
+fn parse_port(text: &str) -> Result<u16, String> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let port = text.parse().ok().filter(|port| digits && *port != 0);
+    port.ok_or_else(|| format!("has the port `{text}`, which is no number from 1 to 65535"))
+}
+
+fn parse_host(host: &str) -> Result<Host<'_>, String> {
+    if let Ok(ip) = host.parse::<Ipv4Addr>() {
+        return Ok(Host::Ip(ip.into()));
+    }
+    if host.is_empty() {
+        return Err("has no host".into());
+    }
+    if host.len() > MAX_HOST {
+        return Err(format!("has a host of {} bytes, and names have at most {MAX_HOST}", host.len()));
+    }
+    // Names of other alphabets are the resolver's business; ASCII that no name has is a slip of the pen.
+    let is_fine = |c: char| c.is_alphanumeric() || "-_.".contains(c);
+    if let Some(bad) = host.chars().find(|c| !is_fine(*c)) {
+        return Err(format!("has {bad:?} in its host, which no name has"));
+    }
+    if host.strip_suffix('.').unwrap_or(host).split('.').any(str::is_empty) {
+        return Err("has a host with an empty part".into());
+    }
+    // The system would take `10.0.1` for 10.0.0.1.
+    if host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return Err(format!("has `{host}`, which is no IPv4 address"));
+    }
+    Ok(Host::Name(host))
+}
+
+/// Why nobody can be reached at an address, whoever tries.
+pub(crate) fn problem_of(ip: IpAddr) -> Option<String> {
+    let what = match ip.to_canonical() {
+        ip if ip.is_unspecified() => "stands for every address of a host, and is none",
+        ip if ip.is_multicast() => "is a multicast address: nodes are reached one by one",
+        IpAddr::V4(ip) if ip.is_broadcast() => "is a broadcast address: nodes are reached one by one",
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => {
+            "is link-local: it cannot be dialed without its zone, and nodes cannot tell each other of zones"
+        }
+        _ => return None,
+    };
+    Some(format!("has {ip}, which {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_of_target_is_understood() {
+        let ip = |ip: &str, port| Ok(Target { host: Host::Ip(ip.parse().unwrap()), port });
+        let name = |name, port| Ok(Target { host: Host::Name(name), port });
+        assert_eq!(Target::parse("10.0.0.5:1"), ip("10.0.0.5", Some(1)));
+        assert_eq!(Target::parse("10.0.0.5"), ip("10.0.0.5", None));
+        assert_eq!(Target::parse("[::1]:65535"), ip("::1", Some(65535)));
+        assert_eq!(Target::parse("[fd00::1]"), ip("fd00::1", None));
+        assert_eq!(Target::parse("2001:db8::1"), ip("2001:db8::1", None));
+        assert_eq!(Target::parse("db.example.:1"), name("db.example.", Some(1)));
+        assert_eq!(Target::parse("my_db-1"), name("my_db-1", None));
+        assert_eq!(Target::parse("bücher.example"), name("bücher.example", None));
+        assert_eq!(Target::parse("1and1.example"), name("1and1.example", None));
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_and_the_error_says_what_is_wrong() {
+        let cases = [
+            ("", "no host"),
+            (":1", "no host"),
+            (":", "no host"),
+            ("db:", "port ``"),
+            ("db:x", "port `x`"),
+            ("db:0", "port `0`"),
+            ("db:70000", "port `70000`"),
+            ("db:+80", "port `+80`"),
+            ("db: 80", "port ` 80`"),
+            ("10.0.0.5:0", "port `0`"),
+            ("[::1]:0", "port `0`"),
+            ("[::1", "without its `]`"),
+            ("[::1]7946", "behind the `]`"),
+            ("[db]:1", "`db`, which is no IPv6 address"),
+            ("[]:1", "``, which is no IPv6 address"),
+            ("::1:7946:", "no IPv6 address"),
+            ("10.0.0.1:1:2", "no IPv6 address"),
+            ("a b", "' '"),
+            ("a@b:1", "'@'"),
+            ("db/1", "'/'"),
+            ("db\n", "'\\n'"),
+            ("http://db:1", "`http://`"),
+            ("a..b", "empty part"),
+            (".", "empty part"),
+            ("10.0.1", "no IPv4 address"),
+            ("10.0.0.256:1", "no IPv4 address"),
+            ("1234", "no IPv4 address"),
+            ("0.0.0.0:1", "every address"),
+            ("[::]:1", "every address"),
+            ("224.0.0.1", "multicast"),
+            ("[ff02::1]:1", "multicast"),
+            ("255.255.255.255:1", "broadcast"),
+            ("[fe80::1]:7946", "cannot be dialed without its zone"),
+            ("[fe80::1%eth0]:7946", "zone `eth0`"),
+            ("fe80::1%2", "zone `2`"),
+        ];
+        for (bad, said) in cases {
+            let problem = Target::parse(bad).expect_err(bad);
+            assert!(problem.contains(said), "{bad:?} {problem}");
+        }
+        assert!(Target::parse(&"x".repeat(254)).is_err());
+    }
+}
