@@ -335,7 +335,7 @@ impl Engine {
                 self.directory.apply(&event);
                 self.events.publish(|log| log.push(event.clone()));
             }
-            Output::OpenStream { stream, addr, timeout } => {
+            Output::OpenStream { stream, addr, timeout, .. } => {
                 streams::begin_outbound(self, stream, addr, timeout)
             }
             Output::ResolveSeeds => self.resolve_seeds(),

@@ -65,11 +65,13 @@ pub(super) fn begin_outbound(engine: &Arc<Engine>, stream: StreamId, addr: Socke
     let job = Arc::clone(engine);
     let taken = engine.outbound.submit(None, move || {
         job.guarded("stream", || {
+            job.with_node(|node, now| node.stream_began(now, stream));
+            job.wake();
             run(&job, stream, timeout, |deadline| Line::open(connect(&deadline, addr)?, deadline))
         });
     });
     if !taken {
-        fail(engine, stream, StreamFailure::TimedOut);
+        fail(engine, stream, StreamFailure::NotTried);
     }
 }
 

@@ -516,7 +516,11 @@ impl World {
                         self.hosts[host].events.push((self.now, event));
                     }
                 }
-                Output::OpenStream { stream, addr, .. } => self.connect(host, stream, addr),
+                Output::OpenStream { stream, addr, .. } => {
+                    // Nothing waits for a thread here.
+                    node.stream_began(now, stream);
+                    self.connect(host, stream, addr);
+                }
                 Output::ResolveSeeds => node.handle_seeds(now, &self.hosts[host].seeds),
                 Output::JoinDone(_, result) | Output::SeedsTried(result) => {
                     self.hosts[host].joins.push(result);

@@ -2,7 +2,10 @@
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
-use super::{member::Member, sync::StreamId};
+use super::{
+    member::Member,
+    sync::{StreamId, StreamKind},
+};
 
 /// A change in the cluster, with the member as it is after the change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,14 +94,18 @@ pub type JoinResult = Result<usize, JoinProblem>;
 pub enum Output {
     /// Pass the event on to whoever listens.
     Event(Event),
-    /// Open a stream, then follow [`Node::poll_stream`](super::Node::poll_stream); give up after `timeout`.
+    /// Open a stream: call [`Node::stream_began`](super::Node::stream_began) when the work begins, then follow
+    /// [`Node::poll_stream`](super::Node::poll_stream), and give up `timeout` later. What cannot begin, not even within
+    /// `timeout`, fails as [`StreamFailure::NotTried`](super::StreamFailure::NotTried).
     OpenStream {
         /// Its name in all calls about it.
         stream: StreamId,
         /// Whereto.
         addr: SocketAddr,
-        /// For the whole stream.
+        /// For the whole stream, from its beginning.
         timeout: Duration,
+        /// What must not wait for what.
+        kind: StreamKind,
     },
     /// Resolve the seeds anew and call [`Node::handle_seeds`](super::Node::handle_seeds).
     ResolveSeeds,

@@ -175,6 +175,7 @@ impl JoinProblem {
             StreamFailure::Refused => Self::Refused(addr),
             StreamFailure::TimedOut => Self::TimedOut(addr),
             StreamFailure::Rejected => Self::Rejected(addr),
+            StreamFailure::NotTried => Self::Unavailable,
         }
     }
 }

@@ -43,5 +43,5 @@ pub use metrics::Metrics;
 pub use node::{Node, Start};
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use stuck::Stuck;
-pub use sync::{StreamFailure, StreamId, StreamStep};
+pub use sync::{StreamFailure, StreamId, StreamKind, StreamStep};
 pub use time::Time;

@@ -22,7 +22,7 @@ use super::{
     metrics::Metrics,
     own::{Phase, Rivals},
     probe::Prober,
-    sync::{Exchanges, StreamId},
+    sync::Exchanges,
     time::Time,
     timers::{Timer, Timers},
 };
@@ -455,11 +455,6 @@ impl Node {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
-    }
-
-    pub(super) fn open_stream(&mut self, stream: StreamId, addr: SocketAddr, timeout: Duration) {
-        self.set_timer(Timer::Stream(stream), timeout);
-        self.emit(Output::OpenStream { stream, addr, timeout });
     }
 }
 

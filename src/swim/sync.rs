@@ -16,7 +16,7 @@
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
-    event::JoinProblem,
+    event::{JoinProblem, Output},
     gossip::{put_alive, put_news},
     introduce::Introduction,
     join::Ticket,
@@ -66,6 +66,18 @@ pub enum StreamFailure {
     TimedOut,
     /// What came was not the protocol.
     Rejected,
+    /// The driver could not begin, or gave it up for work of its own: its queue is full, there is no thread or
+    /// descriptor for it, the local address does not work, the node stops. It says nothing about the peer.
+    NotTried,
+}
+
+/// What a stream that this node opens is for, as far as a driver must know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StreamKind {
+    /// Tables are exchanged: a sync or a join. It may take long.
+    Exchange,
+    /// A stream ping: is somebody there? A verdict may hang on the answer, so nothing else may keep it waiting.
+    Question,
 }
 
 /// What a stream is for.
@@ -119,6 +131,9 @@ struct Session {
     parts: u64,
     received: usize,
     digest_before: u64,
+    /// How long it may take once the driver has begun.
+    timeout: Duration,
+    began: bool,
 }
 
 impl Session {
@@ -169,8 +184,21 @@ impl Node {
             return;
         }
         self.exchanges.own_syncs += usize::from(syncs);
-        let stream = self.begin(purpose, addr, step);
-        self.open_stream(stream, addr, timeout);
+        let kind = if step == Step::Ask { StreamKind::Question } else { StreamKind::Exchange };
+        let stream = self.begin(purpose, addr, step, timeout);
+        // Until the driver begins, this bounds how long it may keep the stream waiting.
+        self.set_timer(Timer::Stream(stream), timeout.saturating_mul(2));
+        self.emit(Output::OpenStream { stream, addr, timeout, kind });
+    }
+
+    /// The driver begins to work on a stream: from now on it may take its timeout.
+    pub fn stream_began(&mut self, now: Time, stream: StreamId) {
+        self.advance(now);
+        if let Some(session) = self.exchanges.sessions.get_mut(&stream) {
+            session.began = true;
+            let timeout = session.timeout;
+            self.set_timer(Timer::Stream(stream), timeout);
+        }
     }
 
     /// Takes in a stream that somebody opened to us, or `None` if there are too many.
@@ -180,12 +208,13 @@ impl Node {
             self.metrics.refused_streams += 1;
             return None;
         }
-        let stream = self.begin(Purpose::Answer, from, Step::HearOpening);
-        self.set_timer(Timer::Stream(stream), self.config.stream_timeout);
+        let timeout = self.config.stream_timeout;
+        let stream = self.begin(Purpose::Answer, from, Step::HearOpening, timeout);
+        self.set_timer(Timer::Stream(stream), timeout);
         Some(stream)
     }
 
-    fn begin(&mut self, purpose: Purpose, peer: SocketAddr, step: Step) -> StreamId {
+    fn begin(&mut self, purpose: Purpose, peer: SocketAddr, step: Step, timeout: Duration) -> StreamId {
         self.exchanges.last += 1;
         let stream = StreamId(self.exchanges.last);
         let digest_before = self.table.digest();
@@ -199,6 +228,8 @@ impl Node {
                 parts: u64::MAX,
                 received: 0,
                 digest_before,
+                timeout,
+                began: false,
             },
         );
         stream
@@ -446,7 +477,11 @@ impl Node {
     }
 
     pub(super) fn stream_time_is_up(&mut self, stream: StreamId) {
-        self.end(stream, Err(StreamFailure::TimedOut));
+        let waits = self.exchanges.sessions.get(&stream).is_some_and(|session| {
+            // Whoever opened a stream to us has begun.
+            !session.began && !matches!(session.purpose, Purpose::Answer)
+        });
+        self.end(stream, Err(if waits { StreamFailure::NotTried } else { StreamFailure::TimedOut }));
     }
 
     fn end(&mut self, stream: StreamId, result: Result<(), StreamFailure>) {
@@ -477,6 +512,12 @@ impl Node {
             }
             (Purpose::Probe { seq, .. }, Ok(())) => self.stream_probe_answered(seq),
             (Purpose::Probe { .. }, Err(_)) => {}
+            // Who was not asked has not been silent.
+            (Purpose::AskHolder(_), Err(StreamFailure::NotTried)) => self.metrics.dropped_strangers += 1,
+            (Purpose::AskRival(_), Err(StreamFailure::NotTried)) => {}
+            (Purpose::AskPastLife(_, ticket, _), Err(StreamFailure::NotTried)) => {
+                self.join_attempted(ticket, Err(JoinProblem::Unavailable));
+            }
             (Purpose::AskHolder(_), Ok(())) => self.metrics.dropped_strangers += 1,
             (Purpose::AskHolder(introduction), Err(_)) => self.hear_alive(&introduction.claim()),
             (Purpose::AskRival(_), Ok(())) => self.rival_answered(peer),
