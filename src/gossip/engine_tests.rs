@@ -1,0 +1,148 @@
+//! The clock thread's turn, taken by the test itself: real sockets, and nobody else acts.
+
+use std::net::UdpSocket;
+
+use crossbeam_channel::bounded;
+
+use super::*;
+use crate::{
+    GossipConfig,
+    gossip::sockets::Sockets,
+    swim::{Start, StreamStep},
+    wire::{
+        Tags, hash,
+        message::{Ack, Alive, Body, End, Hello, Message},
+        packet,
+    },
+};
+
+/// Long enough for any machine.
+const LONG: Duration = Duration::from_secs(60);
+
+struct Bench {
+    engine: Arc<Engine>,
+    udp: Arc<Udp>,
+    envelope: Envelope,
+    buffer: Vec<u8>,
+    outbox: Outbox,
+}
+
+impl Bench {
+    fn new(config: &GossipConfig) -> Self {
+        let Sockets { udp, tcp, advertise } = Sockets::bind(config).unwrap();
+        let (udp, tcp) = (Arc::new(udp), Arc::new(tcp));
+        let secrets = Secrets::of(config);
+        let envelope = Envelope::new(&secrets, 1).unwrap();
+        let (swim, start) =
+            (config.swim.clone(), Start { addr: advertise, epoch: 1, seed: 1, tags: Tags::default() });
+        let engine = Engine::new(swim.name.clone(), &udp, &tcp, Vec::new(), bounded(1).0, secrets, |now| {
+            Node::new(swim, start, now)
+        });
+        let (buffer, outbox) = (vec![0; 1 << 16], Outbox::default());
+        Self { engine: Arc::new(engine), udp, envelope, buffer, outbox }
+    }
+
+    fn turn(&mut self) {
+        self.engine.turn(&self.udp, &mut self.envelope, &mut self.buffer, &mut self.outbox);
+    }
+
+    /// Has a member introduce itself that lives at an address.
+    fn meet(&self, name: &str, addr: SocketAddr) {
+        self.engine.with_node(|node, now| {
+            let stream = node.accept_stream(now, addr).unwrap();
+            let mut frame = Vec::new();
+            let alive = Alive { name, epoch: 1, incarnation: 0, addr, tags: &[] };
+            for said in [packet_of(&Hello { name, digest: 0 }), packet_of(&alive), packet_of(&End {})] {
+                node.handle_frame(now, stream, &said);
+                while node.poll_stream(now, stream, &mut frame) == StreamStep::Send {}
+            }
+            assert_eq!(node.live(), 2);
+        });
+    }
+
+    fn metrics(&self) -> Metrics {
+        self.engine.with_node(|node, _| node.metrics())
+    }
+}
+
+fn packet_of<T: Body>(message: &T) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut writer = packet::Writer::new(&mut bytes, hash::cluster("default"), 1400);
+    assert!(writer.message(message));
+    writer.finish();
+    bytes
+}
+
+/// The number of the next ping that came here, if one did.
+fn pinged(socket: &UdpSocket) -> Option<u32> {
+    let mut buffer = [0; 2048];
+    while let Ok(len) = socket.recv(&mut buffer) {
+        for section in packet::open(&buffer[..len], hash::cluster("default")).unwrap() {
+            if let Some(Message::Ping(ping)) = section.unwrap().message().unwrap() {
+                return Some(ping.seq);
+            }
+        }
+    }
+    None
+}
+
+#[test]
+fn what_has_arrived_is_heard_before_anybody_is_judged_late() {
+    let mut config = GossipConfig::local("a").bind(([127, 0, 0, 1], 0));
+    config.swim.probe_interval = Duration::from_millis(100);
+    config.swim.probe_timeout = Duration::from_millis(40);
+    config.swim.stream_fallback = false;
+    let mut bench = Bench::new(&config);
+    let member = UdpSocket::bind("127.0.0.1:0").unwrap();
+    member.set_nonblocking(true).unwrap();
+    bench.meet("b", member.local_addr().unwrap());
+    for _ in 0..3 {
+        let before = bench.metrics();
+        let seq = loop {
+            if let Some(seq) = pinged(&member) {
+                break seq;
+            }
+            bench.turn();
+        };
+        // The answer is there in time; the clock thread comes when the whole round is over.
+        member.send_to(&packet_of(&Ack { seq }), bench.udp.myself()).unwrap();
+        let over = bench.engine.clock.now() + config.swim.probe_interval;
+        while bench.engine.clock.now() < over {
+            bench.engine.stop.wait(Duration::from_millis(1));
+        }
+        bench.turn();
+        let after = bench.metrics();
+        assert!(after.probes > before.probes, "there was a verdict");
+        assert_eq!(after.probes_failed, 0, "and it was just");
+    }
+}
+
+#[test]
+fn a_wake_ends_the_wait_of_the_clock_thread_once() {
+    let mut bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
+    let mut buffer = [0; 16];
+    for _ in 0..3 {
+        bench.engine.wake();
+        bench.engine.wake();
+        let (len, from) = bench.udp.receive(&mut buffer, LONG).expect("it is woken");
+        assert_eq!((len, from), (0, bench.udp.myself()));
+        assert!(bench.udp.receive(&mut buffer, Duration::ZERO).is_err(), "one datagram is enough");
+        bench.engine.wake();
+        assert!(
+            bench.udp.receive(&mut buffer, Duration::ZERO).is_err(),
+            "it was woken, and has not looked yet"
+        );
+        // It looks at the node, so whoever comes from here on wakes it again.
+        bench.udp.wake().unwrap();
+        bench.turn();
+    }
+}
+
+#[test]
+fn whoever_gives_the_node_something_to_do_wakes_the_clock_thread() {
+    let bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
+    let mut buffer = [0; 16];
+    let (done, _result) = bounded(1);
+    bench.engine.join(1, &[([127, 0, 0, 1], 9).into()], done);
+    assert_eq!(bench.udp.receive(&mut buffer, LONG).expect("it is woken").0, 0);
+}
