@@ -1,6 +1,9 @@
 //! The clock thread's turn, taken by the test itself: real sockets, and nobody else acts.
 
-use std::net::UdpSocket;
+use std::{
+    io::{Read, Write},
+    net::{TcpStream, UdpSocket},
+};
 
 use crossbeam_channel::bounded;
 
@@ -11,7 +14,7 @@ use crate::{
     swim::{Start, StreamStep},
     wire::{
         Tags, hash,
-        message::{Ack, Alive, Body, End, Hello, Message},
+        message::{Ack, Alive, Body, End, Hello, Message, StreamAck},
         packet,
     },
 };
@@ -46,18 +49,26 @@ impl Bench {
         self.engine.turn(&self.udp, &mut self.envelope, &mut self.buffer, &mut self.outbox);
     }
 
-    /// Has a member introduce itself that lives at an address.
-    fn meet(&self, name: &str, addr: SocketAddr) {
+    /// Has somebody introduce itself by stream, who lives at an address.
+    fn meet(&self, name: &str, incarnation: u64, addr: SocketAddr) {
         self.engine.with_node(|node, now| {
             let stream = node.accept_stream(now, addr).unwrap();
             let mut frame = Vec::new();
-            let alive = Alive { name, epoch: 1, incarnation: 0, addr, tags: &[] };
+            let alive = Alive { name, epoch: 1, incarnation, addr, tags: &[] };
             for said in [packet_of(&Hello { name, digest: 0 }), packet_of(&alive), packet_of(&End {})] {
                 node.handle_frame(now, stream, &said);
                 while node.poll_stream(now, stream, &mut frame) == StreamStep::Send {}
             }
-            assert_eq!(node.live(), 2);
         });
+    }
+
+    /// Takes turns until something holds.
+    fn turn_until(&mut self, what: &str, holds: impl Fn(&Metrics) -> bool) {
+        let limit = self.engine.clock.now() + LONG;
+        while !holds(&self.metrics()) {
+            assert!(self.engine.clock.now() < limit, "not within {LONG:?}: {what}");
+            self.turn();
+        }
     }
 
     fn metrics(&self) -> Metrics {
@@ -95,7 +106,7 @@ fn what_has_arrived_is_heard_before_anybody_is_judged_late() {
     let mut bench = Bench::new(&config);
     let member = UdpSocket::bind("127.0.0.1:0").unwrap();
     member.set_nonblocking(true).unwrap();
-    bench.meet("b", member.local_addr().unwrap());
+    bench.meet("b", 0, member.local_addr().unwrap());
     for _ in 0..3 {
         let before = bench.metrics();
         let seq = loop {
@@ -145,4 +156,93 @@ fn whoever_gives_the_node_something_to_do_wakes_the_clock_thread() {
     let (done, _result) = bounded(1);
     bench.engine.join(1, &[([127, 0, 0, 1], 9).into()], done);
     assert_eq!(bench.udp.receive(&mut buffer, LONG).expect("it is woken").0, 0);
+}
+
+/// Listens, and never says anything: the system accepts for it.
+fn hung(ip: [u8; 4]) -> TcpListener {
+    TcpListener::bind(SocketAddr::from((ip, 0))).unwrap()
+}
+
+fn addrs(of: &[TcpListener]) -> Vec<SocketAddr> {
+    of.iter().map(|listener| listener.local_addr().unwrap()).collect()
+}
+
+/// Answers the stream pings of somebody, and nothing else.
+fn answer(mut stream: TcpStream, name: &str) {
+    let mut prefix = [0; 4];
+    stream.read_exact(&mut prefix).unwrap();
+    let mut ping = vec![0; u32::from_le_bytes(prefix) as usize];
+    stream.read_exact(&mut ping).unwrap();
+    let ack = packet_of(&StreamAck { name });
+    stream.write_all(&[&(ack.len() as u32).to_le_bytes()[..], &ack].concat()).unwrap();
+}
+
+#[test]
+fn hung_seeds_do_not_keep_the_stream_of_a_probe_waiting() {
+    let mut config = GossipConfig::local("a").bind(([127, 0, 0, 1], 0));
+    config.swim.probe_interval = Duration::from_secs(2);
+    config.swim.probe_timeout = Duration::from_millis(50);
+    config.swim.stream_timeout = LONG;
+    let mut bench = Bench::new(&config);
+    let seeds: Vec<_> = (0..6).map(|_| hung([127, 0, 0, 1])).collect();
+    let seeds = addrs(&seeds);
+    bench.engine.with_node(|node, now| {
+        node.join(now, 1, &seeds[..3]);
+        node.join(now, 2, &seeds[3..]);
+    });
+    bench.turn();
+    // Its datagrams get lost.
+    let member = hung([127, 0, 0, 1]);
+    bench.meet("b", 0, member.local_addr().unwrap());
+    let over = Arc::new(AtomicBool::new(false));
+    let ends = Arc::clone(&over);
+    member.set_nonblocking(true).unwrap();
+    let answering = std::thread::Builder::new().spawn(move || {
+        while !ends.load(Ordering::Acquire) {
+            match member.accept() {
+                Ok((stream, _)) => {
+                    stream.set_nonblocking(false).unwrap();
+                    answer(stream, "b");
+                }
+                Err(_) => drop(Stop::new().wait(Duration::from_millis(1))),
+            }
+        }
+    });
+    bench.turn_until("a stream saves a probe", |metrics| metrics.probes_saved_by_stream > 0);
+    over.store(true, Ordering::Release);
+    answering.unwrap().join().unwrap();
+    bench.engine.shut();
+    bench.engine.pools.close();
+}
+
+/// Somebody elsewhere says that it has the names of members, which are asked. Those who keep their question open for long
+/// lose it to others, but not their names.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_question_that_gave_way_to_others_is_no_verdict() {
+    let mut config = GossipConfig::local("a").bind(([127, 0, 0, 1], 0));
+    config.swim.probe_interval = LONG;
+    let mut bench = Bench::new(&config);
+    let slow: Vec<_> = (0..3).map(|_| hung([127, 0, 0, 1])).collect();
+    let other = hung([127, 0, 0, 2]);
+    let homes = [addrs(&slow), addrs(std::slice::from_ref(&other))].concat();
+    let names = ["b", "c", "d", "e"];
+    for (name, home) in names.into_iter().zip(&homes) {
+        bench.meet(name, 0, *home);
+    }
+    for name in &names {
+        bench.meet(name, 1, ([127, 0, 0, 9], 9).into());
+        bench.engine.wake();
+        bench.turn();
+    }
+    // The last of them is being asked.
+    let _asked = other.accept().unwrap();
+    bench.turn_until("an introduction is dropped", |metrics| metrics.dropped_strangers > 0);
+    assert_eq!(bench.engine.io.lock().refused_streams, 1);
+    for (name, home) in names.into_iter().zip(&homes) {
+        let addr = bench.engine.with_node(|node, _| node.member(name).map(|member| member.addr));
+        assert_eq!(addr, Some(*home), "{name}");
+    }
+    bench.engine.shut();
+    bench.engine.pools.close();
 }
