@@ -8,7 +8,6 @@
 
 use super::{queue::Limits, workers::Workers};
 
-/// Fourteen threads; two more are the node's own.
 const GREETINGS: Limits = Limits { threads: 3, waiting: 40, recalls: true };
 const ANSWERS: Limits = Limits { threads: 4, waiting: 40, recalls: true };
 const QUESTIONS: Limits = Limits { threads: 3, waiting: 16, recalls: true };
@@ -16,6 +15,10 @@ const QUESTIONS: Limits = Limits { threads: 3, waiting: 16, recalls: true };
 const EXCHANGES: Limits = Limits { threads: 3, waiting: 16, recalls: false };
 const NAMES: Limits = Limits { threads: 1, waiting: 4, recalls: false };
 
+// Two more are the node's own.
+const _: () = assert!(
+    GREETINGS.threads + ANSWERS.threads + QUESTIONS.threads + EXCHANGES.threads + NAMES.threads <= 14
+);
 // The core's bound of streams holds for both sides together: others must not use up our part of it.
 const _: () = assert!(
     GREETINGS.threads
