@@ -273,7 +273,17 @@ fn places_held_from_two_addresses(cluster: &Cluster) {
         let node = Gossip::start(config).unwrap();
         assert_eq!(node.join([target.to_string()]).unwrap(), 1);
         sees_all_and_leaves(cluster, &node);
+        assert!(threads_of("n0-") <= 16, "{}", threads_of("n0-"));
     });
+    await_that("workers go when there is no more work", || threads_of("n0-") == 2);
+}
+
+/// The threads of this process with such names.
+fn threads_of(name: &str) -> usize {
+    let threads = fs::read_dir("/proc/self/task").unwrap().flatten();
+    // One that has just ended is listed, but has no name.
+    let names = threads.filter_map(|thread| fs::read_to_string(thread.path().join("comm")).ok());
+    names.filter(|of| of.starts_with(name)).count()
 }
 
 /// An honest node gets its turn in spite of them, and leaves again.

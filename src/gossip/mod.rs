@@ -3,7 +3,8 @@
 //! Owns the clock, the sockets, the threads and what callers see of the members. Holds no protocol rule.
 //!
 //! Threads of a node: `…-udp` owns the datagram socket and the clock, `…-tcp` accepts streams, and up to
-//! fourteen workers run streams and look up names while there are any (`pools`); idle, there are two.
+//! fourteen workers run streams and look up names while there are any (`pools`); idle, there are two. Whoever changes the
+//! cluster's key makes three more for that time.
 
 mod config;
 mod directory;

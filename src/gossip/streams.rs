@@ -316,3 +316,25 @@ fn outgoing(source: Option<SocketAddr>, addr: SocketAddr) -> io::Result<Socket> 
     }
     Ok(socket)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_come_from_where_a_node_is_bound_unless_that_is_anywhere() {
+        let source = |bound: &str| source_of(bound.parse().unwrap()).map(|source| source.to_string());
+        assert_eq!(source("10.0.0.5:7946").as_deref(), Some("10.0.0.5:0"));
+        assert_eq!(source("[::ffff:10.0.0.5]:7946").as_deref(), Some("10.0.0.5:0"));
+        assert_eq!(source("[fe80::1%3]:7946").as_deref(), Some("[fe80::1%3]:0"));
+        assert_eq!((source("0.0.0.0:7946"), source("[::]:7946")), (None, None));
+    }
+
+    #[test]
+    fn an_address_that_we_cannot_connect_from_says_nothing_about_the_other_side() {
+        // Set aside for documentation, so not ours.
+        let source = Some(SocketAddr::from(([192, 0, 2, 1], 0)));
+        let trouble = begin_connect(source, ([127, 0, 0, 1], 9).into()).err().unwrap();
+        assert_eq!(trouble.failure, StreamFailure::NotTried);
+    }
+}
