@@ -255,14 +255,15 @@ fn places_held_from_two_addresses(cluster: &Cluster) {
                     }
                     held.push_back(stream);
                 }
+                // Five seconds of them.
                 held.drain(..held.len().saturating_sub(400));
-                std::thread::sleep(Duration::from_millis(5));
+                std::thread::sleep(Duration::from_millis(50));
             }
         };
         std::thread::Builder::new().spawn_scoped(scope, hold).unwrap();
         let refused = || cluster.metrics().refused_streams;
         let before = refused();
-        await_that("there is no place left", || refused() > before + 100);
+        await_that("there is no place left", || refused() > before + 50);
         if cluster.ring.is_none() {
             for _ in 0..10 {
                 assert!(forge::is_answered(target).unwrap(), "a stream ping among held places");
