@@ -402,3 +402,14 @@ fn who_is_not_allowed_is_neither_heard_nor_called_nor_believed() {
     third.join([&open_addr]).unwrap();
     assert_eq!(third.members().len(), 2);
 }
+
+/// Others know a member by its address, so that is where its streams come from too.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_node_that_is_bound_to_an_address_connects_from_it() {
+    let seed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = quick("a").bind(([127, 0, 0, 2], 0)).seed(seed.local_addr().unwrap().to_string());
+    let node = Gossip::start(config).unwrap();
+    let (_, from) = seed.accept().unwrap();
+    assert_eq!(from.ip(), node.local().addr.ip());
+}

@@ -8,6 +8,7 @@
 mod support;
 
 use std::{
+    collections::VecDeque,
     fs,
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket},
@@ -21,6 +22,9 @@ use support::{await_that, upsets};
 use syncswim::{Event, Events, Gossip, GossipConfig, Key, Keyring, MemberState, Metrics};
 
 const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 66);
+const HOLDERS: [Ipv4Addr; 2] = [STRANGER, Ipv4Addr::new(127, 0, 0, 67)];
+/// A fraction of the time that a held stream takes: who has to wait for its end is too late.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A converged cluster under attack, and what its members said since then.
 struct Cluster {
@@ -51,6 +55,12 @@ impl Cluster {
 
     fn metrics(&self) -> Metrics {
         self.nodes[0].metrics()
+    }
+
+    fn newcomer(&self, name: &str) -> GossipConfig {
+        let mut config = GossipConfig::lan(name).bind(([127, 0, 0, 1], 0));
+        config.keyring = self.ring.clone();
+        config
     }
 
     /// Members were answered all along, and nobody was told of who is none.
@@ -89,6 +99,8 @@ fn strangers_do_no_harm() {
         cluster.is_unharmed("damage");
         a_thousand_half_open_streams(&cluster);
         slow_senders(&cluster);
+        places_held_from_two_addresses(&cluster);
+        cluster.is_unharmed("held places");
         assert_eq!(cluster.identities(), identities, "nobody had to refute anything");
         await_that("descriptors are given back", || self::descriptors() <= descriptors);
         let grown = resident_kb().saturating_sub(resident);
@@ -227,11 +239,62 @@ fn slow_senders(cluster: &Cluster) {
     });
 }
 
+/// Two addresses hold every place there is, half of them with exchanges that they begin and never go on with. Others are
+/// served at their first try nevertheless.
+fn places_held_from_two_addresses(cluster: &Cluster) {
+    let target = cluster.target();
+    std::thread::scope(|scope| {
+        let (_going_on, over) = mpsc::channel::<()>();
+        let hold = move || {
+            let mut held = VecDeque::new();
+            while over.try_recv() == Err(TryRecvError::Empty) {
+                for (source, begins) in HOLDERS.into_iter().flat_map(|of| [(of, false), (of, true)]) {
+                    let Ok(stream) = connect_from(source, target) else { continue };
+                    if begins {
+                        let _ = stream.send(&forge::frame(&forge::hello()));
+                    }
+                    held.push_back(stream);
+                }
+                // Five seconds of them.
+                held.drain(..held.len().saturating_sub(400));
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        };
+        std::thread::Builder::new().spawn_scoped(scope, hold).unwrap();
+        let refused = || cluster.metrics().refused_streams;
+        let before = refused();
+        await_that("there is no place left", || refused() > before + 50);
+        if cluster.ring.is_none() {
+            for _ in 0..10 {
+                assert!(forge::is_answered(target).unwrap(), "a stream ping among held places");
+            }
+        }
+        let mut config = cluster.newcomer("first-try");
+        config.swim.stream_timeout = PATIENCE;
+        let node = Gossip::start(config).unwrap();
+        assert_eq!(node.join([target.to_string()]).unwrap(), 1);
+        sees_all_and_leaves(cluster, &node);
+        assert!(threads_of("n0-") <= 16, "{}", threads_of("n0-"));
+    });
+    await_that("workers go when there is no more work", || threads_of("n0-") == 2);
+}
+
+/// The threads of this process with such names.
+fn threads_of(name: &str) -> usize {
+    let threads = fs::read_dir("/proc/self/task").unwrap().flatten();
+    // One that has just ended is listed, but has no name.
+    let names = threads.filter_map(|thread| fs::read_to_string(thread.path().join("comm")).ok());
+    names.filter(|of| of.starts_with(name)).count()
+}
+
 /// An honest node gets its turn in spite of them, and leaves again.
 fn newcomer_joins(cluster: &Cluster, name: &str) {
-    let mut config = GossipConfig::lan(name).bind(([127, 0, 0, 1], 0)).seed(cluster.target().to_string());
-    config.keyring = cluster.ring.clone();
-    let node = Gossip::start(config).unwrap();
+    let node = Gossip::start(cluster.newcomer(name).seed(cluster.target().to_string())).unwrap();
+    sees_all_and_leaves(cluster, &node);
+}
+
+fn sees_all_and_leaves(cluster: &Cluster, node: &Gossip) {
+    let name = &*node.local().name;
     await_that("a newcomer joins", || node.members().live().count() == 4);
     node.shutdown().unwrap();
     await_that("it left", || {
@@ -316,16 +379,35 @@ mod forge {
         ]
     }
 
+    pub(super) fn frame(packet: &[u8]) -> Vec<u8> {
+        [&(packet.len() as u32).to_le_bytes()[..], packet].concat()
+    }
+
+    /// The first word of an exchange of tables.
+    pub(super) fn hello() -> Vec<u8> {
+        packet(&[(0x20, [text("stranger"), vec![0; 8]].concat())])
+    }
+
+    /// Asks n0 over a stream whether it is there.
+    pub(super) fn is_answered(target: SocketAddr) -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect(target)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(&frame(&packet(&[(0x23, text("n0"))])))?;
+        let expected = frame(&packet(&[(0x24, text("n0"))]));
+        let mut answer = vec![0; expected.len()];
+        stream.read_exact(&mut answer)?;
+        Ok(answer == expected)
+    }
+
     /// Opens an exchange of tables as somebody new, and tells this in the place of a table.
     pub(super) fn push(target: SocketAddr, claim: &[u8]) -> std::io::Result<()> {
         let mut stream: TcpStream = connect_from(STRANGER, target)?.into();
         stream.set_read_timeout(Some(Duration::from_millis(500)))?;
-        let frame = |packet: Vec<u8>| [&(packet.len() as u32).to_le_bytes()[..], &packet].concat();
-        stream.write_all(&frame(packet(&[(0x20, [text("stranger"), vec![0; 8]].concat())])))?;
+        stream.write_all(&frame(&hello()))?;
         let mut table = [0; 4096];
         let _ = stream.read(&mut table)?;
-        stream.write_all(&frame(claim.to_vec()))?;
-        stream.write_all(&frame(packet(&[(0x22, vec![])])))?;
+        stream.write_all(&frame(claim))?;
+        stream.write_all(&frame(&packet(&[(0x22, vec![])])))?;
         let _ = stream.read(&mut table)?;
         Ok(())
     }

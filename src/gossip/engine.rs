@@ -23,12 +23,12 @@ use parking_lot::Mutex;
 use super::{
     config::{family, reaches},
     directory::Directory,
+    pools::Pools,
     resolve,
     secrets::{Envelope, Secrets},
     seeds::Seeds,
     sockets::{Udp, is_nothing},
     streams,
-    workers::Workers,
 };
 use crate::{
     Error, Stop,
@@ -67,8 +67,7 @@ pub(super) struct Engine {
     pub(super) bound: SocketAddr,
     pub(super) warnings: Throttle,
     pub(super) directory: Directory,
-    pub(super) inbound: Workers,
-    pub(super) outbound: Workers,
+    pub(super) pools: Pools,
     pub(super) waiting_joins: Mutex<HashMap<u64, Sender<JoinResult>>>,
     pub(super) seeds: Mutex<Seeds>,
     pub(super) seeds_tried: Sender<JoinResult>,
@@ -131,8 +130,7 @@ impl Engine {
             bound: udp.bound(),
             warnings: Throttle::default(),
             directory: Directory::default(),
-            inbound: Workers::new(format!("{name}-in"), 8),
-            outbound: Workers::new(format!("{name}-out"), 4),
+            pools: Pools::new(&name),
             waiting_joins: Mutex::default(),
             seeds: Mutex::new(Seeds::new(seeds)),
             seeds_tried,
@@ -239,25 +237,29 @@ impl Engine {
         let mut buffer = vec![0; 1 << 16];
         let mut outbox = Outbox::default();
         while !self.stop.is_stopped() {
-            self.awake.store(false, Ordering::Release);
-            let deadline = self.flush(udp, &mut envelope, &mut outbox);
-            let wait = deadline.map_or(MAX_WAIT, |at| at.since(self.clock.now()).min(MAX_WAIT));
-            let more =
-                if wait.is_zero() { Ok(true) } else { self.receive(udp, &mut envelope, &mut buffer, wait) };
-            let due = deadline.is_some_and(|at| at <= self.clock.now());
-            // Before anybody is judged late, everything that has arrived is heard.
-            let heard = match more {
-                Ok(true) if due => self.drain(udp, &mut envelope, &mut buffer, &mut outbox),
-                more => more.map(drop),
-            };
-            if let Err(error) = heard {
-                self.count(|counted| counted.receive_errors += 1);
-                log::debug!("{}: receive failed: {error}", self.name);
-                self.stop.wait(ERROR_PAUSE);
-            }
-            if due {
-                self.with_node(|node, now| node.handle_timeout(now));
-            }
+            self.turn(udp, &mut envelope, &mut buffer, &mut outbox);
+        }
+    }
+
+    /// Sends, waits for a datagram until the next deadline, and fires what is due.
+    fn turn(self: &Arc<Self>, udp: &Udp, envelope: &mut Envelope, buffer: &mut [u8], outbox: &mut Outbox) {
+        self.awake.store(false, Ordering::Release);
+        let deadline = self.flush(udp, envelope, outbox);
+        let wait = deadline.map_or(MAX_WAIT, |at| at.since(self.clock.now()).min(MAX_WAIT));
+        let more = if wait.is_zero() { Ok(true) } else { self.receive(udp, envelope, buffer, wait) };
+        let due = deadline.is_some_and(|at| at <= self.clock.now());
+        // Before anybody is judged late, everything that has arrived is heard.
+        let heard = match more {
+            Ok(true) if due => self.drain(udp, envelope, buffer, outbox),
+            more => more.map(drop),
+        };
+        if let Err(error) = heard {
+            self.count(|counted| counted.receive_errors += 1);
+            log::debug!("{}: receive failed: {error}", self.name);
+            self.stop.wait(ERROR_PAUSE);
+        }
+        if due {
+            self.with_node(|node, now| node.handle_timeout(now));
         }
     }
 
@@ -341,8 +343,8 @@ impl Engine {
                 log::debug!("{}: {event:?}", self.name);
                 self.directory.publish(&event);
             }
-            Output::OpenStream { stream, addr, timeout, .. } => {
-                streams::begin_outbound(self, stream, addr, timeout)
+            Output::OpenStream { stream, addr, timeout, kind } => {
+                streams::begin_outbound(self, stream, addr, timeout, kind)
             }
             Output::ResolveSeeds => self.resolve_seeds(),
             Output::JoinDone(ticket, result) => {
@@ -371,18 +373,17 @@ impl Engine {
         let seeds = self.seeds.lock().to_vec();
         let literal = seeds.iter().all(|seed| resolve::is_literal(seed));
         let engine = Arc::clone(self);
-        let resolve = move || {
+        let resolve = move |may_wait: bool| {
             engine.guarded("resolver", || {
-                let addrs = engine.look_up(&seeds);
+                let addrs = if literal || may_wait { engine.look_up(&seeds) } else { Vec::new() };
                 engine.with_node(|node, now| node.handle_seeds(now, &addrs));
                 engine.wake();
             });
         };
         if literal {
-            resolve();
-        } else if !self.outbound.submit(None, resolve) {
-            self.with_node(|node, now| node.handle_seeds(now, &[]));
-            self.wake();
+            resolve(false);
+        } else {
+            self.pools.names.submit(None, self.stream_timeout, move |place| resolve(place.is_some()));
         }
     }
 
@@ -470,3 +471,7 @@ impl Outbox {
         self.datagrams[..used].iter().filter_map(|(to, bytes)| Some(((*to)?, bytes.as_slice())))
     }
 }
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;

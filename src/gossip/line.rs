@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     engine::Engine,
+    queue::Place,
     secrets::{Purpose, StreamSeal},
     sockets::is_nothing,
 };
@@ -59,6 +60,11 @@ impl<'a> Line<'a> {
         Ok(Self { socket, seal, prefix })
     }
 
+    /// Lets go of the thread, before this frame is sent; [`resume`](Parked::resume) on another.
+    pub(super) fn park(self, unsent: Option<Vec<u8>>) -> Parked {
+        Parked { socket: self.socket.socket, seal: self.seal, unsent }
+    }
+
     /// Whether it was opened to change keys.
     pub(super) fn is_for_keys(&self) -> bool {
         self.seal.as_ref().is_some_and(StreamSeal::is_for_keys)
@@ -92,6 +98,25 @@ impl<'a> Line<'a> {
         }
         self.socket.engine().count(|counted| counted.dropped_forged += 1);
         Err(io::Error::new(ErrorKind::InvalidData, "a frame is not genuine"))
+    }
+}
+
+/// A stream between two frames that waits for a thread.
+pub(super) struct Parked {
+    socket: TcpStream,
+    seal: Option<StreamSeal>,
+    unsent: Option<Vec<u8>>,
+}
+
+impl Parked {
+    /// Sends what was left to send.
+    pub(super) fn resume(self, deadline: Deadline<'_>) -> io::Result<Line<'_>> {
+        let Self { socket, seal, unsent } = self;
+        let mut line = Line { socket: Socket { socket, deadline }, seal, prefix: None };
+        if let Some(mut frame) = unsent {
+            line.send(&mut frame)?;
+        }
+        Ok(line)
     }
 }
 
@@ -134,11 +159,14 @@ impl<'a> Socket<'a> {
     }
 }
 
-/// When a stream is over whatever happens: its time is up, or the node stops.
+/// When a stream is over whatever happens: its time is up, others need its place more, or the node stops.
 #[derive(Clone, Copy)]
 pub(super) struct Deadline<'a> {
     pub(super) engine: &'a Engine,
     at: Option<Instant>,
+    place: Option<&'a Place>,
+    /// For an exchange that others began: when its time is up if more of them wait.
+    pressed_at: Option<Instant>,
     /// Since when we wait for the first thing the other side says.
     greeting: Option<Instant>,
 }
@@ -150,17 +178,36 @@ fn now() -> Instant {
 
 impl<'a> Deadline<'a> {
     pub(super) fn after(engine: &'a Engine, timeout: Duration) -> Self {
-        Self { engine, at: now().checked_add(timeout), greeting: None }
+        let at = now().checked_add(timeout);
+        Self { engine, at, place: None, pressed_at: None, greeting: None }
+    }
+
+    /// The same, on a place that may be recalled.
+    pub(super) fn at(self, place: &'a Place) -> Self {
+        Self { place: Some(place), ..self }
+    }
+
+    /// The same, with less time while others wait for their answers.
+    pub(super) fn pressed_after(self, timeout: Duration) -> Self {
+        Self { pressed_at: now().checked_add(timeout), ..self }
     }
 
     fn passed(&self) -> bool {
-        self.engine.stop.is_stopped() || self.at.is_some_and(|at| now() >= at) || self.is_half_open()
+        self.engine.stop.is_stopped()
+            || self.place.is_some_and(Place::is_recalled)
+            || self.at.is_some_and(|at| now() >= at)
+            || self.is_half_open()
+            || self.is_in_the_way()
+    }
+
+    fn is_in_the_way(&self) -> bool {
+        self.pressed_at.is_some_and(|at| now() >= at && self.engine.pools.answers.is_pressed())
     }
 
     /// Whoever opens a stream and then says nothing makes room for those who have something to say.
     fn is_half_open(&self) -> bool {
         self.greeting.is_some_and(|since| {
-            let limit = if self.engine.inbound.is_pressed() { PRESSED_GREETING } else { GREETING };
+            let limit = if self.engine.pools.greetings.is_pressed() { PRESSED_GREETING } else { GREETING };
             now().saturating_duration_since(since) >= limit
         })
     }

@@ -3,13 +3,16 @@
 //! Owns the clock, the sockets, the threads and what callers see of the members. Holds no protocol rule.
 //!
 //! Threads of a node: `…-udp` owns the datagram socket and the clock, `…-tcp` accepts streams, and up to
-//! twelve workers run streams and look up names while there are any; idle, there are two.
+//! fourteen workers run streams and look up names while there are any (`pools`); idle, there are two. Whoever changes the
+//! cluster's key makes three more for that time.
 
 mod config;
 mod directory;
 mod engine;
 mod events;
 mod line;
+mod pools;
+mod queue;
 mod resolve;
 #[cfg(feature = "encryption")]
 mod rotation;
@@ -303,8 +306,7 @@ impl Gossip {
             // Its panic, if any, was caught and kept.
             let _ = thread.join();
         }
-        self.engine.inbound.close();
-        self.engine.outbound.close();
+        self.engine.pools.close();
         self.gone.stop();
     }
 

@@ -98,15 +98,6 @@ fn refuse_broadcast(field: &'static str, addr: SocketAddr) -> Result<(), Error> 
     Ok(())
 }
 
-/// Where a stream to `to` has to come from so that it leaves by the address that a node is bound to; `None` if the system
-/// may choose.
-#[allow(dead_code, reason = "for streams that connect")]
-pub(super) fn source_for(bind: SocketAddr, to: SocketAddr) -> Option<SocketAddr> {
-    let mut source = bind;
-    source.set_port(0);
-    (!bind.ip().is_unspecified() && bind.is_ipv4() == to.is_ipv4()).then_some(source)
-}
-
 /// What others are told to send to: never an unspecified address.
 fn find_advertised(config: &GossipConfig, bound: SocketAddr) -> Result<SocketAddr, Error> {
     if let Some(mut addr) = config.advertise {
@@ -329,26 +320,6 @@ mod tests {
                 GossipConfig::local("a").bind(([127, 0, 0, 1], 0)).advertise(([127, 255, 255, 255], 1));
             let error = Sockets::bind(&config).unwrap_err().to_string();
             assert!(error.contains("`advertise` is 127.255.255.255:1, a broadcast address"), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_stream_comes_from_the_address_that_is_bound() {
-        let addr = |text: &str| text.parse::<SocketAddr>().unwrap();
-        let source = |bind, to| source_for(addr(bind), addr(to));
-        assert_eq!(source("10.0.0.1:7946", "10.0.0.2:1"), Some(addr("10.0.0.1:0")));
-        assert_eq!(source("[fd00::1]:7946", "[fd00::2]:1"), Some(addr("[fd00::1]:0")));
-        assert_eq!(source("0.0.0.0:7946", "10.0.0.2:1"), None);
-        assert_eq!(source("[::]:7946", "10.0.0.2:1"), None);
-        assert_eq!(source("10.0.0.1:7946", "[fd00::2]:1"), None);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let to = listener.local_addr().unwrap();
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
-        let from = source("127.0.0.2:7946", "127.0.0.1:1").unwrap();
-        // Not every system has more than one loopback address.
-        if socket.bind(&from.into()).is_ok() {
-            socket.connect(&to.into()).unwrap();
-            assert_eq!(listener.accept().unwrap().1.ip(), from.ip());
         }
     }
 }

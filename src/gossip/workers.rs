@@ -1,29 +1,25 @@
 //! A small bounded set of threads for what may block: streams and name look-ups.
 //!
-//! Threads are made when there is work and go when there is none, so an idle node has none of them.
+//! Threads are made when there is work and go when there is none, so an idle node has none of them. Whose turn it is
+//! says the [`queue`](super::queue).
 
 use std::{
-    collections::VecDeque,
     io, mem,
-    net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
-type Job = Box<dyn FnOnce() + Send>;
-/// On whose account a job runs; `None` for our own.
-type Account = Option<IpAddr>;
+use super::queue::{Account, Limits, Place, Queue};
+
+/// Called once: with the place it has, or with `None` if it never gets one, on whatever thread finds that out.
+type Job = Box<dyn FnOnce(Option<&Place>) + Send>;
 
 /// How long a thread waits for more work.
 const LINGER: Duration = Duration::from_secs(2);
-/// Jobs that may wait for a thread; more are refused.
-const MAX_WAITING: usize = 64;
-/// Of these, those of one address, so that others find a place; and the same of the threads.
-const MAX_WAITING_OF_ONE: usize = MAX_WAITING * 3 / 4;
 
 #[derive(Debug, Clone)]
 pub(super) struct Workers {
@@ -33,19 +29,19 @@ pub(super) struct Workers {
 #[derive(Debug)]
 struct Pool {
     name: String,
-    most: usize,
     state: Mutex<State>,
+    /// There is work, or an end of it.
     work: Condvar,
+    /// No thread is being made any more.
+    spawned: Condvar,
 }
 
-#[derive(Default)]
 struct State {
-    waiting: VecDeque<(Account, Job)>,
-    /// The accounts of the jobs that run.
-    running: Vec<IpAddr>,
-    /// Threads that will look for work again, and those of them that wait for it now.
+    queue: Queue<Job>,
+    /// Threads that will look for work again, those of them that wait for it now, and those that are being made.
     live: usize,
     idle: usize,
+    spawning: usize,
     threads: Vec<JoinHandle<()>>,
     closed: bool,
 }
@@ -53,57 +49,75 @@ struct State {
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("State")
-            .field("waiting", &self.waiting.len())
+            .field("waiting", &self.queue.waiting())
             .field("idle", &self.idle)
             .finish_non_exhaustive()
     }
 }
 
 impl Workers {
-    pub(super) fn new(name: String, most: usize) -> Self {
-        let (state, work) = (Mutex::new(State::default()), Condvar::new());
-        Self { pool: Arc::new(Pool { name, most, state, work }) }
+    pub(super) fn new(name: String, limits: Limits) -> Self {
+        let state = State {
+            queue: Queue::new(limits),
+            live: 0,
+            idle: 0,
+            spawning: 0,
+            threads: Vec::new(),
+            closed: false,
+        };
+        Self {
+            pool: Arc::new(Pool {
+                name,
+                state: Mutex::new(state),
+                work: Condvar::new(),
+                spawned: Condvar::new(),
+            }),
+        }
     }
 
-    /// Hands over a job; says false if there are too many, or no thread can be made for it.
-    pub(super) fn submit(&self, account: Account, job: impl FnOnce() + Send + 'static) -> bool {
+    /// Hands over a job that is to begin within `patience`. If it cannot, or there are too many or no thread can be made,
+    /// it is called without a place; once the pool is closed, it is dropped.
+    pub(super) fn submit(
+        &self,
+        account: Account,
+        patience: Duration,
+        job: impl FnOnce(Option<&Place>) + Send + 'static,
+    ) {
+        let now = now();
         let mut state = self.pool.state.lock();
-        let of_one = state.waiting.iter().filter(|(of, _)| account.is_some() && *of == account).count();
-        if state.closed || state.waiting.len() >= MAX_WAITING || of_one >= MAX_WAITING_OF_ONE {
-            return false;
+        if state.closed {
+            return;
         }
-        state.threads.retain(|thread| !thread.is_finished());
-        if state.idle <= state.waiting.len() && state.live < self.pool.most {
-            match self.pool.spawn() {
-                Ok(thread) => {
-                    state.live += 1;
-                    state.threads.push(thread);
-                }
-                Err(error) if state.live == 0 => {
-                    drop(state);
-                    log::warn!("{}: no thread for a stream: {error}", self.pool.name);
-                    return false;
-                }
-                Err(_) => {}
-            }
+        let mut without_place = state.queue.take_late(now);
+        without_place.extend(state.queue.push(account, now.checked_add(patience), Box::new(job)));
+        let spawns = state.idle < state.queue.waiting() && state.live < state.queue.limits().threads;
+        if spawns {
+            state.live += 1;
+            state.spawning += 1;
         }
-        state.waiting.push_back((account, Box::new(job)));
+        drop(state);
         self.pool.work.notify_one();
-        true
+        if spawns {
+            without_place.extend(self.pool.spawn());
+        }
+        without_place.into_iter().for_each(|job| job(None));
     }
 
     /// Whether jobs wait for a thread.
     pub(super) fn is_pressed(&self) -> bool {
-        !self.pool.state.lock().waiting.is_empty()
+        self.pool.state.lock().queue.waiting() > 0
     }
 
     /// Drops what waits and joins every thread; jobs that run must end by themselves soon.
     pub(super) fn close(&self) {
         let mut state = self.pool.state.lock();
         state.closed = true;
-        let (dropped, threads) = (mem::take(&mut state.waiting), mem::take(&mut state.threads));
-        drop(state);
         self.pool.work.notify_all();
+        while state.spawning > 0 {
+            self.pool.spawned.wait(&mut state);
+        }
+        let (dropped, threads) = (state.queue.take_waiting(), mem::take(&mut state.threads));
+        drop(state);
         drop(dropped);
         for thread in threads {
             // A job reports its own panic; there is nothing left to hear.
@@ -112,17 +126,31 @@ impl Workers {
     }
 }
 
-impl State {
-    /// The job that waits longest, of an address that does not hold most of the threads already.
-    fn next(&mut self, most: usize) -> Option<(Account, Job)> {
-        let has_enough = |ip: IpAddr| self.running.iter().filter(|of| **of == ip).count() >= most * 3 / 4;
-        let at = self.waiting.iter().position(|(account, _)| !account.is_some_and(has_enough))?;
-        self.waiting.remove(at)
-    }
-}
-
 impl Pool {
-    fn spawn(self: &Arc<Self>) -> io::Result<JoinHandle<()>> {
+    /// Makes the thread that is counted already. If none can be made and there is no other, nothing that waits gets its
+    /// turn: that is returned.
+    fn spawn(self: &Arc<Self>) -> Vec<Job> {
+        let thread = self.new_thread();
+        let mut state = self.state.lock();
+        state.spawning -= 1;
+        self.spawned.notify_all();
+        match thread {
+            Ok(thread) => {
+                state.threads.retain(|thread| !thread.is_finished());
+                state.threads.push(thread);
+                Vec::new()
+            }
+            Err(error) => {
+                state.live -= 1;
+                let without_place = if state.live == 0 { state.queue.take_waiting() } else { Vec::new() };
+                drop(state);
+                log::warn!("{}: no thread for a stream: {error}", self.name);
+                without_place
+            }
+        }
+    }
+
+    fn new_thread(self: &Arc<Self>) -> io::Result<JoinHandle<()>> {
         let pool = Arc::clone(self);
         std::thread::Builder::new().name(self.name.clone()).spawn(move || pool.work())
     }
@@ -130,27 +158,40 @@ impl Pool {
     fn work(&self) {
         let mut state = self.state.lock();
         loop {
-            if let Some((account, job)) = state.next(self.most) {
-                state.running.extend(account);
-                drop(state);
-                // Whoever submitted it learns of a panic; the thread goes on.
-                let _ = catch_unwind(AssertUnwindSafe(job));
-                state = self.state.lock();
-                if let Some(at) = state.running.iter().position(|of| Some(*of) == account) {
-                    state.running.swap_remove(at);
-                }
+            let late = state.queue.take_late(now());
+            if !late.is_empty() {
+                MutexGuard::unlocked(&mut state, || late.into_iter().for_each(|job| run(job, None)));
                 continue;
             }
             if state.closed {
                 break;
             }
+            if let Some((place, job)) = state.queue.next() {
+                MutexGuard::unlocked(&mut state, || run(job, Some(&place)));
+                state.queue.end(&place);
+                continue;
+            }
             state.idle += 1;
             let tired = self.work.wait_for(&mut state, LINGER).timed_out();
             state.idle -= 1;
-            if tired && state.waiting.is_empty() {
+            if tired && state.queue.waiting() == 0 {
                 break;
             }
         }
         state.live -= 1;
     }
 }
+
+/// Whoever submitted a job learns of a panic; the thread goes on.
+fn run(job: Job, place: Option<&Place>) {
+    let _ = catch_unwind(AssertUnwindSafe(|| job(place)));
+}
+
+#[expect(clippy::disallowed_methods, reason = "jobs wait in real time")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[cfg(test)]
+#[path = "workers_tests.rs"]
+mod tests;

@@ -8,4 +8,5 @@ mod found;
 mod introduce;
 mod life;
 mod network;
+mod not_tried;
 mod world;

@@ -1,0 +1,249 @@
+//! The clock thread's turn, taken by the test itself: real sockets, and nobody else acts.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpStream, UdpSocket},
+};
+
+use crossbeam_channel::bounded;
+
+use super::*;
+use crate::{
+    GossipConfig,
+    gossip::sockets::Sockets,
+    swim::{Start, StreamStep},
+    wire::{
+        Tags, hash,
+        message::{Ack, Alive, Body, End, Hello, Message, StreamAck},
+        packet,
+    },
+};
+
+/// Long enough for any machine.
+const LONG: Duration = Duration::from_secs(60);
+
+struct Bench {
+    engine: Arc<Engine>,
+    udp: Arc<Udp>,
+    envelope: Envelope,
+    buffer: Vec<u8>,
+    outbox: Outbox,
+}
+
+impl Bench {
+    fn new(config: &GossipConfig) -> Self {
+        let Sockets { udp, tcp, advertise } = Sockets::bind(config).unwrap();
+        let (udp, tcp) = (Arc::new(udp), Arc::new(tcp));
+        let secrets = Secrets::of(config);
+        let envelope = Envelope::new(&secrets, 1).unwrap();
+        let (swim, start) =
+            (config.swim.clone(), Start { addr: advertise, epoch: 1, seed: 1, tags: Tags::default() });
+        let engine = Engine::new(swim.name.clone(), &udp, &tcp, Vec::new(), bounded(1).0, secrets, |now| {
+            Node::new(swim, start, now)
+        });
+        let (buffer, outbox) = (vec![0; 1 << 16], Outbox::default());
+        Self { engine: Arc::new(engine), udp, envelope, buffer, outbox }
+    }
+
+    fn turn(&mut self) {
+        self.engine.turn(&self.udp, &mut self.envelope, &mut self.buffer, &mut self.outbox);
+    }
+
+    /// Has somebody introduce itself by stream, who lives at an address.
+    fn meet(&self, name: &str, incarnation: u64, addr: SocketAddr) {
+        self.engine.with_node(|node, now| {
+            let stream = node.accept_stream(now, addr).unwrap();
+            let mut frame = Vec::new();
+            let alive = Alive { name, epoch: 1, incarnation, addr, tags: &[] };
+            for said in [packet_of(&Hello { name, digest: 0 }), packet_of(&alive), packet_of(&End {})] {
+                node.handle_frame(now, stream, &said);
+                while node.poll_stream(now, stream, &mut frame) == StreamStep::Send {}
+            }
+        });
+    }
+
+    /// Takes turns until something holds.
+    fn turn_until(&mut self, what: &str, holds: impl Fn(&Metrics) -> bool) {
+        let limit = self.engine.clock.now() + LONG;
+        while !holds(&self.metrics()) {
+            assert!(self.engine.clock.now() < limit, "not within {LONG:?}: {what}");
+            self.turn();
+        }
+    }
+
+    fn metrics(&self) -> Metrics {
+        self.engine.with_node(|node, _| node.metrics())
+    }
+}
+
+fn packet_of<T: Body>(message: &T) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut writer =
+        packet::Writer::new(&mut bytes, packet::Header::anonymous(hash::cluster("default")), 1400);
+    assert!(writer.message(message));
+    writer.finish();
+    bytes
+}
+
+/// The number of the next ping that came here, if one did.
+fn pinged(socket: &UdpSocket) -> Option<u32> {
+    let mut buffer = [0; 2048];
+    while let Ok(len) = socket.recv(&mut buffer) {
+        for section in packet::open(&buffer[..len], hash::cluster("default")).unwrap().1 {
+            if let Some(Message::Ping(ping)) = section.unwrap().message().unwrap() {
+                return Some(ping.seq);
+            }
+        }
+    }
+    None
+}
+
+#[test]
+fn what_has_arrived_is_heard_before_anybody_is_judged_late() {
+    let mut config = GossipConfig::local("a").bind(([127, 0, 0, 1], 0));
+    config.swim.probe_interval = Duration::from_millis(100);
+    config.swim.probe_timeout = Duration::from_millis(40);
+    config.swim.stream_fallback = false;
+    let mut bench = Bench::new(&config);
+    let member = UdpSocket::bind("127.0.0.1:0").unwrap();
+    member.set_nonblocking(true).unwrap();
+    bench.meet("b", 0, member.local_addr().unwrap());
+    for _ in 0..3 {
+        let before = bench.metrics();
+        let seq = loop {
+            if let Some(seq) = pinged(&member) {
+                break seq;
+            }
+            bench.turn();
+        };
+        // The answer is there in time; the clock thread comes when the whole round is over.
+        member.send_to(&packet_of(&Ack { seq }), bench.udp.myself()).unwrap();
+        let over = bench.engine.clock.now() + config.swim.probe_interval;
+        while bench.engine.clock.now() < over {
+            bench.engine.stop.wait(Duration::from_millis(1));
+        }
+        bench.turn();
+        let after = bench.metrics();
+        assert!(after.probes > before.probes, "there was a verdict");
+        assert_eq!(after.probes_failed, 0, "and it was just");
+    }
+}
+
+#[test]
+fn a_wake_ends_the_wait_of_the_clock_thread_once() {
+    let mut bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
+    let mut buffer = [0; 16];
+    for _ in 0..3 {
+        bench.engine.wake();
+        bench.engine.wake();
+        let (len, from) = bench.udp.receive(&mut buffer, LONG).expect("it is woken");
+        assert_eq!((len, from), (0, bench.udp.myself()));
+        assert!(bench.udp.receive(&mut buffer, Duration::ZERO).is_err(), "one datagram is enough");
+        bench.engine.wake();
+        assert!(
+            bench.udp.receive(&mut buffer, Duration::ZERO).is_err(),
+            "it was woken, and has not looked yet"
+        );
+        // It looks at the node, so whoever comes from here on wakes it again.
+        bench.udp.wake().unwrap();
+        bench.turn();
+    }
+}
+
+#[test]
+fn whoever_gives_the_node_something_to_do_wakes_the_clock_thread() {
+    let bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
+    let mut buffer = [0; 16];
+    let (done, _result) = bounded(1);
+    bench.engine.join(1, &[([127, 0, 0, 1], 9).into()], done);
+    assert_eq!(bench.udp.receive(&mut buffer, LONG).expect("it is woken").0, 0);
+}
+
+/// Listens, and never says anything: the system accepts for it.
+fn hung(ip: [u8; 4]) -> TcpListener {
+    TcpListener::bind(SocketAddr::from((ip, 0))).unwrap()
+}
+
+fn addrs(of: &[TcpListener]) -> Vec<SocketAddr> {
+    of.iter().map(|listener| listener.local_addr().unwrap()).collect()
+}
+
+/// Answers the stream pings of somebody, and nothing else.
+fn answer(mut stream: TcpStream, name: &str) {
+    let mut prefix = [0; 4];
+    stream.read_exact(&mut prefix).unwrap();
+    let mut ping = vec![0; u32::from_le_bytes(prefix) as usize];
+    stream.read_exact(&mut ping).unwrap();
+    let ack = packet_of(&StreamAck { name });
+    stream.write_all(&[&(ack.len() as u32).to_le_bytes()[..], &ack].concat()).unwrap();
+}
+
+#[test]
+fn hung_seeds_do_not_keep_the_stream_of_a_probe_waiting() {
+    let mut config = GossipConfig::local("a").bind(([127, 0, 0, 1], 0));
+    config.swim.probe_interval = Duration::from_secs(2);
+    config.swim.probe_timeout = Duration::from_millis(50);
+    config.swim.stream_timeout = LONG;
+    let mut bench = Bench::new(&config);
+    let seeds: Vec<_> = (0..6).map(|_| hung([127, 0, 0, 1])).collect();
+    let seeds = addrs(&seeds);
+    bench.engine.with_node(|node, now| {
+        node.join(now, 1, &seeds[..3]);
+        node.join(now, 2, &seeds[3..]);
+    });
+    bench.turn();
+    // Its datagrams get lost.
+    let member = hung([127, 0, 0, 1]);
+    bench.meet("b", 0, member.local_addr().unwrap());
+    let over = Arc::new(AtomicBool::new(false));
+    let ends = Arc::clone(&over);
+    member.set_nonblocking(true).unwrap();
+    let answering = std::thread::Builder::new().spawn(move || {
+        while !ends.load(Ordering::Acquire) {
+            match member.accept() {
+                Ok((stream, _)) => {
+                    stream.set_nonblocking(false).unwrap();
+                    answer(stream, "b");
+                }
+                Err(_) => drop(Stop::new().wait(Duration::from_millis(1))),
+            }
+        }
+    });
+    bench.turn_until("a stream saves a probe", |metrics| metrics.probes_saved_by_stream > 0);
+    over.store(true, Ordering::Release);
+    answering.unwrap().join().unwrap();
+    bench.engine.shut();
+    bench.engine.pools.close();
+}
+
+/// Somebody elsewhere says that it has the names of members, which are asked. Those who keep their question open for long
+/// lose it to others, but not their names.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_question_that_gave_way_to_others_is_no_verdict() {
+    let mut config = GossipConfig::local("a").bind(([127, 0, 0, 1], 0));
+    config.swim.probe_interval = LONG;
+    let mut bench = Bench::new(&config);
+    let slow: Vec<_> = (0..3).map(|_| hung([127, 0, 0, 1])).collect();
+    let other = hung([127, 0, 0, 2]);
+    let homes = [addrs(&slow), addrs(std::slice::from_ref(&other))].concat();
+    let names = ["b", "c", "d", "e"];
+    for (name, home) in names.into_iter().zip(&homes) {
+        bench.meet(name, 0, *home);
+    }
+    for name in &names {
+        bench.meet(name, 1, ([127, 0, 0, 9], 9).into());
+        bench.engine.wake();
+        bench.turn();
+    }
+    bench.turn_until("an introduction is dropped", |metrics| metrics.dropped_strangers > 0);
+    other.set_nonblocking(true).unwrap();
+    bench.turn_until("the last of them is asked", |_| other.accept().is_ok());
+    assert_eq!(bench.engine.io.lock().refused_streams, 1);
+    for (name, home) in names.into_iter().zip(&homes) {
+        let addr = bench.engine.with_node(|node, _| node.member(name).map(|member| member.addr));
+        assert_eq!(addr, Some(*home), "{name}");
+    }
+    bench.engine.shut();
+    bench.engine.pools.close();
+}

@@ -1,0 +1,66 @@
+//! The pools of a node, and why nobody else's work can fill those of probes and questions.
+//!
+//! Whether a stream that was opened to us is a stream ping is known after its first frame only. So all of them begin in
+//! the pool of *greetings*, where each has a moment to say what it wants. A stream ping is answered there and then, with
+//! one small frame; an exchange moves on to a pool of its own, and however many exchanges are held open, greetings go on.
+//! Streams of ours are told apart from the beginning: *questions* never wait for *exchanges*, nor either for names that are
+//! looked up.
+
+use super::{queue::Limits, workers::Workers};
+
+const GREETINGS: Limits = Limits { threads: 3, waiting: 40, recalls: true };
+const ANSWERS: Limits = Limits { threads: 4, waiting: 40, recalls: true };
+const QUESTIONS: Limits = Limits { threads: 3, waiting: 16, recalls: true };
+/// An exchange that we began is not given up for another of ours.
+const EXCHANGES: Limits = Limits { threads: 3, waiting: 16, recalls: false };
+const NAMES: Limits = Limits { threads: 1, waiting: 4, recalls: false };
+
+// Two more are the node's own.
+const _: () = assert!(
+    GREETINGS.threads + ANSWERS.threads + QUESTIONS.threads + EXCHANGES.threads + NAMES.threads <= 14
+);
+// The core's bound of streams holds for both sides together: others must not use up our part of it.
+const _: () = assert!(
+    GREETINGS.threads
+        + ANSWERS.threads
+        + ANSWERS.waiting
+        + QUESTIONS.threads
+        + QUESTIONS.waiting
+        + EXCHANGES.threads
+        + EXCHANGES.waiting
+        <= 128
+);
+
+#[derive(Debug)]
+pub(super) struct Pools {
+    /// Streams from others, up to their first frame and a short answer.
+    pub(super) greetings: Workers,
+    /// The exchanges among them.
+    pub(super) answers: Workers,
+    /// Our own stream pings.
+    pub(super) questions: Workers,
+    /// Our own exchanges and joins.
+    pub(super) exchanges: Workers,
+    /// Look-ups of seeds.
+    pub(super) names: Workers,
+}
+
+impl Pools {
+    pub(super) fn new(name: &str) -> Self {
+        let pool = |what: &str, limits| Workers::new(format!("{name}-{what}"), limits);
+        Self {
+            greetings: pool("in", GREETINGS),
+            answers: pool("sync", ANSWERS),
+            questions: pool("ask", QUESTIONS),
+            exchanges: pool("out", EXCHANGES),
+            names: pool("dns", NAMES),
+        }
+    }
+
+    /// Joins every thread.
+    pub(super) fn close(&self) {
+        for pool in [&self.greetings, &self.answers, &self.questions, &self.exchanges, &self.names] {
+            pool.close();
+        }
+    }
+}

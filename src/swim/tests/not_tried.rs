@@ -1,0 +1,123 @@
+//! A question that was not asked has no answer: neither a verdict nor a name hangs on it.
+
+use std::net::SocketAddr;
+
+use super::{
+    super::{
+        Config, Event, JoinProblem, MemberState, Node, Output, Start, StreamFailure, StreamId, StreamKind,
+        StreamStep,
+    },
+    bench::{Bench, EPOCH, alive, packet_of},
+    world::{ORIGIN, addr, secs},
+};
+use crate::wire::{
+    Tags,
+    message::{End, Hello, Message},
+};
+
+const NEWCOMER: usize = 99;
+
+fn opened(bench: &mut Bench) -> Vec<(StreamId, SocketAddr, StreamKind)> {
+    let outputs = std::iter::from_fn(|| bench.node.poll_output());
+    outputs
+        .filter_map(|output| match output {
+            Output::OpenStream { stream, addr, kind, .. } => Some((stream, addr, kind)),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Somebody at another address has the name of m2, which is live: m2 is to be asked.
+fn ask_m2(bench: &mut Bench) -> StreamId {
+    let stream = bench.node.accept_stream(bench.now, addr(NEWCOMER)).expect("there is room");
+    let mut frame = Vec::new();
+    for packet in [
+        packet_of(&Hello { name: "m2", digest: 0 }),
+        packet_of(&alive("m2", 7, addr(NEWCOMER))),
+        packet_of(&End {}),
+    ] {
+        bench.node.handle_frame(bench.now, stream, &packet);
+        while bench.node.poll_stream(bench.now, stream, &mut frame) == StreamStep::Send {}
+    }
+    let [(question, asked, StreamKind::Question)] = opened(bench)[..] else { panic!("one is asked") };
+    assert_eq!(asked, addr(2));
+    question
+}
+
+#[test]
+fn a_name_does_not_pass_on_a_question_that_was_not_asked() {
+    let mut bench = Bench::new(3);
+    let question = ask_m2(&mut bench);
+    let before = bench.node.metrics().dropped_strangers;
+    bench.node.handle_stream_failure(bench.now, question, StreamFailure::NotTried);
+    assert_eq!(bench.member("m2").map(|m| m.addr), Some(addr(2)));
+    assert_eq!(bench.node.metrics().dropped_strangers, before + 1, "the introduction is dropped");
+}
+
+#[test]
+fn a_question_that_the_driver_forgets_was_not_asked_and_one_that_began_was() {
+    for began in [false, true] {
+        let mut bench = Bench::new(3);
+        let question = ask_m2(&mut bench);
+        if began {
+            bench.node.stream_began(bench.now, question);
+        }
+        bench.pass(secs(3));
+        let home = if began { addr(NEWCOMER) } else { addr(2) };
+        assert_eq!(bench.member("m2").map(|m| m.addr), Some(home), "began: {began}");
+    }
+}
+
+#[test]
+fn a_stream_has_its_timeout_from_when_the_driver_begins() {
+    let mut bench = Bench::new(3);
+    let timeout = bench.node.config().probe_interval;
+    let question = ask_m2(&mut bench);
+    bench.pass(timeout * 3 / 2);
+    bench.node.stream_began(bench.now, question);
+    bench.pass(timeout * 3 / 4);
+    assert_eq!(bench.member("m2").map(|m| m.addr), Some(addr(2)), "its time is not up");
+    bench.pass(timeout / 2);
+    assert_eq!(bench.member("m2").map(|m| m.addr), Some(addr(NEWCOMER)), "now it is silent");
+}
+
+#[test]
+fn a_rival_that_was_not_asked_is_no_ghost() {
+    let mut bench = Bench::new(3);
+    let own = bench.node.local().identity;
+    bench.sync(Message::Alive(alive("me", own.incarnation + 7, addr(66))));
+    let [(question, _, StreamKind::Question)] = opened(&mut bench)[..] else { panic!("the rival is asked") };
+    bench.node.handle_stream_failure(bench.now, question, StreamFailure::NotTried);
+    assert_eq!(bench.node.local().identity, own, "nothing was learnt");
+    assert_eq!(bench.events(), Vec::<Event>::new());
+    assert_eq!(bench.standing("me"), Some((MemberState::Alive, own.incarnation)));
+}
+
+#[test]
+fn a_join_that_was_not_tried_says_nothing_of_the_seed() {
+    let mut bench = Bench::new(0);
+    bench.node.join(bench.now, 5, &[addr(7)]);
+    let [(stream, _, StreamKind::Exchange)] = opened(&mut bench)[..] else { panic!("it joins") };
+    bench.node.handle_stream_failure(bench.now, stream, StreamFailure::NotTried);
+    let done = std::iter::from_fn(|| bench.node.poll_output()).find(|o| matches!(o, Output::JoinDone(..)));
+    assert_eq!(done, Some(Output::JoinDone(5, Err(JoinProblem::Unavailable))));
+}
+
+/// A node that is not announced yet hears of its name elsewhere, and cannot ask there: it joins another time.
+#[test]
+fn a_join_ends_where_a_past_life_could_not_be_asked() {
+    let start = Start { addr: addr(0), epoch: EPOCH, seed: 1, tags: Tags::default() };
+    let mut bench = Bench { node: Node::new(Config::lan("me"), start, ORIGIN), now: ORIGIN };
+    bench.node.join(bench.now, 5, &[addr(7)]);
+    let [(stream, _, StreamKind::Exchange)] = opened(&mut bench)[..] else { panic!("it joins") };
+    let mut frame = Vec::new();
+    assert_eq!(bench.node.poll_stream(bench.now, stream, &mut frame), StreamStep::Send);
+    for packet in [packet_of(&alive("me", 0, addr(66))), packet_of(&End {})] {
+        bench.node.handle_frame(bench.now, stream, &packet);
+    }
+    let [(question, asked, StreamKind::Question)] = opened(&mut bench)[..] else { panic!("it asks") };
+    assert_eq!(asked, addr(66));
+    bench.node.handle_stream_failure(bench.now, question, StreamFailure::NotTried);
+    let outputs: Vec<_> = std::iter::from_fn(|| bench.node.poll_output()).collect();
+    assert_eq!(outputs, [Output::JoinDone(5, Err(JoinProblem::Unavailable))]);
+}
