@@ -6,7 +6,7 @@
 //! full queue is such a new one growing its lists once. Times include a few nanoseconds per allocation for
 //! counting it.
 
-use std::{hint::black_box, net::SocketAddr, time::Duration};
+use std::{hint::black_box, time::Duration};
 
 use syncswim::swim::Node;
 
@@ -15,7 +15,7 @@ mod rig;
 #[path = "support/timing.rs"]
 mod timing;
 
-use rig::{BEGIN, Datagram, Net};
+use rig::{Acquaintance, BEGIN, Datagram, Net};
 use timing::{Clock, Effort, Figure, heading};
 
 fn main() {
@@ -25,7 +25,7 @@ fn main() {
         Effort::Quick | Effort::Full => &[100, 1_000, 10_000, 50_000],
     };
     let largest = sizes.iter().copied().max().unwrap_or(0);
-    let bench = Bench { effort, introductions: rig::introductions(largest.max(1_000)), ping: ping() };
+    let bench = Bench { effort, members: rig::acquaintances(largest.max(1_000)), ping: rig::ping() };
     println!(
         "news of a member takes {} bytes, a packet holds {} of it",
         bench.news_bytes(),
@@ -45,7 +45,7 @@ fn main() {
     heading("exchange of tables, both sides, per member", true);
     sizes.iter().for_each(|n| bench.join(*n));
     sizes.iter().for_each(|n| bench.exchange_equal(*n));
-    let specimens = specimens();
+    let specimens = bench.specimens();
     heading("take in one packet that changes nothing, n = 1000", true);
     bench.take_in_each(&specimens);
     heading("write one packet, n = 1000", true);
@@ -62,8 +62,8 @@ const BATCH: u64 = 2_000;
 
 struct Bench {
     effort: Effort,
-    /// How members 1, 2 … introduce themselves.
-    introductions: Vec<Datagram>,
+    /// Members 1, 2 …
+    members: Vec<Acquaintance>,
     ping: Datagram,
 }
 
@@ -73,36 +73,41 @@ impl Bench {
     }
 
     fn news_bytes(&self) -> usize {
-        self.introductions[0].bytes.len() - 9
+        self.members[0].introduction.bytes.len() - rig::HEADER
     }
 
     fn news_per_packet(&self) -> usize {
-        (1400 - 9) / self.news_bytes()
+        (1400 - rig::HEADER) / self.news_bytes()
     }
 
-    /// A live node that knows n members and has yet to tell anybody.
-    fn node_with_full_queue(&self, n: u32) -> Node {
-        let mut node = rig::node(0, rig::passive(0));
-        rig::connect(&mut rig::node(1, rig::passive(1)), &mut node, BEGIN);
-        let known = &self.introductions[..n as usize];
-        known.iter().for_each(|introduction| introduction.deliver(&mut node, BEGIN));
-        while node.poll_output().is_some() {}
-        node
+    /// The same from the member of this number, or told by it.
+    fn said_by(&self, number: u32, datagram: &Datagram) -> Datagram {
+        datagram.said_by(&self.members[number as usize - 1].introduction)
     }
 
-    /// The same, when it has told everything.
+    fn members(&self, n: u32) -> &[Acquaintance] {
+        &self.members[..n as usize]
+    }
+
+    /// A live node that knows n members and has told everything.
     fn node_with_empty_queue(&self, n: u32) -> Node {
-        let (mut node, mut buffer) = (self.node_with_full_queue(n), Vec::new());
-        for from in senders(n).into_iter().cycle() {
+        let (mut node, mut buffer) = (rig::node_among(self.members(n)), Vec::new());
+        for ping in self.pings(n).iter().cycle() {
             if node.metrics().queued_news == 0 {
                 break;
             }
-            node.handle_datagram(BEGIN, from, &self.ping.bytes);
+            ping.deliver(&mut node, BEGIN);
             rig::drain(&mut node, &mut buffer);
         }
         // The round that was to tell the news finds none.
         node.handle_timeout(BEGIN);
         node
+    }
+
+    /// Pings from members 1 to n in an order that helps no cache.
+    fn pings(&self, n: u32) -> Vec<Datagram> {
+        let number = |i| 1 + (u64::from(i) * 7_919 % u64::from(n)) as u32;
+        (0..n).map(|i| self.said_by(number(i), &self.ping)).collect()
     }
 
     /// How many packets a full queue fills before its first news is done with.
@@ -112,18 +117,18 @@ impl Bench {
     }
 
     fn ping_with_empty_queue(&self, n: u32) {
-        let (mut node, senders, mut buffer) = (self.node_with_empty_queue(n), senders(n), Vec::new());
+        let (mut node, pings, mut buffer) = (self.node_with_empty_queue(n), self.pings(n), Vec::new());
         self.measure(&format!("no news waits, n = {n}"), self.effort.rounds(), |clock| {
-            answer(clock, &mut node, &self.ping, &senders, BATCH, &mut buffer);
+            answer(clock, &mut node, &pings, BATCH, &mut buffer);
         });
     }
 
     fn ping_with_full_queue(&self, n: u32) {
         let mut queue = FullQueue::new(self, n, BATCH);
-        let (senders, mut buffer) = (senders(n), Vec::new());
+        let (pings, mut buffer) = (self.pings(n), Vec::new());
         self.measure(&format!("n pieces of news wait, n = {n}"), self.effort.rounds(), |clock| {
             let (node, packets) = queue.take();
-            answer(clock, node, &self.ping, &senders, packets, &mut buffer);
+            answer(clock, node, &pings, packets, &mut buffer);
         });
     }
 
@@ -145,11 +150,11 @@ impl Bench {
     }
 
     fn learn(&self, n: u32) {
-        let known = &self.introductions[..n as usize];
+        let introductions = rig::introductions(self.members(n));
         self.measure(&format!("n = {n}"), self.effort.few_rounds(), |clock| {
             let mut node = rig::node(0, rig::passive(0));
             clock.run(u64::from(n), || {
-                for introduction in known {
+                for introduction in &introductions {
                     introduction.deliver(&mut node, BEGIN);
                     while node.poll_output().is_some() {}
                 }
@@ -159,7 +164,7 @@ impl Bench {
     }
 
     fn suspect_and_refute(&self, n: u32, accusations: &[Datagram]) {
-        let mut node = self.node_with_full_queue(n);
+        let mut node = rig::node_among(self.members(n));
         let rounds = self.effort.rounds();
         let mut parts = accusations.chunks_exact(accusations.len() / (rounds + 1) / 2 * 2);
         self.measure(&format!("n = {n}"), rounds, |clock| {
@@ -177,7 +182,7 @@ impl Bench {
     }
 
     fn join(&self, n: u32) {
-        let mut seed = self.node_with_full_queue(n);
+        let mut seed = rig::node_with_full_queue(self.members(n));
         self.measure(&format!("a newcomer joins, n = {n}"), self.effort.few_rounds(), |clock| {
             let mut newcomer = rig::node(n + 1, rig::passive(n + 1));
             clock.run(u64::from(n), || {
@@ -189,16 +194,42 @@ impl Bench {
     }
 
     fn exchange_equal(&self, n: u32) {
-        let [mut one, mut other] = [0, n + 1].map(|number| {
-            let mut node = rig::node(number, rig::passive(number));
-            self.introductions[..n as usize].iter().for_each(|known| known.deliver(&mut node, BEGIN));
-            while node.poll_output().is_some() {}
-            node
-        });
+        let (mut one, mut other) = (rig::node_among(self.members(n)), rig::node(n + 1, rig::passive(n + 1)));
+        rig::connect(&mut other, &mut one, BEGIN);
+        // They give each other tokens, to be believed from now on.
+        other.handle_timeout(BEGIN);
+        rig::converse(&mut other, &mut one, BEGIN);
         self.measure(&format!("both know all, n = {n}"), self.effort.few_rounds(), |clock| {
             clock.run(u64::from(n), || rig::connect(&mut other, &mut one, BEGIN));
             while one.poll_output().is_some() {}
         });
+    }
+
+    /// One packet of each kind that changes nothing at a node to whom it is repeated.
+    fn specimens(&self) -> Vec<(&'static str, Datagram)> {
+        let mut net = Net::converged((0..8).map(rig::lan));
+        net.crash(7);
+        net.run_until(|net| net.nodes[..7].iter().all(|node| node.metrics().departed_members == 1));
+        let now = net.now;
+        net.nodes[6].leave(now);
+        net.run_until(|net| net.nodes[..6].iter().all(|node| node.metrics().departed_members == 2));
+        net.run_for(Duration::from_secs(5));
+        let shortest = |kind| {
+            let of_kind = net.sent.iter().filter(|datagram| datagram.kind() == kind);
+            let shortest = of_kind.filter(|d| d.to != rig::addr(0) && d.from != rig::addr(0));
+            shortest.min_by_key(|datagram| datagram.bytes.len()).expect("each kind was sent").clone()
+        };
+        let from_member = |kind| self.said_by(1, &shortest(kind));
+        vec![
+            ("a ping for somebody else", from_member(1)),
+            ("an ack that nobody waits for", from_member(2)),
+            // The token that it shows is for somebody else.
+            ("a ping-req from a stranger", shortest(3)),
+            ("a nack that nobody waits for", from_member(4)),
+            ("a known suspicion", from_member(17)),
+            ("a known failure", from_member(18)),
+            ("a known departure", from_member(19)),
+        ]
     }
 
     fn take_in_each(&self, specimens: &[(&str, Datagram)]) {
@@ -212,10 +243,13 @@ impl Bench {
                 assert_eq!(node.poll_transmit(&mut Vec::new()), None);
             });
         }
-        let mut sender = self.node_with_full_queue(1_000);
+        let mut sender = rig::node_with_full_queue(self.members(1_000));
         self.ping.deliver(&mut sender, BEGIN);
         let mut full = self.ping.clone();
         sender.poll_transmit(&mut full.bytes);
+        let full = self.said_by(1, &full);
+        full.deliver(&mut node, BEGIN);
+        rig::drain(&mut node, &mut Vec::new());
         let full = [
             ("an ack with all the news that fits, known", full.clone()),
             ("the same, one bit flipped", flipped(full)),
@@ -235,13 +269,14 @@ impl Bench {
             write(clock, &mut node, BATCH);
         });
         let (_, request) = specimens.iter().find(|(_, d)| d.kind() == 3).expect("relays were asked");
-        let request = Datagram { from: rig::addr(1), ..request.clone() };
+        // One probe of each member is relayed at a time.
+        let requests: Vec<_> = (1..=RELAYED as u32).map(|number| self.said_by(number, request)).collect();
         let mut now = BEGIN;
         let (mut node, rounds) = (self.node_with_empty_queue(1_000), self.effort.rounds());
         // First the ping for another, then the nack because no answer came, then nothing.
         for (what, timed_turn) in [("a ping (for another member)", 0), ("a nack", 1)] {
             self.measure(what, rounds, |clock| {
-                (0..RELAYED).for_each(|_| request.deliver(&mut node, now));
+                requests.iter().for_each(|request| request.deliver(&mut node, now));
                 for turn in 0..2 {
                     if turn == timed_turn {
                         write(clock, &mut node, RELAYED);
@@ -274,7 +309,7 @@ struct FullQueue<'a> {
 impl<'a> FullQueue<'a> {
     fn new(bench: &'a Bench, n: u32, batch: u64) -> Self {
         let left = bench.packets_in_queue(n);
-        Self { bench, n, node: bench.node_with_full_queue(n), left, batch: batch.min(left) }
+        Self { bench, n, node: rig::node_with_full_queue(bench.members(n)), left, batch: batch.min(left) }
     }
 
     /// The node, and how many packets may now be taken from it.
@@ -287,28 +322,16 @@ impl<'a> FullQueue<'a> {
     }
 }
 
-/// Members 1 to n in an order that helps no cache.
-fn senders(n: u32) -> Vec<SocketAddr> {
-    (0..n).map(|i| rig::addr(1 + (u64::from(i) * 7_919 % u64::from(n)) as u32)).collect()
-}
-
-fn answer(
-    clock: &mut Clock,
-    node: &mut Node,
-    ping: &Datagram,
-    senders: &[SocketAddr],
-    pings: u64,
-    buffer: &mut Vec<u8>,
-) {
+fn answer(clock: &mut Clock, node: &mut Node, pings: &[Datagram], times: u64, buffer: &mut Vec<u8>) {
     let before = node.metrics().datagrams_sent;
-    let mut senders = senders.iter().cycle();
-    clock.run(pings, || {
-        for from in senders.by_ref().take(pings as usize) {
-            node.handle_datagram(BEGIN, *from, black_box(&ping.bytes));
+    let mut pings = pings.iter().cycle();
+    clock.run(times, || {
+        for ping in pings.by_ref().take(times as usize) {
+            node.handle_datagram(BEGIN, ping.from, black_box(&ping.bytes));
             rig::drain(node, buffer);
         }
     });
-    assert_eq!(node.metrics().datagrams_sent, before + pings);
+    assert_eq!(node.metrics().datagrams_sent, before + times);
 }
 
 /// Writes what waits to be sent.
@@ -331,13 +354,6 @@ fn flipped(mut datagram: Datagram) -> Datagram {
     datagram
 }
 
-/// A ping to node 0 and nothing else in the packet.
-fn ping() -> Datagram {
-    let mut net = Net::converged([rig::passive(0), rig::lan(1)]);
-    net.run_until(|net| net.sent.iter().any(|datagram| datagram.kind() == 1));
-    net.sent.swap_remove(0)
-}
-
 /// Suspicions of member 2 and, after each, its refutation, as node 0 hears them.
 fn accusations() -> Vec<Datagram> {
     let mut accuser = rig::lan(1);
@@ -354,30 +370,4 @@ fn accusations() -> Vec<Datagram> {
         }
     }
     told
-}
-
-/// One packet of each kind that changes nothing at a node to whom it is repeated.
-fn specimens() -> Vec<(&'static str, Datagram)> {
-    let mut net = Net::converged((0..8).map(rig::lan));
-    net.crash(7);
-    net.run_until(|net| net.nodes[..7].iter().all(|node| node.metrics().departed_members == 1));
-    let now = net.now;
-    net.nodes[6].leave(now);
-    net.run_until(|net| net.nodes[..6].iter().all(|node| node.metrics().departed_members == 2));
-    net.run_for(Duration::from_secs(5));
-    let stranger = SocketAddr::from(([192, 0, 2, 1], 1));
-    let shortest = |kind| {
-        let of_kind =
-            net.sent.iter().filter(|d| d.kind() == kind && d.to != rig::addr(0) && d.from != rig::addr(0));
-        of_kind.min_by_key(|datagram| datagram.bytes.len()).expect("each kind was sent").clone()
-    };
-    vec![
-        ("a ping for somebody else", shortest(1)),
-        ("an ack that nobody waits for", shortest(2)),
-        ("a ping-req from a stranger", Datagram { from: stranger, ..shortest(3) }),
-        ("a nack that nobody waits for", shortest(4)),
-        ("a known suspicion", shortest(17)),
-        ("a known failure", shortest(18)),
-        ("a known departure", shortest(19)),
-    ]
 }

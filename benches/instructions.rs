@@ -15,7 +15,7 @@ use std::{
 #[path = "support/rig.rs"]
 mod rig;
 
-use rig::{BEGIN, Net};
+use rig::{Acquaintance, BEGIN};
 use syncswim::swim::Node;
 
 /// What to count, and how to do it so many times.
@@ -78,14 +78,11 @@ fn count(operation: &str, times: u32) -> Result<u64, Box<dyn Error>> {
     Ok(count.trim().parse()?)
 }
 
-/// A node that knows members 1 to `n` and has told all of it.
-fn informed(n: u32) -> Node {
+/// A node that knows all these members and has told all of it.
+fn informed(members: &[Acquaintance]) -> Node {
     let mut node = rig::node(0, rig::passive(0));
     let mut buffer = Vec::new();
-    for introduction in rig::introductions(n) {
-        introduction.deliver(&mut node, BEGIN);
-        rig::drain(&mut node, &mut buffer);
-    }
+    members.iter().for_each(|member| member.meet(&mut node, &mut buffer));
     while let Some(now) = node.poll_timeout().filter(|_| node.metrics().queued_news > 0) {
         node.handle_timeout(now);
         rig::drain(&mut node, &mut buffer);
@@ -94,18 +91,17 @@ fn informed(n: u32) -> Node {
 }
 
 fn ping(times: u32, n: u32) {
-    let mut net = Net::converged([rig::passive(0), rig::lan(1)]);
-    net.run_until(|net| net.sent.iter().any(|datagram| datagram.kind() == 1));
-    let ping = net.sent.swap_remove(0);
-    let (mut node, mut buffer) = (informed(n), Vec::new());
-    for i in 0..times {
-        node.handle_datagram(BEGIN, rig::addr(1 + i % n), &ping.bytes);
+    let (members, ping) = (rig::acquaintances(n), rig::ping());
+    let (mut node, mut buffer) = (informed(&members), Vec::new());
+    let pings: Vec<_> = members.iter().map(|member| ping.said_by(&member.introduction)).collect();
+    for ping in pings.iter().cycle().take(times as usize) {
+        ping.deliver(&mut node, BEGIN);
         rig::drain(&mut node, &mut buffer);
     }
 }
 
 fn learn(times: u32) {
-    let (introductions, mut buffer) = (rig::introductions(1000), Vec::new());
+    let (introductions, mut buffer) = (rig::introductions(&rig::acquaintances(1000)), Vec::new());
     for _ in 0..times.div_ceil(1000) {
         let mut node = rig::node(0, rig::passive(0));
         for introduction in &introductions {
@@ -116,9 +112,11 @@ fn learn(times: u32) {
 }
 
 fn hear_again(times: u32) {
-    let (introductions, mut node, mut buffer) = (rig::introductions(1000), informed(1000), Vec::new());
-    for i in 0..times as usize {
-        introductions[i % 1000].deliver(&mut node, BEGIN);
+    let members = rig::acquaintances(1000);
+    let (introductions, mut node, mut buffer) =
+        (rig::introductions(&members), informed(&members), Vec::new());
+    for introduction in introductions.iter().cycle().take(times as usize) {
+        introduction.deliver(&mut node, BEGIN);
         rig::drain(&mut node, &mut buffer);
     }
 }

@@ -10,34 +10,35 @@ use syncswim::swim::{Node, Time};
 #[path = "../benches/support/rig.rs"]
 mod rig;
 
-use rig::{BEGIN, Datagram, NEVER, Net};
+use rig::{Acquaintance, BEGIN, Datagram, NEVER, Net};
 
 const MEMBERS: u32 = 500;
 const ROUNDS: u64 = 1_000;
 /// A packet of more bytes is full of news.
 const FULL: usize = 1_300;
 
-/// A ping to node 0 and nothing else in the packet, from member 1 and from member 2.
-fn pings() -> [Datagram; 2] {
-    let mut net = Net::converged([rig::passive(0), rig::lan(1)]);
-    net.run_until(|net| net.sent.iter().any(|datagram| datagram.kind() == 1));
-    let ping = net.sent.swap_remove(0);
-    [Datagram { from: rig::addr(2), ..ping.clone() }, ping]
+/// A ping to node 0 and nothing else in the packet, from each of the first two members.
+fn pings(members: &[Acquaintance]) -> [Datagram; 2] {
+    let ping = rig::ping();
+    [&members[1], &members[0]].map(|member| ping.said_by(&member.introduction))
 }
 
-/// Node 0, which has once passed on that there are many members, and now waits to pass on an update of each;
-/// and the updates it heard.
-fn node_with_a_long_queue() -> (Node, Vec<Datagram>) {
+/// What node 0 hears of the members later, all of it from the first.
+fn updates(members: &[Acquaintance]) -> Vec<Datagram> {
+    members.iter().map(|member| member.tagged.said_by(&members[0].introduction)).collect()
+}
+
+/// Node 0, which has once passed on that there are many members, and now waits to pass on an update of each.
+fn node_with_a_long_queue(members: &[Acquaintance]) -> Node {
     let mut config = rig::passive(0);
     // So often that the queue lasts for a thousand rounds.
     config.retransmit_mult = 100;
     let (mut node, mut buffer) = (rig::node(0, config), Vec::new());
-    hear(&mut node, &rig::introductions(MEMBERS));
-    tell_all(&mut node, &pings(), &mut buffer);
-    let updates = rig::updates(MEMBERS);
-    hear(&mut node, &updates);
+    members.iter().for_each(|member| member.meet(&mut node, &mut buffer));
+    tell_all(&mut node, &pings(members), &mut buffer);
+    hear(&mut node, &updates(members));
     assert_eq!(node.metrics().queued_news, u64::from(MEMBERS));
-    (node, updates)
+    node
 }
 
 /// Sends all news in answer to pings, from two members because none is told of itself; returns how many
@@ -54,16 +55,17 @@ fn tell_all(node: &mut Node, pings: &[Datagram; 2], buffer: &mut Vec<u8>) -> (u6
     (full, acks)
 }
 
-/// Takes in what members say of themselves.
+/// Takes in what a member says of others.
 fn hear(node: &mut Node, claims: &[Datagram]) {
     claims.iter().for_each(|claim| claim.deliver(node, BEGIN));
     while node.poll_output().is_some() {}
+    assert_eq!(node.metrics().dropped_strangers, 0);
 }
 
 /// What a driver does with a datagram.
 fn answer(node: &mut Node, datagram: &Datagram, buffer: &mut Vec<u8>) -> Option<SocketAddr> {
     datagram.deliver(node, BEGIN);
-    let to = node.poll_transmit(buffer);
+    let to = node.poll_transmit(buffer).map(|to| to.addr);
     assert_eq!(node.poll_transmit(buffer), None);
     assert_eq!(node.poll_output(), None);
     to
@@ -82,8 +84,8 @@ fn the_counter_counts() {
 
 #[test]
 fn a_ping_is_answered_without_allocating() {
-    let (pings, mut buffer) = (pings(), Vec::new());
-    let (mut node, _) = node_with_a_long_queue();
+    let (members, mut buffer) = (rig::acquaintances(MEMBERS), Vec::new());
+    let (pings, mut node) = (pings(&members), node_with_a_long_queue(&members));
     let mut told = (0, 0);
     answer(&mut node, &pings[0], &mut buffer);
     assert_none("an ack with news", || told = tell_all(&mut node, &pings, &mut buffer));
@@ -99,7 +101,7 @@ fn a_ping_is_answered_without_allocating() {
 
 #[test]
 fn a_gossip_round_does_not_allocate() {
-    let (mut node, _) = node_with_a_long_queue();
+    let mut node = node_with_a_long_queue(&rig::acquaintances(MEMBERS));
     let mut buffer = Vec::new();
     let (mut rounds, mut packets) = (0, 0);
     let mut now = BEGIN;
@@ -107,7 +109,7 @@ fn a_gossip_round_does_not_allocate() {
         now = node.poll_timeout().expect("a round follows while there is news");
         node.handle_timeout(now);
         while let Some(to) = node.poll_transmit(&mut buffer) {
-            assert_ne!(to, rig::addr(0));
+            assert_ne!(to.addr, rig::addr(0));
             packets += 1;
         }
         rounds += 1;
@@ -123,13 +125,15 @@ fn a_gossip_round_does_not_allocate() {
 
 #[test]
 fn a_rumour_that_is_known_is_passed_over_without_allocating() {
-    let (mut node, updates) = node_with_a_long_queue();
+    let members = rig::acquaintances(MEMBERS);
+    let (mut node, updates) = (node_with_a_long_queue(&members), updates(&members));
     assert_none("a known alive", || {
         for update in updates.iter().cycle().take(2 * ROUNDS as usize) {
             update.deliver(&mut node, BEGIN);
         }
     });
     assert_eq!(node.poll_output(), None);
+    assert_eq!(node.metrics().dropped_strangers, 0);
 }
 
 #[test]
@@ -139,20 +143,22 @@ fn a_packet_of_suspicions_is_written_without_allocating() {
     // No verdict falls, and hardly anything is told before we look.
     (config.suspicion_mult, config.retransmit_mult, config.gossip_interval) = (1_000, 100, NEVER);
     let (mut node, mut buffer, mut now) = (rig::node(0, config), Vec::new(), BEGIN);
+    let members = rig::acquaintances(MEMBERS);
+    let pings = pings(&members);
     rig::connect(&mut rig::node(1, rig::lan(1)), &mut node, BEGIN);
-    hear(&mut node, &rig::introductions(MEMBERS));
-    tell_all(&mut node, &pings(), &mut buffer);
+    members.iter().for_each(|member| member.meet(&mut node, &mut buffer));
+    tell_all(&mut node, &pings, &mut buffer);
     // Nobody answers.
     while node.metrics().suspicions < u64::from(MEMBERS) {
         now = node.poll_timeout().expect("probes go on");
         node.handle_timeout(now);
         rig::drain(&mut node, &mut buffer);
     }
-    let (pings, mut full) = (pings(), 0);
+    let mut full = 0;
     assert_none("an ack with suspicions", || {
         for ping in pings.iter().cycle().take(ROUNDS as usize) {
             ping.deliver(&mut node, now);
-            assert_eq!(node.poll_transmit(&mut buffer), Some(ping.from));
+            assert_eq!(node.poll_transmit(&mut buffer).map(|to| to.addr), Some(ping.from));
             full += u64::from(buffer.len() > FULL);
         }
     });
@@ -178,15 +184,17 @@ fn an_accusation_or_departure_that_is_known_is_passed_over_without_allocating() 
 
 /// Tells node 0 once more what all others have told.
 fn repeat_news(net: &mut Net, what: &str) {
-    let news: Vec<_> = net.sent.iter().filter(|datagram| datagram.is_news()).cloned().collect();
+    let news = net.news_retold_to(0);
     assert!(!news.is_empty());
     let (node, now) = (&mut net.nodes[0], net.now);
+    let strangers = node.metrics().dropped_strangers;
     assert_none(what, || {
         for datagram in news.iter().cycle().take(news.len().max(ROUNDS as usize)) {
             datagram.deliver(node, now);
         }
     });
     assert_eq!(node.poll_output(), None);
+    assert_eq!(node.metrics().dropped_strangers, strangers);
 }
 
 #[test]
@@ -221,11 +229,11 @@ fn pass_on(net: &mut Net, i: usize, now: Time, buffer: &mut Vec<u8>, reply: &mut
     let mut replies = 0;
     let from = rig::addr(i as u32);
     while let Some(to) = net.nodes[i].poll_transmit(buffer) {
-        let target = (0..).map(rig::addr).position(|addr| addr == to).expect("it goes to a member");
+        let target = (0..).map(rig::addr).position(|addr| addr == to.addr).expect("it goes to a member");
         net.nodes[target].handle_datagram(now, from, buffer);
         while let Some(back) = net.nodes[target].poll_transmit(reply) {
-            assert_eq!(back, from);
-            net.nodes[i].handle_datagram(now, to, reply);
+            assert_eq!(back.addr, from);
+            net.nodes[i].handle_datagram(now, to.addr, reply);
             replies += 1;
         }
     }

@@ -2,10 +2,13 @@
 //!
 //! What a packet holds is the node's own business. So every packet here was sent by some node: members
 //! introduce themselves, suspect, refute and leave for real, and what they send is recorded.
+//!
+//! A node believes only those who show the token that it gave them. Tokens follow from its seed, and here a node of a
+//! number always has the same: so what members said to node 0 in one life counts in its next.
 
 #![allow(dead_code, reason = "each target uses its part")]
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, ops::Range, time::Duration};
 
 use syncswim::{
     Tags,
@@ -19,6 +22,11 @@ pub(crate) const BEGIN: Time = Time::from_origin(Duration::from_secs(20_000 * 36
 /// The epoch of every node, so that a node made twice is the same member.
 const EPOCH: u64 = 1_700_000_000_000;
 
+/// Bytes of a packet's header: `PROTOCOL.md` has them.
+pub(crate) const HEADER: usize = 17;
+/// Those that say who speaks: the mark of its name, and the token that the receiver gave it.
+const SPEAKER: Range<usize> = 9..HEADER;
+
 /// A datagram that was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Datagram {
@@ -30,7 +38,7 @@ pub(crate) struct Datagram {
 impl Datagram {
     /// What it begins with: `PROTOCOL.md` lists the tags.
     pub(crate) fn kind(&self) -> u8 {
-        self.bytes.get(9).copied().unwrap_or(0)
+        self.bytes.get(HEADER).copied().unwrap_or(0)
     }
 
     /// Nothing but news: neither a probe nor the answer to one.
@@ -38,24 +46,21 @@ impl Datagram {
         self.kind() >= 16
     }
 
-    /// Has a node take it in. One that knows nobody asks a stranger whether it is there, and is answered.
+    /// Has a node take it in.
     pub(crate) fn deliver(&self, node: &mut Node, now: Time) {
-        let meets = node.live() == 1 && self.is_news();
         node.handle_datagram(now, self.from, &self.bytes);
-        let mut asked = Vec::new();
-        if meets && node.poll_transmit(&mut asked) == Some(self.from) {
-            node.handle_datagram(now, self.from, &ack(&asked));
-        }
     }
-}
 
-/// The answer to a ping: `PROTOCOL.md` has the bytes.
-fn ack(ping: &[u8]) -> Vec<u8> {
-    let sections = [&[2, 4], &ping[11..15]].concat();
-    let mut crc = crc32fast::Hasher::new();
-    crc.update(&ping[..5]);
-    crc.update(&sections);
-    [&ping[..5], &crc.finalize().to_le_bytes(), &sections].concat()
+    /// The same, said by whoever sent `other` to whom that was sent, with the token shown there.
+    pub(crate) fn said_by(&self, other: &Datagram) -> Datagram {
+        let mut bytes = self.bytes.clone();
+        bytes[SPEAKER].copy_from_slice(&other.bytes[SPEAKER]);
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&bytes[..5]);
+        crc.update(&bytes[9..]);
+        bytes[5..9].copy_from_slice(&crc.finalize().to_le_bytes());
+        Datagram { from: other.from, to: other.to, bytes }
+    }
 }
 
 /// The name of the member of this number; all have the same length.
@@ -84,7 +89,7 @@ pub(crate) fn passive(number: u32) -> Config {
 /// The node of this number, which knows nobody.
 pub(crate) fn node(number: u32, config: Config) -> Node {
     let start =
-        Start { addr: addr(number), epoch: EPOCH, seed: u64::from(number) + 1, tags: Tags::default() };
+        Start { addr: addr(number), epoch: EPOCH, seed: u128::from(number) + 1, tags: Tags::default() };
     Node::new(config, start, BEGIN)
 }
 
@@ -94,34 +99,84 @@ pub(crate) fn drain(node: &mut Node, buffer: &mut Vec<u8>) {
     while node.poll_output().is_some() {}
 }
 
-/// How members 1 to `n` are introduced, all of them by member 1: each in a datagram that holds its *alive* and nothing
-/// else.
-pub(crate) fn introductions(n: u32) -> Vec<Datagram> {
-    presentations(n, |_| {})
+/// What a member says to node 0, which has given it a token.
+#[derive(Debug, Clone)]
+pub(crate) struct Acquaintance {
+    /// A ping, and behind it the token that node 0 is to show.
+    pub(crate) greeting: Datagram,
+    /// Its *alive* and nothing else.
+    pub(crate) introduction: Datagram,
+    /// The same later, with tags.
+    pub(crate) tagged: Datagram,
+    /// And once more when the tags are gone.
+    pub(crate) untagged: Datagram,
 }
 
-/// What the same members say later, with other tags.
-pub(crate) fn updates(n: u32) -> Vec<Datagram> {
-    let tags = Tags::new([("role", "db")]).expect("so few tags fit");
-    presentations(n, |member| member.set_tags(BEGIN, tags.clone()))
+impl Acquaintance {
+    fn of(number: u32) -> Self {
+        let (mut member, mut hearer) = (node(number, passive(number)), node(0, passive(0)));
+        connect(&mut member, &mut hearer, BEGIN);
+        let said = next_round(&mut member, &mut hearer);
+        let [greeting, introduction] = said.try_into().expect("it asks for a token, then tells of itself");
+        let mut retell = |tags| {
+            member.set_tags(BEGIN, tags);
+            next_round(&mut member, &mut hearer).pop().expect("it tells of its tags")
+        };
+        let tagged = retell(Tags::new([("role", "db")]).expect("so few tags fit"));
+        let untagged = retell(Tags::default());
+        Self { greeting, introduction, tagged, untagged }
+    }
+
+    /// Has node 0 list the member, which may be told news from then on.
+    pub(crate) fn meet(&self, node: &mut Node, buffer: &mut Vec<u8>) {
+        for said in [&self.introduction, &self.greeting] {
+            said.deliver(node, BEGIN);
+            drain(node, buffer);
+        }
+    }
 }
 
-fn presentations(n: u32, prepare: impl Fn(&mut Node)) -> Vec<Datagram> {
-    // One who takes in nobody, so that it has nothing to tell but itself.
-    let mut config = passive(0x00ff_ffff);
-    config.max_members = 1;
-    let mut hermit = node(0x00ff_ffff, config);
-    let mut buffer = Vec::new();
-    let present = |number| {
-        let mut member = node(number, passive(number));
-        connect(&mut member, &mut hermit, BEGIN);
-        prepare(&mut member);
-        member.handle_timeout(BEGIN);
-        let to = member.poll_transmit(&mut buffer).expect("a new member tells of itself");
-        drain(&mut hermit, &mut Vec::new());
-        Datagram { from: addr(1), to, bytes: buffer.clone() }
-    };
-    (1..=n).map(present).collect()
+/// What a member says to a node in its next round of news.
+fn next_round(member: &mut Node, hearer: &mut Node) -> Vec<Datagram> {
+    let now = member.poll_timeout().expect("it has something to tell");
+    member.handle_timeout(now);
+    converse(member, hearer, now)
+}
+
+/// Members 1 to `n`, as node 0 gets to know them.
+pub(crate) fn acquaintances(n: u32) -> Vec<Acquaintance> {
+    (1..=n).map(Acquaintance::of).collect()
+}
+
+/// A live node 0 that knows these members, to all of which it may tell news.
+pub(crate) fn node_among(members: &[Acquaintance]) -> Node {
+    let (mut node, mut buffer) = (node(0, passive(0)), Vec::new());
+    connect(&mut self::node(1, passive(1)), &mut node, BEGIN);
+    members.iter().for_each(|member| member.meet(&mut node, &mut buffer));
+    node
+}
+
+/// The same with news of each member that it has yet to tell anybody.
+pub(crate) fn node_with_full_queue(members: &[Acquaintance]) -> Node {
+    let mut node = node_among(members);
+    for said in members.iter().flat_map(|member| [&member.tagged, &member.untagged]) {
+        said.deliver(&mut node, BEGIN);
+        while node.poll_output().is_some() {}
+    }
+    assert_eq!(node.metrics().queued_news, members.len() as u64);
+    node
+}
+
+/// How the first of the members introduces itself, and then the others.
+pub(crate) fn introductions(members: &[Acquaintance]) -> Vec<Datagram> {
+    members.iter().map(|member| member.introduction.said_by(&members[0].introduction)).collect()
+}
+
+/// A ping from member 1 to node 0 and nothing else in the packet.
+pub(crate) fn ping() -> Datagram {
+    let mut net = Net::converged([passive(0), lan(1)]);
+    net.run_until(|net| net.sent.iter().any(|datagram| datagram.kind() == 1));
+    net.sent.swap_remove(0)
 }
 
 /// Has one node join another; everything happens at once.
@@ -134,8 +189,31 @@ pub(crate) fn connect(joiner: &mut Node, seed: &mut Node, now: Time) {
     }
 }
 
+/// Has two nodes hear each other's datagrams until there is silence; returns what the first said.
+pub(crate) fn converse(one: &mut Node, other: &mut Node, now: Time) -> Vec<Datagram> {
+    let mut said = Vec::new();
+    loop {
+        let words = all_from(one);
+        words.iter().for_each(|word| word.deliver(other, now));
+        let answers = all_from(other);
+        answers.iter().for_each(|answer| answer.deliver(one, now));
+        if words.is_empty() && answers.is_empty() {
+            return said;
+        }
+        said.extend(words);
+    }
+}
+
+/// Everything that a node sends now.
+fn all_from(node: &mut Node) -> Vec<Datagram> {
+    let (from, mut buffer) = (node.local().addr, Vec::new());
+    let next = || Some(Datagram { from, to: node.poll_transmit(&mut buffer)?.addr, bytes: buffer.clone() });
+    std::iter::from_fn(next).collect()
+}
+
 /// Follows a stream from its opening to its end on both sides.
 fn exchange(opener: &mut Node, other: &mut Node, stream: StreamId, now: Time) {
+    opener.stream_began(now, stream);
     let from = opener.local().addr;
     let Some(accepted) = other.accept_stream(now, from) else {
         return opener.handle_stream_failure(now, stream, StreamFailure::Refused);
@@ -214,6 +292,15 @@ impl Net {
         self.crashed.push(addr(number));
     }
 
+    /// All news that others have told, as if each had told it to this node: in the headers of what it sent to it last.
+    pub(crate) fn news_retold_to(&self, number: u32) -> Vec<Datagram> {
+        let hearer = addr(number);
+        let to_hearer =
+            |from| self.sent.iter().rev().find(|datagram| datagram.from == from && datagram.to == hearer);
+        let told = self.sent.iter().filter(|datagram| datagram.is_news() && datagram.from != hearer);
+        told.map(|news| news.said_by(to_hearer(news.from).expect("all have spoken to it"))).collect()
+    }
+
     /// The number of the running node at an address.
     fn at(&self, addr: SocketAddr) -> Option<usize> {
         let running = !self.crashed.contains(&addr);
@@ -247,15 +334,11 @@ impl Net {
 
     /// Delivers until there is silence.
     fn settle(&mut self) {
-        let mut buffer = Vec::new();
         loop {
             let before = self.sent.len();
             let mut streams = 0;
             for i in 0..self.nodes.len() {
-                let from = self.nodes[i].local().addr;
-                while let Some(to) = self.nodes[i].poll_transmit(&mut buffer) {
-                    self.deliver(Datagram { from, to, bytes: buffer.clone() });
-                }
+                all_from(&mut self.nodes[i]).into_iter().for_each(|datagram| self.deliver(datagram));
                 while let Some(output) = self.nodes[i].poll_output() {
                     if let Output::OpenStream { stream, addr, .. } = output {
                         streams += 1;

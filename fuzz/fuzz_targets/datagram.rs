@@ -1,4 +1,5 @@
-//! One datagram, as it came and with its header put right, from a member and from a stranger.
+//! One datagram, as it came and with its header put right, from members, from those who
+//! pretend to be members, and from strangers.
 
 #![no_main]
 
@@ -7,13 +8,13 @@ mod rig;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    for from in [1, 99] {
+    for speaker in [1, 4, 7, 98, 99].map(rig::speaker) {
         let mut node = rig::node();
-        node.handle_datagram(rig::BEGIN, rig::addr(from), bytes);
+        node.handle_datagram(rig::BEGIN, speaker.from, bytes);
         rig::drain(&mut node);
         let before = node.metrics().datagrams_sent;
-        let packet = rig::packet(bytes);
-        node.handle_datagram(rig::BEGIN, rig::addr(from), &packet);
+        let packet = rig::packet(speaker, bytes);
+        node.handle_datagram(rig::BEGIN, speaker.from, &packet);
         rig::drain(&mut node);
         // Besides an answer, a stranger may be asked whether it is there, and one round of news may go out.
         let fanout = node.config().gossip_fanout as u64;

@@ -31,18 +31,21 @@ fuzz_target!(|inputs: Vec<Input<'_>>| {
     for (i, input) in inputs.into_iter().enumerate() {
         match input {
             Input::Datagram { from, sections } => {
-                node.handle_datagram(now, rig::addr(from), &rig::packet(sections));
+                let speaker = rig::speaker(from);
+                node.handle_datagram(now, speaker.from, &rig::packet(speaker, sections));
             }
             Input::Accept { from } => streams.extend(node.accept_stream(now, rig::addr(from))),
-            Input::Frame { stream, sections } => {
-                if let Some(stream) = at(&streams, stream)
+            // The speaker has the stream's number.
+            Input::Frame { stream: number, sections } => {
+                if let Some(stream) = at(&streams, number)
                     && node.poll_stream(now, stream, &mut buffer) == StreamStep::Receive
                 {
-                    node.handle_frame(now, stream, &rig::packet(sections));
+                    node.handle_frame(now, stream, &rig::packet(rig::speaker(number), sections));
                 }
             }
             Input::Poll { stream } => {
                 if let Some(stream) = at(&streams, stream) {
+                    node.stream_began(now, stream);
                     let _ = node.poll_stream(now, stream, &mut buffer);
                 }
             }

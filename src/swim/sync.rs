@@ -128,7 +128,7 @@ struct Session {
     peer: SocketAddr,
     step: Step,
     /// What the one calls itself who opened the stream to us,
-    caller: Box<str>,
+    caller: Arc<str>,
     /// and whether it has shown that it is who it says.
     proven: bool,
     /// The token to show to the other side, if it gave us one while this stream is open.
@@ -232,7 +232,7 @@ impl Node {
                 purpose,
                 peer,
                 step,
-                caller: Box::default(),
+                caller: Arc::default(),
                 proven: false,
                 token: 0,
                 parts: u64::MAX,
@@ -420,12 +420,11 @@ impl Node {
                 self.choose(stream, parts, Step::SayChoice);
             }
             (Step::HearReturn, claim) if claim.is_claim() && !session.proven => {
-                let (peer, caller) = (session.peer, session.caller.clone());
+                let (peer, caller) = (session.peer, Arc::clone(&session.caller));
                 self.hear_caller(peer, &caller, claim);
             }
             (Step::HearTable | Step::HearReturn, claim) if claim.is_claim() => {
-                let caller = session.caller.clone();
-                let speaker = self.table.find(&caller).filter(|id| *id != MemberId::SELF);
+                let speaker = self.table.find(&session.caller).filter(|id| *id != MemberId::SELF);
                 self.handle_claim(claim, speaker);
             }
             (Step::HearChoice, Message::Choice(choice)) => {

@@ -16,7 +16,7 @@ use syncswim::swim;
 use crate::{
     peers::Id,
     report::{Table, time_cells},
-    rig::{self, BEGIN, Datagram, Net},
+    rig::{self, Acquaintance, BEGIN, Datagram},
     timing::Figure,
 };
 
@@ -81,24 +81,19 @@ fn senders(n: u32) -> impl Iterator<Item = u32> {
 
 struct Syncswim {
     node: swim::Node,
-    ping: Datagram,
-    senders: Vec<SocketAddr>,
+    /// One from each sender.
+    pings: Vec<Datagram>,
     buffer: Vec<u8>,
 }
 
 impl Syncswim {
     fn build(n: u32, full: bool) -> Box<dyn Core> {
-        static INTRODUCTIONS: OnceLock<Vec<Datagram>> = OnceLock::new();
-        let introductions = INTRODUCTIONS.get_or_init(|| rig::introductions(SIZES[1]));
-        let mut node = rig::node(0, rig::passive(0));
-        rig::connect(&mut rig::node(1, rig::passive(1)), &mut node, BEGIN);
-        introductions[..n as usize].iter().for_each(|known| known.deliver(&mut node, BEGIN));
-        while node.poll_output().is_some() {}
-        let mut net = Net::converged([rig::passive(0), rig::lan(1)]);
-        net.run_until(|net| net.sent.iter().any(|datagram| datagram.kind() == 1));
-        let ping = net.sent.swap_remove(0);
-        let senders: Vec<_> = senders(n).map(rig::addr).collect();
-        let mut core = Self { node, ping, senders, buffer: Vec::new() };
+        static MEMBERS: OnceLock<Vec<Acquaintance>> = OnceLock::new();
+        let members = &MEMBERS.get_or_init(|| rig::acquaintances(SIZES[1]))[..n as usize];
+        let node = if full { rig::node_with_full_queue(members) } else { rig::node_among(members) };
+        let ping = rig::ping();
+        let said_by = |number: u32| ping.said_by(&members[number as usize - 1].introduction);
+        let mut core = Self { node, pings: senders(n).map(said_by).collect(), buffer: Vec::new() };
         // From all in turn: nobody is told what is about itself.
         for sender in (0..SENDERS as usize).cycle() {
             if full || core.node.metrics().queued_news == 0 {
@@ -112,7 +107,7 @@ impl Syncswim {
 
 impl Core for Syncswim {
     fn ping(&mut self, sender: usize) -> usize {
-        self.node.handle_datagram(BEGIN, self.senders[sender], &self.ping.bytes);
+        self.pings[sender].deliver(&mut self.node, BEGIN);
         let mut length = 0;
         while self.node.poll_transmit(&mut self.buffer).is_some() {
             length = self.buffer.len();

@@ -73,8 +73,8 @@ fn ping(name: &str, addr: SocketAddr, from: SocketAddr) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {
         while asker.poll_transmit(&mut bytes).is_some() {
-            // The tag of a ping; news is sent once and never again, so the last is bare.
-            if bytes.get(9) == Some(&1) {
+            // The tag of a ping; the first asks for a token and shows none, so that a stranger's is answered with an ack.
+            if bytes.get(rig::HEADER) == Some(&1) {
                 return bytes;
             }
         }
