@@ -63,7 +63,7 @@ impl Bench {
     }
 
     /// Takes turns until something holds.
-    fn turn_until(&mut self, what: &str, holds: impl Fn(&Metrics) -> bool) {
+    fn turn_until(&mut self, what: &str, mut holds: impl FnMut(&Metrics) -> bool) {
         let limit = self.engine.clock.now() + LONG;
         while !holds(&self.metrics()) {
             assert!(self.engine.clock.now() < limit, "not within {LONG:?}: {what}");
@@ -76,26 +76,27 @@ impl Bench {
     }
 }
 
+/// What b says.
 fn packet_of<T: Body>(message: &T) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let mut writer =
-        packet::Writer::new(&mut bytes, packet::Header::anonymous(hash::cluster("default")), 1400);
+    let header = packet::Header { cluster: hash::cluster("default"), sender: hash::member("b"), token: 0 };
+    let mut writer = packet::Writer::new(&mut bytes, header, 1400);
     assert!(writer.message(message));
     writer.finish();
     bytes
 }
 
-/// The number of the next ping that came here, if one did.
-fn pinged(socket: &UdpSocket) -> Option<u32> {
-    let mut buffer = [0; 2048];
+/// The numbers of the pings that came here.
+fn pinged(socket: &UdpSocket) -> Vec<u32> {
+    let (mut buffer, mut pings) = ([0; 2048], Vec::new());
     while let Ok(len) = socket.recv(&mut buffer) {
         for section in packet::open(&buffer[..len], hash::cluster("default")).unwrap().1 {
             if let Some(Message::Ping(ping)) = section.unwrap().message().unwrap() {
-                return Some(ping.seq);
+                pings.push(ping.seq);
             }
         }
     }
-    None
+    pings
 }
 
 #[test]
@@ -108,16 +109,20 @@ fn what_has_arrived_is_heard_before_anybody_is_judged_late() {
     let member = UdpSocket::bind("127.0.0.1:0").unwrap();
     member.set_nonblocking(true).unwrap();
     bench.meet("b", 0, member.local_addr().unwrap());
+    // It is greeted, then probed.
+    bench.turn_until("a probe", |metrics| metrics.probes > 0);
+    pinged(&member);
     for _ in 0..3 {
         let before = bench.metrics();
-        let seq = loop {
-            if let Some(seq) = pinged(&member) {
-                break seq;
-            }
+        let mut pings = Vec::new();
+        while pings.is_empty() {
             bench.turn();
-        };
+            pings = pinged(&member);
+        }
         // The answer is there in time; the clock thread comes when the whole round is over.
-        member.send_to(&packet_of(&Ack { seq }), bench.udp.myself()).unwrap();
+        for seq in pings {
+            member.send_to(&packet_of(&Ack { seq }), bench.udp.myself()).unwrap();
+        }
         let over = bench.engine.clock.now() + config.swim.probe_interval;
         while bench.engine.clock.now() < over {
             bench.engine.stop.wait(Duration::from_millis(1));
@@ -231,10 +236,20 @@ fn a_question_that_gave_way_to_others_is_no_verdict() {
     for (name, home) in names.into_iter().zip(&homes) {
         bench.meet(name, 0, *home);
     }
-    for name in &names {
+    let mut held = Vec::new();
+    for (at, name) in names.iter().enumerate() {
         bench.meet(name, 1, ([127, 0, 0, 9], 9).into());
         bench.engine.wake();
-        bench.turn();
+        // The slow ones hold every thread before the last is to be asked.
+        if let Some(slow) = slow.get(at) {
+            slow.set_nonblocking(true).unwrap();
+            bench.turn_until("it is asked", |_| {
+                slow.accept().is_ok_and(|(stream, _)| {
+                    held.push(stream);
+                    true
+                })
+            });
+        }
     }
     bench.turn_until("an introduction is dropped", |metrics| metrics.dropped_strangers > 0);
     other.set_nonblocking(true).unwrap();

@@ -23,6 +23,8 @@ use crate::wire::{
 pub(super) const MAX_ASKED: usize = 64;
 /// Members of one host that may be listed because they called from there, before they have answered.
 const MAX_UNVERIFIED_ON_HOST: usize = 64;
+/// The same of all hosts.
+const MAX_UNVERIFIED: usize = 4096;
 
 /// What a stranger said of itself.
 #[derive(Debug, Clone)]
@@ -97,8 +99,9 @@ impl Node {
             return self.drop_stranger();
         }
         let host = host_of(alive.addr.ip());
-        let lives_there =
-            alive.addr.ip() == peer.ip() && self.table.count_unverified_on(host) < MAX_UNVERIFIED_ON_HOST;
+        let lives_there = alive.addr.ip() == peer.ip()
+            && self.table.unverified() < MAX_UNVERIFIED
+            && self.table.count_unverified_on(host, MAX_UNVERIFIED_ON_HOST) < MAX_UNVERIFIED_ON_HOST;
         match self.live_member(alive.name) {
             Some(holder) if self.table.get(holder).addr != alive.addr => self.ask_holder(holder, alive),
             // It was sent a token there, and will show it.

@@ -5,7 +5,7 @@
 
 use std::{
     cell::Cell,
-    collections::{BTreeSet, HashMap, hash_map::Entry},
+    collections::BTreeSet,
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
     net::{IpAddr, SocketAddr},
@@ -189,8 +189,6 @@ pub(super) struct Table {
     unverified: Ring,
     /// The ring whose turn it is.
     verified_next: bool,
-    /// How many of the unverified live on each host.
-    unverified_on: HashMap<IpAddr, u32>,
     /// How many of the live are suspected.
     suspects: usize,
     digest: u64,
@@ -301,9 +299,15 @@ impl Table {
         count.get()
     }
 
-    /// How many live members at an address of this host have not answered yet.
-    pub(super) fn count_unverified_on(&self, host: IpAddr) -> usize {
-        self.unverified_on.get(&host).map_or(0, |count| *count as usize)
+    /// How many live members at an address of this host have not answered yet, up to `most`: O(unverified).
+    pub(super) fn count_unverified_on(&self, host: IpAddr, most: usize) -> usize {
+        let on_host = |id: &&MemberId| host_of(self.get(**id).addr.ip()) == host;
+        self.unverified.ids.iter().filter(on_host).take(most).count()
+    }
+
+    /// Live members that have not answered yet.
+    pub(super) fn unverified(&self) -> usize {
+        self.unverified.ids.len()
     }
 
     pub(super) fn get(&self, id: MemberId) -> &Record {
@@ -445,9 +449,6 @@ impl Table {
         }
         let (addr, verified) = (self.get(id).addr, self.get(id).contact.verified);
         self.by_addr.insert(self.hash_addr(addr), id);
-        if !verified {
-            *self.unverified_on.entry(host_of(addr.ip())).or_default() += 1;
-        }
         let (ring, slots) = self.ring(verified);
         ring.ids.push(id);
         let last = ring.ids.len() - 1;
@@ -460,12 +461,6 @@ impl Table {
             return;
         }
         self.by_addr.remove(self.hash_addr(addr), id);
-        if !verified && let Entry::Occupied(mut count) = self.unverified_on.entry(host_of(addr.ip())) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
-        }
         let mut gap = self.get(id).ring_at as usize;
         let (ring, slots) = self.ring(verified);
         if gap < ring.cursor {
@@ -608,7 +603,7 @@ mod tests {
                 assert_eq!(table.at_addr(r.addr).map(MemberId::index), Some(*at));
             }
             let unverified = live.iter().filter(|(_, r)| !r.contact.verified).count();
-            assert_eq!(table.count_unverified_on(addr(1).ip()), unverified);
+            assert_eq!(table.count_unverified_on(addr(1).ip(), 100), unverified);
             let digest = table.walk(0).fold(0, |sum, (_, r)| sum ^ r.digest());
             assert_eq!(table.digest(), digest);
         }

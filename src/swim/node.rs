@@ -351,6 +351,7 @@ impl Node {
         self.health.degrade(1);
         self.flaps.note_trouble(self.now);
         self.prober.discard_verdict();
+        self.withdraw_questions();
         self.timers.extend_suspicions(pause);
         for at in 0..self.table.others() {
             let id = self.table.other(at);

@@ -120,6 +120,8 @@ enum Step {
     SayEnd,
     SayAnswer,
     Over,
+    /// The other side hung up; only the time that is left counts.
+    Closed,
 }
 
 #[derive(Debug)]
@@ -267,6 +269,7 @@ impl Node {
             | Step::HearOpening
             | Step::HearChoice
             | Step::HearReturn => return StreamStep::Receive,
+            Step::Closed => return StreamStep::Close,
             Step::Over => {
                 self.end(stream, Ok(()));
                 return StreamStep::Close;
@@ -586,7 +589,33 @@ impl Node {
         })
     }
 
+    /// Whoever hangs up on a question is there, under whichever name: until its time is over the ping may be answered.
+    fn hung_up(&mut self, stream: StreamId, result: Result<(), StreamFailure>) -> bool {
+        let asks = |session: &Session| matches!(session.purpose, Purpose::Ask(..));
+        let waits =
+            result == Err(StreamFailure::Rejected) && self.exchanges.sessions.get(&stream).is_some_and(asks);
+        if waits {
+            self.set_step(stream, Step::Closed);
+        }
+        waits
+    }
+
+    /// What was asked while we were held up has no answer.
+    pub(super) fn withdraw_questions(&mut self) {
+        let asks = |stream: &&StreamId| {
+            let session = self.exchanges.sessions.get(stream);
+            session.is_some_and(|session| matches!(session.purpose, Purpose::Ask(..)))
+        };
+        let asked: Vec<_> = self.exchanges.opened.keys().filter(asks).copied().collect();
+        for stream in asked {
+            self.end(stream, Err(StreamFailure::NotTried));
+        }
+    }
+
     pub(super) fn end(&mut self, stream: StreamId, result: Result<(), StreamFailure>) {
+        if self.hung_up(stream, result) {
+            return;
+        }
         let Some(session) = self.take_session(stream) else { return };
         self.conclude(session.purpose, session.peer, result, session.digest_before);
     }
