@@ -25,8 +25,12 @@
 //!
 //! **This module is outside the promises of semantic versioning.**
 
+#[cfg(any(test, fuzzing))]
+pub mod chaos;
 mod check;
 mod fault;
+#[cfg_attr(not(test), allow(dead_code, reason = "each of its users needs a part"))]
+pub(crate) mod forge;
 mod host;
 mod network;
 mod queue;

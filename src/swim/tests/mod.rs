@@ -2,6 +2,7 @@
 
 mod bench;
 mod claims;
+mod datagrams;
 mod detection;
 mod flap;
 mod found;
