@@ -25,20 +25,25 @@
 //!
 //! **This module is outside the promises of semantic versioning.**
 
+pub mod attacker;
 #[cfg(any(test, fuzzing))]
 pub mod chaos;
 mod check;
+pub mod configs;
 mod fault;
-#[cfg_attr(not(test), allow(dead_code, reason = "each of its users needs a part"))]
 pub(crate) mod forge;
 mod host;
 mod network;
 mod queue;
 pub mod search;
+#[cfg(test)]
+mod tests;
+mod theme;
 mod world;
 
 pub use check::{Checker, Violation};
-pub use fault::Fault;
+pub use fault::{Fault, Place};
 pub use host::Host;
 pub use network::{Burst, Latency, Network};
+pub use theme::Theme;
 pub use world::{World, addr};

@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    attacker::Ghosts,
     check::{Checker, Violation},
     host::Host,
     network::Network,
@@ -21,6 +22,9 @@ const ORIGIN: Time = Time::from_origin(Duration::from_secs(400 * 24 * 3600));
 
 /// What a system keeps for a process that does not read; `syncswim` asks for more.
 const RECEIVE_BUFFER: usize = 2 << 20;
+
+/// Where an attacker is, to the network.
+const OUTSIDE: usize = usize::MAX;
 
 /// One end of a stream: host, its life, and the node's name for it.
 type End = (usize, u32, StreamId);
@@ -50,6 +54,13 @@ pub struct World {
     pub keep_events: bool,
     /// Looks for broken promises; `None` saves time and memory. Defaults to all checks.
     pub checker: Option<Checker>,
+    /// Wake-ups come up to this much late, as those of a busy system do. Defaults to zero.
+    pub wake_delay: Duration,
+    pub(super) ghosts: Ghosts,
+    /// Further addresses of hosts.
+    aliases: HashMap<SocketAddr, usize>,
+    /// When the checks next look at the cluster as a whole.
+    looks_at: Time,
     seed: u64,
     now: Time,
     datagrams: u64,
@@ -86,6 +97,10 @@ impl World {
             rng: fastrand::Rng::with_seed(seed),
             keep_events: true,
             checker: Some(Checker::default()),
+            wake_delay: Duration::ZERO,
+            ghosts: Ghosts::default(),
+            aliases: HashMap::new(),
+            looks_at: ORIGIN,
             seed,
             now: ORIGIN,
             datagrams: 0,
@@ -121,8 +136,9 @@ impl World {
 
     fn boot(&mut self, at: usize) {
         let seed = self.rng.u64(..);
-        let (elapsed, host) = (self.now.since(ORIGIN), &mut self.hosts[at]);
-        let epoch = 1_700_000_000_000 + (elapsed + host.clock).as_millis() as u64;
+        let right = self.epoch();
+        let host = &mut self.hosts[at];
+        let epoch = (right + host.clock.as_millis() as u64).saturating_add_signed(host.epoch_error);
         let start = Start { addr: host.addr, epoch, seed, tags: Tags::default() };
         let now = self.now + host.clock;
         let mut node = Node::new(host.config.clone(), start, now);
@@ -132,8 +148,9 @@ impl World {
         host.node = Some(Box::new(node));
         host.left = false;
         host.life += 1;
-        host.wakes_at = None;
+        (host.wakes_at, host.stops_when_left) = (None, false);
         (host.paused_until, host.blocked_until, host.stuck) = (Time::ZERO, Time::ZERO, None);
+        host.late_until = Time::ZERO;
         self.by_addr.insert(host.addr, at);
         if let Some(checker) = &mut self.checker {
             checker.started(at, &self.hosts[at]);
@@ -152,6 +169,48 @@ impl World {
         self.crash(host);
         self.hosts[host].addr = addr;
         self.boot(host);
+    }
+
+    /// A new life of a host, which takes its epoch from a clock that is off by so many milliseconds.
+    pub fn restart_with_clock_off(&mut self, host: usize, millis: i64) {
+        self.crash(host);
+        self.hosts[host].epoch_error = millis;
+        self.boot(host);
+        self.hosts[host].epoch_error = 0;
+    }
+
+    /// Milliseconds since 1970, by a clock that is right.
+    pub(super) fn epoch(&self) -> u64 {
+        1_700_000_000_000 + self.now.since(ORIGIN).as_millis() as u64
+    }
+
+    /// Has a host be reached at another address too, which it does not know of.
+    pub fn alias(&mut self, host: usize, addr: SocketAddr) {
+        self.aliases.insert(addr, host);
+    }
+
+    fn host_at(&self, addr: SocketAddr) -> Option<usize> {
+        self.by_addr.get(&addr).or_else(|| self.aliases.get(&addr)).copied()
+    }
+
+    /// Has a host join, which must report exactly once.
+    ///
+    /// # Panics
+    /// If the host is down.
+    pub fn join(&mut self, host: usize, ticket: u64, addrs: &[SocketAddr]) {
+        if let Some(checker) = &mut self.checker {
+            checker.join_asked(host, ticket);
+        }
+        self.with(host, |node, now| node.join(now, ticket, addrs));
+    }
+
+    /// Has a host say good-bye and go down once that is done.
+    ///
+    /// # Panics
+    /// If the host is down.
+    pub fn leave_and_stop(&mut self, host: usize) {
+        self.hosts[host].stops_when_left = true;
+        self.with(host, |node, now| node.leave(now));
     }
 
     /// The machine is gone, without a word.
@@ -186,8 +245,17 @@ impl World {
     /// Sets a host's clock forward.
     pub fn jump_clock(&mut self, host: usize, by: Duration) {
         self.hosts[host].clock += by;
+        if let Some(checker) = &mut self.checker {
+            checker.clock_jumped(host, by);
+        }
         self.hosts[host].wakes_at = None;
         self.reschedule(host);
+        self.disturbed();
+    }
+
+    /// No timer of a host fires for a while, though it takes in what arrives.
+    pub fn delay_timers(&mut self, host: usize, length: Duration) {
+        self.hosts[host].late_until = self.now + length;
         self.disturbed();
     }
 
@@ -199,7 +267,8 @@ impl World {
         }
     }
 
-    fn disturbed(&mut self) {
+    /// From now on honest nodes may be accused, until all has been well for a while.
+    pub(super) fn disturbed(&mut self) {
         if let Some(checker) = &mut self.checker {
             checker.disturbed();
         }
@@ -278,15 +347,33 @@ impl World {
         self.up().all(|host| self.node(host).live() == n)
     }
 
-    /// Whether everybody who is up lists exactly those who are up as live.
+    /// Whether everybody who is up lists exactly those who are up as live, each where it is.
     #[must_use]
     pub fn views_are_true(&self) -> bool {
-        let names = |host: usize| Arc::<str>::from(self.hosts[host].config.name.as_str());
-        let truth: BTreeSet<_> = self.up().map(names).collect();
+        self.all_list_those_up(MemberState::is_live)
+    }
+
+    /// The same, and nobody is suspected, held up or cut off, nor does an attacker answer for anybody.
+    #[must_use]
+    pub fn is_calm(&self) -> bool {
+        self.net.is_perfect()
+            && self.clogged.is_empty()
+            && self.ghosts.are_silent(self.now)
+            && self.up().all(|host| self.hosts[host].is_well(self.now))
+            && self.all_see(self.up().count())
+            && self.all_list_those_up(|state| state == MemberState::Alive)
+    }
+
+    fn all_list_those_up(&self, counts: impl Fn(MemberState) -> bool) -> bool {
+        let place = |host: usize| {
+            let Host { config, addr, .. } = &self.hosts[host];
+            (Arc::<str>::from(config.name.as_str()), *addr)
+        };
+        let truth: BTreeSet<_> = self.up().map(place).collect();
         self.up().all(|host| {
             let members = self.node(host).members();
-            let live = members.iter().filter(|member| member.state.is_live());
-            live.map(|member| member.name.clone()).collect::<BTreeSet<_>>() == truth
+            let live = members.iter().filter(|member| counts(member.state));
+            live.map(|member| (member.name.clone(), member.addr)).collect::<BTreeSet<_>>() == truth
         })
     }
 
@@ -308,6 +395,22 @@ impl World {
             self.verdict()?;
         }
         self.now = end;
+        self.verdict()
+    }
+
+    /// Lets so many things happen, or this much time pass if they take longer.
+    ///
+    /// # Errors
+    /// The first broken promise.
+    pub fn try_run_steps(&mut self, steps: usize, longest: Duration) -> Result<(), Violation> {
+        let end = self.now + longest;
+        for _ in 0..steps {
+            if !self.step(end) {
+                self.now = end;
+                break;
+            }
+            self.verdict()?;
+        }
         self.verdict()
     }
 
@@ -359,6 +462,10 @@ impl World {
     fn step(&mut self, end: Time) -> bool {
         let Some((at, next)) = self.queue.pop(end) else { return false };
         self.now = self.now.max(at);
+        if self.now >= self.looks_at {
+            self.looks_at = self.now + Duration::from_secs(1);
+            self.look_around();
+        }
         match next {
             Next::Delivery(delivery) => self.deliver(delivery),
             Next::Deadline(host) if self.hosts[host].wakes_at == Some(at) => {
@@ -378,6 +485,19 @@ impl World {
         true
     }
 
+    /// Has the checks be armed again once all has been well for a while.
+    fn look_around(&mut self) {
+        let Some(mut checker) = self.checker.take() else { return };
+        if !self.net.is_perfect() {
+            checker.disturbed();
+        }
+        if checker.is_disturbed() {
+            let slowest = self.up().map(|host| self.hosts[host].config.probe_interval).max();
+            checker.calm(self.now, self.is_calm(), slowest.unwrap_or_default());
+        }
+        self.checker = Some(checker);
+    }
+
     fn time_out(&mut self, at: usize) {
         let host = &mut self.hosts[at];
         let (node, now) = (host.node.as_mut().expect("it has a deadline"), self.now + host.clock);
@@ -389,16 +509,24 @@ impl World {
     }
 
     fn reschedule(&mut self, host: usize) {
-        let deadline = self.hosts[host].deadline();
-        if let Some(at) = deadline.filter(|at| self.hosts[host].wakes_at.is_none_or(|wakes| *at < wakes)) {
-            self.hosts[host].wakes_at = Some(at.max(self.now));
-            self.queue.wake(at.max(self.now), host);
+        let Some(deadline) = self.hosts[host].deadline() else { return };
+        let waits = &self.hosts[host];
+        if waits.wakes_at.is_some() && waits.wakes_for <= deadline {
+            return;
         }
+        // Who must not be late draws nothing: the same seed gives the same run as ever.
+        let late = match self.wake_delay {
+            Duration::ZERO => Duration::ZERO,
+            most => most.mul_f64(self.rng.f64()),
+        };
+        let at = deadline.max(self.now) + late;
+        (self.hosts[host].wakes_at, self.hosts[host].wakes_for) = (Some(at), deadline);
+        self.queue.wake(at, host);
     }
 
     fn deliver(&mut self, delivery: Delivery) {
         let host = match &delivery {
-            Delivery::Datagram { to, .. } | Delivery::Connect { to, .. } => self.by_addr.get(to).copied(),
+            Delivery::Datagram { to, .. } | Delivery::Connect { to, .. } => self.host_at(*to),
             Delivery::Frame { to, .. } | Delivery::Failure { to, .. } => Some(to.0),
         };
         let host = host.filter(|host| self.hosts[*host].node.is_some());
@@ -411,6 +539,13 @@ impl World {
                 self.buffers.push(bytes);
             }
             (Delivery::Connect { from, .. }, Some(host)) => self.accept(from, host),
+            (Delivery::Datagram { from, to, bytes }, None) => {
+                if let Some(answer) = self.ghosts.answer(to, &bytes, self.now) {
+                    self.inject(to, from, answer);
+                }
+            }
+            // A made-up member lets callers wait.
+            (Delivery::Connect { to, .. }, None) if self.ghosts.answers_at(to, self.now) => {}
             (Delivery::Connect { from, .. }, None) => self.fail(from, StreamFailure::Refused, self.now),
             (Delivery::Frame { to, bytes }, Some(host)) if self.hosts[host].life == to.1 => {
                 self.stream_bytes += bytes.len() as u64;
@@ -518,9 +653,13 @@ impl World {
                 }
                 Output::OpenStream { stream, addr, .. } => self.connect(host, stream, addr),
                 Output::ResolveSeeds => node.handle_seeds(now, &self.hosts[host].seeds),
-                Output::JoinDone(_, result) | Output::SeedsTried(result) => {
+                Output::JoinDone(ticket, result) => {
                     self.hosts[host].joins.push(result);
+                    if let Some(checker) = &mut self.checker {
+                        checker.join_done(host, ticket);
+                    }
                 }
+                Output::SeedsTried(result) => self.hosts[host].joins.push(result),
                 Output::LeaveDone => {
                     self.hosts[host].left = true;
                     if let Some(checker) = &mut self.checker {
@@ -533,14 +672,27 @@ impl World {
             checker.look_at(host, &node);
         }
         self.hosts[host].node = Some(node);
+        if self.hosts[host].left && self.hosts[host].stops_when_left {
+            return self.crash(host);
+        }
         self.reschedule(host);
+    }
+
+    /// A datagram that comes from outside of the cluster, whoever's address it bears.
+    pub(super) fn inject(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
+        let Some(target) = self.host_at(to) else { return };
+        let copies = self.net.pass(OUTSIDE, target, self.now, &mut self.rng);
+        for delay in copies.into_iter().flatten() {
+            let delivery = Delivery::Datagram { from, to, bytes: bytes.clone() };
+            self.schedule(OUTSIDE, target, self.now + delay, delivery);
+        }
     }
 
     fn connect(&mut self, from: usize, stream: StreamId, addr: SocketAddr) {
         let end = (from, self.hosts[from].life, stream);
         let sent = self.now.max(self.hosts[from].blocked_until);
         // Whether somebody listens is seen on arrival.
-        let to = self.by_addr.get(&addr).copied().unwrap_or(from);
+        let to = self.host_at(addr).unwrap_or(from);
         let Some(there) = self.net.pass_stream(from, to, sent, &mut self.rng) else { return };
         let Some(back) = self.net.pass_stream(to, from, sent + there, &mut self.rng) else { return };
         self.schedule(from, to, sent + there + back, Delivery::Connect { from: end, to: addr });
@@ -552,7 +704,11 @@ impl World {
         let route = (from as u64) << 48 | u64::from(to.port()) << 32 | u64::from(crc32fast::hash(bytes));
         self.trace =
             hash::mix(self.trace ^ route ^ (self.now.since_origin().as_nanos() as u64).rotate_left(17));
-        let Some(target) = self.by_addr.get(&to).copied() else { return };
+        let target = match self.host_at(to) {
+            Some(target) => target,
+            None if self.ghosts.answers_at(to, self.now) => OUTSIDE,
+            None => return,
+        };
         let copies = self.net.pass(from, target, sent, &mut self.rng);
         let from_addr = self.hosts[from].addr;
         for delay in copies.into_iter().flatten() {

@@ -1,0 +1,351 @@
+//! An attacker that is no node: it writes datagrams and tables of its own, under any address, and answers for members
+//! that it made up, for as long as it likes.
+//!
+//! Made-up members that were let in are its insiders: what comes from their addresses is a member's word. All else that
+//! it sends is an outsider's, or bears the address of a healthy member.
+
+use std::{net::SocketAddr, time::Duration};
+
+use super::{
+    forge,
+    world::{World, addr},
+};
+use crate::{
+    swim::{Identity, StreamId, StreamStep, Time},
+    wire::message::{Accusers, Ack, Alive, End, Failed, Gone, Hello, Left, Message, Suspect},
+};
+
+/// Members that it can make up.
+pub const GHOSTS: usize = 8;
+const YEAR: u64 = 365 * 24 * 3600 * 1000;
+
+/// Whom a claim is about, or where something comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// A host of the cluster: spoofed, if it is a source.
+    Host(usize),
+    /// A made-up member, with a name and an address of its own.
+    Ghost(usize),
+}
+
+/// Which claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "they are called as on the wire")]
+pub enum Kind {
+    Alive,
+    Suspect,
+    Failed,
+    Left,
+    Gone,
+}
+
+/// The identity of a claim, seen from what its receiver holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ahead {
+    /// An earlier word, or an earlier life.
+    Below,
+    /// So many incarnations more.
+    Incarnations(u64),
+    /// A life that began so many milliseconds later.
+    Life(u64),
+}
+
+/// A claim that nobody honest makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lie {
+    /// Which claim.
+    pub kind: Kind,
+    /// About whom.
+    pub about: Who,
+    /// Under which identity.
+    pub ahead: Ahead,
+    /// Where an *alive* says that it lives; who else accuses in a *suspect*.
+    pub at: Who,
+}
+
+/// What an attacker does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Attack {
+    /// Sends claims in one datagram.
+    Datagram {
+        /// Whose address it bears.
+        from: Who,
+        /// To which host.
+        to: usize,
+        /// The claims.
+        lies: Vec<Lie>,
+    },
+    /// Tells a table over a stream of its own.
+    Table {
+        /// Whose address it calls from, and whose name it says.
+        from: Who,
+        /// Which host.
+        to: usize,
+        /// The claims.
+        lies: Vec<Lie>,
+    },
+    /// Made-up members introduce themselves and answer pings for a while, then go silent.
+    Infiltrate {
+        /// How many of them, from the first on.
+        ghosts: usize,
+        /// To which host.
+        to: usize,
+        /// How long they answer.
+        answers_for: Duration,
+    },
+}
+
+/// Until when each made-up member answers.
+#[derive(Debug, Default)]
+pub(super) struct Ghosts {
+    answers_until: [Time; GHOSTS],
+}
+
+impl Ghosts {
+    fn at(addr: SocketAddr) -> Option<usize> {
+        (0..GHOSTS).find(|ghost| ghost_addr(*ghost) == addr)
+    }
+
+    /// Whether one of them lives there and answers.
+    pub(super) fn answers_at(&self, addr: SocketAddr, now: Time) -> bool {
+        Self::at(addr).is_some_and(|ghost| now < self.answers_until[ghost])
+    }
+
+    /// What one of them answers to a datagram, if it does.
+    pub(super) fn answer(&self, to: SocketAddr, bytes: &[u8], now: Time) -> Option<Vec<u8>> {
+        let ghost = Self::at(to).filter(|ghost| now < self.answers_until[*ghost])?;
+        let (seq, _) = forge::ping(bytes).filter(|(_, target)| *target == ghost_name(ghost))?;
+        Some(forge::packet(&[Message::Ack(Ack { seq })]))
+    }
+
+    pub(super) fn are_silent(&self, now: Time) -> bool {
+        self.answers_until.iter().all(|until| *until <= now)
+    }
+
+    pub(super) fn fall_silent(&mut self) {
+        *self = Self::default();
+    }
+}
+
+fn ghost_addr(ghost: usize) -> SocketAddr {
+    ([10, 255, 0, ghost as u8], 7946).into()
+}
+
+fn ghost_name(ghost: usize) -> String {
+    format!("ghost{ghost}")
+}
+
+/// Whether a name is a made-up member's.
+pub(super) fn is_ghost(name: &str) -> bool {
+    name.starts_with("ghost")
+}
+
+impl Who {
+    /// Draws one for a cluster of `n`.
+    pub(super) fn draw(rng: &mut fastrand::Rng, n: usize) -> Self {
+        if rng.bool() { Self::Host(rng.usize(..n)) } else { Self::Ghost(rng.usize(..GHOSTS)) }
+    }
+
+    fn addr(self, world: &World) -> SocketAddr {
+        match self {
+            Self::Host(host) => world.hosts.get(host).map_or(addr(host), |host| host.addr),
+            Self::Ghost(ghost) => ghost_addr(ghost),
+        }
+    }
+
+    fn name(self, world: &World) -> String {
+        match self {
+            Self::Host(host) => world.hosts[host % world.hosts.len()].config.name.clone(),
+            Self::Ghost(ghost) => ghost_name(ghost),
+        }
+    }
+}
+
+impl Lie {
+    fn draw(rng: &mut fastrand::Rng, n: usize) -> Self {
+        let kinds = [Kind::Alive, Kind::Alive, Kind::Suspect, Kind::Failed, Kind::Left, Kind::Gone];
+        let ahead = match rng.u32(..8) {
+            0 => Ahead::Below,
+            1 | 2 => Ahead::Incarnations(0),
+            3 => Ahead::Incarnations(1),
+            4 => Ahead::Incarnations(1 << rng.u32(..63)),
+            5 => Ahead::Life(1),
+            6 => Ahead::Life(1 << rng.u32(..40)),
+            _ => Ahead::Life(YEAR * rng.u64(1..250)),
+        };
+        let kind = kinds[rng.usize(..kinds.len())];
+        Self { kind, about: Who::draw(rng, n), ahead, at: Who::draw(rng, n) }
+    }
+
+    fn identity(&self, held: Identity) -> Identity {
+        let Identity { epoch, incarnation } = held;
+        match self.ahead {
+            Ahead::Below if incarnation > 0 => Identity { epoch, incarnation: incarnation - 1 },
+            Ahead::Below => Identity { epoch: epoch.saturating_sub(1), incarnation },
+            Ahead::Incarnations(more) => Identity { epoch, incarnation: incarnation.saturating_add(more) },
+            Ahead::Life(later) => Identity { epoch: epoch.saturating_add(later), incarnation: 0 },
+        }
+    }
+}
+
+impl Attack {
+    /// Draws one on a cluster of `n`.
+    pub(super) fn draw(rng: &mut fastrand::Rng, n: usize) -> Self {
+        let to = rng.usize(..n);
+        let lies = |rng: &mut fastrand::Rng| (0..rng.usize(1..6)).map(|_| Lie::draw(rng, n)).collect();
+        match rng.u32(..8) {
+            0..=3 => Self::Datagram { from: Who::draw(rng, n), to, lies: lies(rng) },
+            4 | 5 => Self::Table { from: Who::draw(rng, n), to, lies: lies(rng) },
+            _ => {
+                let answers_for = Duration::from_millis(rng.u64(..60_000));
+                Self::Infiltrate { ghosts: rng.usize(1..=GHOSTS), to, answers_for }
+            }
+        }
+    }
+}
+
+impl World {
+    /// Lets an attacker do something. Claims of honest nodes are no longer told from its own.
+    pub fn attack(&mut self, attack: &Attack) {
+        match attack {
+            Attack::Datagram { from, to, lies } => self.forge_datagram(*from, *to, lies),
+            Attack::Table { from, to, lies } => self.forge_table(*from, *to, lies),
+            Attack::Infiltrate { ghosts, to, answers_for } => self.infiltrate(*ghosts, *to, *answers_for),
+        }
+    }
+
+    /// Every made-up member goes silent.
+    pub fn end_attacks(&mut self) {
+        self.ghosts.fall_silent();
+    }
+
+    fn forge_datagram(&mut self, from: Who, to: usize, lies: &[Lie]) {
+        if let Some(packet) = self.forged(to, lies) {
+            let from = from.addr(self);
+            self.inject(from, self.hosts[to].addr, packet);
+        }
+    }
+
+    /// The whole exchange at once: hello, their table, ours, end.
+    fn forge_table(&mut self, from: Who, to: usize, lies: &[Lie]) {
+        let Some(table) = self.forged(to, lies) else { return };
+        let (peer, name) = (from.addr(self), from.name(self));
+        let Some(stream) = self.with(to, |node, now| node.accept_stream(now, peer)) else { return };
+        let hello = forge::packet(&[Message::Hello(Hello { name: &name, digest: 0 })]);
+        for frame in [hello, table, forge::packet(&[Message::End(End {})])] {
+            self.say_all(to, stream);
+            if self.hosts[to].node.is_some() {
+                self.with(to, |node, now| node.handle_frame(now, stream, &frame));
+            }
+        }
+        self.say_all(to, stream);
+    }
+
+    fn say_all(&mut self, host: usize, stream: StreamId) {
+        let mut buffer = Vec::new();
+        while self.hosts[host].node.is_some()
+            && self.with(host, |node, now| node.poll_stream(now, stream, &mut buffer)) == StreamStep::Send
+        {
+        }
+    }
+
+    fn infiltrate(&mut self, ghosts: usize, to: usize, answers_for: Duration) {
+        self.disturbed();
+        for ghost in 0..ghosts.min(GHOSTS) {
+            self.ghosts.answers_until[ghost] = self.now() + answers_for;
+            let at = Who::Ghost(ghost);
+            let alive = Lie { kind: Kind::Alive, about: at, ahead: Ahead::Incarnations(1), at };
+            self.forge_datagram(at, to, &[alive]);
+        }
+    }
+
+    /// The packet with these claims, under identities that this host would compare; none if it is down.
+    fn forged(&mut self, to: usize, lies: &[Lie]) -> Option<Vec<u8>> {
+        let node = self.hosts[to].node.as_ref()?;
+        let now = Identity { epoch: self.epoch(), incarnation: 0 };
+        let claims: Vec<_> = lies
+            .iter()
+            .map(|lie| {
+                let name = lie.about.name(self);
+                let held = node.member(&name).map_or(now, |member| member.identity);
+                (lie.kind, lie.identity(held), lie.at.addr(self), lie.at.name(self), name)
+            })
+            .collect();
+        let messages: Vec<_> = claims
+            .iter()
+            .map(|(kind, identity, addr, accuser, name)| claim(*kind, name, *identity, *addr, accuser))
+            .collect();
+        let packet = forge::packet(&messages);
+        self.disturbed();
+        if let Some(checker) = &mut self.checker {
+            claims.iter().for_each(|(.., name)| checker.lied_about(name));
+        }
+        Some(packet)
+    }
+}
+
+fn claim<'a>(
+    kind: Kind,
+    name: &'a str,
+    identity: Identity,
+    addr: SocketAddr,
+    accuser: &'a str,
+) -> Message<'a> {
+    let Identity { epoch, incarnation } = identity;
+    match kind {
+        Kind::Alive => Message::Alive(Alive { name, epoch, incarnation, addr, tags: &[] }),
+        Kind::Suspect => {
+            let accusers: Accusers<'_> = [accuser].into_iter().collect();
+            Message::Suspect(Suspect { name, epoch, incarnation, accusers })
+        }
+        Kind::Failed => Message::Failed(Failed { name, epoch, incarnation }),
+        Kind::Left => Message::Left(Left { name, epoch, incarnation }),
+        Kind::Gone => Message::Gone(Gone { name, epoch, incarnation, left: false, age_secs: 1 }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::swim::{Config, MemberState};
+
+    fn cluster(n: usize) -> World {
+        let mut world = World::new(1);
+        world.start_cluster(n, Config::lan);
+        world.run_until("one view", Duration::from_secs(5), |world| world.all_see(n));
+        world
+    }
+
+    #[test]
+    fn a_made_up_member_is_let_in_while_it_answers_and_found_out_when_it_is_silent() {
+        let mut world = cluster(4);
+        let answers_for = Duration::from_secs(20);
+        world.attack(&Attack::Infiltrate { ghosts: 1, to: 0, answers_for });
+        world.run_until("it is let in", Duration::from_secs(5), |world| world.all_see(5));
+        world.run_for(Duration::from_secs(10));
+        assert_eq!(world.state(1, "ghost0"), Some(MemberState::Alive), "it answers");
+        world.run_until("the verdict", Duration::from_secs(60), |world| world.all_see(4));
+    }
+
+    #[test]
+    fn a_forged_claim_counts_as_the_word_of_whoever_it_seems_to_come_from() {
+        for (from, believed) in [(Who::Ghost(0), false), (Who::Host(2), true)] {
+            let mut world = cluster(4);
+            let left = Lie { kind: Kind::Left, about: Who::Host(1), ahead: Ahead::Incarnations(0), at: from };
+            world.attack(&Attack::Datagram { from, to: 0, lies: vec![left] });
+            world.run_for(Duration::from_millis(1));
+            assert_eq!(world.state(0, "n1") == Some(MemberState::Left), believed, "{from:?}");
+        }
+    }
+
+    #[test]
+    fn a_forged_table_is_heard_to_its_end() {
+        let mut world = cluster(4);
+        let failed =
+            Lie { kind: Kind::Failed, about: Who::Host(1), ahead: Ahead::Incarnations(0), at: Who::Host(2) };
+        let before = world.node(0).metrics().syncs;
+        world.attack(&Attack::Table { from: Who::Host(2), to: 0, lies: vec![failed] });
+        assert_eq!(world.node(0).metrics().syncs, before + 1);
+        assert_eq!(world.state(0, "n1"), Some(MemberState::Failed));
+    }
+}
