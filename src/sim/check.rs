@@ -45,7 +45,7 @@ struct View {
 }
 
 /// Who remembers the departed for less than this may forget one within a run.
-const LONG_MEMORY: Duration = Duration::from_secs(12 * 3600);
+pub(super) const LONG_MEMORY: Duration = Duration::from_secs(12 * 3600);
 /// Probe intervals without a disturbance, after which nobody may be accused any more: by then every suspicion and every
 /// probe that a disturbance spoilt has had its end.
 pub(super) const CALM: u32 = 60;

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     attacker::is_ghost,
-    check::{CALM, Violation},
+    check::{CALM, LONG_MEMORY, Violation},
     fault::Fault,
     theme::Theme,
     world::{World, addr},
@@ -67,14 +67,22 @@ impl Schedule {
         if !world.views_are_true() {
             return Err(untrue(&world, self.nodes));
         }
+        world.try_run_until(patience, |world| !world.is_anybody_displaced())?;
+        if let Some(host) = world.up().find(|host| world.node(*host).is_displaced()) {
+            let what = format!("host {host} is listed by all, and believes that another has its name");
+            return Err(Violation { rule: "displacement ends when the rival is gone", what });
+        }
         settle_joins(&mut world)?;
         afterwards(&mut world)
     }
 
     /// Nothing goes wrong from here on: second holders of a name are gone, attackers silent, pauses over.
     fn end_faults(&self, world: &mut World) -> Result<(), Violation> {
-        for rival in self.nodes..world.hosts.len() {
-            world.crash(rival);
+        // Whoever has left goes down, as its process would.
+        for host in 0..world.hosts.len() {
+            if host >= self.nodes || world.hosts[host].left {
+                world.crash(host);
+            }
         }
         world.end_attacks();
         Fault::Heal.apply(world);
@@ -170,6 +178,12 @@ fn settle_joins(world: &mut World) -> Result<(), Violation> {
 /// What faults left behind shows later: once all has been well for long enough to have the checks armed, one member
 /// leaves and another crashes.
 fn afterwards(world: &mut World) -> Result<(), Violation> {
+    let up: Vec<_> = world.up().collect();
+    let [leaver, crasher, _, ..] = up[..] else { return Ok(()) };
+    // Who forgets within seconds may forget a farewell before all have heard it.
+    if world.hosts.iter().any(|host| host.config.forget_after < LONG_MEMORY) {
+        return Ok(());
+    }
     let armed = |world: &World| world.checker.as_ref().is_none_or(|checker| !checker.is_disturbed());
     let calm = patience(world) / PATIENCE.0 * (2 * CALM) + Duration::from_secs(10);
     world.try_run_until(calm, armed)?;
@@ -177,8 +191,6 @@ fn afterwards(world: &mut World) -> Result<(), Violation> {
         let what = format!("a view changed within {calm:?}");
         return Err(Violation { rule: "views that are true stay so", what });
     }
-    let up: Vec<_> = world.up().collect();
-    let [leaver, crasher, _, ..] = up[..] else { return Ok(()) };
     world.leave_and_stop(leaver);
     world.try_run_for(Duration::from_secs(5))?;
     world.crash(crasher);

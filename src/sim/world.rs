@@ -353,12 +353,19 @@ impl World {
         self.all_list_those_up(MemberState::is_live)
     }
 
-    /// The same, and nobody is suspected, held up or cut off, nor does an attacker answer for anybody.
+    /// Whether anybody who is up gave way to another holder of its name.
+    #[must_use]
+    pub fn is_anybody_displaced(&self) -> bool {
+        self.up().any(|host| self.node(host).is_displaced())
+    }
+
+    /// Whether views are [true](Self::views_are_true), and nobody is suspected, displaced, held up or cut off, nor does an attacker answer for anybody.
     #[must_use]
     pub fn is_calm(&self) -> bool {
         self.net.is_perfect()
             && self.clogged.is_empty()
             && self.ghosts.are_silent(self.now)
+            && !self.is_anybody_displaced()
             && self.up().all(|host| self.hosts[host].is_well(self.now))
             && self.all_see(self.up().count())
             && self.all_list_those_up(|state| state == MemberState::Alive)

@@ -1,6 +1,8 @@
 //! Whether a node keeps its bounds and its tables agree with each other, for tests and the simulator.
 
-use super::{introduce::MAX_ASKED, member::MemberId, node::Node, probe::MAX_RELAYED, sync::MAX_STREAMS};
+use super::{
+    introduce::MAX_ASKED, member::MemberId, node::Node, own::Phase, probe::MAX_RELAYED, sync::MAX_STREAMS,
+};
 
 /// Joins are not refused for the sake of other streams; each of the few at a time opens one or two.
 const STREAMS: usize = MAX_STREAMS + 256;
@@ -39,6 +41,11 @@ impl Node {
             true => Ok(()),
             false => Err(format!("{walked} records are live, but {live} are in the ring")),
         }
+    }
+
+    /// Whether it gave way to another holder of its name.
+    pub(crate) fn is_displaced(&self) -> bool {
+        self.phase == Phase::Displaced
     }
 
     #[cfg(test)]
