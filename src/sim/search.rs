@@ -156,6 +156,7 @@ fn untrue(world: &World, nodes: usize) -> Violation {
         world.hosts[nodes..].iter().any(|rival| rival.config.name == world.hosts[host].config.name)
     };
     let rule = match missing {
+        _ if world.is_anybody_displaced() => "displacement ends when the rival is gone",
         _ if listed(&is_ghost) => "a made-up member that is silent is not listed for long",
         Some(host) if had_rival(host) => "displacement ends when the rival is gone",
         Some(_) => "every healthy member is listed by all after the faults end",

@@ -1,21 +1,21 @@
 //! Hosts, what is under way between them, and the one clock.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+mod machines;
+mod run;
+mod streams;
+mod views;
+
+use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
 use super::{
     attacker::Ghosts,
-    check::{Checker, Violation},
+    check::Checker,
     host::Host,
     network::Network,
     queue::{Next, Queue},
 };
-use crate::swim::{Config, MemberState, Node, Output, Start, StreamFailure, StreamId, StreamStep, Time};
-use crate::wire::{Tags, hash};
+use crate::swim::{Config, Node, Output, StreamFailure, StreamId, Time};
+use crate::wire::hash;
 
 /// Long enough ago that the age of every departure can be told.
 const ORIGIN: Time = Time::from_origin(Duration::from_secs(400 * 24 * 3600));
@@ -56,7 +56,7 @@ pub struct World {
     pub checker: Option<Checker>,
     /// Wake-ups come up to this much late, as those of a busy system do. Defaults to zero.
     pub wake_delay: Duration,
-    pub(super) ghosts: Ghosts,
+    pub(in crate::sim) ghosts: Ghosts,
     /// Further addresses of hosts.
     aliases: HashMap<SocketAddr, usize>,
     /// When the checks next look at the cluster as a whole.
@@ -134,56 +134,6 @@ impl World {
         host
     }
 
-    fn boot(&mut self, at: usize) {
-        let seed = self.rng.u64(..);
-        let right = self.epoch();
-        let host = &mut self.hosts[at];
-        let epoch = (right + host.clock.as_millis() as u64).saturating_add_signed(host.epoch_error);
-        let start = Start { addr: host.addr, epoch, seed, tags: Tags::default() };
-        let now = self.now + host.clock;
-        let mut node = Node::new(host.config.clone(), start, now);
-        if !host.seeds.is_empty() {
-            node.seek_seeds(now);
-        }
-        host.node = Some(Box::new(node));
-        host.left = false;
-        host.life += 1;
-        (host.wakes_at, host.stops_when_left) = (None, false);
-        (host.paused_until, host.blocked_until, host.stuck) = (Time::ZERO, Time::ZERO, None);
-        host.late_until = Time::ZERO;
-        self.by_addr.insert(host.addr, at);
-        if let Some(checker) = &mut self.checker {
-            checker.started(at, &self.hosts[at]);
-        }
-        self.drive(at);
-    }
-
-    /// A new life of a host that is down, under its old name, at its address.
-    pub fn restart(&mut self, host: usize) {
-        self.crash(host);
-        self.boot(host);
-    }
-
-    /// A new life of a host that is down, under its old name, at another address.
-    pub fn restart_at(&mut self, host: usize, addr: SocketAddr) {
-        self.crash(host);
-        self.hosts[host].addr = addr;
-        self.boot(host);
-    }
-
-    /// A new life of a host, which takes its epoch from a clock that is off by so many milliseconds.
-    pub fn restart_with_clock_off(&mut self, host: usize, millis: i64) {
-        self.crash(host);
-        self.hosts[host].epoch_error = millis;
-        self.boot(host);
-        self.hosts[host].epoch_error = 0;
-    }
-
-    /// Milliseconds since 1970, by a clock that is right.
-    pub(super) fn epoch(&self) -> u64 {
-        1_700_000_000_000 + self.now.since(ORIGIN).as_millis() as u64
-    }
-
     /// Has a host be reached at another address too, which it does not know of.
     pub fn alias(&mut self, host: usize, addr: SocketAddr) {
         self.aliases.insert(addr, host);
@@ -191,72 +141,6 @@ impl World {
 
     fn host_at(&self, addr: SocketAddr) -> Option<usize> {
         self.by_addr.get(&addr).or_else(|| self.aliases.get(&addr)).copied()
-    }
-
-    /// Has a host join, which must report exactly once.
-    ///
-    /// # Panics
-    /// If the host is down.
-    pub fn join(&mut self, host: usize, ticket: u64, addrs: &[SocketAddr]) {
-        if let Some(checker) = &mut self.checker {
-            checker.join_asked(host, ticket);
-        }
-        self.with(host, |node, now| node.join(now, ticket, addrs));
-    }
-
-    /// Has a host say good-bye and go down once that is done.
-    ///
-    /// # Panics
-    /// If the host is down.
-    pub fn leave_and_stop(&mut self, host: usize) {
-        self.hosts[host].stops_when_left = true;
-        self.with(host, |node, now| node.leave(now));
-    }
-
-    /// The machine is gone, without a word.
-    pub fn crash(&mut self, host: usize) {
-        let down = &mut self.hosts[host];
-        down.node = None;
-        if self.by_addr.get(&down.addr) == Some(&host) {
-            self.by_addr.remove(&down.addr);
-        }
-        self.links.retain(|end, link| end.0 != host && link.peer.0 != host);
-        if let Some(checker) = &mut self.checker {
-            checker.stopped(host);
-        }
-    }
-
-    /// Stops a host's process for a while: what arrives waits, no timer runs.
-    pub fn pause(&mut self, host: usize, length: Duration) {
-        self.hosts[host].paused_until = self.now + length;
-        self.disturbed();
-    }
-
-    /// Holds up a host's sends and what it should receive, while timers run (Lifeguard §V-D): each of its loops gets
-    /// as far as its next send.
-    pub fn block(&mut self, host: usize, length: Duration) {
-        self.hosts[host].blocked_until = self.now + length;
-        self.hosts[host].stuck.get_or_insert_default();
-        self.hosts[host].wakes_at = None;
-        self.reschedule(host);
-        self.disturbed();
-    }
-
-    /// Sets a host's clock forward.
-    pub fn jump_clock(&mut self, host: usize, by: Duration) {
-        self.hosts[host].clock += by;
-        if let Some(checker) = &mut self.checker {
-            checker.clock_jumped(host, by);
-        }
-        self.hosts[host].wakes_at = None;
-        self.reschedule(host);
-        self.disturbed();
-    }
-
-    /// No timer of a host fires for a while, though it takes in what arrives.
-    pub fn delay_timers(&mut self, host: usize, length: Duration) {
-        self.hosts[host].late_until = self.now + length;
-        self.disturbed();
     }
 
     /// Lets through what waited for clogged pairs that are clogged no longer.
@@ -268,7 +152,7 @@ impl World {
     }
 
     /// From now on honest nodes may be accused, until all has been well for a while.
-    pub(super) fn disturbed(&mut self) {
+    pub(in crate::sim) fn disturbed(&mut self) {
         if let Some(checker) = &mut self.checker {
             checker.disturbed();
         }
@@ -328,141 +212,6 @@ impl World {
         let result = command(self.hosts[host].node.as_mut().expect("the node is up"), now);
         self.drive(host);
         result
-    }
-
-    /// How a host sees a name.
-    #[must_use]
-    pub fn state(&self, host: usize, name: &str) -> Option<MemberState> {
-        self.node(host).member(name).map(|member| member.state)
-    }
-
-    /// The hosts whose node runs and has not left.
-    pub fn up(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..self.hosts.len()).filter(|host| self.hosts[*host].node.is_some() && !self.hosts[*host].left)
-    }
-
-    /// Whether everybody who is up sees that many live members.
-    #[must_use]
-    pub fn all_see(&self, n: usize) -> bool {
-        self.up().all(|host| self.node(host).live() == n)
-    }
-
-    /// Whether everybody who is up lists exactly those who are up as live, each where it is.
-    #[must_use]
-    pub fn views_are_true(&self) -> bool {
-        self.all_list_those_up(MemberState::is_live)
-    }
-
-    /// Whether anybody who is up gave way to another holder of its name.
-    #[must_use]
-    pub fn is_anybody_displaced(&self) -> bool {
-        self.up().any(|host| self.node(host).is_displaced())
-    }
-
-    /// Whether views are [true](Self::views_are_true), and nobody is suspected, displaced, held up or cut off, nor does an attacker answer for anybody.
-    #[must_use]
-    pub fn is_calm(&self) -> bool {
-        self.net.is_perfect()
-            && self.clogged.is_empty()
-            && self.ghosts.are_silent(self.now)
-            && !self.is_anybody_displaced()
-            && self.up().all(|host| self.hosts[host].is_well(self.now))
-            && self.all_see(self.up().count())
-            && self.all_list_those_up(|state| state == MemberState::Alive)
-    }
-
-    fn all_list_those_up(&self, counts: impl Fn(MemberState) -> bool) -> bool {
-        let place = |host: usize| {
-            let Host { config, addr, .. } = &self.hosts[host];
-            (Arc::<str>::from(config.name.as_str()), *addr)
-        };
-        let truth: BTreeSet<_> = self.up().map(place).collect();
-        self.up().all(|host| {
-            let members = self.node(host).members();
-            let live = members.iter().filter(|member| counts(member.state));
-            live.map(|member| (member.name.clone(), member.addr)).collect::<BTreeSet<_>>() == truth
-        })
-    }
-
-    /// Lets time pass.
-    ///
-    /// # Panics
-    /// If a check finds a broken promise.
-    pub fn run_for(&mut self, duration: Duration) {
-        self.try_run_for(duration).unwrap_or_else(|violation| panic!("seed {}: {violation}", self.seed));
-    }
-
-    /// Lets time pass, up to the first broken promise.
-    ///
-    /// # Errors
-    /// The broken promise.
-    pub fn try_run_for(&mut self, duration: Duration) -> Result<(), Violation> {
-        let end = self.now + duration;
-        while self.step(end) {
-            self.verdict()?;
-        }
-        self.now = end;
-        self.verdict()
-    }
-
-    /// Lets so many things happen, or this much time pass if they take longer.
-    ///
-    /// # Errors
-    /// The first broken promise.
-    pub fn try_run_steps(&mut self, steps: usize, longest: Duration) -> Result<(), Violation> {
-        let end = self.now + longest;
-        for _ in 0..steps {
-            if !self.step(end) {
-                self.now = end;
-                break;
-            }
-            self.verdict()?;
-        }
-        self.verdict()
-    }
-
-    /// Lets time pass until something holds, to be looked at once a millisecond, and says how long it took.
-    ///
-    /// # Panics
-    /// If it does not come to hold within `limit`, or a check finds a broken promise.
-    pub fn run_until(&mut self, what: &str, limit: Duration, holds: impl Fn(&Self) -> bool) -> Duration {
-        let start = self.now;
-        self.try_run_until(limit, holds)
-            .unwrap_or_else(|violation| panic!("seed {}: {violation}", self.seed));
-        if self.now.since(start) >= limit {
-            let views: Vec<_> = self.up().take(50).map(|host| (host, self.node(host).live())).collect();
-            panic!("seed {}: no {what} within {limit:?}; live members seen: {views:?}", self.seed);
-        }
-        self.now.since(start)
-    }
-
-    /// Lets time pass until something holds, or for `limit`.
-    ///
-    /// # Errors
-    /// The first broken promise.
-    pub fn try_run_until(&mut self, limit: Duration, holds: impl Fn(&Self) -> bool) -> Result<(), Violation> {
-        let end = self.now + limit;
-        let mut looked = Time::ZERO;
-        loop {
-            if self.now.since(looked) >= Duration::from_millis(1) {
-                if holds(self) {
-                    return Ok(());
-                }
-                looked = self.now;
-            }
-            if !self.step(end) {
-                // What changed in the last moment counts too.
-                if !holds(self) {
-                    self.now = end;
-                }
-                return self.verdict();
-            }
-            self.verdict()?;
-        }
-    }
-
-    fn verdict(&self) -> Result<(), Violation> {
-        self.checker.as_ref().and_then(Checker::violation).cloned().map_or(Ok(()), Err)
     }
 
     /// Does what comes next, if it comes before `end`.
@@ -584,53 +333,6 @@ impl World {
         self.queue.deliver(until, delivery);
     }
 
-    fn accept(&mut self, from: End, host: usize) {
-        let peer = self.hosts[from.0].addr;
-        let Some(accepted) = self.with(host, |node, now| node.accept_stream(now, peer)) else {
-            return self.fail(from, StreamFailure::Rejected, self.now);
-        };
-        let end = (host, self.hosts[host].life, accepted);
-        self.links.insert(from, Link { peer: end, last: self.now });
-        self.links.insert(end, Link { peer: from, last: self.now });
-        self.pump(from);
-    }
-
-    /// Lets one end of a stream say what it has to say.
-    fn pump(&mut self, end: End) {
-        if self.hosts[end.0].node.is_none() || self.hosts[end.0].life != end.1 {
-            return;
-        }
-        let mut buffer = Vec::new();
-        loop {
-            match self.with(end.0, |node, now| node.poll_stream(now, end.2, &mut buffer)) {
-                StreamStep::Send => self.send_frame(end, std::mem::take(&mut buffer)),
-                StreamStep::Receive => return,
-                StreamStep::Close => {
-                    if let Some(link) = self.links.remove(&end) {
-                        self.fail(link.peer, StreamFailure::Rejected, link.last);
-                    }
-                    return;
-                }
-            }
-        }
-    }
-
-    fn send_frame(&mut self, end: End, bytes: Vec<u8>) {
-        let Some(to) = self.links.get(&end).map(|link| link.peer) else { return };
-        let sent = self.now.max(self.hosts[end.0].blocked_until);
-        let Some(delay) = self.net.pass_stream(end.0, to.0, sent, &mut self.rng) else { return };
-        let Some(link) = self.links.get_mut(&end) else { return };
-        link.last = link.last.max(sent + delay);
-        let at = link.last;
-        self.schedule(end.0, to.0, at, Delivery::Frame { to, bytes });
-    }
-
-    /// Tells one end that the stream is over, behind whatever was sent to it before.
-    fn fail(&mut self, to: End, failure: StreamFailure, behind: Time) {
-        let at = behind.max(self.now) + Duration::from_millis(1);
-        self.queue.deliver(at, Delivery::Failure { to, failure });
-    }
-
     fn schedule(&mut self, from: usize, to: usize, at: Time, delivery: Delivery) {
         if self.net.is_clogged(from, to) {
             self.clogged.push((from, to, delivery));
@@ -686,23 +388,13 @@ impl World {
     }
 
     /// A datagram that comes from outside of the cluster, whoever's address it bears.
-    pub(super) fn inject(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
+    pub(in crate::sim) fn inject(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
         let Some(target) = self.host_at(to) else { return };
         let copies = self.net.pass(OUTSIDE, target, self.now, &mut self.rng);
         for delay in copies.into_iter().flatten() {
             let delivery = Delivery::Datagram { from, to, bytes: bytes.clone() };
             self.schedule(OUTSIDE, target, self.now + delay, delivery);
         }
-    }
-
-    fn connect(&mut self, from: usize, stream: StreamId, addr: SocketAddr) {
-        let end = (from, self.hosts[from].life, stream);
-        let sent = self.now.max(self.hosts[from].blocked_until);
-        // Whether somebody listens is seen on arrival.
-        let to = self.host_at(addr).unwrap_or(from);
-        let Some(there) = self.net.pass_stream(from, to, sent, &mut self.rng) else { return };
-        let Some(back) = self.net.pass_stream(to, from, sent + there, &mut self.rng) else { return };
-        self.schedule(from, to, sent + there + back, Delivery::Connect { from: end, to: addr });
     }
 
     fn send(&mut self, from: usize, to: SocketAddr, bytes: &[u8]) {
