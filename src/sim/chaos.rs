@@ -164,7 +164,7 @@ impl Case {
         }
     }
 
-    /// The shortest case found that still fails, by leaving out steps and messages.
+    /// The shortest case found that still fails, by leaving out steps, messages and what is special to the configuration.
     #[must_use]
     pub fn shrink(&self, fails: impl Fn(&Self) -> bool) -> Self {
         let mut best = self.clone();
@@ -181,6 +181,10 @@ impl Case {
                 }
             }
             chunk = if shrank && chunk == 1 { 1 } else { chunk / 2 };
+        }
+        for bit in 0..8 {
+            let simpler = Self { config: best.config & !(1 << bit), ..best.clone() };
+            best = if fails(&simpler) { simpler } else { best };
         }
         for at in 0..best.steps.len() {
             while let Some(shorter) = best.with_less_said(at).into_iter().find(|shorter| fails(shorter)) {

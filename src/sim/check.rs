@@ -425,4 +425,66 @@ mod tests {
         checker.look_at(0, node);
         assert_eq!(checker.violation().map(|v| v.rule), Some("every queue and map has its bound"));
     }
+
+    /// Four hosts, one of which was paused for a moment.
+    fn disturbed_world() -> World {
+        let mut world = World::new(1);
+        world.start_cluster(4, Config::lan);
+        world.run_until("one view", Duration::from_secs(5), |world| world.all_see(4));
+        world.pause(3, Duration::from_millis(10));
+        world
+    }
+
+    fn is_armed(world: &World) -> bool {
+        !world.checker.as_ref().expect("it is on").is_disturbed()
+    }
+
+    #[test]
+    fn a_disturbance_is_over_when_all_has_been_well_for_long_enough() {
+        let mut world = disturbed_world();
+        assert!(!is_armed(&world));
+        world.run_for(Duration::from_secs(55));
+        assert!(!is_armed(&world));
+        world.run_for(Duration::from_secs(10));
+        assert!(is_armed(&world));
+        world.jump_clock(2, Duration::from_millis(1));
+        assert!(!is_armed(&world));
+    }
+
+    #[test]
+    fn once_it_is_over_a_healthy_member_that_is_declared_failed_is_noticed() {
+        let failed = |world: &mut World| {
+            let member = world.node(0).member("n1").expect("it is listed");
+            let event = Event::Failed(Member { state: MemberState::Failed, ..member });
+            let checker = world.checker.as_mut().expect("it is on");
+            checker.event(0, &event, true);
+            checker.violation().map(|violation| violation.rule)
+        };
+        let mut world = disturbed_world();
+        assert_eq!(failed(&mut world), None);
+        let mut world = disturbed_world();
+        world.run_for(Duration::from_secs(70));
+        assert_eq!(failed(&mut world), Some("no healthy member is declared failed"));
+    }
+
+    #[test]
+    fn a_join_that_reports_twice_or_never_is_noticed() {
+        for (reports, expected) in [(0, Some(EXACTLY_ONCE)), (1, None), (2, Some(EXACTLY_ONCE))] {
+            let mut checker = checker(Truth::Up);
+            checker.join_asked(0, 7);
+            (0..reports).for_each(|_| checker.join_done(0, 7));
+            checker.settle();
+            assert_eq!(checker.violation().map(|v| v.rule), expected, "{reports} reports");
+        }
+    }
+
+    #[test]
+    fn who_comes_back_after_a_good_bye_that_was_forged_breaks_nothing() {
+        let mut checker = checker(Truth::Up);
+        checker.lied_about("b");
+        [left((1, 5)), alive((1, 6))].iter().for_each(|event| checker.event(0, event, true));
+        assert_eq!(checker.violation(), None);
+        [failed((1, 6)), alive((1, 6))].iter().for_each(|event| checker.event(0, event, true));
+        assert!(checker.violation().is_some(), "but the dead do not come back as what they were");
+    }
 }

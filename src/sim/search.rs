@@ -200,6 +200,11 @@ fn afterwards(world: &mut World) -> Result<(), Violation> {
     if !world.views_are_true() {
         return Err(untrue(world, world.hosts.len()));
     }
+    left_everywhere(world, leaver)
+}
+
+/// Whoever still lists a host that said good-bye lists it as left.
+fn left_everywhere(world: &World, leaver: usize) -> Result<(), Violation> {
     let name = &world.hosts[leaver].config.name;
     match world.up().find(|host| world.state(*host, name).is_some_and(|state| state != MemberState::Left)) {
         None => Ok(()),
@@ -235,6 +240,7 @@ pub fn try_seed(seed: u64, theme: Theme) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sim::attacker::Attack;
 
     #[test]
     fn what_does_not_matter_is_left_out() {
@@ -248,6 +254,66 @@ mod tests {
         let schedule = (0..).map(draw).find(crash_and_heal).expect("some seed has both");
         let shrunk = schedule.shrink(crash_and_heal);
         assert_eq!(shrunk.faults.len(), 2, "{shrunk:?}");
+    }
+
+    fn cluster(n: usize) -> World {
+        let mut world = World::new(1);
+        world.start_cluster(n, Config::lan);
+        world.run_until("one view", Duration::from_secs(5), |world| world.all_see(n));
+        world
+    }
+
+    #[test]
+    fn a_panic_is_a_broken_promise() {
+        let invalid = |name: String| Config { probe_timeout: Duration::from_secs(9), ..Config::lan(name) };
+        let violation = Schedule { seed: 1, nodes: 2, faults: vec![] }.run(invalid).unwrap_err();
+        assert_eq!(violation.rule, "a node never panics");
+    }
+
+    #[test]
+    fn a_made_up_member_that_is_listed_is_found_out() {
+        let mut world = cluster(3);
+        let answers_for = Duration::from_secs(3600);
+        world.attack(&Attack::Infiltrate { ghosts: 1, to: 0, answers_for });
+        world.run_until("it is let in", Duration::from_secs(5), |world| world.all_see(4));
+        assert!(!world.views_are_true());
+        assert_eq!(untrue(&world, 3).rule, "a made-up member that is silent is not listed for long");
+    }
+
+    #[test]
+    fn who_stays_displaced_is_found_out() {
+        let mut world = World::new(14);
+        let [left, right] = [0, 2].map(|at| {
+            world.start(Config::lan("x"), addr(at), vec![]);
+            let member = world.start(Config::lan(format!("with {at}")), addr(at + 1), vec![addr(at)]);
+            world.run_for(Duration::from_secs(3));
+            member
+        });
+        world.join(right, 1, &[addr(left)]);
+        world.run_until("displacement", Duration::from_secs(90), World::is_anybody_displaced);
+        assert_eq!(untrue(&world, 4).rule, "displacement ends when the rival is gone");
+    }
+
+    #[test]
+    fn who_left_and_is_listed_as_failed_is_found_out() {
+        for (crashes, expected) in [(false, None), (true, Some("who leaves has left, and has not failed"))] {
+            let mut world = cluster(4);
+            if crashes {
+                world.crash(0);
+            } else {
+                world.leave_and_stop(0);
+            }
+            world.run_until("three see three", Duration::from_secs(60), |world| world.all_see(3));
+            assert_eq!(left_everywhere(&world, 0).err().map(|violation| violation.rule), expected);
+        }
+    }
+
+    #[test]
+    fn views_that_change_for_ever_are_found_out() {
+        let mut world = cluster(4);
+        world.checker.as_mut().expect("it is on").be_lenient();
+        assert_eq!(afterwards(&mut world).unwrap_err().rule, "views that are true stay so");
+        assert_eq!(afterwards(&mut cluster(4)), Ok(()));
     }
 
     /// With healing and refutation out of reach views cannot converge: the search must notice.
