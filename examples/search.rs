@@ -53,26 +53,41 @@ impl Options {
         Ok(options)
     }
 
-    /// What a seed breaks: the promise, and how.
-    fn look_for(&self, seed: u64) -> Vec<(String, String)> {
+    /// What a seed breaks.
+    fn look_for(&self, seed: u64) -> Vec<Broken> {
         if self.configs {
             let broken = configs::try_config(seed).err();
-            return broken
-                .map(|violation| {
-                    let what = format!("{violation}\n{:#?}", configs::draw(seed));
-                    (format!("{}: {:.40}", violation.rule, violation.what), what)
-                })
-                .into_iter()
-                .collect();
+            let broken = broken.map(|violation| Broken {
+                promise: format!("{}: {:.40}", violation.rule, violation.what),
+                what: format!("{violation}\n{:#?}", configs::draw(seed)),
+                length: 0,
+            });
+            return broken.into_iter().collect();
         }
         let findings = self.themes.iter().filter_map(|theme| try_seed(seed, *theme));
         findings
-            .map(|finding| {
-                let kind = format!("{}: {}", finding.theme.name(), finding.violation.rule);
-                (kind, format!("{}\n{:#?}", finding.violation, finding.schedule))
+            .map(|finding| Broken {
+                promise: format!("{}: {}", finding.theme.name(), finding.violation.rule),
+                what: format!("{}\n{:?}", finding.violation, finding.schedule),
+                length: finding.schedule.faults.len() * 100 + finding.schedule.nodes,
             })
             .collect()
     }
+}
+
+/// A promise that is broken.
+struct Broken {
+    promise: String,
+    what: String,
+    /// The shortest is shown.
+    length: usize,
+}
+
+/// Of one promise: how many seeds break it, and the shortest schedule that does.
+struct Found {
+    times: u64,
+    seed: u64,
+    shortest: Broken,
 }
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
@@ -80,7 +95,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let (from, count) = (options.from, options.count);
     println!("seeds {from} to {} on {} threads", from + count - 1, options.threads);
     let next = AtomicU64::new(from);
-    let found: Mutex<BTreeMap<String, (u64, String, u64)>> = Mutex::default();
+    let found: Mutex<BTreeMap<String, Found>> = Mutex::default();
     thread::scope(|scope| {
         for _ in 0..options.threads {
             scope.spawn(|| {
@@ -92,9 +107,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
                     if (seed - from).is_multiple_of(100) {
                         eprint!("\r{} of {count} ", seed - from);
                     }
-                    for (promise, what) in options.look_for(seed) {
-                        let mut found = found.lock().expect("nobody panics with it");
-                        found.entry(promise).or_insert((seed, what, 0)).2 += 1;
+                    for broken in options.look_for(seed) {
+                        note(&mut found.lock().expect("nobody panics with it"), seed, broken);
                     }
                 }
             });
@@ -102,12 +116,26 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     });
     eprintln!();
     let found = found.into_inner().expect("nobody panics with it");
-    for (promise, (seed, what, times)) in &found {
-        println!("\n{promise}: {times} of {count}, such as seed {seed}: {what}");
+    for (promise, Found { times, seed, shortest }) in &found {
+        println!("\n{promise}: {times} of {count} seeds; the shortest is {seed}: {}", shortest.what);
     }
     if found.is_empty() {
         println!("no promise was broken");
         return Ok(ExitCode::SUCCESS);
     }
     Ok(ExitCode::FAILURE)
+}
+
+fn note(found: &mut BTreeMap<String, Found>, seed: u64, broken: Broken) {
+    match found.get_mut(&broken.promise) {
+        None => {
+            found.insert(broken.promise.clone(), Found { times: 1, seed, shortest: broken });
+        }
+        Some(found) => {
+            found.times += 1;
+            if broken.length < found.shortest.length {
+                (found.seed, found.shortest) = (seed, broken);
+            }
+        }
+    }
 }

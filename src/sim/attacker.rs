@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     swim::{Identity, StreamId, StreamStep, Time},
-    wire::message::{Accusers, Ack, Alive, End, Failed, Gone, Hello, Left, Message, Suspect},
+    wire::message::{Accusers, Ack, Alive, End, Failed, Gone, Hello, Left, Message, StreamAck, Suspect},
 };
 
 /// Members that it can make up.
@@ -77,8 +77,10 @@ pub enum Attack {
     },
     /// Tells a table over a stream of its own.
     Table {
-        /// Whose address it calls from, and whose name it says.
+        /// Whose address it calls from.
         from: Who,
+        /// Whose name it says.
+        caller: Who,
         /// Which host.
         to: usize,
         /// The claims.
@@ -116,6 +118,11 @@ impl Ghosts {
         let ghost = Self::at(to).filter(|ghost| now < self.answers_until[*ghost])?;
         let (seq, _) = forge::ping(bytes).filter(|(_, target)| *target == ghost_name(ghost))?;
         Some(forge::packet(&[Message::Ack(Ack { seq })]))
+    }
+
+    /// Whether the one that lives there answers to any name over a stream; the others let callers wait.
+    pub(super) fn takes_streams(&self, addr: SocketAddr) -> bool {
+        Self::at(addr).is_some_and(|ghost| ghost % 2 == 0)
     }
 
     pub(super) fn are_silent(&self, now: Time) -> bool {
@@ -195,11 +202,38 @@ impl Attack {
         let lies = |rng: &mut fastrand::Rng| (0..rng.usize(1..6)).map(|_| Lie::draw(rng, n)).collect();
         match rng.u32(..8) {
             0..=3 => Self::Datagram { from: Who::draw(rng, n), to, lies: lies(rng) },
-            4 | 5 => Self::Table { from: Who::draw(rng, n), to, lies: lies(rng) },
+            4 | 5 => {
+                let (from, caller) = (Who::draw(rng, n), Who::draw(rng, n));
+                Self::Table { from, caller, to, lies: lies(rng) }
+            }
             _ => {
                 let answers_for = Duration::from_millis(rng.u64(..60_000));
                 Self::Infiltrate { ghosts: rng.usize(1..=GHOSTS), to, answers_for }
             }
+        }
+    }
+}
+
+/// The same list in every way that leaves out one of its items, unless it has only one.
+pub(super) fn without_one<T: Clone>(items: &[T]) -> Vec<Vec<T>> {
+    let without = |at: usize| [&items[..at], &items[at + 1..]].concat();
+    if items.len() < 2 { vec![] } else { (0..items.len()).map(without).collect() }
+}
+
+impl Attack {
+    /// The same with one claim less, in every way.
+    pub(super) fn lesser(&self) -> Vec<Self> {
+        match self.clone() {
+            Self::Datagram { from, to, lies } => {
+                without_one(&lies).into_iter().map(|lies| Self::Datagram { from, to, lies }).collect()
+            }
+            Self::Table { from, caller, to, lies } => {
+                without_one(&lies).into_iter().map(|lies| Self::Table { from, caller, to, lies }).collect()
+            }
+            Self::Infiltrate { ghosts, to, answers_for } if ghosts > 1 => {
+                vec![Self::Infiltrate { ghosts: ghosts - 1, to, answers_for }]
+            }
+            Self::Infiltrate { .. } => vec![],
         }
     }
 }
@@ -209,7 +243,7 @@ impl World {
     pub fn attack(&mut self, attack: &Attack) {
         match attack {
             Attack::Datagram { from, to, lies } => self.forge_datagram(*from, *to, lies),
-            Attack::Table { from, to, lies } => self.forge_table(*from, *to, lies),
+            Attack::Table { from, caller, to, lies } => self.forge_table(*from, *caller, *to, lies),
             Attack::Infiltrate { ghosts, to, answers_for } => self.infiltrate(*ghosts, *to, *answers_for),
         }
     }
@@ -227,9 +261,9 @@ impl World {
     }
 
     /// The whole exchange at once: hello, their table, ours, end.
-    fn forge_table(&mut self, from: Who, to: usize, lies: &[Lie]) {
+    fn forge_table(&mut self, from: Who, caller: Who, to: usize, lies: &[Lie]) {
         let Some(table) = self.forged(to, lies) else { return };
-        let (peer, name) = (from.addr(self), from.name(self));
+        let (peer, name) = (from.addr(self), caller.name(self));
         let Some(stream) = self.with(to, |node, now| node.accept_stream(now, peer)) else { return };
         let hello = forge::packet(&[Message::Hello(Hello { name: &name, digest: 0 })]);
         for frame in [hello, table, forge::packet(&[Message::End(End {})])] {
@@ -246,6 +280,24 @@ impl World {
         while self.hosts[host].node.is_some()
             && self.with(host, |node, now| node.poll_stream(now, stream, &mut buffer)) == StreamStep::Send
         {
+        }
+    }
+
+    /// A made-up member answers a stream ping, whoever it asks for; in an exchange of tables it says nothing.
+    pub(super) fn answer_stream(&mut self, host: usize, stream: StreamId) {
+        let mut frame = Vec::new();
+        if self.with(host, |node, now| node.poll_stream(now, stream, &mut frame)) != StreamStep::Send {
+            return;
+        }
+        let mut answer = None;
+        forge::read(&frame, |message| {
+            if let Message::StreamPing(ping) = message {
+                answer = Some(forge::packet(&[Message::StreamAck(StreamAck { name: ping.target })]));
+            }
+        });
+        if let Some(answer) = answer {
+            self.with(host, |node, now| node.handle_frame(now, stream, &answer));
+            self.say_all(host, stream);
         }
     }
 
@@ -328,6 +380,22 @@ mod tests {
     }
 
     #[test]
+    fn a_made_up_member_can_hold_a_name_that_is_not_its_own() {
+        for (ghost, displaced) in [(0, true), (1, false)] {
+            let mut world = cluster(3);
+            let from = Who::Ghost(ghost);
+            world.ghosts.answers_until = [world.now() + Duration::from_secs(60); GHOSTS];
+            let kind = Kind::Alive;
+            let alive = Lie { kind, about: Who::Host(1), ahead: Ahead::Incarnations(1), at: from };
+            let caller = Who::Host(1);
+            world.attack(&Attack::Table { from, caller, to: 1, lies: vec![alive] });
+            world.run_for(Duration::from_millis(10));
+            // As it is today: whoever answers to a name is believed to hold it.
+            assert_eq!(world.node(1).is_displaced(), displaced);
+        }
+    }
+
+    #[test]
     fn a_forged_claim_counts_as_the_word_of_whoever_it_seems_to_come_from() {
         for (from, believed) in [(Who::Ghost(0), false), (Who::Host(2), true)] {
             let mut world = cluster(4);
@@ -344,7 +412,8 @@ mod tests {
         let failed =
             Lie { kind: Kind::Failed, about: Who::Host(1), ahead: Ahead::Incarnations(0), at: Who::Host(2) };
         let before = world.node(0).metrics().syncs;
-        world.attack(&Attack::Table { from: Who::Host(2), to: 0, lies: vec![failed] });
+        let from = Who::Host(2);
+        world.attack(&Attack::Table { from, caller: from, to: 0, lies: vec![failed] });
         assert_eq!(world.node(0).metrics().syncs, before + 1);
         assert_eq!(world.state(0, "n1"), Some(MemberState::Failed));
     }

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use super::{
-    attacker::Attack,
+    attacker::{Attack, without_one},
     network::Burst,
     world::{World, addr},
 };
@@ -193,6 +193,19 @@ impl Fault {
     /// Draws something an attacker does.
     pub(super) fn draw_attack(rng: &mut fastrand::Rng, n: usize) -> Self {
         Self::Attack(Attack::draw(rng, n))
+    }
+
+    /// The same with a little less to it, in every way.
+    pub(super) fn lesser(&self) -> Vec<Self> {
+        match self {
+            Self::Attack(attack) => attack.lesser().into_iter().map(Self::Attack).collect(),
+            Self::Join(host, ticket, places) => {
+                without_one(places).into_iter().map(|places| Self::Join(*host, *ticket, places)).collect()
+            }
+            Self::LeaveTogether(hosts) => without_one(hosts).into_iter().map(Self::LeaveTogether).collect(),
+            Self::Isolate(group) => without_one(group).into_iter().map(Self::Isolate).collect(),
+            _ => vec![],
+        }
     }
 
     /// Makes it happen.

@@ -20,8 +20,8 @@
 //! ```
 //!
 //! `world` runs hosts, `network` says what becomes of a datagram, `queue` what comes next, `check` looks for
-//! broken promises after each step, `fault` and [`search`] make random schedules and shrink those that break
-//! one.
+//! broken promises after each step, `theme` draws random `fault`s, [`attacker`] lies, and [`search`] runs random
+//! schedules and shrinks those that break a promise. [`configs`] runs random configurations.
 //!
 //! **This module is outside the promises of semantic versioning.**
 

@@ -92,7 +92,8 @@ impl Schedule {
         world.try_run_for(Duration::from_secs(30))
     }
 
-    /// The shortest schedule found that still fails in the same way, by leaving out faults (delta debugging).
+    /// The shortest schedule found that still fails in the same way, by leaving out faults (delta debugging),
+    /// then parts of them.
     #[must_use]
     pub fn shrink(&self, fails: impl Fn(&Self) -> bool) -> Self {
         let mut best = self.clone();
@@ -111,7 +112,21 @@ impl Schedule {
             }
             chunk = if shrank && chunk == 1 { 1 } else { chunk / 2 };
         }
+        for at in 0..best.faults.len() {
+            while let Some(lesser) = best.with_lesser(at).into_iter().find(|lesser| fails(lesser)) {
+                best = lesser;
+            }
+        }
         best
+    }
+
+    fn with_lesser(&self, at: usize) -> Vec<Self> {
+        let with = |fault| {
+            let mut lesser = self.clone();
+            lesser.faults[at].1 = fault;
+            lesser
+        };
+        self.faults[at].1.lesser().into_iter().map(with).collect()
     }
 
     /// Leaves out some faults, but not the time they took.

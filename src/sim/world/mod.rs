@@ -300,8 +300,9 @@ impl World {
                     self.inject(to, from, answer);
                 }
             }
-            // A made-up member lets callers wait.
-            (Delivery::Connect { to, .. }, None) if self.ghosts.answers_at(to, self.now) => {}
+            (Delivery::Connect { from, to }, None) if self.ghosts.answers_at(to, self.now) => {
+                self.connect_ghost(from, to);
+            }
             (Delivery::Connect { from, .. }, None) => self.fail(from, StreamFailure::Refused, self.now),
             (Delivery::Frame { to, bytes }, Some(host)) if self.hosts[host].life == to.1 => {
                 self.stream_bytes += bytes.len() as u64;
@@ -313,6 +314,12 @@ impl World {
                 self.with(host, |node, now| node.handle_stream_failure(now, to.2, failure));
             }
             _ => {}
+        }
+    }
+
+    fn connect_ghost(&mut self, from: End, to: SocketAddr) {
+        if self.ghosts.takes_streams(to) && self.is_up(from) {
+            self.answer_stream(from.0, from.2);
         }
     }
 

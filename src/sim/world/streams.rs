@@ -17,9 +17,14 @@ impl World {
         self.pump(from);
     }
 
+    /// Whether the life of the host that has this end goes on.
+    pub(super) fn is_up(&self, end: End) -> bool {
+        self.hosts[end.0].node.is_some() && self.hosts[end.0].life == end.1
+    }
+
     /// Lets one end of a stream say what it has to say.
     pub(super) fn pump(&mut self, end: End) {
-        if self.hosts[end.0].node.is_none() || self.hosts[end.0].life != end.1 {
+        if !self.is_up(end) {
             return;
         }
         let mut buffer = Vec::new();

@@ -11,4 +11,5 @@ mod introduce;
 mod life;
 mod network;
 mod patience;
+mod reproduced;
 mod world;
