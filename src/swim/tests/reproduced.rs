@@ -130,6 +130,20 @@ fn who_gave_way_takes_part_again_when_its_rival_is_gone() {
     holds(59, 2, Config::wan, [(4037, Crash(0)), (5602, Rival(0)), (1908, Restart(0)), (68_251, Heal)]);
 }
 
+/// A made-up member said that it had the name of another, and answered to it for a while.
+#[test]
+fn who_gave_way_to_a_made_up_member_takes_part_again_when_that_is_silent() {
+    let (from, about) = (Who::Ghost(0), Who::Host(1));
+    let alive = Lie { kind: Kind::Alive, about, ahead: Ahead::Incarnations(1), at: from };
+    let infiltrate = Attack::Infiltrate { ghosts: 1, to: 5, answers_for: Duration::from_millis(45_900) };
+    let attacks = [
+        (23_995, Fault::Attack(infiltrate)),
+        (6378, Fault::Attack(Attack::Datagram { from, to: 1, lies: vec![alive] })),
+        (1118, Fault::Cut(4, 5)),
+    ];
+    holds(103, 6, Config::local, attacks);
+}
+
 #[test]
 fn of_many_that_leave_at_once_nobody_is_said_to_have_failed() {
     holds(73, 10, Config::local, [(10_905, Fault::LeaveTogether(vec![3, 4, 5, 6, 7, 9]))]);
