@@ -1,5 +1,5 @@
-//! Messages that decode, in any order, with time that jumps and commands: the steps are in `syncswim::sim::chaos`, which
-//! also prints a case that fails, in its shortest form.
+//! Messages that decode, in any order, with time that jumps and commands: the steps are in `syncswim::sim::chaos`. With
+//! `SHOW=1` a case is printed before it runs.
 
 #![no_main]
 

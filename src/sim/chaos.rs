@@ -164,7 +164,8 @@ impl Case {
         }
     }
 
-    /// The shortest case found that still fails, by leaving out steps, messages and what is special to the configuration.
+    /// The shortest case found that still fails, by leaving out steps, messages and what is special to the
+    /// configuration.
     #[must_use]
     pub fn shrink(&self, fails: impl Fn(&Self) -> bool) -> Self {
         let mut best = self.clone();

@@ -23,6 +23,9 @@ const ORIGIN: Time = Time::from_origin(Duration::from_secs(400 * 24 * 3600));
 /// What a system keeps for a process that does not read; `syncswim` asks for more.
 const RECEIVE_BUFFER: usize = 2 << 20;
 
+/// In bigger worlds the checks are not armed again: it takes O(n²) to see that all is well.
+const MOST_WATCHED: usize = 200;
+
 /// Where an attacker is, to the network.
 const OUTSIDE: usize = usize::MAX;
 
@@ -247,7 +250,7 @@ impl World {
         if !self.net.is_perfect() {
             checker.disturbed();
         }
-        if checker.is_disturbed() {
+        if checker.is_disturbed() && self.hosts.len() <= MOST_WATCHED {
             let slowest = self.up().map(|host| self.hosts[host].config.probe_interval).max();
             checker.calm(self.now, self.is_calm(), slowest.unwrap_or_default());
         }

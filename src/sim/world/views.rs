@@ -35,7 +35,8 @@ impl World {
         self.up().any(|host| self.node(host).is_displaced())
     }
 
-    /// Whether views are [true](Self::views_are_true), and nobody is suspected, displaced, held up or cut off, nor does an attacker answer for anybody.
+    /// Whether views are [true](Self::views_are_true), and nobody is suspected, displaced, held up or cut off, nor
+    /// does an attacker answer for anybody.
     #[must_use]
     pub fn is_calm(&self) -> bool {
         self.net.is_perfect()

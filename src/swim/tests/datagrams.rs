@@ -21,8 +21,8 @@ const KINDS: u32 = 19;
 /// The digests of a table that is like nobody's.
 static DIGESTS: [u8; 512] = [7; 512];
 
-/// A node among members of every standing: m1 alive, m2 suspect, m3 failed, m4 left, m5 alive. It may have asked strangers
-/// and probed members, and news may wait.
+/// A node among members of every standing: m1 alive, m2 suspect, m3 failed, m4 left, m5 alive. It may have asked
+/// strangers and probed members, and news may wait.
 fn bench(rng: &mut fastrand::Rng) -> Bench {
     let mut config = [Config::lan, Config::local][rng.usize(..2)]("me");
     config.verifiers = *rng.choice(&[0, 6, 64]).expect("there are some");

@@ -24,8 +24,8 @@ fn holds<const N: usize>(seed: u64, nodes: usize, config: fn(String) -> Config, 
     assert_eq!(schedule.run(config), Ok(()));
 }
 
-/// A failed member was due to be tried, and to be forgotten, when the node woke up days late: the ping that tries it said
-/// so with its standing, which was gone when the ping was written.
+/// A failed member was due to be tried, and to be forgotten, when the node woke up days late: the ping that tries it
+/// said so with its standing, which was gone when the ping was written.
 #[test]
 fn who_wakes_days_late_can_still_try_whom_it_forgets() {
     let failed = Said { kind: 6, name: 2, addr: 7, claimed: Claimed::Incarnation(1), detail: 0 };
