@@ -1,15 +1,16 @@
 //! Broken promises, looked for after every step.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
     sync::Arc,
+    time::Duration,
 };
 
 use super::host::Host;
 use crate::{
     Membership, Watch,
-    swim::{Event, Identity, Member, MemberState, Node},
+    swim::{Event, Identity, Member, MemberState, Node, Time},
 };
 
 /// A promise that was broken, and how.
@@ -35,9 +36,19 @@ struct View {
     /// The members as they follow from the events alone.
     folded: HashMap<Arc<str>, MemberState>,
     watched: Watched,
+    /// Joins without a report, by ticket.
+    joins: BTreeMap<u64, usize>,
+    /// It may have forgotten whoever it lists no longer.
+    forgets: bool,
     steps: usize,
     changed: bool,
 }
+
+/// Who remembers the departed for less than this may forget one within a run.
+pub(super) const LONG_MEMORY: Duration = Duration::from_secs(12 * 3600);
+/// Probe intervals without a disturbance, after which nobody may be accused any more: by then every suspicion and every
+/// probe that a disturbance spoilt has had its end.
+pub(super) const CALM: u32 = 60;
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -96,11 +107,17 @@ impl Watched {
     }
 }
 
+const EXACTLY_ONCE: &str = "every join reports exactly once";
+const STAYS_AWAY: &str = "who said good-bye does not come back";
+
 /// Follows what happens and remembers the first broken promise. The rules:
 ///
 /// - in nobody's view does an identity go down;
-/// - a life that said good-bye, or whose failure was known, does not come back as what it was;
-/// - while nothing disturbs anybody, no healthy member is declared failed, nor one that said good-bye;
+/// - a life that said good-bye, or whose failure was known, does not come back as what it was (unless somebody forged
+///   the good-bye, or the name has two holders);
+/// - while nothing disturbs anybody, no healthy member is declared failed, nor one that said good-bye. A disturbance
+///   is over once all views have been true for 60 probe intervals (`CALM`);
+/// - every join reports exactly once;
 /// - a node's events fold to its members, and so does a watch on a membership that follows them;
 /// - no queue and no map of a node exceeds its bound.
 #[derive(Debug, Default)]
@@ -108,6 +125,11 @@ pub struct Checker {
     views: HashMap<usize, View>,
     truth: HashMap<Arc<str>, Truth>,
     disturbed: bool,
+    calm_since: Option<Time>,
+    /// It never ends: nodes whose configuration suits no network.
+    lenient: bool,
+    /// Names about which somebody lied, or that had two holders.
+    doubtful: HashSet<Arc<str>>,
     violation: Option<Violation>,
 }
 
@@ -118,20 +140,86 @@ impl Checker {
         self.violation.as_ref()
     }
 
-    fn report(&mut self, rule: &'static str, what: String) {
+    pub(super) fn report(&mut self, rule: &'static str, what: String) {
         self.violation.get_or_insert(Violation { rule, what });
     }
 
     /// From now on, healthy members may be accused.
     pub(super) fn disturbed(&mut self) {
         self.disturbed = true;
+        self.calm_since = None;
+    }
+
+    /// Whether healthy members may be accused.
+    #[must_use]
+    pub fn is_disturbed(&self) -> bool {
+        self.disturbed
+    }
+
+    /// Healthy members may be accused for ever: these nodes' configuration suits no network.
+    pub fn be_lenient(&mut self) {
+        self.lenient = true;
+        self.disturbed();
+    }
+
+    /// All is well, or it is not; once it was for long enough, the disturbance is over.
+    pub(super) fn calm(&mut self, now: Time, calm: bool, probe_interval: Duration) {
+        let since = *self.calm_since.get_or_insert(now);
+        if !calm {
+            self.calm_since = None;
+        } else if now.since(since) >= probe_interval * CALM && !self.lenient {
+            self.disturbed = false;
+        }
+    }
+
+    /// Somebody told lies about this name: its good-byes need not be its own.
+    pub(super) fn lied_about(&mut self, name: &str) {
+        self.doubtful.insert(Arc::from(name));
+    }
+
+    pub(super) fn clock_jumped(&mut self, at: usize, by: Duration) {
+        if let Some(view) = self.views.get_mut(&at) {
+            view.forgets |= by >= Duration::from_secs(60);
+        }
+    }
+
+    pub(super) fn join_asked(&mut self, at: usize, ticket: u64) {
+        if let Some(view) = self.views.get_mut(&at) {
+            *view.joins.entry(ticket).or_default() += 1;
+        }
+    }
+
+    pub(super) fn join_done(&mut self, at: usize, ticket: u64) {
+        let Some(open) = self.views.get_mut(&at).and_then(|view| view.joins.get_mut(&ticket)) else { return };
+        match open.checked_sub(1) {
+            Some(left) => *open = left,
+            None => self.report(EXACTLY_ONCE, format!("host {at}: ticket {ticket} reports again")),
+        }
+    }
+
+    /// Looks at what must have come to its end when there was time enough.
+    pub(super) fn settle(&mut self) {
+        let open = |(at, view): (&usize, &View)| {
+            let ticket = view.joins.iter().find(|(_, open)| **open > 0)?.0;
+            Some((*at, *ticket))
+        };
+        if let Some((at, ticket)) = self.views.iter().filter_map(open).min() {
+            self.report(EXACTLY_ONCE, format!("host {at}: ticket {ticket} never reports"));
+        }
     }
 
     pub(super) fn started(&mut self, at: usize, host: &Host) {
         let name: Arc<str> = Arc::from(host.config.name.as_str());
+        let held = self.views.values().any(|view| view.name == name);
+        if held {
+            self.doubtful.insert(Arc::clone(&name));
+        }
         // A second life of the name, or a second holder of it, is disturbance enough.
-        self.disturbed |= self.truth.insert(Arc::clone(&name), Truth::Up).is_some();
-        self.views.insert(at, View { name, ..View::default() });
+        if self.truth.insert(Arc::clone(&name), Truth::Up).is_some() {
+            self.disturbed();
+        }
+        let forgets = host.config.forget_after < LONG_MEMORY;
+        self.views.insert(at, View { name, forgets, ..View::default() });
     }
 
     pub(super) fn stopped(&mut self, at: usize) {
@@ -145,6 +233,11 @@ impl Checker {
 
     fn end(&mut self, at: usize, end: Truth) {
         let Some(view) = self.views.get(&at) else { return };
+        let mut others = self.views.iter().filter(|(other, _)| **other != at);
+        if others.any(|(_, other)| other.name == view.name) {
+            // Another holder of the name is up.
+            return;
+        }
         let truth = self.truth.entry(Arc::clone(&view.name)).or_insert(end);
         if *truth == Truth::Up {
             *truth = end;
@@ -152,7 +245,9 @@ impl Checker {
     }
 
     pub(super) fn event(&mut self, at: usize, event: &Event, perfect: bool) {
-        self.disturbed |= !perfect;
+        if !perfect {
+            self.disturbed();
+        }
         let Some(member) = event.member() else { return };
         let Some(view) = self.views.get_mut(&at) else { return };
         view.changed = true;
@@ -166,6 +261,10 @@ impl Checker {
             return;
         }
         let broken = view.seen.entry(Arc::clone(&member.name)).or_default().broken_by(event, member);
+        if view.forgets && matches!(event, Event::Reaped(_)) {
+            view.seen.remove(&member.name);
+        }
+        let broken = broken.filter(|rule| *rule != STAYS_AWAY || !self.doubtful.contains(&member.name));
         if let Some(rule) = broken {
             self.report(rule, format!("host {at}: {event:?}"));
         } else if matches!(event, Event::Failed(_)) && !self.disturbed {
@@ -220,7 +319,7 @@ impl Seen {
             Event::Failed(_) => self.failed = Some(identity),
             Event::Left(_) => self.left = Some(identity.epoch),
             Event::Joined(_) if self.left == Some(identity.epoch) => {
-                return Some("who said good-bye does not come back");
+                return Some(STAYS_AWAY);
             }
             Event::Joined(_) if self.failed.is_some_and(|failed| identity <= failed) => {
                 return Some("who failed comes back only with a greater identity");
@@ -325,5 +424,67 @@ mod tests {
         checker.views.get_mut(&0).unwrap().steps = 0;
         checker.look_at(0, node);
         assert_eq!(checker.violation().map(|v| v.rule), Some("every queue and map has its bound"));
+    }
+
+    /// Four hosts, one of which was paused for a moment.
+    fn disturbed_world() -> World {
+        let mut world = World::new(1);
+        world.start_cluster(4, Config::lan);
+        world.run_until("one view", Duration::from_secs(5), |world| world.all_see(4));
+        world.pause(3, Duration::from_millis(10));
+        world
+    }
+
+    fn is_armed(world: &World) -> bool {
+        !world.checker.as_ref().expect("it is on").is_disturbed()
+    }
+
+    #[test]
+    fn a_disturbance_is_over_when_all_has_been_well_for_long_enough() {
+        let mut world = disturbed_world();
+        assert!(!is_armed(&world));
+        world.run_for(Duration::from_secs(55));
+        assert!(!is_armed(&world));
+        world.run_for(Duration::from_secs(10));
+        assert!(is_armed(&world));
+        world.jump_clock(2, Duration::from_millis(1));
+        assert!(!is_armed(&world));
+    }
+
+    #[test]
+    fn once_it_is_over_a_healthy_member_that_is_declared_failed_is_noticed() {
+        let failed = |world: &mut World| {
+            let member = world.node(0).member("n1").expect("it is listed");
+            let event = Event::Failed(Member { state: MemberState::Failed, ..member });
+            let checker = world.checker.as_mut().expect("it is on");
+            checker.event(0, &event, true);
+            checker.violation().map(|violation| violation.rule)
+        };
+        let mut world = disturbed_world();
+        assert_eq!(failed(&mut world), None);
+        let mut world = disturbed_world();
+        world.run_for(Duration::from_secs(70));
+        assert_eq!(failed(&mut world), Some("no healthy member is declared failed"));
+    }
+
+    #[test]
+    fn a_join_that_reports_twice_or_never_is_noticed() {
+        for (reports, expected) in [(0, Some(EXACTLY_ONCE)), (1, None), (2, Some(EXACTLY_ONCE))] {
+            let mut checker = checker(Truth::Up);
+            checker.join_asked(0, 7);
+            (0..reports).for_each(|_| checker.join_done(0, 7));
+            checker.settle();
+            assert_eq!(checker.violation().map(|v| v.rule), expected, "{reports} reports");
+        }
+    }
+
+    #[test]
+    fn who_comes_back_after_a_good_bye_that_was_forged_breaks_nothing() {
+        let mut checker = checker(Truth::Up);
+        checker.lied_about("b");
+        [left((1, 5)), alive((1, 6))].iter().for_each(|event| checker.event(0, event, true));
+        assert_eq!(checker.violation(), None);
+        [failed((1, 6)), alive((1, 6))].iter().for_each(|event| checker.event(0, event, true));
+        assert!(checker.violation().is_some(), "but the dead do not come back as what they were");
     }
 }

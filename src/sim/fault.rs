@@ -1,8 +1,13 @@
 //! What can go wrong, as data: so that it can be drawn at random, printed, replayed and shrunk.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
-use super::{network::Burst, world::World};
+use super::{
+    attacker::{Attack, without_one},
+    network::Burst,
+    world::{World, addr},
+};
+use crate::wire::Tags;
 
 /// Something that happens to a cluster. Hosts that are down are not crashed, hosts that are up not restarted:
 /// any fault makes sense at any time, so that a schedule can be shrunk.
@@ -19,8 +24,33 @@ pub enum Fault {
     Pause(usize, Duration),
     /// A process cannot send or receive for a while, though its timers run.
     Block(usize, Duration),
+    /// No timer of a node fires for a while, though it takes in what arrives.
+    LateTimers(usize, Duration),
+    /// From now on every wake-up comes up to this much late.
+    LateWakes(Duration),
     /// A clock is set forward.
     ClockJump(usize, Duration),
+    /// A node starts anew, and the clock that it takes its epoch from is off by so many milliseconds.
+    WrongClock(usize, i64),
+    /// A second host starts under the name of one, at another address.
+    Rival(usize),
+    /// The second host of that name is gone, with a farewell or without.
+    EndRival {
+        /// The first host of the name.
+        host: usize,
+        /// Whether it says good-bye.
+        leaves: bool,
+    },
+    /// The application has a node join these places, under this ticket.
+    Join(usize, u64, Vec<Place>),
+    /// The application has a node look for its seeds.
+    SeekSeeds(usize),
+    /// The application shows other tags.
+    Tags(usize, u8),
+    /// Many say good-bye at once, and go down once that is done.
+    LeaveTogether(Vec<usize>),
+    /// An attacker does something.
+    Attack(Attack),
     /// This share of all datagrams gets lost from now on.
     Loss(f64),
     /// This share arrives twice.
@@ -39,8 +69,55 @@ pub enum Fault {
     Heal,
 }
 
+/// An address that an application may join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Where a host is.
+    Host(usize),
+    /// Where the one that joins is, under another address.
+    Alias,
+    /// Where nobody is.
+    Nobody,
+    /// Where a second host of that one's name would be.
+    Rival(usize),
+}
+
+impl Place {
+    fn draw(rng: &mut fastrand::Rng, n: usize) -> Self {
+        match rng.u32(..6) {
+            0 => Self::Alias,
+            1 => Self::Nobody,
+            2 => Self::Rival(rng.usize(..n)),
+            _ => Self::Host(rng.usize(..n)),
+        }
+    }
+
+    fn addr(self, world: &mut World, joiner: usize) -> SocketAddr {
+        match self {
+            Self::Host(host) => addr(host),
+            Self::Rival(host) => rival_addr(host),
+            Self::Nobody => addr(999),
+            Self::Alias => {
+                let alias = addr(2000 + joiner);
+                world.alias(joiner, alias);
+                alias
+            }
+        }
+    }
+}
+
+fn rival_addr(host: usize) -> SocketAddr {
+    addr(1000 + host)
+}
+
+/// From a millisecond to this many, each power of two equally likely.
+fn any_length(rng: &mut fastrand::Rng, powers: u32) -> Duration {
+    let most = 1 << rng.u32(1..=powers);
+    Duration::from_millis(rng.u64(1..=most))
+}
+
 impl Fault {
-    /// Draws one for a cluster of `n`.
+    /// Draws one of the accidents that hosts and networks have, for a cluster of `n`.
     pub fn draw(rng: &mut fastrand::Rng, n: usize) -> Self {
         let mut upto = |most: u64| Duration::from_millis(rng.u64(..most));
         let (short, long) = (upto(3_000), upto(20_000));
@@ -63,6 +140,74 @@ impl Fault {
         }
     }
 
+    /// Draws a pause of timers or a jump of a clock that may reach across any deadline, for a cluster of `n`.
+    pub(super) fn draw_late(rng: &mut fastrand::Rng, n: usize) -> Self {
+        let host = rng.usize(..n);
+        match rng.u32(..6) {
+            0..=2 => Self::LateTimers(host, any_length(rng, 17)),
+            3 => Self::Pause(host, any_length(rng, 17)),
+            // Up to three days.
+            4 => Self::ClockJump(host, any_length(rng, 28)),
+            _ => Self::LateWakes(Duration::from_millis(rng.u64(..=8))),
+        }
+    }
+
+    /// Draws a call by the application.
+    pub(super) fn draw_call(rng: &mut fastrand::Rng, n: usize) -> Self {
+        let host = rng.usize(..n);
+        match rng.u32(..10) {
+            0..=4 => {
+                let places = (0..rng.usize(..5)).map(|_| Place::draw(rng, n)).collect();
+                Self::Join(host, rng.u64(..3), places)
+            }
+            5 => Self::SeekSeeds(host),
+            6 | 7 => Self::Tags(host, rng.u8(..4)),
+            8 => Self::Leave(host),
+            _ => Self::LeaveTogether((0..n).filter(|_| rng.u32(..3) == 0).collect()),
+        }
+    }
+
+    /// Draws something about a second holder of a name.
+    pub(super) fn draw_rivalry(rng: &mut fastrand::Rng, n: usize) -> Self {
+        let host = rng.usize(..n);
+        match rng.u32(..3) {
+            0 => Self::EndRival { host, leaves: rng.bool() },
+            _ => Self::Rival(host),
+        }
+    }
+
+    /// Draws a start with a clock that is wrong: of 1970, a little, or by many years.
+    pub(super) fn draw_wrong_clock(rng: &mut fastrand::Rng, n: usize) -> Self {
+        const YEAR: i64 = 365 * 24 * 3600 * 1000;
+        let host = rng.usize(..n);
+        let off = match rng.u32(..5) {
+            0 => -1_700_000_000_000,
+            1 => -rng.i64(1..1 << 40),
+            2 => rng.i64(1..1 << 27),
+            3 => YEAR * rng.i64(1..99),
+            _ => YEAR * rng.i64(99..200),
+        };
+        Self::WrongClock(host, off)
+    }
+
+    /// Draws something an attacker does.
+    pub(super) fn draw_attack(rng: &mut fastrand::Rng, n: usize) -> Self {
+        Self::Attack(Attack::draw(rng, n))
+    }
+
+    /// The same with a little less to it, in every way.
+    pub(super) fn lesser(&self) -> Vec<Self> {
+        match self {
+            Self::Attack(attack) => attack.lesser().into_iter().map(Self::Attack).collect(),
+            Self::Join(host, ticket, places) => {
+                without_one(places).into_iter().map(|places| Self::Join(*host, *ticket, places)).collect()
+            }
+            Self::LeaveTogether(hosts) => without_one(hosts).into_iter().map(Self::LeaveTogether).collect(),
+            Self::Isolate(group) => without_one(group).into_iter().map(Self::Isolate).collect(),
+            _ => vec![],
+        }
+    }
+
     /// Makes it happen.
     pub fn apply(&self, world: &mut World) {
         let is_up = |world: &World, host: usize| world.hosts[host].node.is_some();
@@ -72,7 +217,29 @@ impl Fault {
             Self::Leave(host) if is_up(world, *host) => world.with(*host, |node, now| node.leave(now)),
             Self::Pause(host, length) => world.pause(*host, *length),
             Self::Block(host, length) => world.block(*host, *length),
+            Self::LateTimers(host, length) => world.delay_timers(*host, *length),
+            Self::LateWakes(most) => world.wake_delay = *most,
             Self::ClockJump(host, by) => world.jump_clock(*host, *by),
+            Self::WrongClock(host, off) => world.restart_with_clock_off(*host, *off),
+            Self::Rival(host) => start_rival(world, *host),
+            Self::EndRival { host, leaves } => end_rival(world, *host, *leaves),
+            Self::Join(host, ticket, places) if is_up(world, *host) => {
+                let addrs: Vec<_> = places.iter().map(|place| place.addr(world, *host)).collect();
+                world.join(*host, *ticket, &addrs);
+            }
+            Self::SeekSeeds(host) if is_up(world, *host) => {
+                world.with(*host, |node, now| node.seek_seeds(now));
+            }
+            Self::Tags(host, n) if is_up(world, *host) => {
+                let tags = Tags::new([("n", n.to_string())]).expect("they are short");
+                world.with(*host, |node, now| node.set_tags(now, tags));
+            }
+            Self::LeaveTogether(hosts) => {
+                for host in hosts.iter().filter(|host| is_up(world, **host)).copied().collect::<Vec<_>>() {
+                    world.leave_and_stop(host);
+                }
+            }
+            Self::Attack(attack) => world.attack(attack),
             Self::Loss(share) => world.net.loss = *share,
             Self::Duplication(share) => world.net.duplication = *share,
             Self::Reordering(share) => world.net.reordering = *share,
@@ -84,7 +251,35 @@ impl Fault {
                 world.unclog();
                 world.net.heal();
             }
-            Self::Crash(_) | Self::Restart(_) | Self::Leave(_) => {}
+            Self::Crash(_)
+            | Self::Restart(_)
+            | Self::Leave(_)
+            | Self::Join(..)
+            | Self::SeekSeeds(_)
+            | Self::Tags(..) => {}
         }
+    }
+}
+
+fn rival_of(world: &World, host: usize) -> Option<usize> {
+    world.hosts.iter().position(|rival| rival.addr == rival_addr(host))
+}
+
+fn start_rival(world: &mut World, host: usize) {
+    match rival_of(world, host) {
+        None => {
+            let (config, seeds) = (world.hosts[host].config.clone(), world.hosts[host].seeds.clone());
+            world.start(config, rival_addr(host), seeds);
+        }
+        Some(rival) if world.hosts[rival].node.is_none() => world.restart(rival),
+        Some(_) => {}
+    }
+}
+
+fn end_rival(world: &mut World, host: usize, leaves: bool) {
+    match rival_of(world, host).filter(|rival| world.hosts[*rival].node.is_some()) {
+        Some(rival) if leaves => world.leave_and_stop(rival),
+        Some(rival) => world.crash(rival),
+        None => {}
     }
 }

@@ -31,8 +31,15 @@ pub struct Host {
     pub(super) clock: Duration,
     /// Which life of the machine this is.
     pub(super) life: u32,
-    /// Its deadline that is in the queue.
+    /// Until then no timer fires, though what arrives is taken in.
+    pub(super) late_until: Time,
+    /// How far off the clock is from which its next life takes its epoch, in milliseconds.
+    pub(super) epoch_error: i64,
+    /// When it is woken by what is in the queue, and for which deadline.
     pub(super) wakes_at: Option<Time>,
+    pub(super) wakes_for: Time,
+    /// The machine goes down once the farewell is said.
+    pub(super) stops_when_left: bool,
     /// Bytes that wait for it, until when.
     pub(super) waiting: (Time, usize),
 }
@@ -52,7 +59,11 @@ impl Host {
             stuck: None,
             clock: Duration::ZERO,
             life: 0,
+            late_until: Time::ZERO,
+            epoch_error: 0,
             wakes_at: None,
+            wakes_for: Time::ZERO,
+            stops_when_left: false,
             waiting: (Time::ZERO, 0),
         }
     }
@@ -69,6 +80,14 @@ impl Host {
             self.stuck.as_ref().map_or_else(|| node.poll_timeout(), |stuck| node.poll_timeout_stuck(stuck));
         let at = at.map(|at| Time::from_origin(at.since_origin().saturating_sub(self.clock)));
         let unstuck = self.stuck.as_ref().map(|_| self.blocked_until);
-        at.into_iter().chain(unstuck).min().map(|at| at.max(self.paused_until))
+        at.into_iter().chain(unstuck).min().map(|at| at.max(self.paused_until).max(self.late_until))
+    }
+
+    /// Whether nothing holds it up.
+    pub(super) fn is_well(&self, now: Time) -> bool {
+        self.stuck.is_none()
+            && self.paused_until <= now
+            && self.blocked_until <= now
+            && self.late_until <= now
     }
 }

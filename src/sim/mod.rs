@@ -20,21 +20,30 @@
 //! ```
 //!
 //! `world` runs hosts, `network` says what becomes of a datagram, `queue` what comes next, `check` looks for
-//! broken promises after each step, `fault` and [`search`] make random schedules and shrink those that break
-//! one.
+//! broken promises after each step, `theme` draws random `fault`s, [`attacker`] lies, and [`search`] runs random
+//! schedules and shrinks those that break a promise. [`configs`] runs random configurations.
 //!
 //! **This module is outside the promises of semantic versioning.**
 
+pub mod attacker;
+#[cfg(any(test, fuzzing))]
+pub mod chaos;
 mod check;
+pub mod configs;
 mod fault;
+pub(crate) mod forge;
 mod host;
 mod network;
 mod queue;
 pub mod search;
+#[cfg(test)]
+mod tests;
+mod theme;
 mod world;
 
 pub use check::{Checker, Violation};
-pub use fault::Fault;
+pub use fault::{Fault, Place};
 pub use host::Host;
 pub use network::{Burst, Latency, Network};
+pub use theme::Theme;
 pub use world::{World, addr};

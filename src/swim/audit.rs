@@ -1,7 +1,9 @@
 //! Whether a node keeps its bounds and its tables agree with each other, for tests and the simulator.
 
+use std::net::SocketAddr;
+
 use super::{
-    introduce::MAX_ASKED, member::MemberId, node::Node, probe::MAX_RELAYED, sync::MAX_STREAMS,
+    introduce::MAX_ASKED, member::MemberId, node::Node, own::Phase, probe::MAX_RELAYED, sync::MAX_STREAMS,
     validation::MAX_GREETED,
 };
 
@@ -47,6 +49,16 @@ impl Node {
             true => Ok(()),
             false => Err(format!("{walked} records are live, but {live} are in the ring")),
         }
+    }
+
+    /// Whether it gave way to another holder of its name.
+    pub(crate) fn is_displaced(&self) -> bool {
+        self.phase == Phase::Displaced
+    }
+
+    /// What whoever is reached under this name at this address may show to be believed.
+    pub(crate) fn token_for(&self, name: &str, addr: SocketAddr) -> u32 {
+        self.table.tokens().of(name, addr)
     }
 
     #[cfg(test)]

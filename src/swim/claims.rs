@@ -22,10 +22,13 @@ use crate::wire::{
     message::{Alive, Failed, Gone, Left, Suspect},
 };
 
-/// How far ahead of our clock the epoch of a claim may be, in milliseconds: a hundred years. Some hosts have a clock
-/// that starts at 1970; and no clock of ours is taken to be before 2025.
-const EPOCH_AHEAD: u64 = 100 * 365 * 24 * 3600 * 1000;
-const EARLIEST_NOW: u64 = 1_735_689_600_000;
+/// The latest epoch that a node begins with, whatever its clock says: the year 2100, in milliseconds since 1970.
+pub(super) const LATEST_START: u64 = 4_102_444_800_000;
+/// The latest epoch that others are believed about a member, 25 years on: the same for every node and every claim,
+/// whatever its clock says. But the one that is held can always be superseded.
+const LATEST: u64 = LATEST_START + 25 * 365 * 24 * 3600 * 1000;
+/// The latest epoch that a member itself is believed.
+const LATEST_OWN: u64 = 1 << 62;
 /// How far ahead of the incarnation that we know of a life another may be: far more than a member refutes between two
 /// exchanges.
 const INCARNATION_AHEAD: u64 = 1 << 20;
@@ -59,7 +62,7 @@ impl Node {
         }
         let known = self.table.find(claim.name);
         if known.is_some_and(|id| identity <= self.table.get(id).identity)
-            || !self.is_plausible(known, identity)
+            || !self.is_plausible(known, identity, speaker.is_some() && speaker == known)
         {
             return;
         }
@@ -215,7 +218,7 @@ impl Node {
         let record = self.table.get(id);
         let concerns =
             record.state.is_live() && identity >= record.identity && identity.epoch == record.identity.epoch;
-        (concerns && self.is_plausible(Some(id), identity)).then_some(id)
+        (concerns && self.is_plausible(Some(id), identity, false)).then_some(id)
     }
 
     /// Suspects a member, unless it already is under this identity; says whether that is news.
@@ -278,6 +281,10 @@ impl Node {
 
     pub(super) fn suspicion_ran_out(&mut self, id: MemberId) {
         let (now, able) = (self.now, self.table.able());
+        // Who leaves judges nobody any more.
+        if self.is_leaving() {
+            return;
+        }
         if self.config.verifiers > 0 && self.change_suspicion(id, |suspicion| suspicion.put_off(now, able)) {
             self.table.probe_next(id);
             return self.spread(id, Urgency::Urgent);
@@ -333,7 +340,7 @@ impl Node {
             let record = self.table.get(id);
             (identity, state) > (record.identity, record.state)
         });
-        if !wins || !self.is_plausible(known, identity) || age >= self.config.forget_after {
+        if !wins || !self.is_plausible(known, identity, false) || age >= self.config.forget_after {
             return;
         }
         let since = Time::from_origin(self.now.since_origin().saturating_sub(age));
@@ -433,10 +440,14 @@ impl Node {
 
     /// Whether an identity can be honest; if not, it is counted. The same bounds for every claim: whatever is believed
     /// of a member, that member can supersede, and be believed by all who believed it.
-    pub(super) fn is_plausible(&mut self, known: Option<MemberId>, claimed: Identity) -> bool {
-        let clock = self.start_epoch.saturating_add(self.now.since(self.born).as_millis() as u64);
+    pub(super) fn is_plausible(
+        &mut self,
+        known: Option<MemberId>,
+        claimed: Identity,
+        by_itself: bool,
+    ) -> bool {
         let known = known.map(|id| self.table.get(id).identity);
-        let latest = clock.max(EARLIEST_NOW).saturating_add(EPOCH_AHEAD);
+        let latest = if by_itself { LATEST_OWN } else { LATEST };
         let latest = known.map_or(latest, |known| latest.max(known.epoch.saturating_add(1)));
         let highest = known
             .filter(|known| known.epoch == claimed.epoch)

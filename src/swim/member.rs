@@ -80,7 +80,8 @@ pub struct Member {
 }
 
 /// A place in the table. Reused after its member was forgotten: so an id is kept only where [`Node::forget`] takes it
-/// out again (`updates`, `lately_departed`, timers: see `audit`); whatever else waits keeps the name.
+/// out again (`news`, `lately_departed`, timers: see `audit`); whatever else waits keeps the name, and who sent the
+/// datagram at hand is looked up by [`Node::id_of`].
 ///
 /// [`Node::forget`]: super::Node
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -316,6 +317,11 @@ impl Table {
 
     fn get_mut(&mut self, id: MemberId) -> &mut Record {
         self.slots[id.index()].as_mut().expect("an id is used only while its record is in the table")
+    }
+
+    /// Whether an id still names the record with this mark.
+    pub(super) fn has_mark(&self, id: MemberId, mark: u32) -> bool {
+        self.slots.get(id.index()).and_then(Option::as_ref).is_some_and(|record| record.mark == mark)
     }
 
     /// Whether an id names a record.

@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     broadcast::Broadcasts,
+    claims::LATEST_START,
     config::Config,
     event::{Event, Output},
     flap::Flaps,
@@ -42,7 +43,7 @@ const MAX_TRANSMITS: usize = 4096;
 pub struct Start {
     /// Where others reach this node, over UDP and TCP.
     pub addr: SocketAddr,
-    /// Milliseconds since 1970: which life of its name this is.
+    /// Milliseconds since 1970: which life of its name this is. After 2100, it counts as 2100.
     pub epoch: u64,
     /// What all randomness comes from, and what others must not be able to guess: numbers that answers repeat, and
     /// tokens.
@@ -92,8 +93,6 @@ pub struct Node {
     pub(super) rng: fastrand::Rng,
     pub(super) numbers: Numbers,
     pub(super) now: Time,
-    pub(super) born: Time,
-    pub(super) start_epoch: u64,
     pub(super) phase: Phase,
     pub(super) table: Table,
     pub(super) timers: Timers,
@@ -184,7 +183,7 @@ impl Node {
         config.validate().expect("the configuration was validated");
         let mut rng = fastrand::Rng::with_seed((start.seed ^ start.seed >> 64) as u64);
         let name: Arc<str> = Arc::from(config.name.as_str());
-        let identity = Identity { epoch: start.epoch, incarnation: 0 };
+        let identity = Identity { epoch: start.epoch.min(LATEST_START), incarnation: 0 };
         let mut own =
             Record::new(Arc::clone(&name), as_on_the_wire(start.addr), MemberState::Alive, identity, now);
         own.tags = start.tags;
@@ -201,8 +200,6 @@ impl Node {
             name,
             rng,
             now,
-            born: now,
-            start_epoch: start.epoch,
             phase: Phase::Quiet,
             table,
             timers: Timers::default(),
@@ -239,7 +236,7 @@ impl Node {
         let mut sender = self.recognize(from, header.sender, header.token);
         let mut heard = Heard::default();
         for (at, section) in sections.enumerate() {
-            // Only the first may ask for something: one datagram in causes at most one datagram out.
+            // Only the first may ask for something.
             let message = section.and_then(|section| match at > 0 && section.stands_first() {
                 true => Err(Malformed),
                 false => section.message(),
@@ -258,10 +255,14 @@ impl Node {
                 self.answer_ping(&sender, &ping, unheard, heard.introduced);
             }
             None if heard.dropped && self.transmits.len() == waiting => {
-                self.challenge(&sender, heard.introduced)
+                self.challenge(&sender, heard.introduced);
             }
             None => {}
         }
+        // One datagram in causes at most one datagram out: the ping of a question can wait, its stream goes on.
+        let more = self.transmits.len().saturating_sub(waiting + 1);
+        self.metrics.dropped_transmits += more as u64;
+        self.transmits.truncate(waiting + 1);
     }
 
     fn handle_message<'a>(&mut self, sender: &mut Sender, message: &Message<'a>, heard: &mut Heard<'a>) {
@@ -277,7 +278,7 @@ impl Node {
             claim if claim.is_claim() => {
                 heard.told = true;
                 if sender.proven {
-                    self.handle_claim(claim, sender.id);
+                    self.handle_claim(claim, self.id_of(sender));
                 } else {
                     let introduced = self.hear_stranger(sender, claim);
                     heard.introduced = heard.introduced.take().or(introduced);

@@ -93,7 +93,7 @@ impl Node {
         let echo = identity == ours && at_home && own.tags.encoded() == tags;
         // Until we are announced, an older life elsewhere matters too: it may still be lived.
         let settled = identity < ours && self.phase != Phase::Quiet;
-        if settled || echo || self.is_leaving() || !self.is_plausible(Some(MemberId::SELF), identity) {
+        if settled || echo || self.is_leaving() || !self.is_plausible(Some(MemberId::SELF), identity, false) {
             return;
         }
         self.rivals.highest = self.rivals.highest.max(identity);
@@ -112,7 +112,7 @@ impl Node {
         if accusation == Accusation::Departed && self.phase == Phase::Live && identity.epoch == ours.epoch {
             self.note_verdict(identity);
         }
-        if identity < ours || self.is_leaving() || !self.is_plausible(Some(MemberId::SELF), identity) {
+        if identity < ours || self.is_leaving() || !self.is_plausible(Some(MemberId::SELF), identity, false) {
             return;
         }
         match self.phase {

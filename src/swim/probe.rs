@@ -223,7 +223,7 @@ impl Node {
             .table
             .find(request.target)
             .filter(|id| *id != MemberId::SELF && self.table.get(*id).state.is_live());
-        let asks = sender.id.filter(|id| sender.proven && self.table.get(*id).state.is_live());
+        let asks = self.id_of(sender).filter(|id| sender.proven && self.table.get(*id).state.is_live());
         let (Some(target), Some(_)) = (target, asks) else {
             self.metrics.refused_relays += 1;
             return;

@@ -663,7 +663,7 @@ impl Node {
     pub(super) fn compare_digest(&mut self, sender: &Sender, theirs: u64) {
         let ours = self.settled_digest();
         let differ = ours != 0 && theirs != 0 && ours != theirs;
-        let live = sender.id.map(|id| self.table.get(id)).filter(|record| record.state.is_live());
+        let live = self.id_of(sender).map(|id| self.table.get(id)).filter(|record| record.state.is_live());
         if let Some(addr) = live.map(|record| record.addr)
             && differ
             && self.now >= self.exchanges.quiet_until

@@ -89,8 +89,8 @@ pub(super) struct Sender {
     /// The name that its header gives, as a mark.
     pub(super) mark: u32,
     pub(super) token: u32,
-    /// The record of this name, if there is one.
-    pub(super) id: Option<MemberId>,
+    /// The record of this name, if there was one: see [`Node::id_of`].
+    id: Option<MemberId>,
     /// It is who the header says.
     pub(super) proven: bool,
 }
@@ -106,6 +106,11 @@ impl Node {
             .or_else(|| self.table.find_mark(mark, |record| record.addr == source))
             .or_else(|| self.table.find_mark(mark, |_| true));
         Sender { source, mark, token, id, proven: shown.is_some() }
+    }
+
+    /// The record of a sender: not if something else that its datagram said had it forgotten meanwhile.
+    pub(super) fn id_of(&self, sender: &Sender) -> Option<MemberId> {
+        sender.id.filter(|id| self.table.has_mark(*id, sender.mark))
     }
 
     /// Something that was sent to a member's address was answered.
@@ -167,7 +172,7 @@ impl Node {
     /// A member gives us the token to show to it.
     pub(super) fn on_new_token(&mut self, sender: &Sender, token: u32) {
         self.keep_token_for_streams(sender.source, token);
-        let Some(id) = sender.id else { return };
+        let Some(id) = self.id_of(sender) else { return };
         let from_home = self.table.get(id).addr == sender.source;
         let contact = self.table.contact_mut(id);
         if sender.proven || from_home || contact.held == 0 {
@@ -188,7 +193,7 @@ impl Node {
             return;
         }
         let seq = ping.seq;
-        let content = match (sender.id, introduced) {
+        let content = match (self.id_of(sender), introduced) {
             _ if self.is_leaving() && unheard => Content::Retry { seq, token: 0 },
             (Some(_), _) if sender.proven => Content::Ack(seq),
             (Some(id), _) if self.table.get(id).addr == sender.source => {
@@ -199,7 +204,7 @@ impl Node {
             _ => Content::Ack(seq),
         };
         if !sender.proven
-            && let Some(id) = sender.id
+            && let Some(id) = self.id_of(sender)
         {
             self.probe_to_verify(id);
         }
@@ -216,7 +221,7 @@ impl Node {
 
     /// Somebody said something that did not count, and asked nothing: asks it for proof, where it says it lives.
     pub(super) fn challenge(&mut self, sender: &Sender, introduced: Option<Introduced>) {
-        match (sender.id, introduced) {
+        match (self.id_of(sender), introduced) {
             _ if self.is_leaving() => {}
             (_, Some(introduced)) => self.ask_stranger(introduced),
             (Some(id), None) if !sender.proven => self.greet(id),

@@ -273,7 +273,8 @@ const YEARS: u64 = 365 * 24 * 3600 * 1000;
 #[test]
 fn whatever_others_may_believe_of_a_member_it_can_refute() {
     // The greatest accusation that anybody takes, of the life that is known and of one to come.
-    for (epoch, incarnation) in [(EPOCH, 1 << 20), (EPOCH + 1, 1 << 40), (EPOCH + 100 * YEARS, 3)] {
+    for (epoch, incarnation) in [(EPOCH, 1 << 20), (EPOCH + 1, 1 << 40), (4_102_444_800_000 + 25 * YEARS, 3)]
+    {
         let (mut victim, mut witness) = (Bench::new(1), Bench::new(1));
         witness.hear(&alive("me2", 0, addr(9)));
         victim.hear(&message::Failed { epoch, ..failed("me", incarnation) });
@@ -289,7 +290,8 @@ fn whatever_others_may_believe_of_a_member_it_can_refute() {
 /// the member when that takes its name back.
 #[test]
 fn a_member_can_take_its_name_back_from_wherever_it_was_moved() {
-    for (epoch, incarnation) in [(EPOCH, 1 << 20), (EPOCH + 1, 1 << 40), (EPOCH + 99 * YEARS, 7)] {
+    for (epoch, incarnation) in [(EPOCH, 1 << 20), (EPOCH + 1, 1 << 40), (4_102_444_800_000 + 24 * YEARS, 7)]
+    {
         let mut victim = Bench::new(1);
         victim.hear(&message::Alive { epoch, ..alive("me", incarnation, addr(66)) });
         // Under our own epoch it could be an incumbent: it is asked, and silent.

@@ -2,11 +2,15 @@
 
 mod bench;
 mod claims;
+mod datagrams;
 mod detection;
+mod exchange;
 mod flap;
 mod found;
 mod introduce;
 mod life;
 mod network;
 mod not_tried;
+mod patience;
+mod reproduced;
 mod world;

@@ -4,6 +4,9 @@ use proptest::prelude::*;
 
 use super::{super::Tags, *};
 
+/// Every tag that has a meaning.
+const TAGS: [u8; 21] = [1, 2, 3, 4, 5, 16, 17, 18, 19, 20, 32, 33, 34, 35, 36, 37, 38, 48, 49, 64, 65];
+
 /// A packet with a section of every kind.
 fn full_packet() -> Vec<u8> {
     packet_of(&every_kind(fields()))
@@ -36,7 +39,7 @@ proptest! {
 
     #[test]
     fn any_body_under_a_known_tag_is_read_without_a_panic(
-        tag in prop::sample::select(&[1, 2, 3, 4, 16, 17, 18, 19, 20, 32, 33, 34, 35, 36][..]),
+        tag in prop::sample::select(&TAGS[..]),
         body in prop::collection::vec(any::<u8>(), 0..100),
     ) {
         prop_assert_ne!(Message::decode(tag, &body), Ok(None));
@@ -62,6 +65,12 @@ proptest! {
         prop_assert!(good.len() * 2 + bad.len() <= body.len());
         prop_assert!(bad.len() <= 1);
     }
+}
+
+#[test]
+fn no_tag_that_has_a_meaning_is_left_out() {
+    let known = |tag: &u8| Message::decode(*tag, &[]) != Ok(None);
+    assert_eq!((0..=u8::MAX).filter(known).collect::<Vec<_>>(), TAGS);
 }
 
 #[test]

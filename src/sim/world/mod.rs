@@ -1,26 +1,33 @@
 //! Hosts, what is under way between them, and the one clock.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+mod machines;
+mod run;
+mod streams;
+mod views;
+
+use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
 use super::{
-    check::{Checker, Violation},
+    attacker::Ghosts,
+    check::Checker,
     host::Host,
     network::Network,
     queue::{Next, Queue},
 };
-use crate::swim::{Config, MemberState, Node, Output, Start, StreamFailure, StreamId, StreamStep, Time};
-use crate::wire::{Tags, hash};
+use crate::swim::{Config, Node, Output, StreamFailure, StreamId, Time};
+use crate::wire::hash;
 
 /// Long enough ago that the age of every departure can be told.
 const ORIGIN: Time = Time::from_origin(Duration::from_secs(400 * 24 * 3600));
 
 /// What a system keeps for a process that does not read; `syncswim` asks for more.
 const RECEIVE_BUFFER: usize = 2 << 20;
+
+/// In bigger worlds the checks are not armed again: it takes O(n²) to see that all is well.
+const MOST_WATCHED: usize = 200;
+
+/// Where an attacker is, to the network.
+const OUTSIDE: usize = usize::MAX;
 
 /// One end of a stream: host, its life, and the node's name for it.
 type End = (usize, u32, StreamId);
@@ -50,6 +57,13 @@ pub struct World {
     pub keep_events: bool,
     /// Looks for broken promises; `None` saves time and memory. Defaults to all checks.
     pub checker: Option<Checker>,
+    /// Wake-ups come up to this much late, as those of a busy system do. Defaults to zero.
+    pub wake_delay: Duration,
+    pub(in crate::sim) ghosts: Ghosts,
+    /// Further addresses of hosts.
+    aliases: HashMap<SocketAddr, usize>,
+    /// When the checks next look at the cluster as a whole.
+    looks_at: Time,
     seed: u64,
     now: Time,
     datagrams: u64,
@@ -86,6 +100,10 @@ impl World {
             rng: fastrand::Rng::with_seed(seed),
             keep_events: true,
             checker: Some(Checker::default()),
+            wake_delay: Duration::ZERO,
+            ghosts: Ghosts::default(),
+            aliases: HashMap::new(),
+            looks_at: ORIGIN,
             seed,
             now: ORIGIN,
             datagrams: 0,
@@ -119,76 +137,13 @@ impl World {
         host
     }
 
-    fn boot(&mut self, at: usize) {
-        let seed = self.rng.u128(..);
-        let (elapsed, host) = (self.now.since(ORIGIN), &mut self.hosts[at]);
-        let epoch = 1_700_000_000_000 + (elapsed + host.clock).as_millis() as u64;
-        let start = Start { addr: host.addr, epoch, seed, tags: Tags::default() };
-        let now = self.now + host.clock;
-        let mut node = Node::new(host.config.clone(), start, now);
-        if !host.seeds.is_empty() {
-            node.seek_seeds(now);
-        }
-        host.node = Some(Box::new(node));
-        host.left = false;
-        host.life += 1;
-        host.wakes_at = None;
-        (host.paused_until, host.blocked_until, host.stuck) = (Time::ZERO, Time::ZERO, None);
-        self.by_addr.insert(host.addr, at);
-        if let Some(checker) = &mut self.checker {
-            checker.started(at, &self.hosts[at]);
-        }
-        self.drive(at);
+    /// Has a host be reached at another address too, which it does not know of.
+    pub fn alias(&mut self, host: usize, addr: SocketAddr) {
+        self.aliases.insert(addr, host);
     }
 
-    /// A new life of a host that is down, under its old name, at its address.
-    pub fn restart(&mut self, host: usize) {
-        self.crash(host);
-        self.boot(host);
-    }
-
-    /// A new life of a host that is down, under its old name, at another address.
-    pub fn restart_at(&mut self, host: usize, addr: SocketAddr) {
-        self.crash(host);
-        self.hosts[host].addr = addr;
-        self.boot(host);
-    }
-
-    /// The machine is gone, without a word.
-    pub fn crash(&mut self, host: usize) {
-        let down = &mut self.hosts[host];
-        down.node = None;
-        if self.by_addr.get(&down.addr) == Some(&host) {
-            self.by_addr.remove(&down.addr);
-        }
-        self.links.retain(|end, link| end.0 != host && link.peer.0 != host);
-        if let Some(checker) = &mut self.checker {
-            checker.stopped(host);
-        }
-    }
-
-    /// Stops a host's process for a while: what arrives waits, no timer runs.
-    pub fn pause(&mut self, host: usize, length: Duration) {
-        self.hosts[host].paused_until = self.now + length;
-        self.disturbed();
-    }
-
-    /// Holds up a host's sends and what it should receive, while timers run (Lifeguard §V-D): each of its loops gets
-    /// as far as its next send.
-    pub fn block(&mut self, host: usize, length: Duration) {
-        self.hosts[host].blocked_until = self.now + length;
-        self.hosts[host].stuck.get_or_insert_default();
-        self.hosts[host].wakes_at = None;
-        self.reschedule(host);
-        self.disturbed();
-    }
-
-    /// Sets a host's clock forward.
-    pub fn jump_clock(&mut self, host: usize, by: Duration) {
-        self.hosts[host].clock += by;
-        self.hosts[host].wakes_at = None;
-        self.reschedule(host);
-        self.disturbed();
+    fn host_at(&self, addr: SocketAddr) -> Option<usize> {
+        self.by_addr.get(&addr).or_else(|| self.aliases.get(&addr)).copied()
     }
 
     /// Lets through what waited for clogged pairs that are clogged no longer.
@@ -199,7 +154,8 @@ impl World {
         }
     }
 
-    fn disturbed(&mut self) {
+    /// From now on honest nodes may be accused, until all has been well for a while.
+    pub(in crate::sim) fn disturbed(&mut self) {
         if let Some(checker) = &mut self.checker {
             checker.disturbed();
         }
@@ -261,104 +217,14 @@ impl World {
         result
     }
 
-    /// How a host sees a name.
-    #[must_use]
-    pub fn state(&self, host: usize, name: &str) -> Option<MemberState> {
-        self.node(host).member(name).map(|member| member.state)
-    }
-
-    /// The hosts whose node runs and has not left.
-    pub fn up(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..self.hosts.len()).filter(|host| self.hosts[*host].node.is_some() && !self.hosts[*host].left)
-    }
-
-    /// Whether everybody who is up sees that many live members.
-    #[must_use]
-    pub fn all_see(&self, n: usize) -> bool {
-        self.up().all(|host| self.node(host).live() == n)
-    }
-
-    /// Whether everybody who is up lists exactly those who are up as live.
-    #[must_use]
-    pub fn views_are_true(&self) -> bool {
-        let names = |host: usize| Arc::<str>::from(self.hosts[host].config.name.as_str());
-        let truth: BTreeSet<_> = self.up().map(names).collect();
-        self.up().all(|host| {
-            let members = self.node(host).members();
-            let live = members.iter().filter(|member| member.state.is_live());
-            live.map(|member| member.name.clone()).collect::<BTreeSet<_>>() == truth
-        })
-    }
-
-    /// Lets time pass.
-    ///
-    /// # Panics
-    /// If a check finds a broken promise.
-    pub fn run_for(&mut self, duration: Duration) {
-        self.try_run_for(duration).unwrap_or_else(|violation| panic!("seed {}: {violation}", self.seed));
-    }
-
-    /// Lets time pass, up to the first broken promise.
-    ///
-    /// # Errors
-    /// The broken promise.
-    pub fn try_run_for(&mut self, duration: Duration) -> Result<(), Violation> {
-        let end = self.now + duration;
-        while self.step(end) {
-            self.verdict()?;
-        }
-        self.now = end;
-        self.verdict()
-    }
-
-    /// Lets time pass until something holds, to be looked at once a millisecond, and says how long it took.
-    ///
-    /// # Panics
-    /// If it does not come to hold within `limit`, or a check finds a broken promise.
-    pub fn run_until(&mut self, what: &str, limit: Duration, holds: impl Fn(&Self) -> bool) -> Duration {
-        let start = self.now;
-        self.try_run_until(limit, holds)
-            .unwrap_or_else(|violation| panic!("seed {}: {violation}", self.seed));
-        if self.now.since(start) >= limit {
-            let views: Vec<_> = self.up().take(50).map(|host| (host, self.node(host).live())).collect();
-            panic!("seed {}: no {what} within {limit:?}; live members seen: {views:?}", self.seed);
-        }
-        self.now.since(start)
-    }
-
-    /// Lets time pass until something holds, or for `limit`.
-    ///
-    /// # Errors
-    /// The first broken promise.
-    pub fn try_run_until(&mut self, limit: Duration, holds: impl Fn(&Self) -> bool) -> Result<(), Violation> {
-        let end = self.now + limit;
-        let mut looked = Time::ZERO;
-        loop {
-            if self.now.since(looked) >= Duration::from_millis(1) {
-                if holds(self) {
-                    return Ok(());
-                }
-                looked = self.now;
-            }
-            if !self.step(end) {
-                // What changed in the last moment counts too.
-                if !holds(self) {
-                    self.now = end;
-                }
-                return self.verdict();
-            }
-            self.verdict()?;
-        }
-    }
-
-    fn verdict(&self) -> Result<(), Violation> {
-        self.checker.as_ref().and_then(Checker::violation).cloned().map_or(Ok(()), Err)
-    }
-
     /// Does what comes next, if it comes before `end`.
     fn step(&mut self, end: Time) -> bool {
         let Some((at, next)) = self.queue.pop(end) else { return false };
         self.now = self.now.max(at);
+        if self.now >= self.looks_at {
+            self.looks_at = self.now + Duration::from_secs(1);
+            self.look_around();
+        }
         match next {
             Next::Delivery(delivery) => self.deliver(delivery),
             Next::Deadline(host) if self.hosts[host].wakes_at == Some(at) => {
@@ -378,6 +244,19 @@ impl World {
         true
     }
 
+    /// Has the checks be armed again once all has been well for a while.
+    fn look_around(&mut self) {
+        let Some(mut checker) = self.checker.take() else { return };
+        if !self.net.is_perfect() {
+            checker.disturbed();
+        }
+        if checker.is_disturbed() && self.hosts.len() <= MOST_WATCHED {
+            let slowest = self.up().map(|host| self.hosts[host].config.probe_interval).max();
+            checker.calm(self.now, self.is_calm(), slowest.unwrap_or_default());
+        }
+        self.checker = Some(checker);
+    }
+
     fn time_out(&mut self, at: usize) {
         let host = &mut self.hosts[at];
         let (node, now) = (host.node.as_mut().expect("it has a deadline"), self.now + host.clock);
@@ -389,16 +268,24 @@ impl World {
     }
 
     fn reschedule(&mut self, host: usize) {
-        let deadline = self.hosts[host].deadline();
-        if let Some(at) = deadline.filter(|at| self.hosts[host].wakes_at.is_none_or(|wakes| *at < wakes)) {
-            self.hosts[host].wakes_at = Some(at.max(self.now));
-            self.queue.wake(at.max(self.now), host);
+        let Some(deadline) = self.hosts[host].deadline() else { return };
+        let waits = &self.hosts[host];
+        if waits.wakes_at.is_some() && waits.wakes_for <= deadline {
+            return;
         }
+        // Who must not be late draws nothing: the same seed gives the same run as ever.
+        let late = match self.wake_delay {
+            Duration::ZERO => Duration::ZERO,
+            most => most.mul_f64(self.rng.f64()),
+        };
+        let at = deadline.max(self.now) + late;
+        (self.hosts[host].wakes_at, self.hosts[host].wakes_for) = (Some(at), deadline);
+        self.queue.wake(at, host);
     }
 
     fn deliver(&mut self, delivery: Delivery) {
         let host = match &delivery {
-            Delivery::Datagram { to, .. } | Delivery::Connect { to, .. } => self.by_addr.get(to).copied(),
+            Delivery::Datagram { to, .. } | Delivery::Connect { to, .. } => self.host_at(*to),
             Delivery::Frame { to, .. } | Delivery::Failure { to, .. } => Some(to.0),
         };
         let host = host.filter(|host| self.hosts[*host].node.is_some());
@@ -411,6 +298,14 @@ impl World {
                 self.buffers.push(bytes);
             }
             (Delivery::Connect { from, .. }, Some(host)) => self.accept(from, host),
+            (Delivery::Datagram { from, to, bytes }, None) => {
+                if let Some(answer) = self.ghosts.answer(to, &bytes, self.now) {
+                    self.inject(to, from, answer);
+                }
+            }
+            (Delivery::Connect { from, to }, None) if self.ghosts.answers_at(to, self.now) => {
+                self.connect_ghost(from, to);
+            }
             (Delivery::Connect { from, .. }, None) => self.fail(from, StreamFailure::Refused, self.now),
             (Delivery::Frame { to, bytes }, Some(host)) if self.hosts[host].life == to.1 => {
                 self.stream_bytes += bytes.len() as u64;
@@ -422,6 +317,12 @@ impl World {
                 self.with(host, |node, now| node.handle_stream_failure(now, to.2, failure));
             }
             _ => {}
+        }
+    }
+
+    fn connect_ghost(&mut self, from: End, to: SocketAddr) {
+        if self.ghosts.takes_streams(to) && self.is_up(from) {
+            self.answer_stream(from.0, from.2);
         }
     }
 
@@ -440,53 +341,6 @@ impl World {
             }
         }
         self.queue.deliver(until, delivery);
-    }
-
-    fn accept(&mut self, from: End, host: usize) {
-        let peer = self.hosts[from.0].addr;
-        let Some(accepted) = self.with(host, |node, now| node.accept_stream(now, peer)) else {
-            return self.fail(from, StreamFailure::Rejected, self.now);
-        };
-        let end = (host, self.hosts[host].life, accepted);
-        self.links.insert(from, Link { peer: end, last: self.now });
-        self.links.insert(end, Link { peer: from, last: self.now });
-        self.pump(from);
-    }
-
-    /// Lets one end of a stream say what it has to say.
-    fn pump(&mut self, end: End) {
-        if self.hosts[end.0].node.is_none() || self.hosts[end.0].life != end.1 {
-            return;
-        }
-        let mut buffer = Vec::new();
-        loop {
-            match self.with(end.0, |node, now| node.poll_stream(now, end.2, &mut buffer)) {
-                StreamStep::Send => self.send_frame(end, std::mem::take(&mut buffer)),
-                StreamStep::Receive => return,
-                StreamStep::Close => {
-                    if let Some(link) = self.links.remove(&end) {
-                        self.fail(link.peer, StreamFailure::Rejected, link.last);
-                    }
-                    return;
-                }
-            }
-        }
-    }
-
-    fn send_frame(&mut self, end: End, bytes: Vec<u8>) {
-        let Some(to) = self.links.get(&end).map(|link| link.peer) else { return };
-        let sent = self.now.max(self.hosts[end.0].blocked_until);
-        let Some(delay) = self.net.pass_stream(end.0, to.0, sent, &mut self.rng) else { return };
-        let Some(link) = self.links.get_mut(&end) else { return };
-        link.last = link.last.max(sent + delay);
-        let at = link.last;
-        self.schedule(end.0, to.0, at, Delivery::Frame { to, bytes });
-    }
-
-    /// Tells one end that the stream is over, behind whatever was sent to it before.
-    fn fail(&mut self, to: End, failure: StreamFailure, behind: Time) {
-        let at = behind.max(self.now) + Duration::from_millis(1);
-        self.queue.deliver(at, Delivery::Failure { to, failure });
     }
 
     fn schedule(&mut self, from: usize, to: usize, at: Time, delivery: Delivery) {
@@ -522,9 +376,13 @@ impl World {
                     self.connect(host, stream, addr);
                 }
                 Output::ResolveSeeds => node.handle_seeds(now, &self.hosts[host].seeds),
-                Output::JoinDone(_, result) | Output::SeedsTried(result) => {
+                Output::JoinDone(ticket, result) => {
                     self.hosts[host].joins.push(result);
+                    if let Some(checker) = &mut self.checker {
+                        checker.join_done(host, ticket);
+                    }
                 }
+                Output::SeedsTried(result) => self.hosts[host].joins.push(result),
                 Output::LeaveDone => {
                     self.hosts[host].left = true;
                     if let Some(checker) = &mut self.checker {
@@ -537,17 +395,20 @@ impl World {
             checker.look_at(host, &node);
         }
         self.hosts[host].node = Some(node);
+        if self.hosts[host].left && self.hosts[host].stops_when_left {
+            return self.crash(host);
+        }
         self.reschedule(host);
     }
 
-    fn connect(&mut self, from: usize, stream: StreamId, addr: SocketAddr) {
-        let end = (from, self.hosts[from].life, stream);
-        let sent = self.now.max(self.hosts[from].blocked_until);
-        // Whether somebody listens is seen on arrival.
-        let to = self.by_addr.get(&addr).copied().unwrap_or(from);
-        let Some(there) = self.net.pass_stream(from, to, sent, &mut self.rng) else { return };
-        let Some(back) = self.net.pass_stream(to, from, sent + there, &mut self.rng) else { return };
-        self.schedule(from, to, sent + there + back, Delivery::Connect { from: end, to: addr });
+    /// A datagram that comes from outside of the cluster, whoever's address it bears.
+    pub(in crate::sim) fn inject(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
+        let Some(target) = self.host_at(to) else { return };
+        let copies = self.net.pass(OUTSIDE, target, self.now, &mut self.rng);
+        for delay in copies.into_iter().flatten() {
+            let delivery = Delivery::Datagram { from, to, bytes: bytes.clone() };
+            self.schedule(OUTSIDE, target, self.now + delay, delivery);
+        }
     }
 
     fn send(&mut self, from: usize, to: SocketAddr, bytes: &[u8]) {
@@ -556,7 +417,11 @@ impl World {
         let route = (from as u64) << 48 | u64::from(to.port()) << 32 | u64::from(crc32fast::hash(bytes));
         self.trace =
             hash::mix(self.trace ^ route ^ (self.now.since_origin().as_nanos() as u64).rotate_left(17));
-        let Some(target) = self.by_addr.get(&to).copied() else { return };
+        let target = match self.host_at(to) {
+            Some(target) => target,
+            None if self.ghosts.answers_at(to, self.now) => OUTSIDE,
+            None => return,
+        };
         let copies = self.net.pass(from, target, sent, &mut self.rng);
         let from_addr = self.hosts[from].addr;
         for delay in copies.into_iter().flatten() {

@@ -1,0 +1,562 @@
+//! One node, and anything at all that its driver and the network may do to it, in any order: datagrams whose messages
+//! decode, frames in and out of turn, answers to its own questions, time that jumps, late timers, commands.
+//!
+//! Names and addresses come from small pools, so that things collide. After each step bounds are looked at, and whether
+//! the events fold to the members. The steps are read from bytes: a fuzzer's, or a random test's.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use super::forge;
+use crate::{
+    swim::{
+        Config, Event, Identity, MemberState, Node, Output, Start, StreamFailure, StreamId, StreamStep, Time,
+    },
+    wire::{
+        Tags,
+        message::{
+            Accusers, Ack, Alive, Choice, Digest, End, Failed, Gone, Hello, KeyAnswer, KeyChange, Left,
+            Message, Nack, NewToken, Parts, Ping, PingReq, Retry, Same, StreamAck, StreamPing, Suspect,
+        },
+    },
+};
+
+const BEGIN: Time = Time::from_origin(Duration::from_secs(20_000 * 3600));
+/// The greatest moment there is.
+const END: Time = Time::from_origin(Duration::MAX);
+const EPOCH: u64 = 1_700_000_000_000;
+const YEAR: u64 = 365 * 24 * 3600 * 1000;
+const NAMES: [&str; 6] = ["me", "m1", "m2", "m3", "x", "y"];
+/// Questions of the node that can still be answered, streams that can still be spoken in.
+const REMEMBERED: usize = 16;
+
+/// An identity, seen from what the node holds under the name, or its own epoch if it holds nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claimed {
+    /// An earlier life.
+    EarlierLife,
+    /// What is held, with so many incarnations more.
+    Incarnation(u64),
+    /// So many milliseconds later, at incarnation 0.
+    LaterLife(u64),
+}
+
+/// One message, by the number of its kind; which of the other fields matter depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Said {
+    /// Its place in the list of tags, counted from 0.
+    pub kind: u8,
+    /// Whom it is about: a place in the pool of names.
+    pub name: u8,
+    /// Where that one is said to live: a place in the pool of addresses.
+    pub addr: u8,
+    /// Under which identity.
+    pub claimed: Claimed,
+    /// Anything else: accusers, parts, numbers, age, tags.
+    pub detail: u8,
+}
+
+/// Something that happens to a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// A datagram arrives from a place in the pool of addresses.
+    Datagram(u8, Vec<Said>),
+    /// Whom the node pinged lately answers, or a nack comes instead.
+    Answer {
+        /// Which of the pings, the latest being 0.
+        which: u8,
+        /// Whether it is a nack.
+        nack: bool,
+    },
+    /// Somebody opens a stream.
+    Accept(u8),
+    /// A frame arrives in a stream, whoever opened it.
+    Frame(u8, Vec<Said>),
+    /// The driver asks what is next in a stream.
+    Poll(u8),
+    /// A stream fails.
+    Fail(u8, u8),
+    /// Time passes, and no timer fires.
+    Pass(Duration),
+    /// Whatever is due fires.
+    Fire,
+    /// Time passes up to the next deadline and this much beyond, then what is due fires.
+    Sleep(Duration),
+    /// Time comes to its end, then what is due fires.
+    EndOfTime,
+    /// A join with this ticket, of the addresses of this mask.
+    Join(u8, u8),
+    /// A farewell.
+    Leave,
+    /// Other tags.
+    Tags(u8),
+    /// Seeds are sought, now or later.
+    Seek {
+        /// Not at once.
+        later: bool,
+    },
+    /// The seeds were resolved to the addresses of this mask.
+    Seeds(u8),
+}
+
+/// Everything a run depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Case {
+    /// Which configuration.
+    pub config: u8,
+    /// What happens.
+    pub steps: Vec<Step>,
+}
+
+/// Hands out bytes, and zeros when they have come to their end.
+struct Bytes<'a>(&'a [u8]);
+
+impl Bytes<'_> {
+    fn next(&mut self) -> u8 {
+        let Some((first, rest)) = self.0.split_first() else { return 0 };
+        self.0 = rest;
+        *first
+    }
+
+    fn below(&mut self, n: u8) -> u8 {
+        self.next() % n
+    }
+
+    /// From nothing to days, each power of two equally likely: any two deadlines can be crossed at once.
+    fn duration(&mut self) -> Duration {
+        let byte = self.next();
+        Duration::from_millis((1_u64 << (byte % 30)).saturating_sub(1) + u64::from(byte / 30))
+    }
+}
+
+impl Case {
+    /// Reads a case from bytes; any bytes are one.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Self {
+        let mut bytes = Bytes(bytes);
+        let config = bytes.next();
+        let mut steps = Vec::new();
+        while !bytes.0.is_empty() && steps.len() < 512 {
+            steps.push(Step::read(&mut bytes));
+        }
+        Self { config, steps }
+    }
+
+    /// Without the steps that bring time to its end.
+    #[must_use]
+    pub fn within_time(mut self) -> Self {
+        self.steps.retain(|step| *step != Step::EndOfTime);
+        self
+    }
+
+    /// Runs it.
+    ///
+    /// # Panics
+    /// If the node panics, exceeds a bound, or its events do not fold to its members.
+    pub fn run(&self) {
+        let mut bench = Bench::new(self.config);
+        for step in &self.steps {
+            bench.take(step);
+        }
+    }
+
+    /// The shortest case found that still fails, by leaving out steps, messages and what is special to the
+    /// configuration.
+    #[must_use]
+    pub fn shrink(&self, fails: impl Fn(&Self) -> bool) -> Self {
+        let mut best = self.clone();
+        let mut chunk = best.steps.len().div_ceil(2);
+        while chunk > 0 {
+            let (mut at, mut shrank) = (0, false);
+            while at < best.steps.len() {
+                let mut shorter = best.clone();
+                shorter.steps.drain(at..(at + chunk).min(best.steps.len()));
+                if fails(&shorter) {
+                    (best, shrank) = (shorter, true);
+                } else {
+                    at += chunk;
+                }
+            }
+            chunk = if shrank && chunk == 1 { 1 } else { chunk / 2 };
+        }
+        for bit in 0..8 {
+            let simpler = Self { config: best.config & !(1 << bit), ..best.clone() };
+            best = if fails(&simpler) { simpler } else { best };
+        }
+        for at in 0..best.steps.len() {
+            while let Some(shorter) = best.with_less_said(at).into_iter().find(|shorter| fails(shorter)) {
+                best = shorter;
+            }
+        }
+        best
+    }
+
+    /// The cases in which one message of a step is not said.
+    fn with_less_said(&self, at: usize) -> Vec<Self> {
+        let (Step::Datagram(_, said) | Step::Frame(_, said)) = &self.steps[at] else { return vec![] };
+        let without = |message: usize| {
+            let mut shorter = self.clone();
+            if let Step::Datagram(_, said) | Step::Frame(_, said) = &mut shorter.steps[at] {
+                said.remove(message);
+            }
+            shorter
+        };
+        (0..said.len()).map(without).collect()
+    }
+}
+
+impl Step {
+    fn read(bytes: &mut Bytes<'_>) -> Self {
+        match bytes.below(32) {
+            0..=7 => Self::Datagram(bytes.below(8), Said::several(bytes)),
+            8..=11 => Self::Answer { which: bytes.below(4), nack: bytes.below(4) == 0 },
+            12 => Self::Accept(bytes.below(8)),
+            13..=15 => Self::Frame(bytes.below(4), Said::several(bytes)),
+            16 | 17 => Self::Poll(bytes.below(4)),
+            18 | 19 => Self::Fail(bytes.below(4), bytes.below(3)),
+            20 => Self::Pass(bytes.duration()),
+            21 => Self::Fire,
+            22..=25 => Self::Sleep(bytes.duration()),
+            26 if bytes.next() == u8::MAX => Self::EndOfTime,
+            26 | 27 => Self::Join(bytes.below(2), bytes.next()),
+            28 if bytes.below(8) == 0 => Self::Leave,
+            28 => Self::Tags(bytes.below(4)),
+            29 => Self::Seek { later: bytes.below(2) == 0 },
+            _ => Self::Seeds(bytes.next()),
+        }
+    }
+}
+
+impl Said {
+    fn several(bytes: &mut Bytes<'_>) -> Vec<Self> {
+        (0..=bytes.below(4)).map(|_| Self::read(bytes)).collect()
+    }
+
+    fn read(bytes: &mut Bytes<'_>) -> Self {
+        // Half of all are claims.
+        let kind = if bytes.below(2) == 0 { 4 + bytes.below(5) } else { bytes.below(21) };
+        let claimed = match bytes.below(10) {
+            0 => Claimed::EarlierLife,
+            1..=3 => Claimed::Incarnation(0),
+            4 | 5 => Claimed::Incarnation(1),
+            6 => Claimed::Incarnation(1 << bytes.below(63)),
+            7 => Claimed::LaterLife(1),
+            8 => Claimed::LaterLife(YEAR * u64::from(bytes.next())),
+            _ => Claimed::LaterLife(u64::MAX),
+        };
+        Self { kind, name: bytes.below(6), addr: bytes.below(8), claimed, detail: bytes.next() }
+    }
+
+    fn name(self) -> &'static str {
+        NAMES[usize::from(self.name) % NAMES.len()]
+    }
+
+    fn message<'a>(self, bench: &'a Bench) -> Message<'a> {
+        let (name, addr, detail) = (self.name(), addr(self.addr), self.detail);
+        let Identity { epoch, incarnation } = self.identity(&bench.node);
+        let (seq, digest) = (u32::from(detail), u64::from(detail) << 32);
+        match self.kind {
+            0 => Message::Ping(Ping { seq, target: name }),
+            1 => Message::Ack(Ack { seq }),
+            2 => Message::PingReq(PingReq { seq, target: name, window_ms: 1 << (detail % 32) }),
+            3 => Message::Nack(Nack { seq }),
+            4 => {
+                let tags: &[&[u8]] = &[&[], b"\x01\x01k\x01v", b"\x01\x01k\x01w", b"\x07"];
+                Message::Alive(Alive { name, epoch, incarnation, addr, tags: tags[usize::from(detail % 4)] })
+            }
+            5 => Message::Suspect(Suspect { name, epoch, incarnation, accusers: accusers(detail) }),
+            6 => Message::Failed(Failed { name, epoch, incarnation }),
+            7 => Message::Left(Left { name, epoch, incarnation }),
+            8 => {
+                let (left, age_secs) = (detail % 2 == 0, (1 << (detail % 64)) - 1);
+                Message::Gone(Gone { name, epoch, incarnation, left, age_secs })
+            }
+            9 => Message::Hello(Hello { name, digest }),
+            10 => Message::Same(Same {}),
+            11 => Message::End(End {}),
+            12 => Message::StreamPing(StreamPing { target: name }),
+            13 => Message::StreamAck(StreamAck { name }),
+            14 => Message::Parts(Parts { digests: &bench.digests }),
+            15 => Message::Choice(Choice { parts: u64::MAX << (detail % 64) }),
+            16 => Message::Digest(Digest { digest }),
+            17 => Message::KeyChange(KeyChange { step: detail, key: &[] }),
+            18 => Message::Retry(Retry { seq, token: u32::from(detail) }),
+            19 => Message::NewToken(NewToken { token: u32::from(detail) }),
+            _ => Message::KeyAnswer(KeyAnswer { problem: name }),
+        }
+    }
+
+    fn identity(self, node: &Node) -> Identity {
+        let held = node.member(self.name()).map_or(Identity { epoch: EPOCH, incarnation: 0 }, |m| m.identity);
+        match self.claimed {
+            Claimed::EarlierLife => Identity { epoch: held.epoch - 1, ..held },
+            Claimed::Incarnation(more) => {
+                Identity { incarnation: held.incarnation.saturating_add(more), ..held }
+            }
+            Claimed::LaterLife(by) => Identity { epoch: held.epoch.saturating_add(by), incarnation: 0 },
+        }
+    }
+}
+
+fn addr(place: u8) -> SocketAddr {
+    ([10, 0, 0, place], 7946).into()
+}
+
+fn addrs(mask: u8) -> Vec<SocketAddr> {
+    (0..8).filter(|place| mask >> place & 1 == 1).map(addr).collect()
+}
+
+fn accusers(mask: u8) -> Accusers<'static> {
+    NAMES.iter().enumerate().filter(|(at, _)| mask >> at & 1 == 1).map(|(_, name)| *name).collect()
+}
+
+/// Four configurations that are valid and unlike each other; all tables are small, so that their bounds are met.
+fn config(which: u8) -> Config {
+    let presets = [Config::lan, Config::wan, Config::local, Config::lan];
+    let mut config = presets[usize::from(which % 4)]("me");
+    (config.max_members, config.max_departed, config.max_heal) = (5, 3, 2);
+    if which & 4 != 0 {
+        config.reap_left_after = Duration::from_secs(3);
+        config.reap_failed_after = Duration::from_secs(5);
+        config.forget_after = Duration::from_secs(8);
+    }
+    if which & 8 != 0 {
+        config.seed_max_delay = Duration::from_secs(1);
+    }
+    config.notice_stalls = which & 16 == 0;
+    config
+}
+
+struct Bench {
+    node: Node,
+    now: Time,
+    streams: VecDeque<StreamId>,
+    pings: VecDeque<(SocketAddr, u32, String)>,
+    folded: HashMap<Arc<str>, MemberState>,
+    /// Joins without a report, by ticket.
+    joins: HashMap<u64, usize>,
+    digests: Vec<u8>,
+    buffer: Vec<u8>,
+}
+
+impl Bench {
+    /// The node "me" at address 0, which knows m1 to m3 at the addresses 1 to 3.
+    fn new(which: u8) -> Self {
+        let start = Start { addr: addr(0), epoch: EPOCH, seed: u128::from(which), tags: Tags::default() };
+        let mut bench = Self {
+            node: Node::new(config(which), start, BEGIN),
+            now: BEGIN,
+            streams: VecDeque::new(),
+            pings: VecDeque::new(),
+            folded: HashMap::new(),
+            joins: HashMap::new(),
+            digests: (0..64_u64).flat_map(u64::to_le_bytes).collect(),
+            buffer: Vec::new(),
+        };
+        bench.settle();
+        if which & 32 == 0 {
+            bench.meet_members();
+        }
+        bench
+    }
+
+    /// They introduce themselves, and answer when they are asked whether they are there.
+    fn meet_members(&mut self) {
+        for place in 1..=3 {
+            let claimed = Claimed::Incarnation(0);
+            let alive = Said { kind: 4, name: place, addr: place, claimed, detail: 0 };
+            self.take(&Step::Datagram(place, vec![alive]));
+            self.take(&Step::Answer { which: 0, nack: false });
+        }
+        assert_eq!(self.node.live(), 4, "all are known");
+    }
+
+    fn take(&mut self, step: &Step) {
+        match step {
+            Step::Datagram(from, said) => {
+                let packet = self.packet(*from, said);
+                self.node.handle_datagram(self.now, addr(*from), &packet);
+            }
+            Step::Answer { which, nack } => self.answer(*which, *nack),
+            Step::Accept(from) => {
+                let stream = self.node.accept_stream(self.now, addr(*from));
+                stream.into_iter().for_each(|stream| self.remember_stream(stream));
+            }
+            Step::Frame(stream, said) => self.frame(*stream, said),
+            Step::Poll(stream) => drop(self.poll(*stream)),
+            Step::Fail(stream, how) => self.fail(*stream, *how),
+            Step::Pass(time) => self.now = self.now + *time,
+            Step::Fire => self.node.handle_timeout(self.now),
+            Step::Sleep(late) => {
+                self.now = self.now.max(self.node.poll_timeout().unwrap_or(self.now)) + *late;
+                self.node.handle_timeout(self.now);
+            }
+            Step::EndOfTime => {
+                self.now = END;
+                self.node.handle_timeout(self.now);
+            }
+            step => self.command(step),
+        }
+        self.settle();
+    }
+
+    fn command(&mut self, step: &Step) {
+        let now = self.now;
+        match step {
+            Step::Join(ticket, mask) => {
+                *self.joins.entry(u64::from(*ticket)).or_default() += 1;
+                self.node.join(now, u64::from(*ticket), &addrs(*mask));
+            }
+            Step::Leave => self.node.leave(now),
+            Step::Tags(n) => {
+                self.node.set_tags(now, Tags::new([("n", n.to_string())]).expect("they are short"));
+            }
+            Step::Seek { later: false } => self.node.seek_seeds(now),
+            Step::Seek { later: true } => self.node.seek_seeds_later(now),
+            Step::Seeds(mask) => self.node.handle_seeds(now, &addrs(*mask)),
+            step => unreachable!("{step:?} is no command"),
+        }
+    }
+
+    /// Under the name that belongs to a place; three of four show the token for it.
+    fn packet(&self, from: u8, said: &[Said]) -> Vec<u8> {
+        let name = NAMES[usize::from(from) % NAMES.len()];
+        let shows = said.iter().fold(0, |sum, said| sum ^ said.detail) % 4 != 0;
+        let token = if shows { self.node.token_for(name, addr(from)) } else { 0 };
+        let messages: Vec<_> = said.iter().map(|said| said.message(self)).collect();
+        forge::proven_packet(name, token, &messages)
+    }
+
+    fn answer(&mut self, which: u8, nack: bool) {
+        let Some((to, seq, name)) = self.pings.iter().rev().nth(usize::from(which)).cloned() else { return };
+        let answer = if nack { Message::Nack(Nack { seq }) } else { Message::Ack(Ack { seq }) };
+        self.node.handle_datagram(self.now, to, &forge::packet(&name, &[answer]));
+    }
+
+    fn stream(&self, which: u8) -> Option<StreamId> {
+        self.streams.iter().rev().nth(usize::from(which)).copied()
+    }
+
+    fn remember_stream(&mut self, stream: StreamId) {
+        self.streams.push_back(stream);
+        if self.streams.len() > REMEMBERED {
+            self.streams.pop_front();
+        }
+    }
+
+    fn poll(&mut self, which: u8) -> Option<StreamStep> {
+        let stream = self.stream(which)?;
+        let step = self.node.poll_stream(self.now, stream, &mut self.buffer);
+        if step == StreamStep::Close {
+            self.streams.retain(|other| *other != stream);
+        }
+        Some(step)
+    }
+
+    /// As a driver does, it says first what is to be said.
+    fn frame(&mut self, which: u8, said: &[Said]) {
+        let Some(stream) = self.stream(which) else { return };
+        while self.poll(which) == Some(StreamStep::Send) {}
+        let packet = self.packet(which, said);
+        self.node.handle_frame(self.now, stream, &packet);
+    }
+
+    fn fail(&mut self, which: u8, how: u8) {
+        let failures = [StreamFailure::Refused, StreamFailure::TimedOut, StreamFailure::Rejected];
+        if let Some(stream) = self.stream(which) {
+            self.node.handle_stream_failure(self.now, stream, failures[usize::from(how % 3)]);
+            self.streams.retain(|other| *other != stream);
+        }
+    }
+
+    /// Takes out everything, as drivers do after each input, and looks whether all is well.
+    fn settle(&mut self) {
+        while let Some(to) = self.node.poll_transmit(&mut self.buffer) {
+            assert!(self.buffer.len() <= self.node.config().max_datagram, "a datagram is too long");
+            if let Some((seq, name)) = forge::ping(&self.buffer) {
+                self.pings.push_back((to.addr, seq, name));
+            }
+        }
+        while self.pings.len() > REMEMBERED {
+            self.pings.pop_front();
+        }
+        while let Some(output) = self.node.poll_output() {
+            self.follow(output);
+        }
+        self.node.audit().expect("every bound holds");
+        let members = self.node.members();
+        let same = members.len() == self.folded.len()
+            && members.iter().all(|member| self.folded.get(&member.name) == Some(&member.state));
+        assert!(same, "events fold to {:?}, but the members are {members:?}", self.folded);
+    }
+
+    fn follow(&mut self, output: Output) {
+        match output {
+            Output::Event(Event::Reaped(member)) => drop(self.folded.remove(&member.name)),
+            Output::Event(event) => {
+                if let Some(member) = event.member() {
+                    self.folded.insert(Arc::clone(&member.name), member.state);
+                }
+            }
+            Output::OpenStream { stream, .. } => self.remember_stream(stream),
+            Output::JoinDone(ticket, _) => {
+                let open = self.joins.get_mut(&ticket).filter(|open| **open > 0);
+                *open.expect("a join reports once") -= 1;
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, panic::catch_unwind};
+
+    use super::*;
+
+    /// Bytes as a fuzzer would give them.
+    fn draw(seed: u64) -> Vec<u8> {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let length = rng.usize(20..1500);
+        std::iter::repeat_with(|| rng.u8(..)).take(length).collect()
+    }
+
+    /// What a panic says, without the values in it: which failure it is.
+    fn failure(case: &Case) -> Option<String> {
+        let panic = catch_unwind(|| case.run()).err()?;
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Some(text.unwrap_or_default().chars().filter(|c| !c.is_ascii_digit()).take(40).collect())
+    }
+
+    /// Of each failure, the shortest case found.
+    #[test]
+    fn a_node_survives_anything_in_any_order() {
+        let mut found = BTreeMap::new();
+        for seed in 0..4000 {
+            let case = Case::read(&draw(seed)).within_time();
+            if let Some(failure) = failure(&case).filter(|failure| !found.contains_key(failure)) {
+                let shortest =
+                    case.shrink(|shorter| super::tests::failure(shorter).as_ref() == Some(&failure));
+                found.insert(failure, (seed, shortest));
+            }
+        }
+        assert!(found.is_empty(), "{found:#?}");
+    }
+
+    #[test]
+    fn any_case_that_is_shrunk_fails_still_and_in_few_steps() {
+        let leaves_and_sleeps = |case: &Case| {
+            let at = |wanted: fn(&Step) -> bool| case.steps.iter().position(wanted);
+            let leave = at(|step| *step == Step::Leave);
+            let sleep = at(|step| matches!(step, Step::Sleep(_)));
+            leave.is_some_and(|leave| sleep.is_some_and(|sleep| sleep > leave))
+        };
+        let case = (0..).map(|seed| Case::read(&draw(seed))).find(leaves_and_sleeps).expect("some has both");
+        assert_eq!(case.shrink(leaves_and_sleeps).steps.len(), 2);
+    }
+}

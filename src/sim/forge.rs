@@ -1,0 +1,76 @@
+//! Packets by hand, for the attacker and for the tests that play somebody else than the node: the one place outside of
+//! the node that writes and reads the header.
+
+use crate::wire::{
+    frame::MAX_FRAME,
+    hash,
+    message::Message,
+    packet::{self, Header, Section, Writer},
+};
+
+/// The cluster that everybody in the tests belongs to.
+const CLUSTER: &str = "default";
+
+/// A packet of these messages with a correct header, which shows no token; what does not fit in a frame is left out.
+pub(crate) fn packet(sender: &str, messages: &[Message<'_>]) -> Vec<u8> {
+    proven_packet(sender, 0, messages)
+}
+
+/// The same with the token that the receiver gave to the sender.
+pub(crate) fn proven_packet(sender: &str, token: u32, messages: &[Message<'_>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let header = Header { cluster: hash::cluster(CLUSTER), sender: hash::member(sender), token };
+    let mut writer = Writer::new(&mut bytes, header, MAX_FRAME);
+    for message in messages {
+        put(&mut writer, message);
+    }
+    writer.finish();
+    bytes
+}
+
+/// Lets `look` see each message of a packet that a node sent.
+pub(crate) fn read(bytes: &[u8], mut look: impl FnMut(&Message<'_>)) {
+    let Ok((_, sections)) = packet::open(bytes, hash::cluster(CLUSTER)) else { return };
+    for section in sections {
+        if let Ok(Some(message)) = section.and_then(Section::message) {
+            look(&message);
+        }
+    }
+}
+
+/// The number of the ping that a packet begins with, and whom it asks for.
+pub(crate) fn ping(bytes: &[u8]) -> Option<(u32, String)> {
+    let mut ping = None;
+    read(bytes, |message| {
+        if let Message::Ping(asked) = message {
+            ping.get_or_insert_with(|| (asked.seq, asked.target.to_owned()));
+        }
+    });
+    ping
+}
+
+fn put(writer: &mut Writer<'_>, message: &Message<'_>) -> bool {
+    match message {
+        Message::Ping(m) => writer.message(m),
+        Message::Ack(m) => writer.message(m),
+        Message::PingReq(m) => writer.message(m),
+        Message::Nack(m) => writer.message(m),
+        Message::Retry(m) => writer.message(m),
+        Message::NewToken(m) => writer.message(m),
+        Message::Alive(m) => writer.message(m),
+        Message::Suspect(m) => writer.message(m),
+        Message::Failed(m) => writer.message(m),
+        Message::Left(m) => writer.message(m),
+        Message::Gone(m) => writer.message(m),
+        Message::Hello(m) => writer.message(m),
+        Message::Same(m) => writer.message(m),
+        Message::End(m) => writer.message(m),
+        Message::StreamPing(m) => writer.message(m),
+        Message::StreamAck(m) => writer.message(m),
+        Message::Parts(m) => writer.message(m),
+        Message::Choice(m) => writer.message(m),
+        Message::Digest(m) => writer.message(m),
+        Message::KeyChange(m) => writer.message(m),
+        Message::KeyAnswer(m) => writer.message(m),
+    }
+}

@@ -1,0 +1,91 @@
+//! What a random schedule is about, besides the accidents that every cluster has.
+
+use std::time::Duration;
+
+use super::fault::Fault;
+use crate::swim::Config;
+
+/// What goes wrong in a random schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Theme {
+    /// Machines, processes and networks fail.
+    Accidents,
+    /// Timers come late and clocks jump, across any deadline; some nodes have a short memory.
+    Late,
+    /// Applications call what they like, when they like.
+    Calls,
+    /// Two hosts have one name.
+    Rivals,
+    /// Nodes start with a clock that is wrong.
+    Clocks,
+    /// An attacker lies.
+    Attacks,
+    /// Any of these.
+    Everything,
+}
+
+impl Theme {
+    /// Every theme.
+    pub const ALL: [Self; 7] = [
+        Self::Accidents,
+        Self::Late,
+        Self::Calls,
+        Self::Rivals,
+        Self::Clocks,
+        Self::Attacks,
+        Self::Everything,
+    ];
+
+    /// Its name, as it is called on a command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accidents => "accidents",
+            Self::Late => "late",
+            Self::Calls => "calls",
+            Self::Rivals => "rivals",
+            Self::Clocks => "clocks",
+            Self::Attacks => "attacks",
+            Self::Everything => "everything",
+        }
+    }
+
+    /// The theme of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|theme| theme.name() == name)
+    }
+
+    /// Draws a fault for a cluster of `n`: half of them are accidents, whatever it is about.
+    pub(super) fn draw(self, rng: &mut fastrand::Rng, n: usize) -> Fault {
+        let own = match self {
+            Self::Everything => Self::ALL[rng.usize(..6)],
+            theme => theme,
+        };
+        match own {
+            Self::Accidents => Fault::draw(rng, n),
+            _ if self != Self::Everything && rng.bool() => Fault::draw(rng, n),
+            Self::Late => Fault::draw_late(rng, n),
+            Self::Calls => Fault::draw_call(rng, n),
+            Self::Rivals => Fault::draw_rivalry(rng, n),
+            Self::Clocks => Fault::draw_wrong_clock(rng, n),
+            _ => Fault::draw_attack(rng, n),
+        }
+    }
+
+    /// The configuration of a seed's cluster: each preset in turn. Where time is what goes wrong, every second one
+    /// forgets the departed after seconds.
+    #[must_use]
+    pub fn config(self, seed: u64, name: String) -> Config {
+        let presets = [Config::lan, Config::local, Config::wan];
+        let mut config = presets[seed as usize % 3](name);
+        if matches!(self, Self::Late | Self::Everything) && seed % 2 == 1 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let mut upto = |most: u64| Duration::from_millis(rng.u64(1..=most));
+            (config.reap_left_after, config.reap_failed_after) = (upto(10_000), upto(20_000));
+            config.forget_after = config.reap_left_after.max(config.reap_failed_after) + upto(10_000);
+            config.seed_max_delay = upto(20_000);
+        }
+        config
+    }
+}

@@ -1,0 +1,63 @@
+//! Who sees what.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::World;
+use crate::{sim::host::Host, swim::MemberState};
+
+impl World {
+    /// How a host sees a name.
+    #[must_use]
+    pub fn state(&self, host: usize, name: &str) -> Option<MemberState> {
+        self.node(host).member(name).map(|member| member.state)
+    }
+
+    /// The hosts whose node runs and has not left.
+    pub fn up(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.hosts.len()).filter(|host| self.hosts[*host].node.is_some() && !self.hosts[*host].left)
+    }
+
+    /// Whether everybody who is up sees that many live members.
+    #[must_use]
+    pub fn all_see(&self, n: usize) -> bool {
+        self.up().all(|host| self.node(host).live() == n)
+    }
+
+    /// Whether everybody who is up lists exactly those who are up as live, each where it is.
+    #[must_use]
+    pub fn views_are_true(&self) -> bool {
+        self.all_list_those_up(MemberState::is_live)
+    }
+
+    /// Whether anybody who is up gave way to another holder of its name.
+    #[must_use]
+    pub fn is_anybody_displaced(&self) -> bool {
+        self.up().any(|host| self.node(host).is_displaced())
+    }
+
+    /// Whether views are [true](Self::views_are_true), and nobody is suspected, displaced, held up or cut off, nor
+    /// does an attacker answer for anybody.
+    #[must_use]
+    pub fn is_calm(&self) -> bool {
+        self.net.is_perfect()
+            && self.clogged.is_empty()
+            && self.ghosts.are_silent(self.now)
+            && !self.is_anybody_displaced()
+            && self.up().all(|host| self.hosts[host].is_well(self.now))
+            && self.all_see(self.up().count())
+            && self.all_list_those_up(|state| state == MemberState::Alive)
+    }
+
+    fn all_list_those_up(&self, counts: impl Fn(MemberState) -> bool) -> bool {
+        let place = |host: usize| {
+            let Host { config, addr, .. } = &self.hosts[host];
+            (Arc::<str>::from(config.name.as_str()), *addr)
+        };
+        let truth: BTreeSet<_> = self.up().map(place).collect();
+        self.up().all(|host| {
+            let members = self.node(host).members();
+            let live = members.iter().filter(|member| counts(member.state));
+            live.map(|member| (member.name.clone(), member.addr)).collect::<BTreeSet<_>>() == truth
+        })
+    }
+}

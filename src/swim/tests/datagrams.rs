@@ -1,0 +1,156 @@
+//! One datagram in causes at most one datagram out, whatever it says and whoever sent it.
+
+use std::net::SocketAddr;
+
+use super::{
+    super::{Config, MemberState},
+    bench::{Bench, EPOCH, alive, failed, left, suspect},
+    world::{addr, millis},
+};
+use crate::{
+    sim::forge,
+    wire::message::{
+        Accusers, Ack, Alive, Choice, Digest, End, Failed, Gone, Hello, KeyAnswer, KeyChange, Left, Message,
+        Nack, NewToken, Parts, Ping, PingReq, Retry, Same, StreamAck, StreamPing, Suspect,
+    },
+};
+
+const NAMES: [&str; 8] = ["me", "m1", "m2", "m3", "m4", "m5", "x", "y"];
+const MEMBERS: usize = 5;
+const KINDS: u32 = 21;
+/// The digests of a table that is like nobody's.
+static DIGESTS: [u8; 512] = [7; 512];
+
+/// A node among members of every standing: m1 alive, m2 suspect, m3 failed, m4 left, m5 alive. It may have asked
+/// strangers and probed members, and news may wait.
+fn bench(rng: &mut fastrand::Rng) -> Bench {
+    let mut config = [Config::lan, Config::local][rng.usize(..2)]("me");
+    config.verifiers = *rng.choice(&[0, 6, 64]).expect("there are some");
+    let mut bench = Bench::with(config, MEMBERS);
+    bench.hear(&suspect("m2", 0, &["m1"])).hear(&failed("m3", 0)).hear(&left("m4", 0));
+    if rng.bool() {
+        bench.hear_from(addr(6), &alive("x", 0, addr(6)));
+    }
+    if rng.bool() {
+        bench.pass(millis(rng.u64(..3000)));
+    }
+    if rng.bool() {
+        bench.node.news.clear();
+    }
+    bench.events();
+    bench.sent();
+    bench
+}
+
+/// Any message at all, about anybody, under an identity below, at, above or far above what is held.
+fn message(rng: &mut fastrand::Rng, seqs: &[u32]) -> Message<'static> {
+    let name = *rng.choice(&NAMES).expect("there are some");
+    let epoch = EPOCH + [0, 0, 0, 0, 1, 1 << 42][rng.usize(..6)] - u64::from(rng.u32(..8) == 0);
+    let incarnation = [0, 0, 1, 1, 2, 3, 1 << 21, 1 << 45, u64::MAX][rng.usize(..9)];
+    let seq = rng.choice(seqs).copied().unwrap_or(5);
+    let accusers: Accusers<'_> = NAMES.into_iter().filter(|_| rng.bool()).collect();
+    let claimed_addr = addr(rng.usize(..9));
+    let kind = if rng.bool() { rng.u32(4..9) } else { rng.u32(..KINDS) };
+    match kind {
+        0 => Message::Ping(Ping { seq, target: name }),
+        1 => Message::Ack(Ack { seq }),
+        2 => Message::PingReq(PingReq { seq, target: name, window_ms: 500 }),
+        3 => Message::Nack(Nack { seq }),
+        4 => Message::Alive(Alive { name, epoch, incarnation, addr: claimed_addr, tags: &[] }),
+        5 => Message::Suspect(Suspect { name, epoch, incarnation, accusers }),
+        6 => Message::Failed(Failed { name, epoch, incarnation }),
+        7 => Message::Left(Left { name, epoch, incarnation }),
+        8 => {
+            let (left, age_secs) = (rng.bool(), rng.u64(..100_000));
+            Message::Gone(Gone { name, epoch, incarnation, left, age_secs })
+        }
+        9 => Message::Hello(Hello { name, digest: 7 }),
+        10 => Message::Same(Same {}),
+        11 => Message::End(End {}),
+        12 => Message::StreamPing(StreamPing { target: name }),
+        13 => Message::StreamAck(StreamAck { name }),
+        14 => Message::Parts(Parts { digests: &DIGESTS }),
+        15 => Message::Choice(Choice { parts: 7 }),
+        16 => Message::Digest(Digest { digest: 7 }),
+        17 => Message::KeyChange(KeyChange { step: 0, key: &[] }),
+        18 => Message::Retry(Retry { seq, token: rng.u32(..3) }),
+        19 => Message::NewToken(NewToken { token: rng.u32(..3) }),
+        _ => Message::KeyAnswer(KeyAnswer { problem: "" }),
+    }
+}
+
+/// A member's address of any standing, a stranger's, our own.
+fn source(rng: &mut fastrand::Rng) -> SocketAddr {
+    addr(rng.usize(..9))
+}
+
+/// In the name of whoever lives there, or in anybody's, with its token or without.
+fn packet(rng: &mut fastrand::Rng, bench: &Bench, from: SocketAddr, said: &[Message<'_>]) -> Vec<u8> {
+    let home = NAMES.iter().position(|name| bench.member(name).is_some_and(|member| member.addr == from));
+    let name = NAMES[home.filter(|_| rng.u32(..4) > 0).unwrap_or_else(|| rng.usize(..NAMES.len()))];
+    let addr = bench.member(name).map_or(from, |member| member.addr);
+    let token = if rng.u32(..4) > 0 { bench.node.token_for(name, addr) } else { 0 };
+    forge::proven_packet(name, token, said)
+}
+
+/// What a node has asked so far can be answered by whoever was asked.
+fn asked(sent: &[(SocketAddr, Vec<u8>)]) -> Vec<u32> {
+    sent.iter().filter_map(|(_, packet)| forge::ping(packet)).map(|(seq, _)| seq).collect()
+}
+
+#[test]
+fn whatever_a_datagram_says_it_causes_at_most_one() {
+    for seed in 0..4000 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut bench = bench(&mut rng);
+        let mut seqs = vec![1, 2];
+        for _ in 0..20 {
+            let said: Vec<_> = (0..rng.usize(1..13)).map(|_| message(&mut rng, &seqs)).collect();
+            let from = source(&mut rng);
+            let packet = packet(&mut rng, &bench, from, &said);
+            bench.node.handle_datagram(bench.now, from, &packet);
+            let sent = bench.sent();
+            let whereto: Vec<_> = sent.iter().map(|(to, _)| *to).collect();
+            assert!(sent.len() <= 1, "seed {seed}: {said:?} from {from} causes datagrams to {whereto:?}");
+            seqs.extend(asked(&sent));
+        }
+    }
+}
+
+#[test]
+fn each_message_alone_causes_at_most_one_whoever_sends_it() {
+    for seed in 0..20_000 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut bench = bench(&mut rng);
+        let (from, said) = (source(&mut rng), message(&mut rng, &[1]));
+        bench.node.handle_datagram(bench.now, from, &packet(&mut rng, &bench, from, &[said]));
+        let sent = bench.sent().len();
+        assert!(sent <= 1, "seed {seed}: {said:?} from {from} causes {sent} datagrams");
+    }
+}
+
+/// Whoever is no member, and whoever sends under its address, gets no more bytes than it sent.
+#[test]
+fn a_stranger_gets_no_more_bytes_than_it_sent() {
+    for seed in 0..20_000 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut bench = bench(&mut rng);
+        let (from, said) = (addr(rng.usize(6..9)), message(&mut rng, &[1]));
+        let packet = forge::packet("x", &[said]);
+        bench.node.handle_datagram(bench.now, from, &packet);
+        for (to, answer) in bench.sent() {
+            assert!(answer.len() <= packet.len(), "seed {seed}: {said:?}: {} bytes to {to}", answer.len());
+        }
+    }
+}
+
+#[test]
+fn the_members_of_the_bench_have_every_standing() {
+    let mut rng = fastrand::Rng::with_seed(1);
+    let bench = bench(&mut rng);
+    let states: Vec<_> = bench.node.members().into_iter().map(|member| member.state).collect();
+    use MemberState::{Alive, Failed, Left, Suspect};
+    for state in [Alive, Suspect, Failed, Left] {
+        assert!(states.contains(&state), "{states:?}");
+    }
+}

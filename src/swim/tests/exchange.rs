@@ -1,0 +1,177 @@
+//! When tables are exchanged, and what an exchange may cost.
+
+use std::net::SocketAddr;
+
+use super::{
+    super::{Output, StreamId, StreamStep},
+    bench::{Bench, alive, messages, packet_of},
+    world::{addr, millis, secs},
+};
+use crate::wire::{
+    hash,
+    message::{Digest, End, Hello, Message, Ping, Same},
+    packet::{Header, Writer},
+};
+
+/// Unlike any table's.
+const OTHER: Digest = Digest { digest: 12345 };
+
+/// The streams that the node wants to open.
+fn opened(bench: &mut Bench) -> Vec<(StreamId, SocketAddr)> {
+    let outputs = std::iter::from_fn(|| bench.node.poll_output());
+    outputs
+        .filter_map(|output| match output {
+            Output::OpenStream { stream, addr, .. } => Some((stream, addr)),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn the_digest_of_a_member_opens_an_exchange_and_a_strangers_does_not() {
+    let mut bench = Bench::new(2);
+    bench.hear_from(addr(99), &OTHER);
+    assert_eq!(opened(&mut bench), []);
+    bench.hear_from(addr(1), &OTHER);
+    assert_eq!(opened(&mut bench).len(), 1);
+}
+
+#[test]
+fn equal_digests_open_nothing() {
+    let mut bench = Bench::new(2);
+    let digest = bench.node.settled_digest();
+    bench.hear_from(addr(1), &Digest { digest });
+    assert_eq!(opened(&mut bench), []);
+}
+
+#[test]
+fn no_more_than_four_exchanges_of_our_own_are_under_way() {
+    let mut bench = Bench::new(3);
+    for _ in 0..6 {
+        bench.hear_from(addr(1), &OTHER);
+        // Nobody answers in them, and their time is not up yet.
+        bench.now = bench.now + millis(1500);
+    }
+    assert_eq!((opened(&mut bench).len(), bench.node.metrics().refused_streams), (4, 2));
+}
+
+/// An exchange that finds the tables equal after all.
+fn find_equal(bench: &mut Bench, stream: StreamId) {
+    let mut frame = Vec::new();
+    assert_eq!(bench.node.poll_stream(bench.now, stream, &mut frame), StreamStep::Send);
+    bench.node.handle_frame(bench.now, stream, &packet_of(&Same {}));
+}
+
+/// How long the digests of a member are ignored after an exchange, in tenths of a second.
+fn quiet_time(bench: &mut Bench) -> (u32, StreamId) {
+    for tenths in 0.. {
+        bench.hear_from(addr(1), &OTHER);
+        if let Some((stream, _)) = opened(bench).pop() {
+            return (tenths, stream);
+        }
+        bench.now = bench.now + millis(100);
+    }
+    unreachable!("it is not ignored for ever")
+}
+
+#[test]
+fn exchanges_that_teach_nothing_are_put_off_twice_as_long_each_time_up_to_the_interval() {
+    let mut bench = Bench::new(2);
+    let mut waits = Vec::new();
+    for _ in 0..9 {
+        let (tenths, stream) = quiet_time(&mut bench);
+        waits.push(tenths);
+        find_equal(&mut bench, stream);
+    }
+    assert_eq!(waits, [0, 10, 10, 20, 40, 80, 160, 300, 300]);
+}
+
+#[test]
+fn an_exchange_that_teaches_something_brings_the_next_one_back() {
+    let mut bench = Bench::new(2);
+    for _ in 0..6 {
+        let (_, stream) = quiet_time(&mut bench);
+        find_equal(&mut bench, stream);
+    }
+    let (tenths, stream) = quiet_time(&mut bench);
+    assert!(tenths > 100, "{tenths}");
+    let mut frame = Vec::new();
+    assert_eq!(bench.node.poll_stream(bench.now, stream, &mut frame), StreamStep::Send);
+    bench.node.handle_frame(bench.now, stream, &packet_of(&alive("new", 0, addr(9))));
+    bench.node.handle_frame(bench.now, stream, &packet_of(&End {}));
+    while bench.node.poll_stream(bench.now, stream, &mut frame) == StreamStep::Send {}
+    bench.node.handle_frame(bench.now, stream, &packet_of(&End {}));
+    bench.node.news.clear();
+    // The pause that was set when it began is served, and the next is the shortest.
+    let (_, stream) = quiet_time(&mut bench);
+    find_equal(&mut bench, stream);
+    let (tenths, _) = quiet_time(&mut bench);
+    assert_eq!(tenths, 10);
+}
+
+#[test]
+fn a_node_tells_its_digest_behind_an_ack_only_while_no_news_is_under_way() {
+    for news in [false, true] {
+        let mut bench = Bench::new(3);
+        if news {
+            bench.hear(&alive("new", 0, addr(9)));
+        }
+        bench.hear(&Ping { seq: 1, target: "me" });
+        let mut told = false;
+        for (to, packet) in bench.sent() {
+            assert_eq!(to, addr(1));
+            messages(&packet, |message| told |= matches!(message, Message::Digest(_)));
+        }
+        assert_eq!(told, !news);
+    }
+}
+
+#[test]
+fn whoever_is_swamped_with_news_tells_its_digest_all_the_same() {
+    for (members, tells) in [(400, false), (401, true)] {
+        let mut bench = Bench::new(1);
+        for i in 0..members {
+            bench.hear(&alive(&format!("x{i}"), 0, addr(100 + i)));
+        }
+        assert_eq!(bench.node.settled_digest() != 0, tells, "news of {members}");
+    }
+}
+
+/// A frame as large as frames may be, with nothing in it that anybody knows.
+fn largest_frame() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut frame = Writer::new(&mut bytes, Header::anonymous(hash::cluster("default")), 32 * 1024);
+    let body = [0_u8; 16_000];
+    while frame.push(0x7f, &&body[..]) {}
+    frame.finish();
+    bytes
+}
+
+#[test]
+fn a_stream_that_never_ends_is_closed_after_64_mebibytes() {
+    let mut bench = Bench::new(2);
+    let stream = bench.node.accept_stream(bench.now, addr(1)).expect("there is room");
+    bench.node.handle_frame(bench.now, stream, &packet_of(&Hello { name: "m1", digest: 0 }));
+    let mut buffer = Vec::new();
+    while bench.node.poll_stream(bench.now, stream, &mut buffer) == StreamStep::Send {}
+    let frame = largest_frame();
+    let most = (64 << 20) / frame.len();
+    for taken in 0..=most {
+        let step = bench.node.poll_stream(bench.now, stream, &mut buffer);
+        assert_eq!(step, StreamStep::Receive, "after {taken} of {most} frames");
+        bench.node.handle_frame(bench.now, stream, &frame);
+    }
+    assert_eq!(bench.node.poll_stream(bench.now, stream, &mut buffer), StreamStep::Close);
+    assert_eq!(bench.node.metrics().refused_streams, 1);
+}
+
+#[test]
+fn a_stream_that_is_idle_is_closed_when_its_time_is_up() {
+    let mut bench = Bench::new(2);
+    let stream = bench.node.accept_stream(bench.now, addr(1)).expect("there is room");
+    let mut buffer = Vec::new();
+    for (time, step) in [(9, StreamStep::Receive), (2, StreamStep::Close)] {
+        bench.pass(secs(time));
+        assert_eq!(bench.node.poll_stream(bench.now, stream, &mut buffer), step);
+    }
+}

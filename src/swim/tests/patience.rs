@@ -1,0 +1,169 @@
+//! How long a node waits, how often it tries again, and when it stops remembering.
+
+use std::net::SocketAddr;
+
+use super::{
+    super::{Config, MemberState, Output, own::Phase, timers::Timer},
+    bench::{Bench, alive, failed, messages, suspect},
+    world::{addr, millis, secs},
+};
+use crate::wire::message::{Ack, Message, Nack};
+
+/// Whereto pings wait to be sent, with their numbers.
+fn pings(bench: &mut Bench) -> Vec<(SocketAddr, u32)> {
+    let mut pings = Vec::new();
+    for (to, packet) in bench.sent() {
+        messages(&packet, |message| {
+            if let Message::Ping(ping) = message {
+                pings.push((to, ping.seq));
+            }
+        });
+    }
+    pings
+}
+
+/// The relays that were asked in a round that nobody answers, and its number.
+fn relays_of_a_failing_probe(bench: &mut Bench) -> (Vec<SocketAddr>, u32) {
+    let (mut relays, mut number) = (Vec::new(), 0);
+    while relays.is_empty() {
+        bench.now = bench.node.poll_timeout().expect("it probes");
+        bench.node.handle_timeout(bench.now);
+        for (to, packet) in bench.sent() {
+            messages(&packet, |message| {
+                if let Message::PingReq(request) = message {
+                    number = request.seq;
+                    relays.push(to);
+                }
+            });
+        }
+    }
+    (relays, number)
+}
+
+#[test]
+fn a_nack_counts_only_from_a_relay_that_was_asked() {
+    for (from_relays, health) in [(true, 0), (false, 3)] {
+        let mut config = Config::lan("me");
+        config.stream_fallback = false;
+        let mut bench = Bench::with(config, 8);
+        let (relays, seq) = relays_of_a_failing_probe(&mut bench);
+        assert_eq!(relays.len(), 3);
+        let strangers = (1..=8).map(addr).chain([addr(99)]).filter(|addr| !relays.contains(addr));
+        let from: Vec<_> = if from_relays { relays.clone() } else { strangers.take(3).collect() };
+        from.iter().for_each(|from| _ = bench.hear_from(*from, &Nack { seq }));
+        assert_eq!(bench.node.metrics().dropped_stray_answers, if from_relays { 0 } else { 3 });
+        bench.pass(millis(510));
+        assert_eq!(bench.node.metrics().probes_failed, 1);
+        assert_eq!(bench.node.metrics().health_score, health, "nacks from relays: {from_relays}");
+    }
+}
+
+#[test]
+fn a_stall_puts_off_every_verdict_by_its_length() {
+    for (notice_stalls, state) in [(true, MemberState::Suspect), (false, MemberState::Failed)] {
+        let mut config = Config::lan("me");
+        config.notice_stalls = notice_stalls;
+        let mut bench = Bench::with(config, 8);
+        bench.hear(&suspect("m2", 0, &["m1", "m3", "m4", "m5"]));
+        // The least time is two seconds; nothing fires for ten.
+        bench.now = bench.now + secs(10);
+        bench.node.handle_timeout(bench.now);
+        assert_eq!(bench.standing("m2"), Some((state, 0)), "notice_stalls: {notice_stalls}");
+        bench.pass(millis(900));
+        assert_eq!(bench.standing("m2"), Some((state, 0)));
+        bench.pass(millis(1200));
+        assert_eq!(bench.standing("m2"), Some((MemberState::Failed, 0)), "put off, and not dropped");
+    }
+}
+
+#[test]
+fn a_failed_member_is_tried_for_ever_and_never_more_than_the_longest_delay_apart() {
+    let mut bench = Bench::new(1);
+    bench.hear(&failed("m1", 0));
+    let (mut last, mut longest) = (bench.now, secs(0));
+    let end = bench.now + secs(3600);
+    while let Some(at) = bench.node.poll_timeout().filter(|at| *at <= end) {
+        bench.now = at;
+        bench.node.handle_timeout(at);
+        if pings(&mut bench).iter().any(|(to, _)| *to == addr(1)) {
+            longest = longest.max(at.since(last));
+            last = at;
+        }
+    }
+    // Ten seconds and a quarter.
+    assert!(longest <= millis(12_500), "{longest:?}");
+    assert!(end.since(last) <= millis(12_500), "it is tried still");
+    let tried = bench.node.metrics().heals_tried;
+    assert!((288..=490).contains(&tried), "{tried}: it backs off");
+}
+
+/// Whether rounds of news go to m2, which failed so many seconds ago.
+fn tells_a_failed_member(seconds: u64) -> bool {
+    let mut bench = Bench::new(2);
+    // Neither probes nor tries of failed members: what is sent is news.
+    bench.node.phase = Phase::Displaced;
+    bench.hear(&failed("m2", 0));
+    bench.node.news.clear();
+    bench.pass(secs(seconds));
+    bench.sent();
+    bench.hear(&alive("new", 0, addr(9)));
+    bench.pass(secs(2));
+    bench.sent().iter().any(|(to, _)| *to == addr(2))
+}
+
+#[test]
+fn a_failed_member_gets_news_for_thirty_seconds() {
+    assert!(tells_a_failed_member(1));
+    assert!(tells_a_failed_member(27));
+    assert!(!tells_a_failed_member(31));
+}
+
+#[test]
+fn a_verdict_is_remembered_for_six_hundred_probe_intervals() {
+    for (later, word) in [(599, 1), (601, 2)] {
+        let mut bench = Bench::new(5);
+        bench.hear(&failed("me", 0));
+        bench.now = bench.now + secs(later);
+        bench.node.flaps.note_trouble(bench.now);
+        bench.hear(&suspect("me", 1, &["m1"]));
+        assert_eq!(bench.node.local().identity.incarnation, word, "{later} s later");
+    }
+}
+
+fn has_left(bench: &mut Bench) -> bool {
+    std::iter::from_fn(|| bench.node.poll_output()).any(|output| output == Output::LeaveDone)
+}
+
+#[test]
+fn a_farewell_is_over_once_as_many_answered_as_are_told_at_once() {
+    for (members, answers) in [(1, 1), (2, 2), (3, 3), (6, 3)] {
+        let mut bench = Bench::new(members);
+        bench.node.leave(bench.now);
+        let told = pings(&mut bench);
+        assert_eq!(told.len(), answers, "{members} members");
+        for (i, (to, seq)) in told.into_iter().enumerate() {
+            assert!(!has_left(&mut bench), "{i} of {answers} answered");
+            bench.hear_from(to, &Ack { seq });
+        }
+        assert!(has_left(&mut bench), "{members} members");
+    }
+}
+
+#[test]
+fn who_takes_up_its_name_again_tries_failed_members_again() {
+    let mut bench = Bench::new(3);
+    bench.hear(&failed("m2", 0));
+    bench.node.rival_answered(addr(50));
+    assert!(!bench.node.timers.is_set(Timer::Heal));
+    let incarnation = bench.node.local().identity.incarnation;
+    bench.hear(&failed("me", incarnation));
+    assert!(bench.node.timers.is_set(Timer::Heal));
+}
+
+#[test]
+fn who_gives_way_spreads_no_news_of_itself_that_was_waiting() {
+    let mut bench = Bench::new(3);
+    bench.node.announce();
+    bench.node.rival_answered(addr(50));
+    assert!(!bench.has_news("me"));
+}

@@ -1,0 +1,175 @@
+//! What random cases and schedules found, each in its shortest form and named after what should hold.
+
+use std::{sync::mpsc, thread, time::Duration};
+
+use super::{
+    super::{Config, Output, StreamStep, Time},
+    bench::{Bench, packet_of},
+    world::{addr, secs},
+};
+use crate::{
+    sim::{
+        Fault, Place,
+        attacker::{Ahead, Attack, Kind, Lie, Who},
+        chaos::{Case, Claimed, Said, Step},
+        search::Schedule,
+    },
+    wire::message::{Digest, Same},
+};
+
+#[track_caller]
+fn holds<const N: usize>(seed: u64, nodes: usize, config: fn(String) -> Config, faults: [(u64, Fault); N]) {
+    let faults = faults.into_iter().map(|(millis, fault)| (Duration::from_millis(millis), fault)).collect();
+    let schedule = Schedule { seed, nodes, faults };
+    assert_eq!(schedule.run(config), Ok(()));
+}
+
+/// A failed member was due to be tried, and to be forgotten, when the node woke up days late: the ping that tries it
+/// said so with its standing, which was gone when the ping was written.
+#[test]
+fn who_wakes_days_late_can_still_try_whom_it_forgets() {
+    let failed = Said { kind: 6, name: 2, addr: 7, claimed: Claimed::Incarnation(1), detail: 0 };
+    let out_of_turn = Said { kind: 10, ..failed };
+    let steps = vec![
+        Step::Seeds(131),
+        Step::Frame(1, vec![failed, out_of_turn]),
+        Step::Sleep(Duration::from_millis(268_435_460)),
+    ];
+    Case { config: 0, steps }.run();
+}
+
+/// The same among hosts: one was paused past the time after which another's failure is forgotten.
+#[test]
+fn who_was_paused_past_a_memory_of_seconds_goes_on() {
+    let short = |name| {
+        let mut config = Config::lan(name);
+        (config.reap_left_after, config.reap_failed_after) = (secs(5), secs(8));
+        config.forget_after = secs(12);
+        config
+    };
+    for seed in 0..20 {
+        holds(seed, 2, short, [(24_779, Fault::Pause(0, secs(17))), (8791, Fault::ClockJump(1, secs(16)))]);
+    }
+}
+
+/// Two joins under one ticket shared their counters.
+#[test]
+fn joins_that_share_a_ticket_are_counted_apart() {
+    let steps =
+        vec![Step::Seeds(15), Step::Join(1, 72), Step::Join(1, 134), Step::Sleep(Duration::from_secs(262))];
+    Case { config: 0, steps }.run();
+}
+
+#[test]
+fn a_join_whose_ticket_is_in_use_reports_too() {
+    use Fault::{Isolate, Join};
+    let faults = [
+        (4670, Isolate(vec![1, 2])),
+        (4193, Join(6, 0, vec![Place::Host(2)])),
+        (11_784, Join(6, 0, vec![Place::Host(1), Place::Rival(4)])),
+    ];
+    holds(56, 7, Config::wan, faults);
+}
+
+#[test]
+fn seeds_that_are_resolved_while_others_are_tried_are_tried_too() {
+    let mut bench = Bench::new(0);
+    let asked = |bench: &mut Bench| {
+        let outputs = std::iter::from_fn(|| bench.node.poll_output());
+        let mut asked = Vec::new();
+        for output in outputs {
+            if let Output::OpenStream { addr, .. } = output {
+                asked.push(addr);
+            }
+        }
+        asked
+    };
+    bench.node.handle_seeds(bench.now, &[addr(50)]);
+    assert_eq!(asked(&mut bench), [addr(50)]);
+    bench.node.handle_seeds(bench.now, &[addr(51)]);
+    bench.pass(secs(60));
+    bench.node.handle_seeds(bench.now, &[addr(51)]);
+    bench.pass(secs(60));
+    assert!(asked(&mut bench).contains(&addr(51)), "a seed that is known only later is tried");
+}
+
+/// An exchange that taught nothing was followed by a pause from the probe interval to the sync interval, which is less
+/// here.
+#[test]
+fn a_sync_interval_below_the_probe_interval_is_refused_or_works() {
+    let mut config = Config::lan("me");
+    (config.probe_interval, config.sync_interval) = (secs(5), secs(2));
+    if config.validate().is_err() {
+        return;
+    }
+    let mut bench = Bench::with(config, 2);
+    bench.hear(&Digest { digest: 12345 });
+    let Some(Output::OpenStream { stream, .. }) = bench.node.poll_output() else { panic!("it differs") };
+    let mut frame = Vec::new();
+    assert_eq!(bench.node.poll_stream(bench.now, stream, &mut frame), StreamStep::Send);
+    bench.node.handle_frame(bench.now, stream, &packet_of(&Same {}));
+}
+
+/// Timers were set anew for the same moment, for ever.
+#[test]
+fn the_greatest_time_passes() {
+    let (done, is_done) = mpsc::channel();
+    let at_the_end = move || {
+        let mut bench = Bench::new(0);
+        bench.node.handle_timeout(Time::from_origin(Duration::MAX));
+        done.send(()).expect("it is waited for");
+    };
+    thread::Builder::new().spawn(at_the_end).expect("a thread can be had");
+    is_done.recv_timeout(secs(5)).expect("no timer fires for ever");
+}
+
+/// Whoever gave way was listed again by all when its rival was gone, but did not take part: it probed nobody.
+#[test]
+fn who_gave_way_takes_part_again_when_its_rival_is_gone() {
+    use Fault::{Crash, Heal, Restart, Rival};
+    holds(59, 2, Config::wan, [(4037, Crash(0)), (5602, Rival(0)), (1908, Restart(0)), (68_251, Heal)]);
+}
+
+/// A made-up member said that it had the name of another, and answered to it for a while.
+#[test]
+fn who_gave_way_to_a_made_up_member_takes_part_again_when_that_is_silent() {
+    let (from, about) = (Who::Ghost(0), Who::Host(1));
+    let alive = Lie { kind: Kind::Alive, about, ahead: Ahead::Incarnations(1), at: from };
+    let infiltrate = Attack::Infiltrate { ghosts: 1, to: 5, answers_for: Duration::from_millis(45_900) };
+    let attacks = [
+        (23_995, Fault::Attack(infiltrate)),
+        (6378, Fault::Attack(Attack::Datagram { from, to: 1, lies: vec![alive] })),
+        (1118, Fault::Cut(4, 5)),
+    ];
+    holds(103, 6, Config::local, attacks);
+}
+
+#[test]
+fn of_many_that_leave_at_once_nobody_is_said_to_have_failed() {
+    holds(73, 10, Config::local, [(10_905, Fault::LeaveTogether(vec![3, 4, 5, 6, 7, 9]))]);
+}
+
+/// An *alive* is believed 200 years ahead, and what is said against it 100: whoever is 101 ahead is never found dead.
+#[test]
+fn a_made_up_member_of_the_far_future_is_found_dead() {
+    let alive =
+        Lie { kind: Kind::Alive, about: Who::Ghost(1), ahead: Ahead::Life(150 * YEAR), at: Who::Ghost(0) };
+    let attack = Attack::Datagram { from: Who::Host(2), to: 1, lies: vec![alive] };
+    holds(175, 3, Config::local, [(32_217, Fault::Attack(attack))]);
+}
+
+#[test]
+fn a_member_whose_clock_is_far_ahead_is_found_dead_when_it_crashes() {
+    let faults = [(26_830, Fault::WrongClock(1, 121 * YEAR as i64)), (20_000, Fault::Crash(1))];
+    holds(7, 10, Config::local, faults);
+}
+
+/// Each step is believed; together they lead to where nobody follows.
+#[test]
+fn a_member_whose_clock_is_of_1970_sees_whom_the_others_see() {
+    let faults =
+        [(568, Fault::WrongClock(0, 165 * YEAR as i64)), (7540, Fault::WrongClock(1, -1_700_000_000_000))];
+    holds(0, 8, Config::lan, faults);
+}
+
+const YEAR: u64 = 365 * 24 * 3600 * 1000;
