@@ -322,7 +322,8 @@ fn config(which: u8) -> Config {
     if which & 4 != 0 {
         config.reap_left_after = Duration::from_secs(3);
         config.reap_failed_after = Duration::from_secs(5);
-        config.forget_after = Duration::from_secs(8);
+        (config.suspicion_mult, config.suspicion_max_mult) = (1, 1);
+        config.forget_after = Duration::from_secs(8).max(config.longest_suspicion());
     }
     if which & 8 != 0 {
         config.seed_max_delay = Duration::from_secs(1);

@@ -29,6 +29,7 @@ pub fn draw(seed: u64) -> Option<Config> {
     if rng.u32(..10) > 0 {
         config.probe_timeout = config.probe_timeout.min(config.probe_interval / 2);
         config.forget_after = config.forget_after.max(config.reap_failed_after).max(config.reap_left_after);
+        config.forget_after = config.forget_after.max(config.longest_suspicion());
     }
     config.validate().is_ok().then_some(config)
 }

@@ -83,7 +83,8 @@ impl Theme {
             let mut rng = fastrand::Rng::with_seed(seed);
             let mut upto = |most: u64| Duration::from_millis(rng.u64(1..=most));
             (config.reap_left_after, config.reap_failed_after) = (upto(10_000), upto(20_000));
-            config.forget_after = config.reap_left_after.max(config.reap_failed_after) + upto(10_000);
+            let listed = config.reap_left_after.max(config.reap_failed_after) + upto(10_000);
+            config.forget_after = listed.max(config.longest_suspicion());
             config.seed_max_delay = upto(20_000);
         }
         config

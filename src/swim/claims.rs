@@ -118,7 +118,6 @@ impl Node {
         self.table.update(id, &mut self.rng, |record| {
             (record.state, record.suspicion) = (MemberState::Failed, None);
         });
-        self.emit_member(Event::Failed, id);
         self.emit_member(Event::Reaped, id);
         self.forget(id);
     }

@@ -70,7 +70,8 @@ pub struct Config {
     /// Defaults to 8.
     pub health_max: u32,
 
-    /// α: the least time a suspect has to refute is `α · max(1, log10 n) · probe_interval`. Smaller finds
+    /// α: the least time a suspect has to refute is `α · max(1, log10 n) · probe_interval`; `2 · α · β · probe_interval`
+    /// must not exceed [`forget_after`](Self::forget_after). Smaller finds
     /// crashes faster and fails more healthy members. Defaults to 2 (LAN), 6 (WAN), 3 (local).
     pub suspicion_mult: u32,
 
@@ -126,7 +127,9 @@ pub struct Config {
     pub reap_left_after: Duration,
 
     /// How long the identity of a departed member is remembered, counted from its departure, so that no old
-    /// news brings it back. Longer than any partition you expect. Defaults to 24 h, 72 h (WAN).
+    /// news brings it back. Longer than any partition you expect, and at least twice the longest suspicion
+    /// (`2 · α · β · probe_interval`), or members that one has forgotten are learned anew from others that still suspect
+    /// them. Defaults to 24 h, 72 h (WAN).
     pub forget_after: Duration,
 
     /// How long a stream may take as a whole. Defaults to 10 s (LAN), 30 s (WAN), 1 s (local).
@@ -246,6 +249,12 @@ impl Config {
         self.allow.as_ref().is_none_or(|networks| networks.iter().any(|network| network.contains(ip)))
     }
 
+    /// How long a suspicion lasts in a small cluster if nobody confirms it, with the time that is granted once more.
+    pub(crate) fn longest_suspicion(&self) -> Duration {
+        let least = self.probe_interval.saturating_mul(self.suspicion_mult);
+        least.saturating_mul(self.suspicion_max_mult).saturating_mul(2)
+    }
+
     /// Checks every field that can be wrong.
     ///
     /// # Errors
@@ -282,6 +291,11 @@ impl Config {
         ensure(self.verifiers <= 64, "verifiers", "must be at most 64")?;
         ensure((1..=64).contains(&self.gossip_fanout), "gossip_fanout", "must be from 1 to 64")?;
         ensure((1..=100).contains(&self.retransmit_mult), "retransmit_mult", "must be from 1 to 100")?;
+        ensure(
+            self.forget_after >= self.longest_suspicion(),
+            "forget_after",
+            "must be at least 2 · `suspicion_mult` · `suspicion_max_mult` · `probe_interval`",
+        )?;
         ensure(
             self.forget_after >= self.reap_failed_after.max(self.reap_left_after),
             "forget_after",

@@ -21,7 +21,7 @@ pub enum Event {
     Left(Member),
     /// A member did not refute in time, or was replaced by a later life of itself.
     Failed(Member),
-    /// A departed member is listed no longer.
+    /// A departed member is listed no longer; or, in a full table, one that never answered.
     Reaped(Member),
     /// Another live process announces this node's name. `member` is this node.
     Conflict {

@@ -134,11 +134,13 @@ impl Node {
 
     /// Before anybody knows us: makes sure that this life is later than that one.
     fn outlive(&mut self, past: Identity) {
+        if self.table.get(MemberId::SELF).identity.epoch > past.epoch {
+            return;
+        }
         self.table.update(MemberId::SELF, &mut self.rng, |own| {
-            if own.identity.epoch <= past.epoch {
-                own.identity = Identity { epoch: past.epoch.saturating_add(1), incarnation: 0 };
-            }
+            own.identity = Identity { epoch: past.epoch.saturating_add(1), incarnation: 0 };
         });
+        self.emit_member(Event::Updated, MemberId::SELF);
     }
 
     pub(super) fn refute(&mut self, accused: Identity) {
@@ -146,17 +148,31 @@ impl Node {
         self.supersede(accused);
     }
 
+    /// What was said of another life than ours, one with a later epoch, is superseded by a later life: of that one it may
+    /// be true.
     fn supersede(&mut self, claimed: Identity) {
-        self.table.update(MemberId::SELF, &mut self.rng, |own| {
-            own.identity = superseding(own.identity, claimed);
+        let ours = self.table.get(MemberId::SELF).identity;
+        self.become_known_as(if claimed.epoch == ours.epoch {
+            superseding(ours, claimed)
+        } else {
+            Identity { epoch: claimed.epoch.saturating_add(1), incarnation: 0 }
         });
+    }
+
+    fn become_known_as(&mut self, identity: Identity) {
+        let new_life = self.table.get(MemberId::SELF).identity.epoch != identity.epoch;
+        self.table.update(MemberId::SELF, &mut self.rng, |own| own.identity = identity);
+        if new_life {
+            self.emit_member(Event::Updated, MemberId::SELF);
+        }
         self.announce();
     }
 
     fn take_name_back(&mut self, claimed: Identity, rival: SocketAddr) {
         self.report_conflict(rival);
         self.resume();
-        self.supersede(claimed);
+        // Under the newcomer's epoch, so that it sees that it meets an incumbent.
+        self.become_known_as(superseding(self.table.get(MemberId::SELF).identity, claimed));
     }
 
     fn resume(&mut self) {

@@ -44,7 +44,7 @@ fn who_was_paused_past_a_memory_of_seconds_goes_on() {
     let short = |name| {
         let mut config = Config::lan(name);
         (config.reap_left_after, config.reap_failed_after) = (secs(5), secs(8));
-        config.forget_after = secs(12);
+        (config.suspicion_max_mult, config.forget_after) = (3, secs(12));
         config
     };
     for seed in 0..20 {
