@@ -16,10 +16,11 @@ use super::{
     suspicion::Suspicion,
     time::Time,
     timers::Timer,
+    validation::Sender,
 };
 use crate::wire::{
     Tags,
-    message::{Alive, Failed, Gone, Left, Suspect},
+    message::{Alive, Failed, Gone, Left, Message, Suspect},
 };
 
 /// The latest epoch that a node begins with, whatever its clock says: the year 2100, in milliseconds since 1970.
@@ -120,6 +121,17 @@ impl Node {
         });
         self.emit_member(Event::Reaped, id);
         self.forget(id);
+    }
+
+    /// Whether a sender says something of itself that is older than what we know: somebody else has spoken in its name.
+    pub(super) fn is_outdated(&self, claim: &Message<'_>, sender: &Sender) -> bool {
+        let (name, epoch, incarnation) = match claim {
+            Message::Alive(claim) => (claim.name, claim.epoch, claim.incarnation),
+            Message::Left(claim) => (claim.name, claim.epoch, claim.incarnation),
+            _ => return false,
+        };
+        let record = self.id_of(sender).map(|id| self.table.get(id)).filter(|record| &*record.name == name);
+        record.is_some_and(|record| Identity { epoch, incarnation } < record.identity)
     }
 
     /// A live member has a new word to say: other tags, another address, a refutation, or a new life.

@@ -6,8 +6,9 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use super::{
+    claims::superseding,
     event::{Event, Output},
-    member::{MemberId, MemberState},
+    member::{Identity, MemberId, MemberState},
     node::Node,
     own::Phase,
     time::Time,
@@ -74,6 +75,17 @@ impl Node {
     fn tell_farewell(&mut self, name: Arc<str>, addr: SocketAddr) {
         let seq = self.ping_with_own_news(Arc::clone(&name), addr);
         self.farewell.told.push((seq, name, addr));
+    }
+
+    /// Others know a greater identity of ours than the one that we leave under: under that one nobody would believe it.
+    pub(super) fn leave_as_later_than(&mut self, identity: Identity) {
+        let ours = self.table.get(MemberId::SELF).identity;
+        if identity > ours {
+            self.table.update(MemberId::SELF, &mut self.rng, |own| {
+                own.identity = superseding(own.identity, identity)
+            });
+            self.announce();
+        }
     }
 
     /// An ack says that the farewell was believed. Who asks for proof is told once more, with it; who leaves too, and

@@ -147,6 +147,8 @@ struct Heard<'a> {
     told: bool,
     /// which did not count.
     dropped: bool,
+    /// It said something of itself that is older than what we know.
+    outdated: bool,
     introduced: Option<Introduced>,
 }
 
@@ -164,6 +166,8 @@ pub(super) enum Content {
         seq: u32,
         token: u32,
     },
+    /// To a member that said something of itself which is older than what we know: what that is.
+    Outdated(u32),
     PingReq {
         seq: u32,
         target: Arc<str>,
@@ -252,7 +256,10 @@ impl Node {
             // A leaver passes nothing on.
             Some(ping) => {
                 let unheard = heard.dropped || heard.told && self.is_leaving();
-                self.answer_ping(&sender, &ping, unheard, heard.introduced);
+                match heard.outdated && !self.is_leaving() {
+                    true => self.reply(&sender, Content::Outdated(ping.seq)),
+                    false => self.answer_ping(&sender, &ping, unheard, heard.introduced),
+                }
             }
             None if heard.dropped && self.transmits.len() == waiting => {
                 self.challenge(&sender, heard.introduced);
@@ -278,6 +285,7 @@ impl Node {
             claim if claim.is_claim() => {
                 heard.told = true;
                 if sender.proven {
+                    heard.outdated |= self.is_outdated(claim, sender);
                     self.handle_claim(claim, self.id_of(sender));
                 } else {
                     let introduced = self.hear_stranger(sender, claim);
@@ -417,6 +425,11 @@ impl Node {
                 }
             }
             Content::Retry { seq, token } => _ = packet.message(&Retry { seq: *seq, token: *token }),
+            Content::Outdated(seq) => {
+                let token = contact.map_or(0, |contact| contact.given);
+                packet.message(&Retry { seq: *seq, token });
+                first = recipient;
+            }
             Content::PingReq { seq, target, window } => {
                 let window_ms = u32::try_from(window.as_millis()).unwrap_or(u32::MAX);
                 packet.message(&PingReq { seq: *seq, target, window_ms });

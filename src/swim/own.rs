@@ -93,8 +93,11 @@ impl Node {
         let echo = identity == ours && at_home && own.tags.encoded() == tags;
         // Until we are announced, an older life elsewhere matters too: it may still be lived.
         let settled = identity < ours && self.phase != Phase::Quiet;
-        if settled || echo || self.is_leaving() || !self.is_plausible(Some(MemberId::SELF), identity, false) {
+        if settled || echo || !self.is_plausible(Some(MemberId::SELF), identity, false) {
             return;
+        }
+        if self.is_leaving() {
+            return self.leave_as_later_than(identity);
         }
         self.rivals.highest = self.rivals.highest.max(identity);
         match self.phase {
@@ -112,8 +115,11 @@ impl Node {
         if accusation == Accusation::Departed && self.phase == Phase::Live && identity.epoch == ours.epoch {
             self.note_verdict(identity);
         }
-        if identity < ours || self.is_leaving() || !self.is_plausible(Some(MemberId::SELF), identity, false) {
+        if identity < ours || !self.is_plausible(Some(MemberId::SELF), identity, false) {
             return;
+        }
+        if self.is_leaving() {
+            return self.leave_as_later_than(identity);
         }
         match self.phase {
             Phase::Quiet => self.outlive(identity),

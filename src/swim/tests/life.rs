@@ -279,3 +279,22 @@ fn when_many_leave_at_once_whoever_stays_hears_of_every_farewell() {
         }
     }
 }
+
+/// Somebody has spoken in its name: under its own identity nobody would believe that it left.
+#[test]
+fn who_is_told_that_it_leaves_under_an_old_identity_leaves_under_a_later_one() {
+    let mut world = converged(81, 5);
+    world.run_for(secs(20));
+    let lied = world.node(4).local().identity.incarnation + 3;
+    // All but n4 have heard it.
+    for host in 0..4 {
+        let epoch = world.node(4).local().identity.epoch;
+        let alive = crate::wire::message::Alive { epoch, ..bench::alive("n4", lied, addr(4)) };
+        world.with(host, |node, _| _ = node.handle_claim(&crate::wire::message::Message::Alive(alive), None));
+    }
+    world.with(4, |node, now| node.leave(now));
+    world.run_until("the farewell", secs(3), |world| world.hosts[4].left);
+    world.run_until("the same everywhere", secs(3), |world| {
+        (0..4).all(|host| world.state(host, "n4") == Some(MemberState::Left))
+    });
+}
