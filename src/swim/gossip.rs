@@ -10,9 +10,10 @@ use super::{
     Time,
     broadcast::{Urgency, transmit_limit},
     member::{MemberId, MemberState, Record},
-    node::{Content, Node},
+    node::Node,
     own::Phase,
     timers::Timer,
+    transmit::Content,
 };
 use crate::wire::{
     message::{Accusers, Alive, Failed, Left, Suspect},

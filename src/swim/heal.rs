@@ -12,12 +12,7 @@ use std::{
 };
 
 use super::{
-    node::{Content, Node},
-    own::Phase,
-    sync::Purpose,
-    time::Time,
-    timers::Timer,
-    validation::Sender,
+    node::Node, own::Phase, sync::Purpose, time::Time, timers::Timer, transmit::Content, validation::Sender,
 };
 
 #[derive(Debug, Default)]

@@ -9,9 +9,10 @@ use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 
 use super::{
     member::{Identity, MemberId, host_of},
-    node::{Content, Node},
+    node::Node,
     question::Question,
     time::Time,
+    transmit::Content,
     validation::Sender,
 };
 use crate::wire::{

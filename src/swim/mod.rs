@@ -3,16 +3,20 @@
 //! Opens no socket, starts no thread, reads no clock and draws no randomness but from its seed: the same
 //! configuration, seed and inputs give the same outputs, byte for byte. [`Node`] says how it is driven.
 //!
-//! One file per concept: `claims` (what a rumour changes), `own` (what a rumour about ourselves makes us do), `introduce`
-//! (strangers), `flap`, `probe`, `suspicion`, `health`, `broadcast` and `gossip` (news), `sync` (exchange of tables),
-//! `join`, `heal` (gone peers), `leave`; under them `member` (the table) with its `index`, `timers` and `time`.
+//! One file per concept: `validation` (whose datagram is this), `introduce` (strangers), `question` (does somebody still
+//! answer to a name), `claims` (what a rumour changes), `own` (what a rumour about ourselves makes us do), `flap`,
+//! `probe`, `suspicion`, `health`, `broadcast` and `gossip` (news), `sync` (streams), `caller` (who is at their other end),
+//! `exchange` (of tables), `join`, `heal` (gone peers), `leave`; under them `member` and the `table` of members with its
+//! `index`, `transmit` (datagrams that wait), `secret`, `timers` and `time`.
 
 #[cfg(any(test, feature = "sim"))]
 mod audit;
 mod broadcast;
+mod caller;
 mod claims;
 mod config;
 mod event;
+mod exchange;
 mod flap;
 mod gossip;
 mod heal;
@@ -32,8 +36,10 @@ mod secret;
 mod stuck;
 mod suspicion;
 mod sync;
+mod table;
 mod time;
 mod timers;
+mod transmit;
 mod validation;
 
 #[cfg(test)]
@@ -43,8 +49,9 @@ pub use config::Config;
 pub use event::{Event, JoinProblem, JoinResult, Output};
 pub use member::{Identity, Member, MemberState};
 pub use metrics::Metrics;
-pub use node::{Destination, Node, Start};
+pub use node::{Node, Start};
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use stuck::Stuck;
 pub use sync::{StreamFailure, StreamId, StreamKind, StreamStep};
 pub use time::Time;
+pub use transmit::Destination;

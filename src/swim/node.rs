@@ -19,24 +19,23 @@ use super::{
     introduce::{Introduced, Strangers},
     join::Joins,
     leave::Farewell,
-    member::{Identity, Member, MemberId, MemberState, Record, Table},
+    member::{Identity, Member, MemberId, MemberState, Record},
     metrics::Metrics,
     own::{Phase, Rivals},
     probe::Prober,
     secret::{Numbers, Tokens},
     sync::Exchanges,
+    table::Table,
     time::Time,
     timers::{Timer, Timers},
+    transmit::{Content, Transmit},
     validation::{Greetings, Sender},
 };
 use crate::wire::{
     Tags, hash,
-    message::{Ack, Digest, Failed, Malformed, Message, Nack, NewToken, Ping, PingReq, Retry},
-    packet::{self, Header, Reject},
+    message::{Malformed, Message, Ping},
+    packet::{self, Reject},
 };
-
-/// Datagrams that may wait to be sent; a driver that drains after each input never has nearly as many.
-const MAX_TRANSMITS: usize = 4096;
 
 /// What a node starts with, besides its configuration.
 #[derive(Debug, Clone)]
@@ -113,30 +112,8 @@ pub struct Node {
     pub(super) greetings: Greetings,
     pub(super) farewell: Farewell,
     pub(super) metrics: Metrics,
-    transmits: VecDeque<Transmit>,
+    pub(super) transmits: VecDeque<Transmit>,
     outputs: VecDeque<Output>,
-}
-
-/// A datagram to be, encoded only when it is sent: with the freshest news and into the caller's memory.
-#[derive(Debug)]
-struct Transmit {
-    to: SocketAddr,
-    /// Of the name of whom it is for.
-    mark: u32,
-    /// It answers who proved to be this member, wherever it speaks from.
-    proven: bool,
-    content: Content,
-}
-
-/// Where a datagram goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Destination {
-    /// The address.
-    pub addr: SocketAddr,
-    /// A hash of the name of the member it is for. A driver that seals datagrams binds it in, so that nobody else
-    /// takes them.
-    pub recipient: u32,
 }
 
 /// What a datagram said so far.
@@ -150,31 +127,6 @@ struct Heard<'a> {
     /// It said something of itself that is older than what we know.
     outdated: bool,
     introduced: Option<Introduced>,
-}
-
-#[derive(Debug)]
-pub(super) enum Content {
-    Ping {
-        seq: u32,
-        target: Arc<str>,
-        /// The member whose standing goes in whatever else waits.
-        first: Option<Arc<str>>,
-    },
-    /// To a member that proved itself, or about nothing but that we are here.
-    Ack(u32),
-    Retry {
-        seq: u32,
-        token: u32,
-    },
-    /// To a member that said something of itself which is older than what we know: what that is.
-    Outdated(u32),
-    PingReq {
-        seq: u32,
-        target: Arc<str>,
-        window: Duration,
-    },
-    Nack(u32),
-    News,
 }
 
 impl Node {
@@ -381,91 +333,10 @@ impl Node {
         self.outputs.pop_front()
     }
 
-    /// Writes the next datagram into `buffer`, replacing what it held, and says whereto.
-    pub fn poll_transmit(&mut self, buffer: &mut Vec<u8>) -> Option<Destination> {
-        while let Some(transmit) = self.transmits.pop_front() {
-            if self.encode(&transmit, buffer) {
-                self.metrics.datagrams_sent += 1;
-                self.metrics.bytes_sent += buffer.len() as u64;
-                return Some(Destination { addr: transmit.to, recipient: transmit.mark });
-            }
-        }
-        None
-    }
-
-    fn encode(&mut self, transmit: &Transmit, buffer: &mut Vec<u8>) -> bool {
-        let Transmit { to, mark, proven, ref content } = *transmit;
-        let recipient = self.table.find_mark(mark, |record| proven || record.addr == to);
-        let contact = recipient.map(|id| self.table.get(id).contact);
-        let token = contact.map_or(0, |contact| contact.held);
-        let header = Header { cluster: self.cluster, sender: self.mark, token };
-        let mut packet = packet::Writer::new(buffer, header, self.config.max_datagram);
-        let mut first = None;
-        match content {
-            Content::Ping { seq, target, first: news } => {
-                packet.message(&Ping { seq: *seq, target });
-                if contact.is_none_or(|contact| !contact.shown) {
-                    packet.message(&NewToken { token: self.table.tokens().of(target, to) });
-                }
-                if let Some(Identity { epoch, incarnation }) = self.flaps.take_verdict(target) {
-                    packet.message(&Failed { name: target, epoch, incarnation });
-                }
-                first = news.as_deref().and_then(|name| self.table.find(name));
-            }
-            Content::Ack(seq) => {
-                packet.message(&Ack { seq: *seq });
-                let departed = |id: &MemberId| !self.table.get(*id).state.is_live();
-                if let Some(id) = recipient.filter(|_| proven) {
-                    // Who is gone for us and speaks to us is to know it, and can refute.
-                    first = Some(id).filter(departed);
-                    let digest = self.settled_digest();
-                    if digest != 0 && first.is_none() {
-                        packet.message(&Digest { digest });
-                    }
-                }
-            }
-            Content::Retry { seq, token } => _ = packet.message(&Retry { seq: *seq, token: *token }),
-            Content::Outdated(seq) => {
-                let token = contact.map_or(0, |contact| contact.given);
-                packet.message(&Retry { seq: *seq, token });
-                first = recipient;
-            }
-            Content::PingReq { seq, target, window } => {
-                let window_ms = u32::try_from(window.as_millis()).unwrap_or(u32::MAX);
-                packet.message(&PingReq { seq: *seq, target, window_ms });
-            }
-            Content::Nack(seq) => _ = packet.message(&Nack { seq: *seq }),
-            Content::News => {}
-        }
-        self.add_news(&mut packet, recipient, first);
-        let worth_sending = !packet.is_empty();
-        packet.finish();
-        worth_sending
-    }
-
     /// What a driver that drains after each input never leaves behind.
     #[cfg(any(test, feature = "sim"))]
     pub(super) fn undrained(&self) -> usize {
         self.transmits.len() + self.outputs.len()
-    }
-
-    /// Has something sent to whoever is called `name` and lives at `to`.
-    pub(super) fn transmit(&mut self, to: SocketAddr, name: &str, content: Content) {
-        self.push_transmit(Transmit { to, mark: hash::member(name), proven: false, content });
-    }
-
-    /// Has something sent back to where a datagram came from.
-    pub(super) fn reply(&mut self, sender: &Sender, content: Content) {
-        let Sender { source, mark, proven, .. } = *sender;
-        self.push_transmit(Transmit { to: source, mark, proven, content });
-    }
-
-    fn push_transmit(&mut self, transmit: Transmit) {
-        if self.transmits.len() < MAX_TRANSMITS {
-            self.transmits.push_back(transmit);
-        } else {
-            self.metrics.dropped_transmits += 1;
-        }
     }
 
     pub(super) fn emit(&mut self, output: Output) {

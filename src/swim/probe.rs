@@ -13,10 +13,11 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 use super::{
     broadcast::Urgency,
     member::{MemberId, MemberState},
-    node::{Awaited, Content, Node},
+    node::{Awaited, Node},
     own::Phase,
     sync::Purpose,
     timers::Timer,
+    transmit::Content,
     validation::Sender,
 };
 use crate::wire::{hash, message::PingReq};

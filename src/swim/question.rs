@@ -10,8 +10,9 @@ use super::{
     introduce::Introduction,
     join::{Attempt, JoinId},
     member::Identity,
-    node::{Content, Node},
-    sync::{Purpose, StreamFailure},
+    node::Node,
+    sync::{Purpose, Session, Step, StreamFailure, StreamId},
+    transmit::Content,
     validation::Sender,
 };
 use crate::wire::hash;
@@ -88,6 +89,49 @@ impl Node {
                 self.past_life_is_silent(past);
                 self.open(Purpose::Join(join), seed, self.config.stream_timeout);
             }
+        }
+    }
+
+    /// Whether a question is under way at an address.
+    pub(super) fn is_being_asked(&self, addr: SocketAddr) -> bool {
+        self.exchanges.opened.iter().any(|(stream, peer)| {
+            let session = self.exchanges.sessions.get(stream);
+            *peer == addr && session.is_some_and(|session| matches!(session.purpose, Purpose::Ask(..)))
+        })
+    }
+
+    /// The stream of the question that was asked under this number as well, and whose name it is about.
+    pub(super) fn asked_under(&self, seq: u32) -> Option<(StreamId, Arc<str>)> {
+        self.exchanges.opened.iter().find_map(|(stream, _)| {
+            match &self.exchanges.sessions.get(stream)?.purpose {
+                Purpose::Ask(question, asked) if *asked == seq => {
+                    Some((*stream, Arc::clone(question.name(&self.name))))
+                }
+                _ => None,
+            }
+        })
+    }
+
+    /// Whoever hangs up on a question is there, under whichever name: until its time is over the ping may be answered.
+    pub(super) fn hung_up(&mut self, stream: StreamId, result: Result<(), StreamFailure>) -> bool {
+        let asks = |session: &Session| matches!(session.purpose, Purpose::Ask(..));
+        let waits =
+            result == Err(StreamFailure::Rejected) && self.exchanges.sessions.get(&stream).is_some_and(asks);
+        if waits {
+            self.set_step(stream, Step::Closed);
+        }
+        waits
+    }
+
+    /// What was asked while we were held up has no answer.
+    pub(super) fn withdraw_questions(&mut self) {
+        let asks = |stream: &&StreamId| {
+            let session = self.exchanges.sessions.get(stream);
+            session.is_some_and(|session| matches!(session.purpose, Purpose::Ask(..)))
+        };
+        let asked: Vec<_> = self.exchanges.opened.keys().filter(asks).copied().collect();
+        for stream in asked {
+            self.end(stream, Err(StreamFailure::NotTried));
         }
     }
 }

@@ -22,20 +22,16 @@ use std::{
 
 use super::{
     event::{JoinProblem, Output},
-    gossip::{put_alive, put_news},
     join::{Attempt, JoinId},
-    member::{Identity, MemberId, MemberState, Record},
+    member::MemberId,
     node::Node,
-    own::Phase,
     question::Question,
     time::Time,
     timers::Timer,
-    validation::Sender,
 };
 use crate::wire::{
     frame::MAX_FRAME,
-    hash,
-    message::{Choice, End, Gone, Hello, Message, Parts, Same, StreamAck, StreamPing},
+    message::{Choice, End, Hello, Message, Parts, Same, StreamAck, StreamPing},
     packet::{self, Header},
 };
 
@@ -46,11 +42,11 @@ const MAX_STREAM_BYTES: usize = 64 << 20;
 /// Exchanges that this node has begun and not ended.
 const MAX_OWN_SYNCS: usize = 4;
 /// A record never takes more than this in a frame: keep that much free for it.
-const MAX_ENTRY: usize = 2048;
+pub(super) const MAX_ENTRY: usize = 2048;
 
 /// A stream, in all calls about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StreamId(u64);
+pub struct StreamId(pub(super) u64);
 
 /// What to do next with a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +99,7 @@ pub(super) enum Purpose {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
     SayHello,
     HearTable,
     /// The place in the table that comes next.
@@ -125,20 +121,20 @@ enum Step {
 }
 
 #[derive(Debug)]
-struct Session {
-    purpose: Purpose,
-    peer: SocketAddr,
-    step: Step,
+pub(super) struct Session {
+    pub(super) purpose: Purpose,
+    pub(super) peer: SocketAddr,
+    pub(super) step: Step,
     /// What the one calls itself who opened the stream to us,
-    caller: Arc<str>,
+    pub(super) caller: Arc<str>,
     /// and whether it has shown that it is who it says.
-    proven: bool,
+    pub(super) proven: bool,
     /// The token to show to the other side, if it gave us one while this stream is open.
-    token: u32,
+    pub(super) token: u32,
     /// The parts of the tables that are exchanged: bit n for part n.
-    parts: u64,
+    pub(super) parts: u64,
     received: usize,
-    digest_before: u64,
+    pub(super) digest_before: u64,
     /// How long it may take once the driver has begun.
     timeout: Duration,
     began: bool,
@@ -157,14 +153,14 @@ impl Session {
 
 #[derive(Debug, Default)]
 pub(super) struct Exchanges {
-    sessions: HashMap<StreamId, Session>,
+    pub(super) sessions: HashMap<StreamId, Session>,
     /// Those that we opened, and to where.
-    opened: BTreeMap<StreamId, SocketAddr>,
+    pub(super) opened: BTreeMap<StreamId, SocketAddr>,
     last: u64,
     own_syncs: usize,
     /// Digests are ignored until then, and for how long the next time.
-    quiet_until: Time,
-    quiet_for: Duration,
+    pub(super) quiet_until: Time,
+    pub(super) quiet_for: Duration,
 }
 
 impl Exchanges {
@@ -314,46 +310,6 @@ impl Node {
         StreamStep::Send
     }
 
-    /// Writes records from a place on and says where to go on, or ends the table.
-    fn tell_table(&self, frame: &mut packet::Writer<'_>, from: usize, parts: u64) -> Option<usize> {
-        let chosen = |record: &Record| parts >> hash::part(&record.name) & 1 == 1;
-        for (at, record) in self.table.walk(from).filter(|(_, record)| chosen(record)) {
-            if frame.room() < MAX_ENTRY {
-                return Some(at);
-            }
-            if at != MemberId::SELF.index() || self.shows_itself() {
-                self.tell(frame, record);
-            }
-        }
-        frame.message(&End {});
-        None
-    }
-
-    /// Whether others are to hear that we are there.
-    fn shows_itself(&self) -> bool {
-        match self.phase {
-            Phase::Quiet | Phase::Displaced => false,
-            Phase::Live => !self.flaps.is_held(),
-            Phase::Leaving | Phase::Left => true,
-        }
-    }
-
-    fn tell(&self, frame: &mut packet::Writer<'_>, record: &Record) {
-        let Identity { epoch, incarnation } = record.identity;
-        let told = match record.state {
-            MemberState::Alive => put_alive(frame, record),
-            MemberState::Suspect => put_alive(frame, record) && put_news(frame, record),
-            MemberState::Failed | MemberState::Left => frame.message(&Gone {
-                name: &record.name,
-                epoch,
-                incarnation,
-                left: record.state == MemberState::Left,
-                age_secs: self.now.since(record.since).as_secs(),
-            }),
-        };
-        debug_assert!(told, "a record fits in what is kept free for it");
-    }
-
     /// Takes in a frame. Anything but the protocol ends the stream.
     pub fn handle_frame(&mut self, now: Time, stream: StreamId, bytes: &[u8]) {
         self.advance(now);
@@ -456,100 +412,7 @@ impl Node {
         true
     }
 
-    fn differing_parts(&self, theirs: &[u8]) -> u64 {
-        let ours = self.table.part_digests();
-        let (theirs, _) = theirs.as_chunks::<8>();
-        let differ = ours.iter().zip(theirs).map(|(ours, theirs)| *ours != u64::from_le_bytes(*theirs));
-        differ.enumerate().fold(0, |parts, (part, differs)| parts | u64::from(differs) << part)
-    }
-
-    fn choose(&mut self, stream: StreamId, parts: u64, next: Step) {
-        self.metrics.syncs_partial += 1;
-        if let Some(session) = self.exchanges.sessions.get_mut(&stream) {
-            (session.parts, session.step) = (parts, next);
-        }
-    }
-
-    /// Whoever opened the stream to us is a member if it shows the token that this member was given.
-    fn recognize_caller(&mut self, stream: StreamId, token: u32) {
-        let Some(session) = self.exchanges.sessions.get(&stream) else { return };
-        let mark = hash::member(&session.caller);
-        if !session.caller.is_empty() && !session.proven {
-            let proven = self.recognize(session.peer, mark, token).proven;
-            self.prove_caller(stream, proven);
-        }
-    }
-
-    fn prove_caller(&mut self, stream: StreamId, proven: bool) {
-        if let Some(session) = self.exchanges.sessions.get_mut(&stream) {
-            session.proven = proven;
-        }
-    }
-
-    /// Remembers what a caller calls itself. A member that has no token of ours is sent one, where it lives.
-    fn greet_caller(&mut self, stream: StreamId, token: u32, name: &str) {
-        let Some(session) = self.exchanges.sessions.get_mut(&stream) else { return };
-        session.caller = name.into();
-        self.recognize_caller(stream, token);
-        let proven = self.exchanges.sessions.get(&stream).is_some_and(|session| session.proven);
-        if let Some(id) = self.table.find(name).filter(|id| *id != MemberId::SELF && !proven) {
-            self.greet(id);
-        }
-    }
-
-    /// Somebody to whom we have opened a stream gives us a token, perhaps before we know its name.
-    pub(super) fn keep_token_for_streams(&mut self, from: SocketAddr, token: u32) {
-        let Exchanges { opened, sessions, .. } = &mut self.exchanges;
-        for (stream, _) in opened.iter().filter(|(_, peer)| **peer == from) {
-            if let Some(session) = sessions.get_mut(stream) {
-                session.token = token;
-            }
-        }
-    }
-
-    /// Now that we know who lives where we have opened a stream to: its token is for later, too.
-    fn keep_token_of_peer(&mut self, stream: StreamId) {
-        let Some(session) = self.exchanges.sessions.get(&stream) else { return };
-        let (peer, token) = (session.peer, session.token);
-        if let Some(id) = self.table.at_addr(peer) {
-            let name = Arc::clone(&self.table.get(id).name);
-            self.verified_at(&name, peer);
-            if token != 0 {
-                self.table.contact_mut(id).held = token;
-            }
-        }
-    }
-
-    /// What our Hello of a join shows: if it comes to us, it was an address of our own.
-    fn join_token(&self, stream: StreamId) -> u32 {
-        self.table.tokens().of_stream(stream.0)
-    }
-
-    fn reached_ourselves(&mut self, token: u32) -> bool {
-        let mut opened = self.exchanges.opened.keys().copied();
-        let Some(stream) = opened.find(|stream| self.join_token(*stream) == token) else { return false };
-        let Some(session) = self.take_session(stream) else { return false };
-        if let Purpose::Join(join) = session.purpose {
-            self.join_attempted(join, Attempt::Ourselves);
-        }
-        true
-    }
-
-    /// Our turn; unless a rival of our name was heard of before anybody knows us. Then it is asked first.
-    fn heard_table(&mut self, stream: StreamId) {
-        let heard = self.rivals.heard.take().filter(|_| self.phase == Phase::Quiet);
-        let Some((identity, rival)) = heard else {
-            self.go_live();
-            self.keep_token_of_peer(stream);
-            return self.set_step(stream, Step::TellTable(0));
-        };
-        let Some(session) = self.take_session(stream) else { return };
-        if let Purpose::Join(join) = session.purpose {
-            self.ask(Question::PastLife(identity, join, session.peer), rival);
-        }
-    }
-
-    fn set_step(&mut self, stream: StreamId, step: Step) {
+    pub(super) fn set_step(&mut self, stream: StreamId, step: Step) {
         if let Some(session) = self.exchanges.sessions.get_mut(&stream) {
             session.step = step;
         }
@@ -569,49 +432,6 @@ impl Node {
         self.end(stream, Err(if waits { StreamFailure::NotTried } else { StreamFailure::TimedOut }));
     }
 
-    /// Whether a question is under way at an address.
-    pub(super) fn is_being_asked(&self, addr: SocketAddr) -> bool {
-        self.exchanges.opened.iter().any(|(stream, peer)| {
-            let session = self.exchanges.sessions.get(stream);
-            *peer == addr && session.is_some_and(|session| matches!(session.purpose, Purpose::Ask(..)))
-        })
-    }
-
-    /// The stream of the question that was asked under this number as well, and whose name it is about.
-    pub(super) fn asked_under(&self, seq: u32) -> Option<(StreamId, Arc<str>)> {
-        self.exchanges.opened.iter().find_map(|(stream, _)| {
-            match &self.exchanges.sessions.get(stream)?.purpose {
-                Purpose::Ask(question, asked) if *asked == seq => {
-                    Some((*stream, Arc::clone(question.name(&self.name))))
-                }
-                _ => None,
-            }
-        })
-    }
-
-    /// Whoever hangs up on a question is there, under whichever name: until its time is over the ping may be answered.
-    fn hung_up(&mut self, stream: StreamId, result: Result<(), StreamFailure>) -> bool {
-        let asks = |session: &Session| matches!(session.purpose, Purpose::Ask(..));
-        let waits =
-            result == Err(StreamFailure::Rejected) && self.exchanges.sessions.get(&stream).is_some_and(asks);
-        if waits {
-            self.set_step(stream, Step::Closed);
-        }
-        waits
-    }
-
-    /// What was asked while we were held up has no answer.
-    pub(super) fn withdraw_questions(&mut self) {
-        let asks = |stream: &&StreamId| {
-            let session = self.exchanges.sessions.get(stream);
-            session.is_some_and(|session| matches!(session.purpose, Purpose::Ask(..)))
-        };
-        let asked: Vec<_> = self.exchanges.opened.keys().filter(asks).copied().collect();
-        for stream in asked {
-            self.end(stream, Err(StreamFailure::NotTried));
-        }
-    }
-
     pub(super) fn end(&mut self, stream: StreamId, result: Result<(), StreamFailure>) {
         if self.hung_up(stream, result) {
             return;
@@ -620,7 +440,7 @@ impl Node {
         self.conclude(session.purpose, session.peer, result, session.digest_before);
     }
 
-    fn take_session(&mut self, stream: StreamId) -> Option<Session> {
+    pub(super) fn take_session(&mut self, stream: StreamId) -> Option<Session> {
         self.timers.cancel(Timer::Stream(stream));
         let session = self.exchanges.sessions.remove(&stream)?;
         self.exchanges.own_syncs -= usize::from(matches!(session.purpose, Purpose::Sync));
@@ -646,44 +466,6 @@ impl Node {
             (Purpose::Probe { seq, .. }, Ok(())) => self.stream_probe_answered(seq),
             (Purpose::Probe { .. }, Err(_)) => {}
             (Purpose::Ask(question, _), result) => self.conclude_question(question, peer, result),
-        }
-    }
-
-    /// An exchange that taught us nothing was not worth it: digests are ignored for longer and longer.
-    fn adapt_quiet_time(&mut self, digest_before: u64) {
-        let shortest = self.config.probe_interval;
-        self.exchanges.quiet_for = if self.table.digest() == digest_before {
-            self.exchanges.quiet_for.saturating_mul(2).min(self.config.sync_interval).max(shortest)
-        } else {
-            shortest
-        };
-    }
-
-    /// A member told its settled digest: if it differs from ours, exchange tables.
-    pub(super) fn compare_digest(&mut self, sender: &Sender, theirs: u64) {
-        let ours = self.settled_digest();
-        let differ = ours != 0 && theirs != 0 && ours != theirs;
-        let live = self.id_of(sender).map(|id| self.table.get(id)).filter(|record| record.state.is_live());
-        if let Some(addr) = live.map(|record| record.addr)
-            && differ
-            && self.now >= self.exchanges.quiet_until
-        {
-            let pause = self.exchanges.quiet_for.max(self.config.probe_interval);
-            self.exchanges.quiet_until = self.now + pause;
-            self.open(Purpose::Sync, addr, self.config.stream_timeout);
-        }
-    }
-
-    pub(super) fn sync_periodically(&mut self) {
-        // Who has yielded its name still wants to know who is there.
-        if !matches!(self.phase, Phase::Live | Phase::Displaced) {
-            return;
-        }
-        let interval = self.scaled_sync_interval();
-        let next = self.jittered(interval);
-        self.set_timer(Timer::Sync, next);
-        if let Some((_, addr)) = self.pick_alive(1, None).pop() {
-            self.open(Purpose::Sync, addr, self.config.stream_timeout);
         }
     }
 }

@@ -19,8 +19,9 @@ use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 use super::{
     introduce::Introduced,
     member::{MemberId, Record},
-    node::{Content, Node},
+    node::Node,
     sync::Purpose,
+    transmit::Content,
 };
 use crate::wire::{hash, message::Ping};
 
@@ -147,7 +148,7 @@ impl Node {
     ) {
         let found = self.table.find(name).filter(|id| *id != MemberId::SELF);
         let Some(id) = found.filter(|id| self.table.get(*id).addr == asked) else { return };
-        if sender.mark != self.table.get(id).mark() {
+        if sender.mark != self.table.get(id).mark {
             return;
         }
         self.verified(id);

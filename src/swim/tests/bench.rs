@@ -71,7 +71,7 @@ impl Bench {
     ) -> &mut Self {
         let member = self.node.table.at_addr(from).filter(|_| name.is_none());
         let (sender, token) = match member.map(|id| self.node.table.get(id)) {
-            Some(record) => (record.mark(), record.contact.given),
+            Some(record) => (record.mark, record.contact.given),
             None => (hash::member(name.unwrap_or("nobody")), 0),
         };
         let bytes = packet_from(sender, token, message);

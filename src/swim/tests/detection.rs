@@ -216,7 +216,7 @@ fn what_others_say_does_not_keep_a_dead_member_listed() {
     assert_eq!(bench.standing("m2").map(|m| m.0), Some(MemberState::Failed));
     // It speaks for itself: so it is there.
     let m2 = bench.node.table.find("m2").expect("it is remembered");
-    let (sender, token) = (bench.node.table.get(m2).mark(), bench.node.table.get(m2).contact.given);
+    let (sender, token) = (bench.node.table.get(m2).mark, bench.node.table.get(m2).contact.given);
     let news = bench::packet_from(sender, token, &alive("m2", 1001, addr(2)));
     bench.node.handle_datagram(bench.now, addr(2), &news);
     assert_eq!(bench.standing("m2"), Some((MemberState::Alive, 1001)));

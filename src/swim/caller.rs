@@ -1,0 +1,78 @@
+//! Who is at the other end of a stream: a member that shows its token, a stranger, or ourselves.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use super::{
+    join::Attempt,
+    member::MemberId,
+    node::Node,
+    sync::{Exchanges, Purpose, StreamId},
+};
+use crate::wire::hash;
+
+impl Node {
+    /// Whoever opened the stream to us is a member if it shows the token that this member was given.
+    pub(super) fn recognize_caller(&mut self, stream: StreamId, token: u32) {
+        let Some(session) = self.exchanges.sessions.get(&stream) else { return };
+        let mark = hash::member(&session.caller);
+        if !session.caller.is_empty() && !session.proven {
+            let proven = self.recognize(session.peer, mark, token).proven;
+            self.prove_caller(stream, proven);
+        }
+    }
+
+    fn prove_caller(&mut self, stream: StreamId, proven: bool) {
+        if let Some(session) = self.exchanges.sessions.get_mut(&stream) {
+            session.proven = proven;
+        }
+    }
+
+    /// Remembers what a caller calls itself. A member that has no token of ours is sent one, where it lives.
+    pub(super) fn greet_caller(&mut self, stream: StreamId, token: u32, name: &str) {
+        let Some(session) = self.exchanges.sessions.get_mut(&stream) else { return };
+        session.caller = name.into();
+        self.recognize_caller(stream, token);
+        let proven = self.exchanges.sessions.get(&stream).is_some_and(|session| session.proven);
+        if let Some(id) = self.table.find(name).filter(|id| *id != MemberId::SELF && !proven) {
+            self.greet(id);
+        }
+    }
+
+    /// Somebody to whom we have opened a stream gives us a token, perhaps before we know its name.
+    pub(super) fn keep_token_for_streams(&mut self, from: SocketAddr, token: u32) {
+        let Exchanges { opened, sessions, .. } = &mut self.exchanges;
+        for (stream, _) in opened.iter().filter(|(_, peer)| **peer == from) {
+            if let Some(session) = sessions.get_mut(stream) {
+                session.token = token;
+            }
+        }
+    }
+
+    /// Now that we know who lives where we have opened a stream to: its token is for later, too.
+    pub(super) fn keep_token_of_peer(&mut self, stream: StreamId) {
+        let Some(session) = self.exchanges.sessions.get(&stream) else { return };
+        let (peer, token) = (session.peer, session.token);
+        if let Some(id) = self.table.at_addr(peer) {
+            let name = Arc::clone(&self.table.get(id).name);
+            self.verified_at(&name, peer);
+            if token != 0 {
+                self.table.contact_mut(id).held = token;
+            }
+        }
+    }
+
+    /// What our Hello of a join shows: if it comes to us, it was an address of our own.
+    pub(super) fn join_token(&self, stream: StreamId) -> u32 {
+        self.table.tokens().of_stream(stream.0)
+    }
+
+    pub(super) fn reached_ourselves(&mut self, token: u32) -> bool {
+        let mut opened = self.exchanges.opened.keys().copied();
+        let Some(stream) = opened.find(|stream| self.join_token(*stream) == token) else { return false };
+        let Some(session) = self.take_session(stream) else { return false };
+        if let Purpose::Join(join) = session.purpose {
+            self.join_attempted(join, Attempt::Ourselves);
+        }
+        true
+    }
+}

@@ -1,0 +1,130 @@
+//! What an exchange of tables tells, what comes of it, and when one is worth it (push/pull, anti-entropy).
+
+use super::{
+    gossip::{put_alive, put_news},
+    member::{Identity, MemberId, MemberState, Record},
+    node::Node,
+    own::Phase,
+    question::Question,
+    sync::{MAX_ENTRY, Purpose, Step, StreamId},
+    timers::Timer,
+    validation::Sender,
+};
+use crate::wire::{
+    hash,
+    message::{End, Gone},
+    packet,
+};
+
+impl Node {
+    /// Writes records from a place on and says where to go on, or ends the table.
+    pub(super) fn tell_table(
+        &self,
+        frame: &mut packet::Writer<'_>,
+        from: usize,
+        parts: u64,
+    ) -> Option<usize> {
+        let chosen = |record: &Record| parts >> hash::part(&record.name) & 1 == 1;
+        for (at, record) in self.table.walk(from).filter(|(_, record)| chosen(record)) {
+            if frame.room() < MAX_ENTRY {
+                return Some(at);
+            }
+            if at != MemberId::SELF.index() || self.shows_itself() {
+                self.tell(frame, record);
+            }
+        }
+        frame.message(&End {});
+        None
+    }
+
+    /// Whether others are to hear that we are there.
+    pub(super) fn shows_itself(&self) -> bool {
+        match self.phase {
+            Phase::Quiet | Phase::Displaced => false,
+            Phase::Live => !self.flaps.is_held(),
+            Phase::Leaving | Phase::Left => true,
+        }
+    }
+
+    pub(super) fn tell(&self, frame: &mut packet::Writer<'_>, record: &Record) {
+        let Identity { epoch, incarnation } = record.identity;
+        let told = match record.state {
+            MemberState::Alive => put_alive(frame, record),
+            MemberState::Suspect => put_alive(frame, record) && put_news(frame, record),
+            MemberState::Failed | MemberState::Left => frame.message(&Gone {
+                name: &record.name,
+                epoch,
+                incarnation,
+                left: record.state == MemberState::Left,
+                age_secs: self.now.since(record.since).as_secs(),
+            }),
+        };
+        debug_assert!(told, "a record fits in what is kept free for it");
+    }
+
+    pub(super) fn differing_parts(&self, theirs: &[u8]) -> u64 {
+        let ours = self.table.part_digests();
+        let (theirs, _) = theirs.as_chunks::<8>();
+        let differ = ours.iter().zip(theirs).map(|(ours, theirs)| *ours != u64::from_le_bytes(*theirs));
+        differ.enumerate().fold(0, |parts, (part, differs)| parts | u64::from(differs) << part)
+    }
+
+    pub(super) fn choose(&mut self, stream: StreamId, parts: u64, next: Step) {
+        self.metrics.syncs_partial += 1;
+        if let Some(session) = self.exchanges.sessions.get_mut(&stream) {
+            (session.parts, session.step) = (parts, next);
+        }
+    }
+
+    /// Our turn; unless a rival of our name was heard of before anybody knows us. Then it is asked first.
+    pub(super) fn heard_table(&mut self, stream: StreamId) {
+        let heard = self.rivals.heard.take().filter(|_| self.phase == Phase::Quiet);
+        let Some((identity, rival)) = heard else {
+            self.go_live();
+            self.keep_token_of_peer(stream);
+            return self.set_step(stream, Step::TellTable(0));
+        };
+        let Some(session) = self.take_session(stream) else { return };
+        if let Purpose::Join(join) = session.purpose {
+            self.ask(Question::PastLife(identity, join, session.peer), rival);
+        }
+    }
+
+    /// An exchange that taught us nothing was not worth it: digests are ignored for longer and longer.
+    pub(super) fn adapt_quiet_time(&mut self, digest_before: u64) {
+        let shortest = self.config.probe_interval;
+        self.exchanges.quiet_for = if self.table.digest() == digest_before {
+            self.exchanges.quiet_for.saturating_mul(2).min(self.config.sync_interval).max(shortest)
+        } else {
+            shortest
+        };
+    }
+
+    /// A member told its settled digest: if it differs from ours, exchange tables.
+    pub(super) fn compare_digest(&mut self, sender: &Sender, theirs: u64) {
+        let ours = self.settled_digest();
+        let differ = ours != 0 && theirs != 0 && ours != theirs;
+        let live = self.id_of(sender).map(|id| self.table.get(id)).filter(|record| record.state.is_live());
+        if let Some(addr) = live.map(|record| record.addr)
+            && differ
+            && self.now >= self.exchanges.quiet_until
+        {
+            let pause = self.exchanges.quiet_for.max(self.config.probe_interval);
+            self.exchanges.quiet_until = self.now + pause;
+            self.open(Purpose::Sync, addr, self.config.stream_timeout);
+        }
+    }
+
+    pub(super) fn sync_periodically(&mut self) {
+        // Who has yielded its name still wants to know who is there.
+        if !matches!(self.phase, Phase::Live | Phase::Displaced) {
+            return;
+        }
+        let interval = self.scaled_sync_interval();
+        let next = self.jittered(interval);
+        self.set_timer(Timer::Sync, next);
+        if let Some((_, addr)) = self.pick_alive(1, None).pop() {
+            self.open(Purpose::Sync, addr, self.config.stream_timeout);
+        }
+    }
+}

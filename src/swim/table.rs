@@ -1,0 +1,489 @@
+//! The member table: who is known, and in which order they are probed.
+//!
+//! Owns the invariants between the table's parts: exactly the live members are in the probe rings, in the
+//! address index and in the digest. Decides nothing: the rules are in `claims`.
+
+use std::{
+    cell::Cell,
+    collections::BTreeSet,
+    hash::{DefaultHasher, Hash, Hasher},
+    net::{IpAddr, SocketAddr},
+};
+
+use super::{
+    index::Index,
+    member::{MemberId, MemberState, Record, host_of},
+    secret::Tokens,
+    suspicion::Suspicion,
+    time::Time,
+    validation::Contact,
+};
+use crate::wire::hash;
+
+/// Whether it was verified, since when it is gone, who.
+type Departure = (bool, Time, MemberId);
+
+/// Members in the order in which they are probed (SWIM §4.3).
+#[derive(Debug, Default)]
+struct Ring {
+    ids: Vec<MemberId>,
+    /// Those before it were probed in this round.
+    cursor: usize,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    slots: Vec<Option<Record>>,
+    free: Vec<MemberId>,
+    /// Every record but our own.
+    by_name: Index,
+    by_mark: Index,
+    /// The live members but for ourselves.
+    by_addr: Index,
+    /// Has taken in a key from the node's seed: nobody can choose names or addresses that collide, and the same seed gives
+    /// the same table.
+    keyed: DefaultHasher,
+    /// What members may show to be known by.
+    tokens: Tokens,
+    /// The live members but for ourselves: those that have answered us at their address, and those that have not yet.
+    verified: Ring,
+    unverified: Ring,
+    /// The ring whose turn it is.
+    verified_next: bool,
+    /// How many of the live are suspected.
+    suspects: usize,
+    digest: u64,
+    /// The departed members but for ourselves, first the one to be forgotten first.
+    departed: BTreeSet<Departure>,
+}
+
+impl Table {
+    pub(super) fn new(tokens: Tokens, rng: &mut fastrand::Rng) -> Self {
+        let mut table = Self { tokens, ..Self::default() };
+        table.keyed.write_u128(rng.u128(..));
+        table
+    }
+
+    fn hash(&self, value: impl Hash) -> u64 {
+        let mut hasher = self.keyed.clone();
+        value.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Adds a record under a name that is not in the table.
+    pub(super) fn insert(&mut self, mut record: Record, rng: &mut fastrand::Rng) -> MemberId {
+        record.contact = Contact::default().at_new_address(self.tokens.of(&record.name, record.addr));
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            MemberId((self.slots.len() - 1) as u32)
+        });
+        debug_assert!(self.find(&record.name).is_none(), "{} is already in the table", record.name);
+        self.by_name.insert(self.hash(&*record.name), id);
+        self.by_mark.insert(record.mark.into(), id);
+        let live = record.state.is_live();
+        self.digest ^= record.digest();
+        self.suspects += usize::from(record.state == MemberState::Suspect);
+        if !live {
+            self.departed.insert(record.departure(id));
+        }
+        self.slots[id.index()] = Some(record);
+        if live {
+            self.enter_ring(id, rng);
+        }
+        id
+    }
+
+    /// Changes a record and everything that is derived from it.
+    pub(super) fn update(&mut self, id: MemberId, rng: &mut fastrand::Rng, change: impl FnOnce(&mut Record)) {
+        let record =
+            self.slots[id.index()].as_ref().expect("an id is used only while its record is in the table");
+        let (was_live, old_digest, departure) =
+            (record.state.is_live(), record.digest(), record.departure(id));
+        let old = (record.addr, record.contact.verified);
+        self.departed.remove(&departure);
+        self.suspects -= usize::from(record.state == MemberState::Suspect);
+        change(self.get_mut(id));
+        if self.get(id).addr != old.0 {
+            let token = self.tokens.of(&self.get(id).name, self.get(id).addr);
+            let contact = self.contact_mut(id);
+            *contact = contact.at_new_address(token);
+        }
+        let record = self.get(id);
+        let suspected = record.state == MemberState::Suspect;
+        let (live, new, departure) =
+            (record.state.is_live(), (record.addr, record.contact.verified), record.departure(id));
+        self.digest ^= old_digest ^ record.digest();
+        self.suspects += usize::from(suspected);
+        if !live && id != MemberId::SELF {
+            self.departed.insert(departure);
+        }
+        if was_live && (!live || old != new) {
+            self.exit_ring(id, old.0, old.1);
+        }
+        if live && (!was_live || old != new) {
+            self.enter_ring(id, rng);
+        }
+    }
+
+    /// Forgets a departed member; its id may be given to another.
+    pub(super) fn forget(&mut self, id: MemberId) {
+        if let Some(record) = self.slots[id.index()].take_if(|record| !record.state.is_live()) {
+            self.by_name.remove(self.hash(&*record.name), id);
+            self.by_mark.remove(record.mark.into(), id);
+            self.departed.remove(&record.departure(id));
+            self.free.push(id);
+        }
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<MemberId> {
+        self.by_name.find(self.hash(name), |id| &*self.get(id).name == name)
+    }
+
+    /// A record with this mark, other than our own, for which `is` holds.
+    pub(super) fn find_mark(&self, mark: u32, is: impl Fn(&Record) -> bool) -> Option<MemberId> {
+        self.by_mark
+            .find(mark.into(), |id| id != MemberId::SELF && self.get(id).mark == mark && is(self.get(id)))
+    }
+
+    /// The live member that is reached at this address.
+    pub(super) fn at_addr(&self, addr: SocketAddr) -> Option<MemberId> {
+        self.by_addr.find(self.hash_addr(addr), |id| self.get(id).addr == addr)
+    }
+
+    /// How many live members are said to be reached at this address, up to `most`.
+    pub(super) fn count_at_addr(&self, addr: SocketAddr, most: usize) -> usize {
+        let count = Cell::new(0);
+        self.by_addr.find(self.hash_addr(addr), |id| {
+            count.set(count.get() + usize::from(self.get(id).addr == addr));
+            count.get() >= most
+        });
+        count.get()
+    }
+
+    /// How many live members at an address of this host have not answered yet, up to `most`: O(unverified).
+    pub(super) fn count_unverified_on(&self, host: IpAddr, most: usize) -> usize {
+        let on_host = |id: &&MemberId| host_of(self.get(**id).addr.ip()) == host;
+        self.unverified.ids.iter().filter(on_host).take(most).count()
+    }
+
+    /// Live members that have not answered yet.
+    pub(super) fn unverified(&self) -> usize {
+        self.unverified.ids.len()
+    }
+
+    pub(super) fn get(&self, id: MemberId) -> &Record {
+        self.slots[id.index()].as_ref().expect("an id is used only while its record is in the table")
+    }
+
+    fn get_mut(&mut self, id: MemberId) -> &mut Record {
+        self.slots[id.index()].as_mut().expect("an id is used only while its record is in the table")
+    }
+
+    /// Whether an id still names the record with this mark.
+    pub(super) fn has_mark(&self, id: MemberId, mark: u32) -> bool {
+        self.slots.get(id.index()).and_then(Option::as_ref).is_some_and(|record| record.mark == mark)
+    }
+
+    /// Whether an id names a record.
+    #[cfg(any(test, feature = "sim", fuzzing))]
+    pub(super) fn holds(&self, id: MemberId) -> bool {
+        self.slots.get(id.index()).is_some_and(Option::is_some)
+    }
+
+    pub(super) fn suspicion_mut(&mut self, id: MemberId) -> Option<&mut Suspicion> {
+        self.get_mut(id).suspicion.as_deref_mut()
+    }
+
+    /// What is known of the way to a member, except whether it is verified, which [`update`](Self::update) changes.
+    pub(super) fn contact_mut(&mut self, id: MemberId) -> &mut Contact {
+        &mut self.get_mut(id).contact
+    }
+
+    pub(super) fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// The records from a place on, with the place of each: a walk that may pause between packets.
+    pub(super) fn walk(&self, from: usize) -> impl Iterator<Item = (usize, &Record)> {
+        let slots = self.slots.get(from..).unwrap_or_default();
+        slots.iter().enumerate().filter_map(move |(i, slot)| Some((from + i, slot.as_ref()?)))
+    }
+
+    /// The live members but for ourselves that have answered, in no particular order.
+    pub(super) fn verified(&self) -> &[MemberId] {
+        &self.verified.ids
+    }
+
+    /// A live member that has not answered yet, if there is one.
+    pub(super) fn any_unverified(&self, rng: &mut fastrand::Rng) -> Option<MemberId> {
+        rng.choice(&self.unverified.ids).copied()
+    }
+
+    /// Live members but for ourselves.
+    pub(super) fn others(&self) -> usize {
+        self.verified.ids.len() + self.unverified.ids.len()
+    }
+
+    /// One of them, by its number: the verified come first.
+    pub(super) fn other(&self, at: usize) -> MemberId {
+        match at.checked_sub(self.verified.ids.len()) {
+            None => self.verified.ids[at],
+            Some(at) => self.unverified.ids[at],
+        }
+    }
+
+    /// Live members, ourselves included.
+    pub(super) fn live(&self) -> usize {
+        self.others() + 1
+    }
+
+    /// Those of them that are not suspected, and so could confirm a suspicion.
+    pub(super) fn able(&self) -> usize {
+        self.live() - self.suspects
+    }
+
+    /// Departed members that are remembered.
+    pub(super) fn departed(&self) -> usize {
+        self.departed.len()
+    }
+
+    /// The departed member to forget first: one that never answered before one that did, then who is gone for longest.
+    pub(super) fn first_to_forget(&self) -> Option<MemberId> {
+        self.departed.first().map(|(.., id)| *id)
+    }
+
+    /// An order-independent hash of the live members and their identities.
+    pub(super) fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// The same for each part of the table: O(n).
+    pub(super) fn part_digests(&self) -> [u64; hash::PARTS] {
+        let mut digests = [0; hash::PARTS];
+        for (_, record) in self.walk(0) {
+            digests[hash::part(&record.name)] ^= record.digest();
+        }
+        digests
+    }
+
+    /// The next member to probe (SWIM §4.3): round-robin through a ring that is shuffled on each wrap. Who has not
+    /// answered yet has a ring of its own, and at most every other turn: names that somebody made up cannot keep
+    /// members from being probed.
+    pub(super) fn next_target(&mut self, rng: &mut fastrand::Rng) -> Option<MemberId> {
+        let verified = match (self.verified.ids.is_empty(), self.unverified.ids.is_empty()) {
+            (true, true) => return None,
+            (true, false) => false,
+            (false, true) => true,
+            (false, false) => self.verified_next,
+        };
+        self.verified_next = !verified;
+        let Self { slots, .. } = self;
+        let ring = if verified { &mut self.verified } else { &mut self.unverified };
+        if ring.cursor >= ring.ids.len() {
+            ring.cursor = 0;
+            rng.shuffle(&mut ring.ids);
+            for (at, id) in ring.ids.iter().enumerate() {
+                place(slots, *id, at);
+            }
+        }
+        let target = ring.ids[ring.cursor];
+        ring.cursor += 1;
+        Some(target)
+    }
+
+    /// Has a live member probed next, also if it was probed in this round already: then all others come one
+    /// round later.
+    pub(super) fn probe_next(&mut self, id: MemberId) {
+        let (at, verified) = (self.get(id).ring_at as usize, self.get(id).contact.verified);
+        let (ring, slots) = self.ring(verified);
+        if at < ring.cursor {
+            ring.cursor -= 1;
+        }
+        ring.swap(slots, at, ring.cursor);
+        self.verified_next = verified;
+    }
+
+    fn ring(&mut self, verified: bool) -> (&mut Ring, &mut [Option<Record>]) {
+        let ring = if verified { &mut self.verified } else { &mut self.unverified };
+        (ring, &mut self.slots)
+    }
+
+    /// Puts a live member at a random place of its ring (SWIM §4.3), so that it is probed within `2n - 1` rounds.
+    fn enter_ring(&mut self, id: MemberId, rng: &mut fastrand::Rng) {
+        if id == MemberId::SELF {
+            return;
+        }
+        let (addr, verified) = (self.get(id).addr, self.get(id).contact.verified);
+        self.by_addr.insert(self.hash_addr(addr), id);
+        let (ring, slots) = self.ring(verified);
+        ring.ids.push(id);
+        let last = ring.ids.len() - 1;
+        ring.swap(slots, rng.usize(..=last), last);
+    }
+
+    /// Closes the gap without letting anybody be skipped in this round.
+    fn exit_ring(&mut self, id: MemberId, addr: SocketAddr, verified: bool) {
+        if id == MemberId::SELF {
+            return;
+        }
+        self.by_addr.remove(self.hash_addr(addr), id);
+        let mut gap = self.get(id).ring_at as usize;
+        let (ring, slots) = self.ring(verified);
+        if gap < ring.cursor {
+            ring.cursor -= 1;
+            ring.swap(slots, gap, ring.cursor);
+            gap = ring.cursor;
+        }
+        ring.ids.swap_remove(gap);
+        if let Some(moved) = ring.ids.get(gap) {
+            place(slots, *moved, gap);
+        }
+    }
+
+    /// An IPv4 address goes into one word: every datagram's is looked up, and hashing part by part takes twice as long.
+    fn hash_addr(&self, addr: SocketAddr) -> u64 {
+        match addr {
+            SocketAddr::V4(addr) => self.hash(u64::from(addr.ip().to_bits()) << 16 | u64::from(addr.port())),
+            SocketAddr::V6(addr) => self.hash(addr),
+        }
+    }
+}
+
+impl Ring {
+    fn swap(&mut self, slots: &mut [Option<Record>], a: usize, b: usize) {
+        self.ids.swap(a, b);
+        place(slots, self.ids[a], a);
+        place(slots, self.ids[b], b);
+    }
+}
+
+fn place(slots: &mut [Option<Record>], id: MemberId, at: usize) {
+    slots[id.index()].as_mut().expect("the rings hold valid ids").ring_at = at as u32;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashMap, sync::Arc};
+
+    use super::{super::member::Identity, *};
+
+    fn addr(port: u16) -> SocketAddr {
+        ([10, 0, 0, 1], port).into()
+    }
+
+    fn record(i: u16) -> Record {
+        let identity = Identity { epoch: 1, incarnation: 0 };
+        Record::new(Arc::from(format!("n{i}")), addr(i + 1), MemberState::Alive, identity, Time::ZERO)
+    }
+
+    fn table(n: u16, rng: &mut fastrand::Rng) -> Table {
+        let mut table = Table::default();
+        (0..n).for_each(|i| {
+            table.insert(record(i), rng);
+        });
+        table
+    }
+
+    #[test]
+    fn every_member_is_probed_at_most_2n_minus_1_rounds_apart() {
+        for seed in 0..200 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let mut table = table(9, &mut rng);
+            let (mut largest, mut last) = (9, HashMap::new());
+            for round in 0_usize..400 {
+                let change = MemberId(rng.u32(1..9));
+                let live = table.get(change).state.is_live();
+                if rng.u32(..10) == 0 && (!live || table.others() > 3) {
+                    let state = if live { MemberState::Failed } else { MemberState::Alive };
+                    table.update(change, &mut rng, |r| r.state = state);
+                    last.remove(&change);
+                }
+                // Each puts the others off by a round; so many can fall between two probes of one.
+                let extra = if seed % 2 == 0 { 0 } else { 2 * largest };
+                if extra > 0 && rng.u32(..5) == 0 && table.get(change).state.is_live() {
+                    table.probe_next(change);
+                }
+                largest = largest.max(table.live());
+                let target = table.next_target(&mut rng).expect("somebody is live");
+                if let Some(before) = last.insert(target, round) {
+                    assert!(round - before < 2 * (largest - 1) + extra, "seed {seed}, round {round}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_is_to_be_probed_next_is_probed_next() {
+        let mut rng = fastrand::Rng::with_seed(3);
+        let mut table = table(20, &mut rng);
+        for step in 0..1000 {
+            let id = MemberId(rng.u32(1..20));
+            table.probe_next(id);
+            assert_eq!(table.next_target(&mut rng), Some(id), "step {step}");
+            table.next_target(&mut rng);
+        }
+    }
+
+    #[test]
+    fn without_changes_each_round_probes_everybody_once() {
+        let mut rng = fastrand::Rng::with_seed(7);
+        let mut table = table(20, &mut rng);
+        for _ in 0..5 {
+            let mut seen: Vec<_> = (0..19).map(|_| table.next_target(&mut rng).unwrap()).collect();
+            seen.sort_unstable();
+            seen.dedup();
+            assert_eq!(seen.len(), 19);
+        }
+    }
+
+    #[test]
+    fn the_ring_the_addresses_and_the_digest_hold_exactly_the_live_members() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut table = table(30, &mut rng);
+        for step in 0..5_000 {
+            let id = MemberId(rng.u32(1..30));
+            let state = *rng.choice(&[MemberState::Alive, MemberState::Suspect, MemberState::Left]).unwrap();
+            let (port, bump) = (1 + id.0 as u16 + 100 * rng.u16(..2), rng.u64(..2));
+            table.update(id, &mut rng, |r| {
+                r.state = state;
+                r.addr = addr(port);
+                r.contact.verified = step % 3 == 0;
+                r.identity.incarnation += bump;
+            });
+            if rng.bool() {
+                table.next_target(&mut rng);
+            }
+            let live: Vec<_> = table.walk(1).filter(|(_, r)| r.state.is_live()).collect();
+            assert_eq!(table.others(), live.len(), "step {step}");
+            assert_eq!(table.by_addr.len(), live.len());
+            for (at, r) in &live {
+                let ring = if r.contact.verified { &table.verified } else { &table.unverified };
+                assert_eq!(ring.ids[r.ring_at as usize].index(), *at);
+                assert_eq!(table.at_addr(r.addr).map(MemberId::index), Some(*at));
+            }
+            let unverified = live.iter().filter(|(_, r)| !r.contact.verified).count();
+            assert_eq!(table.count_unverified_on(addr(1).ip(), 100), unverified);
+            let digest = table.walk(0).fold(0, |sum, (_, r)| sum ^ r.digest());
+            assert_eq!(table.digest(), digest);
+        }
+    }
+
+    #[test]
+    fn a_table_of_one_has_nobody_to_probe() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        assert_eq!(table(1, &mut rng).next_target(&mut rng), None);
+    }
+
+    #[test]
+    fn a_live_member_cannot_be_forgotten_and_a_departed_ones_place_is_reused() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut table = table(3, &mut rng);
+        table.forget(MemberId(1));
+        assert_eq!(table.find("n1"), Some(MemberId(1)));
+        table.update(MemberId(1), &mut rng, |r| r.state = MemberState::Left);
+        assert_eq!(table.departed(), 1);
+        table.forget(MemberId(1));
+        assert_eq!(table.find("n1"), None);
+        assert_eq!(table.insert(record(9), &mut rng), MemberId(1));
+    }
+}
