@@ -82,7 +82,9 @@ pub(crate) fn lan(number: u32) -> Config {
 /// The LAN preset without probes and exchanges of its own: only what is asked for happens.
 pub(crate) fn passive(number: u32) -> Config {
     let mut config = lan(number);
-    (config.probe_interval, config.sync_interval) = (NEVER, NEVER);
+    (config.probe_interval, config.sync_interval) = (NEVER / 2, NEVER);
+    // It must not forget anybody sooner than it would suspect them.
+    (config.suspicion_mult, config.suspicion_max_mult, config.forget_after) = (1, 1, NEVER);
     config
 }
 

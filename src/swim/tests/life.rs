@@ -171,6 +171,7 @@ fn a_newcomer_with_a_live_nodes_name_cannot_join_and_the_incumbent_stays() {
         assert!(world.node(host).members().iter().any(|m| &*m.name == "n2" && m.addr == addr(2)));
         assert!(!saw(&world, host, failed("n2")));
     }
+    assert!(saw(&world, rival, |e| matches!(e, Event::Conflict { .. })), "its own program is told");
 }
 
 #[test]
@@ -193,6 +194,25 @@ fn when_two_of_one_name_meet_the_newcomer_yields_and_both_report_it() {
         let x = world.node(host).members().into_iter().find(|m| &*m.name == "x").expect("x is known");
         assert_eq!((x.addr, x.state), (addr(0), MemberState::Alive), "host {host}");
     }
+}
+
+#[test]
+fn who_yielded_its_name_still_sees_who_is_there() {
+    let mut world = World::new(14);
+    world.start(Config::lan("x"), addr(0), vec![]);
+    world.start(Config::lan("left"), addr(1), vec![addr(0)]);
+    world.run_for(secs(3));
+    world.start(Config::lan("x"), addr(2), vec![]);
+    world.start(Config::lan("right"), addr(3), vec![addr(2)]);
+    world.run_for(secs(3));
+    world.with(3, |node, now| node.join(now, 1, &[addr(1)]));
+    world.run_until("one yields", secs(90), |world| world.node(2).is_displaced());
+    world.crash(1);
+    world.run_until("it sees the crash", secs(120), |world| {
+        world.state(2, "left") == Some(MemberState::Failed)
+            && world.state(2, "right") == Some(MemberState::Alive)
+    });
+    assert!(world.node(2).is_displaced(), "its rival is there");
 }
 
 #[test]

@@ -13,4 +13,5 @@ mod network;
 mod not_tried;
 mod patience;
 mod reproduced;
+mod room;
 mod world;

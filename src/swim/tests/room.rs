@@ -1,0 +1,96 @@
+//! Who gets a place in a full table, and how many may live at one address or on one host.
+
+use super::{
+    super::{Config, Event, MemberState},
+    bench::{Bench, alive, failed},
+    world::{addr, secs},
+};
+
+/// A node that has room for so many, itself included, and knows that many less one, of which the first have answered.
+fn full(room: usize, answered: usize) -> Bench {
+    let mut config = Config::lan("me");
+    config.max_members = room;
+    let mut bench = Bench::with(config, answered);
+    for i in answered + 1..room {
+        bench.hear(&alive(&format!("m{i}"), 0, addr(i)));
+    }
+    bench.events();
+    bench
+}
+
+#[test]
+fn in_a_full_table_who_never_answered_makes_room() {
+    let mut bench = full(10, 4);
+    bench.hear(&alive("new", 0, addr(90)));
+    assert_eq!(bench.standing("new"), Some((MemberState::Alive, 0)));
+    assert_eq!(bench.node.live(), 10);
+    assert_eq!(bench.node.metrics().evicted_members, 1);
+    for i in 1..=4 {
+        assert!(bench.member(&format!("m{i}")).is_some(), "m{i} has answered");
+    }
+    let events = bench.events();
+    let [Event::Reaped(evicted), Event::Joined(joined)] = &events[..] else { panic!("{events:?}") };
+    assert!(bench.member(&evicted.name).is_none() && &*joined.name == "new");
+}
+
+#[test]
+fn if_all_have_answered_a_newcomer_is_refused_and_who_returns_finds_the_place_that_is_kept() {
+    let mut config = Config::lan("me");
+    config.max_members = 32;
+    let mut bench = Bench::with(config, 29);
+    bench.hear(&failed("m2", 0)).hear(&failed("m3", 0));
+    for (name, place) in [("new1", 90), ("new2", 91), ("new3", 92)] {
+        bench.hear(&alive(name, 0, addr(place)));
+        if place < 92 {
+            bench.meet(name);
+        }
+    }
+    assert_eq!(bench.standing("new3"), None, "two places are kept");
+    assert_eq!(bench.node.metrics().refused_members, 1);
+    bench.hear(&alive("m2", 1, addr(2))).hear(&alive("m3", 1, addr(3)));
+    assert_eq!(bench.standing("m2"), Some((MemberState::Alive, 1)));
+    assert_eq!(bench.standing("m3"), Some((MemberState::Alive, 1)));
+}
+
+#[test]
+fn a_few_may_claim_one_address_and_no_more() {
+    let mut bench = Bench::new(1);
+    for i in 0..10 {
+        bench.hear(&alive(&format!("x{i}"), 0, addr(50)));
+    }
+    assert_eq!(bench.node.live(), 2 + 4);
+    assert_eq!(bench.node.metrics().refused_members, 6);
+    // Those at an address of their own are not held up by it.
+    bench.hear(&alive("y", 0, addr(51)));
+    assert_eq!(bench.standing("y"), Some((MemberState::Alive, 0)));
+}
+
+#[test]
+fn of_the_departed_those_that_never_answered_are_forgotten_first() {
+    let mut config = Config::lan("me");
+    config.max_departed = 2;
+    let mut bench = Bench::with(config, 4);
+    bench.hear(&failed("m2", 0)).hear(&failed("m3", 0));
+    for i in 0..50 {
+        bench.hear(&failed(&format!("made-up{i}"), 7));
+    }
+    assert_eq!(bench.node.metrics().departed_members, 2);
+    for name in ["m2", "m3"] {
+        assert_eq!(bench.standing(name), Some((MemberState::Failed, 0)), "it was a member");
+    }
+}
+
+/// The probe of an earlier life does not fail the one that has begun since.
+#[test]
+fn a_verdict_on_a_life_does_not_fall_on_the_next() {
+    let mut bench = Bench::new(1);
+    while bench.node.metrics().probes == 0 {
+        bench.pass(secs(1) / 10);
+    }
+    let later = crate::wire::message::Alive { epoch: super::bench::EPOCH + 5, ..alive("m1", 0, addr(1)) };
+    bench.hear(&later);
+    while bench.node.metrics().probes_failed == 0 {
+        bench.pass(secs(1) / 10);
+    }
+    assert_eq!(bench.standing("m1"), Some((MemberState::Alive, 0)), "it was not asked yet");
+}
