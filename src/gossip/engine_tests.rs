@@ -127,10 +127,8 @@ fn what_has_arrived_is_heard_before_anybody_is_judged_late() {
         while bench.engine.clock.now() < over {
             bench.engine.stop.wait(Duration::from_millis(1));
         }
-        bench.turn();
-        let after = bench.metrics();
-        assert!(after.probes > before.probes, "there was a verdict");
-        assert_eq!(after.probes_failed, 0, "and it was just");
+        bench.turn_until("a verdict", |metrics| metrics.probes > before.probes);
+        assert_eq!(bench.metrics().probes_failed, 0, "and it was just");
     }
 }
 

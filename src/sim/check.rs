@@ -46,6 +46,8 @@ struct View {
 
 /// Who remembers the departed for less than this may forget one within a run.
 pub(super) const LONG_MEMORY: Duration = Duration::from_secs(12 * 3600);
+/// The same for who has room for so few.
+const FEW_DEPARTED: usize = 64;
 /// Probe intervals without a disturbance, after which nobody may be accused any more: by then every suspicion and every
 /// probe that a disturbance spoilt has had its end.
 pub(super) const CALM: u32 = 60;
@@ -218,7 +220,7 @@ impl Checker {
         if self.truth.insert(Arc::clone(&name), Truth::Up).is_some() {
             self.disturbed();
         }
-        let forgets = host.config.forget_after < LONG_MEMORY;
+        let forgets = host.config.forget_after < LONG_MEMORY || host.config.max_departed < FEW_DEPARTED;
         self.views.insert(at, View { name, forgets, ..View::default() });
     }
 

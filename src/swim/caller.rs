@@ -8,23 +8,33 @@ use super::{
     node::Node,
     sync::{Exchanges, Purpose, StreamId},
 };
-use crate::wire::hash;
+use crate::wire::{hash, message::Message};
 
 impl Node {
     /// Whoever opened the stream to us is a member if it shows the token that this member was given.
     pub(super) fn recognize_caller(&mut self, stream: StreamId, token: u32) {
-        let Some(session) = self.exchanges.sessions.get(&stream) else { return };
-        let mark = hash::member(&session.caller);
-        if !session.caller.is_empty() && !session.proven {
-            let proven = self.recognize(session.peer, mark, token).proven;
-            self.prove_caller(stream, proven);
-        }
-    }
-
-    fn prove_caller(&mut self, stream: StreamId, proven: bool) {
+        let Some(session) = self.exchanges.sessions.get(&stream).filter(|session| !session.proven) else {
+            return;
+        };
+        let (peer, caller) = (session.peer, Arc::clone(&session.caller));
+        let sender = self.recognize(peer, hash::member(&caller), token);
+        let is_it = |id| self.table.get(id).name == caller;
+        let proven = sender.proven && self.id_of(&sender).is_some_and(is_it);
         if let Some(session) = self.exchanges.sessions.get_mut(&stream) {
             session.proven = proven;
         }
+    }
+
+    /// A claim of a caller that did not prove itself: it may introduce itself, once.
+    pub(super) fn hear_unproven(&mut self, stream: StreamId, claim: &Message<'_>) {
+        let Some(session) = self.exchanges.sessions.get_mut(&stream) else { return };
+        let (peer, caller) = (session.peer, Arc::clone(&session.caller));
+        let introduces = matches!(claim, Message::Alive(alive) if alive.name == &*caller);
+        if !introduces || std::mem::replace(&mut session.introduced, true) {
+            self.metrics.dropped_strangers += 1;
+            return;
+        }
+        self.hear_caller(peer, &caller, claim);
     }
 
     /// Remembers what a caller calls itself. A member that has no token of ours is sent one, where it lives.
@@ -42,7 +52,7 @@ impl Node {
     pub(super) fn keep_token_for_streams(&mut self, from: SocketAddr, token: u32) {
         let Exchanges { opened, sessions, .. } = &mut self.exchanges;
         for (stream, _) in opened.iter().filter(|(_, peer)| **peer == from) {
-            if let Some(session) = sessions.get_mut(stream) {
+            if let Some(session) = sessions.get_mut(stream).filter(|session| session.token == 0) {
                 session.token = token;
             }
         }

@@ -19,7 +19,7 @@ use super::{
     validation::Sender,
 };
 use crate::wire::{
-    Tags,
+    Tags, hash,
     message::{Alive, Failed, Gone, Left, Message, Suspect},
 };
 
@@ -38,6 +38,10 @@ const LAST_INCARNATION: u64 = 1 << 40;
 
 /// Live members that may claim one address: more than one only while a process is replaced by another of another name.
 const MAX_AT_ADDR: usize = 4;
+/// Records whose names have the same mark.
+const MAX_OF_MARK: usize = 4;
+/// Those that are told of their departure; the first makes room.
+const MAX_LATELY_DEPARTED: usize = 1024;
 
 /// What a member says next, so that it supersedes a claim about it. Where not everybody might follow its
 /// incarnation so far, it begins the next epoch, which all can who took the claim.
@@ -52,7 +56,7 @@ pub(super) fn superseding(ours: Identity, claimed: Identity) -> Identity {
 }
 
 impl Node {
-    pub(super) fn hear_alive(&mut self, claim: &Alive<'_>, speaker: Option<MemberId>) {
+    pub(super) fn hear_alive(&mut self, claim: &Alive<'_>, by_itself: bool) {
         if !self.config.allows(claim.addr.ip()) && claim.addr != self.table.get(MemberId::SELF).addr {
             self.metrics.dropped_not_allowed += 1;
             return;
@@ -63,7 +67,7 @@ impl Node {
         }
         let known = self.table.find(claim.name);
         if known.is_some_and(|id| identity <= self.table.get(id).identity)
-            || !self.is_plausible(known, identity, speaker.is_some() && speaker == known)
+            || !self.is_plausible(known, identity, by_itself)
         {
             return;
         }
@@ -72,9 +76,17 @@ impl Node {
             return;
         };
         match known {
-            Some(id) if self.knows_better(id, claim.addr, speaker) => self.metrics.ignored_returns += 1,
+            Some(id) if !by_itself && self.knows_better(id, claim.addr) => self.metrics.ignored_returns += 1,
+            Some(id) if self.table.get(id).addr != claim.addr && !self.has_room_at(claim.addr) => {
+                self.metrics.refused_members += 1;
+            }
             Some(id) if self.table.get(id).state.is_live() => self.renew(id, identity, claim.addr, tags),
-            _ if !self.has_room(known, claim.addr) => self.metrics.refused_members += 1,
+            _ if !self.has_room_at(claim.addr)
+                || known.is_none() && !self.has_room_for_mark(claim.name)
+                || !self.has_room(known) =>
+            {
+                self.metrics.refused_members += 1;
+            }
             Some(id) => self.revive(id, identity, claim.addr, tags),
             None => {
                 let mut record = self.record(claim.name, claim.addr, MemberState::Alive, identity);
@@ -88,20 +100,23 @@ impl Node {
 
     /// Whether our own probes say that a member is gone, against somebody else's word that it is where it was. It will be
     /// heard when it speaks for itself, or answers.
-    fn knows_better(&self, id: MemberId, addr: SocketAddr, speaker: Option<MemberId>) -> bool {
+    pub(super) fn knows_better(&self, id: MemberId, addr: SocketAddr) -> bool {
         let record = self.table.get(id);
-        speaker != Some(id)
-            && record.addr == addr
-            && record.state != MemberState::Alive
-            && record.contact.is_missed()
+        record.addr == addr && record.state != MemberState::Alive && record.contact.is_missed()
     }
 
-    /// Whether one more may be listed at an address. In a full table whoever never answered makes room, and a
+    fn has_room_at(&self, addr: SocketAddr) -> bool {
+        self.table.count_at_addr(addr, MAX_AT_ADDR) < MAX_AT_ADDR
+    }
+
+    /// Names can be chosen so that their marks are the same.
+    fn has_room_for_mark(&self, name: &str) -> bool {
+        self.table.count_mark(hash::member(name), MAX_OF_MARK) < MAX_OF_MARK
+    }
+
+    /// Whether one more may be listed. In a full table whoever never answered makes room, and a
     /// sixteenth of it is kept for those that return.
-    fn has_room(&mut self, known: Option<MemberId>, addr: SocketAddr) -> bool {
-        if self.table.count_at_addr(addr, MAX_AT_ADDR) >= MAX_AT_ADDR {
-            return false;
-        }
+    fn has_room(&mut self, known: Option<MemberId>) -> bool {
         let returns = known.is_some_and(|id| self.table.get(id).contact.verified);
         let kept = if returns { 0 } else { self.config.max_members / 16 };
         if self.table.live() < self.config.max_members - kept {
@@ -311,9 +326,8 @@ impl Node {
         self.hear_departed(claim.name, identity, MemberState::Failed, Duration::ZERO, false);
     }
 
-    pub(super) fn hear_left(&mut self, claim: &Left<'_>, speaker: Option<MemberId>) {
+    pub(super) fn hear_left(&mut self, claim: &Left<'_>, by_itself: bool) {
         let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
-        let by_itself = speaker.is_some_and(|id| &*self.table.get(id).name == claim.name);
         self.hear_departed(claim.name, identity, MemberState::Left, Duration::ZERO, by_itself);
     }
 
@@ -357,7 +371,8 @@ impl Node {
         let since = Time::from_origin(self.now.since_origin().saturating_sub(age));
         match known {
             Some(id) => self.depart(id, identity, state, since, by_itself),
-            None => self.bury(name, identity, state, since),
+            None if self.has_room_for_mark(name) => self.bury(name, identity, state, since),
+            None => self.metrics.refused_members += 1,
         }
     }
 
@@ -379,10 +394,15 @@ impl Node {
                     u64::from(self.heal.remember(name, addr, self.now + first, first));
                 self.schedule_heal();
             }
+            // More is heard of its failure: it is tried as before.
+            MemberState::Failed if old == MemberState::Failed => {}
             _ => self.heal.forget(&name),
         }
         // Whoever did not say so itself is told, so that it can refute.
         if old.is_live() && !by_itself && !self.lately_departed.contains(&id) {
+            if self.lately_departed.len() == MAX_LATELY_DEPARTED {
+                self.lately_departed.remove(0);
+            }
             self.lately_departed.push(id);
         }
         if old != state && shown {

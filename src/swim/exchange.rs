@@ -6,7 +6,7 @@ use super::{
     node::Node,
     own::Phase,
     question::Question,
-    sync::{MAX_ENTRY, Purpose, Step, StreamId},
+    sync::{MAX_ENTRY, Purpose, Session, Step, StreamId},
     timers::Timer,
     validation::Sender,
 };
@@ -42,7 +42,7 @@ impl Node {
         match self.phase {
             Phase::Quiet | Phase::Displaced => false,
             Phase::Live => !self.flaps.is_held(),
-            Phase::Leaving | Phase::Left => true,
+            Phase::Leaving | Phase::Left => !self.farewell.silent,
         }
     }
 
@@ -78,7 +78,9 @@ impl Node {
 
     /// Our turn; unless a rival of our name was heard of before anybody knows us. Then it is asked first.
     pub(super) fn heard_table(&mut self, stream: StreamId) {
-        let heard = self.rivals.heard.take().filter(|_| self.phase == Phase::Quiet);
+        let joins = |session: &Session| matches!(session.purpose, Purpose::Join(_));
+        let asks = self.phase == Phase::Quiet && self.exchanges.sessions.get(&stream).is_some_and(joins);
+        let heard = if asks { self.rivals.heard.take() } else { None };
         let Some((identity, rival)) = heard else {
             self.go_live();
             self.keep_token_of_peer(stream);

@@ -53,7 +53,9 @@ impl Node {
     /// Others declared us failed, or did so to an earlier word of ours.
     pub(super) fn note_verdict(&mut self, accused: Identity) {
         self.hold_if_flapping(accused);
-        if self.flaps.verdict.is_none_or(|(identity, _)| accused > identity) {
+        let memory = self.config.probe_interval.saturating_mul(MEMORY);
+        let replaced = |(identity, at)| accused > identity || self.now.since(at) >= memory;
+        if self.flaps.verdict.is_none_or(replaced) {
             self.flaps.verdict = Some((accused, self.now));
         }
     }

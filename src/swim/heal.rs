@@ -11,9 +11,7 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    node::Node, own::Phase, sync::Purpose, time::Time, timers::Timer, transmit::Content, validation::Sender,
-};
+use super::{node::Node, own::Phase, sync::Purpose, time::Time, timers::Timer, validation::Sender};
 
 #[derive(Debug, Default)]
 pub(super) struct Heal {
@@ -77,18 +75,17 @@ impl Node {
     pub(super) fn try_gone_peer(&mut self) {
         let Some((name, gone)) = self.heal.first().filter(|_| self.phase == Phase::Live) else { return };
         self.heal.last = Some(self.now);
-        if self.table.at_addr(gone.addr).is_some() {
-            // Somebody else lives there now.
+        let lives_there = self.table.at_addr(gone.addr).map(|id| self.table.get(id).contact.verified);
+        if lives_there == Some(true) {
+            // Somebody else answers there now.
             self.heal.forget(&name);
         } else {
             let delay = (gone.delay * 2).min(self.config.heal_max_delay);
             let next = self.now + self.jittered(delay);
             self.heal.remember(Arc::clone(&name), gone.addr, next, delay);
-            let seq = self.numbers.draw();
-            self.heal.asked = Some((seq, Arc::clone(&name), gone.addr));
+            let seq = self.ping(gone.addr, &name, Some(Arc::clone(&name)));
+            self.heal.asked = Some((seq, name, gone.addr));
             self.metrics.heals_tried += 1;
-            let first = Some(Arc::clone(&name));
-            self.transmit(gone.addr, &name, Content::Ping { seq, target: Arc::clone(&name), first });
         }
         self.schedule_heal();
     }

@@ -12,7 +12,6 @@ use super::{
     node::Node,
     question::Question,
     time::Time,
-    transmit::Content,
     validation::Sender,
 };
 use crate::wire::{
@@ -82,7 +81,7 @@ impl Node {
         };
         let introduced = self.introduced(alive)?;
         if sender.token == introduced.token {
-            self.hear_alive(alive, None);
+            self.hear_alive(alive, true);
             *sender = self.recognize(sender.source, sender.mark, sender.token);
             return None;
         }
@@ -99,22 +98,32 @@ impl Node {
         if alive.name != caller || alive.name == &*self.name {
             return self.drop_stranger();
         }
-        let host = host_of(alive.addr.ip());
-        let lives_there = alive.addr.ip() == peer.ip()
-            && self.table.unverified() < MAX_UNVERIFIED
-            && self.table.count_unverified_on(host, MAX_UNVERIFIED_ON_HOST) < MAX_UNVERIFIED_ON_HOST;
         match self.live_member(alive.name) {
             Some(holder) if self.table.get(holder).addr != alive.addr => self.ask_holder(holder, alive),
             // It was sent a token there, and will show it.
             Some(_) => self.drop_stranger(),
-            None if lives_there => self.hear_alive(alive, None),
-            // Streams may come through a translator of addresses.
-            None => {
+            None if !self.lives_there(peer, alive.addr) => {
+                // Streams may come through a translator of addresses.
                 if let Some(introduced) = self.introduced(alive) {
                     self.ask_stranger(introduced);
                 }
             }
+            // Our probes found it silent: it is to answer once.
+            None if self.table.find(alive.name).is_some_and(|id| self.knows_better(id, alive.addr)) => {
+                if let Some(introduced) = self.introduced(alive) {
+                    self.ask(Question::Returned(introduced.introduction), alive.addr);
+                }
+            }
+            None => self.hear_alive(alive, false),
         }
+    }
+
+    /// Whether who calls from an address may be listed at another of the same host before it has answered there.
+    fn lives_there(&self, peer: SocketAddr, home: SocketAddr) -> bool {
+        home.ip() == peer.ip()
+            && self.table.unverified() < MAX_UNVERIFIED
+            && self.table.count_unverified_on(host_of(home.ip()), MAX_UNVERIFIED_ON_HOST)
+                < MAX_UNVERIFIED_ON_HOST
     }
 
     fn drop_stranger(&mut self) {
@@ -137,9 +146,8 @@ impl Node {
             asked.pop_front();
             self.metrics.dropped_strangers += 1;
         }
-        let (seq, addr, target) = (self.numbers.draw(), introduction.addr, Arc::clone(&introduction.name));
+        let seq = self.ping(introduction.addr, &introduction.name, None);
         self.strangers.asked.push_back((seq, self.now, introduction));
-        self.transmit(addr, &target, Content::Ping { seq, target: Arc::clone(&target), first: None });
     }
 
     pub(super) fn answers_introduction(&mut self, sender: &Sender, seq: u32) -> bool {
@@ -151,7 +159,7 @@ impl Node {
             self.drop_stranger();
         } else {
             self.verified_at(&introduction.name, introduction.addr);
-            self.hear_alive(&introduction.claim(), None);
+            self.hear_alive(&introduction.claim(), true);
             self.verified_at(&introduction.name, introduction.addr);
         }
         true

@@ -84,10 +84,13 @@ impl Node {
 
     /// One join of the seeds at a time: while one is under way, the next waits for it.
     pub(super) fn resolve_seeds(&mut self) {
+        if self.is_leaving() {
+            return;
+        }
+        // However long the answer or a join under way takes, they are not forgotten.
+        let latest = self.config.seed_max_delay.saturating_add(self.config.stream_timeout);
+        self.set_timer(Timer::Seeds, latest);
         if !self.joins.open.iter().any(|join| join.asker == Asker::Seeds) {
-            // However long the answer takes, they are not forgotten.
-            let latest = self.config.seed_max_delay.saturating_add(self.config.stream_timeout);
-            self.set_timer(Timer::Seeds, latest);
             self.emit(Output::ResolveSeeds);
         }
     }
@@ -195,8 +198,10 @@ impl Node {
             }
             Err(_) => (self.joins.seed_delay * 2).min(longest),
         };
-        let delay = self.jittered(self.joins.seed_delay);
-        self.set_timer(Timer::Seeds, delay);
+        if !self.is_leaving() {
+            let delay = self.jittered(self.joins.seed_delay);
+            self.set_timer(Timer::Seeds, delay);
+        }
         self.emit(Output::SeedsTried(result));
     }
 }

@@ -20,7 +20,12 @@ use super::{
 pub(super) struct Farewell {
     /// Told, but not yet heard back from.
     told: Vec<(u32, Arc<str>, SocketAddr)>,
-    answers: usize,
+    /// Those that believed it.
+    believed: Vec<Arc<str>>,
+    /// Those that asked for proof, and were told again.
+    retold: Vec<Arc<str>>,
+    /// There was nobody to take leave of.
+    pub(super) silent: bool,
     ends: Time,
 }
 
@@ -34,6 +39,7 @@ impl Node {
             Phase::Left => self.emit(Output::LeaveDone),
             // Nobody was told of us, or somebody else has our name: there is nobody to take leave of.
             Phase::Quiet | Phase::Displaced => {
+                self.farewell.silent = true;
                 self.withdraw();
                 self.end_farewell();
             }
@@ -80,7 +86,7 @@ impl Node {
     /// Others know a greater identity of ours than the one that we leave under: under that one nobody would believe it.
     pub(super) fn leave_as_later_than(&mut self, identity: Identity) {
         let ours = self.table.get(MemberId::SELF).identity;
-        if identity > ours {
+        if identity > ours && identity.epoch == ours.epoch && !self.farewell.silent {
             self.table.update(MemberId::SELF, &mut self.rng, |own| {
                 own.identity = superseding(own.identity, identity)
             });
@@ -95,14 +101,17 @@ impl Node {
         let (_, name, addr) = self.farewell.told.swap_remove(at);
         self.on_direct_answer(sender, &name, addr, token.filter(|token| *token != 0));
         if let Some(token) = token {
-            if token != 0 && self.phase == Phase::Leaving {
+            if token != 0 && self.phase == Phase::Leaving && !self.farewell.retold.contains(&name) {
+                self.farewell.retold.push(Arc::clone(&name));
                 self.tell_farewell(name, addr);
             }
             return true;
         }
-        self.farewell.answers += 1;
+        if !self.farewell.believed.contains(&name) {
+            self.farewell.believed.push(name);
+        }
         let enough = self.config.gossip_fanout.min(self.table.others());
-        if self.phase == Phase::Leaving && self.farewell.answers >= enough {
+        if self.phase == Phase::Leaving && self.farewell.believed.len() >= enough {
             self.end_farewell();
         }
         true

@@ -28,8 +28,8 @@ use super::{
     table::Table,
     time::Time,
     timers::{Timer, Timers},
-    transmit::{Content, Transmit},
-    validation::{Greetings, Sender},
+    transmit::Transmit,
+    validation::{Greetings, Guesses, Sender},
 };
 use crate::wire::{
     Tags, hash,
@@ -110,6 +110,7 @@ pub struct Node {
     pub(super) rivals: Rivals,
     pub(super) strangers: Strangers,
     pub(super) greetings: Greetings,
+    pub(super) guesses: Guesses,
     pub(super) farewell: Farewell,
     pub(super) metrics: Metrics,
     pub(super) transmits: VecDeque<Transmit>,
@@ -118,15 +119,15 @@ pub struct Node {
 
 /// What a datagram said so far.
 #[derive(Debug, Default)]
-struct Heard<'a> {
-    ping: Option<Ping<'a>>,
+pub(super) struct Heard<'a> {
+    pub(super) ping: Option<Ping<'a>>,
     /// It told of somebody,
-    told: bool,
+    pub(super) told: bool,
     /// which did not count.
-    dropped: bool,
+    pub(super) dropped: bool,
     /// It said something of itself that is older than what we know.
-    outdated: bool,
-    introduced: Option<Introduced>,
+    pub(super) outdated: bool,
+    pub(super) introduced: Option<Introduced>,
 }
 
 impl Node {
@@ -169,6 +170,7 @@ impl Node {
             rivals: Rivals::default(),
             strangers: Strangers::default(),
             greetings: Greetings::default(),
+            guesses: Guesses::default(),
             farewell: Farewell::default(),
             metrics: Metrics::default(),
             transmits: VecDeque::new(),
@@ -205,23 +207,23 @@ impl Node {
         }
         // The answer says whether the rest counted.
         match heard.ping {
-            // A leaver passes nothing on.
             Some(ping) => {
-                let unheard = heard.dropped || heard.told && self.is_leaving();
-                match heard.outdated && !self.is_leaving() {
-                    true => self.reply(&sender, Content::Outdated(ping.seq)),
-                    false => self.answer_ping(&sender, &ping, unheard, heard.introduced),
-                }
+                // The answer comes first.
+                self.drop_transmits(waiting);
+                self.answer_ping(&sender, &ping, heard);
             }
             None if heard.dropped && self.transmits.len() == waiting => {
                 self.challenge(&sender, heard.introduced);
             }
             None => {}
         }
-        // One datagram in causes at most one datagram out: the ping of a question can wait, its stream goes on.
-        let more = self.transmits.len().saturating_sub(waiting + 1);
-        self.metrics.dropped_transmits += more as u64;
-        self.transmits.truncate(waiting + 1);
+        // One datagram in causes at most one datagram out: a question goes on without its ping, by stream.
+        self.drop_transmits(waiting + 1);
+    }
+
+    fn drop_transmits(&mut self, kept: usize) {
+        self.metrics.dropped_transmits += self.transmits.len().saturating_sub(kept) as u64;
+        self.transmits.truncate(kept);
     }
 
     fn handle_message<'a>(&mut self, sender: &mut Sender, message: &Message<'a>, heard: &mut Heard<'a>) {
@@ -233,12 +235,18 @@ impl Node {
             Message::PingReq(request) => self.handle_ping_req(sender, request),
             Message::Digest(theirs) if sender.proven => self.compare_digest(sender, theirs.digest),
             Message::Digest(_) => {}
-            Message::NewToken(new) => self.on_new_token(sender, new.token),
+            // Only a ping for us brings one.
+            Message::NewToken(new) if heard.ping.is_some_and(|ping| ping.target == &*self.name) => {
+                self.on_new_token(sender, new.token);
+            }
+            Message::NewToken(_) => {}
             claim if claim.is_claim() => {
                 heard.told = true;
                 if sender.proven {
                     heard.outdated |= self.is_outdated(claim, sender);
-                    self.handle_claim(claim, self.id_of(sender));
+                    let by_itself =
+                        self.id_of(sender).is_some_and(|id| claim.is_about(&self.table.get(id).name));
+                    self.handle_claim(claim, by_itself);
                 } else {
                     let introduced = self.hear_stranger(sender, claim);
                     heard.introduced = heard.introduced.take().or(introduced);
@@ -250,13 +258,13 @@ impl Node {
         }
     }
 
-    /// Applies a claim that `speaker` makes about a member; says whether the message was one.
-    pub(super) fn handle_claim(&mut self, message: &Message<'_>, speaker: Option<MemberId>) -> bool {
+    /// Applies a claim about a member, perhaps its own; says whether the message was one.
+    pub(super) fn handle_claim(&mut self, message: &Message<'_>, by_itself: bool) -> bool {
         match message {
-            Message::Alive(claim) => self.hear_alive(claim, speaker),
+            Message::Alive(claim) => self.hear_alive(claim, by_itself),
             Message::Suspect(claim) => self.hear_suspect(claim),
             Message::Failed(claim) => self.hear_failed(claim),
-            Message::Left(claim) => self.hear_left(claim, speaker),
+            Message::Left(claim) => self.hear_left(claim, by_itself),
             Message::Gone(claim) => self.hear_gone(claim),
             _ => return false,
         }
@@ -274,8 +282,8 @@ impl Node {
 
     /// Does what is due. Call it at the deadline, after all datagrams that have arrived were taken in.
     pub fn handle_timeout(&mut self, now: Time) {
-        self.notice_stall(now);
         self.advance(now);
+        self.notice_stall(now);
         while let Some(timer) = self.timers.pop_due(now) {
             self.fire(timer);
         }

@@ -60,6 +60,7 @@ pub(super) struct Rivals {
     pub(super) silent: Option<Identity>,
     /// When somebody may be asked again: each question costs a connection to an address we were told.
     next_check: Time,
+    next_report: Time,
     /// Whom we yielded to.
     holder: Option<SocketAddr>,
     /// The greatest identity heard of our name since then.
@@ -83,6 +84,7 @@ impl Node {
         self.set_timer(Timer::Probe, offset);
         let offset = self.scaled_sync_interval().mul_f64(0.5 + self.rng.f64() / 2.0);
         self.set_timer(Timer::Sync, offset);
+        self.schedule_heal();
         self.announce();
     }
 
@@ -97,13 +99,20 @@ impl Node {
             return;
         }
         if self.is_leaving() {
-            return self.leave_as_later_than(identity);
+            // Elsewhere it is somebody who comes after us.
+            return if at_home {
+                self.leave_as_later_than(identity)
+            };
         }
         self.rivals.highest = self.rivals.highest.max(identity);
         match self.phase {
             Phase::Quiet if at_home || Some(identity) <= self.rivals.silent => self.outlive(identity),
             Phase::Quiet => self.rivals.heard = Some((identity, addr)),
-            _ if at_home => self.refute(identity),
+            _ if at_home => {
+                if !self.stays_away(identity) {
+                    self.refute(identity);
+                }
+            }
             _ if identity.epoch > ours.epoch => self.take_name_back(identity, addr),
             _ if identity == ours && home < addr => self.take_name_back(identity, addr),
             _ => self.ask_rival(identity, addr),
@@ -112,10 +121,12 @@ impl Node {
 
     pub(super) fn hear_accusation(&mut self, identity: Identity, accusation: Accusation) {
         let ours = self.table.get(MemberId::SELF).identity;
-        if accusation == Accusation::Departed && self.phase == Phase::Live && identity.epoch == ours.epoch {
+        let bounded = identity <= ours || self.is_plausible(Some(MemberId::SELF), identity, false);
+        let verdict = accusation == Accusation::Departed && self.phase == Phase::Live;
+        if bounded && verdict && identity.epoch == ours.epoch {
             self.note_verdict(identity);
         }
-        if identity < ours || !self.is_plausible(Some(MemberId::SELF), identity, false) {
+        if !bounded || identity < ours {
             return;
         }
         if self.is_leaving() {
@@ -195,7 +206,12 @@ impl Node {
         self.schedule_heal();
     }
 
+    /// At most once in a probe interval: what members say of a rival may be made up.
     pub(super) fn report_conflict(&mut self, rival: SocketAddr) {
+        if self.now < self.rivals.next_report {
+            return;
+        }
+        self.rivals.next_report = self.now + self.config.probe_interval;
         let member = self.local();
         self.emit(Output::Event(Event::Conflict { member, rival }));
     }
@@ -215,9 +231,10 @@ impl Node {
     }
 
     /// Somebody answered to our name at another address.
-    pub(super) fn rival_answered(&mut self, rival: SocketAddr) {
+    /// Meanwhile we may have outgrown what it claimed.
+    pub(super) fn rival_answered(&mut self, claimed: Identity, rival: SocketAddr) {
         self.rivals.unanswered = 0;
-        if self.phase == Phase::Live {
+        if self.phase == Phase::Live && claimed >= self.table.get(MemberId::SELF).identity {
             self.phase = Phase::Displaced;
             self.rivals.holder = Some(rival);
             for timer in [Timer::Probe, Timer::Indirect, Timer::Heal] {

@@ -12,7 +12,7 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
     broadcast::Urgency,
-    member::{MemberId, MemberState},
+    member::{MemberId, MemberState, Record},
     node::{Awaited, Node},
     own::Phase,
     sync::Purpose,
@@ -109,9 +109,8 @@ impl Node {
         // Lifeguard's buddy system: a suspect hears of it from everybody who probes it.
         let buddy = self.config.buddy && record.state == MemberState::Suspect;
         let first = buddy.then(|| Arc::clone(&target));
-        let seq = self.numbers.draw();
+        let seq = self.ping(addr, &target, first);
         self.metrics.probes += 1;
-        self.transmit(addr, &target, Content::Ping { seq, target: Arc::clone(&target), first });
         self.set_timer(Timer::Indirect, self.health.scale(self.config.probe_timeout));
         let (relays, ends) = (Vec::new(), self.now + interval);
         self.prober.round =
@@ -123,7 +122,8 @@ impl Node {
         let Some(round) = self.prober.round.take().filter(|round| !round.answered) else { return };
         self.metrics.probes_failed += 1;
         let target = self.table.find(&round.target).map(|id| self.table.get(id));
-        let target = target.filter(|record| record.state.is_live());
+        let same = |record: &&Record| record.identity.epoch == round.epoch && record.addr == round.addr;
+        let target = target.filter(|record| record.state.is_live()).filter(same);
         let Some(target) = target.filter(|_| !round.discarded && self.phase == Phase::Live) else { return };
         // Relays that are silent too make us doubt ourselves; without relays, any failure does. But names can be made
         // up: who never answered says nothing about us; nor does who is suspected already, and expected to be silent.
@@ -240,8 +240,7 @@ impl Node {
         let record = self.table.get(target);
         let (target, addr) = (Arc::clone(&record.name), record.addr);
         let window = Duration::from_millis(request.window_ms.into()).min(MAX_WINDOW);
-        let seq = self.numbers.draw();
-        self.transmit(addr, &target, Content::Ping { seq, target: Arc::clone(&target), first: None });
+        let seq = self.ping(addr, &target, None);
         // At 80 % of the time the nack still arrives before the requester's verdict (Lifeguard, footnote 5).
         let nack_at = window * 4 / 5;
         self.set_timer(Timer::Nack(seq), nack_at);
@@ -284,12 +283,9 @@ impl Node {
 
     /// Tells a member of our own standing at once, whatever else waits.
     pub(super) fn ping_with_own_news(&mut self, target: Arc<str>, addr: SocketAddr) -> u32 {
-        let seq = self.numbers.draw();
         if !self.news.contains(MemberId::SELF) {
             self.news.push(MemberId::SELF, Urgency::Urgent);
         }
-        let first = Some(Arc::clone(&self.name));
-        self.transmit(addr, &target, Content::Ping { seq, target: Arc::clone(&target), first });
-        seq
+        self.ping(addr, &target, Some(Arc::clone(&self.name)))
     }
 }

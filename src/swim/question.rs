@@ -12,15 +12,20 @@ use super::{
     member::Identity,
     node::Node,
     sync::{Purpose, Session, Step, StreamFailure, StreamId},
-    transmit::Content,
+    timers::Timer,
     validation::Sender,
 };
 use crate::wire::hash;
+
+/// The part of `probe_timeout` that a question's ping still has after its stream was refused.
+const AFTER_REFUSAL: u32 = 4;
 
 #[derive(Debug, Clone)]
 pub(super) enum Question {
     /// A stranger elsewhere has the name of a live member: does that member still answer?
     Holder(Introduction),
+    /// A departed member that our probes found silent called from its host: does it answer?
+    Returned(Introduction),
     /// Does somebody live under our name there?
     Rival(Identity),
     /// The same, before the join through this seed goes on.
@@ -31,7 +36,7 @@ impl Question {
     /// Whose presence it asks for.
     pub(super) fn name<'a>(&'a self, own: &'a Arc<str>) -> &'a Arc<str> {
         match self {
-            Self::Holder(introduction) => introduction.name(),
+            Self::Holder(introduction) | Self::Returned(introduction) => introduction.name(),
             Self::Rival(_) | Self::PastLife(..) => own,
         }
     }
@@ -39,19 +44,15 @@ impl Question {
 
 impl Node {
     pub(super) fn ask(&mut self, question: Question, addr: SocketAddr) {
-        let patience = match question {
-            Question::PastLife(..) => self.config.probe_timeout,
-            _ => self.config.probe_interval,
-        };
         let joins = matches!(question, Question::PastLife(..));
+        let patience = if joins { self.config.probe_timeout } else { self.config.probe_interval };
         if !joins && self.is_being_asked(addr) {
             self.metrics.dropped_strangers += 1;
             return;
         }
-        let (seq, name) = (self.numbers.draw(), Arc::clone(question.name(&self.name)));
-        if self.open(Purpose::Ask(question, seq), addr, patience) {
-            self.transmit(addr, &name, Content::Ping { seq, target: Arc::clone(&name), first: None });
-        }
+        let name = Arc::clone(question.name(&self.name));
+        let seq = self.ping(addr, &name, None);
+        self.open(Purpose::Ask(question, seq), addr, patience);
     }
 
     /// The ping of a question was answered: the stream need not be waited for.
@@ -74,9 +75,20 @@ impl Node {
             (Question::Holder(_), Ok(()) | Err(StreamFailure::NotTried)) => {
                 self.metrics.dropped_strangers += 1
             }
-            (Question::Holder(introduction), Err(_)) => self.hear_alive(&introduction.claim(), None),
+            (Question::Holder(introduction), Err(_)) => {
+                // Meanwhile it may live elsewhere.
+                match self.table.at_name(introduction.name()) {
+                    Some(addr) if addr == peer => self.hear_alive(&introduction.claim(), false),
+                    _ => self.metrics.dropped_strangers += 1,
+                }
+            }
+            (Question::Returned(introduction), Ok(())) => {
+                self.verified_at(introduction.name(), peer);
+                self.hear_alive(&introduction.claim(), true);
+            }
+            (Question::Returned(_), Err(_)) => {}
             (Question::Rival(_), Err(StreamFailure::NotTried)) => {}
-            (Question::Rival(_), Ok(())) => self.rival_answered(peer),
+            (Question::Rival(claimed), Ok(())) => self.rival_answered(claimed, peer),
             (Question::Rival(claimed), Err(_)) => self.rival_is_silent(claimed),
             (Question::PastLife(_, join, _), Err(StreamFailure::NotTried)) => {
                 self.join_attempted(join, Attempt::Failed(JoinProblem::Unavailable));
@@ -96,7 +108,7 @@ impl Node {
     pub(super) fn is_being_asked(&self, addr: SocketAddr) -> bool {
         self.exchanges.opened.iter().any(|(stream, peer)| {
             let session = self.exchanges.sessions.get(stream);
-            *peer == addr && session.is_some_and(|session| matches!(session.purpose, Purpose::Ask(..)))
+            *peer == addr && session.is_some_and(Session::asks)
         })
     }
 
@@ -112,23 +124,26 @@ impl Node {
         })
     }
 
-    /// Whoever hangs up on a question is there, under whichever name: until its time is over the ping may be answered.
-    pub(super) fn hung_up(&mut self, stream: StreamId, result: Result<(), StreamFailure>) -> bool {
-        let asks = |session: &Session| matches!(session.purpose, Purpose::Ask(..));
-        let waits =
-            result == Err(StreamFailure::Rejected) && self.exchanges.sessions.get(&stream).is_some_and(asks);
-        if waits {
-            self.set_step(stream, Step::Closed);
+    /// Whoever hangs up on a question is there, under whichever name, and who refuses a stream may do so by a firewall:
+    /// the ping may still be answered, in what is left of the question's time or a part of `probe_timeout`.
+    pub(super) fn goes_on(&mut self, stream: StreamId, result: Result<(), StreamFailure>) -> bool {
+        let waits = match result {
+            Err(StreamFailure::Rejected) => None,
+            Err(StreamFailure::Refused) => Some(self.config.probe_timeout / AFTER_REFUSAL),
+            _ => return false,
+        };
+        let session = self.exchanges.sessions.get_mut(&stream).filter(|session| session.asks());
+        let Some(session) = session.filter(|session| session.step != Step::Closed) else { return false };
+        (session.step, session.began) = (Step::Closed, true);
+        if let Some(waits) = waits {
+            self.set_timer(Timer::Stream(stream), waits);
         }
-        waits
+        true
     }
 
     /// What was asked while we were held up has no answer.
     pub(super) fn withdraw_questions(&mut self) {
-        let asks = |stream: &&StreamId| {
-            let session = self.exchanges.sessions.get(stream);
-            session.is_some_and(|session| matches!(session.purpose, Purpose::Ask(..)))
-        };
+        let asks = |stream: &&StreamId| self.exchanges.sessions.get(stream).is_some_and(Session::asks);
         let asked: Vec<_> = self.exchanges.opened.keys().filter(asks).copied().collect();
         for stream in asked {
             self.end(stream, Err(StreamFailure::NotTried));

@@ -1,16 +1,15 @@
 //! What nobody else can guess: the numbers that answers must repeat, and the tokens that prove an address.
 //!
-//! Both come from SipHash, a keyed pseudorandom function, under a key that is drawn from the node's seed: the same seed
-//! gives the same values, and who sees some of them learns nothing of the others.
+//! Both come from SipHash-2-4, a keyed pseudorandom function, under the node's seed as its key: the same seed gives the
+//! same values, and who sees some of them learns nothing of the others.
 
-use std::{
-    hash::{DefaultHasher, Hasher},
-    net::SocketAddr,
-};
+use std::{hash::Hasher, net::SocketAddr};
 
-fn keyed(seed: u128, purpose: u8) -> DefaultHasher {
-    let mut hasher = DefaultHasher::new();
-    hasher.write_u128(seed);
+use siphasher::sip::SipHasher24;
+
+/// What a value is for; so that no value of one kind is one of another.
+fn keyed(seed: u128, purpose: u8) -> SipHasher24 {
+    let mut hasher = SipHasher24::new_with_key(&seed.to_le_bytes());
     hasher.write_u8(purpose);
     hasher
 }
@@ -18,7 +17,7 @@ fn keyed(seed: u128, purpose: u8) -> DefaultHasher {
 /// Sequence numbers: a counter through the function.
 #[derive(Debug)]
 pub(super) struct Numbers {
-    keyed: DefaultHasher,
+    keyed: SipHasher24,
     drawn: u64,
 }
 
@@ -28,7 +27,7 @@ impl Numbers {
     }
 
     pub(super) fn draw(&mut self) -> u32 {
-        let mut hasher = self.keyed.clone();
+        let mut hasher = self.keyed;
         hasher.write_u64(self.drawn);
         self.drawn = self.drawn.wrapping_add(1);
         hasher.finish() as u32
@@ -39,7 +38,7 @@ impl Numbers {
 /// for those who are no members.
 #[derive(Debug, Clone)]
 pub(super) struct Tokens {
-    keyed: DefaultHasher,
+    keyed: SipHasher24,
 }
 
 impl Default for Tokens {
@@ -55,7 +54,7 @@ impl Tokens {
 
     /// What whoever is reached under this name at this address may show; never 0, which stands for none.
     pub(super) fn of(&self, name: &str, addr: SocketAddr) -> u32 {
-        let mut hasher = self.keyed.clone();
+        let mut hasher = self.keyed;
         hasher.write(name.as_bytes());
         hasher.write_u8(0xff);
         match addr {
@@ -68,7 +67,7 @@ impl Tokens {
 
     /// What a stream of our own shows, so that we know it if it comes to us.
     pub(super) fn of_stream(&self, stream: u64) -> u32 {
-        let mut hasher = self.keyed.clone();
+        let mut hasher = self.keyed;
         hasher.write_u8(0xfe);
         hasher.write_u64(stream);
         (hasher.finish() as u32).max(1)

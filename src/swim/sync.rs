@@ -23,8 +23,8 @@ use std::{
 use super::{
     event::{JoinProblem, Output},
     join::{Attempt, JoinId},
-    member::MemberId,
     node::Node,
+    own::Phase,
     question::Question,
     time::Time,
     timers::Timer,
@@ -129,6 +129,8 @@ pub(super) struct Session {
     pub(super) caller: Arc<str>,
     /// and whether it has shown that it is who it says.
     pub(super) proven: bool,
+    /// It has introduced itself: once is enough.
+    pub(super) introduced: bool,
     /// The token to show to the other side, if it gave us one while this stream is open.
     pub(super) token: u32,
     /// The parts of the tables that are exchanged: bit n for part n.
@@ -137,10 +139,15 @@ pub(super) struct Session {
     pub(super) digest_before: u64,
     /// How long it may take once the driver has begun.
     timeout: Duration,
-    began: bool,
+    pub(super) began: bool,
 }
 
 impl Session {
+    /// Whether it is the stream of a question.
+    pub(super) fn asks(&self) -> bool {
+        matches!(self.purpose, Purpose::Ask(..))
+    }
+
     /// Whose presence a stream ping asks for; but for pings of others, our own name.
     fn asked(&self, own: &Arc<str>) -> Arc<str> {
         Arc::clone(match &self.purpose {
@@ -232,6 +239,7 @@ impl Node {
                 step,
                 caller: Arc::default(),
                 proven: false,
+                introduced: false,
                 token: 0,
                 parts: u64::MAX,
                 received: 0,
@@ -371,7 +379,8 @@ impl Node {
                 self.set_step(stream, next);
             }
             (Step::HearOpening, Message::StreamPing(ping)) => {
-                let meant = ping.target == &*self.name && !self.is_leaving();
+                let holds = !self.is_leaving() && self.phase != Phase::Displaced;
+                let meant = ping.target == &*self.name && holds;
                 self.set_step(stream, if meant { Step::SayAnswer } else { Step::Over });
             }
             (Step::HearTable, Message::Parts(theirs)) if session.parts == u64::MAX => {
@@ -379,12 +388,16 @@ impl Node {
                 self.choose(stream, parts, Step::SayChoice);
             }
             (Step::HearReturn, claim) if claim.is_claim() && !session.proven => {
-                let (peer, caller) = (session.peer, Arc::clone(&session.caller));
-                self.hear_caller(peer, &caller, claim);
+                self.hear_unproven(stream, claim);
             }
-            (Step::HearTable | Step::HearReturn, claim) if claim.is_claim() => {
-                let speaker = self.table.find(&session.caller).filter(|id| *id != MemberId::SELF);
-                self.handle_claim(claim, speaker);
+            (Step::HearReturn, claim) if claim.is_claim() => {
+                let by_itself = claim.is_about(&session.caller);
+                self.handle_claim(claim, by_itself);
+            }
+            (Step::HearTable, claim) if claim.is_claim() => {
+                // Whoever lives where we called speaks for itself.
+                let by_itself = matches!(claim, Message::Alive(alive) if alive.addr == session.peer);
+                self.handle_claim(claim, by_itself);
             }
             (Step::HearChoice, Message::Choice(choice)) => {
                 self.choose(stream, choice.parts, Step::TellTable(0));
@@ -433,7 +446,7 @@ impl Node {
     }
 
     pub(super) fn end(&mut self, stream: StreamId, result: Result<(), StreamFailure>) {
-        if self.hung_up(stream, result) {
+        if self.goes_on(stream, result) {
             return;
         }
         let Some(session) = self.take_session(stream) else { return };

@@ -6,9 +6,11 @@
 use std::{
     cell::Cell,
     collections::BTreeSet,
-    hash::{DefaultHasher, Hash, Hasher},
+    hash::{Hash, Hasher},
     net::{IpAddr, SocketAddr},
 };
+
+use siphasher::sip::SipHasher13;
 
 use super::{
     index::Index,
@@ -42,7 +44,7 @@ pub(super) struct Table {
     by_addr: Index,
     /// Has taken in a key from the node's seed: nobody can choose names or addresses that collide, and the same seed gives
     /// the same table.
-    keyed: DefaultHasher,
+    keyed: SipHasher13,
     /// What members may show to be known by.
     tokens: Tokens,
     /// The live members but for ourselves: those that have answered us at their address, and those that have not yet.
@@ -50,6 +52,9 @@ pub(super) struct Table {
     unverified: Ring,
     /// The ring whose turn it is.
     verified_next: bool,
+    /// Whom a rule wants probed before its turn; and whether the last round went to such a one.
+    jump: Option<MemberId>,
+    jumped: bool,
     /// How many of the live are suspected.
     suspects: usize,
     digest: u64,
@@ -60,12 +65,12 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn new(tokens: Tokens, rng: &mut fastrand::Rng) -> Self {
         let mut table = Self { tokens, ..Self::default() };
-        table.keyed.write_u128(rng.u128(..));
+        table.keyed = SipHasher13::new_with_keys(rng.u64(..), rng.u64(..));
         table
     }
 
     fn hash(&self, value: impl Hash) -> u64 {
-        let mut hasher = self.keyed.clone();
+        let mut hasher = self.keyed;
         value.hash(&mut hasher);
         hasher.finish()
     }
@@ -79,7 +84,7 @@ impl Table {
         });
         debug_assert!(self.find(&record.name).is_none(), "{} is already in the table", record.name);
         self.by_name.insert(self.hash(&*record.name), id);
-        self.by_mark.insert(record.mark.into(), id);
+        self.by_mark.insert(self.hash(record.mark), id);
         let live = record.state.is_live();
         self.digest ^= record.digest();
         self.suspects += usize::from(record.state == MemberState::Suspect);
@@ -129,7 +134,7 @@ impl Table {
     pub(super) fn forget(&mut self, id: MemberId) {
         if let Some(record) = self.slots[id.index()].take_if(|record| !record.state.is_live()) {
             self.by_name.remove(self.hash(&*record.name), id);
-            self.by_mark.remove(record.mark.into(), id);
+            self.by_mark.remove(self.hash(record.mark), id);
             self.departed.remove(&record.departure(id));
             self.free.push(id);
         }
@@ -142,7 +147,23 @@ impl Table {
     /// A record with this mark, other than our own, for which `is` holds.
     pub(super) fn find_mark(&self, mark: u32, is: impl Fn(&Record) -> bool) -> Option<MemberId> {
         self.by_mark
-            .find(mark.into(), |id| id != MemberId::SELF && self.get(id).mark == mark && is(self.get(id)))
+            .find(self.hash(mark), |id| id != MemberId::SELF && self.get(id).mark == mark && is(self.get(id)))
+    }
+
+    /// Where the live member of this name lives.
+    pub(super) fn at_name(&self, name: &str) -> Option<SocketAddr> {
+        let record = self.get(self.find(name)?);
+        record.state.is_live().then_some(record.addr)
+    }
+
+    /// How many records have a name's mark, up to `most`.
+    pub(super) fn count_mark(&self, mark: u32, most: usize) -> usize {
+        let count = Cell::new(0);
+        self.by_mark.find(self.hash(mark), |id| {
+            count.set(count.get() + usize::from(self.get(id).mark == mark));
+            count.get() >= most
+        });
+        count.get()
     }
 
     /// The live member that is reached at this address.
@@ -269,7 +290,17 @@ impl Table {
     /// The next member to probe (SWIM §4.3): round-robin through a ring that is shuffled on each wrap. Who has not
     /// answered yet has a ring of its own, and at most every other turn: names that somebody made up cannot keep
     /// members from being probed.
+    ///
+    /// Nor can whoever brings it about that somebody is probed out of turn: that is at most every other round, and the
+    /// next is a verified member's.
     pub(super) fn next_target(&mut self, rng: &mut fastrand::Rng) -> Option<MemberId> {
+        if !std::mem::replace(&mut self.jumped, false)
+            && let Some(id) = self.jump.take().filter(|id| self.is_live(*id))
+        {
+            (self.jumped, self.verified_next) = (true, true);
+            self.move_to_cursor(id);
+            return Some(id);
+        }
         let verified = match (self.verified.ids.is_empty(), self.unverified.ids.is_empty()) {
             (true, true) => return None,
             (true, false) => false,
@@ -291,16 +322,24 @@ impl Table {
         Some(target)
     }
 
-    /// Has a live member probed next, also if it was probed in this round already: then all others come one
-    /// round later.
+    /// Has a live member probed out of its turn, as soon as that may be. The last who asks for it is heard.
     pub(super) fn probe_next(&mut self, id: MemberId) {
+        self.jump = Some(id);
+    }
+
+    fn is_live(&self, id: MemberId) -> bool {
+        let record = self.slots.get(id.index()).and_then(Option::as_ref);
+        id != MemberId::SELF && record.is_some_and(|record| record.state.is_live())
+    }
+
+    /// Takes a member out of the rest of this round.
+    fn move_to_cursor(&mut self, id: MemberId) {
         let (at, verified) = (self.get(id).ring_at as usize, self.get(id).contact.verified);
         let (ring, slots) = self.ring(verified);
-        if at < ring.cursor {
-            ring.cursor -= 1;
+        if at >= ring.cursor {
+            ring.swap(slots, at, ring.cursor);
+            ring.cursor += 1;
         }
-        ring.swap(slots, at, ring.cursor);
-        self.verified_next = verified;
     }
 
     fn ring(&mut self, verified: bool) -> (&mut Ring, &mut [Option<Record>]) {

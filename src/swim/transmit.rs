@@ -18,8 +18,8 @@ pub(super) struct Transmit {
     to: SocketAddr,
     /// Of the name of whom it is for.
     mark: u32,
-    /// It answers who proved to be this member, wherever it speaks from.
-    proven: bool,
+    /// The token that this member has shown, if it answers one that did.
+    shown: u32,
     content: Content,
 }
 
@@ -37,8 +37,12 @@ pub(super) enum Content {
         seq: u32,
         token: u32,
     },
-    /// To a member that said something of itself which is older than what we know: what that is.
-    Outdated(u32),
+    /// To a member that said something of itself which is older than what we know: what that is, and the token that it
+    /// has shown.
+    Outdated {
+        seq: u32,
+        token: u32,
+    },
     PingReq {
         seq: u32,
         target: Arc<str>,
@@ -73,8 +77,13 @@ impl Node {
     }
 
     fn encode(&mut self, transmit: &Transmit, buffer: &mut Vec<u8>) -> bool {
-        let Transmit { to, mark, proven, ref content } = *transmit;
-        let recipient = self.table.find_mark(mark, |record| proven || record.addr == to);
+        let Transmit { to, mark, shown, ref content } = *transmit;
+        let recipient = self
+            .table
+            .find_mark(mark, |record| record.addr == to || shown != 0 && record.contact.given == shown);
+        // Whoever has shown a token may speak from anywhere, but is told of others only where it lives.
+        let at_home = recipient.filter(|id| self.table.get(*id).addr == to);
+        let mut told = at_home;
         let contact = recipient.map(|id| self.table.get(id).contact);
         let token = contact.map_or(0, |contact| contact.held);
         let header = Header { cluster: self.cluster, sender: self.mark, token };
@@ -94,20 +103,23 @@ impl Node {
             Content::Ack(seq) => {
                 packet.message(&Ack { seq: *seq });
                 let departed = |id: &MemberId| !self.table.get(*id).state.is_live();
-                if let Some(id) = recipient.filter(|_| proven) {
+                if let Some(id) = recipient.filter(|_| shown != 0) {
                     // Who is gone for us and speaks to us is to know it, and can refute.
-                    first = Some(id).filter(departed);
+                    first = at_home.filter(departed);
                     let digest = self.settled_digest();
-                    if digest != 0 && first.is_none() {
+                    if digest != 0 && !departed(&id) {
                         packet.message(&Digest { digest });
                     }
                 }
             }
-            Content::Retry { seq, token } => _ = packet.message(&Retry { seq: *seq, token: *token }),
-            Content::Outdated(seq) => {
-                let token = contact.map_or(0, |contact| contact.given);
-                packet.message(&Retry { seq: *seq, token });
-                first = recipient;
+            // What it asked for was not proven: news would be spent on it.
+            Content::Retry { seq, token } => {
+                packet.message(&Retry { seq: *seq, token: *token });
+                told = None;
+            }
+            Content::Outdated { seq, token } => {
+                packet.message(&Retry { seq: *seq, token: *token });
+                (first, told) = (at_home, None);
             }
             Content::PingReq { seq, target, window } => {
                 let window_ms = u32::try_from(window.as_millis()).unwrap_or(u32::MAX);
@@ -116,7 +128,7 @@ impl Node {
             Content::Nack(seq) => _ = packet.message(&Nack { seq: *seq }),
             Content::News => {}
         }
-        self.add_news(&mut packet, recipient, first);
+        self.add_news(&mut packet, told, first);
         let worth_sending = !packet.is_empty();
         packet.finish();
         worth_sending
@@ -124,13 +136,21 @@ impl Node {
 
     /// Has something sent to whoever is called `name` and lives at `to`.
     pub(super) fn transmit(&mut self, to: SocketAddr, name: &str, content: Content) {
-        self.push_transmit(Transmit { to, mark: hash::member(name), proven: false, content });
+        self.push_transmit(Transmit { to, mark: hash::member(name), shown: 0, content });
+    }
+
+    /// Pings whoever is called `name` at `to`, perhaps with the standing of a member behind it, and says under which
+    /// number.
+    pub(super) fn ping(&mut self, to: SocketAddr, name: &Arc<str>, first: Option<Arc<str>>) -> u32 {
+        let seq = self.numbers.draw();
+        self.transmit(to, name, Content::Ping { seq, target: Arc::clone(name), first });
+        seq
     }
 
     /// Has something sent back to where a datagram came from.
     pub(super) fn reply(&mut self, sender: &Sender, content: Content) {
-        let Sender { source, mark, proven, .. } = *sender;
-        self.push_transmit(Transmit { to: source, mark, proven, content });
+        let Sender { source, mark, proven, token, .. } = *sender;
+        self.push_transmit(Transmit { to: source, mark, shown: if proven { token } else { 0 }, content });
     }
 
     fn push_transmit(&mut self, transmit: Transmit) {

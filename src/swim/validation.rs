@@ -19,14 +19,18 @@ use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 use super::{
     introduce::Introduced,
     member::{MemberId, Record},
-    node::Node,
+    node::{Heard, Node},
+    own::Phase,
     sync::Purpose,
+    time::Time,
     transmit::Content,
 };
 use crate::wire::{hash, message::Ping};
 
 /// Pings to members that have not answered yet, besides their probes: so many for each.
 const MAX_GREETINGS: u8 = 3;
+/// Wrong tokens in a probe interval, before tokens from elsewhere than home are refused.
+const MAX_GUESSES: u32 = 256;
 /// So many of our own probes must have failed in a row before others cannot tell us that a member is there after all.
 const MISSED: u8 = 3;
 /// Those that are under way at the same time; the first makes room.
@@ -71,6 +75,13 @@ impl Contact {
     }
 }
 
+/// Wrong tokens lately.
+#[derive(Debug, Default)]
+pub(super) struct Guesses {
+    since: Time,
+    count: u32,
+}
+
 /// Members that were greeted and have not answered, the first at the front.
 #[derive(Debug, Default)]
 pub(super) struct Greetings(VecDeque<(u32, Arc<str>, SocketAddr)>);
@@ -99,6 +110,10 @@ pub(super) struct Sender {
 impl Node {
     pub(super) fn recognize(&mut self, source: SocketAddr, mark: u32, token: u32) -> Sender {
         let shown = self.table.find_mark(mark, |record| token != 0 && record.contact.given == token);
+        let shown = shown.filter(|id| self.table.get(*id).addr == source || self.may_guess());
+        if shown.is_none() && token != 0 {
+            self.guesses.count += 1;
+        }
         if let Some(id) = shown {
             self.table.contact_mut(id).shown = true;
             self.verified(id);
@@ -107,6 +122,15 @@ impl Node {
             .or_else(|| self.table.find_mark(mark, |record| record.addr == source))
             .or_else(|| self.table.find_mark(mark, |_| true));
         Sender { source, mark, token, id, proven: shown.is_some() }
+    }
+
+    /// Tokens have 32 bits: after so many wrong ones in a probe interval, those that come from elsewhere than their member
+    /// lives do not count until it is over.
+    fn may_guess(&mut self) -> bool {
+        if self.now.since(self.guesses.since) >= self.config.probe_interval {
+            self.guesses = Guesses { since: self.now, count: 0 };
+        }
+        self.guesses.count < MAX_GUESSES
     }
 
     /// The record of a sender: not if something else that its datagram said had it forgotten meanwhile.
@@ -181,21 +205,22 @@ impl Node {
         }
     }
 
-    /// Answers a ping, once the rest of its datagram was looked at: `unheard` says that some of it did not count.
-    pub(super) fn answer_ping(
-        &mut self,
-        sender: &Sender,
-        ping: &Ping<'_>,
-        unheard: bool,
-        introduced: Option<Introduced>,
-    ) {
+    /// Answers a ping, once the rest of its datagram was looked at.
+    pub(super) fn answer_ping(&mut self, sender: &Sender, ping: &Ping<'_>, heard: Heard<'_>) {
         if ping.target != &*self.name {
             self.metrics.dropped_wrong_target += 1;
             return;
         }
-        let seq = ping.seq;
+        if self.phase == Phase::Displaced && sender.mark == self.mark {
+            // Our rival asks whether we are there: under that name we are not.
+            return;
+        }
+        let (seq, introduced) = (ping.seq, heard.introduced);
+        // A leaver passes nothing on.
+        let unheard = heard.dropped || heard.told && self.is_leaving();
         let content = match (self.id_of(sender), introduced) {
             _ if self.is_leaving() && unheard => Content::Retry { seq, token: 0 },
+            (Some(_), _) if sender.proven && heard.outdated => Content::Outdated { seq, token: sender.token },
             (Some(_), _) if sender.proven => Content::Ack(seq),
             (Some(id), _) if self.table.get(id).addr == sender.source => {
                 Content::Retry { seq, token: self.table.get(id).contact.given }
@@ -212,7 +237,7 @@ impl Node {
         self.reply(sender, content);
     }
 
-    /// Has somebody who speaks as a member, from elsewhere, probed where that member lives: a few times.
+    /// Has somebody who speaks as a member, from elsewhere, probed where that member lives: a few times, out of turn.
     fn probe_to_verify(&mut self, id: MemberId) {
         if self.may_greet(id) && self.table.get(id).state.is_live() {
             self.table.contact_mut(id).greetings += 1;
@@ -231,7 +256,9 @@ impl Node {
     }
 
     fn may_greet(&self, id: MemberId) -> bool {
-        self.table.get(id).contact.greetings < MAX_GREETINGS
+        let record = self.table.get(id);
+        // Of some that departed we never knew where they live.
+        record.contact.greetings < MAX_GREETINGS && record.addr.port() != 0
     }
 
     /// Pings a member that has not answered yet, or whose token we do not have: news follows when it answers.
@@ -241,12 +268,12 @@ impl Node {
         }
         self.table.contact_mut(id).greetings += 1;
         let Record { name, addr, .. } = self.table.get(id);
-        let (name, addr, seq) = (Arc::clone(name), *addr, self.numbers.draw());
+        let (name, addr) = (Arc::clone(name), *addr);
+        let seq = self.ping(addr, &name, None);
         if self.greetings.0.len() == MAX_GREETED {
             self.greetings.0.pop_front();
         }
-        self.greetings.0.push_back((seq, Arc::clone(&name), addr));
-        self.transmit(addr, &name, Content::Ping { seq, target: Arc::clone(&name), first: None });
+        self.greetings.0.push_back((seq, name, addr));
     }
 
     pub(super) fn on_greeting_answered(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) -> bool {

@@ -232,6 +232,18 @@ impl Message<'_> {
         matches!(self, Self::Alive(_) | Self::Suspect(_) | Self::Failed(_) | Self::Left(_) | Self::Gone(_))
     }
 
+    /// Whether it is a claim about this member.
+    pub(crate) fn is_about(&self, member: &str) -> bool {
+        match self {
+            Self::Alive(claim) => claim.name == member,
+            Self::Suspect(claim) => claim.name == member,
+            Self::Failed(claim) => claim.name == member,
+            Self::Left(claim) => claim.name == member,
+            Self::Gone(claim) => claim.name == member,
+            _ => false,
+        }
+    }
+
     fn is_within_limits(&self) -> bool {
         match self {
             Message::Ping(m) => is_name(m.target),

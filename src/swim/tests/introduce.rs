@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::{
     super::{MemberState, Output, StreamFailure, StreamId, StreamStep},
     bench::{Bench, EPOCH, alive, failed, left, messages, packet_of, suspect},
-    world::{addr, secs},
+    world::{addr, millis, secs},
 };
 use crate::wire::{
     hash,
@@ -227,6 +227,8 @@ fn the_name_of_a_live_member_passes_to_a_caller_elsewhere_only_if_nobody_answers
             bench.node.handle_frame(bench.now, stream, &answer);
         } else {
             bench.node.handle_stream_failure(bench.now, stream, StreamFailure::Refused);
+            assert_eq!(bench.member("m2").map(|m| m.addr), Some(addr(2)), "its ping may still be answered");
+            bench.pass(millis(200));
         }
         assert_eq!(bench.member("m2").map(|m| m.addr), Some(home), "answers: {answers}");
         assert_eq!(bench.standing("other"), None, "and it has no say about others");

@@ -242,7 +242,7 @@ fn a_yielded_name_is_taken_up_again_when_its_holder_is_gone() {
 fn who_is_displaced_says_nothing_of_itself_until_the_name_is_its_own_again() {
     let mut bench = Bench::new(3);
     let own = bench.node.local().identity;
-    bench.node.rival_answered(addr(50));
+    bench.node.rival_answered(bench.node.local().identity, addr(50));
     bench.node.set_tags(bench.now, crate::Tags::new([("k", "v")]).unwrap());
     assert_eq!(bench.node.local().identity, own);
     assert!(!bench.has_news("me"));
@@ -310,7 +310,8 @@ fn who_is_told_that_it_leaves_under_an_old_identity_leaves_under_a_later_one() {
     for host in 0..4 {
         let epoch = world.node(4).local().identity.epoch;
         let alive = crate::wire::message::Alive { epoch, ..bench::alive("n4", lied, addr(4)) };
-        world.with(host, |node, _| _ = node.handle_claim(&crate::wire::message::Message::Alive(alive), None));
+        world
+            .with(host, |node, _| _ = node.handle_claim(&crate::wire::message::Message::Alive(alive), false));
     }
     world.with(4, |node, now| node.leave(now));
     world.run_until("the farewell", secs(3), |world| world.hosts[4].left);

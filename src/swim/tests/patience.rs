@@ -153,7 +153,7 @@ fn a_farewell_is_over_once_as_many_answered_as_are_told_at_once() {
 fn who_takes_up_its_name_again_tries_failed_members_again() {
     let mut bench = Bench::new(3);
     bench.hear(&failed("m2", 0));
-    bench.node.rival_answered(addr(50));
+    bench.node.rival_answered(bench.node.local().identity, addr(50));
     assert!(!bench.node.timers.is_set(Timer::Heal));
     let incarnation = bench.node.local().identity.incarnation;
     bench.hear(&failed("me", incarnation));
@@ -164,6 +164,6 @@ fn who_takes_up_its_name_again_tries_failed_members_again() {
 fn who_gives_way_spreads_no_news_of_itself_that_was_waiting() {
     let mut bench = Bench::new(3);
     bench.node.announce();
-    bench.node.rival_answered(addr(50));
+    bench.node.rival_answered(bench.node.local().identity, addr(50));
     assert!(!bench.has_news("me"));
 }
