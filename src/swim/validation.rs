@@ -14,7 +14,7 @@
 //!
 //! Where a's datagrams come from another address than it advertises, the token travels behind b's next probe of a.
 
-use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
     introduce::Introduced,
@@ -82,6 +82,15 @@ pub(super) struct Guesses {
     count: u32,
 }
 
+impl Guesses {
+    fn count_in(&mut self, now: Time, interval: Duration) {
+        if now.since(self.since) >= interval {
+            *self = Self { since: now, count: 0 };
+        }
+        self.count = self.count.saturating_add(1);
+    }
+}
+
 /// Members that were greeted and have not answered, the first at the front.
 #[derive(Debug, Default)]
 pub(super) struct Greetings(VecDeque<(u32, Arc<str>, SocketAddr)>);
@@ -112,7 +121,7 @@ impl Node {
         let shown = self.table.find_mark(mark, |record| token != 0 && record.contact.given == token);
         let shown = shown.filter(|id| self.table.get(*id).addr == source || self.may_guess());
         if shown.is_none() && token != 0 {
-            self.guesses.count += 1;
+            self.guesses.count_in(self.now, self.config.probe_interval);
         }
         if let Some(id) = shown {
             self.table.contact_mut(id).shown = true;
@@ -126,11 +135,9 @@ impl Node {
 
     /// Tokens have 32 bits: after so many wrong ones in a probe interval, those that come from elsewhere than their member
     /// lives do not count until it is over.
-    fn may_guess(&mut self) -> bool {
-        if self.now.since(self.guesses.since) >= self.config.probe_interval {
-            self.guesses = Guesses { since: self.now, count: 0 };
-        }
-        self.guesses.count < MAX_GUESSES
+    fn may_guess(&self) -> bool {
+        let over = self.now.since(self.guesses.since) >= self.config.probe_interval;
+        over || self.guesses.count < MAX_GUESSES
     }
 
     /// The record of a sender: not if something else that its datagram said had it forgotten meanwhile.

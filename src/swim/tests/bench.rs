@@ -16,7 +16,7 @@ use crate::wire::{
 pub(super) const EPOCH: u64 = 1_700_000_000_000;
 
 /// What every member gave to the node on the bench.
-const TOKEN: u32 = 0x0074_6f6b;
+pub(super) const TOKEN: u32 = 0x0074_6f6b;
 
 pub(super) struct Bench {
     pub(super) node: Node,

@@ -11,6 +11,7 @@ mod introduce;
 mod life;
 mod network;
 mod not_tried;
+mod outside;
 mod patience;
 mod reproduced;
 mod room;

@@ -1,0 +1,334 @@
+//! What nobody can bring about from outside: each a way that was found once.
+
+use std::{collections::HashMap, net::SocketAddr};
+
+use super::{
+    super::{Config, MemberState, Node, Output, Start, StreamFailure, StreamId, StreamStep},
+    bench::{self, Bench, EPOCH, alive, failed, messages, packet_of},
+    world::{ORIGIN, addr, millis, secs},
+};
+use crate::{
+    sim::forge,
+    wire::{
+        Tags, hash,
+        message::{Ack, Alive, End, Hello, Message, Ping, StreamAck},
+    },
+};
+
+fn ping() -> Message<'static> {
+    Message::Ping(Ping { seq: 5, target: "me" })
+}
+
+/// What comes back when somebody says this in one datagram.
+fn say(
+    bench: &mut Bench,
+    name: &str,
+    from: SocketAddr,
+    token: u32,
+    said: &[Message<'_>],
+) -> Vec<(SocketAddr, Vec<u8>)> {
+    let packet = forge::proven_packet(name, token, said);
+    bench.node.handle_datagram(bench.now, from, &packet);
+    bench.sent()
+}
+
+/// A stream in which somebody who calls itself so tells its table, without a token.
+fn call(bench: &mut Bench, from: SocketAddr, caller: &str, claims: &[Alive<'_>]) {
+    let stream = bench.node.accept_stream(bench.now, from).expect("there is room");
+    bench.node.handle_frame(bench.now, stream, &packet_of(&Hello { name: caller, digest: 0 }));
+    let mut frame = Vec::new();
+    while bench.node.poll_stream(bench.now, stream, &mut frame) == StreamStep::Send {}
+    let said: Vec<_> = claims.iter().map(|claim| Message::Alive(*claim)).collect();
+    bench.node.handle_frame(bench.now, stream, &forge::packet(caller, &said));
+}
+
+/// The streams to an address that the node wants to open, begun.
+fn opened(bench: &mut Bench, to: SocketAddr) -> Vec<StreamId> {
+    let outputs: Vec<_> = std::iter::from_fn(|| bench.node.poll_output()).collect();
+    let streams = outputs.into_iter().filter_map(|output| match output {
+        Output::OpenStream { stream, addr, .. } if addr == to => Some(stream),
+        _ => None,
+    });
+    let streams: Vec<_> = streams.collect();
+    streams.iter().for_each(|stream| bench.node.stream_began(bench.now, *stream));
+    streams
+}
+
+/// All tokens in a packet: in its header, and offered.
+fn tokens(packet: &[u8]) -> Vec<u32> {
+    let mut tokens = vec![u32::from_le_bytes([packet[13], packet[14], packet[15], packet[16]])];
+    messages(packet, |message| match message {
+        Message::Retry(retry) => tokens.push(retry.token),
+        Message::NewToken(new) => tokens.push(new.token),
+        _ => {}
+    });
+    tokens
+}
+
+#[test]
+fn who_moves_is_not_sent_the_token_for_where_it_has_not_been_reached() {
+    let mut bench = Bench::new(2);
+    let token = bench.node.token_for("m1", addr(1));
+    let said = [ping(), Message::Alive(alive("m1", 1, addr(77))), Message::Alive(alive("m1", 0, addr(1)))];
+    let sent = say(&mut bench, "m1", addr(1), token, &said);
+    let elsewhere = bench.node.token_for("m1", addr(77));
+    for (to, packet) in sent {
+        assert!(to == addr(77) || !tokens(&packet).contains(&elsewhere), "{to} is told");
+    }
+}
+
+#[test]
+fn a_name_with_another_names_mark_gets_none_of_its_tokens() {
+    let mut seen = HashMap::new();
+    let twins = (0..).find_map(|i: u32| {
+        let name = format!("n{i}");
+        seen.insert(hash::member(&name), name.clone()).map(|old| (old, name))
+    });
+    let (victim, evil) = twins.expect("32 bits are few");
+    let mut bench = Bench::new(2);
+    bench.sync(Message::Alive(alive(&victim, 0, addr(5))));
+    bench.meet(&victim);
+    bench.sync(Message::Alive(alive(&evil, 1, addr(6))));
+    let token = bench.node.token_for(&evil, addr(6));
+    for said in [vec![ping()], vec![ping(), Message::Alive(alive(&evil, 0, addr(6)))]] {
+        for (to, packet) in say(&mut bench, &evil, addr(6), token, &said) {
+            let told = tokens(&packet);
+            assert_eq!(to, addr(6));
+            assert!(!told.contains(&bench.node.token_for(&victim, addr(5))), "{said:?}");
+            assert!(!told.contains(&bench::TOKEN), "what the other gave to us: {said:?}");
+        }
+    }
+}
+
+#[test]
+fn records_of_one_mark_are_few() {
+    let mut bench = Bench::new(1);
+    let mark = hash::member("m1");
+    // Names of one mark take long to find; what counts is that the bound is looked at.
+    assert_eq!(bench.node.table.count_mark(mark, 9), 1);
+    bench.hear(&failed("m1", 0));
+    assert_eq!(bench.node.table.count_mark(mark, 9), 1);
+    assert_eq!(bench.node.table.count_mark(hash::member("nobody"), 9), 0);
+}
+
+/// Whoever has one member probed out of turn for ever, the others get every other round at least.
+#[test]
+fn nobody_can_keep_members_from_being_probed() {
+    let mut bench = Bench::new(5);
+    let mut probed = HashMap::<SocketAddr, u32>::new();
+    for _ in 0..60 {
+        let forged = forge::packet("m1", &[ping()]);
+        bench.node.handle_datagram(bench.now, addr(50), &forged);
+        bench.hear_from(addr(5), &bench::suspect("m1", 0, &["m5"]));
+        bench.sent();
+        bench.pass(secs(1));
+        for (to, packet) in bench.sent() {
+            if let Some((seq, target)) = forge::ping(&packet) {
+                *probed.entry(to).or_default() += 1;
+                let token = bench.node.token_for(&target, to);
+                let ack = forge::proven_packet(&target, token, &[Message::Ack(Ack { seq })]);
+                bench.node.handle_datagram(bench.now, to, &ack);
+            }
+        }
+    }
+    for member in 2..=5 {
+        let times = probed.get(&addr(member)).copied().unwrap_or_default();
+        assert!(times >= 5, "m{member} was probed {times} times in 60 rounds: {probed:?}");
+    }
+}
+
+#[test]
+fn seeds_are_tried_again_while_a_join_through_silent_ones_goes_on() {
+    let start = Start { addr: addr(0), epoch: EPOCH, seed: 1, tags: Tags::default() };
+    let mut node = Node::new(Config::lan("me"), start, ORIGIN);
+    let (mut now, addrs) = (ORIGIN, (1..41).map(addr).collect::<Vec<_>>());
+    node.seek_seeds(now);
+    let (mut tries, mut reached, mut frame) = (0, false, Vec::new());
+    for _ in 0..40_000 {
+        while node.poll_transmit(&mut frame).is_some() {}
+        while let Some(output) = node.poll_output() {
+            match output {
+                Output::ResolveSeeds => {
+                    tries += 1;
+                    node.handle_seeds(now, &addrs);
+                }
+                Output::OpenStream { stream, .. } => {
+                    node.stream_began(now, stream);
+                    for _ in 0..2 {
+                        while !reached && node.poll_stream(now, stream, &mut frame) == StreamStep::Send {}
+                        if !reached {
+                            node.handle_frame(now, stream, &packet_of(&End {}));
+                        }
+                    }
+                    reached = true;
+                }
+                _ => {}
+            }
+        }
+        now = now + millis(100);
+        node.handle_timeout(now);
+    }
+    assert!(tries > 10, "{tries} tries in 4,000 s");
+}
+
+#[test]
+fn a_failed_member_is_still_tried_when_more_is_heard_of_its_failure() {
+    let mut bench = Bench::new(3);
+    bench.hear(&failed("m2", 0));
+    assert_eq!(bench.node.heal.len(), 1);
+    bench.hear(&failed("m2", 1));
+    assert_eq!(bench.node.heal.len(), 1);
+}
+
+#[test]
+fn members_that_move_to_one_address_are_few() {
+    let mut bench = Bench::new(20);
+    for i in 2..=20 {
+        bench.sync(Message::Alive(alive(&format!("m{i}"), 1, addr(90))));
+    }
+    assert_eq!(bench.node.members().iter().filter(|m| m.addr == addr(90)).count(), 4);
+}
+
+#[test]
+fn whoever_was_driven_beyond_a_bound_is_listed_by_who_starts_later() {
+    let mut bench = Bench::new(2);
+    let token = bench.node.token_for("x", addr(9));
+    let x = Alive { name: "x", epoch: 4_890_844_800_001, incarnation: 0, addr: addr(9), tags: &[] };
+    say(&mut bench, "x", addr(9), token, &[ping(), Message::Alive(x)]);
+    assert!(bench.member("x").is_some(), "it says so itself");
+    bench.hear(&Alive { name: "y", ..x });
+    assert!(bench.member("y").is_none(), "others do not");
+}
+
+#[test]
+fn who_leaves_does_not_take_its_successor_along() {
+    let mut bench = Bench::new(3);
+    let own = bench.node.local().identity;
+    bench.node.leave(bench.now);
+    bench.sent();
+    bench.hear(&Alive { name: "me", epoch: EPOCH + 1000, incarnation: 0, addr: addr(60), tags: &[] });
+    bench.hear(&crate::wire::message::Failed { name: "me", epoch: EPOCH + 1000, incarnation: 0 });
+    assert_eq!(bench.node.local().identity, own);
+}
+
+#[test]
+fn one_stream_causes_one_ping_at_most() {
+    let mut bench = Bench::new(2);
+    let home = |i: u16| SocketAddr::from(([203, 0, (i >> 8) as u8, i as u8], 53));
+    let claims: Vec<_> = (0..500).map(|i| alive("x", 0, home(i))).collect();
+    call(&mut bench, addr(99), "x", &claims);
+    assert!(bench.sent().len() <= 1);
+}
+
+/// Somebody elsewhere has m1's name, and m1 is asked; its stream is refused at once.
+fn ask_m1() -> (Bench, StreamId) {
+    let mut bench = Bench::new(2);
+    let claim = Alive { name: "m1", epoch: EPOCH + 5, incarnation: 0, addr: addr(99), tags: &[] };
+    call(&mut bench, addr(99), "m1", &[claim]);
+    let [stream] = opened(&mut bench, addr(1))[..] else { panic!("m1 is asked") };
+    (bench, stream)
+}
+
+#[test]
+fn a_refused_stream_gives_no_name_away_while_the_ping_may_be_answered() {
+    let (mut bench, stream) = ask_m1();
+    let sent = bench.sent();
+    bench.node.handle_stream_failure(bench.now, stream, StreamFailure::Refused);
+    let pings = sent.iter().filter(|(to, _)| *to == addr(1)).filter_map(|(_, packet)| forge::ping(packet));
+    pings.for_each(|(seq, _)| _ = bench.hear_from(addr(1), &Ack { seq }));
+    bench.pass(secs(1));
+    assert_eq!(bench.member("m1").map(|m1| m1.addr), Some(addr(1)));
+}
+
+#[test]
+fn a_question_about_a_holder_that_has_moved_meanwhile_decides_nothing() {
+    let (mut bench, stream) = ask_m1();
+    let home = Alive { name: "m1", epoch: EPOCH + 1, incarnation: 0, addr: addr(70), tags: &[] };
+    bench.sync(Message::Alive(home));
+    bench.node.handle_stream_failure(bench.now, stream, StreamFailure::Refused);
+    bench.pass(millis(500));
+    assert_eq!(bench.member("m1").map(|m1| m1.addr), Some(addr(70)));
+}
+
+#[test]
+fn news_goes_to_nobody_but_to_members_where_they_live() {
+    let mut bench = Bench::new(3);
+    for i in 0..40 {
+        bench.sync(Message::Alive(alive(&format!("z{i}"), 0, addr(100 + i))));
+    }
+    bench.sent();
+    let token = bench.node.token_for("m1", addr(1));
+    for (from, token, told) in [(addr(1), 0, false), (addr(200), token, false), (addr(1), token, true)] {
+        let mut news = false;
+        for (to, packet) in say(&mut bench, "m1", from, token, &[ping()]) {
+            assert_eq!(to, from);
+            messages(&packet, |message| {
+                news |= matches!(message, Message::Alive(alive) if alive.name.starts_with('z'));
+            });
+        }
+        assert_eq!(news, told, "from {from}, token {token}");
+    }
+}
+
+#[test]
+fn who_cannot_be_reached_by_datagram_comes_back_by_stream() {
+    let mut bench = Bench::new(3);
+    let id = bench.node.table.find("m1").expect("it is a member");
+    (0..3).for_each(|_| bench.node.table.contact_mut(id).miss());
+    bench.hear_from(addr(2), &failed("m1", 0));
+    bench.events();
+    bench.sent();
+    let claim = Alive { name: "m1", epoch: EPOCH + 1, incarnation: 0, addr: addr(1), tags: &[] };
+    call(&mut bench, addr(1), "m1", &[claim]);
+    assert_eq!(bench.standing("m1"), Some((MemberState::Failed, 0)), "not yet");
+    let [stream] = opened(&mut bench, addr(1))[..] else { panic!("it is asked") };
+    let mut frame = Vec::new();
+    while bench.node.poll_stream(bench.now, stream, &mut frame) == StreamStep::Send {}
+    bench.node.handle_frame(bench.now, stream, &packet_of(&StreamAck { name: "m1" }));
+    assert_eq!(bench.standing("m1"), Some((MemberState::Alive, 0)));
+}
+
+#[test]
+fn a_ping_is_answered_whatever_comes_with_it() {
+    let mut bench = Bench::new(3);
+    let token = bench.node.token_for("m1", addr(1));
+    let sent = say(&mut bench, "m1", addr(1), token, &[ping(), Message::Alive(alive("me", 9, addr(60)))]);
+    assert_eq!(sent.len(), 1);
+    assert_eq!((sent[0].0, forge::ping(&sent[0].1)), (addr(1), None), "the answer, not our question");
+}
+
+/// Asked about a rival, then accused: ours is later than what the rival claimed when it answers.
+#[test]
+fn a_rival_whose_claim_we_have_outgrown_does_not_displace_us() {
+    for (accused, displaced) in [(true, false), (false, true)] {
+        let mut bench = Bench::new(3);
+        let token = bench.node.token_for("m1", addr(1));
+        let claimed = bench.node.local().identity.incarnation + 2;
+        say(&mut bench, "m1", addr(1), token, &[Message::Alive(alive("me", claimed, addr(60)))]);
+        let [stream] = opened(&mut bench, addr(60))[..] else { panic!("it is asked") };
+        if accused {
+            bench.hear(&bench::suspect("me", claimed + 1, &["m1"]));
+        }
+        let mut frame = Vec::new();
+        while bench.node.poll_stream(bench.now, stream, &mut frame) == StreamStep::Send {}
+        bench.node.handle_frame(bench.now, stream, &packet_of(&StreamAck { name: "me" }));
+        assert_eq!(bench.node.is_displaced(), displaced);
+        bench.sent();
+        let answers = say(&mut bench, "me", addr(60), 0, &[ping()]).len();
+        assert_eq!(answers == 0, displaced, "who has yielded does not hold its rival down");
+    }
+}
+
+#[test]
+fn tokens_from_elsewhere_do_not_count_while_somebody_guesses() {
+    let mut bench = Bench::new(2);
+    let token = bench.node.token_for("m1", addr(1));
+    for guess in 1..400 {
+        say(&mut bench, "m1", addr(66), guess, &[Message::Failed(failed("m2", 0))]);
+    }
+    say(&mut bench, "m1", addr(66), token, &[Message::Failed(failed("m2", 0))]);
+    assert_eq!(bench.standing("m2"), Some((MemberState::Alive, 0)), "nor does the right one");
+    bench.pass(secs(2));
+    say(&mut bench, "m1", addr(66), token, &[Message::Failed(failed("m2", 0))]);
+    assert_eq!(bench.standing("m2").map(|m2| m2.0), Some(MemberState::Failed));
+}
