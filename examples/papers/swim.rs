@@ -34,7 +34,8 @@ fn quiet_cluster(seed: u64, n: usize, config: impl Fn(String) -> Config) -> Worl
     world.checker = None;
     world.start_cluster(n, config);
     world.run_until("one view", Duration::from_secs(300), |world| world.all_see(n));
-    world.run_for(Duration::from_secs(20));
+    // So long that most have met each other: what goes to a member for the first time waits for a round trip.
+    world.run_for(Duration::from_secs(20 + 2 * (n as u64).min(150)));
     world
 }
 

@@ -28,6 +28,9 @@ const BURST: u32 = 10;
 /// Rounds on credit are this fraction of an interval apart, so that news which comes together goes together.
 const BURST_SPACING: u32 = 10;
 
+/// Members that must have answered before gossip pings no others, to tell them of news.
+const ENOUGH_MET: usize = 64;
+
 /// With news of more members, about ten packets of it, gossip alone takes long: many join at once, or a
 /// partition has ended.
 const SWAMPED: usize = 400;
@@ -90,7 +93,9 @@ impl Node {
             self.tell_or_greet(id);
         }
         self.picks = picks;
-        let mut picks = self.sample(self.table.others() - verified, fanout);
+        // A news that goes to so many at random reaches all; more need not be met for its sake.
+        let unmet = if verified < ENOUGH_MET { self.table.others() - verified } else { 0 };
+        let mut picks = self.sample(unmet, fanout);
         for pick in picks.drain(..) {
             self.greet(self.table.other(verified + pick));
         }

@@ -215,6 +215,7 @@ impl Node {
             None if heard.dropped && self.transmits.len() == waiting => {
                 self.challenge(&sender, heard.introduced);
             }
+            None if self.transmits.len() == waiting => self.tell_new_acquaintance(&sender),
             None => {}
         }
         // One datagram in causes at most one datagram out: a question goes on without its ping, by stream.

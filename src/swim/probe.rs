@@ -258,8 +258,8 @@ impl Node {
         }
         self.timers.cancel(Timer::Nack(seq));
         if let Some(relayed) = self.prober.end_relayed(seq) {
-            self.on_direct_answer(sender, &relayed.target, relayed.addr, token);
             self.reply(&relayed.requester, Content::Ack(relayed.requested));
+            self.on_direct_answer(sender, &relayed.target, relayed.addr, token);
         }
         true
     }

@@ -50,8 +50,8 @@ pub(super) struct Table {
     /// The live members but for ourselves: those that have answered us at their address, and those that have not yet.
     verified: Ring,
     unverified: Ring,
-    /// The ring whose turn it is.
-    verified_next: bool,
+    /// What the unverified have saved up for their next turn: see [`next_target`](Self::next_target).
+    saved: usize,
     /// Whom a rule wants probed before its turn; and whether the last round went to such a one.
     jump: Option<MemberId>,
     jumped: bool,
@@ -288,7 +288,7 @@ impl Table {
     }
 
     /// The next member to probe (SWIM §4.3): round-robin through a ring that is shuffled on each wrap. Who has not
-    /// answered yet has a ring of its own, and at most every other turn: names that somebody made up cannot keep
+    /// answered yet has a ring of its own, and half of the turns at most: names that somebody made up cannot keep
     /// members from being probed.
     ///
     /// Nor can whoever brings it about that somebody is probed out of turn: that is at most every other round, and the
@@ -297,17 +297,11 @@ impl Table {
         if !std::mem::replace(&mut self.jumped, false)
             && let Some(id) = self.jump.take().filter(|id| self.is_live(*id))
         {
-            (self.jumped, self.verified_next) = (true, true);
+            (self.jumped, self.saved) = (true, 0);
             self.move_to_cursor(id);
             return Some(id);
         }
-        let verified = match (self.verified.ids.is_empty(), self.unverified.ids.is_empty()) {
-            (true, true) => return None,
-            (true, false) => false,
-            (false, true) => true,
-            (false, false) => self.verified_next,
-        };
-        self.verified_next = !verified;
+        let verified = self.draw_ring()?;
         let Self { slots, .. } = self;
         let ring = if verified { &mut self.verified } else { &mut self.unverified };
         if ring.cursor >= ring.ids.len() {
@@ -320,6 +314,21 @@ impl Table {
         let target = ring.ids[ring.cursor];
         ring.cursor += 1;
         Some(target)
+    }
+
+    /// Whether it is a verified member's turn: each ring has its share of the turns, but the unverified half at most.
+    fn draw_ring(&mut self) -> Option<bool> {
+        let verified = self.verified.ids.len();
+        let unverified = self.unverified.ids.len().min(verified.max(1));
+        if verified == 0 {
+            return (!self.unverified.ids.is_empty()).then_some(false);
+        }
+        self.saved += unverified;
+        let turn = self.saved >= verified + unverified;
+        if turn {
+            self.saved -= verified + unverified;
+        }
+        Some(!turn)
     }
 
     /// Has a live member probed out of its turn, as soon as that may be. The last who asks for it is heard.

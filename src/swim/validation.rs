@@ -114,6 +114,8 @@ pub(super) struct Sender {
     id: Option<MemberId>,
     /// It is who the header says.
     pub(super) proven: bool,
+    /// It was not verified before this datagram.
+    pub(super) met: bool,
 }
 
 impl Node {
@@ -123,6 +125,7 @@ impl Node {
         if shown.is_none() && token != 0 {
             self.guesses.count_in(self.now, self.config.probe_interval);
         }
+        let met = shown.is_some_and(|id| !self.table.get(id).contact.verified);
         if let Some(id) = shown {
             self.table.contact_mut(id).shown = true;
             self.verified(id);
@@ -130,7 +133,7 @@ impl Node {
         let id = shown
             .or_else(|| self.table.find_mark(mark, |record| record.addr == source))
             .or_else(|| self.table.find_mark(mark, |_| true));
-        Sender { source, mark, token, id, proven: shown.is_some() }
+        Sender { source, mark, token, id, proven: shown.is_some(), met }
     }
 
     /// Tokens have 32 bits: after so many wrong ones in a probe interval, those that come from elsewhere than their member
@@ -188,6 +191,7 @@ impl Node {
         }
         let record = self.table.get(id);
         let (live, contact) = (record.state.is_live(), self.table.contact_mut(id));
+        let new = token.is_some_and(|token| token != 0 && token != contact.held);
         if let Some(token) = token {
             contact.held = token;
         }
@@ -198,6 +202,10 @@ impl Node {
             if live {
                 self.open(Purpose::Sync, asked, self.config.stream_timeout);
             }
+        }
+        // What it could not be told before.
+        if new && !self.news.is_empty() {
+            self.transmit(asked, name, Content::News);
         }
     }
 
@@ -262,6 +270,16 @@ impl Node {
         }
     }
 
+    /// Tells a member that has just shown its token for the first time what there is to tell.
+    pub(super) fn tell_new_acquaintance(&mut self, sender: &Sender) {
+        let Some(id) = self.id_of(sender).filter(|_| sender.met && !self.news.is_empty()) else { return };
+        let record = self.table.get(id);
+        if record.state.is_live() && record.contact.takes_news() {
+            let (addr, name) = (record.addr, Arc::clone(&record.name));
+            self.transmit(addr, &name, Content::News);
+        }
+    }
+
     fn may_greet(&self, id: MemberId) -> bool {
         let record = self.table.get(id);
         // Of some that departed we never knew where they live.
@@ -288,10 +306,12 @@ impl Node {
             return false;
         };
         let Some((_, name, addr)) = self.greetings.0.remove(at) else { return false };
+        let waiting = self.transmits.len();
         self.on_direct_answer(sender, &name, addr, token);
         let takes = |record: &Record| record.addr == addr && record.contact.takes_news();
         if sender.mark == hash::member(&name)
             && !self.news.is_empty()
+            && self.transmits.len() == waiting
             && self.table.find(&name).is_some_and(|id| takes(self.table.get(id)))
         {
             self.transmit(addr, &name, Content::News);
