@@ -76,7 +76,7 @@ impl Node {
             return;
         };
         match known {
-            Some(id) if !by_itself && self.knows_better(id, claim.addr) => self.metrics.ignored_returns += 1,
+            Some(id) if !by_itself && self.knows_better(id) => self.doubt_return(id, claim),
             Some(id) if self.table.get(id).addr != claim.addr && !self.has_room_at(claim.addr) => {
                 self.metrics.refused_members += 1;
             }
@@ -100,9 +100,17 @@ impl Node {
 
     /// Whether our own probes say that a member is gone, against somebody else's word that it is where it was. It will be
     /// heard when it speaks for itself, or answers.
-    pub(super) fn knows_better(&self, id: MemberId, addr: SocketAddr) -> bool {
+    pub(super) fn knows_better(&self, id: MemberId) -> bool {
         let record = self.table.get(id);
-        record.addr == addr && record.state != MemberState::Alive && record.contact.is_missed()
+        record.state != MemberState::Alive && record.contact.is_missed()
+    }
+
+    /// Somebody else says that it is there after all. Elsewhere it can be asked.
+    fn doubt_return(&mut self, id: MemberId, claim: &Alive<'_>) {
+        self.metrics.ignored_returns += 1;
+        if self.table.get(id).addr != claim.addr {
+            self.ask_whether_it_returned(claim);
+        }
     }
 
     fn has_room_at(&self, addr: SocketAddr) -> bool {
@@ -389,10 +397,7 @@ impl Node {
         let (name, addr, shown) = (Arc::clone(&record.name), record.addr, !record.hidden);
         match state {
             MemberState::Failed if old.is_live() => {
-                let first = self.jittered(self.config.probe_interval * 2);
-                self.metrics.evicted_gone +=
-                    u64::from(self.heal.remember(name, addr, self.now + first, first));
-                self.schedule_heal();
+                self.try_again_later(id, name, addr);
             }
             // More is heard of its failure: it is tried as before.
             MemberState::Failed if old == MemberState::Failed => {}

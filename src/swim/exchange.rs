@@ -118,8 +118,7 @@ impl Node {
     }
 
     pub(super) fn sync_periodically(&mut self) {
-        // Who has yielded its name still wants to know who is there.
-        if !matches!(self.phase, Phase::Live | Phase::Displaced) {
+        if !self.watches() {
             return;
         }
         let interval = self.scaled_sync_interval();

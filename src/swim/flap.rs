@@ -17,6 +17,9 @@ use super::{
 const STEADY: u32 = 60;
 /// Probe intervals after which a verdict against us is forgotten.
 const MEMORY: u32 = 600;
+/// Probe intervals after which we come back whatever trouble there is: it can be brought about by who holds most of our
+/// relays.
+const LONGEST: u32 = 1000;
 /// Members that are yet to be told of a verdict; the first makes room.
 const MAX_UNTOLD: usize = 64;
 
@@ -29,6 +32,7 @@ pub(super) struct Flaps {
     trouble: Option<Time>,
     /// While we stay away: what we have to supersede when we come back.
     held: Option<Identity>,
+    held_since: Time,
     /// Verdicts on others that were refuted as they fell, to be told with the next probe.
     untold: VecDeque<(Arc<str>, Identity)>,
 }
@@ -77,7 +81,7 @@ impl Node {
             .verdict
             .is_some_and(|(identity, at)| accused > identity && self.now.since(at) < memory);
         if again && !self.is_steady() && !self.flaps.is_held() {
-            self.flaps.held = Some(accused);
+            (self.flaps.held, self.flaps.held_since) = (Some(accused), self.now);
             self.news.remove(MemberId::SELF);
             self.metrics.flaps_damped += 1;
         }
@@ -97,7 +101,8 @@ impl Node {
 
     /// Once we are well again, we come back.
     pub(super) fn come_back_if_steady(&mut self) {
-        let steady = self.is_steady();
+        let longest = self.config.probe_interval.saturating_mul(LONGEST);
+        let steady = self.is_steady() || self.now.since(self.flaps.held_since) >= longest;
         if let Some(held) = self.flaps.held.take_if(|_| steady) {
             self.refute(held.max(self.table.get(MemberId::SELF).identity));
         }

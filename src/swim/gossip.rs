@@ -74,6 +74,10 @@ impl Node {
     pub(super) fn gossip(&mut self) {
         self.pace.count_round(self.now, self.config.gossip_interval);
         self.forget_old_departures();
+        if self.phase == Phase::Displaced {
+            // In that name somebody else speaks.
+            self.news.clear();
+        }
         if self.news.is_empty() {
             return;
         }
@@ -135,12 +139,12 @@ impl Node {
         first: Option<MemberId>,
     ) {
         let limit = transmit_limit(self.config.retransmit_mult, self.table.live());
-        let Self { table, news, .. } = self;
+        let Self { table, news, phase, .. } = self;
         if let Some(id) = first.filter(|id| put_news(packet, table.get(*id))) {
             news.count_transmission(id, limit);
         }
         // News for anybody else would be spent in vain.
-        if !recipient.is_some_and(|id| table.get(id).contact.takes_news()) {
+        if *phase == Phase::Displaced || !recipient.is_some_and(|id| table.get(id).contact.takes_news()) {
             return;
         }
         let only_recipient = table.others() == 1;

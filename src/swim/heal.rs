@@ -11,7 +11,9 @@ use std::{
     time::Duration,
 };
 
-use super::{node::Node, own::Phase, sync::Purpose, time::Time, timers::Timer, validation::Sender};
+use super::{
+    member::MemberId, node::Node, own::Phase, sync::Purpose, time::Time, timers::Timer, validation::Sender,
+};
 
 #[derive(Debug, Default)]
 pub(super) struct Heal {
@@ -65,6 +67,16 @@ impl Heal {
 }
 
 impl Node {
+    /// Remembers where a member was that has failed: not of one that never answered, for it may be made up.
+    pub(super) fn try_again_later(&mut self, id: MemberId, name: Arc<str>, addr: SocketAddr) {
+        if self.table.get(id).contact.verified {
+            let first = self.jittered(self.config.probe_interval * 2);
+            let full = self.heal.remember(name, addr, self.now + first, first);
+            self.metrics.evicted_gone += u64::from(full);
+            self.schedule_heal();
+        }
+    }
+
     pub(super) fn schedule_heal(&mut self) {
         let Some((next, _)) = self.heal.due.first() else { return };
         let earliest = self.heal.last.map_or(Time::ZERO, |last| last + self.config.probe_interval);

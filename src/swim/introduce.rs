@@ -109,12 +109,17 @@ impl Node {
                 }
             }
             // Our probes found it silent: it is to answer once.
-            None if self.table.find(alive.name).is_some_and(|id| self.knows_better(id, alive.addr)) => {
-                if let Some(introduced) = self.introduced(alive) {
-                    self.ask(Question::Returned(introduced.introduction), alive.addr);
-                }
+            None if self.table.find(alive.name).is_some_and(|id| self.knows_better(id)) => {
+                self.ask_whether_it_returned(alive);
             }
             None => self.hear_alive(alive, false),
+        }
+    }
+
+    /// A member that our probes found silent is said to be there.
+    pub(super) fn ask_whether_it_returned(&mut self, alive: &Alive<'_>) {
+        if let Some(introduced) = self.introduced(alive) {
+            self.ask(Question::Returned(introduced.introduction), alive.addr);
         }
     }
 

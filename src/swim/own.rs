@@ -70,6 +70,11 @@ pub(super) struct Rivals {
 }
 
 impl Node {
+    /// Whether it looks after the others: who has yielded its name does so for itself, and tells nobody.
+    pub(super) fn watches(&self) -> bool {
+        matches!(self.phase, Phase::Live | Phase::Displaced)
+    }
+
     pub(super) fn is_leaving(&self) -> bool {
         matches!(self.phase, Phase::Leaving | Phase::Left)
     }
@@ -237,12 +242,9 @@ impl Node {
         if self.phase == Phase::Live && claimed >= self.table.get(MemberId::SELF).identity {
             self.phase = Phase::Displaced;
             self.rivals.holder = Some(rival);
-            for timer in [Timer::Probe, Timer::Indirect, Timer::Heal] {
-                self.timers.cancel(timer);
-            }
+            self.timers.cancel(Timer::Heal);
             self.set_timer(Timer::Rival, self.config.probe_interval.saturating_mul(RIVAL_CHECK));
-            self.prober.end_round();
-            self.news.remove(MemberId::SELF);
+            self.news.clear();
             self.report_conflict(rival);
         }
     }

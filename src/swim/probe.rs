@@ -14,7 +14,6 @@ use super::{
     broadcast::Urgency,
     member::{MemberId, MemberState, Record},
     node::{Awaited, Node},
-    own::Phase,
     sync::Purpose,
     timers::Timer,
     transmit::Content,
@@ -73,11 +72,6 @@ impl Prober {
         self.relayed.len()
     }
 
-    /// Nothing is probed any more.
-    pub(super) fn end_round(&mut self) {
-        self.round = None;
-    }
-
     fn end_relayed(&mut self, seq: u32) -> Option<Relayed> {
         let relayed = self.relayed.remove(&seq)?;
         self.of_requester.remove(&relayed.requester.mark);
@@ -93,7 +87,7 @@ impl Node {
     /// Ends the round with its verdict and begins the next.
     pub(super) fn next_probe(&mut self) {
         self.conclude_probe();
-        if self.phase != Phase::Live {
+        if !self.watches() {
             return;
         }
         self.come_back_if_steady();
@@ -124,7 +118,7 @@ impl Node {
         let target = self.table.find(&round.target).map(|id| self.table.get(id));
         let same = |record: &&Record| record.identity.epoch == round.epoch && record.addr == round.addr;
         let target = target.filter(|record| record.state.is_live()).filter(same);
-        let Some(target) = target.filter(|_| !round.discarded && self.phase == Phase::Live) else { return };
+        let Some(target) = target.filter(|_| !round.discarded && self.watches()) else { return };
         // Relays that are silent too make us doubt ourselves; without relays, any failure does. But names can be made
         // up: who never answered says nothing about us; nor does who is suspected already, and expected to be silent.
         let silent = round.relays.iter().filter(|relay| !relay.nacked).count() as u32;

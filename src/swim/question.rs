@@ -17,6 +17,8 @@ use super::{
 };
 use crate::wire::hash;
 
+/// Questions at the same time; more are not asked, and have no answer.
+const MAX_QUESTIONS: usize = 32;
 /// The part of `probe_timeout` that a question's ping still has after its stream was refused.
 const AFTER_REFUSAL: u32 = 4;
 
@@ -46,7 +48,8 @@ impl Node {
     pub(super) fn ask(&mut self, question: Question, addr: SocketAddr) {
         let joins = matches!(question, Question::PastLife(..));
         let patience = if joins { self.config.probe_timeout } else { self.config.probe_interval };
-        if !joins && self.is_being_asked(addr) {
+        let open = self.exchanges.sessions.values().filter(|session| session.asks()).count();
+        if !joins && (self.is_being_asked(addr) || open >= MAX_QUESTIONS) {
             self.metrics.dropped_strangers += 1;
             return;
         }

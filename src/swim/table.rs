@@ -320,8 +320,9 @@ impl Table {
     fn draw_ring(&mut self) -> Option<bool> {
         let verified = self.verified.ids.len();
         let unverified = self.unverified.ids.len().min(verified.max(1));
-        if verified == 0 {
-            return (!self.unverified.ids.is_empty()).then_some(false);
+        if verified == 0 || unverified == 0 {
+            self.saved = 0;
+            return (verified + unverified > 0).then_some(unverified == 0);
         }
         self.saved += unverified;
         let turn = self.saved >= verified + unverified;

@@ -56,7 +56,7 @@ pub(super) struct Contact {
 impl Contact {
     /// At an address where it has not been heard of yet.
     pub(super) fn at_new_address(self, token: u32) -> Self {
-        Self { held: self.held, given: token, ..Self::default() }
+        Self { held: self.held, given: token, missed: self.missed, ..Self::default() }
     }
 
     /// A probe of ours failed, by every way.
