@@ -14,7 +14,7 @@ use crate::{
     swim::{Start, StreamStep},
     wire::{
         Tags, hash,
-        message::{Ack, Alive, Body, End, Hello, Message, StreamAck},
+        message::{Ack, Alive, Body, End, Hello, Message, Ping, StreamAck},
         packet,
     },
 };
@@ -261,4 +261,85 @@ fn a_question_that_gave_way_to_others_is_no_verdict() {
     }
     bench.engine.shut();
     bench.engine.pools.close();
+}
+
+/// Runs something on a thread of its own; fails if it does not end.
+fn in_time<T: Send>(what: &str, act: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let (done, result) = bounded(1);
+        let acting = std::thread::Builder::new().spawn_scoped(scope, move || done.send(act()));
+        let result = result.recv_timeout(LONG).unwrap_or_else(|_| {
+            // The scope would wait for it.
+            eprintln!("not within {LONG:?}: {what}");
+            std::process::abort()
+        });
+        acting.unwrap().join().unwrap().unwrap();
+        result
+    })
+}
+
+#[test]
+fn readers_do_not_wait_for_the_node() {
+    let bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
+    bench.engine.list_myself();
+    let directory = &bench.engine.directory;
+    let (members, _events) = bench.engine.with_node(|_, _| {
+        in_time("the members are read", || {
+            directory.publish(&swim::Event::Updated(directory.members()[0].clone()));
+            directory.follow()
+        })
+    });
+    assert_eq!(members.len(), 1);
+}
+
+#[test]
+fn the_node_does_not_wait_for_readers() {
+    let mut bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
+    bench.engine.list_myself();
+    bench.meet("b", 0, ([127, 0, 0, 1], 9).into());
+    // There is something to send, too: one sees that the turn has begun.
+    let ping = packet_of(&Ping { seq: 1, target: "a" });
+    bench.engine.with_node(|node, now| node.handle_datagram(now, ([127, 0, 0, 1], 9).into(), &ping));
+    let engine = Arc::clone(&bench.engine);
+    let reading = engine.directory.locked();
+    std::thread::scope(|scope| {
+        let turning = std::thread::Builder::new().spawn_scoped(scope, || bench.turn());
+        let limit = engine.clock.now() + LONG;
+        // The turn has taken what there is to tell out of the node, and cannot tell it yet.
+        let is_free = || engine.node.try_lock().is_some_and(|node| node.metrics().datagrams_sent > 0);
+        while !is_free() {
+            assert!(engine.clock.now() < limit, "the node is locked by who waits for readers");
+            engine.stop.wait(Duration::from_millis(1));
+        }
+        drop(reading);
+        turning.unwrap().join().unwrap();
+    });
+    assert_eq!(engine.directory.members().len(), 2);
+}
+
+#[test]
+fn a_panic_in_a_thread_ends_the_node_for_everybody() {
+    let bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
+    let engine = &bench.engine;
+    let (done, result) = bounded(1);
+    engine.join(1, &[([127, 0, 0, 1], 9).into()], done);
+    let events = engine.directory.events();
+    engine.guarded("clock", || panic!("broken"));
+    engine.guarded("acceptor", || panic!("later"));
+    assert!(engine.stop.is_stopped(), "its threads end");
+    assert!(result.try_recv().is_err_and(|error| error.is_disconnected()), "who waits for a join is told");
+    assert!(events.try_recv().is_err_and(|error| error.is_disconnected()), "there are no events any more");
+    let ended = engine.ended();
+    let first = |error: &Error| matches!(error, Error::Panicked { what, message } if what == "clock of node a" && message == "broken");
+    assert!(first(&ended), "{ended}");
+}
+
+#[test]
+fn a_panic_in_a_call_ends_the_node_and_reaches_the_caller() {
+    let bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
+    let called = catch_unwind(AssertUnwindSafe(|| bench.engine.command(|_, _| panic!("broken"))));
+    assert!(called.is_err());
+    assert!(bench.engine.stop.is_stopped());
+    assert!(matches!(bench.engine.ended(), Error::Panicked { .. }));
+    assert!(bench.engine.command(|node, _| node.live()) == 1, "what it knew can be read");
 }
