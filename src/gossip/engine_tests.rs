@@ -10,7 +10,10 @@ use crossbeam_channel::bounded;
 use super::*;
 use crate::{
     GossipConfig,
-    gossip::sockets::Sockets,
+    gossip::{
+        line::{Deadline, Line},
+        sockets::Sockets,
+    },
     swim::{Start, StreamStep},
     wire::{
         Tags, hash,
@@ -264,29 +267,21 @@ fn a_question_that_gave_way_to_others_is_no_verdict() {
 }
 
 /// Runs something on a thread of its own; fails if it does not end.
-fn in_time<T: Send>(what: &str, act: impl FnOnce() -> T + Send) -> T {
-    std::thread::scope(|scope| {
-        let (done, result) = bounded(1);
-        let acting = std::thread::Builder::new().spawn_scoped(scope, move || done.send(act()));
-        let result = result.recv_timeout(LONG).unwrap_or_else(|_| {
-            // The scope would wait for it.
-            eprintln!("not within {LONG:?}: {what}");
-            std::process::abort()
-        });
-        acting.unwrap().join().unwrap().unwrap();
-        result
-    })
+fn in_time<T: Send + 'static>(what: &str, act: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, result) = bounded(1);
+    drop(std::thread::Builder::new().spawn(move || done.send(act())).unwrap());
+    result.recv_timeout(LONG).unwrap_or_else(|_| panic!("not within {LONG:?}: {what}"))
 }
 
 #[test]
 fn readers_do_not_wait_for_the_node() {
     let bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
     bench.engine.list_myself();
-    let directory = &bench.engine.directory;
+    let engine = Arc::clone(&bench.engine);
     let (members, _events) = bench.engine.with_node(|_, _| {
-        in_time("the members are read", || {
-            directory.publish(&swim::Event::Updated(directory.members()[0].clone()));
-            directory.follow()
+        in_time("the members are read", move || {
+            engine.directory.publish(&swim::Event::Updated(engine.directory.members()[0].clone()));
+            engine.directory.follow()
         })
     });
     assert_eq!(members.len(), 1);
@@ -342,4 +337,70 @@ fn a_panic_in_a_call_ends_the_node_and_reaches_the_caller() {
     assert!(bench.engine.stop.is_stopped());
     assert!(matches!(bench.engine.ended(), Error::Panicked { .. }));
     assert!(bench.engine.command(|node, _| node.live()) == 1, "what it knew can be read");
+}
+
+/// Then a sealed packet is no longer than what the configuration allows.
+#[cfg(feature = "encryption")]
+#[test]
+fn the_overhead_is_what_sealing_adds() {
+    let ring = crate::Keyring::new(crate::Key::from([1; 32]));
+    let config = |max_datagram| {
+        let mut config = GossipConfig::local("a").bind(([127, 0, 0, 1], 0)).keyring(&ring);
+        config.swim.max_datagram = max_datagram;
+        config
+    };
+    let mut bench = Bench::new(&config(1400));
+    let packet = packet_of(&Ack { seq: 1 });
+    let sealed = bench.envelope.seal(&bench.engine, 1, &packet).len();
+    let overhead = bench.engine.secrets.overhead();
+    assert_eq!(sealed, packet.len() + overhead);
+    assert!(config(1000 + overhead).validate().is_ok());
+    assert!(config(999 + overhead).validate().is_err());
+}
+
+#[test]
+fn an_exchange_of_others_has_less_time_only_while_more_of_them_wait() {
+    let bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
+    let engine = &bench.engine;
+    let is_over = |pressed_after| {
+        Deadline::after(engine, LONG).pressed_after(pressed_after).sleep(Duration::ZERO).is_err()
+    };
+    assert!(!is_over(Duration::ZERO), "nobody waits");
+    let answers = &engine.pools.answers;
+    let (held, released) = bounded::<()>(0);
+    while !answers.is_pressed() {
+        let released = released.clone();
+        answers.submit(None, LONG, move |place| {
+            if place.is_some() {
+                let _ = released.recv();
+            }
+        });
+    }
+    assert!(is_over(Duration::ZERO));
+    assert!(!is_over(LONG), "its time is not up");
+    drop(held);
+    engine.pools.close();
+}
+
+#[test]
+fn to_have_waited_in_vain_is_no_error() {
+    let mut bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
+    let Bench { engine, udp, envelope, buffer, .. } = &mut bench;
+    let mut receive = || engine.receive(udp, envelope, buffer, Duration::from_millis(1)).unwrap();
+    assert!(!receive(), "nothing was there");
+    udp.wake().unwrap();
+    assert!(receive(), "and now something is");
+}
+
+#[test]
+fn who_opens_a_stream_and_says_nothing_does_not_have_it_for_long() {
+    let bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let _silent = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (socket, _) = listener.accept().unwrap();
+    let engine = Arc::clone(&bench.engine);
+    let outcome = in_time("it is given up", move || {
+        Line::answer(socket, Deadline::after(&engine, LONG * 9)).map(drop).map_err(|error| error.kind())
+    });
+    assert_eq!(outcome, Err(io::ErrorKind::TimedOut));
 }
