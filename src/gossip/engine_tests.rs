@@ -404,3 +404,16 @@ fn who_opens_a_stream_and_says_nothing_does_not_have_it_for_long() {
     });
     assert_eq!(outcome, Err(io::ErrorKind::TimedOut));
 }
+
+#[test]
+fn who_hangs_up_hard_was_not_too_slow() {
+    let bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let caller = socket2::Socket::from(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+    let (socket, _) = listener.accept().unwrap();
+    // Then the system resets the connection.
+    caller.set_linger(Some(Duration::ZERO)).unwrap();
+    drop(caller);
+    let outcome = Line::answer(socket, Deadline::after(&bench.engine, LONG)).map(drop);
+    assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+}

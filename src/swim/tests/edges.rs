@@ -4,15 +4,18 @@ use std::net::SocketAddr;
 
 use super::{
     super::{
-        Config, JoinProblem, JoinResult, MemberState::Alive, Output, StreamStep, own::Phase,
+        Config, Identity, JoinProblem, JoinResult,
+        MemberState::{Alive, Failed, Suspect},
+        Output, StreamStep,
+        own::Phase,
         sync::MAX_STREAMS,
     },
-    bench::{Bench, EPOCH, alive, failed, left, messages, packet_of, suspect},
+    bench::{Bench, EPOCH, alive, failed, left, messages, packet_from, packet_of, suspect},
     world::{addr, millis},
 };
 use crate::wire::{
-    Tags,
-    message::{self, Ack, Message, PingReq},
+    Tags, hash,
+    message::{self, Ack, Message, PingReq, Retry},
 };
 
 #[test]
@@ -166,4 +169,93 @@ fn who_says_itself_that_it_leaves_need_not_be_told() {
         bench.hear_from(addr(speaker), &left("m2", 0));
         assert_eq!(bench.node.lately_departed.len(), told, "m{speaker} says so");
     }
+}
+
+#[test]
+fn a_ghost_is_refuted_only_if_it_supersedes_us() {
+    let identity = |incarnation| Identity { epoch: EPOCH, incarnation };
+    let mut bench = Bench::new(3);
+    bench.hear(&failed("me", 4));
+    let ours = bench.node.local().identity;
+    assert_eq!((ours, bench.node.metrics().refutations), (identity(5), 1));
+    bench.node.rival_is_silent(identity(4));
+    assert_eq!((bench.node.local().identity, bench.node.metrics().refutations), (ours, 1));
+    bench.node.rival_is_silent(ours);
+    assert_eq!((bench.node.local().identity, bench.node.metrics().refutations), (identity(6), 2));
+}
+
+#[test]
+fn news_goes_in_rounds_to_members_that_have_answered() {
+    let mut bench = Bench::new(3);
+    // Nothing is probed.
+    bench.node.phase = Phase::Displaced;
+    bench.hear(&left("m3", 0));
+    bench.pass(millis(50));
+    let sent = bench.sent();
+    let told = |at| {
+        let mut told = false;
+        for (_, packet) in sent.iter().filter(|(to, _)| *to == at) {
+            messages(packet, |message| told |= matches!(message, Message::Left(left) if left.name == "m3"));
+        }
+        told
+    };
+    assert!(told(addr(1)) && told(addr(2)));
+}
+
+#[test]
+fn relays_are_picked_from_those_that_have_answered_if_there_are_any() {
+    for (answered, picked) in [(0, &["x1", "x2", "x3", "x4"][..]), (2, &["m1", "m2"])] {
+        let mut bench = Bench::new(answered);
+        for (i, name) in ["x1", "x2", "x3", "x4"].into_iter().enumerate() {
+            bench.sync(Message::Alive(alive(name, 0, addr(10 + i))));
+        }
+        let mut names = std::collections::BTreeSet::new();
+        for _ in 0..50 {
+            names.extend(bench.node.pick_alive(3, None).into_iter().map(|(name, _)| name.to_string()));
+        }
+        assert!(names.iter().eq(picked), "{names:?}");
+    }
+}
+
+#[test]
+fn one_members_bad_record_does_not_keep_the_others_from_being_heard() {
+    let mut bench = Bench::new(1);
+    let stream = bench.node.accept_stream(bench.now, addr(1)).expect("there is room");
+    let token = bench.node.table.get(bench.node.table.find("m1").unwrap()).contact.given;
+    let mut frame = packet_from(hash::member("m1"), token, &message::Hello { name: "m1", digest: 0 });
+    bench.node.handle_frame(bench.now, stream, &frame);
+    while bench.node.poll_stream(bench.now, stream, &mut frame) == StreamStep::Send {}
+    // A name of no letters.
+    for name in ["", "new"] {
+        let said = packet_from(hash::member("m1"), token, &alive(name, 0, addr(9)));
+        bench.node.handle_frame(bench.now, stream, &said);
+    }
+    assert_eq!(bench.node.metrics().dropped_malformed, 1);
+    assert_eq!(bench.standing("new"), Some((Alive, 0)));
+}
+
+#[test]
+fn our_probe_accuses_nobody_who_is_gone_nor_another_life() {
+    let mut bench = Bench::new(3);
+    bench.hear(&failed("m2", 0));
+    bench.node.accuse("m2", EPOCH);
+    bench.node.accuse("m1", EPOCH - 1);
+    assert_eq!((bench.standing("m2"), bench.standing("m1")), (Some((Failed, 0)), Some((Alive, 0))));
+    bench.node.accuse("m1", EPOCH);
+    assert_eq!(bench.standing("m1"), Some((Suspect, 0)));
+}
+
+#[test]
+fn who_answers_a_greeting_is_told_the_news() {
+    let mut bench = Bench::new(0);
+    bench.sync(Message::Alive(alive("x", 0, addr(9))));
+    bench.pass(millis(300));
+    let seq = pinged(&mut bench, addr(9)).expect("it is greeted");
+    bench.node.announce();
+    let answer = packet_from(hash::member("x"), 0, &Retry { seq, token: 7 });
+    bench.node.handle_datagram(bench.now, addr(9), &answer);
+    let x = bench.node.table.get(bench.node.table.find("x").expect("it is listed"));
+    assert_eq!((x.contact.verified, x.contact.held), (true, 7));
+    assert_eq!(bench.node.metrics().dropped_stray_answers, 0);
+    assert_eq!(bench.sent()[0].0, addr(9));
 }
