@@ -248,6 +248,8 @@ fn our_probe_accuses_nobody_who_is_gone_nor_another_life() {
 #[test]
 fn who_answers_a_greeting_is_told_the_news() {
     let mut bench = Bench::new(0);
+    // It is not probed.
+    bench.node.phase = Phase::Displaced;
     bench.sync(Message::Alive(alive("x", 0, addr(9))));
     bench.pass(millis(300));
     let seq = pinged(&mut bench, addr(9)).expect("it is greeted");
@@ -258,4 +260,20 @@ fn who_answers_a_greeting_is_told_the_news() {
     assert_eq!((x.contact.verified, x.contact.held), (true, 7));
     assert_eq!(bench.node.metrics().dropped_stray_answers, 0);
     assert_eq!(bench.sent()[0].0, addr(9));
+}
+
+#[test]
+fn every_byte_that_came_is_counted_once() {
+    let mut bench = Bench::new(1);
+    let before = bench.node.metrics();
+    let packet = packet_of(&Ack { seq: 1 });
+    for bytes in [&packet[..], &packet[..5], &packet[..]] {
+        bench.node.handle_datagram(bench.now, addr(1), bytes);
+    }
+    let after = bench.node.metrics();
+    let came = after.bytes_received - before.bytes_received;
+    assert_eq!(
+        (after.datagrams_received - before.datagrams_received, came),
+        (3, 2 * packet.len() as u64 + 5)
+    );
 }
