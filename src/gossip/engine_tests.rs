@@ -417,3 +417,25 @@ fn who_hangs_up_hard_was_not_too_slow() {
     let outcome = Line::answer(socket, Deadline::after(&bench.engine, LONG)).map(drop);
     assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
 }
+
+/// A stream that is opened to a node, and the thread of the node that accepts it.
+fn call(engine: &Arc<Engine>) -> (TcpStream, std::thread::JoinHandle<()>) {
+    let tcp = engine.doors.lock().as_ref().map(|doors| Arc::clone(&doors.tcp)).expect("it is not shut");
+    let caller = TcpStream::connect(tcp.local_addr().unwrap()).unwrap();
+    let engine = Arc::clone(engine);
+    let accepting = std::thread::Builder::new().spawn(move || streams::accept(&engine, &tcp)).unwrap();
+    (caller, accepting)
+}
+
+#[test]
+fn a_stream_from_outside_of_the_allowed_networks_is_closed_and_counted() {
+    let mut config = GossipConfig::local("a").bind(([127, 0, 0, 1], 0));
+    config.swim.allow = Some(Vec::new());
+    let bench = Bench::new(&config);
+    let (mut caller, accepting) = call(&bench.engine);
+    caller.set_read_timeout(Some(LONG)).unwrap();
+    assert_eq!(caller.read(&mut [0; 1]).unwrap(), 0, "it is closed");
+    bench.engine.shut();
+    accepting.join().unwrap();
+    assert_eq!(bench.engine.io.lock().dropped_not_allowed, 1);
+}

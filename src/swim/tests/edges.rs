@@ -277,3 +277,26 @@ fn every_byte_that_came_is_counted_once() {
         (3, 2 * packet.len() as u64 + 5)
     );
 }
+
+#[test]
+fn what_has_no_place_in_a_stream_ends_it_and_is_counted() {
+    let mut bench = Bench::new(1);
+    for (times, said) in [packet_of(&Ack { seq: 1 }), packet_of(&message::End {})].iter().enumerate() {
+        let stream = bench.node.accept_stream(bench.now, addr(1)).expect("there is room");
+        bench.node.handle_frame(bench.now, stream, said);
+        assert_eq!(bench.node.poll_stream(bench.now, stream, &mut Vec::new()), StreamStep::Close);
+        assert_eq!(bench.node.metrics().dropped_malformed, times as u64 + 1);
+    }
+}
+
+#[test]
+fn the_audit_notices_what_a_driver_left_behind() {
+    let mut bench = Bench::new(1);
+    assert_eq!(bench.node.audit(), Ok(()));
+    bench.hear(&message::Ping { seq: 1, target: "me" });
+    assert!(bench.node.audit().is_err(), "an answer");
+    bench.sent();
+    assert_eq!(bench.node.audit(), Ok(()));
+    bench.hear(&alive("new", 0, addr(9)));
+    assert!(bench.node.audit().is_err(), "an event");
+}
