@@ -235,4 +235,13 @@ mod tests {
         (0..20_000).for_each(|key| unset(&mut map, key));
         assert_eq!((map.len(), map.chunks.len()), (0, 0));
     }
+
+    #[test]
+    fn a_chunk_has_the_room_of_a_full_one_and_no_more() {
+        let mut map = Map::default();
+        for key in 0..2000_u16 {
+            set(&mut map, key.wrapping_mul(7919) % 4001, 0);
+            assert!(map.chunks.iter().all(|chunk| chunk.entries.capacity() == MOST + 1));
+        }
+    }
 }

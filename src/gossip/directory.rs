@@ -162,6 +162,12 @@ impl Directory {
         self.events.close();
     }
 
+    /// Until it is dropped, nothing can be published.
+    #[cfg(test)]
+    pub(super) fn locked(&self) -> impl Sized {
+        self.state.write()
+    }
+
     /// The members, and those that these replace, to be dropped once the state is unlocked.
     fn members_of(&self, state: &State) -> (Members, Option<Members>) {
         self.latest.get_or_make(state.version, || Members::of(&state.by_name))

@@ -10,11 +10,14 @@ use crossbeam_channel::bounded;
 use super::*;
 use crate::{
     GossipConfig,
-    gossip::sockets::Sockets,
+    gossip::{
+        line::{Deadline, Line},
+        sockets::Sockets,
+    },
     swim::{Start, StreamStep},
     wire::{
         Tags, hash,
-        message::{Ack, Alive, Body, End, Hello, Message, StreamAck},
+        message::{Ack, Alive, Body, End, Hello, Message, Ping, StreamAck},
         packet,
     },
 };
@@ -259,4 +262,178 @@ fn a_question_that_gave_way_to_others_is_no_verdict() {
     }
     bench.engine.shut();
     bench.engine.pools.close();
+}
+
+/// Runs something on a thread of its own; fails if it does not end.
+fn in_time<T: Send + 'static>(what: &str, act: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, result) = bounded(1);
+    drop(std::thread::Builder::new().spawn(move || done.send(act())).unwrap());
+    result.recv_timeout(LONG).unwrap_or_else(|_| panic!("not within {LONG:?}: {what}"))
+}
+
+#[test]
+fn readers_do_not_wait_for_the_node() {
+    let bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
+    bench.engine.list_myself();
+    let engine = Arc::clone(&bench.engine);
+    let (members, _events) = bench.engine.with_node(|_, _| {
+        in_time("the members are read", move || {
+            engine.directory.publish(&swim::Event::Updated(engine.directory.members()[0].clone()));
+            engine.directory.follow()
+        })
+    });
+    assert_eq!(members.len(), 1);
+}
+
+#[test]
+fn the_node_does_not_wait_for_readers() {
+    let mut bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
+    bench.engine.list_myself();
+    bench.meet("b", 0, ([127, 0, 0, 1], 9).into());
+    // There is something to send, too: one sees that the turn has begun.
+    let ping = packet_of(&Ping { seq: 1, target: "a" });
+    bench.engine.with_node(|node, now| node.handle_datagram(now, ([127, 0, 0, 1], 9).into(), &ping));
+    let engine = Arc::clone(&bench.engine);
+    let reading = engine.directory.locked();
+    std::thread::scope(|scope| {
+        let turning = std::thread::Builder::new().spawn_scoped(scope, || bench.turn());
+        let limit = engine.clock.now() + LONG;
+        // The turn has taken what there is to tell out of the node, and cannot tell it yet.
+        let is_free = || engine.node.try_lock().is_some_and(|node| node.metrics().datagrams_sent > 0);
+        while !is_free() {
+            assert!(engine.clock.now() < limit, "the node is locked by who waits for readers");
+            engine.stop.wait(Duration::from_millis(1));
+        }
+        drop(reading);
+        turning.unwrap().join().unwrap();
+    });
+    assert_eq!(engine.directory.members().len(), 2);
+}
+
+#[test]
+fn a_panic_in_a_thread_ends_the_node_for_everybody() {
+    let bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
+    let engine = &bench.engine;
+    let (done, result) = bounded(1);
+    engine.join(1, &[([127, 0, 0, 1], 9).into()], done);
+    let events = engine.directory.events();
+    engine.guarded("clock", || panic!("broken"));
+    engine.guarded("acceptor", || panic!("later"));
+    assert!(engine.stop.is_stopped(), "its threads end");
+    assert!(result.try_recv().is_err_and(|error| error.is_disconnected()), "who waits for a join is told");
+    assert!(events.try_recv().is_err_and(|error| error.is_disconnected()), "there are no events any more");
+    let ended = engine.ended();
+    let first = |error: &Error| matches!(error, Error::Panicked { what, message } if what == "clock of node a" && message == "broken");
+    assert!(first(&ended), "{ended}");
+}
+
+#[test]
+fn a_panic_in_a_call_ends_the_node_and_reaches_the_caller() {
+    let bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
+    let called = catch_unwind(AssertUnwindSafe(|| bench.engine.command(|_, _| panic!("broken"))));
+    assert!(called.is_err());
+    assert!(bench.engine.stop.is_stopped());
+    assert!(matches!(bench.engine.ended(), Error::Panicked { .. }));
+    assert!(bench.engine.command(|node, _| node.live()) == 1, "what it knew can be read");
+}
+
+/// Then a sealed packet is no longer than what the configuration allows.
+#[cfg(feature = "encryption")]
+#[test]
+fn the_overhead_is_what_sealing_adds() {
+    let ring = crate::Keyring::new(crate::Key::from([1; 32]));
+    let config = |max_datagram| {
+        let mut config = GossipConfig::local("a").bind(([127, 0, 0, 1], 0)).keyring(&ring);
+        config.swim.max_datagram = max_datagram;
+        config
+    };
+    let mut bench = Bench::new(&config(1400));
+    let packet = packet_of(&Ack { seq: 1 });
+    let sealed = bench.envelope.seal(&bench.engine, 1, &packet).len();
+    let overhead = bench.engine.secrets.overhead();
+    assert_eq!(sealed, packet.len() + overhead);
+    assert!(config(1000 + overhead).validate().is_ok());
+    assert!(config(999 + overhead).validate().is_err());
+}
+
+#[test]
+fn an_exchange_of_others_has_less_time_only_while_more_of_them_wait() {
+    let bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
+    let engine = &bench.engine;
+    let is_over = |pressed_after| {
+        Deadline::after(engine, LONG).pressed_after(pressed_after).sleep(Duration::ZERO).is_err()
+    };
+    assert!(!is_over(Duration::ZERO), "nobody waits");
+    let answers = &engine.pools.answers;
+    let (held, released) = bounded::<()>(0);
+    while !answers.is_pressed() {
+        let released = released.clone();
+        answers.submit(None, LONG, move |place| {
+            if place.is_some() {
+                let _ = released.recv();
+            }
+        });
+    }
+    assert!(is_over(Duration::ZERO));
+    assert!(!is_over(LONG), "its time is not up");
+    drop(held);
+    engine.pools.close();
+}
+
+#[test]
+fn to_have_waited_in_vain_is_no_error() {
+    let mut bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
+    let Bench { engine, udp, envelope, buffer, .. } = &mut bench;
+    let mut receive = || engine.receive(udp, envelope, buffer, Duration::from_millis(1)).unwrap();
+    assert!(!receive(), "nothing was there");
+    udp.wake().unwrap();
+    assert!(receive(), "and now something is");
+}
+
+#[test]
+fn who_opens_a_stream_and_says_nothing_does_not_have_it_for_long() {
+    let bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let _silent = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (socket, _) = listener.accept().unwrap();
+    let engine = Arc::clone(&bench.engine);
+    let outcome = in_time("it is given up", move || {
+        Line::answer(socket, Deadline::after(&engine, LONG * 9)).map(drop).map_err(|error| error.kind())
+    });
+    assert_eq!(outcome, Err(io::ErrorKind::TimedOut));
+}
+
+#[test]
+fn who_hangs_up_hard_was_not_too_slow() {
+    let bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let caller = socket2::Socket::from(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+    let (socket, _) = listener.accept().unwrap();
+    // Then the system resets the connection.
+    caller.set_linger(Some(Duration::ZERO)).unwrap();
+    drop(caller);
+    let outcome = Line::answer(socket, Deadline::after(&bench.engine, LONG)).map(drop);
+    assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+}
+
+/// A stream that is opened to a node, and the thread of the node that accepts it.
+fn call(engine: &Arc<Engine>) -> (TcpStream, std::thread::JoinHandle<()>) {
+    let tcp = engine.doors.lock().as_ref().map(|doors| Arc::clone(&doors.tcp)).expect("it is not shut");
+    let caller = TcpStream::connect(tcp.local_addr().unwrap()).unwrap();
+    let engine = Arc::clone(engine);
+    let accepting = std::thread::Builder::new().spawn(move || streams::accept(&engine, &tcp)).unwrap();
+    (caller, accepting)
+}
+
+#[test]
+fn a_stream_from_outside_of_the_allowed_networks_is_closed_and_counted() {
+    let mut config = GossipConfig::local("a").bind(([127, 0, 0, 1], 0));
+    config.swim.allow = Some(Vec::new());
+    let bench = Bench::new(&config);
+    let (mut caller, accepting) = call(&bench.engine);
+    caller.set_read_timeout(Some(LONG)).unwrap();
+    assert_eq!(caller.read(&mut [0; 1]).unwrap(), 0, "it is closed");
+    bench.engine.shut();
+    accepting.join().unwrap();
+    assert_eq!(bench.engine.io.lock().dropped_not_allowed, 1);
 }

@@ -291,8 +291,10 @@ fn apply(engine: &Engine, ring: &Keyring, change: &KeyChange<'_>) -> Result<(), 
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::GossipConfig;
+    use crate::{GossipConfig, Stop};
 
     #[test]
     fn who_joins_while_others_are_excluded_is_told_nothing_either() {
@@ -301,7 +303,13 @@ mod tests {
             Gossip::start(GossipConfig::local(name).bind(([127, 0, 0, 1], 0)).keyring(&ring)).unwrap()
         };
         let (a, b, late) = (start("a"), start("b"), start("late"));
-        let join = |node: &Gossip| node.join([a.local().addr.to_string()]).unwrap();
+        // Who has joined is listed once the clock thread has told of it.
+        let join = |node: &Gossip| {
+            node.join([a.local().addr.to_string()]).unwrap();
+            let is_listed = || a.members().named(&node.local().name).is_some();
+            let moment = Duration::from_millis(1);
+            assert!((0..60_000).any(|_| is_listed() || Stop::new().wait(moment)), "it is listed");
+        };
         join(&b);
         let options = [RotateOptions::new(), RotateOptions::new().exclude(["b"])];
         let mut rotations = options.each_ref().map(|options| a.list_first(options).unwrap());

@@ -174,3 +174,16 @@ impl Workers {
         self.close();
     }
 }
+
+#[test]
+fn a_thread_that_found_nothing_to_do_works_again() {
+    let bench = Bench::new(Limits { threads: 1, waiting: 1, recalls: false });
+    for job in [10, 20, 30] {
+        drop(bench.hold(job, LONG));
+        assert_eq!(bench.report(), (job, true));
+        while bench.workers.pool.state.lock().idle == 0 {
+            thread::yield_now();
+        }
+    }
+    bench.workers.close();
+}

@@ -538,7 +538,7 @@ mod tests {
     #[test]
     fn a_node_survives_anything_in_any_order() {
         let mut found = BTreeMap::new();
-        for seed in 0..4000 {
+        for seed in crate::sim::tests::seeds(4000) {
             let case = Case::read(&draw(seed)).within_time();
             if let Some(failure) = failure(&case).filter(|failure| !found.contains_key(failure)) {
                 let shortest =

@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn whatever_is_accepted_runs() {
-        for seed in 0..400 {
+        for seed in crate::sim::tests::seeds(400) {
             let outcome = try_config(seed);
             assert!(outcome.is_ok(), "seed {seed}: {outcome:?} with {:#?}", draw(seed));
         }

@@ -1,11 +1,19 @@
 //! Random schedules, one theme each: whatever happens, every promise is kept.
 
+use std::ops::Range;
+
 use super::{Theme, search::try_seed};
+
+/// From 0, so many seeds; at most as many as `SYNCSWIM_SEEDS` says, for who looks for failures that any seed shows.
+pub(super) fn seeds(wanted: u64) -> Range<u64> {
+    let most = std::env::var("SYNCSWIM_SEEDS").map(|most| most.parse().expect("SYNCSWIM_SEEDS is a number"));
+    0..wanted.min(most.unwrap_or(wanted))
+}
 
 /// Runs so many seeds and shows the first that breaks a promise, in its shortest form.
 #[track_caller]
-fn keeps_every_promise(theme: Theme, seeds: u64) {
-    for seed in 0..seeds {
+fn keeps_every_promise(theme: Theme, wanted: u64) {
+    for seed in seeds(wanted) {
         assert_eq!(try_seed(seed, theme), None, "seed {seed}");
     }
 }

@@ -340,6 +340,104 @@ mod tests {
         }
     }
 
+    /// What differs from the preset for a LAN.
+    #[test]
+    fn presets_are_what_is_written_about_them() {
+        let (millis, secs) = (Duration::from_millis, Duration::from_secs);
+        let wan = Config {
+            probe_interval: secs(5),
+            probe_timeout: secs(3),
+            suspicion_mult: 6,
+            suspicion_max_mult: 6,
+            suspicion_confirmations: 4,
+            gossip_interval: millis(500),
+            gossip_fanout: 4,
+            gossip_to_failed: secs(60),
+            sync_interval: secs(60),
+            heal_max_delay: secs(30),
+            seed_max_delay: secs(60),
+            leave_timeout: secs(5),
+            reap_failed_after: 72 * HOUR,
+            reap_left_after: secs(900),
+            forget_after: 72 * HOUR,
+            stream_timeout: secs(30),
+            ..Config::lan("n")
+        };
+        let local = Config {
+            probe_timeout: millis(200),
+            indirect_probes: 1,
+            suspicion_mult: 3,
+            suspicion_max_mult: 6,
+            suspicion_confirmations: 1,
+            gossip_interval: millis(100),
+            retransmit_mult: 2,
+            gossip_to_failed: secs(15),
+            sync_interval: secs(15),
+            heal_max_delay: secs(5),
+            seed_max_delay: secs(15),
+            leave_timeout: millis(500),
+            stream_timeout: secs(1),
+            ..Config::lan("n")
+        };
+        assert_eq!(format!("{:#?}", Config::wan("n")), format!("{wan:#?}"));
+        assert_eq!(format!("{:#?}", Config::local("n")), format!("{local:#?}"));
+    }
+
+    #[test]
+    fn every_limit_can_be_reached_and_not_exceeded() {
+        type Set = fn(&mut Config, u64);
+        let at = |config: &mut Config, field: Set, value| {
+            field(config, value);
+            config.validate().is_ok()
+        };
+        let numbers: [(Set, u64, u64); 12] = [
+            (|c, n| c.indirect_probes = n as usize, 0, 8),
+            (|c, n| c.health_max = n as u32, 1, 1000),
+            (|c, n| c.suspicion_mult = n as u32, 1, 1000),
+            (|c, n| c.suspicion_max_mult = n as u32, 1, 1000),
+            (|c, n| c.suspicion_confirmations = n as u32, 0, 7),
+            (|c, n| c.verifiers = n as u32, 0, 64),
+            (|c, n| c.gossip_fanout = n as usize, 1, 64),
+            (|c, n| c.retransmit_mult = n as u32, 1, 100),
+            (|c, n| c.max_datagram = n as usize, 1000, 65_000),
+            (|c, n| c.max_members = n as usize, 1, 1 << 24),
+            (|c, n| c.max_departed = n as usize, 1, 1 << 24),
+            (|c, n| c.max_heal = n as usize, 1, 1 << 20),
+        ];
+        let roomy = || Config { forget_after: 10_000 * HOUR, ..Config::lan("n") };
+        for (nth, (field, least, most)) in numbers.into_iter().enumerate() {
+            for value in [least, most] {
+                assert!(at(&mut roomy(), field, value), "{nth}: {value}");
+            }
+            assert!(least == 0 || !at(&mut roomy(), field, least - 1), "{nth}: below {least}");
+            assert!(!at(&mut roomy(), field, most + 1), "{nth}: above {most}");
+        }
+        let times: [Set; 4] = [
+            |c, n| c.gossip_interval = Duration::from_micros(n),
+            |c, n| c.sync_interval = Duration::from_micros(n),
+            |c, n| c.leave_timeout = Duration::from_micros(n),
+            |c, n| c.stream_timeout = Duration::from_micros(n),
+        ];
+        let most = 10_000 * 3600 * 1_000_000;
+        for (nth, field) in times.into_iter().enumerate() {
+            for (value, fine) in [(999, false), (1000, true), (most, true), (most + 1, false)] {
+                assert_eq!(at(&mut roomy(), field, value), fine, "{nth}: {value}");
+            }
+        }
+        let longest = Config::lan("n").longest_suspicion();
+        assert_eq!(longest, Config::lan("n").probe_interval * 2 * 2 * 12, "the mean times, times two");
+        let forgets = |after: Duration, reap_left: Duration, reap_failed: Duration| {
+            let (reap_left_after, reap_failed_after) = (reap_left, reap_failed);
+            let times =
+                Config { reap_left_after, reap_failed_after, forget_after: after, ..Config::lan("n") };
+            times.validate().is_ok()
+        };
+        let (moment, short) = (Duration::from_millis(1), Duration::from_secs(1));
+        assert!(forgets(longest, short, longest) && forgets(longest, longest, short));
+        assert!(!forgets(longest - moment, short, short), "less than a suspicion may last");
+        assert!(!forgets(longest, longest + moment, short) && !forgets(longest, short, longest + moment));
+    }
+
     #[test]
     fn a_bad_field_is_named() {
         type Spoil = fn(&mut Config);

@@ -288,4 +288,20 @@ mod tests {
             assert_eq!(sync_stretch(n), stretch, "n = {n}");
         }
     }
+
+    #[test]
+    fn of_accusers_with_long_names_as_many_are_named_as_fit_into_512_bytes() {
+        use super::super::{member::Identity, suspicion::Suspicion};
+        for (bytes, fit) in [(128, 4), (129, 3), (1, 8)] {
+            let mut suspicion = Suspicion::new(Time::ZERO, Duration::ZERO, Duration::ZERO, 7);
+            for i in 0..8 {
+                assert!(suspicion.accuse(&Arc::from(i.to_string().repeat(bytes))));
+            }
+            let identity = Identity { epoch: 1, incarnation: 0 };
+            let addr = SocketAddr::from(([127, 0, 0, 1], 1));
+            let mut record = Record::new("a".into(), addr, MemberState::Suspect, identity, Time::ZERO);
+            record.suspicion = Some(Box::new(suspicion));
+            assert_eq!(accusers(&record).iter().count(), fit);
+        }
+    }
 }

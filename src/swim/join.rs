@@ -44,8 +44,6 @@ struct Join {
     waiting: Vec<SocketAddr>,
     in_flight: usize,
     reached: usize,
-    /// Addresses under which we reached ourselves.
-    ourselves: usize,
     reported: bool,
     problem: JoinProblem,
 }
@@ -130,7 +128,6 @@ impl Node {
             waiting: addrs,
             in_flight: 0,
             reached: 0,
-            ourselves: 0,
             reported: false,
             problem: JoinProblem::NoAddress,
         });
@@ -151,7 +148,8 @@ impl Node {
         if self.joins.open[at].in_flight == 0 {
             let join = self.joins.open.swap_remove(at);
             if !join.reported {
-                let alone = join.ourselves > 0 && join.problem == JoinProblem::NoAddress;
+                // Where nobody failed either, all were ourselves.
+                let alone = join.problem == JoinProblem::NoAddress;
                 self.report_join(join.asker, if alone { Ok(0) } else { Err(join.problem) });
             }
         }
@@ -166,7 +164,7 @@ impl Node {
                 join.reached += 1;
                 first = (!std::mem::replace(&mut join.reported, true)).then_some((join.asker, join.reached));
             }
-            Attempt::Ourselves => join.ourselves += 1,
+            Attempt::Ourselves => {}
             // That the name is taken says more than that another address did not answer.
             Attempt::Failed(_) if matches!(join.problem, JoinProblem::NameTaken { .. }) => {}
             Attempt::Failed(problem) => join.problem = problem,

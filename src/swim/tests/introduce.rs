@@ -247,3 +247,18 @@ fn a_caller_that_lives_where_it_calls_from_is_a_member_and_others_are_asked() {
     assert_eq!(bench.standing("y"), None);
     assert_eq!(pings(&mut bench)[0].0, addr(97));
 }
+
+#[test]
+fn an_answer_to_a_question_counts_only_under_its_number() {
+    let mut bench = Bench::new(3);
+    call(&mut bench, addr(STRANGER), "m2", &[alive("m2", 7, addr(STRANGER))]);
+    // The first gives it our token.
+    let (home, seq) = pings(&mut bench)[1];
+    assert_eq!(home, addr(2));
+    bench.hear_from(home, &Ack { seq: seq.wrapping_add(1) });
+    assert!(bench.node.is_being_asked(home));
+    assert_eq!(bench.node.metrics().dropped_stray_answers, 1);
+    bench.hear_from(home, &Ack { seq });
+    assert!(!bench.node.is_being_asked(home));
+    assert_eq!(bench.member("m2").map(|member| member.addr), Some(home));
+}

@@ -4,6 +4,7 @@ mod bench;
 mod claims;
 mod datagrams;
 mod detection;
+mod edges;
 mod exchange;
 mod flap;
 mod found;

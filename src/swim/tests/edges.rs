@@ -1,0 +1,302 @@
+//! Where a rule begins and where it ends: what is on the other side of a limit, and what it is not to be mistaken for.
+
+use std::net::SocketAddr;
+
+use super::{
+    super::{
+        Config, Identity, JoinProblem, JoinResult,
+        MemberState::{Alive, Failed, Suspect},
+        Output, StreamStep,
+        own::Phase,
+        sync::MAX_STREAMS,
+    },
+    bench::{Bench, EPOCH, alive, failed, left, messages, packet_from, packet_of, suspect},
+    world::{addr, millis},
+};
+use crate::wire::{
+    Tags, hash,
+    message::{self, Ack, Message, PingReq, Retry},
+};
+
+#[test]
+fn no_more_than_four_members_are_listed_at_one_address() {
+    let mut bench = Bench::new(1);
+    for name in ["a", "b", "c", "d", "e"] {
+        bench.hear(&alive(name, 0, addr(9)));
+    }
+    let listed = ["a", "b", "c", "d", "e"].map(|name| bench.standing(name).is_some());
+    assert_eq!(listed, [true, true, true, true, false]);
+    assert_eq!(bench.node.metrics().refused_members, 1);
+    bench.hear(&alive("e", 0, addr(8)));
+    assert_eq!(bench.standing("e"), Some((Alive, 0)), "elsewhere there is room");
+}
+
+#[test]
+fn of_its_own_life_a_member_is_believed_more_than_others_are() {
+    const LATEST_OWN: u64 = 1 << 62;
+    for (speaker, epoch, held) in
+        [(1, LATEST_OWN, LATEST_OWN), (1, LATEST_OWN + 1, EPOCH), (2, LATEST_OWN, EPOCH)]
+    {
+        let mut bench = Bench::new(2);
+        bench.hear_from(addr(speaker), &message::Alive { epoch, ..alive("m1", 0, addr(1)) });
+        assert_eq!(bench.member("m1").unwrap().identity.epoch, held, "m{speaker} says {epoch}");
+    }
+}
+
+#[test]
+fn who_gave_way_stays_away_while_its_rival_is_only_suspected() {
+    let mut bench = Bench::new(3);
+    bench.node.rival_answered(addr(50));
+    bench.hear(&suspect("me", 0, &["m1"]));
+    assert_eq!(bench.node.phase, Phase::Displaced);
+    assert_eq!(bench.node.local().identity.incarnation, 0);
+}
+
+#[test]
+fn streams_from_others_are_refused_once_there_are_too_many() {
+    let mut bench = Bench::new(1);
+    let taken = (0..200).filter(|_| bench.node.accept_stream(bench.now, addr(9)).is_some()).count();
+    assert_eq!((taken, bench.node.metrics().refused_streams), (MAX_STREAMS, (200 - MAX_STREAMS) as u64));
+}
+
+#[test]
+fn of_gone_members_no_more_than_agreed_are_tried_again() {
+    let config = Config { max_heal: 2, ..Config::lan("me") };
+    let mut bench = Bench::with(config, 4);
+    ["m2", "m3"].iter().for_each(|name| _ = bench.hear(&failed(name, 0)));
+    assert_eq!((bench.node.heal.len(), bench.node.metrics().evicted_gone), (2, 0));
+    bench.hear(&failed("m4", 0));
+    assert_eq!((bench.node.heal.len(), bench.node.metrics().evicted_gone), (2, 1));
+    bench.hear(&alive("m4", 1, addr(4)));
+    assert_eq!(bench.node.heal.len(), 1, "it is back");
+}
+
+#[test]
+fn nobody_is_asked_to_answer_for_who_is_gone() {
+    let mut bench = Bench::new(3);
+    bench.hear(&failed("m2", 0));
+    bench.sent();
+    bench.hear(&PingReq { seq: 5, target: "m2", window_ms: 500 });
+    assert_eq!((bench.sent().len(), bench.node.metrics().refused_relays), (0, 1));
+    bench.hear_as(Some("m1"), addr(1), &PingReq { seq: 5, target: "m3", window_ms: 500 });
+    assert_eq!((bench.sent().len(), bench.node.metrics().refused_relays), (0, 2), "it shows no token");
+}
+
+/// The number under which a ping waits to be sent to an address.
+fn pinged(bench: &mut Bench, at: SocketAddr) -> Option<u32> {
+    let mut seq = None;
+    for (_, packet) in bench.sent().iter().filter(|(to, _)| *to == at) {
+        messages(packet, |message| {
+            if let Message::Ping(ping) = message {
+                seq = Some(ping.seq);
+            }
+        });
+    }
+    seq
+}
+
+#[test]
+fn of_answers_that_are_waited_for_none_is_stray() {
+    let mut bench = Bench::new(3);
+    bench.hear(&PingReq { seq: 5, target: "m2", window_ms: 500 });
+    let relayed = pinged(&mut bench, addr(2)).expect("it is asked");
+    bench.hear_from(addr(2), &Ack { seq: relayed });
+    assert_eq!(bench.node.prober.relayed_len(), 0);
+    // One that failed is tried again, and is there.
+    bench.node.phase = Phase::Displaced;
+    bench.hear(&failed("m3", 0));
+    bench.node.phase = Phase::Live;
+    bench.sent();
+    let tried = (0..100).find_map(|_| {
+        bench.pass(millis(100));
+        pinged(&mut bench, addr(3))
+    });
+    bench.hear_from(addr(3), &Ack { seq: tried.expect("it is tried") });
+    assert_eq!(bench.node.metrics().dropped_stray_answers, 0);
+}
+
+/// What was found out about the seeds.
+fn seeds_tried(bench: &mut Bench, addrs: &[SocketAddr]) -> Vec<JoinResult> {
+    bench.node.handle_seeds(bench.now, addrs);
+    let outputs = std::iter::from_fn(|| bench.node.poll_output());
+    outputs
+        .filter_map(|output| match output {
+            Output::SeedsTried(result) => Some(result),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn seeds_that_are_members_are_not_joined_again_and_no_seeds_are_none() {
+    let mut bench = Bench::new(3);
+    assert_eq!(seeds_tried(&mut bench, &[addr(1), addr(2)]), [Ok(2)]);
+    assert_eq!(seeds_tried(&mut bench, &[]), [Err(JoinProblem::NoAddress)]);
+    assert_eq!(seeds_tried(&mut bench, &[addr(1), addr(9)]), [], "one is being joined");
+}
+
+#[test]
+fn a_table_of_many_frames_is_told_as_a_whole() {
+    let tags = Tags::new([("tag", "x".repeat(400))]).unwrap();
+    let mut bench = Bench::new(1);
+    for i in 0..300 {
+        let name = format!("x{i}");
+        let claim = message::Alive { tags: tags.encoded(), ..alive(&name, 0, addr(100 + i)) };
+        bench.sync(Message::Alive(claim));
+    }
+    let stream = bench.node.accept_stream(bench.now, addr(1)).expect("there is room");
+    bench.node.handle_frame(bench.now, stream, &packet_of(&message::Hello { name: "m1", digest: 0 }));
+    let (mut frame, mut frames, mut told) = (Vec::new(), 0, 0);
+    while frames < 1000 && told < 302 {
+        match bench.node.poll_stream(bench.now, stream, &mut frame) {
+            StreamStep::Send => {
+                frames += 1;
+                messages(&frame, |message| match message {
+                    Message::Parts(_) => {}
+                    message => told += usize::from(matches!(message, Message::Alive(_))),
+                });
+            }
+            step => panic!("{step:?} after {told} of them, in {frames} frames"),
+        }
+    }
+    assert!(frames > 3, "{frames}");
+}
+
+#[test]
+fn who_says_itself_that_it_leaves_need_not_be_told() {
+    for (speaker, told) in [(2, 0), (1, 1)] {
+        let mut bench = Bench::new(3);
+        bench.hear_from(addr(speaker), &left("m2", 0));
+        assert_eq!(bench.node.lately_departed.len(), told, "m{speaker} says so");
+    }
+}
+
+#[test]
+fn a_ghost_is_refuted_only_if_it_supersedes_us() {
+    let identity = |incarnation| Identity { epoch: EPOCH, incarnation };
+    let mut bench = Bench::new(3);
+    bench.hear(&failed("me", 4));
+    let ours = bench.node.local().identity;
+    assert_eq!((ours, bench.node.metrics().refutations), (identity(5), 1));
+    bench.node.rival_is_silent(identity(4));
+    assert_eq!((bench.node.local().identity, bench.node.metrics().refutations), (ours, 1));
+    bench.node.rival_is_silent(ours);
+    assert_eq!((bench.node.local().identity, bench.node.metrics().refutations), (identity(6), 2));
+}
+
+#[test]
+fn news_goes_in_rounds_to_members_that_have_answered() {
+    let mut bench = Bench::new(3);
+    // Nothing is probed.
+    bench.node.phase = Phase::Displaced;
+    bench.hear(&left("m3", 0));
+    bench.pass(millis(50));
+    let sent = bench.sent();
+    let told = |at| {
+        let mut told = false;
+        for (_, packet) in sent.iter().filter(|(to, _)| *to == at) {
+            messages(packet, |message| told |= matches!(message, Message::Left(left) if left.name == "m3"));
+        }
+        told
+    };
+    assert!(told(addr(1)) && told(addr(2)));
+}
+
+#[test]
+fn relays_are_picked_from_those_that_have_answered_if_there_are_any() {
+    for (answered, picked) in [(0, &["x1", "x2", "x3", "x4"][..]), (2, &["m1", "m2"])] {
+        let mut bench = Bench::new(answered);
+        for (i, name) in ["x1", "x2", "x3", "x4"].into_iter().enumerate() {
+            bench.sync(Message::Alive(alive(name, 0, addr(10 + i))));
+        }
+        let mut names = std::collections::BTreeSet::new();
+        for _ in 0..50 {
+            names.extend(bench.node.pick_alive(3, None).into_iter().map(|(name, _)| name.to_string()));
+        }
+        assert!(names.iter().eq(picked), "{names:?}");
+    }
+}
+
+#[test]
+fn one_members_bad_record_does_not_keep_the_others_from_being_heard() {
+    let mut bench = Bench::new(1);
+    let stream = bench.node.accept_stream(bench.now, addr(1)).expect("there is room");
+    let token = bench.node.table.get(bench.node.table.find("m1").unwrap()).contact.given;
+    let mut frame = packet_from(hash::member("m1"), token, &message::Hello { name: "m1", digest: 0 });
+    bench.node.handle_frame(bench.now, stream, &frame);
+    while bench.node.poll_stream(bench.now, stream, &mut frame) == StreamStep::Send {}
+    // A name of no letters.
+    for name in ["", "new"] {
+        let said = packet_from(hash::member("m1"), token, &alive(name, 0, addr(9)));
+        bench.node.handle_frame(bench.now, stream, &said);
+    }
+    assert_eq!(bench.node.metrics().dropped_malformed, 1);
+    assert_eq!(bench.standing("new"), Some((Alive, 0)));
+}
+
+#[test]
+fn our_probe_accuses_nobody_who_is_gone_nor_another_life() {
+    let mut bench = Bench::new(3);
+    bench.hear(&failed("m2", 0));
+    bench.node.accuse("m2", EPOCH);
+    bench.node.accuse("m1", EPOCH - 1);
+    assert_eq!((bench.standing("m2"), bench.standing("m1")), (Some((Failed, 0)), Some((Alive, 0))));
+    bench.node.accuse("m1", EPOCH);
+    assert_eq!(bench.standing("m1"), Some((Suspect, 0)));
+}
+
+#[test]
+fn who_answers_a_greeting_is_told_the_news() {
+    let mut bench = Bench::new(0);
+    // It is not probed.
+    bench.node.phase = Phase::Displaced;
+    bench.sync(Message::Alive(alive("x", 0, addr(9))));
+    bench.pass(millis(300));
+    let seq = pinged(&mut bench, addr(9)).expect("it is greeted");
+    bench.node.announce();
+    let answer = packet_from(hash::member("x"), 0, &Retry { seq, token: 7 });
+    bench.node.handle_datagram(bench.now, addr(9), &answer);
+    let x = bench.node.table.get(bench.node.table.find("x").expect("it is listed"));
+    assert_eq!((x.contact.verified, x.contact.held), (true, 7));
+    assert_eq!(bench.node.metrics().dropped_stray_answers, 0);
+    assert_eq!(bench.sent()[0].0, addr(9));
+}
+
+#[test]
+fn every_byte_that_came_is_counted_once() {
+    let mut bench = Bench::new(1);
+    let before = bench.node.metrics();
+    let packet = packet_of(&Ack { seq: 1 });
+    for bytes in [&packet[..], &packet[..5], &packet[..]] {
+        bench.node.handle_datagram(bench.now, addr(1), bytes);
+    }
+    let after = bench.node.metrics();
+    let came = after.bytes_received - before.bytes_received;
+    assert_eq!(
+        (after.datagrams_received - before.datagrams_received, came),
+        (3, 2 * packet.len() as u64 + 5)
+    );
+}
+
+#[test]
+fn what_has_no_place_in_a_stream_ends_it_and_is_counted() {
+    let mut bench = Bench::new(1);
+    for (times, said) in [packet_of(&Ack { seq: 1 }), packet_of(&message::End {})].iter().enumerate() {
+        let stream = bench.node.accept_stream(bench.now, addr(1)).expect("there is room");
+        bench.node.handle_frame(bench.now, stream, said);
+        assert_eq!(bench.node.poll_stream(bench.now, stream, &mut Vec::new()), StreamStep::Close);
+        assert_eq!(bench.node.metrics().dropped_malformed, times as u64 + 1);
+    }
+}
+
+#[test]
+fn the_audit_notices_what_a_driver_left_behind() {
+    let mut bench = Bench::new(1);
+    assert_eq!(bench.node.audit(), Ok(()));
+    bench.hear(&message::Ping { seq: 1, target: "me" });
+    assert!(bench.node.audit().is_err(), "an answer");
+    bench.sent();
+    assert_eq!(bench.node.audit(), Ok(()));
+    bench.hear(&alive("new", 0, addr(9)));
+    assert!(bench.node.audit().is_err(), "an event");
+}
