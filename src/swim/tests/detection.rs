@@ -131,7 +131,7 @@ fn refutations_when_nothing_reaches_one_for_a_while(seed: u64) -> u64 {
     for other in (0..10).filter(|other| *other != 4) {
         world.net.cut.insert((other, 4));
     }
-    world.run_for(millis(2900));
+    world.run_for(millis(2500));
     world.net.cut.clear();
     world.run_for(secs(30));
     assert!(world.all_see(10));

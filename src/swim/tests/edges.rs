@@ -46,7 +46,7 @@ fn of_its_own_life_a_member_is_believed_more_than_others_are() {
 #[test]
 fn who_gave_way_stays_away_while_its_rival_is_only_suspected() {
     let mut bench = Bench::new(3);
-    bench.node.rival_answered(addr(50));
+    bench.node.rival_answered(bench.node.local().identity, addr(50));
     bench.hear(&suspect("me", 0, &["m1"]));
     assert_eq!(bench.node.phase, Phase::Displaced);
     assert_eq!(bench.node.local().identity.incarnation, 0);
@@ -103,7 +103,7 @@ fn of_answers_that_are_waited_for_none_is_stray() {
     bench.hear_from(addr(2), &Ack { seq: relayed });
     assert_eq!(bench.node.prober.relayed_len(), 0);
     // One that failed is tried again, and is there.
-    bench.node.phase = Phase::Displaced;
+    bench.node.phase = Phase::Quiet;
     bench.hear(&failed("m3", 0));
     bench.node.phase = Phase::Live;
     bench.sent();
@@ -188,7 +188,7 @@ fn a_ghost_is_refuted_only_if_it_supersedes_us() {
 fn news_goes_in_rounds_to_members_that_have_answered() {
     let mut bench = Bench::new(3);
     // Nothing is probed.
-    bench.node.phase = Phase::Displaced;
+    bench.node.phase = Phase::Quiet;
     bench.hear(&left("m3", 0));
     bench.pass(millis(50));
     let sent = bench.sent();
@@ -249,7 +249,7 @@ fn our_probe_accuses_nobody_who_is_gone_nor_another_life() {
 fn who_answers_a_greeting_is_told_the_news() {
     let mut bench = Bench::new(0);
     // It is not probed.
-    bench.node.phase = Phase::Displaced;
+    bench.node.phase = Phase::Quiet;
     bench.sync(Message::Alive(alive("x", 0, addr(9))));
     bench.pass(millis(300));
     let seq = pinged(&mut bench, addr(9)).expect("it is greeted");

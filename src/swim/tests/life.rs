@@ -246,7 +246,7 @@ fn who_is_displaced_says_nothing_of_itself_until_the_name_is_its_own_again() {
     bench.node.set_tags(bench.now, crate::Tags::new([("k", "v")]).unwrap());
     assert_eq!(bench.node.local().identity, own);
     assert!(!bench.has_news("me"));
-    bench.pass(secs(60));
+    bench.pass(millis(900));
     bench.sent();
     // The rival is gone: all that a member does goes on.
     bench.hear(&bench::failed("me", own.incarnation));

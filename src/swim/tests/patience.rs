@@ -101,7 +101,7 @@ fn a_failed_member_is_tried_for_ever_and_never_more_than_the_longest_delay_apart
 fn tells_a_failed_member(seconds: u64) -> bool {
     let mut bench = Bench::new(2);
     // Neither probes nor tries of failed members: what is sent is news.
-    bench.node.phase = Phase::Displaced;
+    bench.node.phase = Phase::Quiet;
     bench.hear(&failed("m2", 0));
     bench.node.news.clear();
     bench.pass(secs(seconds));
