@@ -408,7 +408,9 @@ mod forge {
             (0x14, [who, vec![1, 1]].concat()),
         ];
         let of = |claim: &(u8, Vec<u8>)| -> Vec<Vec<u8>> {
-            headers(random, name).map(|(sender, token)| packet_of(sender, token, &[claim.clone()])).into()
+            headers(random, name)
+                .map(|(sender, token)| packet_of(sender, token, std::slice::from_ref(claim)))
+                .into()
         };
         claims.iter().flat_map(of).collect()
     }
