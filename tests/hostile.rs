@@ -19,7 +19,7 @@ use std::{
 use fastrand::Rng;
 use socket2::{Domain, Protocol, Socket, Type};
 use support::{await_that, upsets};
-use syncswim::{Event, Events, Gossip, GossipConfig, Key, Keyring, MemberState, Metrics};
+use syncswim::{Event, Events, Gossip, GossipConfig, Identity, Key, Keyring, MemberState, Metrics};
 
 const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 66);
 const HOLDERS: [Ipv4Addr; 2] = [STRANGER, Ipv4Addr::new(127, 0, 0, 67)];
@@ -77,7 +77,7 @@ impl Cluster {
         }
     }
 
-    fn identities(&self) -> Vec<syncswim::Identity> {
+    fn identities(&self) -> Vec<Identity> {
         self.nodes.iter().map(|node| node.local().identity).collect()
     }
 }
@@ -92,7 +92,8 @@ fn strangers_do_no_harm() {
     for ring in [None, Some(&ring)] {
         let cluster = Cluster::start(ring);
         let (identities, resident, descriptors) = (cluster.identities(), resident_kb(), descriptors());
-        forged_claims(&cluster);
+        forged_claims(&cluster, &mut random);
+        forged_answers(&cluster, &mut random);
         a_flood_of_damaged_datagrams(&cluster, &mut random);
         pings_for_somebody_else_bring_nothing(&cluster, ring.is_some());
         damaged_streams(&cluster, &mut random);
@@ -111,7 +112,7 @@ fn strangers_do_no_harm() {
 
 /// Each kind of claim, about each kind of member, in datagrams and streams, from an address of no member. They
 /// are made by a node that is no member: it was told the truth about names and identities and lies with it.
-fn forged_claims(cluster: &Cluster) {
+fn forged_claims(cluster: &Cluster, random: &mut Rng) {
     let socket = UdpSocket::bind((STRANGER, 0)).unwrap();
     let before = cluster.metrics();
     let mut sent = 0;
@@ -119,7 +120,7 @@ fn forged_claims(cluster: &Cluster) {
         let victim = node.local();
         for jump in [0, 1, 1000, 1 << 19, u64::MAX - victim.identity.incarnation] {
             let incarnation = victim.identity.incarnation.saturating_add(jump);
-            for packet in forge::all(&victim.name, victim.identity.epoch, incarnation) {
+            for packet in forge::all(random, &victim.name, victim.identity.epoch, incarnation) {
                 socket.send_to(&packet, cluster.target()).unwrap();
                 sent += 1;
             }
@@ -130,7 +131,8 @@ fn forged_claims(cluster: &Cluster) {
     await_that("all of them are dropped", || counted(cluster.metrics()) >= counted(before) + sent);
     for node in &cluster.nodes {
         let victim = node.local();
-        for packet in forge::all(&victim.name, victim.identity.epoch, victim.identity.incarnation + 1) {
+        let Identity { epoch, incarnation, .. } = victim.identity;
+        for packet in forge::all(random, &victim.name, epoch, incarnation + 1) {
             // It may be cut off while we write.
             let _ = forge::push(cluster.target(), &packet);
         }
@@ -138,20 +140,35 @@ fn forged_claims(cluster: &Cluster) {
     cluster.is_unharmed("forged claims");
 }
 
+/// Answers to questions that nobody asked, and tokens that nobody gave.
+fn forged_answers(cluster: &Cluster, random: &mut Rng) {
+    let socket = UdpSocket::bind((STRANGER, 0)).unwrap();
+    let before = cluster.metrics();
+    let answers = forge::answers(random);
+    for packet in answers.iter().chain(&forge::handing_out_tokens(random)) {
+        socket.send_to(packet, cluster.target()).unwrap();
+    }
+    // The token without a ping is none, and is not counted.
+    let strays = answers.len() as u64 * 5 / 6;
+    let counted = |metrics: Metrics| metrics.dropped_stray_answers + metrics.dropped_unsealed;
+    await_that("all of them are dropped", || counted(cluster.metrics()) >= counted(before) + strays);
+    cluster.is_unharmed("forged answers");
+}
+
 fn a_flood_of_damaged_datagrams(cluster: &Cluster, random: &mut Rng) {
     let socket = UdpSocket::bind((STRANGER, 0)).unwrap();
-    let good = forge::all("n1", 1, 1);
+    let good = [forge::all(random, "n1", 1, 1), forge::answers(random), forge::questions()].concat();
     let before = cluster.metrics().datagrams_received;
     for i in 0..20_000 {
         let mut bytes: Vec<u8> = match i % 4 {
             0 => noise(random, 1500),
-            1 => noise(random, if i % 64 == 1 { 60_000 } else { 9 }),
+            1 => noise(random, if i % 64 == 1 { 60_000 } else { 17 }),
             2 => good[random.usize(..good.len())].repeat(random.usize(1..20)),
             _ => good[random.usize(..good.len())].clone(),
         };
         // Half of it looks like ours, of either version.
         if random.bool() {
-            bytes[0] = random.u8(1..3);
+            bytes[0] = random.u8(3..5);
         }
         let at = random.usize(..bytes.len());
         match random.u8(..3) {
@@ -191,13 +208,13 @@ fn noise(random: &mut Rng, most: usize) -> Vec<u8> {
 }
 
 fn damaged_streams(cluster: &Cluster, random: &mut Rng) {
-    let frames = forge::all("n1", 1, 1);
+    let frames = forge::all(random, "n1", 1, 1);
     for i in 0..300 {
         let Ok(mut stream) = TcpStream::connect(cluster.target()) else { continue };
         let mut bytes = match i % 5 {
             0 => vec![0xff; 64],
             1 => b"GET / HTTP/1.1\r\n\r\n".to_vec(),
-            2 => [&[2, 0xff, 0xff, 0xff][..], &[7; 200]].concat(),
+            2 => [&[4, 0xff, 0xff, 0xff][..], &[7; 200]].concat(),
             3 => noise(random, 5000),
             _ => {
                 let frame = &frames[random.usize(..frames.len())];
@@ -296,6 +313,9 @@ fn newcomer_joins(cluster: &Cluster, name: &str) {
 fn sees_all_and_leaves(cluster: &Cluster, node: &Gossip) {
     let name = &*node.local().name;
     await_that("a newcomer joins", || node.members().live().count() == 4);
+    let listed =
+        |of: &Gossip| of.members().named(name).is_some_and(|member| member.state == MemberState::Alive);
+    await_that("all list it", || cluster.nodes.iter().all(listed));
     node.shutdown().unwrap();
     await_that("it left", || {
         cluster.nodes.iter().all(|of| of.members().named(name).is_some_and(|m| m.state == MemberState::Left))
@@ -328,17 +348,36 @@ fn descriptors() -> usize {
 mod forge {
     use super::*;
 
+    /// The bytes before the sections of a packet.
+    const HEADER: usize = 17;
+
+    /// A packet in which nobody names himself.
     fn packet(sections: &[(u8, Vec<u8>)]) -> Vec<u8> {
-        let mut rest = Vec::new();
+        packet_of(0, 0, sections)
+    }
+
+    fn packet_of(sender: u32, token: u32, sections: &[(u8, Vec<u8>)]) -> Vec<u8> {
+        let mut rest = [sender.to_le_bytes(), token.to_le_bytes()].concat();
         for (tag, body) in sections {
             rest.extend([*tag, body.len() as u8]);
             rest.extend(body);
         }
-        let head = [&[1][..], &0x42d4_8a2f_u32.to_le_bytes()].concat();
+        let head = [&[3][..], &0x42d4_8a2f_u32.to_le_bytes()].concat();
         let mut crc = crc32fast::Hasher::new();
         crc.update(&head);
         crc.update(&rest);
         [head, crc.finalize().to_le_bytes().to_vec(), rest].concat()
+    }
+
+    /// The mark by which a header names a member.
+    fn mark(name: &str) -> u32 {
+        let bytes = name.bytes().chain([0xff]);
+        let fnv = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        let mut hash = bytes.fold(0xcbf2_9ce4_8422_2325, fnv);
+        hash = (hash ^ hash >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        hash = (hash ^ hash >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        hash ^= hash >> 31;
+        (hash ^ hash >> 32) as u32
     }
 
     fn varint(mut value: u64) -> Vec<u8> {
@@ -355,18 +394,53 @@ mod forge {
         [varint(text.len() as u64), text.into()].concat()
     }
 
-    /// Every claim, each in a packet of its own.
-    pub(super) fn all(name: &str, epoch: u64, incarnation: u64) -> Vec<Vec<u8>> {
+    /// Every claim, each in packets of its own: from nobody, from the one it is about, and from others. They show no token,
+    /// or one that is a guess.
+    pub(super) fn all(random: &mut Rng, name: &str, epoch: u64, incarnation: u64) -> Vec<Vec<u8>> {
         let who = [text(name), varint(epoch), varint(incarnation)].concat();
         let elsewhere = [vec![0, 127, 0, 0, 99], varint(7946), vec![0]].concat();
         let accusers = [varint(2), text("n1"), text("n2")].concat();
-        vec![
-            packet(&[(0x10, [who.clone(), elsewhere].concat())]),
-            packet(&[(0x11, [who.clone(), accusers].concat())]),
-            packet(&[(0x12, who.clone())]),
-            packet(&[(0x13, who.clone())]),
-            packet(&[(0x14, [who, vec![1, 1]].concat())]),
-        ]
+        let claims = [
+            (0x10, [who.clone(), elsewhere].concat()),
+            (0x11, [who.clone(), accusers].concat()),
+            (0x12, who.clone()),
+            (0x13, who.clone()),
+            (0x14, [who, vec![1, 1]].concat()),
+        ];
+        let of = |claim: &(u8, Vec<u8>)| -> Vec<Vec<u8>> {
+            headers(random, name)
+                .map(|(sender, token)| packet_of(sender, token, std::slice::from_ref(claim)))
+                .into()
+        };
+        claims.iter().flat_map(of).collect()
+    }
+
+    fn headers(random: &mut Rng, name: &str) -> [(u32, u32); 6] {
+        let mut guess = || random.u32(1..);
+        let (of, other) = (mark(name), mark(if name == "n1" { "n2" } else { "n1" }));
+        [(0, 0), (0, guess()), (of, 0), (of, guess()), (other, 0), (other, guess())]
+    }
+
+    /// What members say to each other's pings, and a token, as if from a member.
+    pub(super) fn answers(random: &mut Rng) -> Vec<Vec<u8>> {
+        let word = |random: &mut Rng| random.u32(..).to_le_bytes().to_vec();
+        let retry = [word(random), word(random)].concat();
+        let bodies = [(0x02, word(random)), (0x04, word(random)), (0x05, retry)];
+        let mut sections: Vec<_> = bodies.into_iter().map(|body| vec![body]).collect();
+        sections.push(vec![(0x05, [word(random), vec![0; 4]].concat())]);
+        sections.push(vec![(0x31, word(random))]);
+        sections.push(vec![(0x02, word(random)), (0x30, vec![7; 8])]);
+        let of = |sections: &Vec<(u8, Vec<u8>)>| -> Vec<Vec<u8>> {
+            headers(random, "n1").map(|(sender, token)| packet_of(sender, token, sections)).into()
+        };
+        sections.iter().flat_map(of).collect()
+    }
+
+    /// A ping with a token behind it, as if from a member.
+    pub(super) fn handing_out_tokens(random: &mut Rng) -> Vec<Vec<u8>> {
+        let ping = (0x01, [vec![4, 3, 2, 1], text("n0")].concat());
+        let token = (0x31, random.u32(..).to_le_bytes().to_vec());
+        headers(random, "n1").map(|(sender, of)| packet_of(sender, of, &[ping.clone(), token.clone()])).into()
     }
 
     /// A ping of the right name, a ping of another, and a request to relay one.
@@ -396,7 +470,9 @@ mod forge {
         let expected = frame(&packet(&[(0x24, text("n0"))]));
         let mut answer = vec![0; expected.len()];
         stream.read_exact(&mut answer)?;
-        Ok(answer == expected)
+        // Who sent it does not matter: its mark may be there.
+        let sections = 4 + HEADER;
+        Ok(answer[sections..] == expected[sections..])
     }
 
     /// Opens an exchange of tables as somebody new, and tells this in the place of a table.
