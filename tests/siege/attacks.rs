@@ -90,6 +90,9 @@ pub(crate) struct Attacker {
     pub(crate) took: Vec<(&'static str, u32)>,
 }
 
+/// The attacks of who has not joined.
+const BY_OUTSIDERS: &str = "strangers,take names,flood,introduce,half-open,revive,replay,hand out";
+
 impl Attacker {
     pub(crate) fn new(field: Arc<Field>, random: Rng, outsider: Arc<Persona>) -> Self {
         let held = VecDeque::new();
@@ -97,9 +100,11 @@ impl Attacker {
     }
 
     /// One attack after the other. `SIEGE_ONLY` names those that take part, by a word of theirs.
+    ///
+    /// What members may do to each other without a key (`SECURITY.md`, *Not defended*) is left out if nothing is said.
     pub(crate) fn attack_until(&mut self, over: &AtomicBool) {
-        let only = std::env::var("SIEGE_ONLY").unwrap_or_default();
-        let takes_part = |name: &str| only.is_empty() || only.split(',').any(|word| name.contains(word));
+        let only = std::env::var("SIEGE_ONLY").unwrap_or_else(|_| BY_OUTSIDERS.to_owned());
+        let takes_part = |name: &str| only == "all" || only.split(',').any(|word| name.contains(word));
         let mut attacks = ATTACKS.to_vec();
         attacks.retain(|(name, _)| takes_part(name));
         while !over.load(Relaxed) {
