@@ -45,6 +45,8 @@ pub(super) struct Table {
     /// Has taken in a key from the node's seed: nobody can choose names or addresses that collide, and the same seed gives
     /// the same table.
     keyed: SipHasher13,
+    /// The same for marks, which are hashes already.
+    mark_key: u64,
     /// What members may show to be known by.
     tokens: Tokens,
     /// The live members but for ourselves: those that have answered us at their address, and those that have not yet.
@@ -66,6 +68,7 @@ impl Table {
     pub(super) fn new(tokens: Tokens, rng: &mut fastrand::Rng) -> Self {
         let mut table = Self { tokens, ..Self::default() };
         table.keyed = SipHasher13::new_with_keys(rng.u64(..), rng.u64(..));
+        table.mark_key = table.hash("marks");
         table
     }
 
@@ -84,7 +87,7 @@ impl Table {
         });
         debug_assert!(self.find(&record.name).is_none(), "{} is already in the table", record.name);
         self.by_name.insert(self.hash(&*record.name), id);
-        self.by_mark.insert(self.hash(record.mark), id);
+        self.by_mark.insert(self.hash_mark(record.mark), id);
         let live = record.state.is_live();
         self.digest ^= record.digest();
         self.suspects += usize::from(record.state == MemberState::Suspect);
@@ -134,7 +137,7 @@ impl Table {
     pub(super) fn forget(&mut self, id: MemberId) {
         if let Some(record) = self.slots[id.index()].take_if(|record| !record.state.is_live()) {
             self.by_name.remove(self.hash(&*record.name), id);
-            self.by_mark.remove(self.hash(record.mark), id);
+            self.by_mark.remove(self.hash_mark(record.mark), id);
             self.departed.remove(&record.departure(id));
             self.free.push(id);
         }
@@ -146,8 +149,9 @@ impl Table {
 
     /// A record with this mark, other than our own, for which `is` holds.
     pub(super) fn find_mark(&self, mark: u32, is: impl Fn(&Record) -> bool) -> Option<MemberId> {
-        self.by_mark
-            .find(self.hash(mark), |id| id != MemberId::SELF && self.get(id).mark == mark && is(self.get(id)))
+        self.by_mark.find(self.hash_mark(mark), |id| {
+            id != MemberId::SELF && self.get(id).mark == mark && is(self.get(id))
+        })
     }
 
     /// Where the live member of this name lives.
@@ -159,7 +163,7 @@ impl Table {
     /// How many records have a name's mark, up to `most`.
     pub(super) fn count_mark(&self, mark: u32, most: usize) -> usize {
         let count = Cell::new(0);
-        self.by_mark.find(self.hash(mark), |id| {
+        self.by_mark.find(self.hash_mark(mark), |id| {
             count.set(count.get() + usize::from(self.get(id).mark == mark));
             count.get() >= most
         });
@@ -387,6 +391,11 @@ impl Table {
         if let Some(moved) = ring.ids.get(gap) {
             place(slots, *moved, gap);
         }
+    }
+
+    /// Of a mark nobody can choose where in the index it comes to lie.
+    fn hash_mark(&self, mark: u32) -> u64 {
+        hash::mix(u64::from(mark) ^ self.mark_key)
     }
 
     /// An IPv4 address goes into one word: every datagram's is looked up, and hashing part by part takes twice as long.
