@@ -73,11 +73,9 @@ pub struct Member {
     pub identity: Identity,
 }
 
-/// A place in the table. Reused after its member was forgotten: so an id is kept only where [`Node::forget`] takes it
+/// A place in the table. Reused after its member was forgotten: so an id is kept only where `Node::forget` takes it
 /// out again (`news`, `lately_departed`, timers: see `audit`); whatever else waits keeps the name, and who sent the
-/// datagram at hand is looked up by [`Node::id_of`].
-///
-/// [`Node::forget`]: super::Node
+/// datagram at hand is looked up by `Node::id_of`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct MemberId(pub(super) u32);
 

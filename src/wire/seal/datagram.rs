@@ -1,7 +1,7 @@
 //! A sealed datagram.
 //!
 //! ```text
-//! 0        version (2)
+//! 0        version (4)
 //! 1..5     cluster mark, u32 LE
 //! 5..9     mark of the key
 //! 9..33    nonce: session of the sender, 16 bytes · count, u64 LE

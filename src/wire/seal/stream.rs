@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! greeting, 28 bytes each way, 60 where keys are to be changed
-//! 0        version (2)
+//! 0        version (4)
 //! 1..4     ff ff ff, or ff ff fe where keys are to be changed: no frame is that long, so a greeting is no frame
 //! 4..8     cluster mark, u32 LE
 //! 8..12    mark of the key, chosen by the one who opened the stream
