@@ -196,6 +196,9 @@ impl Node {
             if record.state != MemberState::Alive {
                 record.since = now;
             }
+            if record.identity.epoch != identity.epoch {
+                record.contact.begin_anew();
+            }
             record.state = MemberState::Alive;
             (record.identity, record.addr, record.tags) = (identity, addr, tags);
             (record.suspicion, record.hidden) = (None, false);

@@ -59,6 +59,11 @@ impl Contact {
         Self { held: self.held, given: token, missed: self.missed, ..Self::default() }
     }
 
+    /// It has a new life: what it gave us is worth nothing any more, and it does not know what we gave it.
+    pub(super) fn begin_anew(&mut self) {
+        (self.held, self.shown, self.greetings) = (0, false, 0);
+    }
+
     /// A probe of ours failed, by every way.
     pub(super) fn miss(&mut self) {
         self.missed = self.missed.saturating_add(1);
