@@ -86,7 +86,7 @@ impl Node {
     /// Others know a greater identity of ours than the one that we leave under: under that one nobody would believe it.
     pub(super) fn leave_as_later_than(&mut self, identity: Identity) {
         let ours = self.table.get(MemberId::SELF).identity;
-        if identity > ours && identity.epoch == ours.epoch && !self.farewell.silent {
+        if identity > ours && !self.farewell.silent {
             self.table.update(MemberId::SELF, &mut self.rng, |own| {
                 own.identity = superseding(own.identity, identity)
             });

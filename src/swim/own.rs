@@ -135,7 +135,10 @@ impl Node {
             return;
         }
         if self.is_leaving() {
-            return self.leave_as_later_than(identity);
+            // Of a later life it may be true: that one comes after us.
+            return if identity.epoch == ours.epoch {
+                self.leave_as_later_than(identity)
+            };
         }
         match self.phase {
             Phase::Quiet => self.outlive(identity),

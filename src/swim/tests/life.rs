@@ -303,12 +303,19 @@ fn when_many_leave_at_once_whoever_stays_hears_of_every_farewell() {
 /// Somebody has spoken in its name: under its own identity nobody would believe that it left.
 #[test]
 fn who_is_told_that_it_leaves_under_an_old_identity_leaves_under_a_later_one() {
+    leaves_after_a_lie(0);
+    leaves_after_a_lie(1024);
+}
+
+fn leaves_after_a_lie(later: u64) {
     let mut world = converged(81, 5);
+    // A later life that is told ends the earlier one.
+    world.checker = None;
     world.run_for(secs(20));
     let lied = world.node(4).local().identity.incarnation + 3;
     // All but n4 have heard it.
     for host in 0..4 {
-        let epoch = world.node(4).local().identity.epoch;
+        let epoch = world.node(4).local().identity.epoch + later;
         let alive = crate::wire::message::Alive { epoch, ..bench::alive("n4", lied, addr(4)) };
         world
             .with(host, |node, _| _ = node.handle_claim(&crate::wire::message::Message::Alive(alive), false));
