@@ -348,50 +348,12 @@ fn descriptors() -> usize {
 mod forge {
     use super::*;
 
-    /// The bytes before the sections of a packet.
-    const HEADER: usize = 17;
+    pub(super) use crate::support::forge::frame;
+    use crate::support::forge::{HEADER, Header, Section, mark, packet as packet_of, text, varint};
 
     /// A packet in which nobody names himself.
-    fn packet(sections: &[(u8, Vec<u8>)]) -> Vec<u8> {
-        packet_of(0, 0, sections)
-    }
-
-    fn packet_of(sender: u32, token: u32, sections: &[(u8, Vec<u8>)]) -> Vec<u8> {
-        let mut rest = [sender.to_le_bytes(), token.to_le_bytes()].concat();
-        for (tag, body) in sections {
-            rest.extend([*tag, body.len() as u8]);
-            rest.extend(body);
-        }
-        let head = [&[3][..], &0x42d4_8a2f_u32.to_le_bytes()].concat();
-        let mut crc = crc32fast::Hasher::new();
-        crc.update(&head);
-        crc.update(&rest);
-        [head, crc.finalize().to_le_bytes().to_vec(), rest].concat()
-    }
-
-    /// The mark by which a header names a member.
-    fn mark(name: &str) -> u32 {
-        let bytes = name.bytes().chain([0xff]);
-        let fnv = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
-        let mut hash = bytes.fold(0xcbf2_9ce4_8422_2325, fnv);
-        hash = (hash ^ hash >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        hash = (hash ^ hash >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        hash ^= hash >> 31;
-        (hash ^ hash >> 32) as u32
-    }
-
-    fn varint(mut value: u64) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        while value > 0x7f {
-            bytes.push(value as u8 | 0x80);
-            value >>= 7;
-        }
-        bytes.push(value as u8);
-        bytes
-    }
-
-    fn text(text: &str) -> Vec<u8> {
-        [varint(text.len() as u64), text.into()].concat()
+    fn packet(sections: &[Section]) -> Vec<u8> {
+        packet_of(Header::default(), sections)
     }
 
     /// Every claim, each in packets of its own: from nobody, from the one it is about, and from others. They show no token,
@@ -407,18 +369,17 @@ mod forge {
             (0x13, who.clone()),
             (0x14, [who, vec![1, 1]].concat()),
         ];
-        let of = |claim: &(u8, Vec<u8>)| -> Vec<Vec<u8>> {
-            headers(random, name)
-                .map(|(sender, token)| packet_of(sender, token, std::slice::from_ref(claim)))
-                .into()
+        let of = |claim: &Section| -> Vec<Vec<u8>> {
+            headers(random, name).map(|header| packet_of(header, std::slice::from_ref(claim))).into()
         };
         claims.iter().flat_map(of).collect()
     }
 
-    fn headers(random: &mut Rng, name: &str) -> [(u32, u32); 6] {
+    fn headers(random: &mut Rng, name: &str) -> [Header; 6] {
         let mut guess = || random.u32(1..);
         let (of, other) = (mark(name), mark(if name == "n1" { "n2" } else { "n1" }));
         [(0, 0), (0, guess()), (of, 0), (of, guess()), (other, 0), (other, guess())]
+            .map(|(sender, token)| Header { sender, token })
     }
 
     /// What members say to each other's pings, and a token, as if from a member.
@@ -430,8 +391,8 @@ mod forge {
         sections.push(vec![(0x05, [word(random), vec![0; 4]].concat())]);
         sections.push(vec![(0x31, word(random))]);
         sections.push(vec![(0x02, word(random)), (0x30, vec![7; 8])]);
-        let of = |sections: &Vec<(u8, Vec<u8>)>| -> Vec<Vec<u8>> {
-            headers(random, "n1").map(|(sender, token)| packet_of(sender, token, sections)).into()
+        let of = |sections: &Vec<Section>| -> Vec<Vec<u8>> {
+            headers(random, "n1").map(|header| packet_of(header, sections)).into()
         };
         sections.iter().flat_map(of).collect()
     }
@@ -440,7 +401,7 @@ mod forge {
     pub(super) fn handing_out_tokens(random: &mut Rng) -> Vec<Vec<u8>> {
         let ping = (0x01, [vec![4, 3, 2, 1], text("n0")].concat());
         let token = (0x31, random.u32(..).to_le_bytes().to_vec());
-        headers(random, "n1").map(|(sender, of)| packet_of(sender, of, &[ping.clone(), token.clone()])).into()
+        headers(random, "n1").map(|header| packet_of(header, &[ping.clone(), token.clone()])).into()
     }
 
     /// A ping of the right name, a ping of another, and a request to relay one.
@@ -451,10 +412,6 @@ mod forge {
             packet(&[(1, [seq.clone(), text("n1")].concat())]),
             packet(&[(3, [seq, text("n1"), varint(500)].concat())]),
         ]
-    }
-
-    pub(super) fn frame(packet: &[u8]) -> Vec<u8> {
-        [&(packet.len() as u32).to_le_bytes()[..], packet].concat()
     }
 
     /// The first word of an exchange of tables.

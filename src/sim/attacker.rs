@@ -372,14 +372,8 @@ fn claim<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::swim::{Config, Event, MemberState};
-
-    fn cluster(n: usize) -> World {
-        let mut world = World::new(1);
-        world.start_cluster(n, Config::lan);
-        world.run_until("one view", Duration::from_secs(5), |world| world.all_see(n));
-        world
-    }
+    use crate::sim::tests::cluster;
+    use crate::swim::{Event, MemberState};
 
     #[test]
     fn a_made_up_member_is_let_in_while_it_answers_and_found_out_when_it_is_silent() {

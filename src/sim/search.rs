@@ -255,7 +255,7 @@ pub fn try_seed(seed: u64, theme: Theme) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::attacker::Attack;
+    use crate::sim::{attacker::Attack, tests::cluster};
 
     #[test]
     fn what_does_not_matter_is_left_out() {
@@ -269,13 +269,6 @@ mod tests {
         let schedule = (0..).map(draw).find(crash_and_heal).expect("some seed has both");
         let shrunk = schedule.shrink(crash_and_heal);
         assert_eq!(shrunk.faults.len(), 2, "{shrunk:?}");
-    }
-
-    fn cluster(n: usize) -> World {
-        let mut world = World::new(1);
-        world.start_cluster(n, Config::lan);
-        world.run_until("one view", Duration::from_secs(5), |world| world.all_see(n));
-        world
     }
 
     #[test]

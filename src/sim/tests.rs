@@ -1,13 +1,22 @@
 //! Random schedules, one theme each: whatever happens, every promise is kept.
 
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
 
-use super::{Theme, search::try_seed};
+use super::{Theme, World, search::try_seed};
+use crate::swim::Config;
 
 /// From 0, so many seeds; at most as many as `SYNCSWIM_SEEDS` says, for who looks for failures that any seed shows.
 pub(super) fn seeds(wanted: u64) -> Range<u64> {
     let most = std::env::var("SYNCSWIM_SEEDS").map(|most| most.parse().expect("SYNCSWIM_SEEDS is a number"));
     0..wanted.min(most.unwrap_or(wanted))
+}
+
+/// So many LAN nodes that see each other.
+pub(super) fn cluster(n: usize) -> World {
+    let mut world = World::new(1);
+    world.start_cluster(n, Config::lan);
+    world.run_until("one view", Duration::from_secs(5), |world| world.all_see(n));
+    world
 }
 
 /// Runs so many seeds and shows the first that breaks a promise, in its shortest form.

@@ -15,7 +15,7 @@ use std::{
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::forge::{self, Header, Section, Who};
+use crate::support::forge::{self, Header, Section, Who};
 
 /// What attackers sent, in bytes.
 pub(crate) static SENT: AtomicU64 = AtomicU64::new(0);

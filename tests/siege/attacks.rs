@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use crate::{
     attackers::{Persona, connect_from, tell},
-    forge::{self, Header, LATEST, Section, Who},
+    support::forge::{self, Header, LATEST, Section, Who},
 };
 
 /// What both sides know.

@@ -2,16 +2,17 @@
 //! can in random order. During it a crash is noticed; after it all is as before.
 //!
 //! `SIEGE=600` is its length in seconds, 10 by default; the seed is printed, and `SEED=…` repeats it. `SIEGE_ONLY=relays,join`
-//! lets only attacks with these words in their names take part, `SIEGE_ONLY=all` every one; else those of outsiders do. What it cannot do on one host: send from addresses of honest
-//! members, which are bound already.
+//! lets only attacks with these words in their names take part, `SIEGE_ONLY=all` every one; else those of outsiders do.
+//! What it cannot do on one host: send from addresses of honest members, which are bound already.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::disallowed_methods, reason = "tests wait in real time, with deadlines")]
 
 mod attackers;
 mod attacks;
-mod forge;
 mod observe;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::{
     net::{Ipv4Addr, SocketAddr, UdpSocket},
@@ -26,9 +27,9 @@ use std::{
 use attackers::{Persona, SENT, serve_all};
 use attacks::{Attacker, Field, inside};
 use fastrand::Rng;
-use forge::Who;
 use observe::{Bystanders, Resources, TICK, Verdicts};
 use parking_lot::Mutex;
+use support::forge::Who;
 use syncswim::{Gossip, GossipConfig, MemberState, Metrics};
 
 const HONEST: usize = 5;

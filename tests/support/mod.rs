@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::disallowed_methods, reason = "tests wait in real time, with deadlines")]
 
+pub(crate) mod forge;
+
 use std::{
     collections::BTreeMap,
     panic::resume_unwind,

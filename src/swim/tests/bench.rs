@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use super::{
-    super::{Config, Event, Member, MemberState, Node, Output, Start, Time},
+    super::{Config, Event, Member, MemberState, Node, Output, Start, StreamId, Time},
     world::{ORIGIN, addr},
 };
 use crate::wire::{
@@ -107,6 +107,17 @@ impl Bench {
         outputs
             .filter_map(|output| match output {
                 Output::Event(event) => Some(event),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The streams that the node wants to open.
+    pub(super) fn opened(&mut self) -> Vec<(StreamId, SocketAddr)> {
+        let outputs = std::iter::from_fn(|| self.node.poll_output());
+        outputs
+            .filter_map(|output| match output {
+                Output::OpenStream { stream, addr, .. } => Some((stream, addr)),
                 _ => None,
             })
             .collect()

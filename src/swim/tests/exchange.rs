@@ -1,9 +1,7 @@
 //! When tables are exchanged, and what an exchange may cost.
 
-use std::net::SocketAddr;
-
 use super::{
-    super::{Output, StreamId, StreamStep},
+    super::{StreamId, StreamStep},
     bench::{Bench, alive, messages, packet_of},
     world::{addr, millis, secs},
 };
@@ -16,24 +14,13 @@ use crate::wire::{
 /// Unlike any table's.
 const OTHER: Digest = Digest { digest: 12345 };
 
-/// The streams that the node wants to open.
-fn opened(bench: &mut Bench) -> Vec<(StreamId, SocketAddr)> {
-    let outputs = std::iter::from_fn(|| bench.node.poll_output());
-    outputs
-        .filter_map(|output| match output {
-            Output::OpenStream { stream, addr, .. } => Some((stream, addr)),
-            _ => None,
-        })
-        .collect()
-}
-
 #[test]
 fn the_digest_of_a_member_opens_an_exchange_and_a_strangers_does_not() {
     let mut bench = Bench::new(2);
     bench.hear_from(addr(99), &OTHER);
-    assert_eq!(opened(&mut bench), []);
+    assert_eq!(bench.opened(), []);
     bench.hear_from(addr(1), &OTHER);
-    assert_eq!(opened(&mut bench).len(), 1);
+    assert_eq!(bench.opened().len(), 1);
 }
 
 #[test]
@@ -41,7 +28,7 @@ fn equal_digests_open_nothing() {
     let mut bench = Bench::new(2);
     let digest = bench.node.settled_digest();
     bench.hear_from(addr(1), &Digest { digest });
-    assert_eq!(opened(&mut bench), []);
+    assert_eq!(bench.opened(), []);
 }
 
 #[test]
@@ -52,7 +39,7 @@ fn no_more_than_four_exchanges_of_our_own_are_under_way() {
         // Nobody answers in them, and their time is not up yet.
         bench.now = bench.now + millis(1500);
     }
-    assert_eq!((opened(&mut bench).len(), bench.node.metrics().refused_streams), (4, 2));
+    assert_eq!((bench.opened().len(), bench.node.metrics().refused_streams), (4, 2));
 }
 
 /// An exchange that finds the tables equal after all.
@@ -66,7 +53,7 @@ fn find_equal(bench: &mut Bench, stream: StreamId) {
 fn quiet_time(bench: &mut Bench) -> (u32, StreamId) {
     for tenths in 0.. {
         bench.hear_from(addr(1), &OTHER);
-        if let Some((stream, _)) = opened(bench).pop() {
+        if let Some((stream, _)) = bench.opened().pop() {
             return (tenths, stream);
         }
         bench.now = bench.now + millis(100);

@@ -2,15 +2,8 @@
 
 use std::time::Duration;
 
-use super::super::Config;
-use crate::sim::{Fault, search::Schedule};
-
-#[track_caller]
-fn holds<const N: usize>(seed: u64, nodes: usize, config: fn(String) -> Config, faults: [(u64, Fault); N]) {
-    let faults = faults.into_iter().map(|(millis, fault)| (Duration::from_millis(millis), fault)).collect();
-    let schedule = Schedule { seed, nodes, faults };
-    assert_eq!(schedule.run(config), Ok(()));
-}
+use super::{super::Config, world::holds};
+use crate::sim::Fault;
 
 /// It left while its join was under way, and the exchange announced it as alive.
 #[test]

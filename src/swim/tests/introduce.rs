@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{
-    super::{MemberState, Output, StreamFailure, StreamId, StreamStep},
+    super::{MemberState, StreamFailure, StreamStep},
     bench::{Bench, EPOCH, alive, failed, left, messages, packet_of, suspect},
     world::{addr, millis, secs},
 };
@@ -41,17 +41,6 @@ fn call(bench: &mut Bench, from: SocketAddr, caller: &str, claims: &[Alive<'_>])
     }
     bench.node.handle_frame(bench.now, stream, &packet_of(&End {}));
     while bench.node.poll_stream(bench.now, stream, &mut frame) == StreamStep::Send {}
-}
-
-/// The streams that the node wants to open.
-fn opened(bench: &mut Bench) -> Vec<(StreamId, SocketAddr)> {
-    let outputs = std::iter::from_fn(|| bench.node.poll_output());
-    outputs
-        .filter_map(|output| match output {
-            Output::OpenStream { stream, addr, .. } => Some((stream, addr)),
-            _ => None,
-        })
-        .collect()
 }
 
 #[test]
@@ -215,7 +204,7 @@ fn the_name_of_a_live_member_passes_to_a_caller_elsewhere_only_if_nobody_answers
             &[alive("m2", 7, addr(STRANGER)), alive("other", 0, addr(98))],
         );
         assert_eq!(bench.member("m2").map(|m| m.addr), Some(addr(2)), "not yet");
-        let [(stream, asked)] = opened(&mut bench)[..] else { panic!("one is asked") };
+        let [(stream, asked)] = bench.opened()[..] else { panic!("one is asked") };
         assert_eq!(asked, addr(2));
         if answers {
             let mut question = Vec::new();

@@ -174,10 +174,10 @@ fn a_newcomer_with_a_live_nodes_name_cannot_join_and_the_incumbent_stays() {
     assert!(saw(&world, rival, |e| matches!(e, Event::Conflict { .. })), "its own program is told");
 }
 
-#[test]
-fn when_two_of_one_name_meet_the_newcomer_yields_and_both_report_it() {
-    let mut world = World::new(14);
-    // Each is a member of a cluster of its own, so that neither could know of the other.
+/// Two clusters that are about to meet, "left" on host 1 and "right" on host 3: in each is an "x", on host 0 and on the
+/// later host 2, and neither could know of the other.
+fn two_of_one_name(seed: u64) -> World {
+    let mut world = World::new(seed);
     world.start(Config::lan("x"), addr(0), vec![]);
     world.start(Config::lan("left"), addr(1), vec![addr(0)]);
     world.run_for(secs(3));
@@ -185,6 +185,12 @@ fn when_two_of_one_name_meet_the_newcomer_yields_and_both_report_it() {
     world.start(Config::lan("right"), addr(3), vec![addr(2)]);
     world.run_for(secs(3));
     world.with(3, |node, now| node.join(now, 1, &[addr(1)]));
+    world
+}
+
+#[test]
+fn when_two_of_one_name_meet_the_newcomer_yields_and_both_report_it() {
+    let mut world = two_of_one_name(14);
     // Whoever is displaced is in nobody's table and hears of it by its next periodic exchange.
     world.run_until("both reports", secs(90), |world| {
         [0, 2].iter().all(|host| saw(world, *host, |e| matches!(e, Event::Conflict { .. })))
@@ -198,14 +204,7 @@ fn when_two_of_one_name_meet_the_newcomer_yields_and_both_report_it() {
 
 #[test]
 fn who_yielded_its_name_still_sees_who_is_there() {
-    let mut world = World::new(14);
-    world.start(Config::lan("x"), addr(0), vec![]);
-    world.start(Config::lan("left"), addr(1), vec![addr(0)]);
-    world.run_for(secs(3));
-    world.start(Config::lan("x"), addr(2), vec![]);
-    world.start(Config::lan("right"), addr(3), vec![addr(2)]);
-    world.run_for(secs(3));
-    world.with(3, |node, now| node.join(now, 1, &[addr(1)]));
+    let mut world = two_of_one_name(14);
     world.run_until("one yields", secs(90), |world| world.node(2).is_displaced());
     world.crash(1);
     world.run_until("it sees the crash", secs(120), |world| {
@@ -217,14 +216,7 @@ fn who_yielded_its_name_still_sees_who_is_there() {
 
 #[test]
 fn a_yielded_name_is_taken_up_again_when_its_holder_is_gone() {
-    let mut world = World::new(15);
-    world.start(Config::lan("x"), addr(0), vec![]);
-    world.start(Config::lan("left"), addr(1), vec![addr(0)]);
-    world.run_for(secs(3));
-    world.start(Config::lan("x"), addr(2), vec![]);
-    world.start(Config::lan("right"), addr(3), vec![addr(2)]);
-    world.run_for(secs(3));
-    world.with(3, |node, now| node.join(now, 1, &[addr(1)]));
+    let mut world = two_of_one_name(15);
     world.run_for(secs(30));
     world.crash(0);
     world.run_until("succession", secs(120), |world| {

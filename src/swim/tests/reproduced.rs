@@ -5,24 +5,16 @@ use std::{sync::mpsc, thread, time::Duration};
 use super::{
     super::{Config, Output, StreamStep, Time},
     bench::{Bench, packet_of},
-    world::{addr, secs},
+    world::{addr, holds, secs},
 };
 use crate::{
     sim::{
         Fault, Place,
         attacker::{Ahead, Attack, Kind, Lie, Who},
         chaos::{Case, Claimed, Said, Step},
-        search::Schedule,
     },
     wire::message::{Digest, Same},
 };
-
-#[track_caller]
-fn holds<const N: usize>(seed: u64, nodes: usize, config: fn(String) -> Config, faults: [(u64, Fault); N]) {
-    let faults = faults.into_iter().map(|(millis, fault)| (Duration::from_millis(millis), fault)).collect();
-    let schedule = Schedule { seed, nodes, faults };
-    assert_eq!(schedule.run(config), Ok(()));
-}
 
 /// A failed member was due to be tried, and to be forgotten, when the node woke up days late: the ping that tries it
 /// said so with its standing, which was gone when the ping was written.

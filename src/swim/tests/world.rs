@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::{Config, Time};
+use crate::sim::{Fault, search::Schedule};
 pub(super) use crate::sim::{Latency, World, addr};
 
 /// Long enough ago that the age of every departure can be told.
@@ -40,4 +41,17 @@ pub(super) fn partition(world: &mut World, left: &[usize], right: &[usize]) {
     for (a, b) in left.iter().flat_map(|a| right.iter().map(move |b| (*a, *b))) {
         world.net.cut.extend([(a, b), (b, a)]);
     }
+}
+
+/// Under a schedule, each of its faults so many milliseconds after the one before, every promise is kept.
+#[track_caller]
+pub(super) fn holds<const N: usize>(
+    seed: u64,
+    nodes: usize,
+    config: fn(String) -> Config,
+    faults: [(u64, Fault); N],
+) {
+    let faults = faults.into_iter().map(|(after, fault)| (millis(after), fault)).collect();
+    let schedule = Schedule { seed, nodes, faults };
+    assert_eq!(schedule.run(config), Ok(()));
 }

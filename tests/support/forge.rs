@@ -20,7 +20,8 @@ pub(crate) const NEW_TOKEN: u8 = 0x31;
 pub(crate) const LATEST: u64 = 4_890_844_800_000;
 
 const CLUSTER: u32 = 0x42d4_8a2f;
-const HEADER: usize = 17;
+/// The bytes before the sections of a packet.
+pub(crate) const HEADER: usize = 17;
 
 pub(crate) type Section = (u8, Vec<u8>);
 
