@@ -70,7 +70,7 @@ pub(super) struct Rivals {
 }
 
 impl Node {
-    /// Whether it looks after the others: who has yielded its name does so for itself, and tells nobody.
+    /// Whether it looks after the others: who has yielded its name does so for itself, and passes nothing on.
     pub(super) fn watches(&self) -> bool {
         matches!(self.phase, Phase::Live | Phase::Displaced)
     }

@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 
 use super::{
     super::{MemberState, StreamFailure, StreamStep},
-    bench::{Bench, EPOCH, alive, failed, left, messages, packet_of, suspect},
+    bench::{Bench, EPOCH, TOKEN, alive, failed, left, messages, packet_of, suspect},
     world::{addr, millis, secs},
 };
 use crate::wire::{
     hash,
     message::{Ack, Alive, End, Gone, Hello, Message, Ping, Retry},
-    packet::{Header, Writer},
+    packet::{self, Header, Writer},
 };
 
 const STRANGER: usize = 99;
@@ -250,4 +250,17 @@ fn an_answer_to_a_question_counts_only_under_its_number() {
     bench.hear_from(home, &Ack { seq });
     assert!(!bench.node.is_being_asked(home));
     assert_eq!(bench.member("m2").map(|member| member.addr), Some(home));
+}
+
+#[test]
+fn the_token_of_a_past_life_is_not_shown_to_the_next() {
+    let shown_to_m1 = |bench: &mut Bench| {
+        bench.pass(secs(4));
+        let probe = bench.sent().into_iter().find(|(to, _)| *to == addr(1)).expect("m1 is probed");
+        packet::open(&probe.1, hash::cluster("default")).expect("we sent it").0.token
+    };
+    let mut bench = Bench::new(1);
+    assert_eq!(shown_to_m1(&mut bench), TOKEN);
+    bench.hear(&Alive { epoch: EPOCH + 1, ..alive("m1", 0, addr(1)) });
+    assert_eq!(shown_to_m1(&mut bench), 0);
 }

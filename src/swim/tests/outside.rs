@@ -44,12 +44,8 @@ fn call(bench: &mut Bench, from: SocketAddr, caller: &str, claims: &[Alive<'_>])
 
 /// The streams to an address that the node wants to open, begun.
 fn opened(bench: &mut Bench, to: SocketAddr) -> Vec<StreamId> {
-    let outputs: Vec<_> = std::iter::from_fn(|| bench.node.poll_output()).collect();
-    let streams = outputs.into_iter().filter_map(|output| match output {
-        Output::OpenStream { stream, addr, .. } if addr == to => Some(stream),
-        _ => None,
-    });
-    let streams: Vec<_> = streams.collect();
+    let opened = bench.opened().into_iter().filter(|(_, addr)| *addr == to);
+    let streams: Vec<_> = opened.map(|(stream, _)| stream).collect();
     streams.iter().for_each(|stream| bench.node.stream_began(bench.now, *stream));
     streams
 }
