@@ -8,6 +8,14 @@ use std::{
 /// The longest name that DNS knows.
 const MAX_HOST: usize = 253;
 
+/// What counts as one host: an IPv4 address, or the /64 that one host of IPv6 can fill with addresses.
+pub(crate) fn host_of(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.into(),
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into(),
+    }
+}
+
 /// `host` or `host:port`, taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Target<'a> {

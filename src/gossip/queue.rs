@@ -11,7 +11,7 @@
 
 use std::{
     collections::{HashSet, VecDeque},
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -19,15 +19,14 @@ use std::{
     time::Instant,
 };
 
+use crate::address::host_of;
+
 /// Whom a job is for; `None` for the node itself.
 pub(super) type Account = Option<IpAddr>;
 
-/// An IPv4 address is an account; of IPv6 a /64 is, since a single host may have all of its addresses.
+/// Each host is an account.
 pub(super) fn account_of(ip: IpAddr) -> Account {
-    Some(match ip.to_canonical() {
-        IpAddr::V4(ip) => ip.into(),
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into(),
-    })
+    Some(host_of(ip))
 }
 
 /// How much a queue takes.

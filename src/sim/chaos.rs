@@ -518,6 +518,7 @@ mod tests {
     use std::{collections::BTreeMap, panic::catch_unwind};
 
     use super::*;
+    use crate::error::message_of;
 
     /// Bytes as a fuzzer would give them.
     fn draw(seed: u64) -> Vec<u8> {
@@ -529,9 +530,7 @@ mod tests {
     /// What a panic says, without the values in it: which failure it is.
     fn failure(case: &Case) -> Option<String> {
         let panic = catch_unwind(|| case.run()).err()?;
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Some(text.unwrap_or_default().chars().filter(|c| !c.is_ascii_digit()).take(40).collect())
+        Some(message_of(&*panic).chars().filter(|c| !c.is_ascii_digit()).take(40).collect())
     }
 
     /// Of each failure, the shortest case found.

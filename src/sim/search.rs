@@ -13,7 +13,10 @@ use super::{
     theme::Theme,
     world::{World, addr},
 };
-use crate::swim::{Config, MemberState};
+use crate::{
+    error::message_of,
+    swim::{Config, MemberState},
+};
 
 /// How long after the last fault everybody must see exactly who is up, in probe intervals, and at least.
 const PATIENCE: (u32, Duration) = (300, Duration::from_secs(300));
@@ -143,9 +146,7 @@ impl Schedule {
 
 /// A panic as a broken promise.
 pub(super) fn panicked(panic: &(dyn Any + Send)) -> Violation {
-    let message = panic.downcast_ref::<String>().cloned();
-    let message = message.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-    Violation { rule: "a node never panics", what: message.unwrap_or_default() }
+    Violation { rule: "a node never panics", what: message_of(panic) }
 }
 
 fn patience(world: &World) -> Duration {

@@ -28,13 +28,15 @@ impl Node {
     /// A claim of a caller that did not prove itself: it may introduce itself, once.
     pub(super) fn hear_unproven(&mut self, stream: StreamId, claim: &Message<'_>) {
         let Some(session) = self.exchanges.sessions.get_mut(&stream) else { return };
-        let (peer, caller) = (session.peer, Arc::clone(&session.caller));
-        let introduces = matches!(claim, Message::Alive(alive) if alive.name == &*caller);
-        if !introduces || std::mem::replace(&mut session.introduced, true) {
-            self.metrics.dropped_strangers += 1;
-            return;
+        let peer = session.peer;
+        match claim {
+            Message::Alive(alive)
+                if alive.name == &*session.caller && !std::mem::replace(&mut session.introduced, true) =>
+            {
+                self.hear_caller(peer, alive);
+            }
+            _ => self.metrics.dropped_strangers += 1,
         }
-        self.hear_caller(peer, &caller, claim);
     }
 
     /// Remembers what a caller calls itself. A member that has no token of ours is sent one, where it lives.

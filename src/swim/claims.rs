@@ -218,14 +218,8 @@ impl Node {
         }
         for accuser in claim.accusers.iter() {
             // Only members' accusations count: anybody can make up names.
-            if let Some(accuser) = self
-                .table
-                .find(accuser)
-                .filter(|accuser| *accuser != id)
-                .map(|id| self.table.get(id))
-                .filter(|r| r.state.is_live())
-            {
-                let accuser = Arc::clone(&accuser.name);
+            if let Some(accuser) = self.table.find_live(accuser).filter(|accuser| *accuser != id) {
+                let accuser = Arc::clone(&self.table.get(accuser).name);
                 news |= self.add_accuser(id, &accuser);
             }
         }

@@ -114,13 +114,17 @@ impl Node {
     }
 
     fn tell_or_greet(&mut self, id: MemberId) {
-        let record = self.table.get(id);
-        if record.contact.takes_news() {
-            let (addr, name) = (record.addr, Arc::clone(&record.name));
-            self.transmit(addr, &name, Content::News);
+        if self.table.get(id).contact.takes_news() {
+            self.send_news(id);
         } else {
             self.greet(id);
         }
+    }
+
+    pub(super) fn send_news(&mut self, id: MemberId) {
+        let record = self.table.get(id);
+        let (addr, name) = (record.addr, Arc::clone(&record.name));
+        self.transmit(addr, &name, Content::News);
     }
 
     fn forget_old_departures(&mut self) {

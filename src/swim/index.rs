@@ -4,6 +4,8 @@
 //! This holds eight bytes a place. Open addressing with linear probing; removal closes the gap (Knuth,
 //! TAOCP 6.4, algorithm R), so that no tombstones pile up.
 
+use std::cell::Cell;
+
 use super::member::MemberId;
 
 const FREE: u32 = u32::MAX;
@@ -33,6 +35,16 @@ impl Index {
     /// The record with this hash for which `is` holds.
     pub(super) fn find(&self, hash: u64, is: impl Fn(MemberId) -> bool) -> Option<MemberId> {
         self.place_of(hash as u32, |id| is(MemberId(id))).map(|at| MemberId(self.places[at].id))
+    }
+
+    /// For how many records with this hash `is` holds, up to `most`.
+    pub(super) fn count(&self, hash: u64, most: usize, is: impl Fn(MemberId) -> bool) -> usize {
+        let count = Cell::new(0);
+        self.find(hash, |id| {
+            count.set(count.get() + usize::from(is(id)));
+            count.get() >= most
+        });
+        count.get()
     }
 
     /// Adds a record that is not in the index.

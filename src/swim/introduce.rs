@@ -8,15 +8,18 @@
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 
 use super::{
-    member::{Identity, MemberId, host_of},
+    member::{Identity, MemberId},
     node::Node,
     question::Question,
     time::Time,
     validation::Sender,
 };
-use crate::wire::{
-    Tags, hash,
-    message::{Alive, Message},
+use crate::{
+    address::host_of,
+    wire::{
+        Tags, hash,
+        message::{Alive, Message},
+    },
 };
 
 /// Strangers that are asked whether they are there at the same time; the one asked first makes room.
@@ -75,7 +78,7 @@ impl Node {
             Message::Alive(alive) => Some(alive).filter(own),
             _ => None,
         };
-        let Some(alive) = alive.filter(|alive| self.live_member(alive.name).is_none()) else {
+        let Some(alive) = alive.filter(|alive| self.table.find_live(alive.name).is_none()) else {
             self.drop_stranger();
             return None;
         };
@@ -92,13 +95,12 @@ impl Node {
         Some(introduced)
     }
 
-    /// A claim in a stream that was opened to us from this address by somebody who calls itself so, and did not prove it.
-    pub(super) fn hear_caller(&mut self, peer: SocketAddr, caller: &str, claim: &Message<'_>) {
-        let Message::Alive(alive) = claim else { return self.drop_stranger() };
-        if alive.name != caller || alive.name == &*self.name {
+    /// Somebody introduces itself in a stream that it opened to us from this address, and did not prove who it is.
+    pub(super) fn hear_caller(&mut self, peer: SocketAddr, alive: &Alive<'_>) {
+        if alive.name == &*self.name {
             return self.drop_stranger();
         }
-        match self.live_member(alive.name) {
+        match self.table.find_live(alive.name) {
             Some(holder) if self.table.get(holder).addr != alive.addr => self.ask_holder(holder, alive),
             // It was sent a token there, and will show it.
             Some(_) => self.drop_stranger(),
@@ -160,18 +162,18 @@ impl Node {
         let Some(at) = asked.iter().position(|(asked, ..)| *asked == seq) else { return false };
         let Some((.., introduction)) = asked.remove(at) else { return false };
         // Meanwhile the name may have become somebody else's.
-        if sender.mark != hash::member(&introduction.name) || self.live_member(&introduction.name).is_some() {
+        if sender.mark != hash::member(&introduction.name)
+            || self.table.find_live(&introduction.name).is_some()
+        {
             self.drop_stranger();
         } else {
+            // There is room for one that comes back to where it answered.
             self.verified_at(&introduction.name, introduction.addr);
             self.hear_alive(&introduction.claim(), true);
+            // If it is new, or has moved, its record is there only now.
             self.verified_at(&introduction.name, introduction.addr);
         }
         true
-    }
-
-    fn live_member(&self, name: &str) -> Option<MemberId> {
-        self.table.find(name).filter(|id| self.table.get(*id).state.is_live())
     }
 
     /// Somebody elsewhere has the name of a live member: does that member answer?

@@ -1,10 +1,6 @@
 //! A member: its standing, its identity, and what is kept of it.
 
-use std::{
-    fmt,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use super::{suspicion::Suspicion, time::Time, validation::Contact};
 use crate::wire::{Tags, hash};
@@ -145,13 +141,5 @@ impl Record {
     /// the place of somebody whom we did.
     pub(super) fn departure(&self, id: MemberId) -> (bool, Time, MemberId) {
         (self.contact.verified, self.since, id)
-    }
-}
-
-/// What counts as one host: an IPv4 address, or the /64 that one host of IPv6 can fill with addresses.
-pub(super) fn host_of(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() & !u128::from(u64::MAX)).into()),
     }
 }

@@ -259,17 +259,17 @@ impl Node {
         }
     }
 
-    /// Applies a claim about a member, perhaps its own; says whether the message was one.
-    pub(super) fn handle_claim(&mut self, message: &Message<'_>, by_itself: bool) -> bool {
+    /// Applies a claim about a member, perhaps its own.
+    pub(super) fn handle_claim(&mut self, message: &Message<'_>, by_itself: bool) {
         match message {
             Message::Alive(claim) => self.hear_alive(claim, by_itself),
             Message::Suspect(claim) => self.hear_suspect(claim),
             Message::Failed(claim) => self.hear_failed(claim),
             Message::Left(claim) => self.hear_left(claim, by_itself),
             Message::Gone(claim) => self.hear_gone(claim),
-            _ => return false,
+            // No other is a claim.
+            _ => {}
         }
-        true
     }
 
     pub(super) fn count_reject(&mut self, reject: Reject) {

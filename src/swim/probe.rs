@@ -214,10 +214,7 @@ impl Node {
     /// Relays for members only, and only to members: nobody else can have us send anywhere. Each has one probe under way,
     /// so a new request takes the place of its last one.
     pub(super) fn handle_ping_req(&mut self, sender: &Sender, request: &PingReq<'_>) {
-        let target = self
-            .table
-            .find(request.target)
-            .filter(|id| *id != MemberId::SELF && self.table.get(*id).state.is_live());
+        let target = self.table.find_live(request.target).filter(|id| *id != MemberId::SELF);
         let asks = self.id_of(sender).filter(|id| sender.proven && self.table.get(*id).state.is_live());
         let (Some(target), Some(_)) = (target, asks) else {
             self.metrics.refused_relays += 1;

@@ -80,8 +80,10 @@ impl Node {
             }
             (Question::Holder(introduction), Err(_)) => {
                 // Meanwhile it may live elsewhere.
-                match self.table.at_name(introduction.name()) {
-                    Some(addr) if addr == peer => self.hear_alive(&introduction.claim(), false),
+                match self.table.find_live(introduction.name()) {
+                    Some(id) if self.table.get(id).addr == peer => {
+                        self.hear_alive(&introduction.claim(), false)
+                    }
                     _ => self.metrics.dropped_strangers += 1,
                 }
             }

@@ -149,12 +149,12 @@ impl Session {
     }
 
     /// Whose presence a stream ping asks for; but for pings of others, our own name.
-    fn asked(&self, own: &Arc<str>) -> Arc<str> {
-        Arc::clone(match &self.purpose {
+    fn asked<'a>(&'a self, own: &'a Arc<str>) -> &'a Arc<str> {
+        match &self.purpose {
             Purpose::Probe { target, .. } => target,
             Purpose::Ask(question, _) => question.name(own),
             _ => own,
-        })
+        }
     }
 }
 
@@ -256,7 +256,7 @@ impl Node {
         self.advance(now);
         let Some(session) = self.exchanges.sessions.get(&stream) else { return StreamStep::Close };
         let (step, answering) = (session.step, matches!(session.purpose, Purpose::Answer));
-        let (target, parts) = (session.asked(&self.name), session.parts);
+        let parts = session.parts;
         let digest = if matches!(session.purpose, Purpose::Sync) { self.settled_digest() } else { 0 };
         let token = match (session.token, &session.purpose) {
             // To be known by, if it is ourselves whom we reach.
@@ -283,7 +283,7 @@ impl Node {
                 Step::HearTable
             }
             Step::Ask => {
-                frame.message(&StreamPing { target: &target });
+                frame.message(&StreamPing { target: session.asked(&self.name) });
                 Step::HearAnswer
             }
             Step::SayAnswer => {
@@ -356,7 +356,6 @@ impl Node {
     fn handle_stream_message(&mut self, stream: StreamId, token: u32, message: &Message<'_>) -> bool {
         let Some(session) = self.exchanges.sessions.get(&stream) else { return true };
         let step = session.step;
-        let asked = session.asked(&self.name);
         match (step, message) {
             (Step::HearOpening, Message::Hello(hello)) => {
                 let ours = self.settled_digest();
@@ -417,7 +416,7 @@ impl Node {
                 self.end(stream, Ok(()));
             }
             (Step::HearAnswer, Message::StreamAck(ack)) => {
-                let answered = ack.name == &*asked;
+                let answered = ack.name == &**session.asked(&self.name);
                 self.end(stream, if answered { Ok(()) } else { Err(StreamFailure::Rejected) });
             }
             _ => return false,

@@ -4,7 +4,6 @@
 //! address index and in the digest. Decides nothing: the rules are in `claims`.
 
 use std::{
-    cell::Cell,
     collections::BTreeSet,
     hash::{Hash, Hasher},
     net::{IpAddr, SocketAddr},
@@ -14,13 +13,13 @@ use siphasher::sip::SipHasher13;
 
 use super::{
     index::Index,
-    member::{MemberId, MemberState, Record, host_of},
+    member::{MemberId, MemberState, Record},
     secret::Tokens,
     suspicion::Suspicion,
     time::Time,
     validation::Contact,
 };
-use crate::wire::hash;
+use crate::{address::host_of, wire::hash};
 
 /// Whether it was verified, since when it is gone, who.
 type Departure = (bool, Time, MemberId);
@@ -154,20 +153,14 @@ impl Table {
         })
     }
 
-    /// Where the live member of this name lives.
-    pub(super) fn at_name(&self, name: &str) -> Option<SocketAddr> {
-        let record = self.get(self.find(name)?);
-        record.state.is_live().then_some(record.addr)
+    /// The live member of this name.
+    pub(super) fn find_live(&self, name: &str) -> Option<MemberId> {
+        self.find(name).filter(|id| self.get(*id).state.is_live())
     }
 
     /// How many records have a name's mark, up to `most`.
     pub(super) fn count_mark(&self, mark: u32, most: usize) -> usize {
-        let count = Cell::new(0);
-        self.by_mark.find(self.hash_mark(mark), |id| {
-            count.set(count.get() + usize::from(self.get(id).mark == mark));
-            count.get() >= most
-        });
-        count.get()
+        self.by_mark.count(self.hash_mark(mark), most, |id| self.get(id).mark == mark)
     }
 
     /// The live member that is reached at this address.
@@ -177,12 +170,7 @@ impl Table {
 
     /// How many live members are said to be reached at this address, up to `most`.
     pub(super) fn count_at_addr(&self, addr: SocketAddr, most: usize) -> usize {
-        let count = Cell::new(0);
-        self.by_addr.find(self.hash_addr(addr), |id| {
-            count.set(count.get() + usize::from(self.get(id).addr == addr));
-            count.get() >= most
-        });
-        count.get()
+        self.by_addr.count(self.hash_addr(addr), most, |id| self.get(id).addr == addr)
     }
 
     /// How many live members at an address of this host have not answered yet, up to `most`: O(unverified).

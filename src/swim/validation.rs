@@ -29,12 +29,12 @@ use crate::wire::{hash, message::Ping};
 
 /// Pings to members that have not answered yet, besides their probes: so many for each.
 const MAX_GREETINGS: u8 = 3;
+/// Such pings under way at the same time; the first makes room.
+pub(super) const MAX_GREETED: usize = 128;
 /// Wrong tokens in a probe interval, before tokens from elsewhere than home are refused.
 const MAX_GUESSES: u32 = 256;
 /// So many of our own probes must have failed in a row before others cannot tell us that a member is there after all.
 const MISSED: u8 = 3;
-/// Those that are under way at the same time; the first makes room.
-pub(super) const MAX_GREETED: usize = 128;
 
 /// The way between a member and us.
 #[derive(Debug, Clone, Copy, Default)]
@@ -280,8 +280,7 @@ impl Node {
         let Some(id) = self.id_of(sender).filter(|_| sender.met && !self.news.is_empty()) else { return };
         let record = self.table.get(id);
         if record.state.is_live() && record.contact.takes_news() {
-            let (addr, name) = (record.addr, Arc::clone(&record.name));
-            self.transmit(addr, &name, Content::News);
+            self.send_news(id);
         }
     }
 
