@@ -373,15 +373,15 @@ impl Engine {
         let seeds = self.seeds.lock().to_vec();
         let literal = seeds.iter().all(|seed| resolve::is_literal(seed));
         let engine = Arc::clone(self);
-        let resolve = move |may_wait: bool| {
+        let resolve = move |may_look_up: bool| {
             engine.guarded("resolver", || {
-                let addrs = if literal || may_wait { engine.look_up(&seeds) } else { Vec::new() };
+                let addrs = if may_look_up { engine.look_up(&seeds) } else { Vec::new() };
                 engine.with_node(|node, now| node.handle_seeds(now, &addrs));
                 engine.wake();
             });
         };
         if literal {
-            resolve(false);
+            resolve(true);
         } else {
             self.pools.names.submit(None, self.stream_timeout, move |place| resolve(place.is_some()));
         }

@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     engine::Engine,
+    now,
     queue::Place,
     secrets::{Purpose, StreamSeal},
     sockets::is_nothing,
@@ -169,11 +170,6 @@ pub(super) struct Deadline<'a> {
     pressed_at: Option<Instant>,
     /// Since when we wait for the first thing the other side says.
     greeting: Option<Instant>,
-}
-
-#[expect(clippy::disallowed_methods, reason = "streams run in real time")]
-fn now() -> Instant {
-    Instant::now()
 }
 
 impl<'a> Deadline<'a> {

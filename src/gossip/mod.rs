@@ -38,7 +38,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use crossbeam_channel::{Receiver, bounded, select};
@@ -364,6 +364,11 @@ fn warn_if_open(config: &GossipConfig, secrets: &Secrets) {
 fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
     let what = format!("thread {name}");
     std::thread::Builder::new().name(name).spawn(work).map_err(|source| Error::Spawn { what, source })
+}
+
+#[expect(clippy::disallowed_methods, reason = "streams, jobs and clocks are of real time")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 #[expect(clippy::disallowed_methods, reason = "the driver tells the core which life this is")]

@@ -3,8 +3,8 @@
 //! Whether a stream that was opened to us is a stream ping is known after its first frame only. So all of them begin in
 //! the pool of *greetings*, where each has a moment to say what it wants. A stream ping is answered there and then, with
 //! one small frame; an exchange moves on to a pool of its own, and however many exchanges are held open, greetings go on.
-//! Streams of ours are told apart from the beginning: *questions* never wait for *exchanges*, nor either for names that are
-//! looked up.
+//! Streams of ours are told apart from the beginning: *questions* (stream pings) never wait for *exchanges* (of tables), nor
+//! either for names that are looked up.
 
 use super::{queue::Limits, workers::Workers};
 

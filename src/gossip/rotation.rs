@@ -11,7 +11,6 @@ use crate::{
     Error, Key, Keyring, Member,
     wire::{
         frame::MAX_FRAME,
-        hash,
         key::Fingerprint,
         message::{KeyAnswer, KeyChange, MAX_PROBLEM, Message},
         packet::{self, Header},
@@ -167,7 +166,7 @@ impl Gossip {
         let mut rotation = Rotation { nodes: Vec::new() };
         rotation.list(&own, false);
         for name in &options.exclude {
-            let member = members.iter().find(|member| *member.name == **name && member.name != own.name);
+            let member = members.named(name).filter(|member| member.name != own.name);
             let problem = || format!("{name:?} is not the name of another member, so it cannot be excluded");
             rotation.list(member.ok_or_else(|| Error::Key { problem: problem() })?, true);
         }
@@ -224,7 +223,7 @@ fn ask_all(engine: &Engine, ring: &Keyring, rotation: &mut Rotation, step: KeySt
 fn ask(engine: &Engine, addr: SocketAddr, change: &KeyChange<'_>) -> Result<(), String> {
     // It carries a key: wiped however this ends.
     let mut frame = Zeroizing::new(Vec::new());
-    let mark = hash::cluster(engine.secrets.cluster());
+    let mark = engine.secrets.mark();
     let mut writer = packet::Writer::new(&mut frame, Header::anonymous(mark), MAX_FRAME);
     writer.message(change);
     writer.finish();
@@ -240,7 +239,7 @@ fn ask(engine: &Engine, addr: SocketAddr, change: &KeyChange<'_>) -> Result<(), 
 /// Makes the key change that is in the frame, and puts the answer in its place. The stream must have been opened to
 /// change keys.
 pub(super) fn answer(engine: &Engine, frame: &mut Vec<u8>) {
-    let mark = hash::cluster(engine.secrets.cluster());
+    let mark = engine.secrets.mark();
     let applied = match first_message(frame, mark) {
         Some(Message::KeyChange(change)) => change_here(engine, &change),
         _ => Err("that is no key change".to_owned()),

@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use super::{GossipConfig, engine::Engine, line::Socket, wall_millis};
+use super::{GossipConfig, engine::Engine, line::Socket, now, wall_millis};
 use crate::{
     Encryption, Error, Key, Keyring,
     wire::{
@@ -63,8 +63,9 @@ impl Secrets {
         self.ring.as_ref().ok_or_else(|| Error::Key { problem: missing.into() })
     }
 
-    pub(super) fn cluster(&self) -> &str {
-        &self.cluster
+    /// What stands for the cluster in packets.
+    pub(super) fn mark(&self) -> u32 {
+        self.mark
     }
 
     /// Agrees with the one we call on how to seal this stream.
@@ -171,15 +172,16 @@ impl Envelope {
         let cluster = Cluster::new(&secrets.cluster, secrets.mark);
         let sealer = Sealer::new(random()?, cluster.clone());
         let opener = Opener::new(cluster, started);
-        let (sealed, began, warned) = (Vec::new(), began(), None);
+        let (sealed, began, warned) = (Vec::new(), now(), None);
         Ok(Self { sealing: Some(Sealing { ring, sealer, opener, sealed, began, warned }) })
     }
 
     /// What to send for a packet to the member of that mark.
     pub(super) fn seal<'a>(&'a mut self, engine: &Engine, recipient: u32, packet: &'a [u8]) -> &'a [u8] {
-        let Some(sealing) = self.sealing.as_mut().filter(|_| engine.secrets.seals()) else { return packet };
+        let Some(sealing) = &mut self.sealing else { return packet };
+        let Some(key) = sealing.ring.sealing() else { return packet };
         let now = sealing.opener.now(sealing.reading());
-        sealing.sealer.seal(&sealing.ring.primary(), now, recipient, packet, &mut sealing.sealed);
+        sealing.sealer.seal(&key, now, recipient, packet, &mut sealing.sealed);
         engine.count(|counted| counted.bytes_sent += OVERHEAD as u64);
         &sealing.sealed
     }
@@ -249,9 +251,4 @@ impl Sealing {
             log::warn!("{}: {}", engine.name, problem());
         }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the driver reads the clocks")]
-fn began() -> Instant {
-    Instant::now()
 }

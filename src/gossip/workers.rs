@@ -8,12 +8,15 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::queue::{Account, Limits, Place, Queue};
+use super::{
+    now,
+    queue::{Account, Limits, Place, Queue},
+};
 
 /// Called once: with the place it has, or with `None` if it never gets one, on whatever thread finds that out.
 type Job = Box<dyn FnOnce(Option<&Place>) + Send>;
@@ -144,7 +147,7 @@ impl Pool {
                 state.live -= 1;
                 let without_place = if state.live == 0 { state.queue.take_waiting() } else { Vec::new() };
                 drop(state);
-                log::warn!("{}: no thread for a stream: {error}", self.name);
+                log::warn!("{}: no thread for a job: {error}", self.name);
                 without_place
             }
         }
@@ -185,11 +188,6 @@ impl Pool {
 /// Whoever submitted a job learns of a panic; the thread goes on.
 fn run(job: Job, place: Option<&Place>) {
     let _ = catch_unwind(AssertUnwindSafe(|| job(place)));
-}
-
-#[expect(clippy::disallowed_methods, reason = "jobs wait in real time")]
-fn now() -> Instant {
-    Instant::now()
 }
 
 #[cfg(test)]

@@ -138,6 +138,12 @@ impl Keyring {
         self.0.read().keys[0].clone()
     }
 
+    /// The key to seal with, if what is sent is to be sealed.
+    pub(crate) fn sealing(&self) -> Option<Key> {
+        let ring = self.0.read();
+        (ring.encryption != Encryption::Accept).then(|| ring.keys[0].clone())
+    }
+
     /// The keys of this mark: almost always one, or none.
     pub(crate) fn marked(&self, mark: [u8; 4]) -> impl Iterator<Item = Key> {
         let ring = self.0.read();
