@@ -66,6 +66,13 @@ impl Node {
             return self.hear_of_self_alive(identity, claim.addr, claim.tags);
         }
         let known = self.table.find(claim.name);
+        if let Some(id) = known.filter(|id| self.is_contested(*id, identity, claim.addr)) {
+            // Which of the two is there, only it can say: suspected, it does.
+            if self.raise_suspicion(id, identity) {
+                self.spread(id, Urgency::Urgent);
+            }
+            return;
+        }
         if known.is_some_and(|id| identity <= self.table.get(id).identity)
             || !self.is_plausible(known, identity, by_itself)
         {
@@ -96,6 +103,13 @@ impl Node {
                 self.spread(id, Urgency::Routine);
             }
         }
+    }
+
+    /// Whether one life of a live member is said to be at two addresses: two that never heard of each other began it, and
+    /// no claim would ever win.
+    fn is_contested(&self, id: MemberId, identity: Identity, addr: SocketAddr) -> bool {
+        let record = self.table.get(id);
+        record.state.is_live() && record.identity == identity && record.addr != addr
     }
 
     /// Whether our own probes say that a member is gone, against somebody else's word that it is where it was. It will be

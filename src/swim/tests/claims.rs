@@ -102,6 +102,30 @@ fn the_table_of_claims_about_others() {
 
 const NOTHING: [&str; 0] = [];
 
+/// Two of a name that met nobody in between took up one life: no claim would ever win.
+#[test]
+fn one_life_at_two_addresses_is_suspected_until_one_of_them_refutes() {
+    let mut bench = with_m2(Alive);
+    let elsewhere = alive("m2", 5, addr(9));
+    bench.hear(&elsewhere);
+    assert_eq!((bench.standing("m2"), bench.kinds()), (Some((Suspect, 5)), vec!["suspected"]));
+    assert!(bench.has_news("m2"), "the others shall ask, too");
+    bench.hear(&elsewhere);
+    assert_eq!(bench.kinds(), NOTHING);
+    bench.hear(&alive("m2", 6, addr(9)));
+    assert_eq!(bench.standing("m2"), Some((Alive, 6)));
+    assert_eq!(bench.member("m2").map(|member| member.addr), Some(addr(9)));
+}
+
+#[test]
+fn a_departed_life_that_is_said_to_be_elsewhere_stays_departed() {
+    for held in [Failed, Left] {
+        let mut bench = with_m2(held);
+        bench.hear(&alive("m2", 5, addr(9)));
+        assert_eq!((bench.standing("m2"), bench.kinds()), (Some((held, 5)), Vec::new()));
+    }
+}
+
 #[test]
 fn of_unknown_names_only_alive_makes_a_member() {
     let mut bench = Bench::new(1);

@@ -5,11 +5,11 @@ use std::{sync::mpsc, thread, time::Duration};
 use super::{
     super::{Config, Output, StreamStep, Time},
     bench::{Bench, packet_of},
-    world::{addr, holds, secs},
+    world::{addr, holds, millis, secs},
 };
 use crate::{
     sim::{
-        Fault, Place,
+        Fault, Place, Theme,
         attacker::{Ahead, Attack, Kind, Lie, Who},
         chaos::{Case, Claimed, Said, Step},
     },
@@ -162,6 +162,20 @@ fn a_member_whose_clock_is_of_1970_sees_whom_the_others_see() {
     let faults =
         [(568, Fault::WrongClock(0, 165 * YEAR as i64)), (7540, Fault::WrongClock(1, -1_700_000_000_000))];
     holds(0, 8, Config::lan, faults);
+}
+
+/// On both sides of a partition a holder of the name took up the same later life.
+#[test]
+fn two_holders_of_one_life_are_one_when_the_partition_is_over() {
+    use Fault::{ClockJump, Isolate, Rival, WrongClock};
+    let faults = [
+        (69_718, WrongClock(6, 4_761_936_000_000)),
+        (5476, Isolate((1..=7).collect())),
+        (13_802, ClockJump(0, millis(1633))),
+        (8436, Rival(6)),
+        (10_552, WrongClock(6, 63_933_119)),
+    ];
+    holds(16_913, 8, |name| Theme::Everything.config(16_913, name), faults);
 }
 
 const YEAR: u64 = 365 * 24 * 3600 * 1000;
