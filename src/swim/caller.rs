@@ -13,9 +13,9 @@ use crate::wire::{hash, message::Message};
 impl Node {
     /// Whoever opened the stream to us is a member if it shows the token that this member was given.
     pub(super) fn recognize_caller(&mut self, stream: StreamId, token: u32) {
-        let Some(session) = self.exchanges.sessions.get(&stream).filter(|session| !session.proven) else {
-            return;
-        };
+        // Its first frame says who it is.
+        let unknown = self.exchanges.sessions.get(&stream).filter(|session| !session.proven);
+        let Some(session) = unknown.filter(|session| !session.caller.is_empty()) else { return };
         let (peer, caller) = (session.peer, Arc::clone(&session.caller));
         let sender = self.recognize(peer, hash::member(&caller), token);
         let is_it = |id| self.table.get(id).name == caller;

@@ -328,3 +328,18 @@ fn tokens_from_elsewhere_do_not_count_while_somebody_guesses() {
     say(&mut bench, "m1", addr(66), token, &[Message::Failed(failed("m2", 0))]);
     assert_eq!(bench.standing("m2").map(|m2| m2.0), Some(MemberState::Failed));
 }
+
+/// The first frame of a stream shows a token before it has said whose.
+#[test]
+fn a_member_that_opens_many_streams_guesses_nothing() {
+    let mut bench = Bench::new(2);
+    let token = bench.node.token_for("m1", addr(1));
+    for _ in 0..400 {
+        let stream = bench.node.accept_stream(bench.now, addr(1)).expect("there is room");
+        let hello = forge::proven_packet("m1", token, &[Message::Hello(Hello { name: "m1", digest: 0 })]);
+        bench.node.handle_frame(bench.now, stream, &hello);
+        bench.node.handle_stream_failure(bench.now, stream, StreamFailure::TimedOut);
+    }
+    say(&mut bench, "m1", addr(66), token, &[Message::Failed(failed("m2", 0))]);
+    assert_eq!(bench.standing("m2").map(|m2| m2.0), Some(MemberState::Failed), "elsewhere, its token counts");
+}
