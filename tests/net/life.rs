@@ -1,0 +1,219 @@
+//! The life of a cluster: it starts, shows tags, is watched for a while; one member crashes and one leaves.
+//!
+//! Every scenario is this, in another network.
+
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    node::now,
+    process::{Process, Setup, Told, within},
+    report::{Claim, Report},
+    space::{Host, Problem},
+};
+
+/// Nodes that run, by name, and the hosts that hold them.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    processes: Vec<Process>,
+    folder: PathBuf,
+    begun: u64,
+}
+
+/// Who does what in a life, and how long it may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan<'a> {
+    /// Shows the first tag.
+    pub(crate) speaker: &'a str,
+    pub(crate) leaver: &'a str,
+    pub(crate) victim: &'a str,
+    /// How long all may take to see all, and to see a crash.
+    pub(crate) patience: Duration,
+    /// How long a tag and a farewell may take.
+    pub(crate) news: Duration,
+}
+
+fn seconds_between(from: u64, until: u64) -> Duration {
+    Duration::from_micros(until.saturating_sub(from))
+}
+
+impl Cluster {
+    pub(crate) fn new(folder: PathBuf) -> Self {
+        Self { processes: Vec::new(), folder, begun: now() }
+    }
+
+    pub(crate) fn start(&mut self, host: &Host, setup: &Setup) -> Result<(), Problem> {
+        self.processes.push(Process::start(host, setup, &self.folder)?);
+        Ok(())
+    }
+
+    pub(crate) fn process(&mut self, name: &str) -> &mut Process {
+        self.processes.iter_mut().find(|process| process.name == name).expect("it was started")
+    }
+
+    fn present(&self) -> impl Iterator<Item = &Process> {
+        self.processes.iter().filter(|process| !process.was_away(now()))
+    }
+
+    pub(crate) fn names(&self) -> BTreeSet<String> {
+        self.present().map(|process| process.name.clone()).collect()
+    }
+
+    /// Waits until everybody who is there lists exactly those: how long after `from` the last one did.
+    pub(crate) fn converge(&self, from: u64, limit: Duration) -> Result<Duration, String> {
+        let names = self.names();
+        let since = || self.present().map(|process| process.lists_since(&names)).collect::<Option<Vec<_>>>();
+        let done = within(limit, since).and_then(|all| all.into_iter().max());
+        done.map(|last| seconds_between(from, last)).ok_or_else(|| {
+            let lacking = self.present().filter(|process| process.lists_since(&names).is_none());
+            format!("not within {limit:?} by {}", list(lacking.map(|process| &*process.name)))
+        })
+    }
+
+    /// Waits until all others have told what `is` says: how long after `from` the last one did, or who did not.
+    pub(crate) fn all_others(
+        &self,
+        but: &str,
+        from: u64,
+        limit: Duration,
+        is: impl Fn(&Told) -> bool,
+    ) -> Result<Duration, String> {
+        let others = || self.present().filter(|process| process.name != but);
+        let told = || others().map(|process| process.first(from, &is)).collect::<Option<Vec<_>>>();
+        let last = within(limit, told).and_then(|all| all.iter().map(|told| told.at).max());
+        last.map(|last| seconds_between(from, last)).ok_or_else(|| {
+            let lacking = others().filter(|process| process.first(from, &is).is_none());
+            format!("not within {limit:?} at {}", list(lacking.map(|process| &*process.name)))
+        })
+    }
+
+    /// Shows a tag, and waits until all others know it.
+    pub(crate) fn tag(&mut self, speaker: &str, value: &str, limit: Duration) -> Result<Duration, String> {
+        let from = now();
+        let tag = format!("round={value}");
+        self.process(speaker).command(&format!("tag {tag}")).map_err(|problem| problem.0)?;
+        self.all_others(speaker, from, limit, |told| {
+            matches!(&*told.kind, "updated" | "joined") && told.name == speaker && told.text.contains(&tag)
+        })
+    }
+
+    /// A member leaves: how many others say so, how many say that it failed, of how many.
+    pub(crate) fn leave(&mut self, leaver: &str, limit: Duration) -> Result<(usize, usize, usize), Problem> {
+        let from = now();
+        let process = self.process(leaver);
+        process.command("leave")?;
+        process.will_be_gone();
+        let verdict = |process: &Process| {
+            process.first(from, |told| matches!(&*told.kind, "left" | "failed") && told.name == leaver)
+        };
+        within(limit, || self.present().all(|process| verdict(process).is_some()).then_some(()));
+        let verdicts: Vec<String> = self.present().filter_map(verdict).map(|told| told.kind).collect();
+        let count = |kind| verdicts.iter().filter(|&verdict| verdict == kind).count();
+        Ok((count("left"), count("failed"), self.present().count()))
+    }
+
+    /// A member crashes: how long until the last other one said so.
+    pub(crate) fn crash(
+        &mut self,
+        victim: &str,
+        limit: Duration,
+    ) -> Result<Result<Duration, String>, Problem> {
+        let at = self.process(victim).crash()?;
+        Ok(self.all_others(victim, at, limit, |told| told.kind == "failed" && told.name == victim))
+    }
+
+    /// Who said that somebody failed who was there.
+    pub(crate) fn false_verdicts(&self) -> Vec<String> {
+        let mut verdicts = Vec::new();
+        for process in &self.processes {
+            let failed = process.told().into_iter().filter(|told| told.kind == "failed");
+            for told in failed {
+                let accused = self.processes.iter().find(|accused| accused.name == told.name);
+                if accused.is_some_and(|accused| !accused.was_away(told.at)) {
+                    let after = seconds_between(self.begun, told.at).as_secs_f64();
+                    verdicts.push(format!("{} of {} at {after:.1} s", process.name, told.name));
+                }
+            }
+        }
+        verdicts
+    }
+
+    pub(crate) fn suspicions(&self) -> usize {
+        self.processes.iter().flat_map(Process::told).filter(|told| told.kind == "suspected").count()
+    }
+
+    /// The whole life. What does not hold is in the report.
+    pub(crate) fn live(
+        &mut self,
+        plan: Plan<'_>,
+        quiet: Duration,
+        report: &mut Report,
+    ) -> Result<(), Problem> {
+        self.gather(plan, report);
+        self.talk(plan, quiet, report);
+        self.part(plan, report)
+    }
+
+    /// All see all.
+    pub(crate) fn gather(&self, plan: Plan<'_>, report: &mut Report) {
+        report.nodes = self.processes.len();
+        let start = self.converge(self.begun, plan.patience);
+        report.start = start.as_ref().ok().copied();
+        report.claim(Claim::AllSeeAll, start.is_ok(), || start.unwrap_err());
+    }
+
+    /// A tag of the speaker, and of each in turn while it is quiet.
+    fn talk(&mut self, plan: Plan<'_>, quiet: Duration, report: &mut Report) {
+        let until = Instant::now() + quiet;
+        let mut speakers: Vec<String> = self.names().into_iter().collect();
+        speakers.retain(|name| name != plan.speaker);
+        let mut problem = None;
+        let mut slowest = Duration::ZERO;
+        let turns = std::iter::once(plan.speaker.to_owned()).chain(speakers.into_iter().cycle());
+        for (round, speaker) in turns.enumerate() {
+            match self.tag(&speaker, &round.to_string(), plan.news) {
+                Ok(time) => slowest = slowest.max(time),
+                Err(seen) => problem = problem.or(Some(format!("{speaker}'s {seen}"))),
+            }
+            // A pause between two, so that each is news by itself.
+            let rest = Duration::from_secs(1).min(until.saturating_duration_since(Instant::now()));
+            std::thread::sleep(rest);
+            if Instant::now() >= until {
+                break;
+            }
+        }
+        report.tag = problem.is_none().then_some(slowest);
+        report.claim(Claim::TagsArrive, problem.is_none(), || problem.unwrap_or_default());
+    }
+
+    /// One crashes, one leaves, and nobody was accused who was there.
+    pub(crate) fn part(&mut self, plan: Plan<'_>, report: &mut Report) -> Result<(), Problem> {
+        let crash = self.crash(plan.victim, plan.patience)?;
+        report.crash = crash.as_ref().ok().copied();
+        report.claim(Claim::CrashesAreSeen, crash.is_ok(), || crash.unwrap_err());
+        let (left, failed, of) = self.leave(plan.leaver, plan.news)?;
+        report.leave = Some((left, failed, of));
+        report.claim(Claim::LeaversAreToldAsLeft, left == of, || {
+            format!("{left} of {of} say left, {failed} failed, within {:?}", plan.news)
+        });
+        self.judge(report);
+        Ok(())
+    }
+
+    pub(crate) fn judge(&self, report: &mut Report) {
+        let verdicts = self.false_verdicts();
+        report.false_verdicts = verdicts.len();
+        report.claim(Claim::NobodyIsFailedThatIsThere, verdicts.is_empty(), || {
+            format!("{} times: {}", verdicts.len(), list(verdicts.iter().take(5)))
+        });
+    }
+}
+
+/// Words with commas between.
+pub(crate) fn list<T: AsRef<str>>(words: impl IntoIterator<Item = T>) -> String {
+    let words: Vec<String> = words.into_iter().map(|word| word.as_ref().to_owned()).collect();
+    words.join(", ")
+}

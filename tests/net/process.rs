@@ -1,0 +1,202 @@
+//! A process that runs a node, and everything that it has said so far.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::{BufRead, BufReader, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+
+use crate::{
+    node::now,
+    space::{Host, Problem, run},
+};
+
+/// A line of a node: what it told, of whom, when.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    pub(crate) at: u64,
+    pub(crate) kind: String,
+    /// The first word after the kind: of an event about a member, its name.
+    pub(crate) name: String,
+    pub(crate) text: String,
+}
+
+impl Told {
+    fn parse(line: &str) -> Option<Self> {
+        let mut words = line.splitn(3, ' ');
+        let at = words.next()?.parse().ok()?;
+        let (kind, text) = (words.next()?.to_owned(), words.next().unwrap_or_default().to_owned());
+        let name = text.split(' ').next().unwrap_or_default().to_owned();
+        Some(Self { at, kind, name, text })
+    }
+}
+
+/// How a node is started.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    pub(crate) name: String,
+    pub(crate) bind: SocketAddr,
+    pub(crate) advertise: Option<SocketAddr>,
+    pub(crate) seeds: Vec<SocketAddr>,
+    pub(crate) wan: bool,
+    /// Threads that never rest, all on one processor with the node's.
+    pub(crate) busy: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) name: String,
+    child: Child,
+    input: ChildStdin,
+    told: Arc<Mutex<Vec<Told>>>,
+    log: PathBuf,
+    /// When it could not answer, from and until: others may say so.
+    away: Vec<(u64, u64)>,
+}
+
+/// The moment that never comes.
+const NEVER: u64 = u64::MAX;
+
+impl Process {
+    /// Starts a node at `host`; what it prints goes to files in `folder` too.
+    pub(crate) fn start(host: &Host, setup: &Setup, folder: &std::path::Path) -> Result<Self, Problem> {
+        fs::create_dir_all(folder)?;
+        let log = folder.join(format!("{}.log", setup.name));
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &host.space.name]);
+        if setup.busy > 0 {
+            command.args(["taskset", "-c", "0"]);
+        }
+        command.arg(std::env::current_exe()?).args(["--as-node", &setup.name]);
+        let mut option = |flag: &str, value: String| {
+            command.args([flag, &value]);
+        };
+        option("--bind", setup.bind.to_string());
+        setup.advertise.iter().for_each(|addr| option("--advertise", addr.to_string()));
+        setup.seeds.iter().for_each(|addr| option("--seed", addr.to_string()));
+        if setup.busy > 0 {
+            option("--busy", setup.busy.to_string());
+        }
+        if setup.wan {
+            command.env("PRESET", "wan");
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(&log)?);
+        let mut child = command.spawn()?;
+        let (input, output) = (child.stdin.take(), child.stdout.take());
+        let (input, output) = (input.expect("it is piped"), output.expect("it is piped"));
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let (keep, mut file) = (Arc::clone(&told), File::create(log.with_extension("events"))?);
+        let read = move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                // The file is for who looks into a failure; the lab reads the list.
+                let _ = writeln!(file, "{line}");
+                keep.lock().extend(Told::parse(&line));
+            }
+        };
+        thread::Builder::new().name(format!("read-{}", setup.name)).spawn(read)?;
+        Ok(Self { name: setup.name.clone(), child, input, told, log, away: Vec::new() })
+    }
+
+    pub(crate) fn command(&mut self, line: &str) -> Result<(), Problem> {
+        writeln!(self.input, "{line}").map_err(|error| Problem(format!("{}: {line}: {error}", self.name)))
+    }
+
+    fn signal(&self, name: &str) -> Result<(), Problem> {
+        run("kill", &[name, &self.child.id().to_string()], "").map(drop)
+    }
+
+    /// It freezes, as in a debugger or a virtual machine that is moved.
+    pub(crate) fn pause(&mut self) -> Result<(), Problem> {
+        self.signal("-STOP")?;
+        self.away.push((now(), NEVER));
+        Ok(())
+    }
+
+    /// It goes on. What is said of it within `grace` is still about the pause.
+    pub(crate) fn resume(&mut self, grace: Duration) -> Result<(), Problem> {
+        self.signal("-CONT")?;
+        let until = now() + u64::try_from(grace.as_micros()).expect("it is short");
+        self.away.last_mut().expect("it was paused").1 = until;
+        Ok(())
+    }
+
+    /// `kill -9`. Returns when.
+    pub(crate) fn crash(&mut self) -> Result<u64, Problem> {
+        let at = now();
+        self.away.push((at, NEVER));
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(at)
+    }
+
+    /// From now on it is right to say that it is gone.
+    pub(crate) fn will_be_gone(&mut self) {
+        self.away.push((now(), NEVER));
+    }
+
+    pub(crate) fn was_away(&self, at: u64) -> bool {
+        self.away.iter().any(|&(from, until)| (from..=until).contains(&at))
+    }
+
+    /// What it told, in order.
+    pub(crate) fn told(&self) -> Vec<Told> {
+        self.told.lock().clone()
+    }
+
+    /// The first thing that it told at `from` or later of which `is` holds.
+    pub(crate) fn first(&self, from: u64, is: impl Fn(&Told) -> bool) -> Option<Told> {
+        self.told.lock().iter().find(|told| told.at >= from && is(told)).cloned()
+    }
+
+    /// Since when it has listed exactly these as live, if it does now.
+    pub(crate) fn lists_since(&self, expected: &BTreeSet<String>) -> Option<u64> {
+        let (mut live, mut since) = (BTreeSet::new(), None);
+        for told in &*self.told.lock() {
+            let changed = match &*told.kind {
+                "joined" => live.insert(told.name.clone()),
+                "left" | "failed" => live.remove(&told.name),
+                _ => false,
+            };
+            if changed {
+                since = (live == *expected).then_some(told.at);
+            }
+        }
+        since
+    }
+
+    /// Lines of its log at level WARN or ERROR that hold all of `words`.
+    pub(crate) fn warnings(&self, words: &[&str]) -> Vec<String> {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let loud = |line: &&str| line.contains(" WARN ") || line.contains(" ERROR ");
+        let holds = |line: &&str| words.iter().all(|word| line.contains(word));
+        log.lines().filter(loud).filter(holds).map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may be over already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until `look` finds something.
+pub(crate) fn within<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let found = look();
+        if found.is_some() || Instant::now() >= deadline {
+            return found;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,116 @@
+//! What a scenario measured, and which claims held.
+
+use std::{fmt::Write, sync::OnceLock, time::Duration};
+
+/// What must hold in every network that lets nodes reach each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim {
+    AllSeeAll,
+    TagsArrive,
+    NobodyIsFailedThatIsThere,
+    LeaversAreToldAsLeft,
+    CrashesAreSeen,
+    /// A node whose address changes is found at the new one.
+    AddressIsFollowed,
+    /// The program and its log are told what is wrong with the network.
+    ProblemIsTold,
+}
+
+impl Claim {
+    fn sentence(self) -> &'static str {
+        match self {
+            Self::AllSeeAll => "all see all",
+            Self::TagsArrive => "a tag arrives at all",
+            Self::NobodyIsFailedThatIsThere => "nobody is told as failed that is there",
+            Self::LeaversAreToldAsLeft => "a leaver is told as left by all",
+            Self::CrashesAreSeen => "a crash is seen by all",
+            Self::AddressIsFollowed => "a changed address is followed",
+            Self::ProblemIsTold => "the node says what is wrong",
+        }
+    }
+}
+
+/// The tag's time in the direct network, once it was measured: the unit of all others.
+pub(crate) static DIRECT_TAG: OnceLock<Duration> = OnceLock::new();
+
+/// A claim that does not hold yet, and why.
+pub(crate) type Known = (Claim, &'static str);
+
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    pub(crate) nodes: usize,
+    /// Until all saw all.
+    pub(crate) start: Option<Duration>,
+    /// Until the last member had a tag: the slowest of all rounds.
+    pub(crate) tag: Option<Duration>,
+    /// Until the last member saw a crash.
+    pub(crate) crash: Option<Duration>,
+    /// What others said of a leaver: left, failed, of how many.
+    pub(crate) leave: Option<(usize, usize, usize)>,
+    pub(crate) false_verdicts: usize,
+    broken: Vec<(Claim, String)>,
+    kept: Vec<Claim>,
+    pub(crate) notes: Vec<String>,
+}
+
+impl Report {
+    /// Keeps whether a claim held, with what was seen if it did not.
+    pub(crate) fn claim(&mut self, claim: Claim, holds: bool, seen: impl FnOnce() -> String) -> bool {
+        if holds {
+            self.kept.push(claim);
+        } else {
+            self.broken.push((claim, seen()));
+        }
+        holds
+    }
+
+    pub(crate) fn note(&mut self, text: impl Into<String>) {
+        self.notes.push(text.into());
+    }
+
+    /// Broken claims that nobody knows of.
+    pub(crate) fn failures<'a>(&'a self, known: &'a [Known]) -> impl Iterator<Item = &'a (Claim, String)> {
+        self.broken.iter().filter(|(claim, _)| known.iter().all(|(known, _)| known != claim))
+    }
+
+    /// The scenario's row, and a line for each claim that is worth one.
+    pub(crate) fn print(&self, name: &str, known: &[Known]) -> String {
+        let time = |t: Option<Duration>| t.map_or("-".into(), |t| format!("{:.2} s", t.as_secs_f64()));
+        let ratio = match (self.tag, DIRECT_TAG.get()) {
+            (Some(tag), Some(direct)) => {
+                format!(" ({:.1} x direct)", tag.as_secs_f64() / direct.as_secs_f64())
+            }
+            _ => String::new(),
+        };
+        let leave = self
+            .leave
+            .map_or("-".into(), |(left, failed, of)| format!("{left} left, {failed} failed of {of}"));
+        let failed = self.failures(known).next().is_some();
+        let mut text = format!(
+            "{name}: {} nodes; start {}; tag {}{ratio}; crash {}; leave {leave}; false verdicts {}; {}\n",
+            self.nodes,
+            time(self.start),
+            time(self.tag),
+            time(self.crash),
+            self.false_verdicts,
+            if failed { "FAILED" } else { "ok" },
+        );
+        for note in &self.notes {
+            let _ = writeln!(text, "    {note}");
+        }
+        for (claim, seen) in self.failures(known) {
+            let _ = writeln!(text, "    FAILED: {}: {seen}", claim.sentence());
+        }
+        for (claim, cause) in known {
+            let seen = self.broken.iter().find(|(broken, _)| broken == claim);
+            let _ = match seen {
+                Some((_, seen)) => writeln!(text, "    known: {}: {seen} ({cause})", claim.sentence()),
+                None if self.kept.contains(claim) => {
+                    writeln!(text, "    held this time: {} (known: {cause})", claim.sentence())
+                }
+                None => Ok(()),
+            };
+        }
+        text
+    }
+}

@@ -1,0 +1,155 @@
+//! Nodes whose datagrams come from elsewhere than from the address that they advertise.
+
+use std::{net::SocketAddr, time::Duration};
+
+use super::{Lab, ODD, at, setup};
+use crate::{
+    life::Cluster,
+    node::now,
+    process::{Process, Setup, within},
+    report::{Claim, DIRECT_TAG, Known, Report},
+    space::{Host, Net, PORT, Problem},
+};
+
+/// Plain nodes `n1` … at hosts of their own; the first is the seed.
+pub(super) fn plain(net: &Net, cluster: &mut Cluster, count: usize) -> Result<Vec<Host>, Problem> {
+    let hosts = (0..count).map(|_| net.host()).collect::<Result<Vec<_>, _>>()?;
+    start_plain(cluster, &hosts)?;
+    Ok(hosts)
+}
+
+pub(super) fn start_plain(cluster: &mut Cluster, hosts: &[Host]) -> Result<(), Problem> {
+    for (n, host) in hosts.iter().enumerate() {
+        cluster.start(host, &setup(format!("n{}", n + 1), &[at(&hosts[0])]))?;
+    }
+    Ok(())
+}
+
+/// Nothing is in the way: the measure of all others.
+pub(super) fn direct(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
+    let (net, mut cluster) = (lab.net()?, lab.cluster());
+    let hosts = plain(&net, &mut cluster, 5)?;
+    let others = [net.host()?, net.host()?];
+    for (host, name) in others.iter().zip(["odd", "odder"]) {
+        cluster.start(host, &setup(name, &[at(&hosts[0])]))?;
+    }
+    cluster.live(ODD, lab.quiet, report)?;
+    if let Some(tag) = report.tag {
+        DIRECT_TAG.get_or_init(|| tag);
+    }
+    Ok(())
+}
+
+/// A host with two addresses at one interface: it advertises the second, and sends from the first.
+pub(super) fn second_address(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
+    let (net, mut cluster) = (lab.net()?, lab.cluster());
+    let hosts = plain(&net, &mut cluster, 5)?;
+    let others = [net.host()?, net.host()?];
+    for (n, (host, name)) in (100..).zip(others.iter().zip(["odd", "odder"])) {
+        let second = SocketAddr::from(([10, 77, 0, n], PORT));
+        host.space.ip(&format!("addr add {}/24 dev eth0", second.ip()))?;
+        cluster.start(host, &Setup { advertise: Some(second), ..setup(name, &[at(&hosts[0])]) })?;
+    }
+    cluster.live(ODD, lab.quiet, report)
+}
+
+/// As with `docker -p 17001:7946`: what a node sends comes from its router, from any port.
+pub(super) fn mapped_port(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
+    const OUTER: u16 = 17001;
+    let (net, mut cluster) = (lab.net()?, lab.cluster());
+    let hosts = plain(&net, &mut cluster, 5)?;
+    let mut behind = Vec::new();
+    for name in ["odd", "odder"] {
+        let (host, router, outside) = net.mapped(OUTER)?;
+        let advertise = Some((outside, OUTER).into());
+        cluster.start(&host, &Setup { advertise, ..setup(name, &[at(&hosts[0])]) })?;
+        behind.push((host, router));
+    }
+    cluster.live(ODD, lab.quiet, report)
+}
+
+/// Every host is in two networks. Two nodes advertise their address in the second, and send to the others through the
+/// first.
+pub(super) fn second_network(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
+    let (net, mut cluster) = (lab.net()?, lab.cluster());
+    net.bridge(1)?;
+    let hosts = (0..7).map(|_| net.host()).collect::<Result<Vec<_>, _>>()?;
+    let second = hosts.iter().map(|host| net.plug(host, 1)).collect::<Result<Vec<_>, _>>()?;
+    start_plain(&mut cluster, &hosts[..5])?;
+    for (n, name) in [(5, "odd"), (6, "odder")] {
+        let advertise = Some((second[n], PORT).into());
+        cluster.start(&hosts[n], &Setup { advertise, ..setup(name, &[at(&hosts[0])]) })?;
+    }
+    cluster.live(ODD, lab.quiet, report)
+}
+
+/// The kernel makes namespaces so, and a container may keep it: nothing that a host sends to itself arrives.
+pub(super) fn loopback_down(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
+    let (net, mut cluster) = (lab.net()?, lab.cluster());
+    let hosts = plain(&net, &mut cluster, 5)?;
+    let others = [net.bare()?, net.bare()?];
+    for (host, name) in others.iter().zip(["odd", "odder"]) {
+        net.plug(host, 0)?;
+        cluster.start(host, &setup(name, &[at(&hosts[0])]))?;
+    }
+    cluster.live(ODD, lab.quiet, report)
+}
+
+/// How long a node may take to notice that something is wrong with its own address.
+const NOTICE: Duration = Duration::from_secs(60);
+
+pub(super) const UNREACHABLE: &[Known] =
+    &[(Claim::ProblemIsTold, "nobody tells a node that others cannot reach the address that it advertises")];
+
+/// A node advertises an address that nobody has. It must be told; the others must not mind.
+pub(super) fn unreachable(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
+    let (net, mut cluster) = (lab.net()?, lab.cluster());
+    let hosts = plain(&net, &mut cluster, 5)?;
+    let odd = net.host()?;
+    // It never gets in, so nobody is wrong about it.
+    let nowhere = SocketAddr::from(([10, 77, 0, 200], PORT));
+    cluster.start(&odd, &Setup { advertise: Some(nowhere), ..setup("odd", &[at(&hosts[0])]) })?;
+    cluster.process("odd").will_be_gone();
+    cluster.gather(ODD, report);
+    report.nodes = 6;
+    told(report, cluster.process("odd"), 0, &nowhere.ip().to_string());
+    cluster.judge(report);
+    Ok(())
+}
+
+pub(super) const REPLACED: &[Known] = &[
+    (Claim::ProblemIsTold, "nothing looks whether the host still has the advertised address"),
+    (Claim::AddressIsFollowed, "the advertised address is chosen once, at the start"),
+];
+
+/// The host's address is replaced while the node runs, as a new DHCP lease does.
+pub(super) fn replaced(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
+    let (net, mut cluster) = (lab.net()?, lab.cluster());
+    let hosts = plain(&net, &mut cluster, 5)?;
+    let odd = net.host()?;
+    cluster.start(&odd, &setup("odd", &[at(&hosts[0])]))?;
+    cluster.gather(ODD, report);
+    let new = "10.77.0.150";
+    odd.space.ip(&format!("addr del {}/24 dev eth0", odd.addr))?;
+    odd.space.ip(&format!("addr add {new}/24 dev eth0"))?;
+    let from = now();
+    // Until it is found again, others are right.
+    cluster.process("odd").will_be_gone();
+    let followed =
+        cluster.all_others("odd", from, NOTICE, |told| told.name == "odd" && told.text.contains(new));
+    report.claim(Claim::AddressIsFollowed, followed.is_ok(), || followed.unwrap_err());
+    told(report, cluster.process("odd"), from, &odd.addr.to_string());
+    cluster.judge(report);
+    Ok(())
+}
+
+/// Whether a node says, in an event and in its log, that something is wrong with `addr`.
+fn told(report: &mut Report, process: &Process, from: u64, addr: &str) {
+    let event = || process.first(from, |told| told.kind == "other" && told.text.contains(addr));
+    let event = within(NOTICE, event).is_some();
+    let log = !process.warnings(&[addr]).is_empty();
+    report.claim(Claim::ProblemIsTold, event && log, || {
+        let seen = |seen| if seen { "there is" } else { "no" };
+        format!("{} event and {} warning about {addr} within {NOTICE:?}", seen(event), seen(log))
+    });
+}

@@ -1,0 +1,43 @@
+//! Firewalls that pass TCP and filter UDP.
+
+use super::{Lab, ODD, addresses::start_plain, at, setup};
+use crate::{
+    life::Plan,
+    report::{Claim, Known, Report},
+    space::Problem,
+};
+
+pub(super) const EVERYWHERE: &[Known] = &[
+    (Claim::AllSeeAll, "without datagrams, newcomers are heard of with the periodic sync alone"),
+    (Claim::TagsArrive, "without datagrams, news travels with the periodic sync alone"),
+    (Claim::LeaversAreToldAsLeft, "the farewell is sent in datagrams alone"),
+    (Claim::CrashesAreSeen, "without datagrams, verdicts travel with the periodic sync alone"),
+];
+
+/// No datagram arrives anywhere.
+pub(super) fn everywhere(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
+    let (net, mut cluster) = (lab.net()?, lab.cluster());
+    let hosts = (0..7).map(|_| net.host()).collect::<Result<Vec<_>, _>>()?;
+    hosts.iter().try_for_each(|host| host.filter("meta l4proto udp"))?;
+    start_plain(&mut cluster, &hosts[..5])?;
+    for (host, name) in hosts[5..].iter().zip(["odd", "odder"]) {
+        cluster.start(host, &setup(name, &[at(&hosts[0])]))?;
+    }
+    cluster.live(ODD, lab.quiet, report)
+}
+
+pub(super) const INTO_ONE: &[Known] = &[
+    (Claim::TagsArrive, "whom no datagram reaches hears news with its periodic sync alone"),
+    (Claim::LeaversAreToldAsLeft, "the farewell counts as heard by an answer that does not arrive"),
+    (Claim::CrashesAreSeen, "whom no datagram reaches hears verdicts with its periodic sync alone"),
+];
+
+/// No datagram arrives at one host. It leaves, and another crashes.
+pub(super) fn into_one(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
+    let (net, mut cluster) = (lab.net()?, lab.cluster());
+    let hosts = (0..6).map(|_| net.host()).collect::<Result<Vec<_>, _>>()?;
+    hosts[5].filter("meta l4proto udp")?;
+    start_plain(&mut cluster, &hosts[..5])?;
+    cluster.start(&hosts[5], &setup("odd", &[at(&hosts[0])]))?;
+    cluster.live(Plan { victim: "n5", ..ODD }, lab.quiet, report)
+}

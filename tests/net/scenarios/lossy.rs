@@ -1,0 +1,52 @@
+//! Networks that lose packets.
+
+use std::time::Duration;
+
+use super::{Lab, ODD, addresses::start_plain, at, setup};
+use crate::{
+    life::{Cluster, Plan},
+    report::Report,
+    space::{Host, Problem},
+};
+
+/// Twenty nodes; each host loses `percent` of what arrives and `matches`.
+pub(super) fn loss(lab: &Lab, report: &mut Report, matches: &str, percent: u8) -> Result<(), Problem> {
+    let (net, mut cluster) = (lab.net()?, lab.cluster());
+    let hosts = (0..20).map(|_| net.host()).collect::<Result<Vec<_>, _>>()?;
+    hosts.iter().try_for_each(|host| host.lose(matches, percent))?;
+    start(&mut cluster, &hosts)?;
+    // Who probes badly is slower to judge, and what gossip misses comes with the next sync, after half a minute.
+    let (patience, news) = (Duration::from_secs(60), Duration::from_secs(45));
+    cluster.live(Plan { patience, news, ..ODD }, lab.quiet, report)?;
+    report.note(format!("{} suspicions were refuted or confirmed", cluster.suspicions()));
+    Ok(())
+}
+
+/// All but two are plain; those are odd.
+fn start(cluster: &mut Cluster, hosts: &[Host]) -> Result<(), Problem> {
+    let (plain, odd) = hosts.split_at(hosts.len() - 2);
+    start_plain(cluster, plain)?;
+    odd.iter()
+        .zip(["odd", "odder"])
+        .try_for_each(|(host, name)| cluster.start(host, &setup(name, &[at(&hosts[0])])))
+}
+
+/// Two hosts lose 40 % of what arrives, and nothing of what they send.
+pub(super) fn one_way(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
+    let (net, mut cluster) = (lab.net()?, lab.cluster());
+    let hosts = (0..7).map(|_| net.host()).collect::<Result<Vec<_>, _>>()?;
+    hosts[5..].iter().try_for_each(|host| host.lose("meta l4proto udp", 40))?;
+    start(&mut cluster, &hosts)?;
+    cluster.live(ODD, lab.quiet, report)
+}
+
+/// Nothing at all arrives from one host at another, in that direction alone: others must vouch.
+pub(super) fn pairs(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
+    let (net, mut cluster) = (lab.net()?, lab.cluster());
+    let hosts = (0..7).map(|_| net.host()).collect::<Result<Vec<_>, _>>()?;
+    for (from, to) in [(5, 1), (2, 5), (6, 3)] {
+        hosts[to].filter(&format!("ip saddr {}", hosts[from].addr))?;
+    }
+    start(&mut cluster, &hosts)?;
+    cluster.live(ODD, lab.quiet, report)
+}

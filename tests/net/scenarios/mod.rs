@@ -1,0 +1,116 @@
+//! The networks. Each scenario builds one and lets a cluster live in it.
+
+mod addresses;
+mod filtered;
+mod lossy;
+mod paused;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use crate::{
+    life::{Cluster, Plan},
+    needs::Need,
+    process::Setup,
+    report::{Known, Report},
+    space::{Host, Net, PORT, Problem},
+};
+
+/// What a scenario is given.
+#[derive(Debug)]
+pub(crate) struct Lab {
+    pub(crate) name: &'static str,
+    pub(crate) folder: PathBuf,
+    /// How long a cluster is watched between its start and its end.
+    pub(crate) quiet: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    First,
+    Any,
+    /// Nothing else runs at the same time.
+    Alone,
+}
+
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) needs: Need,
+    pub(crate) order: Order,
+    pub(crate) known: &'static [Known],
+    pub(crate) run: fn(&Lab, &mut Report) -> Result<(), Problem>,
+}
+
+impl Scenario {
+    const fn new(name: &'static str, needs: Need, run: fn(&Lab, &mut Report) -> Result<(), Problem>) -> Self {
+        Self { name, needs, order: Order::Any, known: &[], run }
+    }
+
+    const fn known(self, known: &'static [Known]) -> Self {
+        Self { known, ..self }
+    }
+
+    const fn order(self, order: Order) -> Self {
+        Self { order, ..self }
+    }
+}
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario::new("direct", Need::Namespaces, addresses::direct).order(Order::First),
+    // These take longest.
+    Scenario::new("stopped-60-s", Need::Namespaces, |lab, report| paused::stopped(lab, report, 60)),
+    Scenario::new("stopped-20-s", Need::Namespaces, |lab, report| paused::stopped(lab, report, 20)),
+    Scenario::new("stopped-5-s", Need::Namespaces, |lab, report| paused::stopped(lab, report, 5)),
+    Scenario::new("udp-filtered", Need::Nft, filtered::everywhere).known(filtered::EVERYWHERE),
+    Scenario::new("udp-filtered-into-one", Need::Nft, filtered::into_one).known(filtered::INTO_ONE),
+    Scenario::new("unreachable-address", Need::Namespaces, addresses::unreachable)
+        .known(addresses::UNREACHABLE),
+    Scenario::new("address-replaced", Need::Namespaces, addresses::replaced).known(addresses::REPLACED),
+    Scenario::new("second-address", Need::Namespaces, addresses::second_address),
+    Scenario::new("mapped-port", Need::Nft, addresses::mapped_port),
+    Scenario::new("second-network", Need::Namespaces, addresses::second_network),
+    Scenario::new("loopback-down", Need::Namespaces, addresses::loopback_down),
+    Scenario::new("loss-10", Need::Nft, |lab, report| lossy::loss(lab, report, "meta l4proto udp", 10)),
+    Scenario::new("loss-20", Need::Nft, |lab, report| lossy::loss(lab, report, "meta l4proto udp", 20)),
+    Scenario::new("loss-30", Need::Nft, |lab, report| lossy::loss(lab, report, "meta l4proto udp", 30)),
+    Scenario::new("loss-25-of-all", Need::Nft, |lab, report| {
+        lossy::loss(lab, report, "meta l4proto { udp, tcp }", 25)
+    }),
+    Scenario::new("one-way-loss", Need::Nft, lossy::one_way),
+    Scenario::new("one-way-pairs", Need::Nft, lossy::pairs),
+    Scenario::new("starved", Need::Namespaces, paused::starved).order(Order::Alone),
+];
+
+/// How a life is lived where nothing else is said: the last but one leaves, the last crashes.
+const PATIENCE: Duration = Duration::from_secs(30);
+const NEWS: Duration = Duration::from_secs(10);
+
+impl Lab {
+    /// A network for this scenario.
+    pub(crate) fn net(&self) -> Result<Net, Problem> {
+        Net::new(self.name)
+    }
+
+    pub(crate) fn cluster(&self) -> Cluster {
+        Cluster::new(self.folder.clone())
+    }
+}
+
+/// Every node listens like this, but where a scenario says otherwise.
+pub(crate) fn setup(name: impl Into<String>, seeds: &[SocketAddr]) -> Setup {
+    Setup {
+        name: name.into(),
+        bind: ([0, 0, 0, 0], PORT).into(),
+        advertise: None,
+        seeds: seeds.to_vec(),
+        wan: false,
+        busy: 0,
+    }
+}
+
+pub(crate) fn at(host: &Host) -> SocketAddr {
+    (host.addr, PORT).into()
+}
+
+/// `odd` shows the first tag and leaves, `odder` crashes: the two that a scenario is about.
+pub(crate) const ODD: Plan<'static> =
+    Plan { speaker: "odd", leaver: "odd", victim: "odder", patience: PATIENCE, news: NEWS };
