@@ -74,7 +74,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("loss-30", Need::Nft, |lab, report| lossy::loss(lab, report, "meta l4proto udp", 30)),
     Scenario::new("loss-25-of-all", Need::Nft, |lab, report| {
         lossy::loss(lab, report, "meta l4proto { udp, tcp }", 25)
-    }),
+    })
+    .known(lossy::LOSS_OF_ALL),
     Scenario::new("one-way-loss", Need::Nft, lossy::one_way),
     Scenario::new("one-way-pairs", Need::Nft, lossy::pairs),
     Scenario::new("starved", Need::Namespaces, paused::starved).order(Order::Alone),
