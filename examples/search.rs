@@ -5,7 +5,7 @@
 //! cargo run --profile search --features sim --example search -- --configs 5000
 //! ```
 //!
-//! Themes are accidents, late, calls, rivals, clocks, attacks and everything; without one, each seed goes through all.
+//! Themes are accidents, late, calls, rivals, clocks, paths, attacks and everything; without one, each seed goes through all.
 //! The profile has overflow checks and debug assertions on. Ends with status 1 and, of each promise that is broken,
 //! the shortest schedule that still breaks it.
 

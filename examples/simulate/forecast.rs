@@ -14,16 +14,15 @@ const MINUTE: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(1800);
 
 pub(crate) fn run(options: &Options) {
-    let Options { nodes, latency, loss, seed, .. } = *options;
+    let Options { nodes, latency, loss, segment_loss, seed, .. } = *options;
     println!(
-        "{nodes} nodes, preset {}, one-way latency {latency:?} on average, {} % loss, seed {seed}\n",
+        "{nodes} nodes, preset {}, one-way latency {latency:?} on average, {} % of datagrams and {} % of segments \
+         lost, seed {seed}\n",
         options.preset,
-        loss * 100.0
+        loss * 100.0,
+        segment_loss * 100.0
     );
-    let mut world = World::new(seed);
-    (world.checker, world.keep_events) = (None, false);
-    world.net.latency = Latency::Exponential(latency / 2, latency / 2);
-    world.net.loss = loss;
+    let mut world = world(options, seed);
     start(&mut world, options);
     idle(&mut world, options);
     world.keep_events = true;
@@ -32,6 +31,16 @@ pub(crate) fn run(options: &Options) {
     deafness(&mut world, options);
     pauses(&mut world, options);
     partition(&mut world, options);
+}
+
+/// An empty world with the network that was asked for.
+pub(crate) fn world(options: &Options, seed: u64) -> World {
+    let Options { latency, loss, segment_loss, .. } = *options;
+    let mut world = World::new(seed);
+    (world.checker, world.keep_events) = (None, false);
+    world.net.latency = Latency::Exponential(latency / 2, latency / 2);
+    (world.net.datagram_loss, world.net.segment_loss) = (loss, segment_loss);
+    world
 }
 
 fn line(what: &str, figure: &str) {
@@ -79,7 +88,8 @@ fn start(world: &mut World, options: &Options) {
     plot::lines(folder, "start", "seconds", "members seen (mean)", &[("view".into(), views)]);
 }
 
-fn sent(world: &World) -> (u64, u64) {
+/// Bytes and datagrams that those who are up have sent.
+pub(crate) fn sent(world: &World) -> (u64, u64) {
     let metrics = world.up().map(|host| world.node(host).metrics());
     metrics.fold((0, 0), |sum, m| (sum.0 + m.bytes_sent, sum.1 + m.datagrams_sent))
 }

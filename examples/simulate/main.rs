@@ -2,18 +2,27 @@
 //!
 //! ```text
 //! cargo run --release --features sim --example simulate -- --nodes 300 --loss 0.1 --latency 20 --out plots
+//! cargo run --release --features sim --example simulate -- --nodes 32 --loss 0.25 --sockets 10   # beside real sockets
 //! ```
 
 #[path = "../plot/mod.rs"]
 mod plot;
 
+mod compare;
 mod forecast;
 mod options;
+mod sockets;
 
 use std::{error::Error, fs, time::Instant};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = options::parse(std::env::args().skip(1))?;
+    if let Some(nodes) = options.inside {
+        return sockets::inside(&options, nodes);
+    }
+    if let Some(runs) = options.sockets {
+        return compare::run(&options, runs);
+    }
     if let Some(folder) = &options.out {
         fs::create_dir_all(folder)?;
     }
@@ -26,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-#[expect(clippy::disallowed_methods, reason = "only to say how long it took")]
-fn wall_clock() -> Instant {
+#[expect(clippy::disallowed_methods, reason = "to say how long it took")]
+pub(crate) fn wall_clock() -> Instant {
     Instant::now()
 }

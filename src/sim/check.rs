@@ -118,7 +118,9 @@ const STAYS_AWAY: &str = "who said good-bye does not come back";
 /// - a life that said good-bye, or whose failure was known, does not come back as what it was (unless somebody forged
 ///   the good-bye, or the name has two holders);
 /// - while nothing disturbs anybody, no healthy member is declared failed, nor one that said good-bye. A disturbance
-///   is over once all views have been true for 60 probe intervals (`CALM`);
+///   is over once all views have been true for 60 probe intervals (`CALM`). No disturbance are translated and second
+///   addresses. Nor is filtered UDP, but who said good-bye may then be declared failed; nor a member that others cannot
+///   reach where it says it is, but that one may be;
 /// - every join reports exactly once;
 /// - a node's events fold to its members, and so does a watch on a membership that follows them;
 /// - no queue and no map of a node exceeds its bound.
@@ -130,6 +132,10 @@ pub struct Checker {
     calm_since: Option<Time>,
     /// It never ends: nodes whose configuration suits no network.
     lenient: bool,
+    /// Names of hosts that others may be unable to reach where they say they are: those may be declared failed.
+    unreachable: HashSet<Arc<str>>,
+    /// Datagrams are filtered, or were until a moment ago: farewells may not be heard.
+    muffled: bool,
     /// Names about which somebody lied, or that had two holders.
     doubtful: HashSet<Arc<str>>,
     violation: Option<Violation>,
@@ -158,6 +164,30 @@ impl Checker {
         self.disturbed
     }
 
+    /// Whether healthy members may not be accused, and farewells must be heard.
+    #[must_use]
+    pub fn is_armed(&self) -> bool {
+        !self.disturbed && !self.muffled
+    }
+
+    /// Datagrams are filtered somewhere. What must hold nevertheless: nobody is declared failed, for streams pass. What
+    /// need not: that who says good-bye is told as left, since a farewell is a datagram. Once farewells go by stream,
+    /// this may go.
+    pub(super) fn udp_is_filtered(&mut self) {
+        self.muffled = true;
+    }
+
+    /// Others cannot reach this member where it says it is, though it reaches them; or that is over. What must hold
+    /// nevertheless: nobody else is declared failed.
+    pub(super) fn out_of_reach(&mut self, name: &str, out_of_reach: bool) {
+        if out_of_reach {
+            self.unreachable.insert(Arc::from(name));
+        } else if self.unreachable.remove(name) {
+            // What began meanwhile may still come to its end.
+            self.disturbed();
+        }
+    }
+
     /// Healthy members may be accused for ever: these nodes' configuration suits no network.
     pub fn be_lenient(&mut self) {
         self.lenient = true;
@@ -170,7 +200,7 @@ impl Checker {
         if !calm {
             self.calm_since = None;
         } else if now.since(since) >= probe_interval * CALM && !self.lenient {
-            self.disturbed = false;
+            (self.disturbed, self.muffled) = (false, false);
         }
     }
 
@@ -271,9 +301,11 @@ impl Checker {
             self.report(rule, format!("host {at}: {event:?}"));
         } else if matches!(event, Event::Failed(_)) && !self.disturbed {
             match self.truth.get(&member.name) {
+                Some(Truth::Up) if self.unreachable.contains(&member.name) => {}
                 Some(Truth::Up) => {
                     self.report("no healthy member is declared failed", format!("host {at}: {event:?}"));
                 }
+                Some(Truth::Left) if self.muffled => {}
                 Some(Truth::Left) => {
                     self.report("a leave is no failure", format!("host {at}: {event:?}"));
                 }

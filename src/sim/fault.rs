@@ -5,6 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use super::{
     attacker::{Attack, without_one},
     network::Burst,
+    paths::Nat,
     world::{World, addr},
 };
 use crate::wire::Tags;
@@ -51,8 +52,26 @@ pub enum Fault {
     LeaveTogether(Vec<usize>),
     /// An attacker does something.
     Attack(Attack),
-    /// This share of all datagrams gets lost from now on.
+    /// What a host sends comes from behind a translator of addresses, under this binding.
+    Mapped(usize, Nat, u8),
+    /// A host has a second address, and sends from either.
+    SecondAddress(usize),
+    /// A host sends from where it is reached.
+    Unmapped(usize),
+    /// Others cannot reach a host at the address that it advertises, though it reaches them.
+    Unreachable(usize),
+    /// They can again.
+    Reachable(usize),
+    /// A host gets another address while it runs; its node learns of it when it is started anew.
+    NewAddress(usize, u8),
+    /// No datagram passes somewhere, though streams do.
+    FilteredUdp(Side),
+    /// This share of all packets gets lost from now on, of datagrams and of the segments of streams.
     Loss(f64),
+    /// This share of datagrams, and no segment.
+    DatagramLoss(f64),
+    /// This share of the segments of streams, and no datagram.
+    SegmentLoss(f64),
     /// This share arrives twice.
     Duplication(f64),
     /// This share is overtaken.
@@ -67,6 +86,17 @@ pub enum Fault {
     Isolate(Vec<usize>),
     /// The network is perfect again.
     Heal,
+}
+
+/// Where datagrams are filtered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Everywhere.
+    All,
+    /// On the way to a host.
+    Into(usize),
+    /// On the way from a host.
+    OutOf(usize),
 }
 
 /// An address that an application may join.
@@ -190,6 +220,28 @@ impl Fault {
         Self::WrongClock(host, off)
     }
 
+    /// Draws something about where hosts send from and are reached, and by what.
+    pub(super) fn draw_path(rng: &mut fastrand::Rng, n: usize) -> Self {
+        let host = rng.usize(..n);
+        match rng.u32(..16) {
+            0..=2 => {
+                let nat = if rng.bool() { Nat::FullCone } else { Nat::AddressRestricted };
+                Self::Mapped(host, nat, rng.u8(..4))
+            }
+            3 | 4 => Self::SecondAddress(host),
+            5 => Self::Unmapped(host),
+            6 | 7 => Self::Unreachable(host),
+            8 => Self::Reachable(host),
+            9 => Self::NewAddress(host, rng.u8(..)),
+            10 => Self::FilteredUdp(Side::All),
+            11 => Self::FilteredUdp(Side::Into(host)),
+            12 => Self::FilteredUdp(Side::OutOf(host)),
+            13 => Self::DatagramLoss(rng.f64() * 0.4),
+            14 => Self::SegmentLoss(rng.f64() * 0.4),
+            _ => Self::Heal,
+        }
+    }
+
     /// Draws something an attacker does.
     pub(super) fn draw_attack(rng: &mut fastrand::Rng, n: usize) -> Self {
         Self::Attack(Attack::draw(rng, n))
@@ -204,6 +256,9 @@ impl Fault {
             }
             Self::LeaveTogether(hosts) => without_one(hosts).into_iter().map(Self::LeaveTogether).collect(),
             Self::Isolate(group) => without_one(group).into_iter().map(Self::Isolate).collect(),
+            Self::Mapped(host, Nat::AddressRestricted, binding) => {
+                vec![Self::Mapped(*host, Nat::FullCone, *binding)]
+            }
             _ => vec![],
         }
     }
@@ -240,7 +295,16 @@ impl Fault {
                 }
             }
             Self::Attack(attack) => world.attack(attack),
-            Self::Loss(share) => world.net.loss = *share,
+            Self::Mapped(host, nat, binding) => world.map_source(*host, *nat, *binding),
+            Self::SecondAddress(host) => world.add_second_address(*host),
+            Self::Unmapped(host) => world.unmap_source(*host),
+            Self::Unreachable(host) => world.close(*host, true),
+            Self::Reachable(host) => world.close(*host, false),
+            Self::NewAddress(host, n) => world.replace_address(*host, *n),
+            Self::FilteredUdp(side) => filter_udp(world, *side),
+            Self::DatagramLoss(share) => world.net.datagram_loss = *share,
+            Self::SegmentLoss(share) => world.net.segment_loss = *share,
+            Self::Loss(share) => world.net.lose(*share),
             Self::Duplication(share) => world.net.duplication = *share,
             Self::Reordering(share) => world.net.reordering = *share,
             Self::Bursts(burst) => world.net.burst = Some(*burst),
@@ -250,6 +314,7 @@ impl Fault {
             Self::Heal => {
                 world.unclog();
                 world.net.heal();
+                world.open_all();
             }
             Self::Crash(_)
             | Self::Restart(_)
@@ -258,6 +323,17 @@ impl Fault {
             | Self::SeekSeeds(_)
             | Self::Tags(..) => {}
         }
+    }
+}
+
+fn filter_udp(world: &mut World, side: Side) {
+    match side {
+        Side::All => world.net.no_udp = true,
+        Side::Into(host) => drop(world.net.no_udp_into.insert(host)),
+        Side::OutOf(host) => drop(world.net.no_udp_out_of.insert(host)),
+    }
+    if let Some(checker) = &mut world.checker {
+        checker.udp_is_filtered();
     }
 }
 

@@ -9,7 +9,7 @@
 //! use syncswim::{sim::World, swim::Config};
 //!
 //! let mut world = World::new(7);
-//! world.net.loss = 0.1;
+//! world.net.lose(0.1);
 //! world.start_cluster(20, Config::lan);
 //! let took = world.run_until("one view", Duration::from_secs(60), |world| world.all_see(20));
 //! println!("20 nodes under 10 % loss: one view after {took:?}");
@@ -19,7 +19,7 @@
 //! println!("a crash was known to all after {took:?}");
 //! ```
 //!
-//! `world` runs hosts, `network` says what becomes of a datagram, `queue` what comes next, `check` looks for
+//! `world` runs hosts, `network` says what becomes of a datagram, `paths` where hosts send from and are reached, `queue` what comes next, `check` looks for
 //! broken promises after each step, `theme` draws random `fault`s, [`attacker`] lies, and [`search`] runs random
 //! schedules and shrinks those that break a promise. [`configs`] runs random configurations.
 //!
@@ -34,6 +34,7 @@ mod fault;
 pub(crate) mod forge;
 mod host;
 mod network;
+mod paths;
 mod queue;
 pub mod search;
 #[cfg(test)]
@@ -42,8 +43,9 @@ mod theme;
 mod world;
 
 pub use check::{Checker, Violation};
-pub use fault::{Fault, Place};
+pub use fault::{Fault, Place, Side};
 pub use host::Host;
 pub use network::{Burst, Latency, Network};
+pub use paths::Nat;
 pub use theme::Theme;
 pub use world::{World, addr};

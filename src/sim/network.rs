@@ -47,10 +47,16 @@ struct Spell {
 pub struct Network {
     /// One way.
     pub latency: Latency,
-    /// Share of datagrams, and of the segments of streams, that get lost.
-    pub loss: f64,
-    /// Share of datagrams that get lost besides, though streams pass: a firewall, a full buffer.
+    /// Share of datagrams that get lost. See [`lose`](Self::lose) for a network that loses any packet alike.
     pub datagram_loss: f64,
+    /// Share of the segments of streams that get lost, and are sent again.
+    pub segment_loss: f64,
+    /// No datagram passes, though streams do.
+    pub no_udp: bool,
+    /// Hosts that no datagram gets to, though streams do.
+    pub no_udp_into: BTreeSet<usize>,
+    /// Hosts that no datagram gets out of, though streams do.
+    pub no_udp_out_of: BTreeSet<usize>,
     /// Share of datagrams that arrive twice.
     pub duplication: f64,
     /// Share of datagrams that are held up, and so overtaken by later ones.
@@ -71,15 +77,53 @@ pub struct Network {
     spells: HashMap<(usize, usize), Spell>,
 }
 
-/// TCP's first and longest time before it sends again, and how often it does.
-const RETRANSMIT: (Duration, Duration, u32) = (Duration::from_millis(200), Duration::from_secs(10), 12);
+/// When TCP sends a segment again that was not acknowledged. Each wait is twice the one before.
+#[derive(Debug, Clone, Copy)]
+struct Retransmission {
+    /// The first wait, besides the round trip that was measured.
+    first: Duration,
+    /// No wait is longer.
+    longest: Duration,
+    tries: u32,
+}
+
+/// Of a segment of data: RFC 6298, with Linux's least timeout instead of its 1 s.
+const DATA: Retransmission =
+    Retransmission { first: Duration::from_millis(200), longest: Duration::from_secs(120), tries: 16 };
+/// Of a handshake, which has measured nothing yet (RFC 6298 §2.1), as often as Linux tries.
+const HANDSHAKE: Retransmission =
+    Retransmission { first: Duration::from_secs(1), longest: Duration::from_secs(120), tries: 7 };
+
+impl Retransmission {
+    /// When something that takes `way` has arrived, if it is tried until it does: `arrives` says whether the try after
+    /// this wait does, `None` that no later one will either.
+    fn succeeds_after(
+        self,
+        way: Duration,
+        round_trip: Duration,
+        mut arrives: impl FnMut(Duration) -> Option<bool>,
+    ) -> Option<Duration> {
+        let (mut waited, mut wait) = (Duration::ZERO, self.first + round_trip);
+        for _ in 0..self.tries {
+            if arrives(waited)? {
+                return Some(waited + way);
+            }
+            waited += wait;
+            wait = (wait * 2).min(self.longest);
+        }
+        None
+    }
+}
 
 impl Default for Network {
     fn default() -> Self {
         Self {
             latency: Latency::Uniform(Duration::from_micros(100), Duration::from_micros(500)),
-            loss: 0.0,
             datagram_loss: 0.0,
+            segment_loss: 0.0,
+            no_udp: false,
+            no_udp_into: BTreeSet::new(),
+            no_udp_out_of: BTreeSet::new(),
             duplication: 0.0,
             reordering: 0.0,
             hold_up: Duration::from_millis(50),
@@ -107,16 +151,33 @@ impl Network {
         self.sides.clear();
     }
 
-    /// Ends all partitions, cuts and clogs, and all loss, duplication and reordering.
+    /// Loses this share of all packets, whatever they carry.
+    pub fn lose(&mut self, share: f64) {
+        (self.datagram_loss, self.segment_loss) = (share, share);
+    }
+
+    /// Ends all partitions, cuts, clogs and filters, and all loss, duplication and reordering.
     pub fn heal(&mut self) {
         *self = Self { latency: self.latency, ..Self::default() };
     }
 
-    /// Whether the network does to nobody anything but to take its time.
+    /// Whether datagrams are filtered somewhere.
+    #[must_use]
+    pub fn filters_udp(&self) -> bool {
+        self.no_udp || !self.no_udp_into.is_empty() || !self.no_udp_out_of.is_empty()
+    }
+
+    fn is_udp_filtered(&self, from: usize, to: usize) -> bool {
+        self.filters_udp()
+            && (self.no_udp || self.no_udp_out_of.contains(&from) || self.no_udp_into.contains(&to))
+    }
+
+    /// Whether the network does to nobody anything but to take its time. Filtered UDP alone is a condition that nodes
+    /// withstand, as streams pass.
     #[must_use]
     pub fn is_perfect(&self) -> bool {
-        self.loss == 0.0
-            && self.datagram_loss == 0.0
+        self.datagram_loss == 0.0
+            && self.segment_loss == 0.0
             && self.burst.is_none()
             && self.cut.is_empty()
             && self.clogged.is_empty()
@@ -144,8 +205,8 @@ impl Network {
         now: Time,
         rng: &mut fastrand::Rng,
     ) -> [Option<Duration>; 2] {
-        let blocked = self.datagram_loss > 0.0 && rng.f64() < self.datagram_loss;
-        if blocked || self.is_cut(from, to) || self.loses(from, to, now, rng) {
+        let blocked = self.is_udp_filtered(from, to) || self.is_cut(from, to);
+        if blocked || self.loses(self.datagram_loss, from, to, now, rng) {
             return [None, None];
         }
         let mut copy = |network: &Self| {
@@ -158,36 +219,45 @@ impl Network {
     }
 
     /// How long a segment of a stream is under way; `None` if it never gets through.
-    pub(super) fn pass_stream(
+    pub(super) fn pass_segment(
         &mut self,
         from: usize,
         to: usize,
         now: Time,
         rng: &mut fastrand::Rng,
     ) -> Option<Duration> {
-        let (mut wait, longest, tries) = RETRANSMIT;
-        let mut delay = self.latency.draw(rng);
-        for _ in 0..tries {
+        let way = self.latency.draw(rng);
+        DATA.succeeds_after(way, way * 2, |waited| {
             // Cuts are looked at once: a stream that meets one is given up by its owner's deadline.
-            if self.is_cut(from, to) {
-                return None;
-            }
-            if !self.loses(from, to, now + delay, rng) {
-                return Some(delay);
-            }
-            delay += wait;
-            wait = (wait * 2).min(longest);
-        }
-        None
+            (!self.is_cut(from, to)).then_some(())?;
+            Some(!self.loses(self.segment_loss, from, to, now + waited, rng))
+        })
     }
 
-    fn loses(&mut self, from: usize, to: usize, now: Time, rng: &mut fastrand::Rng) -> bool {
+    /// How long it takes until a stream is open on both sides; `None` if it never is.
+    pub(super) fn pass_handshake(
+        &mut self,
+        from: usize,
+        to: usize,
+        now: Time,
+        rng: &mut fastrand::Rng,
+    ) -> Option<Duration> {
+        let (there, back) = (self.latency.draw(rng), self.latency.draw(rng));
+        HANDSHAKE.succeeds_after(there + back, Duration::ZERO, |waited| {
+            (!self.is_cut(from, to) && !self.is_cut(to, from)).then_some(())?;
+            let lost = self.loses(self.segment_loss, from, to, now + waited, rng)
+                || self.loses(self.segment_loss, to, from, now + waited + there, rng);
+            Some(!lost)
+        })
+    }
+
+    fn loses(&mut self, loss: f64, from: usize, to: usize, now: Time, rng: &mut fastrand::Rng) -> bool {
         let share = |losses: &HashMap<usize, f64>, host| match losses.is_empty() {
             true => 0.0,
             false => losses.get(host).copied().unwrap_or(0.0),
         };
         let losses = [
-            self.loss,
+            loss,
             share(&self.egress_loss, &from),
             share(&self.ingress_loss, &to),
             self.burst_loss(from, to, now, rng),
@@ -226,7 +296,7 @@ mod tests {
 
     #[test]
     fn losses_add_up_as_independent_ones_do() {
-        let mut network = Network { loss: 0.1, ..Network::default() };
+        let mut network = Network { datagram_loss: 0.1, ..Network::default() };
         network.ingress_loss.insert(1, 0.5);
         network.egress_loss.insert(1, 1.0);
         let share = share_lost(&mut network, Duration::ZERO);
@@ -246,6 +316,52 @@ mod tests {
         let (lost, after_lost) =
             fates.windows(2).filter(|w| w[0]).fold((0, 0), |(l, a), w| (l + 1, a + u32::from(w[1])));
         assert!(f64::from(after_lost) / f64::from(lost) > 0.7, "a loss is followed by a loss");
+    }
+
+    /// How long each of 10,000 takes, in milliseconds, if nothing but retransmissions takes time; none if it gives up.
+    fn waits(
+        network: &mut Network,
+        pass: impl Fn(&mut Network, &mut fastrand::Rng) -> Option<Duration>,
+    ) -> Vec<Option<u128>> {
+        network.latency = Latency::Uniform(Duration::ZERO, Duration::ZERO);
+        let mut rng = fastrand::Rng::with_seed(3);
+        (0..10_000).map(|_| Some(pass(network, &mut rng)?.as_millis())).collect()
+    }
+
+    #[test]
+    fn what_is_lost_of_datagrams_and_of_streams_is_set_apart() {
+        let segment = |network: &mut Network, rng: &mut _| network.pass_segment(0, 1, Time::ZERO, rng);
+        let handshake = |network: &mut Network, rng: &mut _| network.pass_handshake(0, 1, Time::ZERO, rng);
+        let mut datagrams = Network { datagram_loss: 0.25, ..Network::default() };
+        assert!((share_lost(&mut datagrams, Duration::ZERO) - 0.25).abs() < 0.01);
+        assert!(waits(&mut datagrams, segment).iter().all(|wait| *wait == Some(0)));
+        assert!(waits(&mut datagrams, handshake).iter().all(|wait| *wait == Some(0)));
+        let mut segments = Network { segment_loss: 0.25, ..Network::default() };
+        assert!(share_lost(&mut segments, Duration::ZERO) == 0.0 && !segments.is_perfect());
+        let share = |waits: &[_], wait| waits.iter().filter(|w| **w == Some(wait)).count() as f64 / 1e4;
+        // A segment once, a handshake in each direction; then again after a wait that doubles.
+        let lost = waits(&mut segments, segment);
+        assert!((share(&lost, 0) - 0.75).abs() < 0.02 && (share(&lost, 600) - 0.75 / 16.0).abs() < 0.01);
+        let lost = waits(&mut segments, handshake);
+        assert!((share(&lost, 0) - 0.5625).abs() < 0.02 && (share(&lost, 1000) - 0.246).abs() < 0.02);
+        assert!(lost.contains(&None), "after the seventh it is given up");
+    }
+
+    #[test]
+    fn filtered_udp_stops_datagrams_in_its_direction_and_no_stream() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut passes = |network: &mut Network, from, to| {
+            assert!(network.pass_segment(from, to, Time::ZERO, &mut rng).is_some());
+            network.pass(from, to, Time::ZERO, &mut rng)[0].is_some()
+        };
+        let mut into = Network { no_udp_into: BTreeSet::from([1]), ..Network::default() };
+        assert!(!passes(&mut into, 0, 1) && passes(&mut into, 1, 0));
+        let mut out_of = Network { no_udp_out_of: BTreeSet::from([1]), ..Network::default() };
+        assert!(passes(&mut out_of, 0, 1) && !passes(&mut out_of, 1, 0));
+        let mut wholly = Network { no_udp: true, ..Network::default() };
+        assert!(!passes(&mut wholly, 0, 1) && wholly.is_perfect() && wholly.filters_udp());
+        wholly.heal();
+        assert!(!wholly.filters_udp());
     }
 
     #[test]

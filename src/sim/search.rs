@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     attacker::is_ghost,
-    check::{CALM, LONG_MEMORY, Violation},
+    check::{CALM, Checker, LONG_MEMORY, Violation},
     fault::Fault,
     theme::Theme,
     world::{World, addr},
@@ -16,10 +16,14 @@ use super::{
 use crate::{
     error::message_of,
     swim::{Config, MemberState},
+    wire::Tags,
 };
 
 /// How long after the last fault everybody must see exactly who is up, in probe intervals, and at least.
 const PATIENCE: (u32, Duration) = (300, Duration::from_secs(300));
+
+/// Probe intervals within which tags must be known to all while all is well.
+const TAGS_WITHIN: u32 = 10;
 
 /// A cluster and what happens to it: everything a run depends on.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,6 +93,8 @@ impl Schedule {
         }
         world.end_attacks();
         Fault::Heal.apply(world);
+        // Whoever runs a node whose address was replaced starts it anew.
+        world.restart_moved();
         let well = |world: &World| world.up().all(|host| world.hosts[host].is_well(world.now()));
         world.try_run_until(Duration::from_secs(3600), well)?;
         // Whoever is leaving has left by then.
@@ -150,8 +156,11 @@ pub(super) fn panicked(panic: &(dyn Any + Send)) -> Violation {
 }
 
 fn patience(world: &World) -> Duration {
-    let slowest = world.hosts.iter().map(|host| host.config.probe_interval).max().unwrap_or_default();
-    (slowest * PATIENCE.0).max(PATIENCE.1)
+    (slowest_probe(world) * PATIENCE.0).max(PATIENCE.1)
+}
+
+fn slowest_probe(world: &World) -> Duration {
+    world.hosts.iter().map(|host| host.config.probe_interval).max().unwrap_or_default()
 }
 
 /// Which promise it breaks that views do not become true.
@@ -201,13 +210,14 @@ fn afterwards(world: &mut World) -> Result<(), Violation> {
     if world.hosts.iter().any(|host| host.config.forget_after < LONG_MEMORY) {
         return Ok(());
     }
-    let armed = |world: &World| world.checker.as_ref().is_none_or(|checker| !checker.is_disturbed());
+    let armed = |world: &World| world.checker.as_ref().is_none_or(Checker::is_armed);
     let calm = patience(world) / PATIENCE.0 * (2 * CALM) + Duration::from_secs(10);
     world.try_run_until(calm, armed)?;
     if !armed(world) {
         let what = format!("a view changed within {calm:?}");
         return Err(Violation { rule: "views that are true stay so", what });
     }
+    tags_arrive(world, &up)?;
     world.leave_and_stop(leaver);
     world.try_run_for(Duration::from_secs(5))?;
     world.crash(crasher);
@@ -217,6 +227,22 @@ fn afterwards(world: &mut World) -> Result<(), Violation> {
         return Err(untrue(world, world.hosts.len()));
     }
     left_everywhere(world, leaver)
+}
+
+/// While all is well what members say of themselves is known to all within moments, wherever they send from.
+fn tags_arrive(world: &mut World, up: &[usize]) -> Result<(), Violation> {
+    for host in up {
+        let tags = Tags::new([("host", host.to_string())]).expect("they are short");
+        world.with(*host, |node, now| node.set_tags(now, tags));
+    }
+    let limit = slowest_probe(world) * TAGS_WITHIN;
+    world.try_run_until(limit, World::views_are_true)?;
+    if world.views_are_true() {
+        return Ok(());
+    }
+    let views: Vec<_> = up.iter().map(|host| (host, world.node(*host).members())).collect();
+    let what = format!("not within {limit:?}: {views:?}");
+    Err(Violation { rule: "tags are known to all within moments", what })
 }
 
 /// Whoever still lists a host that said good-bye lists it as left.

@@ -53,6 +53,11 @@ fn with_clocks_that_are_wrong_every_promise_is_kept() {
 }
 
 #[test]
+fn whichever_way_hosts_reach_each_other_every_promise_is_kept() {
+    keeps_every_promise(Theme::Paths, 300);
+}
+
+#[test]
 fn after_an_attack_every_promise_is_kept() {
     keeps_every_promise(Theme::Attacks, 300);
 }

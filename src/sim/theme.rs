@@ -18,6 +18,8 @@ pub enum Theme {
     Rivals,
     /// Nodes start with a clock that is wrong.
     Clocks,
+    /// Hosts send from elsewhere than they are reached, are not reached, or not by datagrams.
+    Paths,
     /// An attacker lies.
     Attacks,
     /// Any of these.
@@ -26,12 +28,13 @@ pub enum Theme {
 
 impl Theme {
     /// Every theme.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Accidents,
         Self::Late,
         Self::Calls,
         Self::Rivals,
         Self::Clocks,
+        Self::Paths,
         Self::Attacks,
         Self::Everything,
     ];
@@ -45,6 +48,7 @@ impl Theme {
             Self::Calls => "calls",
             Self::Rivals => "rivals",
             Self::Clocks => "clocks",
+            Self::Paths => "paths",
             Self::Attacks => "attacks",
             Self::Everything => "everything",
         }
@@ -59,7 +63,7 @@ impl Theme {
     /// Draws a fault for a cluster of `n`: half of them are accidents, whatever it is about.
     pub(super) fn draw(self, rng: &mut fastrand::Rng, n: usize) -> Fault {
         let own = match self {
-            Self::Everything => Self::ALL[rng.usize(..6)],
+            Self::Everything => Self::ALL[rng.usize(..7)],
             theme => theme,
         };
         match own {
@@ -69,6 +73,7 @@ impl Theme {
             Self::Calls => Fault::draw_call(rng, n),
             Self::Rivals => Fault::draw_rivalry(rng, n),
             Self::Clocks => Fault::draw_wrong_clock(rng, n),
+            Self::Paths => Fault::draw_path(rng, n),
             _ => Fault::draw_attack(rng, n),
         }
     }

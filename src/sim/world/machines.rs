@@ -4,12 +4,14 @@ use std::{net::SocketAddr, time::Duration};
 
 use super::{ORIGIN, World};
 use crate::{
+    sim::paths::Nat,
     swim::{Node, Start, Time},
     wire::Tags,
 };
 
 impl World {
     pub(super) fn boot(&mut self, at: usize) {
+        self.learn_new_address(at);
         let seed = self.rng.u128(..);
         let right = self.epoch();
         let host = &mut self.hosts[at];
@@ -70,6 +72,67 @@ impl World {
         if let Some(checker) = &mut self.checker {
             checker.stopped(host);
         }
+    }
+
+    /// From now on what a host sends comes from behind a translator of addresses, which forwards to it what goes to the
+    /// address that it advertises. Each binding is another mapped address.
+    pub fn map_source(&mut self, host: usize, nat: Nat, binding: u8) {
+        self.paths.map(host, nat, binding);
+    }
+
+    /// From now on a host has a second address, and sends from either, whichever comes.
+    pub fn add_second_address(&mut self, host: usize) {
+        self.paths.add_second(host);
+    }
+
+    /// From now on a host sends from where it is reached.
+    pub fn unmap_source(&mut self, host: usize) {
+        self.paths.unmap(host);
+    }
+
+    /// From now on others cannot reach a host at the address that it advertises, but for answers to what it sent from
+    /// there, while it reaches them; or that is over.
+    pub fn close(&mut self, host: usize, closed: bool) {
+        self.paths.close(host, closed);
+        self.note_reach(host);
+    }
+
+    /// Ends what [`close`](Self::close) began, everywhere.
+    pub fn open_all(&mut self) {
+        self.paths.closed().into_iter().for_each(|host| self.close(host, false));
+    }
+
+    /// A host gets another address, of which its node knows nothing until it is started anew. The old one is nobody's.
+    pub fn replace_address(&mut self, host: usize, n: u8) {
+        self.paths.replace(host, n);
+        self.links.retain(|end, link| end.0 != host && link.peer.0 != host);
+        self.note_reach(host);
+    }
+
+    /// Starts those anew whose address was replaced.
+    pub(in crate::sim) fn restart_moved(&mut self) {
+        for host in self.paths.moved() {
+            if self.hosts[host].node.is_some() {
+                self.restart(host);
+            }
+        }
+    }
+
+    /// Has the others' failures to reach a host be held against nobody.
+    fn note_reach(&mut self, host: usize) {
+        let out_of_reach = self.paths.is_out_of_reach(host);
+        if let Some(checker) = &mut self.checker {
+            checker.out_of_reach(&self.hosts[host].config.name, out_of_reach);
+        }
+    }
+
+    /// Whoever starts anew advertises the address that its host has by now; so do the seeds that others look up.
+    fn learn_new_address(&mut self, host: usize) {
+        let Some(new) = self.paths.take_new(host) else { return };
+        let old = std::mem::replace(&mut self.hosts[host].addr, new);
+        let seeds = self.hosts.iter_mut().flat_map(|host| &mut host.seeds);
+        seeds.filter(|seed| **seed == old).for_each(|seed| *seed = new);
+        self.note_reach(host);
     }
 
     /// Stops a host's process for a while: what arrives waits, no timer runs.

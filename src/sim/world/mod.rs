@@ -12,6 +12,7 @@ use super::{
     check::Checker,
     host::Host,
     network::Network,
+    paths::Paths,
     queue::{Next, Queue},
 };
 use crate::swim::{Config, Node, Output, StreamFailure, StreamId, Time};
@@ -60,6 +61,7 @@ pub struct World {
     /// Wake-ups come up to this much late, as those of a busy system do. Defaults to zero.
     pub wake_delay: Duration,
     pub(in crate::sim) ghosts: Ghosts,
+    pub(in crate::sim) paths: Paths,
     /// Further addresses of hosts.
     aliases: HashMap<SocketAddr, usize>,
     /// When the checks next look at the cluster as a whole.
@@ -102,6 +104,7 @@ impl World {
             checker: Some(Checker::default()),
             wake_delay: Duration::ZERO,
             ghosts: Ghosts::default(),
+            paths: Paths::default(),
             aliases: HashMap::new(),
             looks_at: ORIGIN,
             seed,
@@ -143,7 +146,11 @@ impl World {
     }
 
     fn host_at(&self, addr: SocketAddr) -> Option<usize> {
-        self.by_addr.get(&addr).or_else(|| self.aliases.get(&addr)).copied()
+        self.by_addr
+            .get(&addr)
+            .or_else(|| self.aliases.get(&addr))
+            .copied()
+            .or_else(|| self.paths.host_at(addr))
     }
 
     /// Lets through what waited for clogged pairs that are clogged no longer.
@@ -250,7 +257,10 @@ impl World {
         if !self.net.is_perfect() {
             checker.disturbed();
         }
-        if checker.is_disturbed() && self.hosts.len() <= MOST_WATCHED {
+        if self.net.filters_udp() {
+            checker.udp_is_filtered();
+        }
+        if !checker.is_armed() && self.hosts.len() <= MOST_WATCHED {
             let slowest = self.up().map(|host| self.hosts[host].config.probe_interval).max();
             checker.calm(self.now, self.is_calm(), slowest.unwrap_or_default());
         }
@@ -403,12 +413,17 @@ impl World {
 
     /// A datagram that comes from outside of the cluster, whoever's address it bears.
     pub(in crate::sim) fn inject(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
-        let Some(target) = self.host_at(to) else { return };
+        let Some(target) = self.host_at(to).filter(|target| self.admits(*target, from, to)) else { return };
         let copies = self.net.pass(OUTSIDE, target, self.now, &mut self.rng);
         for delay in copies.into_iter().flatten() {
             let delivery = Delivery::Datagram { from, to, bytes: bytes.clone() };
             self.schedule(OUTSIDE, target, self.now + delay, delivery);
         }
+    }
+
+    /// Whether a datagram to an address of a host gets past whatever stands before that host.
+    fn admits(&self, host: usize, from: SocketAddr, to: SocketAddr) -> bool {
+        self.paths.admits(host, self.hosts[host].addr, from, to, self.now)
     }
 
     fn send(&mut self, from: usize, to: SocketAddr, bytes: &[u8]) {
@@ -417,13 +432,14 @@ impl World {
         let route = (from as u64) << 48 | u64::from(to.port()) << 32 | u64::from(crc32fast::hash(bytes));
         self.trace =
             hash::mix(self.trace ^ route ^ (self.now.since_origin().as_nanos() as u64).rotate_left(17));
+        let from_addr = self.paths.source(from, self.hosts[from].addr, to, self.now, &mut self.rng);
         let target = match self.host_at(to) {
+            Some(target) if !self.admits(target, from_addr, to) => return,
             Some(target) => target,
             None if self.ghosts.answers_at(to, self.now) => OUTSIDE,
             None => return,
         };
         let copies = self.net.pass(from, target, sent, &mut self.rng);
-        let from_addr = self.hosts[from].addr;
         for delay in copies.into_iter().flatten() {
             let mut copy = self.buffers.pop().unwrap_or_default();
             copy.clear();

@@ -7,7 +7,9 @@ use crate::swim::{StreamFailure, StreamId, StreamStep, Time};
 
 impl World {
     pub(super) fn accept(&mut self, from: End, host: usize) {
-        let peer = self.hosts[from.0].addr;
+        // Its port tells nothing, as those of real streams do not.
+        let own = self.hosts[host].addr;
+        let peer = self.paths.source(from.0, self.hosts[from.0].addr, own, self.now, &mut self.rng);
         let Some(accepted) = self.with(host, |node, now| node.accept_stream(now, peer)) else {
             return self.fail(from, StreamFailure::Rejected, self.now);
         };
@@ -45,7 +47,7 @@ impl World {
     fn send_frame(&mut self, end: End, bytes: Vec<u8>) {
         let Some(to) = self.links.get(&end).map(|link| link.peer) else { return };
         let sent = self.now.max(self.hosts[end.0].blocked_until);
-        let Some(delay) = self.net.pass_stream(end.0, to.0, sent, &mut self.rng) else { return };
+        let Some(delay) = self.net.pass_segment(end.0, to.0, sent, &mut self.rng) else { return };
         let Some(link) = self.links.get_mut(&end) else { return };
         link.last = link.last.max(sent + delay);
         let at = link.last;
@@ -63,8 +65,10 @@ impl World {
         let sent = self.now.max(self.hosts[from].blocked_until);
         // Whether somebody listens is seen on arrival.
         let to = self.host_at(addr).unwrap_or(from);
-        let Some(there) = self.net.pass_stream(from, to, sent, &mut self.rng) else { return };
-        let Some(back) = self.net.pass_stream(to, from, sent + there, &mut self.rng) else { return };
-        self.schedule(from, to, sent + there + back, Delivery::Connect { from: end, to: addr });
+        if !self.paths.admits_stream(to, self.hosts[to].addr, addr) {
+            return;
+        }
+        let Some(delay) = self.net.pass_handshake(from, to, sent, &mut self.rng) else { return };
+        self.schedule(from, to, sent + delay, Delivery::Connect { from: end, to: addr });
     }
 }

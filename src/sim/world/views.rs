@@ -23,7 +23,8 @@ impl World {
         self.up().all(|host| self.node(host).live() == n)
     }
 
-    /// Whether everybody who is up lists exactly those who are up as live, each where it is.
+    /// Whether everybody who is up lists exactly those who are up as live, each where it is and with the tags that it
+    /// shows.
     #[must_use]
     pub fn views_are_true(&self) -> bool {
         self.all_list_those_up(MemberState::is_live)
@@ -51,13 +52,16 @@ impl World {
     fn all_list_those_up(&self, counts: impl Fn(MemberState) -> bool) -> bool {
         let place = |host: usize| {
             let Host { config, addr, .. } = &self.hosts[host];
-            (Arc::<str>::from(config.name.as_str()), *addr)
+            let tags = self.node(host).member(&config.name).map(|own| own.tags.encoded().to_vec());
+            (Arc::<str>::from(config.name.as_str()), *addr, tags.unwrap_or_default())
         };
         let truth: BTreeSet<_> = self.up().map(place).collect();
         self.up().all(|host| {
             let members = self.node(host).members();
             let live = members.iter().filter(|member| counts(member.state));
-            live.map(|member| (member.name.clone(), member.addr)).collect::<BTreeSet<_>>() == truth
+            live.map(|member| (member.name.clone(), member.addr, member.tags.encoded().to_vec()))
+                .collect::<BTreeSet<_>>()
+                == truth
         })
     }
 }

@@ -145,7 +145,7 @@ fn refutations_when_nothing_reaches_one_for_a_while(seed: u64) -> u64 {
 #[test]
 fn ten_percent_loss_fails_nobody() {
     let mut world = converged(12, 20);
-    world.net.loss = 0.10;
+    world.net.lose(0.10);
     world.run_for(secs(600));
     for host in world.up() {
         assert!(!world.hosts[host].events.iter().any(|(_, e)| matches!(e, Event::Failed(_))), "host {host}");

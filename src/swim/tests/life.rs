@@ -57,7 +57,7 @@ fn seeds_are_tried_for_ever_until_they_answer() {
 fn a_leave_is_seen_by_all_as_left_and_never_as_failed() {
     for (seed, n, loss) in [(1, 2, 0.0), (2, 5, 0.0), (3, 40, 0.0), (4, 2, 0.3), (5, 20, 0.3)] {
         let mut world = converged(seed, n);
-        world.net.loss = loss;
+        world.net.lose(loss);
         let leaver = n - 1;
         let name = format!("n{leaver}");
         world.with(leaver, |node, now| node.leave(now));

@@ -9,7 +9,7 @@ use super::{
 fn the_same_seed_gives_the_same_datagrams_and_another_seed_does_not() {
     let trace = |seed| {
         let mut world = converged(seed, 12);
-        world.net.loss = 0.05;
+        world.net.lose(0.05);
         world.crash(3);
         world.run_for(secs(30));
         (world.trace(), world.datagrams())
