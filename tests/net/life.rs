@@ -50,8 +50,9 @@ impl Cluster {
         Ok(())
     }
 
+    /// The process of this name, of several lives the last.
     pub(crate) fn process(&mut self, name: &str) -> &mut Process {
-        self.processes.iter_mut().find(|process| process.name == name).expect("it was started")
+        self.processes.iter_mut().rfind(|process| process.name == name).expect("it was started")
     }
 
     fn present(&self) -> impl Iterator<Item = &Process> {
@@ -131,7 +132,10 @@ impl Cluster {
         for process in &self.processes {
             let failed = process.told().into_iter().filter(|told| told.kind == "failed");
             for told in failed {
-                let accused = self.processes.iter().find(|accused| accused.name == told.name);
+                // A later life at another address replaces the earlier one, which is told as failed then.
+                let lives = || self.processes.iter().filter(|accused| accused.name == told.name);
+                let accused =
+                    lives().find(|accused| told.text.contains(&accused.addr)).or_else(|| lives().next_back());
                 if accused.is_some_and(|accused| !accused.was_away(told.at)) {
                     let after = seconds_between(self.begun, told.at).as_secs_f64();
                     verdicts.push(format!("{} of {} at {after:.1} s", process.name, told.name));

@@ -16,6 +16,7 @@ mod life;
 mod needs;
 mod node;
 mod process;
+mod relay;
 mod report;
 mod scenarios;
 mod space;
@@ -37,26 +38,67 @@ fn main() -> ExitCode {
     let mut args = env::args().skip(1).peekable();
     match args.peek().map(String::as_str) {
         Some("--as-node") => node::main(args.skip(1)),
-        _ => harness(args.collect()),
+        Some("--as-relay") => relay::main(args.skip(1)),
+        _ => harness(args),
     }
 }
 
-/// Understands of libtest's options what cargo and nextest use.
-fn harness(args: Vec<String>) -> ExitCode {
-    let has = |flag: &str| args.iter().any(|arg| arg == flag);
-    let filters: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-') && *arg != "terse").collect();
-    let wanted = |scenario: &&Scenario| {
-        let matches = |filter: &&String| {
-            if has("--exact") { scenario.name == **filter } else { scenario.name.contains(filter.as_str()) }
-        };
-        !has("--ignored") && (filters.is_empty() || filters.iter().any(matches))
-    };
-    let chosen: Vec<&Scenario> = SCENARIOS.iter().filter(wanted).collect();
-    if has("--list") {
+/// What cargo and nextest say to a test program, as far as it matters here; other options of libtest change nothing.
+#[derive(Debug, Default)]
+struct Options {
+    filters: Vec<String>,
+    skipped: Vec<String>,
+    exact: bool,
+    list: bool,
+    ignored: bool,
+}
+
+impl Options {
+    fn parse(mut args: impl Iterator<Item = String>) -> Self {
+        let mut options = Self::default();
+        while let Some(arg) = args.next() {
+            match &*arg {
+                "--exact" => options.exact = true,
+                "--list" => options.list = true,
+                "--ignored" => options.ignored = true,
+                "--skip" => options.skipped.extend(args.next()),
+                "--test-threads" | "--format" | "--color" | "-Z" => drop(args.next()),
+                flag if flag.starts_with('-') => {}
+                _ => options.filters.push(arg),
+            }
+        }
+        options
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        let matches = |filter: &String| if self.exact { name == filter } else { name.contains(&**filter) };
+        // None of ours is of the ignored kind.
+        !self.ignored
+            && (self.filters.is_empty() || self.filters.iter().any(matches))
+            && !self.skipped.iter().any(matches)
+    }
+}
+
+fn harness(args: impl Iterator<Item = String>) -> ExitCode {
+    let options = Options::parse(args);
+    let chosen: Vec<&Scenario> = SCENARIOS.iter().filter(|scenario| options.wants(scenario.name)).collect();
+    if options.list {
         chosen.iter().for_each(|scenario| println!("{}: test", scenario.name));
         return ExitCode::SUCCESS;
     }
-    run(&chosen)
+    match (number("NET", 5), number("NET_JOBS", 6)) {
+        (Ok(seconds), Ok(jobs)) => run(&chosen, Duration::from_secs(seconds), jobs.max(1)),
+        (Err(problem), _) | (_, Err(problem)) => {
+            eprintln!("net: {problem}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// A number from the environment.
+fn number(name: &str, default: u64) -> Result<u64, String> {
+    let Ok(text) = env::var(name) else { return Ok(default) };
+    text.parse().map_err(|error| format!("{name} wants a number, not {text:?}: {error}"))
 }
 
 #[derive(Debug, Default)]
@@ -66,12 +108,9 @@ struct Tally {
     skipped: usize,
 }
 
-fn run(chosen: &[&Scenario]) -> ExitCode {
+fn run(chosen: &[&Scenario], quiet: Duration, jobs: u64) -> ExitCode {
     let begun = Instant::now();
     let needs = Needs::look();
-    let seconds = env::var("NET").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
-    let jobs = env::var("NET_JOBS").ok().and_then(|text| text.parse().ok()).unwrap_or(6);
-    let quiet = Duration::from_secs(seconds);
     let tally = Mutex::new(Tally::default());
     // The direct network comes first: it is the measure of the others. Then many at a time, which mostly wait; last, one
     // by one, those that want the processors for themselves.

@@ -8,6 +8,8 @@ pub(crate) enum Need {
     Namespaces,
     /// Rules that drop and translate.
     Nft,
+    /// Rules that hand packets to the relay.
+    Relay,
 }
 
 /// Looked up once: for each need, what is missing.
@@ -15,6 +17,7 @@ pub(crate) enum Need {
 pub(crate) struct Needs {
     namespaces: Option<String>,
     nft: Option<String>,
+    relay: Option<String>,
 }
 
 const DROPS: &str = "
@@ -36,14 +39,14 @@ impl Needs {
     pub(crate) fn look() -> Self {
         if !cfg!(target_os = "linux") {
             let missing = Some("network namespaces are of Linux".to_owned());
-            return Self { namespaces: missing.clone(), nft: missing };
+            return Self { namespaces: missing.clone(), nft: missing.clone(), relay: missing };
         }
         sweep();
         let space = match Space::new(format!("lab{}-look", std::process::id())) {
             Ok(space) => space,
             Err(problem) => {
                 let missing = Some(format!("needs root and Debian's package iproute2: {problem}"));
-                return Self { namespaces: missing.clone(), nft: missing };
+                return Self { namespaces: missing.clone(), nft: missing.clone(), relay: missing };
             }
         };
         let lacks = |rules: &str| {
@@ -51,7 +54,7 @@ impl Needs {
             let problem = problem.0.lines().next().unwrap_or_default().to_owned();
             Some(format!("needs Debian's package nftables and its part of the kernel: {problem}"))
         };
-        Self { namespaces: None, nft: lacks(DROPS) }
+        Self { namespaces: None, nft: lacks(DROPS), relay: lacks(crate::relay::RULES) }
     }
 
     /// What is missing for this, if anything is.
@@ -59,6 +62,7 @@ impl Needs {
         match need {
             Need::Namespaces => self.namespaces.as_deref(),
             Need::Nft => self.nft.as_deref(),
+            Need::Relay => self.relay.as_deref(),
         }
     }
 }

@@ -54,6 +54,8 @@ pub(crate) struct Setup {
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) name: String,
+    /// Where others are to send, as events show it.
+    pub(crate) addr: String,
     child: Child,
     input: ChildStdin,
     told: Arc<Mutex<Vec<Told>>>,
@@ -102,7 +104,8 @@ impl Process {
             }
         };
         thread::Builder::new().name(format!("read-{}", setup.name)).spawn(read)?;
-        Ok(Self { name: setup.name.clone(), child, input, told, log, away: Vec::new() })
+        let addr = setup.advertise.unwrap_or((host.addr, setup.bind.port()).into()).to_string();
+        Ok(Self { name: setup.name.clone(), addr, child, input, told, log, away: Vec::new() })
     }
 
     pub(crate) fn command(&mut self, line: &str) -> Result<(), Problem> {
@@ -126,6 +129,13 @@ impl Process {
         let until = now() + u64::try_from(grace.as_micros()).expect("it is short");
         self.away.last_mut().expect("it was paused").1 = until;
         Ok(())
+    }
+
+    /// It freezes for so short a time that nobody may say that it is gone.
+    pub(crate) fn freeze(&self, time: Duration) -> Result<(), Problem> {
+        self.signal("-STOP")?;
+        thread::sleep(time);
+        self.signal("-CONT")
     }
 
     /// `kill -9`. Returns when.

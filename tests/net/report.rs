@@ -10,6 +10,8 @@ pub(crate) enum Claim {
     NobodyIsFailedThatIsThere,
     LeaversAreToldAsLeft,
     CrashesAreSeen,
+    /// A call returns when its work is done, not when something else happens to wake the node.
+    CallsReturn,
     /// A node whose address changes is found at the new one.
     AddressIsFollowed,
     /// The program and its log are told what is wrong with the network.
@@ -24,6 +26,7 @@ impl Claim {
             Self::NobodyIsFailedThatIsThere => "nobody is told as failed that is there",
             Self::LeaversAreToldAsLeft => "a leaver is told as left by all",
             Self::CrashesAreSeen => "a crash is seen by all",
+            Self::CallsReturn => "a call returns when it is done",
             Self::AddressIsFollowed => "a changed address is followed",
             Self::ProblemIsTold => "the node says what is wrong",
         }

@@ -144,6 +144,17 @@ impl Net {
         Ok(host)
     }
 
+    /// A host that sends everything through the switch, where the relay is.
+    pub(crate) fn routed(&self) -> Result<Host, Problem> {
+        let host = self.bare()?;
+        host.space.ip("link set lo up")?;
+        self.cable(&host.space, 0, "eth0")?;
+        host.space.ip(&format!("addr add {}/32 dev eth0", host.addr))?;
+        host.space.ip("route add 10.77.0.254 dev eth0")?;
+        host.space.ip("route add default via 10.77.0.254 dev eth0")?;
+        Ok(host)
+    }
+
     /// A host with the next address, but without a network and with its loopback interface down, as the kernel makes it.
     pub(crate) fn bare(&self) -> Result<Host, Problem> {
         let n = self.hosts.get() + 1;

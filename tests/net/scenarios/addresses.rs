@@ -2,11 +2,11 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use super::{Lab, ODD, at, setup};
+use super::{Lab, ODD, PATIENCE, at, setup};
 use crate::{
     life::Cluster,
     node::now,
-    process::{Process, Setup, within},
+    process::{Process, Setup, Told, within},
     report::{Claim, DIRECT_TAG, Known, Report},
     space::{Host, Net, PORT, Problem},
 };
@@ -83,6 +83,27 @@ pub(super) fn second_network(lab: &Lab, report: &mut Report) -> Result<(), Probl
     cluster.live(ODD, lab.quiet, report)
 }
 
+/// Every host has an address of IPv6 alone.
+pub(super) fn ipv6(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
+    let (net, mut cluster) = (lab.net()?, lab.cluster());
+    let seed = SocketAddr::from(([0xfd77, 0, 0, 0, 0, 0, 0, 1], PORT));
+    let mut hosts = Vec::new();
+    for (n, name) in ["n1", "n2", "n3", "n4", "n5", "odd", "odder"].into_iter().enumerate() {
+        let host = net.host()?;
+        host.space.ip("addr flush dev eth0 scope global")?;
+        host.space.ip(&format!("addr add fd77::{}/64 dev eth0 nodad", n + 1))?;
+        let bind = (std::net::Ipv6Addr::UNSPECIFIED, PORT).into();
+        cluster.start(&host, &Setup { bind, ..setup(name, &[seed]) })?;
+        hosts.push(host);
+    }
+    cluster.live(ODD, lab.quiet, report)
+}
+
+pub(super) const LOOPBACK_DOWN: &[Known] = &[(
+    Claim::CallsReturn,
+    "the clock thread is woken by a datagram to itself, which needs the loopback interface",
+)];
+
 /// The kernel makes namespaces so, and a container may keep it: nothing that a host sends to itself arrives.
 pub(super) fn loopback_down(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     let (net, mut cluster) = (lab.net()?, lab.cluster());
@@ -90,8 +111,18 @@ pub(super) fn loopback_down(lab: &Lab, report: &mut Report) -> Result<(), Proble
     let others = [net.bare()?, net.bare()?];
     for (host, name) in others.iter().zip(["odd", "odder"]) {
         net.plug(host, 0)?;
-        cluster.start(host, &setup(name, &[at(&hosts[0])]))?;
+        // Without a seed it has nothing to do: only the call can wake it.
+        cluster.start(host, &Setup { advertise: Some(at(host)), ..setup(name, &[]) })?;
     }
+    let (up, limit) = (|told: &Told| told.kind == "joined", Duration::from_secs(3));
+    within(PATIENCE, || cluster.process("odd").first(0, up).and(cluster.process("odder").first(0, up)));
+    let from = now();
+    for name in ["odd", "odder"] {
+        cluster.process(name).command(&format!("join {}", at(&hosts[0])))?;
+    }
+    let done = |told: &Told| told.kind == "join";
+    let returned = within(limit, || cluster.process("odd").first(from, done)).is_some();
+    report.claim(Claim::CallsReturn, returned, || format!("no end of a join within {limit:?}"));
     cluster.live(ODD, lab.quiet, report)
 }
 
@@ -152,4 +183,34 @@ fn told(report: &mut Report, process: &Process, from: u64, addr: &str) {
         let seen = |seen| if seen { "there is" } else { "no" };
         format!("{} event and {} warning about {addr} within {NOTICE:?}", seen(event), seen(log))
     });
+}
+
+/// As a pod of a StatefulSet: the name stays, the address changes, once after a farewell and once after a crash.
+pub(super) fn moved(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
+    let (net, mut cluster) = (lab.net()?, lab.cluster());
+    let hosts = plain(&net, &mut cluster, 5)?;
+    let pods = [net.host()?, net.host()?, net.host()?];
+    let start = |cluster: &mut Cluster, host| cluster.start(host, &setup("odd", &[at(&hosts[0])]));
+    start(&mut cluster, &pods[0])?;
+    cluster.gather(ODD, report);
+    let (left, failed, of) = cluster.leave("odd", ODD.news)?;
+    report.leave = Some((left, failed, of));
+    report.claim(Claim::LeaversAreToldAsLeft, left == of, || {
+        format!("{left} of {of} say left, {failed} failed")
+    });
+    for (host, crashes) in [(&pods[1], true), (&pods[2], false)] {
+        let from = now();
+        start(&mut cluster, host)?;
+        let addr = at(host).to_string();
+        let seen = cluster
+            .all_others("odd", from, ODD.patience, |told| told.name == "odd" && told.text.contains(&addr));
+        report.claim(Claim::AddressIsFollowed, seen.is_ok(), || seen.unwrap_err());
+        let all = cluster.converge(from, ODD.patience);
+        report.claim(Claim::AllSeeAll, all.is_ok(), || all.unwrap_err());
+        if crashes {
+            cluster.process("odd").crash()?;
+        }
+    }
+    cluster.judge(report);
+    Ok(())
 }

@@ -1,10 +1,12 @@
 //! Firewalls that pass TCP and filter UDP.
 
+use std::{thread, time::Duration};
+
 use super::{Lab, ODD, addresses::start_plain, at, setup};
 use crate::{
-    life::Plan,
+    life::{Cluster, Plan},
     report::{Claim, Known, Report},
-    space::Problem,
+    space::{Host, Net, Problem},
 };
 
 pub(super) const EVERYWHERE: &[Known] = &[
@@ -14,16 +16,45 @@ pub(super) const EVERYWHERE: &[Known] = &[
     (Claim::CrashesAreSeen, "without datagrams, verdicts travel with the periodic sync alone"),
 ];
 
-/// No datagram arrives anywhere.
-pub(super) fn everywhere(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
-    let (net, mut cluster) = (lab.net()?, lab.cluster());
+/// Seven nodes, and no datagram arrives anywhere.
+fn filtered(lab: &Lab, net: &Net) -> Result<(Vec<Host>, Cluster), Problem> {
+    let mut cluster = lab.cluster();
     let hosts = (0..7).map(|_| net.host()).collect::<Result<Vec<_>, _>>()?;
     hosts.iter().try_for_each(|host| host.filter("meta l4proto udp"))?;
     start_plain(&mut cluster, &hosts[..5])?;
     for (host, name) in hosts[5..].iter().zip(["odd", "odder"]) {
         cluster.start(host, &setup(name, &[at(&hosts[0])]))?;
     }
+    Ok((hosts, cluster))
+}
+
+/// It lives without datagrams.
+pub(super) fn everywhere(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
+    let net = lab.net()?;
+    let (_hosts, mut cluster) = filtered(lab, &net)?;
     cluster.live(ODD, lab.quiet, report)
+}
+
+pub(super) const PAUSE: &[Known] = &[
+    (Claim::AllSeeAll, "without datagrams, newcomers are heard of with the periodic sync alone"),
+    (
+        Claim::NobodyIsFailedThatIsThere,
+        "without datagrams, a refutation travels with the periodic sync alone",
+    ),
+];
+
+/// Without datagrams, a process is stopped for two seconds, three times, which must not look like a crash.
+pub(super) fn pause(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
+    let net = lab.net()?;
+    let (_hosts, mut cluster) = filtered(lab, &net)?;
+    cluster.gather(Plan { patience: Duration::from_secs(60), ..ODD }, report);
+    for _ in 0..3 {
+        cluster.process("odd").freeze(Duration::from_secs(2))?;
+        // A suspicion that the pause caused has run out by then.
+        thread::sleep(Duration::from_secs(12));
+    }
+    cluster.judge(report);
+    Ok(())
 }
 
 pub(super) const INTO_ONE: &[Known] = &[

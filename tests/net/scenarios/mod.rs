@@ -1,6 +1,7 @@
 //! The networks. Each scenario builds one and lets a cluster live in it.
 
 mod addresses;
+mod delayed;
 mod filtered;
 mod lossy;
 mod paused;
@@ -61,6 +62,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("stopped-20-s", Need::Namespaces, |lab, report| paused::stopped(lab, report, 20)),
     Scenario::new("stopped-5-s", Need::Namespaces, |lab, report| paused::stopped(lab, report, 5)),
     Scenario::new("udp-filtered", Need::Nft, filtered::everywhere).known(filtered::EVERYWHERE),
+    Scenario::new("udp-filtered-pause", Need::Nft, filtered::pause).known(filtered::PAUSE),
     Scenario::new("udp-filtered-into-one", Need::Nft, filtered::into_one).known(filtered::INTO_ONE),
     Scenario::new("unreachable-address", Need::Namespaces, addresses::unreachable)
         .known(addresses::UNREACHABLE),
@@ -68,7 +70,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("second-address", Need::Namespaces, addresses::second_address),
     Scenario::new("mapped-port", Need::Nft, addresses::mapped_port),
     Scenario::new("second-network", Need::Namespaces, addresses::second_network),
-    Scenario::new("loopback-down", Need::Namespaces, addresses::loopback_down),
+    Scenario::new("loopback-down", Need::Namespaces, addresses::loopback_down)
+        .known(addresses::LOOPBACK_DOWN),
+    Scenario::new("moved", Need::Namespaces, addresses::moved),
+    Scenario::new("ipv6", Need::Namespaces, addresses::ipv6),
     Scenario::new("loss-10", Need::Nft, |lab, report| lossy::loss(lab, report, "meta l4proto udp", 10)),
     Scenario::new("loss-20", Need::Nft, |lab, report| lossy::loss(lab, report, "meta l4proto udp", 20)),
     Scenario::new("loss-30", Need::Nft, |lab, report| lossy::loss(lab, report, "meta l4proto udp", 30)),
@@ -76,6 +81,18 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         lossy::loss(lab, report, "meta l4proto { udp, tcp }", 25)
     })
     .known(lossy::LOSS_OF_ALL),
+    Scenario::new("round-trip-200-ms", Need::Relay, |lab, report| {
+        delayed::delayed(lab, report, delayed::ROUND_TRIP_200, false)
+    }),
+    Scenario::new("each-way-200-ms", Need::Relay, |lab, report| {
+        delayed::delayed(lab, report, delayed::EACH_WAY_200, false)
+    }),
+    Scenario::new("each-way-200-ms-wan", Need::Relay, |lab, report| {
+        delayed::delayed(lab, report, delayed::EACH_WAY_200, true)
+    }),
+    Scenario::new("twice-and-shuffled", Need::Relay, |lab, report| {
+        delayed::delayed(lab, report, delayed::SHUFFLED, false)
+    }),
     Scenario::new("one-way-loss", Need::Nft, lossy::one_way),
     Scenario::new("one-way-pairs", Need::Nft, lossy::pairs),
     Scenario::new("starved", Need::Namespaces, paused::starved).order(Order::Alone),
