@@ -5,7 +5,8 @@
 //! cargo run --example node -- --name b --bind 127.0.0.1:7002 --join 127.0.0.1:7001 --tag role=db
 //! ```
 //!
-//! Ctrl-C leaves the cluster; `kill -9` is a crash.
+//! Ctrl-C leaves the cluster, and so do SIGTERM and SIGHUP; `kill -9` is a crash. As a service of systemd it may be of
+//! `Type=notify`: it says when it is up.
 
 use std::{env, error::Error, net::SocketAddr, process::ExitCode, time::Instant};
 
@@ -59,6 +60,7 @@ fn run(config: GossipConfig) -> Result<(), Box<dyn Error>> {
     let events = node.events();
     let local = node.local();
     println!("{} listens on {}; Ctrl-C leaves", local.name, local.addr);
+    notify("READY=1")?;
     if !seeds.is_empty() {
         println!("joining through {seeds}");
     }
@@ -72,8 +74,33 @@ fn run(config: GossipConfig) -> Result<(), Box<dyn Error>> {
         }
     }
     println!("leaving");
+    notify("STOPPING=1")?;
     node.shutdown()?;
     println!("left after {:.3} s in the cluster", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Tells the service manager how it stands (sd_notify(3)), if there is one: a datagram to the socket that it names.
+#[cfg(unix)]
+fn notify(state: &str) -> std::io::Result<()> {
+    use std::os::unix::{ffi::OsStrExt, net::UnixDatagram};
+
+    let Some(path) = env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
+    let socket = UnixDatagram::unbound()?;
+    match path.as_bytes() {
+        // A name that is no file begins with a zero byte, which a variable cannot hold.
+        #[cfg(target_os = "linux")]
+        [b'@', name @ ..] => {
+            use std::os::{linux::net::SocketAddrExt, unix::net::SocketAddr};
+            socket.send_to_addr(state.as_bytes(), &SocketAddr::from_abstract_name(name)?)?;
+        }
+        _ => drop(socket.send_to(state.as_bytes(), path)?),
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn notify(_state: &str) -> std::io::Result<()> {
     Ok(())
 }
 

@@ -2,8 +2,10 @@
 #![cfg(unix)]
 
 use std::{
+    env, fs,
     io::{BufRead, BufReader},
-    path::PathBuf,
+    os::unix::net::UnixDatagram,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::Duration,
@@ -22,7 +24,13 @@ struct Process {
 
 impl Process {
     fn start(name: &str, join: Option<&str>) -> Self {
+        Self::notifying(name, join, None)
+    }
+
+    /// As a service manager starts it that wants to be told.
+    fn notifying(name: &str, join: Option<&str>, socket: Option<&Path>) -> Self {
         let mut command = Command::new(example("node"));
+        command.env_remove("NOTIFY_SOCKET").envs(socket.map(|path| ("NOTIFY_SOCKET", path)));
         command.args(["--name", name, "--bind", "127.0.0.1:0", "--tag", "role=test"]);
         command.args(join.map(|seed| ["--join", seed]).into_iter().flatten());
         let mut child = command.stdout(Stdio::piped()).spawn().expect("example `node` was built");
@@ -62,8 +70,8 @@ impl Process {
         self.heard.iter().any(|line| words.iter().all(|word| line.contains(word)))
     }
 
-    fn interrupt(&self) {
-        let sent = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status();
         assert!(sent.expect("`kill` runs").success());
     }
 }
@@ -111,13 +119,40 @@ fn processes_find_each_other_and_report_a_crash_a_restart_and_a_farewell() {
     }
     c.expect(&["3 live: a b c"]);
 
-    c.interrupt();
+    c.signal("-INT");
     c.expect(&["left after"]);
     assert!(c.child.wait().unwrap().success());
     for node in [&mut a, &mut b] {
         node.expect(&["left", &format!("c at {second}")]);
         assert!(!node.has_heard(&["failed", &second]), "a farewell is no failure: {:#?}", node.heard);
     }
+}
+
+#[test]
+fn a_service_manager_is_told_when_it_is_up_and_its_signal_is_a_farewell() {
+    let folder = env::temp_dir().join(format!("syncswim-notify-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("socket");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(LONG)).unwrap();
+    let hear = || {
+        let mut buffer = [0; 64];
+        let length = manager.recv(&mut buffer).expect("it tells in time");
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    let mut a = Process::start("a", None);
+    let seed = a.addr();
+    let mut b = Process::notifying("b", Some(&seed), Some(&path));
+    assert_eq!(hear(), "READY=1");
+    a.expect(&["joined", "b at"]);
+
+    b.signal("-TERM");
+    assert_eq!(hear(), "STOPPING=1");
+    a.expect(&["left", "b at"]);
+    b.expect(&["left after"]);
+    assert!(b.child.wait().unwrap().success());
+    assert!(!a.has_heard(&["failed", "b at"]), "a farewell is no failure: {:#?}", a.heard);
+    fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]

@@ -103,10 +103,19 @@ impl Cluster {
 
     /// A member leaves: how many others say so, how many say that it failed, of how many.
     pub(crate) fn leave(&mut self, leaver: &str, limit: Duration) -> Result<(usize, usize, usize), Problem> {
-        let from = now();
+        self.farewell(leaver, limit, |process| process.command("leave"))
+    }
+
+    /// The same, however it is told to.
+    pub(crate) fn farewell(
+        &mut self,
+        leaver: &str,
+        limit: Duration,
+        begin: impl FnOnce(&mut Process) -> Result<(), Problem>,
+    ) -> Result<(usize, usize, usize), Problem> {
         let process = self.process(leaver);
-        process.command("leave")?;
-        process.will_be_gone();
+        let from = process.will_be_gone();
+        begin(process)?;
         let verdict = |process: &Process| {
             process.first(from, |told| matches!(&*told.kind, "left" | "failed") && told.name == leaver)
         };

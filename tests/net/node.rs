@@ -1,7 +1,7 @@
 //! One node as a process: what the lab starts in a namespace, by this program itself with `--as-node`.
 //!
 //! It prints each event with its time, and obeys lines on its standard input: `tag KEY=VALUE`, `join SEED`, `leave`.
-//! When the input ends, it ends without a farewell.
+//! SIGTERM is a farewell too. When the input ends, it ends without one.
 
 use std::{
     env,
@@ -112,6 +112,9 @@ fn run(gossip: &Gossip) -> ExitCode {
 
 fn read_commands() -> Receiver<String> {
     let (tell, commands) = unbounded();
+    let terminated = tell.clone();
+    // The receiver is gone only with the process.
+    ctrlc::set_handler(move || drop(terminated.send("leave".into()))).expect("nobody else handles signals");
     let read = move || stdin().lines().map_while(Result::ok).try_for_each(|line| tell.send(line));
     thread::Builder::new().name("commands".into()).spawn(read).expect("a thread");
     commands

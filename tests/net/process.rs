@@ -77,7 +77,11 @@ impl Process {
         if setup.busy > 0 {
             command.args(["taskset", "-c", "0"]);
         }
-        command.arg(std::env::current_exe()?).args(["--as-node", &setup.name]);
+        match std::env::var("NET_NODE") {
+            Ok(other) => command.args(other.split_whitespace()),
+            Err(_) => command.arg(std::env::current_exe()?).arg("--as-node"),
+        };
+        command.arg(&setup.name);
         let mut option = |flag: &str, value: String| {
             command.args([flag, &value]);
         };
@@ -110,6 +114,11 @@ impl Process {
 
     pub(crate) fn command(&mut self, line: &str) -> Result<(), Problem> {
         writeln!(self.input, "{line}").map_err(|error| Problem(format!("{}: {line}: {error}", self.name)))
+    }
+
+    /// What service managers send, before they kill.
+    pub(crate) fn terminate(&self) -> Result<(), Problem> {
+        self.signal("-TERM")
     }
 
     fn signal(&self, name: &str) -> Result<(), Problem> {
@@ -147,9 +156,11 @@ impl Process {
         Ok(at)
     }
 
-    /// From now on it is right to say that it is gone.
-    pub(crate) fn will_be_gone(&mut self) {
-        self.away.push((now(), NEVER));
+    /// From now on it is right to say that it is gone. Returns when.
+    pub(crate) fn will_be_gone(&mut self) -> u64 {
+        let at = now();
+        self.away.push((at, NEVER));
+        at
     }
 
     pub(crate) fn was_away(&self, at: u64) -> bool {

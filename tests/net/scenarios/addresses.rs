@@ -185,7 +185,8 @@ fn told(report: &mut Report, process: &Process, from: u64, addr: &str) {
     });
 }
 
-/// As a pod of a StatefulSet: the name stays, the address changes, once after a farewell and once after a crash.
+/// As a pod of a StatefulSet: the name stays, the address changes, once after SIGTERM, which is a farewell, and once
+/// after a crash.
 pub(super) fn moved(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     let (net, mut cluster) = (lab.net()?, lab.cluster());
     let hosts = plain(&net, &mut cluster, 5)?;
@@ -193,7 +194,7 @@ pub(super) fn moved(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     let start = |cluster: &mut Cluster, host| cluster.start(host, &setup("odd", &[at(&hosts[0])]));
     start(&mut cluster, &pods[0])?;
     cluster.gather(ODD, report);
-    let (left, failed, of) = cluster.leave("odd", ODD.news)?;
+    let (left, failed, of) = cluster.farewell("odd", ODD.news, |process| process.terminate())?;
     report.leave = Some((left, failed, of));
     report.claim(Claim::LeaversAreToldAsLeft, left == of, || {
         format!("{left} of {of} say left, {failed} failed")
