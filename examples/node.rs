@@ -8,13 +8,13 @@
 //! Ctrl-C leaves the cluster, and so do SIGTERM and SIGHUP; `kill -9` is a crash. As a service of systemd it may be of
 //! `Type=notify`: it says when it is up.
 
-use std::{env, error::Error, net::SocketAddr, process::ExitCode, time::Instant};
+use std::{env, error::Error, process::ExitCode, time::Instant};
 
 use crossbeam_channel::{bounded, select};
 use syncswim::{Event, Gossip, GossipConfig, Keyring, Member, Network, Tags};
 
-const USAGE: &str = "usage: node --name NAME [--bind ADDR:PORT] [--join HOST:PORT]... [--tag KEY=VALUE]...
-            [--advertise ADDR:PORT] [--cluster NAME] [--preset lan|wan|local] [--key HEX] [--allow NETWORK]...
+const USAGE: &str = "usage: node --name NAME [--bind HOST:PORT] [--join HOST:PORT]... [--tag KEY=VALUE]...
+            [--advertise HOST[:PORT]] [--cluster NAME] [--preset lan|wan|local] [--key HEX] [--allow NETWORK]...
 
   --name       the node's name, unique in the cluster
   --bind       where to listen, UDP and TCP; default 127.0.0.1:7946, port 0 takes any free one
@@ -139,18 +139,10 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<GossipConfig>,
             return Ok(None);
         }
         let value = args.next().ok_or_else(|| format!("{flag} needs a value"))?;
-        let addr =
-            || value.parse::<SocketAddr>().map_err(|_| format!("{flag} wants ADDR:PORT, not {value:?}"));
         match flag.as_str() {
             "--name" => name = Some(value),
-            "--bind" => {
-                let addr = addr()?;
-                changes.push(Box::new(move |config| config.bind(addr)));
-            }
-            "--advertise" => {
-                let addr = addr()?;
-                changes.push(Box::new(move |config| config.advertise(addr)));
-            }
+            "--bind" => changes.push(Box::new(move |config| config.bind(value))),
+            "--advertise" => changes.push(Box::new(move |config| config.advertise(value))),
             "--join" => changes.push(Box::new(move |config| config.seed(value))),
             "--key" => {
                 let ring = Keyring::new(value.parse().map_err(|error| format!("--key: {error}"))?);
@@ -179,6 +171,6 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<GossipConfig>,
     }
     let name = name.ok_or("--name is missing")?;
     let tags = Tags::new(tags).map_err(|error| error.to_string())?;
-    let config = preset(name).bind(([127, 0, 0, 1], syncswim::DEFAULT_PORT)).tags(tags);
+    let config = preset(name).bind("127.0.0.1").tags(tags);
     Ok(Some(changes.into_iter().fold(config, |config, change| change(config))))
 }

@@ -337,9 +337,11 @@ syncswim_status syncswim_config_new(const char *preset, const char *name, struct
  * Where the node is, and with whom:
  *
  * - cluster: packets of other clusters are dropped. Defaults to "default".
- * - bind: address and port to listen on, over UDP and TCP; port 0 takes any. Defaults to 0.0.0.0:7946, for the
- *   preset "local" 127.0.0.1:7946.
- * - advertise: address and port that others are told, if it differs.
+ * - bind: where to listen, over UDP and TCP: host:port or host, where the host is an address, a name, or, if the library
+ *   was built with the feature interfaces, a network interface such as eth0. Port 0 takes any. Defaults to 0.0.0.0:7946,
+ *   for the preset "local" 127.0.0.1:7946.
+ * - advertise: what others are told to send to, if it differs; written like bind, without a port for the one of bind. A
+ *   name is looked up once, at the start.
  * - join: host:port or host of a node to join through. Each call adds one; they are tried for ever.
  * - attempts: rounds of trying them before the start counts as failed. Defaults to 0: for ever.
  * - tag.KEY: a tag that this node shows to all others. All of them take at most 512 bytes.

@@ -20,13 +20,13 @@ pub(crate) fn host_of(ip: IpAddr) -> IpAddr {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Target<'a> {
     pub(crate) host: Host<'a>,
-    /// Never 0.
+    /// 0 in what [`Target::parse_own`] takes alone.
     pub(crate) port: Option<u16>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Host<'a> {
-    /// An address that one host can have, and that says all there is to know of where it is.
+    /// From [`Target::parse`]: an address that one host can have, and that says all there is to know of where it is.
     Ip(IpAddr),
     Name(&'a str),
 }
@@ -44,6 +44,18 @@ impl fmt::Display for Host<'_> {
 impl<'a> Target<'a> {
     /// The error continues a sentence that begins with the text: "`db:0` has …".
     pub(crate) fn parse(text: &'a str) -> Result<Self, String> {
+        let target = Self::parse_own(text)?;
+        if target.port == Some(0) {
+            return Err("has the port `0`, which is no number from 1 to 65535".into());
+        }
+        match target.host {
+            Host::Ip(ip) => problem_of(ip).map_or(Ok(target), Err),
+            Host::Name(_) => Ok(target),
+        }
+    }
+
+    /// The same where the host is this one: port 0 and the unspecified address have a meaning here.
+    pub(crate) fn parse_own(text: &'a str) -> Result<Self, String> {
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
                 let (ip, rest) = rest.split_once(']').ok_or("has a `[` without its `]`")?;
@@ -51,11 +63,6 @@ impl<'a> Target<'a> {
             }
             None => parse_bare(text)?,
         };
-        if let Host::Ip(ip) = host
-            && let Some(problem) = problem_of(ip)
-        {
-            return Err(problem);
-        }
         Ok(Self { host, port })
     }
 }
@@ -92,7 +99,7 @@ fn ipv6(text: &str) -> Result<Ipv6Addr, String> {
 
 fn parse_port(text: &str) -> Result<u16, String> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let port = text.parse().ok().filter(|port| digits && *port != 0);
+    let port = text.parse().ok().filter(|_| digits);
     port.ok_or_else(|| format!("has the port `{text}`, which is no number from 1 to 65535"))
 }
 
@@ -152,6 +159,15 @@ mod tests {
         assert_eq!(Target::parse("my_db-1"), name("my_db-1", None));
         assert_eq!(Target::parse("bücher.example"), name("bücher.example", None));
         assert_eq!(Target::parse("1and1.example"), name("1and1.example", None));
+    }
+
+    #[test]
+    fn an_address_of_our_own_may_have_port_0_and_stand_for_all_of_this_host() {
+        let own = |text| Target::parse_own(text).map(|target| (target.host.to_string(), target.port));
+        assert_eq!(own("0.0.0.0:0"), Ok(("0.0.0.0".into(), Some(0))));
+        assert_eq!(own("[::]:7946"), Ok(("::".into(), Some(7946))));
+        assert_eq!(own("eth0:0"), Ok(("eth0".into(), Some(0))));
+        assert!(own("eth0:70000").is_err() && own("http://db").is_err() && own("").is_err());
     }
 
     #[test]

@@ -42,6 +42,7 @@
 //! # Features
 //!
 //! - `encryption`: `Keyring` and what it seals. On by default.
+//! - `interfaces`: [`bind` and `advertise`](GossipConfig::bind) take names of network interfaces. Off by default.
 //! - `sim`: the simulator, [`sim`](https://docs.rs/syncswim/latest/syncswim/sim/). Off by default.
 //! - `capi`: the C interface, with `include/syncswim.h` as its manual. Off by default.
 //!
@@ -80,7 +81,7 @@ pub use discovery::{
     Discovery, DnsDiscovery, GossipDiscovery, GossipHandle, NoDiscovery, PeerName, Resolver, SystemResolver,
 };
 pub use error::{BoxError, Error};
-pub use gossip::{DEFAULT_PORT, Events, Gossip, GossipConfig, Members};
+pub use gossip::{DEFAULT_PORT, Events, Gossip, GossipConfig, HostPort, Members};
 #[cfg(feature = "encryption")]
 pub use gossip::{KeyStep, RotateOptions, RotatedNode, Rotation};
 pub use membership::Membership;

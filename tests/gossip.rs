@@ -5,7 +5,7 @@
 mod support;
 
 use std::{
-    net::{Ipv6Addr, SocketAddr, TcpStream},
+    net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::Mutex,
     time::Duration,
 };
@@ -158,6 +158,62 @@ fn an_unspecified_address_is_never_advertised() {
     let node = Gossip::start(quick("node").bind(([0, 0, 0, 0], 0)).seed(addr(&seed))).unwrap();
     assert_eq!(node.local().addr.ip().to_string(), "127.0.0.1");
     await_that("they see each other", || live(&seed) == 2 && live(&node) == 2);
+}
+
+#[test]
+fn addresses_may_be_texts_and_names() {
+    let a = Gossip::start(quick("a").bind("localhost:0")).unwrap();
+    assert!(a.bound_addr().ip().is_loopback() && a.bound_addr().port() != 0);
+    let b = Gossip::start(quick("b").bind("127.0.0.1:0").advertise("localhost")).unwrap();
+    assert_eq!(b.local().addr, b.bound_addr());
+    let error = Gossip::start(quick("c").bind("no-such-host.invalid:0")).unwrap_err();
+    assert!(matches!(&error, Error::Resolve { host, .. } if host == "no-such-host.invalid:0"), "{error}");
+    let error = Gossip::start(quick("c").advertise("no-such-host.invalid")).unwrap_err().report();
+    assert!(error.contains("it is the `advertise`"), "{error}");
+}
+
+/// A pair on one port, as a service manager would hand over.
+fn sockets() -> (UdpSocket, TcpListener) {
+    let mut tries = (0..100).map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    tries.find_map(|tcp| Some((UdpSocket::bind(tcp.local_addr().unwrap()).ok()?, tcp))).unwrap()
+}
+
+#[test]
+fn nodes_run_on_sockets_that_are_handed_over() {
+    let (udp, tcp) = sockets();
+    let at = tcp.local_addr().unwrap();
+    udp.set_nonblocking(true).unwrap();
+    tcp.set_nonblocking(true).unwrap();
+    // What `bind` says is not looked at.
+    let a = Gossip::start_on(quick("a").bind("192.0.2.1:1"), udp, tcp).unwrap();
+    assert_eq!((a.bound_addr(), a.local().addr), (at, at));
+
+    let (udp, tcp) = sockets();
+    let known_as = tcp.local_addr().unwrap().to_string();
+    let discovery = GossipDiscovery::new(quick("b")).sockets(udp, tcp).join(at.to_string());
+    let b = Cluster::new().with_discovery(discovery).start().unwrap();
+    await_that("they see each other", || live(&a) == 2 && b.membership().snapshot().active().len() == 2);
+    assert!(b.membership().snapshot().active().iter().any(|peer| **peer == *known_as));
+    let before = a.metrics().probes;
+    await_that("they probe", || a.metrics().probes > before + 3);
+    assert_eq!(a.metrics().probes_failed, 0, "{:?}", a.metrics());
+    b.stop();
+    b.join().unwrap();
+    await_that("it is seen to leave", || state(&a, "b") == Some(MemberState::Left));
+    a.shutdown().unwrap();
+    // Nothing keeps the port.
+    TcpListener::bind(at).unwrap();
+
+    let (udp, _) = sockets();
+    let (_, tcp) = sockets();
+    let error = Gossip::start_on(quick("c"), udp, tcp).unwrap_err().to_string();
+    assert!(
+        error.contains("`sockets` UDP is bound to") && error.contains("bind them to the same"),
+        "{error}"
+    );
+    let (udp, tcp) = sockets();
+    let error = Gossip::start_on(quick("c").advertise("[fd00::1]:1"), udp, tcp).unwrap_err().to_string();
+    assert!(error.contains("`advertise` is [fd00::1]:1, but `bind` is 127.0.0.1, of IPv4 alone"), "{error}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The configuration of a gossip node, by keys and values that are texts: a new knob needs no new symbol.
 
-use std::{ffi::c_char, net::SocketAddr, str::FromStr, time::Duration};
+use std::{ffi::c_char, str::FromStr, time::Duration};
 
 use parking_lot::Mutex;
 
@@ -11,7 +11,7 @@ use super::{
 };
 #[cfg(feature = "encryption")]
 use crate::{Encryption, Key, Keyring};
-use crate::{GossipConfig, GossipDiscovery, PeerName, Tags};
+use crate::{GossipConfig, GossipDiscovery, HostPort, PeerName, Tags};
 
 /// The configuration of a node. Any thread may use it, several at a time.
 #[derive(Debug)]
@@ -81,9 +81,11 @@ pub unsafe extern "C" fn syncswim_config_new(
 /// Where the node is, and with whom:
 ///
 /// - cluster: packets of other clusters are dropped. Defaults to "default".
-/// - bind: address and port to listen on, over UDP and TCP; port 0 takes any. Defaults to 0.0.0.0:7946, for the
-///   preset "local" 127.0.0.1:7946.
-/// - advertise: address and port that others are told, if it differs.
+/// - bind: where to listen, over UDP and TCP: host:port or host, where the host is an address, a name, or, if the library
+///   was built with the feature interfaces, a network interface such as eth0. Port 0 takes any. Defaults to 0.0.0.0:7946,
+///   for the preset "local" 127.0.0.1:7946.
+/// - advertise: what others are told to send to, if it differs; written like bind, without a port for the one of bind. A
+///   name is looked up once, at the start.
 /// - join: host:port or host of a node to join through. Each call adds one; they are tried for ever.
 /// - attempts: rounds of trying them before the start counts as failed. Defaults to 0: for ever.
 /// - tag.KEY: a tag that this node shows to all others. All of them take at most 512 bytes.
@@ -195,8 +197,8 @@ impl Settings {
         let Self { gossip, .. } = self;
         match key {
             "cluster" => gossip.swim.cluster = value.into(),
-            "bind" => gossip.bind = addr(key, value)?,
-            "advertise" => gossip.advertise = Some(addr(key, value)?),
+            "bind" => gossip.bind = addr("bind", value)?,
+            "advertise" => gossip.advertise = Some(addr("advertise", value)?),
             "join" => gossip.seeds.push(value.into()),
             "attempts" => self.attempts = Some(parse(key, value)?).filter(|attempts| *attempts > 0),
             "peer_name" => self.naming = naming(value)?,
@@ -285,9 +287,10 @@ fn naming(value: &str) -> Result<PeerName, Failure> {
     }
 }
 
-fn addr(key: &str, value: &str) -> Result<SocketAddr, Failure> {
-    let problem = "it must be an address with its port, as 10.0.0.1:7946 or [2001:db8::1]:7946; no name";
-    value.parse().map_err(|_| wrong(key, value, problem))
+fn addr(key: &'static str, value: &str) -> Result<HostPort, Failure> {
+    let addr = HostPort::from(value);
+    addr.check(key)?;
+    Ok(addr)
 }
 
 fn parse<T: FromStr<Err: std::fmt::Display>>(key: &str, value: &str) -> Result<T, Failure> {

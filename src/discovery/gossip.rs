@@ -6,6 +6,7 @@ use std::{
     borrow::Cow,
     collections::HashMap,
     fmt, mem,
+    net::{TcpListener, UdpSocket},
     sync::{Arc, OnceLock},
 };
 
@@ -44,7 +45,7 @@ impl PeerName {
 /// ```no_run
 /// use syncswim::{Cluster, GossipConfig, GossipDiscovery};
 ///
-/// let config = GossipConfig::lan("node-a").bind(([0, 0, 0, 0], 7946));
+/// let config = GossipConfig::lan("node-a").bind("0.0.0.0:7946");
 /// let cluster = Cluster::new().with_discovery(GossipDiscovery::new(config).join("10.0.0.5:7946"));
 /// let running = cluster.start()?;
 /// # Ok::<(), syncswim::Error>(())
@@ -54,6 +55,7 @@ pub struct GossipDiscovery {
     naming: PeerName,
     attempts: Option<u32>,
     farewell: bool,
+    sockets: Option<(UdpSocket, TcpListener)>,
     handle: GossipHandle,
 }
 
@@ -62,7 +64,7 @@ impl GossipDiscovery {
     #[must_use]
     pub fn new(config: GossipConfig) -> Self {
         let (naming, handle) = (PeerName::default(), GossipHandle::default());
-        Self { config, naming, attempts: None, farewell: true, handle }
+        Self { config, naming, attempts: None, farewell: true, sockets: None, handle }
     }
 
     /// Joins through this address: `host:port`, or `host` for the port we bind. May be called for any number
@@ -92,6 +94,13 @@ impl GossipDiscovery {
     #[must_use]
     pub fn leave_on_stop(mut self, farewell: bool) -> Self {
         self.farewell = farewell;
+        self
+    }
+
+    /// Runs on these instead of binding sockets, as [`Gossip::start_on`] does.
+    #[must_use]
+    pub fn sockets(mut self, udp: UdpSocket, tcp: TcpListener) -> Self {
+        self.sockets = Some((udp, tcp));
         self
     }
 
@@ -131,7 +140,10 @@ impl Discovery for GossipDiscovery {
     }
 
     fn bind(&mut self) -> Result<(), BoxError> {
-        let node = Gossip::start(self.config.clone())?;
+        let node = match self.sockets.take() {
+            Some((udp, tcp)) => Gossip::start_on(self.config.clone(), udp, tcp)?,
+            None => Gossip::start(self.config.clone())?,
+        };
         self.handle.node.set(node).map_err(|_| Error::Stopped)?;
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! How a running node is set up: the protocol's knobs, and those of sockets.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 
-use super::{resolve, secrets::Secrets};
+use super::{family::Family, host_port::HostPort, resolve, secrets::Secrets};
 #[cfg(feature = "encryption")]
 use crate::Keyring;
 use crate::{Error, Network, Tags, address::problem_of, swim};
@@ -16,7 +16,7 @@ pub const DEFAULT_PORT: u16 = 7946;
 /// use syncswim::{GossipConfig, Tags};
 ///
 /// let mut config = GossipConfig::lan("node-a")
-///     .bind(([127, 0, 0, 1], 0))
+///     .bind("0.0.0.0:7946")
 ///     .seed("10.0.0.5:7946")
 ///     .tags(Tags::new([("role", "db")])?);
 /// config.swim.suspicion_mult = 5;
@@ -29,16 +29,29 @@ pub struct GossipConfig {
     /// Every knob of the protocol.
     pub swim: swim::Config,
 
-    /// Where to listen, over UDP and TCP. Port 0 takes any free one. `[::]` listens on IPv4 as well; any other address
-    /// speaks its own family alone, which `advertise` and a seed have to be of. A broadcast, multicast or link-local
-    /// address is refused.
+    /// Where to listen, over UDP and TCP: an address, a name, or with the feature `interfaces` a network interface such as
+    /// `eth0:7946`; of several addresses, the first that can be bound. Port 0 takes any free one, none stands for
+    /// [`DEFAULT_PORT`]. `[::]` listens on IPv4 as well; any other address speaks its own family alone, which `advertise`
+    /// and a seed have to be of. A broadcast, multicast or link-local address is refused, and a loopback address where all
+    /// seeds are addresses of other hosts.
     /// Defaults to `0.0.0.0:7946` (LAN, WAN), `127.0.0.1:7946` (local).
-    pub bind: SocketAddr,
+    pub bind: HostPort,
 
-    /// What others are told to send to, if it differs from `bind`: behind address translation, say. Port 0
-    /// stands for the port that was bound. Defaults to `bind`; where that is unspecified, to the address from
-    /// which this host reaches its first seed. An address that no other host can send to is refused.
-    pub advertise: Option<SocketAddr>,
+    /// What others are told to send to, if it differs from `bind`, behind address translation, say: an address, a name, or
+    /// with the feature `interfaces` a network interface. A name is looked up once, at the start, and others are told its
+    /// first address that they can send to. Port 0, or none, stands for the port that was bound. An address that no other
+    /// host can send to is refused.
+    ///
+    /// Defaults to the address of `bind`. Where that is unspecified, it is found at the start: the address from which this
+    /// host sends to its seeds, literal ones first, or else by its default route; none of these is needed where the host
+    /// has one address alone. With `[::]`, it is of IPv4 where both families would do, and of the family of the seeds where
+    /// all of these are literal. Loopback is advertised only if every seed is a loopback address or `localhost`; where
+    /// nothing else is found, the start fails and asks for this field. (IPv6 hosts with temporary addresses, RFC 8981,
+    /// should set it: a route may show one.)
+    ///
+    /// With `[::]` an address of either family may be given, whatever the seeds are of: members that are bound to `0.0.0.0`
+    /// reach IPv4 alone.
+    pub advertise: Option<HostPort>,
 
     /// Where to find members to join through: `host:port`, or `host` for our own port; an IPv6 address with a port as
     /// `[2001:db8::1]:7946`. Link-local addresses cannot be dialed without a zone, and are refused. Each is resolved and
@@ -81,10 +94,9 @@ impl GossipConfig {
     }
 
     fn new(swim: swim::Config, ip: Ipv4Addr) -> Self {
-        let bind = SocketAddr::from((ip, DEFAULT_PORT));
         Self {
             swim,
-            bind,
+            bind: (ip, DEFAULT_PORT).into(),
             advertise: None,
             seeds: Vec::new(),
             tags: Tags::default(),
@@ -94,15 +106,15 @@ impl GossipConfig {
         }
     }
 
-    /// Sets [`bind`](Self::bind).
+    /// Sets [`bind`](Self::bind): `"10.0.0.5:7946"`, a [`SocketAddr`](std::net::SocketAddr), or an address and a port.
     #[must_use]
-    pub fn bind(self, addr: impl Into<SocketAddr>) -> Self {
+    pub fn bind(self, addr: impl Into<HostPort>) -> Self {
         Self { bind: addr.into(), ..self }
     }
 
     /// Sets [`advertise`](Self::advertise).
     #[must_use]
-    pub fn advertise(self, addr: impl Into<SocketAddr>) -> Self {
+    pub fn advertise(self, addr: impl Into<HostPort>) -> Self {
         Self { advertise: Some(addr.into()), ..self }
     }
 
@@ -145,55 +157,72 @@ impl GossipConfig {
     /// # Errors
     /// [`Error::Config`] with the first field that cannot work, and what it should be.
     pub fn validate(&self) -> Result<(), Error> {
+        self.validate_but_addresses()?;
+        self.check_addresses()
+    }
+
+    /// The same, but for where the node is.
+    pub(super) fn validate_but_addresses(&self) -> Result<(), Error> {
         self.swim.validate()?;
         let error = |field, problem: String| Err(Error::Config { field, problem });
         let least = 1000 + Secrets::of(self).overhead();
         if self.swim.max_datagram < least {
             return error("max_datagram", format!("must be at least {least} bytes where packets are sealed"));
         }
-        self.seeds.iter().try_for_each(|seed| resolve::check(seed))?;
-        self.check_addresses()
+        self.seeds.iter().try_for_each(|seed| resolve::check(seed))
     }
 
-    /// That others can reach this node, and that it can reach a seed.
+    /// That others can reach this node, and that it can reach a seed, as far as both are addresses.
     fn check_addresses(&self) -> Result<(), Error> {
-        let error = |field, problem: String| Err(Error::Config { field, problem });
-        let bind = self.bind.ip();
-        if let Some(problem) = problem_of(bind).filter(|_| !bind.is_unspecified()) {
-            return error(
-                "bind",
-                format!("{problem}; take an address of this host, or 0.0.0.0 or [::] for all"),
-            );
-        }
-        if let Some(problem) = self.advertise.and_then(|addr| problem_of(addr.ip())) {
-            return error("advertise", format!("{problem}; take one that others can send to"));
-        }
-        if let Some(addr) = self.advertise.filter(|addr| !reaches(bind, addr.ip())) {
-            let problem =
-                format!("is {addr}, but `bind` is {}, of {}; bind to [::] for both", bind, family(bind));
-            return error("advertise", problem);
+        self.bind.check("bind")?;
+        self.advertise.as_ref().map_or(Ok(()), |advertise| advertise.check("advertise"))?;
+        let bind = self.bind.literal(DEFAULT_PORT).map(|addr| addr.ip());
+        let advertise = self.advertise.as_ref().and_then(|advertise| advertise.literal(0));
+        bind.map_or(Ok(()), check_bind)?;
+        advertise.map_or(Ok(()), |addr| check_advertise(addr.ip()))?;
+        bind.map_or(Ok(()), |ip| self.check_family(ip, Family::of_bind(ip)))
+    }
+
+    /// That sockets that are bound there speak the language of `advertise` and of a seed.
+    pub(super) fn check_family(&self, bind: IpAddr, family: Family) -> Result<(), Error> {
+        let advertise = self.advertise.as_ref().and_then(|advertise| advertise.literal(0));
+        if let Some(addr) = advertise.filter(|addr| !family.reaches(addr.ip())) {
+            let problem = format!("is {addr}, but `bind` is {bind}, of {family}; bind to [::] for both");
+            return Err(Error::Config { field: "advertise", problem });
         }
         let can_be_reached =
-            |seed: &String| resolve::literal(seed, DEFAULT_PORT).is_none_or(|addr| reaches(bind, addr.ip()));
+            |seed: &String| resolve::literal(seed, DEFAULT_PORT).is_none_or(|addr| family.reaches(addr.ip()));
         if !self.seeds.is_empty() && !self.seeds.iter().any(can_be_reached) {
-            let problem = format!("is {bind}, of {}, and no seed is; bind to [::] for both", family(bind));
-            return error("bind", problem);
+            let seeds = self.seeds.join(", ");
+            let problem = format!(
+                "is {bind}, of {family}, and no seed is ({seeds}); bind to [::] for both, or take seeds of its family"
+            );
+            return Err(Error::Config { field: "bind", problem });
         }
         Ok(())
     }
 }
 
-/// Whether a socket that is bound so can send to an address.
-pub(super) fn reaches(bind: IpAddr, to: IpAddr) -> bool {
-    match bind {
-        IpAddr::V4(_) => to.to_canonical().is_ipv4(),
-        IpAddr::V6(ip) => ip.is_unspecified() || to.to_canonical().is_ipv6(),
+/// That a socket can be bound there, and others can send to it.
+pub(super) fn check_bind(ip: IpAddr) -> Result<(), Error> {
+    match problem_of(ip).filter(|_| !ip.is_unspecified()) {
+        Some(problem) => Err(Error::Config {
+            field: "bind",
+            problem: format!("{problem}; take an address of this host, or 0.0.0.0 or [::] for all"),
+        }),
+        None => Ok(()),
     }
 }
 
-/// What a socket that is bound so speaks, unless it speaks both.
-pub(super) fn family(bind: IpAddr) -> &'static str {
-    if bind.is_ipv4() { "IPv4 alone" } else { "IPv6 alone" }
+/// That others can send there.
+pub(super) fn check_advertise(ip: IpAddr) -> Result<(), Error> {
+    match problem_of(ip) {
+        Some(problem) => Err(Error::Config {
+            field: "advertise",
+            problem: format!("{problem}; take one that others can send to"),
+        }),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -206,8 +235,8 @@ mod tests {
 
     #[test]
     fn addresses_that_cannot_work_are_named_with_their_field() {
-        let lan = |bind: &str| GossipConfig::lan("a").bind(bind.parse::<SocketAddr>().unwrap());
-        let advertise = |bind, addr: &str| lan(bind).advertise(addr.parse::<SocketAddr>().unwrap());
+        let lan = |bind: &str| GossipConfig::lan("a").bind(bind);
+        let advertise = |bind, addr: &str| lan(bind).advertise(addr);
         let seeds = |bind, seeds: &[&str]| seeds.iter().fold(lan(bind), |config, seed| config.seed(*seed));
         let any = "0.0.0.0:0";
         let cases = [
@@ -236,6 +265,14 @@ mod tests {
             (seeds("[::]:0", &["10.0.0.1:1"]), "fine"),
             (advertise("[::]:0", "10.0.0.1:1"), "fine"),
             (advertise(any, "10.0.0.1:0"), "fine"),
+            (advertise(any, "10.0.0.1"), "fine"),
+            (advertise("[::]", "node-a.example"), "fine"),
+            (advertise("eth0:0", "[2001:db8::1]:1"), "fine"),
+            (lan("a b:1"), "`bind` has \"a b:1\", which has ' ' in its host"),
+            (lan("http://a"), "`bind` has \"http://a\", which is a URL"),
+            (advertise(any, "db:x"), "`advertise` has \"db:x\", which has the port `x`"),
+            (lan("[::ffff:0.0.0.0]:1"), "fine"),
+            (advertise("[::ffff:10.0.0.1]:1", "[2001:db8::1]"), "but `bind` is 10.0.0.1, of IPv4 alone"),
         ];
         for (config, expected) in cases {
             let problem = problem(&config);

@@ -21,8 +21,8 @@ use crossbeam_channel::Sender;
 use parking_lot::Mutex;
 
 use super::{
-    config::{family, reaches},
     directory::Directory,
+    family::Family,
     pools::Pools,
     resolve,
     secrets::{Envelope, Secrets},
@@ -65,6 +65,7 @@ pub(super) struct Engine {
     pub(super) myself: SocketAddr,
     /// Where this node listens.
     pub(super) bound: SocketAddr,
+    family: Family,
     pub(super) warnings: Throttle,
     pub(super) directory: Directory,
     pub(super) pools: Pools,
@@ -128,6 +129,7 @@ impl Engine {
             left: Stop::new(),
             myself: udp.myself(),
             bound: udp.bound(),
+            family: udp.family(),
             warnings: Throttle::default(),
             directory: Directory::default(),
             pools: Pools::new(&name),
@@ -411,14 +413,17 @@ impl Engine {
 
     /// Why a seed cannot be joined at an address.
     pub(super) fn refusal(&self, addr: SocketAddr) -> Option<String> {
-        let bound = self.bound.ip();
         if !self.config.allows(addr.ip()) {
             return Some(format!(
                 "is at {addr}, which `allow` does not hold; add its network, or take another"
             ));
         }
-        let family = family(bound);
-        (!reaches(bound, addr.ip())).then(|| format!("is at {addr}, and `bind` {bound} is of {family}"))
+        let (bound, family) = (self.bound.ip(), self.family);
+        (!family.reaches(addr.ip())).then(|| {
+            format!(
+                "is at {addr}, and `bind` {bound} is of {family}; bind to [::] for both, or take another seed"
+            )
+        })
     }
 
     /// The node's part of a join: its result comes to the one who waits.

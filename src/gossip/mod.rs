@@ -6,10 +6,15 @@
 //! fourteen workers run streams and look up names while there are any (`pools`); idle, there are two. Whoever changes the
 //! cluster's key makes three more for that time.
 
+mod advertise;
 mod config;
 mod directory;
 mod engine;
 mod events;
+mod family;
+mod handed_over;
+mod host_port;
+mod interfaces;
 mod line;
 mod pools;
 mod queue;
@@ -32,7 +37,7 @@ use std::{
     collections::hash_map::RandomState,
     fmt,
     hash::BuildHasher,
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, UdpSocket},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -48,6 +53,7 @@ pub use config::{DEFAULT_PORT, GossipConfig};
 pub use directory::Members;
 use engine::Engine;
 pub use events::Events;
+pub use host_port::HostPort;
 #[cfg(feature = "encryption")]
 pub use rotation::{KeyStep, RotateOptions, RotatedNode, Rotation};
 use secrets::{Envelope, Secrets};
@@ -94,11 +100,49 @@ impl Gossip {
     ///
     /// # Errors
     /// [`Error::Config`] for a field that cannot work, `allow` without our own address for one,
-    /// [`Error::Bind`] for an address that cannot be had,
+    /// [`Error::Resolve`] for a `bind` or `advertise` that has no address, [`Error::Bind`] for an address that cannot be had,
     /// [`Error::Spawn`] if threads cannot. Nothing is left behind then.
     pub fn start(config: GossipConfig) -> Result<Self, Error> {
         config.validate()?;
-        let Sockets { udp, tcp, advertise } = Sockets::bind(&config)?;
+        let sockets = Sockets::bind(&config)?;
+        Self::run(config, sockets)
+    }
+
+    /// Starts a node on sockets that somebody else bound: a service manager (socket activation), another network namespace,
+    /// a test that must know the port before. [`bind`](GossipConfig::bind) is not looked at; everything else of the
+    /// configuration is, and the advertised address is found as it is for sockets of our own.
+    ///
+    /// Both must be bound to one address and port; the UDP socket must not be connected, the TCP socket must listen. They are
+    /// made blocking, and nobody else may read from them, also not through a duplicate. The receive buffer is asked for.
+    ///
+    /// Streams to others are sockets that the node opens itself: from the same address, unless it is unspecified, and any
+    /// port. They, and the look-up of routes and names, take place in the network namespace of the thread that calls this;
+    /// so for sockets of another namespace, enter it before. Options of the sockets (marks, devices) do not pass on to them.
+    ///
+    /// ```
+    /// use std::net::{TcpListener, UdpSocket};
+    /// use syncswim::{Gossip, GossipConfig};
+    ///
+    /// let tcp = TcpListener::bind("127.0.0.1:0")?;
+    /// let udp = UdpSocket::bind(tcp.local_addr()?)?;
+    /// let port = tcp.local_addr()?.port();
+    /// let node = Gossip::start_on(GossipConfig::local("a"), udp, tcp)?;
+    /// assert_eq!(node.bound_addr().port(), port);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a field that cannot work, or with the field `sockets` for sockets that cannot,
+    /// [`Error::Resolve`] for an `advertise` that has no address, [`Error::Spawn`] if threads cannot be had. The sockets are
+    /// closed then.
+    pub fn start_on(config: GossipConfig, udp: UdpSocket, tcp: TcpListener) -> Result<Self, Error> {
+        config.validate_but_addresses()?;
+        let sockets = Sockets::adopt(&config, udp, tcp)?;
+        Self::run(config, sockets)
+    }
+
+    fn run(config: GossipConfig, sockets: Sockets) -> Result<Self, Error> {
+        let Sockets { udp, tcp, advertise } = sockets;
         // An empty list is meant: it allows nobody.
         let lists_others = config.swim.allow.as_ref().is_some_and(|networks| !networks.is_empty());
         if lists_others && !config.swim.allows(advertise.ip()) {
@@ -109,7 +153,7 @@ impl Gossip {
         let secrets = Secrets::of(&config);
         let epoch = wall_millis();
         let envelope = Envelope::new(&secrets, epoch)?;
-        warn_if_open(&config, &secrets);
+        warn_if_open(&config.swim.name, udp.bound(), &secrets);
         let GossipConfig { mut swim, seeds, tags, .. } = config;
         swim.max_datagram -= secrets.overhead();
         let start = Start { addr: advertise, epoch, seed: random_seed(), tags };
@@ -220,6 +264,22 @@ impl Gossip {
     #[must_use]
     pub fn local(&self) -> Member {
         self.engine.command(|node, _| node.local())
+    }
+
+    /// Where this node listens, over UDP and TCP, with the port that was bound. Others are told the address of
+    /// [`local`](Self::local), which differs where this one is unspecified or another is advertised.
+    ///
+    /// ```
+    /// use syncswim::{Gossip, GossipConfig};
+    ///
+    /// let node = Gossip::start(GossipConfig::local("a").bind("0.0.0.0:0").advertise("127.0.0.1:7946"))?;
+    /// assert!(node.bound_addr().ip().is_unspecified() && node.bound_addr().port() != 0);
+    /// assert_eq!(node.local().addr.to_string(), "127.0.0.1:7946");
+    /// # Ok::<(), syncswim::Error>(())
+    /// ```
+    #[must_use]
+    pub fn bound_addr(&self) -> SocketAddr {
+        self.engine.bound
     }
 
     /// Subscribes to all events from now on.
@@ -352,11 +412,10 @@ impl fmt::Debug for Gossip {
 }
 
 /// Whoever can send to this node can join and lie, unless it has a key or only its own host reaches it.
-fn warn_if_open(config: &GossipConfig, secrets: &Secrets) {
-    if !secrets.requires() && !config.bind.ip().is_loopback() {
-        let (name, bind) = (&config.swim.name, config.bind);
+fn warn_if_open(name: &str, bound: SocketAddr, secrets: &Secrets) {
+    if !secrets.requires() && !bound.ip().to_canonical().is_loopback() {
         log::warn!(
-            "{name}: listens on {bind} without requiring encryption: whoever can send there can join and lie"
+            "{name}: listens on {bound} without requiring encryption: whoever can send there can join and lie"
         );
     }
 }

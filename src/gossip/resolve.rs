@@ -27,6 +27,14 @@ pub(super) fn literal(seed: &str, default_port: u16) -> Option<SocketAddr> {
     }
 }
 
+/// The name that has to be looked up.
+pub(super) fn name(seed: &str) -> Option<&str> {
+    match Target::parse(seed) {
+        Ok(Target { host: Host::Name(name), .. }) => Some(name),
+        _ => None,
+    }
+}
+
 /// Whether resolving it needs nobody's answer.
 pub(super) fn is_literal(seed: &str) -> bool {
     literal(seed, 1).is_some()

@@ -1,4 +1,4 @@
-//! The sockets of a node: UDP and TCP on one port, bound on the caller's thread.
+//! The sockets of a node: UDP and TCP on one port, bound on the caller's thread or handed over.
 
 use std::{
     io,
@@ -9,7 +9,12 @@ use std::{
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::{config::GossipConfig, resolve};
+use super::{
+    advertise::{self, System},
+    config::{DEFAULT_PORT, GossipConfig, check_bind},
+    family::Family,
+    handed_over,
+};
 use crate::Error;
 
 /// How often port 0 is tried until UDP and TCP get the same one.
@@ -28,24 +33,53 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
+    /// Binds them to the first address of `bind` that can be had.
     pub(super) fn bind(config: &GossipConfig) -> Result<Self, Error> {
-        refuse_broadcast("bind", config.bind)?;
-        config.advertise.map_or(Ok(()), |addr| refuse_broadcast("advertise", addr))?;
-        let (udp, tcp) = bind_pair(config.bind, config.recv_buffer)
-            .map_err(|source| Error::Bind { addr: config.bind, source })?;
-        let bound = udp.local_addr().map_err(|source| Error::Bind { addr: config.bind, source })?;
-        let advertise = find_advertised(config, bound)?;
-        Ok(Self { udp: Udp::new(udp, bound), tcp, advertise })
+        let mut failure = None;
+        for addr in config.bind.resolve("bind", DEFAULT_PORT)? {
+            match bind_to(config, addr) {
+                Ok(pair) => return Self::new(config, pair, Family::of_bind(addr.ip())),
+                Err(error) => failure = Some(error),
+            }
+        }
+        Err(failure.unwrap_or_else(|| config.bind.error("bind", "has no address; give one of this host")))
+    }
+
+    /// Takes those that somebody else bound.
+    pub(super) fn adopt(config: &GossipConfig, udp: UdpSocket, tcp: TcpListener) -> Result<Self, Error> {
+        let (bound, family) = handed_over::check(&udp, &tcp)?;
+        check_bind(bound.ip())?;
+        refuse_broadcast("bind", bound)?;
+        config.check_family(bound.ip(), family)?;
+        ask_for_buffer(&SockRef::from(&udp), config.recv_buffer);
+        Self::new(config, (udp, tcp, bound), family)
+    }
+
+    fn new(config: &GossipConfig, (udp, tcp, bound): Pair, family: Family) -> Result<Self, Error> {
+        let advertise = advertise::choose(config, bound, family, &System)?;
+        refuse_broadcast("advertise", advertise)?;
+        Ok(Self { udp: Udp::new(udp, bound, family), tcp, advertise })
     }
 }
 
-fn bind_pair(addr: SocketAddr, recv_buffer: usize) -> io::Result<(UdpSocket, TcpListener)> {
+/// Both, and where they are.
+type Pair = (UdpSocket, TcpListener, SocketAddr);
+
+fn bind_to(config: &GossipConfig, addr: SocketAddr) -> Result<Pair, Error> {
+    check_bind(addr.ip())?;
+    refuse_broadcast("bind", addr)?;
+    config.check_family(addr.ip(), Family::of_bind(addr.ip()))?;
+    bind_pair(addr, config.recv_buffer).map_err(|source| Error::Bind { addr, source })
+}
+
+fn bind_pair(addr: SocketAddr, recv_buffer: usize) -> io::Result<Pair> {
     let mut tries = if addr.port() == 0 { PORT_TRIES } else { 1 };
     loop {
         tries -= 1;
         let tcp = bind_tcp(addr)?;
-        match bind_udp(tcp.local_addr()?, recv_buffer) {
-            Ok(udp) => return Ok((udp, tcp)),
+        let bound = tcp.local_addr()?;
+        match bind_udp(bound, recv_buffer) {
+            Ok(udp) => return Ok((udp, tcp, bound)),
             Err(error) if tries == 0 => return Err(error),
             Err(_) => {}
         }
@@ -67,11 +101,15 @@ fn bind_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
 fn bind_udp(addr: SocketAddr, recv_buffer: usize) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
     accept_both_families(&socket, addr)?;
-    if let Err(error) = socket.set_recv_buffer_size(recv_buffer) {
-        log::debug!("the kernel refused a receive buffer of {recv_buffer} bytes: {error}");
-    }
+    ask_for_buffer(&socket, recv_buffer);
     socket.bind(&addr.into())?;
     Ok(socket.into())
+}
+
+fn ask_for_buffer(socket: &Socket, bytes: usize) {
+    if let Err(error) = socket.set_recv_buffer_size(bytes) {
+        log::debug!("the kernel refused a receive buffer of {bytes} bytes: {error}");
+    }
 }
 
 fn accept_both_families(socket: &Socket, addr: SocketAddr) -> io::Result<()> {
@@ -98,39 +136,6 @@ fn refuse_broadcast(field: &'static str, addr: SocketAddr) -> Result<(), Error> 
     Ok(())
 }
 
-/// What others are told to send to: never an unspecified address.
-fn find_advertised(config: &GossipConfig, bound: SocketAddr) -> Result<SocketAddr, Error> {
-    if let Some(mut addr) = config.advertise {
-        if addr.port() == 0 {
-            addr.set_port(bound.port());
-        }
-        return Ok(addr);
-    }
-    if !bound.ip().is_unspecified() {
-        return Ok(bound);
-    }
-    let seeds = config.seeds.iter().filter_map(|seed| resolve::resolve(seed, bound.port()).ok()).flatten();
-    // Addresses set aside for documentation: nothing is sent there, the route alone is looked up.
-    let anywhere: [SocketAddr; 2] =
-        [([192, 0, 2, 1], 9).into(), (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), 9).into()];
-    let ip = seeds.chain(anywhere).filter(|to| bound.is_ipv6() || to.is_ipv4()).find_map(source_toward);
-    ip.map(|ip| SocketAddr::new(ip, bound.port())).ok_or_else(|| Error::Config {
-        field: "advertise",
-        problem: format!("is needed: bound to {bound}, and no route shows which address others could use"),
-    })
-}
-
-/// The address from which this host would send to another.
-fn source_toward(to: SocketAddr) -> Option<IpAddr> {
-    let from: SocketAddr = match to {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let socket = UdpSocket::bind(from).ok()?;
-    socket.connect(to).ok()?;
-    Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_unspecified())
-}
-
 /// The datagram socket. Speaks of IPv4 peers in IPv4, also where it is an IPv6 socket for both.
 ///
 /// At the end it is shut down, which ends any wait, also where our own address is not ours any more. What the system gives
@@ -139,7 +144,7 @@ fn source_toward(to: SocketAddr) -> Option<IpAddr> {
 #[derive(Debug)]
 pub(super) struct Udp {
     socket: UdpSocket,
-    maps_v4: bool,
+    family: Family,
     bound: SocketAddr,
     myself: SocketAddr,
     ending: AtomicBool,
@@ -147,7 +152,7 @@ pub(super) struct Udp {
 }
 
 impl Udp {
-    fn new(socket: UdpSocket, bound: SocketAddr) -> Self {
+    fn new(socket: UdpSocket, bound: SocketAddr, family: Family) -> Self {
         let ip = match bound.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
             IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
@@ -155,12 +160,17 @@ impl Udp {
         };
         let (ending, draining) = (AtomicBool::new(false), AtomicBool::new(false));
         let myself = SocketAddr::new(ip, bound.port());
-        Self { socket, maps_v4: bound.is_ipv6(), bound, myself, ending, draining }
+        Self { socket, family, bound, myself, ending, draining }
     }
 
     /// The address that was bound, with its port.
     pub(super) fn bound(&self) -> SocketAddr {
         self.bound
+    }
+
+    /// What it can send to.
+    pub(super) fn family(&self) -> Family {
+        self.family
     }
 
     /// Where this node reaches itself.
@@ -186,7 +196,7 @@ impl Udp {
 
     pub(super) fn send(&self, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
         let to = match to {
-            SocketAddr::V4(v4) if self.maps_v4 => (v4.ip().to_ipv6_mapped(), v4.port()).into(),
+            SocketAddr::V4(v4) if self.bound.is_ipv6() => (v4.ip().to_ipv6_mapped(), v4.port()).into(),
             to => to,
         };
         self.socket.send_to(bytes, to).map(drop)
@@ -268,7 +278,7 @@ mod tests {
     fn udp() -> Udp {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let bound = socket.local_addr().unwrap();
-        Udp::new(socket, bound)
+        Udp::new(socket, bound, Family::V4)
     }
 
     #[test]

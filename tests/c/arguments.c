@@ -33,8 +33,8 @@ static void configurations(void)
 {
     const char *bad = "\xff\xfe";
     static const char *const values[][2] = {
-        {"no_such_key", "1"},         {"bind", "nonsense"},           {"bind", "127.0.0.1"},
-        {"advertise", "host:1"},      {"attempts", "-1"},             {"attempts", "many"},
+        {"no_such_key", "1"},         {"bind", "http://db:1"},        {"bind", "127.0.0.1:x"},
+        {"advertise", "a b:1"},       {"attempts", "-1"},             {"attempts", "many"},
         {"peer_name", "shoe size"},   {"peer_name", "tag:"},          {"leave_on_stop", "yes"},
         {"probe_interval_ms", "1.5"}, {"suspicion_mult", ""},         {"recv_buffer", "-5"},
         {"stream_fallback", "TRUE"},  {"max_members", "99999999999999999999"}, {"", ""},

@@ -1,0 +1,236 @@
+//! Which address others are told: one that they can send to. Never an unspecified one, and loopback only where that is
+//! meant.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+};
+
+use super::{
+    config::{GossipConfig, check_advertise},
+    family::Family,
+    host_port::HostPort,
+    interfaces, resolve,
+};
+use crate::{Error, address::problem_of};
+
+/// Addresses set aside for documentation (RFC 5737, RFC 3849): the way there is the default route. Nothing is sent.
+const ANYWHERE: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))];
+
+/// What the system says of this host.
+pub(super) trait Host {
+    /// The address from which it would send to another.
+    fn source_toward(&self, to: IpAddr) -> Option<IpAddr>;
+    /// All addresses at which others might reach it.
+    fn candidates(&self) -> Vec<IpAddr>;
+    /// The addresses of a seed. May block.
+    fn resolve(&self, seed: &str) -> io::Result<Vec<SocketAddr>>;
+}
+
+/// This host.
+pub(super) struct System;
+
+impl Host for System {
+    fn source_toward(&self, to: IpAddr) -> Option<IpAddr> {
+        let from: IpAddr = match to {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let socket = UdpSocket::bind((from, 0)).ok()?;
+        // Nothing is sent: the route alone is looked up.
+        socket.connect((to, 9)).ok()?;
+        Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_unspecified())
+    }
+
+    fn candidates(&self) -> Vec<IpAddr> {
+        interfaces::candidates()
+    }
+
+    fn resolve(&self, seed: &str) -> io::Result<Vec<SocketAddr>> {
+        resolve::resolve(seed, 9)
+    }
+}
+
+/// The address that others are told by a node that is bound so.
+pub(super) fn choose(
+    config: &GossipConfig,
+    bound: SocketAddr,
+    family: Family,
+    host: &dyn Host,
+) -> Result<SocketAddr, Error> {
+    let seeds = Seeds::of(&config.seeds);
+    if let Some(advertise) = &config.advertise {
+        return of_text(advertise, bound, family, &seeds);
+    }
+    let ip = bound.ip().to_canonical();
+    if ip.is_unspecified() {
+        let ip = Search { seeds, bound, family, host }.find()?;
+        return Ok(SocketAddr::new(ip, bound.port()));
+    }
+    if ip.is_loopback() {
+        seeds.check_reached_from_loopback(bound, host)?;
+    }
+    Ok(SocketAddr::new(ip, bound.port()))
+}
+
+/// What `advertise` says, with the port that was bound where it has none.
+fn of_text(
+    advertise: &HostPort,
+    bound: SocketAddr,
+    family: Family,
+    seeds: &Seeds<'_>,
+) -> Result<SocketAddr, Error> {
+    let is_meant = |ip: IpAddr| !ip.is_loopback() || bound.ip().is_loopback() || seeds.are_here();
+    let name = advertise.name();
+    let found = advertise.resolve("advertise", bound.port())?;
+    let fits = |addr: &&SocketAddr| {
+        let ip = addr.ip();
+        family.reaches(ip) && problem_of(ip).is_none() && (name.is_none_or(is_localhost) || is_meant(ip))
+    };
+    let Some(addr) = found.iter().find(fits) else {
+        found.iter().try_for_each(|addr| check_advertise(addr.ip()))?;
+        let ips = list(found.iter().map(SocketAddr::ip));
+        let problem = format!(
+            "is {ips} on this host, and `bind` {bound} is of {family}; others need an address of that family \
+             which is no loopback: give it"
+        );
+        return Err(advertise.error("advertise", &problem));
+    };
+    let port = if addr.port() == 0 { bound.port() } else { addr.port() };
+    Ok(SocketAddr::new(addr.ip(), port))
+}
+
+/// What the seeds say of where the cluster is.
+struct Seeds<'a> {
+    literals: Vec<IpAddr>,
+    names: Vec<&'a str>,
+    /// Whether one is `localhost`: no other name is sure to be this host, though any may resolve to loopback.
+    has_localhost: bool,
+}
+
+impl<'a> Seeds<'a> {
+    fn of(seeds: &'a [String]) -> Self {
+        let mut sorted = Self { literals: Vec::new(), names: Vec::new(), has_localhost: false };
+        for seed in seeds {
+            match resolve::literal(seed, 9) {
+                Some(addr) => sorted.literals.push(addr.ip().to_canonical()),
+                None if resolve::name(seed).is_some_and(is_localhost) => sorted.has_localhost = true,
+                None => sorted.names.push(seed),
+            }
+        }
+        sorted
+    }
+
+    /// Whether they say that the cluster is on this host.
+    fn are_here(&self) -> bool {
+        let some = !self.literals.is_empty() || self.has_localhost;
+        some && self.names.is_empty() && self.elsewhere().next().is_none()
+    }
+
+    /// Those that are known to be no loopback addresses.
+    fn elsewhere(&self) -> impl Iterator<Item = IpAddr> {
+        self.literals.iter().copied().filter(|ip| !ip.is_loopback())
+    }
+
+    /// From a loopback address, other hosts are not reached.
+    fn check_reached_from_loopback(&self, bound: SocketAddr, host: &dyn Host) -> Result<(), Error> {
+        let is_ours = |ip: &IpAddr| ip.is_loopback() || host.source_toward(*ip) == Some(*ip);
+        let others = !self.literals.is_empty() && !self.literals.iter().any(is_ours);
+        if others && self.names.is_empty() && !self.has_localhost {
+            let problem = format!(
+                "is {bound}, from where other hosts are not reached, and all seeds are on others ({}); bind to \
+                 0.0.0.0 or [::], or to an address that they reach",
+                list(self.literals.iter().copied())
+            );
+            return Err(Error::Config { field: "bind", problem });
+        }
+        Ok(())
+    }
+}
+
+/// A name that is loopback everywhere (RFC 6761, section 6.3).
+fn is_localhost(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost")
+}
+
+/// Finds the address of a host whose node is bound to all of them.
+struct Search<'a> {
+    seeds: Seeds<'a>,
+    bound: SocketAddr,
+    family: Family,
+    host: &'a dyn Host,
+}
+
+impl Search<'_> {
+    /// What blocks, resolving names, comes only after what does not.
+    fn find(&self) -> Result<IpAddr, Error> {
+        if self.seeds.are_here() {
+            return self.find_loopback().ok_or_else(|| self.error(&[]));
+        }
+        let candidates: Vec<_> = self.host.candidates().into_iter().filter(|ip| self.fits(*ip)).collect();
+        self.route(self.seeds.elsewhere())
+            .or_else(|| only(&candidates))
+            .or_else(|| self.route(self.resolved(&self.seeds.names)))
+            .or_else(|| self.route(ANYWHERE))
+            .or_else(|| {
+                let of_v4: Vec<_> = candidates.iter().copied().filter(IpAddr::is_ipv4).collect();
+                only(&of_v4)
+            })
+            .ok_or_else(|| self.error(&candidates))
+    }
+
+    /// The address from which the first of these is reached that others can send to.
+    fn route(&self, to: impl IntoIterator<Item = IpAddr>) -> Option<IpAddr> {
+        let reached = to.into_iter().filter(|to| self.family.reaches(*to));
+        reached.filter_map(|to| self.host.source_toward(to)).find(|ip| self.fits(*ip))
+    }
+
+    /// Whether members can send there: where all seeds are literal, they are of the seeds' family.
+    fn fits(&self, ip: IpAddr) -> bool {
+        let is_spoken = self.seeds.elsewhere().any(|seed| seed.is_ipv4() == ip.is_ipv4());
+        self.family.reaches(ip)
+            && !ip.is_loopback()
+            && problem_of(ip).is_none()
+            && (is_spoken || !self.seeds.names.is_empty() || self.seeds.elsewhere().next().is_none())
+    }
+
+    fn find_loopback(&self) -> Option<IpAddr> {
+        let localhost = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        let mut seeds = self.seeds.literals.iter().copied().chain(localhost);
+        seeds.find(|seed| self.family.reaches(*seed)).and_then(|seed| self.host.source_toward(seed))
+    }
+
+    /// Blocks for each in turn.
+    fn resolved<'s>(&'s self, names: &'s [&'s str]) -> impl Iterator<Item = IpAddr> + 's {
+        let found = names.iter().filter_map(|name| self.host.resolve(name).ok());
+        found.flatten().map(|addr| addr.ip().to_canonical()).filter(|ip| !ip.is_unspecified())
+    }
+
+    fn error(&self, candidates: &[IpAddr]) -> Error {
+        let why = match candidates {
+            [] => "no route shows an address of this host that other hosts could use; set it to one, or bind to \
+                   127.0.0.1 or [::1] if all nodes are on this host"
+                .to_owned(),
+            _ => format!("no route shows which of {} others use; set it to that", list(candidates.iter().copied())),
+        };
+        let problem = format!("is needed: bound to {}, and {why}", self.bound);
+        Error::Config { field: "advertise", problem }
+    }
+}
+
+fn only(ips: &[IpAddr]) -> Option<IpAddr> {
+    match ips {
+        [ip] => Some(*ip),
+        _ => None,
+    }
+}
+
+fn list(ips: impl IntoIterator<Item = IpAddr>) -> String {
+    ips.into_iter().map(|ip| ip.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+#[path = "advertise_tests.rs"]
+mod tests;

@@ -1,0 +1,161 @@
+//! Which address is advertised, on hosts of any kind.
+
+use super::*;
+
+/// A host with these addresses, which reaches others from the first of their prefix, or by its default route.
+#[derive(Default)]
+struct Fake {
+    own: &'static [&'static str],
+    /// Which of its own addresses is the source towards what begins so.
+    routes: &'static [(&'static str, &'static str)],
+    names: &'static [(&'static str, &'static [&'static str])],
+}
+
+impl Host for Fake {
+    fn source_toward(&self, to: IpAddr) -> Option<IpAddr> {
+        let text = to.to_string();
+        if to.is_loopback() || self.own.contains(&&*text) {
+            return Some(if to.is_loopback() && to.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { to });
+        }
+        let is_of_family = |source: &IpAddr| source.is_ipv4() == to.is_ipv4();
+        let mut routes = self.routes.iter().filter(|(prefix, _)| text.starts_with(prefix));
+        routes.find_map(|(_, source)| source.parse().ok().filter(is_of_family))
+    }
+
+    fn candidates(&self) -> Vec<IpAddr> {
+        self.own.iter().map(|ip| ip.parse().unwrap()).collect()
+    }
+
+    fn resolve(&self, seed: &str) -> io::Result<Vec<SocketAddr>> {
+        let host = resolve::name(seed).expect("addresses need no look-up");
+        let ips = self.names.iter().find(|(name, _)| *name == host).map(|(_, ips)| *ips);
+        let ips = ips.ok_or_else(|| io::Error::other("the name server does not answer"))?;
+        Ok(ips.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), 9)).collect())
+    }
+}
+
+/// What a node advertises, or what is wrong.
+fn advertised(host: &Fake, bind: &str, seeds: &[&str]) -> String {
+    let config = seeds.iter().fold(GossipConfig::lan("a").bind(bind), |config, seed| config.seed(*seed));
+    config.validate().unwrap();
+    let bound = config.bind.literal(1).unwrap();
+    let chosen = choose(&config, bound, Family::of_bind(bound.ip()), host);
+    chosen.map_or_else(|error| error.to_string(), |addr| addr.ip().to_string())
+}
+
+/// The usual one: an address, a default route, and its own name at 127.0.1.1 as Debian has it.
+const USUAL: Fake = Fake {
+    own: &["10.0.0.5"],
+    routes: &[("", "10.0.0.5")],
+    names: &[("myself", &["127.0.1.1"]), ("localhost", &["::1", "127.0.0.1"]), ("db", &["10.0.0.9"])],
+};
+const TWO_NETWORKS: Fake = Fake {
+    own: &["10.0.0.5", "192.168.1.5"],
+    routes: &[("192.168.", "192.168.1.5"), ("10.", "10.0.0.5")],
+    names: &[("db", &["192.168.1.9"]), ("myself", &["127.0.1.1"])],
+};
+const LONELY: Fake = Fake { own: &[], routes: &[], names: USUAL.names };
+
+#[test]
+fn loopback_is_advertised_only_if_every_seed_is_there() {
+    for seeds in [&["127.0.0.1:9"][..], &["localhost:9"], &["LOCALHOST."], &["127.0.0.1", "localhost:9"]] {
+        for host in [&USUAL, &LONELY] {
+            assert_eq!(advertised(host, "0.0.0.0:1", seeds), "127.0.0.1", "{seeds:?}");
+        }
+    }
+    assert_eq!(advertised(&LONELY, "[::]:1", &["[::1]:9"]), "::1");
+    for seeds in [
+        &["localhost:9", "192.0.2.7:9"][..],
+        &["127.0.0.1:9", "10.0.0.9"],
+        &["myself:9"],
+        &["myself", "localhost"],
+    ] {
+        assert_eq!(advertised(&USUAL, "0.0.0.0:1", seeds), "10.0.0.5", "{seeds:?}");
+        let problem = advertised(&LONELY, "0.0.0.0:1", seeds);
+        assert!(
+            problem.contains("`advertise` is needed: bound to 0.0.0.0:1, and no route shows"),
+            "{problem}"
+        );
+    }
+    assert!(advertised(&LONELY, "0.0.0.0:1", &["not-yet:9"]).contains("`advertise` is needed"));
+    assert!(advertised(&LONELY, "0.0.0.0:1", &[]).contains("bind to 127.0.0.1"));
+}
+
+#[test]
+fn of_several_addresses_the_one_with_a_route_to_a_seed_is_advertised() {
+    let of = |seeds: &[&str]| advertised(&TWO_NETWORKS, "0.0.0.0:1", seeds);
+    assert_eq!(of(&["192.168.1.9:9"]), "192.168.1.5");
+    assert_eq!(of(&["10.0.0.9"]), "10.0.0.5");
+    assert_eq!(of(&["not-yet:9", "db"]), "192.168.1.5");
+    assert_eq!(of(&["db", "10.0.0.9"]), "10.0.0.5", "what need not be looked up comes first");
+    assert_eq!(of(&["localhost:9", "192.168.1.5:9"]), "192.168.1.5", "the seed is this host");
+    let problem = of(&["not-yet:9"]);
+    assert!(
+        problem.contains("no route shows which of 10.0.0.5, 192.168.1.5 others use; set it"),
+        "{problem}"
+    );
+}
+
+#[test]
+fn the_only_address_needs_no_route_and_no_look_up() {
+    const CUT_OFF: Fake = Fake { own: &["10.0.0.5"], routes: &[], names: &[] };
+    const BOTH: Fake = Fake { own: &["10.0.0.5", "fd00::5"], routes: &[], names: &[] };
+    for seeds in [&["not-yet:9"][..], &["172.16.0.1:9"], &[], &["localhost:9", "not-yet"]] {
+        assert_eq!(advertised(&CUT_OFF, "0.0.0.0:1", seeds), "10.0.0.5", "{seeds:?}");
+        assert_eq!(advertised(&BOTH, "0.0.0.0:1", seeds), "10.0.0.5", "{seeds:?}");
+        assert_eq!(advertised(&BOTH, "[::]:1", seeds), "10.0.0.5", "{seeds:?}");
+    }
+    assert!(advertised(&CUT_OFF, "[::]:1", &["[fd00::9]:9"]).contains("`advertise` is needed"));
+    assert_eq!(advertised(&BOTH, "[::]:1", &["[fd00::9]:9"]), "fd00::5");
+    assert_eq!(advertised(&BOTH, "[::]:1", &["[fd00::9]:9", "not-yet"]), "10.0.0.5");
+}
+
+#[test]
+fn a_dual_stack_socket_advertises_the_family_of_its_seeds() {
+    const BOTH: Fake = Fake {
+        own: &["10.0.0.5", "fd00::5"],
+        routes: &[("fd00:", "fd00::5"), ("2001:", "fd00::5"), ("1", "10.0.0.5")],
+        names: &[("six", &["fd00::9"])],
+    };
+    assert_eq!(advertised(&BOTH, "[::]:1", &["10.0.0.9:9"]), "10.0.0.5");
+    assert_eq!(advertised(&BOTH, "[::]:1", &["[fd00::9]:9"]), "fd00::5");
+    assert_eq!(advertised(&BOTH, "[::]:1", &["six:9"]), "fd00::5");
+    assert_eq!(advertised(&BOTH, "[::]:1", &[]), "10.0.0.5");
+    // An address of the other family is none that its members can send to.
+    const HALF: Fake = Fake { own: &["10.0.0.5", "10.1.0.5"], routes: &[("", "10.0.0.5")], names: &[] };
+    assert!(advertised(&HALF, "[::]:1", &["[fd00::9]:9"]).contains("`advertise` is needed"));
+}
+
+#[test]
+fn a_node_on_loopback_cannot_have_all_its_seeds_on_other_hosts() {
+    let problem = advertised(&USUAL, "127.0.0.1:1", &["10.0.0.9:9", "192.0.2.7"]);
+    assert!(problem.contains("`bind` is 127.0.0.1:1, from where other hosts are not reached"), "{problem}");
+    assert!(problem.contains("(10.0.0.9, 192.0.2.7); bind to 0.0.0.0"), "{problem}");
+    for seeds in [
+        &["10.0.0.5:9"][..],
+        &["10.0.0.9", "127.0.0.1"],
+        &["10.0.0.9", "db"],
+        &["10.0.0.9", "localhost"],
+        &[],
+    ] {
+        assert_eq!(advertised(&USUAL, "127.0.0.1:1", seeds), "127.0.0.1", "{seeds:?}");
+    }
+    assert_eq!(advertised(&USUAL, "10.0.0.5:1", &["10.0.0.9:9"]), "10.0.0.5");
+}
+
+#[test]
+fn what_is_told_to_others_is_told_and_gets_the_port_that_was_bound() {
+    let told = |bind: &str, seeds: &[&str], advertise: &str| {
+        let config = GossipConfig::lan("a").bind(bind).advertise(advertise);
+        let config = seeds.iter().fold(config, |config, seed| config.seed(*seed));
+        let bound = config.bind.literal(1).unwrap();
+        let chosen = choose(&config, bound, Family::of_bind(bound.ip()), &LONELY);
+        chosen.map_or_else(|error| error.to_string(), |addr| addr.to_string())
+    };
+    assert_eq!(told("0.0.0.0:7", &[], "10.0.0.1:9"), "10.0.0.1:9");
+    assert_eq!(told("0.0.0.0:7", &[], "10.0.0.1:0"), "10.0.0.1:7");
+    assert_eq!(told("0.0.0.0:7", &[], "10.0.0.1"), "10.0.0.1:7");
+    assert_eq!(told("0.0.0.0:7", &["10.0.0.9"], "127.0.0.1"), "127.0.0.1:7", "who writes it means it");
+    assert_eq!(told("0.0.0.0:7", &["10.0.0.9"], "localhost"), "127.0.0.1:7");
+    assert_eq!(told("127.0.0.1:7", &[], "localhost:8"), "127.0.0.1:8");
+}

@@ -1,0 +1,115 @@
+//! The addresses of this host: by interface with the feature `interfaces`; without it, on Linux, those of all together.
+
+use std::net::IpAddr;
+
+use crate::address::problem_of;
+
+/// Whether interfaces can be named.
+pub(super) const ARE_KNOWN: bool = cfg!(feature = "interfaces");
+
+/// The addresses of an interface that others can send to, IPv4 first; none if it has none, or is none of ours.
+pub(super) fn named(name: &str) -> Vec<IpAddr> {
+    if !ARE_KNOWN {
+        return Vec::new();
+    }
+    let of_it = |(interface, ip): (String, IpAddr)| (interface == name).then_some(ip);
+    usable(all().into_iter().filter_map(of_it))
+}
+
+/// The addresses at which others might reach this host, IPv4 first. None if the system does not tell.
+pub(super) fn candidates() -> Vec<IpAddr> {
+    usable(all().into_iter().map(|(_, ip)| ip).filter(|ip| !ip.is_loopback()))
+}
+
+fn usable(ips: impl IntoIterator<Item = IpAddr>) -> Vec<IpAddr> {
+    let mut ips: Vec<_> = ips.into_iter().filter(|ip| problem_of(*ip).is_none()).collect();
+    ips.sort_unstable();
+    ips.dedup();
+    ips
+}
+
+/// Each address with the name of its interface.
+#[cfg(feature = "interfaces")]
+fn all() -> Vec<(String, IpAddr)> {
+    let found = if_addrs::get_if_addrs().unwrap_or_else(|error| {
+        log::debug!("the system does not list its interfaces: {error}");
+        Vec::new()
+    });
+    found
+        .into_iter()
+        .map(|interface| {
+            let ip = interface.ip();
+            (interface.name, ip)
+        })
+        .collect()
+}
+
+/// Without names.
+#[cfg(all(not(feature = "interfaces"), target_os = "linux"))]
+fn all() -> Vec<(String, IpAddr)> {
+    let read = |file| std::fs::read_to_string(file).unwrap_or_default();
+    let (trie, inet6) = (read("/proc/net/fib_trie"), read("/proc/net/if_inet6"));
+    parse_trie(&trie).chain(parse_inet6(&inet6)).map(|ip| (String::new(), ip)).collect()
+}
+
+#[cfg(all(not(feature = "interfaces"), not(target_os = "linux")))]
+fn all() -> Vec<(String, IpAddr)> {
+    Vec::new()
+}
+
+/// The kernel's routes as a trie: an address of this host is a leaf with the route `/32 host LOCAL`.
+#[cfg(any(test, all(not(feature = "interfaces"), target_os = "linux")))]
+fn parse_trie(text: &str) -> impl Iterator<Item = IpAddr> {
+    let pairs = text.lines().zip(text.lines().skip(1));
+    pairs.filter_map(|(leaf, route)| {
+        let ip = leaf.trim_start().strip_prefix("|-- ")?;
+        (route.trim() == "/32 host LOCAL").then(|| ip.parse().ok()).flatten()
+    })
+}
+
+/// A line an address: its digits, index, prefix, scope, flags, and the interface. Those that do not last are left out.
+#[cfg(any(test, all(not(feature = "interfaces"), target_os = "linux")))]
+fn parse_inet6(text: &str) -> impl Iterator<Item = IpAddr> {
+    /// Of `linux/if_addr.h`: temporary, failed or unfinished duplicate detection, deprecated.
+    const PASSING: u32 = 0x01 | 0x08 | 0x20 | 0x40;
+    text.lines().filter_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let [digits, _, _, _, flags, _] = fields[..] else { return None };
+        let lasts = u32::from_str_radix(flags, 16).is_ok_and(|flags| flags & PASSING == 0);
+        let ip = u128::from_str_radix(digits, 16).ok()?;
+        lasts.then(|| std::net::Ipv6Addr::from_bits(ip).into())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(ips: impl IntoIterator<Item = IpAddr>) -> Vec<String> {
+        ips.into_iter().map(|ip| ip.to_string()).collect()
+    }
+
+    #[test]
+    fn addresses_of_this_host_are_told_from_networks_and_broadcast_addresses() {
+        let trie = "Local:\n  +-- 10.9.0.0/24 2 0 2\n     +-- 10.9.0.0/29 2 0 2\n        |-- 10.9.0.0\n           \
+                    /24 link UNICAST\n        |-- 10.9.0.5\n           /32 host LOCAL\n     |-- 10.9.0.255\n        \
+                    /32 link BROADCAST\n  |-- 127.0.0.1\n     /32 host LOCAL\n     /8 host LOCAL\n  |-- nonsense\n     /32 host LOCAL\n";
+        assert_eq!(texts(parse_trie(trie)), ["10.9.0.5", "127.0.0.1"]);
+        assert_eq!(texts(parse_trie("|-- 10.0.0.1")), [""; 0]);
+    }
+
+    #[test]
+    fn addresses_of_ipv6_that_do_not_last_are_left_out() {
+        let lines = "fd000000000000000000000000000005 03 40 00 82 v0\nfd000000000000000000000000000006 03 40 00 01 v0\n\
+                     fd000000000000000000000000000007 03 40 00 20 v0\nfd000000000000000000000000000008 03 40 00 40 v0\n\
+                     zz 1 2 3 4 5\nshort\n\n00000000000000000000000000000001 01 80 10 80 lo\n";
+        assert_eq!(texts(parse_inet6(lines)), ["fd00::5", "::1"]);
+    }
+
+    #[test]
+    fn what_others_cannot_send_to_is_no_candidate_and_ipv4_comes_first() {
+        let ips = ["fd00::5", "fe80::1", "10.0.0.5", "0.0.0.0", "10.0.0.5"].map(|ip| ip.parse().unwrap());
+        assert_eq!(texts(usable(ips)), ["10.0.0.5", "fd00::5"]);
+        assert!(candidates().iter().all(|ip| !ip.is_loopback()));
+    }
+}
