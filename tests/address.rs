@@ -6,6 +6,7 @@
 
 use std::{
     env, fs,
+    path::{Path, PathBuf},
     process::{Command, Output},
     sync::OnceLock,
 };
@@ -41,11 +42,19 @@ fn in_namespace(script: &str, prepare: impl FnOnce(&mut Command)) -> Option<Outp
     command.output().ok()
 }
 
+/// The names that a host knows; no name server is asked. Written once: hosts read it while others are made.
+fn names() -> &'static Path {
+    static FILE: OnceLock<PathBuf> = OnceLock::new();
+    FILE.get_or_init(|| {
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("hosts-{}", std::process::id()));
+        fs::write(&file, "127.0.0.1 localhost\n127.0.1.1 myself\n10.9.0.9 other\n").unwrap();
+        file
+    })
+}
+
 /// What a node on that host advertises, or why it does not start.
 fn node(host: &str, bind: &str, advertise: &str, seeds: &str) -> String {
-    // A host knows itself and its seeds by these names alone; no name server is asked.
-    let hosts = env::temp_dir().join(format!("syncswim-hosts-{}", std::process::id()));
-    fs::write(&hosts, "127.0.0.1 localhost\n127.0.1.1 myself\n10.9.0.9 other\n").unwrap();
+    let hosts = names();
     let names =
         format!("mount --bind {} /etc/hosts; mount --bind /dev/null /etc/resolv.conf", hosts.display());
     let run = "exec \"$0\" --exact a_node_of_this_host --ignored --nocapture";
