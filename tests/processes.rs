@@ -164,7 +164,11 @@ fn what_cannot_work_is_said_on_stderr_and_ends_with_a_failure() {
         (&["--name", "b", "--bind", &taken][..], &*taken),
         (&["--name", ""][..], "`name`"),
         (&["--bind", "127.0.0.1:0"][..], "--name is missing"),
-        (&["--name", "b", "--bind", "here"][..], "ADDR:PORT"),
+        (&["--name", "b", "--bind", "http://here"][..], "`bind`"),
+        (
+            &["--name", "b", "--bind", "0.0.0.0:0", "--join", "localhost:9", "--advertise", "[fd00::1]"][..],
+            "`advertise`",
+        ),
         (&["--name", "b", "--tag", &format!("k={}", "x".repeat(600))][..], "512"),
     ] {
         let output = run(args);
