@@ -130,6 +130,11 @@ fn loopback_is_advertised_to_loopback_alone() {
     assert!(problem.contains("`advertise` has \"myself\", which is 127.0.1.1 on this host"), "{problem}");
     assert_eq!(node(ONE_NETWORK, "0.0.0.0:0", "other", "not-yet"), "10.9.0.9");
 
+    let problem = node(ONE_NETWORK, "myself:0", "", "other:9");
+    assert!(problem.contains("`bind` has \"myself:0\", which is 127.0.1.1 on this host"), "{problem}");
+    assert_eq!(node(ONE_NETWORK, "myself:0", "10.9.0.5", "other:9"), "10.9.0.5", "it is mapped");
+    assert_eq!(node(ONE_NETWORK, "myself:0", "", "127.0.0.1:9"), "127.0.1.1");
+
     let problem = node(ONE_NETWORK, "127.0.0.1:0", "", "10.9.0.9:9");
     assert!(problem.contains("from where other hosts are not reached"), "{problem}");
     assert_eq!(node(ONE_NETWORK, "127.0.0.1:0", "", "10.9.0.5:9"), "127.0.0.1");

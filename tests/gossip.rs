@@ -266,7 +266,11 @@ fn what_cannot_work_is_a_clear_error() {
     let error = cluster.start().unwrap_err().report();
     assert!(error.contains("`gossip`") && error.contains("cannot bind"), "{error}");
 
-    let joins: [(&[&str], &str); 4] = [
+    let joins: [(&[&str], &str); 5] = [
+        (
+            &["192.0.2.7:9"],
+            "which is at 192.0.2.7:9, on another host, which `bind` 127.0.0.1 does not reach; bind",
+        ),
         (&[], "`seeds` has nobody to join"),
         (&["127.0.0.1:1", "http://db:1"], "`seeds` has \"http://db:1\", which is a URL"),
         (&["[::1]:1"], "`seeds` has \"[::1]:1\", which is at [::1]:1, and `bind` 127.0.0.1 is of IPv4 alone"),

@@ -68,10 +68,27 @@ pub(super) fn choose(
         let ip = Search { seeds, bound, family, host }.find()?;
         return Ok(SocketAddr::new(ip, bound.port()));
     }
-    if ip.is_loopback() {
-        seeds.check_reached_from_loopback(bound, host)?;
-    }
+    seeds.check_reached_from(bound, host)?;
     Ok(SocketAddr::new(ip, bound.port()))
+}
+
+/// Many systems give a host's own name a loopback address: who binds to a name would be alone without a word.
+pub(super) fn check_name_bound(config: &GossipConfig, to: IpAddr) -> Result<(), Error> {
+    let is_chance = |name| !is_localhost(name) && interfaces::named(name).is_empty();
+    let is_alone = to.is_loopback() && config.advertise.is_none() && !Seeds::of(&config.seeds).are_here();
+    if is_alone && config.bind.name().is_some_and(is_chance) {
+        let problem = format!(
+            "is {to} on this host, where others do not reach it; give an address of this host, or 0.0.0.0 or [::] \
+             for all, or write {to} if all nodes are on this host"
+        );
+        return Err(config.bind.error("bind", &problem));
+    }
+    Ok(())
+}
+
+/// Whether a node that is bound there can send to an address: from loopback, other hosts are not reached.
+pub(super) fn is_reached_from(bound: IpAddr, to: IpAddr, host: &dyn Host) -> bool {
+    !bound.is_loopback() || to.is_loopback() || host.source_toward(to) == Some(to)
 }
 
 /// What `advertise` says, with the port that was bound where it has none.
@@ -133,10 +150,9 @@ impl<'a> Seeds<'a> {
         self.literals.iter().copied().filter(|ip| !ip.is_loopback())
     }
 
-    /// From a loopback address, other hosts are not reached.
-    fn check_reached_from_loopback(&self, bound: SocketAddr, host: &dyn Host) -> Result<(), Error> {
-        let is_ours = |ip: &IpAddr| ip.is_loopback() || host.source_toward(*ip) == Some(*ip);
-        let others = !self.literals.is_empty() && !self.literals.iter().any(is_ours);
+    fn check_reached_from(&self, bound: SocketAddr, host: &dyn Host) -> Result<(), Error> {
+        let is_reached = |ip: &IpAddr| is_reached_from(bound.ip().to_canonical(), *ip, host);
+        let others = !self.literals.is_empty() && !self.literals.iter().any(is_reached);
         if others && self.names.is_empty() && !self.has_localhost {
             let problem = format!(
                 "is {bound}, from where other hosts are not reached, and all seeds are on others ({}); bind to \

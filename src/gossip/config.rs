@@ -30,7 +30,8 @@ pub struct GossipConfig {
     pub swim: swim::Config,
 
     /// Where to listen, over UDP and TCP: an address, a name, or with the feature `interfaces` a network interface such as
-    /// `eth0:7946`; of several addresses, the first that can be bound. Port 0 takes any free one, none stands for
+    /// `eth0:7946`; of several addresses, the first that can be bound. A name that is loopback here, as a host's own often is, is
+    /// refused, but for `localhost`, unless all seeds are there or `advertise` is given. Port 0 takes any free one, none stands for
     /// [`DEFAULT_PORT`]. `[::]` listens on IPv4 as well; any other address speaks its own family alone, which `advertise`
     /// and a seed have to be of. A broadcast, multicast or link-local address is refused, and a loopback address where all
     /// seeds are addresses of other hosts.

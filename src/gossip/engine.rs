@@ -21,6 +21,7 @@ use crossbeam_channel::Sender;
 use parking_lot::Mutex;
 
 use super::{
+    advertise::{System, is_reached_from},
     directory::Directory,
     family::Family,
     pools::Pools,
@@ -419,6 +420,11 @@ impl Engine {
             ));
         }
         let (bound, family) = (self.bound.ip(), self.family);
+        if !is_reached_from(bound.to_canonical(), addr.ip().to_canonical(), &System) {
+            return Some(format!(
+                "is at {addr}, on another host, which `bind` {bound} does not reach; bind to 0.0.0.0 or [::]"
+            ));
+        }
         (!family.reaches(addr.ip())).then(|| {
             format!(
                 "is at {addr}, and `bind` {bound} is of {family}; bind to [::] for both, or take another seed"

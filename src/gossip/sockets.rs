@@ -67,6 +67,7 @@ type Pair = (UdpSocket, TcpListener, SocketAddr);
 
 fn bind_to(config: &GossipConfig, addr: SocketAddr) -> Result<Pair, Error> {
     check_bind(addr.ip())?;
+    advertise::check_name_bound(config, addr.ip())?;
     refuse_broadcast("bind", addr)?;
     config.check_family(addr.ip(), Family::of_bind(addr.ip()))?;
     bind_pair(addr, config.recv_buffer).map_err(|source| Error::Bind { addr, source })

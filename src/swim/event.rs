@@ -68,7 +68,7 @@ pub enum JoinProblem {
         /// Where it answered.
         holder: SocketAddr,
     },
-    /// The node is leaving, or does too much at once.
+    /// Nothing was tried: the node is leaving, does too much at once, or has no route there.
     Unavailable,
 }
 
@@ -80,7 +80,7 @@ impl fmt::Display for JoinProblem {
             Self::TimedOut(addr) => write!(f, "{addr} did not answer in time"),
             Self::Rejected(addr) => write!(f, "{addr} closed the stream: another cluster, version or key"),
             Self::NameTaken { holder } => write!(f, "a live node at {holder} has this node's name"),
-            Self::Unavailable => write!(f, "this node is leaving, or too busy"),
+            Self::Unavailable => write!(f, "this node is leaving, too busy, or has no route there"),
         }
     }
 }
