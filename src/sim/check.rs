@@ -422,6 +422,36 @@ mod tests {
     }
 
     #[test]
+    fn who_is_not_reached_may_be_declared_failed_until_it_is_reached_again() {
+        let mut checker = checker(Truth::Up);
+        checker.out_of_reach("b", true);
+        checker.event(0, &failed((1, 0)), true);
+        assert_eq!(checker.violation(), None);
+        assert!(checker.is_armed(), "nobody else may be");
+        checker.out_of_reach("b", false);
+        assert!(!checker.is_armed(), "what began meanwhile may come to its end");
+        checker.disturbed = false;
+        checker.event(0, &failed((1, 1)), true);
+        assert!(checker.violation().is_some());
+    }
+
+    #[test]
+    fn while_datagrams_are_filtered_farewells_need_not_be_heard_but_nobody_up_may_be_declared_failed() {
+        for (truth, expected) in
+            [(Truth::Left, None), (Truth::Up, Some("no healthy member is declared failed"))]
+        {
+            let mut checker = checker(truth);
+            checker.udp_is_filtered();
+            checker.event(0, &failed((1, 0)), true);
+            assert_eq!(checker.violation().map(|violation| violation.rule), expected);
+            // Once all has been well for long enough after it, they must be heard again.
+            let second = Duration::from_secs(1);
+            (0..=CALM).for_each(|i| checker.calm(Time::ZERO + second * i, true, second));
+            assert!(checker.is_armed());
+        }
+    }
+
+    #[test]
     fn an_event_that_is_not_told_is_noticed() {
         let mut world = World::new(1);
         world.start_cluster(3, Config::lan);

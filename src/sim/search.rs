@@ -344,6 +344,15 @@ mod tests {
     }
 
     #[test]
+    fn tags_that_do_not_arrive_in_time_are_found_out() {
+        let up = [0, 1, 2, 3];
+        assert_eq!(tags_arrive(&mut cluster(4), &up), Ok(()));
+        let mut world = cluster(4);
+        world.net.isolate([3]);
+        assert_eq!(tags_arrive(&mut world, &up).unwrap_err().rule, "tags are known to all within moments");
+    }
+
+    #[test]
     fn views_that_change_for_ever_are_found_out() {
         let mut world = cluster(4);
         world.checker.as_mut().expect("it is on").be_lenient();

@@ -144,7 +144,9 @@ impl Node {
     ) {
         let limit = transmit_limit(self.config.retransmit_mult, self.table.live());
         let Self { table, news, phase, .. } = self;
-        if let Some(id) = first.filter(|id| put_news(packet, table.get(*id))) {
+        let first = first.filter(|id| put_news(packet, table.get(*id)));
+        // What goes first is about ourselves or about whom it goes to. That one passes nothing on: no news is spent on it.
+        if let Some(id) = first.filter(|id| *id == MemberId::SELF) {
             news.count_transmission(id, limit);
         }
         // News for anybody else would be spent in vain.

@@ -7,6 +7,7 @@ use super::{
         Config, Identity, JoinProblem, JoinResult,
         MemberState::{Alive, Failed, Suspect},
         Output, StreamStep,
+        broadcast::transmit_limit,
         own::Phase,
         sync::MAX_STREAMS,
     },
@@ -169,6 +170,29 @@ fn who_says_itself_that_it_leaves_need_not_be_told() {
         bench.hear_from(addr(speaker), &left("m2", 0));
         assert_eq!(bench.node.lately_departed.len(), told, "m{speaker} says so");
     }
+}
+
+#[test]
+fn news_is_not_spent_on_whom_it_is_about() {
+    let farewells = |sent: &[(SocketAddr, Vec<u8>)], to_leaver: bool| {
+        let mut told = 0;
+        for (_, packet) in sent.iter().filter(|(to, _)| (*to == addr(2)) == to_leaver) {
+            messages(packet, |message| told += u32::from(matches!(message, Message::Left(_))));
+        }
+        told
+    };
+    let mut bench = Bench::new(3);
+    let leaver = bench.node.table.get(bench.node.table.find("m2").expect("it is a member"));
+    let (mark, token) = (leaver.mark, leaver.contact.given);
+    bench.hear_from(addr(2), &left("m2", 0));
+    for seq in 0..10 {
+        let ping = packet_from(mark, token, &message::Ping { seq, target: "me" });
+        bench.node.handle_datagram(bench.now, addr(2), &ping);
+    }
+    assert_eq!(farewells(&bench.sent(), true), 10, "each ack says that it was heard");
+    bench.pass(millis(5_000));
+    let limit = transmit_limit(bench.node.config().retransmit_mult, bench.node.live());
+    assert_eq!(farewells(&bench.sent(), false), limit);
 }
 
 #[test]
