@@ -36,7 +36,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) news: Duration,
 }
 
-fn seconds_between(from: u64, until: u64) -> Duration {
+fn between(from: u64, until: u64) -> Duration {
     Duration::from_micros(until.saturating_sub(from))
 }
 
@@ -68,7 +68,7 @@ impl Cluster {
         let names = self.names();
         let since = || self.present().map(|process| process.lists_since(&names)).collect::<Option<Vec<_>>>();
         let done = within(limit, since).and_then(|all| all.into_iter().max());
-        done.map(|last| seconds_between(from, last)).ok_or_else(|| {
+        done.map(|last| between(from, last)).ok_or_else(|| {
             let lacking = self.present().filter(|process| process.lists_since(&names).is_none());
             format!("not within {limit:?} by {}", list(lacking.map(|process| &*process.name)))
         })
@@ -85,7 +85,7 @@ impl Cluster {
         let others = || self.present().filter(|process| process.name != but);
         let told = || others().map(|process| process.first(from, &is)).collect::<Option<Vec<_>>>();
         let last = within(limit, told).and_then(|all| all.iter().map(|told| told.at).max());
-        last.map(|last| seconds_between(from, last)).ok_or_else(|| {
+        last.map(|last| between(from, last)).ok_or_else(|| {
             let lacking = others().filter(|process| process.first(from, &is).is_none());
             format!("not within {limit:?} at {}", list(lacking.map(|process| &*process.name)))
         })
@@ -146,7 +146,7 @@ impl Cluster {
                 let accused =
                     lives().find(|accused| told.text.contains(&accused.addr)).or_else(|| lives().next_back());
                 if accused.is_some_and(|accused| !accused.was_away(told.at)) {
-                    let after = seconds_between(self.begun, told.at).as_secs_f64();
+                    let after = between(self.begun, told.at).as_secs_f64();
                     verdicts.push(format!("{} of {} at {after:.1} s", process.name, told.name));
                 }
             }
@@ -216,7 +216,16 @@ impl Cluster {
         Ok(())
     }
 
-    pub(crate) fn judge(&self, report: &mut Report) {
+    /// Nobody was accused who was there. What the nodes counted goes to their files.
+    pub(crate) fn judge(&mut self, report: &mut Report) {
+        let from = now();
+        for process in &mut self.processes {
+            // Those that are over cannot be asked.
+            let _ = process.command("metrics");
+        }
+        let all =
+            || self.present().all(|process| process.first(from, |told| told.kind == "metrics").is_some());
+        within(Duration::from_secs(5), || all().then_some(()));
         let verdicts = self.false_verdicts();
         report.false_verdicts = verdicts.len();
         report.claim(Claim::NobodyIsFailedThatIsThere, verdicts.is_empty(), || {

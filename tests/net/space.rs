@@ -141,6 +141,7 @@ impl Net {
         let host = self.bare()?;
         host.space.ip("link set lo up")?;
         self.plug(&host, 0)?;
+        host.space.ip("route add default via 10.77.0.254")?;
         Ok(host)
     }
 

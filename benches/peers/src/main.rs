@@ -8,9 +8,12 @@
 //! --peers A,B      only these
 //! --idle SECONDS   how long the idle figures are taken (15)
 //! --crashes N      crashes in each run (2)
-//! --only PART      cluster, core, echo or membership
+//! --loss PERCENT   of datagrams, for the block with loss (25)
+//! --only PART      cluster, loss, core, echo or membership
 //! --markdown FILE  writes the tables there, and plots beside it
 //! ```
+//!
+//! `--node kinship|serf …` is one node for the lab of network namespaces (`tests/net`): see `docs/BENCHMARKS.md`.
 //!
 //! Every cluster is a process of its own: this program, started again. Where the system lets it, that process
 //! has a network of its own too, so that what is counted on the loopback interface is its alone.
@@ -24,7 +27,9 @@
 mod core;
 mod echo;
 mod home;
+mod lossy;
 mod membership;
+mod node;
 mod options;
 mod parent;
 mod peers;
@@ -41,10 +46,18 @@ mod timing;
 use options::{Command, Options};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    if let (Some("--node"), Some(peer)) = (arguments.next().as_deref(), arguments.next()) {
+        return node::run(&peer, arguments);
+    }
     match Options::parse(std::env::args().skip(1))? {
         Command::Measure(options) => parent::run(options),
         Command::Cluster { peer, scenario } => {
-            scenario::run(peer, scenario);
+            if scenario.loss == 0 {
+                scenario::run(peer, scenario)
+            } else {
+                lossy::run(peer, scenario)
+            }
             Ok(())
         }
     }

@@ -23,6 +23,7 @@ pub(crate) struct Options {
     pub(crate) settle: Duration,
     pub(crate) idle: Duration,
     pub(crate) crashes: usize,
+    pub(crate) loss: u8,
     pub(crate) only: Option<String>,
     pub(crate) markdown: Option<PathBuf>,
 }
@@ -42,6 +43,7 @@ impl Options {
             settle: Duration::from_secs(if quick { 1 } else { 4 }),
             idle: Duration::from_secs(if quick { 5 } else { 15 }),
             crashes: if quick { 1 } else { 2 },
+            loss: 25,
             only: take(&mut arguments, "--only", true)?,
             markdown: take(&mut arguments, "--markdown", true)?.map(PathBuf::from),
         };
@@ -60,6 +62,9 @@ impl Options {
         if let Some(value) = take(&mut arguments, "--crashes", true)? {
             options.crashes = number(&value)?;
         }
+        if let Some(value) = take(&mut arguments, "--loss", true)? {
+            options.loss = percent(number(&value)?)?;
+        }
         // One leaves, some crash, and two must remain to see it.
         let least = options.crashes + 3;
         match (arguments.first(), options.sizes.iter().find(|size| **size < least)) {
@@ -73,15 +78,15 @@ impl Options {
         self.only.as_ref().is_none_or(|only| only == part)
     }
 
-    pub(crate) fn scenario(&self, n: usize) -> Scenario {
-        Scenario { n, settle: self.settle, idle: self.idle, crashes: self.crashes }
+    pub(crate) fn scenario(&self, n: usize, loss: u8) -> Scenario {
+        Scenario { n, settle: self.settle, idle: self.idle, crashes: self.crashes, loss }
     }
 }
 
 /// What `cluster` reads.
 pub(crate) fn cluster_arguments(peer: &Peer, scenario: &Scenario) -> Vec<String> {
-    let Scenario { n, settle, idle, crashes } = scenario;
-    let numbers = [*n, settle.as_millis() as usize, idle.as_millis() as usize, *crashes];
+    let Scenario { n, settle, idle, crashes, loss } = scenario;
+    let numbers = [*n, settle.as_millis() as usize, idle.as_millis() as usize, *crashes, usize::from(*loss)];
     let texts = [CLUSTER, peer.name].map(str::to_owned).into_iter();
     texts.chain(numbers.iter().map(ToString::to_string)).collect()
 }
@@ -89,9 +94,12 @@ pub(crate) fn cluster_arguments(peer: &Peer, scenario: &Scenario) -> Vec<String>
 fn cluster(arguments: &[String]) -> Result<Command, String> {
     let [name, numbers @ ..] = arguments else { return Err("no peer is named".to_owned()) };
     let numbers = numbers.iter().map(|text| number(text)).collect::<Result<Vec<_>, _>>()?;
-    let [n, settle, idle, crashes] = numbers[..] else { return Err("four numbers are missing".to_owned()) };
+    let [n, settle, idle, crashes, loss] = numbers[..] else {
+        return Err("five numbers are missing".to_owned());
+    };
+    let loss = percent(loss)?;
     let [settle, idle] = [settle, idle].map(|millis| Duration::from_millis(millis as u64));
-    Ok(Command::Cluster { peer: peer(name)?, scenario: Scenario { n, settle, idle, crashes } })
+    Ok(Command::Cluster { peer: peer(name)?, scenario: Scenario { n, settle, idle, crashes, loss } })
 }
 
 /// Removes an option and returns its value, or itself if it has none.
@@ -103,6 +111,11 @@ fn take(arguments: &mut Vec<String>, option: &str, has_value: bool) -> Result<Op
         true if at < arguments.len() => Ok(Some(arguments.remove(at))),
         true => Err(format!("{option} needs a value")),
     }
+}
+
+/// What is lost must leave something.
+fn percent(number: usize) -> Result<u8, String> {
+    u8::try_from(number).ok().filter(|percent| *percent < 100).ok_or(format!("{number} is not below 100"))
 }
 
 fn number(text: &str) -> Result<usize, String> {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    core, echo, membership,
+    core, echo, lossy, membership,
     options::{Options, cluster_arguments},
     peers::Peer,
     plot,
@@ -45,11 +45,15 @@ pub(crate) fn run(mut options: Options) -> Result<(), Box<dyn std::error::Error>
         tables.push(echo::table(options.quick)?);
     }
     if options.wants("cluster") {
-        let results = clusters(options)?;
+        let results = clusters(options, &options.sizes, 0)?;
         for size in &options.sizes {
-            tables.push(report::cluster_table(*size, &options.peers, &results));
+            let title = format!("{size} nodes");
+            tables.push(report::cluster_table(title, &METRICS, *size, &options.peers, &results));
         }
         plots = METRICS.map(|metric| (metric, plot::svg(&metric, options, &results))).to_vec();
+    }
+    if options.wants("loss") {
+        tables.extend(lossy(options)?);
     }
     progress("");
     tables.iter().for_each(Table::print);
@@ -84,17 +88,34 @@ fn presets(peers: &mut Vec<&'static Peer>) -> String {
     text
 }
 
-fn clusters(options: &Options) -> Result<Results, Box<dyn std::error::Error>> {
-    let isolation = Isolation::find();
+/// Nodes in the block with loss.
+const LOSSY: usize = 32;
+
+/// Nothing, with a line that says why, where a cluster cannot have a network of its own that loses datagrams.
+fn lossy(options: &Options) -> Result<Option<Table>, Box<dyn std::error::Error>> {
+    let loss = options.loss;
+    if Isolation::find(loss) == Isolation::None {
+        eprintln!(
+            "loss: left out: it needs `unshare`, `ip` and `nft`, and the right to make a network namespace"
+        );
+        return Ok(None);
+    }
+    let results = clusters(options, &[LOSSY], loss)?;
+    let title = format!("{LOSSY} nodes, {loss} % of datagrams lost");
+    Ok(Some(report::cluster_table(title, &lossy::METRICS, LOSSY, &options.peers, &results)))
+}
+
+fn clusters(options: &Options, sizes: &[usize], loss: u8) -> Result<Results, Box<dyn std::error::Error>> {
+    let isolation = Isolation::find(loss);
     if isolation == Isolation::None {
         eprintln!("The network is shared: other programs' use of the loopback interface is counted too.");
     }
     let mut results = Results::new();
-    let total = options.runs * options.sizes.len() * options.peers.len();
+    let total = options.runs * sizes.len() * options.peers.len();
     let (start, mut done) = (Instant::now(), 0);
     // Runs are the outermost loop, so that what disturbs the machine for a while disturbs all alike.
     for run in 1..=options.runs {
-        for size in &options.sizes {
+        for size in sizes {
             for peer in &options.peers {
                 let left = match done {
                     0 => String::new(),
@@ -109,7 +130,7 @@ fn clusters(options: &Options) -> Result<Results, Box<dyn std::error::Error>> {
                 done += 1;
                 progress(&format!("[{done}/{total}] {} with {size} nodes, run {run}{left}", peer.name));
                 let samples = results.entry((*size, peer.name)).or_default();
-                isolation.measure(peer, &options.scenario(*size), samples)?;
+                isolation.measure(peer, &options.scenario(*size, loss), samples)?;
             }
         }
     }
@@ -134,12 +155,21 @@ enum Isolation {
 }
 
 impl Isolation {
-    const UNSHARE: [&str; 6] =
-        ["unshare", "--net", "--map-root-user", "sh", "-c", "ip link set lo up && exec \"$0\" \"$@\""];
+    /// Runs what follows in a namespace of its own, whose loopback interface loses so many of a hundred datagrams.
+    fn unshare(loss: u8) -> Command {
+        let rules = format!(
+            "add table inet loss; add chain inet loss in {{ type filter hook input priority 0; }}; \
+             add rule inet loss in meta l4proto udp numgen random mod 100 < {loss} drop"
+        );
+        let lose = if loss == 0 { String::new() } else { format!("nft '{rules}' &&") };
+        let script = format!("ip link set lo up && {lose} exec \"$0\" \"$@\"");
+        let mut command = Command::new("unshare");
+        command.args(["--net", "--map-root-user", "sh", "-c", &script]);
+        command
+    }
 
-    fn find() -> Self {
-        let [program, arguments @ ..] = Self::UNSHARE;
-        let tried = Command::new(program).args(arguments).arg("true").stderr(Stdio::null()).status();
+    fn find(loss: u8) -> Self {
+        let tried = Self::unshare(loss).arg("true").stderr(Stdio::null()).status();
         if tried.is_ok_and(|status| status.success()) { Self::Namespace } else { Self::None }
     }
 
@@ -148,9 +178,8 @@ impl Isolation {
         let mut command = match self {
             Self::None => Command::new(program),
             Self::Namespace => {
-                let [unshare, arguments @ ..] = Self::UNSHARE;
-                let mut command = Command::new(unshare);
-                command.args(arguments).arg(program);
+                let mut command = Self::unshare(scenario.loss);
+                command.arg(program);
                 command
             }
         };

@@ -4,7 +4,7 @@ use crate::{
     options::Options,
     parent::Results,
     peers::Peer,
-    scenario::{METRICS, Metric},
+    scenario::Metric,
     timing::{Figure, Nanos},
 };
 
@@ -84,14 +84,20 @@ impl Table {
 }
 
 /// What is measured down, the peers across; under each figure its range and its ratio to the first peer's.
-pub(crate) fn cluster_table(size: usize, peers: &[&'static Peer], results: &Results) -> Table {
+pub(crate) fn cluster_table(
+    title: impl Into<String>,
+    metrics: &[Metric],
+    size: usize,
+    peers: &[&'static Peer],
+    results: &Results,
+) -> Table {
     let names: Vec<&str> = peers.iter().map(|peer| peer.name).collect();
-    let mut table = Table::new(format!("{size} nodes"), &[&["median (min–max) ratio"], &names[..]].concat());
+    let mut table = Table::new(title, &[&["median (min–max) ratio"], &names[..]].concat());
     let summary = |peer: &Peer, metric: &Metric| {
         let samples = results.get(&(size, peer.name))?;
         Summary::of(samples.values.get(metric.key)?)
     };
-    for metric in &METRICS {
+    for metric in metrics {
         let reference = peers.first().and_then(|first| summary(first, metric)).map(|summary| summary.median);
         let cells = peers.iter().enumerate().map(|(column, peer)| match summary(peer, metric) {
             None => "–".to_owned(),

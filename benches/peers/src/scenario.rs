@@ -13,7 +13,7 @@ use crate::{
 
 /// How long anything is waited for. Where gossip missed somebody, memberlist's presets take up to a minute to
 /// sync.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 /// The grain of what is seen by all.
 const POLL: Duration = Duration::from_millis(2);
 
@@ -25,6 +25,8 @@ pub(crate) struct Scenario {
     /// Over which the idle figures are taken.
     pub(crate) idle: Duration,
     pub(crate) crashes: usize,
+    /// Of a hundred datagrams, so many are lost.
+    pub(crate) loss: u8,
 }
 
 /// What is measured, in the order of the tables.
@@ -36,7 +38,12 @@ pub(crate) struct Metric {
     pub(crate) decimals: usize,
 }
 
-const fn metric(key: &'static str, label: &'static str, unit: &'static str, decimals: usize) -> Metric {
+pub(crate) const fn metric(
+    key: &'static str,
+    label: &'static str,
+    unit: &'static str,
+    decimals: usize,
+) -> Metric {
     Metric { key, label, unit, decimals }
 }
 
@@ -55,7 +62,7 @@ pub(crate) const METRICS: [Metric; 11] = [
 ];
 
 pub(crate) fn run(peer: &Peer, scenario: Scenario) {
-    let Scenario { n, settle, idle, crashes } = scenario;
+    let Scenario { n, settle, idle, crashes, .. } = scenario;
     if !usage::network_is_quiet() {
         note("its network was shared with other programs");
     }
@@ -112,7 +119,7 @@ pub(crate) fn run(peer: &Peer, scenario: Scenario) {
 }
 
 /// Some news may still be under way; and crashes must not keep step with the probes.
-fn rest() {
+pub(crate) fn rest() {
     thread::sleep(Duration::from_millis(fastrand::u64(2_000..3_000)));
 }
 
@@ -129,13 +136,13 @@ fn wait(start: Instant, nodes: &[usize], holds: impl Fn(usize) -> bool) -> Optio
     Some(start.elapsed().as_secs_f64())
 }
 
-fn say(key: &str, value: f64) {
+pub(crate) fn say(key: &str, value: f64) {
     // What the system does not tell leaves its cell empty.
     if value.is_finite() {
         println!("{key} {value}");
     }
 }
 
-fn note(text: &str) {
+pub(crate) fn note(text: &str) {
     println!("note {text}");
 }

@@ -9,9 +9,10 @@ use crate::{
     space::{Host, Problem},
 };
 
-pub(super) const LOSS_OF_ALL: &[Known] = &[(
+pub(super) const WHILE_JOINING: &[Known] = &[(
     Claim::NobodyIsFailedThatIsThere,
-    "where streams lose segments too, a verdict can outrun its refutation while all still join; in half of the runs",
+    "while all still join, a verdict can outrun its refutation: one run of four; the accused hears nothing of it, and the \
+     seed drops many datagrams as strangers'",
 )];
 
 /// Twenty nodes; each host loses `percent` of what arrives and `matches`.

@@ -1,4 +1,8 @@
-use std::{net::UdpSocket, sync::Arc, time::Duration};
+use std::{
+    net::{SocketAddr, UdpSocket},
+    sync::Arc,
+    time::Duration,
+};
 
 use chitchat::{
     Chitchat, ChitchatConfig, ChitchatHandle, ChitchatId, FailureDetectorConfig, ProtocolVersion,
@@ -20,27 +24,31 @@ pub(super) fn start(n: usize) -> Result<Box<dyn Cluster>, Problem> {
     let taken = (0..n).map(|_| UdpSocket::bind(LOCALHOST)).collect::<Result<Vec<_>, _>>()?;
     let addrs = taken.iter().map(UdpSocket::local_addr).collect::<Result<Vec<_>, _>>()?;
     drop(taken);
-    let nodes = runtime.block_on(async {
-        let mut nodes = Vec::new();
-        for (number, addr) in addrs.iter().enumerate() {
-            let config = ChitchatConfig {
-                chitchat_id: ChitchatId::new(name(number), 1, *addr),
-                cluster_id: "default".to_owned(),
-                gossip_interval: Duration::from_secs(1),
-                listen_addr: *addr,
-                seed_nodes: if number == 0 { Vec::new() } else { vec![addrs[0].to_string()] },
-                failure_detector_config: FailureDetectorConfig::default(),
-                marked_for_deletion_grace_period: Duration::from_secs(15 * 60),
-                catchup_callback: None,
-                extra_liveness_predicate: None,
-                protocol_version: ProtocolVersion::V1,
-            };
-            nodes.push(spawn_chitchat(config, Vec::new(), &UdpTransport).await?);
-        }
-        Ok::<_, Problem>(nodes)
-    })?;
-    let states = nodes.iter().map(ChitchatHandle::chitchat).collect();
-    Ok(Box::new(Nodes { runtime, nodes, states }))
+    let mut nodes = Nodes { runtime, nodes: Vec::new(), states: Vec::new() };
+    addrs.into_iter().try_for_each(|addr| nodes.add(addr))?;
+    Ok(Box::new(nodes))
+}
+
+impl Nodes {
+    fn add(&mut self, addr: SocketAddr) -> Result<(), Problem> {
+        let seed = self.nodes.first().map(|first| first.chitchat_id().gossip_advertise_addr.to_string());
+        let config = ChitchatConfig {
+            chitchat_id: ChitchatId::new(name(self.nodes.len()), 1, addr),
+            cluster_id: "default".to_owned(),
+            gossip_interval: Duration::from_secs(1),
+            listen_addr: addr,
+            seed_nodes: seed.into_iter().collect(),
+            failure_detector_config: FailureDetectorConfig::default(),
+            marked_for_deletion_grace_period: Duration::from_secs(15 * 60),
+            catchup_callback: None,
+            extra_liveness_predicate: None,
+            protocol_version: ProtocolVersion::V1,
+        };
+        let node = self.runtime.block_on(spawn_chitchat(config, Vec::new(), &UdpTransport))?;
+        self.states.push(node.chitchat());
+        self.nodes.push(node);
+        Ok(())
+    }
 }
 
 impl Cluster for Nodes {
@@ -55,6 +63,11 @@ impl Cluster for Nodes {
 
     fn leave(&mut self, _node: usize) -> bool {
         false
+    }
+
+    fn join(&mut self) -> Result<(), Problem> {
+        let addr = UdpSocket::bind(LOCALHOST)?.local_addr()?;
+        self.add(addr)
     }
 
     fn crash(&mut self, node: usize) {

@@ -49,7 +49,7 @@ impl foca::Identity for Id {
 }
 
 struct Nodes {
-    _runtime: Runtime,
+    runtime: Runtime,
     nodes: Vec<Node>,
 }
 
@@ -70,7 +70,7 @@ pub(super) fn start(n: usize) -> Result<Box<dyn Cluster>, Problem> {
         }
         Ok::<_, Problem>(nodes)
     })?;
-    Ok(Box::new(Nodes { _runtime: runtime, nodes }))
+    Ok(Box::new(Nodes { runtime, nodes }))
 }
 
 async fn start_one(number: usize, n: usize, seed: Option<SocketAddr>) -> Result<Node, Problem> {
@@ -168,6 +168,12 @@ impl Cluster for Nodes {
 
     fn leave(&mut self, node: usize) -> bool {
         self.nodes[node].leave.take().is_some_and(|leave| leave.send(()).is_ok())
+    }
+
+    fn join(&mut self) -> Result<(), Problem> {
+        let (number, seed) = (self.nodes.len(), self.nodes[0].addr);
+        self.nodes.push(self.runtime.block_on(start_one(number, number + 1, Some(seed)))?);
+        Ok(())
     }
 
     fn crash(&mut self, node: usize) {

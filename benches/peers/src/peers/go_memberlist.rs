@@ -45,6 +45,7 @@ fn program() -> io::Result<PathBuf> {
 struct Nodes {
     pipe: RefCell<Pipe>,
     home: Home,
+    nodes: usize,
 }
 
 struct Pipe {
@@ -59,7 +60,7 @@ pub(super) fn start(n: usize) -> Result<Box<dyn Cluster>, Problem> {
     // The others' process is up as well before the clock starts.
     let home = Home::before_nodes(process.id());
     match pipe.ask(format_args!("start {n}"))?.as_str() {
-        "ok" => Ok(Box::new(Nodes { pipe: RefCell::new(pipe), home })),
+        "ok" => Ok(Box::new(Nodes { pipe: RefCell::new(pipe), home, nodes: n })),
         error => Err(error.into()),
     }
 }
@@ -106,6 +107,14 @@ impl Cluster for Nodes {
 
     fn leave(&mut self, node: usize) -> bool {
         self.ask(format_args!("leave {node}")) == "ok"
+    }
+
+    fn join(&mut self) -> Result<(), Problem> {
+        self.nodes += 1;
+        match self.ask(format_args!("start {}", self.nodes)).as_str() {
+            "ok" => Ok(()),
+            error => Err(error.into()),
+        }
     }
 
     fn crash(&mut self, node: usize) {

@@ -8,36 +8,16 @@ use super::{Cluster, LEAVE_TIMEOUT, LOCALHOST, Problem, name, runtime};
 struct Nodes {
     runtime: Runtime,
     nodes: Vec<Arc<kinship::Cluster>>,
+    /// How many there will ever be.
+    most: usize,
 }
 
 pub(super) fn start(n: usize) -> Result<Box<dyn Cluster>, Problem> {
-    let runtime = runtime()?;
-    let config = |number| {
-        Config::lan()
-            .with_name(name(number))
-            .with_bind(LOCALHOST)
-            .with_insecure_plaintext(true)
-            .with_max_inbound_streams(n.max(64))
-            .with_max_inbound_streams_per_ip(n.max(16))
-    };
-    let nodes = runtime.block_on(async {
-        let first = kinship::Cluster::start(config(0)).await?;
-        let seed = first.local_addr();
-        let mut nodes = vec![Arc::new(first)];
-        for number in 1..n {
-            let node = Arc::new(kinship::Cluster::start(config(number)).await?);
-            // A start with seeds waits for the join; the others' starts shall not.
-            let joins = Arc::clone(&node);
-            tokio::spawn(async move {
-                if let Err(error) = joins.join([seed]).await {
-                    eprintln!("kinship: {error}");
-                }
-            });
-            nodes.push(node);
-        }
-        Ok::<_, Problem>(nodes)
-    })?;
-    Ok(Box::new(Nodes { runtime, nodes }))
+    let mut nodes = Nodes { runtime: runtime()?, nodes: Vec::new(), most: n + 1 };
+    for _ in 0..n {
+        nodes.join()?;
+    }
+    Ok(Box::new(nodes))
 }
 
 impl Cluster for Nodes {
@@ -57,6 +37,27 @@ impl Cluster for Nodes {
             node.close().await;
         });
         true
+    }
+
+    fn join(&mut self) -> Result<(), Problem> {
+        let config = Config::lan()
+            .with_name(name(self.nodes.len()))
+            .with_bind(LOCALHOST)
+            .with_insecure_plaintext(true)
+            .with_max_inbound_streams(self.most.max(64))
+            .with_max_inbound_streams_per_ip(self.most.max(16));
+        let node = Arc::new(self.runtime.block_on(kinship::Cluster::start(config))?);
+        if let Some(seed) = self.nodes.first().map(|first| first.local_addr()) {
+            // A start with seeds waits for the join; the others' starts shall not.
+            let joins = Arc::clone(&node);
+            self.runtime.spawn(async move {
+                if let Err(error) = joins.join([seed]).await {
+                    eprintln!("kinship: {error}");
+                }
+            });
+        }
+        self.nodes.push(node);
+        Ok(())
     }
 
     fn crash(&mut self, node: usize) {

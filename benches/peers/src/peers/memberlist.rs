@@ -20,23 +20,11 @@ struct Nodes {
 }
 
 pub(super) fn start(n: usize) -> Result<Box<dyn Cluster>, Problem> {
-    let runtime = runtime()?;
-    let mut nodes = Vec::new();
-    for number in 0..n {
-        let node = runtime.block_on(start_one(number))?;
-        if let Some(first) = nodes.first().map(|first: &Node| *first.advertise_address()) {
-            let node = node.clone();
-            // Its join waits for the exchange; the others' starts shall not.
-            runtime.spawn(async move {
-                while let Err(error) = node.join(MaybeResolvedAddress::resolved(first)).await {
-                    eprintln!("memberlist: {error}");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            });
-        }
-        nodes.push(node);
+    let mut nodes = Nodes { runtime: runtime()?, nodes: Vec::new() };
+    for _ in 0..n {
+        nodes.join()?;
     }
-    Ok(Box::new(Nodes { runtime, nodes }))
+    Ok(Box::new(nodes))
 }
 
 async fn start_one(number: usize) -> Result<Node, Problem> {
@@ -66,6 +54,22 @@ impl Cluster for Nodes {
             node.shutdown().await
         });
         true
+    }
+
+    fn join(&mut self) -> Result<(), Problem> {
+        let node = self.runtime.block_on(start_one(self.nodes.len()))?;
+        if let Some(first) = self.nodes.first().map(|first| *first.advertise_address()) {
+            let node = node.clone();
+            // Its join waits for the exchange; the others' starts shall not.
+            self.runtime.spawn(async move {
+                while let Err(error) = node.join(MaybeResolvedAddress::resolved(first)).await {
+                    eprintln!("memberlist: {error}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            });
+        }
+        self.nodes.push(node);
+        Ok(())
     }
 
     fn crash(&mut self, node: usize) {

@@ -38,11 +38,14 @@ pub(crate) trait Cluster {
     /// Has a node say good-bye and end, without waiting for it. `false` if the library has no way to.
     fn leave(&mut self, node: usize) -> bool;
 
+    /// Starts one more node, with node 0 as its seed.
+    fn join(&mut self) -> Result<(), Problem>;
+
     /// Ends a node without a word; its sockets are closed.
     fn crash(&mut self, node: usize);
 }
 
-type Problem = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Problem = Box<dyn std::error::Error + Send + Sync>;
 
 pub(crate) struct Peer {
     pub(crate) name: &'static str,

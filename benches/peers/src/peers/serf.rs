@@ -25,6 +25,7 @@ pub(super) fn version() -> Result<String, String> {
 
 struct Nodes {
     agents: Vec<Agent>,
+    seed: SocketAddr,
     home: Home,
 }
 
@@ -49,7 +50,7 @@ pub(super) fn start(n: usize) -> Result<Box<dyn Cluster>, Problem> {
         agents.push(Agent::start(node, seed)?);
     }
     let processes = agents.iter().map(|agent| agent.process.id()).collect();
-    Ok(Box::new(Nodes { agents, home: Home::of_nodes(processes, since) }))
+    Ok(Box::new(Nodes { agents, seed, home: Home::of_nodes(processes, since) }))
 }
 
 impl Agent {
@@ -110,6 +111,11 @@ impl Cluster for Nodes {
 
     fn leave(&mut self, node: usize) -> bool {
         kill_process(Pid::from_child(&self.agents[node].process), Signal::INT).is_ok()
+    }
+
+    fn join(&mut self) -> Result<(), Problem> {
+        self.agents.push(Agent::start(self.agents.len(), self.seed)?);
+        Ok(())
     }
 
     fn crash(&mut self, node: usize) {

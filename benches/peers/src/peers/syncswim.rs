@@ -7,14 +7,15 @@ use super::{Cluster, LOCALHOST, Problem, name};
 struct Nodes(Vec<Arc<Gossip>>);
 
 pub(super) fn start(n: usize) -> Result<Box<dyn Cluster>, Problem> {
-    let config = |node| GossipConfig::lan(name(node)).bind(LOCALHOST);
-    let first = Gossip::start(config(0))?;
-    let seed = first.local().addr.to_string();
-    let mut nodes = vec![Arc::new(first)];
-    for node in 1..n {
-        nodes.push(Arc::new(Gossip::start(config(node).seed(&seed))?));
+    let mut nodes = Nodes(vec![Arc::new(Gossip::start(config(0))?)]);
+    for _ in 1..n {
+        nodes.join()?;
     }
-    Ok(Box::new(Nodes(nodes)))
+    Ok(Box::new(nodes))
+}
+
+fn config(node: usize) -> GossipConfig {
+    GossipConfig::lan(name(node)).bind(LOCALHOST)
 }
 
 impl Cluster for Nodes {
@@ -30,6 +31,12 @@ impl Cluster for Nodes {
         let node = Arc::clone(&self.0[node]);
         thread::spawn(move || node.shutdown());
         true
+    }
+
+    fn join(&mut self) -> Result<(), Problem> {
+        let seed = self.0[0].local().addr.to_string();
+        self.0.push(Arc::new(Gossip::start(config(self.0.len()).seed(seed))?));
+        Ok(())
     }
 
     fn crash(&mut self, node: usize) {

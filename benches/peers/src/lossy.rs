@@ -1,0 +1,139 @@
+//! One cluster in a network that loses datagrams: its start, a rest, a newcomer, crashes, a farewell, and how often
+//! somebody was taken for gone who was there.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    peers::{Cluster, Peer},
+    scenario::{Metric, PATIENCE, Scenario, metric, note, rest, say},
+    usage::Usage,
+};
+
+/// The grain of what is seen by all.
+const POLL: Duration = Duration::from_millis(20);
+
+pub(crate) const METRICS: [Metric; 8] = [
+    metric("converge", "start of the first until all see all", "s", 2),
+    metric("start_bytes", "bytes per node until then, with headers", "KiB", 1),
+    metric("newcomer", "one more: until it sees all, and all see it", "s", 2),
+    metric("bytes", "at rest: bytes per node, with headers", "B/s", 0),
+    metric("crash", "crash until seen by all", "s", 2),
+    metric("leave", "leave until seen by all", "s", 2),
+    metric("verdicts", "members taken for gone that were there, in all", "", 0),
+    metric("wrong", "live members taken for gone, at the end", "", 0),
+];
+
+/// How often a node's list became shorter.
+struct Lists {
+    lengths: Vec<usize>,
+    losses: usize,
+    /// Of these, how often somebody was gone.
+    right: usize,
+}
+
+impl Lists {
+    fn look(&mut self, cluster: &dyn Cluster, live: &[usize]) {
+        for node in live {
+            let length = cluster.live(*node);
+            self.losses += self.lengths[*node].saturating_sub(length);
+            self.lengths[*node] = length;
+        }
+    }
+
+    /// Waits until something holds for each node, and says how long that took since `start`.
+    fn wait(
+        &mut self,
+        start: Instant,
+        cluster: &dyn Cluster,
+        live: &[usize],
+        holds: impl Fn(usize) -> bool,
+    ) -> Option<f64> {
+        while start.elapsed() < PATIENCE {
+            self.look(cluster, live);
+            if live.iter().all(|node| holds(*node)) {
+                return Some(start.elapsed().as_secs_f64());
+            }
+            thread::sleep(POLL);
+        }
+        None
+    }
+
+    fn watch(&mut self, cluster: &dyn Cluster, live: &[usize], time: Duration) {
+        let start = Instant::now();
+        while start.elapsed() < time {
+            self.look(cluster, live);
+            thread::sleep(POLL);
+        }
+    }
+
+    /// Somebody is gone: waits until all saw it.
+    fn part(&mut self, key: &str, cluster: &dyn Cluster, live: &[usize], gone: usize, start: Instant) {
+        match self.wait(start, cluster, live, |node| !cluster.sees(node, gone)) {
+            Some(seconds) => say(key, seconds),
+            None => note(&format!("{key}: not seen by all in time")),
+        }
+        self.right += live.iter().filter(|node| !cluster.sees(**node, gone)).count();
+    }
+}
+
+pub(crate) fn run(peer: &Peer, scenario: Scenario) {
+    let Scenario { n, settle, idle, crashes, .. } = scenario;
+    let here = crate::home::Home::here();
+    let mut cluster = match (peer.start)(n) {
+        Ok(cluster) => cluster,
+        Err(error) => return note(&format!("did not start: {error}")),
+    };
+    let home = cluster.home().unwrap_or(here);
+    let mut lists = Lists { lengths: vec![0; n + 1], losses: 0, right: 0 };
+    let mut live: Vec<usize> = (0..n).collect();
+    match lists.wait(home.since, &*cluster, &live, |node| cluster.live(node) == n) {
+        Some(seconds) => say("converge", seconds),
+        None => note("converge: not all saw all in time"),
+    }
+    let bytes = Usage::now(&home).bytes;
+    say("start_bytes", bytes / n as f64 / 1024.0);
+
+    lists.watch(&*cluster, &live, settle);
+    let (before, began) = (Usage::now(&home).bytes, Instant::now());
+    lists.watch(&*cluster, &live, idle);
+    say("bytes", (Usage::now(&home).bytes - before) / n as f64 / began.elapsed().as_secs_f64());
+
+    let start = Instant::now();
+    match cluster.join() {
+        Ok(()) => {
+            live.push(n);
+            let all = |node| cluster.live(node) == n + 1;
+            match lists.wait(start, &*cluster, &live, all) {
+                Some(seconds) => say("newcomer", seconds),
+                None => note("newcomer: not all saw all in time"),
+            }
+        }
+        Err(error) => note(&format!("newcomer: {error}")),
+    }
+    for _ in 0..crashes {
+        rest();
+        let Some(victim) = live.pop() else { break };
+        lists.look(&*cluster, &live);
+        let start = Instant::now();
+        cluster.crash(victim);
+        lists.part("crash", &*cluster, &live, victim, start);
+    }
+    rest();
+    if let Some(leaver) = live.pop() {
+        lists.look(&*cluster, &live);
+        let start = Instant::now();
+        if cluster.leave(leaver) {
+            lists.part("leave", &*cluster, &live, leaver, start);
+        } else {
+            live.push(leaver);
+        }
+    }
+    say("verdicts", lists.losses.saturating_sub(lists.right) as f64);
+    let pairs = live.iter().flat_map(|node| live.iter().map(move |other| (*node, *other)));
+    say("wrong", pairs.filter(|(node, other)| node != other && !cluster.sees(*node, *other)).count() as f64);
+    // No farewells: the process ends, and takes its network with it.
+    std::process::exit(0);
+}
