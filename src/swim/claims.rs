@@ -13,7 +13,7 @@ use super::{
     member::{Identity, MemberId, MemberState, Record},
     node::Node,
     own::Accusation,
-    suspicion::Suspicion,
+    suspicion::{Suspicion, confirmations},
     time::Time,
     timers::Timer,
     validation::Sender,
@@ -243,15 +243,25 @@ impl Node {
     }
 
     /// Our own probe of a member, in this life of it, failed. We know it first-hand: no bound of what others say applies.
-    pub(super) fn accuse(&mut self, name: &str, epoch: u64) {
+    /// `nacks` are the marks of the relays that heard nothing of it either: where most members are suspected, too few
+    /// are left to probe each several times, and what a relay did not hear confirms.
+    pub(super) fn accuse(&mut self, name: &str, epoch: u64, nacks: &[u32]) {
         let Some(id) = self.table.find(name) else { return };
         let Record { identity, state, .. } = *self.table.get(id);
         if !state.is_live() || identity.epoch != epoch {
             return;
         }
-        let raised = self.raise_suspicion(id, identity);
+        let mut news = self.raise_suspicion(id, identity);
         let own = Arc::clone(&self.name);
-        if self.add_accuser(id, &own) || raised {
+        news |= self.add_accuser(id, &own);
+        let confirm = if self.table.most_are_suspected() { nacks } else { &[] };
+        for relay in confirm {
+            if let Some(relay) = self.table.find_mark(*relay, |record| record.state.is_live()) {
+                let relay = Arc::clone(&self.table.get(relay).name);
+                news |= self.add_accuser(id, &relay);
+            }
+        }
+        if news {
             self.spread(id, Urgency::Urgent);
         }
     }
@@ -298,11 +308,16 @@ impl Node {
 
     /// True at [`verifiers`](super::Config::verifiers) of all members, on average, who ask themselves.
     pub(super) fn is_one_of_a_few(&mut self) -> bool {
-        self.rng.usize(..self.table.live()) < self.config.verifiers as usize
+        self.rng.usize(..self.table.able()) < self.config.verifiers as usize
     }
 
     fn add_accuser(&mut self, id: MemberId, accuser: &Arc<str>) -> bool {
-        self.change_suspicion(id, |suspicion| suspicion.accuse(accuser))
+        // The suspect itself is one of those that could be asked.
+        let expected = confirmations(&self.config, self.table.live(), self.table.able() + 1);
+        self.change_suspicion(id, |suspicion| {
+            suspicion.expect_at_most(expected);
+            suspicion.accuse(accuser)
+        })
     }
 
     fn hasten_suspicion(&mut self, id: MemberId) {

@@ -23,6 +23,11 @@ use crate::wire::{
 /// The most bytes of accusers' names that news of a suspicion carries, so that it always fits in a packet.
 const MAX_ACCUSER_BYTES: usize = 512;
 
+/// Of those that a round of gossip tells, so many may be suspected or departed: where most are, the rest would hear nothing.
+const MAX_DOUBTFUL: usize = 1;
+/// However few members are not suspected, so many are drawn at most to find some.
+const MAX_SAMPLE: usize = 64;
+
 /// Rounds that may come early, on credit.
 const BURST: u32 = 10;
 /// Rounds on credit are this fraction of an interval apart, so that news which comes together goes together.
@@ -88,12 +93,18 @@ impl Node {
         }
         self.timers.set(Timer::Gossip, self.pace.earliest);
         let fanout = self.config.gossip_fanout;
-        let mut picks = self.sample(verified + departed, fanout);
+        let mut picks = self.sample_for(fanout, verified + departed);
+        let (mut told, mut doubtful) = (0, 0);
         for pick in picks.drain(..) {
             let id = match pick.checked_sub(verified) {
                 None => self.table.verified()[pick],
                 Some(pick) => self.lately_departed[pick],
             };
+            let is_doubtful = self.table.get(id).state != MemberState::Alive;
+            if told == fanout || is_doubtful && doubtful == MAX_DOUBTFUL {
+                continue;
+            }
+            (told, doubtful) = (told + 1, doubtful + usize::from(is_doubtful));
             self.tell_or_greet(id);
         }
         self.picks = picks;
@@ -111,6 +122,12 @@ impl Node {
         let mut picks = std::mem::take(&mut self.picks);
         sample(&mut self.rng, n, k, &mut picks);
         picks
+    }
+
+    /// A sample that is expected to hold `k` members that are not suspected, and a few more.
+    fn sample_for(&mut self, k: usize, among: usize) -> Vec<usize> {
+        let share = among.div_ceil(self.table.able());
+        self.sample(among, (k * share).min(MAX_SAMPLE))
     }
 
     fn tell_or_greet(&mut self, id: MemberId) {
@@ -171,7 +188,7 @@ impl Node {
         let verified = self.table.verified().len();
         let among = if verified > usize::from(except.is_some()) { verified } else { self.table.others() };
         // A few more than asked for, to make up for those that are passed over.
-        let mut picks = self.sample(among, k + 4);
+        let mut picks = self.sample_for(k + 4, among);
         let chosen = picks
             .drain(..)
             .map(|at| self.table.other(at))

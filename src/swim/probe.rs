@@ -30,6 +30,8 @@ const MAX_WINDOW: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(super) struct Prober {
     round: Option<Round>,
+    /// The mark of the member that was heard of for certain last.
+    pub(super) heard_last: u32,
     relayed: Awaited<Relayed>,
     /// The number under which each requester's probe is relayed, by the requester's mark.
     of_requester: HashMap<u32, u32>,
@@ -121,20 +123,33 @@ impl Node {
         let Some(target) = target.filter(|_| !round.discarded && self.watches()) else { return };
         // Relays that are silent too make us doubt ourselves; without relays, any failure does. But names can be made
         // up: who never answered says nothing about us; nor does who is suspected already, and expected to be silent.
-        let silent = round.relays.iter().filter(|relay| !relay.nacked).count() as u32;
-        let doubts = match self.config.nacks && !round.relays.is_empty() {
-            _ if !target.contact.verified || target.state == MemberState::Suspect => 0,
-            true => silent,
-            false => 1,
-        };
+        if target.contact.verified && target.state != MemberState::Suspect {
+            self.doubt_health(&round.relays);
+        }
         if let Some(id) = self.table.find(&round.target) {
             self.table.contact_mut(id).miss();
         }
-        self.health.degrade(doubts);
+        let nacks: Vec<_> =
+            round.relays.iter().filter(|relay| relay.nacked).map(|relay| relay.mark).collect();
+        self.accuse(&round.target, round.epoch, &nacks);
+    }
+
+    /// A probe failed. If a relay answered in time, it is not us; the others may be gone as well. If none did, each makes us
+    /// doubt ourselves, but for those that are suspected by now; without relays, any failure does.
+    fn doubt_health(&mut self, relays: &[Relay]) {
+        if self.config.nacks && relays.iter().any(|relay| relay.nacked) {
+            return self.health.improve();
+        }
+        let alive = |record: &Record| record.state == MemberState::Alive;
+        let is_alive = |relay: &&Relay| self.table.find_mark(relay.mark, alive).is_some();
+        let doubts = match self.config.nacks && !relays.is_empty() {
+            true => relays.iter().filter(is_alive).count() as u32,
+            false => 1,
+        };
         if doubts > 0 {
+            self.health.degrade(doubts);
             self.flaps.note_trouble(self.now);
         }
-        self.accuse(&round.target, round.epoch);
     }
 
     /// The direct ping went unanswered: ask others to try, and try a stream.
@@ -143,7 +158,7 @@ impl Node {
         let (target, addr, seq, window) =
             (Arc::clone(&round.target), round.addr, round.seq, round.ends.since(self.now));
         self.metrics.probes_indirect += 1;
-        let relays = self.pick_alive(self.config.indirect_probes, self.table.find(&target));
+        let relays = self.pick_relays(self.table.find(&target));
         for (name, addr) in &relays {
             self.transmit(*addr, name, Content::PingReq { seq, target: Arc::clone(&target), window });
         }
@@ -154,6 +169,20 @@ impl Node {
         if self.config.stream_fallback {
             self.open(Purpose::Probe { seq, target }, addr, window);
         }
+    }
+
+    /// Relays are random, but for the one that we have heard of last: where most of a cluster has vanished, it is there.
+    fn pick_relays(&mut self, target: Option<MemberId>) -> Vec<(Arc<str>, SocketAddr)> {
+        let mut relays = self.pick_alive(self.config.indirect_probes, target);
+        let alive = |record: &Record| record.state == MemberState::Alive;
+        let last = self.table.find_mark(self.prober.heard_last, alive).filter(|id| Some(*id) != target);
+        if let Some(record) = last.map(|id| self.table.get(id))
+            && !relays.iter().any(|(name, _)| *name == record.name)
+        {
+            relays.truncate(self.config.indirect_probes.saturating_sub(1));
+            relays.push((Arc::clone(&record.name), record.addr));
+        }
+        relays
     }
 
     /// An answer to something we sent, perhaps with the token that we are to show.

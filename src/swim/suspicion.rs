@@ -31,10 +31,11 @@ impl Suspicion {
     /// The suspicion that `config` asks for in a cluster of `n` live members, of which `able`, the suspect among them, are
     /// not suspected of anything else: only these can confirm it.
     pub(super) fn in_cluster(config: &Config, started: Time, n: usize, able: usize) -> Self {
-        let k = confirmations(config, able);
+        let k = confirmations(config, n, able);
         let min = min_timeout(config.suspicion_mult, config.probe_interval, n);
         // A verdict that nobody can confirm is given twice the time.
-        let min = if config.lha_suspicion && k < config.suspicion_confirmations { min * 2 } else { min };
+        let min =
+            if config.lha_suspicion && k == 0 && config.suspicion_confirmations > 0 { min * 2 } else { min };
         Self::new(started, min, min.saturating_mul(config.suspicion_max_mult), k)
     }
 
@@ -46,6 +47,11 @@ impl Suspicion {
             self.accusers.push(Arc::clone(accuser));
         }
         news
+    }
+
+    /// So many members are suspected by now that fewer confirmations can be had; but for one, none is given up.
+    pub(super) fn expect_at_most(&mut self, confirmations: u32) {
+        self.k = self.k.min(confirmations.max(1));
     }
 
     /// No confirmation is waited for any more: the verdict falls the least time from now, unless it would have sooner.
@@ -99,10 +105,14 @@ fn min_timeout(mult: u32, interval: Duration, n: usize) -> Duration {
     interval.saturating_mul(mult).saturating_mul(thousandths) / 1000
 }
 
-/// How many confirmations to wait for; none where the cluster is too small to give them.
-fn confirmations(config: &Config, n: usize) -> u32 {
+/// How many confirmations to wait for: none where too few members are able to give them; one where more are suspected than
+/// not, since then each has many to check.
+pub(super) fn confirmations(config: &Config, live: usize, able: usize) -> u32 {
     let k = config.suspicion_confirmations;
-    if !config.lha_suspicion || n.saturating_sub(2) < k as usize { 0 } else { k }
+    if !config.lha_suspicion || able.saturating_sub(2) < k as usize {
+        return 0;
+    }
+    if live > 2 * able { k.min(1) } else { k }
 }
 
 #[cfg(test)]
@@ -155,7 +165,7 @@ mod tests {
         for (n, k) in
             [(1, 0), (4, 0), (5, config.suspicion_confirmations), (100, config.suspicion_confirmations)]
         {
-            assert_eq!(confirmations(&config, n), k, "n = {n}");
+            assert_eq!(confirmations(&config, n, n), k, "n = {n}");
         }
         let suspicion = |n, able| Suspicion::in_cluster(&config, Time::ZERO, n, able);
         assert_eq!(suspicion(4, 4).deadline(), Time::ZERO + secs(4));

@@ -255,6 +255,11 @@ impl Table {
         self.live() - self.suspects
     }
 
+    /// Whether more of the live are suspected than not: most of the cluster has vanished, or we have.
+    pub(super) fn most_are_suspected(&self) -> bool {
+        self.suspects > self.able()
+    }
+
     /// Departed members that are remembered.
     pub(super) fn departed(&self) -> usize {
         self.departed.len()

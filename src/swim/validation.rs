@@ -155,6 +155,7 @@ impl Node {
 
     /// Something that was sent to a member's address was answered.
     fn verified(&mut self, id: MemberId) {
+        self.prober.heard_last = self.table.get(id).mark;
         let contact = self.table.contact_mut(id);
         (contact.greetings, contact.missed) = (0, 0);
         if !self.table.get(id).contact.verified {

@@ -2,9 +2,10 @@
 
 use super::{
     super::{Config, Event, MemberState},
-    bench::{self, Bench, alive},
+    bench::{self, Bench, alive, messages},
     world::{Latency, World, addr, converged, converged_with, millis, partition, secs},
 };
+use crate::wire::message::{Message, Nack};
 
 #[test]
 fn a_crash_is_suspected_then_failed_and_everybody_learns_of_it() {
@@ -224,14 +225,12 @@ fn what_others_say_does_not_keep_a_dead_member_listed() {
 
 #[test]
 fn when_most_of_a_cluster_vanishes_the_rest_finds_out_and_fails_nobody_else() {
-    for (seed, n) in [(61, 50), (62, 110), (63, 220)] {
+    for (seed, n) in [(61, 50), (62, 50), (63, 110), (64, 220)] {
         let mut world = converged(seed, n);
         world.run_for(secs(30));
         let stay = n / 10;
-        for gone in stay..n {
-            world.crash(gone);
-        }
-        let took = world.run_until("the truth everywhere", secs(240), |world| world.all_see(stay));
+        (stay..n).for_each(|gone| world.crash(gone));
+        let took = world.run_until("the truth everywhere", secs(60), |world| world.all_see(stay));
         println!("{stay} of {n} stay: {took:?}");
         for host in 0..stay {
             let false_verdicts = world.hosts[host].events.iter().filter(
@@ -246,5 +245,58 @@ fn when_most_of_a_cluster_vanishes_the_rest_finds_out_and_fails_nobody_else() {
         (1..n).for_each(|gone| world.crash(gone));
         let took = world.run_until("the truth", secs(240), |world| world.all_see(1));
         println!("1 of {n} stays: {took:?}");
+    }
+}
+
+/// A probe among silent members fails, while one of them, which is heard of all the time, sends a nack or does not.
+fn failed_round(bench: &mut Bench, heard: usize, nacks: bool) {
+    let name = format!("m{heard}");
+    let mut asked = Vec::new();
+    for _ in 0..60 {
+        bench.hear_from(addr(heard), &alive(&name, 0, addr(heard)));
+        bench.pass(millis(50));
+        for (to, packet) in bench.sent() {
+            messages(&packet, |message| {
+                if let Message::PingReq(request) = message {
+                    asked.push((to, request.seq));
+                }
+            });
+        }
+        if !asked.is_empty() {
+            break;
+        }
+    }
+    let (_, seq) = asked.iter().find(|(to, _)| *to == addr(heard)).expect("it is among the relays");
+    if nacks {
+        bench.hear_from(addr(heard), &Nack { seq: *seq });
+    }
+    let failed = bench.node.metrics().probes_failed;
+    while bench.node.metrics().probes_failed == failed {
+        bench.pass(millis(50));
+    }
+}
+
+#[test]
+fn who_was_heard_last_is_a_relay_and_its_nack_says_that_it_is_not_us() {
+    let mut bench = Bench::new(20);
+    bench.node.health.degrade(2);
+    failed_round(&mut bench, 7, true);
+    assert_eq!(bench.node.health.score(), 1, "two other relays are silent");
+    failed_round(&mut bench, 7, false);
+    assert_eq!(bench.node.health.score(), 4, "all three are");
+}
+
+#[test]
+fn where_most_are_suspected_what_a_relay_did_not_hear_confirms() {
+    for most in [false, true] {
+        let mut bench = Bench::new(20);
+        for suspected in 8..if most { 20 } else { 10 } {
+            bench.hear(&bench::suspect(&format!("m{suspected}"), 0, &["m1"]));
+        }
+        (0..3).for_each(|_| failed_round(&mut bench, 7, true));
+        let table = &bench.node.table;
+        let suspicions = (0..table.others()).filter_map(|at| table.get(table.other(at)).suspicion.as_ref());
+        let confirmed = suspicions.flat_map(|suspicion| suspicion.accusers()).any(|accuser| accuser == "m7");
+        assert_eq!(confirmed, most);
     }
 }

@@ -262,10 +262,10 @@ fn one_members_bad_record_does_not_keep_the_others_from_being_heard() {
 fn our_probe_accuses_nobody_who_is_gone_nor_another_life() {
     let mut bench = Bench::new(3);
     bench.hear(&failed("m2", 0));
-    bench.node.accuse("m2", EPOCH);
-    bench.node.accuse("m1", EPOCH - 1);
+    bench.node.accuse("m2", EPOCH, &[]);
+    bench.node.accuse("m1", EPOCH - 1, &[]);
     assert_eq!((bench.standing("m2"), bench.standing("m1")), (Some((Failed, 0)), Some((Alive, 0))));
-    bench.node.accuse("m1", EPOCH);
+    bench.node.accuse("m1", EPOCH, &[]);
     assert_eq!(bench.standing("m1"), Some((Suspect, 0)));
 }
 
