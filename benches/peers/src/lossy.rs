@@ -137,3 +137,51 @@ pub(crate) fn run(peer: &Peer, scenario: Scenario) {
     // No farewells: the process ends, and takes its network with it.
     std::process::exit(0);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+    use crate::peers::Problem;
+
+    /// Nodes whose lists are what a test says.
+    struct Told(RefCell<Vec<usize>>);
+
+    impl Cluster for Told {
+        fn live(&self, node: usize) -> usize {
+            self.0.borrow()[node]
+        }
+
+        fn sees(&self, node: usize, _other: usize) -> bool {
+            self.live(node) == 3
+        }
+
+        fn leave(&mut self, _node: usize) -> bool {
+            true
+        }
+
+        fn join(&mut self) -> Result<(), Problem> {
+            Ok(())
+        }
+
+        fn crash(&mut self, _node: usize) {}
+    }
+
+    #[test]
+    fn a_list_that_becomes_shorter_counts_but_for_those_that_are_gone() {
+        let cluster = Told(RefCell::new(vec![3, 3, 3]));
+        let mut lists = Lists { lengths: vec![0; 3], losses: 0, right: 0 };
+        lists.look(&cluster, &[0, 1, 2]);
+        cluster.0.borrow_mut()[1] = 1;
+        lists.look(&cluster, &[0, 1, 2]);
+        cluster.0.borrow_mut()[1] = 3;
+        lists.look(&cluster, &[0, 1, 2]);
+        assert_eq!((lists.losses, lists.right), (2, 0));
+
+        // The third crashes, and the others see it.
+        *cluster.0.borrow_mut() = vec![2, 2, 0];
+        lists.part("crash", &cluster, &[0, 1], 2, Instant::now());
+        assert_eq!((lists.losses, lists.right), (4, 2));
+    }
+}
