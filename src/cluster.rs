@@ -167,6 +167,11 @@ impl ClusterHandle {
         self.threads.iter().all(JoinHandle::is_finished)
     }
 
+    /// Whether [`join`](Self::join) will return an error.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.run.failure.lock().is_some()
+    }
+
     /// Disconnected once every discovery has ended: for `select!`, or to wait with a limit before
     /// [`join`](Self::join).
     #[must_use]

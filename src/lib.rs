@@ -42,6 +42,8 @@
 //! # Features
 //!
 //! - `encryption`: `Keyring` and what it seals. On by default.
+//! - `dns-client`: the prefixes `dns+` and `dnssrv+` of seeds and of [`DnsDiscovery`]: a small DNS client that knows SRV records
+//!   and times to live, and does not keep a stop waiting. Off by default.
 //! - `interfaces`: [`bind` and `advertise`](GossipConfig::bind) take names of network interfaces. Off by default.
 //! - `sim`: the simulator, [`sim`](https://docs.rs/syncswim/latest/syncswim/sim/). Off by default.
 //! - `capi`: the C interface, with `include/syncswim.h` as its manual. Off by default.
@@ -59,6 +61,7 @@ mod capi;
 mod claims;
 mod cluster;
 mod discovery;
+mod dns;
 mod error;
 mod fanout;
 mod gossip;
@@ -80,6 +83,9 @@ pub use cluster::{Cluster, ClusterHandle};
 pub use discovery::{
     Discovery, DnsDiscovery, GossipDiscovery, GossipHandle, NoDiscovery, PeerName, Resolver, SystemResolver,
 };
+#[cfg(all(fuzzing, feature = "dns-client"))]
+#[doc(hidden)]
+pub use dns::fuzz_dns_answer;
 pub use error::{BoxError, Error};
 pub use gossip::{DEFAULT_PORT, Events, Gossip, GossipConfig, HostPort, Members};
 #[cfg(feature = "encryption")]

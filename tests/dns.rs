@@ -8,9 +8,11 @@ use std::{io, net::IpAddr, time::Duration};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use proptest::prelude::*;
 use support::{LONG, in_time};
-use syncswim::{Cluster, ClusterHandle, DnsDiscovery, Error, Membership};
+use syncswim::{Cluster, ClusterHandle, Discovery, DnsDiscovery, Error, Membership};
 
 type Answer = io::Result<Vec<IpAddr>>;
+
+const MOMENT: Duration = Duration::from_nanos(1);
 
 struct Script {
     // The channels are dropped first: a resolver that waits for an answer would keep the cluster from ending.
@@ -20,15 +22,19 @@ struct Script {
 }
 
 impl Script {
+    /// Each answer is taken at its word.
     fn new(name: &str) -> Self {
+        Self::with(|resolver| DnsDiscovery::new(name).misses(1).interval(MOMENT).resolver(resolver))
+    }
+
+    fn with<D: Discovery>(make: impl FnOnce(Box<dyn FnMut(&str) -> Answer + Send>) -> D) -> Self {
         let ((ask, questions), (answers, answer)) = (bounded(0), bounded::<Answer>(0));
         let resolver = move |host: &str| {
             let stopped = |_| io::Error::other("the test has ended");
             ask.send(host.to_owned()).map_err(|_| io::Error::other("the test has ended"))?;
             answer.recv().map_err(stopped)?
         };
-        let dns = DnsDiscovery::new(name).interval(Duration::from_nanos(1)).resolver(resolver);
-        let running = Cluster::new().with_discovery(dns).start().unwrap();
+        let running = Cluster::new().with_discovery(make(Box::new(resolver))).start().unwrap();
         let script = Self { questions, answers, running };
         script.questions.recv_timeout(LONG).unwrap();
         script
@@ -63,6 +69,43 @@ fn vanished_addresses_leave_and_are_removed_when_still_gone() {
     assert_eq!(script.answer(Ok("10.0.0.2")), "10.0.0.2 | 10.0.0.1");
     assert_eq!(script.answer(Ok("10.0.0.2 10.0.0.3")), "10.0.0.2 10.0.0.3 | ");
     script.end();
+}
+
+#[test]
+fn by_default_an_address_leaves_after_three_look_ups_without_it_and_failed_ones_do_not_count() {
+    let script = Script::with(|resolver| DnsDiscovery::new("peers").interval(MOMENT).resolver(resolver));
+    script.answer(Ok("10.0.0.1 10.0.0.2 10.0.0.3"));
+    for _ in 0..2 {
+        assert_eq!(script.answer(Ok("10.0.0.1 10.0.0.2")), "10.0.0.1 10.0.0.2 10.0.0.3 | ");
+        script.answer(Err(io::ErrorKind::TimedOut.into()));
+        assert_eq!(script.answer(Ok("")), "10.0.0.1 10.0.0.2 10.0.0.3 | ");
+    }
+    assert_eq!(script.answer(Ok("10.0.0.1 10.0.0.2")), "10.0.0.1 10.0.0.2 | 10.0.0.3");
+    assert_eq!(script.answer(Ok("10.0.0.1 10.0.0.2")), "10.0.0.1 10.0.0.2 | ");
+    script.end();
+}
+
+#[test]
+fn an_address_leaves_sooner_when_its_time_is_over() {
+    let dns = || DnsDiscovery::new("peers").interval(MOMENT).misses(1_000_000).ttl(MOMENT);
+    let script = Script::with(|resolver| dns().resolver(resolver));
+    script.answer(Ok("10.0.0.1 10.0.0.2"));
+    assert_eq!(script.answer(Ok("10.0.0.1")), "10.0.0.1 | 10.0.0.2");
+    script.end();
+}
+
+#[test]
+fn of_answers_that_give_eight_of_fifteen_addresses_by_turns_nobody_leaves() {
+    let script = Script::with(|resolver| DnsDiscovery::new("peers").interval(MOMENT).resolver(resolver));
+    let watch = script.membership().watch();
+    for at in 0..40 {
+        let some =
+            (0..8).map(|more| format!("10.0.0.{}", (at * 7 + more) % 15)).collect::<Vec<_>>().join(" ");
+        script.answer(Ok(&some));
+    }
+    assert_eq!(script.membership().snapshot().active().len(), 15);
+    script.end();
+    assert!(watch.iter().all(|change| change.left.is_empty() && change.removed.is_empty()));
 }
 
 #[test]

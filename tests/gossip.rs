@@ -367,17 +367,28 @@ impl log::Log for Log {
 }
 
 #[test]
-fn the_same_trouble_with_seeds_is_warned_of_once() {
+fn the_same_trouble_with_seeds_is_warned_of_once_with_the_seed_the_reason_and_what_to_do() {
     log::set_logger(&LOG).unwrap();
     log::set_max_level(log::LevelFilter::Warn);
     let (_kept, free) = nobody_at();
-    let mut config = quick("logged").seed(free.to_string()).seed("no-such-host.invalid:1");
+    let mut config =
+        quick("logged").seed(free.to_string()).seed("no-such-host.invalid:1").seed("file:/no/such");
     config.swim.seed_max_delay = Duration::from_millis(10);
     let running = Cluster::new().with_discovery(GossipDiscovery::new(config).attempts(20)).start().unwrap();
     assert!(running.join().is_err(), "all attempts were made");
     let lines = LOG.0.lock().unwrap();
     let of = |what: &str| lines.iter().filter(|line| line.contains(what)).count();
-    assert_eq!((of("no seed joined"), of("no-such-host.invalid")), (1, 1), "{lines:#?}");
+    assert_eq!(
+        [of("seeds joined"), of("no-such-host.invalid"), of("file:/no/such")],
+        [1, 1, 1],
+        "{lines:#?}"
+    );
+    let told = [
+        format!("none of 3 seeds joined; the last was: nobody listens at {free}; check that a node"),
+        "; check the spelling and the resolver".into(),
+        "\"file:/no/such\" cannot be resolved: No such file or directory (os error 2); write the file".into(),
+    ];
+    assert!(told.iter().all(|told| of(told) == 1), "{lines:#?}");
 }
 
 #[test]

@@ -81,7 +81,10 @@ pub unsafe extern "C" fn syncswim_cluster_add_static(
 }
 
 /// Adds the addresses behind a DNS name, "host" or "host:port", looked up every `interval_ms` milliseconds;
-/// 0 stands for 30,000. New ones are added; ones that vanished leave, and are removed when still gone.
+/// 0 stands for 30,000. New ones are added; one that three look-ups in a row miss leaves, and is removed when still
+/// gone. Look-ups that fail or may not have found all do not count, and where name servers give a part of all
+/// addresses by turns, nobody leaves by that. With the feature dns-client also "dns+host:port" and
+/// "dnssrv+_service._tcp.domain".
 ///
 /// # Safety
 /// `name` must end with NUL.

@@ -86,7 +86,11 @@ pub unsafe extern "C" fn syncswim_config_new(
 ///   for the preset "local" 127.0.0.1:7946.
 /// - advertise: what others are told to send to, if it differs; written like bind, without a port for the one of bind. A
 ///   name is looked up once, at the start.
-/// - join: host:port or host of a node to join through. Each call adds one; they are tried for ever.
+/// - join: a node to join through, as host:port, or as host for our own port. Each call adds one; they are tried for
+///   ever, each by itself. Also "dns+host:port" (A and AAAA records) and "dnssrv+_service._tcp.domain" (SRV records,
+///   with their ports), if the library was built with the feature dns-client; "file:/path", a file with one of these a
+///   line, where # begins a comment, read anew each time; and "exec:command", which is run by sh -c and prints such
+///   lines within 10 seconds.
 /// - attempts: rounds of trying them before the start counts as failed. Defaults to 0: for ever.
 /// - tag.KEY: a tag that this node shows to all others. All of them take at most 512 bytes.
 /// - peer_name: what a member is called in the membership: "address" (the default), "name", or "tag:KEY".

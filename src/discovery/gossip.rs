@@ -10,11 +10,12 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use crossbeam_channel::select;
+use crossbeam_channel::{never, select};
 
 use super::Discovery;
 use crate::{
-    BoxError, Error, Event, Gossip, GossipConfig, Member, Members, Membership, Peer, Stop, swim::JoinResult,
+    BoxError, Cluster, ClusterHandle, Error, Event, Gossip, GossipConfig, Member, Members, Membership, Peer,
+    Stop, Watch, swim::JoinResult,
 };
 
 /// What a member is called in the membership.
@@ -57,6 +58,15 @@ pub struct GossipDiscovery {
     farewell: bool,
     sockets: Option<(UdpSocket, TcpListener)>,
     handle: GossipHandle,
+    /// Discoveries whose peers are seeds, before they are started.
+    sources: Option<Cluster>,
+    feed: Option<Feed>,
+}
+
+/// Discoveries that run, whose peers are seeds.
+struct Feed {
+    running: ClusterHandle,
+    changes: Watch,
 }
 
 impl GossipDiscovery {
@@ -64,14 +74,59 @@ impl GossipDiscovery {
     #[must_use]
     pub fn new(config: GossipConfig) -> Self {
         let (naming, handle) = (PeerName::default(), GossipHandle::default());
-        Self { config, naming, attempts: None, farewell: true, sockets: None, handle }
+        Self {
+            config,
+            naming,
+            attempts: None,
+            farewell: true,
+            sockets: None,
+            handle,
+            sources: None,
+            feed: None,
+        }
     }
 
-    /// Joins through this address: `host:port`, or `host` for the port we bind. May be called for any number
-    /// of seeds. Each is resolved and tried again and again, with back-off, for as long as the node runs.
+    /// Joins through this seed: `host:port`, `host` for the port we bind, or [what else](GossipConfig::seeds) a seed can be.
+    /// May be called for any number of seeds. Each is resolved and tried again and again, with back-off, for as long as the
+    /// node runs.
     #[must_use]
     pub fn join(mut self, seed: impl Into<String>) -> Self {
         self.config.seeds.push(seed.into());
+        self
+    }
+
+    /// Takes the active peers of another discovery as seeds, beside those of the configuration: those it finds at any time are
+    /// tried at once, and with the others for as long as it lists them, at most 1,024. They are not listed as peers for
+    /// that. Each must be a seed of the kinds `host:port`, `host`, `dns+…` or `dnssrv+…`; others are left out, with a
+    /// warning. May be called for any number of discoveries. One that fails ends this discovery with its error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use syncswim::{Cluster, GossipConfig, GossipDiscovery, Membership, NoDiscovery, Stop};
+    ///
+    /// let config = |name| GossipConfig::local(name).bind(([127, 0, 0, 1], 0));
+    /// let first = GossipDiscovery::new(config("a"));
+    /// let node = first.gossip();
+    /// let first = Cluster::new().with_discovery(first).start()?;
+    /// let seed = node.get().unwrap().local().addr.to_string();
+    ///
+    /// // Or `DnsDiscovery::new("dnssrv+_gossip._tcp.db.svc")`, or one of your own.
+    /// let second = GossipDiscovery::new(config("b")).seeds_from(NoDiscovery::new([seed]));
+    /// let second = Cluster::new().with_discovery(second).start()?;
+    /// let changes = second.membership().watch();
+    /// while second.membership().snapshot().active().len() < 2 {
+    ///     changes.recv()?;
+    /// }
+    /// # second.stop();
+    /// # second.join()?;
+    /// # first.stop();
+    /// # first.join()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn seeds_from(mut self, discovery: impl Discovery) -> Self {
+        self.sources = Some(self.sources.take().unwrap_or_default().with_discovery(discovery));
         self
     }
 
@@ -145,6 +200,10 @@ impl Discovery for GossipDiscovery {
             None => Gossip::start(self.config.clone())?,
         };
         self.handle.node.set(node).map_err(|_| Error::Stopped)?;
+        if let Some(sources) = self.sources.take() {
+            let changes = sources.membership().watch();
+            self.feed = Some(Feed { running: sources.start()?, changes });
+        }
         Ok(())
     }
 
@@ -154,8 +213,22 @@ impl Discovery for GossipDiscovery {
         let mut patience = self.attempts;
         let (members, mut events) = node.follow();
         roster.reset(&members);
+        let feed = self.feed.take();
+        let mut offered = feed.as_ref().map_or_else(never, |feed| feed.changes.receiver().clone());
         let result = loop {
             select! {
+                recv(offered) -> token => {
+                    if let Some(feed) = &feed {
+                        feed.offer_to(node);
+                    }
+                    // All sources have ended, perhaps because one has failed.
+                    if token.is_err() {
+                        offered = never();
+                        if feed.as_ref().is_some_and(Feed::has_failed) {
+                            break Ok(());
+                        }
+                    }
+                },
                 recv(stop.receiver()) -> _ => break Ok(()),
                 recv(node.ended()) -> _ => break Ok(()),
                 recv(events.receiver()) -> _ => {
@@ -176,8 +249,23 @@ impl Discovery for GossipDiscovery {
                 },
             }
         };
+        feed.iter().for_each(|feed| feed.running.stop());
         let ended = if self.farewell { node.shutdown() } else { node.abort() };
-        result.and(ended.map_err(Into::into))
+        let fed = feed.map_or(Ok(()), |feed| feed.running.join());
+        result.and(fed.map_err(Into::into)).and(ended.map_err(Into::into))
+    }
+}
+
+impl Feed {
+    /// Makes the peers of now seeds.
+    fn offer_to(&self, node: &Gossip) {
+        while self.changes.try_recv().is_ok() {}
+        let peers = self.running.membership().snapshot();
+        node.offer_seeds(peers.active().iter().map(|peer| peer.to_string()).collect());
+    }
+
+    fn has_failed(&self) -> bool {
+        self.running.has_failed()
     }
 }
 

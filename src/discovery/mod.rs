@@ -1,6 +1,7 @@
 //! Where peers come from. A discovery owns whatever it listens or looks with, and tells a membership what it finds; it knows
 //! nothing of other discoveries.
 
+mod absence;
 mod dns;
 mod fixed;
 mod gossip;

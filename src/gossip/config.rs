@@ -54,12 +54,25 @@ pub struct GossipConfig {
     /// reach IPv4 alone.
     pub advertise: Option<HostPort>,
 
-    /// Where to find members to join through: `host:port`, or `host` for our own port; an IPv6 address with a port as
-    /// `[2001:db8::1]:7946`. Link-local addresses cannot be dialed without a zone, and are refused. Each is resolved and
-    /// tried again and again for as long as the node runs. Defaults to none.
+    /// Where to find members to join through. Each is resolved and tried again and again for as long as the node runs.
+    /// Defaults to none. A seed is one of
     ///
-    /// Names are looked up by the system's resolver, which cannot be interrupted: a stop waits for a look-up that is under
-    /// way, and a start that has to find the advertised address for one. Addresses need none.
+    /// - `host:port`, or `host` for our own port; an IPv6 address with a port as `[2001:db8::1]:7946`. Link-local addresses
+    ///   cannot be dialed without a zone, and are refused;
+    /// - `dns+host:port` or `dns+host`: the A and AAAA records of a name, and `dnssrv+_service._tcp.domain`: its SRV
+    ///   records, with their ports (feature `dns-client`, as [`DnsDiscovery`](crate::DnsDiscovery) has them);
+    /// - `file:/path`: a file with seeds of the kinds above, one a line, at most 1,024 in 64 KiB; `#` begins a comment. The
+    ///   path has a `/`. It is read anew each time, and may be missing until then;
+    /// - `exec:command`: the same from what a command prints, run by `sh -c` (Unix only). It has 10 s, then it is killed
+    ///   with its process group, as it is when the node stops; its standard error is dropped. Whoever can set it can run
+    ///   anything as this process's user.
+    ///
+    /// Each is resolved by itself, so none waits for another. Of all addresses three are tried at once, and while none
+    /// answers more and more, at most 24 at a time (after RFC 8305). A seed that cannot be used is told of in the log: at
+    /// once, then less and less often.
+    ///
+    /// Names without a prefix are looked up by the system's resolver, which cannot be interrupted: a stop waits for a look-up
+    /// that is under way, and a start that has to find the advertised address for one. Addresses need none.
     pub seeds: Vec<String>,
 
     /// What this node says about itself. Defaults to none.

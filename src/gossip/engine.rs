@@ -25,7 +25,7 @@ use super::{
     directory::Directory,
     family::Family,
     pools::Pools,
-    resolve,
+    race::Race,
     secrets::{Envelope, Secrets},
     seeds::Seeds,
     sockets::{Udp, is_nothing},
@@ -70,6 +70,7 @@ pub(super) struct Engine {
     pub(super) warnings: Throttle,
     pub(super) directory: Directory,
     pub(super) pools: Pools,
+    pub(super) race: Race,
     pub(super) waiting_joins: Mutex<HashMap<u64, Sender<JoinResult>>>,
     pub(super) seeds: Mutex<Seeds>,
     pub(super) seeds_tried: Sender<JoinResult>,
@@ -134,6 +135,7 @@ impl Engine {
             warnings: Throttle::default(),
             directory: Directory::default(),
             pools: Pools::new(&name),
+            race: Race::default(),
             waiting_joins: Mutex::default(),
             seeds: Mutex::new(Seeds::new(seeds)),
             seeds_tried,
@@ -357,59 +359,12 @@ impl Engine {
                 }
             }
             Output::SeedsTried(result) => {
-                match &result {
-                    Ok(_) => self.warnings.forget("seeds"),
-                    Err(problem) => {
-                        let name = &self.name;
-                        let message = format_args!("{name}: no seed joined, will try again: {problem}");
-                        self.warnings.warn("seeds", message);
-                    }
-                }
+                self.report_seeds(&result);
                 // Nobody listening, or not fast enough, is no harm: the next try reports again.
                 let _ = self.seeds_tried.try_send(result);
             }
             Output::LeaveDone => self.left.stop(),
         }
-    }
-
-    fn resolve_seeds(self: &Arc<Self>) {
-        let seeds = self.seeds.lock().to_vec();
-        let literal = seeds.iter().all(|seed| resolve::is_literal(seed));
-        let engine = Arc::clone(self);
-        let resolve = move |may_look_up: bool| {
-            engine.guarded("resolver", || {
-                let addrs = if may_look_up { engine.look_up(&seeds) } else { Vec::new() };
-                engine.with_node(|node, now| node.handle_seeds(now, &addrs));
-                engine.wake();
-            });
-        };
-        if literal {
-            resolve(true);
-        } else {
-            self.pools.names.submit(None, self.stream_timeout, move |place| resolve(place.is_some()));
-        }
-    }
-
-    fn look_up(&self, seeds: &[String]) -> Vec<SocketAddr> {
-        let (name, port) = (&self.name, self.myself.port());
-        let found = seeds.iter().map(|seed| {
-            let warn = |problem| self.warnings.warn(seed, format_args!("{name}: seed {seed:?} {problem}"));
-            let mut addrs = resolve::resolve(seed, port).unwrap_or_else(|error| {
-                warn(format!("cannot be resolved: {error}"));
-                Vec::new()
-            });
-            let mut refusal = None;
-            addrs.retain(|addr| {
-                let refused = self.refusal(*addr);
-                let is_fine = refused.is_none();
-                refusal = refusal.take().or(refused);
-                is_fine
-            });
-            // Of a name with several addresses, one is enough.
-            refusal.filter(|_| addrs.is_empty()).into_iter().for_each(warn);
-            addrs
-        });
-        found.flatten().collect()
     }
 
     /// Why a seed cannot be joined at an address.
@@ -432,10 +387,10 @@ impl Engine {
         })
     }
 
-    /// The node's part of a join: its result comes to the one who waits.
-    pub(super) fn join(&self, ticket: u64, addrs: &[SocketAddr], done: Sender<JoinResult>) {
+    /// The node's part of a join, while so many names are looked up: its result comes to the one who waits.
+    pub(super) fn join(&self, ticket: u64, addrs: &[SocketAddr], lookups: usize, done: Sender<JoinResult>) {
         self.waiting_joins.lock().insert(ticket, done);
-        self.command(|node, now| node.join(now, ticket, addrs));
+        self.command(|node, now| node.join_while_resolving(now, ticket, addrs, lookups));
         if self.stop.is_stopped() {
             self.waiting_joins.lock().clear();
         }
@@ -446,8 +401,17 @@ impl Engine {
     pub(super) fn join_error(&self, seeds: &[String], problem: &JoinProblem) -> Error {
         match problem {
             JoinProblem::NameTaken { holder } => Error::NameTaken { name: self.name.clone(), addr: *holder },
-            problem => Error::Join { seeds: seeds.join(", "), problem: problem.to_string() },
+            problem => Error::Join { seeds: some_of(seeds), problem: problem.to_string() },
         }
+    }
+}
+
+/// Seeds for people to read: of many, the first.
+fn some_of(seeds: &[String]) -> String {
+    const MOST: usize = 5;
+    match seeds.len().saturating_sub(MOST) {
+        0 => seeds.join(", "),
+        more => format!("{} and {more} more", seeds[..MOST].join(", ")),
     }
 }
 

@@ -161,7 +161,7 @@ fn whoever_gives_the_node_something_to_do_wakes_the_clock_thread() {
     let bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
     let mut buffer = [0; 16];
     let (done, _result) = bounded(1);
-    bench.engine.join(1, &[([127, 0, 0, 1], 9).into()], done);
+    bench.engine.join(1, &[([127, 0, 0, 1], 9).into()], 0, done);
     assert_eq!(bench.udp.receive(&mut buffer, LONG).expect("it is woken").0, 0);
 }
 
@@ -315,7 +315,7 @@ fn a_panic_in_a_thread_ends_the_node_for_everybody() {
     let bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
     let engine = &bench.engine;
     let (done, result) = bounded(1);
-    engine.join(1, &[([127, 0, 0, 1], 9).into()], done);
+    engine.join(1, &[([127, 0, 0, 1], 9).into()], 0, done);
     let events = engine.directory.events();
     engine.guarded("clock", || panic!("broken"));
     engine.guarded("acceptor", || panic!("later"));

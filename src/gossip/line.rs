@@ -10,7 +10,7 @@ use super::{
     engine::Engine,
     now,
     queue::Place,
-    secrets::{Purpose, StreamSeal},
+    secrets::{Opening, Purpose, StreamSeal},
     sockets::is_nothing,
 };
 use crate::wire::frame;
@@ -99,6 +99,49 @@ impl<'a> Line<'a> {
         }
         self.socket.engine().count(|counted| counted.dropped_forged += 1);
         Err(io::Error::new(ErrorKind::InvalidData, "a frame is not genuine"))
+    }
+}
+
+/// A stream that we opened, once we have said the first thing: nobody has to wait until the other side says something.
+pub(super) struct Called {
+    socket: TcpStream,
+    /// If it is sealed.
+    opening: Option<Opening>,
+}
+
+impl Called {
+    /// Says the first thing: a greeting, or where nothing is sealed, this frame.
+    pub(super) fn begin(
+        socket: TcpStream,
+        deadline: Deadline<'_>,
+        hello: impl FnOnce(&mut Vec<u8>) -> bool,
+    ) -> io::Result<Self> {
+        let mut socket = Socket::new(socket, deadline)?;
+        let secrets = &deadline.engine.secrets;
+        let opening =
+            if secrets.seals() { Some(secrets.begin_stream(&mut socket, Purpose::Members)?) } else { None };
+        let mut line = Line { socket, seal: None, prefix: None };
+        let mut frame = Vec::new();
+        if opening.is_none() && hello(&mut frame) {
+            line.send(&mut frame)?;
+        }
+        let socket = line.socket.socket;
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket, opening })
+    }
+
+    /// Whether the other side has said something, or has hung up.
+    pub(super) fn is_answered(&self) -> bool {
+        !self.socket.peek(&mut [0]).is_err_and(|error| is_nothing(&error))
+    }
+
+    /// Goes on with it.
+    pub(super) fn finish(self, deadline: Deadline<'_>) -> io::Result<Line<'_>> {
+        self.socket.set_nonblocking(false)?;
+        let mut socket = Socket { socket: self.socket, deadline };
+        let secrets = &deadline.engine.secrets;
+        let seal = self.opening.map(|opening| secrets.finish_stream(&mut socket, opening)).transpose()?;
+        Ok(Line { socket, seal, prefix: None })
     }
 }
 

@@ -3,10 +3,11 @@
 //! Owns the clock, the sockets, the threads and what callers see of the members. Holds no protocol rule.
 //!
 //! Threads of a node: `…-udp` owns the datagram socket and the clock, `…-tcp` accepts streams, and up to
-//! fourteen workers run streams and look up names while there are any (`pools`); idle, there are two. Whoever changes the
+//! eighteen workers run streams and look up names while there are any (`pools`); idle, there are two. Whoever changes the
 //! cluster's key makes three more for that time.
 
 mod advertise;
+mod command;
 mod config;
 mod directory;
 mod engine;
@@ -18,6 +19,7 @@ mod interfaces;
 mod line;
 mod pools;
 mod queue;
+mod race;
 mod resolve;
 #[cfg(feature = "encryption")]
 mod rotation;
@@ -26,7 +28,9 @@ mod secrets;
 #[cfg(not(feature = "encryption"))]
 #[path = "no_secrets.rs"]
 mod secrets;
+mod seed;
 mod seeds;
+mod seeking;
 mod sockets;
 mod streams;
 #[cfg(test)]
@@ -57,11 +61,12 @@ pub use host_port::HostPort;
 #[cfg(feature = "encryption")]
 pub use rotation::{KeyStep, RotateOptions, RotatedNode, Rotation};
 use secrets::{Envelope, Secrets};
+use seeking::Complaints;
 use sockets::{Sockets, Udp};
 
 use crate::{
     Error, Stop, Tags,
-    swim::{JoinResult, Member, Metrics, Node, Start},
+    swim::{JoinProblem, JoinResult, Joining, Member, Metrics, Node, Start},
 };
 
 /// How much longer than its own deadline a farewell is waited for.
@@ -192,7 +197,7 @@ impl Gossip {
         Ok(())
     }
 
-    /// Contacts seeds now and waits until the first is reached; afterwards they are tried again and again like those of the
+    /// Contacts seeds, of [any kind](GossipConfig::seeds), now and waits until the first is reached; afterwards they are tried again and again like those of the
     /// configuration. Returns how many were reached by then: 0 if this node is its own seed.
     ///
     /// Seeds of a join that failed are not kept. At most 256 are; beyond that, those of the earliest join give way.
@@ -205,46 +210,29 @@ impl Gossip {
     pub fn join<S: AsRef<str>>(&self, seeds: impl IntoIterator<Item = S>) -> Result<usize, Error> {
         self.check_present()?;
         let seeds: Vec<String> = seeds.into_iter().map(|seed| seed.as_ref().to_owned()).collect();
-        let addrs = self.resolve(&seeds)?;
+        check_seeds(&seeds)?;
+        let failure = Arc::default();
+        let complaints = Complaints::Keep(Arc::clone(&failure));
+        let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
         let (done, result) = bounded(1);
-        self.engine.join(self.tickets.fetch_add(1, Ordering::Relaxed), &addrs, done);
+        let (addrs, names) = self.engine.sort_out(&seeds, &complaints);
+        self.engine.join(ticket, &addrs, names.len(), done);
+        for seed in names {
+            self.engine.begin_lookup(Joining::Ticket(ticket), seed, complaints.clone());
+        }
         let result = result.recv().map_err(|_| self.engine.ended())?;
         match result {
             Ok(reached) => {
                 self.remember_seeds(seeds);
                 Ok(reached)
             }
-            // It may be that alone which was the problem.
             Err(problem) => {
-                Err(self.check_present().err().unwrap_or_else(|| self.engine.join_error(&seeds, &problem)))
+                // It may be that alone which was the problem.
+                self.check_present()?;
+                let failure = failure.lock().take().filter(|_| problem == JoinProblem::NoAddress);
+                Err(failure.unwrap_or_else(|| self.engine.join_error(&seeds, &problem)))
             }
         }
-    }
-
-    fn resolve(&self, seeds: &[String]) -> Result<Vec<SocketAddr>, Error> {
-        if seeds.is_empty() {
-            let problem = "has nobody to join; give host:port of at least one node".into();
-            return Err(Error::Config { field: "seeds", problem });
-        }
-        seeds.iter().try_for_each(|seed| resolve::check(seed))?;
-        let (mut addrs, mut failure) = (Vec::new(), None);
-        for seed in seeds {
-            match resolve::resolve(seed, self.engine.myself.port()) {
-                Ok(found) => {
-                    for addr in found {
-                        match self.engine.refusal(addr) {
-                            None => addrs.push(addr),
-                            Some(problem) => {
-                                let problem = format!("has {seed:?}, which {problem}");
-                                failure = Some(Error::Config { field: "seeds", problem });
-                            }
-                        }
-                    }
-                }
-                Err(source) => failure = Some(Error::Resolve { host: seed.clone(), source }),
-            }
-        }
-        failure.filter(|_| addrs.is_empty()).map_or(Ok(addrs), Err)
     }
 
     fn remember_seeds(&self, seeds: Vec<String>) {
@@ -375,6 +363,11 @@ impl Gossip {
         self.engine.stop.receiver()
     }
 
+    /// Replaces the seeds that come from a discovery; those that are new are contacted at once.
+    pub(crate) fn offer_seeds(&self, seeds: Vec<String>) {
+        self.engine.offer_seeds(seeds);
+    }
+
     /// How each round of contacting the seeds ended.
     pub(crate) fn seeds_tried(&self) -> &Receiver<JoinResult> {
         &self.seeds_tried
@@ -409,6 +402,14 @@ impl fmt::Debug for Gossip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gossip").field("local", &self.local()).finish_non_exhaustive()
     }
+}
+
+fn check_seeds(seeds: &[String]) -> Result<(), Error> {
+    if seeds.is_empty() {
+        let problem = "has nobody to join; give host:port of at least one node".into();
+        return Err(Error::Config { field: "seeds", problem });
+    }
+    seeds.iter().try_for_each(|seed| resolve::check(seed))
 }
 
 /// Whoever can send to this node can join and lie, unless it has a key or only its own host reaches it.

@@ -29,6 +29,14 @@ impl Secrets {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    pub(super) fn begin_stream(&self, _: &mut Socket<'_>, _: Purpose) -> io::Result<Opening> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(super) fn finish_stream(&self, _: &mut Socket<'_>, opening: Opening) -> io::Result<StreamSeal> {
+        match opening {}
+    }
+
     pub(super) fn answer_stream(
         &self,
         _: [u8; frame::PREFIX],
@@ -43,6 +51,9 @@ impl Secrets {
 pub(super) enum Purpose {
     Members,
 }
+
+/// There is none.
+pub(super) enum Opening {}
 
 /// There is none.
 pub(super) enum StreamSeal {}

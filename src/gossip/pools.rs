@@ -4,20 +4,31 @@
 //! the pool of *greetings*, where each has a moment to say what it wants. A stream ping is answered there and then, with
 //! one small frame; an exchange moves on to a pool of its own, and however many exchanges are held open, greetings go on.
 //! Streams of ours are told apart from the beginning: *questions* (stream pings) never wait for *exchanges* (of tables), nor
-//! either for names that are looked up.
+//! either for names that are looked up. Joins are exchanges only once somebody has answered: until then one thread has all of
+//! them ([`race`](super::race)), for most may be to addresses that are dead.
 
 use super::{queue::Limits, workers::Workers};
+use crate::swim::MAX_ATTEMPTS;
 
 const GREETINGS: Limits = Limits { threads: 3, waiting: 40, recalls: true };
 const ANSWERS: Limits = Limits { threads: 4, waiting: 40, recalls: true };
 const QUESTIONS: Limits = Limits { threads: 3, waiting: 16, recalls: true };
 /// An exchange that we began is not given up for another of ours.
 const EXCHANGES: Limits = Limits { threads: 3, waiting: 16, recalls: false };
-const NAMES: Limits = Limits { threads: 1, waiting: 4, recalls: false };
+/// Look-ups block on the system's resolver: one that is stuck must not keep another waiting.
+const NAMES: Limits = Limits { threads: 4, waiting: 1024, recalls: false };
+/// One thread has all of them.
+const RACES: Limits = Limits { threads: 1, waiting: 1, recalls: false };
 
 // Two more are the node's own.
 const _: () = assert!(
-    GREETINGS.threads + ANSWERS.threads + QUESTIONS.threads + EXCHANGES.threads + NAMES.threads <= 14
+    GREETINGS.threads
+        + ANSWERS.threads
+        + QUESTIONS.threads
+        + EXCHANGES.threads
+        + NAMES.threads
+        + RACES.threads
+        <= 18
 );
 // The core's bound of streams holds for both sides together: others must not use up our part of it.
 const _: () = assert!(
@@ -28,6 +39,7 @@ const _: () = assert!(
         + QUESTIONS.waiting
         + EXCHANGES.threads
         + EXCHANGES.waiting
+        + MAX_ATTEMPTS
         <= 128
 );
 
@@ -39,10 +51,12 @@ pub(super) struct Pools {
     pub(super) answers: Workers,
     /// Our own stream pings.
     pub(super) questions: Workers,
-    /// Our own exchanges and joins.
+    /// Our own exchanges, and joins once they are answered.
     pub(super) exchanges: Workers,
     /// Look-ups of seeds.
     pub(super) names: Workers,
+    /// The thread of the joins that nobody has answered yet.
+    pub(super) races: Workers,
 }
 
 impl Pools {
@@ -54,12 +68,14 @@ impl Pools {
             questions: pool("ask", QUESTIONS),
             exchanges: pool("out", EXCHANGES),
             names: pool("dns", NAMES),
+            races: pool("join", RACES),
         }
     }
 
     /// Joins every thread.
     pub(super) fn close(&self) {
-        for pool in [&self.greetings, &self.answers, &self.questions, &self.exchanges, &self.names] {
+        let Self { greetings, answers, questions, exchanges, names, races } = self;
+        for pool in [greetings, answers, questions, exchanges, names, races] {
             pool.close();
         }
     }

@@ -1,10 +1,11 @@
-//! From seeds as people write them to addresses.
+//! What is known of seeds without a look-up.
 
 use std::{
     io,
     net::{SocketAddr, ToSocketAddrs},
 };
 
+use super::seed::Seed;
 use crate::{
     Error,
     address::{Host, Target},
@@ -14,9 +15,12 @@ use crate::{
 pub(super) fn check(seed: &str) -> Result<(), Error> {
     let error = |problem| Error::Config {
         field: "seeds",
-        problem: format!("has {seed:?}, which {problem}; write host:port, or host for our own port"),
+        problem: format!(
+            "has {seed:?}, which {problem}; write host:port, host for our own port, or where else to find seeds, \
+             as GossipConfig::seeds explains"
+        ),
     };
-    Target::parse(seed).map(drop).map_err(error)
+    Seed::parse(seed).map(drop).map_err(error)
 }
 
 /// The address of a seed for which nobody needs to be asked.
@@ -35,12 +39,8 @@ pub(super) fn name(seed: &str) -> Option<&str> {
     }
 }
 
-/// Whether resolving it needs nobody's answer.
-pub(super) fn is_literal(seed: &str) -> bool {
-    literal(seed, 1).is_some()
-}
-
-/// Every address of a seed; without a port of its own it gets `default_port`. May block on the resolver.
+/// Every address of a host; without a port of its own it gets `default_port`. May block on the resolver. Other seeds than
+/// hosts are errors.
 pub(super) fn resolve(seed: &str, default_port: u16) -> io::Result<Vec<SocketAddr>> {
     let Target { host, port } =
         Target::parse(seed).map_err(|problem| io::Error::new(io::ErrorKind::InvalidInput, problem))?;

@@ -70,11 +70,22 @@ impl Secrets {
 
     /// Agrees with the one we call on how to seal this stream.
     pub(super) fn open_stream(&self, socket: &mut Socket<'_>, purpose: Purpose) -> io::Result<StreamSeal> {
+        let opening = self.begin_stream(socket, purpose)?;
+        self.finish_stream(socket, opening)
+    }
+
+    /// The first half of it, which waits for nobody.
+    pub(super) fn begin_stream(&self, socket: &mut Socket<'_>, purpose: Purpose) -> io::Result<Opening> {
         let key = self.ring().map_err(io::Error::other)?.primary();
         let ours = self.greet(socket, &key, purpose)?;
-        let mut theirs = vec![0; purpose.greeting()];
+        Ok(Opening { key, ours, purpose })
+    }
+
+    /// The second half: hears the other side's greeting.
+    pub(super) fn finish_stream(&self, socket: &mut Socket<'_>, opening: Opening) -> io::Result<StreamSeal> {
+        let mut theirs = vec![0; opening.purpose.greeting()];
         socket.read_exact(&mut theirs)?;
-        self.agree(key, ours, &theirs, true)
+        self.agree(opening.key, opening.ours, &theirs, true)
     }
 
     /// Agrees with the one who calls, whose first bytes these are, on how to seal this stream; or not to.
@@ -122,6 +133,13 @@ impl Secrets {
         let error = || io::Error::new(ErrorKind::InvalidData, "the greetings do not match");
         seal.map(|seal| StreamSeal { seal, is_for_keys }).ok_or_else(error)
     }
+}
+
+/// A sealed stream that was begun: we have greeted.
+pub(super) struct Opening {
+    key: Key,
+    ours: Greeting,
+    purpose: Purpose,
 }
 
 /// Seals and opens the frames of one stream.

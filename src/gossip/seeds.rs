@@ -1,22 +1,52 @@
 //! The seeds that are tried again and again.
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
+
 /// Seeds of joins that are kept beside those of the configuration; beyond that, the oldest gives way.
 const MAX_JOINED: usize = 256;
+/// Seeds of a discovery that are kept; more are not looked at.
+const MAX_OFFERED: usize = 1024;
+/// Addresses of which it is kept which seed they came from, for messages.
+const MAX_FOUND: usize = 1024;
 
-/// Those of the configuration first, then those of joins by age, none twice.
-#[derive(Debug)]
+/// Those of the configuration first, then those of joins by age, then those of a discovery, none twice.
+#[derive(Debug, Default)]
 pub(super) struct Seeds {
     all: Vec<String>,
     configured: usize,
+    offered: Vec<String>,
+    found: BTreeMap<SocketAddr, String>,
+    /// Those that are being looked up, and how many wait for it.
+    lookups: BTreeMap<String, usize>,
+    /// Those whose last look-up failed.
+    failed: BTreeSet<String>,
 }
 
 impl Seeds {
     pub(super) fn new(configured: Vec<String>) -> Self {
-        Self { configured: configured.len(), all: configured }
+        Self { configured: configured.len(), all: configured, ..Self::default() }
     }
 
     pub(super) fn to_vec(&self) -> Vec<String> {
-        self.all.clone()
+        let offered = self.offered.iter().filter(|seed| !self.all.contains(seed));
+        self.all.iter().chain(offered).cloned().collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.to_vec().len()
+    }
+
+    /// All of them, in the order in which they should be looked up: a look-up that failed may be stuck again, and wait
+    /// for nothing while others wait for its thread.
+    pub(super) fn begin_round(&mut self) -> Vec<String> {
+        self.found.clear();
+        let mut seeds = self.to_vec();
+        self.failed.retain(|seed| seeds.contains(seed));
+        seeds.sort_by_key(|seed| self.failed.contains(seed));
+        seeds
     }
 
     /// Keeps the seeds of a join that succeeded; says whether they are the first.
@@ -31,6 +61,43 @@ impl Seeds {
         let too_many = self.all.len().saturating_sub(self.configured + MAX_JOINED);
         self.all.drain(self.configured..self.configured + too_many);
         were_none && !self.all.is_empty()
+    }
+
+    /// Replaces those of a discovery; returns those that are new.
+    pub(super) fn offer(&mut self, mut offered: Vec<String>) -> Vec<String> {
+        offered.truncate(MAX_OFFERED);
+        let new = offered.iter().filter(|seed| !self.offered.contains(seed) && !self.all.contains(seed));
+        let new = new.cloned().collect();
+        self.offered = offered;
+        new
+    }
+
+    /// Whether somebody has to begin a look-up; otherwise one is under way, and ends for both.
+    pub(super) fn begin_lookup(&mut self, seed: &str) -> bool {
+        let waiting = self.lookups.entry(seed.into()).or_default();
+        *waiting += 1;
+        *waiting == 1
+    }
+
+    /// How many have waited for it.
+    pub(super) fn end_lookup(&mut self, seed: &str, failed: bool) -> usize {
+        if failed {
+            self.failed.insert(seed.into());
+        } else {
+            self.failed.remove(seed);
+        }
+        self.lookups.remove(seed).unwrap_or(1)
+    }
+
+    pub(super) fn found(&mut self, seed: &str, addrs: &[SocketAddr]) {
+        for addr in addrs.iter().take(MAX_FOUND.saturating_sub(self.found.len())) {
+            self.found.insert(*addr, seed.into());
+        }
+    }
+
+    /// The seed that an address came from, if that says more than the address.
+    pub(super) fn text_of(&self, addr: SocketAddr) -> Option<String> {
+        self.found.get(&addr).filter(|seed| **seed != addr.to_string()).cloned()
     }
 }
 
@@ -52,5 +119,38 @@ mod tests {
         );
         seeds.remember((0..1_000).map(|at| at.to_string()).collect());
         assert_eq!(seeds.to_vec().len(), MAX_JOINED);
+    }
+
+    #[test]
+    fn seeds_of_a_discovery_are_replaced_and_those_that_are_new_are_told() {
+        let texts = |seeds: &[&str]| seeds.iter().map(|seed| (*seed).to_owned()).collect::<Vec<_>>();
+        let mut seeds = Seeds::new(texts(&["a"]));
+        assert_eq!(seeds.offer(texts(&["a", "b", "c"])), ["b", "c"]);
+        assert_eq!(seeds.to_vec(), ["a", "b", "c"]);
+        assert_eq!(seeds.offer(texts(&["c", "d"])), ["d"]);
+        assert_eq!(seeds.to_vec(), ["a", "c", "d"]);
+        seeds.offer((0..5_000).map(|at| at.to_string()).collect());
+        assert_eq!(seeds.len(), 1 + MAX_OFFERED);
+    }
+
+    #[test]
+    fn a_seed_is_looked_up_once_at_a_time_and_those_that_failed_come_last() {
+        let mut seeds = Seeds::new(["a", "b", "c"].map(String::from).to_vec());
+        assert!(seeds.begin_lookup("a") && !seeds.begin_lookup("a") && seeds.begin_lookup("b"));
+        assert_eq!((seeds.end_lookup("a", true), seeds.end_lookup("b", false)), (2, 1));
+        assert_eq!(seeds.begin_round(), ["b", "c", "a"]);
+        assert!(seeds.begin_lookup("a"));
+        seeds.end_lookup("a", false);
+        assert_eq!(seeds.begin_round(), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn of_an_address_it_is_known_which_seed_it_came_from() {
+        let mut seeds = Seeds::default();
+        let addr = |at: u32| SocketAddr::from((std::net::Ipv4Addr::from_bits(at), 1));
+        seeds.found("db", &(1..3_000).map(addr).collect::<Vec<_>>());
+        assert_eq!((seeds.text_of(addr(1)).as_deref(), seeds.found.len()), (Some("db"), MAX_FOUND));
+        seeds.begin_round();
+        assert_eq!(seeds.text_of(addr(1)), None);
     }
 }

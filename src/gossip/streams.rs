@@ -13,6 +13,7 @@ use super::{
     engine::Engine,
     line::{Deadline, Line, Parked, SLICE},
     queue::{Place, account_of},
+    race,
 };
 use crate::swim::{StreamFailure, StreamId, StreamKind, StreamStep};
 
@@ -59,7 +60,7 @@ pub(super) fn end_accept(listener: &TcpListener, myself: SocketAddr) {
 }
 
 /// What a stream came to, if not to its end.
-struct Trouble {
+pub(super) struct Trouble {
     failure: StreamFailure,
     error: io::Error,
 }
@@ -170,6 +171,7 @@ pub(super) fn begin_outbound(
     let pool = match kind {
         StreamKind::Question => &engine.pools.questions,
         StreamKind::Exchange => &engine.pools.exchanges,
+        StreamKind::Join => return race::enter(engine, stream, addr, timeout),
     };
     let job = Arc::clone(engine);
     pool.submit(account_of(addr.ip()), timeout, move |place| {
@@ -191,31 +193,34 @@ fn call(engine: &Engine, stream: StreamId, addr: SocketAddr, deadline: Deadline<
     converse(engine, stream, Line::open(socket, deadline)?)
 }
 
-fn begin(engine: &Engine, stream: StreamId) {
+pub(super) fn begin(engine: &Engine, stream: StreamId) {
     engine.with_node(|node, now| node.stream_began(now, stream));
     engine.wake();
 }
 
-fn give_up(engine: &Engine, stream: StreamId, place: &Place, trouble: Trouble) {
-    let Trouble { mut failure, error } = trouble;
+pub(super) fn give_up(engine: &Engine, stream: StreamId, place: &Place, mut trouble: Trouble) {
     if place.is_recalled() {
         engine.count(|counted| counted.refused_streams += 1);
     }
     // It was us who had no more time for it.
-    if failure == StreamFailure::TimedOut && (place.is_recalled() || engine.stop.is_stopped()) {
-        failure = StreamFailure::NotTried;
+    if trouble.failure == StreamFailure::TimedOut && (place.is_recalled() || engine.stop.is_stopped()) {
+        trouble.failure = StreamFailure::NotTried;
     }
+    tell_trouble(engine, stream, trouble);
+}
+
+pub(super) fn tell_trouble(engine: &Engine, stream: StreamId, Trouble { failure, error }: Trouble) {
     log::debug!("{}: {stream:?} failed as {failure:?}: {error}", engine.name);
     fail(engine, stream, failure);
 }
 
-fn fail(engine: &Engine, stream: StreamId, failure: StreamFailure) {
+pub(super) fn fail(engine: &Engine, stream: StreamId, failure: StreamFailure) {
     engine.with_node(|node, now| node.handle_stream_failure(now, stream, failure));
     engine.wake();
 }
 
 /// Does what the node wants until it closes the stream.
-fn converse(engine: &Engine, stream: StreamId, mut line: Line<'_>) -> Result<(), Trouble> {
+pub(super) fn converse(engine: &Engine, stream: StreamId, mut line: Line<'_>) -> Result<(), Trouble> {
     let mut buffer = Vec::new();
     loop {
         match engine.with_node(|node, now| node.poll_stream(now, stream, &mut buffer)) {
@@ -259,7 +264,7 @@ pub(super) fn ask_about_keys(engine: &Engine, addr: SocketAddr, frame: &mut Vec<
 }
 
 /// Where the streams of a node come from that listens there: others know members by their addresses.
-fn source_of(bound: SocketAddr) -> Option<SocketAddr> {
+pub(super) fn source_of(bound: SocketAddr) -> Option<SocketAddr> {
     let mut source = match bound.ip().to_canonical() {
         // It may have a scope.
         IpAddr::V6(_) => bound,
@@ -285,7 +290,7 @@ fn connect(deadline: &Deadline<'_>, addr: SocketAddr) -> Result<TcpStream, Troub
 }
 
 /// A socket that is being connected. Whatever goes wrong before something is sent is our own trouble.
-fn begin_connect(source: Option<SocketAddr>, addr: SocketAddr) -> Result<Socket, Trouble> {
+pub(super) fn begin_connect(source: Option<SocketAddr>, addr: SocketAddr) -> Result<Socket, Trouble> {
     let socket = outgoing(source, addr).map_err(Trouble::not_tried)?;
     match socket.connect(&addr.into()) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => Err(error.into()),

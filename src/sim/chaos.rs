@@ -14,7 +14,8 @@ use std::{
 use super::forge;
 use crate::{
     swim::{
-        Config, Event, Identity, MemberState, Node, Output, Start, StreamFailure, StreamId, StreamStep, Time,
+        Config, Event, Identity, Joining, MemberState, Node, Output, Start, StreamFailure, StreamId,
+        StreamStep, Time,
     },
     wire::{
         Tags,
@@ -101,6 +102,8 @@ pub enum Step {
     },
     /// The seeds were resolved to the addresses of this mask.
     Seeds(u8),
+    /// A look-up of seeds found these, and has led to more look-ups.
+    Lookup(u8, u8),
 }
 
 /// Everything a run depends on.
@@ -226,7 +229,8 @@ impl Step {
             28 if bytes.below(8) == 0 => Self::Leave,
             28 => Self::Tags(bytes.below(4)),
             29 => Self::Seek { later: bytes.below(2) == 0 },
-            _ => Self::Seeds(bytes.next()),
+            30 => Self::Seeds(bytes.next()),
+            _ => Self::Lookup(bytes.next(), bytes.below(3)),
         }
     }
 }
@@ -419,6 +423,9 @@ impl Bench {
             Step::Seek { later: false } => self.node.seek_seeds(now),
             Step::Seek { later: true } => self.node.seek_seeds_later(now),
             Step::Seeds(mask) => self.node.handle_seeds(now, &addrs(*mask)),
+            Step::Lookup(mask, more) => {
+                self.node.handle_lookup(now, Joining::Seeds, &addrs(*mask), usize::from(*more));
+            }
             step => unreachable!("{step:?} is no command"),
         }
     }

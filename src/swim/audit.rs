@@ -7,7 +7,7 @@ use super::{
     validation::MAX_GREETED,
 };
 
-/// Joins are not refused for the sake of other streams; each of the few at a time opens one or two.
+/// Joins are not refused for the sake of other streams; each of the few attempts at a time opens one or two.
 const STREAMS: usize = MAX_STREAMS + 256;
 
 impl Node {

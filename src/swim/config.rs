@@ -112,7 +112,8 @@ pub struct Config {
     /// At most one member is tried per probe interval. Defaults to 10 s (LAN), 30 s (WAN), 5 s (local).
     pub heal_max_delay: Duration,
 
-    /// Longest delay between two tries to reach the seeds; the tries never end. Defaults to 30 s (LAN),
+    /// Longest delay between two tries to reach the seeds; the tries never end, and while they fail begin with 500 ms and
+    /// double. Defaults to 30 s (LAN),
     /// 60 s (WAN), 15 s (local).
     pub seed_max_delay: Duration,
 
@@ -132,7 +133,8 @@ pub struct Config {
     /// them. Defaults to 24 h, 72 h (WAN).
     pub forget_after: Duration,
 
-    /// How long a stream may take as a whole. Defaults to 10 s (LAN), 30 s (WAN), 1 s (local).
+    /// How long a stream may take as a whole. A join that nobody has answered for a second is given up sooner if other
+    /// addresses wait for its place, of which there are 24. Defaults to 10 s (LAN), 30 s (WAN), 1 s (local).
     pub stream_timeout: Duration,
 
     /// The largest datagram sent, in bytes: below the path's MTU less 48 for IPv6 and UDP headers, at least

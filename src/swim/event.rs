@@ -72,6 +72,18 @@ pub enum JoinProblem {
     Unavailable,
 }
 
+impl JoinProblem {
+    /// The address it is about, if it is about one.
+    #[must_use]
+    pub fn addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Refused(addr) | Self::TimedOut(addr) | Self::Rejected(addr) => Some(*addr),
+            Self::NameTaken { holder } => Some(*holder),
+            Self::NoAddress | Self::Unavailable => None,
+        }
+    }
+}
+
 impl fmt::Display for JoinProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -96,7 +108,8 @@ pub enum Output {
     Event(Event),
     /// Open a stream: call [`Node::stream_began`](super::Node::stream_began) when the work begins, then follow
     /// [`Node::poll_stream`](super::Node::poll_stream), and give up `timeout` later. What cannot begin, not even within
-    /// `timeout`, fails as [`StreamFailure::NotTried`](super::StreamFailure::NotTried).
+    /// `timeout`, fails as [`StreamFailure::NotTried`](super::StreamFailure::NotTried). The node may give it up sooner
+    /// ([`Node::is_open`](super::Node::is_open)).
     OpenStream {
         /// Its name in all calls about it.
         stream: StreamId,

@@ -1,19 +1,25 @@
-//! Joining: exchanges of tables with given addresses, a few at a time; and the seeds, retried for ever.
+//! Joining: exchanges of tables with given addresses, which race (`race.rs`); and the seeds, retried for ever.
+//!
+//! A join need not know all its addresses when it begins: names may still be looked up. Each look-up adds what it found,
+//! so a name server that is silent delays nobody but its own names.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use super::{
     event::{JoinProblem, JoinResult, Output},
     member::MemberId,
     node::Node,
     own::Phase,
-    sync::{Purpose, StreamFailure},
+    race::Pace,
+    sync::StreamFailure,
     time::Time,
     timers::Timer,
 };
 
-/// Addresses of one join that are contacted at the same time, and that must be reached to stop.
-const ENOUGH: usize = 3;
+/// Addresses of one join that must be reached to stop.
+pub(super) const ENOUGH: usize = 3;
+/// Addresses that one join tries; more are not looked at.
+const MAX_ADDRS: usize = 1024;
 /// Joins under way at the same time; more are refused.
 const MAX_JOINS: usize = 64;
 /// The delay after the first failure to reach a seed; it doubles from there.
@@ -25,27 +31,53 @@ pub(super) struct JoinId(u64);
 
 /// Who asked for a join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asker {
+pub enum Joining {
+    /// The node itself: [`Output::SeedsTried`] tells the result.
     Seeds,
-    Caller(u64),
+    /// A caller, with its ticket: [`Output::JoinDone`] tells the result.
+    Ticket(u64),
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Joins {
-    open: Vec<Join>,
+    pub(super) open: Vec<Join>,
     last: u64,
+    /// The delay before the seeds are tried again, while they fail.
     seed_delay: Duration,
 }
 
 #[derive(Debug)]
-struct Join {
-    id: JoinId,
-    asker: Asker,
-    waiting: Vec<SocketAddr>,
-    in_flight: usize,
-    reached: usize,
+pub(super) struct Join {
+    pub(super) id: JoinId,
+    pub(super) asker: Joining,
+    pub(super) waiting: Vec<SocketAddr>,
+    pub(super) in_flight: usize,
+    pub(super) reached: usize,
+    pub(super) pace: Pace,
+    /// Look-ups that may still add addresses.
+    lookups: usize,
+    /// All that were added, so that none is tried twice.
+    known: BTreeSet<SocketAddr>,
+    /// Those of them that are members already.
+    members: usize,
+    found_ourselves: bool,
     reported: bool,
     problem: JoinProblem,
+}
+
+impl Join {
+    fn is_over(&self) -> bool {
+        self.in_flight == 0 && self.waiting.is_empty() && (self.lookups == 0 || self.reached >= ENOUGH)
+    }
+
+    fn result(&self) -> JoinResult {
+        match &self.problem {
+            _ if self.members > 0 => Ok(self.members),
+            // Where nobody failed, all were ourselves.
+            JoinProblem::NoAddress if self.found_ourselves => Ok(0),
+            problem => Err(problem.clone()),
+        }
+    }
 }
 
 /// What came of the attempt to join through one address.
@@ -61,9 +93,18 @@ impl Node {
     /// Contacts addresses to become part of their cluster. [`Output::JoinDone`] brings back `ticket` when the
     /// first is reached or the last has failed, once for each call. Our own address is passed over: a node that is its only seed
     /// is a cluster of one.
+    ///
+    /// Three are tried at once, and every 250 ms as many again while none answers, up to 24 for all joins together; which
+    /// stay silent for a second give way to others that wait (after RFC 8305, section 5).
     pub fn join(&mut self, now: Time, ticket: u64, addrs: &[SocketAddr]) {
+        self.join_while_resolving(now, ticket, addrs, 0);
+    }
+
+    /// The same while names are still looked up: so many calls of [`handle_lookup`](Self::handle_lookup) follow, and the
+    /// join has not failed before the last of them.
+    pub fn join_while_resolving(&mut self, now: Time, ticket: u64, addrs: &[SocketAddr], lookups: usize) {
         self.advance(now);
-        self.begin_join(Asker::Caller(ticket), addrs.to_vec());
+        self.begin_join(Joining::Ticket(ticket), addrs, lookups);
     }
 
     /// Looks for the seeds from now on: [`Output::ResolveSeeds`] comes at once and again and again, with
@@ -88,69 +129,113 @@ impl Node {
         // However long the answer or a join under way takes, they are not forgotten.
         let latest = self.config.seed_max_delay.saturating_add(self.config.stream_timeout);
         self.set_timer(Timer::Seeds, latest);
-        if !self.joins.open.iter().any(|join| join.asker == Asker::Seeds) {
+        if let Some(join) = self.joins.open.iter_mut().find(|join| join.asker == Joining::Seeds) {
+            // Look-ups that take so long are not waited for.
+            join.lookups = 0;
+            self.advance_joins();
+        }
+        if !self.joins.open.iter().any(|join| join.asker == Joining::Seeds) {
             self.emit(Output::ResolveSeeds);
         }
     }
 
-    /// The seeds' addresses at this time; none if they could not be resolved.
+    /// The seeds' addresses at this time; none if they could not be resolved. While seeds are being joined, these are added.
     pub fn handle_seeds(&mut self, now: Time, addrs: &[SocketAddr]) {
-        self.advance(now);
-        if self.is_leaving() || self.joins.open.iter().any(|join| join.asker == Asker::Seeds) {
-            return;
-        }
-        let is_reached = |addr| self.phase != Phase::Quiet && self.table.at_addr(addr).is_some();
-        let strangers = addrs.iter().copied().filter(|addr| !is_reached(*addr)).collect::<Vec<_>>();
-        if strangers.is_empty() && !addrs.is_empty() {
-            return self.seeds_tried(Ok(addrs.len()));
-        }
-        self.begin_join(Asker::Seeds, strangers);
+        self.handle_seeds_while_resolving(now, addrs, 0);
     }
 
-    fn begin_join(&mut self, asker: Asker, mut addrs: Vec<SocketAddr>) {
-        let own = self.table.get(MemberId::SELF).addr;
-        let alone = !addrs.is_empty() && addrs.iter().all(|addr| *addr == own);
-        addrs.retain(|addr| *addr != own);
-        addrs.sort_unstable();
-        addrs.dedup();
-        self.rng.shuffle(&mut addrs);
-        if alone || addrs.is_empty() {
-            return self.report_join(asker, if alone { Ok(0) } else { Err(JoinProblem::NoAddress) });
+    /// The same while names among them are still looked up: so many calls of [`handle_lookup`](Self::handle_lookup) follow.
+    pub fn handle_seeds_while_resolving(&mut self, now: Time, addrs: &[SocketAddr], lookups: usize) {
+        self.advance(now);
+        if self.is_leaving() {
+            return;
         }
+        let Some(join) = self.joins.open.iter_mut().find(|join| join.asker == Joining::Seeds) else {
+            return self.begin_join(Joining::Seeds, addrs, lookups);
+        };
+        join.lookups = join.lookups.saturating_add(lookups);
+        let id = join.id;
+        self.add_addrs(id, addrs);
+        self.advance_joins();
+    }
+
+    /// What one look-up of a join found, if anything; `more` look-ups have come of it. What a join of seeds no longer waits
+    /// for is the beginning of another.
+    pub fn handle_lookup(&mut self, now: Time, joining: Joining, addrs: &[SocketAddr], more: usize) {
+        self.advance(now);
+        let is_it =
+            |join: &&mut Join| join.asker == joining && (join.lookups > 0 || joining == Joining::Seeds);
+        let Some(join) = self.joins.open.iter_mut().find(is_it) else {
+            if joining == Joining::Seeds && !self.is_leaving() && (more > 0 || !addrs.is_empty()) {
+                self.begin_join(joining, addrs, more);
+            }
+            return;
+        };
+        join.lookups = join.lookups.saturating_sub(1).saturating_add(more);
+        let id = join.id;
+        self.add_addrs(id, addrs);
+        self.advance_joins();
+    }
+
+    fn begin_join(&mut self, asker: Joining, addrs: &[SocketAddr], lookups: usize) {
         if self.is_leaving() || self.joins.open.len() >= MAX_JOINS {
-            return self.report_join(asker, Err(JoinProblem::Unavailable));
+            return self.report_join(asker, Err(JoinProblem::Unavailable), true);
         }
         self.joins.last += 1;
         let id = JoinId(self.joins.last);
         self.joins.open.push(Join {
             id,
             asker,
-            waiting: addrs,
+            waiting: Vec::new(),
             in_flight: 0,
             reached: 0,
+            pace: Pace::default(),
+            lookups,
+            known: BTreeSet::new(),
+            members: 0,
+            found_ourselves: false,
             reported: false,
             problem: JoinProblem::NoAddress,
         });
-        self.advance_join(id);
+        self.add_addrs(id, addrs);
+        self.advance_joins();
     }
 
-    fn advance_join(&mut self, id: JoinId) {
-        let Some(at) = self.joins.open.iter().position(|join| join.id == id) else { return };
-        loop {
-            let join = &mut self.joins.open[at];
-            if join.in_flight + join.reached >= ENOUGH {
-                break;
+    /// In an order of chance; not our own, nor seeds that are members.
+    fn add_addrs(&mut self, id: JoinId, addrs: &[SocketAddr]) {
+        let own = self.table.get(MemberId::SELF).addr;
+        let Some(join) = self.joins.open.iter_mut().find(|join| join.id == id) else { return };
+        for addr in addrs {
+            let is_member = || self.phase != Phase::Quiet && self.table.at_addr(*addr).is_some();
+            if *addr == own {
+                join.found_ourselves = true;
+                continue;
             }
-            let Some(addr) = join.waiting.pop() else { break };
-            join.in_flight += 1;
-            self.open(Purpose::Join(id), addr, self.config.stream_timeout);
+            if join.known.len() >= MAX_ADDRS || !join.known.insert(*addr) {
+                continue;
+            }
+            if join.asker == Joining::Seeds && is_member() {
+                join.members += 1;
+            } else {
+                join.waiting.push(*addr);
+            }
         }
-        if self.joins.open[at].in_flight == 0 {
+        // The order in which they were given tells nothing.
+        join.waiting.sort_unstable();
+        self.rng.shuffle(&mut join.waiting);
+    }
+
+    /// Ends the joins that are over, and begins the attempts that may begin.
+    pub(super) fn advance_joins(&mut self) {
+        if self.is_leaving() {
+            self.joins.open.iter_mut().for_each(|join| (join.waiting, join.lookups) = (Vec::new(), 0));
+        }
+        self.begin_attempts();
+        while let Some(at) = self.joins.open.iter().position(Join::is_over) {
             let join = self.joins.open.swap_remove(at);
             if !join.reported {
-                // Where nobody failed either, all were ourselves.
-                let alone = join.problem == JoinProblem::NoAddress;
-                self.report_join(join.asker, if alone { Ok(0) } else { Err(join.problem) });
+                let failed = join.problem != JoinProblem::NoAddress;
+                self.report_join(join.asker, join.result(), failed);
             }
         }
     }
@@ -164,40 +249,45 @@ impl Node {
                 join.reached += 1;
                 first = (!std::mem::replace(&mut join.reported, true)).then_some((join.asker, join.reached));
             }
-            Attempt::Ourselves => {}
+            Attempt::Ourselves => join.found_ourselves = true,
             // That the name is taken says more than that another address did not answer.
             Attempt::Failed(_) if matches!(join.problem, JoinProblem::NameTaken { .. }) => {}
             Attempt::Failed(problem) => join.problem = problem,
         }
+        if join.reached >= ENOUGH {
+            join.waiting.clear();
+            self.withdraw_silent_attempts(id);
+        }
         if let Some((asker, reached)) = first {
-            self.report_join(asker, Ok(reached));
+            self.report_join(asker, Ok(reached), false);
         }
-        self.advance_join(id);
+        self.advance_joins();
     }
 
-    fn report_join(&mut self, asker: Asker, result: JoinResult) {
+    /// With whether some could not be reached that should be tried again soon.
+    fn report_join(&mut self, asker: Joining, result: JoinResult, failed: bool) {
         match asker {
-            Asker::Caller(ticket) => self.emit(Output::JoinDone(ticket, result)),
-            Asker::Seeds => self.seeds_tried(result),
+            Joining::Ticket(ticket) => self.emit(Output::JoinDone(ticket, result)),
+            Joining::Seeds => self.seeds_tried(result, failed),
         }
     }
 
-    fn seeds_tried(&mut self, result: JoinResult) {
+    fn seeds_tried(&mut self, result: JoinResult, failed: bool) {
         // Members may have found us though no seed answers: they must be probed like any, and told of us.
         let is_taken = matches!(result, Err(JoinProblem::NameTaken { .. }));
         if !is_taken && self.table.others() > 0 {
             self.go_live();
         }
         let longest = self.config.seed_max_delay;
-        self.joins.seed_delay = match &result {
-            Ok(_) => longest,
-            Err(_) if self.joins.seed_delay.is_zero() || self.joins.seed_delay == longest => {
-                FIRST_RETRY.min(longest)
-            }
-            Err(_) => (self.joins.seed_delay * 2).min(longest),
+        let delay = if failed || result.is_err() {
+            self.joins.seed_delay = (self.joins.seed_delay * 2).max(FIRST_RETRY).min(longest);
+            self.joins.seed_delay
+        } else {
+            self.joins.seed_delay = Duration::ZERO;
+            longest
         };
         if !self.is_leaving() {
-            let delay = self.jittered(self.joins.seed_delay);
+            let delay = self.jittered(delay);
             self.set_timer(Timer::Seeds, delay);
         }
         self.emit(Output::SeedsTried(result));

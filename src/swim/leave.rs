@@ -64,6 +64,7 @@ impl Node {
         for timer in [Timer::Probe, Timer::Indirect, Timer::Sync, Timer::Heal, Timer::Seeds] {
             self.timers.cancel(timer);
         }
+        self.advance_joins();
     }
 
     /// Tells some more members, or gives up.

@@ -31,6 +31,7 @@ mod node;
 mod own;
 mod probe;
 mod question;
+mod race;
 mod secret;
 #[cfg(any(test, feature = "sim"))]
 mod stuck;
@@ -47,9 +48,11 @@ mod tests;
 
 pub use config::Config;
 pub use event::{Event, JoinProblem, JoinResult, Output};
+pub use join::Joining;
 pub use member::{Identity, Member, MemberState};
 pub use metrics::Metrics;
 pub use node::{Node, Start};
+pub(crate) use race::MAX_ATTEMPTS;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use stuck::Stuck;
 pub use sync::{StreamFailure, StreamId, StreamKind, StreamStep};

@@ -300,6 +300,7 @@ impl Node {
             Timer::Sync => self.sync_periodically(),
             Timer::Heal => self.try_gone_peer(),
             Timer::Seeds => self.resolve_seeds(),
+            Timer::Race => self.race_on(),
             Timer::Rival => self.ask_rival_again(),
             Timer::Farewell => self.repeat_farewell(),
             Timer::Reap(id) => self.reap(id),

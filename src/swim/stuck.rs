@@ -23,7 +23,7 @@ fn sending_loop(timer: Timer) -> Option<Timer> {
         Timer::Gossip | Timer::Sync | Timer::Heal | Timer::Seeds | Timer::Farewell | Timer::Rival => {
             Some(timer)
         }
-        Timer::Nack(_) | Timer::Suspicion(_) | Timer::Reap(_) | Timer::Stream(_) => None,
+        Timer::Nack(_) | Timer::Suspicion(_) | Timer::Reap(_) | Timer::Stream(_) | Timer::Race => None,
     }
 }
 

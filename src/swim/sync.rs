@@ -76,8 +76,11 @@ pub enum StreamFailure {
 /// What a stream that this node opens is for, as far as a driver must know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StreamKind {
-    /// Tables are exchanged: a sync or a join. It may take long.
+    /// Tables are exchanged: a sync. It may take long.
     Exchange,
+    /// The same with an address that may be dead, as one of up to 24 attempts that race: none may keep another waiting, and
+    /// the node gives some up ([`Node::is_open`]).
+    Join,
     /// A stream ping: is somebody there? A verdict may hang on the answer, so nothing else may keep it waiting.
     Question,
 }
@@ -140,9 +143,15 @@ pub(super) struct Session {
     /// How long it may take once the driver has begun.
     timeout: Duration,
     pub(super) began: bool,
+    pub(super) since: Time,
 }
 
 impl Session {
+    /// Whether anything came from the other side.
+    pub(super) fn is_answered(&self) -> bool {
+        self.received > 0
+    }
+
     /// Whether it is the stream of a question.
     pub(super) fn asks(&self) -> bool {
         matches!(self.purpose, Purpose::Ask(..))
@@ -182,6 +191,7 @@ impl Node {
     pub(super) fn open(&mut self, purpose: Purpose, addr: SocketAddr, timeout: Duration) -> bool {
         let (step, kind) = match purpose {
             Purpose::Probe { .. } | Purpose::Ask(..) => (Step::Ask, StreamKind::Question),
+            Purpose::Join(_) => (Step::SayHello, StreamKind::Join),
             _ => (Step::SayHello, StreamKind::Exchange),
         };
         let syncs = matches!(purpose, Purpose::Sync);
@@ -246,9 +256,16 @@ impl Node {
                 digest_before,
                 timeout,
                 began: false,
+                since: self.now,
             },
         );
         stream
+    }
+
+    /// Whether the node has not given up a stream; if it has, its driver may drop it.
+    #[must_use]
+    pub fn is_open(&self, stream: StreamId) -> bool {
+        self.exchanges.sessions.contains_key(&stream)
     }
 
     /// What to do next with a stream; a frame to send is put into `buffer`, without its length prefix.

@@ -26,6 +26,8 @@ pub(super) enum Timer {
     Heal,
     /// The seeds are to be contacted.
     Seeds,
+    /// More addresses of joins are to be tried.
+    Race,
     /// The farewell is repeated, or given up.
     Farewell,
     /// A departed member is hidden, later forgotten.

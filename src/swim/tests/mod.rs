@@ -14,6 +14,7 @@ mod network;
 mod not_tried;
 mod outside;
 mod patience;
+mod race;
 mod reproduced;
 mod room;
 mod world;

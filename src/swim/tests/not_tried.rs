@@ -97,7 +97,7 @@ fn a_rival_that_was_not_asked_is_no_ghost() {
 fn a_join_that_was_not_tried_says_nothing_of_the_seed() {
     let mut bench = Bench::new(0);
     bench.node.join(bench.now, 5, &[addr(7)]);
-    let [(stream, _, StreamKind::Exchange)] = opened(&mut bench)[..] else { panic!("it joins") };
+    let [(stream, _, StreamKind::Join)] = opened(&mut bench)[..] else { panic!("it joins") };
     bench.node.handle_stream_failure(bench.now, stream, StreamFailure::NotTried);
     let done = std::iter::from_fn(|| bench.node.poll_output()).find(|o| matches!(o, Output::JoinDone(..)));
     assert_eq!(done, Some(Output::JoinDone(5, Err(JoinProblem::Unavailable))));
@@ -109,7 +109,7 @@ fn a_join_ends_where_a_past_life_could_not_be_asked() {
     let start = Start { addr: addr(0), epoch: EPOCH, seed: 1, tags: Tags::default() };
     let mut bench = Bench { node: Node::new(Config::lan("me"), start, ORIGIN), now: ORIGIN };
     bench.node.join(bench.now, 5, &[addr(7)]);
-    let [(stream, _, StreamKind::Exchange)] = opened(&mut bench)[..] else { panic!("it joins") };
+    let [(stream, _, StreamKind::Join)] = opened(&mut bench)[..] else { panic!("it joins") };
     let mut frame = Vec::new();
     assert_eq!(bench.node.poll_stream(bench.now, stream, &mut frame), StreamStep::Send);
     for packet in [packet_of(&alive("me", 0, addr(66))), packet_of(&End {})] {

@@ -1,0 +1,126 @@
+//! Which name servers to ask, and how: `/etc/resolv.conf` (resolv.conf(5)).
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+/// The port of name servers.
+const PORT: u16 = 53;
+/// What resolv.conf(5) allows.
+const MAX_SERVERS: usize = 3;
+const MAX_SEARCH: usize = 32;
+const MAX_NDOTS: usize = 15;
+const MAX_TIMEOUT: u64 = 30;
+const MAX_ATTEMPTS: u32 = 5;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Conf {
+    /// Asked in this order, each time; never none.
+    pub(super) servers: Vec<SocketAddr>,
+    /// Domains that a name may be short of.
+    pub(super) search: Vec<String>,
+    /// Names with fewer dots are looked for in these domains first.
+    pub(super) ndots: usize,
+    /// For one question to one server.
+    pub(super) timeout: Duration,
+    /// How often all servers are asked.
+    pub(super) attempts: u32,
+}
+
+impl Default for Conf {
+    fn default() -> Self {
+        Self {
+            servers: vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT)],
+            search: Vec::new(),
+            ndots: 1,
+            timeout: Duration::from_secs(5),
+            attempts: 2,
+        }
+    }
+}
+
+impl Conf {
+    /// What the system says now; without a file, a name server on this host, as the system's resolver has it.
+    pub(crate) fn system() -> Self {
+        fs::read_to_string("/etc/resolv.conf").map_or_else(|_| Self::default(), |text| Self::parse(&text))
+    }
+
+    /// The same, but for the servers.
+    pub(crate) fn with_servers(self, servers: Vec<SocketAddr>) -> Self {
+        if servers.is_empty() { self } else { Self { servers, ..self } }
+    }
+
+    pub(super) fn parse(text: &str) -> Self {
+        let (mut conf, mut servers) = (Self::default(), Vec::new());
+        for line in text.lines().filter(|line| !line.starts_with(['#', ';'])) {
+            let mut words = line.split_whitespace();
+            match words.next() {
+                Some("nameserver") => servers.extend(words.next().and_then(|ip| ip.parse::<IpAddr>().ok())),
+                // The last one counts.
+                Some("domain") => conf.search = words.take(1).map(String::from).collect(),
+                Some("search") => conf.search = words.take(MAX_SEARCH).map(String::from).collect(),
+                Some("options") => words.for_each(|option| conf.set(option)),
+                _ => {}
+            }
+        }
+        servers.truncate(MAX_SERVERS);
+        conf.with_servers(servers.into_iter().map(|ip| SocketAddr::new(ip, PORT)).collect())
+    }
+
+    fn set(&mut self, option: &str) {
+        let Some((key, value)) = option.split_once(':') else { return };
+        let Ok(value) = value.parse::<u64>() else { return };
+        match key {
+            "ndots" => self.ndots = usize::try_from(value).unwrap_or(MAX_NDOTS).min(MAX_NDOTS),
+            "timeout" => self.timeout = Duration::from_secs(value.clamp(1, MAX_TIMEOUT)),
+            "attempts" => self.attempts = u32::try_from(value).unwrap_or(MAX_ATTEMPTS).clamp(1, MAX_ATTEMPTS),
+            _ => {}
+        }
+    }
+
+    /// The full names that a name may stand for, in the order in which they are tried.
+    pub(super) fn candidates(&self, name: &str) -> Vec<String> {
+        if let Some(absolute) = name.strip_suffix('.') {
+            return vec![absolute.into()];
+        }
+        let mut names: Vec<String> =
+            self.search.iter().map(|domain| format!("{name}.{}", domain.trim_matches('.'))).collect();
+        let is_full = name.matches('.').count() >= self.ndots;
+        names.insert(if is_full { 0 } else { names.len() }, name.into());
+        names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_of_a_pod_is_understood() {
+        let conf = Conf::parse(
+            "# made by somebody\nsearch shop.svc.cluster.local svc.cluster.local\nnameserver 10.96.0.10\n\
+             nameserver ::1\n; more\noptions ndots:5 timeout:2 attempts:3 edns0 rotate\nnameserver nonsense\n",
+        );
+        let servers = ["10.96.0.10:53", "[::1]:53"].map(|addr| addr.parse().unwrap());
+        assert_eq!(conf.servers, servers);
+        assert_eq!((conf.ndots, conf.timeout, conf.attempts), (5, Duration::from_secs(2), 3));
+        let names = ["db.shop.svc.cluster.local", "db.svc.cluster.local", "db"];
+        assert_eq!(conf.candidates("db"), names);
+        assert_eq!(conf.candidates("db."), ["db"]);
+        assert_eq!(conf.candidates("a.b.c.d.e.f")[0], "a.b.c.d.e.f");
+    }
+
+    #[test]
+    fn what_is_missing_has_the_defaults_and_what_is_absurd_its_bounds() {
+        assert_eq!(Conf::parse(""), Conf::default());
+        assert_eq!(Conf::parse("nameserver\noptions ndots\nsearch"), Conf::default());
+        let conf =
+            Conf::parse("options ndots:99 timeout:0 attempts:99999999999\ndomain a\nsearch b\ndomain c d");
+        assert_eq!((conf.ndots, conf.timeout, conf.attempts), (15, Duration::from_secs(1), 5));
+        assert_eq!(conf.search, ["c"]);
+        let many = (0..9).map(|at| format!("nameserver 10.0.0.{at}\n")).collect::<String>();
+        assert_eq!(Conf::parse(&many).servers.len(), 3);
+    }
+}

@@ -1,0 +1,200 @@
+//! What a seed can be, as people write it.
+//!
+//! - `host:port`, or `host` for our own port;
+//! - `dns+host:port` and `dnssrv+_service._tcp.domain` (feature `dns-client`);
+//! - `file:/path`: seeds of the first two kinds, one a line;
+//! - `exec:command`: the same from what a command prints.
+//!
+//! Lists name no further lists, so there is an end to looking up, and what comes from elsewhere runs no command.
+
+use std::{
+    fs::File,
+    io::{self, ErrorKind, Read},
+    net::{SocketAddr, ToSocketAddrs},
+};
+
+use super::command;
+use crate::{
+    address::{Host, Target},
+    dns::{self, Conf, Query},
+};
+
+/// The longest list, in bytes.
+pub(super) const MAX_LIST: usize = 64 << 10;
+/// Seeds that a list may hold; more are not read.
+const MAX_LISTED: usize = 1024;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Seed<'a> {
+    Target(Target<'a>),
+    Dns(Query),
+    File(&'a str),
+    Command(&'a str),
+}
+
+/// What a seed stands for at this time.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Resolved {
+    pub(super) addrs: Vec<SocketAddr>,
+    /// Seeds of a list, which have to be resolved in turn.
+    pub(super) seeds: Vec<String>,
+    /// What is wrong with lines of a list.
+    pub(super) problems: Vec<String>,
+}
+
+impl<'a> Seed<'a> {
+    /// The error continues a sentence that begins with the text.
+    pub(super) fn parse(text: &'a str) -> Result<Self, String> {
+        match text.split_once(':') {
+            // Hosts may be called `file` and `exec`.
+            Some(("file", path)) if path.contains('/') => Ok(Self::File(path)),
+            Some(("exec", command)) if !is_port(command) => {
+                if command.trim().is_empty() {
+                    return Err("names no command to run".into());
+                }
+                Ok(Self::Command(command))
+            }
+            _ => Self::parse_listed(text),
+        }
+    }
+
+    /// One that a list or a discovery may name.
+    pub(super) fn parse_listed(text: &'a str) -> Result<Self, String> {
+        match Query::parse(text) {
+            Some(query) => query.map(Self::Dns),
+            None => Target::parse(text).map(Self::Target),
+        }
+    }
+
+    /// Its addresses at this time; without a port of their own they get `default_port`. May block for long.
+    pub(super) fn resolve(&self, default_port: u16, is_stopped: &dyn Fn() -> bool) -> io::Result<Resolved> {
+        match self {
+            Self::Target(Target { host, port }) => {
+                let port = port.unwrap_or(default_port);
+                let addrs = match host {
+                    Host::Ip(ip) => vec![SocketAddr::new(*ip, port)],
+                    Host::Name(host) => (*host, port).to_socket_addrs()?.collect(),
+                };
+                Ok(Resolved { addrs, ..Resolved::default() })
+            }
+            Self::Dns(query) => {
+                let lookup = dns::look_up(query, &Conf::system(), is_stopped)?;
+                if lookup.found.is_empty() {
+                    return Err(io::Error::new(ErrorKind::NotFound, "DNS knows no address"));
+                }
+                let addr = |found: &dns::Found| SocketAddr::new(found.ip, found.port.unwrap_or(default_port));
+                Ok(Resolved { addrs: lookup.found.iter().map(addr).collect(), ..Resolved::default() })
+            }
+            Self::File(path) => {
+                let mut text = String::new();
+                File::open(path)?.take(MAX_LIST as u64 + 1).read_to_string(&mut text)?;
+                list(&text)
+            }
+            Self::Command(command) => list(&command::run(command, is_stopped)?),
+        }
+    }
+
+    /// What people should look at if it does not resolve.
+    pub(super) fn advice(&self) -> &'static str {
+        match self {
+            Self::Target(_) => "check the spelling and the resolver, or give an address",
+            Self::Dns(_) => "check the name and the name servers in /etc/resolv.conf",
+            Self::File(_) => "write the file, with one seed a line",
+            Self::Command(_) => {
+                "run the command by hand: it must end within 10 s, with success, and print one seed a line"
+            }
+        }
+    }
+}
+
+fn is_port(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// One seed a line; `#` begins a comment. A line that cannot be meant does not keep the others from being used.
+fn list(text: &str) -> io::Result<Resolved> {
+    if text.len() > MAX_LIST {
+        return Err(io::Error::new(ErrorKind::InvalidData, format!("it is longer than {MAX_LIST} bytes")));
+    }
+    let mut found = Resolved::default();
+    for (at, line) in text.lines().enumerate() {
+        let seed = line.split('#').next().unwrap_or_default().trim();
+        if seed.is_empty() {
+            continue;
+        }
+        if found.seeds.len() == MAX_LISTED {
+            found.problems.push(format!(
+                "has more than {MAX_LISTED} seeds; those from line {} on are not used",
+                at + 1
+            ));
+            break;
+        }
+        match Seed::parse_listed(seed) {
+            Ok(_) => found.seeds.push(seed.into()),
+            Err(problem) => found.problems.push(format!("has {seed:?} in line {}, which {problem}", at + 1)),
+        }
+    }
+    if found.seeds.is_empty() && found.problems.is_empty() {
+        return Err(io::Error::new(ErrorKind::NotFound, "it names no seed"));
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_of_seed_is_understood() {
+        let is_target = |text| matches!(Seed::parse(text), Ok(Seed::Target(_)));
+        assert!(["db:1", "db", "[::1]:1", "10.0.0.1", "file:7946", "exec:7946"].into_iter().all(is_target));
+        assert_eq!(Seed::parse("file:/etc/seeds"), Ok(Seed::File("/etc/seeds")));
+        assert_eq!(Seed::parse("file:./seeds"), Ok(Seed::File("./seeds")));
+        assert_eq!(Seed::parse("exec:list-nodes --dc a:b"), Ok(Seed::Command("list-nodes --dc a:b")));
+        for (bad, said) in [("exec: ", "no command"), ("file:seeds", "port `seeds`"), ("db:0", "port `0`")] {
+            let problem = Seed::parse(bad).unwrap_err();
+            assert!(problem.contains(said), "{bad}: {problem}");
+        }
+        let dns = Seed::parse("dnssrv+_gossip._tcp.svc");
+        assert!(if cfg!(feature = "dns-client") {
+            dns.is_ok()
+        } else {
+            dns.unwrap_err().contains("`dns-client`")
+        });
+    }
+
+    #[test]
+    fn a_list_has_comments_and_a_bad_line_spoils_no_other() {
+        let list =
+            list("# ours\n\ndb-1:7946 # the first\n  db-2\nhttp://db\nfile:/etc/passwd\nexec:reboot\n")
+                .unwrap();
+        assert_eq!(list.seeds, ["db-1:7946", "db-2"]);
+        assert_eq!(list.problems.len(), 3, "{:?}", list.problems);
+        assert!(
+            list.problems[0].starts_with("has \"http://db\" in line 5, which is a URL"),
+            "{:?}",
+            list.problems
+        );
+    }
+
+    #[test]
+    fn lists_are_bounded_and_one_that_names_nobody_is_an_error() {
+        assert!(list("# nobody\n").is_err());
+        assert!(list(&"x".repeat(MAX_LIST + 1)).is_err());
+        let many = list(&(0..2_000).map(|at| format!("db-{at}\n")).collect::<String>()).unwrap();
+        assert_eq!((many.seeds.len(), many.problems.len()), (MAX_LISTED, 1));
+    }
+
+    #[test]
+    fn files_are_read_anew_each_time_and_may_be_missing() {
+        let path = std::env::temp_dir().join(format!("syncswim-seeds-{}", std::process::id()));
+        let text = format!("file:{}", path.display());
+        let resolve = || Seed::parse(&text).unwrap().resolve(9, &|| false);
+        assert_eq!(resolve().unwrap_err().kind(), ErrorKind::NotFound);
+        for seeds in [vec!["10.0.0.1:1"], vec!["10.0.0.2", "db:1"]] {
+            std::fs::write(&path, seeds.join("\n")).unwrap();
+            assert_eq!(resolve().unwrap().seeds, seeds);
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
+}

@@ -1,0 +1,196 @@
+//! Finds whom to join: each seed is resolved by itself, so that a name server that is silent delays no other seed.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use parking_lot::Mutex;
+
+use super::{
+    engine::Engine,
+    resolve,
+    seed::{Resolved, Seed},
+};
+use crate::{
+    Error,
+    swim::{JoinProblem, JoinResult, Joining},
+};
+
+/// Who hears why a seed cannot be used.
+#[derive(Debug, Clone)]
+pub(super) enum Complaints {
+    /// Operators, now and then: the seeds are tried again.
+    Log,
+    /// The caller of a join that comes to nothing.
+    Keep(Arc<Mutex<Option<Error>>>),
+}
+
+impl Engine {
+    /// Begins a round of contacting the seeds.
+    pub(super) fn resolve_seeds(self: &Arc<Self>) {
+        let seeds = self.seeds.lock().begin_round();
+        self.contact_seeds(&seeds);
+    }
+
+    fn contact_seeds(self: &Arc<Self>, seeds: &[String]) {
+        let (addrs, names) = self.sort_out(seeds, &Complaints::Log);
+        self.command(|node, now| node.handle_seeds_while_resolving(now, &addrs, names.len()));
+        self.wake();
+        for seed in names {
+            self.begin_lookup(Joining::Seeds, seed, Complaints::Log);
+        }
+    }
+
+    /// Replaces the seeds that come from a discovery, and contacts those that are new.
+    pub(super) fn offer_seeds(self: &Arc<Self>, offered: Vec<String>) {
+        let is_fine = |seed: &String| match Seed::parse_listed(seed) {
+            Ok(_) => true,
+            Err(problem) => {
+                let Self { name, warnings, .. } = &**self;
+                let message = format_args!(
+                    "{name}: the peer {seed:?} of a discovery is no seed: it {problem}; it is left out"
+                );
+                warnings.warn(seed, message);
+                false
+            }
+        };
+        let offered: Vec<String> = offered.into_iter().filter(is_fine).collect();
+        let new = self.seeds.lock().offer(offered);
+        if !new.is_empty() && !self.stop.is_stopped() {
+            self.contact_seeds(&new);
+        }
+    }
+
+    /// The addresses of those that need no look-up, and the others.
+    pub(super) fn sort_out(
+        &self,
+        seeds: &[String],
+        complaints: &Complaints,
+    ) -> (Vec<SocketAddr>, Vec<String>) {
+        let (mut addrs, mut names) = (Vec::new(), Vec::new());
+        for seed in seeds {
+            match resolve::literal(seed, self.myself.port()) {
+                Some(addr) => addrs.extend(self.admit(seed, vec![addr], complaints)),
+                None => names.push(seed.clone()),
+            }
+        }
+        (addrs, names)
+    }
+
+    /// Looks a seed up on a thread for that, and tells the node of what was found. Seeds that are looked up already are not
+    /// looked up twice: what is found then counts for both.
+    pub(super) fn begin_lookup(self: &Arc<Self>, joining: Joining, seed: String, complaints: Complaints) {
+        if joining == Joining::Seeds && !self.seeds.lock().begin_lookup(&seed) {
+            return;
+        }
+        let patience = self.config.seed_max_delay.saturating_add(self.stream_timeout);
+        let engine = Arc::clone(self);
+        self.pools.names.submit(None, patience, move |place| {
+            engine.guarded("resolver", || engine.look_up(joining, &seed, &complaints, place.is_some()));
+        });
+    }
+
+    fn look_up(self: &Arc<Self>, joining: Joining, seed: &str, complaints: &Complaints, may_block: bool) {
+        let resolved = if may_block {
+            self.resolve(seed)
+        } else {
+            Err(io::Error::other("too many look-ups are waiting"))
+        };
+        let failed = resolved.is_err();
+        let Resolved { addrs, seeds, problems } = resolved.unwrap_or_else(|error| {
+            self.complain_of_lookup(seed, error, complaints);
+            Resolved::default()
+        });
+        for problem in problems {
+            self.complain(seed, problem, complaints);
+        }
+        let mut addrs = self.admit(seed, addrs, complaints);
+        let (listed, names) = self.sort_out(&seeds, complaints);
+        addrs.extend(listed);
+        let asked = if joining == Joining::Seeds { self.seeds.lock().end_lookup(seed, failed) } else { 1 };
+        self.with_node(|node, now| {
+            node.handle_lookup(now, joining, &addrs, names.len());
+            (1..asked).for_each(|_| node.handle_lookup(now, joining, &[], 0));
+        });
+        self.wake();
+        for name in names {
+            self.begin_lookup(joining, name, complaints.clone());
+        }
+    }
+
+    fn resolve(&self, seed: &str) -> io::Result<Resolved> {
+        let parsed =
+            Seed::parse(seed).map_err(|problem| io::Error::new(io::ErrorKind::InvalidInput, problem))?;
+        parsed.resolve(self.myself.port(), &|| self.stop.is_stopped())
+    }
+
+    /// Those of a seed's addresses that this node may join at.
+    fn admit(&self, seed: &str, mut addrs: Vec<SocketAddr>, complaints: &Complaints) -> Vec<SocketAddr> {
+        let mut refusal = None;
+        addrs.retain(|addr| {
+            let refused = self.refusal(*addr);
+            let is_fine = refused.is_none();
+            refusal = refusal.take().or(refused);
+            is_fine
+        });
+        // Of a name with several addresses, one is enough.
+        if let Some(problem) = refusal.filter(|_| addrs.is_empty()) {
+            self.complain(seed, problem, complaints);
+        }
+        self.seeds.lock().found(seed, &addrs);
+        addrs
+    }
+
+    fn complain(&self, seed: &str, problem: String, complaints: &Complaints) {
+        match complaints {
+            Complaints::Log => {
+                self.warnings.warn(seed, format_args!("{}: seed {seed:?} {problem}", self.name))
+            }
+            Complaints::Keep(error) => {
+                let problem = format!("has {seed:?}, which {problem}");
+                *error.lock() = Some(Error::Config { field: "seeds", problem });
+            }
+        }
+    }
+
+    fn complain_of_lookup(&self, seed: &str, source: io::Error, complaints: &Complaints) {
+        if self.stop.is_stopped() {
+            return;
+        }
+        match complaints {
+            Complaints::Log => {
+                let (name, advice) = (&self.name, Seed::parse(seed).map_or("", |seed| seed.advice()));
+                let message = format_args!(
+                    "{name}: seed {seed:?} cannot be resolved: {source}; {advice}; it is tried again"
+                );
+                self.warnings.warn(seed, message);
+            }
+            Complaints::Keep(error) => *error.lock() = Some(Error::Resolve { host: seed.into(), source }),
+        }
+    }
+
+    /// How a round of contacting the seeds ended, in one line at most.
+    pub(super) fn report_seeds(&self, result: &JoinResult) {
+        const KIND: &str = "no seed joined";
+        let name = &self.name;
+        let problem = match result {
+            Ok(_) => return self.warnings.forget(KIND),
+            // Why, was told seed by seed.
+            Err(JoinProblem::NoAddress) => return,
+            Err(problem) => problem,
+        };
+        if let JoinProblem::NameTaken { .. } = problem {
+            let message =
+                format_args!("{name}: not in the cluster: {problem}; choose another name or stop that node");
+            return self.warnings.warn(KIND, message);
+        }
+        let (count, seed) = {
+            let seeds = self.seeds.lock();
+            (seeds.len(), problem.addr().and_then(|addr| seeds.text_of(addr)))
+        };
+        let seed = seed.map_or_else(String::new, |seed| format!(" {seed:?}"));
+        let message = format_args!(
+            "{name}: none of {count} seeds joined; the last was{seed}: {problem}; check that a node of this cluster listens \
+             there, over UDP and TCP; they are tried again"
+        );
+        self.warnings.warn(KIND, message);
+    }
+}
