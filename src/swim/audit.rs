@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 
 use super::{
-    introduce::MAX_ASKED, member::MemberId, node::Node, own::Phase, probe::MAX_RELAYED, sync::MAX_STREAMS,
-    validation::MAX_GREETED,
+    introduce::MAX_ASKED, member::MemberId, node::Node, own::Phase, probe::MAX_RELAYED, race::MAX_ATTEMPTS,
+    sync::MAX_STREAMS, validation::MAX_GREETED,
 };
 
-/// Joins are not refused for the sake of other streams; each of the few attempts at a time opens one or two.
-const STREAMS: usize = MAX_STREAMS + 256;
+/// Joins are not refused for the sake of other streams; each attempt has one at a time.
+const STREAMS: usize = MAX_STREAMS + MAX_ATTEMPTS;
 
 impl Node {
     /// Checks every bound that is not held by construction: O(n). For tests; outside the promises of semantic

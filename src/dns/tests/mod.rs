@@ -253,6 +253,11 @@ fn a_look_up_ends_when_it_is_stopped_though_the_server_is_silent() {
             std::thread::yield_now();
         }
         stopped.store(true, Ordering::Release);
+        // The server would be waited for thrice as long.
+        assert!(
+            (0..1_000).any(|_| crate::Stop::new().wait(LONG / 3_000) || looks.is_finished()),
+            "it goes on"
+        );
         assert_eq!(looks.join().unwrap().unwrap_err().kind(), ErrorKind::Interrupted);
     });
 }
