@@ -57,6 +57,23 @@ pub enum Error {
         addr: SocketAddr,
     },
 
+    /// Members answered, but none can reach this node where it says it is, so it is in nobody's list.
+    #[error(
+        "nobody can reach this node at {addr} (check `advertise`, and that firewalls let UDP and TCP in there)"
+    )]
+    Unreached {
+        /// The advertised address.
+        addr: SocketAddr,
+    },
+
+    /// The farewell was said, and no member confirmed it, neither by datagram nor by stream: they may take this node for
+    /// failed.
+    #[error("no member confirmed the farewell within {limit:?}; others may take this node for failed")]
+    Unheard {
+        /// How long it was tried.
+        limit: std::time::Duration,
+    },
+
     /// Tags do not fit in their limit. The old tags stay in force.
     #[error("tags take {size} bytes encoded but at most {limit} are allowed; shorten or drop some")]
     TagsTooLarge {

@@ -95,7 +95,7 @@ pub use network::Network;
 pub use peers::{Peer, Peers};
 pub use snapshot::Snapshot;
 pub use stop::Stop;
-pub use swim::{Event, Identity, Member, MemberState, Metrics};
+pub use swim::{Event, Identity, Member, MemberState, Metrics, ReachProblem};
 pub use watch::{MembershipChange, Watch};
 pub use wire::Tags;
 #[cfg(all(fuzzing, feature = "encryption"))]

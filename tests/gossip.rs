@@ -484,3 +484,27 @@ fn a_node_that_is_bound_to_an_address_connects_from_it() {
     let (_, from) = seed.accept().unwrap();
     assert_eq!(from.ip(), node.local().addr.ip());
 }
+
+/// A join counts once somebody reaches this node, and not as soon as a seed answers.
+#[test]
+fn attempts_run_out_for_a_node_that_nobody_can_reach() {
+    let seed = Gossip::start(quick("seed")).unwrap();
+    let (_nobody, nowhere) = nobody_at();
+    let config = quick("odd").advertise(nowhere);
+    let discovery = GossipDiscovery::new(config).join(addr(&seed)).attempts(2);
+    let handle = discovery.gossip();
+    let running = Cluster::new().with_discovery(discovery).start().unwrap();
+    let events = handle.get().unwrap().events();
+    let error = running.join().unwrap_err();
+    assert!(
+        error.report().contains(&format!("nobody can reach this node at {nowhere}")),
+        "{}",
+        error.report()
+    );
+    let lost = |event: Event| match event {
+        Event::ReachabilityLost { problem, .. } => problem.to_string().contains("check `advertise`"),
+        _ => false,
+    };
+    assert!(std::iter::from_fn(|| events.try_recv().ok()).any(lost), "and it is an event");
+    assert_eq!(live(&seed), 1);
+}

@@ -15,7 +15,7 @@ use crossbeam_channel::{never, select};
 use super::Discovery;
 use crate::{
     BoxError, Cluster, ClusterHandle, Error, Event, Gossip, GossipConfig, Member, Members, Membership, Peer,
-    Stop, Watch, swim::JoinResult,
+    Stop, Watch, swim::JoinProblem,
 };
 
 /// What a member is called in the membership.
@@ -130,8 +130,9 @@ impl GossipDiscovery {
         self
     }
 
-    /// Gives up if none of the first tries to reach a seed succeeds; that ends the cluster with the error.
-    /// Defaults to never.
+    /// Gives up if none of the first tries to reach a seed succeeds; that ends the cluster with the error. A try has not
+    /// succeeded either if seeds answered but nobody can reach this node where it
+    /// [advertises](GossipConfig::advertise) itself, which shows some probe intervals later. Defaults to never.
     #[must_use]
     pub fn attempts(mut self, most: u32) -> Self {
         self.attempts = Some(most.max(1));
@@ -210,7 +211,7 @@ impl Discovery for GossipDiscovery {
     fn start(&mut self, membership: &Membership, stop: &Stop) -> Result<(), BoxError> {
         let Some(node) = self.handle.node.get() else { return Err(Error::Stopped.into()) };
         let mut roster = Roster::new(&self.naming, membership);
-        let mut patience = self.attempts;
+        let mut patience = self.attempts.map(Patience::new);
         let (members, mut events) = node.follow();
         roster.reset(&members);
         let feed = self.feed.take();
@@ -242,9 +243,12 @@ impl Discovery for GossipDiscovery {
                     }
                 },
                 recv(node.seeds_tried()) -> tried => match tried {
-                    Ok(tried) => if let Some(error) = run_out(&mut patience, node, tried) {
-                        break Err(error.into());
-                    },
+                    Ok(Err(problem)) => {
+                        if patience.as_mut().is_some_and(|patience| patience.has_run_out(&problem)) {
+                            break Err(node.seeds_error(&problem).into());
+                        }
+                    }
+                    Ok(Ok(_)) => patience.iter_mut().for_each(|patience| patience.joined = true),
                     Err(_) => break Ok(()),
                 },
             }
@@ -269,15 +273,24 @@ impl Feed {
     }
 }
 
-/// Counts failed tries; none count after a success.
-fn run_out(patience: &mut Option<u32>, node: &Gossip, tried: JoinResult) -> Option<Error> {
-    let Err(problem) = tried else {
-        *patience = None;
-        return None;
-    };
-    let left = patience.as_mut()?;
-    *left -= 1;
-    (*left == 0).then(|| node.seeds_error(&problem))
+/// Counts failed tries; after a success, only that it turned out to be none.
+#[derive(Debug)]
+struct Patience {
+    left: u32,
+    joined: bool,
+}
+
+impl Patience {
+    fn new(attempts: u32) -> Self {
+        Self { left: attempts, joined: false }
+    }
+
+    fn has_run_out(&mut self, problem: &JoinProblem) -> bool {
+        if !self.joined || matches!(problem, JoinProblem::Unreached { .. }) {
+            self.left = self.left.saturating_sub(1);
+        }
+        self.left == 0
+    }
 }
 
 /// Which member stands for which peer. Several may stand for one: a new name at an old address, say.
@@ -406,5 +419,17 @@ mod tests {
             assert_eq!([snapshot.active().join(" "), snapshot.left().join(" ")], [names(true), names(false)]);
             assert_eq!(membership.majority(), round.len() / 2 + 1);
         }
+    }
+
+    #[test]
+    fn attempts_count_until_a_join_has_succeeded_and_one_in_vain_has_not() {
+        let addr = ([127, 0, 0, 1], 1).into();
+        let (refused, in_vain) = (JoinProblem::Refused(addr), JoinProblem::Unreached { addr });
+        let mut patience = Patience::new(2);
+        assert!(!patience.has_run_out(&refused) && patience.has_run_out(&refused));
+        let mut patience = Patience::new(2);
+        patience.joined = true;
+        assert!((0..9).all(|_| !patience.has_run_out(&refused)), "it was in already");
+        assert!(!patience.has_run_out(&in_vain) && patience.has_run_out(&in_vain));
     }
 }

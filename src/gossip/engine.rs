@@ -24,12 +24,14 @@ use super::{
     advertise::{System, is_reached_from},
     directory::Directory,
     family::Family,
+    home::Home,
     pools::Pools,
     race::Race,
     secrets::{Envelope, Secrets},
     seeds::Seeds,
     sockets::{Udp, is_nothing},
     streams,
+    wakes::Wakes,
 };
 use crate::{
     Error, Stop,
@@ -48,8 +50,6 @@ const MAX_TAKEN: usize = 1 << 16;
 const MAX_TURNS: usize = 64;
 /// Datagrams encoded under one lock.
 const MAX_BATCH: usize = 64;
-/// The longest wait for a datagram: what bounds the harm if a wake-up is lost.
-const MAX_WAIT: Duration = Duration::from_secs(5);
 /// The pause after a receive error that is none of ours.
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
@@ -62,6 +62,8 @@ pub(super) struct Engine {
     pub(super) stop: Stop,
     /// Raised once the farewell is over.
     pub(super) left: Stop,
+    /// Nobody has confirmed it.
+    pub(super) unheard: AtomicBool,
     /// Where this node reaches itself.
     pub(super) myself: SocketAddr,
     /// Where this node listens.
@@ -83,7 +85,7 @@ pub(super) struct Engine {
     doors: Mutex<Option<Doors>>,
     node: Mutex<Node>,
     clock: Clock,
-    awake: AtomicBool,
+    wakes: Wakes,
 }
 
 /// Both sockets, for those who wake the threads that wait on them. Gone once the node is shut, so that each
@@ -129,6 +131,7 @@ impl Engine {
             stream_timeout: node.config().stream_timeout,
             stop: Stop::new(),
             left: Stop::new(),
+            unheard: AtomicBool::new(false),
             myself: udp.myself(),
             bound: udp.bound(),
             family: udp.family(),
@@ -146,10 +149,14 @@ impl Engine {
             doors: Mutex::new(Some(Doors { udp: Arc::clone(udp), tcp: Arc::clone(tcp) })),
             node: Mutex::new(node),
             clock,
-            awake: AtomicBool::new(false),
+            wakes: Wakes::default(),
             mark: hash::member(&name),
             name,
         }
+    }
+
+    pub(super) fn now(&self) -> Time {
+        self.clock.now()
     }
 
     /// Runs something on the locked node. Nothing in it may block; [`wake`](Self::wake) afterwards.
@@ -175,13 +182,12 @@ impl Engine {
 
     /// Has the clock thread look at the node: there may be something to send, or an earlier deadline.
     pub(super) fn wake(&self) {
-        if self.awake.swap(true, Ordering::AcqRel) {
+        if !self.wakes.ask() {
             return;
         }
         let udp = self.doors.lock().as_ref().map(|doors| Arc::clone(&doors.udp));
         if let Some(Err(error)) = udp.map(|udp| udp.wake()) {
-            // Whoever comes next tries again.
-            self.awake.store(false, Ordering::Release);
+            self.wakes.not_sent();
             log::debug!("{}: cannot wake: {error}", self.name);
         }
     }
@@ -238,19 +244,21 @@ impl Engine {
     }
 
     /// The clock thread.
-    pub(super) fn run(self: &Arc<Self>, udp: &Udp, mut envelope: Envelope) {
+    pub(super) fn run(self: &Arc<Self>, udp: &Udp, mut envelope: Envelope, mut home: Home) {
         let mut buffer = vec![0; 1 << 16];
         let mut outbox = Outbox::default();
         while !self.stop.is_stopped() {
+            self.look_around(&mut home);
             self.turn(udp, &mut envelope, &mut buffer, &mut outbox);
         }
     }
 
     /// Sends, waits for a datagram until the next deadline, and fires what is due.
     fn turn(self: &Arc<Self>, udp: &Udp, envelope: &mut Envelope, buffer: &mut [u8], outbox: &mut Outbox) {
-        self.awake.store(false, Ordering::Release);
+        self.wakes.begin();
         let deadline = self.flush(udp, envelope, outbox);
-        let wait = deadline.map_or(MAX_WAIT, |at| at.since(self.clock.now()).min(MAX_WAIT));
+        let longest = self.wakes.longest_wait();
+        let wait = deadline.map_or(longest, |at| at.since(self.clock.now()).min(longest));
         let more = if wait.is_zero() { Ok(true) } else { self.receive(udp, envelope, buffer, wait) };
         let due = deadline.is_some_and(|at| at <= self.clock.now());
         // Before anybody is judged late, everything that has arrived is heard.
@@ -283,7 +291,10 @@ impl Engine {
             }
             // A signal ended the wait: who knows what has arrived.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
-            Err(error) if is_nothing(&error) => Ok(false),
+            Err(error) if is_nothing(&error) => {
+                self.wakes.timed_out();
+                Ok(false)
+            }
             Err(error) => Err(error),
         }
     }
@@ -308,7 +319,7 @@ impl Engine {
     fn take_in(&self, envelope: &mut Envelope, from: SocketAddr, bytes: &mut [u8]) {
         // Empty ones are our own wake-ups; from others they would be dropped all the same.
         if bytes.is_empty() {
-            return;
+            return self.wakes.arrived();
         }
         if !self.config.allows(from.ip()) {
             return self.count_dropped(bytes.len() as u64, |counted| &mut counted.dropped_not_allowed);
@@ -345,7 +356,7 @@ impl Engine {
     fn act(self: &Arc<Self>, output: Output) {
         match output {
             Output::Event(event) => {
-                log::debug!("{}: {event:?}", self.name);
+                self.log(&event);
                 self.directory.publish(&event);
             }
             Output::OpenStream { stream, addr, timeout, kind } => {
@@ -363,7 +374,10 @@ impl Engine {
                 // Nobody listening, or not fast enough, is no harm: the next try reports again.
                 let _ = self.seeds_tried.try_send(result);
             }
-            Output::LeaveDone => self.left.stop(),
+            Output::LeaveDone { heard } => {
+                self.unheard.store(!heard, Ordering::Release);
+                self.left.stop();
+            }
         }
     }
 
@@ -401,6 +415,7 @@ impl Engine {
     pub(super) fn join_error(&self, seeds: &[String], problem: &JoinProblem) -> Error {
         match problem {
             JoinProblem::NameTaken { holder } => Error::NameTaken { name: self.name.clone(), addr: *holder },
+            JoinProblem::Unreached { addr } => Error::Unreached { addr: *addr },
             problem => Error::Join { seeds: some_of(seeds), problem: problem.to_string() },
         }
     }

@@ -14,6 +14,7 @@ mod engine;
 mod events;
 mod family;
 mod handed_over;
+mod home;
 mod host_port;
 mod interfaces;
 mod line;
@@ -35,6 +36,7 @@ mod sockets;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod wakes;
 mod workers;
 
 use std::{
@@ -57,6 +59,7 @@ pub use config::{DEFAULT_PORT, GossipConfig};
 pub use directory::Members;
 use engine::Engine;
 pub use events::Events;
+use home::Home;
 pub use host_port::HostPort;
 #[cfg(feature = "encryption")]
 pub use rotation::{KeyStep, RotateOptions, RotatedNode, Rotation};
@@ -180,7 +183,7 @@ impl Gossip {
             tickets: AtomicU64::new(0),
         };
         gossip.engine.list_myself();
-        if let Err(error) = gossip.spawn_threads(udp, tcp, envelope) {
+        if let Err(error) = gossip.spawn_threads(udp, tcp, envelope, Home::new(advertise.ip())) {
             // Without its threads it cannot say good-bye, and nobody knows it yet.
             let _ = gossip.abort();
             return Err(error);
@@ -188,10 +191,16 @@ impl Gossip {
         Ok(gossip)
     }
 
-    fn spawn_threads(&self, udp: Arc<Udp>, tcp: Arc<TcpListener>, envelope: Envelope) -> Result<(), Error> {
+    fn spawn_threads(
+        &self,
+        udp: Arc<Udp>,
+        tcp: Arc<TcpListener>,
+        envelope: Envelope,
+        home: Home,
+    ) -> Result<(), Error> {
         let keep = |thread| self.threads.lock().get_or_insert_default().push(thread);
         let (engine, name) = (Arc::clone(&self.engine), format!("{}-udp", self.engine.name));
-        keep(spawn(name, move || engine.guarded("clock", || engine.run(&udp, envelope)))?);
+        keep(spawn(name, move || engine.guarded("clock", || engine.run(&udp, envelope, home)))?);
         let (engine, name) = (Arc::clone(&self.engine), format!("{}-tcp", self.engine.name));
         keep(spawn(name, move || engine.guarded("acceptor", || streams::accept(&engine, &tcp)))?);
         Ok(())
@@ -293,11 +302,12 @@ impl Gossip {
     }
 
     /// Says good-bye and waits until some members have heard it, at most
-    /// [`leave_timeout`](crate::swim::Config::leave_timeout). The node goes on answering until it is shut
+    /// [`leave_timeout`](crate::swim::Config::leave_timeout); whoever gets no datagrams is told by stream. The node goes on answering until it is shut
     /// down, but cannot join again or show other tags.
     ///
     /// # Errors
-    /// [`Error::Stopped`] if the node has ended; [`Error::Timeout`] if it did not get to it in time.
+    /// [`Error::Unheard`] if no member confirmed it: others may take this node for failed; [`Error::Stopped`] if the node has
+    /// ended; [`Error::Timeout`] if it did not get to it in time.
     pub fn leave(&self) -> Result<(), Error> {
         self.check_running()?;
         self.leaving.store(true, Ordering::Release);
@@ -307,12 +317,28 @@ impl Gossip {
         });
         self.engine.wake();
         select! {
-            recv(self.engine.left.receiver()) -> _ => Ok(()),
+            recv(self.engine.left.receiver()) -> _ => self.farewell(),
             recv(self.engine.stop.receiver()) -> _ => {
-                if self.engine.left.is_stopped() { Ok(()) } else { Err(self.engine.ended()) }
+                if self.engine.left.is_stopped() { self.farewell() } else { Err(self.engine.ended()) }
             }
             default(limit) => Err(Error::Timeout { what: "the farewell", limit }),
         }
+    }
+
+    /// What came of it.
+    fn farewell(&self) -> Result<(), Error> {
+        match self.engine.unheard.load(Ordering::Acquire) {
+            true => Err(Error::Unheard { limit: self.engine.config.leave_timeout }),
+            false => Ok(()),
+        }
+    }
+
+    /// Where members see this node's datagrams come from, if that is not the address that it advertises, and if a member
+    /// said so lately: a translator of addresses is on the way, say. That is normal as long as the advertised address works;
+    /// if it does not, [`Event::ReachabilityLost`](crate::Event::ReachabilityLost) says so.
+    #[must_use]
+    pub fn observed_addr(&self) -> Option<SocketAddr> {
+        self.engine.command(|node, _| node.observed_addr())
     }
 
     /// Counters and gauges of the protocol.
@@ -328,7 +354,7 @@ impl Gossip {
     /// # Errors
     /// What had ended the node before, if something had: [`Error::Panicked`], at each call.
     pub fn shutdown(&self) -> Result<(), Error> {
-        if let Err(error @ Error::Timeout { .. }) = self.leave() {
+        if let Err(error @ (Error::Timeout { .. } | Error::Unheard { .. })) = self.leave() {
             log::warn!("{}: {error}", self.engine.name);
         }
         self.abort()

@@ -20,8 +20,9 @@ use crate::{
     wire::{
         Tags,
         message::{
-            Accusers, Ack, Alive, Choice, Digest, End, Failed, Gone, Hello, KeyAnswer, KeyChange, Left,
-            Message, Nack, NewToken, Parts, Ping, PingReq, Retry, Same, StreamAck, StreamPing, Suspect,
+            Accusers, Ack, Alive, Carried, Choice, Digest, End, Failed, Gone, Hello, KeyAnswer, KeyChange,
+            Left, Message, Nack, NewToken, Parts, Ping, PingReq, Retry, Same, Seen, StreamAck, StreamPing,
+            Suspect,
         },
     },
 };
@@ -242,7 +243,7 @@ impl Said {
 
     fn read(bytes: &mut Bytes<'_>) -> Self {
         // Half of all are claims.
-        let kind = if bytes.below(2) == 0 { 4 + bytes.below(5) } else { bytes.below(21) };
+        let kind = if bytes.below(2) == 0 { 4 + bytes.below(5) } else { bytes.below(23) };
         let claimed = match bytes.below(10) {
             0 => Claimed::EarlierLife,
             1..=3 => Claimed::Incarnation(0),
@@ -290,6 +291,8 @@ impl Said {
             17 => Message::KeyChange(KeyChange { step: detail, key: &[] }),
             18 => Message::Retry(Retry { seq, token: u32::from(detail) }),
             19 => Message::NewToken(NewToken { token: u32::from(detail) }),
+            20 => Message::Seen(Seen { addr }),
+            21 => Message::Carried(Carried {}),
             _ => Message::KeyAnswer(KeyAnswer { problem: name }),
         }
     }

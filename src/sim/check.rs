@@ -119,8 +119,8 @@ const STAYS_AWAY: &str = "who said good-bye does not come back";
 ///   the good-bye, or the name has two holders);
 /// - while nothing disturbs anybody, no healthy member is declared failed, nor one that said good-bye. A disturbance
 ///   is over once all views have been true for 60 probe intervals (`CALM`). No disturbance are translated and second
-///   addresses. Nor is filtered UDP, but who said good-bye may then be declared failed; nor a member that others cannot
-///   reach where it says it is, but that one may be;
+///   addresses. Nor is filtered UDP; nor a member that others cannot reach where it says it is, but that one may be declared
+///   failed;
 /// - every join reports exactly once;
 /// - a node's events fold to its members, and so does a watch on a membership that follows them;
 /// - no queue and no map of a node exceeds its bound.
@@ -134,8 +134,6 @@ pub struct Checker {
     lenient: bool,
     /// Names of hosts that others may be unable to reach where they say they are: those may be declared failed.
     unreachable: HashSet<Arc<str>>,
-    /// Datagrams are filtered, or were until a moment ago: farewells may not be heard.
-    muffled: bool,
     /// Names about which somebody lied, or that had two holders.
     doubtful: HashSet<Arc<str>>,
     violation: Option<Violation>,
@@ -167,14 +165,7 @@ impl Checker {
     /// Whether healthy members may not be accused, and farewells must be heard.
     #[must_use]
     pub fn is_armed(&self) -> bool {
-        !self.disturbed && !self.muffled
-    }
-
-    /// Datagrams are filtered somewhere. What must hold nevertheless: nobody is declared failed, for streams pass. What
-    /// need not: that who says good-bye is told as left, since a farewell is a datagram. Once farewells go by stream,
-    /// this may go.
-    pub(super) fn udp_is_filtered(&mut self) {
-        self.muffled = true;
+        !self.disturbed
     }
 
     /// Others cannot reach this member where it says it is, though it reaches them; or that is over. What must hold
@@ -200,7 +191,7 @@ impl Checker {
         if !calm {
             self.calm_since = None;
         } else if now.since(since) >= probe_interval * CALM && !self.lenient {
-            (self.disturbed, self.muffled) = (false, false);
+            self.disturbed = false;
         }
     }
 
@@ -259,8 +250,9 @@ impl Checker {
         self.views.remove(&at);
     }
 
-    pub(super) fn left(&mut self, at: usize) {
-        self.end(at, Truth::Left);
+    /// It said good-bye, and says whether anybody heard it.
+    pub(super) fn left(&mut self, at: usize, heard: bool) {
+        self.end(at, if heard { Truth::Left } else { Truth::Down });
     }
 
     fn end(&mut self, at: usize, end: Truth) {
@@ -305,7 +297,6 @@ impl Checker {
                 Some(Truth::Up) => {
                     self.report("no healthy member is declared failed", format!("host {at}: {event:?}"));
                 }
-                Some(Truth::Left) if self.muffled => {}
                 Some(Truth::Left) => {
                     self.report("a leave is no failure", format!("host {at}: {event:?}"));
                 }
@@ -436,18 +427,12 @@ mod tests {
     }
 
     #[test]
-    fn while_datagrams_are_filtered_farewells_need_not_be_heard_but_nobody_up_may_be_declared_failed() {
-        for (truth, expected) in
-            [(Truth::Left, None), (Truth::Up, Some("no healthy member is declared failed"))]
-        {
-            let mut checker = checker(truth);
-            checker.udp_is_filtered();
+    fn a_farewell_that_somebody_heard_is_no_failure_and_one_that_nobody_did_may_be() {
+        for (heard, expected) in [(true, Some("a leave is no failure")), (false, None)] {
+            let mut checker = checker(Truth::Up);
+            checker.left(1, heard);
             checker.event(0, &failed((1, 0)), true);
             assert_eq!(checker.violation().map(|violation| violation.rule), expected);
-            // Once all has been well for long enough after it, they must be heard again.
-            let second = Duration::from_secs(1);
-            (0..=CALM).for_each(|i| checker.calm(Time::ZERO + second * i, true, second));
-            assert!(checker.is_armed());
         }
     }
 

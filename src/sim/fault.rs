@@ -332,9 +332,6 @@ fn filter_udp(world: &mut World, side: Side) {
         Side::Into(host) => drop(world.net.no_udp_into.insert(host)),
         Side::OutOf(host) => drop(world.net.no_udp_out_of.insert(host)),
     }
-    if let Some(checker) = &mut world.checker {
-        checker.udp_is_filtered();
-    }
 }
 
 fn rival_of(world: &World, host: usize) -> Option<usize> {

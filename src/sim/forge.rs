@@ -57,6 +57,8 @@ fn put(writer: &mut Writer<'_>, message: &Message<'_>) -> bool {
         Message::Nack(m) => writer.message(m),
         Message::Retry(m) => writer.message(m),
         Message::NewToken(m) => writer.message(m),
+        Message::Seen(m) => writer.message(m),
+        Message::Carried(m) => writer.message(m),
         Message::Alive(m) => writer.message(m),
         Message::Suspect(m) => writer.message(m),
         Message::Failed(m) => writer.message(m),

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     Tags,
     sim::{Fault, Side, World, tests::cluster},
-    swim::{Config, Event, MemberState},
+    swim::{Config, Event, MemberState, ReachProblem},
 };
 
 const N: usize = 5;
@@ -123,7 +123,6 @@ fn at_a_closed_address_answers_come_in_and_nothing_else() {
     assert!(paths.admits(1, own, third, own, now));
 }
 
-/// As things are: the others declare it failed again and again, and nobody says why.
 #[test]
 fn who_is_not_reached_may_be_declared_failed_and_nobody_else() {
     let mut world = cluster(N);
@@ -133,6 +132,12 @@ fn who_is_not_reached_may_be_declared_failed_and_nobody_else() {
     world.run_for(Duration::from_secs(300));
     let others = (0..N).filter(|host| *host != 1).map(|host| told(&world, &format!("n{host}"), failed));
     assert_eq!(others.sum::<usize>(), 0);
+    let problem = |event: &Event| match event {
+        Event::ReachabilityLost { problem: ReachProblem::Unreached { addr: there, .. } } => *there == addr(1),
+        _ => false,
+    };
+    let told_why = |world: &World| world.hosts[1].events.iter().any(|(_, event)| problem(event));
+    assert!(told_why(&world), "it is told why");
     Fault::Reachable(1).apply(&mut world);
     world.run_until("one view", Duration::from_secs(120), World::views_are_true);
 }
@@ -148,9 +153,8 @@ fn a_host_whose_address_was_replaced_is_listed_at_the_new_one_once_it_is_started
     world.run_until("one view", Duration::from_secs(5), World::views_are_true);
 }
 
-/// As things are: a farewell is not heard. Once it goes by stream, who left is to be told as left.
 #[test]
-fn without_datagrams_nobody_fails_but_who_has() {
+fn without_datagrams_nobody_fails_but_who_has_and_who_leaves_has_left() {
     for side in [Side::All, Side::Into(1), Side::OutOf(1)] {
         let mut world = cluster(N);
         Fault::FilteredUdp(side).apply(&mut world);
@@ -160,8 +164,14 @@ fn without_datagrams_nobody_fails_but_who_has() {
         let gone = |world: &World| {
             world.up().all(|host| world.state(host, "n2").is_none_or(|state| state == MemberState::Failed))
         };
-        world.run_until("the verdict", Duration::from_secs(120), gone);
+        world.run_until("the verdict", Duration::from_secs(20), gone);
         world.restart(2);
-        world.run_until("its return", Duration::from_secs(120), World::views_are_true);
+        world.run_until("its return", Duration::from_secs(10), World::views_are_true);
+        for leaver in [1, 3] {
+            world.leave_and_stop(leaver);
+            world.run_for(Duration::from_secs(10));
+            let name = format!("n{leaver}");
+            assert!(world.up().all(|host| world.state(host, &name) == Some(MemberState::Left)), "{side:?}");
+        }
     }
 }

@@ -26,6 +26,7 @@ impl Node {
             ("streams", self.exchanges.len(), STREAMS),
             ("strangers that are asked", self.strangers.len(), MAX_ASKED),
             ("members that were greeted", self.greetings.len(), MAX_GREETED),
+            ("members whom datagrams do not reach", self.carrier.len(), live + departed),
             ("gone peers", self.heal.len(), self.config.max_heal),
             ("unsent datagrams and unread outputs", self.undrained(), 0),
             ("members that are told of their departure", self.lately_departed.len(), live + departed),

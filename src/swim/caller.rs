@@ -6,7 +6,8 @@ use super::{
     join::Attempt,
     member::MemberId,
     node::Node,
-    sync::{Exchanges, Purpose, StreamId},
+    session::Purpose,
+    sync::{Exchanges, StreamId},
 };
 use crate::wire::{hash, message::Message};
 

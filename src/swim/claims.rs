@@ -496,6 +496,7 @@ impl Node {
     fn forget(&mut self, id: MemberId) {
         self.timers.cancel(Timer::Reap(id));
         self.news.remove(id);
+        self.carrier.forget(&self.table.get(id).name);
         self.lately_departed.retain(|departed| *departed != id);
         self.table.forget(id);
     }

@@ -4,6 +4,7 @@ use std::{fmt, net::SocketAddr, time::Duration};
 
 use super::{
     member::Member,
+    reach::ReachProblem,
     sync::{StreamId, StreamKind},
 };
 
@@ -30,6 +31,20 @@ pub enum Event {
         /// Where the other one is.
         rival: SocketAddr,
     },
+    /// Others cannot reach this node as they should. Once for each problem while it lasts; of
+    /// [datagrams](ReachProblem::Datagrams) again, at most once in 60 probe intervals, when they no longer reach more
+    /// members.
+    #[non_exhaustive]
+    ReachabilityLost {
+        /// What is wrong; its text says what to do.
+        problem: ReachProblem,
+    },
+    /// A [`ReachabilityLost`](Self::ReachabilityLost) is over.
+    #[non_exhaustive]
+    ReachabilityRestored {
+        /// What was wrong.
+        problem: ReachProblem,
+    },
     /// The reader of the events was too slow, and this many were dropped: read the members anew.
     Lost(u64),
 }
@@ -46,7 +61,7 @@ impl Event {
             | Self::Failed(member)
             | Self::Reaped(member)
             | Self::Conflict { member, .. } => Some(member),
-            Self::Lost(_) => None,
+            Self::ReachabilityLost { .. } | Self::ReachabilityRestored { .. } | Self::Lost(_) => None,
         }
     }
 }
@@ -68,6 +83,11 @@ pub enum JoinProblem {
         /// Where it answered.
         holder: SocketAddr,
     },
+    /// Members answered, but none of them lists this node or reaches it at the address that it advertises.
+    Unreached {
+        /// The advertised address.
+        addr: SocketAddr,
+    },
     /// Nothing was tried: the node is leaving, does too much at once, or has no route there.
     Unavailable,
 }
@@ -79,7 +99,7 @@ impl JoinProblem {
         match self {
             Self::Refused(addr) | Self::TimedOut(addr) | Self::Rejected(addr) => Some(*addr),
             Self::NameTaken { holder } => Some(*holder),
-            Self::NoAddress | Self::Unavailable => None,
+            Self::NoAddress | Self::Unreached { .. } | Self::Unavailable => None,
         }
     }
 }
@@ -92,6 +112,7 @@ impl fmt::Display for JoinProblem {
             Self::TimedOut(addr) => write!(f, "{addr} did not answer in time"),
             Self::Rejected(addr) => write!(f, "{addr} closed the stream: another cluster, version or key"),
             Self::NameTaken { holder } => write!(f, "a live node at {holder} has this node's name"),
+            Self::Unreached { addr } => write!(f, "nobody can reach this node at {addr}; check `advertise`"),
             Self::Unavailable => write!(f, "this node is leaving, too busy, or has no route there"),
         }
     }
@@ -126,6 +147,9 @@ pub enum Output {
     JoinDone(u64, JoinResult),
     /// A round of contacting the seeds ended; another follows later in any case.
     SeedsTried(JoinResult),
-    /// The farewell was heard, or its time is over.
-    LeaveDone,
+    /// The farewell is over.
+    LeaveDone {
+        /// Whether a member has believed it, or there was none to tell. Else others may take this node for failed.
+        heard: bool,
+    },
 }

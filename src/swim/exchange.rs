@@ -6,7 +6,8 @@ use super::{
     node::Node,
     own::Phase,
     question::Question,
-    sync::{MAX_ENTRY, Purpose, Session, Step, StreamId},
+    session::{Purpose, Session, Step},
+    sync::{MAX_ENTRY, StreamId},
     timers::Timer,
     validation::Sender,
 };
@@ -78,6 +79,7 @@ impl Node {
 
     /// Our turn; unless a rival of our name was heard of before anybody knows us. Then it is asked first.
     pub(super) fn heard_table(&mut self, stream: StreamId) {
+        self.note_listing(stream, false);
         let joins = |session: &Session| matches!(session.purpose, Purpose::Join(_));
         let asks = self.phase == Phase::Quiet && self.exchanges.sessions.get(&stream).is_some_and(joins);
         let heard = if asks { self.rivals.heard.take() } else { None };

@@ -104,6 +104,7 @@ impl Node {
         let longest = self.config.probe_interval.saturating_mul(LONGEST);
         let steady = self.is_steady() || self.now.since(self.flaps.held_since) >= longest;
         if let Some(held) = self.flaps.held.take_if(|_| steady) {
+            self.reach.begin(self.now);
             self.refute(held.max(self.table.get(MemberId::SELF).identity));
         }
     }

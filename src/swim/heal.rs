@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    member::MemberId, node::Node, own::Phase, sync::Purpose, time::Time, timers::Timer, validation::Sender,
+    member::MemberId, node::Node, own::Phase, session::Purpose, time::Time, timers::Timer, validation::Sender,
 };
 
 #[derive(Debug, Default)]

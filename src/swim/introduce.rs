@@ -62,6 +62,14 @@ pub(super) struct Strangers {
     asked: VecDeque<(u32, Time, Introduction)>,
 }
 
+impl Strangers {
+    /// The address that a stranger of this mark claims, if it is being asked there.
+    pub(super) fn home_of(&self, mark: u32) -> Option<SocketAddr> {
+        let is_it = |(.., other): &&(u32, Time, Introduction)| hash::member(&other.name) == mark;
+        self.asked.iter().find(is_it).map(|(.., other)| other.addr)
+    }
+}
+
 #[cfg(any(test, feature = "sim", fuzzing))]
 impl Strangers {
     pub(super) fn len(&self) -> usize {

@@ -206,7 +206,8 @@ impl Node {
         let own = self.table.get(MemberId::SELF).addr;
         let Some(join) = self.joins.open.iter_mut().find(|join| join.id == id) else { return };
         for addr in addrs {
-            let is_member = || self.phase != Phase::Quiet && self.table.at_addr(*addr).is_some();
+            let is_known = self.phase != Phase::Quiet && !self.reach.is_unreached();
+            let is_member = || is_known && self.table.at_addr(*addr).is_some();
             if *addr == own {
                 join.found_ourselves = true;
                 continue;
@@ -264,6 +265,13 @@ impl Node {
         self.advance_joins();
     }
 
+    /// The seeds were joined, and now nobody reaches us: they are tried again.
+    pub(super) fn seeds_joined_in_vain(&mut self) {
+        if self.timers.is_set(Timer::Seeds) {
+            self.seeds_tried(Ok(0), true);
+        }
+    }
+
     /// With whether some could not be reached that should be tried again soon.
     fn report_join(&mut self, asker: Joining, result: JoinResult, failed: bool) {
         match asker {
@@ -273,6 +281,7 @@ impl Node {
     }
 
     fn seeds_tried(&mut self, result: JoinResult, failed: bool) {
+        let result = self.judge_join(result);
         // Members may have found us though no seed answers: they must be probed like any, and told of us.
         let is_taken = matches!(result, Err(JoinProblem::NameTaken { .. }));
         if !is_taken && self.table.others() > 0 {

@@ -1,14 +1,16 @@
 //! Leaving: said to a few members directly, and over once they answer.
 //!
 //! What they heard they pass on at once, so the leaver need not wait for its news to make its rounds; who does
-//! not answer is replaced by another, until `leave_timeout`.
+//! not answer is told by stream, and others are told besides, until `leave_timeout`.
 
 use std::{net::SocketAddr, sync::Arc};
 
 use super::{
+    broadcast::Urgency,
+    carry::Haste,
     claims::superseding,
     event::{Event, Output},
-    member::{Identity, MemberId, MemberState},
+    member::{Identity, MemberId, MemberState, Record},
     node::Node,
     own::Phase,
     time::Time,
@@ -19,15 +21,33 @@ use super::{
 #[derive(Debug, Default)]
 pub(super) struct Farewell {
     /// Told, but not yet heard back from.
-    told: Vec<(u32, Arc<str>, SocketAddr)>,
+    told: Vec<Told>,
     /// Those that believed it.
     believed: Vec<Arc<str>>,
     /// Those that asked for proof, and were told again.
     retold: Vec<Arc<str>>,
+    /// Those that asked for proof by stream, and have yet to send their token to where we live.
+    doubting: Vec<Arc<str>>,
+    /// Whether somebody believed it, or there was nobody to tell.
+    heard: bool,
     /// There was nobody to take leave of.
     pub(super) silent: bool,
     ends: Time,
 }
+
+#[derive(Debug)]
+struct Told {
+    seq: u32,
+    name: Arc<str>,
+    addr: SocketAddr,
+    at: Time,
+    /// The token that was shown.
+    token: u32,
+    by_stream: bool,
+}
+
+/// The part of `leave_timeout` after which whoever is silent is told by stream.
+const PATIENCE: u32 = 4;
 
 impl Node {
     /// Says good-bye. [`Output::LeaveDone`] follows within [`Config::leave_timeout`](super::Config), usually
@@ -36,7 +56,7 @@ impl Node {
         self.advance(now);
         match self.phase {
             Phase::Leaving => {}
-            Phase::Left => self.emit(Output::LeaveDone),
+            Phase::Left => self.emit(Output::LeaveDone { heard: self.farewell.heard }),
             // Nobody was told of us, or somebody else has our name: there is nobody to take leave of.
             Phase::Quiet | Phase::Displaced => {
                 self.farewell.silent = true;
@@ -72,16 +92,48 @@ impl Node {
         if self.now >= self.farewell.ends || self.table.others() == 0 {
             return self.end_farewell();
         }
+        self.tell_the_silent();
         for (name, addr) in self.pick_alive(self.config.gossip_fanout, None) {
-            self.tell_farewell(name, addr);
+            self.tell_farewell(name, addr, false);
         }
         let next = (self.now + self.config.gossip_interval).min(self.farewell.ends);
         self.timers.set(Timer::Farewell, next);
     }
 
-    fn tell_farewell(&mut self, name: Arc<str>, addr: SocketAddr) {
-        let seq = self.ping_with_own_news(Arc::clone(&name), addr);
-        self.farewell.told.push((seq, name, addr));
+    fn tell_farewell(&mut self, name: Arc<str>, addr: SocketAddr, by_stream: bool) {
+        if !self.news.contains(MemberId::SELF) {
+            self.news.push(MemberId::SELF, Urgency::Urgent);
+        }
+        let by_stream = by_stream || self.carrier.carries_to(&name);
+        let first = Some(Arc::clone(&self.name));
+        let seq = match by_stream {
+            true => self.ping_by_stream(addr, &name, first, Haste::Urgent),
+            false => self.ping_by_datagram(addr, &name, first),
+        };
+        let token = self.token_of(&name);
+        self.farewell.told.push(Told { seq, name, addr, at: self.now, token, by_stream });
+    }
+
+    fn token_of(&self, name: &str) -> u32 {
+        self.table.find(name).map_or(0, |id| self.table.get(id).contact.held)
+    }
+
+    /// Whoever did not answer for a while may get no datagrams: as many as are told at once are told by stream, once each.
+    fn tell_the_silent(&mut self) {
+        let patience = self.config.leave_timeout / PATIENCE;
+        if !self.config.stream_fallback {
+            return;
+        }
+        for _ in 0..self.config.gossip_fanout {
+            let Farewell { told, believed, .. } = &self.farewell;
+            let is_silent = |one: &Told| {
+                let tried = told.iter().any(|other| other.by_stream && other.name == one.name);
+                self.now.since(one.at) >= patience && !tried && !believed.contains(&one.name)
+            };
+            let Some(at) = told.iter().position(is_silent) else { return };
+            let Told { name, addr, .. } = &told[at];
+            self.tell_farewell(Arc::clone(name), *addr, true);
+        }
     }
 
     /// Others know a greater identity of ours than the one that we leave under: under that one nobody would believe it.
@@ -98,13 +150,15 @@ impl Node {
     /// An ack says that the farewell was believed. Who asks for proof is told once more, with it; who leaves too, and
     /// has none to give, is no help.
     pub(super) fn answers_farewell(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) -> bool {
-        let Some(at) = self.farewell.told.iter().position(|told| told.0 == seq) else { return false };
-        let (_, name, addr) = self.farewell.told.swap_remove(at);
+        let Some(at) = self.farewell.told.iter().position(|told| told.seq == seq) else { return false };
+        let Told { name, addr, token: shown, .. } = self.farewell.told.swap_remove(at);
         self.on_direct_answer(sender, &name, addr, token.filter(|token| *token != 0));
         if let Some(token) = token {
-            if token != 0 && self.phase == Phase::Leaving && !self.farewell.retold.contains(&name) {
-                self.farewell.retold.push(Arc::clone(&name));
-                self.tell_farewell(name, addr);
+            let came = sender.by_stream && self.token_of(&name) != shown;
+            if token != 0 || came {
+                self.retell(name, addr, sender.by_stream);
+            } else if sender.by_stream {
+                self.farewell.doubting.push(name);
             }
             return true;
         }
@@ -118,9 +172,30 @@ impl Node {
         true
     }
 
+    fn retell(&mut self, name: Arc<str>, addr: SocketAddr, by_stream: bool) {
+        if self.phase == Phase::Leaving && !self.farewell.retold.contains(&name) {
+            self.farewell.retold.push(Arc::clone(&name));
+            self.tell_farewell(name, addr, by_stream);
+        }
+    }
+
+    /// A member has sent us its token. If it asked for proof by stream, it is told again, with it.
+    pub(super) fn prove_farewell(&mut self, id: MemberId) {
+        if self.phase != Phase::Leaving {
+            return;
+        }
+        let Record { name, addr, .. } = self.table.get(id);
+        let (name, addr) = (Arc::clone(name), *addr);
+        if self.farewell.doubting.contains(&name) {
+            self.retell(name, addr, true);
+        }
+    }
+
     fn end_farewell(&mut self) {
         self.timers.cancel(Timer::Farewell);
         self.phase = Phase::Left;
-        self.emit(Output::LeaveDone);
+        let heard = !self.farewell.believed.is_empty() || self.farewell.silent || self.table.others() == 0;
+        self.farewell.heard = heard;
+        self.emit(Output::LeaveDone { heard });
     }
 }

@@ -30,6 +30,12 @@ metrics! {
     queued_news,
     /// Gauge: Lifeguard's local health, 0 is well.
     health_score,
+    /// Gauge: live members whom datagrams do not reach, though streams do.
+    streams_only_members,
+    /// Gauge: 1 while no member reaches this node at the address that it advertises.
+    unreached,
+    /// Gauge: 1 while that address, which was one of this host, is none any more.
+    address_gone,
     /// Datagrams handed out for sending.
     datagrams_sent,
     /// Their bytes, without UDP and IP headers.
@@ -38,6 +44,10 @@ metrics! {
     datagrams_received,
     /// Their bytes, without UDP and IP headers.
     bytes_received,
+    /// What would have been datagrams, sent by stream to members whom datagrams do not reach.
+    carried_sent,
+    /// The same, received.
+    carried_received,
     /// Packets dropped because they were too short.
     dropped_short,
     /// Packets dropped because of their version.
@@ -73,7 +83,7 @@ metrics! {
     dropped_wrong_target,
     /// Acks and nacks dropped because nobody asked for them, or not there.
     dropped_stray_answers,
-    /// Datagrams not sent because too many waited already.
+    /// Datagrams not sent because too many waited already, or too many went by stream.
     dropped_transmits,
     /// Relay requests refused: from strangers, about strangers, or too many.
     refused_relays,

@@ -5,14 +5,16 @@
 //!
 //! One file per concept: `validation` (whose datagram is this), `introduce` (strangers), `question` (does somebody still
 //! answer to a name), `claims` (what a rumour changes), `own` (what a rumour about ourselves makes us do), `flap`,
-//! `probe`, `suspicion`, `health`, `broadcast` and `gossip` (news), `sync` (streams), `caller` (who is at their other end),
-//! `exchange` (of tables), `join`, `heal` (gone peers), `leave`; under them `member` and the `table` of members with its
+//! `probe`, `suspicion`, `health`, `broadcast` and `gossip` (news), `sync` (streams, each a `session`), `caller` (who is at their other end),
+//! `exchange` (of tables), `join`, `heal` (gone peers), `leave`, `carry` (datagrams by stream), `reach` (how others see us);
+//! under them `member` and the `table` of members with its
 //! `index`, `transmit` (datagrams that wait), `secret`, `timers` and `time`.
 
 #[cfg(any(test, feature = "sim"))]
 mod audit;
 mod broadcast;
 mod caller;
+mod carry;
 mod claims;
 mod config;
 mod event;
@@ -32,7 +34,9 @@ mod own;
 mod probe;
 mod question;
 mod race;
+mod reach;
 mod secret;
+mod session;
 #[cfg(any(test, feature = "sim"))]
 mod stuck;
 mod suspicion;
@@ -53,6 +57,7 @@ pub use member::{Identity, Member, MemberState};
 pub use metrics::Metrics;
 pub use node::{Node, Start};
 pub(crate) use race::MAX_ATTEMPTS;
+pub use reach::ReachProblem;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use stuck::Stuck;
 pub use sync::{StreamFailure, StreamId, StreamKind, StreamStep};

@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     broadcast::Broadcasts,
+    carry::Carrier,
     claims::LATEST_START,
     config::Config,
     event::{Event, Output},
@@ -23,6 +24,7 @@ use super::{
     metrics::Metrics,
     own::{Phase, Rivals},
     probe::Prober,
+    reach::Reach,
     secret::{Numbers, Tokens},
     sync::Exchanges,
     table::Table,
@@ -34,7 +36,7 @@ use super::{
 use crate::wire::{
     Tags, hash,
     message::{Malformed, Message, Ping},
-    packet::{self, Reject},
+    packet::{self, Reject, Sections},
 };
 
 /// What a node starts with, besides its configuration.
@@ -112,6 +114,8 @@ pub struct Node {
     pub(super) greetings: Greetings,
     pub(super) guesses: Guesses,
     pub(super) farewell: Farewell,
+    pub(super) carrier: Carrier,
+    pub(super) reach: Reach,
     pub(super) metrics: Metrics,
     pub(super) transmits: VecDeque<Transmit>,
     outputs: VecDeque<Output>,
@@ -128,6 +132,8 @@ pub(super) struct Heard<'a> {
     /// It said something of itself that is older than what we know.
     pub(super) outdated: bool,
     pub(super) introduced: Option<Introduced>,
+    /// It brought a token.
+    pub(super) offered: bool,
 }
 
 impl Node {
@@ -172,6 +178,8 @@ impl Node {
             greetings: Greetings::default(),
             guesses: Guesses::default(),
             farewell: Farewell::default(),
+            carrier: Carrier::default(),
+            reach: Reach::default(),
             metrics: Metrics::default(),
             transmits: VecDeque::new(),
             outputs: VecDeque::new(),
@@ -190,8 +198,14 @@ impl Node {
             Ok(opened) => opened,
             Err(reject) => return self.count_reject(reject),
         };
+        let sender = self.recognize(from, header.sender, header.token);
+        self.take_in(sender, sections);
+    }
+
+    /// Takes in what a datagram says, or a frame in place of one.
+    #[inline(always)]
+    pub(super) fn take_in(&mut self, mut sender: Sender, sections: Sections<'_>) {
         let waiting = self.transmits.len();
-        let mut sender = self.recognize(from, header.sender, header.token);
         let mut heard = Heard::default();
         for (at, section) in sections.enumerate() {
             // Only the first may ask for something.
@@ -238,9 +252,11 @@ impl Node {
             Message::Digest(_) => {}
             // Only a ping for us brings one.
             Message::NewToken(new) if heard.ping.is_some_and(|ping| ping.target == &*self.name) => {
+                heard.offered = true;
                 self.on_new_token(sender, new.token);
             }
             Message::NewToken(_) => {}
+            Message::Seen(seen) => self.note_observed(sender, seen.addr),
             claim if claim.is_claim() => {
                 heard.told = true;
                 if sender.proven {
@@ -322,6 +338,7 @@ impl Node {
         self.health.degrade(1);
         self.flaps.note_trouble(self.now);
         self.prober.discard_verdict();
+        self.reach.begin(self.now);
         self.withdraw_questions();
         self.timers.extend_suspicions(pause);
         for at in 0..self.table.others() {
@@ -427,6 +444,9 @@ impl Node {
             departed_members: self.table.departed() as u64,
             queued_news: self.news.len() as u64,
             health_score: u64::from(self.health.score()),
+            streams_only_members: self.missed().count() as u64,
+            unreached: self.reach.is_unreached().into(),
+            address_gone: self.reach.is_gone().into(),
             ..self.metrics
         }
     }

@@ -85,6 +85,7 @@ impl Node {
             return;
         }
         self.phase = Phase::Live;
+        self.reach.begin(self.now);
         let offset = self.config.probe_interval.mul_f64(self.rng.f64());
         self.set_timer(Timer::Probe, offset);
         let offset = self.scaled_sync_interval().mul_f64(0.5 + self.rng.f64() / 2.0);
@@ -202,6 +203,7 @@ impl Node {
 
     fn resume(&mut self) {
         self.phase = Phase::Live;
+        self.reach.begin(self.now);
         (self.rivals.holder, self.rivals.unanswered) = (None, 0);
         self.timers.cancel(Timer::Rival);
         for (timer, interval) in

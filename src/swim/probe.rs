@@ -11,10 +11,10 @@
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
-    broadcast::Urgency,
+    carry::Haste,
     member::{MemberId, MemberState, Record},
     node::{Awaited, Node},
-    sync::Purpose,
+    session::Purpose,
     timers::Timer,
     transmit::Content,
     validation::Sender,
@@ -46,6 +46,8 @@ struct Round {
     seq: u32,
     ends: super::Time,
     answered: bool,
+    /// By datagram, if only through others.
+    by_datagram: bool,
     /// We were held up: silence proves nothing.
     discarded: bool,
     relays: Vec<Relay>,
@@ -105,17 +107,44 @@ impl Node {
         // Lifeguard's buddy system: a suspect hears of it from everybody who probes it.
         let buddy = self.config.buddy && record.state == MemberState::Suspect;
         let first = buddy.then(|| Arc::clone(&target));
-        let seq = self.ping(addr, &target, first);
+        let seq = self.send_probe(addr, &target, first);
         self.metrics.probes += 1;
         self.set_timer(Timer::Indirect, self.health.scale(self.config.probe_timeout));
         let (relays, ends) = (Vec::new(), self.now + interval);
-        self.prober.round =
-            Some(Round { target, epoch, addr, seq, ends, answered: false, discarded: false, relays });
+        self.prober.round = Some(Round {
+            target,
+            epoch,
+            addr,
+            seq,
+            ends,
+            answered: false,
+            by_datagram: false,
+            discarded: false,
+            relays,
+        });
+        self.look_whether_reached();
+    }
+
+    /// The ping of a round. Whom datagrams do not reach is asked by stream, and by a datagram without news, to see
+    /// whether they get through again.
+    fn send_probe(&mut self, addr: SocketAddr, target: &Arc<str>, first: Option<Arc<str>>) -> u32 {
+        if !self.carrier.carries_to(target) {
+            return self.ping_by_datagram(addr, target, first);
+        }
+        let seq = self.ping_by_stream(addr, target, first, Haste::Urgent);
+        self.transmit_by_datagram(addr, target, Content::Bare { seq, target: Arc::clone(target) });
+        seq
     }
 
     fn conclude_probe(&mut self) {
         self.timers.cancel(Timer::Indirect);
-        let Some(round) = self.prober.round.take().filter(|round| !round.answered) else { return };
+        let Some(round) = self.prober.round.take() else { return };
+        if round.answered {
+            if !round.by_datagram && !round.discarded {
+                self.saved_by_stream(&round.target);
+            }
+            return;
+        }
         self.metrics.probes_failed += 1;
         let target = self.table.find(&round.target).map(|id| self.table.get(id));
         let same = |record: &&Record| record.identity.epoch == round.epoch && record.addr == round.addr;
@@ -158,9 +187,15 @@ impl Node {
         let (target, addr, seq, window) =
             (Arc::clone(&round.target), round.addr, round.seq, round.ends.since(self.now));
         self.metrics.probes_indirect += 1;
-        let relays = self.pick_relays(self.table.find(&target));
+        let mut relays = self.pick_relays(self.table.find(&target));
+        // Who does not hear of it cannot help, and its silence says nothing about us.
+        relays.retain(|(name, _)| !self.carrier.carries_to(name));
         for (name, addr) in &relays {
-            self.transmit(*addr, name, Content::PingReq { seq, target: Arc::clone(&target), window });
+            self.transmit_by_datagram(
+                *addr,
+                name,
+                Content::PingReq { seq, target: Arc::clone(&target), window },
+            );
         }
         if let Some(round) = &mut self.prober.round {
             let relay = |name: &Arc<str>| Relay { mark: hash::member(name), nacked: false };
@@ -212,9 +247,11 @@ impl Node {
             self.health.improve();
             self.timers.cancel(Timer::Indirect);
         }
+        round.by_datagram |= !sender.by_stream;
         if directly {
             self.on_direct_answer(sender, &target, addr, token);
         } else {
+            self.reached_by_datagram(None);
             self.reached(&target);
         }
         true
@@ -226,7 +263,6 @@ impl Node {
             round.answered = true;
             let (target, addr) = (Arc::clone(&round.target), round.addr);
             self.health.improve();
-            self.metrics.probes_saved_by_stream += 1;
             self.verified_at(&target, addr);
         }
     }
@@ -260,7 +296,8 @@ impl Node {
         let record = self.table.get(target);
         let (target, addr) = (Arc::clone(&record.name), record.addr);
         let window = Duration::from_millis(request.window_ms.into()).min(MAX_WINDOW);
-        let seq = self.ping(addr, &target, None);
+        // By datagram: that they get through is what the answer says.
+        let seq = self.ping_by_datagram(addr, &target, None);
         // At 80 % of the time the nack still arrives before the requester's verdict (Lifeguard, footnote 5).
         let nack_at = window * 4 / 5;
         self.set_timer(Timer::Nack(seq), nack_at);
@@ -278,7 +315,7 @@ impl Node {
         }
         self.timers.cancel(Timer::Nack(seq));
         if let Some(relayed) = self.prober.end_relayed(seq) {
-            self.reply(&relayed.requester, Content::Ack(relayed.requested));
+            self.reply(&relayed.requester, Content::Ack { seq: relayed.requested, seen: false });
             self.on_direct_answer(sender, &relayed.target, relayed.addr, token);
         }
         true
@@ -299,13 +336,5 @@ impl Node {
                 self.prober.end_relayed(seq);
             }
         }
-    }
-
-    /// Tells a member of our own standing at once, whatever else waits.
-    pub(super) fn ping_with_own_news(&mut self, target: Arc<str>, addr: SocketAddr) -> u32 {
-        if !self.news.contains(MemberId::SELF) {
-            self.news.push(MemberId::SELF, Urgency::Urgent);
-        }
-        self.ping(addr, &target, Some(Arc::clone(&self.name)))
     }
 }

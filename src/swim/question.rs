@@ -11,7 +11,8 @@ use super::{
     join::{Attempt, JoinId},
     member::Identity,
     node::Node,
-    sync::{Purpose, Session, Step, StreamFailure, StreamId},
+    session::{Purpose, Session, Step},
+    sync::{StreamFailure, StreamId},
     timers::Timer,
     validation::Sender,
 };
@@ -54,7 +55,8 @@ impl Node {
             return;
         }
         let name = Arc::clone(question.name(&self.name));
-        let seq = self.ping(addr, &name, None);
+        // The stream goes there anyway.
+        let seq = self.ping_by_datagram(addr, &name, None);
         self.open(Purpose::Ask(question, seq), addr, patience);
     }
 

@@ -12,7 +12,8 @@ use super::{
     Time,
     join::{ENOUGH, Join, JoinId},
     node::Node,
-    sync::{Purpose, StreamFailure, StreamId},
+    session::Purpose,
+    sync::{StreamFailure, StreamId},
     timers::Timer,
 };
 

@@ -22,10 +22,11 @@ use std::{
 
 use super::{
     event::{JoinProblem, Output},
-    join::{Attempt, JoinId},
+    join::Attempt,
     node::Node,
     own::Phase,
     question::Question,
+    session::{Purpose, Session, Step},
     time::Time,
     timers::Timer,
 };
@@ -85,88 +86,6 @@ pub enum StreamKind {
     Question,
 }
 
-/// What a stream is for.
-#[derive(Debug, Clone)]
-pub(super) enum Purpose {
-    /// Somebody else began it.
-    Answer,
-    Join(JoinId),
-    Sync,
-    /// The stream part of a probe.
-    Probe {
-        seq: u32,
-        target: Arc<str>,
-    },
-    /// The stream part of a question, and the number of the ping that asks the same.
-    Ask(Question, u32),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
-    SayHello,
-    HearTable,
-    /// The place in the table that comes next.
-    TellTable(usize),
-    HearEnd,
-    Ask,
-    HearAnswer,
-    HearOpening,
-    SayParts,
-    HearChoice,
-    SayChoice,
-    SaySame,
-    HearReturn,
-    SayEnd,
-    SayAnswer,
-    Over,
-    /// The other side hung up; only the time that is left counts.
-    Closed,
-}
-
-#[derive(Debug)]
-pub(super) struct Session {
-    pub(super) purpose: Purpose,
-    pub(super) peer: SocketAddr,
-    pub(super) step: Step,
-    /// What the one calls itself who opened the stream to us,
-    pub(super) caller: Arc<str>,
-    /// and whether it has shown that it is who it says.
-    pub(super) proven: bool,
-    /// It has introduced itself: once is enough.
-    pub(super) introduced: bool,
-    /// The token to show to the other side, if it gave us one while this stream is open.
-    pub(super) token: u32,
-    /// The parts of the tables that are exchanged: bit n for part n.
-    pub(super) parts: u64,
-    received: usize,
-    pub(super) digest_before: u64,
-    /// How long it may take once the driver has begun.
-    timeout: Duration,
-    pub(super) began: bool,
-    pub(super) since: Time,
-}
-
-impl Session {
-    /// Whether anything came from the other side.
-    pub(super) fn is_answered(&self) -> bool {
-        self.received > 0
-    }
-
-    /// Whether it is the stream of a question.
-    pub(super) fn asks(&self) -> bool {
-        matches!(self.purpose, Purpose::Ask(..))
-    }
-
-    /// Whose presence a stream ping asks for; but for pings of others, our own name.
-    fn asked<'a>(&'a self, own: &'a Arc<str>) -> &'a Arc<str> {
-        match &self.purpose {
-            Purpose::Probe { target, .. } => target,
-            Purpose::Ask(question, _) => question.name(own),
-            _ => own,
-        }
-    }
-}
-
 #[derive(Debug, Default)]
 pub(super) struct Exchanges {
     pub(super) sessions: HashMap<StreamId, Session>,
@@ -192,6 +111,8 @@ impl Node {
         let (step, kind) = match purpose {
             Purpose::Probe { .. } | Purpose::Ask(..) => (Step::Ask, StreamKind::Question),
             Purpose::Join(_) => (Step::SayHello, StreamKind::Join),
+            Purpose::Carry { urgent: true, .. } => (Step::SayCarried, StreamKind::Question),
+            Purpose::Carry { .. } => (Step::SayCarried, StreamKind::Exchange),
             _ => (Step::SayHello, StreamKind::Exchange),
         };
         let syncs = matches!(purpose, Purpose::Sync);
@@ -253,6 +174,7 @@ impl Node {
                 token: 0,
                 parts: u64::MAX,
                 received: 0,
+                lists_us: false,
                 digest_before,
                 timeout,
                 began: false,
@@ -273,6 +195,9 @@ impl Node {
         self.advance(now);
         let Some(session) = self.exchanges.sessions.get(&stream) else { return StreamStep::Close };
         let (step, answering) = (session.step, matches!(session.purpose, Purpose::Answer));
+        if step == Step::SayCarried {
+            return self.say_carried(stream, buffer);
+        }
         let parts = session.parts;
         let digest = if matches!(session.purpose, Purpose::Sync) { self.settled_digest() } else { 0 };
         let token = match (session.token, &session.purpose) {
@@ -289,8 +214,9 @@ impl Node {
             | Step::HearAnswer
             | Step::HearOpening
             | Step::HearChoice
+            | Step::HearCarried
             | Step::HearReturn => return StreamStep::Receive,
-            Step::Closed => return StreamStep::Close,
+            Step::Closed | Step::SayCarried => return StreamStep::Close,
             Step::Over => {
                 self.end(stream, Ok(()));
                 return StreamStep::Close;
@@ -351,6 +277,9 @@ impl Node {
                 return self.end(stream, Err(StreamFailure::Rejected));
             }
         };
+        if self.is_carried(stream, &sections) {
+            return self.hear_carried(stream, header, sections);
+        }
         self.recognize_caller(stream, header.token);
         for section in sections {
             let Ok(section) = section else { return self.reject(stream) };
@@ -397,6 +326,9 @@ impl Node {
             (Step::HearOpening, Message::StreamPing(ping)) => {
                 let holds = !self.is_leaving() && self.phase != Phase::Displaced;
                 let meant = ping.target == &*self.name && holds;
+                if meant {
+                    self.note_pinged();
+                }
                 self.set_step(stream, if meant { Step::SayAnswer } else { Step::Over });
             }
             (Step::HearTable, Message::Parts(theirs)) if session.parts == u64::MAX => {
@@ -413,12 +345,14 @@ impl Node {
             (Step::HearTable, claim) if claim.is_claim() => {
                 // Whoever lives where we called speaks for itself.
                 let by_itself = matches!(claim, Message::Alive(alive) if alive.addr == session.peer);
+                self.note_mention(stream, claim);
                 self.handle_claim(claim, by_itself);
             }
             (Step::HearChoice, Message::Choice(choice)) => {
                 self.choose(stream, choice.parts, Step::TellTable(0));
             }
             (Step::HearTable, Message::Same(_)) => {
+                self.note_listing(stream, true);
                 self.metrics.syncs += 1;
                 self.metrics.syncs_equal += 1;
                 self.end(stream, Ok(()));
@@ -486,7 +420,7 @@ impl Node {
     ) {
         match (purpose, result) {
             (Purpose::Sync, Ok(())) => self.adapt_quiet_time(before),
-            (Purpose::Sync, Err(_)) | (Purpose::Answer, _) => {}
+            (Purpose::Sync, Err(_)) | (Purpose::Answer | Purpose::Carry { .. }, _) => {}
             (Purpose::Join(join), Ok(())) => self.join_attempted(join, Attempt::Reached),
             (Purpose::Join(join), Err(failure)) => {
                 let problem = JoinProblem::from_failure(failure, peer);

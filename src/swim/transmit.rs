@@ -2,10 +2,15 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use super::{member::Identity, member::MemberId, node::Node, validation::Sender};
+use super::{
+    carry::Haste,
+    member::{Identity, MemberId},
+    node::Node,
+    validation::Sender,
+};
 use crate::wire::{
     hash,
-    message::{Ack, Digest, Failed, Nack, NewToken, Ping, PingReq, Retry},
+    message::{Ack, Carried, Digest, Failed, Nack, NewToken, Ping, PingReq, Retry, Seen},
     packet::{self, Header},
 };
 
@@ -13,7 +18,7 @@ use crate::wire::{
 const MAX_TRANSMITS: usize = 4096;
 
 /// A datagram to be, encoded only when it is sent: with the freshest news and into the caller's memory.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Transmit {
     to: SocketAddr,
     /// Of the name of whom it is for.
@@ -23,7 +28,7 @@ pub(super) struct Transmit {
     content: Content,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Content {
     Ping {
         seq: u32,
@@ -31,8 +36,17 @@ pub(super) enum Content {
         /// The member whose standing goes in whatever else waits.
         first: Option<Arc<str>>,
     },
+    /// A ping alone, beside one by stream: do datagrams get through again?
+    Bare {
+        seq: u32,
+        target: Arc<str>,
+    },
     /// To a member that proved itself, or about nothing but that we are here.
-    Ack(u32),
+    Ack {
+        seq: u32,
+        /// Say where the ping came from.
+        seen: bool,
+    },
     Retry {
         seq: u32,
         token: u32,
@@ -52,6 +66,31 @@ pub(super) enum Content {
     News,
 }
 
+impl Transmit {
+    pub(super) fn new(to: SocketAddr, name: &str, content: Content) -> Self {
+        Self { to, mark: hash::member(name), shown: 0, content }
+    }
+
+    pub(super) fn to(&self) -> SocketAddr {
+        self.to
+    }
+
+    /// Whether it asks for an answer, which comes in the same stream.
+    pub(super) fn is_answered(&self) -> bool {
+        matches!(self.content, Content::Ping { .. })
+    }
+}
+
+/// How something goes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    Datagram,
+    /// In a stream that is opened for it.
+    Stream,
+    /// As the answer in a stream.
+    Back,
+}
+
 /// Where a datagram goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -67,7 +106,7 @@ impl Node {
     /// Writes the next datagram into `buffer`, replacing what it held, and says whereto.
     pub fn poll_transmit(&mut self, buffer: &mut Vec<u8>) -> Option<Destination> {
         while let Some(transmit) = self.transmits.pop_front() {
-            if self.encode(&transmit, buffer) {
+            if self.encode(&transmit, buffer, Way::Datagram) {
                 self.metrics.datagrams_sent += 1;
                 self.metrics.bytes_sent += buffer.len() as u64;
                 return Some(Destination { addr: transmit.to, recipient: transmit.mark });
@@ -76,19 +115,24 @@ impl Node {
         None
     }
 
-    fn encode(&mut self, transmit: &Transmit, buffer: &mut Vec<u8>) -> bool {
+    /// Writes it, and says whether there is something to send.
+    pub(super) fn encode(&mut self, transmit: &Transmit, buffer: &mut Vec<u8>, way: Way) -> bool {
         let Transmit { to, mark, shown, ref content } = *transmit;
         let recipient = self
             .table
             .find_mark(mark, |record| record.addr == to || shown != 0 && record.contact.given == shown);
-        // Whoever has shown a token may speak from anywhere, but is told of others only where it lives.
-        let at_home = recipient.filter(|id| self.table.get(*id).addr == to);
+        // Whoever has shown a token may speak from anywhere, but is told of others only where it lives, or in a stream: that
+        // comes from nowhere else than it says.
+        let at_home = recipient.filter(|id| way == Way::Back || self.table.get(*id).addr == to);
         let mut told = at_home;
         let contact = recipient.map(|id| self.table.get(id).contact);
         let token = contact.map_or(0, |contact| contact.held);
         let header = Header { cluster: self.cluster, sender: self.mark, token };
         let mut packet = packet::Writer::new(buffer, header, self.config.max_datagram);
-        let mut first = None;
+        if way == Way::Stream {
+            packet.message(&Carried {});
+        }
+        let (empty, mut first) = (packet.room(), None);
         match content {
             Content::Ping { seq, target, first: news } => {
                 packet.message(&Ping { seq: *seq, target });
@@ -100,8 +144,11 @@ impl Node {
                 }
                 first = news.as_deref().and_then(|name| self.table.find(name));
             }
-            Content::Ack(seq) => {
+            Content::Ack { seq, seen } => {
                 packet.message(&Ack { seq: *seq });
+                if *seen {
+                    packet.message(&Seen { addr: to });
+                }
                 let departed = |id: &MemberId| !self.table.get(*id).state.is_live();
                 if let Some(id) = recipient.filter(|_| shown != 0) {
                     // Who is gone for us and speaks to us is to know it, and can refute.
@@ -121,6 +168,10 @@ impl Node {
                 packet.message(&Retry { seq: *seq, token: *token });
                 (first, told) = (at_home, None);
             }
+            Content::Bare { seq, target } => {
+                packet.message(&Ping { seq: *seq, target });
+                told = None;
+            }
             Content::PingReq { seq, target, window } => {
                 let window_ms = u32::try_from(window.as_millis()).unwrap_or(u32::MAX);
                 packet.message(&PingReq { seq: *seq, target, window_ms });
@@ -129,21 +180,52 @@ impl Node {
             Content::News => {}
         }
         self.add_news(&mut packet, told, first);
-        let worth_sending = !packet.is_empty();
+        let worth_sending = packet.room() < empty;
         packet.finish();
         worth_sending
     }
 
-    /// Has something sent to whoever is called `name` and lives at `to`.
+    /// Has something sent to whoever is called `name` and lives at `to`, by the way that reaches it.
     pub(super) fn transmit(&mut self, to: SocketAddr, name: &str, content: Content) {
-        self.push_transmit(Transmit { to, mark: hash::member(name), shown: 0, content });
+        if self.carrier.carries_to(name) {
+            return self.carry(to, name, content, Haste::News);
+        }
+        self.transmit_by_datagram(to, name, content);
     }
 
-    /// Pings whoever is called `name` at `to`, perhaps with the standing of a member behind it, and says under which
-    /// number.
+    pub(super) fn transmit_by_datagram(&mut self, to: SocketAddr, name: &str, content: Content) {
+        self.push_transmit(Transmit::new(to, name, content));
+    }
+
+    /// Pings whoever is called `name` at `to`, perhaps with the standing of a member behind it, by the way that reaches it,
+    /// and says under which number.
     pub(super) fn ping(&mut self, to: SocketAddr, name: &Arc<str>, first: Option<Arc<str>>) -> u32 {
+        match self.carrier.carries_to(name) {
+            true => self.ping_by_stream(to, name, first, Haste::News),
+            false => self.ping_by_datagram(to, name, first),
+        }
+    }
+
+    pub(super) fn ping_by_datagram(
+        &mut self,
+        to: SocketAddr,
+        name: &Arc<str>,
+        first: Option<Arc<str>>,
+    ) -> u32 {
         let seq = self.numbers.draw();
-        self.transmit(to, name, Content::Ping { seq, target: Arc::clone(name), first });
+        self.transmit_by_datagram(to, name, Content::Ping { seq, target: Arc::clone(name), first });
+        seq
+    }
+
+    pub(super) fn ping_by_stream(
+        &mut self,
+        to: SocketAddr,
+        name: &Arc<str>,
+        first: Option<Arc<str>>,
+        haste: Haste,
+    ) -> u32 {
+        let seq = self.numbers.draw();
+        self.carry(to, name, Content::Ping { seq, target: Arc::clone(name), first }, haste);
         seq
     }
 

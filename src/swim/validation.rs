@@ -17,11 +17,12 @@
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
+    carry::Haste,
     introduce::Introduced,
     member::{MemberId, Record},
     node::{Heard, Node},
     own::Phase,
-    sync::Purpose,
+    session::Purpose,
     time::Time,
     transmit::Content,
 };
@@ -33,6 +34,8 @@ const MAX_GREETINGS: u8 = 3;
 pub(super) const MAX_GREETED: usize = 128;
 /// Wrong tokens in a probe interval, before tokens from elsewhere than home are refused.
 const MAX_GUESSES: u32 = 256;
+/// Bytes of a NewToken.
+const NEW_TOKEN: usize = 6;
 /// So many of our own probes must have failed in a row before others cannot tell us that a member is there after all.
 const MISSED: u8 = 3;
 
@@ -47,8 +50,9 @@ pub(super) struct Contact {
     pub(super) given: u32,
     /// The token that it gave us; 0 before it did.
     pub(super) held: u32,
-    /// Pings to it besides its probes, since it was last heard of for certain.
+    /// Pings to it besides its probes, since it was last heard of for certain: by datagram, and by stream.
     greetings: u8,
+    greetings_by_stream: u8,
     /// Our probes of it that failed since then.
     missed: u8,
 }
@@ -61,7 +65,8 @@ impl Contact {
 
     /// It has a new life: what it gave us is worth nothing any more, and it does not know what we gave it.
     pub(super) fn begin_anew(&mut self) {
-        (self.held, self.shown, self.greetings) = (0, false, 0);
+        (self.held, self.shown) = (0, false);
+        (self.greetings, self.greetings_by_stream) = (0, 0);
     }
 
     /// A probe of ours failed, by every way.
@@ -121,6 +126,8 @@ pub(super) struct Sender {
     pub(super) proven: bool,
     /// It was not verified before this datagram.
     pub(super) met: bool,
+    /// It came in a stream in place of a datagram.
+    pub(super) by_stream: bool,
 }
 
 impl Node {
@@ -138,7 +145,7 @@ impl Node {
         let id = shown
             .or_else(|| self.table.find_mark(mark, |record| record.addr == source))
             .or_else(|| self.table.find_mark(mark, |_| true));
-        Sender { source, mark, token, id, proven: shown.is_some(), met }
+        Sender { source, mark, token, id, proven: shown.is_some(), met, by_stream: false }
     }
 
     /// Tokens have 32 bits: after so many wrong ones in a probe interval, those that come from elsewhere than their member
@@ -157,7 +164,7 @@ impl Node {
     fn verified(&mut self, id: MemberId) {
         self.prober.heard_last = self.table.get(id).mark;
         let contact = self.table.contact_mut(id);
-        (contact.greetings, contact.missed) = (0, 0);
+        (contact.greetings, contact.greetings_by_stream, contact.missed) = (0, 0, 0);
         if !self.table.get(id).contact.verified {
             self.table.update(id, &mut self.rng, |record| record.contact.verified = true);
         }
@@ -192,6 +199,9 @@ impl Node {
             return;
         }
         self.verified(id);
+        if !sender.by_stream {
+            self.reached_by_datagram(Some(name));
+        }
         if sender.source == asked {
             (sender.id, sender.proven) = (Some(id), true);
         }
@@ -224,6 +234,7 @@ impl Node {
         if sender.proven || from_home || contact.held == 0 {
             contact.held = token;
         }
+        self.prove_farewell(id);
     }
 
     /// Answers a ping, once the rest of its datagram was looked at.
@@ -232,6 +243,7 @@ impl Node {
             self.metrics.dropped_wrong_target += 1;
             return;
         }
+        self.note_pinged();
         if self.phase == Phase::Displaced && sender.mark == self.mark {
             // Our rival asks whether we are there: under that name we are not.
             return;
@@ -242,26 +254,47 @@ impl Node {
         let content = match (self.id_of(sender), introduced) {
             _ if self.is_leaving() && unheard => Content::Retry { seq, token: 0 },
             (Some(_), _) if sender.proven && heard.outdated => Content::Outdated { seq, token: sender.token },
-            (Some(_), _) if sender.proven => Content::Ack(seq),
+            (Some(_), _) if sender.proven => Content::Ack { seq, seen: self.is_elsewhere(sender) },
             (Some(id), _) if self.table.get(id).addr == sender.source => {
                 Content::Retry { seq, token: self.table.get(id).contact.given }
             }
             (_, Some(introduced)) => Content::Retry { seq, token: introduced.token },
             _ if unheard || sender.token != 0 => Content::Retry { seq, token: 0 },
-            _ => Content::Ack(seq),
+            _ => Content::Ack {
+                seq,
+                seen: heard.offered && self.is_elsewhere(sender) && self.has_room_to_say(sender),
+            },
         };
         if !sender.proven
             && let Some(id) = self.id_of(sender)
         {
-            self.probe_to_verify(id);
+            if sender.by_stream {
+                self.greet_by(id, Some(Haste::Provoked));
+            } else {
+                self.probe_to_verify(id);
+            }
         }
         self.reply(sender, content);
     }
 
+    /// Whether it speaks from another address than it says that it has.
+    fn is_elsewhere(&self, sender: &Sender) -> bool {
+        let home = match self.id_of(sender) {
+            Some(id) => Some(self.table.get(id).addr),
+            None => self.strangers.home_of(sender.mark),
+        };
+        !sender.by_stream && home.is_some_and(|home| home != sender.source)
+    }
+
+    /// Who did not prove itself gets no more bytes than it sent: a ping of our name with a token.
+    fn has_room_to_say(&self, sender: &Sender) -> bool {
+        let seen = if sender.source.is_ipv4() { 10 } else { 22 };
+        1 + self.name.len() + NEW_TOKEN >= seen
+    }
+
     /// Has somebody who speaks as a member, from elsewhere, probed where that member lives: a few times, out of turn.
     fn probe_to_verify(&mut self, id: MemberId) {
-        if self.may_greet(id) && self.table.get(id).state.is_live() {
-            self.table.contact_mut(id).greetings += 1;
+        if self.table.get(id).state.is_live() && self.may_greet(id, false) {
             self.table.probe_next(id);
         }
     }
@@ -271,7 +304,9 @@ impl Node {
         match (self.id_of(sender), introduced) {
             _ if self.is_leaving() => {}
             (_, Some(introduced)) => self.ask_stranger(introduced),
-            (Some(id), None) if !sender.proven => self.greet(id),
+            (Some(id), None) if !sender.proven => {
+                self.greet_by(id, sender.by_stream.then_some(Haste::Provoked))
+            }
             _ => {}
         }
     }
@@ -285,21 +320,34 @@ impl Node {
         }
     }
 
-    fn may_greet(&self, id: MemberId) -> bool {
-        let record = self.table.get(id);
-        // Of some that departed we never knew where they live.
-        record.contact.greetings < MAX_GREETINGS && record.addr.port() != 0
+    /// Counts a ping to a member that has not answered, if it may be sent. Of some that departed we never knew where they
+    /// live.
+    fn may_greet(&mut self, id: MemberId, by_stream: bool) -> bool {
+        let lives = self.table.get(id).addr.port() != 0;
+        let contact = self.table.contact_mut(id);
+        let count = if by_stream { &mut contact.greetings_by_stream } else { &mut contact.greetings };
+        let may = lives && *count < MAX_GREETINGS;
+        *count += u8::from(may);
+        may
     }
 
     /// Pings a member that has not answered yet, or whose token we do not have: news follows when it answers.
     pub(super) fn greet(&mut self, id: MemberId) {
-        if !self.may_greet(id) {
+        let by_stream = self.carrier.carries_to(&self.table.get(id).name);
+        self.greet_by(id, by_stream.then_some(Haste::News));
+    }
+
+    /// The same by stream, or by datagram.
+    fn greet_by(&mut self, id: MemberId, by_stream: Option<Haste>) {
+        if !self.may_greet(id, by_stream.is_some()) {
             return;
         }
-        self.table.contact_mut(id).greetings += 1;
         let Record { name, addr, .. } = self.table.get(id);
         let (name, addr) = (Arc::clone(name), *addr);
-        let seq = self.ping(addr, &name, None);
+        let seq = match by_stream {
+            None => self.ping_by_datagram(addr, &name, None),
+            Some(haste) => self.ping_by_stream(addr, &name, None, haste),
+        };
         if self.greetings.0.len() == MAX_GREETED {
             self.greetings.0.pop_front();
         }

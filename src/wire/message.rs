@@ -66,6 +66,12 @@ pub(crate) struct NewToken {
     pub(crate) token: u32,
 }
 
+/// "Your ping came from here": behind an answer, where that is not the address that the receiver advertises.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Seen {
+    pub(crate) addr: SocketAddr,
+}
+
 /// A member is alive, with all there is to know about it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Alive<'a> {
@@ -161,6 +167,10 @@ pub(crate) struct StreamAck<'a> {
     pub(crate) name: &'a str,
 }
 
+/// "What follows would be a datagram, if those got through": opens a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Carried {}
+
 /// "Do this with this key": in sealed streams alone, where the driver takes it; the core refuses it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct KeyChange<'a> {
@@ -220,8 +230,10 @@ messages! {
     36 StreamAck<'a>,
     37 Parts<'a>,
     38 Choice,
+    39 Carried,
     48 Digest,
     49 NewToken,
+    50 Seen,
     64 KeyChange<'a>,
     65 KeyAnswer<'a>,
 }
@@ -257,6 +269,7 @@ impl Message<'_> {
             Message::StreamPing(m) => is_name(m.target),
             Message::StreamAck(m) => is_name(m.name),
             Message::Parts(m) => m.digests.len() == PARTS * size_of::<u64>(),
+            Message::Seen(m) => is_reachable(m.addr),
             Message::KeyChange(m) => m.key.len() <= MAX_KEY,
             Message::KeyAnswer(m) => m.problem.len() <= MAX_PROBLEM,
             Message::Ack(_)
@@ -265,6 +278,7 @@ impl Message<'_> {
             | Message::NewToken(_)
             | Message::Same(_)
             | Message::End(_)
+            | Message::Carried(_)
             | Message::Digest(_)
             | Message::Choice(_) => true,
         }

@@ -14,7 +14,7 @@
 
 use serde::Serialize;
 
-use super::message::{Ack, Body, Malformed, Message, Nack, Ping, PingReq, Retry};
+use super::message::{Ack, Body, Carried, Malformed, Message, Nack, Ping, PingReq, Retry};
 
 /// The version of the layout above and of the messages' meaning.
 pub(crate) const VERSION: u8 = 3;
@@ -92,6 +92,11 @@ impl<'a> Section<'a> {
     /// Whether it is a claim about a member, known or from the future.
     pub(crate) fn is_claim(self) -> bool {
         (0x10..0x20).contains(&self.tag)
+    }
+
+    /// Whether it says that the rest of the frame stands for a datagram.
+    pub(crate) fn opens_datagram(self) -> bool {
+        self.tag == Carried::TAG
     }
 
     /// Whether it asks for something or answers: what stands first in a datagram, or is not heard. One with a tag from
@@ -174,6 +179,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Whether no section was added.
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.len == HEADER
     }

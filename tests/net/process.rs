@@ -196,7 +196,7 @@ impl Process {
     /// Lines of its log at level WARN or ERROR that hold all of `words`.
     pub(crate) fn warnings(&self, words: &[&str]) -> Vec<String> {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
-        let loud = |line: &&str| line.contains(" WARN ") || line.contains(" ERROR ");
+        let loud = |line: &&str| line.contains("WARN ") || line.contains("ERROR ");
         let holds = |line: &&str| words.iter().all(|word| line.contains(word));
         log.lines().filter(loud).filter(holds).map(str::to_owned).collect()
     }

@@ -257,9 +257,6 @@ impl World {
         if !self.net.is_perfect() {
             checker.disturbed();
         }
-        if self.net.filters_udp() {
-            checker.udp_is_filtered();
-        }
         if !checker.is_armed() && self.hosts.len() <= MOST_WATCHED {
             let slowest = self.up().map(|host| self.hosts[host].config.probe_interval).max();
             checker.calm(self.now, self.is_calm(), slowest.unwrap_or_default());
@@ -393,10 +390,10 @@ impl World {
                     }
                 }
                 Output::SeedsTried(result) => self.hosts[host].joins.push(result),
-                Output::LeaveDone => {
+                Output::LeaveDone { heard } => {
                     self.hosts[host].left = true;
                     if let Some(checker) = &mut self.checker {
-                        checker.left(host);
+                        checker.left(host, heard);
                     }
                 }
             }

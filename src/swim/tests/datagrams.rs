@@ -10,14 +10,14 @@ use super::{
 use crate::{
     sim::forge,
     wire::message::{
-        Accusers, Ack, Alive, Choice, Digest, End, Failed, Gone, Hello, KeyAnswer, KeyChange, Left, Message,
-        Nack, NewToken, Parts, Ping, PingReq, Retry, Same, StreamAck, StreamPing, Suspect,
+        Accusers, Ack, Alive, Carried, Choice, Digest, End, Failed, Gone, Hello, KeyAnswer, KeyChange, Left,
+        Message, Nack, NewToken, Parts, Ping, PingReq, Retry, Same, Seen, StreamAck, StreamPing, Suspect,
     },
 };
 
 const NAMES: [&str; 8] = ["me", "m1", "m2", "m3", "m4", "m5", "x", "y"];
 const MEMBERS: usize = 5;
-const KINDS: u32 = 21;
+const KINDS: u32 = 23;
 /// The digests of a table that is like nobody's.
 static DIGESTS: [u8; 512] = [7; 512];
 
@@ -75,6 +75,8 @@ fn message(rng: &mut fastrand::Rng, seqs: &[u32]) -> Message<'static> {
         17 => Message::KeyChange(KeyChange { step: 0, key: &[] }),
         18 => Message::Retry(Retry { seq, token: rng.u32(..3) }),
         19 => Message::NewToken(NewToken { token: rng.u32(..3) }),
+        20 => Message::Seen(Seen { addr: claimed_addr }),
+        21 => Message::Carried(Carried {}),
         _ => Message::KeyAnswer(KeyAnswer { problem: "" }),
     }
 }

@@ -131,7 +131,8 @@ fn a_verdict_is_remembered_for_six_hundred_probe_intervals() {
 }
 
 fn has_left(bench: &mut Bench) -> bool {
-    std::iter::from_fn(|| bench.node.poll_output()).any(|output| output == Output::LeaveDone)
+    std::iter::from_fn(|| bench.node.poll_output())
+        .any(|output| matches!(output, Output::LeaveDone { heard: true }))
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::{
 };
 
 /// Every kind of message as the section that carries it.
-const SECTIONS: [&str; 20] = [
+const SECTIONS: [&str; 22] = [
     // Ping: seq, target
     "01 0b  04 03 02 01  06 6e 6f 64 65 2d 61",
     // Ack: seq
@@ -50,6 +50,10 @@ const SECTIONS: [&str; 20] = [
     "05 08  04 03 02 01  2c 01 00 00",
     // NewToken: token
     "31 04  04 03 02 01",
+    // Carried
+    "27 00",
+    // Seen: address
+    "32 07  00 0a 00 00 05 8a 3e",
 ];
 
 /// A ping with an alive behind it, of the cluster "default": the example in `PROTOCOL.md`.
@@ -75,7 +79,10 @@ fn the_bytes_of_version_3_decode_to_every_kind_of_message() {
 #[test]
 fn exactly_the_tags_of_version_3_are_known() {
     let known: Vec<u8> = (0..=255).filter(|tag| Message::decode(*tag, &[]) != Ok(None)).collect();
-    assert_eq!(known, [1, 2, 3, 4, 5, 16, 17, 18, 19, 20, 32, 33, 34, 35, 36, 37, 38, 48, 49, 64, 65]);
+    assert_eq!(
+        known,
+        [1, 2, 3, 4, 5, 16, 17, 18, 19, 20, 32, 33, 34, 35, 36, 37, 38, 39, 48, 49, 50, 64, 65]
+    );
     let mut shown = SECTIONS.map(|section| hex(section)[0]).to_vec();
     shown.push(37); // below
     shown.sort_unstable();

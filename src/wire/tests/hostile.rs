@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use super::{super::Tags, *};
 
 /// Every tag that has a meaning.
-const TAGS: [u8; 21] = [1, 2, 3, 4, 5, 16, 17, 18, 19, 20, 32, 33, 34, 35, 36, 37, 38, 48, 49, 64, 65];
+const TAGS: [u8; 23] =
+    [1, 2, 3, 4, 5, 16, 17, 18, 19, 20, 32, 33, 34, 35, 36, 37, 38, 39, 48, 49, 50, 64, 65];
 
 /// A packet with a section of every kind.
 fn full_packet() -> Vec<u8> {

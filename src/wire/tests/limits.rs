@@ -29,6 +29,8 @@ fn named(name: &str) -> impl Iterator<Item = Message<'_>> {
                 | Message::Nack(_)
                 | Message::Retry(_)
                 | Message::NewToken(_)
+                | Message::Carried(_)
+                | Message::Seen(_)
                 | Message::Same(_)
                 | Message::End(_)
                 | Message::Digest(_)

@@ -15,8 +15,8 @@ use std::net::SocketAddr;
 
 use super::{
     message::{
-        Accusers, Ack, Alive, Choice, Digest, End, Failed, Gone, Hello, KeyAnswer, KeyChange, Left,
-        Malformed, Message, Nack, NewToken, Parts, Ping, PingReq, Retry, Same, StreamAck, StreamPing,
+        Accusers, Ack, Alive, Carried, Choice, Digest, End, Failed, Gone, Hello, KeyAnswer, KeyChange, Left,
+        Malformed, Message, Nack, NewToken, Parts, Ping, PingReq, Retry, Same, Seen, StreamAck, StreamPing,
         Suspect,
     },
     packet::{self, HEADER, Header, Reject, Sections, Writer},
@@ -43,7 +43,7 @@ struct Fields<'a> {
 }
 
 /// One message of each kind.
-fn every_kind(fields: Fields<'_>) -> [Message<'_>; 20] {
+fn every_kind(fields: Fields<'_>) -> [Message<'_>; 22] {
     let Fields { name, epoch, incarnation, addr, tags, accusers, seq, digest, window_ms, left, age_secs } =
         fields;
     [
@@ -67,6 +67,8 @@ fn every_kind(fields: Fields<'_>) -> [Message<'_>; 20] {
         Message::KeyAnswer(KeyAnswer { problem: name }),
         Message::Retry(Retry { seq, token: window_ms }),
         Message::NewToken(NewToken { token: seq }),
+        Message::Carried(Carried {}),
+        Message::Seen(Seen { addr }),
     ]
 }
 
@@ -80,6 +82,8 @@ fn put(packet: &mut Writer<'_>, message: &Message<'_>) -> bool {
         Message::Nack(m) => packet.message(m),
         Message::Retry(m) => packet.message(m),
         Message::NewToken(m) => packet.message(m),
+        Message::Carried(m) => packet.message(m),
+        Message::Seen(m) => packet.message(m),
         Message::Alive(m) => packet.message(m),
         Message::Suspect(m) => packet.message(m),
         Message::Failed(m) => packet.message(m),

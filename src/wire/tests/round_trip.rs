@@ -69,7 +69,7 @@ proptest! {
                 Message::Parts(m) => prop_assert!(lies_in(m.digests)),
                 Message::KeyChange(m) => prop_assert!(lies_in(m.key)),
                 Message::KeyAnswer(m) => prop_assert!(lies_in(m.problem.as_bytes())),
-                Message::Ack(_) | Message::Nack(_) | Message::Retry(_) | Message::NewToken(_) | Message::Same(_) | Message::End(_) | Message::Digest(_) | Message::Choice(_) => {}
+                Message::Ack(_) | Message::Nack(_) | Message::Retry(_) | Message::NewToken(_) | Message::Carried(_) | Message::Seen(_) | Message::Same(_) | Message::End(_) | Message::Digest(_) | Message::Choice(_) => {}
             }
         }
     }

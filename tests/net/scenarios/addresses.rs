@@ -99,11 +99,6 @@ pub(super) fn ipv6(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     cluster.live(ODD, lab.quiet, report)
 }
 
-pub(super) const LOOPBACK_DOWN: &[Known] = &[(
-    Claim::CallsReturn,
-    "the clock thread is woken by a datagram to itself, which needs the loopback interface",
-)];
-
 /// The kernel makes namespaces so, and a container may keep it: nothing that a host sends to itself arrives.
 pub(super) fn loopback_down(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     let (net, mut cluster) = (lab.net()?, lab.cluster());
@@ -129,9 +124,6 @@ pub(super) fn loopback_down(lab: &Lab, report: &mut Report) -> Result<(), Proble
 /// How long a node may take to notice that something is wrong with its own address.
 const NOTICE: Duration = Duration::from_secs(60);
 
-pub(super) const UNREACHABLE: &[Known] =
-    &[(Claim::ProblemIsTold, "nobody tells a node that others cannot reach the address that it advertises")];
-
 /// A node advertises an address that nobody has. It must be told; the others must not mind.
 pub(super) fn unreachable(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     let (net, mut cluster) = (lab.net()?, lab.cluster());
@@ -148,10 +140,8 @@ pub(super) fn unreachable(lab: &Lab, report: &mut Report) -> Result<(), Problem>
     Ok(())
 }
 
-pub(super) const REPLACED: &[Known] = &[
-    (Claim::ProblemIsTold, "nothing looks whether the host still has the advertised address"),
-    (Claim::AddressIsFollowed, "the advertised address is chosen once, at the start"),
-];
+pub(super) const REPLACED: &[Known] =
+    &[(Claim::AddressIsFollowed, "the advertised address is chosen once, at the start")];
 
 /// The host's address is replaced while the node runs, as a new DHCP lease does.
 pub(super) fn replaced(lab: &Lab, report: &mut Report) -> Result<(), Problem> {

@@ -5,16 +5,9 @@ use std::{thread, time::Duration};
 use super::{Lab, ODD, addresses::start_plain, at, setup};
 use crate::{
     life::{Cluster, Plan},
-    report::{Claim, Known, Report},
+    report::Report,
     space::{Host, Net, Problem},
 };
-
-pub(super) const EVERYWHERE: &[Known] = &[
-    (Claim::AllSeeAll, "without datagrams, newcomers are heard of with the periodic sync alone"),
-    (Claim::TagsArrive, "without datagrams, news travels with the periodic sync alone"),
-    (Claim::LeaversAreToldAsLeft, "the farewell is sent in datagrams alone"),
-    (Claim::CrashesAreSeen, "without datagrams, verdicts travel with the periodic sync alone"),
-];
 
 /// Seven nodes, and no datagram arrives anywhere.
 fn filtered(lab: &Lab, net: &Net) -> Result<(Vec<Host>, Cluster), Problem> {
@@ -35,14 +28,6 @@ pub(super) fn everywhere(lab: &Lab, report: &mut Report) -> Result<(), Problem> 
     cluster.live(ODD, lab.quiet, report)
 }
 
-pub(super) const PAUSE: &[Known] = &[
-    (Claim::AllSeeAll, "without datagrams, newcomers are heard of with the periodic sync alone"),
-    (
-        Claim::NobodyIsFailedThatIsThere,
-        "without datagrams, a refutation travels with the periodic sync alone",
-    ),
-];
-
 /// Without datagrams, a process is stopped for two seconds, three times, which must not look like a crash.
 pub(super) fn pause(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     let net = lab.net()?;
@@ -56,12 +41,6 @@ pub(super) fn pause(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     cluster.judge(report);
     Ok(())
 }
-
-pub(super) const INTO_ONE: &[Known] = &[
-    (Claim::TagsArrive, "whom no datagram reaches hears news with its periodic sync alone"),
-    (Claim::LeaversAreToldAsLeft, "the farewell counts as heard by an answer that does not arrive"),
-    (Claim::CrashesAreSeen, "whom no datagram reaches hears verdicts with its periodic sync alone"),
-];
 
 /// No datagram arrives at one host. It leaves, and another crashes.
 pub(super) fn into_one(lab: &Lab, report: &mut Report) -> Result<(), Problem> {

@@ -1,0 +1,86 @@
+//! Waking the clock thread, which waits for datagrams: by an empty one to itself.
+//!
+//! That needs the host's loopback, even where a node listens on another address. Where it is down, such datagrams are
+//! lost; so while the last one did not arrive, the clock thread waits only for a moment each time.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+/// The longest wait for a datagram.
+const MAX_WAIT: Duration = Duration::from_secs(1);
+/// The same while wake-ups are lost: how late a call may be heard then.
+const WAIT_UNWAKEABLE: Duration = Duration::from_millis(20);
+
+/// Whether the clock thread is to look at the node, and whether it would notice.
+#[derive(Debug)]
+pub(super) struct Wakes {
+    asked: AtomicBool,
+    lost: AtomicBool,
+}
+
+impl Default for Wakes {
+    /// Until the first has arrived, nobody knows that any does.
+    fn default() -> Self {
+        Self { asked: AtomicBool::new(false), lost: AtomicBool::new(true) }
+    }
+}
+
+impl Wakes {
+    /// Says whether a wake-up is to be sent: not if one is under way.
+    pub(super) fn ask(&self) -> bool {
+        !self.asked.swap(true, Ordering::AcqRel)
+    }
+
+    /// It could not be sent: whoever comes next tries again.
+    pub(super) fn not_sent(&self) {
+        self.asked.store(false, Ordering::Release);
+        self.lost.store(true, Ordering::Release);
+    }
+
+    /// The clock thread looks at the node from now on.
+    pub(super) fn begin(&self) {
+        self.asked.store(false, Ordering::Release);
+    }
+
+    pub(super) fn longest_wait(&self) -> Duration {
+        if self.lost.load(Ordering::Acquire) { WAIT_UNWAKEABLE } else { MAX_WAIT }
+    }
+
+    pub(super) fn arrived(&self) {
+        self.lost.store(false, Ordering::Release);
+    }
+
+    /// Nothing came, though somebody may have sent one.
+    pub(super) fn timed_out(&self) {
+        if self.asked.load(Ordering::Acquire) {
+            self.lost.store(true, Ordering::Release);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn while_wake_ups_do_not_arrive_no_wait_is_long() {
+        let wakes = Wakes::default();
+        assert_eq!(wakes.longest_wait(), WAIT_UNWAKEABLE, "nobody knows yet");
+        wakes.arrived();
+        assert_eq!(wakes.longest_wait(), MAX_WAIT);
+        wakes.timed_out();
+        assert_eq!(wakes.longest_wait(), MAX_WAIT, "nobody had sent one");
+        assert!(wakes.ask() && !wakes.ask(), "one is enough");
+        wakes.timed_out();
+        assert_eq!(wakes.longest_wait(), WAIT_UNWAKEABLE, "it was lost");
+        wakes.begin();
+        assert!(wakes.ask());
+        wakes.arrived();
+        assert_eq!(wakes.longest_wait(), MAX_WAIT);
+        wakes.not_sent();
+        assert!(wakes.ask(), "the next one tries again");
+        assert_eq!(wakes.longest_wait(), WAIT_UNWAKEABLE);
+    }
+}

@@ -1,0 +1,240 @@
+//! Datagrams by stream, to members whom datagrams do not reach: where a firewall lets TCP pass and drops UDP.
+//!
+//! Probes tell whom they do not reach: a stream was answered, and nothing else. After two such rounds in a row, whoever was
+//! asked (of a node whose datagrams were never answered, after the first), it is taken to be so with everybody, until a datagram is answered. What would go to such a member by datagram
+//! then goes in a stream that is opened for it, and is taken in as a datagram would be; what that one is answered with comes
+//! back in the same stream. So every rule holds as ever: what is proven, what is news, who believes a farewell.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use super::{
+    event::{Event, Output},
+    member::MemberId,
+    node::Node,
+    reach::ReachProblem,
+    session::{Purpose, Session, Step},
+    sync::{StreamId, StreamStep},
+    time::Time,
+    transmit::{Content, Transmit, Way},
+};
+use crate::wire::packet::{Header, Sections};
+
+/// Probe rounds in a row that were answered by stream alone, after which our datagrams are taken to reach nobody: of a
+/// node whose datagrams never reached anybody, and of one whose did.
+const MUTE: (u32, u32) = (1, 2);
+/// Such rounds of one member, or of whomever, after which it is told.
+const CERTAIN: u32 = 3;
+/// Streams for datagrams at the same time, those of probes and farewells apart.
+const MAX_CARRIED: usize = 16;
+/// Such streams opened in a probe interval;
+const MAX_OPENED: u32 = 64;
+/// of these, the ones that others made us open.
+const MAX_PROVOKED: u32 = 16;
+/// Probe intervals until more members are told of.
+const TELL_AGAIN: u32 = 60;
+/// Members that are named.
+const MAX_NAMED: usize = 8;
+
+/// Whom datagrams do not reach, and what goes to them by stream.
+#[derive(Debug, Default)]
+pub(super) struct Carrier {
+    /// Members whose last probes were answered by stream alone, and how many.
+    missed: BTreeMap<Arc<str>, u32>,
+    /// The last probe rounds that were, whoever was asked.
+    in_a_row: u32,
+    /// Whether a datagram of ours was ever answered by one.
+    ever: bool,
+    /// Streams opened since then.
+    opened: u32,
+    since: Time,
+    /// What was told, and when more may be.
+    told: Option<ReachProblem>,
+    next: Time,
+}
+
+/// What a stream is opened for in place of a datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Haste {
+    /// A verdict or a farewell hangs on it: bounded where it comes from.
+    Urgent,
+    News,
+    /// Others caused it.
+    Provoked,
+}
+
+impl Carrier {
+    /// Whether what is for this member goes by stream.
+    pub(super) fn carries_to(&self, name: &str) -> bool {
+        self.is_mute() || self.missed.contains_key(name)
+    }
+
+    fn is_mute(&self) -> bool {
+        self.in_a_row >= if self.ever { MUTE.1 } else { MUTE.0 }
+    }
+
+    pub(super) fn forget(&mut self, name: &str) {
+        self.missed.remove(name);
+    }
+
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn len(&self) -> usize {
+        self.missed.len()
+    }
+
+    fn is_certain(&self, count: u32) -> bool {
+        count >= CERTAIN || self.in_a_row >= CERTAIN
+    }
+
+    /// Counts a stream, unless there were too many in this probe interval.
+    fn may_open(&mut self, now: Time, interval: Duration, haste: Haste) -> bool {
+        if now.since(self.since) >= interval {
+            (self.opened, self.since) = (0, now);
+        }
+        let most = match haste {
+            Haste::Urgent => u32::MAX,
+            Haste::News => MAX_OPENED,
+            Haste::Provoked => MAX_PROVOKED,
+        };
+        let may = self.opened < most;
+        self.opened += u32::from(may && haste != Haste::Urgent);
+        may
+    }
+}
+
+impl Node {
+    /// A probe round was answered, by stream alone.
+    pub(super) fn saved_by_stream(&mut self, name: &Arc<str>) {
+        self.metrics.probes_saved_by_stream += 1;
+        let Some(id) = self.table.find_live(name).filter(|id| *id != MemberId::SELF) else { return };
+        let was_mute = self.carrier.is_mute();
+        self.carrier.in_a_row = self.carrier.in_a_row.saturating_add(1);
+        let count = self.carrier.missed.entry(Arc::clone(name)).or_default();
+        *count = count.saturating_add(1);
+        if *count < CERTAIN && self.carrier.in_a_row < CERTAIN {
+            // It may have been chance: a few rounds tell.
+            self.table.probe_next(id);
+        }
+        if self.carrier.is_mute() && !was_mute {
+            self.catch_up();
+        }
+        self.tell_of_missed();
+    }
+
+    /// What was told by datagram until now did not arrive, either way.
+    fn catch_up(&mut self) {
+        if let Some((_, addr)) = self.pick_alive(1, None).pop() {
+            self.open(Purpose::Sync, addr, self.config.stream_timeout);
+        }
+    }
+
+    /// A datagram of ours was answered by datagram, by this member or by one who asked it for us.
+    pub(super) fn reached_by_datagram(&mut self, name: Option<&str>) {
+        (self.carrier.in_a_row, self.carrier.ever) = (0, true);
+        if !self.carrier.missed.is_empty() {
+            name.into_iter().for_each(|name| self.carrier.forget(name));
+            self.tell_of_missed();
+        }
+    }
+
+    /// Live members whom datagrams do not reach.
+    pub(super) fn missed(&self) -> impl Iterator<Item = (&Arc<str>, u32)> {
+        let live = |(name, _): &(&Arc<str>, &u32)| self.table.find_live(name).is_some();
+        self.carrier.missed.iter().filter(live).map(|(name, count)| (name, *count))
+    }
+
+    /// Tells once that there are some, then at most once in a while that there are more, and that there are none.
+    fn tell_of_missed(&mut self) {
+        let missed = self.missed().count();
+        let certain: Vec<_> = self
+            .missed()
+            .filter(|(_, n)| self.carrier.is_certain(*n))
+            .map(|(name, _)| Arc::clone(name))
+            .collect();
+        let count = certain.len();
+        if missed == 0 {
+            if let Some(problem) = self.carrier.told.take() {
+                self.emit(Output::Event(Event::ReachabilityRestored { problem }));
+            }
+            return;
+        }
+        let more = match self.carrier.told {
+            None => count > 0,
+            Some(ReachProblem::Datagrams { count: told, .. }) => {
+                count > told && self.now >= self.carrier.next
+            }
+            Some(_) => false,
+        };
+        if more {
+            self.carrier.next = self.now + self.config.probe_interval.saturating_mul(TELL_AGAIN);
+            let peers = certain.into_iter().take(MAX_NAMED).collect();
+            let problem = ReachProblem::Datagrams { peers, count };
+            self.carrier.told = Some(problem.clone());
+            self.emit(Output::Event(Event::ReachabilityLost { problem }));
+        }
+    }
+
+    /// Opens a stream for what would be a datagram.
+    pub(super) fn carry(&mut self, to: SocketAddr, name: &str, content: Content, haste: Haste) {
+        let (interval, timeout) = (self.config.probe_interval, self.config.probe_timeout);
+        let waits = |session: &&Session| matches!(session.purpose, Purpose::Carry { urgent: false, .. });
+        let full =
+            haste != Haste::Urgent && self.exchanges.sessions.values().filter(waits).count() >= MAX_CARRIED;
+        let datagram = Some(Box::new(Transmit::new(to, name, content)));
+        let purpose = Purpose::Carry { datagram, urgent: haste == Haste::Urgent };
+        let may = !full && self.carrier.may_open(self.now, interval, haste);
+        if !may || !self.open(purpose, to, timeout) {
+            self.metrics.dropped_transmits += 1;
+        }
+    }
+
+    /// Writes what a stream was opened for, or what is answered in it.
+    pub(super) fn say_carried(&mut self, stream: StreamId, buffer: &mut Vec<u8>) -> StreamStep {
+        let opens = self.exchanges.opened.contains_key(&stream);
+        let datagram = match self.exchanges.sessions.get_mut(&stream).map(|session| &mut session.purpose) {
+            Some(Purpose::Carry { datagram, .. }) => datagram.take(),
+            _ => None,
+        };
+        let way = if opens { Way::Stream } else { Way::Back };
+        let Some(datagram) = datagram.filter(|datagram| self.encode(datagram, buffer, way)) else {
+            // Meanwhile there is no news any more.
+            self.end(stream, Ok(()));
+            return StreamStep::Close;
+        };
+        self.metrics.carried_sent += 1;
+        self.set_step(stream, if opens && datagram.is_answered() { Step::HearCarried } else { Step::Over });
+        StreamStep::Send
+    }
+
+    /// Whether a frame stands for a datagram: the first in a stream from others, if it says so, or the answer to ours.
+    pub(super) fn is_carried(&self, stream: StreamId, sections: &Sections<'_>) -> bool {
+        match self.exchanges.sessions.get(&stream).map(|session| session.step) {
+            Some(Step::HearCarried) => true,
+            Some(Step::HearOpening) => {
+                sections.clone().next().is_some_and(|first| first.is_ok_and(|first| first.opens_datagram()))
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes in a frame as the datagram that it stands for. What would be sent back goes into the stream.
+    pub(super) fn hear_carried(&mut self, stream: StreamId, header: Header, mut sections: Sections<'_>) {
+        self.metrics.carried_received += 1;
+        let Some(session) = self.exchanges.sessions.get_mut(&stream) else { return };
+        let ours = session.step == Step::HearCarried;
+        // Who called is at some port of its own: nobody's address.
+        let source = if ours { session.peer } else { SocketAddr::new(session.peer.ip(), 0) };
+        session.step = Step::Over;
+        if !ours {
+            sections.next();
+        }
+        let mut sender = self.recognize(source, header.sender, header.token);
+        sender.by_stream = true;
+        self.take_in(sender, sections);
+        let answers = !ours && self.transmits.back().is_some_and(|answer| answer.to() == source);
+        let answer = if answers { self.transmits.pop_back() } else { None };
+        if let (Some(datagram), Some(session)) = (answer, self.exchanges.sessions.get_mut(&stream)) {
+            session.purpose = Purpose::Carry { datagram: Some(Box::new(datagram)), urgent: true };
+            session.step = Step::SayCarried;
+        }
+    }
+}

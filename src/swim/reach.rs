@@ -1,0 +1,233 @@
+//! How others see this node: where its datagrams come from, and whether anybody reaches it at the address that it
+//! advertises.
+//!
+//! An address that nobody reaches is silent: this node lists everybody, and nobody lists it. So where no ping has come for
+//! a while, tables are exchanged, and two in a row that lack us tell. What others say of our source address is for people
+//! to read; nothing else depends on it.
+
+use std::{fmt, net::SocketAddr, sync::Arc};
+
+use super::{
+    event::{Event, JoinProblem, JoinResult, Output},
+    member::MemberId,
+    node::Node,
+    own::Phase,
+    session::Purpose,
+    sync::StreamId,
+    time::Time,
+    validation::Sender,
+};
+use crate::wire::{
+    hash,
+    message::{Alive, Message},
+};
+
+/// Probe intervals without a ping from anybody, after which tables are looked at: of a node that was never pinged, and of
+/// one that was. Each member pings another about once in an interval.
+const QUIET: (u32, u32) = (5, 10);
+/// Probe intervals between two looks.
+const LOOK_AGAIN: u32 = 2;
+/// Tables in a row that lack us.
+const CERTAIN: u32 = 2;
+
+/// Why others cannot reach this node as they should. Its text says what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReachProblem {
+    /// No datagrams (UDP) get through between this node and some members, though streams (TCP) do. All goes by stream
+    /// then, which costs a connection for each message.
+    #[non_exhaustive]
+    Datagrams {
+        /// The first eight by name.
+        peers: Vec<Arc<str>>,
+        /// How many there are.
+        count: usize,
+    },
+    /// No member lists this node, and none reaches it where it says it is; but it reaches them. It has to advertise
+    /// another address, or a firewall has to let that one through.
+    #[non_exhaustive]
+    Unreached {
+        /// The advertised address.
+        addr: SocketAddr,
+        /// Where members see its datagrams come from, if they said so lately.
+        observed: Option<SocketAddr>,
+    },
+    /// The advertised address was one of this host and is not any more.
+    #[non_exhaustive]
+    AddressGone {
+        /// The advertised address.
+        addr: SocketAddr,
+    },
+}
+
+impl fmt::Display for ReachProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Datagrams { peers, count } => {
+                let more = count.saturating_sub(peers.len());
+                write!(f, "no datagrams (UDP) get through to {}", peers.join(", "))?;
+                if more > 0 {
+                    write!(f, " and {more} more")?;
+                }
+                write!(f, ", only streams (TCP); check that firewalls let UDP through, both ways")
+            }
+            Self::Unreached { addr, observed } => {
+                write!(
+                    f,
+                    "nobody can reach this node at {addr}; check `advertise`, and that firewalls let UDP and TCP in"
+                )?;
+                observed.map_or(Ok(()), |seen| write!(f, " (others see its datagrams come from {seen})"))
+            }
+            Self::AddressGone { addr } => {
+                write!(
+                    f,
+                    "{} is no address of this host any more; give it back, or restart with another `advertise`",
+                    addr.ip()
+                )
+            }
+        }
+    }
+}
+
+/// What is known of how others see us.
+#[derive(Debug, Default)]
+pub(super) struct Reach {
+    /// Where a member saw our datagrams come from, and when.
+    observed: Option<(SocketAddr, Time)>,
+    /// When we were pinged last, or could have been.
+    pinged: Time,
+    /// Whether we ever were.
+    ever: bool,
+    next_look: Time,
+    /// Tables in a row that lack us.
+    lacking: u32,
+    /// What was told.
+    unreached: Option<ReachProblem>,
+    gone: Option<ReachProblem>,
+}
+
+impl Reach {
+    pub(super) fn is_unreached(&self) -> bool {
+        self.unreached.is_some()
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.is_some()
+    }
+
+    /// Silence counts from now on.
+    pub(super) fn begin(&mut self, now: Time) {
+        self.pinged = now;
+    }
+}
+
+impl Node {
+    /// Where members see this node's datagrams come from, if that is not the address that it advertises: a translator of
+    /// addresses is on the way, or this host sends from another of its own. Normal, as long as the advertised one works.
+    #[must_use]
+    pub fn observed_addr(&self) -> Option<SocketAddr> {
+        let lately = self.scaled_sync_interval().saturating_mul(2);
+        self.reach.observed.filter(|(_, at)| self.now.since(*at) < lately).map(|(addr, _)| addr)
+    }
+
+    /// Somebody tells where our ping came from. Of use only to people, and only from members that proved themselves.
+    pub(super) fn note_observed(&mut self, sender: &Sender, addr: SocketAddr) {
+        if sender.proven {
+            self.reach.observed = Some((addr, self.now));
+        }
+    }
+
+    /// Somebody reached us at our address.
+    pub(super) fn note_pinged(&mut self) {
+        (self.reach.pinged, self.reach.ever) = (self.now, true);
+        if self.reach.is_unreached() {
+            self.reach.lacking = 0;
+            let problem = self.reach.unreached.take();
+            self.tell_reach(None, problem);
+        }
+    }
+
+    /// The driver has looked whether the advertised address is one of this host, as it was.
+    pub fn set_address_present(&mut self, now: Time, present: bool) {
+        self.advance(now);
+        let addr = self.table.get(MemberId::SELF).addr;
+        if present == self.reach.is_gone() {
+            let lost = (!present).then_some(ReachProblem::AddressGone { addr });
+            let solved = std::mem::replace(&mut self.reach.gone, lost.clone());
+            self.tell_reach(lost, solved);
+        }
+    }
+
+    fn tell_reach(&mut self, lost: Option<ReachProblem>, solved: Option<ReachProblem>) {
+        if let Some(problem) = solved {
+            self.emit(Output::Event(Event::ReachabilityRestored { problem }));
+        }
+        if let Some(problem) = lost {
+            self.emit(Output::Event(Event::ReachabilityLost { problem }));
+        }
+    }
+
+    /// Nobody has pinged us for a while: looks whether we are in somebody's table.
+    pub(super) fn look_whether_reached(&mut self) {
+        if !self.is_silent_around() || self.now < self.reach.next_look {
+            return;
+        }
+        self.reach.next_look = self.now + self.config.probe_interval.saturating_mul(LOOK_AGAIN);
+        if self.table.verified().is_empty() {
+            return;
+        }
+        if let Some((_, addr)) = self.pick_alive(1, None).pop() {
+            self.open(Purpose::Sync, addr, self.config.stream_timeout);
+        }
+    }
+
+    fn is_silent_around(&self) -> bool {
+        let patience = if self.reach.ever { QUIET.1 } else { QUIET.0 };
+        let shown = self.phase == Phase::Live && !self.flaps.is_held();
+        shown && self.now.since(self.reach.pinged) >= self.config.probe_interval.saturating_mul(patience)
+    }
+
+    /// In a table that we hear: it lists us.
+    pub(super) fn note_mention(&mut self, stream: StreamId, claim: &Message<'_>) {
+        let home = self.table.get(MemberId::SELF).addr;
+        if let Message::Alive(Alive { name, addr, .. }) = claim
+            && *addr == home
+            && *name == &*self.name
+            && let Some(session) = self.exchanges.sessions.get_mut(&stream)
+        {
+            session.lists_us = true;
+        }
+    }
+
+    /// A table was heard to its end, or is the same as ours.
+    pub(super) fn note_listing(&mut self, stream: StreamId, same: bool) {
+        let Some(session) = self.exchanges.sessions.get(&stream) else { return };
+        // Of the parts that are the same, ours may be one.
+        let told = session.parts >> hash::part(&self.name) & 1 == 1;
+        if same || !told || session.lists_us {
+            self.reach.lacking = 0;
+        } else if self.is_silent_around() {
+            self.reach.lacking += 1;
+            if self.reach.lacking >= CERTAIN && !self.reach.is_unreached() {
+                self.nobody_reaches_us();
+            }
+        }
+    }
+
+    fn nobody_reaches_us(&mut self) {
+        let (addr, observed) = (self.table.get(MemberId::SELF).addr, self.observed_addr());
+        let problem = ReachProblem::Unreached { addr, observed };
+        self.reach.unreached = Some(problem.clone());
+        self.tell_reach(Some(problem), None);
+        if !self.reach.ever {
+            self.seeds_joined_in_vain();
+        }
+    }
+
+    /// A join counts only once somebody reaches us: until then, of who never was reached, it failed.
+    pub(super) fn judge_join(&self, result: JoinResult) -> JoinResult {
+        let in_vain = self.reach.is_unreached() && !self.reach.ever;
+        let addr = self.table.get(MemberId::SELF).addr;
+        if in_vain { result.and(Err(JoinProblem::Unreached { addr })) } else { result }
+    }
+}

@@ -1,0 +1,133 @@
+//! When a farewell is over, who is told it again, and whether it was heard.
+
+use std::net::SocketAddr;
+
+use super::{
+    super::{Config, MemberState, Node, Output, Start, StreamStep},
+    bench::{Bench, EPOCH, TOKEN, messages},
+    world::{ORIGIN, addr, millis, secs},
+};
+use crate::wire::{
+    Tags, hash,
+    message::{Ack, Left, Message, Ping, Retry},
+};
+
+/// Whereto the node says that it left, and under which number.
+fn told(bench: &mut Bench) -> Vec<(SocketAddr, u32)> {
+    let (mut told, mut seq) = (Vec::new(), 0);
+    for (to, packet) in bench.sent() {
+        messages(&packet, |message| match message {
+            Message::Ping(ping) => seq = ping.seq,
+            Message::Left(Left { name: "me", .. }) => told.push((to, seq)),
+            _ => {}
+        });
+    }
+    told
+}
+
+fn done(bench: &mut Bench) -> Option<bool> {
+    std::iter::from_fn(|| bench.node.poll_output()).find_map(|output| match output {
+        Output::LeaveDone { heard } => Some(heard),
+        _ => None,
+    })
+}
+
+fn leaving(members: usize) -> Bench {
+    let mut bench = Bench::new(members);
+    bench.node.leave(bench.now);
+    bench
+}
+
+#[test]
+fn who_was_known_to_nobody_or_knows_nobody_has_left_at_once() {
+    let start = Start { addr: addr(0), epoch: EPOCH, seed: 1, tags: Tags::default() };
+    let mut quiet = Bench { node: Node::new(Config::lan("me"), start, ORIGIN), now: ORIGIN };
+    quiet.node.leave(quiet.now);
+    let mut displaced = Bench::new(2);
+    displaced.node.rival_answered(displaced.node.local().identity, addr(50));
+    displaced.node.leave(displaced.now);
+    let mut alone = leaving(0);
+    for bench in [&mut quiet, &mut displaced, &mut alone] {
+        assert_eq!(done(bench), Some(true));
+        assert_eq!(told(bench), []);
+    }
+}
+
+#[test]
+fn a_farewell_that_nobody_answers_is_over_after_leave_timeout_and_was_not_heard() {
+    let mut bench = leaving(2);
+    bench.pass(millis(990));
+    assert_eq!(done(&mut bench), None);
+    bench.pass(millis(20));
+    assert_eq!(done(&mut bench), Some(false));
+    // Whoever asks again hears the same, and nobody is told any more.
+    bench.sent();
+    bench.node.leave(bench.now);
+    assert_eq!((done(&mut bench), told(&mut bench)), (Some(false), vec![]));
+    bench.pass(secs(5));
+    assert_eq!(bench.member("me").map(|me| me.state), Some(MemberState::Left));
+}
+
+#[test]
+fn one_who_believed_it_is_enough_when_the_time_is_over() {
+    let mut bench = leaving(3);
+    let (to, seq) = told(&mut bench)[0];
+    bench.hear_from(to, &Ack { seq });
+    assert_eq!(done(&mut bench), None, "the others are waited for");
+    bench.pass(millis(1010));
+    assert_eq!(done(&mut bench), Some(true));
+}
+
+#[test]
+fn who_asks_for_proof_is_told_once_more_and_who_leaves_too_is_not() {
+    for (token, again) in [(77, 1), (0, 0)] {
+        let mut bench = leaving(1);
+        let (to, seq) = told(&mut bench)[0];
+        bench.hear_from(to, &Retry { seq, token });
+        let retold = told(&mut bench);
+        assert_eq!(retold.len(), again, "token {token}");
+        for (to, seq) in retold {
+            bench.hear_from(to, &Retry { seq, token: 78 });
+            assert_eq!(told(&mut bench), [], "once is enough");
+        }
+        assert_eq!(done(&mut bench), None, "it was not believed");
+    }
+}
+
+/// The streams that are opened within a second of silence, with what is sent in them first.
+fn streams_of_a_silent_farewell(stream_fallback: bool) -> (Bench, Vec<(super::super::StreamId, Vec<u8>)>) {
+    let mut config = Config::lan("me");
+    config.stream_fallback = stream_fallback;
+    let mut bench = Bench::with(config, 1);
+    bench.node.leave(bench.now);
+    let mut opened = Vec::new();
+    for _ in 0..9 {
+        bench.pass(millis(100));
+        for (stream, to) in bench.opened() {
+            assert_eq!(to, addr(1));
+            let mut frame = Vec::new();
+            assert_eq!(bench.node.poll_stream(bench.now, stream, &mut frame), StreamStep::Send);
+            opened.push((stream, frame));
+        }
+    }
+    (bench, opened)
+}
+
+#[test]
+fn who_is_silent_is_told_by_stream_once_and_its_answer_there_counts() {
+    assert!(streams_of_a_silent_farewell(false).1.is_empty());
+    let (mut bench, opened) = streams_of_a_silent_farewell(true);
+    let [(stream, frame)] = &opened[..] else { panic!("{} streams", opened.len()) };
+    let (mut seq, mut left) = (0, false);
+    messages(frame, |message| match message {
+        Message::Ping(Ping { seq: asked, .. }) => seq = *asked,
+        Message::Left(claim) => left = claim.name == "me",
+        _ => {}
+    });
+    assert!(left);
+    let answer = super::bench::packet_from(hash::member("m1"), TOKEN, &Ack { seq });
+    bench.node.handle_frame(bench.now, *stream, &answer);
+    assert_eq!(done(&mut bench), Some(true));
+    let mut frame = Vec::new();
+    assert_eq!(bench.node.poll_stream(bench.now, *stream, &mut frame), StreamStep::Close);
+}

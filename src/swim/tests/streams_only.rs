@@ -1,0 +1,154 @@
+//! Where datagrams get lost and streams come through.
+
+use super::{
+    super::{Config, Event, MemberState, ReachProblem},
+    world::{World, addr, converged, millis, secs},
+};
+use crate::Tags;
+
+/// A cluster of which no datagram arrives, from the start.
+fn without_udp(seed: u64, n: usize) -> World {
+    println!("seed {seed}");
+    let mut world = World::new(seed);
+    world.net.no_udp = true;
+    world.start_cluster(n, Config::lan);
+    let took = world.run_until("convergence", secs(60), |world| world.all_see(n));
+    println!("{n} nodes converge in {took:?}");
+    world.run_for(secs(10));
+    world
+}
+
+fn lost(world: &World, host: usize) -> Vec<ReachProblem> {
+    let lost = |(_, event): &(_, Event)| match event {
+        Event::ReachabilityLost { problem } => Some(problem.clone()),
+        _ => None,
+    };
+    world.hosts[host].events.iter().filter_map(lost).collect()
+}
+
+fn verdicts(world: &World) -> usize {
+    let failed = |(_, event): &&(_, Event)| matches!(event, Event::Failed(_));
+    world.up().map(|host| world.hosts[host].events.iter().filter(failed).count()).sum()
+}
+
+#[test]
+fn views_follow_within_seconds() {
+    for (seed, n) in [(1, 3), (2, 8), (3, 30), (4, 70)] {
+        let mut world = without_udp(seed, n);
+        world.with(n - 1, |node, now| node.set_tags(now, Tags::new([("k", "v")]).unwrap()));
+        let name = format!("n{}", n - 1);
+        let took = world.run_until("tags", secs(5), |world| {
+            world
+                .up()
+                .all(|host| world.node(host).member(&name).is_some_and(|m| m.tags.get("k") == Some("v")))
+        });
+        println!("{n} nodes: tags {took:?}");
+        world.start(Config::lan("new"), addr(n), vec![addr(0)]);
+        let took = world.run_until("a join", secs(5), |world| world.all_see(n + 1));
+        println!("{n} nodes: join {took:?}");
+        world.run_for(secs(5));
+        assert_eq!(verdicts(&world), 0);
+        world.crash(n);
+        let took = world.run_until("a crash", secs(60), |world| world.all_see(n));
+        println!("{n} nodes: crash {took:?}");
+    }
+}
+
+#[test]
+fn a_crash_is_found_as_fast_as_with_datagrams() {
+    for (n, seeds) in [(5, 0..10), (20, 0..5)] {
+        let took = |udp: bool| {
+            let took = |seed| {
+                let mut world = if udp { converged(seed, n) } else { without_udp(seed, n) };
+                world.crash(n - 1);
+                world.run_until("the crash", secs(60), |world| world.all_see(n - 1)).as_secs_f64()
+            };
+            let mut all: Vec<_> = seeds.clone().map(took).collect();
+            all.sort_by(f64::total_cmp);
+            println!("{n} nodes, datagrams: {udp}: {all:.1?}");
+            all.iter().sum::<f64>() / all.len() as f64
+        };
+        let (with, without) = (took(true), took(false));
+        assert!(without < with * 1.5, "{n} nodes: {without:.1} s, not {with:.1} s");
+    }
+}
+
+#[test]
+fn every_farewell_is_heard_as_one() {
+    for (seed, n) in [(1, 2), (2, 3), (3, 8), (4, 30)] {
+        let mut world = without_udp(seed, n);
+        for leaver in 1..n {
+            let name = format!("n{leaver}");
+            world.with(leaver, |node, now| node.leave(now));
+            let took = world.run_until("the farewell", secs(2), |world| world.hosts[leaver].left);
+            println!("{n} nodes: {took:?}");
+            world.crash(leaver);
+            world.run_until("left everywhere", secs(5), |world| {
+                world.up().all(|host| world.state(host, &name) == Some(MemberState::Left))
+            });
+        }
+        assert_eq!(verdicts(&world), 0, "seed {seed}");
+    }
+}
+
+/// Nobody has found out yet that datagrams get lost.
+#[test]
+fn a_farewell_is_heard_when_datagrams_have_just_ceased_to_come_through() {
+    for (seed, n) in [(1, 2), (2, 8), (3, 30)] {
+        let mut world = converged(seed, n);
+        world.net.no_udp = true;
+        world.with(n - 1, |node, now| node.leave(now));
+        world.run_until("the farewell", secs(2), |world| world.hosts[n - 1].left);
+        world.crash(n - 1);
+        let name = format!("n{}", n - 1);
+        world.run_until("left everywhere", secs(20), |world| {
+            world.up().all(|host| world.state(host, &name) == Some(MemberState::Left))
+        });
+        assert_eq!(verdicts(&world), 0, "seed {seed}");
+    }
+}
+
+/// They have met by streams alone: neither has the other's token.
+#[test]
+fn a_farewell_is_heard_by_who_has_never_got_a_datagram() {
+    for seed in 0..10 {
+        let mut world = World::new(seed);
+        world.net.no_udp = true;
+        world.start_cluster(2, Config::lan);
+        world.run_until("convergence", secs(5), |world| world.all_see(2));
+        world.with(1, |node, now| node.leave(now));
+        world.run_until("the farewell", secs(2), |world| world.hosts[1].left);
+        world.crash(1);
+        world.run_for(secs(1));
+        assert_eq!(world.state(0, "n1"), Some(MemberState::Left), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_pause_brings_no_false_verdict() {
+    for seed in 0..10 {
+        let mut world = without_udp(seed, 8);
+        for host in 0..8 {
+            world.pause(host, millis(2000));
+            world.run_for(secs(6));
+        }
+        assert_eq!(verdicts(&world), 0, "seed {seed}");
+        assert!(world.views_are_true(), "seed {seed}");
+    }
+}
+
+#[test]
+fn one_host_without_udp_is_named_by_the_others_and_hears_all() {
+    let mut world = converged(5, 6);
+    world.net.no_udp_into.insert(3);
+    world.run_for(secs(60));
+    for host in world.up() {
+        let problems = lost(&world, host);
+        println!("host {host}: {problems:?}");
+        let names = |problem: &ReachProblem| match problem {
+            ReachProblem::Datagrams { peers, .. } => peers.iter().any(|peer| &**peer == "n3"),
+            _ => false,
+        };
+        assert!(problems.iter().all(|problem| host == 3 || names(problem)) && !problems.is_empty());
+    }
+}
