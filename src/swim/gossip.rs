@@ -34,7 +34,7 @@ const BURST: u32 = 10;
 const BURST_SPACING: u32 = 10;
 
 /// Members that must have answered before gossip pings no others, to tell them of news.
-const ENOUGH_MET: usize = 64;
+pub(super) const ENOUGH_MET: usize = 64;
 
 /// With news of more members, about ten packets of it, gossip alone takes long: many join at once, or a
 /// partition has ended.

@@ -6,7 +6,8 @@ use super::{
     carry::Haste,
     member::{Identity, MemberId},
     node::Node,
-    validation::Sender,
+    own::Phase,
+    validation::{Contact, Sender},
 };
 use crate::wire::{
     hash,
@@ -179,10 +180,19 @@ impl Node {
             Content::Nack(seq) => _ = packet.message(&Nack { seq: *seq }),
             Content::News => {}
         }
+        let first = first
+            .or_else(|| contact.filter(|contact| self.introduces(content, *contact)).map(|_| MemberId::SELF));
         self.add_news(&mut packet, told, first);
         let worth_sending = packet.room() < empty;
         packet.finish();
         worth_sending
+    }
+
+    /// Whether a datagram says first who we are: to a member that has not shown our token, and so may not know us. It
+    /// would believe nothing else.
+    fn introduces(&self, content: &Content, contact: Contact) -> bool {
+        let may_answer = matches!(content, Content::Ping { .. } | Content::News);
+        may_answer && !contact.shown && self.phase == Phase::Live && !self.flaps.is_held()
     }
 
     /// Has something sent to whoever is called `name` and lives at `to`, by the way that reaches it.

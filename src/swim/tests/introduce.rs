@@ -264,3 +264,26 @@ fn the_token_of_a_past_life_is_not_shown_to_the_next() {
     bench.hear(&Alive { epoch: EPOCH + 1, ..alive("m1", 0, addr(1)) });
     assert_eq!(shown_to_m1(&mut bench), 0);
 }
+
+/// Whoever does not know us believes nothing that we tell before that; a joiner may know its seed alone.
+#[test]
+fn a_member_that_may_not_know_us_is_told_first_who_we_are() {
+    let mut bench = Bench::new(2);
+    bench.sync(Message::Alive(alive("m3", 0, addr(3))));
+    let mut told = Vec::new();
+    for _ in 0..40 {
+        bench.pass(millis(100));
+        for (to, packet) in bench.sent() {
+            let mut names = Vec::new();
+            messages(&packet, |message| {
+                if let Message::Alive(alive) = message {
+                    names.push(alive.name.to_string());
+                }
+            });
+            told.push((to, names));
+        }
+    }
+    let (strange, met): (Vec<_>, Vec<_>) = told.into_iter().partition(|(to, _)| *to == addr(3));
+    assert!(!strange.is_empty() && strange.iter().all(|(_, names)| names[..] == ["me"]), "{strange:?}");
+    assert!(!met.is_empty() && met.iter().all(|(_, names)| !names.contains(&"me".to_string())), "{met:?}");
+}

@@ -317,3 +317,35 @@ fn leaves_after_a_lie(later: u64) {
         (0..4).all(|host| world.state(host, "n4") == Some(MemberState::Left))
     });
 }
+
+/// A quarter of all datagrams is lost.
+fn lossy(seed: u64) -> World {
+    let mut world = World::new(seed);
+    world.net.datagram_loss = 0.25;
+    world
+}
+
+#[test]
+fn who_start_together_see_each_other_within_a_second_whatever_is_lost() {
+    for seed in 0..16 {
+        println!("seed {seed}");
+        let mut world = lossy(seed);
+        world.start_cluster(32, Config::lan);
+        world.run_until("all see all", secs(1), |world| world.all_see(32));
+    }
+}
+
+#[test]
+fn a_newcomer_is_seen_at_once_though_a_quarter_of_the_datagrams_is_lost() {
+    let (mut soon, seeds) = (0, 16);
+    for seed in 0..seeds {
+        println!("seed {seed}");
+        let mut world = lossy(seed);
+        world.start_cluster(32, Config::lan);
+        world.run_for(secs(20));
+        world.start(Config::lan("new"), addr(40), vec![addr(0)]);
+        let took = world.run_until("all see the newcomer", secs(5), |world| world.all_see(33));
+        soon += usize::from(took < millis(500));
+    }
+    assert!(soon >= seeds as usize * 3 / 4, "within half a second in {soon} of {seeds} clusters");
+}
