@@ -46,6 +46,10 @@ impl Cluster {
     }
 
     pub(crate) fn start(&mut self, host: &Host, setup: &Setup) -> Result<(), Problem> {
+        if self.processes.is_empty() {
+            // What the lab does to make hosts and filters is no part of the start.
+            self.begun = now();
+        }
         self.processes.push(Process::start(host, setup, &self.folder)?);
         Ok(())
     }

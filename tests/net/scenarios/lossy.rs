@@ -5,15 +5,9 @@ use std::time::Duration;
 use super::{Lab, ODD, addresses::start_plain, at, setup};
 use crate::{
     life::{Cluster, Plan},
-    report::{Claim, Known, Report},
+    report::Report,
     space::{Host, Problem},
 };
-
-pub(super) const WHILE_JOINING: &[Known] = &[(
-    Claim::NobodyIsFailedThatIsThere,
-    "while all still join, a verdict can outrun its refutation: one run of four; the accused hears nothing of it, and the \
-     seed drops many datagrams as strangers'",
-)];
 
 /// Twenty nodes; each host loses `percent` of what arrives and `matches`.
 pub(super) fn loss(lab: &Lab, report: &mut Report, matches: &str, percent: u8) -> Result<(), Problem> {

@@ -74,12 +74,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("ipv6", Need::Namespaces, addresses::ipv6),
     Scenario::new("loss-10", Need::Nft, |lab, report| lossy::loss(lab, report, "meta l4proto udp", 10)),
     Scenario::new("loss-20", Need::Nft, |lab, report| lossy::loss(lab, report, "meta l4proto udp", 20)),
-    Scenario::new("loss-30", Need::Nft, |lab, report| lossy::loss(lab, report, "meta l4proto udp", 30))
-        .known(lossy::WHILE_JOINING),
+    Scenario::new("loss-30", Need::Nft, |lab, report| lossy::loss(lab, report, "meta l4proto udp", 30)),
     Scenario::new("loss-25-of-all", Need::Nft, |lab, report| {
         lossy::loss(lab, report, "meta l4proto { udp, tcp }", 25)
-    })
-    .known(lossy::WHILE_JOINING),
+    }),
     Scenario::new("round-trip-200-ms", Need::Relay, |lab, report| {
         delayed::delayed(lab, report, delayed::ROUND_TRIP_200, false)
     }),
