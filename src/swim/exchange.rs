@@ -1,7 +1,9 @@
 //! What an exchange of tables tells, what comes of it, and when one is worth it (push/pull, anti-entropy).
 
+use std::time::Duration;
+
 use super::{
-    gossip::{put_alive, put_news},
+    gossip::{ENOUGH_MET, put_alive, put_news},
     member::{Identity, MemberId, MemberState, Record},
     node::Node,
     own::Phase,
@@ -16,6 +18,9 @@ use crate::wire::{
     message::{End, Gone},
     packet,
 };
+
+/// Exchanges soon after going live in a small cluster.
+const FIRST_SYNCS: u32 = 3;
 
 impl Node {
     /// Writes records from a place on and says where to go on, or ends the table.
@@ -119,12 +124,31 @@ impl Node {
         }
     }
 
+    /// Who goes live in a small cluster exchanges tables again soon, a few times: many may have started at once, and the
+    /// news of those that came after us may have passed us by, or got lost.
+    pub(super) fn schedule_first_syncs(&mut self) {
+        if self.table.others() < ENOUGH_MET {
+            self.exchanges.first_syncs = FIRST_SYNCS;
+        }
+        let delay = self.next_sync_delay().mul_f64(0.5 + self.rng.f64() / 2.0);
+        self.set_timer(Timer::Sync, delay);
+    }
+
+    /// The first exchanges double their distance; then they are periodic.
+    fn next_sync_delay(&mut self) -> Duration {
+        let Some(left) = self.exchanges.first_syncs.checked_sub(1) else {
+            return self.scaled_sync_interval();
+        };
+        self.exchanges.first_syncs = left;
+        self.config.gossip_interval * 2_u32.pow(FIRST_SYNCS - 1 - left) / 2
+    }
+
     pub(super) fn sync_periodically(&mut self) {
         if !self.watches() {
             return;
         }
-        let interval = self.scaled_sync_interval();
-        let next = self.jittered(interval);
+        let delay = self.next_sync_delay();
+        let next = self.jittered(delay);
         self.set_timer(Timer::Sync, next);
         if let Some((_, addr)) = self.pick_alive(1, None).pop() {
             self.open(Purpose::Sync, addr, self.config.stream_timeout);

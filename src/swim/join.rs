@@ -23,7 +23,7 @@ const MAX_ADDRS: usize = 1024;
 /// Joins under way at the same time; more are refused.
 const MAX_JOINS: usize = 64;
 /// The delay after the first failure to reach a seed; it doubles from there.
-const FIRST_RETRY: Duration = Duration::from_millis(500);
+const FIRST_RETRY: Duration = Duration::from_millis(50);
 
 /// A join under way. Never given twice, so that what comes late finds nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

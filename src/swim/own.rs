@@ -17,7 +17,6 @@ use std::net::SocketAddr;
 use super::{
     claims::superseding,
     event::{Event, Output},
-    gossip::ENOUGH_MET,
     member::{Identity, MemberId},
     node::Node,
     question::Question,
@@ -89,12 +88,7 @@ impl Node {
         self.reach.begin(self.now);
         let offset = self.config.probe_interval.mul_f64(self.rng.f64());
         self.set_timer(Timer::Probe, offset);
-        // In a small cluster soon: many may have started at once, and where datagrams get lost, the news of those that came
-        // after us may have passed us by.
-        let small = (1..ENOUGH_MET).contains(&self.table.others());
-        let interval = if small { self.config.gossip_interval * 3 } else { self.scaled_sync_interval() };
-        let offset = interval.mul_f64(0.5 + self.rng.f64() / 2.0);
-        self.set_timer(Timer::Sync, offset);
+        self.schedule_first_syncs();
         self.schedule_heal();
         self.announce();
     }

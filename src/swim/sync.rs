@@ -93,6 +93,8 @@ pub(super) struct Exchanges {
     pub(super) opened: BTreeMap<StreamId, SocketAddr>,
     last: u64,
     own_syncs: usize,
+    /// Exchanges after we went live that are still to come soon.
+    pub(super) first_syncs: u32,
     /// Digests are ignored until then, and for how long the next time.
     pub(super) quiet_until: Time,
     pub(super) quiet_for: Duration,

@@ -1,12 +1,12 @@
 //! When tables are exchanged, and what an exchange may cost.
 
 use super::{
-    super::{StreamId, StreamStep},
-    bench::{Bench, alive, messages, packet_of},
-    world::{addr, millis, secs},
+    super::{Config, Node, Output, Start, StreamId, StreamKind, StreamStep},
+    bench::{Bench, EPOCH, alive, messages, packet_of},
+    world::{ORIGIN, addr, millis, secs},
 };
 use crate::wire::{
-    hash,
+    Tags, hash,
     message::{Digest, End, Hello, Message, Ping, Same},
     packet::{Header, Writer},
 };
@@ -160,5 +160,28 @@ fn a_stream_that_is_idle_is_closed_when_its_time_is_up() {
     for (time, step) in [(9, StreamStep::Receive), (2, StreamStep::Close)] {
         bench.pass(secs(time));
         assert_eq!(bench.node.poll_stream(bench.now, stream, &mut buffer), step);
+    }
+}
+
+/// The news of those that start at the same time may pass a node by.
+#[test]
+fn who_goes_live_in_a_small_cluster_exchanges_tables_a_few_times_soon() {
+    for (others, exchanges) in [(3, 3), (63, 3), (64, 0)] {
+        let start = Start { addr: addr(0), epoch: EPOCH, seed: 1, tags: Tags::default() };
+        let mut node = Node::new(Config::lan("me"), start, ORIGIN);
+        let names: Vec<_> = (1..=others).map(|i| format!("m{i}")).collect();
+        for (i, name) in names.iter().enumerate() {
+            node.handle_claim(&Message::Alive(alive(name, 0, addr(i + 1))), false);
+        }
+        node.go_live();
+        let mut begun = 0;
+        while let Some(at) = node.poll_timeout().filter(|at| *at < ORIGIN + secs(2)) {
+            node.handle_timeout(at);
+            while let Some(output) = node.poll_output() {
+                let is_sync = matches!(output, Output::OpenStream { kind: StreamKind::Exchange, .. });
+                begun += usize::from(is_sync);
+            }
+        }
+        assert_eq!(begun, exchanges, "among {others}");
     }
 }
