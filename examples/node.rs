@@ -117,6 +117,8 @@ fn describe(event: &Event) -> String {
         Event::Failed(member) => format!("failed     {}", at(member)),
         Event::Reaped(member) => format!("reaped     {}", at(member)),
         Event::Conflict { member, rival } => format!("CONFLICT   {rival} uses our name {}", member.name),
+        Event::ReachabilityLost { problem, .. } => format!("PROBLEM    {problem}"),
+        Event::ReachabilityRestored { problem, .. } => format!("over       {problem}"),
         Event::Lost(count) => format!("{count} events were lost"),
         other => format!("{other:?}"),
     }
