@@ -46,8 +46,8 @@ struct View {
 
 /// Who remembers the departed for less than this may forget one within a run.
 pub(super) const LONG_MEMORY: Duration = Duration::from_secs(12 * 3600);
-/// The same for who has room for so few.
-const FEW_DEPARTED: usize = 64;
+/// The same for who has room for so few: of the departed, or of all, where whoever never answered makes room for others.
+const FEW: usize = 64;
 /// Probe intervals without a disturbance, after which nobody may be accused any more: by then every suspicion and every
 /// probe that a disturbance spoilt has had its end.
 pub(super) const CALM: u32 = 60;
@@ -114,7 +114,8 @@ const STAYS_AWAY: &str = "who said good-bye does not come back";
 
 /// Follows what happens and remembers the first broken promise. The rules:
 ///
-/// - in nobody's view does an identity go down;
+/// - in nobody's view does an identity go down, but of a member that was forgotten meanwhile, for want of room or after
+///   its time;
 /// - a life that said good-bye, or whose failure was known, does not come back as what it was (unless somebody forged
 ///   the good-bye, or the name has two holders);
 /// - while nothing disturbs anybody, no healthy member is declared failed, nor one that said good-bye. A disturbance
@@ -241,7 +242,8 @@ impl Checker {
         if self.truth.insert(Arc::clone(&name), Truth::Up).is_some() {
             self.disturbed();
         }
-        let forgets = host.config.forget_after < LONG_MEMORY || host.config.max_departed < FEW_DEPARTED;
+        let room = host.config.max_departed.min(host.config.max_members);
+        let forgets = host.config.forget_after < LONG_MEMORY || room < FEW;
         self.views.insert(at, View { name, forgets, ..View::default() });
     }
 
@@ -410,6 +412,22 @@ mod tests {
         assert_eq!(breaks(Truth::Up, true, &[failed((1, 0))]), None);
         assert_eq!(breaks(Truth::Left, false, &[failed((1, 0))]), Some("a leave is no failure"));
         assert_eq!(breaks(down, false, &[failed((1, 0))]), None);
+    }
+
+    #[test]
+    fn who_has_little_room_may_list_anew_whom_it_forgot() {
+        let reaped = Event::Reaped(member("b", (1, 5), MemberState::Failed));
+        let anew = |config: Config| {
+            let mut checker = Checker::default();
+            checker.started(0, &Host::new(config, addr(0), vec![]));
+            [alive((1, 5)), reaped.clone(), alive((1, 4))]
+                .iter()
+                .for_each(|event| checker.event(0, event, true));
+            checker.violation().map(|violation| violation.rule)
+        };
+        assert_eq!(anew(Config { max_members: 3, ..Config::lan("a") }), None);
+        assert_eq!(anew(Config { max_departed: 3, ..Config::lan("a") }), None);
+        assert_eq!(anew(Config::lan("a")), Some("identities only rise"));
     }
 
     #[test]

@@ -23,11 +23,12 @@ use crate::wire::{
     message::{Alive, Failed, Gone, Left, Message, Suspect},
 };
 
-/// The latest epoch that a node begins with, whatever its clock says: the year 2100, in milliseconds since 1970.
-pub(super) const LATEST_START: u64 = 4_102_444_800_000;
+const YEAR: u64 = 365 * 24 * 3600 * 1000;
+/// The latest epoch that a node takes from its clock: the year 2100, in milliseconds since 1970.
+const LATEST_START: u64 = 4_102_444_800_000;
 /// The latest epoch that others are believed about a member, 25 years on: the same for every node and every claim,
 /// whatever its clock says. But the one that is held can always be superseded.
-const LATEST: u64 = LATEST_START + 25 * 365 * 24 * 3600 * 1000;
+const LATEST: u64 = LATEST_START + 25 * YEAR;
 /// The latest epoch that a member itself is believed.
 const LATEST_OWN: u64 = 1 << 62;
 /// How far ahead of the incarnation that we know of a life another may be: far more than a member refutes between two
@@ -42,6 +43,12 @@ const MAX_AT_ADDR: usize = 4;
 const MAX_OF_MARK: usize = 4;
 /// Those that are told of their departure; the first makes room.
 const MAX_LATELY_DEPARTED: usize = 1024;
+
+/// The epoch that a node begins with. Clocks beyond the bound tell lives apart no more, chance does: a life must not begin
+/// as one that has said good-bye.
+pub(super) fn first_epoch(clock: u64, rng: &mut fastrand::Rng) -> u64 {
+    if clock < LATEST_START { clock } else { LATEST_START + rng.u64(..YEAR) }
+}
 
 /// What a member says next, so that it supersedes a claim about it. Where not everybody might follow its
 /// incarnation so far, it begins the next epoch, which all can who took the claim.
@@ -225,7 +232,9 @@ impl Node {
         if claim.name == &*self.name {
             return self.hear_accusation(identity, Accusation::Suspect);
         }
-        let Some(id) = self.suspectable(claim.name, identity) else { return };
+        let Some(id) = self.suspectable(claim.name, identity) else {
+            return self.repeat_left(claim.name, identity);
+        };
         let mut news = self.raise_suspicion(id, identity);
         if news {
             self.verify(id);
@@ -357,7 +366,19 @@ impl Node {
 
     pub(super) fn hear_failed(&mut self, claim: &Failed<'_>) {
         let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
+        self.repeat_left(claim.name, identity);
         self.hear_departed(claim.name, identity, MemberState::Failed, Duration::ZERO, false);
+    }
+
+    /// Who accuses a member that said good-bye has not heard of it: news may die out before all have it. It is news again.
+    fn repeat_left(&mut self, name: &str, accused: Identity) {
+        let Some(id) = self.table.find(name).filter(|id| *id != MemberId::SELF) else { return };
+        let record = self.table.get(id);
+        let left = record.state == MemberState::Left && !record.hidden;
+        let same = accused.epoch == record.identity.epoch && accused <= record.identity;
+        if left && same && !self.news.contains(id) {
+            self.spread(id, Urgency::Urgent);
+        }
     }
 
     pub(super) fn hear_left(&mut self, claim: &Left<'_>, by_itself: bool) {

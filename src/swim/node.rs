@@ -10,7 +10,7 @@ use std::{
 use super::{
     broadcast::Broadcasts,
     carry::Carrier,
-    claims::LATEST_START,
+    claims::first_epoch,
     config::Config,
     event::{Event, Output},
     flap::Flaps,
@@ -44,7 +44,8 @@ use crate::wire::{
 pub struct Start {
     /// Where others reach this node, over UDP and TCP.
     pub addr: SocketAddr,
-    /// Milliseconds since 1970: which life of its name this is. After 2100, it counts as 2100.
+    /// Milliseconds since 1970: which life of its name this is. After 2100, it counts as a moment of the year 2100 that is
+    /// drawn from `seed`.
     pub epoch: u64,
     /// What all randomness comes from, and what others must not be able to guess: numbers that answers repeat, and
     /// tokens.
@@ -146,7 +147,7 @@ impl Node {
         config.validate().expect("the configuration was validated");
         let mut rng = fastrand::Rng::with_seed((start.seed ^ start.seed >> 64) as u64);
         let name: Arc<str> = Arc::from(config.name.as_str());
-        let identity = Identity { epoch: start.epoch.min(LATEST_START), incarnation: 0 };
+        let identity = Identity { epoch: first_epoch(start.epoch, &mut rng), incarnation: 0 };
         let mut own =
             Record::new(Arc::clone(&name), as_on_the_wire(start.addr), MemberState::Alive, identity, now);
         own.tags = start.tags;

@@ -180,6 +180,11 @@ impl Node {
             Content::Nack(seq) => _ = packet.message(&Nack { seq: *seq }),
             Content::News => {}
         }
+        // Who asks us does not know that we left: the one that slept until all others had forgotten it, for one.
+        let answers = matches!(content, Content::Ack { .. } | Content::Retry { .. });
+        if answers && shown != 0 && at_home.is_some() && self.is_leaving() && !self.farewell.silent {
+            first = Some(MemberId::SELF);
+        }
         let first = first
             .or_else(|| contact.filter(|contact| self.introduces(content, *contact)).map(|_| MemberId::SELF));
         self.add_news(&mut packet, told, first);

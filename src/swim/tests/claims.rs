@@ -44,7 +44,7 @@ fn the_table_of_claims_about_others() {
         u64,
         &'static [&'static str],
     );
-    let rows: [Row; 36] = [
+    let rows: [Row; 37] = [
         (Alive, "alive", 4, Alive, 5, &[]),
         (Alive, "alive", 5, Alive, 5, &[]),
         (Alive, "alive", 6, Alive, 6, &[]),
@@ -78,6 +78,7 @@ fn the_table_of_claims_about_others() {
         (Failed, "left", 4, Failed, 5, &[]),
         (Left, "alive", 5, Left, 5, &[]),
         (Left, "alive", 6, Alive, 6, &["joined"]),
+        (Left, "suspect", 5, Left, 5, &[]),
         (Left, "suspect", 6, Left, 5, &[]),
         (Left, "failed", 5, Left, 5, &[]),
         (Left, "failed", 6, Failed, 6, &["failed"]),
@@ -96,7 +97,13 @@ fn the_table_of_claims_about_others() {
         assert_eq!(bench.standing("m2"), Some((state, after)), "{row}");
         assert_eq!(bench.kinds(), events, "{row}");
         let changed = (held, 5) != (state, after);
-        assert_eq!(bench.has_news("m2"), changed, "{row}: what changes is spread, and nothing else");
+        let accuses_who_left = held == Left && ["suspect", "failed"].contains(&claim) && incarnation <= 5;
+        let spread = changed || accuses_who_left;
+        assert_eq!(
+            bench.has_news("m2"),
+            spread,
+            "{row}: what changes is spread, and farewells to who doubts"
+        );
     }
 }
 

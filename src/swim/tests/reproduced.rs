@@ -3,9 +3,9 @@
 use std::{sync::mpsc, thread, time::Duration};
 
 use super::{
-    super::{Config, Output, StreamStep, Time},
-    bench::{Bench, packet_of},
-    world::{addr, holds, millis, secs},
+    super::{Config, MemberState, Node, Output, Start, StreamStep, Time},
+    bench::{Bench, alive, failed, left, messages, packet_of, suspect},
+    world::{ORIGIN, World, addr, holds, millis, secs},
 };
 use crate::{
     sim::{
@@ -13,7 +13,10 @@ use crate::{
         attacker::{Ahead, Attack, Kind, Lie, Who},
         chaos::{Case, Claimed, Said, Step},
     },
-    wire::message::{Digest, Same},
+    wire::{
+        Tags,
+        message::{Digest, Left, Message, Same},
+    },
 };
 
 /// A failed member was due to be tried, and to be forgotten, when the node woke up days late: the ping that tries it
@@ -178,4 +181,101 @@ fn two_holders_of_one_life_are_one_when_the_partition_is_over() {
     holds(16_913, 8, |name| Theme::Everything.config(16_913, name), faults);
 }
 
+/// It answered pings after its farewell. Who had slept until all others forgot that one took it to be alive, and told them.
+#[test]
+fn who_left_and_still_runs_comes_back_to_nobody() {
+    let mut world = World::new(7);
+    world.start_cluster(3, |name| {
+        let mut config = Config::lan(name);
+        (config.reap_left_after, config.reap_failed_after) = (secs(2), secs(2));
+        (config.suspicion_max_mult, config.forget_after) = (3, secs(12));
+        config
+    });
+    world.run_until("one view", secs(10), |world| world.all_see(3));
+    world.run_for(secs(5));
+    world.pause(1, secs(40));
+    world.net.isolate([1]);
+    world.with(2, Node::leave);
+    world.run_for(secs(39));
+    assert_eq!(world.state(0, "n2"), None, "it is forgotten");
+    world.net.heal();
+    world.run_for(secs(30));
+    let lists_it = |host| world.state(host, "n2").is_some_and(MemberState::is_live);
+    assert_eq!([lists_it(0), lists_it(1)], [false; 2]);
+}
+
+/// Clocks beyond 2100 all gave the same epoch.
+#[test]
+fn who_left_with_a_clock_beyond_2100_starts_as_somebody_else() {
+    let start = |seed| Start { addr: addr(0), epoch: 2 * LATEST, seed, tags: Tags::default() };
+    let epochs = [1, 2, 3].map(|seed| {
+        let node = Node::new(Config::lan("me"), start(seed), ORIGIN);
+        node.local().identity.epoch
+    });
+    assert!(epochs[0] != epochs[1] && epochs[1] != epochs[2] && epochs[0] != epochs[2], "{epochs:?}");
+    assert!(
+        epochs.iter().all(|epoch| (LATEST..LATEST + YEAR).contains(epoch)),
+        "all others believe it: {epochs:?}"
+    );
+}
+
+/// The same: somebody called the new life before it heard of the one that had left.
+#[test]
+fn who_left_with_a_clock_beyond_2100_does_not_come_back_when_it_is_called() {
+    let mut world = World::new(1);
+    world.start_cluster(2, Config::lan);
+    world.restart_with_clock_off(1, 150 * YEAR as i64);
+    world.run_until("one view", secs(30), |world| world.all_see(2));
+    world.leave_and_stop(1);
+    world.run_for(secs(5));
+    // It knows nobody: it is the other that calls it.
+    world.hosts[1].seeds = vec![addr(9)];
+    world.restart_with_clock_off(1, 150 * YEAR as i64);
+    world.join(0, 1, &[addr(1)]);
+    world.run_until("one view", secs(30), |world| world.all_see(2));
+}
+
+/// The news of a farewell died out before all had it, as news may. Who suspected the leaver then was told nothing by those
+/// who knew, and declared it failed.
+#[test]
+fn who_suspects_a_member_that_left_is_told_of_its_farewell() {
+    let mut bench = Bench::new(3);
+    bench.sync(Message::Left(left("m2", 0)));
+    bench.node.news.clear();
+    bench.sent();
+    let told = |bench: &mut Bench| {
+        bench.pass(secs(2));
+        let mut told = 0;
+        for (_, packet) in bench.sent() {
+            messages(&packet, |message| {
+                told += u32::from(matches!(message, Message::Left(Left { name: "m2", .. })))
+            });
+        }
+        told
+    };
+    assert_eq!(told(&mut bench), 0, "it is no news any more");
+    bench.hear(&suspect("m2", 0, &["m3"]));
+    assert!(told(&mut bench) > 0);
+    bench.node.news.clear();
+    bench.hear(&failed("m2", 0));
+    assert!(told(&mut bench) > 0);
+    bench.node.news.clear();
+    bench.hear(&failed("m2", 1));
+    assert_eq!(told(&mut bench), 0, "what it said later is not known");
+}
+
+/// Of a member that made room its identity is forgotten too, so older news lists it as it was before. To remember it would
+/// keep an honest member out until it had something new to say, and cost room for made-up names.
+#[test]
+fn who_was_forgotten_for_want_of_room_may_be_listed_as_it_was_before() {
+    let mut bench = Bench::with(Config { max_members: 3, ..Config::lan("me") }, 1);
+    bench.sync(Message::Alive(alive("silent", 5, addr(7))));
+    bench.sync(Message::Alive(alive("other", 0, addr(8))));
+    assert_eq!(bench.standing("silent"), None, "it makes room");
+    bench.sync(Message::Alive(alive("silent", 4, addr(7))));
+    assert_eq!(bench.standing("silent"), Some((MemberState::Alive, 4)));
+}
+
+/// The year 2100.
+const LATEST: u64 = 4_102_444_800_000;
 const YEAR: u64 = 365 * 24 * 3600 * 1000;
