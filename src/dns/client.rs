@@ -142,6 +142,8 @@ impl<'a> Client<'a> {
         mut rest: &mut [u8],
     ) -> io::Result<()> {
         while !rest.is_empty() {
+            // Also of a server that sends all the time, if little.
+            self.in_time(deadline)?;
             match self.slice(deadline, stream.read(rest))? {
                 Some(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Some(len) => rest = &mut rest[len..],
@@ -167,16 +169,16 @@ impl<'a> Client<'a> {
                     ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
                 ) =>
             {
-                self.check()?;
-                let is_over = deadline.is_some_and(|at| now() >= at);
-                if is_over {
-                    Err(io::Error::new(ErrorKind::TimedOut, "it did not answer in time"))
-                } else {
-                    Ok(None)
-                }
+                self.in_time(deadline).map(|()| None)
             }
             Err(error) => Err(error),
         }
+    }
+
+    fn in_time(&self, deadline: Option<Instant>) -> io::Result<()> {
+        self.check()?;
+        let is_over = deadline.is_some_and(|at| now() >= at);
+        if is_over { Err(io::Error::new(ErrorKind::TimedOut, "it did not answer in time")) } else { Ok(()) }
     }
 
     fn check(&self) -> io::Result<()> {

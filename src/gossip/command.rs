@@ -75,6 +75,7 @@ mod unix {
             let mut is_open = true;
             loop {
                 let before = self.has_ended()?;
+                let mut more = false;
                 if is_open {
                     match self.output.read(&mut buffer) {
                         Ok(0) => is_open = false,
@@ -84,7 +85,7 @@ mod unix {
                                 let problem = format!("it prints more than {MAX_LIST} bytes");
                                 return Err(io::Error::new(ErrorKind::InvalidData, problem));
                             }
-                            continue;
+                            more = true;
                         }
                         Err(error) if is_nothing(&error) => {}
                         Err(error) => return Err(error),
@@ -93,7 +94,7 @@ mod unix {
                     crate::Stop::new().wait(SLICE / 5);
                 }
                 // What was printed before the end has been read by now.
-                if before {
+                if before && !more {
                     break;
                 }
                 if is_stopped() {
@@ -191,5 +192,18 @@ mod tests {
         while !gone() {
             assert!(super::super::now() < end, "it still writes");
         }
+    }
+
+    #[test]
+    fn a_command_that_always_has_something_to_read_is_stopped_all_the_same() {
+        let flag = std::env::temp_dir().join(format!("syncswim-printed-{}", std::process::id()));
+        let command = format!("head -c 60000 /dev/zero; : > {}", flag.display());
+        let running = unix::Running::start(&command).unwrap();
+        let end = super::super::now() + Duration::from_secs(60);
+        while !flag.exists() {
+            assert!(super::super::now() < end && !crate::Stop::new().wait(Duration::from_millis(5)));
+        }
+        std::fs::remove_file(&flag).unwrap();
+        assert_eq!(running.finish(LIMIT, &|| true).unwrap_err().kind(), ErrorKind::Interrupted);
     }
 }

@@ -15,7 +15,7 @@ use std::{
 
 use simple_dns::RCODE;
 
-use self::server::{Asked, Server};
+use self::server::{Asked, DRIPS, Server};
 use super::*;
 use crate::{Cluster, DnsDiscovery};
 
@@ -259,6 +259,23 @@ fn a_look_up_ends_when_it_is_stopped_though_the_server_is_silent() {
             "it goes on"
         );
         assert_eq!(looks.join().unwrap().unwrap_err().kind(), ErrorKind::Interrupted);
+    });
+}
+
+#[test]
+fn a_server_that_sends_little_by_little_has_no_more_time_than_a_silent_one() {
+    let server = Server::new(|asked| match asked.tcp {
+        false => vec![asked.truncated(&["drips.test A 10.0.1.1"])],
+        true => Vec::new(),
+    });
+    let conf = Conf { timeout: SHORT, ..conf(&[&server]) };
+    std::thread::scope(|scope| {
+        let looks = scope.spawn(|| found(&format!("dns+{DRIPS}"), &conf));
+        // All that was announced would take minutes.
+        let ends = (0..1_000).any(|_| crate::Stop::new().wait(LONG / 3_000) || looks.is_finished());
+        drop(server);
+        assert!(ends, "it goes on");
+        assert_eq!(looks.join().unwrap(), some("10.0.1.1"));
     });
 }
 
