@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use super::{
+    carry::Haste,
     join::Attempt,
     member::MemberId,
     node::Node,
@@ -47,7 +48,7 @@ impl Node {
         self.recognize_caller(stream, token);
         let proven = self.exchanges.sessions.get(&stream).is_some_and(|session| session.proven);
         if let Some(id) = self.table.find(name).filter(|id| *id != MemberId::SELF && !proven) {
-            self.greet(id);
+            self.greet(id, Haste::Provoked);
         }
     }
 

@@ -340,9 +340,10 @@ impl Node {
     /// Changes a suspicion, if there is one, and moves its deadline along; says whether `change` says that it did.
     fn change_suspicion(&mut self, id: MemberId, change: impl FnOnce(&mut Suspicion) -> bool) -> bool {
         let Some(suspicion) = self.table.suspicion_mut(id) else { return false };
+        let before = suspicion.deadline();
         let changed = change(suspicion);
-        if changed {
-            let deadline = suspicion.deadline();
+        let deadline = suspicion.deadline();
+        if deadline != before {
             self.timers.set(Timer::Suspicion(id), deadline);
         }
         changed

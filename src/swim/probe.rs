@@ -208,13 +208,15 @@ impl Node {
 
     /// Relays are random, but for the one that we have heard of last: where most of a cluster has vanished, it is there.
     fn pick_relays(&mut self, target: Option<MemberId>) -> Vec<(Arc<str>, SocketAddr)> {
-        let mut relays = self.pick_alive(self.config.indirect_probes, target);
+        let most = self.config.indirect_probes;
+        let mut relays = self.pick_alive(most, target);
         let alive = |record: &Record| record.state == MemberState::Alive;
         let last = self.table.find_mark(self.prober.heard_last, alive).filter(|id| Some(*id) != target);
         if let Some(record) = last.map(|id| self.table.get(id))
+            && most > 0
             && !relays.iter().any(|(name, _)| *name == record.name)
         {
-            relays.truncate(self.config.indirect_probes.saturating_sub(1));
+            relays.truncate(most - 1);
             relays.push((Arc::clone(&record.name), record.addr));
         }
         relays
@@ -277,11 +279,11 @@ impl Node {
     }
 
     /// Relays for members only, and only to members: nobody else can have us send anywhere. Each has one probe under way,
-    /// so a new request takes the place of its last one.
+    /// so a new request takes the place of its last one. By stream nobody asks: its answer would find no stream.
     pub(super) fn handle_ping_req(&mut self, sender: &Sender, request: &PingReq<'_>) {
         let target = self.table.find_live(request.target).filter(|id| *id != MemberId::SELF);
         let asks = self.id_of(sender).filter(|id| sender.proven && self.table.get(*id).state.is_live());
-        let (Some(target), Some(_)) = (target, asks) else {
+        let (Some(target), Some(_), false) = (target, asks, sender.by_stream) else {
             self.metrics.refused_relays += 1;
             return;
         };

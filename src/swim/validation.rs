@@ -332,9 +332,9 @@ impl Node {
     }
 
     /// Pings a member that has not answered yet, or whose token we do not have: news follows when it answers.
-    pub(super) fn greet(&mut self, id: MemberId) {
+    pub(super) fn greet(&mut self, id: MemberId, haste: Haste) {
         let by_stream = self.carrier.carries_to(&self.table.get(id).name);
-        self.greet_by(id, by_stream.then_some(Haste::News));
+        self.greet_by(id, by_stream.then_some(haste));
     }
 
     /// The same by stream, or by datagram.

@@ -300,3 +300,28 @@ fn where_most_are_suspected_what_a_relay_did_not_hear_confirms() {
         assert_eq!(confirmed, most);
     }
 }
+
+#[test]
+fn who_expects_fewer_confirmations_than_before_waits_no_longer_than_they_say() {
+    let mut bench = Bench::new(20);
+    bench.hear(&bench::suspect("m2", 0, &["m3", "m4"]));
+    // Most are suspected by now: one confirmation is enough, and m2 has it.
+    (5..19).for_each(|at| _ = bench.hear(&bench::suspect(&format!("m{at}"), 0, &["m3"])));
+    bench.hear(&bench::suspect("m2", 0, &["m19"]));
+    let m2 = bench.node.table.find("m2").expect("it is a member");
+    let deadline = bench.node.table.get(m2).suspicion.as_ref().expect("it is suspected").deadline();
+    bench.pass(deadline.since(bench.now));
+    assert_eq!(bench.standing("m2"), Some((MemberState::Failed, 0)));
+}
+
+#[test]
+fn without_indirect_probes_nobody_is_asked_to_relay() {
+    let mut config = Config::lan("me");
+    config.indirect_probes = 0;
+    let mut bench = Bench::with(config, 5);
+    bench.pass(secs(5));
+    assert!(bench.node.metrics().probes_indirect > 0);
+    for (_, packet) in bench.sent() {
+        messages(&packet, |message| assert!(!matches!(message, Message::PingReq(_)), "{message:?}"));
+    }
+}

@@ -1,6 +1,7 @@
 //! The rules of the protocol, one test each, in virtual time.
 
 mod bench;
+mod carried;
 mod claims;
 mod datagrams;
 mod detection;
