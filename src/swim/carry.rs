@@ -28,8 +28,8 @@ const CERTAIN: u32 = 3;
 const MAX_CARRIED: usize = 16;
 /// Such streams opened in a probe interval;
 const MAX_OPENED: u32 = 64;
-/// of these, the ones that others made us open.
-const MAX_PROVOKED: u32 = 16;
+/// of these, the ones that others made us open, and how many of those at the same time.
+const MAX_PROVOKED: (u32, usize) = (16, 8);
 /// Probe intervals until more members are told of.
 const TELL_AGAIN: u32 = 60;
 /// Members that are named.
@@ -93,7 +93,7 @@ impl Carrier {
         let most = match haste {
             Haste::Urgent => u32::MAX,
             Haste::News => MAX_OPENED,
-            Haste::Provoked => MAX_PROVOKED,
+            Haste::Provoked => MAX_PROVOKED.0,
         };
         let may = self.opened < most;
         self.opened += u32::from(may && haste != Haste::Urgent);
@@ -177,8 +177,12 @@ impl Node {
     pub(super) fn carry(&mut self, to: SocketAddr, name: &str, content: Content, haste: Haste) {
         let (interval, timeout) = (self.config.probe_interval, self.config.probe_timeout);
         let waits = |session: &&Session| matches!(session.purpose, Purpose::Carry { urgent: false, .. });
-        let full =
-            haste != Haste::Urgent && self.exchanges.sessions.values().filter(waits).count() >= MAX_CARRIED;
+        let most = match haste {
+            Haste::Urgent => usize::MAX,
+            Haste::News => MAX_CARRIED,
+            Haste::Provoked => MAX_PROVOKED.1,
+        };
+        let full = most != usize::MAX && self.exchanges.sessions.values().filter(waits).count() >= most;
         let datagram = Some(Box::new(Transmit::new(to, name, content)));
         let purpose = Purpose::Carry { datagram, urgent: haste == Haste::Urgent };
         let may = !full && self.carrier.may_open(self.now, interval, haste);

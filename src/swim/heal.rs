@@ -12,7 +12,8 @@ use std::{
 };
 
 use super::{
-    member::MemberId, node::Node, own::Phase, session::Purpose, time::Time, timers::Timer, validation::Sender,
+    carry::Haste, member::MemberId, node::Node, own::Phase, session::Purpose, time::Time, timers::Timer,
+    validation::Sender,
 };
 
 #[derive(Debug, Default)]
@@ -95,7 +96,7 @@ impl Node {
             let delay = (gone.delay * 2).min(self.config.heal_max_delay);
             let next = self.now + self.jittered(delay);
             self.heal.remember(Arc::clone(&name), gone.addr, next, delay);
-            let seq = self.ping(gone.addr, &name, Some(Arc::clone(&name)));
+            let seq = self.ping(gone.addr, &name, Some(Arc::clone(&name)), Haste::News);
             self.heal.asked = Some((seq, name, gone.addr));
             self.metrics.heals_tried += 1;
         }

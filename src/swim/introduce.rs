@@ -8,6 +8,7 @@
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 
 use super::{
+    carry::Haste,
     member::{Identity, MemberId},
     node::Node,
     question::Question,
@@ -161,7 +162,7 @@ impl Node {
             asked.pop_front();
             self.metrics.dropped_strangers += 1;
         }
-        let seq = self.ping(introduction.addr, &introduction.name, None);
+        let seq = self.ping(introduction.addr, &introduction.name, None, Haste::Provoked);
         self.strangers.asked.push_back((seq, self.now, introduction));
     }
 

@@ -165,7 +165,9 @@ impl Node {
         if !self.farewell.believed.contains(&name) {
             self.farewell.believed.push(name);
         }
-        let enough = self.config.gossip_fanout.min(self.table.others());
+        // Those that have not answered yet are not told as long as others have.
+        let (verified, others) = (self.table.verified().len(), self.table.others());
+        let enough = self.config.gossip_fanout.min(if verified > 0 { verified } else { others });
         if self.phase == Phase::Leaving && self.farewell.believed.len() >= enough {
             self.end_farewell();
         }

@@ -282,8 +282,9 @@ impl Node {
     /// so a new request takes the place of its last one. By stream nobody asks: its answer would find no stream.
     pub(super) fn handle_ping_req(&mut self, sender: &Sender, request: &PingReq<'_>) {
         let target = self.table.find_live(request.target).filter(|id| *id != MemberId::SELF);
-        let asks = self.id_of(sender).filter(|id| sender.proven && self.table.get(*id).state.is_live());
-        let (Some(target), Some(_), false) = (target, asks, sender.by_stream) else {
+        let may_ask = sender.proven && !sender.by_stream;
+        let asks = self.id_of(sender).filter(|id| may_ask && self.table.get(*id).state.is_live());
+        let (Some(target), Some(_)) = (target, asks) else {
             self.metrics.refused_relays += 1;
             return;
         };

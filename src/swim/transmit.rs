@@ -214,9 +214,15 @@ impl Node {
 
     /// Pings whoever is called `name` at `to`, perhaps with the standing of a member behind it, by the way that reaches it,
     /// and says under which number.
-    pub(super) fn ping(&mut self, to: SocketAddr, name: &Arc<str>, first: Option<Arc<str>>) -> u32 {
+    pub(super) fn ping(
+        &mut self,
+        to: SocketAddr,
+        name: &Arc<str>,
+        first: Option<Arc<str>>,
+        haste: Haste,
+    ) -> u32 {
         match self.carrier.carries_to(name) {
-            true => self.ping_by_stream(to, name, first, Haste::News),
+            true => self.ping_by_stream(to, name, first, haste),
             false => self.ping_by_datagram(to, name, first),
         }
     }

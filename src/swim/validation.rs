@@ -36,6 +36,8 @@ pub(super) const MAX_GREETED: usize = 128;
 const MAX_GUESSES: u32 = 256;
 /// Bytes of a NewToken.
 const NEW_TOKEN: usize = 6;
+/// Bytes by which a Retry is longer than an Ack.
+const RETRY_OVER_ACK: usize = 4;
 /// So many of our own probes must have failed in a row before others cannot tell us that a member is there after all.
 const MISSED: u8 = 3;
 
@@ -259,10 +261,12 @@ impl Node {
                 Content::Retry { seq, token: self.table.get(id).contact.given }
             }
             (_, Some(introduced)) => Content::Retry { seq, token: introduced.token },
-            _ if unheard || sender.token != 0 => Content::Retry { seq, token: 0 },
+            _ if unheard || sender.token != 0 && self.spare(0) >= RETRY_OVER_ACK => {
+                Content::Retry { seq, token: 0 }
+            }
             _ => Content::Ack {
                 seq,
-                seen: heard.offered && self.is_elsewhere(sender) && self.has_room_to_say(sender),
+                seen: heard.offered && self.is_elsewhere(sender) && self.may_say_seen(sender),
             },
         };
         if !sender.proven
@@ -286,10 +290,14 @@ impl Node {
         !sender.by_stream && home.is_some_and(|home| home != sender.source)
     }
 
-    /// Who did not prove itself gets no more bytes than it sent: a ping of our name with a token.
-    fn has_room_to_say(&self, sender: &Sender) -> bool {
-        let seen = if sender.source.is_ipv4() { 10 } else { 22 };
-        1 + self.name.len() + NEW_TOKEN >= seen
+    /// Who did not prove itself gets no more bytes than it sent.
+    fn may_say_seen(&self, sender: &Sender) -> bool {
+        self.spare(NEW_TOKEN) >= if sender.source.is_ipv4() { 10 } else { 22 }
+    }
+
+    /// The bytes by which a ping of our name, with so many behind it, is at least longer than an ack.
+    fn spare(&self, behind: usize) -> usize {
+        1 + self.name.len() + behind
     }
 
     /// Has somebody who speaks as a member, from elsewhere, probed where that member lives: a few times, out of turn.
@@ -333,7 +341,10 @@ impl Node {
 
     /// Pings a member that has not answered yet, or whose token we do not have: news follows when it answers.
     pub(super) fn greet(&mut self, id: MemberId, haste: Haste) {
-        let by_stream = self.carrier.carries_to(&self.table.get(id).name);
+        let record = self.table.get(id);
+        // Names can be made up: those that never answered are no more urgent than what others cause.
+        let haste = if record.contact.verified { haste } else { Haste::Provoked };
+        let by_stream = self.carrier.carries_to(&record.name);
         self.greet_by(id, by_stream.then_some(haste));
     }
 

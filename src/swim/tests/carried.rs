@@ -1,25 +1,58 @@
-//! What comes in streams in place of datagrams, and what others can cause by that.
+//! What strangers can bring about by datagrams in streams, and of a node whose datagrams reach nobody.
+
+use std::{net::SocketAddr, sync::Arc};
 
 use super::{
-    super::{StreamFailure, StreamStep},
-    bench::{Bench, packet_of},
-    world::addr,
+    super::{Output, StreamFailure, StreamStep, broadcast::Urgency},
+    bench::{Bench, alive, packet_of},
+    world::{addr, millis},
 };
 use crate::{
     sim::forge,
-    wire::message::{Carried, Hello, Message, PingReq},
+    wire::message::{Ack, Carried, Hello, Message, Ping, PingReq},
 };
 
-/// As in a cluster without UDP.
-fn mute(bench: &mut Bench) {
-    bench.node.saved_by_stream(&"m1".into());
+/// Says something in a stream in place of a datagram.
+fn carry(bench: &mut Bench, from: SocketAddr, name: &str, token: u32, said: Message<'_>) {
+    let stream = bench.node.accept_stream(bench.now, from).expect("there is room");
+    let frame = forge::proven_packet(name, token, &[Message::Carried(Carried {}), said]);
+    bench.node.handle_frame(bench.now, stream, &frame);
+    let mut answer = Vec::new();
+    while bench.node.poll_stream(bench.now, stream, &mut answer) == StreamStep::Send {}
+    bench.node.handle_stream_failure(bench.now, stream, StreamFailure::Rejected);
+}
+
+/// A node that takes its datagrams for lost.
+fn mute(members: usize) -> Bench {
+    let mut bench = Bench::new(members);
+    for _ in 0..2 {
+        bench.node.saved_by_stream(&Arc::from("m1"));
+    }
     bench.opened();
+    bench.sent();
+    bench
+}
+
+fn ping() -> Message<'static> {
+    Message::Ping(Ping { seq: 5, target: "me" })
+}
+
+#[test]
+fn what_is_asked_for_by_stream_is_never_answered_by_datagram() {
+    let mut bench = Bench::new(3);
+    let token = bench.node.token_for("m1", addr(1));
+    let request = Message::PingReq(PingReq { seq: 5, target: "m2", window_ms: 500 });
+    carry(&mut bench, addr(1), "m1", token, request);
+    assert_eq!(bench.node.metrics().refused_relays, 1);
+    bench.pass(millis(900));
+    for (to, _) in bench.sent() {
+        assert_ne!(to.port(), 0, "nobody is there");
+    }
 }
 
 #[test]
 fn whoever_calls_under_the_names_of_members_makes_us_open_a_few_streams_at_most() {
-    let mut bench = Bench::new(40);
-    mute(&mut bench);
+    let mut bench = mute(40);
     let mut opened = 0;
     for at in 1..=40 {
         let caller = bench.node.accept_stream(bench.now, addr(70)).expect("there is room");
@@ -34,15 +67,54 @@ fn whoever_calls_under_the_names_of_members_makes_us_open_a_few_streams_at_most(
     assert_eq!(opened, 16, "in a probe interval");
 }
 
-/// What is relayed is answered when the stream is long closed, and its port is nobody's address.
 #[test]
-fn nobody_relays_for_whom_it_cannot_answer() {
-    let mut bench = Bench::new(2);
-    let token = bench.node.token_for("m1", addr(1));
-    let request = PingReq { seq: 5, target: "m2", window_ms: 500 };
-    let said = [Message::Carried(Carried {}), Message::PingReq(request)];
-    let stream = bench.node.accept_stream(bench.now, addr(1)).expect("there is room");
-    bench.node.handle_frame(bench.now, stream, &forge::proven_packet("m1", token, &said));
-    assert_eq!(bench.node.poll_stream(bench.now, stream, &mut Vec::new()), StreamStep::Close);
-    assert_eq!((bench.sent().len(), bench.node.metrics().refused_relays), (0, 1));
+fn streams_that_strangers_cause_leave_room_for_news() {
+    let mut bench = mute(40);
+    for i in 2..=40 {
+        carry(&mut bench, addr(60), &format!("m{i}"), 0, ping());
+    }
+    let provoked = bench.opened().len();
+    assert!((1..=8).contains(&provoked), "{provoked} at a time");
+    let before = bench.node.metrics().dropped_transmits;
+    let id = bench.node.table.find("m2").unwrap();
+    bench.node.news.push(id, Urgency::Urgent);
+    bench.node.send_news(bench.node.table.find("m3").unwrap());
+    assert_eq!(bench.node.metrics().dropped_transmits, before);
+    assert_eq!(bench.opened().len(), 1);
+}
+
+/// The source of a datagram may be forged: whoever lives there is called.
+#[test]
+fn strangers_that_introduce_themselves_cause_no_more_streams_than_others() {
+    let (mut bench, mut provoked) = (mute(3), 0);
+    for i in 0..64 {
+        let from = addr(100 + i);
+        let name = format!("x{i}");
+        bench.hear_as(Some(&name), from, &alive(&name, 0, from));
+        // As if each were refused at once.
+        for (stream, _) in bench.opened() {
+            bench.node.handle_stream_failure(bench.now, stream, StreamFailure::Refused);
+            provoked += 1;
+        }
+    }
+    assert!((1..=16).contains(&provoked), "{provoked} in a probe interval");
+}
+
+/// Members that were made up and never answer are not waited for.
+#[test]
+fn a_farewell_does_not_wait_for_members_that_never_answered() {
+    let mut bench = Bench::new(1);
+    for i in 10..20 {
+        bench.sync(Message::Alive(alive(&format!("x{i}"), 0, addr(i))));
+    }
+    bench.node.leave(bench.now);
+    let (to, seq) = bench
+        .sent()
+        .iter()
+        .find_map(|(to, packet)| forge::ping(packet).map(|(seq, _)| (*to, seq)))
+        .expect("somebody is told");
+    assert_eq!(to, addr(1));
+    bench.hear_from(to, &Ack { seq });
+    let mut outputs = std::iter::from_fn(|| bench.node.poll_output());
+    assert!(outputs.any(|output| matches!(output, Output::LeaveDone { heard: true })));
 }

@@ -146,6 +146,22 @@ fn a_stranger_gets_no_more_bytes_than_it_sent() {
     }
 }
 
+/// Answers have a length of their own; a ping of a short name is shorter than some.
+#[test]
+fn a_short_name_gives_nobody_more_bytes_than_it_sent() {
+    for name in ["a", "bb", "ccc"] {
+        for (caller, token) in [("x", 0), ("x", 9), ("m1", 0), ("m1", 9)] {
+            let mut bench = Bench::with(Config::lan(name), MEMBERS);
+            let ping = Message::Ping(Ping { seq: 5, target: name });
+            let packet = forge::proven_packet(caller, token, &[ping]);
+            bench.node.handle_datagram(bench.now, addr(8), &packet);
+            let sent = bench.sent();
+            assert_eq!(sent.len(), 1);
+            assert!(sent[0].1.len() <= packet.len(), "{name}, pinged by {caller} with token {token}");
+        }
+    }
+}
+
 #[test]
 fn the_members_of_the_bench_have_every_standing() {
     let mut rng = fastrand::Rng::with_seed(1);
