@@ -68,7 +68,9 @@ pub enum Error {
 
     /// The farewell was said, and no member confirmed it, neither by datagram nor by stream: they may take this node for
     /// failed.
-    #[error("no member confirmed the farewell within {limit:?}; others may take this node for failed")]
+    #[error(
+        "no member confirmed the farewell within {limit:?}: others may take this node for failed; check the network, or raise leave_timeout"
+    )]
     Unheard {
         /// How long it was tried.
         limit: std::time::Duration,

@@ -14,6 +14,8 @@ use std::{
 
 /// Look-ups for which it is remembered that answers were seen to rotate.
 const MEMORY: u32 = 20;
+/// Addresses that are present at most.
+const MAX_PRESENT: usize = 4096;
 /// The probability at which absence is no longer chance.
 const UNLIKELY: f64 = 1e-6;
 
@@ -108,7 +110,19 @@ impl Presence {
             }
         }
         gone.iter().for_each(|peer| _ = self.present.remove(peer));
+        self.make_room(&mut gone);
         gone
+    }
+
+    /// Name servers that give ever new addresses do not fill the memory: those that were missed most are gone.
+    fn make_room(&mut self, gone: &mut Vec<String>) {
+        while self.present.len() > MAX_PRESENT {
+            let missed = self.present.iter().filter(|(_, seen)| seen.misses > 0);
+            let most = missed.max_by_key(|(_, seen)| seen.misses).map(|(peer, _)| peer.clone());
+            let Some(peer) = most else { return };
+            self.present.remove(&peer);
+            gone.push(peer);
+        }
     }
 }
 
@@ -152,6 +166,17 @@ mod tests {
             self.left.extend(changes.left);
             self.now += Duration::from_secs(30);
         }
+    }
+
+    #[test]
+    fn answers_that_are_always_new_do_not_fill_the_memory() {
+        let mut story = Story::new(3, Ttl::Unlimited);
+        for at in 0..20 {
+            let answer: Vec<_> = (0..1000).map(|i| format!("10.{at}.{}.{}", i / 256, i % 256)).collect();
+            story.look_up(&answer.join(" "), true);
+            assert!(story.presence.present.len() <= MAX_PRESENT);
+        }
+        assert_eq!(story.active.len(), MAX_PRESENT, "those that were missed most have left");
     }
 
     #[test]

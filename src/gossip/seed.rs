@@ -86,6 +86,10 @@ impl<'a> Seed<'a> {
                 Ok(Resolved { addrs: lookup.found.iter().map(addr).collect(), ..Resolved::default() })
             }
             Self::File(path) => {
+                // A pipe would keep us waiting.
+                if !std::fs::metadata(path)?.is_file() {
+                    return Err(io::Error::new(ErrorKind::InvalidInput, "it is no regular file"));
+                }
                 let mut text = String::new();
                 File::open(path)?.take(MAX_LIST as u64 + 1).read_to_string(&mut text)?;
                 list(&text)

@@ -31,6 +31,7 @@ pub(super) struct JoinId(u64);
 
 /// Who asked for a join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Joining {
     /// The node itself: [`Output::SeedsTried`] tells the result.
     Seeds,

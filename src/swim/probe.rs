@@ -58,6 +58,8 @@ struct Round {
 struct Relay {
     mark: u32,
     nacked: bool,
+    /// It was chosen because we hear of it, not by lot: it tells whether others reach us, and nothing of the target.
+    witness: bool,
 }
 
 #[derive(Debug)]
@@ -187,39 +189,41 @@ impl Node {
         let (target, addr, seq, window) =
             (Arc::clone(&round.target), round.addr, round.seq, round.ends.since(self.now));
         self.metrics.probes_indirect += 1;
-        let mut relays = self.pick_relays(self.table.find(&target));
-        // Who does not hear of it cannot help, and its silence says nothing about us.
-        relays.retain(|(name, _)| !self.carrier.carries_to(name));
-        for (name, addr) in &relays {
-            self.transmit_by_datagram(
-                *addr,
-                name,
-                Content::PingReq { seq, target: Arc::clone(&target), window },
-            );
+        let random = self.pick_relays(self.table.find(&target));
+        let witness = self.pick_witness(self.table.find(&target), &random);
+        let mut relays = Vec::with_capacity(random.len() + 1);
+        for (at, (name, addr)) in random.iter().chain(&witness).enumerate() {
+            let request = Content::PingReq { seq, target: Arc::clone(&target), window };
+            self.transmit_by_datagram(*addr, name, request);
+            relays.push(Relay { mark: hash::member(name), nacked: false, witness: at >= random.len() });
         }
         if let Some(round) = &mut self.prober.round {
-            let relay = |name: &Arc<str>| Relay { mark: hash::member(name), nacked: false };
-            round.relays = relays.iter().map(|(name, _)| relay(name)).collect();
+            round.relays = relays;
         }
         if self.config.stream_fallback {
             self.open(Purpose::Probe { seq, target }, addr, window);
         }
     }
 
-    /// Relays are random, but for the one that we have heard of last: where most of a cluster has vanished, it is there.
+    /// Random members. Who hears no datagrams cannot help, and its silence says nothing about us.
     fn pick_relays(&mut self, target: Option<MemberId>) -> Vec<(Arc<str>, SocketAddr)> {
-        let most = self.config.indirect_probes;
-        let mut relays = self.pick_alive(most, target);
-        let alive = |record: &Record| record.state == MemberState::Alive;
-        let last = self.table.find_mark(self.prober.heard_last, alive).filter(|id| Some(*id) != target);
-        if let Some(record) = last.map(|id| self.table.get(id))
-            && most > 0
-            && !relays.iter().any(|(name, _)| *name == record.name)
-        {
-            relays.truncate(most - 1);
-            relays.push((Arc::clone(&record.name), record.addr));
-        }
+        let mut relays = self.pick_alive(self.config.indirect_probes, target);
+        relays.retain(|(name, _)| !self.carrier.carries_to(name));
         relays
+    }
+
+    /// The member that we have heard of last: it is there also where most of a cluster has vanished, the relays among them.
+    /// Whoever speaks to us all the time would be it in each round, so it tells nothing of the target.
+    fn pick_witness(
+        &self,
+        target: Option<MemberId>,
+        relays: &[(Arc<str>, SocketAddr)],
+    ) -> Option<(Arc<str>, SocketAddr)> {
+        let alive = |record: &Record| record.state == MemberState::Alive;
+        let last = self.table.find_mark(self.prober.heard_last, alive).filter(|id| Some(*id) != target)?;
+        let Record { name, addr, .. } = self.table.get(last);
+        let is_one = relays.iter().any(|(relay, _)| relay == name) || self.carrier.carries_to(name);
+        (self.config.indirect_probes > 0 && !is_one).then(|| (Arc::clone(name), *addr))
     }
 
     /// An answer to something we sent, perhaps with the token that we are to show.
@@ -242,8 +246,15 @@ impl Node {
         };
         let (target, addr) = (Arc::clone(&round.target), round.addr);
         let directly = sender.mark == hash::member(&target);
-        if !directly && !round.relays.iter().any(|relay| relay.mark == sender.mark) {
-            return false;
+        if !directly {
+            let Some(relay) = round.relays.iter_mut().find(|relay| relay.mark == sender.mark) else {
+                return false;
+            };
+            if relay.witness {
+                // In time, whatever it says of the target.
+                relay.nacked = true;
+                return true;
+            }
         }
         if !std::mem::replace(&mut round.answered, true) {
             self.health.improve();

@@ -62,6 +62,7 @@ pub enum StreamStep {
 
 /// How a stream failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StreamFailure {
     /// Nobody listens at the address.
     Refused,
@@ -76,6 +77,7 @@ pub enum StreamFailure {
 
 /// What a stream that this node opens is for, as far as a driver must know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum StreamKind {
     /// Tables are exchanged: a sync. It may take long.
     Exchange,

@@ -5,7 +5,7 @@ use super::{
     bench::{self, Bench, alive, messages},
     world::{Latency, World, addr, converged, converged_with, millis, partition, secs},
 };
-use crate::wire::message::{Message, Nack};
+use crate::wire::message::{Ack, Message, Nack};
 
 #[test]
 fn a_crash_is_suspected_then_failed_and_everybody_learns_of_it() {
@@ -248,8 +248,12 @@ fn when_most_of_a_cluster_vanishes_the_rest_finds_out_and_fails_nobody_else() {
     }
 }
 
+fn nack(seq: u32) -> Option<Message<'static>> {
+    Some(Message::Nack(Nack { seq }))
+}
+
 /// A probe among silent members fails, while one of them, which is heard of all the time, sends a nack or does not.
-fn failed_round(bench: &mut Bench, heard: usize, nacks: bool) {
+fn failed_round(bench: &mut Bench, heard: usize, answer: impl Fn(u32) -> Option<Message<'static>>) {
     let name = format!("m{heard}");
     let mut asked = Vec::new();
     for _ in 0..60 {
@@ -267,8 +271,10 @@ fn failed_round(bench: &mut Bench, heard: usize, nacks: bool) {
         }
     }
     let (_, seq) = asked.iter().find(|(to, _)| *to == addr(heard)).expect("it is among the relays");
-    if nacks {
-        bench.hear_from(addr(heard), &Nack { seq: *seq });
+    match answer(*seq) {
+        Some(Message::Nack(nack)) => _ = bench.hear_from(addr(heard), &nack),
+        Some(Message::Ack(ack)) => _ = bench.hear_from(addr(heard), &ack),
+        _ => {}
     }
     let failed = bench.node.metrics().probes_failed;
     while bench.node.metrics().probes_failed == failed {
@@ -280,10 +286,19 @@ fn failed_round(bench: &mut Bench, heard: usize, nacks: bool) {
 fn who_was_heard_last_is_a_relay_and_its_nack_says_that_it_is_not_us() {
     let mut bench = Bench::new(20);
     bench.node.health.degrade(2);
-    failed_round(&mut bench, 7, true);
-    assert_eq!(bench.node.health.score(), 1, "two other relays are silent");
-    failed_round(&mut bench, 7, false);
-    assert_eq!(bench.node.health.score(), 4, "all three are");
+    failed_round(&mut bench, 7, nack);
+    assert_eq!(bench.node.health.score(), 1, "the other relays are silent");
+    failed_round(&mut bench, 7, |_| None);
+    assert!(bench.node.health.score() >= 4, "all are");
+}
+
+/// Whoever speaks to us all the time is asked in each round: else it could hide a crash for ever.
+#[test]
+fn who_was_heard_last_does_not_vouch_for_the_target() {
+    let mut bench = Bench::new(20);
+    bench.node.health.degrade(2);
+    failed_round(&mut bench, 7, |seq| Some(Message::Ack(Ack { seq })));
+    assert_eq!(bench.node.health.score(), 1, "its answer came in time all the same");
 }
 
 #[test]
@@ -293,7 +308,7 @@ fn where_most_are_suspected_what_a_relay_did_not_hear_confirms() {
         for suspected in 8..if most { 20 } else { 10 } {
             bench.hear(&bench::suspect(&format!("m{suspected}"), 0, &["m1"]));
         }
-        (0..3).for_each(|_| failed_round(&mut bench, 7, true));
+        (0..3).for_each(|_| failed_round(&mut bench, 7, nack));
         let table = &bench.node.table;
         let suspicions = (0..table.others()).filter_map(|at| table.get(table.other(at)).suspicion.as_ref());
         let confirmed = suspicions.flat_map(|suspicion| suspicion.accusers()).any(|accuser| accuser == "m7");
