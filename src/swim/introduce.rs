@@ -87,6 +87,9 @@ impl Node {
             Message::Alive(alive) => Some(alive).filter(own),
             _ => None,
         };
+        if alive.is_some_and(|alive| self.says_what_is_known(alive)) {
+            return None;
+        }
         let Some(alive) = alive.filter(|alive| self.table.find_live(alive.name).is_none()) else {
             self.drop_stranger();
             return None;
@@ -102,6 +105,13 @@ impl Node {
             return None;
         }
         Some(introduced)
+    }
+
+    /// A member that may not know yet that we know it.
+    fn says_what_is_known(&self, alive: &Alive<'_>) -> bool {
+        let identity = Identity { epoch: alive.epoch, incarnation: alive.incarnation };
+        let known = self.table.find_live(alive.name).map(|id| self.table.get(id));
+        known.is_some_and(|record| (record.addr, record.identity) == (alive.addr, identity))
     }
 
     /// Somebody introduces itself in a stream that it opened to us from this address, and did not prove who it is.
