@@ -1,14 +1,14 @@
 //! Datagrams by stream, to members whom datagrams do not reach: where a firewall lets TCP pass and drops UDP.
 //!
 //! Probes tell whom they do not reach: a stream was answered, and nothing else. After two such rounds in a row, whoever was
-//! asked (of a node whose datagrams were never answered, after the first), it is taken to be so with everybody, until a datagram is answered. What would go to such a member by datagram
-//! then goes in a stream that is opened for it, and is taken in as a datagram would be; what that one is answered with comes
-//! back in the same stream. So every rule holds as ever: what is proven, what is news, who believes a farewell.
+//! asked (of a node whose datagrams were never answered, after the first), it is taken to be so with everybody, until a
+//! datagram is answered. What would go to such a member by datagram then goes in a stream that is opened for it, and is
+//! taken in as a datagram would be; what that one is answered with comes back in the same stream. So every rule holds as
+//! ever: what is proven, what is news, who believes a farewell.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
-    event::{Event, Output},
     member::MemberId,
     node::Node,
     reach::ReachProblem,
@@ -62,6 +62,17 @@ pub(super) enum Haste {
     Provoked,
 }
 
+impl Haste {
+    /// The streams that may be opened in a probe interval, and be open at the same time.
+    fn bounds(self) -> (u32, usize) {
+        match self {
+            Self::Urgent => (u32::MAX, usize::MAX),
+            Self::News => (MAX_OPENED, MAX_CARRIED),
+            Self::Provoked => MAX_PROVOKED,
+        }
+    }
+}
+
 impl Carrier {
     /// Whether what is for this member goes by stream.
     pub(super) fn carries_to(&self, name: &str) -> bool {
@@ -90,12 +101,7 @@ impl Carrier {
         if now.since(self.since) >= interval {
             (self.opened, self.since) = (0, now);
         }
-        let most = match haste {
-            Haste::Urgent => u32::MAX,
-            Haste::News => MAX_OPENED,
-            Haste::Provoked => MAX_PROVOKED.0,
-        };
-        let may = self.opened < most;
+        let may = self.opened < haste.bounds().0;
         self.opened += u32::from(may && haste != Haste::Urgent);
         may
     }
@@ -115,16 +121,10 @@ impl Node {
             self.table.probe_next(id);
         }
         if self.carrier.is_mute() && !was_mute {
-            self.catch_up();
+            // What was told by datagram until now did not arrive, either way.
+            self.sync_with_anybody();
         }
         self.tell_of_missed();
-    }
-
-    /// What was told by datagram until now did not arrive, either way.
-    fn catch_up(&mut self) {
-        if let Some((_, addr)) = self.pick_alive(1, None).pop() {
-            self.open(Purpose::Sync, addr, self.config.stream_timeout);
-        }
     }
 
     /// A datagram of ours was answered by datagram, by this member or by one who asked it for us.
@@ -152,24 +152,19 @@ impl Node {
             .collect();
         let count = certain.len();
         if missed == 0 {
-            if let Some(problem) = self.carrier.told.take() {
-                self.emit(Output::Event(Event::ReachabilityRestored { problem }));
-            }
-            return;
+            let solved = self.carrier.told.take();
+            return self.tell_reach(None, solved);
         }
-        let more = match self.carrier.told {
-            None => count > 0,
-            Some(ReachProblem::Datagrams { count: told, .. }) => {
-                count > told && self.now >= self.carrier.next
-            }
-            Some(_) => false,
+        let told = match self.carrier.told {
+            Some(ReachProblem::Datagrams { count, .. }) => count,
+            _ => 0,
         };
-        if more {
+        if count > told && (told == 0 || self.now >= self.carrier.next) {
             self.carrier.next = self.now + self.config.probe_interval.saturating_mul(TELL_AGAIN);
             let peers = certain.into_iter().take(MAX_NAMED).collect();
             let problem = ReachProblem::Datagrams { peers, count };
             self.carrier.told = Some(problem.clone());
-            self.emit(Output::Event(Event::ReachabilityLost { problem }));
+            self.tell_reach(Some(problem), None);
         }
     }
 
@@ -177,12 +172,7 @@ impl Node {
     pub(super) fn carry(&mut self, to: SocketAddr, name: &str, content: Content, haste: Haste) {
         let (interval, timeout) = (self.config.probe_interval, self.config.probe_timeout);
         let waits = |session: &&Session| matches!(session.purpose, Purpose::Carry { urgent: false, .. });
-        let most = match haste {
-            Haste::Urgent => usize::MAX,
-            Haste::News => MAX_CARRIED,
-            Haste::Provoked => MAX_PROVOKED.1,
-        };
-        let full = most != usize::MAX && self.exchanges.sessions.values().filter(waits).count() >= most;
+        let full = self.exchanges.sessions.values().filter(waits).count() >= haste.bounds().1;
         let datagram = Some(Box::new(Transmit::new(to, name, content)));
         let purpose = Purpose::Carry { datagram, urgent: haste == Haste::Urgent };
         let may = !full && self.carrier.may_open(self.now, interval, haste);

@@ -13,14 +13,13 @@ use super::{
     member::{Identity, MemberId, MemberState, Record},
     node::Node,
     own::Accusation,
-    suspicion::{Suspicion, confirmations},
     time::Time,
     timers::Timer,
     validation::Sender,
 };
 use crate::wire::{
     Tags, hash,
-    message::{Alive, Failed, Gone, Left, Message, Suspect},
+    message::{Alive, Failed, Gone, Left, Message},
 };
 
 const YEAR: u64 = 365 * 24 * 3600 * 1000;
@@ -227,144 +226,6 @@ impl Node {
         self.heal.forget(&self.table.get(id).name);
     }
 
-    pub(super) fn hear_suspect(&mut self, claim: &Suspect<'_>) {
-        let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
-        if claim.name == &*self.name {
-            return self.hear_accusation(identity, Accusation::Suspect);
-        }
-        let Some(id) = self.suspectable(claim.name, identity) else {
-            return self.repeat_left(claim.name, identity);
-        };
-        let mut news = self.raise_suspicion(id, identity);
-        if news {
-            self.verify(id);
-        }
-        for accuser in claim.accusers.iter() {
-            // Only members' accusations count: anybody can make up names.
-            if let Some(accuser) = self.table.find_live(accuser).filter(|accuser| *accuser != id) {
-                let accuser = Arc::clone(&self.table.get(accuser).name);
-                news |= self.add_accuser(id, &accuser);
-            }
-        }
-        if news {
-            self.spread(id, Urgency::Urgent);
-        }
-    }
-
-    /// Our own probe of a member, in this life of it, failed. We know it first-hand: no bound of what others say applies.
-    /// `nacks` are the marks of the relays that heard nothing of it either: where most members are suspected, too few
-    /// are left to probe each several times, and what a relay did not hear confirms.
-    pub(super) fn accuse(&mut self, name: &str, epoch: u64, nacks: &[u32]) {
-        let Some(id) = self.table.find(name) else { return };
-        let Record { identity, state, .. } = *self.table.get(id);
-        if !state.is_live() || identity.epoch != epoch {
-            return;
-        }
-        let mut news = self.raise_suspicion(id, identity);
-        let own = Arc::clone(&self.name);
-        news |= self.add_accuser(id, &own);
-        let confirm = if self.table.most_are_suspected() { nacks } else { &[] };
-        for relay in confirm {
-            if let Some(relay) = self.table.find_mark(*relay, |record| record.state.is_live()) {
-                let relay = Arc::clone(&self.table.get(relay).name);
-                news |= self.add_accuser(id, &relay);
-            }
-        }
-        if news {
-            self.spread(id, Urgency::Urgent);
-        }
-    }
-
-    /// The live member whom a suspicion of this identity can concern. Of a life we have not heard of, we
-    /// would not know the address: the next sync brings it.
-    fn suspectable(&mut self, name: &str, identity: Identity) -> Option<MemberId> {
-        let id = self.table.find(name)?;
-        let record = self.table.get(id);
-        let concerns =
-            record.state.is_live() && identity >= record.identity && identity.epoch == record.identity.epoch;
-        (concerns && self.is_plausible(Some(id), identity, false)).then_some(id)
-    }
-
-    /// Suspects a member, unless it already is under this identity; says whether that is news.
-    fn raise_suspicion(&mut self, id: MemberId, identity: Identity) -> bool {
-        let record = self.table.get(id);
-        let was_alive = record.state == MemberState::Alive;
-        if !was_alive && record.identity == identity {
-            return false;
-        }
-        let (live, able) = (self.table.live(), self.table.able() + usize::from(!was_alive));
-        let suspicion = Suspicion::in_cluster(&self.config, self.now, live, able);
-        let (now, deadline) = (self.now, suspicion.deadline());
-        self.table.update(id, &mut self.rng, |record| {
-            (record.state, record.identity, record.since) = (MemberState::Suspect, identity, now);
-            record.suspicion = Some(Box::new(suspicion));
-        });
-        self.timers.set(Timer::Suspicion(id), deadline);
-        self.metrics.suspicions += 1;
-        if was_alive {
-            self.emit_member(Event::Suspected, id);
-        }
-        true
-    }
-
-    /// A few of those who hear of a suspicion probe the suspect next: they confirm it soon, or give it one more
-    /// chance to refute.
-    fn verify(&mut self, id: MemberId) {
-        if self.is_one_of_a_few() {
-            self.table.probe_next(id);
-        }
-    }
-
-    /// True at [`verifiers`](super::Config::verifiers) of all members, on average, who ask themselves.
-    pub(super) fn is_one_of_a_few(&mut self) -> bool {
-        self.rng.usize(..self.table.able()) < self.config.verifiers as usize
-    }
-
-    fn add_accuser(&mut self, id: MemberId, accuser: &Arc<str>) -> bool {
-        // The suspect itself is one of those that could be asked.
-        let expected = confirmations(&self.config, self.table.live(), self.table.able() + 1);
-        self.change_suspicion(id, |suspicion| {
-            suspicion.expect_at_most(expected);
-            suspicion.accuse(accuser)
-        })
-    }
-
-    fn hasten_suspicion(&mut self, id: MemberId) {
-        let now = self.now;
-        self.change_suspicion(id, |suspicion| {
-            suspicion.hasten(now);
-            true
-        });
-    }
-
-    /// Changes a suspicion, if there is one, and moves its deadline along; says whether `change` says that it did.
-    fn change_suspicion(&mut self, id: MemberId, change: impl FnOnce(&mut Suspicion) -> bool) -> bool {
-        let Some(suspicion) = self.table.suspicion_mut(id) else { return false };
-        let before = suspicion.deadline();
-        let changed = change(suspicion);
-        let deadline = suspicion.deadline();
-        if deadline != before {
-            self.timers.set(Timer::Suspicion(id), deadline);
-        }
-        changed
-    }
-
-    pub(super) fn suspicion_ran_out(&mut self, id: MemberId) {
-        let (now, able) = (self.now, self.table.able());
-        // Who leaves judges nobody any more.
-        if self.is_leaving() {
-            return;
-        }
-        if self.config.verifiers > 0 && self.change_suspicion(id, |suspicion| suspicion.put_off(now, able)) {
-            self.table.probe_next(id);
-            return self.spread(id, Urgency::Urgent);
-        }
-        let identity = self.table.get(id).identity;
-        // It was its fault, then, that our probe of it failed.
-        self.health.improve();
-        self.depart(id, identity, MemberState::Failed, self.now, false);
-    }
-
     pub(super) fn hear_failed(&mut self, claim: &Failed<'_>) {
         let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
         self.repeat_left(claim.name, identity);
@@ -372,7 +233,7 @@ impl Node {
     }
 
     /// Who accuses a member that said good-bye has not heard of it: news may die out before all have it. It is news again.
-    fn repeat_left(&mut self, name: &str, accused: Identity) {
+    pub(super) fn repeat_left(&mut self, name: &str, accused: Identity) {
         let Some(id) = self.table.find(name).filter(|id| *id != MemberId::SELF) else { return };
         let record = self.table.get(id);
         let left = record.state == MemberState::Left && !record.hidden;
@@ -433,7 +294,14 @@ impl Node {
     }
 
     /// A member we knew is gone, or more is heard of one that is.
-    fn depart(&mut self, id: MemberId, identity: Identity, state: MemberState, since: Time, by_itself: bool) {
+    pub(super) fn depart(
+        &mut self,
+        id: MemberId,
+        identity: Identity,
+        state: MemberState,
+        since: Time,
+        by_itself: bool,
+    ) {
         self.timers.cancel(Timer::Suspicion(id));
         let old = self.table.get(id).state;
         let since = if old.is_live() { self.now } else { since };

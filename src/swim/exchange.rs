@@ -43,11 +43,16 @@ impl Node {
         None
     }
 
+    /// Live, and not *away* (`flap.rs`).
+    pub(super) fn takes_part(&self) -> bool {
+        self.phase == Phase::Live && !self.flaps.is_held()
+    }
+
     /// Whether others are to hear that we are there.
     pub(super) fn shows_itself(&self) -> bool {
         match self.phase {
             Phase::Quiet | Phase::Displaced => false,
-            Phase::Live => !self.flaps.is_held(),
+            Phase::Live => self.takes_part(),
             Phase::Leaving | Phase::Left => !self.farewell.silent,
         }
     }
@@ -150,6 +155,10 @@ impl Node {
         let delay = self.next_sync_delay();
         let next = self.jittered(delay);
         self.set_timer(Timer::Sync, next);
+        self.sync_with_anybody();
+    }
+
+    pub(super) fn sync_with_anybody(&mut self) {
         if let Some((_, addr)) = self.pick_alive(1, None).pop() {
             self.open(Purpose::Sync, addr, self.config.stream_timeout);
         }

@@ -206,9 +206,9 @@ impl Node {
     fn add_addrs(&mut self, id: JoinId, addrs: &[SocketAddr]) {
         let own = self.table.get(MemberId::SELF).addr;
         let Some(join) = self.joins.open.iter_mut().find(|join| join.id == id) else { return };
+        let passes_members =
+            join.asker == Joining::Seeds && self.phase != Phase::Quiet && !self.reach.is_unreached();
         for addr in addrs {
-            let is_known = self.phase != Phase::Quiet && !self.reach.is_unreached();
-            let is_member = || is_known && self.table.at_addr(*addr).is_some();
             if *addr == own {
                 join.found_ourselves = true;
                 continue;
@@ -216,7 +216,7 @@ impl Node {
             if join.known.len() >= MAX_ADDRS || !join.known.insert(*addr) {
                 continue;
             }
-            if join.asker == Joining::Seeds && is_member() {
+            if passes_members && self.table.at_addr(*addr).is_some() {
                 join.members += 1;
             } else {
                 join.waiting.push(*addr);

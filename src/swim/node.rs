@@ -398,7 +398,7 @@ impl Node {
         }
         self.table.update(MemberId::SELF, &mut self.rng, |own| own.tags = tags);
         // While nobody is to hear of us, these wait as well, until we announce ourselves or come back.
-        if self.phase == Phase::Live && !self.flaps.is_held() {
+        if self.takes_part() {
             self.table.update(MemberId::SELF, &mut self.rng, |own| own.identity.incarnation += 1);
             self.announce();
         }

@@ -11,8 +11,6 @@ use super::{
     event::{Event, JoinProblem, JoinResult, Output},
     member::MemberId,
     node::Node,
-    own::Phase,
-    session::Purpose,
     sync::StreamId,
     time::Time,
     validation::Sender,
@@ -158,7 +156,7 @@ impl Node {
         }
     }
 
-    fn tell_reach(&mut self, lost: Option<ReachProblem>, solved: Option<ReachProblem>) {
+    pub(super) fn tell_reach(&mut self, lost: Option<ReachProblem>, solved: Option<ReachProblem>) {
         if let Some(problem) = solved {
             self.emit(Output::Event(Event::ReachabilityRestored { problem }));
         }
@@ -176,15 +174,13 @@ impl Node {
         if self.table.verified().is_empty() {
             return;
         }
-        if let Some((_, addr)) = self.pick_alive(1, None).pop() {
-            self.open(Purpose::Sync, addr, self.config.stream_timeout);
-        }
+        self.sync_with_anybody();
     }
 
     fn is_silent_around(&self) -> bool {
         let patience = if self.reach.ever { QUIET.1 } else { QUIET.0 };
-        let shown = self.phase == Phase::Live && !self.flaps.is_held();
-        shown && self.now.since(self.reach.pinged) >= self.config.probe_interval.saturating_mul(patience)
+        self.takes_part()
+            && self.now.since(self.reach.pinged) >= self.config.probe_interval.saturating_mul(patience)
     }
 
     /// In a table that we hear: it lists us.

@@ -6,7 +6,6 @@ use super::{
     carry::Haste,
     member::{Identity, MemberId},
     node::Node,
-    own::Phase,
     validation::{Contact, Sender},
 };
 use crate::wire::{
@@ -197,7 +196,7 @@ impl Node {
     /// would believe nothing else.
     fn introduces(&self, content: &Content, contact: Contact) -> bool {
         let may_answer = matches!(content, Content::Ping { .. } | Content::News);
-        may_answer && !contact.shown && self.phase == Phase::Live && !self.flaps.is_held()
+        may_answer && !contact.shown && self.takes_part()
     }
 
     /// Has something sent to whoever is called `name` and lives at `to`, by the way that reaches it.
