@@ -16,6 +16,11 @@ pub(crate) fn host_of(ip: IpAddr) -> IpAddr {
     }
 }
 
+/// The unspecified address of the same family.
+pub(crate) fn any_of(ip: IpAddr) -> IpAddr {
+    if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
+}
+
 /// `host` or `host:port`, taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Target<'a> {

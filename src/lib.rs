@@ -71,6 +71,7 @@ mod network;
 mod peers;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+mod slices;
 mod snapshot;
 mod sorted;
 mod stop;

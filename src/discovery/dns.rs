@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     fmt, io,
     net::{IpAddr, SocketAddr, ToSocketAddrs},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -18,6 +18,7 @@ use crate::{
     BoxError, Error, Membership, Stop,
     address::Target,
     dns::{self, Conf, Found, Lookup, Query},
+    slices::now,
     warn::Throttle,
 };
 
@@ -181,14 +182,13 @@ impl Discovery for DnsDiscovery {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "look-ups are of real time")]
 fn tell(
     presence: &mut Presence,
     answer: &BTreeMap<String, Option<Duration>>,
     is_complete: bool,
     membership: &Membership,
 ) {
-    let changes = presence.update(answer, is_complete, Instant::now());
+    let changes = presence.update(answer, is_complete, now());
     membership.add(changes.active);
     membership.left(changes.left);
     membership.remove(changes.removed);

@@ -7,7 +7,7 @@ use std::{
     collections::hash_map::RandomState,
     hash::BuildHasher,
     io::{self, ErrorKind, Read, Write},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket},
+    net::{SocketAddr, TcpStream, UdpSocket},
     time::{Duration, Instant},
 };
 
@@ -17,9 +17,11 @@ use super::{
     conf::Conf,
     message::{self, Kind, Records, Refusal},
 };
+use crate::{
+    address::any_of,
+    slices::{SLICE, is_connected, is_nothing, now, pause},
+};
 
-/// The longest that a call blocks without a look at whether to stop.
-const SLICE: Duration = Duration::from_millis(50);
 /// Datagrams that are no answer to our question, before one is given up.
 const MAX_STRAY: usize = 64;
 
@@ -80,9 +82,7 @@ impl<'a> Client<'a> {
         kind: Kind,
         edns: bool,
     ) -> io::Result<Result<Records, Refusal>> {
-        let any: IpAddr =
-            if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let socket = UdpSocket::bind((any, 0))?;
+        let socket = UdpSocket::bind((any_of(server.ip()), 0))?;
         socket.connect(server)?;
         socket.set_read_timeout(Some(SLICE))?;
         let id = random();
@@ -122,12 +122,9 @@ impl<'a> Client<'a> {
         socket.set_nonblocking(true)?;
         // Whether it succeeds is seen below.
         let _ = socket.connect(&server.into());
-        while socket.peer_addr().is_err() {
-            if let Some(error) = socket.take_error()? {
-                return Err(error);
-            }
-            self.slice(deadline, Err(ErrorKind::WouldBlock.into()))?;
-            wait(SLICE / 10);
+        while !is_connected(&socket)? {
+            self.in_time(deadline)?;
+            pause(SLICE / 10);
         }
         socket.set_nonblocking(false)?;
         socket.set_read_timeout(Some(SLICE))?;
@@ -163,14 +160,7 @@ impl<'a> Client<'a> {
     fn slice(&self, deadline: Option<Instant>, result: io::Result<usize>) -> io::Result<Option<usize>> {
         match result {
             Ok(len) => Ok(Some(len)),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
-                ) =>
-            {
-                self.in_time(deadline).map(|()| None)
-            }
+            Err(error) if is_nothing(&error) => self.in_time(deadline).map(|()| None),
             Err(error) => Err(error),
         }
     }
@@ -210,13 +200,4 @@ fn error_of(refusal: Refusal) -> io::Error {
 /// The standard library's hasher is keyed by the system's randomness.
 fn random() -> u16 {
     RandomState::new().hash_one(0) as u16
-}
-
-#[expect(clippy::disallowed_methods, reason = "look-ups are of real time")]
-fn now() -> Instant {
-    Instant::now()
-}
-
-fn wait(pause: Duration) {
-    crate::Stop::new().wait(pause);
 }

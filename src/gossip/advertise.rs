@@ -12,7 +12,10 @@ use super::{
     host_port::HostPort,
     interfaces, resolve,
 };
-use crate::{Error, address::problem_of};
+use crate::{
+    Error,
+    address::{any_of, problem_of},
+};
 
 /// Addresses set aside for documentation (RFC 5737, RFC 3849): the way there is the default route. Nothing is sent.
 const ANYWHERE: [IpAddr; 2] =
@@ -33,11 +36,7 @@ pub(super) struct System;
 
 impl Host for System {
     fn source_toward(&self, to: IpAddr) -> Option<IpAddr> {
-        let from: IpAddr = match to {
-            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let socket = UdpSocket::bind((from, 0)).ok()?;
+        let socket = UdpSocket::bind((any_of(to), 0)).ok()?;
         // Nothing is sent: the route alone is looked up.
         socket.connect((to, 9)).ok()?;
         Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_unspecified())

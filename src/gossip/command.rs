@@ -41,10 +41,8 @@ mod unix {
         time::Duration,
     };
 
-    use super::{
-        super::{line::SLICE, now, sockets::is_nothing},
-        MAX_LIST,
-    };
+    use super::MAX_LIST;
+    use crate::slices::{SLICE, is_nothing, now, pause};
 
     /// A command that runs, in a process group of its own. Dropping it kills the group.
     pub(super) struct Running {
@@ -91,7 +89,7 @@ mod unix {
                         Err(error) => return Err(error),
                     }
                 } else if !before {
-                    crate::Stop::new().wait(SLICE / 5);
+                    pause(SLICE / 5);
                 }
                 // What was printed before the end has been read by now.
                 if before && !more {
@@ -184,13 +182,13 @@ mod tests {
         let error = run(&command, &|| asked.swap(true, Ordering::Relaxed)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Interrupted);
         // One of them may have been about to write: then it does so once more at most.
-        let end = super::super::now() + Duration::from_secs(60);
+        let end = crate::slices::now() + Duration::from_secs(60);
         let gone = || {
             let _ = std::fs::remove_file(&flag);
             (0..10).all(|_| !crate::Stop::new().wait(Duration::from_millis(50)) && !flag.exists())
         };
         while !gone() {
-            assert!(super::super::now() < end, "it still writes");
+            assert!(crate::slices::now() < end, "it still writes");
         }
     }
 
@@ -199,9 +197,9 @@ mod tests {
         let flag = std::env::temp_dir().join(format!("syncswim-printed-{}", std::process::id()));
         let command = format!("head -c 60000 /dev/zero; : > {}", flag.display());
         let running = unix::Running::start(&command).unwrap();
-        let end = super::super::now() + Duration::from_secs(60);
+        let end = crate::slices::now() + Duration::from_secs(60);
         while !flag.exists() {
-            assert!(super::super::now() < end && !crate::Stop::new().wait(Duration::from_millis(5)));
+            assert!(crate::slices::now() < end && !crate::Stop::new().wait(Duration::from_millis(5)));
         }
         std::fs::remove_file(&flag).unwrap();
         assert_eq!(running.finish(LIMIT, &|| true).unwrap_err().kind(), ErrorKind::Interrupted);

@@ -29,13 +29,14 @@ use super::{
     race::Race,
     secrets::{Envelope, Secrets},
     seeds::Seeds,
-    sockets::{Udp, is_nothing},
+    sockets::Udp,
     streams,
     wakes::Wakes,
 };
 use crate::{
     Error, Stop,
     error::message_of,
+    slices::is_nothing,
     swim::{self, Destination, JoinProblem, JoinResult, Metrics, Node, Output, Time},
     warn::Throttle,
     wire::hash,

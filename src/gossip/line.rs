@@ -8,15 +8,14 @@ use std::{
 
 use super::{
     engine::Engine,
-    now,
     queue::Place,
     secrets::{Opening, Purpose, StreamSeal},
-    sockets::is_nothing,
 };
-use crate::wire::frame;
+use crate::{
+    slices::{SLICE, is_nothing, now},
+    wire::frame,
+};
 
-/// The longest that a blocking call goes without a look at the stop flag.
-pub(super) const SLICE: Duration = Duration::from_millis(50);
 /// How long whoever opens a stream to us may take to say the first thing,
 const GREETING: Duration = Duration::from_secs(3);
 /// and if other streams wait for their turn.

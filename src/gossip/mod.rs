@@ -49,7 +49,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use crossbeam_channel::{Receiver, bounded, select};
@@ -450,11 +450,6 @@ fn warn_if_open(name: &str, bound: SocketAddr, secrets: &Secrets) {
 fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
     let what = format!("thread {name}");
     std::thread::Builder::new().name(name).spawn(work).map_err(|source| Error::Spawn { what, source })
-}
-
-#[expect(clippy::disallowed_methods, reason = "streams, jobs and clocks are of real time")]
-fn now() -> Instant {
-    Instant::now()
 }
 
 #[expect(clippy::disallowed_methods, reason = "the driver tells the core which life this is")]

@@ -11,11 +11,14 @@ use socket2::Socket;
 
 use super::{
     engine::Engine,
-    line::{Called, Deadline, SLICE},
+    line::{Called, Deadline},
     queue::account_of,
     streams::{self, Trouble},
 };
-use crate::swim::{StreamFailure, StreamId, StreamStep};
+use crate::{
+    slices::{SLICE, is_connected},
+    swim::{StreamFailure, StreamId, StreamStep},
+};
 
 /// The first pause between two looks at all attempts; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_micros(200);
@@ -143,11 +146,8 @@ impl Racer {
 impl Stage {
     fn advance(self, engine: &Engine, entrant: Entrant) -> Result<Self, Trouble> {
         let Self::Connecting(socket) = self else { return Ok(self) };
-        if socket.peer_addr().is_err() {
-            return match socket.take_error()? {
-                Some(error) => Err(error.into()),
-                None => Ok(Self::Connecting(socket)),
-            };
+        if !is_connected(&socket)? {
+            return Ok(Self::Connecting(socket));
         }
         socket.set_nonblocking(false)?;
         let deadline = Deadline::after(engine, entrant.timeout);

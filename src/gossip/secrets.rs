@@ -5,9 +5,10 @@ use std::{
     time::Instant,
 };
 
-use super::{GossipConfig, engine::Engine, line::Socket, now, wall_millis};
+use super::{GossipConfig, engine::Engine, line::Socket, wall_millis};
 use crate::{
     Encryption, Error, Key, Keyring,
+    slices::now,
     wire::{
         frame::PREFIX,
         hash,

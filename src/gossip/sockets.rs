@@ -15,7 +15,7 @@ use super::{
     family::Family,
     handed_over,
 };
-use crate::Error;
+use crate::{Error, slices::is_nothing};
 
 /// How often port 0 is tried until UDP and TCP get the same one.
 const PORT_TRIES: usize = 32;
@@ -261,11 +261,6 @@ impl Drop for Raised<'_> {
     fn drop(&mut self) {
         self.0.store(false, Ordering::SeqCst);
     }
-}
-
-/// Whether an error only says that nothing has come.
-pub(super) fn is_nothing(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }
 
 #[cfg(test)]

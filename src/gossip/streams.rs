@@ -11,11 +11,14 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::{
     engine::Engine,
-    line::{Deadline, Line, Parked, SLICE},
+    line::{Deadline, Line, Parked},
     queue::{Place, account_of},
     race,
 };
-use crate::swim::{StreamFailure, StreamId, StreamKind, StreamStep};
+use crate::{
+    slices::{SLICE, is_connected},
+    swim::{StreamFailure, StreamId, StreamKind, StreamStep},
+};
 
 /// The pause after a failed accept, which is for want of descriptors usually, and how long it grows.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
@@ -278,10 +281,7 @@ pub(super) fn source_of(bound: SocketAddr) -> Option<SocketAddr> {
 fn connect(deadline: &Deadline<'_>, addr: SocketAddr) -> Result<TcpStream, Trouble> {
     let socket = begin_connect(source_of(deadline.engine.bound), addr)?;
     let mut pause = Duration::from_micros(200);
-    while socket.peer_addr().is_err() {
-        if let Some(error) = socket.take_error()? {
-            return Err(error.into());
-        }
+    while !is_connected(&socket)? {
         deadline.sleep(pause)?;
         pause = (pause * 2).min(SLICE / 4);
     }

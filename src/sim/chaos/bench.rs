@@ -1,0 +1,227 @@
+//! The node that a case is run on, and what is looked at after each step.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{Claimed, EPOCH, NAMES, Said, Step, addr, addrs};
+use crate::{
+    sim::forge,
+    swim::{
+        Config, Event, Joining, MemberState, Node, Output, Start, StreamFailure, StreamId, StreamStep, Time,
+    },
+    wire::{
+        Tags,
+        message::{Ack, Message, Nack},
+    },
+};
+
+const BEGIN: Time = Time::from_origin(Duration::from_secs(20_000 * 3600));
+/// The greatest moment there is.
+const END: Time = Time::from_origin(Duration::MAX);
+/// Questions of the node that can still be answered, streams that can still be spoken in.
+const REMEMBERED: usize = 16;
+
+fn config(which: u8) -> Config {
+    let presets = [Config::lan, Config::wan, Config::local, Config::lan];
+    let mut config = presets[usize::from(which % 4)]("me");
+    (config.max_members, config.max_departed, config.max_heal) = (5, 3, 2);
+    if which & 4 != 0 {
+        config.reap_left_after = Duration::from_secs(3);
+        config.reap_failed_after = Duration::from_secs(5);
+        (config.suspicion_mult, config.suspicion_max_mult) = (1, 1);
+        config.forget_after = Duration::from_secs(8).max(config.longest_suspicion());
+    }
+    if which & 8 != 0 {
+        config.seed_max_delay = Duration::from_secs(1);
+    }
+    config.notice_stalls = which & 16 == 0;
+    config
+}
+
+pub(super) struct Bench {
+    pub(super) node: Node,
+    now: Time,
+    streams: VecDeque<StreamId>,
+    pings: VecDeque<(SocketAddr, u32, String)>,
+    folded: HashMap<Arc<str>, MemberState>,
+    /// Joins without a report, by ticket.
+    joins: HashMap<u64, usize>,
+    pub(super) digests: Vec<u8>,
+    buffer: Vec<u8>,
+}
+
+impl Bench {
+    /// The node "me" at address 0, which knows m1 to m3 at the addresses 1 to 3.
+    pub(super) fn new(which: u8) -> Self {
+        let start = Start { addr: addr(0), epoch: EPOCH, seed: u128::from(which), tags: Tags::default() };
+        let mut bench = Self {
+            node: Node::new(config(which), start, BEGIN),
+            now: BEGIN,
+            streams: VecDeque::new(),
+            pings: VecDeque::new(),
+            folded: HashMap::new(),
+            joins: HashMap::new(),
+            digests: (0..64_u64).flat_map(u64::to_le_bytes).collect(),
+            buffer: Vec::new(),
+        };
+        bench.settle();
+        if which & 32 == 0 {
+            bench.meet_members();
+        }
+        bench
+    }
+
+    /// They introduce themselves, and answer when they are asked whether they are there.
+    fn meet_members(&mut self) {
+        for place in 1..=3 {
+            let claimed = Claimed::Incarnation(0);
+            let alive = Said { kind: 4, name: place, addr: place, claimed, detail: 0 };
+            self.take(&Step::Datagram(place, vec![alive]));
+            self.take(&Step::Answer { which: 0, nack: false });
+        }
+        assert_eq!(self.node.live(), 4, "all are known");
+    }
+
+    pub(super) fn take(&mut self, step: &Step) {
+        match step {
+            Step::Datagram(from, said) => {
+                let packet = self.packet(*from, said);
+                self.node.handle_datagram(self.now, addr(*from), &packet);
+            }
+            Step::Answer { which, nack } => self.answer(*which, *nack),
+            Step::Accept(from) => {
+                let stream = self.node.accept_stream(self.now, addr(*from));
+                stream.into_iter().for_each(|stream| self.remember_stream(stream));
+            }
+            Step::Frame(stream, said) => self.frame(*stream, said),
+            Step::Poll(stream) => drop(self.poll(*stream)),
+            Step::Fail(stream, how) => self.fail(*stream, *how),
+            Step::Pass(time) => self.now = self.now + *time,
+            Step::Fire => self.node.handle_timeout(self.now),
+            Step::Sleep(late) => {
+                self.now = self.now.max(self.node.poll_timeout().unwrap_or(self.now)) + *late;
+                self.node.handle_timeout(self.now);
+            }
+            Step::EndOfTime => {
+                self.now = END;
+                self.node.handle_timeout(self.now);
+            }
+            step => self.command(step),
+        }
+        self.settle();
+    }
+
+    fn command(&mut self, step: &Step) {
+        let now = self.now;
+        match step {
+            Step::Join(ticket, mask) => {
+                *self.joins.entry(u64::from(*ticket)).or_default() += 1;
+                self.node.join(now, u64::from(*ticket), &addrs(*mask));
+            }
+            Step::Leave => self.node.leave(now),
+            Step::Tags(n) => {
+                self.node.set_tags(now, Tags::new([("n", n.to_string())]).expect("they are short"));
+            }
+            Step::Seek { later: false } => self.node.seek_seeds(now),
+            Step::Seek { later: true } => self.node.seek_seeds_later(now),
+            Step::Seeds(mask) => self.node.handle_seeds(now, &addrs(*mask)),
+            Step::Lookup(mask, more) => {
+                self.node.handle_lookup(now, Joining::Seeds, &addrs(*mask), usize::from(*more));
+            }
+            step => unreachable!("{step:?} is no command"),
+        }
+    }
+
+    /// Under the name that belongs to a place; three of four show the token for it.
+    fn packet(&self, from: u8, said: &[Said]) -> Vec<u8> {
+        let name = NAMES[usize::from(from) % NAMES.len()];
+        let shows = said.iter().fold(0, |sum, said| sum ^ said.detail) % 4 != 0;
+        let token = if shows { self.node.token_for(name, addr(from)) } else { 0 };
+        let messages: Vec<_> = said.iter().map(|said| said.message(self)).collect();
+        forge::proven_packet(name, token, &messages)
+    }
+
+    fn answer(&mut self, which: u8, nack: bool) {
+        let Some((to, seq, name)) = self.pings.iter().rev().nth(usize::from(which)).cloned() else { return };
+        let answer = if nack { Message::Nack(Nack { seq }) } else { Message::Ack(Ack { seq }) };
+        self.node.handle_datagram(self.now, to, &forge::packet(&name, &[answer]));
+    }
+
+    fn stream(&self, which: u8) -> Option<StreamId> {
+        self.streams.iter().rev().nth(usize::from(which)).copied()
+    }
+
+    fn remember_stream(&mut self, stream: StreamId) {
+        self.streams.push_back(stream);
+        if self.streams.len() > REMEMBERED {
+            self.streams.pop_front();
+        }
+    }
+
+    fn poll(&mut self, which: u8) -> Option<StreamStep> {
+        let stream = self.stream(which)?;
+        let step = self.node.poll_stream(self.now, stream, &mut self.buffer);
+        if step == StreamStep::Close {
+            self.streams.retain(|other| *other != stream);
+        }
+        Some(step)
+    }
+
+    /// As a driver does, it says first what is to be said.
+    fn frame(&mut self, which: u8, said: &[Said]) {
+        let Some(stream) = self.stream(which) else { return };
+        while self.poll(which) == Some(StreamStep::Send) {}
+        let packet = self.packet(which, said);
+        self.node.handle_frame(self.now, stream, &packet);
+    }
+
+    fn fail(&mut self, which: u8, how: u8) {
+        let failures = [StreamFailure::Refused, StreamFailure::TimedOut, StreamFailure::Rejected];
+        if let Some(stream) = self.stream(which) {
+            self.node.handle_stream_failure(self.now, stream, failures[usize::from(how % 3)]);
+            self.streams.retain(|other| *other != stream);
+        }
+    }
+
+    /// Takes out everything, as drivers do after each input, and looks whether all is well.
+    fn settle(&mut self) {
+        while let Some(to) = self.node.poll_transmit(&mut self.buffer) {
+            assert!(self.buffer.len() <= self.node.config().max_datagram, "a datagram is too long");
+            if let Some((seq, name)) = forge::ping(&self.buffer) {
+                self.pings.push_back((to.addr, seq, name));
+            }
+        }
+        while self.pings.len() > REMEMBERED {
+            self.pings.pop_front();
+        }
+        while let Some(output) = self.node.poll_output() {
+            self.follow(output);
+        }
+        self.node.audit().expect("every bound holds");
+        let members = self.node.members();
+        let same = members.len() == self.folded.len()
+            && members.iter().all(|member| self.folded.get(&member.name) == Some(&member.state));
+        assert!(same, "events fold to {:?}, but the members are {members:?}", self.folded);
+    }
+
+    fn follow(&mut self, output: Output) {
+        match output {
+            Output::Event(Event::Reaped(member)) => drop(self.folded.remove(&member.name)),
+            Output::Event(event) => {
+                if let Some(member) = event.member() {
+                    self.folded.insert(Arc::clone(&member.name), member.state);
+                }
+            }
+            Output::OpenStream { stream, .. } => self.remember_stream(stream),
+            Output::JoinDone(ticket, _) => {
+                let open = self.joins.get_mut(&ticket).filter(|open| **open > 0);
+                *open.expect("a join reports once") -= 1;
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Blocking calls in short slices, so that a stop is noticed within one.
+
+use std::{
+    io::{self, ErrorKind},
+    time::{Duration, Instant},
+};
+
+use socket2::Socket;
+
+use crate::Stop;
+
+/// The longest that a blocking call goes without a look at the stop flag.
+pub(crate) const SLICE: Duration = Duration::from_millis(50);
+
+#[expect(clippy::disallowed_methods, reason = "streams, jobs and clocks are of real time")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+pub(crate) fn pause(length: Duration) {
+    Stop::new().wait(length);
+}
+
+/// Whether an error only says that nothing has come.
+pub(crate) fn is_nothing(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
+}
+
+/// Whether a socket that began to connect without blocking has done so; that it failed is the error.
+pub(crate) fn is_connected(socket: &Socket) -> io::Result<bool> {
+    if socket.peer_addr().is_ok() {
+        return Ok(true);
+    }
+    socket.take_error()?.map_or(Ok(false), Err)
+}
