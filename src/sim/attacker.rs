@@ -7,7 +7,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use super::{
-    forge,
+    YEAR, forge,
     world::{World, addr},
 };
 use crate::{
@@ -17,7 +17,6 @@ use crate::{
 
 /// Members that it can make up.
 pub const GHOSTS: usize = 8;
-const YEAR: u64 = 365 * 24 * 3600 * 1000;
 
 /// Whom a claim is about, or where something comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

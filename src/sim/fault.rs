@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use super::{
+    YEAR,
     attacker::{Attack, without_one},
     network::Burst,
     paths::Nat,
@@ -208,14 +209,14 @@ impl Fault {
 
     /// Draws a start with a clock that is wrong: of 1970, a little, or by many years.
     pub(super) fn draw_wrong_clock(rng: &mut fastrand::Rng, n: usize) -> Self {
-        const YEAR: i64 = 365 * 24 * 3600 * 1000;
+        let year = YEAR as i64;
         let host = rng.usize(..n);
         let off = match rng.u32(..5) {
             0 => -1_700_000_000_000,
             1 => -rng.i64(1..1 << 40),
             2 => rng.i64(1..1 << 27),
-            3 => YEAR * rng.i64(1..99),
-            _ => YEAR * rng.i64(99..200),
+            3 => year * rng.i64(1..99),
+            _ => year * rng.i64(99..200),
         };
         Self::WrongClock(host, off)
     }

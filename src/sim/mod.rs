@@ -42,6 +42,9 @@ mod tests;
 mod theme;
 mod world;
 
+/// In milliseconds, as epochs are told.
+pub(crate) const YEAR: u64 = 365 * 24 * 3600 * 1000;
+
 pub use check::{Checker, Violation};
 pub use fault::{Fault, Place, Side};
 pub use host::Host;

@@ -168,8 +168,7 @@ impl Network {
     }
 
     fn is_udp_filtered(&self, from: usize, to: usize) -> bool {
-        self.filters_udp()
-            && (self.no_udp || self.no_udp_out_of.contains(&from) || self.no_udp_into.contains(&to))
+        self.no_udp || self.no_udp_out_of.contains(&from) || self.no_udp_into.contains(&to)
     }
 
     /// Whether the network does to nobody anything but to take its time. Filtered UDP alone is a condition that nodes

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use super::{
-    carry::Haste,
+    carry::Priority,
     join::Attempt,
     member::MemberId,
     node::Node,
@@ -48,7 +48,7 @@ impl Node {
         self.recognize_caller(stream, token);
         let proven = self.exchanges.sessions.get(&stream).is_some_and(|session| session.proven);
         if let Some(id) = self.table.find(name).filter(|id| *id != MemberId::SELF && !proven) {
-            self.greet(id, Haste::Provoked);
+            self.greet(id, Priority::Provoked);
         }
     }
 

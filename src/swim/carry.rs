@@ -54,7 +54,7 @@ pub(super) struct Carrier {
 
 /// What a stream is opened for in place of a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Haste {
+pub(super) enum Priority {
     /// A verdict or a farewell hangs on it: bounded where it comes from.
     Urgent,
     News,
@@ -62,7 +62,7 @@ pub(super) enum Haste {
     Provoked,
 }
 
-impl Haste {
+impl Priority {
     /// The streams that may be opened in a probe interval, and be open at the same time.
     fn bounds(self) -> (u32, usize) {
         match self {
@@ -97,12 +97,12 @@ impl Carrier {
     }
 
     /// Counts a stream, unless there were too many in this probe interval.
-    fn may_open(&mut self, now: Time, interval: Duration, haste: Haste) -> bool {
+    fn may_open(&mut self, now: Time, interval: Duration, priority: Priority) -> bool {
         if now.since(self.since) >= interval {
             (self.opened, self.since) = (0, now);
         }
-        let may = self.opened < haste.bounds().0;
-        self.opened += u32::from(may && haste != Haste::Urgent);
+        let may = self.opened < priority.bounds().0;
+        self.opened += u32::from(may && priority != Priority::Urgent);
         may
     }
 }
@@ -169,13 +169,13 @@ impl Node {
     }
 
     /// Opens a stream for what would be a datagram.
-    pub(super) fn carry(&mut self, to: SocketAddr, name: &str, content: Content, haste: Haste) {
+    pub(super) fn carry(&mut self, to: SocketAddr, name: &str, content: Content, priority: Priority) {
         let (interval, timeout) = (self.config.probe_interval, self.config.probe_timeout);
         let waits = |session: &&Session| matches!(session.purpose, Purpose::Carry { urgent: false, .. });
-        let full = self.exchanges.sessions.values().filter(waits).count() >= haste.bounds().1;
+        let full = self.exchanges.sessions.values().filter(waits).count() >= priority.bounds().1;
         let datagram = Some(Box::new(Transmit::new(to, name, content)));
-        let purpose = Purpose::Carry { datagram, urgent: haste == Haste::Urgent };
-        let may = !full && self.carrier.may_open(self.now, interval, haste);
+        let purpose = Purpose::Carry { datagram, urgent: priority == Priority::Urgent };
+        let may = !full && self.carrier.may_open(self.now, interval, priority);
         if !may || !self.open(purpose, to, timeout) {
             self.metrics.dropped_transmits += 1;
         }

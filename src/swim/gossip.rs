@@ -9,7 +9,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use super::{
     Time,
     broadcast::{Urgency, transmit_limit},
-    carry::Haste,
+    carry::Priority,
     member::{MemberId, MemberState, Record},
     node::Node,
     own::Phase,
@@ -113,7 +113,7 @@ impl Node {
         let unmet = if verified < ENOUGH_MET { self.table.others() - verified } else { 0 };
         let mut picks = self.sample(unmet, fanout);
         for pick in picks.drain(..) {
-            self.greet(self.table.other(verified + pick), Haste::News);
+            self.greet(self.table.other(verified + pick), Priority::News);
         }
         self.picks = picks;
     }
@@ -135,7 +135,7 @@ impl Node {
         if self.table.get(id).contact.takes_news() {
             self.send_news(id);
         } else {
-            self.greet(id, Haste::News);
+            self.greet(id, Priority::News);
         }
     }
 

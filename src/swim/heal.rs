@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    carry::Haste, member::MemberId, node::Node, own::Phase, session::Purpose, time::Time, timers::Timer,
+    carry::Priority, member::MemberId, node::Node, own::Phase, session::Purpose, time::Time, timers::Timer,
     validation::Sender,
 };
 
@@ -96,7 +96,7 @@ impl Node {
             let delay = (gone.delay * 2).min(self.config.heal_max_delay);
             let next = self.now + self.jittered(delay);
             self.heal.remember(Arc::clone(&name), gone.addr, next, delay);
-            let seq = self.ping(gone.addr, &name, Some(Arc::clone(&name)), Haste::News);
+            let seq = self.ping(gone.addr, &name, Some(Arc::clone(&name)), Priority::News);
             self.heal.asked = Some((seq, name, gone.addr));
             self.metrics.heals_tried += 1;
         }

@@ -8,7 +8,7 @@
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 
 use super::{
-    carry::Haste,
+    carry::Priority,
     member::{Identity, MemberId},
     node::Node,
     question::Question,
@@ -172,7 +172,7 @@ impl Node {
             asked.pop_front();
             self.metrics.dropped_strangers += 1;
         }
-        let seq = self.ping(introduction.addr, &introduction.name, None, Haste::Provoked);
+        let seq = self.ping(introduction.addr, &introduction.name, None, Priority::Provoked);
         self.strangers.asked.push_back((seq, self.now, introduction));
     }
 

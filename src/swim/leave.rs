@@ -7,7 +7,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use super::{
     broadcast::Urgency,
-    carry::Haste,
+    carry::Priority,
     claims::superseding,
     event::{Event, Output},
     member::{Identity, MemberId, MemberState, Record},
@@ -107,7 +107,7 @@ impl Node {
         let by_stream = by_stream || self.carrier.carries_to(&name);
         let first = Some(Arc::clone(&self.name));
         let seq = match by_stream {
-            true => self.ping_by_stream(addr, &name, first, Haste::Urgent),
+            true => self.ping_by_stream(addr, &name, first, Priority::Urgent),
             false => self.ping_by_datagram(addr, &name, first),
         };
         let token = self.token_of(&name);

@@ -11,7 +11,7 @@
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
-    carry::Haste,
+    carry::Priority,
     member::{MemberId, MemberState, Record},
     node::{Awaited, Node},
     session::Purpose,
@@ -133,7 +133,7 @@ impl Node {
         if !self.carrier.carries_to(target) {
             return self.ping_by_datagram(addr, target, first);
         }
-        let seq = self.ping_by_stream(addr, target, first, Haste::Urgent);
+        let seq = self.ping_by_stream(addr, target, first, Priority::Urgent);
         self.transmit_by_datagram(addr, target, Content::Bare { seq, target: Arc::clone(target) });
         seq
     }

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
-    carry::Haste,
+    carry::Priority,
     member::{Identity, MemberId},
     node::Node,
     validation::{Contact, Sender},
@@ -202,7 +202,7 @@ impl Node {
     /// Has something sent to whoever is called `name` and lives at `to`, by the way that reaches it.
     pub(super) fn transmit(&mut self, to: SocketAddr, name: &str, content: Content) {
         if self.carrier.carries_to(name) {
-            return self.carry(to, name, content, Haste::News);
+            return self.carry(to, name, content, Priority::News);
         }
         self.transmit_by_datagram(to, name, content);
     }
@@ -218,10 +218,10 @@ impl Node {
         to: SocketAddr,
         name: &Arc<str>,
         first: Option<Arc<str>>,
-        haste: Haste,
+        priority: Priority,
     ) -> u32 {
         match self.carrier.carries_to(name) {
-            true => self.ping_by_stream(to, name, first, haste),
+            true => self.ping_by_stream(to, name, first, priority),
             false => self.ping_by_datagram(to, name, first),
         }
     }
@@ -242,10 +242,10 @@ impl Node {
         to: SocketAddr,
         name: &Arc<str>,
         first: Option<Arc<str>>,
-        haste: Haste,
+        priority: Priority,
     ) -> u32 {
         let seq = self.numbers.draw();
-        self.carry(to, name, Content::Ping { seq, target: Arc::clone(name), first }, haste);
+        self.carry(to, name, Content::Ping { seq, target: Arc::clone(name), first }, priority);
         seq
     }
 

@@ -17,7 +17,7 @@
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
-    carry::Haste,
+    carry::Priority,
     introduce::Introduced,
     member::{MemberId, Record},
     node::{Heard, Node},
@@ -273,7 +273,7 @@ impl Node {
             && let Some(id) = self.id_of(sender)
         {
             if sender.by_stream {
-                self.greet_by(id, Some(Haste::Provoked));
+                self.greet_by(id, Some(Priority::Provoked));
             } else {
                 self.probe_to_verify(id);
             }
@@ -313,7 +313,7 @@ impl Node {
             _ if self.is_leaving() => {}
             (_, Some(introduced)) => self.ask_stranger(introduced),
             (Some(id), None) if !sender.proven => {
-                self.greet_by(id, sender.by_stream.then_some(Haste::Provoked))
+                self.greet_by(id, sender.by_stream.then_some(Priority::Provoked))
             }
             _ => {}
         }
@@ -340,16 +340,16 @@ impl Node {
     }
 
     /// Pings a member that has not answered yet, or whose token we do not have: news follows when it answers.
-    pub(super) fn greet(&mut self, id: MemberId, haste: Haste) {
+    pub(super) fn greet(&mut self, id: MemberId, priority: Priority) {
         let record = self.table.get(id);
         // Names can be made up: those that never answered are no more urgent than what others cause.
-        let haste = if record.contact.verified { haste } else { Haste::Provoked };
+        let priority = if record.contact.verified { priority } else { Priority::Provoked };
         let by_stream = self.carrier.carries_to(&record.name);
-        self.greet_by(id, by_stream.then_some(haste));
+        self.greet_by(id, by_stream.then_some(priority));
     }
 
     /// The same by stream, or by datagram.
-    fn greet_by(&mut self, id: MemberId, by_stream: Option<Haste>) {
+    fn greet_by(&mut self, id: MemberId, by_stream: Option<Priority>) {
         if !self.may_greet(id, by_stream.is_some()) {
             return;
         }
@@ -357,7 +357,7 @@ impl Node {
         let (name, addr) = (Arc::clone(name), *addr);
         let seq = match by_stream {
             None => self.ping_by_datagram(addr, &name, None),
-            Some(haste) => self.ping_by_stream(addr, &name, None, haste),
+            Some(priority) => self.ping_by_stream(addr, &name, None, priority),
         };
         if self.greetings.0.len() == MAX_GREETED {
             self.greetings.0.pop_front();

@@ -9,6 +9,7 @@ mod bench;
 use std::{net::SocketAddr, time::Duration};
 
 use self::bench::Bench;
+use super::YEAR;
 use crate::{
     swim::{Identity, Node},
     wire::message::{
@@ -18,7 +19,6 @@ use crate::{
 };
 
 const EPOCH: u64 = 1_700_000_000_000;
-const YEAR: u64 = 365 * 24 * 3600 * 1000;
 const NAMES: [&str; 6] = ["me", "m1", "m2", "m3", "x", "y"];
 
 /// An identity, seen from what the node holds under the name, or its own epoch if it holds nothing.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     sim::{
-        Fault, Place, Theme,
+        Fault, Place, Theme, YEAR,
         attacker::{Ahead, Attack, Kind, Lie, Who},
         chaos::{Case, Claimed, Said, Step},
     },
@@ -278,4 +278,3 @@ fn who_was_forgotten_for_want_of_room_may_be_listed_as_it_was_before() {
 
 /// The year 2100.
 const LATEST: u64 = 4_102_444_800_000;
-const YEAR: u64 = 365 * 24 * 3600 * 1000;
