@@ -88,9 +88,9 @@ impl Node {
     }
 
     /// A member is back from the dead under the same epoch: it refuted, but may not know that the verdict had
-    /// fallen. A few of us probe it next and tell it, so that it can count.
+    /// fallen. A few of us probe it next and tell it, so that it can count; so many that hardly ever none does.
     pub(super) fn tell_verdict(&mut self, id: MemberId, past: &Member) {
-        if self.is_one_of_a_few() {
+        if self.is_one_of(self.config.verifiers.saturating_mul(2)) {
             if self.flaps.untold.len() == MAX_UNTOLD {
                 self.flaps.untold.pop_front();
             }

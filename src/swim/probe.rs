@@ -171,16 +171,14 @@ impl Node {
         if self.config.nacks && relays.iter().any(|relay| relay.nacked) {
             return self.health.improve();
         }
+        self.flaps.note_trouble(self.now);
         let alive = |record: &Record| record.state == MemberState::Alive;
         let is_alive = |relay: &&Relay| self.table.find_mark(relay.mark, alive).is_some();
         let doubts = match self.config.nacks && !relays.is_empty() {
             true => relays.iter().filter(is_alive).count() as u32,
             false => 1,
         };
-        if doubts > 0 {
-            self.health.degrade(doubts);
-            self.flaps.note_trouble(self.now);
-        }
+        self.health.degrade(doubts);
     }
 
     /// The direct ping went unanswered: ask others to try, and try a stream.
@@ -223,7 +221,7 @@ impl Node {
         let last = self.table.find_mark(self.prober.heard_last, alive).filter(|id| Some(*id) != target)?;
         let Record { name, addr, .. } = self.table.get(last);
         let is_one = relays.iter().any(|(relay, _)| relay == name) || self.carrier.carries_to(name);
-        (self.config.indirect_probes > 0 && !is_one).then(|| (Arc::clone(name), *addr))
+        (self.config.nacks && self.config.indirect_probes > 0 && !is_one).then(|| (Arc::clone(name), *addr))
     }
 
     /// An answer to something we sent, perhaps with the token that we are to show.

@@ -208,14 +208,14 @@ impl Node {
     /// A few of those who hear of a suspicion probe the suspect next: they confirm it soon, or give it one more
     /// chance to refute.
     fn verify(&mut self, id: MemberId) {
-        if self.is_one_of_a_few() {
+        if self.is_one_of(self.config.verifiers) {
             self.table.probe_next(id);
         }
     }
 
-    /// True at [`verifiers`](super::Config::verifiers) of all members, on average, who ask themselves.
-    pub(super) fn is_one_of_a_few(&mut self) -> bool {
-        self.rng.usize(..self.table.able()) < self.config.verifiers as usize
+    /// True at so many of all members, on average, who ask themselves.
+    pub(super) fn is_one_of(&mut self, few: u32) -> bool {
+        self.rng.usize(..self.table.able()) < few as usize
     }
 
     fn add_accuser(&mut self, id: MemberId, accuser: &Arc<str>) -> bool {
