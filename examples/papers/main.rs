@@ -37,10 +37,11 @@ struct Options {
 
 type Section = fn(&Options) -> Table;
 
-const SECTIONS: [(&str, &[Section]); 5] = [
+const SECTIONS: [(&str, &[Section]); 6] = [
     ("swim", &[swim::messages, swim::first_detection, swim::piggyback, swim::formulas, swim::joins]),
     ("gossip", &[gossip::table]),
-    ("lifeguard", &[lifeguard::crashes, lifeguard::accuracy, lifeguard::speed, lifeguard::tuning]),
+    ("crash", &[lifeguard::crashes]),
+    ("lifeguard", &[lifeguard::accuracy, lifeguard::speed, lifeguard::tuning]),
     ("rapid", &[rapid::bootstraps, rapid::crashes, rapid::asymmetry]),
     ("faults", &[faults::partition, faults::steadiness]),
 ];

@@ -80,9 +80,6 @@ pub(crate) fn messages(options: &Options) -> Table {
 /// S2: periods from a crash to the start of the first probe that fails. The verdict comes a period later.
 fn detections(seed: u64, n: usize, crashes: usize) -> Vec<f64> {
     let mut world = quiet_cluster(seed, n, Config::lan);
-    // Until all have met: who has not answered yet has half of the probes at most, so that members whom few have met are
-    // probed less often than others. The paper's members have nothing to prove.
-    world.run_for(2 * n as u32 * PERIOD);
     let mut found = Vec::new();
     for _ in 0..crashes {
         let phase = PERIOD.mul_f64(world.rng.f64());

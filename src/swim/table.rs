@@ -334,6 +334,17 @@ impl Table {
         self.jump = Some(id);
     }
 
+    /// Makes a live member the next in its ring: nobody's turn comes later by more than one.
+    pub(super) fn move_up(&mut self, id: MemberId) {
+        if self.is_live(id) {
+            let (at, verified) = (self.get(id).ring_at as usize, self.get(id).contact.verified);
+            let (ring, slots) = self.ring(verified);
+            if at > ring.cursor {
+                ring.swap(slots, at, ring.cursor);
+            }
+        }
+    }
+
     fn is_live(&self, id: MemberId) -> bool {
         let record = self.slots.get(id.index()).and_then(Option::as_ref);
         id != MemberId::SELF && record.is_some_and(|record| record.state.is_live())
@@ -472,6 +483,27 @@ mod tests {
             table.probe_next(id);
             assert_eq!(table.next_target(&mut rng), Some(id), "step {step}");
             table.next_target(&mut rng);
+        }
+    }
+
+    #[test]
+    fn who_is_moved_up_is_the_next_of_its_ring_and_takes_nobodys_turn() {
+        let mut rng = fastrand::Rng::with_seed(5);
+        let mut table = table(20, &mut rng);
+        for _ in 0..100 {
+            let mut seen: Vec<_> = (0..19)
+                .map(|_| {
+                    let id = MemberId(rng.u32(1..20));
+                    let waits = table.get(id).ring_at as usize >= table.unverified.cursor;
+                    table.move_up(id);
+                    let target = table.next_target(&mut rng).unwrap();
+                    assert!(!waits || target == id);
+                    target
+                })
+                .collect();
+            seen.sort_unstable();
+            seen.dedup();
+            assert_eq!(seen.len(), 19);
         }
     }
 

@@ -29,6 +29,21 @@ fn a_crash_is_suspected_then_failed_and_everybody_learns_of_it() {
     }
 }
 
+/// Those who live ping each other all the time there, as strangers at first; who is silent is probed as often as they.
+#[test]
+fn a_crash_in_a_cluster_most_of_whom_have_not_met_is_known_as_soon_as_in_an_old_one() {
+    let slow = (0..24).filter(|seed| {
+        let mut world = converged(*seed, 128);
+        world.run_for(secs(10));
+        world.crash(64);
+        let took = world.run_until("failure everywhere", secs(60), |world| {
+            world.up().all(|host| world.state(host, "n64") == Some(MemberState::Failed))
+        });
+        took > secs(11)
+    });
+    assert_eq!(slow.count(), 0);
+}
+
 #[test]
 fn without_faults_nobody_is_ever_suspected_and_each_sends_two_packets_a_period() {
     let mut world = converged(5, 16);
