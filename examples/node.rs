@@ -11,7 +11,7 @@
 use std::{env, error::Error, process::ExitCode, time::Instant};
 
 use crossbeam_channel::{bounded, select};
-use syncswim::{Event, Gossip, GossipConfig, Keyring, Member, Network, Tags};
+use syncswim::{Event, Gossip, GossipConfig, IpNetwork, Keyring, Member, Tags};
 
 const USAGE: &str = "usage: node --name NAME [--bind HOST:PORT] [--join HOST:PORT]... [--tag KEY=VALUE]...
             [--advertise HOST[:PORT]] [--cluster NAME] [--preset lan|wan|local] [--key HEX] [--allow NETWORK]...
@@ -151,7 +151,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<GossipConfig>,
                 changes.push(Box::new(move |config| config.keyring(&ring)));
             }
             "--allow" => {
-                let network: Network = value.parse().map_err(|error| format!("--allow: {error}"))?;
+                let network: IpNetwork = value.parse().map_err(|error| format!("--allow: {error}"))?;
                 changes.push(Box::new(move |config| config.allow([network])));
             }
             "--cluster" => changes.push(Box::new(move |config| config.cluster(value))),

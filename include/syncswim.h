@@ -79,24 +79,24 @@
 #define SYNCSWIM_REMOVED 2
 
 /**
- * It answers, or nobody says otherwise.
+ * The member answers, or nobody has accused it.
  */
-#define SYNCSWIM_ALIVE 0
+#define SYNCSWIM_MEMBER_ALIVE 0
 
 /**
- * It does not answer and has some time to refute. It counts as an active peer.
+ * The member was accused and has some time to refute. It counts as an active peer.
  */
-#define SYNCSWIM_SUSPECT 1
+#define SYNCSWIM_MEMBER_SUSPECT 1
 
 /**
- * It did not refute in time.
+ * The member did not refute in time.
  */
-#define SYNCSWIM_FAILED 2
+#define SYNCSWIM_MEMBER_FAILED 2
 
 /**
- * It said good-bye.
+ * The member has left the cluster: it said good-bye.
  */
-#define SYNCSWIM_GONE 3
+#define SYNCSWIM_MEMBER_LEFT 3
 
 /**
  * What changed: peers that are active now and were not, that left, and that were removed. Any thread may read
@@ -180,7 +180,7 @@ typedef struct syncswim_member {
    */
   const char *addr;
   /**
-   * SYNCSWIM_ALIVE, SYNCSWIM_SUSPECT, SYNCSWIM_FAILED or SYNCSWIM_GONE.
+   * SYNCSWIM_MEMBER_ALIVE, SYNCSWIM_MEMBER_SUSPECT, SYNCSWIM_MEMBER_FAILED or SYNCSWIM_MEMBER_LEFT.
    */
   int state;
   /**

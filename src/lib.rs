@@ -56,6 +56,7 @@
 #![cfg_attr(not(feature = "capi"), forbid(unsafe_code))]
 
 mod address;
+mod blocking;
 #[cfg(feature = "capi")]
 mod capi;
 mod claims;
@@ -65,13 +66,12 @@ mod dns;
 mod error;
 mod fanout;
 mod gossip;
+mod ip_network;
 mod latest;
 mod membership;
-mod network;
 mod peers;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
-mod slices;
 mod snapshot;
 mod sorted;
 mod stop;
@@ -91,8 +91,8 @@ pub use error::{BoxError, Error};
 pub use gossip::{DEFAULT_PORT, Events, Gossip, GossipConfig, HostPort, Members};
 #[cfg(feature = "encryption")]
 pub use gossip::{KeyStep, RotateOptions, RotatedNode, Rotation};
+pub use ip_network::IpNetwork;
 pub use membership::Membership;
-pub use network::Network;
 pub use peers::{Peer, Peers};
 pub use snapshot::Snapshot;
 pub use stop::Stop;

@@ -27,14 +27,14 @@ pub struct syncswim_members {
     _private: (),
 }
 
-/// It answers, or nobody says otherwise.
-pub const SYNCSWIM_ALIVE: c_int = 0;
-/// It does not answer and has some time to refute. It counts as an active peer.
-pub const SYNCSWIM_SUSPECT: c_int = 1;
-/// It did not refute in time.
-pub const SYNCSWIM_FAILED: c_int = 2;
-/// It said good-bye.
-pub const SYNCSWIM_GONE: c_int = 3;
+/// The member answers, or nobody has accused it.
+pub const SYNCSWIM_MEMBER_ALIVE: c_int = 0;
+/// The member was accused and has some time to refute. It counts as an active peer.
+pub const SYNCSWIM_MEMBER_SUSPECT: c_int = 1;
+/// The member did not refute in time.
+pub const SYNCSWIM_MEMBER_FAILED: c_int = 2;
+/// The member has left the cluster: it said good-bye.
+pub const SYNCSWIM_MEMBER_LEFT: c_int = 3;
 
 /// One member. Set struct_size to sizeof(struct syncswim_member) before a call: no more than that is written, so
 /// that later versions can append fields.
@@ -48,7 +48,7 @@ pub struct syncswim_member {
     pub name: *const c_char,
     /// Its address with port, over UDP and TCP. Valid until the members are freed.
     pub addr: *const c_char,
-    /// SYNCSWIM_ALIVE, SYNCSWIM_SUSPECT, SYNCSWIM_FAILED or SYNCSWIM_GONE.
+    /// SYNCSWIM_MEMBER_ALIVE, SYNCSWIM_MEMBER_SUSPECT, SYNCSWIM_MEMBER_FAILED or SYNCSWIM_MEMBER_LEFT.
     pub state: c_int,
     /// 1 for this node itself, else 0.
     pub is_local: c_int,
@@ -75,10 +75,10 @@ struct Entry {
 impl Entry {
     fn of(member: &Member, is_local: bool) -> Self {
         let state = match member.state {
-            MemberState::Alive => SYNCSWIM_ALIVE,
-            MemberState::Suspect => SYNCSWIM_SUSPECT,
-            MemberState::Failed => SYNCSWIM_FAILED,
-            MemberState::Left => SYNCSWIM_GONE,
+            MemberState::Alive => SYNCSWIM_MEMBER_ALIVE,
+            MemberState::Suspect => SYNCSWIM_MEMBER_SUSPECT,
+            MemberState::Failed => SYNCSWIM_MEMBER_FAILED,
+            MemberState::Left => SYNCSWIM_MEMBER_LEFT,
         };
         Self {
             name: c_text(&member.name),

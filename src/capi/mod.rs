@@ -10,13 +10,13 @@
 mod callback;
 mod cluster;
 mod config;
+mod forwarder;
 mod handle;
 mod logger;
 mod members;
 mod membership;
 mod pointer;
-mod pump;
-mod signal;
+mod readiness;
 mod status;
 mod watch;
 

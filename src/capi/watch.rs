@@ -11,10 +11,10 @@ use parking_lot::Mutex;
 
 use super::{
     callback::{Context, syncswim_release_fn},
+    forwarder::Forwarder,
     handle::Registry,
     membership::at,
     pointer::Out,
-    pump::Pump,
     status::{
         Failure, SYNCSWIM_CLOSED, SYNCSWIM_ERR_NULL, SYNCSWIM_ERR_RANGE, SYNCSWIM_ERR_STATE, SYNCSWIM_OK,
         SYNCSWIM_TIMEOUT, c_text, status, syncswim_status, value,
@@ -57,24 +57,24 @@ static CHANGES: Registry<syncswim_change, [Vec<CString>; 3]> = Registry::new("ch
 struct Object {
     watch: Arc<Watch>,
     /// How the watch is read, if not by plain waiting.
-    pump: Mutex<Option<Arc<Pump>>>,
+    forwarder: Mutex<Option<Arc<Forwarder>>>,
 }
 
 impl Object {
-    /// Makes a pump the one that reads the watch, unless there is one. Says which it is, and whether it is the given one.
-    fn install(&self, pump: Pump) -> (Arc<Pump>, bool) {
-        let pump = Arc::new(pump);
-        let installed = Arc::clone(self.pump.lock().get_or_insert_with(|| Arc::clone(&pump)));
-        let is_ours = Arc::ptr_eq(&installed, &pump);
+    /// Makes a forwarder the one that reads the watch, unless there is one. Says which it is, and whether it is the given one.
+    fn install(&self, forwarder: Forwarder) -> (Arc<Forwarder>, bool) {
+        let forwarder = Arc::new(forwarder);
+        let installed = Arc::clone(self.forwarder.lock().get_or_insert_with(|| Arc::clone(&forwarder)));
+        let is_ours = Arc::ptr_eq(&installed, &forwarder);
         if is_ours {
-            pump.begin();
+            forwarder.begin();
         }
         (installed, is_ours)
     }
 }
 
 pub(super) fn watches(watch: Watch) -> *mut syncswim_watch {
-    WATCHES.insert(Object { watch: Arc::new(watch), pump: Mutex::new(None) })
+    WATCHES.insert(Object { watch: Arc::new(watch), forwarder: Mutex::new(None) })
 }
 
 pub(super) fn changes(change: &MembershipChange) -> *mut syncswim_change {
@@ -99,10 +99,10 @@ pub unsafe extern "C" fn syncswim_watch_next(
         let out = unsafe { Out::new(out, "out")? };
         let object = WATCHES.get(watch)?;
         let limit = super::limit(timeout_ms);
-        let pump = object.pump.lock().clone();
-        let change = match pump {
+        let forwarder = object.forwarder.lock().clone();
+        let change = match forwarder {
             None => object.watch.recv_timeout(limit),
-            Some(pump) => pump.recv_timeout(limit)?,
+            Some(forwarder) => forwarder.recv_timeout(limit)?,
         };
         match change {
             Ok(change) => out.put(changes(&change)),
@@ -125,13 +125,13 @@ pub unsafe extern "C" fn syncswim_watch_fd(watch: *const syncswim_watch, out: *m
         // SAFETY: as the caller of this function promises.
         let out = unsafe { Out::new(out, "out")? };
         let object = WATCHES.get(watch)?;
-        let known = object.pump.lock().clone();
-        let pump = match known {
-            Some(pump) => pump,
-            // Another thread may be faster; then its pump is the one, and ours has taken nothing.
-            None => object.install(Pump::to_descriptor(Arc::clone(&object.watch))?).0,
+        let known = object.forwarder.lock().clone();
+        let forwarder = match known {
+            Some(forwarder) => forwarder,
+            // Another thread may be faster; then its forwarder is the one, and ours has taken nothing.
+            None => object.install(Forwarder::to_descriptor(Arc::clone(&object.watch))?).0,
         };
-        out.put(pump.descriptor()?);
+        out.put(forwarder.descriptor()?);
         Ok(SYNCSWIM_OK)
     })
 }
@@ -156,14 +156,14 @@ pub unsafe extern "C" fn syncswim_watch_callback(
         let callback = callback.ok_or_else(|| Failure::new(SYNCSWIM_ERR_NULL, "the callback is NULL"))?;
         let object = WATCHES.get(watch)?;
         let taken = || Failure::new(SYNCSWIM_ERR_STATE, "the watch has a callback or a descriptor already");
-        if object.pump.lock().is_some() {
+        if object.forwarder.lock().is_some() {
             return Err(taken());
         }
         let deliver = move |change: &MembershipChange| {
             // SAFETY: as the caller of this function promises.
             unsafe { callback(context.pointer(), changes(change)) }
         };
-        let (_, is_ours) = object.install(Pump::to_callback(Arc::clone(&object.watch), deliver)?);
+        let (_, is_ours) = object.install(Forwarder::to_callback(Arc::clone(&object.watch), deliver)?);
         if is_ours { Ok(SYNCSWIM_OK) } else { Err(taken()) }
     })
 }

@@ -17,8 +17,8 @@ use super::{
 use crate::{
     BoxError, Error, Membership, Stop,
     address::Target,
+    blocking::now,
     dns::{self, Conf, Found, Lookup, Query},
-    slices::now,
     warn::Throttle,
 };
 

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     address::any_of,
-    slices::{SLICE, is_connected, is_nothing, now, pause},
+    blocking::{SLICE, is_connected, is_nothing, now, pause},
 };
 
 /// Datagrams that are no answer to our question, before one is given up.

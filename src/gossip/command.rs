@@ -42,7 +42,7 @@ mod unix {
     };
 
     use super::MAX_LIST;
-    use crate::slices::{SLICE, is_nothing, now, pause};
+    use crate::blocking::{SLICE, is_nothing, now, pause};
 
     /// A command that runs, in a process group of its own. Dropping it kills the group.
     pub(super) struct Running {
@@ -182,13 +182,13 @@ mod tests {
         let error = run(&command, &|| asked.swap(true, Ordering::Relaxed)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Interrupted);
         // One of them may have been about to write: then it does so once more at most.
-        let end = crate::slices::now() + Duration::from_secs(60);
+        let end = crate::blocking::now() + Duration::from_secs(60);
         let gone = || {
             let _ = std::fs::remove_file(&flag);
             (0..10).all(|_| !crate::Stop::new().wait(Duration::from_millis(50)) && !flag.exists())
         };
         while !gone() {
-            assert!(crate::slices::now() < end, "it still writes");
+            assert!(crate::blocking::now() < end, "it still writes");
         }
     }
 
@@ -197,9 +197,9 @@ mod tests {
         let flag = std::env::temp_dir().join(format!("syncswim-printed-{}", std::process::id()));
         let command = format!("head -c 60000 /dev/zero; : > {}", flag.display());
         let running = unix::Running::start(&command).unwrap();
-        let end = crate::slices::now() + Duration::from_secs(60);
+        let end = crate::blocking::now() + Duration::from_secs(60);
         while !flag.exists() {
-            assert!(crate::slices::now() < end && !crate::Stop::new().wait(Duration::from_millis(5)));
+            assert!(crate::blocking::now() < end && !crate::Stop::new().wait(Duration::from_millis(5)));
         }
         std::fs::remove_file(&flag).unwrap();
         assert_eq!(running.finish(LIMIT, &|| true).unwrap_err().kind(), ErrorKind::Interrupted);

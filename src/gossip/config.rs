@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::{family::Family, host_port::HostPort, resolve, secrets::Secrets};
 #[cfg(feature = "encryption")]
 use crate::Keyring;
-use crate::{Error, Network, Tags, address::problem_of, swim};
+use crate::{Error, IpNetwork, Tags, address::problem_of, swim};
 
 /// The port that nodes listen on unless told otherwise: memberlist's.
 pub const DEFAULT_PORT: u16 = 7946;
@@ -154,7 +154,7 @@ impl GossipConfig {
 
     /// Allows [networks](swim::Config::allow), and no others.
     #[must_use]
-    pub fn allow(mut self, networks: impl IntoIterator<Item = Network>) -> Self {
+    pub fn allow(mut self, networks: impl IntoIterator<Item = IpNetwork>) -> Self {
         self.swim.allow.get_or_insert_default().extend(networks);
         self
     }

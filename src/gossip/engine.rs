@@ -24,19 +24,19 @@ use super::{
     advertise::{System, is_reached_from},
     directory::Directory,
     family::Family,
-    home::Home,
+    join_attempts::JoinAttempts,
+    own_address::OwnAddress,
     pools::Pools,
-    race::Race,
-    secrets::{Envelope, Secrets},
+    secrets::{DatagramSeal, Secrets},
     seeds::Seeds,
     sockets::Udp,
     streams,
-    wakes::Wakes,
+    wakeup::Wakeup,
 };
 use crate::{
     Error, Stop,
+    blocking::is_nothing,
     error::message_of,
-    slices::is_nothing,
     swim::{self, Destination, JoinProblem, JoinResult, Metrics, Node, Output, Time},
     warn::Throttle,
     wire::hash,
@@ -73,7 +73,7 @@ pub(super) struct Engine {
     pub(super) warnings: Throttle,
     pub(super) directory: Directory,
     pub(super) pools: Pools,
-    pub(super) race: Race,
+    pub(super) join_attempts: JoinAttempts,
     pub(super) waiting_joins: Mutex<HashMap<u64, Sender<JoinResult>>>,
     pub(super) seeds: Mutex<Seeds>,
     pub(super) seeds_tried: Sender<JoinResult>,
@@ -83,16 +83,16 @@ pub(super) struct Engine {
     /// For its networks.
     pub(super) config: swim::Config,
     failure: Mutex<Option<Failure>>,
-    doors: Mutex<Option<Doors>>,
+    wake_handles: Mutex<Option<WakeHandles>>,
     node: Mutex<Node>,
     clock: Clock,
-    wakes: Wakes,
+    wakes: Wakeup,
 }
 
 /// Both sockets, for those who wake the threads that wait on them. Gone once the node is shut, so that each
 /// socket closes with its thread and no handle keeps a port.
 #[derive(Debug)]
-struct Doors {
+struct WakeHandles {
     udp: Arc<Udp>,
     tcp: Arc<TcpListener>,
 }
@@ -139,7 +139,7 @@ impl Engine {
             warnings: Throttle::default(),
             directory: Directory::default(),
             pools: Pools::new(&name),
-            race: Race::default(),
+            join_attempts: JoinAttempts::default(),
             waiting_joins: Mutex::default(),
             seeds: Mutex::new(Seeds::new(seeds)),
             seeds_tried,
@@ -147,10 +147,10 @@ impl Engine {
             secrets,
             config: node.config().clone(),
             failure: Mutex::default(),
-            doors: Mutex::new(Some(Doors { udp: Arc::clone(udp), tcp: Arc::clone(tcp) })),
+            wake_handles: Mutex::new(Some(WakeHandles { udp: Arc::clone(udp), tcp: Arc::clone(tcp) })),
             node: Mutex::new(node),
             clock,
-            wakes: Wakes::default(),
+            wakes: Wakeup::default(),
             mark: hash::member(&name),
             name,
         }
@@ -186,7 +186,7 @@ impl Engine {
         if !self.wakes.ask() {
             return;
         }
-        let udp = self.doors.lock().as_ref().map(|doors| Arc::clone(&doors.udp));
+        let udp = self.wake_handles.lock().as_ref().map(|wake_handles| Arc::clone(&wake_handles.udp));
         if let Some(Err(error)) = udp.map(|udp| udp.wake()) {
             self.wakes.not_sent();
             log::debug!("{}: cannot wake: {error}", self.name);
@@ -222,8 +222,8 @@ impl Engine {
     /// Ends every thread and wakes everybody who waits.
     pub(super) fn shut(&self) {
         self.stop.stop();
-        let doors = self.doors.lock().take();
-        if let Some(Doors { udp, tcp }) = doors {
+        let wake_handles = self.wake_handles.lock().take();
+        if let Some(WakeHandles { udp, tcp }) = wake_handles {
             udp.end_wait();
             streams::end_accept(&tcp, self.myself);
         }
@@ -245,26 +245,37 @@ impl Engine {
     }
 
     /// The clock thread.
-    pub(super) fn run(self: &Arc<Self>, udp: &Udp, mut envelope: Envelope, mut home: Home) {
+    pub(super) fn run(
+        self: &Arc<Self>,
+        udp: &Udp,
+        mut datagram_seal: DatagramSeal,
+        mut own_address: OwnAddress,
+    ) {
         let mut buffer = vec![0; 1 << 16];
         let mut outbox = Outbox::default();
         while !self.stop.is_stopped() {
-            self.look_around(&mut home);
-            self.turn(udp, &mut envelope, &mut buffer, &mut outbox);
+            self.look_around(&mut own_address);
+            self.turn(udp, &mut datagram_seal, &mut buffer, &mut outbox);
         }
     }
 
     /// Sends, waits for a datagram until the next deadline, and fires what is due.
-    fn turn(self: &Arc<Self>, udp: &Udp, envelope: &mut Envelope, buffer: &mut [u8], outbox: &mut Outbox) {
+    fn turn(
+        self: &Arc<Self>,
+        udp: &Udp,
+        datagram_seal: &mut DatagramSeal,
+        buffer: &mut [u8],
+        outbox: &mut Outbox,
+    ) {
         self.wakes.begin();
-        let deadline = self.flush(udp, envelope, outbox);
+        let deadline = self.flush(udp, datagram_seal, outbox);
         let longest = self.wakes.longest_wait();
         let wait = deadline.map_or(longest, |at| at.since(self.clock.now()).min(longest));
-        let more = if wait.is_zero() { Ok(true) } else { self.receive(udp, envelope, buffer, wait) };
+        let more = if wait.is_zero() { Ok(true) } else { self.receive(udp, datagram_seal, buffer, wait) };
         let due = deadline.is_some_and(|at| at <= self.clock.now());
         // Before anybody is judged late, everything that has arrived is heard.
         let heard = match more {
-            Ok(true) if due => self.drain(udp, envelope, buffer, outbox),
+            Ok(true) if due => self.drain(udp, datagram_seal, buffer, outbox),
             more => more.map(drop),
         };
         if let Err(error) = heard {
@@ -281,13 +292,13 @@ impl Engine {
     fn receive(
         &self,
         udp: &Udp,
-        envelope: &mut Envelope,
+        datagram_seal: &mut DatagramSeal,
         buffer: &mut [u8],
         limit: Duration,
     ) -> io::Result<bool> {
         match udp.receive(buffer, limit) {
             Ok((len, from)) => {
-                self.take_in(envelope, from, &mut buffer[..len]);
+                self.take_in(datagram_seal, from, &mut buffer[..len]);
                 Ok(true)
             }
             // A signal ended the wait: who knows what has arrived.
@@ -304,20 +315,20 @@ impl Engine {
     fn drain(
         self: &Arc<Self>,
         udp: &Udp,
-        envelope: &mut Envelope,
+        datagram_seal: &mut DatagramSeal,
         buffer: &mut [u8],
         outbox: &mut Outbox,
     ) -> io::Result<()> {
         for _ in 0..MAX_TURNS {
-            if !udp.drain(buffer, MAX_TAKEN, |from, bytes| self.take_in(envelope, from, bytes))? {
+            if !udp.drain(buffer, MAX_TAKEN, |from, bytes| self.take_in(datagram_seal, from, bytes))? {
                 break;
             }
-            self.flush(udp, envelope, outbox);
+            self.flush(udp, datagram_seal, outbox);
         }
         Ok(())
     }
 
-    fn take_in(&self, envelope: &mut Envelope, from: SocketAddr, bytes: &mut [u8]) {
+    fn take_in(&self, datagram_seal: &mut DatagramSeal, from: SocketAddr, bytes: &mut [u8]) {
         // Empty ones are our own wake-ups; from others they would be dropped all the same.
         if bytes.is_empty() {
             return self.wakes.arrived();
@@ -325,13 +336,18 @@ impl Engine {
         if !self.config.allows(from.ip()) {
             return self.count_dropped(bytes.len() as u64, |counted| &mut counted.dropped_not_allowed);
         }
-        if let Some(packet) = envelope.open(self, self.mark, bytes) {
+        if let Some(packet) = datagram_seal.open(self, self.mark, bytes) {
             self.with_node(|node, now| node.handle_datagram(now, from, packet));
         }
     }
 
     /// Sends and passes on everything the node has produced; returns its next deadline.
-    fn flush(self: &Arc<Self>, udp: &Udp, envelope: &mut Envelope, outbox: &mut Outbox) -> Option<Time> {
+    fn flush(
+        self: &Arc<Self>,
+        udp: &Udp,
+        datagram_seal: &mut DatagramSeal,
+        outbox: &mut Outbox,
+    ) -> Option<Time> {
         loop {
             let deadline = {
                 let mut node = self.node.lock();
@@ -340,7 +356,7 @@ impl Engine {
             };
             let full = outbox.used == MAX_BATCH;
             for (to, bytes) in outbox.take_datagrams() {
-                if let Err(error) = udp.send(to.addr, envelope.seal(self, to.recipient, bytes)) {
+                if let Err(error) = udp.send(to.addr, datagram_seal.seal(self, to.recipient, bytes)) {
                     self.count(|counted| counted.send_errors += 1);
                     log::trace!("{}: cannot send to {}: {error}", self.name, to.addr);
                 }

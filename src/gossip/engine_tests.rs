@@ -11,7 +11,7 @@ use super::*;
 use crate::{
     GossipConfig,
     gossip::{
-        line::{Deadline, Line},
+        framed_stream::{Deadline, FramedStream},
         sockets::Sockets,
     },
     swim::{Start, StreamStep},
@@ -28,7 +28,7 @@ const LONG: Duration = Duration::from_secs(60);
 struct Bench {
     engine: Arc<Engine>,
     udp: Arc<Udp>,
-    envelope: Envelope,
+    datagram_seal: DatagramSeal,
     buffer: Vec<u8>,
     outbox: Outbox,
 }
@@ -38,18 +38,18 @@ impl Bench {
         let Sockets { udp, tcp, advertise } = Sockets::bind(config).unwrap();
         let (udp, tcp) = (Arc::new(udp), Arc::new(tcp));
         let secrets = Secrets::of(config);
-        let envelope = Envelope::new(&secrets, 1).unwrap();
+        let datagram_seal = DatagramSeal::new(&secrets, 1).unwrap();
         let (swim, start) =
             (config.swim.clone(), Start { addr: advertise, epoch: 1, seed: 1, tags: Tags::default() });
         let engine = Engine::new(swim.name.clone(), &udp, &tcp, Vec::new(), bounded(1).0, secrets, |now| {
             Node::new(swim, start, now)
         });
         let (buffer, outbox) = (vec![0; 1 << 16], Outbox::default());
-        Self { engine: Arc::new(engine), udp, envelope, buffer, outbox }
+        Self { engine: Arc::new(engine), udp, datagram_seal, buffer, outbox }
     }
 
     fn turn(&mut self) {
-        self.engine.turn(&self.udp, &mut self.envelope, &mut self.buffer, &mut self.outbox);
+        self.engine.turn(&self.udp, &mut self.datagram_seal, &mut self.buffer, &mut self.outbox);
     }
 
     /// Has somebody introduce itself by stream, who lives at an address.
@@ -349,7 +349,7 @@ fn the_overhead_is_what_sealing_adds() {
     };
     let mut bench = Bench::new(&config(1400));
     let packet = packet_of(&Ack { seq: 1 });
-    let sealed = bench.envelope.seal(&bench.engine, 1, &packet).len();
+    let sealed = bench.datagram_seal.seal(&bench.engine, 1, &packet).len();
     let overhead = bench.engine.secrets.overhead();
     assert_eq!(sealed, packet.len() + overhead);
     assert!(config(1000 + overhead).validate().is_ok());
@@ -383,8 +383,8 @@ fn an_exchange_of_others_has_less_time_only_while_more_of_them_wait() {
 #[test]
 fn to_have_waited_in_vain_is_no_error() {
     let mut bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
-    let Bench { engine, udp, envelope, buffer, .. } = &mut bench;
-    let mut receive = || engine.receive(udp, envelope, buffer, Duration::from_millis(1)).unwrap();
+    let Bench { engine, udp, datagram_seal, buffer, .. } = &mut bench;
+    let mut receive = || engine.receive(udp, datagram_seal, buffer, Duration::from_millis(1)).unwrap();
     assert!(!receive(), "nothing was there");
     udp.wake().unwrap();
     assert!(receive(), "and now something is");
@@ -398,7 +398,9 @@ fn who_opens_a_stream_and_says_nothing_does_not_have_it_for_long() {
     let (socket, _) = listener.accept().unwrap();
     let engine = Arc::clone(&bench.engine);
     let outcome = in_time("it is given up", move || {
-        Line::answer(socket, Deadline::after(&engine, LONG * 9)).map(drop).map_err(|error| error.kind())
+        FramedStream::answer(socket, Deadline::after(&engine, LONG * 9))
+            .map(drop)
+            .map_err(|error| error.kind())
     });
     assert_eq!(outcome, Err(io::ErrorKind::TimedOut));
 }
@@ -412,13 +414,18 @@ fn who_hangs_up_hard_was_not_too_slow() {
     // Then the system resets the connection.
     caller.set_linger(Some(Duration::ZERO)).unwrap();
     drop(caller);
-    let outcome = Line::answer(socket, Deadline::after(&bench.engine, LONG)).map(drop);
+    let outcome = FramedStream::answer(socket, Deadline::after(&bench.engine, LONG)).map(drop);
     assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
 }
 
 /// A stream that is opened to a node, and the thread of the node that accepts it.
 fn call(engine: &Arc<Engine>) -> (TcpStream, std::thread::JoinHandle<()>) {
-    let tcp = engine.doors.lock().as_ref().map(|doors| Arc::clone(&doors.tcp)).expect("it is not shut");
+    let tcp = engine
+        .wake_handles
+        .lock()
+        .as_ref()
+        .map(|wake_handles| Arc::clone(&wake_handles.tcp))
+        .expect("it is not shut");
     let caller = TcpStream::connect(tcp.local_addr().unwrap()).unwrap();
     let engine = Arc::clone(engine);
     let accepting = std::thread::Builder::new().spawn(move || streams::accept(&engine, &tcp)).unwrap();

@@ -12,15 +12,15 @@ mod config;
 mod directory;
 mod engine;
 mod events;
+mod external_sockets;
 mod family;
-mod handed_over;
-mod home;
+mod framed_stream;
 mod host_port;
 mod interfaces;
-mod line;
+mod join_attempts;
+mod own_address;
 mod pools;
 mod queue;
-mod race;
 mod resolve;
 #[cfg(feature = "encryption")]
 mod rotation;
@@ -30,13 +30,13 @@ mod secrets;
 #[path = "no_secrets.rs"]
 mod secrets;
 mod seed;
+mod seed_lookup;
 mod seeds;
-mod seeking;
 mod sockets;
 mod streams;
 #[cfg(test)]
 mod tests;
-mod wakes;
+mod wakeup;
 mod workers;
 
 use std::{
@@ -59,12 +59,12 @@ pub use config::{DEFAULT_PORT, GossipConfig};
 pub use directory::Members;
 use engine::Engine;
 pub use events::Events;
-use home::Home;
 pub use host_port::HostPort;
+use own_address::OwnAddress;
 #[cfg(feature = "encryption")]
 pub use rotation::{KeyStep, RotateOptions, RotatedNode, Rotation};
-use secrets::{Envelope, Secrets};
-use seeking::Complaints;
+use secrets::{DatagramSeal, Secrets};
+use seed_lookup::ReportTo;
 use sockets::{Sockets, Udp};
 
 use crate::{
@@ -160,7 +160,7 @@ impl Gossip {
         let (udp, tcp) = (Arc::new(udp), Arc::new(tcp));
         let secrets = Secrets::of(&config);
         let epoch = wall_millis();
-        let envelope = Envelope::new(&secrets, epoch)?;
+        let datagram_seal = DatagramSeal::new(&secrets, epoch)?;
         warn_if_open(&config.swim.name, udp.bound(), &secrets);
         let GossipConfig { mut swim, seeds, tags, .. } = config;
         swim.max_datagram -= secrets.overhead();
@@ -183,7 +183,7 @@ impl Gossip {
             tickets: AtomicU64::new(0),
         };
         gossip.engine.list_myself();
-        if let Err(error) = gossip.spawn_threads(udp, tcp, envelope, Home::new(advertise.ip())) {
+        if let Err(error) = gossip.spawn_threads(udp, tcp, datagram_seal, OwnAddress::new(advertise.ip())) {
             // Without its threads it cannot say good-bye, and nobody knows it yet.
             let _ = gossip.abort();
             return Err(error);
@@ -195,12 +195,12 @@ impl Gossip {
         &self,
         udp: Arc<Udp>,
         tcp: Arc<TcpListener>,
-        envelope: Envelope,
-        home: Home,
+        datagram_seal: DatagramSeal,
+        own_address: OwnAddress,
     ) -> Result<(), Error> {
         let keep = |thread| self.threads.lock().get_or_insert_default().push(thread);
         let (engine, name) = (Arc::clone(&self.engine), format!("{}-udp", self.engine.name));
-        keep(spawn(name, move || engine.guarded("clock", || engine.run(&udp, envelope, home)))?);
+        keep(spawn(name, move || engine.guarded("clock", || engine.run(&udp, datagram_seal, own_address)))?);
         let (engine, name) = (Arc::clone(&self.engine), format!("{}-tcp", self.engine.name));
         keep(spawn(name, move || engine.guarded("acceptor", || streams::accept(&engine, &tcp)))?);
         Ok(())
@@ -221,13 +221,13 @@ impl Gossip {
         let seeds: Vec<String> = seeds.into_iter().map(|seed| seed.as_ref().to_owned()).collect();
         check_seeds(&seeds)?;
         let failure = Arc::default();
-        let complaints = Complaints::Keep(Arc::clone(&failure));
+        let report_to = ReportTo::Caller(Arc::clone(&failure));
         let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
         let (done, result) = bounded(1);
-        let (addrs, names) = self.engine.sort_out(&seeds, &complaints);
+        let (addrs, names) = self.engine.sort_out(&seeds, &report_to);
         self.engine.join(ticket, &addrs, names.len(), done);
         for seed in names {
-            self.engine.begin_lookup(Joining::Ticket(ticket), seed, complaints.clone());
+            self.engine.begin_lookup(Joining::Ticket(ticket), seed, report_to.clone());
         }
         let result = result.recv().map_err(|_| self.engine.ended())?;
         match result {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{GossipConfig, engine::Engine, line::Socket};
+use super::{GossipConfig, engine::Engine, framed_stream::TimedSocket};
 use crate::{Error, wire::frame};
 
 #[derive(Debug)]
@@ -25,22 +25,22 @@ impl Secrets {
         false
     }
 
-    pub(super) fn open_stream(&self, _: &mut Socket<'_>, _: Purpose) -> io::Result<StreamSeal> {
+    pub(super) fn open_stream(&self, _: &mut TimedSocket<'_>, _: Purpose) -> io::Result<StreamSeal> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    pub(super) fn begin_stream(&self, _: &mut Socket<'_>, _: Purpose) -> io::Result<Opening> {
+    pub(super) fn begin_stream(&self, _: &mut TimedSocket<'_>, _: Purpose) -> io::Result<Opening> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    pub(super) fn finish_stream(&self, _: &mut Socket<'_>, opening: Opening) -> io::Result<StreamSeal> {
+    pub(super) fn finish_stream(&self, _: &mut TimedSocket<'_>, opening: Opening) -> io::Result<StreamSeal> {
         match opening {}
     }
 
     pub(super) fn answer_stream(
         &self,
         _: [u8; frame::PREFIX],
-        _: &mut Socket<'_>,
+        _: &mut TimedSocket<'_>,
     ) -> io::Result<Option<StreamSeal>> {
         Ok(None)
     }
@@ -75,9 +75,9 @@ impl StreamSeal {
 }
 
 #[derive(Debug)]
-pub(super) struct Envelope;
+pub(super) struct DatagramSeal;
 
-impl Envelope {
+impl DatagramSeal {
     pub(super) fn new(_: &Secrets, _: u64) -> Result<Self, Error> {
         Ok(Self)
     }

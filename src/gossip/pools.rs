@@ -5,7 +5,7 @@
 //! one small frame; an exchange moves on to a pool of its own, and however many exchanges are held open, greetings go on.
 //! Streams of ours are told apart from the beginning: *questions* (stream pings) never wait for *exchanges* (of tables), nor
 //! either for names that are looked up. Joins are exchanges only once somebody has answered: until then one thread has all of
-//! them ([`race`](super::race)), for most may be to addresses that are dead.
+//! them ([`join_attempts`](super::join_attempts)), for most may be to addresses that are dead.
 
 use super::{queue::Limits, workers::Workers};
 use crate::swim::MAX_ATTEMPTS;
@@ -18,7 +18,7 @@ const EXCHANGES: Limits = Limits { threads: 3, waiting: 16, recalls: false };
 /// Look-ups block on the system's resolver: one that is stuck must not keep another waiting.
 const NAMES: Limits = Limits { threads: 4, waiting: 1024, recalls: false };
 /// One thread has all of them.
-const RACES: Limits = Limits { threads: 1, waiting: 1, recalls: false };
+const JOINS: Limits = Limits { threads: 1, waiting: 1, recalls: false };
 
 // Two more are the node's own.
 const _: () = assert!(
@@ -27,7 +27,7 @@ const _: () = assert!(
         + QUESTIONS.threads
         + EXCHANGES.threads
         + NAMES.threads
-        + RACES.threads
+        + JOINS.threads
         <= 18
 );
 // The core's bound of streams holds for both sides together: others must not use up our part of it.
@@ -56,7 +56,7 @@ pub(super) struct Pools {
     /// Look-ups of seeds.
     pub(super) names: Workers,
     /// The thread of the joins that nobody has answered yet.
-    pub(super) races: Workers,
+    pub(super) joins: Workers,
 }
 
 impl Pools {
@@ -68,14 +68,14 @@ impl Pools {
             questions: pool("ask", QUESTIONS),
             exchanges: pool("out", EXCHANGES),
             names: pool("dns", NAMES),
-            races: pool("join", RACES),
+            joins: pool("join", JOINS),
         }
     }
 
     /// Joins every thread.
     pub(super) fn close(&self) {
-        let Self { greetings, answers, questions, exchanges, names, races } = self;
-        for pool in [greetings, answers, questions, exchanges, names, races] {
+        let Self { greetings, answers, questions, exchanges, names, joins } = self;
+        for pool in [greetings, answers, questions, exchanges, names, joins] {
             pool.close();
         }
     }

@@ -5,10 +5,10 @@ use std::{
     time::Instant,
 };
 
-use super::{GossipConfig, engine::Engine, line::Socket, wall_millis};
+use super::{GossipConfig, engine::Engine, framed_stream::TimedSocket, wall_millis};
 use crate::{
     Encryption, Error, Key, Keyring,
-    slices::now,
+    blocking::now,
     wire::{
         frame::PREFIX,
         hash,
@@ -70,20 +70,28 @@ impl Secrets {
     }
 
     /// Agrees with the one we call on how to seal this stream.
-    pub(super) fn open_stream(&self, socket: &mut Socket<'_>, purpose: Purpose) -> io::Result<StreamSeal> {
+    pub(super) fn open_stream(
+        &self,
+        socket: &mut TimedSocket<'_>,
+        purpose: Purpose,
+    ) -> io::Result<StreamSeal> {
         let opening = self.begin_stream(socket, purpose)?;
         self.finish_stream(socket, opening)
     }
 
     /// The first half of it, which waits for nobody.
-    pub(super) fn begin_stream(&self, socket: &mut Socket<'_>, purpose: Purpose) -> io::Result<Opening> {
+    pub(super) fn begin_stream(&self, socket: &mut TimedSocket<'_>, purpose: Purpose) -> io::Result<Opening> {
         let key = self.ring().map_err(io::Error::other)?.primary();
         let ours = self.greet(socket, &key, purpose)?;
         Ok(Opening { key, ours, purpose })
     }
 
     /// The second half: hears the other side's greeting.
-    pub(super) fn finish_stream(&self, socket: &mut Socket<'_>, opening: Opening) -> io::Result<StreamSeal> {
+    pub(super) fn finish_stream(
+        &self,
+        socket: &mut TimedSocket<'_>,
+        opening: Opening,
+    ) -> io::Result<StreamSeal> {
         let mut theirs = vec![0; opening.purpose.greeting()];
         socket.read_exact(&mut theirs)?;
         self.agree(opening.key, opening.ours, &theirs, true)
@@ -93,7 +101,7 @@ impl Secrets {
     pub(super) fn answer_stream(
         &self,
         first: [u8; PREFIX],
-        socket: &mut Socket<'_>,
+        socket: &mut TimedSocket<'_>,
     ) -> io::Result<Option<StreamSeal>> {
         let engine = socket.engine();
         let (Some(ring), Some(purpose)) = (&self.ring, Purpose::of(first)) else {
@@ -117,7 +125,7 @@ impl Secrets {
         self.agree(key, ours, &theirs, false).map(Some)
     }
 
-    fn greet(&self, socket: &mut Socket<'_>, key: &Key, purpose: Purpose) -> io::Result<Greeting> {
+    fn greet(&self, socket: &mut TimedSocket<'_>, key: &Key, purpose: Purpose) -> io::Result<Greeting> {
         let ephemeral = match purpose {
             Purpose::Members => None,
             Purpose::Keys => Some(Ephemeral::generate().map_err(io::Error::other)?),
@@ -168,7 +176,7 @@ impl StreamSeal {
 
 /// Seals and opens datagrams; the clock thread has it.
 #[derive(Debug)]
-pub(super) struct Envelope {
+pub(super) struct DatagramSeal {
     /// `None` without a keyring: everything passes as it is.
     sealing: Option<Sealing>,
 }
@@ -185,7 +193,7 @@ struct Sealing {
     warned: Option<u64>,
 }
 
-impl Envelope {
+impl DatagramSeal {
     pub(super) fn new(secrets: &Secrets, started: u64) -> Result<Self, Error> {
         let Some(ring) = secrets.ring.clone() else { return Ok(Self { sealing: None }) };
         let cluster = Cluster::new(&secrets.cluster, secrets.mark);

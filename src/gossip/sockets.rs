@@ -12,10 +12,10 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use super::{
     advertise::{self, System},
     config::{DEFAULT_PORT, GossipConfig, check_bind},
+    external_sockets,
     family::Family,
-    handed_over,
 };
-use crate::{Error, slices::is_nothing};
+use crate::{Error, blocking::is_nothing};
 
 /// How often port 0 is tried until UDP and TCP get the same one.
 const PORT_TRIES: usize = 32;
@@ -47,7 +47,7 @@ impl Sockets {
 
     /// Takes those that somebody else bound.
     pub(super) fn adopt(config: &GossipConfig, udp: UdpSocket, tcp: TcpListener) -> Result<Self, Error> {
-        let (bound, family) = handed_over::check(&udp, &tcp)?;
+        let (bound, family) = external_sockets::check(&udp, &tcp)?;
         check_bind(bound.ip())?;
         refuse_broadcast("bind", bound)?;
         config.check_family(bound.ip(), family)?;
@@ -222,7 +222,7 @@ impl Udp {
         most: usize,
         mut take: impl FnMut(SocketAddr, &mut [u8]),
     ) -> io::Result<bool> {
-        let _draining = Raised::new(&self.draining);
+        let _draining = FlagGuard::new(&self.draining);
         if self.ending.load(Ordering::SeqCst) {
             return Ok(false);
         }
@@ -248,16 +248,16 @@ impl Udp {
 }
 
 /// A flag that is up as long as this lives.
-struct Raised<'a>(&'a AtomicBool);
+struct FlagGuard<'a>(&'a AtomicBool);
 
-impl<'a> Raised<'a> {
+impl<'a> FlagGuard<'a> {
     fn new(flag: &'a AtomicBool) -> Self {
         flag.store(true, Ordering::SeqCst);
         Self(flag)
     }
 }
 
-impl Drop for Raised<'_> {
+impl Drop for FlagGuard<'_> {
     fn drop(&mut self) {
         self.0.store(false, Ordering::SeqCst);
     }

@@ -11,12 +11,12 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::{
     engine::Engine,
-    line::{Deadline, Line, Parked},
+    framed_stream::{Deadline, FramedStream, Parked},
+    join_attempts,
     queue::{Place, account_of},
-    race,
 };
 use crate::{
-    slices::{SLICE, is_connected},
+    blocking::{SLICE, is_connected},
     swim::{StreamFailure, StreamId, StreamKind, StreamStep},
 };
 
@@ -63,19 +63,19 @@ pub(super) fn end_accept(listener: &TcpListener, myself: SocketAddr) {
 }
 
 /// What a stream came to, if not to its end.
-pub(super) struct Trouble {
+pub(super) struct StreamError {
     failure: StreamFailure,
     error: io::Error,
 }
 
-impl Trouble {
+impl StreamError {
     /// It is our own, and says nothing about the other side.
     fn not_tried(error: io::Error) -> Self {
         Self { failure: StreamFailure::NotTried, error }
     }
 }
 
-impl From<io::Error> for Trouble {
+impl From<io::Error> for StreamError {
     fn from(error: io::Error) -> Self {
         let failure = match error.kind() {
             ErrorKind::ConnectionRefused => StreamFailure::Refused,
@@ -111,7 +111,7 @@ fn greet(engine: &Arc<Engine>, place: &Place, socket: TcpStream, from: SocketAdd
     match hear_greeting(engine, stream, socket, deadline) {
         Ok(None) => {}
         Ok(Some(exchange)) => begin_answer(engine, stream, from, exchange),
-        Err(trouble) => give_up(engine, stream, place, trouble),
+        Err(error) => give_up(engine, stream, place, error),
     }
 }
 
@@ -121,8 +121,8 @@ fn hear_greeting(
     stream: StreamId,
     socket: TcpStream,
     deadline: Deadline<'_>,
-) -> Result<Option<Parked>, Trouble> {
-    let mut line = Line::answer(socket, deadline)?;
+) -> Result<Option<Parked>, StreamError> {
+    let mut line = FramedStream::answer(socket, deadline)?;
     let mut buffer = Vec::new();
     receive(engine, stream, &mut line, &mut buffer)?;
     loop {
@@ -144,8 +144,8 @@ fn begin_answer(engine: &Arc<Engine>, stream: StreamId, from: SocketAddr, exchan
     engine.pools.answers.submit(account_of(from.ip()), engine.stream_timeout, move |place| {
         job.guarded("stream", || match place {
             Some(place) => {
-                if let Err(trouble) = answer(&job, stream, place, exchange) {
-                    give_up(&job, stream, place, trouble);
+                if let Err(error) = answer(&job, stream, place, exchange) {
+                    give_up(&job, stream, place, error);
                 }
             }
             None => {
@@ -156,7 +156,7 @@ fn begin_answer(engine: &Arc<Engine>, stream: StreamId, from: SocketAddr, exchan
     });
 }
 
-fn answer(engine: &Engine, stream: StreamId, place: &Place, exchange: Parked) -> Result<(), Trouble> {
+fn answer(engine: &Engine, stream: StreamId, place: &Place, exchange: Parked) -> Result<(), StreamError> {
     begin(engine, stream);
     let timeout = engine.stream_timeout;
     let deadline = Deadline::after(engine, timeout).at(place).pressed_after(timeout / PRESSED_PART);
@@ -174,15 +174,15 @@ pub(super) fn begin_outbound(
     let pool = match kind {
         StreamKind::Question => &engine.pools.questions,
         StreamKind::Exchange => &engine.pools.exchanges,
-        StreamKind::Join => return race::enter(engine, stream, addr, timeout),
+        StreamKind::Join => return join_attempts::begin(engine, stream, addr, timeout),
     };
     let job = Arc::clone(engine);
     pool.submit(account_of(addr.ip()), timeout, move |place| {
         job.guarded("stream", || match place {
             Some(place) => {
                 let deadline = Deadline::after(&job, timeout).at(place);
-                if let Err(trouble) = call(&job, stream, addr, deadline) {
-                    give_up(&job, stream, place, trouble);
+                if let Err(error) = call(&job, stream, addr, deadline) {
+                    give_up(&job, stream, place, error);
                 }
             }
             None => fail(&job, stream, StreamFailure::NotTried),
@@ -190,10 +190,15 @@ pub(super) fn begin_outbound(
     });
 }
 
-fn call(engine: &Engine, stream: StreamId, addr: SocketAddr, deadline: Deadline<'_>) -> Result<(), Trouble> {
+fn call(
+    engine: &Engine,
+    stream: StreamId,
+    addr: SocketAddr,
+    deadline: Deadline<'_>,
+) -> Result<(), StreamError> {
     begin(engine, stream);
     let socket = connect(&deadline, addr)?;
-    converse(engine, stream, Line::open(socket, deadline)?)
+    converse(engine, stream, FramedStream::open(socket, deadline)?)
 }
 
 pub(super) fn begin(engine: &Engine, stream: StreamId) {
@@ -201,18 +206,18 @@ pub(super) fn begin(engine: &Engine, stream: StreamId) {
     engine.wake();
 }
 
-pub(super) fn give_up(engine: &Engine, stream: StreamId, place: &Place, mut trouble: Trouble) {
+pub(super) fn give_up(engine: &Engine, stream: StreamId, place: &Place, mut error: StreamError) {
     if place.is_recalled() {
         engine.count(|counted| counted.refused_streams += 1);
     }
     // It was us who had no more time for it.
-    if trouble.failure == StreamFailure::TimedOut && (place.is_recalled() || engine.stop.is_stopped()) {
-        trouble.failure = StreamFailure::NotTried;
+    if error.failure == StreamFailure::TimedOut && (place.is_recalled() || engine.stop.is_stopped()) {
+        error.failure = StreamFailure::NotTried;
     }
-    tell_trouble(engine, stream, trouble);
+    report_failure(engine, stream, error);
 }
 
-pub(super) fn tell_trouble(engine: &Engine, stream: StreamId, Trouble { failure, error }: Trouble) {
+pub(super) fn report_failure(engine: &Engine, stream: StreamId, StreamError { failure, error }: StreamError) {
     log::debug!("{}: {stream:?} failed as {failure:?}: {error}", engine.name);
     fail(engine, stream, failure);
 }
@@ -223,7 +228,11 @@ pub(super) fn fail(engine: &Engine, stream: StreamId, failure: StreamFailure) {
 }
 
 /// Does what the node wants until it closes the stream.
-pub(super) fn converse(engine: &Engine, stream: StreamId, mut line: Line<'_>) -> Result<(), Trouble> {
+pub(super) fn converse(
+    engine: &Engine,
+    stream: StreamId,
+    mut line: FramedStream<'_>,
+) -> Result<(), StreamError> {
     let mut buffer = Vec::new();
     loop {
         match engine.with_node(|node, now| node.poll_stream(now, stream, &mut buffer)) {
@@ -238,7 +247,12 @@ pub(super) fn converse(engine: &Engine, stream: StreamId, mut line: Line<'_>) ->
 }
 
 /// Receives a frame and passes it to the node, unless the stream was opened to change keys.
-fn receive(engine: &Engine, stream: StreamId, line: &mut Line<'_>, buffer: &mut Vec<u8>) -> io::Result<()> {
+fn receive(
+    engine: &Engine,
+    stream: StreamId,
+    line: &mut FramedStream<'_>,
+    buffer: &mut Vec<u8>,
+) -> io::Result<()> {
     line.receive(buffer)?;
     if line.is_for_keys() {
         let mut frame = std::mem::take(buffer);
@@ -260,8 +274,8 @@ fn answer_key_change(_: &Engine, _: &mut Vec<u8>) {}
 #[cfg(feature = "encryption")]
 pub(super) fn ask_about_keys(engine: &Engine, addr: SocketAddr, frame: &mut Vec<u8>) -> io::Result<()> {
     let deadline = Deadline::after(engine, engine.stream_timeout);
-    let socket = connect(&deadline, addr).map_err(|trouble| trouble.error)?;
-    let mut line = Line::open_sealed(socket, deadline, super::secrets::Purpose::Keys)?;
+    let socket = connect(&deadline, addr).map_err(|error| error.error)?;
+    let mut line = FramedStream::open_sealed(socket, deadline, super::secrets::Purpose::Keys)?;
     line.send(frame)?;
     line.receive(frame)
 }
@@ -278,7 +292,7 @@ pub(super) fn source_of(bound: SocketAddr) -> Option<SocketAddr> {
 }
 
 /// Connects without blocking for longer than a stop may take.
-fn connect(deadline: &Deadline<'_>, addr: SocketAddr) -> Result<TcpStream, Trouble> {
+fn connect(deadline: &Deadline<'_>, addr: SocketAddr) -> Result<TcpStream, StreamError> {
     let socket = begin_connect(source_of(deadline.engine.bound), addr)?;
     let mut pause = Duration::from_micros(200);
     while !is_connected(&socket)? {
@@ -289,9 +303,9 @@ fn connect(deadline: &Deadline<'_>, addr: SocketAddr) -> Result<TcpStream, Troub
     Ok(socket.into())
 }
 
-/// A socket that is being connected. Whatever goes wrong before something is sent is our own trouble.
-pub(super) fn begin_connect(source: Option<SocketAddr>, addr: SocketAddr) -> Result<Socket, Trouble> {
-    let socket = outgoing(source, addr).map_err(Trouble::not_tried)?;
+/// A socket that is being connected. Whatever goes wrong before something is sent says nothing about the other side.
+pub(super) fn begin_connect(source: Option<SocketAddr>, addr: SocketAddr) -> Result<Socket, StreamError> {
+    let socket = outgoing(source, addr).map_err(StreamError::not_tried)?;
     match socket.connect(&addr.into()) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => Err(error.into()),
         // "In progress" has no kind of its own that could be named, so these are named instead.
@@ -308,7 +322,7 @@ pub(super) fn begin_connect(source: Option<SocketAddr>, addr: SocketAddr) -> Res
                     | ErrorKind::InvalidInput
             ) =>
         {
-            Err(Trouble::not_tried(error))
+            Err(StreamError::not_tried(error))
         }
         _ => Ok(socket),
     }
@@ -340,7 +354,7 @@ mod tests {
     fn an_address_that_we_cannot_connect_from_says_nothing_about_the_other_side() {
         // Set aside for documentation, so not ours.
         let source = Some(SocketAddr::from(([192, 0, 2, 1], 0)));
-        let trouble = begin_connect(source, ([127, 0, 0, 1], 9).into()).err().unwrap();
-        assert_eq!(trouble.failure, StreamFailure::NotTried);
+        let error = begin_connect(source, ([127, 0, 0, 1], 9).into()).err().unwrap();
+        assert_eq!(error.failure, StreamFailure::NotTried);
     }
 }

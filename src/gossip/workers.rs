@@ -14,7 +14,7 @@ use std::{
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::queue::{Account, Limits, Place, Queue};
-use crate::slices::now;
+use crate::blocking::now;
 
 /// Called once: with the place it has, or with `None` if it never gets one, on whatever thread finds that out.
 type Job = Box<dyn FnOnce(Option<&Place>) + Send>;

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use crate::{
-    Error, Network,
+    Error, IpNetwork,
     wire::{MAX_NAME, message::is_name},
 };
 
@@ -143,7 +143,7 @@ pub struct Config {
 
     /// The networks that members live in: datagrams and streams from elsewhere, and members that are said to live
     /// elsewhere, are dropped and counted. `None` allows all, an empty list nobody. Defaults to `None`.
-    pub allow: Option<Vec<Network>>,
+    pub allow: Option<Vec<IpNetwork>>,
 
     /// Most live members in the table; news of more is dropped and counted. Defaults to 65,536.
     pub max_members: usize,

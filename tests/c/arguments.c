@@ -214,7 +214,7 @@ static void members_of(syncswim_cluster *cluster)
     memset(&member, 0x55, sizeof member);
     member.struct_size = offsetof(syncswim_member, epoch);
     IS(syncswim_members_get(members, 0, &member), SYNCSWIM_OK);
-    CHECK(strcmp(member.name, "n") == 0 && member.state == SYNCSWIM_ALIVE);
+    CHECK(strcmp(member.name, "n") == 0 && member.state == SYNCSWIM_MEMBER_ALIVE);
     CHECK(member.epoch == UINT64_C(0x5555555555555555));
     CHECK(member.struct_size == offsetof(syncswim_member, epoch));
     CHECK(syncswim_members_tag(NULL, 0, "k") == NULL && syncswim_members_tag(members, 9, "k") == NULL);

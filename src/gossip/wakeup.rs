@@ -15,19 +15,19 @@ const WAIT_UNWAKEABLE: Duration = Duration::from_millis(20);
 
 /// Whether the clock thread is to look at the node, and whether it would notice.
 #[derive(Debug)]
-pub(super) struct Wakes {
+pub(super) struct Wakeup {
     asked: AtomicBool,
     lost: AtomicBool,
 }
 
-impl Default for Wakes {
+impl Default for Wakeup {
     /// Until the first has arrived, nobody knows that any does.
     fn default() -> Self {
         Self { asked: AtomicBool::new(false), lost: AtomicBool::new(true) }
     }
 }
 
-impl Wakes {
+impl Wakeup {
     /// Says whether a wake-up is to be sent: not if one is under way.
     pub(super) fn ask(&self) -> bool {
         !self.asked.swap(true, Ordering::AcqRel)
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn while_wake_ups_do_not_arrive_no_wait_is_long() {
-        let wakes = Wakes::default();
+        let wakes = Wakeup::default();
         assert_eq!(wakes.longest_wait(), WAIT_UNWAKEABLE, "nobody knows yet");
         wakes.arrived();
         assert_eq!(wakes.longest_wait(), MAX_WAIT);

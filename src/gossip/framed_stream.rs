@@ -12,7 +12,7 @@ use super::{
     secrets::{Opening, Purpose, StreamSeal},
 };
 use crate::{
-    slices::{SLICE, is_nothing, now},
+    blocking::{SLICE, is_nothing, now},
     wire::frame,
 };
 
@@ -22,20 +22,20 @@ const GREETING: Duration = Duration::from_secs(3);
 const PRESSED_GREETING: Duration = Duration::from_millis(500);
 
 /// A stream, once both sides have agreed whether it is sealed.
-pub(super) struct Line<'a> {
-    socket: Socket<'a>,
+pub(super) struct FramedStream<'a> {
+    socket: TimedSocket<'a>,
     seal: Option<StreamSeal>,
     /// The length of the next frame, if it was read already.
     prefix: Option<[u8; frame::PREFIX]>,
 }
 
-impl<'a> Line<'a> {
+impl<'a> FramedStream<'a> {
     /// For the side that opened it: sealed if this node seals what it sends.
     pub(super) fn open(socket: TcpStream, deadline: Deadline<'a>) -> io::Result<Self> {
         if deadline.engine.secrets.seals() {
             return Self::open_sealed(socket, deadline, Purpose::Members);
         }
-        Ok(Self { socket: Socket::new(socket, deadline)?, seal: None, prefix: None })
+        Ok(Self { socket: TimedSocket::new(socket, deadline)?, seal: None, prefix: None })
     }
 
     /// The same, sealed whatever this node does usually.
@@ -44,14 +44,14 @@ impl<'a> Line<'a> {
         deadline: Deadline<'a>,
         purpose: Purpose,
     ) -> io::Result<Self> {
-        let mut socket = Socket::new(socket, deadline)?;
+        let mut socket = TimedSocket::new(socket, deadline)?;
         let seal = Some(deadline.engine.secrets.open_stream(&mut socket, purpose)?);
         Ok(Self { socket, seal, prefix: None })
     }
 
     /// For the other side, which has [`GREETING`] until the first frame is there.
     pub(super) fn answer(socket: TcpStream, deadline: Deadline<'a>) -> io::Result<Self> {
-        let mut socket = Socket::new(socket, deadline)?;
+        let mut socket = TimedSocket::new(socket, deadline)?;
         socket.deadline.greeting = Some(now());
         let mut first = [0; frame::PREFIX];
         socket.read_exact(&mut first)?;
@@ -102,24 +102,24 @@ impl<'a> Line<'a> {
 }
 
 /// A stream that we opened, once we have said the first thing: nobody has to wait until the other side says something.
-pub(super) struct Called {
+pub(super) struct OpenedStream {
     socket: TcpStream,
     /// If it is sealed.
     opening: Option<Opening>,
 }
 
-impl Called {
+impl OpenedStream {
     /// Says the first thing: a greeting, or where nothing is sealed, this frame.
     pub(super) fn begin(
         socket: TcpStream,
         deadline: Deadline<'_>,
         hello: impl FnOnce(&mut Vec<u8>) -> bool,
     ) -> io::Result<Self> {
-        let mut socket = Socket::new(socket, deadline)?;
+        let mut socket = TimedSocket::new(socket, deadline)?;
         let secrets = &deadline.engine.secrets;
         let opening =
             if secrets.seals() { Some(secrets.begin_stream(&mut socket, Purpose::Members)?) } else { None };
-        let mut line = Line { socket, seal: None, prefix: None };
+        let mut line = FramedStream { socket, seal: None, prefix: None };
         let mut frame = Vec::new();
         if opening.is_none() && hello(&mut frame) {
             line.send(&mut frame)?;
@@ -135,12 +135,12 @@ impl Called {
     }
 
     /// Goes on with it.
-    pub(super) fn finish(self, deadline: Deadline<'_>) -> io::Result<Line<'_>> {
+    pub(super) fn finish(self, deadline: Deadline<'_>) -> io::Result<FramedStream<'_>> {
         self.socket.set_nonblocking(false)?;
-        let mut socket = Socket { socket: self.socket, deadline };
+        let mut socket = TimedSocket { socket: self.socket, deadline };
         let secrets = &deadline.engine.secrets;
         let seal = self.opening.map(|opening| secrets.finish_stream(&mut socket, opening)).transpose()?;
-        Ok(Line { socket, seal, prefix: None })
+        Ok(FramedStream { socket, seal, prefix: None })
     }
 }
 
@@ -153,9 +153,9 @@ pub(super) struct Parked {
 
 impl Parked {
     /// Sends what was left to send.
-    pub(super) fn resume(self, deadline: Deadline<'_>) -> io::Result<Line<'_>> {
+    pub(super) fn resume(self, deadline: Deadline<'_>) -> io::Result<FramedStream<'_>> {
         let Self { socket, seal, unsent } = self;
-        let mut line = Line { socket: Socket { socket, deadline }, seal, prefix: None };
+        let mut line = FramedStream { socket: TimedSocket { socket, deadline }, seal, prefix: None };
         if let Some(mut frame) = unsent {
             line.send(&mut frame)?;
         }
@@ -164,12 +164,12 @@ impl Parked {
 }
 
 /// A socket and until when it is worth anything.
-pub(super) struct Socket<'a> {
+pub(super) struct TimedSocket<'a> {
     socket: TcpStream,
     deadline: Deadline<'a>,
 }
 
-impl<'a> Socket<'a> {
+impl<'a> TimedSocket<'a> {
     fn new(socket: TcpStream, deadline: Deadline<'a>) -> io::Result<Self> {
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(SLICE))?;

@@ -14,12 +14,12 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// The advertised address, if it was one of this host at the start.
 #[derive(Debug)]
-pub(super) struct Home {
+pub(super) struct OwnAddress {
     ip: Option<IpAddr>,
     next: Time,
 }
 
-impl Home {
+impl OwnAddress {
     pub(super) fn new(advertised: IpAddr) -> Self {
         Self { ip: Some(advertised).filter(|ip| is_of_this_host(*ip) == Some(true)), next: Time::ZERO }
     }
@@ -36,14 +36,14 @@ fn is_of_this_host(ip: IpAddr) -> Option<bool> {
 
 impl Engine {
     /// From time to time: whether the host still has its address, and whether a wake-up arrives.
-    pub(super) fn look_around(&self, home: &mut Home) {
+    pub(super) fn look_around(&self, own_address: &mut OwnAddress) {
         let now = self.now();
-        if now < home.next {
+        if now < own_address.next {
             return;
         }
-        home.next = now + LOOK_AGAIN;
+        own_address.next = now + LOOK_AGAIN;
         self.wake();
-        if let Some(present) = home.ip.and_then(is_of_this_host) {
+        if let Some(present) = own_address.ip.and_then(is_of_this_host) {
             self.with_node(|node, now| node.set_address_present(now, present));
         }
     }
@@ -81,6 +81,6 @@ mod tests {
         assert_eq!(is_of_this_host([127, 0, 0, 1].into()), Some(true));
         // Set aside for documentation.
         assert_eq!(is_of_this_host([192, 0, 2, 1].into()), Some(false));
-        assert_eq!(Home::new([192, 0, 2, 1].into()).ip, None, "mapped: it never was one");
+        assert_eq!(OwnAddress::new([192, 0, 2, 1].into()).ip, None, "mapped: it never was one");
     }
 }

@@ -16,11 +16,11 @@ use crate::{
 
 /// Who hears why a seed cannot be used.
 #[derive(Debug, Clone)]
-pub(super) enum Complaints {
+pub(super) enum ReportTo {
     /// Operators, now and then: the seeds are tried again.
     Log,
     /// The caller of a join that comes to nothing.
-    Keep(Arc<Mutex<Option<Error>>>),
+    Caller(Arc<Mutex<Option<Error>>>),
 }
 
 impl Engine {
@@ -31,11 +31,11 @@ impl Engine {
     }
 
     fn contact_seeds(self: &Arc<Self>, seeds: &[String]) {
-        let (addrs, names) = self.sort_out(seeds, &Complaints::Log);
+        let (addrs, names) = self.sort_out(seeds, &ReportTo::Log);
         self.command(|node, now| node.handle_seeds_while_resolving(now, &addrs, names.len()));
         self.wake();
         for seed in names {
-            self.begin_lookup(Joining::Seeds, seed, Complaints::Log);
+            self.begin_lookup(Joining::Seeds, seed, ReportTo::Log);
         }
     }
 
@@ -60,15 +60,11 @@ impl Engine {
     }
 
     /// The addresses of those that need no look-up, and the others.
-    pub(super) fn sort_out(
-        &self,
-        seeds: &[String],
-        complaints: &Complaints,
-    ) -> (Vec<SocketAddr>, Vec<String>) {
+    pub(super) fn sort_out(&self, seeds: &[String], report_to: &ReportTo) -> (Vec<SocketAddr>, Vec<String>) {
         let (mut addrs, mut names) = (Vec::new(), Vec::new());
         for seed in seeds {
             match resolve::literal(seed, self.myself.port()) {
-                Some(addr) => addrs.extend(self.admit(seed, vec![addr], complaints)),
+                Some(addr) => addrs.extend(self.admit(seed, vec![addr], report_to)),
                 None => names.push(seed.clone()),
             }
         }
@@ -77,18 +73,18 @@ impl Engine {
 
     /// Looks a seed up on a thread for that, and tells the node of what was found. Seeds that are looked up already are not
     /// looked up twice: what is found then counts for both.
-    pub(super) fn begin_lookup(self: &Arc<Self>, joining: Joining, seed: String, complaints: Complaints) {
+    pub(super) fn begin_lookup(self: &Arc<Self>, joining: Joining, seed: String, report_to: ReportTo) {
         if joining == Joining::Seeds && !self.seeds.lock().begin_lookup(&seed) {
             return;
         }
         let patience = self.config.seed_max_delay.saturating_add(self.stream_timeout);
         let engine = Arc::clone(self);
         self.pools.names.submit(None, patience, move |place| {
-            engine.guarded("resolver", || engine.look_up(joining, &seed, &complaints, place.is_some()));
+            engine.guarded("resolver", || engine.look_up(joining, &seed, &report_to, place.is_some()));
         });
     }
 
-    fn look_up(self: &Arc<Self>, joining: Joining, seed: &str, complaints: &Complaints, may_block: bool) {
+    fn look_up(self: &Arc<Self>, joining: Joining, seed: &str, report_to: &ReportTo, may_block: bool) {
         let resolved = if may_block {
             self.resolve(seed)
         } else {
@@ -96,14 +92,14 @@ impl Engine {
         };
         let failed = resolved.is_err();
         let Resolved { addrs, seeds, problems } = resolved.unwrap_or_else(|error| {
-            self.complain_of_lookup(seed, error, complaints);
+            self.report_lookup(seed, error, report_to);
             Resolved::default()
         });
         for problem in problems {
-            self.complain(seed, problem, complaints);
+            self.report(seed, problem, report_to);
         }
-        let mut addrs = self.admit(seed, addrs, complaints);
-        let (listed, names) = self.sort_out(&seeds, complaints);
+        let mut addrs = self.admit(seed, addrs, report_to);
+        let (listed, names) = self.sort_out(&seeds, report_to);
         addrs.extend(listed);
         let asked = if joining == Joining::Seeds { self.seeds.lock().end_lookup(seed, failed) } else { 1 };
         self.with_node(|node, now| {
@@ -112,7 +108,7 @@ impl Engine {
         });
         self.wake();
         for name in names {
-            self.begin_lookup(joining, name, complaints.clone());
+            self.begin_lookup(joining, name, report_to.clone());
         }
     }
 
@@ -123,7 +119,7 @@ impl Engine {
     }
 
     /// Those of a seed's addresses that this node may join at.
-    fn admit(&self, seed: &str, mut addrs: Vec<SocketAddr>, complaints: &Complaints) -> Vec<SocketAddr> {
+    fn admit(&self, seed: &str, mut addrs: Vec<SocketAddr>, report_to: &ReportTo) -> Vec<SocketAddr> {
         let mut refusal = None;
         addrs.retain(|addr| {
             let refused = self.refusal(*addr);
@@ -133,37 +129,35 @@ impl Engine {
         });
         // Of a name with several addresses, one is enough.
         if let Some(problem) = refusal.filter(|_| addrs.is_empty()) {
-            self.complain(seed, problem, complaints);
+            self.report(seed, problem, report_to);
         }
         self.seeds.lock().found(seed, &addrs);
         addrs
     }
 
-    fn complain(&self, seed: &str, problem: String, complaints: &Complaints) {
-        match complaints {
-            Complaints::Log => {
-                self.warnings.warn(seed, format_args!("{}: seed {seed:?} {problem}", self.name))
-            }
-            Complaints::Keep(error) => {
+    fn report(&self, seed: &str, problem: String, report_to: &ReportTo) {
+        match report_to {
+            ReportTo::Log => self.warnings.warn(seed, format_args!("{}: seed {seed:?} {problem}", self.name)),
+            ReportTo::Caller(error) => {
                 let problem = format!("has {seed:?}, which {problem}");
                 *error.lock() = Some(Error::Config { field: "seeds", problem });
             }
         }
     }
 
-    fn complain_of_lookup(&self, seed: &str, source: io::Error, complaints: &Complaints) {
+    fn report_lookup(&self, seed: &str, source: io::Error, report_to: &ReportTo) {
         if self.stop.is_stopped() {
             return;
         }
-        match complaints {
-            Complaints::Log => {
+        match report_to {
+            ReportTo::Log => {
                 let (name, advice) = (&self.name, Seed::parse(seed).map_or("", |seed| seed.advice()));
                 let message = format_args!(
                     "{name}: seed {seed:?} cannot be resolved: {source}; {advice}; it is tried again"
                 );
                 self.warnings.warn(seed, message);
             }
-            Complaints::Keep(error) => *error.lock() = Some(Error::Resolve { host: seed.into(), source }),
+            ReportTo::Caller(error) => *error.lock() = Some(Error::Resolve { host: seed.into(), source }),
         }
     }
 

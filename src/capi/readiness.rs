@@ -1,4 +1,4 @@
-//! A descriptor that can be waited for: readable while its bell has rung, or is gone.
+//! A descriptor that can be waited for: readable while its flag is raised, or the flag is dropped.
 
 use std::{ffi::c_int, io};
 
@@ -14,18 +14,18 @@ mod system {
     pub(in super::super) type End = UnixStream;
 
     pub(super) fn pair() -> io::Result<(End, End)> {
-        let (bell, listener) = UnixStream::pair()?;
-        bell.set_nonblocking(true)?;
-        listener.set_nonblocking(true)?;
-        Ok((bell, listener))
+        let (flag, reader) = UnixStream::pair()?;
+        flag.set_nonblocking(true)?;
+        reader.set_nonblocking(true)?;
+        Ok((flag, reader))
     }
 
-    pub(super) fn ring(end: &End) {
+    pub(super) fn raise(end: &End) {
         // At most one byte waits, so there is room.
         let _ = (&mut &*end).write(&[1]);
     }
 
-    pub(super) fn silence(end: &End) {
+    pub(super) fn lower(end: &End) {
         let _ = (&mut &*end).read(&mut [0]);
     }
 
@@ -44,9 +44,9 @@ mod system {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    pub(super) fn ring(_: &End) {}
+    pub(super) fn raise(_: &End) {}
 
-    pub(super) fn silence(_: &End) {}
+    pub(super) fn lower(_: &End) {}
 
     pub(super) fn descriptor(_: &End) -> i32 {
         -1
@@ -54,14 +54,14 @@ mod system {
 }
 
 #[derive(Debug)]
-pub(super) struct Bell(system::End);
+pub(super) struct ReadyFlag(system::End);
 
 #[derive(Debug)]
-pub(super) struct Listener(system::End);
+pub(super) struct ReadyDescriptor(system::End);
 
-pub(super) fn pair() -> Result<(Bell, Listener), Failure> {
-    let (bell, listener) = system::pair().map_err(|problem| failure(&problem))?;
-    Ok((Bell(bell), Listener(listener)))
+pub(super) fn pair() -> Result<(ReadyFlag, ReadyDescriptor), Failure> {
+    let (flag, reader) = system::pair().map_err(|problem| failure(&problem))?;
+    Ok((ReadyFlag(flag), ReadyDescriptor(reader)))
 }
 
 fn failure(problem: &io::Error) -> Failure {
@@ -72,15 +72,15 @@ fn failure(problem: &io::Error) -> Failure {
     Failure::new(status, format!("cannot make a descriptor: {problem}"))
 }
 
-impl Bell {
-    pub(super) fn ring(&self) {
-        system::ring(&self.0);
+impl ReadyFlag {
+    pub(super) fn raise(&self) {
+        system::raise(&self.0);
     }
 }
 
-impl Listener {
-    pub(super) fn silence(&self) {
-        system::silence(&self.0);
+impl ReadyDescriptor {
+    pub(super) fn lower(&self) {
+        system::lower(&self.0);
     }
 
     pub(super) fn descriptor(&self) -> c_int {

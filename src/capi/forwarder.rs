@@ -1,4 +1,4 @@
-//! A thread that takes changes from a watch: to a descriptor's reader, or to a callback.
+//! A thread that forwards the changes of a watch to a descriptor's reader, or to a callback.
 //!
 //! Only watches that are read in one of these ways have it. It holds at most one change; the rest waits, and
 //! folds, in the watch.
@@ -13,40 +13,41 @@ use std::{
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, select};
 
 use super::{
-    signal::{self, Bell},
+    readiness::{self, ReadyFlag},
     status::{Failure, SYNCSWIM_ERR_STATE, SYNCSWIM_ERR_SYSTEM},
 };
 use crate::{MembershipChange, Stop, Watch};
 
 #[derive(Debug)]
-pub(super) struct Pump {
+pub(super) struct Forwarder {
     stop: Stop,
     thread: Option<JoinHandle<()>>,
     /// `None` at the end, so that a thread that waits for it ends.
     begin: Option<Sender<()>>,
     /// For a descriptor's reader.
-    outlet: Option<Outlet>,
+    receiver: Option<ChangeReceiver>,
 }
 
-/// A change goes through these steps, each waiting for the one before: put, rung, received, silenced, taken. So the
+/// The reader's side. A change goes through these steps, each waiting for the one before: put, raised, received, lowered, taken. So the
 /// descriptor is readable exactly while a change is there, without a lock over its reads and writes.
 #[derive(Debug)]
-struct Outlet {
+struct ChangeReceiver {
     changes: Receiver<MembershipChange>,
-    /// Comes once the bell was rung for the change.
-    rung: Receiver<()>,
+    /// Comes once the flag was raised for the change.
+    was_raised_for: Receiver<()>,
     /// Says that the change was taken, so that the next may come.
     taken: Sender<()>,
-    listener: signal::Listener,
+    descriptor: readiness::ReadyDescriptor,
 }
 
-impl Pump {
+impl Forwarder {
     pub(super) fn to_descriptor(watch: Arc<Watch>) -> Result<Self, Failure> {
-        let (bell, listener) = signal::pair()?;
-        let ((put, changes), (taken, was_taken), (has_rung, rung)) = (bounded(1), bounded(1), bounded(1));
-        let outlet = Outlet { changes, rung, taken, listener };
-        let mouth = Mouth { put, was_taken, bell, has_rung };
-        Self::start(watch, Some(outlet), move |change, stop| mouth.offer(change, stop))
+        let (flag, descriptor) = readiness::pair()?;
+        let ((put, changes), (taken, was_taken), (was_raised, was_raised_for)) =
+            (bounded(1), bounded(1), bounded(1));
+        let receiver = ChangeReceiver { changes, was_raised_for, taken, descriptor };
+        let sender = ChangeSender { put, was_taken, flag, was_raised };
+        Self::start(watch, Some(receiver), move |change, stop| sender.offer(change, stop))
     }
 
     pub(super) fn to_callback(
@@ -58,14 +59,14 @@ impl Pump {
 
     fn start(
         watch: Arc<Watch>,
-        outlet: Option<Outlet>,
+        receiver: Option<ChangeReceiver>,
         mut deliver: impl FnMut(MembershipChange, &Stop) + Send + 'static,
     ) -> Result<Self, Failure> {
         let stop = Stop::new();
         let raised = stop.clone();
         let (begin, begun) = bounded::<()>(1);
         let work = move || {
-            // Nothing is taken from a watch before it is known that this pump is the one that reads it.
+            // Nothing is taken from a watch before it is known that this forwarder is the one that reads it.
             if begun.recv().is_err() {
                 return;
             }
@@ -76,10 +77,10 @@ impl Pump {
         let thread = thread::Builder::new().name("syncswim-watch".into()).spawn(work).map_err(|problem| {
             Failure::new(SYNCSWIM_ERR_SYSTEM, format!("cannot start the watch's thread: {problem}"))
         })?;
-        Ok(Self { stop, thread: Some(thread), begin: Some(begin), outlet })
+        Ok(Self { stop, thread: Some(thread), begin: Some(begin), receiver })
     }
 
-    /// Starts to take changes. A pump that is dropped before takes none.
+    /// Starts to take changes. A forwarder that is dropped before takes none.
     pub(super) fn begin(&self) {
         if let Some(begin) = &self.begin {
             let _ = begin.try_send(());
@@ -90,23 +91,23 @@ impl Pump {
         &self,
         limit: Duration,
     ) -> Result<Result<MembershipChange, RecvTimeoutError>, Failure> {
-        let outlet = self.outlet.as_ref().ok_or_else(|| {
+        let receiver = self.receiver.as_ref().ok_or_else(|| {
             Failure::new(SYNCSWIM_ERR_STATE, "the watch has a callback, which gets all changes")
         })?;
-        let change = outlet.changes.recv_timeout(limit);
+        let change = receiver.changes.recv_timeout(limit);
         if change.is_ok() {
-            // It has been rung, or is about to be. (Or the thread is gone; then the bell is, too.)
-            let _ = outlet.rung.recv();
-            outlet.listener.silence();
-            let _ = outlet.taken.try_send(());
+            // The flag was raised for it, or is about to be. (Or the thread has ended, and the flag with it.)
+            let _ = receiver.was_raised_for.recv();
+            receiver.descriptor.lower();
+            let _ = receiver.taken.try_send(());
         }
         Ok(change)
     }
 
     pub(super) fn descriptor(&self) -> Result<c_int, Failure> {
-        let outlet = self.outlet.as_ref();
-        outlet
-            .map(|outlet| outlet.listener.descriptor())
+        let receiver = self.receiver.as_ref();
+        receiver
+            .map(|receiver| receiver.descriptor.descriptor())
             .ok_or_else(|| Failure::new(SYNCSWIM_ERR_STATE, "the watch has a callback already"))
     }
 }
@@ -129,21 +130,21 @@ fn next(watch: &Watch, stop: &Stop) -> Option<MembershipChange> {
     }
 }
 
-/// The pump's side of an outlet. Its fields are dropped in order: the reader finds the end of the changes before
+/// The thread's side. Its fields are dropped in order: the reader finds the end of the changes before
 /// the descriptor says that there is something.
-struct Mouth {
+struct ChangeSender {
     put: Sender<MembershipChange>,
-    has_rung: Sender<()>,
+    was_raised: Sender<()>,
     was_taken: Receiver<()>,
-    bell: Bell,
+    flag: ReadyFlag,
 }
 
-impl Mouth {
+impl ChangeSender {
     fn offer(&self, change: MembershipChange, stop: &Stop) {
         // There is room: the last change was taken.
         let _ = self.put.try_send(change);
-        self.bell.ring();
-        let _ = self.has_rung.try_send(());
+        self.flag.raise();
+        let _ = self.was_raised.try_send(());
         select! {
             recv(self.was_taken) -> _ => {}
             recv(stop.receiver()) -> _ => {}
@@ -151,7 +152,7 @@ impl Mouth {
     }
 }
 
-impl Drop for Pump {
+impl Drop for Forwarder {
     fn drop(&mut self) {
         self.stop.stop();
         self.begin = None;
@@ -177,7 +178,7 @@ mod tests {
     fn a_pump_takes_nothing_from_a_watch_before_it_is_known_to_be_the_one_that_reads_it() {
         let membership = Membership::new();
         let watch = Arc::new(membership.watch());
-        drop(Pump::to_callback(Arc::clone(&watch), |_| unreachable!("it never began")).unwrap());
+        drop(Forwarder::to_callback(Arc::clone(&watch), |_| unreachable!("it never began")).unwrap());
         assert!(watch.try_recv().is_ok());
     }
 
@@ -185,12 +186,12 @@ mod tests {
     #[cfg(unix)]
     fn each_change_comes_once_through_a_descriptor_and_then_the_end() {
         let membership = Membership::new();
-        let pump = Pump::to_descriptor(Arc::new(membership.watch())).unwrap();
-        pump.begin();
+        let forwarder = Forwarder::to_descriptor(Arc::new(membership.watch())).unwrap();
+        forwarder.begin();
         std::thread::scope(|scope| {
             scope.spawn(move || (0..1_000).for_each(|peer| membership.add([peer.to_string()])));
             let mut told = 0;
-            while let Ok(change) = pump.recv_timeout(LONG).unwrap() {
+            while let Ok(change) = forwarder.recv_timeout(LONG).unwrap() {
                 told += change.active.len();
             }
             assert_eq!(told, 1_000);

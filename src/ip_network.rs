@@ -1,4 +1,4 @@
-//! A range of addresses, as in `10.0.0.0/8`.
+//! A range of IP addresses in CIDR notation, as in `10.0.0.0/8`.
 
 use std::{
     fmt,
@@ -11,21 +11,21 @@ use crate::Error;
 /// A network in CIDR notation. An address alone is a network of one.
 ///
 /// ```
-/// use syncswim::Network;
+/// use syncswim::IpNetwork;
 ///
-/// let network: Network = "10.0.0.0/8".parse()?;
+/// let network: IpNetwork = "10.0.0.0/8".parse()?;
 /// assert!(network.contains([10, 1, 2, 3].into()));
 /// assert!(!network.contains([11, 1, 2, 3].into()));
 /// # Ok::<(), syncswim::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
+pub struct IpNetwork {
     addr: IpAddr,
     prefix: u8,
 }
 
-impl Network {
-    /// Whether an address lies in it. IPv4 in the clothes of IPv6 counts as IPv4.
+impl IpNetwork {
+    /// Whether an address lies in it. An IPv4-mapped IPv6 address counts as the IPv4 address.
     #[must_use]
     pub fn contains(&self, ip: IpAddr) -> bool {
         match (self.addr, ip.to_canonical()) {
@@ -42,7 +42,7 @@ fn same(a: u128, b: u128, width: u32, prefix: u8) -> bool {
     (a ^ b).checked_shr(width - u32::from(prefix)).unwrap_or(0) == 0
 }
 
-impl FromStr for Network {
+impl FromStr for IpNetwork {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
@@ -81,7 +81,7 @@ fn first_of(addr: IpAddr, prefix: u8) -> IpAddr {
     }
 }
 
-impl fmt::Display for Network {
+impl fmt::Display for IpNetwork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.addr, self.prefix)
     }
@@ -111,7 +111,7 @@ mod tests {
             ("::1/128", "::2", false),
         ];
         for (network, ip, expected) in cases {
-            let network: Network = network.parse().unwrap();
+            let network: IpNetwork = network.parse().unwrap();
             assert_eq!(network.contains(ip.parse().unwrap()), expected, "{network} {ip}");
         }
     }
@@ -127,7 +127,7 @@ mod tests {
             ("x/8", "is no network; write one as"),
         ];
         for (bad, said) in cases {
-            let error = bad.parse::<Network>().expect_err(bad).to_string();
+            let error = bad.parse::<IpNetwork>().expect_err(bad).to_string();
             assert!(error.contains(said), "{error}");
         }
     }
@@ -146,7 +146,7 @@ mod tests {
             "::ffff:10.0.0.0/104",
             "x/8",
         ] {
-            let error = bad.parse::<Network>().expect_err(bad).to_string();
+            let error = bad.parse::<IpNetwork>().expect_err(bad).to_string();
             assert!(error.contains(&format!("{bad:?}")) && error.contains("`allow`"), "{error}");
         }
     }
