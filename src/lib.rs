@@ -8,18 +8,22 @@
 //! ```no_run
 //! use syncswim::{Cluster, GossipConfig, GossipDiscovery};
 //!
-//! let cluster = Cluster::new().with_discovery(
-//!     GossipDiscovery::new(GossipConfig::lan("node-a").bind(([0, 0, 0, 0], 7946))).join("10.0.0.5:7946"),
-//! );
-//! let changes = cluster.membership().watch(); // first item: the state now; then every change
-//! let running = cluster.start()?; // sockets are bound, threads are up
-//! for change in &changes {
-//!     println!("{change:?}"); // change.active, change.left, change.removed
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let config = GossipConfig::lan("node-a").bind("0.0.0.0:7946");
+//!     let cluster = Cluster::new().with_discovery(GossipDiscovery::new(config).join("10.0.0.5:7946"));
+//!     let changes = cluster.membership().watch(); // the state now, then every change
+//!     let running = cluster.start()?; // the sockets are bound, the threads run
+//!     let stop = running.stop_flag().clone();
+//!     ctrlc::set_handler(move || stop.stop())?; // SIGINT and SIGTERM raise the stop flag
+//!     for change in &changes {
+//!         println!("active {:?}, left {:?}, removed {:?}", change.active, change.left, change.removed);
+//!     } // ends once the node has left the cluster
+//!     Ok(running.join()?) // waits for every thread; the first error, if one ended it
 //! }
-//! running.stop(); // raise the stop flag (any thread may)
-//! running.join()?; // wait for every thread; the first error, if one ended it
-//! # Ok::<(), syncswim::Error>(())
 //! ```
+//!
+//! `ctrlc` here is the crate of that name with its feature `termination`; anything else that raises the
+//! [stop flag](ClusterHandle::stop_flag) does as well.
 //!
 //! # Three levels
 //!
@@ -107,6 +111,11 @@ pub use wire::{
     key::{Fingerprint, Key},
     keyring::{Encryption, Keyring},
 };
+
+/// The README's programs compile.
+#[cfg(all(doctest, feature = "encryption"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 // Whatever is public can be shared between threads and printed.
 const _: () = {

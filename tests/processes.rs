@@ -1,4 +1,4 @@
-//! Real processes of example `node`: a crash, a restart and a farewell, as the others report them.
+//! Real processes of the examples `node` and `peers`: a crash, a restart and a leave, as the others report them.
 #![cfg(unix)]
 
 use std::{
@@ -33,7 +33,11 @@ impl Process {
         command.env_remove("NOTIFY_SOCKET").envs(socket.map(|path| ("NOTIFY_SOCKET", path)));
         command.args(["--name", name, "--bind", "127.0.0.1:0", "--tag", "role=test"]);
         command.args(join.map(|seed| ["--join", seed]).into_iter().flatten());
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("example `node` was built");
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the example was built");
         let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         let (tell, lines) = unbounded();
         let read = move || stdout.lines().map_while(Result::ok).try_for_each(|line| tell.send(line));
@@ -153,6 +157,25 @@ fn a_service_manager_is_told_when_it_is_up_and_its_signal_is_a_farewell() {
     assert!(b.child.wait().unwrap().success());
     assert!(!a.has_heard(&["failed", "b at"]), "a farewell is no failure: {:#?}", a.heard);
     fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn the_readme_s_first_program_ends_at_either_signal_and_leaves() {
+    let mut a = Process::start("a", None);
+    let seed = a.addr();
+    for signal in ["-INT", "-TERM"] {
+        let mut command = Command::new(example("peers"));
+        command.args(["b", "127.0.0.1:0", &seed]);
+        let mut b = Process::spawn(command);
+        b.expect(&["active", &seed]);
+        a.expect(&["joined", "b at"]);
+
+        b.signal(signal);
+        b.expect(&["stopped"]);
+        assert!(b.child.wait().unwrap().success());
+        a.expect(&["left", "b at"]);
+        assert!(!a.has_heard(&["failed", "b at"]), "a leave is no failure: {:#?}", a.heard);
+    }
 }
 
 #[test]

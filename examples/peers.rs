@@ -1,0 +1,28 @@
+//! The README's first program, with its addresses as arguments: prints every change of the list of peers, and leaves the
+//! cluster at SIGINT, SIGTERM or SIGHUP.
+//!
+//! ```text
+//! cargo run --example peers -- a 127.0.0.1:7001
+//! cargo run --example peers -- b 127.0.0.1:7002 127.0.0.1:7001
+//! ```
+
+use syncswim::{Cluster, GossipConfig, GossipDiscovery};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut args = std::env::args().skip(1);
+    let (Some(name), Some(bind)) = (args.next(), args.next()) else {
+        return Err("usage: peers NAME HOST:PORT [SEED]...".into());
+    };
+    let discovery = GossipDiscovery::new(GossipConfig::lan(name).bind(bind));
+    let cluster = Cluster::new().with_discovery(args.fold(discovery, GossipDiscovery::join));
+    let changes = cluster.membership().watch();
+    let running = cluster.start()?;
+    let stop = running.stop_flag().clone();
+    ctrlc::set_handler(move || stop.stop())?;
+    for change in &changes {
+        println!("active {:?}, left {:?}, removed {:?}", change.active, change.left, change.removed);
+    }
+    running.join()?;
+    println!("stopped");
+    Ok(())
+}
