@@ -72,7 +72,7 @@ impl Node {
             return self.hear_of_self_alive(identity, claim.addr, claim.tags);
         }
         let known = self.table.find(claim.name);
-        if let Some(id) = known.filter(|id| self.is_contested(*id, identity, claim.addr)) {
+        if let Some(id) = known.filter(|id| self.is_contested(*id, claim)) {
             // Which of the two is there, only it can say: suspected, it does.
             if self.raise_suspicion(id, identity) {
                 self.spread(id, Urgency::Urgent);
@@ -111,11 +111,13 @@ impl Node {
         }
     }
 
-    /// Whether one life of a live member is said to be at two addresses: two that never heard of each other began it, and
-    /// no claim would ever win.
-    fn is_contested(&self, id: MemberId, identity: Identity, addr: SocketAddr) -> bool {
+    /// Whether a live member says two things under one identity, two addresses or two sets of tags: two processes that never
+    /// heard of each other took it, and neither claim would ever win.
+    fn is_contested(&self, id: MemberId, claim: &Alive<'_>) -> bool {
         let record = self.table.get(id);
-        record.state.is_live() && record.identity == identity && record.addr != addr
+        record.state.is_live()
+            && record.identity == Identity { epoch: claim.epoch, incarnation: claim.incarnation }
+            && (record.addr != claim.addr || record.tags.encoded() != claim.tags)
     }
 
     /// Whether our own probes say that a member is gone, against somebody else's word that it is where it was. It will be

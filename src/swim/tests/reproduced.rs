@@ -15,7 +15,7 @@ use crate::{
     },
     wire::{
         Tags,
-        message::{Digest, Left, Message, Same},
+        message::{Alive, Digest, Left, Message, Same},
     },
 };
 
@@ -179,6 +179,20 @@ fn two_holders_of_one_life_are_one_when_the_partition_is_over() {
         (10_552, WrongClock(6, 63_933_119)),
     ];
     holds(16_913, 8, |name| Theme::Everything.config(16_913, name), faults);
+}
+
+/// A life that began with a clock of 1970 took its name back from a rival under the very identity that its past had used,
+/// with other tags.
+#[test]
+fn two_lives_under_one_identity_are_seen_with_the_tags_of_the_one_that_lives() {
+    let mut bench = Bench::new(1);
+    let past = Tags::new([("n", "0")]).unwrap();
+    bench.hear(&Alive { tags: past.encoded(), ..alive("m2", 1, addr(9)) });
+    let now = alive("m2", 1, addr(9));
+    bench.hear(&now);
+    assert_eq!(bench.standing("m2"), Some((MemberState::Suspect, 1)), "it is asked which it is");
+    bench.hear(&Alive { incarnation: 2, ..now });
+    assert_eq!(bench.member("m2").unwrap().tags, Tags::default());
 }
 
 /// It answered pings after its farewell. Who had slept until all others forgot that one took it to be alive, and told them.
