@@ -63,25 +63,18 @@ mod address;
 mod blocking;
 #[cfg(feature = "capi")]
 mod capi;
-mod claims;
 mod cluster;
 mod discovery;
 mod dns;
 mod error;
-mod fanout;
 mod gossip;
 mod ip_network;
-mod latest;
 mod membership;
-mod peers;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
-mod snapshot;
-mod sorted;
 mod stop;
 pub mod swim;
 mod warn;
-mod watch;
 mod wire;
 
 pub use cluster::{Cluster, ClusterHandle};
@@ -96,12 +89,9 @@ pub use gossip::{DEFAULT_PORT, Events, Gossip, GossipConfig, HostPort, Members};
 #[cfg(feature = "encryption")]
 pub use gossip::{KeyStep, RotateOptions, RotatedNode, Rotation};
 pub use ip_network::IpNetwork;
-pub use membership::Membership;
-pub use peers::{Peer, Peers};
-pub use snapshot::Snapshot;
+pub use membership::{Membership, MembershipChange, Peer, Peers, Snapshot, Watch};
 pub use stop::Stop;
 pub use swim::{Event, Identity, Member, MemberState, Metrics, ReachProblem};
-pub use watch::{MembershipChange, Watch};
 pub use wire::Tags;
 #[cfg(all(fuzzing, feature = "encryption"))]
 #[doc(hidden)]

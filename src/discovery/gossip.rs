@@ -401,7 +401,7 @@ mod tests {
     fn after_a_loss_the_membership_stands_exactly_as_the_members() {
         use MemberState::{Alive, Failed, Left, Suspect};
         let (membership, naming) = (Membership::new(), PeerName::Name);
-        let speaker = membership.for_source(crate::claims::SourceId(0));
+        let speaker = membership.for_source(crate::membership::SourceId(0));
         let mut roster = Roster::new(&naming, &speaker);
         let rounds = [
             vec![("a", Alive), ("b", Failed), ("c", Left), ("d", Suspect)],

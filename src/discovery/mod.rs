@@ -3,15 +3,15 @@
 
 mod absence;
 mod dns;
-mod fixed;
 mod gossip;
+mod no_discovery;
 
 use std::borrow::Cow;
 
 pub use self::{
     dns::{DnsDiscovery, Resolver, SystemResolver},
-    fixed::NoDiscovery,
     gossip::{GossipDiscovery, GossipHandle, PeerName},
+    no_discovery::NoDiscovery,
 };
 use crate::{BoxError, Membership, Stop};
 

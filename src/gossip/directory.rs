@@ -13,9 +13,7 @@ use parking_lot::RwLock;
 
 use super::events::{EventLog, Events};
 use crate::{
-    fanout::Fanout,
-    latest::Latest,
-    sorted::SortedMap,
+    membership::{fanout::Fanout, latest::Latest, sorted::SortedMap},
     swim::{Event, Member},
 };
 

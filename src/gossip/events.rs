@@ -6,7 +6,7 @@ use std::{collections::VecDeque, iter::FusedIterator, time::Duration};
 use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
 
 use crate::{
-    fanout::{Queue, Subscription},
+    membership::fanout::{Queue, Subscription},
     swim::Event,
 };
 
@@ -127,7 +127,7 @@ impl FusedIterator for &Events {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fanout::Fanout;
+    use crate::membership::fanout::Fanout;
 
     #[test]
     fn after_a_loss_comes_nothing_older() {

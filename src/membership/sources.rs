@@ -1,4 +1,4 @@
-//! What is claimed of one peer, by whom, and what follows from it. See the table in [`membership`](crate::membership).
+//! What is claimed of one peer, by whom, and what follows from it. See the table in [`membership`](super).
 
 use std::sync::Arc;
 

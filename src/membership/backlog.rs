@@ -6,82 +6,17 @@
 
 use std::{
     collections::{BTreeMap, VecDeque, btree_map::Entry},
-    iter::FusedIterator,
     mem,
-    time::Duration,
 };
 
-use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
-
-use crate::{
-    Peer, Peers, Snapshot,
-    claims::Standing,
-    fanout::{Queue, Subscription},
-    snapshot::Transition,
+use super::{
+    change::MembershipChange,
+    fanout::Queue,
+    peers::{Peer, Peers},
+    set::Transition,
+    snapshot::Snapshot,
+    sources::Standing,
 };
-
-/// What changed in a [`Membership`](crate::Membership): no peer that stayed as it was, and none twice. Cloning it only counts
-/// references, as all watchers share its lists.
-///
-/// # Examples
-///
-/// ```
-/// use std::collections::BTreeSet;
-/// use syncswim::{Membership, MembershipChange, Peer};
-///
-/// /// Keeps a set of its own up to date.
-/// fn apply(live: &mut BTreeSet<Peer>, change: &MembershipChange) {
-///     live.extend(change.active.iter().cloned());
-///     live.retain(|peer| !change.left.contains(peer) && !change.removed.contains(peer));
-/// }
-///
-/// let membership = Membership::new();
-/// let (watch, mut live) = (membership.watch(), BTreeSet::new());
-/// membership.add(["a:1", "b:1"]);
-/// membership.left(["a:1"]);
-/// drop(membership);
-/// watch.iter().for_each(|change| apply(&mut live, &change));
-/// assert_eq!(live, BTreeSet::from(["b:1".into()]));
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct MembershipChange {
-    /// Peers that are now active: new ones, and those that came back.
-    pub active: Peers,
-    /// Peers that have now left.
-    pub left: Peers,
-    /// Peers that are now forgotten, whether they were active or had left.
-    pub removed: Peers,
-}
-
-/// A subscription to a [`Membership`](crate::Membership), from [`watch`](crate::Membership::watch). Dropping it cancels it.
-///
-/// The first item is the state at the moment of the call, possibly empty; then comes every change, in order. A watcher that
-/// falls more than 64 changes or 4096 names behind gets the rest as one change from where it then is to the latest state, so
-/// that applying what it reads always leads to the right set, in memory that grows with the peers and not with the changes.
-///
-/// Threads may share a watch by reference; each change then goes to one of them.
-///
-/// # Examples
-///
-/// ```
-/// use syncswim::Membership;
-///
-/// let membership = Membership::new();
-/// let watch = membership.watch();
-/// std::thread::scope(|scope| {
-///     scope.spawn(|| {
-///         for change in &watch {
-///             println!("active {:?}, left {:?}, removed {:?}", change.active, change.left, change.removed);
-///         }
-///     });
-///     membership.add(["a:1", "b:1"]);
-///     drop(membership);
-/// });
-/// ```
-#[derive(Debug)]
-#[must_use = "dropping a watch cancels it"]
-pub struct Watch(Subscription<Backlog>);
 
 /// How much may wait one by one.
 #[derive(Clone, Copy)]
@@ -108,147 +43,6 @@ pub(crate) enum Waiting {
     Change(MembershipChange),
     Fold(Fold),
 }
-
-impl MembershipChange {
-    /// Whether it tells nothing. Only the first item of a watch can be empty.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.names() == 0
-    }
-
-    /// From transitions in the order of their peers.
-    pub(crate) fn of(transitions: &[Transition]) -> Self {
-        Self::sort_out(transitions.iter().map(|change| (Peer::clone(&change.peer), change.after)))
-    }
-
-    fn sort_out(sorted: impl Iterator<Item = (Peer, Standing)>) -> Self {
-        let [mut active, mut left, mut removed] = [const { Vec::new() }; 3];
-        for (peer, standing) in sorted {
-            match standing {
-                Standing::Active => active.push(peer),
-                Standing::Left => left.push(peer),
-                Standing::Absent => removed.push(peer),
-            }
-        }
-        let [active, left, removed] = [active, left, removed].map(Peers::from_sorted);
-        Self { active, left, removed }
-    }
-
-    fn names(&self) -> usize {
-        self.active.len() + self.left.len() + self.removed.len()
-    }
-}
-
-impl Watch {
-    pub(crate) fn new(subscription: Subscription<Backlog>) -> Self {
-        Self(subscription)
-    }
-
-    /// Waits for the next change.
-    ///
-    /// # Errors
-    ///
-    /// When the membership or its cluster has ended and everything was read.
-    pub fn recv(&self) -> Result<MembershipChange, RecvError> {
-        self.0.recv().map(Waiting::into_change)
-    }
-
-    /// Waits for the next change, at most `limit`.
-    ///
-    /// # Errors
-    ///
-    /// `Timeout` if none came in time; `Disconnected` as [`recv`](Self::recv).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use crossbeam_channel::RecvTimeoutError;
-    ///
-    /// let membership = syncswim::Membership::new();
-    /// let watch = membership.watch();
-    /// assert!(watch.recv_timeout(Duration::from_secs(1)).is_ok());
-    /// assert_eq!(watch.recv_timeout(Duration::from_millis(1)), Err(RecvTimeoutError::Timeout));
-    /// ```
-    pub fn recv_timeout(&self, limit: Duration) -> Result<MembershipChange, RecvTimeoutError> {
-        self.0.recv_timeout(limit).map(Waiting::into_change)
-    }
-
-    /// The next change if one waits.
-    ///
-    /// # Errors
-    ///
-    /// `Empty` if none waits; `Disconnected` as [`recv`](Self::recv).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use crossbeam_channel::TryRecvError;
-    ///
-    /// let membership = syncswim::Membership::new();
-    /// let watch = membership.watch();
-    /// assert!(watch.try_recv().unwrap().is_empty());
-    /// assert_eq!(watch.try_recv(), Err(TryRecvError::Empty));
-    /// drop(membership);
-    /// assert_eq!(watch.try_recv(), Err(TryRecvError::Disconnected));
-    /// ```
-    pub fn try_recv(&self) -> Result<MembershipChange, TryRecvError> {
-        self.0.try_recv().map(Waiting::into_change)
-    }
-
-    /// Every change, waiting for each, until the membership or its cluster has ended. `for change in &watch` does the same.
-    pub fn iter(&self) -> impl FusedIterator<Item = MembershipChange> + '_ {
-        self.0.iter().map(Waiting::into_change).fuse()
-    }
-
-    /// For [`select!`](crossbeam_channel::select): when it fires, call [`try_recv`](Self::try_recv). Once per firing is
-    /// enough, as it fires again while more waits, and always once the watch has ended. It may also find nothing: another
-    /// thread was faster, or what waited was undone meanwhile.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use crossbeam_channel::{TryRecvError, never, select};
-    /// use syncswim::Membership;
-    ///
-    /// let membership = Membership::new();
-    /// let (watch, work) = (membership.watch(), never::<u8>());
-    /// drop(membership);
-    /// loop {
-    ///     select! {
-    ///         recv(work) -> _ => unreachable!(),
-    ///         recv(watch.receiver()) -> _ => match watch.try_recv() {
-    ///             Ok(change) => println!("{change:?}"),
-    ///             Err(TryRecvError::Empty) => {}
-    ///             Err(TryRecvError::Disconnected) => break,
-    ///         },
-    ///     }
-    /// }
-    /// ```
-    #[must_use]
-    pub fn receiver(&self) -> &Receiver<()> {
-        self.0.receiver()
-    }
-}
-
-impl Iterator for Watch {
-    type Item = MembershipChange;
-
-    fn next(&mut self) -> Option<MembershipChange> {
-        self.recv().ok()
-    }
-}
-
-impl Iterator for &Watch {
-    type Item = MembershipChange;
-
-    fn next(&mut self) -> Option<MembershipChange> {
-        self.recv().ok()
-    }
-}
-
-impl FusedIterator for Watch {}
-impl FusedIterator for &Watch {}
 
 impl Limits {
     pub(crate) const DEFAULT: Self = Self { changes: 64, names: 4096 };
@@ -305,7 +99,7 @@ impl Queue for Backlog {
 }
 
 impl Waiting {
-    fn into_change(self) -> MembershipChange {
+    pub(super) fn into_change(self) -> MembershipChange {
         match self {
             Self::First(snapshot) => MembershipChange {
                 active: Peers::from_sorted(snapshot.active()),
@@ -327,7 +121,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Membership, claims::SourceId};
+    use crate::{Membership, Watch, membership::sources::SourceId};
 
     type View = BTreeMap<Peer, Standing>;
 

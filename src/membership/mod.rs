@@ -19,18 +19,36 @@
 //! left if any says *left*, else absent. The application's word is in force until the word of any source *changes*: a
 //! source that repeats itself changes nothing, and one that says something new is believed.
 
+mod backlog;
+mod change;
+pub(crate) mod fanout;
+mod key;
+pub(crate) mod latest;
+mod peers;
+mod set;
+mod snapshot;
+pub(crate) mod sorted;
+mod sources;
+mod watch;
+
 use std::{fmt, sync::Arc};
 
 use parking_lot::RwLock;
 
-use crate::{
-    Snapshot, Watch,
-    claims::{SourceId, Word},
+pub(crate) use self::sources::SourceId;
+use self::{
+    backlog::{Backlog, Limits},
     fanout::Fanout,
+    key::Key,
     latest::Latest,
-    peers::Key,
-    snapshot::Set,
-    watch::{Backlog, Limits, MembershipChange},
+    set::Set,
+    sources::Word,
+};
+pub use self::{
+    change::MembershipChange,
+    peers::{Peer, Peers},
+    snapshot::Snapshot,
+    watch::Watch,
 };
 
 /// The set of peers. Clones share it; any thread may read, change and watch it.
@@ -252,8 +270,8 @@ impl fmt::Debug for Membership {
 mod tests {
     use proptest::prelude::*;
 
+    use super::sources::Standing;
     use super::*;
-    use crate::{Peer, claims::Standing};
 
     const SOURCES: usize = 3;
     const PEERS: [&str; 4] = ["a", "b", "c", "d"];
