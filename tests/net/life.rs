@@ -9,6 +9,7 @@ use std::{
 };
 
 use crate::{
+    leaves,
     node::now,
     process::{Process, Setup, Told, within},
     report::{Claim, Report},
@@ -51,6 +52,14 @@ impl Cluster {
             self.begun = now();
         }
         self.processes.push(Process::start(host, setup, &self.folder)?);
+        Ok(())
+    }
+
+    /// Starts a node once more that is gone.
+    fn start_again(&mut self, name: &str) -> Result<(), Problem> {
+        let folder = self.folder.clone();
+        let again = self.process(name).start_again(&folder)?;
+        self.processes.push(again);
         Ok(())
     }
 
@@ -211,7 +220,14 @@ impl Cluster {
         let crash = self.crash(plan.victim, plan.patience)?;
         report.crash = crash.as_ref().ok().copied();
         report.claim(Claim::CrashesAreSeen, crash.is_ok(), || crash.unwrap_err());
-        let (left, failed, of) = self.leave(plan.leaver, plan.news)?;
+        let (mut left, mut failed, mut of) = self.leave(plan.leaver, plan.news)?;
+        for _ in 1..leaves() {
+            self.start_again(plan.leaver)?;
+            let back = self.converge(now(), plan.patience);
+            report.claim(Claim::AllSeeAll, back.is_ok(), || back.unwrap_err());
+            let one = self.leave(plan.leaver, plan.news)?;
+            (left, failed, of) = (left + one.0, failed + one.1, of + one.2);
+        }
         report.leave = Some((left, failed, of));
         report.claim(Claim::LeaversAreToldAsLeft, left == of, || {
             format!("{left} of {of} say left, {failed} failed, within {:?}", plan.news)

@@ -4,6 +4,7 @@
 //! cargo test --test net                    all scenarios, some three minutes
 //! cargo test --test net -- mapped          those whose name holds "mapped"
 //! NET=600 cargo test --test net            each is watched for 600 seconds
+//! NET_LEAVES=100 cargo test --test net      whoever leaves comes back and leaves, so often
 //! NET_JOBS=1 cargo test --test net         one at a time; 6 otherwise
 //! NET_NODE="PROGRAM ARGS" cargo test …     nodes of another library: what does not hold is printed, and fails nothing
 //! ```
@@ -87,13 +88,18 @@ fn harness(args: impl Iterator<Item = String>) -> ExitCode {
         chosen.iter().for_each(|scenario| println!("{}: test", scenario.name));
         return ExitCode::SUCCESS;
     }
-    match (number("NET", 5), number("NET_JOBS", 6)) {
-        (Ok(seconds), Ok(jobs)) => run(&chosen, Duration::from_secs(seconds), jobs.max(1)),
-        (Err(problem), _) | (_, Err(problem)) => {
+    match (number("NET", 5), number("NET_JOBS", 6), number("NET_LEAVES", 1)) {
+        (Ok(seconds), Ok(jobs), Ok(_)) => run(&chosen, Duration::from_secs(seconds), jobs.max(1)),
+        (Err(problem), ..) | (_, Err(problem), _) | (.., Err(problem)) => {
             eprintln!("net: {problem}");
             ExitCode::from(2)
         }
     }
+}
+
+/// How often whoever leaves does so.
+fn leaves() -> u64 {
+    number("NET_LEAVES", 1).expect("it was looked at")
 }
 
 /// A number from the environment.

@@ -4,8 +4,8 @@ use std::{
     collections::BTreeSet,
     fs::{self, File},
     io::{BufRead, BufReader, Write},
-    net::SocketAddr,
-    path::PathBuf,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::Arc,
     thread,
@@ -51,11 +51,20 @@ pub(crate) struct Setup {
     pub(crate) busy: usize,
 }
 
+/// Where a node runs.
+#[derive(Debug, Clone)]
+struct Place {
+    space: String,
+    addr: Ipv4Addr,
+}
+
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) name: String,
     /// Where others are to send, as events show it.
     pub(crate) addr: String,
+    place: Place,
+    setup: Setup,
     child: Child,
     input: ChildStdin,
     told: Arc<Mutex<Vec<Told>>>,
@@ -69,11 +78,21 @@ const NEVER: u64 = u64::MAX;
 
 impl Process {
     /// Starts a node at `host`; what it prints goes to files in `folder` too.
-    pub(crate) fn start(host: &Host, setup: &Setup, folder: &std::path::Path) -> Result<Self, Problem> {
+    pub(crate) fn start(host: &Host, setup: &Setup, folder: &Path) -> Result<Self, Problem> {
+        Self::spawn(Place { space: host.space.name.clone(), addr: host.addr }, setup, folder)
+    }
+
+    /// The same once more, when this one is over, to which it was told.
+    pub(crate) fn start_again(&mut self, folder: &Path) -> Result<Self, Problem> {
+        self.child.wait()?;
+        Self::spawn(self.place.clone(), &self.setup, folder)
+    }
+
+    fn spawn(place: Place, setup: &Setup, folder: &Path) -> Result<Self, Problem> {
         fs::create_dir_all(folder)?;
         let log = folder.join(format!("{}.log", setup.name));
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &host.space.name]);
+        command.args(["netns", "exec", &place.space]);
         if setup.busy > 0 {
             command.args(["taskset", "-c", "0"]);
         }
@@ -108,8 +127,9 @@ impl Process {
             }
         };
         thread::Builder::new().name(format!("read-{}", setup.name)).spawn(read)?;
-        let addr = setup.advertise.unwrap_or((host.addr, setup.bind.port()).into()).to_string();
-        Ok(Self { name: setup.name.clone(), addr, child, input, told, log, away: Vec::new() })
+        let addr = setup.advertise.unwrap_or((place.addr, setup.bind.port()).into()).to_string();
+        let (name, setup) = (setup.name.clone(), setup.clone());
+        Ok(Self { name, addr, place, setup, child, input, told, log, away: Vec::new() })
     }
 
     pub(crate) fn command(&mut self, line: &str) -> Result<(), Problem> {
