@@ -1,6 +1,6 @@
 //! Writes `include/syncswim.h` from `src/capi/`, or with `--check` says whether it is up to date.
 
-use std::{env, fs, path::Path, process::ExitCode};
+use std::{fs, path::Path, process::ExitCode};
 
 use cbindgen::{Builder, Config, DocumentationStyle, Language, Style};
 
@@ -9,6 +9,13 @@ const MODULES: [&str; 7] = ["status", "callback", "logger", "config", "cluster",
 const LAST: [&str; 1] = ["members"];
 
 fn main() -> ExitCode {
+    let check = match asked_to_check() {
+        Ok(check) => check,
+        Err(mistake) => {
+            eprintln!("{mistake}\n\nusage: header [--check]");
+            return ExitCode::from(2);
+        }
+    };
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let (source, target) = (root.join("src/capi"), root.join("include/syncswim.h"));
     let config = Config {
@@ -30,15 +37,26 @@ fn main() -> ExitCode {
     let mut text = Vec::new();
     bindings.expect("the sources are valid").write(&mut text);
     let text = without_rust(&String::from_utf8(text).expect("a header is text"));
-    if env::args().any(|arg| arg == "--check") {
+    if check {
         if fs::read_to_string(&target).is_ok_and(|committed| committed == text) {
             return ExitCode::SUCCESS;
         }
-        eprintln!("include/syncswim.h is out of date: cargo run --manifest-path tools/header/Cargo.toml");
+        eprintln!("include/syncswim.h is out of date: cargo run -p header");
         return ExitCode::FAILURE;
     }
     fs::write(target, text).expect("the header can be written");
     ExitCode::SUCCESS
+}
+
+fn asked_to_check() -> Result<bool, lexopt::Error> {
+    let (mut parser, mut check) = (lexopt::Parser::from_env(), false);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            lexopt::Arg::Long("check") => check = true,
+            unknown => return Err(unknown.unexpected()),
+        }
+    }
+    Ok(check)
 }
 
 /// What the doc comments say of safety is for Rust's readers: the header says it once, for all.

@@ -1,4 +1,4 @@
-//! SVG plots, for the examples that simulate.
+//! SVG plots.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ const COLOURS: usize = 6;
 const POINTS: usize = 500;
 
 /// Cumulative distributions: which share of the samples is at most x.
-pub(crate) fn distribution(folder: Option<&Path>, name: &str, x: &str, curves: &[(String, Vec<f64>)]) {
+pub fn distribution(folder: Option<&Path>, name: &str, x: &str, curves: &[(String, Vec<f64>)]) {
     let curves: Vec<_> = curves
         .iter()
         .map(|(label, samples)| {
@@ -25,13 +25,7 @@ pub(crate) fn distribution(folder: Option<&Path>, name: &str, x: &str, curves: &
 }
 
 /// Lines through points.
-pub(crate) fn lines(
-    folder: Option<&Path>,
-    name: &str,
-    x: &str,
-    y: &str,
-    curves: &[(String, Vec<(f64, f64)>)],
-) {
+pub fn lines(folder: Option<&Path>, name: &str, x: &str, y: &str, curves: &[(String, Vec<(f64, f64)>)]) {
     let Some(folder) = folder else { return };
     let path = folder.join(format!("{name}.svg"));
     if let Err(problem) = draw(&path, x, y, curves) {

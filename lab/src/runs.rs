@@ -12,7 +12,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Runs each job and returns the results in the jobs' order. Shows a bar meanwhile.
-pub(crate) fn map<J: Sync, R: Send>(what: &str, jobs: &[J], run: impl Fn(&J) -> R + Sync) -> Vec<R> {
+pub fn map<J: Sync, R: Send>(what: &str, jobs: &[J], run: impl Fn(&J) -> R + Sync) -> Vec<R> {
     let bar = ProgressBar::new(jobs.len() as u64).with_message(what.to_owned()).with_style(
         ProgressStyle::with_template("{msg:28} {bar:40} {pos}/{len}, {eta} left")
             .expect("the template is well-formed"),

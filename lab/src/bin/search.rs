@@ -1,8 +1,8 @@
 //! Searches for broken promises: random clusters, random faults, one seed after another.
 //!
 //! ```text
-//! cargo run --profile search --features sim --example search -- --seeds 5000 --from 0 --theme late
-//! cargo run --profile search --features sim --example search -- --configs 5000
+//! cargo run --profile search -p lab --bin search -- --seeds 5000 --from 0 --theme late
+//! cargo run --profile search -p lab --bin search -- --configs 5000
 //! ```
 //!
 //! Themes are accidents, late, calls, rivals, clocks, paths, attacks and everything; without one, each seed goes through all.
@@ -11,8 +11,6 @@
 
 use std::{
     collections::BTreeMap,
-    env,
-    error::Error,
     process::ExitCode,
     sync::{
         Mutex,
@@ -21,10 +19,17 @@ use std::{
     thread,
 };
 
+use lab::options::{self, Arguments, Long};
 use syncswim::sim::{Theme, configs, search::try_seed};
 
-const USAGE: &str =
-    "usage: search [--from SEED] [--seeds COUNT | --configs COUNT] [--theme NAME] [--threads COUNT]";
+const USAGE: &str = "usage: search [OPTION VALUE]…
+
+  --from SEED      the first seed                            (0)
+  --seeds COUNT    how many                                  (2000)
+  --configs COUNT  so many random configurations instead     (none)
+  --theme NAME     accidents, late, calls, rivals, clocks,
+                   paths, attacks or everything              (each of them)
+  --threads COUNT  how many seeds at a time                  (one for each processor)";
 
 struct Options {
     from: u64,
@@ -35,19 +40,21 @@ struct Options {
 }
 
 impl Options {
-    fn read() -> Result<Self, Box<dyn Error>> {
+    fn parse(arguments: &mut Arguments<'_>) -> Result<Self, options::Error> {
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let mut options = Self { from: 0, count: 2000, configs: false, themes: Theme::ALL.to_vec(), threads };
-        let mut args = env::args().skip(1);
-        while let Some(flag) = args.next() {
-            let value = args.next().ok_or(USAGE)?;
-            match flag.as_str() {
-                "--from" => options.from = value.parse()?,
-                "--seeds" => options.count = value.parse()?,
-                "--configs" => (options.count, options.configs) = (value.parse()?, true),
-                "--theme" => options.themes = vec![Theme::named(&value).ok_or("there is no such theme")?],
-                "--threads" => options.threads = value.parse()?,
-                _ => return Err(USAGE.into()),
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Long("from") => options.from = arguments.value()?,
+                Long("seeds") => options.count = arguments.value()?,
+                Long("configs") => (options.count, options.configs) = (arguments.value()?, true),
+                Long("theme") => {
+                    let name: String = arguments.value()?;
+                    options.themes =
+                        vec![Theme::named(&name).ok_or(format!("--theme {name}: there is none"))?];
+                }
+                Long("threads") => options.threads = arguments.value()?,
+                unknown => return Err(unknown.unexpected()),
             }
         }
         Ok(options)
@@ -90,8 +97,8 @@ struct Found {
     shortest: Broken,
 }
 
-fn main() -> Result<ExitCode, Box<dyn Error>> {
-    let options = Options::read()?;
+fn main() -> ExitCode {
+    let options = options::read(USAGE, Options::parse);
     let (from, count) = (options.from, options.count);
     println!("seeds {from} to {} on {} threads", from + count - 1, options.threads);
     let next = AtomicU64::new(from);
@@ -121,9 +128,9 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     }
     if found.is_empty() {
         println!("no promise was broken");
-        return Ok(ExitCode::SUCCESS);
+        return ExitCode::SUCCESS;
     }
-    Ok(ExitCode::FAILURE)
+    ExitCode::FAILURE
 }
 
 fn note(found: &mut BTreeMap<String, Found>, seed: u64, broken: Broken) {

@@ -1,12 +1,9 @@
 //! How would a cluster of mine behave? A forecast, simulated with this library's own node.
 //!
 //! ```text
-//! cargo run --release --features sim --example simulate -- --nodes 300 --loss 0.1 --latency 20 --out plots
-//! cargo run --release --features sim --example simulate -- --nodes 32 --loss 0.25 --sockets 10   # beside real sockets
+//! cargo run --release -p lab --bin simulate -- --nodes 300 --loss 0.1 --latency 20 --out plots
+//! cargo run --release -p lab --bin simulate -- --nodes 32 --loss 0.25 --sockets 10   # beside real sockets
 //! ```
-
-#[path = "../plot/mod.rs"]
-mod plot;
 
 mod compare;
 mod forecast;
@@ -15,8 +12,11 @@ mod sockets;
 
 use std::{error::Error, fs, time::Instant};
 
+use lab::options::read;
+use options::{Options, USAGE};
+
 fn main() -> Result<(), Box<dyn Error>> {
-    let options = options::parse(std::env::args().skip(1))?;
+    let options = read(USAGE, Options::parse);
     if let Some(nodes) = options.inside {
         return sockets::inside(&options, nodes);
     }

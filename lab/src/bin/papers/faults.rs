@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lab::runs;
 use syncswim::{
     sim::{Burst, World},
     swim::{Config, Event},
@@ -10,7 +11,6 @@ use syncswim::{
 use crate::{
     Options,
     report::{Table, Verdict},
-    runs,
 };
 
 fn formed(seed: u64, n: usize) -> World {

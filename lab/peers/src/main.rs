@@ -1,5 +1,5 @@
 //! syncswim beside its peers, in one run:
-//! `cargo run --release --manifest-path benches/peers/Cargo.toml [-- OPTIONS]`.
+//! `cargo run --release --manifest-path lab/peers/Cargo.toml [-- OPTIONS]`.
 //!
 //! ```text
 //! --quick          one run of each, at 8 and 32 nodes, with short rests
@@ -38,9 +38,9 @@ mod report;
 mod scenario;
 mod usage;
 
-#[path = "../../support/rig.rs"]
+#[path = "../../../benches/support/rig.rs"]
 mod rig;
-#[path = "../../support/timing.rs"]
+#[path = "../../../benches/support/timing.rs"]
 mod timing;
 
 use options::{Command, Options};

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use lab::{
+    runs,
+    stats::{mean, percentile},
+};
 use syncswim::{
     Tags,
     sim::World,
@@ -11,8 +15,6 @@ use syncswim::{
 use crate::{
     Options,
     report::{Table, Verdict},
-    runs,
-    stats::{mean, percentile},
     variants::{Group, Variant},
 };
 

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use lab::{
+    plot, runs,
+    stats::{mean, percentile, seconds},
+};
 use syncswim::{Tags, sim::World, swim::Config};
 
 use crate::{
-    Options, plot,
+    Options,
     report::{Table, Verdict},
-    runs,
-    stats::{mean, percentile, seconds},
 };
 
 #[derive(Debug, Clone, Copy)]

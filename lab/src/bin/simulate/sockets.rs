@@ -18,8 +18,6 @@ use crate::{
     wall_clock,
 };
 
-/// Says to a child that it is in the network of its own.
-pub(crate) const INSIDE: &str = "--inside";
 /// The grain of what is seen by all.
 const POLL: Duration = Duration::from_millis(2);
 
@@ -35,7 +33,7 @@ impl Isolated {
 
     /// Sees whether such networks can be made here, and lose what is to be lost.
     pub(crate) fn find(options: &Options) -> Result<Self, Box<dyn Error>> {
-        let probe = Self::command(&own_path()?).args(options.again()).args([INSIDE, "0"]).output();
+        let probe = Self::command(&own_path()?).args(options.inside(0)).output();
         let problem = match probe {
             Ok(output) if output.status.success() => return Ok(Self),
             Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
@@ -50,9 +48,8 @@ impl Isolated {
 
     /// Begins a run in a process of its own.
     pub(crate) fn begin(&self, options: &Options) -> Result<Child, Box<dyn Error>> {
-        let nodes = options.nodes.to_string();
         let mut command = Self::command(&own_path()?);
-        Ok(command.args(options.again()).args([INSIDE, &nodes]).stdout(Stdio::piped()).spawn()?)
+        Ok(command.args(options.inside(options.nodes)).stdout(Stdio::piped()).spawn()?)
     }
 }
 

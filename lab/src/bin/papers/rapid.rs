@@ -2,16 +2,18 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use lab::{
+    plot, runs,
+    stats::{mean, percentile},
+};
 use syncswim::{
     sim::{World, addr},
     swim::{Config, Event},
 };
 
 use crate::{
-    Options, memberlist, plot,
+    Options, memberlist,
     report::{Table, Verdict},
-    runs,
-    stats::{mean, percentile},
 };
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -6,16 +6,18 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use lab::{
+    plot, runs,
+    stats::{percentile, seconds},
+};
 use syncswim::{
     sim::{World, addr},
     swim::{Config, Event, Time},
 };
 
 use crate::{
-    Options, plot,
+    Options,
     report::{Table, Verdict},
-    runs,
-    stats::{percentile, seconds},
 };
 
 const MEMBERS: usize = 128;

@@ -2,12 +2,13 @@
 
 use std::{path::Path, time::Duration};
 
+use lab::plot;
 use syncswim::{
     sim::{Latency, World, addr},
     swim::{Event, Time},
 };
 
-use crate::{options::Options, plot};
+use crate::options::Options;
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// What is not over by then is said not to be.

@@ -1,0 +1,58 @@
+//! The command line of a program.
+
+use std::{fmt::Display, process, str::FromStr};
+
+pub use lexopt::{
+    Arg::{self, Long, Value},
+    Error, ValueExt,
+};
+
+/// The arguments of this program, in their order.
+#[derive(Debug)]
+pub struct Arguments<'a> {
+    parser: lexopt::Parser,
+    usage: &'a str,
+    /// The latest, for what is said of its value.
+    option: String,
+}
+
+/// Reads the command line. A mistake is shown with the usage, and ends the program with status 2.
+pub fn read<T>(usage: &str, parse: impl FnOnce(&mut Arguments<'_>) -> Result<T, Error>) -> T {
+    let parser = lexopt::Parser::from_env();
+    let mut arguments = Arguments { parser, usage, option: String::new() };
+    parse(&mut arguments).unwrap_or_else(|mistake| {
+        eprintln!("{mistake}\n\n{usage}");
+        process::exit(2)
+    })
+}
+
+impl Arguments<'_> {
+    /// The next option, or argument that is none. `--help` shows the usage and ends the program.
+    ///
+    /// # Errors
+    ///
+    /// The option before it has a value that it does not take, or this one is no text.
+    #[expect(clippy::should_implement_trait, reason = "what it returns borrows from it")]
+    pub fn next(&mut self) -> Result<Option<Arg<'_>>, Error> {
+        let next = self.parser.next()?;
+        match &next {
+            Some(Long("help") | Arg::Short('h')) => {
+                println!("{}", self.usage);
+                process::exit(0)
+            }
+            Some(Long(name)) => self.option = format!("--{name}"),
+            _ => {}
+        }
+        Ok(next)
+    }
+
+    /// The value of the latest option.
+    ///
+    /// # Errors
+    ///
+    /// It is missing, or not of this type.
+    pub fn value<T: FromStr<Err: Display>>(&mut self) -> Result<T, Error> {
+        let text = self.parser.value()?.string()?;
+        text.parse().map_err(|problem| format!("{} {text}: {problem}", self.option).into())
+    }
+}
