@@ -93,7 +93,7 @@ impl Bench {
     fn node_with_empty_queue(&self, n: u32) -> Node {
         let (mut node, mut buffer) = (rig::node_among(self.members(n)), Vec::new());
         for ping in self.pings(n).iter().cycle() {
-            if node.metrics().queued_news == 0 {
+            if node.metrics().queued_updates == 0 {
                 break;
             }
             ping.deliver(&mut node, BEGIN);

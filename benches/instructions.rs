@@ -83,7 +83,7 @@ fn informed(members: &[Acquaintance]) -> Node {
     let mut node = rig::node(0, rig::passive(0));
     let mut buffer = Vec::new();
     members.iter().for_each(|member| member.meet(&mut node, &mut buffer));
-    while let Some(now) = node.poll_timeout().filter(|_| node.metrics().queued_news > 0) {
+    while let Some(now) = node.poll_timeout().filter(|_| node.metrics().queued_updates > 0) {
         node.handle_timeout(now);
         rig::drain(&mut node, &mut buffer);
     }

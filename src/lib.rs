@@ -69,6 +69,8 @@ mod dns;
 mod error;
 mod gossip;
 mod ip_network;
+#[cfg(feature = "encryption")]
+mod keys;
 mod membership;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
@@ -89,6 +91,11 @@ pub use gossip::{DEFAULT_PORT, Events, Gossip, GossipConfig, HostPort, Members};
 #[cfg(feature = "encryption")]
 pub use gossip::{KeyStep, RotateOptions, RotatedNode, Rotation};
 pub use ip_network::IpNetwork;
+#[cfg(feature = "encryption")]
+pub use keys::{
+    key::{Fingerprint, Key},
+    keyring::{Encryption, Keyring},
+};
 pub use membership::{Membership, MembershipChange, Peer, Peers, Snapshot, Watch};
 pub use stop::Stop;
 pub use swim::{Event, Identity, Member, MemberState, Metrics, ReachProblem};
@@ -96,11 +103,6 @@ pub use wire::Tags;
 #[cfg(all(fuzzing, feature = "encryption"))]
 #[doc(hidden)]
 pub use wire::seal::fuzzing;
-#[cfg(feature = "encryption")]
-pub use wire::{
-    key::{Fingerprint, Key},
-    keyring::{Encryption, Keyring},
-};
 
 /// The README's programs compile.
 #[cfg(all(doctest, feature = "encryption"))]

@@ -37,7 +37,7 @@ fn node_with_a_long_queue(members: &[Acquaintance]) -> Node {
     members.iter().for_each(|member| member.meet(&mut node, &mut buffer));
     tell_all(&mut node, &pings(members), &mut buffer);
     hear(&mut node, &updates(members));
-    assert_eq!(node.metrics().queued_news, u64::from(MEMBERS));
+    assert_eq!(node.metrics().queued_updates, u64::from(MEMBERS));
     node
 }
 
@@ -45,7 +45,7 @@ fn node_with_a_long_queue(members: &[Acquaintance]) -> Node {
 /// packets it filled and how many it took.
 fn tell_all(node: &mut Node, pings: &[Datagram; 2], buffer: &mut Vec<u8>) -> (u64, u64) {
     let (mut full, mut acks) = (0, 0);
-    while node.metrics().queued_news > 0 {
+    while node.metrics().queued_updates > 0 {
         for ping in pings {
             assert_eq!(answer(node, ping, buffer), Some(ping.from));
             full += u64::from(buffer.len() > FULL);
@@ -59,7 +59,7 @@ fn tell_all(node: &mut Node, pings: &[Datagram; 2], buffer: &mut Vec<u8>) -> (u6
 fn hear(node: &mut Node, claims: &[Datagram]) {
     claims.iter().for_each(|claim| claim.deliver(node, BEGIN));
     while node.poll_output().is_some() {}
-    assert_eq!(node.metrics().dropped_strangers, 0);
+    assert_eq!(node.metrics().dropped_unverified, 0);
 }
 
 /// What a driver does with a datagram.
@@ -116,7 +116,7 @@ fn a_gossip_round_does_not_allocate() {
     };
     round(&mut node);
     assert_none("a gossip round", || {
-        while node.metrics().queued_news > 0 {
+        while node.metrics().queued_updates > 0 {
             round(&mut node);
         }
     });
@@ -133,7 +133,7 @@ fn a_rumour_that_is_known_is_passed_over_without_allocating() {
         }
     });
     assert_eq!(node.poll_output(), None);
-    assert_eq!(node.metrics().dropped_strangers, 0);
+    assert_eq!(node.metrics().dropped_unverified, 0);
 }
 
 #[test]
@@ -187,14 +187,14 @@ fn repeat_news(net: &mut Net, what: &str) {
     let news = net.news_retold_to(0);
     assert!(!news.is_empty());
     let (node, now) = (&mut net.nodes[0], net.now);
-    let strangers = node.metrics().dropped_strangers;
+    let strangers = node.metrics().dropped_unverified;
     assert_none(what, || {
         for datagram in news.iter().cycle().take(news.len().max(ROUNDS as usize)) {
             datagram.deliver(node, now);
         }
     });
     assert_eq!(node.poll_output(), None);
-    assert_eq!(node.metrics().dropped_strangers, strangers);
+    assert_eq!(node.metrics().dropped_unverified, strangers);
 }
 
 #[test]

@@ -127,7 +127,7 @@ fn forged_claims(cluster: &Cluster, random: &mut Rng) {
         }
     }
     let counted =
-        |metrics: Metrics| metrics.dropped_strangers + metrics.dropped_unsealed + metrics.dropped_malformed;
+        |metrics: Metrics| metrics.dropped_unverified + metrics.dropped_unsealed + metrics.dropped_malformed;
     await_that("all of them are dropped", || counted(cluster.metrics()) >= counted(before) + sent);
     for node in &cluster.nodes {
         let victim = node.local();

@@ -165,7 +165,7 @@ pub(crate) fn node_with_full_queue(members: &[Acquaintance]) -> Node {
         said.deliver(&mut node, BEGIN);
         while node.poll_output().is_some() {}
     }
-    assert_eq!(node.metrics().queued_news, members.len() as u64);
+    assert_eq!(node.metrics().queued_updates, members.len() as u64);
     node
 }
 
@@ -278,7 +278,7 @@ impl Net {
             net.settle();
         }
         net.run_until(|net| {
-            net.nodes.iter().all(|node| node.live() == net.nodes.len() && node.metrics().queued_news == 0)
+            net.nodes.iter().all(|node| node.live() == net.nodes.len() && node.metrics().queued_updates == 0)
         });
         net.sent.clear();
         net

@@ -66,7 +66,7 @@ fn alive(name: u8, home: u8) -> [u8; 16] {
 /// The node "me", which knows nobody. Its tables are small, so that their bounds are reached.
 fn lonely() -> Node {
     let mut config = Config::lan("me");
-    (config.max_members, config.max_departed, config.max_heal) = (8, 4, 2);
+    (config.max_members, config.max_departed, config.max_reconnects) = (8, 4, 2);
     let start = Start { addr: addr(0), epoch: 1000, seed: 1, tags: Tags::default() };
     Node::new(config, start, BEGIN)
 }
@@ -80,7 +80,7 @@ pub fn node() -> Node {
         node.handle_datagram(BEGIN, addr(host), &packet(speaker(host), &sections));
     }
     drain(&mut node);
-    assert_eq!((node.live(), node.metrics().dropped_strangers), (4, 0));
+    assert_eq!((node.live(), node.metrics().dropped_unverified), (4, 0));
     node
 }
 

@@ -109,9 +109,9 @@ pub unsafe extern "C" fn syncswim_config_new(
 /// The protocol's knobs, as the crate's documentation explains them: probe_interval_ms, probe_timeout_ms,
 /// indirect_probes, stream_fallback, lha_probe, nacks, lha_suspicion, buddy, notice_stalls, health_max,
 /// suspicion_mult, suspicion_max_mult, suspicion_confirmations, verifiers, gossip_interval_ms, gossip_fanout,
-/// retransmit_mult, gossip_to_failed_ms, sync_interval_ms, heal_max_delay_ms, seed_max_delay_ms, leave_timeout_ms,
+/// retransmit_mult, gossip_to_failed_ms, sync_interval_ms, reconnect_max_delay_ms, seed_max_delay_ms, leave_timeout_ms,
 /// reap_failed_after_ms, reap_left_after_ms, forget_after_ms, stream_timeout_ms, max_datagram, max_members,
-/// max_departed, max_heal.
+/// max_departed, max_reconnects.
 ///
 /// # Safety
 /// Texts must end with NUL.
@@ -253,7 +253,7 @@ fn set_knob(swim: &mut crate::swim::Config, key: &str, value: &str) -> Result<()
         "max_datagram" => swim.max_datagram = parse(key, value)?,
         "max_members" => swim.max_members = parse(key, value)?,
         "max_departed" => swim.max_departed = parse(key, value)?,
-        "max_heal" => swim.max_heal = parse(key, value)?,
+        "max_reconnects" => swim.max_reconnects = parse(key, value)?,
         _ => {
             let message = format!("the key `{key}` is not known; syncswim_config_set lists them");
             return Err(Failure::new(SYNCSWIM_ERR_CONFIG, message));
@@ -269,7 +269,7 @@ fn duration_knob<'a>(swim: &'a mut crate::swim::Config, key: &str) -> Option<&'a
         "gossip_interval_ms" => &mut swim.gossip_interval,
         "gossip_to_failed_ms" => &mut swim.gossip_to_failed,
         "sync_interval_ms" => &mut swim.sync_interval,
-        "heal_max_delay_ms" => &mut swim.heal_max_delay,
+        "reconnect_max_delay_ms" => &mut swim.reconnect_max_delay,
         "seed_max_delay_ms" => &mut swim.seed_max_delay,
         "leave_timeout_ms" => &mut swim.leave_timeout,
         "reap_failed_after_ms" => &mut swim.reap_failed_after,

@@ -55,7 +55,7 @@ pub struct GossipDiscovery {
     config: GossipConfig,
     naming: PeerName,
     attempts: Option<u32>,
-    farewell: bool,
+    leave_on_stop: bool,
     sockets: Option<(UdpSocket, TcpListener)>,
     handle: GossipHandle,
     /// Discoveries whose peers are seeds, before they are started.
@@ -78,7 +78,7 @@ impl GossipDiscovery {
             config,
             naming,
             attempts: None,
-            farewell: true,
+            leave_on_stop: true,
             sockets: None,
             handle,
             sources: None,
@@ -148,8 +148,8 @@ impl GossipDiscovery {
 
     /// Whether a stop tells the others that we leave; if not, they will find that we failed. Defaults to true.
     #[must_use]
-    pub fn leave_on_stop(mut self, farewell: bool) -> Self {
-        self.farewell = farewell;
+    pub fn leave_on_stop(mut self, leave_on_stop: bool) -> Self {
+        self.leave_on_stop = leave_on_stop;
         self
     }
 
@@ -210,10 +210,10 @@ impl Discovery for GossipDiscovery {
 
     fn start(&mut self, membership: &Membership, stop: &Stop) -> Result<(), BoxError> {
         let Some(node) = self.handle.node.get() else { return Err(Error::Stopped.into()) };
-        let mut roster = Roster::new(&self.naming, membership);
+        let mut peer_map = PeerMap::new(&self.naming, membership);
         let mut patience = self.attempts.map(Patience::new);
         let (members, mut events) = node.follow();
-        roster.reset(&members);
+        peer_map.reset(&members);
         let feed = self.feed.take();
         let mut offered = feed.as_ref().map_or_else(never, |feed| feed.changes.receiver().clone());
         let result = loop {
@@ -236,10 +236,10 @@ impl Discovery for GossipDiscovery {
                     while let Ok(event) = events.try_recv() {
                         if let Event::Lost(_) = event {
                             let (members, anew) = node.follow();
-                            roster.reset(&members);
+                            peer_map.reset(&members);
                             events = anew;
                         }
-                        roster.follow(&event);
+                        peer_map.follow(&event);
                     }
                 },
                 recv(node.seeds_tried()) -> tried => match tried {
@@ -254,7 +254,7 @@ impl Discovery for GossipDiscovery {
             }
         };
         feed.iter().for_each(|feed| feed.running.stop());
-        let ended = if self.farewell { node.shutdown() } else { node.abort() };
+        let ended = if self.leave_on_stop { node.shutdown() } else { node.abort() };
         let fed = feed.map_or(Ok(()), |feed| feed.running.join());
         result.and(fed.map_err(Into::into)).and(ended.map_err(Into::into))
     }
@@ -294,7 +294,7 @@ impl Patience {
 }
 
 /// Which member stands for which peer. Several may stand for one: a new name at an old address, say.
-struct Roster<'a> {
+struct PeerMap<'a> {
     naming: &'a PeerName,
     membership: &'a Membership,
     members: HashMap<Arc<str>, (Peer, bool)>,
@@ -308,7 +308,7 @@ struct Count {
     live: usize,
 }
 
-impl<'a> Roster<'a> {
+impl<'a> PeerMap<'a> {
     fn new(naming: &'a PeerName, membership: &'a Membership) -> Self {
         Self { naming, membership, members: HashMap::new(), peers: HashMap::new() }
     }
@@ -402,7 +402,7 @@ mod tests {
         use MemberState::{Alive, Failed, Left, Suspect};
         let (membership, naming) = (Membership::new(), PeerName::Name);
         let speaker = membership.for_source(crate::membership::SourceId(0));
-        let mut roster = Roster::new(&naming, &speaker);
+        let mut peer_map = PeerMap::new(&naming, &speaker);
         let rounds = [
             vec![("a", Alive), ("b", Failed), ("c", Left), ("d", Suspect)],
             vec![("a", Left), ("b", Alive), ("e", Failed), ("f", Failed)],
@@ -410,7 +410,7 @@ mod tests {
             vec![],
         ];
         for round in rounds {
-            roster.reset(&round.iter().map(|(name, state)| member(name, *state)).collect());
+            peer_map.reset(&round.iter().map(|(name, state)| member(name, *state)).collect());
             let names = |live| {
                 let those = round.iter().filter(|(_, state)| state.is_live() == live);
                 those.map(|(name, _)| *name).collect::<Vec<_>>().join(" ")

@@ -252,7 +252,7 @@ fn a_question_that_gave_way_to_others_is_no_verdict() {
             });
         }
     }
-    bench.turn_until("an introduction is dropped", |metrics| metrics.dropped_strangers > 0);
+    bench.turn_until("an introduction is dropped", |metrics| metrics.dropped_unverified > 0);
     other.set_nonblocking(true).unwrap();
     bench.turn_until("the last of them is asked", |_| other.accept().is_ok());
     assert_eq!(bench.engine.io.lock().refused_streams, 1);

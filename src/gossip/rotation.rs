@@ -9,9 +9,9 @@ use zeroize::{Zeroize, Zeroizing};
 use super::{Gossip, engine::Engine, streams};
 use crate::{
     Error, Key, Keyring, Member,
+    keys::key::Fingerprint,
     wire::{
         frame::MAX_FRAME,
-        key::Fingerprint,
         message::{KeyAnswer, KeyChange, MAX_PROBLEM, Message},
         packet::{self, Header},
     },

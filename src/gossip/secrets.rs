@@ -9,10 +9,10 @@ use super::{GossipConfig, engine::Engine, framed_stream::TimedSocket, wall_milli
 use crate::{
     Encryption, Error, Key, Keyring,
     blocking::now,
+    keys::key::random,
     wire::{
         frame::PREFIX,
         hash,
-        key::random,
         seal::{
             TAG,
             clock::Reading,

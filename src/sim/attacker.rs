@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     swim::{Identity, StreamId, StreamStep, Time},
-    wire::message::{Accusers, Ack, Alive, End, Failed, Gone, Hello, Left, Message, StreamAck, Suspect},
+    wire::message::{Accusers, Ack, Alive, Departed, End, Failed, Hello, Left, Message, StreamAck, Suspect},
 };
 
 /// Members that it can make up.
@@ -35,7 +35,7 @@ pub enum Kind {
     Suspect,
     Failed,
     Left,
-    Gone,
+    Departed,
 }
 
 /// The identity of a claim, seen from what its receiver holds.
@@ -169,7 +169,7 @@ impl Who {
 
 impl Lie {
     fn draw(rng: &mut fastrand::Rng, n: usize) -> Self {
-        let kinds = [Kind::Alive, Kind::Alive, Kind::Suspect, Kind::Failed, Kind::Left, Kind::Gone];
+        let kinds = [Kind::Alive, Kind::Alive, Kind::Suspect, Kind::Failed, Kind::Left, Kind::Departed];
         let ahead = match rng.u32(..8) {
             0 => Ahead::Below,
             1 | 2 => Ahead::Incarnations(0),
@@ -364,7 +364,7 @@ fn claim<'a>(
         }
         Kind::Failed => Message::Failed(Failed { name, epoch, incarnation }),
         Kind::Left => Message::Left(Left { name, epoch, incarnation }),
-        Kind::Gone => Message::Gone(Gone { name, epoch, incarnation, left: false, age_secs: 1 }),
+        Kind::Departed => Message::Departed(Departed { name, epoch, incarnation, left: false, age_secs: 1 }),
     }
 }
 

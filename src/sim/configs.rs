@@ -42,7 +42,7 @@ fn draw_times(config: &mut Config, rng: &mut fastrand::Rng) {
         &mut config.gossip_interval,
         &mut config.gossip_to_failed,
         &mut config.sync_interval,
-        &mut config.heal_max_delay,
+        &mut config.reconnect_max_delay,
         &mut config.seed_max_delay,
         &mut config.leave_timeout,
         &mut config.reap_failed_after,
@@ -73,7 +73,7 @@ fn draw_counts(config: &mut Config, rng: &mut fastrand::Rng) {
         (&mut config.max_datagram, 1000, 65_000),
         (&mut config.max_members, 1, 1 << 24),
         (&mut config.max_departed, 1, 1 << 24),
-        (&mut config.max_heal, 1, 1 << 20),
+        (&mut config.max_reconnects, 1, 1 << 20),
     ] {
         *count = draw_count(rng, least, most) as usize;
     }

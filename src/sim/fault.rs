@@ -35,9 +35,9 @@ pub enum Fault {
     /// A node starts anew, and the clock that it takes its epoch from is off by so many milliseconds.
     WrongClock(usize, i64),
     /// A second host starts under the name of one, at another address.
-    Rival(usize),
+    Conflict(usize),
     /// The second host of that name is gone, with a farewell or without.
-    EndRival {
+    EndConflict {
         /// The first host of the name.
         host: usize,
         /// Whether it says good-bye.
@@ -110,7 +110,7 @@ pub enum Place {
     /// Where nobody is.
     Nobody,
     /// Where a second host of that one's name would be.
-    Rival(usize),
+    Conflict(usize),
 }
 
 impl Place {
@@ -118,7 +118,7 @@ impl Place {
         match rng.u32(..6) {
             0 => Self::Alias,
             1 => Self::Nobody,
-            2 => Self::Rival(rng.usize(..n)),
+            2 => Self::Conflict(rng.usize(..n)),
             _ => Self::Host(rng.usize(..n)),
         }
     }
@@ -126,7 +126,7 @@ impl Place {
     fn addr(self, world: &mut World, joiner: usize) -> SocketAddr {
         match self {
             Self::Host(host) => addr(host),
-            Self::Rival(host) => rival_addr(host),
+            Self::Conflict(host) => conflict_addr(host),
             Self::Nobody => addr(999),
             Self::Alias => {
                 let alias = addr(2000 + joiner);
@@ -137,7 +137,7 @@ impl Place {
     }
 }
 
-fn rival_addr(host: usize) -> SocketAddr {
+fn conflict_addr(host: usize) -> SocketAddr {
     addr(1000 + host)
 }
 
@@ -199,11 +199,11 @@ impl Fault {
     }
 
     /// Draws something about a second holder of a name.
-    pub(super) fn draw_rivalry(rng: &mut fastrand::Rng, n: usize) -> Self {
+    pub(super) fn draw_conflict(rng: &mut fastrand::Rng, n: usize) -> Self {
         let host = rng.usize(..n);
         match rng.u32(..3) {
-            0 => Self::EndRival { host, leaves: rng.bool() },
-            _ => Self::Rival(host),
+            0 => Self::EndConflict { host, leaves: rng.bool() },
+            _ => Self::Conflict(host),
         }
     }
 
@@ -277,8 +277,8 @@ impl Fault {
             Self::LateWakes(most) => world.wake_delay = *most,
             Self::ClockJump(host, by) => world.jump_clock(*host, *by),
             Self::WrongClock(host, off) => world.restart_with_clock_off(*host, *off),
-            Self::Rival(host) => start_rival(world, *host),
-            Self::EndRival { host, leaves } => end_rival(world, *host, *leaves),
+            Self::Conflict(host) => start_conflict(world, *host),
+            Self::EndConflict { host, leaves } => end_conflict(world, *host, *leaves),
             Self::Join(host, ticket, places) if is_up(world, *host) => {
                 let addrs: Vec<_> = places.iter().map(|place| place.addr(world, *host)).collect();
                 world.join(*host, *ticket, &addrs);
@@ -335,25 +335,25 @@ fn filter_udp(world: &mut World, side: Side) {
     }
 }
 
-fn rival_of(world: &World, host: usize) -> Option<usize> {
-    world.hosts.iter().position(|rival| rival.addr == rival_addr(host))
+fn conflict_of(world: &World, host: usize) -> Option<usize> {
+    world.hosts.iter().position(|other| other.addr == conflict_addr(host))
 }
 
-fn start_rival(world: &mut World, host: usize) {
-    match rival_of(world, host) {
+fn start_conflict(world: &mut World, host: usize) {
+    match conflict_of(world, host) {
         None => {
             let (config, seeds) = (world.hosts[host].config.clone(), world.hosts[host].seeds.clone());
-            world.start(config, rival_addr(host), seeds);
+            world.start(config, conflict_addr(host), seeds);
         }
-        Some(rival) if world.hosts[rival].node.is_none() => world.restart(rival),
+        Some(other) if world.hosts[other].node.is_none() => world.restart(other),
         Some(_) => {}
     }
 }
 
-fn end_rival(world: &mut World, host: usize, leaves: bool) {
-    match rival_of(world, host).filter(|rival| world.hosts[*rival].node.is_some()) {
-        Some(rival) if leaves => world.leave_and_stop(rival),
-        Some(rival) => world.crash(rival),
+fn end_conflict(world: &mut World, host: usize, leaves: bool) {
+    match conflict_of(world, host).filter(|other| world.hosts[*other].node.is_some()) {
+        Some(other) if leaves => world.leave_and_stop(other),
+        Some(other) => world.crash(other),
         None => {}
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use crate::swim::{Config, Event, JoinResult, Node, Stuck, Time};
+use crate::swim::{BlockedIo, Config, Event, JoinResult, Node, Time};
 
 /// A machine that runs a node, or did.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct Host {
     /// Until then its sends block and what arrives waits, though timers run: Lifeguard's anomaly (§V-D).
     pub(super) blocked_until: Time,
     /// Its loops that wait in a send, while it is blocked.
-    pub(super) stuck: Option<Stuck>,
+    pub(super) blocked_io: Option<BlockedIo>,
     /// How far its clock is ahead.
     pub(super) clock: Duration,
     /// Which life of the machine this is.
@@ -56,7 +56,7 @@ impl Host {
             left: false,
             paused_until: Time::ZERO,
             blocked_until: Time::ZERO,
-            stuck: None,
+            blocked_io: None,
             clock: Duration::ZERO,
             life: 0,
             late_until: Time::ZERO,
@@ -76,16 +76,18 @@ impl Host {
     /// When its next timer fires, or its sends block no more, by the world's clock.
     pub(super) fn deadline(&self) -> Option<Time> {
         let node = self.node.as_ref()?;
-        let at =
-            self.stuck.as_ref().map_or_else(|| node.poll_timeout(), |stuck| node.poll_timeout_stuck(stuck));
+        let at = self
+            .blocked_io
+            .as_ref()
+            .map_or_else(|| node.poll_timeout(), |blocked_io| node.poll_timeout_blocked(blocked_io));
         let at = at.map(|at| Time::from_origin(at.since_origin().saturating_sub(self.clock)));
-        let unstuck = self.stuck.as_ref().map(|_| self.blocked_until);
-        at.into_iter().chain(unstuck).min().map(|at| at.max(self.paused_until).max(self.late_until))
+        let unblocked = self.blocked_io.as_ref().map(|_| self.blocked_until);
+        at.into_iter().chain(unblocked).min().map(|at| at.max(self.paused_until).max(self.late_until))
     }
 
     /// Whether nothing holds it up.
     pub(super) fn is_well(&self, now: Time) -> bool {
-        self.stuck.is_none()
+        self.blocked_io.is_none()
             && self.paused_until <= now
             && self.blocked_until <= now
             && self.late_until <= now

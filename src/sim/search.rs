@@ -77,7 +77,10 @@ impl Schedule {
         world.try_run_until(patience, |world| !world.is_anybody_displaced())?;
         if let Some(host) = world.up().find(|host| world.node(*host).is_displaced()) {
             let what = format!("host {host} is listed by all, and believes that another has its name");
-            return Err(Violation { rule: "displacement ends when the rival is gone", what });
+            return Err(Violation {
+                rule: "displacement ends when the other holder of the name is gone",
+                what,
+            });
         }
         settle_joins(&mut world)?;
         afterwards(&mut world)
@@ -177,13 +180,13 @@ fn untrue(world: &World, nodes: usize) -> Violation {
         })
     };
     let missing = world.up().find(|host| !is_listed_by_all(*host));
-    let had_rival = |host: usize| {
-        world.hosts[nodes..].iter().any(|rival| rival.config.name == world.hosts[host].config.name)
+    let had_conflict = |host: usize| {
+        world.hosts[nodes..].iter().any(|other| other.config.name == world.hosts[host].config.name)
     };
     let rule = match missing {
-        _ if world.is_anybody_displaced() => "displacement ends when the rival is gone",
+        _ if world.is_anybody_displaced() => "displacement ends when the other holder of the name is gone",
         _ if listed(&is_ghost) => "a made-up member that is silent is not listed for long",
-        Some(host) if had_rival(host) => "displacement ends when the rival is gone",
+        Some(host) if had_conflict(host) => "displacement ends when the other holder of the name is gone",
         Some(_) => "every healthy member is listed by all after the faults end",
         None => "views converge after the faults end",
     };
@@ -326,7 +329,7 @@ mod tests {
         });
         world.join(right, 1, &[addr(left)]);
         world.run_until("displacement", Duration::from_secs(90), World::is_anybody_displaced);
-        assert_eq!(untrue(&world, 4).rule, "displacement ends when the rival is gone");
+        assert_eq!(untrue(&world, 4).rule, "displacement ends when the other holder of the name is gone");
     }
 
     #[test]

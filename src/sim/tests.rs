@@ -44,7 +44,7 @@ fn whatever_applications_call_every_promise_is_kept() {
 
 #[test]
 fn after_two_hosts_had_one_name_every_promise_is_kept() {
-    keeps_every_promise(Theme::Rivals, 300);
+    keeps_every_promise(Theme::Conflicts, 300);
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub enum Theme {
     /// Applications call what they like, when they like.
     Calls,
     /// Two hosts have one name.
-    Rivals,
+    Conflicts,
     /// Nodes start with a clock that is wrong.
     Clocks,
     /// Hosts send from elsewhere than they are reached, are not reached, or not by datagrams.
@@ -32,7 +32,7 @@ impl Theme {
         Self::Accidents,
         Self::Late,
         Self::Calls,
-        Self::Rivals,
+        Self::Conflicts,
         Self::Clocks,
         Self::Paths,
         Self::Attacks,
@@ -46,7 +46,7 @@ impl Theme {
             Self::Accidents => "accidents",
             Self::Late => "late",
             Self::Calls => "calls",
-            Self::Rivals => "rivals",
+            Self::Conflicts => "conflicts",
             Self::Clocks => "clocks",
             Self::Paths => "paths",
             Self::Attacks => "attacks",
@@ -71,7 +71,7 @@ impl Theme {
             _ if self != Self::Everything && rng.bool() => Fault::draw(rng, n),
             Self::Late => Fault::draw_late(rng, n),
             Self::Calls => Fault::draw_call(rng, n),
-            Self::Rivals => Fault::draw_rivalry(rng, n),
+            Self::Conflicts => Fault::draw_conflict(rng, n),
             Self::Clocks => Fault::draw_wrong_clock(rng, n),
             Self::Paths => Fault::draw_path(rng, n),
             _ => Fault::draw_attack(rng, n),

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use super::{
-    introduce::MAX_ASKED, member::MemberId, node::Node, own::Phase, probe::MAX_RELAYED, race::MAX_ATTEMPTS,
-    sync::MAX_STREAMS, validation::MAX_GREETED,
+    introduce::MAX_ASKED, member::MemberId, node::Node, probe::MAX_RELAYED, race::MAX_ATTEMPTS,
+    self_claims::Phase, sync::MAX_STREAMS, validation::MAX_GREETED,
 };
 
 /// Joins are not refused for the sake of other streams; each attempt has one at a time.
@@ -21,13 +21,13 @@ impl Node {
         let bounds = [
             ("live members", live, self.config.max_members),
             ("departed members", departed, self.config.max_departed),
-            ("news", self.news.len(), live + departed + 1),
+            ("updates", self.updates.len(), live + departed + 1),
             ("relayed probes", self.prober.relayed_len(), MAX_RELAYED),
             ("streams", self.exchanges.len(), STREAMS),
-            ("strangers that are asked", self.strangers.len(), MAX_ASKED),
+            ("unverified peers that are asked", self.unverified.len(), MAX_ASKED),
             ("members that were greeted", self.greetings.len(), MAX_GREETED),
             ("members whom datagrams do not reach", self.carrier.len(), live + departed),
-            ("gone peers", self.heal.len(), self.config.max_heal),
+            ("failed members to reconnect to", self.reconnects.len(), self.config.max_reconnects),
             ("unsent datagrams and unread outputs", self.undrained(), 0),
             ("members that are told of their departure", self.lately_departed.len(), live + departed),
             // Probe, gossip, sync … once each; else one for each member, relay and stream.

@@ -28,16 +28,16 @@ impl Node {
     }
 
     /// A claim of a caller that did not prove itself: it may introduce itself, once.
-    pub(super) fn hear_unproven(&mut self, stream: StreamId, claim: &Message<'_>) {
+    pub(super) fn on_unproven_claim(&mut self, stream: StreamId, claim: &Message<'_>) {
         let Some(session) = self.exchanges.sessions.get_mut(&stream) else { return };
         let peer = session.peer;
         match claim {
             Message::Alive(alive)
                 if alive.name == &*session.caller && !std::mem::replace(&mut session.introduced, true) =>
             {
-                self.hear_caller(peer, alive);
+                self.on_introduction(peer, alive);
             }
-            _ => self.metrics.dropped_strangers += 1,
+            _ => self.metrics.dropped_unverified += 1,
         }
     }
 
@@ -80,7 +80,7 @@ impl Node {
         self.table.tokens().of_stream(stream.0)
     }
 
-    pub(super) fn reached_ourselves(&mut self, token: u32) -> bool {
+    pub(super) fn recognize_own_join(&mut self, token: u32) -> bool {
         let mut opened = self.exchanges.opened.keys().copied();
         let Some(stream) = opened.find(|stream| self.join_token(*stream) == token) else { return false };
         let Some(session) = self.take_session(stream) else { return false };

@@ -57,7 +57,7 @@ pub(super) struct Carrier {
 pub(super) enum Priority {
     /// A verdict or a farewell hangs on it: bounded where it comes from.
     Urgent,
-    News,
+    Updates,
     /// Others caused it.
     Provoked,
 }
@@ -67,7 +67,7 @@ impl Priority {
     fn bounds(self) -> (u32, usize) {
         match self {
             Self::Urgent => (u32::MAX, usize::MAX),
-            Self::News => (MAX_OPENED, MAX_CARRIED),
+            Self::Updates => (MAX_OPENED, MAX_CARRIED),
             Self::Provoked => MAX_PROVOKED,
         }
     }
@@ -97,7 +97,7 @@ impl Carrier {
     }
 
     /// Counts a stream, unless there were too many in this probe interval.
-    fn may_open(&mut self, now: Time, interval: Duration, priority: Priority) -> bool {
+    fn count_stream(&mut self, now: Time, interval: Duration, priority: Priority) -> bool {
         if now.since(self.since) >= interval {
             (self.opened, self.since) = (0, now);
         }
@@ -175,7 +175,7 @@ impl Node {
         let full = self.exchanges.sessions.values().filter(waits).count() >= priority.bounds().1;
         let datagram = Some(Box::new(Transmit::new(to, name, content)));
         let purpose = Purpose::Carry { datagram, urgent: priority == Priority::Urgent };
-        let may = !full && self.carrier.may_open(self.now, interval, priority);
+        let may = !full && self.carrier.count_stream(self.now, interval, priority);
         if !may || !self.open(purpose, to, timeout) {
             self.metrics.dropped_transmits += 1;
         }
@@ -195,15 +195,15 @@ impl Node {
             return StreamStep::Close;
         };
         self.metrics.carried_sent += 1;
-        self.set_step(stream, if opens && datagram.is_answered() { Step::HearCarried } else { Step::Over });
+        self.set_step(stream, if opens && datagram.is_answered() { Step::AwaitCarried } else { Step::Over });
         StreamStep::Send
     }
 
     /// Whether a frame stands for a datagram: the first in a stream from others, if it says so, or the answer to ours.
     pub(super) fn is_carried(&self, stream: StreamId, sections: &Sections<'_>) -> bool {
         match self.exchanges.sessions.get(&stream).map(|session| session.step) {
-            Some(Step::HearCarried) => true,
-            Some(Step::HearOpening) => {
+            Some(Step::AwaitCarried) => true,
+            Some(Step::AwaitOpening) => {
                 sections.clone().next().is_some_and(|first| first.is_ok_and(|first| first.opens_datagram()))
             }
             _ => false,
@@ -211,10 +211,10 @@ impl Node {
     }
 
     /// Takes in a frame as the datagram that it stands for. What would be sent back goes into the stream.
-    pub(super) fn hear_carried(&mut self, stream: StreamId, header: Header, mut sections: Sections<'_>) {
+    pub(super) fn on_carried(&mut self, stream: StreamId, header: Header, mut sections: Sections<'_>) {
         self.metrics.carried_received += 1;
         let Some(session) = self.exchanges.sessions.get_mut(&stream) else { return };
-        let ours = session.step == Step::HearCarried;
+        let ours = session.step == Step::AwaitCarried;
         // Who called is at some port of its own: nobody's address.
         let source = if ours { session.peer } else { SocketAddr::new(session.peer.ip(), 0) };
         session.step = Step::Over;
@@ -228,7 +228,7 @@ impl Node {
         let answer = if answers { self.transmits.pop_back() } else { None };
         if let (Some(datagram), Some(session)) = (answer, self.exchanges.sessions.get_mut(&stream)) {
             session.purpose = Purpose::Carry { datagram: Some(Box::new(datagram)), urgent: true };
-            session.step = Step::SayCarried;
+            session.step = Step::SendCarried;
         }
     }
 }

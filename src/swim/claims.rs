@@ -8,18 +8,18 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
-    broadcast::Urgency,
     event::Event,
     member::{Identity, MemberId, MemberState, Record},
     node::Node,
-    own::Accusation,
+    self_claims::Accusation,
     time::Time,
     timers::Timer,
+    updates::Urgency,
     validation::Sender,
 };
 use crate::wire::{
     Tags, hash,
-    message::{Alive, Failed, Gone, Left, Message},
+    message::{Alive, Departed, Failed, Left, Message},
 };
 
 const YEAR: u64 = 365 * 24 * 3600 * 1000;
@@ -62,14 +62,14 @@ pub(super) fn superseding(ours: Identity, claimed: Identity) -> Identity {
 }
 
 impl Node {
-    pub(super) fn hear_alive(&mut self, claim: &Alive<'_>, by_itself: bool) {
+    pub(super) fn on_alive(&mut self, claim: &Alive<'_>, by_itself: bool) {
         if !self.config.allows(claim.addr.ip()) && claim.addr != self.table.get(MemberId::SELF).addr {
             self.metrics.dropped_not_allowed += 1;
             return;
         }
         let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
         if claim.name == &*self.name {
-            return self.hear_of_self_alive(identity, claim.addr, claim.tags);
+            return self.on_own_alive(identity, claim.addr, claim.tags);
         }
         let known = self.table.find(claim.name);
         if let Some(id) = known.filter(|id| self.is_contested(*id, claim)) {
@@ -80,7 +80,7 @@ impl Node {
             return;
         }
         if known.is_some_and(|id| identity <= self.table.get(id).identity)
-            || !self.is_plausible(known, identity, by_itself)
+            || !self.check_plausible(known, identity, by_itself)
         {
             return;
         }
@@ -96,7 +96,7 @@ impl Node {
             Some(id) if self.table.get(id).state.is_live() => self.renew(id, identity, claim.addr, tags),
             _ if !self.has_room_at(claim.addr)
                 || known.is_none() && !self.has_room_for_mark(claim.name)
-                || !self.has_room(known) =>
+                || !self.make_room_for_live(known) =>
             {
                 self.metrics.refused_members += 1;
             }
@@ -146,7 +146,7 @@ impl Node {
 
     /// Whether one more may be listed. In a full table whoever never answered makes room, and a
     /// sixteenth of it is kept for those that return.
-    fn has_room(&mut self, known: Option<MemberId>) -> bool {
+    fn make_room_for_live(&mut self, known: Option<MemberId>) -> bool {
         let returns = known.is_some_and(|id| self.table.get(id).contact.verified);
         let kept = if returns { 0 } else { self.config.max_members / 16 };
         if self.table.live() < self.config.max_members - kept {
@@ -223,36 +223,36 @@ impl Node {
             }
             record.state = MemberState::Alive;
             (record.identity, record.addr, record.tags) = (identity, addr, tags);
-            (record.suspicion, record.hidden) = (None, false);
+            (record.suspicion, record.tombstone) = (None, false);
         });
-        self.heal.forget(&self.table.get(id).name);
+        self.reconnects.forget(&self.table.get(id).name);
     }
 
-    pub(super) fn hear_failed(&mut self, claim: &Failed<'_>) {
+    pub(super) fn on_failed(&mut self, claim: &Failed<'_>) {
         let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
         self.repeat_left(claim.name, identity);
-        self.hear_departed(claim.name, identity, MemberState::Failed, Duration::ZERO, false);
+        self.apply_departure(claim.name, identity, MemberState::Failed, Duration::ZERO, false);
     }
 
     /// Who accuses a member that said good-bye has not heard of it: news may die out before all have it. It is news again.
     pub(super) fn repeat_left(&mut self, name: &str, accused: Identity) {
         let Some(id) = self.table.find(name).filter(|id| *id != MemberId::SELF) else { return };
         let record = self.table.get(id);
-        let left = record.state == MemberState::Left && !record.hidden;
+        let left = record.state == MemberState::Left && !record.tombstone;
         let same = accused.epoch == record.identity.epoch && accused <= record.identity;
-        if left && same && !self.news.contains(id) {
+        if left && same && !self.updates.contains(id) {
             self.spread(id, Urgency::Urgent);
         }
     }
 
-    pub(super) fn hear_left(&mut self, claim: &Left<'_>, by_itself: bool) {
+    pub(super) fn on_left(&mut self, claim: &Left<'_>, by_itself: bool) {
         let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
-        self.hear_departed(claim.name, identity, MemberState::Left, Duration::ZERO, by_itself);
+        self.apply_departure(claim.name, identity, MemberState::Left, Duration::ZERO, by_itself);
     }
 
     /// From a sync. A failure told this way may be a partition's: the member gets a chance to refute. But
     /// the teller has waited for confirmations already, so we do not.
-    pub(super) fn hear_gone(&mut self, claim: &Gone<'_>) {
+    pub(super) fn on_departed(&mut self, claim: &Departed<'_>) {
         let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
         let state = if claim.left { MemberState::Left } else { MemberState::Failed };
         if !claim.left
@@ -265,10 +265,10 @@ impl Node {
             self.hasten_suspicion(id);
             return;
         }
-        self.hear_departed(claim.name, identity, state, Duration::from_secs(claim.age_secs), false);
+        self.apply_departure(claim.name, identity, state, Duration::from_secs(claim.age_secs), false);
     }
 
-    fn hear_departed(
+    fn apply_departure(
         &mut self,
         name: &str,
         identity: Identity,
@@ -277,20 +277,20 @@ impl Node {
         by_itself: bool,
     ) {
         if name == &*self.name {
-            return self.hear_accusation(identity, Accusation::Departed);
+            return self.on_own_accusation(identity, Accusation::Departed);
         }
         let known = self.table.find(name);
         let wins = known.is_none_or(|id| {
             let record = self.table.get(id);
             (identity, state) > (record.identity, record.state)
         });
-        if !wins || !self.is_plausible(known, identity, false) || age >= self.config.forget_after {
+        if !wins || !self.check_plausible(known, identity, false) || age >= self.config.forget_after {
             return;
         }
         let since = Time::from_origin(self.now.since_origin().saturating_sub(age));
         match known {
             Some(id) => self.depart(id, identity, state, since, by_itself),
-            None if self.has_room_for_mark(name) => self.bury(name, identity, state, since),
+            None if self.has_room_for_mark(name) => self.insert_tombstone(name, identity, state, since),
             None => self.metrics.refused_members += 1,
         }
     }
@@ -312,14 +312,14 @@ impl Node {
             record.suspicion = None;
         });
         let record = self.table.get(id);
-        let (name, addr, shown) = (Arc::clone(&record.name), record.addr, !record.hidden);
+        let (name, addr, shown) = (Arc::clone(&record.name), record.addr, !record.tombstone);
         match state {
             MemberState::Failed if old.is_live() => {
-                self.try_again_later(id, name, addr);
+                self.reconnect_later(id, name, addr);
             }
             // More is heard of its failure: it is tried as before.
             MemberState::Failed if old == MemberState::Failed => {}
-            _ => self.heal.forget(&name),
+            _ => self.reconnects.forget(&name),
         }
         // Whoever did not say so itself is told, so that it can refute.
         if old.is_live() && !by_itself && !self.lately_departed.contains(&id) {
@@ -337,10 +337,10 @@ impl Node {
     }
 
     /// A departure of somebody we never met is remembered, so that older news cannot bring it to life.
-    fn bury(&mut self, name: &str, identity: Identity, state: MemberState, since: Time) {
+    fn insert_tombstone(&mut self, name: &str, identity: Identity, state: MemberState, since: Time) {
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         let mut record = self.record(name, nowhere, state, identity);
-        (record.since, record.hidden) = (since, true);
+        (record.since, record.tombstone) = (since, true);
         let id = self.table.insert(record, &mut self.rng);
         self.schedule_reap(id);
         self.make_room_for_departed();
@@ -353,7 +353,7 @@ impl Node {
     fn schedule_reap(&mut self, id: MemberId) {
         let record = self.table.get(id);
         let after = match record.state {
-            _ if record.hidden => self.config.forget_after,
+            _ if record.tombstone => self.config.forget_after,
             MemberState::Left => self.config.reap_left_after,
             _ => self.config.reap_failed_after,
         };
@@ -364,9 +364,9 @@ impl Node {
     pub(super) fn reap(&mut self, id: MemberId) {
         let record = self.table.get(id);
         let forgotten = self.now.since(record.since) >= self.config.forget_after;
-        if !record.hidden {
+        if !record.tombstone {
             self.emit_member(Event::Reaped, id);
-            self.table.update(id, &mut self.rng, |record| record.hidden = true);
+            self.table.update(id, &mut self.rng, |record| record.tombstone = true);
             self.schedule_reap(id);
         }
         if forgotten {
@@ -378,7 +378,7 @@ impl Node {
         while self.table.departed() > self.config.max_departed {
             let Some(id) = self.table.first_to_forget() else { return };
             self.metrics.evicted_departed += 1;
-            if !self.table.get(id).hidden {
+            if !self.table.get(id).tombstone {
                 self.emit_member(Event::Reaped, id);
             }
             self.forget(id);
@@ -387,7 +387,7 @@ impl Node {
 
     fn forget(&mut self, id: MemberId) {
         self.timers.cancel(Timer::Reap(id));
-        self.news.remove(id);
+        self.updates.remove(id);
         self.carrier.forget(&self.table.get(id).name);
         self.lately_departed.retain(|departed| *departed != id);
         self.table.forget(id);
@@ -395,7 +395,7 @@ impl Node {
 
     /// Whether an identity can be honest; if not, it is counted. The same bounds for every claim: whatever is believed
     /// of a member, that member can supersede, and be believed by all who believed it.
-    pub(super) fn is_plausible(
+    pub(super) fn check_plausible(
         &mut self,
         known: Option<MemberId>,
         claimed: Identity,

@@ -88,18 +88,18 @@ pub struct Config {
     /// refute is granted once more. 0 leaves it to chance; at most 64. Defaults to 6.
     pub verifiers: u32,
 
-    /// Least time between two rounds of news. Smaller spreads news faster, in more and emptier packets.
+    /// Least time between two rounds of gossip. Smaller spreads updates faster, in more and emptier packets.
     /// Defaults to 200 ms (LAN), 500 ms (WAN), 100 ms (local).
     pub gossip_interval: Duration,
 
-    /// Members that get news in each round. Defaults to 3 (LAN, local), 4 (WAN).
+    /// Members that get updates in each round. Defaults to 3 (LAN, local), 4 (WAN).
     pub gossip_fanout: usize,
 
-    /// Each piece of news is sent `mult · ⌈log10(n + 1)⌉` times. Too small loses news under packet loss, which
+    /// Each update is sent `mult · ⌈log10(n + 1)⌉` times. Too small loses updates under packet loss, which
     /// the next sync then repairs. Defaults to 4 (LAN, WAN), 2 (local).
     pub retransmit_mult: u32,
 
-    /// How long a failed member still gets news, so that a falsely accused one learns of it and refutes.
+    /// How long a failed member still gets updates, so that a falsely accused one learns of it and refutes.
     /// Defaults to 30 s (LAN), 60 s (WAN), 15 s (local).
     pub gossip_to_failed: Duration,
 
@@ -110,7 +110,7 @@ pub struct Config {
 
     /// Longest delay between two tries to reach a failed member at its last address; the tries never end.
     /// At most one member is tried per probe interval. Defaults to 10 s (LAN), 30 s (WAN), 5 s (local).
-    pub heal_max_delay: Duration,
+    pub reconnect_max_delay: Duration,
 
     /// Longest delay between two tries to reach the seeds; the tries never end, and while they fail begin with 500 ms and
     /// double. Defaults to 30 s (LAN),
@@ -128,7 +128,7 @@ pub struct Config {
     pub reap_left_after: Duration,
 
     /// How long the identity of a departed member is remembered, counted from its departure, so that no old
-    /// news brings it back. Longer than any partition you expect, and at least twice the longest suspicion
+    /// update brings it back. Longer than any partition you expect, and at least twice the longest suspicion
     /// (`2 · α · β · probe_interval`), or members that one has forgotten are learned anew from others that still suspect
     /// them. Defaults to 24 h, 72 h (WAN).
     pub forget_after: Duration,
@@ -138,22 +138,22 @@ pub struct Config {
     pub stream_timeout: Duration,
 
     /// The largest datagram sent, in bytes: below the path's MTU less 48 for IPv6 and UDP headers, at least
-    /// 1,000 so that the largest news fits. Defaults to 1,400.
+    /// 1,000 so that the largest update fits. Defaults to 1,400.
     pub max_datagram: usize,
 
     /// The networks that members live in: datagrams and streams from elsewhere, and members that are said to live
     /// elsewhere, are dropped and counted. `None` allows all, an empty list nobody. Defaults to `None`.
     pub allow: Option<Vec<IpNetwork>>,
 
-    /// Most live members in the table; news of more is dropped and counted. Defaults to 65,536.
+    /// Most live members in the table; updates about more are dropped and counted. Defaults to 65,536.
     pub max_members: usize,
 
     /// Most departed members remembered; the one longest gone makes room. Defaults to 16,384.
     pub max_departed: usize,
 
-    /// Most failed members whose address is kept for healing; the one whose next try is furthest off makes room.
+    /// Most failed members whose address is kept to reconnect; the one whose next try is furthest off makes room.
     /// Defaults to 4,096.
-    pub max_heal: usize,
+    pub max_reconnects: usize,
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -185,7 +185,7 @@ impl Config {
             retransmit_mult: 4,
             gossip_to_failed: Duration::from_secs(30),
             sync_interval: Duration::from_secs(30),
-            heal_max_delay: Duration::from_secs(10),
+            reconnect_max_delay: Duration::from_secs(10),
             seed_max_delay: Duration::from_secs(30),
             leave_timeout: Duration::from_secs(1),
             reap_failed_after: 24 * HOUR,
@@ -196,7 +196,7 @@ impl Config {
             allow: None,
             max_members: 65_536,
             max_departed: 16_384,
-            max_heal: 4096,
+            max_reconnects: 4096,
         }
     }
 
@@ -213,7 +213,7 @@ impl Config {
             gossip_fanout: 4,
             gossip_to_failed: Duration::from_secs(60),
             sync_interval: Duration::from_secs(60),
-            heal_max_delay: Duration::from_secs(30),
+            reconnect_max_delay: Duration::from_secs(30),
             seed_max_delay: Duration::from_secs(60),
             leave_timeout: Duration::from_secs(5),
             reap_failed_after: 72 * HOUR,
@@ -237,7 +237,7 @@ impl Config {
             retransmit_mult: 2,
             gossip_to_failed: Duration::from_secs(15),
             sync_interval: Duration::from_secs(15),
-            heal_max_delay: Duration::from_secs(5),
+            reconnect_max_delay: Duration::from_secs(5),
             seed_max_delay: Duration::from_secs(15),
             leave_timeout: Duration::from_millis(500),
             stream_timeout: Duration::from_secs(1),
@@ -310,7 +310,7 @@ impl Config {
         )?;
         ensure((1..=1 << 24).contains(&self.max_members), "max_members", "must be from 1 to 16,777,216")?;
         ensure((1..=1 << 24).contains(&self.max_departed), "max_departed", "must be from 1 to 16,777,216")?;
-        ensure((1..=1 << 20).contains(&self.max_heal), "max_heal", "must be from 1 to 1,048,576")
+        ensure((1..=1 << 20).contains(&self.max_reconnects), "max_reconnects", "must be from 1 to 1,048,576")
     }
 
     fn intervals(&self) -> [(&'static str, Duration); 12] {
@@ -320,7 +320,7 @@ impl Config {
             ("gossip_interval", self.gossip_interval),
             ("gossip_to_failed", self.gossip_to_failed),
             ("sync_interval", self.sync_interval),
-            ("heal_max_delay", self.heal_max_delay),
+            ("reconnect_max_delay", self.reconnect_max_delay),
             ("seed_max_delay", self.seed_max_delay),
             ("leave_timeout", self.leave_timeout),
             ("reap_failed_after", self.reap_failed_after),
@@ -356,7 +356,7 @@ mod tests {
             gossip_fanout: 4,
             gossip_to_failed: secs(60),
             sync_interval: secs(60),
-            heal_max_delay: secs(30),
+            reconnect_max_delay: secs(30),
             seed_max_delay: secs(60),
             leave_timeout: secs(5),
             reap_failed_after: 72 * HOUR,
@@ -375,7 +375,7 @@ mod tests {
             retransmit_mult: 2,
             gossip_to_failed: secs(15),
             sync_interval: secs(15),
-            heal_max_delay: secs(5),
+            reconnect_max_delay: secs(5),
             seed_max_delay: secs(15),
             leave_timeout: millis(500),
             stream_timeout: secs(1),
@@ -404,7 +404,7 @@ mod tests {
             (|c, n| c.max_datagram = n as usize, 1000, 65_000),
             (|c, n| c.max_members = n as usize, 1, 1 << 24),
             (|c, n| c.max_departed = n as usize, 1, 1 << 24),
-            (|c, n| c.max_heal = n as usize, 1, 1 << 20),
+            (|c, n| c.max_reconnects = n as usize, 1, 1 << 20),
         ];
         let roomy = || Config { forget_after: 10_000 * HOUR, ..Config::lan("n") };
         for (nth, (field, least, most)) in numbers.into_iter().enumerate() {

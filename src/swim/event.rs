@@ -147,7 +147,7 @@ pub enum Output {
     JoinDone(u64, JoinResult),
     /// A round of contacting the seeds ended; another follows later in any case.
     SeedsTried(JoinResult),
-    /// The farewell is over.
+    /// The leave is over.
     LeaveDone {
         /// Whether a member has believed it, or there was none to tell. Else others may take this node for failed.
         heard: bool,

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::{
-    gossip::{ENOUGH_MET, put_alive, put_news},
+    dissemination::{ENOUGH_MET, put_alive, put_update},
     member::{Identity, MemberId, MemberState, Record},
     node::Node,
-    own::Phase,
     question::Question,
+    self_claims::Phase,
     session::{Purpose, Session, Step},
     sync::{MAX_ENTRY, StreamId},
     timers::Timer,
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::wire::{
     hash,
-    message::{End, Gone},
+    message::{Departed, End},
     packet,
 };
 
@@ -28,9 +28,9 @@ impl Node {
         &self,
         frame: &mut packet::Writer<'_>,
         from: usize,
-        parts: u64,
+        buckets: u64,
     ) -> Option<usize> {
-        let chosen = |record: &Record| parts >> hash::part(&record.name) & 1 == 1;
+        let chosen = |record: &Record| buckets >> hash::bucket(&record.name) & 1 == 1;
         for (at, record) in self.table.walk(from).filter(|(_, record)| chosen(record)) {
             if frame.room() < MAX_ENTRY {
                 return Some(at);
@@ -53,7 +53,7 @@ impl Node {
         match self.phase {
             Phase::Quiet | Phase::Displaced => false,
             Phase::Live => self.takes_part(),
-            Phase::Leaving | Phase::Left => !self.farewell.silent,
+            Phase::Leaving | Phase::Left => !self.leave.silent,
         }
     }
 
@@ -61,8 +61,8 @@ impl Node {
         let Identity { epoch, incarnation } = record.identity;
         let told = match record.state {
             MemberState::Alive => put_alive(frame, record),
-            MemberState::Suspect => put_alive(frame, record) && put_news(frame, record),
-            MemberState::Failed | MemberState::Left => frame.message(&Gone {
+            MemberState::Suspect => put_alive(frame, record) && put_update(frame, record),
+            MemberState::Failed | MemberState::Left => frame.message(&Departed {
                 name: &record.name,
                 epoch,
                 incarnation,
@@ -73,17 +73,17 @@ impl Node {
         debug_assert!(told, "a record fits in what is kept free for it");
     }
 
-    pub(super) fn differing_parts(&self, theirs: &[u8]) -> u64 {
-        let ours = self.table.part_digests();
+    pub(super) fn differing_buckets(&self, theirs: &[u8]) -> u64 {
+        let ours = self.table.bucket_digests();
         let (theirs, _) = theirs.as_chunks::<8>();
         let differ = ours.iter().zip(theirs).map(|(ours, theirs)| *ours != u64::from_le_bytes(*theirs));
-        differ.enumerate().fold(0, |parts, (part, differs)| parts | u64::from(differs) << part)
+        differ.enumerate().fold(0, |buckets, (bucket, differs)| buckets | u64::from(differs) << bucket)
     }
 
-    pub(super) fn choose(&mut self, stream: StreamId, parts: u64, next: Step) {
+    pub(super) fn select_buckets(&mut self, stream: StreamId, buckets: u64, next: Step) {
         self.metrics.syncs_partial += 1;
         if let Some(session) = self.exchanges.sessions.get_mut(&stream) {
-            (session.parts, session.step) = (parts, next);
+            (session.buckets, session.step) = (buckets, next);
         }
     }
 
@@ -92,11 +92,11 @@ impl Node {
         self.note_listing(stream, false);
         let joins = |session: &Session| matches!(session.purpose, Purpose::Join(_));
         let asks = self.phase == Phase::Quiet && self.exchanges.sessions.get(&stream).is_some_and(joins);
-        let heard = if asks { self.rivals.heard.take() } else { None };
+        let heard = if asks { self.conflict.heard.take() } else { None };
         let Some((identity, rival)) = heard else {
             self.go_live();
             self.keep_token_of_peer(stream);
-            return self.set_step(stream, Step::TellTable(0));
+            return self.set_step(stream, Step::SendTable(0));
         };
         let Some(session) = self.take_session(stream) else { return };
         if let Purpose::Join(join) = session.purpose {

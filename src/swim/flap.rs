@@ -65,7 +65,7 @@ impl Node {
     }
 
     /// Whether we keep silent about an accusation, for now.
-    pub(super) fn stays_away(&mut self, accused: Identity) -> bool {
+    pub(super) fn hold_refutation(&mut self, accused: Identity) -> bool {
         self.hold_if_flapping(accused);
         if let Some(held) = &mut self.flaps.held {
             *held = (*held).max(accused);
@@ -82,7 +82,7 @@ impl Node {
             .is_some_and(|(identity, at)| accused > identity && self.now.since(at) < memory);
         if again && !self.is_steady() && !self.flaps.is_held() {
             (self.flaps.held, self.flaps.held_since) = (Some(accused), self.now);
-            self.news.remove(MemberId::SELF);
+            self.updates.remove(MemberId::SELF);
             self.metrics.flaps_damped += 1;
         }
     }
@@ -90,7 +90,7 @@ impl Node {
     /// A member is back from the dead under the same epoch: it refuted, but may not know that the verdict had
     /// fallen. A few of us probe it next and tell it, so that it can count; so many that hardly ever none does.
     pub(super) fn tell_verdict(&mut self, id: MemberId, past: &Member) {
-        if self.is_one_of(self.config.verifiers.saturating_mul(2)) {
+        if self.volunteer(self.config.verifiers.saturating_mul(2)) {
             if self.flaps.untold.len() == MAX_UNTOLD {
                 self.flaps.untold.pop_front();
             }

@@ -59,11 +59,11 @@ pub(super) struct Introduced {
 
 /// Strangers that were pinged and have not answered, the one asked first at the front.
 #[derive(Debug, Default)]
-pub(super) struct Strangers {
+pub(super) struct UnverifiedPeers {
     asked: VecDeque<(u32, Time, Introduction)>,
 }
 
-impl Strangers {
+impl UnverifiedPeers {
     /// The address that a stranger of this mark claims, if it is being asked there.
     pub(super) fn home_of(&self, mark: u32) -> Option<SocketAddr> {
         let is_it = |(.., other): &&(u32, Time, Introduction)| hash::member(&other.name) == mark;
@@ -72,7 +72,7 @@ impl Strangers {
 }
 
 #[cfg(any(test, feature = "sim", fuzzing))]
-impl Strangers {
+impl UnverifiedPeers {
     pub(super) fn len(&self) -> usize {
         self.asked.len()
     }
@@ -81,7 +81,11 @@ impl Strangers {
 impl Node {
     /// A claim in a datagram whose sender did not prove itself. A stranger that shows the token for the address it claims
     /// becomes a member; one that could is returned.
-    pub(super) fn hear_stranger(&mut self, sender: &mut Sender, claim: &Message<'_>) -> Option<Introduced> {
+    pub(super) fn on_unverified_claim(
+        &mut self,
+        sender: &mut Sender,
+        claim: &Message<'_>,
+    ) -> Option<Introduced> {
         let own = |alive: &&Alive<'_>| hash::member(alive.name) == sender.mark && alive.name != &*self.name;
         let alive = match claim {
             Message::Alive(alive) => Some(alive).filter(own),
@@ -91,17 +95,17 @@ impl Node {
             return None;
         }
         let Some(alive) = alive.filter(|alive| self.table.find_live(alive.name).is_none()) else {
-            self.drop_stranger();
+            self.drop_unverified();
             return None;
         };
         let introduced = self.introduced(alive)?;
         if sender.token == introduced.token {
-            self.hear_alive(alive, true);
+            self.on_alive(alive, true);
             *sender = self.recognize(sender.source, sender.mark, sender.token);
             return None;
         }
         if alive.addr != sender.source {
-            self.drop_stranger();
+            self.drop_unverified();
             return None;
         }
         Some(introduced)
@@ -115,25 +119,25 @@ impl Node {
     }
 
     /// Somebody introduces itself in a stream that it opened to us from this address, and did not prove who it is.
-    pub(super) fn hear_caller(&mut self, peer: SocketAddr, alive: &Alive<'_>) {
+    pub(super) fn on_introduction(&mut self, peer: SocketAddr, alive: &Alive<'_>) {
         if alive.name == &*self.name {
-            return self.drop_stranger();
+            return self.drop_unverified();
         }
         match self.table.find_live(alive.name) {
             Some(holder) if self.table.get(holder).addr != alive.addr => self.ask_holder(holder, alive),
             // It was sent a token there, and will show it.
-            Some(_) => self.drop_stranger(),
+            Some(_) => self.drop_unverified(),
             None if !self.lives_there(peer, alive.addr) => {
                 // Streams may come through a translator of addresses.
                 if let Some(introduced) = self.introduced(alive) {
-                    self.ask_stranger(introduced);
+                    self.ping_unverified(introduced);
                 }
             }
             // Our probes found it silent: it is to answer once.
             None if self.table.find(alive.name).is_some_and(|id| self.knows_better(id)) => {
                 self.ask_whether_it_returned(alive);
             }
-            None => self.hear_alive(alive, false),
+            None => self.on_alive(alive, false),
         }
     }
 
@@ -152,15 +156,15 @@ impl Node {
                 < MAX_UNVERIFIED_ON_HOST
     }
 
-    fn drop_stranger(&mut self) {
-        self.metrics.dropped_strangers += 1;
+    fn drop_unverified(&mut self) {
+        self.metrics.dropped_unverified += 1;
     }
 
     /// Asks whether somebody answers to that name there; no oftener than the answer may take.
-    pub(super) fn ask_stranger(&mut self, introduced: Introduced) {
+    pub(super) fn ping_unverified(&mut self, introduced: Introduced) {
         let introduction = introduced.introduction;
         let patience = self.config.probe_timeout;
-        let asked = &mut self.strangers.asked;
+        let asked = &mut self.unverified.asked;
         if asked
             .iter()
             .any(|(_, at, other)| other.addr == introduction.addr && self.now.since(*at) < patience)
@@ -170,25 +174,25 @@ impl Node {
         asked.retain(|(.., other)| other.addr != introduction.addr);
         if asked.len() == MAX_ASKED {
             asked.pop_front();
-            self.metrics.dropped_strangers += 1;
+            self.metrics.dropped_unverified += 1;
         }
         let seq = self.ping(introduction.addr, &introduction.name, None, Priority::Provoked);
-        self.strangers.asked.push_back((seq, self.now, introduction));
+        self.unverified.asked.push_back((seq, self.now, introduction));
     }
 
-    pub(super) fn answers_introduction(&mut self, sender: &Sender, seq: u32) -> bool {
-        let asked = &mut self.strangers.asked;
+    pub(super) fn take_introduction_answer(&mut self, sender: &Sender, seq: u32) -> bool {
+        let asked = &mut self.unverified.asked;
         let Some(at) = asked.iter().position(|(asked, ..)| *asked == seq) else { return false };
         let Some((.., introduction)) = asked.remove(at) else { return false };
         // Meanwhile the name may have become somebody else's.
         if sender.mark != hash::member(&introduction.name)
             || self.table.find_live(&introduction.name).is_some()
         {
-            self.drop_stranger();
+            self.drop_unverified();
         } else {
             // There is room for one that comes back to where it answered.
             self.verified_at(&introduction.name, introduction.addr);
-            self.hear_alive(&introduction.claim(), true);
+            self.on_alive(&introduction.claim(), true);
             // If it is new, or has moved, its record is there only now.
             self.verified_at(&introduction.name, introduction.addr);
         }

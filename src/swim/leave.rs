@@ -6,20 +6,20 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use super::{
-    broadcast::Urgency,
     carry::Priority,
     claims::superseding,
     event::{Event, Output},
     member::{Identity, MemberId, MemberState, Record},
     node::Node,
-    own::Phase,
+    self_claims::Phase,
     time::Time,
     timers::Timer,
+    updates::Urgency,
     validation::Sender,
 };
 
 #[derive(Debug, Default)]
-pub(super) struct Farewell {
+pub(super) struct Leave {
     /// Told, but not yet heard back from.
     told: Vec<Told>,
     /// Those that believed it.
@@ -56,22 +56,22 @@ impl Node {
         self.advance(now);
         match self.phase {
             Phase::Leaving => {}
-            Phase::Left => self.emit(Output::LeaveDone { heard: self.farewell.heard }),
+            Phase::Left => self.emit(Output::LeaveDone { heard: self.leave.heard }),
             // Nobody was told of us, or somebody else has our name: there is nobody to take leave of.
             Phase::Quiet | Phase::Displaced => {
-                self.farewell.silent = true;
+                self.leave.silent = true;
                 self.withdraw();
-                self.end_farewell();
+                self.end_leave();
             }
-            Phase::Live => self.begin_farewell(),
+            Phase::Live => self.begin_leave(),
         }
     }
 
-    fn begin_farewell(&mut self) {
+    fn begin_leave(&mut self) {
         self.withdraw();
         self.announce();
-        self.farewell.ends = self.now + self.config.leave_timeout;
-        self.repeat_farewell();
+        self.leave.ends = self.now + self.config.leave_timeout;
+        self.repeat_leave();
     }
 
     /// From now on whatever tells of us, an exchange that is under way too, tells that we left.
@@ -81,28 +81,28 @@ impl Node {
         self.table
             .update(MemberId::SELF, &mut self.rng, |own| (own.state, own.since) = (MemberState::Left, now));
         self.emit_member(Event::Left, MemberId::SELF);
-        for timer in [Timer::Probe, Timer::Indirect, Timer::Sync, Timer::Heal, Timer::Seeds] {
+        for timer in [Timer::Probe, Timer::Indirect, Timer::Sync, Timer::Reconnect, Timer::Seeds] {
             self.timers.cancel(timer);
         }
         self.advance_joins();
     }
 
     /// Tells some more members, or gives up.
-    pub(super) fn repeat_farewell(&mut self) {
-        if self.now >= self.farewell.ends || self.table.others() == 0 {
-            return self.end_farewell();
+    pub(super) fn repeat_leave(&mut self) {
+        if self.now >= self.leave.ends || self.table.others() == 0 {
+            return self.end_leave();
         }
         self.tell_the_silent();
         for (name, addr) in self.pick_alive(self.config.gossip_fanout, None) {
-            self.tell_farewell(name, addr, false);
+            self.tell_leave(name, addr, false);
         }
-        let next = (self.now + self.config.gossip_interval).min(self.farewell.ends);
-        self.timers.set(Timer::Farewell, next);
+        let next = (self.now + self.config.gossip_interval).min(self.leave.ends);
+        self.timers.set(Timer::Leave, next);
     }
 
-    fn tell_farewell(&mut self, name: Arc<str>, addr: SocketAddr, by_stream: bool) {
-        if !self.news.contains(MemberId::SELF) {
-            self.news.push(MemberId::SELF, Urgency::Urgent);
+    fn tell_leave(&mut self, name: Arc<str>, addr: SocketAddr, by_stream: bool) {
+        if !self.updates.contains(MemberId::SELF) {
+            self.updates.push(MemberId::SELF, Urgency::Urgent);
         }
         let by_stream = by_stream || self.carrier.carries_to(&name);
         let first = Some(Arc::clone(&self.name));
@@ -111,7 +111,7 @@ impl Node {
             false => self.ping_by_datagram(addr, &name, first),
         };
         let token = self.token_of(&name);
-        self.farewell.told.push(Told { seq, name, addr, at: self.now, token, by_stream });
+        self.leave.told.push(Told { seq, name, addr, at: self.now, token, by_stream });
     }
 
     fn token_of(&self, name: &str) -> u32 {
@@ -125,21 +125,21 @@ impl Node {
             return;
         }
         for _ in 0..self.config.gossip_fanout {
-            let Farewell { told, believed, .. } = &self.farewell;
+            let Leave { told, believed, .. } = &self.leave;
             let is_silent = |one: &Told| {
                 let tried = told.iter().any(|other| other.by_stream && other.name == one.name);
                 self.now.since(one.at) >= patience && !tried && !believed.contains(&one.name)
             };
             let Some(at) = told.iter().position(is_silent) else { return };
             let Told { name, addr, .. } = &told[at];
-            self.tell_farewell(Arc::clone(name), *addr, true);
+            self.tell_leave(Arc::clone(name), *addr, true);
         }
     }
 
     /// Others know a greater identity of ours than the one that we leave under: under that one nobody would believe it.
     pub(super) fn leave_as_later_than(&mut self, identity: Identity) {
         let ours = self.table.get(MemberId::SELF).identity;
-        if identity > ours && !self.farewell.silent {
+        if identity > ours && !self.leave.silent {
             self.table.update(MemberId::SELF, &mut self.rng, |own| {
                 own.identity = superseding(own.identity, identity)
             });
@@ -149,55 +149,55 @@ impl Node {
 
     /// An ack says that the farewell was believed. Who asks for proof is told once more, with it; who leaves too, and
     /// has none to give, is no help.
-    pub(super) fn answers_farewell(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) -> bool {
-        let Some(at) = self.farewell.told.iter().position(|told| told.seq == seq) else { return false };
-        let Told { name, addr, token: shown, .. } = self.farewell.told.swap_remove(at);
+    pub(super) fn take_leave_answer(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) -> bool {
+        let Some(at) = self.leave.told.iter().position(|told| told.seq == seq) else { return false };
+        let Told { name, addr, token: shown, .. } = self.leave.told.swap_remove(at);
         self.on_direct_answer(sender, &name, addr, token.filter(|token| *token != 0));
         if let Some(token) = token {
             let came = sender.by_stream && self.token_of(&name) != shown;
             if token != 0 || came {
                 self.retell(name, addr, sender.by_stream);
             } else if sender.by_stream {
-                self.farewell.doubting.push(name);
+                self.leave.doubting.push(name);
             }
             return true;
         }
-        if !self.farewell.believed.contains(&name) {
-            self.farewell.believed.push(name);
+        if !self.leave.believed.contains(&name) {
+            self.leave.believed.push(name);
         }
         // Those that have not answered yet are not told as long as others have.
         let (verified, others) = (self.table.verified().len(), self.table.others());
         let enough = self.config.gossip_fanout.min(if verified > 0 { verified } else { others });
-        if self.phase == Phase::Leaving && self.farewell.believed.len() >= enough {
-            self.end_farewell();
+        if self.phase == Phase::Leaving && self.leave.believed.len() >= enough {
+            self.end_leave();
         }
         true
     }
 
     fn retell(&mut self, name: Arc<str>, addr: SocketAddr, by_stream: bool) {
-        if self.phase == Phase::Leaving && !self.farewell.retold.contains(&name) {
-            self.farewell.retold.push(Arc::clone(&name));
-            self.tell_farewell(name, addr, by_stream);
+        if self.phase == Phase::Leaving && !self.leave.retold.contains(&name) {
+            self.leave.retold.push(Arc::clone(&name));
+            self.tell_leave(name, addr, by_stream);
         }
     }
 
     /// A member has sent us its token. If it asked for proof by stream, it is told again, with it.
-    pub(super) fn prove_farewell(&mut self, id: MemberId) {
+    pub(super) fn prove_leave(&mut self, id: MemberId) {
         if self.phase != Phase::Leaving {
             return;
         }
         let Record { name, addr, .. } = self.table.get(id);
         let (name, addr) = (Arc::clone(name), *addr);
-        if self.farewell.doubting.contains(&name) {
+        if self.leave.doubting.contains(&name) {
             self.retell(name, addr, true);
         }
     }
 
-    fn end_farewell(&mut self) {
-        self.timers.cancel(Timer::Farewell);
+    fn end_leave(&mut self) {
+        self.timers.cancel(Timer::Leave);
         self.phase = Phase::Left;
-        let heard = !self.farewell.believed.is_empty() || self.farewell.silent || self.table.others() == 0;
-        self.farewell.heard = heard;
+        let heard = !self.leave.believed.is_empty() || self.leave.silent || self.table.others() == 0;
+        self.leave.heard = heard;
         self.emit(Output::LeaveDone { heard });
     }
 }

@@ -70,7 +70,7 @@ pub struct Member {
 }
 
 /// A place in the table. Reused after its member was forgotten: so an id is kept only where `Node::forget` takes it
-/// out again (`news`, `lately_departed`, timers: see `audit`); whatever else waits keeps the name, and who sent the
+/// out again (`updates`, `lately_departed`, timers: see `audit`); whatever else waits keeps the name, and who sent the
 /// datagram at hand is looked up by `Node::id_of`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct MemberId(pub(super) u32);
@@ -93,8 +93,8 @@ pub(super) struct Record {
     pub(super) identity: Identity,
     /// When `state` was entered.
     pub(super) since: Time,
-    /// Departed and no longer shown; kept so that old news cannot bring it back.
-    pub(super) hidden: bool,
+    /// Departed and no longer listed; kept so that no old update brings it back.
+    pub(super) tombstone: bool,
     pub(super) suspicion: Option<Box<Suspicion>>,
     pub(super) contact: Contact,
     /// What stands for its name in the headers of packets.
@@ -118,7 +118,7 @@ impl Record {
             tags: Tags::default(),
             identity,
             since,
-            hidden: false,
+            tombstone: false,
             suspicion: None,
             contact: Contact::default(),
             ring_at: 0,

@@ -26,8 +26,8 @@ metrics! {
     live_members,
     /// Gauge: departed members that are remembered.
     departed_members,
-    /// Gauge: members about which news waits to be sent.
-    queued_news,
+    /// Gauge: members about which an update waits to be sent.
+    queued_updates,
     /// Gauge: Lifeguard's local health, 0 is well.
     health_score,
     /// Gauge: live members whom datagrams do not reach, though streams do.
@@ -63,8 +63,8 @@ metrics! {
     /// Members that others say are there after all, not believed because our own probes of them fail: they will be heard
     /// when they answer, or speak for themselves.
     ignored_returns,
-    /// Claims dropped because a stranger made them: who is no member may only say who is there.
-    dropped_strangers,
+    /// Claims dropped because an unverified peer made them: it may make one, its own Alive.
+    dropped_unverified,
     /// Datagrams, streams and claimed addresses refused because `allow` does not hold them.
     dropped_not_allowed,
     /// Datagrams and streams dropped because they were not sealed and had to be. Counted by the driver, as are
@@ -85,7 +85,7 @@ metrics! {
     dropped_stray_answers,
     /// Datagrams not sent because too many waited already, or too many went by stream.
     dropped_transmits,
-    /// Relay requests refused: from strangers, about strangers, or too many.
+    /// Relay requests refused: from or about nodes that are no members, or too many.
     refused_relays,
     /// Live members refused because the table was full.
     refused_members,
@@ -95,8 +95,8 @@ metrics! {
     evicted_members,
     /// Departed members forgotten early to make room.
     evicted_departed,
-    /// Gone peers no longer tried, to make room.
-    evicted_gone,
+    /// Failed members that are no longer tried, to make room.
+    evicted_reconnects,
     /// Probe rounds begun.
     probes,
     /// Probe rounds that ended without an answer.
@@ -120,7 +120,7 @@ metrics! {
     /// Of these, the ones that exchanged only the parts that differ.
     syncs_partial,
     /// Failed members tried at their last address.
-    heals_tried,
+    reconnects_tried,
     /// Datagrams that the system failed to receive. Counted by the driver.
     receive_errors,
     /// Datagrams that the system refused to send. Counted by the driver.

@@ -3,25 +3,26 @@
 //! Opens no socket, starts no thread, reads no clock and draws no randomness but from its seed: the same
 //! configuration, seed and inputs give the same outputs, byte for byte. [`Node`] says how it is driven.
 //!
-//! One file per concept: `validation` (whose datagram is this), `introduce` (strangers), `question` (does somebody still
-//! answer to a name), `claims` (what a rumour changes), `own` (what a rumour about ourselves makes us do), `flap`,
-//! `probe`, `suspicion`, `health`, `broadcast` and `gossip` (news), `sync` (streams, each a `session`), `caller` (who is at their other end),
-//! `exchange` (of tables), `join`, `heal` (gone peers), `leave`, `carry` (datagrams by stream), `reach` (how others see us);
+//! One file per concept: `validation` (whose datagram is this), `introduce` (unverified peers), `question` (does somebody
+//! still answer to a name), `claims` (what a claim about a member changes), `self_claims` (what a claim about this node
+//! makes it do), `flap`, `probe`, `suspicion`, `health` (Lifeguard's awareness), `updates` (the queue of them) and
+//! `dissemination`, `sync` (streams, each a `session`), `caller` (who is at their other end), `exchange` (push/pull),
+//! `join`, `reconnect` (to failed members), `leave`, `carry` (datagrams by stream), `reach` (how others see this node);
 //! under them `member` and the `table` of members with its
 //! `index`, `transmit` (datagrams that wait), `secret`, `timers` and `time`.
 
 #[cfg(any(test, feature = "sim"))]
 mod audit;
-mod broadcast;
+#[cfg(any(test, feature = "sim"))]
+mod blocked_io;
 mod caller;
 mod carry;
 mod claims;
 mod config;
+mod dissemination;
 mod event;
 mod exchange;
 mod flap;
-mod gossip;
-mod heal;
 mod health;
 mod index;
 mod introduce;
@@ -30,26 +31,28 @@ mod leave;
 mod member;
 mod metrics;
 mod node;
-mod own;
 mod probe;
 mod question;
 mod race;
 mod reach;
+mod reconnect;
 mod secret;
+mod self_claims;
 mod session;
-#[cfg(any(test, feature = "sim"))]
-mod stuck;
 mod suspicion;
 mod sync;
 mod table;
 mod time;
 mod timers;
 mod transmit;
+mod updates;
 mod validation;
 
 #[cfg(test)]
 mod tests;
 
+#[cfg(any(test, feature = "sim"))]
+pub(crate) use blocked_io::BlockedIo;
 pub use config::Config;
 pub use event::{Event, JoinProblem, JoinResult, Output};
 pub use join::Joining;
@@ -58,8 +61,6 @@ pub use metrics::Metrics;
 pub use node::{Node, Start};
 pub(crate) use race::MAX_ATTEMPTS;
 pub use reach::ReachProblem;
-#[cfg(any(test, feature = "sim"))]
-pub(crate) use stuck::Stuck;
 pub use sync::{StreamFailure, StreamId, StreamKind, StreamStep};
 pub use time::Time;
 pub use transmit::Destination;

@@ -8,29 +8,29 @@ use std::{
 };
 
 use super::{
-    broadcast::Broadcasts,
     carry::Carrier,
     claims::first_epoch,
     config::Config,
+    dissemination::Pace,
     event::{Event, Output},
     flap::Flaps,
-    gossip::Pace,
-    heal::Heal,
     health::Health,
-    introduce::{Introduced, Strangers},
+    introduce::{Introduced, UnverifiedPeers},
     join::Joins,
-    leave::Farewell,
+    leave::Leave,
     member::{Identity, Member, MemberId, MemberState, Record},
     metrics::Metrics,
-    own::{Phase, Rivals},
     probe::Prober,
     reach::Reach,
+    reconnect::Reconnects,
     secret::{Numbers, Tokens},
+    self_claims::{NameConflict, Phase},
     sync::Exchanges,
     table::Table,
     time::Time,
     timers::{Timer, Timers},
     transmit::Transmit,
+    updates::UpdateQueue,
     validation::{Greetings, Guesses, Sender},
 };
 use crate::wire::{
@@ -100,7 +100,7 @@ pub struct Node {
     pub(super) timers: Timers,
     pub(super) health: Health,
     pub(super) flaps: Flaps,
-    pub(super) news: Broadcasts,
+    pub(super) updates: UpdateQueue,
     pub(super) pace: Pace,
     /// Those that departed a moment ago, and may not know it.
     pub(super) lately_departed: Vec<MemberId>,
@@ -109,12 +109,12 @@ pub struct Node {
     pub(super) prober: Prober,
     pub(super) exchanges: Exchanges,
     pub(super) joins: Joins,
-    pub(super) heal: Heal,
-    pub(super) rivals: Rivals,
-    pub(super) strangers: Strangers,
+    pub(super) reconnects: Reconnects,
+    pub(super) conflict: NameConflict,
+    pub(super) unverified: UnverifiedPeers,
     pub(super) greetings: Greetings,
     pub(super) guesses: Guesses,
-    pub(super) farewell: Farewell,
+    pub(super) leave: Leave,
     pub(super) carrier: Carrier,
     pub(super) reach: Reach,
     pub(super) metrics: Metrics,
@@ -160,25 +160,25 @@ impl Node {
             numbers: Numbers::new(start.seed),
             flaps: Flaps::default(),
             health: Health::new(if config.lha_probe { config.health_max } else { 1 }),
-            heal: Heal::new(config.max_heal),
+            reconnects: Reconnects::new(config.max_reconnects),
             name,
             rng,
             now,
             phase: Phase::Quiet,
             table,
             timers: Timers::default(),
-            news: Broadcasts::default(),
+            updates: UpdateQueue::default(),
             pace: Pace::default(),
             lately_departed: Vec::new(),
             picks: Vec::new(),
             prober: Prober::default(),
             exchanges: Exchanges::default(),
             joins: Joins::default(),
-            rivals: Rivals::default(),
-            strangers: Strangers::default(),
+            conflict: NameConflict::default(),
+            unverified: UnverifiedPeers::default(),
             greetings: Greetings::default(),
             guesses: Guesses::default(),
-            farewell: Farewell::default(),
+            leave: Leave::default(),
             carrier: Carrier::default(),
             reach: Reach::default(),
             metrics: Metrics::default(),
@@ -266,7 +266,7 @@ impl Node {
                         self.id_of(sender).is_some_and(|id| claim.is_about(&self.table.get(id).name));
                     self.handle_claim(claim, by_itself);
                 } else {
-                    let introduced = self.hear_stranger(sender, claim);
+                    let introduced = self.on_unverified_claim(sender, claim);
                     heard.introduced = heard.introduced.take().or(introduced);
                     heard.dropped |= !sender.proven;
                 }
@@ -279,11 +279,11 @@ impl Node {
     /// Applies a claim about a member, perhaps its own.
     pub(super) fn handle_claim(&mut self, message: &Message<'_>, by_itself: bool) {
         match message {
-            Message::Alive(claim) => self.hear_alive(claim, by_itself),
-            Message::Suspect(claim) => self.hear_suspect(claim),
-            Message::Failed(claim) => self.hear_failed(claim),
-            Message::Left(claim) => self.hear_left(claim, by_itself),
-            Message::Gone(claim) => self.hear_gone(claim),
+            Message::Alive(claim) => self.on_alive(claim, by_itself),
+            Message::Suspect(claim) => self.on_suspect(claim),
+            Message::Failed(claim) => self.on_failed(claim),
+            Message::Left(claim) => self.on_left(claim, by_itself),
+            Message::Departed(claim) => self.on_departed(claim),
             // No other is a claim.
             _ => {}
         }
@@ -315,11 +315,11 @@ impl Node {
             Timer::Suspicion(id) => self.suspicion_ran_out(id),
             Timer::Gossip => self.gossip(),
             Timer::Sync => self.sync_periodically(),
-            Timer::Heal => self.try_gone_peer(),
+            Timer::Reconnect => self.try_reconnect(),
             Timer::Seeds => self.resolve_seeds(),
             Timer::Race => self.race_on(),
-            Timer::Rival => self.ask_rival_again(),
-            Timer::Farewell => self.repeat_farewell(),
+            Timer::Conflict => self.ask_about_conflict_again(),
+            Timer::Leave => self.repeat_leave(),
             Timer::Reap(id) => self.reap(id),
             Timer::Stream(stream) => self.stream_time_is_up(stream),
         }
@@ -417,7 +417,7 @@ impl Node {
         let mut members: Vec<_> = self
             .table
             .walk(0)
-            .filter(|(_, record)| !record.hidden)
+            .filter(|(_, record)| !record.tombstone)
             .map(|(_, record)| record.view())
             .collect();
         members.sort_unstable_by(|a, b| a.name.cmp(&b.name));
@@ -428,7 +428,7 @@ impl Node {
     #[must_use]
     pub fn member(&self, name: &str) -> Option<Member> {
         let record = self.table.get(self.table.find(name)?);
-        (!record.hidden).then(|| record.view())
+        (!record.tombstone).then(|| record.view())
     }
 
     /// The number of live members, this node included.
@@ -443,7 +443,7 @@ impl Node {
         Metrics {
             live_members: self.table.live() as u64,
             departed_members: self.table.departed() as u64,
-            queued_news: self.news.len() as u64,
+            queued_updates: self.updates.len() as u64,
             health_score: u64::from(self.health.score()),
             streams_only_members: self.missed().count() as u64,
             unreached: self.reach.is_unreached().into(),

@@ -226,19 +226,19 @@ impl Node {
 
     /// An answer to something we sent, perhaps with the token that we are to show.
     pub(super) fn handle_answer(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) {
-        let awaited = self.answers_probe(sender, seq, token)
-            || self.answers_relayed(sender, seq, token)
-            || self.answers_heal(sender, seq, token)
-            || self.answers_farewell(sender, seq, token)
-            || self.on_greeting_answered(sender, seq, token)
-            || self.answers_question(sender, seq)
-            || self.answers_introduction(sender, seq);
+        let awaited = self.take_probe_answer(sender, seq, token)
+            || self.take_relayed_answer(sender, seq, token)
+            || self.take_reconnect_answer(sender, seq, token)
+            || self.take_leave_answer(sender, seq, token)
+            || self.take_greeting_answer(sender, seq, token)
+            || self.take_question_answer(sender, seq)
+            || self.take_introduction_answer(sender, seq);
         if !awaited {
             self.metrics.dropped_stray_answers += 1;
         }
     }
 
-    fn answers_probe(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) -> bool {
+    fn take_probe_answer(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) -> bool {
         let Some(round) = self.prober.round.as_mut().filter(|round| round.seq == seq) else {
             return false;
         };
@@ -320,7 +320,7 @@ impl Node {
         self.prober.relayed.insert(seq, relayed);
     }
 
-    fn answers_relayed(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) -> bool {
+    fn take_relayed_answer(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) -> bool {
         let asked = |relayed: &Relayed| hash::member(&relayed.target) == sender.mark;
         if !self.prober.relayed.get(&seq).is_some_and(asked) {
             return false;

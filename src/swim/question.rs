@@ -30,7 +30,7 @@ pub(super) enum Question {
     /// A departed member that our probes found silent called from its host: does it answer?
     Returned(Introduction),
     /// Does somebody live under our name there?
-    Rival(Identity),
+    Conflict(Identity),
     /// The same, before the join through this seed goes on.
     PastLife(Identity, JoinId, SocketAddr),
 }
@@ -40,7 +40,7 @@ impl Question {
     pub(super) fn name<'a>(&'a self, own: &'a Arc<str>) -> &'a Arc<str> {
         match self {
             Self::Holder(introduction) | Self::Returned(introduction) => introduction.name(),
-            Self::Rival(_) | Self::PastLife(..) => own,
+            Self::Conflict(_) | Self::PastLife(..) => own,
         }
     }
 }
@@ -51,7 +51,7 @@ impl Node {
         let patience = if joins { self.config.probe_timeout } else { self.config.probe_interval };
         let open = self.exchanges.sessions.values().filter(|session| session.asks()).count();
         if !joins && (self.is_being_asked(addr) || open >= MAX_QUESTIONS) {
-            self.metrics.dropped_strangers += 1;
+            self.metrics.dropped_unverified += 1;
             return;
         }
         let name = Arc::clone(question.name(&self.name));
@@ -61,7 +61,7 @@ impl Node {
     }
 
     /// The ping of a question was answered: the stream need not be waited for.
-    pub(super) fn answers_question(&mut self, sender: &Sender, seq: u32) -> bool {
+    pub(super) fn take_question_answer(&mut self, sender: &Sender, seq: u32) -> bool {
         let Some((stream, name)) = self.asked_under(seq) else { return false };
         let answered = sender.mark == hash::member(&name);
         if answered {
@@ -78,25 +78,25 @@ impl Node {
     ) {
         match (question, result) {
             (Question::Holder(_), Ok(()) | Err(StreamFailure::NotTried)) => {
-                self.metrics.dropped_strangers += 1
+                self.metrics.dropped_unverified += 1
             }
             (Question::Holder(introduction), Err(_)) => {
                 // Meanwhile it may live elsewhere.
                 match self.table.find_live(introduction.name()) {
                     Some(id) if self.table.get(id).addr == peer => {
-                        self.hear_alive(&introduction.claim(), false)
+                        self.on_alive(&introduction.claim(), false)
                     }
-                    _ => self.metrics.dropped_strangers += 1,
+                    _ => self.metrics.dropped_unverified += 1,
                 }
             }
             (Question::Returned(introduction), Ok(())) => {
                 self.verified_at(introduction.name(), peer);
-                self.hear_alive(&introduction.claim(), true);
+                self.on_alive(&introduction.claim(), true);
             }
             (Question::Returned(_), Err(_)) => {}
-            (Question::Rival(_), Err(StreamFailure::NotTried)) => {}
-            (Question::Rival(claimed), Ok(())) => self.rival_answered(claimed, peer),
-            (Question::Rival(claimed), Err(_)) => self.rival_is_silent(claimed),
+            (Question::Conflict(_), Err(StreamFailure::NotTried)) => {}
+            (Question::Conflict(claimed), Ok(())) => self.confirm_conflict(claimed, peer),
+            (Question::Conflict(claimed), Err(_)) => self.dismiss_conflict(claimed),
             (Question::PastLife(_, join, _), Err(StreamFailure::NotTried)) => {
                 self.join_attempted(join, Attempt::Failed(JoinProblem::Unavailable));
             }
@@ -133,7 +133,7 @@ impl Node {
 
     /// Whoever hangs up on a question is there, under whichever name, and who refuses a stream may do so by a firewall:
     /// the ping may still be answered, in what is left of the question's time or a part of `probe_timeout`.
-    pub(super) fn goes_on(&mut self, stream: StreamId, result: Result<(), StreamFailure>) -> bool {
+    pub(super) fn keep_waiting(&mut self, stream: StreamId, result: Result<(), StreamFailure>) -> bool {
         let waits = match result {
             Err(StreamFailure::Rejected) => None,
             Err(StreamFailure::Refused) => Some(self.config.probe_timeout / AFTER_REFUSAL),

@@ -199,7 +199,7 @@ impl Node {
     pub(super) fn note_listing(&mut self, stream: StreamId, same: bool) {
         let Some(session) = self.exchanges.sessions.get(&stream) else { return };
         // Of the parts that are the same, ours may be one.
-        let told = session.parts >> hash::part(&self.name) & 1 == 1;
+        let told = session.buckets >> hash::bucket(&self.name) & 1 == 1;
         if same || !told || session.lists_us {
             self.reach.lacking = 0;
         } else if self.is_silent_around() {

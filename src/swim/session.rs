@@ -27,23 +27,23 @@ pub(super) enum Purpose {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    SayHello,
-    HearTable,
+    SendHello,
+    AwaitTable,
     /// The place in the table that comes next.
-    TellTable(usize),
-    HearEnd,
+    SendTable(usize),
+    AwaitEnd,
     Ask,
-    HearAnswer,
-    HearOpening,
-    SayParts,
-    HearChoice,
-    SayChoice,
-    SaySame,
-    HearReturn,
-    SayEnd,
-    SayAnswer,
-    SayCarried,
-    HearCarried,
+    AwaitAnswer,
+    AwaitOpening,
+    SendBucketDigests,
+    AwaitSelection,
+    SendSelection,
+    SendSame,
+    AwaitReturn,
+    SendEnd,
+    SendAnswer,
+    SendCarried,
+    AwaitCarried,
     Over,
     /// The other side hung up; only the time that is left counts.
     Closed,
@@ -63,7 +63,7 @@ pub(super) struct Session {
     /// The token to show to the other side, if it gave us one while this stream is open.
     pub(super) token: u32,
     /// The parts of the tables that are exchanged: bit n for part n.
-    pub(super) parts: u64,
+    pub(super) buckets: u64,
     pub(super) received: usize,
     /// The table that we hear has us.
     pub(super) lists_us: bool,

@@ -11,14 +11,14 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    broadcast::Urgency,
     config::Config,
     event::Event,
     member::{Identity, MemberId, MemberState, Record},
     node::Node,
-    own::Accusation,
+    self_claims::Accusation,
     time::Time,
     timers::Timer,
+    updates::Urgency,
 };
 use crate::wire::message::{MAX_ACCUSERS, Suspect};
 
@@ -48,14 +48,14 @@ impl Suspicion {
         Self::new(started, min, min.saturating_mul(config.suspicion_max_mult), k)
     }
 
-    /// Adds an accuser and says whether that is news: unknown so far, and still able to shorten the wait.
+    /// Adds an accuser and says whether that changes anything: it is unknown so far, and still able to shorten the wait.
     pub(super) fn accuse(&mut self, accuser: &Arc<str>) -> bool {
         let room = self.accusers.len() <= self.k as usize && self.accusers.len() < MAX_ACCUSERS;
-        let news = room && !self.accusers.contains(accuser);
-        if news {
+        let changed = room && !self.accusers.contains(accuser);
+        if changed {
             self.accusers.push(Arc::clone(accuser));
         }
-        news
+        changed
     }
 
     /// So many members are suspected by now that fewer confirmations can be had; but for one, none is given up.
@@ -125,26 +125,26 @@ fn confirmations(config: &Config, live: usize, able: usize) -> u32 {
 }
 
 impl Node {
-    pub(super) fn hear_suspect(&mut self, claim: &Suspect<'_>) {
+    pub(super) fn on_suspect(&mut self, claim: &Suspect<'_>) {
         let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
         if claim.name == &*self.name {
-            return self.hear_accusation(identity, Accusation::Suspect);
+            return self.on_own_accusation(identity, Accusation::Suspect);
         }
         let Some(id) = self.suspectable(claim.name, identity) else {
             return self.repeat_left(claim.name, identity);
         };
-        let mut news = self.raise_suspicion(id, identity);
-        if news {
+        let mut changed = self.raise_suspicion(id, identity);
+        if changed {
             self.verify(id);
         }
         for accuser in claim.accusers.iter() {
             // Only members' accusations count: anybody can make up names.
             if let Some(accuser) = self.table.find_live(accuser).filter(|accuser| *accuser != id) {
                 let accuser = Arc::clone(&self.table.get(accuser).name);
-                news |= self.add_accuser(id, &accuser);
+                changed |= self.add_accuser(id, &accuser);
             }
         }
-        if news {
+        if changed {
             self.spread(id, Urgency::Urgent);
         }
     }
@@ -158,17 +158,17 @@ impl Node {
         if !state.is_live() || identity.epoch != epoch {
             return;
         }
-        let mut news = self.raise_suspicion(id, identity);
+        let mut changed = self.raise_suspicion(id, identity);
         let own = Arc::clone(&self.name);
-        news |= self.add_accuser(id, &own);
+        changed |= self.add_accuser(id, &own);
         let confirm = if self.table.most_are_suspected() { nacks } else { &[] };
         for relay in confirm {
             if let Some(relay) = self.table.find_mark(*relay, |record| record.state.is_live()) {
                 let relay = Arc::clone(&self.table.get(relay).name);
-                news |= self.add_accuser(id, &relay);
+                changed |= self.add_accuser(id, &relay);
             }
         }
-        if news {
+        if changed {
             self.spread(id, Urgency::Urgent);
         }
     }
@@ -180,7 +180,7 @@ impl Node {
         let record = self.table.get(id);
         let concerns =
             record.state.is_live() && identity >= record.identity && identity.epoch == record.identity.epoch;
-        (concerns && self.is_plausible(Some(id), identity, false)).then_some(id)
+        (concerns && self.check_plausible(Some(id), identity, false)).then_some(id)
     }
 
     /// Suspects a member, unless it already is under this identity; says whether that is news.
@@ -208,13 +208,13 @@ impl Node {
     /// A few of those who hear of a suspicion probe the suspect next: they confirm it soon, or give it one more
     /// chance to refute.
     fn verify(&mut self, id: MemberId) {
-        if self.is_one_of(self.config.verifiers) {
+        if self.volunteer(self.config.verifiers) {
             self.table.probe_next(id);
         }
     }
 
     /// True at so many of all members, on average, who ask themselves.
-    pub(super) fn is_one_of(&mut self, few: u32) -> bool {
+    pub(super) fn volunteer(&mut self, few: u32) -> bool {
         self.rng.usize(..self.table.able()) < few as usize
     }
 

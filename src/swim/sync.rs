@@ -4,8 +4,8 @@
 //! initiator                       responder
 //! hello (digest) ───────────────▶
 //!                ◀─────────────── same                      if the digests are equal, else
-//!                ◀─────────────── parts                     if both are settled: digests of 64 parts
-//! choice ────────────────────────▶                           the parts that differ; from here on only these
+//!                ◀─────────────── bucket digests            if both are settled: digests of the 64 buckets
+//! selection ─────────────────────▶                           the buckets that differ; from here on only these
 //!                ◀─────────────── its table … end
 //! own table … end ──────────────▶
 //!                ◀─────────────── end                       so that the initiator knows it was heard
@@ -24,15 +24,15 @@ use super::{
     event::{JoinProblem, Output},
     join::Attempt,
     node::Node,
-    own::Phase,
     question::Question,
+    self_claims::Phase,
     session::{Purpose, Session, Step},
     time::Time,
     timers::Timer,
 };
 use crate::wire::{
     frame::MAX_FRAME,
-    message::{Choice, End, Hello, Message, Parts, Same, StreamAck, StreamPing},
+    message::{BucketDigests, BucketSelection, End, Hello, Message, Same, StreamAck, StreamPing},
     packet::{self, Header},
 };
 
@@ -114,10 +114,10 @@ impl Node {
     pub(super) fn open(&mut self, purpose: Purpose, addr: SocketAddr, timeout: Duration) -> bool {
         let (step, kind) = match purpose {
             Purpose::Probe { .. } | Purpose::Ask(..) => (Step::Ask, StreamKind::Question),
-            Purpose::Join(_) => (Step::SayHello, StreamKind::Join),
-            Purpose::Carry { urgent: true, .. } => (Step::SayCarried, StreamKind::Question),
-            Purpose::Carry { .. } => (Step::SayCarried, StreamKind::Exchange),
-            _ => (Step::SayHello, StreamKind::Exchange),
+            Purpose::Join(_) => (Step::SendHello, StreamKind::Join),
+            Purpose::Carry { urgent: true, .. } => (Step::SendCarried, StreamKind::Question),
+            Purpose::Carry { .. } => (Step::SendCarried, StreamKind::Exchange),
+            _ => (Step::SendHello, StreamKind::Exchange),
         };
         let syncs = matches!(purpose, Purpose::Sync);
         // Joins have a bound of their own, and their result is waited for.
@@ -154,7 +154,7 @@ impl Node {
             return None;
         }
         let timeout = self.config.stream_timeout;
-        let stream = self.begin(Purpose::Answer, from, Step::HearOpening, timeout);
+        let stream = self.begin(Purpose::Answer, from, Step::AwaitOpening, timeout);
         self.set_timer(Timer::Stream(stream), timeout);
         Some(stream)
     }
@@ -176,7 +176,7 @@ impl Node {
                 proven: false,
                 introduced: false,
                 token: 0,
-                parts: u64::MAX,
+                buckets: u64::MAX,
                 received: 0,
                 lists_us: false,
                 digest_before,
@@ -199,65 +199,65 @@ impl Node {
         self.advance(now);
         let Some(session) = self.exchanges.sessions.get(&stream) else { return StreamStep::Close };
         let (step, answering) = (session.step, matches!(session.purpose, Purpose::Answer));
-        if step == Step::SayCarried {
+        if step == Step::SendCarried {
             return self.say_carried(stream, buffer);
         }
-        let parts = session.parts;
+        let buckets = session.buckets;
         let digest = if matches!(session.purpose, Purpose::Sync) { self.settled_digest() } else { 0 };
         let token = match (session.token, &session.purpose) {
             // To be known by, if it is ourselves whom we reach.
-            (_, Purpose::Join(_)) if step == Step::SayHello => self.join_token(stream),
+            (_, Purpose::Join(_)) if step == Step::SendHello => self.join_token(stream),
             (0, _) => self.table.at_addr(session.peer).map_or(0, |id| self.table.get(id).contact.held),
             (token, _) => token,
         };
         let header = Header { cluster: self.cluster, sender: self.mark, token };
         let mut frame = packet::Writer::new(buffer, header, MAX_FRAME);
         let next = match step {
-            Step::HearTable
-            | Step::HearEnd
-            | Step::HearAnswer
-            | Step::HearOpening
-            | Step::HearChoice
-            | Step::HearCarried
-            | Step::HearReturn => return StreamStep::Receive,
-            Step::Closed | Step::SayCarried => return StreamStep::Close,
+            Step::AwaitTable
+            | Step::AwaitEnd
+            | Step::AwaitAnswer
+            | Step::AwaitOpening
+            | Step::AwaitSelection
+            | Step::AwaitCarried
+            | Step::AwaitReturn => return StreamStep::Receive,
+            Step::Closed | Step::SendCarried => return StreamStep::Close,
             Step::Over => {
                 self.end(stream, Ok(()));
                 return StreamStep::Close;
             }
-            Step::SayHello => {
+            Step::SendHello => {
                 frame.message(&Hello { name: &self.name, digest });
-                Step::HearTable
+                Step::AwaitTable
             }
             Step::Ask => {
                 frame.message(&StreamPing { target: session.asked(&self.name) });
-                Step::HearAnswer
+                Step::AwaitAnswer
             }
-            Step::SayAnswer => {
+            Step::SendAnswer => {
                 frame.message(&StreamAck { name: &self.name });
                 Step::Over
             }
-            Step::SayParts => {
-                let digests = self.table.part_digests().map(u64::to_le_bytes);
-                frame.message(&Parts { digests: digests.as_flattened() });
-                Step::HearChoice
+            Step::SendBucketDigests => {
+                let digests = self.table.bucket_digests().map(u64::to_le_bytes);
+                frame.message(&BucketDigests { digests: digests.as_flattened() });
+                Step::AwaitSelection
             }
-            Step::SayChoice => {
-                frame.message(&Choice { parts });
-                Step::HearTable
+            Step::SendSelection => {
+                frame.message(&BucketSelection { buckets });
+                Step::AwaitTable
             }
-            Step::SaySame => {
+            Step::SendSame => {
                 frame.message(&Same {});
                 Step::Over
             }
-            Step::SayEnd => {
+            Step::SendEnd => {
                 frame.message(&End {});
                 Step::Over
             }
-            Step::TellTable(from) => match self.tell_table(&mut frame, from, parts) {
-                Some(at) => Step::TellTable(at),
-                None if answering => Step::HearReturn,
-                None => Step::HearEnd,
+            Step::SendTable(from) => match self.tell_table(&mut frame, from, buckets) {
+                Some(at) => Step::SendTable(at),
+                None if answering => Step::AwaitReturn,
+                None => Step::AwaitEnd,
             },
         };
         frame.finish();
@@ -282,7 +282,7 @@ impl Node {
             }
         };
         if self.is_carried(stream, &sections) {
-            return self.hear_carried(stream, header, sections);
+            return self.on_carried(stream, header, sections);
         }
         self.recognize_caller(stream, header.token);
         for section in sections {
@@ -307,70 +307,70 @@ impl Node {
         let Some(session) = self.exchanges.sessions.get(&stream) else { return true };
         let step = session.step;
         match (step, message) {
-            (Step::HearOpening, Message::Hello(hello)) => {
+            (Step::AwaitOpening, Message::Hello(hello)) => {
                 let ours = self.settled_digest();
                 let (settled, same) = (hello.digest != 0 && ours != 0, hello.digest == ours);
                 let next = match (settled, same) {
-                    (true, true) => Step::SaySame,
-                    (true, false) => Step::SayParts,
-                    (false, _) => Step::TellTable(0),
+                    (true, true) => Step::SendSame,
+                    (true, false) => Step::SendBucketDigests,
+                    (false, _) => Step::SendTable(0),
                 };
                 self.greet_caller(stream, token, hello.name);
-                if hello.name == &*self.name && self.reached_ourselves(token) {
+                if hello.name == &*self.name && self.recognize_own_join(token) {
                     self.set_step(stream, Step::Over);
                     return true;
                 }
                 self.go_live();
-                if next == Step::SaySame {
+                if next == Step::SendSame {
                     self.metrics.syncs += 1;
                     self.metrics.syncs_equal += 1;
                 }
                 self.set_step(stream, next);
             }
-            (Step::HearOpening, Message::StreamPing(ping)) => {
+            (Step::AwaitOpening, Message::StreamPing(ping)) => {
                 let holds = !self.is_leaving() && self.phase != Phase::Displaced;
                 let meant = ping.target == &*self.name && holds;
                 if meant {
                     self.note_pinged();
                 }
-                self.set_step(stream, if meant { Step::SayAnswer } else { Step::Over });
+                self.set_step(stream, if meant { Step::SendAnswer } else { Step::Over });
             }
-            (Step::HearTable, Message::Parts(theirs)) if session.parts == u64::MAX => {
-                let parts = self.differing_parts(theirs.digests);
-                self.choose(stream, parts, Step::SayChoice);
+            (Step::AwaitTable, Message::BucketDigests(theirs)) if session.buckets == u64::MAX => {
+                let buckets = self.differing_buckets(theirs.digests);
+                self.select_buckets(stream, buckets, Step::SendSelection);
             }
-            (Step::HearReturn, claim) if claim.is_claim() && !session.proven => {
-                self.hear_unproven(stream, claim);
+            (Step::AwaitReturn, claim) if claim.is_claim() && !session.proven => {
+                self.on_unproven_claim(stream, claim);
             }
-            (Step::HearReturn, claim) if claim.is_claim() => {
+            (Step::AwaitReturn, claim) if claim.is_claim() => {
                 let by_itself = claim.is_about(&session.caller);
                 self.handle_claim(claim, by_itself);
             }
-            (Step::HearTable, claim) if claim.is_claim() => {
+            (Step::AwaitTable, claim) if claim.is_claim() => {
                 // Whoever lives where we called speaks for itself.
                 let by_itself = matches!(claim, Message::Alive(alive) if alive.addr == session.peer);
                 self.note_mention(stream, claim);
                 self.handle_claim(claim, by_itself);
             }
-            (Step::HearChoice, Message::Choice(choice)) => {
-                self.choose(stream, choice.parts, Step::TellTable(0));
+            (Step::AwaitSelection, Message::BucketSelection(choice)) => {
+                self.select_buckets(stream, choice.buckets, Step::SendTable(0));
             }
-            (Step::HearTable, Message::Same(_)) => {
+            (Step::AwaitTable, Message::Same(_)) => {
                 self.note_listing(stream, true);
                 self.metrics.syncs += 1;
                 self.metrics.syncs_equal += 1;
                 self.end(stream, Ok(()));
             }
-            (Step::HearTable, Message::End(_)) => self.heard_table(stream),
-            (Step::HearReturn, Message::End(_)) => {
+            (Step::AwaitTable, Message::End(_)) => self.heard_table(stream),
+            (Step::AwaitReturn, Message::End(_)) => {
                 self.metrics.syncs += 1;
-                self.set_step(stream, Step::SayEnd);
+                self.set_step(stream, Step::SendEnd);
             }
-            (Step::HearEnd, Message::End(_)) => {
+            (Step::AwaitEnd, Message::End(_)) => {
                 self.metrics.syncs += 1;
                 self.end(stream, Ok(()));
             }
-            (Step::HearAnswer, Message::StreamAck(ack)) => {
+            (Step::AwaitAnswer, Message::StreamAck(ack)) => {
                 let answered = ack.name == &**session.asked(&self.name);
                 self.end(stream, if answered { Ok(()) } else { Err(StreamFailure::Rejected) });
             }
@@ -400,7 +400,7 @@ impl Node {
     }
 
     pub(super) fn end(&mut self, stream: StreamId, result: Result<(), StreamFailure>) {
-        if self.goes_on(stream, result) {
+        if self.keep_waiting(stream, result) {
             return;
         }
         let Some(session) = self.take_session(stream) else { return };

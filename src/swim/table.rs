@@ -276,10 +276,10 @@ impl Table {
     }
 
     /// The same for each part of the table: O(n).
-    pub(super) fn part_digests(&self) -> [u64; hash::PARTS] {
-        let mut digests = [0; hash::PARTS];
+    pub(super) fn bucket_digests(&self) -> [u64; hash::BUCKETS] {
+        let mut digests = [0; hash::BUCKETS];
         for (_, record) in self.walk(0) {
-            digests[hash::part(&record.name)] ^= record.digest();
+            digests[hash::bucket(&record.name)] ^= record.digest();
         }
         digests
     }

@@ -18,22 +18,22 @@ pub(super) enum Timer {
     Nack(u32),
     /// A suspicion runs out.
     Suspicion(MemberId),
-    /// News waits to be sent.
+    /// Updates wait to be sent.
     Gossip,
     /// The periodic exchange of tables.
     Sync,
-    /// A gone peer is to be tried.
-    Heal,
+    /// A failed member is to be tried at its last address.
+    Reconnect,
     /// The seeds are to be contacted.
     Seeds,
     /// More addresses of joins are to be tried.
     Race,
-    /// The farewell is repeated, or given up.
-    Farewell,
-    /// A departed member is hidden, later forgotten.
+    /// The leave is repeated, or given up.
+    Leave,
+    /// A departed member becomes a tombstone, later is forgotten.
     Reap(MemberId),
-    /// Whoever we yielded our name to is asked again whether it is there.
-    Rival,
+    /// The other holder of our name, to whom we yielded it, is asked again whether it is there.
+    Conflict,
     /// A stream took too long.
     Stream(StreamId),
 }

@@ -63,7 +63,7 @@ pub(super) enum Content {
         window: Duration,
     },
     Nack(u32),
-    News,
+    Updates,
 }
 
 impl Transmit {
@@ -134,7 +134,7 @@ impl Node {
         }
         let (empty, mut first) = (packet.room(), None);
         match content {
-            Content::Ping { seq, target, first: news } => {
+            Content::Ping { seq, target, first: about } => {
                 packet.message(&Ping { seq: *seq, target });
                 if contact.is_none_or(|contact| !contact.shown) {
                     packet.message(&NewToken { token: self.table.tokens().of(target, to) });
@@ -142,7 +142,7 @@ impl Node {
                 if let Some(Identity { epoch, incarnation }) = self.flaps.take_verdict(target) {
                     packet.message(&Failed { name: target, epoch, incarnation });
                 }
-                first = news.as_deref().and_then(|name| self.table.find(name));
+                first = about.as_deref().and_then(|name| self.table.find(name));
             }
             Content::Ack { seq, seen } => {
                 packet.message(&Ack { seq: *seq });
@@ -177,16 +177,16 @@ impl Node {
                 packet.message(&PingReq { seq: *seq, target, window_ms });
             }
             Content::Nack(seq) => _ = packet.message(&Nack { seq: *seq }),
-            Content::News => {}
+            Content::Updates => {}
         }
         // Who asks us does not know that we left: the one that slept until all others had forgotten it, for one.
         let answers = matches!(content, Content::Ack { .. } | Content::Retry { .. });
-        if answers && shown != 0 && at_home.is_some() && self.is_leaving() && !self.farewell.silent {
+        if answers && shown != 0 && at_home.is_some() && self.is_leaving() && !self.leave.silent {
             first = Some(MemberId::SELF);
         }
         let first = first
             .or_else(|| contact.filter(|contact| self.introduces(content, *contact)).map(|_| MemberId::SELF));
-        self.add_news(&mut packet, told, first);
+        self.add_updates(&mut packet, told, first);
         let worth_sending = packet.room() < empty;
         packet.finish();
         worth_sending
@@ -195,14 +195,14 @@ impl Node {
     /// Whether a datagram says first who we are: to a member that has not shown our token, and so may not know us. It
     /// would believe nothing else.
     fn introduces(&self, content: &Content, contact: Contact) -> bool {
-        let may_answer = matches!(content, Content::Ping { .. } | Content::News);
+        let may_answer = matches!(content, Content::Ping { .. } | Content::Updates);
         may_answer && !contact.shown && self.takes_part()
     }
 
     /// Has something sent to whoever is called `name` and lives at `to`, by the way that reaches it.
     pub(super) fn transmit(&mut self, to: SocketAddr, name: &str, content: Content) {
         if self.carrier.carries_to(name) {
-            return self.carry(to, name, content, Priority::News);
+            return self.carry(to, name, content, Priority::Updates);
         }
         self.transmit_by_datagram(to, name, content);
     }

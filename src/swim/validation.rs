@@ -21,7 +21,7 @@ use super::{
     introduce::Introduced,
     member::{MemberId, Record},
     node::{Heard, Node},
-    own::Phase,
+    self_claims::Phase,
     session::Purpose,
     time::Time,
     transmit::Content,
@@ -82,7 +82,7 @@ impl Contact {
     }
 
     /// Whether what we tell it counts there, and nobody else is made to receive it.
-    pub(super) fn takes_news(self) -> bool {
+    pub(super) fn takes_updates(self) -> bool {
         self.verified && self.held != 0
     }
 }
@@ -222,8 +222,8 @@ impl Node {
             }
         }
         // What it could not be told before.
-        if new && !self.news.is_empty() {
-            self.transmit(asked, name, Content::News);
+        if new && !self.updates.is_empty() {
+            self.transmit(asked, name, Content::Updates);
         }
     }
 
@@ -236,7 +236,7 @@ impl Node {
         if sender.proven || from_home || contact.held == 0 {
             contact.held = token;
         }
-        self.prove_farewell(id);
+        self.prove_leave(id);
     }
 
     /// Answers a ping, once the rest of its datagram was looked at.
@@ -285,7 +285,7 @@ impl Node {
     fn is_elsewhere(&self, sender: &Sender) -> bool {
         let home = match self.id_of(sender) {
             Some(id) => Some(self.table.get(id).addr),
-            None => self.strangers.home_of(sender.mark),
+            None => self.unverified.home_of(sender.mark),
         };
         !sender.by_stream && home.is_some_and(|home| home != sender.source)
     }
@@ -304,7 +304,7 @@ impl Node {
     /// the token that it was just given. No turn is spent on it: in a young cluster such pings come all the time.
     fn probe_to_verify(&mut self, id: MemberId, source: SocketAddr) {
         let record = self.table.get(id);
-        if record.state.is_live() && record.addr != source && self.may_greet(id, false) {
+        if record.state.is_live() && record.addr != source && self.count_greeting(id, false) {
             self.table.move_up(id);
         }
     }
@@ -313,7 +313,7 @@ impl Node {
     pub(super) fn challenge(&mut self, sender: &Sender, introduced: Option<Introduced>) {
         match (self.id_of(sender), introduced) {
             _ if self.is_leaving() => {}
-            (_, Some(introduced)) => self.ask_stranger(introduced),
+            (_, Some(introduced)) => self.ping_unverified(introduced),
             (Some(id), None) if !sender.proven => {
                 self.greet_by(id, sender.by_stream.then_some(Priority::Provoked))
             }
@@ -323,16 +323,16 @@ impl Node {
 
     /// Tells a member that has just shown its token for the first time what there is to tell.
     pub(super) fn tell_new_acquaintance(&mut self, sender: &Sender) {
-        let Some(id) = self.id_of(sender).filter(|_| sender.met && !self.news.is_empty()) else { return };
+        let Some(id) = self.id_of(sender).filter(|_| sender.met && !self.updates.is_empty()) else { return };
         let record = self.table.get(id);
-        if record.state.is_live() && record.contact.takes_news() {
-            self.send_news(id);
+        if record.state.is_live() && record.contact.takes_updates() {
+            self.send_updates(id);
         }
     }
 
     /// Counts a ping to a member that has not answered, if it may be sent. Of some that departed we never knew where they
     /// live.
-    fn may_greet(&mut self, id: MemberId, by_stream: bool) -> bool {
+    fn count_greeting(&mut self, id: MemberId, by_stream: bool) -> bool {
         let lives = self.table.get(id).addr.port() != 0;
         let contact = self.table.contact_mut(id);
         let count = if by_stream { &mut contact.greetings_by_stream } else { &mut contact.greetings };
@@ -352,7 +352,7 @@ impl Node {
 
     /// The same by stream, or by datagram.
     fn greet_by(&mut self, id: MemberId, by_stream: Option<Priority>) {
-        if !self.may_greet(id, by_stream.is_some()) {
+        if !self.count_greeting(id, by_stream.is_some()) {
             return;
         }
         let Record { name, addr, .. } = self.table.get(id);
@@ -367,20 +367,20 @@ impl Node {
         self.greetings.0.push_back((seq, name, addr));
     }
 
-    pub(super) fn on_greeting_answered(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) -> bool {
+    pub(super) fn take_greeting_answer(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) -> bool {
         let Some(at) = self.greetings.0.iter().position(|(greeted, ..)| *greeted == seq) else {
             return false;
         };
         let Some((_, name, addr)) = self.greetings.0.remove(at) else { return false };
         let waiting = self.transmits.len();
         self.on_direct_answer(sender, &name, addr, token);
-        let takes = |record: &Record| record.addr == addr && record.contact.takes_news();
+        let takes = |record: &Record| record.addr == addr && record.contact.takes_updates();
         if sender.mark == hash::member(&name)
-            && !self.news.is_empty()
+            && !self.updates.is_empty()
             && self.transmits.len() == waiting
             && self.table.find(&name).is_some_and(|id| takes(self.table.get(id)))
         {
-            self.transmit(addr, &name, Content::News);
+            self.transmit(addr, &name, Content::Updates);
         }
         true
     }

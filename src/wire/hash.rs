@@ -30,12 +30,12 @@ pub(crate) fn member(name: &str) -> u32 {
     (hash ^ (hash >> 32)) as u32
 }
 
-/// Into how many parts a table is divided, to find out where two of them differ.
-pub(crate) const PARTS: usize = 64;
+/// Into how many buckets a table is divided, to find out where two of them differ.
+pub(crate) const BUCKETS: usize = 64;
 
-/// The part of the table that a member is in.
-pub(crate) fn part(name: &str) -> usize {
-    mix(fnv1a(OFFSET, name.as_bytes())) as usize % PARTS
+/// The bucket of the table that a member is in.
+pub(crate) fn bucket(name: &str) -> usize {
+    mix(fnv1a(OFFSET, name.as_bytes())) as usize % BUCKETS
 }
 
 /// One member's share of the table's digest.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize, Serializer, de};
 
-use super::{MAX_NAME, MAX_TAGS, hash::PARTS, packet::Writer};
+use super::{MAX_NAME, MAX_TAGS, hash::BUCKETS, packet::Writer};
 
 /// A section that does not decode, or whose content breaks a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +110,7 @@ pub(crate) struct Left<'a> {
 
 /// A departed member in a sync: with its age, so that no tombstone lives for ever by being passed around.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Gone<'a> {
+pub(crate) struct Departed<'a> {
     pub(crate) name: &'a str,
     pub(crate) epoch: u64,
     pub(crate) incarnation: u64,
@@ -141,18 +141,18 @@ pub(crate) struct Digest {
     pub(crate) digest: u64,
 }
 
-/// "Our tables differ; these are my digests of their parts."
+/// "Our tables differ; these are my digests of their buckets."
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Parts<'a> {
-    /// [`PARTS`] digests, u64 LE.
+pub(crate) struct BucketDigests<'a> {
+    /// [`BUCKETS`] digests, u64 LE.
     pub(crate) digests: &'a [u8],
 }
 
-/// "Let us exchange these parts." Bit n stands for part n.
+/// "Let us exchange these buckets." Bit n stands for bucket n.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Choice {
+pub(crate) struct BucketSelection {
     #[serde(with = "postcard::fixint::le")]
-    pub(crate) parts: u64,
+    pub(crate) buckets: u64,
 }
 
 /// A probe over a stream, for networks that lose datagrams.
@@ -222,14 +222,14 @@ messages! {
     17 Suspect<'a>,
     18 Failed<'a>,
     19 Left<'a>,
-    20 Gone<'a>,
+    20 Departed<'a>,
     32 Hello<'a>,
     33 Same,
     34 End,
     35 StreamPing<'a>,
     36 StreamAck<'a>,
-    37 Parts<'a>,
-    38 Choice,
+    37 BucketDigests<'a>,
+    38 BucketSelection,
     39 Carried,
     48 Digest,
     49 NewToken,
@@ -241,7 +241,10 @@ messages! {
 impl Message<'_> {
     /// Whether it is about a member.
     pub(crate) fn is_claim(&self) -> bool {
-        matches!(self, Self::Alive(_) | Self::Suspect(_) | Self::Failed(_) | Self::Left(_) | Self::Gone(_))
+        matches!(
+            self,
+            Self::Alive(_) | Self::Suspect(_) | Self::Failed(_) | Self::Left(_) | Self::Departed(_)
+        )
     }
 
     /// Whether it is a claim about this member.
@@ -251,7 +254,7 @@ impl Message<'_> {
             Self::Suspect(claim) => claim.name == member,
             Self::Failed(claim) => claim.name == member,
             Self::Left(claim) => claim.name == member,
-            Self::Gone(claim) => claim.name == member,
+            Self::Departed(claim) => claim.name == member,
             _ => false,
         }
     }
@@ -264,11 +267,11 @@ impl Message<'_> {
             Message::Suspect(m) => is_name(m.name) && m.accusers.iter().all(is_name),
             Message::Failed(m) => is_name(m.name),
             Message::Left(m) => is_name(m.name),
-            Message::Gone(m) => is_name(m.name),
+            Message::Departed(m) => is_name(m.name),
             Message::Hello(m) => is_name(m.name),
             Message::StreamPing(m) => is_name(m.target),
             Message::StreamAck(m) => is_name(m.name),
-            Message::Parts(m) => m.digests.len() == PARTS * size_of::<u64>(),
+            Message::BucketDigests(m) => m.digests.len() == BUCKETS * size_of::<u64>(),
             Message::Seen(m) => is_reachable(m.addr),
             Message::KeyChange(m) => m.key.len() <= MAX_KEY,
             Message::KeyAnswer(m) => m.problem.len() <= MAX_PROBLEM,
@@ -280,7 +283,7 @@ impl Message<'_> {
             | Message::End(_)
             | Message::Carried(_)
             | Message::Digest(_)
-            | Message::Choice(_) => true,
+            | Message::BucketSelection(_) => true,
         }
     }
 }

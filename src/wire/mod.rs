@@ -5,10 +5,6 @@
 
 pub(crate) mod frame;
 pub(crate) mod hash;
-#[cfg(feature = "encryption")]
-pub(crate) mod key;
-#[cfg(feature = "encryption")]
-pub(crate) mod keyring;
 pub(crate) mod message;
 pub(crate) mod packet;
 #[cfg(feature = "encryption")]

@@ -78,7 +78,7 @@ impl Cluster {
         let mut config = GossipConfig::lan(name).bind(addr);
         config.swim.max_members = self.max_members;
         config.swim.max_departed = self.max_members;
-        config.swim.max_heal = 64;
+        config.swim.max_reconnects = 64;
         config
     }
 

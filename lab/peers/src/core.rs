@@ -96,7 +96,7 @@ impl Syncswim {
         let mut core = Self { node, pings: senders(n).map(said_by).collect(), buffer: Vec::new() };
         // From all in turn: nobody is told what is about itself.
         for sender in (0..SENDERS as usize).cycle() {
-            if full || core.node.metrics().queued_news == 0 {
+            if full || core.node.metrics().queued_updates == 0 {
                 break;
             }
             core.ping(sender);

@@ -5,7 +5,7 @@
 //! cargo run --profile search -p lab --bin search -- --configs 5000
 //! ```
 //!
-//! Themes are accidents, late, calls, rivals, clocks, paths, attacks and everything; without one, each seed goes through all.
+//! Themes are accidents, late, calls, conflicts, clocks, paths, attacks and everything; without one, each seed goes through all.
 //! The profile has overflow checks and debug assertions on. Ends with status 1 and, of each promise that is broken,
 //! the shortest schedule that still breaks it.
 
@@ -27,7 +27,7 @@ const USAGE: &str = "usage: search [OPTION VALUE]…
   --from SEED      the first seed                            (0)
   --seeds COUNT    how many                                  (2000)
   --configs COUNT  so many random configurations instead     (none)
-  --theme NAME     accidents, late, calls, rivals, clocks,
+  --theme NAME     accidents, late, calls, conflicts, clocks,
                    paths, attacks or everything              (each of them)
   --threads COUNT  how many seeds at a time                  (one for each processor)";
 

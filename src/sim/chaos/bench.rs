@@ -28,7 +28,7 @@ const REMEMBERED: usize = 16;
 fn config(which: u8) -> Config {
     let presets = [Config::lan, Config::wan, Config::local, Config::lan];
     let mut config = presets[usize::from(which % 4)]("me");
-    (config.max_members, config.max_departed, config.max_heal) = (5, 3, 2);
+    (config.max_members, config.max_departed, config.max_reconnects) = (5, 3, 2);
     if which & 4 != 0 {
         config.reap_left_after = Duration::from_secs(3);
         config.reap_failed_after = Duration::from_secs(5);

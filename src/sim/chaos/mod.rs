@@ -13,8 +13,9 @@ use super::YEAR;
 use crate::{
     swim::{Identity, Node},
     wire::message::{
-        Accusers, Ack, Alive, Carried, Choice, Digest, End, Failed, Gone, Hello, KeyAnswer, KeyChange, Left,
-        Message, Nack, NewToken, Parts, Ping, PingReq, Retry, Same, Seen, StreamAck, StreamPing, Suspect,
+        Accusers, Ack, Alive, BucketDigests, BucketSelection, Carried, Departed, Digest, End, Failed, Hello,
+        KeyAnswer, KeyChange, Left, Message, Nack, NewToken, Ping, PingReq, Retry, Same, Seen, StreamAck,
+        StreamPing, Suspect,
     },
 };
 
@@ -263,15 +264,15 @@ impl Said {
             7 => Message::Left(Left { name, epoch, incarnation }),
             8 => {
                 let (left, age_secs) = (detail % 2 == 0, (1 << (detail % 64)) - 1);
-                Message::Gone(Gone { name, epoch, incarnation, left, age_secs })
+                Message::Departed(Departed { name, epoch, incarnation, left, age_secs })
             }
             9 => Message::Hello(Hello { name, digest }),
             10 => Message::Same(Same {}),
             11 => Message::End(End {}),
             12 => Message::StreamPing(StreamPing { target: name }),
             13 => Message::StreamAck(StreamAck { name }),
-            14 => Message::Parts(Parts { digests: &bench.digests }),
-            15 => Message::Choice(Choice { parts: u64::MAX << (detail % 64) }),
+            14 => Message::BucketDigests(BucketDigests { digests: &bench.digests }),
+            15 => Message::BucketSelection(BucketSelection { buckets: u64::MAX << (detail % 64) }),
             16 => Message::Digest(Digest { digest }),
             17 => Message::KeyChange(KeyChange { step: detail, key: &[] }),
             18 => Message::Retry(Retry { seq, token: u32::from(detail) }),

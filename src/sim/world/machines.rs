@@ -26,7 +26,7 @@ impl World {
         host.left = false;
         host.life += 1;
         (host.wakes_at, host.stops_when_left) = (None, false);
-        (host.paused_until, host.blocked_until, host.stuck) = (Time::ZERO, Time::ZERO, None);
+        (host.paused_until, host.blocked_until, host.blocked_io) = (Time::ZERO, Time::ZERO, None);
         host.late_until = Time::ZERO;
         self.by_addr.insert(host.addr, at);
         if let Some(checker) = &mut self.checker {
@@ -145,7 +145,7 @@ impl World {
     /// as far as its next send.
     pub fn block(&mut self, host: usize, length: Duration) {
         self.hosts[host].blocked_until = self.now + length;
-        self.hosts[host].stuck.get_or_insert_default();
+        self.hosts[host].blocked_io.get_or_insert_default();
         self.hosts[host].wakes_at = None;
         self.reschedule(host);
         self.disturbed();

@@ -237,7 +237,7 @@ impl World {
             Next::Deadline(host) if self.hosts[host].wakes_at == Some(at) => {
                 self.hosts[host].wakes_at = None;
                 if self.hosts[host].blocked_until <= self.now {
-                    self.hosts[host].stuck = None;
+                    self.hosts[host].blocked_io = None;
                 }
                 if self.hosts[host].deadline().is_some_and(|deadline| deadline <= self.now) {
                     self.time_out(host);
@@ -267,8 +267,8 @@ impl World {
     fn time_out(&mut self, at: usize) {
         let host = &mut self.hosts[at];
         let (node, now) = (host.node.as_mut().expect("it has a deadline"), self.now + host.clock);
-        match &mut host.stuck {
-            Some(stuck) => node.handle_timeout_stuck(now, stuck),
+        match &mut host.blocked_io {
+            Some(blocked_io) => node.handle_timeout_blocked(now, blocked_io),
             None => node.handle_timeout(now),
         }
         self.drive(at);

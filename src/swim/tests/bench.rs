@@ -8,7 +8,7 @@ use super::{
 };
 use crate::wire::{
     Tags, hash,
-    message::{Accusers, Alive, Body, Failed, Gone, Left, Message, Suspect},
+    message::{Accusers, Alive, Body, Departed, Failed, Left, Message, Suspect},
     packet::{self, Header},
 };
 
@@ -38,7 +38,7 @@ impl Bench {
             bench.sync(Message::Alive(alive(&name, 0, addr(i))));
             bench.meet(&name);
         }
-        bench.node.news.clear();
+        bench.node.updates.clear();
         bench.events();
         bench.sent();
         bench
@@ -149,8 +149,8 @@ impl Bench {
 
     /// Whether there is news about a member to spread; forgets all news.
     pub(super) fn has_news(&mut self, name: &str) -> bool {
-        let news = self.node.table.find(name).is_some_and(|id| self.node.news.contains(id));
-        self.node.news.clear();
+        let news = self.node.table.find(name).is_some_and(|id| self.node.updates.contains(id));
+        self.node.updates.clear();
         news
     }
 }
@@ -193,5 +193,5 @@ pub(super) fn left(name: &str, incarnation: u64) -> Left<'_> {
 }
 
 pub(super) fn gone(name: &str, incarnation: u64, left: bool, age_secs: u64) -> Message<'_> {
-    Message::Gone(Gone { name, epoch: EPOCH, incarnation, left, age_secs })
+    Message::Departed(Departed { name, epoch: EPOCH, incarnation, left, age_secs })
 }

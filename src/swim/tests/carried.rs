@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use super::{
-    super::{Output, StreamFailure, StreamStep, broadcast::Urgency},
+    super::{Output, StreamFailure, StreamStep, updates::Urgency},
     bench::{Bench, alive, packet_of},
     world::{addr, millis},
 };
@@ -77,8 +77,8 @@ fn streams_that_strangers_cause_leave_room_for_news() {
     assert!((1..=8).contains(&provoked), "{provoked} at a time");
     let before = bench.node.metrics().dropped_transmits;
     let id = bench.node.table.find("m2").unwrap();
-    bench.node.news.push(id, Urgency::Urgent);
-    bench.node.send_news(bench.node.table.find("m3").unwrap());
+    bench.node.updates.push(id, Urgency::Urgent);
+    bench.node.send_updates(bench.node.table.find("m3").unwrap());
     assert_eq!(bench.node.metrics().dropped_transmits, before);
     assert_eq!(bench.opened().len(), 1);
 }

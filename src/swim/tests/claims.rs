@@ -222,7 +222,7 @@ fn a_suspicion_runs_out_once_and_a_refutation_stops_it() {
     bench.hear(&alive("m5", 1, addr(5)));
     bench.kinds();
     // Only suspicions: the bench answers no probes.
-    bench.node.phase = super::super::own::Phase::Quiet;
+    bench.node.phase = super::super::self_claims::Phase::Quiet;
     bench.pass(secs(10));
     assert_eq!(bench.kinds(), ["failed"]);
     assert_eq!((bench.standing("m2"), bench.standing("m5")), (Some((Failed, 0)), Some((Alive, 1))));
@@ -249,7 +249,7 @@ fn tombstones_keep_their_age_when_passed_on_and_old_ones_are_not_taken() {
     assert_eq!(bench.node.metrics().departed_members, 0);
     bench.sync(gone("older", 0, false, day - 100));
     assert_eq!(bench.node.metrics().departed_members, 1);
-    bench.node.phase = super::super::own::Phase::Quiet;
+    bench.node.phase = super::super::self_claims::Phase::Quiet;
     bench.pass(secs(101));
     assert_eq!(bench.node.metrics().departed_members, 0);
 }
@@ -422,7 +422,7 @@ fn one_member_cannot_fill_the_relays_of_a_node_but_there_is_an_end_to_them() {
 fn the_nack_comes_at_80_percent_of_the_time_and_a_later_ack_is_still_passed_on() {
     let mut bench = Bench::new(3);
     // Nothing else is to be sent meanwhile.
-    bench.node.phase = super::super::own::Phase::Quiet;
+    bench.node.phase = super::super::self_claims::Phase::Quiet;
     bench.pass(secs(2));
     bench.sent();
     bench.hear_from(addr(1), &PingReq { seq: 5, target: "m2", window_ms: 500 });
@@ -453,7 +453,7 @@ fn a_suspect_hears_of_it_first_from_whoever_probes_it() {
         config.buddy = buddy;
         let mut bench = Bench::with(config, 1);
         bench.hear(&suspect("m1", 0, &["m1"]));
-        bench.node.news.clear();
+        bench.node.updates.clear();
         bench.sent();
         bench.pass(secs(1));
         let told = bench.sent().iter().any(|(_, bytes)| {
@@ -468,7 +468,7 @@ fn a_suspect_hears_of_it_first_from_whoever_probes_it() {
 #[test]
 fn tables_are_bounded_and_what_is_shed_is_counted() {
     let mut config = Config::lan("me");
-    (config.max_members, config.max_departed, config.max_heal) = (5, 3, 2);
+    (config.max_members, config.max_departed, config.max_reconnects) = (5, 3, 2);
     let mut bench = Bench::with(config, 4);
     bench.hear(&alive("one too many", 0, addr(9)));
     assert_eq!((bench.node.live(), bench.node.metrics().refused_members), (5, 1));
@@ -477,7 +477,7 @@ fn tables_are_bounded_and_what_is_shed_is_counted() {
         bench.hear_from(addr(4), &failed(name, 0));
     }
     let metrics = bench.node.metrics();
-    assert_eq!((metrics.departed_members, metrics.evicted_departed, metrics.evicted_gone), (3, 1, 2));
+    assert_eq!((metrics.departed_members, metrics.evicted_departed, metrics.evicted_reconnects), (3, 1, 2));
     assert_eq!(bench.standing("m1"), None, "the one longest gone made room");
     assert!(bench.kinds().contains(&"reaped"));
 }

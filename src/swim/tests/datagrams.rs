@@ -10,8 +10,9 @@ use super::{
 use crate::{
     sim::forge,
     wire::message::{
-        Accusers, Ack, Alive, Carried, Choice, Digest, End, Failed, Gone, Hello, KeyAnswer, KeyChange, Left,
-        Message, Nack, NewToken, Parts, Ping, PingReq, Retry, Same, Seen, StreamAck, StreamPing, Suspect,
+        Accusers, Ack, Alive, BucketDigests, BucketSelection, Carried, Departed, Digest, End, Failed, Hello,
+        KeyAnswer, KeyChange, Left, Message, Nack, NewToken, Ping, PingReq, Retry, Same, Seen, StreamAck,
+        StreamPing, Suspect,
     },
 };
 
@@ -35,7 +36,7 @@ fn bench(rng: &mut fastrand::Rng) -> Bench {
         bench.pass(millis(rng.u64(..3000)));
     }
     if rng.bool() {
-        bench.node.news.clear();
+        bench.node.updates.clear();
     }
     bench.events();
     bench.sent();
@@ -62,15 +63,15 @@ fn message(rng: &mut fastrand::Rng, seqs: &[u32]) -> Message<'static> {
         7 => Message::Left(Left { name, epoch, incarnation }),
         8 => {
             let (left, age_secs) = (rng.bool(), rng.u64(..100_000));
-            Message::Gone(Gone { name, epoch, incarnation, left, age_secs })
+            Message::Departed(Departed { name, epoch, incarnation, left, age_secs })
         }
         9 => Message::Hello(Hello { name, digest: 7 }),
         10 => Message::Same(Same {}),
         11 => Message::End(End {}),
         12 => Message::StreamPing(StreamPing { target: name }),
         13 => Message::StreamAck(StreamAck { name }),
-        14 => Message::Parts(Parts { digests: &DIGESTS }),
-        15 => Message::Choice(Choice { parts: 7 }),
+        14 => Message::BucketDigests(BucketDigests { digests: &DIGESTS }),
+        15 => Message::BucketSelection(BucketSelection { buckets: 7 }),
         16 => Message::Digest(Digest { digest: 7 }),
         17 => Message::KeyChange(KeyChange { step: 0, key: &[] }),
         18 => Message::Retry(Retry { seq, token: rng.u32(..3) }),

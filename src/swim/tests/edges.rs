@@ -7,9 +7,9 @@ use super::{
         Config, Identity, JoinProblem, JoinResult,
         MemberState::{Alive, Failed, Suspect},
         Output, StreamStep,
-        broadcast::transmit_limit,
-        own::Phase,
+        self_claims::Phase,
         sync::MAX_STREAMS,
+        updates::transmit_limit,
     },
     bench::{Bench, EPOCH, alive, failed, left, messages, packet_from, packet_of, suspect},
     world::{addr, millis},
@@ -47,7 +47,7 @@ fn of_its_own_life_a_member_is_believed_more_than_others_are() {
 #[test]
 fn who_gave_way_stays_away_while_its_rival_is_only_suspected() {
     let mut bench = Bench::new(3);
-    bench.node.rival_answered(bench.node.local().identity, addr(50));
+    bench.node.confirm_conflict(bench.node.local().identity, addr(50));
     bench.hear(&suspect("me", 0, &["m1"]));
     assert_eq!(bench.node.phase, Phase::Displaced);
     assert_eq!(bench.node.local().identity.incarnation, 0);
@@ -62,14 +62,14 @@ fn streams_from_others_are_refused_once_there_are_too_many() {
 
 #[test]
 fn of_gone_members_no_more_than_agreed_are_tried_again() {
-    let config = Config { max_heal: 2, ..Config::lan("me") };
+    let config = Config { max_reconnects: 2, ..Config::lan("me") };
     let mut bench = Bench::with(config, 4);
     ["m2", "m3"].iter().for_each(|name| _ = bench.hear(&failed(name, 0)));
-    assert_eq!((bench.node.heal.len(), bench.node.metrics().evicted_gone), (2, 0));
+    assert_eq!((bench.node.reconnects.len(), bench.node.metrics().evicted_reconnects), (2, 0));
     bench.hear(&failed("m4", 0));
-    assert_eq!((bench.node.heal.len(), bench.node.metrics().evicted_gone), (2, 1));
+    assert_eq!((bench.node.reconnects.len(), bench.node.metrics().evicted_reconnects), (2, 1));
     bench.hear(&alive("m4", 1, addr(4)));
-    assert_eq!(bench.node.heal.len(), 1, "it is back");
+    assert_eq!(bench.node.reconnects.len(), 1, "it is back");
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn a_table_of_many_frames_is_told_as_a_whole() {
             StreamStep::Send => {
                 frames += 1;
                 messages(&frame, |message| match message {
-                    Message::Parts(_) => {}
+                    Message::BucketDigests(_) => {}
                     message => told += usize::from(matches!(message, Message::Alive(_))),
                 });
             }
@@ -202,9 +202,9 @@ fn a_ghost_is_refuted_only_if_it_supersedes_us() {
     bench.hear(&failed("me", 4));
     let ours = bench.node.local().identity;
     assert_eq!((ours, bench.node.metrics().refutations), (identity(5), 1));
-    bench.node.rival_is_silent(identity(4));
+    bench.node.dismiss_conflict(identity(4));
     assert_eq!((bench.node.local().identity, bench.node.metrics().refutations), (ours, 1));
-    bench.node.rival_is_silent(ours);
+    bench.node.dismiss_conflict(ours);
     assert_eq!((bench.node.local().identity, bench.node.metrics().refutations), (identity(6), 2));
 }
 

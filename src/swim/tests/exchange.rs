@@ -88,7 +88,7 @@ fn an_exchange_that_teaches_something_brings_the_next_one_back() {
     bench.node.handle_frame(bench.now, stream, &packet_of(&End {}));
     while bench.node.poll_stream(bench.now, stream, &mut frame) == StreamStep::Send {}
     bench.node.handle_frame(bench.now, stream, &packet_of(&End {}));
-    bench.node.news.clear();
+    bench.node.updates.clear();
     // The pause that was set when it began is served, and the next is the shortest.
     let (_, stream) = quiet_time(&mut bench);
     find_equal(&mut bench, stream);

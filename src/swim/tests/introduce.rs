@@ -9,11 +9,11 @@ use super::{
 };
 use crate::wire::{
     hash,
-    message::{Ack, Alive, End, Gone, Hello, Message, Ping, Retry},
+    message::{Ack, Alive, Departed, End, Hello, Message, Ping, Retry},
     packet::{self, Header, Writer},
 };
 
-const STRANGER: usize = 99;
+const UNVERIFIED: usize = 99;
 
 /// The pings that wait to be sent: whereto, and their numbers.
 fn pings(bench: &mut Bench) -> Vec<(SocketAddr, u32)> {
@@ -46,12 +46,12 @@ fn call(bench: &mut Bench, from: SocketAddr, caller: &str, claims: &[Alive<'_>])
 #[test]
 fn a_stranger_can_say_nothing_about_members_nor_about_others() {
     let mut bench = Bench::new(3);
-    let stranger = addr(STRANGER);
+    let stranger = addr(UNVERIFIED);
     let own = bench.node.local().identity;
     bench.hear_as(Some("x"), stranger, &suspect("m2", 0, &["m1", "m3"]));
     bench.hear_as(Some("x"), stranger, &failed("m2", 0));
     bench.hear_as(Some("x"), stranger, &left("m2", 0));
-    let gone = Gone { name: "m2", epoch: EPOCH, incarnation: 0, left: false, age_secs: 1 };
+    let gone = Departed { name: "m2", epoch: EPOCH, incarnation: 0, left: false, age_secs: 1 };
     bench.hear_as(Some("x"), stranger, &gone);
     for home in [addr(2), addr(8), stranger] {
         bench.hear_as(Some("x"), stranger, &alive("m2", 1 << 40, home));
@@ -60,7 +60,7 @@ fn a_stranger_can_say_nothing_about_members_nor_about_others() {
     bench.hear_as(Some("x"), stranger, &alive("me", own.incarnation + 7, addr(0)));
     bench.hear_as(Some("me"), stranger, &alive("me", own.incarnation + 7, stranger));
     bench.hear_as(Some("somebody"), stranger, &alive("somebody", 0, addr(97)));
-    assert_eq!(bench.node.metrics().dropped_strangers, 11);
+    assert_eq!(bench.node.metrics().dropped_unverified, 11);
     assert_eq!(bench.standing("m2"), Some((MemberState::Alive, 0)));
     assert_eq!(bench.node.local().identity, own, "nothing to refute");
     assert_eq!((bench.events(), bench.sent()), (vec![], vec![]));
@@ -69,7 +69,7 @@ fn a_stranger_can_say_nothing_about_members_nor_about_others() {
 /// Whoever speaks under a member's name without its token: from where that member lives, or from elsewhere.
 #[test]
 fn who_shows_no_token_says_nothing_in_a_members_name_wherever_it_speaks_from() {
-    for from in [addr(2), addr(STRANGER)] {
+    for from in [addr(2), addr(UNVERIFIED)] {
         let mut bench = Bench::new(3);
         let own = bench.node.local().identity;
         bench.hear_as(Some("m2"), from, &failed("m1", 0));
@@ -91,16 +91,16 @@ fn who_shows_no_token_says_nothing_in_a_members_name_wherever_it_speaks_from() {
 fn who_introduces_itself_is_listed_once_it_answers_where_it_says_it_lives() {
     let mut bench = Bench::new(3);
     let x = Some("x");
-    bench.hear_as(x, addr(STRANGER), &alive("x", 0, addr(STRANGER)));
-    bench.hear_as(x, addr(STRANGER), &alive("x", 0, addr(STRANGER)));
+    bench.hear_as(x, addr(UNVERIFIED), &alive("x", 0, addr(UNVERIFIED)));
+    bench.hear_as(x, addr(UNVERIFIED), &alive("x", 0, addr(UNVERIFIED)));
     let asked = pings(&mut bench);
     assert_eq!(asked.len(), 1, "once, however often it says so");
     let (to, seq) = asked[0];
-    assert_eq!(to, addr(STRANGER));
+    assert_eq!(to, addr(UNVERIFIED));
     assert!(!bench.has_news("x"));
-    bench.hear_as(x, addr(STRANGER), &Ack { seq: seq ^ 1 });
+    bench.hear_as(x, addr(UNVERIFIED), &Ack { seq: seq ^ 1 });
     assert_eq!(bench.standing("x"), None, "a guess does not count");
-    bench.hear_as(x, addr(STRANGER), &Ack { seq });
+    bench.hear_as(x, addr(UNVERIFIED), &Ack { seq });
     assert_eq!(bench.standing("x"), Some((MemberState::Alive, 0)));
     assert!(bench.has_news("x"));
     // An introduction that got lost may be repeated.
@@ -132,16 +132,16 @@ fn introduce(bench: &mut Bench, from: usize, name: &str, token: u32, home: Socke
 fn a_stranger_that_shows_the_token_it_was_sent_is_a_member() {
     let mut bench = Bench::new(1);
     let mut offered = 0;
-    messages(&introduce(&mut bench, STRANGER, "x", 0, addr(STRANGER)), |message| match message {
+    messages(&introduce(&mut bench, UNVERIFIED, "x", 0, addr(UNVERIFIED)), |message| match message {
         Message::Retry(retry) => offered = retry.token,
         other => panic!("{other:?}"),
     });
     assert_eq!(bench.standing("x"), None, "nothing is kept of who has not shown it");
     introduce(&mut bench, 98, "x", offered, addr(98));
     assert_eq!(bench.standing("x"), None, "it is for one address");
-    introduce(&mut bench, STRANGER, "y", offered, addr(STRANGER));
+    introduce(&mut bench, UNVERIFIED, "y", offered, addr(UNVERIFIED));
     assert_eq!(bench.standing("y"), None, "and for one name");
-    messages(&introduce(&mut bench, STRANGER, "x", offered, addr(STRANGER)), |message| {
+    messages(&introduce(&mut bench, UNVERIFIED, "x", offered, addr(UNVERIFIED)), |message| {
         assert!(matches!(message, Message::Ack(_)), "{message:?}");
     });
     assert_eq!(bench.standing("x"), Some((MemberState::Alive, 0)));
@@ -151,7 +151,7 @@ fn a_stranger_that_shows_the_token_it_was_sent_is_a_member() {
 fn a_token_is_sent_to_nobody_but_where_its_member_lives() {
     let mut bench = Bench::new(2);
     for (name, home) in [("x", addr(98)), ("m2", addr(2))] {
-        messages(&introduce(&mut bench, STRANGER, name, 0, home), |message| {
+        messages(&introduce(&mut bench, UNVERIFIED, name, 0, home), |message| {
             assert!(matches!(message, Message::Retry(Retry { token: 0, .. })), "{message:?}");
         });
     }
@@ -160,10 +160,10 @@ fn a_token_is_sent_to_nobody_but_where_its_member_lives() {
 #[test]
 fn an_answer_that_comes_after_the_name_became_a_members_is_too_late() {
     let mut bench = Bench::new(3);
-    bench.hear_as(Some("x"), addr(STRANGER), &alive("x", 7, addr(STRANGER)));
+    bench.hear_as(Some("x"), addr(UNVERIFIED), &alive("x", 7, addr(UNVERIFIED)));
     let (_, seq) = pings(&mut bench)[0];
     bench.hear(&alive("x", 0, addr(50)));
-    bench.hear_as(Some("x"), addr(STRANGER), &Ack { seq });
+    bench.hear_as(Some("x"), addr(UNVERIFIED), &Ack { seq });
     assert_eq!(bench.member("x").map(|member| member.addr), Some(addr(50)));
 }
 
@@ -183,25 +183,25 @@ fn a_departed_member_does_not_come_back_by_a_forged_datagram() {
 #[test]
 fn strangers_that_never_answer_cost_a_bounded_number_of_places() {
     let mut bench = Bench::new(1);
-    let before = bench.node.metrics().dropped_strangers;
+    let before = bench.node.metrics().dropped_unverified;
     for host in 100..300 {
         let name = format!("s{host}");
         bench.hear_as(Some(&name), addr(host), &alive(&name, 0, addr(host)));
     }
     assert_eq!(bench.sent().len(), 200);
-    assert_eq!(bench.node.metrics().dropped_strangers - before, 200 - 64);
+    assert_eq!(bench.node.metrics().dropped_unverified - before, 200 - 64);
     bench.node.audit().expect("every bound holds");
 }
 
 #[test]
 fn the_name_of_a_live_member_passes_to_a_caller_elsewhere_only_if_nobody_answers_to_it() {
-    for (answers, home) in [(true, addr(2)), (false, addr(STRANGER))] {
+    for (answers, home) in [(true, addr(2)), (false, addr(UNVERIFIED))] {
         let mut bench = Bench::new(3);
         call(
             &mut bench,
-            addr(STRANGER),
+            addr(UNVERIFIED),
             "m2",
-            &[alive("m2", 7, addr(STRANGER)), alive("other", 0, addr(98))],
+            &[alive("m2", 7, addr(UNVERIFIED)), alive("other", 0, addr(98))],
         );
         assert_eq!(bench.member("m2").map(|m| m.addr), Some(addr(2)), "not yet");
         let [(stream, asked)] = bench.opened()[..] else { panic!("one is asked") };
@@ -227,12 +227,12 @@ fn the_name_of_a_live_member_passes_to_a_caller_elsewhere_only_if_nobody_answers
 #[test]
 fn a_caller_that_lives_where_it_calls_from_is_a_member_and_others_are_asked() {
     let mut bench = Bench::new(1);
-    let beside: SocketAddr = (addr(STRANGER).ip(), 1).into();
-    call(&mut bench, addr(STRANGER), "x", &[alive("x", 0, beside), alive("friend", 0, addr(98))]);
+    let beside: SocketAddr = (addr(UNVERIFIED).ip(), 1).into();
+    call(&mut bench, addr(UNVERIFIED), "x", &[alive("x", 0, beside), alive("friend", 0, addr(98))]);
     assert_eq!(bench.standing("x"), Some((MemberState::Alive, 0)));
     assert_eq!(bench.standing("friend"), None, "it may tell of others once it has shown its token");
     bench.sent();
-    call(&mut bench, addr(STRANGER), "y", &[alive("y", 0, addr(97))]);
+    call(&mut bench, addr(UNVERIFIED), "y", &[alive("y", 0, addr(97))]);
     assert_eq!(bench.standing("y"), None);
     assert_eq!(pings(&mut bench)[0].0, addr(97));
 }
@@ -240,7 +240,7 @@ fn a_caller_that_lives_where_it_calls_from_is_a_member_and_others_are_asked() {
 #[test]
 fn an_answer_to_a_question_counts_only_under_its_number() {
     let mut bench = Bench::new(3);
-    call(&mut bench, addr(STRANGER), "m2", &[alive("m2", 7, addr(STRANGER))]);
+    call(&mut bench, addr(UNVERIFIED), "m2", &[alive("m2", 7, addr(UNVERIFIED))]);
     // The first gives it our token.
     let (home, seq) = pings(&mut bench)[1];
     assert_eq!(home, addr(2));

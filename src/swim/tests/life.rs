@@ -39,7 +39,7 @@ fn a_node_that_is_its_own_seed_is_a_cluster_of_one() {
 #[test]
 fn two_nodes_do_not_keep_news_that_only_concerns_each_other() {
     let world = converged(1, 2);
-    assert!(world.up().all(|host| world.node(host).metrics().queued_news == 0));
+    assert!(world.up().all(|host| world.node(host).metrics().queued_updates == 0));
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn a_yielded_name_is_taken_up_again_when_its_holder_is_gone() {
 fn who_is_displaced_says_nothing_of_itself_until_the_name_is_its_own_again() {
     let mut bench = Bench::new(3);
     let own = bench.node.local().identity;
-    bench.node.rival_answered(bench.node.local().identity, addr(50));
+    bench.node.confirm_conflict(bench.node.local().identity, addr(50));
     bench.node.set_tags(bench.now, crate::Tags::new([("k", "v")]).unwrap());
     assert_eq!(bench.node.local().identity, own);
     assert!(!bench.has_news("me"));

@@ -48,10 +48,10 @@ fn ask_m2(bench: &mut Bench) -> StreamId {
 fn a_name_does_not_pass_on_a_question_that_was_not_asked() {
     let mut bench = Bench::new(3);
     let question = ask_m2(&mut bench);
-    let before = bench.node.metrics().dropped_strangers;
+    let before = bench.node.metrics().dropped_unverified;
     bench.node.handle_stream_failure(bench.now, question, StreamFailure::NotTried);
     assert_eq!(bench.member("m2").map(|m| m.addr), Some(addr(2)));
-    assert_eq!(bench.node.metrics().dropped_strangers, before + 1, "the introduction is dropped");
+    assert_eq!(bench.node.metrics().dropped_unverified, before + 1, "the introduction is dropped");
 }
 
 #[test]

@@ -171,9 +171,9 @@ fn seeds_are_tried_again_while_a_join_through_silent_ones_goes_on() {
 fn a_failed_member_is_still_tried_when_more_is_heard_of_its_failure() {
     let mut bench = Bench::new(3);
     bench.hear(&failed("m2", 0));
-    assert_eq!(bench.node.heal.len(), 1);
+    assert_eq!(bench.node.reconnects.len(), 1);
     bench.hear(&failed("m2", 1));
-    assert_eq!(bench.node.heal.len(), 1);
+    assert_eq!(bench.node.reconnects.len(), 1);
 }
 
 #[test]

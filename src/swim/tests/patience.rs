@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{
-    super::{Config, MemberState, Output, own::Phase, timers::Timer},
+    super::{Config, MemberState, Output, self_claims::Phase, timers::Timer},
     bench::{Bench, alive, failed, messages, suspect},
     world::{addr, millis, secs},
 };
@@ -93,7 +93,7 @@ fn a_failed_member_is_tried_for_ever_and_never_more_than_the_longest_delay_apart
     // Ten seconds and a quarter.
     assert!(longest <= millis(12_500), "{longest:?}");
     assert!(end.since(last) <= millis(12_500), "it is tried still");
-    let tried = bench.node.metrics().heals_tried;
+    let tried = bench.node.metrics().reconnects_tried;
     assert!((288..=490).contains(&tried), "{tried}: it backs off");
 }
 
@@ -103,7 +103,7 @@ fn tells_a_failed_member(seconds: u64) -> bool {
     // Neither probes nor tries of failed members: what is sent is news.
     bench.node.phase = Phase::Quiet;
     bench.hear(&failed("m2", 0));
-    bench.node.news.clear();
+    bench.node.updates.clear();
     bench.pass(secs(seconds));
     bench.sent();
     bench.hear(&alive("new", 0, addr(9)));
@@ -154,17 +154,17 @@ fn a_farewell_is_over_once_as_many_answered_as_are_told_at_once() {
 fn who_takes_up_its_name_again_tries_failed_members_again() {
     let mut bench = Bench::new(3);
     bench.hear(&failed("m2", 0));
-    bench.node.rival_answered(bench.node.local().identity, addr(50));
-    assert!(!bench.node.timers.is_set(Timer::Heal));
+    bench.node.confirm_conflict(bench.node.local().identity, addr(50));
+    assert!(!bench.node.timers.is_set(Timer::Reconnect));
     let incarnation = bench.node.local().identity.incarnation;
     bench.hear(&failed("me", incarnation));
-    assert!(bench.node.timers.is_set(Timer::Heal));
+    assert!(bench.node.timers.is_set(Timer::Reconnect));
 }
 
 #[test]
 fn who_gives_way_spreads_no_news_of_itself_that_was_waiting() {
     let mut bench = Bench::new(3);
     bench.node.announce();
-    bench.node.rival_answered(bench.node.local().identity, addr(50));
+    bench.node.confirm_conflict(bench.node.local().identity, addr(50));
     assert!(!bench.has_news("me"));
 }

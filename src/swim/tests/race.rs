@@ -158,7 +158,11 @@ fn no_more_are_tried_than_are_needed_and_those_that_refuse_are_replaced_at_once(
     assert_eq!((rig.tried.len(), rig.open.len()), (6, 3));
     // One of them answers, and takes long with its table: nobody else is bothered.
     let stream = *rig.open.keys().next().unwrap();
-    rig.node.handle_frame(rig.now, stream, &packet_of(&crate::wire::message::Parts { digests: &[0; 512] }));
+    rig.node.handle_frame(
+        rig.now,
+        stream,
+        &packet_of(&crate::wire::message::BucketDigests { digests: &[0; 512] }),
+    );
     rig.until(millis(900), |_| false);
     assert_eq!(rig.tried.len(), 6);
 }

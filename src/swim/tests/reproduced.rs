@@ -61,7 +61,7 @@ fn a_join_whose_ticket_is_in_use_reports_too() {
     let faults = [
         (4670, Isolate(vec![1, 2])),
         (4193, Join(6, 0, vec![Place::Host(2)])),
-        (11_784, Join(6, 0, vec![Place::Host(1), Place::Rival(4)])),
+        (11_784, Join(6, 0, vec![Place::Host(1), Place::Conflict(4)])),
     ];
     holds(56, 7, Config::wan, faults);
 }
@@ -121,8 +121,8 @@ fn the_greatest_time_passes() {
 /// Whoever gave way was listed again by all when its rival was gone, but did not take part: it probed nobody.
 #[test]
 fn who_gave_way_takes_part_again_when_its_rival_is_gone() {
-    use Fault::{Crash, Heal, Restart, Rival};
-    holds(59, 2, Config::wan, [(4037, Crash(0)), (5602, Rival(0)), (1908, Restart(0)), (68_251, Heal)]);
+    use Fault::{Conflict, Crash, Heal, Restart};
+    holds(59, 2, Config::wan, [(4037, Crash(0)), (5602, Conflict(0)), (1908, Restart(0)), (68_251, Heal)]);
 }
 
 /// A made-up member said that it had the name of another, and answered to it for a while.
@@ -170,12 +170,12 @@ fn a_member_whose_clock_is_of_1970_sees_whom_the_others_see() {
 /// On both sides of a partition a holder of the name took up the same later life.
 #[test]
 fn two_holders_of_one_life_are_one_when_the_partition_is_over() {
-    use Fault::{ClockJump, Isolate, Rival, WrongClock};
+    use Fault::{ClockJump, Conflict, Isolate, WrongClock};
     let faults = [
         (69_718, WrongClock(6, 4_761_936_000_000)),
         (5476, Isolate((1..=7).collect())),
         (13_802, ClockJump(0, millis(1633))),
-        (8436, Rival(6)),
+        (8436, Conflict(6)),
         (10_552, WrongClock(6, 63_933_119)),
     ];
     holds(16_913, 8, |name| Theme::Everything.config(16_913, name), faults);
@@ -255,7 +255,7 @@ fn who_left_with_a_clock_beyond_2100_does_not_come_back_when_it_is_called() {
 fn who_suspects_a_member_that_left_is_told_of_its_farewell() {
     let mut bench = Bench::new(3);
     bench.sync(Message::Left(left("m2", 0)));
-    bench.node.news.clear();
+    bench.node.updates.clear();
     bench.sent();
     let told = |bench: &mut Bench| {
         bench.pass(secs(2));
@@ -270,10 +270,10 @@ fn who_suspects_a_member_that_left_is_told_of_its_farewell() {
     assert_eq!(told(&mut bench), 0, "it is no news any more");
     bench.hear(&suspect("m2", 0, &["m3"]));
     assert!(told(&mut bench) > 0);
-    bench.node.news.clear();
+    bench.node.updates.clear();
     bench.hear(&failed("m2", 0));
     assert!(told(&mut bench) > 0);
-    bench.node.news.clear();
+    bench.node.updates.clear();
     bench.hear(&failed("m2", 1));
     assert_eq!(told(&mut bench), 0, "what it said later is not known");
 }

@@ -16,7 +16,7 @@ use super::{
     clock::{Clock, Reading},
     replay::{FRESH_MS, Replays, Verdict},
 };
-use crate::wire::{key::Key, keyring::Keyring};
+use crate::keys::{key::Key, keyring::Keyring};
 
 const HEADER: usize = 33;
 const TIME: usize = 8;

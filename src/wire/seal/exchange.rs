@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     Error,
-    wire::key::{self, Key},
+    keys::key::{self, Key},
 };
 
 /// Bytes of a public key.

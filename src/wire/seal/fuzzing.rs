@@ -5,7 +5,10 @@ use super::{
     datagram::{Cluster, Opener, Sealer},
     stream::{self, Greeting},
 };
-use crate::wire::{frame, hash, key::Key, keyring::Keyring};
+use crate::{
+    keys::{key::Key, keyring::Keyring},
+    wire::{frame, hash},
+};
 
 const NAME: &str = "default";
 const NOW: u64 = 1_700_000_000_000;

@@ -13,7 +13,7 @@ pub(crate) mod stream;
 
 use chacha20poly1305::{AeadInOut, Nonce, Tag};
 
-use super::key::Key;
+use crate::keys::key::Key;
 
 /// The version of sealed datagrams and streams, in their first byte.
 pub(crate) const VERSION: u8 = 4;

@@ -23,7 +23,7 @@ use super::{
     Place, Session, TAG, VERSION,
     exchange::{Ephemeral, PUBLIC},
 };
-use crate::wire::{key::Key, keyring::Keyring};
+use crate::keys::{key::Key, keyring::Keyring};
 
 const GREETING: usize = 28;
 /// Marker, cluster and key: what both greetings must agree in.

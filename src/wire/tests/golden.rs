@@ -26,7 +26,7 @@ const SECTIONS: [&str; 22] = [
     "12 0f  06 6e 6f 64 65 2d 61  80 d0 95 ff bc 31  ac 02",
     // Left: name, epoch, incarnation
     "13 0f  06 6e 6f 64 65 2d 61  80 d0 95 ff bc 31  ac 02",
-    // Gone: name, epoch, incarnation, left, age
+    // Departed: name, epoch, incarnation, left, age
     "14 12  06 6e 6f 64 65 2d 61  80 d0 95 ff bc 31  ac 02  01  90 1c",
     // Hello: name, digest
     "20 0f  06 6e 6f 64 65 2d 61  88 77 66 55 44 33 22 11",
@@ -38,7 +38,7 @@ const SECTIONS: [&str; 22] = [
     "23 07  06 6e 6f 64 65 2d 61",
     // StreamAck: name
     "24 07  06 6e 6f 64 65 2d 61",
-    // Choice: parts
+    // BucketSelection: parts
     "26 08  88 77 66 55 44 33 22 11",
     // Digest: digest
     "30 08  88 77 66 55 44 33 22 11",
@@ -199,7 +199,7 @@ fn the_limits_are_part_of_the_format() {
 
 #[test]
 fn the_digests_of_a_tables_parts_are_512_bytes() {
-    let message = Message::Parts(Parts { digests: &[7; 512] });
+    let message = Message::BucketDigests(BucketDigests { digests: &[7; 512] });
     assert_eq!(section_of(&message), [&hex("25 82 04  80 04")[..], &[7; 512]].concat());
     assert!(Message::decode(37, &section_of(&message)[3..]).is_ok());
     assert!(Message::decode(37, &[0xff, 3].repeat(300)).is_err(), "511 are too few");
@@ -207,5 +207,5 @@ fn the_digests_of_a_tables_parts_are_512_bytes() {
 
 #[test]
 fn a_members_part_is_fixed() {
-    assert_eq!([hash::part("a"), hash::part("node-a"), hash::part("")], [56, 31, 27]);
+    assert_eq!([hash::bucket("a"), hash::bucket("node-a"), hash::bucket("")], [56, 31, 27]);
 }

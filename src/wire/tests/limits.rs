@@ -34,7 +34,7 @@ fn named(name: &str) -> impl Iterator<Item = Message<'_>> {
                 | Message::Same(_)
                 | Message::End(_)
                 | Message::Digest(_)
-                | Message::Choice(_)
+                | Message::BucketSelection(_)
                 | Message::KeyChange(_)
                 | Message::KeyAnswer(_)
         )

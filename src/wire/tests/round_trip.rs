@@ -62,14 +62,14 @@ proptest! {
                 }
                 Message::Failed(m) => prop_assert!(lies_in(m.name.as_bytes())),
                 Message::Left(m) => prop_assert!(lies_in(m.name.as_bytes())),
-                Message::Gone(m) => prop_assert!(lies_in(m.name.as_bytes())),
+                Message::Departed(m) => prop_assert!(lies_in(m.name.as_bytes())),
                 Message::Hello(m) => prop_assert!(lies_in(m.name.as_bytes())),
                 Message::StreamPing(m) => prop_assert!(lies_in(m.target.as_bytes())),
                 Message::StreamAck(m) => prop_assert!(lies_in(m.name.as_bytes())),
-                Message::Parts(m) => prop_assert!(lies_in(m.digests)),
+                Message::BucketDigests(m) => prop_assert!(lies_in(m.digests)),
                 Message::KeyChange(m) => prop_assert!(lies_in(m.key)),
                 Message::KeyAnswer(m) => prop_assert!(lies_in(m.problem.as_bytes())),
-                Message::Ack(_) | Message::Nack(_) | Message::Retry(_) | Message::NewToken(_) | Message::Carried(_) | Message::Seen(_) | Message::Same(_) | Message::End(_) | Message::Digest(_) | Message::Choice(_) => {}
+                Message::Ack(_) | Message::Nack(_) | Message::Retry(_) | Message::NewToken(_) | Message::Carried(_) | Message::Seen(_) | Message::Same(_) | Message::End(_) | Message::Digest(_) | Message::BucketSelection(_) => {}
             }
         }
     }

@@ -25,9 +25,9 @@ use super::{
 };
 
 /// Probe intervals between two questions to the rival that we yielded to.
-const RIVAL_CHECK: u32 = 5;
+const CONFLICT_CHECK: u32 = 5;
 /// So often in a row it must be silent.
-const RIVAL_SILENT: u32 = 2;
+const CONFLICT_SILENT: u32 = 2;
 
 /// How far a node's life has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub(super) enum Accusation {
 
 /// Other holders of our name.
 #[derive(Debug, Default)]
-pub(super) struct Rivals {
+pub(super) struct NameConflict {
     /// Heard of while quiet, not yet asked: (identity, address).
     pub(super) heard: Option<(Identity, SocketAddr)>,
     /// The latest life that was asked for at its address and did not answer.
@@ -89,18 +89,18 @@ impl Node {
         let offset = self.config.probe_interval.mul_f64(self.rng.f64());
         self.set_timer(Timer::Probe, offset);
         self.schedule_first_syncs();
-        self.schedule_heal();
+        self.schedule_reconnect();
         self.announce();
     }
 
-    pub(super) fn hear_of_self_alive(&mut self, identity: Identity, addr: SocketAddr, tags: &[u8]) {
+    pub(super) fn on_own_alive(&mut self, identity: Identity, addr: SocketAddr, tags: &[u8]) {
         let own = self.table.get(MemberId::SELF);
         let (ours, home) = (own.identity, own.addr);
         let at_home = home == addr;
         let echo = identity == ours && at_home && own.tags.encoded() == tags;
         // Until we are announced, an older life elsewhere matters too: it may still be lived.
         let settled = identity < ours && self.phase != Phase::Quiet;
-        if settled || echo || !self.is_plausible(Some(MemberId::SELF), identity, false) {
+        if settled || echo || !self.check_plausible(Some(MemberId::SELF), identity, false) {
             return;
         }
         if self.is_leaving() {
@@ -109,24 +109,24 @@ impl Node {
                 self.leave_as_later_than(identity)
             };
         }
-        self.rivals.highest = self.rivals.highest.max(identity);
+        self.conflict.highest = self.conflict.highest.max(identity);
         match self.phase {
-            Phase::Quiet if at_home || Some(identity) <= self.rivals.silent => self.outlive(identity),
-            Phase::Quiet => self.rivals.heard = Some((identity, addr)),
+            Phase::Quiet if at_home || Some(identity) <= self.conflict.silent => self.outlive(identity),
+            Phase::Quiet => self.conflict.heard = Some((identity, addr)),
             _ if at_home => {
-                if !self.stays_away(identity) {
+                if !self.hold_refutation(identity) {
                     self.refute(identity);
                 }
             }
             _ if identity.epoch > ours.epoch => self.take_name_back(identity, addr),
             _ if identity == ours && home < addr => self.take_name_back(identity, addr),
-            _ => self.ask_rival(identity, addr),
+            _ => self.ask_about_conflict(identity, addr),
         }
     }
 
-    pub(super) fn hear_accusation(&mut self, identity: Identity, accusation: Accusation) {
+    pub(super) fn on_own_accusation(&mut self, identity: Identity, accusation: Accusation) {
         let ours = self.table.get(MemberId::SELF).identity;
-        let bounded = identity <= ours || self.is_plausible(Some(MemberId::SELF), identity, false);
+        let bounded = identity <= ours || self.check_plausible(Some(MemberId::SELF), identity, false);
         let verdict = accusation == Accusation::Departed && self.phase == Phase::Live;
         if bounded && verdict && identity.epoch == ours.epoch {
             self.note_verdict(identity);
@@ -149,7 +149,7 @@ impl Node {
             }
             Phase::Displaced => {}
             _ => {
-                if !self.stays_away(identity) {
+                if !self.hold_refutation(identity) {
                     self.health.degrade_by_hearsay();
                     self.refute(identity);
                 }
@@ -203,8 +203,8 @@ impl Node {
     fn resume(&mut self) {
         self.phase = Phase::Live;
         self.reach.begin(self.now);
-        (self.rivals.holder, self.rivals.unanswered) = (None, 0);
-        self.timers.cancel(Timer::Rival);
+        (self.conflict.holder, self.conflict.unanswered) = (None, 0);
+        self.timers.cancel(Timer::Conflict);
         for (timer, interval) in
             [(Timer::Probe, self.config.probe_interval), (Timer::Sync, self.scaled_sync_interval())]
         {
@@ -212,56 +212,56 @@ impl Node {
                 self.set_timer(timer, interval);
             }
         }
-        self.schedule_heal();
+        self.schedule_reconnect();
     }
 
     /// At most once in a probe interval: what members say of a rival may be made up.
     pub(super) fn report_conflict(&mut self, rival: SocketAddr) {
-        if self.now < self.rivals.next_report {
+        if self.now < self.conflict.next_report {
             return;
         }
-        self.rivals.next_report = self.now + self.config.probe_interval;
+        self.conflict.next_report = self.now + self.config.probe_interval;
         let member = self.local();
         self.emit(Output::Event(Event::Conflict { member, rival }));
     }
 
-    fn ask_rival(&mut self, claimed: Identity, addr: SocketAddr) {
-        if self.phase == Phase::Live && self.now >= self.rivals.next_check {
-            self.rivals.next_check = self.now + self.config.probe_interval;
-            self.ask(Question::Rival(claimed), addr);
+    fn ask_about_conflict(&mut self, claimed: Identity, addr: SocketAddr) {
+        if self.phase == Phase::Live && self.now >= self.conflict.next_check {
+            self.conflict.next_check = self.now + self.config.probe_interval;
+            self.ask(Question::Conflict(claimed), addr);
         }
     }
 
     /// Whether whoever we yielded to is still there.
-    pub(super) fn ask_rival_again(&mut self) {
-        let Some(holder) = self.rivals.holder.filter(|_| self.phase == Phase::Displaced) else { return };
-        self.set_timer(Timer::Rival, self.config.probe_interval.saturating_mul(RIVAL_CHECK));
-        self.ask(Question::Rival(self.rivals.highest), holder);
+    pub(super) fn ask_about_conflict_again(&mut self) {
+        let Some(holder) = self.conflict.holder.filter(|_| self.phase == Phase::Displaced) else { return };
+        self.set_timer(Timer::Conflict, self.config.probe_interval.saturating_mul(CONFLICT_CHECK));
+        self.ask(Question::Conflict(self.conflict.highest), holder);
     }
 
     /// Somebody answered to our name at another address.
     /// Meanwhile we may have outgrown what it claimed.
-    pub(super) fn rival_answered(&mut self, claimed: Identity, rival: SocketAddr) {
-        self.rivals.unanswered = 0;
+    pub(super) fn confirm_conflict(&mut self, claimed: Identity, rival: SocketAddr) {
+        self.conflict.unanswered = 0;
         if self.phase == Phase::Live && claimed >= self.table.get(MemberId::SELF).identity {
             self.phase = Phase::Displaced;
-            self.rivals.holder = Some(rival);
-            self.timers.cancel(Timer::Heal);
-            self.set_timer(Timer::Rival, self.config.probe_interval.saturating_mul(RIVAL_CHECK));
-            self.news.clear();
+            self.conflict.holder = Some(rival);
+            self.timers.cancel(Timer::Reconnect);
+            self.set_timer(Timer::Conflict, self.config.probe_interval.saturating_mul(CONFLICT_CHECK));
+            self.updates.clear();
             self.report_conflict(rival);
         }
     }
 
     /// Nobody answered to our name there: what we heard was a ghost, or whoever we yielded to is gone.
-    pub(super) fn rival_is_silent(&mut self, claimed: Identity) {
+    pub(super) fn dismiss_conflict(&mut self, claimed: Identity) {
         match self.phase {
             Phase::Live if claimed >= self.table.get(MemberId::SELF).identity => self.refute(claimed),
             Phase::Displaced => {
-                self.rivals.unanswered += 1;
-                if self.rivals.unanswered >= RIVAL_SILENT {
+                self.conflict.unanswered += 1;
+                if self.conflict.unanswered >= CONFLICT_SILENT {
                     self.resume();
-                    self.supersede(self.rivals.highest.max(self.table.get(MemberId::SELF).identity));
+                    self.supersede(self.conflict.highest.max(self.table.get(MemberId::SELF).identity));
                 }
             }
             _ => {}
@@ -270,7 +270,7 @@ impl Node {
 
     /// The same, while quiet: now we may announce ourselves over it.
     pub(super) fn past_life_is_silent(&mut self, claimed: Identity) {
-        self.rivals.silent = self.rivals.silent.max(Some(claimed));
+        self.conflict.silent = self.conflict.silent.max(Some(claimed));
         if self.phase == Phase::Quiet {
             self.outlive(claimed);
         }

@@ -8,13 +8,13 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
     Time,
-    broadcast::{Urgency, transmit_limit},
     carry::Priority,
     member::{MemberId, MemberState, Record},
     node::Node,
-    own::Phase,
+    self_claims::Phase,
     timers::Timer,
     transmit::Content,
+    updates::{Urgency, transmit_limit},
 };
 use crate::wire::{
     message::{Accusers, Alive, Failed, Left, Suspect},
@@ -60,7 +60,7 @@ impl Pace {
 impl Node {
     /// Has news about a member spread.
     pub(super) fn spread(&mut self, id: MemberId, urgency: Urgency) {
-        self.news.push(id, urgency);
+        self.updates.push(id, urgency);
         self.schedule_gossip();
     }
 
@@ -82,14 +82,14 @@ impl Node {
         self.forget_old_departures();
         if self.phase == Phase::Displaced {
             // In that name somebody else speaks.
-            self.news.clear();
+            self.updates.clear();
         }
-        if self.news.is_empty() {
+        if self.updates.is_empty() {
             return;
         }
         let (verified, departed) = (self.table.verified().len(), self.lately_departed.len());
         if self.table.others() + departed == 0 {
-            self.news.clear();
+            self.updates.clear();
             return;
         }
         self.timers.set(Timer::Gossip, self.pace.earliest);
@@ -113,7 +113,7 @@ impl Node {
         let unmet = if verified < ENOUGH_MET { self.table.others() - verified } else { 0 };
         let mut picks = self.sample(unmet, fanout);
         for pick in picks.drain(..) {
-            self.greet(self.table.other(verified + pick), Priority::News);
+            self.greet(self.table.other(verified + pick), Priority::Updates);
         }
         self.picks = picks;
     }
@@ -132,17 +132,17 @@ impl Node {
     }
 
     fn tell_or_greet(&mut self, id: MemberId) {
-        if self.table.get(id).contact.takes_news() {
-            self.send_news(id);
+        if self.table.get(id).contact.takes_updates() {
+            self.send_updates(id);
         } else {
-            self.greet(id, Priority::News);
+            self.greet(id, Priority::Updates);
         }
     }
 
-    pub(super) fn send_news(&mut self, id: MemberId) {
+    pub(super) fn send_updates(&mut self, id: MemberId) {
         let record = self.table.get(id);
         let (addr, name) = (record.addr, Arc::clone(&record.name));
-        self.transmit(addr, &name, Content::News);
+        self.transmit(addr, &name, Content::Updates);
     }
 
     fn forget_old_departures(&mut self) {
@@ -154,32 +154,32 @@ impl Node {
     }
 
     /// Fills a packet with `first` and, if it goes to a member that takes it, with what else there is.
-    pub(super) fn add_news(
+    pub(super) fn add_updates(
         &mut self,
         packet: &mut Writer<'_>,
         recipient: Option<MemberId>,
         first: Option<MemberId>,
     ) {
         let limit = transmit_limit(self.config.retransmit_mult, self.table.live());
-        let Self { table, news, phase, .. } = self;
-        let first = first.filter(|id| put_news(packet, table.get(*id)));
+        let Self { table, updates, phase, .. } = self;
+        let first = first.filter(|id| put_update(packet, table.get(*id)));
         // What goes first is about ourselves or about whom it goes to. That one passes nothing on: no news is spent on it.
         if let Some(id) = first.filter(|id| *id == MemberId::SELF) {
-            news.count_transmission(id, limit);
+            updates.count_transmission(id, limit);
         }
         // News for anybody else would be spent in vain.
-        if *phase == Phase::Displaced || !recipient.is_some_and(|id| table.get(id).contact.takes_news()) {
+        if *phase == Phase::Displaced || !recipient.is_some_and(|id| table.get(id).contact.takes_updates()) {
             return;
         }
         let only_recipient = table.others() == 1;
-        news.draw(limit, packet.room(), |id| {
+        updates.draw(limit, packet.room(), |id| {
             let record = table.get(id);
             let of_itself = recipient == Some(id) && record.state == MemberState::Alive;
             if of_itself && only_recipient {
                 // Nobody else is there to be told: let it run out.
                 return Some(packet.room());
             }
-            (first != Some(id) && !of_itself && put_news(packet, record)).then(|| packet.room())
+            (first != Some(id) && !of_itself && put_update(packet, record)).then(|| packet.room())
         });
     }
 
@@ -206,7 +206,7 @@ impl Node {
     /// The table's digest, or 0 while news is under way and tables are bound to differ: unless there is so much
     /// that an exchange of tables is faster.
     pub(super) fn settled_digest(&self) -> u64 {
-        let told = self.news.is_empty() || self.news.len() > SWAMPED;
+        let told = self.updates.is_empty() || self.updates.len() > SWAMPED;
         let settled = told && matches!(self.phase, Phase::Quiet | Phase::Live);
         if settled { self.table.digest() } else { 0 }
     }
@@ -225,7 +225,7 @@ fn sync_stretch(n: usize) -> u32 {
 }
 
 /// Writes a member's standing, if it fits.
-pub(super) fn put_news(packet: &mut Writer<'_>, record: &Record) -> bool {
+pub(super) fn put_update(packet: &mut Writer<'_>, record: &Record) -> bool {
     let Record { name, identity, .. } = record;
     let (epoch, incarnation) = (identity.epoch, identity.incarnation);
     match record.state {

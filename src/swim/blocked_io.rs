@@ -8,9 +8,9 @@ use super::{node::Node, time::Time, timers::Timer};
 
 /// The loops that wait in a send.
 #[derive(Debug, Default)]
-pub(crate) struct Stuck(Vec<Timer>);
+pub(crate) struct BlockedIo(Vec<Timer>);
 
-impl Stuck {
+impl BlockedIo {
     fn holds(&self, timer: Timer) -> bool {
         sending_loop(timer).is_some_and(|sender| self.0.contains(&sender))
     }
@@ -20,7 +20,7 @@ impl Stuck {
 fn sending_loop(timer: Timer) -> Option<Timer> {
     match timer {
         Timer::Probe | Timer::Indirect => Some(Timer::Probe),
-        Timer::Gossip | Timer::Sync | Timer::Heal | Timer::Seeds | Timer::Farewell | Timer::Rival => {
+        Timer::Gossip | Timer::Sync | Timer::Reconnect | Timer::Seeds | Timer::Leave | Timer::Conflict => {
             Some(timer)
         }
         Timer::Nack(_) | Timer::Suspicion(_) | Timer::Reap(_) | Timer::Stream(_) | Timer::Race => None,
@@ -29,18 +29,18 @@ fn sending_loop(timer: Timer) -> Option<Timer> {
 
 impl Node {
     /// [`poll_timeout`](Self::poll_timeout) of such a process.
-    pub(crate) fn poll_timeout_stuck(&self, stuck: &Stuck) -> Option<Time> {
-        self.timers.next_of(|timer| !stuck.holds(timer)).map(|(at, _)| at)
+    pub(crate) fn poll_timeout_blocked(&self, blocked: &BlockedIo) -> Option<Time> {
+        self.timers.next_of(|timer| !blocked.holds(timer)).map(|(at, _)| at)
     }
 
     /// [`handle_timeout`](Self::handle_timeout) of such a process.
-    pub(crate) fn handle_timeout_stuck(&mut self, now: Time, stuck: &mut Stuck) {
+    pub(crate) fn handle_timeout_blocked(&mut self, now: Time, blocked: &mut BlockedIo) {
         self.advance(now);
         while let Some((_, timer)) =
-            self.timers.next_of(|timer| !stuck.holds(timer)).filter(|(at, _)| *at <= now)
+            self.timers.next_of(|timer| !blocked.holds(timer)).filter(|(at, _)| *at <= now)
         {
             self.timers.cancel(timer);
-            stuck.0.extend(sending_loop(timer));
+            blocked.0.extend(sending_loop(timer));
             self.fire(timer);
         }
     }

@@ -44,7 +44,7 @@ fn who_was_known_to_nobody_or_knows_nobody_has_left_at_once() {
     let mut quiet = Bench { node: Node::new(Config::lan("me"), start, ORIGIN), now: ORIGIN };
     quiet.node.leave(quiet.now);
     let mut displaced = Bench::new(2);
-    displaced.node.rival_answered(displaced.node.local().identity, addr(50));
+    displaced.node.confirm_conflict(displaced.node.local().identity, addr(50));
     displaced.node.leave(displaced.now);
     let mut alone = leaving(0);
     for bench in [&mut quiet, &mut displaced, &mut alone] {

@@ -11,7 +11,7 @@ use super::member::MemberId;
 /// After this many items that do not fit, a packet counts as full.
 const MAX_MISSES: usize = 8;
 /// No news is shorter than this many bytes: tag, length, a name of one letter, epoch and incarnation.
-const MIN_NEWS: usize = 6;
+const MIN_UPDATE: usize = 6;
 
 /// How often each piece of news is sent: `mult · ⌈log10(n + 1)⌉`.
 pub(super) fn transmit_limit(mult: u32, n: usize) -> u32 {
@@ -42,7 +42,7 @@ struct List {
 /// Doubly linked lists through one array indexed by member id: every operation is O(1) and, once the array
 /// has its size, none allocates.
 #[derive(Debug, Default)]
-pub(super) struct Broadcasts {
+pub(super) struct UpdateQueue {
     links: Vec<Link>,
     lists: Vec<List>,
     len: usize,
@@ -55,7 +55,7 @@ pub(super) enum Urgency {
     Routine,
 }
 
-impl Broadcasts {
+impl UpdateQueue {
     /// Queues news about a member, in place of any older news about it.
     pub(super) fn push(&mut self, id: MemberId, urgency: Urgency) {
         self.remove(id);
@@ -105,7 +105,7 @@ impl Broadcasts {
         'lists: for list in 0..self.lists.len() {
             let mut at = self.lists[list].head;
             while at != NONE {
-                if room < MIN_NEWS || misses == MAX_MISSES {
+                if room < MIN_UPDATE || misses == MAX_MISSES {
                     break 'lists;
                 }
                 let id = MemberId(at);
@@ -176,12 +176,12 @@ impl Broadcasts {
 mod tests {
     use super::*;
 
-    fn draw_all(queue: &mut Broadcasts, limit: u32, fits: usize) -> Vec<u32> {
+    fn draw_all(queue: &mut UpdateQueue, limit: u32, fits: usize) -> Vec<u32> {
         let mut got = Vec::new();
-        queue.draw(limit, fits * MIN_NEWS, |id| {
+        queue.draw(limit, fits * MIN_UPDATE, |id| {
             (got.len() < fits).then(|| {
                 got.push(id.0);
-                (fits - got.len()) * MIN_NEWS
+                (fits - got.len()) * MIN_UPDATE
             })
         });
         got
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn news_is_sent_exactly_limit_times() {
-        let mut queue = Broadcasts::default();
+        let mut queue = UpdateQueue::default();
         queue.push(MemberId(3), Urgency::Routine);
         for _ in 0..3 {
             assert_eq!(draw_all(&mut queue, 3, 10), [3]);
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn the_least_sent_goes_first_and_urgent_news_before_routine() {
-        let mut queue = Broadcasts::default();
+        let mut queue = UpdateQueue::default();
         queue.push(MemberId(1), Urgency::Routine);
         assert_eq!(draw_all(&mut queue, 9, 1), [1]);
         queue.push(MemberId(2), Urgency::Routine);
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn newer_news_replaces_older_and_starts_afresh() {
-        let mut queue = Broadcasts::default();
+        let mut queue = UpdateQueue::default();
         queue.push(MemberId(1), Urgency::Routine);
         draw_all(&mut queue, 2, 1);
         queue.push(MemberId(1), Urgency::Routine);
@@ -239,14 +239,14 @@ mod tests {
 
     #[test]
     fn nothing_goes_twice_into_one_packet() {
-        let mut queue = Broadcasts::default();
+        let mut queue = UpdateQueue::default();
         (0..5).for_each(|i| queue.push(MemberId(i), Urgency::Routine));
         assert_eq!(draw_all(&mut queue, 9, 100), [0, 1, 2, 3, 4]);
     }
 
     #[test]
     fn a_packet_gives_up_after_a_few_items_that_do_not_fit() {
-        let mut queue = Broadcasts::default();
+        let mut queue = UpdateQueue::default();
         (0..10_000).for_each(|i| queue.push(MemberId(i), Urgency::Routine));
         let mut looked = 0;
         queue.draw(9, 1400, |_| {
@@ -259,7 +259,7 @@ mod tests {
     #[test]
     fn removal_from_anywhere_keeps_the_rest_in_order() {
         for gone in 0..4 {
-            let mut queue = Broadcasts::default();
+            let mut queue = UpdateQueue::default();
             (0..4).for_each(|i| queue.push(MemberId(i), Urgency::Routine));
             queue.remove(MemberId(gone));
             let expected: Vec<u32> = (0..4).filter(|i| *i != gone).collect();

@@ -1,0 +1,121 @@
+//! Healing: failed members are tried where they last were, with back-off, for ever.
+//!
+//! An answer is followed by an exchange of tables, in which each side learns what the other held dead, and
+//! all who were wrongly declared dead refute. So a partition heals by itself, whichever seeds are left.
+//! Members that left are never tried.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    carry::Priority, member::MemberId, node::Node, self_claims::Phase, session::Purpose, time::Time,
+    timers::Timer, validation::Sender,
+};
+
+#[derive(Debug, Default)]
+pub(super) struct Reconnects {
+    failed: HashMap<Arc<str>, FailedPeer>,
+    due: BTreeSet<(Time, Arc<str>)>,
+    max: usize,
+    /// The ping that is under way.
+    asked: Option<(u32, Arc<str>, SocketAddr)>,
+    last: Option<Time>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct FailedPeer {
+    addr: SocketAddr,
+    next: Time,
+    delay: Duration,
+}
+
+impl Reconnects {
+    pub(super) fn new(max: usize) -> Self {
+        Self { max, ..Self::default() }
+    }
+
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn len(&self) -> usize {
+        self.failed.len()
+    }
+
+    /// Remembers a place; says whether another had to make room, the one with the longest delay.
+    pub(super) fn remember(&mut self, name: Arc<str>, addr: SocketAddr, next: Time, delay: Duration) -> bool {
+        self.forget(&name);
+        let full = self.failed.len() >= self.max;
+        if full && let Some((_, name)) = self.due.pop_last() {
+            self.failed.remove(&name);
+        }
+        self.due.insert((next, Arc::clone(&name)));
+        self.failed.insert(name, FailedPeer { addr, next, delay });
+        full
+    }
+
+    pub(super) fn forget(&mut self, name: &Arc<str>) {
+        if let Some(peer) = self.failed.remove(name) {
+            self.due.remove(&(peer.next, Arc::clone(name)));
+        }
+    }
+
+    fn first(&self) -> Option<(Arc<str>, FailedPeer)> {
+        let (_, name) = self.due.first()?;
+        Some((Arc::clone(name), *self.failed.get(name)?))
+    }
+}
+
+impl Node {
+    /// Remembers where a member was that has failed: not of one that never answered, for it may be made up.
+    pub(super) fn reconnect_later(&mut self, id: MemberId, name: Arc<str>, addr: SocketAddr) {
+        if self.table.get(id).contact.verified {
+            let first = self.jittered(self.config.probe_interval * 2);
+            let full = self.reconnects.remember(name, addr, self.now + first, first);
+            self.metrics.evicted_reconnects += u64::from(full);
+            self.schedule_reconnect();
+        }
+    }
+
+    pub(super) fn schedule_reconnect(&mut self) {
+        let Some((next, _)) = self.reconnects.due.first() else { return };
+        let earliest = self.reconnects.last.map_or(Time::ZERO, |last| last + self.config.probe_interval);
+        self.timers.set(Timer::Reconnect, (*next).max(earliest));
+    }
+
+    /// Tries the one that is due; at most one per probe interval.
+    pub(super) fn try_reconnect(&mut self) {
+        let Some((name, peer)) = self.reconnects.first().filter(|_| self.phase == Phase::Live) else {
+            return;
+        };
+        self.reconnects.last = Some(self.now);
+        let lives_there = self.table.at_addr(peer.addr).map(|id| self.table.get(id).contact.verified);
+        if lives_there == Some(true) {
+            // Somebody else answers there now.
+            self.reconnects.forget(&name);
+        } else {
+            let delay = (peer.delay * 2).min(self.config.reconnect_max_delay);
+            let next = self.now + self.jittered(delay);
+            self.reconnects.remember(Arc::clone(&name), peer.addr, next, delay);
+            let seq = self.ping(peer.addr, &name, Some(Arc::clone(&name)), Priority::Updates);
+            self.reconnects.asked = Some((seq, name, peer.addr));
+            self.metrics.reconnects_tried += 1;
+        }
+        self.schedule_reconnect();
+    }
+
+    pub(super) fn take_reconnect_answer(
+        &mut self,
+        sender: &mut Sender,
+        seq: u32,
+        token: Option<u32>,
+    ) -> bool {
+        let Some((_, name, addr)) = self.reconnects.asked.take_if(|asked| asked.0 == seq) else {
+            return false;
+        };
+        self.on_direct_answer(sender, &name, addr, token);
+        self.open(Purpose::Sync, addr, self.config.stream_timeout);
+        true
+    }
+}
