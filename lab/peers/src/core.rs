@@ -1,7 +1,7 @@
 //! A ping's bytes in, the ack's bytes out, through the protocol cores that can be driven without sockets.
 //!
 //! Every packet was made by a node of the same library. Pings come from 64 members in turn. A full queue holds
-//! one piece of news for each member; a round of pings gets a fresh one, outside of the measured time. The
+//! one update for each member; a round of pings gets a fresh one, outside of the measured time. The
 //! other peers have no core of their own.
 
 use std::{net::SocketAddr, sync::OnceLock, time::Duration};
@@ -47,14 +47,14 @@ pub(crate) fn table(quick: bool) -> Table {
                 let (figure, length) = measure(build, n, full, rounds);
                 let [median, range, ratio] = time_cells(&figure, reference.as_ref());
                 let allocations = format!("{:.1}", figure.allocations.unwrap_or(f64::NAN));
-                let queue = if full { "one piece of news each" } else { "empty" };
+                let queue = if full { "one update each" } else { "empty" };
                 let what = format!("{n}, {queue}");
                 table.row([what, name.to_owned(), median, range, ratio, allocations, length.to_string()]);
                 reference.get_or_insert(figure);
             }
         }
     }
-    table.note("memberlist in Rust and in Go, serf, chitchat: no core that could be driven by itself");
+    table.note("memberlist in Rust and in Go, serf, chitchat: no core that can be driven by itself");
     table
 }
 
