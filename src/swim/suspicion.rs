@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn fractions_of_the_span_left_after_each_confirmation() {
-        // PAPERS F7: K = 3 leaves 1, 0.5, 0.2075, 0 of (max − min).
+        // Lifeguard §IV-B: K = 3 leaves 1, 0.5, 0.2075, 0 of (max − min).
         for (c, left) in [(0, 1.0), (1, 0.5), (2, 0.2075), (3, 0.0)] {
             let t = timeout(secs(10), secs(60), 3, c).as_secs_f64();
             assert!(((t - 10.0) / 50.0 - left).abs() < 1e-3, "c = {c}: {t}");

@@ -170,8 +170,8 @@ fn ten_percent_loss_fails_nobody() {
 
 #[test]
 fn the_mean_time_to_the_first_failing_probe_is_one_period() {
-    // PAPERS S2, random phases: crash to the start of the first probe that fails has mean 0.92 to 1.02
-    // periods; the suspicion follows one period later.
+    // SWIM §5.2, Figure 3a, with periods that begin at random: from a crash to the start of the first probe that fails, the
+    // mean is 0.92 to 1.02 periods. The suspicion follows one period later.
     let (mut total, runs) = (0.0, 60);
     for seed in 0..runs {
         let mut world = converged_with(seed, 16, |config| config.stream_fallback = false);

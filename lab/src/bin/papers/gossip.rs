@@ -18,12 +18,12 @@ struct Setting {
     members: usize,
     fanout: usize,
     loss: f64,
-    /// The model of push gossip (PAPERS §2): the mean and the 99th percentile of the time until all know.
+    /// The model of push gossip with rounds by a ticker: the mean and the 99th percentile of the time until all know.
     model: (f64, f64),
 }
 
 impl Setting {
-    /// What Serf's simulator says (PAPERS F6): seconds until 99.99 % of the members know.
+    /// What the convergence simulator of Serf's documentation says: seconds until 99.99 % of the members know.
     fn serf(&self) -> f64 {
         let contacts = self.fanout as f64 * (1.0 - self.loss) * 0.5;
         0.2 * ((self.members as f64 + 1.0) * 9999.0).ln() / contacts

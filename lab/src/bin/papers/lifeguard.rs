@@ -245,7 +245,7 @@ fn latency(options: &Options, parts: Parts, alpha: u32, beta: u32) -> Outcome {
 /// Tables IV and VI.
 pub(crate) fn accuracy(options: &Options) -> Table {
     let mut table = Table::new("Lifeguard, Tables IV and VI: false positives and load, as % of SWIM");
-    // Published: FP %, FP⁻ %, messages %, bytes %; and the most of FP that counts as agreement (PAPERS L4).
+    // Published: FP %, FP⁻ %, messages %, bytes %; and the range of FP that counts as agreement.
     let published = [
         (Parts::Swim, [100.0, 100.0, 100.0, 100.0], 100.0..=100.0),
         (Parts::Probe, [67.72, 32.88, 98.46, 90.03], 52.0..=83.0),
@@ -307,7 +307,7 @@ pub(crate) fn accuracy(options: &Options) -> Table {
     table
 }
 
-/// How many there are at all (PAPERS L6): it depends on what being blocked means in detail.
+/// How many there are in all runs (Table IV): it depends on what being blocked means in detail.
 fn check_amount(table: &mut Table, options: &Options, swim: &Outcome) {
     let (blocked, anomalies, pauses) = intervals(options);
     let runs = blocked.len() * anomalies.len() * pauses.len() * options.repetitions;
@@ -322,7 +322,7 @@ fn check_amount(table: &mut Table, options: &Options, swim: &Outcome) {
     );
 }
 
-/// How much less Lifeguard has of them, wherever enough members are blocked to count (PAPERS L8).
+/// How much less Lifeguard has of them, wherever enough members are blocked to count (§V-F1).
 fn check_cut(table: &mut Table, swim: &BTreeMap<usize, Outcome>, lifeguard: &BTreeMap<usize, Outcome>) {
     let cut = |(blocked, swim): (&usize, &Outcome)| {
         swim.false_positives as f64 / lifeguard[blocked].false_positives.max(1) as f64

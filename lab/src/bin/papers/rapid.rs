@@ -43,7 +43,7 @@ struct Bootstrap {
     views: [Vec<(f64, f64)>; 2],
 }
 
-/// R1: a seed, and 10 s later all others within 5 s.
+/// Figure 5 and Table 1: a seed, and 10 s later all others within 5 s.
 fn bootstrap(seed: u64, n: usize) -> Bootstrap {
     let mut world = world(seed);
     let mut starts: Vec<Duration> =
@@ -98,7 +98,7 @@ fn memberlist_bootstrap(seed: u64, n: usize) -> (f64, usize) {
 }
 
 pub(crate) fn bootstraps(options: &Options) -> Table {
-    let mut table = Table::new("Rapid, Figure 5 and Table 1 (R1): bootstrap");
+    let mut table = Table::new("Rapid, Figure 5 and Table 1: bootstrap");
     let sizes: &[(usize, f64, f64, usize)] = if options.full {
         &[(1000, 45.7, 29.6, 901), (1500, 68.6, 40.0, 1383), (2000, 97.6, 53.5, 1858)]
     } else {
@@ -144,10 +144,10 @@ pub(crate) fn bootstraps(options: &Options) -> Table {
     table
 }
 
-/// R2 and R6: ten of a thousand crash at once.
+/// Figure 8 and Table 2: ten of a thousand crash at once.
 pub(crate) fn crashes(options: &Options) -> Table {
     const N: usize = 1000;
-    let mut table = Table::new("Rapid, Figure 8 and Table 2 (R2, R6): 10 of 1,000 crash");
+    let mut table = Table::new("Rapid, Figure 8 and Table 2: 10 of 1,000 crash");
     let mut world = formed(options.seed, N);
     world.hosts.iter_mut().for_each(|host| host.events.clear());
     let start = world.now();
@@ -317,7 +317,7 @@ fn memberlist_disturbed(disturbance: Disturbance, seed: u64, n: usize, length: u
 }
 
 pub(crate) fn asymmetry(options: &Options) -> Table {
-    let mut table = Table::new("Rapid, Figures 9 and 10 (R3, R4): 10 members hear badly or are heard badly");
+    let mut table = Table::new("Rapid, Figures 9 and 10: 10 members hear badly or are heard badly");
     let (n, length) = if options.full { (1000, 900) } else { (200, 300) };
     let settings = [
         ("flip-flop, 20 s deaf, 20 s not", Disturbance::FlipFlop, "memberlist: 993–1000 to the end"),
@@ -325,8 +325,9 @@ pub(crate) fn asymmetry(options: &Options) -> Table {
         ("80 % of what goes out is lost", Disturbance::Loss(0.0, 0.8), "memberlist: 3–8 of ten gone"),
         ("80 % of both is lost", Disturbance::Loss(0.8, 0.8), "memberlist: 3–8 of ten gone"),
     ];
-    let results = runs::map("R3, R4", &settings, |setting| disturb(setting.1, options.seed, n, length));
-    let models = runs::map("R3, R4 of memberlist", &settings, |setting| {
+    let results =
+        runs::map("Figures 9 and 10", &settings, |setting| disturb(setting.1, options.seed, n, length));
+    let models = runs::map("Figures 9 and 10, memberlist", &settings, |setting| {
         memberlist_disturbed(setting.1, options.seed, n, length)
     });
     let mut curves = Vec::new();

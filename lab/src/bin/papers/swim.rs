@@ -45,7 +45,7 @@ fn sent(world: &World) -> Vec<u64> {
     world.up().map(|host| world.node(host).metrics().datagrams_sent).collect()
 }
 
-/// S1: datagrams sent by each member in each period.
+/// Figure 2: datagrams sent by each member in each period.
 fn load(n: usize) -> (f64, f64) {
     let mut world = quiet_cluster(n as u64, n, Config::lan);
     let (mut total, mut few, mut samples) = (0, 0, 0);
@@ -64,7 +64,7 @@ fn load(n: usize) -> (f64, f64) {
 }
 
 pub(crate) fn messages(options: &Options) -> Table {
-    let mut table = Table::new("SWIM, Figure 2 (S1): datagrams sent per member and period");
+    let mut table = Table::new("SWIM, Figure 2: datagrams sent per member and period");
     let sizes: &[usize] = if options.full { &[8, 16, 28, 55, 1000] } else { &[8, 16, 28, 55, 256] };
     for (n, (mean, few)) in sizes.iter().zip(runs::map("Figure 2", sizes, |n| load(*n))) {
         // With phases at random, as here, one ping and a Poisson number of acks: 98.1 %.
@@ -79,7 +79,7 @@ pub(crate) fn messages(options: &Options) -> Table {
     table
 }
 
-/// S2: periods from a crash to the start of the first probe that fails. The verdict comes a period later.
+/// Figure 3a: periods from a crash to the start of the first probe that fails. The verdict comes a period later.
 fn detections(seed: u64, n: usize, crashes: usize) -> Vec<f64> {
     let mut world = quiet_cluster(seed, n, Config::lan);
     let mut found = Vec::new();
@@ -104,8 +104,7 @@ fn detections(seed: u64, n: usize, crashes: usize) -> Vec<f64> {
 }
 
 pub(crate) fn first_detection(options: &Options) -> Table {
-    let mut table =
-        Table::new("SWIM, Figure 3a (S2, F1): periods from a crash to the first probe that fails");
+    let mut table = Table::new("SWIM, Figure 3a: periods from a crash to the first probe that fails");
     let crashes = if options.full { 250 } else { 60 };
     for n in [16, 55, 128, 1000] {
         let parts = if n == 1000 && !options.full { 2 } else { 8 };
@@ -131,7 +130,7 @@ pub(crate) fn first_detection(options: &Options) -> Table {
     table
 }
 
-/// F4: periods until half of the members know, by piggyback alone.
+/// Figure 3b: periods until half of the members know, by piggyback alone.
 fn infection(seed: u64, n: usize) -> f64 {
     let mut world = quiet_cluster(seed, n, |name| plain(name, 3));
     let tags = Tags::new([("news", "1")]).expect("it is short");
@@ -148,8 +147,7 @@ fn infection(seed: u64, n: usize) -> f64 {
 }
 
 pub(crate) fn piggyback(options: &Options) -> Table {
-    let mut table =
-        Table::new("SWIM, Figure 3b (S3, F4): periods until half of the members know, by piggyback");
+    let mut table = Table::new("SWIM, Figure 3b: periods until half of the members know, by piggyback");
     let seeds: Vec<u64> = (0..if options.full { 100 } else { 20 }).map(|i| options.seed + i).collect();
     for (n, expected) in [(16, 1.40), (64, 2.09), (1000, 3.46)] {
         let seeds = if n == 1000 { &seeds[..20] } else { &seeds };
@@ -172,7 +170,7 @@ pub(crate) fn piggyback(options: &Options) -> Table {
     table
 }
 
-/// F3 and F11: the share of probes that fail though everybody is up, and datagrams per member and period.
+/// §3.1: the share of probes that fail though everybody is up, and datagrams per member and period.
 fn under_loss(seed: u64, k: usize, loss: f64) -> (f64, f64) {
     const MEMBERS: usize = 100;
     let mut world = quiet_cluster(seed, MEMBERS, |name| {
@@ -197,8 +195,7 @@ fn under_loss(seed: u64, k: usize, loss: f64) -> (f64, f64) {
 }
 
 pub(crate) fn formulas(options: &Options) -> Table {
-    let mut table =
-        Table::new("SWIM §3.1 (F3, F11): false verdicts per probe and datagrams per period, under loss");
+    let mut table = Table::new("SWIM §3.1: false verdicts per probe and datagrams per period, under loss");
     let settings: Vec<(usize, f64)> =
         [3, 1].into_iter().flat_map(|k| [0.05, 0.1, 0.25].map(|p| (k, p))).collect();
     let seeds = if options.full { 20 } else { 4 };
@@ -232,7 +229,7 @@ pub(crate) fn formulas(options: &Options) -> Table {
     table
 }
 
-/// S5: 17 members that join one after the other while a tenth of all datagrams is lost.
+/// Figure 4: 17 members that join one after the other while a tenth of all datagrams is lost.
 fn joins_under_loss(seed: u64, config: fn(String) -> Config) -> usize {
     let mut world = World::new(seed);
     world.checker = None;
@@ -263,7 +260,7 @@ fn variants(table: &mut Table, seeds: &[u64]) {
     let (suspicion, suspicion_peak) = model(seeds, Variant::Suspicion, true);
     let (once, once_peak) = model(seeds, Variant::Suspicion, false);
     // The paper's last members stay for longer than the loss allows: 6.5 % of all probes of a member that is up fail
-    // (F3), and 19 % between two, who have no relay. So the figures of the first two only inform.
+    // (§3.1), and 19 % between two, who have no relay. So the figures of the first two only inform.
     for (what, published, last, peak, verdict) in [
         ("SWIM:Basic", "2, peak 8", basic, basic_peak, Verdict::Informs),
         ("SWIM+Inf", "4, peak 5", infection, infection_peak, Verdict::Informs),
@@ -288,7 +285,7 @@ fn variants(table: &mut Table, seeds: &[u64]) {
 
 pub(crate) fn joins(options: &Options) -> Table {
     let mut table =
-        Table::new("SWIM, Figure 4 (S5): 17 joins under 10 % loss, members after 175 s, 100 runs each");
+        Table::new("SWIM, Figure 4: 17 joins under 10 % loss, members after 175 s, 100 runs each");
     let seeds: Vec<u64> = (0..100).map(|i| options.seed + i).collect();
     variants(&mut table, &seeds);
     let samples = runs::map("Figure 4", &seeds, |seed| joins_under_loss(*seed, Config::lan));
