@@ -10,13 +10,18 @@ use std::{hint::black_box, time::Duration};
 
 use syncswim::swim::Node;
 
+#[path = "support/effort.rs"]
+mod effort;
+#[path = "support/options.rs"]
+mod options;
 #[path = "support/rig.rs"]
 mod rig;
 #[path = "support/timing.rs"]
 mod timing;
 
+use effort::Effort;
 use rig::{Acquaintance, BEGIN, Datagram, Net};
-use timing::{Clock, Effort, Figure, heading};
+use timing::{Clock, Figure, heading};
 
 fn main() {
     let effort = Effort::asked();

@@ -6,19 +6,37 @@
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
 
 use std::{
-    env,
     error::Error,
     fs, thread,
     time::{Duration, Instant},
 };
 
+use lexopt::{
+    Arg::{Long, Value},
+    ValueExt,
+};
 use syncswim::{Gossip, GossipConfig};
+
+#[path = "support/options.rs"]
+mod options;
 
 const IDLE: Duration = Duration::from_secs(10);
 const IDLE_NODES: usize = 32;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    if let Some(nodes) = env::args().skip(1).find_map(|argument| argument.parse().ok()) {
+    let nodes = options::read("usage: cargo bench --bench driver [-- NODES]", |parser| {
+        let mut nodes = None;
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Value(number) if nodes.is_none() => nodes = Some(number.parse()?),
+                // For all benches at once.
+                Long("bench" | "quick") => {}
+                unknown => return Err(unknown.unexpected()),
+            }
+        }
+        Ok(nodes)
+    });
+    if let Some(nodes) = nodes {
         return many(nodes);
     }
     idle("in clear", |config| config)?;

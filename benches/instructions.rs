@@ -12,9 +12,12 @@ use std::{
     process::{Command, ExitCode},
 };
 
+#[path = "support/options.rs"]
+mod options;
 #[path = "support/rig.rs"]
 mod rig;
 
+use lexopt::{Arg::Long, ValueExt};
 use rig::{Acquaintance, BEGIN};
 use syncswim::swim::Node;
 
@@ -27,15 +30,14 @@ const OPERATIONS: [Operation; 4] = [
     ("learn a member, 1000 members", learn),
     ("news of it again, 1000 members", hear_again),
 ];
+const USAGE: &str = "usage: cargo bench --bench instructions [-- --check]";
 const TIMES: u32 = 2_000;
 const TOLERANCE: f64 = 1.10;
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    if let [operation, times] = arguments.as_slice()
-        && let Some((_, run)) = OPERATIONS.iter().find(|(name, _)| name == operation)
-    {
-        run(times.parse()?);
+    let Asked { check, operation } = options::read(USAGE, Asked::parse);
+    if let Some((run, times)) = operation {
+        run(times);
         return Ok(ExitCode::SUCCESS);
     }
     if Command::new("valgrind").arg("--version").output().is_err() {
@@ -43,7 +45,6 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         return Ok(ExitCode::SUCCESS);
     }
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/instructions.txt");
-    let check = arguments.iter().any(|argument| argument == "--check");
     let recorded = if check { parse(&fs::read_to_string(&file)?) } else { BTreeMap::new() };
     let (mut counted, mut grown) = (String::new(), false);
     for (name, _) in OPERATIONS {
@@ -62,6 +63,35 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     Ok(if grown { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// What the command line asks for.
+#[derive(Default)]
+struct Asked {
+    check: bool,
+    /// A run that is counted: what, and how many times.
+    operation: Option<(fn(u32), u32)>,
+}
+
+impl Asked {
+    fn parse(parser: &mut lexopt::Parser) -> Result<Self, lexopt::Error> {
+        let mut asked = Self::default();
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Long("check") => asked.check = true,
+                Long("operation") => {
+                    let name = parser.value()?.string()?;
+                    let known = OPERATIONS.iter().find(|(known, _)| *known == name);
+                    let (_, run) = known.ok_or(format!("--operation {name}: there is none"))?;
+                    asked.operation = Some((*run, parser.value()?.parse()?));
+                }
+                // For all benches at once.
+                Long("bench" | "quick") => {}
+                unknown => return Err(unknown.unexpected()),
+            }
+        }
+        Ok(asked)
+    }
+}
+
 fn parse(text: &str) -> BTreeMap<String, u64> {
     let lines = text.lines().filter_map(|line| line.rsplit_once(": "));
     lines.filter_map(|(name, count)| Some((name.to_owned(), count.parse().ok()?))).collect()
@@ -71,7 +101,7 @@ fn parse(text: &str) -> BTreeMap<String, u64> {
 fn count(operation: &str, times: u32) -> Result<u64, Box<dyn Error>> {
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(env::current_exe()?);
-    let output = valgrind.arg(operation).arg(times.to_string()).output()?;
+    let output = valgrind.args(["--operation", operation, &times.to_string()]).output()?;
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     let collected = text.lines().find_map(|line| line.split_once("Collected :"));
     let (_, count) = collected.ok_or(format!("valgrind did not count: {text}"))?;

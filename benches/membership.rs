@@ -14,10 +14,15 @@ use std::{
 
 use syncswim::{Membership, Watch};
 
+#[path = "support/effort.rs"]
+mod effort;
+#[path = "support/options.rs"]
+mod options;
 #[path = "support/timing.rs"]
 mod timing;
 
-use timing::{Clock, Effort, Figure, heading};
+use effort::Effort;
+use timing::{Clock, Figure, heading};
 
 /// Watchers that never read.
 const WATCHERS: usize = 256;

@@ -11,6 +11,10 @@
 use std::{env, error::Error, process::ExitCode, time::Instant};
 
 use crossbeam_channel::{bounded, select};
+use lexopt::{
+    Arg::{Long, Short},
+    ValueExt,
+};
 use syncswim::{Event, Gossip, GossipConfig, IpNetwork, Keyring, Member, Tags};
 
 const USAGE: &str = "usage: node --name NAME [--bind HOST:PORT] [--join HOST:PORT]... [--tag KEY=VALUE]...
@@ -28,14 +32,14 @@ const USAGE: &str = "usage: node --name NAME [--bind HOST:PORT] [--join HOST:POR
 
 fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
-    let config = match parse(env::args().skip(1)) {
+    let config = match parse(lexopt::Parser::from_env()) {
         Ok(Some(config)) => config,
         Ok(None) => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
         }
         Err(problem) => {
-            eprintln!("node: {problem}\n{USAGE}");
+            eprintln!("{problem}\n\n{USAGE}");
             return ExitCode::from(2);
         }
     };
@@ -131,48 +135,56 @@ fn roll_call(node: &Gossip) -> String {
 }
 
 /// The configuration, or `None` if help was asked for.
-fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<GossipConfig>, String> {
-    let mut name = None;
+fn parse(mut parser: lexopt::Parser) -> Result<Option<GossipConfig>, lexopt::Error> {
     let mut preset: fn(String) -> GossipConfig = GossipConfig::lan;
-    let mut tags = Vec::new();
-    let mut changes: Vec<Box<dyn FnOnce(GossipConfig) -> GossipConfig>> = Vec::new();
-    while let Some(flag) = args.next() {
-        if flag == "--help" || flag == "-h" {
-            return Ok(None);
-        }
-        let value = args.next().ok_or_else(|| format!("{flag} needs a value"))?;
-        match flag.as_str() {
-            "--name" => name = Some(value),
-            "--bind" => changes.push(Box::new(move |config| config.bind(value))),
-            "--advertise" => changes.push(Box::new(move |config| config.advertise(value))),
-            "--join" => changes.push(Box::new(move |config| config.seed(value))),
-            "--key" => {
-                let ring = Keyring::new(value.parse().map_err(|error| format!("--key: {error}"))?);
-                changes.push(Box::new(move |config| config.keyring(&ring)));
+    let (mut name, mut bind, mut advertise, mut cluster, mut ring) =
+        (None, "127.0.0.1".to_owned(), None, None, None);
+    let (mut seeds, mut tags, mut allowed): (Vec<String>, _, Vec<IpNetwork>) = (vec![], vec![], vec![]);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Short('h') | Long("help") => return Ok(None),
+            Long("name") => name = Some(parser.value()?.string()?),
+            Long("bind") => bind = parser.value()?.string()?,
+            Long("advertise") => advertise = Some(parser.value()?.string()?),
+            Long("join") => seeds.push(parser.value()?.string()?),
+            Long("cluster") => cluster = Some(parser.value()?.string()?),
+            Long("tag") => {
+                let tag = parser.value()?.string()?;
+                let (key, value) =
+                    tag.split_once('=').ok_or(format!("--tag wants KEY=VALUE, not {tag:?}"))?;
+                tags.push((key.to_owned(), value.to_owned()));
             }
-            "--allow" => {
-                let network: IpNetwork = value.parse().map_err(|error| format!("--allow: {error}"))?;
-                changes.push(Box::new(move |config| config.allow([network])));
-            }
-            "--cluster" => changes.push(Box::new(move |config| config.cluster(value))),
-            "--tag" => {
-                let (key, text) =
-                    value.split_once('=').ok_or_else(|| format!("--tag wants KEY=VALUE, not {value:?}"))?;
-                tags.push((key.to_owned(), text.to_owned()));
-            }
-            "--preset" => {
-                preset = match value.as_str() {
+            Long("preset") => {
+                preset = match parser.value()?.string()?.as_str() {
                     "lan" => GossipConfig::lan,
                     "wan" => GossipConfig::wan,
                     "local" => GossipConfig::local,
-                    _ => return Err(format!("--preset wants lan, wan or local, not {value:?}")),
+                    other => return Err(format!("--preset wants lan, wan or local, not {other:?}").into()),
                 }
             }
-            _ => return Err(format!("unknown option {flag}")),
+            Long("key") => {
+                // The value is not shown: it may be the key but for one digit.
+                let key = parser.value()?.string()?.parse().map_err(|problem| format!("--key: {problem}"))?;
+                ring = Some(Keyring::new(key));
+            }
+            Long("allow") => {
+                let network = parser.value()?.string()?;
+                allowed.push(network.parse().map_err(|problem| format!("--allow {network}: {problem}"))?);
+            }
+            unknown => return Err(unknown.unexpected()),
         }
     }
-    let name = name.ok_or("--name is missing")?;
-    let tags = Tags::new(tags).map_err(|error| error.to_string())?;
-    let config = preset(name).bind("127.0.0.1").tags(tags);
-    Ok(Some(changes.into_iter().fold(config, |config, change| change(config))))
+    let tags = Tags::new(tags).map_err(|problem| format!("--tag: {problem}"))?;
+    let mut config = preset(name.ok_or("--name is missing")?).bind(bind).tags(tags);
+    config = seeds.into_iter().fold(config, GossipConfig::seed);
+    if let Some(addr) = advertise {
+        config = config.advertise(addr);
+    }
+    if let Some(name) = cluster {
+        config = config.cluster(name);
+    }
+    if let Some(ring) = ring {
+        config = config.keyring(&ring);
+    }
+    Ok(Some(if allowed.is_empty() { config } else { config.allow(allowed) }))
 }

@@ -7,41 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How thorough a run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Effort {
-    /// Not run by `cargo bench` at all: shows that it still works.
-    Smoke,
-    /// With `--quick`.
-    Quick,
-    Full,
-}
-
-impl Effort {
-    /// What the command line asks for.
-    pub(crate) fn asked() -> Self {
-        let has = |wanted| std::env::args().any(|argument| argument == wanted);
-        match (has("--bench"), has("--quick")) {
-            (false, false) => Self::Smoke,
-            (_, true) => Self::Quick,
-            (true, false) => Self::Full,
-        }
-    }
-
-    pub(crate) fn rounds(self) -> usize {
-        match self {
-            Self::Smoke => 1,
-            Self::Quick => 7,
-            Self::Full => 25,
-        }
-    }
-
-    /// For what takes long: fewer, but enough for a median.
-    pub(crate) fn few_rounds(self) -> usize {
-        self.rounds().div_ceil(3) | 1
-    }
-}
-
 /// Runs something and returns how many allocations it made.
 pub(crate) type Count = fn(&mut dyn FnMut()) -> u64;
 

@@ -52,7 +52,16 @@ impl Arguments<'_> {
     ///
     /// It is missing, or not of this type.
     pub fn value<T: FromStr<Err: Display>>(&mut self) -> Result<T, Error> {
+        self.value_with(str::parse)
+    }
+
+    /// The value of the latest option, as this function reads it.
+    ///
+    /// # Errors
+    ///
+    /// It is missing, or the function refuses it.
+    pub fn value_with<T, E: Display>(&mut self, read: impl FnOnce(&str) -> Result<T, E>) -> Result<T, Error> {
         let text = self.parser.value()?.string()?;
-        text.parse().map_err(|problem| format!("{} {text}: {problem}", self.option).into())
+        read(&text).map_err(|problem| format!("{} {text}: {problem}", self.option).into())
     }
 }

@@ -1,8 +1,11 @@
 //! SVG plots.
 
-use std::path::Path;
+use std::{error::Error, path::Path};
 
-use plotters::prelude::*;
+use plotters::{
+    prelude::*,
+    style::text_anchor::{HPos, Pos, VPos},
+};
 
 const COLOURS: usize = 6;
 /// More samples than these are thinned: nobody would see them.
@@ -28,17 +31,17 @@ pub fn distribution(folder: Option<&Path>, name: &str, x: &str, curves: &[(Strin
 pub fn lines(folder: Option<&Path>, name: &str, x: &str, y: &str, curves: &[(String, Vec<(f64, f64)>)]) {
     let Some(folder) = folder else { return };
     let path = folder.join(format!("{name}.svg"));
-    if let Err(problem) = draw(&path, x, y, curves) {
+    if let Err(problem) = draw_lines(&path, x, y, curves) {
         eprintln!("{} was not written: {problem}", path.display());
     }
 }
 
-fn draw(
+fn draw_lines(
     path: &Path,
     x: &str,
     y: &str,
     curves: &[(String, Vec<(f64, f64)>)],
-) -> Result<(), Box<dyn std::error::Error>> {
+) -> Result<(), Box<dyn Error>> {
     let points = || curves.iter().flat_map(|(_, points)| points);
     let range = |pick: fn(&(f64, f64)) -> f64| {
         let low = points().map(pick).fold(f64::INFINITY, f64::min);
@@ -70,6 +73,67 @@ fn draw(
         .border_style(BLACK.mix(0.3))
         .position(SeriesLabelPosition::LowerRight)
         .draw()?;
+    area.present()?;
+    Ok(())
+}
+
+/// What a bar shows: a value, and as a whisker what it ranges over.
+#[derive(Debug, Clone, Copy)]
+pub struct Bar {
+    /// The height.
+    pub median: f64,
+    /// The lower end of the whisker.
+    pub min: f64,
+    /// The upper end.
+    pub max: f64,
+}
+
+/// Bars in groups, each with a label. All groups have a place for each of the names, which may be empty.
+///
+/// # Errors
+///
+/// The file cannot be written.
+pub fn bars(
+    path: &Path,
+    title: &str,
+    names: &[&str],
+    groups: &[(String, Vec<Option<Bar>>)],
+) -> Result<(), Box<dyn Error>> {
+    const LEGEND: i32 = 110;
+    let highest = groups.iter().flat_map(|(_, bars)| bars.iter().flatten()).map(|bar| bar.max);
+    let top = highest.fold(f64::MIN_POSITIVE, f64::max) * 1.05;
+    // One place more than there are names keeps the groups apart.
+    let places = names.len() + 1;
+    let wanted = [70 + 22 * places * groups.len(), 70 + LEGEND as usize * names.len()];
+    let width = u32::try_from(wanted.into_iter().max().unwrap_or_default())?;
+    let area = SVGBackend::new(path, (width, 310)).into_drawing_area();
+    area.fill(&WHITE)?;
+    let text = |size: i32| ("sans-serif", size).into_font().color(&BLACK);
+    area.draw(&Text::new(title.to_owned(), (10, 8), text(14)))?;
+    let colour = |i: usize| Palette99::pick(i);
+    for (i, name) in names.iter().enumerate() {
+        let x = 70 + LEGEND * i32::try_from(i)?;
+        area.draw(&Rectangle::new([(x, 32), (x + 12, 44)], colour(i).filled()))?;
+        area.draw(&Text::new((*name).to_owned(), (x + 17, 33), text(12)))?;
+    }
+    let mut chart = ChartBuilder::on(&area)
+        .margin_top(60)
+        .x_label_area_size(30)
+        .y_label_area_size(70)
+        .build_cartesian_2d(0.0..(places * groups.len()) as f64, 0.0..top)?;
+    chart.configure_mesh().disable_x_mesh().x_labels(0).y_labels(6).light_line_style(WHITE).draw()?;
+    for (g, (label, bars)) in groups.iter().enumerate() {
+        let left = (g * places) as f64 + 0.5;
+        for (i, bar) in bars.iter().enumerate() {
+            let Some(Bar { median, min, max }) = *bar else { continue };
+            let x = left + i as f64;
+            chart.draw_series([Rectangle::new([(x + 0.1, 0.0), (x + 0.9, median)], colour(i).filled())])?;
+            chart.draw_series([PathElement::new([(x + 0.5, min), (x + 0.5, max)], BLACK)])?;
+        }
+        let (x, y) = chart.backend_coord(&(left + names.len() as f64 / 2.0, 0.0));
+        let centred = text(12).pos(Pos::new(HPos::Center, VPos::Top));
+        area.draw(&Text::new(label.clone(), (x, y + 6), centred))?;
+    }
     area.present()?;
     Ok(())
 }

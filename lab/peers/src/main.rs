@@ -1,19 +1,5 @@
 //! syncswim beside its peers, in one run:
-//! `cargo run --release --manifest-path lab/peers/Cargo.toml [-- OPTIONS]`.
-//!
-//! ```text
-//! --quick          one run of each, at 8 and 32 nodes, with short rests
-//! --runs N         runs of each (3)
-//! --sizes N,N      nodes (8,32,128)
-//! --peers A,B      only these
-//! --idle SECONDS   how long the idle figures are taken (15)
-//! --crashes N      crashes in each run (2)
-//! --loss PERCENT   of datagrams, for the block with loss (25)
-//! --only PART      cluster, loss, core, echo or membership
-//! --markdown FILE  writes the tables there, and plots beside it
-//! ```
-//!
-//! `--node kinship|serf …` is one node for the lab of network namespaces (`tests/net`): see `docs/BENCHMARKS.md`.
+//! `cargo run --release --manifest-path lab/peers/Cargo.toml [-- OPTIONS]`, among them `--help`.
 //!
 //! Every cluster is a process of its own: this program, started again. Where the system lets it, that process
 //! has a network of its own too, so that what is counted on the loopback interface is its alone.
@@ -33,7 +19,6 @@ mod node;
 mod options;
 mod parent;
 mod peers;
-mod plot;
 mod report;
 mod scenario;
 mod usage;
@@ -43,22 +28,14 @@ mod rig;
 #[path = "../../../benches/support/timing.rs"]
 mod timing;
 
-use options::{Command, Options};
+use options::{Command, USAGE};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut arguments = std::env::args().skip(1);
-    if let (Some("--node"), Some(peer)) = (arguments.next().as_deref(), arguments.next()) {
-        return node::run(&peer, arguments);
+    match lab::options::read(USAGE, Command::parse) {
+        Command::Measure(options) => return parent::run(options),
+        Command::Node { peer, setup } => return node::run(&peer, setup),
+        Command::Cluster { peer, scenario } if scenario.loss == 0 => scenario::run(peer, scenario),
+        Command::Cluster { peer, scenario } => lossy::run(peer, scenario),
     }
-    match Options::parse(std::env::args().skip(1))? {
-        Command::Measure(options) => parent::run(options),
-        Command::Cluster { peer, scenario } => {
-            if scenario.loss == 0 {
-                scenario::run(peer, scenario)
-            } else {
-                lossy::run(peer, scenario)
-            }
-            Ok(())
-        }
-    }
+    Ok(())
 }

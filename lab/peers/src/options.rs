@@ -2,17 +2,43 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use lab::options::{Arguments, Error, Long, Value, ValueExt};
+
 use crate::{
+    node::Setup,
     peers::{PEERS, Peer},
     scenario::Scenario,
 };
 
-/// The first argument of a process that runs one cluster.
-pub(crate) const CLUSTER: &str = "--cluster";
+pub(crate) const USAGE: &str = "usage: syncswim-peers [OPTION]…
+
+  --quick          one run of each, at 8 and 32 nodes, with short rests
+  --runs N         runs of each                                         (3)
+  --sizes N,N      nodes                                                (8,32,128)
+  --peers A,B      only these                                           (all)
+  --idle SECONDS   how long the idle figures are taken                  (15)
+  --crashes N      crashes in each run                                  (2)
+  --loss PERCENT   of datagrams, for the block with loss                (25)
+  --only PART      cluster, loss, core, echo or membership              (all)
+  --markdown FILE  writes the tables there, and plots beside it         (none)
+
+  --node kinship|serf NAME [--bind A:P] [--advertise A:P] [--seed A:P]…
+                   one node for the network namespaces of tests/net, instead";
+
+const PARTS: [&str; 5] = ["core", "membership", "echo", "cluster", "loss"];
 
 pub(crate) enum Command {
     Measure(Options),
-    Cluster { peer: &'static Peer, scenario: Scenario },
+    /// A process that runs one cluster.
+    Cluster {
+        peer: &'static Peer,
+        scenario: Scenario,
+    },
+    /// A process that is one node.
+    Node {
+        peer: String,
+        setup: Setup,
+    },
 }
 
 pub(crate) struct Options {
@@ -24,58 +50,66 @@ pub(crate) struct Options {
     pub(crate) idle: Duration,
     pub(crate) crashes: usize,
     pub(crate) loss: u8,
-    pub(crate) only: Option<String>,
+    pub(crate) only: Option<&'static str>,
     pub(crate) markdown: Option<PathBuf>,
 }
 
-impl Options {
-    pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Command, String> {
-        let mut arguments: Vec<String> = arguments.collect();
-        if arguments.first().is_some_and(|first| first == CLUSTER) {
-            return cluster(&arguments[1..]);
+impl Command {
+    pub(crate) fn parse(arguments: &mut Arguments<'_>) -> Result<Self, Error> {
+        let (mut quick, mut runs, mut sizes, mut peers) = (false, None, None, None);
+        let (mut idle, mut crashes, mut loss, mut only, mut markdown) = (None, None, 25, None, None);
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Long("cluster") => return cluster(arguments),
+                Long("node") => {
+                    return Ok(Self::Node { peer: arguments.value()?, setup: Setup::parse(arguments)? });
+                }
+                Long("quick") => quick = true,
+                Long("runs") => runs = Some(arguments.value()?),
+                Long("sizes") => {
+                    let read =
+                        |list: &str| list.split(',').map(str::parse).collect::<Result<Vec<usize>, _>>();
+                    sizes = Some(arguments.value_with(read)?);
+                }
+                Long("peers") => {
+                    let read = |list: &str| list.split(',').map(peer).collect::<Result<Vec<_>, _>>();
+                    peers = Some(arguments.value_with(read)?);
+                }
+                Long("idle") => idle = Some(Duration::from_secs(arguments.value()?)),
+                Long("crashes") => crashes = Some(arguments.value()?),
+                Long("loss") => loss = arguments.value_with(percent)?,
+                Long("only") => only = Some(arguments.value_with(part)?),
+                Long("markdown") => markdown = Some(arguments.value()?),
+                unknown => return Err(unknown.unexpected()),
+            }
         }
-        let quick = take(&mut arguments, "--quick", false)?.is_some();
-        let mut options = Self {
+        let pick = |quick_one: u64, other: u64| if quick { quick_one } else { other };
+        let options = Options {
             quick,
-            runs: if quick { 1 } else { 3 },
-            sizes: if quick { vec![8, 32] } else { vec![8, 32, 128] },
-            peers: PEERS.iter().collect(),
-            settle: Duration::from_secs(if quick { 1 } else { 4 }),
-            idle: Duration::from_secs(if quick { 5 } else { 15 }),
-            crashes: if quick { 1 } else { 2 },
-            loss: 25,
-            only: take(&mut arguments, "--only", true)?,
-            markdown: take(&mut arguments, "--markdown", true)?.map(PathBuf::from),
+            runs: runs.unwrap_or(pick(1, 3) as usize),
+            sizes: sizes.unwrap_or_else(|| if quick { vec![8, 32] } else { vec![8, 32, 128] }),
+            peers: peers.unwrap_or_else(|| PEERS.iter().collect()),
+            settle: Duration::from_secs(pick(1, 4)),
+            idle: idle.unwrap_or(Duration::from_secs(pick(5, 15))),
+            crashes: crashes.unwrap_or(pick(1, 2) as usize),
+            loss,
+            only,
+            markdown,
         };
-        if let Some(value) = take(&mut arguments, "--runs", true)? {
-            options.runs = number(&value)?;
-        }
-        if let Some(value) = take(&mut arguments, "--sizes", true)? {
-            options.sizes = value.split(',').map(number).collect::<Result<_, _>>()?;
-        }
-        if let Some(value) = take(&mut arguments, "--peers", true)? {
-            options.peers = value.split(',').map(peer).collect::<Result<_, _>>()?;
-        }
-        if let Some(value) = take(&mut arguments, "--idle", true)? {
-            options.idle = Duration::from_secs(number(&value)? as u64);
-        }
-        if let Some(value) = take(&mut arguments, "--crashes", true)? {
-            options.crashes = number(&value)?;
-        }
-        if let Some(value) = take(&mut arguments, "--loss", true)? {
-            options.loss = percent(number(&value)?)?;
-        }
         // One leaves, some crash, and two must remain to see it.
         let least = options.crashes + 3;
-        match (arguments.first(), options.sizes.iter().find(|size| **size < least)) {
-            (Some(unknown), _) => Err(format!("unknown option {unknown}; main.rs lists them")),
-            (None, Some(size)) => Err(format!("{size} nodes are too few: at least {least}")),
-            (None, None) => Ok(Command::Measure(options)),
+        match options.sizes.iter().find(|size| **size < least) {
+            Some(size) => {
+                Err(format!("--sizes: {size} nodes are too few, at least {least} are needed").into())
+            }
+            None => Ok(Self::Measure(options)),
         }
     }
+}
 
+impl Options {
     pub(crate) fn wants(&self, part: &str) -> bool {
-        self.only.as_ref().is_none_or(|only| only == part)
+        self.only.is_none_or(|only| only == part)
     }
 
     pub(crate) fn scenario(&self, n: usize, loss: u8) -> Scenario {
@@ -83,45 +117,42 @@ impl Options {
     }
 }
 
-/// What `cluster` reads.
+/// The command line of a process that runs one cluster.
 pub(crate) fn cluster_arguments(peer: &Peer, scenario: &Scenario) -> Vec<String> {
     let Scenario { n, settle, idle, crashes, loss } = scenario;
     let numbers = [*n, settle.as_millis() as usize, idle.as_millis() as usize, *crashes, usize::from(*loss)];
-    let texts = [CLUSTER, peer.name].map(str::to_owned).into_iter();
+    let texts = ["--cluster", peer.name].map(str::to_owned).into_iter();
     texts.chain(numbers.iter().map(ToString::to_string)).collect()
 }
 
-fn cluster(arguments: &[String]) -> Result<Command, String> {
-    let [name, numbers @ ..] = arguments else { return Err("no peer is named".to_owned()) };
-    let numbers = numbers.iter().map(|text| number(text)).collect::<Result<Vec<_>, _>>()?;
-    let [n, settle, idle, crashes, loss] = numbers[..] else {
-        return Err("five numbers are missing".to_owned());
-    };
-    let loss = percent(loss)?;
-    let [settle, idle] = [settle, idle].map(|millis| Duration::from_millis(millis as u64));
-    Ok(Command::Cluster { peer: peer(name)?, scenario: Scenario { n, settle, idle, crashes, loss } })
-}
-
-/// Removes an option and returns its value, or itself if it has none.
-fn take(arguments: &mut Vec<String>, option: &str, has_value: bool) -> Result<Option<String>, String> {
-    let Some(at) = arguments.iter().position(|argument| argument == option) else { return Ok(None) };
-    let option = arguments.remove(at);
-    match has_value {
-        false => Ok(Some(option)),
-        true if at < arguments.len() => Ok(Some(arguments.remove(at))),
-        true => Err(format!("{option} needs a value")),
+fn cluster(arguments: &mut Arguments<'_>) -> Result<Command, Error> {
+    let peer = arguments.value_with(peer)?;
+    let mut numbers = Vec::new();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Value(number) => numbers.push(number.parse()?),
+            unknown => return Err(unknown.unexpected()),
+        }
     }
+    let [n, settle, idle, crashes, loss] = numbers[..] else {
+        return Err("--cluster wants five numbers after its peer".into());
+    };
+    let [settle, idle] = [settle, idle].map(|millis: usize| Duration::from_millis(millis as u64));
+    let loss = u8::try_from(loss).map_err(|problem| problem.to_string())?;
+    Ok(Command::Cluster { peer, scenario: Scenario { n, settle, idle, crashes, loss } })
 }
 
 /// What is lost must leave something.
-fn percent(number: usize) -> Result<u8, String> {
-    u8::try_from(number).ok().filter(|percent| *percent < 100).ok_or(format!("{number} is not below 100"))
-}
-
-fn number(text: &str) -> Result<usize, String> {
-    text.parse().map_err(|error| format!("{text:?}: {error}"))
+fn percent(text: &str) -> Result<u8, &'static str> {
+    text.parse().ok().filter(|percent| *percent < 100).ok_or("that is no number below 100")
 }
 
 fn peer(name: &str) -> Result<&'static Peer, String> {
-    PEERS.iter().find(|peer| peer.name == name).ok_or_else(|| format!("unknown peer {name:?}"))
+    let known = || PEERS.iter().map(|peer| peer.name).collect::<Vec<_>>().join(", ");
+    PEERS.iter().find(|peer| peer.name == name).ok_or_else(|| format!("{name:?} is none of {}", known()))
+}
+
+fn part(name: &str) -> Result<&'static str, String> {
+    let found = PARTS.into_iter().find(|part| *part == name);
+    found.ok_or_else(|| format!("it is none of {}", PARTS.join(", ")))
 }

@@ -2,19 +2,23 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    env,
+    error::Error,
+    fs,
     io::{self, IsTerminal, Write},
+    path::Path,
     process::{Command, Stdio},
     time::Instant,
 };
+
+use lab::plot::{self, Bar};
 
 use crate::{
     core, echo, lossy, membership,
     options::{Options, cluster_arguments},
     peers::Peer,
-    plot,
-    report::{self, Table},
-    scenario::{METRICS, Scenario},
+    report::{self, Summary, Table},
+    scenario::{METRICS, Metric, Scenario},
 };
 
 /// What the runs of one peer at one size gave.
@@ -27,11 +31,11 @@ pub(crate) struct Samples {
 /// By size and peer.
 pub(crate) type Results = BTreeMap<(usize, &'static str), Samples>;
 
-pub(crate) fn run(mut options: Options) -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) fn run(mut options: Options) -> Result<(), Box<dyn Error>> {
     let presets = presets(&mut options.peers);
     let options = &options;
     let mut tables = Vec::new();
-    let mut plots = Vec::new();
+    let mut clusters_alone = None;
     if options.wants("core") {
         progress("core: pings through the cores alone");
         tables.push(core::table(options.quick));
@@ -50,7 +54,7 @@ pub(crate) fn run(mut options: Options) -> Result<(), Box<dyn std::error::Error>
             let title = format!("{size} nodes");
             tables.push(report::cluster_table(title, &METRICS, *size, &options.peers, &results));
         }
-        plots = METRICS.map(|metric| (metric, plot::svg(&metric, options, &results))).to_vec();
+        clusters_alone = Some(results);
     }
     if options.wants("loss") {
         tables.extend(lossy(options)?);
@@ -61,17 +65,30 @@ pub(crate) fn run(mut options: Options) -> Result<(), Box<dyn std::error::Error>
     println!("{notes}");
     let Some(file) = &options.markdown else { return Ok(()) };
     let mut text: String = tables.iter().map(Table::markdown).collect();
-    let folder = file.parent().unwrap_or(".".as_ref()).join("benchmarks");
-    if !plots.is_empty() {
+    if let Some(results) = &clusters_alone {
+        let folder = file.parent().unwrap_or(".".as_ref()).join("benchmarks");
         fs::create_dir_all(&folder)?;
         text.push_str("## Plots\n\n");
-    }
-    for (metric, svg) in plots {
-        fs::write(folder.join(format!("{}.svg", metric.key)), svg)?;
-        text.push_str(&format!("![{}](benchmarks/{}.svg)\n", metric.label, metric.key));
+        for metric in METRICS {
+            plot(&folder.join(format!("{}.svg", metric.key)), &metric, options, results)?;
+            text.push_str(&format!("![{}](benchmarks/{}.svg)\n", metric.label, metric.key));
+        }
     }
     fs::write(file, format!("{text}\n{notes}"))?;
     Ok(())
+}
+
+/// A group of bars for each size, a bar for each peer.
+fn plot(path: &Path, metric: &Metric, options: &Options, results: &Results) -> Result<(), Box<dyn Error>> {
+    let bar = |size: usize, peer: &Peer| {
+        let Summary { median, min, max } = report::summary(results, size, peer, metric)?;
+        Some(Bar { median, min, max })
+    };
+    let group =
+        |size: &usize| (format!("{size} nodes"), options.peers.iter().map(|peer| bar(*size, peer)).collect());
+    let groups: Vec<_> = options.sizes.iter().map(group).collect();
+    let names: Vec<&str> = options.peers.iter().map(|peer| peer.name).collect();
+    plot::bars(path, &metric.title(), &names, &groups)
 }
 
 /// What the peers are and are configured with. Leaves out those that cannot be measured here, and says so.
@@ -92,7 +109,7 @@ fn presets(peers: &mut Vec<&'static Peer>) -> String {
 const LOSSY: usize = 32;
 
 /// Nothing, with a line that says why, where a cluster cannot have a network of its own that loses datagrams.
-fn lossy(options: &Options) -> Result<Option<Table>, Box<dyn std::error::Error>> {
+fn lossy(options: &Options) -> Result<Option<Table>, Box<dyn Error>> {
     let loss = options.loss;
     if Isolation::find(loss) == Isolation::None {
         eprintln!(
@@ -105,7 +122,7 @@ fn lossy(options: &Options) -> Result<Option<Table>, Box<dyn std::error::Error>>
     Ok(Some(report::cluster_table(title, &lossy::METRICS, LOSSY, &options.peers, &results)))
 }
 
-fn clusters(options: &Options, sizes: &[usize], loss: u8) -> Result<Results, Box<dyn std::error::Error>> {
+fn clusters(options: &Options, sizes: &[usize], loss: u8) -> Result<Results, Box<dyn Error>> {
     let isolation = Isolation::find(loss);
     if isolation == Isolation::None {
         eprintln!("The network is shared: other programs' use of the loopback interface is counted too.");

@@ -83,6 +83,12 @@ impl Table {
     }
 }
 
+/// What the runs of one peer at one size gave of one metric.
+pub(crate) fn summary(results: &Results, size: usize, peer: &Peer, metric: &Metric) -> Option<Summary> {
+    let samples = results.get(&(size, peer.name))?;
+    Summary::of(samples.values.get(metric.key)?)
+}
+
 /// What is measured down, the peers across; under each figure its range and its ratio to the first peer's.
 pub(crate) fn cluster_table(
     title: impl Into<String>,
@@ -93,19 +99,14 @@ pub(crate) fn cluster_table(
 ) -> Table {
     let names: Vec<&str> = peers.iter().map(|peer| peer.name).collect();
     let mut table = Table::new(title, &[&["median (min–max) ratio"], &names[..]].concat());
-    let summary = |peer: &Peer, metric: &Metric| {
-        let samples = results.get(&(size, peer.name))?;
-        Summary::of(samples.values.get(metric.key)?)
-    };
+    let summary = |peer: &Peer, metric: &Metric| summary(results, size, peer, metric);
     for metric in metrics {
         let reference = peers.first().and_then(|first| summary(first, metric)).map(|summary| summary.median);
         let cells = peers.iter().enumerate().map(|(column, peer)| match summary(peer, metric) {
             None => "–".to_owned(),
             Some(summary) => cell(metric, summary, reference.filter(|_| column > 0)),
         });
-        let label =
-            format!("{}{}{}", metric.label, if metric.unit.is_empty() { "" } else { ", " }, metric.unit);
-        table.row(std::iter::once(label).chain(cells));
+        table.row(std::iter::once(metric.title()).chain(cells));
     }
     for peer in peers {
         let own = peer.lacks.map(str::to_owned).into_iter();

@@ -38,6 +38,13 @@ pub(crate) struct Metric {
     pub(crate) decimals: usize,
 }
 
+impl Metric {
+    /// What is measured, and in which unit.
+    pub(crate) fn title(&self) -> String {
+        format!("{}{}{}", self.label, if self.unit.is_empty() { "" } else { ", " }, self.unit)
+    }
+}
+
 pub(crate) const fn metric(
     key: &'static str,
     label: &'static str,

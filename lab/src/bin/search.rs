@@ -49,9 +49,8 @@ impl Options {
                 Long("seeds") => options.count = arguments.value()?,
                 Long("configs") => (options.count, options.configs) = (arguments.value()?, true),
                 Long("theme") => {
-                    let name: String = arguments.value()?;
-                    options.themes =
-                        vec![Theme::named(&name).ok_or(format!("--theme {name}: there is none"))?];
+                    let theme = |name: &str| Theme::named(name).ok_or("there is no such theme");
+                    options.themes = vec![arguments.value_with(theme)?];
                 }
                 Long("threads") => options.threads = arguments.value()?,
                 unknown => return Err(unknown.unexpected()),

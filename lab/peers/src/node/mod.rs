@@ -16,6 +16,8 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use lab::options::{Arguments, Error, Long, Value, ValueExt};
+
 type Problem = Box<dyn std::error::Error>;
 
 #[derive(Debug)]
@@ -26,8 +28,7 @@ pub(crate) struct Setup {
     seeds: Vec<SocketAddr>,
 }
 
-pub(crate) fn run(peer: &str, arguments: impl Iterator<Item = String>) -> Result<(), Problem> {
-    let setup = Setup::parse(arguments)?;
+pub(crate) fn run(peer: &str, setup: Setup) -> Result<(), Problem> {
     match peer {
         "kinship" => kinship::run(setup),
         "serf" => serf::run(setup),
@@ -36,21 +37,20 @@ pub(crate) fn run(peer: &str, arguments: impl Iterator<Item = String>) -> Result
 }
 
 impl Setup {
-    fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, Problem> {
-        let name = arguments.next().ok_or("no name is given")?;
-        let bind = SocketAddr::from(([0, 0, 0, 0], 7946));
-        let mut setup = Self { name, bind, advertise: None, seeds: Vec::new() };
-        while let Some(flag) = arguments.next() {
-            let value = arguments.next().ok_or_else(|| format!("{flag} needs a value"))?;
-            let addr: SocketAddr = value.parse().map_err(|error| format!("{flag} {value}: {error}"))?;
-            match &*flag {
-                "--bind" => setup.bind = addr,
-                "--advertise" => setup.advertise = Some(addr),
-                "--seed" => setup.seeds.push(addr),
-                _ => return Err(format!("peers have no {flag}").into()),
+    /// What follows on `--node PEER`.
+    pub(crate) fn parse(arguments: &mut Arguments<'_>) -> Result<Self, Error> {
+        let (mut name, mut bind) = (None, SocketAddr::from(([0, 0, 0, 0], 7946)));
+        let (mut advertise, mut seeds) = (None, Vec::new());
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Value(text) if name.is_none() => name = Some(text.string()?),
+                Long("bind") => bind = arguments.value()?,
+                Long("advertise") => advertise = Some(arguments.value()?),
+                Long("seed") => seeds.push(arguments.value()?),
+                unknown => return Err(unknown.unexpected()),
             }
         }
-        Ok(setup)
+        Ok(Self { name: name.ok_or("the node has no name")?, bind, advertise, seeds })
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the command line asks for.
 
-use std::{path::PathBuf, time::Duration};
+use std::{num::ParseFloatError, path::PathBuf, time::Duration};
 
 use lab::options::{Arguments, Error, Long};
 use syncswim::swim::Config;
@@ -64,7 +64,7 @@ impl Options {
             match argument {
                 Long("nodes") => options.nodes = arguments.value()?,
                 Long("preset") => options.preset = arguments.value()?,
-                Long("latency") => latency = Some(milliseconds(arguments.value()?)?),
+                Long("latency") => latency = Some(arguments.value_with(milliseconds)?),
                 Long("loss") => options.loss = arguments.value()?,
                 Long("segment-loss") => options.segment_loss = arguments.value()?,
                 Long("crashes") => options.crashes = arguments.value()?,
@@ -128,7 +128,7 @@ impl Options {
     }
 }
 
-fn milliseconds(number: f64) -> Result<Duration, Error> {
-    Duration::try_from_secs_f64(number / 1000.0)
-        .map_err(|problem| format!("--latency {number}: {problem}").into())
+fn milliseconds(text: &str) -> Result<Duration, String> {
+    let number: f64 = text.parse().map_err(|problem: ParseFloatError| problem.to_string())?;
+    Duration::try_from_secs_f64(number / 1000.0).map_err(|problem| problem.to_string())
 }
