@@ -1,4 +1,4 @@
-//! Five nodes in one process: they find each other, and notice a crash, a restart and a farewell.
+//! Five nodes in one process: they find each other, and notice a crash, a restart and a leave.
 //!
 //! ```text
 //! cargo run --release --example cluster
@@ -45,7 +45,7 @@ fn main() -> Outcome<()> {
     clock.say(&format!("everybody has noticed, {} after the crash", seconds(crashed.elapsed())));
     let suspected = |event: &Event| matches!(event, Event::Suspected(member) if &*member.name == "delta");
     if std::iter::from_fn(|| watching.try_recv().ok()).any(|event| suspected(&event)) {
-        println!("            (first it was suspected, and had some seconds to object)");
+        println!("            (first it was suspected, and had some seconds to refute)");
     }
     show(&nodes);
 
@@ -63,7 +63,7 @@ fn main() -> Outcome<()> {
     let echo = nodes.remove(4);
     clock.say("echo leaves");
     echo.shutdown()?;
-    await_all(&nodes, "echo's farewell", |node| state(node, "echo") == Some(MemberState::Left))?;
+    await_all(&nodes, "echo's leave", |node| state(node, "echo") == Some(MemberState::Left))?;
     clock.say(&format!("everybody knows that it left, {} later", seconds(leaving.elapsed())));
     show(&nodes);
 
