@@ -1,9 +1,8 @@
 //! Cluster membership for programs that have no async runtime: *who is in the cluster, who has left, who has
 //! failed*.
 //!
-//! A blocking program starts it, gives it an address to join through, and has a sorted list of live peers, a
-//! channel of changes, and a clean stop. Under it runs SWIM with Lifeguard, on two named threads and the
-//! standard library's sockets.
+//! A blocking program starts it and gives it an address to join through. It gets a sorted list of live peers, a channel of
+//! changes, and a clean stop. The protocol is SWIM with Lifeguard, on two named threads and the standard library's sockets.
 //!
 //! ```no_run
 //! use syncswim::{Cluster, GossipConfig, GossipDiscovery};
@@ -22,8 +21,8 @@
 //! }
 //! ```
 //!
-//! `ctrlc` here is the crate of that name with its feature `termination`; anything else that raises the
-//! [stop flag](ClusterHandle::stop_flag) does as well.
+//! `ctrlc` is the crate of that name with its feature `termination`. Any thread may raise the
+//! [stop flag](ClusterHandle::stop_flag) instead.
 //!
 //! # Three levels
 //!
@@ -35,17 +34,20 @@
 //!
 //! # What is promised
 //!
-//! - No writer and no node ever waits for a watcher or for a reader of events. Nothing of ours calls you back.
-//! - After [`ClusterHandle::join`] or [`Gossip::shutdown`] no thread, socket or descriptor of ours is left.
-//! - Bytes from the network are dropped and counted at worst; they never panic. All memory has a bound.
-//! - A panic in one of our threads ends the node, closes its watches and is the error of `join`.
+//! - No writer and no node ever waits for a watcher or for a reader of events. No event is delivered by a callback.
+//! - After [`ClusterHandle::join`] or [`Gossip::shutdown`] no thread, socket or descriptor of the library remains.
+//! - Bytes from the network never cause a panic. What is malformed is dropped and counted. All memory has a bound.
+//! - A panic in a thread of the library ends the node, closes its watches and is the error of `join`.
 //!
-//! With a `Keyring`, nobody without the key can listen, join, forge or replay. Without, run it on a network
+//! With a `Keyring`, nobody without the key can read, join, forge or replay. Without one, run it on a network
 //! that you trust: whoever can send to a node can join and lie.
+//!
+//! The words are those of SWIM, Lifeguard and memberlist; `ARCHITECTURE.md` in the repository has a glossary, `PROTOCOL.md`
+//! the bytes and rules, `SECURITY.md` what is defended.
 //!
 //! # Features
 //!
-//! - `encryption`: `Keyring` and what it seals. On by default.
+//! - `encryption`: `Keyring`, sealed packets and streams, key rotation. On by default.
 //! - `dns-client`: the prefixes `dns+` and `dnssrv+` of seeds and of [`DnsDiscovery`]: a small DNS client that knows SRV records
 //!   and times to live, and does not keep a stop waiting. Off by default.
 //! - `interfaces`: [`bind` and `advertise`](GossipConfig::bind) take names of network interfaces. Off by default.
