@@ -45,6 +45,34 @@
 //! The words are those of SWIM, Lifeguard and memberlist; `ARCHITECTURE.md` in the repository has a glossary, `PROTOCOL.md`
 //! the bytes and rules, `SECURITY.md` what is defended.
 //!
+//! # Channels
+//!
+//! [`Watch`], [`Events`], [`Stop`] and [`ClusterHandle`] each have a [`Receiver`], so that a program can wait for several of
+//! them, and for channels of its own, with `select!`. These are channels of [`crossbeam_channel`]. That crate is public here
+//! as `syncswim::crossbeam_channel`, in the version that the receivers are of, and [`Receiver`], [`RecvError`],
+//! [`RecvTimeoutError`] and [`TryRecvError`] also by themselves.
+//!
+//! ```
+//! use syncswim::{Membership, Stop, TryRecvError, crossbeam_channel::select};
+//!
+//! let (membership, stop) = (Membership::new(), Stop::new());
+//! let watch = membership.watch();
+//! membership.add(["a:1"]);
+//! loop {
+//!     select! {
+//!         recv(watch.receiver()) -> _ => match watch.try_recv() {
+//!             Ok(change) => {
+//!                 println!("{change}");
+//!                 stop.stop();
+//!             }
+//!             Err(TryRecvError::Empty) => {}
+//!             Err(TryRecvError::Disconnected) => break,
+//!         },
+//!         recv(stop.receiver()) -> _ => break,
+//!     }
+//! }
+//! ```
+//!
 //! # Features
 //!
 //! - `encryption`: `Keyring`, sealed packets and streams, key rotation. On by default.
@@ -82,6 +110,11 @@ mod warn;
 mod wire;
 
 pub use cluster::{Cluster, ClusterHandle};
+/// The channels under [`Watch`], [`Events`], [`Stop`] and [`ClusterHandle`], for `select!` and for channels of your own.
+#[doc(no_inline)]
+pub use crossbeam_channel;
+#[doc(no_inline)]
+pub use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
 pub use discovery::{
     Discovery, DnsDiscovery, GossipDiscovery, GossipHandle, NoDiscovery, PeerName, Resolver, SystemResolver,
 };
@@ -89,7 +122,7 @@ pub use discovery::{
 #[doc(hidden)]
 pub use dns::fuzz_dns_answer;
 pub use error::{BoxError, Error};
-pub use gossip::{DEFAULT_PORT, Events, Gossip, GossipConfig, HostPort, Members};
+pub use gossip::{DEFAULT_PORT, Events, EventsIter, Gossip, GossipConfig, HostPort, Members};
 #[cfg(feature = "encryption")]
 pub use gossip::{KeyStep, RotateOptions, RotatedNode, Rotation};
 pub use ip_network::IpNetwork;
@@ -98,7 +131,7 @@ pub use keys::{
     key::{Fingerprint, Key},
     keyring::{Encryption, Keyring},
 };
-pub use membership::{Membership, MembershipChange, Peer, Peers, Snapshot, Watch};
+pub use membership::{Membership, MembershipChange, Peer, Peers, Snapshot, Watch, WatchIter};
 pub use stop::Stop;
 pub use swim::{Event, Identity, Member, MemberState, Metrics, ReachProblem};
 pub use wire::Tags;
@@ -124,6 +157,8 @@ const _: () = {
     check::<GossipDiscovery>();
     check::<GossipHandle>();
     check::<Membership>();
+    check::<MembershipChange>();
+    check::<Peers>();
     check::<Snapshot>();
     check::<Stop>();
     check::<Watch>();

@@ -2,12 +2,12 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crossbeam_channel::{TryRecvError, bounded};
 use proptest::prelude::*;
 use support::{View, in_time};
-use syncswim::{BoxError, Cluster, ClusterHandle, Membership, MembershipChange, Snapshot, Stop};
+use syncswim::{BoxError, Cluster, ClusterHandle, Membership, MembershipChange, Peers, Snapshot, Stop};
 
 fn names(snapshot: &Snapshot) -> String {
     format!("{} | {}", snapshot.active().join(" "), snapshot.left().join(" "))
@@ -35,10 +35,46 @@ fn with_sources<const N: usize>() -> (ClusterHandle, [Membership; N]) {
     (running, handles.into_values().collect::<Vec<_>>().try_into().unwrap())
 }
 
+/// What a watcher knows that applies every change, and which of those that left have failed.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Seen {
+    view: View,
+    failed: BTreeSet<String>,
+}
+
+impl Seen {
+    fn of(snapshot: &Snapshot) -> Self {
+        let failed: BTreeSet<_> = snapshot.failed().iter().map(|peer| peer.to_string()).collect();
+        assert!(snapshot.failed().is_sorted() && failed.len() == snapshot.failed().len());
+        assert!(snapshot.failed().iter().all(|peer| snapshot.left().contains(peer)), "{snapshot:?}");
+        assert!(snapshot.peers().iter().all(|peer| snapshot.is_failed(peer) == failed.contains(&**peer)));
+        Self { view: View::of(snapshot), failed }
+    }
+
+    /// Panics if the change tells what is known already.
+    #[track_caller]
+    fn apply(&mut self, change: &MembershipChange) {
+        self.view.apply(change);
+        let is_new =
+            |peers: &Peers| change.active.iter().chain(&change.left).any(|peer| peers.contains(peer));
+        assert!(!is_new(&change.not_failed) && !is_new(&change.removed), "{change:?}");
+        for peer in change.active.iter().chain(&change.left).chain(&change.removed) {
+            self.failed.remove(&**peer);
+        }
+        for peer in &change.failed {
+            assert!(self.failed.insert(peer.to_string()), "{peer} had failed: {change:?}");
+        }
+        for peer in &change.not_failed {
+            assert!(self.failed.remove(&**peer), "{peer} had not failed: {change:?}");
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Word {
     Active,
     Left,
+    Failed,
     Removed,
 }
 
@@ -51,7 +87,12 @@ struct Call {
 }
 
 fn calls() -> impl Strategy<Value = Vec<Call>> {
-    let word = prop_oneof![3 => Just(Word::Active), 2 => Just(Word::Left), 1 => Just(Word::Removed)];
+    let word = prop_oneof![
+        3 => Just(Word::Active),
+        1 => Just(Word::Left),
+        1 => Just(Word::Failed),
+        1 => Just(Word::Removed),
+    ];
     let peers = prop::collection::vec("[a-f]", 0..4);
     let call = (0..3usize, word, peers).prop_map(|(who, word, peers)| Call { who, word, peers });
     prop::collection::vec(call, 1..60)
@@ -61,6 +102,7 @@ fn make(handle: &Membership, call: &Call) {
     match call.word {
         Word::Active => handle.add(&call.peers),
         Word::Left => handle.left(&call.peers),
+        Word::Failed => handle.failed(&call.peers),
         Word::Removed => handle.remove(&call.peers),
     }
 }
@@ -78,6 +120,7 @@ impl Model {
         match self.application.get(peer) {
             Some(word) => *word,
             None if claims.contains(&&Word::Active) => Word::Active,
+            None if claims.contains(&&Word::Failed) => Word::Failed,
             None if claims.contains(&&Word::Left) => Word::Left,
             None => Word::Removed,
         }
@@ -89,7 +132,7 @@ impl Model {
                 0 => self.standing(peer),
                 source => *self.claims[source - 1].get(peer).unwrap_or(&Word::Removed),
             };
-            if *word == Word::Left && before != Word::Active {
+            if matches!(word, Word::Left | Word::Failed) && before != Word::Active {
                 continue;
             }
             match who {
@@ -104,11 +147,16 @@ impl Model {
         }
     }
 
-    fn view(&self) -> View {
+    fn seen(&self) -> Seen {
         let known = self.claims.iter().flat_map(BTreeMap::keys).chain(self.application.keys());
-        let standing = known.map(|peer| (peer.clone(), self.standing(peer)));
-        let present = standing.filter(|(_, word)| *word != Word::Removed);
-        View(present.map(|(peer, word)| (peer, word == Word::Active)).collect())
+        let standing: BTreeMap<_, _> = known.map(|peer| (peer.clone(), self.standing(peer))).collect();
+        let failed = standing
+            .iter()
+            .filter(|(_, word)| **word == Word::Failed)
+            .map(|(peer, _)| peer.clone())
+            .collect();
+        let present = standing.into_iter().filter(|(_, word)| *word != Word::Removed);
+        Seen { view: View(present.map(|(peer, word)| (peer, word == Word::Active)).collect()), failed }
     }
 }
 
@@ -120,14 +168,14 @@ proptest! {
         let (running, [first, second]) = with_sources::<2>();
         let handles = [running.membership().clone(), first, second];
         let watch = handles[0].watch();
-        let (mut model, mut seen) = (Model::default(), View::default());
+        let (mut model, mut seen) = (Model::default(), Seen::default());
         prop_assert!(watch.try_recv().unwrap().is_empty());
         for call in &calls {
             make(&handles[call.who], call);
             model.make(call);
-            let (snapshot, expected) = (handles[0].snapshot(), model.view());
-            prop_assert_eq!(View::of(&snapshot), expected.clone(), "after {:?}", call);
-            let majority = expected.0.len() / 2 + 1;
+            let (snapshot, expected) = (handles[0].snapshot(), model.seen());
+            prop_assert_eq!(Seen::of(&snapshot), expected.clone(), "after {:?}", call);
+            let majority = expected.view.0.len() / 2 + 1;
             prop_assert_eq!([handles[0].majority(), snapshot.majority()], [majority; 2]);
 
             let changes = read_all(&watch);
@@ -144,15 +192,15 @@ proptest! {
     ) {
         let membership = Membership::new();
         let (idle, keen, fitful) = (membership.watch(), membership.watch(), membership.watch());
-        let [mut keen_saw, mut fitful_saw] = [View::default(), View::default()];
+        let [mut keen_saw, mut fitful_saw] = [Seen::default(), Seen::default()];
         prop_assert!(keen.recv().unwrap().is_empty());
         let mut later = Vec::new();
         for (calls, reads) in &rounds {
-            later.push((membership.watch(), View::of(&membership.snapshot())));
+            later.push((membership.watch(), Seen::of(&membership.snapshot())));
             for call in calls {
-                let before = View::of(&membership.snapshot());
+                let before = Seen::of(&membership.snapshot());
                 make(&membership, call);
-                let after = View::of(&membership.snapshot());
+                let after = Seen::of(&membership.snapshot());
                 let told = read_all(&keen);
                 prop_assert_eq!(told.len(), usize::from(before != after), "one change for {:?}", call);
                 told.iter().for_each(|change| keen_saw.apply(change));
@@ -160,12 +208,12 @@ proptest! {
             }
             std::iter::from_fn(|| fitful.try_recv().ok()).take(*reads).for_each(|change| fitful_saw.apply(&change));
         }
-        let truth = View::of(&membership.snapshot());
+        let truth = Seen::of(&membership.snapshot());
         read_all(&fitful).iter().for_each(|change| fitful_saw.apply(change));
         prop_assert_eq!(&fitful_saw, &truth);
-        let from_the_start = (idle, View::default());
+        let from_the_start = (idle, Seen::default());
         for (watch, state_then) in later.into_iter().chain([from_the_start]) {
-            let (told, mut seen) = (read_all(&watch), View::default());
+            let (told, mut seen) = (read_all(&watch), Seen::default());
             seen.apply(&told[0]);
             prop_assert_eq!(&seen, &state_then, "the first item is the state at the moment of the call");
             prop_assert!(told[1..].iter().all(|change| !change.is_empty()));
@@ -195,14 +243,14 @@ proptest! {
         rounds in prop::collection::vec((calls(), 0..200usize), 1..8),
     ) {
         let membership = Membership::new();
-        let (watch, mut seen) = (membership.watch(), View::default());
+        let (watch, mut seen) = (membership.watch(), Seen::default());
         for (calls, reads) in rounds {
             calls.iter().for_each(|call| make(&membership, call));
             std::iter::from_fn(|| watch.try_recv().ok()).take(reads).for_each(|change| seen.apply(&change));
-            prop_assert!(!watch.receiver().is_empty() || seen == View::of(&membership.snapshot()));
+            prop_assert!(!watch.receiver().is_empty() || seen == Seen::of(&membership.snapshot()));
         }
         read_all(&watch).iter().for_each(|change| seen.apply(change));
-        prop_assert_eq!(seen, View::of(&membership.snapshot()));
+        prop_assert_eq!(seen, Seen::of(&membership.snapshot()));
     }
 }
 
@@ -360,6 +408,27 @@ fn the_first_item_of_a_watch_tells_who_is_active_and_who_left() {
 }
 
 #[test]
+fn a_source_that_only_misses_a_peer_does_not_hide_that_another_saw_it_fail() {
+    let (running, [dns, gossip]) = with_sources();
+    let application = running.membership();
+    dns.add(["a", "b"]);
+    gossip.add(["a", "b"]);
+    let watch = application.watch();
+    dns.left(["a"]);
+    gossip.failed(["a", "b"]);
+    dns.left(["b"]);
+    let snapshot = application.snapshot();
+    assert_eq!((names(&snapshot), snapshot.failed().join(" ")), (" | a b".into(), "a b".into()));
+    // Gossip forgets the peer sooner than DNS.
+    gossip.remove(["a"]);
+    assert_eq!(application.snapshot().failed().join(" "), "b");
+    let told: Vec<_> = read_all(&watch).iter().skip(1).map(ToString::to_string).collect();
+    assert_eq!(told, ["left a; failed a", "left b; failed b", "not failed a"]);
+    gossip.add(["b"]);
+    assert_eq!(names(&application.snapshot()), "b | a");
+}
+
+#[test]
 fn two_sources_never_fight_over_a_peer() {
     let (running, [dns, gossip]) = with_sources();
     dns.add(["a"]);
@@ -422,7 +491,7 @@ fn everything_public_can_cross_threads_and_be_printed() {
     fn check<T: std::fmt::Debug + Send + Sync>() {}
     check::<(Cluster, ClusterHandle, Membership, MembershipChange, Snapshot, Stop, syncswim::Watch)>();
     check::<(syncswim::DnsDiscovery, syncswim::NoDiscovery, syncswim::SystemResolver)>();
-    check::<(syncswim::Peers, syncswim::Error)>();
+    check::<(Peers, syncswim::Error, syncswim::WatchIter<'_>, syncswim::EventsIter<'_>)>();
 }
 
 #[test]

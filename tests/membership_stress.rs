@@ -32,9 +32,9 @@ fn write(membership: &Membership, seed: u64) {
     }
 }
 
-fn follow(watch: impl Iterator<Item = syncswim::MembershipChange>) -> View {
+fn follow(watch: impl IntoIterator<Item = syncswim::MembershipChange>) -> View {
     let mut seen = View::default();
-    watch.for_each(|change| seen.apply(&change));
+    watch.into_iter().for_each(|change| seen.apply(&change));
     seen
 }
 

@@ -281,14 +281,7 @@ fn duration_knob<'a>(swim: &'a mut crate::swim::Config, key: &str) -> Option<&'a
 }
 
 fn naming(value: &str) -> Result<PeerName, Failure> {
-    match value {
-        "address" => Ok(PeerName::Address),
-        "name" => Ok(PeerName::Name),
-        _ => match value.strip_prefix("tag:") {
-            Some(key) if !key.is_empty() => Ok(PeerName::Tag(key.into())),
-            _ => Err(wrong("peer_name", value, "it must be address, name or tag:KEY")),
-        },
-    }
+    value.parse().map_err(|_| wrong("peer_name", value, "it must be address, name or tag:KEY"))
 }
 
 fn addr(key: &'static str, value: &str) -> Result<HostPort, Failure> {

@@ -112,13 +112,14 @@ impl Forwarder {
     }
 }
 
-/// Waits for a change; `None` if there will be none.
+/// Waits for a change of the lists that C sees; `None` if there will be none.
 fn next(watch: &Watch, stop: &Stop) -> Option<MembershipChange> {
     loop {
         if stop.is_stopped() {
             return None;
         }
         match watch.try_recv() {
+            Ok(change) if change.is_a_correction() => continue,
             Ok(change) => return Some(change),
             Err(TryRecvError::Disconnected) => return None,
             Err(TryRecvError::Empty) => {}
@@ -170,7 +171,10 @@ impl Drop for Forwarder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Membership;
+    use crate::{
+        Membership,
+        membership::{Departure, SourceId},
+    };
 
     const LONG: Duration = Duration::from_secs(60);
 
@@ -196,5 +200,19 @@ mod tests {
             }
             assert_eq!(told, 1_000);
         });
+    }
+
+    #[test]
+    fn what_c_has_no_list_for_is_no_change_for_c() {
+        let membership = Membership::new().for_source(SourceId(0));
+        let watch = membership.watch();
+        for how in [Departure::Failed, Departure::Left, Departure::Failed] {
+            membership.list_departed(how, ["a"]);
+        }
+        membership.remove(["a"]);
+        drop(membership);
+        let told: Vec<_> =
+            std::iter::from_fn(|| next(&watch, &Stop::new())).map(|change| change.to_string()).collect();
+        assert_eq!(told, ["nothing changed", "left a; failed a", "removed a"]);
     }
 }

@@ -4,6 +4,7 @@ use std::{
     ffi::{CString, c_char, c_int, c_void},
     ptr,
     sync::Arc,
+    time::Duration,
 };
 
 use crossbeam_channel::RecvTimeoutError;
@@ -20,7 +21,7 @@ use super::{
         SYNCSWIM_TIMEOUT, c_text, status, syncswim_status, value,
     },
 };
-use crate::{MembershipChange, Watch};
+use crate::{MembershipChange, Watch, blocking};
 
 /// A subscription to the changes of a membership. A reader that is slow keeps nobody waiting: what it missed is
 /// folded into one change that leads to the same state. Any thread may use it; if several read, each change goes
@@ -101,7 +102,7 @@ pub unsafe extern "C" fn syncswim_watch_next(
         let limit = super::limit(timeout_ms);
         let forwarder = object.forwarder.lock().clone();
         let change = match forwarder {
-            None => object.watch.recv_timeout(limit),
+            None => next(&object.watch, limit),
             Some(forwarder) => forwarder.recv_timeout(limit)?,
         };
         match change {
@@ -111,6 +112,17 @@ pub unsafe extern "C" fn syncswim_watch_next(
         }
         Ok(SYNCSWIM_OK)
     })
+}
+
+/// The next change of the lists that C sees.
+fn next(watch: &Watch, limit: Duration) -> Result<MembershipChange, RecvTimeoutError> {
+    let start = blocking::now();
+    loop {
+        let change = watch.recv_timeout(limit.saturating_sub(start.elapsed()))?;
+        if !change.is_a_correction() {
+            return Ok(change);
+        }
+    }
 }
 
 /// A descriptor for poll, select, epoll and their like: readable while a change is queued, or none will come any
@@ -204,4 +216,29 @@ fn of_kind(change: &[Vec<CString>; 3], kind: c_int) -> Result<&[CString], Failur
         let message = format!("{kind} is no kind: use SYNCSWIM_ACTIVE, SYNCSWIM_LEFT or SYNCSWIM_REMOVED");
         Failure::new(SYNCSWIM_ERR_RANGE, message)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Membership,
+        membership::{Departure, SourceId},
+    };
+
+    #[test]
+    fn what_c_has_no_list_for_is_no_change_for_c() {
+        let membership = Membership::new().for_source(SourceId(0));
+        let watch = membership.watch();
+        membership.list_departed(Departure::Failed, ["a"]);
+        membership.list_departed(Departure::Left, ["a"]);
+        let told = || next(&watch, Duration::ZERO).map(|change| change.to_string());
+        assert_eq!([told(), told()], [Ok("nothing changed".into()), Ok("left a; failed a".into())]);
+        assert_eq!(told(), Err(RecvTimeoutError::Timeout));
+        membership.list_departed(Departure::Failed, ["a"]);
+        membership.remove(["a"]);
+        assert_eq!(told(), Ok("removed a".into()));
+        drop(membership);
+        assert_eq!(told(), Err(RecvTimeoutError::Disconnected));
+    }
 }

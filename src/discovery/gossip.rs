@@ -1,47 +1,29 @@
-//! Peers that find each other by gossip: the one place where the node and the membership meet.
+//! SWIM gossip as a discovery: the one place where a node and a membership meet.
 //!
-//! Alive and suspect members are active peers, left and failed ones have left, reaped ones are removed.
+//! Owns the node from `bind` to the stop, and passes its members on through a [`PeerMap`]. Knows nothing of the protocol.
 
 use std::{
     borrow::Cow,
-    collections::HashMap,
-    fmt, mem,
+    fmt,
     net::{TcpListener, UdpSocket},
     sync::{Arc, OnceLock},
 };
 
 use crossbeam_channel::{never, select};
 
-use super::Discovery;
+use super::{
+    Discovery,
+    peer_map::{PeerMap, PeerName},
+};
 use crate::{
-    BoxError, Cluster, ClusterHandle, Error, Event, Gossip, GossipConfig, Member, Members, Membership, Peer,
-    Stop, Watch, swim::JoinProblem,
+    BoxError, Cluster, ClusterHandle, Error, Event, Gossip, GossipConfig, Membership, Stop, Watch,
+    swim::JoinProblem,
 };
 
-/// What a member is called in the membership.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum PeerName {
-    /// Its address with port: what others can connect to.
-    #[default]
-    Address,
-    /// Its name: what stays the same when it moves.
-    Name,
-    /// The value of this tag; members without it are no peers.
-    Tag(String),
-}
-
-impl PeerName {
-    fn of(&self, member: &Member) -> Option<Peer> {
-        match self {
-            Self::Address => Some(member.addr.to_string().into()),
-            Self::Name => Some(Arc::clone(&member.name)),
-            Self::Tag(key) => member.tags.get(key).map(Peer::from),
-        }
-    }
-}
-
-/// SWIM gossip as a discovery: runs a [`Gossip`] node and lists its members.
+/// SWIM gossip as a discovery: runs a [`Gossip`] node and lists its members as peers.
+///
+/// Members that are alive or suspect are active peers. Those that left or failed have left, and the membership
+/// [tells the two apart](crate::Snapshot::failed). Those that the node lists no longer are removed.
 ///
 /// ```no_run
 /// use syncswim::{Cluster, GossipConfig, GossipDiscovery};
@@ -53,18 +35,18 @@ impl PeerName {
 /// ```
 pub struct GossipDiscovery {
     config: GossipConfig,
-    naming: PeerName,
+    peer_name: PeerName,
     attempts: Option<u32>,
     leave_on_stop: bool,
     sockets: Option<(UdpSocket, TcpListener)>,
     handle: GossipHandle,
-    /// Discoveries whose peers are seeds, before they are started.
-    sources: Option<Cluster>,
-    feed: Option<Feed>,
+    /// Discoveries whose peers are seeds, until `bind` starts them as `seed_feed`.
+    seed_sources: Option<Cluster>,
+    seed_feed: Option<SeedFeed>,
 }
 
-/// Discoveries that run, whose peers are seeds.
-struct Feed {
+/// Running discoveries whose peers are seeds.
+struct SeedFeed {
     running: ClusterHandle,
     changes: Watch,
 }
@@ -73,32 +55,35 @@ impl GossipDiscovery {
     /// A node of this configuration.
     #[must_use]
     pub fn new(config: GossipConfig) -> Self {
-        let (naming, handle) = (PeerName::default(), GossipHandle::default());
         Self {
             config,
-            naming,
+            peer_name: PeerName::default(),
             attempts: None,
             leave_on_stop: true,
             sockets: None,
-            handle,
-            sources: None,
-            feed: None,
+            handle: GossipHandle::default(),
+            seed_sources: None,
+            seed_feed: None,
         }
     }
 
-    /// Joins through this seed: `host:port`, `host` for the port we bind, or [what else](GossipConfig::seeds) a seed can be.
-    /// May be called for any number of seeds. Each is resolved and tried again and again, with back-off, for as long as the
-    /// node runs.
+    /// Joins the cluster of nodes through this seed, as soon as the node is started. A seed is `host:port`, `host` for the
+    /// port that this node binds, or [something else](GossipConfig::seeds) that leads to addresses. May be called for any
+    /// number of seeds. Each is resolved and tried repeatedly, with back-off, for as long as the node runs.
+    ///
+    /// (To wait for threads, as in [`JoinHandle::join`](std::thread::JoinHandle::join), is
+    /// [`ClusterHandle::join`](crate::ClusterHandle::join).)
     #[must_use]
     pub fn join(mut self, seed: impl Into<String>) -> Self {
         self.config.seeds.push(seed.into());
         self
     }
 
-    /// Takes the active peers of another discovery as seeds, beside those of the configuration: those it finds at any time are
-    /// tried at once, and with the others for as long as it lists them, at most 1,024. They are not listed as peers for
-    /// that. Each must be a seed of the kinds `host:port`, `host`, `dns+…` or `dnssrv+…`; others are left out, with a
-    /// warning. May be called for any number of discoveries. One that fails ends this discovery with its error.
+    /// Takes the active peers of another discovery as seeds, beside those of the configuration. A new one is tried at once,
+    /// and later with the others for as long as the discovery lists it. There are at most 1,024. A seed does not become a
+    /// peer by this, only once its node is a member. Each must be of the kinds `host:port`, `host`, `dns+…` or `dnssrv+…`;
+    /// others are left out, with a warning. May be called for any number of discoveries. If one fails, this discovery ends
+    /// with its error.
     ///
     /// # Examples
     ///
@@ -126,13 +111,13 @@ impl GossipDiscovery {
     /// ```
     #[must_use]
     pub fn seeds_from(mut self, discovery: impl Discovery) -> Self {
-        self.sources = Some(self.sources.take().unwrap_or_default().with_discovery(discovery));
+        self.seed_sources = Some(self.seed_sources.take().unwrap_or_default().with_discovery(discovery));
         self
     }
 
-    /// Gives up if none of the first tries to reach a seed succeeds; that ends the cluster with the error. A try has not
-    /// succeeded either if seeds answered but nobody can reach this node where it
-    /// [advertises](GossipConfig::advertise) itself, which shows some probe intervals later. Defaults to never.
+    /// Gives up after so many failed attempts to join, counted until one succeeds; this ends the cluster with the error. An
+    /// attempt has failed, too, if seeds answered but nobody can reach this node at the address that it
+    /// [advertises](GossipConfig::advertise), which shows some probe intervals later. Zero counts as 1. Defaults to never.
     #[must_use]
     pub fn attempts(mut self, most: u32) -> Self {
         self.attempts = Some(most.max(1));
@@ -141,19 +126,20 @@ impl GossipDiscovery {
 
     /// What members are called in the membership. Defaults to their addresses.
     #[must_use]
-    pub fn peer_name(mut self, naming: PeerName) -> Self {
-        self.naming = naming;
+    pub fn peer_name(mut self, peer_name: PeerName) -> Self {
+        self.peer_name = peer_name;
         self
     }
 
-    /// Whether a stop tells the others that we leave; if not, they will find that we failed. Defaults to true.
+    /// Whether the node leaves the cluster when it is stopped, so that others see it as left. Otherwise it just ends, and
+    /// others find that it failed. Defaults to true.
     #[must_use]
     pub fn leave_on_stop(mut self, leave_on_stop: bool) -> Self {
         self.leave_on_stop = leave_on_stop;
         self
     }
 
-    /// Runs on these instead of binding sockets, as [`Gossip::start_on`] does.
+    /// Runs on these sockets instead of binding its own, as [`Gossip::start_on`] does.
     #[must_use]
     pub fn sockets(mut self, udp: UdpSocket, tcp: TcpListener) -> Self {
         self.sockets = Some((udp, tcp));
@@ -167,7 +153,7 @@ impl GossipDiscovery {
     }
 }
 
-/// A discovery that was bound but never started leaves no node behind, even if somebody holds a handle.
+/// Ends the node of a discovery that was bound but never started, even if somebody holds a handle to it.
 impl Drop for GossipDiscovery {
     fn drop(&mut self) {
         if let Some(Err(error)) = self.handle.get().map(Gossip::abort) {
@@ -176,14 +162,15 @@ impl Drop for GossipDiscovery {
     }
 }
 
-/// Leads to the node of a [`GossipDiscovery`] once its cluster was started. Cheap to clone.
+/// Gives access to the node of a [`GossipDiscovery`] once its cluster was started. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct GossipHandle {
     node: Arc<OnceLock<Gossip>>,
 }
 
 impl GossipHandle {
-    /// The node; `None` before the start. After a stop it can still be asked, and says that it has stopped.
+    /// The node; `None` before the start. After a stop it is still there: its members can be read, and commands fail with
+    /// [`Error::Stopped`].
     #[must_use]
     pub fn get(&self) -> Option<&Gossip> {
         self.node.get()
@@ -201,20 +188,20 @@ impl Discovery for GossipDiscovery {
             None => Gossip::start(self.config.clone())?,
         };
         self.handle.node.set(node).map_err(|_| Error::Stopped)?;
-        if let Some(sources) = self.sources.take() {
+        if let Some(sources) = self.seed_sources.take() {
             let changes = sources.membership().watch();
-            self.feed = Some(Feed { running: sources.start()?, changes });
+            self.seed_feed = Some(SeedFeed { running: sources.start()?, changes });
         }
         Ok(())
     }
 
     fn start(&mut self, membership: &Membership, stop: &Stop) -> Result<(), BoxError> {
         let Some(node) = self.handle.node.get() else { return Err(Error::Stopped.into()) };
-        let mut peer_map = PeerMap::new(&self.naming, membership);
+        let mut peers = PeerMap::new(&self.peer_name, membership);
         let mut patience = self.attempts.map(Patience::new);
         let (members, mut events) = node.follow();
-        peer_map.reset(&members);
-        let feed = self.feed.take();
+        peers.reset(&members);
+        let feed = self.seed_feed.take();
         let mut offered = feed.as_ref().map_or_else(never, |feed| feed.changes.receiver().clone());
         let result = loop {
             select! {
@@ -222,10 +209,10 @@ impl Discovery for GossipDiscovery {
                     if let Some(feed) = &feed {
                         feed.offer_to(node);
                     }
-                    // All sources have ended, perhaps because one has failed.
+                    // All discoveries of seeds have ended, perhaps because one has failed.
                     if token.is_err() {
                         offered = never();
-                        if feed.as_ref().is_some_and(Feed::has_failed) {
+                        if feed.as_ref().is_some_and(SeedFeed::has_failed) {
                             break Ok(());
                         }
                     }
@@ -236,10 +223,10 @@ impl Discovery for GossipDiscovery {
                     while let Ok(event) = events.try_recv() {
                         if let Event::Lost(_) = event {
                             let (members, anew) = node.follow();
-                            peer_map.reset(&members);
+                            peers.reset(&members);
                             events = anew;
                         }
-                        peer_map.follow(&event);
+                        peers.follow(&event);
                     }
                 },
                 recv(node.seeds_tried()) -> tried => match tried {
@@ -260,8 +247,8 @@ impl Discovery for GossipDiscovery {
     }
 }
 
-impl Feed {
-    /// Makes the peers of now seeds.
+impl SeedFeed {
+    /// Makes the present active peers seeds of the node.
     fn offer_to(&self, node: &Gossip) {
         while self.changes.try_recv().is_ok() {}
         let peers = self.running.membership().snapshot();
@@ -273,7 +260,7 @@ impl Feed {
     }
 }
 
-/// Counts failed tries; after a success, only that it turned out to be none.
+/// Counts failed attempts to join. After a success only one kind counts: nobody can reach this node after all.
 #[derive(Debug)]
 struct Patience {
     left: u32,
@@ -293,95 +280,11 @@ impl Patience {
     }
 }
 
-/// Which member stands for which peer. Several may stand for one: a new name at an old address, say.
-struct PeerMap<'a> {
-    naming: &'a PeerName,
-    membership: &'a Membership,
-    members: HashMap<Arc<str>, (Peer, bool)>,
-    peers: HashMap<Peer, Count>,
-}
-
-/// Members that stand for a peer.
-#[derive(Debug, Clone, Copy, Default)]
-struct Count {
-    listed: usize,
-    live: usize,
-}
-
-impl<'a> PeerMap<'a> {
-    fn new(naming: &'a PeerName, membership: &'a Membership) -> Self {
-        Self { naming, membership, members: HashMap::new(), peers: HashMap::new() }
-    }
-
-    fn follow(&mut self, event: &Event) {
-        match event {
-            Event::Reaped(member) => self.set(&member.name, None),
-            event => event.member().into_iter().for_each(|member| self.put(member)),
-        }
-    }
-
-    /// Takes over all members, after events were lost or before there were any.
-    fn reset(&mut self, members: &Members) {
-        let mut gone = mem::take(&mut self.members);
-        for member in members {
-            if let Some(known) = gone.remove(&member.name) {
-                self.members.insert(Arc::clone(&member.name), known);
-            }
-            self.put(member);
-        }
-        let mut gone: Vec<_> = gone.into_iter().collect();
-        gone.sort_unstable();
-        for (name, known) in gone {
-            self.members.insert(Arc::clone(&name), known);
-            self.set(&name, None);
-        }
-    }
-
-    fn put(&mut self, member: &Member) {
-        let peer = self.naming.of(member);
-        self.set(&member.name, peer.map(|peer| (peer, member.state.is_live())));
-    }
-
-    fn set(&mut self, name: &Arc<str>, now: Option<(Peer, bool)>) {
-        let before = match &now {
-            Some(now) => self.members.insert(Arc::clone(name), now.clone()),
-            None => self.members.remove(name),
-        };
-        if before == now {
-            return;
-        }
-        if let Some((peer, live)) = &now {
-            let count = self.peers.entry(Arc::clone(peer)).or_default();
-            (count.listed, count.live) = (count.listed + 1, count.live + usize::from(*live));
-        }
-        if let Some((peer, live)) = &before {
-            let count = self.peers.entry(Arc::clone(peer)).or_default();
-            (count.listed, count.live) = (count.listed - 1, count.live - usize::from(*live));
-        }
-        // A member that moved is listed under its new peer before the old one goes.
-        for (peer, _) in now.iter().chain(&before) {
-            self.tell(peer);
-        }
-    }
-
-    fn tell(&mut self, peer: &Peer) {
-        match self.peers.get(peer).copied().unwrap_or_default() {
-            Count { live: 1.., .. } => self.membership.add([peer]),
-            // It may have failed or left before we could call it active.
-            Count { listed: 1.., .. } => self.membership.gone([peer]),
-            _ => {
-                self.peers.remove(peer);
-                self.membership.remove([peer]);
-            }
-        }
-    }
-}
-
 impl fmt::Debug for GossipDiscovery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GossipDiscovery")
             .field("config", &self.config)
-            .field("naming", &self.naming)
+            .field("peer_name", &self.peer_name)
             .finish_non_exhaustive()
     }
 }
@@ -389,37 +292,6 @@ impl fmt::Debug for GossipDiscovery {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Identity, MemberState, Tags};
-
-    fn member(name: &str, state: MemberState) -> Member {
-        let addr = ([127, 0, 0, 1], 1).into();
-        let identity = Identity { epoch: 1, incarnation: 0 };
-        Member { name: name.into(), addr, state, tags: Tags::default(), identity }
-    }
-
-    #[test]
-    fn after_a_loss_the_membership_stands_exactly_as_the_members() {
-        use MemberState::{Alive, Failed, Left, Suspect};
-        let (membership, naming) = (Membership::new(), PeerName::Name);
-        let speaker = membership.for_source(crate::membership::SourceId(0));
-        let mut peer_map = PeerMap::new(&naming, &speaker);
-        let rounds = [
-            vec![("a", Alive), ("b", Failed), ("c", Left), ("d", Suspect)],
-            vec![("a", Left), ("b", Alive), ("e", Failed), ("f", Failed)],
-            vec![("a", Failed), ("b", Failed)],
-            vec![],
-        ];
-        for round in rounds {
-            peer_map.reset(&round.iter().map(|(name, state)| member(name, *state)).collect());
-            let names = |live| {
-                let those = round.iter().filter(|(_, state)| state.is_live() == live);
-                those.map(|(name, _)| *name).collect::<Vec<_>>().join(" ")
-            };
-            let snapshot = membership.snapshot();
-            assert_eq!([snapshot.active().join(" "), snapshot.left().join(" ")], [names(true), names(false)]);
-            assert_eq!(membership.majority(), round.len() / 2 + 1);
-        }
-    }
 
     #[test]
     fn attempts_count_until_a_join_has_succeeded_and_one_in_vain_has_not() {

@@ -1,17 +1,19 @@
-//! Where peers come from. A discovery owns whatever it listens or looks with, and tells a membership what it finds; it knows
-//! nothing of other discoveries.
+//! Where peers come from. A discovery owns its sockets and files, and tells a membership which peers it finds; it knows nothing
+//! of other discoveries.
 
 mod absence;
 mod dns;
 mod gossip;
 mod no_discovery;
+mod peer_map;
 
 use std::borrow::Cow;
 
 pub use self::{
     dns::{DnsDiscovery, Resolver, SystemResolver},
-    gossip::{GossipDiscovery, GossipHandle, PeerName},
+    gossip::{GossipDiscovery, GossipHandle},
     no_discovery::NoDiscovery,
+    peer_map::PeerName,
 };
 use crate::{BoxError, Membership, Stop};
 
@@ -48,31 +50,31 @@ use crate::{BoxError, Membership, Stop};
 /// # Ok::<(), syncswim::Error>(())
 /// ```
 pub trait Discovery: Send + 'static {
-    /// What it is called in errors and in its thread's name.
+    /// Its name in errors, and in that of its thread.
     fn name(&self) -> Cow<'_, str>;
 
-    /// Acquires what can be refused, such as a port, on the thread that calls [`Cluster::start`](crate::Cluster::start).
-    /// Nothing by default.
+    /// Acquires what can be refused, such as a port, on the thread that calls [`Cluster::start`](crate::Cluster::start), so
+    /// that a refusal is an error of that call. Does nothing by default.
     ///
     /// # Errors
     ///
-    /// Whatever makes starting useless; then no discovery is started.
+    /// Any that makes it pointless to start; then no discovery is started.
     fn bind(&mut self) -> Result<(), BoxError> {
         Ok(())
     }
 
-    /// Tells `membership` what it finds, until `stop` is raised. It should return promptly then: the cluster's stop waits
-    /// for it.
+    /// Tells `membership` which peers it finds, until `stop` is raised. Then it should return promptly, because whoever waits
+    /// for the end of the cluster waits for it.
     ///
-    /// The handle (and any clone of it) speaks for this discovery alone: what it says of a peer does not touch what others
-    /// say of it. Returning early without an error leaves the other discoveries running.
+    /// This handle of the membership (and any clone of it) reports for this discovery alone: a peer is active while any
+    /// discovery says so. To return without an error before the stop leaves the other discoveries running.
     ///
-    /// A watch of `membership` ends only after every discovery has, so one that follows a watch here has to wait for
-    /// `stop` too, with [`select!`](crossbeam_channel::select).
+    /// A watch of `membership` ends only after every discovery has ended. So a discovery that reads one has to wait for `stop`
+    /// as well, with [`select!`](crossbeam_channel::select).
     ///
     /// # Errors
     ///
-    /// Whatever makes going on useless; it stops the whole cluster.
+    /// Any that makes it pointless to go on; it stops the whole cluster.
     fn start(&mut self, membership: &Membership, stop: &Stop) -> Result<(), BoxError>;
 }
 

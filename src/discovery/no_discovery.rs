@@ -1,11 +1,12 @@
-//! Peers that are known beforehand.
+//! A static list of peers, for clusters where nothing has to be discovered.
 
 use std::{borrow::Cow, time::Duration};
 
 use super::Discovery;
 use crate::{BoxError, Membership, Stop};
 
-/// A fixed list of peers: added at the start, then nothing is discovered.
+/// A static list of peers: they are added at the start, and nothing is discovered. In errors and thread names it is called
+/// `static`.
 ///
 /// # Examples
 ///
@@ -20,7 +21,7 @@ use crate::{BoxError, Membership, Stop};
 /// running.join()?;
 /// # Ok::<(), syncswim::Error>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct NoDiscovery {
     peers: Vec<String>,
 }
@@ -35,7 +36,7 @@ impl NoDiscovery {
 
 impl Discovery for NoDiscovery {
     fn name(&self) -> Cow<'_, str> {
-        "fixed".into()
+        "static".into()
     }
 
     fn start(&mut self, membership: &Membership, stop: &Stop) -> Result<(), BoxError> {

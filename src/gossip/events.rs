@@ -93,8 +93,8 @@ impl Events {
     }
 
     /// Waits for each event until the node ends. `for event in &events` does the same.
-    pub fn iter(&self) -> impl FusedIterator<Item = Event> + '_ {
-        self.0.iter().fuse()
+    pub fn iter(&self) -> EventsIter<'_> {
+        EventsIter(self)
     }
 
     /// For `select!`: ready while an event waits; then call [`try_recv`](Self::try_recv) once. After a
@@ -113,16 +113,31 @@ impl Iterator for Events {
     }
 }
 
-impl Iterator for &Events {
-    type Item = Event;
+impl FusedIterator for Events {}
 
-    fn next(&mut self) -> Option<Event> {
-        self.recv().ok()
+impl<'a> IntoIterator for &'a Events {
+    type Item = Event;
+    type IntoIter = EventsIter<'a>;
+
+    fn into_iter(self) -> EventsIter<'a> {
+        self.iter()
     }
 }
 
-impl FusedIterator for Events {}
-impl FusedIterator for &Events {}
+/// The events of an [`Events`] that is only borrowed, from [`Events::iter`]. Waits for each, and ends with the node.
+#[derive(Debug, Clone)]
+#[must_use = "iterators do nothing unless they are read"]
+pub struct EventsIter<'a>(&'a Events);
+
+impl Iterator for EventsIter<'_> {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
+        self.0.recv().ok()
+    }
+}
+
+impl FusedIterator for EventsIter<'_> {}
 
 #[cfg(test)]
 mod tests {
@@ -147,6 +162,6 @@ mod tests {
         assert!(events.receiver().is_empty());
         publish(7, 8);
         drop(fanout);
-        assert!((&events).eq([Event::Lost(7)]));
+        assert!(events.iter().eq([Event::Lost(7)]));
     }
 }

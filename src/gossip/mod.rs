@@ -58,7 +58,7 @@ use parking_lot::Mutex;
 pub use config::{DEFAULT_PORT, GossipConfig};
 pub use directory::Members;
 use engine::Engine;
-pub use events::Events;
+pub use events::{Events, EventsIter};
 pub use host_port::HostPort;
 use own_address::OwnAddress;
 #[cfg(feature = "encryption")]

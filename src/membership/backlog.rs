@@ -1,8 +1,8 @@
-//! Changes of a membership, and the subscription that delivers them without ever delaying a writer.
+//! What waits for one watcher, so that a writer never waits for it.
 //!
-//! Owns what waits for one watcher. It is bounded: a few changes wait one by one; what comes on top is folded, per peer, into
-//! *where it stood in the last change that waits* and *where it stands now*. Peers that are back where they were drop out, so
-//! the fold is exact and never holds more than the peers the watcher knows plus those there are.
+//! It is bounded: up to [`Limits`], changes wait one by one; all later ones are folded into one, which holds of each peer its
+//! state in the last change that waits and its state now. Peers whose state is as before drop out, so the fold is exact and
+//! never holds more than the peers that the watcher knows plus those there are.
 
 use std::{
     collections::{BTreeMap, VecDeque, btree_map::Entry},
@@ -10,15 +10,11 @@ use std::{
 };
 
 use super::{
-    change::MembershipChange,
-    fanout::Queue,
-    peers::{Peer, Peers},
-    set::Transition,
-    snapshot::Snapshot,
-    sources::Standing,
+    change::MembershipChange, fanout::Queue, peers::Peer, set::Transition, snapshot::Snapshot,
+    sources::PeerState,
 };
 
-/// How much may wait one by one.
+/// How much may wait one by one: changes, and names in them.
 #[derive(Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) changes: usize,
@@ -35,7 +31,8 @@ pub(crate) struct Backlog {
     fold: Fold,
 }
 
-type Fold = BTreeMap<Peer, (Standing, Standing)>;
+/// The state of each peer before and after.
+type Fold = BTreeMap<Peer, (PeerState, PeerState)>;
 
 /// What a watcher takes out under the lock, and turns into a change after it.
 pub(crate) enum Waiting {
@@ -53,7 +50,7 @@ impl Backlog {
         Self { limits, first: Some(first), changes: VecDeque::new(), names: 0, fold: Fold::new() }
     }
 
-    /// Adds a change, given both ways.
+    /// Adds a change, which is given as lists and as transitions.
     pub(crate) fn push(&mut self, change: &MembershipChange, transitions: &[Transition]) {
         if self.has_room_for(change) {
             self.names += change.names();
@@ -63,7 +60,7 @@ impl Backlog {
         }
     }
 
-    /// A change bigger than the limit has to wait whole somewhere, and alone it costs no more than in the fold.
+    /// A change that is bigger than the limit waits as it is if it is alone: folded it would take no less memory.
     fn has_room_for(&self, change: &MembershipChange) -> bool {
         let fits =
             self.changes.len() < self.limits.changes && self.names + change.names() <= self.limits.names;
@@ -101,14 +98,14 @@ impl Queue for Backlog {
 impl Waiting {
     pub(super) fn into_change(self) -> MembershipChange {
         match self {
-            Self::First(snapshot) => MembershipChange {
-                active: Peers::from_sorted(snapshot.active()),
-                left: Peers::from_sorted(snapshot.left()),
-                removed: Peers::default(),
-            },
+            Self::First(snapshot) => MembershipChange::from_nothing_to(&snapshot),
             Self::Change(change) => change,
             Self::Fold(fold) => {
-                MembershipChange::sort_out(fold.into_iter().map(|(peer, (_, after))| (peer, after)))
+                MembershipChange::of(fold.into_iter().map(|(peer, (before, after))| Transition {
+                    peer,
+                    before,
+                    after,
+                }))
             }
         }
     }
@@ -121,23 +118,39 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Membership, Watch, membership::sources::SourceId};
+    use crate::{
+        Membership, Watch,
+        membership::sources::{Departure, SourceId},
+    };
 
-    type View = BTreeMap<Peer, Standing>;
+    type View = BTreeMap<Peer, PeerState>;
+
+    const ACTIVE: PeerState = PeerState::Active;
+    const LEFT: PeerState = PeerState::Departed(Departure::Left);
+    const FAILED: PeerState = PeerState::Departed(Departure::Failed);
 
     fn view(snapshot: &Snapshot) -> View {
-        let of =
-            |peers: &[Peer], standing| peers.iter().cloned().map(|peer| (peer, standing)).collect::<Vec<_>>();
-        let (active, left) = (of(snapshot.active(), Standing::Active), of(snapshot.left(), Standing::Left));
-        active.into_iter().chain(left).collect()
+        let all = [(snapshot.active(), ACTIVE), (snapshot.left(), LEFT), (snapshot.failed(), FAILED)];
+        let states = |(peers, state): (&[Peer], _)| {
+            peers.iter().map(move |peer| (peer.clone(), state)).collect::<Vec<_>>()
+        };
+        all.into_iter().flat_map(states).collect()
     }
 
     /// Applies a change, each of whose names must be news.
     fn learn(seen: &mut View, change: &MembershipChange) {
-        for (peers, standing) in [(&change.active, Standing::Active), (&change.left, Standing::Left)] {
-            peers.iter().for_each(|peer| {
-                assert_ne!(seen.insert(peer.clone(), standing), Some(standing), "{change:?}")
-            });
+        for peer in &change.active {
+            assert_ne!(seen.insert(peer.clone(), ACTIVE), Some(ACTIVE), "{change:?}");
+        }
+        for peer in &change.left {
+            let before = seen.insert(peer.clone(), LEFT);
+            assert!(!matches!(before, Some(PeerState::Departed(_))), "{change:?}");
+        }
+        for peer in &change.failed {
+            assert_eq!(seen.insert(peer.clone(), FAILED), Some(LEFT), "{change:?}");
+        }
+        for peer in &change.not_failed {
+            assert_eq!(seen.insert(peer.clone(), LEFT), Some(FAILED), "{change:?}");
         }
         change.removed.iter().for_each(|peer| assert!(seen.remove(peer).is_some(), "{change:?}"));
     }
@@ -152,7 +165,7 @@ mod tests {
         #[test]
         fn a_tiny_backlog_folds_to_the_truth_and_every_change_in_it_is_news(
             (changes, names) in (0..4usize, 0..6usize),
-            steps in prop::collection::vec((0..3usize, 0..3, prop::collection::vec("[a-e]", 0..5), 0..4usize), 1..80),
+            steps in prop::collection::vec((0..3usize, 0..6, prop::collection::vec("[a-e]", 0..5), 0..4usize), 1..80),
         ) {
             let all = Membership::new();
             let handles = [all.clone(), all.for_source(SourceId(0)), all.for_source(SourceId(1))];
@@ -162,6 +175,9 @@ mod tests {
                 match verb {
                     0 => handles[who].add(&peers),
                     1 => handles[who].left(&peers),
+                    2 => handles[who].failed(&peers),
+                    3 => handles[who].list_departed(Departure::Left, &peers),
+                    4 => handles[who].list_departed(Departure::Failed, &peers),
                     _ => handles[who].remove(&peers),
                 }
                 drain(&watch).take(reads).for_each(|change| learn(&mut seen, &change));
@@ -178,14 +194,14 @@ mod tests {
         #[test]
         fn what_waits_is_within_its_limits_and_the_fold_is_exactly_what_is_not_known_yet(
             (changes, names) in (0..4usize, 0..6usize),
-            steps in prop::collection::vec((prop::collection::vec(("[a-j]", 0..3usize), 0..6), 0..3usize), 1..100),
+            steps in prop::collection::vec((prop::collection::vec(("[a-j]", 0..4usize), 0..6), 0..3usize), 1..100),
         ) {
             let mut backlog = Backlog::new(Snapshot::default(), Limits { changes, names });
             let (mut truth, mut seen) = (View::new(), View::new());
-            let at = |view: &View, peer: &Peer| view.get(peer).copied().unwrap_or(Standing::Absent);
+            let at = |view: &View, peer: &Peer| view.get(peer).copied().unwrap_or(PeerState::Absent);
             for (batch, reads) in steps {
-                let batch = batch.into_iter().map(|(peer, standing)| {
-                    (Peer::from(peer), [Standing::Absent, Standing::Left, Standing::Active][standing])
+                let batch = batch.into_iter().map(|(peer, state)| {
+                    (Peer::from(peer), [PeerState::Absent, LEFT, FAILED, ACTIVE][state])
                 });
                 let transitions: Vec<_> = batch
                     .collect::<View>()
@@ -193,7 +209,7 @@ mod tests {
                     .map(|(peer, after)| Transition { before: at(&truth, &peer), peer, after })
                     .filter(|transition| transition.before != transition.after)
                     .collect();
-                let change = MembershipChange::of(&transitions);
+                let change = MembershipChange::of(transitions.iter().cloned());
                 learn(&mut truth, &change);
                 backlog.push(&change, &transitions);
 
@@ -279,5 +295,29 @@ mod tests {
         membership.add(["b"]);
         assert_eq!(old.map(|change| change.names()).collect::<Vec<_>>(), [0, 1]);
         assert_eq!(membership.watch().map(|change| change.names()).collect::<Vec<_>>(), [2]);
+    }
+
+    #[test]
+    fn a_failure_that_is_folded_is_told_as_one_and_so_is_that_it_was_none() {
+        let membership = Membership::new().for_source(SourceId(0));
+        let tell = |how, peers: &[&str]| membership.list_departed(how, peers);
+        tell(Departure::Failed, &["a", "b", "c"]);
+        membership.add(["d"]);
+        let watch = membership.watch_within(Limits { changes: 1, names: 1 });
+        let first = watch.recv().unwrap();
+        assert!(first.active == ["d"] && first.left == ["a", "b", "c"] && first.failed == ["a", "b", "c"]);
+
+        membership.add(["e"]);
+        membership.add(["a", "b"]);
+        tell(Departure::Left, &["a", "c", "d"]);
+        tell(Departure::Failed, &["b", "d"]);
+        assert_eq!(watch.recv().unwrap().active, ["e"]);
+        let fold = watch.recv().unwrap();
+        assert!(
+            fold.active.is_empty() && fold.left == ["d"] && fold.failed == ["d"],
+            "b failed as before: {fold}"
+        );
+        assert!(fold.not_failed == ["a", "c"] && fold.removed.is_empty(), "{fold}");
+        assert!(watch.receiver().is_empty());
     }
 }

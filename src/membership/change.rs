@@ -1,13 +1,20 @@
 //! What changed in a membership, as its watchers are told.
 
+use std::fmt;
+
 use super::{
-    peers::{Peer, Peers},
+    peers::{Peer, Peers, write_lists},
     set::Transition,
-    sources::Standing,
+    snapshot::Snapshot,
+    sources::{Departure, PeerState},
 };
 
-/// What changed in a [`Membership`](crate::Membership): no peer that stayed as it was, and none twice. Cloning it only counts
-/// references, as all watchers share its lists.
+/// What changed in a [`Membership`](crate::Membership): no peer that stayed as it was, and no list names a peer twice. All
+/// lists are sorted. Cloning it only counts references, as all watchers share its lists.
+///
+/// [`active`](Self::active), [`left`](Self::left) and [`removed`](Self::removed) have no peer in common, and are all that a
+/// program needs to know who is there. [`failed`](Self::failed) and [`not_failed`](Self::not_failed) say more about peers
+/// that have left. (A change may be only that: a peer was thought to have failed and had left by itself, or the reverse.)
 ///
 /// # Examples
 ///
@@ -23,21 +30,31 @@ use super::{
 ///
 /// let membership = Membership::new();
 /// let (watch, mut live) = (membership.watch(), BTreeSet::new());
-/// membership.add(["a:1", "b:1"]);
+/// membership.add(["a:1", "b:1", "c:1"]);
 /// membership.left(["a:1"]);
+/// membership.failed(["c:1"]);
 /// drop(membership);
-/// watch.iter().for_each(|change| apply(&mut live, &change));
+/// for change in &watch {
+///     apply(&mut live, &change);
+///     for peer in &change.failed {
+///         println!("{peer} does not answer");
+///     }
+/// }
 /// assert_eq!(live, BTreeSet::from(["b:1".into()]));
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct MembershipChange {
     /// Peers that are now active: new ones, and those that came back.
     pub active: Peers,
-    /// Peers that have now left.
+    /// Peers that have now left, whether they said so or failed.
     pub left: Peers,
     /// Peers that are now forgotten, whether they were active or had left.
     pub removed: Peers,
+    /// Peers that are now known to have failed: those of [`left`](Self::left) that did, and peers that had left before.
+    pub failed: Peers,
+    /// Peers that were known to have failed, and have left by themselves after all.
+    pub not_failed: Peers,
 }
 
 impl MembershipChange {
@@ -48,24 +65,60 @@ impl MembershipChange {
     }
 
     /// From transitions in the order of their peers.
-    pub(crate) fn of(transitions: &[Transition]) -> Self {
-        Self::sort_out(transitions.iter().map(|change| (Peer::clone(&change.peer), change.after)))
-    }
-
-    pub(super) fn sort_out(sorted: impl Iterator<Item = (Peer, Standing)>) -> Self {
-        let [mut active, mut left, mut removed] = [const { Vec::new() }; 3];
-        for (peer, standing) in sorted {
-            match standing {
-                Standing::Active => active.push(peer),
-                Standing::Left => left.push(peer),
-                Standing::Absent => removed.push(peer),
+    pub(super) fn of(transitions: impl IntoIterator<Item = Transition>) -> Self {
+        let [mut active, mut left, mut removed, mut failed, mut not_failed] = [const { Vec::new() }; 5];
+        for Transition { peer, before, after } in transitions {
+            let had_left = before.is_alike(after);
+            match after {
+                PeerState::Active => active.push(peer),
+                PeerState::Absent => removed.push(peer),
+                PeerState::Departed(Departure::Left) if had_left => not_failed.push(peer),
+                PeerState::Departed(Departure::Left) => left.push(peer),
+                PeerState::Departed(Departure::Failed) => {
+                    if !had_left {
+                        left.push(Peer::clone(&peer));
+                    }
+                    failed.push(peer);
+                }
             }
         }
-        let [active, left, removed] = [active, left, removed].map(Peers::from_sorted);
-        Self { active, left, removed }
+        let [active, left, removed, failed, not_failed] =
+            [active, left, removed, failed, not_failed].map(Peers::from_sorted);
+        Self { active, left, removed, failed, not_failed }
     }
 
+    /// The whole state: what changed since there was nobody.
+    pub(super) fn from_nothing_to(snapshot: &Snapshot) -> Self {
+        let [active, left, failed] =
+            [snapshot.active(), snapshot.left(), snapshot.failed()].map(Peers::from_sorted);
+        Self { active, left, failed, ..Self::default() }
+    }
+
+    /// The number of names in all lists.
     pub(super) fn names(&self) -> usize {
-        self.active.len() + self.left.len() + self.removed.len()
+        self.lists().iter().map(|(_, peers)| peers.len()).sum()
+    }
+
+    /// Whether it only corrects how peers departed that had left before.
+    #[cfg(feature = "capi")]
+    pub(crate) fn is_a_correction(&self) -> bool {
+        !self.is_empty() && self.active.is_empty() && self.left.is_empty() && self.removed.is_empty()
+    }
+
+    fn lists(&self) -> [(&'static str, &[Peer]); 5] {
+        [
+            ("active", &self.active),
+            ("left", &self.left),
+            ("removed", &self.removed),
+            ("failed", &self.failed),
+            ("not failed", &self.not_failed),
+        ]
+    }
+}
+
+/// Writes the lists that are not empty, as `active a:1, b:1; left c:1`, or `nothing changed`.
+impl fmt::Display for MembershipChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_lists(f, &self.lists(), "nothing changed")
     }
 }

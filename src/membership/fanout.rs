@@ -1,12 +1,11 @@
-//! One writer side, many readers, and no writer that ever waits for a reader.
+//! Delivery from one writer to many readers, in which the writer never waits for a reader.
 //!
-//! Owns the mailboxes of all subscribers. What a mailbox keeps, and how it stays bounded when its reader is slow, is up to
-//! its [`Queue`]: the writer only runs a closure on each. Never calls a user's code, and holds a mailbox's lock only for
-//! one push or one pop.
+//! Owns a mailbox for each reader. Its [`Queue`] decides what it keeps and how it stays bounded when the reader is slow: the
+//! writer only runs a closure on each queue. Never calls a user's code, and holds a mailbox's lock only for one push or pop.
 
 use std::{
     collections::BTreeMap,
-    fmt, iter, mem,
+    fmt, mem,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -44,7 +43,8 @@ struct Registry<Q> {
     mailboxes: BTreeMap<u64, Arc<Mailbox<Q>>>,
 }
 
-/// One token lies in `tokens` exactly while something is queued, or while a reader is on its way with it to `try_recv`.
+/// `tokens` holds one token exactly while something is queued, so that `select!` can wait for it. (A reader that has taken
+/// the token is about to call `try_recv`, which puts it back if more is queued.)
 struct Mailbox<Q> {
     inbox: Mutex<Inbox<Q>>,
     tokens: Receiver<()>,
@@ -65,8 +65,8 @@ impl<Q: Queue> Fanout<Q> {
 
     /// Adds a reader, whose first items are those already in `queue`. Once closed, these are also its last.
     ///
-    /// A caller that publishes under a lock of its own and subscribes under that lock too leaves no gap between what it
-    /// put in `queue` and what is published next.
+    /// A caller that publishes and subscribes under one lock of its own leaves no gap between what it put in `queue` and
+    /// what is published next.
     pub(crate) fn subscribe(&self, queue: Q) -> Subscription<Q> {
         let (ready, tokens) = bounded(1);
         let mut registry = self.registry.lock();
@@ -90,7 +90,7 @@ impl<Q: Queue> Fanout<Q> {
         }
     }
 
-    /// No more items: readers drain what is queued and are then told that it was all.
+    /// Ends the delivery: readers get what is queued, and then `Disconnected`.
     pub(crate) fn close(&self) {
         let mut registry = self.registry.lock();
         registry.closed = true;
@@ -101,7 +101,7 @@ impl<Q: Queue> Fanout<Q> {
         }
     }
 
-    /// Whether nobody would read what is published now.
+    /// Whether there are no readers.
     pub(crate) fn is_empty(&self) -> bool {
         self.registry.lock().mailboxes.is_empty()
     }
@@ -139,14 +139,14 @@ impl<Q: Queue> Subscription<Q> {
             match self.try_recv() {
                 Ok(item) => return Ok(item),
                 Err(TryRecvError::Disconnected) => return Err(RecvError),
-                // Another reader may be faster, so a token promises nothing.
+                // Another reader may have taken the item since, so the loop looks again.
                 Err(TryRecvError::Empty) => drop(self.mailbox.tokens.recv()),
             }
         }
     }
 
     /// Waits for the next item, at most `limit`.
-    #[expect(clippy::disallowed_methods, reason = "the patience of a caller, not the protocol's time")]
+    #[expect(clippy::disallowed_methods, reason = "the limit of a caller, not the protocol's time")]
     pub(crate) fn recv_timeout(&self, limit: Duration) -> Result<Q::Item, RecvTimeoutError> {
         let Some(deadline) = Instant::now().checked_add(limit) else {
             return self.recv().map_err(|RecvError| RecvTimeoutError::Disconnected);
@@ -163,14 +163,9 @@ impl<Q: Queue> Subscription<Q> {
         }
     }
 
-    /// Every item until closed, waiting for each.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Q::Item> + '_ {
-        iter::from_fn(|| self.recv().ok())
-    }
-
-    /// For `select!`: when it fires, call [`try_recv`](Self::try_recv); once per token is enough. If more is queued it fires
-    /// again; once closed it always fires, and `try_recv` tells when all was read. A firing may find nothing, if several
-    /// threads read or the writer emptied the queue meanwhile.
+    /// For `select!`: when it is ready, call [`try_recv`](Self::try_recv); once per token is enough. It is ready again if more
+    /// is queued; once closed it always is, and `try_recv` tells when all was read. `try_recv` may find nothing, if several
+    /// threads read or the writer emptied the queue in the meantime.
     pub(crate) fn receiver(&self) -> &Receiver<()> {
         &self.mailbox.tokens
     }
@@ -178,7 +173,7 @@ impl<Q: Queue> Subscription<Q> {
 
 impl<Q: Queue> Drop for Subscription<Q> {
     fn drop(&mut self) {
-        // The guard ends with the statement, so the queue is freed after it, in `self.mailbox`.
+        // The queue is freed after the registry is unlocked, with the field `mailbox`.
         let _unlisted = self.registry.lock().mailboxes.remove(&self.id);
     }
 }
@@ -221,6 +216,10 @@ mod tests {
         }
     }
 
+    fn read_all(reader: &Subscription<VecDeque<u32>>) -> Vec<u32> {
+        std::iter::from_fn(|| reader.recv().ok()).collect()
+    }
+
     fn send(fanout: &Fanout<VecDeque<u32>>, item: u32) {
         fanout.publish(|queue| queue.push_back(item));
     }
@@ -233,8 +232,8 @@ mod tests {
         let late = fanout.subscribe(VecDeque::from([10, 11]));
         send(&fanout, 3);
         fanout.close();
-        assert_eq!(early.iter().collect::<Vec<_>>(), [1, 2, 3]);
-        assert_eq!(late.iter().collect::<Vec<_>>(), [10, 11, 3]);
+        assert_eq!(read_all(&early), [1, 2, 3]);
+        assert_eq!(read_all(&late), [10, 11, 3]);
     }
 
     #[test]
@@ -318,7 +317,7 @@ mod tests {
         let fanout = Fanout::new();
         let reader = fanout.subscribe(VecDeque::new());
         let mut got = thread::scope(|scope| {
-            let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| reader.iter().collect::<Vec<_>>())).collect();
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| read_all(&reader))).collect();
             (0..ITEMS).for_each(|item| send(&fanout, item));
             fanout.close();
             threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()

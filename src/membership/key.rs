@@ -1,14 +1,14 @@
-//! How peers are found in a set: by the beginnings of their names.
+//! The sort key of a peer: its name with a prefix that is compared first.
 
 use std::cmp::Ordering;
 
 use super::peers::Peer;
 
-/// A peer with the beginning of its name at hand, so that a search through many rarely has to follow a reference. Ordered
-/// as the names are.
+/// A peer's name with a copy of its first bytes, so that a search through many names rarely has to follow a reference.
+/// Ordered as the names are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
-    /// The first 16 bytes, big-endian, filled up with zeros: an address with its port, mostly.
+    /// The first 16 bytes of the name, big-endian, padded with zeros. Most addresses with their ports fit in.
     start: [u64; 2],
     pub(crate) peer: Peer,
 }

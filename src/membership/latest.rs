@@ -1,13 +1,13 @@
-//! What readers made of the latest version of something, shared among them.
+//! A cache of one value, which readers compute from the latest version of something and share.
 //!
-//! A writer never touches it: so it neither waits for readers nor frees what they have outgrown. One outdated version at
-//! most is kept until the next reader comes.
+//! Writers never touch it, so they neither wait for readers nor free an outdated value. At most one outdated value is kept,
+//! until the next reader comes.
 
 use std::fmt;
 
 use parking_lot::Mutex;
 
-/// A slot for what belongs to one version.
+/// The value of one version.
 pub(crate) struct Latest<T>(Mutex<Option<(u64, T)>>);
 
 impl<T> Default for Latest<T> {
@@ -17,8 +17,8 @@ impl<T> Default for Latest<T> {
 }
 
 impl<T: Clone> Latest<T> {
-    /// What is kept for `version`, or else what `make` gives for it, which has to be quick. What it replaces comes back, to
-    /// be dropped under no lock.
+    /// The value of `version`, computed by `make` unless it is known. `make` runs under the lock and has to be quick. The
+    /// second value is the one that was replaced: the caller drops it under no lock.
     pub(crate) fn get_or_make(&self, version: u64, make: impl FnOnce() -> T) -> (T, Option<T>) {
         let mut slot = self.0.lock();
         if let Some((known, kept)) = &*slot
@@ -28,7 +28,7 @@ impl<T: Clone> Latest<T> {
         }
         let made = make();
         let outdated = match &mut *slot {
-            // Another reader was faster, and is ahead.
+            // Another reader has seen a later version already.
             Some((known, _)) if *known > version => None,
             slot => slot.replace((version, made.clone())).map(|(_, outdated)| outdated),
         };

@@ -1,23 +1,24 @@
-//! Who is in the cluster: a sorted set of peers, each either *active* or *left*.
+//! Who is in the cluster: a sorted set of peers, each either *active* or *left*. A peer that *failed* has left, too.
 //!
-//! Owns the set and its watches; knows nothing of networks. No lock is held while a caller's iterator runs, and no writer
-//! waits for a watcher, or for a reader: a snapshot shares the set's own entries, and the list that it shows is made of them
-//! by the first who asks for it, under no lock.
+//! Owns the set and its watches; knows nothing of networks. No lock is held while a caller's iterator runs. No writer waits
+//! for a watcher or a reader: a snapshot shares the entries of the set, and its lists are made outside of all locks by the
+//! first reader who asks for them.
 //!
-//! # Who speaks
+//! # Sources
 //!
-//! Each discovery's handle speaks for that source alone, every other handle for the application. Of each peer we keep the
-//! last word of every source, and the application's if it is still in force:
+//! The handle that a discovery gets speaks for that source alone, every other handle for the application. For each peer the
+//! set keeps the latest report of every source, and the application's while it is in force:
 //!
 //! | call | by a source | by the application |
 //! | --- | --- | --- |
-//! | `add` | its word becomes *active* | *active* is in force |
-//! | `left` | its word becomes *left* if it was *active* | *left* is in force if the peer is active |
-//! | `remove` | its word is withdrawn | *removed* is in force, as long as any source has a word |
+//! | `add` | its report becomes *active* | *active* is in force |
+//! | `left`, `failed` | its report becomes *left* or *failed* if it was *active* | the same is in force if the peer is active |
+//! | `remove` | its report is withdrawn | *removed* is in force, as long as any source has a report |
 //!
-//! The peer stands where the application's word in force says; without one it is active if any source says *active*, else
-//! left if any says *left*, else absent. The application's word is in force until the word of any source *changes*: a
-//! source that repeats itself changes nothing, and one that says something new is believed.
+//! The application's report decides while it is in force. Otherwise a peer is active if any source reports *active*, else
+//! failed if any reports *failed*, else left if any reports *left*, else absent. The application's report is in force until
+//! the report of a source changes to or from *active*, or is made or withdrawn. So a source that repeats itself does not undo
+//! what the application said, nor does one that corrects *left* to *failed*.
 
 mod backlog;
 mod change;
@@ -35,26 +36,30 @@ use std::{fmt, sync::Arc};
 
 use parking_lot::RwLock;
 
-pub(crate) use self::sources::SourceId;
+pub(crate) use self::sources::{Departure, SourceId};
 use self::{
     backlog::{Backlog, Limits},
     fanout::Fanout,
     key::Key,
     latest::Latest,
     set::Set,
-    sources::Word,
+    sources::Report,
 };
 pub use self::{
     change::MembershipChange,
     peers::{Peer, Peers},
     snapshot::Snapshot,
-    watch::Watch,
+    watch::{Watch, WatchIter},
 };
 
 /// The set of peers. Clones share it; any thread may read, change and watch it.
 ///
-/// A peer is in exactly one of *active* and *left*. A call changes its whole batch at once, costs O(m log n) for m of n
-/// peers, and tells the watches only what really changed.
+/// A peer is in exactly one of *active* and *left*; one that *failed* has left, too. A call changes its whole batch at once,
+/// costs O(m log n) for m of n peers, and tells the watches only what really changed.
+///
+/// Each discovery of a [`Cluster`](crate::Cluster) has a handle of its own, which reports for this source alone: a peer is
+/// active while any source says so. What other handles say is the application's word, and final until a source says something
+/// new of that peer.
 ///
 /// # Examples
 ///
@@ -73,15 +78,16 @@ pub use self::{
 #[derive(Clone, Default)]
 pub struct Membership {
     shared: Arc<Shared>,
-    /// Who speaks; `None` is the application.
+    /// Whose reports this handle makes; `None` is the application.
     source: Option<SourceId>,
 }
 
 struct Shared {
     state: RwLock<State>,
-    /// Published to under the write lock and subscribed to under the read lock: that is why watches have no gap.
+    /// Changes are published under the state's write lock, and subscriptions begin under its read lock, so that a watch
+    /// misses nothing between its first item and the next change.
     watches: Fanout<Backlog>,
-    /// Of readers only, who share one snapshot of each version.
+    /// The snapshot of the latest version that was read. All its readers share it; writers never touch it.
     latest: Latest<Snapshot>,
 }
 
@@ -110,11 +116,12 @@ impl Membership {
     /// assert_eq!(membership.snapshot().peers().len(), 3);
     /// ```
     pub fn add(&self, peers: impl IntoIterator<Item = impl AsRef<str>>) {
-        self.tell(Word::Active, peers);
+        self.report(Report::Active, peers);
     }
 
-    /// Marks those of `peers` that are active as left: gone for now, and still counted by [`majority`](Self::majority).
-    /// Does nothing to the others.
+    /// Marks those of `peers` that are active as left: they said so, or are missing for whatever reason. They still count for
+    /// the [`majority`](Self::majority). Does nothing to the others. If it is known that a peer failed,
+    /// [`failed`](Self::failed) says more.
     ///
     /// # Examples
     ///
@@ -125,7 +132,28 @@ impl Membership {
     /// assert_eq!(membership.snapshot().left().len(), 1);
     /// ```
     pub fn left(&self, peers: impl IntoIterator<Item = impl AsRef<str>>) {
-        self.tell(Word::Left, peers);
+        self.report(Report::Departed(Departure::Left), peers);
+    }
+
+    /// Marks those of `peers` that are active as left because they failed: they stopped answering. The same as
+    /// [`left`](Self::left), except that snapshots and watches tell the two apart. Does nothing to the others.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let membership = syncswim::Membership::new();
+    /// let watch = membership.watch();
+    /// membership.add(["a:1", "b:1"]);
+    /// membership.left(["a:1"]);
+    /// membership.failed(["b:1"]);
+    ///
+    /// let snapshot = membership.snapshot();
+    /// assert_eq!((snapshot.left().len(), snapshot.failed().concat()), (2, "b:1".into()));
+    /// let last = watch.iter().nth(3).unwrap();
+    /// assert!(last.left == ["b:1"] && last.failed == ["b:1"]);
+    /// ```
+    pub fn failed(&self, peers: impl IntoIterator<Item = impl AsRef<str>>) {
+        self.report(Report::Departed(Departure::Failed), peers);
     }
 
     /// Forgets `peers`, whether active or left.
@@ -139,22 +167,22 @@ impl Membership {
     /// assert_eq!(membership.snapshot().peers().concat(), "b:1");
     /// ```
     pub fn remove(&self, peers: impl IntoIterator<Item = impl AsRef<str>>) {
-        self.tell(Word::Withdrawn, peers);
+        self.report(Report::Withdrawn, peers);
     }
 
-    /// Lists `peers` as left, also those that this source never called active.
-    pub(crate) fn gone(&self, peers: impl IntoIterator<Item = impl AsRef<str>>) {
-        self.tell(Word::Gone, peers);
+    /// Lists `peers` as departed, also those that this source never called active, or called departed in another way.
+    pub(crate) fn list_departed(&self, how: Departure, peers: impl IntoIterator<Item = impl AsRef<str>>) {
+        self.report(Report::ListedDeparted(how), peers);
     }
 
-    /// The set as it is now. O(1); the first to read the list of a set that changed makes it, in O(n), and keeps nobody
-    /// waiting meanwhile.
+    /// The set as it is now. O(1). The lists of a snapshot are made in O(n) by the first call that reads one, under no lock;
+    /// until the next change all snapshots share them.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let state = self.shared.state.read();
         let (snapshot, outdated) = self.shared.snapshot_of(&state);
         drop(state);
-        // Freeing n names takes a while.
+        // It may own n names, and to free them takes long.
         drop(outdated);
         snapshot
     }
@@ -224,28 +252,28 @@ impl Membership {
         Watch::new(subscription)
     }
 
-    fn tell(&self, word: Word, peers: impl IntoIterator<Item = impl AsRef<str>>) {
-        // The caller's iterator runs here, before the lock; and sorting here makes every list that follows sorted.
+    fn report(&self, report: Report, peers: impl IntoIterator<Item = impl AsRef<str>>) {
+        // The caller's iterator runs before the lock is taken. As the batch is sorted, so are the lists of the change.
         let mut peers: Vec<_> = peers.into_iter().map(|peer| Key::from(peer.as_ref())).collect();
         peers.sort_unstable();
         peers.dedup();
 
         let mut state = self.shared.state.write();
         let changed: Vec<_> =
-            peers.into_iter().filter_map(|peer| state.set.hear(self.source, word, peer)).collect();
+            peers.into_iter().filter_map(|peer| state.set.record(self.source, report, peer)).collect();
         if changed.is_empty() {
             return;
         }
         state.version += 1;
         if !self.shared.watches.is_empty() {
-            let change = MembershipChange::of(&changed);
+            let change = MembershipChange::of(changed.iter().cloned());
             self.shared.watches.publish(|backlog| backlog.push(&change, &changed));
         }
     }
 }
 
 impl Shared {
-    /// The state as a snapshot, and one that this replaces, to be dropped once the state is unlocked.
+    /// A snapshot of the state, and the snapshot that it replaces, which the caller drops once the state is unlocked.
     fn snapshot_of(&self, state: &State) -> (Snapshot, Option<Snapshot>) {
         self.latest.get_or_make(state.version, || Snapshot::of(&state.set))
     }
@@ -262,7 +290,7 @@ impl fmt::Debug for Membership {
         let snapshot = self.snapshot();
         let mut out = f.debug_struct("Membership");
         out.field("active", &snapshot.active()).field("left", &snapshot.left());
-        out.finish()
+        out.field("failed", &snapshot.failed()).finish()
     }
 }
 
@@ -270,92 +298,103 @@ impl fmt::Debug for Membership {
 mod tests {
     use proptest::prelude::*;
 
-    use super::sources::Standing;
-    use super::*;
+    use super::{sources::PeerState, *};
 
     const SOURCES: usize = 3;
     const PEERS: [&str; 4] = ["a", "b", "c", "d"];
 
-    /// One word on one peer; who speaks is `None` for the application.
-    type Said = (Option<usize>, Standing, &'static str);
+    /// One report about one peer, by a source, or by the application if `None`.
+    type Entry = (Option<usize>, Report, &'static str);
 
     /// The whole history, and nothing else: every question is answered by reading it from the beginning.
     #[derive(Default)]
-    struct Chronicle(Vec<Said>);
+    struct History(Vec<Entry>);
 
-    impl Chronicle {
-        /// What `source` claims after the first `until` words.
-        fn claim(&self, source: usize, peer: &str, until: usize) -> Standing {
-            let own = self.0[..until].iter().filter(|said| said.0 == Some(source) && said.2 == peer);
-            own.fold(Standing::Absent, |claim, said| match (claim, said.1) {
-                (Standing::Absent | Standing::Left, Standing::Left) => claim,
-                (_, word) => word,
+    impl History {
+        /// What `source` reports after the first `until` entries.
+        fn report_of(&self, source: usize, peer: &str, until: usize) -> PeerState {
+            let own = self.0[..until].iter().filter(|entry| entry.0 == Some(source) && entry.2 == peer);
+            own.fold(PeerState::Absent, |state, entry| match entry.1 {
+                Report::Active => PeerState::Active,
+                Report::Departed(_) if state != PeerState::Active => state,
+                Report::Departed(how) | Report::ListedDeparted(how) => PeerState::Departed(how),
+                Report::Withdrawn => PeerState::Absent,
             })
         }
 
-        /// The last moment at which any source changed its claim.
+        /// The last moment at which any source reported something new.
         fn last_news(&self, peer: &str, until: usize) -> usize {
-            let news = |&at: &usize| {
-                (0..SOURCES).any(|source| self.claim(source, peer, at - 1) != self.claim(source, peer, at))
+            let is_news = |&at: &usize| {
+                let state = |source, until| self.report_of(source, peer, until);
+                (0..SOURCES).any(|source| !state(source, at - 1).is_alike(state(source, at)))
             };
-            (1..=until).rev().find(news).unwrap_or(0)
+            (1..=until).rev().find(is_news).unwrap_or(0)
         }
 
-        fn standing(&self, peer: &str, until: usize) -> Standing {
-            let claimed = (0..SOURCES).map(|source| self.claim(source, peer, until)).max().unwrap();
+        fn state(&self, peer: &str, until: usize) -> PeerState {
+            let reported = (0..SOURCES).map(|source| self.report_of(source, peer, until)).max().unwrap();
             let since = self.last_news(peer, until);
-            let orders = self.0[since..until].iter().filter(|said| said.0.is_none() && said.2 == peer);
-            orders.fold(claimed, |standing, said| match (standing, said.1) {
-                (Standing::Absent | Standing::Left, Standing::Left) => standing,
-                (_, word) => word,
+            let orders = self.0[since..until].iter().filter(|entry| entry.0.is_none() && entry.2 == peer);
+            orders.fold(reported, |state, entry| match entry.1 {
+                Report::Active => PeerState::Active,
+                Report::Departed(how) if state == PeerState::Active => PeerState::Departed(how),
+                Report::Departed(_) | Report::ListedDeparted(_) => state,
+                Report::Withdrawn => PeerState::Absent,
             })
         }
     }
 
-    fn words() -> impl Strategy<Value = Vec<(Option<usize>, Standing, Vec<&'static str>)>> {
+    fn histories() -> impl Strategy<Value = Vec<(Option<usize>, Report, Vec<&'static str>)>> {
         let who = prop::option::weighted(0.7, 0..SOURCES);
-        let word = prop::sample::select(vec![Standing::Active, Standing::Left, Standing::Absent]);
+        let how = prop::sample::select(vec![Departure::Left, Departure::Failed]);
+        let report = prop_oneof![
+            2 => Just(Report::Active),
+            2 => how.clone().prop_map(Report::Departed),
+            1 => how.prop_map(Report::ListedDeparted),
+            1 => Just(Report::Withdrawn),
+        ];
         let peers = prop::collection::vec(prop::sample::select(PEERS.to_vec()), 0..4);
-        prop::collection::vec((who, word, peers), 1..25)
+        let entry = (who, report, peers).prop_filter("only sources list", |(who, report, _)| {
+            who.is_some() || !matches!(report, Report::ListedDeparted(_))
+        });
+        prop::collection::vec(entry, 1..25)
     }
 
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn every_peer_stands_where_its_whole_history_says(words in words()) {
+        fn every_peer_stands_where_its_whole_history_says(entries in histories()) {
             let application = Membership::new();
             let sources: Vec<_> = (0..SOURCES).map(|id| application.for_source(SourceId(id))).collect();
-            let mut chronicle = Chronicle::default();
-            for (who, word, peers) in words {
-                let speaker = who.map_or(&application, |id| &sources[id]);
-                speaker.tell(match word {
-                    Standing::Active => Word::Active,
-                    Standing::Left => Word::Left,
-                    Standing::Absent => Word::Withdrawn,
-                }, &peers);
-                chronicle.0.extend(peers.iter().map(|&peer| (who, word, peer)));
+            let mut history = History::default();
+            for (who, report, peers) in entries {
+                let handle = who.map_or(&application, |id| &sources[id]);
+                handle.report(report, &peers);
+                history.0.extend(peers.iter().map(|&peer| (who, report, peer)));
 
-                let now = chronicle.0.len();
-                let those = |wanted| {
-                    let all = PEERS.into_iter().filter(|peer| chronicle.standing(peer, now) == wanted);
+                let now = history.0.len();
+                let those = |wanted: &[PeerState]| {
+                    let all = PEERS.into_iter().filter(|peer| wanted.contains(&history.state(peer, now)));
                     all.collect::<Vec<_>>()
                 };
-                let snapshot = speaker.snapshot();
+                let [left, failed] = [Departure::Left, Departure::Failed].map(PeerState::Departed);
+                let snapshot = handle.snapshot();
                 let names = |side: &[Peer]| side.iter().map(|peer| peer.to_string()).collect::<Vec<_>>();
-                prop_assert_eq!(names(snapshot.active()), those(Standing::Active));
-                prop_assert_eq!(names(snapshot.left()), those(Standing::Left));
+                prop_assert_eq!(names(snapshot.active()), those(&[PeerState::Active]));
+                prop_assert_eq!(names(snapshot.left()), those(&[left, failed]));
+                prop_assert_eq!(names(snapshot.failed()), those(&[failed]));
 
                 let set = &application.shared.state.read().set;
                 prop_assert_eq!((set.active, set.left), (snapshot.active().len(), snapshot.left().len()));
-                let void = set.peers.iter().filter(|(_, claims)| claims.are_void()).count();
-                prop_assert_eq!(void, 0, "what nobody claims takes no room");
+                let void = set.peers.iter().filter(|(_, reports)| reports.are_void()).count();
+                prop_assert_eq!(void, 0, "what nobody reports takes no room");
             }
         }
     }
 
     #[test]
-    fn a_peer_the_application_removed_is_kept_in_mind_only_while_a_source_claims_it() {
+    fn a_peer_the_application_removed_is_remembered_only_while_a_source_reports_it() {
         let application = Membership::new();
         let source = application.for_source(SourceId(0));
         let remembered = || application.shared.state.read().set.peers.len();
@@ -385,8 +424,8 @@ mod tests {
     fn a_panic_in_the_callers_code_changes_nothing_and_locks_nobody_out() {
         let membership = Membership::new();
         let names = (0..3).map(|at| if at == 2 { panic!("out of names") } else { at.to_string() });
-        let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| membership.add(names)));
-        assert!(told.is_err());
+        let added = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| membership.add(names)));
+        assert!(added.is_err());
         assert!(membership.snapshot().peers().is_empty());
         membership.add(["a"]);
         assert_eq!(membership.majority(), 1);

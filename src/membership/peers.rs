@@ -16,16 +16,18 @@ pub type Peer = Arc<str>;
 /// let active = watch.iter().nth(1).unwrap().active;
 /// assert_eq!(active, ["a:1", "b:1"]);
 /// assert_eq!(active.len(), 2);
+/// assert_eq!(active, ["b:1", "a:1", "b:1"].into_iter().collect());
+/// assert_eq!(active.to_string(), "a:1, b:1");
 /// for peer in &active {
 ///     println!("{peer}");
 /// }
 /// ```
-#[derive(Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Peers(Arc<[Peer]>);
 
 impl Peers {
     pub(crate) fn from_sorted(peers: impl Into<Arc<[Peer]>>) -> Self {
-        let peers = peers.into();
+        let peers: Arc<[Peer]> = peers.into();
         debug_assert!(peers.is_sorted_by(|a, b| a < b), "sorted and distinct: {peers:?}");
         Self(peers)
     }
@@ -60,6 +62,46 @@ impl fmt::Debug for Peers {
     }
 }
 
+/// Sorts the names, and drops those that come twice.
+impl<T: Into<Peer>> FromIterator<T> for Peers {
+    fn from_iter<I: IntoIterator<Item = T>>(peers: I) -> Self {
+        let mut peers: Vec<Peer> = peers.into_iter().map(Into::into).collect();
+        peers.sort_unstable();
+        peers.dedup();
+        Self::from_sorted(peers)
+    }
+}
+
+/// Writes the names with commas between them, as `a:1, b:1`.
+impl fmt::Display for Peers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_list(f, self)
+    }
+}
+
+fn write_list(f: &mut fmt::Formatter<'_>, peers: &[Peer]) -> fmt::Result {
+    for (at, peer) in peers.iter().enumerate() {
+        f.write_str(if at == 0 { "" } else { ", " })?;
+        f.write_str(peer)?;
+    }
+    Ok(())
+}
+
+/// Writes the lists that have names, each behind its title, or else `nothing`.
+pub(super) fn write_lists(
+    f: &mut fmt::Formatter<'_>,
+    lists: &[(&str, &[Peer])],
+    nothing: &str,
+) -> fmt::Result {
+    let mut separator = "";
+    for (title, peers) in lists.iter().filter(|(_, peers)| !peers.is_empty()) {
+        write!(f, "{separator}{title} ")?;
+        write_list(f, peers)?;
+        separator = "; ";
+    }
+    f.write_str(if separator.is_empty() { nothing } else { "" })
+}
+
 impl PartialEq<[&str]> for Peers {
     fn eq(&self, other: &[&str]) -> bool {
         self.iter().map(|peer| &**peer).eq(other.iter().copied())
@@ -90,7 +132,16 @@ mod tests {
         assert_ne!(peers, ["a"]);
         assert_eq!(Peers::default(), []);
         assert_eq!(format!("{peers:?}"), r#"["a", "b"]"#);
+        assert_eq!([peers.to_string(), Peers::default().to_string()], ["a, b", ""]);
         assert!(peers.iter().eq(&peers));
+    }
+
+    #[test]
+    fn peers_can_be_collected_in_any_order_and_compared() {
+        let collect = |names: &[&str]| names.iter().copied().collect::<Peers>();
+        assert_eq!(collect(&["b", "a", "b", ""]), ["", "a", "b"]);
+        assert_eq!(["b", "a"].map(String::from).into_iter().collect::<Peers>(), ["a", "b"]);
+        assert!(collect(&["a", "b"]) < collect(&["b"]) && collect(&[]) < collect(&["a"]));
     }
 
     #[test]

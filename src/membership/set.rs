@@ -4,56 +4,71 @@ use super::{
     key::Key,
     peers::Peer,
     sorted::SortedMap,
-    sources::{Claims, SourceId, Standing, Word},
+    sources::{Departure, PeerState, Report, Reports, SourceId},
 };
 
-/// A copy shares what it copies.
+/// The peers, by name, with what is reported of each. A copy shares the entries.
 #[derive(Clone, Default)]
 pub(crate) struct Set {
-    pub(crate) peers: SortedMap<Key, Claims>,
+    pub(crate) peers: SortedMap<Key, Reports>,
     pub(crate) active: usize,
+    /// Those that failed included.
     pub(crate) left: usize,
 }
 
-/// One peer that changed its standing.
+/// One peer that changed its state.
+#[derive(Clone)]
 pub(crate) struct Transition {
     pub(crate) peer: Peer,
-    pub(crate) before: Standing,
-    pub(crate) after: Standing,
+    pub(crate) before: PeerState,
+    pub(crate) after: PeerState,
+}
+
+/// The lists that a snapshot shows, each sorted.
+pub(crate) struct Lists {
+    /// The active peers, then those that left.
+    pub(crate) peers: Box<[Peer]>,
+    /// Those of the latter that failed.
+    pub(crate) failed: Box<[Peer]>,
 }
 
 impl Set {
-    /// Takes a word on one peer, and tells what it changed.
-    pub(crate) fn hear(&mut self, source: Option<SourceId>, word: Word, key: Key) -> Option<Transition> {
+    /// Takes in a report about one peer, and returns what it changed.
+    pub(crate) fn record(
+        &mut self,
+        source: Option<SourceId>,
+        report: Report,
+        key: Key,
+    ) -> Option<Transition> {
         let place = self.peers.find(&key);
         let known = place.ok().map(|place| self.peers.at(place));
-        // The name that is in the set already is the one that is told.
+        // All lists share the copy of the name that the set holds.
         let peer = Peer::clone(&known.map_or(&key, |(known, _)| known).peer);
-        let claims = known.map(|(_, claims)| claims.clone()).unwrap_or_default();
-        let mut heard = claims.clone();
-        heard.hear(source, word);
-        let (before, after) = (claims.standing(), heard.standing());
+        let reports = known.map(|(_, reports)| reports.clone()).unwrap_or_default();
+        let mut updated = reports.clone();
+        updated.record(source, report);
+        let (before, after) = (reports.state(), updated.state());
         match place {
-            // What is repeated must not copy what a snapshot shares.
-            Ok(_) if heard == claims => {}
-            Ok(place) if heard.are_void() => drop(self.peers.remove(place)),
-            Ok(place) => self.peers.replace(place, heard),
-            Err(_) if heard.are_void() => {}
-            Err(place) => self.peers.insert(place, key, heard),
+            // A repeated report must not copy a chunk that a snapshot shares.
+            Ok(_) if updated == reports => {}
+            Ok(place) if updated.are_void() => drop(self.peers.remove(place)),
+            Ok(place) => self.peers.replace(place, updated),
+            Err(_) if updated.are_void() => {}
+            Err(place) => self.peers.insert(place, key, updated),
         }
         (before != after).then(|| self.count(Transition { peer, before, after }))
     }
 
     fn count(&mut self, transition: Transition) -> Transition {
         match transition.before {
-            Standing::Active => self.active -= 1,
-            Standing::Left => self.left -= 1,
-            Standing::Absent => {}
+            PeerState::Active => self.active -= 1,
+            PeerState::Departed(_) => self.left -= 1,
+            PeerState::Absent => {}
         }
         match transition.after {
-            Standing::Active => self.active += 1,
-            Standing::Left => self.left += 1,
-            Standing::Absent => {}
+            PeerState::Active => self.active += 1,
+            PeerState::Departed(_) => self.left += 1,
+            PeerState::Absent => {}
         }
         transition
     }
@@ -62,23 +77,27 @@ impl Set {
         (self.active + self.left) / 2 + 1
     }
 
-    /// The sorted active peers, then the sorted ones that left.
-    pub(crate) fn list(&self) -> Box<[Peer]> {
+    pub(crate) fn lists(&self) -> Lists {
         let mut peers = Vec::with_capacity(self.active + self.left);
-        let mut left = Vec::with_capacity(self.left);
-        for (Key { peer, .. }, claims) in self.peers.iter() {
-            match claims.standing() {
-                Standing::Active => peers.push(Peer::clone(peer)),
-                Standing::Left => left.push(Peer::clone(peer)),
-                Standing::Absent => {}
+        let (mut left, mut failed) = (Vec::with_capacity(self.left), Vec::new());
+        for (Key { peer, .. }, reports) in self.peers.iter() {
+            match reports.state() {
+                PeerState::Active => peers.push(Peer::clone(peer)),
+                PeerState::Departed(how) => {
+                    left.push(Peer::clone(peer));
+                    if how == Departure::Failed {
+                        failed.push(Peer::clone(peer));
+                    }
+                }
+                PeerState::Absent => {}
             }
         }
         peers.append(&mut left);
-        peers.into()
+        Lists { peers: peers.into(), failed: failed.into() }
     }
 
-    pub(super) fn standing(&self, peer: &str) -> Standing {
+    pub(super) fn state(&self, peer: &str) -> PeerState {
         let place = self.peers.find_by(Key::compare_to(peer));
-        place.map_or(Standing::Absent, |place| self.peers.at(place).1.standing())
+        place.map_or(PeerState::Absent, |place| self.peers.at(place).1.state())
     }
 }

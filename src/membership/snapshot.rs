@@ -5,45 +5,58 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use super::{peers::Peer, set::Set, sources::Standing};
+use super::{
+    peers::{Peer, write_lists},
+    set::{Lists, Set},
+    sources::{Departure, PeerState},
+};
 
 /// An immutable copy of a [`Membership`](crate::Membership), from one moment. Cloning it only counts a reference.
+///
+/// A peer is either active or left. A peer that [failed](Self::failed) has left, too: without saying so.
 ///
 /// # Examples
 ///
 /// ```
 /// let membership = syncswim::Membership::new();
-/// membership.add(["a:1", "b:1"]);
+/// membership.add(["a:1", "b:1", "c:1"]);
 /// membership.left(["a:1"]);
+/// membership.failed(["c:1"]);
 ///
 /// let snapshot = membership.snapshot();
-/// assert_eq!(snapshot.peers().concat(), "b:1a:1");
+/// assert_eq!(snapshot.peers().concat(), "b:1a:1c:1");
 /// assert_eq!(snapshot.split(), 1);
-/// assert!(snapshot.contains("a:1") && !snapshot.contains("c:1"));
+/// assert!(snapshot.contains("a:1") && !snapshot.contains("d:1"));
 /// assert!(snapshot.is_active("b:1") && !snapshot.is_active("a:1"));
+/// assert!(snapshot.is_failed("c:1") && !snapshot.is_failed("a:1"));
+/// assert_eq!(snapshot.to_string(), "active b:1; left a:1, c:1; failed c:1");
 /// ```
 #[derive(Clone, Default)]
 pub struct Snapshot(Arc<Frozen>);
 
-/// The set at one moment, and its list once somebody has asked for it.
+/// The set at one moment, and its lists once somebody has asked for them.
 #[derive(Default)]
 struct Frozen {
     set: Set,
-    list: OnceLock<Box<[Peer]>>,
+    lists: OnceLock<Lists>,
 }
 
 impl Snapshot {
     pub(crate) fn of(set: &Set) -> Self {
-        Self(Arc::new(Frozen { set: set.clone(), list: OnceLock::new() }))
+        Self(Arc::new(Frozen { set: set.clone(), lists: OnceLock::new() }))
+    }
+
+    fn lists(&self) -> &Lists {
+        self.0.lists.get_or_init(|| self.0.set.lists())
     }
 
     /// All peers: the sorted active ones, then the sorted ones that left.
     #[must_use]
     pub fn peers(&self) -> &[Peer] {
-        self.0.list.get_or_init(|| self.0.set.list())
+        &self.lists().peers
     }
 
-    /// Where in [`peers`](Self::peers) those that left begin, which is the number of active ones.
+    /// The number of active peers, which is the index in [`peers`](Self::peers) of the first one that left.
     #[must_use]
     pub fn split(&self) -> usize {
         self.0.set.active
@@ -55,10 +68,17 @@ impl Snapshot {
         &self.peers()[..self.split()]
     }
 
-    /// The peers that left and were not removed, sorted.
+    /// The peers that left and were not removed, sorted. Those that [failed](Self::failed) are among them.
     #[must_use]
     pub fn left(&self) -> &[Peer] {
         &self.peers()[self.split()..]
+    }
+
+    /// Those of [`left`](Self::left) that failed, sorted: a source found that they stopped answering. The others left by
+    /// themselves, or their source cannot tell.
+    #[must_use]
+    pub fn failed(&self) -> &[Peer] {
+        &self.lists().failed
     }
 
     /// As [`Membership::majority`](crate::Membership::majority), at the moment of this snapshot.
@@ -70,19 +90,29 @@ impl Snapshot {
     /// Whether `peer` is active or left. O(log n).
     #[must_use]
     pub fn contains(&self, peer: &str) -> bool {
-        self.0.set.standing(peer) != Standing::Absent
+        self.0.set.state(peer) != PeerState::Absent
     }
 
     /// Whether `peer` is active. O(log n).
     #[must_use]
     pub fn is_active(&self, peer: &str) -> bool {
-        self.0.set.standing(peer) == Standing::Active
+        self.0.set.state(peer) == PeerState::Active
+    }
+
+    /// Whether `peer` is among the [failed](Self::failed). O(log n).
+    #[must_use]
+    pub fn is_failed(&self, peer: &str) -> bool {
+        self.0.set.state(peer) == PeerState::Departed(Departure::Failed)
     }
 }
 
 impl PartialEq for Snapshot {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || (self.split() == other.split() && self.peers() == other.peers())
+        let parts = |snapshot: &Self| (snapshot.split(), snapshot.peers().len(), snapshot.failed().len());
+        Arc::ptr_eq(&self.0, &other.0)
+            || (parts(self) == parts(other)
+                && self.peers() == other.peers()
+                && self.failed() == other.failed())
     }
 }
 
@@ -90,7 +120,17 @@ impl Eq for Snapshot {}
 
 impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Snapshot").field("active", &self.active()).field("left", &self.left()).finish()
+        let mut out = f.debug_struct("Snapshot");
+        out.field("active", &self.active()).field("left", &self.left()).field("failed", &self.failed());
+        out.finish()
+    }
+}
+
+/// Writes the lists that are not empty, as `active a:1, b:1; left c:1`, or `no peers`.
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lists = [("active", self.active()), ("left", self.left()), ("failed", self.failed())];
+        write_lists(f, &lists, "no peers")
     }
 }
 
@@ -103,19 +143,61 @@ mod tests {
         let membership = Membership::new();
         membership.add((0..1_000).map(|peer| format!("{peer:03}")));
         let snapshot = membership.snapshot();
-        let again = snapshot.0.list.get_or_init(|| {
+        let again = snapshot.0.lists.get_or_init(|| {
             // Were a lock held here, each of these would wait for ever.
             membership.add(["new"]);
             membership.left(["000"]);
             assert_eq!((membership.snapshot().split(), membership.majority()), (1_000, 501));
             drop(membership.watch());
-            snapshot.0.set.list()
+            snapshot.0.set.lists()
         });
-        assert_eq!(again.len(), 1_000);
+        assert_eq!(again.peers.len(), 1_000);
         assert!(snapshot.is_active("000") && !snapshot.contains("new"));
         let [one, two] = [membership.snapshot(), membership.snapshot()];
         assert!(std::ptr::eq(one.peers(), two.peers()) && one != snapshot);
         membership.add(["new"]);
         assert!(std::ptr::eq(one.peers(), membership.snapshot().peers()), "nothing changed");
+    }
+
+    #[test]
+    fn snapshots_are_equal_if_all_peers_stand_alike() {
+        let snapshot = |left: &[&str], failed: &[&str]| {
+            let membership = Membership::new();
+            membership.add(["a", "b", "c"]);
+            membership.left(left);
+            membership.failed(failed);
+            membership.snapshot()
+        };
+        assert_eq!(snapshot(&["a"], &["b"]), snapshot(&["a"], &["b"]));
+        assert_ne!(snapshot(&["a"], &["b"]), snapshot(&["b"], &["a"]));
+        assert_ne!(snapshot(&["a"], &[]), snapshot(&[], &["a"]));
+        assert_ne!(snapshot(&["a"], &[]), snapshot(&[], &[]));
+    }
+
+    #[test]
+    fn a_peer_that_failed_has_left_until_it_is_back_or_removed() {
+        let membership = Membership::new();
+        membership.add(["c", "b", "a"]);
+        membership.failed(["c", "a", "unknown"]);
+        membership.left(["b", "c"]);
+        let snapshot = membership.snapshot();
+        assert_eq!([snapshot.left().concat(), snapshot.failed().concat()], ["abc", "ac"]);
+        assert_eq!((snapshot.split(), snapshot.majority()), (0, 2), "a failed peer counts as any that left");
+        assert!(snapshot.is_failed("a") && !snapshot.is_failed("b") && !snapshot.is_failed("unknown"));
+        membership.add(["a"]);
+        membership.remove(["c"]);
+        let after = membership.snapshot();
+        assert_eq!([after.active().concat(), after.left().concat(), after.failed().concat()], ["a", "b", ""]);
+        assert_eq!(snapshot.failed().concat(), "ac", "an older snapshot never changes");
+    }
+
+    #[test]
+    fn a_snapshot_prints_its_lists_and_an_empty_one_says_so() {
+        let membership = Membership::new();
+        assert_eq!(membership.snapshot().to_string(), "no peers");
+        membership.add(["b", "a"]);
+        assert_eq!(membership.snapshot().to_string(), "active a, b");
+        membership.left(["a", "b"]);
+        assert_eq!(membership.snapshot().to_string(), "left a, b");
     }
 }

@@ -1,15 +1,14 @@
 //! A sorted map whose copies share what did not change, so that a copy can be taken under a lock.
 //!
-//! The entries lie in chunks of at most [`MOST`], under one list of chunks. A copy counts one reference. A change copies
-//! what a copy still holds of its path, the list and one chunk: some hundred entries, never all. Where nobody holds a copy,
-//! nothing is copied.
+//! The entries lie in chunks of at most [`MOST`], under one list of chunks. To take a copy counts one reference. A change
+//! then copies the list and one chunk, some hundred entries, if a copy still shares them, and nothing otherwise.
 
 use std::{cmp::Ordering, mem, sync::Arc};
 
 /// Entries in a chunk. The list has about n / 170 chunks: at 200,000 entries a change after a copy clones a thousand
 /// references and one chunk.
 const MOST: usize = 256;
-/// A chunk with fewer is joined with a neighbour if both together take at most half of a chunk's room.
+/// A chunk with fewer entries is merged with a neighbour if both together fill at most half of a chunk.
 const FEW: usize = MOST / 8;
 
 /// See the module's documentation.
@@ -21,7 +20,8 @@ pub(crate) struct SortedMap<K, V> {
 
 #[derive(Debug, Clone)]
 struct Chunk<K, V> {
-    /// No key in the chunk is less, and all keys of the chunk before are. (The first chunk takes lesser ones, too.)
+    /// At most the least key of the chunk, and greater than all keys of the chunk before. (The first chunk also takes keys
+    /// that are less.)
     from: K,
     entries: Arc<Vec<(K, V)>>,
 }
@@ -54,7 +54,7 @@ impl<K: Ord + Clone, V: Clone> SortedMap<K, V> {
         self.find_by(|known| known.cmp(key))
     }
 
-    /// The same for whoever has no key at hand: `compare` tells how a key compares with what is looked for.
+    /// The same without a key: `compare` tells how a key of the map compares with the key in question.
     pub(crate) fn find_by(&self, compare: impl Fn(&K) -> Ordering) -> Result<Place, Place> {
         let behind = self.chunks.partition_point(|chunk| compare(&chunk.from).is_le());
         let chunk = behind.saturating_sub(1);
@@ -86,7 +86,7 @@ impl<K: Ord + Clone, V: Clone> SortedMap<K, V> {
         let entries = Arc::make_mut(&mut chunk.entries);
         entries.insert(place.at, (key, value));
         if entries.len() > MOST {
-            // Who adds in ascending order fills chunk after chunk.
+            // Keys that are added in ascending order fill each chunk before the next one.
             let is_last = place.chunk + 1 == chunks.len() && place.at == MOST;
             let rest = chunks[place.chunk].split(if is_last { MOST } else { MOST / 2 });
             chunks.insert(place.chunk + 1, rest);
@@ -98,7 +98,7 @@ impl<K: Ord + Clone, V: Clone> SortedMap<K, V> {
         self.len -= 1;
         let removed = self.entries_mut(place.chunk).remove(place.at);
         if self.chunks[place.chunk].entries.len() < FEW {
-            self.join_with_neighbour(place.chunk);
+            self.merge_with_neighbour(place.chunk);
         }
         removed
     }
@@ -107,7 +107,7 @@ impl<K: Ord + Clone, V: Clone> SortedMap<K, V> {
         Arc::make_mut(&mut Arc::make_mut(&mut self.chunks)[chunk].entries)
     }
 
-    fn join_with_neighbour(&mut self, at: usize) {
+    fn merge_with_neighbour(&mut self, at: usize) {
         let len = |at: usize| self.chunks.get(at).map_or(MOST, |chunk| chunk.entries.len());
         let first = match (at.checked_sub(1).map_or(MOST, len), len(at + 1)) {
             (before, _) if before + len(at) <= MOST / 2 => at - 1,
@@ -180,7 +180,7 @@ mod tests {
         ) {
             let (mut map, mut model, mut copies) = (Map::default(), BTreeMap::new(), Vec::new());
             for (step, (what, from, many)) in steps.into_iter().enumerate() {
-                // Runs up, down, and scattered, so that chunks split and join at every place.
+                // Runs up, down, and scattered, so that chunks split and merge at every place.
                 let keys: Vec<_> = (0..many).map(|at| match what % 3 {
                     0 => from + at,
                     1 => from + many - at,

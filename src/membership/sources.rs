@@ -1,177 +1,222 @@
-//! What is claimed of one peer, by whom, and what follows from it. See the table in [`membership`](super).
+//! What each source reports of one peer, and the state that follows. The rules are the table in [`membership`](super).
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
-/// Where a peer stands. The order is the one in which claims win over each other.
+/// Where a peer stands. The order is the one in which reports of several sources win over each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Standing {
+pub(crate) enum PeerState {
     Absent,
-    Left,
+    Departed(Departure),
     Active,
 }
 
-/// Which discovery speaks.
+/// How a peer left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Departure {
+    /// By itself, or nobody knows why. Some sources, such as DNS, only see that a peer is missing: so *failed* wins, as the
+    /// more exact report.
+    Left,
+    /// It stopped answering.
+    Failed,
+}
+
+/// Names one discovery of a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SourceId(pub(crate) usize);
 
-/// What a handle says of peers.
+/// What a handle says about peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Word {
+pub(crate) enum Report {
     /// They are active.
     Active,
-    /// Those that it calls active have left.
-    Left,
-    /// They have left, also those that it never called active.
-    Gone,
-    /// It claims nothing of them any more.
+    /// Those that the same handle called active have departed.
+    Departed(Departure),
+    /// They have departed, also those that the same handle never called active.
+    ListedDeparted(Departure),
+    /// It reports nothing about them any more.
     Withdrawn,
 }
 
-/// The last word of every source, and the application's, which is final until a source says something new.
+/// The latest report of every source about one peer, and the application's, which is final until a source reports something
+/// new.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Claims {
-    /// `Active` or `Left`, one per source. Shared, so that copying what is claimed of many peers allocates nothing.
-    words: Option<Arc<Vec<(SourceId, Standing)>>>,
-    application: Option<Standing>,
+pub(crate) struct Reports {
+    /// One per source; never `Absent`. Shared, so that copying the reports about many peers allocates nothing.
+    sources: Option<Arc<Vec<(SourceId, PeerState)>>>,
+    application: Option<PeerState>,
 }
 
-impl Word {
-    /// Where it leaves a peer that stood there, or was said to.
-    fn after(self, before: Standing) -> Standing {
+impl PeerState {
+    /// Whether two states differ at most in how a peer departed.
+    pub(crate) fn is_alike(self, other: Self) -> bool {
+        mem::discriminant(&self) == mem::discriminant(&other)
+    }
+}
+
+impl Report {
+    /// The state that follows where the state was `before`.
+    fn after(self, before: PeerState) -> PeerState {
         match self {
-            Self::Active => Standing::Active,
-            Self::Left if before != Standing::Active => before,
-            Self::Left | Self::Gone => Standing::Left,
-            Self::Withdrawn => Standing::Absent,
+            Self::Active => PeerState::Active,
+            Self::Departed(_) if before != PeerState::Active => before,
+            Self::Departed(how) | Self::ListedDeparted(how) => PeerState::Departed(how),
+            Self::Withdrawn => PeerState::Absent,
         }
     }
 }
 
-impl Claims {
-    pub(crate) fn standing(&self) -> Standing {
-        let claimed = || self.words().iter().map(|&(_, word)| word).max();
-        self.application.or_else(claimed).unwrap_or(Standing::Absent)
+impl Reports {
+    /// Where the peer stands.
+    pub(crate) fn state(&self) -> PeerState {
+        let reported = || self.sources().iter().map(|&(_, state)| state).max();
+        self.application.or_else(reported).unwrap_or(PeerState::Absent)
     }
 
-    fn words(&self) -> &[(SourceId, Standing)] {
-        self.words.as_deref().map_or(&[], Vec::as_slice)
+    fn sources(&self) -> &[(SourceId, PeerState)] {
+        self.sources.as_deref().map_or(&[], Vec::as_slice)
     }
 
-    /// Whether nothing is worth keeping: no source is left for the application's "removed" to hold against.
+    /// Whether nothing is worth keeping: the application's "removed" matters only against the report of a source.
     pub(crate) fn are_void(&self) -> bool {
-        self.words().is_empty() && matches!(self.application, None | Some(Standing::Absent))
+        self.sources().is_empty() && matches!(self.application, None | Some(PeerState::Absent))
     }
 
-    /// Takes the word of `source`, or of the application if `None`.
-    pub(crate) fn hear(&mut self, source: Option<SourceId>, word: Word) {
+    /// Takes in a report of `source`, or of the application if `None`.
+    pub(crate) fn record(&mut self, source: Option<SourceId>, report: Report) {
         match source {
-            Some(source) => self.hear_source(source, word),
-            None if word == Word::Left && self.standing() != Standing::Active => {}
-            None => self.application = Some(word.after(self.standing())),
+            Some(source) => self.record_source(source, report),
+            None if matches!(report, Report::Departed(_)) && self.state() != PeerState::Active => {}
+            None => self.application = Some(report.after(self.state())),
         }
     }
 
-    fn hear_source(&mut self, source: SourceId, word: Word) {
-        let at = self.words().iter().position(|said| said.0 == source);
-        let said = at.map_or(Standing::Absent, |at| self.words()[at].1);
-        let now = word.after(said);
-        // A source that repeats itself does not undo what the application said since.
-        if said == now {
+    fn record_source(&mut self, source: SourceId, report: Report) {
+        let at = self.sources().iter().position(|known| known.0 == source);
+        let before = at.map_or(PeerState::Absent, |at| self.sources()[at].1);
+        let after = report.after(before);
+        if before == after {
             return;
         }
-        self.application = None;
-        let words = Arc::make_mut(self.words.get_or_insert_default());
+        // A source that only corrects how the peer departed does not undo what the application said since.
+        if !before.is_alike(after) {
+            self.application = None;
+        }
+        let sources = Arc::make_mut(self.sources.get_or_insert_default());
         match at {
-            Some(at) if now == Standing::Absent => drop(words.swap_remove(at)),
-            Some(at) => words[at].1 = now,
-            None => words.push((source, now)),
+            Some(at) if after == PeerState::Absent => drop(sources.swap_remove(at)),
+            Some(at) => sources[at].1 = after,
+            None => sources.push((source, after)),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        Standing::{Absent, Active, Left},
-        *,
-    };
+    use super::{PeerState::Absent, *};
 
     const A: Option<SourceId> = Some(SourceId(0));
     const B: Option<SourceId> = Some(SourceId(1));
     const APPLICATION: Option<SourceId> = None;
 
-    /// Each step: who says what, where the peer stands then.
+    const ACTIVE: PeerState = PeerState::Active;
+    const LEFT: PeerState = PeerState::Departed(Departure::Left);
+    const FAILED: PeerState = PeerState::Departed(Departure::Failed);
+
+    /// Each step: who reports what, where the peer stands then.
     #[track_caller]
-    fn check(steps: &[(Option<SourceId>, Standing, Standing)]) -> Claims {
-        let mut claims = Claims::default();
-        for (at, &(who, word, expected)) in steps.iter().enumerate() {
-            let word = match word {
-                Active => Word::Active,
-                Left => Word::Left,
-                Absent => Word::Withdrawn,
+    fn check(steps: &[(Option<SourceId>, PeerState, PeerState)]) -> Reports {
+        let mut reports = Reports::default();
+        for (at, &(who, report, expected)) in steps.iter().enumerate() {
+            let report = match report {
+                PeerState::Active => Report::Active,
+                PeerState::Departed(how) => Report::Departed(how),
+                Absent => Report::Withdrawn,
             };
-            claims.hear(who, word);
-            assert_eq!(claims.standing(), expected, "after step {at}: {claims:?}");
+            reports.record(who, report);
+            assert_eq!(reports.state(), expected, "after step {at}: {reports:?}");
         }
-        claims
+        reports
     }
 
     #[test]
     fn a_peer_is_active_while_any_source_says_so_else_left_while_any_says_left() {
-        let all = [(A, Active, Active), (B, Active, Active), (A, Left, Active), (A, Absent, Active)];
-        check(&all);
+        check(&[(A, ACTIVE, ACTIVE), (B, ACTIVE, ACTIVE), (A, LEFT, ACTIVE), (A, Absent, ACTIVE)]);
         check(&[
-            (A, Active, Active),
-            (A, Left, Left),
-            (B, Active, Active),
-            (B, Absent, Left),
+            (A, ACTIVE, ACTIVE),
+            (A, LEFT, LEFT),
+            (B, ACTIVE, ACTIVE),
+            (B, Absent, LEFT),
             (A, Absent, Absent),
         ]);
     }
 
     #[test]
-    fn left_needs_an_active_claim_of_the_same_source() {
-        check(&[(A, Left, Absent), (A, Active, Active), (B, Left, Active), (A, Left, Left), (A, Left, Left)]);
-        check(&[(APPLICATION, Left, Absent), (A, Active, Active), (APPLICATION, Left, Left)]);
+    fn of_several_sources_that_call_a_peer_departed_the_one_that_knows_of_a_failure_counts() {
+        let both = [(A, ACTIVE, ACTIVE), (B, ACTIVE, ACTIVE)];
+        check(&[both[0], both[1], (A, LEFT, ACTIVE), (B, FAILED, FAILED), (B, Absent, LEFT)]);
+        check(&[both[0], both[1], (A, FAILED, ACTIVE), (B, LEFT, FAILED), (B, Absent, FAILED)]);
+        check(&[both[0], both[1], (A, FAILED, ACTIVE), (B, LEFT, FAILED), (A, ACTIVE, ACTIVE)]);
     }
 
     #[test]
-    fn a_source_that_never_called_a_peer_active_may_call_it_gone() {
-        let mut claims = Claims::default();
-        let mut hear = |who, word| {
-            claims.hear(who, word);
-            claims.standing()
+    fn left_needs_an_active_report_of_the_same_source() {
+        check(&[(A, LEFT, Absent), (A, ACTIVE, ACTIVE), (B, LEFT, ACTIVE), (A, LEFT, LEFT), (A, LEFT, LEFT)]);
+        check(&[(APPLICATION, LEFT, Absent), (A, ACTIVE, ACTIVE), (APPLICATION, LEFT, LEFT)]);
+        check(&[(A, FAILED, Absent), (A, ACTIVE, ACTIVE), (A, LEFT, LEFT), (A, FAILED, LEFT)]);
+        check(&[(APPLICATION, FAILED, Absent), (A, ACTIVE, ACTIVE), (APPLICATION, FAILED, FAILED)]);
+    }
+
+    #[test]
+    fn a_source_that_never_called_a_peer_active_may_list_it_as_departed() {
+        let listed = Report::ListedDeparted(Departure::Left);
+        let mut reports = Reports::default();
+        let mut record = |who, report| {
+            reports.record(who, report);
+            reports.state()
         };
-        assert_eq!(hear(A, Word::Left), Absent);
-        assert_eq!([hear(A, Word::Gone), hear(A, Word::Gone)], [Left, Left]);
-        assert_eq!([hear(B, Word::Active), hear(A, Word::Active), hear(B, Word::Gone)], [Active; 3]);
-        assert_eq!([hear(APPLICATION, Word::Withdrawn), hear(A, Word::Active)], [Absent; 2]);
+        assert_eq!(record(A, Report::Departed(Departure::Left)), Absent);
+        assert_eq!([record(A, listed), record(A, listed)], [LEFT; 2]);
+        assert_eq!([record(B, Report::Active), record(A, Report::Active), record(B, listed)], [ACTIVE; 3]);
+        assert_eq!([record(APPLICATION, Report::Withdrawn), record(A, Report::Active)], [Absent; 2]);
         assert_eq!(
-            [hear(A, Word::Gone), hear(A, Word::Withdrawn), hear(B, Word::Withdrawn)],
-            [Left, Left, Absent]
+            [record(A, listed), record(A, Report::Withdrawn), record(B, Report::Withdrawn)],
+            [LEFT, LEFT, Absent]
         );
     }
 
     #[test]
+    fn a_source_may_correct_how_a_peer_departed_and_that_is_no_news_against_the_application() {
+        let [left, failed] = [Departure::Left, Departure::Failed].map(Report::ListedDeparted);
+        let mut reports = Reports::default();
+        let mut record = |who, report| {
+            reports.record(who, report);
+            reports.state()
+        };
+        assert_eq!([record(A, failed), record(A, left), record(A, failed)], [FAILED, LEFT, FAILED]);
+        assert_eq!([record(APPLICATION, Report::Withdrawn), record(A, left)], [Absent; 2]);
+        assert_eq!([record(A, Report::Active), record(A, failed)], [ACTIVE, FAILED]);
+    }
+
+    #[test]
     fn the_application_is_final_until_a_source_says_something_new() {
-        let removed = [(A, Active, Active), (APPLICATION, Absent, Absent), (A, Active, Absent)];
-        check(&[removed[0], removed[1], removed[2], (APPLICATION, Left, Absent), (B, Active, Active)]);
-        check(&[removed[0], removed[1], removed[2], (A, Left, Left), (APPLICATION, Active, Active)]);
+        let removed = [(A, ACTIVE, ACTIVE), (APPLICATION, Absent, Absent), (A, ACTIVE, Absent)];
+        check(&[removed[0], removed[1], removed[2], (APPLICATION, LEFT, Absent), (B, ACTIVE, ACTIVE)]);
+        check(&[removed[0], removed[1], removed[2], (A, LEFT, LEFT), (APPLICATION, ACTIVE, ACTIVE)]);
         check(&[
-            (A, Active, Active),
-            (A, Left, Left),
-            (APPLICATION, Active, Active),
-            (A, Left, Active),
+            (A, ACTIVE, ACTIVE),
+            (A, LEFT, LEFT),
+            (APPLICATION, ACTIVE, ACTIVE),
+            (A, LEFT, ACTIVE),
             (A, Absent, Absent),
         ]);
     }
 
     #[test]
-    fn nothing_is_kept_of_a_peer_nobody_claims() {
-        assert!(Claims::default().are_void());
-        assert!(check(&[(APPLICATION, Active, Active), (APPLICATION, Absent, Absent)]).are_void());
-        assert!(check(&[(A, Active, Active), (A, Absent, Absent)]).are_void());
-        let against_a_source = [(A, Active, Active), (APPLICATION, Absent, Absent)];
+    fn nothing_is_kept_of_a_peer_nobody_reports() {
+        assert!(Reports::default().are_void());
+        assert!(check(&[(APPLICATION, ACTIVE, ACTIVE), (APPLICATION, Absent, Absent)]).are_void());
+        assert!(check(&[(A, ACTIVE, ACTIVE), (A, Absent, Absent)]).are_void());
+        let against_a_source = [(A, ACTIVE, ACTIVE), (APPLICATION, Absent, Absent)];
         assert!(!check(&against_a_source).are_void());
         assert!(check(&[against_a_source[0], against_a_source[1], (A, Absent, Absent)]).are_void());
     }

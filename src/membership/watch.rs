@@ -1,4 +1,4 @@
-//! The subscription to a membership's changes.
+//! A subscription to the changes of a membership. What waits for it is in the [`backlog`](super::backlog).
 
 use std::{iter::FusedIterator, time::Duration};
 
@@ -12,9 +12,10 @@ use super::{
 
 /// A subscription to a [`Membership`](crate::Membership), from [`watch`](crate::Membership::watch). Dropping it cancels it.
 ///
-/// The first item is the state at the moment of the call, possibly empty; then comes every change, in order. A watcher that
-/// falls more than 64 changes or 4096 names behind gets the rest as one change from where it then is to the latest state, so
-/// that applying what it reads always leads to the right set, in memory that grows with the peers and not with the changes.
+/// The first item is the state at the moment of the call, possibly empty; then comes every change, in order. For a watcher
+/// that falls more than 64 changes or 4096 names behind, all that is beyond is folded into one change, from the last one that
+/// waits to the latest state. So what it reads always leads to the right set, in memory that grows with the number of peers
+/// and not with that of changes.
 ///
 /// Threads may share a watch by reference; each change then goes to one of them.
 ///
@@ -63,7 +64,7 @@ impl Watch {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use crossbeam_channel::RecvTimeoutError;
+    /// use syncswim::RecvTimeoutError;
     ///
     /// let membership = syncswim::Membership::new();
     /// let watch = membership.watch();
@@ -83,7 +84,7 @@ impl Watch {
     /// # Examples
     ///
     /// ```
-    /// use crossbeam_channel::TryRecvError;
+    /// use syncswim::TryRecvError;
     ///
     /// let membership = syncswim::Membership::new();
     /// let watch = membership.watch();
@@ -97,19 +98,18 @@ impl Watch {
     }
 
     /// Every change, waiting for each, until the membership or its cluster has ended. `for change in &watch` does the same.
-    pub fn iter(&self) -> impl FusedIterator<Item = MembershipChange> + '_ {
-        self.0.iter().map(Waiting::into_change).fuse()
+    pub fn iter(&self) -> WatchIter<'_> {
+        WatchIter(self)
     }
 
-    /// For [`select!`](crossbeam_channel::select): when it fires, call [`try_recv`](Self::try_recv). Once per firing is
-    /// enough, as it fires again while more waits, and always once the watch has ended. It may also find nothing: another
-    /// thread was faster, or what waited was undone meanwhile.
+    /// For [`select!`](crossbeam_channel::select): it is ready while a change waits, and always once the watch has ended.
+    /// Then call [`try_recv`](Self::try_recv) once. This may find nothing, if another thread has taken the change or it was
+    /// undone in the meantime.
     ///
     /// # Examples
     ///
     /// ```
-    /// use crossbeam_channel::{TryRecvError, never, select};
-    /// use syncswim::Membership;
+    /// use syncswim::{Membership, TryRecvError, crossbeam_channel::{never, select}};
     ///
     /// let membership = Membership::new();
     /// let (watch, work) = (membership.watch(), never::<u8>());
@@ -139,13 +139,28 @@ impl Iterator for Watch {
     }
 }
 
-impl Iterator for &Watch {
-    type Item = MembershipChange;
+impl FusedIterator for Watch {}
 
-    fn next(&mut self) -> Option<MembershipChange> {
-        self.recv().ok()
+impl<'a> IntoIterator for &'a Watch {
+    type Item = MembershipChange;
+    type IntoIter = WatchIter<'a>;
+
+    fn into_iter(self) -> WatchIter<'a> {
+        self.iter()
     }
 }
 
-impl FusedIterator for Watch {}
-impl FusedIterator for &Watch {}
+/// The changes of a [`Watch`] that is only borrowed, from [`Watch::iter`]. Waits for each, and ends with the watch.
+#[derive(Debug, Clone)]
+#[must_use = "iterators do nothing unless they are read"]
+pub struct WatchIter<'a>(&'a Watch);
+
+impl Iterator for WatchIter<'_> {
+    type Item = MembershipChange;
+
+    fn next(&mut self) -> Option<MembershipChange> {
+        self.0.recv().ok()
+    }
+}
+
+impl FusedIterator for WatchIter<'_> {}
