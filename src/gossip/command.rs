@@ -2,8 +2,8 @@
 
 use std::{io, time::Duration};
 
-use super::seed::MAX_LIST;
-
+/// The most that a command may print, in bytes.
+pub(super) const MAX_OUTPUT: usize = 64 << 10;
 /// How long a command may take.
 pub(super) const LIMIT: Duration = Duration::from_secs(10);
 
@@ -20,7 +20,7 @@ pub(super) fn run(command: &str, is_stopped: &dyn Fn() -> bool) -> io::Result<St
 fn run_within(_: &str, _: Duration, _: &dyn Fn() -> bool) -> io::Result<String> {
     Err(io::Error::new(
         io::ErrorKind::Unsupported,
-        format!("commands (up to {MAX_LIST} bytes, {LIMIT:?}) need Unix"),
+        format!("commands (up to {MAX_OUTPUT} bytes, {LIMIT:?}) need Unix"),
     ))
 }
 
@@ -41,7 +41,7 @@ mod unix {
         time::Duration,
     };
 
-    use super::MAX_LIST;
+    use super::MAX_OUTPUT;
     use crate::blocking::{SLICE, is_nothing, now, pause};
 
     /// A command that runs, in a process group of its own. Dropping it kills the group.
@@ -79,8 +79,8 @@ mod unix {
                         Ok(0) => is_open = false,
                         Ok(len) => {
                             text.extend_from_slice(&buffer[..len]);
-                            if text.len() > MAX_LIST {
-                                let problem = format!("it prints more than {MAX_LIST} bytes");
+                            if text.len() > MAX_OUTPUT {
+                                let problem = format!("it prints more than {MAX_OUTPUT} bytes");
                                 return Err(io::Error::new(ErrorKind::InvalidData, problem));
                             }
                             more = true;

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::{family::Family, host_port::HostPort, resolve, secrets::Secrets};
+use super::{family::Family, host_port::HostPort, resolve};
 #[cfg(feature = "encryption")]
 use crate::Keyring;
 use crate::{Error, IpNetwork, Tags, address::problem_of, swim};
@@ -179,11 +179,22 @@ impl GossipConfig {
     pub(super) fn validate_but_addresses(&self) -> Result<(), Error> {
         self.swim.validate()?;
         let error = |field, problem: String| Err(Error::Config { field, problem });
-        let least = 1000 + Secrets::of(self).overhead();
+        let least = 1000 + self.sealing_overhead();
         if self.swim.max_datagram < least {
             return error("max_datagram", format!("must be at least {least} bytes where packets are sealed"));
         }
         self.seeds.iter().try_for_each(|seed| resolve::check(seed))
+    }
+
+    /// What sealing adds to a datagram, in bytes.
+    #[cfg(feature = "encryption")]
+    pub(super) fn sealing_overhead(&self) -> usize {
+        if self.keyring.is_some() { crate::wire::seal::datagram::OVERHEAD } else { 0 }
+    }
+
+    #[cfg(not(feature = "encryption"))]
+    pub(super) fn sealing_overhead(&self) -> usize {
+        0
     }
 
     /// That others can reach this node, and that it can reach a seed, as far as both are addresses.

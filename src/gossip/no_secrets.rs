@@ -1,20 +1,19 @@
 //! Stands in for `secrets.rs` where the feature `encryption` is off: nothing is sealed.
 
-use std::io;
+use std::{
+    io::{self, Read, Write},
+    sync::Arc,
+};
 
-use super::{GossipConfig, engine::Engine, framed_stream::TimedSocket};
+use super::{config::GossipConfig, counters::Counters};
 use crate::{Error, wire::frame};
 
 #[derive(Debug)]
 pub(super) struct Secrets;
 
 impl Secrets {
-    pub(super) fn of(_: &GossipConfig) -> Self {
+    pub(super) fn of(_: &GossipConfig, _: &Arc<Counters>) -> Self {
         Self
-    }
-
-    pub(super) fn overhead(&self) -> usize {
-        0
     }
 
     pub(super) fn seals(&self) -> bool {
@@ -25,22 +24,22 @@ impl Secrets {
         false
     }
 
-    pub(super) fn open_stream(&self, _: &mut TimedSocket<'_>, _: Purpose) -> io::Result<StreamSeal> {
+    pub(super) fn open_stream(&self, _: &mut (impl Read + Write), _: Purpose) -> io::Result<StreamSeal> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    pub(super) fn begin_stream(&self, _: &mut TimedSocket<'_>, _: Purpose) -> io::Result<Opening> {
+    pub(super) fn begin_stream(&self, _: &mut impl Write, _: Purpose) -> io::Result<Opening> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    pub(super) fn finish_stream(&self, _: &mut TimedSocket<'_>, opening: Opening) -> io::Result<StreamSeal> {
+    pub(super) fn finish_stream(&self, _: &mut impl Read, opening: Opening) -> io::Result<StreamSeal> {
         match opening {}
     }
 
     pub(super) fn answer_stream(
         &self,
         _: [u8; frame::PREFIX],
-        _: &mut TimedSocket<'_>,
+        _: &mut (impl Read + Write),
     ) -> io::Result<Option<StreamSeal>> {
         Ok(None)
     }
@@ -78,15 +77,15 @@ impl StreamSeal {
 pub(super) struct DatagramSeal;
 
 impl DatagramSeal {
-    pub(super) fn new(_: &Secrets, _: u64) -> Result<Self, Error> {
+    pub(super) fn new(_: &Secrets, _: &str, _: u64) -> Result<Self, Error> {
         Ok(Self)
     }
 
-    pub(super) fn seal<'a>(&'a mut self, _: &Engine, _: u32, packet: &'a [u8]) -> &'a [u8] {
+    pub(super) fn seal<'a>(&'a mut self, _: u32, packet: &'a [u8]) -> &'a [u8] {
         packet
     }
 
-    pub(super) fn open<'a>(&mut self, _: &Engine, _: u32, bytes: &'a mut [u8]) -> Option<&'a [u8]> {
+    pub(super) fn open<'a>(&mut self, _: u32, bytes: &'a mut [u8]) -> Option<&'a [u8]> {
         Some(bytes)
     }
 }

@@ -1,4 +1,4 @@
-//! Whether others can reach this host where it says it is, as far as the host itself can tell; and what is logged of it.
+//! Whether others can reach this host where it says it is, as far as the host itself can tell.
 
 use std::{
     io::ErrorKind,
@@ -6,8 +6,8 @@ use std::{
     time::Duration,
 };
 
-use super::engine::Engine;
-use crate::swim::{Event, ReachProblem, Time};
+use super::shared_node::SharedNode;
+use crate::swim::Time;
 
 /// The time between two looks.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -23,52 +23,27 @@ impl OwnAddress {
     pub(super) fn new(advertised: IpAddr) -> Self {
         Self { ip: Some(advertised).filter(|ip| is_of_this_host(*ip) == Some(true)), next: Time::ZERO }
     }
+
+    /// Looks every few seconds whether the host still has its address, and sends a wake-up, to see whether one arrives.
+    pub(super) fn check(&mut self, node: &SharedNode) {
+        let now = node.now();
+        if now < self.next {
+            return;
+        }
+        self.next = now + LOOK_AGAIN;
+        node.wake();
+        if let Some(present) = self.ip.and_then(is_of_this_host) {
+            node.with(|node, now| node.set_address_present(now, present));
+        }
+    }
 }
 
-/// Whether an address is one of this host: whether a socket can have it. `None` if the system does not say.
+/// Whether an address is one of this host: whether a socket can be bound to it. `None` if the system does not say.
 fn is_of_this_host(ip: IpAddr) -> Option<bool> {
     match UdpSocket::bind((ip, 0)) {
         Ok(_) => Some(true),
         Err(error) if error.kind() == ErrorKind::AddrNotAvailable => Some(false),
         Err(_) => None,
-    }
-}
-
-impl Engine {
-    /// From time to time: whether the host still has its address, and whether a wake-up arrives.
-    pub(super) fn look_around(&self, own_address: &mut OwnAddress) {
-        let now = self.now();
-        if now < own_address.next {
-            return;
-        }
-        own_address.next = now + LOOK_AGAIN;
-        self.wake();
-        if let Some(present) = own_address.ip.and_then(is_of_this_host) {
-            self.with_node(|node, now| node.set_address_present(now, present));
-        }
-    }
-
-    pub(super) fn log(&self, event: &Event) {
-        let name = &self.name;
-        match event {
-            Event::ReachabilityLost { problem } => {
-                self.warnings.warn(kind_of(problem), format_args!("{name}: {problem}"));
-            }
-            Event::ReachabilityRestored { problem } => {
-                self.warnings.forget(kind_of(problem));
-                log::info!("{name}: this is over: {problem}");
-            }
-            event => log::debug!("{name}: {event:?}"),
-        }
-    }
-}
-
-/// Under which name a warning of a problem repeats.
-fn kind_of(problem: &ReachProblem) -> &'static str {
-    match problem {
-        ReachProblem::Datagrams { .. } => "datagrams",
-        ReachProblem::Unreached { .. } => "unreached",
-        ReachProblem::AddressGone { .. } => "address gone",
     }
 }
 

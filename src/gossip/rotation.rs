@@ -1,18 +1,25 @@
 //! Changing the key of a whole cluster: every member installs the new key, then all use it, then all remove the
 //! old one. A step begins only when the one before has succeeded everywhere, so the cluster never splits.
 
-use std::{collections::BTreeSet, io, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeSet, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
-use super::{Gossip, engine::Engine, streams};
+use super::{
+    conversation::Conversations,
+    dial::connect,
+    directory::Directory,
+    framed_stream::FramedStream,
+    key_change::{apply, first_message},
+    secrets::Purpose,
+    timed_socket::Deadline,
+};
 use crate::{
     Error, Key, Keyring, Member,
-    keys::key::Fingerprint,
     wire::{
         frame::MAX_FRAME,
-        message::{KeyAnswer, KeyChange, MAX_PROBLEM, Message},
+        message::{KeyAnswer, KeyChange, Message},
         packet::{self, Header},
     },
 };
@@ -116,34 +123,16 @@ impl RotatedNode {
     }
 }
 
-impl Gossip {
-    /// Changes the key of the whole cluster, in three steps, and says how far each live member came. If one does
-    /// not follow, no later step is taken: all still understand each other then, and the call may be repeated
-    /// with the same key. Members that are down keep the old key alone and cannot come back without the new one.
-    ///
-    /// It takes one stream per member and step, sealed with the key in use and an ephemeral one, so that a recording
-    /// and the old key do not reveal the new one. Change one key at a time: of two that are changed at once, some
-    /// members may end up with the one and some with the other. A ring that is full drops its oldest key for the new one.
-    ///
-    /// # Errors
-    /// [`Error::Key`] if this node has no keyring, [`Error::Stopped`] if it has ended.
-    pub fn rotate_key(&self, key: &Key) -> Result<Rotation, Error> {
-        self.rotate_key_with(key, &RotateOptions::new())
-    }
+/// What a change of the whole cluster's key uses of the node that makes it.
+pub(super) struct Rotator<'a> {
+    pub(super) talk: &'a Conversations,
+    pub(super) directory: &'a Directory,
+    pub(super) stream_timeout: Duration,
+}
 
-    /// [`rotate_key`](Self::rotate_key) without those who are not to be told the new key.
-    ///
-    /// It keeps the key from hosts that were lost, not from somebody who holds the old key, listens and wants the new
-    /// one: that one can have joined under any name. Then hand the new key over by another way, and change it by
-    /// hand on each node's [`Keyring`].
-    ///
-    /// # Errors
-    /// As `rotate_key`, and [`Error::Key`] if a name to exclude is this node's own or no known member's. Nothing was
-    /// changed then.
-    pub fn rotate_key_with(&self, key: &Key, options: &RotateOptions) -> Result<Rotation, Error> {
-        self.check_running()?;
-        let engine = &*self.engine;
-        let ring = engine.secrets.ring()?;
+impl Rotator<'_> {
+    pub(super) fn rotate(&self, key: &Key, options: &RotateOptions) -> Result<Rotation, Error> {
+        let ring = self.talk.secrets.ring()?;
         let mut rotation = self.list_first(options)?;
         let steps = [KeyStep::Install, KeyStep::Use, KeyStep::Remove];
         for last in steps {
@@ -153,7 +142,7 @@ impl Gossip {
                     if rotation.has_problem() {
                         return Ok(rotation);
                     }
-                    ask_all(engine, ring, &mut rotation, step, key);
+                    self.ask_all(ring, &mut rotation, step, key);
                 }
             }
         }
@@ -162,7 +151,8 @@ impl Gossip {
 
     /// This node and those to exclude. A name that is misspelt would be told the key, so it is an error.
     fn list_first(&self, options: &RotateOptions) -> Result<Rotation, Error> {
-        let (own, members) = (self.local(), self.members());
+        let own = self.talk.node.command(|node, _| node.local());
+        let members = self.directory.members();
         let mut rotation = Rotation { nodes: Vec::new() };
         rotation.list(&own, false);
         for name in &options.exclude {
@@ -182,118 +172,73 @@ impl Gossip {
     }
 
     fn list_all(&self, rotation: &mut Rotation, excluded: bool) {
-        self.members().live().for_each(|member| rotation.list(member, excluded));
+        self.directory.members().live().for_each(|member| rotation.list(member, excluded));
     }
-}
 
-/// Has every member take a step that it has not taken yet.
-fn ask_all(engine: &Engine, ring: &Keyring, rotation: &mut Rotation, step: KeyStep, key: &Key) {
-    let fingerprint = key.fingerprint();
-    let content = if step == KeyStep::Install { &key.as_bytes()[..] } else { &fingerprint.0[..] };
-    let change = KeyChange { step: step as u8, key: content };
-    let left = Mutex::new(rotation.nodes.iter_mut().filter(|node| node.is_behind(step)));
-    let ask = |node: &mut RotatedNode| {
-        let asked: Result<(), String> = if *node.name == *engine.name {
-            apply(engine, ring, &change)
-        } else {
-            ask(engine, node.addr, &change)
+    /// Has every member take a step that it has not taken yet.
+    fn ask_all(&self, ring: &Keyring, rotation: &mut Rotation, step: KeyStep, key: &Key) {
+        let fingerprint = key.fingerprint();
+        let content = if step == KeyStep::Install { &key.as_bytes()[..] } else { &fingerprint.0[..] };
+        let change = KeyChange { step: step as u8, key: content };
+        let left = Mutex::new(rotation.nodes.iter_mut().filter(|node| node.is_behind(step)));
+        let ask = |node: &mut RotatedNode| {
+            let asked: Result<(), String> = if *node.name == *self.talk.node.name {
+                apply(&self.talk.node.name, ring, &change)
+            } else {
+                self.ask(node.addr, &change)
+            };
+            match asked {
+                Ok(()) => node.reached = Some(step),
+                Err(problem) => node.problem = Some(problem),
+            }
         };
-        match asked {
-            Ok(()) => node.reached = Some(step),
-            Err(problem) => node.problem = Some(problem),
-        }
-    };
-    let work = || {
-        loop {
-            let next = left.lock().next();
-            let Some(node) = next else { return };
-            ask(node);
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..AT_ONCE {
-            let name = format!("{}-keys", engine.name);
-            // Without helpers it takes longer.
-            let _ = std::thread::Builder::new().name(name).spawn_scoped(scope, work);
-        }
-        work();
-    });
-}
-
-fn ask(engine: &Engine, addr: SocketAddr, change: &KeyChange<'_>) -> Result<(), String> {
-    // It carries a key: wiped however this ends.
-    let mut frame = Zeroizing::new(Vec::new());
-    let mark = engine.secrets.mark();
-    let mut writer = packet::Writer::new(&mut frame, Header::anonymous(mark), MAX_FRAME);
-    writer.message(change);
-    writer.finish();
-    let answered = streams::ask_about_keys(engine, addr, &mut frame);
-    answered.map_err(|error: io::Error| error.to_string())?;
-    match first_message(&frame, mark) {
-        Some(Message::KeyAnswer(KeyAnswer { problem: "" })) => Ok(()),
-        Some(Message::KeyAnswer(answer)) => Err(answer.problem.to_owned()),
-        _ => Err("it gave no answer to a key change".into()),
+        let work = || {
+            loop {
+                let next = left.lock().next();
+                let Some(node) = next else { return };
+                ask(node);
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..AT_ONCE {
+                let name = format!("{}-keys", self.talk.node.name);
+                // Without helpers it takes longer.
+                let _ = std::thread::Builder::new().name(name).spawn_scoped(scope, work);
+            }
+            work();
+        });
     }
-}
 
-/// Makes the key change that is in the frame, and puts the answer in its place. The stream must have been opened to
-/// change keys.
-pub(super) fn answer(engine: &Engine, frame: &mut Vec<u8>) {
-    let mark = engine.secrets.mark();
-    let applied = match first_message(frame, mark) {
-        Some(Message::KeyChange(change)) => change_here(engine, &change),
-        _ => Err("that is no key change".to_owned()),
-    };
-    // Four bytes at most for each.
-    let problem: String = applied.err().unwrap_or_default().chars().take(MAX_PROBLEM / 4).collect();
-    // It may carry a key.
-    frame.zeroize();
-    let mut writer = packet::Writer::new(frame, Header::anonymous(mark), MAX_FRAME);
-    writer.message(&KeyAnswer { problem: &problem });
-    writer.finish();
-}
-
-fn change_here(engine: &Engine, change: &KeyChange<'_>) -> Result<(), String> {
-    let ring = engine.secrets.ring().map_err(|error| error.to_string());
-    let applied = ring.and_then(|ring| apply(engine, ring, change));
-    let result = applied.as_ref().err().map_or("done", |problem| problem);
-    log::info!("{}: key change, step {}: {result}", engine.name, change.step);
-    applied
-}
-
-fn first_message(frame: &[u8], mark: u32) -> Option<Message<'_>> {
-    packet::open(frame, mark).ok()?.1.next()?.ok()?.message().ok()?
-}
-
-fn apply(engine: &Engine, ring: &Keyring, change: &KeyChange<'_>) -> Result<(), String> {
-    let target = || change.key.try_into().map(Fingerprint).map_err(|_| "that is no fingerprint".to_owned());
-    let applied = match change.step {
-        0 => {
-            let key: &[u8; 32] = change.key.try_into().map_err(|_| "that is no key".to_owned())?;
-            if let Some(evicted) = ring.install_newest(Key::from(key)) {
-                log::warn!("{}: the ring was full: key {evicted} made room for a new one", engine.name);
-            }
-            Ok(())
+    fn ask(&self, addr: SocketAddr, change: &KeyChange<'_>) -> Result<(), String> {
+        // It carries a key: wiped however this ends.
+        let mut frame = Zeroizing::new(Vec::new());
+        let mark = self.talk.secrets.mark();
+        let mut writer = packet::Writer::new(&mut frame, Header::anonymous(mark), MAX_FRAME);
+        writer.message(change);
+        writer.finish();
+        self.exchange(addr, &mut frame).map_err(|error| error.to_string())?;
+        match first_message(&frame, mark) {
+            Some(Message::KeyAnswer(KeyAnswer { problem: "" })) => Ok(()),
+            Some(Message::KeyAnswer(answer)) => Err(answer.problem.to_owned()),
+            _ => Err("it gave no answer to a key change".into()),
         }
-        1 => ring.use_key(target()?),
-        2 => {
-            let kept = target()?;
-            if ring.list().first() != Some(&kept) {
-                return Err(format!("key {kept} is not in use here"));
-            }
-            ring.list().into_iter().skip(1).try_for_each(|other| ring.remove(other))
-        }
-        _ => return Err("that step is not known here".into()),
-    };
-    applied.map_err(|error| error.to_string())
+    }
+
+    /// Sends a frame over a stream of its own that changes keys; the answer takes its place.
+    fn exchange(&self, addr: SocketAddr, frame: &mut Vec<u8>) -> io::Result<()> {
+        let Conversations { node, secrets, source, .. } = self.talk;
+        let deadline = Deadline::after(&node.stop, self.stream_timeout);
+        let socket = connect(&deadline, *source, addr).map_err(|error| error.error)?;
+        let mut framed = FramedStream::open_sealed(socket, deadline, secrets, Purpose::Keys)?;
+        framed.send(frame)?;
+        framed.receive(frame)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::{GossipConfig, Stop};
+    use crate::{Gossip, GossipConfig, Stop};
 
     #[test]
     fn who_joins_while_others_are_excluded_is_told_nothing_either() {
@@ -311,13 +256,13 @@ mod tests {
         };
         join(&b);
         let options = [RotateOptions::new(), RotateOptions::new().exclude(["b"])];
-        let mut rotations = options.each_ref().map(|options| a.list_first(options).unwrap());
+        let mut rotations = options.each_ref().map(|options| a.rotator().list_first(options).unwrap());
         join(&late);
         let listed = rotations.each_mut().map(|rotation| rotation.nodes.len());
         let follow: Vec<bool> = rotations
             .iter_mut()
             .zip(&options)
-            .map(|(rotation, options)| a.list_new(rotation, options))
+            .map(|(rotation, options)| a.rotator().list_new(rotation, options))
             .collect();
         assert_eq!((listed, follow), ([2, 2], vec![true, false]));
         let excluded = rotations.map(|rotation| {

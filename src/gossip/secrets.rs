@@ -1,11 +1,12 @@
 //! What a keyring means to a running node. Without the feature `encryption`, `no_secrets.rs` stands in for it.
 
 use std::{
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, Read, Write},
+    sync::Arc,
     time::Instant,
 };
 
-use super::{GossipConfig, engine::Engine, framed_stream::TimedSocket, wall_millis};
+use super::{clock::wall_millis, config::GossipConfig, counters::Counters};
 use crate::{
     Encryption, Error, Key, Keyring,
     blocking::now,
@@ -30,23 +31,20 @@ const WARNING_MS: u64 = 60_000;
 /// How far the wall clock may be set back before that is told, in milliseconds.
 const SET_BACK_MS: u64 = 5_000;
 
-/// The keyring, if there is one, and whom it is for.
+/// The keyring, if there is one, and whom it is for. What cannot be opened is counted.
 #[derive(Debug)]
 pub(super) struct Secrets {
     ring: Option<Keyring>,
     cluster: String,
     mark: u32,
+    counters: Arc<Counters>,
 }
 
 impl Secrets {
-    pub(super) fn of(config: &GossipConfig) -> Self {
+    pub(super) fn of(config: &GossipConfig, counters: &Arc<Counters>) -> Self {
         let cluster = config.swim.cluster.clone();
-        Self { ring: config.keyring.clone(), mark: hash::cluster(&cluster), cluster }
-    }
-
-    /// What sealing adds to a datagram.
-    pub(super) fn overhead(&self) -> usize {
-        if self.ring.is_some() { OVERHEAD } else { 0 }
+        let (ring, counters) = (config.keyring.clone(), Arc::clone(counters));
+        Self { ring, mark: hash::cluster(&cluster), cluster, counters }
     }
 
     /// Whether this node seals what it sends.
@@ -69,10 +67,10 @@ impl Secrets {
         self.mark
     }
 
-    /// Agrees with the one we call on how to seal this stream.
+    /// Agrees with the other side on how to seal a stream that this node opens.
     pub(super) fn open_stream(
         &self,
-        socket: &mut TimedSocket<'_>,
+        socket: &mut (impl Read + Write),
         purpose: Purpose,
     ) -> io::Result<StreamSeal> {
         let opening = self.begin_stream(socket, purpose)?;
@@ -80,33 +78,28 @@ impl Secrets {
     }
 
     /// The first half of it, which waits for nobody.
-    pub(super) fn begin_stream(&self, socket: &mut TimedSocket<'_>, purpose: Purpose) -> io::Result<Opening> {
+    pub(super) fn begin_stream(&self, socket: &mut impl Write, purpose: Purpose) -> io::Result<Opening> {
         let key = self.ring().map_err(io::Error::other)?.primary();
         let ours = self.greet(socket, &key, purpose)?;
         Ok(Opening { key, ours, purpose })
     }
 
     /// The second half: hears the other side's greeting.
-    pub(super) fn finish_stream(
-        &self,
-        socket: &mut TimedSocket<'_>,
-        opening: Opening,
-    ) -> io::Result<StreamSeal> {
+    pub(super) fn finish_stream(&self, socket: &mut impl Read, opening: Opening) -> io::Result<StreamSeal> {
         let mut theirs = vec![0; opening.purpose.greeting()];
         socket.read_exact(&mut theirs)?;
         self.agree(opening.key, opening.ours, &theirs, true)
     }
 
-    /// Agrees with the one who calls, whose first bytes these are, on how to seal this stream; or not to.
+    /// Agrees with the side that opened a stream, whose first bytes these are, on how to seal it; or not to.
     pub(super) fn answer_stream(
         &self,
         first: [u8; PREFIX],
-        socket: &mut TimedSocket<'_>,
+        socket: &mut (impl Read + Write),
     ) -> io::Result<Option<StreamSeal>> {
-        let engine = socket.engine();
         let (Some(ring), Some(purpose)) = (&self.ring, Purpose::of(first)) else {
             if self.requires() {
-                engine.count(|counted| counted.dropped_unsealed += 1);
+                self.counters.count(|counted| counted.dropped_unsealed += 1);
                 return Err(io::Error::new(ErrorKind::InvalidData, "the stream is not sealed"));
             }
             return Ok(None);
@@ -115,7 +108,7 @@ impl Secrets {
         theirs[..first.len()].copy_from_slice(&first);
         socket.read_exact(&mut theirs[first.len()..])?;
         let Some(key) = stream::asked_key(&theirs, self.mark, ring) else {
-            engine.count(|counted| counted.dropped_unknown_key += 1);
+            self.counters.count(|counted| counted.dropped_unknown_key += 1);
             return Err(io::Error::new(
                 ErrorKind::InvalidData,
                 "sealed for another cluster, or with another key",
@@ -125,7 +118,7 @@ impl Secrets {
         self.agree(key, ours, &theirs, false).map(Some)
     }
 
-    fn greet(&self, socket: &mut TimedSocket<'_>, key: &Key, purpose: Purpose) -> io::Result<Greeting> {
+    fn greet(&self, socket: &mut impl Write, key: &Key, purpose: Purpose) -> io::Result<Greeting> {
         let ephemeral = match purpose {
             Purpose::Members => None,
             Purpose::Keys => Some(Ephemeral::generate().map_err(io::Error::other)?),
@@ -140,11 +133,12 @@ impl Secrets {
         let is_for_keys = ours.is_for_keys();
         let seal = ours.agree(key, &self.cluster, theirs, we_opened);
         let error = || io::Error::new(ErrorKind::InvalidData, "the greetings do not match");
-        seal.map(|seal| StreamSeal { seal, is_for_keys }).ok_or_else(error)
+        let counters = Arc::clone(&self.counters);
+        seal.map(|seal| StreamSeal { seal, is_for_keys, counters }).ok_or_else(error)
     }
 }
 
-/// A sealed stream that was begun: we have greeted.
+/// A sealed stream on which this node has sent its greeting.
 pub(super) struct Opening {
     key: Key,
     ours: Greeting,
@@ -155,6 +149,7 @@ pub(super) struct Opening {
 pub(super) struct StreamSeal {
     seal: stream::StreamSeal,
     is_for_keys: bool,
+    counters: Arc<Counters>,
 }
 
 impl StreamSeal {
@@ -169,20 +164,28 @@ impl StreamSeal {
         self.seal.seal(frame);
     }
 
+    /// Opens a frame; false, and counted, if it is not genuine.
     pub(super) fn open(&mut self, frame: &mut Vec<u8>) -> bool {
-        self.seal.open(frame)
+        let is_genuine = self.seal.open(frame);
+        if !is_genuine {
+            self.counters.count(|counted| counted.dropped_forged += 1);
+        }
+        is_genuine
     }
 }
 
 /// Seals and opens datagrams; the clock thread has it.
 #[derive(Debug)]
 pub(super) struct DatagramSeal {
+    counters: Arc<Counters>,
     /// `None` without a keyring: everything passes as it is.
     sealing: Option<Sealing>,
 }
 
 #[derive(Debug)]
 struct Sealing {
+    /// The node's name, for the log.
+    name: String,
     ring: Keyring,
     sealer: Sealer,
     opener: Opener,
@@ -194,56 +197,55 @@ struct Sealing {
 }
 
 impl DatagramSeal {
-    pub(super) fn new(secrets: &Secrets, started: u64) -> Result<Self, Error> {
-        let Some(ring) = secrets.ring.clone() else { return Ok(Self { sealing: None }) };
+    pub(super) fn new(secrets: &Secrets, name: &str, started: u64) -> Result<Self, Error> {
+        let counters = Arc::clone(&secrets.counters);
+        let Some(ring) = secrets.ring.clone() else { return Ok(Self { counters, sealing: None }) };
         let cluster = Cluster::new(&secrets.cluster, secrets.mark);
         let sealer = Sealer::new(random()?, cluster.clone());
         let opener = Opener::new(cluster, started);
-        let (sealed, began, warned) = (Vec::new(), now(), None);
-        Ok(Self { sealing: Some(Sealing { ring, sealer, opener, sealed, began, warned }) })
+        let (name, sealed, began, warned) = (name.to_owned(), Vec::new(), now(), None);
+        let sealing = Sealing { name, ring, sealer, opener, sealed, began, warned };
+        Ok(Self { counters, sealing: Some(sealing) })
     }
 
     /// What to send for a packet to the member of that mark.
-    pub(super) fn seal<'a>(&'a mut self, engine: &Engine, recipient: u32, packet: &'a [u8]) -> &'a [u8] {
+    pub(super) fn seal<'a>(&'a mut self, recipient: u32, packet: &'a [u8]) -> &'a [u8] {
         let Some(sealing) = &mut self.sealing else { return packet };
         let Some(key) = sealing.ring.sealing() else { return packet };
         let now = sealing.opener.now(sealing.reading());
         sealing.sealer.seal(&key, now, recipient, packet, &mut sealing.sealed);
-        engine.count(|counted| counted.bytes_sent += OVERHEAD as u64);
+        self.counters.count(|counted| counted.bytes_sent += OVERHEAD as u64);
         &sealing.sealed
     }
 
-    /// The packet in what came, or `None` if it is to be dropped. It is counted then. `recipient` is our own mark.
-    pub(super) fn open<'a>(
-        &mut self,
-        engine: &Engine,
-        recipient: u32,
-        bytes: &'a mut [u8],
-    ) -> Option<&'a [u8]> {
+    /// The packet in a datagram, or `None` if that is to be dropped. It is counted then. `recipient` is this node's own mark.
+    pub(super) fn open<'a>(&mut self, recipient: u32, bytes: &'a mut [u8]) -> Option<&'a [u8]> {
+        let Self { counters, sealing } = self;
         let len = bytes.len() as u64;
-        let Some(sealing) = self.sealing.as_mut().filter(|_| is_sealed(bytes)) else {
-            if engine.secrets.requires() {
-                engine.count_dropped(len, |counted| &mut counted.dropped_unsealed);
+        let Some(sealing) = sealing else { return Some(bytes) };
+        if !is_sealed(bytes) {
+            if sealing.ring.encryption() == Encryption::Require {
+                counters.count_dropped(len, |counted| &mut counted.dropped_unsealed);
                 return None;
             }
             return Some(bytes);
-        };
+        }
         let at = sealing.reading();
-        sealing.look_at_wall(engine, at);
+        sealing.look_at_wall(at);
         match sealing.opener.open(&sealing.ring, at, recipient, bytes) {
             Ok(packet) => {
-                engine.count(|counted| counted.bytes_received += OVERHEAD as u64);
+                counters.count(|counted| counted.bytes_received += OVERHEAD as u64);
                 Some(packet)
             }
             Err(refusal) => {
                 if let Refusal::Stale(by) = refusal {
-                    sealing.warn(engine, at, || {
+                    sealing.warn(at, || {
                         format!(
                             "dropped a genuine datagram that is {by} ms off our clock: replayed, or a clock is wrong"
                         )
                     });
                 }
-                engine.count_dropped(len, |counted| match refusal {
+                counters.count_dropped(len, |counted| match refusal {
                     Refusal::Foreign => &mut counted.dropped_cluster,
                     Refusal::UnknownKey => &mut counted.dropped_unknown_key,
                     Refusal::Forged => &mut counted.dropped_forged,
@@ -262,20 +264,20 @@ impl Sealing {
     }
 
     /// A wall clock that was set back does no harm for hours, and then it does.
-    fn look_at_wall(&mut self, engine: &Engine, at: Reading) {
+    fn look_at_wall(&mut self, at: Reading) {
         let back = self.opener.now(at).saturating_sub(at.wall);
         if back > SET_BACK_MS {
-            self.warn(engine, at, || {
+            self.warn(at, || {
                 format!("the wall clock was set back by {back} ms; put it right, or start this node anew")
             });
         }
     }
 
     /// Of clocks, and not too often.
-    fn warn(&mut self, engine: &Engine, at: Reading, problem: impl FnOnce() -> String) {
+    fn warn(&mut self, at: Reading, problem: impl FnOnce() -> String) {
         if self.warned.is_none_or(|warned| at.steady - warned >= WARNING_MS) {
             self.warned = Some(at.steady);
-            log::warn!("{}: {}", engine.name, problem());
+            log::warn!("{}: {}", self.name, problem());
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The longest list, in bytes.
-pub(super) const MAX_LIST: usize = 64 << 10;
+const MAX_LIST: usize = command::MAX_OUTPUT;
 /// Seeds that a list may hold; more are not read.
 const MAX_LISTED: usize = 1024;
 

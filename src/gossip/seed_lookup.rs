@@ -2,16 +2,23 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
+use crossbeam_channel::Sender;
 use parking_lot::Mutex;
 
 use super::{
-    engine::Engine,
+    advertise::{System, is_reached_from},
+    family::Family,
+    publication::Publication,
     resolve,
     seed::{Resolved, Seed},
+    seeds::Seeds,
+    shared_node::SharedNode,
+    workers::Workers,
 };
 use crate::{
     Error,
-    swim::{JoinProblem, JoinResult, Joining},
+    swim::{Config, JoinProblem, JoinResult, Joining},
+    warn::Throttle,
 };
 
 /// Who hears why a seed cannot be used.
@@ -23,47 +30,106 @@ pub(super) enum ReportTo {
     Caller(Arc<Mutex<Option<Error>>>),
 }
 
-impl Engine {
+#[derive(Debug)]
+pub(super) struct SeedLookup {
+    node: Arc<SharedNode>,
+    publication: Arc<Publication>,
+    /// For the networks that are allowed, and for timeouts.
+    config: Arc<Config>,
+    /// Where this node is bound, and what its sockets speak there.
+    bound: SocketAddr,
+    family: Family,
+    /// The pool of look-ups.
+    names: Workers,
+    seeds: Mutex<Seeds>,
+    warnings: Throttle,
+}
+
+impl SeedLookup {
+    pub(super) fn new(
+        node: Arc<SharedNode>,
+        publication: Arc<Publication>,
+        config: Arc<Config>,
+        (bound, family): (SocketAddr, Family),
+        names: Workers,
+        seeds: Vec<String>,
+    ) -> Self {
+        let (seeds, warnings) = (Mutex::new(Seeds::new(seeds)), Throttle::default());
+        Self { node, publication, config, bound, family, names, seeds, warnings }
+    }
+
     /// Begins a round of contacting the seeds.
-    pub(super) fn resolve_seeds(self: &Arc<Self>) {
+    pub(super) fn begin_round(self: &Arc<Self>) {
         let seeds = self.seeds.lock().begin_round();
         self.contact_seeds(&seeds);
     }
 
+    /// Contacts the seeds of a call of `join`, whose result goes to `caller`; says where the reason of a failed look-up will be.
+    pub(super) fn join(
+        self: &Arc<Self>,
+        ticket: u64,
+        seeds: &[String],
+        caller: Sender<JoinResult>,
+    ) -> Arc<Mutex<Option<Error>>> {
+        let failure = Arc::default();
+        let report_to = ReportTo::Caller(Arc::clone(&failure));
+        let (addrs, names) = self.sort_out(seeds, &report_to);
+        self.publication.expect_join(ticket, caller);
+        self.node.command(|node, now| node.join_while_resolving(now, ticket, &addrs, names.len()));
+        self.node.wake();
+        for seed in names {
+            self.begin_lookup(Joining::Ticket(ticket), seed, report_to.clone());
+        }
+        failure
+    }
+
+    /// Keeps the seeds of a join that succeeded, to be tried again and again like those of the configuration.
+    pub(super) fn remember(&self, seeds: Vec<String>) {
+        let first = self.seeds.lock().remember(seeds);
+        if first {
+            self.node.command(|node, now| node.seek_seeds_later(now));
+        }
+    }
+
+    /// Seeds that are tried again and again.
+    pub(super) fn to_vec(&self) -> Vec<String> {
+        self.seeds.lock().to_vec()
+    }
+
     fn contact_seeds(self: &Arc<Self>, seeds: &[String]) {
         let (addrs, names) = self.sort_out(seeds, &ReportTo::Log);
-        self.command(|node, now| node.handle_seeds_while_resolving(now, &addrs, names.len()));
-        self.wake();
+        self.node.command(|node, now| node.handle_seeds_while_resolving(now, &addrs, names.len()));
+        self.node.wake();
         for seed in names {
             self.begin_lookup(Joining::Seeds, seed, ReportTo::Log);
         }
     }
 
     /// Replaces the seeds that come from a discovery, and contacts those that are new.
-    pub(super) fn offer_seeds(self: &Arc<Self>, offered: Vec<String>) {
+    pub(super) fn offer(self: &Arc<Self>, offered: Vec<String>) {
         let is_fine = |seed: &String| match Seed::parse_listed(seed) {
             Ok(_) => true,
             Err(problem) => {
-                let Self { name, warnings, .. } = &**self;
+                let name = &self.node.name;
                 let message = format_args!(
                     "{name}: the peer {seed:?} of a discovery is no seed: it {problem}; it is left out"
                 );
-                warnings.warn(seed, message);
+                self.warnings.warn(seed, message);
                 false
             }
         };
         let offered: Vec<String> = offered.into_iter().filter(is_fine).collect();
         let new = self.seeds.lock().offer(offered);
-        if !new.is_empty() && !self.stop.is_stopped() {
+        if !new.is_empty() && !self.node.stop.is_stopped() {
             self.contact_seeds(&new);
         }
     }
 
     /// The addresses of those that need no look-up, and the others.
-    pub(super) fn sort_out(&self, seeds: &[String], report_to: &ReportTo) -> (Vec<SocketAddr>, Vec<String>) {
+    fn sort_out(&self, seeds: &[String], report_to: &ReportTo) -> (Vec<SocketAddr>, Vec<String>) {
         let (mut addrs, mut names) = (Vec::new(), Vec::new());
         for seed in seeds {
-            match resolve::literal(seed, self.myself.port()) {
+            match resolve::literal(seed, self.bound.port()) {
                 Some(addr) => addrs.extend(self.admit(seed, vec![addr], report_to)),
                 None => names.push(seed.clone()),
             }
@@ -73,14 +139,14 @@ impl Engine {
 
     /// Looks a seed up on a thread for that, and tells the node of what was found. Seeds that are looked up already are not
     /// looked up twice: what is found then counts for both.
-    pub(super) fn begin_lookup(self: &Arc<Self>, joining: Joining, seed: String, report_to: ReportTo) {
+    fn begin_lookup(self: &Arc<Self>, joining: Joining, seed: String, report_to: ReportTo) {
         if joining == Joining::Seeds && !self.seeds.lock().begin_lookup(&seed) {
             return;
         }
-        let patience = self.config.seed_max_delay.saturating_add(self.stream_timeout);
-        let engine = Arc::clone(self);
-        self.pools.names.submit(None, patience, move |place| {
-            engine.guarded("resolver", || engine.look_up(joining, &seed, &report_to, place.is_some()));
+        let patience = self.config.seed_max_delay.saturating_add(self.config.stream_timeout);
+        let job = Arc::clone(self);
+        self.names.submit(None, patience, move |place| {
+            job.node.guarded("resolver", || job.look_up(joining, &seed, &report_to, place.is_some()));
         });
     }
 
@@ -102,11 +168,11 @@ impl Engine {
         let (listed, names) = self.sort_out(&seeds, report_to);
         addrs.extend(listed);
         let asked = if joining == Joining::Seeds { self.seeds.lock().end_lookup(seed, failed) } else { 1 };
-        self.with_node(|node, now| {
+        self.node.with(|node, now| {
             node.handle_lookup(now, joining, &addrs, names.len());
             (1..asked).for_each(|_| node.handle_lookup(now, joining, &[], 0));
         });
-        self.wake();
+        self.node.wake();
         for name in names {
             self.begin_lookup(joining, name, report_to.clone());
         }
@@ -115,7 +181,7 @@ impl Engine {
     fn resolve(&self, seed: &str) -> io::Result<Resolved> {
         let parsed =
             Seed::parse(seed).map_err(|problem| io::Error::new(io::ErrorKind::InvalidInput, problem))?;
-        parsed.resolve(self.myself.port(), &|| self.stop.is_stopped())
+        parsed.resolve(self.bound.port(), &|| self.node.stop.is_stopped())
     }
 
     /// Those of a seed's addresses that this node may join at.
@@ -137,7 +203,9 @@ impl Engine {
 
     fn report(&self, seed: &str, problem: String, report_to: &ReportTo) {
         match report_to {
-            ReportTo::Log => self.warnings.warn(seed, format_args!("{}: seed {seed:?} {problem}", self.name)),
+            ReportTo::Log => {
+                self.warnings.warn(seed, format_args!("{}: seed {seed:?} {problem}", self.node.name))
+            }
             ReportTo::Caller(error) => {
                 let problem = format!("has {seed:?}, which {problem}");
                 *error.lock() = Some(Error::Config { field: "seeds", problem });
@@ -146,12 +214,12 @@ impl Engine {
     }
 
     fn report_lookup(&self, seed: &str, source: io::Error, report_to: &ReportTo) {
-        if self.stop.is_stopped() {
+        if self.node.stop.is_stopped() {
             return;
         }
         match report_to {
             ReportTo::Log => {
-                let (name, advice) = (&self.name, Seed::parse(seed).map_or("", |seed| seed.advice()));
+                let (name, advice) = (&self.node.name, Seed::parse(seed).map_or("", |seed| seed.advice()));
                 let message = format_args!(
                     "{name}: seed {seed:?} cannot be resolved: {source}; {advice}; it is tried again"
                 );
@@ -162,9 +230,9 @@ impl Engine {
     }
 
     /// How a round of contacting the seeds ended, in one line at most.
-    pub(super) fn report_seeds(&self, result: &JoinResult) {
+    pub(super) fn report_round(&self, result: &JoinResult) {
         const KIND: &str = "no seed joined";
-        let name = &self.name;
+        let name = &self.node.name;
         let problem = match result {
             Ok(_) => return self.warnings.forget(KIND),
             // Why, was told seed by seed.
@@ -186,5 +254,45 @@ impl Engine {
              there, over UDP and TCP; they are tried again"
         );
         self.warnings.warn(KIND, message);
+    }
+
+    /// Why a seed cannot be joined at an address.
+    fn refusal(&self, addr: SocketAddr) -> Option<String> {
+        if !self.config.allows(addr.ip()) {
+            return Some(format!(
+                "is at {addr}, which `allow` does not hold; add its network, or take another"
+            ));
+        }
+        let (bound, family) = (self.bound.ip(), self.family);
+        if !is_reached_from(bound.to_canonical(), addr.ip().to_canonical(), &System) {
+            return Some(format!(
+                "is at {addr}, on another host, which `bind` {bound} does not reach; bind to 0.0.0.0 or [::]"
+            ));
+        }
+        (!family.reaches(addr.ip())).then(|| {
+            format!(
+                "is at {addr}, and `bind` {bound} is of {family}; bind to [::] for both, or take another seed"
+            )
+        })
+    }
+
+    /// Why no seed could be joined, in words.
+    pub(super) fn join_error(&self, seeds: &[String], problem: &JoinProblem) -> Error {
+        match problem {
+            JoinProblem::NameTaken { holder } => {
+                Error::NameTaken { name: self.node.name.clone(), addr: *holder }
+            }
+            JoinProblem::Unreached { addr } => Error::Unreached { addr: *addr },
+            problem => Error::Join { seeds: some_of(seeds), problem: problem.to_string() },
+        }
+    }
+}
+
+/// Seeds for people to read: of many, the first.
+fn some_of(seeds: &[String]) -> String {
+    const MOST: usize = 5;
+    match seeds.len().saturating_sub(MOST) {
+        0 => seeds.join(", "),
+        more => format!("{} and {more} more", seeds[..MOST].join(", ")),
     }
 }

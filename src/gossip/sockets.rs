@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -15,7 +15,10 @@ use super::{
     external_sockets,
     family::Family,
 };
-use crate::{Error, blocking::is_nothing};
+use crate::{
+    Error,
+    blocking::{SLICE, is_nothing},
+};
 
 /// How often port 0 is tried until UDP and TCP get the same one.
 const PORT_TRIES: usize = 32;
@@ -244,6 +247,14 @@ impl Udp {
     fn receive_next(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let (len, from) = self.socket.recv_from(buffer)?;
         Ok((len, SocketAddr::new(from.ip().to_canonical(), from.port())))
+    }
+}
+
+/// Makes a thread that waits for a stream look at the stop flag. `myself` is where the listener is reached from this host.
+pub(super) fn end_accept(listener: &TcpListener, myself: SocketAddr) {
+    // Linux knows how to shut a listener down; elsewhere a connection does it.
+    if SockRef::from(listener).shutdown(Shutdown::Both).is_err() {
+        let _ = TcpStream::connect_timeout(&myself, SLICE);
     }
 }
 

@@ -13,8 +13,8 @@ fn seeds_are_remembered_once_they_were_joined_and_not_before() {
         b.join([format!("no-such-host-{at}.invalid:1")]).unwrap_err();
     }
     b.join([silent.to_string()]).unwrap_err();
-    assert_eq!(b.engine.seeds.lock().to_vec(), Vec::<String>::new());
+    assert_eq!(b.running.seeds.to_vec(), Vec::<String>::new());
     let addr = a.local().addr.to_string();
     b.join([&addr]).unwrap();
-    assert_eq!(b.engine.seeds.lock().to_vec(), [addr]);
+    assert_eq!(b.running.seeds.to_vec(), [addr]);
 }

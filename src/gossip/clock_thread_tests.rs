@@ -2,21 +2,26 @@
 
 use std::{
     io::{Read, Write},
-    net::{TcpStream, UdpSocket},
+    net::{TcpListener, TcpStream, UdpSocket},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use crossbeam_channel::bounded;
 
 use super::*;
 use crate::{
-    GossipConfig,
+    Error, GossipConfig, Stop,
     gossip::{
-        framed_stream::{Deadline, FramedStream},
+        framed_stream::FramedStream,
+        inbound::Inbound,
+        running::{Running, Threads},
         sockets::Sockets,
+        timed_socket::Deadline,
     },
-    swim::{Start, StreamStep},
+    swim::{Event, Metrics, StreamStep},
     wire::{
-        Tags, hash,
+        hash,
         message::{Ack, Alive, Body, End, Hello, Message, Ping, StreamAck},
         packet,
     },
@@ -25,36 +30,33 @@ use crate::{
 /// Long enough for any machine.
 const LONG: Duration = Duration::from_secs(60);
 
+/// A node whose threads do not run.
 struct Bench {
-    engine: Arc<Engine>,
-    udp: Arc<Udp>,
-    datagram_seal: DatagramSeal,
+    running: Running,
+    clock: ClockThread,
+    inbound: Arc<Inbound>,
     buffer: Vec<u8>,
-    outbox: Outbox,
 }
 
 impl Bench {
     fn new(config: &GossipConfig) -> Self {
-        let Sockets { udp, tcp, advertise } = Sockets::bind(config).unwrap();
-        let (udp, tcp) = (Arc::new(udp), Arc::new(tcp));
-        let secrets = Secrets::of(config);
-        let datagram_seal = DatagramSeal::new(&secrets, 1).unwrap();
-        let (swim, start) =
-            (config.swim.clone(), Start { addr: advertise, epoch: 1, seed: 1, tags: Tags::default() });
-        let engine = Engine::new(swim.name.clone(), &udp, &tcp, Vec::new(), bounded(1).0, secrets, |now| {
-            Node::new(swim, start, now)
-        });
-        let (buffer, outbox) = (vec![0; 1 << 16], Outbox::default());
-        Self { engine: Arc::new(engine), udp, datagram_seal, buffer, outbox }
+        let sockets = Sockets::bind(config).unwrap();
+        let (running, Threads { clock, inbound, tcp: _ }) =
+            Running::assemble(config.clone(), sockets, Arc::default()).unwrap();
+        Self { running, clock, inbound, buffer: vec![0; 1 << 16] }
+    }
+
+    fn node(&self) -> &Arc<SharedNode> {
+        &self.running.node
     }
 
     fn turn(&mut self) {
-        self.engine.turn(&self.udp, &mut self.datagram_seal, &mut self.buffer, &mut self.outbox);
+        self.clock.turn(&mut self.buffer);
     }
 
     /// Has somebody introduce itself by stream, who lives at an address.
     fn meet(&self, name: &str, incarnation: u64, addr: SocketAddr) {
-        self.engine.with_node(|node, now| {
+        self.node().with(|node, now| {
             let stream = node.accept_stream(now, addr).unwrap();
             let mut frame = Vec::new();
             let alive = Alive { name, epoch: 1, incarnation, addr, tags: &[] };
@@ -67,15 +69,15 @@ impl Bench {
 
     /// Takes turns until something holds.
     fn turn_until(&mut self, what: &str, mut holds: impl FnMut(&Metrics) -> bool) {
-        let limit = self.engine.clock.now() + LONG;
+        let limit = self.node().now() + LONG;
         while !holds(&self.metrics()) {
-            assert!(self.engine.clock.now() < limit, "not within {LONG:?}: {what}");
+            assert!(self.node().now() < limit, "not within {LONG:?}: {what}");
             self.turn();
         }
     }
 
     fn metrics(&self) -> Metrics {
-        self.engine.with_node(|node, _| node.metrics())
+        self.node().with(|node, _| node.metrics())
     }
 }
 
@@ -124,11 +126,11 @@ fn what_has_arrived_is_heard_before_anybody_is_judged_late() {
         }
         // The answer is there in time; the clock thread comes when the whole round is over.
         for seq in pings {
-            member.send_to(&packet_of(&Ack { seq }), bench.udp.myself()).unwrap();
+            member.send_to(&packet_of(&Ack { seq }), bench.clock.udp.myself()).unwrap();
         }
-        let over = bench.engine.clock.now() + config.swim.probe_interval;
-        while bench.engine.clock.now() < over {
-            bench.engine.stop.wait(Duration::from_millis(1));
+        let over = bench.node().now() + config.swim.probe_interval;
+        while bench.node().now() < over {
+            bench.node().stop.wait(Duration::from_millis(1));
         }
         bench.turn_until("a verdict", |metrics| metrics.probes > before.probes);
         assert_eq!(bench.metrics().probes_failed, 0, "and it was just");
@@ -140,18 +142,18 @@ fn a_wake_ends_the_wait_of_the_clock_thread_once() {
     let mut bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
     let mut buffer = [0; 16];
     for _ in 0..3 {
-        bench.engine.wake();
-        bench.engine.wake();
-        let (len, from) = bench.udp.receive(&mut buffer, LONG).expect("it is woken");
-        assert_eq!((len, from), (0, bench.udp.myself()));
-        assert!(bench.udp.receive(&mut buffer, Duration::ZERO).is_err(), "one datagram is enough");
-        bench.engine.wake();
+        bench.node().wake();
+        bench.node().wake();
+        let (len, from) = bench.clock.udp.receive(&mut buffer, LONG).expect("it is woken");
+        assert_eq!((len, from), (0, bench.clock.udp.myself()));
+        assert!(bench.clock.udp.receive(&mut buffer, Duration::ZERO).is_err(), "one datagram is enough");
+        bench.node().wake();
         assert!(
-            bench.udp.receive(&mut buffer, Duration::ZERO).is_err(),
+            bench.clock.udp.receive(&mut buffer, Duration::ZERO).is_err(),
             "it was woken, and has not looked yet"
         );
         // It looks at the node, so whoever comes from here on wakes it again.
-        bench.udp.wake().unwrap();
+        bench.clock.udp.wake().unwrap();
         bench.turn();
     }
 }
@@ -161,8 +163,8 @@ fn whoever_gives_the_node_something_to_do_wakes_the_clock_thread() {
     let bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
     let mut buffer = [0; 16];
     let (done, _result) = bounded(1);
-    bench.engine.join(1, &[([127, 0, 0, 1], 9).into()], 0, done);
-    assert_eq!(bench.udp.receive(&mut buffer, LONG).expect("it is woken").0, 0);
+    bench.running.seeds.join(1, &["127.0.0.1:9".into()], done);
+    assert_eq!(bench.clock.udp.receive(&mut buffer, LONG).expect("it is woken").0, 0);
 }
 
 /// Listens, and never says anything: the system accepts for it.
@@ -193,7 +195,7 @@ fn hung_seeds_do_not_keep_the_stream_of_a_probe_waiting() {
     let mut bench = Bench::new(&config);
     let seeds: Vec<_> = (0..6).map(|_| hung([127, 0, 0, 1])).collect();
     let seeds = addrs(&seeds);
-    bench.engine.with_node(|node, now| {
+    bench.node().with(|node, now| {
         node.join(now, 1, &seeds[..3]);
         node.join(now, 2, &seeds[3..]);
     });
@@ -218,8 +220,7 @@ fn hung_seeds_do_not_keep_the_stream_of_a_probe_waiting() {
     bench.turn_until("a stream saves a probe", |metrics| metrics.probes_saved_by_stream > 0);
     over.store(true, Ordering::Release);
     answering.unwrap().join().unwrap();
-    bench.engine.shut();
-    bench.engine.pools.close();
+    let _ = bench.running.abort();
 }
 
 /// Somebody elsewhere says that it has the names of members, which are asked. Those who keep their question open for long
@@ -240,7 +241,7 @@ fn a_question_that_gave_way_to_others_is_no_verdict() {
     let mut held = Vec::new();
     for (at, name) in names.iter().enumerate() {
         bench.meet(name, 1, ([127, 0, 0, 9], 9).into());
-        bench.engine.wake();
+        bench.node().wake();
         // The slow ones hold every thread before the last is to be asked.
         if let Some(slow) = slow.get(at) {
             slow.set_nonblocking(true).unwrap();
@@ -255,13 +256,12 @@ fn a_question_that_gave_way_to_others_is_no_verdict() {
     bench.turn_until("an introduction is dropped", |metrics| metrics.dropped_unverified > 0);
     other.set_nonblocking(true).unwrap();
     bench.turn_until("the last of them is asked", |_| other.accept().is_ok());
-    assert_eq!(bench.engine.io.lock().refused_streams, 1);
+    assert_eq!(counted(&bench).refused_streams, 1);
     for (name, home) in names.into_iter().zip(&homes) {
-        let addr = bench.engine.with_node(|node, _| node.member(name).map(|member| member.addr));
+        let addr = bench.node().with(|node, _| node.member(name).map(|member| member.addr));
         assert_eq!(addr, Some(*home), "{name}");
     }
-    bench.engine.shut();
-    bench.engine.pools.close();
+    let _ = bench.running.abort();
 }
 
 /// Runs something on a thread of its own; fails if it does not end.
@@ -274,12 +274,12 @@ fn in_time<T: Send + 'static>(what: &str, act: impl FnOnce() -> T + Send + 'stat
 #[test]
 fn readers_do_not_wait_for_the_node() {
     let bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
-    bench.engine.list_myself();
-    let engine = Arc::clone(&bench.engine);
-    let (members, _events) = bench.engine.with_node(|_, _| {
+    bench.node().list_itself();
+    let directory = Arc::clone(&bench.running.publication.directory);
+    let (members, _events) = bench.node().with(|_, _| {
         in_time("the members are read", move || {
-            engine.directory.publish(&swim::Event::Updated(engine.directory.members()[0].clone()));
-            engine.directory.follow()
+            directory.publish(&Event::Updated(directory.members()[0].clone()));
+            directory.follow()
         })
     });
     assert_eq!(members.len(), 1);
@@ -288,41 +288,44 @@ fn readers_do_not_wait_for_the_node() {
 #[test]
 fn the_node_does_not_wait_for_readers() {
     let mut bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
-    bench.engine.list_myself();
+    bench.node().list_itself();
     bench.meet("b", 0, ([127, 0, 0, 1], 9).into());
     // There is something to send, too: one sees that the turn has begun.
     let ping = packet_of(&Ping { seq: 1, target: "a" });
-    bench.engine.with_node(|node, now| node.handle_datagram(now, ([127, 0, 0, 1], 9).into(), &ping));
-    let engine = Arc::clone(&bench.engine);
-    let reading = engine.directory.locked();
+    bench.node().with(|node, now| node.handle_datagram(now, ([127, 0, 0, 1], 9).into(), &ping));
+    let (node, directory) = (Arc::clone(bench.node()), Arc::clone(&bench.running.publication.directory));
+    let reading = directory.locked();
     std::thread::scope(|scope| {
         let turning = std::thread::Builder::new().spawn_scoped(scope, || bench.turn());
-        let limit = engine.clock.now() + LONG;
+        let limit = node.now() + LONG;
         // The turn has taken what there is to tell out of the node, and cannot tell it yet.
-        let is_free = || engine.node.try_lock().is_some_and(|node| node.metrics().datagrams_sent > 0);
+        let is_free = || node.try_with(|node| node.metrics().datagrams_sent > 0) == Some(true);
         while !is_free() {
-            assert!(engine.clock.now() < limit, "the node is locked by who waits for readers");
-            engine.stop.wait(Duration::from_millis(1));
+            assert!(node.now() < limit, "the node is locked by who waits for readers");
+            node.stop.wait(Duration::from_millis(1));
         }
         drop(reading);
         turning.unwrap().join().unwrap();
     });
-    assert_eq!(engine.directory.members().len(), 2);
+    assert_eq!(directory.members().len(), 2);
 }
 
 #[test]
 fn a_panic_in_a_thread_ends_the_node_for_everybody() {
     let bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
-    let engine = &bench.engine;
+    let node = bench.node();
     let (done, result) = bounded(1);
-    engine.join(1, &[([127, 0, 0, 1], 9).into()], 0, done);
-    let events = engine.directory.events();
-    engine.guarded("clock", || panic!("broken"));
-    engine.guarded("acceptor", || panic!("later"));
-    assert!(engine.stop.is_stopped(), "its threads end");
+    bench.running.seeds.join(1, &["127.0.0.1:9".into()], done);
+    let events = bench.running.publication.directory.events();
+    node.guarded("clock", || panic!("broken"));
+    node.guarded("acceptor", || panic!("later"));
+    assert!(node.stop.is_stopped(), "its threads end");
     assert!(result.try_recv().is_err_and(|error| error.is_disconnected()), "who waits for a join is told");
     assert!(events.try_recv().is_err_and(|error| error.is_disconnected()), "there are no events any more");
-    let ended = engine.ended();
+    let (late, result) = bounded(1);
+    bench.running.publication.expect_join(2, late);
+    assert!(result.try_recv().is_err_and(|error| error.is_disconnected()), "who comes later is told, too");
+    let ended = node.ended();
     let first = |error: &Error| matches!(error, Error::Panicked { what, message } if what == "clock of node a" && message == "broken");
     assert!(first(&ended), "{ended}");
 }
@@ -330,11 +333,11 @@ fn a_panic_in_a_thread_ends_the_node_for_everybody() {
 #[test]
 fn a_panic_in_a_call_ends_the_node_and_reaches_the_caller() {
     let bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
-    let called = catch_unwind(AssertUnwindSafe(|| bench.engine.command(|_, _| panic!("broken"))));
+    let called = catch_unwind(AssertUnwindSafe(|| bench.node().command(|_, _| panic!("broken"))));
     assert!(called.is_err());
-    assert!(bench.engine.stop.is_stopped());
-    assert!(matches!(bench.engine.ended(), Error::Panicked { .. }));
-    assert!(bench.engine.command(|node, _| node.live()) == 1, "what it knew can be read");
+    assert!(bench.node().stop.is_stopped());
+    assert!(matches!(bench.node().ended(), Error::Panicked { .. }));
+    assert!(bench.node().command(|node, _| node.live()) == 1, "what it knew can be read");
 }
 
 /// Then a sealed packet is no longer than what the configuration allows.
@@ -349,8 +352,8 @@ fn the_overhead_is_what_sealing_adds() {
     };
     let mut bench = Bench::new(&config(1400));
     let packet = packet_of(&Ack { seq: 1 });
-    let sealed = bench.datagram_seal.seal(&bench.engine, 1, &packet).len();
-    let overhead = bench.engine.secrets.overhead();
+    let sealed = bench.clock.seal.seal(1, &packet).len();
+    let overhead = config(1400).sealing_overhead();
     assert_eq!(sealed, packet.len() + overhead);
     assert!(config(1000 + overhead).validate().is_ok());
     assert!(config(999 + overhead).validate().is_err());
@@ -359,12 +362,12 @@ fn the_overhead_is_what_sealing_adds() {
 #[test]
 fn an_exchange_of_others_has_less_time_only_while_more_of_them_wait() {
     let bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
-    let engine = &bench.engine;
+    let answers = &bench.inbound.answers;
     let is_over = |pressed_after| {
-        Deadline::after(engine, LONG).pressed_after(pressed_after).sleep(Duration::ZERO).is_err()
+        let deadline = Deadline::after(&bench.node().stop, LONG).pressed_after(pressed_after, answers);
+        deadline.sleep(Duration::ZERO).is_err()
     };
     assert!(!is_over(Duration::ZERO), "nobody waits");
-    let answers = &engine.pools.answers;
     let (held, released) = bounded::<()>(0);
     while !answers.is_pressed() {
         let released = released.clone();
@@ -377,17 +380,16 @@ fn an_exchange_of_others_has_less_time_only_while_more_of_them_wait() {
     assert!(is_over(Duration::ZERO));
     assert!(!is_over(LONG), "its time is not up");
     drop(held);
-    engine.pools.close();
+    let _ = bench.running.abort();
 }
 
 #[test]
 fn to_have_waited_in_vain_is_no_error() {
     let mut bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
-    let Bench { engine, udp, datagram_seal, buffer, .. } = &mut bench;
-    let mut receive = || engine.receive(udp, datagram_seal, buffer, Duration::from_millis(1)).unwrap();
-    assert!(!receive(), "nothing was there");
-    udp.wake().unwrap();
-    assert!(receive(), "and now something is");
+    let Bench { clock, buffer, .. } = &mut bench;
+    assert!(!clock.receive(buffer, Duration::from_millis(1)).unwrap(), "nothing was there");
+    clock.udp.wake().unwrap();
+    assert!(clock.receive(buffer, Duration::from_millis(1)).unwrap(), "and now something is");
 }
 
 #[test]
@@ -396,11 +398,11 @@ fn who_opens_a_stream_and_says_nothing_does_not_have_it_for_long() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let _silent = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (socket, _) = listener.accept().unwrap();
-    let engine = Arc::clone(&bench.engine);
+    let inbound = Arc::clone(&bench.inbound);
     let outcome = in_time("it is given up", move || {
-        FramedStream::answer(socket, Deadline::after(&engine, LONG * 9))
-            .map(drop)
-            .map_err(|error| error.kind())
+        let talk = &inbound.talk;
+        let deadline = Deadline::after(&talk.node.stop, LONG * 9).first_frame_soon(&inbound.greetings);
+        FramedStream::answer(socket, deadline, &talk.secrets).map(drop).map_err(|error| error.kind())
     });
     assert_eq!(outcome, Err(io::ErrorKind::TimedOut));
 }
@@ -414,21 +416,24 @@ fn who_hangs_up_hard_was_not_too_slow() {
     // Then the system resets the connection.
     caller.set_linger(Some(Duration::ZERO)).unwrap();
     drop(caller);
-    let outcome = FramedStream::answer(socket, Deadline::after(&bench.engine, LONG)).map(drop);
+    let deadline = Deadline::after(&bench.node().stop, LONG);
+    let outcome = FramedStream::answer(socket, deadline, &bench.running.talk.secrets).map(drop);
     assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
 }
 
+/// What the driver counted.
+fn counted(bench: &Bench) -> Metrics {
+    let mut metrics = Metrics::default();
+    bench.clock.counters.add_to(&mut metrics);
+    metrics
+}
+
 /// A stream that is opened to a node, and the thread of the node that accepts it.
-fn call(engine: &Arc<Engine>) -> (TcpStream, std::thread::JoinHandle<()>) {
-    let tcp = engine
-        .wake_handles
-        .lock()
-        .as_ref()
-        .map(|wake_handles| Arc::clone(&wake_handles.tcp))
-        .expect("it is not shut");
+fn call(bench: &Bench) -> (TcpStream, std::thread::JoinHandle<()>) {
+    let tcp = bench.node().listener().expect("it is not shut");
     let caller = TcpStream::connect(tcp.local_addr().unwrap()).unwrap();
-    let engine = Arc::clone(engine);
-    let accepting = std::thread::Builder::new().spawn(move || streams::accept(&engine, &tcp)).unwrap();
+    let inbound = Arc::clone(&bench.inbound);
+    let accepting = std::thread::Builder::new().spawn(move || inbound.accept(&tcp)).unwrap();
     (caller, accepting)
 }
 
@@ -437,10 +442,10 @@ fn a_stream_from_outside_of_the_allowed_networks_is_closed_and_counted() {
     let mut config = GossipConfig::local("a").bind(([127, 0, 0, 1], 0));
     config.swim.allow = Some(Vec::new());
     let bench = Bench::new(&config);
-    let (mut caller, accepting) = call(&bench.engine);
+    let (mut caller, accepting) = call(&bench);
     caller.set_read_timeout(Some(LONG)).unwrap();
     assert_eq!(caller.read(&mut [0; 1]).unwrap(), 0, "it is closed");
-    bench.engine.shut();
+    bench.node().shut();
     accepting.join().unwrap();
-    assert_eq!(bench.engine.io.lock().dropped_not_allowed, 1);
+    assert_eq!(counted(&bench).dropped_not_allowed, 1);
 }

@@ -1,0 +1,29 @@
+//! The clocks of the driver: the steady one that the core is driven by, and the wall clock.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::swim::Time;
+
+/// The core's time starts this far back, so that the age of every departure can be told.
+const ORIGIN: Duration = Duration::from_secs(20_000 * 3600);
+
+/// The steady clock that gives the core its time.
+#[derive(Debug)]
+pub(super) struct Clock(Instant);
+
+#[expect(clippy::disallowed_methods, reason = "this is the driver's clock")]
+impl Clock {
+    pub(super) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(super) fn now(&self) -> Time {
+        Time::from_origin(ORIGIN + Instant::now().saturating_duration_since(self.0))
+    }
+}
+
+/// The wall clock, in milliseconds since 1970: the epoch of a node that starts now.
+#[expect(clippy::disallowed_methods, reason = "the driver tells the core which life this is")]
+pub(super) fn wall_millis() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}

@@ -1,0 +1,194 @@
+//! The thread that owns the datagram socket and the clock.
+//!
+//! It waits for a datagram until the next deadline, takes in all that has arrived, fires what is due, and sends and passes
+//! on what came of it.
+
+use std::{io, mem, net::SocketAddr, sync::Arc, time::Duration};
+
+use super::{
+    counters::Counters, outbound::Outbound, own_address::OwnAddress, publication::Publication,
+    secrets::DatagramSeal, seed_lookup::SeedLookup, shared_node::SharedNode, sockets::Udp,
+};
+use crate::{
+    blocking::is_nothing,
+    swim::{Config, Destination, Node, Output, Time},
+};
+
+/// Bytes taken in before what came of them is passed on; a datagram counts as a thousand at least. It bounds the events
+/// that one turn can cause.
+const MAX_TAKEN: usize = 1 << 16;
+/// So many times, before what is due gets its turn.
+const MAX_TURNS: usize = 64;
+/// Datagrams encoded under one lock.
+const MAX_BATCH: usize = 64;
+/// The pause after a receive error that is none of ours.
+const ERROR_PAUSE: Duration = Duration::from_millis(10);
+
+pub(super) struct ClockThread {
+    pub(super) node: Arc<SharedNode>,
+    pub(super) publication: Arc<Publication>,
+    pub(super) outbound: Arc<Outbound>,
+    pub(super) seeds: Arc<SeedLookup>,
+    pub(super) counters: Arc<Counters>,
+    /// For the networks that are allowed.
+    pub(super) config: Arc<Config>,
+    pub(super) udp: Arc<Udp>,
+    pub(super) seal: DatagramSeal,
+    /// What stands for this node's name in sealed datagrams.
+    pub(super) mark: u32,
+    pub(super) own_address: OwnAddress,
+    pub(super) outbox: Outbox,
+}
+
+impl ClockThread {
+    /// Runs until the node stops.
+    pub(super) fn run(mut self) {
+        let mut buffer = vec![0; 1 << 16];
+        while !self.node.stop.is_stopped() {
+            self.own_address.check(&self.node);
+            self.turn(&mut buffer);
+        }
+    }
+
+    /// Sends, waits for a datagram until the next deadline, and fires what is due.
+    pub(super) fn turn(&mut self, buffer: &mut [u8]) {
+        self.node.wakeup.begin();
+        let deadline = self.flush();
+        let longest = self.node.wakeup.longest_wait();
+        let wait = deadline.map_or(longest, |at| at.since(self.node.now()).min(longest));
+        let more = if wait.is_zero() { Ok(true) } else { self.receive(buffer, wait) };
+        let due = deadline.is_some_and(|at| at <= self.node.now());
+        // Before anybody is judged late, everything that has arrived is heard.
+        let heard = match more {
+            Ok(true) if due => self.drain(buffer),
+            more => more.map(drop),
+        };
+        if let Err(error) = heard {
+            self.counters.count(|counted| counted.receive_errors += 1);
+            log::debug!("{}: receive failed: {error}", self.node.name);
+            self.node.stop.wait(ERROR_PAUSE);
+        }
+        if due {
+            self.node.with(|node, now| node.handle_timeout(now));
+        }
+    }
+
+    /// Waits for a datagram and says whether there was one: then more may wait behind it.
+    fn receive(&mut self, buffer: &mut [u8], limit: Duration) -> io::Result<bool> {
+        match self.udp.receive(buffer, limit) {
+            Ok((len, from)) => {
+                self.take_in(from, &mut buffer[..len]);
+                Ok(true)
+            }
+            // A signal ended the wait: who knows what has arrived.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
+            Err(error) if is_nothing(&error) => {
+                self.node.wakeup.timed_out();
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes in and answers what has arrived.
+    fn drain(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        let udp = Arc::clone(&self.udp);
+        for _ in 0..MAX_TURNS {
+            if !udp.drain(buffer, MAX_TAKEN, |from, bytes| self.take_in(from, bytes))? {
+                break;
+            }
+            self.flush();
+        }
+        Ok(())
+    }
+
+    fn take_in(&mut self, from: SocketAddr, bytes: &mut [u8]) {
+        // Empty ones are our own wake-ups; from others they would be dropped all the same.
+        if bytes.is_empty() {
+            return self.node.wakeup.arrived();
+        }
+        if !self.config.allows(from.ip()) {
+            let len = bytes.len() as u64;
+            return self.counters.count_dropped(len, |counted| &mut counted.dropped_not_allowed);
+        }
+        if let Some(packet) = self.seal.open(self.mark, bytes) {
+            self.node.with(|node, now| node.handle_datagram(now, from, packet));
+        }
+    }
+
+    /// Sends and passes on everything the node has produced; returns its next deadline.
+    fn flush(&mut self) -> Option<Time> {
+        loop {
+            let outbox = &mut self.outbox;
+            let deadline = self.node.with(|node, _| {
+                outbox.fill(node);
+                node.poll_timeout()
+            });
+            let full = outbox.used == MAX_BATCH;
+            for (to, bytes) in outbox.take_datagrams() {
+                if let Err(error) = self.udp.send(to.addr, self.seal.seal(to.recipient, bytes)) {
+                    self.counters.count(|counted| counted.send_errors += 1);
+                    log::trace!("{}: cannot send to {}: {error}", self.node.name, to.addr);
+                }
+            }
+            let mut outputs = mem::take(&mut self.outbox.outputs);
+            outputs.drain(..).for_each(|output| self.act(output));
+            self.outbox.outputs = outputs;
+            if !full {
+                return deadline;
+            }
+        }
+    }
+
+    fn act(&self, output: Output) {
+        match output {
+            Output::Event(event) => self.publication.event(&event),
+            Output::OpenStream { stream, addr, timeout, kind } => {
+                self.outbound.begin(stream, addr, timeout, kind);
+            }
+            Output::ResolveSeeds => self.seeds.begin_round(),
+            Output::JoinDone(ticket, result) => self.publication.join_done(ticket, result),
+            Output::SeedsTried(result) => {
+                self.seeds.report_round(&result);
+                self.publication.seeds_tried(result);
+            }
+            Output::LeaveDone { heard } => self.publication.leave_done(heard),
+        }
+    }
+}
+
+/// Memory for what goes out, used again and again.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    datagrams: Vec<(Option<Destination>, Vec<u8>)>,
+    used: usize,
+    outputs: Vec<Output>,
+}
+
+impl Outbox {
+    fn fill(&mut self, node: &mut Node) {
+        while self.used < MAX_BATCH {
+            if self.used == self.datagrams.len() {
+                self.datagrams.push((None, Vec::new()));
+            }
+            let (to, bytes) = &mut self.datagrams[self.used];
+            *to = node.poll_transmit(bytes);
+            if to.is_none() {
+                break;
+            }
+            self.used += 1;
+        }
+        while let Some(output) = node.poll_output() {
+            self.outputs.push(output);
+        }
+    }
+
+    fn take_datagrams(&mut self) -> impl Iterator<Item = (Destination, &[u8])> {
+        let used = mem::take(&mut self.used);
+        self.datagrams[..used].iter().filter_map(|(to, bytes)| Some(((*to)?, bytes.as_slice())))
+    }
+}
+
+#[cfg(test)]
+#[path = "clock_thread_tests.rs"]
+mod tests;

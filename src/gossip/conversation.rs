@@ -1,0 +1,90 @@
+//! Has the node and the other side of a stream talk: what the node wants sent is sent, what comes is passed to it, and it is
+//! told how the stream ended.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use super::{
+    counters::Counters, dial::StreamError, framed_stream::FramedStream, queue::Place, secrets::Secrets,
+    shared_node::SharedNode,
+};
+use crate::swim::{StreamFailure, StreamId, StreamStep};
+
+/// What every stream of a node uses.
+#[derive(Debug)]
+pub(super) struct Conversations {
+    pub(super) node: Arc<SharedNode>,
+    pub(super) secrets: Arc<Secrets>,
+    pub(super) counters: Arc<Counters>,
+    /// Where streams that this node opens come from.
+    pub(super) source: Option<SocketAddr>,
+}
+
+impl Conversations {
+    /// Work on a stream that the node asked for begins: its time runs from now on.
+    pub(super) fn begin(&self, stream: StreamId) {
+        self.node.with(|node, now| node.stream_began(now, stream));
+        self.node.wake();
+    }
+
+    /// Does what the node wants until it closes the stream.
+    pub(super) fn run(&self, stream: StreamId, mut framed: FramedStream<'_>) -> Result<(), StreamError> {
+        let mut buffer = Vec::new();
+        loop {
+            match self.node.with(|node, now| node.poll_stream(now, stream, &mut buffer)) {
+                StreamStep::Send => framed.send(&mut buffer)?,
+                StreamStep::Receive => self.receive(stream, &mut framed, &mut buffer)?,
+                StreamStep::Close => {
+                    self.node.wake();
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Receives a frame and passes it to the node, unless the stream was opened to change keys.
+    pub(super) fn receive(
+        &self,
+        stream: StreamId,
+        framed: &mut FramedStream<'_>,
+        buffer: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        framed.receive(buffer)?;
+        if framed.is_for_keys() {
+            let mut frame = std::mem::take(buffer);
+            answer_key_change(&self.secrets, &self.node.name, &mut frame);
+            return framed.send(&mut frame).and(Err(io::Error::other("it was about keys, and is done")));
+        }
+        self.node.with(|node, now| node.handle_frame(now, stream, buffer));
+        self.node.wake();
+        Ok(())
+    }
+
+    /// Tells the node of a stream that failed on a place: if that was recalled, or the node stops, the failure is this
+    /// node's own.
+    pub(super) fn give_up(&self, stream: StreamId, place: &Place, mut error: StreamError) {
+        if place.is_recalled() {
+            self.counters.count(|counted| counted.refused_streams += 1);
+        }
+        let is_cut_off = place.is_recalled() || self.node.stop.is_stopped();
+        if error.failure == StreamFailure::TimedOut && is_cut_off {
+            error.failure = StreamFailure::NotTried;
+        }
+        self.report_failure(stream, error);
+    }
+
+    pub(super) fn report_failure(&self, stream: StreamId, StreamError { failure, error }: StreamError) {
+        log::debug!("{}: {stream:?} failed as {failure:?}: {error}", self.node.name);
+        self.fail(stream, failure);
+    }
+
+    pub(super) fn fail(&self, stream: StreamId, failure: StreamFailure) {
+        self.node.with(|node, now| node.handle_stream_failure(now, stream, failure));
+        self.node.wake();
+    }
+}
+
+#[cfg(feature = "encryption")]
+use super::key_change::answer as answer_key_change;
+
+#[cfg(not(feature = "encryption"))]
+fn answer_key_change(_: &Secrets, _: &str, _: &mut Vec<u8>) {}

@@ -1,0 +1,147 @@
+//! Streams that others open: accepted, heard, and answered.
+
+use std::{
+    io::ErrorKind,
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    conversation::Conversations,
+    dial::StreamError,
+    framed_stream::{FramedStream, ParkedStream},
+    queue::{Place, account_of},
+    timed_socket::Deadline,
+    workers::Workers,
+};
+use crate::{
+    swim::{Config, StreamFailure, StreamId, StreamStep},
+    warn::Throttle,
+};
+
+/// The pause after a failed accept, which is for want of descriptors usually, and how long it grows.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+const MAX_ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+/// The longest answer that is sent by the thread that heard a greeting: it fits into the buffer of any socket, so it
+/// waits for nobody.
+const SHORT_ANSWER: usize = 1 << 10;
+/// An exchange that others began has this part of its time while more of them wait.
+const PRESSED_PART: u32 = 4;
+
+#[derive(Debug)]
+pub(super) struct Inbound {
+    pub(super) talk: Arc<Conversations>,
+    /// For the networks that are allowed, and for timeouts.
+    pub(super) config: Arc<Config>,
+    /// The pool in which every stream begins.
+    pub(super) greetings: Workers,
+    /// The pool in which exchanges go on.
+    pub(super) answers: Workers,
+    pub(super) warnings: Throttle,
+}
+
+impl Inbound {
+    /// Accepts streams until the node stops.
+    pub(super) fn accept(self: &Arc<Self>, listener: &TcpListener) {
+        let node = &self.talk.node;
+        let mut pause = ACCEPT_PAUSE;
+        loop {
+            let accepted = listener.accept();
+            if node.stop.is_stopped() {
+                return;
+            }
+            match accepted {
+                Ok((socket, from)) => {
+                    pause = ACCEPT_PAUSE;
+                    self.begin(socket, from);
+                }
+                // A signal came, or whoever called has hung up.
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
+                Err(error) => {
+                    let message = format_args!("{}: cannot accept a stream: {error}", node.name);
+                    self.warnings.warn("accept", message);
+                    node.stop.wait(pause);
+                    pause = (pause * 2).min(MAX_ACCEPT_PAUSE);
+                }
+            }
+        }
+    }
+
+    fn begin(self: &Arc<Self>, socket: TcpStream, from: SocketAddr) {
+        let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+        if !self.config.allows(from.ip()) {
+            return self.talk.counters.count(|counted| counted.dropped_not_allowed += 1);
+        }
+        let job = Arc::clone(self);
+        self.greetings.submit(account_of(from.ip()), self.config.stream_timeout, move |place| {
+            job.talk.node.guarded("stream", || match place {
+                Some(place) => job.greet(place, socket, from),
+                None => job.talk.counters.count(|counted| counted.refused_streams += 1),
+            });
+        });
+    }
+
+    /// Hears what a stream from others is for. A stream ping ends here; an exchange waits for a thread of another pool.
+    fn greet(self: &Arc<Self>, place: &Place, socket: TcpStream, from: SocketAddr) {
+        let Some(stream) = self.talk.node.with(|node, now| node.accept_stream(now, from)) else { return };
+        let deadline = Deadline::after(&self.talk.node.stop, self.config.stream_timeout);
+        let deadline = deadline.at(place).first_frame_soon(&self.greetings);
+        match self.hear_greeting(stream, socket, deadline) {
+            Ok(None) => {}
+            Ok(Some(exchange)) => self.begin_answer(stream, from, exchange),
+            Err(error) => self.talk.give_up(stream, place, error),
+        }
+    }
+
+    /// Takes in the first frame, and answers what a short frame can answer; else returns what goes on elsewhere.
+    fn hear_greeting(
+        &self,
+        stream: StreamId,
+        socket: TcpStream,
+        deadline: Deadline<'_>,
+    ) -> Result<Option<ParkedStream>, StreamError> {
+        let talk = &self.talk;
+        let mut framed = FramedStream::answer(socket, deadline, &talk.secrets)?;
+        let mut buffer = Vec::new();
+        talk.receive(stream, &mut framed, &mut buffer)?;
+        loop {
+            match talk.node.with(|node, now| node.poll_stream(now, stream, &mut buffer)) {
+                StreamStep::Send if buffer.len() <= SHORT_ANSWER => framed.send(&mut buffer)?,
+                StreamStep::Send => return Ok(Some(framed.park(Some(buffer)))),
+                StreamStep::Receive => return Ok(Some(framed.park(None))),
+                StreamStep::Close => {
+                    talk.node.wake();
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// Has an exchange that others began go on once there is a thread for it.
+    fn begin_answer(self: &Arc<Self>, stream: StreamId, from: SocketAddr, exchange: ParkedStream) {
+        let job = Arc::clone(self);
+        self.answers.submit(account_of(from.ip()), self.config.stream_timeout, move |place| {
+            job.talk.node.guarded("stream", || match place {
+                Some(place) => {
+                    if let Err(error) = job.answer(stream, place, exchange) {
+                        job.talk.give_up(stream, place, error);
+                    }
+                }
+                None => {
+                    job.talk.counters.count(|counted| counted.refused_streams += 1);
+                    job.talk.fail(stream, StreamFailure::NotTried);
+                }
+            });
+        });
+    }
+
+    fn answer(&self, stream: StreamId, place: &Place, exchange: ParkedStream) -> Result<(), StreamError> {
+        self.talk.begin(stream);
+        let timeout = self.config.stream_timeout;
+        let deadline = Deadline::after(&self.talk.node.stop, timeout).at(place);
+        let deadline = deadline.pressed_after(timeout / PRESSED_PART, &self.answers);
+        self.talk.run(stream, exchange.resume(deadline)?)
+    }
+}

@@ -1,0 +1,68 @@
+//! Changes of the cluster's key on this node, by its own word or by that of a member.
+
+use zeroize::Zeroize;
+
+use super::secrets::Secrets;
+use crate::{
+    Key, Keyring,
+    keys::key::Fingerprint,
+    wire::{
+        frame::MAX_FRAME,
+        message::{KeyAnswer, KeyChange, MAX_PROBLEM, Message},
+        packet::{self, Header},
+    },
+};
+
+/// Makes the key change that is in the frame, and puts the answer in its place. The stream must have been opened to
+/// change keys.
+pub(super) fn answer(secrets: &Secrets, name: &str, frame: &mut Vec<u8>) {
+    let mark = secrets.mark();
+    let applied = match first_message(frame, mark) {
+        Some(Message::KeyChange(change)) => change_here(secrets, name, &change),
+        _ => Err("that is no key change".to_owned()),
+    };
+    // Four bytes at most for each.
+    let problem: String = applied.err().unwrap_or_default().chars().take(MAX_PROBLEM / 4).collect();
+    // It may carry a key.
+    frame.zeroize();
+    let mut writer = packet::Writer::new(frame, Header::anonymous(mark), MAX_FRAME);
+    writer.message(&KeyAnswer { problem: &problem });
+    writer.finish();
+}
+
+fn change_here(secrets: &Secrets, name: &str, change: &KeyChange<'_>) -> Result<(), String> {
+    let ring = secrets.ring().map_err(|error| error.to_string());
+    let applied = ring.and_then(|ring| apply(name, ring, change));
+    let result = applied.as_ref().err().map_or("done", |problem| problem);
+    log::info!("{name}: key change, step {}: {result}", change.step);
+    applied
+}
+
+/// The message of a frame that carries one.
+pub(super) fn first_message(frame: &[u8], mark: u32) -> Option<Message<'_>> {
+    packet::open(frame, mark).ok()?.1.next()?.ok()?.message().ok()?
+}
+
+/// Takes a step of a key change. `name` is this node's, for the log.
+pub(super) fn apply(name: &str, ring: &Keyring, change: &KeyChange<'_>) -> Result<(), String> {
+    let target = || change.key.try_into().map(Fingerprint).map_err(|_| "that is no fingerprint".to_owned());
+    let applied = match change.step {
+        0 => {
+            let key: &[u8; 32] = change.key.try_into().map_err(|_| "that is no key".to_owned())?;
+            if let Some(evicted) = ring.install_newest(Key::from(key)) {
+                log::warn!("{name}: the ring was full: key {evicted} made room for a new one");
+            }
+            Ok(())
+        }
+        1 => ring.use_key(target()?),
+        2 => {
+            let kept = target()?;
+            if ring.list().first() != Some(&kept) {
+                return Err(format!("key {kept} is not in use here"));
+            }
+            ring.list().into_iter().skip(1).try_for_each(|other| ring.remove(other))
+        }
+        _ => return Err("that step is not known here".into()),
+    };
+    applied.map_err(|error| error.to_string())
+}

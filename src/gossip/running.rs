@@ -1,0 +1,313 @@
+//! Puts the parts of a node together, starts its threads, and ends them.
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::BuildHasher,
+    net::{SocketAddr, TcpListener},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use crossbeam_channel::{Receiver, bounded, select};
+use parking_lot::Mutex;
+
+use super::{
+    clock::wall_millis,
+    clock_thread::{ClockThread, Outbox},
+    config::GossipConfig,
+    conversation::Conversations,
+    counters::Counters,
+    dial::source_of,
+    directory::Directory,
+    inbound::Inbound,
+    join_attempts::JoinAttempts,
+    outbound::Outbound,
+    own_address::OwnAddress,
+    pools::Pools,
+    publication::Publication,
+    secrets::{DatagramSeal, Secrets},
+    seed_lookup::SeedLookup,
+    shared_node::SharedNode,
+    sockets::Sockets,
+};
+use crate::{
+    Error, Stop,
+    swim::{Config, JoinProblem, JoinResult, Node, Start},
+    warn::Throttle,
+    wire::hash,
+};
+
+/// How much longer than its own deadline a farewell is waited for.
+const LEAVE_SLACK: Duration = Duration::from_millis(50);
+
+/// A node with its threads. Dropping it, like [`shutdown`](Self::shutdown), leaves the cluster and ends every thread.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) node: Arc<SharedNode>,
+    pub(super) publication: Arc<Publication>,
+    pub(super) talk: Arc<Conversations>,
+    pub(super) seeds: Arc<SeedLookup>,
+    pub(super) config: Arc<Config>,
+    /// Where it listens.
+    pub(super) bound: SocketAddr,
+    pub(super) seeds_tried: Receiver<JoinResult>,
+    pools: Pools,
+    /// `None` once somebody waits for their end.
+    threads: Mutex<Option<Vec<JoinHandle<()>>>>,
+    /// Raised once they have ended.
+    gone: Stop,
+    /// Whether the farewell was begun.
+    leaving: AtomicBool,
+    tickets: AtomicU64,
+}
+
+/// The two threads of a node, before they run.
+pub(super) struct Threads {
+    pub(super) clock: ClockThread,
+    pub(super) inbound: Arc<Inbound>,
+    pub(super) tcp: Arc<TcpListener>,
+}
+
+impl Running {
+    /// Starts a node of a checked configuration. Its events go to the readers of `directory`.
+    pub(super) fn start(
+        config: GossipConfig,
+        sockets: Sockets,
+        directory: Arc<Directory>,
+    ) -> Result<Self, Error> {
+        let (running, threads) = Self::assemble(config, sockets, directory)?;
+        running.node.list_itself();
+        if let Err(error) = running.spawn(threads) {
+            // Without its threads it cannot say good-bye, and nobody knows it yet.
+            let _ = running.abort();
+            return Err(error);
+        }
+        Ok(running)
+    }
+
+    /// Puts the parts together. Nothing runs yet.
+    pub(super) fn assemble(
+        config: GossipConfig,
+        Sockets { udp, tcp, advertise }: Sockets,
+        directory: Arc<Directory>,
+    ) -> Result<(Self, Threads), Error> {
+        check_own_network(&config.swim, advertise)?;
+        let (udp, tcp) = (Arc::new(udp), Arc::new(tcp));
+        let (bound, counters) = (udp.bound(), Arc::new(Counters::default()));
+        let secrets = Arc::new(Secrets::of(&config, &counters));
+        let epoch = wall_millis();
+        let seal = DatagramSeal::new(&secrets, &config.swim.name, epoch)?;
+        warn_if_open(&config.swim.name, bound, &secrets);
+        let overhead = config.sealing_overhead();
+        let GossipConfig { mut swim, seeds, tags, .. } = config;
+        swim.max_datagram -= overhead;
+        let (name, config) = (swim.name.clone(), Arc::new(swim.clone()));
+        let start = Start { addr: advertise, epoch, seed: random_seed(), tags };
+        let seek = !seeds.is_empty();
+
+        let (tried, seeds_tried) = bounded(16);
+        let publication = Arc::new(Publication::new(name.clone(), directory, tried));
+        let pools = Pools::new(&name);
+        let mark = hash::member(&name);
+        let node = SharedNode::new(name, Arc::clone(&publication), (&udp, &tcp), |now| {
+            let mut node = Node::new(swim, start, now);
+            if seek {
+                node.seek_seeds(now);
+            }
+            node
+        });
+        let node = Arc::new(node);
+        let talk = Arc::new(Conversations {
+            node: Arc::clone(&node),
+            secrets,
+            counters: Arc::clone(&counters),
+            source: source_of(bound),
+        });
+        let exchanges = pools.exchanges.clone();
+        let join_attempts = JoinAttempts::new(Arc::clone(&talk), pools.joins.clone(), exchanges.clone());
+        let outbound = Outbound {
+            talk: Arc::clone(&talk),
+            questions: pools.questions.clone(),
+            exchanges,
+            join_attempts: Arc::new(join_attempts),
+        };
+        let inbound = Inbound {
+            talk: Arc::clone(&talk),
+            config: Arc::clone(&config),
+            greetings: pools.greetings.clone(),
+            answers: pools.answers.clone(),
+            warnings: Throttle::default(),
+        };
+        let seeds = Arc::new(SeedLookup::new(
+            Arc::clone(&node),
+            Arc::clone(&publication),
+            Arc::clone(&config),
+            (bound, udp.family()),
+            pools.names.clone(),
+            seeds,
+        ));
+        let clock = ClockThread {
+            node: Arc::clone(&node),
+            publication: Arc::clone(&publication),
+            outbound: Arc::new(outbound),
+            seeds: Arc::clone(&seeds),
+            counters,
+            config: Arc::clone(&config),
+            udp,
+            seal,
+            mark,
+            own_address: OwnAddress::new(advertise.ip()),
+            outbox: Outbox::default(),
+        };
+        let threads = Threads { clock, inbound: Arc::new(inbound), tcp };
+        let running = Self {
+            node,
+            publication,
+            talk,
+            seeds,
+            config,
+            bound,
+            seeds_tried,
+            pools,
+            threads: Mutex::new(Some(Vec::new())),
+            gone: Stop::new(),
+            leaving: AtomicBool::new(false),
+            tickets: AtomicU64::new(0),
+        };
+        Ok((running, threads))
+    }
+
+    fn spawn(&self, Threads { clock, inbound, tcp }: Threads) -> Result<(), Error> {
+        let keep = |thread| self.threads.lock().get_or_insert_default().push(thread);
+        let node = Arc::clone(&self.node);
+        keep(spawn(format!("{}-udp", node.name), move || node.guarded("clock", || clock.run()))?);
+        let node = Arc::clone(&self.node);
+        keep(spawn(format!("{}-tcp", node.name), move || node.guarded("acceptor", || inbound.accept(&tcp)))?);
+        Ok(())
+    }
+
+    pub(super) fn join(&self, seeds: Vec<String>) -> Result<usize, Error> {
+        self.check_present()?;
+        let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
+        let (done, result) = bounded(1);
+        let failure = self.seeds.join(ticket, &seeds, done);
+        let result = result.recv().map_err(|_| self.node.ended())?;
+        match result {
+            Ok(reached) => {
+                self.seeds.remember(seeds);
+                Ok(reached)
+            }
+            Err(problem) => {
+                // It may be that alone which was the problem.
+                self.check_present()?;
+                let failure = failure.lock().take().filter(|_| problem == JoinProblem::NoAddress);
+                Err(failure.unwrap_or_else(|| self.seeds.join_error(&seeds, &problem)))
+            }
+        }
+    }
+
+    pub(super) fn leave(&self) -> Result<(), Error> {
+        self.check_running()?;
+        self.leaving.store(true, Ordering::Release);
+        let limit = self.node.command(|node, now| {
+            node.leave(now);
+            node.config().leave_timeout + LEAVE_SLACK
+        });
+        self.node.wake();
+        let left = &self.publication.left;
+        select! {
+            recv(left.receiver()) -> _ => self.farewell(),
+            recv(self.node.stop.receiver()) -> _ => {
+                if left.is_stopped() { self.farewell() } else { Err(self.node.ended()) }
+            }
+            default(limit) => Err(Error::Timeout { what: "the farewell", limit }),
+        }
+    }
+
+    /// How the farewell ended.
+    fn farewell(&self) -> Result<(), Error> {
+        match self.publication.was_farewell_heard() {
+            true => Ok(()),
+            false => Err(Error::Unheard { limit: self.config.leave_timeout }),
+        }
+    }
+
+    pub(super) fn shutdown(&self) -> Result<(), Error> {
+        if let Err(error @ (Error::Timeout { .. } | Error::Unheard { .. })) = self.leave() {
+            log::warn!("{}: {error}", self.node.name);
+        }
+        self.abort()
+    }
+
+    pub(super) fn abort(&self) -> Result<(), Error> {
+        self.node.shut();
+        // Under no lock: others who come here meanwhile wait for the flag.
+        let threads = self.threads.lock().take();
+        match threads {
+            Some(threads) => self.join_threads(threads),
+            None => while !self.gone.wait(Duration::MAX) {},
+        }
+        self.node.failure().map_or(Ok(()), Err)
+    }
+
+    fn join_threads(&self, threads: Vec<JoinHandle<()>>) {
+        for thread in threads {
+            // Its panic, if any, was caught and kept.
+            let _ = thread.join();
+        }
+        self.pools.close();
+        self.gone.stop();
+    }
+
+    pub(super) fn check_running(&self) -> Result<(), Error> {
+        if self.node.stop.is_stopped() { Err(self.node.ended()) } else { Ok(()) }
+    }
+
+    /// That the node runs and has not said good-bye.
+    pub(super) fn check_present(&self) -> Result<(), Error> {
+        self.check_running()?;
+        if self.leaving.load(Ordering::Acquire) { Err(Error::Left) } else { Ok(()) }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Err(error) = self.shutdown() {
+            log::error!("{}: {}", self.node.name, error.report());
+        }
+    }
+}
+
+/// That a list of allowed networks holds this node, too. An empty list is meant: it allows nobody.
+fn check_own_network(swim: &Config, advertise: SocketAddr) -> Result<(), Error> {
+    let lists_others = swim.allow.as_ref().is_some_and(|networks| !networks.is_empty());
+    if lists_others && !swim.allows(advertise.ip()) {
+        let problem = format!("does not hold {advertise}, where others reach this node; add its network");
+        return Err(Error::Config { field: "allow", problem });
+    }
+    Ok(())
+}
+
+/// Whoever can send to this node can join and lie, unless it has a key or only its own host reaches it.
+fn warn_if_open(name: &str, bound: SocketAddr, secrets: &Secrets) {
+    if !secrets.requires() && !bound.ip().to_canonical().is_loopback() {
+        log::warn!(
+            "{name}: listens on {bound} without requiring encryption: whoever can send there can join and lie"
+        );
+    }
+}
+
+fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
+    let what = format!("thread {name}");
+    std::thread::Builder::new().name(name).spawn(work).map_err(|source| Error::Spawn { what, source })
+}
+
+/// The standard library's hasher is keyed by the system's randomness.
+fn random_seed() -> u128 {
+    let half = || u128::from(RandomState::new().hash_one(wall_millis()));
+    half() << 64 | half()
+}

@@ -1,0 +1,162 @@
+//! The [`swim::Node`](crate::swim::Node) that all threads of a node share: its lock, its clock, the waking of the clock
+//! thread, and its end.
+//!
+//! Everybody but the clock thread locks the node, feeds it, and [wakes](SharedNode::wake) that thread: it alone sends
+//! datagrams and publishes events, so they go out in order and under no lock.
+
+use std::{
+    any::Any,
+    net::TcpListener,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+
+use super::{
+    clock::Clock,
+    publication::Publication,
+    sockets::{Udp, end_accept},
+    wakeup::Wakeup,
+};
+use crate::{
+    Error, Stop,
+    error::message_of,
+    swim::{Node, Output, Time},
+};
+
+#[derive(Debug)]
+pub(super) struct SharedNode {
+    pub(super) name: String,
+    /// Raised when the node is to end.
+    pub(super) stop: Stop,
+    pub(super) wakeup: Wakeup,
+    clock: Clock,
+    node: Mutex<Node>,
+    publication: Arc<Publication>,
+    failure: Mutex<Option<Failure>>,
+    wake_handles: Mutex<Option<WakeHandles>>,
+}
+
+/// Both sockets, for those who wake the threads that wait on them. Taken away at the end, so that each socket closes with
+/// its thread and no handle keeps a port.
+#[derive(Debug)]
+struct WakeHandles {
+    udp: Arc<Udp>,
+    tcp: Arc<TcpListener>,
+}
+
+/// A panic: in which thread or call, and its message.
+#[derive(Debug, Clone)]
+struct Failure {
+    what: String,
+    message: String,
+}
+
+impl SharedNode {
+    pub(super) fn new(
+        name: String,
+        publication: Arc<Publication>,
+        (udp, tcp): (&Arc<Udp>, &Arc<TcpListener>),
+        make: impl FnOnce(Time) -> Node,
+    ) -> Self {
+        let clock = Clock::start();
+        let node = Mutex::new(make(clock.now()));
+        Self {
+            name,
+            stop: Stop::new(),
+            wakeup: Wakeup::default(),
+            clock,
+            node,
+            publication,
+            failure: Mutex::default(),
+            wake_handles: Mutex::new(Some(WakeHandles { udp: Arc::clone(udp), tcp: Arc::clone(tcp) })),
+        }
+    }
+
+    pub(super) fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// Runs `act` on the locked node. Nothing in it may block; call [`wake`](Self::wake) afterwards.
+    pub(super) fn with<R>(&self, act: impl FnOnce(&mut Node, Time) -> R) -> R {
+        let mut node = self.node.lock();
+        act(&mut node, self.clock.now())
+    }
+
+    /// [`with`](Self::with) for a caller's thread: a panic in the core ends the node, then goes on to the caller.
+    pub(super) fn command<R>(&self, act: impl FnOnce(&mut Node, Time) -> R) -> R {
+        catch_unwind(AssertUnwindSafe(|| self.with(act))).unwrap_or_else(|panic| {
+            self.fail("caller", &*panic);
+            resume_unwind(panic)
+        })
+    }
+
+    /// Makes the node a member before anybody can ask or listen: its own *joined* is its first event.
+    pub(super) fn list_itself(&self) {
+        if let Some(Output::Event(event)) = self.with(|node, _| node.poll_output()) {
+            self.publication.directory.publish(&event);
+        }
+    }
+
+    /// Has the clock thread look at the node: there may be something to send, or an earlier deadline.
+    pub(super) fn wake(&self) {
+        if !self.wakeup.ask() {
+            return;
+        }
+        let udp = self.wake_handles.lock().as_ref().map(|handles| Arc::clone(&handles.udp));
+        if let Some(Err(error)) = udp.map(|udp| udp.wake()) {
+            self.wakeup.not_sent();
+            log::debug!("{}: cannot wake: {error}", self.name);
+        }
+    }
+
+    /// Runs a thread's work; a panic ends the whole node, so that there is no half of one.
+    pub(super) fn guarded(&self, what: &str, work: impl FnOnce()) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
+            self.fail(what, &*panic);
+        }
+    }
+
+    fn fail(&self, what: &str, panic: &(dyn Any + Send)) {
+        let failure = Failure { what: format!("{what} of node {}", self.name), message: message_of(panic) };
+        let first = self.failure.lock().get_or_insert(failure).clone();
+        self.shut();
+        // Last of all: it may be the logger that panics.
+        log::error!("{} panicked: {}", first.what, first.message);
+    }
+
+    /// What ended the node, if it did not end because it was asked to.
+    pub(super) fn failure(&self) -> Option<Error> {
+        let failure = self.failure.lock().clone();
+        failure.map(|Failure { what, message }| Error::Panicked { what, message })
+    }
+
+    /// The error of a call to a node that has ended.
+    pub(super) fn ended(&self) -> Error {
+        self.failure().unwrap_or(Error::Stopped)
+    }
+
+    /// Ends every thread and wakes everybody who waits.
+    pub(super) fn shut(&self) {
+        self.stop.stop();
+        let handles = self.wake_handles.lock().take();
+        if let Some(WakeHandles { udp, tcp }) = handles {
+            udp.end_wait();
+            end_accept(&tcp, udp.myself());
+        }
+        self.publication.close();
+    }
+
+    /// Whether the node is not locked now; if so, what `look` says of it.
+    #[cfg(test)]
+    pub(super) fn try_with<R>(&self, look: impl FnOnce(&Node) -> R) -> Option<R> {
+        self.node.try_lock().map(|node| look(&node))
+    }
+
+    /// The listener, unless the node is shut.
+    #[cfg(test)]
+    pub(super) fn listener(&self) -> Option<Arc<TcpListener>> {
+        self.wake_handles.lock().as_ref().map(|handles| Arc::clone(&handles.tcp))
+    }
+}
