@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use super::{
-    introduce::MAX_ASKED, member::MemberId, node::Node, probe::MAX_RELAYED, race::MAX_ATTEMPTS,
-    self_claims::Phase, sync::MAX_STREAMS, validation::MAX_GREETED,
+    introduce::MAX_ASKED, member::MemberId, node::Node, phase::Phase, probe::MAX_RELAYED, race::MAX_ATTEMPTS,
+    stream::MAX_STREAMS, validation::MAX_GREETED,
 };
 
 /// Joins are not refused for the sake of other streams; each attempt has one at a time.
@@ -23,7 +23,7 @@ impl Node {
             ("departed members", departed, self.config.max_departed),
             ("updates", self.updates.len(), live + departed + 1),
             ("relayed probes", self.prober.relayed_len(), MAX_RELAYED),
-            ("streams", self.exchanges.len(), STREAMS),
+            ("streams", self.streams.len(), STREAMS),
             ("unverified peers that are asked", self.unverified.len(), MAX_ASKED),
             ("members that were greeted", self.greetings.len(), MAX_GREETED),
             ("members whom datagrams do not reach", self.carrier.len(), live + departed),
@@ -34,7 +34,7 @@ impl Node {
             (
                 "timers",
                 self.timers.len(),
-                16 + live + departed + self.prober.relayed_len() + self.exchanges.len(),
+                16 + live + departed + self.prober.relayed_len() + self.streams.len(),
             ),
         ];
         if let Some((what, length, bound)) = bounds.into_iter().find(|(_, length, bound)| length > bound) {

@@ -1,4 +1,4 @@
-//! Who is at the other end of a stream: a member that shows its token, a stranger, or ourselves.
+//! Who is at the other end of a stream: a member that shows its token, an unverified peer, or this node itself.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -8,28 +8,28 @@ use super::{
     member::MemberId,
     node::Node,
     session::Purpose,
-    sync::{Exchanges, StreamId},
+    stream::{StreamId, Streams},
 };
 use crate::wire::{hash, message::Message};
 
 impl Node {
-    /// Whoever opened the stream to us is a member if it shows the token that this member was given.
+    /// The caller is a member if it shows the token that this member was given.
     pub(super) fn recognize_caller(&mut self, stream: StreamId, token: u32) {
         // Its first frame says who it is.
-        let unknown = self.exchanges.sessions.get(&stream).filter(|session| !session.proven);
+        let unknown = self.streams.sessions.get(&stream).filter(|session| !session.proven);
         let Some(session) = unknown.filter(|session| !session.caller.is_empty()) else { return };
         let (peer, caller) = (session.peer, Arc::clone(&session.caller));
         let sender = self.recognize(peer, hash::member(&caller), token);
         let is_it = |id| self.table.get(id).name == caller;
         let proven = sender.proven && self.id_of(&sender).is_some_and(is_it);
-        if let Some(session) = self.exchanges.sessions.get_mut(&stream) {
+        if let Some(session) = self.streams.sessions.get_mut(&stream) {
             session.proven = proven;
         }
     }
 
     /// A claim of a caller that did not prove itself: it may introduce itself, once.
     pub(super) fn on_unproven_claim(&mut self, stream: StreamId, claim: &Message<'_>) {
-        let Some(session) = self.exchanges.sessions.get_mut(&stream) else { return };
+        let Some(session) = self.streams.sessions.get_mut(&stream) else { return };
         let peer = session.peer;
         match claim {
             Message::Alive(alive)
@@ -41,20 +41,20 @@ impl Node {
         }
     }
 
-    /// Remembers what a caller calls itself. A member that has no token of ours is sent one, where it lives.
+    /// Remembers the caller's name. A member that has shown no token is sent one, to its address.
     pub(super) fn greet_caller(&mut self, stream: StreamId, token: u32, name: &str) {
-        let Some(session) = self.exchanges.sessions.get_mut(&stream) else { return };
+        let Some(session) = self.streams.sessions.get_mut(&stream) else { return };
         session.caller = name.into();
         self.recognize_caller(stream, token);
-        let proven = self.exchanges.sessions.get(&stream).is_some_and(|session| session.proven);
+        let proven = self.streams.sessions.get(&stream).is_some_and(|session| session.proven);
         if let Some(id) = self.table.find(name).filter(|id| *id != MemberId::SELF && !proven) {
             self.greet(id, Priority::Provoked);
         }
     }
 
-    /// Somebody to whom we have opened a stream gives us a token, perhaps before we know its name.
+    /// A token from an address to which streams are open, perhaps before the name there is known.
     pub(super) fn keep_token_for_streams(&mut self, from: SocketAddr, token: u32) {
-        let Exchanges { opened, sessions, .. } = &mut self.exchanges;
+        let Streams { opened, sessions, .. } = &mut self.streams;
         for (stream, _) in opened.iter().filter(|(_, peer)| **peer == from) {
             if let Some(session) = sessions.get_mut(stream).filter(|session| session.token == 0) {
                 session.token = token;
@@ -62,9 +62,9 @@ impl Node {
         }
     }
 
-    /// Now that we know who lives where we have opened a stream to: its token is for later, too.
+    /// The member at the address of an open stream is known now: its token is kept beyond the stream.
     pub(super) fn keep_token_of_peer(&mut self, stream: StreamId) {
-        let Some(session) = self.exchanges.sessions.get(&stream) else { return };
+        let Some(session) = self.streams.sessions.get(&stream) else { return };
         let (peer, token) = (session.peer, session.token);
         if let Some(id) = self.table.at_addr(peer) {
             let name = Arc::clone(&self.table.get(id).name);
@@ -75,13 +75,13 @@ impl Node {
         }
     }
 
-    /// What our Hello of a join shows: if it comes to us, it was an address of our own.
+    /// The token in the Hello of a join: if it arrives here, the address is this node's own.
     pub(super) fn join_token(&self, stream: StreamId) -> u32 {
         self.table.tokens().of_stream(stream.0)
     }
 
     pub(super) fn recognize_own_join(&mut self, token: u32) -> bool {
-        let mut opened = self.exchanges.opened.keys().copied();
+        let mut opened = self.streams.opened.keys().copied();
         let Some(stream) = opened.find(|stream| self.join_token(*stream) == token) else { return false };
         let Some(session) = self.take_session(stream) else { return false };
         if let Purpose::Join(join) = session.purpose {

@@ -1,10 +1,10 @@
 //! Datagrams by stream, to members whom datagrams do not reach: where a firewall lets TCP pass and drops UDP.
 //!
-//! Probes tell whom they do not reach: a stream was answered, and nothing else. After two such rounds in a row, whoever was
-//! asked (of a node whose datagrams were never answered, after the first), it is taken to be so with everybody, until a
-//! datagram is answered. What would go to such a member by datagram then goes in a stream that is opened for it, and is
-//! taken in as a datagram would be; what that one is answered with comes back in the same stream. So every rule holds as
-//! ever: what is proven, what is news, who believes a farewell.
+//! A probe that was answered by stream alone shows a member that datagrams do not reach. After two such rounds in a row,
+//! whichever members were probed (after the first, if no datagram of this node was ever answered), all members count as
+//! unreached by datagrams, until a datagram is answered. What would go to such a member by datagram then goes in a stream
+//! that is opened for it, and is taken in as a datagram would be; the answer comes back in the same stream. So all other
+//! rules stay as they are.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -13,24 +13,24 @@ use super::{
     node::Node,
     reach::ReachProblem,
     session::{Purpose, Session, Step},
-    sync::{StreamId, StreamStep},
+    stream::{StreamId, StreamStep},
     time::Time,
     transmit::{Content, Transmit, Way},
 };
 use crate::wire::packet::{Header, Sections};
 
-/// Probe rounds in a row that were answered by stream alone, after which our datagrams are taken to reach nobody: of a
-/// node whose datagrams never reached anybody, and of one whose did.
+/// Probe rounds in a row that were answered by stream alone, after which all members count as unreached by datagrams: if
+/// no datagram of this node was ever answered, and if one was.
 const MUTE: (u32, u32) = (1, 2);
-/// Such rounds of one member, or of whomever, after which it is told.
+/// Such rounds of one member, or in a row, after which it is reported.
 const CERTAIN: u32 = 3;
-/// Streams for datagrams at the same time, those of probes and farewells apart.
+/// Streams for datagrams at the same time, without the urgent ones.
 const MAX_CARRIED: usize = 16;
 /// Such streams opened in a probe interval;
 const MAX_OPENED: u32 = 64;
-/// of these, the ones that others made us open, and how many of those at the same time.
+/// of these, the ones that other nodes caused, and how many of those at the same time.
 const MAX_PROVOKED: (u32, usize) = (16, 8);
-/// Probe intervals until more members are told of.
+/// Probe intervals until more members are reported.
 const TELL_AGAIN: u32 = 60;
 /// Members that are named.
 const MAX_NAMED: usize = 8;
@@ -40,7 +40,7 @@ const MAX_NAMED: usize = 8;
 pub(super) struct Carrier {
     /// Members whose last probes were answered by stream alone, and how many.
     missed: BTreeMap<Arc<str>, u32>,
-    /// The last probe rounds that were, whoever was asked.
+    /// Probe rounds in a row that were, whichever members were probed.
     in_a_row: u32,
     /// Whether a datagram of ours was ever answered by one.
     ever: bool,
@@ -55,7 +55,7 @@ pub(super) struct Carrier {
 /// What a stream is opened for in place of a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Priority {
-    /// A verdict or a farewell hangs on it: bounded where it comes from.
+    /// A verdict or a leave depends on it: bounded by the rule that asks for it.
     Urgent,
     Updates,
     /// Others caused it.
@@ -117,17 +117,17 @@ impl Node {
         let count = self.carrier.missed.entry(Arc::clone(name)).or_default();
         *count = count.saturating_add(1);
         if *count < CERTAIN && self.carrier.in_a_row < CERTAIN {
-            // It may have been chance: a few rounds tell.
+            // It may have been chance: probed again.
             self.table.probe_next(id);
         }
         if self.carrier.is_mute() && !was_mute {
-            // What was told by datagram until now did not arrive, either way.
+            // Updates by datagram have not arrived until now, in either direction.
             self.sync_with_anybody();
         }
         self.tell_of_missed();
     }
 
-    /// A datagram of ours was answered by datagram, by this member or by one who asked it for us.
+    /// A datagram of this node was answered by datagram, by this member or by a relay.
     pub(super) fn reached_by_datagram(&mut self, name: Option<&str>) {
         (self.carrier.in_a_row, self.carrier.ever) = (0, true);
         if !self.carrier.missed.is_empty() {
@@ -142,7 +142,7 @@ impl Node {
         self.carrier.missed.iter().filter(live).map(|(name, count)| (name, *count))
     }
 
-    /// Tells once that there are some, then at most once in a while that there are more, and that there are none.
+    /// Reports once that there are some, then at most once in a while that there are more, and that there are none.
     fn tell_of_missed(&mut self) {
         let missed = self.missed().count();
         let certain: Vec<_> = self
@@ -172,7 +172,7 @@ impl Node {
     pub(super) fn carry(&mut self, to: SocketAddr, name: &str, content: Content, priority: Priority) {
         let (interval, timeout) = (self.config.probe_interval, self.config.probe_timeout);
         let waits = |session: &&Session| matches!(session.purpose, Purpose::Carry { urgent: false, .. });
-        let full = self.exchanges.sessions.values().filter(waits).count() >= priority.bounds().1;
+        let full = self.streams.sessions.values().filter(waits).count() >= priority.bounds().1;
         let datagram = Some(Box::new(Transmit::new(to, name, content)));
         let purpose = Purpose::Carry { datagram, urgent: priority == Priority::Urgent };
         let may = !full && self.carrier.count_stream(self.now, interval, priority);
@@ -182,15 +182,15 @@ impl Node {
     }
 
     /// Writes what a stream was opened for, or what is answered in it.
-    pub(super) fn say_carried(&mut self, stream: StreamId, buffer: &mut Vec<u8>) -> StreamStep {
-        let opens = self.exchanges.opened.contains_key(&stream);
-        let datagram = match self.exchanges.sessions.get_mut(&stream).map(|session| &mut session.purpose) {
+    pub(super) fn send_carried(&mut self, stream: StreamId, buffer: &mut Vec<u8>) -> StreamStep {
+        let opens = self.streams.opened.contains_key(&stream);
+        let datagram = match self.streams.sessions.get_mut(&stream).map(|session| &mut session.purpose) {
             Some(Purpose::Carry { datagram, .. }) => datagram.take(),
             _ => None,
         };
         let way = if opens { Way::Stream } else { Way::Back };
         let Some(datagram) = datagram.filter(|datagram| self.encode(datagram, buffer, way)) else {
-            // Meanwhile there is no news any more.
+            // No update is queued any more.
             self.end(stream, Ok(()));
             return StreamStep::Close;
         };
@@ -201,7 +201,7 @@ impl Node {
 
     /// Whether a frame stands for a datagram: the first in a stream from others, if it says so, or the answer to ours.
     pub(super) fn is_carried(&self, stream: StreamId, sections: &Sections<'_>) -> bool {
-        match self.exchanges.sessions.get(&stream).map(|session| session.step) {
+        match self.streams.sessions.get(&stream).map(|session| session.step) {
             Some(Step::AwaitCarried) => true,
             Some(Step::AwaitOpening) => {
                 sections.clone().next().is_some_and(|first| first.is_ok_and(|first| first.opens_datagram()))
@@ -213,9 +213,9 @@ impl Node {
     /// Takes in a frame as the datagram that it stands for. What would be sent back goes into the stream.
     pub(super) fn on_carried(&mut self, stream: StreamId, header: Header, mut sections: Sections<'_>) {
         self.metrics.carried_received += 1;
-        let Some(session) = self.exchanges.sessions.get_mut(&stream) else { return };
+        let Some(session) = self.streams.sessions.get_mut(&stream) else { return };
         let ours = session.step == Step::AwaitCarried;
-        // Who called is at some port of its own: nobody's address.
+        // The port of whoever opened the stream is no member's address.
         let source = if ours { session.peer } else { SocketAddr::new(session.peer.ip(), 0) };
         session.step = Step::Over;
         if !ours {
@@ -226,7 +226,7 @@ impl Node {
         self.take_in(sender, sections);
         let answers = !ours && self.transmits.back().is_some_and(|answer| answer.to() == source);
         let answer = if answers { self.transmits.pop_back() } else { None };
-        if let (Some(datagram), Some(session)) = (answer, self.exchanges.sessions.get_mut(&stream)) {
+        if let (Some(datagram), Some(session)) = (answer, self.streams.sessions.get_mut(&stream)) {
             session.purpose = Purpose::Carry { datagram: Some(Box::new(datagram)), urgent: true };
             session.step = Step::SendCarried;
         }

@@ -1,4 +1,4 @@
-//! Every knob of the protocol, with its unit, its default and its reason.
+//! Every parameter of the protocol, with its unit, its default and its reason.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -84,8 +84,8 @@ pub struct Config {
     pub suspicion_confirmations: u32,
 
     /// How many members check each suspicion with their next probe, on average: their accusations shorten it, or
-    /// their pings give the suspect more chances to refute. It costs no packets. If nobody confirms it, the time to
-    /// refute is granted once more. 0 leaves it to chance; at most 64. Defaults to 6.
+    /// their pings give the suspect more chances to refute. It costs no packets. An
+    /// unconfirmed suspicion is extended once by its full timeout. 0 leaves it to chance; at most 64. Defaults to 6.
     pub verifiers: u32,
 
     /// Least time between two rounds of gossip. Smaller spreads updates faster, in more and emptier packets.
@@ -251,7 +251,7 @@ impl Config {
         self.allow.as_ref().is_none_or(|networks| networks.iter().any(|network| network.contains(ip)))
     }
 
-    /// How long a suspicion lasts in a small cluster if nobody confirms it, with the time that is granted once more.
+    /// How long a suspicion lasts in a small cluster if nobody confirms it, with its one extension.
     pub(crate) fn longest_suspicion(&self) -> Duration {
         let least = self.probe_interval.saturating_mul(self.suspicion_mult);
         least.saturating_mul(self.suspicion_max_mult).saturating_mul(2)

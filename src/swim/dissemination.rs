@@ -1,6 +1,6 @@
-//! Spreading news: in rounds of their own, and piggybacked on whatever goes to a member (SWIM §4.1).
+//! Dissemination of updates: in rounds of gossip, and piggybacked on every message to a member (SWIM §4.1).
 //!
-//! A round starts as soon as there is news. Rounds may follow each other quickly a few times, but on average
+//! A round starts as soon as there is an update. Rounds may follow each other quickly a few times, but on average
 //! there is at most one per interval: a quiet cluster hears of a change within a few round trips, a busy one
 //! sends full packets at a bounded rate, and an idle node sets no timer at all.
 
@@ -11,7 +11,7 @@ use super::{
     carry::Priority,
     member::{MemberId, MemberState, Record},
     node::Node,
-    self_claims::Phase,
+    phase::Phase,
     timers::Timer,
     transmit::Content,
     updates::{Urgency, transmit_limit},
@@ -21,25 +21,21 @@ use crate::wire::{
     packet::Writer,
 };
 
-/// The most bytes of accusers' names that news of a suspicion carries, so that it always fits in a packet.
+/// The most bytes of accusers' names that an update about a suspect carries, so that it always fits in a packet.
 const MAX_ACCUSER_BYTES: usize = 512;
 
-/// Of those that a round of gossip tells, so many may be suspected or departed: where most are, the rest would hear nothing.
+/// Recipients of a round that may be suspected or departed: where most members are, the others must hear too.
 const MAX_DOUBTFUL: usize = 1;
-/// However few members are not suspected, so many are drawn at most to find some.
+/// The largest sample drawn to find members that are not suspected.
 const MAX_SAMPLE: usize = 64;
 
 /// Rounds that may come early, on credit.
 const BURST: u32 = 10;
-/// Rounds on credit are this fraction of an interval apart, so that news which comes together goes together.
+/// Rounds on credit are this fraction of an interval apart, so that updates which come together go together.
 const BURST_SPACING: u32 = 10;
 
-/// Members that must have answered before gossip pings no others, to tell them of news.
+/// Once so many members have answered, gossip pings no others to tell them of updates.
 pub(super) const ENOUGH_MET: usize = 64;
-
-/// With news of more members, about ten packets of it, gossip alone takes long: many join at once, or a
-/// partition has ended.
-const SWAMPED: usize = 400;
 
 /// When the next round may start: the generic cell rate algorithm.
 #[derive(Debug, Default)]
@@ -58,13 +54,13 @@ impl Pace {
 }
 
 impl Node {
-    /// Has news about a member spread.
+    /// Queues an update about a member.
     pub(super) fn spread(&mut self, id: MemberId, urgency: Urgency) {
         self.updates.push(id, urgency);
         self.schedule_gossip();
     }
 
-    /// Has news about ourselves spread.
+    /// Queues an update about this node.
     pub(super) fn announce(&mut self) {
         self.spread(MemberId::SELF, Urgency::Urgent);
     }
@@ -75,13 +71,13 @@ impl Node {
         }
     }
 
-    /// One round: news to a few random members, those that departed a moment ago among them, who may not know it. Those
-    /// that have not answered yet get a ping instead, and the news once they answer.
+    /// One round: updates to a few random members, among them those that departed a moment ago, which may not know it. A
+    /// member that has not answered yet gets a ping instead, and the updates once it answers.
     pub(super) fn gossip(&mut self) {
         self.pace.count_round(self.now, self.config.gossip_interval);
         self.forget_old_departures();
         if self.phase == Phase::Displaced {
-            // In that name somebody else speaks.
+            // The name is another node's.
             self.updates.clear();
         }
         if self.updates.is_empty() {
@@ -109,7 +105,7 @@ impl Node {
             self.tell_or_greet(id);
         }
         self.picks = picks;
-        // A news that goes to so many at random reaches all; more need not be met for its sake.
+        // An update that goes to so many at random reaches all.
         let unmet = if verified < ENOUGH_MET { self.table.others() - verified } else { 0 };
         let mut picks = self.sample(unmet, fanout);
         for pick in picks.drain(..) {
@@ -145,14 +141,6 @@ impl Node {
         self.transmit(addr, &name, Content::Updates);
     }
 
-    fn forget_old_departures(&mut self) {
-        let (table, now, keep) = (&self.table, self.now, self.config.gossip_to_failed);
-        self.lately_departed.retain(|id| {
-            let record = table.get(*id);
-            !record.state.is_live() && now.since(record.since) < keep
-        });
-    }
-
     /// Fills a packet with `first` and, if it goes to a member that takes it, with what else there is.
     pub(super) fn add_updates(
         &mut self,
@@ -163,11 +151,11 @@ impl Node {
         let limit = transmit_limit(self.config.retransmit_mult, self.table.live());
         let Self { table, updates, phase, .. } = self;
         let first = first.filter(|id| put_update(packet, table.get(*id)));
-        // What goes first is about ourselves or about whom it goes to. That one passes nothing on: no news is spent on it.
+        // What goes first is about this node or about the recipient. The latter does not count as a transmission.
         if let Some(id) = first.filter(|id| *id == MemberId::SELF) {
             updates.count_transmission(id, limit);
         }
-        // News for anybody else would be spent in vain.
+        // Others would drop it.
         if *phase == Phase::Displaced || !recipient.is_some_and(|id| table.get(id).contact.takes_updates()) {
             return;
         }
@@ -176,19 +164,19 @@ impl Node {
             let record = table.get(id);
             let of_itself = recipient == Some(id) && record.state == MemberState::Alive;
             if of_itself && only_recipient {
-                // Nobody else is there to be told: let it run out.
+                // There is nobody else to tell: the update runs out.
                 return Some(packet.room());
             }
             (first != Some(id) && !of_itself && put_update(packet, record)).then(|| packet.room())
         });
     }
 
-    /// Up to `k` random live members but for ourselves and `except`, suspects left out: such as have answered, if there
-    /// are any.
+    /// Up to `k` random members that are alive and not suspected, without this node and `except`: such as have answered, if
+    /// there are any.
     pub(super) fn pick_alive(&mut self, k: usize, except: Option<MemberId>) -> Vec<(Arc<str>, SocketAddr)> {
         let verified = self.table.verified().len();
         let among = if verified > usize::from(except.is_some()) { verified } else { self.table.others() };
-        // A few more than asked for, to make up for those that are passed over.
+        // A few more than asked for: some are passed over.
         let mut picks = self.sample_for(k + 4, among);
         let chosen = picks
             .drain(..)
@@ -202,29 +190,9 @@ impl Node {
         self.picks = picks;
         chosen
     }
-
-    /// The table's digest, or 0 while news is under way and tables are bound to differ: unless there is so much
-    /// that an exchange of tables is faster.
-    pub(super) fn settled_digest(&self) -> u64 {
-        let told = self.updates.is_empty() || self.updates.len() > SWAMPED;
-        let settled = told && matches!(self.phase, Phase::Quiet | Phase::Live);
-        if settled { self.table.digest() } else { 0 }
-    }
-
-    pub(super) fn scaled_sync_interval(&self) -> Duration {
-        self.config.sync_interval.saturating_mul(sync_stretch(self.table.live()))
-    }
 }
 
-/// Exchanges are stretched in large clusters: by 1 up to 32 members, then by `⌈log2 n − 5⌉ + 1`.
-fn sync_stretch(n: usize) -> u32 {
-    match n {
-        0..=32 => 1,
-        n => (n - 1).ilog2() + 1 - 5 + 1,
-    }
-}
-
-/// Writes a member's standing, if it fits.
+/// Writes an update: the present state of a member, if it fits.
 pub(super) fn put_update(packet: &mut Writer<'_>, record: &Record) -> bool {
     let Record { name, identity, .. } = record;
     let (epoch, incarnation) = (identity.epoch, identity.incarnation);
@@ -301,15 +269,6 @@ mod tests {
             }
             let expected = 2000 * k.min(n) / n.max(1);
             assert!(hits.iter().all(|h: &usize| h.abs_diff(expected) <= expected / 4), "{n} {k}: {hits:?}");
-        }
-    }
-
-    #[test]
-    fn large_clusters_sync_less_often() {
-        for (n, stretch) in
-            [(1, 1), (32, 1), (33, 2), (64, 2), (65, 3), (128, 3), (1000, 6), (2000, 7), (10_000, 10)]
-        {
-            assert_eq!(sync_stretch(n), stretch, "n = {n}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, time::Duration};
 use super::{
     member::Member,
     reach::ReachProblem,
-    sync::{StreamId, StreamKind},
+    stream::{StreamId, StreamKind},
 };
 
 /// A change in the cluster, with the member as it is after the change.
@@ -18,7 +18,7 @@ pub enum Event {
     Updated(Member),
     /// A live member does not answer and has some time to refute.
     Suspected(Member),
-    /// A member said good-bye.
+    /// A member left on purpose.
     Left(Member),
     /// A member did not refute in time, or was replaced by a later life of itself.
     Failed(Member),
@@ -78,7 +78,7 @@ pub enum JoinProblem {
     TimedOut(SocketAddr),
     /// What answers is no node of this cluster.
     Rejected(SocketAddr),
-    /// A live node at `holder` has our name.
+    /// A live node at `holder` has this node's name.
     NameTaken {
         /// Where it answered.
         holder: SocketAddr,
@@ -118,7 +118,7 @@ impl fmt::Display for JoinProblem {
     }
 }
 
-/// How a join ended: how many addresses were reached so far, at least one unless we are our only seed.
+/// How a join ended: how many addresses were reached so far, at least one unless this node is its only seed.
 pub type JoinResult = Result<usize, JoinProblem>;
 
 /// What the driver must do or pass on, in order.

@@ -1,9 +1,9 @@
-//! Flap damping: a member that keeps failing and coming back stays away until it is well.
+//! Flap damping: a node that keeps being declared failed delays its refutation until its own probes go well.
 //!
-//! Whoever hears badly now and then is declared failed, learns of it, refutes, and is declared failed again; to
-//! all others it comes and goes for ever (Rapid, Figure 9). So a node that was declared failed, is accused again,
-//! *and* sees itself that something is wrong, refutes only after its own probes have gone well for a while. Its own
-//! view decides, so an accusation that somebody made up is refuted at once, however often it comes.
+//! A node with bad reception is declared failed, learns of it, refutes, and is declared failed again: every other node
+//! sees it flap (Rapid, Figure 9). So a node that was declared failed, is accused again, *and* has trouble of its own
+//! refutes only after its own probes have gone well for a while. Until then it is *away*. An accusation that somebody made
+//! up is refuted at once, however often it comes, for the node's own probes decide.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -13,27 +13,26 @@ use super::{
     time::Time,
 };
 
-/// Probe rounds without trouble of our own, after which we come back.
+/// Probe rounds without trouble after which an away node refutes.
 const STEADY: u32 = 60;
-/// Probe intervals after which a verdict against us is forgotten.
+/// Probe intervals after which a verdict against this node is forgotten.
 const MEMORY: u32 = 600;
-/// Probe intervals after which we come back whatever trouble there is: it can be brought about by who holds most of our
-/// relays.
+/// Probe intervals after which it refutes in any case: an attacker that holds most of its relays can cause trouble.
 const LONGEST: u32 = 1000;
 /// Members that are yet to be told of a verdict; the first makes room.
 const MAX_UNTOLD: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct Flaps {
-    /// The last verdict against us and when we heard of it. We may have outgrown it: a refutation that came
-    /// too late counts as a return.
+    /// The last verdict against this node and when it was heard. Also one about an older identity: its refutation came too
+    /// late.
     verdict: Option<(Identity, Time)>,
-    /// When a probe of ours last failed and it was not the target's fault, or we were held up.
+    /// When this node last had trouble: a probe failed that was not the target's fault, or a stall.
     trouble: Option<Time>,
-    /// While we stay away: what we have to supersede when we come back.
+    /// While away: the identity that the refutation has to supersede.
     held: Option<Identity>,
     held_since: Time,
-    /// Verdicts on others that were refuted as they fell, to be told with the next probe.
+    /// Verdicts on others that were refuted at the same time, to be told with the next probe.
     untold: VecDeque<(Arc<str>, Identity)>,
 }
 
@@ -54,7 +53,7 @@ impl Flaps {
 }
 
 impl Node {
-    /// Others declared us failed, or did so to an earlier word of ours.
+    /// Other members declared this node failed, perhaps under an older identity.
     pub(super) fn note_verdict(&mut self, accused: Identity) {
         self.hold_if_flapping(accused);
         let memory = self.config.probe_interval.saturating_mul(MEMORY);
@@ -64,7 +63,7 @@ impl Node {
         }
     }
 
-    /// Whether we keep silent about an accusation, for now.
+    /// Holds the refutation of an accusation back if this node flaps; says whether it does.
     pub(super) fn hold_refutation(&mut self, accused: Identity) -> bool {
         self.hold_if_flapping(accused);
         if let Some(held) = &mut self.flaps.held {
@@ -73,7 +72,7 @@ impl Node {
         self.flaps.is_held()
     }
 
-    /// Who is accused anew after a verdict, and has trouble of its own, stays away.
+    /// Away begins: accused again after a verdict, with trouble of its own.
     fn hold_if_flapping(&mut self, accused: Identity) {
         let memory = self.config.probe_interval.saturating_mul(MEMORY);
         let again = self
@@ -87,8 +86,8 @@ impl Node {
         }
     }
 
-    /// A member is back from the dead under the same epoch: it refuted, but may not know that the verdict had
-    /// fallen. A few of us probe it next and tell it, so that it can count; so many that hardly ever none does.
+    /// A failed member has refuted under the same epoch, but may not know that the verdict had fallen. A few random members
+    /// probe it next and tell it, for its own flap damping; enough that hardly ever none does.
     pub(super) fn tell_verdict(&mut self, id: MemberId, past: &Member) {
         if self.volunteer(self.config.verifiers.saturating_mul(2)) {
             if self.flaps.untold.len() == MAX_UNTOLD {
@@ -99,7 +98,7 @@ impl Node {
         }
     }
 
-    /// Once we are well again, we come back.
+    /// Refutes what was held back, once this node is well.
     pub(super) fn come_back_if_steady(&mut self) {
         let longest = self.config.probe_interval.saturating_mul(LONGEST);
         let steady = self.is_steady() || self.now.since(self.flaps.held_since) >= longest;
@@ -109,7 +108,7 @@ impl Node {
         }
     }
 
-    /// Whether our last trouble is long ago, in rounds of the length that our health calls for.
+    /// Whether the last trouble is long ago, in probe rounds that awareness stretches.
     fn is_steady(&self) -> bool {
         let rounds = self.health.scale(self.config.probe_interval).saturating_mul(STEADY);
         self.flaps.trouble.is_none_or(|at| self.now.since(at) >= rounds)

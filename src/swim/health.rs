@@ -1,7 +1,7 @@
-//! Local health: how far this node trusts its own accusations (Lifeguard §IV-A, LHA-Probe).
+//! Awareness (local health): how far this node trusts its own probes (Lifeguard §IV-A, LHA-Probe).
 //!
 //! A score from 0 (well) to `max - 1`. A probe that is answered lowers it by one; a probe that fails, a nack
-//! that does not come, a refutation of ourselves and a stall of our own raise it. Probe interval and timeout
+//! that does not come, a refutation of its own and a stall raise it. Probe interval and timeout
 //! are multiplied by `score + 1`, so a node that is starved asks more slowly and waits longer. What can be brought about
 //! from outside counts less: a refutation raises the score from 0 to 1 alone, and a probe of somebody who has never
 //! answered does not raise it at all.
@@ -32,7 +32,7 @@ impl Health {
         self.score = self.score.saturating_add(by).min(self.max.saturating_sub(1));
     }
 
-    /// What others hold against us may be made up: it slows our probes to half their pace at most.
+    /// An accusation may be made up: it raises the score to 1 at most.
     pub(super) fn degrade_by_hearsay(&mut self) {
         if self.score == 0 {
             self.degrade(1);

@@ -1,9 +1,8 @@
-//! Introductions: what strangers may say, who are no members (yet).
+//! Introductions: a datagram or stream of an unverified peer may carry one claim, its own Alive.
 //!
-//! They may say that they are there, and nothing else: who is a member is for members to say. Whoever introduces itself
-//! is listed, told of and probed only once it has shown that it is reached at the address it claims; nobody can have us
-//! send to others more than it sent to us. And the name of a live member passes to a stranger elsewhere only if that
-//! member was asked, and nobody answers to it where it lives.
+//! It is listed, disseminated and probed only once it has shown that it is reached at the address it claims, so nobody can
+//! have this node send to others more than it sent here. The name of a live member passes to an unverified peer at another
+//! address only if that member was asked and does not answer.
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 
@@ -23,14 +22,14 @@ use crate::{
     },
 };
 
-/// Strangers that are asked whether they are there at the same time; the one asked first makes room.
+/// Unverified peers that are pinged at the same time; the one pinged first makes room.
 pub(super) const MAX_ASKED: usize = 64;
 /// Members of one host that may be listed because they called from there, before they have answered.
 const MAX_UNVERIFIED_ON_HOST: usize = 64;
 /// The same of all hosts.
 const MAX_UNVERIFIED: usize = 4096;
 
-/// What a stranger said of itself.
+/// The claim of an unverified peer about itself.
 #[derive(Debug, Clone)]
 pub(super) struct Introduction {
     name: Arc<str>,
@@ -50,21 +49,21 @@ impl Introduction {
     }
 }
 
-/// What a stranger said of itself, and what it may show to be believed.
+/// The same, with the token that it may show to be believed.
 #[derive(Debug, Clone)]
 pub(super) struct Introduced {
     introduction: Introduction,
     pub(super) token: u32,
 }
 
-/// Strangers that were pinged and have not answered, the one asked first at the front.
+/// Unverified peers that were pinged and have not answered, the first at the front.
 #[derive(Debug, Default)]
 pub(super) struct UnverifiedPeers {
     asked: VecDeque<(u32, Time, Introduction)>,
 }
 
 impl UnverifiedPeers {
-    /// The address that a stranger of this mark claims, if it is being asked there.
+    /// The address that an unverified peer of this mark claims, if it is being pinged there.
     pub(super) fn home_of(&self, mark: u32) -> Option<SocketAddr> {
         let is_it = |(.., other): &&(u32, Time, Introduction)| hash::member(&other.name) == mark;
         self.asked.iter().find(is_it).map(|(.., other)| other.addr)
@@ -79,8 +78,8 @@ impl UnverifiedPeers {
 }
 
 impl Node {
-    /// A claim in a datagram whose sender did not prove itself. A stranger that shows the token for the address it claims
-    /// becomes a member; one that could is returned.
+    /// A claim in a datagram of an unverified peer. One that shows the token for the address it claims becomes a member; an
+    /// introduction that may yet be proven is returned.
     pub(super) fn on_unverified_claim(
         &mut self,
         sender: &mut Sender,
@@ -111,29 +110,29 @@ impl Node {
         Some(introduced)
     }
 
-    /// A member that may not know yet that we know it.
+    /// Whether it is a listed member that does not know it yet.
     fn says_what_is_known(&self, alive: &Alive<'_>) -> bool {
         let identity = Identity { epoch: alive.epoch, incarnation: alive.incarnation };
         let known = self.table.find_live(alive.name).map(|id| self.table.get(id));
         known.is_some_and(|record| (record.addr, record.identity) == (alive.addr, identity))
     }
 
-    /// Somebody introduces itself in a stream that it opened to us from this address, and did not prove who it is.
+    /// The introduction of an unverified caller, in the stream that it opened from this address.
     pub(super) fn on_introduction(&mut self, peer: SocketAddr, alive: &Alive<'_>) {
         if alive.name == &*self.name {
             return self.drop_unverified();
         }
         match self.table.find_live(alive.name) {
             Some(holder) if self.table.get(holder).addr != alive.addr => self.ask_holder(holder, alive),
-            // It was sent a token there, and will show it.
+            // It was sent a token to that address, and will show it.
             Some(_) => self.drop_unverified(),
             None if !self.lives_there(peer, alive.addr) => {
-                // Streams may come through a translator of addresses.
+                // Streams may pass a NAT.
                 if let Some(introduced) = self.introduced(alive) {
                     self.ping_unverified(introduced);
                 }
             }
-            // Our probes found it silent: it is to answer once.
+            // This node's probes of it failed: it has to answer first.
             None if self.table.find(alive.name).is_some_and(|id| self.knows_better(id)) => {
                 self.ask_whether_it_returned(alive);
             }
@@ -141,14 +140,14 @@ impl Node {
         }
     }
 
-    /// A member that our probes found silent is said to be there.
+    /// A member whose probes failed is said to be alive.
     pub(super) fn ask_whether_it_returned(&mut self, alive: &Alive<'_>) {
         if let Some(introduced) = self.introduced(alive) {
             self.ask(Question::Returned(introduced.introduction), alive.addr);
         }
     }
 
-    /// Whether who calls from an address may be listed at another of the same host before it has answered there.
+    /// Whether a caller may be listed at another port of its host before it has answered there.
     fn lives_there(&self, peer: SocketAddr, home: SocketAddr) -> bool {
         home.ip() == peer.ip()
             && self.table.unverified() < MAX_UNVERIFIED
@@ -160,7 +159,7 @@ impl Node {
         self.metrics.dropped_unverified += 1;
     }
 
-    /// Asks whether somebody answers to that name there; no oftener than the answer may take.
+    /// Pings the claimed address, no oftener than an answer may take.
     pub(super) fn ping_unverified(&mut self, introduced: Introduced) {
         let introduction = introduced.introduction;
         let patience = self.config.probe_timeout;
@@ -184,7 +183,7 @@ impl Node {
         let asked = &mut self.unverified.asked;
         let Some(at) = asked.iter().position(|(asked, ..)| *asked == seq) else { return false };
         let Some((.., introduction)) = asked.remove(at) else { return false };
-        // Meanwhile the name may have become somebody else's.
+        // Meanwhile the name may be another member's.
         if sender.mark != hash::member(&introduction.name)
             || self.table.find_live(&introduction.name).is_some()
         {
@@ -199,7 +198,7 @@ impl Node {
         true
     }
 
-    /// Somebody elsewhere has the name of a live member: does that member answer?
+    /// An unverified peer at another address has the name of a live member: does that member answer?
     fn ask_holder(&mut self, holder: MemberId, alive: &Alive<'_>) {
         let record = self.table.get(holder);
         let addr = record.addr;
@@ -211,7 +210,7 @@ impl Node {
         }
     }
 
-    /// What an honest stranger can say of itself, to be kept for a moment.
+    /// Checks an introduction.
     fn introduced(&mut self, alive: &Alive<'_>) -> Option<Introduced> {
         let Alive { name, epoch, incarnation, addr, tags } = *alive;
         if !self.config.allows(addr.ip()) {

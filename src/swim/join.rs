@@ -1,4 +1,4 @@
-//! Joining: exchanges of tables with given addresses, which race (`race.rs`); and the seeds, retried for ever.
+//! Joining: exchanges of tables with given addresses, which race (`race.rs`); and the seeds, retried without end.
 //!
 //! A join need not know all its addresses when it begins: names may still be looked up. Each look-up adds what it found,
 //! so a name server that is silent delays nobody but its own names.
@@ -9,9 +9,9 @@ use super::{
     event::{JoinProblem, JoinResult, Output},
     member::MemberId,
     node::Node,
+    phase::Phase,
     race::Pace,
-    self_claims::Phase,
-    sync::StreamFailure,
+    stream::StreamFailure,
     time::Time,
     timers::Timer,
 };
@@ -85,7 +85,7 @@ impl Join {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Attempt {
     Reached,
-    /// It is an address of our own.
+    /// It is this node's own address.
     Ourselves,
     Failed(JoinProblem),
 }
@@ -202,7 +202,7 @@ impl Node {
         self.advance_joins();
     }
 
-    /// In an order of chance; not our own, nor seeds that are members.
+    /// In random order; without this node's own address and seeds that are members.
     fn add_addrs(&mut self, id: JoinId, addrs: &[SocketAddr]) {
         let own = self.table.get(MemberId::SELF).addr;
         let Some(join) = self.joins.open.iter_mut().find(|join| join.id == id) else { return };
@@ -252,7 +252,7 @@ impl Node {
                 first = (!std::mem::replace(&mut join.reported, true)).then_some((join.asker, join.reached));
             }
             Attempt::Ourselves => join.found_ourselves = true,
-            // That the name is taken says more than that another address did not answer.
+            // A taken name is a better report than another address that did not answer.
             Attempt::Failed(_) if matches!(join.problem, JoinProblem::NameTaken { .. }) => {}
             Attempt::Failed(problem) => join.problem = problem,
         }
@@ -266,7 +266,7 @@ impl Node {
         self.advance_joins();
     }
 
-    /// The seeds were joined, and now nobody reaches us: they are tried again.
+    /// The seeds were joined, yet no member reaches this node: they are tried again.
     pub(super) fn seeds_joined_in_vain(&mut self) {
         if self.timers.is_set(Timer::Seeds) {
             self.seeds_tried(Ok(0), true);
@@ -283,7 +283,7 @@ impl Node {
 
     fn seeds_tried(&mut self, result: JoinResult, failed: bool) {
         let result = self.judge_join(result);
-        // Members may have found us though no seed answers: they must be probed like any, and told of us.
+        // Members may have found this node though no seed answers: it has to probe them, and to announce itself.
         let is_taken = matches!(result, Err(JoinProblem::NameTaken { .. }));
         if !is_taken && self.table.others() > 0 {
             self.go_live();

@@ -1,17 +1,17 @@
-//! Leaving: said to a few members directly, and over once they answer.
+//! Leave: a few members are told directly, and it is over once they answer.
 //!
-//! What they heard they pass on at once, so the leaver need not wait for its news to make its rounds; who does
-//! not answer is told by stream, and others are told besides, until `leave_timeout`.
+//! They pass the update on at once, so the leaver need not wait until it is disseminated. A member that does not answer is
+//! told by stream, and others are told besides, until `leave_timeout`.
 
 use std::{net::SocketAddr, sync::Arc};
 
 use super::{
+    bounds::superseding,
     carry::Priority,
-    claims::superseding,
-    event::{Event, Output},
-    member::{Identity, MemberId, MemberState, Record},
+    event::Output,
+    member::{Identity, MemberId, Record},
     node::Node,
-    self_claims::Phase,
+    phase::Phase,
     time::Time,
     timers::Timer,
     updates::Urgency,
@@ -20,17 +20,17 @@ use super::{
 
 #[derive(Debug, Default)]
 pub(super) struct Leave {
-    /// Told, but not yet heard back from.
+    /// Members that were told and have not answered yet.
     told: Vec<Told>,
-    /// Those that believed it.
+    /// Those whose ack says that they believed it.
     believed: Vec<Arc<str>>,
-    /// Those that asked for proof, and were told again.
+    /// Those that sent a Retry, and were told again with the token.
     retold: Vec<Arc<str>>,
-    /// Those that asked for proof by stream, and have yet to send their token to where we live.
+    /// Those that sent a Retry by stream, and have yet to send their token to the advertised address.
     doubting: Vec<Arc<str>>,
     /// Whether somebody believed it, or there was nobody to tell.
     heard: bool,
-    /// There was nobody to take leave of.
+    /// There was nobody to tell.
     pub(super) silent: bool,
     ends: Time,
 }
@@ -46,18 +46,18 @@ struct Told {
     by_stream: bool,
 }
 
-/// The part of `leave_timeout` after which whoever is silent is told by stream.
+/// The part of `leave_timeout` after which a silent member is told by stream.
 const PATIENCE: u32 = 4;
 
 impl Node {
-    /// Says good-bye. [`Output::LeaveDone`] follows within [`Config::leave_timeout`](super::Config), usually
+    /// Leaves the cluster. [`Output::LeaveDone`] follows within [`Config::leave_timeout`](super::Config), usually
     /// after one round trip; until then the node must be driven on. It cannot come back: make a new one.
     pub fn leave(&mut self, now: Time) {
         self.advance(now);
         match self.phase {
             Phase::Leaving => {}
             Phase::Left => self.emit(Output::LeaveDone { heard: self.leave.heard }),
-            // Nobody was told of us, or somebody else has our name: there is nobody to take leave of.
+            // No other node lists this one: there is nobody to tell.
             Phase::Quiet | Phase::Displaced => {
                 self.leave.silent = true;
                 self.withdraw();
@@ -72,19 +72,6 @@ impl Node {
         self.announce();
         self.leave.ends = self.now + self.config.leave_timeout;
         self.repeat_leave();
-    }
-
-    /// From now on whatever tells of us, an exchange that is under way too, tells that we left.
-    fn withdraw(&mut self) {
-        self.phase = Phase::Leaving;
-        let now = self.now;
-        self.table
-            .update(MemberId::SELF, &mut self.rng, |own| (own.state, own.since) = (MemberState::Left, now));
-        self.emit_member(Event::Left, MemberId::SELF);
-        for timer in [Timer::Probe, Timer::Indirect, Timer::Sync, Timer::Reconnect, Timer::Seeds] {
-            self.timers.cancel(timer);
-        }
-        self.advance_joins();
     }
 
     /// Tells some more members, or gives up.
@@ -118,7 +105,7 @@ impl Node {
         self.table.find(name).map_or(0, |id| self.table.get(id).contact.held)
     }
 
-    /// Whoever did not answer for a while may get no datagrams: as many as are told at once are told by stream, once each.
+    /// A member that did not answer for a while may get no datagrams: `gossip_fanout` of them are told by stream, once each.
     fn tell_the_silent(&mut self) {
         let patience = self.config.leave_timeout / PATIENCE;
         if !self.config.stream_fallback {
@@ -136,7 +123,7 @@ impl Node {
         }
     }
 
-    /// Others know a greater identity of ours than the one that we leave under: under that one nobody would believe it.
+    /// Other members hold a greater identity of this node than the Left bears: it is raised, or they would not believe it.
     pub(super) fn leave_as_later_than(&mut self, identity: Identity) {
         let ours = self.table.get(MemberId::SELF).identity;
         if identity > ours && !self.leave.silent {
@@ -147,8 +134,8 @@ impl Node {
         }
     }
 
-    /// An ack says that the farewell was believed. Who asks for proof is told once more, with it; who leaves too, and
-    /// has none to give, is no help.
+    /// Takes an answer to a Left. An ack says that it was believed. A Retry with a token is answered with that token, once; one
+    /// without comes from a member that leaves as well.
     pub(super) fn take_leave_answer(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) -> bool {
         let Some(at) = self.leave.told.iter().position(|told| told.seq == seq) else { return false };
         let Told { name, addr, token: shown, .. } = self.leave.told.swap_remove(at);
@@ -165,7 +152,7 @@ impl Node {
         if !self.leave.believed.contains(&name) {
             self.leave.believed.push(name);
         }
-        // Those that have not answered yet are not told as long as others have.
+        // Members that never answered are counted only where there are no others.
         let (verified, others) = (self.table.verified().len(), self.table.others());
         let enough = self.config.gossip_fanout.min(if verified > 0 { verified } else { others });
         if self.phase == Phase::Leaving && self.leave.believed.len() >= enough {
@@ -181,7 +168,7 @@ impl Node {
         }
     }
 
-    /// A member has sent us its token. If it asked for proof by stream, it is told again, with it.
+    /// A member sent its token. If it sent a Retry by stream before, it is told again.
     pub(super) fn prove_leave(&mut self, id: MemberId) {
         if self.phase != Phase::Leaving {
             return;
@@ -195,7 +182,7 @@ impl Node {
 
     fn end_leave(&mut self) {
         self.timers.cancel(Timer::Leave);
-        self.phase = Phase::Left;
+        self.leave_ended();
         let heard = !self.leave.believed.is_empty() || self.leave.silent || self.table.others() == 0;
         self.leave.heard = heard;
         self.emit(Output::LeaveDone { heard });

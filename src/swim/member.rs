@@ -15,7 +15,7 @@ pub enum MemberState {
     Suspect,
     /// A suspicion ran out without being refuted.
     Failed,
-    /// It said good-bye.
+    /// It left on purpose.
     Left,
 }
 
@@ -38,7 +38,7 @@ impl fmt::Display for MemberState {
     }
 }
 
-/// Which life of a name, and which word of that life: a later identity supersedes an earlier one.
+/// Which life of a name, and which state of that life: a later identity supersedes an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Identity {
     /// Start time of this life in milliseconds since 1970, raised above any epoch heard for the name.
@@ -65,7 +65,7 @@ pub struct Member {
     pub state: MemberState,
     /// What it says about itself.
     pub tags: Tags,
-    /// Which life and word this is.
+    /// Its epoch and incarnation.
     pub identity: Identity,
 }
 
@@ -97,9 +97,8 @@ pub(super) struct Record {
     pub(super) tombstone: bool,
     pub(super) suspicion: Option<Box<Suspicion>>,
     pub(super) contact: Contact,
-    /// What stands for its name in the headers of packets.
+    /// The hash of its name that stands for it in the headers of packets.
     pub(super) mark: u32,
-    pub(super) ring_at: u32,
 }
 
 impl Record {
@@ -121,7 +120,6 @@ impl Record {
             tombstone: false,
             suspicion: None,
             contact: Contact::default(),
-            ring_at: 0,
         }
     }
 
@@ -137,8 +135,8 @@ impl Record {
         hash::entry(&self.name, self.identity.epoch, self.identity.incarnation)
     }
 
-    /// Its place among the departed: the one to be forgotten first comes first, and nobody whom we never reached takes
-    /// the place of somebody whom we did.
+    /// Its place among the departed: the one to be forgotten first comes first, and members that never answered before
+    /// those that did.
     pub(super) fn departure(&self, id: MemberId) -> (bool, Time, MemberId) {
         (self.contact.verified, self.since, id)
     }

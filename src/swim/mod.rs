@@ -3,26 +3,31 @@
 //! Opens no socket, starts no thread, reads no clock and draws no randomness but from its seed: the same
 //! configuration, seed and inputs give the same outputs, byte for byte. [`Node`] says how it is driven.
 //!
-//! One file per concept: `validation` (whose datagram is this), `introduce` (unverified peers), `question` (does somebody
-//! still answer to a name), `claims` (what a claim about a member changes), `self_claims` (what a claim about this node
-//! makes it do), `flap`, `probe`, `suspicion`, `health` (Lifeguard's awareness), `updates` (the queue of them) and
-//! `dissemination`, `sync` (streams, each a `session`), `caller` (who is at their other end), `exchange` (push/pull),
-//! `join`, `reconnect` (to failed members), `leave`, `carry` (datagrams by stream), `reach` (how others see this node);
-//! under them `member` and the `table` of members with its
-//! `index`, `transmit` (datagrams that wait), `secret`, `timers` and `time`.
+//! One file per concept. Who a sender is: `validation` (tokens), `introduce` (unverified peers), `caller` (of a stream),
+//! `question` (does the holder of a name still answer). Claims: `claims` about members, `departures` (failed, left,
+//! tombstones), `suspicion`, `self_claims` about this node, `flap`, `bounds` of what others are believed. Detection:
+//! `probe`, `health` (Lifeguard's awareness), `stalls`. Dissemination: `updates` (their queue), `dissemination` (gossip),
+//! `anti_entropy` (when) and `push_pull` (how tables are exchanged). Streams: `stream`, `frames`, each a `session`,
+//! `stream_ping`, `carry` (datagrams by stream). Life of a node: `phase`, `join`, `race`, `reconnect`, `leave`, `reach` (how
+//! others see this node). `node` takes inputs and routes them, `datagram` takes one in, `transmit` writes those that wait.
+//! Under them the `table` of `member` records with its `index` and probe `ring`, `secret`, `timers` and `time`.
 
+mod anti_entropy;
 #[cfg(any(test, feature = "sim"))]
 mod audit;
 #[cfg(any(test, feature = "sim"))]
 mod blocked_io;
+mod bounds;
 mod caller;
 mod carry;
 mod claims;
 mod config;
+mod datagram;
+mod departures;
 mod dissemination;
 mod event;
-mod exchange;
 mod flap;
+mod frames;
 mod health;
 mod index;
 mod introduce;
@@ -31,16 +36,21 @@ mod leave;
 mod member;
 mod metrics;
 mod node;
+mod phase;
 mod probe;
+mod push_pull;
 mod question;
 mod race;
 mod reach;
 mod reconnect;
+mod ring;
 mod secret;
 mod self_claims;
 mod session;
+mod stalls;
+mod stream;
+mod stream_ping;
 mod suspicion;
-mod sync;
 mod table;
 mod time;
 mod timers;
@@ -61,6 +71,6 @@ pub use metrics::Metrics;
 pub use node::{Node, Start};
 pub(crate) use race::MAX_ATTEMPTS;
 pub use reach::ReachProblem;
-pub use sync::{StreamFailure, StreamId, StreamKind, StreamStep};
+pub use stream::{StreamFailure, StreamId, StreamKind, StreamStep};
 pub use time::Time;
 pub use transmit::Destination;

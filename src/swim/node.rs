@@ -1,43 +1,36 @@
 //! The node: takes inputs, routes them to the rules, hands out what they produced.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
+    anti_entropy::SyncPace,
+    bounds::first_epoch,
     carry::Carrier,
-    claims::first_epoch,
     config::Config,
     dissemination::Pace,
     event::{Event, Output},
     flap::Flaps,
     health::Health,
-    introduce::{Introduced, UnverifiedPeers},
+    introduce::UnverifiedPeers,
     join::Joins,
     leave::Leave,
     member::{Identity, Member, MemberId, MemberState, Record},
     metrics::Metrics,
+    phase::Phase,
     probe::Prober,
     reach::Reach,
     reconnect::Reconnects,
     secret::{Numbers, Tokens},
-    self_claims::{NameConflict, Phase},
-    sync::Exchanges,
+    self_claims::NameConflict,
+    stream::Streams,
     table::Table,
     time::Time,
     timers::{Timer, Timers},
     transmit::Transmit,
     updates::UpdateQueue,
-    validation::{Greetings, Guesses, Sender},
+    validation::{Greetings, Guesses},
 };
-use crate::wire::{
-    Tags, hash,
-    message::{Malformed, Message, Ping},
-    packet::{self, Reject, Sections},
-};
+use crate::wire::{Tags, hash};
 
 /// What a node starts with, besides its configuration.
 #[derive(Debug, Clone)]
@@ -102,12 +95,13 @@ pub struct Node {
     pub(super) flaps: Flaps,
     pub(super) updates: UpdateQueue,
     pub(super) pace: Pace,
-    /// Those that departed a moment ago, and may not know it.
+    /// Members that departed a moment ago, and may not know it.
     pub(super) lately_departed: Vec<MemberId>,
     /// Scratch memory for random picks.
     pub(super) picks: Vec<usize>,
     pub(super) prober: Prober,
-    pub(super) exchanges: Exchanges,
+    pub(super) streams: Streams,
+    pub(super) sync_pace: SyncPace,
     pub(super) joins: Joins,
     pub(super) reconnects: Reconnects,
     pub(super) conflict: NameConflict,
@@ -120,21 +114,6 @@ pub struct Node {
     pub(super) metrics: Metrics,
     pub(super) transmits: VecDeque<Transmit>,
     outputs: VecDeque<Output>,
-}
-
-/// What a datagram said so far.
-#[derive(Debug, Default)]
-pub(super) struct Heard<'a> {
-    pub(super) ping: Option<Ping<'a>>,
-    /// It told of somebody,
-    pub(super) told: bool,
-    /// which did not count.
-    pub(super) dropped: bool,
-    /// It said something of itself that is older than what we know.
-    pub(super) outdated: bool,
-    pub(super) introduced: Option<Introduced>,
-    /// It brought a token.
-    pub(super) offered: bool,
 }
 
 impl Node {
@@ -172,7 +151,8 @@ impl Node {
             lately_departed: Vec::new(),
             picks: Vec::new(),
             prober: Prober::default(),
-            exchanges: Exchanges::default(),
+            streams: Streams::default(),
+            sync_pace: SyncPace::default(),
             joins: Joins::default(),
             conflict: NameConflict::default(),
             unverified: UnverifiedPeers::default(),
@@ -188,114 +168,6 @@ impl Node {
         };
         node.emit_member(Event::Joined, MemberId::SELF);
         node
-    }
-
-    /// Takes in a datagram. Whatever it holds, at worst it is dropped and counted.
-    pub fn handle_datagram(&mut self, now: Time, from: SocketAddr, bytes: &[u8]) {
-        self.advance(now);
-        self.metrics.datagrams_received += 1;
-        self.metrics.bytes_received += bytes.len() as u64;
-        let (header, sections) = match packet::open(bytes, self.cluster) {
-            Ok(opened) => opened,
-            Err(reject) => return self.count_reject(reject),
-        };
-        let sender = self.recognize(from, header.sender, header.token);
-        self.take_in(sender, sections);
-    }
-
-    /// Takes in what a datagram says, or a frame in place of one.
-    #[inline(always)]
-    pub(super) fn take_in(&mut self, mut sender: Sender, sections: Sections<'_>) {
-        let waiting = self.transmits.len();
-        let mut heard = Heard::default();
-        for (at, section) in sections.enumerate() {
-            // Only the first may ask for something.
-            let message = section.and_then(|section| match at > 0 && section.stands_first() {
-                true => Err(Malformed),
-                false => section.message(),
-            });
-            match message {
-                Ok(Some(message)) => self.handle_message(&mut sender, &message, &mut heard),
-                Ok(None) => {}
-                Err(Malformed) => self.metrics.dropped_malformed += 1,
-            }
-        }
-        // The answer says whether the rest counted.
-        match heard.ping {
-            Some(ping) => {
-                // The answer comes first.
-                self.drop_transmits(waiting);
-                self.answer_ping(&sender, &ping, heard);
-            }
-            None if heard.dropped && self.transmits.len() == waiting => {
-                self.challenge(&sender, heard.introduced);
-            }
-            None if self.transmits.len() == waiting => self.tell_new_acquaintance(&sender),
-            None => {}
-        }
-        // One datagram in causes at most one datagram out: a question goes on without its ping, by stream.
-        self.drop_transmits(waiting + 1);
-    }
-
-    fn drop_transmits(&mut self, kept: usize) {
-        self.metrics.dropped_transmits += self.transmits.len().saturating_sub(kept) as u64;
-        self.transmits.truncate(kept);
-    }
-
-    fn handle_message<'a>(&mut self, sender: &mut Sender, message: &Message<'a>, heard: &mut Heard<'a>) {
-        match message {
-            Message::Ping(ping) => heard.ping = Some(*ping),
-            Message::Ack(ack) => self.handle_answer(sender, ack.seq, None),
-            Message::Retry(retry) => self.handle_answer(sender, retry.seq, Some(retry.token)),
-            Message::Nack(nack) => self.handle_nack(sender, nack.seq),
-            Message::PingReq(request) => self.handle_ping_req(sender, request),
-            Message::Digest(theirs) if sender.proven => self.compare_digest(sender, theirs.digest),
-            Message::Digest(_) => {}
-            // Only a ping for us brings one.
-            Message::NewToken(new) if heard.ping.is_some_and(|ping| ping.target == &*self.name) => {
-                heard.offered = true;
-                self.on_new_token(sender, new.token);
-            }
-            Message::NewToken(_) => {}
-            Message::Seen(seen) => self.note_observed(sender, seen.addr),
-            claim if claim.is_claim() => {
-                heard.told = true;
-                if sender.proven {
-                    heard.outdated |= self.is_outdated(claim, sender);
-                    let by_itself =
-                        self.id_of(sender).is_some_and(|id| claim.is_about(&self.table.get(id).name));
-                    self.handle_claim(claim, by_itself);
-                } else {
-                    let introduced = self.on_unverified_claim(sender, claim);
-                    heard.introduced = heard.introduced.take().or(introduced);
-                    heard.dropped |= !sender.proven;
-                }
-            }
-            // Stream messages have no meaning in a datagram.
-            _ => self.metrics.dropped_malformed += 1,
-        }
-    }
-
-    /// Applies a claim about a member, perhaps its own.
-    pub(super) fn handle_claim(&mut self, message: &Message<'_>, by_itself: bool) {
-        match message {
-            Message::Alive(claim) => self.on_alive(claim, by_itself),
-            Message::Suspect(claim) => self.on_suspect(claim),
-            Message::Failed(claim) => self.on_failed(claim),
-            Message::Left(claim) => self.on_left(claim, by_itself),
-            Message::Departed(claim) => self.on_departed(claim),
-            // No other is a claim.
-            _ => {}
-        }
-    }
-
-    pub(super) fn count_reject(&mut self, reject: Reject) {
-        *match reject {
-            Reject::Short => &mut self.metrics.dropped_short,
-            Reject::Version => &mut self.metrics.dropped_version,
-            Reject::Cluster => &mut self.metrics.dropped_cluster,
-            Reject::Checksum => &mut self.metrics.dropped_checksum,
-        } += 1;
     }
 
     /// Does what is due. Call it at the deadline, after all datagrams that have arrived were taken in.
@@ -322,31 +194,6 @@ impl Node {
             Timer::Leave => self.repeat_leave(),
             Timer::Reap(id) => self.reap(id),
             Timer::Stream(stream) => self.stream_time_is_up(stream),
-        }
-    }
-
-    /// A timer that fires far too late means that *we* were held up: what we failed to hear proves nothing.
-    fn notice_stall(&mut self, now: Time) {
-        if !self.config.notice_stalls {
-            return;
-        }
-        let tolerated = (self.config.probe_interval / 4).max(Duration::from_millis(100));
-        let pause = self.timers.next().map_or(Duration::ZERO, |due| now.since(due));
-        if pause <= tolerated {
-            return;
-        }
-        self.metrics.stalls += 1;
-        self.health.degrade(1);
-        self.flaps.note_trouble(self.now);
-        self.prober.discard_verdict();
-        self.reach.begin(self.now);
-        self.withdraw_questions();
-        self.timers.extend_suspicions(pause);
-        for at in 0..self.table.others() {
-            let id = self.table.other(at);
-            if let Some(suspicion) = self.table.suspicion_mut(id) {
-                suspicion.extend(pause);
-            }
         }
     }
 
@@ -397,7 +244,7 @@ impl Node {
             return;
         }
         self.table.update(MemberId::SELF, &mut self.rng, |own| own.tags = tags);
-        // While nobody is to hear of us, these wait as well, until we announce ourselves or come back.
+        // While this node is not announced, the tags wait as well.
         if self.takes_part() {
             self.table.update(MemberId::SELF, &mut self.rng, |own| own.identity.incarnation += 1);
             self.announce();
@@ -459,10 +306,7 @@ impl Node {
     }
 }
 
-/// The wire carries neither scope nor flow of an address, and IPv4 only as such.
+/// The wire carries neither scope nor flow of an address, and no IPv4-mapped IPv6 address.
 fn as_on_the_wire(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
-
-/// Answers that are still awaited, by sequence number.
-pub(super) type Awaited<T> = HashMap<u32, T>;

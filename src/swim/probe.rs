@@ -6,14 +6,14 @@
 //!                       └ each relay: ping … nack at 80 % of what is left
 //! ```
 //!
-//! An ack counts only from whoever was asked, under a number that nobody else can know.
+//! An ack counts only from the node that was asked, under a sequence number that nobody else can know.
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
     carry::Priority,
     member::{MemberId, MemberState, Record},
-    node::{Awaited, Node},
+    node::Node,
     session::Purpose,
     timers::Timer,
     transmit::Content,
@@ -26,13 +26,13 @@ pub(super) const MAX_RELAYED: usize = 256;
 /// The longest that a relay works for another.
 const MAX_WINDOW: Duration = Duration::from_secs(60);
 
-/// The probe round that is under way, and those we relay for others.
+/// The probe round under way, and probes that are relayed for others.
 #[derive(Debug, Default)]
 pub(super) struct Prober {
     round: Option<Round>,
     /// The mark of the member that was heard of for certain last.
     pub(super) heard_last: u32,
-    relayed: Awaited<Relayed>,
+    relayed: HashMap<u32, Relayed>,
     /// The number under which each requester's probe is relayed, by the requester's mark.
     of_requester: HashMap<u32, u32>,
 }
@@ -48,17 +48,18 @@ struct Round {
     answered: bool,
     /// By datagram, if only through others.
     by_datagram: bool,
-    /// We were held up: silence proves nothing.
+    /// This node was stalled: silence proves nothing.
     discarded: bool,
     relays: Vec<Relay>,
 }
 
-/// Whom we asked to ping the target.
+/// A relay that was asked to ping the target.
 #[derive(Debug)]
 struct Relay {
     mark: u32,
     nacked: bool,
-    /// It was chosen because we hear of it, not by lot: it tells whether others reach us, and nothing of the target.
+    /// Not drawn by lot, but chosen because it was heard of last: its nack shows whether others reach this node, and
+    /// nothing of the target.
     witness: bool,
 }
 
@@ -100,7 +101,7 @@ impl Node {
         let interval = self.health.scale(self.config.probe_interval);
         self.set_timer(Timer::Probe, interval);
         let Some(id) = self.table.next_target(&mut self.rng) else {
-            // Nobody is there whom we could accuse wrongly.
+            // There is nobody to accuse wrongly.
             self.health.improve();
             return;
         };
@@ -127,8 +128,8 @@ impl Node {
         self.look_whether_reached();
     }
 
-    /// The ping of a round. Whom datagrams do not reach is asked by stream, and by a datagram without news, to see
-    /// whether they get through again.
+    /// The ping of a round. A member that datagrams do not reach is pinged by stream, and by a datagram without updates, to
+    /// see whether they get through again.
     fn send_probe(&mut self, addr: SocketAddr, target: &Arc<str>, first: Option<Arc<str>>) -> u32 {
         if !self.carrier.carries_to(target) {
             return self.ping_by_datagram(addr, target, first);
@@ -152,8 +153,8 @@ impl Node {
         let same = |record: &&Record| record.identity.epoch == round.epoch && record.addr == round.addr;
         let target = target.filter(|record| record.state.is_live()).filter(same);
         let Some(target) = target.filter(|_| !round.discarded && self.watches()) else { return };
-        // Relays that are silent too make us doubt ourselves; without relays, any failure does. But names can be made
-        // up: who never answered says nothing about us; nor does who is suspected already, and expected to be silent.
+        // Awareness worsens (Lifeguard §IV-A), but not by a target that never answered, which may be a made-up name, nor by
+        // one that is suspected already and expected to be silent.
         if target.contact.verified && target.state != MemberState::Suspect {
             self.doubt_health(&round.relays);
         }
@@ -165,8 +166,8 @@ impl Node {
         self.accuse(&round.target, round.epoch, &nacks);
     }
 
-    /// A probe failed. If a relay answered in time, it is not us; the others may be gone as well. If none did, each makes us
-    /// doubt ourselves, but for those that are suspected by now; without relays, any failure does.
+    /// A probe failed. If a relay answered in time, this node is well. If none did, awareness worsens by each relay that is
+    /// not suspected by now; without relays, by one.
     fn doubt_health(&mut self, relays: &[Relay]) {
         if self.config.nacks && relays.iter().any(|relay| relay.nacked) {
             return self.health.improve();
@@ -203,15 +204,15 @@ impl Node {
         }
     }
 
-    /// Random members. Who hears no datagrams cannot help, and its silence says nothing about us.
+    /// Random members. One that datagrams do not reach cannot help, and its silence shows nothing.
     fn pick_relays(&mut self, target: Option<MemberId>) -> Vec<(Arc<str>, SocketAddr)> {
         let mut relays = self.pick_alive(self.config.indirect_probes, target);
         relays.retain(|(name, _)| !self.carrier.carries_to(name));
         relays
     }
 
-    /// The member that we have heard of last: it is there also where most of a cluster has vanished, the relays among them.
-    /// Whoever speaks to us all the time would be it in each round, so it tells nothing of the target.
+    /// The witness, the member that was heard of last: it is alive even where most of a cluster has vanished, relays
+    /// included. An attacker that sends all the time would be it in each round, so it says nothing of the target.
     fn pick_witness(
         &self,
         target: Option<MemberId>,
@@ -224,7 +225,7 @@ impl Node {
         (self.config.nacks && self.config.indirect_probes > 0 && !is_one).then(|| (Arc::clone(name), *addr))
     }
 
-    /// An answer to something we sent, perhaps with the token that we are to show.
+    /// An answer to a ping of this node, perhaps with the token that it is to show.
     pub(super) fn handle_answer(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) {
         let awaited = self.take_probe_answer(sender, seq, token)
             || self.take_relayed_answer(sender, seq, token)
@@ -268,7 +269,7 @@ impl Node {
         true
     }
 
-    /// The target of our probe answered over a stream, though not by datagram.
+    /// The target of the probe answered by stream.
     pub(super) fn stream_probe_answered(&mut self, seq: u32) {
         if let Some(round) = self.prober.round.as_mut().filter(|round| round.seq == seq && !round.answered) {
             round.answered = true;
@@ -287,8 +288,8 @@ impl Node {
         }
     }
 
-    /// Relays for members only, and only to members: nobody else can have us send anywhere. Each has one probe under way,
-    /// so a new request takes the place of its last one. By stream nobody asks: its answer would find no stream.
+    /// Relays for members and to members only. Each requester has one probe under way, so a new request replaces its last.
+    /// Not for a request by stream: the answer would find no stream.
     pub(super) fn handle_ping_req(&mut self, sender: &Sender, request: &PingReq<'_>) {
         let target = self.table.find_live(request.target).filter(|id| *id != MemberId::SELF);
         let may_ask = sender.proven && !sender.by_stream;

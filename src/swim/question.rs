@@ -1,7 +1,7 @@
-//! Questions: does whoever has this name still answer to it, at this address?
+//! Questions: does the holder of a name still answer to it at this address?
 //!
-//! Asked by datagram and by stream at once; any answer counts. Only silence lets a name pass: a question that could not
-//! be put, for want of a thread or of room, has no answer. One at a time for each address.
+//! Asked by datagram and by stream at once; any answer counts. A name passes to another only if there was no answer; a
+//! question that could not be sent, for want of a thread or of room, decides nothing. One at a time for each address.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -12,31 +12,31 @@ use super::{
     member::Identity,
     node::Node,
     session::{Purpose, Session, Step},
-    sync::{StreamFailure, StreamId},
+    stream::{StreamFailure, StreamId},
     timers::Timer,
     validation::Sender,
 };
 use crate::wire::hash;
 
-/// Questions at the same time; more are not asked, and have no answer.
+/// Questions at the same time; more are not asked.
 const MAX_QUESTIONS: usize = 32;
 /// The part of `probe_timeout` that a question's ping still has after its stream was refused.
 const AFTER_REFUSAL: u32 = 4;
 
 #[derive(Debug, Clone)]
 pub(super) enum Question {
-    /// A stranger elsewhere has the name of a live member: does that member still answer?
+    /// An unverified peer at another address has the name of a live member: does that member still answer?
     Holder(Introduction),
-    /// A departed member that our probes found silent called from its host: does it answer?
+    /// A departed member whose probes failed has called from its host: does it answer?
     Returned(Introduction),
-    /// Does somebody live under our name there?
+    /// Does another node answer to this node's name there?
     Conflict(Identity),
     /// The same, before the join through this seed goes on.
     PastLife(Identity, JoinId, SocketAddr),
 }
 
 impl Question {
-    /// Whose presence it asks for.
+    /// The name it asks for.
     pub(super) fn name<'a>(&'a self, own: &'a Arc<str>) -> &'a Arc<str> {
         match self {
             Self::Holder(introduction) | Self::Returned(introduction) => introduction.name(),
@@ -49,7 +49,7 @@ impl Node {
     pub(super) fn ask(&mut self, question: Question, addr: SocketAddr) {
         let joins = matches!(question, Question::PastLife(..));
         let patience = if joins { self.config.probe_timeout } else { self.config.probe_interval };
-        let open = self.exchanges.sessions.values().filter(|session| session.asks()).count();
+        let open = self.streams.sessions.values().filter(|session| session.asks()).count();
         if !joins && (self.is_being_asked(addr) || open >= MAX_QUESTIONS) {
             self.metrics.dropped_unverified += 1;
             return;
@@ -113,33 +113,31 @@ impl Node {
 
     /// Whether a question is under way at an address.
     pub(super) fn is_being_asked(&self, addr: SocketAddr) -> bool {
-        self.exchanges.opened.iter().any(|(stream, peer)| {
-            let session = self.exchanges.sessions.get(stream);
+        self.streams.opened.iter().any(|(stream, peer)| {
+            let session = self.streams.sessions.get(stream);
             *peer == addr && session.is_some_and(Session::asks)
         })
     }
 
     /// The stream of the question that was asked under this number as well, and whose name it is about.
     pub(super) fn asked_under(&self, seq: u32) -> Option<(StreamId, Arc<str>)> {
-        self.exchanges.opened.iter().find_map(|(stream, _)| {
-            match &self.exchanges.sessions.get(stream)?.purpose {
-                Purpose::Ask(question, asked) if *asked == seq => {
-                    Some((*stream, Arc::clone(question.name(&self.name))))
-                }
-                _ => None,
+        self.streams.opened.iter().find_map(|(stream, _)| match &self.streams.sessions.get(stream)?.purpose {
+            Purpose::Ask(question, asked) if *asked == seq => {
+                Some((*stream, Arc::clone(question.name(&self.name))))
             }
+            _ => None,
         })
     }
 
-    /// Whoever hangs up on a question is there, under whichever name, and who refuses a stream may do so by a firewall:
-    /// the ping may still be answered, in what is left of the question's time or a part of `probe_timeout`.
+    /// A stream that was rejected or refused leaves a question open (a firewall may refuse streams): the ping may still be
+    /// answered, in what is left of the question's time or a part of `probe_timeout`. Says whether it is waited for.
     pub(super) fn keep_waiting(&mut self, stream: StreamId, result: Result<(), StreamFailure>) -> bool {
         let waits = match result {
             Err(StreamFailure::Rejected) => None,
             Err(StreamFailure::Refused) => Some(self.config.probe_timeout / AFTER_REFUSAL),
             _ => return false,
         };
-        let session = self.exchanges.sessions.get_mut(&stream).filter(|session| session.asks());
+        let session = self.streams.sessions.get_mut(&stream).filter(|session| session.asks());
         let Some(session) = session.filter(|session| session.step != Step::Closed) else { return false };
         (session.step, session.began) = (Step::Closed, true);
         if let Some(waits) = waits {
@@ -148,10 +146,10 @@ impl Node {
         true
     }
 
-    /// What was asked while we were held up has no answer.
+    /// After a stall: questions under way decide nothing.
     pub(super) fn withdraw_questions(&mut self) {
-        let asks = |stream: &&StreamId| self.exchanges.sessions.get(stream).is_some_and(Session::asks);
-        let asked: Vec<_> = self.exchanges.opened.keys().filter(asks).copied().collect();
+        let asks = |stream: &&StreamId| self.streams.sessions.get(stream).is_some_and(Session::asks);
+        let asked: Vec<_> = self.streams.opened.keys().filter(asks).copied().collect();
         for stream in asked {
             self.end(stream, Err(StreamFailure::NotTried));
         }

@@ -13,11 +13,11 @@ use super::{
     join::{ENOUGH, Join, JoinId},
     node::Node,
     session::Purpose,
-    sync::{StreamFailure, StreamId},
+    stream::{StreamFailure, StreamId},
     timers::Timer,
 };
 
-/// Attempts of all joins together: what names and configurations can make us open at a time.
+/// Attempts of all joins together.
 pub(crate) const MAX_ATTEMPTS: usize = 24;
 /// RFC 8305, section 8: the recommended connection attempt delay.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -86,7 +86,7 @@ impl Node {
         })
     }
 
-    /// Enough are reached: who has not answered yet need not any more.
+    /// Enough are reached: attempts without an answer are withdrawn.
     pub(super) fn withdraw_silent_attempts(&mut self, id: JoinId) {
         let silent: Vec<_> = self.silent(id).map(|(stream, _)| stream).collect();
         for stream in silent {
@@ -111,15 +111,15 @@ impl Node {
         self.joins.open.iter().map(|join| join.in_flight).sum()
     }
 
-    /// Attempts under way that somebody answers.
+    /// Attempts under way that were answered.
     fn answered(&self, join: &Join) -> usize {
         join.in_flight.saturating_sub(self.silent(join.id).count())
     }
 
     /// The attempts of a join that nobody has answered, and since when, the oldest first.
     fn silent(&self, id: JoinId) -> impl Iterator<Item = (StreamId, Time)> {
-        self.exchanges.opened.keys().filter_map(move |stream| {
-            let session = self.exchanges.sessions.get(stream)?;
+        self.streams.opened.keys().filter_map(move |stream| {
+            let session = self.streams.sessions.get(stream)?;
             let is_silent =
                 matches!(session.purpose, Purpose::Join(join) if join == id) && !session.is_answered();
             is_silent.then_some((*stream, session.since))

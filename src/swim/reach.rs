@@ -1,9 +1,9 @@
 //! How others see this node: where its datagrams come from, and whether anybody reaches it at the address that it
 //! advertises.
 //!
-//! An address that nobody reaches is silent: this node lists everybody, and nobody lists it. So where no ping has come for
-//! a while, tables are exchanged, and two in a row that lack us tell. What others say of our source address is for people
-//! to read; nothing else depends on it.
+//! A node whose advertised address is wrong lists everybody, and nobody lists it. So where no ping has come for a while,
+//! tables are exchanged, and two in a row that do not list this node show it. The source address that others observe is
+//! for people to read; nothing else depends on it.
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
@@ -11,7 +11,7 @@ use super::{
     event::{Event, JoinProblem, JoinResult, Output},
     member::MemberId,
     node::Node,
-    sync::StreamId,
+    stream::StreamId,
     time::Time,
     validation::Sender,
 };
@@ -20,12 +20,12 @@ use crate::wire::{
     message::{Alive, Message},
 };
 
-/// Probe intervals without a ping from anybody, after which tables are looked at: of a node that was never pinged, and of
+/// Probe intervals without a ping after which tables are exchanged: of a node that was never pinged, and of
 /// one that was. Each member pings another about once in an interval.
 const QUIET: (u32, u32) = (5, 10);
-/// Probe intervals between two looks.
+/// Probe intervals between two such exchanges.
 const LOOK_AGAIN: u32 = 2;
-/// Tables in a row that lack us.
+/// Tables in a row that do not list this node.
 const CERTAIN: u32 = 2;
 
 /// Why others cannot reach this node as they should. Its text says what to do.
@@ -90,14 +90,14 @@ impl fmt::Display for ReachProblem {
 /// What is known of how others see us.
 #[derive(Debug, Default)]
 pub(super) struct Reach {
-    /// Where a member saw our datagrams come from, and when.
+    /// The source address of this node's datagrams that a member observed, and when.
     observed: Option<(SocketAddr, Time)>,
-    /// When we were pinged last, or could have been.
+    /// When this node was pinged last, or could have been.
     pinged: Time,
-    /// Whether we ever were.
+    /// Whether it ever was.
     ever: bool,
     next_look: Time,
-    /// Tables in a row that lack us.
+    /// Tables in a row that do not list this node.
     lacking: u32,
     /// What was told.
     unreached: Option<ReachProblem>,
@@ -128,14 +128,14 @@ impl Node {
         self.reach.observed.filter(|(_, at)| self.now.since(*at) < lately).map(|(addr, _)| addr)
     }
 
-    /// Somebody tells where our ping came from. Of use only to people, and only from members that proved themselves.
+    /// A member tells the source address of this node's ping. For people to read; only from verified members.
     pub(super) fn note_observed(&mut self, sender: &Sender, addr: SocketAddr) {
         if sender.proven {
             self.reach.observed = Some((addr, self.now));
         }
     }
 
-    /// Somebody reached us at our address.
+    /// A ping reached this node at its address.
     pub(super) fn note_pinged(&mut self) {
         (self.reach.pinged, self.reach.ever) = (self.now, true);
         if self.reach.is_unreached() {
@@ -165,7 +165,7 @@ impl Node {
         }
     }
 
-    /// Nobody has pinged us for a while: looks whether we are in somebody's table.
+    /// No ping for a while: looks whether another member's table lists this node.
     pub(super) fn look_whether_reached(&mut self) {
         if !self.is_silent_around() || self.now < self.reach.next_look {
             return;
@@ -183,22 +183,22 @@ impl Node {
             && self.now.since(self.reach.pinged) >= self.config.probe_interval.saturating_mul(patience)
     }
 
-    /// In a table that we hear: it lists us.
+    /// Notes whether a table that is told lists this node.
     pub(super) fn note_mention(&mut self, stream: StreamId, claim: &Message<'_>) {
         let home = self.table.get(MemberId::SELF).addr;
         if let Message::Alive(Alive { name, addr, .. }) = claim
             && *addr == home
             && *name == &*self.name
-            && let Some(session) = self.exchanges.sessions.get_mut(&stream)
+            && let Some(session) = self.streams.sessions.get_mut(&stream)
         {
             session.lists_us = true;
         }
     }
 
-    /// A table was heard to its end, or is the same as ours.
+    /// A table was told to its end, or is equal to this node's.
     pub(super) fn note_listing(&mut self, stream: StreamId, same: bool) {
-        let Some(session) = self.exchanges.sessions.get(&stream) else { return };
-        // Of the parts that are the same, ours may be one.
+        let Some(session) = self.streams.sessions.get(&stream) else { return };
+        // This node may be in one of the buckets that are equal.
         let told = session.buckets >> hash::bucket(&self.name) & 1 == 1;
         if same || !told || session.lists_us {
             self.reach.lacking = 0;
@@ -220,7 +220,7 @@ impl Node {
         }
     }
 
-    /// A join counts only once somebody reaches us: until then, of who never was reached, it failed.
+    /// A join of a node that no member ever reached counts as failed until one does.
     pub(super) fn judge_join(&self, result: JoinResult) -> JoinResult {
         let in_vain = self.reach.is_unreached() && !self.reach.ever;
         let addr = self.table.get(MemberId::SELF).addr;

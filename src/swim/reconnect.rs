@@ -1,8 +1,7 @@
-//! Healing: failed members are tried where they last were, with back-off, for ever.
+//! Reconnect: failed members are pinged at their last address, with back-off, without end.
 //!
-//! An answer is followed by an exchange of tables, in which each side learns what the other held dead, and
-//! all who were wrongly declared dead refute. So a partition heals by itself, whichever seeds are left.
-//! Members that left are never tried.
+//! An answer is followed by a push/pull, in which each side learns whom the other declared failed, and all who are alive
+//! refute. So a partition ends without seeds. Members that left are not tried.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -12,8 +11,8 @@ use std::{
 };
 
 use super::{
-    carry::Priority, member::MemberId, node::Node, self_claims::Phase, session::Purpose, time::Time,
-    timers::Timer, validation::Sender,
+    carry::Priority, member::MemberId, node::Node, phase::Phase, session::Purpose, time::Time, timers::Timer,
+    validation::Sender,
 };
 
 #[derive(Debug, Default)]
@@ -43,7 +42,7 @@ impl Reconnects {
         self.failed.len()
     }
 
-    /// Remembers a place; says whether another had to make room, the one with the longest delay.
+    /// Remembers an address; says whether another had to make room, the one whose next try is furthest off.
     pub(super) fn remember(&mut self, name: Arc<str>, addr: SocketAddr, next: Time, delay: Duration) -> bool {
         self.forget(&name);
         let full = self.failed.len() >= self.max;
@@ -68,7 +67,7 @@ impl Reconnects {
 }
 
 impl Node {
-    /// Remembers where a member was that has failed: not of one that never answered, for it may be made up.
+    /// Remembers the address of a failed member; not of one that never answered, which may be made up.
     pub(super) fn reconnect_later(&mut self, id: MemberId, name: Arc<str>, addr: SocketAddr) {
         if self.table.get(id).contact.verified {
             let first = self.jittered(self.config.probe_interval * 2);

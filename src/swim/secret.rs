@@ -7,7 +7,7 @@ use std::{hash::Hasher, net::SocketAddr};
 
 use siphasher::sip::SipHasher24;
 
-/// What a value is for; so that no value of one kind is one of another.
+/// The hasher for one purpose, so that no value for one is a value for another.
 fn keyed(seed: u128, purpose: u8) -> SipHasher24 {
     let mut hasher = SipHasher24::new_with_key(&seed.to_le_bytes());
     hasher.write_u8(purpose);
@@ -52,7 +52,7 @@ impl Tokens {
         Self { keyed: keyed(seed, b't') }
     }
 
-    /// What whoever is reached under this name at this address may show; never 0, which stands for none.
+    /// The token that the node of this name at this address may show; never 0, which stands for none.
     pub(super) fn of(&self, name: &str, addr: SocketAddr) -> u32 {
         let mut hasher = self.keyed;
         hasher.write(name.as_bytes());
@@ -65,7 +65,7 @@ impl Tokens {
         (hasher.finish() as u32).max(1)
     }
 
-    /// What a stream of our own shows, so that we know it if it comes to us.
+    /// The token that a stream of this node shows, so that it is recognized if it arrives here.
     pub(super) fn of_stream(&self, stream: u64) -> u32 {
         let mut hasher = self.keyed;
         hasher.write_u8(0xfe);

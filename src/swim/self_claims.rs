@@ -1,67 +1,53 @@
-//! What claims about ourselves make us do: refute, take our name back, or yield it.
+//! Claims about this node: it refutes them, takes its name back, or yields it.
 //!
-//! A node first hears what its name did before (phase *quiet*) and raises its epoch above all of it; only
-//! then does it announce itself. Later, a claim that supersedes what we say about ourselves is answered by a
-//! greater one. An *alive* from elsewhere means that somebody else has our name:
+//! A node first learns of past lives of its name (phase *quiet*) and raises its epoch above theirs; only then does it
+//! announce itself. Later, it refutes a claim about itself that supersedes its own by a greater one. An Alive with
+//! another address is a name conflict: another node has the same name.
 //!
-//! - with a later epoch, a newcomer: we are the incumbent, so we take over its epoch with the next
-//!   incarnation, and report the conflict;
-//! - with *our* epoch, an incumbent that did just that to us (nobody else has reason to use our epoch): we ask
-//!   at its address whether it lives, and if so, yield, and report the conflict. If not, we refute.
+//! - With a later epoch it is a newcomer. This node, the incumbent, takes over that epoch with the next incarnation, and
+//!   reports the conflict.
+//! - With this node's own epoch it is an incumbent that did just that. This node asks at its address whether it is alive;
+//!   if so, it yields the name and reports the conflict, if not, it refutes.
 //!
-//! Only members can tell us of a rival; and who has yielded asks the rival again and again, and resumes once it is
-//! silent.
+//! Only members can report a conflict. A node that has yielded its name keeps asking the holder, and resumes once that
+//! one is silent.
 
 use std::net::SocketAddr;
 
 use super::{
-    claims::superseding,
+    bounds::superseding,
     event::{Event, Output},
     member::{Identity, MemberId},
     node::Node,
+    phase::Phase,
     question::Question,
     time::Time,
     timers::Timer,
 };
 
-/// Probe intervals between two questions to the rival that we yielded to.
+/// Probe intervals between two questions to the holder that the name was yielded to.
 const CONFLICT_CHECK: u32 = 5;
-/// So often in a row it must be silent.
+/// So many of them in a row must go unanswered until this node resumes.
 const CONFLICT_SILENT: u32 = 2;
 
-/// How far a node's life has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Nobody was told of us yet.
-    Quiet,
-    /// A member among others.
-    Live,
-    /// Another live node has our name: we watch, but neither announce ourselves nor accuse anybody.
-    Displaced,
-    /// Saying good-bye.
-    Leaving,
-    /// The good-bye is said.
-    Left,
-}
-
-/// What others hold against us.
+/// A claim of others that this node is not alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Accusation {
     Suspect,
     Departed,
 }
 
-/// Other holders of our name.
+/// A conflict about the name of this node.
 #[derive(Debug, Default)]
 pub(super) struct NameConflict {
-    /// Heard of while quiet, not yet asked: (identity, address).
+    /// Another holder, heard of while quiet and not yet asked: (identity, address).
     pub(super) heard: Option<(Identity, SocketAddr)>,
     /// The latest life that was asked for at its address and did not answer.
     pub(super) silent: Option<Identity>,
-    /// When somebody may be asked again: each question costs a connection to an address we were told.
+    /// When the next question may be asked: each costs a connection to an address that others claimed.
     next_check: Time,
     next_report: Time,
-    /// Whom we yielded to.
+    /// The holder that the name was yielded to.
     holder: Option<SocketAddr>,
     /// The greatest identity heard of our name since then.
     highest: Identity,
@@ -69,42 +55,26 @@ pub(super) struct NameConflict {
     unanswered: u32,
 }
 
+impl NameConflict {
+    /// The name is this node's again.
+    pub(super) fn settle(&mut self) {
+        (self.holder, self.unanswered) = (None, 0);
+    }
+}
+
 impl Node {
-    /// Whether it looks after the others: who has yielded its name does so for itself, and passes nothing on.
-    pub(super) fn watches(&self) -> bool {
-        matches!(self.phase, Phase::Live | Phase::Displaced)
-    }
-
-    pub(super) fn is_leaving(&self) -> bool {
-        matches!(self.phase, Phase::Leaving | Phase::Left)
-    }
-
-    /// Becomes a member: whatever our name did before is known by now.
-    pub(super) fn go_live(&mut self) {
-        if self.phase != Phase::Quiet {
-            return;
-        }
-        self.phase = Phase::Live;
-        self.reach.begin(self.now);
-        let offset = self.config.probe_interval.mul_f64(self.rng.f64());
-        self.set_timer(Timer::Probe, offset);
-        self.schedule_first_syncs();
-        self.schedule_reconnect();
-        self.announce();
-    }
-
     pub(super) fn on_own_alive(&mut self, identity: Identity, addr: SocketAddr, tags: &[u8]) {
         let own = self.table.get(MemberId::SELF);
         let (ours, home) = (own.identity, own.addr);
         let at_home = home == addr;
         let echo = identity == ours && at_home && own.tags.encoded() == tags;
-        // Until we are announced, an older life elsewhere matters too: it may still be lived.
+        // Before this node is announced, an older life at another address counts too: it may still be running.
         let settled = identity < ours && self.phase != Phase::Quiet;
         if settled || echo || !self.check_plausible(Some(MemberId::SELF), identity, false) {
             return;
         }
         if self.is_leaving() {
-            // Elsewhere it is somebody who comes after us.
+            // At another address it is a later holder of the name.
             return if at_home {
                 self.leave_as_later_than(identity)
             };
@@ -135,14 +105,14 @@ impl Node {
             return;
         }
         if self.is_leaving() {
-            // Of a later life it may be true: that one comes after us.
+            // Of a later epoch it may be true: that one is another process.
             return if identity.epoch == ours.epoch {
                 self.leave_as_later_than(identity)
             };
         }
         match self.phase {
             Phase::Quiet => self.outlive(identity),
-            // Our rival is gone: the name is ours again.
+            // The holder of the name has departed.
             Phase::Displaced if accusation == Accusation::Departed => {
                 self.resume();
                 self.supersede(identity);
@@ -157,7 +127,7 @@ impl Node {
         }
     }
 
-    /// Before anybody knows us: makes sure that this life is later than that one.
+    /// While quiet: raises the epoch above that of a past life.
     fn outlive(&mut self, past: Identity) {
         if self.table.get(MemberId::SELF).identity.epoch > past.epoch {
             return;
@@ -173,8 +143,8 @@ impl Node {
         self.supersede(accused);
     }
 
-    /// What was said of another life than ours, one with a later epoch, is superseded by a later life: of that one it may
-    /// be true.
+    /// Announces an identity greater than the claimed one. A claim about a later epoch may be true of that life, so it is
+    /// superseded by an epoch later still.
     fn supersede(&mut self, claimed: Identity) {
         let ours = self.table.get(MemberId::SELF).identity;
         self.become_known_as(if claimed.epoch == ours.epoch {
@@ -196,26 +166,11 @@ impl Node {
     fn take_name_back(&mut self, claimed: Identity, rival: SocketAddr) {
         self.report_conflict(rival);
         self.resume();
-        // Under the newcomer's epoch, so that it sees that it meets an incumbent.
+        // Under the newcomer's epoch, which tells it that this node is the incumbent.
         self.become_known_as(superseding(self.table.get(MemberId::SELF).identity, claimed));
     }
 
-    fn resume(&mut self) {
-        self.phase = Phase::Live;
-        self.reach.begin(self.now);
-        (self.conflict.holder, self.conflict.unanswered) = (None, 0);
-        self.timers.cancel(Timer::Conflict);
-        for (timer, interval) in
-            [(Timer::Probe, self.config.probe_interval), (Timer::Sync, self.scaled_sync_interval())]
-        {
-            if !self.timers.is_set(timer) {
-                self.set_timer(timer, interval);
-            }
-        }
-        self.schedule_reconnect();
-    }
-
-    /// At most once in a probe interval: what members say of a rival may be made up.
+    /// At most once in a probe interval: members could make conflicts up.
     pub(super) fn report_conflict(&mut self, rival: SocketAddr) {
         if self.now < self.conflict.next_report {
             return;
@@ -232,28 +187,25 @@ impl Node {
         }
     }
 
-    /// Whether whoever we yielded to is still there.
+    /// Asks whether the holder of the name is still there.
     pub(super) fn ask_about_conflict_again(&mut self) {
         let Some(holder) = self.conflict.holder.filter(|_| self.phase == Phase::Displaced) else { return };
         self.set_timer(Timer::Conflict, self.config.probe_interval.saturating_mul(CONFLICT_CHECK));
         self.ask(Question::Conflict(self.conflict.highest), holder);
     }
 
-    /// Somebody answered to our name at another address.
-    /// Meanwhile we may have outgrown what it claimed.
+    /// Another node answered to this node's name. It counts unless this node has superseded that identity meanwhile.
     pub(super) fn confirm_conflict(&mut self, claimed: Identity, rival: SocketAddr) {
         self.conflict.unanswered = 0;
         if self.phase == Phase::Live && claimed >= self.table.get(MemberId::SELF).identity {
-            self.phase = Phase::Displaced;
             self.conflict.holder = Some(rival);
-            self.timers.cancel(Timer::Reconnect);
+            self.yield_name();
             self.set_timer(Timer::Conflict, self.config.probe_interval.saturating_mul(CONFLICT_CHECK));
-            self.updates.clear();
             self.report_conflict(rival);
         }
     }
 
-    /// Nobody answered to our name there: what we heard was a ghost, or whoever we yielded to is gone.
+    /// Nobody answered to the name there: the claim was outdated, or the holder of the name is gone.
     pub(super) fn dismiss_conflict(&mut self, claimed: Identity) {
         match self.phase {
             Phase::Live if claimed >= self.table.get(MemberId::SELF).identity => self.refute(claimed),
@@ -268,7 +220,7 @@ impl Node {
         }
     }
 
-    /// The same, while quiet: now we may announce ourselves over it.
+    /// The same while quiet: this node may supersede that life.
     pub(super) fn past_life_is_silent(&mut self, claimed: Identity) {
         self.conflict.silent = self.conflict.silent.max(Some(claimed));
         if self.phase == Phase::Quiet {

@@ -7,7 +7,7 @@ use super::{join::JoinId, question::Question, time::Time, transmit::Transmit};
 /// What a stream is for.
 #[derive(Debug, Clone)]
 pub(super) enum Purpose {
-    /// Somebody else began it.
+    /// Another node opened it.
     Answer,
     Join(JoinId),
     Sync,
@@ -29,7 +29,7 @@ pub(super) enum Purpose {
 pub(super) enum Step {
     SendHello,
     AwaitTable,
-    /// The place in the table that comes next.
+    /// From this place in the table on.
     SendTable(usize),
     AwaitEnd,
     Ask,
@@ -54,7 +54,7 @@ pub(super) struct Session {
     pub(super) purpose: Purpose,
     pub(super) peer: SocketAddr,
     pub(super) step: Step,
-    /// What the one calls itself who opened the stream to us,
+    /// The name that the caller, another node, gave,
     pub(super) caller: Arc<str>,
     /// and whether it has shown that it is who it says.
     pub(super) proven: bool,
@@ -62,16 +62,32 @@ pub(super) struct Session {
     pub(super) introduced: bool,
     /// The token to show to the other side, if it gave us one while this stream is open.
     pub(super) token: u32,
-    /// The parts of the tables that are exchanged: bit n for part n.
+    /// The buckets of the tables that are exchanged: bit n for bucket n.
     pub(super) buckets: u64,
     pub(super) received: usize,
-    /// The table that we hear has us.
+    /// The table that was told lists this node.
     pub(super) lists_us: bool,
     pub(super) digest_before: u64,
     /// How long it may take once the driver has begun.
     pub(super) timeout: Duration,
     pub(super) began: bool,
     pub(super) since: Time,
+}
+
+impl Step {
+    /// Whether the other side speaks next.
+    pub(super) fn awaits(self) -> bool {
+        matches!(
+            self,
+            Self::AwaitTable
+                | Self::AwaitEnd
+                | Self::AwaitAnswer
+                | Self::AwaitOpening
+                | Self::AwaitSelection
+                | Self::AwaitReturn
+                | Self::AwaitCarried
+        )
+    }
 }
 
 impl Session {
@@ -85,7 +101,7 @@ impl Session {
         matches!(self.purpose, Purpose::Ask(..))
     }
 
-    /// Whose presence a stream ping asks for; but for pings of others, our own name.
+    /// The name that a stream ping asks for; in pings of others, this node's own.
     pub(super) fn asked<'a>(&'a self, own: &'a Arc<str>) -> &'a Arc<str> {
         match &self.purpose {
             Purpose::Probe { target, .. } => target,

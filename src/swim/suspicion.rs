@@ -1,4 +1,4 @@
-//! Suspicion: a verdict that waits, shorter the more members agree (Lifeguard §IV-B, LHA-Suspicion).
+//! Suspicion: its timeout is the shorter the more members accuse the suspect (Lifeguard §IV-B, LHA-Suspicion).
 //!
 //! ```text
 //! T(c) = max(min, max − (max − min) · ln(c + 1) / ln(k + 1))      rounded down to milliseconds
@@ -42,7 +42,7 @@ impl Suspicion {
     pub(super) fn in_cluster(config: &Config, started: Time, n: usize, able: usize) -> Self {
         let k = confirmations(config, n, able);
         let min = min_timeout(config.suspicion_mult, config.probe_interval, n);
-        // A verdict that nobody can confirm is given twice the time.
+        // An accusation that nobody can confirm has twice the timeout.
         let min =
             if config.lha_suspicion && k == 0 && config.suspicion_confirmations > 0 { min * 2 } else { min };
         Self::new(started, min, min.saturating_mul(config.suspicion_max_mult), k)
@@ -58,21 +58,21 @@ impl Suspicion {
         changed
     }
 
-    /// So many members are suspected by now that fewer confirmations can be had; but for one, none is given up.
+    /// Fewer members can confirm by now, since many are suspected; one confirmation at least is waited for.
     pub(super) fn expect_at_most(&mut self, confirmations: u32) {
         self.k = self.k.min(confirmations.max(1));
     }
 
-    /// No confirmation is waited for any more: the verdict falls the least time from now, unless it would have sooner.
+    /// No confirmation is waited for any more: it ends the least timeout from now, unless it would have sooner.
     pub(super) fn hasten(&mut self, now: Time) {
         if self.deadline() > now + self.min {
             (self.k, self.started) = (0, now);
         }
     }
 
-    /// Puts off the verdict of an accuser whom nobody confirmed, once, and says whether it did: who is heard badly may
-    /// have told nobody, not the suspect either. Not where too few are `able` to confirm
-    /// it, ourselves counted.
+    /// An unconfirmed suspicion is extended once by its full timeout; says whether it was. The only accuser may have bad
+    /// connectivity and have told nobody, the suspect included. Not where too few members are `able` to confirm, this node
+    /// included.
     pub(super) fn put_off(&mut self, now: Time, able: usize) -> bool {
         let alone = self.k > 0 && self.accusers.len() <= 1 && able > self.k as usize;
         let first = alone && !std::mem::replace(&mut self.put_off, true);
@@ -86,7 +86,7 @@ impl Suspicion {
         self.accusers.iter().map(AsRef::as_ref)
     }
 
-    /// When the verdict falls, unless it is refuted or confirmed before.
+    /// When the suspect is declared failed, unless it refutes.
     pub(super) fn deadline(&self) -> Time {
         let confirmations = self.accusers.len().saturating_sub(1);
         self.started + timeout(self.min, self.max, self.k, confirmations as u32)
@@ -114,8 +114,8 @@ fn min_timeout(mult: u32, interval: Duration, n: usize) -> Duration {
     interval.saturating_mul(mult).saturating_mul(thousandths) / 1000
 }
 
-/// How many confirmations to wait for: none where too few members are able to give them; one where more are suspected than
-/// not, since then each has many to check.
+/// How many confirmations to wait for: none where too few members could give them; one where more members are suspected
+/// than not, for then each has many suspects to check.
 fn confirmations(config: &Config, live: usize, able: usize) -> u32 {
     let k = config.suspicion_confirmations;
     if !config.lha_suspicion || able.saturating_sub(2) < k as usize {
@@ -149,9 +149,9 @@ impl Node {
         }
     }
 
-    /// Our own probe of a member, in this life of it, failed. We know it first-hand: no bound of what others say applies.
-    /// `nacks` are the marks of the relays that heard nothing of it either: where most members are suspected, too few
-    /// are left to probe each several times, and what a relay did not hear confirms.
+    /// This node's own probe of a member, under this epoch, failed. The bounds for claims of others do not apply. `nacks` are
+    /// the marks of the relays that had no answer either: where most members are suspected, too few are left to probe each
+    /// several times, and a nack counts as a confirmation.
     pub(super) fn accuse(&mut self, name: &str, epoch: u64, nacks: &[u32]) {
         let Some(id) = self.table.find(name) else { return };
         let Record { identity, state, .. } = *self.table.get(id);
@@ -173,8 +173,8 @@ impl Node {
         }
     }
 
-    /// The live member whom a suspicion of this identity can concern. Of a life we have not heard of, we
-    /// would not know the address: the next sync brings it.
+    /// The live member that a suspicion of this identity concerns. An epoch that is not in the table has no address yet: the
+    /// next push/pull brings it.
     pub(super) fn suspectable(&mut self, name: &str, identity: Identity) -> Option<MemberId> {
         let id = self.table.find(name)?;
         let record = self.table.get(id);
@@ -183,7 +183,7 @@ impl Node {
         (concerns && self.check_plausible(Some(id), identity, false)).then_some(id)
     }
 
-    /// Suspects a member, unless it already is under this identity; says whether that is news.
+    /// Suspects a member, unless it already is under this identity; says whether that changed anything.
     pub(super) fn raise_suspicion(&mut self, id: MemberId, identity: Identity) -> bool {
         let record = self.table.get(id);
         let was_alive = record.state == MemberState::Alive;
@@ -205,7 +205,7 @@ impl Node {
         true
     }
 
-    /// A few of those who hear of a suspicion probe the suspect next: they confirm it soon, or give it one more
+    /// A few random members that learn of a suspicion probe the suspect next: they confirm it soon, or give it one more
     /// chance to refute.
     fn verify(&mut self, id: MemberId) {
         if self.volunteer(self.config.verifiers) {
@@ -213,7 +213,7 @@ impl Node {
         }
     }
 
-    /// True at so many of all members, on average, who ask themselves.
+    /// Draws whether this node is one of so many random members.
     pub(super) fn volunteer(&mut self, few: u32) -> bool {
         self.rng.usize(..self.table.able()) < few as usize
     }
@@ -249,7 +249,7 @@ impl Node {
 
     pub(super) fn suspicion_ran_out(&mut self, id: MemberId) {
         let (now, able) = (self.now, self.table.able());
-        // Who leaves judges nobody any more.
+        // A leaving node declares nobody failed.
         if self.is_leaving() {
             return;
         }
@@ -258,7 +258,7 @@ impl Node {
             return self.spread(id, Urgency::Urgent);
         }
         let identity = self.table.get(id).identity;
-        // It was its fault, then, that our probe of it failed.
+        // It was the suspect, not this node, that made the probe fail.
         self.health.improve();
         self.depart(id, identity, MemberState::Failed, self.now, false);
     }

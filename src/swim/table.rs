@@ -1,4 +1,4 @@
-//! The member table: who is known, and in which order they are probed.
+//! The member table: the record of everybody who is known, and what is derived from all records.
 //!
 //! Owns the invariants between the table's parts: exactly the live members are in the probe rings, in the
 //! address index and in the digest. Decides nothing: the rules are in `claims`.
@@ -14,6 +14,7 @@ use siphasher::sip::SipHasher13;
 use super::{
     index::Index,
     member::{MemberId, MemberState, Record},
+    ring::ProbeRings,
     secret::Tokens,
     suspicion::Suspicion,
     time::Time,
@@ -24,14 +25,6 @@ use crate::{address::host_of, wire::hash};
 /// Whether it was verified, since when it is gone, who.
 type Departure = (bool, Time, MemberId);
 
-/// Members in the order in which they are probed (SWIM §4.3).
-#[derive(Debug, Default)]
-struct Ring {
-    ids: Vec<MemberId>,
-    /// Those before it were probed in this round.
-    cursor: usize,
-}
-
 #[derive(Debug, Default)]
 pub(super) struct Table {
     slots: Vec<Option<Record>>,
@@ -39,27 +32,21 @@ pub(super) struct Table {
     /// Every record but our own.
     by_name: Index,
     by_mark: Index,
-    /// The live members but for ourselves.
+    /// The live members but for this node.
     by_addr: Index,
-    /// Has taken in a key from the node's seed: nobody can choose names or addresses that collide, and the same seed gives
-    /// the same table.
+    /// A hasher keyed by the node's seed: nobody can choose names or addresses that collide, and the same seed gives the
+    /// same table.
     keyed: SipHasher13,
     /// The same for marks, which are hashes already.
     mark_key: u64,
-    /// What members may show to be known by.
+    /// The tokens that members may show.
     tokens: Tokens,
-    /// The live members but for ourselves: those that have answered us at their address, and those that have not yet.
-    verified: Ring,
-    unverified: Ring,
-    /// What the unverified have saved up for their next turn: see [`next_target`](Self::next_target).
-    saved: usize,
-    /// Whom a rule wants probed before its turn; and whether the last round went to such a one.
-    jump: Option<MemberId>,
-    jumped: bool,
+    /// The same, in the order in which they are probed.
+    rings: ProbeRings,
     /// How many of the live are suspected.
     suspects: usize,
     digest: u64,
-    /// The departed members but for ourselves, first the one to be forgotten first.
+    /// The departed members, first the one to be forgotten first.
     departed: BTreeSet<Departure>,
 }
 
@@ -125,7 +112,7 @@ impl Table {
             self.departed.insert(departure);
         }
         if was_live && (!live || old != new) {
-            self.exit_ring(id, old.0, old.1);
+            self.exit_ring(id, old.0);
         }
         if live && (!was_live || old != new) {
             self.enter_ring(id, rng);
@@ -176,12 +163,7 @@ impl Table {
     /// How many live members at an address of this host have not answered yet, up to `most`: O(unverified).
     pub(super) fn count_unverified_on(&self, host: IpAddr, most: usize) -> usize {
         let on_host = |id: &&MemberId| host_of(self.get(**id).addr.ip()) == host;
-        self.unverified.ids.iter().filter(on_host).take(most).count()
-    }
-
-    /// Live members that have not answered yet.
-    pub(super) fn unverified(&self) -> usize {
-        self.unverified.ids.len()
+        self.rings.unverified().iter().filter(on_host).take(most).count()
     }
 
     pub(super) fn get(&self, id: MemberId) -> &Record {
@@ -222,30 +204,33 @@ impl Table {
         slots.iter().enumerate().filter_map(move |(i, slot)| Some((from + i, slot.as_ref()?)))
     }
 
-    /// The live members but for ourselves that have answered, in no particular order.
+    /// The live members but for this node that have answered, in no particular order.
     pub(super) fn verified(&self) -> &[MemberId] {
-        &self.verified.ids
+        self.rings.verified()
+    }
+
+    /// How many live members have not answered yet.
+    pub(super) fn unverified(&self) -> usize {
+        self.rings.unverified().len()
     }
 
     /// A live member that has not answered yet, if there is one.
     pub(super) fn any_unverified(&self, rng: &mut fastrand::Rng) -> Option<MemberId> {
-        rng.choice(&self.unverified.ids).copied()
+        rng.choice(self.rings.unverified()).copied()
     }
 
-    /// Live members but for ourselves.
+    /// Live members but for this node.
     pub(super) fn others(&self) -> usize {
-        self.verified.ids.len() + self.unverified.ids.len()
+        self.rings.len()
     }
 
     /// One of them, by its number: the verified come first.
     pub(super) fn other(&self, at: usize) -> MemberId {
-        match at.checked_sub(self.verified.ids.len()) {
-            None => self.verified.ids[at],
-            Some(at) => self.unverified.ids[at],
-        }
+        let verified = self.rings.verified();
+        verified.get(at).copied().unwrap_or_else(|| self.rings.unverified()[at - verified.len()])
     }
 
-    /// Live members, ourselves included.
+    /// Live members, this node included.
     pub(super) fn live(&self) -> usize {
         self.others() + 1
     }
@@ -255,7 +240,7 @@ impl Table {
         self.live() - self.suspects
     }
 
-    /// Whether more of the live are suspected than not: most of the cluster has vanished, or we have.
+    /// Whether more live members are suspected than not: most of the cluster has vanished, or this node has.
     pub(super) fn most_are_suspected(&self) -> bool {
         self.suspects > self.able()
     }
@@ -275,7 +260,7 @@ impl Table {
         self.digest
     }
 
-    /// The same for each part of the table: O(n).
+    /// The same for each bucket of the table: O(n).
     pub(super) fn bucket_digests(&self) -> [u64; hash::BUCKETS] {
         let mut digests = [0; hash::BUCKETS];
         for (_, record) in self.walk(0) {
@@ -284,143 +269,45 @@ impl Table {
         digests
     }
 
-    /// The next member to probe (SWIM §4.3): round-robin through a ring that is shuffled on each wrap. Who has not
-    /// answered yet has a ring of its own, and half of the turns at most: names that somebody made up cannot keep
-    /// members from being probed.
-    ///
-    /// Nor can whoever brings it about that somebody is probed out of turn: that is at most every other round, and the
-    /// next is a verified member's.
     pub(super) fn next_target(&mut self, rng: &mut fastrand::Rng) -> Option<MemberId> {
-        if !std::mem::replace(&mut self.jumped, false)
-            && let Some(id) = self.jump.take().filter(|id| self.is_live(*id))
-        {
-            (self.jumped, self.saved) = (true, 0);
-            self.move_to_cursor(id);
-            return Some(id);
-        }
-        let verified = self.draw_ring()?;
-        let Self { slots, .. } = self;
-        let ring = if verified { &mut self.verified } else { &mut self.unverified };
-        if ring.cursor >= ring.ids.len() {
-            ring.cursor = 0;
-            rng.shuffle(&mut ring.ids);
-            for (at, id) in ring.ids.iter().enumerate() {
-                place(slots, *id, at);
-            }
-        }
-        let target = ring.ids[ring.cursor];
-        ring.cursor += 1;
-        Some(target)
+        self.rings.next(rng)
     }
 
-    /// Whether it is a verified member's turn: each ring has its share of the turns, but the unverified half at most.
-    fn draw_ring(&mut self) -> Option<bool> {
-        let verified = self.verified.ids.len();
-        let unverified = self.unverified.ids.len().min(verified.max(1));
-        if verified == 0 || unverified == 0 {
-            self.saved = 0;
-            return (verified + unverified > 0).then_some(unverified == 0);
-        }
-        self.saved += unverified;
-        let turn = self.saved >= verified + unverified;
-        if turn {
-            self.saved -= verified + unverified;
-        }
-        Some(!turn)
-    }
-
-    /// Has a live member probed out of its turn, as soon as that may be. The last who asks for it is heard.
     pub(super) fn probe_next(&mut self, id: MemberId) {
-        self.jump = Some(id);
+        self.rings.probe_next(id);
     }
 
-    /// Makes a live member the next in its ring: nobody's turn comes later by more than one.
     pub(super) fn move_up(&mut self, id: MemberId) {
-        if self.is_live(id) {
-            let (at, verified) = (self.get(id).ring_at as usize, self.get(id).contact.verified);
-            let (ring, slots) = self.ring(verified);
-            if at > ring.cursor {
-                ring.swap(slots, at, ring.cursor);
-            }
-        }
+        self.rings.move_up(id);
     }
 
-    fn is_live(&self, id: MemberId) -> bool {
-        let record = self.slots.get(id.index()).and_then(Option::as_ref);
-        id != MemberId::SELF && record.is_some_and(|record| record.state.is_live())
-    }
-
-    /// Takes a member out of the rest of this round.
-    fn move_to_cursor(&mut self, id: MemberId) {
-        let (at, verified) = (self.get(id).ring_at as usize, self.get(id).contact.verified);
-        let (ring, slots) = self.ring(verified);
-        if at >= ring.cursor {
-            ring.swap(slots, at, ring.cursor);
-            ring.cursor += 1;
-        }
-    }
-
-    fn ring(&mut self, verified: bool) -> (&mut Ring, &mut [Option<Record>]) {
-        let ring = if verified { &mut self.verified } else { &mut self.unverified };
-        (ring, &mut self.slots)
-    }
-
-    /// Puts a live member at a random place of its ring (SWIM §4.3), so that it is probed within `2n - 1` rounds.
     fn enter_ring(&mut self, id: MemberId, rng: &mut fastrand::Rng) {
-        if id == MemberId::SELF {
-            return;
-        }
-        let (addr, verified) = (self.get(id).addr, self.get(id).contact.verified);
-        self.by_addr.insert(self.hash_addr(addr), id);
-        let (ring, slots) = self.ring(verified);
-        ring.ids.push(id);
-        let last = ring.ids.len() - 1;
-        ring.swap(slots, rng.usize(..=last), last);
-    }
-
-    /// Closes the gap without letting anybody be skipped in this round.
-    fn exit_ring(&mut self, id: MemberId, addr: SocketAddr, verified: bool) {
-        if id == MemberId::SELF {
-            return;
-        }
-        self.by_addr.remove(self.hash_addr(addr), id);
-        let mut gap = self.get(id).ring_at as usize;
-        let (ring, slots) = self.ring(verified);
-        if gap < ring.cursor {
-            ring.cursor -= 1;
-            ring.swap(slots, gap, ring.cursor);
-            gap = ring.cursor;
-        }
-        ring.ids.swap_remove(gap);
-        if let Some(moved) = ring.ids.get(gap) {
-            place(slots, *moved, gap);
+        if id != MemberId::SELF {
+            let (addr, verified) = (self.get(id).addr, self.get(id).contact.verified);
+            self.by_addr.insert(self.hash_addr(addr), id);
+            self.rings.enter(id, verified, rng);
         }
     }
 
-    /// Of a mark nobody can choose where in the index it comes to lie.
+    fn exit_ring(&mut self, id: MemberId, addr: SocketAddr) {
+        if id != MemberId::SELF {
+            self.by_addr.remove(self.hash_addr(addr), id);
+            self.rings.exit(id);
+        }
+    }
+
+    /// Keyed: nobody can choose where in the index a mark comes to lie.
     fn hash_mark(&self, mark: u32) -> u64 {
         hash::mix(u64::from(mark) ^ self.mark_key)
     }
 
-    /// An IPv4 address goes into one word: every datagram's is looked up, and hashing part by part takes twice as long.
+    /// An IPv4 address goes into one word: every datagram's is looked up, and hashing its fields takes twice as long.
     fn hash_addr(&self, addr: SocketAddr) -> u64 {
         match addr {
             SocketAddr::V4(addr) => self.hash(u64::from(addr.ip().to_bits()) << 16 | u64::from(addr.port())),
             SocketAddr::V6(addr) => self.hash(addr),
         }
     }
-}
-
-impl Ring {
-    fn swap(&mut self, slots: &mut [Option<Record>], a: usize, b: usize) {
-        self.ids.swap(a, b);
-        place(slots, self.ids[a], a);
-        place(slots, self.ids[b], b);
-    }
-}
-
-fn place(slots: &mut [Option<Record>], id: MemberId, at: usize) {
-    slots[id.index()].as_mut().expect("the rings hold valid ids").ring_at = at as u32;
 }
 
 #[cfg(test)]
@@ -475,51 +362,6 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_to_be_probed_next_is_probed_next() {
-        let mut rng = fastrand::Rng::with_seed(3);
-        let mut table = table(20, &mut rng);
-        for step in 0..1000 {
-            let id = MemberId(rng.u32(1..20));
-            table.probe_next(id);
-            assert_eq!(table.next_target(&mut rng), Some(id), "step {step}");
-            table.next_target(&mut rng);
-        }
-    }
-
-    #[test]
-    fn who_is_moved_up_is_the_next_of_its_ring_and_takes_nobodys_turn() {
-        let mut rng = fastrand::Rng::with_seed(5);
-        let mut table = table(20, &mut rng);
-        for _ in 0..100 {
-            let mut seen: Vec<_> = (0..19)
-                .map(|_| {
-                    let id = MemberId(rng.u32(1..20));
-                    let waits = table.get(id).ring_at as usize >= table.unverified.cursor;
-                    table.move_up(id);
-                    let target = table.next_target(&mut rng).unwrap();
-                    assert!(!waits || target == id);
-                    target
-                })
-                .collect();
-            seen.sort_unstable();
-            seen.dedup();
-            assert_eq!(seen.len(), 19);
-        }
-    }
-
-    #[test]
-    fn without_changes_each_round_probes_everybody_once() {
-        let mut rng = fastrand::Rng::with_seed(7);
-        let mut table = table(20, &mut rng);
-        for _ in 0..5 {
-            let mut seen: Vec<_> = (0..19).map(|_| table.next_target(&mut rng).unwrap()).collect();
-            seen.sort_unstable();
-            seen.dedup();
-            assert_eq!(seen.len(), 19);
-        }
-    }
-
-    #[test]
     fn the_ring_the_addresses_and_the_digest_hold_exactly_the_live_members() {
         let mut rng = fastrand::Rng::with_seed(1);
         let mut table = table(30, &mut rng);
@@ -540,8 +382,7 @@ mod tests {
             assert_eq!(table.others(), live.len(), "step {step}");
             assert_eq!(table.by_addr.len(), live.len());
             for (at, r) in &live {
-                let ring = if r.contact.verified { &table.verified } else { &table.unverified };
-                assert_eq!(ring.ids[r.ring_at as usize].index(), *at);
+                assert!(table.rings.holds(MemberId(*at as u32), r.contact.verified));
                 assert_eq!(table.at_addr(r.addr).map(MemberId::index), Some(*at));
             }
             let unverified = live.iter().filter(|(_, r)| !r.contact.verified).count();

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{member::MemberId, sync::StreamId, time::Time};
+use super::{member::MemberId, stream::StreamId, time::Time};
 
 /// What is due. At most one deadline each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,7 +89,7 @@ impl Timers {
         Some(timer)
     }
 
-    /// Puts off every running suspicion: time in which we could not listen does not count.
+    /// Extends every suspicion by a stall.
     pub(super) fn extend_suspicions(&mut self, by: Duration) {
         let suspicions: Vec<_> =
             self.order.iter().copied().filter(|(_, timer)| matches!(timer, Timer::Suspicion(_))).collect();

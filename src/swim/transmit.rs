@@ -1,4 +1,4 @@
-//! What is to be sent by datagram, and how it is written: with the freshest news, when the driver asks for it.
+//! What is to be sent by datagram, and how it is written: with the newest updates, when the driver asks for it.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -17,11 +17,11 @@ use crate::wire::{
 /// Datagrams that may wait to be sent; a driver that drains after each input never has nearly as many.
 const MAX_TRANSMITS: usize = 4096;
 
-/// A datagram to be, encoded only when it is sent: with the freshest news and into the caller's memory.
+/// A datagram to be, encoded only when it is sent: with the newest updates and into the caller's memory.
 #[derive(Debug, Clone)]
 pub(super) struct Transmit {
     to: SocketAddr,
-    /// Of the name of whom it is for.
+    /// The mark of the recipient's name.
     mark: u32,
     /// The token that this member has shown, if it answers one that did.
     shown: u32,
@@ -33,7 +33,7 @@ pub(super) enum Content {
     Ping {
         seq: u32,
         target: Arc<str>,
-        /// The member whose standing goes in whatever else waits.
+        /// The member whose update goes in before all others.
         first: Option<Arc<str>>,
     },
     /// A ping alone, beside one by stream: do datagrams get through again?
@@ -41,7 +41,7 @@ pub(super) enum Content {
         seq: u32,
         target: Arc<str>,
     },
-    /// To a member that proved itself, or about nothing but that we are here.
+    /// With updates to a verified member; else alone.
     Ack {
         seq: u32,
         /// Say where the ping came from.
@@ -51,8 +51,7 @@ pub(super) enum Content {
         seq: u32,
         token: u32,
     },
-    /// To a member that said something of itself which is older than what we know: what that is, and the token that it
-    /// has shown.
+    /// To a member whose claim about itself is older than the table: the newer claim, and the token that it has shown.
     Outdated {
         seq: u32,
         token: u32,
@@ -121,8 +120,8 @@ impl Node {
         let recipient = self
             .table
             .find_mark(mark, |record| record.addr == to || shown != 0 && record.contact.given == shown);
-        // Whoever has shown a token may speak from anywhere, but is told of others only where it lives, or in a stream: that
-        // comes from nowhere else than it says.
+        // A sender that has shown its token may send from anywhere, but gets updates only at its own address, or in a stream,
+        // whose source cannot be forged.
         let at_home = recipient.filter(|id| way == Way::Back || self.table.get(*id).addr == to);
         let mut told = at_home;
         let contact = recipient.map(|id| self.table.get(id).contact);
@@ -151,7 +150,7 @@ impl Node {
                 }
                 let departed = |id: &MemberId| !self.table.get(*id).state.is_live();
                 if let Some(id) = recipient.filter(|_| shown != 0) {
-                    // Who is gone for us and speaks to us is to know it, and can refute.
+                    // A departed member that pings is told so, and can refute.
                     first = at_home.filter(departed);
                     let digest = self.settled_digest();
                     if digest != 0 && !departed(&id) {
@@ -159,7 +158,7 @@ impl Node {
                     }
                 }
             }
-            // What it asked for was not proven: news would be spent on it.
+            // To an unverified sender: no updates.
             Content::Retry { seq, token } => {
                 packet.message(&Retry { seq: *seq, token: *token });
                 told = None;
@@ -179,7 +178,7 @@ impl Node {
             Content::Nack(seq) => _ = packet.message(&Nack { seq: *seq }),
             Content::Updates => {}
         }
-        // Who asks us does not know that we left: the one that slept until all others had forgotten it, for one.
+        // The requester does not know that this node left, perhaps since it was stalled until all others had forgotten it.
         let answers = matches!(content, Content::Ack { .. } | Content::Retry { .. });
         if answers && shown != 0 && at_home.is_some() && self.is_leaving() && !self.leave.silent {
             first = Some(MemberId::SELF);
@@ -192,14 +191,14 @@ impl Node {
         worth_sending
     }
 
-    /// Whether a datagram says first who we are: to a member that has not shown our token, and so may not know us. It
-    /// would believe nothing else.
+    /// Whether a datagram begins with this node's own Alive: to a member that has not shown its token, and so may not list
+    /// this node. It would accept no other claim.
     fn introduces(&self, content: &Content, contact: Contact) -> bool {
         let may_answer = matches!(content, Content::Ping { .. } | Content::Updates);
         may_answer && !contact.shown && self.takes_part()
     }
 
-    /// Has something sent to whoever is called `name` and lives at `to`, by the way that reaches it.
+    /// Has something sent to the node `name` at `to`, by datagram or by stream, whichever reaches it.
     pub(super) fn transmit(&mut self, to: SocketAddr, name: &str, content: Content) {
         if self.carrier.carries_to(name) {
             return self.carry(to, name, content, Priority::Updates);
@@ -211,8 +210,8 @@ impl Node {
         self.push_transmit(Transmit::new(to, name, content));
     }
 
-    /// Pings whoever is called `name` at `to`, perhaps with the standing of a member behind it, by the way that reaches it,
-    /// and says under which number.
+    /// Pings the node `name` at `to`, perhaps with the update about a member behind it, by datagram or by stream, whichever
+    /// reaches it, and returns the sequence number.
     pub(super) fn ping(
         &mut self,
         to: SocketAddr,

@@ -1,19 +1,19 @@
-//! The transmit-limited queue (SWIM §4.1): which news goes into the next packet.
+//! The transmit-limited queue (SWIM §4.1): which updates go into the next packet.
 //!
-//! News is always "the present standing of this member", so the queue holds member ids, not messages: newer
-//! news about a member replaces older by nature, nothing is encoded twice, and nothing stale is ever sent.
+//! An update is always the present state of a member, so the queue holds member ids, not messages: a newer update about a
+//! member replaces the older by nature, nothing is encoded twice, and nothing stale is ever sent.
 //! Each item sits in a list per number of transmissions; packets are filled from the least-sent list up.
-//! Urgent news (accusations, deaths, farewells, our own refutations) enters at the front, the rest at the back.
+//! Urgent updates (Suspect, Failed, Left, own refutations) enter at the front, the rest at the back.
 //! A packet looks at no more items than fit, plus a few misses, however long the queue is.
 
 use super::member::MemberId;
 
 /// After this many items that do not fit, a packet counts as full.
 const MAX_MISSES: usize = 8;
-/// No news is shorter than this many bytes: tag, length, a name of one letter, epoch and incarnation.
+/// No update is shorter than this many bytes: tag, length, a name of one letter, epoch and incarnation.
 const MIN_UPDATE: usize = 6;
 
-/// How often each piece of news is sent: `mult · ⌈log10(n + 1)⌉`.
+/// How often each update is sent: `mult · ⌈log10(n + 1)⌉`.
 pub(super) fn transmit_limit(mult: u32, n: usize) -> u32 {
     // ⌈log10(n + 1)⌉ is the number of decimal digits of n, without floating point.
     let digits = n.checked_ilog10().map_or(0, |log| log + 1);
@@ -22,7 +22,7 @@ pub(super) fn transmit_limit(mult: u32, n: usize) -> u32 {
 
 const NONE: u32 = u32::MAX;
 
-/// A link of the list that a member's news is in.
+/// A link of the list that a member's update is in.
 #[derive(Debug, Clone, Copy)]
 struct Link {
     prev: u32,
@@ -56,7 +56,7 @@ pub(super) enum Urgency {
 }
 
 impl UpdateQueue {
-    /// Queues news about a member, in place of any older news about it.
+    /// Queues an update about a member, in place of an older one.
     pub(super) fn push(&mut self, id: MemberId, urgency: Urgency) {
         self.remove(id);
         if self.links.len() <= id.index() {
@@ -66,7 +66,7 @@ impl UpdateQueue {
         self.len += 1;
     }
 
-    /// Drops the news about a member.
+    /// Drops the update about a member.
     pub(super) fn remove(&mut self, id: MemberId) {
         if self.contains(id) {
             self.unlink(id.0);
@@ -92,7 +92,7 @@ impl UpdateQueue {
         self.len = 0;
     }
 
-    /// Offers news, least-sent first, to `put`, which says whether it fitted and how much room is left.
+    /// Offers updates, least-sent first, to `put`, which says whether it fitted and how much room is left.
     /// What was put counts as sent once, and is done after `limit` times.
     pub(super) fn draw(
         &mut self,
@@ -125,7 +125,7 @@ impl UpdateQueue {
         self.drawn = drawn;
     }
 
-    /// Counts one transmission of a member's news, if there is any.
+    /// Counts one transmission of a member's update, if there is one.
     pub(super) fn count_transmission(&mut self, id: MemberId, limit: u32) {
         if !self.contains(id) {
             return;

@@ -1,9 +1,9 @@
 //! Address validation: whose datagram is this? (After QUIC: RFC 9000 §8, §9.)
 //!
-//! A member is not known by the address that a datagram comes from: that may be forged, or translated on the way. Each
-//! node gives every member a *token* and sends it to the address that this member advertises; who shows it in the header
-//! has received something there. Only then does what it says count. An answer that repeats a number which was sent to a
-//! member proves the same, once.
+//! The source address of a datagram proves nothing: it may be forged, or translated on the way. Each node gives every
+//! member a *token* and sends it to the address that this member advertises; a sender that shows it in the header has
+//! received something there, and only then do its claims count. An answer that repeats a sequence number which was sent
+//! to a member proves the same, once.
 //!
 //! ```text
 //! a (unknown to b)                              b
@@ -18,10 +18,11 @@ use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
     carry::Priority,
+    datagram::Heard,
     introduce::Introduced,
     member::{MemberId, Record},
-    node::{Heard, Node},
-    self_claims::Phase,
+    node::Node,
+    phase::Phase,
     session::Purpose,
     time::Time,
     transmit::Content,
@@ -32,30 +33,30 @@ use crate::wire::{hash, message::Ping};
 const MAX_GREETINGS: u8 = 3;
 /// Such pings under way at the same time; the first makes room.
 pub(super) const MAX_GREETED: usize = 128;
-/// Wrong tokens in a probe interval, before tokens from elsewhere than home are refused.
+/// Wrong tokens in a probe interval, after which tokens count only from the member's own address.
 const MAX_GUESSES: u32 = 256;
 /// Bytes of a NewToken.
 const NEW_TOKEN: usize = 6;
 /// Bytes by which a Retry is longer than an Ack.
 const RETRY_OVER_ACK: usize = 4;
-/// So many of our own probes must have failed in a row before others cannot tell us that a member is there after all.
+/// After so many failed probes in a row, another member's Alive about the target is not believed.
 const MISSED: u8 = 3;
 
-/// The way between a member and us.
+/// What is known of the way to a member.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Contact {
     /// Something that was sent to its address was answered.
     pub(super) verified: bool,
-    /// It has shown our token.
+    /// It has shown the token that this node gave it.
     pub(super) shown: bool,
     /// The token that it may show.
     pub(super) given: u32,
-    /// The token that it gave us; 0 before it did.
+    /// The token that it gave to this node; 0 before it did.
     pub(super) held: u32,
     /// Pings to it besides its probes, since it was last heard of for certain: by datagram, and by stream.
     greetings: u8,
     greetings_by_stream: u8,
-    /// Our probes of it that failed since then.
+    /// This node's probes of it that failed since then.
     missed: u8,
 }
 
@@ -65,23 +66,23 @@ impl Contact {
         Self { held: self.held, given: token, missed: self.missed, ..Self::default() }
     }
 
-    /// It has a new life: what it gave us is worth nothing any more, and it does not know what we gave it.
+    /// It was restarted: tokens of its past life are void.
     pub(super) fn begin_anew(&mut self) {
         (self.held, self.shown) = (0, false);
         (self.greetings, self.greetings_by_stream) = (0, 0);
     }
 
-    /// A probe of ours failed, by every way.
+    /// A probe of it failed.
     pub(super) fn miss(&mut self) {
         self.missed = self.missed.saturating_add(1);
     }
 
-    /// Whether we know better than those who say that it is there.
+    /// Whether another member's Alive about it is not believed.
     pub(super) fn is_missed(self) -> bool {
         self.missed >= MISSED
     }
 
-    /// Whether what we tell it counts there, and nobody else is made to receive it.
+    /// Whether it accepts claims of this node, and is reached at its address.
     pub(super) fn takes_updates(self) -> bool {
         self.verified && self.held != 0
     }
@@ -172,14 +173,14 @@ impl Node {
         }
     }
 
-    /// Somebody else reached it for us.
+    /// A relay reached it.
     pub(super) fn reached(&mut self, name: &str) {
         if let Some(id) = self.table.find(name) {
             self.table.contact_mut(id).missed = 0;
         }
     }
 
-    /// Somebody of this name answered at this address.
+    /// A node of this name answered at this address.
     pub(super) fn verified_at(&mut self, name: &str, addr: SocketAddr) {
         let found = self.table.find(name).filter(|id| *id != MemberId::SELF);
         if let Some(id) = found.filter(|id| self.table.get(*id).addr == addr) {
@@ -213,7 +214,7 @@ impl Node {
         if let Some(token) = token {
             contact.held = token;
         }
-        // It knew our token and does not any more: a new life, which perhaps knows nobody.
+        // It has shown the token before and does not any more: it was restarted, and may know nobody.
         let forgot = contact.shown && sender.token != contact.given;
         if forgot {
             contact.shown = false;
@@ -221,13 +222,13 @@ impl Node {
                 self.open(Purpose::Sync, asked, self.config.stream_timeout);
             }
         }
-        // What it could not be told before.
+        // Updates that it did not accept before.
         if new && !self.updates.is_empty() {
             self.transmit(asked, name, Content::Updates);
         }
     }
 
-    /// A member gives us the token to show to it.
+    /// A member gives this node the token to show to it.
     pub(super) fn on_new_token(&mut self, sender: &Sender, token: u32) {
         self.keep_token_for_streams(sender.source, token);
         let Some(id) = self.id_of(sender) else { return };
@@ -247,7 +248,7 @@ impl Node {
         }
         self.note_pinged();
         if self.phase == Phase::Displaced && sender.mark == self.mark {
-            // Our rival asks whether we are there: under that name we are not.
+            // The holder of the name asks whether another has it: this node has yielded it.
             return;
         }
         let (seq, introduced) = (ping.seq, heard.introduced);
@@ -281,7 +282,7 @@ impl Node {
         self.reply(sender, content);
     }
 
-    /// Whether it speaks from another address than it says that it has.
+    /// Whether its datagrams come from another address than it advertises.
     fn is_elsewhere(&self, sender: &Sender) -> bool {
         let home = match self.id_of(sender) {
             Some(id) => Some(self.table.get(id).addr),
@@ -290,7 +291,7 @@ impl Node {
         !sender.by_stream && home.is_some_and(|home| home != sender.source)
     }
 
-    /// Who did not prove itself gets no more bytes than it sent.
+    /// An unverified peer gets no more bytes than it sent.
     fn may_say_seen(&self, sender: &Sender) -> bool {
         self.spare(NEW_TOKEN) >= if sender.source.is_ipv4() { 10 } else { 22 }
     }
@@ -300,8 +301,8 @@ impl Node {
         1 + self.name.len() + behind
     }
 
-    /// Has somebody who speaks as a member, from elsewhere, probed soon where that member lives. Who speaks from there shows
-    /// the token that it was just given. No turn is spent on it: in a young cluster such pings come all the time.
+    /// Has a member probed soon at its own address, after a ping in its name from another. (From its own address it will
+    /// show the token that it was just given.) No turn is spent on it: in a young cluster such pings come all the time.
     fn probe_to_verify(&mut self, id: MemberId, source: SocketAddr) {
         let record = self.table.get(id);
         if record.state.is_live() && record.addr != source && self.count_greeting(id, false) {
@@ -309,7 +310,7 @@ impl Node {
         }
     }
 
-    /// Somebody said something that did not count, and asked nothing: asks it for proof, where it says it lives.
+    /// A claim was dropped and nothing was asked: pings the claimed address for proof.
     pub(super) fn challenge(&mut self, sender: &Sender, introduced: Option<Introduced>) {
         match (self.id_of(sender), introduced) {
             _ if self.is_leaving() => {}
@@ -321,7 +322,7 @@ impl Node {
         }
     }
 
-    /// Tells a member that has just shown its token for the first time what there is to tell.
+    /// Sends updates to a member that has just shown its token for the first time.
     pub(super) fn tell_new_acquaintance(&mut self, sender: &Sender) {
         let Some(id) = self.id_of(sender).filter(|_| sender.met && !self.updates.is_empty()) else { return };
         let record = self.table.get(id);
@@ -330,8 +331,7 @@ impl Node {
         }
     }
 
-    /// Counts a ping to a member that has not answered, if it may be sent. Of some that departed we never knew where they
-    /// live.
+    /// Counts a ping to a member that has not answered, if it may be sent. Of some departed members no address is known.
     fn count_greeting(&mut self, id: MemberId, by_stream: bool) -> bool {
         let lives = self.table.get(id).addr.port() != 0;
         let contact = self.table.contact_mut(id);
@@ -341,10 +341,10 @@ impl Node {
         may
     }
 
-    /// Pings a member that has not answered yet, or whose token we do not have: news follows when it answers.
+    /// Pings a member that has not answered yet, or whose token is not known: updates follow when it answers.
     pub(super) fn greet(&mut self, id: MemberId, priority: Priority) {
         let record = self.table.get(id);
-        // Names can be made up: those that never answered are no more urgent than what others cause.
+        // Names can be made up: a member that never answered has the priority of what others cause.
         let priority = if record.contact.verified { priority } else { Priority::Provoked };
         let by_stream = self.carrier.carries_to(&record.name);
         self.greet_by(id, by_stream.then_some(priority));

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{
-    super::{Config, MemberState, Output, self_claims::Phase, timers::Timer},
+    super::{Config, MemberState, Output, phase::Phase, timers::Timer},
     bench::{Bench, alive, failed, messages, suspect},
     world::{addr, millis, secs},
 };

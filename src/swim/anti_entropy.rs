@@ -1,0 +1,136 @@
+//! Anti-entropy: when two nodes exchange their tables (push/pull), besides a join.
+//!
+//! Periodically with a random member; a few times soon after this node went live; and with a member whose digest of its
+//! table differs from ours while no updates are under way.
+
+use std::time::Duration;
+
+use super::{
+    dissemination::ENOUGH_MET, node::Node, phase::Phase, session::Purpose, time::Time, timers::Timer,
+    validation::Sender,
+};
+
+/// Exchanges soon after going live in a small cluster.
+const FIRST_SYNCS: u32 = 3;
+
+/// With updates about more members, about ten packets of them, gossip alone takes long: many join at once, or a
+/// partition has ended.
+const SWAMPED: usize = 400;
+
+/// When the next exchange may begin.
+#[derive(Debug, Default)]
+pub(super) struct SyncPace {
+    /// Exchanges after this node went live that are still to come soon.
+    first_left: u32,
+    /// Digests are ignored until then, and for how long the next time.
+    quiet_until: Time,
+    quiet_for: Duration,
+}
+
+impl SyncPace {
+    /// An exchange for a digest that differed has ended. If it changed nothing, digests are ignored for longer and longer.
+    fn adapt(&mut self, changed: bool, shortest: Duration, longest: Duration) {
+        self.quiet_for = match changed {
+            true => shortest,
+            false => self.quiet_for.saturating_mul(2).min(longest).max(shortest),
+        };
+    }
+
+    /// Whether a digest that differs may begin an exchange now; if so, the next are ignored for a while.
+    fn admit(&mut self, now: Time, shortest: Duration) -> bool {
+        let may = now >= self.quiet_until;
+        if may {
+            self.quiet_until = now + self.quiet_for.max(shortest);
+        }
+        may
+    }
+}
+
+impl Node {
+    pub(super) fn adapt_sync_pace(&mut self, digest_before: u64) {
+        let changed = self.table.digest() != digest_before;
+        self.sync_pace.adapt(changed, self.config.probe_interval, self.config.sync_interval);
+    }
+
+    /// A member told its settled digest: if it differs from ours, exchange tables.
+    pub(super) fn compare_digest(&mut self, sender: &Sender, theirs: u64) {
+        let ours = self.settled_digest();
+        let differ = ours != 0 && theirs != 0 && ours != theirs;
+        let live = self.id_of(sender).map(|id| self.table.get(id)).filter(|record| record.state.is_live());
+        if let Some(addr) = live.map(|record| record.addr)
+            && differ
+            && self.sync_pace.admit(self.now, self.config.probe_interval)
+        {
+            self.open(Purpose::Sync, addr, self.config.stream_timeout);
+        }
+    }
+
+    /// The table's digest, or 0 while updates are under way and tables are bound to differ: unless there are so many
+    /// that an exchange of tables is faster.
+    pub(super) fn settled_digest(&self) -> u64 {
+        let told = self.updates.is_empty() || self.updates.len() > SWAMPED;
+        let settled = told && matches!(self.phase, Phase::Quiet | Phase::Live);
+        if settled { self.table.digest() } else { 0 }
+    }
+
+    /// Whoever goes live in a small cluster exchanges tables again soon, a few times: many may have started at once, and
+    /// updates about those that came later may have passed it by, or got lost.
+    pub(super) fn schedule_first_syncs(&mut self) {
+        if self.table.others() < ENOUGH_MET {
+            self.sync_pace.first_left = FIRST_SYNCS;
+        }
+        let delay = self.next_sync_delay().mul_f64(0.5 + self.rng.f64() / 2.0);
+        self.set_timer(Timer::Sync, delay);
+    }
+
+    /// The first exchanges double their distance; then they are periodic.
+    fn next_sync_delay(&mut self) -> Duration {
+        let Some(left) = self.sync_pace.first_left.checked_sub(1) else {
+            return self.scaled_sync_interval();
+        };
+        self.sync_pace.first_left = left;
+        self.config.gossip_interval * 2_u32.pow(FIRST_SYNCS - 1 - left) / 2
+    }
+
+    pub(super) fn sync_periodically(&mut self) {
+        if !self.watches() {
+            return;
+        }
+        let delay = self.next_sync_delay();
+        let next = self.jittered(delay);
+        self.set_timer(Timer::Sync, next);
+        self.sync_with_anybody();
+    }
+
+    pub(super) fn sync_with_anybody(&mut self) {
+        if let Some((_, addr)) = self.pick_alive(1, None).pop() {
+            self.open(Purpose::Sync, addr, self.config.stream_timeout);
+        }
+    }
+
+    pub(super) fn scaled_sync_interval(&self) -> Duration {
+        self.config.sync_interval.saturating_mul(sync_stretch(self.table.live()))
+    }
+}
+
+/// Exchanges are stretched in large clusters: by 1 up to 32 members, then by `⌈log2 n − 5⌉ + 1`.
+fn sync_stretch(n: usize) -> u32 {
+    match n {
+        0..=32 => 1,
+        n => (n - 1).ilog2() + 1 - 5 + 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_clusters_sync_less_often() {
+        for (n, stretch) in
+            [(1, 1), (32, 1), (33, 2), (64, 2), (65, 3), (128, 3), (1000, 6), (2000, 7), (10_000, 10)]
+        {
+            assert_eq!(sync_stretch(n), stretch, "n = {n}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Bounds on what others are believed: how far an identity may jump, and how many members may be listed.
+
+use std::net::SocketAddr;
+
+use super::{
+    event::Event,
+    member::{Identity, MemberId, MemberState},
+    node::Node,
+    timers::Timer,
+};
+use crate::wire::hash;
+
+const YEAR: u64 = 365 * 24 * 3600 * 1000;
+/// The latest epoch that a node takes from its clock: the year 2100, in milliseconds since 1970.
+const LATEST_START: u64 = 4_102_444_800_000;
+/// The latest epoch accepted in a claim about another member, 25 years on: the same for every node, whatever its clock
+/// says. The epoch after the one in the table is accepted as well, so that it can be superseded.
+const LATEST: u64 = LATEST_START + 25 * YEAR;
+/// The latest epoch accepted from the member itself.
+const LATEST_OWN: u64 = 1 << 62;
+/// How far an incarnation may lie ahead of the one in the table: far more than a member refutes between two exchanges.
+const INCARNATION_AHEAD: u64 = 1 << 20;
+/// The highest incarnation accepted of an epoch that is new. A refutation from there on begins a new epoch.
+const LAST_INCARNATION: u64 = 1 << 40;
+
+/// Live members at one address: more than one while a process is replaced by one of another name.
+const MAX_AT_ADDR: usize = 4;
+/// Records whose names have the same mark.
+const MAX_OF_MARK: usize = 4;
+
+/// The epoch that a node begins with. With a clock beyond the bound it is random: two lives must not have one epoch, or
+/// the second would be taken for the first, which may have left.
+pub(super) fn first_epoch(clock: u64, rng: &mut fastrand::Rng) -> u64 {
+    if clock < LATEST_START { clock } else { LATEST_START + rng.u64(..YEAR) }
+}
+
+/// The identity that supersedes a claim about this node. Where other tables might not accept so high an incarnation, it
+/// is the next epoch, which every table accepts that accepted the claim.
+pub(super) fn superseding(ours: Identity, claimed: Identity) -> Identity {
+    let Identity { epoch, incarnation } = claimed;
+    let jumps = epoch == ours.epoch && incarnation > ours.incarnation.saturating_add(INCARNATION_AHEAD / 2);
+    if jumps || incarnation >= LAST_INCARNATION {
+        Identity { epoch: epoch.saturating_add(1), incarnation: 0 }
+    } else {
+        Identity { epoch, incarnation: incarnation + 1 }
+    }
+}
+
+impl Node {
+    /// Whether an identity is within the bounds; one that is not is counted. A node can always refute: it may exceed any
+    /// identity that others accept.
+    pub(super) fn check_plausible(
+        &mut self,
+        known: Option<MemberId>,
+        claimed: Identity,
+        by_itself: bool,
+    ) -> bool {
+        let known = known.map(|id| self.table.get(id).identity);
+        let latest = if by_itself { LATEST_OWN } else { LATEST };
+        let latest = known.map_or(latest, |known| latest.max(known.epoch.saturating_add(1)));
+        let highest = known
+            .filter(|known| known.epoch == claimed.epoch)
+            .map_or(LAST_INCARNATION, |known| known.incarnation.saturating_add(INCARNATION_AHEAD));
+        let plausible = claimed.epoch <= latest && claimed.incarnation <= highest;
+        self.metrics.dropped_implausible += u64::from(!plausible);
+        plausible
+    }
+
+    pub(super) fn has_room_at(&self, addr: SocketAddr) -> bool {
+        self.table.count_at_addr(addr, MAX_AT_ADDR) < MAX_AT_ADDR
+    }
+
+    /// An attacker can choose names whose marks are the same.
+    pub(super) fn has_room_for_mark(&self, name: &str) -> bool {
+        self.table.count_mark(hash::member(name), MAX_OF_MARK) < MAX_OF_MARK
+    }
+
+    /// Makes room for one more live member, and says whether there is any. From a full table a member that never answered
+    /// is evicted; a sixteenth of the table is kept for members that return.
+    pub(super) fn make_room_for_live(&mut self, known: Option<MemberId>) -> bool {
+        let returns = known.is_some_and(|id| self.table.get(id).contact.verified);
+        let kept = if returns { 0 } else { self.config.max_members / 16 };
+        if self.table.live() < self.config.max_members - kept {
+            return true;
+        }
+        let Some(unverified) = self.table.any_unverified(&mut self.rng) else { return false };
+        self.metrics.evicted_members += 1;
+        self.evict(unverified);
+        true
+    }
+
+    /// Takes a live member out of the table that never answered.
+    fn evict(&mut self, id: MemberId) {
+        self.timers.cancel(Timer::Suspicion(id));
+        self.table.update(id, &mut self.rng, |record| {
+            (record.state, record.suspicion) = (MemberState::Failed, None);
+        });
+        self.emit_member(Event::Reaped, id);
+        self.forget(id);
+    }
+}

@@ -1,0 +1,134 @@
+//! A datagram that arrives: its sections are taken in one by one, and at most one datagram goes out in answer.
+
+use std::net::SocketAddr;
+
+use super::{introduce::Introduced, node::Node, time::Time, validation::Sender};
+use crate::wire::{
+    message::{Malformed, Message, Ping},
+    packet::{self, Reject, Sections},
+};
+
+/// What was found in a datagram so far.
+#[derive(Debug, Default)]
+pub(super) struct Heard<'a> {
+    pub(super) ping: Option<Ping<'a>>,
+    /// A claim,
+    pub(super) told: bool,
+    /// which was dropped.
+    pub(super) dropped: bool,
+    /// The sender's claim about itself is older than the table.
+    pub(super) outdated: bool,
+    pub(super) introduced: Option<Introduced>,
+    /// A token for this node.
+    pub(super) offered: bool,
+}
+
+impl Node {
+    /// Takes in a datagram. Whatever it holds, at worst it is dropped and counted.
+    pub fn handle_datagram(&mut self, now: Time, from: SocketAddr, bytes: &[u8]) {
+        self.advance(now);
+        self.metrics.datagrams_received += 1;
+        self.metrics.bytes_received += bytes.len() as u64;
+        let (header, sections) = match packet::open(bytes, self.cluster) {
+            Ok(opened) => opened,
+            Err(reject) => return self.count_reject(reject),
+        };
+        let sender = self.recognize(from, header.sender, header.token);
+        self.take_in(sender, sections);
+    }
+
+    /// Takes in the sections of a datagram, or of a frame in place of one.
+    #[inline(always)]
+    pub(super) fn take_in(&mut self, mut sender: Sender, sections: Sections<'_>) {
+        let waiting = self.transmits.len();
+        let mut heard = Heard::default();
+        for (at, section) in sections.enumerate() {
+            // Only the first section may ask for something.
+            let message = section.and_then(|section| match at > 0 && section.stands_first() {
+                true => Err(Malformed),
+                false => section.message(),
+            });
+            match message {
+                Ok(Some(message)) => self.handle_message(&mut sender, &message, &mut heard),
+                Ok(None) => {}
+                Err(Malformed) => self.metrics.dropped_malformed += 1,
+            }
+        }
+        // The answer depends on whether the rest was accepted.
+        match heard.ping {
+            Some(ping) => {
+                // The answer replaces whatever else was to be sent.
+                self.drop_transmits(waiting);
+                self.answer_ping(&sender, &ping, heard);
+            }
+            None if heard.dropped && self.transmits.len() == waiting => {
+                self.challenge(&sender, heard.introduced);
+            }
+            None if self.transmits.len() == waiting => self.tell_new_acquaintance(&sender),
+            None => {}
+        }
+        // One datagram in causes at most one datagram out. A question whose ping is dropped goes on by stream.
+        self.drop_transmits(waiting + 1);
+    }
+
+    fn drop_transmits(&mut self, kept: usize) {
+        self.metrics.dropped_transmits += self.transmits.len().saturating_sub(kept) as u64;
+        self.transmits.truncate(kept);
+    }
+
+    fn handle_message<'a>(&mut self, sender: &mut Sender, message: &Message<'a>, heard: &mut Heard<'a>) {
+        match message {
+            Message::Ping(ping) => heard.ping = Some(*ping),
+            Message::Ack(ack) => self.handle_answer(sender, ack.seq, None),
+            Message::Retry(retry) => self.handle_answer(sender, retry.seq, Some(retry.token)),
+            Message::Nack(nack) => self.handle_nack(sender, nack.seq),
+            Message::PingReq(request) => self.handle_ping_req(sender, request),
+            Message::Digest(theirs) if sender.proven => self.compare_digest(sender, theirs.digest),
+            Message::Digest(_) => {}
+            // Valid only behind a ping for this node.
+            Message::NewToken(new) if heard.ping.is_some_and(|ping| ping.target == &*self.name) => {
+                heard.offered = true;
+                self.on_new_token(sender, new.token);
+            }
+            Message::NewToken(_) => {}
+            Message::Seen(seen) => self.note_observed(sender, seen.addr),
+            claim if claim.is_claim() => {
+                heard.told = true;
+                if sender.proven {
+                    heard.outdated |= self.is_outdated(claim, sender);
+                    let by_itself =
+                        self.id_of(sender).is_some_and(|id| claim.is_about(&self.table.get(id).name));
+                    self.handle_claim(claim, by_itself);
+                } else {
+                    let introduced = self.on_unverified_claim(sender, claim);
+                    heard.introduced = heard.introduced.take().or(introduced);
+                    heard.dropped |= !sender.proven;
+                }
+            }
+            // Stream messages have no meaning in a datagram.
+            _ => self.metrics.dropped_malformed += 1,
+        }
+    }
+
+    /// Applies a claim about a member, perhaps its own.
+    pub(super) fn handle_claim(&mut self, message: &Message<'_>, by_itself: bool) {
+        match message {
+            Message::Alive(claim) => self.on_alive(claim, by_itself),
+            Message::Suspect(claim) => self.on_suspect(claim),
+            Message::Failed(claim) => self.on_failed(claim),
+            Message::Left(claim) => self.on_left(claim, by_itself),
+            Message::Departed(claim) => self.on_departed(claim),
+            // No other is a claim.
+            _ => {}
+        }
+    }
+
+    pub(super) fn count_reject(&mut self, reject: Reject) {
+        *match reject {
+            Reject::Short => &mut self.metrics.dropped_short,
+            Reject::Version => &mut self.metrics.dropped_version,
+            Reject::Cluster => &mut self.metrics.dropped_cluster,
+            Reject::Checksum => &mut self.metrics.dropped_checksum,
+        } += 1;
+    }
+}

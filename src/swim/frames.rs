@@ -1,0 +1,98 @@
+//! The frames of a stream: what is sent next, and which rule takes in what came.
+
+use super::{
+    node::Node,
+    session::{Purpose, Step},
+    stream::{StreamFailure, StreamId, StreamStep},
+    time::Time,
+};
+use crate::wire::{
+    frame::MAX_FRAME,
+    message::Message,
+    packet::{self, Header},
+};
+
+/// The most bytes taken from one stream: a full table of the largest records.
+const MAX_STREAM_BYTES: usize = 64 << 20;
+
+impl Node {
+    /// What to do next with a stream; a frame to send is put into `buffer`, without its length prefix.
+    pub fn poll_stream(&mut self, now: Time, stream: StreamId, buffer: &mut Vec<u8>) -> StreamStep {
+        self.advance(now);
+        let Some(session) = self.streams.sessions.get(&stream) else { return StreamStep::Close };
+        let (step, token) = (session.step, session.token);
+        match step {
+            Step::SendCarried => return self.send_carried(stream, buffer),
+            Step::Closed => return StreamStep::Close,
+            Step::Over => {
+                self.end(stream, Ok(()));
+                return StreamStep::Close;
+            }
+            step if step.awaits() => return StreamStep::Receive,
+            _ => {}
+        }
+        let token = match (token, &session.purpose) {
+            // To be known by, if it is this node itself that is reached.
+            (_, Purpose::Join(_)) if step == Step::SendHello => self.join_token(stream),
+            (0, _) => self.table.at_addr(session.peer).map_or(0, |id| self.table.get(id).contact.held),
+            (token, _) => token,
+        };
+        let header = Header { cluster: self.cluster, sender: self.mark, token };
+        let mut frame = packet::Writer::new(buffer, header, MAX_FRAME);
+        let next = match step {
+            Step::Ask | Step::SendAnswer => self.write_stream_ping(&mut frame, session),
+            _ => self.write_push_pull(&mut frame, session),
+        };
+        frame.finish();
+        self.set_step(stream, next);
+        StreamStep::Send
+    }
+
+    /// Takes in a frame. Anything but the protocol ends the stream.
+    pub fn handle_frame(&mut self, now: Time, stream: StreamId, bytes: &[u8]) {
+        self.advance(now);
+        let Some(session) = self.streams.sessions.get_mut(&stream) else { return };
+        session.received = session.received.saturating_add(bytes.len());
+        if session.received > MAX_STREAM_BYTES {
+            self.metrics.refused_streams += 1;
+            return self.end(stream, Err(StreamFailure::Rejected));
+        }
+        let (header, sections) = match packet::open(bytes, self.cluster) {
+            Ok(opened) => opened,
+            Err(reject) => {
+                self.count_reject(reject);
+                return self.end(stream, Err(StreamFailure::Rejected));
+            }
+        };
+        if self.is_carried(stream, &sections) {
+            return self.on_carried(stream, header, sections);
+        }
+        self.recognize_caller(stream, header.token);
+        for section in sections {
+            let Ok(section) = section else { return self.reject(stream) };
+            match section.message() {
+                Ok(Some(message)) if self.handle_stream_message(stream, header.token, &message) => {}
+                Ok(None) => {}
+                // One member's record must not keep all others from being exchanged.
+                Err(_) if section.is_claim() => self.metrics.dropped_malformed += 1,
+                _ => return self.reject(stream),
+            }
+        }
+    }
+
+    fn reject(&mut self, stream: StreamId) {
+        self.metrics.dropped_malformed += 1;
+        self.end(stream, Err(StreamFailure::Rejected));
+    }
+
+    /// Takes in a message, and says whether it has its place here.
+    fn handle_stream_message(&mut self, stream: StreamId, token: u32, message: &Message<'_>) -> bool {
+        let Some(session) = self.streams.sessions.get(&stream) else { return true };
+        match (session.step, message) {
+            (Step::AwaitOpening, Message::StreamPing(ping)) => self.on_stream_ping(stream, ping),
+            (Step::AwaitAnswer, Message::StreamAck(ack)) => self.on_stream_ack(stream, ack),
+            (step, message) => return self.on_push_pull(stream, step, token, message),
+        }
+        true
+    }
+}

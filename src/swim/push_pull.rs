@@ -1,0 +1,201 @@
+//! Push/pull: two nodes exchange their tables over a stream.
+//!
+//! ```text
+//! initiator                       responder
+//! hello (digest) ───────────────▶
+//!                ◀─────────────── same                      if the digests are equal, else
+//!                ◀─────────────── bucket digests            if both are settled: digests of the 64 buckets
+//! selection ─────────────────────▶                           the buckets that differ; from here on only these
+//!                ◀─────────────── its table … end
+//! own table … end ──────────────▶
+//!                ◀─────────────── end                       so that the initiator knows it was heard
+//! ```
+//!
+//! The initiator listens first: a node that joins learns what its name did before, then announces itself.
+
+use super::{
+    dissemination::{put_alive, put_update},
+    member::{Identity, MemberId, MemberState, Record},
+    node::Node,
+    phase::Phase,
+    question::Question,
+    session::{Purpose, Session, Step},
+    stream::StreamId,
+};
+use crate::wire::{
+    hash,
+    message::{BucketDigests, BucketSelection, Departed, End, Hello, Message, Same},
+    packet,
+};
+
+/// A record never takes more than this in a frame: keep that much free for it.
+const MAX_ENTRY: usize = 2048;
+
+impl Node {
+    /// Writes what this node says next in an exchange, and says what comes after it.
+    pub(super) fn write_push_pull(&self, frame: &mut packet::Writer<'_>, session: &Session) -> Step {
+        match session.step {
+            Step::SendHello => {
+                let syncs = matches!(session.purpose, Purpose::Sync);
+                let digest = if syncs { self.settled_digest() } else { 0 };
+                frame.message(&Hello { name: &self.name, digest });
+                Step::AwaitTable
+            }
+            Step::SendBucketDigests => {
+                let digests = self.table.bucket_digests().map(u64::to_le_bytes);
+                frame.message(&BucketDigests { digests: digests.as_flattened() });
+                Step::AwaitSelection
+            }
+            Step::SendSelection => {
+                frame.message(&BucketSelection { buckets: session.buckets });
+                Step::AwaitTable
+            }
+            Step::SendSame => {
+                frame.message(&Same {});
+                Step::Over
+            }
+            Step::SendTable(from) => match self.tell_table(frame, from, session.buckets) {
+                Some(at) => Step::SendTable(at),
+                None if matches!(session.purpose, Purpose::Answer) => Step::AwaitReturn,
+                None => Step::AwaitEnd,
+            },
+            _ => {
+                frame.message(&End {});
+                Step::Over
+            }
+        }
+    }
+
+    /// Takes in a message of an exchange, and says whether it has its place here.
+    pub(super) fn on_push_pull(
+        &mut self,
+        stream: StreamId,
+        step: Step,
+        token: u32,
+        message: &Message<'_>,
+    ) -> bool {
+        let Some(session) = self.streams.sessions.get(&stream) else { return true };
+        match (step, message) {
+            (Step::AwaitOpening, Message::Hello(hello)) => self.on_hello(stream, token, hello),
+            (Step::AwaitTable, Message::BucketDigests(theirs)) if session.buckets == u64::MAX => {
+                let buckets = self.differing_buckets(theirs.digests);
+                self.select_buckets(stream, buckets, Step::SendSelection);
+            }
+            (Step::AwaitReturn, claim) if claim.is_claim() && !session.proven => {
+                self.on_unproven_claim(stream, claim);
+            }
+            (Step::AwaitReturn, claim) if claim.is_claim() => {
+                let by_itself = claim.is_about(&session.caller);
+                self.handle_claim(claim, by_itself);
+            }
+            (Step::AwaitTable, claim) if claim.is_claim() => {
+                // The member that lives at the address which was called speaks for itself.
+                let by_itself = matches!(claim, Message::Alive(alive) if alive.addr == session.peer);
+                self.note_mention(stream, claim);
+                self.handle_claim(claim, by_itself);
+            }
+            (Step::AwaitSelection, Message::BucketSelection(selection)) => {
+                self.select_buckets(stream, selection.buckets, Step::SendTable(0));
+            }
+            (Step::AwaitTable, Message::Same(_)) => {
+                self.note_listing(stream, true);
+                self.metrics.syncs += 1;
+                self.metrics.syncs_equal += 1;
+                self.end(stream, Ok(()));
+            }
+            (Step::AwaitTable, Message::End(_)) => self.heard_table(stream),
+            (Step::AwaitReturn, Message::End(_)) => {
+                self.metrics.syncs += 1;
+                self.set_step(stream, Step::SendEnd);
+            }
+            (Step::AwaitEnd, Message::End(_)) => {
+                self.metrics.syncs += 1;
+                self.end(stream, Ok(()));
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn on_hello(&mut self, stream: StreamId, token: u32, hello: &Hello<'_>) {
+        let ours = self.settled_digest();
+        let (settled, same) = (hello.digest != 0 && ours != 0, hello.digest == ours);
+        let next = match (settled, same) {
+            (true, true) => Step::SendSame,
+            (true, false) => Step::SendBucketDigests,
+            (false, _) => Step::SendTable(0),
+        };
+        self.greet_caller(stream, token, hello.name);
+        if hello.name == &*self.name && self.recognize_own_join(token) {
+            return self.set_step(stream, Step::Over);
+        }
+        self.go_live();
+        if next == Step::SendSame {
+            self.metrics.syncs += 1;
+            self.metrics.syncs_equal += 1;
+        }
+        self.set_step(stream, next);
+    }
+
+    /// Writes records from a place on and says where to go on, or ends the table.
+    fn tell_table(&self, frame: &mut packet::Writer<'_>, from: usize, buckets: u64) -> Option<usize> {
+        let chosen = |record: &Record| buckets >> hash::bucket(&record.name) & 1 == 1;
+        for (at, record) in self.table.walk(from).filter(|(_, record)| chosen(record)) {
+            if frame.room() < MAX_ENTRY {
+                return Some(at);
+            }
+            if at != MemberId::SELF.index() || self.shows_itself() {
+                self.tell(frame, record);
+            }
+        }
+        frame.message(&End {});
+        None
+    }
+
+    fn tell(&self, frame: &mut packet::Writer<'_>, record: &Record) {
+        let Identity { epoch, incarnation } = record.identity;
+        let told = match record.state {
+            MemberState::Alive => put_alive(frame, record),
+            MemberState::Suspect => put_alive(frame, record) && put_update(frame, record),
+            MemberState::Failed | MemberState::Left => frame.message(&Departed {
+                name: &record.name,
+                epoch,
+                incarnation,
+                left: record.state == MemberState::Left,
+                age_secs: self.now.since(record.since).as_secs(),
+            }),
+        };
+        debug_assert!(told, "a record fits in what is kept free for it");
+    }
+
+    fn differing_buckets(&self, theirs: &[u8]) -> u64 {
+        let ours = self.table.bucket_digests();
+        let (theirs, _) = theirs.as_chunks::<8>();
+        let differ = ours.iter().zip(theirs).map(|(ours, theirs)| *ours != u64::from_le_bytes(*theirs));
+        differ.enumerate().fold(0, |buckets, (bucket, differs)| buckets | u64::from(differs) << bucket)
+    }
+
+    fn select_buckets(&mut self, stream: StreamId, buckets: u64, next: Step) {
+        self.metrics.syncs_partial += 1;
+        if let Some(session) = self.streams.sessions.get_mut(&stream) {
+            (session.buckets, session.step) = (buckets, next);
+        }
+    }
+
+    /// Our turn; unless a rival of our name was heard of before anybody knows us. Then it is asked first.
+    fn heard_table(&mut self, stream: StreamId) {
+        self.note_listing(stream, false);
+        let joins = |session: &Session| matches!(session.purpose, Purpose::Join(_));
+        let asks = self.phase == Phase::Quiet && self.streams.sessions.get(&stream).is_some_and(joins);
+        let heard = if asks { self.conflict.heard.take() } else { None };
+        let Some((identity, rival)) = heard else {
+            self.go_live();
+            self.keep_token_of_peer(stream);
+            return self.set_step(stream, Step::SendTable(0));
+        };
+        let Some(session) = self.take_session(stream) else { return };
+        if let Purpose::Join(join) = session.purpose {
+            self.ask(Question::PastLife(identity, join, session.peer), rival);
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The probe rings: in which order members are probed (SWIM §4.3).
+//!
+//! Round-robin through a ring that is shuffled on each wrap, so that everybody is probed once in a round. Members that
+//! have not answered yet have a ring of their own, and at most half of the turns: names that somebody made up cannot keep
+//! members from being probed. Nor can whoever brings it about that a member is probed out of turn: that is at most every
+//! other round, and the next turn is a verified member's.
+
+use super::member::MemberId;
+
+/// Members in the order in which they are probed.
+#[derive(Debug, Default)]
+struct Ring {
+    ids: Vec<MemberId>,
+    /// Those before it were probed in this round.
+    cursor: usize,
+}
+
+/// Where a member is.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    verified: bool,
+    at: u32,
+}
+
+type Places = Vec<Option<Place>>;
+
+/// The live members but for this node: those that have answered at their address, and those that have not yet.
+#[derive(Debug, Default)]
+pub(super) struct ProbeRings {
+    verified: Ring,
+    unverified: Ring,
+    /// By member id.
+    places: Places,
+    /// What the unverified have saved up for their next turn, see [`draw_ring`](Self::draw_ring).
+    saved: usize,
+    /// The member that a rule wants probed before its turn; and whether the last round went to such a one.
+    jump: Option<MemberId>,
+    jumped: bool,
+}
+
+impl ProbeRings {
+    /// Puts a member at a random place of its ring, so that it is probed within `2n - 1` rounds.
+    pub(super) fn enter(&mut self, id: MemberId, verified: bool, rng: &mut fastrand::Rng) {
+        if self.places.len() <= id.index() {
+            self.places.resize(id.index() + 1, None);
+        }
+        self.places[id.index()] = Some(Place { verified, at: 0 });
+        let (ring, places) = self.ring(verified);
+        ring.ids.push(id);
+        let last = ring.ids.len() - 1;
+        ring.swap(places, rng.usize(..=last), last);
+    }
+
+    /// Closes the gap that a member leaves, without letting anybody be skipped in this round.
+    pub(super) fn exit(&mut self, id: MemberId) {
+        let Some(Place { verified, at }) = self.place(id) else { return };
+        let mut gap = at as usize;
+        let (ring, places) = self.ring(verified);
+        if gap < ring.cursor {
+            ring.cursor -= 1;
+            ring.swap(places, gap, ring.cursor);
+            gap = ring.cursor;
+        }
+        ring.ids.swap_remove(gap);
+        ring.note_place(places, gap);
+        places[id.index()] = None;
+    }
+
+    /// The next member to probe.
+    pub(super) fn next(&mut self, rng: &mut fastrand::Rng) -> Option<MemberId> {
+        if !std::mem::replace(&mut self.jumped, false)
+            && let Some(id) = self.jump.take()
+            && let Some(Place { verified, at }) = self.place(id)
+        {
+            (self.jumped, self.saved) = (true, 0);
+            let (ring, places) = self.ring(verified);
+            // Its turn of this round is taken.
+            if at as usize >= ring.cursor {
+                ring.swap(places, at as usize, ring.cursor);
+                ring.cursor += 1;
+            }
+            return Some(id);
+        }
+        let verified = self.draw_ring()?;
+        let (ring, places) = self.ring(verified);
+        if ring.cursor >= ring.ids.len() {
+            ring.cursor = 0;
+            rng.shuffle(&mut ring.ids);
+            (0..ring.ids.len()).for_each(|at| ring.note_place(places, at));
+        }
+        let target = ring.ids[ring.cursor];
+        ring.cursor += 1;
+        Some(target)
+    }
+
+    /// Whether it is a verified member's turn: each ring has its share of the turns, but the unverified half at most.
+    fn draw_ring(&mut self) -> Option<bool> {
+        let verified = self.verified.ids.len();
+        let unverified = self.unverified.ids.len().min(verified.max(1));
+        if verified == 0 || unverified == 0 {
+            self.saved = 0;
+            return (verified + unverified > 0).then_some(unverified == 0);
+        }
+        self.saved += unverified;
+        let turn = self.saved >= verified + unverified;
+        if turn {
+            self.saved -= verified + unverified;
+        }
+        Some(!turn)
+    }
+
+    /// Has a member probed out of its turn, as soon as that may be. The last request counts.
+    pub(super) fn probe_next(&mut self, id: MemberId) {
+        self.jump = Some(id);
+    }
+
+    /// Makes a member the next in its ring: nobody's turn comes later by more than one.
+    pub(super) fn move_up(&mut self, id: MemberId) {
+        let Some(Place { verified, at }) = self.place(id) else { return };
+        let (ring, places) = self.ring(verified);
+        if at as usize > ring.cursor {
+            ring.swap(places, at as usize, ring.cursor);
+        }
+    }
+
+    /// Those that have answered, in no particular order.
+    pub(super) fn verified(&self) -> &[MemberId] {
+        &self.verified.ids
+    }
+
+    /// Those that have not answered yet.
+    pub(super) fn unverified(&self) -> &[MemberId] {
+        &self.unverified.ids
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.verified.ids.len() + self.unverified.ids.len()
+    }
+
+    fn place(&self, id: MemberId) -> Option<Place> {
+        self.places.get(id.index()).copied().flatten()
+    }
+
+    fn ring(&mut self, verified: bool) -> (&mut Ring, &mut Places) {
+        let ring = if verified { &mut self.verified } else { &mut self.unverified };
+        (ring, &mut self.places)
+    }
+
+    /// Whether a member is in the ring that it belongs to.
+    #[cfg(test)]
+    pub(super) fn holds(&self, id: MemberId, verified: bool) -> bool {
+        let ring = if verified { &self.verified } else { &self.unverified };
+        self.place(id).is_some_and(|place| place.verified == verified && ring.ids[place.at as usize] == id)
+    }
+}
+
+impl Ring {
+    fn swap(&mut self, places: &mut Places, a: usize, b: usize) {
+        self.ids.swap(a, b);
+        self.note_place(places, a);
+        self.note_place(places, b);
+    }
+
+    fn note_place(&self, places: &mut Places, at: usize) {
+        if let Some(id) = self.ids.get(at)
+            && let Some(place) = &mut places[id.index()]
+        {
+            place.at = at as u32;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rings(n: u32, rng: &mut fastrand::Rng) -> ProbeRings {
+        let mut rings = ProbeRings::default();
+        (1..n).for_each(|i| rings.enter(MemberId(i), false, rng));
+        rings
+    }
+
+    #[test]
+    fn whoever_is_to_be_probed_next_is_probed_next() {
+        let mut rng = fastrand::Rng::with_seed(3);
+        let mut rings = rings(20, &mut rng);
+        for step in 0..1000 {
+            let id = MemberId(rng.u32(1..20));
+            rings.probe_next(id);
+            assert_eq!(rings.next(&mut rng), Some(id), "step {step}");
+            rings.next(&mut rng);
+        }
+    }
+
+    #[test]
+    fn who_is_moved_up_is_the_next_of_its_ring_and_takes_nobodys_turn() {
+        let mut rng = fastrand::Rng::with_seed(5);
+        let mut rings = rings(20, &mut rng);
+        for _ in 0..100 {
+            let mut seen: Vec<_> = (0..19)
+                .map(|_| {
+                    let id = MemberId(rng.u32(1..20));
+                    let waits = rings.place(id).unwrap().at as usize >= rings.unverified.cursor;
+                    rings.move_up(id);
+                    let target = rings.next(&mut rng).unwrap();
+                    assert!(!waits || target == id);
+                    target
+                })
+                .collect();
+            seen.sort_unstable();
+            seen.dedup();
+            assert_eq!(seen.len(), 19);
+        }
+    }
+
+    #[test]
+    fn without_changes_each_round_probes_everybody_once() {
+        let mut rng = fastrand::Rng::with_seed(7);
+        let mut rings = rings(20, &mut rng);
+        for _ in 0..5 {
+            let mut seen: Vec<_> = (0..19).map(|_| rings.next(&mut rng).unwrap()).collect();
+            seen.sort_unstable();
+            seen.dedup();
+            assert_eq!(seen.len(), 19);
+        }
+    }
+}

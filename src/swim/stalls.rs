@@ -1,0 +1,33 @@
+//! Stalls: this node was held up, by a busy machine or a pause, and heard nothing meanwhile.
+
+use std::time::Duration;
+
+use super::{node::Node, time::Time};
+
+impl Node {
+    /// A timer that fires far too late shows a stall. Answers that did not arrive meanwhile accuse nobody: the verdict of
+    /// the probe is discarded, and suspicions are extended by the pause.
+    pub(super) fn notice_stall(&mut self, now: Time) {
+        if !self.config.notice_stalls {
+            return;
+        }
+        let tolerated = (self.config.probe_interval / 4).max(Duration::from_millis(100));
+        let pause = self.timers.next().map_or(Duration::ZERO, |due| now.since(due));
+        if pause <= tolerated {
+            return;
+        }
+        self.metrics.stalls += 1;
+        self.health.degrade(1);
+        self.flaps.note_trouble(self.now);
+        self.prober.discard_verdict();
+        self.reach.begin(self.now);
+        self.withdraw_questions();
+        self.timers.extend_suspicions(pause);
+        for at in 0..self.table.others() {
+            let id = self.table.other(at);
+            if let Some(suspicion) = self.table.suspicion_mut(id) {
+                suspicion.extend(pause);
+            }
+        }
+    }
+}

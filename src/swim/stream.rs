@@ -1,0 +1,225 @@
+//! Streams: which are open, what each is for, and what comes of it when it ends.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    event::{JoinProblem, Output},
+    join::Attempt,
+    node::Node,
+    question::Question,
+    session::{Purpose, Session, Step},
+    time::Time,
+    timers::Timer,
+};
+
+/// Streams at the same time; more are refused and counted.
+pub(super) const MAX_STREAMS: usize = 128;
+/// Exchanges that this node has begun and not ended.
+const MAX_OWN_SYNCS: usize = 4;
+
+/// A stream, in all calls about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(pub(super) u64);
+
+/// What to do next with a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamStep {
+    /// Send the frame that is now in the buffer, then poll again.
+    Send,
+    /// Receive a frame, pass it to [`Node::handle_frame`], then poll again.
+    Receive,
+    /// Close it; the node has forgotten it.
+    Close,
+}
+
+/// How a stream failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StreamFailure {
+    /// Nobody listens at the address.
+    Refused,
+    /// It took too long, or was cut off.
+    TimedOut,
+    /// What came was not the protocol.
+    Rejected,
+    /// The driver could not begin, or gave it up for work of its own: its queue is full, there is no thread or
+    /// descriptor for it, the local address does not work, the node stops. It says nothing about the peer.
+    NotTried,
+}
+
+/// What a stream that this node opens is for, as far as a driver must know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StreamKind {
+    /// Tables are exchanged: a sync. It may take long.
+    Exchange,
+    /// The same with an address that may be dead, as one of up to 24 attempts that race: none may keep another waiting, and
+    /// the node gives some up ([`Node::is_open`]).
+    Join,
+    /// A stream ping: is somebody there? A verdict may hang on the answer, so nothing else may keep it waiting.
+    Question,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    pub(super) sessions: HashMap<StreamId, Session>,
+    /// Those that this node opened, and to which address.
+    pub(super) opened: BTreeMap<StreamId, SocketAddr>,
+    last: u64,
+    own_syncs: usize,
+}
+
+impl Streams {
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+}
+
+impl Node {
+    /// Opens a stream towards an address, and says whether it did: not if too many are open.
+    pub(super) fn open(&mut self, purpose: Purpose, addr: SocketAddr, timeout: Duration) -> bool {
+        let (step, kind) = match purpose {
+            Purpose::Probe { .. } | Purpose::Ask(..) => (Step::Ask, StreamKind::Question),
+            Purpose::Join(_) => (Step::SendHello, StreamKind::Join),
+            Purpose::Carry { urgent: true, .. } => (Step::SendCarried, StreamKind::Question),
+            Purpose::Carry { .. } => (Step::SendCarried, StreamKind::Exchange),
+            _ => (Step::SendHello, StreamKind::Exchange),
+        };
+        let syncs = matches!(purpose, Purpose::Sync);
+        // Joins have a bound of their own, and their result is waited for.
+        let joins = matches!(purpose, Purpose::Join(_) | Purpose::Ask(Question::PastLife(..), _));
+        let full =
+            self.streams.sessions.len() >= MAX_STREAMS || syncs && self.streams.own_syncs >= MAX_OWN_SYNCS;
+        if full && !joins {
+            self.metrics.refused_streams += 1;
+            return false;
+        }
+        self.streams.own_syncs += usize::from(syncs);
+        let stream = self.begin(purpose, addr, step, timeout);
+        // Until the driver begins, this bounds how long it may keep the stream waiting.
+        self.set_timer(Timer::Stream(stream), timeout.saturating_mul(2));
+        self.emit(Output::OpenStream { stream, addr, timeout, kind });
+        true
+    }
+
+    /// The driver begins to work on a stream: from now on it may take its timeout.
+    pub fn stream_began(&mut self, now: Time, stream: StreamId) {
+        self.advance(now);
+        if let Some(session) = self.streams.sessions.get_mut(&stream) {
+            session.began = true;
+            let timeout = session.timeout;
+            self.set_timer(Timer::Stream(stream), timeout);
+        }
+    }
+
+    /// Takes in a stream that another node opened, or `None` if there are too many.
+    pub fn accept_stream(&mut self, now: Time, from: SocketAddr) -> Option<StreamId> {
+        self.advance(now);
+        if self.streams.sessions.len() >= MAX_STREAMS {
+            self.metrics.refused_streams += 1;
+            return None;
+        }
+        let timeout = self.config.stream_timeout;
+        let stream = self.begin(Purpose::Answer, from, Step::AwaitOpening, timeout);
+        self.set_timer(Timer::Stream(stream), timeout);
+        Some(stream)
+    }
+
+    fn begin(&mut self, purpose: Purpose, peer: SocketAddr, step: Step, timeout: Duration) -> StreamId {
+        self.streams.last += 1;
+        let stream = StreamId(self.streams.last);
+        let digest_before = self.table.digest();
+        if !matches!(purpose, Purpose::Answer) {
+            self.streams.opened.insert(stream, peer);
+        }
+        self.streams.sessions.insert(
+            stream,
+            Session {
+                purpose,
+                peer,
+                step,
+                caller: Arc::default(),
+                proven: false,
+                introduced: false,
+                token: 0,
+                buckets: u64::MAX,
+                received: 0,
+                lists_us: false,
+                digest_before,
+                timeout,
+                began: false,
+                since: self.now,
+            },
+        );
+        stream
+    }
+
+    /// Whether the node has not given up a stream; if it has, its driver may drop it.
+    #[must_use]
+    pub fn is_open(&self, stream: StreamId) -> bool {
+        self.streams.sessions.contains_key(&stream)
+    }
+
+    pub(super) fn set_step(&mut self, stream: StreamId, step: Step) {
+        if let Some(session) = self.streams.sessions.get_mut(&stream) {
+            session.step = step;
+        }
+    }
+
+    /// The stream could not be opened, broke off or took too long.
+    pub fn handle_stream_failure(&mut self, now: Time, stream: StreamId, failure: StreamFailure) {
+        self.advance(now);
+        self.end(stream, Err(failure));
+    }
+
+    pub(super) fn stream_time_is_up(&mut self, stream: StreamId) {
+        let waits = self.streams.sessions.get(&stream).is_some_and(|session| {
+            // A stream of another node has begun.
+            !session.began && !matches!(session.purpose, Purpose::Answer)
+        });
+        self.end(stream, Err(if waits { StreamFailure::NotTried } else { StreamFailure::TimedOut }));
+    }
+
+    pub(super) fn end(&mut self, stream: StreamId, result: Result<(), StreamFailure>) {
+        if self.keep_waiting(stream, result) {
+            return;
+        }
+        let Some(session) = self.take_session(stream) else { return };
+        self.conclude(session.purpose, session.peer, result, session.digest_before);
+    }
+
+    pub(super) fn take_session(&mut self, stream: StreamId) -> Option<Session> {
+        self.timers.cancel(Timer::Stream(stream));
+        let session = self.streams.sessions.remove(&stream)?;
+        self.streams.own_syncs -= usize::from(matches!(session.purpose, Purpose::Sync));
+        self.streams.opened.remove(&stream);
+        Some(session)
+    }
+
+    fn conclude(
+        &mut self,
+        purpose: Purpose,
+        peer: SocketAddr,
+        result: Result<(), StreamFailure>,
+        before: u64,
+    ) {
+        match (purpose, result) {
+            (Purpose::Sync, Ok(())) => self.adapt_sync_pace(before),
+            (Purpose::Sync, Err(_)) | (Purpose::Answer | Purpose::Carry { .. }, _) => {}
+            (Purpose::Join(join), Ok(())) => self.join_attempted(join, Attempt::Reached),
+            (Purpose::Join(join), Err(failure)) => {
+                let problem = JoinProblem::from_failure(failure, peer);
+                self.join_attempted(join, Attempt::Failed(problem));
+            }
+            (Purpose::Probe { seq, .. }, Ok(())) => self.stream_probe_answered(seq),
+            (Purpose::Probe { .. }, Err(_)) => {}
+            (Purpose::Ask(question, _), result) => self.conclude_question(question, peer, result),
+        }
+    }
+}
