@@ -1,4 +1,4 @@
-//! Runs discoveries on threads: the first that fails stops all, and the last one to end ends the watches.
+//! Runs discoveries on threads. The first one that fails stops all others; the watches end when the last one has ended.
 
 use std::{
     convert::Infallible,
@@ -35,15 +35,18 @@ use crate::{BoxError, Discovery, Error, Membership, Stop, error::message_of, mem
 /// # Ok::<(), syncswim::Error>(())
 /// ```
 ///
-/// Its watches end with it: with its last discovery, or when it is dropped before its start.
+/// The watches of its membership end when its last discovery has ended, or when it is dropped before its start.
 #[must_use = "nothing runs before `start`"]
 pub struct Cluster {
-    watched: Watched,
+    watched: WatchCloser,
     finished: Receiver<Infallible>,
     discoveries: Vec<Named>,
 }
 
 /// A started [`Cluster`]. Dropping it stops the cluster and waits for its threads; an error is then only logged.
+///
+/// [`join`](Self::join) here is that of a thread: it waits for the end. To join a cluster of nodes is
+/// [`GossipDiscovery::join`](crate::GossipDiscovery::join).
 ///
 /// # Examples
 ///
@@ -67,7 +70,7 @@ pub struct ClusterHandle {
 
 struct Named {
     name: String,
-    // Behind a mutex only to be `Sync`.
+    // The mutex is never contended: it only makes this type `Sync`.
     discovery: Mutex<Box<dyn Discovery>>,
 }
 
@@ -77,11 +80,11 @@ struct Run {
     failure: Mutex<Option<Error>>,
 }
 
-/// The cluster owns it before its start. Then every thread holds one reference, so that the watches end with the last thread,
-/// however it ends.
-struct Watched {
+/// Closes the membership's watches when it is dropped. The cluster owns it before the start. Then every thread holds one
+/// reference, so that the watches end with the last thread, however that ends.
+struct WatchCloser {
     membership: Membership,
-    /// Never used: that it is dropped says it all.
+    /// Nothing is sent: to drop it disconnects [`ClusterHandle::finished`].
     _finished: Sender<Infallible>,
 }
 
@@ -89,11 +92,11 @@ impl Cluster {
     /// A cluster with an empty membership and no discovery.
     pub fn new() -> Self {
         let (_finished, finished) = bounded(0);
-        let watched = Watched { membership: Membership::new(), _finished };
+        let watched = WatchCloser { membership: Membership::new(), _finished };
         Self { watched, finished, discoveries: Vec::new() }
     }
 
-    /// Adds a discovery. Several may tell of the same peers: see [`Discovery::start`].
+    /// Adds a discovery. Several may report the same peers: see [`Discovery::start`].
     pub fn with_discovery(mut self, discovery: impl Discovery) -> Self {
         let name = discovery.name().into_owned();
         let discovery: Box<dyn Discovery> = Box::new(discovery);
@@ -101,20 +104,20 @@ impl Cluster {
         self
     }
 
-    /// The membership. This handle speaks for the application, not for a discovery: what it says is final until a discovery
-    /// says something new.
+    /// The membership. This handle speaks for the application, not for a discovery: what it says about a peer is final until a
+    /// discovery says something new about that peer.
     #[must_use]
     pub fn membership(&self) -> &Membership {
         &self.watched.membership
     }
 
-    /// Binds every discovery on this thread, in order, then starts each on a thread of its own, called `syncswim-` and its
-    /// name. A cluster without discoveries is finished at once, and so are its watches.
+    /// Binds every discovery on this thread, in order, then starts each on a thread of its own, which is named `syncswim-`
+    /// and the discovery's name. A cluster without discoveries is finished at once, and its watches end.
     ///
     /// # Errors
     ///
-    /// The first [`Error::Discovery`] or [`Error::Panicked`] of a `bind`; [`Error::Spawn`] if the system refuses a thread.
-    /// Nothing runs then, everything bound is released, and the watches have ended.
+    /// The first [`Error::Discovery`] or [`Error::Panicked`] of a [`Discovery::bind`]; [`Error::Spawn`] if the system refuses
+    /// a thread. Then no discovery runs, everything that was bound is released, and the watches have ended.
     pub fn start(self) -> Result<ClusterHandle, Error> {
         let Self { watched, finished, mut discoveries } = self;
         let membership = watched.membership.clone();
@@ -149,13 +152,13 @@ impl ClusterHandle {
         &self.membership
     }
 
-    /// Asks every discovery to end, without waiting for it.
+    /// Asks every discovery to end, and does not wait for it.
     pub fn stop(&self) {
         self.run.stop.stop();
     }
 
-    /// The flag that [`stop`](Self::stop) raises, and so does a discovery that fails. A clone can be raised from anywhere,
-    /// such as a signal handler's thread.
+    /// The flag that [`stop`](Self::stop) raises. A discovery that fails raises it, too. Any thread may raise a clone of it,
+    /// such as that of a signal handler.
     #[must_use]
     pub fn stop_flag(&self) -> &Stop {
         &self.run.stop
@@ -172,14 +175,15 @@ impl ClusterHandle {
         self.run.failure.lock().is_some()
     }
 
-    /// Disconnected once every discovery has ended: for `select!`, or to wait with a limit before
-    /// [`join`](Self::join).
+    /// A receiver that never has a message, and disconnects once every discovery has ended: for `select!`, or to wait with a
+    /// limit before [`join`](Self::join).
     #[must_use]
     pub fn finished(&self) -> &Receiver<Infallible> {
         &self.finished
     }
 
-    /// Waits until every discovery has ended: after [`stop`](Self::stop), a failure, or by itself.
+    /// Waits for all threads, as [`JoinHandle::join`] does for one: until every discovery has ended, after
+    /// [`stop`](Self::stop), after a failure, or by itself. Then no thread, socket or descriptor of them is left.
     ///
     /// # Errors
     ///
@@ -189,7 +193,7 @@ impl ClusterHandle {
         self.run.failure.lock().take().map_or(Ok(()), Err)
     }
 
-    fn spawn(&mut self, named: Named, id: SourceId, watched: Arc<Watched>) -> Result<(), Error> {
+    fn spawn(&mut self, named: Named, id: SourceId, watched: Arc<WatchCloser>) -> Result<(), Error> {
         let Named { name, discovery } = named;
         let (membership, run) = (self.membership.for_source(id), Arc::clone(&self.run));
         let what = format!("the thread of discovery `{name}`");
@@ -199,7 +203,7 @@ impl ClusterHandle {
             let stop = &run.stop;
             let mut discovery = discovery.into_inner();
             let ended = guard(&name, || discovery.start(&membership, stop));
-            // What it holds is released before anyone sees the end.
+            // Its sockets are released before `join` returns and the watches end.
             if let Err(error) = ended.and(release(&name, discovery)) {
                 run.fail(error);
             }
@@ -211,7 +215,7 @@ impl ClusterHandle {
 
     fn wait(&mut self) {
         for thread in self.threads.drain(..) {
-            // A handle that ended up inside one of its own discoveries cannot wait for that one.
+            // A handle that is dropped by one of its own discoveries cannot wait for this one.
             if thread.thread().id() == thread::current().id() {
                 continue;
             }
@@ -227,7 +231,7 @@ impl Drop for ClusterHandle {
     fn drop(&mut self) {
         self.stop();
         self.wait();
-        // Unlocked before the user's logger and error run.
+        // The lock is released before code of the user runs, which the logger and the error's texts may be.
         let failure = self.run.failure.lock().take();
         if let Some(error) = failure {
             log::error!("{}", error.report());
@@ -238,7 +242,7 @@ impl Drop for ClusterHandle {
 impl Run {
     /// Keeps the first failure, and stops everything.
     fn fail(&self, error: Error) {
-        // A later one is the user's, too, and is dropped under no lock.
+        // A later error is dropped after the lock is released, because its drop may be code of the user.
         let later = {
             let mut first = self.failure.lock();
             if first.is_some() { Some(error) } else { first.replace(error) }
@@ -248,13 +252,13 @@ impl Run {
     }
 }
 
-impl Drop for Watched {
+impl Drop for WatchCloser {
     fn drop(&mut self) {
         self.membership.close();
     }
 }
 
-/// Runs a discovery's code, and makes an error of whatever it ends with.
+/// Runs code of a discovery. Its error or panic becomes an error that names the discovery.
 fn guard(name: &str, call: impl FnOnce() -> Result<(), BoxError>) -> Result<(), Error> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(result) => result.map_err(|source| Error::Discovery { name: name.into(), source }),
@@ -262,7 +266,7 @@ fn guard(name: &str, call: impl FnOnce() -> Result<(), BoxError>) -> Result<(), 
     }
 }
 
-/// Drops a discovery under a guard of its own: a drop that panics while another panic unwinds would abort the process.
+/// Drops a discovery, guarded by itself: a drop that panics while another panic unwinds would abort the process.
 fn release(name: &str, discovery: Box<dyn Discovery>) -> Result<(), Error> {
     guard(name, || {
         drop(discovery);

@@ -1,11 +1,12 @@
-//! The flag that asks threads to end: raised once, by anyone, and then for ever.
+//! The flag that asks threads to end. Any thread may raise it, once and for all.
 
 use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 use parking_lot::Mutex;
 
-/// A flag that ends things: any clone raises it, every clone sees it, and whoever waits on it wakes at once.
+/// A flag that asks threads to end, in place of the cancellation of a context. Any clone can raise it and every clone sees it;
+/// threads that [wait](Self::wait) for it wake at once. It is never lowered.
 ///
 /// # Examples
 ///
@@ -23,7 +24,7 @@ use parking_lot::Mutex;
 /// ```
 #[derive(Clone)]
 pub struct Stop {
-    // Raising the flag is dropping the only sender: it reaches all receivers, and there is nothing to read.
+    // To raise the flag is to drop the only sender, which disconnects all receivers. Nothing is ever sent.
     raise: Arc<Mutex<Option<Sender<Infallible>>>>,
     raised: Receiver<Infallible>,
 }
@@ -47,19 +48,19 @@ impl Stop {
         self.raised.try_recv() == Err(TryRecvError::Disconnected)
     }
 
-    /// Waits until the flag is raised, at most `limit`. True once it is raised: the loop condition of periodic work.
+    /// Waits until the flag is raised, at most `limit`. Returns whether it is raised, so that `while !stop.wait(interval)` is a
+    /// loop of periodic work.
     pub fn wait(&self, limit: Duration) -> bool {
         self.raised.recv_timeout(limit) == Err(RecvTimeoutError::Disconnected)
     }
 
-    /// For [`select!`](crossbeam_channel::select): yields nothing, ever, and disconnects when the flag is raised
-    /// (or when a clone of this receiver has outlived the last `Stop`).
+    /// For [`select!`](crossbeam_channel::select): never has a message, and disconnects when the flag is raised (or when the
+    /// last `Stop` is dropped, for a clone of the receiver that outlives it).
     ///
     /// # Examples
     ///
     /// ```
-    /// use crossbeam_channel::{never, select};
-    /// use syncswim::Stop;
+    /// use syncswim::{Stop, crossbeam_channel::{never, select}};
     ///
     /// let (stop, work) = (Stop::new(), never::<u8>());
     /// stop.stop();

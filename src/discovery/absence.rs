@@ -1,39 +1,42 @@
-//! Who has left, of those that a look-up does not name any more: absent is not gone.
+//! Decides when an address has left that look-ups do not return any more. To be absent from one answer is not enough.
 //!
-//! A name server may give a part of all addresses, another one each time, and several servers may know different parts. So
-//! an address is *gone* only when it was missed by several complete look-ups in a row (or its time to live is over), and if
-//! the answers were seen to *rotate*, only when that cannot be chance: if answers of `n` of `k` known addresses were drawn by
-//! lot, an address would be missed `m` times in a row with the probability `(1 - n/k)^m`.
+//! A name server may return only a part of all addresses, a different part each time, and several servers may know different
+//! parts. So an address has left only when several complete look-ups in a row missed it, or its time to live is over. If the
+//! answers were seen to *rotate*, its absence must also be too unlikely to be chance: if each answer were a random choice of
+//! `n` of `k` known addresses, one address would be missed `m` times in a row with the probability `(1 - n/k)^m`.
 //!
-//! Answers rotate if an address that was missed comes back, or one answer both lacks known addresses and brings new ones.
+//! Answers rotate if an address that was missed comes back, or if one answer both lacks known addresses and has new ones.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
-/// Look-ups for which it is remembered that answers were seen to rotate.
-const MEMORY: u32 = 20;
-/// Addresses that are present at most.
+/// For so many complete look-ups answers count as rotating after they were seen to rotate.
+const ROTATION_MEMORY: u32 = 20;
+/// The most addresses that count as present. Beyond it those that were missed most often leave.
 const MAX_PRESENT: usize = 4096;
 /// The probability at which absence is no longer chance.
 const UNLIKELY: f64 = 1e-6;
 
-/// When an address that is not named any more has left.
+/// When an address has left that is not returned any more.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rule {
-    /// So many complete look-ups without it are enough.
+    /// After so many complete look-ups in a row without it.
     pub(super) misses: u32,
     pub(super) ttl: Ttl,
 }
 
-/// How long an address stays that is not named any more, if that is less.
+/// After which time without a look-up that returns it, if that comes before the misses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ttl {
     Unlimited,
     Fixed(Duration),
-    /// What its record says.
-    #[cfg_attr(not(feature = "dns-client"), allow(dead_code, reason = "only our own look-ups know it"))]
+    /// As the record of the address says.
+    #[cfg_attr(
+        not(feature = "dns-client"),
+        allow(dead_code, reason = "only the DNS client of this crate knows it")
+    )]
     OfRecord,
 }
 
@@ -41,10 +44,10 @@ pub(super) enum Ttl {
 pub(super) struct Presence {
     rule: Rule,
     present: BTreeMap<String, Seen>,
-    /// Gone since the last complete look-up.
+    /// Left by the last complete look-up.
     vanished: BTreeSet<String>,
-    /// Complete look-ups since the answers were seen to rotate.
-    calm: u32,
+    /// Complete look-ups since the answers were last seen to rotate.
+    since_rotation: u32,
 }
 
 #[derive(Debug)]
@@ -52,11 +55,11 @@ struct Seen {
     last: Instant,
     ttl: Option<Duration>,
     misses: u32,
-    /// Of so many misses, if answers were drawn by lot.
+    /// Of so many misses in a row, if each answer were a random choice.
     probability: f64,
 }
 
-/// What a look-up changes.
+/// What an answer changes.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Changes {
     pub(super) active: Vec<String>,
@@ -66,10 +69,10 @@ pub(super) struct Changes {
 
 impl Presence {
     pub(super) fn new(rule: Rule) -> Self {
-        Self { rule, present: BTreeMap::new(), vanished: BTreeSet::new(), calm: MEMORY }
+        Self { rule, present: BTreeMap::new(), vanished: BTreeSet::new(), since_rotation: ROTATION_MEMORY }
     }
 
-    /// Takes in an answer with the times to live of its records. One that may not be complete removes nobody.
+    /// Takes in an answer with the times to live of its records. One that may not be complete only adds addresses.
     pub(super) fn update(
         &mut self,
         answer: &BTreeMap<String, Option<Duration>>,
@@ -89,39 +92,40 @@ impl Presence {
             return Changes { active, ..Changes::default() };
         }
         let rotates = comes_back || brings_new && lacks_some;
-        self.calm = if rotates { 0 } else { self.calm.saturating_add(1) };
+        self.since_rotation = if rotates { 0 } else { self.since_rotation.saturating_add(1) };
         let removed = std::mem::take(&mut self.vanished).into_iter().collect();
         let left = self.miss(answer, now);
         self.vanished = left.iter().cloned().collect();
         Changes { active, left, removed }
     }
 
-    /// Counts the absence of those that an answer lacks; who is gone by it is present no longer.
+    /// Counts a miss for each address that the answer lacks. Returns those that have left by it.
     fn miss(&mut self, answer: &BTreeMap<String, Option<Duration>>, now: Instant) -> Vec<String> {
         let share = answer.len() as f64 / self.present.len().max(1) as f64;
-        let mut gone = Vec::new();
+        let mut left = Vec::new();
         for (peer, seen) in self.present.iter_mut().filter(|(peer, _)| !answer.contains_key(*peer)) {
             seen.misses = seen.misses.saturating_add(1);
             seen.probability *= 1.0 - share;
-            // Who counts the first miss cannot see answers rotate.
-            let may_be_chance = self.rule.misses > 1 && self.calm < MEMORY && seen.probability > UNLIKELY;
+            // With a limit of one miss, answers are taken at their word.
+            let may_be_chance =
+                self.rule.misses > 1 && self.since_rotation < ROTATION_MEMORY && seen.probability > UNLIKELY;
             if !may_be_chance && self.rule.ends(seen, now) {
-                gone.push(peer.clone());
+                left.push(peer.clone());
             }
         }
-        gone.iter().for_each(|peer| _ = self.present.remove(peer));
-        self.make_room(&mut gone);
-        gone
+        left.iter().for_each(|peer| _ = self.present.remove(peer));
+        self.make_room(&mut left);
+        left
     }
 
-    /// Name servers that give ever new addresses do not fill the memory: those that were missed most are gone.
-    fn make_room(&mut self, gone: &mut Vec<String>) {
+    /// Bounds the memory if name servers return new addresses all the time: those that were missed most often leave.
+    fn make_room(&mut self, left: &mut Vec<String>) {
         while self.present.len() > MAX_PRESENT {
             let missed = self.present.iter().filter(|(_, seen)| seen.misses > 0);
             let most = missed.max_by_key(|(_, seen)| seen.misses).map(|(peer, _)| peer.clone());
             let Some(peer) = most else { return };
             self.present.remove(&peer);
-            gone.push(peer);
+            left.push(peer);
         }
     }
 }
@@ -143,15 +147,15 @@ impl Rule {
 mod tests {
     use super::*;
 
-    /// Look-ups every 30 s, and who left by them.
-    struct Story {
+    /// Look-ups every 30 s, and the addresses that left by them.
+    struct Scenario {
         presence: Presence,
         now: Instant,
         active: BTreeSet<String>,
         left: Vec<String>,
     }
 
-    impl Story {
+    impl Scenario {
         fn new(misses: u32, ttl: Ttl) -> Self {
             let presence = Presence::new(Rule { misses, ttl });
             Self { presence, now: Instant::now(), active: BTreeSet::new(), left: Vec::new() }
@@ -170,97 +174,97 @@ mod tests {
 
     #[test]
     fn answers_that_are_always_new_do_not_fill_the_memory() {
-        let mut story = Story::new(3, Ttl::Unlimited);
+        let mut scenario = Scenario::new(3, Ttl::Unlimited);
         for at in 0..20 {
             let answer: Vec<_> = (0..1000).map(|i| format!("10.{at}.{}.{}", i / 256, i % 256)).collect();
-            story.look_up(&answer.join(" "), true);
-            assert!(story.presence.present.len() <= MAX_PRESENT);
+            scenario.look_up(&answer.join(" "), true);
+            assert!(scenario.presence.present.len() <= MAX_PRESENT);
         }
-        assert_eq!(story.active.len(), MAX_PRESENT, "those that were missed most have left");
+        assert_eq!(scenario.active.len(), MAX_PRESENT, "those that were missed most have left");
     }
 
     #[test]
     fn a_peer_leaves_after_so_many_look_ups_without_it() {
         for misses in 1..6 {
-            let mut story = Story::new(misses, Ttl::Unlimited);
-            story.look_up("a b c", true);
+            let mut scenario = Scenario::new(misses, Ttl::Unlimited);
+            scenario.look_up("a b c", true);
             for at in 1..=misses {
-                assert_eq!(story.left.len(), 0, "{at} of {misses}");
-                story.look_up("a b", true);
+                assert_eq!(scenario.left.len(), 0, "{at} of {misses}");
+                scenario.look_up("a b", true);
             }
-            assert_eq!(story.left, ["c"], "{misses}");
+            assert_eq!(scenario.left, ["c"], "{misses}");
         }
     }
 
     #[test]
     fn answers_that_may_not_be_complete_remove_nobody_and_do_not_count() {
-        let mut story = Story::new(3, Ttl::Fixed(Duration::from_secs(1)));
-        story.look_up("a b c", true);
-        (0..50).for_each(|_| story.look_up("a d", false));
-        assert!(story.left.is_empty() && story.active.len() == 4);
+        let mut scenario = Scenario::new(3, Ttl::Fixed(Duration::from_secs(1)));
+        scenario.look_up("a b c", true);
+        (0..50).for_each(|_| scenario.look_up("a d", false));
+        assert!(scenario.left.is_empty() && scenario.active.len() == 4);
     }
 
     #[test]
     fn a_peer_leaves_when_its_time_is_over_whatever_the_misses() {
         for ttl in [Ttl::Fixed(Duration::from_secs(60)), Ttl::OfRecord] {
-            let mut story = Story::new(100, ttl);
-            story.look_up("a b", true);
-            story.look_up("a", true);
-            assert_eq!(story.left.len(), 0);
-            story.look_up("a", true);
-            assert_eq!(story.left, ["b"]);
+            let mut scenario = Scenario::new(100, ttl);
+            scenario.look_up("a b", true);
+            scenario.look_up("a", true);
+            assert_eq!(scenario.left.len(), 0);
+            scenario.look_up("a", true);
+            assert_eq!(scenario.left, ["b"]);
         }
     }
 
     #[test]
-    fn of_name_servers_that_give_eight_of_fifteen_nobody_leaves() {
+    fn if_name_servers_return_eight_of_fifteen_nobody_leaves() {
         let all: Vec<_> = (0..15).map(|at| format!("p{at}")).collect();
         for seed in 0..100 {
             for ttl in [Ttl::Unlimited, Ttl::OfRecord, Ttl::Fixed(Duration::from_secs(5))] {
-                let (mut story, mut rng) = (Story::new(3, ttl), fastrand::Rng::with_seed(seed));
+                let (mut scenario, mut rng) = (Scenario::new(3, ttl), fastrand::Rng::with_seed(seed));
                 for _ in 0..400 {
                     let mut some = all.clone();
                     rng.shuffle(&mut some);
-                    story.look_up(&some[..8].join(" "), true);
+                    scenario.look_up(&some[..8].join(" "), true);
                 }
-                assert_eq!((story.left.len(), story.active.len()), (0, 15), "{seed} {ttl:?}");
+                assert_eq!((scenario.left.len(), scenario.active.len()), (0, 15), "{seed} {ttl:?}");
             }
         }
     }
 
     #[test]
-    fn of_two_name_servers_with_different_halves_nobody_leaves_whoever_answers() {
+    fn if_two_name_servers_know_different_halves_nobody_leaves() {
         for seed in 0..100 {
-            let (mut story, mut rng) = (Story::new(3, Ttl::OfRecord), fastrand::Rng::with_seed(seed));
-            // At first one answers some times in a row.
+            let (mut scenario, mut rng) = (Scenario::new(3, Ttl::OfRecord), fastrand::Rng::with_seed(seed));
+            // At first the same server answers five times in a row.
             for at in 0..100 {
                 let first = if at < 5 { at == 0 } else { rng.bool() };
-                story.look_up(if first { "a b c d" } else { "e f g h" }, true);
+                scenario.look_up(if first { "a b c d" } else { "e f g h" }, true);
             }
-            assert_eq!((story.left.len(), story.active.len()), (0, 8), "{seed}");
+            assert_eq!((scenario.left.len(), scenario.active.len()), (0, 8), "{seed}");
         }
     }
 
     #[test]
-    fn who_is_really_gone_leaves_though_the_answers_rotated_before() {
-        let mut story = Story::new(3, Ttl::Unlimited);
-        (0..10).for_each(|at| story.look_up(if at % 2 == 0 { "a b c" } else { "c d" }, true));
-        assert_eq!(story.left.len(), 0);
-        (0..MEMORY + 3).for_each(|_| story.look_up("a b c", true));
-        assert_eq!(story.left, ["d"]);
-        // A roll-out: one goes as another comes. Most of the rest being there, that is no lot.
-        let mut story = Story::new(3, Ttl::Unlimited);
-        story.look_up("a b c d e f g h", true);
-        (0..8).for_each(|_| story.look_up("b c d e f g h i", true));
-        assert_eq!(story.left, ["a"]);
+    fn an_address_that_is_really_gone_leaves_though_the_answers_rotated_before() {
+        let mut scenario = Scenario::new(3, Ttl::Unlimited);
+        (0..10).for_each(|at| scenario.look_up(if at % 2 == 0 { "a b c" } else { "c d" }, true));
+        assert_eq!(scenario.left.len(), 0);
+        (0..ROTATION_MEMORY + 3).for_each(|_| scenario.look_up("a b c", true));
+        assert_eq!(scenario.left, ["d"]);
+        // A roll-out replaces one address. As all others are in every answer, the answers are not random choices.
+        let mut scenario = Scenario::new(3, Ttl::Unlimited);
+        scenario.look_up("a b c d e f g h", true);
+        (0..8).for_each(|_| scenario.look_up("b c d e f g h i", true));
+        assert_eq!(scenario.left, ["a"]);
     }
 
     #[test]
-    fn who_left_is_removed_by_the_next_complete_look_up_unless_it_is_back() {
-        let mut story = Story::new(1, Ttl::Unlimited);
+    fn an_address_that_left_is_removed_by_the_next_complete_look_up_unless_it_is_back() {
+        let mut scenario = Scenario::new(1, Ttl::Unlimited);
         let mut look_up = |answer: &[&str], is_complete| {
             let answer = answer.iter().map(|peer| ((*peer).into(), None)).collect();
-            let changes = story.presence.update(&answer, is_complete, story.now);
+            let changes = scenario.presence.update(&answer, is_complete, scenario.now);
             (changes.left.join(" "), changes.removed.join(" "))
         };
         look_up(&["a", "b", "c"], true);

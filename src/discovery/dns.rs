@@ -1,4 +1,4 @@
-//! Peers that are the addresses behind a DNS name.
+//! The addresses behind a DNS name as peers.
 
 use std::{
     borrow::Cow,
@@ -22,23 +22,24 @@ use crate::{
     warn::Throttle,
 };
 
-/// Resolves a name at once and then every interval. New addresses are added. Absent is not gone: an address leaves after
-/// [`misses`](Self::misses) look-ups in a row without it, or when its [`ttl`](Self::ttl) is over, and is removed when still
-/// gone at the next look-up. A look-up that fails, finds nothing or may not have found all changes nothing of what is known,
-/// and where name servers give a part of all addresses, another each time, nobody leaves by that.
+/// A DNS name as a discovery: resolves it at once and then every interval, and lists its addresses as peers.
 ///
-/// The name is `host` or `host:port`, which the system's resolver looks up, or with the feature `dns-client`, which asks the
-/// name servers of `/etc/resolv.conf` itself:
+/// New addresses are added. An address that is absent from an answer does not leave at once, but after
+/// [`misses`](Self::misses) look-ups in a row without it, or when its [`ttl`](Self::ttl) is over; it is removed if the next
+/// look-up does not return it either. A look-up that fails or finds nothing changes nothing; one that may not have found
+/// everything only adds. Where name servers return a different part of all addresses each time, this makes no address leave.
+///
+/// The name is `host` or `host:port`, which the system's resolver looks up. With the feature `dns-client` it may also be one
+/// of the following, for which this crate asks the name servers of `/etc/resolv.conf` itself:
 ///
 /// - `dns+host` or `dns+host:port`: A and AAAA records;
 /// - `dnssrv+_service._tcp.domain`: SRV records, with their ports, and the addresses of their targets.
 ///
-/// Peers are called by their address alone, as `10.0.0.1` or `2001:db8::1`, unless a port is known: then they are
-/// `10.0.0.1:7946` or `[2001:db8::1]:7946`, and can be dialed. (Link-local addresses cannot, as `[fe80::1]:7946`: no
-/// answer of DNS tells their zone.)
+/// A peer is called `10.0.0.1:7946` or `[2001:db8::1]:7946`, which can be dialed, or if no port is known `10.0.0.1` or
+/// `2001:db8::1`. (A link-local address cannot be dialed, because DNS does not tell its zone.)
 ///
-/// The system's resolver cannot be interrupted, so stopping waits for a look-up that is under way, as long as the system
-/// takes to answer or give up; `dns+` can, and so may a [`resolver`](Self::resolver) with shorter time-outs.
+/// A look-up by the system's resolver cannot be interrupted, so a stop waits until the system answers or gives up. One by
+/// `dns+` or `dnssrv+` is interrupted, and a [`resolver`](Self::resolver) may have shorter time-outs.
 ///
 /// # Examples
 ///
@@ -56,7 +57,7 @@ pub struct DnsDiscovery {
     interval: Duration,
     rule: Rule,
     servers: Vec<SocketAddr>,
-    // Behind a mutex only to be `Sync`.
+    // The mutex is never contended: it only makes this type `Sync`.
     resolver: Mutex<Box<dyn Resolver>>,
 }
 
@@ -66,7 +67,7 @@ pub trait Resolver: Send + 'static {
     ///
     /// # Errors
     ///
-    /// Any failure, also that these may not be all. It is logged, and the next interval tries again.
+    /// Any failure, also if these may not be all addresses. It is logged, and the look-up repeated after the next interval.
     fn resolve(&mut self, host: &str) -> io::Result<Vec<IpAddr>>;
 }
 
@@ -75,7 +76,7 @@ pub trait Resolver: Send + 'static {
 pub struct SystemResolver;
 
 impl DnsDiscovery {
-    /// Looks up `name`: see above for its forms.
+    /// Looks up `name`, which has one of the forms above.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         let resolver: Box<dyn Resolver> = Box::new(SystemResolver);
@@ -84,46 +85,46 @@ impl DnsDiscovery {
         Self { name: name.into(), interval, rule, servers, resolver: resolver.into() }
     }
 
-    /// The time between look-ups. Too short burdens the name server, too long makes gone peers linger. Zero is refused at the
-    /// start. Defaults to 30 s.
+    /// The time between look-ups. If it is too short it burdens the name server; if it is too long, new peers are found late and
+    /// those that are gone stay listed. Zero is an error of the start. Defaults to 30 s.
     #[must_use]
     pub fn interval(self, interval: Duration) -> Self {
         Self { interval, ..self }
     }
 
-    /// How many look-ups in a row must miss an address before it has left. Failed and partial ones do not count. If the
-    /// answers are seen to rotate, it takes as many more as are needed for the absence not to be chance. 1 takes each answer
-    /// at its word, and is for name servers that always give all addresses. Zero is refused at the start. Defaults to 3.
+    /// The number of look-ups in a row that must miss an address before it has left. Failed and partial ones do not count. If
+    /// the answers are seen to rotate, it takes as many more as are needed for the absence not to be chance. 1 takes each answer
+    /// at its word, for name servers that always return all addresses. Zero is an error of the start. Defaults to 3.
     #[must_use]
     pub fn misses(self, misses: u32) -> Self {
         Self { rule: Rule { misses, ..self.rule }, ..self }
     }
 
-    /// Lets an address leave after this time without a look-up that names it, if that is less than the
-    /// [`misses`](Self::misses) take. It is looked at when a look-up is complete, and where answers rotate absence must still
-    /// not be chance. Defaults to no limit.
+    /// The time without a look-up that returns it after which an address has left, if that comes before
+    /// [`misses`](Self::misses) look-ups. It is checked at each complete look-up; where answers rotate, the absence must also be
+    /// too long to be chance. Defaults to no limit.
     #[must_use]
     pub fn ttl(self, ttl: Duration) -> Self {
         Self { rule: Rule { ttl: Ttl::Fixed(ttl), ..self.rule }, ..self }
     }
 
-    /// The same with the time to live of each address's own record (RFC 1035, section 3.2.1): of `dns+` and `dnssrv+` it is
-    /// known. Name servers that cache give what is left of it.
+    /// As [`ttl`](Self::ttl), with the time to live of each address's own record (RFC 1035, section 3.2.1), which is known for
+    /// `dns+` and `dnssrv+`. Name servers that cache return the rest of it.
     #[cfg(feature = "dns-client")]
     #[must_use]
     pub fn record_ttl(self) -> Self {
         Self { rule: Rule { ttl: Ttl::OfRecord, ..self.rule }, ..self }
     }
 
-    /// The name servers to ask of `dns+` and `dnssrv+`, in this order, instead of those that `/etc/resolv.conf` names; its
-    /// other settings stay. Defaults to none, which leaves it to the file.
+    /// The name servers to ask for `dns+` and `dnssrv+`, in this order, instead of those of `/etc/resolv.conf`, whose other
+    /// settings still apply. Defaults to none, which means those of the file.
     #[cfg(feature = "dns-client")]
     #[must_use]
     pub fn name_servers(self, servers: impl IntoIterator<Item = SocketAddr>) -> Self {
         Self { servers: servers.into_iter().collect(), ..self }
     }
 
-    /// How names without a prefix become addresses. Defaults to [`SystemResolver`].
+    /// What resolves names without a prefix. Defaults to [`SystemResolver`].
     ///
     /// # Examples
     ///
@@ -147,18 +148,18 @@ impl Discovery for DnsDiscovery {
     }
 
     fn bind(&mut self) -> Result<(), BoxError> {
-        self.what()?;
+        self.subject()?;
         Ok(())
     }
 
     fn start(&mut self, membership: &Membership, stop: &Stop) -> Result<(), BoxError> {
-        let (what, name, servers) = (self.what()?, &self.name, &self.servers);
-        // It is ours alone, so nothing is locked while the user's code runs.
+        let (subject, name, servers) = (self.subject()?, &self.name, &self.servers);
+        // Access without the lock, so that nothing is locked while the user's resolver runs.
         let resolver = self.resolver.get_mut();
         let (mut presence, warnings) = (Presence::new(self.rule), Throttle::default());
         let mut pause = Duration::ZERO;
         while !stop.wait(pause) {
-            match what.look_up(resolver, servers, stop) {
+            match subject.look_up(resolver, servers, stop) {
                 _ if stop.is_stopped() => break,
                 Ok(lookup) if lookup.found.is_empty() => {
                     warnings.warn("", format_args!("{name}: no address; keeping what we know"));
@@ -194,15 +195,16 @@ fn tell(
     membership.remove(changes.removed);
 }
 
-/// What is looked up, and by whom.
+/// What is looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum What {
-    /// By the resolver, with the port of what it finds.
+enum Subject {
+    /// A host, by the resolver; and the port of each peer.
     Host(String, Option<u16>),
+    /// By the DNS client of this crate.
     Query(Query),
 }
 
-impl What {
+impl Subject {
     fn look_up(
         &self,
         resolver: &mut Box<dyn Resolver>,
@@ -224,7 +226,7 @@ impl What {
 }
 
 impl DnsDiscovery {
-    fn what(&self) -> Result<What, Error> {
+    fn subject(&self) -> Result<Subject, Error> {
         let error = |field, problem: &str| Err(Error::Config { field, problem: problem.into() });
         if self.interval.is_zero() {
             return error("interval", "is zero; take some seconds");
@@ -233,8 +235,8 @@ impl DnsDiscovery {
             return error("misses", "is zero; take 1 for a peer to leave by the first look-up without it");
         }
         let name = &self.name;
-        let parsed = Query::parse(name).map(|query| query.map(What::Query)).unwrap_or_else(|| {
-            Target::parse(name).map(|target| What::Host(target.host.to_string(), target.port))
+        let parsed = Query::parse(name).map(|query| query.map(Subject::Query)).unwrap_or_else(|| {
+            Target::parse(name).map(|target| Subject::Host(target.host.to_string(), target.port))
         });
         parsed.or_else(|problem| {
             error(
@@ -295,11 +297,11 @@ mod tests {
             "dns+a b",
         ];
         for name in bad {
-            let error = DnsDiscovery::new(name).what().expect_err(name).to_string();
+            let error = DnsDiscovery::new(name).subject().expect_err(name).to_string();
             assert!(error.contains(&format!("`name` is {name:?}, which ")), "{error}");
         }
         let problem =
-            |dns: DnsDiscovery| dns.what().map_or_else(|error| error.to_string(), |_| "fine".into());
+            |dns: DnsDiscovery| dns.subject().map_or_else(|error| error.to_string(), |_| "fine".into());
         let dns = || DnsDiscovery::new("db:1");
         assert!(problem(dns().interval(Duration::ZERO)).contains("`interval`"));
         assert!(problem(dns().misses(0)).contains("`misses`"));

@@ -16,7 +16,7 @@ pub type Peer = Arc<str>;
 /// let active = watch.iter().nth(1).unwrap().active;
 /// assert_eq!(active, ["a:1", "b:1"]);
 /// assert_eq!(active.len(), 2);
-/// assert_eq!(active, ["b:1", "a:1", "b:1"].into_iter().collect());
+/// assert_eq!(active, ["b:1", "a:1", "b:1"].into_iter().collect::<syncswim::Peers>());
 /// assert_eq!(active.to_string(), "a:1, b:1");
 /// for peer in &active {
 ///     println!("{peer}");
