@@ -32,9 +32,9 @@ fn main() {
     let largest = sizes.iter().copied().max().unwrap_or(0);
     let bench = Bench { effort, members: rig::acquaintances(largest.max(1_000)), ping: rig::ping() };
     println!(
-        "news of a member takes {} bytes, a packet holds {} of it",
-        bench.news_bytes(),
-        bench.news_per_packet()
+        "an update about a member takes {} bytes, a packet holds {} of it",
+        bench.update_bytes(),
+        bench.updates_per_packet()
     );
 
     heading("ping in, ack out", true);
@@ -77,12 +77,12 @@ impl Bench {
         Figure::of(rounds, Some(count), round).print(what);
     }
 
-    fn news_bytes(&self) -> usize {
+    fn update_bytes(&self) -> usize {
         self.members[0].introduction.bytes.len() - rig::HEADER
     }
 
-    fn news_per_packet(&self) -> usize {
-        (1400 - rig::HEADER) / self.news_bytes()
+    fn updates_per_packet(&self) -> usize {
+        (1400 - rig::HEADER) / self.update_bytes()
     }
 
     /// The same from the member of this number, or told by it.
@@ -104,7 +104,7 @@ impl Bench {
             ping.deliver(&mut node, BEGIN);
             rig::drain(&mut node, &mut buffer);
         }
-        // The round that was to tell the news finds none.
+        // The gossip round that was due finds no update.
         node.handle_timeout(BEGIN);
         node
     }
@@ -115,15 +115,15 @@ impl Bench {
         (0..n).map(|i| self.said_by(number(i), &self.ping)).collect()
     }
 
-    /// How many packets a full queue fills before its first news is done with.
+    /// How many packets a full queue fills before its first update is done with.
     fn packets_in_queue(&self, n: u32) -> u64 {
         let limit = 4 * u64::from((n + 1).ilog10() + 1);
-        u64::from(n) * (limit - 1) / (self.news_per_packet() as u64 + 1)
+        u64::from(n) * (limit - 1) / (self.updates_per_packet() as u64 + 1)
     }
 
     fn ping_with_empty_queue(&self, n: u32) {
         let (mut node, pings, mut buffer) = (self.node_with_empty_queue(n), self.pings(n), Vec::new());
-        self.measure(&format!("no news waits, n = {n}"), self.effort.rounds(), |clock| {
+        self.measure(&format!("no update is queued, n = {n}"), self.effort.rounds(), |clock| {
             answer(clock, &mut node, &pings, BATCH, &mut buffer);
         });
     }
@@ -131,7 +131,7 @@ impl Bench {
     fn ping_with_full_queue(&self, n: u32) {
         let mut queue = FullQueue::new(self, n, BATCH);
         let (pings, mut buffer) = (self.pings(n), Vec::new());
-        self.measure(&format!("n pieces of news wait, n = {n}"), self.effort.rounds(), |clock| {
+        self.measure(&format!("n updates are queued, n = {n}"), self.effort.rounds(), |clock| {
             let (node, packets) = queue.take();
             answer(clock, node, &pings, packets, &mut buffer);
         });
@@ -140,12 +140,12 @@ impl Bench {
     fn gossip_with_full_queue(&self, n: u32) {
         let mut queue = FullQueue::new(self, n, BATCH);
         let mut buffer = Vec::new();
-        self.measure(&format!("n pieces of news wait, n = {n}"), self.effort.rounds(), |clock| {
+        self.measure(&format!("n updates are queued, n = {n}"), self.effort.rounds(), |clock| {
             let (node, packets) = queue.take();
             let rounds = (packets / 3).max(1);
             clock.run(rounds, || {
                 for _ in 0..rounds {
-                    let now = node.poll_timeout().expect("news waits");
+                    let now = node.poll_timeout().expect("updates are queued");
                     node.handle_timeout(now);
                     rig::drain(node, &mut buffer);
                 }
@@ -229,7 +229,7 @@ impl Bench {
             ("a ping for somebody else", from_member(1)),
             ("an ack that nobody waits for", from_member(2)),
             // The token that it shows is for somebody else.
-            ("a ping-req from a stranger", shortest(3)),
+            ("a ping-req from an unverified peer", shortest(3)),
             ("a nack that nobody waits for", from_member(4)),
             ("a known suspicion", from_member(17)),
             ("a known failure", from_member(18)),
@@ -240,7 +240,7 @@ impl Bench {
     fn take_in_each(&self, specimens: &[(&str, Datagram)]) {
         let mut node = self.node_with_empty_queue(1_000);
         for (what, datagram) in specimens {
-            // What is news is news only once.
+            // A claim is an update only once.
             datagram.deliver(&mut node, BEGIN);
             rig::drain(&mut node, &mut Vec::new());
             self.measure(&labelled(what, datagram), self.effort.rounds(), |clock| {
@@ -256,7 +256,7 @@ impl Bench {
         full.deliver(&mut node, BEGIN);
         rig::drain(&mut node, &mut Vec::new());
         let full = [
-            ("an ack with all the news that fits, known", full.clone()),
+            ("an ack with all updates that fit, known", full.clone()),
             ("the same, one bit flipped", flipped(full)),
         ];
         for (what, datagram) in full {
@@ -294,7 +294,7 @@ impl Bench {
             });
         }
         let mut queue = FullQueue::new(self, 1_000, 256);
-        self.measure("an ack with all the news that fits", rounds, |clock| {
+        self.measure("an ack with all updates that fit", rounds, |clock| {
             let (node, packets) = queue.take();
             (0..packets).for_each(|_| self.ping.deliver(node, BEGIN));
             write(clock, node, packets);
@@ -364,8 +364,8 @@ fn accusations() -> Vec<Datagram> {
     let mut accuser = rig::lan(1);
     accuser.health_max = 1;
     let mut net = Net::converged([rig::passive(0), accuser, rig::passive(2)]);
-    // Whoever asks after member 2 gets no answer, but news travels.
-    net.lose(|datagram| !datagram.is_news() && [datagram.from, datagram.to].contains(&rig::addr(2)));
+    // Pings of member 2 get no answer, but gossip travels.
+    net.lose(|datagram| !datagram.is_gossip() && [datagram.from, datagram.to].contains(&rig::addr(2)));
     net.run_for(Duration::from_secs(2_400));
     let mut told: Vec<Datagram> = Vec::new();
     for datagram in net.sent.iter().filter(|datagram| datagram.to == rig::addr(0)) {

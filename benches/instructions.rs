@@ -28,7 +28,7 @@ const OPERATIONS: [Operation; 4] = [
     ("ping in, ack out, 100 members", |times| ping(times, 100)),
     ("ping in, ack out, 10000 members", |times| ping(times, 10_000)),
     ("learn a member, 1000 members", learn),
-    ("news of it again, 1000 members", hear_again),
+    ("a known update, 1000 members", hear_again),
 ];
 const USAGE: &str = "usage: cargo bench --bench instructions [-- --check]";
 const TIMES: u32 = 2_000;

@@ -14,7 +14,7 @@ use rig::{Acquaintance, BEGIN, Datagram, NEVER, Net};
 
 const MEMBERS: u32 = 500;
 const ROUNDS: u64 = 1_000;
-/// A packet of more bytes is full of news.
+/// A packet of more bytes is full of updates.
 const FULL: usize = 1_300;
 
 /// A ping to node 0 and nothing else in the packet, from each of the first two members.
@@ -41,7 +41,7 @@ fn node_with_a_long_queue(members: &[Acquaintance]) -> Node {
     node
 }
 
-/// Sends all news in answer to pings, from two members because none is told of itself; returns how many
+/// Sends all updates in answer to pings, from two members because none is told of itself; returns how many
 /// packets it filled and how many it took.
 fn tell_all(node: &mut Node, pings: &[Datagram; 2], buffer: &mut Vec<u8>) -> (u64, u64) {
     let (mut full, mut acks) = (0, 0);
@@ -88,10 +88,10 @@ fn a_ping_is_answered_without_allocating() {
     let (pings, mut node) = (pings(&members), node_with_a_long_queue(&members));
     let mut told = (0, 0);
     answer(&mut node, &pings[0], &mut buffer);
-    assert_none("an ack with news", || told = tell_all(&mut node, &pings, &mut buffer));
+    assert_none("an ack with updates", || told = tell_all(&mut node, &pings, &mut buffer));
     let (full, acks) = told;
-    assert!(acks >= ROUNDS && full > acks * 9 / 10, "{full} of {acks} acks were full of news");
-    assert_none("an ack without news", || {
+    assert!(acks >= ROUNDS && full > acks * 9 / 10, "{full} of {acks} acks were full of updates");
+    assert_none("an ack without updates", || {
         for ping in pings.iter().cycle().take(ROUNDS as usize) {
             assert_eq!(answer(&mut node, ping, &mut buffer), Some(ping.from));
             assert!(buffer.len() < 40);
@@ -106,7 +106,7 @@ fn a_gossip_round_does_not_allocate() {
     let (mut rounds, mut packets) = (0, 0);
     let mut now = BEGIN;
     let mut round = |node: &mut Node| {
-        now = node.poll_timeout().expect("a round follows while there is news");
+        now = node.poll_timeout().expect("a round follows while there are updates");
         node.handle_timeout(now);
         while let Some(to) = node.poll_transmit(&mut buffer) {
             assert_ne!(to.addr, rig::addr(0));
@@ -174,27 +174,27 @@ fn an_accusation_or_departure_that_is_known_is_passed_over_without_allocating() 
     net.run_until(|net| net.nodes[..7].iter().all(|node| node.metrics().suspicions > 0));
     net.run_for(Duration::from_millis(500));
     assert_eq!(departed(&net), 0);
-    repeat_news(&mut net, "a known suspicion");
+    repeat_gossip(&mut net, "a known suspicion");
     let now = net.now;
     net.nodes[6].leave(now);
     net.run_until(|net| net.nodes[..6].iter().all(|node| node.metrics().departed_members == 2));
     net.run_for(Duration::from_secs(2));
-    repeat_news(&mut net, "a known departure");
+    repeat_gossip(&mut net, "a known departure");
 }
 
 /// Tells node 0 once more what all others have told.
-fn repeat_news(net: &mut Net, what: &str) {
-    let news = net.news_retold_to(0);
-    assert!(!news.is_empty());
+fn repeat_gossip(net: &mut Net, what: &str) {
+    let gossip = net.gossip_retold_to(0);
+    assert!(!gossip.is_empty());
     let (node, now) = (&mut net.nodes[0], net.now);
-    let strangers = node.metrics().dropped_unverified;
+    let unverified = node.metrics().dropped_unverified;
     assert_none(what, || {
-        for datagram in news.iter().cycle().take(news.len().max(ROUNDS as usize)) {
+        for datagram in gossip.iter().cycle().take(gossip.len().max(ROUNDS as usize)) {
             datagram.deliver(node, now);
         }
     });
     assert_eq!(node.poll_output(), None);
-    assert_eq!(node.metrics().dropped_unverified, strangers);
+    assert_eq!(node.metrics().dropped_unverified, unverified);
 }
 
 #[test]

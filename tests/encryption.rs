@@ -1,4 +1,4 @@
-//! Encryption as a running cluster meets it: joining, strangers, roll-out, key changes, recordings.
+//! Encryption as a running cluster meets it: joining, outsiders, roll-out, key changes, recordings.
 
 #![cfg(feature = "encryption")]
 #![allow(clippy::disallowed_methods, reason = "tests wait in real time, with deadlines")]
@@ -57,10 +57,10 @@ fn nodes_with_the_key_find_each_other_and_strangers_stay_out() {
     let seed = nodes[0].local().addr.to_string();
     let wrong = Gossip::start(config("wrong").keyring(&Keyring::new(key(9)))).unwrap();
     let clear = Gossip::start(config("clear")).unwrap();
-    for stranger in [&wrong, &clear] {
-        let error = stranger.join([&seed]).unwrap_err();
+    for outsider in [&wrong, &clear] {
+        let error = outsider.join([&seed]).unwrap_err();
         assert!(matches!(error, Error::Join { .. }), "{error}");
-        assert_eq!(live(stranger), 1, "it learned of nobody");
+        assert_eq!(live(outsider), 1, "it learned of nobody");
     }
     let metrics = nodes[0].metrics();
     assert!(metrics.dropped_unknown_key >= 1 && metrics.dropped_unsealed >= 1, "{metrics:?}");

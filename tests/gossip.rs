@@ -111,8 +111,8 @@ fn a_restart_under_the_old_name_is_back_at_another_port_and_at_the_same() {
 #[test]
 fn a_taken_name_is_an_error_of_join_and_the_incumbent_stays() {
     let nodes = cluster(&["a", "b"]);
-    let rival = Gossip::start(quick("b")).unwrap();
-    match rival.join([addr(&nodes[0])]) {
+    let second = Gossip::start(quick("b")).unwrap();
+    match second.join([addr(&nodes[0])]) {
         Err(Error::NameTaken { name, addr }) => assert_eq!((&*name, addr), ("b", nodes[1].local().addr)),
         other => panic!("{other:?}"),
     }

@@ -121,7 +121,7 @@ fn every_order_of_calls() {
     let mut random = fastrand::Rng::with_seed(seed);
     let brief = |name: &str| {
         let mut config = GossipConfig::local(name).bind(([127, 0, 0, 1], 0));
-        // Many of the members that are told of a farewell are gone themselves.
+        // Many of the members that a leaver pings are gone themselves.
         config.swim.leave_timeout = Duration::from_millis(20);
         config
     };

@@ -1,4 +1,4 @@
-//! What strangers can do to a running cluster over real sockets, with a key and without: nothing that lasts.
+//! What outsiders can do to a running cluster over real sockets, with a key and without: nothing that lasts.
 //!
 //! One test, so that memory and descriptors are nobody else's. The seed is printed; `SEED=…` repeats it.
 
@@ -21,8 +21,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use support::{await_that, upsets};
 use syncswim::{Event, Events, Gossip, GossipConfig, Identity, Key, Keyring, MemberState, Metrics};
 
-const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 66);
-const HOLDERS: [Ipv4Addr; 2] = [STRANGER, Ipv4Addr::new(127, 0, 0, 67)];
+const OUTSIDER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 66);
+const HOLDERS: [Ipv4Addr; 2] = [OUTSIDER, Ipv4Addr::new(127, 0, 0, 67)];
 /// A fraction of the time that a held stream takes: who has to wait for its end is too late.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -113,7 +113,7 @@ fn strangers_do_no_harm() {
 /// Each kind of claim, about each kind of member, in datagrams and streams, from an address of no member. They
 /// are made by a node that is no member: it was told the truth about names and identities and lies with it.
 fn forged_claims(cluster: &Cluster, random: &mut Rng) {
-    let socket = UdpSocket::bind((STRANGER, 0)).unwrap();
+    let socket = UdpSocket::bind((OUTSIDER, 0)).unwrap();
     let before = cluster.metrics();
     let mut sent = 0;
     for node in &cluster.nodes {
@@ -142,7 +142,7 @@ fn forged_claims(cluster: &Cluster, random: &mut Rng) {
 
 /// Answers to questions that nobody asked, and tokens that nobody gave.
 fn forged_answers(cluster: &Cluster, random: &mut Rng) {
-    let socket = UdpSocket::bind((STRANGER, 0)).unwrap();
+    let socket = UdpSocket::bind((OUTSIDER, 0)).unwrap();
     let before = cluster.metrics();
     let answers = forge::answers(random);
     for packet in answers.iter().chain(&forge::handing_out_tokens(random)) {
@@ -156,7 +156,7 @@ fn forged_answers(cluster: &Cluster, random: &mut Rng) {
 }
 
 fn a_flood_of_damaged_datagrams(cluster: &Cluster, random: &mut Rng) {
-    let socket = UdpSocket::bind((STRANGER, 0)).unwrap();
+    let socket = UdpSocket::bind((OUTSIDER, 0)).unwrap();
     let good = [forge::all(random, "n1", 1, 1), forge::answers(random), forge::questions()].concat();
     let before = cluster.metrics().datagrams_received;
     for i in 0..20_000 {
@@ -184,7 +184,7 @@ fn a_flood_of_damaged_datagrams(cluster: &Cluster, random: &mut Rng) {
 
 /// What comes back for what was sent, in bytes: never more.
 fn pings_for_somebody_else_bring_nothing(cluster: &Cluster, sealed: bool) {
-    let socket = UdpSocket::bind((STRANGER, 0)).unwrap();
+    let socket = UdpSocket::bind((OUTSIDER, 0)).unwrap();
     socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     let (mut sent, mut received, mut buffer) = (0, 0, [0; 65_536]);
     let before = cluster.metrics();
@@ -199,7 +199,7 @@ fn pings_for_somebody_else_bring_nothing(cluster: &Cluster, sealed: bool) {
     println!("{received} bytes came back for {sent}");
     assert!(received <= sent && (received == 0) == sealed);
     await_that("they were seen", || cluster.metrics().datagrams_received >= before.datagrams_received + 30);
-    assert!(sealed || cluster.metrics().refused_relays > before.refused_relays, "strangers get no relay");
+    assert!(sealed || cluster.metrics().refused_relays > before.refused_relays, "an outsider gets no relay");
 }
 
 fn noise(random: &mut Rng, most: usize) -> Vec<u8> {
@@ -228,7 +228,7 @@ fn damaged_streams(cluster: &Cluster, random: &mut Rng) {
 }
 
 fn a_thousand_half_open_streams(cluster: &Cluster) {
-    let held: Vec<Socket> = (0..1000).filter_map(|_| connect_from(STRANGER, cluster.target()).ok()).collect();
+    let held: Vec<Socket> = (0..1000).filter_map(|_| connect_from(OUTSIDER, cluster.target()).ok()).collect();
     assert!(held.len() > 100, "{}", held.len());
     newcomer_joins(cluster, "half-open");
     drop(held);
@@ -242,7 +242,7 @@ fn slow_senders(cluster: &Cluster) {
         let trickle = move || {
             while over.try_recv() == Err(TryRecvError::Empty) {
                 let streams: Vec<Socket> =
-                    (0..40).filter_map(|_| connect_from(STRANGER, cluster.target()).ok()).collect();
+                    (0..40).filter_map(|_| connect_from(OUTSIDER, cluster.target()).ok()).collect();
                 for byte in [20, 0, 0, 0, 1] {
                     for stream in &streams {
                         let _ = stream.send(&[byte]);
@@ -416,7 +416,7 @@ mod forge {
 
     /// The first word of an exchange of tables.
     pub(super) fn hello() -> Vec<u8> {
-        packet(&[(0x20, [text("stranger"), vec![0; 8]].concat())])
+        packet(&[(0x20, [text("outsider"), vec![0; 8]].concat())])
     }
 
     /// Asks n0 over a stream whether it is there.
@@ -434,7 +434,7 @@ mod forge {
 
     /// Opens an exchange of tables as somebody new, and tells this in the place of a table.
     pub(super) fn push(target: SocketAddr, claim: &[u8]) -> std::io::Result<()> {
-        let mut stream: TcpStream = connect_from(STRANGER, target)?.into();
+        let mut stream: TcpStream = connect_from(OUTSIDER, target)?.into();
         stream.set_read_timeout(Some(Duration::from_millis(500)))?;
         stream.write_all(&frame(&hello()))?;
         let mut table = [0; 4096];

@@ -128,7 +128,7 @@ fn processes_find_each_other_and_report_a_crash_a_restart_and_a_farewell() {
     assert!(c.child.wait().unwrap().success());
     for node in [&mut a, &mut b] {
         node.expect(&["left", &format!("c at {second}")]);
-        assert!(!node.has_heard(&["failed", &second]), "a farewell is no failure: {:#?}", node.heard);
+        assert!(!node.has_heard(&["failed", &second]), "a leave is no failure: {:#?}", node.heard);
     }
 }
 
@@ -155,7 +155,7 @@ fn a_service_manager_is_told_when_it_is_up_and_its_signal_is_a_farewell() {
     a.expect(&["left", "b at"]);
     b.expect(&["left after"]);
     assert!(b.child.wait().unwrap().success());
-    assert!(!a.has_heard(&["failed", "b at"]), "a farewell is no failure: {:#?}", a.heard);
+    assert!(!a.has_heard(&["failed", "b at"]), "a leave is no failure: {:#?}", a.heard);
     fs::remove_dir_all(folder).unwrap();
 }
 

@@ -41,8 +41,8 @@ impl Datagram {
         self.bytes.get(HEADER).copied().unwrap_or(0)
     }
 
-    /// Nothing but news: neither a probe nor the answer to one.
-    pub(crate) fn is_news(&self) -> bool {
+    /// Of a gossip round: neither a probe nor the answer to one.
+    pub(crate) fn is_gossip(&self) -> bool {
         self.kind() >= 16
     }
 
@@ -129,7 +129,7 @@ impl Acquaintance {
         Self { greeting, introduction, tagged, untagged }
     }
 
-    /// Has node 0 list the member, which may be told news from then on.
+    /// Has node 0 list the member, which may be sent updates from then on.
     pub(crate) fn meet(&self, node: &mut Node, buffer: &mut Vec<u8>) {
         for said in [&self.introduction, &self.greeting] {
             said.deliver(node, BEGIN);
@@ -138,7 +138,7 @@ impl Acquaintance {
     }
 }
 
-/// What a member says to a node in its next round of news.
+/// What a member says to a node in its next gossip round.
 fn next_round(member: &mut Node, hearer: &mut Node) -> Vec<Datagram> {
     let now = member.poll_timeout().expect("it has something to tell");
     member.handle_timeout(now);
@@ -150,7 +150,7 @@ pub(crate) fn acquaintances(n: u32) -> Vec<Acquaintance> {
     (1..=n).map(Acquaintance::of).collect()
 }
 
-/// A live node 0 that knows these members, to all of which it may tell news.
+/// A live node 0 that knows these members, to all of which it may send updates.
 pub(crate) fn node_among(members: &[Acquaintance]) -> Node {
     let (mut node, mut buffer) = (node(0, passive(0)), Vec::new());
     connect(&mut self::node(1, passive(1)), &mut node, BEGIN);
@@ -158,7 +158,7 @@ pub(crate) fn node_among(members: &[Acquaintance]) -> Node {
     node
 }
 
-/// The same with news of each member that it has yet to tell anybody.
+/// The same with an update about each member that it has yet to send.
 pub(crate) fn node_with_full_queue(members: &[Acquaintance]) -> Node {
     let mut node = node_among(members);
     for said in members.iter().flat_map(|member| [&member.tagged, &member.untagged]) {
@@ -294,13 +294,13 @@ impl Net {
         self.crashed.push(addr(number));
     }
 
-    /// All news that others have told, as if each had told it to this node: in the headers of what it sent to it last.
-    pub(crate) fn news_retold_to(&self, number: u32) -> Vec<Datagram> {
+    /// All gossip that others have sent, as if each had sent it to this node: with the headers of what it sent to it last.
+    pub(crate) fn gossip_retold_to(&self, number: u32) -> Vec<Datagram> {
         let hearer = addr(number);
         let to_hearer =
             |from| self.sent.iter().rev().find(|datagram| datagram.from == from && datagram.to == hearer);
-        let told = self.sent.iter().filter(|datagram| datagram.is_news() && datagram.from != hearer);
-        told.map(|news| news.said_by(to_hearer(news.from).expect("all have spoken to it"))).collect()
+        let told = self.sent.iter().filter(|datagram| datagram.is_gossip() && datagram.from != hearer);
+        told.map(|gossip| gossip.said_by(to_hearer(gossip.from).expect("all have spoken to it"))).collect()
     }
 
     /// The number of the running node at an address.

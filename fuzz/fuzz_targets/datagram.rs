@@ -1,5 +1,5 @@
 //! One datagram, as it came and with its header put right, from members, from those who
-//! pretend to be members, and from strangers.
+//! pretend to be members, and from unverified peers.
 
 #![no_main]
 
@@ -16,7 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
         let packet = rig::packet(speaker, bytes);
         node.handle_datagram(rig::BEGIN, speaker.from, &packet);
         rig::drain(&mut node);
-        // Besides an answer, a stranger may be asked whether it is there, and one round of news may go out.
+        // Besides an answer, an unverified peer may be pinged, and one gossip round may go out.
         let fanout = node.config().gossip_fanout as u64;
         assert!(node.metrics().datagrams_sent - before <= 2 + fanout);
         rig::check(&node);

@@ -30,7 +30,7 @@ pub fn addr(host: u8) -> SocketAddr {
     ([10, 0, 0, host], 7946).into()
 }
 
-/// Members 1 to 3 at home; the same three elsewhere; three who take their names and know no token; and strangers, all of
+/// Members 1 to 3 at home; the same three elsewhere; three who take their names and know no token; and unverified peers, all of
 /// them called "d", of whom every other knows the token for its address.
 pub fn speaker(number: u8) -> Speaker {
     static SPEAKERS: LazyLock<Vec<Speaker>> = LazyLock::new(|| (0..=u8::MAX).map(make_speaker).collect());
@@ -44,16 +44,16 @@ fn make_speaker(number: u8) -> Speaker {
         7..=9 => (number - 7, number - 6, false),
         _ => (3, number, number % 2 == 0),
     };
-    let stranger = Speaker { from: addr(number), mark: NAMES[usize::from(name)], token: [0; 4] };
-    if knows { Speaker { token: token(stranger, name, home), ..stranger } } else { stranger }
+    let unverified = Speaker { from: addr(number), mark: NAMES[usize::from(name)], token: [0; 4] };
+    if knows { Speaker { token: token(unverified, name, home), ..unverified } } else { unverified }
 }
 
 /// What the node gives to who introduces itself under this name at this address: it says so in its answer.
-fn token(stranger: Speaker, name: u8, home: u8) -> [u8; 4] {
+fn token(unverified: Speaker, name: u8, home: u8) -> [u8; 4] {
     let (mut node, mut retry) = (lonely(), Vec::new());
     let ping = [1, 7, 0, 0, 0, 0, 2, b'm', b'e'];
     let sections = [&ping[..], &alive(name, home)].concat();
-    node.handle_datagram(BEGIN, addr(home), &packet(stranger, &sections));
+    node.handle_datagram(BEGIN, addr(home), &packet(unverified, &sections));
     let to = node.poll_transmit(&mut retry).map(|to| to.addr);
     assert_eq!((to, &retry[HEADER..][..6]), (Some(addr(home)), &[5, 8, 0, 0, 0, 0][..]));
     *retry.last_chunk().expect("it ends with the token")
@@ -71,7 +71,7 @@ fn lonely() -> Node {
     Node::new(config, start, BEGIN)
 }
 
-/// The same when it knows the members "a", "b" and "c" at the addresses 1 to 3, and may tell them news.
+/// The same when it knows the members "a", "b" and "c" at the addresses 1 to 3, and may send them updates.
 pub fn node() -> Node {
     let mut node = lonely();
     for host in 1..=3 {

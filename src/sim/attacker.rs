@@ -385,7 +385,7 @@ mod tests {
         world.run_until("the verdict", Duration::from_secs(60), |world| world.all_see(4));
     }
 
-    /// A member's word that it holds our name makes us ask it, and yield as long as it answers; a stranger's does nothing.
+    /// A member's claim that it holds our name makes us ask it, and yield as long as it answers; an outsider's does nothing.
     #[test]
     fn only_a_member_can_take_a_name_and_only_while_it_answers_to_it() {
         for (ghost, is_member, displaced) in [(0, true, true), (1, true, false), (0, false, false)] {

@@ -56,7 +56,7 @@ pub(super) const CALM: u32 = 60;
 struct Seen {
     highest: Identity,
     failed: Option<Identity>,
-    /// The epoch that said good-bye.
+    /// The epoch that left.
     left: Option<u64>,
 }
 
@@ -110,15 +110,15 @@ impl Watched {
 }
 
 const EXACTLY_ONCE: &str = "every join reports exactly once";
-const STAYS_AWAY: &str = "who said good-bye does not come back";
+const STAYS_AWAY: &str = "a node that left does not come back";
 
 /// Follows what happens and remembers the first broken promise. The rules:
 ///
 /// - in nobody's view does an identity go down, but of a member that was forgotten meanwhile, for want of room or after
 ///   its time;
-/// - a life that said good-bye, or whose failure was known, does not come back as what it was (unless somebody forged
-///   the good-bye, or the name has two holders);
-/// - while nothing disturbs anybody, no healthy member is declared failed, nor one that said good-bye. A disturbance
+/// - a life that left, or whose failure was known, does not come back as what it was (unless somebody forged
+///   the Left, or the name has two holders);
+/// - while nothing disturbs anybody, no healthy member is declared failed, nor one that left. A disturbance
 ///   is over once all views have been true for 60 probe intervals (`CALM`). No disturbance are translated and second
 ///   addresses. Nor is filtered UDP; nor a member that others cannot reach where it says it is, but that one may be declared
 ///   failed;
@@ -163,7 +163,7 @@ impl Checker {
         self.disturbed
     }
 
-    /// Whether healthy members may not be accused, and farewells must be heard.
+    /// Whether healthy members may not be accused, and leaves must be confirmed.
     #[must_use]
     pub fn is_armed(&self) -> bool {
         !self.disturbed
@@ -252,7 +252,7 @@ impl Checker {
         self.views.remove(&at);
     }
 
-    /// It said good-bye, and says whether anybody heard it.
+    /// It left, and says whether anybody confirmed that.
     pub(super) fn left(&mut self, at: usize, heard: bool) {
         self.end(at, if heard { Truth::Left } else { Truth::Down });
     }
@@ -404,7 +404,7 @@ mod tests {
         assert_eq!(breaks(down, true, &[alive((1, 5)), failed((1, 5)), alive((1, 6))]), None);
         let back = Some("who failed comes back only with a greater identity");
         assert_eq!(breaks(down, true, &[failed((1, 5)), alive((1, 5))]), back);
-        let back = Some("who said good-bye does not come back");
+        let back = Some("a node that left does not come back");
         assert_eq!(breaks(down, true, &[left((1, 5)), alive((1, 6))]), back);
         assert_eq!(breaks(down, true, &[left((1, 5)), alive((2, 0))]), None);
         let healthy = Some("no healthy member is declared failed");

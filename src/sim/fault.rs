@@ -20,7 +20,7 @@ pub enum Fault {
     Crash(usize),
     /// It is back, under its old name.
     Restart(usize),
-    /// A node says good-bye.
+    /// A node leaves.
     Leave(usize),
     /// A process stops for a while.
     Pause(usize, Duration),
@@ -36,11 +36,11 @@ pub enum Fault {
     WrongClock(usize, i64),
     /// A second host starts under the name of one, at another address.
     Conflict(usize),
-    /// The second host of that name is gone, with a farewell or without.
+    /// The second host of that name is gone, with a leave or without.
     EndConflict {
         /// The first host of the name.
         host: usize,
-        /// Whether it says good-bye.
+        /// Whether it leaves.
         leaves: bool,
     },
     /// The application has a node join these places, under this ticket.
@@ -49,7 +49,7 @@ pub enum Fault {
     SeekSeeds(usize),
     /// The application shows other tags.
     Tags(usize, u8),
-    /// Many say good-bye at once, and go down once that is done.
+    /// Many leave at once, and go down once that is done.
     LeaveTogether(Vec<usize>),
     /// An attacker does something.
     Attack(Attack),

@@ -19,7 +19,7 @@ pub struct Host {
     pub events: Vec<(Time, Event)>,
     /// How its joins and its tries of the seeds ended.
     pub joins: Vec<JoinResult>,
-    /// Whether its node has said good-bye.
+    /// Whether its node has left.
     pub left: bool,
     /// Until then its process is stopped: what arrives waits, and no timer runs.
     pub(super) paused_until: Time,
@@ -38,7 +38,7 @@ pub struct Host {
     /// When it is woken by what is in the queue, and for which deadline.
     pub(super) wakes_at: Option<Time>,
     pub(super) wakes_for: Time,
-    /// The machine goes down once the farewell is said.
+    /// The machine goes down once the leave is done.
     pub(super) stops_when_left: bool,
     /// Bytes that wait for it, until when.
     pub(super) waiting: (Time, usize),

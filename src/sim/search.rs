@@ -209,7 +209,7 @@ fn settle_joins(world: &mut World) -> Result<(), Violation> {
 fn afterwards(world: &mut World) -> Result<(), Violation> {
     let up: Vec<_> = world.up().collect();
     let [leaver, crasher, _, ..] = up[..] else { return Ok(()) };
-    // Who forgets within seconds may forget a farewell before all have heard it.
+    // A node that forgets within seconds may forget a Left before all have received it.
     if world.hosts.iter().any(|host| host.config.forget_after < LONG_MEMORY) {
         return Ok(());
     }
@@ -248,7 +248,7 @@ fn tags_arrive(world: &mut World, up: &[usize]) -> Result<(), Violation> {
     Err(Violation { rule: "tags are known to all within moments", what })
 }
 
-/// Whoever still lists a host that said good-bye lists it as left.
+/// A node that still lists a host that left lists it as left.
 fn left_everywhere(world: &World, leaver: usize) -> Result<(), Violation> {
     let name = &world.hosts[leaver].config.name;
     match world.up().find(|host| world.state(*host, name).is_some_and(|state| state != MemberState::Left)) {
@@ -363,7 +363,7 @@ mod tests {
         assert_eq!(afterwards(&mut cluster(4)), Ok(()));
     }
 
-    /// With healing and refutation out of reach views cannot converge: the search must notice.
+    /// With reconnects and refutation out of reach views cannot converge: the search must notice.
     #[test]
     fn a_broken_cluster_is_found_out() {
         let broken = |name: String| {

@@ -100,7 +100,7 @@ pub(crate) struct Failed<'a> {
     pub(crate) incarnation: u64,
 }
 
-/// A member said good-bye. Only the member itself starts this rumour.
+/// A member left. Only the member itself starts this claim.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Left<'a> {
     pub(crate) name: &'a str,

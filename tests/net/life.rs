@@ -33,8 +33,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) victim: &'a str,
     /// How long all may take to see all, and to see a crash.
     pub(crate) patience: Duration,
-    /// How long a tag and a farewell may take.
-    pub(crate) news: Duration,
+    /// How long a tag and a leave may take to reach all.
+    pub(crate) spread: Duration,
 }
 
 fn between(from: u64, until: u64) -> Duration {
@@ -116,11 +116,11 @@ impl Cluster {
 
     /// A member leaves: how many others say so, how many say that it failed, of how many.
     pub(crate) fn leave(&mut self, leaver: &str, limit: Duration) -> Result<(usize, usize, usize), Problem> {
-        self.farewell(leaver, limit, |process| process.command("leave"))
+        self.leave_by(leaver, limit, |process| process.command("leave"))
     }
 
     /// The same, however it is told to.
-    pub(crate) fn farewell(
+    pub(crate) fn leave_by(
         &mut self,
         leaver: &str,
         limit: Duration,
@@ -200,11 +200,11 @@ impl Cluster {
         let mut slowest = Duration::ZERO;
         let turns = std::iter::once(plan.speaker.to_owned()).chain(speakers.into_iter().cycle());
         for (round, speaker) in turns.enumerate() {
-            match self.tag(&speaker, &round.to_string(), plan.news) {
+            match self.tag(&speaker, &round.to_string(), plan.spread) {
                 Ok(time) => slowest = slowest.max(time),
                 Err(seen) => problem = problem.or(Some(format!("{speaker}'s {seen}"))),
             }
-            // A pause between two, so that each is news by itself.
+            // A pause between two, so that each is an update of its own.
             let rest = Duration::from_secs(1).min(until.saturating_duration_since(Instant::now()));
             std::thread::sleep(rest);
             if Instant::now() >= until {
@@ -220,17 +220,17 @@ impl Cluster {
         let crash = self.crash(plan.victim, plan.patience)?;
         report.crash = crash.as_ref().ok().copied();
         report.claim(Claim::CrashesAreSeen, crash.is_ok(), || crash.unwrap_err());
-        let (mut left, mut failed, mut of) = self.leave(plan.leaver, plan.news)?;
+        let (mut left, mut failed, mut of) = self.leave(plan.leaver, plan.spread)?;
         for _ in 1..leaves() {
             self.start_again(plan.leaver)?;
             let back = self.converge(now(), plan.patience);
             report.claim(Claim::AllSeeAll, back.is_ok(), || back.unwrap_err());
-            let one = self.leave(plan.leaver, plan.news)?;
+            let one = self.leave(plan.leaver, plan.spread)?;
             (left, failed, of) = (left + one.0, failed + one.1, of + one.2);
         }
         report.leave = Some((left, failed, of));
         report.claim(Claim::LeaversAreToldAsLeft, left == of, || {
-            format!("{left} of {of} say left, {failed} failed, within {:?}", plan.news)
+            format!("{left} of {of} say left, {failed} failed, within {:?}", plan.spread)
         });
         self.judge(report);
         Ok(())

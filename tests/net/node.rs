@@ -1,7 +1,7 @@
 //! One node as a process: what the lab starts in a namespace, by this program itself with `--as-node`.
 //!
 //! It prints each event with its time, and obeys lines on its standard input: `tag KEY=VALUE`, `join SEED`, `leave`.
-//! SIGTERM is a farewell too. When the input ends, it ends without one.
+//! It leaves at SIGTERM too. When the input ends, it ends without leaving.
 
 use std::{
     env,

@@ -45,9 +45,9 @@ impl Field {
 type Attack = (&'static str, fn(&mut Attacker));
 
 const ATTACKS: [Attack; 24] = [
-    ("displace by strangers", Attacker::displace_by_strangers),
+    ("displace by outsiders", Attacker::displace_by_outsiders),
     ("take names by streams", Attacker::take_names_by_streams),
-    ("strangers' claims", Attacker::strangers_claims),
+    ("outsiders' claims", Attacker::outsiders_claims),
     ("flood", Attacker::flood),
     ("pings of 60 kB", Attacker::huge_pings),
     ("introduce third parties", Attacker::introduce_third_parties),
@@ -55,7 +55,7 @@ const ATTACKS: [Attack; 24] = [
     ("revive", Attacker::revive),
     ("replay", Attacker::replay),
     ("join", Attacker::join),
-    ("rivals that answer", Attacker::rivals_that_answer),
+    ("conflicting holders that answer", Attacker::conflicting_holders_that_answer),
     ("silent members and verdicts", Attacker::silent_members_and_verdicts),
     ("far epochs", Attacker::far_epochs),
     ("members at third parties", Attacker::members_at_third_parties),
@@ -84,19 +84,19 @@ pub(crate) struct Attacker {
     random: Rng,
     outsider: Arc<Persona>,
     held: VecDeque<TcpStream>,
-    rivals_until: Option<Instant>,
+    holders_until: Option<Instant>,
     made_up: u64,
     /// How often each attack had its turn.
     pub(crate) took: Vec<(&'static str, u32)>,
 }
 
 /// The attacks of who has not joined.
-const BY_OUTSIDERS: &str = "strangers,take names,flood,introduce,half-open,revive,replay,hand out";
+const BY_OUTSIDERS: &str = "outsiders,take names,flood,introduce,half-open,revive,replay,hand out";
 
 impl Attacker {
     pub(crate) fn new(field: Arc<Field>, random: Rng, outsider: Arc<Persona>) -> Self {
         let held = VecDeque::new();
-        Self { field, random, outsider, held, rivals_until: None, made_up: 0, took: Vec::new() }
+        Self { field, random, outsider, held, holders_until: None, made_up: 0, took: Vec::new() }
     }
 
     /// One attack after the other. `SIEGE_ONLY` names those that take part, by a word of theirs.
@@ -114,7 +114,7 @@ impl Attacker {
                 Some((_, times)) => *times += 1,
                 None => self.took.push((name, 1)),
             }
-            self.stop_rivals_in_time();
+            self.stop_holders_in_time();
             thread::sleep(Duration::from_millis(self.random.u64(5..60)));
         }
     }
@@ -168,13 +168,13 @@ impl Attacker {
         SocketAddr::from((inside(&mut self.random), self.random.u16(1024..32_000)))
     }
 
-    fn displace_by_strangers(&mut self) {
+    fn displace_by_outsiders(&mut self) {
         for (i, victim) in self.honest().into_iter().enumerate() {
             let source = OUTSIDE[i % OUTSIDE.len()];
-            let rival = victim.at(self.outsider.addr).later(0, self.random.u64(..3));
-            let name = if self.random.bool() { &*victim.name } else { "stranger" };
+            let holder = victim.at(self.outsider.addr).later(0, self.random.u64(..3));
+            let name = if self.random.bool() { &*victim.name } else { "outsider" };
             let header = Header { sender: forge::mark(name), token: self.random.u32(..) };
-            let _ = tell(source, victim.addr, name, header, &[rival.alive()]);
+            let _ = tell(source, victim.addr, name, header, &[holder.alive()]);
         }
     }
 
@@ -196,7 +196,7 @@ impl Attacker {
         ]
     }
 
-    fn strangers_claims(&mut self) {
+    fn outsiders_claims(&mut self) {
         for to in self.honest() {
             let victim = self.victim();
             let claims = self.all_claims(&victim, self.outsider.addr);
@@ -264,7 +264,7 @@ impl Attacker {
         self.held.drain(..self.held.len().saturating_sub(200));
     }
 
-    /// Departed members are said to be back, by strangers.
+    /// Departed members are said to be back, by outsiders.
     fn revive(&mut self) {
         let Some(gone) = self.field.crashed.lock().clone() else { return };
         for to in self.honest() {
@@ -306,8 +306,8 @@ impl Attacker {
     }
 
     /// Somebody answers under an honest name, elsewhere, for a few seconds, and members say so.
-    fn rivals_that_answer(&mut self) {
-        if self.rivals_until.is_some() {
+    fn conflicting_holders_that_answer(&mut self) {
+        if self.holders_until.is_some() {
             return;
         }
         let victim = self.victim();
@@ -316,16 +316,16 @@ impl Attacker {
             return;
         }
         let personas = self.field.personas.lock().clone();
-        let rival = &personas[self.random.usize(..personas.len())];
-        rival.answer_to(&victim.name, true);
+        let holder = &personas[self.random.usize(..personas.len())];
+        holder.answer_to(&victim.name, true);
         drop(crashed);
-        self.rivals_until = Some(Instant::now() + Duration::from_secs(4));
-        self.tell_all(&[victim.at(rival.addr).later(0, 1).alive()]);
+        self.holders_until = Some(Instant::now() + Duration::from_secs(4));
+        self.tell_all(&[victim.at(holder.addr).later(0, 1).alive()]);
     }
 
-    fn stop_rivals_in_time(&mut self) {
-        if self.rivals_until.is_some_and(|until| until < Instant::now()) {
-            self.rivals_until = None;
+    fn stop_holders_in_time(&mut self) {
+        if self.holders_until.is_some_and(|until| until < Instant::now()) {
+            self.holders_until = None;
             for persona in &*self.field.personas.lock() {
                 self.field.honest.lock().iter().for_each(|of| persona.answer_to(&of.name, false));
             }

@@ -119,7 +119,7 @@ impl Cluster {
         (0..nodes.len()).filter(|i| nodes[*i].is_some()).map(named).collect()
     }
 
-    /// One whose crash is news to all others.
+    /// One whose crash the others do not know yet.
     fn listed_by_all(&self, random: &mut Rng) -> Option<usize> {
         let nodes = self.running();
         let lists = |of: &Gossip, name: &str| of.members().named(name).is_some_and(|m| m.state.is_live());
@@ -129,7 +129,7 @@ impl Cluster {
         listed.pop()
     }
 
-    /// Ends one without a farewell, and waits until all others have listed it as failed.
+    /// Ends one without a leave, and waits until all others have listed it as failed.
     fn crash(&self, i: usize, field: &Field) -> Duration {
         let (node, _) = self.nodes.lock()[i].take().unwrap();
         field.crashes(who(&node));
@@ -322,7 +322,7 @@ fn besiege(
 ) -> Vec<Duration> {
     let (over, verdicts) = (AtomicBool::new(false), Mutex::new(Verdicts::default()));
     let [probes, failed, refuted] = cluster.counters();
-    let outsider = Persona::new("stranger", Ipv4Addr::new(127, 0, 2, 9), 1);
+    let outsider = Persona::new("outsider", Ipv4Addr::new(127, 0, 2, 9), 1);
     *field.honest.lock() = cluster.running().iter().map(|node| who(node)).collect();
     let mut attacker = Attacker::new(Arc::clone(field), Rng::with_seed(random.u64(..)), outsider);
     let took = thread::scope(|scope| {

@@ -73,7 +73,7 @@ fn ping(name: &str, addr: SocketAddr, from: SocketAddr) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {
         while asker.poll_transmit(&mut bytes).is_some() {
-            // The tag of a ping; the first asks for a token and shows none, so that a stranger's is answered with an ack.
+            // The tag of a ping; the first asks for a token and shows none, so that an unverified peer's is answered with an ack.
             if bytes.get(rig::HEADER) == Some(&1) {
                 return bytes;
             }

@@ -1,4 +1,4 @@
-//! One cluster in a network that loses datagrams: its start, a rest, a newcomer, crashes, a farewell, and how often
+//! One cluster in a network that loses datagrams: its start, a rest, a newcomer, crashes, a leave, and how often
 //! somebody was taken for gone who was there.
 
 use std::{
@@ -134,7 +134,7 @@ pub(crate) fn run(peer: &Peer, scenario: Scenario) {
     say("verdicts", lists.losses.saturating_sub(lists.right) as f64);
     let pairs = live.iter().flat_map(|node| live.iter().map(move |other| (*node, *other)));
     say("wrong", pairs.filter(|(node, other)| node != other && !cluster.sees(*node, *other)).count() as f64);
-    // No farewells: the process ends, and takes its network with it.
+    // Nobody leaves: the process ends, and takes its network with it.
     std::process::exit(0);
 }
 

@@ -20,7 +20,7 @@ const POLL: Duration = Duration::from_millis(2);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Scenario {
     pub(crate) n: usize,
-    /// Rest after convergence, so that the news of it has made its rounds.
+    /// Rest after convergence, so that the updates about it have run out.
     pub(crate) settle: Duration,
     /// Over which the idle figures are taken.
     pub(crate) idle: Duration,
@@ -121,11 +121,11 @@ pub(crate) fn run(peer: &Peer, scenario: Scenario) {
     let pairs = live.iter().flat_map(|node| live.iter().map(move |other| (*node, *other)));
     let wrong = pairs.filter(|(node, other)| node != other && !cluster.sees(*node, *other)).count();
     say("wrong", wrong as f64);
-    // No farewells: the process ends, and takes its network with it.
+    // Nobody leaves: the process ends, and takes its network with it.
     std::process::exit(0);
 }
 
-/// Some news may still be under way; and crashes must not keep step with the probes.
+/// Some updates may still be under way; and crashes must not keep step with the probes.
 pub(crate) fn rest() {
     thread::sleep(Duration::from_millis(fastrand::u64(2_000..3_000)));
 }

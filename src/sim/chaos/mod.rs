@@ -78,7 +78,7 @@ pub enum Step {
     EndOfTime,
     /// A join with this ticket, of the addresses of this mask.
     Join(u8, u8),
-    /// A farewell.
+    /// A leave.
     Leave,
     /// Other tags.
     Tags(u8),

@@ -179,7 +179,7 @@ impl World {
         self.with(host, |node, now| node.join(now, ticket, addrs));
     }
 
-    /// Has a host say good-bye and go down once that is done.
+    /// Has a host leave and go down once that is done.
     ///
     /// # Panics
     /// If the host is down.

@@ -175,7 +175,7 @@ fn told(report: &mut Report, process: &Process, from: u64, addr: &str) {
     });
 }
 
-/// As a pod of a StatefulSet: the name stays, the address changes, once after SIGTERM, which is a farewell, and once
+/// As a pod of a StatefulSet: the name stays, the address changes, once after SIGTERM, at which it leaves, and once
 /// after a crash.
 pub(super) fn moved(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     let (net, mut cluster) = (lab.net()?, lab.cluster());
@@ -184,7 +184,7 @@ pub(super) fn moved(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     let start = |cluster: &mut Cluster, host| cluster.start(host, &setup("odd", &[at(&hosts[0])]));
     start(&mut cluster, &pods[0])?;
     cluster.gather(ODD, report);
-    let (left, failed, of) = cluster.farewell("odd", ODD.news, |process| process.terminate())?;
+    let (left, failed, of) = cluster.leave_by("odd", ODD.spread, |process| process.terminate())?;
     report.leave = Some((left, failed, of));
     report.claim(Claim::LeaversAreToldAsLeft, left == of, || {
         format!("{left} of {of} say left, {failed} failed")

@@ -16,8 +16,8 @@ pub(super) fn loss(lab: &Lab, report: &mut Report, matches: &str, percent: u8) -
     hosts.iter().try_for_each(|host| host.lose(matches, percent))?;
     start(&mut cluster, &hosts)?;
     // Who probes badly is slower to judge, and what gossip misses comes with the next sync, after half a minute.
-    let (patience, news) = (Duration::from_secs(60), Duration::from_secs(45));
-    cluster.live(Plan { patience, news, ..ODD }, lab.quiet, report)?;
+    let (patience, spread) = (Duration::from_secs(60), Duration::from_secs(45));
+    cluster.live(Plan { patience, spread, ..ODD }, lab.quiet, report)?;
     report.note(format!("{} suspicions were refuted or confirmed", cluster.suspicions()));
     Ok(())
 }

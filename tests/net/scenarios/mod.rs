@@ -97,7 +97,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 
 /// How a life is lived where nothing else is said: the last but one leaves, the last crashes.
 const PATIENCE: Duration = Duration::from_secs(30);
-const NEWS: Duration = Duration::from_secs(10);
+const SPREAD: Duration = Duration::from_secs(10);
 
 impl Lab {
     /// A network for this scenario.
@@ -128,4 +128,4 @@ pub(crate) fn at(host: &Host) -> SocketAddr {
 
 /// `odd` shows the first tag and leaves, `odder` crashes: the two that a scenario is about.
 pub(crate) const ODD: Plan<'static> =
-    Plan { speaker: "odd", leaver: "odd", victim: "odder", patience: PATIENCE, news: NEWS };
+    Plan { speaker: "odd", leaver: "odd", victim: "odder", patience: PATIENCE, spread: SPREAD };

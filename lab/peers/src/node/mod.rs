@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! --node kinship|serf NAME [--bind A:P] [--advertise A:P] [--seed A:P]...
-//! in:  tag KEY=VALUE, leave; its end ends the node without a farewell
+//! in:  tag KEY=VALUE, leave; its end ends the node without leaving
 //! out: MICROSECONDS joined|updated|suspected|left|failed NAME ADDRESS TAGS, or tagging, leaving, gone
 //! ```
 

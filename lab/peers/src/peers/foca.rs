@@ -22,8 +22,8 @@ use tokio::{
 
 use super::{Cluster, LOCALHOST, Problem, runtime};
 
-/// foca does not say when a farewell is through: its users guess how long to go on for its sake.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// foca does not say when a leave is through: its users guess how long to go on for its sake.
+const LEAVE: Duration = Duration::from_secs(5);
 
 /// An address, and which life of the node there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -130,7 +130,7 @@ impl Agent {
                 _ = &mut left, if end.is_none() => {
                     let _ = self.core.leave_cluster(&mut self.runtime);
                     self.settle().await?;
-                    end = Some(Instant::now() + FAREWELL);
+                    end = Some(Instant::now() + LEAVE);
                 }
                 () = sleep_until(end.unwrap_or(now)), if end.is_some() => return Ok(()),
             }

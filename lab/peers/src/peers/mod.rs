@@ -19,7 +19,7 @@ use crate::home::Home;
 
 pub(crate) const LOCALHOST: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// How long a farewell may take, where the library asks.
+/// How long a leave may take, where the library asks.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Nodes of one library. Node 0 is the seed of all others.
@@ -35,7 +35,7 @@ pub(crate) trait Cluster {
     /// Whether a node holds another for live: neither failed nor left. A suspect is live.
     fn sees(&self, node: usize, other: usize) -> bool;
 
-    /// Has a node say good-bye and end, without waiting for it. `false` if the library has no way to.
+    /// Has a node leave and end, without waiting for it. `false` if the library has no way to.
     fn leave(&mut self, node: usize) -> bool;
 
     /// Starts one more node, with node 0 as its seed.

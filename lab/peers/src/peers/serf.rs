@@ -55,7 +55,7 @@ pub(super) fn start(n: usize) -> Result<Box<dyn Cluster>, Problem> {
 
 impl Agent {
     fn start(node: usize, seed: SocketAddr) -> Result<Self, Problem> {
-        // The scenario ends without farewells, and no agent may outlive it.
+        // The scenario ends without leaves, and no agent may outlive it.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "serf", "agent", "-profile=lan"]);
         command.args([format!("-node={}", name(node)), format!("-rpc-addr={LOCALHOST}")]);

@@ -1,4 +1,4 @@
-//! What the papers leave out: partitions that heal, losses that come together, processes that stop.
+//! What the papers leave out: partitions that end, losses that come together, processes that stop.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! How fast news spreads: ours against push gossip on a ticker, as memberlist does it, and Serf's own curve.
+//! How fast an update spreads: ours against push gossip on a ticker, as memberlist does it, and Serf's own curve.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ const SETTINGS: [Setting; 8] = [
     Setting { members: 2000, fanout: 3, loss: 0.0, model: (1.08, 1.39) },
 ];
 
-/// Seconds until each member knows, from the moment it is said. Several pieces of news in one cluster.
+/// Seconds until each member knows, from the moment it is said. Several updates in one cluster.
 fn spread(setting: &Setting, seed: u64, pieces: usize) -> Vec<Vec<f64>> {
     let mut world = World::new(seed);
     (world.checker, world.keep_events) = (None, false);

@@ -1,6 +1,6 @@
 //! A model of memberlist (LAN configuration) for Rapid's experiments: its rules and numbers, on a clock of its own.
 //!
-//! Modelled: join by push-pull with the seed; news in packets of 1,400 bytes to 3 random members each 200 ms and
+//! Modelled: join by push-pull with the seed; updates in packets of 1,400 bytes to 3 random members each 200 ms and
 //! behind pings and acks, newest of the least sent first, each sent 4·⌈log10(n + 1)⌉ times; push-pull with a random
 //! member each 30 s, stretched by ⌈log2 n − 5⌉ + 1; probes with 3 relays and a stream; suspicion with α 4, β 6 and 2
 //! confirmations, raised by whoever names an accuser; refutation; the dead are forgotten after 30 s. Not modelled:
@@ -54,7 +54,7 @@ struct Suspicion {
     started: Millis,
 }
 
-/// Where in the queue the news about a member is: sent so often, and since when (newest first).
+/// Where in the queue the update about a member is: sent so often, and since when (newest first).
 type Place = (u32, Reverse<u64>, u32);
 
 #[derive(Default)]
@@ -166,7 +166,7 @@ impl Cluster {
             Timer::Gossip => {
                 self.set(at, GOSSIP, timer);
                 for to in self.pick(at, FANOUT, true) {
-                    self.send_news(at, to);
+                    self.send_updates(at, to);
                 }
             }
             Timer::Probe => {
@@ -234,7 +234,7 @@ impl Cluster {
         (0..2).all(|_| self.arrives(from, to) && self.arrives(to, from))
     }
 
-    fn send_news(&mut self, from: u32, to: u32) {
+    fn send_updates(&mut self, from: u32, to: u32) {
         let node = &mut self.nodes[from as usize];
         if node.queue.is_empty() {
             return;
@@ -262,9 +262,9 @@ impl Cluster {
     fn probe(&mut self, at: u32) {
         let Some(target) = self.next_target(at) else { return };
         let round_trip = |cluster: &mut Self, a: u32, b: u32| cluster.arrives(a, b) && cluster.arrives(b, a);
-        self.send_news(at, target);
+        self.send_updates(at, target);
         if self.nodes[target as usize].up {
-            self.send_news(target, at);
+            self.send_updates(target, at);
         }
         let mut answered = round_trip(self, at, target);
         if !answered {
@@ -384,7 +384,7 @@ impl Cluster {
         self.tell(at, message);
     }
 
-    /// Queues news, in place of what was queued about the member before.
+    /// Queues an update, in place of what was queued about the member before.
     fn tell(&mut self, at: u32, message: Message) {
         self.queued += 1;
         let place = (0, Reverse(self.queued), message.about);

@@ -18,7 +18,7 @@ use crate::{
     variants::{Group, Variant},
 };
 
-/// Rounds of news of their own would hide what probes carry.
+/// Gossip rounds would hide what probes carry.
 const NEVER: Duration = Duration::from_secs(36_000);
 const PERIOD: Duration = Duration::from_secs(1);
 
@@ -291,7 +291,7 @@ pub(crate) fn joins(options: &Options) -> Table {
     let samples = runs::map("Figure 4", &seeds, |seed| joins_under_loss(*seed, Config::lan));
     let all = samples.iter().filter(|n| **n == 17).count();
     table.row(
-        "syncswim (k = 3, Lifeguard, refutation, healing), smallest view",
+        "syncswim (k = 3, Lifeguard, refutation, reconnects), smallest view",
         "17 in each",
         format!("17 in {all}, least {}", samples.iter().min().expect("there are runs")),
         Verdict::of(all == 100),

@@ -172,21 +172,21 @@ impl Group {
         self.send(from, to) && self.send(to, from)
     }
 
-    /// Sends a message with news behind it. Returns whether it arrives at a member that goes on in spite of the news.
+    /// Sends a message with updates behind it. Returns whether it arrives at a member that goes on in spite of them.
     fn send(&mut self, from: usize, to: usize) -> bool {
-        let news = if self.variant == Variant::Basic { vec![] } else { self.news(from) };
+        let updates = if self.variant == Variant::Basic { vec![] } else { self.updates(from) };
         if !self.arrives() || !self.up(from) || !self.up(to) {
             return false;
         }
-        news.into_iter().for_each(|(about, entry)| self.hear(to, about, entry));
+        updates.into_iter().for_each(|(about, entry)| self.hear(to, about, entry));
         self.up(to)
     }
 
     /// The updates to pass on, of each kind those that were sent least.
-    fn news(&mut self, from: usize) -> Vec<(usize, Entry)> {
+    fn updates(&mut self, from: usize) -> Vec<(usize, Entry)> {
         let node = &mut self.nodes[from];
         let limit = node.limit();
-        let mut news = Vec::new();
+        let mut updates = Vec::new();
         for kind in [&[State::Failed][..], &[State::Alive, State::Suspect]] {
             let pending = |entry: &Entry| kind.contains(&entry.state) && entry.sent < limit;
             let mut list: Vec<_> = (0..MEMBERS).filter(|about| pending(&node.view[*about])).collect();
@@ -194,10 +194,10 @@ impl Group {
             list.sort_by_key(|about| node.view[*about].sent);
             for about in list.into_iter().take(PER_LIST) {
                 node.view[about].sent += 1;
-                news.push((about, node.view[about]));
+                updates.push((about, node.view[about]));
             }
         }
-        news
+        updates
     }
 
     /// Notes an update, for others to hear: all at once by a multicast, or from message to message.

@@ -16,7 +16,7 @@ const FORECASTS: u64 = 20;
 const AT_ONCE: usize = 4;
 /// Members that crash in one run, one after the other.
 pub(crate) const CRASHES: usize = 3;
-/// After the start, so that the news of it has made its rounds.
+/// After the start, so that the updates about it have run out.
 pub(crate) const SETTLE: Duration = Duration::from_secs(30);
 /// Over which the figures of a quiet cluster are taken.
 pub(crate) const QUIET: Duration = Duration::from_secs(30);

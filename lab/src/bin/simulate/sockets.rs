@@ -78,7 +78,7 @@ pub(crate) fn inside(options: &Options, nodes: usize) -> Result<(), Box<dyn Erro
     if nodes > 0 {
         measure(options, nodes)?;
     }
-    // No farewells: the process ends, and takes its network with it.
+    // Nobody leaves: the process ends, and takes its network with it.
     std::process::exit(0);
 }
 
