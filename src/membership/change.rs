@@ -43,6 +43,7 @@ use super::{
 /// assert_eq!(live, BTreeSet::from(["b:1".into()]));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct MembershipChange {
     /// Peers that are now active: new ones, and those that came back.
@@ -116,7 +117,8 @@ impl MembershipChange {
     }
 }
 
-/// Writes the lists that are not empty, as `active a:1, b:1; left c:1`, or `nothing changed`.
+/// Writes the lists that are not empty, as `active a:1, b:1; left c:1`, or `nothing changed`. Control characters in names
+/// are escaped.
 impl fmt::Display for MembershipChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_lists(f, &self.lists(), "nothing changed")

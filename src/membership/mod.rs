@@ -26,6 +26,8 @@ pub(crate) mod fanout;
 mod key;
 pub(crate) mod latest;
 mod peers;
+#[cfg(feature = "serde")]
+mod serial;
 mod set;
 mod snapshot;
 pub(crate) mod sorted;

@@ -1,6 +1,11 @@
 //! The names of peers, and immutable lists of them.
 
-use std::{fmt, ops::Deref, slice, sync::Arc};
+use std::{
+    fmt::{self, Write as _},
+    ops::Deref,
+    slice,
+    sync::Arc,
+};
 
 /// A peer's name, as discoveries and the application spell it: usually an address with its port. Cloning counts a reference.
 pub type Peer = Arc<str>;
@@ -72,7 +77,8 @@ impl<T: Into<Peer>> FromIterator<T> for Peers {
     }
 }
 
-/// Writes the names with commas between them, as `a:1, b:1`.
+/// Writes the names with commas between them, as `a:1, b:1`. Control characters in names are escaped, since they would
+/// forge lines in logs.
 impl fmt::Display for Peers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_list(f, self)
@@ -82,7 +88,9 @@ impl fmt::Display for Peers {
 fn write_list(f: &mut fmt::Formatter<'_>, peers: &[Peer]) -> fmt::Result {
     for (at, peer) in peers.iter().enumerate() {
         f.write_str(if at == 0 { "" } else { ", " })?;
-        f.write_str(peer)?;
+        for c in peer.chars() {
+            if c.is_control() { write!(f, "{}", c.escape_default())? } else { f.write_char(c)? }
+        }
     }
     Ok(())
 }
@@ -133,6 +141,7 @@ mod tests {
         assert_eq!(Peers::default(), []);
         assert_eq!(format!("{peers:?}"), r#"["a", "b"]"#);
         assert_eq!([peers.to_string(), Peers::default().to_string()], ["a, b", ""]);
+        assert_eq!(["a\nb", "\u{e9}"].into_iter().collect::<Peers>().to_string(), "a\\nb, \u{e9}");
         assert!(peers.iter().eq(&peers));
     }
 

@@ -126,7 +126,8 @@ impl fmt::Debug for Snapshot {
     }
 }
 
-/// Writes the lists that are not empty, as `active a:1, b:1; left c:1`, or `no peers`.
+/// Writes the lists that are not empty, as `active a:1, b:1; left c:1`, or `no peers`. Control characters in names are
+/// escaped.
 impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lists = [("active", self.active()), ("left", self.left()), ("failed", self.failed())];

@@ -7,6 +7,7 @@ use crate::wire::{Tags, hash};
 
 /// The standing of a member, as this node sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "lowercase"))]
 #[non_exhaustive]
 pub enum MemberState {
     /// It answers, or nobody says otherwise.
@@ -40,6 +41,7 @@ impl fmt::Display for MemberState {
 
 /// Which life of a name, and which state of that life: a later identity supersedes an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Identity {
     /// Start time of this life in milliseconds since 1970, raised above any epoch heard for the name.
     pub epoch: u64,
@@ -55,6 +57,7 @@ impl fmt::Display for Identity {
 
 /// What a node knows about one member, at one moment. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Member {
     /// Its unique name.

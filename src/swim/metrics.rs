@@ -4,6 +4,7 @@ macro_rules! metrics {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// Counters since the node's start, and the gauges of this moment.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
         #[non_exhaustive]
         pub struct Metrics { $($(#[$doc])* pub $name: u64,)* }
 

@@ -1,0 +1,76 @@
+//! Public data written and read in other formats (feature `serde`).
+
+use serde_json::{from_value, json, to_value};
+use syncswim::{Member, MemberState, Membership, MembershipChange, Metrics, Peers, Snapshot, Tags};
+
+fn some() -> Membership {
+    let membership = Membership::new();
+    membership.add(["c", "b", "a"]);
+    membership.failed(["b"]);
+    membership.left(["a"]);
+    membership
+}
+
+#[test]
+fn a_snapshot_is_its_lists_and_read_back_it_is_the_same() {
+    for membership in [Membership::new(), some()] {
+        let snapshot = membership.snapshot();
+        assert_eq!(from_value::<Snapshot>(to_value(&snapshot).unwrap()).unwrap(), snapshot);
+        let bytes = postcard::to_stdvec(&snapshot).unwrap();
+        assert_eq!(postcard::from_bytes::<Snapshot>(&bytes).unwrap(), snapshot);
+    }
+    let lists = json!({ "active": ["c"], "left": ["a", "b"], "failed": ["b"] });
+    assert_eq!(to_value(some().snapshot()).unwrap(), lists);
+}
+
+#[test]
+fn a_snapshot_in_which_a_peer_has_two_states_is_refused() {
+    let read = from_value::<Snapshot>;
+    let problem = |lists| read(lists).unwrap_err().to_string();
+    assert!(problem(json!({ "active": ["a", "b"], "left": ["b"] })).contains("\"b\" is both"));
+    assert!(problem(json!({ "active": ["a"], "left": [], "failed": ["a"] })).contains("\"a\" has failed"));
+    assert!(problem(json!({ "active": ["a"] })).contains("left"));
+    assert_eq!(read(json!({ "active": [], "left": ["b", "a"] })).unwrap().left().concat(), "ab");
+}
+
+#[test]
+fn a_change_is_its_lists_and_one_without_some_of_them_can_be_read() {
+    let change = some().watch().recv().unwrap();
+    let value = to_value(&change).unwrap();
+    let lists =
+        json!({ "active": ["c"], "left": ["a", "b"], "removed": [], "failed": ["b"], "not_failed": [] });
+    assert_eq!(value, lists);
+    assert_eq!(from_value::<MembershipChange>(value).unwrap(), change);
+    let part = from_value::<MembershipChange>(json!({ "left": [] })).unwrap();
+    assert!(part.is_empty());
+}
+
+#[test]
+fn a_list_of_peers_that_is_read_is_sorted_and_has_none_twice() {
+    assert_eq!(from_value::<Peers>(json!(["b", "a", "b"])).unwrap(), ["a", "b"]);
+}
+
+#[test]
+fn a_member_is_written_with_words_for_its_state_and_read_back_it_is_the_same() {
+    let value = json!({
+        "name": "db",
+        "addr": "10.0.0.1:7946",
+        "state": "suspect",
+        "tags": { "role": "db", "zone": "b" },
+        "identity": { "epoch": 7, "incarnation": 2 },
+    });
+    let member = from_value::<Member>(value.clone()).unwrap();
+    assert_eq!(member.state, MemberState::Suspect);
+    assert_eq!(member.tags, Tags::new([("zone", "b"), ("role", "db")]).unwrap());
+    assert_eq!(to_value(&member).unwrap(), value);
+    let too_large = json!({ "key": "x".repeat(1_000) });
+    assert!(from_value::<Tags>(too_large).unwrap_err().to_string().contains("tags take"));
+}
+
+#[test]
+fn metrics_of_another_version_can_be_read() {
+    let value = to_value(Metrics::default()).unwrap();
+    assert_eq!(value.as_object().unwrap().len(), Metrics::default().iter().count());
+    let read = from_value::<Metrics>(json!({ "probes": 3, "not_known_here": 1 })).unwrap();
+    assert_eq!((read.probes, read.syncs), (3, 0));
+}
