@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     loop {
         select! {
             recv(watch.receiver()) -> _ => while let Ok(change) = watch.try_recv() {
-                println!("active {:?}  left {:?}  removed {:?}", change.active, change.left, change.removed);
+                println!("{change}");
                 println!("  so now {:?}, majority {}", running.membership().snapshot().peers(), running.membership().majority());
             },
             recv(work) -> _ => match edits.next() {

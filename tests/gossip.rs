@@ -425,6 +425,39 @@ fn the_membership_follows_the_members_by_address_name_or_tag() {
 }
 
 #[test]
+fn a_peer_that_failed_is_told_from_one_that_left() {
+    let start = |name: &str, leaves, seed: Option<&SocketAddr>| {
+        let mut discovery = GossipDiscovery::new(quick(name)).peer_name(PeerName::Name).leave_on_stop(leaves);
+        if let Some(seed) = seed {
+            discovery = discovery.join(seed.to_string());
+        }
+        let handle = discovery.gossip();
+        let running = Cluster::new().with_discovery(discovery).start().unwrap();
+        let addr = handle.get().unwrap().local().addr;
+        (running, addr)
+    };
+    let (a, seed) = start("a", true, None);
+    let [b, c] = [("b", true), ("c", false)].map(|(name, leaves)| start(name, leaves, Some(&seed)).0);
+    await_that("all are listed", || a.membership().snapshot().active().len() == 3);
+    let watch = a.membership().watch();
+    for running in [b, c] {
+        running.stop();
+        running.join().unwrap();
+    }
+    await_that("both are gone", || a.membership().snapshot().left().join(" ") == "b c");
+    assert_eq!(a.membership().snapshot().failed().join(" "), "c");
+    drop(a);
+    let (mut failed, mut left) = (String::new(), Vec::new());
+    for change in &watch {
+        failed += &change.failed.concat();
+        left.extend(change.left.iter().map(|peer| peer.to_string()));
+        assert_eq!(change.not_failed, []);
+    }
+    left.sort_unstable();
+    assert_eq!((failed.as_str(), left.join(" ")), ("c", "b c".into()));
+}
+
+#[test]
 fn who_left_before_the_discovery_starts_is_never_told_as_active_but_counts() {
     let mut discovery = GossipDiscovery::new(quick("a")).peer_name(PeerName::Name);
     discovery.bind().unwrap();

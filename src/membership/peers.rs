@@ -31,7 +31,11 @@ pub type Peer = Arc<str>;
 pub struct Peers(Arc<[Peer]>);
 
 impl Peers {
-    pub(crate) fn from_sorted(peers: impl Into<Arc<[Peer]>>) -> Self {
+    pub(crate) fn from_sorted(peers: impl Into<Arc<[Peer]>> + AsRef<[Peer]>) -> Self {
+        // The default is shared, so that the empty lists of a change allocate nothing.
+        if peers.as_ref().is_empty() {
+            return Self::default();
+        }
         let peers: Arc<[Peer]> = peers.into();
         debug_assert!(peers.is_sorted_by(|a, b| a < b), "sorted and distinct: {peers:?}");
         Self(peers)
