@@ -69,7 +69,7 @@
 #define SYNCSWIM_ACTIVE 0
 
 /**
- * Peers that left.
+ * Peers that left, whether they said so or failed.
  */
 #define SYNCSWIM_LEFT 1
 
@@ -392,7 +392,7 @@ void syncswim_config_free(struct syncswim_config *config);
 syncswim_status syncswim_cluster_new(struct syncswim_cluster **out);
 
 /**
- * Adds peers that are known beforehand. Before the start only, like all discoveries.
+ * Adds a static list of peers. Before the start only, like all discoveries.
  */
 syncswim_status syncswim_cluster_add_static(const struct syncswim_cluster *cluster,
                                             const char *const *peers,

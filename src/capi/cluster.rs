@@ -63,7 +63,7 @@ pub unsafe extern "C" fn syncswim_cluster_new(out: *mut *mut syncswim_cluster) -
     })
 }
 
-/// Adds peers that are known beforehand. Before the start only, like all discoveries.
+/// Adds a static list of peers. Before the start only, like all discoveries.
 ///
 /// # Safety
 /// `peers` must have `count` texts that end with NUL.

@@ -42,7 +42,7 @@ pub struct syncswim_change {
 
 /// Peers that are active now.
 pub const SYNCSWIM_ACTIVE: c_int = 0;
-/// Peers that left.
+/// Peers that left, whether they said so or failed.
 pub const SYNCSWIM_LEFT: c_int = 1;
 /// Peers that were removed.
 pub const SYNCSWIM_REMOVED: c_int = 2;

@@ -18,29 +18,32 @@ use super::{
 ///
 /// # Examples
 ///
+/// A program that keeps sets of its own up to date:
+///
 /// ```
 /// use std::collections::BTreeSet;
-/// use syncswim::{Membership, MembershipChange, Peer};
-///
-/// /// Keeps a set of its own up to date.
-/// fn apply(live: &mut BTreeSet<Peer>, change: &MembershipChange) {
-///     live.extend(change.active.iter().cloned());
-///     live.retain(|peer| !change.left.contains(peer) && !change.removed.contains(peer));
-/// }
+/// use syncswim::{Membership, Peer};
 ///
 /// let membership = Membership::new();
-/// let (watch, mut live) = (membership.watch(), BTreeSet::new());
-/// membership.add(["a:1", "b:1", "c:1"]);
+/// let watch = membership.watch();
+/// membership.add(["a:1", "b:1", "c:1", "d:1"]);
 /// membership.left(["a:1"]);
-/// membership.failed(["c:1"]);
+/// membership.failed(["c:1", "d:1"]);
+/// membership.add(["d:1"]);
 /// drop(membership);
+///
+/// let (mut live, mut failed) = (BTreeSet::<Peer>::new(), BTreeSet::<Peer>::new());
 /// for change in &watch {
-///     apply(&mut live, &change);
-///     for peer in &change.failed {
-///         println!("{peer} does not answer");
+///     live.extend(change.active.iter().cloned());
+///     live.retain(|peer| !change.left.contains(peer) && !change.removed.contains(peer));
+///     // Only if it matters why a peer has left. One that is active again or removed has failed no longer.
+///     failed.extend(change.failed.iter().cloned());
+///     for peer in change.not_failed.iter().chain(&change.active).chain(&change.removed) {
+///         failed.remove(peer);
 ///     }
 /// }
-/// assert_eq!(live, BTreeSet::from(["b:1".into()]));
+/// assert_eq!(live, BTreeSet::from(["b:1".into(), "d:1".into()]));
+/// assert_eq!(failed, BTreeSet::from(["c:1".into()]));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
@@ -52,7 +55,8 @@ pub struct MembershipChange {
     pub left: Peers,
     /// Peers that are now forgotten, whether they were active or had left.
     pub removed: Peers,
-    /// Peers that are now known to have failed: those of [`left`](Self::left) that did, and peers that had left before.
+    /// Peers that are now known to have failed: those of [`left`](Self::left) that did, and peers that had left before. A peer
+    /// that is active again, or removed, has failed no longer.
     pub failed: Peers,
     /// Peers that were known to have failed, and have left by themselves after all.
     pub not_failed: Peers,
