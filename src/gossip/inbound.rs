@@ -60,8 +60,8 @@ impl Inbound {
                 Err(error)
                     if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
                 Err(error) => {
-                    let message = format_args!("{}: cannot accept a stream: {error}", node.name);
-                    self.warnings.warn("accept", message);
+                    self.warnings
+                        .warn("accept", format_args!("{}: cannot accept a stream: {error}", node.name));
                     node.stop.wait(pause);
                     pause = (pause * 2).min(MAX_ACCEPT_PAUSE);
                 }

@@ -111,10 +111,12 @@ impl SeedLookup {
             Ok(_) => true,
             Err(problem) => {
                 let name = &self.node.name;
-                let message = format_args!(
-                    "{name}: the peer {seed:?} of a discovery is no seed: it {problem}; it is left out"
+                self.warnings.warn(
+                    seed,
+                    format_args!(
+                        "{name}: the peer {seed:?} of a discovery is no seed: it {problem}; it is left out"
+                    ),
                 );
-                self.warnings.warn(seed, message);
                 false
             }
         };
@@ -220,10 +222,12 @@ impl SeedLookup {
         match report_to {
             ReportTo::Log => {
                 let (name, advice) = (&self.node.name, Seed::parse(seed).map_or("", |seed| seed.advice()));
-                let message = format_args!(
-                    "{name}: seed {seed:?} cannot be resolved: {source}; {advice}; it is tried again"
+                self.warnings.warn(
+                    seed,
+                    format_args!(
+                        "{name}: seed {seed:?} cannot be resolved: {source}; {advice}; it is tried again"
+                    ),
                 );
-                self.warnings.warn(seed, message);
             }
             ReportTo::Caller(error) => *error.lock() = Some(Error::Resolve { host: seed.into(), source }),
         }
@@ -240,20 +244,23 @@ impl SeedLookup {
             Err(problem) => problem,
         };
         if let JoinProblem::NameTaken { .. } = problem {
-            let message =
-                format_args!("{name}: not in the cluster: {problem}; choose another name or stop that node");
-            return self.warnings.warn(KIND, message);
+            return self.warnings.warn(
+                KIND,
+                format_args!("{name}: not in the cluster: {problem}; choose another name or stop that node"),
+            );
         }
         let (count, seed) = {
             let seeds = self.seeds.lock();
             (seeds.len(), problem.addr().and_then(|addr| seeds.text_of(addr)))
         };
         let seed = seed.map_or_else(String::new, |seed| format!(" {seed:?}"));
-        let message = format_args!(
-            "{name}: none of {count} seeds joined; the last was{seed}: {problem}; check that a node of this cluster listens \
-             there, over UDP and TCP; they are tried again"
+        self.warnings.warn(
+            KIND,
+            format_args!(
+                "{name}: none of {count} seeds joined; the last was{seed}: {problem}; check that a node of this \
+                 cluster listens there, over UDP and TCP; they are tried again"
+            ),
         );
-        self.warnings.warn(KIND, message);
     }
 
     /// Why a seed cannot be joined at an address.
