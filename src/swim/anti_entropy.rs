@@ -38,11 +38,7 @@ impl SyncPace {
 
     /// Whether a digest that differs may begin an exchange now; if so, the next are ignored for a while.
     fn admit(&mut self, now: Time, shortest: Duration) -> bool {
-        let may = now >= self.quiet_until;
-        if may {
-            self.quiet_until = now + self.quiet_for.max(shortest);
-        }
-        may
+        self.quiet_until.pass(now, self.quiet_for.max(shortest))
     }
 }
 
@@ -73,7 +69,7 @@ impl Node {
         if settled { self.table.digest() } else { 0 }
     }
 
-    /// Whoever goes live in a small cluster exchanges tables again soon, a few times: many may have started at once, and
+    /// A node that goes live in a small cluster exchanges tables again soon, a few times: many may have started at once, and
     /// updates about those that came later may have passed it by, or got lost.
     pub(super) fn schedule_first_syncs(&mut self) {
         if self.table.others() < ENOUGH_MET {

@@ -57,7 +57,7 @@ impl Node {
         self.phase == Phase::Displaced
     }
 
-    /// What whoever is reached under this name at this address may show to be believed.
+    /// The token that a node of this name may show to be believed, if it is reached at this address.
     pub(crate) fn token_for(&self, name: &str, addr: SocketAddr) -> u32 {
         self.table.tokens().of(name, addr)
     }

@@ -5,7 +5,7 @@
 //! refutes only after its own probes have gone well for a while. Until then it is *away*. An accusation that somebody made
 //! up is refuted at once, however often it comes, for the node's own probes decide.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use super::{
     member::{Identity, Member, MemberId},
@@ -36,6 +36,14 @@ pub(super) struct Flaps {
     untold: VecDeque<(Arc<str>, Identity)>,
 }
 
+/// The moment, and the lengths of a probe interval: as configured, and stretched by awareness.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    now: Time,
+    interval: Duration,
+    stretched: Duration,
+}
+
 impl Flaps {
     pub(super) fn is_held(&self) -> bool {
         self.held.is_some()
@@ -50,37 +58,66 @@ impl Flaps {
         let at = self.untold.iter().position(|(untold, _)| &**untold == name)?;
         self.untold.remove(at).map(|(_, identity)| identity)
     }
+
+    fn add_verdict(&mut self, name: Arc<str>, identity: Identity) {
+        if self.untold.len() == MAX_UNTOLD {
+            self.untold.pop_front();
+        }
+        self.untold.push_back((name, identity));
+    }
+
+    fn note_verdict(&mut self, accused: Identity, clock: Clock) {
+        let old = |at| clock.now.since(at) >= clock.interval.saturating_mul(MEMORY);
+        if self.verdict.is_none_or(|(identity, at)| accused > identity || old(at)) {
+            self.verdict = Some((accused, clock.now));
+        }
+    }
+
+    /// An accusation after a verdict, with trouble of its own: the node is away. Says whether that begins now.
+    fn hold_if_flapping(&mut self, accused: Identity, clock: Clock) -> bool {
+        let recent = |at| clock.now.since(at) < clock.interval.saturating_mul(MEMORY);
+        let again = self.verdict.is_some_and(|(identity, at)| accused > identity && recent(at));
+        let begins = again && !self.is_steady(clock) && !self.is_held();
+        if begins {
+            (self.held, self.held_since) = (Some(accused), clock.now);
+        }
+        begins
+    }
+
+    /// The identity that is to be refuted now, as the node is well or was away for long.
+    fn release(&mut self, clock: Clock) -> Option<Identity> {
+        let longest = clock.interval.saturating_mul(LONGEST);
+        let over = self.is_steady(clock) || clock.now.since(self.held_since) >= longest;
+        self.held.take_if(|_| over)
+    }
+
+    /// Whether the last trouble is long ago.
+    fn is_steady(&self, clock: Clock) -> bool {
+        self.trouble.is_none_or(|at| clock.now.since(at) >= clock.stretched.saturating_mul(STEADY))
+    }
 }
 
 impl Node {
+    fn flap_clock(&self) -> Clock {
+        let interval = self.config.probe_interval;
+        Clock { now: self.now, interval, stretched: self.health.scale(interval) }
+    }
+
     /// Other members declared this node failed, perhaps under an older identity.
     pub(super) fn note_verdict(&mut self, accused: Identity) {
         self.hold_if_flapping(accused);
-        let memory = self.config.probe_interval.saturating_mul(MEMORY);
-        let replaced = |(identity, at)| accused > identity || self.now.since(at) >= memory;
-        if self.flaps.verdict.is_none_or(replaced) {
-            self.flaps.verdict = Some((accused, self.now));
-        }
+        self.flaps.note_verdict(accused, self.flap_clock());
     }
 
     /// Holds the refutation of an accusation back if this node flaps; says whether it does.
     pub(super) fn hold_refutation(&mut self, accused: Identity) -> bool {
         self.hold_if_flapping(accused);
-        if let Some(held) = &mut self.flaps.held {
-            *held = (*held).max(accused);
-        }
+        self.flaps.held = self.flaps.held.map(|held| held.max(accused));
         self.flaps.is_held()
     }
 
-    /// Away begins: accused again after a verdict, with trouble of its own.
     fn hold_if_flapping(&mut self, accused: Identity) {
-        let memory = self.config.probe_interval.saturating_mul(MEMORY);
-        let again = self
-            .flaps
-            .verdict
-            .is_some_and(|(identity, at)| accused > identity && self.now.since(at) < memory);
-        if again && !self.is_steady() && !self.flaps.is_held() {
-            (self.flaps.held, self.flaps.held_since) = (Some(accused), self.now);
+        if self.flaps.hold_if_flapping(accused, self.flap_clock()) {
             self.updates.remove(MemberId::SELF);
             self.metrics.flaps_damped += 1;
         }
@@ -90,27 +127,16 @@ impl Node {
     /// probe it next and tell it, for its own flap damping; enough that hardly ever none does.
     pub(super) fn tell_verdict(&mut self, id: MemberId, past: &Member) {
         if self.volunteer(self.config.verifiers.saturating_mul(2)) {
-            if self.flaps.untold.len() == MAX_UNTOLD {
-                self.flaps.untold.pop_front();
-            }
-            self.flaps.untold.push_back((Arc::clone(&past.name), past.identity));
+            self.flaps.add_verdict(Arc::clone(&past.name), past.identity);
             self.table.probe_next(id);
         }
     }
 
     /// Refutes what was held back, once this node is well.
     pub(super) fn come_back_if_steady(&mut self) {
-        let longest = self.config.probe_interval.saturating_mul(LONGEST);
-        let steady = self.is_steady() || self.now.since(self.flaps.held_since) >= longest;
-        if let Some(held) = self.flaps.held.take_if(|_| steady) {
+        if let Some(held) = self.flaps.release(self.flap_clock()) {
             self.reach.begin(self.now);
             self.refute(held.max(self.table.get(MemberId::SELF).identity));
         }
-    }
-
-    /// Whether the last trouble is long ago, in probe rounds that awareness stretches.
-    fn is_steady(&self) -> bool {
-        let rounds = self.health.scale(self.config.probe_interval).saturating_mul(STEADY);
-        self.flaps.trouble.is_none_or(|at| self.now.since(at) >= rounds)
     }
 }

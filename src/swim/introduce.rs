@@ -4,7 +4,7 @@
 //! have this node send to others more than it sent here. The name of a live member passes to an unverified peer at another
 //! address only if that member was asked and does not answer.
 
-use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
     carry::Priority,
@@ -68,10 +68,26 @@ impl UnverifiedPeers {
         let is_it = |(.., other): &&(u32, Time, Introduction)| hash::member(&other.name) == mark;
         self.asked.iter().find(is_it).map(|(.., other)| other.addr)
     }
-}
 
-#[cfg(any(test, feature = "sim", fuzzing))]
-impl UnverifiedPeers {
+    /// Whether a claimed address is being pinged already.
+    fn is_pinged(&self, addr: SocketAddr, now: Time, patience: Duration) -> bool {
+        self.asked.iter().any(|(_, at, other)| other.addr == addr && now.since(*at) < patience)
+    }
+
+    /// Remembers a ping in place of an older one to that address; says whether another had to make room.
+    fn push(&mut self, seq: u32, now: Time, introduction: Introduction) -> bool {
+        self.asked.retain(|(.., other)| other.addr != introduction.addr);
+        let full = self.asked.len() == MAX_ASKED && self.asked.pop_front().is_some();
+        self.asked.push_back((seq, now, introduction));
+        full
+    }
+
+    fn take(&mut self, seq: u32) -> Option<Introduction> {
+        let at = self.asked.iter().position(|(asked, ..)| *asked == seq)?;
+        self.asked.remove(at).map(|(.., introduction)| introduction)
+    }
+
+    #[cfg(any(test, feature = "sim", fuzzing))]
     pub(super) fn len(&self) -> usize {
         self.asked.len()
     }
@@ -162,27 +178,16 @@ impl Node {
     /// Pings the claimed address, no oftener than an answer may take.
     pub(super) fn ping_unverified(&mut self, introduced: Introduced) {
         let introduction = introduced.introduction;
-        let patience = self.config.probe_timeout;
-        let asked = &mut self.unverified.asked;
-        if asked
-            .iter()
-            .any(|(_, at, other)| other.addr == introduction.addr && self.now.since(*at) < patience)
-        {
+        if self.unverified.is_pinged(introduction.addr, self.now, self.config.probe_timeout) {
             return;
         }
-        asked.retain(|(.., other)| other.addr != introduction.addr);
-        if asked.len() == MAX_ASKED {
-            asked.pop_front();
-            self.metrics.dropped_unverified += 1;
-        }
         let seq = self.ping(introduction.addr, &introduction.name, None, Priority::Provoked);
-        self.unverified.asked.push_back((seq, self.now, introduction));
+        let full = self.unverified.push(seq, self.now, introduction);
+        self.metrics.dropped_unverified += u64::from(full);
     }
 
     pub(super) fn take_introduction_answer(&mut self, sender: &Sender, seq: u32) -> bool {
-        let asked = &mut self.unverified.asked;
-        let Some(at) = asked.iter().position(|(asked, ..)| *asked == seq) else { return false };
-        let Some((.., introduction)) = asked.remove(at) else { return false };
+        let Some(introduction) = self.unverified.take(seq) else { return false };
         // Meanwhile the name may be another member's.
         if sender.mark != hash::member(&introduction.name)
             || self.table.find_live(&introduction.name).is_some()

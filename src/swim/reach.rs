@@ -5,7 +5,7 @@
 //! tables are exchanged, and two in a row that do not list this node show it. The source address that others observe is
 //! for people to read; nothing else depends on it.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
     event::{Event, JoinProblem, JoinResult, Output},
@@ -117,6 +117,26 @@ impl Reach {
     pub(super) fn begin(&mut self, now: Time) {
         self.pinged = now;
     }
+
+    /// A ping came; returns the problem that is solved by it.
+    fn on_ping(&mut self, now: Time) -> Option<ReachProblem> {
+        (self.pinged, self.ever) = (now, true);
+        let solved = self.unreached.take();
+        self.lacking = if solved.is_some() { 0 } else { self.lacking };
+        solved
+    }
+
+    /// Whether no ping has come for long.
+    fn is_silent(&self, now: Time, interval: Duration) -> bool {
+        let patience = if self.ever { QUIET.1 } else { QUIET.0 };
+        now.since(self.pinged) >= interval.saturating_mul(patience)
+    }
+
+    /// Counts a table that does not list this node; says whether that is certain now, and not reported yet.
+    fn count_lacking(&mut self) -> bool {
+        self.lacking += 1;
+        self.lacking >= CERTAIN && !self.is_unreached()
+    }
 }
 
 impl Node {
@@ -137,12 +157,8 @@ impl Node {
 
     /// A ping reached this node at its address.
     pub(super) fn note_pinged(&mut self) {
-        (self.reach.pinged, self.reach.ever) = (self.now, true);
-        if self.reach.is_unreached() {
-            self.reach.lacking = 0;
-            let problem = self.reach.unreached.take();
-            self.tell_reach(None, problem);
-        }
+        let solved = self.reach.on_ping(self.now);
+        self.tell_reach(None, solved);
     }
 
     /// The driver has looked whether the advertised address is one of this host, as it was.
@@ -167,20 +183,17 @@ impl Node {
 
     /// No ping for a while: looks whether another member's table lists this node.
     pub(super) fn look_whether_reached(&mut self) {
-        if !self.is_silent_around() || self.now < self.reach.next_look {
-            return;
+        let pause = self.config.probe_interval.saturating_mul(LOOK_AGAIN);
+        if self.is_silent_around()
+            && self.reach.next_look.pass(self.now, pause)
+            && !self.table.verified().is_empty()
+        {
+            self.sync_with_anybody();
         }
-        self.reach.next_look = self.now + self.config.probe_interval.saturating_mul(LOOK_AGAIN);
-        if self.table.verified().is_empty() {
-            return;
-        }
-        self.sync_with_anybody();
     }
 
     fn is_silent_around(&self) -> bool {
-        let patience = if self.reach.ever { QUIET.1 } else { QUIET.0 };
-        self.takes_part()
-            && self.now.since(self.reach.pinged) >= self.config.probe_interval.saturating_mul(patience)
+        self.takes_part() && self.reach.is_silent(self.now, self.config.probe_interval)
     }
 
     /// Notes whether a table that is told lists this node.
@@ -202,11 +215,8 @@ impl Node {
         let told = session.buckets >> hash::bucket(&self.name) & 1 == 1;
         if same || !told || session.lists_us {
             self.reach.lacking = 0;
-        } else if self.is_silent_around() {
-            self.reach.lacking += 1;
-            if self.reach.lacking >= CERTAIN && !self.reach.is_unreached() {
-                self.nobody_reaches_us();
-            }
+        } else if self.is_silent_around() && self.reach.count_lacking() {
+            self.nobody_reaches_us();
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Round-robin through a ring that is shuffled on each wrap, so that everybody is probed once in a round. Members that
 //! have not answered yet have a ring of their own, and at most half of the turns: names that somebody made up cannot keep
-//! members from being probed. Nor can whoever brings it about that a member is probed out of turn: that is at most every
+//! members from being probed. Nor can an attacker that has a member probed out of turn: that is at most every
 //! other round, and the next turn is a verified member's.
 
 use super::member::MemberId;

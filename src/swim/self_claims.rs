@@ -56,6 +56,12 @@ pub(super) struct NameConflict {
 }
 
 impl NameConflict {
+    /// The holder did not answer; says whether it counts as gone.
+    fn count_silence(&mut self) -> bool {
+        self.unanswered += 1;
+        self.unanswered >= CONFLICT_SILENT
+    }
+
     /// The name is this node's again.
     pub(super) fn settle(&mut self) {
         (self.holder, self.unanswered) = (None, 0);
@@ -172,17 +178,15 @@ impl Node {
 
     /// At most once in a probe interval: members could make conflicts up.
     pub(super) fn report_conflict(&mut self, rival: SocketAddr) {
-        if self.now < self.conflict.next_report {
-            return;
+        if self.conflict.next_report.pass(self.now, self.config.probe_interval) {
+            let member = self.local();
+            self.emit(Output::Event(Event::Conflict { member, rival }));
         }
-        self.conflict.next_report = self.now + self.config.probe_interval;
-        let member = self.local();
-        self.emit(Output::Event(Event::Conflict { member, rival }));
     }
 
     fn ask_about_conflict(&mut self, claimed: Identity, addr: SocketAddr) {
-        if self.phase == Phase::Live && self.now >= self.conflict.next_check {
-            self.conflict.next_check = self.now + self.config.probe_interval;
+        let may = self.phase == Phase::Live;
+        if may && self.conflict.next_check.pass(self.now, self.config.probe_interval) {
             self.ask(Question::Conflict(claimed), addr);
         }
     }
@@ -210,8 +214,7 @@ impl Node {
         match self.phase {
             Phase::Live if claimed >= self.table.get(MemberId::SELF).identity => self.refute(claimed),
             Phase::Displaced => {
-                self.conflict.unanswered += 1;
-                if self.conflict.unanswered >= CONFLICT_SILENT {
+                if self.conflict.count_silence() {
                     self.resume();
                     self.supersede(self.conflict.highest.max(self.table.get(MemberId::SELF).identity));
                 }

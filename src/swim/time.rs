@@ -40,6 +40,15 @@ impl Time {
     pub const fn since(self, earlier: Time) -> Duration {
         Duration::from_nanos(self.nanos.saturating_sub(earlier.nanos))
     }
+
+    /// Of the moment from which something may happen again: whether it has come. If so, the next is an interval later.
+    pub(super) fn pass(&mut self, now: Time, interval: Duration) -> bool {
+        let has_come = now >= *self;
+        if has_come {
+            *self = now + interval;
+        }
+        has_come
+    }
 }
 
 impl Add<Duration> for Time {

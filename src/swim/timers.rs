@@ -46,7 +46,7 @@ pub(super) struct Timers {
 
 impl Timers {
     /// Sets or moves a deadline. The last moment that can be told is never reached: what would be due then is not set,
-    /// or it would be due for ever.
+    /// or it would be due without end.
     pub(super) fn set(&mut self, timer: Timer, at: Time) {
         self.cancel(timer);
         if at == Time::MAX {

@@ -96,6 +96,12 @@ pub(super) struct Guesses {
 }
 
 impl Guesses {
+    /// Whether a token from another address than the member's own counts. Tokens have 32 bits: after too many wrong ones in
+    /// a probe interval, none does until it is over.
+    fn admit(&self, now: Time, interval: Duration) -> bool {
+        now.since(self.since) >= interval || self.count < MAX_GUESSES
+    }
+
     fn count_in(&mut self, now: Time, interval: Duration) {
         if now.since(self.since) >= interval {
             *self = Self { since: now, count: 0 };
@@ -108,8 +114,20 @@ impl Guesses {
 #[derive(Debug, Default)]
 pub(super) struct Greetings(VecDeque<(u32, Arc<str>, SocketAddr)>);
 
-#[cfg(any(test, feature = "sim", fuzzing))]
 impl Greetings {
+    fn push(&mut self, seq: u32, name: Arc<str>, addr: SocketAddr) {
+        if self.0.len() == MAX_GREETED {
+            self.0.pop_front();
+        }
+        self.0.push_back((seq, name, addr));
+    }
+
+    fn take(&mut self, seq: u32) -> Option<(Arc<str>, SocketAddr)> {
+        let at = self.0.iter().position(|(greeted, ..)| *greeted == seq)?;
+        self.0.remove(at).map(|(_, name, addr)| (name, addr))
+    }
+
+    #[cfg(any(test, feature = "sim", fuzzing))]
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
@@ -136,9 +154,11 @@ pub(super) struct Sender {
 impl Node {
     pub(super) fn recognize(&mut self, source: SocketAddr, mark: u32, token: u32) -> Sender {
         let shown = self.table.find_mark(mark, |record| token != 0 && record.contact.given == token);
-        let shown = shown.filter(|id| self.table.get(*id).addr == source || self.may_guess());
+        let (now, interval) = (self.now, self.config.probe_interval);
+        let shown =
+            shown.filter(|id| self.table.get(*id).addr == source || self.guesses.admit(now, interval));
         if shown.is_none() && token != 0 {
-            self.guesses.count_in(self.now, self.config.probe_interval);
+            self.guesses.count_in(now, interval);
         }
         let met = shown.is_some_and(|id| !self.table.get(id).contact.verified);
         if let Some(id) = shown {
@@ -149,13 +169,6 @@ impl Node {
             .or_else(|| self.table.find_mark(mark, |record| record.addr == source))
             .or_else(|| self.table.find_mark(mark, |_| true));
         Sender { source, mark, token, id, proven: shown.is_some(), met, by_stream: false }
-    }
-
-    /// Tokens have 32 bits: after so many wrong ones in a probe interval, those that come from elsewhere than their member
-    /// lives do not count until it is over.
-    fn may_guess(&self) -> bool {
-        let over = self.now.since(self.guesses.since) >= self.config.probe_interval;
-        over || self.guesses.count < MAX_GUESSES
     }
 
     /// The record of a sender: not if something else that its datagram said had it forgotten meanwhile.
@@ -361,17 +374,11 @@ impl Node {
             None => self.ping_by_datagram(addr, &name, None),
             Some(priority) => self.ping_by_stream(addr, &name, None, priority),
         };
-        if self.greetings.0.len() == MAX_GREETED {
-            self.greetings.0.pop_front();
-        }
-        self.greetings.0.push_back((seq, name, addr));
+        self.greetings.push(seq, name, addr);
     }
 
     pub(super) fn take_greeting_answer(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) -> bool {
-        let Some(at) = self.greetings.0.iter().position(|(greeted, ..)| *greeted == seq) else {
-            return false;
-        };
-        let Some((_, name, addr)) = self.greetings.0.remove(at) else { return false };
+        let Some((name, addr)) = self.greetings.take(seq) else { return false };
         let waiting = self.transmits.len();
         self.on_direct_answer(sender, &name, addr, token);
         let takes = |record: &Record| record.addr == addr && record.contact.takes_updates();

@@ -49,7 +49,7 @@ pub(crate) struct Nack {
     pub(crate) seq: u32,
 }
 
-/// "I am here, but what stood behind your ping did not count: say it again with this token." Without a token (0), the
+/// "I am here, but the claims behind your ping were dropped: repeat them with this token." Without a token (0), the
 /// sender's address is not the one that it advertises.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Retry {
@@ -100,7 +100,7 @@ pub(crate) struct Failed<'a> {
     pub(crate) incarnation: u64,
 }
 
-/// A member left. Only the member itself starts this claim.
+/// A member left. Only the member itself begins to disseminate this.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Left<'a> {
     pub(crate) name: &'a str,
@@ -108,7 +108,8 @@ pub(crate) struct Left<'a> {
     pub(crate) incarnation: u64,
 }
 
-/// A departed member in a sync: with its age, so that no tombstone lives for ever by being passed around.
+/// A departed member in a push/pull (failed or left): with its age, so that no tombstone outlives `forget_after` by being
+/// passed around.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Departed<'a> {
     pub(crate) name: &'a str,
@@ -118,7 +119,7 @@ pub(crate) struct Departed<'a> {
     pub(crate) age_secs: u64,
 }
 
-/// Opens an exchange of tables.
+/// Opens a push/pull.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Hello<'a> {
     pub(crate) name: &'a str,
@@ -126,7 +127,7 @@ pub(crate) struct Hello<'a> {
     pub(crate) digest: u64,
 }
 
-/// "Our tables are equal": nothing else follows.
+/// "Our tables are equal." Nothing else follows.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Same {}
 
@@ -239,24 +240,26 @@ messages! {
 }
 
 impl Message<'_> {
-    /// Whether it is about a member.
+    /// The member that a claim is about; `None` for other messages.
+    fn claimed(&self) -> Option<&str> {
+        match self {
+            Self::Alive(claim) => Some(claim.name),
+            Self::Suspect(claim) => Some(claim.name),
+            Self::Failed(claim) => Some(claim.name),
+            Self::Left(claim) => Some(claim.name),
+            Self::Departed(claim) => Some(claim.name),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a claim: about a member.
     pub(crate) fn is_claim(&self) -> bool {
-        matches!(
-            self,
-            Self::Alive(_) | Self::Suspect(_) | Self::Failed(_) | Self::Left(_) | Self::Departed(_)
-        )
+        self.claimed().is_some()
     }
 
     /// Whether it is a claim about this member.
     pub(crate) fn is_about(&self, member: &str) -> bool {
-        match self {
-            Self::Alive(claim) => claim.name == member,
-            Self::Suspect(claim) => claim.name == member,
-            Self::Failed(claim) => claim.name == member,
-            Self::Left(claim) => claim.name == member,
-            Self::Departed(claim) => claim.name == member,
-            _ => false,
-        }
+        self.claimed() == Some(member)
     }
 
     fn is_within_limits(&self) -> bool {
@@ -298,7 +301,7 @@ fn disturbs_a_line(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// An address that one node could have: of a host, not of any or of many. IPv4 in the clothes of IPv6 is
+/// An address that one node could have: neither unspecified, nor multicast or broadcast. An IPv4-mapped IPv6 address is
 /// refused, so that equal addresses are equal bytes.
 pub(crate) fn is_reachable(addr: SocketAddr) -> bool {
     let ip = addr.ip().to_canonical();
