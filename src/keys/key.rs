@@ -1,4 +1,4 @@
-//! A key: its bytes, what it is called without being shown, and the ciphers made of it.
+//! A key: its bytes, its fingerprint, and the ciphers made of it.
 //!
 //! The bytes are in one allocation from the first to the last; only handles to it are copied and moved. It is
 //! written in place and wiped when the last handle is dropped. No cipher holds the key either: XChaCha20-Poly1305
@@ -51,7 +51,7 @@ impl Key {
         Ok(Self(secret))
     }
 
-    /// A key that takes both of these secrets to know.
+    /// A key that is known only to a holder of both secrets.
     pub(crate) fn from_both(one: &[u8; 32], other: &[u8; 32]) -> Self {
         let Ok(key) = Self::written_by(|bytes| {
             bytes.iter_mut().zip(one).zip(other).for_each(|((byte, one), other)| *byte = one ^ other);
@@ -66,7 +66,7 @@ impl Key {
         &self.0.bytes
     }
 
-    /// What to call the key: two keys with one fingerprint do not occur, and nothing of the key shows in it.
+    /// The public name of the key: unique for all purposes, and it tells nothing of the key.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         self.0.fingerprint

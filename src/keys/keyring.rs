@@ -1,4 +1,4 @@
-//! The keys of a node: which there are, which of them is in use, and how far the node goes in using them.
+//! The keys of a node: which are installed, which one seals, and whether packets in clear are accepted.
 
 use std::{fmt, sync::Arc};
 

@@ -1,7 +1,7 @@
 //! Anti-entropy: when two nodes exchange their tables (push/pull), besides a join.
 //!
 //! Periodically with a random member; a few times soon after this node went live; and with a member whose digest of its
-//! table differs from ours while no updates are under way.
+//! table differs while no updates are under way.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ impl Node {
         self.sync_pace.adapt(changed, self.config.probe_interval, self.config.sync_interval);
     }
 
-    /// A member told its settled digest: if it differs from ours, exchange tables.
+    /// A member told its settled digest: if it differs from this node's, tables are exchanged.
     pub(super) fn compare_digest(&mut self, sender: &Sender, theirs: u64) {
         let ours = self.settled_digest();
         let differ = ours != 0 && theirs != 0 && ours != theirs;

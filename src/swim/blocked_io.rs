@@ -1,7 +1,7 @@
 //! A process whose sends block (Lifeguard §V-D): each of its loops gets as far as its next send, while timers that
 //! send nothing run on.
 //!
-//! Only the simulator has such processes, to reproduce the paper. In our own driver one thread sends and has the
+//! Only the simulator has such processes, to reproduce the paper. In this library's driver one thread sends and has the
 //! clock: it would stop as a whole, and notice.
 
 use super::{node::Node, time::Time, timers::Timer};

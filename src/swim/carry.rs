@@ -42,7 +42,7 @@ pub(super) struct Carrier {
     missed: BTreeMap<Arc<str>, u32>,
     /// Probe rounds in a row that were, whichever members were probed.
     in_a_row: u32,
-    /// Whether a datagram of ours was ever answered by one.
+    /// Whether a datagram of this node was ever answered by one.
     ever: bool,
     /// Streams opened since then.
     opened: u32,
@@ -199,7 +199,7 @@ impl Node {
         StreamStep::Send
     }
 
-    /// Whether a frame stands for a datagram: the first in a stream from others, if it says so, or the answer to ours.
+    /// Whether a frame stands for a datagram: the first in a stream from others, if it says so, or the answer to this node's.
     pub(super) fn is_carried(&self, stream: StreamId, sections: &Sections<'_>) -> bool {
         match self.streams.sessions.get(&stream).map(|session| session.step) {
             Some(Step::AwaitCarried) => true,

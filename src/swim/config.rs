@@ -49,7 +49,7 @@ pub struct Config {
     /// Defaults to true.
     pub stream_fallback: bool,
 
-    /// Lifeguard's local-health-aware probes: slow down when our own probes fail. Defaults to true.
+    /// Lifeguard's local-health-aware probes: slow down when the node's own probes fail. Defaults to true.
     pub lha_probe: bool,
 
     /// Relays answer "heard nothing" at 80 % of their time, which tells a sick relay from a dead target

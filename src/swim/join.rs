@@ -74,7 +74,7 @@ impl Join {
     fn result(&self) -> JoinResult {
         match &self.problem {
             _ if self.members > 0 => Ok(self.members),
-            // Where nobody failed, all were ourselves.
+            // Where nobody failed, all were this node itself.
             JoinProblem::NoAddress if self.found_ourselves => Ok(0),
             problem => Err(problem.clone()),
         }

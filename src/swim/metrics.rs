@@ -61,8 +61,8 @@ metrics! {
     dropped_malformed,
     /// Claims dropped because their epoch or incarnation jumps too far.
     dropped_implausible,
-    /// Members that others say are there after all, not believed because our own probes of them fail: they will be heard
-    /// when they answer, or speak for themselves.
+    /// An Alive of another member about one that this node's own probes do not reach: it is not believed until that member
+    /// answers, or says so itself.
     ignored_returns,
     /// Claims dropped because an unverified peer made them: it may make one, its own Alive.
     dropped_unverified,

@@ -182,20 +182,20 @@ impl Node {
         }
     }
 
-    /// Our turn; unless a rival of our name was heard of before anybody knows us. Then it is asked first.
+    /// This node's turn. If it is quiet and the table showed another holder of its name, that one is asked first.
     fn heard_table(&mut self, stream: StreamId) {
         self.note_listing(stream, false);
         let joins = |session: &Session| matches!(session.purpose, Purpose::Join(_));
         let asks = self.phase == Phase::Quiet && self.streams.sessions.get(&stream).is_some_and(joins);
         let heard = if asks { self.conflict.heard.take() } else { None };
-        let Some((identity, rival)) = heard else {
+        let Some((identity, holder)) = heard else {
             self.go_live();
             self.keep_token_of_peer(stream);
             return self.set_step(stream, Step::SendTable(0));
         };
         let Some(session) = self.take_session(stream) else { return };
         if let Purpose::Join(join) = session.purpose {
-            self.ask(Question::PastLife(identity, join, session.peer), rival);
+            self.ask(Question::PastLife(identity, join, session.peer), holder);
         }
     }
 }

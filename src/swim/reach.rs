@@ -87,7 +87,7 @@ impl fmt::Display for ReachProblem {
     }
 }
 
-/// What is known of how others see us.
+/// What is known of how others see this node.
 #[derive(Debug, Default)]
 pub(super) struct Reach {
     /// The source address of this node's datagrams that a member observed, and when.

@@ -49,7 +49,7 @@ pub(super) struct NameConflict {
     next_report: Time,
     /// The holder that the name was yielded to.
     holder: Option<SocketAddr>,
-    /// The greatest identity heard of our name since then.
+    /// The greatest identity heard of the name since then.
     highest: Identity,
     /// How often in a row the holder did not answer.
     unanswered: u32,

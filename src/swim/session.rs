@@ -60,7 +60,7 @@ pub(super) struct Session {
     pub(super) proven: bool,
     /// It has introduced itself: once is enough.
     pub(super) introduced: bool,
-    /// The token to show to the other side, if it gave us one while this stream is open.
+    /// The token to show to the other side, if one came while this stream is open.
     pub(super) token: u32,
     /// The buckets of the tables that are exchanged: bit n for bucket n.
     pub(super) buckets: u64,

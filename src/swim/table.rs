@@ -29,7 +29,7 @@ type Departure = (bool, Time, MemberId);
 pub(super) struct Table {
     slots: Vec<Option<Record>>,
     free: Vec<MemberId>,
-    /// Every record but our own.
+    /// Every record but this node's.
     by_name: Index,
     by_mark: Index,
     /// The live members but for this node.
@@ -133,7 +133,7 @@ impl Table {
         self.by_name.find(self.hash(name), |id| &*self.get(id).name == name)
     }
 
-    /// A record with this mark, other than our own, for which `is` holds.
+    /// A record with this mark, other than this node's, for which `is` holds.
     pub(super) fn find_mark(&self, mark: u32, is: impl Fn(&Record) -> bool) -> Option<MemberId> {
         self.by_mark.find(self.hash_mark(mark), |id| {
             id != MemberId::SELF && self.get(id).mark == mark && is(self.get(id))

@@ -32,7 +32,7 @@ pub(super) enum Timer {
     Leave,
     /// A departed member becomes a tombstone, later is forgotten.
     Reap(MemberId),
-    /// The other holder of our name, to whom we yielded it, is asked again whether it is there.
+    /// The holder that the name was yielded to is asked again whether it is there.
     Conflict,
     /// A stream took too long.
     Stream(StreamId),

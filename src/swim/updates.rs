@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn news_is_sent_exactly_limit_times() {
+    fn an_update_is_sent_exactly_limit_times() {
         let mut queue = UpdateQueue::default();
         queue.push(MemberId(3), Urgency::Routine);
         for _ in 0..3 {
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_sent_goes_first_and_urgent_news_before_routine() {
+    fn the_least_sent_goes_first_and_urgent_updates_before_routine() {
         let mut queue = UpdateQueue::default();
         queue.push(MemberId(1), Urgency::Routine);
         assert_eq!(draw_all(&mut queue, 9, 1), [1]);
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn newer_news_replaces_older_and_starts_afresh() {
+    fn a_newer_update_replaces_the_older_and_starts_afresh() {
         let mut queue = UpdateQueue::default();
         queue.push(MemberId(1), Urgency::Routine);
         draw_all(&mut queue, 2, 1);

@@ -309,7 +309,7 @@ impl Node {
         self.spare(NEW_TOKEN) >= if sender.source.is_ipv4() { 10 } else { 22 }
     }
 
-    /// The bytes by which a ping of our name, with so many behind it, is at least longer than an ack.
+    /// The bytes by which a ping of this name, with so many behind it, is at least longer than an ack.
     fn spare(&self, behind: usize) -> usize {
         1 + self.name.len() + behind
     }

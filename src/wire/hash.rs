@@ -23,14 +23,14 @@ pub(crate) fn cluster(name: &str) -> u32 {
     (hash ^ (hash >> 32)) as u32
 }
 
-/// What stands for a member's name in headers; sealed datagrams are bound to it. The byte behind the name is in no text,
-/// so that no cluster has the mark by its name.
+/// The mark of a member's name in headers; sealed datagrams are bound to it. The byte behind the name is in no text, so
+/// that no cluster's name has the same mark.
 pub(crate) fn member(name: &str) -> u32 {
     let hash = mix(fnv1a(fnv1a(OFFSET, name.as_bytes()), &[0xff]));
     (hash ^ (hash >> 32)) as u32
 }
 
-/// Into how many buckets a table is divided, to find out where two of them differ.
+/// Buckets of a table: two tables that differ exchange only the buckets that do.
 pub(crate) const BUCKETS: usize = 64;
 
 /// The bucket of the table that a member is in.

@@ -40,7 +40,7 @@ pub(crate) struct Header {
     pub(crate) cluster: u32,
     /// The mark of the sender's name: [`hash::member`](super::hash::member).
     pub(crate) sender: u32,
-    /// What the receiver gave to the sender, to be known by; 0 for nothing.
+    /// The token that the receiver gave to the sender; 0 for none.
     pub(crate) token: u32,
 }
 
@@ -99,13 +99,13 @@ impl<'a> Section<'a> {
         self.tag == Carried::TAG
     }
 
-    /// Whether it asks for something or answers: what stands first in a datagram, or is not heard. One with a tag from
-    /// the future is skipped.
+    /// Whether it asks for something or answers: such a section counts only at the front of a datagram. One with an unknown
+    /// tag is skipped.
     pub(crate) fn stands_first(self) -> bool {
         matches!(self.tag, Ping::TAG | Ack::TAG | PingReq::TAG | Nack::TAG | Retry::TAG)
     }
 
-    /// Decodes the body; `None` for a tag from the future.
+    /// Decodes the body; `None` for an unknown tag.
     pub(crate) fn message(self) -> Result<Option<Message<'a>>, Malformed> {
         Message::decode(self.tag, self.body)
     }

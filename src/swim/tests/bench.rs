@@ -24,7 +24,7 @@ pub(super) struct Bench {
 }
 
 impl Bench {
-    /// A live LAN node "me" with the members m1 … mn at `addr(1)` … `addr(n)`, its news all sent.
+    /// A live LAN node "me" with the members m1 … mn at `addr(1)` … `addr(n)`, its updates all sent.
     pub(super) fn new(n: usize) -> Self {
         Self::with(Config::lan("me"), n)
     }
@@ -147,11 +147,11 @@ impl Bench {
         self.member(name).map(|member| (member.state, member.identity.incarnation))
     }
 
-    /// Whether there is news about a member to spread; forgets all news.
+    /// Whether an update about a member is queued; empties the queue.
     pub(super) fn has_news(&mut self, name: &str) -> bool {
-        let news = self.node.table.find(name).is_some_and(|id| self.node.updates.contains(id));
+        let queued = self.node.table.find(name).is_some_and(|id| self.node.updates.contains(id));
         self.node.updates.clear();
-        news
+        queued
     }
 }
 

@@ -1,4 +1,4 @@
-//! What strangers can bring about by datagrams in streams, and of a node whose datagrams reach nobody.
+//! What unverified peers can bring about by datagrams in streams, and of a node whose datagrams reach nobody.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -68,7 +68,7 @@ fn whoever_calls_under_the_names_of_members_makes_us_open_a_few_streams_at_most(
 }
 
 #[test]
-fn streams_that_strangers_cause_leave_room_for_news() {
+fn streams_that_unverified_peers_cause_leave_room_for_updates() {
     let mut bench = mute(40);
     for i in 2..=40 {
         carry(&mut bench, addr(60), &format!("m{i}"), 0, ping());
@@ -85,7 +85,7 @@ fn streams_that_strangers_cause_leave_room_for_news() {
 
 /// The source of a datagram may be forged: whoever lives there is called.
 #[test]
-fn strangers_that_introduce_themselves_cause_no_more_streams_than_others() {
+fn unverified_peers_that_introduce_themselves_cause_no_more_streams_than_others() {
     let (mut bench, mut provoked) = (mute(3), 0);
     for i in 0..64 {
         let from = addr(100 + i);
@@ -102,7 +102,7 @@ fn strangers_that_introduce_themselves_cause_no_more_streams_than_others() {
 
 /// Members that were made up and never answer are not waited for.
 #[test]
-fn a_farewell_does_not_wait_for_members_that_never_answered() {
+fn a_leave_does_not_wait_for_members_that_never_answered() {
     let mut bench = Bench::new(1);
     for i in 10..20 {
         bench.sync(Message::Alive(alive(&format!("x{i}"), 0, addr(i))));

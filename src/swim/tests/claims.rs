@@ -102,7 +102,7 @@ fn the_table_of_claims_about_others() {
         assert_eq!(
             bench.has_news("m2"),
             spread,
-            "{row}: what changes is spread, and farewells to who doubts"
+            "{row}: what changes is spread, and a leave to a member that doubts it"
         );
     }
 }
@@ -262,7 +262,7 @@ fn claims_about_ourselves_are_refuted_above_what_was_claimed() {
         ("suspect 7", |b| _ = b.hear(&suspect("me", 7, &["m1"])), 8),
         ("failed 0", |b| _ = b.hear(&failed("me", 0)), 1),
         ("failed 7", |b| _ = b.hear(&failed("me", 7)), 8),
-        ("a forged farewell", |b| _ = b.hear(&left("me", 3)), 4),
+        ("a forged leave", |b| _ = b.hear(&left("me", 3)), 4),
         ("gone, in a sync", |b| b.sync(gone("me", 2, false, 5)), 3),
         ("alive 7, here", |b| _ = b.hear(&alive("me", 7, addr(0))), 8),
         ("alive 0, an echo", |b| _ = b.hear(&alive("me", 0, addr(0))), 0),
@@ -372,7 +372,7 @@ fn what_waits_to_be_sent_is_bounded() {
 }
 
 #[test]
-fn a_ping_is_answered_by_the_one_it_names_and_strangers_get_no_news() {
+fn a_ping_is_answered_by_the_one_it_names_and_unverified_peers_get_no_updates() {
     let mut bench = Bench::new(2);
     bench.hear(&alive("news", 0, addr(3)));
     bench.hear_from(addr(99), &Ping { seq: 7, target: "me" });

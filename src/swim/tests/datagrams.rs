@@ -23,7 +23,7 @@ const KINDS: u32 = 23;
 static DIGESTS: [u8; 512] = [7; 512];
 
 /// A node among members of every standing: m1 alive, m2 suspect, m3 failed, m4 left, m5 alive. It may have asked
-/// strangers and probed members, and news may wait.
+/// unverified peers and probed members, and updates may be queued.
 fn bench(rng: &mut fastrand::Rng) -> Bench {
     let mut config = [Config::lan, Config::local][rng.usize(..2)]("me");
     config.verifiers = *rng.choice(&[0, 6, 64]).expect("there are some");
@@ -82,7 +82,7 @@ fn message(rng: &mut fastrand::Rng, seqs: &[u32]) -> Message<'static> {
     }
 }
 
-/// A member's address of any standing, a stranger's, our own.
+/// A member's address of any standing, an unverified peer's, its own.
 fn source(rng: &mut fastrand::Rng) -> SocketAddr {
     addr(rng.usize(..9))
 }
@@ -134,7 +134,7 @@ fn each_message_alone_causes_at_most_one_whoever_sends_it() {
 
 /// Whoever is no member, and whoever sends under its address, gets no more bytes than it sent.
 #[test]
-fn a_stranger_gets_no_more_bytes_than_it_sent() {
+fn an_unverified_peer_gets_no_more_bytes_than_it_sent() {
     for seed in 0..20_000 {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut bench = bench(&mut rng);

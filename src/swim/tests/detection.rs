@@ -29,7 +29,7 @@ fn a_crash_is_suspected_then_failed_and_everybody_learns_of_it() {
     }
 }
 
-/// Those who live ping each other all the time there, as strangers at first; who is silent is probed as often as they.
+/// Those who live ping each other all the time there, as unverified peers at first; a silent member is probed as often as they.
 #[test]
 fn a_crash_in_a_cluster_most_of_whom_have_not_met_is_known_as_soon_as_in_an_old_one() {
     let slow = (0..24).filter(|seed| {
@@ -196,7 +196,7 @@ fn a_single_node_that_nobody_answers_is_alone_and_quiet() {
     assert_eq!(world.datagrams(), 0);
 }
 
-/// Five nodes send each piece of news twice only, so it often misses somebody. Whoever suspected alone and
+/// Five nodes send each update twice only, so it often misses somebody. Whoever suspected alone and
 /// missed the verdict then waited for confirmations that nobody had reason to send any more.
 #[test]
 fn whoever_misses_the_verdict_learns_it_from_the_next_sync() {
@@ -233,8 +233,8 @@ fn what_others_say_does_not_keep_a_dead_member_listed() {
     // It speaks for itself: so it is there.
     let m2 = bench.node.table.find("m2").expect("it is remembered");
     let (sender, token) = (bench.node.table.get(m2).mark, bench.node.table.get(m2).contact.given);
-    let news = bench::packet_from(sender, token, &alive("m2", 1001, addr(2)));
-    bench.node.handle_datagram(bench.now, addr(2), &news);
+    let datagram = bench::packet_from(sender, token, &alive("m2", 1001, addr(2)));
+    bench.node.handle_datagram(bench.now, addr(2), &datagram);
     assert_eq!(bench.standing("m2"), Some((MemberState::Alive, 1001)));
 }
 

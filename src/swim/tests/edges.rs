@@ -45,7 +45,7 @@ fn of_its_own_life_a_member_is_believed_more_than_others_are() {
 }
 
 #[test]
-fn who_gave_way_stays_away_while_its_rival_is_only_suspected() {
+fn a_displaced_node_stays_so_while_the_holder_is_only_suspected() {
     let mut bench = Bench::new(3);
     bench.node.confirm_conflict(bench.node.local().identity, addr(50));
     bench.hear(&suspect("me", 0, &["m1"]));
@@ -173,8 +173,8 @@ fn who_says_itself_that_it_leaves_need_not_be_told() {
 }
 
 #[test]
-fn news_is_not_spent_on_whom_it_is_about() {
-    let farewells = |sent: &[(SocketAddr, Vec<u8>)], to_leaver: bool| {
+fn updates_are_not_spent_on_the_member_they_are_about() {
+    let lefts = |sent: &[(SocketAddr, Vec<u8>)], to_leaver: bool| {
         let mut told = 0;
         for (_, packet) in sent.iter().filter(|(to, _)| (*to == addr(2)) == to_leaver) {
             messages(packet, |message| told += u32::from(matches!(message, Message::Left(_))));
@@ -189,10 +189,10 @@ fn news_is_not_spent_on_whom_it_is_about() {
         let ping = packet_from(mark, token, &message::Ping { seq, target: "me" });
         bench.node.handle_datagram(bench.now, addr(2), &ping);
     }
-    assert_eq!(farewells(&bench.sent(), true), 10, "each ack says that it was heard");
+    assert_eq!(lefts(&bench.sent(), true), 10, "each ack says that it was heard");
     bench.pass(millis(5_000));
     let limit = transmit_limit(bench.node.config().retransmit_mult, bench.node.live());
-    assert_eq!(farewells(&bench.sent(), false), limit);
+    assert_eq!(lefts(&bench.sent(), false), limit);
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn a_ghost_is_refuted_only_if_it_supersedes_us() {
 }
 
 #[test]
-fn news_goes_in_rounds_to_members_that_have_answered() {
+fn updates_go_in_rounds_to_members_that_have_answered() {
     let mut bench = Bench::new(3);
     // Nothing is probed.
     bench.node.phase = Phase::Quiet;
@@ -270,7 +270,7 @@ fn our_probe_accuses_nobody_who_is_gone_nor_another_life() {
 }
 
 #[test]
-fn who_answers_a_greeting_is_told_the_news() {
+fn a_member_that_answers_a_greeting_gets_the_updates() {
     let mut bench = Bench::new(0);
     // It is not probed.
     bench.node.phase = Phase::Quiet;

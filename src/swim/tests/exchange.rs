@@ -15,7 +15,7 @@ use crate::wire::{
 const OTHER: Digest = Digest { digest: 12345 };
 
 #[test]
-fn the_digest_of_a_member_opens_an_exchange_and_a_strangers_does_not() {
+fn the_digest_of_a_member_opens_an_exchange_and_an_unverified_peers_does_not() {
     let mut bench = Bench::new(2);
     bench.hear_from(addr(99), &OTHER);
     assert_eq!(bench.opened(), []);
@@ -97,10 +97,10 @@ fn an_exchange_that_teaches_something_brings_the_next_one_back() {
 }
 
 #[test]
-fn a_node_tells_its_digest_behind_an_ack_only_while_no_news_is_under_way() {
-    for news in [false, true] {
+fn a_node_tells_its_digest_behind_an_ack_only_while_no_updates_are_under_way() {
+    for updates in [false, true] {
         let mut bench = Bench::new(3);
-        if news {
+        if updates {
             bench.hear(&alive("new", 0, addr(9)));
         }
         bench.hear(&Ping { seq: 1, target: "me" });
@@ -109,18 +109,18 @@ fn a_node_tells_its_digest_behind_an_ack_only_while_no_news_is_under_way() {
             assert_eq!(to, addr(1));
             messages(&packet, |message| told |= matches!(message, Message::Digest(_)));
         }
-        assert_eq!(told, !news);
+        assert_eq!(told, !updates);
     }
 }
 
 #[test]
-fn whoever_is_swamped_with_news_tells_its_digest_all_the_same() {
+fn a_node_swamped_with_updates_tells_its_digest_all_the_same() {
     for (members, tells) in [(400, false), (401, true)] {
         let mut bench = Bench::new(1);
         for i in 0..members {
             bench.hear(&alive(&format!("x{i}"), 0, addr(100 + i)));
         }
-        assert_eq!(bench.node.settled_digest() != 0, tells, "news of {members}");
+        assert_eq!(bench.node.settled_digest() != 0, tells, "updates of {members}");
     }
 }
 
@@ -163,7 +163,7 @@ fn a_stream_that_is_idle_is_closed_when_its_time_is_up() {
     }
 }
 
-/// The news of those that start at the same time may pass a node by.
+/// Updates about those that start at the same time may pass a node by.
 #[test]
 fn who_goes_live_in_a_small_cluster_exchanges_tables_a_few_times_soon() {
     for (others, exchanges) in [(3, 3), (63, 3), (64, 0)] {

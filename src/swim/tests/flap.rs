@@ -23,7 +23,7 @@ fn returns(world: &World, from: Time) -> usize {
 }
 
 #[test]
-fn who_fails_again_and_again_stays_away_until_it_is_well() {
+fn a_node_that_fails_again_and_again_is_away_until_it_is_well() {
     let mut world = converged(31, 20);
     let start = world.now();
     flip_flop(&mut world, 7, 6);
@@ -78,7 +78,7 @@ fn who_failed_before_and_has_trouble_refutes_no_suspicion_either() {
 }
 
 #[test]
-fn who_stays_away_tells_nobody_that_it_is_there() {
+fn an_away_node_tells_nobody_that_it_is_alive() {
     for (trouble, shown) in [(false, true), (true, false)] {
         let mut bench = once_failed(5, trouble);
         bench.hear(&suspect("me", 1, &["m1"]));
@@ -130,7 +130,7 @@ fn who_is_back_from_the_dead_is_told_that_the_verdict_had_fallen() {
 }
 
 #[test]
-fn tags_that_change_while_it_stays_away_are_known_when_it_is_back() {
+fn tags_that_change_while_a_node_is_away_are_known_when_it_is_back() {
     let mut world = converged(33, 20);
     flip_flop(&mut world, 7, 3);
     let tags = crate::Tags::new([("k", "v")]).expect("they are short");

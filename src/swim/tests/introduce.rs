@@ -1,4 +1,4 @@
-//! What strangers may say, and what comes of it.
+//! What unverified peers may say, and what comes of it.
 
 use std::net::SocketAddr;
 
@@ -23,7 +23,7 @@ fn pings(bench: &mut Bench) -> Vec<(SocketAddr, u32)> {
             Message::Ping(ping) => pings.push((to, ping.seq)),
             // Who is gone for us is to know it.
             Message::NewToken(_) | Message::Failed(_) => {}
-            other => panic!("a stranger is told {other:?}"),
+            other => panic!("an unverified peer is told {other:?}"),
         });
     }
     pings
@@ -44,22 +44,22 @@ fn call(bench: &mut Bench, from: SocketAddr, caller: &str, claims: &[Alive<'_>])
 }
 
 #[test]
-fn a_stranger_can_say_nothing_about_members_nor_about_others() {
+fn an_unverified_peer_can_say_nothing_about_members_nor_about_others() {
     let mut bench = Bench::new(3);
-    let stranger = addr(UNVERIFIED);
+    let unverified = addr(UNVERIFIED);
     let own = bench.node.local().identity;
-    bench.hear_as(Some("x"), stranger, &suspect("m2", 0, &["m1", "m3"]));
-    bench.hear_as(Some("x"), stranger, &failed("m2", 0));
-    bench.hear_as(Some("x"), stranger, &left("m2", 0));
+    bench.hear_as(Some("x"), unverified, &suspect("m2", 0, &["m1", "m3"]));
+    bench.hear_as(Some("x"), unverified, &failed("m2", 0));
+    bench.hear_as(Some("x"), unverified, &left("m2", 0));
     let gone = Departed { name: "m2", epoch: EPOCH, incarnation: 0, left: false, age_secs: 1 };
-    bench.hear_as(Some("x"), stranger, &gone);
-    for home in [addr(2), addr(8), stranger] {
-        bench.hear_as(Some("x"), stranger, &alive("m2", 1 << 40, home));
+    bench.hear_as(Some("x"), unverified, &gone);
+    for home in [addr(2), addr(8), unverified] {
+        bench.hear_as(Some("x"), unverified, &alive("m2", 1 << 40, home));
     }
-    bench.hear_as(Some("x"), stranger, &suspect("me", own.incarnation, &["m1"]));
-    bench.hear_as(Some("x"), stranger, &alive("me", own.incarnation + 7, addr(0)));
-    bench.hear_as(Some("me"), stranger, &alive("me", own.incarnation + 7, stranger));
-    bench.hear_as(Some("somebody"), stranger, &alive("somebody", 0, addr(97)));
+    bench.hear_as(Some("x"), unverified, &suspect("me", own.incarnation, &["m1"]));
+    bench.hear_as(Some("x"), unverified, &alive("me", own.incarnation + 7, addr(0)));
+    bench.hear_as(Some("me"), unverified, &alive("me", own.incarnation + 7, unverified));
+    bench.hear_as(Some("somebody"), unverified, &alive("somebody", 0, addr(97)));
     assert_eq!(bench.node.metrics().dropped_unverified, 11);
     assert_eq!(bench.standing("m2"), Some((MemberState::Alive, 0)));
     assert_eq!(bench.node.local().identity, own, "nothing to refute");
@@ -129,7 +129,7 @@ fn introduce(bench: &mut Bench, from: usize, name: &str, token: u32, home: Socke
 }
 
 #[test]
-fn a_stranger_that_shows_the_token_it_was_sent_is_a_member() {
+fn an_unverified_peer_that_shows_the_token_it_was_sent_is_a_member() {
     let mut bench = Bench::new(1);
     let mut offered = 0;
     messages(&introduce(&mut bench, UNVERIFIED, "x", 0, addr(UNVERIFIED)), |message| match message {
@@ -181,7 +181,7 @@ fn a_departed_member_does_not_come_back_by_a_forged_datagram() {
 }
 
 #[test]
-fn strangers_that_never_answer_cost_a_bounded_number_of_places() {
+fn unverified_peers_that_never_answer_cost_a_bounded_number_of_places() {
     let mut bench = Bench::new(1);
     let before = bench.node.metrics().dropped_unverified;
     for host in 100..300 {

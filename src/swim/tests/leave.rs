@@ -1,4 +1,4 @@
-//! When a farewell is over, who is told it again, and whether it was heard.
+//! When a leave is over, which members are told again, and whether it was heard.
 
 use std::net::SocketAddr;
 
@@ -54,7 +54,7 @@ fn who_was_known_to_nobody_or_knows_nobody_has_left_at_once() {
 }
 
 #[test]
-fn a_farewell_that_nobody_answers_is_over_after_leave_timeout_and_was_not_heard() {
+fn a_leave_that_nobody_answers_is_over_after_leave_timeout_and_was_not_heard() {
     let mut bench = leaving(2);
     bench.pass(millis(990));
     assert_eq!(done(&mut bench), None);
@@ -95,7 +95,7 @@ fn who_asks_for_proof_is_told_once_more_and_who_leaves_too_is_not() {
 }
 
 /// The streams that are opened within a second of silence, with what is sent in them first.
-fn streams_of_a_silent_farewell(stream_fallback: bool) -> (Bench, Vec<(super::super::StreamId, Vec<u8>)>) {
+fn streams_of_a_silent_leave(stream_fallback: bool) -> (Bench, Vec<(super::super::StreamId, Vec<u8>)>) {
     let mut config = Config::lan("me");
     config.stream_fallback = stream_fallback;
     let mut bench = Bench::with(config, 1);
@@ -115,8 +115,8 @@ fn streams_of_a_silent_farewell(stream_fallback: bool) -> (Bench, Vec<(super::su
 
 #[test]
 fn who_is_silent_is_told_by_stream_once_and_its_answer_there_counts() {
-    assert!(streams_of_a_silent_farewell(false).1.is_empty());
-    let (mut bench, opened) = streams_of_a_silent_farewell(true);
+    assert!(streams_of_a_silent_leave(false).1.is_empty());
+    let (mut bench, opened) = streams_of_a_silent_leave(true);
     let [(stream, frame)] = &opened[..] else { panic!("{} streams", opened.len()) };
     let (mut seq, mut left) = (0, false);
     messages(frame, |message| match message {

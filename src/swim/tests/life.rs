@@ -37,7 +37,7 @@ fn a_node_that_is_its_own_seed_is_a_cluster_of_one() {
 }
 
 #[test]
-fn two_nodes_do_not_keep_news_that_only_concerns_each_other() {
+fn two_nodes_do_not_keep_updates_that_only_concern_each_other() {
     let world = converged(1, 2);
     assert!(world.up().all(|host| world.node(host).metrics().queued_updates == 0));
 }
@@ -61,7 +61,7 @@ fn a_leave_is_seen_by_all_as_left_and_never_as_failed() {
         let leaver = n - 1;
         let name = format!("n{leaver}");
         world.with(leaver, |node, now| node.leave(now));
-        world.run_until("farewell", secs(2), |world| world.hosts[leaver].left);
+        world.run_until("leave", secs(2), |world| world.hosts[leaver].left);
         world.crash(leaver);
         world.run_until("left everywhere", secs(60), |world| {
             world.up().all(|host| world.state(host, &name) == Some(MemberState::Left))
@@ -269,7 +269,7 @@ fn a_restart_without_seeds_is_known_to_all_as_soon_as_somebody_pings_it() {
 }
 
 #[test]
-fn when_many_leave_at_once_whoever_stays_hears_of_every_farewell() {
+fn when_many_leave_at_once_those_that_stay_hear_of_every_leave() {
     for (seed, n, stay) in [(51, 8, 1), (52, 16, 1), (53, 100, 3), (54, 100, 10)] {
         let mut world = converged(seed, n);
         world.run_for(secs(60));
@@ -277,7 +277,7 @@ fn when_many_leave_at_once_whoever_stays_hears_of_every_farewell() {
             world.with(leaver, |node, now| node.leave(now));
         }
         for leaver in stay..n {
-            world.run_until("farewell", secs(3), |world| world.hosts[leaver].left);
+            world.run_until("leave", secs(3), |world| world.hosts[leaver].left);
             world.crash(leaver);
         }
         world.run_for(secs(60));
@@ -312,7 +312,7 @@ fn leaves_after_a_lie(later: u64) {
         world.with(host, |node, _| node.handle_claim(&crate::wire::message::Message::Alive(alive), false));
     }
     world.with(4, |node, now| node.leave(now));
-    world.run_until("the farewell", secs(3), |world| world.hosts[4].left);
+    world.run_until("the leave", secs(3), |world| world.hosts[4].left);
     world.run_until("the same everywhere", secs(3), |world| {
         (0..4).all(|host| world.state(host, "n4") == Some(MemberState::Left))
     });

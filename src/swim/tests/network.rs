@@ -1,4 +1,4 @@
-//! Partitions, lost news, and that all of it can be replayed.
+//! Partitions, lost updates, and that all of it can be replayed.
 
 use super::{
     super::{Event, MemberState},
@@ -36,14 +36,14 @@ fn a_partition_heals_by_itself() {
 }
 
 #[test]
-fn a_member_that_missed_all_news_gets_it_by_the_digests_in_probes() {
+fn a_member_that_missed_all_updates_gets_them_by_the_digests_in_probes() {
     let mut world = converged(5, 10);
     partition(&mut world, &[9], &(0..9).collect::<Vec<_>>());
-    // Too short to be suspected of anything that lasts, long enough for the news to die down.
+    // Too short to be suspected of anything that lasts, long enough for the updates to run out.
     world.with(0, |node, now| node.set_tags(now, crate::Tags::new([("k", "v")]).unwrap()));
     world.run_for(millis(1500));
     world.net.cut.clear();
-    world.run_until("the news everywhere", secs(10), |world| {
+    world.run_until("the update everywhere", secs(10), |world| {
         world.up().all(|host| world.node(host).members().iter().any(|m| m.tags.get("k") == Some("v")))
     });
     let updates = |e: &Event| matches!(e, Event::Updated(m) if &*m.name == "n0");
@@ -54,7 +54,7 @@ fn a_member_that_missed_all_news_gets_it_by_the_digests_in_probes() {
 fn of_tables_that_differ_a_little_only_those_parts_are_exchanged() {
     let n = 300;
     let mut world = converged(8, n);
-    // No news of the change reaches host 9; it learns of it by an exchange alone.
+    // No update of the change reaches host 9; it learns of it by an exchange alone.
     partition(&mut world, &[9], &(0..9).chain(10..n).collect::<Vec<_>>());
     world.with(0, |node, now| node.set_tags(now, crate::Tags::new([("k", "v")]).unwrap()));
     world.run_for(millis(2500));
@@ -62,7 +62,7 @@ fn of_tables_that_differ_a_little_only_those_parts_are_exchanged() {
     let before = (world.stream_bytes(), world.node(9).metrics());
     let knows = |world: &World| world.node(9).member("n0").is_some_and(|member| !member.tags.is_empty());
     assert!(!knows(&world));
-    world.run_until("the news", secs(10), knows);
+    world.run_until("the update", secs(10), knows);
     world.run_for(millis(200));
     let (bytes, partial) =
         (world.stream_bytes() - before.0, world.node(9).metrics().syncs_partial - before.1.syncs_partial);

@@ -82,7 +82,7 @@ fn a_stream_has_its_timeout_from_when_the_driver_begins() {
 }
 
 #[test]
-fn a_rival_that_was_not_asked_is_no_ghost() {
+fn a_holder_of_the_name_that_was_not_asked_is_not_taken_for_silent() {
     let mut bench = Bench::new(3);
     let own = bench.node.local().identity;
     bench.sync(Message::Alive(alive("me", own.incarnation + 7, addr(66))));

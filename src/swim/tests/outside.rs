@@ -247,7 +247,7 @@ fn a_question_about_a_holder_that_has_moved_meanwhile_decides_nothing() {
 }
 
 #[test]
-fn news_goes_to_nobody_but_to_members_where_they_live() {
+fn updates_go_to_nobody_but_to_members_at_their_own_address() {
     let mut bench = Bench::new(3);
     for i in 0..40 {
         bench.sync(Message::Alive(alive(&format!("z{i}"), 0, addr(100 + i))));
@@ -255,14 +255,14 @@ fn news_goes_to_nobody_but_to_members_where_they_live() {
     bench.sent();
     let token = bench.node.token_for("m1", addr(1));
     for (from, token, told) in [(addr(1), 0, false), (addr(200), token, false), (addr(1), token, true)] {
-        let mut news = false;
+        let mut seen = false;
         for (to, packet) in say(&mut bench, "m1", from, token, &[ping()]) {
             assert_eq!(to, from);
             messages(&packet, |message| {
-                news |= matches!(message, Message::Alive(alive) if alive.name.starts_with('z'));
+                seen |= matches!(message, Message::Alive(alive) if alive.name.starts_with('z'));
             });
         }
-        assert_eq!(news, told, "from {from}, token {token}");
+        assert_eq!(seen, told, "from {from}, token {token}");
     }
 }
 
@@ -295,7 +295,7 @@ fn a_ping_is_answered_whatever_comes_with_it() {
 
 /// Asked about a rival, then accused: ours is later than what the rival claimed when it answers.
 #[test]
-fn a_rival_whose_claim_we_have_outgrown_does_not_displace_us() {
+fn a_holder_of_the_name_whose_claim_is_superseded_displaces_nobody() {
     for (accused, displaced) in [(true, false), (false, true)] {
         let mut bench = Bench::new(3);
         let token = bench.node.token_for("m1", addr(1));

@@ -48,8 +48,8 @@ fn a_nack_counts_only_from_a_relay_that_was_asked() {
         let mut bench = Bench::with(config, 8);
         let (relays, seq) = relays_of_a_failing_probe(&mut bench);
         assert_eq!(relays.len(), 3);
-        let strangers = (1..=8).map(addr).chain([addr(99)]).filter(|addr| !relays.contains(addr));
-        let from: Vec<_> = if from_relays { relays.clone() } else { strangers.take(3).collect() };
+        let others = (1..=8).map(addr).chain([addr(99)]).filter(|addr| !relays.contains(addr));
+        let from: Vec<_> = if from_relays { relays.clone() } else { others.take(3).collect() };
         from.iter().for_each(|from| _ = bench.hear_from(*from, &Nack { seq }));
         assert_eq!(bench.node.metrics().dropped_stray_answers, if from_relays { 0 } else { 3 });
         bench.pass(millis(510));
@@ -97,10 +97,10 @@ fn a_failed_member_is_tried_for_ever_and_never_more_than_the_longest_delay_apart
     assert!((288..=490).contains(&tried), "{tried}: it backs off");
 }
 
-/// Whether rounds of news go to m2, which failed so many seconds ago.
+/// Whether rounds of gossip go to m2, which failed so many seconds ago.
 fn tells_a_failed_member(seconds: u64) -> bool {
     let mut bench = Bench::new(2);
-    // Neither probes nor tries of failed members: what is sent is news.
+    // Neither probes nor tries of failed members: what is sent is gossip.
     bench.node.phase = Phase::Quiet;
     bench.hear(&failed("m2", 0));
     bench.node.updates.clear();
@@ -112,7 +112,7 @@ fn tells_a_failed_member(seconds: u64) -> bool {
 }
 
 #[test]
-fn a_failed_member_gets_news_for_thirty_seconds() {
+fn a_failed_member_gets_updates_for_thirty_seconds() {
     assert!(tells_a_failed_member(1));
     assert!(tells_a_failed_member(27));
     assert!(!tells_a_failed_member(31));
@@ -136,7 +136,7 @@ fn has_left(bench: &mut Bench) -> bool {
 }
 
 #[test]
-fn a_farewell_is_over_once_as_many_answered_as_are_told_at_once() {
+fn a_leave_is_over_once_as_many_answered_as_are_told_at_once() {
     for (members, answers) in [(1, 1), (2, 2), (3, 3), (6, 3)] {
         let mut bench = Bench::new(members);
         bench.node.leave(bench.now);
@@ -162,7 +162,7 @@ fn who_takes_up_its_name_again_tries_failed_members_again() {
 }
 
 #[test]
-fn who_gives_way_spreads_no_news_of_itself_that_was_waiting() {
+fn a_displaced_node_disseminates_no_queued_update_about_itself() {
     let mut bench = Bench::new(3);
     bench.node.announce();
     bench.node.confirm_conflict(bench.node.local().identity, addr(50));

@@ -120,14 +120,14 @@ fn the_greatest_time_passes() {
 
 /// Whoever gave way was listed again by all when its rival was gone, but did not take part: it probed nobody.
 #[test]
-fn who_gave_way_takes_part_again_when_its_rival_is_gone() {
+fn a_displaced_node_takes_part_again_when_the_holder_is_gone() {
     use Fault::{Conflict, Crash, Heal, Restart};
     holds(59, 2, Config::wan, [(4037, Crash(0)), (5602, Conflict(0)), (1908, Restart(0)), (68_251, Heal)]);
 }
 
 /// A made-up member said that it had the name of another, and answered to it for a while.
 #[test]
-fn who_gave_way_to_a_made_up_member_takes_part_again_when_that_is_silent() {
+fn a_node_displaced_by_a_made_up_member_takes_part_again_when_that_is_silent() {
     let (from, about) = (Who::Ghost(0), Who::Host(1));
     let alive = Lie { kind: Kind::Alive, about, ahead: Ahead::Incarnations(1), at: from };
     let infiltrate = Attack::Infiltrate { ghosts: 1, to: 5, answers_for: Duration::from_millis(45_900) };
@@ -195,7 +195,7 @@ fn two_lives_under_one_identity_are_seen_with_the_tags_of_the_one_that_lives() {
     assert_eq!(bench.member("m2").unwrap().tags, Tags::default());
 }
 
-/// It answered pings after its farewell. Who had slept until all others forgot that one took it to be alive, and told them.
+/// It answered pings after its leave. Who had slept until all others forgot that one took it to be alive, and told them.
 #[test]
 fn who_left_and_still_runs_comes_back_to_nobody() {
     let mut world = World::new(7);
@@ -249,10 +249,10 @@ fn who_left_with_a_clock_beyond_2100_does_not_come_back_when_it_is_called() {
     world.run_until("one view", secs(30), |world| world.all_see(2));
 }
 
-/// The news of a farewell died out before all had it, as news may. Who suspected the leaver then was told nothing by those
+/// The update of a leave died out before all had it, as updates may. Who suspected the leaver then was told nothing by those
 /// who knew, and declared it failed.
 #[test]
-fn who_suspects_a_member_that_left_is_told_of_its_farewell() {
+fn an_accuser_of_a_member_that_left_is_told_that_it_left() {
     let mut bench = Bench::new(3);
     bench.sync(Message::Left(left("m2", 0)));
     bench.node.updates.clear();
@@ -267,7 +267,7 @@ fn who_suspects_a_member_that_left_is_told_of_its_farewell() {
         }
         told
     };
-    assert_eq!(told(&mut bench), 0, "it is no news any more");
+    assert_eq!(told(&mut bench), 0, "it is no update any more");
     bench.hear(&suspect("m2", 0, &["m3"]));
     assert!(told(&mut bench) > 0);
     bench.node.updates.clear();
@@ -278,7 +278,7 @@ fn who_suspects_a_member_that_left_is_told_of_its_farewell() {
     assert_eq!(told(&mut bench), 0, "what it said later is not known");
 }
 
-/// Of a member that made room its identity is forgotten too, so older news lists it as it was before. To remember it would
+/// Of a member that made room its identity is forgotten too, so an older update lists it as it was before. To remember it would
 /// keep an honest member out until it had something new to say, and cost room for made-up names.
 #[test]
 fn who_was_forgotten_for_want_of_room_may_be_listed_as_it_was_before() {

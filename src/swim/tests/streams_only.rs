@@ -74,13 +74,13 @@ fn a_crash_is_found_as_fast_as_with_datagrams() {
 }
 
 #[test]
-fn every_farewell_is_heard_as_one() {
+fn every_leave_is_heard_as_one() {
     for (seed, n) in [(1, 2), (2, 3), (3, 8), (4, 30)] {
         let mut world = without_udp(seed, n);
         for leaver in 1..n {
             let name = format!("n{leaver}");
             world.with(leaver, |node, now| node.leave(now));
-            let took = world.run_until("the farewell", secs(2), |world| world.hosts[leaver].left);
+            let took = world.run_until("the leave", secs(2), |world| world.hosts[leaver].left);
             println!("{n} nodes: {took:?}");
             world.crash(leaver);
             world.run_until("left everywhere", secs(5), |world| {
@@ -93,12 +93,12 @@ fn every_farewell_is_heard_as_one() {
 
 /// Nobody has found out yet that datagrams get lost.
 #[test]
-fn a_farewell_is_heard_when_datagrams_have_just_ceased_to_come_through() {
+fn a_leave_is_heard_when_datagrams_have_just_ceased_to_come_through() {
     for (seed, n) in [(1, 2), (2, 8), (3, 30)] {
         let mut world = converged(seed, n);
         world.net.no_udp = true;
         world.with(n - 1, |node, now| node.leave(now));
-        world.run_until("the farewell", secs(2), |world| world.hosts[n - 1].left);
+        world.run_until("the leave", secs(2), |world| world.hosts[n - 1].left);
         world.crash(n - 1);
         let name = format!("n{}", n - 1);
         world.run_until("left everywhere", secs(20), |world| {
@@ -110,14 +110,14 @@ fn a_farewell_is_heard_when_datagrams_have_just_ceased_to_come_through() {
 
 /// They have met by streams alone: neither has the other's token.
 #[test]
-fn a_farewell_is_heard_by_who_has_never_got_a_datagram() {
+fn a_leave_is_heard_by_members_that_never_got_a_datagram() {
     for seed in 0..10 {
         let mut world = World::new(seed);
         world.net.no_udp = true;
         world.start_cluster(2, Config::lan);
         world.run_until("convergence", secs(5), |world| world.all_see(2));
         world.with(1, |node, now| node.leave(now));
-        world.run_until("the farewell", secs(2), |world| world.hosts[1].left);
+        world.run_until("the leave", secs(2), |world| world.hosts[1].left);
         world.crash(1);
         world.run_for(secs(1));
         assert_eq!(world.state(0, "n1"), Some(MemberState::Left), "seed {seed}");

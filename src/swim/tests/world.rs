@@ -31,7 +31,7 @@ pub(super) fn converged_with(seed: u64, n: usize, tune: impl Fn(&mut Config)) ->
         config
     });
     world.run_until("convergence", secs(60), |world| world.all_see(n));
-    // The last news dies down.
+    // The last update runs out.
     world.run_for(secs(5));
     world
 }

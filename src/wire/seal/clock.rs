@@ -1,18 +1,17 @@
-//! What time it is for sealed datagrams: the system's clock, but once a peer has shown it to be right, it is never
-//! followed back.
+//! The time of sealed datagrams: the wall clock; but once a peer has confirmed it, the time never goes back.
 //!
-//! The system has two clocks: the wall clock, which people and programs set, and a steady one, which nobody can set and
-//! which says nothing of the date. Until a datagram is accepted there is nothing but the wall clock. A datagram that
-//! is accepted shows that a peer's clock agrees with ours, and from then on the time is the greater of the wall clock
-//! and *the time then plus what the steady clock has counted since*. So
+//! The system has a wall clock, which can be set, and a steady clock, which cannot be set and does not tell the date. Until
+//! a datagram is accepted the time is the wall clock. An accepted datagram confirms that a peer's clock agrees with it, and
+//! from then on the time is the greater of the wall clock and *the confirmed time plus what the steady clock has counted
+//! since*. So
 //!
-//! - a wall clock that is set back changes nothing: recordings do not become fresh, and we hear and are heard;
+//! - a wall clock that is set back changes nothing: recordings do not become fresh, and datagrams still pass both ways;
 //! - one that is set forward is followed, also after a sleep that the steady clock did not count; if that was wrong,
 //!   nothing is accepted meanwhile, and it is followed back;
 //! - one that was wrong at the start, so that nothing was accepted, may be put right in either direction.
 //!
 //! The count runs slower than the clock by 1/2048. A clock that runs fast and is set back a little each day would
-//! otherwise leave us ahead by the sum of it.
+//! otherwise leave this node ahead by the sum of it.
 
 /// Both clocks of the system, in milliseconds.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +22,7 @@ pub(crate) struct Reading {
     pub(crate) steady: u64,
 }
 
-/// By which part of itself the count runs slow.
+/// The count runs slower by this fraction.
 const SLOWER: u64 = 2048;
 
 #[derive(Debug, Default)]
@@ -41,7 +40,7 @@ impl Clock {
         })
     }
 
-    /// A peer's clock agrees with ours.
+    /// A peer's clock agrees with this node's.
     pub(crate) fn confirm(&mut self, at: Reading) {
         // Where the wall clock is behind, it was the count that agreed, and the count goes on.
         if at.wall >= self.now(at) {
@@ -49,7 +48,7 @@ impl Clock {
         }
     }
 
-    /// Whether a peer's clock ever agreed with ours.
+    /// Whether a peer's clock ever agreed with this node's.
     pub(crate) fn is_confirmed(&self) -> bool {
         self.confirmed.is_some()
     }

@@ -9,7 +9,7 @@
 //! last 16  tag, over the sealed bytes, bytes 0..33, the recipient's mark and the cluster's name
 //! ```
 //!
-//! The recipient's mark is in no byte of the datagram: who is not the one that it was sealed for finds the tag wrong.
+//! The recipient's mark is in no byte of the datagram: for every other recipient the tag is wrong.
 
 use super::{
     Place, Session, TAG, VERSION,
@@ -33,7 +33,7 @@ pub(crate) enum Refusal {
     UnknownKey,
     /// Not sealed with that key, or for another member, or changed on its way.
     Forged,
-    /// Not sent after we started, or too long ago, or in our future: so many milliseconds off our clock.
+    /// Not sent after this node started, or too long ago, or in the future: so many milliseconds off its clock.
     Stale(u64),
     Replayed,
 }
@@ -104,7 +104,7 @@ pub(crate) struct Opener {
 }
 
 impl Opener {
-    /// `started`: by our clock, in milliseconds since 1970. What was sent until then is none of ours.
+    /// `started`: by this node's clock, in milliseconds since 1970. What was sent until then is refused.
     pub(crate) fn new(cluster: Cluster, started: u64) -> Self {
         Self { cluster, replays: Replays::default(), clock: Clock::default(), started }
     }
@@ -114,7 +114,7 @@ impl Opener {
         self.clock.now(at)
     }
 
-    /// Opens a datagram in place; `recipient` is our own mark.
+    /// Opens a datagram in place; `recipient` is this node's mark.
     pub(crate) fn open<'a>(
         &mut self,
         ring: &Keyring,
@@ -148,11 +148,11 @@ impl Opener {
     fn admit(&mut self, session: Session, count: u64, sent: u64, at: Reading) -> Result<(), Refusal> {
         let now = self.clock.now(at);
         if !self.clock.is_confirmed() {
-            // Our clock was ahead at the start and has been put right.
+            // This node's clock was ahead at the start and has been put right.
             self.started = self.started.min(now);
         }
         let off = now.abs_diff(sent);
-        // Of the millisecond in which we started, nobody can tell which part is before.
+        // Within the millisecond of the start, before and after cannot be told apart.
         if sent <= self.started || off > FRESH_MS {
             return Err(Refusal::Stale(off));
         }

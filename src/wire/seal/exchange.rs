@@ -1,15 +1,15 @@
 //! Forward secrecy for streams that change keys: an ephemeral X25519 exchange (RFC 7748) beside the shared key.
 //!
-//! Each side draws a key pair for the one stream and says its public key in its greeting. With `F(k, blocks)` as
+//! Each side draws a key pair for the stream and sends its public key in its greeting. With `F(k, blocks)` as
 //! HChaCha20 chained over blocks of 16 bytes, the key of the stream is
 //!
 //! ```text
 //! F(shared key, T) xor F(F(X25519, 0), T)      T: label, the caller's greeting, the other's, zeros
 //! ```
 //!
-//! So it takes both secrets. Whoever does not hold the shared key cannot take part, and whoever learns it later and has
-//! recorded the stream still lacks the X25519 output, for both secret keys are wiped once they have agreed. Whoever
-//! holds the shared key *now* and sits between the two can be each one's partner: X25519 does not prove who somebody is.
+//! So it takes both secrets. An outsider lacks the shared key; an eavesdropper who learns it later lacks the X25519 output,
+//! for both secret keys are wiped once they have agreed. An attacker that holds the shared key *now* and sits between the
+//! two can be each one's partner: X25519 authenticates nobody.
 
 use chacha20::{R20, hchacha};
 use ed25519_compact::x25519::{DHOutput, PublicKey, SecretKey};

@@ -1,7 +1,7 @@
 //! Sealing: XChaCha20-Poly1305 around the packets of datagrams and streams (`PROTOCOL.md` has the bytes).
 //!
 //! A nonce is never used twice under a key: its first 16 bytes are random, drawn once per process for datagrams
-//! and once per side of each stream, and the last 8 count. So two nodes would have to draw the same 128 bits.
+//! and once per side of each stream, and the last 8 count. So a repeated nonce takes two equal draws of 128 bits.
 
 pub(crate) mod clock;
 pub(crate) mod datagram;

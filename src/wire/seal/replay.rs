@@ -1,8 +1,8 @@
 //! Which datagrams were seen already: a window per sender, for as long as one of its datagrams may be accepted.
 //!
-//! Nothing here depends on a clock of ours. A sender is forgotten when all that it sent bears a time more than
+//! Nothing here depends on a clock of this node. A sender is forgotten when all that it sent bears a time more than
 //! [`SPAN_MS`] before the newest time that any accepted datagram bears, and from then on what bears such a time is
-//! refused, whoever sent it. So what was accepted once is refused for ever, however our clock is set.
+//! refused from any sender. So no datagram is accepted twice, however the clock is set.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ const WIDTH: u64 = 128;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     New,
-    /// It was seen, or nobody can tell any more; or there are too many senders.
+    /// It was seen, or is too far behind the window to tell; or there are too many senders.
     Seen,
     /// Its sender may have been forgotten since.
     Old,

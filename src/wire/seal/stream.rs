@@ -1,4 +1,4 @@
-//! A sealed stream: both sides say something fresh, and every frame is bound to both.
+//! A sealed stream: both sides draw a random session, and every frame is bound to both.
 //!
 //! ```text
 //! greeting, 28 bytes each way, 60 where keys are to be changed
@@ -35,7 +35,7 @@ const KEYS_MARKER: [u8; 4] = [VERSION, 0xff, 0xff, 0xfe];
 /// What a stream is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// What the core has to say.
+    /// The messages of the core.
     Members,
     /// A change of keys, under forward secrecy.
     Keys,
@@ -60,7 +60,7 @@ impl Purpose {
     }
 }
 
-/// What one side says first, and what it keeps to itself of that.
+/// What one side sends first, and the ephemeral secret that belongs to it.
 pub(crate) struct Greeting {
     bytes: Vec<u8>,
     ephemeral: Option<Ephemeral>,
