@@ -43,7 +43,8 @@ fn main() -> Outcome<()> {
     clock.say("delta crashes: its sockets and threads are gone, nobody was told");
     await_all(&nodes, "delta's failure", |node| state(node, "delta") == Some(MemberState::Failed))?;
     clock.say(&format!("everybody has noticed, {} after the crash", seconds(crashed.elapsed())));
-    let suspected = |event: &Event| matches!(event, Event::Suspected(member) if &*member.name == "delta");
+    let suspected =
+        |event: &Event| matches!(event, Event::Suspected { member, .. } if &*member.name == "delta");
     if std::iter::from_fn(|| watching.try_recv().ok()).any(|event| suspected(&event)) {
         println!("            (first it was suspected, and had some seconds to refute)");
     }

@@ -114,16 +114,16 @@ fn describe(event: &Event) -> String {
         format!("{} at {}{tags}", member.name, member.addr)
     };
     match event {
-        Event::Joined(member) => format!("joined     {}", at(member)),
-        Event::Updated(member) => format!("updated    {}", at(member)),
-        Event::Suspected(member) => format!("suspected  {}: does not answer", at(member)),
-        Event::Left(member) => format!("left       {}", at(member)),
-        Event::Failed(member) => format!("failed     {}", at(member)),
-        Event::Reaped(member) => format!("reaped     {}", at(member)),
+        Event::Joined { member, .. } => format!("joined     {}", at(member)),
+        Event::Updated { member, .. } => format!("updated    {}", at(member)),
+        Event::Suspected { member, .. } => format!("suspected  {}: does not answer", at(member)),
+        Event::Left { member, .. } => format!("left       {}", at(member)),
+        Event::Failed { member, verdict, .. } => format!("failed     {}: {verdict}", at(member)),
+        Event::Reaped { member, .. } => format!("reaped     {}", at(member)),
         Event::Conflict { member, rival } => format!("CONFLICT   {rival} uses our name {}", member.name),
         Event::ReachabilityLost { problem, .. } => format!("PROBLEM    {problem}"),
         Event::ReachabilityRestored { problem, .. } => format!("over       {problem}"),
-        Event::Lost(count) => format!("{count} events were lost"),
+        Event::Lost { count, .. } => format!("{count} events were lost"),
         other => format!("{other:?}"),
     }
 }

@@ -135,7 +135,7 @@ pub use keys::{
 };
 pub use membership::{Membership, MembershipChange, Peer, Peers, Snapshot, Watch, WatchIter};
 pub use stop::Stop;
-pub use swim::{Event, Identity, Member, MemberState, Metrics, ReachProblem};
+pub use swim::{Event, Identity, Member, MemberState, Metrics, Origin, ReachProblem, Time, Verdict};
 pub use wire::Tags;
 #[cfg(all(fuzzing, feature = "encryption"))]
 #[doc(hidden)]

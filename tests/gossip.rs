@@ -80,7 +80,8 @@ fn a_leave_is_seen_as_left_and_a_crash_as_failed() {
     nodes.pop().unwrap().abort().unwrap();
     await_that("c failed", || nodes.iter().all(|node| state(node, "c") == Some(MemberState::Failed)));
     let seen: Vec<_> = std::iter::from_fn(|| events.try_recv().ok()).collect();
-    let failed = |name| seen.iter().any(|event| matches!(event, Event::Failed(m) if &*m.name == name));
+    let failed =
+        |name| seen.iter().any(|event| matches!(event, Event::Failed { member: m, .. } if &*m.name == name));
     assert!(failed("c") && !failed("d"), "{seen:?}");
 }
 
@@ -341,7 +342,7 @@ fn events_are_read_by_reference_until_the_node_ends() {
     node.shutdown().unwrap();
     let mut told = 0;
     for event in &events {
-        told += usize::from(matches!(event, Event::Updated(_)));
+        told += usize::from(matches!(event, Event::Updated { .. }));
     }
     assert_eq!(told, 1);
 }

@@ -323,7 +323,7 @@ fn sees_all_and_leaves(cluster: &Cluster, node: &Gossip) {
     for events in &cluster.events {
         for event in upsets(events) {
             let about = event.member().is_some_and(|member| &*member.name == name);
-            assert!(about && !matches!(event, Event::Failed(_)), "{event:?}");
+            assert!(about && !matches!(event, Event::Failed { .. }), "{event:?}");
         }
     }
 }

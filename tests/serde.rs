@@ -58,6 +58,7 @@ fn a_member_is_written_with_words_for_its_state_and_read_back_it_is_the_same() {
         "state": "suspect",
         "tags": { "role": "db", "zone": "b" },
         "identity": { "epoch": 7, "incarnation": 2 },
+        "since": 1_500_000_000,
     });
     let member = from_value::<Member>(value.clone()).unwrap();
     assert_eq!(member.state, MemberState::Suspect);

@@ -221,7 +221,7 @@ impl Discovery for GossipDiscovery {
                 recv(node.ended()) -> _ => break Ok(()),
                 recv(events.receiver()) -> _ => {
                     while let Ok(event) = events.try_recv() {
-                        if let Event::Lost(_) = event {
+                        if let Event::Lost { .. } = event {
                             let (members, anew) = node.follow();
                             peers.reset(&members);
                             events = anew;

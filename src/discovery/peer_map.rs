@@ -97,7 +97,7 @@ impl<'a> PeerMap<'a> {
     /// Takes in an event of the node.
     pub(super) fn follow(&mut self, event: &Event) {
         match event {
-            Event::Reaped(member) => self.set(&member.name, None),
+            Event::Reaped { member, .. } => self.set(&member.name, None),
             event => event.member().into_iter().for_each(|member| self.put(member)),
         }
     }
@@ -172,12 +172,12 @@ impl<'a> PeerMap<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Identity, MembershipChange, Tags, membership::SourceId};
+    use crate::{Identity, MembershipChange, Tags, Time, membership::SourceId};
 
     fn member(name: &str, state: MemberState) -> Member {
         let addr = ([127, 0, 0, 1], 1).into();
         let identity = Identity { epoch: 1, incarnation: 0 };
-        Member { name: name.into(), addr, state, tags: Tags::default(), identity }
+        Member { name: name.into(), addr, state, tags: Tags::default(), identity, since: Time::ZERO }
     }
 
     #[test]

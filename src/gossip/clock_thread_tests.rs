@@ -278,7 +278,7 @@ fn readers_do_not_wait_for_the_node() {
     let directory = Arc::clone(&bench.running.publication.directory);
     let (members, _events) = bench.node().with(|_, _| {
         in_time("the members are read", move || {
-            directory.publish(&Event::Updated(directory.members()[0].clone()));
+            directory.publish(&Event::Joined { member: directory.members()[0].clone() });
             directory.follow()
         })
     });

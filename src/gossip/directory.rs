@@ -95,7 +95,7 @@ impl<'a> IntoIterator for &'a Members {
 impl FromIterator<Member> for Members {
     fn from_iter<T: IntoIterator<Item = Member>>(members: T) -> Self {
         let mut state = State::default();
-        members.into_iter().for_each(|member| state.apply(&Event::Updated(member)));
+        members.into_iter().for_each(|member| state.apply(&Event::Joined { member }));
         Self::of(&state.by_name)
     }
 }
@@ -176,7 +176,7 @@ impl State {
     fn apply(&mut self, event: &Event) {
         let Some(member) = event.member() else { return };
         self.version += 1;
-        let is_reaped = matches!(event, Event::Reaped(_));
+        let is_reaped = matches!(event, Event::Reaped { .. });
         match self.by_name.find(&member.name) {
             Ok(place) if is_reaped => drop(self.by_name.remove(place)),
             Ok(place) => self.by_name.replace(place, member.clone()),
@@ -196,7 +196,7 @@ mod tests {
     use super::*;
     use crate::{
         Tags,
-        swim::{Identity, MemberState},
+        swim::{Identity, MemberState, Time},
     };
 
     fn member(name: &str, incarnation: u64) -> Member {
@@ -206,6 +206,7 @@ mod tests {
             state: MemberState::Alive,
             tags: Tags::default(),
             identity: Identity { epoch: 1, incarnation },
+            since: Time::ZERO,
         }
     }
 
@@ -213,13 +214,13 @@ mod tests {
     fn members_are_sorted_never_change_and_are_shared_while_nothing_happens() {
         let directory = Directory::default();
         for name in ["b", "c", "a"] {
-            directory.publish(&Event::Joined(member(name, 0)));
+            directory.publish(&Event::Joined { member: member(name, 0) });
         }
         let members = directory.members();
         assert!(std::ptr::eq(&*members, &*directory.members()));
-        directory.publish(&Event::Reaped(member("b", 0)));
-        directory.publish(&Event::Reaped(member("nobody", 0)));
-        directory.publish(&Event::Left(Member { state: MemberState::Left, ..member("c", 1) }));
+        directory.publish(&Event::Reaped { member: member("b", 0) });
+        directory.publish(&Event::Reaped { member: member("nobody", 0) });
+        directory.publish(&Event::Joined { member: Member { state: MemberState::Left, ..member("c", 1) } });
         let names =
             |members: &Members| members.iter().map(|member| member.name.to_string()).collect::<String>();
         assert_eq!((names(&members), members.live().count()), ("abc".into(), 3));
@@ -236,7 +237,7 @@ mod tests {
         thread::scope(|scope| {
             scope.spawn(|| {
                 for incarnation in 1..=20_000 {
-                    directory.publish(&Event::Updated(member("a", incarnation)));
+                    directory.publish(&Event::Joined { member: member("a", incarnation) });
                 }
                 writing.store(false, Ordering::Relaxed);
             });

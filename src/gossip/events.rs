@@ -36,7 +36,7 @@ impl Queue for EventLog {
     fn pop(&mut self) -> Option<Event> {
         match std::mem::take(&mut self.lost) {
             0 => self.unread.pop_front(),
-            lost => Some(Event::Lost(lost)),
+            lost => Some(Event::Lost { count: lost }),
         }
     }
 
@@ -149,19 +149,20 @@ mod tests {
         let fanout = Fanout::new();
         let events = Events(fanout.subscribe(EventLog::default()));
         let publish = |from: u64, to| {
-            (from..to).for_each(|at| fanout.publish(|log: &mut EventLog| log.push(&Event::Lost(at))));
+            (from..to)
+                .for_each(|at| fanout.publish(|log: &mut EventLog| log.push(&Event::Lost { count: at })));
         };
         let most = MAX_UNREAD as u64;
         publish(0, most + 1_904);
-        assert_eq!(events.try_recv(), Ok(Event::Lost(most + 1_904)));
+        assert_eq!(events.try_recv(), Ok(Event::Lost { count: most + 1_904 }));
         assert!(events.try_recv().is_err(), "what came before the reader was told is lost too");
         publish(0, most);
-        assert_eq!(events.try_recv(), Ok(Event::Lost(0)));
+        assert_eq!(events.try_recv(), Ok(Event::Lost { count: 0 }));
         publish(most, most + 2);
-        assert_eq!(events.try_recv(), Ok(Event::Lost(most + 1)));
+        assert_eq!(events.try_recv(), Ok(Event::Lost { count: most + 1 }));
         assert!(events.receiver().is_empty());
         publish(7, 8);
         drop(fanout);
-        assert!(events.iter().eq([Event::Lost(7)]));
+        assert!(events.iter().eq([Event::Lost { count: 7 }]));
     }
 }

@@ -22,7 +22,7 @@ use super::{
 use crate::Key;
 use crate::{
     Error, Tags,
-    swim::{JoinProblem, JoinResult, Member, Metrics},
+    swim::{JoinProblem, JoinResult, Member, Metrics, Time},
 };
 
 /// A running node, for those who want more than a sorted list of peers.
@@ -67,7 +67,7 @@ impl Gossip {
     ///
     /// let config = GossipConfig::local("a").bind("127.0.0.1:0");
     /// let (node, events) = Gossip::start_with_events(config)?;
-    /// assert!(matches!(events.try_recv(), Ok(Event::Joined(member)) if *member.name == *"a"));
+    /// assert!(matches!(events.try_recv(), Ok(Event::Joined { member, .. }) if *member.name == *"a"));
     /// # drop(node);
     /// # Ok::<(), syncswim::Error>(())
     /// ```
@@ -173,6 +173,23 @@ impl Gossip {
     #[must_use]
     pub fn bound_addr(&self) -> SocketAddr {
         self.running.bound
+    }
+
+    /// The moment, on the clock that [`Member::since`](crate::Member::since) and
+    /// [`Verdict::suspected`](crate::Verdict::suspected) are told by.
+    ///
+    /// ```
+    /// use syncswim::{Gossip, GossipConfig};
+    ///
+    /// let node = Gossip::start(GossipConfig::local("a").bind("127.0.0.1:0"))?;
+    /// for member in &node.members() {
+    ///     println!("{} is {} for {:?}", member.name, member.state, node.time().since(member.since));
+    /// }
+    /// # Ok::<(), syncswim::Error>(())
+    /// ```
+    #[must_use]
+    pub fn time(&self) -> Time {
+        self.running.node.now()
     }
 
     /// Subscribes to all events from now on.

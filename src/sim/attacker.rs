@@ -424,7 +424,8 @@ mod tests {
             let left = Lie { kind: Kind::Left, about: Who::Host(1), ahead: Ahead::Incarnations(0), at: from };
             world.attack(&Attack::Datagram { from, to: 0, lies: vec![left] });
             world.run_for(Duration::from_millis(1));
-            let said_left = |event: &Event| matches!(event, Event::Left(member) if &*member.name == "n1");
+            let said_left =
+                |event: &Event| matches!(event, Event::Left { member, .. } if &*member.name == "n1");
             let told = world.hosts[0].events.iter().any(|(_, event)| said_left(event));
             assert_eq!(told, believed, "{from:?}, {is_member}");
             world.run_for(Duration::from_secs(2));

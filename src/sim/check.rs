@@ -88,7 +88,7 @@ impl Watched {
     fn follow(&self, event: &Event, member: &Member) {
         let peer = [&*member.name];
         match event {
-            Event::Reaped(_) => self.membership.remove(peer),
+            Event::Reaped { .. } => self.membership.remove(peer),
             _ if member.state.is_live() => self.membership.add(peer),
             _ => self.membership.left(peer),
         }
@@ -279,7 +279,7 @@ impl Checker {
         view.changed = true;
         view.watched.follow(event, member);
         match event {
-            Event::Reaped(_) => view.folded.remove(&member.name),
+            Event::Reaped { .. } => view.folded.remove(&member.name),
             _ => view.folded.insert(Arc::clone(&member.name), member.state),
         };
         if member.name == view.name {
@@ -287,13 +287,13 @@ impl Checker {
             return;
         }
         let broken = view.seen.entry(Arc::clone(&member.name)).or_default().broken_by(event, member);
-        if view.forgets && matches!(event, Event::Reaped(_)) {
+        if view.forgets && matches!(event, Event::Reaped { .. }) {
             view.seen.remove(&member.name);
         }
         let broken = broken.filter(|rule| *rule != STAYS_AWAY || !self.doubtful.contains(&member.name));
         if let Some(rule) = broken {
             self.report(rule, format!("host {at}: {event:?}"));
-        } else if matches!(event, Event::Failed(_)) && !self.disturbed {
+        } else if matches!(event, Event::Failed { .. }) && !self.disturbed {
             match self.truth.get(&member.name) {
                 Some(Truth::Up) if self.unreachable.contains(&member.name) => {}
                 Some(Truth::Up) => {
@@ -343,12 +343,12 @@ impl Seen {
         }
         self.highest = identity;
         match event {
-            Event::Failed(_) => self.failed = Some(identity),
-            Event::Left(_) => self.left = Some(identity.epoch),
-            Event::Joined(_) if self.left == Some(identity.epoch) => {
+            Event::Failed { .. } => self.failed = Some(identity),
+            Event::Left { .. } => self.left = Some(identity.epoch),
+            Event::Joined { .. } if self.left == Some(identity.epoch) => {
                 return Some(STAYS_AWAY);
             }
-            Event::Joined(_) if self.failed.is_some_and(|failed| identity <= failed) => {
+            Event::Joined { .. } if self.failed.is_some_and(|failed| identity <= failed) => {
                 return Some("who failed comes back only with a greater identity");
             }
             _ => {}
@@ -360,23 +360,33 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::{super::world::addr, *};
-    use crate::{Tags, sim::World, swim::Config};
+    use crate::{
+        Tags,
+        sim::World,
+        swim::{Config, Origin, Time, Verdict},
+    };
 
     fn member(name: &str, identity: (u64, u64), state: MemberState) -> Member {
         let identity = Identity { epoch: identity.0, incarnation: identity.1 };
-        Member { name: name.into(), addr: addr(1), state, tags: Tags::default(), identity }
+        Member { name: name.into(), addr: addr(1), state, tags: Tags::default(), identity, since: Time::ZERO }
     }
 
     fn alive(identity: (u64, u64)) -> Event {
-        Event::Joined(member("b", identity, MemberState::Alive))
+        Event::Joined { member: member("b", identity, MemberState::Alive) }
     }
 
     fn failed(identity: (u64, u64)) -> Event {
-        Event::Failed(member("b", identity, MemberState::Failed))
+        fails(member("b", identity, MemberState::Failed))
+    }
+
+    fn fails(member: Member) -> Event {
+        let verdict =
+            Verdict { origin: Origin::Own, accusers: Vec::new(), suspected: None, waited: Duration::ZERO };
+        Event::Failed { member, verdict }
     }
 
     fn left(identity: (u64, u64)) -> Event {
-        Event::Left(member("b", identity, MemberState::Left))
+        Event::Left { member: member("b", identity, MemberState::Left), by: Origin::Member }
     }
 
     /// Two hosts, a and b, of which b's truth is as given.
@@ -416,7 +426,7 @@ mod tests {
 
     #[test]
     fn who_has_little_room_may_list_anew_whom_it_forgot() {
-        let reaped = Event::Reaped(member("b", (1, 5), MemberState::Failed));
+        let reaped = Event::Reaped { member: member("b", (1, 5), MemberState::Failed) };
         let anew = |config: Config| {
             let mut checker = Checker::default();
             checker.started(0, &Host::new(config, addr(0), vec![]));
@@ -522,7 +532,7 @@ mod tests {
     fn once_it_is_over_a_healthy_member_that_is_declared_failed_is_noticed() {
         let failed = |world: &mut World| {
             let member = world.node(0).member("n1").expect("it is listed");
-            let event = Event::Failed(Member { state: MemberState::Failed, ..member });
+            let event = fails(Member { state: MemberState::Failed, ..member });
             let checker = world.checker.as_mut().expect("it is on");
             checker.event(0, &event, true);
             checker.violation().map(|violation| violation.rule)

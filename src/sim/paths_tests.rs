@@ -17,11 +17,11 @@ fn told(world: &World, name: &str, is: fn(&Event) -> bool) -> usize {
 }
 
 fn failed(event: &Event) -> bool {
-    matches!(event, Event::Failed(_))
+    matches!(event, Event::Failed { .. })
 }
 
 fn left(event: &Event) -> bool {
-    matches!(event, Event::Left(_))
+    matches!(event, Event::Left { .. })
 }
 
 /// A cluster whose second host is set up by `prepare` before it starts.
@@ -51,7 +51,10 @@ fn who_sends_from_elsewhere_is_a_member_like_any_other() {
         world.with(1, |node, now| node.set_tags(now, tags));
         world.run_until("its tags", Duration::from_secs(2), World::views_are_true);
         world.run_for(Duration::from_secs(600));
-        assert_eq!(told(&world, "n1", failed) + told(&world, "n1", |e| matches!(e, Event::Suspected(_))), 0);
+        assert_eq!(
+            told(&world, "n1", failed) + told(&world, "n1", |e| matches!(e, Event::Suspected { .. })),
+            0
+        );
         world.leave_and_stop(1);
         world.run_for(Duration::from_secs(2));
         assert_eq!((told(&world, "n1", left), told(&world, "n1", failed)), (N, 0));

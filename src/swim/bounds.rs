@@ -95,7 +95,7 @@ impl Node {
         self.table.update(id, &mut self.rng, |record| {
             (record.state, record.suspicion) = (MemberState::Failed, None);
         });
-        self.emit_member(Event::Reaped, id);
+        self.emit_member(|member| Event::Reaped { member }, id);
         self.forget(id);
     }
 }

@@ -7,8 +7,8 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use super::{
-    event::Event,
-    member::{Identity, MemberId, MemberState, Record},
+    event::{Event, Origin, Output},
+    member::{Identity, Member, MemberId, MemberState, Record},
     node::Node,
     timers::Timer,
     updates::Urgency,
@@ -63,7 +63,7 @@ impl Node {
                 let mut record = self.record(claim.name, claim.addr, MemberState::Alive, identity);
                 record.tags = tags;
                 let id = self.table.insert(record, &mut self.rng);
-                self.emit_member(Event::Joined, id);
+                self.emit_member(|member| Event::Joined { member }, id);
                 self.spread(id, Urgency::Routine);
             }
         }
@@ -109,16 +109,17 @@ impl Node {
         let old = self.table.get(id);
         let restarted = old.identity.epoch != identity.epoch;
         let changed = old.state != MemberState::Alive || old.addr != addr || old.tags != tags;
+        let previous = old.view();
         if restarted {
-            let failed = MemberState::Failed;
-            let past = super::Member { state: failed, ..old.view() };
-            self.emit(super::Output::Event(Event::Failed(past)));
+            let verdict = old.verdict(self.now, Origin::Successor);
+            let member = Member { state: MemberState::Failed, since: self.now, ..previous.clone() };
+            self.emit(Output::Event(Event::Failed { member, verdict }));
         }
         self.settle(id, identity, addr, tags);
         if restarted {
-            self.emit_member(Event::Joined, id);
+            self.emit_member(|member| Event::Joined { member }, id);
         } else if changed {
-            self.emit_member(Event::Updated, id);
+            self.emit_member(|member| Event::Updated { member, previous }, id);
         }
         self.spread(id, Urgency::Routine);
     }
@@ -132,7 +133,7 @@ impl Node {
         if past.state == MemberState::Failed && past.identity.epoch == identity.epoch {
             self.tell_verdict(id, &past);
         }
-        self.emit_member(Event::Joined, id);
+        self.emit_member(|member| Event::Joined { member }, id);
         self.spread(id, Urgency::Routine);
     }
 
@@ -140,10 +141,11 @@ impl Node {
         let now = self.now;
         self.timers.cancel(Timer::Suspicion(id));
         self.table.update(id, &mut self.rng, |record| {
-            if record.state != MemberState::Alive {
+            let restarted = record.identity.epoch != identity.epoch;
+            if restarted || record.state != MemberState::Alive {
                 record.since = now;
             }
-            if record.identity.epoch != identity.epoch {
+            if restarted {
                 record.contact.begin_anew();
             }
             record.state = MemberState::Alive;

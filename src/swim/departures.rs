@@ -5,7 +5,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
-    event::Event,
+    event::{Event, Origin},
     member::{Identity, MemberId, MemberState},
     node::Node,
     self_claims::Accusation,
@@ -22,12 +22,13 @@ impl Node {
     pub(super) fn on_failed(&mut self, claim: &Failed<'_>) {
         let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
         self.repeat_left(claim.name, identity);
-        self.apply_departure(claim.name, identity, MemberState::Failed, Duration::ZERO, false);
+        self.apply_departure(claim.name, identity, MemberState::Failed, Duration::ZERO, Origin::Others);
     }
 
     pub(super) fn on_left(&mut self, claim: &Left<'_>, by_itself: bool) {
         let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
-        self.apply_departure(claim.name, identity, MemberState::Left, Duration::ZERO, by_itself);
+        let by = if by_itself { Origin::Member } else { Origin::Others };
+        self.apply_departure(claim.name, identity, MemberState::Left, Duration::ZERO, by);
     }
 
     /// A departed member in a table (push/pull). It may have failed for a partition's sake, so it is suspected first and may
@@ -45,7 +46,8 @@ impl Node {
             self.hasten_suspicion(id);
             return;
         }
-        self.apply_departure(claim.name, identity, state, Duration::from_secs(claim.age_secs), false);
+        let age = Duration::from_secs(claim.age_secs);
+        self.apply_departure(claim.name, identity, state, age, Origin::Others);
     }
 
     /// An accusation of a member that left: the accuser has missed the update, so it is queued again.
@@ -65,7 +67,7 @@ impl Node {
         identity: Identity,
         state: MemberState,
         age: Duration,
-        by_itself: bool,
+        by: Origin,
     ) {
         if name == &*self.name {
             return self.on_own_accusation(identity, Accusation::Departed);
@@ -80,7 +82,7 @@ impl Node {
         }
         let since = Time::from_origin(self.now.since_origin().saturating_sub(age));
         match known {
-            Some(id) => self.depart(id, identity, state, since, by_itself),
+            Some(id) => self.depart(id, identity, state, since, by),
             None if self.has_room_for_mark(name) => self.insert_tombstone(name, identity, state, since),
             None => self.metrics.refused_members += 1,
         }
@@ -93,10 +95,11 @@ impl Node {
         identity: Identity,
         state: MemberState,
         since: Time,
-        by_itself: bool,
+        by: Origin,
     ) {
         self.timers.cancel(Timer::Suspicion(id));
-        let old = self.table.get(id).state;
+        let record = self.table.get(id);
+        let (old, verdict) = (record.state, record.verdict(self.now, by));
         let since = if old.is_live() { self.now } else { since };
         self.table.update(id, &mut self.rng, |record| {
             (record.state, record.identity, record.since) = (state, identity, since);
@@ -113,14 +116,18 @@ impl Node {
             _ => self.reconnects.forget(&name),
         }
         // A member that did not say so itself is told, so that it can refute.
-        if old.is_live() && !by_itself && !self.lately_departed.contains(&id) {
+        if old.is_live() && by != Origin::Member && !self.lately_departed.contains(&id) {
             if self.lately_departed.len() == MAX_LATELY_DEPARTED {
                 self.lately_departed.remove(0);
             }
             self.lately_departed.push(id);
         }
         if old != state && shown {
-            self.emit_member(if state == MemberState::Left { Event::Left } else { Event::Failed }, id);
+            let event = |member| match state {
+                MemberState::Left => Event::Left { member, by },
+                _ => Event::Failed { member, verdict },
+            };
+            self.emit_member(event, id);
         }
         self.schedule_reap(id);
         self.spread(id, Urgency::Urgent);
@@ -152,7 +159,7 @@ impl Node {
         let record = self.table.get(id);
         let forgotten = self.now.since(record.since) >= self.config.forget_after;
         if !record.tombstone {
-            self.emit_member(Event::Reaped, id);
+            self.emit_member(|member| Event::Reaped { member }, id);
             self.table.update(id, &mut self.rng, |record| record.tombstone = true);
             self.schedule_reap(id);
         }
@@ -166,7 +173,7 @@ impl Node {
             let Some(id) = self.table.first_to_forget() else { return };
             self.metrics.evicted_departed += 1;
             if !self.table.get(id).tombstone {
-                self.emit_member(Event::Reaped, id);
+                self.emit_member(|member| Event::Reaped { member }, id);
             }
             self.forget(id);
         }

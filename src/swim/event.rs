@@ -1,11 +1,12 @@
 //! What a node tells its driver, besides datagrams.
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
     member::Member,
     reach::ReachProblem,
     stream::{StreamId, StreamKind},
+    time::Time,
 };
 
 /// A change in the cluster, with the member as it is after the change.
@@ -13,17 +14,47 @@ use super::{
 #[non_exhaustive]
 pub enum Event {
     /// A member is there that was not: new, back after it left or failed, or restarted.
-    Joined(Member),
+    #[non_exhaustive]
+    Joined {
+        /// As it is now.
+        member: Member,
+    },
     /// A live member's tags or address changed, or it refuted a suspicion.
-    Updated(Member),
+    #[non_exhaustive]
+    Updated {
+        /// As it is now.
+        member: Member,
+        /// As it was before.
+        previous: Member,
+    },
     /// A live member does not answer and has some time to refute.
-    Suspected(Member),
+    #[non_exhaustive]
+    Suspected {
+        /// As it is now.
+        member: Member,
+    },
     /// A member left on purpose.
-    Left(Member),
+    #[non_exhaustive]
+    Left {
+        /// As it is now.
+        member: Member,
+        /// Who said so: the member, or another one that had heard of it.
+        by: Origin,
+    },
     /// A member did not refute in time, or was replaced by a later life of itself.
-    Failed(Member),
+    #[non_exhaustive]
+    Failed {
+        /// As it is now.
+        member: Member,
+        /// Who accused it, and how long it had to refute.
+        verdict: Verdict,
+    },
     /// A departed member is listed no longer; or, in a full table, one that never answered.
-    Reaped(Member),
+    #[non_exhaustive]
+    Reaped {
+        /// As it was last.
+        member: Member,
+    },
     /// Another live process announces this node's name. `member` is this node.
     Conflict {
         /// This node.
@@ -45,8 +76,43 @@ pub enum Event {
         /// What was wrong.
         problem: ReachProblem,
     },
-    /// The reader of the events was too slow, and this many were dropped: read the members anew.
-    Lost(u64),
+    /// The reader of the events was too slow: read the members anew.
+    #[non_exhaustive]
+    Lost {
+        /// How many events were dropped.
+        count: u64,
+    },
+}
+
+/// From whom a node knows what it tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "lowercase"))]
+#[non_exhaustive]
+pub enum Origin {
+    /// This node itself: the suspicion that it held was not refuted in time, or it is the one that leaves.
+    Own,
+    /// The member whom it is about.
+    Member,
+    /// Another member.
+    Others,
+    /// A later life of the same name, which announced itself.
+    Successor,
+}
+
+/// The evidence for a failure, as this node saw it (SWIM §4.2, Lifeguard §IV-B).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Verdict {
+    /// Whose verdict it is: this node's own, or one that it was told.
+    pub origin: Origin,
+    /// The members that accused it, in the order in which this node heard of them; itself among them if its own probe
+    /// failed. Empty if this node heard of no suspicion before the verdict.
+    pub accusers: Vec<Arc<str>>,
+    /// When this node first heard of the suspicion.
+    pub suspected: Option<Time>,
+    /// How long the member had from then on to refute, until the verdict fell or was heard of.
+    pub waited: Duration,
 }
 
 impl Event {
@@ -54,15 +120,31 @@ impl Event {
     #[must_use]
     pub fn member(&self) -> Option<&Member> {
         match self {
-            Self::Joined(member)
-            | Self::Updated(member)
-            | Self::Suspected(member)
-            | Self::Left(member)
-            | Self::Failed(member)
-            | Self::Reaped(member)
+            Self::Joined { member }
+            | Self::Updated { member, .. }
+            | Self::Suspected { member }
+            | Self::Left { member, .. }
+            | Self::Failed { member, .. }
+            | Self::Reaped { member }
             | Self::Conflict { member, .. } => Some(member),
-            Self::ReachabilityLost { .. } | Self::ReachabilityRestored { .. } | Self::Lost(_) => None,
+            Self::ReachabilityLost { .. } | Self::ReachabilityRestored { .. } | Self::Lost { .. } => None,
         }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.origin {
+            Origin::Own => "it did not refute in time",
+            Origin::Successor => "it has restarted",
+            Origin::Member | Origin::Others => "another member said so",
+        })?;
+        if let [first, rest @ ..] = &self.accusers[..] {
+            write!(f, "; accused by {first}")?;
+            rest.iter().try_for_each(|accuser| write!(f, ", {accuser}"))?;
+            write!(f, " {:.1} s before", self.waited.as_secs_f64())?;
+        }
+        Ok(())
     }
 }
 

@@ -1,8 +1,13 @@
 //! A member: its standing, its identity, and what is kept of it.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
-use super::{suspicion::Suspicion, time::Time, validation::Contact};
+use super::{
+    event::{Origin, Verdict},
+    suspicion::Suspicion,
+    time::Time,
+    validation::Contact,
+};
 use crate::wire::{Tags, hash};
 
 /// The standing of a member, as this node sees it.
@@ -70,6 +75,9 @@ pub struct Member {
     pub tags: Tags,
     /// Its epoch and incarnation.
     pub identity: Identity,
+    /// Since when it is in this state, as this node saw it: how long ago says [`Gossip::time`](crate::Gossip::time). Of a
+    /// restarted member, since it is back.
+    pub since: Time,
 }
 
 /// A place in the table. Reused after its member was forgotten: so an id is kept only where `Node::forget` takes it
@@ -127,8 +135,23 @@ impl Record {
     }
 
     pub(super) fn view(&self) -> Member {
-        let Self { name, addr, state, tags, identity, .. } = self;
-        Member { name: name.clone(), addr: *addr, state: *state, tags: tags.clone(), identity: *identity }
+        let Self { name, tags, .. } = self;
+        Member {
+            name: name.clone(),
+            addr: self.addr,
+            state: self.state,
+            tags: tags.clone(),
+            identity: self.identity,
+            since: self.since,
+        }
+    }
+
+    /// The evidence against it, as a verdict falls.
+    pub(super) fn verdict(&self, now: Time, origin: Origin) -> Verdict {
+        match &self.suspicion {
+            Some(suspicion) => suspicion.verdict(self.since, now, origin),
+            None => Verdict { origin, accusers: Vec::new(), suspected: None, waited: Duration::ZERO },
+        }
     }
 
     pub(super) fn digest(&self) -> u64 {

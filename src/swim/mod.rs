@@ -64,7 +64,7 @@ mod tests;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use blocked_io::BlockedIo;
 pub use config::Config;
-pub use event::{Event, JoinProblem, JoinResult, Output};
+pub use event::{Event, JoinProblem, JoinResult, Origin, Output, Verdict};
 pub use join::Joining;
 pub use member::{Identity, Member, MemberState};
 pub use metrics::Metrics;

@@ -166,7 +166,7 @@ impl Node {
             outputs: VecDeque::new(),
             config,
         };
-        node.emit_member(Event::Joined, MemberId::SELF);
+        node.emit_member(|member| Event::Joined { member }, MemberId::SELF);
         node
     }
 
@@ -218,7 +218,7 @@ impl Node {
         self.outputs.push_back(output);
     }
 
-    pub(super) fn emit_member(&mut self, event: fn(Member) -> Event, id: MemberId) {
+    pub(super) fn emit_member(&mut self, event: impl FnOnce(Member) -> Event, id: MemberId) {
         let member = self.table.get(id).view();
         self.emit(Output::Event(event(member)));
     }
@@ -243,13 +243,14 @@ impl Node {
         if self.is_leaving() || self.table.get(MemberId::SELF).tags == tags {
             return;
         }
+        let previous = self.local();
         self.table.update(MemberId::SELF, &mut self.rng, |own| own.tags = tags);
         // While this node is not announced, the tags wait as well.
         if self.takes_part() {
             self.table.update(MemberId::SELF, &mut self.rng, |own| own.identity.incarnation += 1);
             self.announce();
         }
-        self.emit_member(Event::Updated, MemberId::SELF);
+        self.emit_member(|member| Event::Updated { member, previous }, MemberId::SELF);
     }
 
     /// This node, as it shows itself.

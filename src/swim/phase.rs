@@ -7,7 +7,7 @@
 //! ```
 
 use super::{
-    event::Event,
+    event::{Event, Origin},
     member::{MemberId, MemberState},
     node::Node,
     timers::Timer,
@@ -94,7 +94,7 @@ impl Node {
         let now = self.now;
         self.table
             .update(MemberId::SELF, &mut self.rng, |own| (own.state, own.since) = (MemberState::Left, now));
-        self.emit_member(Event::Left, MemberId::SELF);
+        self.emit_member(|member| Event::Left { member, by: Origin::Own }, MemberId::SELF);
         for timer in [Timer::Probe, Timer::Indirect, Timer::Sync, Timer::Reconnect, Timer::Seeds] {
             self.timers.cancel(timer);
         }

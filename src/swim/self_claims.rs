@@ -138,10 +138,7 @@ impl Node {
         if self.table.get(MemberId::SELF).identity.epoch > past.epoch {
             return;
         }
-        self.table.update(MemberId::SELF, &mut self.rng, |own| {
-            own.identity = Identity { epoch: past.epoch.saturating_add(1), incarnation: 0 };
-        });
-        self.emit_member(Event::Updated, MemberId::SELF);
+        self.take_identity(Identity { epoch: past.epoch.saturating_add(1), incarnation: 0 });
     }
 
     pub(super) fn refute(&mut self, accused: Identity) {
@@ -161,12 +158,16 @@ impl Node {
     }
 
     fn become_known_as(&mut self, identity: Identity) {
-        let new_life = self.table.get(MemberId::SELF).identity.epoch != identity.epoch;
-        self.table.update(MemberId::SELF, &mut self.rng, |own| own.identity = identity);
-        if new_life {
-            self.emit_member(Event::Updated, MemberId::SELF);
-        }
+        self.take_identity(identity);
         self.announce();
+    }
+
+    fn take_identity(&mut self, identity: Identity) {
+        let previous = self.local();
+        self.table.update(MemberId::SELF, &mut self.rng, |own| own.identity = identity);
+        if previous.identity.epoch != identity.epoch {
+            self.emit_member(|member| Event::Updated { member, previous }, MemberId::SELF);
+        }
     }
 
     fn take_name_back(&mut self, claimed: Identity, rival: SocketAddr) {

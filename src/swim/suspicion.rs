@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     config::Config,
-    event::Event,
+    event::{Event, Origin, Verdict},
     member::{Identity, MemberId, MemberState, Record},
     node::Node,
     self_claims::Accusation,
@@ -80,6 +80,11 @@ impl Suspicion {
             self.started = now;
         }
         first
+    }
+
+    /// The evidence, as the verdict falls on a member that was suspected at `since`.
+    pub(super) fn verdict(&self, since: Time, now: Time, origin: Origin) -> Verdict {
+        Verdict { origin, accusers: self.accusers.clone(), suspected: Some(since), waited: now.since(since) }
     }
 
     pub(super) fn accusers(&self) -> impl Iterator<Item = &str> {
@@ -200,7 +205,7 @@ impl Node {
         self.timers.set(Timer::Suspicion(id), deadline);
         self.metrics.suspicions += 1;
         if was_alive {
-            self.emit_member(Event::Suspected, id);
+            self.emit_member(|member| Event::Suspected { member }, id);
         }
         true
     }
@@ -260,7 +265,7 @@ impl Node {
         let identity = self.table.get(id).identity;
         // It was the suspect, not this node, that made the probe fail.
         self.health.improve();
-        self.depart(id, identity, MemberState::Failed, self.now, false);
+        self.depart(id, identity, MemberState::Failed, self.now, Origin::Own);
     }
 }
 

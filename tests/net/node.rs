@@ -134,12 +134,12 @@ fn describe(member: &Member) -> String {
 
 fn say_event(event: &Event) {
     match event {
-        Event::Joined(member) => say("joined", &describe(member)),
-        Event::Updated(member) => say("updated", &describe(member)),
-        Event::Suspected(member) => say("suspected", &describe(member)),
-        Event::Left(member) => say("left", &describe(member)),
-        Event::Failed(member) => say("failed", &describe(member)),
-        Event::Reaped(member) => say("reaped", &describe(member)),
+        Event::Joined { member, .. } => say("joined", &describe(member)),
+        Event::Updated { member, .. } => say("updated", &describe(member)),
+        Event::Suspected { member, .. } => say("suspected", &describe(member)),
+        Event::Left { member, .. } => say("left", &describe(member)),
+        Event::Failed { member, .. } => say("failed", &describe(member)),
+        Event::Reaped { member, .. } => say("reaped", &describe(member)),
         // Events that this program does not know by name are told as well: the lab looks for words in them.
         other => say("other", &format!("{other:?}")),
     }

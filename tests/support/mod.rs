@@ -30,7 +30,7 @@ pub(crate) fn await_that(what: &str, holds: impl Fn() -> bool) {
 /// The events so far that no slow machine explains: a member that was kept waiting may be suspected, and refutes.
 pub(crate) fn upsets(events: &Events) -> Vec<Event> {
     let told = std::iter::from_fn(|| events.try_recv().ok());
-    told.filter(|event| !matches!(event, Event::Suspected(_) | Event::Updated(_))).collect()
+    told.filter(|event| !matches!(event, Event::Suspected { .. } | Event::Updated { .. })).collect()
 }
 
 /// Runs `work` on a thread, and fails instead of hanging if it never ends.

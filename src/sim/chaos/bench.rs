@@ -210,7 +210,7 @@ impl Bench {
 
     fn follow(&mut self, output: Output) {
         match output {
-            Output::Event(Event::Reaped(member)) => drop(self.folded.remove(&member.name)),
+            Output::Event(Event::Reaped { member, .. }) => drop(self.folded.remove(&member.name)),
             Output::Event(event) => {
                 if let Some(member) = event.member() {
                     self.folded.insert(Arc::clone(&member.name), member.state);

@@ -127,12 +127,12 @@ impl Bench {
     /// The kinds of the events since the last look, in one word each.
     pub(super) fn kinds(&mut self) -> Vec<&'static str> {
         let kind = |event: Event| match event {
-            Event::Joined(_) => "joined",
-            Event::Updated(_) => "updated",
-            Event::Suspected(_) => "suspected",
-            Event::Left(_) => "left",
-            Event::Failed(_) => "failed",
-            Event::Reaped(_) => "reaped",
+            Event::Joined { .. } => "joined",
+            Event::Updated { .. } => "updated",
+            Event::Suspected { .. } => "suspected",
+            Event::Left { .. } => "left",
+            Event::Failed { .. } => "failed",
+            Event::Reaped { .. } => "reaped",
             _ => "other",
         };
         self.events().into_iter().map(kind).collect()

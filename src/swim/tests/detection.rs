@@ -23,7 +23,7 @@ fn a_crash_is_suspected_then_failed_and_everybody_learns_of_it() {
             world.hosts[*host]
                 .events
                 .iter()
-                .any(|(_, e)| matches!(e, Event::Suspected(m) if *m.name == *name))
+                .any(|(_, e)| matches!(e, Event::Suspected { member: m, .. } if *m.name == *name))
         };
         assert!(world.up().any(|host| suspected(&host)));
     }
@@ -53,7 +53,7 @@ fn without_faults_nobody_is_ever_suspected_and_each_sends_two_packets_a_period()
     // SWIM Fig. 2: a ping and an ack per member and period.
     assert!((1.98..=2.02).contains(&per_period), "{per_period}");
     for host in world.up() {
-        assert!(!world.hosts[host].events.iter().any(|(_, e)| matches!(e, Event::Suspected(_))));
+        assert!(!world.hosts[host].events.iter().any(|(_, e)| matches!(e, Event::Suspected { .. })));
     }
 }
 
@@ -126,7 +126,7 @@ fn a_paused_node_that_wakes_accuses_nobody_and_refutes_what_was_said() {
         world.run_for(secs(40));
         for host in 0..10 {
             let accused = world.hosts[host].events.iter().any(
-                |(_, event)| matches!(event, Event::Suspected(m) | Event::Failed(m) if &*m.name != "n3"),
+                |(_, event)| matches!(event, Event::Suspected { member: m, .. } | Event::Failed { member: m, .. } if &*m.name != "n3"),
             );
             assert!(!accused, "seed {seed}, host {host}");
         }
@@ -152,7 +152,7 @@ fn refutations_when_nothing_reaches_one_for_a_while(seed: u64) -> u64 {
     world.run_for(secs(30));
     assert!(world.all_see(10));
     for host in 0..10 {
-        let failed = |e: &Event| matches!(e, Event::Failed(_));
+        let failed = |e: &Event| matches!(e, Event::Failed { .. });
         assert!(!world.hosts[host].events.iter().any(|(_, e)| failed(e)), "seed {seed}, host {host}");
     }
     world.node(4).local().identity.incarnation
@@ -164,7 +164,10 @@ fn ten_percent_loss_fails_nobody() {
     world.net.lose(0.10);
     world.run_for(secs(600));
     for host in world.up() {
-        assert!(!world.hosts[host].events.iter().any(|(_, e)| matches!(e, Event::Failed(_))), "host {host}");
+        assert!(
+            !world.hosts[host].events.iter().any(|(_, e)| matches!(e, Event::Failed { .. })),
+            "host {host}"
+        );
     }
 }
 
@@ -249,7 +252,7 @@ fn when_most_of_a_cluster_vanishes_the_rest_finds_out_and_fails_nobody_else() {
         println!("{stay} of {n} stay: {took:?}");
         for host in 0..stay {
             let false_verdicts = world.hosts[host].events.iter().filter(
-                |(_, e)| matches!(e, Event::Failed(m) if (0..stay).any(|i| *m.name == format!("n{i}"))),
+                |(_, e)| matches!(e, Event::Failed { member: m, .. } if (0..stay).any(|i| *m.name == format!("n{i}"))),
             );
             assert_eq!(false_verdicts.count(), 0);
         }

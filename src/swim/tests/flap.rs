@@ -19,7 +19,9 @@ fn flip_flop(world: &mut World, host: usize, times: usize) {
 
 fn returns(world: &World, from: Time) -> usize {
     let events = world.hosts[0].events.iter().filter(|(at, _)| *at >= from);
-    events.filter(|(_, event)| matches!(event, Event::Joined(member) if member.addr == addr(7))).count()
+    events
+        .filter(|(_, event)| matches!(event, Event::Joined { member, .. } if member.addr == addr(7)))
+        .count()
 }
 
 #[test]

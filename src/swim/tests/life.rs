@@ -11,7 +11,7 @@ fn saw(world: &World, host: usize, wanted: impl Fn(&Event) -> bool) -> bool {
 }
 
 fn failed(name: &str) -> impl Fn(&Event) -> bool + '_ {
-    move |event| matches!(event, Event::Failed(member) if &*member.name == name)
+    move |event| matches!(event, Event::Failed { member, .. } if &*member.name == name)
 }
 
 #[test]
@@ -21,7 +21,7 @@ fn nodes_that_join_through_one_seed_see_each_other() {
         assert!(world.views_are_true());
         for host in world.up() {
             let joined =
-                world.hosts[host].events.iter().filter(|(_, e)| matches!(e, Event::Joined(_))).count();
+                world.hosts[host].events.iter().filter(|(_, e)| matches!(e, Event::Joined { .. })).count();
             assert_eq!(joined, n, "each member joins once, ourselves included");
         }
     }
@@ -87,7 +87,7 @@ fn a_leaver_does_not_come_back_by_what_is_said_about_it() {
     world.run_for(secs(100));
     for host in 0..4 {
         assert_eq!(world.state(host, "n4"), Some(MemberState::Left));
-        let joins = |e: &&(Time, Event)| matches!(&e.1, Event::Joined(m) if &*m.name == "n4");
+        let joins = |e: &&(Time, Event)| matches!(&e.1, Event::Joined { member: m, .. } if &*m.name == "n4");
         assert_eq!(world.hosts[host].events.iter().filter(joins).count(), 1);
     }
 }
@@ -109,7 +109,7 @@ fn departed_members_are_reaped_by_time_and_forgotten_later() {
     assert_eq!(world.state(0, "n3"), None);
     assert_eq!(world.node(0).metrics().departed_members, 0);
     for name in ["n2", "n3"] {
-        let reaped = |e: &Event| matches!(e, Event::Reaped(m) if &*m.name == name);
+        let reaped = |e: &Event| matches!(e, Event::Reaped { member: m, .. } if &*m.name == name);
         assert!(saw(&world, 0, reaped));
     }
 }

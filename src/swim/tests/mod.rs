@@ -6,6 +6,7 @@ mod claims;
 mod datagrams;
 mod detection;
 mod edges;
+mod events;
 mod exchange;
 mod flap;
 mod found;

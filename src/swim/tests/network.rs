@@ -46,7 +46,7 @@ fn a_member_that_missed_all_updates_gets_them_by_the_digests_in_probes() {
     world.run_until("the update everywhere", secs(10), |world| {
         world.up().all(|host| world.node(host).members().iter().any(|m| m.tags.get("k") == Some("v")))
     });
-    let updates = |e: &Event| matches!(e, Event::Updated(m) if &*m.name == "n0");
+    let updates = |e: &Event| matches!(e, Event::Updated { member: m, .. } if &*m.name == "n0");
     assert_eq!(world.hosts[5].events.iter().filter(|(_, e)| updates(e)).count(), 1);
 }
 
@@ -96,8 +96,10 @@ fn one_way_silence_fails_only_the_one_who_does_not_hear() {
     world.run_for(secs(90));
     for host in 0..7 {
         assert_eq!(world.state(host, "n7"), Some(MemberState::Failed), "host {host}");
-        let others =
-            world.hosts[host].events.iter().any(|(_, e)| matches!(e, Event::Failed(m) if &*m.name != "n7"));
+        let others = world.hosts[host]
+            .events
+            .iter()
+            .any(|(_, e)| matches!(e, Event::Failed { member: m, .. } if &*m.name != "n7"));
         assert!(!others, "host {host}");
     }
     world.net.cut.clear();

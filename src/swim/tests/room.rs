@@ -29,7 +29,9 @@ fn in_a_full_table_who_never_answered_makes_room() {
         assert!(bench.member(&format!("m{i}")).is_some(), "m{i} has answered");
     }
     let events = bench.events();
-    let [Event::Reaped(evicted), Event::Joined(joined)] = &events[..] else { panic!("{events:?}") };
+    let [Event::Reaped { member: evicted, .. }, Event::Joined { member: joined, .. }] = &events[..] else {
+        panic!("{events:?}")
+    };
     assert!(bench.member(&evicted.name).is_none() && &*joined.name == "new");
 }
 

@@ -27,7 +27,7 @@ fn lost(world: &World, host: usize) -> Vec<ReachProblem> {
 }
 
 fn verdicts(world: &World) -> usize {
-    let failed = |(_, event): &&(_, Event)| matches!(event, Event::Failed(_));
+    let failed = |(_, event): &&(_, Event)| matches!(event, Event::Failed { .. });
     world.up().map(|host| world.hosts[host].events.iter().filter(failed).count()).sum()
 }
 

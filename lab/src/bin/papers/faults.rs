@@ -25,7 +25,7 @@ fn formed(seed: u64, n: usize) -> World {
 
 fn failures(world: &World) -> usize {
     let events = world.hosts.iter().flat_map(|host| &host.events);
-    events.filter(|(_, event)| matches!(event, Event::Failed(_))).count()
+    events.filter(|(_, event)| matches!(event, Event::Failed { .. })).count()
 }
 
 /// Half against half for two minutes; the time from the end of it to one view, nobody joining anybody.
@@ -74,7 +74,7 @@ fn pauses(seed: u64, length: Duration) -> (usize, usize) {
     let names: Vec<String> = paused.map(|host| world.hosts[host].config.name.clone()).collect();
     let events = world.hosts.iter().flat_map(|host| &host.events);
     let failed = events.filter_map(|(_, event)| match event {
-        Event::Failed(member) => Some(names.iter().any(|name| **name == *member.name)),
+        Event::Failed { member, .. } => Some(names.iter().any(|name| **name == *member.name)),
         _ => None,
     });
     failed.fold((0, 0), |(paused, others), is_paused| {

@@ -140,7 +140,7 @@ fn outcome(world: &World, sick: &[usize], start: Time, (datagrams, bytes): (u64,
     let mut found: BTreeMap<usize, BTreeMap<usize, f64>> = BTreeMap::new();
     for (at, host) in world.hosts.iter().enumerate() {
         for (time, event) in &host.events {
-            let Event::Failed(member) = event else { continue };
+            let Event::Failed { member, .. } = event else { continue };
             let about = (0..MEMBERS).find(|i| addr(*i) == member.addr).expect("nobody moves");
             if !sick.contains(&about) {
                 outcome.false_positives += 1;

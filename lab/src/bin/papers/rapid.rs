@@ -171,7 +171,7 @@ pub(crate) fn crashes(options: &Options) -> Table {
     let failures: Vec<f64> = world
         .up()
         .flat_map(|host| &world.hosts[host].events)
-        .filter(|(_, event)| matches!(event, Event::Failed(_)))
+        .filter(|(_, event)| matches!(event, Event::Failed { .. }))
         .map(|(at, _)| at.since(start).as_secs_f64())
         .collect();
     let (first, last) = (percentile(&failures, 0.0), percentile(&failures, 1.0));
@@ -279,10 +279,10 @@ fn disturb(disturbance: Disturbance, seed: u64, n: usize, length: u32) -> Stabil
     for host in &healthy {
         let mut counts = [0_usize; FAULTY];
         for (_, event) in &world.hosts[*host].events {
-            let (Event::Failed(member) | Event::Joined(member)) = event else { continue };
+            let (Event::Failed { member, .. } | Event::Joined { member, .. }) = event else { continue };
             match faulty.clone().position(|host| addr(host) == member.addr) {
                 Some(at) => counts[at] += 1,
-                None => false_failures += usize::from(matches!(event, Event::Failed(_))),
+                None => false_failures += usize::from(matches!(event, Event::Failed { .. })),
             }
         }
         transitions.extend(counts);

@@ -92,7 +92,7 @@ fn detections(seed: u64, n: usize, crashes: usize) -> Vec<f64> {
         world.crash(victim);
         let suspected = |world: &World| {
             world.up().any(|host| {
-                world.hosts[host].events.iter().any(|(_, event)| matches!(event, Event::Suspected(_)))
+                world.hosts[host].events.iter().any(|(_, event)| matches!(event, Event::Suspected { .. }))
             })
         };
         let after = world.run_until("a suspicion", Duration::from_secs(60), suspected);

@@ -116,11 +116,11 @@ fn count(world: &World, is: fn(&Event) -> bool) -> usize {
 }
 
 fn suspicions(world: &World) -> usize {
-    count(world, |event| matches!(event, Event::Suspected(_)))
+    count(world, |event| matches!(event, Event::Suspected { .. }))
 }
 
 fn failures(world: &World) -> usize {
-    count(world, |event| matches!(event, Event::Failed(_)))
+    count(world, |event| matches!(event, Event::Failed { .. }))
 }
 
 fn forget_events(world: &mut World) {
@@ -167,7 +167,7 @@ fn crashes(world: &mut World, options: &Options) {
 fn told(world: &World, about: usize, start: Time) -> (Option<f64>, usize) {
     let events = world.hosts.iter().flat_map(|host| &host.events);
     let failures = events.filter_map(|(at, event)| match event {
-        Event::Failed(member) => Some((member.addr == addr(about), at.since(start).as_secs_f64())),
+        Event::Failed { member, .. } => Some((member.addr == addr(about), at.since(start).as_secs_f64())),
         _ => None,
     });
     failures.fold((None, 0), |(first, others), (is_about, at)| match is_about {
@@ -218,7 +218,7 @@ fn deafness(world: &mut World, options: &Options) {
     world.run_for(MINUTE);
     let wrong = world.hosts.iter().skip(options.deaf).flat_map(|host| &host.events);
     let wrong = wrong
-        .filter(|(_, event)| matches!(event, Event::Failed(m) if !deaf.clone().any(|d| addr(d) == m.addr)))
+        .filter(|(_, event)| matches!(event, Event::Failed { member: m, .. } if !deaf.clone().any(|d| addr(d) == m.addr)))
         .count();
     line(&format!("{} are deaf for a minute: healthy ones told failed", options.deaf), &wrong.to_string());
     world.net.ingress_loss.clear();
@@ -238,7 +238,7 @@ fn pauses(world: &mut World, options: &Options) {
     world.run_for(MINUTE / 6);
     let is_paused = |m: &syncswim::swim::Member| paused.clone().any(|host| addr(host) == m.addr);
     let failed = world.hosts.iter().flat_map(|host| &host.events).filter_map(|(_, event)| match event {
-        Event::Failed(member) => Some(is_paused(member)),
+        Event::Failed { member, .. } => Some(is_paused(member)),
         _ => None,
     });
     let (mut of_them, mut of_others) = (0, 0);

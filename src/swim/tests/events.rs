@@ -1,0 +1,100 @@
+//! What events tell besides the member: evidence, who said so, what was before.
+
+use super::{
+    super::{Event, MemberState, Origin},
+    bench::{Bench, alive, failed, left, suspect},
+    world::{addr, secs},
+};
+use crate::wire::{
+    Tags,
+    message::{Alive, Message},
+};
+
+#[test]
+fn a_verdict_of_our_own_names_all_accusers_and_how_long_the_member_could_refute() {
+    let mut bench = Bench::new(5);
+    bench.hear(&suspect("m2", 0, &["m3", "m4"]));
+    let suspected = bench.now;
+    bench.pass(secs(60));
+    let fell = bench.events().into_iter().find_map(|event| match event {
+        Event::Failed { member, verdict, .. } if &*member.name == "m2" => Some((member, verdict)),
+        _ => None,
+    });
+    let (member, verdict) = fell.expect("nobody refuted");
+    assert_eq!(verdict.origin, Origin::Own);
+    let accusers: Vec<&str> = verdict.accusers.iter().map(AsRef::as_ref).collect();
+    assert_eq!(accusers[..2], ["m3", "m4"]);
+    assert_eq!(verdict.suspected, Some(suspected));
+    assert_eq!(suspected + verdict.waited, member.since, "it has been failed since the verdict");
+    assert!(verdict.to_string().starts_with("it did not refute in time; accused by m3, m4"), "{verdict}");
+}
+
+#[test]
+fn a_verdict_that_was_heard_of_says_so_with_what_was_known_before() {
+    let mut bench = Bench::new(3);
+    bench.hear(&failed("m2", 0));
+    bench.hear(&suspect("m3", 0, &["m1"]));
+    bench.now = bench.now + secs(1);
+    bench.hear(&failed("m3", 0));
+    let verdicts: Vec<_> = bench
+        .events()
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::Failed { verdict, .. } => Some(verdict),
+            _ => None,
+        })
+        .collect();
+    let [unknown, known] = &verdicts[..] else { panic!("{verdicts:?}") };
+    assert_eq!((unknown.origin, unknown.suspected, unknown.accusers.len()), (Origin::Others, None, 0));
+    assert_eq!((known.origin, known.waited, known.accusers.len()), (Origin::Others, secs(1), 1));
+    assert_eq!(unknown.to_string(), "another member said so");
+    assert_eq!(known.to_string(), "another member said so; accused by m1 1.0 s before");
+}
+
+#[test]
+fn a_restart_fails_the_past_life_because_of_its_successor() {
+    let mut bench = Bench::new(2);
+    bench.now = bench.now + secs(7);
+    bench.hear(&Alive { epoch: alive("m2", 0, addr(2)).epoch + 1, ..alive("m2", 0, addr(2)) });
+    let events = bench.events();
+    let [Event::Failed { member: past, verdict, .. }, Event::Joined { member, .. }] = &events[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!((past.state, verdict.origin), (MemberState::Failed, Origin::Successor));
+    assert_eq!(verdict.to_string(), "it has restarted");
+    assert_eq!(member.since, bench.now, "a later life begins anew");
+}
+
+#[test]
+fn an_update_tells_what_was_before() {
+    let mut bench = Bench::new(2);
+    let tags = Tags::new([("zone", "b")]).unwrap();
+    bench.hear(&Alive { tags: tags.encoded(), ..alive("m2", 1, addr(2)) });
+    let events = bench.events();
+    let [Event::Updated { member, previous, .. }] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((&member.tags, member.identity.incarnation), (&tags, 1));
+    assert_eq!((&previous.tags, previous.identity.incarnation), (&Tags::default(), 0));
+    assert_eq!(member.since, previous.since, "it is as alive as before");
+    bench.node.set_tags(bench.now, tags.clone());
+    let events = bench.events();
+    let [Event::Updated { member, previous, .. }] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((&member.tags, &previous.tags), (&tags, &Tags::default()), "of ourselves too");
+}
+
+#[test]
+fn a_leave_says_who_told_of_it() {
+    let mut bench = Bench::new(3);
+    bench.hear_from(addr(2), &left("m2", 0));
+    bench.sync(Message::Left(left("m3", 0)));
+    bench.node.leave(bench.now);
+    let by: Vec<_> = bench
+        .events()
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::Left { member, by, .. } => Some((member.name.to_string(), by)),
+            _ => None,
+        })
+        .collect();
+    let expected = [("m2", Origin::Member), ("m3", Origin::Others), ("me", Origin::Own)];
+    assert_eq!(by, expected.map(|(name, by)| (name.to_owned(), by)));
+}
