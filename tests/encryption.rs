@@ -52,7 +52,7 @@ fn probe_on(nodes: &[Gossip]) {
 }
 
 #[test]
-fn nodes_with_the_key_find_each_other_and_strangers_stay_out() {
+fn nodes_with_the_key_find_each_other_and_outsiders_stay_out() {
     let (nodes, _) = cluster(3, Encryption::Require);
     let seed = nodes[0].local().addr.to_string();
     let wrong = Gossip::start(config("wrong").keyring(&Keyring::new(key(9)))).unwrap();

@@ -83,7 +83,7 @@ impl Cluster {
 }
 
 #[test]
-fn strangers_do_no_harm() {
+fn outsiders_do_no_harm() {
     let seed =
         std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
     println!("seed {seed}");
