@@ -13,6 +13,10 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, select, unbounded};
+use lexopt::{
+    Arg::{Long, Value},
+    ValueExt,
+};
 use syncswim::{Event, Gossip, GossipConfig, Member, Tags};
 
 /// Microseconds since 1970: one clock for all processes of the lab.
@@ -23,7 +27,8 @@ pub(crate) fn now() -> u64 {
 
 pub(crate) fn main(args: impl Iterator<Item = String>) -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
-    match parse(args).and_then(|config| Gossip::start(config).map_err(|error| error.report())) {
+    let config = parse(lexopt::Parser::from_args(args)).map_err(|mistake| mistake.to_string());
+    match config.and_then(|config| Gossip::start(config).map_err(|error| error.report())) {
         Ok(gossip) => run(&gossip),
         Err(problem) => {
             say("refused", &problem);
@@ -32,27 +37,30 @@ pub(crate) fn main(args: impl Iterator<Item = String>) -> ExitCode {
     }
 }
 
-fn parse(mut args: impl Iterator<Item = String>) -> Result<GossipConfig, String> {
-    let name = args.next().ok_or("a name is missing")?;
-    let mut config = if env::var("PRESET").is_ok_and(|preset| preset == "wan") {
-        GossipConfig::wan(name)
-    } else {
-        GossipConfig::lan(name)
-    };
-    while let (Some(flag), Some(value)) = (args.next(), args.next()) {
-        let addr = || value.parse::<SocketAddr>().map_err(|error| format!("{value}: {error}"));
-        config = match &*flag {
-            "--bind" => config.bind(addr()?),
-            "--advertise" => config.advertise(addr()?),
-            "--seed" => config.seed(value),
-            "--busy" => {
-                starve(value.parse().map_err(|error| format!("{value}: {error}"))?);
-                config
-            }
-            _ => return Err(format!("unknown option {flag}")),
-        };
+fn parse(mut parser: lexopt::Parser) -> Result<GossipConfig, lexopt::Error> {
+    let (mut name, mut bind, mut advertise): (Option<String>, Option<SocketAddr>, Option<SocketAddr>) =
+        (None, None, None);
+    let mut seeds: Vec<String> = Vec::new();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Value(text) if name.is_none() => name = Some(text.string()?),
+            Long("bind") => bind = Some(parser.value()?.parse()?),
+            Long("advertise") => advertise = Some(parser.value()?.parse()?),
+            Long("seed") => seeds.push(parser.value()?.string()?),
+            Long("busy") => starve(parser.value()?.parse()?),
+            unknown => return Err(unknown.unexpected()),
+        }
     }
-    Ok(config)
+    let wan = env::var("PRESET").is_ok_and(|preset| preset == "wan");
+    let preset = if wan { GossipConfig::wan } else { GossipConfig::lan };
+    let mut config = preset(name.ok_or("a name is missing")?);
+    if let Some(addr) = bind {
+        config = config.bind(addr);
+    }
+    if let Some(addr) = advertise {
+        config = config.advertise(addr);
+    }
+    Ok(seeds.into_iter().fold(config, GossipConfig::seed))
 }
 
 /// Threads that never rest.
