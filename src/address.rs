@@ -1,4 +1,4 @@
-//! `host:port` as people write it: one strict parser for all who take such a text.
+//! The one strict parser of `host:port` and `host`, for seeds, `bind`, `advertise` and DNS names.
 
 use std::{
     fmt,
@@ -8,7 +8,8 @@ use std::{
 /// The longest name that DNS knows.
 const MAX_HOST: usize = 253;
 
-/// What counts as one host: an IPv4 address, or the /64 that one host of IPv6 can fill with addresses.
+/// The address that stands for a host where limits are per host: an IPv4 address, or the /64 of an IPv6 address, which one
+/// host can fill with addresses.
 pub(crate) fn host_of(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V4(ip) => ip.into(),
@@ -118,7 +119,7 @@ fn parse_host(host: &str) -> Result<Host<'_>, String> {
     if host.len() > MAX_HOST {
         return Err(format!("has a host of {} bytes, and names have at most {MAX_HOST}", host.len()));
     }
-    // Names of other alphabets are the resolver's business; ASCII that no name has is a slip of the pen.
+    // Names in other alphabets are left to the resolver; ASCII characters that no name has are refused.
     let is_fine = |c: char| c.is_alphanumeric() || "-_.".contains(c);
     if let Some(bad) = host.chars().find(|c| !is_fine(*c)) {
         return Err(format!("has {bad:?} in its host, which no name has"));

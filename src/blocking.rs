@@ -1,4 +1,4 @@
-//! Blocking calls in short slices, so that a stop is noticed within one.
+//! Blocking calls in short slices of time, so that a stop is noticed within one slice.
 
 use std::{
     io::{self, ErrorKind},

@@ -2,13 +2,15 @@
 
 use std::{any::Any, error::Error as _, io, net::SocketAddr};
 
+use crate::swim::JoinProblem;
+
 /// Any error a [`Discovery`](crate::Discovery) wants to end with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// An error of this library. Each message names what is wrong and what to do next.
 ///
-/// As is the custom, the message leaves out the [`source`](std::error::Error::source), for whoever prints errors with all
-/// their causes. [`report`](Self::report) does that.
+/// As is the custom, the message of an error leaves out its [`source`](std::error::Error::source): whoever prints an error
+/// prints the sources too. [`report`](Self::report) does that.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -31,21 +33,23 @@ pub enum Error {
     },
 
     /// A host name could not be resolved to any address. Nothing was changed.
-    #[error("cannot resolve `{host}` (check the spelling and the resolver, or give an address)")]
+    #[error("cannot resolve `{host}` ({remedy})")]
     Resolve {
         /// The name as given.
         host: String,
+        /// What to check or give instead.
+        remedy: String,
         /// What the resolver answered.
         source: io::Error,
     },
 
     /// No seed could be joined. The node goes on as it was.
-    #[error("joined none of {seeds}: {problem}; check that a node listens there, over UDP and TCP")]
+    #[error("joined none of {seeds} (check that a node of this cluster listens there, over UDP and TCP)")]
     Join {
         /// The seeds that were tried.
         seeds: String,
         /// Why the last of them failed.
-        problem: String,
+        source: JoinProblem,
     },
 
     /// Another live process holds this node's name. The incumbent stays; this node is not in the cluster.
@@ -101,7 +105,14 @@ pub enum Error {
         source: io::Error,
     },
 
-    /// A discovery failed. The cluster was stopped because of it.
+    /// The operating system gave no random bytes, so there is no key and nothing can be sealed. Nothing was changed.
+    #[error("the system gave no randomness (check that this process may use its random number generator)")]
+    Randomness {
+        /// What the system answered.
+        source: io::Error,
+    },
+
+    /// A discovery failed. The cluster was stopped because of it. What to do says its source.
     #[error("discovery `{name}` failed")]
     Discovery {
         /// [`Discovery::name`](crate::Discovery::name) of the one that failed.
@@ -111,7 +122,7 @@ pub enum Error {
     },
 
     /// A thread panicked. Whatever it served was stopped; watches and handles are closed.
-    #[error("`{what}` panicked: {message}; this is a bug in it")]
+    #[error("`{what}` panicked: {message}; this is a bug in it: report it, and start anew")]
     Panicked {
         /// The discovery or thread.
         what: String,
@@ -129,7 +140,7 @@ pub enum Error {
     Stopped,
 
     /// The call did not finish in its time. It may still take effect.
-    #[error("{what} did not finish within {limit:?}")]
+    #[error("{what} did not finish within {limit:?}; it may still do: look again later")]
     Timeout {
         /// What was waited for.
         what: &'static str,
@@ -169,25 +180,92 @@ pub(crate) fn message_of(panic: &(dyn Any + Send)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
-    #[test]
-    fn no_message_repeats_its_source_and_the_report_has_each_once() {
+    /// What the message of an error tells its reader to do. A variant that is added needs a line here.
+    fn remedy(error: &Error) -> &'static str {
+        match error {
+            Error::Bind { .. } => "choose an address of this host and a free port",
+            // Whoever makes one says what to do.
+            Error::Config { .. } | Error::Key { .. } | Error::Resolve { .. } => "do this instead",
+            Error::Join { .. } => "check that a node of this cluster listens there",
+            Error::NameTaken { .. } => "choose another name or stop that node",
+            Error::Unreached { .. } => "check `advertise`",
+            Error::Unheard { .. } => "check the network, or raise leave_timeout",
+            Error::TagsTooLarge { .. } => "shorten or drop some",
+            Error::Spawn { .. } => "raise the process limits or start fewer nodes",
+            Error::Randomness { .. } => "check that this process may use",
+            // Its source says what to do.
+            Error::Discovery { .. } => "failed",
+            Error::Panicked { .. } => "report it",
+            Error::Left | Error::Stopped => "start a new one",
+            Error::Timeout { .. } => "look again later",
+        }
+    }
+
+    /// One of each variant; those with a source say "no luck" in it.
+    fn one_of_each() -> Vec<Error> {
         let system = || io::Error::other("no luck");
-        let bind = Error::Bind { addr: ([127, 0, 0, 1], 1).into(), source: system() };
-        let errors = [
-            Error::Discovery { name: "x".into(), source: bind.into() },
-            Error::Resolve { host: "h".into(), source: system() },
+        let (addr, limit) = (SocketAddr::from(([127, 0, 0, 1], 1)), Duration::from_secs(1));
+        let text = || "x: do this instead".to_owned();
+        let bind = || Error::Bind { addr, source: system() };
+        vec![
+            bind(),
+            Error::Config { field: "f", problem: text() },
+            Error::Resolve { host: "h".into(), remedy: text(), source: system() },
+            Error::Join { seeds: "s".into(), source: JoinProblem::Refused(addr) },
+            Error::NameTaken { name: "n".into(), addr },
+            Error::Unreached { addr },
+            Error::Unheard { limit },
+            Error::TagsTooLarge { size: 2, limit: 1 },
+            Error::Key { problem: text() },
             Error::Spawn { what: "w".into(), source: system() },
-            Error::Discovery { name: "x".into(), source: "no luck".into() },
-        ];
-        for error in errors {
+            Error::Randomness { source: system() },
+            Error::Discovery { name: "d".into(), source: bind().into() },
+            Error::Discovery { name: "d".into(), source: "no luck".into() },
+            Error::Panicked { what: "w".into(), message: "m".into() },
+            Error::Left,
+            Error::Stopped,
+            Error::Timeout { what: "w", limit },
+        ]
+    }
+
+    #[test]
+    fn every_message_says_what_to_do_and_leaves_out_its_source() {
+        for error in one_of_each() {
+            assert!(error.to_string().contains(remedy(&error)), "{error}");
             let mut level: &dyn std::error::Error = &error;
             while let Some(source) = level.source() {
-                assert!(!level.to_string().contains(&source.to_string()), "{level}");
+                let (text, cause) = (level.to_string(), source.to_string());
+                assert!(!cause.is_empty() && !text.contains(&cause), "{text}");
+                assert_eq!(error.report().matches(&cause).count(), 1, "{}", error.report());
                 level = source;
             }
-            assert_eq!(error.report().matches("no luck").count(), 1, "{}", error.report());
+        }
+    }
+
+    #[test]
+    fn every_problem_of_a_join_says_where_it_was_and_what_to_do() {
+        let addr = SocketAddr::from(([10, 0, 0, 1], 7));
+        let problems = [
+            (JoinProblem::NoAddress, "check their names, or give addresses"),
+            (JoinProblem::Refused(addr), "start a node there, or correct the port"),
+            (JoinProblem::TimedOut(addr), "check that a node runs there"),
+            (JoinProblem::Rejected(addr), "check that it is a node of this cluster"),
+            (JoinProblem::NameTaken { holder: addr }, "choose another name or stop that node"),
+            (JoinProblem::Unreached { addr }, "check `advertise`"),
+            (JoinProblem::Unavailable, "check its routes, or try again"),
+        ];
+        for (problem, remedy) in problems {
+            let text = problem.to_string();
+            assert!(text.contains(remedy), "{text}");
+            let is_somewhere = !matches!(problem, JoinProblem::NoAddress | JoinProblem::Unavailable);
+            assert_eq!(text.contains("10.0.0.1:7"), is_somewhere, "{text}");
+            let error = Error::Join { seeds: "db:7".into(), source: problem.clone() };
+            assert_eq!(error.source().and_then(|source| source.downcast_ref()), Some(&problem));
+            assert_eq!(error.report(), format!("{error}: {text}"));
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::Error;
 /// assert!(!network.contains([11, 1, 2, 3].into()));
 /// # Ok::<(), syncswim::Error>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IpNetwork {
     addr: IpAddr,
     prefix: u8,
@@ -40,6 +40,14 @@ impl IpNetwork {
 
 fn same(a: u128, b: u128, width: u32, prefix: u8) -> bool {
     (a ^ b).checked_shr(width - u32::from(prefix)).unwrap_or(0) == 0
+}
+
+/// The network of this address alone.
+impl From<IpAddr> for IpNetwork {
+    fn from(addr: IpAddr) -> Self {
+        let addr = addr.to_canonical();
+        Self { addr, prefix: if addr.is_ipv4() { 32 } else { 128 } }
+    }
 }
 
 impl FromStr for IpNetwork {
@@ -113,6 +121,18 @@ mod tests {
         for (network, ip, expected) in cases {
             let network: IpNetwork = network.parse().unwrap();
             assert_eq!(network.contains(ip.parse().unwrap()), expected, "{network} {ip}");
+        }
+    }
+
+    #[test]
+    fn a_network_is_written_as_it_is_read_and_an_address_is_one_of_one() {
+        for text in ["10.0.0.0/8", "10.1.2.3/32", "fd00::/8", "::/0"] {
+            assert_eq!(text.parse::<IpNetwork>().unwrap().to_string(), text);
+        }
+        for (ip, text) in
+            [("10.1.2.3", "10.1.2.3/32"), ("::ffff:10.1.2.3", "10.1.2.3/32"), ("::1", "::1/128")]
+        {
+            assert_eq!(IpNetwork::from(ip.parse::<IpAddr>().unwrap()).to_string(), text);
         }
     }
 

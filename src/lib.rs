@@ -135,7 +135,9 @@ pub use keys::{
 };
 pub use membership::{Membership, MembershipChange, Peer, Peers, Snapshot, Watch, WatchIter};
 pub use stop::Stop;
-pub use swim::{Event, Identity, Member, MemberState, Metrics, Origin, ReachProblem, Time, Verdict};
+pub use swim::{
+    Event, Identity, JoinProblem, Member, MemberState, Metrics, Origin, ReachProblem, Time, Verdict,
+};
 pub use wire::Tags;
 #[cfg(all(fuzzing, feature = "encryption"))]
 #[doc(hidden)]

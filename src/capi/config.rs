@@ -1,6 +1,6 @@
 //! The configuration of a gossip node, by keys and values that are texts: a new knob needs no new symbol.
 
-use std::{ffi::c_char, str::FromStr, time::Duration};
+use std::ffi::c_char;
 
 use parking_lot::Mutex;
 
@@ -9,9 +9,7 @@ use super::{
     pointer::{Out, bytes, text},
     status::{Failure, SYNCSWIM_ERR_CONFIG, SYNCSWIM_ERR_TEXT, SYNCSWIM_OK, status, syncswim_status, value},
 };
-#[cfg(feature = "encryption")]
-use crate::{Encryption, Key, Keyring};
-use crate::{GossipConfig, GossipDiscovery, HostPort, PeerName, Tags};
+use crate::{Error, GossipConfig, GossipDiscovery, PeerName, gossip::parse_value};
 
 /// The configuration of a node. Any thread may use it, several at a time.
 #[derive(Debug)]
@@ -25,14 +23,9 @@ static CONFIGS: Registry<syncswim_config, Mutex<Settings>> = Registry::new("conf
 #[derive(Debug, Clone)]
 struct Settings {
     gossip: GossipConfig,
-    tags: Vec<(String, String)>,
-    naming: PeerName,
+    peer_name: PeerName,
     attempts: Option<u32>,
     leave_on_stop: bool,
-    #[cfg(feature = "encryption")]
-    keys: Vec<Key>,
-    #[cfg(feature = "encryption")]
-    encryption: Encryption,
 }
 
 /// Makes a configuration from a preset: "lan" (one data centre), "wan" (across the internet) or "local" (one
@@ -50,25 +43,13 @@ pub unsafe extern "C" fn syncswim_config_new(
         // SAFETY: as the caller of this function promises.
         let (preset, name, out) =
             unsafe { (text(preset, "preset")?, text(name, "name")?, Out::new(out, "out")?) };
-        let gossip = match preset {
-            "lan" => GossipConfig::lan(name),
-            "wan" => GossipConfig::wan(name),
-            "local" => GossipConfig::local(name),
-            _ => return Err(wrong("preset", preset, "it must be lan, wan or local")),
-        };
+        let gossip = GossipConfig::preset(preset, name).ok_or_else(|| {
+            let message = format!("the preset is {preset:?}; it must be lan, wan or local");
+            Failure::new(SYNCSWIM_ERR_CONFIG, message)
+        })?;
         gossip.validate()?;
-        let (tags, naming) = (Vec::new(), PeerName::default());
-        let settings = Settings {
-            gossip,
-            tags,
-            naming,
-            attempts: None,
-            leave_on_stop: true,
-            #[cfg(feature = "encryption")]
-            keys: Vec::new(),
-            #[cfg(feature = "encryption")]
-            encryption: Encryption::Require,
-        };
+        let settings =
+            Settings { gossip, peer_name: PeerName::default(), attempts: None, leave_on_stop: true };
         out.put(CONFIGS.insert(Mutex::new(settings)));
         Ok(SYNCSWIM_OK)
     })
@@ -158,15 +139,10 @@ pub extern "C" fn syncswim_config_free(config: *mut syncswim_config) {
 pub(super) fn discovery(config: *const syncswim_config) -> Result<GossipDiscovery, Failure> {
     let settings = CONFIGS.get(config)?.lock().clone();
     #[cfg(feature = "encryption")]
-    let keyring = settings.keyring()?;
-    let Settings { mut gossip, tags, naming, attempts, leave_on_stop, .. } = settings;
-    #[cfg(feature = "encryption")]
-    {
-        gossip.keyring = keyring;
-    }
-    gossip.tags = Tags::new(tags)?;
+    let settings = settings.with_own_keyring();
+    let Settings { gossip, peer_name, attempts, leave_on_stop } = settings;
     gossip.validate()?;
-    let discovery = GossipDiscovery::new(gossip).peer_name(naming).leave_on_stop(leave_on_stop);
+    let discovery = GossipDiscovery::new(gossip).peer_name(peer_name).leave_on_stop(leave_on_stop);
     Ok(match attempts {
         Some(attempts) => discovery.attempts(attempts),
         None => discovery,
@@ -175,147 +151,28 @@ pub(super) fn discovery(config: *const syncswim_config) -> Result<GossipDiscover
 
 fn apply(config: *const syncswim_config, key: &str, value: &str) -> Result<syncswim_status, Failure> {
     let config = CONFIGS.get(config)?;
-    let mut settings = config.lock();
-    let mut changed = settings.clone();
-    changed.set(key, value)?;
-    *settings = changed;
+    config.lock().set(key, value)?;
     Ok(SYNCSWIM_OK)
 }
 
 impl Settings {
+    /// The same, with a keyring that no other cluster of this configuration has.
     #[cfg(feature = "encryption")]
-    fn keyring(&self) -> Result<Option<Keyring>, Failure> {
-        let Some((primary, others)) = self.keys.split_first() else { return Ok(None) };
-        let ring = Keyring::new(primary.clone());
-        others.iter().try_for_each(|key| ring.install(key.clone()))?;
-        ring.set_encryption(self.encryption);
-        Ok(Some(ring))
+    fn with_own_keyring(mut self) -> Self {
+        self.gossip.keyring = self.gossip.keyring.map(|ring| ring.detached());
+        self
     }
 
-    fn set(&mut self, key: &str, value: &str) -> Result<(), Failure> {
-        if let Some(tag) = key.strip_prefix("tag.") {
-            self.tags.push((tag.into(), value.into()));
-            Tags::new(self.tags.clone())?;
-            return Ok(());
-        }
-        let Self { gossip, .. } = self;
+    /// Sets a value; if it cannot, all is as it was.
+    fn set(&mut self, key: &str, value: &str) -> Result<(), Error> {
         match key {
-            "cluster" => gossip.swim.cluster = value.into(),
-            "bind" => gossip.bind = addr("bind", value)?,
-            "advertise" => gossip.advertise = Some(addr("advertise", value)?),
-            "join" => gossip.seeds.push(value.into()),
-            "attempts" => self.attempts = Some(parse(key, value)?).filter(|attempts| *attempts > 0),
-            "peer_name" => self.naming = naming(value)?,
-            "leave_on_stop" => self.leave_on_stop = parse(key, value)?,
-            "recv_buffer" => gossip.recv_buffer = parse(key, value)?,
-            "allow" if value.is_empty() => _ = gossip.swim.allow.get_or_insert_default(),
-            "allow" => gossip.swim.allow.get_or_insert_default().push(value.parse()?),
-            #[cfg(feature = "encryption")]
-            "key" => self.keys.push(value.parse()?),
-            #[cfg(feature = "encryption")]
-            "encryption" => self.encryption = encryption(value)?,
-            _ => set_knob(&mut gossip.swim, key, value)?,
+            "attempts" => {
+                self.attempts = Some(parse_value("attempts", value)?).filter(|attempts| *attempts > 0)
+            }
+            "peer_name" => self.peer_name = value.parse()?,
+            "leave_on_stop" => self.leave_on_stop = parse_value("leave_on_stop", value)?,
+            _ => self.gossip.set(key, value)?,
         }
         Ok(())
-    }
-}
-
-#[cfg(feature = "encryption")]
-fn encryption(value: &str) -> Result<Encryption, Failure> {
-    match value {
-        "accept" => Ok(Encryption::Accept),
-        "send" => Ok(Encryption::Send),
-        "require" => Ok(Encryption::Require),
-        _ => Err(wrong("encryption", value, "it must be accept, send or require")),
-    }
-}
-
-fn set_knob(swim: &mut crate::swim::Config, key: &str, value: &str) -> Result<(), Failure> {
-    if let Some(duration) = duration_knob(swim, key) {
-        *duration = Duration::from_millis(parse(key, value)?);
-        return Ok(());
-    }
-    match key {
-        "indirect_probes" => swim.indirect_probes = parse(key, value)?,
-        "stream_fallback" => swim.stream_fallback = parse(key, value)?,
-        "lha_probe" => swim.lha_probe = parse(key, value)?,
-        "nacks" => swim.nacks = parse(key, value)?,
-        "lha_suspicion" => swim.lha_suspicion = parse(key, value)?,
-        "buddy" => swim.buddy = parse(key, value)?,
-        "notice_stalls" => swim.notice_stalls = parse(key, value)?,
-        "health_max" => swim.health_max = parse(key, value)?,
-        "suspicion_mult" => swim.suspicion_mult = parse(key, value)?,
-        "suspicion_max_mult" => swim.suspicion_max_mult = parse(key, value)?,
-        "suspicion_confirmations" => swim.suspicion_confirmations = parse(key, value)?,
-        "verifiers" => swim.verifiers = parse(key, value)?,
-        "gossip_fanout" => swim.gossip_fanout = parse(key, value)?,
-        "retransmit_mult" => swim.retransmit_mult = parse(key, value)?,
-        "max_datagram" => swim.max_datagram = parse(key, value)?,
-        "max_members" => swim.max_members = parse(key, value)?,
-        "max_departed" => swim.max_departed = parse(key, value)?,
-        "max_reconnects" => swim.max_reconnects = parse(key, value)?,
-        _ => {
-            let message = format!("the key `{key}` is not known; syncswim_config_set lists them");
-            return Err(Failure::new(SYNCSWIM_ERR_CONFIG, message));
-        }
-    }
-    Ok(())
-}
-
-fn duration_knob<'a>(swim: &'a mut crate::swim::Config, key: &str) -> Option<&'a mut Duration> {
-    Some(match key {
-        "probe_interval_ms" => &mut swim.probe_interval,
-        "probe_timeout_ms" => &mut swim.probe_timeout,
-        "gossip_interval_ms" => &mut swim.gossip_interval,
-        "gossip_to_failed_ms" => &mut swim.gossip_to_failed,
-        "sync_interval_ms" => &mut swim.sync_interval,
-        "reconnect_max_delay_ms" => &mut swim.reconnect_max_delay,
-        "seed_max_delay_ms" => &mut swim.seed_max_delay,
-        "leave_timeout_ms" => &mut swim.leave_timeout,
-        "reap_failed_after_ms" => &mut swim.reap_failed_after,
-        "reap_left_after_ms" => &mut swim.reap_left_after,
-        "forget_after_ms" => &mut swim.forget_after,
-        "stream_timeout_ms" => &mut swim.stream_timeout,
-        _ => return None,
-    })
-}
-
-fn naming(value: &str) -> Result<PeerName, Failure> {
-    value.parse().map_err(|_| wrong("peer_name", value, "it must be address, name or tag:KEY"))
-}
-
-fn addr(key: &'static str, value: &str) -> Result<HostPort, Failure> {
-    let addr = HostPort::from(value);
-    addr.check(key)?;
-    Ok(addr)
-}
-
-fn parse<T: FromStr<Err: std::fmt::Display>>(key: &str, value: &str) -> Result<T, Failure> {
-    value.parse().map_err(|problem: T::Err| wrong(key, value, &problem.to_string()))
-}
-
-fn wrong(key: &str, value: &str, problem: &str) -> Failure {
-    Failure::new(SYNCSWIM_ERR_CONFIG, format!("`{key}` cannot be {value:?}: {problem}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Every field of the configuration has its key: `Debug` lists them.
-    #[test]
-    fn every_knob_of_the_protocol_has_a_key() {
-        let mut swim = crate::swim::Config::lan("n");
-        let shown = format!("{swim:#?}");
-        let fields = shown.lines().filter_map(|line| line.strip_prefix("    ")?.split_once(": "));
-        let mut count = 0;
-        // These are no knobs: each has a key of its own.
-        for (field, value) in fields.filter(|(field, _)| !["name", "cluster", "allow"].contains(field)) {
-            let is_duration = duration_knob(&mut swim, &format!("{field}_ms")).is_some();
-            let known = is_duration || set_knob(&mut swim, field, value.trim_end_matches(',')).is_ok();
-            assert!(known, "{field}");
-            count += 1;
-        }
-        assert!(count > 25, "{shown}");
     }
 }

@@ -79,7 +79,7 @@ fn status_of(error: &Error) -> syncswim_status {
         Error::Resolve { .. } => SYNCSWIM_ERR_RESOLVE,
         Error::Join { .. } | Error::Unreached { .. } => SYNCSWIM_ERR_JOIN,
         Error::NameTaken { .. } => SYNCSWIM_ERR_NAME_TAKEN,
-        Error::Spawn { .. } => SYNCSWIM_ERR_SYSTEM,
+        Error::Spawn { .. } | Error::Randomness { .. } => SYNCSWIM_ERR_SYSTEM,
         Error::Discovery { source, .. } => {
             source.downcast_ref::<Error>().map_or(SYNCSWIM_ERR_DISCOVERY, status_of)
         }

@@ -16,8 +16,8 @@ use super::{
     peer_map::{PeerMap, PeerName},
 };
 use crate::{
-    BoxError, Cluster, ClusterHandle, Error, Event, Gossip, GossipConfig, Membership, Stop, Watch,
-    swim::JoinProblem,
+    BoxError, Cluster, ClusterHandle, Error, Event, Events, Gossip, GossipConfig, Membership, Stop, Watch,
+    gossip::Directory, swim::JoinProblem,
 };
 
 /// SWIM gossip as a discovery: runs a [`Gossip`] node and lists its members as peers.
@@ -39,6 +39,8 @@ pub struct GossipDiscovery {
     attempts: Option<u32>,
     leave_on_stop: bool,
     sockets: Option<(UdpSocket, TcpListener)>,
+    /// What the node's events go to, from before it is started.
+    directory: Arc<Directory>,
     handle: GossipHandle,
     /// Discoveries whose peers are seeds, until `bind` starts them as `seed_feed`.
     seed_sources: Option<Cluster>,
@@ -61,6 +63,7 @@ impl GossipDiscovery {
             attempts: None,
             leave_on_stop: true,
             sockets: None,
+            directory: Arc::default(),
             handle: GossipHandle::default(),
             seed_sources: None,
             seed_feed: None,
@@ -146,6 +149,23 @@ impl GossipDiscovery {
         self
     }
 
+    /// Subscribes to the events of the node before it is started, so that none is missed.
+    ///
+    /// ```
+    /// use syncswim::{Cluster, Event, GossipConfig, GossipDiscovery};
+    ///
+    /// let discovery = GossipDiscovery::new(GossipConfig::local("a").bind("127.0.0.1:0"));
+    /// let events = discovery.events();
+    /// let running = Cluster::new().with_discovery(discovery).start()?;
+    /// assert!(matches!(events.recv(), Ok(Event::Joined { member, .. }) if *member.name == *"a"));
+    /// # running.stop();
+    /// # running.join()?;
+    /// # Ok::<(), syncswim::Error>(())
+    /// ```
+    pub fn events(&self) -> Events {
+        self.directory.events()
+    }
+
     /// A handle to the node: for its members, tags, events and metrics once the cluster was started.
     #[must_use]
     pub fn gossip(&self) -> GossipHandle {
@@ -183,10 +203,8 @@ impl Discovery for GossipDiscovery {
     }
 
     fn bind(&mut self) -> Result<(), BoxError> {
-        let node = match self.sockets.take() {
-            Some((udp, tcp)) => Gossip::start_on(self.config.clone(), udp, tcp)?,
-            None => Gossip::start(self.config.clone())?,
-        };
+        let directory = Arc::clone(&self.directory);
+        let node = Gossip::start_publishing(self.config.clone(), self.sockets.take(), directory)?;
         self.handle.node.set(node).map_err(|_| Error::Stopped)?;
         if let Some(sources) = self.seed_sources.take() {
             let changes = sources.membership().watch();

@@ -1,5 +1,5 @@
-//! Which address others are told: one that they can send to. Never an unspecified one, and loopback only where that is
-//! meant.
+//! Chooses the address that other nodes are told: one that they can send to. It is never unspecified, and loopback only if
+//! the cluster is on this host.
 
 use std::{
     io,
@@ -71,7 +71,8 @@ pub(super) fn choose(
     Ok(SocketAddr::new(ip, bound.port()))
 }
 
-/// Many systems give a host's own name a loopback address: who binds to a name would be alone without a word.
+/// Refuses a name that is loopback here, as a host's own name is on many systems: the node would be alone, and nothing would
+/// say so.
 pub(super) fn check_name_bound(config: &GossipConfig, to: IpAddr) -> Result<(), Error> {
     let is_chance = |name| !is_localhost(name) && interfaces::named(name).is_empty();
     let is_alone = to.is_loopback() && config.advertise.is_none() && !Seeds::of(&config.seeds).are_here();
@@ -117,7 +118,7 @@ fn of_text(
     Ok(SocketAddr::new(addr.ip(), port))
 }
 
-/// What the seeds say of where the cluster is.
+/// The seeds, as far as they show where the cluster is.
 struct Seeds<'a> {
     literals: Vec<IpAddr>,
     names: Vec<&'a str>,

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::{family::Family, host_port::HostPort, resolve};
 #[cfg(feature = "encryption")]
-use crate::Keyring;
+use crate::{Encryption, Keyring};
 use crate::{Error, IpNetwork, Tags, address::problem_of, swim};
 
 /// The port that nodes listen on unless told otherwise: memberlist's.
@@ -26,38 +26,42 @@ pub const DEFAULT_PORT: u16 = 7946;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct GossipConfig {
-    /// Every knob of the protocol.
+    /// The settings of the protocol.
     pub swim: swim::Config,
 
-    /// Where to listen, over UDP and TCP: an address, a name, or with the feature `interfaces` a network interface such as
-    /// `eth0:7946`; of several addresses, the first that can be bound. A name that is loopback here, as a host's own often is, is
-    /// refused, but for `localhost`, unless all seeds are there or `advertise` is given. Port 0 takes any free one, none stands for
-    /// [`DEFAULT_PORT`]. `[::]` listens on IPv4 as well; any other address speaks its own family alone, which `advertise`
-    /// and a seed have to be of. A broadcast, multicast or link-local address is refused, and a loopback address where all
-    /// seeds are addresses of other hosts.
+    /// Where to listen, over UDP and TCP: an address, a host name, or with the feature `interfaces` a network interface such as
+    /// `eth0:7946`. Of several addresses, the first that can be bound is taken. Port 0 takes any free port; without a port,
+    /// [`DEFAULT_PORT`] is taken.
+    ///
+    /// `[::]` listens on IPv4 as well (dual-stack). With any other address, the node speaks only the family of that address,
+    /// and `advertise` and at least one seed have to be of it.
+    ///
+    /// Refused are broadcast, multicast and link-local addresses, and a loopback address if all seeds are addresses of other
+    /// hosts. A name other than `localhost` that resolves to loopback, as a host's own name often does, is refused as well,
+    /// unless all seeds are loopback or `advertise` is given.
+    ///
     /// Defaults to `0.0.0.0:7946` (LAN, WAN), `127.0.0.1:7946` (local).
     pub bind: HostPort,
 
-    /// What others are told to send to, if it differs from `bind`, behind address translation, say: an address, a name, or
-    /// with the feature `interfaces` a network interface. A name is looked up once, at the start, and others are told its
-    /// first address that they can send to. Port 0, or none, stands for the port that was bound. An address that no other
-    /// host can send to is refused.
+    /// The address that other nodes are told to send to, if it differs from `bind`, for instance behind address translation: an
+    /// address, a host name, or with the feature `interfaces` a network interface. A name is looked up once, at the start,
+    /// and its first usable address is taken. Port 0, or no port, stands for the port that was bound. An address that no
+    /// other host can send to is refused.
     ///
-    /// Defaults to the address of `bind`. Where that is unspecified, it is found at the start: the address from which this
-    /// host sends to its seeds, literal ones first, or else by its default route; none of these is needed where the host
-    /// has one address alone. With `[::]`, it is of IPv4 where both families would do, and of the family of the seeds where
-    /// all of these are literal. Loopback is advertised only if every seed is a loopback address or `localhost`; where
-    /// nothing else is found, the start fails and asks for this field. (IPv6 hosts with temporary addresses, RFC 8981,
-    /// should set it: a route may show one.)
+    /// Defaults to the address of `bind`. If that is unspecified, the address is found at the start. It is the host's only
+    /// address if it has one, or else the address from which this host sends to its seeds, those given as addresses first,
+    /// or else the one of the default route. With `[::]`, IPv4 is preferred, unless all seeds are given as IPv6 addresses.
+    /// Loopback is advertised only if every seed is a loopback address or `localhost`. If no address is found, the start
+    /// fails and asks for this field. IPv6 hosts with temporary addresses (RFC 8981) should set it, as a route may show a
+    /// temporary one.
     ///
-    /// With `[::]` an address of either family may be given, whatever the seeds are of: members that are bound to `0.0.0.0`
-    /// reach IPv4 alone.
+    /// With `[::]`, an address of either family may be given. Members that are bound to `0.0.0.0` reach only IPv4.
     pub advertise: Option<HostPort>,
 
-    /// Where to find members to join through. Each is resolved and tried again and again for as long as the node runs.
+    /// The seeds: where to find members to join through. Each is resolved and tried repeatedly for as long as the node runs.
     /// Defaults to none. A seed is one of
     ///
-    /// - `host:port`, or `host` for our own port; an IPv6 address with a port as `[2001:db8::1]:7946`. Link-local addresses
+    /// - `host:port`, or `host` for the port that this node binds; an IPv6 address with a port as `[2001:db8::1]:7946`. Link-local addresses
     ///   cannot be dialed without a zone, and are refused;
     /// - `dns+host:port` or `dns+host`: the A and AAAA records of a name, and `dnssrv+_service._tcp.domain`: its SRV
     ///   records, with their ports (feature `dns-client`, as [`DnsDiscovery`](crate::DnsDiscovery) has them);
@@ -67,12 +71,12 @@ pub struct GossipConfig {
     ///   with its process group, as it is when the node stops; its standard error is dropped. Whoever can set it can run
     ///   anything as this process's user.
     ///
-    /// Each is resolved by itself, so none waits for another. Of all addresses three are tried at once, and while none
-    /// answers more and more, at most 24 at a time (after RFC 8305). A seed that cannot be used is told of in the log: at
-    /// once, then less and less often.
+    /// Each seed is resolved by itself, so none waits for another. Of all addresses three are tried at once, and more while none
+    /// answers, up to 24 at a time (after RFC 8305). A seed that cannot be used is warned of in the log, at once and then
+    /// less and less often.
     ///
-    /// Names without a prefix are looked up by the system's resolver, which cannot be interrupted: a stop waits for a look-up
-    /// that is under way, and a start that has to find the advertised address for one. Addresses need none.
+    /// Names without a prefix are looked up by the system's resolver, which cannot be interrupted. A stop waits for a look-up
+    /// that is in progress, and so does a start that needs one to find the advertised address.
     pub seeds: Vec<String>,
 
     /// What this node says about itself. Defaults to none.
@@ -82,6 +86,10 @@ pub struct GossipConfig {
     /// this node can join and lie. Defaults to none.
     #[cfg(feature = "encryption")]
     pub keyring: Option<Keyring>,
+
+    /// What [`set`](Self::set) was told of encryption: for the keyring that it makes.
+    #[cfg(feature = "encryption")]
+    pub(super) encryption: Encryption,
 
     /// The kernel's receive buffer to ask for, in bytes; the kernel may grant less. Too small drops datagrams
     /// in bursts. Defaults to 4 MiB.
@@ -116,6 +124,8 @@ impl GossipConfig {
             tags: Tags::default(),
             #[cfg(feature = "encryption")]
             keyring: None,
+            #[cfg(feature = "encryption")]
+            encryption: Encryption::Require,
             recv_buffer: 4 << 20,
         }
     }
@@ -183,7 +193,7 @@ impl GossipConfig {
         if self.swim.max_datagram < least {
             return error("max_datagram", format!("must be at least {least} bytes where packets are sealed"));
         }
-        self.seeds.iter().try_for_each(|seed| resolve::check(seed))
+        self.seeds.iter().try_for_each(|seed| resolve::check("seeds", seed))
     }
 
     /// What sealing adds to a datagram, in bytes.

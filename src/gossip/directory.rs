@@ -1,7 +1,7 @@
-//! The members and the events as callers see them: apart from the node, so that no reader ever holds it up.
+//! The members and the events as callers see them. They are kept apart from the node, so that no reader holds it up.
 //!
-//! An event changes the members and goes to its readers under one lock. So whoever subscribes and takes the members under
-//! that lock too, has all of the past in the members and all of the future in the events.
+//! An event changes the members and goes to its readers under one lock. A reader that subscribes and takes the members under
+//! that lock finds every earlier event in the members, and gets every later one.
 
 use std::{
     fmt,
@@ -19,7 +19,7 @@ use crate::{
 
 /// All listed members at one moment, by ascending name. Cheap to clone, immutable.
 ///
-/// Those who read it as a slice first make the list, in O(n); [`named`](Self::named), [`live`](Self::live) and
+/// The first use as a slice makes a list, in O(n). [`named`](Self::named), [`live`](Self::live) and
 /// [`len`](Self::len) need none.
 #[derive(Clone)]
 pub struct Members(Arc<Frozen>);
@@ -102,11 +102,11 @@ impl FromIterator<Member> for Members {
 
 /// Follows the node's events, and passes them on.
 #[derive(Debug)]
-pub(super) struct Directory {
+pub(crate) struct Directory {
     state: RwLock<State>,
     /// Published to under the write lock and subscribed to under the read lock: that is why readers have no gap.
     events: Fanout<EventLog>,
-    /// Of readers only, who share the members of each version.
+    /// The members of the latest version, which readers share.
     latest: Latest<Members>,
 }
 
@@ -141,7 +141,7 @@ impl Directory {
     }
 
     /// Every event from now on.
-    pub(super) fn events(&self) -> Events {
+    pub(crate) fn events(&self) -> Events {
         Events(self.events.subscribe(EventLog::default()))
     }
 

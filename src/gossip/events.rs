@@ -1,5 +1,5 @@
-//! The stream of events: each reader has a bounded log. One that is full is emptied, and keeps nothing until its reader was
-//! told: whoever then reads the members anew must not be told of their past afterwards.
+//! The stream of events: each reader has a bounded log. A log that is full is emptied, and takes no event until its reader has
+//! got [`Event::Lost`]: the reader then takes the members anew, and must not get events that are older than these.
 
 use std::{collections::VecDeque, iter::FusedIterator, time::Duration};
 
@@ -47,10 +47,9 @@ impl Queue for EventLog {
 
 /// A subscription to a node's events. Dropping it cancels it.
 ///
-/// A reader that falls more than 4,096 events behind loses all until it reads on, and gets [`Event::Lost`] in their place.
-/// Then [`Gossip::members`](super::Gossip::members) shows the present, or better
-/// [`Gossip::follow`](super::Gossip::follow): with the members it gives a new subscription, of exactly what comes after
-/// them. A reader never slows the node.
+/// A reader that falls more than 4,096 events behind loses them, and all until it reads again, and gets one [`Event::Lost`] in
+/// their place. It then calls [`Gossip::follow`](super::Gossip::follow), for the members and a new subscription to exactly the
+/// events after them. A reader never slows the node.
 ///
 /// ```
 /// # use syncswim::{Event, Gossip, GossipConfig};

@@ -1,4 +1,4 @@
-//! Sockets that somebody else bound: whether a node can run on them.
+//! Checks whether a node can run on sockets that its program has bound.
 
 use std::{
     io,
@@ -10,7 +10,7 @@ use socket2::{SockRef, Type};
 use super::family::Family;
 use crate::Error;
 
-/// Where they are bound, and what they speak there. Readies them for threads that wait: blocking, without a limit.
+/// The address that both are bound to, and their address family. Makes them blocking, without a time limit.
 pub(super) fn check(udp: &UdpSocket, tcp: &TcpListener) -> Result<(SocketAddr, Family), Error> {
     let (udp_socket, tcp_socket) = (SockRef::from(udp), SockRef::from(tcp));
     check_kind("first", "UDP", &udp_socket, Type::DGRAM)?;
@@ -70,7 +70,7 @@ fn family_of(name: &str, socket: &SockRef<'_>, bound: SocketAddr) -> Result<Fami
     Ok(Family::of_socket(bound.ip(), only_v6))
 }
 
-/// The system did not answer: it is no such socket.
+/// The error of a system call on a socket, which is then not of the kind that is needed.
 fn asked(name: &str, error: &io::Error) -> Error {
     problem(format!(
         "the {name} socket cannot be used ({error}): hand over one that is open, over IPv4 or IPv6"

@@ -25,11 +25,11 @@ use crate::{
     swim::{JoinProblem, JoinResult, Member, Metrics, Time},
 };
 
-/// A running node, for those who want more than a sorted list of peers.
+/// A running node: its members with their states, addresses and tags, its events, and its metrics.
 ///
-/// It is a handle: clones lead to the same node, for any number of threads. Dropping the last of them, like
-/// [`shutdown`](Self::shutdown) of any of them, leaves the cluster and ends every thread; the others then get
-/// [`Error::Stopped`].
+/// This is a handle. Clones are handles of the same node, and any thread may use one. The node runs until
+/// [`shutdown`](Self::shutdown) or [`abort`](Self::abort) is called on any handle, or the last handle is dropped, which is a
+/// shutdown. The methods of the other handles then return [`Error::Stopped`].
 ///
 /// ```
 /// use syncswim::{Gossip, GossipConfig};
@@ -48,19 +48,19 @@ pub struct Gossip {
 }
 
 impl Gossip {
-    /// Binds the sockets and starts the threads. The node then looks for its seeds by itself; without any, it
-    /// is a cluster of one until it joins or is joined.
+    /// Binds the sockets and starts the threads. The node then joins through the seeds of its configuration by itself. Without
+    /// seeds it is a cluster of one, until [`join`](Self::join) is called or another node joins through it.
     ///
     /// # Errors
-    /// [`Error::Config`] for a field that cannot work, `allow` without our own address for one,
-    /// [`Error::Resolve`] for a `bind` or `advertise` that has no address, [`Error::Bind`] for an address that cannot be had,
-    /// [`Error::Spawn`] if threads cannot. Nothing is left behind then.
+    /// [`Error::Config`] if a field cannot work, for instance `allow` without the node's own address; [`Error::Resolve`] if
+    /// `bind` or `advertise` has no address; [`Error::Bind`] if no address of `bind` can be bound; [`Error::Spawn`] if the
+    /// system refuses a thread. Nothing is left behind then.
     pub fn start(config: GossipConfig) -> Result<Self, Error> {
         Self::start_publishing(config, None, Arc::default())
     }
 
-    /// [`start`](Self::start) with a subscription that misses no event: the first is that this node has joined. Who only
-    /// wants the members and what happens to them afterwards has [`follow`](Self::follow).
+    /// [`start`](Self::start) with a subscription that misses no event: the first one is that this node itself has joined. A
+    /// program that wants the members and what happens to them afterwards calls [`follow`](Self::follow) instead, at any time.
     ///
     /// ```
     /// use syncswim::{Event, Gossip, GossipConfig};
@@ -80,16 +80,18 @@ impl Gossip {
         Ok((Self::start_publishing(config, None, directory)?, events))
     }
 
-    /// Starts a node on sockets that somebody else bound: a service manager (socket activation), another network namespace,
-    /// a test that must know the port before. [`bind`](GossipConfig::bind) is not looked at; everything else of the
-    /// configuration is, and the advertised address is found as it is for sockets of our own.
+    /// Starts a node on sockets that are bound already: by a service manager (socket activation), in another network namespace,
+    /// or by a test that must know the port before. [`bind`](GossipConfig::bind) is ignored. The other fields apply, and the
+    /// advertised address is found in the same way as for sockets that the node binds itself.
     ///
-    /// Both must be bound to one address and port; the UDP socket must not be connected, the TCP socket must listen. They are
-    /// made blocking, and nobody else may read from them, also not through a duplicate. The receive buffer is asked for.
+    /// Both sockets must be bound to the same address and port. The UDP socket must not be connected, and the TCP socket must
+    /// listen. They are made blocking. Nothing else may read from them, also not through a duplicate descriptor.
+    /// [`recv_buffer`](GossipConfig::recv_buffer) is asked for.
     ///
-    /// Streams to others are sockets that the node opens itself: from the same address, unless it is unspecified, and any
-    /// port. They, and the look-up of routes and names, take place in the network namespace of the thread that calls this;
-    /// so for sockets of another namespace, enter it before. Options of the sockets (marks, devices) do not pass on to them.
+    /// For streams to other nodes the node opens sockets of its own, from any port of the same address, unless that is
+    /// unspecified. They are opened, and routes and names are looked up, in the network namespace of the thread that calls
+    /// this; to use sockets of another namespace, enter it first. Options of the given sockets (marks, devices) do not apply to
+    /// the node's own.
     ///
     /// ```
     /// use std::net::{TcpListener, UdpSocket};
@@ -104,15 +106,14 @@ impl Gossip {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Config`] for a field that cannot work, or with the field `sockets` for sockets that cannot,
-    /// [`Error::Resolve`] for an `advertise` that has no address, [`Error::Spawn`] if threads cannot be had. The sockets are
-    /// closed then.
+    /// [`Error::Config`] if a field cannot work, or, with the field `sockets`, if the sockets cannot; [`Error::Resolve`] if
+    /// `advertise` has no address; [`Error::Spawn`] if the system refuses a thread. The sockets are closed then.
     pub fn start_on(config: GossipConfig, udp: UdpSocket, tcp: TcpListener) -> Result<Self, Error> {
         Self::start_publishing(config, Some((udp, tcp)), Arc::default())
     }
 
     /// Starts a node whose events go to the readers of `directory`, on sockets that were handed over or on its own.
-    fn start_publishing(
+    pub(crate) fn start_publishing(
         config: GossipConfig,
         sockets: Option<(UdpSocket, TcpListener)>,
         directory: Arc<Directory>,
@@ -130,16 +131,17 @@ impl Gossip {
         Ok(Self { running: Arc::new(Running::start(config, sockets, directory)?) })
     }
 
-    /// Contacts seeds, of [any kind](GossipConfig::seeds), now and waits until the first is reached; afterwards they are tried again and again like those of the
-    /// configuration. Returns how many were reached by then: 0 if this node is its own seed.
+    /// Joins a cluster through seeds of [any kind](GossipConfig::seeds), and waits until the first of them is reached. Returns
+    /// how many were reached by then: 0 if this node is its own seed.
     ///
-    /// Seeds of a join that failed are not kept. At most 256 are; beyond that, those of the earliest join give way.
+    /// After a success the seeds are kept and tried repeatedly, like those of the configuration; at most 256 are kept, and
+    /// beyond that those of the earliest join are dropped. After a failure they are not kept.
     ///
     /// # Errors
-    /// [`Error::Config`] if there is no seed, if one is not `host:port` or `host`, or if `allow` or the address family of
-    /// `bind` holds none of them, [`Error::Resolve`] if no seed has an address, [`Error::NameTaken`] if a live node has our
-    /// name, [`Error::Join`] if none could be reached, [`Error::Left`] after [`leave`](Self::leave), [`Error::Stopped`] if
-    /// the node has ended.
+    /// [`Error::Config`] if there is no seed, if a text is no seed, or if `allow` or the address family of `bind` excludes all
+    /// of them; [`Error::Resolve`] if no seed has an address; [`Error::NameTaken`] if a live node has this node's name;
+    /// [`Error::Join`] if no seed was reached; [`Error::Unreached`] if members answered but none reaches this node;
+    /// [`Error::Left`] after [`leave`](Self::leave); [`Error::Stopped`] if the node has ended.
     pub fn join<S: AsRef<str>>(&self, seeds: impl IntoIterator<Item = S>) -> Result<usize, Error> {
         self.running.check_present()?;
         let seeds: Vec<String> = seeds.into_iter().map(|seed| seed.as_ref().to_owned()).collect();
@@ -159,8 +161,8 @@ impl Gossip {
         self.running.node.command(|node, _| node.local())
     }
 
-    /// Where this node listens, over UDP and TCP, with the port that was bound. Others are told the address of
-    /// [`local`](Self::local), which differs where this one is unspecified or another is advertised.
+    /// The address and port that this node's UDP and TCP sockets are bound to. Other nodes are told the address of
+    /// [`local`](Self::local), which differs if this one is unspecified or [`advertise`](GossipConfig::advertise) is given.
     ///
     /// ```
     /// use syncswim::{Gossip, GossipConfig};
@@ -197,13 +199,13 @@ impl Gossip {
         self.running.publication.directory.events()
     }
 
-    /// The members at this moment, and a subscription to exactly what happens to them afterwards: no event is missing, and
-    /// none tells of what the members show already. For a start, and after [`Event::Lost`](crate::Event::Lost).
+    /// The members at this moment, and a subscription to exactly the events after it: none is missing, and none tells of a
+    /// change that the members show already. Call it to begin, and again after [`Event::Lost`](crate::Event::Lost).
     pub fn follow(&self) -> (Members, Events) {
         self.running.publication.directory.follow()
     }
 
-    /// Shows other tags to the cluster.
+    /// Replaces this node's tags, and tells the cluster.
     ///
     /// # Errors
     /// [`Error::Left`] after [`leave`](Self::leave), [`Error::Stopped`] if the node has ended.
@@ -214,20 +216,20 @@ impl Gossip {
         Ok(())
     }
 
-    /// Says good-bye and waits until some members have heard it, at most
-    /// [`leave_timeout`](crate::swim::Config::leave_timeout); whoever gets no datagrams is told by stream. The node goes on answering until it is shut
-    /// down, but cannot join again or show other tags.
+    /// Leaves the cluster: tells members that this node leaves, and waits until some have acknowledged it, at most
+    /// [`leave_timeout`](crate::swim::Config::leave_timeout). Members that datagrams do not reach are told by stream. The node
+    /// answers until it is shut down, but it cannot join again or change its tags.
     ///
     /// # Errors
-    /// [`Error::Unheard`] if no member confirmed it: others may take this node for failed; [`Error::Stopped`] if the node has
-    /// ended; [`Error::Timeout`] if it did not get to it in time.
+    /// [`Error::Unheard`] if no member acknowledged it, so that others may take this node for failed; [`Error::Stopped`] if the
+    /// node has ended; [`Error::Timeout`] if the clock thread did not get to it in time.
     pub fn leave(&self) -> Result<(), Error> {
         self.running.leave()
     }
 
-    /// Where members see this node's datagrams come from, if that is not the address that it advertises, and if a member
-    /// said so lately: a translator of addresses is on the way, say. That is normal as long as the advertised address works;
-    /// if it does not, [`Event::ReachabilityLost`](crate::Event::ReachabilityLost) says so.
+    /// The address that members see this node's datagrams come from, if a member lately reported one other than the advertised
+    /// address. Address translation (NAT) is the usual reason. It does no harm as long as the advertised address works; if it
+    /// does not, there is an [`Event::ReachabilityLost`](crate::Event::ReachabilityLost).
     #[must_use]
     pub fn observed_addr(&self) -> Option<SocketAddr> {
         self.running.node.command(|node, _| node.observed_addr())
@@ -241,15 +243,16 @@ impl Gossip {
         metrics
     }
 
-    /// Leaves, then ends every thread and closes every socket. Calls after the first only wait for it.
+    /// [Leaves](Self::leave) the cluster, then ends every thread and closes every socket, for all handles. Further calls wait
+    /// until that is done.
     ///
     /// # Errors
-    /// What had ended the node before, if something had: [`Error::Panicked`], at each call.
+    /// [`Error::Panicked`], at each call, if a panic had ended the node before.
     pub fn shutdown(&self) -> Result<(), Error> {
         self.running.shutdown()
     }
 
-    /// Ends every thread and closes every socket without a farewell: to the others it looks like a crash.
+    /// Ends every thread and closes every socket, for all handles, without leaving: other nodes will find that this one failed.
     ///
     /// # Errors
     /// As [`shutdown`](Self::shutdown).
@@ -257,13 +260,14 @@ impl Gossip {
         self.running.abort()
     }
 
-    /// Changes the key of the whole cluster, in three steps, and says how far each live member came. If one does
-    /// not follow, no later step is taken: all still understand each other then, and the call may be repeated
-    /// with the same key. Members that are down keep the old key alone and cannot come back without the new one.
+    /// Changes the key of the whole cluster, in three [steps](crate::KeyStep), and reports which step each live member reached.
+    /// If a member does not take a step, no later step is begun. All members still understand each other then, and the call
+    /// may be repeated with the same key. Members that are down keep only the old key, and cannot come back without the new
+    /// one.
     ///
-    /// It takes one stream per member and step, sealed with the key in use and an ephemeral one, so that a recording
-    /// and the old key do not reveal the new one. Change one key at a time: of two that are changed at once, some
-    /// members may end up with the one and some with the other. A ring that is full drops its oldest key for the new one.
+    /// Each step takes one stream to each member, sealed with the key in use and an ephemeral key, so that a recording and the
+    /// old key do not reveal the new one. Change one key at a time: if two are changed at the same time, some members may end
+    /// up with one and some with the other. A full keyring drops its oldest key for the new one.
     ///
     /// # Errors
     /// [`Error::Key`] if this node has no keyring, [`Error::Stopped`] if it has ended.
@@ -272,15 +276,15 @@ impl Gossip {
         self.rotate_key_with(key, &RotateOptions::new())
     }
 
-    /// [`rotate_key`](Self::rotate_key) without those who are not to be told the new key.
+    /// [`rotate_key`](Self::rotate_key) that does not tell the new key to some members.
     ///
-    /// It keeps the key from hosts that were lost, not from somebody who holds the old key, listens and wants the new
-    /// one: that one can have joined under any name. Then hand the new key over by another way, and change it by
-    /// hand on each node's [`Keyring`](crate::Keyring).
+    /// This keeps the key from hosts that were lost. It does not keep it from an attacker who holds the old key, who may have
+    /// joined under any name. In that case distribute the new key in another way, and change it on each node's
+    /// [`Keyring`](crate::Keyring).
     ///
     /// # Errors
-    /// As `rotate_key`, and [`Error::Key`] if a name to exclude is this node's own or no known member's. Nothing was
-    /// changed then.
+    /// As `rotate_key`, and [`Error::Key`] if a name to exclude is this node's own or no known member's; nothing was changed
+    /// then.
     #[cfg(feature = "encryption")]
     pub fn rotate_key_with(&self, key: &Key, options: &RotateOptions) -> Result<Rotation, Error> {
         self.running.check_running()?;
@@ -311,7 +315,7 @@ impl Gossip {
     /// Why the seeds could not be joined, as an error.
     pub(crate) fn seeds_error(&self, problem: &JoinProblem) -> Error {
         let seeds = &self.running.seeds;
-        seeds.join_error(&seeds.to_vec(), problem)
+        seeds.join_error(&seeds.to_vec(), problem.clone())
     }
 }
 
@@ -326,7 +330,7 @@ fn check_seeds(seeds: &[String]) -> Result<(), Error> {
         let problem = "has nobody to join; give host:port of at least one node".into();
         return Err(Error::Config { field: "seeds", problem });
     }
-    seeds.iter().try_for_each(|seed| resolve::check(seed))
+    seeds.iter().try_for_each(|seed| resolve::check("seeds", seed))
 }
 
 #[cfg(test)]

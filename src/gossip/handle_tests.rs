@@ -4,7 +4,6 @@ use super::*;
 
 #[test]
 fn seeds_are_remembered_once_they_were_joined_and_not_before() {
-    let start = |name| Gossip::start(GossipConfig::local(name).bind(([127, 0, 0, 1], 0))).unwrap();
     let (a, b) = (start("a"), start("b"));
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = closed.local_addr().unwrap();
@@ -17,4 +16,50 @@ fn seeds_are_remembered_once_they_were_joined_and_not_before() {
     let addr = a.local().addr.to_string();
     b.join([&addr]).unwrap();
     assert_eq!(b.running.seeds.to_vec(), [addr]);
+}
+
+fn start(name: &str) -> Gossip {
+    Gossip::start(GossipConfig::local(name).bind(([127, 0, 0, 1], 0))).unwrap()
+}
+
+#[test]
+fn a_node_lives_until_its_last_handle_is_dropped() {
+    let a = start("a");
+    let (b, port) = (a.clone(), a.bound_addr());
+    drop(a);
+    assert!(!b.running.node.stop.is_stopped());
+    assert_eq!((b.bound_addr(), b.members().len()), (port, 1));
+    let stop = b.running.node.stop.clone();
+    drop(b);
+    assert!(stop.is_stopped());
+    let udp = std::net::UdpSocket::bind(port);
+    assert!(udp.is_ok(), "its sockets are closed: {udp:?}");
+}
+
+#[test]
+fn a_shutdown_by_any_handle_ends_the_node_for_all() {
+    let a = start("a");
+    let handles: Vec<_> = (0..3).map(|_| a.clone()).collect();
+    std::thread::scope(|scope| {
+        handles.into_iter().for_each(|handle| drop(scope.spawn(move || handle.shutdown().unwrap())));
+    });
+    assert!(matches!(a.join(["127.0.0.1:9"]), Err(Error::Stopped)));
+    assert!(matches!(a.leave(), Err(Error::Stopped)));
+    a.shutdown().unwrap();
+}
+
+#[test]
+fn a_subscription_from_before_the_start_misses_nothing() {
+    use crate::Event;
+
+    let a = start("a");
+    let config = GossipConfig::local("b").bind(([127, 0, 0, 1], 0)).seed(a.local().addr.to_string());
+    let (b, events) = Gossip::start_with_events(config).unwrap();
+    let joined = events.iter().filter_map(|event| match event {
+        Event::Joined { member, .. } => Some(member.name.to_string()),
+        _ => None,
+    });
+    assert_eq!(joined.take(2).collect::<Vec<_>>(), ["b", "a"]);
+    drop(b);
+    assert!(events.into_iter().all(|event| !matches!(event, Event::Joined { .. })), "and the end is told");
 }

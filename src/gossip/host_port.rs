@@ -1,4 +1,4 @@
-//! Where a node listens and what it tells others, as people write it.
+//! `HostPort`: the text of `bind` and `advertise`.
 
 use std::{
     fmt, io,
@@ -36,12 +36,12 @@ enum Repr {
 }
 
 impl HostPort {
-    /// Refuses a text that cannot be meant, and says why.
+    /// Refuses a text that is no host with a port, and says why.
     pub(crate) fn check(&self, field: &'static str) -> Result<(), Error> {
         self.parse(0).map(drop).map_err(|problem| self.malformed(field, &problem))
     }
 
-    /// The address, if nobody needs to be asked for it.
+    /// The address, if it needs no look-up.
     pub(super) fn literal(&self, default_port: u16) -> Option<SocketAddr> {
         match self.parse(default_port) {
             Ok((Host::Ip(ip), port)) => Some(SocketAddr::new(ip, port)),
@@ -69,20 +69,21 @@ impl HostPort {
         let mut ips = interfaces::named(name);
         if ips.is_empty() {
             let found = (name, port).to_socket_addrs();
-            let found = found.map_err(|error| self.unresolved(field, &error))?;
+            let found = found.map_err(|error| self.unresolved(field, error))?;
             ips.extend(found.map(|addr| addr.ip().to_canonical()));
         }
         Ok(ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
     }
 
-    fn unresolved(&self, field: &str, error: &io::Error) -> Error {
+    fn unresolved(&self, field: &str, source: io::Error) -> Error {
         let hint = if interfaces::ARE_KNOWN {
             "no interface of this name has an address that others can send to"
         } else {
-            "interfaces need the feature `interfaces`"
+            "for a network interface, build with the feature `interfaces`"
         };
-        let source = io::Error::new(error.kind(), format!("{error} (it is the `{field}`; {hint})"));
-        Error::Resolve { host: self.to_string(), source }
+        let remedy =
+            format!("it is the `{field}`: check the spelling and the resolver, or give an address; {hint}");
+        Error::Resolve { host: self.to_string(), remedy, source }
     }
 
     /// An error that says what is wrong with it.
@@ -199,13 +200,9 @@ mod tests {
         assert!(!found.is_empty() && found.iter().all(|addr| addr.ip().is_loopback() && addr.port() == 7));
         let error = HostPort::from("no-such-host.invalid").resolve("bind", 9).unwrap_err();
         assert!(matches!(&error, Error::Resolve { host, .. } if host == "no-such-host.invalid"), "{error}");
-        let report = error.report();
-        assert!(report.contains("it is the `bind`"), "{report}");
-        assert_eq!(
-            report.contains("the feature `interfaces`"),
-            cfg!(not(feature = "interfaces")),
-            "{report}"
-        );
+        let text = error.to_string();
+        assert!(text.contains("it is the `bind`: check the spelling"), "{text}");
+        assert_eq!(text.contains("the feature `interfaces`"), cfg!(not(feature = "interfaces")), "{text}");
         let error = HostPort::from("http://db:1").check("advertise").unwrap_err().to_string();
         assert!(error.contains("`advertise` has \"http://db:1\", which is a URL"), "{error}");
     }

@@ -1,4 +1,4 @@
-//! Whether others can reach this host where it says it is, as far as the host itself can tell.
+//! Looks whether the advertised address still belongs to this host.
 
 use std::{
     io::ErrorKind,

@@ -1,11 +1,10 @@
-//! The pools of a node, and why nobody else's work can fill those of probes and questions.
+//! The thread pools of a node, apart from each other so that other work never delays probes and stream pings.
 //!
 //! Whether a stream that was opened to us is a stream ping is known after its first frame only. So all of them begin in
-//! the pool of *greetings*, where each has a moment to say what it wants. A stream ping is answered there and then, with
-//! one small frame; an exchange moves on to a pool of its own, and however many exchanges are held open, greetings go on.
-//! Streams of ours are told apart from the beginning: *questions* (stream pings) never wait for *exchanges* (of tables), nor
-//! either for names that are looked up. Joins are exchanges only once somebody has answered: until then one thread has all of
-//! them ([`join_attempts`](super::join_attempts)), for most may be to addresses that are dead.
+//! the pool of *greetings*, which hears the first frame. A stream ping is answered there at once, with one small frame. An
+//! exchange moves on to a pool of its own, so however many exchanges are held open, greetings go on. Streams that this node
+//! opens are of a known kind: *questions* (stream pings) never wait for *exchanges* (of tables), and neither waits for names
+//! that are looked up. A join becomes an exchange once the other side has answered; until then one thread has all of them ([`join_attempts`](super::join_attempts)), for most may be to addresses that are dead.
 
 use super::{queue::Limits, workers::Workers};
 use crate::swim::MAX_ATTEMPTS;

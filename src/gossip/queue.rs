@@ -1,8 +1,8 @@
 //! Whose turn it is: the jobs that wait for a thread and those that have one, fairly between accounts.
 //!
-//! Owns no thread and reads no clock. An account is whoever a job is done for or with ([`account_of`]). Nobody is kept
-//! from using what nobody else wants; but where others wait, an account has its *share*, a quarter of the threads and at
-//! least one, so that neither one address nor a few can hold all of them:
+//! Owns no thread and reads no clock. An account is the host that a job is done for or with ([`account_of`]). An account may
+//! use all threads that no other wants. While others wait, it has a *share*, a quarter of the threads and at least one, so
+//! that one address, or a few, cannot hold all of them:
 //!
 //! - the next job is that of an account that runs fewest; among equals, accounts take turns;
 //! - if all threads run and an account below its share waits, the oldest job of the account that runs most, if that is

@@ -11,10 +11,10 @@ use crate::{
     address::{Host, Target},
 };
 
-/// Refuses a seed that cannot be meant, and says why.
-pub(super) fn check(seed: &str) -> Result<(), Error> {
+/// Refuses a text that is no seed, and says why. `field` is what it was given as.
+pub(super) fn check(field: &'static str, seed: &str) -> Result<(), Error> {
     let error = |problem| Error::Config {
-        field: "seeds",
+        field,
         problem: format!(
             "has {seed:?}, which {problem}; write host:port, host for our own port, or where else to find seeds, \
              as GossipConfig::seeds explains"
@@ -23,7 +23,7 @@ pub(super) fn check(seed: &str) -> Result<(), Error> {
     Seed::parse(seed).map(drop).map_err(error)
 }
 
-/// The address of a seed for which nobody needs to be asked.
+/// The address of a seed that needs no look-up.
 pub(super) fn literal(seed: &str, default_port: u16) -> Option<SocketAddr> {
     match Target::parse(seed) {
         Ok(Target { host: Host::Ip(ip), port }) => Some(SocketAddr::new(ip, port.unwrap_or(default_port))),
@@ -67,8 +67,8 @@ mod tests {
 
     #[test]
     fn a_seed_that_cannot_be_meant_is_named_with_what_is_wrong() {
-        let error = check("db:0").unwrap_err().to_string();
+        let error = check("seeds", "db:0").unwrap_err().to_string();
         assert!(error.contains("`seeds` has \"db:0\", which has the port `0`"), "{error}");
-        assert!(check("db:1").is_ok() && resolve("db:0", 1).is_err());
+        assert!(check("seeds", "db:1").is_ok() && resolve("db:0", 1).is_err());
     }
 }

@@ -157,7 +157,11 @@ impl Rotator<'_> {
         rotation.list(&own, false);
         for name in &options.exclude {
             let member = members.named(name).filter(|member| member.name != own.name);
-            let problem = || format!("{name:?} is not the name of another member, so it cannot be excluded");
+            let problem = || {
+                format!(
+                    "{name:?} is not the name of another member, so it cannot be excluded; `members` lists the names"
+                )
+            };
             rotation.list(member.ok_or_else(|| Error::Key { problem: problem() })?, true);
         }
         self.list_all(&mut rotation, false);

@@ -205,7 +205,7 @@ impl Running {
                 // It may be that alone which was the problem.
                 self.check_present()?;
                 let failure = failure.lock().take().filter(|_| problem == JoinProblem::NoAddress);
-                Err(failure.unwrap_or_else(|| self.seeds.join_error(&seeds, &problem)))
+                Err(failure.unwrap_or_else(|| self.seeds.join_error(&seeds, problem)))
             }
         }
     }

@@ -263,7 +263,7 @@ impl Sealing {
         Reading { wall: wall_millis(), steady: self.began.elapsed().as_millis() as u64 }
     }
 
-    /// A wall clock that was set back does no harm for hours, and then it does.
+    /// Warns of a wall clock that was set back: for hours that does no harm, then other nodes refuse what this one seals.
     fn look_at_wall(&mut self, at: Reading) {
         let back = self.opener.now(at).saturating_sub(at.wall);
         if back > SET_BACK_MS {
@@ -273,7 +273,7 @@ impl Sealing {
         }
     }
 
-    /// Of clocks, and not too often.
+    /// Logs a warning about clocks, once a minute at most.
     fn warn(&mut self, at: Reading, problem: impl FnOnce() -> String) {
         if self.warned.is_none_or(|warned| at.steady - warned >= WARNING_MS) {
             self.warned = Some(at.steady);

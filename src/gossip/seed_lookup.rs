@@ -229,7 +229,10 @@ impl SeedLookup {
                     ),
                 );
             }
-            ReportTo::Caller(error) => *error.lock() = Some(Error::Resolve { host: seed.into(), source }),
+            ReportTo::Caller(error) => {
+                let remedy = Seed::parse(seed).map_or("", |seed| seed.advice());
+                *error.lock() = Some(Error::Resolve { host: seed.into(), remedy: remedy.into(), source });
+            }
         }
     }
 
@@ -244,10 +247,7 @@ impl SeedLookup {
             Err(problem) => problem,
         };
         if let JoinProblem::NameTaken { .. } = problem {
-            return self.warnings.warn(
-                KIND,
-                format_args!("{name}: not in the cluster: {problem}; choose another name or stop that node"),
-            );
+            return self.warnings.warn(KIND, format_args!("{name}: not in the cluster: {problem}"));
         }
         let (count, seed) = {
             let seeds = self.seeds.lock();
@@ -257,8 +257,7 @@ impl SeedLookup {
         self.warnings.warn(
             KIND,
             format_args!(
-                "{name}: none of {count} seeds joined; the last was{seed}: {problem}; check that a node of this \
-                 cluster listens there, over UDP and TCP; they are tried again"
+                "{name}: none of {count} seeds joined, and all are tried again; the last was{seed}: {problem}"
             ),
         );
     }
@@ -284,13 +283,13 @@ impl SeedLookup {
     }
 
     /// Why no seed could be joined, in words.
-    pub(super) fn join_error(&self, seeds: &[String], problem: &JoinProblem) -> Error {
+    pub(super) fn join_error(&self, seeds: &[String], problem: JoinProblem) -> Error {
         match problem {
             JoinProblem::NameTaken { holder } => {
-                Error::NameTaken { name: self.node.name.clone(), addr: *holder }
+                Error::NameTaken { name: self.node.name.clone(), addr: holder }
             }
-            JoinProblem::Unreached { addr } => Error::Unreached { addr: *addr },
-            problem => Error::Join { seeds: some_of(seeds), problem: problem.to_string() },
+            JoinProblem::Unreached { addr } => Error::Unreached { addr },
+            source => Error::Join { seeds: some_of(seeds), source },
         }
     }
 }

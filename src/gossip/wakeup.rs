@@ -1,7 +1,8 @@
-//! Waking the clock thread, which waits for datagrams: by an empty one to itself.
+//! Whether the clock thread, which waits for datagrams, has to be woken, and whether it can be: an empty datagram to the
+//! node's own socket wakes it.
 //!
-//! That needs the host's loopback, even where a node listens on another address. Where it is down, such datagrams are
-//! lost; so while the last one did not arrive, the clock thread waits only for a moment each time.
+//! That datagram passes through the host's loopback interface, whatever address the node listens on. If that interface is
+//! down, wake-ups are lost; while the last one did not arrive, the clock thread waits only 20 ms each time.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},

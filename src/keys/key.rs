@@ -5,7 +5,7 @@
 //! begins by deriving a subkey from the key and the first 16 bytes of the nonce (HChaCha20), which reads the key
 //! where it is. What a cipher holds and moves is that subkey, which opens one session and tells nothing of the key.
 
-use std::{convert::Infallible, fmt, str::FromStr, sync::Arc};
+use std::{convert::Infallible, fmt, io, str::FromStr, sync::Arc};
 
 use chacha20::{R20, hchacha};
 use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, KeyInit, Nonce};
@@ -196,8 +196,10 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {
 
 /// The same, where they will stay.
 pub(crate) fn fill(bytes: &mut [u8]) -> Result<(), Error> {
-    getrandom::fill(bytes)
-        .map_err(|error| Error::Key { problem: format!("the system gave no randomness: {error}") })
+    getrandom::fill(bytes).map_err(|error| {
+        let by_code = error.raw_os_error().map(io::Error::from_raw_os_error);
+        Error::Randomness { source: by_code.unwrap_or_else(|| io::Error::other(error.to_string())) }
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The keys of a node: which are installed, which one seals, and whether packets in clear are accepted.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use parking_lot::RwLock;
 
@@ -13,7 +13,7 @@ const MAX_KEYS: usize = 8;
 
 /// How far a node goes in sealing what it sends, and in refusing what is not sealed. To turn encryption on in a
 /// running cluster, bring every node to one step before any goes to the next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Encryption {
     /// Send in clear; accept both. The first step.
     Accept,
@@ -21,6 +21,36 @@ pub enum Encryption {
     Send,
     /// Send sealed; accept nothing else. Where a new cluster begins, and the only step that protects.
     Require,
+}
+
+impl fmt::Display for Encryption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Accept => "accept",
+            Self::Send => "send",
+            Self::Require => "require",
+        })
+    }
+}
+
+/// As [`Display`](fmt::Display) writes it.
+///
+/// ```
+/// use syncswim::Encryption;
+///
+/// let encryption: Encryption = "require".parse()?;
+/// assert_eq!((encryption, encryption.to_string()), (Encryption::Require, "require".into()));
+/// # Ok::<(), syncswim::Error>(())
+/// ```
+impl FromStr for Encryption {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let all = [Self::Accept, Self::Send, Self::Require];
+        let problem = || format!("is {text:?}; it must be accept, send or require");
+        let found = all.into_iter().find(|encryption| encryption.to_string() == text);
+        found.ok_or_else(|| Error::Config { field: "encryption", problem: problem() })
+    }
 }
 
 /// The keys that a node opens packets with; the primary one also seals. Clones share one ring, so that it can be
@@ -131,6 +161,12 @@ impl Keyring {
     /// Goes to another step, at once and for all nodes that share this ring.
     pub fn set_encryption(&self, encryption: Encryption) {
         self.0.write().encryption = encryption;
+    }
+
+    /// A ring of its own with the same keys.
+    pub(crate) fn detached(&self) -> Self {
+        let ring = self.0.read();
+        Self(Arc::new(RwLock::new(Ring { keys: ring.keys.clone(), encryption: ring.encryption })))
     }
 
     /// The key that seals.

@@ -189,16 +189,39 @@ impl JoinProblem {
 impl fmt::Display for JoinProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoAddress => write!(f, "there was no address to try"),
-            Self::Refused(addr) => write!(f, "nobody listens at {addr}"),
-            Self::TimedOut(addr) => write!(f, "{addr} did not answer in time"),
-            Self::Rejected(addr) => write!(f, "{addr} closed the stream: another cluster, version or key"),
-            Self::NameTaken { holder } => write!(f, "a live node at {holder} has this node's name"),
-            Self::Unreached { addr } => write!(f, "nobody can reach this node at {addr}; check `advertise`"),
-            Self::Unavailable => write!(f, "this node is leaving, too busy, or has no route there"),
+            Self::NoAddress => write!(f, "no seed has an address; check their names, or give addresses"),
+            Self::Refused(addr) => {
+                write!(f, "nobody listens at {addr}; start a node there, or correct the port")
+            }
+            Self::TimedOut(addr) => write!(
+                f,
+                "{addr} did not answer in time; check that a node runs there and that firewalls let UDP and TCP pass"
+            ),
+            Self::Rejected(addr) => write!(
+                f,
+                "{addr} closed the stream; check that it is a node of this cluster, with the same version and key"
+            ),
+            Self::NameTaken { holder } => {
+                write!(
+                    f,
+                    "a live node at {holder} has this node's name; choose another name or stop that node"
+                )
+            }
+            Self::Unreached { addr } => write!(
+                f,
+                "nobody can reach this node at {addr}; check `advertise`, and that firewalls let UDP and TCP in there"
+            ),
+            Self::Unavailable => {
+                write!(
+                    f,
+                    "this node is leaving, too busy, or has no route there; check its routes, or try again"
+                )
+            }
         }
     }
 }
+
+impl std::error::Error for JoinProblem {}
 
 /// How a join ended: how many addresses were reached so far, at least one unless this node is its only seed.
 pub type JoinResult = Result<usize, JoinProblem>;

@@ -1,0 +1,501 @@
+//! The configuration of a node from text: one table of keys, for [`GossipConfig::set`], for the environment, and for the C
+//! interface.
+
+use std::{ffi::OsString, time::Duration};
+
+use super::{config::GossipConfig, host_port::HostPort, resolve};
+use crate::{Error, IpNetwork, Tags};
+#[cfg(feature = "encryption")]
+use crate::{Key, Keyring};
+
+/// A key, and what its values do.
+struct Entry {
+    key: &'static str,
+    set: fn(&mut GossipConfig, &'static str, &str) -> Result<(), Error>,
+}
+
+/// The entry of a field of the protocol's configuration, which is called like the field; durations have `_ms` behind it.
+macro_rules! knob {
+    ($field:ident) => {
+        Entry {
+            key: stringify!($field),
+            set: |config, key, text| Ok(config.swim.$field = parse_value(key, text)?),
+        }
+    };
+    ($field:ident in ms) => {
+        Entry {
+            key: concat!(stringify!($field), "_ms"),
+            set: |config, key, text| Ok(config.swim.$field = parse_millis(key, text)?),
+        }
+    };
+}
+
+/// All keys but `tag.KEY`, whose values are free.
+const KEYS: &[Entry] = &[
+    Entry {
+        key: "cluster",
+        set: |config, _, text| {
+            config.swim.cluster = text.into();
+            Ok(())
+        },
+    },
+    Entry { key: "bind", set: |config, key, text| Ok(config.bind = parse_host_port(key, text)?) },
+    Entry {
+        key: "advertise",
+        set: |config, key, text| Ok(config.advertise = Some(parse_host_port(key, text)?)),
+    },
+    Entry {
+        key: "join",
+        set: |config, key, text| {
+            resolve::check(key, text)?;
+            config.seeds.push(text.into());
+            Ok(())
+        },
+    },
+    Entry { key: "recv_buffer", set: |config, key, text| Ok(config.recv_buffer = parse_value(key, text)?) },
+    Entry {
+        key: "allow",
+        set: |config, _, text| {
+            let network: Option<IpNetwork> = if text.is_empty() { None } else { Some(text.parse()?) };
+            config.swim.allow.get_or_insert_default().extend(network);
+            Ok(())
+        },
+    },
+    #[cfg(feature = "encryption")]
+    Entry {
+        key: "key",
+        set: |config, _, text| {
+            let key: Key = text.parse()?;
+            config.keyring = Some(match &config.keyring {
+                None => {
+                    let ring = Keyring::new(key);
+                    ring.set_encryption(config.encryption);
+                    ring
+                }
+                // Others may share the old one, a node that runs for one.
+                Some(ring) => {
+                    let ring = ring.detached();
+                    ring.install(key)?;
+                    ring
+                }
+            });
+            Ok(())
+        },
+    },
+    #[cfg(feature = "encryption")]
+    Entry {
+        key: "encryption",
+        set: |config, _, text| {
+            config.encryption = text.parse()?;
+            config.keyring = config.keyring.as_ref().map(|ring| {
+                let ring = ring.detached();
+                ring.set_encryption(config.encryption);
+                ring
+            });
+            Ok(())
+        },
+    },
+    knob!(probe_interval in ms),
+    knob!(probe_timeout in ms),
+    knob!(indirect_probes),
+    knob!(stream_fallback),
+    knob!(lha_probe),
+    knob!(nacks),
+    knob!(lha_suspicion),
+    knob!(buddy),
+    knob!(notice_stalls),
+    knob!(health_max),
+    knob!(suspicion_mult),
+    knob!(suspicion_max_mult),
+    knob!(suspicion_confirmations),
+    knob!(verifiers),
+    knob!(gossip_interval in ms),
+    knob!(gossip_fanout),
+    knob!(retransmit_mult),
+    knob!(gossip_to_failed in ms),
+    knob!(sync_interval in ms),
+    knob!(reconnect_max_delay in ms),
+    knob!(seed_max_delay in ms),
+    knob!(leave_timeout in ms),
+    knob!(reap_failed_after in ms),
+    knob!(reap_left_after in ms),
+    knob!(forget_after in ms),
+    knob!(stream_timeout in ms),
+    knob!(max_datagram),
+    knob!(max_members),
+    knob!(max_departed),
+    knob!(max_reconnects),
+];
+
+impl GossipConfig {
+    /// Sets a field by its name and a text: from a file, a command line, or a table of a database. The C interface has the
+    /// same keys.
+    ///
+    /// - `cluster`, `bind`, `advertise`, `recv_buffer`: the fields of this name;
+    /// - `join`: adds a [seed](Self::seeds);
+    /// - `tag.KEY`: sets the tag `KEY`;
+    /// - `allow`: adds a network, such as `10.0.0.0/8`, to [those allowed](crate::swim::Config::allow); an empty text adds
+    ///   none, so that nobody is allowed unless other networks are;
+    /// - `key`: adds a key of 64 hexadecimal digits to the keyring; the first seals. `encryption`: `require`, which is the
+    ///   default where there is a key, `send` or `accept`. (Feature `encryption`.)
+    /// - each field of [`swim::Config`](crate::swim::Config) by its name: `suspicion_mult`. Durations are in milliseconds
+    ///   and have `_ms` behind the name: `probe_interval_ms`.
+    ///
+    /// Numbers are decimal; booleans are `true` or `false`. A value that is right by itself but not beside others is an
+    /// error of [`validate`](Self::validate), so also at the start.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use syncswim::GossipConfig;
+    ///
+    /// let mut config = GossipConfig::lan("node-a");
+    /// for line in ["bind=0.0.0.0:7946", "join=10.0.0.5", "tag.role=db", "probe_interval_ms=500"] {
+    ///     let (key, value) = line.split_once('=').unwrap();
+    ///     config.set(key, value)?;
+    /// }
+    /// assert_eq!(config.swim.probe_interval, Duration::from_millis(500));
+    /// assert_eq!((config.tags.get("role"), &*config.seeds[0]), (Some("db"), "10.0.0.5"));
+    ///
+    /// let error = config.set("nacks", "yes").unwrap_err();
+    /// assert_eq!(error.to_string(), "bad configuration: `nacks` is \"yes\"; it must be true or false");
+    /// # Ok::<(), syncswim::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Config`] that names the key, what is wrong and what is accepted; [`Error::Key`] for a key that is none;
+    /// [`Error::TagsTooLarge`]. The configuration is as it was then.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<(), Error> {
+        if let Some(tag) = key.strip_prefix("tag.") {
+            let pairs = self.tags.iter().chain([(tag, value)]);
+            self.tags = Tags::new(pairs)?;
+            return Ok(());
+        }
+        let entry = KEYS.iter().find(|entry| entry.key == key).ok_or_else(|| unknown("set", key))?;
+        (entry.set)(self, entry.key, value)
+    }
+
+    /// A configuration from environment variables whose names begin with `prefix`: what follows is a key of
+    /// [`set`](Self::set) in upper case, so with the prefix `SWIM_` the variable `SWIM_BIND` sets `bind`, and
+    /// `SWIM_PROBE_INTERVAL_MS` the probe interval. `TAG_ROLE` sets the tag `role`: keys of tags are in lower case then.
+    ///
+    /// `NAME` has to be given: the name of the node. `PRESET` is `lan`, which is the default, `wan` or `local`.
+    /// `JOIN`, `ALLOW` and `KEY` may hold several values with commas between them; a seed `exec:…` reaches to the end of the
+    /// value, for commands have commas.
+    ///
+    /// A variable with the prefix whose key is not known is an error, as it is a slip of the pen most of the time: choose a
+    /// prefix that nothing else uses.
+    ///
+    /// ```no_run
+    /// use syncswim::{Gossip, GossipConfig};
+    ///
+    /// // SWIM_NAME=node-a SWIM_JOIN=10.0.0.5,10.0.0.6 program
+    /// let node = Gossip::start(GossipConfig::from_env("SWIM_")?)?;
+    /// # Ok::<(), syncswim::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`set`](Self::set), and [`Error::Config`] if there is no name or no such preset, or a value is not UTF-8. Those of
+    /// the configuration as a whole are errors of [`validate`](Self::validate).
+    pub fn from_env(prefix: &str) -> Result<Self, Error> {
+        Self::from_variables(prefix, std::env::vars_os())
+    }
+
+    fn from_variables(
+        prefix: &str,
+        variables: impl Iterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, Error> {
+        let mut found = Vec::new();
+        for (variable, value) in variables {
+            let Some(key) = variable.to_str().and_then(|variable| variable.strip_prefix(prefix)) else {
+                continue;
+            };
+            let value =
+                value.into_string().map_err(|_| from_env(prefix, format_args!("{key} is not UTF-8")))?;
+            found.push((key.to_owned(), value));
+        }
+        // In one order always, so that the first error is the same each time.
+        found.sort_unstable();
+        let mut take = |key: &str| {
+            let at = found.iter().position(|(known, _)| known == key)?;
+            Some(found.remove(at).1)
+        };
+        let name = take("NAME").ok_or_else(|| {
+            from_env(prefix, format_args!("NAME is not set: give the node a name, unique in the cluster"))
+        })?;
+        let preset = take("PRESET").unwrap_or_else(|| "lan".into());
+        let mut config = Self::preset(&preset, name).ok_or_else(|| {
+            from_env(prefix, format_args!("PRESET is {preset:?}; it must be lan, wan or local"))
+        })?;
+        for (variable, value) in found {
+            config.set_variable(&variable, &value).map_err(|error| match error {
+                Error::Config { field: "set", .. } => unknown("from_env", &format!("{prefix}{variable}")),
+                error => error,
+            })?;
+        }
+        Ok(config)
+    }
+
+    /// A preset by its name.
+    pub(crate) fn preset(preset: &str, name: impl Into<String>) -> Option<Self> {
+        match preset {
+            "lan" => Some(Self::lan(name)),
+            "wan" => Some(Self::wan(name)),
+            "local" => Some(Self::local(name)),
+            _ => None,
+        }
+    }
+
+    fn set_variable(&mut self, variable: &str, value: &str) -> Result<(), Error> {
+        let lower = variable.to_ascii_lowercase();
+        // `probe_interval` in lower case is no variable of ours.
+        if variable != variable.to_ascii_uppercase() {
+            return Err(unknown("set", variable));
+        }
+        if let Some(tag) = lower.strip_prefix("tag_") {
+            return self.set(&format!("tag.{tag}"), value);
+        }
+        match &*lower {
+            "join" | "allow" | "key" if !value.is_empty() => {
+                list(value).into_iter().try_for_each(|value| self.set(&lower, value))
+            }
+            key => self.set(key, value),
+        }
+    }
+}
+
+/// Values with commas between them; one that begins with `exec:` reaches to the end.
+fn list(text: &str) -> Vec<&str> {
+    let (mut values, mut rest) = (Vec::new(), text);
+    while !rest.trim_start().starts_with("exec:") {
+        let Some((value, others)) = rest.split_once(',') else { break };
+        values.push(value.trim());
+        rest = others;
+    }
+    values.push(rest.trim());
+    values
+}
+
+/// A kind of value that texts stand for.
+pub(crate) trait Value: Sized {
+    /// What is accepted, to end a sentence.
+    const ACCEPTED: &'static str;
+
+    fn parse(text: &str) -> Option<Self>;
+}
+
+impl Value for bool {
+    const ACCEPTED: &'static str = "true or false";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Value for u32 {
+    const ACCEPTED: &'static str = "a whole number from 0 to 4294967295";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Value for usize {
+    const ACCEPTED: &'static str = "a whole number, 0 or more";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+/// The value of a key that holds a number or a boolean.
+pub(crate) fn parse_value<T: Value>(key: &'static str, text: &str) -> Result<T, Error> {
+    T::parse(text).ok_or_else(|| wrong(key, text, T::ACCEPTED))
+}
+
+fn parse_millis(key: &'static str, text: &str) -> Result<Duration, Error> {
+    let millis = text.parse().map(Duration::from_millis);
+    millis.map_err(|_| wrong(key, text, "a whole number of milliseconds"))
+}
+
+fn parse_host_port(key: &'static str, text: &str) -> Result<HostPort, Error> {
+    let addr = HostPort::from(text);
+    addr.check(key)?;
+    Ok(addr)
+}
+
+fn wrong(field: &'static str, text: &str, accepted: &str) -> Error {
+    Error::Config { field, problem: format!("is {text:?}; it must be {accepted}") }
+}
+
+fn unknown(field: &'static str, key: &str) -> Error {
+    let known: Vec<_> = KEYS.iter().map(|entry| entry.key).collect();
+    let problem = format!("does not know {key:?}; the keys are tag.KEY, {}", known.join(", "));
+    Error::Config { field, problem }
+}
+
+fn from_env(prefix: &str, problem: std::fmt::Arguments<'_>) -> Error {
+    Error::Config { field: "from_env", problem: format!("finds that {prefix}{problem}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lan() -> GossipConfig {
+        GossipConfig::lan("n")
+    }
+
+    fn problem(key: &str, value: &str) -> String {
+        let mut config = lan();
+        let before = format!("{config:?}");
+        let error = config.set(key, value).unwrap_err().to_string();
+        assert_eq!(format!("{config:?}"), before, "{key} = {value:?} changed it");
+        error
+    }
+
+    fn from(variables: &[(&str, &str)]) -> Result<GossipConfig, Error> {
+        let variables = variables.iter().map(|(key, value)| ((*key).into(), (*value).into()));
+        GossipConfig::from_variables("SWIM_", variables)
+    }
+
+    /// `Debug` lists the fields.
+    #[test]
+    fn every_field_of_the_protocol_has_a_key_that_sets_it() {
+        let shown = format!("{:#?}", lan().swim);
+        let fields = shown.lines().filter_map(|line| line.strip_prefix("    ")?.split_once(": "));
+        let mut count = 0;
+        // These are no knobs: each has a key of its own.
+        for (field, value) in fields.filter(|(field, _)| !["name", "cluster", "allow"].contains(field)) {
+            let (key, other) = match value.trim_end_matches(',') {
+                "true" => (field.to_owned(), "false"),
+                "false" => (field.to_owned(), "true"),
+                value if value.ends_with('s') => (format!("{field}_ms"), "12345"),
+                _ => (field.to_owned(), "12345"),
+            };
+            let mut config = lan();
+            config.set(&key, other).unwrap();
+            let expected = if key.ends_with("_ms") { "12.345s" } else { other };
+            let line = format!("    {field}: {expected},");
+            assert!(format!("{:#?}", config.swim).lines().any(|shown| shown == line), "{line}");
+            count += 1;
+        }
+        assert!(count > 25, "{shown}");
+    }
+
+    #[test]
+    fn other_keys_set_or_add_to_their_fields() {
+        let mut config = lan();
+        for (key, value) in [
+            ("cluster", "blue"),
+            ("bind", "10.0.0.1:1"),
+            ("advertise", "db.example"),
+            ("join", "a"),
+            ("join", "b:1"),
+            ("tag.role", "db"),
+            ("tag.zone", "1"),
+            ("tag.role", "web"),
+            ("recv_buffer", "4096"),
+            ("allow", ""),
+            ("allow", "10.0.0.0/8"),
+        ] {
+            config.set(key, value).unwrap();
+        }
+        assert_eq!((&*config.swim.cluster, config.recv_buffer), ("blue", 4096));
+        assert_eq!((config.bind, config.advertise), ("10.0.0.1:1".into(), Some("db.example".into())));
+        assert_eq!(config.seeds, ["a", "b:1"]);
+        assert_eq!(config.tags.iter().collect::<Vec<_>>(), [("role", "web"), ("zone", "1")]);
+        assert_eq!(config.swim.allow, Some(vec!["10.0.0.0/8".parse().unwrap()]));
+    }
+
+    #[test]
+    fn an_error_names_the_key_what_is_wrong_and_what_is_accepted() {
+        for (key, value, expected) in [
+            ("nacks", "yes", "`nacks` is \"yes\"; it must be true or false"),
+            ("verifiers", "-1", "`verifiers` is \"-1\"; it must be a whole number"),
+            ("max_members", "1e3", "`max_members` is \"1e3\"; it must be a whole number"),
+            (
+                "probe_interval_ms",
+                "1s",
+                "`probe_interval_ms` is \"1s\"; it must be a whole number of milliseconds",
+            ),
+            ("bind", "http://a", "`bind` has \"http://a\", which is a URL"),
+            ("join", "db:0", "`join` has \"db:0\", which has the port `0`"),
+            ("allow", "10.1.2.3/8", "`allow` has \"10.1.2.3/8\", which has bits set"),
+            (
+                "probe_interval",
+                "1",
+                "`set` does not know \"probe_interval\"; the keys are tag.KEY, cluster, bind",
+            ),
+        ] {
+            let problem = problem(key, value);
+            assert!(problem.contains(expected), "{problem}, not {expected}");
+        }
+        assert!(problem("tag.a", &"x".repeat(600)).contains("at most 512"));
+    }
+
+    #[cfg(feature = "encryption")]
+    #[test]
+    fn keys_make_a_ring_of_this_configuration_alone_whatever_comes_first() {
+        use crate::Encryption;
+
+        let (one, two) = ("01".repeat(32), "02".repeat(32));
+        let fingerprint = |text: &str| text.parse::<Key>().unwrap().fingerprint();
+        let mut config = lan();
+        config.set("encryption", "send").unwrap();
+        assert!(config.keyring.is_none());
+        config.set("key", &one).unwrap();
+        let other = config.clone();
+        config.set("key", &two).unwrap();
+        config.set("encryption", "accept").unwrap();
+        let ring = |config: &GossipConfig| {
+            config.keyring.as_ref().map(|ring| (ring.list(), ring.encryption())).unwrap()
+        };
+        assert_eq!(ring(&config), (vec![fingerprint(&one), fingerprint(&two)], Encryption::Accept));
+        assert_eq!(ring(&other), (vec![fingerprint(&one)], Encryption::Send));
+        assert!(problem("key", "0102").contains("64 hexadecimal digits"));
+        assert!(
+            problem("encryption", "yes")
+                .contains("`encryption` is \"yes\"; it must be accept, send or require")
+        );
+    }
+
+    #[test]
+    fn the_environment_has_the_same_keys_in_upper_case() {
+        let config = from(&[
+            ("SWIM_NAME", "a"),
+            ("SWIM_PRESET", "wan"),
+            ("SWIM_PROBE_INTERVAL_MS", "7000"),
+            ("SWIM_TAG_ROLE", "db"),
+            ("SWIM_JOIN", "a, b:1,exec:list a, b"),
+            ("SWIM_ALLOW", ""),
+            ("SWIM", "x"),
+            ("PATH", "/bin"),
+        ])
+        .unwrap();
+        assert_eq!((&*config.swim.name, config.swim.probe_interval.as_secs()), ("a", 7));
+        assert_eq!(config.swim.suspicion_mult, GossipConfig::wan("a").swim.suspicion_mult);
+        assert_eq!((config.tags.get("role"), config.swim.allow), (Some("db"), Some(vec![])));
+        assert_eq!(config.seeds, ["a", "b:1", "exec:list a, b"]);
+    }
+
+    #[test]
+    fn a_variable_that_cannot_be_meant_is_an_error_that_names_it() {
+        let problem = |variables: &[(&str, &str)]| from(variables).unwrap_err().to_string();
+        assert!(problem(&[]).contains("SWIM_NAME is not set: give"));
+        let with = |key, value| problem(&[("SWIM_NAME", "a"), (key, value)]);
+        assert!(
+            with("SWIM_PRESET", "mars").contains("SWIM_PRESET is \"mars\"; it must be lan, wan or local")
+        );
+        assert!(with("SWIM_ALOW", "10.0.0.0/8").contains("`from_env` does not know \"SWIM_ALOW\"; the keys"));
+        assert!(with("SWIM_nacks", "true").contains("does not know \"SWIM_nacks\""));
+        assert!(with("SWIM_JOIN", "a,,b").contains("`join` has \"\", which has no host"));
+        #[cfg(unix)]
+        {
+            use std::os::unix::ffi::OsStringExt;
+
+            let value = OsString::from_vec(vec![0xff]);
+            let error = GossipConfig::from_variables("SWIM_", [("SWIM_BIND".into(), value)].into_iter());
+            assert!(error.unwrap_err().to_string().contains("SWIM_BIND is not UTF-8"));
+        }
+    }
+}
