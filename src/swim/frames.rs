@@ -28,7 +28,6 @@ impl Node {
                 self.end(stream, Ok(()));
                 return StreamStep::Close;
             }
-            step if step.awaits() => return StreamStep::Receive,
             _ => {}
         }
         let token = match (token, &session.purpose) {
@@ -41,7 +40,13 @@ impl Node {
         let mut frame = packet::Writer::new(buffer, header, MAX_FRAME);
         let next = match step {
             Step::Ask | Step::SendAnswer => self.write_stream_ping(&mut frame, session),
-            _ => self.write_push_pull(&mut frame, session),
+            Step::SendHello
+            | Step::SendTable(_)
+            | Step::SendBucketDigests
+            | Step::SendSelection
+            | Step::SendSame
+            | Step::SendEnd => self.write_push_pull(&mut frame, session),
+            _ => return StreamStep::Receive,
         };
         frame.finish();
         self.set_step(stream, next);

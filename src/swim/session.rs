@@ -74,22 +74,6 @@ pub(super) struct Session {
     pub(super) since: Time,
 }
 
-impl Step {
-    /// Whether the other side speaks next.
-    pub(super) fn awaits(self) -> bool {
-        matches!(
-            self,
-            Self::AwaitTable
-                | Self::AwaitEnd
-                | Self::AwaitAnswer
-                | Self::AwaitOpening
-                | Self::AwaitSelection
-                | Self::AwaitReturn
-                | Self::AwaitCarried
-        )
-    }
-}
-
 impl Session {
     /// Whether anything came from the other side.
     pub(super) fn is_answered(&self) -> bool {
