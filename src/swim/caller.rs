@@ -1,4 +1,4 @@
-//! Who is at the other end of a stream: a member that shows its token, an unverified peer, or this node itself.
+//! The caller, who opened a stream to this node: a member that shows its token, an unverified peer, or this node itself.
 
 use std::{net::SocketAddr, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! Datagrams by stream, to members whom datagrams do not reach: where a firewall lets TCP pass and drops UDP.
+//! Datagrams by stream, to members that datagrams do not reach: where a firewall lets TCP pass and drops UDP.
 //!
 //! A probe that was answered by stream alone shows a member that datagrams do not reach. After two such rounds in a row,
 //! whichever members were probed (after the first, if no datagram of this node was ever answered), all members count as
@@ -35,7 +35,7 @@ const TELL_AGAIN: u32 = 60;
 /// Members that are named.
 const MAX_NAMED: usize = 8;
 
-/// Whom datagrams do not reach, and what goes to them by stream.
+/// Members that datagrams do not reach, and the streams that are opened for them.
 #[derive(Debug, Default)]
 pub(super) struct Carrier {
     /// Members whose last probes were answered by stream alone, and how many.
@@ -136,7 +136,7 @@ impl Node {
         }
     }
 
-    /// Live members whom datagrams do not reach.
+    /// Live members that datagrams do not reach.
     pub(super) fn missed(&self) -> impl Iterator<Item = (&Arc<str>, u32)> {
         let live = |(name, _): &(&Arc<str>, &u32)| self.table.find_live(name).is_some();
         self.carrier.missed.iter().filter(live).map(|(name, count)| (name, *count))

@@ -31,7 +31,7 @@ metrics! {
     queued_updates,
     /// Gauge: Lifeguard's local health, 0 is well.
     health_score,
-    /// Gauge: live members whom datagrams do not reach, though streams do.
+    /// Gauge: live members that datagrams do not reach, though streams do.
     streams_only_members,
     /// Gauge: 1 while no member reaches this node at the address that it advertises.
     unreached,
@@ -45,7 +45,7 @@ metrics! {
     datagrams_received,
     /// Their bytes, without UDP and IP headers.
     bytes_received,
-    /// What would have been datagrams, sent by stream to members whom datagrams do not reach.
+    /// What would have been datagrams, sent by stream to members that datagrams do not reach.
     carried_sent,
     /// The same, received.
     carried_received,
@@ -82,7 +82,7 @@ metrics! {
     dropped_replayed,
     /// Pings dropped because they were meant for another name.
     dropped_wrong_target,
-    /// Acks and nacks dropped because nobody asked for them, or not there.
+    /// Acks and nacks dropped because this node had not asked that address.
     dropped_stray_answers,
     /// Datagrams not sent because too many waited already, or too many went by stream.
     dropped_transmits,

@@ -1,7 +1,7 @@
-//! What nobody else can guess: the numbers that answers must repeat, and the tokens that prove an address.
+//! Values that no other node can guess: sequence numbers, which answers must repeat, and tokens, which prove an address.
 //!
 //! Both come from SipHash-2-4, a keyed pseudorandom function, under the node's seed as its key: the same seed gives the
-//! same values, and who sees some of them learns nothing of the others.
+//! same values, and some of them tell nothing of the others.
 
 use std::{hash::Hasher, net::SocketAddr};
 
@@ -35,7 +35,7 @@ impl Numbers {
 }
 
 /// Address validation tokens (RFC 9000 §8.1.3): a function of the name and the address, so that none need be stored
-/// for those who are no members.
+/// for nodes that are no members.
 #[derive(Debug, Clone)]
 pub(super) struct Tokens {
     keyed: SipHasher24,

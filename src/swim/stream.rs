@@ -61,7 +61,7 @@ pub enum StreamKind {
     /// The same with an address that may be dead, as one of up to 24 attempts that race: none may keep another waiting, and
     /// the node gives some up ([`Node::is_open`]).
     Join,
-    /// A stream ping: is somebody there? A verdict may hang on the answer, so nothing else may keep it waiting.
+    /// A stream ping: does the holder of a name answer? A verdict may depend on it, so nothing else may keep it waiting.
     Question,
 }
 

@@ -1,4 +1,4 @@
-//! The member table: the record of everybody who is known, and what is derived from all records.
+//! The member table: a record of each known member, and what is derived from all records.
 //!
 //! Owns the invariants between the table's parts: exactly the live members are in the probe rings, in the
 //! address index and in the digest. Decides nothing: the rules are in `claims`.
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{address::host_of, wire::hash};
 
-/// Whether it was verified, since when it is gone, who.
+/// Whether the member was verified, when it departed, its id.
 type Departure = (bool, Time, MemberId);
 
 #[derive(Debug, Default)]
@@ -250,7 +250,7 @@ impl Table {
         self.departed.len()
     }
 
-    /// The departed member to forget first: one that never answered before one that did, then who is gone for longest.
+    /// The departed member to forget first: one that never answered before one that did, then the one that departed first.
     pub(super) fn first_to_forget(&self) -> Option<MemberId> {
         self.departed.first().map(|(.., id)| *id)
     }

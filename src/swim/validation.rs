@@ -133,7 +133,7 @@ impl Greetings {
     }
 }
 
-/// Who sent a datagram, as far as that is known.
+/// The sender of a datagram, as far as it is known.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sender {
     /// Where it came from.
