@@ -10,6 +10,7 @@ use std::{
 use super::host::Host;
 use crate::{
     Membership, Watch,
+    membership::{Departure, SourceId},
     swim::{Event, Identity, Member, MemberState, Node, Time},
 };
 
@@ -72,13 +73,13 @@ enum Truth {
 struct Watched {
     membership: Membership,
     watch: Watch,
-    /// Whether each peer is active.
-    folded: BTreeMap<String, bool>,
+    /// How each peer departed; `None` of an active one.
+    folded: BTreeMap<String, Option<Departure>>,
 }
 
 impl Default for Watched {
     fn default() -> Self {
-        let membership = Membership::new();
+        let membership = Membership::new().for_source(SourceId(0));
         let watch = membership.watch();
         Self { membership, watch, folded: BTreeMap::new() }
     }
@@ -89,23 +90,38 @@ impl Watched {
         let peer = [&*member.name];
         match event {
             Event::Reaped { .. } => self.membership.remove(peer),
-            _ if member.state.is_live() => self.membership.add(peer),
-            _ => self.membership.left(peer),
+            _ => match departure(member) {
+                None => self.membership.add(peer),
+                Some(how) => self.membership.list_departed(how, peer),
+            },
         }
     }
 
     /// Reads the watch and says whether what it told leads to these members.
     fn matches(&mut self, members: &[Member]) -> bool {
         while let Ok(change) = self.watch.try_recv() {
-            for (peers, active) in [(&change.active, true), (&change.left, false)] {
-                self.folded.extend(peers.iter().map(|peer| (peer.to_string(), active)));
+            for (peers, departure) in [
+                (&change.active, None),
+                (&change.left, Some(Departure::Left)),
+                (&change.failed, Some(Departure::Failed)),
+                (&change.not_failed, Some(Departure::Left)),
+            ] {
+                self.folded.extend(peers.iter().map(|peer| (peer.to_string(), departure)));
             }
             for peer in &change.removed {
                 self.folded.remove(&peer.to_string());
             }
         }
-        let expected = members.iter().map(|member| (&*member.name, member.state.is_live()));
-        self.folded.iter().map(|(name, active)| (name.as_str(), *active)).eq(expected)
+        let expected = members.iter().map(|member| (&*member.name, departure(member)));
+        self.folded.iter().map(|(name, departure)| (name.as_str(), *departure)).eq(expected)
+    }
+}
+
+fn departure(member: &Member) -> Option<Departure> {
+    match member.state {
+        MemberState::Alive | MemberState::Suspect => None,
+        MemberState::Left => Some(Departure::Left),
+        MemberState::Failed => Some(Departure::Failed),
     }
 }
 
