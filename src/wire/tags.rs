@@ -21,7 +21,7 @@ use super::MAX_TAGS;
 /// assert_eq!(tags.iter().count(), 2);
 /// # Ok::<(), syncswim::Error>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Tags {
     /// Postcard: pair count, then key and value strings by ascending key. `None` is the empty map.
     encoded: Option<Arc<[u8]>>,
