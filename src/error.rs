@@ -70,10 +70,10 @@ pub enum Error {
         addr: SocketAddr,
     },
 
-    /// The farewell was said, and no member confirmed it, neither by datagram nor by stream: they may take this node for
+    /// The node left, and no member confirmed it, neither by datagram nor by stream: they may take this node for
     /// failed.
     #[error(
-        "no member confirmed the farewell within {limit:?}: others may take this node for failed; check the network, or raise leave_timeout"
+        "no member confirmed the leave within {limit:?}: others may take this node for failed; check the network, or raise leave_timeout"
     )]
     Unheard {
         /// How long it was tried.

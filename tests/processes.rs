@@ -98,7 +98,7 @@ fn example(name: &str) -> PathBuf {
 }
 
 #[test]
-fn processes_find_each_other_and_report_a_crash_a_restart_and_a_farewell() {
+fn processes_find_each_other_and_report_a_crash_a_restart_and_a_leave() {
     let mut a = Process::start("a", None);
     let seed = a.addr();
     let mut b = Process::start("b", Some(&seed));
@@ -133,7 +133,7 @@ fn processes_find_each_other_and_report_a_crash_a_restart_and_a_farewell() {
 }
 
 #[test]
-fn a_service_manager_is_told_when_it_is_up_and_its_signal_is_a_farewell() {
+fn a_service_manager_is_told_when_it_is_up_and_it_leaves_at_its_signal() {
     let folder = env::temp_dir().join(format!("syncswim-notify-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     let path = folder.join("socket");

@@ -1,4 +1,4 @@
-//! The gossip node behind a cluster: its members, tags, farewell and metrics.
+//! The gossip node behind a cluster: its members, tags, leave and metrics.
 
 use std::{
     ffi::{CString, c_char, c_int},

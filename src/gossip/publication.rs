@@ -29,9 +29,9 @@ pub(super) struct Publication {
     /// Callers of `join` by ticket; `None` once the node has ended.
     joins: Mutex<Option<HashMap<u64, Sender<JoinResult>>>>,
     seeds_tried: Sender<JoinResult>,
-    /// Raised once the farewell is over.
+    /// Raised once the leave is over.
     pub(super) left: Stop,
-    /// Whether no member has confirmed the farewell.
+    /// Whether no member has confirmed the leave.
     unheard: AtomicBool,
 }
 
@@ -88,14 +88,14 @@ impl Publication {
         let _ = self.seeds_tried.try_send(result);
     }
 
-    /// The farewell is over.
+    /// The leave is over.
     pub(super) fn leave_done(&self, heard: bool) {
         self.unheard.store(!heard, Ordering::Release);
         self.left.stop();
     }
 
-    /// Whether a member has confirmed the farewell; worth asking once `left` is raised.
-    pub(super) fn was_farewell_heard(&self) -> bool {
+    /// Whether a member has confirmed the leave; worth asking once `left` is raised.
+    pub(super) fn was_leave_confirmed(&self) -> bool {
         !self.unheard.load(Ordering::Acquire)
     }
 

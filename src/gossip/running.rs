@@ -41,7 +41,7 @@ use crate::{
     wire::hash,
 };
 
-/// How much longer than its own deadline a farewell is waited for.
+/// How much longer than its own deadline a leave is waited for.
 const LEAVE_SLACK: Duration = Duration::from_millis(50);
 
 /// A node with its threads. Dropping it, like [`shutdown`](Self::shutdown), leaves the cluster and ends every thread.
@@ -60,7 +60,7 @@ pub(super) struct Running {
     threads: Mutex<Option<Vec<JoinHandle<()>>>>,
     /// Raised once they have ended.
     gone: Stop,
-    /// Whether the farewell was begun.
+    /// Whether the leave was begun.
     leaving: AtomicBool,
     tickets: AtomicU64,
 }
@@ -220,17 +220,17 @@ impl Running {
         self.node.wake();
         let left = &self.publication.left;
         select! {
-            recv(left.receiver()) -> _ => self.farewell(),
+            recv(left.receiver()) -> _ => self.leave_outcome(),
             recv(self.node.stop.receiver()) -> _ => {
-                if left.is_stopped() { self.farewell() } else { Err(self.node.ended()) }
+                if left.is_stopped() { self.leave_outcome() } else { Err(self.node.ended()) }
             }
-            default(limit) => Err(Error::Timeout { what: "the farewell", limit }),
+            default(limit) => Err(Error::Timeout { what: "the leave", limit }),
         }
     }
 
-    /// How the farewell ended.
-    fn farewell(&self) -> Result<(), Error> {
-        match self.publication.was_farewell_heard() {
+    /// How the leave ended.
+    fn leave_outcome(&self) -> Result<(), Error> {
+        match self.publication.was_leave_confirmed() {
             true => Ok(()),
             false => Err(Error::Unheard { limit: self.config.leave_timeout }),
         }
