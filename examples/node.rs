@@ -15,7 +15,7 @@ use lexopt::{
     Arg::{Long, Short},
     ValueExt,
 };
-use syncswim::{Event, Gossip, GossipConfig, IpNetwork, Keyring, Member, Tags};
+use syncswim::{Gossip, GossipConfig, IpNetwork, Keyring, Tags};
 
 const USAGE: &str = "usage: node --name NAME [--bind HOST:PORT] [--join HOST:PORT]... [--tag KEY=VALUE]...
             [--advertise HOST[:PORT]] [--cluster NAME] [--preset lan|wan|local] [--key HEX] [--allow NETWORK]...
@@ -71,7 +71,7 @@ fn run(config: GossipConfig) -> Result<(), Box<dyn Error>> {
     loop {
         select! {
             recv(events.receiver()) -> _ => while let Ok(event) = events.try_recv() {
-                println!("{:9.3} s  {}", start.elapsed().as_secs_f64(), describe(&event));
+                println!("{:9.3} s  {}", start.elapsed().as_secs_f64(), event);
                 println!("             {}", roll_call(&node));
             },
             recv(interrupted) -> _ => break,
@@ -106,26 +106,6 @@ fn notify(state: &str) -> std::io::Result<()> {
 #[cfg(not(unix))]
 fn notify(_state: &str) -> std::io::Result<()> {
     Ok(())
-}
-
-fn describe(event: &Event) -> String {
-    let at = |member: &Member| {
-        let tags = if member.tags.is_empty() { String::new() } else { format!(" ({})", member.tags) };
-        format!("{} at {}{tags}", member.name, member.addr)
-    };
-    match event {
-        Event::Joined { member, .. } => format!("joined     {}", at(member)),
-        Event::Updated { member, .. } => format!("updated    {}", at(member)),
-        Event::Suspected { member, .. } => format!("suspected  {}: does not answer", at(member)),
-        Event::Left { member, .. } => format!("left       {}", at(member)),
-        Event::Failed { member, verdict, .. } => format!("failed     {}: {verdict}", at(member)),
-        Event::Reaped { member, .. } => format!("reaped     {}", at(member)),
-        Event::Conflict { member, rival } => format!("CONFLICT   {rival} uses our name {}", member.name),
-        Event::ReachabilityLost { problem, .. } => format!("PROBLEM    {problem}"),
-        Event::ReachabilityRestored { problem, .. } => format!("over       {problem}"),
-        Event::Lost { count, .. } => format!("{count} events were lost"),
-        other => format!("{other:?}"),
-    }
 }
 
 fn roll_call(node: &Gossip) -> String {

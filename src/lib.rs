@@ -136,7 +136,8 @@ pub use keys::{
 pub use membership::{Membership, MembershipChange, Peer, Peers, Snapshot, Watch, WatchIter};
 pub use stop::Stop;
 pub use swim::{
-    Event, Identity, JoinProblem, Member, MemberState, Metrics, Origin, ReachProblem, Time, Verdict,
+    Event, Identity, JoinProblem, Member, MemberState, Metrics, Origin, ReachProblem, Time, UnknownState,
+    Verdict,
 };
 pub use wire::Tags;
 #[cfg(all(fuzzing, feature = "encryption"))]

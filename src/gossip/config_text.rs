@@ -39,10 +39,19 @@ const KEYS: &[Entry] = &[
             Ok(())
         },
     },
-    Entry { key: "bind", set: |config, key, text| Ok(config.bind = parse_host_port(key, text)?) },
+    Entry {
+        key: "bind",
+        set: |config, key, text| {
+            config.bind = parse_host_port(key, text)?;
+            Ok(())
+        },
+    },
     Entry {
         key: "advertise",
-        set: |config, key, text| Ok(config.advertise = Some(parse_host_port(key, text)?)),
+        set: |config, key, text| {
+            config.advertise = Some(parse_host_port(key, text)?);
+            Ok(())
+        },
     },
     Entry {
         key: "join",
@@ -52,7 +61,13 @@ const KEYS: &[Entry] = &[
             Ok(())
         },
     },
-    Entry { key: "recv_buffer", set: |config, key, text| Ok(config.recv_buffer = parse_value(key, text)?) },
+    Entry {
+        key: "recv_buffer",
+        set: |config, key, text| {
+            config.recv_buffer = parse_value(key, text)?;
+            Ok(())
+        },
+    },
     Entry {
         key: "allow",
         set: |config, _, text| {

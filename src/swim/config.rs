@@ -28,7 +28,7 @@ pub struct Config {
     /// same when the node restarts or moves.
     pub name: String,
 
-    /// The cluster's name. Packets of other clusters are dropped, so two clusters that share addresses never
+    /// The cluster's name: 1 to 128 bytes. Packets of other clusters are dropped, so two clusters that share addresses never
     /// merge. Defaults to `"default"`.
     pub cluster: String,
 
@@ -271,7 +271,11 @@ impl Config {
             "name",
             &format!("must have 1 to {MAX_NAME} bytes and no control characters, not {:?}", self.name),
         )?;
-        ensure(!self.cluster.is_empty(), "cluster", "must not be empty")?;
+        ensure(
+            (1..=MAX_NAME).contains(&self.cluster.len()),
+            "cluster",
+            &format!("must have 1 to {MAX_NAME} bytes"),
+        )?;
         for (field, value) in self.intervals() {
             ensure(value >= Duration::from_millis(1), field, "must be at least 1 ms")?;
             ensure(value <= 10_000 * HOUR, field, "must be at most 10,000 hours")?;
@@ -443,10 +447,11 @@ mod tests {
     #[test]
     fn a_bad_field_is_named() {
         type Spoil = fn(&mut Config);
-        let cases: [(&str, Spoil); 9] = [
+        let cases: [(&str, Spoil); 10] = [
             ("name", |c| c.name.clear()),
             ("name", |c| c.name = "a\nb".into()),
             ("cluster", |c| c.cluster.clear()),
+            ("cluster", |c| c.cluster = "c".repeat(129)),
             ("probe_interval", |c| c.probe_interval = Duration::ZERO),
             ("probe_timeout", |c| c.probe_timeout = c.probe_interval),
             ("indirect_probes", |c| c.indirect_probes = 9),

@@ -56,11 +56,12 @@ pub enum Event {
         member: Member,
     },
     /// Another live process announces this node's name. `member` is this node.
+    #[non_exhaustive]
     Conflict {
         /// This node.
         member: Member,
         /// Where the other one is.
-        rival: SocketAddr,
+        other: SocketAddr,
     },
     /// Others cannot reach this node as they should. Once for each problem while it lasts; of
     /// [datagrams](ReachProblem::Datagrams) again, at most once in 60 probe intervals, when they no longer reach more
@@ -128,6 +129,26 @@ impl Event {
             | Self::Reaped { member }
             | Self::Conflict { member, .. } => Some(member),
             Self::ReachabilityLost { .. } | Self::ReachabilityRestored { .. } | Self::Lost { .. } => None,
+        }
+    }
+}
+
+/// One line, for a log.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Joined { member } => write!(f, "joined: {member}"),
+            Self::Updated { member, .. } => write!(f, "updated: {member}"),
+            Self::Suspected { member } => write!(f, "suspected: {member} does not answer"),
+            Self::Left { member, .. } => write!(f, "left: {member}"),
+            Self::Failed { member, verdict } => write!(f, "failed: {member}: {verdict}"),
+            Self::Reaped { member } => write!(f, "reaped: {member}"),
+            Self::Conflict { member, other } => {
+                write!(f, "conflict: another process at {other} has this node's name {}", member.name)
+            }
+            Self::ReachabilityLost { problem } => write!(f, "reachability lost: {problem}"),
+            Self::ReachabilityRestored { problem } => write!(f, "reachability restored: {problem}"),
+            Self::Lost { count } => write!(f, "{count} events were lost; the members tell what is"),
         }
     }
 }

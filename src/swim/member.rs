@@ -1,6 +1,6 @@
 //! A member: its standing, its identity, and what is kept of it.
 
-use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, str::FromStr, sync::Arc, time::Duration};
 
 use super::{
     event::{Origin, Verdict},
@@ -32,6 +32,29 @@ impl MemberState {
         matches!(self, Self::Alive | Self::Suspect)
     }
 }
+
+/// As `Display` writes them.
+///
+/// ```
+/// use syncswim::MemberState;
+///
+/// assert_eq!("failed".parse(), Ok(MemberState::Failed));
+/// assert!("dead".parse::<MemberState>().unwrap_err().to_string().contains("alive, suspect, failed or left"));
+/// ```
+impl FromStr for MemberState {
+    type Err = UnknownState;
+
+    fn from_str(text: &str) -> Result<Self, UnknownState> {
+        let all = [Self::Alive, Self::Suspect, Self::Failed, Self::Left];
+        let found = all.into_iter().find(|state| state.to_string() == text);
+        found.ok_or_else(|| UnknownState(text.into()))
+    }
+}
+
+/// A text that names no [`MemberState`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no state of a member: alive, suspect, failed or left")]
+pub struct UnknownState(String);
 
 impl fmt::Display for MemberState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -78,6 +101,14 @@ pub struct Member {
     /// Since when it is in this state, as this node saw it: how long ago says [`Gossip::time`](crate::Gossip::time). Of a
     /// restarted member, since it is back.
     pub since: Time,
+}
+
+/// Its name and address, and its tags if it has any: `db-1 at 10.0.0.5:7946 (role=db)`.
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.name, self.addr)?;
+        if self.tags.is_empty() { Ok(()) } else { write!(f, " ({})", self.tags) }
+    }
 }
 
 /// A place in the table. Reused after its member was forgotten: so an id is kept only where `Node::forget` takes it

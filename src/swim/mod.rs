@@ -66,7 +66,7 @@ pub(crate) use blocked_io::BlockedIo;
 pub use config::Config;
 pub use event::{Event, JoinProblem, JoinResult, Origin, Output, Verdict};
 pub use join::Joining;
-pub use member::{Identity, Member, MemberState};
+pub use member::{Identity, Member, MemberState, UnknownState};
 pub use metrics::Metrics;
 pub use node::{Node, Start};
 pub(crate) use race::MAX_ATTEMPTS;

@@ -170,18 +170,18 @@ impl Node {
         }
     }
 
-    fn take_name_back(&mut self, claimed: Identity, rival: SocketAddr) {
-        self.report_conflict(rival);
+    fn take_name_back(&mut self, claimed: Identity, other: SocketAddr) {
+        self.report_conflict(other);
         self.resume();
         // Under the newcomer's epoch, which tells it that this node is the incumbent.
         self.become_known_as(superseding(self.table.get(MemberId::SELF).identity, claimed));
     }
 
     /// At most once in a probe interval: members could make conflicts up.
-    pub(super) fn report_conflict(&mut self, rival: SocketAddr) {
+    pub(super) fn report_conflict(&mut self, other: SocketAddr) {
         if self.conflict.next_report.pass(self.now, self.config.probe_interval) {
             let member = self.local();
-            self.emit(Output::Event(Event::Conflict { member, rival }));
+            self.emit(Output::Event(Event::Conflict { member, other }));
         }
     }
 
@@ -200,27 +200,24 @@ impl Node {
     }
 
     /// Another node answered to this node's name. It counts unless this node has superseded that identity meanwhile.
-    pub(super) fn confirm_conflict(&mut self, claimed: Identity, rival: SocketAddr) {
+    pub(super) fn confirm_conflict(&mut self, claimed: Identity, other: SocketAddr) {
         self.conflict.unanswered = 0;
         if self.phase == Phase::Live && claimed >= self.table.get(MemberId::SELF).identity {
-            self.conflict.holder = Some(rival);
+            self.conflict.holder = Some(other);
             self.yield_name();
             self.set_timer(Timer::Conflict, self.config.probe_interval.saturating_mul(CONFLICT_CHECK));
-            self.report_conflict(rival);
+            self.report_conflict(other);
         }
     }
 
     /// Nobody answered to the name there: the claim was outdated, or the holder of the name is gone.
     pub(super) fn dismiss_conflict(&mut self, claimed: Identity) {
-        match self.phase {
-            Phase::Live if claimed >= self.table.get(MemberId::SELF).identity => self.refute(claimed),
-            Phase::Displaced => {
-                if self.conflict.count_silence() {
-                    self.resume();
-                    self.supersede(self.conflict.highest.max(self.table.get(MemberId::SELF).identity));
-                }
-            }
-            _ => {}
+        let ours = self.table.get(MemberId::SELF).identity;
+        if self.phase == Phase::Live && claimed >= ours {
+            self.refute(claimed);
+        } else if self.phase == Phase::Displaced && self.conflict.count_silence() {
+            self.resume();
+            self.supersede(self.conflict.highest.max(ours));
         }
     }
 

@@ -98,3 +98,20 @@ fn a_leave_says_who_told_of_it() {
     let expected = [("m2", Origin::Member), ("m3", Origin::Others), ("me", Origin::Own)];
     assert_eq!(by, expected.map(|(name, by)| (name.to_owned(), by)));
 }
+
+#[test]
+fn an_event_is_one_line() {
+    let mut bench = Bench::new(3);
+    let tags = Tags::new([("role", "db")]).unwrap();
+    bench.hear(&Alive { tags: tags.encoded(), ..alive("m2", 1, addr(2)) });
+    bench.hear(&failed("m2", 1));
+    bench.hear_from(addr(3), &left("m3", 0));
+    let lines: Vec<_> = bench.events().iter().map(ToString::to_string).collect();
+    let m2 = format!("m2 at {} (role=db)", addr(2));
+    let expected = [
+        format!("updated: {m2}"),
+        format!("failed: {m2}: another member said so"),
+        format!("left: m3 at {}", addr(3)),
+    ];
+    assert_eq!(lines, expected);
+}
