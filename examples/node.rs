@@ -10,7 +10,7 @@
 
 use std::{env, error::Error, process::ExitCode, time::Instant};
 
-use crossbeam_channel::{bounded, select};
+use crossbeam_channel::{TryRecvError, bounded, select};
 use lexopt::{
     Arg::{Long, Short},
     ValueExt,
@@ -60,8 +60,7 @@ fn run(config: GossipConfig) -> Result<(), Box<dyn Error>> {
         let _ = interrupt.try_send(());
     })?;
     let (start, seeds) = (Instant::now(), config.seeds.join(", "));
-    let node = Gossip::start(config)?;
-    let events = node.events();
+    let (node, events) = Gossip::start_with_events(config)?;
     let local = node.local();
     println!("{} listens on {}; Ctrl-C leaves", local.name, local.addr);
     notify("READY=1")?;
@@ -70,9 +69,14 @@ fn run(config: GossipConfig) -> Result<(), Box<dyn Error>> {
     }
     loop {
         select! {
-            recv(events.receiver()) -> _ => while let Ok(event) = events.try_recv() {
-                println!("{:9.3} s  {}", start.elapsed().as_secs_f64(), event);
-                println!("             {}", roll_call(&node));
+            recv(events.receiver()) -> _ => match events.try_recv() {
+                Ok(event) => {
+                    println!("{:9.3} s  {event}", start.elapsed().as_secs_f64());
+                    println!("             {}", roll_call(&node));
+                }
+                Err(TryRecvError::Empty) => {}
+                // The node has ended; `shutdown` below says why.
+                Err(TryRecvError::Disconnected) => break,
             },
             recv(interrupted) -> _ => break,
         }

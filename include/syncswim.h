@@ -94,7 +94,7 @@
 #define SYNCSWIM_MEMBER_FAILED 2
 
 /**
- * The member has left the cluster: it said good-bye.
+ * The member left the cluster on purpose.
  */
 #define SYNCSWIM_MEMBER_LEFT 3
 
@@ -350,7 +350,7 @@ syncswim_status syncswim_config_new(const char *preset, const char *name, struct
  * - attempts: rounds of trying them before the start counts as failed. Defaults to 0: for ever.
  * - tag.KEY: a tag that this node shows to all others. All of them take at most 512 bytes.
  * - peer_name: what a member is called in the membership: "address" (the default), "name", or "tag:KEY".
- * - leave_on_stop: whether the others are told good-bye at a stop. Defaults to true.
+ * - leave_on_stop: whether the node leaves the cluster at a stop, so that others see it as left. Defaults to true.
  * - recv_buffer: bytes of the receive buffer to ask the system for. Defaults to 4194304.
  *
  * Who may take part:
@@ -421,8 +421,8 @@ syncswim_status syncswim_cluster_add_gossip(const struct syncswim_cluster *clust
 syncswim_status syncswim_cluster_start(const struct syncswim_cluster *cluster);
 
 /**
- * Asks the cluster to stop and returns at once; syncswim_cluster_wait waits for the end. The others are told
- * good-bye unless leave_on_stop is false. Before the start and after the end it does nothing; one that is being
+ * Asks the cluster to stop and returns at once; syncswim_cluster_wait waits for the end. It leaves
+ * the cluster unless leave_on_stop is false. Before the start and after the end it does nothing; one that is being
  * started stops as soon as it runs.
  */
 syncswim_status syncswim_cluster_stop(const struct syncswim_cluster *cluster);
@@ -623,7 +623,7 @@ syncswim_status syncswim_cluster_join(const struct syncswim_cluster *cluster,
                                       size_t count);
 
 /**
- * Says good-bye and waits until some members have heard it, at most leave_timeout_ms; SYNCSWIM_TIMEOUT if they
+ * Leaves the cluster and waits until some members have heard it, at most leave_timeout_ms; SYNCSWIM_TIMEOUT if they
  * did not. The node goes on answering until the cluster is stopped, but cannot join again.
  */
 syncswim_status syncswim_cluster_leave(const struct syncswim_cluster *cluster);

@@ -130,7 +130,7 @@ pub enum Error {
         message: String,
     },
 
-    /// The node has said good-bye. It goes on answering the others until it is shut down, but cannot come back. Nothing was
+    /// The node has left the cluster. It goes on answering the others until it is shut down, but cannot come back. Nothing was
     /// changed.
     #[error("the node has left the cluster and cannot come back; start a new one")]
     Left,

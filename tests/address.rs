@@ -158,6 +158,6 @@ fn an_interface_may_be_named() {
         assert!(problem.contains("no interface of this name has an address"), "{problem}");
     } else {
         let problem = node(ONE_NETWORK, "v0:0", "", "");
-        assert!(problem.contains("interfaces need the feature `interfaces`"), "{problem}");
+        assert!(problem.contains("build with the feature `interfaces`"), "{problem}");
     }
 }

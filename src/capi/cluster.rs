@@ -167,8 +167,8 @@ pub extern "C" fn syncswim_cluster_start(cluster: *const syncswim_cluster) -> sy
     })
 }
 
-/// Asks the cluster to stop and returns at once; syncswim_cluster_wait waits for the end. The others are told
-/// good-bye unless leave_on_stop is false. Before the start and after the end it does nothing; one that is being
+/// Asks the cluster to stop and returns at once; syncswim_cluster_wait waits for the end. It leaves
+/// the cluster unless leave_on_stop is false. Before the start and after the end it does nothing; one that is being
 /// started stops as soon as it runs.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_cluster_stop(cluster: *const syncswim_cluster) -> syncswim_status {

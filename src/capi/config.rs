@@ -75,7 +75,7 @@ pub unsafe extern "C" fn syncswim_config_new(
 /// - attempts: rounds of trying them before the start counts as failed. Defaults to 0: for ever.
 /// - tag.KEY: a tag that this node shows to all others. All of them take at most 512 bytes.
 /// - peer_name: what a member is called in the membership: "address" (the default), "name", or "tag:KEY".
-/// - leave_on_stop: whether the others are told good-bye at a stop. Defaults to true.
+/// - leave_on_stop: whether the node leaves the cluster at a stop, so that others see it as left. Defaults to true.
 /// - recv_buffer: bytes of the receive buffer to ask the system for. Defaults to 4194304.
 ///
 /// Who may take part:

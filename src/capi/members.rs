@@ -33,7 +33,7 @@ pub const SYNCSWIM_MEMBER_ALIVE: c_int = 0;
 pub const SYNCSWIM_MEMBER_SUSPECT: c_int = 1;
 /// The member did not refute in time.
 pub const SYNCSWIM_MEMBER_FAILED: c_int = 2;
-/// The member has left the cluster: it said good-bye.
+/// The member left the cluster on purpose.
 pub const SYNCSWIM_MEMBER_LEFT: c_int = 3;
 
 /// One member. Set struct_size to sizeof(struct syncswim_member) before a call: no more than that is written, so
@@ -248,7 +248,7 @@ pub unsafe extern "C" fn syncswim_cluster_join(
     })
 }
 
-/// Says good-bye and waits until some members have heard it, at most leave_timeout_ms; SYNCSWIM_TIMEOUT if they
+/// Leaves the cluster and waits until some members have heard it, at most leave_timeout_ms; SYNCSWIM_TIMEOUT if they
 /// did not. The node goes on answering until the cluster is stopped, but cannot join again.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_cluster_leave(cluster: *const syncswim_cluster) -> syncswim_status {

@@ -89,7 +89,7 @@ pub struct GossipConfig {
 
     /// What [`set`](Self::set) was told of encryption: for the keyring that it makes.
     #[cfg(feature = "encryption")]
-    pub(super) encryption: Encryption,
+    pub(super) encryption: Option<Encryption>,
 
     /// The kernel's receive buffer to ask for, in bytes; the kernel may grant less. Too small drops datagrams
     /// in bursts. Defaults to 4 MiB.
@@ -125,7 +125,7 @@ impl GossipConfig {
             #[cfg(feature = "encryption")]
             keyring: None,
             #[cfg(feature = "encryption")]
-            encryption: Encryption::Require,
+            encryption: None,
             recv_buffer: 4 << 20,
         }
     }
@@ -193,7 +193,25 @@ impl GossipConfig {
         if self.swim.max_datagram < least {
             return error("max_datagram", format!("must be at least {least} bytes where packets are sealed"));
         }
+        self.check_key()?;
         self.seeds.iter().try_for_each(|seed| resolve::check("seeds", seed))
+    }
+
+    /// Who asks for encryption and gives no key would send all in clear.
+    #[cfg(feature = "encryption")]
+    fn check_key(&self) -> Result<(), Error> {
+        match self.encryption {
+            Some(encryption) if encryption != Encryption::Accept && self.keyring.is_none() => {
+                let problem = format!("is {encryption}, but there is no key: set `key` too");
+                Err(Error::Config { field: "encryption", problem })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    #[cfg(not(feature = "encryption"))]
+    fn check_key(&self) -> Result<(), Error> {
+        Ok(())
     }
 
     /// What sealing adds to a datagram, in bytes.

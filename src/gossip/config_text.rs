@@ -4,9 +4,9 @@
 use std::{ffi::OsString, time::Duration};
 
 use super::{config::GossipConfig, host_port::HostPort, resolve};
-use crate::{Error, IpNetwork, Tags};
 #[cfg(feature = "encryption")]
-use crate::{Key, Keyring};
+use crate::{Encryption, Key, Keyring};
+use crate::{Error, IpNetwork, Tags};
 
 /// A key, and what its values do.
 struct Entry {
@@ -84,7 +84,7 @@ const KEYS: &[Entry] = &[
             config.keyring = Some(match &config.keyring {
                 None => {
                     let ring = Keyring::new(key);
-                    ring.set_encryption(config.encryption);
+                    ring.set_encryption(config.encryption.unwrap_or(Encryption::Require));
                     ring
                 }
                 // Others may share the old one, a node that runs for one.
@@ -101,10 +101,11 @@ const KEYS: &[Entry] = &[
     Entry {
         key: "encryption",
         set: |config, _, text| {
-            config.encryption = text.parse()?;
+            let encryption = text.parse()?;
+            config.encryption = Some(encryption);
             config.keyring = config.keyring.as_ref().map(|ring| {
                 let ring = ring.detached();
-                ring.set_encryption(config.encryption);
+                ring.set_encryption(encryption);
                 ring
             });
             Ok(())
@@ -371,6 +372,20 @@ mod tests {
     fn from(variables: &[(&str, &str)]) -> Result<GossipConfig, Error> {
         let variables = variables.iter().map(|(key, value)| ((*key).into(), (*value).into()));
         GossipConfig::from_variables("SWIM_", variables)
+    }
+
+    /// A secret that was not mounted must not open the cluster.
+    #[cfg(feature = "encryption")]
+    #[test]
+    fn encryption_without_a_key_is_refused() {
+        for (encryption, works) in [("require", false), ("send", false), ("accept", true)] {
+            let config = from(&[("SWIM_NAME", "n"), ("SWIM_ENCRYPTION", encryption)]);
+            let checked = config.and_then(|config| config.validate());
+            assert_eq!(checked.is_ok(), works, "{encryption}");
+            if let Err(error) = checked {
+                assert!(error.to_string().contains("set `key` too"), "{error}");
+            }
+        }
     }
 
     /// `Debug` lists the fields.

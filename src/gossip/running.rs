@@ -82,7 +82,7 @@ impl Running {
         let (running, threads) = Self::assemble(config, sockets, directory)?;
         running.node.list_itself();
         if let Err(error) = running.spawn(threads) {
-            // Without its threads it cannot say good-bye, and nobody knows it yet.
+            // Without its threads it cannot leave, and nobody knows it yet.
             let _ = running.abort();
             return Err(error);
         }
@@ -267,7 +267,7 @@ impl Running {
         if self.node.stop.is_stopped() { Err(self.node.ended()) } else { Ok(()) }
     }
 
-    /// That the node runs and has not said good-bye.
+    /// That the node runs and has not left.
     pub(super) fn check_present(&self) -> Result<(), Error> {
         self.check_running()?;
         if self.leaving.load(Ordering::Acquire) { Err(Error::Left) } else { Ok(()) }

@@ -75,7 +75,8 @@ impl Node {
         let record = self.table.get(id);
         record.state.is_live()
             && record.identity == Identity { epoch: claim.epoch, incarnation: claim.incarnation }
-            && (record.addr != claim.addr || record.tags.encoded() != claim.tags)
+            && (record.addr != claim.addr
+                || record.tags.encoded() != claim.tags && Tags::from_encoded(claim.tags).is_ok())
     }
 
     /// Whether this node's own probes of a member fail: then another member's Alive is not believed, only the member's own,

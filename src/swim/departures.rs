@@ -100,7 +100,11 @@ impl Node {
         self.timers.cancel(Timer::Suspicion(id));
         let record = self.table.get(id);
         let (old, verdict) = (record.state, record.verdict(self.now, by));
-        let since = if old.is_live() { self.now } else { since };
+        let since = match old {
+            _ if old.is_live() => self.now,
+            _ if old == state => record.since,
+            _ => since,
+        };
         self.table.update(id, &mut self.rng, |record| {
             (record.state, record.identity, record.since) = (state, identity, since);
             record.suspicion = None;

@@ -147,8 +147,10 @@ impl fmt::Display for Event {
                 write!(f, "conflict: another process at {other} has this node's name {}", member.name)
             }
             Self::ReachabilityLost { problem } => write!(f, "reachability lost: {problem}"),
-            Self::ReachabilityRestored { problem } => write!(f, "reachability restored: {problem}"),
-            Self::Lost { count } => write!(f, "{count} events were lost; the members tell what is"),
+            Self::ReachabilityRestored { problem } => write!(f, "reachability restored; it was: {problem}"),
+            Self::Lost { count } => {
+                write!(f, "{count} events were lost: call `follow` to read the members anew")
+            }
         }
     }
 }
@@ -196,7 +198,7 @@ pub enum JoinProblem {
 }
 
 impl JoinProblem {
-    /// The address it is about, if it is about one.
+    /// The address that could not be joined, if it was one; `None` for this node's own.
     #[must_use]
     pub fn addr(&self) -> Option<SocketAddr> {
         match self {

@@ -99,7 +99,8 @@ pub struct Member {
     /// Its epoch and incarnation.
     pub identity: Identity,
     /// Since when it is in this state, as this node saw it: how long ago says [`Gossip::time`](crate::Gossip::time). Of a
-    /// restarted member, since it is back.
+    /// restarted member, since it is back. Another node or process counts from another origin.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub since: Time,
 }
 

@@ -172,14 +172,16 @@ impl Node {
         if self.config.nacks && relays.iter().any(|relay| relay.nacked) {
             return self.health.improve();
         }
-        self.flaps.note_trouble(self.now);
         let alive = |record: &Record| record.state == MemberState::Alive;
         let is_alive = |relay: &&Relay| self.table.find_mark(relay.mark, alive).is_some();
         let doubts = match self.config.nacks && !relays.is_empty() {
             true => relays.iter().filter(is_alive).count() as u32,
             false => 1,
         };
-        self.health.degrade(doubts);
+        if doubts > 0 {
+            self.health.degrade(doubts);
+            self.flaps.note_trouble(self.now);
+        }
     }
 
     /// The direct ping went unanswered: ask others to try, and try a stream.

@@ -199,7 +199,10 @@ impl Node {
         let suspicion = Suspicion::in_cluster(&self.config, self.now, live, able);
         let (now, deadline) = (self.now, suspicion.deadline());
         self.table.update(id, &mut self.rng, |record| {
-            (record.state, record.identity, record.since) = (MemberState::Suspect, identity, now);
+            (record.state, record.identity) = (MemberState::Suspect, identity);
+            if was_alive {
+                record.since = now;
+            }
             record.suspicion = Some(Box::new(suspicion));
         });
         self.timers.set(Timer::Suspicion(id), deadline);
@@ -341,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn who_accuses_alone_waits_once_more() {
+    fn a_lone_accuser_extends_its_suspicion_once() {
         let names: Vec<Arc<str>> = ["a", "b"].map(Arc::from).to_vec();
         let alone = |k| {
             let mut suspicion = Suspicion::new(Time::ZERO, secs(2), secs(30), k);

@@ -115,3 +115,25 @@ fn an_event_is_one_line() {
     ];
     assert_eq!(lines, expected);
 }
+
+#[test]
+fn a_member_is_in_its_state_since_it_entered_it_whatever_else_is_heard() {
+    let mut bench = Bench::new(4);
+    let first = bench.now;
+    bench.hear(&suspect("m2", 0, &["m3"]));
+    bench.now = bench.now + secs(1);
+    bench.hear(&suspect("m2", 1, &["m3"]));
+    assert_eq!(bench.member("m2").unwrap().since, first, "of a greater incarnation, but suspected before");
+    bench.hear(&failed("m2", 1));
+    let fell = bench.now;
+    bench.now = bench.now + secs(1);
+    bench.hear(&failed("m2", 2));
+    assert_eq!(bench.member("m2").unwrap().since, fell);
+}
+
+#[test]
+fn tags_that_are_none_contest_nothing() {
+    let mut bench = Bench::new(2);
+    bench.hear(&Alive { tags: &[0xff, 0xff, 0xff], ..alive("m2", 0, addr(2)) });
+    assert_eq!(bench.standing("m2"), Some((MemberState::Alive, 0)));
+}
