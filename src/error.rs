@@ -26,7 +26,7 @@ pub enum Error {
     /// A configuration field holds a value that cannot work. Nothing was started.
     #[error("bad configuration: `{field}` {problem}")]
     Config {
-        /// The field's name, as in the configuration struct.
+        /// The field's name as in the configuration struct, or the key of a text that was given for it.
         field: &'static str,
         /// What is wrong with its value, and what it should be.
         problem: String,

@@ -80,7 +80,7 @@
 //!   and times to live, and does not keep a stop waiting. Off by default.
 //! - `interfaces`: [`bind` and `advertise`](GossipConfig::bind) take names of network interfaces. Off by default.
 //! - `serde`: `Serialize` and `Deserialize` for [`Snapshot`], [`MembershipChange`], [`Peers`], [`Member`], [`MemberState`],
-//!   [`Identity`], [`Tags`] and [`Metrics`]. Off by default.
+//!   [`Identity`], [`Tags`], [`Metrics`], [`Verdict`], [`Origin`] and [`Time`]. Off by default.
 //! - `sim`: the simulator, [`sim`](https://docs.rs/syncswim/latest/syncswim/sim/). Off by default.
 //! - `capi`: the C interface, with `include/syncswim.h` as its manual. Off by default.
 //!

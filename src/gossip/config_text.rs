@@ -145,7 +145,7 @@ const KEYS: &[Entry] = &[
 
 impl GossipConfig {
     /// Sets a field by its name and a text: from a file, a command line, or a table of a database. The C interface has the
-    /// same keys.
+    /// same keys, and a few of its own for what is no part of a `GossipConfig`.
     ///
     /// - `cluster`, `bind`, `advertise`, `recv_buffer`: the fields of this name;
     /// - `join`: adds a [seed](Self::seeds);
@@ -153,8 +153,9 @@ impl GossipConfig {
     /// - `allow`: adds a network, such as `10.0.0.0/8`, to [those allowed](crate::swim::Config::allow); an empty text adds
     ///   none, so that nobody is allowed unless other networks are;
     /// - `key`: adds a key of 64 hexadecimal digits to the keyring; the first seals. `encryption`: `require`, which is the
-    ///   default where there is a key, `send` or `accept`. (Feature `encryption`.)
-    /// - each field of [`swim::Config`](crate::swim::Config) by its name: `suspicion_mult`. Durations are in milliseconds
+    ///   default where there is a key, `send` or `accept`. A keyring that is [shared](Self::keyring) is copied first: what is
+    ///   changed on it later does not reach this configuration any more. (Feature `encryption`.)
+    /// - each other field of [`swim::Config`](crate::swim::Config) but `name`, by its name: `suspicion_mult`. Durations are in milliseconds
     ///   and have `_ms` behind the name: `probe_interval_ms`.
     ///
     /// Numbers are decimal; booleans are `true` or `false`. A value that is right by itself but not beside others is an

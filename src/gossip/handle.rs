@@ -54,7 +54,7 @@ impl Gossip {
     /// # Errors
     /// [`Error::Config`] if a field cannot work, for instance `allow` without the node's own address; [`Error::Resolve`] if
     /// `bind` or `advertise` has no address; [`Error::Bind`] if no address of `bind` can be bound; [`Error::Spawn`] if the
-    /// system refuses a thread. Nothing is left behind then.
+    /// system refuses a thread; [`Error::Randomness`] if it has no random bytes for the keys. Nothing is left behind then.
     pub fn start(config: GossipConfig) -> Result<Self, Error> {
         Self::start_publishing(config, None, Arc::default())
     }
@@ -141,7 +141,7 @@ impl Gossip {
     /// [`Error::Config`] if there is no seed, if a text is no seed, or if `allow` or the address family of `bind` excludes all
     /// of them; [`Error::Resolve`] if no seed has an address; [`Error::NameTaken`] if a live node has this node's name;
     /// [`Error::Join`] if no seed was reached; [`Error::Unreached`] if members answered but none reaches this node;
-    /// [`Error::Left`] after [`leave`](Self::leave); [`Error::Stopped`] if the node has ended.
+    /// [`Error::Left`] after [`leave`](Self::leave); [`Error::Stopped`] if the node has ended, [`Error::Panicked`] if a panic ended it.
     pub fn join<S: AsRef<str>>(&self, seeds: impl IntoIterator<Item = S>) -> Result<usize, Error> {
         self.running.check_present()?;
         let seeds: Vec<String> = seeds.into_iter().map(|seed| seed.as_ref().to_owned()).collect();
@@ -208,7 +208,7 @@ impl Gossip {
     /// Replaces this node's tags, and tells the cluster.
     ///
     /// # Errors
-    /// [`Error::Left`] after [`leave`](Self::leave), [`Error::Stopped`] if the node has ended.
+    /// [`Error::Left`] after [`leave`](Self::leave), [`Error::Stopped`] if the node has ended, [`Error::Panicked`] if a panic ended it.
     pub fn set_tags(&self, tags: Tags) -> Result<(), Error> {
         self.running.check_present()?;
         self.running.node.command(|node, now| node.set_tags(now, tags));

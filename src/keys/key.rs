@@ -37,7 +37,7 @@ impl Key {
     /// A new key from the system's randomness.
     ///
     /// # Errors
-    /// [`Error::Key`] if the system has none to give.
+    /// [`Error::Randomness`] if the system has none to give.
     pub fn generate() -> Result<Self, Error> {
         Self::written_by(|bytes| fill(bytes))
     }

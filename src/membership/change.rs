@@ -58,7 +58,7 @@ pub struct MembershipChange {
     /// Peers that are now known to have failed: those of [`left`](Self::left) that did, and peers that had left before. A peer
     /// that is active again, or removed, has failed no longer.
     pub failed: Peers,
-    /// Peers that were known to have failed, and have left by themselves after all.
+    /// Peers that were known to have failed, are still departed, and of whom no source says any longer that they failed.
     pub not_failed: Peers,
 }
 
