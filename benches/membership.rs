@@ -18,10 +18,13 @@ use syncswim::{Membership, Watch};
 mod effort;
 #[path = "support/options.rs"]
 mod options;
+#[path = "support/sorted_slice.rs"]
+mod sorted_slice;
 #[path = "support/timing.rs"]
 mod timing;
 
 use effort::Effort;
+use sorted_slice::insert;
 use timing::{Clock, Figure, heading};
 
 /// Watchers that never read.
@@ -95,20 +98,6 @@ impl<S: Ord + Clone> Slices<S> {
         peers.extend_from_slice(&self.active);
         peers.extend_from_slice(&self.left);
         (peers, self.active.len())
-    }
-}
-
-fn insert<S: Ord>(peers: &mut Vec<S>, peer: S) {
-    match peers.binary_search(&peer) {
-        Ok(_) => {}
-        Err(0) => {
-            // Go's append grows a slice of one to exactly what is needed.
-            let mut all = Vec::with_capacity(peers.len() + 1);
-            all.push(peer);
-            all.append(peers);
-            *peers = all;
-        }
-        Err(at) => peers.insert(at, peer),
     }
 }
 

@@ -27,7 +27,7 @@ const ERROR_PAUSE: Duration = Duration::from_millis(10);
 pub(super) struct ClockThread {
     pub(super) node: Arc<SharedNode>,
     pub(super) publication: Arc<Publication>,
-    pub(super) outbound: Arc<Outbound>,
+    pub(super) outbound: Outbound,
     pub(super) seeds: Arc<SeedLookup>,
     pub(super) counters: Arc<Counters>,
     /// For the networks that are allowed.

@@ -153,7 +153,7 @@ impl Running {
         let clock = ClockThread {
             node: Arc::clone(&node),
             publication: Arc::clone(&publication),
-            outbound: Arc::new(outbound),
+            outbound,
             seeds: Arc::clone(&seeds),
             counters,
             config: Arc::clone(&config),

@@ -219,9 +219,10 @@ impl SeedLookup {
         if self.node.stop.is_stopped() {
             return;
         }
+        let advice = Seed::parse(seed).map_or("", |seed| seed.advice());
         match report_to {
             ReportTo::Log => {
-                let (name, advice) = (&self.node.name, Seed::parse(seed).map_or("", |seed| seed.advice()));
+                let name = &self.node.name;
                 self.warnings.warn(
                     seed,
                     format_args!(
@@ -230,8 +231,7 @@ impl SeedLookup {
                 );
             }
             ReportTo::Caller(error) => {
-                let remedy = Seed::parse(seed).map_or("", |seed| seed.advice());
-                *error.lock() = Some(Error::Resolve { host: seed.into(), remedy: remedy.into(), source });
+                *error.lock() = Some(Error::Resolve { host: seed.into(), remedy: advice.into(), source });
             }
         }
     }

@@ -99,7 +99,8 @@ impl Node {
     ) {
         self.timers.cancel(Timer::Suspicion(id));
         let record = self.table.get(id);
-        let (old, verdict) = (record.state, record.verdict(self.now, by));
+        let old = record.state;
+        let verdict = (state == MemberState::Failed).then(|| record.verdict(self.now, by));
         let since = match old {
             _ if old.is_live() => self.now,
             _ if old == state => record.since,
@@ -127,9 +128,9 @@ impl Node {
             self.lately_departed.push(id);
         }
         if old != state && shown {
-            let event = |member| match state {
-                MemberState::Left => Event::Left { member, by },
-                _ => Event::Failed { member, verdict },
+            let event = |member| match verdict {
+                Some(verdict) => Event::Failed { member, verdict },
+                None => Event::Left { member, by },
             };
             self.emit_member(event, id);
         }

@@ -46,7 +46,15 @@ impl Node {
             | Step::SendSelection
             | Step::SendSame
             | Step::SendEnd => self.write_push_pull(&mut frame, session),
-            _ => return StreamStep::Receive,
+            Step::AwaitTable
+            | Step::AwaitEnd
+            | Step::AwaitAnswer
+            | Step::AwaitOpening
+            | Step::AwaitSelection
+            | Step::AwaitReturn
+            | Step::AwaitCarried => return StreamStep::Receive,
+            // These were dealt with above.
+            Step::SendCarried | Step::Closed | Step::Over => return StreamStep::Close,
         };
         frame.finish();
         self.set_step(stream, next);
@@ -96,7 +104,7 @@ impl Node {
         match (session.step, message) {
             (Step::AwaitOpening, Message::StreamPing(ping)) => self.on_stream_ping(stream, ping),
             (Step::AwaitAnswer, Message::StreamAck(ack)) => self.on_stream_ack(stream, ack),
-            (step, message) => return self.on_push_pull(stream, step, token, message),
+            _ => return self.on_push_pull(stream, token, message),
         }
         true
     }

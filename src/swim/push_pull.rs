@@ -67,15 +67,9 @@ impl Node {
     }
 
     /// Takes in a message of an exchange, and says whether it has its place here.
-    pub(super) fn on_push_pull(
-        &mut self,
-        stream: StreamId,
-        step: Step,
-        token: u32,
-        message: &Message<'_>,
-    ) -> bool {
+    pub(super) fn on_push_pull(&mut self, stream: StreamId, token: u32, message: &Message<'_>) -> bool {
         let Some(session) = self.streams.sessions.get(&stream) else { return true };
-        match (step, message) {
+        match (session.step, message) {
             (Step::AwaitOpening, Message::Hello(hello)) => self.on_hello(stream, token, hello),
             (Step::AwaitTable, Message::BucketDigests(theirs)) if session.buckets == u64::MAX => {
                 let buckets = self.differing_buckets(theirs.digests);

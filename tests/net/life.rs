@@ -9,7 +9,6 @@ use std::{
 };
 
 use crate::{
-    leaves,
     node::now,
     process::{Process, Setup, Told, within},
     report::{Claim, Report},
@@ -21,6 +20,8 @@ use crate::{
 pub(crate) struct Cluster {
     processes: Vec<Process>,
     folder: PathBuf,
+    /// How often whoever leaves does so.
+    leaves: u64,
     begun: u64,
 }
 
@@ -42,8 +43,8 @@ fn between(from: u64, until: u64) -> Duration {
 }
 
 impl Cluster {
-    pub(crate) fn new(folder: PathBuf) -> Self {
-        Self { processes: Vec::new(), folder, begun: now() }
+    pub(crate) fn new(folder: PathBuf, leaves: u64) -> Self {
+        Self { processes: Vec::new(), folder, leaves, begun: now() }
     }
 
     pub(crate) fn start(&mut self, host: &Host, setup: &Setup) -> Result<(), Problem> {
@@ -221,7 +222,7 @@ impl Cluster {
         report.crash = crash.as_ref().ok().copied();
         report.claim(Claim::CrashesAreSeen, crash.is_ok(), || crash.unwrap_err());
         let (mut left, mut failed, mut of) = self.leave(plan.leaver, plan.spread)?;
-        for _ in 1..leaves() {
+        for _ in 1..self.leaves {
             self.start_again(plan.leaver)?;
             let back = self.converge(now(), plan.patience);
             report.claim(Claim::AllSeeAll, back.is_ok(), || back.unwrap_err());

@@ -89,17 +89,14 @@ fn harness(args: impl Iterator<Item = String>) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     match (number("NET", 5), number("NET_JOBS", 6), number("NET_LEAVES", 1)) {
-        (Ok(seconds), Ok(jobs), Ok(_)) => run(&chosen, Duration::from_secs(seconds), jobs.max(1)),
+        (Ok(seconds), Ok(jobs), Ok(leaves)) => {
+            run(&chosen, Duration::from_secs(seconds), leaves, jobs.max(1))
+        }
         (Err(problem), ..) | (_, Err(problem), _) | (.., Err(problem)) => {
             eprintln!("net: {problem}");
             ExitCode::from(2)
         }
     }
-}
-
-/// How often whoever leaves does so.
-fn leaves() -> u64 {
-    number("NET_LEAVES", 1).expect("it was looked at")
 }
 
 /// A number from the environment.
@@ -115,7 +112,7 @@ struct Tally {
     skipped: usize,
 }
 
-fn run(chosen: &[&Scenario], quiet: Duration, jobs: u64) -> ExitCode {
+fn run(chosen: &[&Scenario], quiet: Duration, leaves: u64, jobs: u64) -> ExitCode {
     let begun = Instant::now();
     let needs = Needs::look();
     let tally = Mutex::new(Tally::default());
@@ -130,7 +127,7 @@ fn run(chosen: &[&Scenario], quiet: Duration, jobs: u64) -> ExitCode {
             for _ in 0..jobs {
                 scope.spawn(|| {
                     while let Some(scenario) = { queue.lock().pop_front() } {
-                        one(scenario, &needs, quiet, &tally);
+                        one(scenario, &needs, quiet, leaves, &tally);
                     }
                 });
             }
@@ -142,14 +139,14 @@ fn run(chosen: &[&Scenario], quiet: Duration, jobs: u64) -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn one(scenario: &Scenario, needs: &Needs, quiet: Duration, tally: &Mutex<Tally>) {
+fn one(scenario: &Scenario, needs: &Needs, quiet: Duration, leaves: u64, tally: &Mutex<Tally>) {
     if let Some(missing) = needs.missing(scenario.needs) {
         println!("skipped: {}: {missing}", scenario.name);
         tally.lock().skipped += 1;
         return;
     }
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("net").join(scenario.name);
-    let lab = Lab { name: scenario.name, folder, quiet };
+    let lab = Lab { name: scenario.name, folder, quiet, leaves };
     let mut report = report::Report::default();
     let others = env::var("NET_NODE").is_ok();
     let known = if others { &[] } else { scenario.known };

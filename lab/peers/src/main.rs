@@ -25,6 +25,8 @@ mod usage;
 
 #[path = "../../../benches/support/rig.rs"]
 mod rig;
+#[path = "../../../benches/support/sorted_slice.rs"]
+mod sorted_slice;
 #[path = "../../../benches/support/timing.rs"]
 mod timing;
 

@@ -10,6 +10,7 @@ use syncswim::Membership;
 
 use crate::{
     report::{Table, time_cells},
+    sorted_slice::insert,
     timing::{Figure, Nanos},
 };
 
@@ -80,19 +81,6 @@ fn insert_all<'a, S: Ord>(names: &'a [String], rounds: usize, own: impl Fn(&'a S
         clock.run(names.len() as u64, || names.iter().for_each(|name| insert(&mut peers, own(name))));
         assert_eq!(peers.len(), names.len());
     })
-}
-
-fn insert<S: Ord>(peers: &mut Vec<S>, peer: S) {
-    match peers.binary_search(&peer) {
-        Ok(_) => {}
-        Err(0) => {
-            let mut all = Vec::with_capacity(peers.len() + 1);
-            all.push(peer);
-            all.append(peers);
-            *peers = all;
-        }
-        Err(at) => peers.insert(at, peer),
-    }
 }
 
 /// Adds and snapshots of the same in Go, as its program prints them: nanoseconds of each round.

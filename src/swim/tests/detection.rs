@@ -71,6 +71,27 @@ fn a_dead_peer_among_healthy_relays_costs_nobody_health() {
     assert!(world.up().any(|host| world.node(host).metrics().probes_failed > 0));
 }
 
+/// Its answer is about this node's own health, so without nacks there is nothing to ask it.
+#[test]
+fn a_witness_is_asked_beside_the_relays_where_nacks_are_on() {
+    for (nacks, most) in [(true, 2), (false, 1)] {
+        let mut config = Config::lan("me");
+        (config.indirect_probes, config.nacks) = (1, nacks);
+        let mut bench = Bench::with(config, 20);
+        let mut asked = 0;
+        for _ in 0..40 {
+            bench.hear(&alive("m1", 0, addr(1)));
+            bench.pass(millis(100));
+            let mut at_once = 0;
+            for (_, packet) in bench.sent() {
+                messages(&packet, |message| at_once += usize::from(matches!(message, Message::PingReq(_))));
+            }
+            asked = asked.max(at_once);
+        }
+        assert_eq!(asked, most, "nacks {nacks}");
+    }
+}
+
 #[test]
 fn without_nacks_the_same_peer_does_cost_health() {
     let mut world = converged_with(6, 6, |config| config.nacks = false);

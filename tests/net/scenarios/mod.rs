@@ -23,6 +23,8 @@ pub(crate) struct Lab {
     pub(crate) folder: PathBuf,
     /// How long a cluster is watched between its start and its end.
     pub(crate) quiet: Duration,
+    /// How often whoever leaves does so.
+    pub(crate) leaves: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +108,7 @@ impl Lab {
     }
 
     pub(crate) fn cluster(&self) -> Cluster {
-        Cluster::new(self.folder.clone())
+        Cluster::new(self.folder.clone(), self.leaves)
     }
 }
 
