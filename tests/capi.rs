@@ -221,8 +221,9 @@ fn the_examples_in_python_find_each_other_and_end_by_ctrl_c() {
         return;
     }
     let python = |arguments: &[&str]| {
-        let mut command = Command::new("python3");
-        command.arg("examples/python/node.py").args(arguments);
+        // A background job of a shell ignores SIGINT, its children inherit that, and Python keeps to it.
+        let mut command = Command::new("env");
+        command.args(["--default-signal=INT", "python3", "examples/python/node.py"]).args(arguments);
         Host::start(command.env("SYNCSWIM_LIBRARY", library().join("libsyncswim.so")))
     };
     let (first, second) = (free_address(), free_address());

@@ -158,14 +158,14 @@ pub(crate) fn node_among(members: &[Acquaintance]) -> Node {
     node
 }
 
-/// The same with an update about each member that it has yet to send.
+/// The same with an update about each member, itself included, that it has yet to send.
 pub(crate) fn node_with_full_queue(members: &[Acquaintance]) -> Node {
     let mut node = node_among(members);
     for said in members.iter().flat_map(|member| [&member.tagged, &member.untagged]) {
         said.deliver(&mut node, BEGIN);
         while node.poll_output().is_some() {}
     }
-    assert_eq!(node.metrics().queued_updates, members.len() as u64);
+    assert_eq!(node.metrics().queued_updates, members.len() as u64 + 1);
     node
 }
 
