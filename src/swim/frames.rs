@@ -8,7 +8,7 @@ use super::{
 };
 use crate::wire::{
     frame::MAX_FRAME,
-    message::Message,
+    message::{BucketDigests, BucketSelection, End, Message, Same, StreamAck, StreamPing},
     packet::{self, Header},
 };
 
@@ -20,32 +20,43 @@ impl Node {
     pub fn poll_stream(&mut self, now: Time, stream: StreamId, buffer: &mut Vec<u8>) -> StreamStep {
         self.advance(now);
         let Some(session) = self.streams.sessions.get(&stream) else { return StreamStep::Close };
-        let (step, token) = (session.step, session.token);
-        match step {
-            Step::SendCarried => return self.send_carried(stream, buffer),
-            Step::Closed => return StreamStep::Close,
-            Step::Over => {
-                self.end(stream, Ok(()));
-                return StreamStep::Close;
-            }
-            _ => {}
-        }
-        let token = match (token, &session.purpose) {
+        let token = match (session.token, &session.purpose) {
             // To be known by, if it is this node itself that is reached.
-            (_, Purpose::Join(_)) if step == Step::SendHello => self.join_token(stream),
+            (_, Purpose::Join(_)) if session.step == Step::SendHello => self.join_token(stream),
             (0, _) => self.table.at_addr(session.peer).map_or(0, |id| self.table.get(id).contact.held),
             (token, _) => token,
         };
         let header = Header { cluster: self.cluster, sender: self.mark, token };
         let mut frame = packet::Writer::new(buffer, header, MAX_FRAME);
-        let next = match step {
-            Step::Ask | Step::SendAnswer => self.write_stream_ping(&mut frame, session),
-            Step::SendHello
-            | Step::SendTable(_)
-            | Step::SendBucketDigests
-            | Step::SendSelection
-            | Step::SendSame
-            | Step::SendEnd => self.write_push_pull(&mut frame, session),
+        let next = match session.step {
+            Step::Ask => {
+                frame.message(&StreamPing { target: session.asked(&self.name) });
+                Step::AwaitAnswer
+            }
+            Step::SendAnswer => {
+                frame.message(&StreamAck { name: &self.name });
+                Step::Over
+            }
+            Step::SendHello => self.write_hello(&mut frame, session),
+            Step::SendBucketDigests => {
+                let digests = self.table.bucket_digests().map(u64::to_le_bytes);
+                frame.message(&BucketDigests { digests: digests.as_flattened() });
+                Step::AwaitSelection
+            }
+            Step::SendSelection => {
+                frame.message(&BucketSelection { buckets: session.buckets });
+                Step::AwaitTable
+            }
+            Step::SendSame => {
+                frame.message(&Same {});
+                Step::Over
+            }
+            Step::SendTable(from) => self.write_table(&mut frame, from, session),
+            Step::SendEnd => {
+                frame.message(&End {});
+                Step::Over
+            }
+            Step::SendCarried => return self.send_carried(stream, buffer),
             Step::AwaitTable
             | Step::AwaitEnd
             | Step::AwaitAnswer
@@ -53,8 +64,11 @@ impl Node {
             | Step::AwaitSelection
             | Step::AwaitReturn
             | Step::AwaitCarried => return StreamStep::Receive,
-            // These were dealt with above.
-            Step::SendCarried | Step::Closed | Step::Over => return StreamStep::Close,
+            Step::Over => {
+                self.end(stream, Ok(()));
+                return StreamStep::Close;
+            }
+            Step::Closed => return StreamStep::Close,
         };
         frame.finish();
         self.set_step(stream, next);

@@ -4,7 +4,7 @@
 //! have this node send to others more than it sent here. The name of a live member passes to an unverified peer at another
 //! address only if that member was asked and does not answer.
 
-use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
     carry::Priority,
@@ -12,7 +12,7 @@ use super::{
     node::Node,
     question::Question,
     time::Time,
-    validation::Sender,
+    validation::{Pinged, Sender},
 };
 use crate::{
     address::host_of,
@@ -56,40 +56,19 @@ pub(super) struct Introduced {
     pub(super) token: u32,
 }
 
-/// Unverified peers that were pinged and have not answered, the first at the front.
-#[derive(Debug, Default)]
-pub(super) struct UnverifiedPeers {
-    asked: VecDeque<(u32, Time, Introduction)>,
-}
+/// When an unverified peer was pinged, and what it claims.
+pub(super) type Unverified = (Time, Introduction);
 
-impl UnverifiedPeers {
+impl Pinged<Unverified> {
     /// The address that an unverified peer of this mark claims, if it is being pinged there.
     pub(super) fn home_of(&self, mark: u32) -> Option<SocketAddr> {
-        let is_it = |(.., other): &&(u32, Time, Introduction)| hash::member(&other.name) == mark;
-        self.asked.iter().find(is_it).map(|(.., other)| other.addr)
+        let mut peers = self.waiting.iter().map(|(_, (_, peer))| peer);
+        peers.find(|peer| hash::member(&peer.name) == mark).map(|peer| peer.addr)
     }
 
     /// Whether a claimed address is being pinged already.
     fn is_pinged(&self, addr: SocketAddr, now: Time, patience: Duration) -> bool {
-        self.asked.iter().any(|(_, at, other)| other.addr == addr && now.since(*at) < patience)
-    }
-
-    /// Remembers a ping in place of an older one to that address; says whether another had to make room.
-    fn push(&mut self, seq: u32, now: Time, introduction: Introduction) -> bool {
-        self.asked.retain(|(.., other)| other.addr != introduction.addr);
-        let full = self.asked.len() == MAX_ASKED && self.asked.pop_front().is_some();
-        self.asked.push_back((seq, now, introduction));
-        full
-    }
-
-    fn take(&mut self, seq: u32) -> Option<Introduction> {
-        let at = self.asked.iter().position(|(asked, ..)| *asked == seq)?;
-        self.asked.remove(at).map(|(.., introduction)| introduction)
-    }
-
-    #[cfg(any(test, feature = "sim", fuzzing))]
-    pub(super) fn len(&self) -> usize {
-        self.asked.len()
+        self.waiting.iter().any(|(_, (at, peer))| peer.addr == addr && now.since(*at) < patience)
     }
 }
 
@@ -182,12 +161,14 @@ impl Node {
             return;
         }
         let seq = self.ping(introduction.addr, &introduction.name, None, Priority::Provoked);
-        let full = self.unverified.push(seq, self.now, introduction);
+        // In place of an older ping to that address.
+        self.unverified.waiting.retain(|(_, (_, peer))| peer.addr != introduction.addr);
+        let full = self.unverified.push(seq, (self.now, introduction));
         self.metrics.dropped_unverified += u64::from(full);
     }
 
     pub(super) fn take_introduction_answer(&mut self, sender: &Sender, seq: u32) -> bool {
-        let Some(introduction) = self.unverified.take(seq) else { return false };
+        let Some((_, introduction)) = self.unverified.take(seq) else { return false };
         // Meanwhile the name may be another member's.
         if sender.mark != hash::member(&introduction.name)
             || self.table.find_live(&introduction.name).is_some()

@@ -8,7 +8,7 @@
 //! tombstones), `suspicion`, `self_claims` about this node, `flap`, `bounds` of what others are believed. Detection:
 //! `probe`, `health` (Lifeguard's awareness), `stalls`. Dissemination: `updates` (their queue), `dissemination` (gossip),
 //! `anti_entropy` (when) and `push_pull` (how tables are exchanged). Streams: `stream`, `frames`, each a `session`,
-//! `stream_ping`, `carry` (datagrams by stream). Life of a node: `phase`, `join`, `race`, `reconnect`, `leave`, `reach` (how
+//! `carry` (datagrams by stream). Life of a node: `phase`, `join`, `race`, `reconnect`, `leave`, `reach` (how
 //! others see this node). `node` takes inputs and routes them, `datagram` takes one in, `transmit` writes those that wait.
 //! Under them the `table` of `member` records with its `index` and probe `ring`, `secret`, `timers` and `time`.
 
@@ -49,7 +49,6 @@ mod self_claims;
 mod session;
 mod stalls;
 mod stream;
-mod stream_ping;
 mod suspicion;
 mod table;
 mod time;

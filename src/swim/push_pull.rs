@@ -24,7 +24,7 @@ use super::{
 };
 use crate::wire::{
     hash,
-    message::{BucketDigests, BucketSelection, Departed, End, Hello, Message, Same},
+    message::{Departed, End, Hello, Message},
     packet,
 };
 
@@ -32,38 +32,27 @@ use crate::wire::{
 const MAX_ENTRY: usize = 2048;
 
 impl Node {
-    /// Writes what this node says next in an exchange, and says what comes after it.
-    pub(super) fn write_push_pull(&self, frame: &mut packet::Writer<'_>, session: &Session) -> Step {
-        match session.step {
-            Step::SendHello => {
-                let syncs = matches!(session.purpose, Purpose::Sync);
-                let digest = if syncs { self.settled_digest() } else { 0 };
-                frame.message(&Hello { name: &self.name, digest });
-                Step::AwaitTable
+    pub(super) fn write_hello(&self, frame: &mut packet::Writer<'_>, session: &Session) -> Step {
+        let syncs = matches!(session.purpose, Purpose::Sync);
+        let digest = if syncs { self.settled_digest() } else { 0 };
+        frame.message(&Hello { name: &self.name, digest });
+        Step::AwaitTable
+    }
+
+    /// Writes this node's records from a place in the table on, as many as fit, or ends the table.
+    pub(super) fn write_table(&self, frame: &mut packet::Writer<'_>, from: usize, session: &Session) -> Step {
+        let chosen = |record: &Record| session.buckets >> hash::bucket(&record.name) & 1 == 1;
+        for (at, record) in self.table.walk(from).filter(|(_, record)| chosen(record)) {
+            if frame.room() < MAX_ENTRY {
+                return Step::SendTable(at);
             }
-            Step::SendBucketDigests => {
-                let digests = self.table.bucket_digests().map(u64::to_le_bytes);
-                frame.message(&BucketDigests { digests: digests.as_flattened() });
-                Step::AwaitSelection
-            }
-            Step::SendSelection => {
-                frame.message(&BucketSelection { buckets: session.buckets });
-                Step::AwaitTable
-            }
-            Step::SendSame => {
-                frame.message(&Same {});
-                Step::Over
-            }
-            Step::SendTable(from) => match self.tell_table(frame, from, session.buckets) {
-                Some(at) => Step::SendTable(at),
-                None if matches!(session.purpose, Purpose::Answer) => Step::AwaitReturn,
-                None => Step::AwaitEnd,
-            },
-            _ => {
-                frame.message(&End {});
-                Step::Over
+            if at != MemberId::SELF.index() || self.shows_itself() {
+                self.tell(frame, record);
             }
         }
+        frame.message(&End {});
+        let answers = matches!(session.purpose, Purpose::Answer);
+        if answers { Step::AwaitReturn } else { Step::AwaitEnd }
     }
 
     /// Takes in a message of an exchange, and says whether it has its place here.
@@ -129,21 +118,6 @@ impl Node {
             self.metrics.syncs_equal += 1;
         }
         self.set_step(stream, next);
-    }
-
-    /// Writes records from a place on and says where to go on, or ends the table.
-    fn tell_table(&self, frame: &mut packet::Writer<'_>, from: usize, buckets: u64) -> Option<usize> {
-        let chosen = |record: &Record| buckets >> hash::bucket(&record.name) & 1 == 1;
-        for (at, record) in self.table.walk(from).filter(|(_, record)| chosen(record)) {
-            if frame.room() < MAX_ENTRY {
-                return Some(at);
-            }
-            if at != MemberId::SELF.index() || self.shows_itself() {
-                self.tell(frame, record);
-            }
-        }
-        frame.message(&End {});
-        None
     }
 
     fn tell(&self, frame: &mut packet::Writer<'_>, record: &Record) {

@@ -11,12 +11,16 @@ use super::{
     join::{Attempt, JoinId},
     member::Identity,
     node::Node,
+    phase::Phase,
     session::{Purpose, Session, Step},
     stream::{StreamFailure, StreamId},
     timers::Timer,
     validation::Sender,
 };
-use crate::wire::hash;
+use crate::wire::{
+    hash,
+    message::{StreamAck, StreamPing},
+};
 
 /// Questions at the same time; more are not asked.
 const MAX_QUESTIONS: usize = 32;
@@ -68,6 +72,23 @@ impl Node {
             self.end(stream, Ok(()));
         }
         answered
+    }
+
+    /// A stream ping: another node asks whether this one holds the name.
+    pub(super) fn on_stream_ping(&mut self, stream: StreamId, ping: &StreamPing<'_>) {
+        let holds = !self.is_leaving() && self.phase != Phase::Displaced;
+        let meant = ping.target == &*self.name && holds;
+        if meant {
+            self.note_pinged();
+        }
+        self.set_step(stream, if meant { Step::SendAnswer } else { Step::Over });
+    }
+
+    /// The answer to the stream ping of a question or of a probe.
+    pub(super) fn on_stream_ack(&mut self, stream: StreamId, ack: &StreamAck<'_>) {
+        let Some(session) = self.streams.sessions.get(&stream) else { return };
+        let answered = ack.name == &**session.asked(&self.name);
+        self.end(stream, if answered { Ok(()) } else { Err(StreamFailure::Rejected) });
     }
 
     pub(super) fn conclude_question(

@@ -110,26 +110,36 @@ impl Guesses {
     }
 }
 
-/// Members that were greeted and have not answered, the first at the front.
-#[derive(Debug, Default)]
-pub(super) struct Greetings(VecDeque<(u32, Arc<str>, SocketAddr)>);
+/// Pings besides the probes that are not answered yet, with whom each is to reach; the oldest is at the front.
+#[derive(Debug)]
+pub(super) struct Pinged<T> {
+    pub(super) waiting: VecDeque<(u32, T)>,
+    bound: usize,
+}
 
-impl Greetings {
-    fn push(&mut self, seq: u32, name: Arc<str>, addr: SocketAddr) {
-        if self.0.len() == MAX_GREETED {
-            self.0.pop_front();
-        }
-        self.0.push_back((seq, name, addr));
+/// The name of a member that was greeted, and where.
+pub(super) type Greeted = (Arc<str>, SocketAddr);
+
+impl<T> Pinged<T> {
+    pub(super) fn new(bound: usize) -> Self {
+        Self { waiting: VecDeque::new(), bound }
     }
 
-    fn take(&mut self, seq: u32) -> Option<(Arc<str>, SocketAddr)> {
-        let at = self.0.iter().position(|(greeted, ..)| *greeted == seq)?;
-        self.0.remove(at).map(|(_, name, addr)| (name, addr))
+    /// Says whether an older ping had to make room.
+    pub(super) fn push(&mut self, seq: u32, whom: T) -> bool {
+        let full = self.waiting.len() == self.bound && self.waiting.pop_front().is_some();
+        self.waiting.push_back((seq, whom));
+        full
+    }
+
+    pub(super) fn take(&mut self, seq: u32) -> Option<T> {
+        let at = self.waiting.iter().position(|(waiting, _)| *waiting == seq)?;
+        self.waiting.remove(at).map(|(_, whom)| whom)
     }
 
     #[cfg(any(test, feature = "sim", fuzzing))]
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.waiting.len()
     }
 }
 
@@ -374,7 +384,7 @@ impl Node {
             None => self.ping_by_datagram(addr, &name, None),
             Some(priority) => self.ping_by_stream(addr, &name, None, priority),
         };
-        self.greetings.push(seq, name, addr);
+        self.greetings.push(seq, (name, addr));
     }
 
     pub(super) fn take_greeting_answer(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) -> bool {
