@@ -83,7 +83,7 @@ impl Node {
         if self.table.live() < self.config.max_members - kept {
             return true;
         }
-        let Some(unverified) = self.table.any_unverified(&mut self.rng) else { return false };
+        let Some(unverified) = self.rng.choice(self.table.rings.unverified()).copied() else { return false };
         self.metrics.evicted_members += 1;
         self.evict(unverified);
         true

@@ -118,7 +118,7 @@ impl Node {
         *count = count.saturating_add(1);
         if *count < CERTAIN && self.carrier.in_a_row < CERTAIN {
             // It may have been chance: probed again.
-            self.table.probe_next(id);
+            self.table.rings.probe_next(id);
         }
         if self.carrier.is_mute() && !was_mute {
             // Updates by datagram have not arrived until now, in either direction.

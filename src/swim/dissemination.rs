@@ -83,7 +83,7 @@ impl Node {
         if self.updates.is_empty() {
             return;
         }
-        let (verified, departed) = (self.table.verified().len(), self.lately_departed.len());
+        let (verified, departed) = (self.table.rings.verified().len(), self.lately_departed.len());
         if self.table.others() + departed == 0 {
             self.updates.clear();
             return;
@@ -94,7 +94,7 @@ impl Node {
         let (mut told, mut doubtful) = (0, 0);
         for pick in picks.drain(..) {
             let id = match pick.checked_sub(verified) {
-                None => self.table.verified()[pick],
+                None => self.table.rings.verified()[pick],
                 Some(pick) => self.lately_departed[pick],
             };
             let is_doubtful = self.table.get(id).state != MemberState::Alive;
@@ -174,7 +174,7 @@ impl Node {
     /// Up to `k` random members that are alive and not suspected, without this node and `except`: such as have answered, if
     /// there are any.
     pub(super) fn pick_alive(&mut self, k: usize, except: Option<MemberId>) -> Vec<(Arc<str>, SocketAddr)> {
-        let verified = self.table.verified().len();
+        let verified = self.table.rings.verified().len();
         let among = if verified > usize::from(except.is_some()) { verified } else { self.table.others() };
         // A few more than asked for: some are passed over.
         let mut picks = self.sample_for(k + 4, among);

@@ -128,7 +128,7 @@ impl Node {
     pub(super) fn tell_verdict(&mut self, id: MemberId, past: &Member) {
         if self.volunteer(self.config.verifiers.saturating_mul(2)) {
             self.flaps.add_verdict(Arc::clone(&past.name), past.identity);
-            self.table.probe_next(id);
+            self.table.rings.probe_next(id);
         }
     }
 

@@ -145,7 +145,7 @@ impl Node {
     /// Whether a caller may be listed at another port of its host before it has answered there.
     fn lives_there(&self, peer: SocketAddr, home: SocketAddr) -> bool {
         home.ip() == peer.ip()
-            && self.table.unverified() < MAX_UNVERIFIED
+            && self.table.rings.unverified().len() < MAX_UNVERIFIED
             && self.table.count_unverified_on(host_of(home.ip()), MAX_UNVERIFIED_ON_HOST)
                 < MAX_UNVERIFIED_ON_HOST
     }

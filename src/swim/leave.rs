@@ -153,7 +153,7 @@ impl Node {
             self.leave.believed.push(name);
         }
         // Members that never answered are counted only where there are no others.
-        let (verified, others) = (self.table.verified().len(), self.table.others());
+        let (verified, others) = (self.table.rings.verified().len(), self.table.others());
         let enough = self.config.gossip_fanout.min(if verified > 0 { verified } else { others });
         if self.phase == Phase::Leaving && self.leave.believed.len() >= enough {
             self.end_leave();

@@ -10,7 +10,7 @@
 //! `anti_entropy` (when) and `push_pull` (how tables are exchanged). Streams: `stream`, `frames`, each a `session`,
 //! `carry` (datagrams by stream). Life of a node: `phase`, `join`, `race`, `reconnect`, `leave`, `reach` (how
 //! others see this node). `node` takes inputs and routes them, `datagram` takes one in, `transmit` writes those that wait.
-//! Under them the `table` of `member` records with its `index` and probe `ring`, `secret`, `timers` and `time`.
+//! Under them the `table` of `member` records, with an index and the probe rings in its folder; `secret`, `timers` and `time`.
 
 mod anti_entropy;
 #[cfg(any(test, feature = "sim"))]
@@ -29,7 +29,6 @@ mod event;
 mod flap;
 mod frames;
 mod health;
-mod index;
 mod introduce;
 mod join;
 mod leave;
@@ -43,7 +42,6 @@ mod question;
 mod race;
 mod reach;
 mod reconnect;
-mod ring;
 mod secret;
 mod self_claims;
 mod session;

@@ -100,7 +100,7 @@ impl Node {
         self.come_back_if_steady();
         let interval = self.health.scale(self.config.probe_interval);
         self.set_timer(Timer::Probe, interval);
-        let Some(id) = self.table.next_target(&mut self.rng) else {
+        let Some(id) = self.table.rings.next(&mut self.rng) else {
             // There is nobody to accuse wrongly.
             self.health.improve();
             return;

@@ -186,7 +186,7 @@ impl Node {
         let pause = self.config.probe_interval.saturating_mul(LOOK_AGAIN);
         if self.is_silent_around()
             && self.reach.next_look.pass(self.now, pause)
-            && !self.table.verified().is_empty()
+            && !self.table.rings.verified().is_empty()
         {
             self.sync_with_anybody();
         }

@@ -217,7 +217,7 @@ impl Node {
     /// chance to refute.
     fn verify(&mut self, id: MemberId) {
         if self.volunteer(self.config.verifiers) {
-            self.table.probe_next(id);
+            self.table.rings.probe_next(id);
         }
     }
 
@@ -262,7 +262,7 @@ impl Node {
             return;
         }
         if self.config.verifiers > 0 && self.change_suspicion(id, |suspicion| suspicion.put_off(now, able)) {
-            self.table.probe_next(id);
+            self.table.rings.probe_next(id);
             return self.spread(id, Urgency::Urgent);
         }
         let identity = self.table.get(id).identity;

@@ -329,7 +329,7 @@ impl Node {
     fn probe_to_verify(&mut self, id: MemberId, source: SocketAddr) {
         let record = self.table.get(id);
         if record.state.is_live() && record.addr != source && self.count_greeting(id, false) {
-            self.table.move_up(id);
+            self.table.rings.move_up(id);
         }
     }
 

@@ -5,7 +5,7 @@
 //! members from being probed. Nor can an attacker that has a member probed out of turn: that is at most every
 //! other round, and the next turn is a verified member's.
 
-use super::member::MemberId;
+use crate::swim::member::MemberId;
 
 /// Members in the order in which they are probed.
 #[derive(Debug, Default)]
@@ -24,9 +24,10 @@ struct Place {
 
 type Places = Vec<Option<Place>>;
 
-/// The live members but for this node: those that have answered at their address, and those that have not yet.
+/// The live members but for this node: those that have answered at their address, and those that have not yet. The table
+/// alone has them [enter](Self::enter) and [exit](Self::exit).
 #[derive(Debug, Default)]
-pub(super) struct ProbeRings {
+pub(in crate::swim) struct ProbeRings {
     verified: Ring,
     unverified: Ring,
     /// By member id.
@@ -67,7 +68,7 @@ impl ProbeRings {
     }
 
     /// The next member to probe.
-    pub(super) fn next(&mut self, rng: &mut fastrand::Rng) -> Option<MemberId> {
+    pub(in crate::swim) fn next(&mut self, rng: &mut fastrand::Rng) -> Option<MemberId> {
         if !std::mem::replace(&mut self.jumped, false)
             && let Some(id) = self.jump.take()
             && let Some(Place { verified, at }) = self.place(id)
@@ -110,12 +111,12 @@ impl ProbeRings {
     }
 
     /// Has a member probed out of its turn, as soon as that may be. The last request counts.
-    pub(super) fn probe_next(&mut self, id: MemberId) {
+    pub(in crate::swim) fn probe_next(&mut self, id: MemberId) {
         self.jump = Some(id);
     }
 
     /// Makes a member the next in its ring: nobody's turn comes later by more than one.
-    pub(super) fn move_up(&mut self, id: MemberId) {
+    pub(in crate::swim) fn move_up(&mut self, id: MemberId) {
         let Some(Place { verified, at }) = self.place(id) else { return };
         let (ring, places) = self.ring(verified);
         if at as usize > ring.cursor {
@@ -124,16 +125,16 @@ impl ProbeRings {
     }
 
     /// Those that have answered, in no particular order.
-    pub(super) fn verified(&self) -> &[MemberId] {
+    pub(in crate::swim) fn verified(&self) -> &[MemberId] {
         &self.verified.ids
     }
 
     /// Those that have not answered yet.
-    pub(super) fn unverified(&self) -> &[MemberId] {
+    pub(in crate::swim) fn unverified(&self) -> &[MemberId] {
         &self.unverified.ids
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::swim) fn len(&self) -> usize {
         self.verified.ids.len() + self.unverified.ids.len()
     }
 

@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 
-use super::member::MemberId;
+use crate::swim::member::MemberId;
 
 const FREE: u32 = u32::MAX;
 

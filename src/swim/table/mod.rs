@@ -11,16 +11,18 @@ use std::{
 
 use siphasher::sip::SipHasher13;
 
+use self::{index::Index, ring::ProbeRings};
 use super::{
-    index::Index,
     member::{MemberId, MemberState, Record},
-    ring::ProbeRings,
     secret::Tokens,
     suspicion::Suspicion,
     time::Time,
     validation::Contact,
 };
 use crate::{address::host_of, wire::hash};
+
+mod index;
+mod ring;
 
 /// Whether the member was verified, when it departed, its id.
 type Departure = (bool, Time, MemberId);
@@ -42,7 +44,7 @@ pub(super) struct Table {
     /// The tokens that members may show.
     tokens: Tokens,
     /// The same, in the order in which they are probed.
-    rings: ProbeRings,
+    pub(super) rings: ProbeRings,
     /// How many of the live are suspected.
     suspects: usize,
     digest: u64,
@@ -89,13 +91,12 @@ impl Table {
 
     /// Changes a record and everything that is derived from it.
     pub(super) fn update(&mut self, id: MemberId, rng: &mut fastrand::Rng, change: impl FnOnce(&mut Record)) {
-        let record =
-            self.slots[id.index()].as_ref().expect("an id is used only while its record is in the table");
-        let (was_live, old_digest, departure) =
-            (record.state.is_live(), record.digest(), record.departure(id));
+        let record = self.get(id);
+        let (was_live, was_suspected) = (record.state.is_live(), record.state == MemberState::Suspect);
+        let (old_digest, departure) = (record.digest(), record.departure(id));
         let old = (record.addr, record.contact.verified);
         self.departed.remove(&departure);
-        self.suspects -= usize::from(record.state == MemberState::Suspect);
+        self.suspects -= usize::from(was_suspected);
         change(self.get_mut(id));
         if self.get(id).addr != old.0 {
             let token = self.tokens.of(&self.get(id).name, self.get(id).addr);
@@ -204,21 +205,6 @@ impl Table {
         slots.iter().enumerate().filter_map(move |(i, slot)| Some((from + i, slot.as_ref()?)))
     }
 
-    /// The live members but for this node that have answered, in no particular order.
-    pub(super) fn verified(&self) -> &[MemberId] {
-        self.rings.verified()
-    }
-
-    /// How many live members have not answered yet.
-    pub(super) fn unverified(&self) -> usize {
-        self.rings.unverified().len()
-    }
-
-    /// A live member that has not answered yet, if there is one.
-    pub(super) fn any_unverified(&self, rng: &mut fastrand::Rng) -> Option<MemberId> {
-        rng.choice(self.rings.unverified()).copied()
-    }
-
     /// Live members but for this node.
     pub(super) fn others(&self) -> usize {
         self.rings.len()
@@ -267,18 +253,6 @@ impl Table {
             digests[hash::bucket(&record.name)] ^= record.digest();
         }
         digests
-    }
-
-    pub(super) fn next_target(&mut self, rng: &mut fastrand::Rng) -> Option<MemberId> {
-        self.rings.next(rng)
-    }
-
-    pub(super) fn probe_next(&mut self, id: MemberId) {
-        self.rings.probe_next(id);
-    }
-
-    pub(super) fn move_up(&mut self, id: MemberId) {
-        self.rings.move_up(id);
     }
 
     fn enter_ring(&mut self, id: MemberId, rng: &mut fastrand::Rng) {
@@ -350,10 +324,10 @@ mod tests {
                 // Each puts the others off by a round; so many can fall between two probes of one.
                 let extra = if seed % 2 == 0 { 0 } else { 2 * largest };
                 if extra > 0 && rng.u32(..5) == 0 && table.get(change).state.is_live() {
-                    table.probe_next(change);
+                    table.rings.probe_next(change);
                 }
                 largest = largest.max(table.live());
-                let target = table.next_target(&mut rng).expect("somebody is live");
+                let target = table.rings.next(&mut rng).expect("somebody is live");
                 if let Some(before) = last.insert(target, round) {
                     assert!(round - before < 2 * (largest - 1) + extra, "seed {seed}, round {round}");
                 }
@@ -376,7 +350,7 @@ mod tests {
                 r.identity.incarnation += bump;
             });
             if rng.bool() {
-                table.next_target(&mut rng);
+                table.rings.next(&mut rng);
             }
             let live: Vec<_> = table.walk(1).filter(|(_, r)| r.state.is_live()).collect();
             assert_eq!(table.others(), live.len(), "step {step}");
@@ -395,7 +369,7 @@ mod tests {
     #[test]
     fn a_table_of_one_has_nobody_to_probe() {
         let mut rng = fastrand::Rng::with_seed(1);
-        assert_eq!(table(1, &mut rng).next_target(&mut rng), None);
+        assert_eq!(table(1, &mut rng).rings.next(&mut rng), None);
     }
 
     #[test]
