@@ -1,8 +1,8 @@
 //! The one strict parser of `host:port` and `host`, for seeds, `bind`, `advertise` and DNS names.
 
 use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    fmt, io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs},
 };
 
 /// The longest name that DNS knows.
@@ -70,6 +70,23 @@ impl<'a> Target<'a> {
             None => parse_bare(text)?,
         };
         Ok(Self { host, port })
+    }
+
+    /// The address, if it needs no look-up; without a port of its own it gets `default_port`.
+    pub(crate) fn literal(self, default_port: u16) -> Option<SocketAddr> {
+        match self.host {
+            Host::Ip(ip) => Some(SocketAddr::new(ip, self.port.unwrap_or(default_port))),
+            Host::Name(_) => None,
+        }
+    }
+
+    /// Every address. May block on the system's resolver.
+    pub(crate) fn resolve(self, default_port: u16) -> io::Result<Vec<SocketAddr>> {
+        let port = self.port.unwrap_or(default_port);
+        match self.host {
+            Host::Ip(ip) => Ok(vec![SocketAddr::new(ip, port)]),
+            Host::Name(name) => (name, port).to_socket_addrs().map(Iterator::collect),
+        }
     }
 }
 

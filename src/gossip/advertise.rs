@@ -10,11 +10,11 @@ use super::{
     config::{GossipConfig, check_advertise},
     family::Family,
     host_port::HostPort,
-    interfaces, resolve,
+    interfaces,
 };
 use crate::{
     Error,
-    address::{any_of, problem_of},
+    address::{self, Target, any_of, problem_of},
 };
 
 /// Addresses set aside for documentation (RFC 5737, RFC 3849): the way there is the default route. Nothing is sent.
@@ -47,7 +47,7 @@ impl Host for System {
     }
 
     fn resolve(&self, seed: &str) -> io::Result<Vec<SocketAddr>> {
-        resolve::resolve(seed, 9)
+        Target::parse(seed).map_err(io::Error::other)?.resolve(9)
     }
 }
 
@@ -130,10 +130,10 @@ impl<'a> Seeds<'a> {
     fn of(seeds: &'a [String]) -> Self {
         let mut sorted = Self { literals: Vec::new(), names: Vec::new(), has_localhost: false };
         for seed in seeds {
-            match resolve::literal(seed, 9) {
-                Some(addr) => sorted.literals.push(addr.ip().to_canonical()),
-                None if resolve::name(seed).is_some_and(is_localhost) => sorted.has_localhost = true,
-                None => sorted.names.push(seed),
+            match Target::parse(seed).map(|target| target.host) {
+                Ok(address::Host::Ip(ip)) => sorted.literals.push(ip.to_canonical()),
+                Ok(address::Host::Name(name)) if is_localhost(name) => sorted.has_localhost = true,
+                _ => sorted.names.push(seed),
             }
         }
         sorted

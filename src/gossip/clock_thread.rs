@@ -6,8 +6,9 @@
 use std::{io, mem, net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
-    counters::Counters, outbound::Outbound, own_address::OwnAddress, publication::Publication,
-    secrets::DatagramSeal, seed_lookup::SeedLookup, shared_node::SharedNode, sockets::Udp,
+    conversation::Outgoing, counters::Counters, outbound::Outbound, own_address::OwnAddress,
+    publication::Publication, secrets::DatagramSeal, seed_lookup::SeedLookup, shared_node::SharedNode,
+    sockets::Udp,
 };
 use crate::{
     blocking::is_nothing,
@@ -32,35 +33,32 @@ pub(super) struct ClockThread {
     pub(super) counters: Arc<Counters>,
     /// For the networks that are allowed.
     pub(super) config: Arc<Config>,
-    pub(super) udp: Arc<Udp>,
     pub(super) seal: DatagramSeal,
-    /// What stands for this node's name in sealed datagrams.
-    pub(super) mark: u32,
     pub(super) own_address: OwnAddress,
     pub(super) outbox: Outbox,
 }
 
 impl ClockThread {
     /// Runs until the node stops.
-    pub(super) fn run(mut self) {
+    pub(super) fn run(mut self, udp: &Udp) {
         let mut buffer = vec![0; 1 << 16];
         while !self.node.stop.is_stopped() {
             self.own_address.check(&self.node);
-            self.turn(&mut buffer);
+            self.turn(udp, &mut buffer);
         }
     }
 
     /// Sends, waits for a datagram until the next deadline, and fires what is due.
-    pub(super) fn turn(&mut self, buffer: &mut [u8]) {
+    pub(super) fn turn(&mut self, udp: &Udp, buffer: &mut [u8]) {
         self.node.wakeup.begin();
-        let deadline = self.flush();
+        let deadline = self.flush(udp);
         let longest = self.node.wakeup.longest_wait();
         let wait = deadline.map_or(longest, |at| at.since(self.node.now()).min(longest));
-        let more = if wait.is_zero() { Ok(true) } else { self.receive(buffer, wait) };
+        let more = if wait.is_zero() { Ok(true) } else { self.receive(udp, buffer, wait) };
         let due = deadline.is_some_and(|at| at <= self.node.now());
         // Before anybody is judged late, everything that has arrived is heard.
         let heard = match more {
-            Ok(true) if due => self.drain(buffer),
+            Ok(true) if due => self.drain(udp, buffer),
             more => more.map(drop),
         };
         if let Err(error) = heard {
@@ -74,8 +72,8 @@ impl ClockThread {
     }
 
     /// Waits for a datagram and says whether there was one: then more may wait behind it.
-    fn receive(&mut self, buffer: &mut [u8], limit: Duration) -> io::Result<bool> {
-        match self.udp.receive(buffer, limit) {
+    fn receive(&mut self, udp: &Udp, buffer: &mut [u8], limit: Duration) -> io::Result<bool> {
+        match udp.receive(buffer, limit) {
             Ok((len, from)) => {
                 self.take_in(from, &mut buffer[..len]);
                 Ok(true)
@@ -91,13 +89,12 @@ impl ClockThread {
     }
 
     /// Takes in and answers what has arrived.
-    fn drain(&mut self, buffer: &mut [u8]) -> io::Result<()> {
-        let udp = Arc::clone(&self.udp);
+    fn drain(&mut self, udp: &Udp, buffer: &mut [u8]) -> io::Result<()> {
         for _ in 0..MAX_TURNS {
             if !udp.drain(buffer, MAX_TAKEN, |from, bytes| self.take_in(from, bytes))? {
                 break;
             }
-            self.flush();
+            self.flush(udp);
         }
         Ok(())
     }
@@ -111,13 +108,13 @@ impl ClockThread {
             let len = bytes.len() as u64;
             return self.counters.count_dropped(len, |counted| &mut counted.dropped_not_allowed);
         }
-        if let Some(packet) = self.seal.open(self.mark, bytes) {
+        if let Some(packet) = self.seal.open(bytes) {
             self.node.with(|node, now| node.handle_datagram(now, from, packet));
         }
     }
 
     /// Sends and passes on everything the node has produced; returns its next deadline.
-    fn flush(&mut self) -> Option<Time> {
+    fn flush(&mut self, udp: &Udp) -> Option<Time> {
         loop {
             let outbox = &mut self.outbox;
             let deadline = self.node.with(|node, _| {
@@ -126,7 +123,7 @@ impl ClockThread {
             });
             let full = outbox.used == MAX_BATCH;
             for (to, bytes) in outbox.take_datagrams() {
-                if let Err(error) = self.udp.send(to.addr, self.seal.seal(to.recipient, bytes)) {
+                if let Err(error) = udp.send(to.addr, self.seal.seal(to.recipient, bytes)) {
                     self.counters.count(|counted| counted.send_errors += 1);
                     log::trace!("{}: cannot send to {}: {error}", self.node.name, to.addr);
                 }
@@ -144,7 +141,7 @@ impl ClockThread {
         match output {
             Output::Event(event) => self.publication.event(&event),
             Output::OpenStream { stream, addr, timeout, kind } => {
-                self.outbound.begin(stream, addr, timeout, kind);
+                self.outbound.begin(Outgoing { stream, addr, timeout }, kind);
             }
             Output::ResolveSeeds => self.seeds.begin_round(),
             Output::JoinDone(ticket, result) => self.publication.join_done(ticket, result),

@@ -34,6 +34,7 @@ const LONG: Duration = Duration::from_secs(60);
 struct Bench {
     running: Running,
     clock: ClockThread,
+    udp: Arc<Udp>,
     inbound: Arc<Inbound>,
     buffer: Vec<u8>,
 }
@@ -41,9 +42,9 @@ struct Bench {
 impl Bench {
     fn new(config: &GossipConfig) -> Self {
         let sockets = Sockets::bind(config).unwrap();
-        let (running, Threads { clock, inbound, tcp: _ }) =
+        let (running, Threads { clock, udp, inbound, tcp: _ }) =
             Running::assemble(config.clone(), sockets, Arc::default()).unwrap();
-        Self { running, clock, inbound, buffer: vec![0; 1 << 16] }
+        Self { running, clock, udp, inbound, buffer: vec![0; 1 << 16] }
     }
 
     fn node(&self) -> &Arc<SharedNode> {
@@ -51,7 +52,7 @@ impl Bench {
     }
 
     fn turn(&mut self) {
-        self.clock.turn(&mut self.buffer);
+        self.clock.turn(&self.udp, &mut self.buffer);
     }
 
     /// Has somebody introduce itself by stream, who lives at an address.
@@ -126,7 +127,7 @@ fn what_has_arrived_is_heard_before_anybody_is_judged_late() {
         }
         // The answer is there in time; the clock thread comes when the whole round is over.
         for seq in pings {
-            member.send_to(&packet_of(&Ack { seq }), bench.clock.udp.myself()).unwrap();
+            member.send_to(&packet_of(&Ack { seq }), bench.udp.myself()).unwrap();
         }
         let over = bench.node().now() + config.swim.probe_interval;
         while bench.node().now() < over {
@@ -144,16 +145,16 @@ fn a_wake_ends_the_wait_of_the_clock_thread_once() {
     for _ in 0..3 {
         bench.node().wake();
         bench.node().wake();
-        let (len, from) = bench.clock.udp.receive(&mut buffer, LONG).expect("it is woken");
-        assert_eq!((len, from), (0, bench.clock.udp.myself()));
-        assert!(bench.clock.udp.receive(&mut buffer, Duration::ZERO).is_err(), "one datagram is enough");
+        let (len, from) = bench.udp.receive(&mut buffer, LONG).expect("it is woken");
+        assert_eq!((len, from), (0, bench.udp.myself()));
+        assert!(bench.udp.receive(&mut buffer, Duration::ZERO).is_err(), "one datagram is enough");
         bench.node().wake();
         assert!(
-            bench.clock.udp.receive(&mut buffer, Duration::ZERO).is_err(),
+            bench.udp.receive(&mut buffer, Duration::ZERO).is_err(),
             "it was woken, and has not looked yet"
         );
         // It looks at the node, so whoever comes from here on wakes it again.
-        bench.clock.udp.wake().unwrap();
+        bench.udp.wake().unwrap();
         bench.turn();
     }
 }
@@ -164,7 +165,7 @@ fn whoever_gives_the_node_something_to_do_wakes_the_clock_thread() {
     let mut buffer = [0; 16];
     let (done, _result) = bounded(1);
     bench.running.seeds.join(1, &["127.0.0.1:9".into()], done);
-    assert_eq!(bench.clock.udp.receive(&mut buffer, LONG).expect("it is woken").0, 0);
+    assert_eq!(bench.udp.receive(&mut buffer, LONG).expect("it is woken").0, 0);
 }
 
 /// Listens, and never says anything: the system accepts for it.
@@ -386,10 +387,10 @@ fn an_exchange_of_others_has_less_time_only_while_more_of_them_wait() {
 #[test]
 fn to_have_waited_in_vain_is_no_error() {
     let mut bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
-    let Bench { clock, buffer, .. } = &mut bench;
-    assert!(!clock.receive(buffer, Duration::from_millis(1)).unwrap(), "nothing was there");
-    clock.udp.wake().unwrap();
-    assert!(clock.receive(buffer, Duration::from_millis(1)).unwrap(), "and now something is");
+    let Bench { clock, udp, buffer, .. } = &mut bench;
+    assert!(!clock.receive(udp, buffer, Duration::from_millis(1)).unwrap(), "nothing was there");
+    udp.wake().unwrap();
+    assert!(clock.receive(udp, buffer, Duration::from_millis(1)).unwrap(), "and now something is");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::{family::Family, host_port::HostPort, resolve};
+use super::{family::Family, host_port::HostPort, seed};
 #[cfg(feature = "encryption")]
 use crate::{Encryption, Keyring};
 use crate::{Error, IpNetwork, Tags, address::problem_of, swim};
@@ -194,7 +194,7 @@ impl GossipConfig {
             return error("max_datagram", format!("must be at least {least} bytes where packets are sealed"));
         }
         self.check_key()?;
-        self.seeds.iter().try_for_each(|seed| resolve::check("seeds", seed))
+        self.seeds.iter().try_for_each(|seed| seed::check("seeds", seed))
     }
 
     /// Who asks for encryption and gives no key would send all in clear.
@@ -244,7 +244,7 @@ impl GossipConfig {
             return Err(Error::Config { field: "advertise", problem });
         }
         let can_be_reached =
-            |seed: &String| resolve::literal(seed, DEFAULT_PORT).is_none_or(|addr| family.reaches(addr.ip()));
+            |seed: &String| seed::literal(seed, DEFAULT_PORT).is_none_or(|addr| family.reaches(addr.ip()));
         if !self.seeds.is_empty() && !self.seeds.iter().any(can_be_reached) {
             let seeds = self.seeds.join(", ");
             let problem = format!(

@@ -3,7 +3,7 @@
 
 use std::{ffi::OsString, time::Duration};
 
-use super::{config::GossipConfig, host_port::HostPort, resolve};
+use super::{config::GossipConfig, host_port::HostPort, seed};
 #[cfg(feature = "encryption")]
 use crate::{Encryption, Key, Keyring};
 use crate::{Error, IpNetwork, Tags};
@@ -56,7 +56,7 @@ const KEYS: &[Entry] = &[
     Entry {
         key: "join",
         set: |config, key, text| {
-            resolve::check(key, text)?;
+            seed::check(key, text)?;
             config.seeds.push(text.into());
             Ok(())
         },

@@ -1,11 +1,17 @@
 //! Has the node and the other side of a stream talk: what the node wants sent is sent, what comes is passed to it, and it is
 //! told how the stream ended.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
-    counters::Counters, dial::StreamError, framed_stream::FramedStream, queue::Place, secrets::Secrets,
+    counters::Counters,
+    dial::StreamError,
+    framed_stream::FramedStream,
+    queue::{Place, account_of},
+    secrets::Secrets,
     shared_node::SharedNode,
+    timed_socket::Deadline,
+    workers::Workers,
 };
 use crate::swim::{StreamFailure, StreamId, StreamStep};
 
@@ -19,7 +25,36 @@ pub(super) struct Conversations {
     pub(super) source: Option<SocketAddr>,
 }
 
+/// A stream that the node asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outgoing {
+    pub(super) stream: StreamId,
+    pub(super) addr: SocketAddr,
+    pub(super) timeout: Duration,
+}
+
 impl Conversations {
+    /// Has work on a stream that the node asked for done in a pool.
+    pub(super) fn submit(
+        self: &Arc<Self>,
+        pool: &Workers,
+        Outgoing { stream, addr, timeout }: Outgoing,
+        work: impl FnOnce(&Self, Deadline<'_>) -> Result<(), StreamError> + Send + 'static,
+    ) {
+        let talk = Arc::clone(self);
+        pool.submit(account_of(addr.ip()), timeout, move |place| {
+            talk.node.guarded("stream", || match place {
+                Some(place) => {
+                    let deadline = Deadline::after(&talk.node.stop, timeout).at(place);
+                    if let Err(error) = work(&talk, deadline) {
+                        talk.give_up(stream, place, error);
+                    }
+                }
+                None => talk.fail(stream, StreamFailure::NotTried),
+            });
+        });
+    }
+
     /// Work on a stream that the node asked for begins: its time runs from now on.
     pub(super) fn begin(&self, stream: StreamId) {
         self.node.with(|node, now| node.stream_began(now, stream));

@@ -14,8 +14,8 @@ use super::{
     config::GossipConfig,
     directory::{Directory, Members},
     events::Events,
-    resolve,
     running::Running,
+    seed,
     sockets::Sockets,
 };
 #[cfg(feature = "encryption")]
@@ -330,7 +330,7 @@ fn check_seeds(seeds: &[String]) -> Result<(), Error> {
         let problem = "has nobody to join; give host:port of at least one node".into();
         return Err(Error::Config { field: "seeds", problem });
     }
-    seeds.iter().try_for_each(|seed| resolve::check("seeds", seed))
+    seeds.iter().try_for_each(|seed| seed::check("seeds", seed))
 }
 
 #[cfg(test)]

@@ -3,23 +3,22 @@
 //! The node says how many there are at a time and which it gives up. Once the other side has sent something, an attempt is
 //! an exchange like any, and goes on in their pool.
 
-use std::{mem, net::SocketAddr, sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 use socket2::Socket;
 
 use super::{
-    conversation::Conversations,
+    conversation::{Conversations, Outgoing},
     dial::{StreamError, begin_connect},
     framed_stream::OpenedStream,
-    queue::account_of,
     timed_socket::Deadline,
     workers::Workers,
 };
 use crate::{
     blocking::{SLICE, is_connected},
-    swim::{StreamFailure, StreamId, StreamStep},
+    swim::{StreamFailure, StreamStep},
 };
 
 /// The first pause between two looks at all attempts; it doubles.
@@ -40,21 +39,13 @@ pub(super) struct JoinAttempts {
 
 #[derive(Debug, Default)]
 struct Queued {
-    new: Vec<NewAttempt>,
+    new: Vec<Outgoing>,
     /// Whether there is a thread that will take them in.
     runs: bool,
 }
 
-/// An attempt that has not begun.
-#[derive(Debug, Clone, Copy)]
-struct NewAttempt {
-    stream: StreamId,
-    addr: SocketAddr,
-    timeout: Duration,
-}
-
 struct Attempt {
-    new: NewAttempt,
+    outgoing: Outgoing,
     stage: Stage,
 }
 
@@ -69,10 +60,10 @@ impl JoinAttempts {
     }
 
     /// Begins an attempt that the node asked for.
-    pub(super) fn begin(self: &Arc<Self>, stream: StreamId, addr: SocketAddr, timeout: Duration) {
+    pub(super) fn begin(self: &Arc<Self>, outgoing: Outgoing) {
         let runs = {
             let mut queued = self.queued.lock();
-            queued.new.push(NewAttempt { stream, addr, timeout });
+            queued.new.push(outgoing);
             mem::replace(&mut queued.runs, true)
         };
         if runs {
@@ -81,7 +72,7 @@ impl JoinAttempts {
             return;
         }
         let job = Arc::clone(self);
-        self.thread.submit(None, timeout, move |place| {
+        self.thread.submit(None, outgoing.timeout, move |place| {
             job.talk.node.guarded("join", || match place {
                 Some(_) => job.run(),
                 None => job.call_off(),
@@ -112,67 +103,52 @@ impl JoinAttempts {
                 pause = FIRST_PAUSE;
             }
             attempts.extend(new.into_iter().filter_map(|new| self.start(new)));
-            self.talk.node.with(|node, _| attempts.retain(|attempt| node.is_open(attempt.new.stream)));
+            self.talk.node.with(|node, _| attempts.retain(|attempt| node.is_open(attempt.outgoing.stream)));
             attempts = attempts.into_iter().filter_map(|attempt| self.advance(attempt)).collect();
             let _ = self.wake.1.recv_timeout(pause);
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    fn start(&self, new: NewAttempt) -> Option<Attempt> {
-        self.talk.begin(new.stream);
-        match begin_connect(self.talk.source, new.addr) {
-            Ok(socket) => Some(Attempt { new, stage: Stage::Connecting(socket) }),
+    fn start(&self, outgoing: Outgoing) -> Option<Attempt> {
+        self.talk.begin(outgoing.stream);
+        match begin_connect(self.talk.source, outgoing.addr) {
+            Ok(socket) => Some(Attempt { outgoing, stage: Stage::Connecting(socket) }),
             Err(error) => {
-                self.talk.report_failure(new.stream, error);
+                self.talk.report_failure(outgoing.stream, error);
                 None
             }
         }
     }
 
     /// As far as an attempt gets without waiting; `None` once it is over, or goes on as an exchange.
-    fn advance(&self, Attempt { new, stage }: Attempt) -> Option<Attempt> {
-        match stage.advance(&self.talk, new) {
+    fn advance(&self, Attempt { outgoing, stage }: Attempt) -> Option<Attempt> {
+        match stage.advance(&self.talk, outgoing) {
             Ok(Stage::Opened(opened)) if opened.is_answered() => {
-                self.finish(new, opened);
+                self.talk.submit(&self.exchanges, outgoing, move |talk, deadline| {
+                    talk.run(outgoing.stream, opened.finish(deadline, &talk.secrets)?)
+                });
                 None
             }
-            Ok(stage) => Some(Attempt { new, stage }),
+            Ok(stage) => Some(Attempt { outgoing, stage }),
             Err(error) => {
-                self.talk.report_failure(new.stream, error);
+                self.talk.report_failure(outgoing.stream, error);
                 None
             }
         }
     }
-
-    /// Somebody answers: the rest is an exchange.
-    fn finish(&self, NewAttempt { stream, addr, timeout }: NewAttempt, opened: OpenedStream) {
-        let talk = Arc::clone(&self.talk);
-        self.exchanges.submit(account_of(addr.ip()), timeout, move |place| {
-            talk.node.guarded("stream", || match place {
-                Some(place) => {
-                    let deadline = Deadline::after(&talk.node.stop, timeout).at(place);
-                    let framed = opened.finish(deadline, &talk.secrets).map_err(StreamError::from);
-                    if let Err(error) = framed.and_then(|framed| talk.run(stream, framed)) {
-                        talk.give_up(stream, place, error);
-                    }
-                }
-                None => talk.fail(stream, StreamFailure::NotTried),
-            });
-        });
-    }
 }
 
 impl Stage {
-    fn advance(self, talk: &Conversations, new: NewAttempt) -> Result<Self, StreamError> {
+    fn advance(self, talk: &Conversations, outgoing: Outgoing) -> Result<Self, StreamError> {
         let Self::Connecting(socket) = self else { return Ok(self) };
         if !is_connected(&socket)? {
             return Ok(Self::Connecting(socket));
         }
         socket.set_nonblocking(false)?;
-        let deadline = Deadline::after(&talk.node.stop, new.timeout);
+        let deadline = Deadline::after(&talk.node.stop, outgoing.timeout);
         let opened = OpenedStream::begin(socket.into(), deadline, &talk.secrets, |frame| {
-            talk.node.with(|node, now| node.poll_stream(now, new.stream, frame)) == StreamStep::Send
+            talk.node.with(|node, now| node.poll_stream(now, outgoing.stream, frame)) == StreamStep::Send
         })?;
         Ok(Self::Opened(opened))
     }

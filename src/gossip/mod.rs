@@ -3,7 +3,7 @@
 //! Owns the clock, the sockets, the threads and what callers see of the members. Holds no protocol rule.
 //!
 //! Modules depend on those that are named before them only. First come those without a node: `host_port`, `family`,
-//! `interfaces`, `seed` (with `command`) and `resolve` (what people write), `config` and `config_text`, `advertise` and `sockets` (where a node is), `queue`,
+//! `interfaces`, `seed` (with `command`: what people write), `config` and `config_text`, `advertise` and `sockets` (where a node is), `queue`,
 //! `workers` and `pools` (threads for what may block), `clock`, `wakeup` and `counters`, `directory` and `events` (what
 //! readers see), `seeds`. `publication` tells readers and callers what happens; `shared_node` is the node under its lock,
 //! with its clock, its end, and the waking of the clock thread. Streams are built in layers: `timed_socket`, `secrets`
@@ -43,7 +43,6 @@ mod own_address;
 mod pools;
 mod publication;
 mod queue;
-mod resolve;
 #[cfg(feature = "encryption")]
 mod rotation;
 mod running;

@@ -85,7 +85,7 @@ impl DatagramSeal {
         packet
     }
 
-    pub(super) fn open<'a>(&mut self, _: u32, bytes: &'a mut [u8]) -> Option<&'a [u8]> {
+    pub(super) fn open<'a>(&mut self, bytes: &'a mut [u8]) -> Option<&'a [u8]> {
         Some(bytes)
     }
 }

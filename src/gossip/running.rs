@@ -32,13 +32,12 @@ use super::{
     secrets::{DatagramSeal, Secrets},
     seed_lookup::SeedLookup,
     shared_node::SharedNode,
-    sockets::Sockets,
+    sockets::{Sockets, Udp},
 };
 use crate::{
     Error, Stop,
     swim::{Config, JoinProblem, JoinResult, Node, Start},
     warn::Throttle,
-    wire::hash,
 };
 
 /// How much longer than its own deadline a leave is waited for.
@@ -68,6 +67,7 @@ pub(super) struct Running {
 /// The two threads of a node, before they run.
 pub(super) struct Threads {
     pub(super) clock: ClockThread,
+    pub(super) udp: Arc<Udp>,
     pub(super) inbound: Arc<Inbound>,
     pub(super) tcp: Arc<TcpListener>,
 }
@@ -112,7 +112,6 @@ impl Running {
         let (tried, seeds_tried) = bounded(16);
         let publication = Arc::new(Publication::new(name.clone(), directory, tried));
         let pools = Pools::new(&name);
-        let mark = hash::member(&name);
         let node = SharedNode::new(name, Arc::clone(&publication), (&udp, &tcp), |now| {
             let mut node = Node::new(swim, start, now);
             if seek {
@@ -157,13 +156,11 @@ impl Running {
             seeds: Arc::clone(&seeds),
             counters,
             config: Arc::clone(&config),
-            udp,
             seal,
-            mark,
             own_address: OwnAddress::new(advertise.ip()),
             outbox: Outbox::default(),
         };
-        let threads = Threads { clock, inbound: Arc::new(inbound), tcp };
+        let threads = Threads { clock, udp, inbound: Arc::new(inbound), tcp };
         let running = Self {
             node,
             publication,
@@ -181,10 +178,10 @@ impl Running {
         Ok((running, threads))
     }
 
-    fn spawn(&self, Threads { clock, inbound, tcp }: Threads) -> Result<(), Error> {
+    fn spawn(&self, Threads { clock, udp, inbound, tcp }: Threads) -> Result<(), Error> {
         let keep = |thread| self.threads.lock().get_or_insert_default().push(thread);
         let node = Arc::clone(&self.node);
-        keep(spawn(format!("{}-udp", node.name), move || node.guarded("clock", || clock.run()))?);
+        keep(spawn(format!("{}-udp", node.name), move || node.guarded("clock", || clock.run(&udp)))?);
         let node = Arc::clone(&self.node);
         keep(spawn(format!("{}-tcp", node.name), move || node.guarded("acceptor", || inbound.accept(&tcp)))?);
         Ok(())

@@ -187,6 +187,8 @@ struct Sealing {
     /// The node's name, for the log.
     name: String,
     ring: Keyring,
+    /// What stands for this node's name.
+    mark: u32,
     sealer: Sealer,
     opener: Opener,
     sealed: Vec<u8>,
@@ -203,8 +205,9 @@ impl DatagramSeal {
         let cluster = Cluster::new(&secrets.cluster, secrets.mark);
         let sealer = Sealer::new(random()?, cluster.clone());
         let opener = Opener::new(cluster, started);
-        let (name, sealed, began, warned) = (name.to_owned(), Vec::new(), now(), None);
-        let sealing = Sealing { name, ring, sealer, opener, sealed, began, warned };
+        let (name, mark) = (name.to_owned(), hash::member(name));
+        let (sealed, began, warned) = (Vec::new(), now(), None);
+        let sealing = Sealing { name, ring, mark, sealer, opener, sealed, began, warned };
         Ok(Self { counters, sealing: Some(sealing) })
     }
 
@@ -218,8 +221,8 @@ impl DatagramSeal {
         &sealing.sealed
     }
 
-    /// The packet in a datagram, or `None` if that is to be dropped. It is counted then. `recipient` is this node's own mark.
-    pub(super) fn open<'a>(&mut self, recipient: u32, bytes: &'a mut [u8]) -> Option<&'a [u8]> {
+    /// The packet in a datagram, or `None` if that is to be dropped. It is counted then.
+    pub(super) fn open<'a>(&mut self, bytes: &'a mut [u8]) -> Option<&'a [u8]> {
         let Self { counters, sealing } = self;
         let len = bytes.len() as u64;
         let Some(sealing) = sealing else { return Some(bytes) };
@@ -232,7 +235,7 @@ impl DatagramSeal {
         }
         let at = sealing.reading();
         sealing.look_at_wall(at);
-        match sealing.opener.open(&sealing.ring, at, recipient, bytes) {
+        match sealing.opener.open(&sealing.ring, at, sealing.mark, bytes) {
             Ok(packet) => {
                 counters.count(|counted| counted.bytes_received += OVERHEAD as u64);
                 Some(packet)

@@ -10,12 +10,13 @@
 use std::{
     fs::File,
     io::{self, ErrorKind, Read},
-    net::{SocketAddr, ToSocketAddrs},
+    net::SocketAddr,
 };
 
 use super::command;
 use crate::{
-    address::{Host, Target},
+    Error,
+    address::Target,
     dns::{self, Conf, Query},
 };
 
@@ -69,13 +70,8 @@ impl<'a> Seed<'a> {
     /// Its addresses at this time; without a port of their own they get `default_port`. May block for long.
     pub(super) fn resolve(&self, default_port: u16, is_stopped: &dyn Fn() -> bool) -> io::Result<Resolved> {
         match self {
-            Self::Target(Target { host, port }) => {
-                let port = port.unwrap_or(default_port);
-                let addrs = match host {
-                    Host::Ip(ip) => vec![SocketAddr::new(*ip, port)],
-                    Host::Name(host) => (*host, port).to_socket_addrs()?.collect(),
-                };
-                Ok(Resolved { addrs, ..Resolved::default() })
+            Self::Target(target) => {
+                Ok(Resolved { addrs: target.resolve(default_port)?, ..Resolved::default() })
             }
             Self::Dns(query) => {
                 let lookup = dns::look_up(query, &Conf::system(), is_stopped)?;
@@ -109,6 +105,23 @@ impl<'a> Seed<'a> {
             }
         }
     }
+}
+
+/// Refuses a text that is no seed, and says why. `field` is what it was given as.
+pub(super) fn check(field: &'static str, seed: &str) -> Result<(), Error> {
+    let error = |problem| Error::Config {
+        field,
+        problem: format!(
+            "has {seed:?}, which {problem}; write host:port, host for our own port, or where else to find seeds, \
+             as GossipConfig::seeds explains"
+        ),
+    };
+    Seed::parse(seed).map(drop).map_err(error)
+}
+
+/// The address of a seed that needs no look-up.
+pub(super) fn literal(seed: &str, default_port: u16) -> Option<SocketAddr> {
+    Target::parse(seed).ok()?.literal(default_port)
 }
 
 fn is_port(text: &str) -> bool {
@@ -147,6 +160,24 @@ fn list(text: &str) -> io::Result<Resolved> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_seed_without_a_port_gets_our_own() {
+        let addr = |text: &str| Some(text.parse().unwrap());
+        assert_eq!(literal("10.0.0.5:1", 9), addr("10.0.0.5:1"));
+        assert_eq!(literal("10.0.0.5", 9), addr("10.0.0.5:9"));
+        assert_eq!(literal("::1", 9), addr("[::1]:9"));
+        assert_eq!(literal("db:1", 9), None);
+        let resolved = Seed::parse("[::1]").unwrap().resolve(9, &|| false).unwrap();
+        assert_eq!(resolved.addrs, ["[::1]:9".parse().unwrap()]);
+    }
+
+    #[test]
+    fn a_seed_that_cannot_be_meant_is_named_with_what_is_wrong() {
+        let error = check("seeds", "db:0").unwrap_err().to_string();
+        assert!(error.contains("`seeds` has \"db:0\", which has the port `0`"), "{error}");
+        assert!(check("seeds", "db:1").is_ok());
+    }
 
     #[test]
     fn every_form_of_seed_is_understood() {

@@ -9,8 +9,7 @@ use super::{
     advertise::{System, is_reached_from},
     family::Family,
     publication::Publication,
-    resolve,
-    seed::{Resolved, Seed},
+    seed::{self, Resolved, Seed},
     seeds::Seeds,
     shared_node::SharedNode,
     workers::Workers,
@@ -131,7 +130,7 @@ impl SeedLookup {
     fn sort_out(&self, seeds: &[String], report_to: &ReportTo) -> (Vec<SocketAddr>, Vec<String>) {
         let (mut addrs, mut names) = (Vec::new(), Vec::new());
         for seed in seeds {
-            match resolve::literal(seed, self.bound.port()) {
+            match seed::literal(seed, self.bound.port()) {
                 Some(addr) => addrs.extend(self.admit(seed, vec![addr], report_to)),
                 None => names.push(seed.clone()),
             }
