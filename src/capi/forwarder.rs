@@ -66,7 +66,7 @@ impl Forwarder {
         let raised = stop.clone();
         let (begin, begun) = bounded::<()>(1);
         let work = move || {
-            // Nothing is taken from a watch before it is known that this forwarder is the one that reads it.
+            // It takes nothing from the watch before it is installed as its only forwarder.
             if begun.recv().is_err() {
                 return;
             }
@@ -96,7 +96,7 @@ impl Forwarder {
         })?;
         let change = receiver.changes.recv_timeout(limit);
         if change.is_ok() {
-            // The flag was raised for it, or is about to be. (Or the thread has ended, and the flag with it.)
+            // The thread raises the flag for each change; an error says that it has ended, and the flag with it.
             let _ = receiver.was_raised_for.recv();
             receiver.descriptor.lower();
             let _ = receiver.taken.try_send(());
@@ -158,9 +158,9 @@ impl Drop for Forwarder {
         self.stop.stop();
         self.begin = None;
         let thread = self.thread.take();
-        // A callback that frees its own watch cannot be waited for.
+        // A callback may free its own watch: its thread cannot wait for itself.
         if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id()) {
-            // What a panic there was is logged by nobody else.
+            // Nobody else reports a panic of that thread.
             if thread.join().is_err() {
                 log::error!("a watch's thread panicked");
             }

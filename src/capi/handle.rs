@@ -1,4 +1,4 @@
-//! What C holds: numbers that look like pointers.
+//! Handles: numbers that C holds as pointers.
 //!
 //! A handle is never followed, only looked up. So a handle that was freed, or freed twice, or of another kind, is
 //! an error instead of a crash; and an object lives on while a call on another thread uses it.

@@ -97,7 +97,7 @@ thread_local! {
 /// this thread that fails, or the thread's end. May be called at any time, after a fork as well.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_last_error() -> *const c_char {
-    // While the thread ends there is no message any more.
+    // While the thread ends, its message is gone.
     LAST_ERROR.try_with(|last| last.borrow().as_ptr()).unwrap_or(c"".as_ptr())
 }
 
@@ -118,7 +118,7 @@ pub(super) fn is_forked() -> bool {
 /// Runs a call's work. Every exported function that does more than return a constant goes through here or
 /// through [`value`].
 pub(super) fn status(work: impl FnOnce() -> Result<syncswim_status, Failure>) -> syncswim_status {
-    // Before any lock: in a forked child, whoever held it does not exist.
+    // Before any lock is taken: in a forked child, the thread that held it does not exist.
     let ended = if is_forked() {
         let message = "this process was forked from the one that uses syncswim: call exec first";
         Err(Failure::new(SYNCSWIM_ERR_FORKED, message))

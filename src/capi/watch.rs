@@ -140,7 +140,7 @@ pub unsafe extern "C" fn syncswim_watch_fd(watch: *const syncswim_watch, out: *m
         let known = object.forwarder.lock().clone();
         let forwarder = match known {
             Some(forwarder) => forwarder,
-            // Another thread may be faster; then its forwarder is the one, and ours has taken nothing.
+            // If another thread has installed one meanwhile, this one is dropped, and has taken nothing.
             None => object.install(Forwarder::to_descriptor(Arc::clone(&object.watch))?).0,
         };
         out.put(forwarder.descriptor()?);

@@ -22,14 +22,14 @@ use crate::{
     blocking::{SLICE, is_connected, is_nothing, now, pause},
 };
 
-/// Datagrams that are no answer to our question, before one is given up.
+/// Datagrams other than the answer, after which a server is given up.
 const MAX_STRAY: usize = 64;
 
 /// Asks on behalf of one look-up.
 pub(super) struct Client<'a> {
     conf: &'a Conf,
     is_stopped: &'a dyn Fn() -> bool,
-    /// For all questions together.
+    /// The end of the look-up, with all its questions.
     end: Option<Instant>,
 }
 
@@ -58,7 +58,7 @@ impl<'a> Client<'a> {
     fn ask_server(&self, server: SocketAddr, name: &str, kind: Kind) -> io::Result<Records> {
         let deadline = self.deadline();
         let answered = match self.over_udp(server, deadline, name, kind, true)? {
-            // RFC 6891, section 7: some do not know it.
+            // Some servers do not know EDNS0 (RFC 6891, section 7).
             Err(Refusal::NotUnderstood) => self.over_udp(server, deadline, name, kind, false)?,
             answered => answered,
         };
@@ -66,7 +66,7 @@ impl<'a> Client<'a> {
         if !records.truncated {
             return Ok(records);
         }
-        // What came is true all the same.
+        // If TCP fails, the truncated answer is used.
         match self.over_tcp(server, self.deadline(), name, kind) {
             Ok(Ok(whole)) => Ok(whole),
             Err(error) if (self.is_stopped)() => Err(error),
@@ -120,7 +120,7 @@ impl<'a> Client<'a> {
     fn connect(&self, server: SocketAddr, deadline: Option<Instant>) -> io::Result<TcpStream> {
         let socket = Socket::new(Domain::for_address(server), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
-        // Whether it succeeds is seen below.
+        // `is_connected` tells whether it succeeds.
         let _ = socket.connect(&server.into());
         while !is_connected(&socket)? {
             self.in_time(deadline)?;
@@ -139,7 +139,7 @@ impl<'a> Client<'a> {
         mut rest: &mut [u8],
     ) -> io::Result<()> {
         while !rest.is_empty() {
-            // Also of a server that sends all the time, if little.
+            // A server that keeps sending a little is bounded as well.
             self.in_time(deadline)?;
             match self.slice(deadline, stream.read(rest))? {
                 Some(0) => return Err(ErrorKind::UnexpectedEof.into()),
@@ -150,13 +150,13 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
-    /// Until when one server may take.
+    /// When the question to one server is given up.
     fn deadline(&self) -> Option<Instant> {
         let own = now().checked_add(self.conf.timeout);
         own.into_iter().chain(self.end).min()
     }
 
-    /// Turns a slice that ran out into `None`, and the end of all time into an error.
+    /// Turns the end of a slice into `None`, and the end of the deadline into an error.
     fn slice(&self, deadline: Option<Instant>, result: io::Result<usize>) -> io::Result<Option<usize>> {
         match result {
             Ok(len) => Ok(Some(len)),

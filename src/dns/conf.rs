@@ -19,11 +19,11 @@ const MAX_ATTEMPTS: u32 = 5;
 pub(crate) struct Conf {
     /// Asked in this order, each time; never none.
     pub(super) servers: Vec<SocketAddr>,
-    /// Domains that a name may be short of.
+    /// Domains that are tried behind a name.
     pub(super) search: Vec<String>,
     /// Names with fewer dots are looked for in these domains first.
     pub(super) ndots: usize,
-    /// For one question to one server.
+    /// The timeout of one question to one server.
     pub(super) timeout: Duration,
     /// How often all servers are asked.
     pub(super) attempts: u32,
@@ -42,12 +42,12 @@ impl Default for Conf {
 }
 
 impl Conf {
-    /// What the system says now; without a file, a name server on this host, as the system's resolver has it.
+    /// The system's configuration at this moment; without a file, a name server on this host, as resolv.conf(5) says.
     pub(crate) fn system() -> Self {
         fs::read_to_string("/etc/resolv.conf").map_or_else(|_| Self::default(), |text| Self::parse(&text))
     }
 
-    /// The same, but for the servers.
+    /// The same with other servers, if there are any.
     pub(crate) fn with_servers(self, servers: Vec<SocketAddr>) -> Self {
         if servers.is_empty() { self } else { Self { servers, ..self } }
     }

@@ -12,7 +12,7 @@ use super::{
     message::{Kind, MAX_ALIASES, Records, Service},
 };
 
-/// For a whole look-up.
+/// The most time for a look-up.
 const MAX_TIME: Duration = Duration::from_secs(30);
 /// Targets of services that are looked up; more make the answer a partial one.
 const MAX_TARGETS: usize = 256;
@@ -36,7 +36,7 @@ pub(crate) fn look_up(query: &Query, conf: &Conf, is_stopped: &dyn Fn() -> bool)
                 }
                 lookup.found.sort_unstable();
                 lookup.found.dedup_by_key(|found| (found.ip, found.port));
-                // Another of the names that it may stand for could not be asked.
+                // The look-up of an earlier candidate failed.
                 lookup.note(failure.map(|error| error.to_string()));
                 return Ok(lookup);
             }
@@ -64,7 +64,7 @@ fn addresses(client: &Client<'_>, name: &str, port: Option<u16>) -> io::Result<L
                 lookup.note(Some(error.to_string()));
                 let is_silent = error.kind() == ErrorKind::TimedOut;
                 failure = Some(error);
-                // Who is silent would be so again.
+                // A silent server would be silent again.
                 if is_silent {
                     break;
                 }
@@ -90,7 +90,7 @@ fn follow(client: &Client<'_>, name: &str, kind: Kind) -> io::Result<Records> {
     }
 }
 
-/// Priorities and weights are of no interest: whoever is found is talked to.
+/// The addresses of all services. Priorities and weights are ignored, as all are used.
 fn services(client: &Client<'_>, name: &str) -> io::Result<Lookup> {
     let Records { mut services, extra, truncated, .. } = follow(client, name, Kind::Srv)?;
     let mut lookup = Lookup::default();

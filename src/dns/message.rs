@@ -44,11 +44,11 @@ impl Kind {
 pub(super) struct Records {
     pub(super) addrs: Vec<(IpAddr, Duration)>,
     pub(super) services: Vec<Service>,
-    /// Addresses that came along, of services' targets.
+    /// Addresses of services' targets that came with the answer.
     pub(super) extra: BTreeMap<String, Vec<(IpAddr, Duration)>>,
-    /// Where to ask on: the name is an alias of one that the answer says nothing of.
+    /// The name to ask for next: the one asked for is its alias, and the answer has no record of it.
     pub(super) alias: Option<String>,
-    /// That there may be more.
+    /// Whether there may be more.
     pub(super) truncated: bool,
 }
 
@@ -59,14 +59,14 @@ pub(super) struct Service {
     pub(super) ttl: Duration,
 }
 
-/// Why an answer is none.
+/// Why a message is not accepted as an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// It is not the answer to this question: it may come yet.
     NotOurs,
-    /// It may be for the sake of EDNS0.
+    /// The server did not understand the question, perhaps because of EDNS0.
     NotUnderstood,
-    /// The server cannot or does not want to.
+    /// The server failed, or refused.
     Failed(RCODE),
     /// It cannot be taken apart.
     Malformed,
@@ -87,7 +87,7 @@ pub(super) fn question(id: u16, name: &str, kind: Kind, edns: bool) -> Option<Ve
 
 /// Takes an answer apart.
 pub(super) fn answer(bytes: &[u8], id: u16, name: &str, kind: Kind) -> Result<Records, Refusal> {
-    // What is announced sets aside memory before it is read.
+    // The parser allocates memory for the announced number of records before it reads them.
     if bytes.get(..2) != Some(&id.to_be_bytes()) {
         return Err(Refusal::NotOurs);
     }
@@ -139,7 +139,7 @@ fn records(packet: &Packet<'_>, name: &str, kind: Kind) -> Records {
             match &record.rdata {
                 RData::SRV(srv) if kind == Kind::Srv => {
                     found = true;
-                    // A lone dot says that the service is not to be had there.
+                    // The target `.` says that the service is not offered (RFC 2782).
                     if let Some(target) = text(&srv.target).filter(|target| !target.is_empty())
                         && srv.port != 0
                     {
@@ -182,7 +182,7 @@ fn is_of(record: &ResourceRecord<'_>, owner: &str) -> bool {
     record.class == CLASS::IN && text(&record.name).is_some_and(|name| name == owner)
 }
 
-/// RFC 2181, section 8: with the first bit set it is zero.
+/// A time to live with its first bit set counts as zero (RFC 2181, section 8).
 fn ttl_of(record: &ResourceRecord<'_>) -> Duration {
     Duration::from_secs(i32::try_from(record.ttl).map_or(0, i32::unsigned_abs).into())
 }

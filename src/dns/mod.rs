@@ -27,7 +27,7 @@ pub(crate) use self::{conf::Conf, lookup::look_up};
 pub(crate) struct Query {
     pub(crate) kind: QueryKind,
     pub(crate) name: String,
-    /// For what is found; SRV records have their own, which this replaces.
+    /// The port of what is found; it replaces that of SRV records.
     pub(crate) port: Option<u16>,
 }
 
@@ -43,7 +43,7 @@ pub(crate) enum QueryKind {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Lookup {
     pub(crate) found: Vec<Found>,
-    /// Why there may be more than was found, if there may.
+    /// If there may be more than was found, why.
     pub(crate) partial: Option<String>,
 }
 
@@ -51,7 +51,7 @@ pub(crate) struct Lookup {
 pub(crate) struct Found {
     pub(crate) ip: IpAddr,
     pub(crate) port: Option<u16>,
-    /// How long the record may be believed, if that is known.
+    /// The time to live of the record, if known.
     pub(crate) ttl: Option<Duration>,
 }
 

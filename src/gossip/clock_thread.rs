@@ -1,7 +1,7 @@
 //! The thread that owns the datagram socket and the clock.
 //!
-//! It waits for a datagram until the next deadline, takes in all that has arrived, fires what is due, and sends and passes
-//! on what came of it.
+//! It waits for a datagram until the next deadline, takes in all that have arrived, fires the timers that are due, and sends
+//! and publishes the node's outputs.
 
 use std::{io, mem, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -15,14 +15,14 @@ use crate::{
     swim::{Config, Destination, Node, Output, Time},
 };
 
-/// Bytes taken in before what came of them is passed on; a datagram counts as a thousand at least. It bounds the events
-/// that one turn can cause.
+/// Bytes of datagrams that are taken in before the outputs are drained; a datagram counts as 1 KiB at least. It bounds the
+/// events that one batch can cause.
 const MAX_TAKEN: usize = 1 << 16;
-/// So many times, before what is due gets its turn.
+/// Such batches before the timers that are due fire.
 const MAX_TURNS: usize = 64;
 /// Datagrams encoded under one lock.
 const MAX_BATCH: usize = 64;
-/// The pause after a receive error that is none of ours.
+/// The pause after a receive error.
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
 pub(super) struct ClockThread {
@@ -56,7 +56,7 @@ impl ClockThread {
         let wait = deadline.map_or(longest, |at| at.since(self.node.now()).min(longest));
         let more = if wait.is_zero() { Ok(true) } else { self.receive(udp, buffer, wait) };
         let due = deadline.is_some_and(|at| at <= self.node.now());
-        // Before anybody is judged late, everything that has arrived is heard.
+        // A member that has answered in time must not be judged late: all that has arrived is taken in before timers fire.
         let heard = match more {
             Ok(true) if due => self.drain(udp, buffer),
             more => more.map(drop),
@@ -78,7 +78,7 @@ impl ClockThread {
                 self.take_in(from, &mut buffer[..len]);
                 Ok(true)
             }
-            // A signal ended the wait: who knows what has arrived.
+            // A signal ended the wait: something may have arrived.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
             Err(error) if is_nothing(&error) => {
                 self.node.wakeup.timed_out();
@@ -88,7 +88,7 @@ impl ClockThread {
         }
     }
 
-    /// Takes in and answers what has arrived.
+    /// Takes in what has arrived, and sends the answers.
     fn drain(&mut self, udp: &Udp, buffer: &mut [u8]) -> io::Result<()> {
         for _ in 0..MAX_TURNS {
             if !udp.drain(buffer, MAX_TAKEN, |from, bytes| self.take_in(from, bytes))? {
@@ -100,7 +100,7 @@ impl ClockThread {
     }
 
     fn take_in(&mut self, from: SocketAddr, bytes: &mut [u8]) {
-        // Empty ones are our own wake-ups; from others they would be dropped all the same.
+        // An empty datagram is a wake-up; one from another node would be dropped anyway.
         if bytes.is_empty() {
             return self.node.wakeup.arrived();
         }
@@ -113,7 +113,7 @@ impl ClockThread {
         }
     }
 
-    /// Sends and passes on everything the node has produced; returns its next deadline.
+    /// Drains the node: sends its datagrams and acts on its outputs. Returns its next deadline.
     fn flush(&mut self, udp: &Udp) -> Option<Time> {
         loop {
             let outbox = &mut self.outbox;

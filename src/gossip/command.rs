@@ -47,8 +47,8 @@ mod unix {
     /// A command that runs, in a process group of its own. Dropping it kills the group.
     pub(super) struct Running {
         child: Child,
-        /// A socket, which can be read with a limit of time, also where something that the command has left behind keeps
-        /// the other end open.
+        /// A socket can be read with a timeout, which ends the wait where a process that the command left behind keeps the
+        /// other end open.
         output: UnixStream,
         ended: bool,
     }
@@ -109,7 +109,7 @@ mod unix {
                 .map_err(|_| io::Error::new(ErrorKind::InvalidData, "it prints what is not UTF-8"))
         }
 
-        /// Whether it has ended with success; an end without is an error.
+        /// Whether it has ended with success; a failure is an error.
         fn has_ended(&mut self) -> io::Result<bool> {
             match self.child.try_wait() {
                 Ok(None) => Ok(false),
@@ -121,7 +121,7 @@ mod unix {
                         Err(io::Error::other(format!("it failed: {status}")))
                     }
                 }
-                // A host that does not care for its children is not told how they end.
+                // A program that ignores SIGCHLD is not told how its children end.
                 Err(_) => {
                     self.ended = true;
                     Ok(true)
@@ -135,7 +135,7 @@ mod unix {
             if self.ended {
                 return;
             }
-            // The standard library kills no groups, and `kill` does.
+            // The standard library cannot kill a process group; the command `kill` can.
             let group = format!("-{}", self.child.id());
             let quiet = || Stdio::null();
             let _ =

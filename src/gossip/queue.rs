@@ -1,4 +1,4 @@
-//! Whose turn it is: the jobs that wait for a thread and those that have one, fairly between accounts.
+//! A fair queue: the jobs that wait for a thread and those that run, by accounts.
 //!
 //! Owns no thread and reads no clock. An account is the host that a job is done for or with ([`account_of`]). An account may
 //! use all threads that no other wants. While others wait, it has a *share*, a quarter of the threads and at least one, so
@@ -29,14 +29,14 @@ pub(super) fn account_of(ip: IpAddr) -> Account {
     Some(host_of(ip))
 }
 
-/// How much a queue takes.
+/// The bounds of a queue.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     /// Jobs that run at the same time.
     pub(super) threads: usize,
     /// Jobs that may wait.
     pub(super) waiting: usize,
-    /// Whether running jobs are asked for their places; otherwise others wait for their end.
+    /// Whether running jobs are recalled for waiting ones.
     pub(super) recalls: bool,
 }
 
@@ -47,12 +47,12 @@ impl Limits {
     }
 }
 
-/// A thread that a job has, until others need it more.
+/// A job's claim on a thread, which the queue may recall.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Place(Arc<AtomicBool>);
 
 impl Place {
-    /// Whether the job is asked to end.
+    /// Whether the job is to end, for another one's sake.
     pub(super) fn is_recalled(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
@@ -77,7 +77,7 @@ pub(super) struct Queue<J> {
 #[derive(Debug)]
 struct Waiting<J> {
     account: Account,
-    /// After that it is not worth beginning.
+    /// The job expires then, and is not begun any more.
     until: Option<Instant>,
     job: J,
 }
@@ -95,7 +95,7 @@ impl<J> Queue<J> {
         self.waiting.len()
     }
 
-    /// Takes in a job; returns the one that there is no place for, this or another.
+    /// Queues a job; returns the one that was displaced for want of room, this or another.
     pub(super) fn push(&mut self, account: Account, until: Option<Instant>, job: J) -> Option<J> {
         let displaced = if self.waiting.len() < self.limits.waiting {
             None
@@ -113,7 +113,7 @@ impl<J> Queue<J> {
     /// Makes room for one more waiting job of an account, if another account has more.
     fn displace(&mut self, newcomer: Account) -> Option<J> {
         let of = |account| self.waiting.iter().filter(|waiting| waiting.account == account).count();
-        // Among equals, whoever came last.
+        // Of accounts with equally many jobs, the one whose job came last.
         let largest =
             self.waiting.iter().map(|waiting| waiting.account).max_by_key(|account| of(*account))?;
         if of(largest) <= of(newcomer) + 1 {
@@ -123,7 +123,7 @@ impl<J> Queue<J> {
         self.waiting.remove(last).map(|waiting| waiting.job)
     }
 
-    /// The job whose turn it is; [`end`](Self::end) it.
+    /// The next job to run; call [`end`](Self::end) once it has run.
     pub(super) fn next(&mut self) -> Option<(Place, J)> {
         if self.running.len() >= self.limits.threads {
             return None;
@@ -138,7 +138,7 @@ impl<J> Queue<J> {
         Some((place, job))
     }
 
-    /// An account that had its turn waits behind the others.
+    /// Moves the waiting jobs of an account that had its turn behind those of others.
     fn put_last(&mut self, account: Account) {
         let (its, others): (VecDeque<_>, _) =
             std::mem::take(&mut self.waiting).into_iter().partition(|waiting| waiting.account == account);
@@ -151,7 +151,7 @@ impl<J> Queue<J> {
         self.running.retain(|(_, of)| !of.is(place));
     }
 
-    /// Takes out the jobs that have waited for too long.
+    /// Removes and returns the jobs that have expired.
     pub(super) fn take_late(&mut self, now: Instant) -> Vec<J> {
         let is_late = |waiting: &Waiting<J>| waiting.until.is_some_and(|until| until <= now);
         if !self.waiting.iter().any(is_late) {
@@ -162,7 +162,7 @@ impl<J> Queue<J> {
         late.into_iter().map(|waiting| waiting.job).collect()
     }
 
-    /// Takes out all that wait.
+    /// Removes and returns all waiting jobs.
     pub(super) fn take_waiting(&mut self) -> Vec<J> {
         std::mem::take(&mut self.waiting).into_iter().map(|waiting| waiting.job).collect()
     }
@@ -171,7 +171,7 @@ impl<J> Queue<J> {
         self.running.iter().filter(|(of, _)| *of == account).count()
     }
 
-    /// Asks for as many places as there are accounts that wait and have less than their share.
+    /// Recalls as many places as there are waiting accounts that run fewer jobs than their share.
     fn recall(&mut self) {
         if !self.limits.recalls || self.running.len() < self.limits.threads {
             return;

@@ -32,9 +32,9 @@ const AT_ONCE: usize = 4;
 pub enum KeyStep {
     /// The new key is on the ring: packets that are sealed with it are understood.
     Install,
-    /// It is the primary one: it seals.
+    /// The new key is the primary one, which seals.
     Use,
-    /// All others are off the ring.
+    /// All other keys are off the ring.
     Remove,
 }
 
@@ -49,14 +49,14 @@ pub enum KeyStep {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RotateOptions {
-    /// Names of members that are not told the new key: of hosts that were lost, say. Who joins while the key is being
-    /// changed is not told it either then, for it may be one of them under another name. They keep the old key
-    /// alone and are cut off by the last step. Defaults to none.
+    /// Names of members that are not told the new key, such as those on lost hosts. A node that joins while the key is being
+    /// changed is then not told it either, as it may be one of them under another name. They keep only the old key, and
+    /// the last step cuts them off. Defaults to none.
     pub exclude: BTreeSet<String>,
 }
 
 impl RotateOptions {
-    /// Every member is told.
+    /// No member is excluded.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -83,7 +83,7 @@ pub struct Rotation {
 pub struct RotatedNode {
     /// Its name.
     pub name: Arc<str>,
-    /// Where it was asked.
+    /// The address at which it was asked.
     pub addr: SocketAddr,
     /// The last step that it confirmed.
     pub reached: Option<KeyStep>,
@@ -136,7 +136,7 @@ impl Rotator<'_> {
         let mut rotation = self.list_first(options)?;
         let steps = [KeyStep::Install, KeyStep::Use, KeyStep::Remove];
         for last in steps {
-            // Who joins meanwhile does so with the old key alone, and must catch up before anybody goes on.
+            // A node that joins meanwhile has only the old key, and catches up before the next step begins.
             while self.list_new(&mut rotation, options) || rotation.is_behind(last) {
                 for step in steps.into_iter().filter(|step| *step <= last) {
                     if rotation.has_problem() {
@@ -149,7 +149,8 @@ impl Rotator<'_> {
         Ok(rotation)
     }
 
-    /// This node and those to exclude. A name that is misspelt would be told the key, so it is an error.
+    /// Lists this node, those to exclude, and the live members. An unknown name is an error: one that is misspelt would be
+    /// told the key.
     fn list_first(&self, options: &RotateOptions) -> Result<Rotation, Error> {
         let own = self.talk.node.command(|node, _| node.local());
         let members = self.directory.members();
@@ -168,7 +169,7 @@ impl Rotator<'_> {
         Ok(rotation)
     }
 
-    /// Adds the live members that have joined since; says whether any has to follow.
+    /// Adds the live members that have joined since; says whether any of them has to take the steps.
     fn list_new(&self, rotation: &mut Rotation, options: &RotateOptions) -> bool {
         let before = rotation.nodes.len();
         self.list_all(rotation, !options.exclude.is_empty());
@@ -206,7 +207,7 @@ impl Rotator<'_> {
         std::thread::scope(|scope| {
             for _ in 1..AT_ONCE {
                 let name = format!("{}-keys", self.talk.node.name);
-                // Without helpers it takes longer.
+                // With fewer threads it takes longer.
                 let _ = std::thread::Builder::new().name(name).spawn_scoped(scope, work);
             }
             work();
@@ -214,7 +215,7 @@ impl Rotator<'_> {
     }
 
     fn ask(&self, addr: SocketAddr, change: &KeyChange<'_>) -> Result<(), String> {
-        // It carries a key: wiped however this ends.
+        // The frame carries a key, and is wiped however this ends.
         let mut frame = Zeroizing::new(Vec::new());
         let mark = self.talk.secrets.mark();
         let mut writer = packet::Writer::new(&mut frame, Header::anonymous(mark), MAX_FRAME);
@@ -228,7 +229,7 @@ impl Rotator<'_> {
         }
     }
 
-    /// Sends a frame over a stream of its own that changes keys; the answer takes its place.
+    /// Sends a frame over a stream that is opened to change keys; the answer takes its place.
     fn exchange(&self, addr: SocketAddr, frame: &mut Vec<u8>) -> io::Result<()> {
         let Conversations { node, secrets, source, .. } = self.talk;
         let deadline = Deadline::after(&node.stop, self.stream_timeout);

@@ -1,11 +1,11 @@
-//! What a seed can be, as people write it.
+//! The forms of a seed's text.
 //!
-//! - `host:port`, or `host` for our own port;
+//! - `host:port`, or `host` for the port that this node binds;
 //! - `dns+host:port` and `dnssrv+_service._tcp.domain` (feature `dns-client`);
 //! - `file:/path`: seeds of the first two kinds, one a line;
 //! - `exec:command`: the same from what a command prints.
 //!
-//! Lists name no further lists, so there is an end to looking up, and what comes from elsewhere runs no command.
+//! A list names no lists and no commands: look-ups end, and text from elsewhere runs nothing.
 
 use std::{
     fs::File,
@@ -33,7 +33,7 @@ pub(super) enum Seed<'a> {
     Command(&'a str),
 }
 
-/// What a seed stands for at this time.
+/// The result of a look-up.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Resolved {
     pub(super) addrs: Vec<SocketAddr>,
@@ -82,7 +82,7 @@ impl<'a> Seed<'a> {
                 Ok(Resolved { addrs: lookup.found.iter().map(addr).collect(), ..Resolved::default() })
             }
             Self::File(path) => {
-                // A pipe would keep us waiting.
+                // Reading a pipe could block.
                 if !std::fs::metadata(path)?.is_file() {
                     return Err(io::Error::new(ErrorKind::InvalidInput, "it is no regular file"));
                 }
@@ -94,7 +94,7 @@ impl<'a> Seed<'a> {
         }
     }
 
-    /// What people should look at if it does not resolve.
+    /// What to do if it does not resolve.
     pub(super) fn advice(&self) -> &'static str {
         match self {
             Self::Target(_) => "check the spelling and the resolver, or give an address",
@@ -128,7 +128,7 @@ fn is_port(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// One seed a line; `#` begins a comment. A line that cannot be meant does not keep the others from being used.
+/// One seed a line; `#` begins a comment. A line that is no seed is reported, and the others are used.
 fn list(text: &str) -> io::Result<Resolved> {
     if text.len() > MAX_LIST {
         return Err(io::Error::new(ErrorKind::InvalidData, format!("it is longer than {MAX_LIST} bytes")));

@@ -1,4 +1,4 @@
-//! Finds whom to join: each seed is resolved by itself, so that a name server that is silent delays no other seed.
+//! Look-ups of seeds: each is resolved by itself, so that a silent name server delays no other seed.
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -20,10 +20,10 @@ use crate::{
     warn::Throttle,
 };
 
-/// Who hears why a seed cannot be used.
+/// Who is told why a seed cannot be used.
 #[derive(Debug, Clone)]
 pub(super) enum ReportTo {
-    /// Operators, now and then: the seeds are tried again.
+    /// Operators, by warnings that are throttled, as the seeds are tried again.
     Log,
     /// The caller of a join that comes to nothing.
     Caller(Arc<Mutex<Option<Error>>>),
@@ -138,8 +138,8 @@ impl SeedLookup {
         (addrs, names)
     }
 
-    /// Looks a seed up on a thread for that, and tells the node of what was found. Seeds that are looked up already are not
-    /// looked up twice: what is found then counts for both.
+    /// Looks a seed up in the pool, and tells the node what was found. If a look-up of a repeatedly tried seed is under way
+    /// already, its result counts for both.
     fn begin_lookup(self: &Arc<Self>, joining: Joining, seed: String, report_to: ReportTo) {
         if joining == Joining::Seeds && !self.seeds.lock().begin_lookup(&seed) {
             return;

@@ -1,4 +1,4 @@
-//! The seeds that are tried again and again.
+//! The seeds that are tried repeatedly.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,17 +9,17 @@ use std::{
 const MAX_JOINED: usize = 256;
 /// Seeds of a discovery that are kept; more are not looked at.
 const MAX_OFFERED: usize = 1024;
-/// Addresses of which it is kept which seed they came from, for messages.
+/// Addresses whose seed is remembered, for messages.
 const MAX_FOUND: usize = 1024;
 
-/// Those of the configuration first, then those of joins by age, then those of a discovery, none twice.
+/// Seeds of the configuration first, then those of joins by age, then those of a discovery, none twice.
 #[derive(Debug, Default)]
 pub(super) struct Seeds {
     all: Vec<String>,
     configured: usize,
     offered: Vec<String>,
     found: BTreeMap<SocketAddr, String>,
-    /// Those that are being looked up, and how many wait for it.
+    /// Seeds that are being looked up, and how many callers wait for each.
     lookups: BTreeMap<String, usize>,
     /// Those whose last look-up failed.
     failed: BTreeSet<String>,
@@ -39,8 +39,7 @@ impl Seeds {
         self.to_vec().len()
     }
 
-    /// All of them, in the order in which they should be looked up: a look-up that failed may be stuck again, and wait
-    /// for nothing while others wait for its thread.
+    /// All seeds in the order of look-up: those whose last look-up failed come last, as they may block their thread again.
     pub(super) fn begin_round(&mut self) -> Vec<String> {
         self.found.clear();
         let mut seeds = self.to_vec();
@@ -72,14 +71,14 @@ impl Seeds {
         new
     }
 
-    /// Whether somebody has to begin a look-up; otherwise one is under way, and ends for both.
+    /// Whether the caller has to begin a look-up; otherwise one is under way, whose result counts for both.
     pub(super) fn begin_lookup(&mut self, seed: &str) -> bool {
         let waiting = self.lookups.entry(seed.into()).or_default();
         *waiting += 1;
         *waiting == 1
     }
 
-    /// How many have waited for it.
+    /// How many callers have waited for it.
     pub(super) fn end_lookup(&mut self, seed: &str, failed: bool) -> usize {
         if failed {
             self.failed.insert(seed.into());

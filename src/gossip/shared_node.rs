@@ -92,7 +92,7 @@ impl SharedNode {
         })
     }
 
-    /// Makes the node a member before anybody can ask or listen: its own *joined* is its first event.
+    /// Publishes the node's own *joined* before anybody can subscribe or ask: it is the first event.
     pub(super) fn list_itself(&self) {
         if let Some(Output::Event(event)) = self.with(|node, _| node.poll_output()) {
             self.publication.directory.publish(&event);
@@ -111,7 +111,7 @@ impl SharedNode {
         }
     }
 
-    /// Runs a thread's work; a panic ends the whole node, so that there is no half of one.
+    /// Runs a thread's work; a panic ends the whole node.
     pub(super) fn guarded(&self, what: &str, work: impl FnOnce()) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
             self.fail(what, &*panic);

@@ -27,7 +27,7 @@ const LEAST: usize = 1 << 10;
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;
 
-/// Both sockets, and the address that others are told.
+/// The sockets of a node, and the address that it advertises.
 #[derive(Debug)]
 pub(super) struct Sockets {
     pub(super) udp: Udp,
@@ -36,7 +36,7 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
-    /// Binds them to the first address of `bind` that can be had.
+    /// Binds them to the first address of `bind` that can be bound.
     pub(super) fn bind(config: &GossipConfig) -> Result<Self, Error> {
         let mut failure = None;
         for addr in config.bind.resolve("bind", DEFAULT_PORT)? {
@@ -48,7 +48,7 @@ impl Sockets {
         Err(failure.unwrap_or_else(|| config.bind.error("bind", "has no address; give one of this host")))
     }
 
-    /// Takes those that somebody else bound.
+    /// Adopts sockets that the program has bound.
     pub(super) fn adopt(config: &GossipConfig, udp: UdpSocket, tcp: TcpListener) -> Result<Self, Error> {
         let (bound, family) = external_sockets::check(&udp, &tcp)?;
         check_bind(bound.ip())?;
@@ -65,7 +65,7 @@ impl Sockets {
     }
 }
 
-/// Both, and where they are.
+/// The UDP and TCP sockets, and the address that both are bound to.
 type Pair = (UdpSocket, TcpListener, SocketAddr);
 
 fn bind_to(config: &GossipConfig, addr: SocketAddr) -> Result<Pair, Error> {
@@ -140,11 +140,11 @@ fn refuse_broadcast(field: &'static str, addr: SocketAddr) -> Result<(), Error> 
     Ok(())
 }
 
-/// The datagram socket. Speaks of IPv4 peers in IPv4, also where it is an IPv6 socket for both.
+/// The UDP socket. IPv4 peers have IPv4 addresses, also where it is dual-stack.
 ///
-/// At the end it is shut down, which ends any wait, also where our own address is not ours any more. What the system gives
-/// then has no source, and the standard library would read one that is not there. So [`receive`](Self::receive) waits
-/// without asking for the source, and [`drain`](Self::drain), which does ask, and a shutdown keep out of each other's way.
+/// When the node stops, it is shut down, which ends a wait even where the host has lost the address. A socket that is shut
+/// down gives no source address, and the standard library would read one nevertheless. So [`receive`](Self::receive) waits
+/// without asking for the source, and a shutdown and [`drain`](Self::drain), which asks, exclude each other.
 #[derive(Debug)]
 pub(super) struct Udp {
     socket: UdpSocket,
@@ -172,28 +172,28 @@ impl Udp {
         self.bound
     }
 
-    /// What it can send to.
+    /// The IP versions that it can send to.
     pub(super) fn family(&self) -> Family {
         self.family
     }
 
-    /// Where this node reaches itself.
+    /// The address at which this host reaches the socket.
     pub(super) fn myself(&self) -> SocketAddr {
         self.myself
     }
 
-    /// Ends the wait for a datagram with an empty one to ourselves.
+    /// Ends a wait for a datagram, by an empty one to the socket itself.
     pub(super) fn wake(&self) -> io::Result<()> {
         self.send(self.myself, &[])
     }
 
-    /// Ends it for ever. Raise the stop flag before: whoever waits must look at it before it waits again.
+    /// Ends all waits, later ones as well. Raise the stop flag first: the clock thread looks at it before it waits again.
     pub(super) fn end_wait(&self) {
         self.ending.store(true, Ordering::SeqCst);
         let _ = self.wake();
-        // Who drains is awake; and who begins to after this, sees that it is the end.
+        // A thread that drains does not wait, and will see `ending` before it drains again.
         if !self.draining.load(Ordering::SeqCst) {
-            // Linux says that the socket is not connected, and ends the wait nevertheless.
+            // Linux reports that the socket is not connected, and ends the wait nevertheless.
             let _ = SockRef::from(&self.socket).shutdown(Shutdown::Read);
         }
     }
@@ -206,19 +206,19 @@ impl Udp {
         self.socket.send_to(bytes, to).map(drop)
     }
 
-    /// Waits for a datagram, at most this long; a wake-up or the end of all waits is an empty one from ourselves.
+    /// Waits for a datagram, at most `limit`; a wake-up, or the end of all waits, is an empty one from the socket itself.
     pub(super) fn receive(&self, buffer: &mut [u8], limit: Duration) -> io::Result<(usize, SocketAddr)> {
-        // Zero would mean for ever.
+        // Zero would stand for no limit.
         self.socket.set_read_timeout(Some(limit.max(Duration::from_micros(1))))?;
         if self.socket.peek(buffer)? > 0 {
-            // It is there and nobody else takes it, so this finds it, with its source.
+            // No other thread takes datagrams, so this does not block.
             return self.receive_next(buffer);
         }
         self.socket.recv(buffer)?;
         Ok((0, self.myself))
     }
 
-    /// Takes about so many bytes of what has arrived, without waiting; says whether there may be more.
+    /// Takes what has arrived, about `most` bytes, without waiting; says whether there may be more.
     pub(super) fn drain(
         &self,
         buffer: &mut [u8],
@@ -250,15 +250,15 @@ impl Udp {
     }
 }
 
-/// Makes a thread that waits for a stream look at the stop flag. `myself` is where the listener is reached from this host.
+/// Wakes the thread that accepts streams. `myself` is the address at which this host reaches the listener.
 pub(super) fn end_accept(listener: &TcpListener, myself: SocketAddr) {
-    // Linux knows how to shut a listener down; elsewhere a connection does it.
+    // Linux can shut a listener down; elsewhere a connection wakes the thread.
     if SockRef::from(listener).shutdown(Shutdown::Both).is_err() {
         let _ = TcpStream::connect_timeout(&myself, SLICE);
     }
 }
 
-/// A flag that is up as long as this lives.
+/// Raises a flag until it is dropped.
 struct FlagGuard<'a>(&'a AtomicBool);
 
 impl<'a> FlagGuard<'a> {

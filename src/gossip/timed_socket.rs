@@ -12,9 +12,9 @@ use crate::{
     blocking::{SLICE, is_nothing, now},
 };
 
-/// How long whoever opens a stream to this node may take until its first frame is there,
+/// How long the caller of a stream may take until its first frame is there.
 const FIRST_FRAME: Duration = Duration::from_secs(3);
-/// and if other streams wait for their turn.
+/// The same while other streams wait for a thread.
 const PRESSED_FIRST_FRAME: Duration = Duration::from_millis(500);
 
 /// A socket and its deadline.
@@ -65,7 +65,7 @@ impl Write for TimedSocket<'_> {
     }
 }
 
-/// When a stream is over whatever happens: its time is up, others need its place more, or the node stops.
+/// When a stream is given up: its time is up, its place is recalled, or the node stops.
 #[derive(Clone, Copy)]
 pub(super) struct Deadline<'a> {
     stop: &'a Stop,
@@ -119,7 +119,7 @@ impl<'a> Deadline<'a> {
         self.pressed.is_some_and(|(at, pool)| now() >= at && pool.is_pressed())
     }
 
-    /// Whoever opens a stream and then says nothing makes room for those who have something to say.
+    /// Whether the first frame is late: a caller that sends nothing makes room for others.
     fn is_half_open(&self) -> bool {
         self.first_frame.is_some_and(|(since, pool)| {
             let limit = if pool.is_pressed() { PRESSED_FIRST_FRAME } else { FIRST_FRAME };

@@ -14,7 +14,7 @@ const MAX_WAIT: Duration = Duration::from_secs(1);
 /// The same while wake-ups are lost: how late a call may be heard then.
 const WAIT_UNWAKEABLE: Duration = Duration::from_millis(20);
 
-/// Whether the clock thread is to look at the node, and whether it would notice.
+/// Whether a wake-up was asked for, and whether wake-ups are lost.
 #[derive(Debug)]
 pub(super) struct Wakeup {
     asked: AtomicBool,
@@ -22,7 +22,7 @@ pub(super) struct Wakeup {
 }
 
 impl Default for Wakeup {
-    /// Until the first has arrived, nobody knows that any does.
+    /// Wake-ups count as lost until the first has arrived.
     fn default() -> Self {
         Self { asked: AtomicBool::new(false), lost: AtomicBool::new(true) }
     }
@@ -34,7 +34,7 @@ impl Wakeup {
         !self.asked.swap(true, Ordering::AcqRel)
     }
 
-    /// It could not be sent: whoever comes next tries again.
+    /// The wake-up could not be sent: the next caller tries again.
     pub(super) fn not_sent(&self) {
         self.asked.store(false, Ordering::Release);
         self.lost.store(true, Ordering::Release);
@@ -53,7 +53,7 @@ impl Wakeup {
         self.lost.store(false, Ordering::Release);
     }
 
-    /// Nothing came, though somebody may have sent one.
+    /// The wait ended without a datagram: if a wake-up was sent, it was lost.
     pub(super) fn timed_out(&self) {
         if self.asked.load(Ordering::Acquire) {
             self.lost.store(true, Ordering::Release);

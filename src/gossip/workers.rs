@@ -1,7 +1,7 @@
 //! A small bounded set of threads for what may block: streams and name look-ups.
 //!
-//! Threads are made when there is work and go when there is none, so an idle node has none of them. Whose turn it is
-//! says the [`queue`](super::queue).
+//! Threads start when there are jobs and end when there are none, so an idle node has none. The [`queue`](super::queue)
+//! decides which job runs next.
 
 use std::{
     io, mem,
@@ -16,7 +16,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use super::queue::{Account, Limits, Place, Queue};
 use crate::blocking::now;
 
-/// Called once: with the place it has, or with `None` if it never gets one, on whatever thread finds that out.
+/// Called once: with its place, or with `None` if it gets none, then on the thread that finds that out.
 type Job = Box<dyn FnOnce(Option<&Place>) + Send>;
 
 /// How long a thread waits for more work.
@@ -31,15 +31,15 @@ pub(super) struct Workers {
 struct Pool {
     name: String,
     state: Mutex<State>,
-    /// There is work, or an end of it.
+    /// Signals that a job was queued, or the pool closed.
     work: Condvar,
-    /// No thread is being made any more.
+    /// Signals that a thread was started, or could not be.
     spawned: Condvar,
 }
 
 struct State {
     queue: Queue<Job>,
-    /// Threads that will look for work again, those of them that wait for it now, and those that are being made.
+    /// Threads that take jobs; those of them that wait for one now; and those that are being started.
     live: usize,
     idle: usize,
     spawning: usize,
@@ -76,8 +76,8 @@ impl Workers {
         }
     }
 
-    /// Hands over a job that is to begin within `patience`. If it cannot, or there are too many or no thread can be made,
-    /// it is called without a place; once the pool is closed, it is dropped.
+    /// Queues a job, which expires after `patience`. One that expires, is displaced, or for which no thread can be started
+    /// is called without a place. A closed pool drops it.
     pub(super) fn submit(
         &self,
         account: Account,
@@ -121,15 +121,15 @@ impl Workers {
         drop(state);
         drop(dropped);
         for thread in threads {
-            // A job reports its own panic; there is nothing left to hear.
+            // A job reports its own panic.
             let _ = thread.join();
         }
     }
 }
 
 impl Pool {
-    /// Makes the thread that is counted already. If none can be made and there is no other, nothing that waits gets its
-    /// turn: that is returned.
+    /// Starts a thread that is counted already. If that fails and there is no other, returns all waiting jobs: nobody
+    /// would run them.
     fn spawn(self: &Arc<Self>) -> Vec<Job> {
         let thread = self.new_thread();
         let mut state = self.state.lock();
@@ -183,7 +183,7 @@ impl Pool {
     }
 }
 
-/// Whoever submitted a job learns of a panic; the thread goes on.
+/// A job reports its own panic; the thread goes on.
 fn run(job: Job, place: Option<&Place>) {
     let _ = catch_unwind(AssertUnwindSafe(|| job(place)));
 }
