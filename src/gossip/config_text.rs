@@ -14,103 +14,32 @@ struct Entry {
     set: fn(&mut GossipConfig, &'static str, &str) -> Result<(), Error>,
 }
 
-/// The entry of a field of the protocol's configuration, which is called like the field; durations have `_ms` behind it.
+/// The entry of a field of the protocol's configuration, which is called like the field; durations have `_ms` behind it. Of
+/// another field: its key, and what is made of the text.
 macro_rules! knob {
     ($field:ident) => {
-        Entry {
-            key: stringify!($field),
-            set: |config, key, text| Ok(config.swim.$field = parse_value(key, text)?),
-        }
+        knob!(stringify!($field), swim.$field = parse_value)
     };
     ($field:ident in ms) => {
-        Entry {
-            key: concat!(stringify!($field), "_ms"),
-            set: |config, key, text| Ok(config.swim.$field = parse_millis(key, text)?),
-        }
+        knob!(concat!(stringify!($field), "_ms"), swim.$field = parse_millis)
+    };
+    ($key:expr, $($field:ident).+ = $parse:expr) => {
+        Entry { key: $key, set: |config, key, text| Ok(config.$($field).+ = $parse(key, text)?) }
     };
 }
 
 /// All keys but `tag.KEY`, whose values are free.
 const KEYS: &[Entry] = &[
-    Entry {
-        key: "cluster",
-        set: |config, _, text| {
-            config.swim.cluster = text.into();
-            Ok(())
-        },
-    },
-    Entry {
-        key: "bind",
-        set: |config, key, text| {
-            config.bind = parse_host_port(key, text)?;
-            Ok(())
-        },
-    },
-    Entry {
-        key: "advertise",
-        set: |config, key, text| {
-            config.advertise = Some(parse_host_port(key, text)?);
-            Ok(())
-        },
-    },
-    Entry {
-        key: "join",
-        set: |config, key, text| {
-            seed::check(key, text)?;
-            config.seeds.push(text.into());
-            Ok(())
-        },
-    },
-    Entry {
-        key: "recv_buffer",
-        set: |config, key, text| {
-            config.recv_buffer = parse_value(key, text)?;
-            Ok(())
-        },
-    },
-    Entry {
-        key: "allow",
-        set: |config, _, text| {
-            let network: Option<IpNetwork> = if text.is_empty() { None } else { Some(text.parse()?) };
-            config.swim.allow.get_or_insert_default().extend(network);
-            Ok(())
-        },
-    },
+    knob!("cluster", swim.cluster = |_, text: &str| Ok::<_, Error>(text.to_owned())),
+    knob!("bind", bind = parse_host_port),
+    knob!("advertise", advertise = |key, text| parse_host_port(key, text).map(Some)),
+    Entry { key: "join", set: add_seed },
+    knob!("recv_buffer", recv_buffer = parse_value),
+    Entry { key: "allow", set: allow },
     #[cfg(feature = "encryption")]
-    Entry {
-        key: "key",
-        set: |config, _, text| {
-            let key: Key = text.parse()?;
-            config.keyring = Some(match &config.keyring {
-                None => {
-                    let ring = Keyring::new(key);
-                    ring.set_encryption(config.encryption.unwrap_or(Encryption::Require));
-                    ring
-                }
-                // Others may share the old one, a node that runs for one.
-                Some(ring) => {
-                    let ring = ring.detached();
-                    ring.install(key)?;
-                    ring
-                }
-            });
-            Ok(())
-        },
-    },
+    Entry { key: "key", set: add_key },
     #[cfg(feature = "encryption")]
-    Entry {
-        key: "encryption",
-        set: |config, _, text| {
-            let encryption = text.parse()?;
-            config.encryption = Some(encryption);
-            config.keyring = config.keyring.as_ref().map(|ring| {
-                let ring = ring.detached();
-                ring.set_encryption(encryption);
-                ring
-            });
-            Ok(())
-        },
-    },
+    Entry { key: "encryption", set: set_encryption },
     knob!(probe_interval in ms),
     knob!(probe_timeout in ms),
     knob!(indirect_probes),
@@ -183,8 +112,7 @@ impl GossipConfig {
     /// [`Error::TagsTooLarge`]. The configuration is as it was then.
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), Error> {
         if let Some(tag) = key.strip_prefix("tag.") {
-            let pairs = self.tags.iter().chain([(tag, value)]);
-            self.tags = Tags::new(pairs)?;
+            self.tags = Tags::new(self.tags.iter().chain([(tag, value)]))?;
             return Ok(());
         }
         let entry = KEYS.iter().find(|entry| entry.key == key).ok_or_else(|| unknown("set", key))?;
@@ -290,6 +218,48 @@ fn list(text: &str) -> Vec<&str> {
     }
     values.push(rest.trim());
     values
+}
+
+fn add_seed(config: &mut GossipConfig, key: &'static str, text: &str) -> Result<(), Error> {
+    seed::check(key, text)?;
+    config.seeds.push(text.into());
+    Ok(())
+}
+
+fn allow(config: &mut GossipConfig, _: &'static str, text: &str) -> Result<(), Error> {
+    let network: Option<IpNetwork> = if text.is_empty() { None } else { Some(text.parse()?) };
+    config.swim.allow.get_or_insert_default().extend(network);
+    Ok(())
+}
+
+#[cfg(feature = "encryption")]
+fn add_key(config: &mut GossipConfig, _: &'static str, text: &str) -> Result<(), Error> {
+    let key: Key = text.parse()?;
+    config.keyring = Some(match &config.keyring {
+        None => {
+            let ring = Keyring::new(key);
+            ring.set_encryption(config.encryption.unwrap_or(Encryption::Require));
+            ring
+        }
+        // A running node may share the old ring.
+        Some(ring) => {
+            let ring = ring.detached();
+            ring.install(key)?;
+            ring
+        }
+    });
+    Ok(())
+}
+
+#[cfg(feature = "encryption")]
+fn set_encryption(config: &mut GossipConfig, _: &'static str, text: &str) -> Result<(), Error> {
+    let encryption = text.parse()?;
+    config.encryption = Some(encryption);
+    if let Some(ring) = &mut config.keyring {
+        *ring = ring.detached();
+        ring.set_encryption(encryption);
+    }
+    Ok(())
 }
 
 /// A kind of value that texts stand for.
