@@ -12,7 +12,7 @@ use simple_dns::{
 };
 
 /// The longest answer over UDP that we say we take; larger ones may be fragmented and lost.
-pub(super) const EDNS_SIZE: u16 = 1232;
+const EDNS_SIZE: u16 = 1232;
 /// Records of one answer that are looked at; more make it a partial one.
 const MAX_RECORDS: usize = 1024;
 /// Aliases that are followed within one answer.

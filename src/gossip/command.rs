@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 /// The most that a command may print, in bytes.
 pub(super) const MAX_OUTPUT: usize = 64 << 10;
 /// How long a command may take.
-pub(super) const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// What a command prints, run by `sh -c` without input.
 ///

@@ -31,6 +31,7 @@ use super::{
     publication::Publication,
     secrets::{DatagramSeal, Secrets},
     seed_lookup::SeedLookup,
+    seeds::Seeds,
     shared_node::SharedNode,
     sockets::{Sockets, Udp},
 };
@@ -141,14 +142,16 @@ impl Running {
             answers: pools.answers.clone(),
             warnings: Throttle::default(),
         };
-        let seeds = Arc::new(SeedLookup::new(
-            Arc::clone(&node),
-            Arc::clone(&publication),
-            Arc::clone(&config),
-            (bound, udp.family()),
-            pools.names.clone(),
-            seeds,
-        ));
+        let seeds = Arc::new(SeedLookup {
+            node: Arc::clone(&node),
+            publication: Arc::clone(&publication),
+            config: Arc::clone(&config),
+            bound,
+            family: udp.family(),
+            names: pools.names.clone(),
+            seeds: Mutex::new(Seeds::new(seeds)),
+            warnings: Throttle::default(),
+        });
         let clock = ClockThread {
             node: Arc::clone(&node),
             publication: Arc::clone(&publication),

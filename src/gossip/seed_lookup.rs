@@ -22,7 +22,7 @@ use crate::{
 
 /// Who is told why a seed cannot be used.
 #[derive(Debug, Clone)]
-pub(super) enum ReportTo {
+enum ReportTo {
     /// Operators, by warnings that are throttled, as the seeds are tried again.
     Log,
     /// The caller of a join that comes to nothing.
@@ -31,32 +31,20 @@ pub(super) enum ReportTo {
 
 #[derive(Debug)]
 pub(super) struct SeedLookup {
-    node: Arc<SharedNode>,
-    publication: Arc<Publication>,
+    pub(super) node: Arc<SharedNode>,
+    pub(super) publication: Arc<Publication>,
     /// For the networks that are allowed, and for timeouts.
-    config: Arc<Config>,
+    pub(super) config: Arc<Config>,
     /// Where this node is bound, and what its sockets speak there.
-    bound: SocketAddr,
-    family: Family,
+    pub(super) bound: SocketAddr,
+    pub(super) family: Family,
     /// The pool of look-ups.
-    names: Workers,
-    seeds: Mutex<Seeds>,
-    warnings: Throttle,
+    pub(super) names: Workers,
+    pub(super) seeds: Mutex<Seeds>,
+    pub(super) warnings: Throttle,
 }
 
 impl SeedLookup {
-    pub(super) fn new(
-        node: Arc<SharedNode>,
-        publication: Arc<Publication>,
-        config: Arc<Config>,
-        (bound, family): (SocketAddr, Family),
-        names: Workers,
-        seeds: Vec<String>,
-    ) -> Self {
-        let (seeds, warnings) = (Mutex::new(Seeds::new(seeds)), Throttle::default());
-        Self { node, publication, config, bound, family, names, seeds, warnings }
-    }
-
     /// Begins a round of contacting the seeds.
     pub(super) fn begin_round(self: &Arc<Self>) {
         let seeds = self.seeds.lock().begin_round();

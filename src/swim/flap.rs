@@ -104,19 +104,20 @@ impl Node {
     }
 
     /// Other members declared this node failed, perhaps under an older identity.
-    pub(super) fn note_verdict(&mut self, accused: Identity) {
-        self.hold_if_flapping(accused);
+    pub(super) fn on_own_verdict(&mut self, accused: Identity) {
+        self.damp(accused);
         self.flaps.note_verdict(accused, self.flap_clock());
     }
 
     /// Holds the refutation of an accusation back if this node flaps; says whether it does.
     pub(super) fn hold_refutation(&mut self, accused: Identity) -> bool {
-        self.hold_if_flapping(accused);
+        self.damp(accused);
         self.flaps.held = self.flaps.held.map(|held| held.max(accused));
         self.flaps.is_held()
     }
 
-    fn hold_if_flapping(&mut self, accused: Identity) {
+    /// Becomes away if this node flaps.
+    fn damp(&mut self, accused: Identity) {
         if self.flaps.hold_if_flapping(accused, self.flap_clock()) {
             self.updates.remove(MemberId::SELF);
             self.metrics.flaps_damped += 1;

@@ -66,12 +66,16 @@ impl Node {
 
     /// The ping of a question was answered: the stream need not be waited for.
     pub(super) fn take_question_answer(&mut self, sender: &Sender, seq: u32) -> bool {
-        let Some((stream, name)) = self.asked_under(seq) else { return false };
-        let answered = sender.mark == hash::member(&name);
-        if answered {
-            self.end(stream, Ok(()));
-        }
-        answered
+        let mut opened = self.streams.opened.keys();
+        let asked = opened.find_map(|stream| match &self.streams.sessions.get(stream)?.purpose {
+            Purpose::Ask(question, asked) if *asked == seq => Some((*stream, question.name(&self.name))),
+            _ => None,
+        });
+        let Some((stream, _)) = asked.filter(|(_, name)| sender.mark == hash::member(name)) else {
+            return false;
+        };
+        self.end(stream, Ok(()));
+        true
     }
 
     /// A stream ping: another node asks whether this one holds the name.
@@ -137,16 +141,6 @@ impl Node {
         self.streams.opened.iter().any(|(stream, peer)| {
             let session = self.streams.sessions.get(stream);
             *peer == addr && session.is_some_and(Session::asks)
-        })
-    }
-
-    /// The stream of the question that was asked under this number as well, and whose name it is about.
-    pub(super) fn asked_under(&self, seq: u32) -> Option<(StreamId, Arc<str>)> {
-        self.streams.opened.iter().find_map(|(stream, _)| match &self.streams.sessions.get(stream)?.purpose {
-            Purpose::Ask(question, asked) if *asked == seq => {
-                Some((*stream, Arc::clone(question.name(&self.name))))
-            }
-            _ => None,
         })
     }
 

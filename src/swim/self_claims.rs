@@ -105,7 +105,7 @@ impl Node {
         let bounded = identity <= ours || self.check_plausible(Some(MemberId::SELF), identity, false);
         let verdict = accusation == Accusation::Departed && self.phase == Phase::Live;
         if bounded && verdict && identity.epoch == ours.epoch {
-            self.note_verdict(identity);
+            self.on_own_verdict(identity);
         }
         if !bounded || identity < ours {
             return;

@@ -39,7 +39,7 @@ impl Suspicion {
 
     /// The suspicion that `config` asks for in a cluster of `n` live members, of which `able`, the suspect among them, are
     /// not suspected of anything else: only these can confirm it.
-    pub(super) fn in_cluster(config: &Config, started: Time, n: usize, able: usize) -> Self {
+    fn in_cluster(config: &Config, started: Time, n: usize, able: usize) -> Self {
         let k = confirmations(config, n, able);
         let min = min_timeout(config.suspicion_mult, config.probe_interval, n);
         // An accusation that nobody can confirm has twice the timeout.
@@ -59,12 +59,12 @@ impl Suspicion {
     }
 
     /// Fewer members can confirm by now, since many are suspected; one confirmation at least is waited for.
-    pub(super) fn expect_at_most(&mut self, confirmations: u32) {
+    fn expect_at_most(&mut self, confirmations: u32) {
         self.k = self.k.min(confirmations.max(1));
     }
 
     /// No confirmation is waited for any more: it ends the least timeout from now, unless it would have sooner.
-    pub(super) fn hasten(&mut self, now: Time) {
+    fn hasten(&mut self, now: Time) {
         if self.deadline() > now + self.min {
             (self.k, self.started) = (0, now);
         }
@@ -73,7 +73,7 @@ impl Suspicion {
     /// An unconfirmed suspicion is extended once by its full timeout; says whether it was. The only accuser may have bad
     /// connectivity and have told nobody, the suspect included. Not where too few members are `able` to confirm, this node
     /// included.
-    pub(super) fn put_off(&mut self, now: Time, able: usize) -> bool {
+    fn put_off(&mut self, now: Time, able: usize) -> bool {
         let alone = self.k > 0 && self.accusers.len() <= 1 && able > self.k as usize;
         let first = alone && !std::mem::replace(&mut self.put_off, true);
         if first {
