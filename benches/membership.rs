@@ -167,7 +167,7 @@ fn snapshots(effort: Effort, n: usize) {
 
     let ours = Figure::of(effort.rounds(), None, |clock| {
         for _ in 0..4 {
-            membership.left([middle]);
+            membership.mark_left([middle]);
             clock.run(1, || list(&membership));
             membership.add([middle]);
             clock.run(1, || list(&membership));
@@ -194,7 +194,7 @@ fn changes(effort: Effort, n: usize) {
     let peer = &names[0];
     let change = |membership: &Membership, pairs: u64| {
         for _ in 0..pairs {
-            membership.left([peer]);
+            membership.mark_left([peer]);
             membership.add([peer]);
         }
     };
@@ -216,7 +216,7 @@ fn changes(effort: Effort, n: usize) {
     let many = Figure::of(effort.few_rounds(), None, |clock| {
         let some = &names[..n.min(1_000)];
         clock.run(some.len() as u64 * 2, || {
-            some.iter().for_each(|name| membership.left([name]));
+            some.iter().for_each(|name| membership.mark_left([name]));
             some.iter().for_each(|name| membership.add([name]));
         });
     });
@@ -235,7 +235,7 @@ fn waits(effort: Effort, n: usize) {
     let slices = std::sync::RwLock::new(slices);
     let reads = effort.rounds() * 10;
     let ours = |at: usize| match at % 2 {
-        0 => membership.left([&names[at / 2 % n]]),
+        0 => membership.mark_left([&names[at / 2 % n]]),
         _ => membership.add([&names[at / 2 % n]]),
     };
     print_waits("membership, nobody reads", 0, ours, || ());

@@ -101,8 +101,8 @@ fn calls() -> impl Strategy<Value = Vec<Call>> {
 fn make(handle: &Membership, call: &Call) {
     match call.word {
         Word::Active => handle.add(&call.peers),
-        Word::Left => handle.left(&call.peers),
-        Word::Failed => handle.failed(&call.peers),
+        Word::Left => handle.mark_left(&call.peers),
+        Word::Failed => handle.mark_failed(&call.peers),
         Word::Removed => handle.remove(&call.peers),
     }
 }
@@ -270,11 +270,11 @@ fn a_peer_that_sorts_first_and_is_added_again_stays_one_peer() {
 fn a_peer_that_sorts_first_and_leaves_again_stays_one_peer() {
     let membership = Membership::new();
     membership.add(["a", "b"]);
-    membership.left(["a", "a"]);
-    membership.left(["a"]);
+    membership.mark_left(["a", "a"]);
+    membership.mark_left(["a"]);
     assert_eq!(names(&membership.snapshot()), "b | a");
     membership.add(["a"]);
-    membership.left(["a"]);
+    membership.mark_left(["a"]);
     assert_eq!(names(&membership.snapshot()), "b | a");
 }
 
@@ -283,7 +283,7 @@ fn a_peer_is_never_active_and_left_and_one_remove_forgets_it() {
     let membership = Membership::new();
     membership.add(["a", "b"]);
     membership.add(["a"]);
-    membership.left(["a"]);
+    membership.mark_left(["a"]);
     assert_eq!(names(&membership.snapshot()), "b | a");
     membership.remove(["a"]);
     assert_eq!(names(&membership.snapshot()), "b | ");
@@ -313,7 +313,7 @@ fn a_watcher_may_call_everything_from_its_loop_and_can_be_dropped_by_another_thr
             membership.add([format!("after {}", change.active.concat().len())]);
             let _ = (membership.snapshot(), membership.majority(), membership.watch());
             membership.remove([membership.snapshot().peers().concat()]);
-            membership.left(&change.active);
+            membership.mark_left(&change.active);
             membership.add(membership.snapshot().left());
         }
         std::thread::scope(|scope| scope.spawn(move || drop(watch)).join()).unwrap();
@@ -336,7 +336,7 @@ fn a_change_tells_only_what_changed_and_nothing_changed_is_no_message() {
     let watch = membership.watch();
     let _ = watch.recv();
 
-    membership.left(["unknown"]);
+    membership.mark_left(["unknown"]);
     membership.remove(["unknown"]);
     membership.add([""; 0]);
     assert_eq!(watch.try_recv(), Err(TryRecvError::Empty));
@@ -344,8 +344,8 @@ fn a_change_tells_only_what_changed_and_nothing_changed_is_no_message() {
     membership.add(["b", "a", "b"]);
     membership.add(["a"]);
     membership.add(["a", "c"]);
-    membership.left(["b", "unknown", "b"]);
-    membership.left(["b"]);
+    membership.mark_left(["b", "unknown", "b"]);
+    membership.mark_left(["b"]);
     membership.remove(["c", "b", "unknown"]);
     let told: Vec<_> =
         read_all(&watch).into_iter().map(|change| (change.active, change.left, change.removed)).collect();
@@ -378,7 +378,7 @@ fn peers_that_left_count_for_the_majority_until_removed() {
     let membership = Membership::new();
     assert_eq!(membership.majority(), 1);
     membership.add(["a", "b", "c", "d", "e"]);
-    membership.left(["b", "c", "d", "e"]);
+    membership.mark_left(["b", "c", "d", "e"]);
     assert_eq!(membership.majority(), 3);
     membership.remove(["b", "c", "d", "e"]);
     assert_eq!(membership.majority(), 1);
@@ -390,7 +390,7 @@ fn all_watchers_see_the_same_changes_in_the_same_order() {
     let watches = [membership.watch(), membership.watch(), membership.watch()];
     for round in 0..20 {
         membership.add([format!("{round}")]);
-        membership.left([format!("{}", round / 2)]);
+        membership.mark_left([format!("{}", round / 2)]);
     }
     let [first, second, third] = watches.map(|watch| read_all(&watch));
     assert_eq!(first.len(), 31, "each peer leaves once");
@@ -402,7 +402,7 @@ fn the_first_item_of_a_watch_tells_who_is_active_and_who_left() {
     let membership = Membership::new();
     assert!(membership.watch().recv().unwrap().is_empty(), "there is always a first item");
     membership.add(["a", "b", "c"]);
-    membership.left(["b"]);
+    membership.mark_left(["b"]);
     let first = membership.watch().recv().unwrap();
     assert!(first.active == ["a", "c"] && first.left == ["b"] && first.removed.is_empty());
 }
@@ -414,9 +414,9 @@ fn a_source_that_only_misses_a_peer_does_not_hide_that_another_saw_it_fail() {
     dns.add(["a", "b"]);
     gossip.add(["a", "b"]);
     let watch = application.watch();
-    dns.left(["a"]);
-    gossip.failed(["a", "b"]);
-    dns.left(["b"]);
+    dns.mark_left(["a"]);
+    gossip.mark_failed(["a", "b"]);
+    dns.mark_left(["b"]);
     let snapshot = application.snapshot();
     assert_eq!((names(&snapshot), snapshot.failed().join(" ")), (" | a b".into(), "a b".into()));
     // Gossip forgets the peer sooner than DNS.
@@ -433,10 +433,10 @@ fn two_sources_never_fight_over_a_peer() {
     let (running, [dns, gossip]) = with_sources();
     dns.add(["a"]);
     gossip.add(["a"]);
-    dns.left(["a"]);
+    dns.mark_left(["a"]);
     dns.remove(["a"]);
     assert_eq!(names(&running.membership().snapshot()), "a | ", "gossip still says active");
-    gossip.left(["a"]);
+    gossip.mark_left(["a"]);
     assert_eq!(names(&running.membership().snapshot()), " | a");
     gossip.remove(["a"]);
     assert_eq!(names(&running.membership().snapshot()), " | ");
@@ -448,12 +448,12 @@ fn a_source_that_repeats_itself_does_not_undo_what_the_application_said() {
     let application = running.membership();
     source.add(["a", "b"]);
     application.remove(["a"]);
-    application.left(["b"]);
+    application.mark_left(["b"]);
     let watch = application.watch();
     source.add(["a", "b"]);
     assert_eq!(names(&application.snapshot()), " | b");
     assert_eq!(read_all(&watch).len(), 1, "only the first item");
-    source.left(["b"]);
+    source.mark_left(["b"]);
     source.add(["b"]);
     assert_eq!(names(&application.snapshot()), "b | ", "that was something new");
 }
@@ -465,7 +465,7 @@ fn a_snapshot_is_shared_until_something_changes() {
     let before = membership.snapshot();
     membership.add(["a"]);
     assert!(std::ptr::eq(before.peers(), membership.snapshot().peers()));
-    membership.left(["a"]);
+    membership.mark_left(["a"]);
     assert_eq!((names(&before), names(&membership.snapshot())), ("a b | ".into(), "b | a".into()));
     assert_eq!((before.split(), membership.snapshot().split()), (2, 1));
     assert!(["a", "b"].iter().all(|peer| membership.snapshot().contains(peer)));
@@ -478,7 +478,7 @@ fn a_watcher_that_is_far_behind_reads_few_changes_that_lead_to_the_right_set() {
     let watch = membership.watch();
     for flip in 0..100_000 {
         let peer = [format!("{}", flip % 7)];
-        if flip % 3 == 0 { membership.left(peer) } else { membership.add(peer) }
+        if flip % 3 == 0 { membership.mark_left(peer) } else { membership.add(peer) }
     }
     let (changes, mut seen) = (read_all(&watch), View::default());
     assert!(changes.len() <= 1 + 64 + 1, "{}", changes.len());
@@ -542,7 +542,7 @@ fn left_peers_that_are_left_again_or_removed_twice_are_told_once() {
     membership.add(["a", "b"]);
     let watch = membership.watch();
     for _ in 0..3 {
-        membership.left(["a", "a"]);
+        membership.mark_left(["a", "a"]);
     }
     for _ in 0..3 {
         membership.remove(["a", "b", "a"]);

@@ -26,7 +26,7 @@ fn write(membership: &Membership, seed: u64) {
         let batch: Vec<_> = (0..random.u64(0..8)).map(|_| random.u64(0..PEERS).to_string()).collect();
         match random.u8(0..4) {
             0 | 1 => membership.add(&batch),
-            2 => membership.left(&batch),
+            2 => membership.mark_left(&batch),
             _ => membership.remove(&batch),
         }
     }
@@ -137,7 +137,7 @@ fn a_cluster_that_stops_while_all_write_ends_every_watch_at_the_same_change() {
                             break;
                         }
                         membership.add([(seed % PEERS).to_string(), (seed * 7 % PEERS).to_string()]);
-                        membership.left([(seed * 5 % PEERS).to_string()]);
+                        membership.mark_left([(seed * 5 % PEERS).to_string()]);
                     }
                     Ok::<_, BoxError>(())
                 });
@@ -249,7 +249,7 @@ fn nobody_ever_sees_a_part_of_a_batch() {
                         let pair = [peer.to_string(), format!("{peer}'")];
                         match random.u8(0..3) {
                             0 => membership.add(pair),
-                            1 => membership.left(pair),
+                            1 => membership.mark_left(pair),
                             _ => membership.remove(pair),
                         }
                     }
@@ -306,7 +306,7 @@ fn dropping_watches_and_handles_while_others_read_and_write_leaves_nobody_waitin
                     scope.spawn(move || {
                         start.wait();
                         membership.add([peer]);
-                        membership.left([peer]);
+                        membership.mark_left([peer]);
                     });
                 }
                 drop(membership);

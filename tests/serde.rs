@@ -6,8 +6,8 @@ use syncswim::{Member, MemberState, Membership, MembershipChange, Metrics, Peers
 fn some() -> Membership {
     let membership = Membership::new();
     membership.add(["c", "b", "a"]);
-    membership.failed(["b"]);
-    membership.left(["a"]);
+    membership.mark_failed(["b"]);
+    membership.mark_left(["a"]);
     membership
 }
 

@@ -63,7 +63,7 @@ pub unsafe extern "C" fn syncswim_membership_left(
     count: usize,
 ) -> syncswim_status {
     // SAFETY: as the caller of this function promises.
-    unsafe { tell(membership, peers, count, |membership, peers| membership.left(peers)) }
+    unsafe { tell(membership, peers, count, |membership, peers| membership.mark_left(peers)) }
 }
 
 /// Forgets peers.

@@ -191,7 +191,7 @@ fn tell(
 ) {
     let changes = presence.update(answer, is_complete, now());
     membership.add(changes.active);
-    membership.left(changes.left);
+    membership.mark_left(changes.left);
     membership.remove(changes.removed);
 }
 

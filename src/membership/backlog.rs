@@ -174,8 +174,8 @@ mod tests {
             for (who, verb, peers, reads) in steps {
                 match verb {
                     0 => handles[who].add(&peers),
-                    1 => handles[who].left(&peers),
-                    2 => handles[who].failed(&peers),
+                    1 => handles[who].mark_left(&peers),
+                    2 => handles[who].mark_failed(&peers),
                     3 => handles[who].list_departed(Departure::Left, &peers),
                     4 => handles[who].list_departed(Departure::Failed, &peers),
                     _ => handles[who].remove(&peers),
@@ -237,7 +237,7 @@ mod tests {
         for peer in ["a", "b", "c", "d"] {
             membership.add([peer]);
         }
-        membership.left(["a", "c"]);
+        membership.mark_left(["a", "c"]);
         let told: Vec<_> = drain(&watch).map(|change| (change.active, change.left)).collect();
         assert_eq!(told.len(), 4, "{told:?}");
         assert!(told[1].0 == ["a"] && told[2].0 == ["b"]);
@@ -278,7 +278,7 @@ mod tests {
         let watch = membership.watch_within(Limits { changes: 1, names: 9 });
         membership.add(["a"]);
         for _ in 0..1000 {
-            membership.left(["a"]);
+            membership.mark_left(["a"]);
             membership.add(["a", "b"]);
             membership.remove(["b"]);
         }

@@ -27,8 +27,8 @@ use super::{
 /// let membership = Membership::new();
 /// let watch = membership.watch();
 /// membership.add(["a:1", "b:1", "c:1", "d:1"]);
-/// membership.left(["a:1"]);
-/// membership.failed(["c:1", "d:1"]);
+/// membership.mark_left(["a:1"]);
+/// membership.mark_failed(["c:1", "d:1"]);
 /// membership.add(["d:1"]);
 /// drop(membership);
 ///

@@ -12,7 +12,7 @@
 //! | call | by a source | by the application |
 //! | --- | --- | --- |
 //! | `add` | its report becomes *active* | *active* is in force |
-//! | `left`, `failed` | its report becomes *left* or *failed* if it was *active* | the same is in force if the peer is active |
+//! | `mark_left`, `mark_failed` | its report becomes *left* or *failed* if it was *active* | the same is in force if the peer is active |
 //! | `remove` | its report is withdrawn | *removed* is in force, as long as any source has a report |
 //!
 //! The application's report decides while it is in force. Otherwise a peer is active if any source reports *active*, else
@@ -70,7 +70,7 @@ pub use self::{
 ///
 /// let membership = Membership::new();
 /// membership.add(["c:1", "a:1", "b:1"]);
-/// membership.left(["c:1", "never-seen:1"]);
+/// membership.mark_left(["c:1", "never-seen:1"]);
 ///
 /// let snapshot = membership.snapshot();
 /// assert_eq!(snapshot.active().len(), 2);
@@ -123,22 +123,22 @@ impl Membership {
 
     /// Marks those of `peers` that are active as left: they said so, or are missing for whatever reason. They still count for
     /// the [`majority`](Self::majority). Does nothing to the others. If it is known that a peer failed,
-    /// [`failed`](Self::failed) says more.
+    /// [`mark_failed`](Self::mark_failed) says more.
     ///
     /// # Examples
     ///
     /// ```
     /// let membership = syncswim::Membership::new();
     /// membership.add(["a:1"]);
-    /// membership.left(["a:1", "unknown:1"]);
+    /// membership.mark_left(["a:1", "unknown:1"]);
     /// assert_eq!(membership.snapshot().left().len(), 1);
     /// ```
-    pub fn left(&self, peers: impl IntoIterator<Item = impl AsRef<str>>) {
+    pub fn mark_left(&self, peers: impl IntoIterator<Item = impl AsRef<str>>) {
         self.report(Report::Departed(Departure::Left), peers);
     }
 
     /// Marks those of `peers` that are active as left because they failed: they stopped answering. The same as
-    /// [`left`](Self::left), except that snapshots and watches tell the two apart. Does nothing to the others.
+    /// [`mark_left`](Self::mark_left), except that snapshots and watches tell the two apart. Does nothing to the others.
     ///
     /// # Examples
     ///
@@ -146,15 +146,15 @@ impl Membership {
     /// let membership = syncswim::Membership::new();
     /// let watch = membership.watch();
     /// membership.add(["a:1", "b:1"]);
-    /// membership.left(["a:1"]);
-    /// membership.failed(["b:1"]);
+    /// membership.mark_left(["a:1"]);
+    /// membership.mark_failed(["b:1"]);
     ///
     /// let snapshot = membership.snapshot();
     /// assert_eq!((snapshot.left().len(), snapshot.failed().concat()), (2, "b:1".into()));
     /// let last = watch.iter().nth(3).unwrap();
     /// assert!(last.left == ["b:1"] && last.failed == ["b:1"]);
     /// ```
-    pub fn failed(&self, peers: impl IntoIterator<Item = impl AsRef<str>>) {
+    pub fn mark_failed(&self, peers: impl IntoIterator<Item = impl AsRef<str>>) {
         self.report(Report::Departed(Departure::Failed), peers);
     }
 
@@ -201,7 +201,7 @@ impl Membership {
     /// let membership = syncswim::Membership::new();
     /// membership.add(["a:1"]);
     /// let watch = membership.watch();
-    /// membership.left(["a:1"]);
+    /// membership.mark_left(["a:1"]);
     /// drop(membership);
     ///
     /// let changes: Vec<_> = watch.iter().collect();
@@ -225,7 +225,7 @@ impl Membership {
     /// let membership = syncswim::Membership::new();
     /// assert_eq!(membership.majority(), 1);
     /// membership.add(["a:1", "b:1", "c:1", "d:1"]);
-    /// membership.left(["c:1", "d:1"]);
+    /// membership.mark_left(["c:1", "d:1"]);
     /// assert_eq!(membership.majority(), 3);
     /// membership.remove(["c:1", "d:1"]);
     /// assert_eq!(membership.majority(), 2);
@@ -415,7 +415,7 @@ mod tests {
         let membership = Membership::new();
         membership.add(["a", "b"]);
         let copies = (0..3).map(|copy| {
-            membership.left(["a"]);
+            membership.mark_left(["a"]);
             format!("{copy} of {}", membership.snapshot().peers().len())
         });
         membership.add(copies);

@@ -54,8 +54,8 @@ impl<'de> Deserialize<'de> for Snapshot {
         }
         let membership = Membership::new();
         membership.add(active.iter().chain(&left));
-        membership.failed(&failed);
-        membership.left(&left);
+        membership.mark_failed(&failed);
+        membership.mark_left(&left);
         Ok(membership.snapshot())
     }
 }

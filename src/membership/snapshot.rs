@@ -20,8 +20,8 @@ use super::{
 /// ```
 /// let membership = syncswim::Membership::new();
 /// membership.add(["a:1", "b:1", "c:1"]);
-/// membership.left(["a:1"]);
-/// membership.failed(["c:1"]);
+/// membership.mark_left(["a:1"]);
+/// membership.mark_failed(["c:1"]);
 ///
 /// let snapshot = membership.snapshot();
 /// assert_eq!(snapshot.peers().concat(), "b:1a:1c:1");
@@ -147,7 +147,7 @@ mod tests {
         let again = snapshot.0.lists.get_or_init(|| {
             // Were a lock held here, each of these would wait for ever.
             membership.add(["new"]);
-            membership.left(["000"]);
+            membership.mark_left(["000"]);
             assert_eq!((membership.snapshot().split(), membership.majority()), (1_000, 501));
             drop(membership.watch());
             snapshot.0.set.lists()
@@ -165,8 +165,8 @@ mod tests {
         let snapshot = |left: &[&str], failed: &[&str]| {
             let membership = Membership::new();
             membership.add(["a", "b", "c"]);
-            membership.left(left);
-            membership.failed(failed);
+            membership.mark_left(left);
+            membership.mark_failed(failed);
             membership.snapshot()
         };
         assert_eq!(snapshot(&["a"], &["b"]), snapshot(&["a"], &["b"]));
@@ -179,8 +179,8 @@ mod tests {
     fn a_peer_that_failed_has_left_until_it_is_back_or_removed() {
         let membership = Membership::new();
         membership.add(["c", "b", "a"]);
-        membership.failed(["c", "a", "unknown"]);
-        membership.left(["b", "c"]);
+        membership.mark_failed(["c", "a", "unknown"]);
+        membership.mark_left(["b", "c"]);
         let snapshot = membership.snapshot();
         assert_eq!([snapshot.left().concat(), snapshot.failed().concat()], ["abc", "ac"]);
         assert_eq!((snapshot.split(), snapshot.majority()), (0, 2), "a failed peer counts as any that left");
@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(membership.snapshot().to_string(), "no peers");
         membership.add(["b", "a"]);
         assert_eq!(membership.snapshot().to_string(), "active a, b");
-        membership.left(["a", "b"]);
+        membership.mark_left(["a", "b"]);
         assert_eq!(membership.snapshot().to_string(), "left a, b");
     }
 }

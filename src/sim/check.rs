@@ -500,7 +500,7 @@ mod tests {
         world.run_until("one view", std::time::Duration::from_secs(5), |world| world.all_see(3));
         let mut checker = world.checker.take().expect("it is on");
         let view = checker.views.get_mut(&0).unwrap();
-        view.watched.membership.left(["n1"]);
+        view.watched.membership.mark_left(["n1"]);
         (view.changed, view.steps) = (true, 0);
         checker.look_at(0, world.node(0));
         assert_eq!(checker.violation().map(|v| v.rule), Some("a watch folds to the members"));
