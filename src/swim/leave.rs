@@ -93,10 +93,7 @@ impl Node {
         }
         let by_stream = by_stream || self.carrier.carries_to(&name);
         let first = Some(Arc::clone(&self.name));
-        let seq = match by_stream {
-            true => self.ping_by_stream(addr, &name, first, Priority::Urgent),
-            false => self.ping_by_datagram(addr, &name, first),
-        };
+        let seq = self.ping_by(by_stream.then_some(Priority::Urgent), addr, &name, first);
         let token = self.token_of(&name);
         self.leave.told.push(Told { seq, name, addr, at: self.now, token, by_stream });
     }

@@ -131,11 +131,11 @@ impl Node {
     /// The ping of a round. A member that datagrams do not reach is pinged by stream, and by a datagram without updates, to
     /// see whether they get through again.
     fn send_probe(&mut self, addr: SocketAddr, target: &Arc<str>, first: Option<Arc<str>>) -> u32 {
-        if !self.carrier.carries_to(target) {
-            return self.ping_by_datagram(addr, target, first);
+        let by_stream = self.carrier.carries_to(target).then_some(Priority::Urgent);
+        let seq = self.ping_by(by_stream, addr, target, first);
+        if by_stream.is_some() {
+            self.transmit_by_datagram(addr, target, Content::Bare { seq, target: Arc::clone(target) });
         }
-        let seq = self.ping_by_stream(addr, target, first, Priority::Urgent);
-        self.transmit_by_datagram(addr, target, Content::Bare { seq, target: Arc::clone(target) });
         seq
     }
 
@@ -312,7 +312,7 @@ impl Node {
         let (target, addr) = (Arc::clone(&record.name), record.addr);
         let window = Duration::from_millis(request.window_ms.into()).min(MAX_WINDOW);
         // By datagram: that they get through is what the answer says.
-        let seq = self.ping_by_datagram(addr, &target, None);
+        let seq = self.ping_by(None, addr, &target, None);
         // At 80 % of the time the nack still arrives before the requester's verdict (Lifeguard, footnote 5).
         let nack_at = window * 4 / 5;
         self.set_timer(Timer::Nack(seq), nack_at);

@@ -60,7 +60,7 @@ impl Node {
         }
         let name = Arc::clone(question.name(&self.name));
         // The stream goes there anyway.
-        let seq = self.ping_by_datagram(addr, &name, None);
+        let seq = self.ping_by(None, addr, &name, None);
         self.open(Purpose::Ask(question, seq), addr, patience);
     }
 

@@ -210,8 +210,7 @@ impl Node {
         self.push_transmit(Transmit::new(to, name, content));
     }
 
-    /// Pings the node `name` at `to`, perhaps with the update about a member behind it, by datagram or by stream, whichever
-    /// reaches it, and returns the sequence number.
+    /// Pings the node `name` at `to`, by datagram or by stream, whichever reaches it.
     pub(super) fn ping(
         &mut self,
         to: SocketAddr,
@@ -219,32 +218,24 @@ impl Node {
         first: Option<Arc<str>>,
         priority: Priority,
     ) -> u32 {
-        match self.carrier.carries_to(name) {
-            true => self.ping_by_stream(to, name, first, priority),
-            false => self.ping_by_datagram(to, name, first),
+        self.ping_by(self.carrier.carries_to(name).then_some(priority), to, name, first)
+    }
+
+    /// Pings by stream, with this priority, or by datagram; perhaps with the update about a member behind the ping. Returns
+    /// the sequence number.
+    pub(super) fn ping_by(
+        &mut self,
+        stream: Option<Priority>,
+        to: SocketAddr,
+        name: &Arc<str>,
+        first: Option<Arc<str>>,
+    ) -> u32 {
+        let seq = self.numbers.draw();
+        let ping = Content::Ping { seq, target: Arc::clone(name), first };
+        match stream {
+            Some(priority) => self.carry(to, name, ping, priority),
+            None => self.transmit_by_datagram(to, name, ping),
         }
-    }
-
-    pub(super) fn ping_by_datagram(
-        &mut self,
-        to: SocketAddr,
-        name: &Arc<str>,
-        first: Option<Arc<str>>,
-    ) -> u32 {
-        let seq = self.numbers.draw();
-        self.transmit_by_datagram(to, name, Content::Ping { seq, target: Arc::clone(name), first });
-        seq
-    }
-
-    pub(super) fn ping_by_stream(
-        &mut self,
-        to: SocketAddr,
-        name: &Arc<str>,
-        first: Option<Arc<str>>,
-        priority: Priority,
-    ) -> u32 {
-        let seq = self.numbers.draw();
-        self.carry(to, name, Content::Ping { seq, target: Arc::clone(name), first }, priority);
         seq
     }
 

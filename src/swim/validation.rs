@@ -380,10 +380,7 @@ impl Node {
         }
         let Record { name, addr, .. } = self.table.get(id);
         let (name, addr) = (Arc::clone(name), *addr);
-        let seq = match by_stream {
-            None => self.ping_by_datagram(addr, &name, None),
-            Some(priority) => self.ping_by_stream(addr, &name, None, priority),
-        };
+        let seq = self.ping_by(by_stream, addr, &name, None);
         self.greetings.push(seq, (name, addr));
     }
 
