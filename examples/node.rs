@@ -60,7 +60,9 @@ fn run(config: GossipConfig) -> Result<(), Box<dyn Error>> {
         let _ = interrupt.try_send(());
     })?;
     let (start, seeds) = (Instant::now(), config.seeds.join(", "));
-    let (node, events) = Gossip::start_with_events(config)?;
+    let builder = Gossip::builder(config);
+    let events = builder.events();
+    let node = builder.start()?;
     let local = node.local();
     println!("{} listens on {}; Ctrl-C leaves", local.name, local.addr);
     notify("READY=1")?;

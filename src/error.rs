@@ -1,8 +1,6 @@
 //! Everything that can go wrong, and what to do about it.
 
-use std::{any::Any, error::Error as _, io, net::SocketAddr};
-
-use crate::swim::JoinProblem;
+use std::{any::Any, borrow::Cow, error::Error as _, fmt, io, net::SocketAddr};
 
 /// Any error a [`Discovery`](crate::Discovery) wants to end with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -16,6 +14,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub enum Error {
     /// A socket could not be bound. Nothing was started.
     #[error("cannot bind {addr} (choose an address of this host and a free port, or port 0 for any)")]
+    #[non_exhaustive]
     Bind {
         /// The address that was asked for.
         addr: SocketAddr,
@@ -25,15 +24,17 @@ pub enum Error {
 
     /// A configuration field holds a value that cannot work. Nothing was started.
     #[error("bad configuration: `{field}` {problem}")]
+    #[non_exhaustive]
     Config {
-        /// The field's name as in the configuration struct, or the key of a text that was given for it.
-        field: &'static str,
+        /// The field's name as in the configuration struct; or the key, or the environment variable, that holds the value.
+        field: Cow<'static, str>,
         /// What is wrong with its value, and what it should be.
         problem: String,
     },
 
     /// A host name could not be resolved to any address. Nothing was changed.
     #[error("cannot resolve `{host}` ({remedy})")]
+    #[non_exhaustive]
     Resolve {
         /// The name as given.
         host: String,
@@ -45,6 +46,7 @@ pub enum Error {
 
     /// No seed could be joined. The node goes on as it was.
     #[error("joined none of {seeds} (check that a node of this cluster listens there, over UDP and TCP)")]
+    #[non_exhaustive]
     Join {
         /// The seeds that were tried.
         seeds: String,
@@ -54,6 +56,7 @@ pub enum Error {
 
     /// Another live process holds this node's name. The incumbent stays; this node is not in the cluster.
     #[error("the name `{name}` is held by a live node at {addr}; choose another name or stop that node")]
+    #[non_exhaustive]
     NameTaken {
         /// The name both want.
         name: String,
@@ -65,6 +68,7 @@ pub enum Error {
     #[error(
         "nobody can reach this node at {addr} (check `advertise`, and that firewalls let UDP and TCP in there)"
     )]
+    #[non_exhaustive]
     Unreached {
         /// The advertised address.
         addr: SocketAddr,
@@ -75,6 +79,7 @@ pub enum Error {
     #[error(
         "no member confirmed the leave within {limit:?}: others may take this node for failed; check the network, or raise leave_timeout"
     )]
+    #[non_exhaustive]
     Unheard {
         /// How long it was tried.
         limit: std::time::Duration,
@@ -82,6 +87,7 @@ pub enum Error {
 
     /// Tags do not fit in their limit. The old tags stay in force.
     #[error("tags take {size} bytes encoded but at most {limit} are allowed; shorten or drop some")]
+    #[non_exhaustive]
     TagsTooLarge {
         /// Their encoded size in bytes.
         size: usize,
@@ -91,6 +97,7 @@ pub enum Error {
 
     /// A key or keyring cannot do what was asked. Nothing was changed.
     #[error("keyring: {problem}")]
+    #[non_exhaustive]
     Key {
         /// What is wrong, and what to do. Never a key.
         problem: String,
@@ -98,6 +105,7 @@ pub enum Error {
 
     /// A thread or another resource of the operating system was refused. Nothing was started.
     #[error("cannot start {what} (raise the process limits or start fewer nodes)")]
+    #[non_exhaustive]
     Spawn {
         /// What was to be started.
         what: String,
@@ -107,6 +115,7 @@ pub enum Error {
 
     /// The operating system gave no random bytes, so there is no key and nothing can be sealed. Nothing was changed.
     #[error("the system gave no randomness (check that this process may use its random number generator)")]
+    #[non_exhaustive]
     Randomness {
         /// What the system answered.
         source: io::Error,
@@ -114,6 +123,7 @@ pub enum Error {
 
     /// A discovery failed. The cluster was stopped because of it. What to do says its source.
     #[error("discovery `{name}` failed")]
+    #[non_exhaustive]
     Discovery {
         /// [`Discovery::name`](crate::Discovery::name) of the one that failed.
         name: String,
@@ -123,6 +133,7 @@ pub enum Error {
 
     /// A thread panicked. Whatever it served was stopped; watches and handles are closed.
     #[error("`{what}` panicked: {message}; this is a bug in it: report it, and start anew")]
+    #[non_exhaustive]
     Panicked {
         /// The discovery or thread.
         what: String,
@@ -141,6 +152,7 @@ pub enum Error {
 
     /// The call did not finish in its time. It may still take effect.
     #[error("{what} did not finish within {limit:?}; it may still do: look again later")]
+    #[non_exhaustive]
     Timeout {
         /// What was waited for.
         what: &'static str,
@@ -150,6 +162,10 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn config(field: impl Into<Cow<'static, str>>, problem: impl Into<String>) -> Self {
+        Self::Config { field: field.into(), problem: problem.into() }
+    }
+
     /// The message with those of all causes, in one line: for people.
     ///
     /// ```
@@ -172,6 +188,95 @@ impl Error {
     }
 }
 
+/// Why an address could not be joined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JoinProblem {
+    /// There was no address to try.
+    NoAddress,
+    /// Nobody listens there.
+    #[non_exhaustive]
+    Refused {
+        /// Where.
+        addr: SocketAddr,
+    },
+    /// No answer came in time.
+    #[non_exhaustive]
+    TimedOut {
+        /// Where.
+        addr: SocketAddr,
+    },
+    /// What answers is no node of this cluster.
+    #[non_exhaustive]
+    Rejected {
+        /// Where.
+        addr: SocketAddr,
+    },
+    /// A live node at `holder` has this node's name.
+    #[non_exhaustive]
+    NameTaken {
+        /// Where it answered.
+        holder: SocketAddr,
+    },
+    /// Members answered, but none of them lists this node or reaches it at the address that it advertises.
+    #[non_exhaustive]
+    Unreached {
+        /// The advertised address.
+        addr: SocketAddr,
+    },
+    /// Nothing was tried: the node is leaving, does too much at once, or has no route there.
+    Unavailable,
+}
+
+impl JoinProblem {
+    /// The address that could not be joined, if it was one; `None` for this node's own.
+    #[must_use]
+    pub fn addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Refused { addr } | Self::TimedOut { addr } | Self::Rejected { addr } => Some(*addr),
+            Self::NameTaken { holder } => Some(*holder),
+            Self::NoAddress | Self::Unreached { .. } | Self::Unavailable => None,
+        }
+    }
+}
+
+impl fmt::Display for JoinProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoAddress => write!(f, "no seed has an address; check their names, or give addresses"),
+            Self::Refused { addr } => {
+                write!(f, "nobody listens at {addr}; start a node there, or correct the port")
+            }
+            Self::TimedOut { addr } => write!(
+                f,
+                "{addr} did not answer in time; check that a node runs there and that firewalls let UDP and TCP pass"
+            ),
+            Self::Rejected { addr } => write!(
+                f,
+                "{addr} closed the stream; check that it is a node of this cluster, with the same version and key"
+            ),
+            Self::NameTaken { holder } => {
+                write!(
+                    f,
+                    "a live node at {holder} has this node's name; choose another name or stop that node"
+                )
+            }
+            Self::Unreached { addr } => write!(
+                f,
+                "nobody can reach this node at {addr}; check `advertise`, and that firewalls let UDP and TCP in there"
+            ),
+            Self::Unavailable => {
+                write!(
+                    f,
+                    "this node is leaving, too busy, or has no route there; check its routes, or try again"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for JoinProblem {}
+
 /// What a caught panic said.
 pub(crate) fn message_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -183,13 +288,16 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::{Cluster, Gossip, GossipConfig, GossipDiscovery};
 
     /// What the message of an error tells its reader to do. A variant that is added needs a line here.
     fn remedy(error: &Error) -> &'static str {
         match error {
             Error::Bind { .. } => "choose an address of this host and a free port",
-            // Whoever makes one says what to do.
-            Error::Config { .. } | Error::Key { .. } | Error::Resolve { .. } => "do this instead",
+            // Whoever makes one says what to do: here, those of `by_the_library`.
+            Error::Config { .. } => "must have 1 to 128 bytes",
+            Error::Resolve { .. } => "check the spelling and the resolver, or give an address",
+            Error::Key { .. } => "openssl rand -hex 32",
             Error::Join { .. } => "check that a node of this cluster listens there",
             Error::NameTaken { .. } => "choose another name or stop that node",
             Error::Unreached { .. } => "check `advertise`",
@@ -197,34 +305,41 @@ mod tests {
             Error::TagsTooLarge { .. } => "shorten or drop some",
             Error::Spawn { .. } => "raise the process limits or start fewer nodes",
             Error::Randomness { .. } => "check that this process may use",
-            // Its source says what to do.
-            Error::Discovery { .. } => "failed",
+            // Its source says what to do: here, that the port is taken.
+            Error::Discovery { .. } => "choose an address of this host and a free port",
             Error::Panicked { .. } => "report it",
             Error::Left | Error::Stopped => "start a new one",
             Error::Timeout { .. } => "look again later",
         }
     }
 
-    /// One of each variant; those with a source say "no luck" in it.
+    /// Errors whose texts are made where they arise.
+    fn by_the_library() -> Vec<Error> {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let config = GossipConfig::local("n").bind(taken.local_addr().unwrap());
+        let cluster = Cluster::new().with_discovery(GossipDiscovery::new(config));
+        vec![
+            GossipConfig::local("").validate().unwrap_err(),
+            Gossip::start(GossipConfig::local("n").bind("no-such-host.invalid")).unwrap_err(),
+            cluster.start().unwrap_err(),
+            #[cfg(feature = "encryption")]
+            "0102".parse::<crate::Key>().unwrap_err(),
+        ]
+    }
+
+    /// One of each other variant; those with a source say "no luck" in it.
     fn one_of_each() -> Vec<Error> {
         let system = || io::Error::other("no luck");
         let (addr, limit) = (SocketAddr::from(([127, 0, 0, 1], 1)), Duration::from_secs(1));
-        let text = || "x: do this instead".to_owned();
-        let bind = || Error::Bind { addr, source: system() };
         vec![
-            bind(),
-            Error::Config { field: "f", problem: text() },
-            Error::Resolve { host: "h".into(), remedy: text(), source: system() },
-            Error::Join { seeds: "s".into(), source: JoinProblem::Refused(addr) },
+            Error::Bind { addr, source: system() },
+            Error::Join { seeds: "s".into(), source: JoinProblem::Refused { addr } },
             Error::NameTaken { name: "n".into(), addr },
             Error::Unreached { addr },
             Error::Unheard { limit },
             Error::TagsTooLarge { size: 2, limit: 1 },
-            Error::Key { problem: text() },
             Error::Spawn { what: "w".into(), source: system() },
             Error::Randomness { source: system() },
-            Error::Discovery { name: "d".into(), source: bind().into() },
-            Error::Discovery { name: "d".into(), source: "no luck".into() },
             Error::Panicked { what: "w".into(), message: "m".into() },
             Error::Left,
             Error::Stopped,
@@ -234,8 +349,9 @@ mod tests {
 
     #[test]
     fn every_message_says_what_to_do_and_leaves_out_its_source() {
-        for error in one_of_each() {
-            assert!(error.to_string().contains(remedy(&error)), "{error}");
+        for error in one_of_each().into_iter().chain(by_the_library()) {
+            let said = if let Error::Discovery { .. } = error { error.report() } else { error.to_string() };
+            assert!(said.contains(remedy(&error)), "{said}");
             let mut level: &dyn std::error::Error = &error;
             while let Some(source) = level.source() {
                 let (text, cause) = (level.to_string(), source.to_string());
@@ -251,9 +367,9 @@ mod tests {
         let addr = SocketAddr::from(([10, 0, 0, 1], 7));
         let problems = [
             (JoinProblem::NoAddress, "check their names, or give addresses"),
-            (JoinProblem::Refused(addr), "start a node there, or correct the port"),
-            (JoinProblem::TimedOut(addr), "check that a node runs there"),
-            (JoinProblem::Rejected(addr), "check that it is a node of this cluster"),
+            (JoinProblem::Refused { addr }, "start a node there, or correct the port"),
+            (JoinProblem::TimedOut { addr }, "check that a node runs there"),
+            (JoinProblem::Rejected { addr }, "check that it is a node of this cluster"),
             (JoinProblem::NameTaken { holder: addr }, "choose another name or stop that node"),
             (JoinProblem::Unreached { addr }, "check `advertise`"),
             (JoinProblem::Unavailable, "check its routes, or try again"),

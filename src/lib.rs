@@ -123,8 +123,8 @@ pub use discovery::{
 #[cfg(all(fuzzing, feature = "dns-client"))]
 #[doc(hidden)]
 pub use dns::fuzz_dns_answer;
-pub use error::{BoxError, Error};
-pub use gossip::{DEFAULT_PORT, Events, EventsIter, Gossip, GossipConfig, HostPort, Members};
+pub use error::{BoxError, Error, JoinProblem};
+pub use gossip::{DEFAULT_PORT, Events, EventsIter, Gossip, GossipBuilder, GossipConfig, HostPort, Members};
 #[cfg(feature = "encryption")]
 pub use gossip::{KeyStep, RotateOptions, RotatedNode, Rotation};
 pub use ip_network::IpNetwork;
@@ -135,10 +135,7 @@ pub use keys::{
 };
 pub use membership::{Membership, MembershipChange, Peer, Peers, Snapshot, Watch, WatchIter};
 pub use stop::Stop;
-pub use swim::{
-    Event, Identity, JoinProblem, Member, MemberState, Metrics, Origin, ReachProblem, Time, UnknownState,
-    Verdict,
-};
+pub use swim::{Event, Identity, Member, MemberState, Metrics, Origin, ReachProblem, Time, Verdict};
 pub use wire::Tags;
 #[cfg(all(fuzzing, feature = "encryption"))]
 #[doc(hidden)]
@@ -158,6 +155,7 @@ const _: () = {
     check::<Error>();
     check::<Events>();
     check::<Gossip>();
+    check::<GossipBuilder>();
     check::<GossipConfig>();
     check::<GossipDiscovery>();
     check::<GossipHandle>();

@@ -282,7 +282,7 @@ fn a_resolver_that_panics_ends_the_cluster_with_an_error_that_says_so() {
         let dns = DnsDiscovery::new("peers").resolver(broken);
         let error = Cluster::new().with_discovery(dns).start().unwrap().join().unwrap_err();
         assert!(
-            matches!(&error, Error::Panicked { what, message } if what == "dns" && message == "broken resolver"),
+            matches!(&error, Error::Panicked { what, message, .. } if what == "dns" && message == "broken resolver"),
             "{error}"
         );
     });

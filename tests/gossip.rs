@@ -114,7 +114,7 @@ fn a_taken_name_is_an_error_of_join_and_the_incumbent_stays() {
     let nodes = cluster(&["a", "b"]);
     let second = Gossip::start(quick("b")).unwrap();
     match second.join([addr(&nodes[0])]) {
-        Err(Error::NameTaken { name, addr }) => assert_eq!((&*name, addr), ("b", nodes[1].local().addr)),
+        Err(Error::NameTaken { name, addr, .. }) => assert_eq!((&*name, addr), ("b", nodes[1].local().addr)),
         other => panic!("{other:?}"),
     }
     assert_eq!(nodes[0].members().named("b").unwrap().addr, nodes[1].local().addr);
@@ -186,8 +186,11 @@ fn nodes_run_on_sockets_that_are_handed_over() {
     udp.set_nonblocking(true).unwrap();
     tcp.set_nonblocking(true).unwrap();
     // What `bind` says is not looked at.
-    let a = Gossip::start_on(quick("a").bind("192.0.2.1:1"), udp, tcp).unwrap();
+    let a = Gossip::builder(quick("a").bind("192.0.2.1:1")).sockets(udp, tcp);
+    let events = a.events();
+    let a = a.start().unwrap();
     assert_eq!((a.bound_addr(), a.local().addr), (at, at));
+    assert!(matches!(events.try_recv(), Ok(Event::Joined { member, .. }) if member.addr == at));
 
     let (udp, tcp) = sockets();
     let known_as = tcp.local_addr().unwrap().to_string();
@@ -207,13 +210,17 @@ fn nodes_run_on_sockets_that_are_handed_over() {
 
     let (udp, _) = sockets();
     let (_, tcp) = sockets();
-    let error = Gossip::start_on(quick("c"), udp, tcp).unwrap_err().to_string();
+    let error = Gossip::builder(quick("c")).sockets(udp, tcp).start().unwrap_err().to_string();
     assert!(
         error.contains("`sockets` UDP is bound to") && error.contains("bind them to the same"),
         "{error}"
     );
     let (udp, tcp) = sockets();
-    let error = Gossip::start_on(quick("c").advertise("[fd00::1]:1"), udp, tcp).unwrap_err().to_string();
+    let error = Gossip::builder(quick("c").advertise("[fd00::1]:1"))
+        .sockets(udp, tcp)
+        .start()
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("`advertise` is [fd00::1]:1, but `bind` is 127.0.0.1, of IPv4 alone"), "{error}");
 }
 
@@ -247,7 +254,10 @@ fn what_cannot_work_is_a_clear_error() {
 
     let (_kept, free) = nobody_at();
     let error = taken.join([free.to_string()]).unwrap_err();
-    assert!(matches!(&error, Error::Join { source: JoinProblem::Refused(at), .. } if *at == free), "{error}");
+    assert!(
+        matches!(&error, Error::Join { source: JoinProblem::Refused { addr, .. }, .. } if *addr == free),
+        "{error}"
+    );
 
     let bad: [(&str, GossipConfig); 4] = [
         ("name", quick("")),
@@ -261,7 +271,7 @@ fn what_cannot_work_is_a_clear_error() {
     }
 
     let error = Tags::new([("key", "x".repeat(600))]).unwrap_err();
-    assert!(matches!(error, Error::TagsTooLarge { size: 605.., limit: 512 }), "{error}");
+    assert!(matches!(error, Error::TagsTooLarge { size: 605.., limit: 512, .. }), "{error}");
 
     let cluster = Cluster::new().with_discovery(GossipDiscovery::new(quick("b").bind(taken.local().addr)));
     let error = cluster.start().unwrap_err().report();

@@ -90,8 +90,7 @@ pub(crate) fn passive(number: u32) -> Config {
 
 /// The node of this number, which knows nobody.
 pub(crate) fn node(number: u32, config: Config) -> Node {
-    let start =
-        Start { addr: addr(number), epoch: EPOCH, seed: u128::from(number) + 1, tags: Tags::default() };
+    let start = Start::new(addr(number), EPOCH, u128::from(number) + 1);
     Node::new(config, start, BEGIN)
 }
 

@@ -4,10 +4,7 @@
 
 use std::{net::SocketAddr, sync::LazyLock, time::Duration};
 
-use syncswim::{
-    Tags,
-    swim::{Config, Node, Output, Start, Time},
-};
+use syncswim::swim::{Config, Node, Output, Start, Time};
 
 pub const BEGIN: Time = Time::from_origin(Duration::from_secs(20_000 * 3600));
 /// The cluster mark of "default".
@@ -67,7 +64,7 @@ fn alive(name: u8, home: u8) -> [u8; 16] {
 fn lonely() -> Node {
     let mut config = Config::lan("me");
     (config.max_members, config.max_departed, config.max_reconnects) = (8, 4, 2);
-    let start = Start { addr: addr(0), epoch: 1000, seed: 1, tags: Tags::default() };
+    let start = Start::new(addr(0), 1000, 1);
     Node::new(config, start, BEGIN)
 }
 

@@ -227,7 +227,7 @@ impl Subject {
 
 impl DnsDiscovery {
     fn subject(&self) -> Result<Subject, Error> {
-        let error = |field, problem: &str| Err(Error::Config { field, problem: problem.into() });
+        let error = |field, problem: &str| Err(Error::config(field, problem));
         if self.interval.is_zero() {
             return error("interval", "is zero; take some seconds");
         }

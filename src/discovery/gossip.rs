@@ -16,8 +16,8 @@ use super::{
     peer_map::{PeerMap, PeerName},
 };
 use crate::{
-    BoxError, Cluster, ClusterHandle, Error, Event, Events, Gossip, GossipConfig, Membership, Stop, Watch,
-    gossip::Directory, swim::JoinProblem,
+    BoxError, Cluster, ClusterHandle, Error, Event, Events, Gossip, GossipBuilder, GossipConfig, JoinProblem,
+    Membership, Stop, Watch,
 };
 
 /// SWIM gossip as a discovery: runs a [`Gossip`] node and lists its members as peers.
@@ -34,13 +34,11 @@ use crate::{
 /// # Ok::<(), syncswim::Error>(())
 /// ```
 pub struct GossipDiscovery {
-    config: GossipConfig,
+    /// The node, which `bind` starts.
+    node: GossipBuilder,
     peer_name: PeerName,
     attempts: Option<u32>,
     leave_on_stop: bool,
-    sockets: Option<(UdpSocket, TcpListener)>,
-    /// What the node's events go to, from before it is started.
-    directory: Arc<Directory>,
     handle: GossipHandle,
     /// Discoveries whose peers are seeds, until `bind` starts them as `seed_feed`.
     seed_sources: Option<Cluster>,
@@ -58,12 +56,10 @@ impl GossipDiscovery {
     #[must_use]
     pub fn new(config: GossipConfig) -> Self {
         Self {
-            config,
+            node: Gossip::builder(config),
             peer_name: PeerName::default(),
             attempts: None,
             leave_on_stop: true,
-            sockets: None,
-            directory: Arc::default(),
             handle: GossipHandle::default(),
             seed_sources: None,
             seed_feed: None,
@@ -78,7 +74,7 @@ impl GossipDiscovery {
     /// [`ClusterHandle::join`](crate::ClusterHandle::join).)
     #[must_use]
     pub fn join(mut self, seed: impl Into<String>) -> Self {
-        self.config.seeds.push(seed.into());
+        self.node.config.seeds.push(seed.into());
         self
     }
 
@@ -142,10 +138,11 @@ impl GossipDiscovery {
         self
     }
 
-    /// Runs on these sockets instead of binding its own, as [`Gossip::start_on`] does.
+    /// Runs on these sockets instead of binding its own, as
+    /// [`GossipBuilder::sockets`] does.
     #[must_use]
     pub fn sockets(mut self, udp: UdpSocket, tcp: TcpListener) -> Self {
-        self.sockets = Some((udp, tcp));
+        self.node.sockets = Some((udp, tcp));
         self
     }
 
@@ -163,7 +160,7 @@ impl GossipDiscovery {
     /// # Ok::<(), syncswim::Error>(())
     /// ```
     pub fn events(&self) -> Events {
-        self.directory.events()
+        self.node.events()
     }
 
     /// A handle to the node: for its members, tags, events and metrics once the cluster was started.
@@ -203,8 +200,7 @@ impl Discovery for GossipDiscovery {
     }
 
     fn bind(&mut self) -> Result<(), BoxError> {
-        let directory = Arc::clone(&self.directory);
-        let node = Gossip::start_publishing(self.config.clone(), self.sockets.take(), directory)?;
+        let node = self.node.start_once()?;
         self.handle.node.set(node).map_err(|_| Error::Stopped)?;
         if let Some(sources) = self.seed_sources.take() {
             let changes = sources.membership().watch();
@@ -301,7 +297,7 @@ impl Patience {
 impl fmt::Debug for GossipDiscovery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GossipDiscovery")
-            .field("config", &self.config)
+            .field("node", &self.node)
             .field("peer_name", &self.peer_name)
             .finish_non_exhaustive()
     }
@@ -314,7 +310,7 @@ mod tests {
     #[test]
     fn attempts_count_until_a_join_has_succeeded_and_one_in_vain_has_not() {
         let addr = ([127, 0, 0, 1], 1).into();
-        let (refused, in_vain) = (JoinProblem::Refused(addr), JoinProblem::Unreached { addr });
+        let (refused, in_vain) = (JoinProblem::Refused { addr }, JoinProblem::Unreached { addr });
         let mut patience = Patience::new(2);
         assert!(!patience.has_run_out(&refused) && patience.has_run_out(&refused));
         let mut patience = Patience::new(2);

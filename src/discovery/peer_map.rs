@@ -65,7 +65,7 @@ impl FromStr for PeerName {
             (_, Some(key)) if !key.is_empty() => Ok(Self::Tag(key.into())),
             _ => {
                 let problem = format!("is {text:?}; it must be address, name or tag:KEY");
-                Err(Error::Config { field: "peer_name", problem })
+                Err(Error::config("peer_name", problem))
             }
         }
     }

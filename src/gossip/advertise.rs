@@ -159,7 +159,7 @@ impl<'a> Seeds<'a> {
                  0.0.0.0 or [::], or to an address that they reach",
                 list(self.literals.iter().copied())
             );
-            return Err(Error::Config { field: "bind", problem });
+            return Err(Error::config("bind", problem));
         }
         Ok(())
     }
@@ -232,7 +232,7 @@ impl Search<'_> {
             _ => format!("no route shows which of {} others use; set it to that", list(candidates.iter().copied())),
         };
         let problem = format!("is needed: bound to {}, and {why}", self.bound);
-        Error::Config { field: "advertise", problem }
+        Error::config("advertise", problem)
     }
 }
 

@@ -188,7 +188,7 @@ impl GossipConfig {
     /// The same, but for where the node is.
     pub(super) fn validate_but_addresses(&self) -> Result<(), Error> {
         self.swim.validate()?;
-        let error = |field, problem: String| Err(Error::Config { field, problem });
+        let error = |field, problem: String| Err(Error::config(field, problem));
         let least = 1000 + self.sealing_overhead();
         if self.swim.max_datagram < least {
             return error("max_datagram", format!("must be at least {least} bytes where packets are sealed"));
@@ -203,7 +203,7 @@ impl GossipConfig {
         match self.encryption {
             Some(encryption) if encryption != Encryption::Accept && self.keyring.is_none() => {
                 let problem = format!("is {encryption}, but there is no key: set `key` too");
-                Err(Error::Config { field: "encryption", problem })
+                Err(Error::config("encryption", problem))
             }
             _ => Ok(()),
         }
@@ -241,7 +241,7 @@ impl GossipConfig {
         let advertise = self.advertise.as_ref().and_then(|advertise| advertise.literal(0));
         if let Some(addr) = advertise.filter(|addr| !family.reaches(addr.ip())) {
             let problem = format!("is {addr}, but `bind` is {bind}, of {family}; bind to [::] for both");
-            return Err(Error::Config { field: "advertise", problem });
+            return Err(Error::config("advertise", problem));
         }
         let can_be_reached =
             |seed: &String| seed::literal(seed, DEFAULT_PORT).is_none_or(|addr| family.reaches(addr.ip()));
@@ -250,7 +250,7 @@ impl GossipConfig {
             let problem = format!(
                 "is {bind}, of {family}, and no seed is ({seeds}); bind to [::] for both, or take seeds of its family"
             );
-            return Err(Error::Config { field: "bind", problem });
+            return Err(Error::config("bind", problem));
         }
         Ok(())
     }
@@ -259,10 +259,10 @@ impl GossipConfig {
 /// That a socket can be bound there, and others can send to it.
 pub(super) fn check_bind(ip: IpAddr) -> Result<(), Error> {
     match problem_of(ip).filter(|_| !ip.is_unspecified()) {
-        Some(problem) => Err(Error::Config {
-            field: "bind",
-            problem: format!("{problem}; take an address of this host, or 0.0.0.0 or [::] for all"),
-        }),
+        Some(problem) => Err(Error::config(
+            "bind",
+            format!("{problem}; take an address of this host, or 0.0.0.0 or [::] for all"),
+        )),
         None => Ok(()),
     }
 }
@@ -270,10 +270,9 @@ pub(super) fn check_bind(ip: IpAddr) -> Result<(), Error> {
 /// That others can send there.
 pub(super) fn check_advertise(ip: IpAddr) -> Result<(), Error> {
     match problem_of(ip) {
-        Some(problem) => Err(Error::Config {
-            field: "advertise",
-            problem: format!("{problem}; take one that others can send to"),
-        }),
+        Some(problem) => {
+            Err(Error::config("advertise", format!("{problem}; take one that others can send to")))
+        }
         None => Ok(()),
     }
 }

@@ -1,7 +1,7 @@
 //! The configuration of a node from text: one table of keys, for [`GossipConfig::set`], for the environment, and for the C
 //! interface.
 
-use std::{ffi::OsString, time::Duration};
+use std::{borrow::Cow, ffi::OsString, time::Duration};
 
 use super::{config::GossipConfig, host_port::HostPort, seed};
 #[cfg(feature = "encryption")]
@@ -115,7 +115,7 @@ impl GossipConfig {
             self.tags = Tags::new(self.tags.iter().chain([(tag, value)]))?;
             return Ok(());
         }
-        let entry = KEYS.iter().find(|entry| entry.key == key).ok_or_else(|| unknown("set", key))?;
+        let entry = KEYS.iter().find(|entry| entry.key == key).ok_or_else(|| unknown(key))?;
         (entry.set)(self, entry.key, value)
     }
 
@@ -139,7 +139,8 @@ impl GossipConfig {
     /// ```
     ///
     /// # Errors
-    /// As [`set`](Self::set), and [`Error::Config`] if there is no name or no such preset, or a value is not UTF-8. Those of
+    /// As [`set`](Self::set), but [`Error::Config`] names the variable; it is also the error if there is no name or no such
+    /// preset, or a value is not UTF-8. Those of
     /// the configuration as a whole are errors of [`validate`](Self::validate).
     pub fn from_env(prefix: &str) -> Result<Self, Error> {
         Self::from_variables(prefix, std::env::vars_os())
@@ -154,8 +155,9 @@ impl GossipConfig {
             let Some(key) = variable.to_str().and_then(|variable| variable.strip_prefix(prefix)) else {
                 continue;
             };
-            let value =
-                value.into_string().map_err(|_| from_env(prefix, format_args!("{key} is not UTF-8")))?;
+            let value = value
+                .into_string()
+                .map_err(|_| Error::config(format!("{prefix}{key}"), "is not UTF-8; write it as UTF-8"))?;
             found.push((key.to_owned(), value));
         }
         // In one order always, so that the first error is the same each time.
@@ -165,15 +167,14 @@ impl GossipConfig {
             Some(found.remove(at).1)
         };
         let name = take("NAME").ok_or_else(|| {
-            from_env(prefix, format_args!("NAME is not set: give the node a name, unique in the cluster"))
+            Error::config(format!("{prefix}NAME"), "is not set: give the node a name, unique in the cluster")
         })?;
         let preset = take("PRESET").unwrap_or_else(|| "lan".into());
-        let mut config = Self::preset(&preset, name).ok_or_else(|| {
-            from_env(prefix, format_args!("PRESET is {preset:?}; it must be lan, wan or local"))
-        })?;
+        let mut config = Self::preset(&preset, name)
+            .ok_or_else(|| wrong(format!("{prefix}PRESET"), &preset, "lan, wan or local"))?;
         for (variable, value) in found {
             config.set_variable(&variable, &value).map_err(|error| match error {
-                Error::Config { field: "set", .. } => unknown("from_env", &format!("{prefix}{variable}")),
+                Error::Config { problem, .. } => Error::config(format!("{prefix}{variable}"), problem),
                 error => error,
             })?;
         }
@@ -194,7 +195,7 @@ impl GossipConfig {
         let lower = variable.to_ascii_lowercase();
         // `probe_interval` in lower case is no variable of ours.
         if variable != variable.to_ascii_uppercase() {
-            return Err(unknown("set", variable));
+            return Err(unknown(variable));
         }
         if let Some(tag) = lower.strip_prefix("tag_") {
             return self.set(&format!("tag.{tag}"), value);
@@ -310,18 +311,13 @@ fn parse_host_port(key: &'static str, text: &str) -> Result<HostPort, Error> {
     Ok(addr)
 }
 
-fn wrong(field: &'static str, text: &str, accepted: &str) -> Error {
-    Error::Config { field, problem: format!("is {text:?}; it must be {accepted}") }
+fn wrong(field: impl Into<Cow<'static, str>>, text: &str, accepted: &str) -> Error {
+    Error::config(field, format!("is {text:?}; it must be {accepted}"))
 }
 
-fn unknown(field: &'static str, key: &str) -> Error {
+fn unknown(key: &str) -> Error {
     let known: Vec<_> = KEYS.iter().map(|entry| entry.key).collect();
-    let problem = format!("does not know {key:?}; the keys are tag.KEY, {}", known.join(", "));
-    Error::Config { field, problem }
-}
-
-fn from_env(prefix: &str, problem: std::fmt::Arguments<'_>) -> Error {
-    Error::Config { field: "from_env", problem: format!("finds that {prefix}{problem}") }
+    Error::config(key.to_owned(), format!("is not known; the keys are tag.KEY, {}", known.join(", ")))
 }
 
 #[cfg(test)]
@@ -422,11 +418,7 @@ mod tests {
             ("bind", "http://a", "`bind` has \"http://a\", which is a URL"),
             ("join", "db:0", "`join` has \"db:0\", which has the port `0`"),
             ("allow", "10.1.2.3/8", "`allow` has \"10.1.2.3/8\", which has bits set"),
-            (
-                "probe_interval",
-                "1",
-                "`set` does not know \"probe_interval\"; the keys are tag.KEY, cluster, bind",
-            ),
+            ("probe_interval", "1", "`probe_interval` is not known; the keys are tag.KEY, cluster, bind"),
         ] {
             let problem = problem(key, value);
             assert!(problem.contains(expected), "{problem}, not {expected}");
@@ -482,21 +474,22 @@ mod tests {
     #[test]
     fn a_variable_that_cannot_be_meant_is_an_error_that_names_it() {
         let problem = |variables: &[(&str, &str)]| from(variables).unwrap_err().to_string();
-        assert!(problem(&[]).contains("SWIM_NAME is not set: give"));
+        assert!(problem(&[]).contains("`SWIM_NAME` is not set: give"));
         let with = |key, value| problem(&[("SWIM_NAME", "a"), (key, value)]);
         assert!(
-            with("SWIM_PRESET", "mars").contains("SWIM_PRESET is \"mars\"; it must be lan, wan or local")
+            with("SWIM_PRESET", "mars").contains("`SWIM_PRESET` is \"mars\"; it must be lan, wan or local")
         );
-        assert!(with("SWIM_ALOW", "10.0.0.0/8").contains("`from_env` does not know \"SWIM_ALOW\"; the keys"));
-        assert!(with("SWIM_nacks", "true").contains("does not know \"SWIM_nacks\""));
-        assert!(with("SWIM_JOIN", "a,,b").contains("`join` has \"\", which has no host"));
+        assert!(with("SWIM_ALOW", "10.0.0.0/8").contains("`SWIM_ALOW` is not known; the keys"));
+        assert!(with("SWIM_NACKS", "yes").contains("`SWIM_NACKS` is \"yes\"; it must be true or false"));
+        assert!(with("SWIM_nacks", "true").contains("`SWIM_nacks` is not known"));
+        assert!(with("SWIM_JOIN", "a,,b").contains("`SWIM_JOIN` has \"\", which has no host"));
         #[cfg(unix)]
         {
             use std::os::unix::ffi::OsStringExt;
 
             let value = OsString::from_vec(vec![0xff]);
             let error = GossipConfig::from_variables("SWIM_", [("SWIM_BIND".into(), value)].into_iter());
-            assert!(error.unwrap_err().to_string().contains("SWIM_BIND is not UTF-8"));
+            assert!(error.unwrap_err().to_string().contains("`SWIM_BIND` is not UTF-8"));
         }
     }
 }

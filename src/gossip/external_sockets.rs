@@ -78,7 +78,7 @@ fn asked(name: &str, error: &io::Error) -> Error {
 }
 
 fn problem(problem: String) -> Error {
-    Error::Config { field: "sockets", problem }
+    Error::config("sockets", problem)
 }
 
 #[cfg(test)]

@@ -1,22 +1,13 @@
 //! `Gossip`, the handle of a running node.
 
-use std::{
-    fmt,
-    net::{SocketAddr, TcpListener, UdpSocket},
-    sync::Arc,
-};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use crossbeam_channel::Receiver;
 
 #[cfg(feature = "encryption")]
 use super::rotation::{RotateOptions, Rotation, Rotator};
 use super::{
-    config::GossipConfig,
-    directory::{Directory, Members},
-    events::Events,
-    running::Running,
-    seed,
-    sockets::Sockets,
+    builder::GossipBuilder, config::GossipConfig, directory::Members, events::Events, running::Running, seed,
 };
 #[cfg(feature = "encryption")]
 use crate::Key;
@@ -56,79 +47,13 @@ impl Gossip {
     /// `bind` or `advertise` has no address; [`Error::Bind`] if no address of `bind` can be bound; [`Error::Spawn`] if the
     /// system refuses a thread; [`Error::Randomness`] if it has no random bytes for the keys. Nothing is left behind then.
     pub fn start(config: GossipConfig) -> Result<Self, Error> {
-        Self::start_publishing(config, None, Arc::default())
+        Self::builder(config).start()
     }
 
-    /// [`start`](Self::start) with a subscription that misses no event: the first one is that this node itself has joined. A
-    /// program that wants the members and what happens to them afterwards calls [`follow`](Self::follow) instead, at any time.
-    ///
-    /// ```
-    /// use syncswim::{Event, Gossip, GossipConfig};
-    ///
-    /// let config = GossipConfig::local("a").bind("127.0.0.1:0");
-    /// let (node, events) = Gossip::start_with_events(config)?;
-    /// assert!(matches!(events.try_recv(), Ok(Event::Joined { member, .. }) if *member.name == *"a"));
-    /// # drop(node);
-    /// # Ok::<(), syncswim::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As [`start`](Self::start).
-    pub fn start_with_events(config: GossipConfig) -> Result<(Self, Events), Error> {
-        let directory = Arc::new(Directory::default());
-        let events = directory.events();
-        Ok((Self::start_publishing(config, None, directory)?, events))
-    }
-
-    /// Starts a node on sockets that are bound already: by a service manager (socket activation), in another network namespace,
-    /// or by a test that must know the port before. [`bind`](GossipConfig::bind) is ignored. The other fields apply, and the
-    /// advertised address is found in the same way as for sockets that the node binds itself.
-    ///
-    /// Both sockets must be bound to the same address and port. The UDP socket must not be connected, and the TCP socket must
-    /// listen. They are made blocking. Nothing else may read from them, also not through a duplicate descriptor.
-    /// [`recv_buffer`](GossipConfig::recv_buffer) is asked for.
-    ///
-    /// For streams to other nodes the node opens sockets of its own, from any port of the same address, unless that is
-    /// unspecified. They are opened, and routes and names are looked up, in the network namespace of the thread that calls
-    /// this; to use sockets of another namespace, enter it first. Options of the given sockets (marks, devices) do not apply to
-    /// the node's own.
-    ///
-    /// ```
-    /// use std::net::{TcpListener, UdpSocket};
-    /// use syncswim::{Gossip, GossipConfig};
-    ///
-    /// let tcp = TcpListener::bind("127.0.0.1:0")?;
-    /// let udp = UdpSocket::bind(tcp.local_addr()?)?;
-    /// let port = tcp.local_addr()?.port();
-    /// let node = Gossip::start_on(GossipConfig::local("a"), udp, tcp)?;
-    /// assert_eq!(node.bound_addr().port(), port);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`Error::Config`] if a field cannot work, or, with the field `sockets`, if the sockets cannot; [`Error::Resolve`] if
-    /// `advertise` has no address; [`Error::Spawn`] if the system refuses a thread. The sockets are closed then.
-    pub fn start_on(config: GossipConfig, udp: UdpSocket, tcp: TcpListener) -> Result<Self, Error> {
-        Self::start_publishing(config, Some((udp, tcp)), Arc::default())
-    }
-
-    /// Starts a node whose events go to the readers of `directory`, on sockets that were handed over or on its own.
-    pub(crate) fn start_publishing(
-        config: GossipConfig,
-        sockets: Option<(UdpSocket, TcpListener)>,
-        directory: Arc<Directory>,
-    ) -> Result<Self, Error> {
-        let sockets = match sockets {
-            Some((udp, tcp)) => {
-                config.validate_but_addresses()?;
-                Sockets::adopt(&config, udp, tcp)?
-            }
-            None => {
-                config.validate()?;
-                Sockets::bind(&config)?
-            }
-        };
-        Ok(Self { running: Arc::new(Running::start(config, sockets, directory)?) })
+    /// A node to be started that is given more than a configuration: sockets that are bound already, or a subscription to its
+    /// events from before the start.
+    pub fn builder(config: GossipConfig) -> GossipBuilder {
+        GossipBuilder::new(config)
     }
 
     /// Joins a cluster through seeds of [any kind](GossipConfig::seeds), and waits until the first of them is reached. Returns
@@ -319,6 +244,22 @@ impl Gossip {
     }
 }
 
+impl GossipBuilder {
+    /// Binds the sockets, unless they were handed over, and starts the threads, as [`Gossip::start`] does.
+    ///
+    /// # Errors
+    /// As [`Gossip::start`]; [`Error::Config`] names the field `sockets` if those that were handed over cannot be used. They
+    /// are closed then.
+    pub fn start(mut self) -> Result<Gossip, Error> {
+        self.start_once()
+    }
+
+    /// The same for an owner that keeps the subscription to the events.
+    pub(crate) fn start_once(&mut self) -> Result<Gossip, Error> {
+        Ok(Gossip { running: Arc::new(self.run()?) })
+    }
+}
+
 impl fmt::Debug for Gossip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gossip").field("local", &self.local()).finish_non_exhaustive()
@@ -327,8 +268,8 @@ impl fmt::Debug for Gossip {
 
 fn check_seeds(seeds: &[String]) -> Result<(), Error> {
     if seeds.is_empty() {
-        let problem = "has nobody to join; give host:port of at least one node".into();
-        return Err(Error::Config { field: "seeds", problem });
+        let problem = "has nobody to join; give host:port of at least one node";
+        return Err(Error::config("seeds", problem));
     }
     seeds.iter().try_for_each(|seed| seed::check("seeds", seed))
 }

@@ -54,7 +54,9 @@ fn a_subscription_from_before_the_start_misses_nothing() {
 
     let a = start("a");
     let config = GossipConfig::local("b").bind(([127, 0, 0, 1], 0)).seed(a.local().addr.to_string());
-    let (b, events) = Gossip::start_with_events(config).unwrap();
+    let builder = Gossip::builder(config);
+    let events = builder.events();
+    let b = builder.start().unwrap();
     let joined = events.iter().filter_map(|event| match event {
         Event::Joined { member, .. } => Some(member.name.to_string()),
         _ => None,

@@ -88,7 +88,7 @@ impl HostPort {
 
     /// An error that says what is wrong with it.
     pub(super) fn error(&self, field: &'static str, problem: &str) -> Error {
-        Error::Config { field, problem: format!("has {:?}, which {problem}", self.to_string()) }
+        Error::config(field, format!("has {:?}, which {problem}", self.to_string()))
     }
 
     fn malformed(&self, field: &'static str, problem: &str) -> Error {

@@ -11,13 +11,14 @@
 //! talk. Above it are the four that begin conversations: `inbound` (streams of others), `join_attempts` and `outbound`
 //! (streams of the node), `rotation` (of a key). `seed_lookup` finds whom to join, and `own_address` looks whether the
 //! host keeps its address. `clock_thread` drives the node and hands out what it wants; `running` puts all of them together
-//! and starts and ends the threads; `handle` is what a program holds.
+//! and starts and ends the threads; `builder` is a node before its start, `handle` what a program holds then.
 //!
 //! Threads of a node: `…-udp` is the clock thread with the datagram socket, `…-tcp` accepts streams, and up to
 //! eighteen workers run streams and look up names while there are any (`pools`); idle, there are two. Whoever changes the
 //! cluster's key makes three more for that time.
 
 mod advertise;
+mod builder;
 mod clock;
 mod clock_thread;
 mod command;
@@ -60,10 +61,10 @@ mod timed_socket;
 mod wakeup;
 mod workers;
 
+pub use builder::GossipBuilder;
 pub use config::{DEFAULT_PORT, GossipConfig};
 #[cfg(feature = "capi")]
 pub(crate) use config_text::parse_value;
-pub(crate) use directory::Directory;
 pub use directory::Members;
 pub use events::{Events, EventsIter};
 pub use handle::Gossip;

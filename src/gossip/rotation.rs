@@ -29,6 +29,7 @@ const AT_ONCE: usize = 4;
 
 /// The steps of a key change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum KeyStep {
     /// The new key is on the ring: packets that are sealed with it are understood.
     Install,
@@ -72,6 +73,7 @@ impl RotateOptions {
 
 /// How far a key change came.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Rotation {
     /// This node first, then every live member, and who was excluded.
     pub nodes: Vec<RotatedNode>,

@@ -287,7 +287,7 @@ fn check_own_network(swim: &Config, advertise: SocketAddr) -> Result<(), Error> 
     let lists_others = swim.allow.as_ref().is_some_and(|networks| !networks.is_empty());
     if lists_others && !swim.allows(advertise.ip()) {
         let problem = format!("does not hold {advertise}, where others reach this node; add its network");
-        return Err(Error::Config { field: "allow", problem });
+        return Err(Error::config("allow", problem));
     }
     Ok(())
 }

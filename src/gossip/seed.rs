@@ -109,12 +109,14 @@ impl<'a> Seed<'a> {
 
 /// Refuses a text that is no seed, and says why. `field` is what it was given as.
 pub(super) fn check(field: &'static str, seed: &str) -> Result<(), Error> {
-    let error = |problem| Error::Config {
-        field,
-        problem: format!(
-            "has {seed:?}, which {problem}; write host:port, host for our own port, or where else to find seeds, \
+    let error = |problem| {
+        Error::config(
+            field,
+            format!(
+                "has {seed:?}, which {problem}; write host:port, host for our own port, or where else to find seeds, \
              as GossipConfig::seeds explains"
-        ),
+            ),
+        )
     };
     Seed::parse(seed).map(drop).map_err(error)
 }

@@ -197,7 +197,7 @@ impl SeedLookup {
             }
             ReportTo::Caller(error) => {
                 let problem = format!("has {seed:?}, which {problem}");
-                *error.lock() = Some(Error::Config { field: "seeds", problem });
+                *error.lock() = Some(Error::config("seeds", problem));
             }
         }
     }

@@ -135,7 +135,7 @@ fn refuse_broadcast(field: &'static str, addr: SocketAddr) -> Result<(), Error> 
     if addr.is_ipv4() && connect(false).is_err_and(is_denied) && connect(true).is_ok() {
         let problem =
             format!("is {addr}, a broadcast address: nodes are reached one by one; take a host's own");
-        return Err(Error::Config { field, problem });
+        return Err(Error::config(field, problem));
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ const MAX_KEYS: usize = 8;
 /// How far a node goes in sealing what it sends, and in refusing what is not sealed. To turn encryption on in a
 /// running cluster, bring every node to one step before any goes to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Encryption {
     /// Send in clear; accept both. The first step.
     Accept,
@@ -49,7 +50,7 @@ impl FromStr for Encryption {
         let all = [Self::Accept, Self::Send, Self::Require];
         let problem = || format!("is {text:?}; it must be accept, send or require");
         let found = all.into_iter().find(|encryption| encryption.to_string() == text);
-        found.ok_or_else(|| Error::Config { field: "encryption", problem: problem() })
+        found.ok_or_else(|| Error::config("encryption", problem()))
     }
 }
 

@@ -264,7 +264,7 @@ impl Config {
     pub fn validate(&self) -> Result<(), Error> {
         let ensure = |holds: bool, field, problem: &str| match holds {
             true => Ok(()),
-            false => Err(Error::Config { field, problem: problem.into() }),
+            false => Err(Error::config(field, problem)),
         };
         ensure(
             is_name(&self.name),

@@ -8,6 +8,7 @@ use super::{
     stream::{StreamId, StreamKind},
     time::Time,
 };
+use crate::JoinProblem;
 
 /// A change in the cluster, with the member as it is after the change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,81 +172,6 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Why an address could not be joined.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum JoinProblem {
-    /// There was no address to try.
-    NoAddress,
-    /// Nobody listens there.
-    Refused(SocketAddr),
-    /// No answer came in time.
-    TimedOut(SocketAddr),
-    /// What answers is no node of this cluster.
-    Rejected(SocketAddr),
-    /// A live node at `holder` has this node's name.
-    NameTaken {
-        /// Where it answered.
-        holder: SocketAddr,
-    },
-    /// Members answered, but none of them lists this node or reaches it at the address that it advertises.
-    Unreached {
-        /// The advertised address.
-        addr: SocketAddr,
-    },
-    /// Nothing was tried: the node is leaving, does too much at once, or has no route there.
-    Unavailable,
-}
-
-impl JoinProblem {
-    /// The address that could not be joined, if it was one; `None` for this node's own.
-    #[must_use]
-    pub fn addr(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Refused(addr) | Self::TimedOut(addr) | Self::Rejected(addr) => Some(*addr),
-            Self::NameTaken { holder } => Some(*holder),
-            Self::NoAddress | Self::Unreached { .. } | Self::Unavailable => None,
-        }
-    }
-}
-
-impl fmt::Display for JoinProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoAddress => write!(f, "no seed has an address; check their names, or give addresses"),
-            Self::Refused(addr) => {
-                write!(f, "nobody listens at {addr}; start a node there, or correct the port")
-            }
-            Self::TimedOut(addr) => write!(
-                f,
-                "{addr} did not answer in time; check that a node runs there and that firewalls let UDP and TCP pass"
-            ),
-            Self::Rejected(addr) => write!(
-                f,
-                "{addr} closed the stream; check that it is a node of this cluster, with the same version and key"
-            ),
-            Self::NameTaken { holder } => {
-                write!(
-                    f,
-                    "a live node at {holder} has this node's name; choose another name or stop that node"
-                )
-            }
-            Self::Unreached { addr } => write!(
-                f,
-                "nobody can reach this node at {addr}; check `advertise`, and that firewalls let UDP and TCP in there"
-            ),
-            Self::Unavailable => {
-                write!(
-                    f,
-                    "this node is leaving, too busy, or has no route there; check its routes, or try again"
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for JoinProblem {}
-
 /// How a join ended: how many addresses were reached so far, at least one unless this node is its only seed.
 pub type JoinResult = Result<usize, JoinProblem>;
 
@@ -259,6 +185,7 @@ pub enum Output {
     /// [`Node::poll_stream`](super::Node::poll_stream), and give up `timeout` later. What cannot begin, not even within
     /// `timeout`, fails as [`StreamFailure::NotTried`](super::StreamFailure::NotTried). The node may give it up sooner
     /// ([`Node::is_open`](super::Node::is_open)).
+    #[non_exhaustive]
     OpenStream {
         /// Its name in all calls about it.
         stream: StreamId,
@@ -276,6 +203,7 @@ pub enum Output {
     /// A round of contacting the seeds ended; another follows later in any case.
     SeedsTried(JoinResult),
     /// The leave is over.
+    #[non_exhaustive]
     LeaveDone {
         /// Whether a member has believed it, or there was none to tell. Else others may take this node for failed.
         heard: bool,

@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use super::{
-    event::{JoinProblem, JoinResult, Output},
+    event::{JoinResult, Output},
     member::MemberId,
     node::Node,
     phase::Phase,
@@ -15,6 +15,7 @@ use super::{
     time::Time,
     timers::Timer,
 };
+use crate::JoinProblem;
 
 /// Addresses of one join that must be reached to stop.
 pub(super) const ENOUGH: usize = 3;
@@ -307,9 +308,9 @@ impl Node {
 impl JoinProblem {
     pub(super) fn from_failure(failure: StreamFailure, addr: SocketAddr) -> Self {
         match failure {
-            StreamFailure::Refused => Self::Refused(addr),
-            StreamFailure::TimedOut => Self::TimedOut(addr),
-            StreamFailure::Rejected => Self::Rejected(addr),
+            StreamFailure::Refused => Self::Refused { addr },
+            StreamFailure::TimedOut => Self::TimedOut { addr },
+            StreamFailure::Rejected => Self::Rejected { addr },
             StreamFailure::NotTried => Self::Unavailable,
         }
     }

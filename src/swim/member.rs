@@ -8,7 +8,10 @@ use super::{
     time::Time,
     validation::Contact,
 };
-use crate::wire::{Tags, hash};
+use crate::{
+    Error,
+    wire::{Tags, hash},
+};
 
 /// The standing of a member, as this node sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,23 +41,23 @@ impl MemberState {
 /// ```
 /// use syncswim::MemberState;
 ///
-/// assert_eq!("failed".parse(), Ok(MemberState::Failed));
+/// assert_eq!("failed".parse::<MemberState>()?, MemberState::Failed);
 /// assert!("dead".parse::<MemberState>().unwrap_err().to_string().contains("alive, suspect, failed or left"));
+/// # Ok::<(), syncswim::Error>(())
 /// ```
 impl FromStr for MemberState {
-    type Err = UnknownState;
+    type Err = Error;
 
-    fn from_str(text: &str) -> Result<Self, UnknownState> {
+    /// # Errors
+    ///
+    /// [`Error::Config`] if the text is none of `alive`, `suspect`, `failed` and `left`.
+    fn from_str(text: &str) -> Result<Self, Error> {
         let all = [Self::Alive, Self::Suspect, Self::Failed, Self::Left];
         let found = all.into_iter().find(|state| state.to_string() == text);
-        found.ok_or_else(|| UnknownState(text.into()))
+        let problem = || format!("is {text:?}; it must be alive, suspect, failed or left");
+        found.ok_or_else(|| Error::config("state", problem()))
     }
 }
-
-/// A text that names no [`MemberState`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no state of a member: alive, suspect, failed or left")]
-pub struct UnknownState(String);
 
 impl fmt::Display for MemberState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

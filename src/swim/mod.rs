@@ -61,9 +61,9 @@ mod tests;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use blocked_io::BlockedIo;
 pub use config::Config;
-pub use event::{Event, JoinProblem, JoinResult, Origin, Output, Verdict};
+pub use event::{Event, JoinResult, Origin, Output, Verdict};
 pub use join::Joining;
-pub use member::{Identity, Member, MemberState, UnknownState};
+pub use member::{Identity, Member, MemberState};
 pub use metrics::Metrics;
 pub use node::{Node, Start};
 pub(crate) use race::MAX_ATTEMPTS;
@@ -71,3 +71,5 @@ pub use reach::ReachProblem;
 pub use stream::{StreamFailure, StreamId, StreamKind, StreamStep};
 pub use time::Time;
 pub use transmit::Destination;
+
+pub use crate::error::JoinProblem;

@@ -34,6 +34,7 @@ use crate::wire::{Tags, hash};
 
 /// What a node starts with, besides its configuration.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Start {
     /// Where others reach this node, over UDP and TCP.
     pub addr: SocketAddr,
@@ -43,8 +44,16 @@ pub struct Start {
     /// What all randomness comes from, and what others must not be able to guess: numbers that answers repeat, and
     /// tokens.
     pub seed: u128,
-    /// What it says about itself.
+    /// What it says about itself. Defaults to nothing.
     pub tags: Tags,
+}
+
+impl Start {
+    /// A node without tags.
+    #[must_use]
+    pub fn new(addr: SocketAddr, epoch: u64, seed: u128) -> Self {
+        Self { addr, epoch, seed, tags: Tags::default() }
+    }
 }
 
 /// One participant of a cluster, as a state machine.
@@ -59,7 +68,7 @@ pub struct Start {
 /// # fn receive_until(_: Option<Time>) -> Option<(SocketAddr, Vec<u8>)> { unimplemented!() }
 /// # fn send(_: SocketAddr, _: &[u8]) {}
 /// # fn act(_: Output) {}
-/// # let start = Start { addr: ([127, 0, 0, 1], 1).into(), epoch: 0, seed: 0, tags: Default::default() };
+/// # let start = Start::new(([127, 0, 0, 1], 1).into(), 0, 0);
 /// let mut node = Node::new(Config::lan("node-a"), start, now());
 /// let mut buffer = Vec::new();
 /// loop {

@@ -6,7 +6,6 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use super::{
-    event::JoinProblem,
     introduce::Introduction,
     join::{Attempt, JoinId},
     member::Identity,
@@ -17,9 +16,12 @@ use super::{
     timers::Timer,
     validation::Sender,
 };
-use crate::wire::{
-    hash,
-    message::{StreamAck, StreamPing},
+use crate::{
+    JoinProblem,
+    wire::{
+        hash,
+        message::{StreamAck, StreamPing},
+    },
 };
 
 /// Questions at the same time; more are not asked.

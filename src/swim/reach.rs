@@ -8,16 +8,19 @@
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
-    event::{Event, JoinProblem, JoinResult, Output},
+    event::{Event, JoinResult, Output},
     member::MemberId,
     node::Node,
     stream::StreamId,
     time::Time,
     validation::Sender,
 };
-use crate::wire::{
-    hash,
-    message::{Alive, Message},
+use crate::{
+    JoinProblem,
+    wire::{
+        hash,
+        message::{Alive, Message},
+    },
 };
 
 /// Probe intervals without a ping after which tables are exchanged: of a node that was never pinged, and of

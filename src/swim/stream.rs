@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    event::{JoinProblem, Output},
+    event::Output,
     join::Attempt,
     node::Node,
     question::Question,
@@ -16,6 +16,7 @@ use super::{
     time::Time,
     timers::Timer,
 };
+use crate::JoinProblem;
 
 /// Streams at the same time; more are refused and counted.
 pub(super) const MAX_STREAMS: usize = 128;
@@ -26,7 +27,7 @@ const MAX_OWN_SYNCS: usize = 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub(super) u64);
 
-/// What to do next with a stream.
+/// What to do next with a stream. A driver must know all of them: a new one is a breaking change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamStep {
     /// Send the frame that is now in the buffer, then poll again.

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use syncswim::{Gossip, GossipConfig, Tags, swim};
+use syncswim::{Gossip, GossipConfig, swim};
 
 use crate::{
     peers::LOCALHOST,
@@ -65,7 +65,7 @@ pub(crate) fn table(quick: bool) -> Result<Table, Problem> {
 /// A ping to a node of this name, from a core that knows it.
 fn ping(name: &str, addr: SocketAddr, from: SocketAddr) -> Vec<u8> {
     let node = |name: &str, addr| {
-        let start = swim::Start { addr, epoch: 1_700_000_000_000, seed: 1, tags: Tags::default() };
+        let start = swim::Start::new(addr, 1_700_000_000_000, 1);
         swim::Node::new(swim::Config::lan(name), start, BEGIN)
     };
     let (mut target, mut asker) = (node(name, addr), node("asks", from));

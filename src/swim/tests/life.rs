@@ -48,7 +48,7 @@ fn seeds_are_tried_for_ever_until_they_answer() {
     world.start(Config::lan("a"), addr(0), vec![addr(1)]);
     world.run_for(secs(600));
     assert!(world.hosts[0].joins.len() > 10);
-    assert_eq!(world.hosts[0].joins[0], Err(JoinProblem::Refused(addr(1))));
+    assert_eq!(world.hosts[0].joins[0], Err(JoinProblem::Refused { addr: addr(1) }));
     world.start(Config::lan("b"), addr(1), vec![]);
     world.run_until("join", secs(60), |world| world.all_see(2));
 }

@@ -209,7 +209,7 @@ fn a_join_has_not_failed_before_its_last_look_up() {
     assert_eq!(rig.done, [], "one has come of another");
     rig.node.handle_lookup(rig.now, Joining::Ticket(1), &[], 0);
     rig.settle();
-    assert_eq!(rig.done, [(1, Err(JoinProblem::Refused(addr(1))))]);
+    assert_eq!(rig.done, [(1, Err(JoinProblem::Refused { addr: addr(1) }))]);
     rig.node.handle_lookup(rig.now, Joining::Ticket(1), &[addr(5)], 0);
     rig.settle();
     assert_eq!(rig.tried.len(), 1, "nobody asks any more");
