@@ -154,7 +154,7 @@ impl ClockThread {
     }
 }
 
-/// Memory for what goes out, used again and again.
+/// The buffers of outgoing datagrams and outputs, which are reused.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     datagrams: Vec<(Option<Destination>, Vec<u8>)>,

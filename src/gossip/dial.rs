@@ -21,7 +21,7 @@ pub(super) struct StreamError {
 }
 
 impl StreamError {
-    /// It is this node's own trouble, and says nothing about the other side.
+    /// The failure is this node's own, and says nothing about the other side.
     fn not_tried(error: io::Error) -> Self {
         Self { failure: StreamFailure::NotTried, error }
     }
@@ -31,7 +31,7 @@ impl From<io::Error> for StreamError {
     fn from(error: io::Error) -> Self {
         let failure = match error.kind() {
             ErrorKind::ConnectionRefused => StreamFailure::Refused,
-            // Whoever closes while we write resets the connection.
+            // A peer that closes the stream while this node writes resets the connection.
             ErrorKind::InvalidData
             | ErrorKind::UnexpectedEof
             | ErrorKind::ConnectionReset
@@ -42,7 +42,7 @@ impl From<io::Error> for StreamError {
     }
 }
 
-/// The address that the streams of a node come from that is bound there: others know members by their addresses.
+/// The source address of a node's streams, from where it is bound: others know members by their addresses.
 pub(super) fn source_of(bound: SocketAddr) -> Option<SocketAddr> {
     let mut source = match bound.ip().to_canonical() {
         // It may have a scope.

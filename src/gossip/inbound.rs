@@ -56,7 +56,7 @@ impl Inbound {
                     pause = ACCEPT_PAUSE;
                     self.begin(socket, from);
                 }
-                // A signal came, or whoever called has hung up.
+                // A signal came, or the caller has hung up.
                 Err(error)
                     if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
                 Err(error) => {

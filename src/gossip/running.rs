@@ -56,9 +56,9 @@ pub(super) struct Running {
     pub(super) bound: SocketAddr,
     pub(super) seeds_tried: Receiver<JoinResult>,
     pools: Pools,
-    /// `None` once somebody waits for their end.
+    /// `None` once a caller joins them.
     threads: Mutex<Option<Vec<JoinHandle<()>>>>,
-    /// Raised once they have ended.
+    /// Raised once all threads have ended.
     gone: Stop,
     /// Whether the leave was begun.
     leaving: AtomicBool,
@@ -202,7 +202,7 @@ impl Running {
                 Ok(reached)
             }
             Err(problem) => {
-                // It may be that alone which was the problem.
+                // A node that has left or ended meanwhile is the better reason.
                 self.check_present()?;
                 let failure = failure.lock().take().filter(|_| problem == JoinProblem::NoAddress);
                 Err(failure.unwrap_or_else(|| self.seeds.join_error(&seeds, problem)))

@@ -70,7 +70,7 @@ impl SeedLookup {
         failure
     }
 
-    /// Keeps the seeds of a join that succeeded, to be tried again and again like those of the configuration.
+    /// Keeps the seeds of a join that succeeded, to be tried repeatedly, as those of the configuration are.
     pub(super) fn remember(&self, seeds: Vec<String>) {
         let first = self.seeds.lock().remember(seeds);
         if first {
@@ -78,7 +78,7 @@ impl SeedLookup {
         }
     }
 
-    /// Seeds that are tried again and again.
+    /// The seeds that are tried repeatedly.
     pub(super) fn to_vec(&self) -> Vec<String> {
         self.seeds.lock().to_vec()
     }
@@ -182,7 +182,7 @@ impl SeedLookup {
             refusal = refusal.take().or(refused);
             is_fine
         });
-        // Of a name with several addresses, one is enough.
+        // A seed with several addresses needs only one that can be joined.
         if let Some(problem) = refusal.filter(|_| addrs.is_empty()) {
             self.report(seed, problem, report_to);
         }
@@ -229,7 +229,7 @@ impl SeedLookup {
         let name = &self.node.name;
         let problem = match result {
             Ok(_) => return self.warnings.forget(KIND),
-            // Why, was told seed by seed.
+            // Each seed's problem was reported already.
             Err(JoinProblem::NoAddress) => return,
             Err(problem) => problem,
         };

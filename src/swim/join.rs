@@ -109,7 +109,7 @@ impl Node {
         self.begin_join(Joining::Ticket(ticket), addrs, lookups);
     }
 
-    /// Looks for the seeds from now on: [`Output::ResolveSeeds`] comes at once and again and again, with
+    /// Looks for the seeds from now on: [`Output::ResolveSeeds`] comes at once and then repeatedly, with
     /// back-off and jitter.
     pub fn seek_seeds(&mut self, now: Time) {
         self.advance(now);
