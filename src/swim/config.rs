@@ -85,7 +85,7 @@ pub struct Config {
 
     /// How many members check each suspicion with their next probe, on average: their accusations shorten it, or
     /// their pings give the suspect more chances to refute. It costs no packets. An
-    /// unconfirmed suspicion is extended once by its full timeout. 0 leaves it to chance; at most 64. Defaults to 6.
+    /// unconfirmed suspicion is extended by its full timeout, once, and again while this node's own probes go badly. 0 leaves it to chance; at most 64. Defaults to 6.
     pub verifiers: u32,
 
     /// Least time between two rounds of gossip. Smaller spreads updates faster, in more and emptier packets.

@@ -103,6 +103,11 @@ impl Node {
         Clock { now: self.now, interval, stretched: self.health.scale(interval) }
     }
 
+    /// Whether this node's own probes have gone badly lately.
+    pub(super) fn has_trouble(&self) -> bool {
+        !self.flaps.is_steady(self.flap_clock())
+    }
+
     /// Other members declared this node failed, perhaps under an older identity.
     pub(super) fn on_own_verdict(&mut self, accused: Identity) {
         self.damp(accused);

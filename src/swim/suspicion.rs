@@ -70,16 +70,17 @@ impl Suspicion {
         }
     }
 
-    /// An unconfirmed suspicion is extended once by its full timeout; says whether it was. The only accuser may have bad
-    /// connectivity and have told nobody, the suspect included. Not where too few members are `able` to confirm, this node
-    /// included.
-    fn put_off(&mut self, now: Time, able: usize) -> bool {
+    /// An unconfirmed suspicion is extended by its full timeout, once, and again as long as this node is `troubled`; says
+    /// whether it was. The only accuser may have bad connectivity and have told nobody, the suspect included. Not where too
+    /// few members are `able` to confirm, this node included.
+    fn put_off(&mut self, now: Time, able: usize, troubled: bool) -> bool {
         let alone = self.k > 0 && self.accusers.len() <= 1 && able > self.k as usize;
-        let first = alone && !std::mem::replace(&mut self.put_off, true);
-        if first {
+        let first = !std::mem::replace(&mut self.put_off, true);
+        let extended = alone && (first || troubled);
+        if extended {
             self.started = now;
         }
-        first
+        extended
     }
 
     /// The evidence, as the verdict falls on a member that was suspected at `since`.
@@ -256,12 +257,15 @@ impl Node {
     }
 
     pub(super) fn suspicion_ran_out(&mut self, id: MemberId) {
-        let (now, able) = (self.now, self.table.able());
+        let (now, able, troubled) =
+            (self.now, self.table.able(), self.has_trouble() && !self.table.most_are_suspected());
         // A leaving node declares nobody failed.
         if self.is_leaving() {
             return;
         }
-        if self.config.verifiers > 0 && self.change_suspicion(id, |suspicion| suspicion.put_off(now, able)) {
+        if self.config.verifiers > 0
+            && self.change_suspicion(id, |suspicion| suspicion.put_off(now, able, troubled))
+        {
             self.table.rings.probe_next(id);
             return self.spread(id, Urgency::Urgent);
         }
@@ -344,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_accuser_extends_its_suspicion_once() {
+    fn a_lone_accuser_extends_its_suspicion_once_and_while_it_is_troubled() {
         let names: Vec<Arc<str>> = ["a", "b"].map(Arc::from).to_vec();
         let alone = |k| {
             let mut suspicion = Suspicion::new(Time::ZERO, secs(2), secs(30), k);
@@ -352,14 +356,16 @@ mod tests {
             suspicion
         };
         let mut suspicion = alone(3);
-        assert!(suspicion.put_off(Time::ZERO + secs(30), 4));
+        assert!(suspicion.put_off(Time::ZERO + secs(30), 4, false));
         assert_eq!(suspicion.deadline(), Time::ZERO + secs(60));
-        assert!(!suspicion.put_off(Time::ZERO + secs(60), 5), "a dead member is found out in the end");
+        assert!(suspicion.put_off(Time::ZERO + secs(60), 5, true));
+        assert_eq!(suspicion.deadline(), Time::ZERO + secs(90));
+        assert!(!suspicion.put_off(Time::ZERO + secs(90), 5, false), "a dead member is found out in the end");
         let mut confirmed = alone(3);
         confirmed.accuse(&names[1]);
-        assert!(!confirmed.put_off(Time::ZERO + secs(16), 5));
-        assert!(!alone(0).put_off(Time::ZERO + secs(2), 5), "nobody could confirm it");
-        assert!(!alone(3).put_off(Time::ZERO + secs(30), 3), "nobody is left who could");
+        assert!(!confirmed.put_off(Time::ZERO + secs(16), 5, true));
+        assert!(!alone(0).put_off(Time::ZERO + secs(2), 5, true), "nobody could confirm it");
+        assert!(!alone(3).put_off(Time::ZERO + secs(30), 3, true), "nobody is left who could");
     }
 
     #[test]

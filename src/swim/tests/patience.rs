@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::{
     super::{Config, MemberState, Output, phase::Phase, timers::Timer},
-    bench::{Bench, alive, failed, messages, suspect},
+    bench::{Bench, EPOCH, alive, failed, messages, suspect},
     world::{addr, millis, secs},
 };
 use crate::wire::message::{Ack, Message, Nack};
@@ -73,6 +73,23 @@ fn a_stall_puts_off_every_verdict_by_its_length() {
         assert_eq!(bench.standing("m2"), Some((state, 0)));
         bench.pass(millis(1200));
         assert_eq!(bench.standing("m2"), Some((MemberState::Failed, 0)), "put off, and not dropped");
+    }
+}
+
+/// Rapid, Figure 10: ten of 200 lose 80 % both ways, and one of them declared a healthy member failed.
+#[test]
+fn a_node_with_trouble_of_its_own_declares_nobody_failed_whom_it_alone_suspects() {
+    for (trouble, expected) in [(false, MemberState::Failed), (true, MemberState::Suspect)] {
+        let mut bench = Bench::new(8);
+        bench.node.accuse("m2", EPOCH, &[]);
+        let id = bench.node.table.find("m2").expect("it is a member");
+        bench.node.suspicion_ran_out(id);
+        assert_eq!(bench.standing("m2"), Some((MemberState::Suspect, 0)), "it is extended once in any case");
+        if trouble {
+            bench.node.flaps.note_trouble(bench.now);
+        }
+        bench.node.suspicion_ran_out(id);
+        assert_eq!(bench.standing("m2"), Some((expected, 0)), "trouble: {trouble}");
     }
 }
 
