@@ -10,6 +10,7 @@
 
 use std::{
     error::Error,
+    process::ExitCode,
     time::{Duration, Instant},
 };
 
@@ -20,7 +21,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-fn main() -> Outcome<()> {
+fn main() -> ExitCode {
+    let Err(error) = run() else { return ExitCode::SUCCESS };
+    eprintln!("cluster: {}", error.downcast_ref().map_or_else(|| error.to_string(), syncswim::Error::report));
+    ExitCode::FAILURE
+}
+
+fn run() -> Outcome<()> {
     let clock = Clock(Instant::now());
     println!("Five nodes in this process, on loopback, one probe a second each.\n");
 

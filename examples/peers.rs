@@ -6,9 +6,17 @@
 //! cargo run --example peers -- b 127.0.0.1:7002 127.0.0.1:7001
 //! ```
 
+use std::{error::Error, process::ExitCode};
+
 use syncswim::{Cluster, GossipConfig, GossipDiscovery};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> ExitCode {
+    let Err(error) = run() else { return ExitCode::SUCCESS };
+    eprintln!("peers: {}", error.downcast_ref().map_or_else(|| error.to_string(), syncswim::Error::report));
+    ExitCode::FAILURE
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
     let (Some(name), Some(bind)) = (args.next(), args.next()) else {
         return Err("usage: peers NAME HOST:PORT [SEED]...".into());

@@ -13,6 +13,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     error::Error,
     hash::{DefaultHasher, Hash, Hasher},
+    process::ExitCode,
     time::{Duration, Instant},
 };
 
@@ -80,7 +81,13 @@ impl Worker {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    let Err(error) = run() else { return ExitCode::SUCCESS };
+    eprintln!("ring: {}", error.downcast_ref().map_or_else(|| error.to_string(), syncswim::Error::report));
+    ExitCode::FAILURE
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let mut workers = vec![Worker::start("worker-0", None)?];
     for i in 1..5 {
         let seed = workers[0].addr();

@@ -6,7 +6,15 @@
 //!
 //! The discovery here follows a file with one peer per line; the program edits that file as it goes.
 
-use std::{collections::BTreeSet, env, error::Error, fs, io, path::PathBuf, process, time::Duration};
+use std::{
+    collections::BTreeSet,
+    env,
+    error::Error,
+    fs, io,
+    path::PathBuf,
+    process::{self, ExitCode},
+    time::Duration,
+};
 
 use crossbeam_channel::{select, tick};
 use syncswim::{Cluster, Membership, Stop};
@@ -28,7 +36,13 @@ fn follow(path: PathBuf) -> impl FnMut(&Membership, &Stop) -> io::Result<()> {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    let Err(error) = run() else { return ExitCode::SUCCESS };
+    eprintln!("watch: {}", error.downcast_ref().map_or_else(|| error.to_string(), syncswim::Error::report));
+    ExitCode::FAILURE
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let path = env::temp_dir().join(format!("syncswim-watch-{}.txt", process::id()));
     fs::write(&path, "10.0.0.1:80\n10.0.0.2:80\n")?;
 

@@ -464,6 +464,13 @@ syncswim_status syncswim_membership_left(const struct syncswim_membership *membe
                                          size_t count);
 
 /**
+ * Marks peers as left because they failed. It does nothing to peers that are not active.
+ */
+syncswim_status syncswim_membership_failed(const struct syncswim_membership *membership,
+                                           const char *const *peers,
+                                           size_t count);
+
+/**
  * Forgets peers.
  */
 syncswim_status syncswim_membership_remove(const struct syncswim_membership *membership,
@@ -513,6 +520,18 @@ size_t syncswim_snapshot_majority(const struct syncswim_snapshot *snapshot);
  * A peer. The text is valid until the snapshot is freed; NULL if `index` is not below the length.
  */
 const char *syncswim_snapshot_peer(const struct syncswim_snapshot *snapshot, size_t index);
+
+/**
+ * How many of those that left have failed: a discovery found that they stopped answering. The others said that they
+ * leave, or nobody knows why they are missing. 0 if the call failed.
+ */
+size_t syncswim_snapshot_failed_len(const struct syncswim_snapshot *snapshot);
+
+/**
+ * A peer that failed, in ascending order of the bytes. The text is valid until the snapshot is freed; NULL if
+ * `index` is not below the number of those that failed.
+ */
+const char *syncswim_snapshot_failed_peer(const struct syncswim_snapshot *snapshot, size_t index);
 
 /**
  * Frees a snapshot and its texts. NULL does nothing.

@@ -7,17 +7,24 @@
 //! ```no_run
 //! use syncswim::{Cluster, GossipConfig, GossipDiscovery};
 //!
-//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! fn main() {
+//!     if let Err(error) = run() {
+//!         eprintln!("{}", error.report()); // what is wrong, why, and what to do
+//!         std::process::exit(1);
+//!     }
+//! }
+//!
+//! fn run() -> Result<(), syncswim::Error> {
 //!     let config = GossipConfig::lan("node-a").bind("0.0.0.0:7946");
 //!     let cluster = Cluster::new().with_discovery(GossipDiscovery::new(config).join("10.0.0.5:7946"));
 //!     let changes = cluster.membership().watch(); // the state now, then every change
 //!     let running = cluster.start()?; // the sockets are bound, the threads run
 //!     let stop = running.stop_flag().clone();
-//!     ctrlc::set_handler(move || stop.stop())?; // SIGINT and SIGTERM raise the stop flag
+//!     ctrlc::set_handler(move || stop.stop()).expect("the only handler"); // SIGINT and SIGTERM raise the stop flag
 //!     for change in &changes {
 //!         println!("active {:?}, left {:?}, removed {:?}", change.active, change.left, change.removed);
 //!     } // ends once the node has left the cluster
-//!     Ok(running.join()?) // waits for every thread; the first error, if one ended it
+//!     running.join() // waits for every thread; the first error, if one ended it
 //! }
 //! ```
 //!
@@ -80,7 +87,7 @@
 //!   and times to live, and does not keep a stop waiting. Off by default.
 //! - `interfaces`: [`bind` and `advertise`](GossipConfig::bind) take names of network interfaces. Off by default.
 //! - `serde`: `Serialize` and `Deserialize` for [`Snapshot`], [`MembershipChange`], [`Peers`], [`Member`], [`MemberState`],
-//!   [`Identity`], [`Tags`], [`Metrics`], [`Verdict`], [`Origin`] and [`Time`]. Off by default.
+//!   [`Identity`], [`Tags`], [`Metrics`], [`Event`], [`Verdict`], [`Origin`], [`ReachProblem`] and [`Time`]. Off by default.
 //! - `sim`: the simulator, [`sim`](https://docs.rs/syncswim/latest/syncswim/sim/). Off by default.
 //! - `capi`: the C interface, with `include/syncswim.h` as its manual. Off by default.
 //!
@@ -95,7 +102,6 @@ mod address;
 mod blocking;
 #[cfg(feature = "capi")]
 mod capi;
-mod cluster;
 mod discovery;
 mod dns;
 mod error;
@@ -111,14 +117,14 @@ pub mod swim;
 mod warn;
 mod wire;
 
-pub use cluster::{Cluster, ClusterHandle};
 /// The channels under [`Watch`], [`Events`], [`Stop`] and [`ClusterHandle`], for `select!` and for channels of your own.
 #[doc(no_inline)]
 pub use crossbeam_channel;
 #[doc(no_inline)]
 pub use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
 pub use discovery::{
-    Discovery, DnsDiscovery, GossipDiscovery, GossipHandle, NoDiscovery, PeerName, Resolver, SystemResolver,
+    Cluster, ClusterHandle, Discovery, DnsDiscovery, GossipDiscovery, GossipHandle, NoDiscovery, PeerName,
+    Resolver, SystemResolver,
 };
 #[cfg(all(fuzzing, feature = "dns-client"))]
 #[doc(hidden)]
@@ -126,7 +132,7 @@ pub use dns::fuzz_dns_answer;
 pub use error::{BoxError, Error, JoinProblem};
 pub use gossip::{DEFAULT_PORT, Events, EventsIter, Gossip, GossipBuilder, GossipConfig, HostPort, Members};
 #[cfg(feature = "encryption")]
-pub use gossip::{KeyStep, RotateOptions, RotatedNode, Rotation};
+pub use gossip::{KeyStep, RotateOptions, RotateProblem, RotatedNode, Rotation};
 pub use ip_network::IpNetwork;
 #[cfg(feature = "encryption")]
 pub use keys::{

@@ -1,7 +1,7 @@
 //! Public data written and read in other formats (feature `serde`).
 
 use serde_json::{from_value, json, to_value};
-use syncswim::{Member, MemberState, Membership, MembershipChange, Metrics, Peers, Snapshot, Tags};
+use syncswim::{Event, Member, MemberState, Membership, MembershipChange, Metrics, Peers, Snapshot, Tags};
 
 fn some() -> Membership {
     let membership = Membership::new();
@@ -74,4 +74,45 @@ fn metrics_of_another_version_can_be_read() {
     assert_eq!(value.as_object().unwrap().len(), Metrics::default().iter().count());
     let read = from_value::<Metrics>(json!({ "probes": 3, "not_known_here": 1 })).unwrap();
     assert_eq!((read.probes, read.syncs), (3, 0));
+}
+
+#[test]
+fn an_event_is_written_with_its_evidence_and_read_back_it_is_the_same() {
+    let member = |state| {
+        json!({
+            "name": "db",
+            "addr": "10.0.0.1:7946",
+            "state": state,
+            "tags": {},
+            "identity": { "epoch": 7, "incarnation": 2 },
+            "since": 5,
+        })
+    };
+    let verdict = json!({
+        "origin": "own",
+        "accusers": ["a", "b"],
+        "suspected": 3,
+        "waited": { "secs": 1, "nanos": 5 },
+    });
+    let datagrams = json!({ "datagrams": { "peers": ["a"], "count": 1 } });
+    let unreached = json!({ "unreached": { "addr": "10.0.0.1:7946", "observed": null } });
+    let gone = json!({ "address_gone": { "addr": "10.0.0.1:7946" } });
+    for value in [
+        json!({ "joined": { "member": member("alive") } }),
+        json!({ "updated": { "member": member("alive"), "previous": member("suspect") } }),
+        json!({ "suspected": { "member": member("suspect") } }),
+        json!({ "left": { "member": member("left"), "by": "member" } }),
+        json!({ "failed": { "member": member("failed"), "verdict": verdict } }),
+        json!({ "reaped": { "member": member("left") } }),
+        json!({ "conflict": { "member": member("alive"), "other": "10.0.0.2:7946" } }),
+        json!({ "reachability_lost": { "problem": datagrams } }),
+        json!({ "reachability_lost": { "problem": unreached } }),
+        json!({ "reachability_restored": { "problem": gone } }),
+        json!({ "lost": { "count": 3 } }),
+    ] {
+        let event = from_value::<Event>(value.clone()).unwrap();
+        assert_eq!(to_value(&event).unwrap(), value);
+        let bytes = postcard::to_stdvec(&event).unwrap();
+        assert_eq!(postcard::from_bytes::<Event>(&bytes).unwrap(), event);
+    }
 }

@@ -36,6 +36,7 @@ def main():
                     show(change)
         except KeyboardInterrupt:
             pass
+        print("  failed:", node.peers().failed, flush=True)
         for member in node.members():
             print(f"  {member.name} at {member.addr} is {member.state} {member.tags}", flush=True)
 

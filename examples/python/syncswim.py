@@ -21,7 +21,7 @@ STATES = ["alive", "suspect", "failed", "left"]
 SLICE_MS = 250
 
 Change = namedtuple("Change", "active left removed")
-Snapshot = namedtuple("Snapshot", "active left")
+Snapshot = namedtuple("Snapshot", "active left failed")
 Member = namedtuple("Member", "name addr state is_local tags")
 
 
@@ -78,6 +78,8 @@ def _load():
         ("snapshot_len", [c_void_p], c_size_t),
         ("snapshot_split", [c_void_p], c_size_t),
         ("snapshot_peer", [c_void_p, c_size_t], c_char_p),
+        ("snapshot_failed_len", [c_void_p], c_size_t),
+        ("snapshot_failed_peer", [c_void_p, c_size_t], c_char_p),
         ("change_len", [c_void_p, c_int], c_size_t),
         ("change_peer", [c_void_p, c_int, c_size_t], c_char_p),
         ("members_len", [c_void_p], c_size_t),
@@ -146,12 +148,14 @@ class Node:
         _lib.syncswim_cluster_stop(self._cluster)
 
     def peers(self):
-        """The peers at this moment: those that are active and those that left, each sorted."""
+        """The peers at this moment, each list sorted: active, left, and those of `left` that failed."""
         snapshot = _new(_lib.syncswim_membership_snapshot, self._membership)
         try:
             count, split = _lib.syncswim_snapshot_len(snapshot), _lib.syncswim_snapshot_split(snapshot)
             names = [_lib.syncswim_snapshot_peer(snapshot, i).decode() for i in range(count)]
-            return Snapshot(names[:split], names[split:])
+            count = _lib.syncswim_snapshot_failed_len(snapshot)
+            failed = [_lib.syncswim_snapshot_failed_peer(snapshot, i).decode() for i in range(count)]
+            return Snapshot(names[:split], names[split:], failed)
         finally:
             _lib.syncswim_snapshot_free(snapshot)
 

@@ -11,7 +11,7 @@ use super::{
     status::{Failure, SYNCSWIM_ERR_RANGE, SYNCSWIM_OK, c_text, status, syncswim_status, value},
     watch::{syncswim_watch, watches},
 };
-use crate::Membership;
+use crate::{Membership, Peer};
 
 /// A sorted set of peers, each either active or left. Any thread may use it, several at a time. It outlives its
 /// cluster.
@@ -33,6 +33,7 @@ static SNAPSHOTS: Registry<syncswim_snapshot, Peers> = Registry::new("snapshot")
 
 struct Peers {
     names: Vec<CString>,
+    failed: Vec<CString>,
     split: usize,
     majority: usize,
 }
@@ -64,6 +65,20 @@ pub unsafe extern "C" fn syncswim_membership_left(
 ) -> syncswim_status {
     // SAFETY: as the caller of this function promises.
     unsafe { tell(membership, peers, count, |membership, peers| membership.mark_left(peers)) }
+}
+
+/// Marks peers as left because they failed. It does nothing to peers that are not active.
+///
+/// # Safety
+/// `peers` must have `count` texts that end with NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncswim_membership_failed(
+    membership: *const syncswim_membership,
+    peers: *const *const c_char,
+    count: usize,
+) -> syncswim_status {
+    // SAFETY: as the caller of this function promises.
+    unsafe { tell(membership, peers, count, |membership, peers| membership.mark_failed(peers)) }
 }
 
 /// Forgets peers.
@@ -114,9 +129,10 @@ pub unsafe extern "C" fn syncswim_membership_snapshot(
         // SAFETY: as the caller of this function promises.
         let out = unsafe { Out::new(out, "out")? };
         let snapshot = MEMBERSHIPS.get(membership)?.snapshot();
-        let names = snapshot.peers().iter().map(|peer| c_text(peer)).collect();
+        let texts = |peers: &[Peer]| peers.iter().map(|peer| c_text(peer)).collect();
+        let (names, failed) = (texts(snapshot.peers()), texts(snapshot.failed()));
         let (split, majority) = (snapshot.split(), snapshot.majority());
-        out.put(SNAPSHOTS.insert(Peers { names, split, majority }));
+        out.put(SNAPSHOTS.insert(Peers { names, failed, split, majority }));
         Ok(SYNCSWIM_OK)
     })
 }
@@ -167,6 +183,23 @@ pub extern "C" fn syncswim_snapshot_majority(snapshot: *const syncswim_snapshot)
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_snapshot_peer(snapshot: *const syncswim_snapshot, index: usize) -> *const c_char {
     value(ptr::null(), || at(&SNAPSHOTS.get(snapshot)?.names, index))
+}
+
+/// How many of those that left have failed: a discovery found that they stopped answering. The others said that they
+/// leave, or nobody knows why they are missing. 0 if the call failed.
+#[unsafe(no_mangle)]
+pub extern "C" fn syncswim_snapshot_failed_len(snapshot: *const syncswim_snapshot) -> usize {
+    value(0, || Ok(SNAPSHOTS.get(snapshot)?.failed.len()))
+}
+
+/// A peer that failed, in ascending order of the bytes. The text is valid until the snapshot is freed; NULL if
+/// `index` is not below the number of those that failed.
+#[unsafe(no_mangle)]
+pub extern "C" fn syncswim_snapshot_failed_peer(
+    snapshot: *const syncswim_snapshot,
+    index: usize,
+) -> *const c_char {
+    value(ptr::null(), || at(&SNAPSHOTS.get(snapshot)?.failed, index))
 }
 
 /// Frees a snapshot and its texts. NULL does nothing.

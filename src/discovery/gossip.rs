@@ -13,11 +13,11 @@ use crossbeam_channel::{never, select};
 
 use super::{
     Discovery,
+    cluster::{Cluster, ClusterHandle},
     peer_map::{PeerMap, PeerName},
 };
 use crate::{
-    BoxError, Cluster, ClusterHandle, Error, Event, Events, Gossip, GossipBuilder, GossipConfig, JoinProblem,
-    Membership, Stop, Watch,
+    BoxError, Error, Event, Events, Gossip, GossipBuilder, GossipConfig, JoinProblem, Membership, Stop, Watch,
 };
 
 /// SWIM gossip as a discovery: runs a [`Gossip`] node and lists its members as peers.

@@ -1,7 +1,8 @@
 //! Where peers come from. A discovery owns its sockets and files, and tells a membership which peers it finds; it knows nothing
-//! of other discoveries.
+//! of other discoveries. A [`Cluster`] runs them; [`GossipDiscovery`] has one of its own for those that find its seeds.
 
 mod absence;
+mod cluster;
 mod dns;
 mod gossip;
 mod no_discovery;
@@ -10,6 +11,7 @@ mod peer_map;
 use std::borrow::Cow;
 
 pub use self::{
+    cluster::{Cluster, ClusterHandle},
     dns::{DnsDiscovery, Resolver, SystemResolver},
     gossip::{GossipDiscovery, GossipHandle},
     no_discovery::NoDiscovery,

@@ -70,7 +70,7 @@ pub use events::{Events, EventsIter};
 pub use handle::Gossip;
 pub use host_port::HostPort;
 #[cfg(feature = "encryption")]
-pub use rotation::{KeyStep, RotateOptions, RotatedNode, Rotation};
+pub use rotation::{KeyStep, RotateOptions, RotateProblem, RotatedNode, Rotation};
 
 #[cfg(test)]
 mod tests {

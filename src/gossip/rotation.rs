@@ -72,7 +72,7 @@ impl RotateOptions {
 }
 
 /// How far a key change came.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Rotation {
     /// This node first, then every live member, and who was excluded.
@@ -80,7 +80,7 @@ pub struct Rotation {
 }
 
 /// How far it came on one member.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct RotatedNode {
     /// Its name.
@@ -90,9 +90,32 @@ pub struct RotatedNode {
     /// The last step that it confirmed.
     pub reached: Option<KeyStep>,
     /// Why it did not go further, if it was asked to.
-    pub problem: Option<String>,
+    pub problem: Option<RotateProblem>,
     /// Whether it was [excluded](RotateOptions::exclude): it was asked nothing and told nothing.
     pub excluded: bool,
+}
+
+/// Why a member did not take a step of a key change.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum RotateProblem {
+    /// The stream to it could not be opened, or broke. Whether it has taken the step is not known.
+    #[error("the stream to it failed; check that it runs and is reached over TCP, and repeat the call")]
+    #[non_exhaustive]
+    Stream {
+        /// What the system or the other side said.
+        source: Arc<io::Error>,
+    },
+    /// It refused the step.
+    #[error("it refused: {reason}")]
+    #[non_exhaustive]
+    Refused {
+        /// Its own words.
+        reason: String,
+    },
+    /// It gave an answer that is none to a key change.
+    #[error("it gave no answer to a key change; check that it runs the same version")]
+    NoAnswer,
 }
 
 impl Rotation {
@@ -189,8 +212,8 @@ impl Rotator<'_> {
         let change = KeyChange { step: step as u8, key: content };
         let left = Mutex::new(rotation.nodes.iter_mut().filter(|node| node.is_behind(step)));
         let ask = |node: &mut RotatedNode| {
-            let asked: Result<(), String> = if *node.name == *self.talk.node.name {
-                apply(&self.talk.node.name, ring, &change)
+            let asked = if *node.name == *self.talk.node.name {
+                apply(&self.talk.node.name, ring, &change).map_err(|reason| RotateProblem::Refused { reason })
             } else {
                 self.ask(node.addr, &change)
             };
@@ -216,18 +239,20 @@ impl Rotator<'_> {
         });
     }
 
-    fn ask(&self, addr: SocketAddr, change: &KeyChange<'_>) -> Result<(), String> {
+    fn ask(&self, addr: SocketAddr, change: &KeyChange<'_>) -> Result<(), RotateProblem> {
         // The frame carries a key, and is wiped however this ends.
         let mut frame = Zeroizing::new(Vec::new());
         let mark = self.talk.secrets.mark();
         let mut writer = packet::Writer::new(&mut frame, Header::anonymous(mark), MAX_FRAME);
         writer.message(change);
         writer.finish();
-        self.exchange(addr, &mut frame).map_err(|error| error.to_string())?;
+        self.exchange(addr, &mut frame).map_err(|error| RotateProblem::Stream { source: error.into() })?;
         match first_message(&frame, mark) {
             Some(Message::KeyAnswer(KeyAnswer { problem: "" })) => Ok(()),
-            Some(Message::KeyAnswer(answer)) => Err(answer.problem.to_owned()),
-            _ => Err("it gave no answer to a key change".into()),
+            Some(Message::KeyAnswer(answer)) => {
+                Err(RotateProblem::Refused { reason: answer.problem.to_owned() })
+            }
+            _ => Err(RotateProblem::NoAnswer),
         }
     }
 

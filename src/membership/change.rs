@@ -58,7 +58,9 @@ pub struct MembershipChange {
     /// Peers that are now known to have failed: those of [`left`](Self::left) that did, and peers that had left before. A peer
     /// that is active again, or removed, has failed no longer.
     pub failed: Peers,
-    /// Peers that were known to have failed, are still departed, and of whom no source says any longer that they failed.
+    /// Peers that were known to have failed, are still departed, and of whom no source says any longer that they failed: it has
+    /// corrected that to *left*, or it no longer lists the peer, and another source only knows that it is missing. A list of
+    /// failed peers that follows this stays equal to [`Snapshot::failed`](crate::Snapshot::failed).
     pub not_failed: Peers,
 }
 

@@ -410,6 +410,25 @@ mod tests {
         assert!(watch.try_recv().is_err(), "it was gone for every watcher already");
     }
 
+    /// The membership says what its sources say now. DNS, which still misses the peer, never knew why.
+    #[test]
+    fn a_failed_peer_that_its_source_lists_no_longer_is_only_missing_to_the_others() {
+        let application = Membership::new();
+        let [gossip, dns] = [0, 1].map(|id| application.for_source(SourceId(id)));
+        gossip.add(["a"]);
+        dns.add(["a"]);
+        dns.mark_left(["a"]);
+        gossip.mark_failed(["a"]);
+        let watch = application.watch();
+        gossip.remove(["a"]);
+        let snapshot = application.snapshot();
+        assert_eq!((snapshot.left().concat(), snapshot.failed().len()), ("a".into(), 0));
+        dns.remove(["a"]);
+        let told: Vec<_> =
+            std::iter::from_fn(|| watch.try_recv().ok()).map(|change| change.to_string()).collect();
+        assert_eq!(told, ["left a; failed a", "not failed a", "removed a"]);
+    }
+
     #[test]
     fn a_callers_iterator_may_use_the_membership_it_is_given_to() {
         let membership = Membership::new();

@@ -12,6 +12,7 @@ use crate::JoinProblem;
 
 /// A change in the cluster, with the member as it is after the change.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Event {
     /// A member is there that was not: new, back after it left or failed, or restarted.

@@ -33,6 +33,7 @@ const CERTAIN: u32 = 2;
 
 /// Why others cannot reach this node as they should. Its text says what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ReachProblem {
     /// No datagrams (UDP) get through between this node and some members, though streams (TCP) do. All goes by stream

@@ -117,7 +117,8 @@ fn number_size(n: usize) -> usize {
 #[cfg(feature = "serde")]
 impl serde::Serialize for Tags {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.iter())
+        // Some formats want the length first.
+        serializer.collect_map(self.iter().collect::<BTreeMap<_, _>>())
     }
 }
 

@@ -132,6 +132,7 @@ static void memberships(syncswim_membership *membership)
 
     IS(syncswim_membership_add(NULL, peers, 2), SYNCSWIM_ERR_NULL);
     IS(syncswim_membership_left(wrong(), peers, 2), SYNCSWIM_ERR_HANDLE);
+    IS(syncswim_membership_failed(wrong(), peers, 2), SYNCSWIM_ERR_HANDLE);
     IS(syncswim_membership_remove(membership, NULL, 2), SYNCSWIM_ERR_NULL);
     CHECK(syncswim_membership_majority(NULL) == 0);
     IS(syncswim_membership_snapshot(NULL, &snapshot), SYNCSWIM_ERR_NULL);
@@ -150,6 +151,14 @@ static void memberships(syncswim_membership *membership)
     CHECK(syncswim_snapshot_peer(snapshot, 2) == NULL && syncswim_snapshot_peer(NULL, 0) == NULL);
     CHECK(syncswim_snapshot_len(NULL) == 0 && syncswim_snapshot_split(wrong()) == 0);
     CHECK(syncswim_snapshot_majority(NULL) == 0);
+    CHECK(syncswim_snapshot_failed_len(snapshot) == 0 && syncswim_snapshot_failed_peer(snapshot, 0) == NULL);
+    CHECK(syncswim_snapshot_failed_len(NULL) == 0 && syncswim_snapshot_failed_peer(wrong(), 0) == NULL);
+    syncswim_snapshot_free(snapshot);
+    IS(syncswim_membership_failed(membership, peers, 2), SYNCSWIM_OK);
+    IS(syncswim_membership_snapshot(membership, &snapshot), SYNCSWIM_OK);
+    CHECK(syncswim_snapshot_split(snapshot) == 0 && syncswim_snapshot_failed_len(snapshot) == 1);
+    CHECK(strcmp(syncswim_snapshot_failed_peer(snapshot, 0), "b") == 0);
+    CHECK(syncswim_snapshot_failed_peer(snapshot, 1) == NULL);
     syncswim_snapshot_free(snapshot);
     CHECK(syncswim_snapshot_len(snapshot) == 0);
     syncswim_snapshot_free(snapshot);

@@ -11,7 +11,8 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 
-use crate::{BoxError, Discovery, Error, Membership, Stop, error::message_of, membership::SourceId};
+use super::Discovery;
+use crate::{BoxError, Error, Membership, Stop, error::message_of, membership::SourceId};
 
 /// A membership and the discoveries that will fill it.
 ///
