@@ -51,7 +51,12 @@ impl Node {
             Some(id) if self.table.get(id).addr != claim.addr && !self.has_room_at(claim.addr) => {
                 self.metrics.refused_members += 1;
             }
-            Some(id) if self.table.get(id).state.is_live() => self.renew(id, identity, claim.addr, tags),
+            Some(id) if self.table.get(id).state.is_live() => {
+                if !by_itself {
+                    self.check_hearsay(id);
+                }
+                self.renew(id, identity, claim.addr, tags);
+            }
             _ if !self.has_room_at(claim.addr)
                 || known.is_none() && !self.has_room_for_mark(claim.name)
                 || !self.make_room_for_live(known) =>
@@ -84,6 +89,15 @@ impl Node {
     pub(super) fn knows_better(&self, id: MemberId) -> bool {
         let record = self.table.get(id);
         record.state != MemberState::Alive && record.contact.is_missed()
+    }
+
+    /// Another member refutes a suspicion for a member that did not answer this node's last probe: it is probed next. Whoever
+    /// makes refutations up is found out after the few probes that `knows_better` waits for, not as many rounds.
+    fn check_hearsay(&mut self, id: MemberId) {
+        let record = self.table.get(id);
+        if record.state == MemberState::Suspect && record.contact.missed_last() {
+            self.table.rings.probe_next(id);
+        }
     }
 
     /// Another member says that it is alive. If at another address, it is asked there.

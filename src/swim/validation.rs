@@ -77,6 +77,11 @@ impl Contact {
         self.missed = self.missed.saturating_add(1);
     }
 
+    /// Whether it did not answer this node's last probe.
+    pub(super) fn missed_last(self) -> bool {
+        self.missed > 0
+    }
+
     /// Whether another member's Alive about it is not believed.
     pub(super) fn is_missed(self) -> bool {
         self.missed >= MISSED

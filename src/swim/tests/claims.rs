@@ -540,3 +540,24 @@ fn an_idle_node_wakes_only_to_probe_and_to_sync() {
     // One probe a second, two or three syncs and their streams' time-outs.
     assert!((55..=72).contains(&wakes), "{wakes}");
 }
+
+/// Insiders that refute in a crashed member's name kept it listed for as many rounds of probes as `knows_better` wants misses.
+#[test]
+fn a_refutation_by_another_member_has_a_silent_suspect_probed_next() {
+    for (silent, probed) in [(false, false), (true, true)] {
+        let mut bench = Bench::with(Config { verifiers: 0, ..Config::lan("me") }, 16);
+        let id = bench.node.table.find("m2").expect("it is a member");
+        if silent {
+            bench.node.table.contact_mut(id).miss();
+        }
+        bench.hear(&suspect("m2", 0, &["m1"]));
+        bench.hear(&alive("m2", 1, addr(2)));
+        bench.sent();
+        bench.pass(secs(1));
+        let mut pinged = false;
+        for (to, packet) in bench.sent() {
+            messages(&packet, |message| pinged |= to == addr(2) && matches!(message, Message::Ping(_)));
+        }
+        assert_eq!(pinged, probed, "silent: {silent}");
+    }
+}
