@@ -141,7 +141,10 @@ pub use keys::{
 };
 pub use membership::{Membership, MembershipChange, Peer, Peers, Snapshot, Watch, WatchIter};
 pub use stop::Stop;
-pub use swim::{Event, Identity, Member, MemberState, Metrics, Origin, ReachProblem, Time, Verdict};
+pub use swim::{
+    Doubt, Event, Identity, Member, MemberState, Metrics, Origin, ProbeStats, ReachProblem, Standing, Status,
+    Time, Verdict,
+};
 pub use wire::Tags;
 #[cfg(all(fuzzing, feature = "encryption"))]
 #[doc(hidden)]

@@ -2,7 +2,12 @@
 
 mod support;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
 
 use crossbeam_channel::{TryRecvError, bounded};
 use proptest::prelude::*;
@@ -604,5 +609,35 @@ fn two_sources_of_which_one_ends_keep_their_claims() {
         assert_eq!(names(&running.membership().snapshot()), "ended | ");
         running.membership().remove(["ended"]);
         assert_eq!(names(&running.membership().snapshot()), " | ");
+    });
+}
+
+#[test]
+fn a_membership_is_settled_once_enough_peers_are_there_and_nothing_changes() {
+    let membership = Membership::new();
+    let quiet = Duration::from_millis(30);
+    let short = membership.settled(quiet, 1, Duration::from_millis(50)).unwrap_err();
+    assert!(matches!(short, syncswim::Error::Timeout { .. }), "{short}");
+    let empty = membership.settled(Duration::ZERO, 0, Duration::from_secs(60)).unwrap();
+    assert_eq!(empty.active().len(), 0);
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| membership.settled(quiet, 3, Duration::from_secs(60)));
+        for peer in ["a:1", "b:1", "c:1"] {
+            membership.add([peer]);
+        }
+        assert_eq!(names(&waiter.join().unwrap().unwrap()), "a:1 b:1 c:1 | ");
+    });
+    // As long as it changes more often than that, it is not settled.
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                membership.add(["d:1"]);
+                membership.remove(["d:1"]);
+            }
+        });
+        let unsettled = membership.settled(Duration::from_secs(60), 1, Duration::from_millis(50));
+        over.store(true, Ordering::Relaxed);
+        assert!(unsettled.is_err());
     });
 }

@@ -1,8 +1,13 @@
 //! `Gossip`, the handle of a running node.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 #[cfg(feature = "encryption")]
 use super::rotation::{RotateOptions, Rotation, Rotator};
@@ -13,7 +18,7 @@ use super::{
 use crate::Key;
 use crate::{
     Error, Tags,
-    swim::{JoinProblem, JoinResult, Member, Metrics, Time},
+    swim::{JoinProblem, JoinResult, Member, Metrics, ProbeStats, Standing, Status, Time},
 };
 
 /// A running node: its members with their states, addresses and tags, its events, and its metrics.
@@ -158,6 +163,66 @@ impl Gossip {
     #[must_use]
     pub fn observed_addr(&self) -> Option<SocketAddr> {
         self.running.node.command(|node, _| node.observed_addr())
+    }
+
+    /// How this node stands, how well it is, and what hinders it. It is answered after the node's end, too.
+    ///
+    /// ```
+    /// use syncswim::{Gossip, GossipConfig, Standing};
+    ///
+    /// let node = Gossip::start(GossipConfig::local("a").bind("127.0.0.1:0").seed("127.0.0.1:1"))?;
+    /// println!("{}", node.status()); // starting, 1 live, health score 0
+    /// node.shutdown()?;
+    /// assert_eq!(node.status().standing, Standing::Ended);
+    /// # Ok::<(), syncswim::Error>(())
+    /// ```
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let mut status = self.running.node.command(|node, _| node.status());
+        if self.running.node.stop.is_stopped() {
+            status.standing = Standing::Ended;
+        }
+        status
+    }
+
+    /// How this node's probes of a member go, with the round-trip time; `None` for itself and for names that are not listed.
+    #[must_use]
+    pub fn probe_stats(&self, member: &str) -> Option<ProbeStats> {
+        self.running.node.command(|node, _| node.probe_stats(member))
+    }
+
+    /// Waits until at least `live` members are live as this node sees it, itself included.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use syncswim::{Gossip, GossipConfig};
+    ///
+    /// let a = Gossip::start(GossipConfig::local("a").bind("127.0.0.1:0"))?;
+    /// let b = Gossip::start(GossipConfig::local("b").bind("127.0.0.1:0").seed(a.local().addr.to_string()))?;
+    /// a.wait_for(2, Duration::from_secs(10))?;
+    /// # Ok::<(), syncswim::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] if there are fewer after `limit`; [`Error::Stopped`] if the node ends meanwhile,
+    /// [`Error::Panicked`] if a panic ended it.
+    pub fn wait_for(&self, live: usize, limit: Duration) -> Result<(), Error> {
+        let (members, events) = self.follow();
+        let deadline = Instant::now().checked_add(limit);
+        let mut count = members.live().count();
+        while count < live {
+            // None: `limit` reaches beyond the end of time.
+            let left =
+                deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
+            match events.recv_timeout(left) {
+                Ok(_) => count = self.members().live().count(),
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(Error::Timeout { what: "the wait for members", limit });
+                }
+                Err(RecvTimeoutError::Disconnected) => return Err(self.running.node.ended()),
+            }
+        }
+        Ok(())
     }
 
     /// Counters and gauges of the protocol.

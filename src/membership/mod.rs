@@ -34,8 +34,13 @@ pub(crate) mod sorted;
 mod sources;
 mod watch;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use crossbeam_channel::RecvTimeoutError;
 use parking_lot::RwLock;
 
 pub(crate) use self::sources::{Departure, SourceId};
@@ -53,6 +58,7 @@ pub use self::{
     snapshot::Snapshot,
     watch::{Watch, WatchIter},
 };
+use crate::Error;
 
 /// The set of peers. Clones share it; any thread may read, change and watch it.
 ///
@@ -211,6 +217,45 @@ impl Membership {
     /// ```
     pub fn watch(&self) -> Watch {
         self.watch_within(Limits::DEFAULT)
+    }
+
+    /// Waits until at least `at_least` peers are active and nothing has changed for `quiet`, and returns the peers then. A
+    /// program calls it once, before it shares work among the peers for the first time.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let membership = syncswim::Membership::new();
+    /// membership.add(["a:1", "b:1"]);
+    /// let peers = membership.settled(Duration::from_millis(50), 2, Duration::from_secs(10))?;
+    /// assert_eq!(peers.active().len(), 2);
+    /// # Ok::<(), syncswim::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Timeout`] if that did not come about within `limit`; [`Error::Stopped`] if the cluster of this membership ends
+    /// meanwhile.
+    pub fn settled(&self, quiet: Duration, at_least: usize, limit: Duration) -> Result<Snapshot, Error> {
+        let watch = self.watch();
+        let (begun, mut changed) = (Instant::now(), Instant::now());
+        loop {
+            let peers = self.snapshot();
+            let enough = peers.split() >= at_least;
+            if enough && changed.elapsed() >= quiet {
+                return Ok(peers);
+            }
+            let left = limit.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                return Err(Error::Timeout { what: "the wait for a settled membership", limit });
+            }
+            let wait = if enough { quiet.saturating_sub(changed.elapsed()).min(left) } else { left };
+            match watch.recv_timeout(wait) {
+                Ok(_) => changed = Instant::now(),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(Error::Stopped),
+            }
+        }
     }
 
     /// The least number of peers that is more than half of all, so that no two groups can both have it:

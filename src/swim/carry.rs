@@ -83,6 +83,16 @@ impl Carrier {
         self.in_a_row >= if self.ever { MUTE.1 } else { MUTE.0 }
     }
 
+    /// Probes of a member in a row that were answered by stream alone.
+    pub(super) fn saved(&self, name: &str) -> u32 {
+        self.missed.get(name).copied().unwrap_or(0)
+    }
+
+    /// What is told of now.
+    pub(super) fn problem(&self) -> Option<&ReachProblem> {
+        self.told.as_ref()
+    }
+
     pub(super) fn forget(&mut self, name: &str) {
         self.missed.remove(name);
     }

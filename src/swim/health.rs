@@ -8,34 +8,43 @@
 
 use std::time::Duration;
 
+use super::{status::Doubt, time::Time};
+
 #[derive(Debug)]
 pub(super) struct Health {
     score: u32,
     max: u32,
+    /// Why the score rose last, and when.
+    doubt: Option<(Doubt, Time)>,
 }
 
 impl Health {
     /// `max` is the largest multiplier; 1 switches the whole idea off.
     pub(super) fn new(max: u32) -> Self {
-        Self { score: 0, max }
+        Self { score: 0, max, doubt: None }
     }
 
     pub(super) fn score(&self) -> u32 {
         self.score
     }
 
+    pub(super) fn doubt(&self) -> Option<(Doubt, Time)> {
+        self.doubt
+    }
+
     pub(super) fn improve(&mut self) {
         self.score = self.score.saturating_sub(1);
     }
 
-    pub(super) fn degrade(&mut self, by: u32) {
+    pub(super) fn degrade(&mut self, by: u32, doubt: Doubt, now: Time) {
         self.score = self.score.saturating_add(by).min(self.max.saturating_sub(1));
+        self.doubt = Some((doubt, now));
     }
 
     /// An accusation may be made up: it raises the score to 1 at most.
-    pub(super) fn degrade_by_hearsay(&mut self) {
+    pub(super) fn degrade_by_hearsay(&mut self, now: Time) {
         if self.score == 0 {
-            self.degrade(1);
+            self.degrade(1, Doubt::Accused, now);
         }
     }
 
@@ -53,7 +62,7 @@ mod tests {
         let mut health = Health::new(8);
         health.improve();
         assert_eq!(health.score(), 0);
-        health.degrade(100);
+        health.degrade(100, Doubt::Stall, Time::ZERO);
         assert_eq!(health.score(), 7);
         health.improve();
         assert_eq!(health.score(), 6);
@@ -62,10 +71,10 @@ mod tests {
     #[test]
     fn what_others_say_halves_the_pace_at_most() {
         let mut health = Health::new(8);
-        (0..10).for_each(|_| health.degrade_by_hearsay());
+        (0..10).for_each(|_| health.degrade_by_hearsay(Time::ZERO));
         assert_eq!(health.score(), 1);
-        health.degrade(3);
-        health.degrade_by_hearsay();
+        health.degrade(3, Doubt::Stall, Time::ZERO);
+        health.degrade_by_hearsay(Time::ZERO);
         assert_eq!(health.score(), 4);
     }
 
@@ -73,14 +82,14 @@ mod tests {
     fn durations_scale_by_score_plus_one() {
         let mut health = Health::new(8);
         assert_eq!(health.scale(Duration::from_secs(1)), Duration::from_secs(1));
-        health.degrade(2);
+        health.degrade(2, Doubt::Stall, Time::ZERO);
         assert_eq!(health.scale(Duration::from_secs(1)), Duration::from_secs(3));
     }
 
     #[test]
     fn a_multiplier_of_one_switches_it_off() {
         let mut health = Health::new(1);
-        health.degrade(5);
+        health.degrade(5, Doubt::Stall, Time::ZERO);
         assert_eq!(health.scale(Duration::from_secs(1)), Duration::from_secs(1));
     }
 }

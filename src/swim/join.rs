@@ -46,6 +46,8 @@ pub(super) struct Joins {
     last: u64,
     /// The delay before the seeds are tried again, while they fail.
     seed_delay: Duration,
+    /// When a seed was reached last.
+    pub(super) reached: Option<Time>,
 }
 
 #[derive(Debug)]
@@ -276,6 +278,9 @@ impl Node {
 
     /// With whether some could not be reached that should be tried again soon.
     fn report_join(&mut self, asker: Joining, result: JoinResult, failed: bool) {
+        if result.as_ref().is_ok_and(|reached| *reached > 0) {
+            self.joins.reached = Some(self.now);
+        }
         match asker {
             Joining::Ticket(ticket) => self.emit(Output::JoinDone(ticket, result)),
             Joining::Seeds => self.seeds_tried(result, failed),

@@ -6,7 +6,7 @@
 //! One file per concept. Who a sender is: `validation` (tokens), `introduce` (unverified peers), `caller` (of a stream),
 //! `question` (does the holder of a name still answer). Claims: `claims` about members, `departures` (failed, left,
 //! tombstones), `suspicion`, `self_claims` about this node, `flap`, `bounds` of what others are believed. Detection:
-//! `probe`, `health` (Lifeguard's awareness), `stalls`. Dissemination: `updates` (their queue), `dissemination` (gossip),
+//! `probe`, `health` (Lifeguard's awareness), `stalls`; `status` tells of all of it. Dissemination: `updates` (their queue), `dissemination` (gossip),
 //! `anti_entropy` (when) and `push_pull` (how tables are exchanged). Streams: `stream`, `frames`, each a `session`,
 //! `carry` (datagrams by stream). Life of a node: `phase`, `join`, `race`, `reconnect`, `leave`, `reach` (how
 //! others see this node). `node` takes inputs and routes them, `datagram` takes one in, `transmit` writes those that wait.
@@ -46,6 +46,7 @@ mod secret;
 mod self_claims;
 mod session;
 mod stalls;
+mod status;
 mod stream;
 mod suspicion;
 mod table;
@@ -68,6 +69,7 @@ pub use metrics::Metrics;
 pub use node::{Node, Start};
 pub(crate) use race::MAX_ATTEMPTS;
 pub use reach::ReachProblem;
+pub use status::{Doubt, ProbeStats, Standing, Status};
 pub use stream::{StreamFailure, StreamId, StreamKind, StreamStep};
 pub use time::Time;
 pub use transmit::Destination;

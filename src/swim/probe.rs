@@ -15,6 +15,8 @@ use super::{
     member::{MemberId, MemberState, Record},
     node::Node,
     session::Purpose,
+    status::Doubt,
+    time::Time,
     timers::Timer,
     transmit::Content,
     validation::Sender,
@@ -44,7 +46,8 @@ struct Round {
     epoch: u64,
     addr: SocketAddr,
     seq: u32,
-    ends: super::Time,
+    began: Time,
+    ends: Time,
     answered: bool,
     /// By datagram, if only through others.
     by_datagram: bool,
@@ -119,6 +122,7 @@ impl Node {
             epoch,
             addr,
             seq,
+            began: self.now,
             ends,
             answered: false,
             by_datagram: false,
@@ -179,7 +183,7 @@ impl Node {
             false => 1,
         };
         if doubts > 0 {
-            self.health.degrade(doubts);
+            self.health.degrade(doubts, Doubt::Silence, self.now);
             self.flaps.note_trouble(self.now);
         }
     }
@@ -257,18 +261,30 @@ impl Node {
                 return true;
             }
         }
-        if !std::mem::replace(&mut round.answered, true) {
+        // Only the direct ping has this number, and it goes out once: no answer is taken for that of another (Karn).
+        let round_trip = self.now.since(round.began);
+        let first = !std::mem::replace(&mut round.answered, true);
+        if first {
             self.health.improve();
             self.timers.cancel(Timer::Indirect);
         }
         round.by_datagram |= !sender.by_stream;
         if directly {
             self.on_direct_answer(sender, &target, addr, token);
+            if first && !sender.by_stream {
+                self.note_round_trip(&target, round_trip);
+            }
         } else {
             self.reached_by_datagram(None);
             self.reached(&target);
         }
         true
+    }
+
+    fn note_round_trip(&mut self, target: &str, round_trip: Duration) {
+        if let Some(id) = self.table.find(target) {
+            self.table.contact_mut(id).round_trip.take(round_trip);
+        }
     }
 
     /// The target of the probe answered by stream.

@@ -109,6 +109,11 @@ pub(super) struct Reach {
 }
 
 impl Reach {
+    /// What is told of now.
+    pub(super) fn problems(&self) -> impl Iterator<Item = &ReachProblem> {
+        self.unreached.iter().chain(&self.gone)
+    }
+
     pub(super) fn is_unreached(&self) -> bool {
         self.unreached.is_some()
     }

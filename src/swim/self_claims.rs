@@ -126,7 +126,7 @@ impl Node {
             Phase::Displaced => {}
             _ => {
                 if !self.hold_refutation(identity) {
-                    self.health.degrade_by_hearsay();
+                    self.health.degrade_by_hearsay(self.now);
                     self.refute(identity);
                 }
             }

@@ -24,6 +24,7 @@ use super::{
     node::Node,
     phase::Phase,
     session::Purpose,
+    status::RoundTrip,
     time::Time,
     transmit::Content,
 };
@@ -58,6 +59,10 @@ pub(super) struct Contact {
     greetings_by_stream: u8,
     /// This node's probes of it that failed since then.
     missed: u8,
+    /// When that was; `Time::ZERO` before it was.
+    heard: Time,
+    /// Of direct pings by datagram.
+    pub(super) round_trip: RoundTrip,
 }
 
 impl Contact {
@@ -80,6 +85,14 @@ impl Contact {
     /// Whether it did not answer this node's last probe.
     pub(super) fn missed_last(self) -> bool {
         self.missed > 0
+    }
+
+    pub(super) fn missed(self) -> u32 {
+        self.missed.into()
+    }
+
+    pub(super) fn heard(self) -> Option<Time> {
+        (self.heard != Time::ZERO).then_some(self.heard)
     }
 
     /// Whether another member's Alive about it is not believed.
@@ -194,8 +207,9 @@ impl Node {
     /// Something that was sent to a member's address was answered.
     fn verified(&mut self, id: MemberId) {
         self.prober.heard_last = self.table.get(id).mark;
+        let now = self.now;
         let contact = self.table.contact_mut(id);
-        (contact.greetings, contact.greetings_by_stream, contact.missed) = (0, 0, 0);
+        (contact.greetings, contact.greetings_by_stream, contact.missed, contact.heard) = (0, 0, 0, now);
         if !self.table.get(id).contact.verified {
             self.table.update(id, &mut self.rng, |record| record.contact.verified = true);
         }

@@ -21,5 +21,6 @@ mod race;
 mod reach;
 mod reproduced;
 mod room;
+mod status;
 mod streams_only;
 mod world;

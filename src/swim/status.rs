@@ -1,0 +1,217 @@
+//! How a node stands in its cluster, and how its probes of each member go: for programs and people that watch over it.
+
+use std::{fmt, time::Duration};
+
+use super::{Time, member::MemberId, node::Node, phase::Phase, reach::ReachProblem};
+
+/// How a node stands in its cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Standing {
+    /// It contacts its seeds, and no other node was told of it yet.
+    Starting,
+    /// It is a member among others.
+    Joined,
+    /// It is live, and the only live member that it knows.
+    Alone,
+    /// Others do not reach it at the address that it advertises, or that is no address of this host any more:
+    /// [`Status::problems`] says which.
+    Unreachable,
+    /// It was declared failed more than once while its own probes went badly, and comes back once they go well (flap damping;
+    /// the problem is that of Rapid, §7).
+    Away,
+    /// Another live node holds its name. This one watches on, and takes the name back once the other is silent.
+    Displaced,
+    /// It is leaving, or has left.
+    Leaving,
+    /// Its threads have ended.
+    Ended,
+}
+
+impl Standing {
+    /// One word, as logs and metrics show it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Joined => "joined",
+            Self::Alone => "alone",
+            Self::Unreachable => "unreachable",
+            Self::Away => "away",
+            Self::Displaced => "displaced",
+            Self::Leaving => "leaving",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Why a node doubts its own health (Lifeguard's awareness, §IV-A).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Doubt {
+    /// A probe failed, and the relays that were asked said nothing either: datagrams of this node may get lost.
+    Silence,
+    /// It was held up, by a busy machine or a pause.
+    Stall,
+    /// Another member suspected it, or declared it failed.
+    Accused,
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Silence => "a probe failed and its relays were silent",
+            Self::Stall => "it was held up",
+            Self::Accused => "another member accused it",
+        })
+    }
+}
+
+/// What [`Gossip::status`](crate::Gossip::status) says of a node, at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Status {
+    /// How it stands.
+    pub standing: Standing,
+    /// The live members that it knows, itself included.
+    pub live: usize,
+    /// Awareness: 0 is well. Intervals and timeouts of its probes are this score plus 1 times as long as configured.
+    pub health_score: u32,
+    /// Why the score rose last, and when; `None` if it never did.
+    pub doubt: Option<(Doubt, Time)>,
+    /// When a seed was reached last, one of the configuration or of a join.
+    pub seeds_reached: Option<Time>,
+    /// What hinders others from reaching it, or it from reaching others by datagram.
+    pub problems: Vec<ReachProblem>,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {} live, health score {}", self.standing, self.live, self.health_score)?;
+        if let Some((doubt, _)) = self.doubt.filter(|_| self.health_score > 0) {
+            write!(f, " ({doubt})")?;
+        }
+        self.problems.iter().try_for_each(|problem| write!(f, "; {problem}"))
+    }
+}
+
+/// How this node's probes of a member go: see [`Gossip::probe_stats`](crate::Gossip::probe_stats).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProbeStats {
+    /// The smoothed round-trip time of direct pings by datagram (SRTT of RFC 6298, §2); `None` before the first answer.
+    pub round_trip: Option<Duration>,
+    /// Its mean deviation (RTTVAR).
+    pub deviation: Option<Duration>,
+    /// When this node heard from it for certain the last time.
+    pub heard: Option<Time>,
+    /// Probes in a row that it did not answer.
+    pub missed: u32,
+    /// Probes in a row that it answered by stream alone: datagrams do not get through.
+    pub saved_by_stream: u32,
+}
+
+/// A smoothed round-trip time with its deviation, in microseconds (RFC 6298, §2, with its α = 1/8 and β = 1/4).
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct RoundTrip {
+    smoothed: u32,
+    deviation: u32,
+}
+
+impl RoundTrip {
+    pub(super) fn take(&mut self, sample: Duration) {
+        // Never 0, which says that there was none.
+        let sample = u32::try_from(sample.as_micros()).unwrap_or(u32::MAX).max(1);
+        if self.smoothed == 0 {
+            (self.smoothed, self.deviation) = (sample, sample / 2);
+            return;
+        }
+        let mean =
+            |old: u32, new: u32, share: u64| ((u64::from(old) * (share - 1) + u64::from(new)) / share) as u32;
+        self.deviation = mean(self.deviation, self.smoothed.abs_diff(sample), 4);
+        self.smoothed = mean(self.smoothed, sample, 8).max(1);
+    }
+
+    fn smoothed(self) -> Option<Duration> {
+        (self.smoothed > 0).then(|| Duration::from_micros(self.smoothed.into()))
+    }
+
+    fn deviation(self) -> Option<Duration> {
+        self.smoothed().map(|_| Duration::from_micros(self.deviation.into()))
+    }
+}
+
+impl Node {
+    /// How this node stands.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let problems = self.reach.problems().chain(self.carrier.problem()).cloned().collect();
+        Status {
+            standing: self.standing(),
+            live: self.live(),
+            health_score: self.health.score(),
+            doubt: self.health.doubt(),
+            seeds_reached: self.joins.reached,
+            problems,
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        match self.phase {
+            Phase::Quiet => Standing::Starting,
+            Phase::Displaced => Standing::Displaced,
+            Phase::Leaving | Phase::Left => Standing::Leaving,
+            Phase::Live if !self.takes_part() => Standing::Away,
+            Phase::Live if self.reach.problems().next().is_some() => Standing::Unreachable,
+            Phase::Live if self.live() <= 1 => Standing::Alone,
+            Phase::Live => Standing::Joined,
+        }
+    }
+
+    /// How this node's probes of a member go; `None` for itself and for names that are not listed.
+    #[must_use]
+    pub fn probe_stats(&self, name: &str) -> Option<ProbeStats> {
+        let id = self.table.find(name).filter(|id| *id != MemberId::SELF)?;
+        let record = self.table.get(id);
+        let (contact, saved_by_stream) = (record.contact, self.carrier.saved(name));
+        (!record.tombstone).then(|| ProbeStats {
+            round_trip: contact.round_trip.smoothed(),
+            deviation: contact.round_trip.deviation(),
+            heard: contact.heard(),
+            missed: contact.missed(),
+            saved_by_stream,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_trips_are_smoothed_as_rfc_6298_prescribes() {
+        let (mut trip, millis) = (RoundTrip::default(), Duration::from_millis);
+        assert_eq!((trip.smoothed(), trip.deviation()), (None, None));
+        trip.take(millis(100));
+        assert_eq!((trip.smoothed(), trip.deviation()), (Some(millis(100)), Some(millis(50))));
+        trip.take(millis(180));
+        // 3/4 · 50 + 1/4 · |100 − 180|, and 7/8 · 100 + 1/8 · 180.
+        let expected = (Duration::from_micros(110_000), Duration::from_micros(57_500));
+        assert_eq!((trip.smoothed(), trip.deviation()), (Some(expected.0), Some(expected.1)));
+    }
+
+    #[test]
+    fn round_trips_of_no_time_and_of_ages_are_told() {
+        let mut trip = RoundTrip::default();
+        trip.take(Duration::ZERO);
+        assert_eq!(trip.smoothed(), Some(Duration::from_micros(1)));
+        (0..1000).for_each(|_| trip.take(Duration::MAX));
+        assert!(trip.smoothed() > Some(Duration::from_secs(4000)));
+    }
+}
