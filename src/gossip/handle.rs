@@ -1,11 +1,6 @@
 //! `Gossip`, the handle of a running node.
 
-use std::{
-    fmt,
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
@@ -17,7 +12,7 @@ use super::{
 #[cfg(feature = "encryption")]
 use crate::Key;
 use crate::{
-    Error, Tags,
+    Error, Tags, blocking,
     swim::{JoinProblem, JoinResult, Member, Metrics, ProbeStats, Standing, Status, Time},
 };
 
@@ -208,12 +203,12 @@ impl Gossip {
     /// [`Error::Panicked`] if a panic ended it.
     pub fn wait_for(&self, live: usize, limit: Duration) -> Result<(), Error> {
         let (members, events) = self.follow();
-        let deadline = Instant::now().checked_add(limit);
+        let deadline = blocking::now().checked_add(limit);
         let mut count = members.live().count();
         while count < live {
             // None: `limit` reaches beyond the end of time.
-            let left =
-                deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
+            let left = deadline
+                .map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(blocking::now()));
             match events.recv_timeout(left) {
                 Ok(_) => count = self.members().live().count(),
                 Err(RecvTimeoutError::Timeout) => {

@@ -34,11 +34,7 @@ pub(crate) mod sorted;
 mod sources;
 mod watch;
 
-use std::{
-    fmt,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crossbeam_channel::RecvTimeoutError;
 use parking_lot::RwLock;
@@ -58,7 +54,7 @@ pub use self::{
     snapshot::Snapshot,
     watch::{Watch, WatchIter},
 };
-use crate::Error;
+use crate::{Error, blocking};
 
 /// The set of peers. Clones share it; any thread may read, change and watch it.
 ///
@@ -238,7 +234,7 @@ impl Membership {
     /// meanwhile.
     pub fn settled(&self, quiet: Duration, at_least: usize, limit: Duration) -> Result<Snapshot, Error> {
         let watch = self.watch();
-        let (begun, mut changed) = (Instant::now(), Instant::now());
+        let (begun, mut changed) = (blocking::now(), blocking::now());
         loop {
             let peers = self.snapshot();
             let enough = peers.split() >= at_least;
@@ -251,7 +247,7 @@ impl Membership {
             }
             let wait = if enough { quiet.saturating_sub(changed.elapsed()).min(left) } else { left };
             match watch.recv_timeout(wait) {
-                Ok(_) => changed = Instant::now(),
+                Ok(_) => changed = blocking::now(),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Err(Error::Stopped),
             }
