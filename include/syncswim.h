@@ -459,16 +459,16 @@ syncswim_status syncswim_membership_add(const struct syncswim_membership *member
 /**
  * Marks peers as left. It does nothing to peers that are not known.
  */
-syncswim_status syncswim_membership_left(const struct syncswim_membership *membership,
-                                         const char *const *peers,
-                                         size_t count);
+syncswim_status syncswim_membership_mark_left(const struct syncswim_membership *membership,
+                                              const char *const *peers,
+                                              size_t count);
 
 /**
  * Marks peers as left because they failed. It does nothing to peers that are not active.
  */
-syncswim_status syncswim_membership_failed(const struct syncswim_membership *membership,
-                                           const char *const *peers,
-                                           size_t count);
+syncswim_status syncswim_membership_mark_failed(const struct syncswim_membership *membership,
+                                                const char *const *peers,
+                                                size_t count);
 
 /**
  * Forgets peers.

@@ -58,7 +58,7 @@ pub unsafe extern "C" fn syncswim_membership_add(
 /// # Safety
 /// `peers` must have `count` texts that end with NUL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn syncswim_membership_left(
+pub unsafe extern "C" fn syncswim_membership_mark_left(
     membership: *const syncswim_membership,
     peers: *const *const c_char,
     count: usize,
@@ -72,7 +72,7 @@ pub unsafe extern "C" fn syncswim_membership_left(
 /// # Safety
 /// `peers` must have `count` texts that end with NUL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn syncswim_membership_failed(
+pub unsafe extern "C" fn syncswim_membership_mark_failed(
     membership: *const syncswim_membership,
     peers: *const *const c_char,
     count: usize,

@@ -131,8 +131,8 @@ static void memberships(syncswim_membership *membership)
     syncswim_watch *watch = NULL;
 
     IS(syncswim_membership_add(NULL, peers, 2), SYNCSWIM_ERR_NULL);
-    IS(syncswim_membership_left(wrong(), peers, 2), SYNCSWIM_ERR_HANDLE);
-    IS(syncswim_membership_failed(wrong(), peers, 2), SYNCSWIM_ERR_HANDLE);
+    IS(syncswim_membership_mark_left(wrong(), peers, 2), SYNCSWIM_ERR_HANDLE);
+    IS(syncswim_membership_mark_failed(wrong(), peers, 2), SYNCSWIM_ERR_HANDLE);
     IS(syncswim_membership_remove(membership, NULL, 2), SYNCSWIM_ERR_NULL);
     CHECK(syncswim_membership_majority(NULL) == 0);
     IS(syncswim_membership_snapshot(NULL, &snapshot), SYNCSWIM_ERR_NULL);
@@ -142,7 +142,7 @@ static void memberships(syncswim_membership *membership)
     CHECK(snapshot == NULL && watch == NULL);
 
     IS(syncswim_membership_add(membership, peers, 2), SYNCSWIM_OK);
-    IS(syncswim_membership_left(membership, peers, 1), SYNCSWIM_OK);
+    IS(syncswim_membership_mark_left(membership, peers, 1), SYNCSWIM_OK);
     IS(syncswim_membership_snapshot(membership, &snapshot), SYNCSWIM_OK);
     CHECK(syncswim_snapshot_len(snapshot) == 2 && syncswim_snapshot_split(snapshot) == 1);
     CHECK(syncswim_snapshot_majority(snapshot) == 2 && syncswim_membership_majority(membership) == 2);
@@ -154,7 +154,7 @@ static void memberships(syncswim_membership *membership)
     CHECK(syncswim_snapshot_failed_len(snapshot) == 0 && syncswim_snapshot_failed_peer(snapshot, 0) == NULL);
     CHECK(syncswim_snapshot_failed_len(NULL) == 0 && syncswim_snapshot_failed_peer(wrong(), 0) == NULL);
     syncswim_snapshot_free(snapshot);
-    IS(syncswim_membership_failed(membership, peers, 2), SYNCSWIM_OK);
+    IS(syncswim_membership_mark_failed(membership, peers, 2), SYNCSWIM_OK);
     IS(syncswim_membership_snapshot(membership, &snapshot), SYNCSWIM_OK);
     CHECK(syncswim_snapshot_split(snapshot) == 0 && syncswim_snapshot_failed_len(snapshot) == 1);
     CHECK(strcmp(syncswim_snapshot_failed_peer(snapshot, 0), "b") == 0);
