@@ -93,7 +93,7 @@ fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a path");
     let profile = test.parent().and_then(|deps| deps.parent()).expect("target/<profile>/deps/<test>");
     let path = profile.join("examples").join(name);
-    assert!(path.exists(), "{} is missing: run `cargo build --examples`", path.display());
+    assert!(path.exists(), "{} is missing: run `cargo test -p examples`", path.display());
     path
 }
 

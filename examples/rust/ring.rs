@@ -1,7 +1,7 @@
 //! What one builds on top: every node agrees on who owns which key, without a leader and without asking.
 //!
 //! ```text
-//! cargo run --example ring
+//! cargo run --bin ring
 //! ```
 //!
 //! Rendezvous hashing over the membership: a key belongs to the peer for which the hash of both is greatest.

@@ -1,7 +1,7 @@
 //! A discovery of one's own, and a loop that waits for changes, for work and for the end, all at once.
 //!
 //! ```text
-//! cargo run --example watch
+//! cargo run --bin watch
 //! ```
 //!
 //! The discovery here follows a file with one peer per line; the program edits that file as it goes.

@@ -1,7 +1,7 @@
 //! Five nodes in one process: they find each other, and notice a crash, a restart and a leave.
 //!
 //! ```text
-//! cargo run --release --example cluster
+//! cargo run --release --bin cluster
 //! ```
 //!
 //! Ends by itself, in about ten seconds; fails if anything takes longer than it may.
