@@ -648,7 +648,8 @@ syncswim_status syncswim_cluster_join(const struct syncswim_cluster *cluster,
 syncswim_status syncswim_cluster_leave(const struct syncswim_cluster *cluster);
 
 /**
- * Reads one of the node's counters and gauges by its name; syncswim_metric_name lists them.
+ * Reads one of the node's counters and gauges by its name; syncswim_metric_name lists them. Histograms are in
+ * syncswim_cluster_prometheus_text alone.
  */
 syncswim_status syncswim_cluster_metric(const struct syncswim_cluster *cluster,
                                         const char *name,
@@ -658,6 +659,22 @@ syncswim_status syncswim_cluster_metric(const struct syncswim_cluster *cluster,
  * The name of a metric by its place, from 0 on; NULL beyond the last. A constant.
  */
 const char *syncswim_metric_name(size_t index);
+
+/**
+ * Writes all of the node's metrics into `buffer`, which has `size` bytes, in the text format of Prometheus, version
+ * 0.0.4, with these labels on each line: what a /metrics page shows. Its Content-Type is
+ * "text/plain; version=0.0.4; charset=utf-8". The text ends with NUL; `needed` becomes how many bytes it takes with it.
+ * If it does not fit, nothing is written and the call fails with SYNCSWIM_ERR_RANGE: try again with some more than
+ * `needed`, because the next text may be longer; 32768 bytes are enough where the labels are short. Labels that
+ * Prometheus would refuse are SYNCSWIM_ERR_CONFIG.
+ */
+syncswim_status syncswim_cluster_prometheus_text(const struct syncswim_cluster *cluster,
+                                                 const char *const *keys,
+                                                 const char *const *values,
+                                                 size_t count,
+                                                 char *buffer,
+                                                 size_t size,
+                                                 size_t *needed);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -87,7 +87,7 @@
 //!   and times to live, and does not keep a stop waiting. Off by default.
 //! - `interfaces`: [`bind` and `advertise`](GossipConfig::bind) take names of network interfaces. Off by default.
 //! - `serde`: `Serialize` and `Deserialize` for [`Snapshot`], [`MembershipChange`], [`Peers`], [`Member`], [`MemberState`],
-//!   [`Identity`], [`Tags`], [`Metrics`], [`Event`], [`Verdict`], [`Origin`], [`ReachProblem`] and [`Time`]. Off by default.
+//!   [`Identity`], [`Tags`], [`Metrics`], [`Histogram`], [`Event`], [`Verdict`], [`Origin`], [`ReachProblem`] and [`Time`]. Off by default.
 //! - `sim`: the simulator, [`sim`](https://docs.rs/syncswim/latest/syncswim/sim/). Off by default.
 //! - `capi`: the C interface, with `include/syncswim.h` as its manual. Off by default.
 //!
@@ -142,8 +142,8 @@ pub use keys::{
 pub use membership::{Membership, MembershipChange, Peer, Peers, Snapshot, Watch, WatchIter};
 pub use stop::Stop;
 pub use swim::{
-    Doubt, Event, Identity, Member, MemberState, Metrics, Origin, ProbeStats, ReachProblem, Standing, Status,
-    Time, Verdict,
+    Doubt, Event, Histogram, Identity, Member, MemberState, Metric, MetricKind, MetricUnit, MetricValue,
+    Metrics, Origin, ProbeStats, ReachProblem, Standing, Status, Time, Verdict,
 };
 pub use wire::Tags;
 #[cfg(all(fuzzing, feature = "encryption"))]

@@ -16,6 +16,8 @@ from pathlib import Path
 
 ABI_VERSION = 1
 OK, TIMEOUT, CLOSED = 0, 1, 2
+ERR_RANGE = -14
+PROMETHEUS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 STATES = ["alive", "suspect", "failed", "left"]
 # Ctrl-C is noticed between two waits, not during one.
 SLICE_MS = 250
@@ -62,6 +64,7 @@ def _load():
         "cluster_members": [c_void_p, POINTER(c_void_p)],
         "cluster_set_tags": [c_void_p, texts, texts, c_size_t],
         "cluster_metric": [c_void_p, c_char_p, POINTER(c_uint64)],
+        "cluster_prometheus_text": [c_void_p, texts, texts, c_size_t, c_char_p, c_size_t, POINTER(c_size_t)],
         "membership_snapshot": [c_void_p, POINTER(c_void_p)],
         "membership_watch": [c_void_p, POINTER(c_void_p)],
         "members_get": [c_void_p, c_size_t, POINTER(_Member)],
@@ -177,6 +180,24 @@ class Node:
         out = c_uint64()
         _lib.syncswim_cluster_metric(self._cluster, name.encode(), byref(out))
         return out.value
+
+    def prometheus_text(self, labels=None):
+        """All metrics in the text format of Prometheus, with these labels on each line: what a /metrics page shows,
+        as PROMETHEUS_TYPE."""
+        labels, size = labels or {}, 32 << 10
+        keys, values = _texts(list(labels)), _texts([str(value) for value in labels.values()])
+        while True:
+            buffer, needed = ctypes.create_string_buffer(size), c_size_t()
+            try:
+                _lib.syncswim_cluster_prometheus_text(
+                    self._cluster, keys, values, len(labels), buffer, size, byref(needed)
+                )
+                return buffer.value.decode()
+            except Error as error:
+                if error.status != ERR_RANGE:
+                    raise
+                # The next text may be somewhat longer.
+                size = needed.value + 1024
 
     def changes(self):
         """The state now, then every change, until the node ends. Ctrl-C gets through."""

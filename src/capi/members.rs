@@ -9,7 +9,7 @@ use super::{
     cluster::{syncswim_cluster, with_gossip},
     handle::Registry,
     membership::beyond,
-    pointer::{Out, text, texts},
+    pointer::{Buffer, Out, text, texts},
     status::{
         Failure, SYNCSWIM_ERR_NULL, SYNCSWIM_ERR_RANGE, SYNCSWIM_OK, c_text, status, syncswim_status, value,
     },
@@ -258,7 +258,8 @@ pub extern "C" fn syncswim_cluster_leave(cluster: *const syncswim_cluster) -> sy
     })
 }
 
-/// Reads one of the node's counters and gauges by its name; syncswim_metric_name lists them.
+/// Reads one of the node's counters and gauges by its name; syncswim_metric_name lists them. Histograms are in
+/// syncswim_cluster_prometheus_text alone.
 ///
 /// # Safety
 /// `name` must end with NUL; `out` must be NULL or writable.
@@ -272,8 +273,9 @@ pub unsafe extern "C" fn syncswim_cluster_metric(
         // SAFETY: as the caller of this function promises.
         let (name, out) = unsafe { (text(name, "name")?, Out::new(out, "out")?) };
         let metrics = with_gossip(cluster, |node| node.metrics())?;
-        let found = metrics.iter().find(|(known, _)| *known == name);
-        out.put(found.ok_or_else(|| unknown_metric(name))?.1);
+        let found =
+            metrics.iter().find(|metric| metric.name == name).and_then(|metric| metric.value.number());
+        out.put(found.ok_or_else(|| unknown_metric(name))?);
         Ok(SYNCSWIM_OK)
     })
 }
@@ -287,7 +289,51 @@ fn unknown_metric(name: &str) -> Failure {
 pub extern "C" fn syncswim_metric_name(index: usize) -> *const c_char {
     static NAMES: std::sync::OnceLock<Vec<CString>> = std::sync::OnceLock::new();
     value(ptr::null(), || {
-        let names = NAMES.get_or_init(|| Metrics::default().iter().map(|(name, _)| c_text(name)).collect());
+        let names = NAMES.get_or_init(|| {
+            let metrics = Metrics::default();
+            metrics
+                .iter()
+                .filter(|metric| metric.value.number().is_some())
+                .map(|metric| c_text(metric.name))
+                .collect()
+        });
         Ok(names.get(index).map_or(ptr::null(), |name| name.as_ptr()))
+    })
+}
+
+/// Writes all of the node's metrics into `buffer`, which has `size` bytes, in the text format of Prometheus, version
+/// 0.0.4, with these labels on each line: what a /metrics page shows. Its Content-Type is
+/// "text/plain; version=0.0.4; charset=utf-8". The text ends with NUL; `needed` becomes how many bytes it takes with it.
+/// If it does not fit, nothing is written and the call fails with SYNCSWIM_ERR_RANGE: try again with some more than
+/// `needed`, because the next text may be longer; 32768 bytes are enough where the labels are short. Labels that
+/// Prometheus would refuse are SYNCSWIM_ERR_CONFIG.
+///
+/// # Safety
+/// `keys` and `values` must each have `count` texts that end with NUL; `buffer` must have `size` bytes, and may be NULL
+/// if `size` is 0; `needed` must be NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncswim_cluster_prometheus_text(
+    cluster: *const syncswim_cluster,
+    keys: *const *const c_char,
+    values: *const *const c_char,
+    count: usize,
+    buffer: *mut c_char,
+    size: usize,
+    needed: *mut usize,
+) -> syncswim_status {
+    status(|| {
+        // SAFETY: as the caller of this function promises.
+        let (keys, values) = unsafe { (texts(keys, count, "keys")?, texts(values, count, "values")?) };
+        // SAFETY: the same.
+        let (buffer, needed) = unsafe { (Buffer::new(buffer, size, "buffer")?, Out::new(needed, "needed")?) };
+        let labels: Vec<_> = keys.into_iter().zip(values).collect();
+        let text = c_text(&with_gossip(cluster, |node| node.metrics())?.prometheus_text(&labels)?);
+        let length = text.count_bytes() + 1;
+        needed.put(length);
+        if !buffer.put(&text) {
+            let message = format!("the text takes {length} bytes, `buffer` has {size}");
+            return Err(Failure::new(SYNCSWIM_ERR_RANGE, message));
+        }
+        Ok(SYNCSWIM_OK)
     })
 }

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::{CStr, c_char},
-    slice,
+    ptr, slice,
 };
 
 use super::status::{Failure, SYNCSWIM_ERR_NULL, SYNCSWIM_ERR_TEXT};
@@ -55,6 +55,35 @@ pub(super) unsafe fn bytes<'a>(pointer: *const u8, length: usize, what: &str) ->
     not_null(pointer, what)?;
     // SAFETY: not null, and the caller vouches for the length.
     Ok(unsafe { slice::from_raw_parts(pointer, length) })
+}
+
+/// Memory of the caller for a text, which may be NULL if it has no size.
+pub(super) struct Buffer {
+    start: *mut c_char,
+    size: usize,
+}
+
+impl Buffer {
+    /// # Safety
+    /// `start` is NULL or points to `size` bytes that may be written to for as long as this lives.
+    pub(super) unsafe fn new(start: *mut c_char, size: usize, what: &str) -> Result<Self, Failure> {
+        if size > 0 {
+            not_null(start, what)?;
+        }
+        Ok(Self { start, size })
+    }
+
+    /// Writes the text with a NUL behind it, and says whether it fitted. If not, nothing is written.
+    pub(super) fn put(self, text: &CStr) -> bool {
+        let bytes = text.to_bytes_with_nul();
+        let fits = bytes.len() <= self.size;
+        if fits {
+            // SAFETY: there is room, so it is not null; whoever made it vouched for the rest. `text` lies elsewhere: it is
+            // borrowed, and may not be written to.
+            unsafe { ptr::copy_nonoverlapping(bytes.as_ptr().cast(), self.start, bytes.len()) };
+        }
+        fits
+    }
 }
 
 /// Where a result goes: looked at before any work is done, so that nothing is lost.

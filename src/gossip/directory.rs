@@ -6,7 +6,10 @@
 use std::{
     fmt,
     ops::Deref,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use parking_lot::RwLock;
@@ -108,6 +111,8 @@ pub(crate) struct Directory {
     events: Fanout<EventLog>,
     /// The members of the latest version, which readers share.
     latest: Latest<Members>,
+    /// Events that readers were too slow for.
+    lost: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -119,7 +124,12 @@ struct State {
 
 impl Default for Directory {
     fn default() -> Self {
-        Self { state: RwLock::default(), events: Fanout::new(), latest: Latest::default() }
+        Self {
+            state: RwLock::default(),
+            events: Fanout::new(),
+            latest: Latest::default(),
+            lost: AtomicU64::default(),
+        }
     }
 }
 
@@ -128,7 +138,14 @@ impl Directory {
     pub(super) fn publish(&self, event: &Event) {
         let mut state = self.state.write();
         state.apply(event);
-        self.events.publish(|log| log.push(event));
+        self.events.publish(|log| {
+            self.lost.fetch_add(log.push(event), Ordering::Relaxed);
+        });
+    }
+
+    /// How many events readers have lost, all together.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
     }
 
     pub(super) fn members(&self) -> Members {
@@ -188,10 +205,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::atomic::{AtomicBool, Ordering},
-        thread,
-    };
+    use std::{sync::atomic::AtomicBool, thread};
 
     use super::*;
     use crate::{

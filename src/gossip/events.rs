@@ -21,12 +21,16 @@ pub(crate) struct EventLog {
 }
 
 impl EventLog {
-    pub(super) fn push(&mut self, event: &Event) {
+    /// Returns how many events are lost by this.
+    pub(super) fn push(&mut self, event: &Event) -> u64 {
         if self.lost == 0 && self.unread.len() < MAX_UNREAD {
-            return self.unread.push_back(event.clone());
+            self.unread.push_back(event.clone());
+            return 0;
         }
-        self.lost += self.unread.len() as u64 + 1;
+        let lost = self.unread.len() as u64 + 1;
+        self.lost += lost;
         self.unread = VecDeque::new();
+        lost
     }
 }
 
@@ -149,7 +153,7 @@ mod tests {
         let events = Events(fanout.subscribe(EventLog::default()));
         let publish = |from: u64, to| {
             (from..to)
-                .for_each(|at| fanout.publish(|log: &mut EventLog| log.push(&Event::Lost { count: at })));
+                .for_each(|at| fanout.publish(|log: &mut EventLog| _ = log.push(&Event::Lost { count: at })));
         };
         let most = MAX_UNREAD as u64;
         publish(0, most + 1_904);

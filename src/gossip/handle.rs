@@ -223,9 +223,7 @@ impl Gossip {
     /// Counters and gauges of the protocol.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
-        let mut metrics = self.running.node.command(|node, _| node.metrics());
-        self.running.talk.counters.add_to(&mut metrics);
-        metrics
+        self.running.metrics()
     }
 
     /// [Leaves](Self::leave) the cluster, then ends every thread and closes every socket, for all handles. Further calls wait

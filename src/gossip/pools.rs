@@ -71,11 +71,18 @@ impl Pools {
         }
     }
 
+    fn all(&self) -> [&Workers; 6] {
+        let Self { greetings, answers, questions, exchanges, names, joins } = self;
+        [greetings, answers, questions, exchanges, names, joins]
+    }
+
+    /// How many jobs wait for a thread.
+    pub(super) fn waiting(&self) -> usize {
+        self.all().into_iter().map(Workers::waiting).sum()
+    }
+
     /// Joins every thread.
     pub(super) fn close(&self) {
-        let Self { greetings, answers, questions, exchanges, names, joins } = self;
-        for pool in [greetings, answers, questions, exchanges, names, joins] {
-            pool.close();
-        }
+        self.all().into_iter().for_each(Workers::close);
     }
 }

@@ -37,7 +37,7 @@ use super::{
 };
 use crate::{
     Error, Stop,
-    swim::{Config, JoinProblem, JoinResult, Node, Start},
+    swim::{Config, JoinProblem, JoinResult, Metrics, Node, Start},
     warn::Throttle,
 };
 
@@ -74,6 +74,16 @@ pub(super) struct Threads {
 }
 
 impl Running {
+    /// What the core and the driver counted, and the gauges of both.
+    pub(super) fn metrics(&self) -> Metrics {
+        let mut metrics = self.node.command(|node, _| node.metrics());
+        self.talk.counters.add_to(&mut metrics);
+        metrics.queued_jobs = self.pools.waiting() as u64;
+        metrics.lost_events = self.publication.directory.lost();
+        metrics.dropped_seeds += self.seeds.passed_over();
+        metrics
+    }
+
     /// Starts a node of a checked configuration. Its events go to the readers of `directory`.
     pub(super) fn start(
         config: GossipConfig,

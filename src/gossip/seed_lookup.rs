@@ -78,6 +78,11 @@ impl SeedLookup {
         }
     }
 
+    /// How many seeds were more than are kept, so far.
+    pub(super) fn passed_over(&self) -> u64 {
+        self.seeds.lock().passed_over()
+    }
+
     /// The seeds that are tried repeatedly.
     pub(super) fn to_vec(&self) -> Vec<String> {
         self.seeds.lock().to_vec()

@@ -23,6 +23,7 @@ pub(super) struct Seeds {
     lookups: BTreeMap<String, usize>,
     /// Those whose last look-up failed.
     failed: BTreeSet<String>,
+    passed_over: u64,
 }
 
 impl Seeds {
@@ -33,6 +34,11 @@ impl Seeds {
     pub(super) fn to_vec(&self) -> Vec<String> {
         let offered = self.offered.iter().filter(|seed| !self.all.contains(seed));
         self.all.iter().chain(offered).cloned().collect()
+    }
+
+    /// How many were more than are kept, so far.
+    pub(super) fn passed_over(&self) -> u64 {
+        self.passed_over
     }
 
     pub(super) fn len(&self) -> usize {
@@ -52,18 +58,21 @@ impl Seeds {
     pub(super) fn remember(&mut self, seeds: Vec<String>) -> bool {
         let were_none = self.all.is_empty();
         let skip = seeds.len().saturating_sub(MAX_JOINED);
+        self.passed_over += skip as u64;
         for seed in seeds.into_iter().skip(skip) {
             if !self.all.contains(&seed) {
                 self.all.push(seed);
             }
         }
         let too_many = self.all.len().saturating_sub(self.configured + MAX_JOINED);
+        self.passed_over += too_many as u64;
         self.all.drain(self.configured..self.configured + too_many);
         were_none && !self.all.is_empty()
     }
 
     /// Replaces those of a discovery; returns those that are new.
     pub(super) fn offer(&mut self, mut offered: Vec<String>) -> Vec<String> {
+        self.passed_over += offered.len().saturating_sub(MAX_OFFERED) as u64;
         offered.truncate(MAX_OFFERED);
         let new = offered.iter().filter(|seed| !self.offered.contains(seed) && !self.all.contains(seed));
         let new = new.cloned().collect();

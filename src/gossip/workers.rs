@@ -106,7 +106,12 @@ impl Workers {
 
     /// Whether jobs wait for a thread.
     pub(super) fn is_pressed(&self) -> bool {
-        self.pool.state.lock().queue.waiting() > 0
+        self.waiting() > 0
+    }
+
+    /// How many jobs wait for a thread.
+    pub(super) fn waiting(&self) -> usize {
+        self.pool.state.lock().queue.waiting()
     }
 
     /// Drops what waits and joins every thread; jobs that run must end by themselves soon.

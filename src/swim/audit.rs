@@ -3,12 +3,20 @@
 use std::net::SocketAddr;
 
 use super::{
-    introduce::MAX_ASKED, member::MemberId, node::Node, phase::Phase, probe::MAX_RELAYED, race::MAX_ATTEMPTS,
-    stream::MAX_STREAMS, validation::MAX_GREETED,
+    introduce::MAX_ASKED,
+    member::{MemberId, MemberState, Record},
+    node::Node,
+    phase::Phase,
+    probe::MAX_RELAYED,
+    race::MAX_ATTEMPTS,
+    stream::MAX_STREAMS,
+    validation::MAX_GREETED,
 };
 
 /// Joins are not refused for the sake of other streams; each attempt has one at a time.
 const STREAMS: usize = MAX_STREAMS + MAX_ATTEMPTS;
+const STATES: [MemberState; 4] =
+    [MemberState::Alive, MemberState::Suspect, MemberState::Failed, MemberState::Left];
 
 impl Node {
     /// Checks every bound that is not held by construction: O(n). For tests; outside the promises of semantic
@@ -46,9 +54,16 @@ impl Node {
         }
         let walked = self.table.walk(0).filter(|(_, record)| record.state.is_live()).count();
         let itself = usize::from(!self.table.get(MemberId::SELF).state.is_live());
-        match walked + itself == live {
+        if walked + itself != live {
+            return Err(format!("{walked} records are live, but {live} are in the ring"));
+        }
+        let counted = STATES.map(|state| self.table.listed(state));
+        let is_in = |record: &Record, state| !record.tombstone && record.state == state;
+        let listed =
+            STATES.map(|state| self.table.walk(0).filter(|(_, record)| is_in(record, state)).count());
+        match counted == listed {
             true => Ok(()),
-            false => Err(format!("{walked} records are live, but {live} are in the ring")),
+            false => Err(format!("{listed:?} members are {STATES:?}, but {counted:?} were counted")),
         }
     }
 

@@ -124,6 +124,7 @@ impl Node {
         if old.is_live() && by != Origin::Member && !self.lately_departed.contains(&id) {
             if self.lately_departed.len() == MAX_LATELY_DEPARTED {
                 self.lately_departed.remove(0);
+                self.metrics.evicted_verdicts += 1;
             }
             self.lately_departed.push(id);
         }

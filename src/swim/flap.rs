@@ -59,11 +59,11 @@ impl Flaps {
         self.untold.remove(at).map(|(_, identity)| identity)
     }
 
-    fn add_verdict(&mut self, name: Arc<str>, identity: Identity) {
-        if self.untold.len() == MAX_UNTOLD {
-            self.untold.pop_front();
-        }
+    /// Says whether the oldest had to make room.
+    fn add_verdict(&mut self, name: Arc<str>, identity: Identity) -> bool {
+        let full = self.untold.len() == MAX_UNTOLD && self.untold.pop_front().is_some();
         self.untold.push_back((name, identity));
+        full
     }
 
     fn note_verdict(&mut self, accused: Identity, clock: Clock) {
@@ -133,7 +133,8 @@ impl Node {
     /// probe it next and tell it, for its own flap damping; enough that hardly ever none does.
     pub(super) fn tell_verdict(&mut self, id: MemberId, past: &Member) {
         if self.volunteer(self.config.verifiers.saturating_mul(2)) {
-            self.flaps.add_verdict(Arc::clone(&past.name), past.identity);
+            let full = self.flaps.add_verdict(Arc::clone(&past.name), past.identity);
+            self.metrics.evicted_verdicts += u64::from(full);
             self.table.rings.probe_next(id);
         }
     }

@@ -182,7 +182,9 @@ impl Node {
     }
 
     fn begin_join(&mut self, asker: Joining, addrs: &[SocketAddr], lookups: usize) {
-        if self.is_leaving() || self.joins.open.len() >= MAX_JOINS {
+        let full = self.joins.open.len() >= MAX_JOINS;
+        self.metrics.refused_joins += u64::from(full);
+        if self.is_leaving() || full {
             return self.report_join(asker, Err(JoinProblem::Unavailable), true);
         }
         self.joins.last += 1;
@@ -216,7 +218,9 @@ impl Node {
                 join.found_ourselves = true;
                 continue;
             }
-            if join.known.len() >= MAX_ADDRS || !join.known.insert(*addr) {
+            let full = join.known.len() >= MAX_ADDRS && !join.known.contains(addr);
+            self.metrics.dropped_seeds += u64::from(full);
+            if full || !join.known.insert(*addr) {
                 continue;
             }
             if passes_members && self.table.at_addr(*addr).is_some() {

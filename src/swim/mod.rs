@@ -65,7 +65,7 @@ pub use config::Config;
 pub use event::{Event, JoinResult, Origin, Output, Verdict};
 pub use join::Joining;
 pub use member::{Identity, Member, MemberState};
-pub use metrics::Metrics;
+pub use metrics::{Histogram, Metric, MetricKind, MetricUnit, MetricValue, Metrics};
 pub use node::{Node, Start};
 pub(crate) use race::MAX_ATTEMPTS;
 pub use reach::ReachProblem;

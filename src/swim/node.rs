@@ -224,7 +224,26 @@ impl Node {
     }
 
     pub(super) fn emit(&mut self, output: Output) {
+        if let Output::Event(event) = &output {
+            self.count_event(event);
+        }
         self.outputs.push_back(output);
+    }
+
+    /// What members do is counted as it is told: of others, not of this node.
+    fn count_event(&mut self, event: &Event) {
+        let count = match event {
+            Event::Conflict { .. } => &mut self.metrics.conflicts,
+            event if event.member().is_none_or(|member| member.name == self.name) => return,
+            Event::Joined { .. } => &mut self.metrics.member_joins,
+            Event::Failed { .. } => &mut self.metrics.member_failures,
+            Event::Left { .. } => &mut self.metrics.member_leaves,
+            Event::Updated { previous, .. } if previous.state == MemberState::Suspect => {
+                &mut self.metrics.member_refutations
+            }
+            _ => return,
+        };
+        *count += 1;
     }
 
     pub(super) fn emit_member(&mut self, event: impl FnOnce(Member) -> Event, id: MemberId) {
@@ -299,8 +318,14 @@ impl Node {
     pub fn metrics(&self) -> Metrics {
         Metrics {
             live_members: self.table.live() as u64,
+            alive_members: self.table.listed(MemberState::Alive) as u64,
+            suspect_members: self.table.listed(MemberState::Suspect) as u64,
+            failed_members: self.table.listed(MemberState::Failed) as u64,
+            left_members: self.table.listed(MemberState::Left) as u64,
             departed_members: self.table.departed() as u64,
             queued_updates: self.updates.len() as u64,
+            queued_transmits: self.transmits.len() as u64,
+            open_streams: self.streams.len() as u64,
             health_score: u64::from(self.health.score()),
             streams_only_members: self.missed().count() as u64,
             unreached: self.reach.is_unreached().into(),

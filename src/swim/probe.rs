@@ -282,6 +282,7 @@ impl Node {
     }
 
     fn note_round_trip(&mut self, target: &str, round_trip: Duration) {
+        self.metrics.probe_round_trip.observe(round_trip);
         if let Some(id) = self.table.find(target) {
             self.table.contact_mut(id).round_trip.take(round_trip);
         }

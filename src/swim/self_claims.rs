@@ -110,6 +110,7 @@ impl Node {
         if !bounded || identity < ours {
             return;
         }
+        self.metrics.own_suspicions += 1;
         if self.is_leaving() {
             // Of a later epoch it may be true: that one is another process.
             return if identity.epoch == ours.epoch {

@@ -76,7 +76,6 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    #[cfg(any(test, feature = "sim"))]
     pub(super) fn len(&self) -> usize {
         self.sessions.len()
     }

@@ -183,8 +183,10 @@ impl Node {
     pub(super) fn recognize(&mut self, source: SocketAddr, mark: u32, token: u32) -> Sender {
         let shown = self.table.find_mark(mark, |record| token != 0 && record.contact.given == token);
         let (now, interval) = (self.now, self.config.probe_interval);
-        let shown =
+        let admitted =
             shown.filter(|id| self.table.get(*id).addr == source || self.guesses.admit(now, interval));
+        self.metrics.refused_tokens += u64::from(shown.is_some() && admitted.is_none());
+        let shown = admitted;
         if shown.is_none() && token != 0 {
             self.guesses.count_in(now, interval);
         }
@@ -400,7 +402,7 @@ impl Node {
         let Record { name, addr, .. } = self.table.get(id);
         let (name, addr) = (Arc::clone(name), *addr);
         let seq = self.ping_by(by_stream, addr, &name, None);
-        self.greetings.push(seq, (name, addr));
+        self.metrics.evicted_greetings += u64::from(self.greetings.push(seq, (name, addr)));
     }
 
     pub(super) fn take_greeting_answer(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) -> bool {

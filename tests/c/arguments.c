@@ -85,6 +85,7 @@ static void clusters(void)
     syncswim_config *config = local_config("n");
     syncswim_membership *membership;
     syncswim_members *members = NULL;
+    size_t needed = 0;
     uint64_t number = 7;
 
     IS(syncswim_cluster_new(NULL), SYNCSWIM_ERR_NULL);
@@ -115,6 +116,10 @@ static void clusters(void)
     IS(syncswim_cluster_metric(NULL, "probes", &number), SYNCSWIM_ERR_NULL);
     IS(syncswim_cluster_metric(cluster, NULL, &number), SYNCSWIM_ERR_NULL);
     IS(syncswim_cluster_metric(cluster, "probes", NULL), SYNCSWIM_ERR_NULL);
+    IS(syncswim_cluster_prometheus_text(NULL, NULL, NULL, 0, NULL, 0, &needed), SYNCSWIM_ERR_NULL);
+    IS(syncswim_cluster_prometheus_text(cluster, NULL, NULL, 0, NULL, 1, &needed), SYNCSWIM_ERR_NULL);
+    IS(syncswim_cluster_prometheus_text(cluster, NULL, NULL, 0, NULL, 0, NULL), SYNCSWIM_ERR_NULL);
+    IS(syncswim_cluster_prometheus_text(cluster, NULL, NULL, 1, NULL, 0, &needed), SYNCSWIM_ERR_NULL);
     CHECK(number == 7 && members == NULL);
     CHECK(syncswim_metric_name(0) != NULL && syncswim_metric_name(100000) == NULL);
     syncswim_cluster_free(NULL);
@@ -205,6 +210,28 @@ static void watches(syncswim_membership *membership)
     syncswim_watch_free(watch);
 }
 
+static void metrics_text(syncswim_cluster *cluster)
+{
+    const char *keys[] = {"node", "zone"}, *values[] = {"n", "a \"b\""}, *reserved[] = {"le"};
+    static char text[65536];
+    size_t needed = 0, again = 0;
+
+    IS(syncswim_cluster_prometheus_text(cluster, keys, values, 2, NULL, 0, &needed), SYNCSWIM_ERR_RANGE);
+    CHECK(needed > 1000 && needed <= sizeof text);
+    memset(text, 0x55, sizeof text);
+    IS(syncswim_cluster_prometheus_text(cluster, keys, values, 2, text, 100, &again), SYNCSWIM_ERR_RANGE);
+    CHECK(again > 1000 && text[0] == 0x55);
+    IS(syncswim_cluster_prometheus_text(cluster, keys, values, 2, text, sizeof text, &needed), SYNCSWIM_OK);
+    CHECK(strlen(text) + 1 == needed && text[needed] == 0x55);
+    CHECK(strncmp(text, "# HELP ", 7) == 0 && text[needed - 2] == '\n');
+    CHECK(strstr(text, "\nsyncswim_live_members{node=\"n\",zone=\"a \\\"b\\\"\"} 1\n") != NULL);
+    IS(syncswim_cluster_prometheus_text(cluster, NULL, NULL, 0, text, sizeof text, &needed), SYNCSWIM_OK);
+    CHECK(strstr(text, "\nsyncswim_live_members 1\n") != NULL);
+    IS(syncswim_cluster_prometheus_text(cluster, reserved, values, 1, text, sizeof text, &needed),
+       SYNCSWIM_ERR_CONFIG);
+    CHECK(strstr(syncswim_last_error(), "le") != NULL);
+}
+
 static void members_of(syncswim_cluster *cluster)
 {
     syncswim_members *members;
@@ -233,6 +260,8 @@ static void members_of(syncswim_cluster *cluster)
     syncswim_members_free(members);
     syncswim_members_free(NULL);
     IS(syncswim_cluster_metric(cluster, "happiness", &number), SYNCSWIM_ERR_RANGE);
+    IS(syncswim_cluster_metric(cluster, "probe_round_trip", &number), SYNCSWIM_ERR_RANGE);
+    metrics_text(cluster);
 }
 
 int main(void)

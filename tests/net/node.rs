@@ -102,7 +102,7 @@ fn run(gossip: &Gossip) -> ExitCode {
                 Ok(("join", seed)) => report("join", gossip.join([seed]).map(|n| n.to_string())),
                 Ok(("metrics", _)) => {
                     let metrics = gossip.metrics();
-                    let lines: Vec<_> = metrics.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                    let lines: Vec<_> = metrics.iter().filter_map(|metric| Some(format!("{}={}", metric.name, metric.value.number()?))).collect();
                     say("metrics", &lines.join(" "));
                 }
                 Ok(("leave", _)) => {

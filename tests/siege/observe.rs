@@ -116,7 +116,11 @@ pub(crate) fn describe(node: &Gossip) {
         println!("    {} {} {}, {:?}", member.name, member.identity, member.addr, member.state);
     }
     let metrics = node.metrics();
-    let counted: Vec<_> = metrics.iter().filter(|(_, value)| *value > 0).collect();
+    let counted: Vec<_> = metrics
+        .iter()
+        .map(|metric| (metric.name, metric.value.number()))
+        .filter(|(_, value)| *value > Some(0))
+        .collect();
     println!("    {counted:?}");
 }
 

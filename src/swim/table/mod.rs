@@ -47,6 +47,9 @@ pub(super) struct Table {
     pub(super) rings: ProbeRings,
     /// How many of the live are suspected.
     suspects: usize,
+    /// How many of the departed are listed still.
+    failed: usize,
+    left: usize,
     digest: u64,
     /// The departed members, first the one to be forgotten first.
     departed: BTreeSet<Departure>,
@@ -79,6 +82,7 @@ impl Table {
         let live = record.state.is_live();
         self.digest ^= record.digest();
         self.suspects += usize::from(record.state == MemberState::Suspect);
+        self.count_listed(record.state, record.tombstone, 1);
         if !live {
             self.departed.insert(record.departure(id));
         }
@@ -95,6 +99,8 @@ impl Table {
         let (was_live, was_suspected) = (record.state.is_live(), record.state == MemberState::Suspect);
         let (old_digest, departure) = (record.digest(), record.departure(id));
         let old = (record.addr, record.contact.verified);
+        let (old_state, was_tombstone) = (record.state, record.tombstone);
+        self.count_listed(old_state, was_tombstone, -1);
         self.departed.remove(&departure);
         self.suspects -= usize::from(was_suspected);
         change(self.get_mut(id));
@@ -105,10 +111,12 @@ impl Table {
         }
         let record = self.get(id);
         let suspected = record.state == MemberState::Suspect;
+        let (state, tombstone) = (record.state, record.tombstone);
         let (live, new, departure) =
             (record.state.is_live(), (record.addr, record.contact.verified), record.departure(id));
         self.digest ^= old_digest ^ record.digest();
         self.suspects += usize::from(suspected);
+        self.count_listed(state, tombstone, 1);
         if !live && id != MemberId::SELF {
             self.departed.insert(departure);
         }
@@ -126,8 +134,18 @@ impl Table {
             self.by_name.remove(self.hash(&*record.name), id);
             self.by_mark.remove(self.hash_mark(record.mark), id);
             self.departed.remove(&record.departure(id));
+            self.count_listed(record.state, record.tombstone, -1);
             self.free.push(id);
         }
+    }
+
+    fn count_listed(&mut self, state: MemberState, tombstone: bool, change: isize) {
+        let count = match state {
+            MemberState::Failed if !tombstone => &mut self.failed,
+            MemberState::Left if !tombstone => &mut self.left,
+            _ => return,
+        };
+        *count = count.checked_add_signed(change).expect("what is taken out was counted");
     }
 
     pub(super) fn find(&self, name: &str) -> Option<MemberId> {
@@ -229,6 +247,17 @@ impl Table {
     /// Whether more live members are suspected than not: most of the cluster has vanished, or this node has.
     pub(super) fn most_are_suspected(&self) -> bool {
         self.suspects > self.able()
+    }
+
+    /// How many members are listed in this state, this node included.
+    pub(super) fn listed(&self, state: MemberState) -> usize {
+        match state {
+            // This node counts as live, but leaves too.
+            MemberState::Alive => self.able() - usize::from(!self.get(MemberId::SELF).state.is_live()),
+            MemberState::Suspect => self.suspects,
+            MemberState::Failed => self.failed,
+            MemberState::Left => self.left,
+        }
     }
 
     /// Departed members that are remembered.

@@ -12,6 +12,7 @@ mod found;
 mod introduce;
 mod leave;
 mod life;
+mod metrics;
 mod network;
 mod not_tried;
 mod outside;

@@ -1,0 +1,245 @@
+//! What a node counted and measured.
+//!
+//! Each metric is one entry of `metrics!`: its documentation is also its help text, its kind and unit are said once, and
+//! so is its name in Prometheus. The field's name is its name everywhere else.
+
+mod histogram;
+mod metric;
+mod prometheus;
+
+pub use histogram::Histogram;
+pub use metric::{Metric, MetricKind, MetricUnit, MetricValue};
+
+macro_rules! value_of {
+    (counter) => {
+        u64
+    };
+    (gauge) => {
+        u64
+    };
+    (histogram) => {
+        Histogram
+    };
+}
+
+macro_rules! kind_of {
+    (counter) => {
+        MetricKind::Counter
+    };
+    (gauge) => {
+        MetricKind::Gauge
+    };
+    (histogram) => {
+        MetricKind::Histogram
+    };
+}
+
+macro_rules! unit_of {
+    () => {
+        MetricUnit::Number
+    };
+    (bytes) => {
+        MetricUnit::Bytes
+    };
+    (seconds) => {
+        MetricUnit::Seconds
+    };
+}
+
+macro_rules! label_of {
+    () => {
+        None
+    };
+    ($label:ident $value:literal) => {
+        Some((stringify!($label), $value))
+    };
+}
+
+macro_rules! metrics {
+    ($(
+        $(#[doc = $doc:literal])+
+        $kind:ident $name:ident $([$unit:ident])? = $family:literal $({ $label:ident = $value:literal })?;
+    )*) => {
+        /// Counters since the node's start, and the gauges of this moment.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
+        #[non_exhaustive]
+        pub struct Metrics {$(
+            $(#[doc = $doc])+
+            #[doc = concat!("\n\nA ", stringify!($kind), ", in Prometheus `", $family, $("{", stringify!($label), "=\"", $value, "\"}",)? "`.")]
+            pub $name: value_of!($kind),
+        )*}
+
+        impl Metrics {
+            /// Every metric, in a fixed order.
+            ///
+            /// ```
+            /// let metrics = syncswim::Metrics::default();
+            /// let sent = metrics.iter().find(|metric| metric.name == "bytes_sent").expect("it is there");
+            /// assert_eq!(sent.family, "syncswim_sent_bytes_total");
+            /// assert_eq!((sent.kind.to_string(), sent.value.number()), ("counter".into(), Some(0)));
+            /// ```
+            pub fn iter(&self) -> impl Iterator<Item = Metric> {
+                [$(Metric {
+                    name: stringify!($name),
+                    family: $family,
+                    label: label_of!($($label $value)?),
+                    kind: kind_of!($kind),
+                    unit: unit_of!($($unit)?),
+                    help: concat!($($doc),+).trim_ascii_start(),
+                    value: self.$name.into(),
+                },)*].into_iter()
+            }
+
+            /// Adds what somebody else counted.
+            pub(crate) fn add(&mut self, others: &Self) {
+                $(self.$name += others.$name;)*
+            }
+        }
+    };
+}
+
+metrics! {
+    /// Live members, alive or suspect, this node included.
+    gauge live_members = "syncswim_live_members";
+    /// Listed members by their state as this node sees them, itself included.
+    gauge alive_members = "syncswim_members" { state = "alive" };
+    /// Listed members by their state as this node sees them, itself included.
+    gauge suspect_members = "syncswim_members" { state = "suspect" };
+    /// Listed members by their state as this node sees them, itself included.
+    gauge failed_members = "syncswim_members" { state = "failed" };
+    /// Listed members by their state as this node sees them, itself included.
+    gauge left_members = "syncswim_members" { state = "left" };
+    /// Departed members that are remembered, listed or not.
+    gauge departed_members = "syncswim_departed_members";
+    /// Members about which an update waits to be sent.
+    gauge queued_updates = "syncswim_queued_updates";
+    /// Datagrams that wait to be sent, by datagram or stream.
+    gauge queued_transmits = "syncswim_queued_transmits";
+    /// Streams and look-ups of names that wait for a thread.
+    gauge queued_jobs = "syncswim_queued_jobs";
+    /// Streams that are open, in either direction.
+    gauge open_streams = "syncswim_open_streams";
+    /// Lifeguard's local health, 0 is well: probes wait so many times longer, plus one.
+    gauge health_score = "syncswim_health_score";
+    /// Live members that datagrams do not reach, though streams do.
+    gauge streams_only_members = "syncswim_streams_only_members";
+    /// 1 while no member reaches this node at the address that it advertises.
+    gauge unreached = "syncswim_unreached";
+    /// 1 while the advertised address, which was one of this host, is none any more.
+    gauge address_gone = "syncswim_address_gone";
+    /// Other members that joined, restarted or came back, as this node's events told.
+    counter member_joins = "syncswim_member_joins_total";
+    /// Other members that were declared failed or replaced by a later life of themselves, as this node's events told.
+    counter member_failures = "syncswim_member_failures_total";
+    /// Other members that left on purpose, as this node's events told.
+    counter member_leaves = "syncswim_member_leaves_total";
+    /// Suspicions of other members that ended with a refutation.
+    counter member_refutations = "syncswim_member_refutations_total";
+    /// Suspicions of other members raised or heard.
+    counter suspicions = "syncswim_suspicions_total";
+    /// Suspicions and verdicts about this node that it heard and that were not outdated.
+    counter own_suspicions = "syncswim_own_suspicions_total";
+    /// Accusations against this node that it refuted.
+    counter refutations = "syncswim_refutations_total";
+    /// Times this node was declared failed again, had trouble of its own, and stayed away until it was well.
+    counter flaps_damped = "syncswim_flaps_damped_total";
+    /// Times this node was held up and blamed itself.
+    counter stalls = "syncswim_stalls_total";
+    /// Times another live process was reported that announces this node's name.
+    counter conflicts = "syncswim_conflicts_total";
+    /// Probe rounds begun.
+    counter probes = "syncswim_probes_total";
+    /// Probe rounds that ended without an answer.
+    counter probes_failed = "syncswim_probes_failed_total";
+    /// Probe rounds in which others were asked.
+    counter probes_indirect = "syncswim_probes_indirect_total";
+    /// Probe rounds saved by a stream alone: datagrams to that member get lost.
+    counter probes_saved_by_stream = "syncswim_probes_saved_by_stream_total";
+    /// Time between a probe's ping and its answer by datagram from the member itself.
+    histogram probe_round_trip [seconds] = "syncswim_probe_round_trip_seconds";
+    /// Datagrams handed out for sending.
+    counter datagrams_sent = "syncswim_datagrams_sent_total";
+    /// Bytes of datagrams handed out for sending, without UDP and IP headers.
+    counter bytes_sent [bytes] = "syncswim_sent_bytes_total";
+    /// Datagrams taken in.
+    counter datagrams_received = "syncswim_datagrams_received_total";
+    /// Bytes of datagrams taken in, without UDP and IP headers.
+    counter bytes_received [bytes] = "syncswim_received_bytes_total";
+    /// What would have been datagrams, sent by stream to members that datagrams do not reach.
+    counter carried_sent = "syncswim_carried_sent_total";
+    /// What would have been datagrams, received by stream.
+    counter carried_received = "syncswim_carried_received_total";
+    /// Exchanges of tables completed.
+    counter syncs = "syncswim_syncs_total";
+    /// Exchanges of tables that found equal tables.
+    counter syncs_equal = "syncswim_syncs_equal_total";
+    /// Exchanges of tables in which only the parts that differ were sent.
+    counter syncs_partial = "syncswim_syncs_partial_total";
+    /// Failed members tried at their last address.
+    counter reconnects_tried = "syncswim_reconnects_tried_total";
+    /// Packets dropped because they were too short.
+    counter dropped_short = "syncswim_dropped_short_total";
+    /// Packets dropped because of their version.
+    counter dropped_version = "syncswim_dropped_version_total";
+    /// Packets dropped because they belong to another cluster.
+    counter dropped_cluster = "syncswim_dropped_cluster_total";
+    /// Packets dropped because of their checksum.
+    counter dropped_checksum = "syncswim_dropped_checksum_total";
+    /// Sections dropped because they did not decode or broke a limit.
+    counter dropped_malformed = "syncswim_dropped_malformed_total";
+    /// Claims dropped because their epoch or incarnation jumps too far.
+    counter dropped_implausible = "syncswim_dropped_implausible_total";
+    /// Claims of another member that a member is alive which this node's own probes do not reach: it is not believed until
+    /// that member answers, or says so itself.
+    counter ignored_returns = "syncswim_ignored_returns_total";
+    /// Claims dropped because an unverified peer made them: it may make one, its own Alive.
+    counter dropped_unverified = "syncswim_dropped_unverified_total";
+    /// Datagrams, streams and claimed addresses refused because `allow` does not hold them.
+    counter dropped_not_allowed = "syncswim_dropped_not_allowed_total";
+    /// Datagrams and streams dropped because they were not sealed and had to be.
+    counter dropped_unsealed = "syncswim_dropped_unsealed_total";
+    /// Datagrams and streams dropped because they are sealed with a key that is not on the ring.
+    counter dropped_unknown_key = "syncswim_dropped_unknown_key_total";
+    /// Datagrams and frames dropped because they are not genuine.
+    counter dropped_forged = "syncswim_dropped_forged_total";
+    /// Genuine datagrams dropped because they were sent too long ago, or before this node started: replayed, or from a host
+    /// whose clock is wrong.
+    counter dropped_stale = "syncswim_dropped_stale_total";
+    /// Genuine datagrams dropped because they came before.
+    counter dropped_replayed = "syncswim_dropped_replayed_total";
+    /// Pings dropped because they were meant for another name.
+    counter dropped_wrong_target = "syncswim_dropped_wrong_target_total";
+    /// Acks and nacks dropped because this node had not asked that address.
+    counter dropped_stray_answers = "syncswim_dropped_stray_answers_total";
+    /// Datagrams not sent because too many waited already, or too many went by stream.
+    counter dropped_transmits = "syncswim_dropped_transmits_total";
+    /// Seeds and their addresses that were passed over because there were too many.
+    counter dropped_seeds = "syncswim_dropped_seeds_total";
+    /// Events that readers lost because they were too slow, once for each reader.
+    counter lost_events = "syncswim_lost_events_total";
+    /// Relay requests refused: from or about nodes that are no members, or too many.
+    counter refused_relays = "syncswim_refused_relays_total";
+    /// Live members refused because the table was full.
+    counter refused_members = "syncswim_refused_members_total";
+    /// Streams refused because too many were open.
+    counter refused_streams = "syncswim_refused_streams_total";
+    /// Joins refused because too many were under way.
+    counter refused_joins = "syncswim_refused_joins_total";
+    /// Tokens from other addresses than their members' own not looked at, because too many were wrong lately.
+    counter refused_tokens = "syncswim_refused_tokens_total";
+    /// Live members that had never answered, taken out of a full table to make room.
+    counter evicted_members = "syncswim_evicted_members_total";
+    /// Departed members forgotten early to make room.
+    counter evicted_departed = "syncswim_evicted_departed_total";
+    /// Failed members that are no longer tried, to make room.
+    counter evicted_reconnects = "syncswim_evicted_reconnects_total";
+    /// Members that are no longer told that they were declared departed, to make room.
+    counter evicted_verdicts = "syncswim_evicted_verdicts_total";
+    /// Greetings whose answer is no longer waited for, to make room.
+    counter evicted_greetings = "syncswim_evicted_greetings_total";
+    /// Datagrams that the system failed to receive.
+    counter receive_errors = "syncswim_receive_errors_total";
+    /// Datagrams that the system refused to send.
+    counter send_errors = "syncswim_send_errors_total";
+}
