@@ -367,7 +367,7 @@ syncswim_status syncswim_config_new(const char *preset, const char *name, struct
  * suspicion_mult, suspicion_max_mult, suspicion_confirmations, verifiers, gossip_interval_ms, gossip_fanout,
  * retransmit_mult, gossip_to_failed_ms, sync_interval_ms, reconnect_max_delay_ms, seed_max_delay_ms, leave_timeout_ms,
  * reap_failed_after_ms, reap_left_after_ms, forget_after_ms, stream_timeout_ms, max_datagram, max_members,
- * max_departed, max_reconnects.
+ * max_departed, max_reconnects, history.
  */
 syncswim_status syncswim_config_set(const struct syncswim_config *config,
                                     const char *key,

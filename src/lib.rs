@@ -142,8 +142,8 @@ pub use keys::{
 pub use membership::{Membership, MembershipChange, Peer, Peers, Snapshot, Watch, WatchIter};
 pub use stop::Stop;
 pub use swim::{
-    Doubt, Event, Histogram, Identity, Member, MemberState, Metric, MetricKind, MetricUnit, MetricValue,
-    Metrics, Origin, ProbeStats, ReachProblem, Standing, Status, Time, Verdict,
+    Doubt, Event, Explanation, Histogram, Identity, Member, MemberState, Metric, MetricKind, MetricUnit,
+    MetricValue, Metrics, Observation, Origin, ProbeStats, ReachProblem, Standing, Status, Time, Verdict,
 };
 pub use wire::Tags;
 #[cfg(all(fuzzing, feature = "encryption"))]

@@ -70,6 +70,7 @@ const KEYS: &[Entry] = &[
     knob!(max_members),
     knob!(max_departed),
     knob!(max_reconnects),
+    knob!(history),
 ];
 
 impl GossipConfig {

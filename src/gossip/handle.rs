@@ -13,7 +13,7 @@ use super::{
 use crate::Key;
 use crate::{
     Error, Tags, blocking,
-    swim::{JoinProblem, JoinResult, Member, Metrics, ProbeStats, Standing, Status, Time},
+    swim::{Explanation, JoinProblem, JoinResult, Member, Metrics, ProbeStats, Standing, Status, Time},
 };
 
 /// A running node: its members with their states, addresses and tags, its events, and its metrics.
@@ -184,6 +184,21 @@ impl Gossip {
     #[must_use]
     pub fn probe_stats(&self, member: &str) -> Option<ProbeStats> {
         self.running.node.command(|node, _| node.probe_stats(member))
+    }
+
+    /// Why a member stands as it does: this node's probes of it, accusations, refutations and verdicts that it heard of, and
+    /// its own trouble meanwhile. From the last [`history`](crate::swim::Config::history) observations, of all members.
+    ///
+    /// ```
+    /// use syncswim::{Gossip, GossipConfig};
+    ///
+    /// let node = Gossip::start(GossipConfig::local("a").bind("127.0.0.1:0"))?;
+    /// println!("{}", node.explain("b")); // b: not listed …
+    /// # Ok::<(), syncswim::Error>(())
+    /// ```
+    #[must_use]
+    pub fn explain(&self, member: &str) -> Explanation {
+        self.running.node.command(|node, now| node.explain(now, member))
     }
 
     /// Waits until at least `live` members are live as this node sees it, itself included.

@@ -74,6 +74,7 @@ fn draw_counts(config: &mut Config, rng: &mut fastrand::Rng) {
         (&mut config.max_members, 1, 1 << 24),
         (&mut config.max_departed, 1, 1 << 24),
         (&mut config.max_reconnects, 1, 1 << 20),
+        (&mut config.history, 0, 1 << 12),
     ] {
         *count = draw_count(rng, least, most) as usize;
     }

@@ -8,6 +8,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use super::{
     event::{Event, Origin, Output},
+    history::Observation,
     member::{Identity, Member, MemberId, MemberState, Record},
     node::Node,
     timers::Timer,
@@ -68,6 +69,7 @@ impl Node {
                 let mut record = self.record(claim.name, claim.addr, MemberState::Alive, identity);
                 record.tags = tags;
                 let id = self.table.insert(record, &mut self.rng);
+                self.remember(id, Observation::Joined);
                 self.emit_member(|member| Event::Joined { member }, id);
                 self.spread(id, Urgency::Routine);
             }
@@ -123,6 +125,7 @@ impl Node {
     fn renew(&mut self, id: MemberId, identity: Identity, addr: SocketAddr, tags: Tags) {
         let old = self.table.get(id);
         let restarted = old.identity.epoch != identity.epoch;
+        let suspected = old.state == MemberState::Suspect;
         let changed = old.state != MemberState::Alive || old.addr != addr || old.tags != tags;
         let previous = old.view();
         if restarted {
@@ -132,8 +135,12 @@ impl Node {
         }
         self.settle(id, identity, addr, tags);
         if restarted {
+            self.remember(id, Observation::Joined);
             self.emit_member(|member| Event::Joined { member }, id);
         } else if changed {
+            if suspected {
+                self.remember(id, Observation::Refuted { incarnation: identity.incarnation });
+            }
             self.emit_member(|member| Event::Updated { member, previous }, id);
         }
         self.spread(id, Urgency::Routine);
@@ -148,6 +155,7 @@ impl Node {
         if past.state == MemberState::Failed && past.identity.epoch == identity.epoch {
             self.tell_verdict(id, &past);
         }
+        self.remember(id, Observation::Joined);
         self.emit_member(|member| Event::Joined { member }, id);
         self.spread(id, Urgency::Routine);
     }

@@ -85,7 +85,8 @@ pub struct Config {
 
     /// How many members check each suspicion with their next probe, on average: their accusations shorten it, or
     /// their pings give the suspect more chances to refute. It costs no packets. An
-    /// unconfirmed suspicion is extended by its full timeout, once, and again while this node's own probes go badly. 0 leaves it to chance; at most 64. Defaults to 6.
+    /// unconfirmed suspicion is extended by its full timeout, once, and again while this node's own probes go badly. 0
+    /// leaves it to chance; at most 64. Defaults to 6.
     pub verifiers: u32,
 
     /// Least time between two rounds of gossip. Smaller spreads updates faster, in more and emptier packets.
@@ -154,6 +155,10 @@ pub struct Config {
     /// Most failed members whose address is kept to reconnect; the one whose next try is furthest off makes room.
     /// Defaults to 4,096.
     pub max_reconnects: usize,
+
+    /// Observations, of all members together, that [`Node::explain`](super::Node::explain) remembers; the oldest makes room.
+    /// Their memory, about 48 bytes each, is allocated at the start. 0 remembers none. Defaults to 512.
+    pub history: usize,
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -197,6 +202,7 @@ impl Config {
             max_members: 65_536,
             max_departed: 16_384,
             max_reconnects: 4096,
+            history: 512,
         }
     }
 
@@ -314,7 +320,12 @@ impl Config {
         )?;
         ensure((1..=1 << 24).contains(&self.max_members), "max_members", "must be from 1 to 16,777,216")?;
         ensure((1..=1 << 24).contains(&self.max_departed), "max_departed", "must be from 1 to 16,777,216")?;
-        ensure((1..=1 << 20).contains(&self.max_reconnects), "max_reconnects", "must be from 1 to 1,048,576")
+        ensure(
+            (1..=1 << 20).contains(&self.max_reconnects),
+            "max_reconnects",
+            "must be from 1 to 1,048,576",
+        )?;
+        ensure(self.history <= 1 << 20, "history", "must be at most 1,048,576")
     }
 
     fn intervals(&self) -> [(&'static str, Duration); 12] {
@@ -396,7 +407,7 @@ mod tests {
             field(config, value);
             config.validate().is_ok()
         };
-        let numbers: [(Set, u64, u64); 12] = [
+        let numbers: [(Set, u64, u64); 13] = [
             (|c, n| c.indirect_probes = n as usize, 0, 8),
             (|c, n| c.health_max = n as u32, 1, 1000),
             (|c, n| c.suspicion_mult = n as u32, 1, 1000),
@@ -409,6 +420,7 @@ mod tests {
             (|c, n| c.max_members = n as usize, 1, 1 << 24),
             (|c, n| c.max_departed = n as usize, 1, 1 << 24),
             (|c, n| c.max_reconnects = n as usize, 1, 1 << 20),
+            (|c, n| c.history = n as usize, 0, 1 << 20),
         ];
         let roomy = || Config { forget_after: 10_000 * HOUR, ..Config::lan("n") };
         for (nth, (field, least, most)) in numbers.into_iter().enumerate() {

@@ -6,6 +6,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
     event::{Event, Origin},
+    history::Observation,
     member::{Identity, MemberId, MemberState},
     node::Node,
     self_claims::Accusation,
@@ -127,6 +128,10 @@ impl Node {
                 self.metrics.evicted_verdicts += 1;
             }
             self.lately_departed.push(id);
+        }
+        if old != state {
+            let is_failure = state == MemberState::Failed;
+            self.remember(id, if is_failure { Observation::Failed { by } } else { Observation::Left { by } });
         }
         if old != state && shown {
             let event = |member| match verdict {

@@ -6,7 +6,7 @@
 //! One file per concept. Who a sender is: `validation` (tokens), `introduce` (unverified peers), `caller` (of a stream),
 //! `question` (does the holder of a name still answer). Claims: `claims` about members, `departures` (failed, left,
 //! tombstones), `suspicion`, `self_claims` about this node, `flap`, `bounds` of what others are believed. Detection:
-//! `probe`, `health` (Lifeguard's awareness), `stalls`; `status` tells of all of it. Dissemination: `updates` (their queue), `dissemination` (gossip),
+//! `probe`, `health` (Lifeguard's awareness), `stalls`; `status` and `history` tell of all of it. Dissemination: `updates` (their queue), `dissemination` (gossip),
 //! `anti_entropy` (when) and `push_pull` (how tables are exchanged). Streams: `stream`, `frames`, each a `session`,
 //! `carry` (datagrams by stream). Life of a node: `phase`, `join`, `race`, `reconnect`, `leave`, `reach` (how
 //! others see this node). `node` takes inputs and routes them, `datagram` takes one in, `transmit` writes those that wait.
@@ -29,6 +29,7 @@ mod event;
 mod flap;
 mod frames;
 mod health;
+mod history;
 mod introduce;
 mod join;
 mod leave;
@@ -63,6 +64,7 @@ mod tests;
 pub(crate) use blocked_io::BlockedIo;
 pub use config::Config;
 pub use event::{Event, JoinResult, Origin, Output, Verdict};
+pub use history::{Explanation, Observation};
 pub use join::Joining;
 pub use member::{Identity, Member, MemberState};
 pub use metrics::{Histogram, Metric, MetricKind, MetricUnit, MetricValue, Metrics};

@@ -11,6 +11,7 @@ use super::{
     event::{Event, Output},
     flap::Flaps,
     health::Health,
+    history::History,
     introduce::{MAX_ASKED, Unverified},
     join::Joins,
     leave::Leave,
@@ -121,6 +122,7 @@ pub struct Node {
     pub(super) carrier: Carrier,
     pub(super) reach: Reach,
     pub(super) metrics: Metrics,
+    pub(super) history: History,
     pub(super) transmits: VecDeque<Transmit>,
     outputs: VecDeque<Output>,
 }
@@ -171,6 +173,7 @@ impl Node {
             carrier: Carrier::default(),
             reach: Reach::default(),
             metrics: Metrics::default(),
+            history: History::new(config.history),
             transmits: VecDeque::new(),
             outputs: VecDeque::new(),
             config,

@@ -12,6 +12,7 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
     carry::Priority,
+    history::Observation,
     member::{MemberId, MemberState, Record},
     node::Node,
     session::Purpose,
@@ -49,6 +50,8 @@ struct Round {
     began: Time,
     ends: Time,
     answered: bool,
+    /// Of the direct ping by datagram.
+    round_trip: Option<Duration>,
     /// By datagram, if only through others.
     by_datagram: bool,
     /// This node was stalled: silence proves nothing.
@@ -125,6 +128,7 @@ impl Node {
             began: self.now,
             ends,
             answered: false,
+            round_trip: None,
             by_datagram: false,
             discarded: false,
             relays,
@@ -147,6 +151,8 @@ impl Node {
         self.timers.cancel(Timer::Indirect);
         let Some(round) = self.prober.round.take() else { return };
         if round.answered {
+            let round_trip = round.round_trip;
+            self.remember_named(&round.target, Observation::Answered { round_trip });
             if !round.by_datagram && !round.discarded {
                 self.saved_by_stream(&round.target);
             }
@@ -156,7 +162,10 @@ impl Node {
         let target = self.table.find(&round.target).map(|id| self.table.get(id));
         let same = |record: &&Record| record.identity.epoch == round.epoch && record.addr == round.addr;
         let target = target.filter(|record| record.state.is_live()).filter(same);
-        let Some(target) = target.filter(|_| !round.discarded && self.watches()) else { return };
+        if round.discarded {
+            return self.remember_named(&round.target, Observation::Discarded);
+        }
+        let Some(target) = target.filter(|_| self.watches()) else { return };
         // Awareness worsens (Lifeguard §IV-A), but not by a target that never answered, which may be a made-up name, nor by
         // one that is suspected already and expected to be silent.
         if target.contact.verified && target.state != MemberState::Suspect {
@@ -164,6 +173,10 @@ impl Node {
         }
         if let Some(id) = self.table.find(&round.target) {
             self.table.contact_mut(id).miss();
+            let drawn = round.relays.iter().filter(|relay| !relay.witness);
+            let (relays, nacks) = (drawn.clone().count(), drawn.filter(|relay| relay.nacked).count());
+            let health_score = self.health.score();
+            self.remember(id, Observation::Missed { relays, nacks, health_score });
         }
         let nacks: Vec<_> =
             round.relays.iter().filter(|relay| relay.nacked).map(|relay| relay.mark).collect();
@@ -264,6 +277,7 @@ impl Node {
         // Only the direct ping has this number, and it goes out once: no answer is taken for that of another (Karn).
         let round_trip = self.now.since(round.began);
         let first = !std::mem::replace(&mut round.answered, true);
+        round.round_trip = (first && directly && !sender.by_stream).then_some(round_trip);
         if first {
             self.health.improve();
             self.timers.cancel(Timer::Indirect);

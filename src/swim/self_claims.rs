@@ -17,6 +17,7 @@ use std::net::SocketAddr;
 use super::{
     bounds::superseding,
     event::{Event, Output},
+    history::Observation,
     member::{Identity, MemberId},
     node::Node,
     phase::Phase,
@@ -144,6 +145,7 @@ impl Node {
 
     pub(super) fn refute(&mut self, accused: Identity) {
         self.metrics.refutations += 1;
+        self.remember(MemberId::SELF, Observation::SelfRefuted);
         self.supersede(accused);
     }
 

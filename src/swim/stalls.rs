@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{node::Node, status::Doubt, time::Time};
+use super::{history::Observation, member::MemberId, node::Node, status::Doubt, time::Time};
 
 impl Node {
     /// A timer that fires far too late shows a stall. Answers that did not arrive meanwhile accuse nobody: the verdict of
@@ -17,6 +17,7 @@ impl Node {
             return;
         }
         self.metrics.stalls += 1;
+        self.remember(MemberId::SELF, Observation::Stalled { pause });
         self.health.degrade(1, Doubt::Stall, self.now);
         self.flaps.note_trouble(self.now);
         self.prober.discard_verdict();

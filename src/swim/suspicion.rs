@@ -13,6 +13,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     config::Config,
     event::{Event, Origin, Verdict},
+    history::Observation,
     member::{Identity, MemberId, MemberState, Record},
     node::Node,
     self_claims::Accusation,
@@ -208,6 +209,7 @@ impl Node {
         });
         self.timers.set(Timer::Suspicion(id), deadline);
         self.metrics.suspicions += 1;
+        self.remember(id, Observation::Suspected);
         if was_alive {
             self.emit_member(|member| Event::Suspected { member }, id);
         }
@@ -230,10 +232,14 @@ impl Node {
     fn add_accuser(&mut self, id: MemberId, accuser: &Arc<str>) -> bool {
         // The suspect itself is one of those that could be asked.
         let expected = confirmations(&self.config, self.table.live(), self.table.able() + 1);
-        self.change_suspicion(id, |suspicion| {
+        let is_new = self.change_suspicion(id, |suspicion| {
             suspicion.expect_at_most(expected);
             suspicion.accuse(accuser)
-        })
+        });
+        if is_new {
+            self.remember(id, Observation::Accused { by: Arc::clone(accuser) });
+        }
+        is_new
     }
 
     pub(super) fn hasten_suspicion(&mut self, id: MemberId) {

@@ -9,6 +9,7 @@ mod edges;
 mod events;
 mod flap;
 mod found;
+mod history;
 mod introduce;
 mod leave;
 mod life;

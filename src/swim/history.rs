@@ -1,0 +1,211 @@
+//! What a node remembers in order to explain why a member stands as it does: probes, accusations, refutations, and the
+//! trouble that it had itself. The memory is allocated once; the oldest makes room.
+
+use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
+
+use super::{
+    Time,
+    event::Origin,
+    member::{Member, MemberId},
+    node::Node,
+    status::{ProbeStats, Status},
+};
+use crate::wire::hash;
+
+/// What a node saw of a member, or of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Observation {
+    /// It became a member, came back, or was restarted.
+    Joined,
+    /// It answered a probe.
+    #[non_exhaustive]
+    Answered {
+        /// After so long: of a direct ping by datagram. `None` if the answer came through relays or by stream alone.
+        round_trip: Option<Duration>,
+    },
+    /// It did not answer a probe: neither directly, nor through relays, nor by stream.
+    #[non_exhaustive]
+    Missed {
+        /// Relays that were asked.
+        relays: usize,
+        /// Relays that said in time that it does not answer them either.
+        nacks: usize,
+        /// This node's awareness then; 0 is well.
+        health_score: u32,
+    },
+    /// A probe was not answered, but this node was held up meanwhile, so that it counts for nothing.
+    Discarded,
+    /// It is suspected from now on.
+    Suspected,
+    /// A member accuses it; this node itself if its own probe failed.
+    #[non_exhaustive]
+    Accused {
+        /// Who.
+        by: Arc<str>,
+    },
+    /// It refuted a suspicion.
+    #[non_exhaustive]
+    Refuted {
+        /// By this incarnation.
+        incarnation: u64,
+    },
+    /// It left.
+    #[non_exhaustive]
+    Left {
+        /// Who said so.
+        by: Origin,
+    },
+    /// It was declared failed.
+    #[non_exhaustive]
+    Failed {
+        /// By whom.
+        by: Origin,
+    },
+    /// This node was held up for so long.
+    #[non_exhaustive]
+    Stalled {
+        /// How long.
+        pause: Duration,
+    },
+    /// This node refuted an accusation of itself.
+    SelfRefuted,
+}
+
+impl fmt::Display for Observation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Joined => write!(f, "joined"),
+            Self::Answered { round_trip: Some(time) } => write!(f, "answered a probe after {time:.1?}"),
+            Self::Answered { round_trip: None } => write!(f, "answered a probe through relays or by stream"),
+            Self::Missed { relays, nacks, health_score } => write!(
+                f,
+                "did not answer a probe; relays asked: {relays}, of which {nacks} had no answer either; \
+                 health score of this node: {health_score}"
+            ),
+            Self::Discarded => {
+                write!(f, "did not answer a probe, which does not count: this node was held up")
+            }
+            Self::Suspected => write!(f, "suspected"),
+            Self::Accused { by } => write!(f, "accused by {}", by.escape_debug()),
+            Self::Refuted { incarnation } => write!(f, "refuted the suspicion by incarnation {incarnation}"),
+            Self::Left { by } => write!(f, "left, {}", said_by(*by)),
+            Self::Failed { by } => write!(f, "declared failed, {}", said_by(*by)),
+            Self::Stalled { pause } => write!(f, "(this node was held up for {pause:.1?})"),
+            Self::SelfRefuted => write!(f, "(this node was accused itself, and refuted)"),
+        }
+    }
+}
+
+fn said_by(by: Origin) -> &'static str {
+    match by {
+        Origin::Own => "by this node",
+        Origin::Member => "as it said itself",
+        Origin::Others => "as another member said",
+        Origin::Successor => "as a later life of its name is there",
+    }
+}
+
+/// Why a member stands as it does, as far as this node remembers: see [`Gossip::explain`](crate::Gossip::explain).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// When it was asked for.
+    pub at: Time,
+    /// The name that was asked for.
+    pub name: Arc<str>,
+    /// The member, if it is listed.
+    pub member: Option<Member>,
+    /// How this node's probes of it go.
+    pub probes: Option<ProbeStats>,
+    /// How this node itself stands.
+    pub status: Status,
+    /// What this node saw of it, and of itself meanwhile, the oldest first.
+    pub observations: Vec<(Time, Observation)>,
+}
+
+/// Several lines, for people: the standing, then one line for each observation with its age.
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ago = |at: Time| self.at.since(at).as_secs_f64();
+        let name = self.name.escape_debug();
+        match &self.member {
+            Some(member) => write!(f, "{name}: {} for {:.1} s", member.state, ago(member.since))?,
+            None => write!(f, "{name}: not listed")?,
+        }
+        if let Some(probes) = &self.probes {
+            if let (Some(round_trip), Some(deviation)) = (probes.round_trip, probes.deviation) {
+                write!(f, "; round trip {round_trip:.1?} ± {deviation:.1?}")?;
+            }
+            if let Some(heard) = probes.heard {
+                write!(f, "; heard {:.1} s ago", ago(heard))?;
+            }
+        }
+        write!(f, "\nthis node: {}", self.status)?;
+        if self.observations.is_empty() {
+            write!(f, "\nnothing is remembered")?;
+        }
+        self.observations.iter().try_for_each(|(at, what)| write!(f, "\n{:>9.1} s ago  {what}", ago(*at)))
+    }
+}
+
+/// The observations of a node.
+#[derive(Debug)]
+pub(super) struct History {
+    /// With the mark of the member.
+    kept: VecDeque<(Time, u32, Observation)>,
+    most: usize,
+}
+
+impl History {
+    pub(super) fn new(most: usize) -> Self {
+        Self { kept: VecDeque::with_capacity(most), most }
+    }
+
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    fn push(&mut self, now: Time, mark: u32, what: Observation) {
+        if self.most == 0 {
+            return;
+        }
+        if self.kept.len() == self.most {
+            self.kept.pop_front();
+        }
+        self.kept.push_back((now, mark, what));
+    }
+}
+
+impl Node {
+    pub(super) fn remember(&mut self, id: MemberId, what: Observation) {
+        let mark = self.table.get(id).mark;
+        self.history.push(self.now, mark, what);
+    }
+
+    /// About a member that may be known no longer.
+    pub(super) fn remember_named(&mut self, name: &str, what: Observation) {
+        self.history.push(self.now, hash::member(name), what);
+    }
+
+    /// Why a member stands as it does. Of names that share its hash it shows the observations, too.
+    #[must_use]
+    pub fn explain(&mut self, now: Time, name: &str) -> Explanation {
+        self.advance(now);
+        let mark = hash::member(name);
+        let about = |of: u32| of == mark || of == self.mark;
+        let kept = self.history.kept.iter().filter(|(_, of, _)| about(*of));
+        // Of this node itself from the first on that concerns the member.
+        let observations =
+            kept.skip_while(|(_, of, _)| *of != mark).map(|(at, _, what)| (*at, what.clone())).collect();
+        Explanation {
+            at: self.now,
+            name: Arc::from(name),
+            member: self.member(name),
+            probes: self.probe_stats(name),
+            status: self.status(),
+            observations,
+        }
+    }
+}

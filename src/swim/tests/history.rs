@@ -1,0 +1,99 @@
+//! What a node remembers, and how it explains a member.
+
+use std::time::Duration;
+
+use super::{
+    super::{Config, Observation, Origin},
+    bench::{Bench, alive, failed, suspect},
+    world::{World, addr, converged, secs},
+};
+
+fn seen(world: &mut World, host: usize, name: &str) -> Vec<Observation> {
+    let mut seen = Vec::new();
+    world.with(host, |node, now| {
+        seen = node.explain(now, name).observations.into_iter().map(|(_, what)| what).collect();
+    });
+    seen
+}
+
+#[test]
+fn a_crash_is_explained_from_the_last_answer_to_the_verdict() {
+    let mut world = converged(51, 6);
+    world.run_for(secs(20));
+    world.crash(3);
+    world.run_for(secs(20));
+    let seen = seen(&mut world, 0, "n3");
+    let first = |is: fn(&Observation) -> bool| seen.iter().position(is);
+    let answered = first(|what| matches!(what, Observation::Answered { round_trip: Some(_) }));
+    let suspected = first(|what| *what == Observation::Suspected);
+    let accused = first(|what| matches!(what, Observation::Accused { .. }));
+    let fell = first(|what| matches!(what, Observation::Failed { .. }));
+    assert!(answered.is_some() && answered < suspected && suspected < accused && accused < fell, "{seen:#?}");
+    assert_eq!(seen.iter().filter(|what| matches!(what, Observation::Failed { .. })).count(), 1);
+}
+
+#[test]
+fn what_is_said_of_a_member_is_remembered_with_who_said_it() {
+    let mut bench = Bench::with(Config { verifiers: 0, ..Config::lan("me") }, 5);
+    bench.hear(&suspect("m2", 0, &["m3"]));
+    bench.hear(&alive("m2", 1, addr(2)));
+    bench.hear(&failed("m2", 1));
+    let explained = bench.node.explain(bench.now, "m2");
+    let expected = [
+        Observation::Joined,
+        Observation::Suspected,
+        Observation::Accused { by: "m3".into() },
+        Observation::Refuted { incarnation: 1 },
+        Observation::Failed { by: Origin::Others },
+    ];
+    assert_eq!(explained.observations.iter().map(|(_, what)| what.clone()).collect::<Vec<_>>(), expected);
+    let told = explained.to_string();
+    assert!(told.starts_with("m2: failed for 0.0 s") && told.contains("accused by m3"), "{told}");
+    assert!(
+        bench
+            .node
+            .explain(bench.now, "nobody")
+            .to_string()
+            .starts_with("nobody: not listed\nthis node: joined")
+    );
+}
+
+#[test]
+fn a_missed_probe_says_what_the_relays_said_and_a_stall_that_it_does_not_count() {
+    let mut bench = Bench::new(8);
+    bench.pass(secs(2));
+    let missed = |bench: &mut Bench| {
+        let names: Vec<_> = bench.node.members().into_iter().map(|member| member.name).collect();
+        let all = names.iter().flat_map(|name| bench.node.explain(bench.now, name).observations);
+        all.map(|(_, what)| what).collect::<Vec<_>>()
+    };
+    let found = missed(&mut bench);
+    assert!(found.contains(&Observation::Missed { relays: 3, nacks: 0, health_score: 3 }), "{found:?}");
+    bench.now = bench.now + secs(60);
+    bench.node.handle_timeout(bench.now);
+    let found = missed(&mut bench);
+    let is_stall = |what: &Observation| matches!(what, Observation::Stalled { pause } if *pause > secs(50));
+    assert!(found.iter().any(is_stall) && found.contains(&Observation::Discarded), "{found:?}");
+}
+
+#[test]
+fn the_memory_is_bounded_and_can_be_none() {
+    for most in [0, 3] {
+        let mut bench = Bench::with(Config { history: most, ..Config::lan("me") }, 5);
+        for incarnation in 0..10 {
+            bench.hear(&suspect("m2", incarnation, &["m3"]));
+            bench.hear(&alive("m2", incarnation + 1, addr(2)));
+        }
+        assert_eq!(bench.node.history.len(), most);
+        let explained = bench.node.explain(bench.now, "m2");
+        assert_eq!(explained.observations.len(), most);
+        assert_eq!(explained.to_string().contains("nothing is remembered"), most == 0);
+    }
+}
+
+#[test]
+fn a_name_from_the_network_stays_on_its_line() {
+    let mut bench = Bench::new(2);
+    let explained = bench.node.explain(bench.now + Duration::from_secs(1), "a\nb\u{1b}[31m");
+    assert!(explained.to_string().starts_with("a\\nb\\u{1b}[31m: not listed\n"), "{explained}");
+}
