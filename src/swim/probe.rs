@@ -274,20 +274,20 @@ impl Node {
                 return true;
             }
         }
-        // Only the direct ping has this number, and it goes out once: no answer is taken for that of another (Karn).
-        let round_trip = self.now.since(round.began);
         let first = !std::mem::replace(&mut round.answered, true);
-        round.round_trip = (first && directly && !sender.by_stream).then_some(round_trip);
+        round.by_datagram |= !sender.by_stream;
+        if first && directly && !sender.by_stream {
+            // Only the direct ping has this number, and it goes out once: no answer is taken for that of another (Karn).
+            let round_trip = self.now.since(round.began);
+            round.round_trip = Some(round_trip);
+            self.note_round_trip(&target, round_trip);
+        }
         if first {
             self.health.improve();
             self.timers.cancel(Timer::Indirect);
         }
-        round.by_datagram |= !sender.by_stream;
         if directly {
             self.on_direct_answer(sender, &target, addr, token);
-            if first && !sender.by_stream {
-                self.note_round_trip(&target, round_trip);
-            }
         } else {
             self.reached_by_datagram(None);
             self.reached(&target);
