@@ -1,13 +1,15 @@
 //! The metrics as a monitoring system meets them: their names, and the text format of Prometheus.
 
+mod support;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Write,
     process::{Command, Stdio},
-    time::{Duration, Instant},
 };
 
 use proptest::prelude::*;
+use support::await_that;
 use syncswim::{Gossip, GossipConfig, MetricKind, MetricUnit, Metrics};
 
 /// A sample: its labels, sorted, and its value.
@@ -154,11 +156,7 @@ fn measured() -> Metrics {
     let start = |name: &str| Gossip::start(GossipConfig::local(name).bind(([127, 0, 0, 1], 0))).unwrap();
     let (a, b) = (start("a"), start("b"));
     b.join([a.local().addr.to_string()]).unwrap();
-    let limit = Instant::now() + Duration::from_secs(60);
-    while b.metrics().probe_round_trip.count() == 0 {
-        assert!(Instant::now() < limit, "no probe was answered");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    await_that("a probe is answered", || b.metrics().probe_round_trip.count() > 0);
     b.metrics()
 }
 
