@@ -109,12 +109,12 @@ mod gossip;
 mod ip_network;
 #[cfg(feature = "encryption")]
 mod keys;
+mod log_line;
 mod membership;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 mod stop;
 pub mod swim;
-mod warn;
 mod wire;
 
 /// The channels under [`Watch`], [`Events`], [`Stop`] and [`ClusterHandle`], for `select!` and for channels of your own.

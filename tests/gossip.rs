@@ -357,7 +357,7 @@ fn events_are_read_by_reference_until_the_node_ends() {
     assert_eq!(told, 1);
 }
 
-/// Keeps what is logged of the nodes whose names begin with `logged`.
+/// Keeps the warnings of the node `logged`.
 struct Log(Mutex<Vec<String>>);
 
 static LOG: Log = Log(Mutex::new(Vec::new()));
@@ -369,7 +369,7 @@ impl log::Log for Log {
 
     fn log(&self, record: &log::Record<'_>) {
         let line = record.args().to_string();
-        if line.starts_with("logged") && record.level() == log::Level::Warn {
+        if line.contains("node=logged") && record.level() == log::Level::Warn {
             self.0.lock().unwrap().push(line);
         }
     }
@@ -390,16 +390,15 @@ fn the_same_trouble_with_seeds_is_warned_of_once_with_the_seed_the_reason_and_wh
     let lines = LOG.0.lock().unwrap();
     let of = |what: &str| lines.iter().filter(|line| line.contains(what)).count();
     assert_eq!(
-        [of("seeds joined"), of("no-such-host.invalid"), of("file:/no/such")],
+        [of("seeds unreached"), of("no-such-host.invalid"), of("file:/no/such")],
         [1, 1, 1],
         "{lines:#?}"
     );
     let told = [
-        format!(
-            "none of 3 seeds joined, and all are tried again; the last was: nobody listens at {free}; start a"
-        ),
-        "; check the spelling and the resolver".into(),
-        "\"file:/no/such\" cannot be resolved: No such file or directory (os error 2); write the file".into(),
+        format!("seeds unreached seeds=3 last={free} problem=\"nobody listens at {free}; start a node there"),
+        "hint=\"check the spelling and the resolver".into(),
+        "seed unresolved seed=file:/no/such error=\"No such file or directory (os error 2)\" hint=\"write the"
+            .into(),
     ];
     assert!(told.iter().all(|told| of(told) == 1), "{lines:#?}");
 }

@@ -16,7 +16,10 @@ use super::{
     readiness::{self, ReadyFlag},
     status::{Failure, SYNCSWIM_ERR_STATE, SYNCSWIM_ERR_SYSTEM},
 };
-use crate::{MembershipChange, Stop, Watch};
+use crate::{
+    MembershipChange, Stop, Watch,
+    log_line::{Topic, log},
+};
 
 #[derive(Debug)]
 pub(super) struct Forwarder {
@@ -162,7 +165,7 @@ impl Drop for Forwarder {
         if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id()) {
             // Nobody else reports a panic of that thread.
             if thread.join().is_err() {
-                log::error!("a watch's thread panicked");
+                log(Topic::ThreadPanicked, &[("thread", &"watch")]);
             }
         }
     }

@@ -12,7 +12,12 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 
 use super::Discovery;
-use crate::{BoxError, Error, Membership, Stop, error::message_of, membership::SourceId};
+use crate::{
+    BoxError, Error, Membership, Stop,
+    error::message_of,
+    log_line::{Topic, log},
+    membership::SourceId,
+};
 
 /// A membership and the discoveries that will fill it.
 ///
@@ -127,7 +132,7 @@ impl Cluster {
         if let Err(error) = discoveries.iter_mut().try_for_each(bind) {
             for Named { name, discovery } in discoveries {
                 release(&name, discovery.into_inner())
-                    .unwrap_or_else(|error| log::error!("{}", error.report()));
+                    .unwrap_or_else(|error| log(Topic::EndedBadly, &[("error", &error.report())]));
             }
             return Err(error);
         }
@@ -235,7 +240,7 @@ impl Drop for ClusterHandle {
         // The lock is released before code of the user runs, which the logger and the error's texts may be.
         let failure = self.run.failure.lock().take();
         if let Some(error) = failure {
-            log::error!("{}", error.report());
+            log(Topic::EndedBadly, &[("error", &error.report())]);
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     address::Target,
     blocking::now,
     dns::{self, Conf, Found, Lookup, Query},
-    warn::Throttle,
+    log_line::{Throttle, Topic},
 };
 
 /// A DNS name as a discovery: resolves it at once and then every interval, and lists its addresses as peers.
@@ -162,20 +162,19 @@ impl Discovery for DnsDiscovery {
             match subject.look_up(resolver, servers, stop) {
                 _ if stop.is_stopped() => break,
                 Ok(lookup) if lookup.found.is_empty() => {
-                    warnings.warn("", format_args!("{name}: no address; keeping what we know"));
+                    warnings.log("", Topic::LookupEmpty, &[("name", name)]);
                 }
                 Ok(Lookup { found, partial }) => {
                     match &partial {
                         None => warnings.forget(""),
-                        Some(why) => warnings.warn(
-                            "",
-                            format_args!("{name}: not all may be known: {why}; nobody leaves by that"),
-                        ),
+                        Some(why) => {
+                            warnings.log("", Topic::LookupPartial, &[("name", name), ("reason", why)]);
+                        }
                     }
                     let answer = found.iter().map(|found| (peer(found.ip, found.port), found.ttl)).collect();
                     tell(&mut presence, &answer, partial.is_none(), membership);
                 }
-                Err(error) => warnings.warn("", format_args!("{name}: {error}; keeping what we know")),
+                Err(error) => warnings.log("", Topic::LookupFailed, &[("name", name), ("error", &error)]),
             }
             pause = self.interval;
         }

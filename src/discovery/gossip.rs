@@ -17,7 +17,9 @@ use super::{
     peer_map::{PeerMap, PeerName},
 };
 use crate::{
-    BoxError, Error, Event, Events, Gossip, GossipBuilder, GossipConfig, JoinProblem, Membership, Stop, Watch,
+    BoxError, Error, Event, Events, Gossip, GossipBuilder, GossipConfig, JoinProblem, Membership, Stop,
+    Watch,
+    log_line::{Topic, log},
 };
 
 /// SWIM gossip as a discovery: runs a [`Gossip`] node and lists its members as peers.
@@ -174,7 +176,7 @@ impl GossipDiscovery {
 impl Drop for GossipDiscovery {
     fn drop(&mut self) {
         if let Some(Err(error)) = self.handle.get().map(Gossip::abort) {
-            log::error!("{}", error.report());
+            log(Topic::EndedBadly, &[("error", &error.report())]);
         }
     }
 }

@@ -6,12 +6,21 @@
 use std::{io, mem, net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
-    conversation::Outgoing, counters::Counters, outbound::Outbound, own_address::OwnAddress,
-    publication::Publication, secrets::DatagramSeal, seed_lookup::SeedLookup, shared_node::SharedNode,
+    conversation::Outgoing,
+    counters::Counters,
+    journal::Journal,
+    outbound::Outbound,
+    own_address::OwnAddress,
+    peer_log::{Mismatch, PeerLog, Via},
+    publication::Publication,
+    secrets::{DatagramSeal, Dropped},
+    seed_lookup::SeedLookup,
+    shared_node::SharedNode,
     sockets::Udp,
 };
 use crate::{
     blocking::is_nothing,
+    log_line::{Log, Topic, log},
     swim::{Config, Destination, Node, Output, Time},
 };
 
@@ -36,6 +45,12 @@ pub(super) struct ClockThread {
     pub(super) seal: DatagramSeal,
     pub(super) own_address: OwnAddress,
     pub(super) outbox: Outbox,
+    pub(super) journal: Journal,
+    pub(super) peers: Arc<PeerLog>,
+    /// The mark of this node's cluster.
+    pub(super) cluster: u32,
+    /// How much too late the last timer fired.
+    pub(super) late: Duration,
 }
 
 impl ClockThread {
@@ -46,6 +61,7 @@ impl ClockThread {
             self.own_address.check(&self.node);
             self.turn(udp, &mut buffer);
         }
+        self.journal.finish(self.node.now(), &mut Log);
     }
 
     /// Sends, waits for a datagram until the next deadline, and fires what is due.
@@ -63,11 +79,15 @@ impl ClockThread {
         };
         if let Err(error) = heard {
             self.counters.count(|counted| counted.receive_errors += 1);
-            log::debug!("{}: receive failed: {error}", self.node.name);
+            log(Topic::ReceiveFailed, &[("error", &error), ("node", &self.node.name)]);
             self.node.stop.wait(ERROR_PAUSE);
         }
         if due {
-            self.node.with(|node, now| node.handle_timeout(now));
+            self.late = self.node.with(|node, now| {
+                let due = node.poll_timeout();
+                node.handle_timeout(now);
+                due.map_or(Duration::ZERO, |due| now.since(due))
+            });
         }
     }
 
@@ -108,8 +128,14 @@ impl ClockThread {
             let len = bytes.len() as u64;
             return self.counters.count_dropped(len, |counted| &mut counted.dropped_not_allowed);
         }
-        if let Some(packet) = self.seal.open(bytes) {
-            self.node.with(|node, now| node.handle_datagram(now, from, packet));
+        match self.seal.open(bytes) {
+            Ok(packet) => {
+                if let Some(mismatch) = Mismatch::of_packet(packet, self.cluster) {
+                    self.peers.mismatch(mismatch, from, Via::Datagram);
+                }
+                self.node.with(|node, now| node.handle_datagram(now, from, packet));
+            }
+            Err(dropped) => tell_dropped(&self.peers, from, dropped),
         }
     }
 
@@ -117,29 +143,34 @@ impl ClockThread {
     fn flush(&mut self, udp: &Udp) -> Option<Time> {
         loop {
             let outbox = &mut self.outbox;
-            let deadline = self.node.with(|node, _| {
+            let (deadline, vitals, now) = self.node.with(|node, now| {
                 outbox.fill(node);
-                node.poll_timeout()
+                (node.poll_timeout(), node.vitals(), now)
             });
             let full = outbox.used == MAX_BATCH;
             for (to, bytes) in outbox.take_datagrams() {
                 if let Err(error) = udp.send(to.addr, self.seal.seal(to.recipient, bytes)) {
                     self.counters.count(|counted| counted.send_errors += 1);
-                    log::trace!("{}: cannot send to {}: {error}", self.node.name, to.addr);
+                    log(Topic::SendFailed, &[("to", &to.addr), ("error", &error), ("node", &self.node.name)]);
                 }
             }
             let mut outputs = mem::take(&mut self.outbox.outputs);
-            outputs.drain(..).for_each(|output| self.act(output));
+            outputs.drain(..).for_each(|output| self.act(now, output));
             self.outbox.outputs = outputs;
+            self.journal.look(now, vitals, self.late, &mut Log);
             if !full {
                 return deadline;
             }
         }
     }
 
-    fn act(&self, output: Output) {
+    fn act(&mut self, now: Time, output: Output) {
         match output {
-            Output::Event(event) => self.publication.event(&event),
+            Output::Event(event) => {
+                let directory = &self.publication.directory;
+                self.journal.event(now, &event, directory, &mut Log);
+                directory.publish(&event);
+            }
             Output::OpenStream { stream, addr, timeout, kind } => {
                 self.outbound.begin(Outgoing { stream, addr, timeout }, kind);
             }
@@ -152,6 +183,20 @@ impl ClockThread {
             Output::LeaveDone { heard } => self.publication.leave_done(heard),
         }
     }
+}
+
+#[cfg(feature = "encryption")]
+fn tell_dropped(peers: &PeerLog, from: SocketAddr, dropped: Dropped) {
+    match dropped {
+        Dropped::Mismatch(mismatch) => peers.mismatch(mismatch, from, Via::Datagram),
+        Dropped::Stale { off_ms } => peers.clock_off(from, off_ms),
+        Dropped::Forged => {}
+    }
+}
+
+#[cfg(not(feature = "encryption"))]
+fn tell_dropped(_: &PeerLog, _: SocketAddr, dropped: Dropped) {
+    match dropped {}
 }
 
 /// The buffers of outgoing datagrams and outputs, which are reused.

@@ -7,13 +7,17 @@ use super::{
     counters::Counters,
     dial::StreamError,
     framed_stream::FramedStream,
+    peer_log::{Mismatch, PeerLog, Via},
     queue::{Place, account_of},
     secrets::Secrets,
     shared_node::SharedNode,
     timed_socket::Deadline,
     workers::Workers,
 };
-use crate::swim::{StreamFailure, StreamId, StreamStep};
+use crate::{
+    log_line::{Topic, log},
+    swim::{StreamFailure, StreamId, StreamStep},
+};
 
 /// What every stream of a node uses.
 #[derive(Debug)]
@@ -23,6 +27,18 @@ pub(super) struct Conversations {
     pub(super) counters: Arc<Counters>,
     /// Where streams that this node opens come from.
     pub(super) source: Option<SocketAddr>,
+    /// The mark of this node's cluster.
+    pub(super) cluster: u32,
+    pub(super) peers: Arc<PeerLog>,
+}
+
+/// The other side of a stream, and which of both opened it.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Other {
+    /// This node opened it towards that address.
+    Called(SocketAddr),
+    /// It was opened from there.
+    Caller(SocketAddr),
 }
 
 /// A stream that the node asked for.
@@ -47,7 +63,7 @@ impl Conversations {
                 Some(place) => {
                     let deadline = Deadline::after(&talk.node.stop, timeout).at(place);
                     if let Err(error) = work(&talk, deadline) {
-                        talk.give_up(stream, place, error);
+                        talk.give_up(stream, Other::Called(addr), place, error);
                     }
                 }
                 None => talk.fail(stream, StreamFailure::NotTried),
@@ -89,14 +105,16 @@ impl Conversations {
             answer_key_change(&self.secrets, &self.node.name, &mut frame);
             return framed.send(&mut frame).and(Err(io::Error::other("it was about keys, and is done")));
         }
+        let mismatch = Mismatch::of_packet(buffer, self.cluster);
         self.node.with(|node, now| node.handle_frame(now, stream, buffer));
         self.node.wake();
-        Ok(())
+        // The node has ended the stream then.
+        mismatch.map_or(Ok(()), |mismatch| Err(mismatch.into()))
     }
 
     /// Tells the node of a stream that failed on a place: if that was recalled, or the node stops, the failure is this
     /// node's own.
-    pub(super) fn give_up(&self, stream: StreamId, place: &Place, mut error: StreamError) {
+    pub(super) fn give_up(&self, stream: StreamId, other: Other, place: &Place, mut error: StreamError) {
         if place.is_recalled() {
             self.counters.count(|counted| counted.refused_streams += 1);
         }
@@ -104,12 +122,47 @@ impl Conversations {
         if error.failure == StreamFailure::TimedOut && is_cut_off {
             error.failure = StreamFailure::NotTried;
         }
-        self.report_failure(stream, error);
+        self.report_failure(stream, other, error);
     }
 
-    pub(super) fn report_failure(&self, stream: StreamId, StreamError { failure, error }: StreamError) {
-        log::debug!("{}: {stream:?} failed as {failure:?}: {error}", self.node.name);
+    pub(super) fn report_failure(
+        &self,
+        stream: StreamId,
+        other: Other,
+        StreamError { failure, error }: StreamError,
+    ) {
+        let (peer, opened_by) = match other {
+            Other::Called(addr) => (addr, "us"),
+            Other::Caller(addr) => (addr, "peer"),
+        };
+        match (Mismatch::of_error(&error), other) {
+            (Some(mismatch), _) => self.peers.mismatch(mismatch, peer, Via::Stream),
+            (None, Other::Called(_)) if failure == StreamFailure::Rejected && !self.is_alive_at(peer) => {
+                self.peers.rejected(peer, &error);
+            }
+            _ => {}
+        }
+        let failed = match failure {
+            StreamFailure::Refused => "refused",
+            StreamFailure::TimedOut => "timed out",
+            StreamFailure::Rejected => "rejected",
+            StreamFailure::NotTried => "not tried",
+        };
+        log(
+            Topic::StreamFailed,
+            &[
+                ("peer", &peer),
+                ("opened_by", &opened_by),
+                ("failure", &failed),
+                ("error", &error),
+                ("node", &self.node.name),
+            ],
+        );
         self.fail(stream, failure);
+    }
+
+    fn is_alive_at(&self, addr: SocketAddr) -> bool {
+        self.node.with(|node, _| node.is_alive_at(addr))
     }
 
     pub(super) fn fail(&self, stream: StreamId, failure: StreamFailure) {

@@ -148,6 +148,13 @@ impl Directory {
         self.lost.load(Ordering::Relaxed)
     }
 
+    /// The member of this name as it is listed.
+    pub(super) fn named(&self, name: &str) -> Option<Member> {
+        let state = self.state.read();
+        let place = state.by_name.find_by(|known| (**known).cmp(name)).ok()?;
+        Some(state.by_name.at(place).1.clone())
+    }
+
     pub(super) fn members(&self) -> Members {
         let state = self.state.read();
         let (members, outdated) = self.members_of(&state);

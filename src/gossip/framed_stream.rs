@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    peer_log::Mismatch,
     secrets::{Opening, Purpose, Secrets, StreamSeal},
     timed_socket::{Deadline, TimedSocket},
 };
@@ -77,6 +78,9 @@ impl<'a> FramedStream<'a> {
                 prefix
             }
         };
+        if self.seal.is_none() && frame::is_greeting(prefix) {
+            return Err(Mismatch::Sealed.into());
+        }
         let sealing = if self.seal.is_some() { StreamSeal::OVERHEAD } else { 0 };
         let len = frame::length(prefix, sealing)
             .ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "a frame is too long"))?;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    conversation::Conversations,
+    conversation::{Conversations, Other},
     dial::StreamError,
     framed_stream::{FramedStream, ParkedStream},
     queue::{Place, account_of},
@@ -16,8 +16,8 @@ use super::{
     workers::Workers,
 };
 use crate::{
+    log_line::{Field, Throttle, Topic},
     swim::{Config, StreamFailure, StreamId, StreamStep},
-    warn::Throttle,
 };
 
 /// The pause after a failed accept, which is for want of descriptors usually, and how long it grows.
@@ -60,8 +60,8 @@ impl Inbound {
                 Err(error)
                     if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
                 Err(error) => {
-                    self.warnings
-                        .warn("accept", format_args!("{}: cannot accept a stream: {error}", node.name));
+                    let fields: [Field<'_>; 2] = [("error", &error), ("node", &node.name)];
+                    self.warnings.log("accept", Topic::AcceptFailed, &fields);
                     node.stop.wait(pause);
                     pause = (pause * 2).min(MAX_ACCEPT_PAUSE);
                 }
@@ -91,7 +91,7 @@ impl Inbound {
         match self.hear_greeting(stream, socket, deadline) {
             Ok(None) => {}
             Ok(Some(exchange)) => self.begin_answer(stream, from, exchange),
-            Err(error) => self.talk.give_up(stream, place, error),
+            Err(error) => self.talk.give_up(stream, Other::Caller(from), place, error),
         }
     }
 
@@ -126,7 +126,7 @@ impl Inbound {
             job.talk.node.guarded("stream", || match place {
                 Some(place) => {
                     if let Err(error) = job.answer(stream, place, exchange) {
-                        job.talk.give_up(stream, place, error);
+                        job.talk.give_up(stream, Other::Caller(from), place, error);
                     }
                 }
                 None => {

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 
 use crate::address::problem_of;
+#[cfg(feature = "interfaces")]
+use crate::log_line::{Topic, log};
 
 /// Whether interfaces can be named.
 pub(super) const ARE_KNOWN: bool = cfg!(feature = "interfaces");
@@ -32,7 +34,7 @@ fn usable(ips: impl IntoIterator<Item = IpAddr>) -> Vec<IpAddr> {
 #[cfg(feature = "interfaces")]
 fn all() -> Vec<(String, IpAddr)> {
     let found = if_addrs::get_if_addrs().unwrap_or_else(|error| {
-        log::debug!("the system does not list its interfaces: {error}");
+        log(Topic::InterfacesUnknown, &[("error", &error)]);
         Vec::new()
     });
     found

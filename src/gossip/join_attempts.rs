@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use socket2::Socket;
 
 use super::{
-    conversation::{Conversations, Outgoing},
+    conversation::{Conversations, Other, Outgoing},
     dial::{StreamError, begin_connect},
     framed_stream::OpenedStream,
     timed_socket::Deadline,
@@ -115,7 +115,7 @@ impl JoinAttempts {
         match begin_connect(self.talk.source, outgoing.addr) {
             Ok(socket) => Some(Attempt { outgoing, stage: Stage::Connecting(socket) }),
             Err(error) => {
-                self.talk.report_failure(outgoing.stream, error);
+                self.talk.report_failure(outgoing.stream, Other::Called(outgoing.addr), error);
                 None
             }
         }
@@ -132,7 +132,7 @@ impl JoinAttempts {
             }
             Ok(stage) => Some(Attempt { outgoing, stage }),
             Err(error) => {
-                self.talk.report_failure(outgoing.stream, error);
+                self.talk.report_failure(outgoing.stream, Other::Called(outgoing.addr), error);
                 None
             }
         }

@@ -6,6 +6,7 @@ use super::secrets::Secrets;
 use crate::{
     Key, Keyring,
     keys::key::Fingerprint,
+    log_line::{Topic, log},
     wire::{
         frame::MAX_FRAME,
         message::{KeyAnswer, KeyChange, MAX_PROBLEM, Message},
@@ -33,8 +34,12 @@ pub(super) fn answer(secrets: &Secrets, name: &str, frame: &mut Vec<u8>) {
 fn change_here(secrets: &Secrets, name: &str, change: &KeyChange<'_>) -> Result<(), String> {
     let ring = secrets.ring().map_err(|error| error.to_string());
     let applied = ring.and_then(|ring| apply(name, ring, change));
-    let result = applied.as_ref().err().map_or("done", |problem| problem);
-    log::info!("{name}: key change, step {}: {result}", change.step);
+    match &applied {
+        Ok(()) => log(Topic::KeyChanged, &[("step", &change.step), ("node", &name)]),
+        Err(problem) => {
+            log(Topic::KeyRefused, &[("step", &change.step), ("problem", problem), ("node", &name)]);
+        }
+    }
     applied
 }
 
@@ -50,7 +55,8 @@ pub(super) fn apply(name: &str, ring: &Keyring, change: &KeyChange<'_>) -> Resul
         0 => {
             let key: &[u8; 32] = change.key.try_into().map_err(|_| "that is no key".to_owned())?;
             if let Some(evicted) = ring.install_newest(Key::from(key)) {
-                log::warn!("{name}: the ring was full: key {evicted} made room for a new one");
+                let hint = "the ring was full: it made room for a new one";
+                log(Topic::KeyEvicted, &[("key", &evicted), ("hint", &hint), ("node", &name)]);
             }
             Ok(())
         }

@@ -5,7 +5,7 @@
 //! Modules depend on those that are named before them only. First come those without a node: `host_port`, `family`,
 //! `interfaces`, `seed` (with `command`: what people write), `config` and `config_text`, `advertise` and `sockets` (where a node is), `queue`,
 //! `workers` and `pools` (threads for what may block), `clock`, `wakeup` and `counters`, `directory` and `events` (what
-//! readers see), `seeds`. `publication` tells readers and callers what happens; `shared_node` is the node under its lock,
+//! readers see), `seeds`. `pace`, `journal` and `peer_log` decide what is logged. `publication` tells callers what happens; `shared_node` is the node under its lock,
 //! with its clock, its end, and the waking of the clock thread. Streams are built in layers: `timed_socket`, `secrets`
 //! (what is sealed), `framed_stream`, `dial`, `key_change`, and `conversation`, in which the node and the other side
 //! talk. Above it are the four that begin conversations: `inbound` (streams of others), `join_attempts` and `outbound`
@@ -37,10 +37,13 @@ mod host_port;
 mod inbound;
 mod interfaces;
 mod join_attempts;
+mod journal;
 #[cfg(feature = "encryption")]
 mod key_change;
 mod outbound;
 mod own_address;
+mod pace;
+mod peer_log;
 mod pools;
 mod publication;
 mod queue;

@@ -14,17 +14,10 @@ use crossbeam_channel::Sender;
 use parking_lot::Mutex;
 
 use super::directory::Directory;
-use crate::{
-    Stop,
-    swim::{Event, JoinResult, ReachProblem},
-    warn::Throttle,
-};
+use crate::{Stop, swim::JoinResult};
 
 #[derive(Debug)]
 pub(super) struct Publication {
-    /// The node's name, for the log.
-    name: String,
-    warnings: Throttle,
     pub(super) directory: Arc<Directory>,
     /// Callers of `join` by ticket; `None` once the node has ended.
     joins: Mutex<Option<HashMap<u64, Sender<JoinResult>>>>,
@@ -36,35 +29,13 @@ pub(super) struct Publication {
 }
 
 impl Publication {
-    pub(super) fn new(name: String, directory: Arc<Directory>, seeds_tried: Sender<JoinResult>) -> Self {
+    pub(super) fn new(directory: Arc<Directory>, seeds_tried: Sender<JoinResult>) -> Self {
         Self {
-            name,
-            warnings: Throttle::default(),
             directory,
             joins: Mutex::new(Some(HashMap::new())),
             seeds_tried,
             left: Stop::new(),
             unheard: AtomicBool::new(false),
-        }
-    }
-
-    /// Logs an event and passes it on to its readers.
-    pub(super) fn event(&self, event: &Event) {
-        self.log(event);
-        self.directory.publish(event);
-    }
-
-    fn log(&self, event: &Event) {
-        let name = &self.name;
-        match event {
-            Event::ReachabilityLost { problem } => {
-                self.warnings.warn(kind_of(problem), format_args!("{name}: {problem}"));
-            }
-            Event::ReachabilityRestored { problem } => {
-                self.warnings.forget(kind_of(problem));
-                log::info!("{name}: this is over: {problem}");
-            }
-            event => log::debug!("{name}: {event:?}"),
         }
     }
 
@@ -103,14 +74,5 @@ impl Publication {
     pub(super) fn close(&self) {
         drop(self.joins.lock().take());
         self.directory.close();
-    }
-}
-
-/// Under which name a warning of a problem repeats.
-fn kind_of(problem: &ReachProblem) -> &'static str {
-    match problem {
-        ReachProblem::Datagrams { .. } => "datagrams",
-        ReachProblem::Unreached { .. } => "unreached",
-        ReachProblem::AddressGone { .. } => "address gone",
     }
 }

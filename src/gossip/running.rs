@@ -25,8 +25,10 @@ use super::{
     directory::Directory,
     inbound::Inbound,
     join_attempts::JoinAttempts,
+    journal::Journal,
     outbound::Outbound,
     own_address::OwnAddress,
+    peer_log::PeerLog,
     pools::Pools,
     publication::Publication,
     secrets::{DatagramSeal, Secrets},
@@ -37,8 +39,9 @@ use super::{
 };
 use crate::{
     Error, Stop,
+    log_line::{Field, Throttle, Topic, log},
     swim::{Config, JoinProblem, JoinResult, Metrics, Node, Start},
-    warn::Throttle,
+    wire::hash,
 };
 
 /// How much longer than its own deadline a leave is waited for.
@@ -97,6 +100,7 @@ impl Running {
             let _ = running.abort();
             return Err(error);
         }
+        running.tell_start();
         Ok(running)
     }
 
@@ -121,7 +125,7 @@ impl Running {
         let seek = !seeds.is_empty();
 
         let (tried, seeds_tried) = bounded(16);
-        let publication = Arc::new(Publication::new(name.clone(), directory, tried));
+        let publication = Arc::new(Publication::new(directory, tried));
         let pools = Pools::new(&name);
         let node = SharedNode::new(name, Arc::clone(&publication), (&udp, &tcp), |now| {
             let mut node = Node::new(swim, start, now);
@@ -136,6 +140,8 @@ impl Running {
             secrets,
             counters: Arc::clone(&counters),
             source: source_of(bound),
+            cluster: hash::cluster(&config.cluster),
+            peers: Arc::new(PeerLog::new(&config.name)),
         });
         let exchanges = pools.exchanges.clone();
         let join_attempts = JoinAttempts::new(Arc::clone(&talk), pools.joins.clone(), exchanges.clone());
@@ -172,6 +178,10 @@ impl Running {
             seal,
             own_address: OwnAddress::new(advertise.ip()),
             outbox: Outbox::default(),
+            journal: Journal::new(&config.name, config.probe_interval),
+            peers: Arc::clone(&talk.peers),
+            cluster: talk.cluster,
+            late: Duration::ZERO,
         };
         let threads = Threads { clock, udp, inbound: Arc::new(inbound), tcp };
         let running = Self {
@@ -189,6 +199,23 @@ impl Running {
             tickets: AtomicU64::new(0),
         };
         Ok((running, threads))
+    }
+
+    fn tell_start(&self) {
+        let addr = self.node.with(|node, _| node.local().addr);
+        let encryption = match (self.talk.secrets.requires(), self.talk.secrets.seals()) {
+            (true, _) => "required",
+            (false, true) => "sent",
+            (false, false) => "off",
+        };
+        let fields: [Field<'_>; 5] = [
+            ("addr", &addr),
+            ("bound", &self.bound),
+            ("cluster", &self.config.cluster),
+            ("encryption", &encryption),
+            ("node", &self.node.name),
+        ];
+        log(Topic::NodeStarted, &fields);
     }
 
     fn spawn(&self, Threads { clock, udp, inbound, tcp }: Threads) -> Result<(), Error> {
@@ -248,7 +275,8 @@ impl Running {
 
     pub(super) fn shutdown(&self) -> Result<(), Error> {
         if let Err(error @ (Error::Timeout { .. } | Error::Unheard { .. })) = self.leave() {
-            log::warn!("{}: {error}", self.node.name);
+            let error = error.report();
+            log(Topic::LeaveUnheard, &[("error", &error), ("node", &self.node.name)]);
         }
         self.abort()
     }
@@ -287,7 +315,8 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if let Err(error) = self.shutdown() {
-            log::error!("{}: {}", self.node.name, error.report());
+            let error = error.report();
+            log(Topic::EndedBadly, &[("error", &error), ("node", &self.node.name)]);
         }
     }
 }
@@ -305,9 +334,8 @@ fn check_own_network(swim: &Config, advertise: SocketAddr) -> Result<(), Error> 
 /// Whoever can send to this node can join and lie, unless it has a key or only its own host reaches it.
 fn warn_if_open(name: &str, bound: SocketAddr, secrets: &Secrets) {
     if !secrets.requires() && !bound.ip().to_canonical().is_loopback() {
-        log::warn!(
-            "{name}: listens on {bound} without requiring encryption: whoever can send there can join and lie"
-        );
+        let hint = "whoever can send there can join and lie; require encryption";
+        log(Topic::EncryptionOff, &[("bound", &bound), ("hint", &hint), ("node", &name)]);
     }
 }
 

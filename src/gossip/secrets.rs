@@ -6,11 +6,12 @@ use std::{
     time::Instant,
 };
 
-use super::{clock::wall_millis, config::GossipConfig, counters::Counters};
+use super::{clock::wall_millis, config::GossipConfig, counters::Counters, peer_log::Mismatch};
 use crate::{
     Encryption, Error, Key, Keyring,
     blocking::now,
     keys::key::random,
+    log_line::{Topic, log},
     wire::{
         frame::PREFIX,
         hash,
@@ -26,7 +27,7 @@ use crate::{
 
 pub(super) use stream::Purpose;
 
-/// Least time between two warnings about wrong clocks, in milliseconds.
+/// Least time between two warnings about a clock that was set back, in milliseconds.
 const WARNING_MS: u64 = 60_000;
 /// How far the wall clock may be set back before that is told, in milliseconds.
 const SET_BACK_MS: u64 = 5_000;
@@ -100,7 +101,7 @@ impl Secrets {
         let (Some(ring), Some(purpose)) = (&self.ring, Purpose::of(first)) else {
             if self.requires() {
                 self.counters.count(|counted| counted.dropped_unsealed += 1);
-                return Err(io::Error::new(ErrorKind::InvalidData, "the stream is not sealed"));
+                return Err(Mismatch::Clear.into());
             }
             return Ok(None);
         };
@@ -108,11 +109,12 @@ impl Secrets {
         theirs[..first.len()].copy_from_slice(&first);
         socket.read_exact(&mut theirs[first.len()..])?;
         let Some(key) = stream::asked_key(&theirs, self.mark, ring) else {
-            self.counters.count(|counted| counted.dropped_unknown_key += 1);
-            return Err(io::Error::new(
-                ErrorKind::InvalidData,
-                "sealed for another cluster, or with another key",
-            ));
+            let is_foreign = !stream::is_for(&theirs, self.mark);
+            self.counters.count(|counted| match is_foreign {
+                true => counted.dropped_cluster += 1,
+                false => counted.dropped_unknown_key += 1,
+            });
+            return Err(if is_foreign { Mismatch::Cluster } else { Mismatch::Key }.into());
         };
         let ours = self.greet(socket, &key, purpose)?;
         self.agree(key, ours, &theirs, false).map(Some)
@@ -174,6 +176,18 @@ impl StreamSeal {
     }
 }
 
+/// Why a datagram was dropped before its packet was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dropped {
+    Mismatch(Mismatch),
+    /// Genuine, and so far off this node's clock.
+    Stale {
+        off_ms: u64,
+    },
+    /// Not genuine, or not for the first time.
+    Forged,
+}
+
 /// Seals and opens datagrams; the clock thread has it.
 #[derive(Debug)]
 pub(super) struct DatagramSeal {
@@ -194,7 +208,7 @@ struct Sealing {
     sealed: Vec<u8>,
     /// What the steady clock counts from.
     began: Instant,
-    /// When a warning about clocks was due last, by the steady clock.
+    /// When a warning about a clock that was set back was due last, by the steady clock.
     warned: Option<u64>,
 }
 
@@ -221,33 +235,26 @@ impl DatagramSeal {
         &sealing.sealed
     }
 
-    /// The packet in a datagram, or `None` if that is to be dropped. It is counted then.
-    pub(super) fn open<'a>(&mut self, bytes: &'a mut [u8]) -> Option<&'a [u8]> {
+    /// The packet in a datagram, or why that is to be dropped. It is counted then.
+    pub(super) fn open<'a>(&mut self, bytes: &'a mut [u8]) -> Result<&'a [u8], Dropped> {
         let Self { counters, sealing } = self;
         let len = bytes.len() as u64;
-        let Some(sealing) = sealing else { return Some(bytes) };
+        let Some(sealing) = sealing else { return Ok(bytes) };
         if !is_sealed(bytes) {
             if sealing.ring.encryption() == Encryption::Require {
                 counters.count_dropped(len, |counted| &mut counted.dropped_unsealed);
-                return None;
+                return Err(Dropped::Mismatch(Mismatch::Clear));
             }
-            return Some(bytes);
+            return Ok(bytes);
         }
         let at = sealing.reading();
         sealing.look_at_wall(at);
         match sealing.opener.open(&sealing.ring, at, sealing.mark, bytes) {
             Ok(packet) => {
                 counters.count(|counted| counted.bytes_received += OVERHEAD as u64);
-                Some(packet)
+                Ok(packet)
             }
             Err(refusal) => {
-                if let Refusal::Stale(by) = refusal {
-                    sealing.warn(at, || {
-                        format!(
-                            "dropped a genuine datagram that is {by} ms off our clock: replayed, or a clock is wrong"
-                        )
-                    });
-                }
                 counters.count_dropped(len, |counted| match refusal {
                     Refusal::Foreign => &mut counted.dropped_cluster,
                     Refusal::UnknownKey => &mut counted.dropped_unknown_key,
@@ -255,7 +262,12 @@ impl DatagramSeal {
                     Refusal::Stale(_) => &mut counted.dropped_stale,
                     Refusal::Replayed => &mut counted.dropped_replayed,
                 });
-                None
+                Err(match refusal {
+                    Refusal::Foreign => Dropped::Mismatch(Mismatch::Cluster),
+                    Refusal::UnknownKey => Dropped::Mismatch(Mismatch::Key),
+                    Refusal::Stale(off_ms) => Dropped::Stale { off_ms },
+                    Refusal::Forged | Refusal::Replayed => Dropped::Forged,
+                })
             }
         }
     }
@@ -269,18 +281,10 @@ impl Sealing {
     /// Warns of a wall clock that was set back: for hours that does no harm, then other nodes refuse what this one seals.
     fn look_at_wall(&mut self, at: Reading) {
         let back = self.opener.now(at).saturating_sub(at.wall);
-        if back > SET_BACK_MS {
-            self.warn(at, || {
-                format!("the wall clock was set back by {back} ms; put it right, or start this node anew")
-            });
-        }
-    }
-
-    /// Logs a warning about clocks, once a minute at most.
-    fn warn(&mut self, at: Reading, problem: impl FnOnce() -> String) {
-        if self.warned.is_none_or(|warned| at.steady - warned >= WARNING_MS) {
+        if back > SET_BACK_MS && self.warned.is_none_or(|warned| at.steady - warned >= WARNING_MS) {
             self.warned = Some(at.steady);
-            log::warn!("{}: {}", self.name, problem());
+            let hint = "put the wall clock right, or start this node anew";
+            log(Topic::ClockSetBack, &[("by_ms", &back), ("hint", &hint), ("node", &self.name)]);
         }
     }
 }

@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     Error,
+    log_line::{Field, Throttle, Topic},
     swim::{Config, JoinProblem, JoinResult, Joining},
-    warn::Throttle,
 };
 
 /// Who is told why a seed cannot be used.
@@ -102,13 +102,7 @@ impl SeedLookup {
         let is_fine = |seed: &String| match Seed::parse_listed(seed) {
             Ok(_) => true,
             Err(problem) => {
-                let name = &self.node.name;
-                self.warnings.warn(
-                    seed,
-                    format_args!(
-                        "{name}: the peer {seed:?} of a discovery is no seed: it {problem}; it is left out"
-                    ),
-                );
+                self.refused(seed, &problem);
                 false
             }
         };
@@ -197,14 +191,17 @@ impl SeedLookup {
 
     fn report(&self, seed: &str, problem: String, report_to: &ReportTo) {
         match report_to {
-            ReportTo::Log => {
-                self.warnings.warn(seed, format_args!("{}: seed {seed:?} {problem}", self.node.name))
-            }
+            ReportTo::Log => self.refused(seed, &problem),
             ReportTo::Caller(error) => {
                 let problem = format!("has {seed:?}, which {problem}");
                 *error.lock() = Some(Error::config("seeds", problem));
             }
         }
+    }
+
+    fn refused(&self, seed: &str, problem: &str) {
+        let fields: [Field<'_>; 3] = [("seed", &seed), ("problem", &problem), ("node", &self.node.name)];
+        self.warnings.log(seed, Topic::SeedRefused, &fields);
     }
 
     fn report_lookup(&self, seed: &str, source: io::Error, report_to: &ReportTo) {
@@ -214,13 +211,9 @@ impl SeedLookup {
         let advice = Seed::parse(seed).map_or("", |seed| seed.advice());
         match report_to {
             ReportTo::Log => {
-                let name = &self.node.name;
-                self.warnings.warn(
-                    seed,
-                    format_args!(
-                        "{name}: seed {seed:?} cannot be resolved: {source}; {advice}; it is tried again"
-                    ),
-                );
+                let fields: [Field<'_>; 4] =
+                    [("seed", &seed), ("error", &source), ("hint", &advice), ("node", &self.node.name)];
+                self.warnings.log(seed, Topic::SeedUnresolved, &fields);
             }
             ReportTo::Caller(error) => {
                 *error.lock() = Some(Error::Resolve { host: seed.into(), remedy: advice.into(), source });
@@ -231,7 +224,7 @@ impl SeedLookup {
     /// How a round of contacting the seeds ended, in one line at most.
     pub(super) fn report_round(&self, result: &JoinResult) {
         const KIND: &str = "no seed joined";
-        let name = &self.node.name;
+        let node = &self.node.name;
         let problem = match result {
             Ok(_) => return self.warnings.forget(KIND),
             // Each seed's problem was reported already.
@@ -239,19 +232,16 @@ impl SeedLookup {
             Err(problem) => problem,
         };
         if let JoinProblem::NameTaken { .. } = problem {
-            return self.warnings.warn(KIND, format_args!("{name}: not in the cluster: {problem}"));
+            return self.warnings.log(KIND, Topic::NameTaken, &[("problem", problem), ("node", node)]);
         }
         let (count, seed) = {
             let seeds = self.seeds.lock();
             (seeds.len(), problem.addr().and_then(|addr| seeds.text_of(addr)))
         };
-        let seed = seed.map_or_else(String::new, |seed| format!(" {seed:?}"));
-        self.warnings.warn(
-            KIND,
-            format_args!(
-                "{name}: none of {count} seeds joined, and all are tried again; the last was{seed}: {problem}"
-            ),
-        );
+        let last = seed.map_or_else(|| problem.addr().map(|addr| addr.to_string()), Some).unwrap_or_default();
+        let fields: [Field<'_>; 4] =
+            [("seeds", &count), ("last", &last), ("problem", problem), ("node", node)];
+        self.warnings.log(KIND, Topic::SeedsUnreached, &fields);
     }
 
     /// Why a seed cannot be joined at an address.

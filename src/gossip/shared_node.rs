@@ -22,6 +22,7 @@ use super::{
 use crate::{
     Error, Stop,
     error::message_of,
+    log_line::{Topic, log},
     swim::{Node, Output, Time},
 };
 
@@ -107,7 +108,7 @@ impl SharedNode {
         let udp = self.wake_handles.lock().as_ref().map(|handles| Arc::clone(&handles.udp));
         if let Some(Err(error)) = udp.map(|udp| udp.wake()) {
             self.wakeup.not_sent();
-            log::debug!("{}: cannot wake: {error}", self.name);
+            log(Topic::WakeFailed, &[("error", &error), ("node", &self.name)]);
         }
     }
 
@@ -123,7 +124,7 @@ impl SharedNode {
         let first = self.failure.lock().get_or_insert(failure).clone();
         self.shut();
         // Last of all: it may be the logger that panics.
-        log::error!("{} panicked: {}", first.what, first.message);
+        log(Topic::NodePanicked, &[("thread", &first.what), ("panic", &first.message), ("node", &self.name)]);
     }
 
     /// What ended the node, if it did not end because it was asked to.

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     Error,
     blocking::{SLICE, is_nothing},
+    log_line::{Topic, log},
 };
 
 /// How often port 0 is tried until UDP and TCP get the same one.
@@ -112,7 +113,7 @@ fn bind_udp(addr: SocketAddr, recv_buffer: usize) -> io::Result<UdpSocket> {
 
 fn ask_for_buffer(socket: &Socket, bytes: usize) {
     if let Err(error) = socket.set_recv_buffer_size(bytes) {
-        log::debug!("the kernel refused a receive buffer of {bytes} bytes: {error}");
+        log(Topic::BufferRefused, &[("bytes", &bytes), ("error", &error)]);
     }
 }
 

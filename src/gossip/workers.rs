@@ -14,7 +14,10 @@ use std::{
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::queue::{Account, Limits, Place, Queue};
-use crate::blocking::now;
+use crate::{
+    blocking::now,
+    log_line::{Topic, log},
+};
 
 /// Called once: with its place, or with `None` if it gets none, then on the thread that finds that out.
 type Job = Box<dyn FnOnce(Option<&Place>) + Send>;
@@ -150,7 +153,7 @@ impl Pool {
                 state.live -= 1;
                 let without_place = if state.live == 0 { state.queue.take_waiting() } else { Vec::new() };
                 drop(state);
-                log::warn!("{}: no thread for a job: {error}", self.name);
+                log(Topic::ThreadRefused, &[("thread", &self.name), ("error", &error)]);
                 without_place
             }
         }

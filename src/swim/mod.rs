@@ -9,7 +9,7 @@
 //! `probe`, `health` (Lifeguard's awareness), `stalls`; `status` and `history` tell of all of it. Dissemination: `updates` (their queue), `dissemination` (gossip),
 //! `anti_entropy` (when) and `push_pull` (how tables are exchanged). Streams: `stream`, `frames`, each a `session`,
 //! `carry` (datagrams by stream). Life of a node: `phase`, `join`, `race`, `reconnect`, `leave`, `reach` (how
-//! others see this node). `node` takes inputs and routes them, `datagram` takes one in, `transmit` writes those that wait.
+//! others see this node), `vitals` (how it is itself). `node` takes inputs and routes them, `datagram` takes one in, `transmit` writes those that wait.
 //! Under them the `table` of `member` records, with an index and the probe rings in its folder; `secret`, `timers` and `time`.
 
 mod anti_entropy;
@@ -56,6 +56,7 @@ mod timers;
 mod transmit;
 mod updates;
 mod validation;
+mod vitals;
 
 #[cfg(test)]
 mod tests;
@@ -75,5 +76,6 @@ pub use status::{Doubt, ProbeStats, Standing, Status};
 pub use stream::{StreamFailure, StreamId, StreamKind, StreamStep};
 pub use time::Time;
 pub use transmit::Destination;
+pub(crate) use vitals::Vitals;
 
 pub use crate::error::JoinProblem;

@@ -2,6 +2,8 @@
 
 /// The longest frame either side sends or accepts, in bytes.
 pub(crate) const MAX_FRAME: usize = 32 * 1024;
+/// The version of what is sealed, its first byte. A packet in clear has another.
+pub(crate) const SEALED: u8 = 4;
 /// Bytes of the length.
 pub(crate) const PREFIX: usize = 4;
 
@@ -14,4 +16,9 @@ pub(crate) fn length(prefix: [u8; PREFIX], sealing: usize) -> Option<usize> {
 /// The prefix for a frame.
 pub(crate) fn prefix(frame: &[u8]) -> [u8; PREFIX] {
     (frame.len() as u32).to_le_bytes()
+}
+
+/// Whether a prefix is none, but begins the greeting of a sealed stream: no frame is that long.
+pub(crate) fn is_greeting(prefix: [u8; PREFIX]) -> bool {
+    prefix[0] == SEALED && prefix[1..3] == [0xff; 2]
 }

@@ -54,6 +54,16 @@ impl Header {
 
 /// Checks the header; the sections are then decoded one by one, as they are asked for.
 pub(crate) fn open(bytes: &[u8], cluster: u32) -> Result<(Header, Sections<'_>), Reject> {
+    let (header, rest) = split(bytes, cluster)?;
+    if header[5..9] != checksum(&header[..5], &bytes[CHECKED..]).to_le_bytes() {
+        return Err(Reject::Checksum);
+    }
+    let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    Ok((Header { cluster, sender: word(9), token: word(13) }, Sections { rest }))
+}
+
+/// Header and rest of a packet of this version and cluster, whose checksum may be wrong.
+fn split(bytes: &[u8], cluster: u32) -> Result<(&[u8], &[u8]), Reject> {
     let (header, rest) = bytes.split_at_checked(HEADER).ok_or(Reject::Short)?;
     if header[0] != VERSION {
         return Err(Reject::Version);
@@ -61,11 +71,12 @@ pub(crate) fn open(bytes: &[u8], cluster: u32) -> Result<(Header, Sections<'_>),
     if header[1..5] != cluster.to_le_bytes() {
         return Err(Reject::Cluster);
     }
-    if header[5..9] != checksum(&header[..5], &bytes[CHECKED..]).to_le_bytes() {
-        return Err(Reject::Checksum);
-    }
-    let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-    Ok((Header { cluster, sender: word(9), token: word(13) }, Sections { rest }))
+    Ok((header, rest))
+}
+
+/// Why a packet would be dropped by the look of its header, before any of it is decoded: for the log.
+pub(crate) fn foreign(bytes: &[u8], cluster: u32) -> Option<Reject> {
+    split(bytes, cluster).err().filter(|reject| *reject != Reject::Short)
 }
 
 fn checksum(head: &[u8], body: &[u8]) -> u32 {

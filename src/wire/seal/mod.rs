@@ -16,7 +16,7 @@ use chacha20poly1305::{AeadInOut, Nonce, Tag};
 use crate::keys::key::Key;
 
 /// The version of sealed datagrams and streams, in their first byte.
-pub(crate) const VERSION: u8 = 4;
+pub(crate) const VERSION: u8 = super::frame::SEALED;
 /// Bytes that prove that the rest is genuine.
 pub(crate) const TAG: usize = 16;
 /// What one side draws at random.

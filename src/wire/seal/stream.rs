@@ -85,7 +85,12 @@ struct Lane {
 /// The key that a greeting asks for, if it is for this cluster and we have it.
 pub(crate) fn asked_key(greeting: &[u8], cluster: u32, ring: &Keyring) -> Option<Key> {
     let mark = greeting.get(8..COMMON)?.try_into().ok()?;
-    ring.marked(mark).next().filter(|_| greeting[4..8] == cluster.to_le_bytes())
+    ring.marked(mark).next().filter(|_| is_for(greeting, cluster))
+}
+
+/// Whether a greeting is for this cluster.
+pub(crate) fn is_for(greeting: &[u8], cluster: u32) -> bool {
+    greeting.get(4..8) == Some(&cluster.to_le_bytes())
 }
 
 impl Greeting {

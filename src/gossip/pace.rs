@@ -1,0 +1,163 @@
+//! How many lines about members are written: so many about one member, so many a second, and a summary of the rest.
+//!
+//! All memory is bounded: [`MAX_MEMBERS`] names, and for each kind of change a number and [`EXAMPLES`] names.
+
+use std::{collections::HashMap, mem, sync::Arc, time::Duration};
+
+use crate::{
+    log_line::{Names, Seconds, Sink, Topic},
+    swim::Time,
+};
+
+/// Lines about one member in [`MEMBER_WINDOW`]; of the rest, one says how many changes there were.
+pub(super) const MEMBER_LINES: u32 = 4;
+pub(super) const MEMBER_WINDOW: Duration = Duration::from_secs(60);
+/// Members whose lines are counted. A further one is not limited by itself, only with all others.
+pub(super) const MAX_MEMBERS: usize = 256;
+/// Lines about single members in a [`WINDOW`]. More changes are summarised, and then all, until a window has no more than
+/// that.
+pub(super) const WINDOW_LINES: u32 = 20;
+pub(super) const WINDOW: Duration = Duration::from_secs(1);
+/// Names in a summary.
+pub(super) const EXAMPLES: usize = 3;
+
+/// What is limited, and what its summary is called.
+const KINDS: [(Topic, Topic); 5] = [
+    (Topic::MemberJoined, Topic::MembersJoined),
+    (Topic::MemberReturned, Topic::MembersReturned),
+    (Topic::MemberLeft, Topic::MembersLeft),
+    (Topic::MemberFailed, Topic::MembersFailed),
+    (Topic::MemberRefuted, Topic::MembersRefuted),
+];
+
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    members: HashMap<Arc<str>, Recent>,
+    /// When the window at hand began, and how many changes it had.
+    began: Time,
+    changes: u32,
+    /// Whether the window before had too many changes.
+    is_storm: bool,
+    held: [Held; KINDS.len()],
+    /// Whether there is something to tell later.
+    owes: bool,
+}
+
+/// What was written of a member lately.
+#[derive(Debug)]
+struct Recent {
+    began: Time,
+    changes: u32,
+    last: Topic,
+}
+
+/// Changes of one kind in this window that have no line of their own.
+#[derive(Debug, Default)]
+struct Held {
+    count: u64,
+    examples: Vec<Arc<str>>,
+}
+
+impl Pace {
+    /// Whether a change of a member has a line of its own. [`tick`](Self::tick) must have been called for `now`.
+    pub(super) fn admit(&mut self, now: Time, topic: Topic, name: &Arc<str>) -> bool {
+        self.may_tell_of(now, topic, name) && self.has_room(topic, name)
+    }
+
+    fn may_tell_of(&mut self, now: Time, last: Topic, name: &Arc<str>) -> bool {
+        let is_over = |recent: &Recent| now.since(recent.began) >= MEMBER_WINDOW;
+        if let Some(recent) = self.members.get_mut(name) {
+            if is_over(recent) {
+                *recent = Recent { began: now, changes: 0, last };
+            }
+            recent.changes += 1;
+            recent.last = last;
+            let may = recent.changes <= MEMBER_LINES;
+            self.owes |= !may;
+            return may;
+        }
+        if self.members.len() >= MAX_MEMBERS {
+            self.members.retain(|_, recent| !is_over(recent));
+        }
+        if self.members.len() < MAX_MEMBERS {
+            self.members.insert(Arc::clone(name), Recent { began: now, changes: 1, last });
+        }
+        true
+    }
+
+    fn has_room(&mut self, topic: Topic, name: &Arc<str>) -> bool {
+        self.changes = self.changes.saturating_add(1);
+        if !self.is_storm && self.changes <= WINDOW_LINES {
+            return true;
+        }
+        let Some(at) = KINDS.iter().position(|(kind, _)| *kind == topic) else { return true };
+        let held = &mut self.held[at];
+        held.count += 1;
+        if held.examples.len() < EXAMPLES && !held.examples.contains(name) {
+            held.examples.push(Arc::clone(name));
+        }
+        self.owes = true;
+        false
+    }
+
+    /// Writes what is due of the changes that have no line of their own.
+    pub(super) fn tick(&mut self, now: Time, node: &str, sink: &mut impl Sink) {
+        if now.since(self.began) < WINDOW {
+            return;
+        }
+        let within = now.since(self.began);
+        self.is_storm = self.changes > WINDOW_LINES;
+        (self.began, self.changes) = (now, 0);
+        if mem::take(&mut self.owes) {
+            self.sum_up(within, node, sink);
+            self.tell_unsettled(|recent| now.since(recent.began) >= MEMBER_WINDOW, node, sink);
+        }
+    }
+
+    /// Writes all of it now: the node ends.
+    pub(super) fn finish(&mut self, now: Time, node: &str, sink: &mut impl Sink) {
+        self.sum_up(now.since(self.began), node, sink);
+        self.tell_unsettled(|_| true, node, sink);
+    }
+
+    fn sum_up(&mut self, within: Duration, node: &str, sink: &mut impl Sink) {
+        for ((_, topic), held) in KINDS.into_iter().zip(&mut self.held) {
+            let Held { count, examples } = mem::take(held);
+            if count > 0 {
+                let (examples, within) = (Names(&examples), Seconds(within));
+                sink.write(
+                    topic,
+                    &[("count", &count), ("within", &within), ("examples", &examples), ("node", &node)],
+                );
+            }
+        }
+    }
+
+    /// Tells of members with more changes than lines, and forgets them, once their window `is_over`.
+    fn tell_unsettled(&mut self, is_over: impl Fn(&Recent) -> bool, node: &str, sink: &mut impl Sink) {
+        let mut told: Vec<_> = self.members.extract_if(|_, recent| is_over(recent)).collect();
+        told.retain(|(_, recent)| recent.changes > MEMBER_LINES);
+        told.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        for (name, Recent { changes, last, .. }) in told {
+            let last = last.words().trim_start_matches("member ");
+            let within = Seconds(MEMBER_WINDOW);
+            sink.write(
+                Topic::MemberUnsettled,
+                &[
+                    ("name", &name),
+                    ("changes", &changes),
+                    ("within", &within),
+                    ("last", &last),
+                    ("node", &node),
+                ],
+            );
+        }
+        self.owes |= self.members.values().any(|recent| recent.changes > MEMBER_LINES);
+    }
+    /// How many members are counted, and the most names that wait for a summary.
+    #[cfg(test)]
+    pub(super) fn sizes(&self) -> (usize, usize) {
+        let names = self.held.iter().map(|held| held.examples.len()).max();
+        (self.members.len(), names.unwrap_or(0))
+    }
+}

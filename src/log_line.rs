@@ -1,0 +1,342 @@
+//! The log: every line of this library is one [`Topic`] and its fields, as `key=value` (logfmt), and is written here.
+//!
+//! A line begins with the fixed words of its topic, so that it can be searched for. Values come from the network, too: one
+//! that holds a space, a quote, an equals sign or anything that would break or disguise a line is quoted and escaped. Nothing
+//! is allocated for a line, and nothing of it is formatted while its level is off.
+
+use std::{
+    fmt::{self, Display, Write},
+    time::{Duration, Instant},
+};
+
+use log::Level;
+use parking_lot::Mutex;
+
+use crate::blocking::now;
+
+/// The target of every line: `RUST_LOG=syncswim=info` shows them.
+pub(crate) const TARGET: &str = "syncswim";
+
+/// The time between the first two warnings of one kind; it doubles from there.
+const FIRST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+/// Kinds that are kept in mind. Once there are so many, all others count as one kind: many that take turns are told of as
+/// seldom as one.
+const MAX_KINDS: usize = 64;
+const OTHERS: &str = "others";
+
+macro_rules! topics {
+    ($($(#[$cfg:meta])? $name:ident = $level:ident $words:literal,)*) => {
+        /// What a line is about. `docs/operating/LOGS.md` lists all of them.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Topic { $($(#[$cfg])? $name,)* }
+
+        impl Topic {
+            #[cfg(test)]
+            pub(crate) const ALL: &[Self] = &[$($(#[$cfg])? Self::$name,)*];
+
+            /// The words with which the line begins.
+            pub(crate) fn words(self) -> &'static str {
+                match self { $($(#[$cfg])? Self::$name => $words,)* }
+            }
+
+            pub(crate) fn level(self) -> Level {
+                match self { $($(#[$cfg])? Self::$name => Level::$level,)* }
+            }
+        }
+    };
+}
+
+topics! {
+    NodeStarted = Info "node started",
+    MemberJoined = Info "member joined",
+    MemberReturned = Info "member returned",
+    MemberLeft = Info "member left",
+    MemberFailed = Info "member failed",
+    MemberRefuted = Info "member refuted",
+    SelfRefuted = Info "self refuted",
+    MemberUnsettled = Info "member unsettled",
+    MembersJoined = Info "members joined",
+    MembersReturned = Info "members returned",
+    MembersLeft = Info "members left",
+    MembersFailed = Info "members failed",
+    MembersRefuted = Info "members refuted",
+    HealthRecovered = Info "health recovered",
+    DatagramsRestored = Info "datagrams restored",
+    AddressRestored = Info "address restored",
+    #[cfg(feature = "encryption")]
+    KeyChanged = Info "key changed",
+    NameConflict = Warn "name conflict",
+    NodeStalled = Warn "node stalled",
+    NodeAway = Warn "node away",
+    HealthBad = Warn "health bad",
+    DatagramsLost = Warn "datagrams lost",
+    AddressUnreachable = Warn "address unreachable",
+    AddressGone = Warn "address gone",
+    #[cfg(feature = "encryption")]
+    ClockOff = Warn "clock off",
+    #[cfg(feature = "encryption")]
+    ClockSetBack = Warn "clock set back",
+    #[cfg(feature = "encryption")]
+    WrongKey = Warn "wrong key",
+    WrongCluster = Warn "wrong cluster",
+    WrongVersion = Warn "wrong version",
+    #[cfg(feature = "encryption")]
+    NotSealed = Warn "not sealed",
+    NoKey = Warn "no key",
+    StreamRejected = Warn "stream rejected",
+    #[cfg(feature = "encryption")]
+    KeyRefused = Warn "key refused",
+    #[cfg(feature = "encryption")]
+    KeyEvicted = Warn "key evicted",
+    EncryptionOff = Warn "encryption off",
+    SeedsUnreached = Warn "seeds unreached",
+    NameTaken = Warn "name taken",
+    SeedUnresolved = Warn "seed unresolved",
+    SeedRefused = Warn "seed refused",
+    LeaveUnheard = Warn "leave unheard",
+    AcceptFailed = Warn "accept failed",
+    ThreadRefused = Warn "thread refused",
+    LookupEmpty = Warn "lookup empty",
+    LookupPartial = Warn "lookup partial",
+    LookupFailed = Warn "lookup failed",
+    NodePanicked = Error "node panicked",
+    #[cfg(feature = "capi")]
+    ThreadPanicked = Error "thread panicked",
+    EndedBadly = Error "ended badly",
+    MemberSuspected = Debug "member suspected",
+    MemberUpdated = Debug "member updated",
+    MemberReaped = Debug "member reaped",
+    StreamFailed = Debug "stream failed",
+    ReceiveFailed = Debug "receive failed",
+    WakeFailed = Debug "wake failed",
+    BufferRefused = Debug "buffer refused",
+    #[cfg(feature = "interfaces")]
+    InterfacesUnknown = Debug "interfaces unknown",
+    SendFailed = Trace "send failed",
+}
+
+impl Topic {
+    /// Whether anybody reads its level.
+    pub(crate) fn is_on(self) -> bool {
+        log::log_enabled!(target: TARGET, self.level())
+    }
+}
+
+/// A field of a line: its key and its value.
+pub(crate) type Field<'a> = (&'static str, &'a dyn Display);
+
+/// One line.
+#[derive(Clone, Copy)]
+pub(crate) struct Line<'a> {
+    pub(crate) topic: Topic,
+    pub(crate) fields: &'a [Field<'a>],
+    /// How many like it were left out before it; none is not written.
+    pub(crate) omitted: u64,
+}
+
+impl<'a> Line<'a> {
+    pub(crate) fn new(topic: Topic, fields: &'a [Field<'a>]) -> Self {
+        Self { topic, fields, omitted: 0 }
+    }
+
+    pub(crate) fn log(self) {
+        let level = self.topic.level();
+        log::log!(target: TARGET, level, "{self}");
+    }
+}
+
+impl Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.topic.words())?;
+        for (key, value) in self.fields {
+            write!(f, " {key}={}", Value(*value))?;
+        }
+        if self.omitted > 0 { write!(f, " omitted={}", self.omitted) } else { Ok(()) }
+    }
+}
+
+/// Where lines go.
+pub(crate) trait Sink {
+    /// Whether a line is read at all.
+    fn is_on(&self, topic: Topic) -> bool;
+
+    fn line(&mut self, line: Line<'_>);
+
+    fn write(&mut self, topic: Topic, fields: &[Field<'_>]) {
+        self.line(Line::new(topic, fields));
+    }
+}
+
+/// The log of the process.
+pub(crate) struct Log;
+
+impl Sink for Log {
+    fn is_on(&self, topic: Topic) -> bool {
+        topic.is_on()
+    }
+
+    fn line(&mut self, line: Line<'_>) {
+        line.log();
+    }
+}
+
+/// Logs a line, unless its level is off.
+pub(crate) fn log(topic: Topic, fields: &[Field<'_>]) {
+    Line::new(topic, fields).log();
+}
+
+/// A value as logfmt has it: bare, or in quotes where it would not be read as one word.
+struct Value<'a>(&'a dyn Display);
+
+impl Display for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut look = Look::default();
+        write!(look, "{}", self.0)?;
+        if look.is_bare && !look.is_empty {
+            return write!(f, "{}", self.0);
+        }
+        f.write_char('"')?;
+        write!(Escape(f), "{}", self.0)?;
+        f.write_char('"')
+    }
+}
+
+/// Looks whether a value needs quotes, without keeping it.
+struct Look {
+    is_bare: bool,
+    is_empty: bool,
+}
+
+impl Default for Look {
+    fn default() -> Self {
+        Self { is_bare: true, is_empty: true }
+    }
+}
+
+impl Write for Look {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        self.is_empty &= part.is_empty();
+        self.is_bare &=
+            !part.chars().any(|c| matches!(c, '"' | '\\' | '=') || c.is_whitespace() || deceives(c));
+        Ok(())
+    }
+}
+
+struct Escape<'a, 'f>(&'a mut fmt::Formatter<'f>);
+
+impl Write for Escape<'_, '_> {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        part.chars().try_for_each(|c| match c {
+            '"' | '\\' => write!(self.0, "\\{c}"),
+            '\n' => self.0.write_str("\\n"),
+            '\r' => self.0.write_str("\\r"),
+            '\t' => self.0.write_str("\\t"),
+            c if deceives(c) => write!(self.0, "\\u{:04x}", u32::from(c)),
+            c => self.0.write_char(c),
+        })
+    }
+}
+
+/// Whether a character ends a line, moves what a terminal shows, or is not seen at all.
+fn deceives(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// Names as one value, with commas between them. A comma in a name is escaped.
+pub(crate) struct Names<'a, T>(pub(crate) &'a [T]);
+
+impl<T: AsRef<str>> Display for Names<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, name) in self.0.iter().enumerate() {
+            if at > 0 {
+                f.write_char(',')?;
+            }
+            for (at, part) in name.as_ref().split(',').enumerate() {
+                f.write_str(if at > 0 { "\\u002c" } else { "" })?;
+                f.write_str(part)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A time as one word: `0.350s`.
+pub(crate) struct Seconds(pub(crate) Duration);
+
+impl Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3}s", self.0.as_secs_f64())
+    }
+}
+
+/// Keeps lines of one kind from filling the log: the first is written at once, then less and less often, with how many were
+/// left out. No lock is held while one is written.
+#[derive(Debug)]
+pub(crate) struct Throttle {
+    began: Instant,
+    told: Mutex<Vec<Told>>,
+}
+
+#[derive(Debug)]
+struct Told {
+    kind: String,
+    at: Duration,
+    pause: Duration,
+    left_out: u64,
+}
+
+impl Default for Throttle {
+    fn default() -> Self {
+        Self { began: now(), told: Mutex::default() }
+    }
+}
+
+impl Told {
+    /// Whether it was silent for so long that the next would be news.
+    fn is_over(&self, now: Duration) -> bool {
+        now.saturating_sub(self.at) >= self.pause.saturating_mul(2)
+    }
+}
+
+impl Throttle {
+    /// Logs a line unless one of this kind was logged lately: within the last minute, then two, four, up to an hour.
+    pub(crate) fn log(&self, kind: &str, topic: Topic, fields: &[Field<'_>]) {
+        if topic.is_on()
+            && let Some(omitted) = self.admit(kind, self.began.elapsed())
+        {
+            Line { topic, fields, omitted }.log();
+        }
+    }
+
+    /// What was bad is good again: the next line of this kind is news.
+    pub(crate) fn forget(&self, kind: &str) {
+        self.told.lock().retain(|told| told.kind != kind);
+    }
+
+    /// How many were left out since the last one, if another is due. `now` counts from any origin.
+    pub(crate) fn admit(&self, kind: &str, now: Duration) -> Option<u64> {
+        let mut all = self.told.lock();
+        let is_known = all.iter().any(|told| told.kind == kind);
+        if !is_known && all.len() >= MAX_KINDS {
+            all.retain(|told| !told.is_over(now));
+        }
+        let kind = if is_known || all.len() < MAX_KINDS { kind } else { OTHERS };
+        let Some(told) = all.iter_mut().find(|told| told.kind == kind) else {
+            all.push(Told { kind: kind.into(), at: now, pause: FIRST_PAUSE, left_out: 0 });
+            return Some(0);
+        };
+        if now.saturating_sub(told.at) < told.pause {
+            told.left_out += 1;
+            return None;
+        }
+        told.pause = if told.is_over(now) { FIRST_PAUSE } else { (told.pause * 2).min(LONGEST_PAUSE) };
+        told.at = now;
+        Some(std::mem::take(&mut told.left_out))
+    }
+}
+
+#[cfg(test)]
+#[path = "log_line_tests.rs"]
+mod tests;

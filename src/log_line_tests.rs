@@ -1,0 +1,156 @@
+//! How a line is written, and how seldom one that repeats.
+
+use std::{fs, path::Path};
+
+use super::*;
+
+fn secs(s: u64) -> Duration {
+    Duration::from_secs(s)
+}
+
+fn line(name: &str) -> String {
+    Line::new(Topic::MemberJoined, &[("name", &name), ("node", &"a")]).to_string()
+}
+
+#[test]
+fn a_line_is_its_words_and_its_fields() {
+    assert_eq!(line("db-1"), "member joined name=db-1 node=a");
+    assert_eq!(line("[::1]:7946"), "member joined name=[::1]:7946 node=a");
+    assert_eq!(line("größe"), "member joined name=größe node=a");
+    let waited = Seconds(Duration::from_millis(4_250));
+    let fields: [Field<'_>; 1] = [("waited", &waited)];
+    let repeated = Line { omitted: 7, ..Line::new(Topic::MemberFailed, &fields) };
+    assert_eq!(repeated.to_string(), "member failed waited=4.250s omitted=7");
+}
+
+#[test]
+fn whatever_a_name_holds_a_line_stays_one_line_and_one_value() {
+    for (name, written) in [
+        ("", r#""""#),
+        ("a b", r#""a b""#),
+        ("a=b", r#""a=b""#),
+        ("a\"b", r#""a\"b""#),
+        ("a\\b", r#""a\\b""#),
+        ("a\nmember failed name=b", r#""a\nmember failed name=b""#),
+        ("a\r\t", r#""a\r\t""#),
+        ("\u{1b}[2J\0", r#""\u001b[2J\u0000""#),
+        ("a\u{85}\u{2028}b", r#""a\u0085\u2028b""#),
+        ("a\u{202e}b\u{200b}", r#""a\u202eb\u200b""#),
+    ] {
+        assert_eq!(line(name), format!("member joined name={written} node=a"));
+    }
+    let long = "\n".repeat(128);
+    assert_eq!(line(&long).lines().count(), 1);
+    assert_eq!(line(&long).len(), line("").len() + 256);
+}
+
+#[test]
+fn names_are_one_value_whatever_they_hold() {
+    let written = |names: &[&str]| {
+        let names = Names(names);
+        Line::new(Topic::MembersFailed, &[("examples", &names)]).to_string()
+    };
+    assert_eq!(written(&["a", "b"]), "members failed examples=a,b");
+    assert_eq!(written(&["a,b", "c d"]), r#"members failed examples="a\\u002cb,c d""#);
+    assert_eq!(written(&[]), r#"members failed examples="""#);
+}
+
+#[test]
+fn a_line_that_repeats_is_told_less_and_less_often_and_the_rest_is_counted() {
+    let throttle = Throttle::default();
+    let told: Vec<_> = (0..7 * 3600)
+        .filter_map(|at| Some((at, throttle.admit("accept", secs(at))?)))
+        .map(|(at, left_out)| (at / 60, left_out))
+        .collect();
+    let expected = [(0, 0), (1, 59), (3, 119), (7, 239), (15, 479), (31, 959), (63, 1919), (123, 3599)];
+    assert_eq!(told[..8], expected);
+    assert_eq!(throttle.admit("seeds", secs(0)), Some(0), "another kind");
+    throttle.forget("accept");
+    assert_eq!(throttle.admit("accept", secs(0)), Some(0));
+    // After a long silence it is news.
+    let later = secs(300);
+    assert_eq!((throttle.admit("accept", later), throttle.admit("accept", later)), (Some(0), None));
+    assert_eq!(throttle.admit("accept", later + FIRST_PAUSE), Some(1));
+}
+
+#[test]
+fn kinds_are_bounded_and_many_that_take_turns_are_told_as_seldom_as_one() {
+    let throttle = Throttle::default();
+    let told =
+        |at: u64| (0..1_000).filter(|kind| throttle.admit(&kind.to_string(), secs(at)).is_some()).count();
+    assert_eq!(told(0), MAX_KINDS + 1);
+    assert_eq!((1..60).map(told).sum::<usize>(), 0);
+    assert_eq!(throttle.told.lock().len(), MAX_KINDS + 1);
+    assert!(told(60) <= MAX_KINDS + 1);
+    // Those that were silent for long make room.
+    assert_eq!(throttle.admit("new", secs(10_000)), Some(0));
+    assert!(throttle.told.lock().len() <= MAX_KINDS);
+}
+
+/// The rows of the tables of a document: the words and the level of each.
+fn rows(document: &str) -> Vec<(String, String)> {
+    let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    let rows = document.lines().filter(|line| line.starts_with("| `")).map(cells);
+    rows.map(|cells| {
+        let words = cells[1].trim_matches('`').split(['…', '=']).next().unwrap_or_default();
+        (words.trim().to_owned(), cells[2].clone())
+    })
+    .collect()
+}
+
+#[test]
+fn the_document_lists_every_line_with_its_level_and_no_other() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut listed = rows(&fs::read_to_string(root.join("docs/operating/LOGS.md")).unwrap());
+    let mut known: Vec<_> = Topic::ALL
+        .iter()
+        .map(|topic| (topic.words().to_owned(), topic.level().as_str().to_lowercase()))
+        .collect();
+    if !cfg!(all(feature = "encryption", feature = "interfaces", feature = "capi")) {
+        // Some lines belong to a feature.
+        assert!(known.len() > 40);
+        listed.retain(|row| known.contains(row));
+    }
+    listed.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(listed, known);
+}
+
+#[cfg(feature = "encryption")]
+#[test]
+fn the_deployment_guide_names_lines_that_there_are() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let guide = fs::read_to_string(root.join("docs/DEPLOY.md")).unwrap();
+    let (_, problems) = guide.split_once("## Problems, and where they show").unwrap();
+    let mut named = 0;
+    for row in problems.lines().filter(|line| line.starts_with("| ")).skip(1) {
+        let cell = row.split('|').nth(2).unwrap();
+        for words in cell.split('`').skip(1).step_by(2) {
+            assert!(Topic::ALL.iter().any(|topic| topic.words() == words), "no line {words:?}: {row}");
+            named += 1;
+        }
+    }
+    assert!(named > 10, "{named}");
+}
+
+/// The lines that the sources write themselves, past this module.
+#[test]
+fn all_lines_are_written_here() {
+    fn files(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { files(&path, found) } else { found.push(path) }
+        }
+    }
+    let mut all = Vec::new();
+    files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut all);
+    assert!(all.len() > 100);
+    for path in all {
+        let text = fs::read_to_string(&path).unwrap();
+        let is_this = path.ends_with("log_line.rs") || path.ends_with("log_line_tests.rs");
+        for macros in ["error", "warn", "info", "debug", "trace", "log"] {
+            let call = format!("log::{macros}!");
+            assert!(is_this || !text.contains(&call), "{}: {call}", path.display());
+        }
+    }
+}

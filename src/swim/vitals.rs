@@ -1,0 +1,40 @@
+//! How a node is itself, for a driver that logs it: cheap enough to be asked after each input.
+
+use std::net::SocketAddr;
+
+use super::{
+    member::{MemberId, MemberState},
+    node::Node,
+};
+
+/// What changes when a node has trouble of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Vitals {
+    /// Accusations against this node that it refuted.
+    pub(crate) refutations: u64,
+    /// The incarnation that it is known as.
+    pub(crate) incarnation: u64,
+    /// Times it was held up.
+    pub(crate) stalls: u64,
+    /// Times it stayed away because it flapped.
+    pub(crate) flaps_damped: u64,
+    /// Awareness (Lifeguard §IV-A): 0 is well.
+    pub(crate) health_score: u32,
+}
+
+impl Node {
+    pub(crate) fn vitals(&self) -> Vitals {
+        Vitals {
+            refutations: self.metrics.refutations,
+            incarnation: self.table.get(MemberId::SELF).identity.incarnation,
+            stalls: self.metrics.stalls,
+            flaps_damped: self.metrics.flaps_damped,
+            health_score: self.health.score(),
+        }
+    }
+
+    /// Whether a member that nobody accuses is at an address: then a stream that broke off says nothing of keys.
+    pub(crate) fn is_alive_at(&self, addr: SocketAddr) -> bool {
+        self.table.at_addr(addr).is_some_and(|id| self.table.get(id).state == MemberState::Alive)
+    }
+}
