@@ -155,6 +155,11 @@ pub use wire::seal::fuzzing;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+/// So does the program that serves metrics.
+#[cfg(all(doctest, feature = "encryption"))]
+#[doc = include_str!("../docs/operating/METRICS.md")]
+struct ServingMetrics;
+
 // Whatever is public can be shared between threads and printed.
 const _: () = {
     const fn check<T: Send + Sync + std::fmt::Debug>() {}

@@ -4,8 +4,10 @@ mod support;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    env, fs,
     io::Write,
-    process::{Command, Stdio},
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
 };
 
 use proptest::prelude::*;
@@ -271,23 +273,114 @@ proptest! {
     }
 }
 
-#[test]
-fn promtool_finds_nothing() {
-    let text = measured().prometheus_text(&[("node", "b \"1\"\\\n")]).unwrap();
-    let promtool = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let Ok(mut promtool) = promtool else {
-        return println!(
-            "promtool is not installed (Debian: apt-get install prometheus): not tested with it"
-        );
+/// Runs Prometheus' own tool, with this on its input. `None`, and a line that says so, where it is not installed.
+fn promtool(arguments: &[&str], input: &str) -> Option<Output> {
+    let mut command = Command::new("promtool");
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let Ok(mut promtool) = command.spawn() else {
+        println!("promtool is not installed (Debian: apt-get install prometheus): not tested with it");
+        return None;
     };
-    promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    let output = promtool.wait_with_output().unwrap();
-    let said =
-        String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.is_empty(), "{said}\n{text}");
+    promtool.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    Some(promtool.wait_with_output().unwrap())
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout))
+}
+
+#[test]
+fn promtool_finds_nothing_in_the_text() {
+    let text = measured().prometheus_text(&[("node", "b \"1\"\\\n")]).unwrap();
+    let Some(output) = promtool(&["check", "metrics"], &text) else { return };
+    assert!(output.status.success() && said(&output).is_empty(), "{}\n{text}", said(&output));
+}
+
+#[test]
+fn the_alerts_fire_when_they_should() {
+    let Some(output) = promtool(&["test", "rules", operating("alerts_test.yml").to_str().unwrap()], "")
+    else {
+        return;
+    };
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+/// A file of docs/operating.
+fn operating(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operating").join(file)
+}
+
+#[test]
+fn the_table_in_the_documentation_is_what_the_metrics_are() {
+    let mut table =
+        "| in `Metrics`, C and Python | in Prometheus | kind | unit | meaning |\n|---|---|---|---|---|\n"
+            .to_owned();
+    for metric in Metrics::default().iter() {
+        let label = metric.label.map_or(String::new(), |(name, value)| format!("{{{name}=\"{value}\"}}"));
+        let (name, family, kind, unit, help) =
+            (metric.name, metric.family, metric.kind, metric.unit, metric.help);
+        table += &format!("| `{name}` | `{family}{label}` | {kind} | {unit} | {help} |\n");
+    }
+    let path = operating("METRICS.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let end =
+        text.find(" the_table -->\n\n").expect("the mark before the table") + " the_table -->\n\n".len();
+    if env::var_os("SYNCSWIM_WRITE").is_some() {
+        fs::write(&path, text[..end].to_owned() + &table).unwrap();
+    } else {
+        assert_eq!(text[end..], table, "write it anew: SYNCSWIM_WRITE=1 cargo test --test metrics the_table");
+    }
+}
+
+/// All names of metrics in a text; of a histogram without the suffix.
+fn names_in(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let names = words.filter(|word| word.starts_with("syncswim_") && !word.ends_with('_'));
+    names.map(|name| name.strip_suffix("_bucket").unwrap_or(name)).collect()
+}
+
+#[test]
+fn dashboard_and_alerts_know_the_names() {
+    let families: BTreeSet<&str> = Metrics::default().iter().map(|metric| metric.family).collect();
+    for file in ["dashboard.json", "alerts.yml", "alerts_test.yml"] {
+        let text = fs::read_to_string(operating(file)).unwrap();
+        let unknown: Vec<_> = names_in(&text).difference(&families).copied().collect::<Vec<_>>();
+        assert!(unknown.is_empty(), "{file} has {unknown:?}");
+        assert!(names_in(&text).len() > 5, "{file}");
+    }
+}
+
+#[test]
+fn prometheus_understands_every_query_of_the_dashboard() {
+    let text = fs::read_to_string(operating("dashboard.json")).unwrap();
+    let dashboard: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let targets = panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten();
+    let queries: Vec<&str> = targets.map(|target| target["expr"].as_str().unwrap()).collect();
+    assert!(queries.len() > 20, "{queries:?}");
+    // A rule for each; Grafana fills in the variable.
+    let rules = queries.iter().enumerate().map(|(at, query)| {
+        let query = query.replace("$__rate_interval", "1m");
+        serde_json::json!({ "record": format!("query:{at}"), "expr": query })
+    });
+    let rules = serde_json::json!({ "groups": [{ "name": "queries", "rules": rules.collect::<Vec<_>>() }] });
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dashboard-queries.yml");
+    fs::write(&path, rules.to_string()).unwrap();
+    let Some(output) = promtool(&["check", "rules", path.to_str().unwrap()], "") else { return };
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+#[test]
+fn panels_have_titles_descriptions_and_places_of_their_own() {
+    let text = fs::read_to_string(operating("dashboard.json")).unwrap();
+    let dashboard: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let (mut cells, mut ids) = (BTreeSet::new(), BTreeSet::new());
+    for panel in dashboard["panels"].as_array().unwrap() {
+        assert!(ids.insert(panel["id"].as_u64().unwrap()) && !panel["title"].as_str().unwrap().is_empty());
+        assert!(panel["type"] == "row" || !panel["description"].as_str().unwrap().is_empty(), "{panel}");
+        let [x, y, w, h] = ["x", "y", "w", "h"].map(|key| panel["gridPos"][key].as_u64().unwrap());
+        assert!(x + w <= 24, "{panel}");
+        let own = (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y)));
+        own.for_each(|cell| assert!(cells.insert(cell), "{cell:?} has two panels: {panel}"));
+    }
 }

@@ -1,9 +1,10 @@
-//! Real processes of the examples `node` and `peers`: a crash, a restart and a leave, as the others report them.
+//! Real processes of the examples: a crash, a restart and a leave, as the others report them, and metrics over HTTP.
 #![cfg(unix)]
 
 use std::{
     env, fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -176,6 +177,46 @@ fn the_readme_s_first_program_ends_at_either_signal_and_leaves() {
         a.expect(&["left", "b at"]);
         assert!(!a.has_heard(&["failed", "b at"]), "a leave is no failure: {:#?}", a.heard);
     }
+}
+
+/// What an HTTP server answers to a request.
+fn answer(server: &str, request: &str) -> String {
+    let mut connection = TcpStream::connect(server).unwrap();
+    connection.set_read_timeout(Some(LONG)).unwrap();
+    connection.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn a_program_without_a_runtime_shows_its_metrics_to_prometheus() {
+    let start = |name: &str, seed: Option<&str>| {
+        let mut command = Command::new(example("metrics"));
+        command.args([name, "127.0.0.1:0", "127.0.0.1:0"]).args(seed);
+        Process::spawn(command)
+    };
+    let mut a = start("a", None);
+    let seed = a.addr();
+    let page = a.expect(&["http://"]).rsplit("http://").next().unwrap().replace("/metrics", "");
+    let _b = start("b", Some(&seed));
+    let get = "GET /metrics HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n";
+    let (head, text) = loop {
+        let answer = answer(&page, get);
+        let (head, text) = answer.split_once("\r\n\r\n").expect("a head and a body");
+        if text.contains("\nsyncswim_members{state=\"alive\"} 2\n") {
+            break (head.to_owned(), text.to_owned());
+        }
+        thread::yield_now();
+    };
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4"), "{head}");
+    assert!(head.contains(&format!("Content-Length: {}\r\n", text.len())), "{head}");
+    assert!(text.starts_with("# HELP syncswim_") && text.ends_with('\n'));
+    for other in ["GET / HTTP/1.1\r\n\r\n", "POST /metrics HTTP/1.1\r\n\r\n", "\r\n\r\n"] {
+        assert!(answer(&page, other).starts_with("HTTP/1.1 404 "), "{other:?}");
+    }
+    a.signal("-INT");
+    assert!(a.child.wait().unwrap().success());
 }
 
 #[test]
