@@ -303,10 +303,15 @@ impl Told {
 impl Throttle {
     /// Logs a line unless one of this kind was logged lately: within the last minute, then two, four, up to an hour.
     pub(crate) fn log(&self, kind: &str, topic: Topic, fields: &[Field<'_>]) {
-        if topic.is_on()
+        self.write(kind, topic, fields, &mut Log);
+    }
+
+    /// The same, to wherever lines go.
+    pub(crate) fn write(&self, kind: &str, topic: Topic, fields: &[Field<'_>], sink: &mut impl Sink) {
+        if sink.is_on(topic)
             && let Some(omitted) = self.admit(kind, self.began.elapsed())
         {
-            Line { topic, fields, omitted }.log();
+            sink.line(Line { topic, fields, omitted });
         }
     }
 

@@ -175,3 +175,62 @@ fn members_are_logged_as_they_come_and_go() {
     assert!(line.starts_with(&expected), "{line}");
     assert_eq!(lines("watcher", "node started").len(), 1);
 }
+
+#[test]
+fn members_whose_keys_part_log_each_other_by_their_own_addresses() {
+    let ring = Keyring::new(Key::from([1; 32]));
+    let a = Gossip::start(config("parted-a").keyring(&ring)).unwrap();
+    let b = Gossip::start(keyed("parted-b", 1, Encryption::Require)).unwrap();
+    b.join([a.local().addr.to_string()]).unwrap();
+    await_that("they see each other", || [&a, &b].iter().all(|node| node.members().live().count() == 2));
+    let (old, new) = (Key::from([1; 32]), Key::from([2; 32]));
+    ring.install(new.clone()).unwrap();
+    ring.use_key(new.fingerprint()).unwrap();
+    ring.remove(old.fingerprint()).unwrap();
+    for (here, there) in [(&a, &b), (&b, &a)] {
+        let line = await_line(&here.local().name, Level::Warn, "wrong key");
+        assert!(line.starts_with("wrong key peer=127.0.0.1:"), "{line}");
+        let first = format!("wrong key peer={} via=datagram ", there.local().addr);
+        assert!(line.starts_with(&first) || line.contains(" via=stream "), "{line}");
+    }
+}
+
+#[test]
+fn what_a_node_logs_of_itself() {
+    let open =
+        Gossip::start(config("open-to-all").bind(([0, 0, 0, 0], 0)).advertise(([127, 0, 0, 1], 9))).unwrap();
+    let bound = open.bound_addr();
+    let line = await_line("open-to-all", Level::Info, "node started");
+    let expected = format!(
+        "node started addr=127.0.0.1:9 bound={bound} cluster=default encryption=off node=open-to-all"
+    );
+    assert_eq!(line, expected);
+    let line = await_line("open-to-all", Level::Warn, "encryption off");
+    let expected = format!(
+        "encryption off bound={bound} hint=\"whoever can send there can join and lie; require encryption\" node=open-to-all"
+    );
+    assert_eq!(line, expected);
+
+    let [one, two] =
+        ["changing-1", "changing-2"].map(|name| Gossip::start(keyed(name, 1, Encryption::Require)).unwrap());
+    two.join([one.local().addr.to_string()]).unwrap();
+    await_that("they see each other", || [&one, &two].iter().all(|node| node.members().live().count() == 2));
+    assert!(one.rotate_key(&Key::from([2; 32])).unwrap().is_complete());
+    let steps: Vec<String> = lines("changing-2", "key changed").into_iter().map(|(_, line)| line).collect();
+    assert_eq!(steps, [0, 1, 2].map(|step| format!("key changed step={step} node=changing-2")));
+    let all = LOG.0.lock().unwrap().iter().map(|(_, line)| line.clone()).collect::<String>();
+    assert!(!all.contains(&"02".repeat(32)) && !all.contains(&"01".repeat(32)), "no key is logged");
+}
+
+#[test]
+fn a_name_that_is_taken_is_logged_with_its_holder() {
+    let first = Gossip::start(config("twin")).unwrap();
+    let friend = Gossip::start(config("friend").seed(first.local().addr.to_string())).unwrap();
+    await_that("they see each other", || first.members().live().count() == 2);
+    let mut second = config("twin").seed(friend.local().addr.to_string());
+    second.swim.seed_max_delay = std::time::Duration::from_millis(10);
+    let second = Gossip::start(second).unwrap();
+    let line = await_line("twin", Level::Warn, "name taken");
+    assert!(line.contains(&first.local().addr.to_string()), "{line}");
+    drop(second);
+}

@@ -131,7 +131,7 @@ impl ClockThread {
         match self.seal.open(bytes) {
             Ok(packet) => {
                 if let Some(mismatch) = Mismatch::of_packet(packet, self.cluster) {
-                    self.peers.mismatch(mismatch, from, Via::Datagram);
+                    self.peers.mismatch(mismatch, from, Via::Datagram, &mut Log);
                 }
                 self.node.with(|node, now| node.handle_datagram(now, from, packet));
             }
@@ -188,8 +188,8 @@ impl ClockThread {
 #[cfg(feature = "encryption")]
 fn tell_dropped(peers: &PeerLog, from: SocketAddr, dropped: Dropped) {
     match dropped {
-        Dropped::Mismatch(mismatch) => peers.mismatch(mismatch, from, Via::Datagram),
-        Dropped::Stale { off_ms } => peers.clock_off(from, off_ms),
+        Dropped::Mismatch(mismatch) => peers.mismatch(mismatch, from, Via::Datagram, &mut Log),
+        Dropped::Stale { off_ms } => peers.clock_off(from, off_ms, &mut Log),
         Dropped::Forged => {}
     }
 }

@@ -15,7 +15,7 @@ use super::{
     workers::Workers,
 };
 use crate::{
-    log_line::{Topic, log},
+    log_line::{Log, Topic, log},
     swim::{StreamFailure, StreamId, StreamStep},
 };
 
@@ -136,9 +136,9 @@ impl Conversations {
             Other::Caller(addr) => (addr, "peer"),
         };
         match (Mismatch::of_error(&error), other) {
-            (Some(mismatch), _) => self.peers.mismatch(mismatch, peer, Via::Stream),
+            (Some(mismatch), _) => self.peers.mismatch(mismatch, peer, Via::Stream, &mut Log),
             (None, Other::Called(_)) if failure == StreamFailure::Rejected && !self.is_alive_at(peer) => {
-                self.peers.rejected(peer, &error);
+                self.peers.rejected(peer, &error, &mut Log);
             }
             _ => {}
         }

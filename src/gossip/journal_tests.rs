@@ -297,7 +297,11 @@ fn a_name_from_the_network_cannot_forge_a_line() {
 #[test]
 fn a_level_that_is_off_costs_nothing_and_warnings_come_all_the_same() {
     let mut bench = Bench::new();
-    bench.journal.event(at(1), &joined("b"), &bench.directory, &mut Quiet);
+    let event = joined("b");
+    let counted = allocation_counter::measure(|| {
+        bench.journal.event(at(1), &event, &bench.directory, &mut Quiet);
+    });
+    assert_eq!(counted.count_total, 0, "nothing was allocated");
     assert_eq!(bench.journal.pace.sizes(), (0, 0), "it was not even counted");
     bench.event(2, &joined("b"));
     assert_eq!(bench.lines().len(), 1);

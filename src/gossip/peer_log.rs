@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    log_line::{Field, Throttle, Topic},
+    log_line::{Field, Sink, Throttle, Topic},
     wire::{
         frame::SEALED,
         packet::{self, Reject},
@@ -105,32 +105,32 @@ impl PeerLog {
     }
 
     /// What a peer sent was dropped.
-    pub(super) fn mismatch(&self, mismatch: Mismatch, peer: SocketAddr, via: Via) {
+    pub(super) fn mismatch(&self, mismatch: Mismatch, peer: SocketAddr, via: Via, sink: &mut impl Sink) {
         let via = if via == Via::Datagram { "datagram" } else { "stream" };
-        self.log(mismatch.topic(), peer, &[("via", &via), ("hint", &mismatch.hint())]);
+        self.write(mismatch.topic(), peer, &[("via", &via), ("hint", &mismatch.hint())], sink);
     }
 
     /// A peer did not go on with a stream that this node opened.
-    pub(super) fn rejected(&self, peer: SocketAddr, error: &io::Error) {
+    pub(super) fn rejected(&self, peer: SocketAddr, error: &io::Error, sink: &mut impl Sink) {
         let reason = match error.kind() {
             ErrorKind::InvalidData => error.to_string(),
             _ => "it hung up".to_owned(),
         };
         let hint = "its key or cluster may be another; its log says which";
-        self.log(Topic::StreamRejected, peer, &[("reason", &reason), ("hint", &hint)]);
+        self.write(Topic::StreamRejected, peer, &[("reason", &reason), ("hint", &hint)], sink);
     }
 
     /// A genuine datagram was dropped because its time of sending is too far off.
     #[cfg(feature = "encryption")]
-    pub(super) fn clock_off(&self, peer: SocketAddr, off_ms: u64) {
+    pub(super) fn clock_off(&self, peer: SocketAddr, off_ms: u64, sink: &mut impl Sink) {
         if off_ms >= MIN_OFF_MS {
             let hint = "a clock is wrong, here or there, or somebody replays; run NTP";
-            self.log(Topic::ClockOff, peer, &[("off_ms", &off_ms), ("hint", &hint)]);
+            self.write(Topic::ClockOff, peer, &[("off_ms", &off_ms), ("hint", &hint)], sink);
         }
     }
 
-    fn log(&self, topic: Topic, peer: SocketAddr, fields: &[Field<'_>]) {
-        if !topic.is_on() {
+    fn write(&self, topic: Topic, peer: SocketAddr, fields: &[Field<'_>], sink: &mut impl Sink) {
+        if !sink.is_on(topic) {
             return;
         }
         let mut all: Vec<Field<'_>> = vec![("peer", &peer)];
@@ -138,6 +138,85 @@ impl PeerLog {
         all.push(("node", &self.node));
         // From each stream another port.
         let kind = format!("{} {}", topic.words(), peer.ip());
-        self.throttle.log(&kind, topic, &all);
+        self.throttle.write(&kind, topic, &all, sink);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log_line::{Line, Log};
+
+    #[derive(Default)]
+    struct Written(Vec<String>);
+
+    impl Sink for Written {
+        fn is_on(&self, _: Topic) -> bool {
+            true
+        }
+
+        fn line(&mut self, line: Line<'_>) {
+            self.0.push(line.to_string());
+        }
+    }
+
+    fn peer(host: u8, port: u16) -> SocketAddr {
+        ([10, 0, 0, host], port).into()
+    }
+
+    #[cfg(feature = "encryption")]
+    #[test]
+    fn each_mismatch_is_one_line_with_the_address_and_what_to_do() {
+        let (log, mut written) = (PeerLog::new("me"), Written::default());
+        for mismatch in [Mismatch::Key, Mismatch::Cluster, Mismatch::Version] {
+            log.mismatch(mismatch, peer(1, 7), Via::Datagram, &mut written);
+        }
+        for mismatch in [Mismatch::Clear, Mismatch::Sealed] {
+            log.mismatch(mismatch, "[fd00::1]:7".parse().unwrap(), Via::Stream, &mut written);
+        }
+        log.rejected(peer(1, 7), &ErrorKind::UnexpectedEof.into(), &mut written);
+        log.rejected(
+            peer(2, 7),
+            &io::Error::new(ErrorKind::InvalidData, "a frame is too long"),
+            &mut written,
+        );
+        log.clock_off(peer(1, 7), MIN_OFF_MS - 1, &mut written);
+        log.clock_off(peer(1, 7), 31_000, &mut written);
+        let expected = [
+            r#"wrong key peer=10.0.0.1:7 via=datagram hint="it seals with a key that is not on our ring; give both sides a key in common" node=me"#,
+            r#"wrong cluster peer=10.0.0.1:7 via=datagram hint="it belongs to another cluster; give both sides the same, or keep them apart" node=me"#,
+            r#"wrong version peer=10.0.0.1:7 via=datagram hint="it speaks another version of the protocol" node=me"#,
+            r#"not sealed peer=[fd00::1]:7 via=stream hint="it does not seal, and we require it; give it the key" node=me"#,
+            r#"no key peer=[fd00::1]:7 via=stream hint="it seals, and we have no key; give us the key" node=me"#,
+            r#"stream rejected peer=10.0.0.1:7 reason="it hung up" hint="its key or cluster may be another; its log says which" node=me"#,
+            r#"stream rejected peer=10.0.0.2:7 reason="a frame is too long" hint="its key or cluster may be another; its log says which" node=me"#,
+            r#"clock off peer=10.0.0.1:7 off_ms=31000 hint="a clock is wrong, here or there, or somebody replays; run NTP" node=me"#,
+        ];
+        assert_eq!(written.0, expected);
+    }
+
+    #[test]
+    fn a_host_is_told_of_seldom_whatever_its_port_and_many_hosts_as_seldom_as_one() {
+        let (log, mut written) = (PeerLog::new("me"), Written::default());
+        for port in 1..1_000 {
+            log.mismatch(Mismatch::Cluster, peer(1, port), Via::Stream, &mut written);
+            log.mismatch(Mismatch::Version, peer(1, port), Via::Stream, &mut written);
+        }
+        assert_eq!(written.0.len(), 2);
+        for host in 2..=255 {
+            log.mismatch(Mismatch::Cluster, peer(host, 7), Via::Datagram, &mut written);
+        }
+        assert_eq!(written.0.len(), 65);
+    }
+
+    #[test]
+    fn while_its_level_is_off_a_line_allocates_nothing() {
+        assert!(!Topic::WrongCluster.is_on(), "unit tests have no logger");
+        let log = PeerLog::new("me");
+        let counted = allocation_counter::measure(|| {
+            log.mismatch(Mismatch::Cluster, peer(1, 7), Via::Stream, &mut Log);
+            crate::log_line::log(Topic::MemberJoined, &[("name", &"b")]);
+        });
+        assert_eq!(counted.count_total, 0);
     }
 }
