@@ -4,57 +4,24 @@
 //! cargo run --bin ring
 //! ```
 //!
-//! Rendezvous hashing over the membership: a key belongs to the peer for which the hash of both is greatest.
-//! When a peer goes, only its own keys move.
+//! Rendezvous hashing over the membership (`hash_ring.rs`, to copy): when a peer goes, only its own keys move. How such a
+//! program is tested under crashes and partitions, in virtual time, shows `tests/hash_ring.rs`.
 
 #![allow(clippy::disallowed_methods, reason = "an example may read the clock")]
 
+mod hash_ring;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     error::Error,
-    hash::{DefaultHasher, Hash, Hasher},
     process::ExitCode,
     time::{Duration, Instant},
 };
 
-use syncswim::{Cluster, ClusterHandle, GossipConfig, GossipDiscovery, GossipHandle, Peer, PeerName, Watch};
+use hash_ring::{Fence, Ring};
+use syncswim::{Cluster, ClusterHandle, GossipConfig, GossipDiscovery, GossipHandle, Peer, PeerName};
 
 const KEYS: u32 = 10_000;
-
-/// The owners of keys, kept up to date from a watch.
-struct Ring {
-    watch: Watch,
-    peers: BTreeSet<Peer>,
-}
-
-impl Ring {
-    fn new(watch: Watch) -> Self {
-        Self { watch, peers: BTreeSet::new() }
-    }
-
-    /// Takes in what has changed: of each change every part matters, also of the first.
-    fn update(&mut self) {
-        while let Ok(change) = self.watch.try_recv() {
-            self.peers.extend(change.active.iter().cloned());
-            for gone in change.left.iter().chain(&change.removed) {
-                self.peers.remove(gone);
-            }
-        }
-    }
-
-    fn owner(&self, key: u32) -> Option<&Peer> {
-        self.peers.iter().max_by_key(|peer| {
-            // Its keys are fixed, so every node computes the same.
-            let mut hasher = DefaultHasher::new();
-            (peer, key).hash(&mut hasher);
-            hasher.finish()
-        })
-    }
-
-    fn owners(&self) -> BTreeMap<u32, Peer> {
-        (0..KEYS).filter_map(|key| Some((key, self.owner(key)?.clone()))).collect()
-    }
-}
 
 struct Worker {
     ring: Ring,
@@ -76,6 +43,13 @@ impl Worker {
         Ok(Self { ring, gossip, running: cluster.start()? })
     }
 
+    /// Who owns a key, in which of its lives: what it shows to a store.
+    fn fence(&self, key: &str) -> Option<Fence> {
+        let owner = self.ring.owner(key)?;
+        let member = self.gossip.get()?.members().named(owner).cloned()?;
+        Some(Fence { name: member.name.to_string(), epoch: member.identity.epoch })
+    }
+
     fn addr(&self) -> Option<String> {
         Some(self.gossip.get()?.local().addr.to_string())
     }
@@ -94,21 +68,28 @@ fn run() -> Result<(), Box<dyn Error>> {
         workers.push(Worker::start(&format!("worker-{i}"), seed)?);
     }
     settle(&mut workers, 5)?;
-    let before = report(&workers, "five workers")?;
+    report(&workers, "five workers")?;
+    let before = workers[0].ring.peers().clone();
+    let keys = keys();
+    let key = &*keys[0];
+    let fence = workers[0].fence(key).ok_or("the owner is not listed")?;
+    let later = Fence { epoch: fence.epoch + 1, ..fence.clone() };
+    println!(
+        "{key}: its owners are {:?}; a store that has seen a later life of {} lets it write: {}",
+        workers[0].ring.owners(key, 2),
+        fence.name,
+        fence.passes([&later])
+    );
 
     let gone = workers.remove(2);
     gone.running.stop();
     gone.running.join()?;
     settle(&mut workers, 4)?;
-    let after = report(&workers, "worker-2 has left")?;
+    report(&workers, "worker-2 has left")?;
 
-    let moved: Vec<_> =
-        before.iter().filter(|(key, owner)| after[key] != **owner).map(|(_, owner)| &**owner).collect();
-    println!(
-        "{} of {KEYS} keys moved, all of them worker-2's: {}",
-        moved.len(),
-        moved.iter().all(|o| *o == "worker-2")
-    );
+    let moved = workers[0].ring.moved(&before, keys.iter().map(String::as_str));
+    let all = moved.iter().all(|(_, from, _)| from.as_deref() == Some("worker-2"));
+    println!("{} of {KEYS} keys moved, all of them worker-2's: {all}", moved.len());
     for worker in workers {
         worker.running.stop();
         worker.running.join()?;
@@ -121,7 +102,7 @@ fn settle(workers: &mut [Worker], peers: usize) -> Result<(), String> {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         workers.iter_mut().for_each(|worker| worker.ring.update());
-        if workers.iter().all(|worker| worker.ring.peers.len() == peers) {
+        if workers.iter().all(|worker| worker.ring.peers().len() == peers) {
             return Ok(());
         }
         if Instant::now() > deadline {
@@ -131,13 +112,21 @@ fn settle(workers: &mut [Worker], peers: usize) -> Result<(), String> {
     }
 }
 
-fn report(workers: &[Worker], when: &str) -> Result<BTreeMap<u32, Peer>, String> {
-    let owners = workers[0].ring.owners();
-    if workers.iter().any(|worker| worker.ring.owners() != owners) {
+fn keys() -> Vec<String> {
+    (0..KEYS).map(|key| format!("key-{key}")).collect()
+}
+
+fn report(workers: &[Worker], when: &str) -> Result<(), String> {
+    let keys = keys();
+    let owners = |worker: &Worker| -> Vec<Option<Peer>> {
+        keys.iter().map(|key| worker.ring.owner(key).cloned()).collect()
+    };
+    let first = owners(&workers[0]);
+    if workers.iter().any(|worker| owners(worker) != first) {
         return Err("two workers disagree".into());
     }
     let mut shares = BTreeMap::<&str, u32>::new();
-    owners.values().for_each(|owner| *shares.entry(owner).or_default() += 1);
+    first.iter().flatten().for_each(|owner| *shares.entry(owner).or_default() += 1);
     println!("{when}: all agree on the owners; keys per worker {shares:?}");
-    Ok(owners)
+    Ok(())
 }

@@ -7,10 +7,13 @@ use std::{
     time::Duration,
 };
 
-use super::host::Host;
+use super::{
+    host::Host,
+    program::{self, departure},
+};
 use crate::{
     Membership, Watch,
-    membership::{Departure, SourceId},
+    membership::Departure,
     swim::{Event, Identity, Member, MemberState, Node, Time},
 };
 
@@ -79,24 +82,13 @@ struct Watched {
 
 impl Default for Watched {
     fn default() -> Self {
-        let membership = Membership::new().for_source(SourceId(0));
+        let membership = Membership::new();
         let watch = membership.watch();
         Self { membership, watch, folded: BTreeMap::new() }
     }
 }
 
 impl Watched {
-    fn follow(&self, event: &Event, member: &Member) {
-        let peer = [&*member.name];
-        match event {
-            Event::Reaped { .. } => self.membership.remove(peer),
-            _ => match departure(member) {
-                None => self.membership.add(peer),
-                Some(how) => self.membership.list_departed(how, peer),
-            },
-        }
-    }
-
     /// Reads the watch and says whether what it told leads to these members.
     fn matches(&mut self, members: &[Member]) -> bool {
         while let Ok(change) = self.watch.try_recv() {
@@ -114,14 +106,6 @@ impl Watched {
         }
         let expected = members.iter().map(|member| (&*member.name, departure(member)));
         self.folded.iter().map(|(name, departure)| (name.as_str(), *departure)).eq(expected)
-    }
-}
-
-fn departure(member: &Member) -> Option<Departure> {
-    match member.state {
-        MemberState::Alive | MemberState::Suspect => None,
-        MemberState::Left => Some(Departure::Left),
-        MemberState::Failed => Some(Departure::Failed),
     }
 }
 
@@ -293,7 +277,7 @@ impl Checker {
         let Some(member) = event.member() else { return };
         let Some(view) = self.views.get_mut(&at) else { return };
         view.changed = true;
-        view.watched.follow(event, member);
+        program::follow(&view.watched.membership, event);
         match event {
             Event::Reaped { .. } => view.folded.remove(&member.name),
             _ => view.folded.insert(Arc::clone(&member.name), member.state),

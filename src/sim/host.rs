@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use crate::swim::{BlockedIo, Config, Event, JoinResult, Node, Time};
+use crate::{
+    Membership,
+    swim::{BlockedIo, Config, Event, JoinResult, Node, Time},
+};
 
 /// A machine that runs a node, or did.
 #[derive(Debug)]
@@ -17,6 +20,8 @@ pub struct Host {
     pub seeds: Vec<SocketAddr>,
     /// What its node reported, if the world [keeps events](super::World::keep_events).
     pub events: Vec<(Time, Event)>,
+    /// What a program on it sees, once it has asked; gone with its node.
+    pub(super) membership: Option<Membership>,
     /// How its joins and its tries of the seeds ended.
     pub joins: Vec<JoinResult>,
     /// Whether its node has left.
@@ -52,6 +57,7 @@ impl Host {
             addr,
             seeds,
             events: Vec::new(),
+            membership: None,
             joins: Vec::new(),
             left: false,
             paused_until: Time::ZERO,

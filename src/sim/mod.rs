@@ -35,6 +35,7 @@ pub(crate) mod forge;
 mod host;
 mod network;
 mod paths;
+mod program;
 mod queue;
 pub mod search;
 #[cfg(test)]

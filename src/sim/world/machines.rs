@@ -64,7 +64,7 @@ impl World {
     /// The machine is gone, without a word.
     pub fn crash(&mut self, host: usize) {
         let down = &mut self.hosts[host];
-        down.node = None;
+        (down.node, down.membership) = (None, None);
         if self.by_addr.get(&down.addr) == Some(&host) {
             self.by_addr.remove(&down.addr);
         }

@@ -13,10 +13,14 @@ use super::{
     host::Host,
     network::Network,
     paths::Paths,
+    program,
     queue::{Next, Queue},
 };
-use crate::swim::{Config, Node, Output, StreamFailure, StreamId, Time};
-use crate::wire::hash;
+use crate::{
+    Membership,
+    swim::{Config, Node, Output, StreamFailure, StreamId, Time},
+    wire::hash,
+};
 
 /// Long enough ago that the age of every departure can be told.
 const ORIGIN: Time = Time::from_origin(Duration::from_secs(400 * 24 * 3600));
@@ -213,6 +217,33 @@ impl World {
         self.hosts[host].node.as_ref().expect("the node is up")
     }
 
+    /// The membership of a node, as a [`Cluster`](crate::Cluster) with a [`GossipDiscovery`](crate::GossipDiscovery) keeps it
+    /// for a program, with peers by name. Programs on top can so be tested under crashes and partitions, by a seed. It follows
+    /// the node until that one is down; a restarted node has a new one.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use syncswim::{sim::World, swim::Config};
+    ///
+    /// let mut world = World::new(7);
+    /// world.start_cluster(3, Config::lan);
+    /// let watch = world.membership(0).watch();
+    /// world.run_for(Duration::from_secs(5));
+    /// world.crash(2);
+    /// world.run_for(Duration::from_secs(30));
+    /// let last = watch.receiver(); // readable: something has changed
+    /// assert!(!last.is_empty());
+    /// assert!(world.membership(0).snapshot().is_failed("n2"));
+    /// ```
+    ///
+    /// # Panics
+    /// If the host is down.
+    pub fn membership(&mut self, host: usize) -> Membership {
+        let host = &mut self.hosts[host];
+        let node = host.node.as_ref().expect("the node is up");
+        host.membership.get_or_insert_with(|| program::membership_of(node)).clone()
+    }
+
     /// Gives a node a command, with the host's time, and passes on what comes of it.
     ///
     /// # Panics
@@ -372,6 +403,9 @@ impl World {
                 Output::Event(event) => {
                     if let Some(checker) = &mut self.checker {
                         checker.event(host, &event, self.net.is_perfect());
+                    }
+                    if let Some(membership) = &self.hosts[host].membership {
+                        program::follow(membership, &event);
                     }
                     if self.keep_events {
                         self.hosts[host].events.push((self.now, event));

@@ -1,0 +1,40 @@
+//! What a program on a simulated node sees: its membership, as a [`GossipDiscovery`](crate::GossipDiscovery) would keep it.
+
+use crate::{
+    Membership,
+    membership::{Departure, SourceId},
+    swim::{Event, Member, MemberState, Node},
+};
+
+/// The members of a node that is running, by name.
+pub(super) fn membership_of(node: &Node) -> Membership {
+    let membership = Membership::new();
+    let source = membership.for_source(SourceId(0));
+    node.members().iter().for_each(|member| list(&source, member));
+    membership
+}
+
+/// Takes in an event of the node.
+pub(super) fn follow(membership: &Membership, event: &Event) {
+    let (Some(member), source) = (event.member(), membership.for_source(SourceId(0))) else { return };
+    match event {
+        Event::Reaped { .. } => source.remove([&*member.name]),
+        _ => list(&source, member),
+    }
+}
+
+fn list(source: &Membership, member: &Member) {
+    match departure(member) {
+        None => source.add([&*member.name]),
+        Some(how) => source.list_departed(how, [&*member.name]),
+    }
+}
+
+/// How a member departed; `None` of a live one.
+pub(super) fn departure(member: &Member) -> Option<Departure> {
+    match member.state {
+        MemberState::Alive | MemberState::Suspect => None,
+        MemberState::Left => Some(Departure::Left),
+        MemberState::Failed => Some(Departure::Failed),
+    }
+}
