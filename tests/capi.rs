@@ -245,3 +245,31 @@ fn the_examples_in_python_find_each_other_and_end_by_ctrl_c() {
 fn now() -> Instant {
     Instant::now()
 }
+
+#[test]
+fn python_has_the_metrics_as_a_page_for_prometheus() {
+    if !is_installed("python3") {
+        return;
+    }
+    let program = r#"
+import syncswim
+with syncswim.Node("a", bind="127.0.0.1:0") as node:
+    text = node.prometheus_text({"node": "é \"1\"\\\n" + "x" * 2000})
+    try:
+        node.prometheus_text({"le": "1"})
+    except syncswim.Error as error:
+        print(error)
+    print(node.prometheus_text())
+line = 'syncswim_live_members{node="é \\"1\\"\\\\\\n' + "x" * 2000 + '"} 1\n'
+assert line in text, text
+assert len(text) > 100_000, "more than the first buffer"
+"#;
+    let mut python = Command::new("python3");
+    python.args(["-c", program]).env("PYTHONPATH", Path::new(ROOT).join("examples/python"));
+    // A test leaves nothing beside the sources.
+    python.env("PYTHONDONTWRITEBYTECODE", "1");
+    let output = succeeds(python.env("SYNCSWIM_LIBRARY", library().join("libsyncswim.so")));
+    let said = String::from_utf8(output.stdout).expect("it is text");
+    assert!(said.contains("labels") && said.contains("\"le\""), "{said}");
+    assert!(said.contains("\nsyncswim_live_members 1\n"), "{said}");
+}
