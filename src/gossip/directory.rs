@@ -232,6 +232,21 @@ mod tests {
     }
 
     #[test]
+    fn what_slow_readers_lose_is_counted_for_each() {
+        let directory = Directory::default();
+        let readers = [directory.events(), directory.events()];
+        let publish = || directory.publish(&Event::Joined { member: member("a", 0) });
+        (0..4_096).for_each(|_| publish());
+        assert_eq!(directory.lost(), 0);
+        publish();
+        assert_eq!(directory.lost(), 2 * 4_097);
+        assert_eq!(
+            readers.map(|reader| reader.try_recv()),
+            [(); 2].map(|()| Ok(Event::Lost { count: 4_097 }))
+        );
+    }
+
+    #[test]
     fn members_are_sorted_never_change_and_are_shared_while_nothing_happens() {
         let directory = Directory::default();
         for name in ["b", "c", "a"] {

@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(seeds.offer(texts(&["c", "d"])), ["d"]);
         assert_eq!(seeds.to_vec(), ["a", "c", "d"]);
         seeds.offer((0..5_000).map(|at| at.to_string()).collect());
-        assert_eq!(seeds.len(), 1 + MAX_OFFERED);
+        assert_eq!((seeds.len(), seeds.passed_over()), (1 + MAX_OFFERED, 5_000 - MAX_OFFERED as u64));
     }
 
     #[test]

@@ -117,3 +117,14 @@ fn every_answered_probe_of_a_healthy_cluster_is_measured() {
         assert!(metrics.probe_round_trip.sum() > millis(0));
     }
 }
+
+#[test]
+fn what_a_join_has_no_room_for_is_counted() {
+    let mut bench = Bench::new(0);
+    let addrs: Vec<_> =
+        (1..=1_100u16).map(|port| std::net::SocketAddr::from(([10, 9, 9, 9], port))).collect();
+    bench.node.join(bench.now, 0, &addrs);
+    assert_eq!(bench.node.metrics().dropped_seeds, 1_100 - 1_024);
+    (1..100).for_each(|ticket| bench.node.join(bench.now, ticket, &addrs[..1]));
+    assert_eq!(bench.node.metrics().refused_joins, 100 - 64);
+}
