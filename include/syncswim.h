@@ -676,6 +676,30 @@ syncswim_status syncswim_cluster_prometheus_text(const struct syncswim_cluster *
                                                  size_t size,
                                                  size_t *needed);
 
+/**
+ * Writes how the node stands into `buffer`, which has `size` bytes: one line, beginning with "starting", "joined",
+ * "alone", "unreachable", "away", "displaced", "leaving" or "ended", then the number of live members, its health, and
+ * what hinders others from reaching it. The text ends with NUL; `needed` becomes how many bytes it takes with it. If it
+ * does not fit, nothing is written and the call fails with SYNCSWIM_ERR_RANGE.
+ */
+syncswim_status syncswim_cluster_status(const struct syncswim_cluster *cluster,
+                                        char *buffer,
+                                        size_t size,
+                                        size_t *needed);
+
+/**
+ * Writes why a member stands as it does into `buffer`, which has `size` bytes, in several lines: this node's probes of
+ * it, accusations, refutations and verdicts that it heard of, and its own trouble meanwhile, as far as it remembers (the
+ * key "history" of the configuration). A name that is not listed is no error: the text says so. The text ends with NUL;
+ * `needed` becomes how many bytes it takes with it. If it does not fit, nothing is written and the call fails with
+ * SYNCSWIM_ERR_RANGE: try again with some more than `needed`, because the next text may be longer.
+ */
+syncswim_status syncswim_cluster_explain(const struct syncswim_cluster *cluster,
+                                         const char *member,
+                                         char *buffer,
+                                         size_t size,
+                                         size_t *needed);
+
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus

@@ -36,7 +36,9 @@ def main():
                     show(change)
         except KeyboardInterrupt:
             pass
-        print("  failed:", node.peers().failed, flush=True)
+        print("  " + node.status(), flush=True)
+        for peer in node.peers().failed:
+            print("  " + node.explain(peer).replace("\n", "\n  "), flush=True)
         for member in node.members():
             print(f"  {member.name} at {member.addr} is {member.state} {member.tags}", flush=True)
 

@@ -65,6 +65,8 @@ def _load():
         "cluster_set_tags": [c_void_p, texts, texts, c_size_t],
         "cluster_metric": [c_void_p, c_char_p, POINTER(c_uint64)],
         "cluster_prometheus_text": [c_void_p, texts, texts, c_size_t, c_char_p, c_size_t, POINTER(c_size_t)],
+        "cluster_status": [c_void_p, c_char_p, c_size_t, POINTER(c_size_t)],
+        "cluster_explain": [c_void_p, c_char_p, c_char_p, c_size_t, POINTER(c_size_t)],
         "membership_snapshot": [c_void_p, POINTER(c_void_p)],
         "membership_watch": [c_void_p, POINTER(c_void_p)],
         "members_get": [c_void_p, c_size_t, POINTER(_Member)],
@@ -109,6 +111,21 @@ def _new(call, *arguments):
     out = c_void_p()
     call(*arguments, byref(out))
     return out
+
+
+def _text(function, *arguments):
+    """What a function writes into a buffer, however long it is."""
+    size = 32 << 10
+    while True:
+        buffer, needed = ctypes.create_string_buffer(size), c_size_t()
+        try:
+            function(*arguments, buffer, size, byref(needed))
+            return buffer.value.decode()
+        except Error as error:
+            if error.status != ERR_RANGE:
+                raise
+            # The next text may be somewhat longer.
+            size = needed.value + 1024
 
 
 def _texts(texts):
@@ -184,20 +201,17 @@ class Node:
     def prometheus_text(self, labels=None):
         """All metrics in the text format of Prometheus, with these labels on each line: what a /metrics page shows,
         as PROMETHEUS_TYPE."""
-        labels, size = labels or {}, 32 << 10
+        labels = labels or {}
         keys, values = _texts(list(labels)), _texts([str(value) for value in labels.values()])
-        while True:
-            buffer, needed = ctypes.create_string_buffer(size), c_size_t()
-            try:
-                _lib.syncswim_cluster_prometheus_text(
-                    self._cluster, keys, values, len(labels), buffer, size, byref(needed)
-                )
-                return buffer.value.decode()
-            except Error as error:
-                if error.status != ERR_RANGE:
-                    raise
-                # The next text may be somewhat longer.
-                size = needed.value + 1024
+        return _text(_lib.syncswim_cluster_prometheus_text, self._cluster, keys, values, len(labels))
+
+    def status(self):
+        """How the node stands, in one line: "joined, 3 live, health score 0"."""
+        return _text(_lib.syncswim_cluster_status, self._cluster)
+
+    def explain(self, member):
+        """Why a member stands as it does: probes, accusations, refutations, this node's own trouble. Several lines."""
+        return _text(_lib.syncswim_cluster_explain, self._cluster, member.encode())
 
     def changes(self):
         """The state now, then every change, until the node ends. Ctrl-C gets through."""

@@ -10,6 +10,7 @@ use super::{
     handle::Registry,
     membership::beyond,
     pointer::{Buffer, Out, text, texts},
+    report::put_text,
     status::{
         Failure, SYNCSWIM_ERR_NULL, SYNCSWIM_ERR_RANGE, SYNCSWIM_OK, c_text, status, syncswim_status, value,
     },
@@ -327,13 +328,6 @@ pub unsafe extern "C" fn syncswim_cluster_prometheus_text(
         // SAFETY: the same.
         let (buffer, needed) = unsafe { (Buffer::new(buffer, size, "buffer")?, Out::new(needed, "needed")?) };
         let labels: Vec<_> = keys.into_iter().zip(values).collect();
-        let text = c_text(&with_gossip(cluster, |node| node.metrics())?.prometheus_text(&labels)?);
-        let length = text.count_bytes() + 1;
-        needed.put(length);
-        if !buffer.put(&text) {
-            let message = format!("the text takes {length} bytes, `buffer` has {size}");
-            return Err(Failure::new(SYNCSWIM_ERR_RANGE, message));
-        }
-        Ok(SYNCSWIM_OK)
+        put_text(&with_gossip(cluster, |node| node.metrics())?.prometheus_text(&labels)?, buffer, needed)
     })
 }

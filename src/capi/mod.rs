@@ -17,6 +17,7 @@ mod members;
 mod membership;
 mod pointer;
 mod readiness;
+mod report;
 mod status;
 mod watch;
 

@@ -120,6 +120,10 @@ static void clusters(void)
     IS(syncswim_cluster_prometheus_text(cluster, NULL, NULL, 0, NULL, 1, &needed), SYNCSWIM_ERR_NULL);
     IS(syncswim_cluster_prometheus_text(cluster, NULL, NULL, 0, NULL, 0, NULL), SYNCSWIM_ERR_NULL);
     IS(syncswim_cluster_prometheus_text(cluster, NULL, NULL, 1, NULL, 0, &needed), SYNCSWIM_ERR_NULL);
+    IS(syncswim_cluster_status(NULL, NULL, 0, &needed), SYNCSWIM_ERR_NULL);
+    IS(syncswim_cluster_status(cluster, NULL, 0, NULL), SYNCSWIM_ERR_NULL);
+    IS(syncswim_cluster_status(cluster, NULL, 1, &needed), SYNCSWIM_ERR_NULL);
+    IS(syncswim_cluster_explain(cluster, NULL, NULL, 0, &needed), SYNCSWIM_ERR_NULL);
     CHECK(number == 7 && members == NULL);
     CHECK(syncswim_metric_name(0) != NULL && syncswim_metric_name(100000) == NULL);
     syncswim_cluster_free(NULL);
@@ -232,6 +236,20 @@ static void metrics_text(syncswim_cluster *cluster)
     CHECK(strstr(syncswim_last_error(), "le") != NULL);
 }
 
+static void reports(syncswim_cluster *cluster)
+{
+    static char text[8192];
+    size_t needed = 0;
+
+    IS(syncswim_cluster_status(cluster, NULL, 0, &needed), SYNCSWIM_ERR_RANGE);
+    CHECK(needed > 10 && needed <= sizeof text);
+    IS(syncswim_cluster_status(cluster, text, sizeof text, &needed), SYNCSWIM_OK);
+    CHECK(strlen(text) + 1 == needed && strstr(text, "1 live") != NULL && strchr(text, '\n') == NULL);
+    IS(syncswim_cluster_explain(cluster, "nobody", text, 4, &needed), SYNCSWIM_ERR_RANGE);
+    IS(syncswim_cluster_explain(cluster, "nobody", text, sizeof text, &needed), SYNCSWIM_OK);
+    CHECK(strncmp(text, "nobody: not listed\n", 19) == 0 && strlen(text) + 1 == needed);
+}
+
 static void members_of(syncswim_cluster *cluster)
 {
     syncswim_members *members;
@@ -262,6 +280,7 @@ static void members_of(syncswim_cluster *cluster)
     IS(syncswim_cluster_metric(cluster, "happiness", &number), SYNCSWIM_ERR_RANGE);
     IS(syncswim_cluster_metric(cluster, "probe_round_trip", &number), SYNCSWIM_ERR_RANGE);
     metrics_text(cluster);
+    reports(cluster);
 }
 
 int main(void)

@@ -6,7 +6,7 @@ use cbindgen::{Builder, Config, DocumentationStyle, Language, Style};
 
 /// The order in which the header explains things.
 const MODULES: [&str; 7] = ["status", "callback", "logger", "config", "cluster", "membership", "watch"];
-const LAST: [&str; 1] = ["members"];
+const LAST: [&str; 2] = ["members", "report"];
 
 fn main() -> ExitCode {
     let check = match asked_to_check() {
