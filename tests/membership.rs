@@ -4,9 +4,12 @@ mod support;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::{TryRecvError, bounded};
@@ -613,6 +616,7 @@ fn two_sources_of_which_one_ends_keep_their_claims() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "how long nothing changes is of real time")]
 fn a_membership_is_settled_once_enough_peers_are_there_and_nothing_changes() {
     let membership = Membership::new();
     let quiet = Duration::from_millis(30);
@@ -627,17 +631,24 @@ fn a_membership_is_settled_once_enough_peers_are_there_and_nothing_changes() {
         }
         assert_eq!(names(&waiter.join().unwrap().unwrap()), "a:1 b:1 c:1 | ");
     });
-    // As long as it changes more often than that, it is not settled.
-    let over = AtomicBool::new(false);
+    // Whenever it is settled, the last change is at least so long ago.
+    let (over, changes) = (AtomicBool::new(false), Mutex::new(vec![]));
     thread::scope(|scope| {
         scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
-                membership.add(["d:1"]);
-                membership.remove(["d:1"]);
+            for at in 0..30 {
+                changes.lock().unwrap().push(Instant::now());
+                membership.add([format!("d:{at}")]);
+                thread::sleep(Duration::from_millis(10));
             }
+            over.store(true, Ordering::Release);
         });
-        let unsettled = membership.settled(Duration::from_secs(60), 1, Duration::from_millis(50));
-        over.store(true, Ordering::Relaxed);
-        assert!(unsettled.is_err());
+        while !over.load(Ordering::Acquire) {
+            let quiet = Duration::from_millis(100);
+            let settled = membership.settled(quiet, 1, Duration::from_secs(60)).unwrap();
+            // The last change that it shows.
+            let shown = settled.active().iter().filter(|peer| peer.starts_with("d:")).count();
+            let last = shown.checked_sub(1).map(|at| changes.lock().unwrap()[at]);
+            assert!(last.is_none_or(|last| last.elapsed() >= quiet), "{last:?}, {settled:?}");
+        }
     });
 }

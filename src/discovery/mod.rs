@@ -19,7 +19,7 @@ pub use self::{
 };
 use crate::{BoxError, Membership, Stop};
 
-/// A source of peers, run by a [`Cluster`](crate::Cluster) on a thread of its own.
+/// A source of peers, run by a [`Cluster`] on a thread of its own.
 ///
 /// A closure `FnMut(&Membership, &Stop) -> Result<(), E>` is one too; its parameters need their types written out.
 ///

@@ -237,6 +237,9 @@ impl Membership {
         let (begun, mut changed) = (blocking::now(), blocking::now());
         loop {
             let peers = self.snapshot();
+            if watch.try_recv().is_ok() {
+                changed = blocking::now();
+            }
             let enough = peers.split() >= at_least;
             if enough && changed.elapsed() >= quiet {
                 return Ok(peers);

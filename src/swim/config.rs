@@ -257,7 +257,8 @@ impl Config {
         self.allow.as_ref().is_none_or(|networks| networks.iter().any(|network| network.contains(ip)))
     }
 
-    /// How long a suspicion lasts in a small cluster if nobody confirms it, with its one extension.
+    /// How long a suspicion lasts in a small cluster if nobody confirms it, with the one extension that needs no trouble of
+    /// this node's own.
     pub(crate) fn longest_suspicion(&self) -> Duration {
         let least = self.probe_interval.saturating_mul(self.suspicion_mult);
         least.saturating_mul(self.suspicion_max_mult).saturating_mul(2)

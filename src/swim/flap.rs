@@ -18,7 +18,7 @@ const STEADY: u32 = 60;
 /// Probe intervals after which a verdict against this node is forgotten.
 const MEMORY: u32 = 600;
 /// Probe intervals after which it refutes in any case: an attacker that holds most of its relays can cause trouble.
-const LONGEST: u32 = 1000;
+pub(super) const LONGEST: u32 = 1000;
 /// Members that are yet to be told of a verdict; the first makes room.
 const MAX_UNTOLD: usize = 64;
 

@@ -37,8 +37,11 @@ impl Health {
     }
 
     pub(super) fn degrade(&mut self, by: u32, doubt: Doubt, now: Time) {
+        let before = self.score;
         self.score = self.score.saturating_add(by).min(self.max.saturating_sub(1));
-        self.doubt = Some((doubt, now));
+        if self.score > before {
+            self.doubt = Some((doubt, now));
+        }
     }
 
     /// An accusation may be made up: it raises the score to 1 at most.

@@ -18,10 +18,10 @@ use crate::wire::hash;
 pub enum Observation {
     /// It became a member, came back, or was restarted.
     Joined,
-    /// It answered a probe.
+    /// The last sign of life before a probe was not answered.
     #[non_exhaustive]
-    Answered {
-        /// After so long: of a direct ping by datagram. `None` if the answer came through relays or by stream alone.
+    Heard {
+        /// Its smoothed round-trip time then.
         round_trip: Option<Duration>,
     },
     /// It did not answer a probe: neither directly, nor through relays, nor by stream.
@@ -76,8 +76,8 @@ impl fmt::Display for Observation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Joined => write!(f, "joined"),
-            Self::Answered { round_trip: Some(time) } => write!(f, "answered a probe after {time:.1?}"),
-            Self::Answered { round_trip: None } => write!(f, "answered a probe through relays or by stream"),
+            Self::Heard { round_trip: Some(time) } => write!(f, "heard of last; round trip then: {time:.1?}"),
+            Self::Heard { round_trip: None } => write!(f, "heard of last"),
             Self::Missed { relays, nacks, health_score } => write!(
                 f,
                 "did not answer a probe; relays asked: {relays}, of which {nacks} had no answer either; \
@@ -184,6 +184,16 @@ impl Node {
         self.history.push(self.now, mark, what);
     }
 
+    /// A member misses a probe. What it answered before is not remembered one by one: in a quiet cluster that would soon push
+    /// out all else.
+    pub(super) fn remember_last_sign(&mut self, id: MemberId) {
+        let record = self.table.get(id);
+        if let (Some(heard), 0) = (record.contact.heard(), record.contact.missed()) {
+            let round_trip = record.contact.round_trip.smoothed();
+            self.history.push(heard, record.mark, Observation::Heard { round_trip });
+        }
+    }
+
     /// About a member that may be known no longer.
     pub(super) fn remember_named(&mut self, name: &str, what: Observation) {
         self.history.push(self.now, hash::member(name), what);
@@ -197,8 +207,9 @@ impl Node {
         let about = |of: u32| of == mark || of == self.mark;
         let kept = self.history.kept.iter().filter(|(_, of, _)| about(*of));
         // Of this node itself from the first on that concerns the member.
-        let observations =
-            kept.skip_while(|(_, of, _)| *of != mark).map(|(at, _, what)| (*at, what.clone())).collect();
+        let kept = kept.skip_while(|(_, of, _)| *of != mark);
+        let mut observations: Vec<_> = kept.map(|(at, _, what)| (*at, what.clone())).collect();
+        observations.sort_by_key(|(at, _)| *at);
         Explanation {
             at: self.now,
             name: Arc::from(name),

@@ -256,6 +256,7 @@ impl Node {
         match attempt {
             Attempt::Reached => {
                 join.reached += 1;
+                self.joins.reached = Some(self.now);
                 first = (!std::mem::replace(&mut join.reported, true)).then_some((join.asker, join.reached));
             }
             Attempt::Ourselves => join.found_ourselves = true,
@@ -282,9 +283,6 @@ impl Node {
 
     /// With whether some could not be reached that should be tried again soon.
     fn report_join(&mut self, asker: Joining, result: JoinResult, failed: bool) {
-        if result.as_ref().is_ok_and(|reached| *reached > 0) {
-            self.joins.reached = Some(self.now);
-        }
         match asker {
             Joining::Ticket(ticket) => self.emit(Output::JoinDone(ticket, result)),
             Joining::Seeds => self.seeds_tried(result, failed),

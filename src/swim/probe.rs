@@ -50,8 +50,7 @@ struct Round {
     began: Time,
     ends: Time,
     answered: bool,
-    /// Of the direct ping by datagram.
-    round_trip: Option<Duration>,
+
     /// By datagram, if only through others.
     by_datagram: bool,
     /// This node was stalled: silence proves nothing.
@@ -128,7 +127,6 @@ impl Node {
             began: self.now,
             ends,
             answered: false,
-            round_trip: None,
             by_datagram: false,
             discarded: false,
             relays,
@@ -151,8 +149,6 @@ impl Node {
         self.timers.cancel(Timer::Indirect);
         let Some(round) = self.prober.round.take() else { return };
         if round.answered {
-            let round_trip = round.round_trip;
-            self.remember_named(&round.target, Observation::Answered { round_trip });
             if !round.by_datagram && !round.discarded {
                 self.saved_by_stream(&round.target);
             }
@@ -172,6 +168,7 @@ impl Node {
             self.doubt_health(&round.relays);
         }
         if let Some(id) = self.table.find(&round.target) {
+            self.remember_last_sign(id);
             self.table.contact_mut(id).miss();
             let drawn = round.relays.iter().filter(|relay| !relay.witness);
             let (relays, nacks) = (drawn.clone().count(), drawn.filter(|relay| relay.nacked).count());
@@ -279,7 +276,6 @@ impl Node {
         if first && directly && !sender.by_stream {
             // Only the direct ping has this number, and it goes out once: no answer is taken for that of another (Karn).
             let round_trip = self.now.since(round.began);
-            round.round_trip = Some(round_trip);
             self.note_round_trip(&target, round_trip);
         }
         if first {
@@ -295,7 +291,11 @@ impl Node {
         true
     }
 
+    /// Not while this node is held up: the answer may have waited as long.
     fn note_round_trip(&mut self, target: &str, round_trip: Duration) {
+        if self.pause(self.now).is_some() {
+            return;
+        }
         self.metrics.probe_round_trip.observe(round_trip);
         if let Some(id) = self.table.find(target) {
             self.table.contact_mut(id).round_trip.take(round_trip);

@@ -5,17 +5,19 @@ use std::time::Duration;
 use super::{history::Observation, member::MemberId, node::Node, status::Doubt, time::Time};
 
 impl Node {
+    /// How long the next timer is overdue, if it is far too long.
+    pub(super) fn pause(&self, now: Time) -> Option<Duration> {
+        let tolerated = (self.config.probe_interval / 4).max(Duration::from_millis(100));
+        self.timers.next().map(|due| now.since(due)).filter(|pause| *pause > tolerated)
+    }
+
     /// A timer that fires far too late shows a stall. Answers that did not arrive meanwhile accuse nobody: the verdict of
     /// the probe is discarded, and suspicions are extended by the pause.
     pub(super) fn notice_stall(&mut self, now: Time) {
         if !self.config.notice_stalls {
             return;
         }
-        let tolerated = (self.config.probe_interval / 4).max(Duration::from_millis(100));
-        let pause = self.timers.next().map_or(Duration::ZERO, |due| now.since(due));
-        if pause <= tolerated {
-            return;
-        }
+        let Some(pause) = self.pause(now) else { return };
         self.metrics.stalls += 1;
         self.remember(MemberId::SELF, Observation::Stalled { pause });
         self.health.degrade(1, Doubt::Stall, self.now);

@@ -29,7 +29,7 @@ pub enum Standing {
 }
 
 impl Standing {
-    /// One word, as logs and metrics show it.
+    /// One word: its name in lower case.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -111,7 +111,7 @@ pub struct ProbeStats {
     pub deviation: Option<Duration>,
     /// When this node heard from it for certain the last time.
     pub heard: Option<Time>,
-    /// Probes in a row that it did not answer.
+    /// Probes in a row that it did not answer; counted up to 255.
     pub missed: u32,
     /// Probes in a row that it answered by stream alone: datagrams do not get through.
     pub saved_by_stream: u32,
@@ -138,7 +138,7 @@ impl RoundTrip {
         self.smoothed = mean(self.smoothed, sample, 8).max(1);
     }
 
-    fn smoothed(self) -> Option<Duration> {
+    pub(super) fn smoothed(self) -> Option<Duration> {
         (self.smoothed > 0).then(|| Duration::from_micros(self.smoothed.into()))
     }
 

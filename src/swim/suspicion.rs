@@ -13,6 +13,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     config::Config,
     event::{Event, Origin, Verdict},
+    flap::LONGEST,
     history::Observation,
     member::{Identity, MemberId, MemberState, Record},
     node::Node,
@@ -263,8 +264,10 @@ impl Node {
     }
 
     pub(super) fn suspicion_ran_out(&mut self, id: MemberId) {
-        let (now, able, troubled) =
-            (self.now, self.table.able(), self.has_trouble() && !self.table.most_are_suspected());
+        let (now, able, since) = (self.now, self.table.able(), self.table.get(id).since);
+        // Trouble can be caused from outside, so that it extends nothing for ever, nor until departures are forgotten.
+        let longest = self.config.probe_interval.saturating_mul(LONGEST).min(self.config.forget_after / 2);
+        let troubled = self.has_trouble() && !self.table.most_are_suspected() && now.since(since) < longest;
         // A leaving node declares nobody failed.
         if self.is_leaving() {
             return;

@@ -24,11 +24,14 @@ fn a_crash_is_explained_from_the_last_answer_to_the_verdict() {
     world.run_for(secs(20));
     let seen = seen(&mut world, 0, "n3");
     let first = |is: fn(&Observation) -> bool| seen.iter().position(is);
-    let answered = first(|what| matches!(what, Observation::Answered { round_trip: Some(_) }));
+    let answered = first(|what| matches!(what, Observation::Heard { round_trip: Some(_) }));
     let suspected = first(|what| *what == Observation::Suspected);
     let accused = first(|what| matches!(what, Observation::Accused { .. }));
     let fell = first(|what| matches!(what, Observation::Failed { .. }));
     assert!(answered.is_some() && answered < suspected && suspected < accused && accused < fell, "{seen:#?}");
+    world.run_for(secs(3600));
+    let lasting = self::seen(&mut world, 0, "n3");
+    assert!(lasting.len() >= seen.len(), "an hour of healthy probes pushes nothing out");
     assert_eq!(seen.iter().filter(|what| matches!(what, Observation::Failed { .. })).count(), 1);
 }
 

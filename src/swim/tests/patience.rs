@@ -90,6 +90,11 @@ fn a_node_with_trouble_of_its_own_declares_nobody_failed_whom_it_alone_suspects(
         }
         bench.node.suspicion_ran_out(id);
         assert_eq!(bench.standing("m2"), Some((expected, 0)), "trouble: {trouble}");
+        bench.now = bench.now + secs(1001);
+        bench.node.advance(bench.now);
+        bench.node.flaps.note_trouble(bench.now);
+        bench.node.suspicion_ran_out(id);
+        assert_eq!(bench.standing("m2"), Some((MemberState::Failed, 0)), "no trouble extends it for ever");
     }
 }
 
