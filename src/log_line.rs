@@ -181,6 +181,22 @@ impl Sink for Log {
     }
 }
 
+/// What was written, for tests.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(crate) struct Written(pub(crate) Vec<String>);
+
+#[cfg(test)]
+impl Sink for Written {
+    fn is_on(&self, _: Topic) -> bool {
+        true
+    }
+
+    fn line(&mut self, line: Line<'_>) {
+        self.0.push(line.to_string());
+    }
+}
+
 /// Logs a line, unless its level is off.
 pub(crate) fn log(topic: Topic, fields: &[Field<'_>]) {
     Line::new(topic, fields).log();
@@ -308,8 +324,20 @@ impl Throttle {
 
     /// The same, to wherever lines go.
     pub(crate) fn write(&self, kind: &str, topic: Topic, fields: &[Field<'_>], sink: &mut impl Sink) {
+        self.write_at(self.began.elapsed(), kind, topic, fields, sink);
+    }
+
+    /// The same by the caller's clock; `now` counts from any origin.
+    pub(crate) fn write_at(
+        &self,
+        now: Duration,
+        kind: &str,
+        topic: Topic,
+        fields: &[Field<'_>],
+        sink: &mut impl Sink,
+    ) {
         if sink.is_on(topic)
-            && let Some(omitted) = self.admit(kind, self.began.elapsed())
+            && let Some(omitted) = self.admit(kind, now)
         {
             sink.line(Line { topic, fields, omitted });
         }

@@ -48,7 +48,7 @@ fn serve(listener: &TcpListener, node: &Gossip) {
 }
 
 fn answer(mut connection: &TcpStream, node: &Gossip) -> io::Result<()> {
-    // Whoever is slow must not hold the page for long, nor have it read without end.
+    // Whoever falls silent does not hold the page, and nobody has it read without end.
     connection.set_read_timeout(Some(Duration::from_secs(1)))?;
     connection.set_write_timeout(Some(Duration::from_secs(5)))?;
     let mut head = BufReader::new(connection.take(8 << 10)).lines();

@@ -6,7 +6,7 @@ mod cluster;
 mod dns;
 mod gossip;
 mod no_discovery;
-mod peer_map;
+pub(crate) mod peer_map;
 
 use std::borrow::Cow;
 

@@ -71,6 +71,15 @@ impl FromStr for PeerName {
     }
 }
 
+/// How a member departed; `None` of a live one.
+pub(crate) fn departure(member: &Member) -> Option<Departure> {
+    match member.state {
+        MemberState::Alive | MemberState::Suspect => None,
+        MemberState::Left => Some(Departure::Left),
+        MemberState::Failed => Some(Departure::Failed),
+    }
+}
+
 /// Which members stand for which peer, and what the membership is told of it. Several members may stand for one peer, such as
 /// a node that was restarted under a new name at its old address.
 pub(super) struct PeerMap<'a> {
@@ -120,13 +129,8 @@ impl<'a> PeerMap<'a> {
     }
 
     fn put(&mut self, member: &Member) {
-        let departed = match member.state {
-            MemberState::Alive | MemberState::Suspect => None,
-            MemberState::Left => Some(Departure::Left),
-            MemberState::Failed => Some(Departure::Failed),
-        };
         let peer = self.peer_name.of(member);
-        self.set(&member.name, peer.map(|peer| (peer, departed)));
+        self.set(&member.name, peer.map(|peer| (peer, departure(member))));
     }
 
     fn set(&mut self, name: &Arc<str>, now: Option<(Peer, Option<Departure>)>) {

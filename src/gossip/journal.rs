@@ -6,8 +6,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{directory::Directory, pace::Pace};
 use crate::{
-    log_line::{Field, Line, Names, Seconds, Sink, Throttle, Topic},
-    swim::{Event, Identity, Member, MemberState, Origin, ReachProblem, Time, Verdict, Vitals},
+    log_line::{Field, Names, Seconds, Sink, Throttle, Topic},
+    swim::{Event, Member, MemberState, Origin, ReachProblem, Time, Verdict, Vitals},
 };
 
 /// From this awareness on a node's own health is bad: it waits four times as long as when it is well.
@@ -83,7 +83,7 @@ impl Journal {
         let node: &str = &node;
         match event {
             Event::Joined { member } => self.joined(now, member, before, sink),
-            Event::Updated { member, previous } if is_refuted(member, previous) => {
+            Event::Updated { member, previous } if event.is_refutation() => {
                 if self.pace.admit(now, Topic::MemberRefuted, &member.name) {
                     let (suspected, incarnation) =
                         (Seconds(member.since.since(previous.since)), member.identity.incarnation);
@@ -130,7 +130,7 @@ impl Journal {
         match failed {
             Some(before) => {
                 let away = Seconds(member.since.since(before.since));
-                let restarted = is_another_life(member.identity, before.identity);
+                let restarted = member.identity.epoch != before.identity.epoch;
                 let fields: [Field<'_>; 2] = [("away", &away), ("restarted", &restarted)];
                 about(topic, member, &fields, &self.node, sink);
             }
@@ -179,11 +179,7 @@ impl Journal {
 
     /// Writes a line unless there was one of this kind lately.
     fn limited(&self, now: Time, kind: &str, topic: Topic, fields: &[Field<'_>], sink: &mut impl Sink) {
-        if sink.is_on(topic)
-            && let Some(omitted) = self.throttle.admit(kind, now.since_origin())
-        {
-            sink.line(Line { topic, fields, omitted });
-        }
+        self.throttle.write_at(now.since_origin(), kind, topic, fields, sink);
     }
 }
 
@@ -224,7 +220,7 @@ impl HealthWatch {
 fn topic_of(event: &Event) -> Option<Topic> {
     Some(match event {
         Event::Joined { .. } => Topic::MemberJoined,
-        Event::Updated { member, previous } if is_refuted(member, previous) => Topic::MemberRefuted,
+        Event::Updated { .. } if event.is_refutation() => Topic::MemberRefuted,
         Event::Updated { .. } => Topic::MemberUpdated,
         Event::Suspected { .. } => Topic::MemberSuspected,
         Event::Left { .. } => Topic::MemberLeft,
@@ -250,14 +246,6 @@ fn restored_of(problem: &ReachProblem) -> Topic {
         ReachProblem::Datagrams { .. } => Topic::DatagramsRestored,
         ReachProblem::Unreached { .. } | ReachProblem::AddressGone { .. } => Topic::AddressRestored,
     }
-}
-
-fn is_refuted(member: &Member, previous: &Member) -> bool {
-    (previous.state, member.state) == (MemberState::Suspect, MemberState::Alive)
-}
-
-fn is_another_life(now: Identity, before: Identity) -> bool {
-    now.epoch != before.epoch
 }
 
 /// A line about a member: its name and address, then `fields`, then this node's name.

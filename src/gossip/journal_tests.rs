@@ -4,21 +4,10 @@ use super::{
     super::pace::{EXAMPLES, MAX_MEMBERS, MEMBER_LINES, WINDOW_LINES},
     *,
 };
-use crate::Tags;
-
-/// What was written.
-#[derive(Default)]
-struct Written(Vec<String>);
-
-impl Sink for Written {
-    fn is_on(&self, _: Topic) -> bool {
-        true
-    }
-
-    fn line(&mut self, line: Line<'_>) {
-        self.0.push(line.to_string());
-    }
-}
+use crate::{
+    Identity, Tags,
+    log_line::{Line, Written},
+};
 
 /// A log of which only warnings are read.
 struct Quiet;

@@ -4,6 +4,7 @@
 //! learns only that its stream was rejected, and says that.
 
 use std::{
+    fmt::Display,
     io::{self, ErrorKind},
     net::SocketAddr,
 };
@@ -112,12 +113,12 @@ impl PeerLog {
 
     /// A peer did not go on with a stream that this node opened.
     pub(super) fn rejected(&self, peer: SocketAddr, error: &io::Error, sink: &mut impl Sink) {
-        let reason = match error.kind() {
-            ErrorKind::InvalidData => error.to_string(),
-            _ => "it hung up".to_owned(),
+        let reason: &dyn Display = match error.kind() {
+            ErrorKind::InvalidData => error,
+            _ => &"it hung up",
         };
         let hint = "its key or cluster may be another; its log says which";
-        self.write(Topic::StreamRejected, peer, &[("reason", &reason), ("hint", &hint)], sink);
+        self.write(Topic::StreamRejected, peer, &[("reason", reason), ("hint", &hint)], sink);
     }
 
     /// A genuine datagram was dropped because its time of sending is too far off.
@@ -145,20 +146,7 @@ impl PeerLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log_line::{Line, Log};
-
-    #[derive(Default)]
-    struct Written(Vec<String>);
-
-    impl Sink for Written {
-        fn is_on(&self, _: Topic) -> bool {
-            true
-        }
-
-        fn line(&mut self, line: Line<'_>) {
-            self.0.push(line.to_string());
-        }
-    }
+    use crate::log_line::{Log, Written};
 
     fn peer(host: u8, port: u16) -> SocketAddr {
         ([10, 0, 0, host], port).into()

@@ -7,12 +7,10 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    host::Host,
-    program::{self, departure},
-};
+use super::{host::Host, program};
 use crate::{
     Membership, Watch,
+    discovery::peer_map::departure,
     membership::Departure,
     swim::{Event, Identity, Member, MemberState, Node, Time},
 };

@@ -2,8 +2,9 @@
 
 use crate::{
     Membership,
-    membership::{Departure, SourceId},
-    swim::{Event, Member, MemberState, Node},
+    discovery::peer_map::departure,
+    membership::SourceId,
+    swim::{Event, Member, Node},
 };
 
 /// The members of a node that is running, by name.
@@ -27,14 +28,5 @@ fn list(source: &Membership, member: &Member) {
     match departure(member) {
         None => source.add([&*member.name]),
         Some(how) => source.list_departed(how, [&*member.name]),
-    }
-}
-
-/// How a member departed; `None` of a live one.
-pub(super) fn departure(member: &Member) -> Option<Departure> {
-    match member.state {
-        MemberState::Alive | MemberState::Suspect => None,
-        MemberState::Left => Some(Departure::Left),
-        MemberState::Failed => Some(Departure::Failed),
     }
 }

@@ -125,7 +125,6 @@ impl Node {
     fn renew(&mut self, id: MemberId, identity: Identity, addr: SocketAddr, tags: Tags) {
         let old = self.table.get(id);
         let restarted = old.identity.epoch != identity.epoch;
-        let suspected = old.state == MemberState::Suspect;
         let changed = old.state != MemberState::Alive || old.addr != addr || old.tags != tags;
         let previous = old.view();
         if restarted {
@@ -139,7 +138,7 @@ impl Node {
             self.remember(id, Observation::Joined);
             self.emit_member(|member| Event::Joined { member }, id);
         } else if changed {
-            if suspected {
+            if previous.state == MemberState::Suspect {
                 self.remember(id, Observation::Refuted { incarnation: identity.incarnation });
             }
             self.emit_member(|member| Event::Updated { member, previous }, id);

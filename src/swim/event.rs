@@ -3,7 +3,7 @@
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
-    member::Member,
+    member::{Member, MemberState},
     reach::ReachProblem,
     stream::{StreamId, StreamKind},
     time::Time,
@@ -119,6 +119,12 @@ pub struct Verdict {
 }
 
 impl Event {
+    /// Whether a member refuted a suspicion.
+    pub(crate) fn is_refutation(&self) -> bool {
+        let Self::Updated { member, previous } = self else { return false };
+        (previous.state, member.state) == (MemberState::Suspect, MemberState::Alive)
+    }
+
     /// The member it is about, if it is about one.
     #[must_use]
     pub fn member(&self) -> Option<&Member> {

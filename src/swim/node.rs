@@ -241,9 +241,7 @@ impl Node {
             Event::Joined { .. } => &mut self.metrics.member_joins,
             Event::Failed { .. } => &mut self.metrics.member_failures,
             Event::Left { .. } => &mut self.metrics.member_leaves,
-            Event::Updated { previous, .. } if previous.state == MemberState::Suspect => {
-                &mut self.metrics.member_refutations
-            }
+            event if event.is_refutation() => &mut self.metrics.member_refutations,
             _ => return,
         };
         *count += 1;
