@@ -17,6 +17,8 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Box<dyn Error>> {
+    // Without a logger nobody is told of seeds that do not answer, or of a name that is taken.
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
     let mut args = std::env::args().skip(1);
     let (Some(name), Some(bind)) = (args.next(), args.next()) else {
         return Err("usage: peers NAME HOST:PORT [SEED]...".into());
@@ -28,7 +30,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let stop = running.stop_flag().clone();
     ctrlc::set_handler(move || stop.stop())?;
     for change in &changes {
-        println!("active {:?}, left {:?}, removed {:?}", change.active, change.left, change.removed);
+        println!("{change}");
     }
     running.join()?;
     println!("stopped");
