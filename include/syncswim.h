@@ -509,7 +509,7 @@ size_t syncswim_snapshot_len(const struct syncswim_snapshot *snapshot);
 /**
  * How many of them are active: the index of the first that left.
  */
-size_t syncswim_snapshot_split(const struct syncswim_snapshot *snapshot);
+size_t syncswim_snapshot_active_len(const struct syncswim_snapshot *snapshot);
 
 /**
  * More than half of them.

@@ -69,7 +69,7 @@ pub enum Error {
         "nobody can reach this node at {addr} (check `advertise`, and that firewalls let UDP and TCP in there)"
     )]
     #[non_exhaustive]
-    Unreached {
+    Unreachable {
         /// The advertised address.
         addr: SocketAddr,
     },
@@ -80,7 +80,7 @@ pub enum Error {
         "no member confirmed the leave within {limit:?}: others may take this node for failed; check the network, or raise leave_timeout"
     )]
     #[non_exhaustive]
-    Unheard {
+    LeaveUnconfirmed {
         /// How long it was tried.
         limit: std::time::Duration,
     },
@@ -151,11 +151,11 @@ pub enum Error {
     Stopped,
 
     /// The call did not finish in its time. It may still take effect.
-    #[error("{what} did not finish within {limit:?}; it may still do: look again later")]
+    #[error("waited {limit:?} for {what}; it may still come: look again later, or wait longer")]
     #[non_exhaustive]
     Timeout {
-        /// What was waited for.
-        what: &'static str,
+        /// What was waited for, and how far it came.
+        what: String,
         /// How long.
         limit: std::time::Duration,
     },
@@ -220,7 +220,7 @@ pub enum JoinProblem {
     },
     /// Members answered, but none of them lists this node or reaches it at the address that it advertises.
     #[non_exhaustive]
-    Unreached {
+    Unreachable {
         /// The advertised address.
         addr: SocketAddr,
     },
@@ -235,7 +235,7 @@ impl JoinProblem {
         match self {
             Self::Refused { addr } | Self::TimedOut { addr } | Self::Rejected { addr } => Some(*addr),
             Self::NameTaken { holder } => Some(*holder),
-            Self::NoAddress | Self::Unreached { .. } | Self::Unavailable => None,
+            Self::NoAddress | Self::Unreachable { .. } | Self::Unavailable => None,
         }
     }
 }
@@ -261,7 +261,7 @@ impl fmt::Display for JoinProblem {
                     "a live node at {holder} has this node's name; choose another name or stop that node"
                 )
             }
-            Self::Unreached { addr } => write!(
+            Self::Unreachable { addr } => write!(
                 f,
                 "nobody can reach this node at {addr}; check `advertise`, and that firewalls let UDP and TCP in there"
             ),
@@ -300,8 +300,8 @@ mod tests {
             Error::Key { .. } => "openssl rand -hex 32",
             Error::Join { .. } => "check that a node of this cluster listens there",
             Error::NameTaken { .. } => "choose another name or stop that node",
-            Error::Unreached { .. } => "check `advertise`",
-            Error::Unheard { .. } => "check the network, or raise leave_timeout",
+            Error::Unreachable { .. } => "check `advertise`",
+            Error::LeaveUnconfirmed { .. } => "check the network, or raise leave_timeout",
             Error::TagsTooLarge { .. } => "shorten or drop some",
             Error::Spawn { .. } => "raise the process limits or start fewer nodes",
             Error::Randomness { .. } => "check that this process may use",
@@ -309,7 +309,7 @@ mod tests {
             Error::Discovery { .. } => "choose an address of this host and a free port",
             Error::Panicked { .. } => "report it",
             Error::Left | Error::Stopped => "start a new one",
-            Error::Timeout { .. } => "look again later",
+            Error::Timeout { .. } => "look again later, or wait longer",
         }
     }
 
@@ -335,15 +335,15 @@ mod tests {
             Error::Bind { addr, source: system() },
             Error::Join { seeds: "s".into(), source: JoinProblem::Refused { addr } },
             Error::NameTaken { name: "n".into(), addr },
-            Error::Unreached { addr },
-            Error::Unheard { limit },
+            Error::Unreachable { addr },
+            Error::LeaveUnconfirmed { limit },
             Error::TagsTooLarge { size: 2, limit: 1 },
             Error::Spawn { what: "w".into(), source: system() },
             Error::Randomness { source: system() },
             Error::Panicked { what: "w".into(), message: "m".into() },
             Error::Left,
             Error::Stopped,
-            Error::Timeout { what: "w", limit },
+            Error::Timeout { what: "w".into(), limit },
         ]
     }
 
@@ -371,7 +371,7 @@ mod tests {
             (JoinProblem::TimedOut { addr }, "check that a node runs there"),
             (JoinProblem::Rejected { addr }, "check that it is a node of this cluster"),
             (JoinProblem::NameTaken { holder: addr }, "choose another name or stop that node"),
-            (JoinProblem::Unreached { addr }, "check `advertise`"),
+            (JoinProblem::Unreachable { addr }, "check `advertise`"),
             (JoinProblem::Unavailable, "check its routes, or try again"),
         ];
         for (problem, remedy) in problems {

@@ -139,7 +139,7 @@ pub use keys::{
     key::{Fingerprint, Key},
     keyring::{Encryption, Keyring},
 };
-pub use membership::{Membership, MembershipChange, Peer, Peers, Snapshot, Watch, WatchIter};
+pub use membership::{Membership, MembershipChange, Peer, Peers, Settle, Snapshot, Watch, WatchIter};
 pub use stop::Stop;
 pub use swim::{
     Doubt, Event, Explanation, Histogram, Identity, Member, MemberState, Metric, MetricKind, MetricUnit,

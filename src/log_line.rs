@@ -94,7 +94,7 @@ topics! {
     NameTaken = Warn "name taken",
     SeedUnresolved = Warn "seed unresolved",
     SeedRefused = Warn "seed refused",
-    LeaveUnheard = Warn "leave unheard",
+    LeaveUnconfirmed = Warn "leave unconfirmed",
     AcceptFailed = Warn "accept failed",
     ThreadRefused = Warn "thread refused",
     LookupEmpty = Warn "lookup empty",

@@ -463,7 +463,7 @@ fn a_peer_that_failed_is_told_from_one_that_left() {
     for change in &watch {
         failed += &change.failed.concat();
         left.extend(change.left.iter().map(|peer| peer.to_string()));
-        assert_eq!(change.not_failed, []);
+        assert_eq!(change.no_longer_failed, []);
     }
     left.sort_unstable();
     assert_eq!((failed.as_str(), left.join(" ")), ("c", "b c".into()));

@@ -85,7 +85,7 @@ fn hostile_bytes_and_slow_readers() {
     let metrics = a.metrics();
     assert!(metrics.dropped_short + metrics.dropped_version + metrics.dropped_checksum > 1000, "{metrics:?}");
 
-    assert!(matches!(unread_events.recv().unwrap(), Event::Lost { count: 1000.., .. }));
+    assert!(matches!(unread_events.recv().unwrap(), Event::Lagged { count: 1000.., .. }));
     drop(idle);
     running.stop();
     running.join().unwrap();

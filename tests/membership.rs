@@ -15,7 +15,9 @@ use std::{
 use crossbeam_channel::{TryRecvError, bounded};
 use proptest::prelude::*;
 use support::{View, in_time};
-use syncswim::{BoxError, Cluster, ClusterHandle, Membership, MembershipChange, Peers, Snapshot, Stop};
+use syncswim::{
+    BoxError, Cluster, ClusterHandle, Membership, MembershipChange, Peers, Settle, Snapshot, Stop,
+};
 
 fn names(snapshot: &Snapshot) -> String {
     format!("{} | {}", snapshot.active().join(" "), snapshot.left().join(" "))
@@ -65,14 +67,14 @@ impl Seen {
         self.view.apply(change);
         let is_new =
             |peers: &Peers| change.active.iter().chain(&change.left).any(|peer| peers.contains(peer));
-        assert!(!is_new(&change.not_failed) && !is_new(&change.removed), "{change:?}");
+        assert!(!is_new(&change.no_longer_failed) && !is_new(&change.removed), "{change:?}");
         for peer in change.active.iter().chain(&change.left).chain(&change.removed) {
             self.failed.remove(&**peer);
         }
         for peer in &change.failed {
             assert!(self.failed.insert(peer.to_string()), "{peer} had failed: {change:?}");
         }
-        for peer in &change.not_failed {
+        for peer in &change.no_longer_failed {
             assert!(self.failed.remove(&**peer), "{peer} had not failed: {change:?}");
         }
     }
@@ -242,7 +244,7 @@ proptest! {
             prop_assert_eq!(snapshot.contains(peer), known.contains_key(peer));
             prop_assert_eq!(snapshot.is_active(peer), known.get(peer) == Some(&true));
         }
-        prop_assert_eq!(snapshot.split(), snapshot.active().len());
+        prop_assert_eq!(snapshot.active_len(), snapshot.active().len());
         prop_assert_eq!(snapshot.peers().concat(), snapshot.active().concat() + &snapshot.left().concat());
     }
 
@@ -431,7 +433,7 @@ fn a_source_that_only_misses_a_peer_does_not_hide_that_another_saw_it_fail() {
     gossip.remove(["a"]);
     assert_eq!(application.snapshot().failed().join(" "), "b");
     let told: Vec<_> = read_all(&watch).iter().skip(1).map(ToString::to_string).collect();
-    assert_eq!(told, ["left a; failed a", "left b; failed b", "not failed a"]);
+    assert_eq!(told, ["left a; failed a", "left b; failed b", "no longer failed a"]);
     gossip.add(["b"]);
     assert_eq!(names(&application.snapshot()), "b | a");
 }
@@ -475,7 +477,7 @@ fn a_snapshot_is_shared_until_something_changes() {
     assert!(std::ptr::eq(before.peers(), membership.snapshot().peers()));
     membership.mark_left(["a"]);
     assert_eq!((names(&before), names(&membership.snapshot())), ("a b | ".into(), "b | a".into()));
-    assert_eq!((before.split(), membership.snapshot().split()), (2, 1));
+    assert_eq!((before.active_len(), membership.snapshot().active_len()), (2, 1));
     assert!(["a", "b"].iter().all(|peer| membership.snapshot().contains(peer)));
     assert!(!membership.snapshot().contains("c"));
 }
@@ -620,12 +622,23 @@ fn two_sources_of_which_one_ends_keep_their_claims() {
 fn a_membership_is_settled_once_enough_peers_are_there_and_nothing_changes() {
     let membership = Membership::new();
     let quiet = Duration::from_millis(30);
-    let short = membership.settled(quiet, 1, Duration::from_millis(50)).unwrap_err();
+    let settled = |quiet, at_least, limit| membership.settled(Settle { quiet, at_least, limit });
+    let short = settled(quiet, 1, Duration::from_millis(50)).unwrap_err();
     assert!(matches!(short, syncswim::Error::Timeout { .. }), "{short}");
-    let empty = membership.settled(Duration::ZERO, 0, Duration::from_secs(60)).unwrap();
+    let text = short.to_string();
+    assert!(
+        text.starts_with("waited 50ms for 1 active peers and 30ms without a change: there are 0"),
+        "{text}"
+    );
+    let never = settled(quiet, 0, Duration::from_millis(29)).unwrap_err().to_string();
+    let said =
+        "bad configuration: `limit` is 29ms, and `quiet` 30ms: nothing can settle in less; raise `limit`";
+    assert_eq!(never, said);
+    assert!(settled(quiet, 0, quiet).is_ok(), "both may be equal");
+    let empty = settled(Duration::ZERO, 0, Duration::from_secs(60)).unwrap();
     assert_eq!(empty.active().len(), 0);
     thread::scope(|scope| {
-        let waiter = scope.spawn(|| membership.settled(quiet, 3, Duration::from_secs(60)));
+        let waiter = scope.spawn(|| settled(quiet, 3, Duration::from_secs(60)));
         for peer in ["a:1", "b:1", "c:1"] {
             membership.add([peer]);
         }
@@ -644,7 +657,7 @@ fn a_membership_is_settled_once_enough_peers_are_there_and_nothing_changes() {
         });
         while !over.load(Ordering::Acquire) {
             let quiet = Duration::from_millis(100);
-            let settled = membership.settled(quiet, 1, Duration::from_secs(60)).unwrap();
+            let settled = settled(quiet, 1, Duration::from_secs(60)).unwrap();
             // The last change that it shows.
             let shown = settled.active().iter().filter(|peer| peer.starts_with("d:")).count();
             let last = shown.checked_sub(1).map(|at| changes.lock().unwrap()[at]);

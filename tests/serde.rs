@@ -37,8 +37,7 @@ fn a_snapshot_in_which_a_peer_has_two_states_is_refused() {
 fn a_change_is_its_lists_and_one_without_some_of_them_can_be_read() {
     let change = some().watch().recv().unwrap();
     let value = to_value(&change).unwrap();
-    let lists =
-        json!({ "active": ["c"], "left": ["a", "b"], "removed": [], "failed": ["b"], "not_failed": [] });
+    let lists = json!({ "active": ["c"], "left": ["a", "b"], "removed": [], "failed": ["b"], "no_longer_failed": [] });
     assert_eq!(value, lists);
     assert_eq!(from_value::<MembershipChange>(value).unwrap(), change);
     let part = from_value::<MembershipChange>(json!({ "left": [] })).unwrap();
@@ -108,7 +107,7 @@ fn an_event_is_written_with_its_evidence_and_read_back_it_is_the_same() {
         json!({ "reachability_lost": { "problem": datagrams } }),
         json!({ "reachability_lost": { "problem": unreached } }),
         json!({ "reachability_restored": { "problem": gone } }),
-        json!({ "lost": { "count": 3 } }),
+        json!({ "lagged": { "count": 3 } }),
     ] {
         let event = from_value::<Event>(value.clone()).unwrap();
         assert_eq!(to_value(&event).unwrap(), value);

@@ -81,7 +81,7 @@ def _load():
         ("abi_version", [], c_uint32),
         ("last_error", [], c_char_p),
         ("snapshot_len", [c_void_p], c_size_t),
-        ("snapshot_split", [c_void_p], c_size_t),
+        ("snapshot_active_len", [c_void_p], c_size_t),
         ("snapshot_peer", [c_void_p, c_size_t], c_char_p),
         ("snapshot_failed_len", [c_void_p], c_size_t),
         ("snapshot_failed_peer", [c_void_p, c_size_t], c_char_p),
@@ -171,7 +171,7 @@ class Node:
         """The peers at this moment, each list sorted: active, left, and those of `left` that failed."""
         snapshot = _new(_lib.syncswim_membership_snapshot, self._membership)
         try:
-            count, split = _lib.syncswim_snapshot_len(snapshot), _lib.syncswim_snapshot_split(snapshot)
+            count, split = _lib.syncswim_snapshot_len(snapshot), _lib.syncswim_snapshot_active_len(snapshot)
             names = [_lib.syncswim_snapshot_peer(snapshot, i).decode() for i in range(count)]
             count = _lib.syncswim_snapshot_failed_len(snapshot)
             failed = [_lib.syncswim_snapshot_failed_peer(snapshot, i).decode() for i in range(count)]

@@ -34,7 +34,7 @@ static SNAPSHOTS: Registry<syncswim_snapshot, Peers> = Registry::new("snapshot")
 struct Peers {
     names: Vec<CString>,
     failed: Vec<CString>,
-    split: usize,
+    active_len: usize,
     majority: usize,
 }
 
@@ -131,8 +131,8 @@ pub unsafe extern "C" fn syncswim_membership_snapshot(
         let snapshot = MEMBERSHIPS.get(membership)?.snapshot();
         let texts = |peers: &[Peer]| peers.iter().map(|peer| c_text(peer)).collect();
         let (names, failed) = (texts(snapshot.peers()), texts(snapshot.failed()));
-        let (split, majority) = (snapshot.split(), snapshot.majority());
-        out.put(SNAPSHOTS.insert(Peers { names, failed, split, majority }));
+        let (active_len, majority) = (snapshot.active_len(), snapshot.majority());
+        out.put(SNAPSHOTS.insert(Peers { names, failed, active_len, majority }));
         Ok(SYNCSWIM_OK)
     })
 }
@@ -169,8 +169,8 @@ pub extern "C" fn syncswim_snapshot_len(snapshot: *const syncswim_snapshot) -> u
 
 /// How many of them are active: the index of the first that left.
 #[unsafe(no_mangle)]
-pub extern "C" fn syncswim_snapshot_split(snapshot: *const syncswim_snapshot) -> usize {
-    value(0, || Ok(SNAPSHOTS.get(snapshot)?.split))
+pub extern "C" fn syncswim_snapshot_active_len(snapshot: *const syncswim_snapshot) -> usize {
+    value(0, || Ok(SNAPSHOTS.get(snapshot)?.active_len))
 }
 
 /// More than half of them.

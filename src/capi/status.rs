@@ -77,7 +77,7 @@ fn status_of(error: &Error) -> syncswim_status {
         Error::Bind { .. } => SYNCSWIM_ERR_BIND,
         Error::Config { .. } | Error::TagsTooLarge { .. } | Error::Key { .. } => SYNCSWIM_ERR_CONFIG,
         Error::Resolve { .. } => SYNCSWIM_ERR_RESOLVE,
-        Error::Join { .. } | Error::Unreached { .. } => SYNCSWIM_ERR_JOIN,
+        Error::Join { .. } | Error::Unreachable { .. } => SYNCSWIM_ERR_JOIN,
         Error::NameTaken { .. } => SYNCSWIM_ERR_NAME_TAKEN,
         Error::Spawn { .. } | Error::Randomness { .. } => SYNCSWIM_ERR_SYSTEM,
         Error::Discovery { source, .. } => {
@@ -85,7 +85,7 @@ fn status_of(error: &Error) -> syncswim_status {
         }
         Error::Panicked { .. } => SYNCSWIM_ERR_PANIC,
         Error::Left | Error::Stopped => SYNCSWIM_ERR_STATE,
-        Error::Timeout { .. } | Error::Unheard { .. } => SYNCSWIM_TIMEOUT,
+        Error::Timeout { .. } | Error::LeaveUnconfirmed { .. } => SYNCSWIM_TIMEOUT,
     }
 }
 

@@ -237,7 +237,7 @@ impl Discovery for GossipDiscovery {
                 recv(node.ended()) -> _ => break Ok(()),
                 recv(events.receiver()) -> _ => {
                     while let Ok(event) = events.try_recv() {
-                        if let Event::Lost { .. } = event {
+                        if let Event::Lagged { .. } = event {
                             let (members, anew) = node.follow();
                             peers.reset(&members);
                             events = anew;
@@ -289,7 +289,7 @@ impl Patience {
     }
 
     fn has_run_out(&mut self, problem: &JoinProblem) -> bool {
-        if !self.joined || matches!(problem, JoinProblem::Unreached { .. }) {
+        if !self.joined || matches!(problem, JoinProblem::Unreachable { .. }) {
             self.left = self.left.saturating_sub(1);
         }
         self.left == 0
@@ -312,7 +312,7 @@ mod tests {
     #[test]
     fn attempts_count_until_a_join_has_succeeded_and_one_in_vain_has_not() {
         let addr = ([127, 0, 0, 1], 1).into();
-        let (refused, in_vain) = (JoinProblem::Refused { addr }, JoinProblem::Unreached { addr });
+        let (refused, in_vain) = (JoinProblem::Refused { addr }, JoinProblem::Unreachable { addr });
         let mut patience = Patience::new(2);
         assert!(!patience.has_run_out(&refused) && patience.has_run_out(&refused));
         let mut patience = Patience::new(2);

@@ -221,7 +221,7 @@ mod tests {
         peers.set(&"a".into(), None);
         let told: Vec<_> =
             std::iter::from_fn(|| watch.try_recv().ok()).skip(1).map(|change| change.to_string()).collect();
-        assert_eq!(told, ["active a", "left a; failed a", "not failed a", "failed a", "removed a"]);
+        assert_eq!(told, ["active a", "left a; failed a", "no longer failed a", "failed a", "removed a"]);
     }
 
     #[test]

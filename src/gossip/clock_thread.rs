@@ -180,7 +180,7 @@ impl ClockThread {
                 self.seeds.report_round(&result);
                 self.publication.seeds_tried(result);
             }
-            Output::LeaveDone { heard } => self.publication.leave_done(heard),
+            Output::LeaveDone { confirmed } => self.publication.leave_done(confirmed),
         }
     }
 }

@@ -242,7 +242,7 @@ mod tests {
         assert_eq!(directory.lost(), 2 * 4_097);
         assert_eq!(
             readers.map(|reader| reader.try_recv()),
-            [(); 2].map(|()| Ok(Event::Lost { count: 4_097 }))
+            [(); 2].map(|()| Ok(Event::Lagged { count: 4_097 }))
         );
     }
 

@@ -1,5 +1,5 @@
 //! The stream of events: each reader has a bounded log. A log that is full is emptied, and takes no event until its reader has
-//! got [`Event::Lost`]: the reader then takes the members anew, and must not get events that are older than these.
+//! got [`Event::Lagged`]: the reader then takes the members anew, and must not get events that are older than these.
 
 use std::{collections::VecDeque, iter::FusedIterator, time::Duration};
 
@@ -40,7 +40,7 @@ impl Queue for EventLog {
     fn pop(&mut self) -> Option<Event> {
         match std::mem::take(&mut self.lost) {
             0 => self.unread.pop_front(),
-            lost => Some(Event::Lost { count: lost }),
+            lost => Some(Event::Lagged { count: lost }),
         }
     }
 
@@ -51,7 +51,7 @@ impl Queue for EventLog {
 
 /// A subscription to a node's events. Dropping it cancels it.
 ///
-/// A reader that falls more than 4,096 events behind loses them, and all until it reads again, and gets one [`Event::Lost`] in
+/// A reader that falls more than 4,096 events behind loses them, and all until it reads again, and gets one [`Event::Lagged`] in
 /// their place. It then calls [`Gossip::follow`](super::Gossip::follow), for the members and a new subscription to exactly the
 /// events after them. A reader never slows the node.
 ///
@@ -152,20 +152,21 @@ mod tests {
         let fanout = Fanout::new();
         let events = Events(fanout.subscribe(EventLog::default()));
         let publish = |from: u64, to| {
-            (from..to)
-                .for_each(|at| fanout.publish(|log: &mut EventLog| _ = log.push(&Event::Lost { count: at })));
+            (from..to).for_each(|at| {
+                fanout.publish(|log: &mut EventLog| _ = log.push(&Event::Lagged { count: at }))
+            });
         };
         let most = MAX_UNREAD as u64;
         publish(0, most + 1_904);
-        assert_eq!(events.try_recv(), Ok(Event::Lost { count: most + 1_904 }));
+        assert_eq!(events.try_recv(), Ok(Event::Lagged { count: most + 1_904 }));
         assert!(events.try_recv().is_err(), "what came before the reader was told is lost too");
         publish(0, most);
-        assert_eq!(events.try_recv(), Ok(Event::Lost { count: 0 }));
+        assert_eq!(events.try_recv(), Ok(Event::Lagged { count: 0 }));
         publish(most, most + 2);
-        assert_eq!(events.try_recv(), Ok(Event::Lost { count: most + 1 }));
+        assert_eq!(events.try_recv(), Ok(Event::Lagged { count: most + 1 }));
         assert!(events.receiver().is_empty());
         publish(7, 8);
         drop(fanout);
-        assert!(events.iter().eq([Event::Lost { count: 7 }]));
+        assert!(events.iter().eq([Event::Lagged { count: 7 }]));
     }
 }

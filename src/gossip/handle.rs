@@ -13,7 +13,7 @@ use super::{
 use crate::Key;
 use crate::{
     Error, Tags, blocking,
-    swim::{Explanation, JoinProblem, JoinResult, Member, Metrics, ProbeStats, Standing, Status, Time},
+    swim::{Explanation, JoinProblem, JoinResult, Member, Metrics, Node, ProbeStats, Standing, Status, Time},
 };
 
 /// A running node: its members with their states, addresses and tags, its events, and its metrics.
@@ -65,7 +65,7 @@ impl Gossip {
     /// # Errors
     /// [`Error::Config`] if there is no seed, if a text is no seed, or if `allow` or the address family of `bind` excludes all
     /// of them; [`Error::Resolve`] if no seed has an address; [`Error::NameTaken`] if a live node has this node's name;
-    /// [`Error::Join`] if no seed was reached; [`Error::Unreached`] if members answered but none reaches this node;
+    /// [`Error::Join`] if no seed was reached; [`Error::Unreachable`] if members answered but none reaches this node;
     /// [`Error::Left`] after [`leave`](Self::leave); [`Error::Stopped`] if the node has ended, [`Error::Panicked`] if a panic ended it.
     pub fn join<S: AsRef<str>>(&self, seeds: impl IntoIterator<Item = S>) -> Result<usize, Error> {
         self.running.check_present()?;
@@ -125,7 +125,7 @@ impl Gossip {
     }
 
     /// The members at this moment, and a subscription to exactly the events after it: none is missing, and none tells of a
-    /// change that the members show already. Call it to begin, and again after [`Event::Lost`](crate::Event::Lost).
+    /// change that the members show already. Call it to begin, and again after [`Event::Lagged`](crate::Event::Lagged).
     pub fn follow(&self) -> (Members, Events) {
         self.running.publication.directory.follow()
     }
@@ -146,7 +146,7 @@ impl Gossip {
     /// answers until it is shut down, but it cannot join again or change its tags.
     ///
     /// # Errors
-    /// [`Error::Unheard`] if no member acknowledged it, so that others may take this node for failed; [`Error::Stopped`] if the
+    /// [`Error::LeaveUnconfirmed`] if no member acknowledged it, so that others may take this node for failed; [`Error::Stopped`] if the
     /// node has ended; [`Error::Timeout`] if the clock thread did not get to it in time.
     pub fn leave(&self) -> Result<(), Error> {
         self.running.leave()
@@ -160,7 +160,8 @@ impl Gossip {
         self.running.node.command(|node, _| node.observed_addr())
     }
 
-    /// How this node stands, how well it is, and what hinders it. It is answered after the node's end, too.
+    /// How this node stands, how well it is, and what hinders it. It is answered after the node's end, too: then the members
+    /// are those that it knew last, without itself.
     ///
     /// ```
     /// use syncswim::{Gossip, GossipConfig, Standing};
@@ -173,9 +174,15 @@ impl Gossip {
     /// ```
     #[must_use]
     pub fn status(&self) -> Status {
-        let mut status = self.running.node.command(|node, _| node.status());
+        self.running.node.command(|node, _| self.once_ended(node, node.status()))
+    }
+
+    /// What the core says of itself, and that its threads have ended, of which it does not know.
+    fn once_ended(&self, node: &Node, mut status: Status) -> Status {
         if self.running.node.stop.is_stopped() {
             status.standing = Standing::Ended;
+            status.live -= usize::from(node.local().state.is_live());
+            status.problems.clear();
         }
         status
     }
@@ -198,7 +205,10 @@ impl Gossip {
     /// ```
     #[must_use]
     pub fn explain(&self, member: &str) -> Explanation {
-        self.running.node.command(|node, now| node.explain(now, member))
+        self.running.node.command(|node, now| {
+            let explanation = node.explain(now, member);
+            Explanation { status: self.once_ended(node, explanation.status), ..explanation }
+        })
     }
 
     /// Waits until at least `live` members are live as this node sees it, itself included.
@@ -214,10 +224,12 @@ impl Gossip {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Timeout`] if there are fewer after `limit`; [`Error::Stopped`] if the node ends meanwhile,
+    /// [`Error::Timeout`] if there are fewer after `limit`; [`Error::Left`] after [`leave`](Self::leave), also if that comes
+    /// meanwhile, as this node then learns of nobody any more; [`Error::Stopped`] if the node ends meanwhile,
     /// [`Error::Panicked`] if a panic ended it.
     pub fn wait_for(&self, live: usize, limit: Duration) -> Result<(), Error> {
         let (members, events) = self.follow();
+        self.running.check_present()?;
         let deadline = blocking::now().checked_add(limit);
         let mut count = members.live().count();
         while count < live {
@@ -227,10 +239,12 @@ impl Gossip {
             match events.recv_timeout(left) {
                 Ok(_) => count = self.members().live().count(),
                 Err(RecvTimeoutError::Timeout) => {
-                    return Err(Error::Timeout { what: "the wait for members", limit });
+                    let what = format!("{live} live members, this node included: there are {count}");
+                    return Err(Error::Timeout { what, limit });
                 }
                 Err(RecvTimeoutError::Disconnected) => return Err(self.running.node.ended()),
             }
+            self.running.check_present()?;
         }
         Ok(())
     }

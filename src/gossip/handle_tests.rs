@@ -71,7 +71,8 @@ fn who_waits_for_members_is_told_when_they_are_there_when_they_are_late_and_when
     let a = start("a");
     a.wait_for(1, Duration::ZERO).unwrap();
     let late = a.wait_for(2, Duration::from_millis(20)).unwrap_err();
-    assert!(matches!(late, Error::Timeout { what: "the wait for members", .. }), "{late}");
+    assert!(matches!(late, Error::Timeout { .. }), "{late}");
+    assert!(late.to_string().contains("2 live members, this node included: there are 1"), "{late}");
     std::thread::scope(|scope| {
         let waiter = scope.spawn(|| a.wait_for(2, Duration::MAX));
         let config = GossipConfig::local("b").bind(([127, 0, 0, 1], 0)).seed(a.local().addr.to_string());
@@ -83,7 +84,33 @@ fn who_waits_for_members_is_told_when_they_are_there_when_they_are_late_and_when
         assert!(b.probe_stats("a").is_some() && b.probe_stats("b").is_none());
         let waiter = scope.spawn(|| a.wait_for(3, Duration::MAX));
         a.shutdown().unwrap();
-        assert!(matches!(waiter.join().unwrap(), Err(Error::Stopped)));
+        assert!(matches!(waiter.join().unwrap(), Err(Error::Left | Error::Stopped)));
     });
-    assert_eq!(a.status().standing, Standing::Ended);
+    assert!(matches!(a.wait_for(1, Duration::MAX), Err(Error::Stopped)));
+}
+
+#[test]
+fn who_waits_for_members_of_a_node_that_leaves_is_told_that_it_has_left() {
+    let a = start("a");
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| a.wait_for(2, Duration::MAX));
+        a.leave().unwrap();
+        assert!(matches!(waiter.join().unwrap(), Err(Error::Left)));
+    });
+    assert!(matches!(a.wait_for(2, Duration::MAX), Err(Error::Left)));
+    assert_eq!((a.status().standing, a.status().live), (Standing::Leaving, 0));
+}
+
+#[test]
+fn after_its_end_all_say_alike_that_a_node_has_ended_and_that_it_is_not_live() {
+    let end: [fn(&Gossip) -> Result<(), Error>; 2] = [Gossip::shutdown, Gossip::abort];
+    for end in end {
+        let (a, b) = (start("a"), start("b"));
+        b.join([a.local().addr.to_string()]).unwrap();
+        end(&b).unwrap();
+        let (status, explanation) = (b.status(), b.explain("b"));
+        assert_eq!((status.standing, status.live), (Standing::Ended, 1));
+        assert_eq!(explanation.status, status);
+        assert!(explanation.to_string().contains("\nthis node: ended, 1 live"), "{explanation}");
+    }
 }

@@ -117,7 +117,7 @@ impl Journal {
             }
             Event::ReachabilityLost { problem } => self.lost(now, problem, sink),
             Event::ReachabilityRestored { problem } => self.restored(problem, sink),
-            Event::Lost { .. } => {}
+            Event::Lagged { .. } => {}
         }
     }
 
@@ -148,7 +148,7 @@ impl Journal {
                     [("count", count), ("peers", &peers), ("hint", &hint), ("node", &node)];
                 self.limited(now, topic.words(), topic, &fields, sink);
             }
-            ReachProblem::Unreached { addr, observed } => {
+            ReachProblem::Unreachable { addr, observed } => {
                 let hint = "check advertise, and that firewalls let UDP and TCP in";
                 let seen = Observed(*observed);
                 let fields: [Field<'_>; 4] =
@@ -171,7 +171,7 @@ impl Journal {
                 let peers = Names(peers);
                 sink.write(topic, &[("count", count), ("peers", &peers), ("node", &node)]);
             }
-            ReachProblem::Unreached { addr, .. } | ReachProblem::AddressGone { addr } => {
+            ReachProblem::Unreachable { addr, .. } | ReachProblem::AddressGone { addr } => {
                 sink.write(topic, &[("addr", addr), ("node", &node)]);
             }
         }
@@ -229,14 +229,14 @@ fn topic_of(event: &Event) -> Option<Topic> {
         Event::Conflict { .. } => Topic::NameConflict,
         Event::ReachabilityLost { problem } => lost_of(problem),
         Event::ReachabilityRestored { problem } => restored_of(problem),
-        Event::Lost { .. } => return None,
+        Event::Lagged { .. } => return None,
     })
 }
 
 fn lost_of(problem: &ReachProblem) -> Topic {
     match problem {
         ReachProblem::Datagrams { .. } => Topic::DatagramsLost,
-        ReachProblem::Unreached { .. } => Topic::AddressUnreachable,
+        ReachProblem::Unreachable { .. } => Topic::AddressUnreachable,
         ReachProblem::AddressGone { .. } => Topic::AddressGone,
     }
 }
@@ -244,7 +244,7 @@ fn lost_of(problem: &ReachProblem) -> Topic {
 fn restored_of(problem: &ReachProblem) -> Topic {
     match problem {
         ReachProblem::Datagrams { .. } => Topic::DatagramsRestored,
-        ReachProblem::Unreached { .. } | ReachProblem::AddressGone { .. } => Topic::AddressRestored,
+        ReachProblem::Unreachable { .. } | ReachProblem::AddressGone { .. } => Topic::AddressRestored,
     }
 }
 

@@ -132,14 +132,14 @@ fn trouble_of_a_node_and_its_end_are_one_line_each() {
     let peers: Vec<Arc<str>> = vec!["a b".into(), "c".into()];
     for problem in [
         ReachProblem::Datagrams { peers, count: 9 },
-        ReachProblem::Unreached { addr, observed: None },
+        ReachProblem::Unreachable { addr, observed: None },
         ReachProblem::AddressGone { addr },
     ] {
         bench.event(1, &Event::ReachabilityLost { problem: problem.clone() });
         bench.event(2, &Event::ReachabilityLost { problem: problem.clone() });
         bench.event(3, &Event::ReachabilityRestored { problem });
     }
-    let problem = ReachProblem::Unreached { addr, observed: Some(other) };
+    let problem = ReachProblem::Unreachable { addr, observed: Some(other) };
     bench.event(4, &Event::ReachabilityLost { problem });
     let vitals = Vitals { refutations: 2, incarnation: 4, ..Vitals::default() };
     bench.look(5, vitals, 0);

@@ -25,7 +25,7 @@ pub(super) struct Publication {
     /// Raised once the leave is over.
     pub(super) left: Stop,
     /// Whether no member has confirmed the leave.
-    unheard: AtomicBool,
+    unconfirmed: AtomicBool,
 }
 
 impl Publication {
@@ -35,7 +35,7 @@ impl Publication {
             joins: Mutex::new(Some(HashMap::new())),
             seeds_tried,
             left: Stop::new(),
-            unheard: AtomicBool::new(false),
+            unconfirmed: AtomicBool::new(false),
         }
     }
 
@@ -60,14 +60,14 @@ impl Publication {
     }
 
     /// The leave is over.
-    pub(super) fn leave_done(&self, heard: bool) {
-        self.unheard.store(!heard, Ordering::Release);
+    pub(super) fn leave_done(&self, confirmed: bool) {
+        self.unconfirmed.store(!confirmed, Ordering::Release);
         self.left.stop();
     }
 
     /// Whether a member has confirmed the leave; worth asking once `left` is raised.
     pub(super) fn was_leave_confirmed(&self) -> bool {
-        !self.unheard.load(Ordering::Acquire)
+        !self.unconfirmed.load(Ordering::Acquire)
     }
 
     /// Tells all readers and callers that the node has ended.

@@ -261,7 +261,7 @@ impl Running {
             recv(self.node.stop.receiver()) -> _ => {
                 if left.is_stopped() { self.leave_outcome() } else { Err(self.node.ended()) }
             }
-            default(limit) => Err(Error::Timeout { what: "the leave", limit }),
+            default(limit) => Err(Error::Timeout { what: "the end of the leave".into(), limit }),
         }
     }
 
@@ -269,14 +269,14 @@ impl Running {
     fn leave_outcome(&self) -> Result<(), Error> {
         match self.publication.was_leave_confirmed() {
             true => Ok(()),
-            false => Err(Error::Unheard { limit: self.config.leave_timeout }),
+            false => Err(Error::LeaveUnconfirmed { limit: self.config.leave_timeout }),
         }
     }
 
     pub(super) fn shutdown(&self) -> Result<(), Error> {
-        if let Err(error @ (Error::Timeout { .. } | Error::Unheard { .. })) = self.leave() {
+        if let Err(error @ (Error::Timeout { .. } | Error::LeaveUnconfirmed { .. })) = self.leave() {
             let error = error.report();
-            log(Topic::LeaveUnheard, &[("error", &error), ("node", &self.node.name)]);
+            log(Topic::LeaveUnconfirmed, &[("error", &error), ("node", &self.node.name)]);
         }
         self.abort()
     }

@@ -270,7 +270,7 @@ impl SeedLookup {
             JoinProblem::NameTaken { holder } => {
                 Error::NameTaken { name: self.node.name.clone(), addr: holder }
             }
-            JoinProblem::Unreached { addr } => Error::Unreached { addr },
+            JoinProblem::Unreachable { addr } => Error::Unreachable { addr },
             source => Error::Join { seeds: some_of(seeds), source },
         }
     }

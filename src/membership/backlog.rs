@@ -149,7 +149,7 @@ mod tests {
         for peer in &change.failed {
             assert_eq!(seen.insert(peer.clone(), FAILED), Some(LEFT), "{change:?}");
         }
-        for peer in &change.not_failed {
+        for peer in &change.no_longer_failed {
             assert_eq!(seen.insert(peer.clone(), LEFT), Some(FAILED), "{change:?}");
         }
         change.removed.iter().for_each(|peer| assert!(seen.remove(peer).is_some(), "{change:?}"));
@@ -317,7 +317,7 @@ mod tests {
             fold.active.is_empty() && fold.left == ["d"] && fold.failed == ["d"],
             "b failed as before: {fold}"
         );
-        assert!(fold.not_failed == ["a", "c"] && fold.removed.is_empty(), "{fold}");
+        assert!(fold.no_longer_failed == ["a", "c"] && fold.removed.is_empty(), "{fold}");
         assert!(watch.receiver().is_empty());
     }
 }

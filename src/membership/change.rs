@@ -13,7 +13,7 @@ use super::{
 /// lists are sorted. Cloning it only counts references, as all watchers share its lists.
 ///
 /// [`active`](Self::active), [`left`](Self::left) and [`removed`](Self::removed) have no peer in common, and are all that a
-/// program needs to know who is there. [`failed`](Self::failed) and [`not_failed`](Self::not_failed) say more about peers
+/// program needs to know who is there. [`failed`](Self::failed) and [`no_longer_failed`](Self::no_longer_failed) say more about peers
 /// that have left. (A change may be only that: a peer was thought to have failed and had left by itself, or the reverse.)
 ///
 /// # Examples
@@ -38,7 +38,7 @@ use super::{
 ///     live.retain(|peer| !change.left.contains(peer) && !change.removed.contains(peer));
 ///     // Only if it matters why a peer has left. One that is active again or removed has failed no longer.
 ///     failed.extend(change.failed.iter().cloned());
-///     for peer in change.not_failed.iter().chain(&change.active).chain(&change.removed) {
+///     for peer in change.no_longer_failed.iter().chain(&change.active).chain(&change.removed) {
 ///         failed.remove(peer);
 ///     }
 /// }
@@ -61,7 +61,7 @@ pub struct MembershipChange {
     /// Peers that were known to have failed, are still departed, and of whom no source says any longer that they failed: it has
     /// corrected that to *left*, or it no longer lists the peer, and another source only knows that it is missing. A list of
     /// failed peers that follows this stays equal to [`Snapshot::failed`](crate::Snapshot::failed).
-    pub not_failed: Peers,
+    pub no_longer_failed: Peers,
 }
 
 impl MembershipChange {
@@ -73,13 +73,13 @@ impl MembershipChange {
 
     /// From transitions in the order of their peers.
     pub(super) fn of(transitions: impl IntoIterator<Item = Transition>) -> Self {
-        let [mut active, mut left, mut removed, mut failed, mut not_failed] = [const { Vec::new() }; 5];
+        let [mut active, mut left, mut removed, mut failed, mut no_longer_failed] = [const { Vec::new() }; 5];
         for Transition { peer, before, after } in transitions {
             let had_left = before.is_alike(after);
             match after {
                 PeerState::Active => active.push(peer),
                 PeerState::Absent => removed.push(peer),
-                PeerState::Departed(Departure::Left) if had_left => not_failed.push(peer),
+                PeerState::Departed(Departure::Left) if had_left => no_longer_failed.push(peer),
                 PeerState::Departed(Departure::Left) => left.push(peer),
                 PeerState::Departed(Departure::Failed) => {
                     if !had_left {
@@ -89,9 +89,9 @@ impl MembershipChange {
                 }
             }
         }
-        let [active, left, removed, failed, not_failed] =
-            [active, left, removed, failed, not_failed].map(Peers::from_sorted);
-        Self { active, left, removed, failed, not_failed }
+        let [active, left, removed, failed, no_longer_failed] =
+            [active, left, removed, failed, no_longer_failed].map(Peers::from_sorted);
+        Self { active, left, removed, failed, no_longer_failed }
     }
 
     /// The whole state: what changed since there was nobody.
@@ -118,7 +118,7 @@ impl MembershipChange {
             ("left", &self.left),
             ("removed", &self.removed),
             ("failed", &self.failed),
-            ("not failed", &self.not_failed),
+            ("no longer failed", &self.no_longer_failed),
         ]
     }
 }

@@ -29,14 +29,14 @@ mod peers;
 #[cfg(feature = "serde")]
 mod serial;
 mod set;
+mod settle;
 mod snapshot;
 pub(crate) mod sorted;
 mod sources;
 mod watch;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
-use crossbeam_channel::RecvTimeoutError;
 use parking_lot::RwLock;
 
 pub(crate) use self::sources::{Departure, SourceId};
@@ -51,10 +51,10 @@ use self::{
 pub use self::{
     change::MembershipChange,
     peers::{Peer, Peers},
+    settle::Settle,
     snapshot::Snapshot,
     watch::{Watch, WatchIter},
 };
-use crate::{Error, blocking};
 
 /// The set of peers. Clones share it; any thread may read, change and watch it.
 ///
@@ -213,48 +213,6 @@ impl Membership {
     /// ```
     pub fn watch(&self) -> Watch {
         self.watch_within(Limits::DEFAULT)
-    }
-
-    /// Waits until at least `at_least` peers are active and nothing has changed for `quiet`, and returns the peers then. A
-    /// program calls it once, before it shares work among the peers for the first time.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// let membership = syncswim::Membership::new();
-    /// membership.add(["a:1", "b:1"]);
-    /// let peers = membership.settled(Duration::from_millis(50), 2, Duration::from_secs(10))?;
-    /// assert_eq!(peers.active().len(), 2);
-    /// # Ok::<(), syncswim::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Timeout`] if that did not come about within `limit`; [`Error::Stopped`] if the cluster of this membership ends
-    /// meanwhile.
-    pub fn settled(&self, quiet: Duration, at_least: usize, limit: Duration) -> Result<Snapshot, Error> {
-        let watch = self.watch();
-        let (begun, mut changed) = (blocking::now(), blocking::now());
-        loop {
-            let peers = self.snapshot();
-            if watch.try_recv().is_ok() {
-                changed = blocking::now();
-            }
-            let enough = peers.split() >= at_least;
-            if enough && changed.elapsed() >= quiet {
-                return Ok(peers);
-            }
-            let left = limit.saturating_sub(begun.elapsed());
-            if left.is_zero() {
-                return Err(Error::Timeout { what: "the wait for a settled membership", limit });
-            }
-            let wait = if enough { quiet.saturating_sub(changed.elapsed()).min(left) } else { left };
-            match watch.recv_timeout(wait) {
-                Ok(_) => changed = blocking::now(),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Err(Error::Stopped),
-            }
-        }
     }
 
     /// The least number of peers that is more than half of all, so that no two groups can both have it:
@@ -470,7 +428,7 @@ mod tests {
         dns.remove(["a"]);
         let told: Vec<_> =
             std::iter::from_fn(|| watch.try_recv().ok()).map(|change| change.to_string()).collect();
-        assert_eq!(told, ["left a; failed a", "not failed a", "removed a"]);
+        assert_eq!(told, ["left a; failed a", "no longer failed a", "removed a"]);
     }
 
     #[test]

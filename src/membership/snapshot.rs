@@ -25,7 +25,7 @@ use super::{
 ///
 /// let snapshot = membership.snapshot();
 /// assert_eq!(snapshot.peers().concat(), "b:1a:1c:1");
-/// assert_eq!(snapshot.split(), 1);
+/// assert_eq!(snapshot.active_len(), 1);
 /// assert!(snapshot.contains("a:1") && !snapshot.contains("d:1"));
 /// assert!(snapshot.is_active("b:1") && !snapshot.is_active("a:1"));
 /// assert!(snapshot.is_failed("c:1") && !snapshot.is_failed("a:1"));
@@ -58,20 +58,20 @@ impl Snapshot {
 
     /// The number of active peers, which is the index in [`peers`](Self::peers) of the first one that left.
     #[must_use]
-    pub fn split(&self) -> usize {
+    pub fn active_len(&self) -> usize {
         self.0.set.active
     }
 
     /// The active peers, sorted.
     #[must_use]
     pub fn active(&self) -> &[Peer] {
-        &self.peers()[..self.split()]
+        &self.peers()[..self.active_len()]
     }
 
     /// The peers that left and were not removed, sorted. Those that [failed](Self::failed) are among them.
     #[must_use]
     pub fn left(&self) -> &[Peer] {
-        &self.peers()[self.split()..]
+        &self.peers()[self.active_len()..]
     }
 
     /// Those of [`left`](Self::left) that failed, sorted: a source found that they stopped answering. The others left by
@@ -108,7 +108,8 @@ impl Snapshot {
 
 impl PartialEq for Snapshot {
     fn eq(&self, other: &Self) -> bool {
-        let parts = |snapshot: &Self| (snapshot.split(), snapshot.peers().len(), snapshot.failed().len());
+        let parts =
+            |snapshot: &Self| (snapshot.active_len(), snapshot.peers().len(), snapshot.failed().len());
         Arc::ptr_eq(&self.0, &other.0)
             || (parts(self) == parts(other)
                 && self.peers() == other.peers()
@@ -148,7 +149,7 @@ mod tests {
             // Were a lock held here, each of these would wait for ever.
             membership.add(["new"]);
             membership.mark_left(["000"]);
-            assert_eq!((membership.snapshot().split(), membership.majority()), (1_000, 501));
+            assert_eq!((membership.snapshot().active_len(), membership.majority()), (1_000, 501));
             drop(membership.watch());
             snapshot.0.set.lists()
         });
@@ -183,7 +184,11 @@ mod tests {
         membership.mark_left(["b", "c"]);
         let snapshot = membership.snapshot();
         assert_eq!([snapshot.left().concat(), snapshot.failed().concat()], ["abc", "ac"]);
-        assert_eq!((snapshot.split(), snapshot.majority()), (0, 2), "a failed peer counts as any that left");
+        assert_eq!(
+            (snapshot.active_len(), snapshot.majority()),
+            (0, 2),
+            "a failed peer counts as any that left"
+        );
         assert!(snapshot.is_failed("a") && !snapshot.is_failed("b") && !snapshot.is_failed("unknown"));
         membership.add(["a"]);
         membership.remove(["c"]);

@@ -94,7 +94,7 @@ impl Watched {
                 (&change.active, None),
                 (&change.left, Some(Departure::Left)),
                 (&change.failed, Some(Departure::Failed)),
-                (&change.not_failed, Some(Departure::Left)),
+                (&change.no_longer_failed, Some(Departure::Left)),
             ] {
                 self.folded.extend(peers.iter().map(|peer| (peer.to_string(), departure)));
             }

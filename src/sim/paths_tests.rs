@@ -136,7 +136,9 @@ fn who_is_not_reached_may_be_declared_failed_and_nobody_else() {
     let others = (0..N).filter(|host| *host != 1).map(|host| told(&world, &format!("n{host}"), failed));
     assert_eq!(others.sum::<usize>(), 0);
     let problem = |event: &Event| match event {
-        Event::ReachabilityLost { problem: ReachProblem::Unreached { addr: there, .. } } => *there == addr(1),
+        Event::ReachabilityLost { problem: ReachProblem::Unreachable { addr: there, .. } } => {
+            *there == addr(1)
+        }
         _ => false,
     };
     let told_why = |world: &World| world.hosts[1].events.iter().any(|(_, event)| problem(event));

@@ -81,7 +81,7 @@ pub enum Event {
     },
     /// The reader of the events was too slow: read the members anew.
     #[non_exhaustive]
-    Lost {
+    Lagged {
         /// How many events were dropped.
         count: u64,
     },
@@ -136,7 +136,7 @@ impl Event {
             | Self::Failed { member, .. }
             | Self::Reaped { member }
             | Self::Conflict { member, .. } => Some(member),
-            Self::ReachabilityLost { .. } | Self::ReachabilityRestored { .. } | Self::Lost { .. } => None,
+            Self::ReachabilityLost { .. } | Self::ReachabilityRestored { .. } | Self::Lagged { .. } => None,
         }
     }
 }
@@ -156,7 +156,7 @@ impl fmt::Display for Event {
             }
             Self::ReachabilityLost { problem } => write!(f, "reachability lost: {problem}"),
             Self::ReachabilityRestored { problem } => write!(f, "reachability restored; it was: {problem}"),
-            Self::Lost { count } => {
+            Self::Lagged { count } => {
                 write!(f, "{count} events were lost: call `follow` to read the members anew")
             }
         }
@@ -213,6 +213,6 @@ pub enum Output {
     #[non_exhaustive]
     LeaveDone {
         /// Whether a member has believed it, or there was none to tell. Else others may take this node for failed.
-        heard: bool,
+        confirmed: bool,
     },
 }

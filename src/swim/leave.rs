@@ -29,7 +29,7 @@ pub(super) struct Leave {
     /// Those that sent a Retry by stream, and have yet to send their token to the advertised address.
     doubting: Vec<Arc<str>>,
     /// Whether somebody believed it, or there was nobody to tell.
-    heard: bool,
+    confirmed: bool,
     /// There was nobody to tell.
     pub(super) silent: bool,
     ends: Time,
@@ -56,7 +56,7 @@ impl Node {
         self.advance(now);
         match self.phase {
             Phase::Leaving => {}
-            Phase::Left => self.emit(Output::LeaveDone { heard: self.leave.heard }),
+            Phase::Left => self.emit(Output::LeaveDone { confirmed: self.leave.confirmed }),
             // No other node lists this one: there is nobody to tell.
             Phase::Quiet | Phase::Displaced => {
                 self.leave.silent = true;
@@ -180,8 +180,8 @@ impl Node {
     fn end_leave(&mut self) {
         self.timers.cancel(Timer::Leave);
         self.leave_ended();
-        let heard = !self.leave.believed.is_empty() || self.leave.silent || self.table.others() == 0;
-        self.leave.heard = heard;
-        self.emit(Output::LeaveDone { heard });
+        let confirmed = !self.leave.believed.is_empty() || self.leave.silent || self.table.others() == 0;
+        self.leave.confirmed = confirmed;
+        self.emit(Output::LeaveDone { confirmed });
     }
 }

@@ -48,7 +48,7 @@ pub enum ReachProblem {
     /// No member lists this node, and none reaches it where it says it is; but it reaches them. It has to advertise
     /// another address, or a firewall has to let that one through.
     #[non_exhaustive]
-    Unreached {
+    Unreachable {
         /// The advertised address.
         addr: SocketAddr,
         /// Where members see its datagrams come from, if they said so lately.
@@ -73,7 +73,7 @@ impl fmt::Display for ReachProblem {
                 }
                 write!(f, ", only streams (TCP); check that firewalls let UDP through, both ways")
             }
-            Self::Unreached { addr, observed } => {
+            Self::Unreachable { addr, observed } => {
                 write!(
                     f,
                     "nobody can reach this node at {addr}; check `advertise`, and that firewalls let UDP and TCP in"
@@ -231,7 +231,7 @@ impl Node {
 
     fn nobody_reaches_us(&mut self) {
         let (addr, observed) = (self.table.get(MemberId::SELF).addr, self.observed_addr());
-        let problem = ReachProblem::Unreached { addr, observed };
+        let problem = ReachProblem::Unreachable { addr, observed };
         self.reach.unreached = Some(problem.clone());
         self.tell_reach(Some(problem), None);
         if !self.reach.ever {
@@ -243,6 +243,6 @@ impl Node {
     pub(super) fn judge_join(&self, result: JoinResult) -> JoinResult {
         let in_vain = self.reach.is_unreached() && !self.reach.ever;
         let addr = self.table.get(MemberId::SELF).addr;
-        if in_vain { result.and(Err(JoinProblem::Unreached { addr })) } else { result }
+        if in_vain { result.and(Err(JoinProblem::Unreachable { addr })) } else { result }
     }
 }

@@ -2,7 +2,13 @@
 
 use std::{fmt, time::Duration};
 
-use super::{Time, member::MemberId, node::Node, phase::Phase, reach::ReachProblem};
+use super::{
+    Time,
+    member::{MemberId, MemberState},
+    node::Node,
+    phase::Phase,
+    reach::ReachProblem,
+};
 
 /// How a node stands in its cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -79,7 +85,7 @@ impl fmt::Display for Doubt {
 pub struct Status {
     /// How it stands.
     pub standing: Standing,
-    /// The live members that it knows, itself included.
+    /// The live members that it knows; itself included, unless it leaves or has ended.
     pub live: usize,
     /// Awareness: 0 is well. Intervals and timeouts of its probes are this score plus 1 times as long as configured.
     pub health_score: u32,
@@ -154,7 +160,7 @@ impl Node {
         let problems = self.reach.problems().chain(self.carrier.problem()).cloned().collect();
         Status {
             standing: self.standing(),
-            live: self.live(),
+            live: self.table.listed(MemberState::Alive) + self.table.listed(MemberState::Suspect),
             health_score: self.health.score(),
             doubt: self.health.doubt(),
             seeds_reached: self.joins.reached,

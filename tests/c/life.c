@@ -127,7 +127,7 @@ static void what_outlives_the_cluster_can_be_read(void)
     CHECK(syncswim_membership_majority(membership) == 1);
     syncswim_watch_free(watch);
     syncswim_membership_free(membership);
-    CHECK(syncswim_snapshot_split(snapshot) <= 1);
+    CHECK(syncswim_snapshot_active_len(snapshot) <= 1);
     syncswim_snapshot_free(snapshot);
 }
 

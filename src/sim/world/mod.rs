@@ -424,10 +424,10 @@ impl World {
                     }
                 }
                 Output::SeedsTried(result) => self.hosts[host].joins.push(result),
-                Output::LeaveDone { heard } => {
+                Output::LeaveDone { confirmed } => {
                     self.hosts[host].left = true;
                     if let Some(checker) = &mut self.checker {
-                        checker.left(host, heard);
+                        checker.left(host, confirmed);
                     }
                 }
             }

@@ -116,5 +116,5 @@ fn a_leave_does_not_wait_for_members_that_never_answered() {
     assert_eq!(to, addr(1));
     bench.hear_from(to, &Ack { seq });
     let mut outputs = std::iter::from_fn(|| bench.node.poll_output());
-    assert!(outputs.any(|output| matches!(output, Output::LeaveDone { heard: true })));
+    assert!(outputs.any(|output| matches!(output, Output::LeaveDone { confirmed: true })));
 }

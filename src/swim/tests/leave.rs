@@ -27,7 +27,7 @@ fn told(bench: &mut Bench) -> Vec<(SocketAddr, u32)> {
 
 fn done(bench: &mut Bench) -> Option<bool> {
     std::iter::from_fn(|| bench.node.poll_output()).find_map(|output| match output {
-        Output::LeaveDone { heard } => Some(heard),
+        Output::LeaveDone { confirmed } => Some(confirmed),
         _ => None,
     })
 }

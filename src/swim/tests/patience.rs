@@ -154,7 +154,7 @@ fn a_verdict_is_remembered_for_six_hundred_probe_intervals() {
 
 fn has_left(bench: &mut Bench) -> bool {
     std::iter::from_fn(|| bench.node.poll_output())
-        .any(|output| matches!(output, Output::LeaveDone { heard: true }))
+        .any(|output| matches!(output, Output::LeaveDone { confirmed: true }))
 }
 
 #[test]

@@ -17,7 +17,7 @@ fn problems(world: &World, host: usize) -> Vec<&Event> {
 }
 
 fn is_unreached(event: &Event, at: usize) -> bool {
-    matches!(event, Event::ReachabilityLost { problem: ReachProblem::Unreached { addr: there, .. } } if *there == addr(at))
+    matches!(event, Event::ReachabilityLost { problem: ReachProblem::Unreachable { addr: there, .. } } if *there == addr(at))
 }
 
 /// What a ping of m1 with these messages behind it, from an address, is answered with.
@@ -95,7 +95,7 @@ fn who_advertises_an_address_that_nobody_reaches_is_told_and_its_join_failed() {
         let failed = world.hosts[odd]
             .joins
             .iter()
-            .filter(|result| **result == Err(JoinProblem::Unreached { addr: addr(odd) }));
+            .filter(|result| **result == Err(JoinProblem::Unreachable { addr: addr(odd) }));
         assert!(failed.count() >= 3, "{:?}", world.hosts[odd].joins);
         assert_eq!(world.node(odd).metrics().unreached, 1);
         for host in 0..5 {
