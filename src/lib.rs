@@ -142,8 +142,9 @@ pub use keys::{
 pub use membership::{Membership, MembershipChange, Peer, Peers, Settle, Snapshot, Watch, WatchIter};
 pub use stop::Stop;
 pub use swim::{
-    Doubt, Event, Explanation, Histogram, Identity, Member, MemberState, Metric, MetricKind, MetricUnit,
-    MetricValue, Metrics, Observation, Origin, ProbeStats, ReachProblem, Standing, Status, Time, Verdict,
+    Clocks, Doubt, Event, Explanation, Histogram, Identity, Member, MemberState, Metric, MetricKind,
+    MetricUnit, MetricValue, Metrics, Observation, Origin, ProbeStats, ReachProblem, Standing, Status, Time,
+    Verdict, WrongClock,
 };
 pub use wire::Tags;
 #[cfg(all(fuzzing, feature = "encryption"))]

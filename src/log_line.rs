@@ -65,6 +65,8 @@ topics! {
     DatagramsRestored = Info "datagrams restored",
     AddressRestored = Info "address restored",
     #[cfg(feature = "encryption")]
+    ClockAgrees = Info "clock agrees",
+    #[cfg(feature = "encryption")]
     KeyChanged = Info "key changed",
     NameConflict = Warn "name conflict",
     NodeStalled = Warn "node stalled",
@@ -73,6 +75,8 @@ topics! {
     DatagramsLost = Warn "datagrams lost",
     AddressUnreachable = Warn "address unreachable",
     AddressGone = Warn "address gone",
+    #[cfg(feature = "encryption")]
+    ClockDiffers = Warn "clock differs",
     #[cfg(feature = "encryption")]
     ClockOff = Warn "clock off",
     #[cfg(feature = "encryption")]

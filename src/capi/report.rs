@@ -9,8 +9,8 @@ use super::{
 };
 
 /// Writes how the node stands into `buffer`, which has `size` bytes: one line, beginning with "starting", "joined",
-/// "alone", "unreachable", "away", "displaced", "leaving" or "ended", then the number of live members, its health, and
-/// what hinders others from reaching it. The text ends with NUL; `needed` becomes how many bytes it takes with it. If it
+/// "alone", "unreachable", "away", "displaced", "leaving" or "ended", then the number of live members, its health, what
+/// hinders others from reaching it, and with a key whose clock is off, if one is. The text ends with NUL; `needed` becomes how many bytes it takes with it. If it
 /// does not fit, nothing is written and the call fails with SYNCSWIM_ERR_RANGE.
 ///
 /// # Safety

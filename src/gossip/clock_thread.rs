@@ -133,7 +133,11 @@ impl ClockThread {
                 if let Some(mismatch) = Mismatch::of_packet(packet, self.cluster) {
                     self.peers.mismatch(mismatch, from, Via::Datagram, &mut Log);
                 }
-                self.node.with(|node, now| node.handle_datagram(now, from, packet));
+                let sender = self.node.with(|node, now| {
+                    node.handle_datagram(now, from, packet);
+                    node.heard_from()
+                });
+                self.seal.heard(sender, &self.publication.directory, &mut Log);
             }
             Err(dropped) => tell_dropped(&self.peers, from, dropped),
         }

@@ -174,7 +174,7 @@ impl Gossip {
     /// ```
     #[must_use]
     pub fn status(&self) -> Status {
-        self.running.node.command(|node, _| self.once_ended(node, node.status()))
+        self.with_clocks(self.running.node.command(|node, _| self.once_ended(node, node.status())))
     }
 
     /// What the core says of itself, and that its threads have ended, of which it does not know.
@@ -187,10 +187,19 @@ impl Gossip {
         status
     }
 
-    /// How this node's probes of a member go, with the round-trip time; `None` for itself and for names that are not listed.
+    fn with_clocks(&self, status: Status) -> Status {
+        match status.standing {
+            Standing::Ended => status,
+            _ => Status { clocks: self.running.talk.secrets.clocks(), ..status },
+        }
+    }
+
+    /// How this node's probes of a member go, with the round-trip time, and with a key the difference of the clocks; `None` for
+    /// itself and for names that are not listed.
     #[must_use]
     pub fn probe_stats(&self, member: &str) -> Option<ProbeStats> {
-        self.running.node.command(|node, _| node.probe_stats(member))
+        let stats = self.running.node.command(|node, _| node.probe_stats(member))?;
+        Some(ProbeStats { clock_ahead_ms: self.running.talk.secrets.clock_ahead_ms(member), ..stats })
     }
 
     /// Why a member stands as it does: this node's probes of it, accusations, refutations and verdicts that it heard of, and
@@ -205,10 +214,14 @@ impl Gossip {
     /// ```
     #[must_use]
     pub fn explain(&self, member: &str) -> Explanation {
-        self.running.node.command(|node, now| {
+        let explanation = self.running.node.command(|node, now| {
             let explanation = node.explain(now, member);
             Explanation { status: self.once_ended(node, explanation.status), ..explanation }
-        })
+        });
+        let secrets = &self.running.talk.secrets;
+        let clock = |probes| ProbeStats { clock_ahead_ms: secrets.clock_ahead_ms(member), ..probes };
+        let probes = explanation.probes.map(clock);
+        Explanation { status: self.with_clocks(explanation.status), probes, ..explanation }
     }
 
     /// Waits until at least `live` members are live as this node sees it, itself included.

@@ -114,3 +114,55 @@ fn after_its_end_all_say_alike_that_a_node_has_ended_and_that_it_is_not_live() {
         assert!(explanation.to_string().contains("\nthis node: ended, 1 live"), "{explanation}");
     }
 }
+
+/// A node with a key and a wall clock of its own.
+#[cfg(feature = "encryption")]
+fn start_by(wall: fn() -> u64, name: &str, seed: Option<&Gossip>) -> Gossip {
+    use crate::gossip::sockets::Sockets;
+
+    let mut config = GossipConfig::local(name).bind(([127, 0, 0, 1], 0));
+    config = config.keyring(&crate::Keyring::new(Key::from([1; 32])));
+    config.seeds.extend(seed.map(|seed| seed.local().addr.to_string()));
+    let sockets = Sockets::bind(&config).unwrap();
+    let (running, mut threads) = Running::assemble(config, sockets, Arc::default()).unwrap();
+    threads.clock.seal.read_wall(wall);
+    running.node.list_itself();
+    running.spawn(threads).unwrap();
+    Gossip { running: Arc::new(running) }
+}
+
+#[cfg(feature = "encryption")]
+#[test]
+fn a_node_whose_wall_clock_is_wrong_knows_it_and_the_others_know_whose_it_is() {
+    use crate::{gossip::clock::wall_millis, swim::WrongClock};
+
+    let right = start_by(wall_millis, "right", None);
+    let other = start_by(wall_millis, "other", Some(&right));
+    let wrong = start_by(|| wall_millis() + 7_000, "wrong", Some(&right));
+    let all = [&right, &other, &wrong];
+    let deadline = blocking::now() + Duration::from_secs(60);
+    let compared = |node: &&Gossip| node.status().clocks.is_some_and(|clocks| clocks.compared == 2);
+    while !all.iter().all(compared) {
+        assert!(blocking::now() < deadline, "{:?}", all.map(Gossip::status));
+        assert!(!right.running.node.stop.wait(Duration::from_millis(20)));
+    }
+    let near = |ms: i64, of: i64| (of - 1_500..=of + 100).contains(&ms);
+    for node in [&right, &other] {
+        let clocks = node.status().clocks.unwrap();
+        assert!(clocks.off == 1 && near(clocks.largest_ms, 7_000), "{clocks:?}");
+        assert_eq!(clocks.wrong, Some(WrongClock::Members));
+        assert!(near(node.probe_stats("wrong").unwrap().clock_ahead_ms.unwrap(), 7_000));
+        let text = node.explain("wrong").to_string();
+        assert!(
+            text.contains("; clock +") && text.contains("; clocks of 1 of 2 members off, at most +"),
+            "{text}"
+        );
+    }
+    assert!(near(right.probe_stats("other").unwrap().clock_ahead_ms.unwrap(), 0));
+    let clocks = wrong.status().clocks.unwrap();
+    let Some(WrongClock::Own { ahead_ms }) = clocks.wrong else { panic!("{clocks:?}") };
+    assert!(near(-ahead_ms, -7_000) && clocks.off == 2, "{clocks:?}");
+    assert!(wrong.status().to_string().contains("s from most members'"), "{}", wrong.status());
+    let metrics = wrong.metrics();
+    assert_eq!((metrics.clock_difference, metrics.clocks_off), (7, 2));
+}

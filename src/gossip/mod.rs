@@ -43,6 +43,8 @@ mod key_change;
 mod outbound;
 mod own_address;
 mod pace;
+#[cfg(feature = "encryption")]
+mod peer_clocks;
 mod peer_log;
 mod pools;
 mod publication;

@@ -5,8 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use super::{config::GossipConfig, counters::Counters};
-use crate::{Error, wire::frame};
+use super::{config::GossipConfig, counters::Counters, directory::Directory};
+use crate::{
+    Error,
+    log_line::Sink,
+    swim::{Clocks, Metrics},
+    wire::frame,
+};
 
 #[derive(Debug)]
 pub(super) struct Secrets;
@@ -15,6 +20,16 @@ impl Secrets {
     pub(super) fn of(_: &GossipConfig, _: &Arc<Counters>) -> Self {
         Self
     }
+
+    pub(super) fn clocks(&self) -> Option<Clocks> {
+        None
+    }
+
+    pub(super) fn clock_ahead_ms(&self, _: &str) -> Option<i64> {
+        None
+    }
+
+    pub(super) fn add_to(&self, _: &mut Metrics) {}
 
     pub(super) fn seals(&self) -> bool {
         false
@@ -91,4 +106,6 @@ impl DatagramSeal {
     pub(super) fn open<'a>(&mut self, bytes: &'a mut [u8]) -> Result<&'a [u8], Dropped> {
         Ok(bytes)
     }
+
+    pub(super) fn heard(&mut self, _: Option<u32>, _: &Directory, _: &mut impl Sink) {}
 }

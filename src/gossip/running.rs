@@ -81,6 +81,7 @@ impl Running {
     pub(super) fn metrics(&self) -> Metrics {
         let mut metrics = self.node.command(|node, _| node.metrics());
         self.talk.counters.add_to(&mut metrics);
+        self.talk.secrets.add_to(&mut metrics);
         metrics.queued_jobs = self.pools.waiting() as u64;
         metrics.lost_events = self.publication.directory.lost();
         metrics.dropped_seeds += self.seeds.passed_over();
@@ -218,7 +219,7 @@ impl Running {
         log(Topic::NodeStarted, &fields);
     }
 
-    fn spawn(&self, Threads { clock, udp, inbound, tcp }: Threads) -> Result<(), Error> {
+    pub(super) fn spawn(&self, Threads { clock, udp, inbound, tcp }: Threads) -> Result<(), Error> {
         let keep = |thread| self.threads.lock().get_or_insert_default().push(thread);
         let node = Arc::clone(&self.node);
         keep(spawn(format!("{}-udp", node.name), move || node.guarded("clock", || clock.run(&udp)))?);

@@ -3,15 +3,21 @@
 use std::{
     io::{self, ErrorKind, Read, Write},
     sync::Arc,
-    time::Instant,
 };
 
-use super::{clock::wall_millis, config::GossipConfig, counters::Counters, peer_log::Mismatch};
+use super::{
+    clock::wall_millis,
+    config::GossipConfig,
+    counters::Counters,
+    directory::Directory,
+    peer_clocks::{ClockLog, PeerClocks},
+    peer_log::Mismatch,
+};
 use crate::{
     Encryption, Error, Key, Keyring,
-    blocking::now,
     keys::key::random,
-    log_line::{Topic, log},
+    log_line::{Sink, Topic, log},
+    swim::{Clocks, Metrics},
     wire::{
         frame::PREFIX,
         hash,
@@ -39,13 +45,32 @@ pub(super) struct Secrets {
     cluster: String,
     mark: u32,
     counters: Arc<Counters>,
+    clocks: Arc<PeerClocks>,
 }
 
 impl Secrets {
     pub(super) fn of(config: &GossipConfig, counters: &Arc<Counters>) -> Self {
         let cluster = config.swim.cluster.clone();
         let (ring, counters) = (config.keyring.clone(), Arc::clone(counters));
-        Self { ring, mark: hash::cluster(&cluster), cluster, counters }
+        Self { ring, mark: hash::cluster(&cluster), cluster, counters, clocks: Arc::default() }
+    }
+
+    /// How the clocks of members compare with this node's.
+    pub(super) fn clocks(&self) -> Option<Clocks> {
+        self.clocks.compare(self.clocks.steady())
+    }
+
+    /// By how many milliseconds the clock of a member is ahead of this node's.
+    pub(super) fn clock_ahead_ms(&self, member: &str) -> Option<i64> {
+        self.clocks.ahead_ms(member)
+    }
+
+    /// What the clocks add to the metrics of the protocol.
+    pub(super) fn add_to(&self, metrics: &mut Metrics) {
+        if let Some(clocks) = self.clocks() {
+            metrics.clocks_off = clocks.off as u64;
+            metrics.clock_difference = (clocks.largest_ms.unsigned_abs() + 500) / 1000;
+        }
     }
 
     /// Whether this node seals what it sends.
@@ -206,8 +231,11 @@ struct Sealing {
     sealer: Sealer,
     opener: Opener,
     sealed: Vec<u8>,
-    /// What the steady clock counts from.
-    began: Instant,
+    wall: fn() -> u64,
+    clocks: Arc<PeerClocks>,
+    clock_log: ClockLog,
+    /// When the last datagram was opened, by the steady clock; `None` if it was not sealed.
+    opened: Option<u64>,
     /// When a warning about a clock that was set back was due last, by the steady clock.
     warned: Option<u64>,
 }
@@ -220,9 +248,35 @@ impl DatagramSeal {
         let sealer = Sealer::new(random()?, cluster.clone());
         let opener = Opener::new(cluster, started);
         let (name, mark) = (name.to_owned(), hash::member(name));
-        let (sealed, began, warned) = (Vec::new(), now(), None);
-        let sealing = Sealing { name, ring, mark, sealer, opener, sealed, began, warned };
+        let sealing = Sealing {
+            name,
+            ring,
+            mark,
+            sealer,
+            opener,
+            sealed: Vec::new(),
+            wall: wall_millis,
+            clocks: Arc::clone(&secrets.clocks),
+            clock_log: ClockLog::default(),
+            opened: None,
+            warned: None,
+        };
         Ok(Self { counters, sealing: Some(sealing) })
+    }
+
+    /// Has it read another wall clock.
+    #[cfg(test)]
+    pub(super) fn read_wall(&mut self, wall: fn() -> u64) {
+        self.sealing.as_mut().expect("it has a keyring").wall = wall;
+    }
+
+    /// The datagram that was opened last is from this member; from none that is proven.
+    pub(super) fn heard(&mut self, sender: Option<u32>, directory: &Directory, sink: &mut impl Sink) {
+        let Some(Sealing { name, opener, clocks, clock_log, opened, .. }) = &mut self.sealing else { return };
+        if let (Some(now), Some(sender)) = (opened.take(), sender) {
+            clocks.take(now, sender, opener.ahead_ms());
+            clock_log.look(now, clocks, directory, name, sink);
+        }
     }
 
     /// What to send for a packet to the member of that mark.
@@ -252,6 +306,7 @@ impl DatagramSeal {
         match sealing.opener.open(&sealing.ring, at, sealing.mark, bytes) {
             Ok(packet) => {
                 counters.count(|counted| counted.bytes_received += OVERHEAD as u64);
+                sealing.opened = Some(at.steady);
                 Ok(packet)
             }
             Err(refusal) => {
@@ -275,7 +330,7 @@ impl DatagramSeal {
 
 impl Sealing {
     fn reading(&self) -> Reading {
-        Reading { wall: wall_millis(), steady: self.began.elapsed().as_millis() as u64 }
+        Reading { wall: (self.wall)(), steady: self.clocks.steady() }
     }
 
     /// Warns of a wall clock that was set back: for hours that does no harm, then other nodes refuse what this one seals.

@@ -29,11 +29,13 @@ impl Node {
         self.advance(now);
         self.metrics.datagrams_received += 1;
         self.metrics.bytes_received += bytes.len() as u64;
+        self.heard_from = None;
         let (header, sections) = match packet::open(bytes, self.cluster) {
             Ok(opened) => opened,
             Err(reject) => return self.count_reject(reject),
         };
         let sender = self.recognize(from, header.sender, header.token);
+        self.heard_from = sender.proven.then_some(header.sender);
         self.take_in(sender, sections);
     }
 

@@ -140,6 +140,9 @@ impl fmt::Display for Explanation {
             if let Some(heard) = probes.heard {
                 write!(f, "; heard {:.1} s ago", ago(heard))?;
             }
+            if let Some(ahead_ms) = probes.clock_ahead_ms {
+                write!(f, "; clock {:+.3} s", ahead_ms as f64 / 1000.0)?;
+            }
         }
         write!(f, "\nthis node: {}", self.status)?;
         if self.observations.is_empty() {

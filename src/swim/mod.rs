@@ -72,7 +72,7 @@ pub use metrics::{Histogram, Metric, MetricKind, MetricUnit, MetricValue, Metric
 pub use node::{Node, Start};
 pub(crate) use race::MAX_ATTEMPTS;
 pub use reach::ReachProblem;
-pub use status::{Doubt, ProbeStats, Standing, Status};
+pub use status::{Clocks, Doubt, ProbeStats, Standing, Status, WrongClock};
 pub use stream::{StreamFailure, StreamId, StreamKind, StreamStep};
 pub use time::Time;
 pub use transmit::Destination;

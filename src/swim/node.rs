@@ -123,6 +123,8 @@ pub struct Node {
     pub(super) reach: Reach,
     pub(super) metrics: Metrics,
     pub(super) history: History,
+    /// The mark of the member that the last datagram was proven to be from.
+    pub(super) heard_from: Option<u32>,
     pub(super) transmits: VecDeque<Transmit>,
     outputs: VecDeque<Output>,
 }
@@ -174,6 +176,7 @@ impl Node {
             reach: Reach::default(),
             metrics: Metrics::default(),
             history: History::new(config.history),
+            heard_from: None,
             transmits: VecDeque::new(),
             outputs: VecDeque::new(),
             config,

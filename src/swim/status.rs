@@ -95,6 +95,9 @@ pub struct Status {
     pub seeds_reached: Option<Time>,
     /// What hinders others from reaching it, or it from reaching others by datagram.
     pub problems: Vec<ReachProblem>,
+    /// How the clocks of members compare with this node's. The datagrams of a node that has a key tell: `None` without one,
+    /// before a member was heard for some seconds, and from [`Node::status`], which has no wall clock.
+    pub clocks: Option<Clocks>,
 }
 
 impl fmt::Display for Status {
@@ -103,7 +106,68 @@ impl fmt::Display for Status {
         if let Some((doubt, _)) = self.doubt.filter(|_| self.health_score > 0) {
             write!(f, " ({doubt})")?;
         }
-        self.problems.iter().try_for_each(|problem| write!(f, "; {problem}"))
+        self.problems.iter().try_for_each(|problem| write!(f, "; {problem}"))?;
+        self.clocks.filter(|clocks| clocks.off > 0).map_or(Ok(()), |clocks| write!(f, "; {clocks}"))
+    }
+}
+
+/// How the clocks of members compare with this node's, by the time of sending in their sealed datagrams: those that came from
+/// a proven member within the last ten minutes. The time that a datagram was under way makes a clock seem behind by as much;
+/// the shortest of the last five to ten seconds counts, so that a difference is wrong by some milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Clocks {
+    /// Members whose clocks were compared.
+    pub compared: usize,
+    /// Those whose clock differs by more than [`LIMIT_MS`](Self::LIMIT_MS).
+    pub off: usize,
+    /// By how many milliseconds the clock that differs most is ahead of this node's; negative if it is behind.
+    pub largest_ms: i64,
+    /// Which clock is wrong, if any.
+    pub wrong: Option<WrongClock>,
+}
+
+impl Clocks {
+    /// A clock that differs by more milliseconds is off: a sixth of the 30 seconds beyond which datagrams are dropped.
+    pub const LIMIT_MS: u64 = 5_000;
+}
+
+impl fmt::Display for Clocks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = |ms: i64| ms as f64 / 1000.0;
+        if let Some(WrongClock::Own { ahead_ms }) = self.wrong {
+            return write!(f, "clock {:+.1} s from most members'", seconds(ahead_ms));
+        }
+        let (off, compared, largest) = (self.off, self.compared, seconds(self.largest_ms));
+        write!(f, "clocks of {off} of {compared} members off, at most {largest:+.1} s")
+    }
+}
+
+/// Which clock is wrong, as far as a comparison with several can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WrongClock {
+    /// This node's: at least two members, and more than half of all with this node, agree on how far it is off.
+    #[non_exhaustive]
+    Own {
+        /// By how many milliseconds it is ahead of them; negative if it is behind.
+        ahead_ms: i64,
+    },
+    /// Those of some members: this node and those that agree with it are more than half.
+    Members,
+    /// This node's or a member's: there are too few to tell, or too few agree.
+    Unclear,
+}
+
+impl WrongClock {
+    /// One word: its name in lower case.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Own { .. } => "own",
+            Self::Members => "members",
+            Self::Unclear => "unclear",
+        }
     }
 }
 
@@ -121,6 +185,8 @@ pub struct ProbeStats {
     pub missed: u32,
     /// Probes in a row that it answered by stream alone: datagrams do not get through.
     pub saved_by_stream: u32,
+    /// By how many milliseconds its clock is ahead of this node's, as [`Clocks`] has it; negative if it is behind.
+    pub clock_ahead_ms: Option<i64>,
 }
 
 /// A smoothed round-trip time with its deviation, in microseconds (RFC 6298, §2, with its α = 1/8 and β = 1/4).
@@ -165,6 +231,7 @@ impl Node {
             doubt: self.health.doubt(),
             seeds_reached: self.joins.reached,
             problems,
+            clocks: None,
         }
     }
 
@@ -192,6 +259,7 @@ impl Node {
             heard: contact.heard(),
             missed: contact.missed(),
             saved_by_stream,
+            clock_ahead_ms: None,
         })
     }
 }

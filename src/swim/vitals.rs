@@ -33,6 +33,11 @@ impl Node {
         }
     }
 
+    /// The mark of the member that the last datagram came from, if that has shown its token.
+    pub(crate) fn heard_from(&self) -> Option<u32> {
+        self.heard_from
+    }
+
     /// Whether a member that nobody accuses is at an address: then a stream that broke off says nothing of keys.
     pub(crate) fn is_alive_at(&self, addr: SocketAddr) -> bool {
         self.table.at_addr(addr).is_some_and(|id| self.table.get(id).state == MemberState::Alive)

@@ -128,6 +128,10 @@ metrics! {
     gauge unreached = "syncswim_unreached";
     /// 1 while the advertised address, which was one of this host, is none any more.
     gauge address_gone = "syncswim_address_gone";
+    /// How far the clock of a member is off this node's at most, in whole seconds; 0 without encryption.
+    gauge clock_difference [seconds] = "syncswim_clock_difference_seconds";
+    /// Members whose clocks are more than 5 s off this node's; 0 without encryption.
+    gauge clocks_off = "syncswim_clocks_off";
     /// Other members that joined, restarted or came back, as this node's events told.
     counter member_joins = "syncswim_member_joins_total";
     /// Other members that were declared failed or replaced by a later life of themselves, as this node's events told.

@@ -101,17 +101,23 @@ pub(crate) struct Opener {
     replays: Replays,
     clock: Clock,
     started: u64,
+    ahead_ms: i64,
 }
 
 impl Opener {
     /// `started`: by this node's clock, in milliseconds since 1970. What was sent until then is refused.
     pub(crate) fn new(cluster: Cluster, started: u64) -> Self {
-        Self { cluster, replays: Replays::default(), clock: Clock::default(), started }
+        Self { cluster, replays: Replays::default(), clock: Clock::default(), started, ahead_ms: 0 }
     }
 
     /// The time to seal by, in milliseconds since 1970.
     pub(crate) fn now(&self, at: Reading) -> u64 {
         self.clock.now(at)
+    }
+
+    /// By how many milliseconds the time of the last datagram that was opened is ahead of this node's.
+    pub(crate) fn ahead_ms(&self) -> i64 {
+        self.ahead_ms
     }
 
     /// Opens a datagram in place; `recipient` is this node's mark.
@@ -159,6 +165,7 @@ impl Opener {
         match self.replays.admit(session, count, sent) {
             Verdict::New => {
                 self.clock.confirm(at);
+                self.ahead_ms = sent.cast_signed() - now.cast_signed();
                 Ok(())
             }
             Verdict::Seen => Err(Refusal::Replayed),
