@@ -3,7 +3,7 @@
 //! Round-robin through a ring that is shuffled on each wrap, so that everybody is probed once in a round. Members that
 //! have not answered yet have a ring of their own, and at most half of the turns: names that somebody made up cannot keep
 //! members from being probed. Nor can an attacker that has a member probed out of turn: that is at most every
-//! other round, and the next turn is a verified member's.
+//! other round, and both rings share the rounds between as they share all otherwise.
 
 use crate::swim::member::MemberId;
 
@@ -73,7 +73,7 @@ impl ProbeRings {
             && let Some(id) = self.jump.take()
             && let Some(Place { verified, at }) = self.place(id)
         {
-            (self.jumped, self.saved) = (true, 0);
+            self.jumped = true;
             let (ring, places) = self.ring(verified);
             // Its turn of this round is taken.
             if at as usize >= ring.cursor {
@@ -211,6 +211,24 @@ mod tests {
             seen.sort_unstable();
             seen.dedup();
             assert_eq!(seen.len(), 19);
+        }
+    }
+
+    #[test]
+    fn while_members_are_probed_out_of_turn_both_rings_have_their_share_of_the_rounds_between() {
+        let jumping = MemberId(1);
+        for verified in [true, false] {
+            let (mut rng, mut rings) = (fastrand::Rng::with_seed(9), ProbeRings::default());
+            rings.enter(jumping, verified, &mut rng);
+            rings.enter(MemberId(2), true, &mut rng);
+            rings.enter(MemberId(3), false, &mut rng);
+            let mut turns = [0; 4];
+            for _ in 0..100 {
+                rings.probe_next(jumping);
+                assert_eq!(rings.next(&mut rng), Some(jumping));
+                turns[rings.next(&mut rng).unwrap().index()] += 1;
+            }
+            assert!(turns[2] >= 25 && turns[3] >= 25, "{turns:?}");
         }
     }
 
