@@ -117,8 +117,8 @@ impl Node {
             MemberState::Failed if old.is_live() => {
                 self.reconnect_later(id, name, addr);
             }
-            // It is tried as before.
-            MemberState::Failed if old == MemberState::Failed => {}
+            // It is tried as before, if it is.
+            MemberState::Failed => {}
             _ => self.reconnects.forget(&name),
         }
         // A member that did not say so itself is told, so that it can refute.

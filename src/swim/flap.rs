@@ -147,3 +147,27 @@ impl Node {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_verdicts_the_newest_counts_until_it_is_old() {
+        let interval = Duration::from_secs(1);
+        let clock =
+            |seconds| Clock { now: Time::ZERO + Duration::from_secs(seconds), interval, stretched: interval };
+        let incarnation = |incarnation| Identity { epoch: 1, incarnation };
+        let mut flaps = Flaps::default();
+        let mut kept = |accused, clock| {
+            flaps.note_verdict(accused, clock);
+            flaps.verdict.map(|(identity, _)| identity)
+        };
+        assert_eq!(kept(incarnation(5), clock(0)), Some(incarnation(5)));
+        assert_eq!(kept(incarnation(4), clock(1)), Some(incarnation(5)), "it was superseded before");
+        assert_eq!(kept(incarnation(6), clock(2)), Some(incarnation(6)));
+        let later = 2 + u64::from(MEMORY);
+        assert_eq!(kept(incarnation(3), clock(later - 1)), Some(incarnation(6)));
+        assert_eq!(kept(incarnation(3), clock(later)), Some(incarnation(3)));
+    }
+}

@@ -140,7 +140,7 @@ impl Node {
         let ours = self.table.bucket_digests();
         let (theirs, _) = theirs.as_chunks::<8>();
         let differ = ours.iter().zip(theirs).map(|(ours, theirs)| *ours != u64::from_le_bytes(*theirs));
-        differ.enumerate().fold(0, |buckets, (bucket, differs)| buckets | u64::from(differs) << bucket)
+        differ.enumerate().map(|(bucket, differs)| u64::from(differs) << bucket).sum()
     }
 
     fn select_buckets(&mut self, stream: StreamId, buckets: u64, next: Step) {

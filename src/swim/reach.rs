@@ -246,3 +246,16 @@ impl Node {
         if in_vain { result.and(Err(JoinProblem::Unreachable { addr })) } else { result }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_beyond_the_first_are_counted() {
+        let problem =
+            |count| ReachProblem::Datagrams { peers: vec!["a".into(), "b".into()], count }.to_string();
+        assert!(problem(2).contains("get through to a, b, only streams"), "{}", problem(2));
+        assert!(problem(5).contains("get through to a, b and 3 more, only streams"), "{}", problem(5));
+    }
+}

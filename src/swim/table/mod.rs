@@ -396,6 +396,16 @@ mod tests {
     }
 
     #[test]
+    fn addresses_that_differ_a_little_hash_to_other_places() {
+        let table = Table::default();
+        let addrs = (0..4).flat_map(|host| (1..=16).map(move |port| ([10, 0, 0, host], port).into()));
+        let mut places: Vec<_> = addrs.map(|addr| table.hash_addr(addr)).collect();
+        places.sort_unstable();
+        places.dedup();
+        assert_eq!(places.len(), 64);
+    }
+
+    #[test]
     fn a_table_of_one_has_nobody_to_probe() {
         let mut rng = fastrand::Rng::with_seed(1);
         assert_eq!(table(1, &mut rng).rings.next(&mut rng), None);
