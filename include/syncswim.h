@@ -262,7 +262,7 @@ typedef struct syncswim_member {
 #define SYNCSWIM_ERR_NAME_TAKEN -9
 
 /**
- * The system refused a thread or a descriptor.
+ * The system refused a thread, a descriptor or the file of a recording.
  */
 #define SYNCSWIM_ERR_SYSTEM -10
 
@@ -352,6 +352,8 @@ syncswim_status syncswim_config_new(const char *preset, const char *name, struct
  * - peer_name: what a member is called in the membership: "address" (the default), "name", or "tag:KEY".
  * - leave_on_stop: whether the node leaves the cluster at a stop, so that others see it as left. Defaults to true.
  * - recv_buffer: bytes of the receive buffer to ask the system for. Defaults to 4194304.
+ * - record: the file of a flight recording that begins with the node. Defaults to none.
+ * - record_limit: the most bytes that it takes, at least 263168. Defaults to 67108864.
  *
  * Who may take part:
  *

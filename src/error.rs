@@ -2,6 +2,8 @@
 
 use std::{any::Any, borrow::Cow, error::Error as _, fmt, io, net::SocketAddr};
 
+use serde::{Deserialize, Serialize};
+
 /// Any error a [`Discovery`](crate::Discovery) wants to end with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -121,6 +123,16 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// The flight recording cannot be written there. Nothing is recorded; the node goes on.
+    #[error("cannot record to {} (choose a file that this process may write, in a folder that exists)", path.display())]
+    #[non_exhaustive]
+    Recording {
+        /// Where.
+        path: std::path::PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
+
     /// A discovery failed. The cluster was stopped because of it. What to do says its source.
     #[error("discovery `{name}` failed")]
     #[non_exhaustive]
@@ -189,7 +201,7 @@ impl Error {
 }
 
 /// Why an address could not be joined.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum JoinProblem {
     /// There was no address to try.
@@ -305,6 +317,7 @@ mod tests {
             Error::TagsTooLarge { .. } => "shorten or drop some",
             Error::Spawn { .. } => "raise the process limits or start fewer nodes",
             Error::Randomness { .. } => "check that this process may use",
+            Error::Recording { .. } => "choose a file that this process may write",
             // Its source says what to do: here, that the port is taken.
             Error::Discovery { .. } => "choose an address of this host and a free port",
             Error::Panicked { .. } => "report it",
@@ -340,6 +353,7 @@ mod tests {
             Error::TagsTooLarge { size: 2, limit: 1 },
             Error::Spawn { what: "w".into(), source: system() },
             Error::Randomness { source: system() },
+            Error::Recording { path: "p".into(), source: system() },
             Error::Panicked { what: "w".into(), message: "m".into() },
             Error::Left,
             Error::Stopped,

@@ -6,6 +6,8 @@ use std::{
     str::FromStr,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::Error;
 
 /// A network in CIDR notation. An address alone is a network of one.
@@ -18,7 +20,7 @@ use crate::Error;
 /// assert!(!network.contains([11, 1, 2, 3].into()));
 /// # Ok::<(), syncswim::Error>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct IpNetwork {
     addr: IpAddr,
     prefix: u8,

@@ -86,8 +86,6 @@
 //! - `dns-client`: the prefixes `dns+` and `dnssrv+` of seeds and of [`DnsDiscovery`]: a small DNS client that knows SRV records
 //!   and times to live, and does not keep a stop waiting. Off by default.
 //! - `interfaces`: [`bind` and `advertise`](GossipConfig::bind) take names of network interfaces. Off by default.
-//! - `serde`: `Serialize` and `Deserialize` for [`Snapshot`], [`MembershipChange`], [`Peers`], [`Member`], [`MemberState`],
-//!   [`Identity`], [`Tags`], [`Metrics`], [`Histogram`], [`Event`], [`Verdict`], [`Origin`], [`ReachProblem`] and [`Time`]. Off by default.
 //! - `sim`: the simulator, [`sim`](https://docs.rs/syncswim/latest/syncswim/sim/). Off by default.
 //! - `capi`: the C interface, with `include/syncswim.h` as its manual. Off by default.
 //!
@@ -111,6 +109,10 @@ mod ip_network;
 mod keys;
 mod log_line;
 mod membership;
+#[cfg(any(test, feature = "sim"))]
+pub mod recording;
+#[cfg(not(any(test, feature = "sim")))]
+mod recording;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 mod stop;

@@ -104,6 +104,7 @@ topics! {
     LookupEmpty = Warn "lookup empty",
     LookupPartial = Warn "lookup partial",
     LookupFailed = Warn "lookup failed",
+    RecordingEnded = Warn "recording ended",
     NodePanicked = Error "node panicked",
     #[cfg(feature = "capi")]
     ThreadPanicked = Error "thread panicked",

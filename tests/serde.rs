@@ -1,4 +1,4 @@
-//! Public data written and read in other formats (feature `serde`).
+//! Public data written and read in other formats.
 
 use serde_json::{from_value, json, to_value};
 use syncswim::{Event, Member, MemberState, Membership, MembershipChange, Metrics, Peers, Snapshot, Tags};

@@ -1,9 +1,12 @@
 //! What the programs of the lab share: the option parser, the plotter, statistics, and runs on all processors.
 //!
-//! The programs are in `src/bin/`: `papers` (the papers' tables), `simulate` (a forecast) and `search` (broken promises).
+//! The programs are in `src/bin/`: `papers` (the papers' tables), `simulate` (a forecast), `search` (broken promises) and
+//! `replay` (recordings).
 
 pub mod options;
 pub mod plot;
+#[cfg(feature = "programs")]
+pub mod recording;
 #[cfg(feature = "programs")]
 pub mod runs;
 pub mod stats;

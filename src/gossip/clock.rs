@@ -22,6 +22,12 @@ impl Clock {
     }
 }
 
+/// The wall clock, in nanoseconds since 1970, for recordings.
+#[expect(clippy::disallowed_methods, reason = "a recording tells when it was made")]
+pub(super) fn wall_nanos() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
+}
+
 /// The wall clock, in milliseconds since 1970: the epoch of a node that starts now.
 #[expect(clippy::disallowed_methods, reason = "the driver tells the core which life this is")]
 pub(super) fn wall_millis() -> u64 {

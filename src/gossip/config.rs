@@ -1,11 +1,14 @@
 //! How a running node is set up: the protocol's knobs, and those of sockets.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+};
 
 use super::{family::Family, host_port::HostPort, seed};
 #[cfg(feature = "encryption")]
 use crate::{Encryption, Keyring};
-use crate::{Error, IpNetwork, Tags, address::problem_of, swim};
+use crate::{Error, IpNetwork, Tags, address::problem_of, recording::check_limit, swim};
 
 /// The port that nodes listen on unless told otherwise: memberlist's.
 pub const DEFAULT_PORT: u16 = 7946;
@@ -91,6 +94,12 @@ pub struct GossipConfig {
     #[cfg(feature = "encryption")]
     pub(super) encryption: Option<Encryption>,
 
+    /// The file of a flight recording that begins with the node, see [`Gossip::record`](super::Gossip::record). Defaults to none.
+    pub record: Option<PathBuf>,
+
+    /// The most bytes that it takes. Defaults to 64 MiB.
+    pub record_limit: u64,
+
     /// The kernel's receive buffer to ask for, in bytes; the kernel may grant less. Too small drops datagrams
     /// in bursts. Defaults to 4 MiB.
     pub recv_buffer: usize,
@@ -126,6 +135,8 @@ impl GossipConfig {
             keyring: None,
             #[cfg(feature = "encryption")]
             encryption: None,
+            record: None,
+            record_limit: 64 << 20,
             recv_buffer: 4 << 20,
         }
     }
@@ -192,6 +203,9 @@ impl GossipConfig {
         let least = 1000 + self.sealing_overhead();
         if self.swim.max_datagram < least {
             return error("max_datagram", format!("must be at least {least} bytes where packets are sealed"));
+        }
+        if self.record.is_some() {
+            check_limit(self.record_limit)?;
         }
         self.check_key()?;
         self.seeds.iter().try_for_each(|seed| seed::check("seeds", seed))

@@ -35,6 +35,8 @@ const KEYS: &[Entry] = &[
     knob!("advertise", advertise = |key, text| parse_host_port(key, text).map(Some)),
     Entry { key: "join", set: add_seed },
     knob!("recv_buffer", recv_buffer = parse_value),
+    knob!("record", record = |_, text: &str| Ok::<_, Error>((!text.is_empty()).then(|| text.into()))),
+    knob!("record_limit", record_limit = parse_value),
     Entry { key: "allow", set: allow },
     #[cfg(feature = "encryption")]
     Entry { key: "key", set: add_key },
@@ -77,7 +79,7 @@ impl GossipConfig {
     /// Sets a field by its name and a text: from a file, a command line, or a table of a database. The C interface has the
     /// same keys, and a few of its own for what is no part of a `GossipConfig`.
     ///
-    /// - `cluster`, `bind`, `advertise`, `recv_buffer`: the fields of this name;
+    /// - `cluster`, `bind`, `advertise`, `recv_buffer`, `record`, `record_limit`: the fields of this name;
     /// - `join`: adds a [seed](Self::seeds);
     /// - `tag.KEY`: sets the tag `KEY`;
     /// - `allow`: adds a network, such as `10.0.0.0/8`, to [those allowed](crate::swim::Config::allow); an empty text adds
@@ -282,6 +284,14 @@ impl Value for bool {
 
 impl Value for u32 {
     const ACCEPTED: &'static str = "a whole number from 0 to 4294967295";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Value for u64 {
+    const ACCEPTED: &'static str = "a whole number, 0 or more";
 
     fn parse(text: &str) -> Option<Self> {
         text.parse().ok()

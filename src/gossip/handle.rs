@@ -1,6 +1,6 @@
 //! `Gossip`, the handle of a running node.
 
-use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
@@ -222,6 +222,37 @@ impl Gossip {
         let clock = |probes| ProbeStats { clock_ahead_ms: secrets.clock_ahead_ms(member), ..probes };
         let probes = explanation.probes.map(clock);
         Explanation { status: self.with_clocks(explanation.status), probes, ..explanation }
+    }
+
+    /// Records what this node is given and what it puts out to a file, from now on: the latest that fits in `limit` bytes, at
+    /// least 257 KiB. `replay`, a program in the repository, runs the node again from it
+    /// (`docs/operating/RECORDING.md`). An earlier recording ends; a file that is there is renamed, with `.old` behind its name.
+    ///
+    /// The file holds names, addresses, tags, and the secret numbers of this life of the node, but no keys; its owner alone may
+    /// read it. If it cannot be written any more, the recording ends with a line in the log, and the node goes on.
+    ///
+    /// ```
+    /// use syncswim::{Gossip, GossipConfig};
+    ///
+    /// # let path = std::env::temp_dir().join(format!("{}.rec", std::process::id()));
+    /// let node = Gossip::start(GossipConfig::local("a").bind("127.0.0.1:0"))?;
+    /// node.record(&path, 16 << 20)?;
+    /// node.stop_recording();
+    /// # let _ = std::fs::remove_file(path);
+    /// # Ok::<(), syncswim::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Recording`] if the file cannot be written, [`Error::Config`] if the limit is too small, [`Error::Spawn`] if
+    /// there is no thread for it, [`Error::Stopped`] or [`Error::Panicked`] if the node has ended.
+    pub fn record(&self, path: impl AsRef<Path>, limit: u64) -> Result<(), Error> {
+        self.running.check_running()?;
+        self.running.recorder.start(path.as_ref(), limit)
+    }
+
+    /// Ends the [recording](Self::record), if there is one. The end of the node does so, too.
+    pub fn stop_recording(&self) {
+        self.running.recorder.stop();
     }
 
     /// Waits until at least `live` members are live as this node sees it, itself included.

@@ -23,6 +23,7 @@ use super::{
     counters::Counters,
     dial::source_of,
     directory::Directory,
+    flight_recorder::FlightRecorder,
     inbound::Inbound,
     join_attempts::JoinAttempts,
     journal::Journal,
@@ -58,6 +59,7 @@ pub(super) struct Running {
     /// Where it listens.
     pub(super) bound: SocketAddr,
     pub(super) seeds_tried: Receiver<JoinResult>,
+    pub(super) recorder: FlightRecorder,
     pools: Pools,
     /// `None` once a caller joins them.
     threads: Mutex<Option<Vec<JoinHandle<()>>>>,
@@ -94,9 +96,11 @@ impl Running {
         sockets: Sockets,
         directory: Arc<Directory>,
     ) -> Result<Self, Error> {
+        let record = config.record.clone().map(|path| (path, config.record_limit));
         let (running, threads) = Self::assemble(config, sockets, directory)?;
+        let recording = record.map_or(Ok(()), |(path, limit)| running.recorder.start(&path, limit));
         running.node.list_itself();
-        if let Err(error) = running.spawn(threads) {
+        if let Err(error) = recording.and_then(|()| running.spawn(threads)) {
             // Without its threads it cannot leave, and nobody knows it yet.
             let _ = running.abort();
             return Err(error);
@@ -169,6 +173,7 @@ impl Running {
             seeds: Mutex::new(Seeds::new(seeds)),
             warnings: Throttle::default(),
         });
+        let recorder = FlightRecorder::new(Arc::clone(&node), Arc::clone(&counters));
         let clock = ClockThread {
             node: Arc::clone(&node),
             publication: Arc::clone(&publication),
@@ -193,6 +198,7 @@ impl Running {
             config,
             bound,
             seeds_tried,
+            recorder,
             pools,
             threads: Mutex::new(Some(Vec::new())),
             gone: Stop::new(),
@@ -298,6 +304,7 @@ impl Running {
             // Its panic, if any, was caught and kept.
             let _ = thread.join();
         }
+        self.recorder.stop();
         self.pools.close();
         self.gone.stop();
     }

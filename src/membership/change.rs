@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     peers::{Peer, Peers, write_lists},
     set::Transition,
@@ -45,8 +47,8 @@ use super::{
 /// assert_eq!(live, BTreeSet::from(["b:1".into(), "d:1".into()]));
 /// assert_eq!(failed, BTreeSet::from(["c:1".into()]));
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct MembershipChange {
     /// Peers that are now active: new ones, and those that came back.

@@ -26,7 +26,6 @@ pub(crate) mod fanout;
 mod key;
 pub(crate) mod latest;
 mod peers;
-#[cfg(feature = "serde")]
 mod serial;
 mod set;
 mod settle;

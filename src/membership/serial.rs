@@ -1,4 +1,4 @@
-//! Membership data as other formats have it (feature `serde`): lists of names. What is read may come from anywhere, so its order
+//! Membership data as other formats have it (`serde`): lists of names. What is read may come from anywhere, so its order
 //! is not trusted, nor is it that a snapshot has each peer in one state.
 
 use std::fmt;

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     error::message_of,
+    recording::Recording,
     swim::{Config, MemberState},
     wire::Tags,
 };
@@ -55,24 +56,34 @@ impl Schedule {
     /// # Errors
     /// The broken promise.
     pub fn run(&self, config: impl Fn(String) -> Config) -> Result<(), Violation> {
-        catch_unwind(AssertUnwindSafe(|| self.play(&config))).unwrap_or_else(|panic| Err(panicked(&*panic)))
+        let mut world = World::new(self.seed);
+        catch_unwind(AssertUnwindSafe(|| self.play(&mut world, &config)))
+            .unwrap_or_else(|panic| Err(panicked(&*panic)))
     }
 
-    fn play(&self, config: impl Fn(String) -> Config) -> Result<(), Violation> {
+    /// Runs it and records every node, in at most `limit` bytes for each of its lives. Broken promises do not matter.
+    #[must_use]
+    pub fn recordings(&self, config: impl Fn(String) -> Config, limit: u64) -> Vec<Recording> {
         let mut world = World::new(self.seed);
+        world.record(limit);
+        _ = self.play(&mut world, config);
+        world.recordings()
+    }
+
+    fn play(&self, world: &mut World, config: impl Fn(String) -> Config) -> Result<(), Violation> {
         world.start_cluster(self.nodes, config);
         // Who forgets everybody must be able to find somebody.
         let everywhere: Vec<_> = (0..self.nodes).map(addr).collect();
         world.hosts.iter_mut().for_each(|host| host.seeds.clone_from(&everywhere));
         for (pause, fault) in &self.faults {
             world.try_run_for(*pause)?;
-            fault.apply(&mut world);
+            fault.apply(world);
         }
-        self.end_faults(&mut world)?;
-        let patience = patience(&world);
+        self.end_faults(world)?;
+        let patience = patience(world);
         world.try_run_until(patience, World::views_are_true)?;
         if !world.views_are_true() {
-            return Err(untrue(&world, self.nodes));
+            return Err(untrue(world, self.nodes));
         }
         world.try_run_until(patience, |world| !world.is_anybody_displaced())?;
         if let Some(host) = world.up().find(|host| world.node(*host).is_displaced()) {
@@ -82,8 +93,8 @@ impl Schedule {
                 what,
             });
         }
-        settle_joins(&mut world)?;
-        afterwards(&mut world)
+        settle_joins(world)?;
+        afterwards(world)
     }
 
     /// Nothing goes wrong from here on: second holders of a name are gone, attackers silent, pauses over.

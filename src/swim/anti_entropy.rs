@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     dissemination::ENOUGH_MET, node::Node, phase::Phase, session::Purpose, time::Time, timers::Timer,
     validation::Sender,
@@ -18,7 +20,7 @@ const FIRST_SYNCS: u32 = 3;
 const SWAMPED: usize = 400;
 
 /// When the next exchange may begin.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct SyncPace {
     /// Exchanges after this node went live that are still to come soon.
     first_left: u32,

@@ -4,13 +4,22 @@
 //! Only the simulator has such processes, to reproduce the paper. In this library's driver one thread sends and has the
 //! clock: it would stop as a whole, and notice.
 
-use super::{node::Node, time::Time, timers::Timer};
+use super::{
+    entry::{BlockedLoop, Input},
+    node::Node,
+    time::Time,
+    timers::Timer,
+};
 
 /// The loops that wait in a send.
 #[derive(Debug, Default)]
 pub(crate) struct BlockedIo(Vec<Timer>);
 
 impl BlockedIo {
+    pub(super) fn of(loops: &[BlockedLoop]) -> Self {
+        Self(loops.iter().map(|blocked| blocked.0).collect())
+    }
+
     fn holds(&self, timer: Timer) -> bool {
         sending_loop(timer).is_some_and(|sender| self.0.contains(&sender))
     }
@@ -35,6 +44,7 @@ impl Node {
 
     /// [`handle_timeout`](Self::handle_timeout) of such a process.
     pub(crate) fn handle_timeout_blocked(&mut self, now: Time, blocked: &mut BlockedIo) {
+        self.given(now, || Input::TimeoutBlocked(blocked.0.iter().copied().map(BlockedLoop).collect()));
         self.advance(now);
         while let Some((_, timer)) =
             self.timers.next_of(|timer| !blocked.holds(timer)).filter(|(at, _)| *at <= now)

@@ -8,6 +8,8 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     member::MemberId,
     node::Node,
@@ -36,7 +38,7 @@ const TELL_AGAIN: u32 = 60;
 const MAX_NAMED: usize = 8;
 
 /// Members that datagrams do not reach, and the streams that are opened for them.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Carrier {
     /// Members whose last probes were answered by stream alone, and how many.
     missed: BTreeMap<Arc<str>, u32>,

@@ -2,6 +2,8 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     Error, IpNetwork,
     wire::{MAX_NAME, message::is_name},
@@ -21,7 +23,7 @@ use crate::{
 /// config.validate()?;
 /// # Ok::<(), syncswim::Error>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Config {
     /// The node's name: 1 to 128 bytes, no control characters, unique in the cluster. It is what stays the

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{introduce::Introduced, node::Node, time::Time, validation::Sender};
+use super::{entry::Input, introduce::Introduced, node::Node, time::Time, validation::Sender};
 use crate::wire::{
     message::{Malformed, Message, Ping},
     packet::{self, Reject, Sections},
@@ -26,6 +26,7 @@ pub(super) struct Heard<'a> {
 impl Node {
     /// Takes in a datagram. Whatever it holds, at worst it is dropped and counted.
     pub fn handle_datagram(&mut self, now: Time, from: SocketAddr, bytes: &[u8]) {
+        self.given(now, || Input::Datagram { from, bytes });
         self.advance(now);
         self.metrics.datagrams_received += 1;
         self.metrics.bytes_received += bytes.len() as u64;

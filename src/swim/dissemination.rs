@@ -6,6 +6,8 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Time,
     carry::Priority,
@@ -38,7 +40,7 @@ const BURST_SPACING: u32 = 10;
 pub(super) const ENOUGH_MET: usize = 64;
 
 /// When the next round may start: the generic cell rate algorithm.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Pace {
     earliest: Time,
     /// Up to when the past rounds would reach if they were one interval apart.

@@ -2,6 +2,8 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     member::{Member, MemberState},
     reach::ReachProblem,
@@ -11,8 +13,8 @@ use super::{
 use crate::JoinProblem;
 
 /// A change in the cluster, with the member as it is after the change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
     /// A member is there that was not: new, back after it left or failed, or restarted.
@@ -88,8 +90,8 @@ pub enum Event {
 }
 
 /// From whom a node knows what it tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "lowercase"))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Origin {
     /// This node itself: the suspicion that it held was not refuted in time, or it is the one that leaves.
@@ -103,8 +105,7 @@ pub enum Origin {
 }
 
 /// The evidence for a failure, as this node saw it (SWIM §4.2, Lifeguard §IV-B).
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Verdict {
     /// Whose verdict it is: this node's own, or one that it was told.
@@ -183,7 +184,7 @@ impl fmt::Display for Verdict {
 pub type JoinResult = Result<usize, JoinProblem>;
 
 /// What the driver must do or pass on, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Output {
     /// Pass the event on to whoever listens.

@@ -7,6 +7,8 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     member::{Identity, Member, MemberId},
     node::Node,
@@ -22,7 +24,7 @@ pub(super) const LONGEST: u32 = 1000;
 /// Members that are yet to be told of a verdict; the first makes room.
 const MAX_UNTOLD: usize = 64;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Flaps {
     /// The last verdict against this node and when it was heard. Also one about an older identity: its refutation came too
     /// late.

@@ -1,6 +1,7 @@
 //! The frames of a stream: what is sent next, and which rule takes in what came.
 
 use super::{
+    entry::{Input, Product, Written},
     node::Node,
     session::{Purpose, Step},
     stream::{StreamFailure, StreamId, StreamStep},
@@ -18,7 +19,15 @@ const MAX_STREAM_BYTES: usize = 64 << 20;
 impl Node {
     /// What to do next with a stream; a frame to send is put into `buffer`, without its length prefix.
     pub fn poll_stream(&mut self, now: Time, stream: StreamId, buffer: &mut Vec<u8>) -> StreamStep {
+        self.given(now, || Input::PollStream(stream));
         self.advance(now);
+        let step = self.take_step(stream, buffer);
+        let frame = (step == StreamStep::Send).then(|| &**buffer);
+        self.gave(|| Product::Stream(step, frame.map(Written::new)));
+        step
+    }
+
+    fn take_step(&mut self, stream: StreamId, buffer: &mut Vec<u8>) -> StreamStep {
         let Some(session) = self.streams.sessions.get(&stream) else { return StreamStep::Close };
         let token = match (session.token, &session.purpose) {
             // To be known by, if it is this node itself that is reached.
@@ -77,6 +86,7 @@ impl Node {
 
     /// Takes in a frame. Anything but the protocol ends the stream.
     pub fn handle_frame(&mut self, now: Time, stream: StreamId, bytes: &[u8]) {
+        self.given(now, || Input::Frame { stream, bytes });
         self.advance(now);
         let Some(session) = self.streams.sessions.get_mut(&stream) else { return };
         session.received = session.received.saturating_add(bytes.len());

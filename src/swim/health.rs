@@ -8,9 +8,11 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{status::Doubt, time::Time};
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Health {
     score: u32,
     max: u32,
@@ -22,6 +24,12 @@ impl Health {
     /// `max` is the largest multiplier; 1 switches the whole idea off.
     pub(super) fn new(max: u32) -> Self {
         Self { score: 0, max, doubt: None }
+    }
+
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn set_max(&mut self, max: u32) {
+        self.max = max;
+        self.score = self.score.min(max.saturating_sub(1));
     }
 
     pub(super) fn score(&self) -> u32 {

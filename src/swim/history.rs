@@ -3,6 +3,8 @@
 
 use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Time,
     event::Origin,
@@ -13,7 +15,7 @@ use super::{
 use crate::wire::hash;
 
 /// What a node saw of a member, or of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Observation {
     /// It became a member, came back, or was restarted.
@@ -153,7 +155,7 @@ impl fmt::Display for Explanation {
 }
 
 /// The observations of a node.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct History {
     /// With the mark of the member.
     kept: VecDeque<(Time, u32, Observation)>,
@@ -204,8 +206,7 @@ impl Node {
 
     /// Why a member stands as it does. Of names that share its hash it shows the observations, too.
     #[must_use]
-    pub fn explain(&mut self, now: Time, name: &str) -> Explanation {
-        self.advance(now);
+    pub fn explain(&self, now: Time, name: &str) -> Explanation {
         let mark = hash::member(name);
         let about = |of: u32| of == mark || of == self.mark;
         let kept = self.history.kept.iter().filter(|(_, of, _)| about(*of));
@@ -214,7 +215,7 @@ impl Node {
         let mut observations: Vec<_> = kept.map(|(at, _, what)| (*at, what.clone())).collect();
         observations.sort_by_key(|(at, _)| *at);
         Explanation {
-            at: self.now,
+            at: self.now.max(now),
             name: Arc::from(name),
             member: self.member(name),
             probes: self.probe_stats(name),

@@ -6,6 +6,8 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     carry::Priority,
     member::{Identity, MemberId},
@@ -30,7 +32,7 @@ const MAX_UNVERIFIED_ON_HOST: usize = 64;
 const MAX_UNVERIFIED: usize = 4096;
 
 /// The claim of an unverified peer about itself.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Introduction {
     name: Arc<str>,
     identity: Identity,
@@ -50,7 +52,7 @@ impl Introduction {
 }
 
 /// The same, with the token that it may show to be believed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Introduced {
     introduction: Introduction,
     pub(super) token: u32,

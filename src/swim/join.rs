@@ -5,7 +5,10 @@
 
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
+    entry::Input,
     event::{JoinResult, Output},
     member::MemberId,
     node::Node,
@@ -27,11 +30,11 @@ const MAX_JOINS: usize = 64;
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 
 /// A join under way. Never given twice, so that what comes late finds nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct JoinId(u64);
 
 /// Who asked for a join.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Joining {
     /// The node itself: [`Output::SeedsTried`] tells the result.
@@ -40,7 +43,7 @@ pub enum Joining {
     Ticket(u64),
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Joins {
     pub(super) open: Vec<Join>,
     last: u64,
@@ -50,7 +53,7 @@ pub(super) struct Joins {
     pub(super) reached: Option<Time>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Join {
     pub(super) id: JoinId,
     pub(super) asker: Joining,
@@ -107,6 +110,7 @@ impl Node {
     /// The same while names are still looked up: so many calls of [`handle_lookup`](Self::handle_lookup) follow, and the
     /// join has not failed before the last of them.
     pub fn join_while_resolving(&mut self, now: Time, ticket: u64, addrs: &[SocketAddr], lookups: usize) {
+        self.given(now, || Input::Join { ticket, addrs: addrs.into(), lookups });
         self.advance(now);
         self.begin_join(Joining::Ticket(ticket), addrs, lookups);
     }
@@ -114,12 +118,14 @@ impl Node {
     /// Looks for the seeds from now on: [`Output::ResolveSeeds`] comes at once and then repeatedly, with
     /// back-off and jitter.
     pub fn seek_seeds(&mut self, now: Time) {
+        self.given(now, || Input::SeekSeeds);
         self.advance(now);
         self.set_timer(Timer::Seeds, Duration::ZERO);
     }
 
     /// The same, but the first time only after the usual delay: they are being joined already.
     pub fn seek_seeds_later(&mut self, now: Time) {
+        self.given(now, || Input::SeekSeedsLater);
         self.advance(now);
         let delay = self.jittered(self.config.seed_max_delay);
         self.set_timer(Timer::Seeds, delay);
@@ -150,6 +156,7 @@ impl Node {
 
     /// The same while names among them are still looked up: so many calls of [`handle_lookup`](Self::handle_lookup) follow.
     pub fn handle_seeds_while_resolving(&mut self, now: Time, addrs: &[SocketAddr], lookups: usize) {
+        self.given(now, || Input::Seeds { addrs: addrs.into(), lookups });
         self.advance(now);
         if self.is_leaving() {
             return;
@@ -166,6 +173,7 @@ impl Node {
     /// What one look-up of a join found, if anything; `more` look-ups have come of it. What a join of seeds no longer waits
     /// for is the beginning of another.
     pub fn handle_lookup(&mut self, now: Time, joining: Joining, addrs: &[SocketAddr], more: usize) {
+        self.given(now, || Input::Lookup { joining, addrs: addrs.into(), more });
         self.advance(now);
         let is_it =
             |join: &&mut Join| join.asker == joining && (join.lookups > 0 || joining == Joining::Seeds);

@@ -5,9 +5,12 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     bounds::superseding,
     carry::Priority,
+    entry::Input,
     event::Output,
     member::{Identity, MemberId, Record},
     node::Node,
@@ -18,7 +21,7 @@ use super::{
     validation::Sender,
 };
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Leave {
     /// Members that were told and have not answered yet.
     told: Vec<Told>,
@@ -35,7 +38,7 @@ pub(super) struct Leave {
     ends: Time,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Told {
     seq: u32,
     name: Arc<str>,
@@ -53,6 +56,7 @@ impl Node {
     /// Leaves the cluster. [`Output::LeaveDone`] follows within [`Config::leave_timeout`](super::Config), usually
     /// after one round trip; until then the node must be driven on. It cannot come back: make a new one.
     pub fn leave(&mut self, now: Time) {
+        self.given(now, || Input::Leave);
         self.advance(now);
         match self.phase {
             Phase::Leaving => {}

@@ -2,6 +2,8 @@
 
 use std::{fmt, net::SocketAddr, str::FromStr, sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     event::{Origin, Verdict},
     suspicion::Suspicion,
@@ -14,8 +16,8 @@ use crate::{
 };
 
 /// The standing of a member, as this node sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "lowercase"))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum MemberState {
     /// It answers, or nobody says otherwise.
@@ -71,8 +73,7 @@ impl fmt::Display for MemberState {
 }
 
 /// Which life of a name, and which state of that life: a later identity supersedes an earlier one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Identity {
     /// Start time of this life in milliseconds since 1970, raised above any epoch heard for the name.
     pub epoch: u64,
@@ -87,8 +88,7 @@ impl fmt::Display for Identity {
 }
 
 /// What a node knows about one member, at one moment. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Member {
     /// Its unique name.
@@ -103,7 +103,7 @@ pub struct Member {
     pub identity: Identity,
     /// Since when it is in this state, as this node saw it: how long ago says [`Gossip::time`](crate::Gossip::time). Of a
     /// restarted member, since it is back. Another node or process counts from another origin.
-    #[cfg_attr(feature = "serde", serde(default))]
+    #[serde(default)]
     pub since: Time,
 }
 
@@ -118,7 +118,7 @@ impl fmt::Display for Member {
 /// A place in the table. Reused after its member was forgotten: so an id is kept only where `Node::forget` takes it
 /// out again (`updates`, `lately_departed`, timers: see `audit`); whatever else waits keeps the name, and who sent the
 /// datagram at hand is looked up by `Node::id_of`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) struct MemberId(pub(super) u32);
 
 impl MemberId {
@@ -130,7 +130,7 @@ impl MemberId {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) name: Arc<str>,
     pub(super) addr: SocketAddr,

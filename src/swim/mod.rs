@@ -25,6 +25,7 @@ mod config;
 mod datagram;
 mod departures;
 mod dissemination;
+mod entry;
 mod event;
 mod flap;
 mod frames;
@@ -43,11 +44,15 @@ mod question;
 mod race;
 mod reach;
 mod reconnect;
+mod recorder;
+#[cfg(any(test, feature = "sim"))]
+mod replay;
 mod secret;
 mod self_claims;
 mod session;
 mod stalls;
 mod status;
+mod stored;
 mod stream;
 mod suspicion;
 mod table;
@@ -64,6 +69,9 @@ mod tests;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use blocked_io::BlockedIo;
 pub use config::Config;
+#[cfg(any(test, feature = "sim"))]
+pub(crate) use entry::Entry;
+pub use entry::{Input, Product, Written};
 pub use event::{Event, JoinResult, Origin, Output, Verdict};
 pub use history::{Explanation, Observation};
 pub use join::Joining;
@@ -72,6 +80,9 @@ pub use metrics::{Histogram, Metric, MetricKind, MetricUnit, MetricValue, Metric
 pub use node::{Node, Start};
 pub(crate) use race::MAX_ATTEMPTS;
 pub use reach::ReachProblem;
+#[cfg(any(test, feature = "sim"))]
+pub(crate) use recorder::Beginning;
+pub(crate) use recorder::{Chunk, MIN_SEGMENT};
 pub use status::{Clocks, Doubt, ProbeStats, Standing, Status, WrongClock};
 pub use stream::{StreamFailure, StreamId, StreamKind, StreamStep};
 pub use time::Time;

@@ -1,6 +1,8 @@
 //! The node: takes inputs, routes them to the rules, hands out what they produced.
 
-use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
 
 use super::{
     anti_entropy::SyncPace,
@@ -8,6 +10,7 @@ use super::{
     carry::Carrier,
     config::Config,
     dissemination::Pace,
+    entry::{Input, Product},
     event::{Event, Output},
     flap::Flaps,
     health::Health,
@@ -21,6 +24,7 @@ use super::{
     probe::Prober,
     reach::Reach,
     reconnect::Reconnects,
+    recorder::Recorder,
     secret::{Numbers, Tokens},
     self_claims::NameConflict,
     stream::Streams,
@@ -89,12 +93,13 @@ impl Start {
 ///
 /// The origin of [`Time`] is the driver's choice, but should lie further back than
 /// [`Config::forget_after`], so that the age of old departures can be told.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Node {
     pub(super) config: Config,
     pub(super) name: Arc<str>,
     pub(super) cluster: u32,
     pub(super) mark: u32,
+    #[serde(with = "super::stored::rng")]
     pub(super) rng: fastrand::Rng,
     pub(super) numbers: Numbers,
     pub(super) now: Time,
@@ -126,7 +131,10 @@ pub struct Node {
     /// The mark of the member that the last datagram was proven to be from.
     pub(super) heard_from: Option<u32>,
     pub(super) transmits: VecDeque<Transmit>,
-    outputs: VecDeque<Output>,
+    pub(super) outputs: VecDeque<Output>,
+    /// Writes down what it is given and what it puts out.
+    #[serde(skip)]
+    pub(super) recorder: Recorder,
 }
 
 impl Node {
@@ -179,6 +187,7 @@ impl Node {
             heard_from: None,
             transmits: VecDeque::new(),
             outputs: VecDeque::new(),
+            recorder: Recorder::default(),
             config,
         };
         node.emit_member(|member| Event::Joined { member }, MemberId::SELF);
@@ -187,6 +196,7 @@ impl Node {
 
     /// Does what is due. Call it at the deadline, after all datagrams that have arrived were taken in.
     pub fn handle_timeout(&mut self, now: Time) {
+        self.given(now, || Input::Timeout);
         self.advance(now);
         self.notice_stall(now);
         while let Some(timer) = self.timers.pop_due(now) {
@@ -220,7 +230,11 @@ impl Node {
 
     /// The next thing to do or to pass on.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if let Some(output) = &output {
+            self.gave(|| Product::Output(Cow::Borrowed(output)));
+        }
+        output
     }
 
     /// What a driver that drains after each input never leaves behind.
@@ -271,6 +285,7 @@ impl Node {
 
     /// Shows other tags to the cluster from now on.
     pub fn set_tags(&mut self, now: Time, tags: Tags) {
+        self.given(now, || Input::SetTags(tags.clone()));
         self.advance(now);
         if self.is_leaving() || self.table.get(MemberId::SELF).tags == tags {
             return;

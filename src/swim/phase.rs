@@ -6,6 +6,8 @@
 //!   └──── withdraw ───┴────── withdraw ─────┴─▶ Leaving ─ leave_ended ─▶ Left
 //! ```
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     event::{Event, Origin},
     member::{MemberId, MemberState},
@@ -14,7 +16,7 @@ use super::{
 };
 
 /// The phase of a node's life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Phase {
     /// No other node was told of this one yet.
     Quiet,

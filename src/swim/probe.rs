@@ -10,6 +10,8 @@
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     carry::Priority,
     history::Observation,
@@ -30,17 +32,19 @@ pub(super) const MAX_RELAYED: usize = 256;
 const MAX_WINDOW: Duration = Duration::from_secs(60);
 
 /// The probe round under way, and probes that are relayed for others.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Prober {
     round: Option<Round>,
     /// The mark of the member that was heard of for certain last.
     pub(super) heard_last: u32,
+    #[serde(with = "super::stored::sorted")]
     relayed: HashMap<u32, Relayed>,
     /// The number under which each requester's probe is relayed, by the requester's mark.
+    #[serde(with = "super::stored::sorted")]
     of_requester: HashMap<u32, u32>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Round {
     target: Arc<str>,
     /// Which life of the target is probed.
@@ -59,7 +63,7 @@ struct Round {
 }
 
 /// A relay that was asked to ping the target.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Relay {
     mark: u32,
     nacked: bool,
@@ -68,7 +72,7 @@ struct Relay {
     witness: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Relayed {
     requester: Sender,
     requested: u32,

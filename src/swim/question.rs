@@ -5,6 +5,8 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     introduce::Introduction,
     join::{Attempt, JoinId},
@@ -29,7 +31,7 @@ const MAX_QUESTIONS: usize = 32;
 /// The part of `probe_timeout` that a question's ping still has after its stream was refused.
 const AFTER_REFUSAL: u32 = 4;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Question {
     /// An unverified peer at another address has the name of a live member: does that member still answer?
     Holder(Introduction),

@@ -8,6 +8,8 @@
 
 use std::{cmp::Reverse, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Time,
     join::{ENOUGH, Join, JoinId},
@@ -25,7 +27,7 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How many attempts a join may have under way until one is reached.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Pace(usize);
 
 impl Default for Pace {

@@ -7,7 +7,10 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
+    entry::Input,
     event::{Event, JoinResult, Output},
     member::MemberId,
     node::Node,
@@ -32,8 +35,8 @@ const LOOK_AGAIN: u32 = 2;
 const CERTAIN: u32 = 2;
 
 /// Why others cannot reach this node as they should. Its text says what to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ReachProblem {
     /// No datagrams (UDP) get through between this node and some members, though streams (TCP) do. All goes by stream
@@ -92,7 +95,7 @@ impl fmt::Display for ReachProblem {
 }
 
 /// What is known of how others see this node.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Reach {
     /// The source address of this node's datagrams that a member observed, and when.
     observed: Option<(SocketAddr, Time)>,
@@ -172,6 +175,7 @@ impl Node {
 
     /// The driver has looked whether the advertised address is one of this host, as it was.
     pub fn set_address_present(&mut self, now: Time, present: bool) {
+        self.given(now, || Input::AddressPresent(present));
         self.advance(now);
         let addr = self.table.get(MemberId::SELF).addr;
         if present == self.reach.is_gone() {

@@ -10,13 +10,16 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     carry::Priority, member::MemberId, node::Node, phase::Phase, session::Purpose, time::Time, timers::Timer,
     validation::Sender,
 };
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Reconnects {
+    #[serde(with = "super::stored::sorted")]
     failed: HashMap<Arc<str>, FailedPeer>,
     due: BTreeSet<(Time, Arc<str>)>,
     max: usize,
@@ -25,7 +28,7 @@ pub(super) struct Reconnects {
     last: Option<Time>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct FailedPeer {
     addr: SocketAddr,
     next: Time,

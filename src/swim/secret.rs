@@ -5,6 +5,7 @@
 
 use std::{hash::Hasher, net::SocketAddr};
 
+use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher24;
 
 /// The hasher for one purpose, so that no value for one is a value for another.
@@ -15,7 +16,7 @@ fn keyed(seed: u128, purpose: u8) -> SipHasher24 {
 }
 
 /// Sequence numbers: a counter through the function.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Numbers {
     keyed: SipHasher24,
     drawn: u64,
@@ -36,7 +37,7 @@ impl Numbers {
 
 /// Address validation tokens (RFC 9000 §8.1.3): a function of the name and the address, so that none need be stored
 /// for nodes that are no members.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Tokens {
     keyed: SipHasher24,
 }

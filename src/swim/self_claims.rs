@@ -14,6 +14,8 @@
 
 use std::net::SocketAddr;
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     bounds::superseding,
     event::{Event, Output},
@@ -39,7 +41,7 @@ pub(super) enum Accusation {
 }
 
 /// A conflict about the name of this node.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct NameConflict {
     /// Another holder, heard of while quiet and not yet asked: (identity, address).
     pub(super) heard: Option<(Identity, SocketAddr)>,

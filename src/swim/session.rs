@@ -2,10 +2,12 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use super::{join::JoinId, question::Question, time::Time, transmit::Transmit};
 
 /// What a stream is for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Purpose {
     /// Another node opened it.
     Answer,
@@ -25,7 +27,7 @@ pub(super) enum Purpose {
     Ask(Question, u32),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Step {
     SendHello,
     AwaitTable,
@@ -49,7 +51,7 @@ pub(super) enum Step {
     Closed,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Session {
     pub(super) purpose: Purpose,
     pub(super) peer: SocketAddr,

@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Time,
     member::{MemberId, MemberState},
@@ -58,7 +60,7 @@ impl fmt::Display for Standing {
 }
 
 /// Why a node doubts its own health (Lifeguard's awareness, §IV-A).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Doubt {
     /// A probe failed, and the relays that were asked said nothing either: datagrams of this node may get lost.
@@ -190,7 +192,7 @@ pub struct ProbeStats {
 }
 
 /// A smoothed round-trip time with its deviation, in microseconds (RFC 6298, §2, with its α = 1/8 and β = 1/4).
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(super) struct RoundTrip {
     smoothed: u32,
     deviation: u32,

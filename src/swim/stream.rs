@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{
+    entry::Input,
     event::Output,
     join::Attempt,
     node::Node,
@@ -24,11 +27,11 @@ pub(super) const MAX_STREAMS: usize = 128;
 const MAX_OWN_SYNCS: usize = 4;
 
 /// A stream, in all calls about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct StreamId(pub(super) u64);
 
 /// What to do next with a stream. A driver must know all of them: a new one is a breaking change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StreamStep {
     /// Send the frame that is now in the buffer, then poll again.
     Send,
@@ -39,7 +42,7 @@ pub enum StreamStep {
 }
 
 /// How a stream failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum StreamFailure {
     /// Nobody listens at the address.
@@ -54,7 +57,7 @@ pub enum StreamFailure {
 }
 
 /// What a stream that this node opens is for, as far as a driver must know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum StreamKind {
     /// Tables are exchanged: a sync. It may take long.
@@ -66,8 +69,9 @@ pub enum StreamKind {
     Question,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Streams {
+    #[serde(with = "super::stored::sorted")]
     pub(super) sessions: HashMap<StreamId, Session>,
     /// Those that this node opened, and to which address.
     pub(super) opened: BTreeMap<StreamId, SocketAddr>,
@@ -110,6 +114,7 @@ impl Node {
 
     /// The driver begins to work on a stream: from now on it may take its timeout.
     pub fn stream_began(&mut self, now: Time, stream: StreamId) {
+        self.given(now, || Input::StreamBegan(stream));
         self.advance(now);
         if let Some(session) = self.streams.sessions.get_mut(&stream) {
             session.began = true;
@@ -120,6 +125,7 @@ impl Node {
 
     /// Takes in a stream that another node opened, or `None` if there are too many.
     pub fn accept_stream(&mut self, now: Time, from: SocketAddr) -> Option<StreamId> {
+        self.given(now, || Input::AcceptStream { from });
         self.advance(now);
         if self.streams.sessions.len() >= MAX_STREAMS {
             self.metrics.refused_streams += 1;
@@ -174,6 +180,7 @@ impl Node {
 
     /// The stream could not be opened, broke off or took too long.
     pub fn handle_stream_failure(&mut self, now: Time, stream: StreamId, failure: StreamFailure) {
+        self.given(now, || Input::StreamFailed(stream, failure));
         self.advance(now);
         self.end(stream, Err(failure));
     }

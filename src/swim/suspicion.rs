@@ -10,6 +10,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     config::Config,
     event::{Event, Origin, Verdict},
@@ -24,7 +26,7 @@ use super::{
 };
 use crate::wire::message::{MAX_ACCUSERS, Suspect};
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Suspicion {
     started: Time,
     min: Duration,

@@ -2,13 +2,15 @@
 
 use std::{fmt, ops::Add, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 /// A moment, counted from an origin that the driver chooses (usually the node's start).
 ///
 /// Arithmetic saturates, after 584 years: no input can make it panic or wrap.
 ///
-/// With the feature `serde` it is written in nanoseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
+/// With `serde` it is written in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Time {
     /// A `Duration` would take twice the space, in every record.
     nanos: u64,

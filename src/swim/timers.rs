@@ -5,10 +5,12 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{member::MemberId, stream::StreamId, time::Time};
 
 /// What is due. At most one deadline each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) enum Timer {
     /// The probe round ends and the next begins.
     Probe,
@@ -38,9 +40,10 @@ pub(super) enum Timer {
     Stream(StreamId),
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Timers {
     order: BTreeSet<(Time, Timer)>,
+    #[serde(with = "super::stored::sorted")]
     at: HashMap<Timer, Time>,
 }
 

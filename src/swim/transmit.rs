@@ -2,8 +2,11 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     carry::Priority,
+    entry::{Product, Written},
     member::{Identity, MemberId},
     node::Node,
     validation::{Contact, Sender},
@@ -18,7 +21,7 @@ use crate::wire::{
 const MAX_TRANSMITS: usize = 4096;
 
 /// A datagram to be, encoded only when it is sent: with the newest updates and into the caller's memory.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Transmit {
     to: SocketAddr,
     /// The mark of the recipient's name.
@@ -28,7 +31,7 @@ pub(super) struct Transmit {
     content: Content,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Content {
     Ping {
         seq: u32,
@@ -91,7 +94,7 @@ pub(super) enum Way {
 }
 
 /// Where a datagram goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Destination {
     /// The address.
@@ -104,13 +107,19 @@ pub struct Destination {
 impl Node {
     /// Writes the next datagram into `buffer`, replacing what it held, and says whereto.
     pub fn poll_transmit(&mut self, buffer: &mut Vec<u8>) -> Option<Destination> {
+        if self.transmits.is_empty() {
+            return None;
+        }
         while let Some(transmit) = self.transmits.pop_front() {
             if self.encode(&transmit, buffer, Way::Datagram) {
                 self.metrics.datagrams_sent += 1;
                 self.metrics.bytes_sent += buffer.len() as u64;
-                return Some(Destination { addr: transmit.to, recipient: transmit.mark });
+                let to = Destination { addr: transmit.to, recipient: transmit.mark };
+                self.gave(|| Product::Datagram(to, Written::new(buffer)));
+                return Some(to);
             }
         }
+        self.gave(|| Product::NoDatagram);
         None
     }
 

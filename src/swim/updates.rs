@@ -6,6 +6,8 @@
 //! Urgent updates (Suspect, Failed, Left, own refutations) enter at the front, the rest at the back.
 //! A packet looks at no more items than fit, plus a few misses, however long the queue is.
 
+use serde::{Deserialize, Serialize};
+
 use super::member::MemberId;
 
 /// After this many items that do not fit, a packet counts as full.
@@ -23,7 +25,7 @@ pub(super) fn transmit_limit(mult: u32, n: usize) -> u32 {
 const NONE: u32 = u32::MAX;
 
 /// A link of the list that a member's update is in.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Link {
     prev: u32,
     next: u32,
@@ -33,7 +35,7 @@ struct Link {
 
 const UNLINKED: Link = Link { prev: NONE, next: NONE, sent: NONE };
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct List {
     head: u32,
     tail: u32,
@@ -41,7 +43,7 @@ struct List {
 
 /// Doubly linked lists through one array indexed by member id: every operation is O(1) and, once the array
 /// has its size, none allocates.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct UpdateQueue {
     links: Vec<Link>,
     lists: Vec<List>,

@@ -16,6 +16,8 @@
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     carry::Priority,
     datagram::Heard,
@@ -44,7 +46,7 @@ const RETRY_OVER_ACK: usize = 4;
 const MISSED: u8 = 3;
 
 /// What is known of the way to a member.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(super) struct Contact {
     /// Something that was sent to its address was answered.
     pub(super) verified: bool,
@@ -107,7 +109,7 @@ impl Contact {
 }
 
 /// Wrong tokens lately.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Guesses {
     since: Time,
     count: u32,
@@ -129,7 +131,7 @@ impl Guesses {
 }
 
 /// Pings besides the probes that are not answered yet, with whom each is to reach; the oldest is at the front.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Pinged<T> {
     pub(super) waiting: VecDeque<(u32, T)>,
     bound: usize,
@@ -162,7 +164,7 @@ impl<T> Pinged<T> {
 }
 
 /// The sender of a datagram, as far as it is known.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Sender {
     /// Where it came from.
     pub(super) source: SocketAddr,

@@ -6,6 +6,8 @@ use std::{
     sync::Arc,
 };
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::SerializeMap as _};
+
 use super::MAX_TAGS;
 
 /// Key–value pairs that a node shows to all others: its role, its service port, its version.
@@ -114,19 +116,19 @@ fn number_size(n: usize) -> usize {
 }
 
 /// A map of texts.
-#[cfg(feature = "serde")]
-impl serde::Serialize for Tags {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl Serialize for Tags {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         // Some formats want the length first.
-        serializer.collect_map(self.iter().collect::<BTreeMap<_, _>>())
+        let mut map = serializer.serialize_map(Some(self.iter().count()))?;
+        self.iter().try_for_each(|(key, value)| map.serialize_entry(key, value))?;
+        map.end()
     }
 }
 
 /// Fails as [`Tags::new`] does.
-#[cfg(feature = "serde")]
-impl<'de> serde::Deserialize<'de> for Tags {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::new(BTreeMap::<String, String>::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+impl<'de> Deserialize<'de> for Tags {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(BTreeMap::<String, String>::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
 

@@ -19,9 +19,12 @@ impl World {
         let start = Start { addr: host.addr, epoch, seed, tags: Tags::default() };
         let now = self.now + host.clock;
         let mut node = Node::new(host.config.clone(), start, now);
-        if !host.seeds.is_empty() {
+        let seeks = !host.seeds.is_empty();
+        self.record_life(at, &mut node);
+        if seeks {
             node.seek_seeds(now);
         }
+        let host = &mut self.hosts[at];
         host.node = Some(Box::new(node));
         host.left = false;
         host.life += 1;
@@ -63,6 +66,7 @@ impl World {
 
     /// The machine is gone, without a word.
     pub fn crash(&mut self, host: usize) {
+        self.end_recording(host);
         let down = &mut self.hosts[host];
         (down.node, down.membership) = (None, None);
         if self.by_addr.get(&down.addr) == Some(&host) {

@@ -1,12 +1,14 @@
 //! Hosts, what is under way between them, and the one clock.
 
 mod machines;
+mod recordings;
 mod run;
 mod streams;
 mod views;
 
 use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
+use self::recordings::Recordings;
 use super::{
     attacker::Ghosts,
     check::Checker,
@@ -81,6 +83,7 @@ pub struct World {
     links: HashMap<End, Link>,
     clogged: Vec<(usize, usize, Delivery)>,
     buffers: Vec<Vec<u8>>,
+    recordings: Recordings,
 }
 
 #[derive(Debug)]
@@ -122,6 +125,7 @@ impl World {
             links: HashMap::new(),
             clogged: Vec::new(),
             buffers: Vec::new(),
+            recordings: Recordings::default(),
         }
     }
 
@@ -436,6 +440,7 @@ impl World {
             checker.look_at(host, &node);
         }
         self.hosts[host].node = Some(node);
+        self.keep_recorded(host);
         if self.hosts[host].left && self.hosts[host].stops_when_left {
             return self.crash(host);
         }

@@ -2,11 +2,13 @@
 
 use std::{ops::AddAssign, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 const BOUNDS: usize = 14;
 
 /// How often durations of which length were seen, in fixed buckets from half a millisecond to ten seconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Histogram {
     /// How many in each bucket alone; the last is for all that is longer than the last bound.

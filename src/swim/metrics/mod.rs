@@ -7,6 +7,8 @@ mod histogram;
 mod metric;
 mod prometheus;
 
+use serde::{Deserialize, Serialize};
+
 pub use histogram::Histogram;
 pub use metric::{Metric, MetricKind, MetricUnit, MetricValue};
 
@@ -61,8 +63,8 @@ macro_rules! metrics {
         $kind:ident $name:ident $([$unit:ident])? = $family:literal $({ $label:ident = $value:literal })?;
     )*) => {
         /// Counters since the node's start, and the gauges of this moment.
-        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(default)]
         #[non_exhaustive]
         pub struct Metrics {$(
             $(#[doc = $doc])+
@@ -246,4 +248,8 @@ metrics! {
     counter receive_errors = "syncswim_receive_errors_total";
     /// Datagrams that the system refused to send.
     counter send_errors = "syncswim_send_errors_total";
+    /// Inputs that a flight recording lacks, because the disk was too slow for it.
+    counter recording_lost_inputs = "syncswim_recording_lost_inputs_total";
+    /// Flight recordings that ended by themselves: the disk is full, or the node's state does not fit in the file.
+    counter recording_failures = "syncswim_recording_failures_total";
 }

@@ -6,11 +6,13 @@
 
 use std::cell::Cell;
 
+use serde::{Deserialize, Serialize};
+
 use crate::swim::member::MemberId;
 
 const FREE: u32 = u32::MAX;
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Place {
     hash: u32,
     /// `FREE` if nobody is here.
@@ -19,7 +21,7 @@ struct Place {
 
 const EMPTY: Place = Place { hash: 0, id: FREE };
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Index {
     /// None, or a power of two, of which a quarter is free.
     places: Vec<Place>,

@@ -12,6 +12,8 @@ use std::{
 use siphasher::sip::SipHasher13;
 
 use self::{index::Index, ring::ProbeRings};
+use serde::{Deserialize, Serialize};
+
 use super::{
     member::{MemberId, MemberState, Record},
     secret::Tokens,
@@ -27,7 +29,7 @@ mod ring;
 /// Whether the member was verified, when it departed, its id.
 type Departure = (bool, Time, MemberId);
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Table {
     slots: Vec<Option<Record>>,
     free: Vec<MemberId>,

@@ -5,10 +5,12 @@
 //! members from being probed. Nor can an attacker that has a member probed out of turn: that is at most every
 //! other round, and both rings share the rounds between as they share all otherwise.
 
+use serde::{Deserialize, Serialize};
+
 use crate::swim::member::MemberId;
 
 /// Members in the order in which they are probed.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Ring {
     ids: Vec<MemberId>,
     /// Those before it were probed in this round.
@@ -16,7 +18,7 @@ struct Ring {
 }
 
 /// Where a member is.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Place {
     verified: bool,
     at: u32,
@@ -26,7 +28,7 @@ type Places = Vec<Option<Place>>;
 
 /// The live members but for this node: those that have answered at their address, and those that have not yet. The table
 /// alone has them [enter](Self::enter) and [exit](Self::exit).
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(in crate::swim) struct ProbeRings {
     verified: Ring,
     unverified: Ring,

@@ -96,7 +96,7 @@ fn the_memory_is_bounded_and_can_be_none() {
 
 #[test]
 fn a_name_from_the_network_stays_on_its_line() {
-    let mut bench = Bench::new(2);
+    let bench = Bench::new(2);
     let explained = bench.node.explain(bench.now + Duration::from_secs(1), "a\nb\u{1b}[31m");
     assert!(explained.to_string().starts_with("a\\nb\\u{1b}[31m: not listed\n"), "{explained}");
 }

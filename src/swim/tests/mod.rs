@@ -21,6 +21,7 @@ mod patience;
 mod push_pull;
 mod race;
 mod reach;
+mod recorder;
 mod reproduced;
 mod room;
 mod status;

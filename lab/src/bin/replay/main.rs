@@ -1,0 +1,112 @@
+//! Runs recorded nodes again: the same core, the same inputs, the same outputs, byte for byte.
+//!
+//! ```text
+//! cargo run --release -p lab --bin replay -- node-a.rec
+//! cargo run --release -p lab --bin replay -- node-a.rec --explain node-b --what-if suspicion_mult=6
+//! cargo run --release -p lab --bin replay -- a.rec b.rec c.rec --verdict node-b
+//! cargo run --profile search -p lab --bin replay -- --random 1000
+//! ```
+//!
+//! Ends with status 1 if a recording cannot be read, or is not replayed as it was.
+
+mod account;
+mod cost;
+mod merged;
+mod random;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use lab::{
+    options::{self, Arguments, Long, Value},
+    recording::{self, Recording},
+};
+
+const USAGE: &str = "usage: replay FILE… [OPTION VALUE]…
+
+  --explain NAME       why NAME stands as it does, as the recorded node saw it
+  --at SECONDS         so long after the beginning, instead of at the end
+  --what-if KEY=VALUE  what would have come of another configuration;
+                       repeatable, with the keys of GossipConfig::set
+  --merge              one timeline of all files (several files: always)
+  --datagrams          with datagrams on the timeline
+  --verdict NAME       who probed NAME, what got lost where, who accused it,
+                       who was held up: the evidence from all files
+  --random COUNT       no files: so many simulated runs, recorded and replayed
+  --from SEED          the first seed of them                       (0)
+  --cost               no files: what recording costs a node that runs";
+
+#[derive(Default)]
+struct Options {
+    files: Vec<PathBuf>,
+    explain: Option<String>,
+    at: Option<f64>,
+    what_if: Vec<String>,
+    merge: bool,
+    datagrams: bool,
+    verdict: Option<String>,
+    random: Option<u64>,
+    from: u64,
+    cost: bool,
+}
+
+impl Options {
+    fn parse(arguments: &mut Arguments<'_>) -> Result<Self, options::Error> {
+        let mut options = Self::default();
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Value(file) => options.files.push(file.into()),
+                Long("explain") => options.explain = Some(arguments.value()?),
+                Long("at") => options.at = Some(arguments.value()?),
+                Long("what-if") => options.what_if.push(arguments.value()?),
+                Long("merge") => options.merge = true,
+                Long("datagrams") => options.datagrams = true,
+                Long("verdict") => options.verdict = Some(arguments.value()?),
+                Long("random") => options.random = Some(arguments.value()?),
+                Long("from") => options.from = arguments.value()?,
+                Long("cost") => options.cost = true,
+                unknown => return Err(unknown.unexpected()),
+            }
+        }
+        if options.files.is_empty() && options.random.is_none() && !options.cost {
+            return Err("give the file of a recording, --random or --cost".into());
+        }
+        Ok(options)
+    }
+}
+
+fn main() -> ExitCode {
+    let options = options::read(USAGE, Options::parse);
+    let is_well = match options.random {
+        Some(count) => random::run(options.from, count),
+        None if options.cost => match cost::print() {
+            Ok(()) => true,
+            Err(error) => {
+                eprintln!("{error}");
+                false
+            }
+        },
+        None => run(&options),
+    };
+    if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn run(options: &Options) -> bool {
+    let read = |file: &PathBuf| match recording::read(file) {
+        Ok(recording) => Some(recording),
+        Err(error) => {
+            eprintln!("{}: {error}", file.display());
+            None
+        }
+    };
+    let recordings: Vec<Recording> = options.files.iter().filter_map(read).collect();
+    let mut is_well = recordings.len() == options.files.len();
+    for recording in &recordings {
+        is_well &= account::run(recording, options);
+    }
+    if let Some(name) = &options.verdict {
+        is_well &= merged::verdict(&recordings, name);
+    } else if options.merge || recordings.len() > 1 {
+        merged::timeline(&recordings, options.datagrams);
+    }
+    is_well
+}

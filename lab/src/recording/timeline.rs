@@ -1,0 +1,260 @@
+//! Recordings of several nodes on one timeline.
+//!
+//! Each host's wall clock was recorded. How far the clocks are apart is told by datagrams that two recordings have in common:
+//! half the difference of the shortest delays there and back, as NTP has it. A pair of nodes with datagrams in one direction
+//! only is taken to have equal clocks.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use syncswim::{
+    recording::{Difference, Dissected, Input, Recording, Said, dissect, mark},
+    swim::Event,
+};
+
+/// What several recorded nodes did, in the order in which it happened.
+#[derive(Debug, Clone)]
+pub struct Timeline {
+    /// The nodes, as the recordings were given.
+    pub nodes: Vec<TimelineNode>,
+    /// What happened, in order.
+    pub moments: Vec<Moment>,
+    /// The datagrams, in the order in which they were sent.
+    pub flights: Vec<Flight>,
+}
+
+/// A node on a timeline.
+#[derive(Debug, Clone)]
+pub struct TimelineNode {
+    /// Its name.
+    pub name: String,
+    /// What was added to its wall clock, in nanoseconds: how far it was behind the first node's.
+    pub offset: i64,
+    /// Whether that is known from datagrams, or no more than a guess.
+    pub is_aligned: bool,
+    /// The first difference, if it is not replayed to its end.
+    pub difference: Option<Box<Difference>>,
+}
+
+/// Something that happened at a node.
+#[derive(Debug, Clone)]
+pub struct Moment {
+    /// When, since 1970, by the clock of the first node.
+    pub at: Duration,
+    /// At which node, by its place.
+    pub node: usize,
+    /// What.
+    pub what: What,
+}
+
+/// What happens at a node.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum What {
+    /// Its recording begins, or goes on after a gap; so many inputs are known to be lost before.
+    Began {
+        /// How many.
+        lost: u64,
+    },
+    /// It told of a change.
+    Event(Event),
+    /// It sent a datagram: its place among the flights.
+    Sent(usize),
+    /// It received one that another recording has.
+    Received(usize),
+    /// It received one that no other recording has.
+    Heard(Dissected),
+}
+
+/// A datagram under way.
+#[derive(Debug, Clone)]
+pub struct Flight {
+    /// The sender, by its place.
+    pub from: usize,
+    /// To whom, if that node is recorded.
+    pub to: Option<usize>,
+    /// When it was sent.
+    pub sent: Duration,
+    /// When it was received. If the receiver is recorded and this is none, it was lost, or the receiver was down or not
+    /// recording then.
+    pub received: Option<Duration>,
+    /// What it says.
+    pub said: Dissected,
+}
+
+/// A datagram that was sent or received, by the clock of its node.
+#[derive(Debug, Clone)]
+struct Trace {
+    node: usize,
+    at: i64,
+    /// The length and the checksum of its bytes, and the mark of its sender.
+    key: (usize, u32, u32),
+    recipient: u32,
+    said: Dissected,
+}
+
+/// What one recording tells.
+#[derive(Default)]
+struct Told {
+    sent: Vec<Trace>,
+    received: Vec<Trace>,
+    others: Vec<(i64, What)>,
+    difference: Option<Box<Difference>>,
+}
+
+impl Timeline {
+    /// Replays recordings and merges them. One that differs is taken as far as it does not.
+    #[must_use]
+    pub fn merge(recordings: &[Recording]) -> Self {
+        let told: Vec<_> =
+            recordings.iter().enumerate().map(|(node, recording)| tell(node, recording)).collect();
+        let offsets = offsets(&told);
+        let nodes =
+            recordings.iter().zip(&told).zip(&offsets).map(|((recording, told), offset)| TimelineNode {
+                name: recording.name().to_owned(),
+                offset: offset.unwrap_or(0),
+                is_aligned: offset.is_some(),
+                difference: told.difference.clone(),
+            });
+        let nodes: Vec<_> = nodes.collect();
+        let aligned =
+            |node: usize, at: i64| Duration::from_nanos(at.saturating_add(nodes[node].offset).max(0) as u64);
+        let mut sent: Vec<&Trace> = told.iter().flat_map(|told| &told.sent).collect();
+        sent.sort_by_key(|trace| aligned(trace.node, trace.at));
+        let by_mark: HashMap<u32, usize> =
+            nodes.iter().enumerate().map(|(at, node)| (mark(&node.name), at)).collect();
+        let mut flights: Vec<_> = sent
+            .iter()
+            .map(|trace| Flight {
+                from: trace.node,
+                to: by_mark.get(&trace.recipient).copied(),
+                sent: aligned(trace.node, trace.at),
+                received: None,
+                said: trace.said.clone(),
+            })
+            .collect();
+        let mut waiting: HashMap<_, Vec<usize>> = HashMap::new();
+        for (at, trace) in sent.iter().enumerate() {
+            waiting.entry((trace.key, trace.recipient)).or_default().push(at);
+        }
+        let mut moments = Vec::new();
+        for (node, told) in told.iter().enumerate() {
+            let own = mark(&nodes[node].name);
+            moments.extend(told.others.iter().map(|(at, what)| Moment {
+                at: aligned(node, *at),
+                node,
+                what: what.clone(),
+            }));
+            for trace in &told.received {
+                let at = aligned(node, trace.at);
+                // Of equal datagrams the latest that was under way.
+                let candidates = waiting.get(&(trace.key, own)).map(Vec::as_slice).unwrap_or_default();
+                let is_before = |flight: &usize| {
+                    flights[*flight].sent <= at + SLACK && flights[*flight].received.is_none()
+                };
+                let what = match candidates.iter().rev().copied().find(is_before) {
+                    Some(flight) => {
+                        flights[flight].received = Some(at);
+                        What::Received(flight)
+                    }
+                    None => What::Heard(trace.said.clone()),
+                };
+                moments.push(Moment { at, node, what });
+            }
+        }
+        let departures = flights.iter().enumerate();
+        moments.extend(departures.map(|(at, flight)| Moment {
+            at: flight.sent,
+            node: flight.from,
+            what: What::Sent(at),
+        }));
+        moments.sort_by_key(|moment| moment.at);
+        Self { nodes, moments, flights }
+    }
+}
+
+/// How much later than its arrival a datagram may seem to be sent.
+const SLACK: Duration = Duration::from_millis(1);
+
+fn tell(node: usize, recording: &Recording) -> Told {
+    let mut told = Told::default();
+    let mut gaps = recording.segments().iter().filter(|segment| !segment.follows());
+    let trace = |at, bytes: &[u8], recipient| {
+        let said = dissect(bytes)?;
+        let key = (bytes.len(), crc32fast::hash(bytes), said.sender);
+        Some(Trace { node, at, key, recipient, said })
+    };
+    for step in recording.replay() {
+        let step = match step {
+            Ok(step) => step,
+            Err(difference) => {
+                told.difference = Some(Box::new(difference));
+                break;
+            }
+        };
+        let at = step.wall.as_nanos() as i64;
+        if step.restored {
+            let lost = gaps.next().map_or(0, syncswim::recording::Segment::lost);
+            told.others.push((at, What::Began { lost }));
+        }
+        if let Some(Input::Datagram { bytes, .. }) = &step.input {
+            told.received.extend(trace(at, bytes, mark(recording.name())));
+        }
+        told.sent.extend(step.sent.iter().filter_map(|sent| trace(at, &sent.bytes, sent.recipient)));
+        told.others.extend(step.events().map(|event| (at, What::Event(event.clone()))));
+    }
+    told
+}
+
+/// What each node's clock needs to agree with the first one's, where datagrams tell.
+fn offsets(told: &[Told]) -> Vec<Option<i64>> {
+    // Shortest delay from one node to another, clocks as they are: of datagrams that are sent once and received once.
+    let once = |traces: &mut dyn Iterator<Item = &'_ Trace>| {
+        let (mut found, mut twice) = (HashMap::new(), HashSet::new());
+        for trace in traces {
+            if found.insert(trace.key, (trace.node, trace.at)).is_some() {
+                twice.insert(trace.key);
+            }
+        }
+        found.retain(|key, _| !twice.contains(key));
+        found
+    };
+    let sent = once(&mut told.iter().flat_map(|told| &told.sent));
+    let received = once(&mut told.iter().flat_map(|told| &told.received));
+    let mut shortest: HashMap<(usize, usize), i64> = HashMap::new();
+    for (key, (to, arrived)) in &received {
+        if let Some((from, left)) = sent.get(key).filter(|(from, _)| from != to) {
+            let delay = arrived - left;
+            shortest.entry((*from, *to)).and_modify(|least| *least = delay.min(*least)).or_insert(delay);
+        }
+    }
+    let mut offsets = vec![None; told.len()];
+    let mut reached = vec![0];
+    if let Some(first) = offsets.first_mut() {
+        *first = Some(0);
+    }
+    while let Some(from) = reached.pop() {
+        for to in 0..told.len() {
+            let there_and_back = shortest.get(&(from, to)).zip(shortest.get(&(to, from)));
+            if let (None, Some(own), Some((there, back))) = (offsets[to], offsets[from], there_and_back) {
+                offsets[to] = Some(own - (there - back) / 2);
+                reached.push(to);
+            }
+        }
+    }
+    offsets
+}
+
+impl Flight {
+    /// Whether it is about a member: it asks for it, it answers such a question, or it makes a claim about it.
+    #[must_use]
+    pub fn is_about(&self, name: &str) -> bool {
+        self.said.messages.iter().any(|said| match said {
+            Said::Ping { target, .. } | Said::PingReq { target, .. } => target == name,
+            Said::Suspect { name: about, .. } | Said::Failed { name: about, .. } => about == name,
+            _ => false,
+        })
+    }
+}

@@ -1,0 +1,158 @@
+//! What is recorded is what happened, and whatever a file holds is read or refused.
+
+use std::time::Duration;
+
+use super::{Recording, Unreadable};
+use crate::{
+    sim::{Theme, World, search::Schedule},
+    swim::Config,
+};
+
+fn replayed(recording: &Recording) -> usize {
+    recording.replay().map(|step| step.unwrap_or_else(|difference| panic!("{difference}"))).count()
+}
+
+/// Three nodes for a minute, of which one fails.
+fn recorded(limit: u64) -> World {
+    let mut world = World::new(3);
+    world.record(limit);
+    world.start_cluster(4, Config::lan);
+    world.run_for(Duration::from_secs(30));
+    world.crash(3);
+    world.run_for(Duration::from_secs(60));
+    world
+}
+
+#[test]
+fn a_replay_gives_what_was_recorded() {
+    let mut world = recorded(1 << 24);
+    let recordings = world.recordings();
+    assert_eq!(recordings.len(), 4);
+    for recording in &recordings {
+        assert!(replayed(recording) > 100);
+    }
+    let mut replay = recordings[0].replay();
+    assert!(replay.by_ref().all(|step| step.is_ok()));
+    assert_eq!(replay.node().members(), world.node(0).members());
+    assert_eq!(replay.node().metrics(), world.node(0).metrics());
+}
+
+#[test]
+fn after_the_ring_has_wrapped_the_latest_history_is_replayed() {
+    let mut world = recorded(0);
+    world.run_for(Duration::from_secs(20_000));
+    for recording in world.recordings().iter().take(3) {
+        let first = recording.segments()[0].number();
+        assert!(first > 2, "the first is {first}");
+        assert_eq!(recording.segments().len(), 4);
+        assert!(recording.damage().is_empty(), "{:?}", recording.damage());
+        assert!(recording.segments()[1..].iter().all(|segment| segment.follows()));
+        replayed(recording);
+    }
+}
+
+/// `cargo run --profile search -p lab --bin replay -- --random 1000` does the same with more seeds.
+#[test]
+fn random_runs_are_replayed_in_every_output() {
+    for seed in 0..4 {
+        for theme in Theme::ALL {
+            let config = |name| theme.config(seed, name);
+            // The smaller one wraps.
+            for limit in [0, 1 << 24] {
+                for recording in Schedule::draw(seed, theme).recordings(config, limit) {
+                    assert!(recording.damage().is_empty(), "{:?}", recording.damage());
+                    for segment in 0..recording.segments().len() {
+                        let differs = recording.replay_from(segment).find_map(Result::err);
+                        assert_eq!(differs, None, "seed {seed}, {}, {}", theme.name(), recording.name());
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_replay_fails_at_the_first_difference_and_says_which() {
+    let mut world = recorded(1 << 24);
+    let recording = world.recordings().swap_remove(0);
+    let mut differing = recording.clone();
+    // The first address that a datagram was sent to gets another port.
+    let sent = recording.replay().flatten().find(|step| !step.sent.is_empty()).expect("it sends");
+    let bytes = sent.sent[0].bytes.to_vec();
+    let content = &mut differing.segments[0].content;
+    let at = content.windows(bytes.len()).position(|window| window == bytes).expect("it is there");
+    content[at + 17] ^= 1;
+    let difference = differing.replay().find_map(Result::err).expect("it is found");
+    assert!(difference.recorded.starts_with("a datagram to 10.0.0."), "{difference}");
+    assert_ne!(difference.recorded, difference.replayed);
+    assert_eq!(difference.at, sent.at);
+    assert_eq!(difference.builds, None);
+}
+
+#[test]
+fn another_build_is_told_of() {
+    let mut world = recorded(1 << 24);
+    let mut recording = world.recordings().swap_remove(0);
+    recording.header.core ^= 1;
+    let content = &mut recording.segments[0].content;
+    content.truncate(content.len() - 1);
+    let difference = recording.replay().find_map(Result::err).expect("it ends in the midst of an entry");
+    assert!(difference.to_string().contains("build the sources that recorded it"), "{difference}");
+}
+
+/// A file cut anywhere, or with a bit that is turned, is refused or read as far as it is whole: a step that is read is one
+/// that was recorded.
+#[test]
+fn whatever_a_file_holds_is_read_or_refused() {
+    let mut world = recorded(1 << 18);
+    let file = world.recorded_file(1);
+    let whole = Recording::parse(&file).unwrap();
+    let steps = replayed(&whole);
+    let look = |bytes: &[u8]| -> Result<(), Unreadable> {
+        let recording = Recording::parse(bytes)?;
+        for step in recording.replay() {
+            step.unwrap_or_else(|difference| panic!("{difference}"));
+        }
+        Ok(())
+    };
+    let (mut refused, mut damaged) = (0, 0);
+    let mut rng = fastrand::Rng::with_seed(5);
+    for _ in 0..200 {
+        let cut = rng.usize(..file.len());
+        refused += usize::from(look(&file[..cut]).is_err());
+        let mut flipped = file.clone();
+        flipped[rng.usize(..file.len())] ^= 1 << rng.u32(..8);
+        match Recording::parse(&flipped) {
+            Err(_) => refused += 1,
+            Ok(recording) => damaged += usize::from(!recording.damage().is_empty()),
+        }
+        _ = look(&flipped);
+    }
+    assert!(refused > 10 && damaged > 10, "{refused} refused, {damaged} damaged, {steps} steps");
+    for (bytes, problem) in [
+        (&b""[..], "it is too short for a recording"),
+        (b"#!/bin/sh\n", "it is no recording of syncswim"),
+        (b"swimrec\x09 and more", "its layout has version 9; this program knows 1"),
+        (&file[..100.min(file.len())], "its header is damaged"),
+    ] {
+        let error = Recording::parse(bytes).unwrap_err().to_string();
+        assert!(error.starts_with(problem) || error.starts_with("it holds no whole segment"), "{error}");
+    }
+}
+
+/// Blocks whose checksums are right may hold anything: what somebody made up ends in an error, too.
+#[test]
+fn a_forged_state_or_entry_is_no_panic() {
+    let mut world = recorded(1 << 24);
+    let recording = world.recordings().swap_remove(1);
+    let mut rng = fastrand::Rng::with_seed(9);
+    for _ in 0..300 {
+        let mut forged = recording.clone();
+        let content = &mut forged.segments[0].content;
+        let at = rng.usize(..content.len());
+        content[at] ^= 1 << rng.u32(..8);
+        if forged.segments[0].state().is_some() {
+            forged.replay().for_each(drop);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What a recording says: what a node was given, and what it put out.
+
+use std::{borrow::Cow, net::SocketAddr};
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::{
+    event::Output,
+    join::Joining,
+    stream::{StreamFailure, StreamId, StreamStep},
+    timers::Timer,
+    transmit::Destination,
+};
+use crate::wire::Tags;
+
+/// Longer datagrams and frames of the node itself are recorded as a checksum: it writes them anew when it is replayed.
+const MAX_WHOLE: usize = 4096;
+
+/// One entry of a recording.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Entry<'a> {
+    /// So many nanoseconds after the input before.
+    Given(i64, #[serde(borrow)] Cow<'a, Input<'a>>),
+    Gave(#[serde(borrow)] Product<'a>),
+}
+
+/// What a node is given: each stands for the method of [`Node`](super::Node) that it is called like. Polls are among them
+/// where they change the node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Input<'a> {
+    /// `handle_datagram`.
+    Datagram {
+        /// Whence.
+        from: SocketAddr,
+        /// In clear.
+        #[serde(borrow, serialize_with = "as_bytes")]
+        bytes: &'a [u8],
+    },
+    /// `handle_timeout`.
+    Timeout,
+    /// `poll_stream`.
+    PollStream(StreamId),
+    /// `handle_frame`.
+    Frame {
+        /// In which stream.
+        stream: StreamId,
+        /// In clear.
+        #[serde(borrow, serialize_with = "as_bytes")]
+        bytes: &'a [u8],
+    },
+    /// `accept_stream`.
+    AcceptStream {
+        /// Whence.
+        from: SocketAddr,
+    },
+    /// `stream_began`.
+    StreamBegan(StreamId),
+    /// `handle_stream_failure`.
+    StreamFailed(StreamId, StreamFailure),
+    /// `join_while_resolving`.
+    Join {
+        /// The driver's name for it.
+        ticket: u64,
+        /// Those known already.
+        addrs: Cow<'a, [SocketAddr]>,
+        /// How many look-ups follow.
+        lookups: usize,
+    },
+    /// `seek_seeds`.
+    SeekSeeds,
+    /// `seek_seeds_later`.
+    SeekSeedsLater,
+    /// `handle_seeds_while_resolving`.
+    Seeds {
+        /// Those known already.
+        addrs: Cow<'a, [SocketAddr]>,
+        /// How many look-ups follow.
+        lookups: usize,
+    },
+    /// `handle_lookup`.
+    Lookup {
+        /// For which join.
+        joining: Joining,
+        /// What was found.
+        addrs: Cow<'a, [SocketAddr]>,
+        /// How many look-ups have come of it.
+        more: usize,
+    },
+    /// `set_tags`.
+    SetTags(Tags),
+    /// `set_address_present`.
+    AddressPresent(bool),
+    /// `leave`.
+    Leave,
+    /// A timeout of a process whose sends block, with the loops that wait: only in the simulator.
+    #[doc(hidden)]
+    TimeoutBlocked(Vec<BlockedLoop>),
+}
+
+/// One of the loops of a process whose sends block.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[doc(hidden)]
+pub struct BlockedLoop(pub(super) Timer);
+
+/// What a node puts out when it is polled.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Product<'a> {
+    /// A datagram.
+    Datagram(Destination, #[serde(borrow)] Written<'a>),
+    /// What waited was not worth a datagram.
+    NoDatagram,
+    /// Something to do, or to pass on.
+    Output(Cow<'a, Output>),
+    /// How a stream goes on, with the frame to send.
+    Stream(StreamStep, #[serde(borrow)] Option<Written<'a>>),
+}
+
+/// Bytes that a node wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub enum Written<'a> {
+    /// All of them.
+    Whole(#[serde(borrow, serialize_with = "as_bytes")] &'a [u8]),
+    /// How many there are, and their CRC-32.
+    Checksum(usize, u32),
+}
+
+impl<'a> Written<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        match bytes.len() {
+            ..=MAX_WHOLE => Self::Whole(bytes),
+            len => Self::Checksum(len, crc32fast::hash(bytes)),
+        }
+    }
+}
+
+/// At once, not byte by byte.
+fn as_bytes<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bytes(bytes)
+}

@@ -1,0 +1,293 @@
+//! The flight recorder: writes down what a node is given and what it puts out, so that it can be run again.
+//!
+//! A recording consists of segments. Each begins with the whole state of the node, so that it can be replayed without those
+//! before it. What is written goes in chunks to a sink, which must not block; what it has no room for waits here, up to a
+//! bound. Beyond that entries are lost, and the next segment says how many.
+
+use std::{borrow::Cow, collections::VecDeque, fmt, mem, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    entry::{Entry, Input, Product},
+    event::Output,
+    node::Node,
+    time::Time,
+};
+
+/// Bytes after which a chunk is handed over.
+const CHUNK: usize = 64 << 10;
+/// A chunk is handed over once it is that old;
+const PATIENCE: Duration = Duration::from_secs(10);
+/// or that old if it tells of an event: what led to it is to be kept if the process is killed.
+const PATIENCE_WITH_EVENT: Duration = Duration::from_millis(100);
+/// More than any product takes.
+const MAX_PRODUCT: usize = 8 << 10;
+/// What a file has around a chunk, at most.
+pub(crate) const OVERHEAD: usize = 64;
+/// The smallest segment: a state and some products have to fit in.
+pub(crate) const MIN_SEGMENT: usize = 64 << 10;
+
+/// Takes what was recorded without blocking, or gives it back if there is no room.
+type Sink = Box<dyn FnMut(Chunk) -> Result<(), Chunk> + Send + Sync>;
+
+/// A part of a segment.
+#[derive(Debug, Clone)]
+pub(crate) struct Chunk {
+    /// Which segment of the recording, from 0 on.
+    pub(crate) segment: u64,
+    /// Which chunk of the segment, from 0 on.
+    pub(crate) index: u32,
+    /// Inputs before it that were lost.
+    pub(crate) lost: u64,
+    /// Empty if the recording has ended because the node's state is too large for a segment.
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// How a segment begins; the node's state follows, then the entries.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Beginning {
+    /// Inputs between the segment before and this one that were lost.
+    pub(crate) lost: u64,
+    /// How many chunks the segment before consists of.
+    pub(crate) chunks_before: u32,
+    /// When it begins.
+    pub(crate) at: Time,
+}
+
+/// The recorder of a node, if it is on.
+#[derive(Debug, Default)]
+pub(super) struct Recorder(Option<Box<Tape>>);
+
+struct Tape {
+    sink: Sink,
+    /// Bytes of a segment.
+    size: usize,
+    /// Bytes left of this one.
+    left: usize,
+    next: u64,
+    segment: u64,
+    index: u32,
+    /// What was written and not handed over.
+    written: Vec<u8>,
+    /// When the oldest of it was written, and whether an event is in it.
+    since: Time,
+    has_event: bool,
+    /// What the sink had no room for, and how many bytes it is.
+    waiting: VecDeque<Chunk>,
+    waiting_bytes: usize,
+    /// When the last input was given.
+    last: Time,
+    /// Inputs that were lost, while nothing is recorded.
+    lost: Option<u64>,
+    /// Those of which no chunk tells yet.
+    untold: u64,
+    /// The node's state does not fit in a segment.
+    ended: bool,
+}
+
+impl fmt::Debug for Tape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tape")
+            .field("segment", &self.segment)
+            .field("lost", &self.lost)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Node {
+    /// Begins to record, in segments of so many bytes; instead of an earlier recording.
+    pub(crate) fn start_recording(&mut self, now: Time, size: usize, sink: Sink) {
+        let mut tape = Box::new(Tape {
+            sink,
+            size: size.max(MIN_SEGMENT),
+            left: 0,
+            next: 0,
+            segment: 0,
+            index: 0,
+            written: Vec::new(),
+            since: now,
+            has_event: false,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            last: now,
+            lost: None,
+            untold: 0,
+            ended: false,
+        });
+        tape.begin(self, 0);
+        self.recorder.0 = (!tape.ended).then_some(tape);
+    }
+
+    /// Hands over all that was recorded.
+    pub(crate) fn flush_recording(&mut self) {
+        if let Some(tape) = &mut self.recorder.0 {
+            tape.hand_over();
+        }
+    }
+
+    /// Ends the recording and returns what the sink has not taken yet.
+    pub(crate) fn stop_recording(&mut self) -> VecDeque<Chunk> {
+        let tape = self.recorder.0.take();
+        tape.map_or_else(VecDeque::new, |mut tape| {
+            tape.cut();
+            tape.waiting
+        })
+    }
+
+    /// Writes down an input, before anything comes of it.
+    #[inline(always)]
+    pub(super) fn given<'a>(&mut self, now: Time, input: impl FnOnce() -> Input<'a>) {
+        if self.recorder.0.is_some() {
+            self.with_tape(|tape, node| tape.given(node, now, input()));
+        }
+    }
+
+    /// Writes down a product, as the last thing that happens in a poll.
+    #[inline(always)]
+    pub(super) fn gave<'a>(&mut self, product: impl FnOnce() -> Product<'a>) {
+        if self.recorder.0.is_some() {
+            self.with_tape(|tape, node| tape.gave(node, product()));
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn with_tape(&mut self, write: impl FnOnce(&mut Tape, &Self)) {
+        let Some(mut tape) = self.recorder.0.take() else { return };
+        write(&mut tape, self);
+        self.recorder.0 = (!tape.ended).then_some(tape);
+    }
+}
+
+impl Tape {
+    fn given(&mut self, node: &Node, now: Time, input: Input<'_>) {
+        if !self.goes_on(node) {
+            return;
+        }
+        let patience = if self.has_event { PATIENCE_WITH_EVENT } else { PATIENCE };
+        if now.since(self.since) >= patience {
+            self.hand_over();
+        }
+        if self.written.is_empty() {
+            self.since = now;
+        }
+        if !self.write_given(now, &input) {
+            self.begin(node, 0);
+            // What does not fit in a segment of its own is lost; the next segment begins behind it.
+            if !self.ended && !self.write_given(now, &input) {
+                self.lost = Some(1);
+            }
+        }
+        self.last = now;
+    }
+
+    fn write_given(&mut self, now: Time, input: &Input<'_>) -> bool {
+        let nanos = |time: Time| time.since_origin().as_nanos() as i64;
+        let after = nanos(now).wrapping_sub(nanos(self.last));
+        self.write(&Entry::Given(after, Cow::Borrowed(input)), MAX_PRODUCT)
+    }
+
+    fn gave(&mut self, node: &Node, product: Product<'_>) {
+        if self.lost.is_some() {
+            return;
+        }
+        self.has_event |= matches!(&product, Product::Output(output) if matches!(**output, Output::Event(_)));
+        if !self.write(&Entry::Gave(product), 0) {
+            self.lost = Some(0);
+        } else if self.left < MAX_PRODUCT {
+            self.begin(node, 0);
+        }
+    }
+
+    /// Appends an entry, or nothing if less than `spare` bytes of the segment would be left.
+    fn write(&mut self, entry: &Entry<'_>, spare: usize) -> bool {
+        let before = self.written.len();
+        self.append(entry);
+        let taken = self.written.len() - before;
+        let fits = taken + spare <= self.left;
+        if fits {
+            self.left -= taken;
+        } else {
+            self.written.truncate(before);
+        }
+        if self.written.len() >= CHUNK {
+            self.hand_over();
+        }
+        fits
+    }
+
+    fn append(&mut self, value: &impl Serialize) {
+        let written = mem::take(&mut self.written);
+        self.written = postcard::to_extend(value, written).expect("memory takes all");
+    }
+
+    /// Begins a segment: with the state of the node as it is.
+    fn begin(&mut self, node: &Node, lost: u64) {
+        self.hand_over();
+        let beginning = Beginning { lost, chunks_before: self.index, at: node.now };
+        (self.segment, self.index) = (self.next, 0);
+        self.next += 1;
+        (self.since, self.last) = (node.now, node.now);
+        self.untold += lost;
+        self.append(&beginning);
+        self.append(node);
+        self.ended = self.written.len() + 4 * MAX_PRODUCT > self.size;
+        self.left = self.size.saturating_sub(self.written.len() + OVERHEAD);
+        if self.ended {
+            self.written.clear();
+            self.waiting.push_back(Chunk { segment: self.segment, index: 0, lost: 0, bytes: Vec::new() });
+            self.pass_on();
+        }
+    }
+
+    /// Whether something is written. After a loss, a new segment begins as soon as there is room.
+    fn goes_on(&mut self, node: &Node) -> bool {
+        let Some(lost) = &mut self.lost else { return true };
+        let lost = *lost;
+        self.pass_on();
+        if self.waiting_bytes > self.size {
+            self.lost = Some(lost + 1);
+            return false;
+        }
+        self.lost = None;
+        self.begin(node, lost);
+        !self.ended
+    }
+
+    fn hand_over(&mut self) {
+        self.cut();
+        self.pass_on();
+        if self.waiting_bytes > 2 * self.size {
+            self.lost.get_or_insert(0);
+        }
+    }
+
+    /// Makes a chunk of what was written.
+    fn cut(&mut self) {
+        if self.written.is_empty() {
+            return;
+        }
+        let bytes = mem::take(&mut self.written);
+        self.waiting_bytes += bytes.len();
+        self.waiting.push_back(Chunk {
+            segment: self.segment,
+            index: self.index,
+            lost: mem::take(&mut self.untold),
+            bytes,
+        });
+        self.index += 1;
+        self.left = self.left.saturating_sub(OVERHEAD);
+        self.has_event = false;
+    }
+
+    fn pass_on(&mut self) {
+        while let Some(chunk) = self.waiting.pop_front() {
+            let len = chunk.bytes.len();
+            if let Err(chunk) = (self.sink)(chunk) {
+                return self.waiting.push_front(chunk);
+            }
+            self.waiting_bytes -= len;
+        }
+    }
+}

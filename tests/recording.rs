@@ -1,0 +1,172 @@
+//! Nodes over real sockets are recorded, and run again to the same outputs; no key is in a recording.
+
+#![cfg(unix)]
+#![allow(clippy::disallowed_methods, reason = "tests wait in real time, with deadlines")]
+
+mod support;
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use support::await_that;
+use syncswim::{Error, Gossip, GossipConfig, MemberState, Tags, recording::Recording};
+
+/// A folder of this test's own, which goes with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(test: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("syncswim-{test}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+const LIMIT: u64 = 8 << 20;
+
+fn config(name: &str, seed: Option<&Gossip>) -> GossipConfig {
+    let config = GossipConfig::local(name).bind("127.0.0.1:0");
+    match seed {
+        Some(seed) => config.seed(seed.local().addr.to_string()),
+        None => config,
+    }
+}
+
+/// Replays a file and returns how many inputs there were.
+fn replayed(path: &Path) -> usize {
+    let recording = Recording::parse(&fs::read(path).unwrap()).unwrap();
+    assert!(recording.is_of_this_build());
+    assert_eq!(recording.damage(), [""; 0]);
+    recording.replay().map(|step| step.unwrap_or_else(|difference| panic!("{difference}"))).count()
+}
+
+#[test]
+fn three_nodes_over_real_sockets_are_replayed_as_they_were() {
+    let folder = Folder::new("replayed");
+    let start = |name: &str, seed: Option<&Gossip>| {
+        let mut config = config(name, seed);
+        config.set("record", folder.file(name).to_str().unwrap()).unwrap();
+        Gossip::start(config).unwrap()
+    };
+    let a = start("a", None);
+    let b = start("b", Some(&a));
+    let c = start("c", Some(&a));
+    a.wait_for(3, support::LONG).unwrap();
+    b.wait_for(3, support::LONG).unwrap();
+    b.set_tags(Tags::new([("role", "db")]).unwrap()).unwrap();
+    c.abort().unwrap();
+    let fails = |node: &Gossip| {
+        let members = node.members();
+        members.iter().any(|member| &*member.name == "c" && member.state == MemberState::Failed)
+    };
+    await_that("c is declared failed", || fails(&a) && fails(&b));
+    b.shutdown().unwrap();
+    a.shutdown().unwrap();
+    for name in ["a", "b", "c"] {
+        assert!(replayed(&folder.file(name)) > 20, "{name}");
+    }
+    let recording = Recording::parse(&fs::read(folder.file("a")).unwrap()).unwrap();
+    let mut replay = recording.replay();
+    while replay.next().is_some() {}
+    assert_eq!(replay.node().member("c").unwrap().state, MemberState::Failed);
+    assert_eq!(replay.node().member("b").unwrap().tags.get("role"), Some("db"));
+}
+
+#[test]
+fn a_recording_can_be_turned_on_and_off_while_a_node_runs() {
+    let folder = Folder::new("on-and-off");
+    let (a, path) = (Gossip::start(config("a", None)).unwrap(), folder.file("a.rec"));
+    let b = Gossip::start(config("b", Some(&a))).unwrap();
+    a.wait_for(2, support::LONG).unwrap();
+    a.record(&path, LIMIT).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    std::thread::sleep(Duration::from_millis(1200));
+    a.stop_recording();
+    a.stop_recording();
+    assert!(replayed(&path) > 2);
+    let len = fs::metadata(&path).unwrap().len();
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(fs::metadata(&path).unwrap().len(), len);
+    // The one before is kept.
+    a.record(&path, LIMIT).unwrap();
+    drop(a);
+    assert!(replayed(&path) > 0);
+    assert!(replayed(&folder.file("a.rec.old")) > 2);
+    drop(b);
+}
+
+#[test]
+fn what_cannot_be_recorded_is_said() {
+    let folder = Folder::new("refused");
+    let node = Gossip::start(config("a", None)).unwrap();
+    let nowhere = folder.file("missing").join("a.rec");
+    let error = node.record(&nowhere, LIMIT).unwrap_err();
+    assert!(matches!(error, Error::Recording { .. }));
+    let report = error.report();
+    assert!(report.contains("missing/a.rec") && report.contains("No such file"), "{report}");
+    let error = node.record(folder.file("a.rec"), 1000).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "bad configuration: `record_limit` is 1000 bytes; it must be at least 263168"
+    );
+    let mut config = config("b", None);
+    config.record = Some(nowhere);
+    assert!(matches!(Gossip::start(config), Err(Error::Recording { .. })));
+    // A disk that is full ends the recording, and nothing else.
+    if Path::new("/dev/full").exists() {
+        let full = node.record("/dev/full", LIMIT);
+        assert!(full.is_err() || node.metrics().recording_failures <= 1);
+        await_that("the failure is counted", || full.is_err() || node.metrics().recording_failures == 1);
+    }
+    assert_eq!(node.members().len(), 1);
+    node.shutdown().unwrap();
+    assert!(matches!(node.record(folder.file("a.rec"), LIMIT), Err(Error::Stopped)));
+}
+
+/// The keys that seal, old and new, as bytes and as text, while the key is changed.
+#[cfg(feature = "encryption")]
+#[test]
+fn no_key_is_in_a_recording() {
+    use syncswim::{Key, Keyring};
+
+    let folder = Folder::new("keys");
+    let (old, new) = (Key::generate().unwrap(), Key::generate().unwrap());
+    let start = |name: &str, seed: Option<&Gossip>| {
+        let mut config = config(name, seed).keyring(&Keyring::new(old.clone()));
+        config.record = Some(folder.file(name));
+        Gossip::start(config).unwrap()
+    };
+    let a = start("a", None);
+    let b = start("b", Some(&a));
+    a.wait_for(2, support::LONG).unwrap();
+    a.rotate_key(&new).unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    b.shutdown().unwrap();
+    a.shutdown().unwrap();
+    for name in ["a", "b"] {
+        let file = fs::read(folder.file(name)).unwrap();
+        assert!(replayed(&folder.file(name)) > 10);
+        // What is in it is found in this way.
+        assert!(file.windows(7).any(|window| window == b"default"));
+        for key in [&old, &new] {
+            let text: String = key.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+            for part in [&key.as_bytes()[..8], &key.as_bytes()[24..], &text.as_bytes()[..16]] {
+                assert!(!file.windows(part.len()).any(|window| window == part), "a part of a key is in it");
+            }
+        }
+    }
+}
