@@ -702,6 +702,14 @@ syncswim_status syncswim_cluster_explain(const struct syncswim_cluster *cluster,
                                          size_t size,
                                          size_t *needed);
 
+/**
+ * Records what the node is given and what it puts out to the file `path`, from now on: the latest that fits in `limit`
+ * bytes, at least 263168. What was there is renamed, with ".old" behind its name. NULL ends the recording, whatever the
+ * limit. Programs run the node again from the file (docs/operating/RECORDING.md). No keys are in it, but names, addresses
+ * and tags: its owner alone may read it. Fails with SYNCSWIM_ERR_SYSTEM if it cannot be written.
+ */
+syncswim_status syncswim_cluster_record(const struct syncswim_cluster *cluster, const char *path, uint64_t limit);
+
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus

@@ -67,6 +67,7 @@ def _load():
         "cluster_prometheus_text": [c_void_p, texts, texts, c_size_t, c_char_p, c_size_t, POINTER(c_size_t)],
         "cluster_status": [c_void_p, c_char_p, c_size_t, POINTER(c_size_t)],
         "cluster_explain": [c_void_p, c_char_p, c_char_p, c_size_t, POINTER(c_size_t)],
+        "cluster_record": [c_void_p, c_char_p, c_uint64],
         "membership_snapshot": [c_void_p, POINTER(c_void_p)],
         "membership_watch": [c_void_p, POINTER(c_void_p)],
         "members_get": [c_void_p, c_size_t, POINTER(_Member)],
@@ -212,6 +213,10 @@ class Node:
     def explain(self, member):
         """Why a member stands as it does: probes, accusations, refutations, this node's own trouble. Several lines."""
         return _text(_lib.syncswim_cluster_explain, self._cluster, member.encode())
+
+    def record(self, path, limit=64 << 20):
+        """Records this node to a file of at most `limit` bytes, for `replay`; None ends that."""
+        _lib.syncswim_cluster_record(self._cluster, path and os.fsencode(path), limit)
 
     def changes(self):
         """The state now, then every change, until the node ends. Ctrl-C gets through."""

@@ -1,4 +1,4 @@
-//! How a node stands and why a member does, as texts for people.
+//! How a node stands and why a member does, as texts for people; and its flight recording.
 
 use std::ffi::c_char;
 
@@ -7,6 +7,7 @@ use super::{
     pointer::{Buffer, Out, text},
     status::{Failure, SYNCSWIM_ERR_RANGE, SYNCSWIM_OK, c_text, status, syncswim_status},
 };
+use crate::Gossip;
 
 /// Writes how the node stands into `buffer`, which has `size` bytes: one line, beginning with "starting", "joined",
 /// "alone", "unreachable", "away", "displaced", "leaving" or "ended", then the number of live members, its health, what
@@ -52,6 +53,31 @@ pub unsafe extern "C" fn syncswim_cluster_explain(
         // SAFETY: the same.
         let (buffer, needed) = unsafe { (Buffer::new(buffer, size, "buffer")?, Out::new(needed, "needed")?) };
         put_text(&with_gossip(cluster, |node| node.explain(member))?.to_string(), buffer, needed)
+    })
+}
+
+/// Records what the node is given and what it puts out to the file `path`, from now on: the latest that fits in `limit`
+/// bytes, at least 263168. What was there is renamed, with ".old" behind its name. NULL ends the recording, whatever the
+/// limit. Programs run the node again from the file (docs/operating/RECORDING.md). No keys are in it, but names, addresses
+/// and tags: its owner alone may read it. Fails with SYNCSWIM_ERR_SYSTEM if it cannot be written.
+///
+/// # Safety
+/// `path` must be NULL, or a text that ends with NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncswim_cluster_record(
+    cluster: *const syncswim_cluster,
+    path: *const c_char,
+    limit: u64,
+) -> syncswim_status {
+    status(|| {
+        if path.is_null() {
+            with_gossip(cluster, Gossip::stop_recording)?;
+        } else {
+            // SAFETY: as the caller of this function promises.
+            let path = unsafe { text(path, "path")? };
+            with_gossip(cluster, |node| node.record(path, limit))??;
+        }
+        Ok(SYNCSWIM_OK)
     })
 }
 

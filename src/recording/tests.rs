@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Recording, Unreadable};
 use crate::{
     sim::{Theme, World, search::Schedule},
-    swim::Config,
+    swim::{Config, Event},
 };
 
 fn replayed(recording: &Recording) -> usize {
@@ -51,7 +51,7 @@ fn after_the_ring_has_wrapped_the_latest_history_is_replayed() {
     }
 }
 
-/// `cargo run --profile search -p lab --bin replay -- --random 1000` does the same with more seeds.
+/// `cargo run --release -p lab --bin replay -- --random 1000` does the same with more seeds.
 #[test]
 fn random_runs_are_replayed_in_every_output() {
     for seed in 0..4 {
@@ -155,4 +155,23 @@ fn a_forged_state_or_entry_is_no_panic() {
             forged.replay().for_each(drop);
         }
     }
+}
+
+/// With longer suspicions a member that crashed fails later; with the same configuration nothing differs.
+#[test]
+fn another_configuration_shows_what_it_would_have_changed() {
+    let mut world = recorded(1 << 24);
+    let recording = world.recordings().swap_remove(0);
+    let same = recording.what_if(&Config::lan("n0")).unwrap();
+    assert_eq!((same.recorded == same.changed, same.parted), (true, None));
+    let slower = Config { suspicion_mult: 40, suspicion_max_mult: 1, ..Config::lan("n0") };
+    let answer = recording.what_if(&slower).unwrap();
+    let fails = |events: &[(_, Event)]| {
+        let failed = events.iter().find(|(_, event)| matches!(event, Event::Failed { .. }));
+        failed.map(|(at, _)| *at)
+    };
+    let (recorded, changed) = (fails(&answer.recorded).unwrap(), fails(&answer.changed));
+    assert!(changed.is_none_or(|changed| changed > recorded), "{recorded} {changed:?}");
+    let invalid = Config { probe_timeout: Duration::from_secs(9), ..Config::lan("n0") };
+    assert!(recording.what_if(&invalid).is_err());
 }

@@ -245,6 +245,9 @@ static void reports(syncswim_cluster *cluster)
     CHECK(needed > 10 && needed <= sizeof text);
     IS(syncswim_cluster_status(cluster, text, sizeof text, &needed), SYNCSWIM_OK);
     CHECK(strlen(text) + 1 == needed && strstr(text, "1 live") != NULL && strchr(text, '\n') == NULL);
+    IS(syncswim_cluster_record(cluster, "/no/such/folder/n.rec", 1 << 20), SYNCSWIM_ERR_SYSTEM);
+    IS(syncswim_cluster_record(cluster, "n.rec", 1), SYNCSWIM_ERR_CONFIG);
+    IS(syncswim_cluster_record(cluster, NULL, 0), SYNCSWIM_OK);
     IS(syncswim_cluster_explain(cluster, "nobody", text, 4, &needed), SYNCSWIM_ERR_RANGE);
     IS(syncswim_cluster_explain(cluster, "nobody", text, sizeof text, &needed), SYNCSWIM_OK);
     CHECK(strncmp(text, "nobody: not listed\n", 19) == 0 && strlen(text) + 1 == needed);

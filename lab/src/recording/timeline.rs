@@ -258,3 +258,70 @@ impl Flight {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use syncswim::{sim::World, swim::Config};
+
+    use super::*;
+
+    fn world() -> World {
+        let mut world = World::new(3);
+        world.record(1 << 22);
+        world.start_cluster(3, Config::lan);
+        world.run_for(Duration::from_secs(20));
+        world
+    }
+
+    #[test]
+    fn on_a_network_without_loss_what_is_sent_arrives_later() {
+        let timeline = Timeline::merge(&world().recordings());
+        assert!(timeline.nodes.iter().all(|node| node.difference.is_none() && node.is_aligned));
+        let end = timeline.moments.last().expect("something happened").at;
+        let under_way = end.saturating_sub(Duration::from_secs(1));
+        let lost =
+            timeline.flights.iter().filter(|flight| flight.received.is_none() && flight.sent < under_way);
+        assert_eq!(lost.count(), 0);
+        assert!(timeline.flights.len() > 50);
+        assert!(timeline.flights.iter().all(|flight| flight.received.is_none_or(|at| at > flight.sent)));
+        assert!(timeline.moments.is_sorted_by_key(|moment| moment.at));
+    }
+
+    #[test]
+    fn what_does_not_arrive_is_seen() {
+        let mut world = world();
+        world.net.isolate([2]);
+        world.run_for(Duration::from_secs(3));
+        let timeline = Timeline::merge(&world.recordings());
+        let lost = timeline.flights.iter().filter(|flight| flight.to == Some(2) && flight.received.is_none());
+        assert!(lost.count() > 0);
+    }
+
+    /// A clock that is wrong is told by the datagrams there and back.
+    #[test]
+    fn clocks_are_aligned_by_datagrams() {
+        let recording = world().recordings().swap_remove(0);
+        let sent = recording.replay().flatten().find_map(|step| step.sent.into_iter().next());
+        let said = dissect(&sent.expect("it sends").bytes).expect("it is a datagram");
+        let trace =
+            |node, at, number| Trace { node, at, key: (number, 0, 0), recipient: 0, said: said.clone() };
+        let (there, back) = (trace(0, 1000, 1), trace(1, 901_500, 2));
+        // The second clock is 900,000 ahead; a datagram takes 500 there, 700 back, and others take longer.
+        let told = [
+            Told {
+                sent: vec![there, trace(0, 3000, 3)],
+                received: vec![trace(0, 2200, 2)],
+                ..Told::default()
+            },
+            Told {
+                sent: vec![back],
+                received: vec![trace(1, 901_500, 1), trace(1, 909_000, 3)],
+                ..Told::default()
+            },
+            Told::default(),
+        ];
+        assert_eq!(offsets(&told), [Some(0), Some(-899_900), None]);
+    }
+}

@@ -66,15 +66,14 @@ struct Counted {
 
 impl Counted {
     fn print(&self, recording: &Recording, began: Time) {
-        let [first, .., last] = &[recording.segments(), recording.segments()].concat()[..] else { return };
-        let (segments, lost) =
-            (recording.segments().len(), recording.segments().iter().map(|segment| segment.lost()));
+        let segments = recording.segments();
+        let numbers = segments.first().zip(segments.last());
+        let (first, last) = numbers.map_or((0, 0), |(first, last)| (first.number(), last.number()));
         println!(
-            "  {:.3} s in {segments} segments (numbers {} to {}); inputs known to be lost: {}",
+            "  {:.3} s in {} segments (numbers {first} to {last}); inputs known to be lost: {}",
             self.last.since(began).as_secs_f64(),
-            first.number(),
-            last.number(),
-            lost.sum::<u64>(),
+            segments.len(),
+            segments.iter().map(|segment| segment.lost()).sum::<u64>(),
         );
         let inputs: Vec<_> = self.inputs.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
         println!("  inputs: {}; datagrams sent: {}", inputs.join(", "), self.sent);

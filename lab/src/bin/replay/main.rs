@@ -4,7 +4,7 @@
 //! cargo run --release -p lab --bin replay -- node-a.rec
 //! cargo run --release -p lab --bin replay -- node-a.rec --explain node-b --what-if suspicion_mult=6
 //! cargo run --release -p lab --bin replay -- a.rec b.rec c.rec --verdict node-b
-//! cargo run --profile search -p lab --bin replay -- --random 1000
+//! cargo run --release -p lab --bin replay -- --random 1000
 //! ```
 //!
 //! Ends with status 1 if a recording cannot be read, or is not replayed as it was.

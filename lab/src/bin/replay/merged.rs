@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lab::recording::{Flight, Moment, Recording, Timeline, What};
+use lab::recording::{Flight, Moment, Recording, Said, Timeline, What};
 use syncswim::swim::{Event, Observation};
 
 /// Prints what happened at all nodes.
@@ -58,56 +58,71 @@ fn flight_in_words(timeline: &Timeline, flight: &Flight) -> String {
     format!("→ {to}: {}; {fate}", flight.said)
 }
 
+/// How long before a verdict something may be evidence for it.
+const MEMORY: Duration = Duration::from_secs(60);
+/// What is shown before the first sign of trouble and behind the verdict.
+const BEFORE: Duration = Duration::from_secs(3);
+const BEHIND: Duration = Duration::from_millis(500);
+
+type Line = (Duration, usize, String);
+
 /// Prints the evidence for the first verdict that a member failed, or was suspected; says whether there is one.
 pub(crate) fn verdict(recordings: &[Recording], name: &str) -> bool {
     let timeline = Timeline::merge(recordings);
     print_clocks(&timeline);
-    let is_about = |moment: &&Moment, failed: bool| match &moment.what {
-        What::Event(Event::Failed { member, .. }) => failed && *member.name == *name,
-        What::Event(Event::Suspected { member, .. }) => !failed && *member.name == *name,
-        _ => false,
+    let is_about = |event: &Event| event.member().is_some_and(|member| *member.name == *name);
+    let find = |is_it: fn(&Event) -> bool| {
+        let mut moments = timeline.moments.iter();
+        moments.find(|moment| matches!(&moment.what, What::Event(event) if is_it(event) && is_about(event)))
     };
-    let find = |failed| timeline.moments.iter().find(|moment| is_about(moment, failed));
-    let Some(verdict) = find(true).or_else(|| find(false)) else {
+    let suspected = find(|event| matches!(event, Event::Suspected { .. }));
+    let Some(verdict) = find(|event| matches!(event, Event::Failed { .. })).or(suspected) else {
         println!("nobody here suspected {name}");
         return false;
     };
-    let suspected = find(false).map_or(verdict.at, |moment| moment.at.min(verdict.at));
-    let mut lines: Vec<(Duration, usize, String)> = Vec::new();
-    for (node, recording) in recordings.iter().enumerate() {
-        lines.extend(observations(&timeline, node, recording, name, verdict.at));
-    }
+    let seen = recordings.iter().enumerate();
+    let mut lines: Vec<Line> = seen
+        .flat_map(|(node, recording)| observations(&timeline, node, recording, name, verdict.at))
+        .collect();
+    // A probe was sent a while before it is missed.
     let missed = lines.iter().filter(|(.., text)| text.starts_with("did not answer")).map(|(at, ..)| *at);
-    // Whoever missed a probe had sent it a while before.
-    let from = missed.chain([suspected]).min().unwrap_or(suspected).saturating_sub(Duration::from_secs(3));
-    let until = verdict.at + Duration::from_millis(500);
-    lines.retain(|(at, ..)| *at >= from && *at <= until);
-    let subject = timeline.nodes.iter().position(|node| node.name == name);
-    let is_between = |flight: &&Flight| flight.is_about(name) || Some(flight.from) == subject;
-    for flight in timeline.flights.iter().filter(is_between) {
-        if flight.sent >= from && flight.sent <= until {
-            lines.push((flight.sent, flight.from, flight_in_words(&timeline, flight)));
-        }
-    }
-    for moment in timeline.moments.iter().filter(|moment| moment.at >= from && moment.at <= until) {
-        if let What::Event(event) = &moment.what
-            && event.member().is_some_and(|member| *member.name == *name)
-        {
-            lines.push((moment.at, moment.node, format!("EVENT {event}")));
-        }
-    }
+    let missed = missed.filter(|at| *at + MEMORY > verdict.at);
+    let first =
+        missed.chain(suspected.map(|moment| moment.at)).chain([verdict.at]).min().unwrap_or(verdict.at);
+    let shown = first.saturating_sub(BEFORE)..=verdict.at + BEHIND;
+    lines.extend(flights_about(&timeline, name));
+    lines.extend(timeline.moments.iter().filter_map(|moment| match &moment.what {
+        What::Event(event) if is_about(event) => Some((moment.at, moment.node, format!("EVENT {event}"))),
+        _ => None,
+    }));
+    lines.retain(|(at, ..)| shown.contains(at));
     lines.sort();
     println!(
-        "\nthe evidence about {name}, in seconds before and after the verdict of {}:",
+        "\nthe evidence about {name}, in seconds from the verdict of {}:",
         timeline.nodes[verdict.node].name
     );
     for (at, node, text) in &lines {
         print_line(verdict.at, *at, &timeline.nodes[*node].name, text);
     }
-    if subject.is_none() {
+    if timeline.nodes.iter().all(|node| node.name != name) {
         println!("(no recording of {name} itself was given: what it received is not known)");
     }
     true
+}
+
+/// Questions and claims about a member, and what it answers.
+fn flights_about<'a>(timeline: &'a Timeline, name: &'a str) -> impl Iterator<Item = Line> + 'a {
+    let subject = timeline.nodes.iter().position(|node| node.name == name);
+    let is_answer = move |said: &Said| match said {
+        Said::Ack { .. } => true,
+        Said::Alive { name: about, .. } => about == name,
+        _ => false,
+    };
+    let is_evidence = move |flight: &&Flight| {
+        flight.is_about(name) || Some(flight.from) == subject && flight.said.messages.iter().any(is_answer)
+    };
+    let flights = timeline.flights.iter().filter(is_evidence);
+    flights.map(|flight| (flight.sent, flight.from, flight_in_words(timeline, flight)))
 }
 
 /// What a node had seen of a member, and of itself, when a verdict fell.
@@ -117,7 +132,7 @@ fn observations(
     recording: &Recording,
     name: &str,
     verdict: Duration,
-) -> Vec<(Duration, usize, String)> {
+) -> Vec<Line> {
     let offset = timeline.nodes[node].offset;
     let aligned =
         |wall: Duration| Duration::from_nanos((wall.as_nanos() as i64).saturating_add(offset).max(0) as u64);
@@ -125,13 +140,12 @@ fn observations(
     let mut last = None;
     while let Some(Ok(step)) = replay.next() {
         last = Some((step.at, aligned(step.wall)));
-        if aligned(step.wall) > verdict + Duration::from_millis(500) {
+        if aligned(step.wall) > verdict + BEHIND {
             break;
         }
     }
     let Some((now, wall)) = last else { return Vec::new() };
-    let about = if recording.name() == name { recording.name() } else { name };
-    let explanation = replay.node().explain(now, about);
+    let explanation = replay.node().explain(now, name);
     let tell = |(at, what): (_, Observation)| (wall.saturating_sub(now.since(at)), node, what.to_string());
     explanation.observations.into_iter().map(tell).collect()
 }
