@@ -5,6 +5,8 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs},
 };
 
+use crate::text::{Brief, Quoted};
+
 /// The longest name that DNS knows.
 const MAX_HOST: usize = 253;
 
@@ -52,7 +54,7 @@ impl<'a> Target<'a> {
     pub(crate) fn parse(text: &'a str) -> Result<Self, String> {
         let target = Self::parse_own(text)?;
         if target.port == Some(0) {
-            return Err("has the port `0`, which is no number from 1 to 65535".into());
+            return Err("has the port 0, where nobody can be reached; a port is from 1 to 65535".into());
         }
         match target.host {
             Host::Ip(ip) => problem_of(ip).map_or(Ok(target), Err),
@@ -62,6 +64,9 @@ impl<'a> Target<'a> {
 
     /// The same where the host is this one: port 0 and the unspecified address have a meaning here.
     pub(crate) fn parse_own(text: &'a str) -> Result<Self, String> {
+        if text.contains(',') {
+            return Err("has a comma, and is to be one address; give each by itself".into());
+        }
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
                 let (ip, rest) = rest.split_once(']').ok_or("has a `[` without its `]`")?;
@@ -94,36 +99,53 @@ fn parse_behind_bracket(rest: &str) -> Result<Option<u16>, String> {
     match rest.strip_prefix(':') {
         Some(port) => parse_port(port).map(Some),
         None if rest.is_empty() => Ok(None),
-        None => Err(format!("has `{rest}` behind the `]`, where only a `:` and the port can be")),
+        None => Err(format!("has {} behind the `]`, where only a `:` and the port can be", Quoted(rest))),
     }
 }
 
 fn parse_bare(text: &str) -> Result<(Host<'_>, Option<u16>), String> {
     if let Some((scheme, _)) = text.split_once("://") {
-        return Err(format!("is a URL: leave `{scheme}://` out"));
+        return Err(format!("is a URL: leave `{}://` out", Brief(scheme)));
     }
     if text.matches(':').count() > 1 {
-        return Ok((Host::Ip(ipv6(text)?.into()), None));
+        return bare_ipv6(text).map(|ip| (Host::Ip(ip.into()), None));
     }
     let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
     Ok((parse_host(host)?, port.map(parse_port).transpose()?))
 }
 
+/// Without brackets, `::1:80` is an address that ends in 80; who writes it most likely means port 80 of `::1`.
+fn bare_ipv6(text: &str) -> Result<Ipv6Addr, String> {
+    let all = ipv6(text)?;
+    match text.rsplit_once(':').map(|(ip, port)| (ip.parse::<Ipv6Addr>(), parse_port(port))) {
+        Some((Ok(ip), Ok(port))) => Err(format!(
+            "is an address, or an address with a port: write [{ip}]:{port} with the port, or [{text}] without"
+        )),
+        _ => Ok(all),
+    }
+}
+
 fn ipv6(text: &str) -> Result<Ipv6Addr, String> {
     if let Some((_, zone)) = text.split_once('%') {
         return Err(format!(
-            "has the zone `{zone}`: nodes cannot tell each other of zones; take an address that needs none"
+            "has the zone {}: nodes cannot tell each other of zones; take an address that needs none",
+            Quoted(zone)
         ));
     }
     text.parse().map_err(|_| {
-        format!("has `{text}`, which is no IPv6 address; with a port, one is written as [2001:db8::1]:7946")
+        let text = Quoted(text);
+        format!("has {text}, which is no IPv6 address; with a port, one is written as [2001:db8::1]:7946")
     })
 }
 
 fn parse_port(text: &str) -> Result<u16, String> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let port = text.parse().ok().filter(|_| digits);
-    port.ok_or_else(|| format!("has the port `{text}`, which is no number from 1 to 65535"))
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse() {
+        Ok(port) if digits => Ok(port),
+        _ if text.is_empty() => Err("ends in a `:` without a port".into()),
+        _ if digits => Err(format!("has the port {}, and the highest is 65535", Brief(text))),
+        _ => Err(format!("has the port {}, which is no number", Quoted(text))),
+    }
 }
 
 fn parse_host(host: &str) -> Result<Host<'_>, String> {
@@ -146,7 +168,7 @@ fn parse_host(host: &str) -> Result<Host<'_>, String> {
     }
     // The system would take `10.0.1` for 10.0.0.1.
     if host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
-        return Err(format!("has `{host}`, which is no IPv4 address"));
+        return Err(format!("has {}, which is no IPv4 address", Quoted(host)));
     }
     Ok(Host::Name(host))
 }
@@ -178,6 +200,8 @@ mod tests {
         assert_eq!(Target::parse("[::1]:65535"), ip("::1", Some(65535)));
         assert_eq!(Target::parse("[fd00::1]"), ip("fd00::1", None));
         assert_eq!(Target::parse("2001:db8::1"), ip("2001:db8::1", None));
+        assert_eq!(Target::parse("[::1:80]"), ip("::1:80", None));
+        assert_eq!(Target::parse("fd00::a:b"), ip("fd00::a:b", None));
         assert_eq!(Target::parse("db.example.:1"), name("db.example.", Some(1)));
         assert_eq!(Target::parse("my_db-1"), name("my_db-1", None));
         assert_eq!(Target::parse("bücher.example"), name("bücher.example", None));
@@ -199,18 +223,23 @@ mod tests {
             ("", "no host"),
             (":1", "no host"),
             (":", "no host"),
-            ("db:", "port ``"),
-            ("db:x", "port `x`"),
-            ("db:0", "port `0`"),
-            ("db:70000", "port `70000`"),
-            ("db:+80", "port `+80`"),
-            ("db: 80", "port ` 80`"),
-            ("10.0.0.5:0", "port `0`"),
-            ("[::1]:0", "port `0`"),
+            ("db:", "ends in a `:` without a port"),
+            ("db:x", "port \"x\", which is no number"),
+            ("db:0", "port 0, where nobody"),
+            ("db:65536", "port 65536, and the highest is 65535"),
+            ("db:+80", "port \"+80\""),
+            ("db: 80", "port \" 80\""),
+            ("10.0.0.5:0", "port 0"),
+            ("[::1]:0", "port 0"),
+            ("::1:80", "write [::1]:80 with the port, or [::1:80] without"),
+            ("2001:db8::1:7946", "write [2001:db8::1]:7946 with"),
+            ("10.0.0.1:7946,10.0.0.2:7946", "has a comma"),
+            ("db,web", "give each by itself"),
+            ("db:1,", "has a comma"),
             ("[::1", "without its `]`"),
             ("[::1]7946", "behind the `]`"),
-            ("[db]:1", "`db`, which is no IPv6 address"),
-            ("[]:1", "``, which is no IPv6 address"),
+            ("[db]:1", "\"db\", which is no IPv6 address"),
+            ("[]:1", "\"\", which is no IPv6 address"),
             ("::1:7946:", "no IPv6 address"),
             ("10.0.0.1:1:2", "no IPv6 address"),
             ("a b", "' '"),
@@ -229,13 +258,22 @@ mod tests {
             ("[ff02::1]:1", "multicast"),
             ("255.255.255.255:1", "broadcast"),
             ("[fe80::1]:7946", "cannot be dialed without its zone"),
-            ("[fe80::1%eth0]:7946", "zone `eth0`"),
-            ("fe80::1%2", "zone `2`"),
+            ("[fe80::1%eth0]:7946", "zone \"eth0\""),
+            ("fe80::1%2", "zone \"2\""),
         ];
         for (bad, said) in cases {
             let problem = Target::parse(bad).expect_err(bad);
             assert!(problem.contains(said), "{bad:?} {problem}");
         }
-        assert!(Target::parse(&"x".repeat(254)).is_err());
+        let long = "x".repeat(1 << 20);
+        for long in [
+            long.clone(),
+            format!("db:{long}"),
+            format!("[{long}]"),
+            format!("{long}://"),
+            format!("::{long}"),
+        ] {
+            assert!(Target::parse(&long).unwrap_err().len() < 256);
+        }
     }
 }

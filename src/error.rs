@@ -4,6 +4,8 @@ use std::{any::Any, borrow::Cow, error::Error as _, fmt, io, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::{Brief, Quoted};
+
 /// Any error a [`Discovery`](crate::Discovery) wants to end with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -25,7 +27,7 @@ pub enum Error {
     },
 
     /// A configuration field holds a value that cannot work. Nothing was started.
-    #[error("bad configuration: `{field}` {problem}")]
+    #[error("bad configuration: `{}` {problem}", Brief(.field))]
     #[non_exhaustive]
     Config {
         /// The field's name as in the configuration struct; or the key, or the environment variable, that holds the value.
@@ -35,7 +37,7 @@ pub enum Error {
     },
 
     /// A host name could not be resolved to any address. Nothing was changed.
-    #[error("cannot resolve `{host}` ({remedy})")]
+    #[error("cannot resolve {} ({remedy})", Quoted(.host))]
     #[non_exhaustive]
     Resolve {
         /// The name as given.
@@ -134,7 +136,7 @@ pub enum Error {
     },
 
     /// A discovery failed. The cluster was stopped because of it. What to do says its source.
-    #[error("discovery `{name}` failed")]
+    #[error("discovery `{}` failed", Brief(.name))]
     #[non_exhaustive]
     Discovery {
         /// [`Discovery::name`](crate::Discovery::name) of the one that failed.
@@ -144,7 +146,7 @@ pub enum Error {
     },
 
     /// A thread panicked. Whatever it served was stopped; watches and handles are closed.
-    #[error("`{what}` panicked: {message}; this is a bug in it: report it, and start anew")]
+    #[error("`{}` panicked: {message}; this is a bug in it: report it, and start anew", Brief(.what))]
     #[non_exhaustive]
     Panicked {
         /// The discovery or thread.

@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::{Error, text::Quoted};
 
 /// A network in CIDR notation. An address alone is a network of one.
 ///
@@ -56,7 +56,7 @@ impl FromStr for IpNetwork {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let bad = |problem: String| Error::config("allow", format!("has {text:?}, which {problem}"));
+        let bad = |problem: String| Error::config("allow", format!("has {}, which {problem}", Quoted(text)));
         let no_network = || bad("is no network; write one as 10.0.0.0/8 or fd00::/8".into());
         let (addr, prefix) = text.split_once('/').map_or((text, None), |(addr, prefix)| (addr, Some(prefix)));
         let addr: IpAddr = addr.parse().map_err(|_| no_network())?;

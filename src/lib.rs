@@ -117,6 +117,7 @@ mod recording;
 pub mod sim;
 mod stop;
 pub mod swim;
+mod text;
 mod wire;
 
 /// The channels under [`Watch`], [`Events`], [`Stop`] and [`ClusterHandle`], for `select!` and for channels of your own.
@@ -132,7 +133,7 @@ pub use discovery::{
 #[doc(hidden)]
 pub use dns::fuzz_dns_answer;
 pub use error::{BoxError, Error, JoinProblem};
-pub use gossip::{DEFAULT_PORT, Events, EventsIter, Gossip, GossipBuilder, GossipConfig, HostPort, Members};
+pub use gossip::{DEFAULT_PORT, Events, Gossip, GossipBuilder, GossipConfig, HostPort, Members};
 #[cfg(feature = "encryption")]
 pub use gossip::{KeyStep, RotateOptions, RotateProblem, RotatedNode, Rotation};
 pub use ip_network::IpNetwork;
@@ -141,10 +142,10 @@ pub use keys::{
     key::{Fingerprint, Key},
     keyring::{Encryption, Keyring},
 };
-pub use membership::{Membership, MembershipChange, Peer, Peers, Settle, Snapshot, Watch, WatchIter};
+pub use membership::{Membership, MembershipChange, Peer, Peers, Settle, Snapshot, Watch};
 pub use stop::Stop;
 pub use swim::{
-    Clocks, Doubt, Event, Explanation, Histogram, Identity, Member, MemberState, Metric, MetricKind,
+    Accuser, Clocks, Doubt, Event, Explanation, Histogram, Identity, Member, MemberState, Metric, MetricKind,
     MetricUnit, MetricValue, Metrics, Observation, Origin, ProbeStats, ReachProblem, Standing, Status, Time,
     Verdict, WrongClock,
 };

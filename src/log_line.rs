@@ -12,7 +12,7 @@ use std::{
 use log::Level;
 use parking_lot::Mutex;
 
-use crate::blocking::now;
+use crate::{blocking::now, text::deceives};
 
 /// The target of every line: `RUST_LOG=syncswim=info` shows them.
 pub(crate) const TARGET: &str = "syncswim";
@@ -20,8 +20,8 @@ pub(crate) const TARGET: &str = "syncswim";
 /// The time between the first two warnings of one kind; it doubles from there.
 const FIRST_PAUSE: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
-/// Kinds that are kept in mind. Once there are so many, all others count as one kind: many that take turns are told of as
-/// seldom as one.
+/// Kinds that are kept in mind. Once there are so many, all others of a topic count as one kind: many that take turns are
+/// told of as seldom as one.
 const MAX_KINDS: usize = 64;
 const OTHERS: &str = "others";
 
@@ -259,12 +259,6 @@ impl Write for Escape<'_, '_> {
     }
 }
 
-/// Whether a character ends a line, moves what a terminal shows, or is not seen at all.
-fn deceives(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-}
-
 /// Names as one value, with commas between them. A comma in a name is escaped.
 pub(crate) struct Names<'a, T>(pub(crate) &'a [T]);
 
@@ -292,8 +286,8 @@ impl Display for Seconds {
     }
 }
 
-/// Keeps lines of one kind from filling the log: the first is written at once, then less and less often, with how many were
-/// left out. No lock is held while one is written.
+/// Keeps lines of one kind, which is a topic with what it is about, from filling the log: the first is written at once, then
+/// less and less often, with how many were left out. No lock is held while one is written.
 #[derive(Debug)]
 pub(crate) struct Throttle {
     began: Instant,
@@ -302,7 +296,8 @@ pub(crate) struct Throttle {
 
 #[derive(Debug)]
 struct Told {
-    kind: String,
+    topic: Topic,
+    about: String,
     at: Duration,
     pause: Duration,
     left_out: u64,
@@ -322,47 +317,49 @@ impl Told {
 }
 
 impl Throttle {
-    /// Logs a line unless one of this kind was logged lately: within the last minute, then two, four, up to an hour.
-    pub(crate) fn log(&self, kind: &str, topic: Topic, fields: &[Field<'_>]) {
-        self.write(kind, topic, fields, &mut Log);
+    /// Logs a line unless one of this topic about the same was logged lately: within the last minute, then two, four, up to
+    /// an hour.
+    pub(crate) fn log(&self, topic: Topic, about: &str, fields: &[Field<'_>]) {
+        self.write(topic, about, fields, &mut Log);
     }
 
     /// The same, to wherever lines go.
-    pub(crate) fn write(&self, kind: &str, topic: Topic, fields: &[Field<'_>], sink: &mut impl Sink) {
-        self.write_at(self.began.elapsed(), kind, topic, fields, sink);
+    pub(crate) fn write(&self, topic: Topic, about: &str, fields: &[Field<'_>], sink: &mut impl Sink) {
+        self.write_at(self.began.elapsed(), topic, about, fields, sink);
     }
 
     /// The same by the caller's clock; `now` counts from any origin.
     pub(crate) fn write_at(
         &self,
         now: Duration,
-        kind: &str,
         topic: Topic,
+        about: &str,
         fields: &[Field<'_>],
         sink: &mut impl Sink,
     ) {
         if sink.is_on(topic)
-            && let Some(omitted) = self.admit(kind, now)
+            && let Some(omitted) = self.admit(topic, about, now)
         {
             sink.line(Line { topic, fields, omitted });
         }
     }
 
-    /// What was bad is good again: the next line of this kind is news.
-    pub(crate) fn forget(&self, kind: &str) {
-        self.told.lock().retain(|told| told.kind != kind);
+    /// What was bad is good again: the next line of this topic is news.
+    pub(crate) fn forget(&self, topic: Topic) {
+        self.told.lock().retain(|told| told.topic != topic);
     }
 
     /// How many were left out since the last one, if another is due. `now` counts from any origin.
-    pub(crate) fn admit(&self, kind: &str, now: Duration) -> Option<u64> {
+    pub(crate) fn admit(&self, topic: Topic, about: &str, now: Duration) -> Option<u64> {
         let mut all = self.told.lock();
-        let is_known = all.iter().any(|told| told.kind == kind);
+        let is = |told: &Told, about: &str| told.topic == topic && told.about == about;
+        let is_known = all.iter().any(|told| is(told, about));
         if !is_known && all.len() >= MAX_KINDS {
             all.retain(|told| !told.is_over(now));
         }
-        let kind = if is_known || all.len() < MAX_KINDS { kind } else { OTHERS };
-        let Some(told) = all.iter_mut().find(|told| told.kind == kind) else {
-            all.push(Told { kind: kind.into(), at: now, pause: FIRST_PAUSE, left_out: 0 });
+        let about = if is_known || all.len() < MAX_KINDS { about } else { OTHERS };
+        let Some(told) = all.iter_mut().find(|told| is(told, about)) else {
+            all.push(Told { topic, about: about.into(), at: now, pause: FIRST_PAUSE, left_out: 0 });
             return Some(0);
         };
         if now.saturating_sub(told.at) < told.pause {

@@ -59,31 +59,43 @@ fn names_are_one_value_whatever_they_hold() {
 fn a_line_that_repeats_is_told_less_and_less_often_and_the_rest_is_counted() {
     let throttle = Throttle::default();
     let told: Vec<_> = (0..7 * 3600)
-        .filter_map(|at| Some((at, throttle.admit("accept", secs(at))?)))
+        .filter_map(|at| Some((at, throttle.admit(Topic::AcceptFailed, "", secs(at))?)))
         .map(|(at, left_out)| (at / 60, left_out))
         .collect();
     let expected = [(0, 0), (1, 59), (3, 119), (7, 239), (15, 479), (31, 959), (63, 1919), (123, 3599)];
     assert_eq!(told[..8], expected);
-    assert_eq!(throttle.admit("seeds", secs(0)), Some(0), "another kind");
-    throttle.forget("accept");
-    assert_eq!(throttle.admit("accept", secs(0)), Some(0));
+    assert_eq!(throttle.admit(Topic::SeedRefused, "a", secs(0)), Some(0), "another kind");
+    assert_eq!(throttle.admit(Topic::SeedRefused, "b", secs(0)), Some(0), "another kind");
+    throttle.forget(Topic::AcceptFailed);
+    assert_eq!(throttle.admit(Topic::AcceptFailed, "", secs(0)), Some(0));
     // After a long silence it is news.
     let later = secs(300);
-    assert_eq!((throttle.admit("accept", later), throttle.admit("accept", later)), (Some(0), None));
-    assert_eq!(throttle.admit("accept", later + FIRST_PAUSE), Some(1));
+    assert_eq!(
+        (throttle.admit(Topic::AcceptFailed, "", later), throttle.admit(Topic::AcceptFailed, "", later)),
+        (Some(0), None)
+    );
+    assert_eq!(throttle.admit(Topic::AcceptFailed, "", later + FIRST_PAUSE), Some(1));
 }
 
 #[test]
 fn kinds_are_bounded_and_many_that_take_turns_are_told_as_seldom_as_one() {
     let throttle = Throttle::default();
-    let told =
-        |at: u64| (0..1_000).filter(|kind| throttle.admit(&kind.to_string(), secs(at)).is_some()).count();
+    let told = |at: u64| {
+        (0..1_000)
+            .filter(|kind| throttle.admit(Topic::SeedRefused, &kind.to_string(), secs(at)).is_some())
+            .count()
+    };
     assert_eq!(told(0), MAX_KINDS + 1);
     assert_eq!((1..60).map(told).sum::<usize>(), 0);
-    assert_eq!(throttle.told.lock().len(), MAX_KINDS + 1);
+    assert_eq!(
+        throttle.admit(Topic::SeedUnresolved, "0", secs(1)),
+        Some(0),
+        "another topic is not held up by that"
+    );
+    assert_eq!(throttle.told.lock().len(), MAX_KINDS + 2);
     assert!(told(60) <= MAX_KINDS + 1);
     // Those that were silent for long make room.
-    assert_eq!(throttle.admit("new", secs(10_000)), Some(0));
+    assert_eq!(throttle.admit(Topic::SeedRefused, "new", secs(10_000)), Some(0));
     assert!(throttle.told.lock().len() <= MAX_KINDS);
 }
 

@@ -124,7 +124,10 @@ fn loopback_is_advertised_to_loopback_alone() {
     assert_eq!(node(NO_ROUTE, "0.0.0.0:0", "", "localhost:9"), "127.0.0.1");
     for seeds in ["localhost:9 192.0.2.7:9", "myself:9", "not-yet:9", "other:9", ""] {
         let problem = node(NO_ROUTE, "0.0.0.0:0", "", seeds);
-        assert!(problem.contains("`advertise` is needed: bound to 0.0.0.0:"), "{seeds:?} {problem}");
+        assert!(
+            problem.contains("`advertise` is needed: this node is bound to 0.0.0.0:"),
+            "{seeds:?} {problem}"
+        );
     }
     let problem = node(ONE_NETWORK, "0.0.0.0:0", "myself", "other:9");
     assert!(problem.contains("`advertise` has \"myself\", which is 127.0.1.1 on this host"), "{problem}");

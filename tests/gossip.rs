@@ -212,7 +212,8 @@ fn nodes_run_on_sockets_that_are_handed_over() {
     let (_, tcp) = sockets();
     let error = Gossip::builder(quick("c")).sockets(udp, tcp).start().unwrap_err().to_string();
     assert!(
-        error.contains("`sockets` UDP is bound to") && error.contains("bind them to the same"),
+        error.contains("`sockets` cannot be used: UDP is bound to")
+            && error.contains("bind them to the same"),
         "{error}"
     );
     let (udp, tcp) = sockets();

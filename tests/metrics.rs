@@ -238,7 +238,7 @@ fn what_cannot_be_a_label_is_refused_with_the_reason() {
         (&[("a b", "x")], "has a character"),
         (&[("__name__", "x")], "keeps for itself"),
         (&[("le", "x")], "of the metrics themselves"),
-        (&[("ok", "x"), ("state", "x")], "\"state\" is a label of the metrics"),
+        (&[("ok", "x"), ("state", "x")], "\"state\", which is a label of the metrics"),
         (&[("a", "x"), ("b", "x"), ("a", "y")], "\"a\" is given twice"),
     ] {
         let error = Metrics::default().prometheus_text(labels).unwrap_err().to_string();

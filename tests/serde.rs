@@ -89,12 +89,12 @@ fn an_event_is_written_with_its_evidence_and_read_back_it_is_the_same() {
     };
     let verdict = json!({
         "origin": "own",
-        "accusers": ["a", "b"],
+        "accusers": [{ "name": "a", "is_own": true }, { "name": "b", "is_own": false }],
         "suspected": 3,
         "waited": { "secs": 1, "nanos": 5 },
     });
     let datagrams = json!({ "datagrams": { "peers": ["a"], "count": 1 } });
-    let unreached = json!({ "unreached": { "addr": "10.0.0.1:7946", "observed": null } });
+    let unreachable = json!({ "unreachable": { "addr": "10.0.0.1:7946", "observed": null } });
     let gone = json!({ "address_gone": { "addr": "10.0.0.1:7946" } });
     for value in [
         json!({ "joined": { "member": member("alive") } }),
@@ -105,7 +105,7 @@ fn an_event_is_written_with_its_evidence_and_read_back_it_is_the_same() {
         json!({ "reaped": { "member": member("left") } }),
         json!({ "conflict": { "member": member("alive"), "other": "10.0.0.2:7946" } }),
         json!({ "reachability_lost": { "problem": datagrams } }),
-        json!({ "reachability_lost": { "problem": unreached } }),
+        json!({ "reachability_lost": { "problem": unreachable } }),
         json!({ "reachability_restored": { "problem": gone } }),
         json!({ "lagged": { "count": 3 } }),
     ] {

@@ -9,10 +9,10 @@
 use std::{
     env,
     error::Error,
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, Read, Write},
     net::{TcpListener, TcpStream},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::bounded;
@@ -47,13 +47,27 @@ fn serve(listener: &TcpListener, node: &Gossip) {
     }
 }
 
+/// The head of a request, within a second and 8 KiB: who is slow, byte by byte, does not keep others from the page.
+#[allow(clippy::disallowed_methods, reason = "an example may read the clock")]
+fn head(mut connection: &TcpStream) -> io::Result<String> {
+    let end = Instant::now() + Duration::from_secs(1);
+    let (mut head, mut buffer) = (String::new(), [0; 1024]);
+    while !head.contains("\r\n\r\n") && !head.starts_with("\r\n") && head.len() < 8 << 10 {
+        let left = end.saturating_duration_since(Instant::now());
+        // A timeout of zero is an error.
+        connection.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+        match connection.read(&mut buffer)? {
+            0 => break,
+            _ if left.is_zero() => return Err(io::ErrorKind::TimedOut.into()),
+            length => head.push_str(&String::from_utf8_lossy(&buffer[..length])),
+        }
+    }
+    Ok(head)
+}
+
 fn answer(mut connection: &TcpStream, node: &Gossip) -> io::Result<()> {
-    // Whoever falls silent does not hold the page, and nobody has it read without end.
-    connection.set_read_timeout(Some(Duration::from_secs(1)))?;
-    connection.set_write_timeout(Some(Duration::from_secs(5)))?;
-    let mut head = BufReader::new(connection.take(8 << 10)).lines();
-    let request = head.next().transpose()?.unwrap_or_default();
-    while head.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+    let head = head(connection)?;
+    let request = head.lines().next().unwrap_or_default();
     let (status, kind, body) = match request.split(' ').take(2).collect::<Vec<_>>()[..] {
         ["GET", "/metrics"] => {
             let text = node.metrics().prometheus_text(&[]).map_err(io::Error::other)?;
@@ -62,6 +76,8 @@ fn answer(mut connection: &TcpStream, node: &Gossip) -> io::Result<()> {
         _ => ("404 Not Found", "text/plain", "There is only /metrics.\n".into()),
     };
     let length = body.len();
-    write!(connection, "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n")?;
-    write!(connection, "Connection: close\r\n\r\n{body}")
+    let head = format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n");
+    // In one piece, so that the timeout is for all of it.
+    connection.set_write_timeout(Some(Duration::from_secs(5)))?;
+    connection.write_all(format!("{head}Connection: close\r\n\r\n{body}").as_bytes())
 }

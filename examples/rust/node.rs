@@ -31,7 +31,7 @@ const USAGE: &str = "usage: node --name NAME [--bind HOST:PORT] [--join HOST:POR
   --allow      a network such as 10.0.0.0/8; may be repeated, what comes from elsewhere is dropped";
 
 fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
     let config = match parse(lexopt::Parser::from_env()) {
         Ok(Some(config)) => config,
         Ok(None) => {

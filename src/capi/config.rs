@@ -9,7 +9,11 @@ use super::{
     pointer::{Out, bytes, text},
     status::{Failure, SYNCSWIM_ERR_CONFIG, SYNCSWIM_ERR_TEXT, SYNCSWIM_OK, status, syncswim_status, value},
 };
-use crate::{Error, GossipConfig, GossipDiscovery, PeerName, gossip::parse_value};
+use crate::{
+    GossipConfig, GossipDiscovery,
+    discovery::Options,
+    text::{Brief, Quoted},
+};
 
 /// The configuration of a node. Any thread may use it, several at a time.
 #[derive(Debug)]
@@ -23,13 +27,11 @@ static CONFIGS: Registry<syncswim_config, Mutex<Settings>> = Registry::new("conf
 #[derive(Debug, Clone)]
 struct Settings {
     gossip: GossipConfig,
-    peer_name: PeerName,
-    attempts: Option<u32>,
-    leave_on_stop: bool,
+    options: Options,
 }
 
 /// Makes a configuration from a preset: "lan" (one data centre), "wan" (across the internet) or "local" (one
-/// host). `name` is the node's name, unique in the cluster, of 1 to 128 bytes.
+/// host). `name` is the node's name, unique in the cluster, of 1 to 128 bytes without control characters.
 ///
 /// # Safety
 /// Texts must end with NUL; `out` must be NULL or writable.
@@ -44,12 +46,11 @@ pub unsafe extern "C" fn syncswim_config_new(
         let (preset, name, out) =
             unsafe { (text(preset, "preset")?, text(name, "name")?, Out::new(out, "out")?) };
         let gossip = GossipConfig::preset(preset, name).ok_or_else(|| {
-            let message = format!("the preset is {preset:?}; it must be lan, wan or local");
+            let message = format!("the preset is {}; it must be lan, wan or local", Quoted(preset));
             Failure::new(SYNCSWIM_ERR_CONFIG, message)
         })?;
         gossip.validate()?;
-        let settings =
-            Settings { gossip, peer_name: PeerName::default(), attempts: None, leave_on_stop: true };
+        let settings = Settings { gossip, options: Options::default() };
         out.put(CONFIGS.insert(Mutex::new(settings)));
         Ok(SYNCSWIM_OK)
     })
@@ -61,7 +62,7 @@ pub unsafe extern "C" fn syncswim_config_new(
 ///
 /// Where the node is, and with whom:
 ///
-/// - cluster: packets of other clusters are dropped. Defaults to "default".
+/// - cluster: packets of other clusters are dropped; a name like that of a node. Defaults to "default".
 /// - bind: where to listen, over UDP and TCP: host:port or host, where the host is an address, a name, or, if the library
 ///   was built with the feature interfaces, a network interface such as eth0. Port 0 takes any. Defaults to 0.0.0.0:7946,
 ///   for the preset "local" 127.0.0.1:7946.
@@ -73,7 +74,7 @@ pub unsafe extern "C" fn syncswim_config_new(
 ///   line, where # begins a comment, read anew each time; and "exec:command", which is run by sh -c and prints such
 ///   lines within 10 seconds.
 /// - attempts: rounds of trying them before the start counts as failed. Defaults to 0: for ever.
-/// - tag.KEY: a tag that this node shows to all others. All of them take at most 512 bytes.
+/// - tag.KEY: a tag that this node shows to all others, without control characters. All of them take at most 512 bytes.
 /// - peer_name: what a member is called in the membership: "address" (the default), "name", or "tag:KEY".
 /// - leave_on_stop: whether the node leaves the cluster at a stop, so that others see it as left. Defaults to true.
 /// - recv_buffer: bytes of the receive buffer to ask the system for. Defaults to 4194304.
@@ -125,8 +126,9 @@ pub unsafe extern "C" fn syncswim_config_set_bytes(
     status(|| {
         // SAFETY: as the caller of this function promises.
         let (key, value) = unsafe { (text(key, "key")?, bytes(value, length, "value")?) };
-        let value = std::str::from_utf8(value)
-            .map_err(|_| Failure::new(SYNCSWIM_ERR_TEXT, format!("the value of `{key}` is not UTF-8")))?;
+        let value = std::str::from_utf8(value).map_err(|_| {
+            Failure::new(SYNCSWIM_ERR_TEXT, format!("the value of `{}` is not UTF-8", Brief(key)))
+        })?;
         apply(config, key, value)
     })
 }
@@ -139,42 +141,17 @@ pub extern "C" fn syncswim_config_free(config: *mut syncswim_config) {
 
 /// The discovery that a configuration describes.
 pub(super) fn discovery(config: *const syncswim_config) -> Result<GossipDiscovery, Failure> {
-    let settings = CONFIGS.get(config)?.lock().clone();
+    let Settings { mut gossip, options } = CONFIGS.get(config)?.lock().clone();
+    // No other cluster of this configuration has the keyring.
     #[cfg(feature = "encryption")]
-    let settings = settings.with_own_keyring();
-    let Settings { gossip, peer_name, attempts, leave_on_stop } = settings;
+    let _ = gossip.keyring.as_mut().map(|ring| *ring = ring.detached());
     gossip.validate()?;
-    let discovery = GossipDiscovery::new(gossip).peer_name(peer_name).leave_on_stop(leave_on_stop);
-    Ok(match attempts {
-        Some(attempts) => discovery.attempts(attempts),
-        None => discovery,
-    })
+    Ok(GossipDiscovery::with_options(gossip, options))
 }
 
 fn apply(config: *const syncswim_config, key: &str, value: &str) -> Result<syncswim_status, Failure> {
     let config = CONFIGS.get(config)?;
-    config.lock().set(key, value)?;
+    let Settings { gossip, options } = &mut *config.lock();
+    options.set(gossip, key, value)?;
     Ok(SYNCSWIM_OK)
-}
-
-impl Settings {
-    /// The same, with a keyring that no other cluster of this configuration has.
-    #[cfg(feature = "encryption")]
-    fn with_own_keyring(mut self) -> Self {
-        self.gossip.keyring = self.gossip.keyring.map(|ring| ring.detached());
-        self
-    }
-
-    /// Sets a value; if it cannot, all is as it was.
-    fn set(&mut self, key: &str, value: &str) -> Result<(), Error> {
-        match key {
-            "attempts" => {
-                self.attempts = Some(parse_value("attempts", value)?).filter(|attempts| *attempts > 0)
-            }
-            "peer_name" => self.peer_name = value.parse()?,
-            "leave_on_stop" => self.leave_on_stop = parse_value("leave_on_stop", value)?,
-            _ => self.gossip.set(key, value)?,
-        }
-        Ok(())
-    }
 }

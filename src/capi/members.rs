@@ -18,6 +18,7 @@ use super::{
 use crate::{
     Tags,
     swim::{Member, MemberState, Metrics},
+    text::Quoted,
 };
 
 /// The members of a gossip cluster at one moment, this node included, by ascending name. It never changes; any
@@ -210,7 +211,8 @@ fn entry(members: &[Entry], index: usize) -> Result<&Entry, Failure> {
     members.get(index).ok_or_else(|| beyond(index, members.len()))
 }
 
-/// Shows other tags to the cluster, in place of all that were shown before: at most 512 bytes in all.
+/// Shows other tags to the cluster, in place of all that were shown before: at most 512 bytes in all, each key once, none
+/// empty, and no control characters.
 ///
 /// # Safety
 /// `keys` and `values` must each have `count` texts that end with NUL.
@@ -282,7 +284,10 @@ pub unsafe extern "C" fn syncswim_cluster_metric(
 }
 
 fn unknown_metric(name: &str) -> Failure {
-    Failure::new(SYNCSWIM_ERR_RANGE, format!("no metric is called `{name}`; syncswim_metric_name lists them"))
+    Failure::new(
+        SYNCSWIM_ERR_RANGE,
+        format!("no metric is called {}; syncswim_metric_name lists them", Quoted(name)),
+    )
 }
 
 /// The name of a metric by its place, from 0 on; NULL beyond the last. A constant.

@@ -20,6 +20,7 @@ use crate::{
     blocking::now,
     dns::{self, Conf, Found, Lookup, Query},
     log_line::{Throttle, Topic},
+    text::Quoted,
 };
 
 /// A DNS name as a discovery: resolves it at once and then every interval, and lists its addresses as peers.
@@ -162,19 +163,21 @@ impl Discovery for DnsDiscovery {
             match subject.look_up(resolver, servers, stop) {
                 _ if stop.is_stopped() => break,
                 Ok(lookup) if lookup.found.is_empty() => {
-                    warnings.log("", Topic::LookupEmpty, &[("name", name)]);
+                    warnings.log(Topic::LookupEmpty, "", &[("name", name)]);
                 }
                 Ok(Lookup { found, partial }) => {
                     match &partial {
-                        None => warnings.forget(""),
+                        None => [Topic::LookupEmpty, Topic::LookupPartial, Topic::LookupFailed]
+                            .into_iter()
+                            .for_each(|topic| warnings.forget(topic)),
                         Some(why) => {
-                            warnings.log("", Topic::LookupPartial, &[("name", name), ("reason", why)]);
+                            warnings.log(Topic::LookupPartial, "", &[("name", name), ("reason", why)]);
                         }
                     }
                     let answer = found.iter().map(|found| (peer(found.ip, found.port), found.ttl)).collect();
                     tell(&mut presence, &answer, partial.is_none(), membership);
                 }
-                Err(error) => warnings.log("", Topic::LookupFailed, &[("name", name), ("error", &error)]),
+                Err(error) => warnings.log(Topic::LookupFailed, "", &[("name", name), ("error", &error)]),
             }
             pause = self.interval;
         }
@@ -241,7 +244,8 @@ impl DnsDiscovery {
             error(
                 "name",
                 &format!(
-                    "is {name:?}, which {problem}; give `host`, `host:port` or `dnssrv+_service._tcp.domain`"
+                    "is {}, which {problem}; give `host`, `host:port` or `dnssrv+_service._tcp.domain`",
+                    Quoted(name)
                 ),
             )
         })

@@ -5,7 +5,7 @@
 use std::{
     borrow::Cow,
     fmt,
-    net::{TcpListener, UdpSocket},
+    net::{Ipv6Addr, TcpListener, UdpSocket},
     sync::{Arc, OnceLock},
 };
 
@@ -14,11 +14,13 @@ use crossbeam_channel::{never, select};
 use super::{
     Discovery,
     cluster::{Cluster, ClusterHandle},
+    options::Options,
     peer_map::{PeerMap, PeerName},
 };
 use crate::{
-    BoxError, Error, Event, Events, Gossip, GossipBuilder, GossipConfig, JoinProblem, Membership, Stop,
+    BoxError, Error, Event, Events, Gossip, GossipBuilder, GossipConfig, JoinProblem, Membership, Peer, Stop,
     Watch,
+    gossip::Variables,
     log_line::{Topic, log},
 };
 
@@ -38,9 +40,7 @@ use crate::{
 pub struct GossipDiscovery {
     /// The node, which `bind` starts.
     node: GossipBuilder,
-    peer_name: PeerName,
-    attempts: Option<u32>,
-    leave_on_stop: bool,
+    options: Options,
     handle: GossipHandle,
     /// Discoveries whose peers are seeds, until `bind` starts them as `seed_feed`.
     seed_sources: Option<Cluster>,
@@ -57,15 +57,60 @@ impl GossipDiscovery {
     /// A node of this configuration.
     #[must_use]
     pub fn new(config: GossipConfig) -> Self {
+        Self::with_options(config, Options::default())
+    }
+
+    pub(crate) fn with_options(config: GossipConfig, options: Options) -> Self {
         Self {
             node: Gossip::builder(config),
-            peer_name: PeerName::default(),
-            attempts: None,
-            leave_on_stop: true,
+            options,
             handle: GossipHandle::default(),
             seed_sources: None,
             seed_feed: None,
         }
+    }
+
+    /// A node that is configured by environment variables, as [`GossipConfig::from_env`] says. Behind the prefix can also be
+    /// `ATTEMPTS`, `PEER_NAME` and `LEAVE_ON_STOP`, with the values that [`set`](Self::set) takes.
+    ///
+    /// ```no_run
+    /// use syncswim::{Cluster, GossipDiscovery};
+    ///
+    /// // SWIM_NAME=node-a SWIM_JOIN=10.0.0.5 SWIM_PEER_NAME=name program
+    /// let running = Cluster::new().with_discovery(GossipDiscovery::from_env("SWIM_")?).start()?;
+    /// # Ok::<(), syncswim::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`GossipConfig::from_env`].
+    pub fn from_env(prefix: &str) -> Result<Self, Error> {
+        let mut options = Options::default();
+        // The other keys are not given to it.
+        let mut none = GossipConfig::lan("");
+        let set = |key: &str, value: &str| options.set(&mut none, key, value);
+        let config = Variables::read(prefix, std::env::vars_os())?.into_config(Options::KEYS, set)?;
+        Ok(Self::with_options(config, options))
+    }
+
+    /// Sets by text what the other methods do: `attempts` to a number, 0 for never; `peer_name` to `address`, `name` or
+    /// `tag:KEY`; `leave_on_stop` to `true` or `false`; or a field of the node by a key of [`GossipConfig::set`].
+    ///
+    /// ```
+    /// use syncswim::{GossipConfig, GossipDiscovery};
+    ///
+    /// let mut discovery = GossipDiscovery::new(GossipConfig::lan("node-a"));
+    /// for line in ["join=10.0.0.5", "peer_name=tag:url", "attempts=10"] {
+    ///     let (key, value) = line.split_once('=').unwrap();
+    ///     discovery.set(key, value)?;
+    /// }
+    /// assert!(discovery.set("peer_name", "tag:").is_err());
+    /// # Ok::<(), syncswim::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`GossipConfig::set`].
+    pub fn set(&mut self, key: &str, value: &str) -> Result<(), Error> {
+        self.options.set(&mut self.node.config, key, value)
     }
 
     /// Joins the cluster of nodes through this seed, as soon as the node is started. A seed is `host:port`, `host` for the
@@ -121,14 +166,14 @@ impl GossipDiscovery {
     /// [advertises](GossipConfig::advertise), which shows some probe intervals later. Zero counts as 1. Defaults to never.
     #[must_use]
     pub fn attempts(mut self, most: u32) -> Self {
-        self.attempts = Some(most.max(1));
+        self.options.attempts = Some(most.max(1));
         self
     }
 
     /// What members are called in the membership. Defaults to their addresses.
     #[must_use]
     pub fn peer_name(mut self, peer_name: PeerName) -> Self {
-        self.peer_name = peer_name;
+        self.options.peer_name = peer_name;
         self
     }
 
@@ -136,7 +181,7 @@ impl GossipDiscovery {
     /// others find that it failed. Defaults to true.
     #[must_use]
     pub fn leave_on_stop(mut self, leave_on_stop: bool) -> Self {
-        self.leave_on_stop = leave_on_stop;
+        self.options.leave_on_stop = leave_on_stop;
         self
     }
 
@@ -213,8 +258,8 @@ impl Discovery for GossipDiscovery {
 
     fn start(&mut self, membership: &Membership, stop: &Stop) -> Result<(), BoxError> {
         let Some(node) = self.handle.node.get() else { return Err(Error::Stopped.into()) };
-        let mut peers = PeerMap::new(&self.peer_name, membership);
-        let mut patience = self.attempts.map(Patience::new);
+        let mut peers = PeerMap::new(&self.options.peer_name, membership);
+        let mut patience = self.options.attempts.map(Patience::new);
         let (members, mut events) = node.follow();
         peers.reset(&members);
         let feed = self.seed_feed.take();
@@ -257,7 +302,7 @@ impl Discovery for GossipDiscovery {
             }
         };
         feed.iter().for_each(|feed| feed.running.stop());
-        let ended = if self.leave_on_stop { node.shutdown() } else { node.abort() };
+        let ended = if self.options.leave_on_stop { node.shutdown() } else { node.abort() };
         let fed = feed.map_or(Ok(()), |feed| feed.running.join());
         result.and(fed.map_err(Into::into)).and(ended.map_err(Into::into))
     }
@@ -268,7 +313,12 @@ impl SeedFeed {
     fn offer_to(&self, node: &Gossip) {
         while self.changes.try_recv().is_ok() {}
         let peers = self.running.membership().snapshot();
-        node.offer_seeds(peers.active().iter().map(|peer| peer.to_string()).collect());
+        // Without brackets, the end of an address could be meant as a port.
+        let seed = |peer: &Peer| match peer.parse::<Ipv6Addr>() {
+            Ok(ip) => format!("[{ip}]"),
+            Err(_) => peer.to_string(),
+        };
+        node.offer_seeds(peers.active().iter().map(seed).collect());
     }
 
     fn has_failed(&self) -> bool {
@@ -300,7 +350,7 @@ impl fmt::Debug for GossipDiscovery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GossipDiscovery")
             .field("node", &self.node)
-            .field("peer_name", &self.peer_name)
+            .field("options", &self.options)
             .finish_non_exhaustive()
     }
 }

@@ -6,10 +6,13 @@ mod cluster;
 mod dns;
 mod gossip;
 mod no_discovery;
+mod options;
 pub(crate) mod peer_map;
 
 use std::borrow::Cow;
 
+#[cfg(feature = "capi")]
+pub(crate) use self::options::Options;
 pub use self::{
     cluster::{Cluster, ClusterHandle},
     dns::{DnsDiscovery, Resolver, SystemResolver},

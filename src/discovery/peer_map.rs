@@ -2,7 +2,9 @@
 
 use std::{collections::HashMap, fmt, mem, str::FromStr, sync::Arc};
 
-use crate::{Error, Event, Member, MemberState, Members, Membership, Peer, membership::Departure};
+use crate::{
+    Error, Event, Member, MemberState, Members, Membership, Peer, membership::Departure, text::Quoted,
+};
 
 /// What a member is called in the membership.
 ///
@@ -64,7 +66,7 @@ impl FromStr for PeerName {
             ("name", _) => Ok(Self::Name),
             (_, Some(key)) if !key.is_empty() => Ok(Self::Tag(key.into())),
             _ => {
-                let problem = format!("is {text:?}; it must be address, name or tag:KEY");
+                let problem = format!("is {}; it must be address, name or tag:KEY", Quoted(text));
                 Err(Error::config("peer_name", problem))
             }
         }

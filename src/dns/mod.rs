@@ -17,7 +17,10 @@ mod tests;
 
 use std::{net::IpAddr, time::Duration};
 
-use crate::address::{Host, Target};
+use crate::{
+    address::{Host, Target},
+    text::Quoted,
+};
 
 #[cfg(feature = "dns-client")]
 pub(crate) use self::{conf::Conf, lookup::look_up};
@@ -71,7 +74,7 @@ impl Query {
         }
         Some(Target::parse(rest).and_then(|target| match target.host {
             Host::Name(name) if !name.is_ascii() => {
-                Err(format!("has {name}, which DNS knows in ASCII only: write it as `xn--…`"))
+                Err(format!("has {}, which DNS knows in ASCII only: write it as `xn--…`", Quoted(name)))
             }
             Host::Name(name) => Ok(Self { kind, name: name.into(), port: target.port }),
             Host::Ip(ip) => Err(format!("has the address {ip} behind `{prefix}+`, where a name belongs")),
@@ -145,7 +148,7 @@ mod query_tests {
             ("dns+10.0.0.1:1", "where a name belongs"),
             ("dnssrvnoa+_g._tcp.svc", "take `dnssrv+`"),
             ("dns+", "no host"),
-            ("dns+db:0", "port `0`"),
+            ("dns+db:0", "port 0"),
             ("dns+dns+db", "'+'"),
         ] {
             let problem = Query::parse(bad).unwrap().unwrap_err();

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     Error,
     address::{self, Target, any_of, problem_of},
+    text::some_of,
 };
 
 /// Addresses set aside for documentation (RFC 5737, RFC 3849): the way there is the default route. Nothing is sent.
@@ -107,7 +108,7 @@ fn of_text(
     };
     let Some(addr) = found.iter().find(fits) else {
         found.iter().try_for_each(|addr| check_advertise(addr.ip()))?;
-        let ips = list(found.iter().map(SocketAddr::ip));
+        let ips = some_of(&found.iter().map(SocketAddr::ip).collect::<Vec<_>>());
         let problem = format!(
             "is {ips} on this host, and `bind` {bound} is of {family}; others need an address of that family \
              which is no loopback: give it"
@@ -157,7 +158,7 @@ impl<'a> Seeds<'a> {
             let problem = format!(
                 "is {bound}, from where other hosts are not reached, and all seeds are on others ({}); bind to \
                  0.0.0.0 or [::], or to an address that they reach",
-                list(self.literals.iter().copied())
+                some_of(&self.literals)
             );
             return Err(Error::config("bind", problem));
         }
@@ -229,9 +230,9 @@ impl Search<'_> {
             [] => "no route shows an address of this host that other hosts could use; set it to one, or bind to \
                    127.0.0.1 or [::1] if all nodes are on this host"
                 .to_owned(),
-            _ => format!("no route shows which of {} others use; set it to that", list(candidates.iter().copied())),
+            _ => format!("no route shows which of {} others use; set it to that", some_of(candidates)),
         };
-        let problem = format!("is needed: bound to {}, and {why}", self.bound);
+        let problem = format!("is needed: this node is bound to {}, and {why}", self.bound);
         Error::config("advertise", problem)
     }
 }
@@ -241,10 +242,6 @@ fn only(ips: &[IpAddr]) -> Option<IpAddr> {
         [ip] => Some(*ip),
         _ => None,
     }
-}
-
-fn list(ips: impl IntoIterator<Item = IpAddr>) -> String {
-    ips.into_iter().map(|ip| ip.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

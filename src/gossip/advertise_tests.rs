@@ -75,7 +75,7 @@ fn loopback_is_advertised_only_if_every_seed_is_there() {
         assert_eq!(advertised(&USUAL, "0.0.0.0:1", seeds), "10.0.0.5", "{seeds:?}");
         let problem = advertised(&LONELY, "0.0.0.0:1", seeds);
         assert!(
-            problem.contains("`advertise` is needed: bound to 0.0.0.0:1, and no route shows"),
+            problem.contains("`advertise` is needed: this node is bound to 0.0.0.0:1, and no route shows"),
             "{problem}"
         );
     }

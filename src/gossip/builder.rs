@@ -65,6 +65,10 @@ impl GossipBuilder {
 
     /// Binds the sockets, unless they were handed over, and starts the threads. What was handed over is used once.
     pub(super) fn run(&mut self) -> Result<Running, Error> {
+        self.try_to_run().map_err(|error| self.config.by_variables(error))
+    }
+
+    fn try_to_run(&mut self) -> Result<Running, Error> {
         let config = self.config.clone();
         let sockets = match self.sockets.take() {
             Some((udp, tcp)) => {

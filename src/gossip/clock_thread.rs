@@ -49,8 +49,6 @@ pub(super) struct ClockThread {
     pub(super) peers: Arc<PeerLog>,
     /// The mark of this node's cluster.
     pub(super) cluster: u32,
-    /// How much too late the last timer fired.
-    pub(super) late: Duration,
 }
 
 impl ClockThread {
@@ -83,11 +81,7 @@ impl ClockThread {
             self.node.stop.wait(ERROR_PAUSE);
         }
         if due {
-            self.late = self.node.with(|node, now| {
-                let due = node.poll_timeout();
-                node.handle_timeout(now);
-                due.map_or(Duration::ZERO, |due| now.since(due))
-            });
+            self.node.with(Node::handle_timeout);
         }
     }
 
@@ -161,7 +155,7 @@ impl ClockThread {
             let mut outputs = mem::take(&mut self.outbox.outputs);
             outputs.drain(..).for_each(|output| self.act(now, output));
             self.outbox.outputs = outputs;
-            self.journal.look(now, vitals, self.late, &mut Log);
+            self.journal.look(now, vitals, &mut Log);
             if !full {
                 return deadline;
             }

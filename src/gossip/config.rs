@@ -8,7 +8,7 @@ use std::{
 use super::{family::Family, host_port::HostPort, seed};
 #[cfg(feature = "encryption")]
 use crate::{Encryption, Keyring};
-use crate::{Error, IpNetwork, Tags, address::problem_of, recording::check_limit, swim};
+use crate::{Error, IpNetwork, Tags, address::problem_of, recording::check_limit, swim, text::some_of};
 
 /// The port that nodes listen on unless told otherwise: memberlist's.
 pub const DEFAULT_PORT: u16 = 7946;
@@ -103,6 +103,9 @@ pub struct GossipConfig {
     /// The kernel's receive buffer to ask for, in bytes; the kernel may grant less. Too small drops datagrams
     /// in bursts. Defaults to 4 MiB.
     pub recv_buffer: usize,
+
+    /// If it was made from environment variables: with what their names begin.
+    pub(super) env_prefix: Option<String>,
 }
 
 impl GossipConfig {
@@ -138,6 +141,7 @@ impl GossipConfig {
             record: None,
             record_limit: 64 << 20,
             recv_buffer: 4 << 20,
+            env_prefix: None,
         }
     }
 
@@ -192,8 +196,8 @@ impl GossipConfig {
     /// # Errors
     /// [`Error::Config`] with the first field that cannot work, and what it should be.
     pub fn validate(&self) -> Result<(), Error> {
-        self.validate_but_addresses()?;
-        self.check_addresses()
+        let checked = self.validate_but_addresses().and_then(|()| self.check_addresses());
+        checked.map_err(|error| self.by_variables(error))
     }
 
     /// The same, but for where the node is.
@@ -260,7 +264,7 @@ impl GossipConfig {
         let can_be_reached =
             |seed: &String| seed::literal(seed, DEFAULT_PORT).is_none_or(|addr| family.reaches(addr.ip()));
         if !self.seeds.is_empty() && !self.seeds.iter().any(can_be_reached) {
-            let seeds = self.seeds.join(", ");
+            let seeds = some_of(&self.seeds);
             let problem = format!(
                 "is {bind}, of {family}, and no seed is ({seeds}); bind to [::] for both, or take seeds of its family"
             );
@@ -325,7 +329,7 @@ mod tests {
             ),
             (seeds("[::1]:0", &["10.0.0.1:1", "10.0.0.2"]), "`bind` is ::1, of IPv6 alone, and no seed is"),
             (seeds("127.0.0.1:0", &["[::1]:1"]), "`bind` is 127.0.0.1, of IPv4 alone, and no seed is"),
-            (seeds("[::1]:0", &["db:0"]), "`seeds` has \"db:0\", which has the port `0`"),
+            (seeds("[::1]:0", &["db:0"]), "`seeds` has \"db:0\", which has the port 0,"),
             (seeds("[::1]:0", &["10.0.0.1:1", "[::1]:1"]), "fine"),
             (seeds("[::1]:0", &["10.0.0.1:1", "db:1"]), "fine"),
             (seeds("[::]:0", &["10.0.0.1:1"]), "fine"),
@@ -336,7 +340,7 @@ mod tests {
             (advertise("eth0:0", "[2001:db8::1]:1"), "fine"),
             (lan("a b:1"), "`bind` has \"a b:1\", which has ' ' in its host"),
             (lan("http://a"), "`bind` has \"http://a\", which is a URL"),
-            (advertise(any, "db:x"), "`advertise` has \"db:x\", which has the port `x`"),
+            (advertise(any, "db:x"), "`advertise` has \"db:x\", which has the port \"x\""),
             (lan("[::ffff:0.0.0.0]:1"), "fine"),
             (advertise("[::ffff:10.0.0.1]:1", "[2001:db8::1]"), "but `bind` is 10.0.0.1, of IPv4 alone"),
         ];

@@ -1,16 +1,16 @@
-//! The configuration of a node from text: one table of keys, for [`GossipConfig::set`], for the environment, and for the C
-//! interface.
+//! The configuration of a node from text: one table of keys, for [`GossipConfig::set`], for the [environment](super::environment),
+//! and for the C interface.
 
-use std::{borrow::Cow, ffi::OsString, time::Duration};
+use std::{borrow::Cow, time::Duration};
 
 use super::{config::GossipConfig, host_port::HostPort, seed};
 #[cfg(feature = "encryption")]
 use crate::{Encryption, Key, Keyring};
-use crate::{Error, IpNetwork, Tags};
+use crate::{Error, IpNetwork, text::Quoted};
 
 /// A key, and what its values do.
-struct Entry {
-    key: &'static str,
+pub(super) struct Entry {
+    pub(super) key: &'static str,
     set: fn(&mut GossipConfig, &'static str, &str) -> Result<(), Error>,
 }
 
@@ -29,7 +29,7 @@ macro_rules! knob {
 }
 
 /// All keys but `tag.KEY`, whose values are free.
-const KEYS: &[Entry] = &[
+pub(super) const KEYS: &[Entry] = &[
     knob!("cluster", swim.cluster = |_, text: &str| Ok::<_, Error>(text.to_owned())),
     knob!("bind", bind = parse_host_port),
     knob!("advertise", advertise = |key, text| parse_host_port(key, text).map(Some)),
@@ -115,73 +115,11 @@ impl GossipConfig {
     /// [`Error::TagsTooLarge`]. The configuration is as it was then.
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), Error> {
         if let Some(tag) = key.strip_prefix("tag.") {
-            self.tags = Tags::new(self.tags.iter().chain([(tag, value)]))?;
+            self.tags = self.tags.with(tag, value)?;
             return Ok(());
         }
         let entry = KEYS.iter().find(|entry| entry.key == key).ok_or_else(|| unknown(key))?;
         (entry.set)(self, entry.key, value)
-    }
-
-    /// A configuration from environment variables whose names begin with `prefix`: what follows is a key of
-    /// [`set`](Self::set) in upper case, so with the prefix `SWIM_` the variable `SWIM_BIND` sets `bind`, and
-    /// `SWIM_PROBE_INTERVAL_MS` the probe interval. `TAG_ROLE` sets the tag `role`: keys of tags are in lower case then.
-    ///
-    /// `NAME` has to be given: the name of the node. `PRESET` is `lan`, which is the default, `wan` or `local`.
-    /// `JOIN`, `ALLOW` and `KEY` may hold several values with commas between them; a seed `exec:…` reaches to the end of the
-    /// value, for commands have commas.
-    ///
-    /// A variable with the prefix whose key is not known is an error, as it is a slip of the pen most of the time: choose a
-    /// prefix that nothing else uses.
-    ///
-    /// ```no_run
-    /// use syncswim::{Gossip, GossipConfig};
-    ///
-    /// // SWIM_NAME=node-a SWIM_JOIN=10.0.0.5,10.0.0.6 program
-    /// let node = Gossip::start(GossipConfig::from_env("SWIM_")?)?;
-    /// # Ok::<(), syncswim::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As [`set`](Self::set), but [`Error::Config`] names the variable; it is also the error if there is no name or no such
-    /// preset, or a value is not UTF-8. Those of
-    /// the configuration as a whole are errors of [`validate`](Self::validate).
-    pub fn from_env(prefix: &str) -> Result<Self, Error> {
-        Self::from_variables(prefix, std::env::vars_os())
-    }
-
-    fn from_variables(
-        prefix: &str,
-        variables: impl Iterator<Item = (OsString, OsString)>,
-    ) -> Result<Self, Error> {
-        let mut found = Vec::new();
-        for (variable, value) in variables {
-            let Some(key) = variable.to_str().and_then(|variable| variable.strip_prefix(prefix)) else {
-                continue;
-            };
-            let value = value
-                .into_string()
-                .map_err(|_| Error::config(format!("{prefix}{key}"), "is not UTF-8; write it as UTF-8"))?;
-            found.push((key.to_owned(), value));
-        }
-        // In one order always, so that the first error is the same each time.
-        found.sort_unstable();
-        let mut take = |key: &str| {
-            let at = found.iter().position(|(known, _)| known == key)?;
-            Some(found.remove(at).1)
-        };
-        let name = take("NAME").ok_or_else(|| {
-            Error::config(format!("{prefix}NAME"), "is not set: give the node a name, unique in the cluster")
-        })?;
-        let preset = take("PRESET").unwrap_or_else(|| "lan".into());
-        let mut config = Self::preset(&preset, name)
-            .ok_or_else(|| wrong(format!("{prefix}PRESET"), &preset, "lan, wan or local"))?;
-        for (variable, value) in found {
-            config.set_variable(&variable, &value).map_err(|error| match error {
-                Error::Config { problem, .. } => Error::config(format!("{prefix}{variable}"), problem),
-                error => error,
-            })?;
-        }
-        Ok(config)
     }
 
     /// A preset by its name.
@@ -193,35 +131,6 @@ impl GossipConfig {
             _ => None,
         }
     }
-
-    fn set_variable(&mut self, variable: &str, value: &str) -> Result<(), Error> {
-        let lower = variable.to_ascii_lowercase();
-        // `probe_interval` in lower case is no variable of ours.
-        if variable != variable.to_ascii_uppercase() {
-            return Err(unknown(variable));
-        }
-        if let Some(tag) = lower.strip_prefix("tag_") {
-            return self.set(&format!("tag.{tag}"), value);
-        }
-        match &*lower {
-            "join" | "allow" | "key" if !value.is_empty() => {
-                list(value).into_iter().try_for_each(|value| self.set(&lower, value))
-            }
-            key => self.set(key, value),
-        }
-    }
-}
-
-/// Values with commas between them; one that begins with `exec:` reaches to the end.
-fn list(text: &str) -> Vec<&str> {
-    let (mut values, mut rest) = (Vec::new(), text);
-    while !rest.trim_start().starts_with("exec:") {
-        let Some((value, others)) = rest.split_once(',') else { break };
-        values.push(value.trim());
-        rest = others;
-    }
-    values.push(rest.trim());
-    values
 }
 
 fn add_seed(config: &mut GossipConfig, key: &'static str, text: &str) -> Result<(), Error> {
@@ -322,8 +231,8 @@ fn parse_host_port(key: &'static str, text: &str) -> Result<HostPort, Error> {
     Ok(addr)
 }
 
-fn wrong(field: impl Into<Cow<'static, str>>, text: &str, accepted: &str) -> Error {
-    Error::config(field, format!("is {text:?}; it must be {accepted}"))
+pub(super) fn wrong(field: impl Into<Cow<'static, str>>, text: &str, accepted: &str) -> Error {
+    Error::config(field, format!("is {}; it must be {accepted}", Quoted(text)))
 }
 
 fn unknown(key: &str) -> Error {
@@ -345,25 +254,6 @@ mod tests {
         let error = config.set(key, value).unwrap_err().to_string();
         assert_eq!(format!("{config:?}"), before, "{key} = {value:?} changed it");
         error
-    }
-
-    fn from(variables: &[(&str, &str)]) -> Result<GossipConfig, Error> {
-        let variables = variables.iter().map(|(key, value)| ((*key).into(), (*value).into()));
-        GossipConfig::from_variables("SWIM_", variables)
-    }
-
-    /// A secret that was not mounted must not open the cluster.
-    #[cfg(feature = "encryption")]
-    #[test]
-    fn encryption_without_a_key_is_refused() {
-        for (encryption, works) in [("require", false), ("send", false), ("accept", true)] {
-            let config = from(&[("SWIM_NAME", "n"), ("SWIM_ENCRYPTION", encryption)]);
-            let checked = config.and_then(|config| config.validate());
-            assert_eq!(checked.is_ok(), works, "{encryption}");
-            if let Err(error) = checked {
-                assert!(error.to_string().contains("set `key` too"), "{error}");
-            }
-        }
     }
 
     /// `Debug` lists the fields.
@@ -427,7 +317,7 @@ mod tests {
                 "`probe_interval_ms` is \"1s\"; it must be a whole number of milliseconds",
             ),
             ("bind", "http://a", "`bind` has \"http://a\", which is a URL"),
-            ("join", "db:0", "`join` has \"db:0\", which has the port `0`"),
+            ("join", "db:0", "`join` has \"db:0\", which has the port 0,"),
             ("allow", "10.1.2.3/8", "`allow` has \"10.1.2.3/8\", which has bits set"),
             ("probe_interval", "1", "`probe_interval` is not known; the keys are tag.KEY, cluster, bind"),
         ] {
@@ -461,46 +351,5 @@ mod tests {
             problem("encryption", "yes")
                 .contains("`encryption` is \"yes\"; it must be accept, send or require")
         );
-    }
-
-    #[test]
-    fn the_environment_has_the_same_keys_in_upper_case() {
-        let config = from(&[
-            ("SWIM_NAME", "a"),
-            ("SWIM_PRESET", "wan"),
-            ("SWIM_PROBE_INTERVAL_MS", "7000"),
-            ("SWIM_TAG_ROLE", "db"),
-            ("SWIM_JOIN", "a, b:1,exec:list a, b"),
-            ("SWIM_ALLOW", ""),
-            ("SWIM", "x"),
-            ("PATH", "/bin"),
-        ])
-        .unwrap();
-        assert_eq!((&*config.swim.name, config.swim.probe_interval.as_secs()), ("a", 7));
-        assert_eq!(config.swim.suspicion_mult, GossipConfig::wan("a").swim.suspicion_mult);
-        assert_eq!((config.tags.get("role"), config.swim.allow), (Some("db"), Some(vec![])));
-        assert_eq!(config.seeds, ["a", "b:1", "exec:list a, b"]);
-    }
-
-    #[test]
-    fn a_variable_that_cannot_be_meant_is_an_error_that_names_it() {
-        let problem = |variables: &[(&str, &str)]| from(variables).unwrap_err().to_string();
-        assert!(problem(&[]).contains("`SWIM_NAME` is not set: give"));
-        let with = |key, value| problem(&[("SWIM_NAME", "a"), (key, value)]);
-        assert!(
-            with("SWIM_PRESET", "mars").contains("`SWIM_PRESET` is \"mars\"; it must be lan, wan or local")
-        );
-        assert!(with("SWIM_ALOW", "10.0.0.0/8").contains("`SWIM_ALOW` is not known; the keys"));
-        assert!(with("SWIM_NACKS", "yes").contains("`SWIM_NACKS` is \"yes\"; it must be true or false"));
-        assert!(with("SWIM_nacks", "true").contains("`SWIM_nacks` is not known"));
-        assert!(with("SWIM_JOIN", "a,,b").contains("`SWIM_JOIN` has \"\", which has no host"));
-        #[cfg(unix)]
-        {
-            use std::os::unix::ffi::OsStringExt;
-
-            let value = OsString::from_vec(vec![0xff]);
-            let error = GossipConfig::from_variables("SWIM_", [("SWIM_BIND".into(), value)].into_iter());
-            assert!(error.unwrap_err().to_string().contains("`SWIM_BIND` is not UTF-8"));
-        }
     }
 }

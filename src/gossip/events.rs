@@ -96,8 +96,8 @@ impl Events {
     }
 
     /// Waits for each event until the node ends. `for event in &events` does the same.
-    pub fn iter(&self) -> EventsIter<'_> {
-        EventsIter(self)
+    pub fn iter(&self) -> &Self {
+        self
     }
 
     /// For `select!`: ready while an event waits; then call [`try_recv`](Self::try_recv) once. After a
@@ -118,29 +118,16 @@ impl Iterator for Events {
 
 impl FusedIterator for Events {}
 
-impl<'a> IntoIterator for &'a Events {
-    type Item = Event;
-    type IntoIter = EventsIter<'a>;
-
-    fn into_iter(self) -> EventsIter<'a> {
-        self.iter()
-    }
-}
-
-/// The events of an [`Events`] that is only borrowed, from [`Events::iter`]. Waits for each, and ends with the node.
-#[derive(Debug, Clone)]
-#[must_use = "iterators do nothing unless they are read"]
-pub struct EventsIter<'a>(&'a Events);
-
-impl Iterator for EventsIter<'_> {
+/// As `for` takes it by reference.
+impl Iterator for &Events {
     type Item = Event;
 
     fn next(&mut self) -> Option<Event> {
-        self.0.recv().ok()
+        self.recv().ok()
     }
 }
 
-impl FusedIterator for EventsIter<'_> {}
+impl FusedIterator for &Events {}
 
 #[cfg(test)]
 mod tests {

@@ -18,11 +18,11 @@ pub(super) fn check(udp: &UdpSocket, tcp: &TcpListener) -> Result<(SocketAddr, F
     let bound = udp.local_addr().map_err(|error| asked("UDP", &error))?;
     let listens = tcp.local_addr().map_err(|error| asked("TCP", &error))?;
     if bound.port() == 0 {
-        return Err(problem("the UDP socket is not bound: bind it first".into()));
+        return Err(problem("the UDP socket is not bound; bind it first".into()));
     }
     if let Ok(peer) = udp.peer_addr() {
         return Err(problem(format!(
-            "the UDP socket is connected to {peer} and would hear nobody else: do not connect it"
+            "the UDP socket is connected to {peer} and would hear nobody else; do not connect it"
         )));
     }
     check_listening(&tcp_socket)?;
@@ -31,7 +31,7 @@ pub(super) fn check(udp: &UdpSocket, tcp: &TcpListener) -> Result<(SocketAddr, F
         let [udp_family, tcp_family] = families;
         return Err(problem(format!(
             "UDP is bound to {bound} ({udp_family}), TCP to {listens} ({tcp_family}): others look for both at one \
-             address and port, so bind them to the same"
+             address and port; bind them to the same"
         )));
     }
     udp.set_nonblocking(false).map_err(|error| asked("UDP", &error))?;
@@ -44,7 +44,7 @@ fn check_kind(which: &str, name: &str, socket: &SockRef<'_>, kind: Type) -> Resu
     match socket.r#type() {
         Ok(found) if found == kind => Ok(()),
         Ok(_) => Err(problem(format!(
-            "the {which} is no {name} socket: hand over the UDP socket, then the TCP listener"
+            "the {which} is no {name} socket; hand over the UDP socket, then the TCP listener"
         ))),
         Err(error) => Err(asked(name, &error)),
     }
@@ -54,7 +54,7 @@ fn check_kind(which: &str, name: &str, socket: &SockRef<'_>, kind: Type) -> Resu
 fn check_listening(tcp: &SockRef<'_>) -> Result<(), Error> {
     match tcp.is_listener() {
         Ok(true) => Ok(()),
-        Ok(false) => Err(problem("the TCP socket does not listen: call listen on it first".into())),
+        Ok(false) => Err(problem("the TCP socket does not listen; call listen on it first".into())),
         Err(error) => Err(asked("TCP", &error)),
     }
 }
@@ -73,12 +73,12 @@ fn family_of(name: &str, socket: &SockRef<'_>, bound: SocketAddr) -> Result<Fami
 /// The error of a system call on a socket, which is then not of the kind that is needed.
 fn asked(name: &str, error: &io::Error) -> Error {
     problem(format!(
-        "the {name} socket cannot be used ({error}): hand over one that is open, over IPv4 or IPv6"
+        "the {name} socket does not answer ({error}); hand over one that is open, over IPv4 or IPv6"
     ))
 }
 
 fn problem(problem: String) -> Error {
-    Error::config("sockets", problem)
+    Error::config("sockets", format!("cannot be used: {problem}"))
 }
 
 #[cfg(test)]
@@ -123,7 +123,8 @@ mod tests {
         let other = tcp("127.0.0.1:0");
         let problem = said(&bound, &other);
         assert!(
-            problem.contains("`sockets` UDP is bound to") && problem.contains("bind them to the same"),
+            problem.contains("`sockets` cannot be used: UDP is bound to")
+                && problem.contains("bind them to the same"),
             "{problem}"
         );
         bound.connect("127.0.0.1:9").unwrap();

@@ -9,6 +9,7 @@ use super::interfaces;
 use crate::{
     Error,
     address::{Host, Target},
+    text::Quoted,
 };
 
 /// An address of this host with its port: a [`SocketAddr`], or a text as `host:port` or `host`, whose host is an address, a
@@ -88,7 +89,7 @@ impl HostPort {
 
     /// An error that says what is wrong with it.
     pub(super) fn error(&self, field: &'static str, problem: &str) -> Error {
-        Error::config(field, format!("has {:?}, which {problem}", self.to_string()))
+        Error::config(field, format!("has {}, which {problem}", Quoted(&self.to_string())))
     }
 
     fn malformed(&self, field: &'static str, problem: &str) -> Error {

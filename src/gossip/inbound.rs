@@ -61,7 +61,7 @@ impl Inbound {
                     if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
                 Err(error) => {
                     let fields: [Field<'_>; 2] = [("error", &error), ("node", &node.name)];
-                    self.warnings.log("accept", Topic::AcceptFailed, &fields);
+                    self.warnings.log(Topic::AcceptFailed, "", &fields);
                     node.stop.wait(pause);
                     pause = (pause * 2).min(MAX_ACCEPT_PAUSE);
                 }

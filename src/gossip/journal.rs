@@ -49,9 +49,8 @@ impl Journal {
         }
     }
 
-    /// Logs what has become of the node itself, and what is due of earlier events. `late` is how much too late its last
-    /// timer fired.
-    pub(super) fn look(&mut self, now: Time, vitals: Vitals, late: Duration, sink: &mut impl Sink) {
+    /// Logs what has become of the node itself, and what is due of earlier events.
+    pub(super) fn look(&mut self, now: Time, vitals: Vitals, sink: &mut impl Sink) {
         self.pace.tick(now, &self.node, sink);
         let before = std::mem::replace(&mut self.seen, vitals);
         let node: &str = &self.node;
@@ -59,16 +58,16 @@ impl Journal {
             let count = vitals.refutations - before.refutations;
             let incarnation = vitals.incarnation;
             let fields: [Field<'_>; 3] = [("count", &count), ("incarnation", &incarnation), ("node", &node)];
-            self.limited(now, "refuted", Topic::SelfRefuted, &fields, sink);
+            self.limited(now, Topic::SelfRefuted, &fields, sink);
         }
         if vitals.stalls > before.stalls {
-            let (lasted, score) = (Seconds(late), vitals.health_score);
+            let (lasted, score) = (Seconds(vitals.last_stall), vitals.health_score);
             let fields: [Field<'_>; 3] = [("lasted", &lasted), ("score", &score), ("node", &node)];
-            self.limited(now, "stall", Topic::NodeStalled, &fields, sink);
+            self.limited(now, Topic::NodeStalled, &fields, sink);
         }
         if vitals.flaps_damped > before.flaps_damped {
             let hint = "failed again while its own probes fail; it comes back once it is well";
-            self.limited(now, "away", Topic::NodeAway, &[("hint", &hint), ("node", &node)], sink);
+            self.limited(now, Topic::NodeAway, &[("hint", &hint), ("node", &node)], sink);
         }
         self.health.look(now, vitals.health_score, node, sink);
     }
@@ -113,7 +112,7 @@ impl Journal {
             Event::Conflict { member, other } => {
                 let fields: [Field<'_>; 4] =
                     [("name", &member.name), ("addr", &member.addr), ("other", other), ("node", &node)];
-                self.limited(now, "conflict", Topic::NameConflict, &fields, sink);
+                self.limited(now, Topic::NameConflict, &fields, sink);
             }
             Event::ReachabilityLost { problem } => self.lost(now, problem, sink),
             Event::ReachabilityRestored { problem } => self.restored(problem, sink),
@@ -146,26 +145,26 @@ impl Journal {
                 let peers = Names(peers);
                 let fields: [Field<'_>; 4] =
                     [("count", count), ("peers", &peers), ("hint", &hint), ("node", &node)];
-                self.limited(now, topic.words(), topic, &fields, sink);
+                self.limited(now, topic, &fields, sink);
             }
             ReachProblem::Unreachable { addr, observed } => {
                 let hint = "check advertise, and that firewalls let UDP and TCP in";
                 let seen = Observed(*observed);
                 let fields: [Field<'_>; 4] =
                     [("addr", addr), ("observed", &seen), ("hint", &hint), ("node", &node)];
-                self.limited(now, topic.words(), topic, &fields, sink);
+                self.limited(now, topic, &fields, sink);
             }
             ReachProblem::AddressGone { addr } => {
                 let hint = "give it back to this host, or restart with another advertise";
                 let fields: [Field<'_>; 3] = [("addr", addr), ("hint", &hint), ("node", &node)];
-                self.limited(now, topic.words(), topic, &fields, sink);
+                self.limited(now, topic, &fields, sink);
             }
         }
     }
 
     fn restored(&self, problem: &ReachProblem, sink: &mut impl Sink) {
         let (topic, node) = (restored_of(problem), &*self.node);
-        self.throttle.forget(lost_of(problem).words());
+        self.throttle.forget(lost_of(problem));
         match problem {
             ReachProblem::Datagrams { peers, count } => {
                 let peers = Names(peers);
@@ -177,9 +176,9 @@ impl Journal {
         }
     }
 
-    /// Writes a line unless there was one of this kind lately.
-    fn limited(&self, now: Time, kind: &str, topic: Topic, fields: &[Field<'_>], sink: &mut impl Sink) {
-        self.throttle.write_at(now.since_origin(), kind, topic, fields, sink);
+    /// Writes a line unless there was one of its topic lately.
+    fn limited(&self, now: Time, topic: Topic, fields: &[Field<'_>], sink: &mut impl Sink) {
+        self.throttle.write_at(now.since_origin(), topic, "", fields, sink);
     }
 }
 
@@ -262,7 +261,7 @@ fn failed(member: &Member, verdict: &Verdict, node: &str, sink: &mut impl Sink) 
         Origin::Successor => "restarted",
         Origin::Member | Origin::Others => "heard",
     };
-    let own_probe = verdict.accusers.iter().any(|accuser| **accuser == *node);
+    let own_probe = verdict.accusers.iter().any(|accuser| accuser.is_own);
     let confirmed = verdict.accusers.len().saturating_sub(1);
     let (accusers, waited) = (Names(&verdict.accusers), Seconds(verdict.waited));
     let fields: [Field<'_>; 5] = [

@@ -3,7 +3,7 @@
 //! Owns the clock, the sockets, the threads and what callers see of the members. Holds no protocol rule.
 //!
 //! Modules depend on those that are named before them only. First come those without a node: `host_port`, `family`,
-//! `interfaces`, `seed` (with `command`: what people write), `config` and `config_text`, `advertise` and `sockets` (where a node is), `queue`,
+//! `interfaces`, `seed` (with `command`: what people write), `config`, `config_text` and `environment`, `advertise` and `sockets` (where a node is), `queue`,
 //! `workers` and `pools` (threads for what may block), `clock`, `wakeup` and `counters`, `directory` and `events` (what
 //! readers see), `seeds`. `pace`, `journal` and `peer_log` decide what is logged. `publication` tells callers what happens; `shared_node` is the node under its lock,
 //! with its clock, its end, and the waking of the clock thread. Streams are built in layers: `timed_socket`, `secrets`
@@ -28,6 +28,7 @@ mod conversation;
 mod counters;
 mod dial;
 mod directory;
+mod environment;
 mod events;
 mod external_sockets;
 mod family;
@@ -69,10 +70,10 @@ mod workers;
 
 pub use builder::GossipBuilder;
 pub use config::{DEFAULT_PORT, GossipConfig};
-#[cfg(feature = "capi")]
 pub(crate) use config_text::parse_value;
 pub use directory::Members;
-pub use events::{Events, EventsIter};
+pub(crate) use environment::Variables;
+pub use events::Events;
 pub use handle::Gossip;
 pub use host_port::HostPort;
 #[cfg(feature = "encryption")]

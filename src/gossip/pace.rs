@@ -67,7 +67,8 @@ impl Pace {
     fn may_tell_of(&mut self, now: Time, last: Topic, name: &Arc<str>) -> bool {
         let is_over = |recent: &Recent| now.since(recent.began) >= MEMBER_WINDOW;
         if let Some(recent) = self.members.get_mut(name) {
-            if is_over(recent) {
+            // More changes than lines are told of first.
+            if is_over(recent) && recent.changes <= MEMBER_LINES {
                 *recent = Recent { began: now, changes: 0, last };
             }
             recent.changes += 1;
@@ -110,14 +111,14 @@ impl Pace {
         (self.began, self.changes) = (now, 0);
         if mem::take(&mut self.owes) {
             self.sum_up(within, node, sink);
-            self.tell_unsettled(|recent| now.since(recent.began) >= MEMBER_WINDOW, node, sink);
+            self.tell_unsettled(now, MEMBER_WINDOW, node, sink);
         }
     }
 
     /// Writes all of it now: the node ends.
     pub(super) fn finish(&mut self, now: Time, node: &str, sink: &mut impl Sink) {
         self.sum_up(now.since(self.began), node, sink);
-        self.tell_unsettled(|_| true, node, sink);
+        self.tell_unsettled(now, Duration::ZERO, node, sink);
     }
 
     fn sum_up(&mut self, within: Duration, node: &str, sink: &mut impl Sink) {
@@ -133,14 +134,15 @@ impl Pace {
         }
     }
 
-    /// Tells of members with more changes than lines, and forgets them, once their window `is_over`.
-    fn tell_unsettled(&mut self, is_over: impl Fn(&Recent) -> bool, node: &str, sink: &mut impl Sink) {
+    /// Tells of members with more changes than lines, and forgets them, once their window is so long.
+    fn tell_unsettled(&mut self, now: Time, window: Duration, node: &str, sink: &mut impl Sink) {
+        let is_over = |recent: &Recent| now.since(recent.began) >= window;
         let mut told: Vec<_> = self.members.extract_if(|_, recent| is_over(recent)).collect();
         told.retain(|(_, recent)| recent.changes > MEMBER_LINES);
         told.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        for (name, Recent { changes, last, .. }) in told {
+        for (name, Recent { began, changes, last }) in told {
             let last = last.words().trim_start_matches("member ");
-            let within = Seconds(MEMBER_WINDOW);
+            let within = Seconds(now.since(began));
             sink.write(
                 Topic::MemberUnsettled,
                 &[
@@ -154,6 +156,7 @@ impl Pace {
         }
         self.owes |= self.members.values().any(|recent| recent.changes > MEMBER_LINES);
     }
+
     /// How many members are counted, and the most names that wait for a summary.
     #[cfg(test)]
     pub(super) fn sizes(&self) -> (usize, usize) {

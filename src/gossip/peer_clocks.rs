@@ -205,9 +205,7 @@ impl ClockLog {
             }
             None if self.is_told && found.largest_ms.unsigned_abs() < OVER_MS => {
                 self.is_told = false;
-                for wrong in [WrongClock::Own { ahead_ms: 0 }, WrongClock::Members, WrongClock::Unclear] {
-                    self.throttle.forget(wrong.as_str());
-                }
+                self.throttle.forget(Topic::ClockDiffers);
                 let fields: [Field<'_>; 2] = [("compared", &found.compared), ("node", &node)];
                 sink.write(Topic::ClockAgrees, &fields);
             }
@@ -228,7 +226,10 @@ impl ClockLog {
             return;
         }
         let whose = wrong.as_str();
-        let Some(omitted) = self.throttle.admit(whose, Duration::from_millis(now)) else { return };
+        let Some(omitted) = self.throttle.admit(Topic::ClockDiffers, whose, Duration::from_millis(now))
+        else {
+            return;
+        };
         let (ahead_ms, names, hint) = match wrong {
             WrongClock::Own { ahead_ms } => (ahead_ms, Vec::new(), "this host's clock is wrong; run NTP"),
             WrongClock::Members => {

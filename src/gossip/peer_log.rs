@@ -92,23 +92,28 @@ pub(super) enum Via {
     Stream,
 }
 
-/// Shared by all threads of a node. Each kind of line is throttled for each host.
+/// Shared by all threads of a node. Each kind of line is throttled for each host. Those about datagrams, whose sources can be
+/// forged in any number, do not push out those about streams.
 #[derive(Debug)]
 pub(super) struct PeerLog {
     /// This node's name.
     node: String,
-    throttle: Throttle,
+    datagrams: Throttle,
+    streams: Throttle,
 }
 
 impl PeerLog {
     pub(super) fn new(node: &str) -> Self {
-        Self { node: node.to_owned(), throttle: Throttle::default() }
+        Self { node: node.to_owned(), datagrams: Throttle::default(), streams: Throttle::default() }
     }
 
     /// What a peer sent was dropped.
     pub(super) fn mismatch(&self, mismatch: Mismatch, peer: SocketAddr, via: Via, sink: &mut impl Sink) {
-        let via = if via == Via::Datagram { "datagram" } else { "stream" };
-        self.write(mismatch.topic(), peer, &[("via", &via), ("hint", &mismatch.hint())], sink);
+        let (name, throttle) = match via {
+            Via::Datagram => ("datagram", &self.datagrams),
+            Via::Stream => ("stream", &self.streams),
+        };
+        self.write(throttle, mismatch.topic(), peer, &[("via", &name), ("hint", &mismatch.hint())], sink);
     }
 
     /// A peer did not go on with a stream that this node opened.
@@ -118,7 +123,7 @@ impl PeerLog {
             _ => &"it hung up",
         };
         let hint = "its key or cluster may be another; its log says which";
-        self.write(Topic::StreamRejected, peer, &[("reason", reason), ("hint", &hint)], sink);
+        self.write(&self.streams, Topic::StreamRejected, peer, &[("reason", reason), ("hint", &hint)], sink);
     }
 
     /// A genuine datagram was dropped because its time of sending is too far off.
@@ -126,11 +131,18 @@ impl PeerLog {
     pub(super) fn clock_off(&self, peer: SocketAddr, off_ms: u64, sink: &mut impl Sink) {
         if off_ms >= MIN_OFF_MS {
             let hint = "a clock is wrong, here or there, or somebody replays; run NTP";
-            self.write(Topic::ClockOff, peer, &[("off_ms", &off_ms), ("hint", &hint)], sink);
+            self.write(&self.datagrams, Topic::ClockOff, peer, &[("off_ms", &off_ms), ("hint", &hint)], sink);
         }
     }
 
-    fn write(&self, topic: Topic, peer: SocketAddr, fields: &[Field<'_>], sink: &mut impl Sink) {
+    fn write(
+        &self,
+        throttle: &Throttle,
+        topic: Topic,
+        peer: SocketAddr,
+        fields: &[Field<'_>],
+        sink: &mut impl Sink,
+    ) {
         if !sink.is_on(topic) {
             return;
         }
@@ -138,8 +150,7 @@ impl PeerLog {
         all.extend_from_slice(fields);
         all.push(("node", &self.node));
         // From each stream another port.
-        let kind = format!("{} {}", topic.words(), peer.ip());
-        self.throttle.write(&kind, topic, &all, sink);
+        throttle.write(topic, &peer.ip().to_string(), &all, sink);
     }
 }
 
@@ -191,10 +202,13 @@ mod tests {
             log.mismatch(Mismatch::Version, peer(1, port), Via::Stream, &mut written);
         }
         assert_eq!(written.0.len(), 2);
+        written.0.clear();
         for host in 2..=255 {
             log.mismatch(Mismatch::Cluster, peer(host, 7), Via::Datagram, &mut written);
         }
         assert_eq!(written.0.len(), 65);
+        log.mismatch(Mismatch::Cluster, peer(77, 7), Via::Stream, &mut written);
+        assert_eq!(written.0.len(), 66, "sources of datagrams are forged easily: these hide no stream");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     Error, Key, Keyring, Member,
+    text::Quoted,
     wire::{
         frame::MAX_FRAME,
         message::{KeyAnswer, KeyChange, Message},
@@ -185,7 +186,8 @@ impl Rotator<'_> {
             let member = members.named(name).filter(|member| member.name != own.name);
             let problem = || {
                 format!(
-                    "{name:?} is not the name of another member, so it cannot be excluded; `members` lists the names"
+                    "{} is not the name of another member, so it cannot be excluded; `members` lists the names",
+                    Quoted(name)
                 )
             };
             rotation.list(member.ok_or_else(|| Error::Key { problem: problem() })?, true);

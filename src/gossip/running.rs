@@ -187,7 +187,6 @@ impl Running {
             journal: Journal::new(&config.name, config.probe_interval),
             peers: Arc::clone(&talk.peers),
             cluster: talk.cluster,
-            late: Duration::ZERO,
         };
         let threads = Threads { clock, udp, inbound: Arc::new(inbound), tcp };
         let running = Self {

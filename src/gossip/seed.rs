@@ -18,6 +18,7 @@ use crate::{
     Error,
     address::Target,
     dns::{self, Conf, Query},
+    text::Quoted,
 };
 
 /// The longest list, in bytes.
@@ -49,12 +50,14 @@ impl<'a> Seed<'a> {
         match text.split_once(':') {
             // Hosts may be called `file` and `exec`.
             Some(("file", path)) if path.contains('/') => Ok(Self::File(path)),
-            Some(("exec", command)) if !is_port(command) => {
-                if command.trim().is_empty() {
-                    return Err("names no command to run".into());
-                }
-                Ok(Self::Command(command))
+            Some(("file", path)) if !is_port(path) => Err(
+                "has no path with a `/`; write file:/path, or file:./path for one in the working directory"
+                    .into(),
+            ),
+            Some(("exec", command)) if command.trim().is_empty() => {
+                Err("names no command to run; write exec:command".into())
             }
+            Some(("exec", command)) if !is_port(command) => Ok(Self::Command(command)),
             _ => Self::parse_listed(text),
         }
     }
@@ -110,15 +113,10 @@ impl<'a> Seed<'a> {
 /// Refuses a text that is no seed, and says why. `field` is what it was given as.
 pub(super) fn check(field: &'static str, seed: &str) -> Result<(), Error> {
     let error = |problem| {
-        Error::config(
-            field,
-            format!(
-                "has {seed:?}, which {problem}; write host:port, host for our own port, or where else to find seeds, \
-             as GossipConfig::seeds explains"
-            ),
-        )
+        let seed = Quoted(seed);
+        format!("has {seed}, which {problem}; a seed is host:port, or one of what GossipConfig::seeds lists")
     };
-    Seed::parse(seed).map(drop).map_err(error)
+    Seed::parse(seed).map(drop).map_err(|problem| Error::config(field, error(problem)))
 }
 
 /// The address of a seed that needs no look-up.
@@ -150,7 +148,9 @@ fn list(text: &str) -> io::Result<Resolved> {
         }
         match Seed::parse_listed(seed) {
             Ok(_) => found.seeds.push(seed.into()),
-            Err(problem) => found.problems.push(format!("has {seed:?} in line {}, which {problem}", at + 1)),
+            Err(problem) => {
+                found.problems.push(format!("has {} in line {}, which {problem}", Quoted(seed), at + 1));
+            }
         }
     }
     if found.seeds.is_empty() && found.problems.is_empty() {
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn a_seed_that_cannot_be_meant_is_named_with_what_is_wrong() {
         let error = check("seeds", "db:0").unwrap_err().to_string();
-        assert!(error.contains("`seeds` has \"db:0\", which has the port `0`"), "{error}");
+        assert!(error.contains("`seeds` has \"db:0\", which has the port 0,"), "{error}");
         assert!(check("seeds", "db:1").is_ok());
     }
 
@@ -188,7 +188,14 @@ mod tests {
         assert_eq!(Seed::parse("file:/etc/seeds"), Ok(Seed::File("/etc/seeds")));
         assert_eq!(Seed::parse("file:./seeds"), Ok(Seed::File("./seeds")));
         assert_eq!(Seed::parse("exec:list-nodes --dc a:b"), Ok(Seed::Command("list-nodes --dc a:b")));
-        for (bad, said) in [("exec: ", "no command"), ("file:seeds", "port `seeds`"), ("db:0", "port `0`")] {
+        for (bad, said) in [
+            ("exec: ", "no command"),
+            ("exec:", "no command"),
+            ("file:seeds", "no path with a `/`; write file:/path"),
+            ("file:", "no path with a `/`; write file:/path"),
+            ("a:1,b:1", "has a comma"),
+            ("db:0", "port 0"),
+        ] {
             let problem = Seed::parse(bad).unwrap_err();
             assert!(problem.contains(said), "{bad}: {problem}");
         }

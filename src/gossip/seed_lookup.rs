@@ -18,6 +18,7 @@ use crate::{
     Error,
     log_line::{Field, Throttle, Topic},
     swim::{Config, JoinProblem, JoinResult, Joining},
+    text::{Quoted, some_of},
 };
 
 /// Who is told why a seed cannot be used.
@@ -193,7 +194,7 @@ impl SeedLookup {
         match report_to {
             ReportTo::Log => self.refused(seed, &problem),
             ReportTo::Caller(error) => {
-                let problem = format!("has {seed:?}, which {problem}");
+                let problem = format!("has {}, which {problem}", Quoted(seed));
                 *error.lock() = Some(Error::config("seeds", problem));
             }
         }
@@ -201,7 +202,7 @@ impl SeedLookup {
 
     fn refused(&self, seed: &str, problem: &str) {
         let fields: [Field<'_>; 3] = [("seed", &seed), ("problem", &problem), ("node", &self.node.name)];
-        self.warnings.log(seed, Topic::SeedRefused, &fields);
+        self.warnings.log(Topic::SeedRefused, seed, &fields);
     }
 
     fn report_lookup(&self, seed: &str, source: io::Error, report_to: &ReportTo) {
@@ -213,7 +214,7 @@ impl SeedLookup {
             ReportTo::Log => {
                 let fields: [Field<'_>; 4] =
                     [("seed", &seed), ("error", &source), ("hint", &advice), ("node", &self.node.name)];
-                self.warnings.log(seed, Topic::SeedUnresolved, &fields);
+                self.warnings.log(Topic::SeedUnresolved, seed, &fields);
             }
             ReportTo::Caller(error) => {
                 *error.lock() = Some(Error::Resolve { host: seed.into(), remedy: advice.into(), source });
@@ -223,16 +224,18 @@ impl SeedLookup {
 
     /// How a round of contacting the seeds ended, in one line at most.
     pub(super) fn report_round(&self, result: &JoinResult) {
-        const KIND: &str = "no seed joined";
         let node = &self.node.name;
         let problem = match result {
-            Ok(_) => return self.warnings.forget(KIND),
+            Ok(_) => {
+                self.warnings.forget(Topic::NameTaken);
+                return self.warnings.forget(Topic::SeedsUnreached);
+            }
             // Each seed's problem was reported already.
             Err(JoinProblem::NoAddress) => return,
             Err(problem) => problem,
         };
         if let JoinProblem::NameTaken { .. } = problem {
-            return self.warnings.log(KIND, Topic::NameTaken, &[("problem", problem), ("node", node)]);
+            return self.warnings.log(Topic::NameTaken, "", &[("problem", problem), ("node", node)]);
         }
         let (count, seed) = {
             let seeds = self.seeds.lock();
@@ -241,7 +244,7 @@ impl SeedLookup {
         let last = seed.map_or_else(|| problem.addr().map(|addr| addr.to_string()), Some).unwrap_or_default();
         let fields: [Field<'_>; 4] =
             [("seeds", &count), ("last", &last), ("problem", problem), ("node", node)];
-        self.warnings.log(KIND, Topic::SeedsUnreached, &fields);
+        self.warnings.log(Topic::SeedsUnreached, "", &fields);
     }
 
     /// Why a seed cannot be joined at an address.
@@ -273,14 +276,5 @@ impl SeedLookup {
             JoinProblem::Unreachable { addr } => Error::Unreachable { addr },
             source => Error::Join { seeds: some_of(seeds), source },
         }
-    }
-}
-
-/// Seeds for people to read: of many, the first.
-fn some_of(seeds: &[String]) -> String {
-    const MOST: usize = 5;
-    match seeds.len().saturating_sub(MOST) {
-        0 => seeds.join(", "),
-        more => format!("{} and {more} more", seeds[..MOST].join(", ")),
     }
 }

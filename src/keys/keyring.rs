@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 use parking_lot::RwLock;
 
 use super::key::{Fingerprint, Key};
-use crate::Error;
+use crate::{Error, text::Quoted};
 
 /// The most keys on one ring: a packet is only ever tried with the keys whose mark it bears, and finding those
 /// must not take long either.
@@ -48,7 +48,7 @@ impl FromStr for Encryption {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let all = [Self::Accept, Self::Send, Self::Require];
-        let problem = || format!("is {text:?}; it must be accept, send or require");
+        let problem = || format!("is {}; it must be accept, send or require", Quoted(text));
         let found = all.into_iter().find(|encryption| encryption.to_string() == text);
         found.ok_or_else(|| Error::config("encryption", problem()))
     }

@@ -52,7 +52,7 @@ pub use self::{
     peers::{Peer, Peers},
     settle::Settle,
     snapshot::Snapshot,
-    watch::{Watch, WatchIter},
+    watch::Watch,
 };
 
 /// The set of peers. Clones share it; any thread may read, change and watch it.

@@ -1,11 +1,8 @@
 //! The names of peers, and immutable lists of them.
 
-use std::{
-    fmt::{self, Write as _},
-    ops::Deref,
-    slice,
-    sync::Arc,
-};
+use std::{fmt, ops::Deref, slice, sync::Arc};
+
+use crate::text::Escaped;
 
 /// A peer's name, as discoveries and the application spell it: usually an address with its port. Cloning counts a reference.
 pub type Peer = Arc<str>;
@@ -91,10 +88,7 @@ impl fmt::Display for Peers {
 
 fn write_list(f: &mut fmt::Formatter<'_>, peers: &[Peer]) -> fmt::Result {
     for (at, peer) in peers.iter().enumerate() {
-        f.write_str(if at == 0 { "" } else { ", " })?;
-        for c in peer.chars() {
-            if c.is_control() { write!(f, "{}", c.escape_default())? } else { f.write_char(c)? }
-        }
+        write!(f, "{}{}", if at == 0 { "" } else { ", " }, Escaped(peer))?;
     }
     Ok(())
 }

@@ -98,8 +98,8 @@ impl Watch {
     }
 
     /// Every change, waiting for each, until the membership or its cluster has ended. `for change in &watch` does the same.
-    pub fn iter(&self) -> WatchIter<'_> {
-        WatchIter(self)
+    pub fn iter(&self) -> &Self {
+        self
     }
 
     /// For [`select!`](crossbeam_channel::select): it is ready while a change waits, and always once the watch has ended.
@@ -141,26 +141,13 @@ impl Iterator for Watch {
 
 impl FusedIterator for Watch {}
 
-impl<'a> IntoIterator for &'a Watch {
-    type Item = MembershipChange;
-    type IntoIter = WatchIter<'a>;
-
-    fn into_iter(self) -> WatchIter<'a> {
-        self.iter()
-    }
-}
-
-/// The changes of a [`Watch`] that is only borrowed, from [`Watch::iter`]. Waits for each, and ends with the watch.
-#[derive(Debug, Clone)]
-#[must_use = "iterators do nothing unless they are read"]
-pub struct WatchIter<'a>(&'a Watch);
-
-impl Iterator for WatchIter<'_> {
+/// As `for` takes it by reference.
+impl Iterator for &Watch {
     type Item = MembershipChange;
 
     fn next(&mut self) -> Option<MembershipChange> {
-        self.0.recv().ok()
+        self.recv().ok()
     }
 }
 
-impl FusedIterator for WatchIter<'_> {}
+impl FusedIterator for &Watch {}

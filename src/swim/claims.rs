@@ -128,7 +128,7 @@ impl Node {
         let changed = old.state != MemberState::Alive || old.addr != addr || old.tags != tags;
         let previous = old.view();
         if restarted {
-            let verdict = old.verdict(self.now, Origin::Successor);
+            let verdict = old.verdict(&self.name, self.now, Origin::Successor);
             let member = Member { state: MemberState::Failed, since: self.now, ..previous.clone() };
             self.emit(Output::Event(Event::Failed { member, verdict }));
         }

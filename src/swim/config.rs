@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, IpNetwork,
+    text::Quoted,
     wire::{MAX_NAME, message::is_name},
 };
 
@@ -30,7 +31,7 @@ pub struct Config {
     /// same when the node restarts or moves.
     pub name: String,
 
-    /// The cluster's name: 1 to 128 bytes. Packets of other clusters are dropped, so two clusters that share addresses never
+    /// The cluster's name: 1 to 128 bytes, no control characters. Packets of other clusters are dropped, so two clusters that share addresses never
     /// merge. Defaults to `"default"`.
     pub cluster: String,
 
@@ -275,37 +276,24 @@ impl Config {
             true => Ok(()),
             false => Err(Error::config(field, problem)),
         };
-        ensure(
-            is_name(&self.name),
-            "name",
-            &format!("must have 1 to {MAX_NAME} bytes and no control characters, not {:?}", self.name),
-        )?;
-        ensure(
-            (1..=MAX_NAME).contains(&self.cluster.len()),
-            "cluster",
-            &format!("must have 1 to {MAX_NAME} bytes"),
-        )?;
+        for (field, name) in [("name", &self.name), ("cluster", &self.cluster)] {
+            let problem =
+                || format!("must have 1 to {MAX_NAME} bytes and no control characters, not {}", Quoted(name));
+            ensure(is_name(name), field, &problem())?;
+        }
         for (field, value) in self.intervals() {
             ensure(value >= Duration::from_millis(1), field, "must be at least 1 ms")?;
             ensure(value <= 10_000 * HOUR, field, "must be at most 10,000 hours")?;
+        }
+        for (field, value, least, most) in self.counts() {
+            let problem = || format!("is {value}; it must be from {least} to {most}");
+            ensure((least..=most).contains(&value), field, &problem())?;
         }
         ensure(
             self.probe_timeout < self.probe_interval,
             "probe_timeout",
             "must be less than `probe_interval`",
         )?;
-        ensure(self.indirect_probes <= 8, "indirect_probes", "must be at most 8")?;
-        ensure((1..=1000).contains(&self.health_max), "health_max", "must be from 1 to 1,000")?;
-        ensure((1..=1000).contains(&self.suspicion_mult), "suspicion_mult", "must be from 1 to 1,000")?;
-        ensure(
-            (1..=1000).contains(&self.suspicion_max_mult),
-            "suspicion_max_mult",
-            "must be from 1 to 1,000",
-        )?;
-        ensure(self.suspicion_confirmations <= 7, "suspicion_confirmations", "must be at most 7")?;
-        ensure(self.verifiers <= 64, "verifiers", "must be at most 64")?;
-        ensure((1..=64).contains(&self.gossip_fanout), "gossip_fanout", "must be from 1 to 64")?;
-        ensure((1..=100).contains(&self.retransmit_mult), "retransmit_mult", "must be from 1 to 100")?;
         ensure(
             self.forget_after >= self.longest_suspicion(),
             "forget_after",
@@ -315,20 +303,26 @@ impl Config {
             self.forget_after >= self.reap_failed_after.max(self.reap_left_after),
             "forget_after",
             "must not be less than `reap_failed_after` and `reap_left_after`",
-        )?;
-        ensure(
-            (1000..=65_000).contains(&self.max_datagram),
-            "max_datagram",
-            "must be from 1,000 to 65,000 bytes",
-        )?;
-        ensure((1..=1 << 24).contains(&self.max_members), "max_members", "must be from 1 to 16,777,216")?;
-        ensure((1..=1 << 24).contains(&self.max_departed), "max_departed", "must be from 1 to 16,777,216")?;
-        ensure(
-            (1..=1 << 20).contains(&self.max_reconnects),
-            "max_reconnects",
-            "must be from 1 to 1,048,576",
-        )?;
-        ensure(self.history <= 1 << 20, "history", "must be at most 1,048,576")
+        )
+    }
+
+    /// Each count with its least and its greatest value.
+    fn counts(&self) -> [(&'static str, usize, usize, usize); 13] {
+        [
+            ("indirect_probes", self.indirect_probes, 0, 8),
+            ("health_max", self.health_max as usize, 1, 1000),
+            ("suspicion_mult", self.suspicion_mult as usize, 1, 1000),
+            ("suspicion_max_mult", self.suspicion_max_mult as usize, 1, 1000),
+            ("suspicion_confirmations", self.suspicion_confirmations as usize, 0, 7),
+            ("verifiers", self.verifiers as usize, 0, 64),
+            ("gossip_fanout", self.gossip_fanout, 1, 64),
+            ("retransmit_mult", self.retransmit_mult as usize, 1, 100),
+            ("max_datagram", self.max_datagram, 1000, 65_000),
+            ("max_members", self.max_members, 1, 1 << 24),
+            ("max_departed", self.max_departed, 1, 1 << 24),
+            ("max_reconnects", self.max_reconnects, 1, 1 << 20),
+            ("history", self.history, 0, 1 << 20),
+        ]
     }
 
     fn intervals(&self) -> [(&'static str, Duration); 12] {

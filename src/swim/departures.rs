@@ -101,7 +101,7 @@ impl Node {
         self.timers.cancel(Timer::Suspicion(id));
         let record = self.table.get(id);
         let old = record.state;
-        let verdict = (state == MemberState::Failed).then(|| record.verdict(self.now, by));
+        let verdict = (state == MemberState::Failed).then(|| record.verdict(&self.name, self.now, by));
         let since = match old {
             _ if old.is_live() => self.now,
             _ if old == state => record.since,

@@ -10,7 +10,7 @@ use super::{
     stream::{StreamId, StreamKind},
     time::Time,
 };
-use crate::JoinProblem;
+use crate::{JoinProblem, text::Escaped};
 
 /// A change in the cluster, with the member as it is after the change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,11 +112,40 @@ pub struct Verdict {
     pub origin: Origin,
     /// The members that accused it, in the order in which this node heard of them; itself among them if its own probe
     /// failed. Empty if this node heard of no suspicion before the verdict.
-    pub accusers: Vec<Arc<str>>,
+    pub accusers: Vec<Accuser>,
     /// When this node first heard of the suspicion.
     pub suspected: Option<Time>,
     /// How long the member had from then on to refute, until the verdict fell or was heard of.
     pub waited: Duration,
+}
+
+/// A member whose own probe of another one failed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Accuser {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Whether it is this node itself.
+    pub is_own: bool,
+}
+
+impl Accuser {
+    pub(crate) fn of(name: &Arc<str>, own: &str) -> Self {
+        Self { name: Arc::clone(name), is_own: **name == *own }
+    }
+}
+
+/// Its name, or `this node`.
+impl fmt::Display for Accuser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_own { f.write_str("this node") } else { Escaped(&self.name).fmt(f) }
+    }
+}
+
+impl AsRef<str> for Accuser {
+    fn as_ref(&self) -> &str {
+        &self.name
+    }
 }
 
 impl Event {

@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Time,
-    event::Origin,
+    event::{Accuser, Origin},
     member::{Member, MemberId},
     node::Node,
     status::{ProbeStats, Status},
 };
-use crate::wire::hash;
+use crate::{text::Brief, wire::hash};
 
 /// What a node saw of a member, or of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +44,7 @@ pub enum Observation {
     #[non_exhaustive]
     Accused {
         /// Who.
-        by: Arc<str>,
+        by: Accuser,
     },
     /// It refuted a suspicion.
     #[non_exhaustive]
@@ -89,7 +89,7 @@ impl fmt::Display for Observation {
                 write!(f, "did not answer a probe, which does not count: this node was held up")
             }
             Self::Suspected => write!(f, "suspected"),
-            Self::Accused { by } => write!(f, "accused by {}", by.escape_debug()),
+            Self::Accused { by } => write!(f, "accused by {by}"),
             Self::Refuted { incarnation } => write!(f, "refuted the suspicion by incarnation {incarnation}"),
             Self::Left { by } => write!(f, "left, {}", said_by(*by)),
             Self::Failed { by } => write!(f, "declared failed, {}", said_by(*by)),
@@ -130,7 +130,7 @@ pub struct Explanation {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ago = |at: Time| self.at.since(at).as_secs_f64();
-        let name = self.name.escape_debug();
+        let name = Brief(&self.name);
         match &self.member {
             Some(member) => write!(f, "{name}: {} for {:.1} s", member.state, ago(member.since))?,
             None => write!(f, "{name}: not listed")?,

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     Error,
+    text::Quoted,
     wire::{Tags, hash},
 };
 
@@ -56,7 +57,7 @@ impl FromStr for MemberState {
     fn from_str(text: &str) -> Result<Self, Error> {
         let all = [Self::Alive, Self::Suspect, Self::Failed, Self::Left];
         let found = all.into_iter().find(|state| state.to_string() == text);
-        let problem = || format!("is {text:?}; it must be alive, suspect, failed or left");
+        let problem = || format!("is {}; it must be alive, suspect, failed or left", Quoted(text));
         found.ok_or_else(|| Error::config("state", problem()))
     }
 }
@@ -181,10 +182,10 @@ impl Record {
         }
     }
 
-    /// The evidence against it, as a verdict falls.
-    pub(super) fn verdict(&self, now: Time, origin: Origin) -> Verdict {
+    /// The evidence against it, as a verdict falls; `own` is this node's name.
+    pub(super) fn verdict(&self, own: &str, now: Time, origin: Origin) -> Verdict {
         match &self.suspicion {
-            Some(suspicion) => suspicion.verdict(self.since, now, origin),
+            Some(suspicion) => suspicion.verdict(own, self.since, now, origin),
             None => Verdict { origin, accusers: Vec::new(), suspected: None, waited: Duration::ZERO },
         }
     }

@@ -72,7 +72,7 @@ pub use config::Config;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use entry::Entry;
 pub use entry::{Input, Product, Written};
-pub use event::{Event, JoinResult, Origin, Output, Verdict};
+pub use event::{Accuser, Event, JoinResult, Origin, Output, Verdict};
 pub use history::{Explanation, Observation};
 pub use join::Joining;
 pub use member::{Identity, Member, MemberState};

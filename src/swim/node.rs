@@ -108,6 +108,8 @@ pub struct Node {
     pub(super) timers: Timers,
     pub(super) health: Health,
     pub(super) flaps: Flaps,
+    /// How long this node was held up the last time.
+    pub(super) last_stall: Duration,
     pub(super) updates: UpdateQueue,
     pub(super) pace: Pace,
     /// Members that departed a moment ago, and may not know it.
@@ -159,6 +161,7 @@ impl Node {
             mark: hash::member(&name),
             numbers: Numbers::new(start.seed),
             flaps: Flaps::default(),
+            last_stall: Duration::ZERO,
             health: Health::new(if config.lha_probe { config.health_max } else { 1 }),
             reconnects: Reconnects::new(config.max_reconnects),
             name,

@@ -19,6 +19,7 @@ impl Node {
         }
         let Some(pause) = self.pause(now) else { return };
         self.metrics.stalls += 1;
+        self.last_stall = pause;
         self.remember(MemberId::SELF, Observation::Stalled { pause });
         self.health.degrade(1, Doubt::Stall, self.now);
         self.flaps.note_trouble(self.now);

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     config::Config,
-    event::{Event, Origin, Verdict},
+    event::{Accuser, Event, Origin, Verdict},
     flap::LONGEST,
     history::Observation,
     member::{Identity, MemberId, MemberState, Record},
@@ -88,8 +88,9 @@ impl Suspicion {
     }
 
     /// The evidence, as the verdict falls on a member that was suspected at `since`.
-    pub(super) fn verdict(&self, since: Time, now: Time, origin: Origin) -> Verdict {
-        Verdict { origin, accusers: self.accusers.clone(), suspected: Some(since), waited: now.since(since) }
+    pub(super) fn verdict(&self, own: &str, since: Time, now: Time, origin: Origin) -> Verdict {
+        let accusers = self.accusers.iter().map(|accuser| Accuser::of(accuser, own)).collect();
+        Verdict { origin, accusers, suspected: Some(since), waited: now.since(since) }
     }
 
     pub(super) fn accusers(&self) -> impl Iterator<Item = &str> {
@@ -240,7 +241,7 @@ impl Node {
             suspicion.accuse(accuser)
         });
         if is_new {
-            self.remember(id, Observation::Accused { by: Arc::clone(accuser) });
+            self.remember(id, Observation::Accused { by: Accuser::of(accuser, &self.name) });
         }
         is_new
     }

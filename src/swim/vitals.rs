@@ -1,6 +1,6 @@
 //! How a node is itself, for a driver that logs it: cheap enough to be asked after each input.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use super::{
     member::{MemberId, MemberState},
@@ -16,6 +16,8 @@ pub(crate) struct Vitals {
     pub(crate) incarnation: u64,
     /// Times it was held up.
     pub(crate) stalls: u64,
+    /// How long the last time was.
+    pub(crate) last_stall: Duration,
     /// Times it stayed away because it flapped.
     pub(crate) flaps_damped: u64,
     /// Awareness (Lifeguard §IV-A): 0 is well.
@@ -28,6 +30,7 @@ impl Node {
             refutations: self.metrics.refutations,
             incarnation: self.table.get(MemberId::SELF).identity.incarnation,
             stalls: self.metrics.stalls,
+            last_stall: self.last_stall,
             flaps_damped: self.metrics.flaps_damped,
             health_score: self.health.score(),
         }

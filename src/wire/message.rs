@@ -297,7 +297,7 @@ pub(crate) fn is_name(name: &str) -> bool {
 }
 
 /// Control characters, separators of lines and paragraphs, and those that turn the direction of text.
-fn disturbs_a_line(c: char) -> bool {
+pub(super) fn disturbs_a_line(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

@@ -1,14 +1,14 @@
 //! A member's tags: a small sorted map, kept the way it travels.
 
-use std::{
-    collections::BTreeMap,
-    fmt::{self, Write as _},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::SerializeMap as _};
 
-use super::MAX_TAGS;
+use super::{MAX_TAGS, message::disturbs_a_line};
+use crate::{
+    Error,
+    text::{Escaped, Quoted},
+};
 
 /// Key–value pairs that a node shows to all others: its role, its service port, its version.
 ///
@@ -34,22 +34,48 @@ pub struct Tags {
 pub(crate) struct TagsError;
 
 impl Tags {
-    /// Makes tags from pairs; of pairs with one key, the last counts.
+    /// Makes tags from pairs. Others' tags are taken as they come: a node that is refused what it says of itself can mend it,
+    /// but members must not vanish because of what they say.
     ///
     /// # Errors
-    /// [`Error::TagsTooLarge`](crate::Error::TagsTooLarge) if they take more than 512 bytes encoded.
-    pub fn new<K, V>(pairs: impl IntoIterator<Item = (K, V)>) -> Result<Self, crate::Error>
+    /// [`Error::Config`] if a key is empty or comes twice, or if a key or value has a control character;
+    /// [`Error::TagsTooLarge`] if they take more than 512 bytes encoded.
+    pub fn new<K, V>(pairs: impl IntoIterator<Item = (K, V)>) -> Result<Self, Error>
     where
         K: Into<String>,
         V: Into<String>,
     {
-        let map: BTreeMap<String, String> = pairs.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
+        let mut map = BTreeMap::new();
+        for (key, value) in pairs {
+            let (key, value) = (key.into(), value.into());
+            check(&key, &value)?;
+            if map.contains_key(&key) {
+                return Err(Error::config(
+                    "tags",
+                    format!("have the key {} twice; give it once", Quoted(&key)),
+                ));
+            }
+            map.insert(key, value);
+        }
+        Self::of(&map)
+    }
+
+    /// These tags, with `key` as `value`.
+    pub(crate) fn with(&self, key: &str, value: &str) -> Result<Self, Error> {
+        check(key, value)?;
+        Self::of(&self.iter().chain([(key, value)]).collect::<BTreeMap<_, _>>())
+    }
+
+    /// Any map that is not too large.
+    pub(super) fn of<K: Ord + serde::Serialize, V: serde::Serialize>(
+        map: &BTreeMap<K, V>,
+    ) -> Result<Self, Error> {
         if map.is_empty() {
             return Ok(Self::default());
         }
-        let encoded = postcard::to_stdvec(&map).expect("strings always encode");
+        let encoded = postcard::to_stdvec(map).expect("strings always encode");
         if encoded.len() > MAX_TAGS {
-            return Err(crate::Error::TagsTooLarge { size: encoded.len(), limit: MAX_TAGS });
+            return Err(Error::TagsTooLarge { size: encoded.len(), limit: MAX_TAGS });
         }
         Ok(Self { encoded: Some(encoded.into()) })
     }
@@ -125,10 +151,10 @@ impl Serialize for Tags {
     }
 }
 
-/// Fails as [`Tags::new`] does.
+/// Fails if they are too large. What a member says is read as it was written: see [`Tags::new`].
 impl<'de> Deserialize<'de> for Tags {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::new(BTreeMap::<String, String>::deserialize(deserializer)?).map_err(D::Error::custom)
+        Self::of(&BTreeMap::<String, String>::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
 
@@ -142,15 +168,20 @@ impl fmt::Display for Tags {
     /// `key=value` pairs, comma-separated; control characters are escaped, since they would forge lines in logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.iter().enumerate().try_for_each(|(i, (key, value))| {
-            f.write_str(if i == 0 { "" } else { "," })?;
-            write_escaped(f, key)?;
-            f.write_char('=')?;
-            write_escaped(f, value)
+            let comma = if i == 0 { "" } else { "," };
+            write!(f, "{comma}{}={}", Escaped(key), Escaped(value))
         })
     }
 }
 
-fn write_escaped(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    text.chars()
-        .try_for_each(|c| if c.is_control() { write!(f, "{}", c.escape_default()) } else { f.write_char(c) })
+fn check(key: &str, value: &str) -> Result<(), Error> {
+    let problem = if key.is_empty() {
+        "have an empty key; give each a name".into()
+    } else if key.chars().chain(value.chars()).any(disturbs_a_line) {
+        let (key, value) = (Quoted(key), Quoted(value));
+        format!("have a control character in {key} = {value}; leave it out")
+    } else {
+        return Ok(());
+    };
+    Err(Error::config("tags", problem))
 }

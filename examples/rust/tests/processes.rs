@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
@@ -215,6 +215,17 @@ fn a_program_without_a_runtime_shows_its_metrics_to_prometheus() {
     for other in ["GET / HTTP/1.1\r\n\r\n", "POST /metrics HTTP/1.1\r\n\r\n", "\r\n\r\n"] {
         assert!(answer(&page, other).starts_with("HTTP/1.1 404 "), "{other:?}");
     }
+    // Somebody who sends a byte now and then does not keep others from the page.
+    let mut slow = TcpStream::connect(&page).unwrap();
+    let writing = thread::Builder::new().spawn(move || {
+        while slow.write_all(b"x").is_ok() {
+            thread::park_timeout(Duration::from_millis(300));
+        }
+    });
+    let begun = Instant::now();
+    assert!(answer(&page, get).starts_with("HTTP/1.1 200 OK"));
+    assert!(begun.elapsed() < LONG / 4, "{:?}", begun.elapsed());
+    writing.unwrap().join().unwrap();
     a.signal("-INT");
     assert!(a.child.wait().unwrap().success());
 }

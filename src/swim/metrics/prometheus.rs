@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Write};
 
 use super::{Metric, MetricValue, Metrics};
-use crate::Error;
+use crate::{Error, text::Quoted};
 
 impl Metrics {
     /// The media type of [`prometheus_text`](Self::prometheus_text), for the HTTP header `Content-Type`.
@@ -68,21 +68,21 @@ fn check(labels: &[(&str, &str)]) -> Result<(), Error> {
     };
     for (at, (name, _)) in labels.iter().enumerate() {
         let problem = if name.is_empty() {
-            "is empty"
+            "is empty; give each label a name"
         } else if name.starts_with(|c: char| c.is_ascii_digit()) {
-            "begins with a digit"
+            "begins with a digit; begin it with a letter"
         } else if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-            "has a character that is no ASCII letter, digit or underscore"
+            "has other characters than ASCII letters, digits and underscores; leave them out"
         } else if name.starts_with("__") {
-            "begins with two underscores, which Prometheus keeps for itself"
+            "begins with two underscores, which Prometheus keeps for itself; take one"
         } else if own(name) {
-            "is a label of the metrics themselves"
+            "is a label of the metrics themselves; take another"
         } else if labels[..at].iter().any(|(before, _)| before == name) {
-            "is given twice"
+            "is given twice; give it once"
         } else {
             continue;
         };
-        return Err(Error::config("labels", format!("the name {name:?} {problem}")));
+        return Err(Error::config("labels", format!("has the name {}, which {problem}", Quoted(name))));
     }
     Ok(())
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    super::{Config, Observation, Origin},
-    bench::{Bench, alive, failed, suspect},
+    super::{Accuser, Config, Event, Observation, Origin},
+    bench::{Bench, EPOCH, alive, failed, suspect},
     world::{World, addr, converged, secs},
 };
 
@@ -14,6 +14,25 @@ fn seen(world: &mut World, host: usize, name: &str) -> Vec<Observation> {
         seen = node.explain(now, name).observations.into_iter().map(|(_, what)| what).collect();
     });
     seen
+}
+
+#[test]
+fn this_node_is_not_called_by_its_name_as_if_it_were_another() {
+    let mut bench = Bench::new(3);
+    bench.node.accuse("m1", EPOCH, &[]);
+    bench.pass(secs(60));
+    let own = Accuser { name: bench.node.name.clone(), is_own: true };
+    let explanation = bench.node.explain(bench.now, "m1");
+    assert!(
+        explanation.observations.iter().any(|(_, what)| *what == Observation::Accused { by: own.clone() })
+    );
+    assert!(explanation.to_string().contains("accused by this node\n"), "{explanation}");
+    let verdict = bench.events().into_iter().find_map(|event| match event {
+        Event::Failed { member, verdict } if &*member.name == "m1" => Some(verdict),
+        _ => None,
+    });
+    let verdict = verdict.expect("it does not refute");
+    assert!(verdict.accusers[0] == own && verdict.to_string().contains("accused by this node "), "{verdict}");
 }
 
 #[test]
@@ -45,7 +64,7 @@ fn what_is_said_of_a_member_is_remembered_with_who_said_it() {
     let expected = [
         Observation::Joined,
         Observation::Suspected,
-        Observation::Accused { by: "m3".into() },
+        Observation::Accused { by: Accuser::of(&"m3".into(), "self") },
         Observation::Refuted { incarnation: 1 },
         Observation::Failed { by: Origin::Others },
     ];

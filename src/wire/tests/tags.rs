@@ -19,7 +19,7 @@ proptest! {
     fn tags_survive_the_network_and_come_sorted(
         map in prop::collection::btree_map(".{0,12}", ".{0,12}", 0..8_usize),
     ) {
-        let tags = match Tags::new(map.clone()) {
+        let tags = match Tags::of(&map) {
             Ok(tags) => tags,
             Err(_) => return Ok(()),
         };
@@ -38,7 +38,7 @@ proptest! {
     ) {
         if let Ok(tags) = Tags::from_encoded(&bytes) {
             let map: BTreeMap<&str, &str> = tags.iter().collect();
-            let again = Tags::new(map).unwrap();
+            let again = Tags::of(&map).unwrap();
             prop_assert_eq!(again.encoded(), &bytes[..]);
             prop_assert_eq!(again, tags);
         }
@@ -46,10 +46,28 @@ proptest! {
 }
 
 #[test]
-fn tags_are_sorted_and_of_one_key_the_last_counts() {
-    let tags = Tags::new([("b", "1"), ("a", "2"), ("b", "3"), ("", "4")]).unwrap();
-    assert_eq!(pairs(&tags), [("", "4"), ("a", "2"), ("b", "3")]);
-    assert_eq!((tags.get("b"), tags.get("c")), (Some("3"), None));
+fn tags_are_sorted_and_one_can_be_set() {
+    let tags = Tags::new([("b", "1"), ("a", "2")]).unwrap();
+    assert_eq!(pairs(&tags), [("a", "2"), ("b", "1")]);
+    let tags = tags.with("b", "3").unwrap();
+    assert_eq!((tags.get("a"), tags.get("b"), tags.get("c")), (Some("2"), Some("3"), None));
+}
+
+#[test]
+fn a_node_says_nothing_that_others_could_misread_but_hears_it() {
+    for (pairs, said) in [
+        ([("a", "1"), ("a", "2")], "`tags` have the key \"a\" twice; give it once"),
+        ([("a", "1"), ("", "2")], "`tags` have an empty key; give each a name"),
+        ([("a", "1"), ("b\n", "2")], "`tags` have a control character in \"b\\n\" = \"2\"; leave it out"),
+        ([("a", "1"), ("b", "\u{202e}2")], "control character in \"b\" = \"\\u{202e}2\""),
+    ] {
+        let error = Tags::new(pairs).unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+    assert!(Tags::default().with("", "1").is_err() && Tags::default().with("a", "\0").is_err());
+    let heard = Tags::of(&BTreeMap::from([("", "1"), ("b", "\n")])).unwrap();
+    assert_eq!(Tags::from_encoded(heard.encoded()), Ok(heard.clone()));
+    assert_eq!(heard.to_string(), "=1,b=\\n");
 }
 
 #[test]
@@ -91,12 +109,12 @@ fn tags_take_at_most_512_bytes_encoded() {
 
 #[test]
 fn tags_are_shown_as_pairs_and_cannot_forge_a_line_in_a_log() {
-    let show = |tags: &[(&str, &str)]| Tags::new(tags.iter().copied()).unwrap().to_string();
+    let show = |tags: &[(&str, &str)]| Tags::of(&tags.iter().copied().collect()).unwrap().to_string();
     assert_eq!(show(&[]), "");
     assert_eq!(show(&[("role", "db")]), "role=db");
     assert_eq!(show(&[("zone", "b"), ("role", "db")]), "role=db,zone=b");
     assert_eq!(show(&[("n\u{f6}", "\u{1f980}\\\"")]), "n\u{f6}=\u{1f980}\\\"");
     assert_eq!(show(&[("a\nb", "\x1b[31m")]), "a\\nb=\\u{1b}[31m");
-    let tags = Tags::new([("a", "1\n")]).unwrap();
+    let tags = Tags::of(&BTreeMap::from([("a", "1\n")])).unwrap();
     assert_eq!(format!("{tags:?}"), r#"{"a": "1\n"}"#);
 }

@@ -1,0 +1,69 @@
+//! Texts from elsewhere within sentences of ours: a name from the network, an argument that an error repeats.
+
+use std::fmt::{self, Display, Write};
+
+/// The most characters of a text that an error repeats.
+const MOST: usize = 64;
+
+/// Whether a character ends a line, moves what a terminal shows, or is not seen at all.
+pub(crate) fn deceives(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// A text with escapes in place of characters that [deceive](deceives).
+pub(crate) struct Escaped<'a>(pub(crate) &'a str);
+
+impl Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .chars()
+            .try_for_each(|c| if deceives(c) { write!(f, "{}", c.escape_default()) } else { f.write_char(c) })
+    }
+}
+
+/// The same, and only the beginning of a long text.
+pub(crate) struct Brief<'a>(pub(crate) &'a str);
+
+impl Display for Brief<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.char_indices().nth(MOST) {
+            Some((end, _)) => write!(f, "{}…", Escaped(&self.0[..end])),
+            None => Escaped(self.0).fmt(f),
+        }
+    }
+}
+
+/// The same in quotes: what was given, as an error repeats it.
+pub(crate) struct Quoted<'a>(pub(crate) &'a str);
+
+impl Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", Brief(&self.0.replace('\\', "\\\\").replace('"', "\\\"")))
+    }
+}
+
+/// Things that an error lists, with commas between them: of many, the first.
+pub(crate) fn some_of<T: Display>(all: &[T]) -> String {
+    const MOST: usize = 5;
+    let shown: Vec<_> = all.iter().take(MOST).map(|one| Brief(&one.to_string()).to_string()).collect();
+    match all.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_repeated_is_short_and_hides_nothing() {
+        assert_eq!(Quoted("db:0").to_string(), "\"db:0\"");
+        assert_eq!(Quoted("a\n\"b\\\u{202e}ü").to_string(), "\"a\\n\\\"b\\\\\\u{202e}ü\"");
+        assert_eq!(Quoted(&"ü".repeat(64)).to_string(), format!("\"{}\"", "ü".repeat(64)));
+        assert_eq!(Brief(&"x".repeat(1 << 20)).to_string(), format!("{}…", "x".repeat(64)));
+        assert_eq!(some_of(&["a", "b"]), "a, b");
+        assert_eq!(some_of(&[1, 2, 3, 4, 5, 6, 7]), "1, 2, 3, 4, 5 and 2 more");
+    }
+}
