@@ -4,12 +4,13 @@ mod support;
 
 use std::{
     fs,
-    net::{TcpListener, UdpSocket},
+    net::{SocketAddr, TcpListener},
     path::PathBuf,
     time::Duration,
 };
 
 use crossbeam_channel::bounded;
+use socket2::{Domain, Socket, Type};
 use support::{LONG, await_that, in_time};
 use syncswim::{
     BoxError, Cluster, Discovery, Error, Gossip, GossipConfig, GossipDiscovery, Membership, NoDiscovery, Stop,
@@ -133,12 +134,14 @@ fn the_error_of_a_join_through_many_names_some() {
     let node = start(config("a"));
     let dead: Vec<_> = (0..20)
         .map(|_| {
-            // Nobody listens on it over TCP.
-            let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-            (udp.local_addr().unwrap().to_string(), udp)
+            // Bound and not listening: who connects is refused, and no listener of another test can take the port.
+            let tcp = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            tcp.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+            tcp
         })
         .collect();
-    let error = node.join(dead.iter().map(|(addr, _)| addr)).unwrap_err();
+    let addrs = dead.iter().map(|tcp| tcp.local_addr().unwrap().as_socket().unwrap().to_string());
+    let error = node.join(addrs).unwrap_err();
     assert!(error.to_string().contains("and 15 more (check that"), "{error}");
     assert!(error.report().contains("): nobody listens at 127.0.0.1:"), "{}", error.report());
 }

@@ -74,7 +74,8 @@ impl Gossip {
         self.running.join(seeds)
     }
 
-    /// Every listed member, this node included, by ascending name. O(1); see [`Members`] for what reading them costs.
+    /// Every listed member, this node included, by ascending name; after its end, as it knew them last. O(1); see [`Members`]
+    /// for what reading them costs.
     #[must_use]
     pub fn members(&self) -> Members {
         self.running.publication.directory.members()

@@ -27,6 +27,7 @@
 
 pub mod attacker;
 #[cfg(any(test, fuzzing))]
+#[path = "tests/chaos/mod.rs"]
 pub mod chaos;
 mod check;
 pub mod configs;

@@ -44,13 +44,6 @@ impl World {
         self.boot(host);
     }
 
-    /// A new life of a host that is down, under its old name, at another address.
-    pub fn restart_at(&mut self, host: usize, addr: SocketAddr) {
-        self.crash(host);
-        self.hosts[host].addr = addr;
-        self.boot(host);
-    }
-
     /// A new life of a host, which takes its epoch from a clock that is off by so many milliseconds.
     pub fn restart_with_clock_off(&mut self, host: usize, millis: i64) {
         self.crash(host);
