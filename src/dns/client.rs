@@ -20,6 +20,7 @@ use super::{
 use crate::{
     address::any_of,
     blocking::{SLICE, is_connected, is_nothing, now, pause},
+    text::Quoted,
 };
 
 /// Datagrams other than the answer, after which a server is given up.
@@ -181,8 +182,12 @@ impl<'a> Client<'a> {
 }
 
 fn question(id: u16, name: &str, kind: Kind, edns: bool) -> io::Result<Vec<u8>> {
-    let error =
-        || io::Error::new(ErrorKind::InvalidInput, format!("{name:?} is no name that DNS can be asked for"));
+    let error = || {
+        io::Error::new(
+            ErrorKind::InvalidInput,
+            format!("{} is no name that DNS can be asked for", Quoted(name)),
+        )
+    };
     message::question(id, name, kind, edns).ok_or_else(error)
 }
 
