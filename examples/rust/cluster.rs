@@ -8,6 +8,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "an example may read the clock")]
 
+mod arguments;
+
 use std::{
     error::Error,
     process::ExitCode,
@@ -16,12 +18,21 @@ use std::{
 
 use syncswim::{Gossip, GossipConfig, MemberState};
 
+const USAGE: &str = "Five nodes in one process: they find each other, and notice a crash, a restart and a leave. Ends by itself.
+
+usage: cluster
+
+  --help  shows this
+
+example: cargo run --release --bin cluster";
+
 const NAMES: [&str; 5] = ["alpha", "bravo", "charlie", "delta", "echo"];
 const PATIENCE: Duration = Duration::from_secs(20);
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> ExitCode {
+    arguments::read(USAGE, 0..=0);
     let Err(error) = run() else { return ExitCode::SUCCESS };
     eprintln!("cluster: {}", error.downcast_ref().map_or_else(|| error.to_string(), syncswim::Error::report));
     ExitCode::FAILURE

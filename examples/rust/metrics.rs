@@ -6,8 +6,9 @@
 //! curl http://127.0.0.1:9102/metrics
 //! ```
 
+mod arguments;
+
 use std::{
-    env,
     error::Error,
     io::{self, Read, Write},
     net::{TcpListener, TcpStream},
@@ -18,11 +19,22 @@ use std::{
 use crossbeam_channel::bounded;
 use syncswim::{Gossip, GossipConfig, Metrics};
 
+const USAGE: &str =
+    "A node whose metrics Prometheus can scrape, until SIGINT, SIGTERM or SIGHUP: then it leaves the cluster.
+
+usage: metrics NAME HOST:PORT PAGE_HOST:PORT [SEED]...
+
+  NAME            of this node, unique in the cluster
+  HOST:PORT       where to listen, UDP and TCP; port 0 takes any free one
+  PAGE_HOST:PORT  where to serve /metrics over HTTP
+  SEED            HOST:PORT of a node to join through; none begins a cluster
+  --help          shows this
+
+example: cargo run -p examples --example metrics -- a 127.0.0.1:7001 127.0.0.1:9101";
+
 fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let [name, bind, page, seeds @ ..] = &arguments[..] else {
-        return Err("usage: metrics NAME HOST:PORT PAGE_HOST:PORT [SEED]...".into());
-    };
+    let arguments = arguments::read(USAGE, 3..=usize::MAX);
+    let [name, bind, page, seeds @ ..] = &arguments[..] else { return Err(USAGE.into()) };
     let (interrupt, interrupted) = bounded(1);
     ctrlc::set_handler(move || {
         let _ = interrupt.try_send(());

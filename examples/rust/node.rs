@@ -17,18 +17,25 @@ use lexopt::{
 };
 use syncswim::{Gossip, GossipConfig, IpNetwork, Keyring, Tags};
 
-const USAGE: &str = "usage: node --name NAME [--bind HOST:PORT] [--join HOST:PORT]... [--tag KEY=VALUE]...
-            [--advertise HOST[:PORT]] [--cluster NAME] [--preset lan|wan|local] [--key HEX] [--allow NETWORK]...
+#[path = "../../tools/usage.rs"]
+mod usage;
 
-  --name       the node's name, unique in the cluster
-  --bind       where to listen, UDP and TCP; default 127.0.0.1:7946, port 0 takes any free one
-  --join       a member to join through; may be repeated, is retried until it answers
-  --tag        something to tell the others; may be repeated
-  --advertise  what others are told to send to, if not the bind address
-  --cluster    only nodes of the same cluster hear each other; default \"default\"
-  --preset     timings; default lan
-  --key        64 hexadecimal digits, the same for all: nobody without it can listen or join
-  --allow      a network such as 10.0.0.0/8; may be repeated, what comes from elsewhere is dropped";
+const USAGE: &str =
+    "One real node: it prints each event, and leaves the cluster at SIGINT, SIGTERM or SIGHUP.
+
+usage: node --name NAME [OPTION VALUE]...
+
+  --name NAME              the node's name, unique in the cluster
+  --bind HOST[:PORT]       where to listen, UDP and TCP; port 0 takes any free one  (127.0.0.1:7946)
+  --join HOST:PORT         a member to join through; may be repeated, is retried until it answers
+  --tag KEY=VALUE          something to tell the others; may be repeated
+  --advertise HOST[:PORT]  what others are told to send to, if not the bind address
+  --cluster NAME           only nodes of the same cluster hear each other           (default)
+  --preset P               timings: lan, wan or local                               (lan)
+  --key HEX                64 hexadecimal digits, the same for all: nobody without it can listen or join
+  --allow NETWORK          such as 10.0.0.0/8; may be repeated, what comes from elsewhere is dropped
+
+example: cargo run --example node -- --name b --bind 127.0.0.1:7002 --join 127.0.0.1:7001";
 
 fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
@@ -39,7 +46,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(problem) => {
-            eprintln!("{problem}\n\n{USAGE}");
+            eprintln!("{}\n`--help` has all options, their defaults and an example", said(&problem));
             return ExitCode::from(2);
         }
     };
@@ -50,6 +57,13 @@ fn main() -> ExitCode {
             eprintln!("node: {}", ours.map_or_else(|| error.to_string(), syncswim::Error::report));
             ExitCode::FAILURE
         }
+    }
+}
+
+fn said(problem: &lexopt::Error) -> String {
+    match problem {
+        lexopt::Error::UnexpectedOption(option) => usage::unknown(USAGE, option),
+        other => other.to_string(),
     }
 }
 

@@ -9,6 +9,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "an example may read the clock")]
 
+mod arguments;
 mod hash_ring;
 
 use std::{
@@ -20,6 +21,15 @@ use std::{
 
 use hash_ring::{Fence, Ring};
 use syncswim::{Cluster, ClusterHandle, GossipConfig, GossipDiscovery, GossipHandle, Peer, PeerName};
+
+const USAGE: &str =
+    "Every node agrees on who owns which key: rendezvous hashing over the membership. Ends by itself.
+
+usage: ring
+
+  --help  shows this
+
+example: cargo run --bin ring";
 
 const KEYS: u32 = 10_000;
 
@@ -56,6 +66,7 @@ impl Worker {
 }
 
 fn main() -> ExitCode {
+    arguments::read(USAGE, 0..=0);
     let Err(error) = run() else { return ExitCode::SUCCESS };
     eprintln!("ring: {}", error.downcast_ref().map_or_else(|| error.to_string(), syncswim::Error::report));
     ExitCode::FAILURE

@@ -6,6 +6,8 @@
 //!
 //! The discovery here follows a file with one peer per line; the program edits that file as it goes.
 
+mod arguments;
+
 use std::{
     collections::BTreeSet,
     env,
@@ -18,6 +20,15 @@ use std::{
 
 use crossbeam_channel::{select, tick};
 use syncswim::{Cluster, Membership, Stop};
+
+const USAGE: &str =
+    "A discovery of one's own, which follows a file, and a loop that waits for its changes. Ends by itself.
+
+usage: watch
+
+  --help  shows this
+
+example: cargo run --bin watch";
 
 /// Reads the file again and again, and says what is new, what is gone.
 fn follow(path: PathBuf) -> impl FnMut(&Membership, &Stop) -> io::Result<()> {
@@ -37,6 +48,7 @@ fn follow(path: PathBuf) -> impl FnMut(&Membership, &Stop) -> io::Result<()> {
 }
 
 fn main() -> ExitCode {
+    arguments::read(USAGE, 0..=0);
     let Err(error) = run() else { return ExitCode::SUCCESS };
     eprintln!("watch: {}", error.downcast_ref().map_or_else(|| error.to_string(), syncswim::Error::report));
     ExitCode::FAILURE

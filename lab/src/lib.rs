@@ -6,6 +6,8 @@
 pub mod options;
 pub mod plot;
 #[cfg(feature = "programs")]
+pub mod progress;
+#[cfg(feature = "programs")]
 pub mod recording;
 #[cfg(feature = "programs")]
 pub mod runs;

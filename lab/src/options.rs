@@ -1,4 +1,7 @@
 //! The command line of a program.
+//!
+//! The usage of each says what the program is for, then `usage: NAME`, its options with their units and defaults, and an
+//! example; `tests/help.rs` compares it with the options that the source reads.
 
 use std::{fmt::Display, process, str::FromStr};
 
@@ -6,6 +9,9 @@ pub use lexopt::{
     Arg::{self, Long, Value},
     Error, ValueExt,
 };
+
+#[path = "../../tools/usage.rs"]
+mod usage;
 
 /// The arguments of this program, in their order.
 #[derive(Debug)]
@@ -16,14 +22,21 @@ pub struct Arguments<'a> {
     option: String,
 }
 
-/// Reads the command line. A mistake is shown with the usage, and ends the program with status 2.
+/// Reads the command line. A mistake is told, with the option that was probably meant, and ends the program with status 2.
 pub fn read<T>(usage: &str, parse: impl FnOnce(&mut Arguments<'_>) -> Result<T, Error>) -> T {
     let parser = lexopt::Parser::from_env();
     let mut arguments = Arguments { parser, usage, option: String::new() };
     parse(&mut arguments).unwrap_or_else(|mistake| {
-        eprintln!("{mistake}\n\n{usage}");
+        eprintln!("{}\n`--help` has all options, their defaults and an example", said(usage, &mistake));
         process::exit(2)
     })
+}
+
+fn said(usage: &str, mistake: &Error) -> String {
+    match mistake {
+        Error::UnexpectedOption(option) => usage::unknown(usage, option),
+        other => other.to_string(),
+    }
 }
 
 impl Arguments<'_> {
@@ -63,5 +76,29 @@ impl Arguments<'_> {
     pub fn value_with<T, E: Display>(&mut self, read: impl FnOnce(&str) -> Result<T, E>) -> Result<T, Error> {
         let text = self.parser.value()?.string()?;
         read(&text).map_err(|problem| format!("{} {text}: {problem}", self.option).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USAGE: &str =
+        "usage: x\n\n  --nodes N\n  --segment-loss P\n  --out DIR\n\nexample: cargo run --release";
+
+    #[test]
+    fn a_misspelt_option_is_told_with_the_one_that_is_most_like_it() {
+        for (option, meant) in [
+            ("--noeds", "; did you mean --nodes?"),
+            ("--node", "; did you mean --nodes?"),
+            ("--segmentloss", "; did you mean --segment-loss?"),
+            ("--output", ""),
+            ("--release", ""),
+            ("-x", ""),
+        ] {
+            let mistake = Error::UnexpectedOption(option.into());
+            assert_eq!(said(USAGE, &mistake), format!("there is no option {option}{meant}"));
+        }
+        assert_eq!(said(USAGE, &"--nodes x: no number".into()), "--nodes x: no number");
     }
 }

@@ -9,14 +9,11 @@ use std::{
     thread,
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use crate::progress::Progress;
 
-/// Runs each job and returns the results in the jobs' order. Shows a bar meanwhile.
+/// Runs each job and returns the results in the jobs' order. Shows how far it is meanwhile.
 pub fn map<J: Sync, R: Send>(what: &str, jobs: &[J], run: impl Fn(&J) -> R + Sync) -> Vec<R> {
-    let bar = ProgressBar::new(jobs.len() as u64).with_message(what.to_owned()).with_style(
-        ProgressStyle::with_template("{msg:28} {bar:40} {pos}/{len}, {eta} left")
-            .expect("the template is well-formed"),
-    );
+    let progress = Progress::new(what, jobs.len() as u64);
     let next = AtomicUsize::new(0);
     let results: Vec<Mutex<Option<R>>> = jobs.iter().map(|_| Mutex::new(None)).collect();
     thread::scope(|scope| {
@@ -26,12 +23,12 @@ pub fn map<J: Sync, R: Send>(what: &str, jobs: &[J], run: impl Fn(&J) -> R + Syn
                     && let Some(job) = jobs.get(at)
                 {
                     *results[at].lock().expect("no run panics with it") = Some(run(job));
-                    bar.inc(1);
+                    progress.step();
                 }
             });
         }
     });
-    bar.finish_and_clear();
+    drop(progress);
     let done = results.into_iter().map(|result| result.into_inner().expect("no run panics with it"));
     done.map(|result| result.expect("every job was run")).collect()
 }

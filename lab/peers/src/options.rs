@@ -10,11 +10,14 @@ use crate::{
     scenario::Scenario,
 };
 
-pub(crate) const USAGE: &str = "usage: syncswim-peers [OPTION]…
+pub(crate) const USAGE: &str =
+    "Measures syncswim beside other membership libraries: the same scenario in one run.
+
+usage: syncswim-peers [OPTION]…
 
   --quick          one run of each, at 8 and 32 nodes, with short rests
   --runs N         runs of each                                         (3)
-  --sizes N,N      nodes                                                (8,32,128)
+  --sizes N,N      numbers of nodes                                     (8,32,128)
   --peers A,B      only these                                           (all)
   --idle SECONDS   how long the idle figures are taken                  (15)
   --crashes N      crashes in each run                                  (2)
@@ -23,7 +26,9 @@ pub(crate) const USAGE: &str = "usage: syncswim-peers [OPTION]…
   --markdown FILE  writes the tables there, and plots beside it         (none)
 
   --node kinship|serf NAME [--bind A:P] [--advertise A:P] [--seed A:P]…
-                   one node for the network namespaces of tests/net, instead";
+                   one node for the network namespaces of tests/net, instead
+
+example: cargo run --release --manifest-path lab/peers/Cargo.toml -- --quick --peers syncswim,foca";
 
 const PARTS: [&str; 5] = ["core", "membership", "echo", "cluster", "loss"];
 

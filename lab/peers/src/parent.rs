@@ -88,7 +88,11 @@ fn plot(path: &Path, metric: &Metric, options: &Options, results: &Results) -> R
         |size: &usize| (format!("{size} nodes"), options.peers.iter().map(|peer| bar(*size, peer)).collect());
     let groups: Vec<_> = options.sizes.iter().map(group).collect();
     let names: Vec<&str> = options.peers.iter().map(|peer| peer.name).collect();
-    plot::bars(path, &metric.title(), &names, &groups)
+    let Options { runs, crashes, .. } = options;
+    let idle = options.idle.as_secs();
+    let parameters =
+        format!("median, least and most of {runs} runs; {crashes} crashes and {idle} s of rest in each");
+    plot::bars(path, &metric.title(), &parameters, &names, &groups)
 }
 
 /// What the peers are and are configured with. Leaves out those that cannot be measured here, and says so.

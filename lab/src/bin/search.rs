@@ -19,17 +19,25 @@ use std::{
     thread,
 };
 
-use lab::options::{self, Arguments, Long};
+use lab::{
+    options::{self, Arguments, Long},
+    progress::Progress,
+};
 use syncswim::sim::{Theme, configs, search::try_seed};
 
-const USAGE: &str = "usage: search [OPTION VALUE]…
+const USAGE: &str = "Searches for broken promises: random clusters under random faults, one seed after another. Ends with status 1 and,
+of each promise that is broken, the shortest schedule that still breaks it.
+
+usage: search [OPTION VALUE]…
 
   --from SEED      the first seed                            (0)
   --seeds COUNT    how many                                  (2000)
   --configs COUNT  so many random configurations instead     (none)
   --theme NAME     accidents, late, calls, conflicts, clocks,
                    paths, attacks or everything              (each of them)
-  --threads COUNT  how many seeds at a time                  (one for each processor)";
+  --threads COUNT  how many seeds at a time                  (one for each processor)
+
+example: cargo run --profile search -p lab --bin search -- --seeds 5000 --theme late";
 
 struct Options {
     from: u64,
@@ -102,6 +110,7 @@ fn main() -> ExitCode {
     println!("seeds {from} to {} on {} threads", from + count - 1, options.threads);
     let next = AtomicU64::new(from);
     let found: Mutex<BTreeMap<String, Found>> = Mutex::default();
+    let progress = Progress::new("seeds", count);
     thread::scope(|scope| {
         for _ in 0..options.threads {
             scope.spawn(|| {
@@ -110,17 +119,15 @@ fn main() -> ExitCode {
                     if seed >= from + count {
                         return;
                     }
-                    if (seed - from).is_multiple_of(100) {
-                        eprint!("\r{} of {count} ", seed - from);
-                    }
                     for broken in options.look_for(seed) {
                         note(&mut found.lock().expect("nobody panics with it"), seed, broken);
                     }
+                    progress.step();
                 }
             });
         }
     });
-    eprintln!();
+    drop(progress);
     let found = found.into_inner().expect("nobody panics with it");
     for (promise, Found { times, seed, shortest }) in &found {
         println!("\n{promise}: {times} of {count} seeds; the shortest is {seed}: {}", shortest.what);

@@ -8,11 +8,23 @@ use cbindgen::{Builder, Config, DocumentationStyle, Language, Style};
 const MODULES: [&str; 7] = ["status", "callback", "logger", "config", "cluster", "membership", "watch"];
 const LAST: [&str; 2] = ["members", "report"];
 
+const USAGE: &str = "Writes include/syncswim.h from src/capi/.
+
+usage: header [--check]
+
+  --check  writes nothing, and fails if the header is not up to date
+
+example: cargo run -p header -- --check";
+
 fn main() -> ExitCode {
     let check = match asked_to_check() {
-        Ok(check) => check,
+        Ok(Some(check)) => check,
+        Ok(None) => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
         Err(mistake) => {
-            eprintln!("{mistake}\n\nusage: header [--check]");
+            eprintln!("{mistake}\n\n{USAGE}");
             return ExitCode::from(2);
         }
     };
@@ -48,15 +60,17 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn asked_to_check() -> Result<bool, lexopt::Error> {
+/// `None` if help was asked for.
+fn asked_to_check() -> Result<Option<bool>, lexopt::Error> {
     let (mut parser, mut check) = (lexopt::Parser::from_env(), false);
     while let Some(argument) = parser.next()? {
         match argument {
             lexopt::Arg::Long("check") => check = true,
+            lexopt::Arg::Long("help") | lexopt::Arg::Short('h') => return Ok(None),
             unknown => return Err(unknown.unexpected()),
         }
     }
-    Ok(check)
+    Ok(Some(check))
 }
 
 /// What the doc comments say of safety is for Rust's readers: the header says it once, for all.

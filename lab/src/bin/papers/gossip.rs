@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use lab::{
-    plot, runs,
+    plot::{self, Caption},
+    runs,
     stats::{mean, percentile, seconds},
 };
 use syncswim::{Tags, sim::World, swim::Config};
@@ -104,6 +105,13 @@ pub(crate) fn table(options: &Options) -> Table {
         );
         curves.push((label, heard.concat()));
     }
-    plot::distribution(options.out.as_deref(), "gossip", "seconds until a member knows", &curves);
+    let caption = Caption {
+        name: "gossip",
+        title: "How fast gossip reaches all: Serf's convergence figures",
+        parameters: &options.parameters(),
+        x: "time until a member knows, s",
+        y: "share of the members",
+    };
+    plot::distribution(options.out.as_deref(), caption, &curves);
     table
 }

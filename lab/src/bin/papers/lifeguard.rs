@@ -7,7 +7,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use lab::{
-    plot, runs,
+    plot::{self, Caption},
+    runs,
     stats::{percentile, seconds},
 };
 use syncswim::{
@@ -297,13 +298,14 @@ pub(crate) fn accuracy(options: &Options) -> Table {
             Verdict::Informs,
         );
     }
-    plot::lines(
-        options.out.as_deref(),
-        "lifeguard-false-positives",
-        "members that are blocked at the same time",
-        "false positives",
-        &curves,
-    );
+    let caption = Caption {
+        name: "lifeguard-false-positives",
+        title: "Lifeguard, Table IV: members declared failed that live",
+        parameters: &format!("{MEMBERS} members; {}", options.parameters()),
+        x: "members that are blocked at the same time",
+        y: "false positives in all runs",
+    };
+    plot::lines(options.out.as_deref(), caption, &curves);
     table
 }
 
@@ -372,7 +374,14 @@ pub(crate) fn speed(options: &Options) -> Table {
         table.row(format!("syncswim: {what}"), "–", seconds(measured), Verdict::Informs);
     }
     curves.push(("syncswim".into(), ours.full));
-    plot::distribution(options.out.as_deref(), "lifeguard-all-know", "seconds until all know", &curves);
+    let caption = Caption {
+        name: "lifeguard-all-know",
+        title: "Lifeguard, Table V: when all know of a crash",
+        parameters: &format!("{MEMBERS} members; α 5, β 6 for Lifeguard; {}", options.parameters()),
+        x: "time since the crash, s",
+        y: "share of the crashes",
+    };
+    plot::distribution(options.out.as_deref(), caption, &curves);
     table
 }
 

@@ -41,17 +41,29 @@ const SECTIONS: [(&str, &[Section]); 6] = [
     ("faults", &[faults::partition, faults::steadiness]),
 ];
 
-const USAGE: &str = "usage: papers [SECTION]… [OPTION]…
+const USAGE: &str =
+    "The tables of the papers, simulated with this library's own node, beside the published values.
 
-Sections: swim, gossip, crash, lifeguard, rapid, faults; without one, all of them.
+usage: papers [SECTION]… [OPTION]…
+
+Sections: swim, gossip, crash, lifeguard, rapid, faults; without one, all of them, which takes minutes.
 
   --full           the whole grids of the papers, not a few points of each
   --check          a row that does not hold is a failure
   --repetitions N  runs of each setting                          (1)
   --seed N         all randomness comes from it                  (1)
-  --out DIR        where to write plots and CSV                  (none)";
+  --out DIR        where to write plots and CSV                  (none)
+
+example: cargo run --release -p lab --bin papers -- --out plots swim gossip";
 
 impl Options {
+    /// What a run was with, as it stands in its plots.
+    fn parameters(&self) -> String {
+        let grid = if self.full { "the whole grid" } else { "a thinned grid" };
+        let times = if self.repetitions == 1 { "once" } else { &format!("{} times", self.repetitions) };
+        format!("{grid}, each setting {times}, seed {}", self.seed)
+    }
+
     /// What the command line asks for: of which sections, and how.
     fn parse(arguments: &mut Arguments<'_>) -> Result<(Self, Vec<String>), options::Error> {
         let mut options = Self { full: false, check: false, repetitions: 1, seed: 1, out: None };

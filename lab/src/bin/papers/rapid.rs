@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use lab::{
-    plot, runs,
+    plot::{self, Caption},
+    runs,
     stats::{mean, percentile},
 };
 use syncswim::{
@@ -140,7 +141,14 @@ pub(crate) fn bootstraps(options: &Options) -> Table {
         curves.push((format!("{n}: smallest view"), least));
         curves.push((format!("{n}: largest view"), most));
     }
-    plot::lines(options.out.as_deref(), "rapid-bootstrap", "seconds", "members seen", &curves);
+    let caption = Caption {
+        name: "rapid-bootstrap",
+        title: "Rapid, Figure 5: all start at once",
+        parameters: &format!("LAN preset, all join through the first; {}", options.parameters()),
+        x: "time since the start, s",
+        y: "members seen",
+    };
+    plot::lines(options.out.as_deref(), caption, &curves);
     table
 }
 
@@ -202,13 +210,14 @@ pub(crate) fn crashes(options: &Options) -> Table {
         format!("{:.2}, {p99:.2}, {most:.2}", mean(&rates)),
         Verdict::of(mean(&rates) <= 0.64 && p99 <= 6.4 && most <= 8.0),
     );
-    plot::lines(
-        options.out.as_deref(),
-        "rapid-crash",
-        "seconds",
-        "members seen (mean)",
-        &[("syncswim".into(), sizes)],
-    );
+    let caption = Caption {
+        name: "rapid-crash",
+        title: "Rapid, Figure 8: 10 of 1,000 members crash at once",
+        parameters: &format!("LAN preset; {}", options.parameters()),
+        x: "time since the crash, s",
+        y: "members seen (mean)",
+    };
+    plot::lines(options.out.as_deref(), caption, &[("syncswim".into(), sizes)]);
     table
 }
 
@@ -358,6 +367,13 @@ pub(crate) fn asymmetry(options: &Options) -> Table {
         );
         curves.push(((*what).to_owned(), result.views));
     }
-    plot::lines(options.out.as_deref(), "rapid-asymmetry", "seconds", "members seen (mean)", &curves);
+    let caption = Caption {
+        name: "rapid-asymmetry",
+        title: "Rapid, Figures 9 and 10: ten members lose datagrams",
+        parameters: &format!("{n} members, LAN preset; {}", options.parameters()),
+        x: "time since the loss begins, s",
+        y: "members seen (mean)",
+    };
+    plot::lines(options.out.as_deref(), caption, &curves);
     table
 }

@@ -21,7 +21,9 @@ use lab::{
     recording::{self, Recording},
 };
 
-const USAGE: &str = "usage: replay FILE… [OPTION VALUE]…
+const USAGE: &str = "Runs a node again from its recording, to the same outputs byte for byte, and says why a member stood as it did.
+
+usage: replay FILE… [OPTION VALUE]…
 
   --explain NAME       why NAME stands as it does, as the recorded node saw it
   --at SECONDS         so long after the beginning, instead of at the end
@@ -33,7 +35,9 @@ const USAGE: &str = "usage: replay FILE… [OPTION VALUE]…
                        who was held up: the evidence from all files
   --random COUNT       no files: so many simulated runs, recorded and replayed
   --from SEED          the first seed of them                       (0)
-  --cost               no files: what recording costs a node that runs";
+  --cost               no files: what recording costs a node that runs
+
+example: cargo run --release -p lab --bin replay -- node-a.rec --explain node-b";
 
 #[derive(Default)]
 struct Options {

@@ -2,6 +2,7 @@
 
 use std::{error::Error, time::Duration};
 
+use lab::progress::Progress;
 use syncswim::sim::World;
 
 use crate::{
@@ -66,27 +67,29 @@ impl Metric {
 pub(crate) type Sample = (Metric, f64);
 
 pub(crate) fn run(options: &Options, runs: u64) -> Result<(), Box<dyn Error>> {
-    let Options { nodes, latency, loss, segment_loss, seed, .. } = *options;
     println!(
-        "{nodes} nodes, preset {}, {} % of datagrams and {} % of segments lost; {runs} runs on sockets, {} in the \
-         simulator\nwith seeds from {seed} on and a one-way latency of {latency:?} on average\n",
-        options.preset,
-        loss * 100.0,
-        segment_loss * 100.0,
-        runs * FORECASTS,
+        "{}; {runs} runs on sockets, {} in the simulator,\nwith seeds from that one on\n",
+        options.summary(),
+        runs * FORECASTS
     );
     let isolated = Isolated::find(options)?;
-    let forecast = (0..runs * FORECASTS).flat_map(|run| forecast(options, seed + run)).collect::<Vec<_>>();
+    let progress = Progress::new("runs, simulated and on sockets", runs * FORECASTS + runs);
+    let simulate = |run| {
+        let figures = forecast(options, options.seed + run);
+        progress.step();
+        figures
+    };
+    let forecast = (0..runs * FORECASTS).flat_map(simulate).collect::<Vec<_>>();
     let mut sockets = Vec::new();
     for begun in (0..runs).step_by(AT_ONCE) {
         let begin = || isolated.begin(options);
         let at_once = (begun..runs).take(AT_ONCE).map(|_| begin()).collect::<Result<Vec<_>, _>>()?;
-        for (run, child) in (begun..).zip(at_once) {
-            eprint!("\rrun {} of {runs} ", run + 1);
+        for child in at_once {
             sockets.extend(sockets::figures_of(child)?);
+            progress.step();
         }
     }
-    eprintln!();
+    drop(progress);
     let samples = [forecast, sockets];
     println!("{:<46} {:>22} {:>22} {:>8}", "mean (least to most)", "forecast", "sockets", "ratio");
     for metric in Metric::ALL {

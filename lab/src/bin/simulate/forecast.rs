@@ -2,7 +2,10 @@
 
 use std::{path::Path, time::Duration};
 
-use lab::plot;
+use lab::{
+    plot::{self, Caption},
+    progress::Progress,
+};
 use syncswim::{
     sim::{Latency, World, addr},
     swim::{Event, Time},
@@ -15,23 +18,15 @@ const MINUTE: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(1800);
 
 pub(crate) fn run(options: &Options) {
-    let Options { nodes, latency, loss, segment_loss, seed, .. } = *options;
-    println!(
-        "{nodes} nodes, preset {}, one-way latency {latency:?} on average, {} % of datagrams and {} % of segments \
-         lost, seed {seed}\n",
-        options.preset,
-        loss * 100.0,
-        segment_loss * 100.0
-    );
-    let mut world = world(options, seed);
-    start(&mut world, options);
-    idle(&mut world, options);
-    world.keep_events = true;
-    crashes(&mut world, options);
-    together(&mut world, options);
-    deafness(&mut world, options);
-    pauses(&mut world, options);
-    partition(&mut world, options);
+    println!("{}\n", options.summary());
+    let mut world = world(options, options.seed);
+    type Step = fn(&mut World, &Options, &Progress);
+    let steps: [Step; 7] = [start, idle, crashes, together, deafness, pauses, partition];
+    let progress = Progress::new("simulating", (steps.len() + options.crashes) as u64);
+    for step in steps {
+        step(&mut world, options, &progress);
+        progress.step();
+    }
 }
 
 /// An empty world with the network that was asked for.
@@ -44,49 +39,69 @@ pub(crate) fn world(options: &Options, seed: u64) -> World {
     world
 }
 
-fn line(what: &str, figure: &str) {
-    println!("{what:<52} {figure}");
+fn line(progress: &Progress, what: &str, figure: &str) {
+    progress.line(format_args!("{what:<52} {figure}"));
 }
 
 fn seconds(duration: Duration) -> String {
     format!("{:.2} s", duration.as_secs_f64())
 }
 
-fn until(world: &mut World, holds: impl Fn(&World) -> bool) -> Result<Duration, String> {
+/// How long that takes in the simulated time, which is shown meanwhile.
+fn until(world: &mut World, progress: &Progress, holds: impl Fn(&World) -> bool) -> Result<Duration, String> {
     let start = world.now();
-    world.try_run_until(PATIENCE, holds).expect("nothing is checked in a forecast");
-    let took = world.now().since(start);
-    if took < PATIENCE { Ok(took) } else { Err(format!("not within {} min", PATIENCE.as_secs() / 60)) }
+    loop {
+        world.try_run_until(Duration::from_secs(1), &holds).expect("nothing is checked in a forecast");
+        let took = world.now().since(start);
+        if holds(world) {
+            return Ok(took);
+        }
+        if took >= PATIENCE {
+            return Err(format!("not within {} min", PATIENCE.as_secs() / 60));
+        }
+        progress.say(format_args!("{} s simulated", took.as_secs()));
+    }
 }
 
-fn report(what: &str, result: Result<Duration, String>) {
-    line(what, &result.map_or_else(|problem| problem, seconds));
+fn report(progress: &Progress, what: &str, result: Result<Duration, String>) {
+    line(progress, what, &result.map_or_else(|problem| problem, seconds));
 }
 
 /// All at once, through the first: the view sizes over time are plotted.
-fn start(world: &mut World, options: &Options) {
+fn start(world: &mut World, options: &Options, progress: &Progress) {
     let n = options.nodes;
     world.start_cluster(n, |name| options.config(name));
     let origin = world.now();
-    let mut views = Vec::new();
+    // Each sees itself.
+    let mut views = vec![(0.0, 1.0)];
     while !world.all_see(n) && world.now().since(origin) < PATIENCE {
-        let step = Duration::from_millis(100);
+        let step = Duration::from_millis(10);
         world.try_run_until(step, |world| world.all_see(n)).expect("nothing is checked in a forecast");
         let sizes = world.up().map(|host| world.node(host).live() as f64);
         views.push((world.now().since(origin).as_secs_f64(), sizes.sum::<f64>() / n as f64));
+        progress.say(format_args!("{} s simulated", world.now().since(origin).as_secs()));
     }
     let took = world.now().since(origin);
     report(
+        progress,
         "all start at once: until all see all",
         if world.all_see(n) { Ok(took) } else { Err("never".into()) },
     );
     let kilobytes = |bytes: u64| bytes as f64 / n as f64 / 1000.0;
     line(
+        progress,
         "  each node sends in datagrams, in streams",
         &format!("{:.0} kB, {:.0} kB", kilobytes(sent(world).0), kilobytes(world.stream_bytes())),
     );
     let folder = options.out.as_deref();
-    plot::lines(folder, "start", "seconds", "members seen (mean)", &[("view".into(), views)]);
+    let caption = Caption {
+        name: "start",
+        title: "All start at once",
+        parameters: &options.summary(),
+        x: "time since the start, s",
+        y: "members seen (mean)",
+    };
+    plot::lines(folder, caption, &[("a node's view".into(), views)]);
 }
 
 /// Bytes and datagrams that those who are up have sent.
@@ -95,7 +110,7 @@ pub(crate) fn sent(world: &World) -> (u64, u64) {
     metrics.fold((0, 0), |sum, m| (sum.0 + m.bytes_sent, sum.1 + m.datagrams_sent))
 }
 
-fn idle(world: &mut World, options: &Options) {
+fn idle(world: &mut World, options: &Options, progress: &Progress) {
     world.run_for(MINUTE / 2);
     world.keep_events = true;
     let (before, streams) = (sent(world), world.stream_bytes());
@@ -103,9 +118,14 @@ fn idle(world: &mut World, options: &Options) {
     let after = sent(world);
     let per_node = |amount: u64| amount as f64 / options.nodes as f64 / MINUTE.as_secs_f64();
     let (bytes, datagrams) = (per_node(after.0 - before.0), per_node(after.1 - before.1));
-    line("a quiet minute, each node sends per second", &format!("{bytes:.0} B in {datagrams:.1} datagrams"));
-    line("  and in streams", &format!("{:.0} B", per_node(world.stream_bytes() - streams)));
     line(
+        progress,
+        "a quiet minute, each node sends per second",
+        &format!("{bytes:.0} B in {datagrams:.1} datagrams"),
+    );
+    line(progress, "  and in streams", &format!("{:.0} B", per_node(world.stream_bytes() - streams)));
+    line(
+        progress,
         "  suspicions, failures told: all of them false",
         &format!("{}, {}", suspicions(world), failures(world)),
     );
@@ -128,9 +148,10 @@ fn forget_events(world: &mut World) {
 }
 
 /// One after the other; each comes back before the next.
-fn crashes(world: &mut World, options: &Options) {
+fn crashes(world: &mut World, options: &Options, progress: &Progress) {
     let (mut first, mut all, mut wrong) = (Vec::new(), Vec::new(), 0);
     for _ in 0..options.crashes {
+        progress.step();
         forget_events(world);
         let phase = Duration::from_secs(1).mul_f64(world.rng.f64());
         world.run_for(phase);
@@ -141,25 +162,32 @@ fn crashes(world: &mut World, options: &Options) {
         let gone = |world: &World| {
             world.up().all(|host| world.state(host, &name).is_some_and(|state| !state.is_live()))
         };
-        if let Ok(took) = until(world, gone) {
+        if let Ok(took) = until(world, progress, gone) {
             all.push(took.as_secs_f64());
         }
         let (about, others) = told(world, victim, start);
         first.extend(about);
         wrong += others;
         world.restart(victim);
-        let back = until(world, |world| world.all_see(options.nodes));
+        let back = until(world, progress, |world| world.all_see(options.nodes));
         if back.is_err() {
-            return line("after a crash and a restart, one view", "never");
+            return line(progress, "after a crash and a restart, one view", "never");
         }
     }
     if options.crashes > 0 {
-        line(&format!("{} crashes: first told, p50, p99", options.crashes), &spread(&first));
-        line("  known to all, p50, p99", &spread(&all));
-        line("  failures told of others: false", &wrong.to_string());
+        line(progress, &format!("{} crashes: first told, p50, p99", options.crashes), &spread(&first));
+        line(progress, "  known to all, p50, p99", &spread(&all));
+        line(progress, "  failures told of others: false", &wrong.to_string());
         let curves = [("first told".to_owned(), first), ("known to all".to_owned(), all)];
         save(options.out.as_deref(), &curves);
-        plot::distribution(options.out.as_deref(), "crashes", "seconds after the crash", &curves);
+        let caption = Caption {
+            name: "crashes",
+            title: &format!("{} crashes, one after the other", options.crashes),
+            parameters: &options.summary(),
+            x: "time since the crash, s",
+            y: "share of the crashes",
+        };
+        plot::distribution(options.out.as_deref(), caption, &curves);
     }
 }
 
@@ -193,7 +221,7 @@ fn save(folder: Option<&Path>, curves: &[(String, Vec<f64>)]) {
     }
 }
 
-fn together(world: &mut World, options: &Options) {
+fn together(world: &mut World, options: &Options, progress: &Progress) {
     if options.together == 0 {
         return;
     }
@@ -201,14 +229,19 @@ fn together(world: &mut World, options: &Options) {
     victims.iter().for_each(|victim| world.crash(*victim));
     let left = options.nodes - options.together;
     report(
+        progress,
         &format!("{} crash together: known to all after", victims.len()),
-        until(world, |world| world.all_see(left)),
+        until(world, progress, |world| world.all_see(left)),
     );
     victims.iter().for_each(|victim| world.restart(*victim));
-    report("  they restart: one view after", until(world, |world| world.all_see(options.nodes)));
+    report(
+        progress,
+        "  they restart: one view after",
+        until(world, progress, |world| world.all_see(options.nodes)),
+    );
 }
 
-fn deafness(world: &mut World, options: &Options) {
+fn deafness(world: &mut World, options: &Options, progress: &Progress) {
     if options.deaf == 0 {
         return;
     }
@@ -220,12 +253,20 @@ fn deafness(world: &mut World, options: &Options) {
     let wrong = wrong
         .filter(|(_, event)| matches!(event, Event::Failed { member: m, .. } if !deaf.clone().any(|d| addr(d) == m.addr)))
         .count();
-    line(&format!("{} are deaf for a minute: healthy ones told failed", options.deaf), &wrong.to_string());
+    line(
+        progress,
+        &format!("{} are deaf for a minute: healthy ones told failed", options.deaf),
+        &wrong.to_string(),
+    );
     world.net.ingress_loss.clear();
-    report("  they hear again: one view after", until(world, |world| world.all_see(options.nodes)));
+    report(
+        progress,
+        "  they hear again: one view after",
+        until(world, progress, |world| world.all_see(options.nodes)),
+    );
 }
 
-fn pauses(world: &mut World, options: &Options) {
+fn pauses(world: &mut World, options: &Options, progress: &Progress) {
     if options.pause == 0 {
         return;
     }
@@ -234,7 +275,7 @@ fn pauses(world: &mut World, options: &Options) {
     let length = Duration::from_secs(options.pause);
     paused.clone().for_each(|host| world.pause(host, length));
     world.run_for(length);
-    let back = until(world, |world| world.all_see(options.nodes));
+    let back = until(world, progress, |world| world.all_see(options.nodes));
     world.run_for(MINUTE / 6);
     let is_paused = |m: &syncswim::swim::Member| paused.clone().any(|host| addr(host) == m.addr);
     let failed = world.hosts.iter().flat_map(|host| &host.events).filter_map(|(_, event)| match event {
@@ -245,11 +286,11 @@ fn pauses(world: &mut World, options: &Options) {
     failed.for_each(|is_paused| if is_paused { of_them += 1 } else { of_others += 1 });
     let what =
         format!("{} processes stop for {} s: failures told of them, of others", paused.len(), options.pause);
-    line(&what, &format!("{of_them}, {of_others}"));
-    report("  they go on: one view after", back);
+    line(progress, &what, &format!("{of_them}, {of_others}"));
+    report(progress, "  they go on: one view after", back);
 }
 
-fn partition(world: &mut World, options: &Options) {
+fn partition(world: &mut World, options: &Options, progress: &Progress) {
     if options.partition == 0 {
         return;
     }
@@ -258,5 +299,5 @@ fn partition(world: &mut World, options: &Options) {
     // Not `heal`: the loss that was asked for goes on.
     world.net.rejoin();
     let what = format!("halves part for {} s: one view after", options.partition);
-    report(&what, until(world, |world| world.all_see(options.nodes)));
+    report(progress, &what, until(world, progress, |world| world.all_see(options.nodes)));
 }

@@ -5,21 +5,26 @@ use std::{num::ParseFloatError, path::PathBuf, time::Duration};
 use lab::options::{Arguments, Error, Long};
 use syncswim::swim::Config;
 
-pub(crate) const USAGE: &str = "usage: simulate [OPTION VALUE]…
+pub(crate) const USAGE: &str =
+    "How would a cluster of mine behave? A forecast, simulated with this library's own node.
 
-  --nodes N       size of the cluster, 2 to 10000            (200)
-  --preset P      lan, wan or local                          (lan)
-  --latency MS    mean one-way latency in milliseconds       (0.3; 0.05 beside sockets)
-  --loss P        share of datagrams lost, 0..1              (0)
-  --segment-loss P  share of the segments of streams lost    (0)
-  --crashes N     nodes that crash, one after the other      (20)
-  --together N    nodes that crash at the same time, after   (0)
-  --deaf N        nodes that then hear nothing for a minute  (0)
-  --pause S       16 nodes then stop for so many seconds     (0)
-  --partition S   halves then cannot reach each other        (0)
-  --seed N        all randomness comes from it               (1)
-  --sockets N     N runs beside as many on real sockets      (none)
-  --out DIR       where to write plots                       (none)";
+usage: simulate [OPTION VALUE]…
+
+  --nodes N         size of the cluster, 2 to 10000            (200)
+  --preset P        lan, wan or local                          (lan)
+  --latency MS      mean one-way latency in milliseconds       (0.3; 0.05 beside sockets)
+  --loss P          share of datagrams lost, 0..1              (0)
+  --segment-loss P  share of the segments of streams lost      (0)
+  --crashes N       nodes that crash, one after the other      (20)
+  --together N      nodes that crash at the same time, after   (0)
+  --deaf N          nodes that then hear nothing for a minute  (0)
+  --pause S         16 nodes then stop for so many seconds     (0)
+  --partition S     halves then part for so many seconds       (0)
+  --seed N          all randomness comes from it               (1)
+  --sockets N       N runs beside as many on real sockets      (none)
+  --out DIR         where to write plots                       (none)
+
+example: cargo run --release -p lab --bin simulate -- --nodes 300 --loss 0.1 --latency 20 --out plots";
 
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
@@ -86,6 +91,16 @@ impl Options {
         });
         options.check()?;
         Ok(options)
+    }
+
+    /// What is simulated, in one line.
+    pub(crate) fn summary(&self) -> String {
+        let Self { nodes, preset, latency, loss, segment_loss, seed, .. } = self;
+        let (loss, segment_loss) = (loss * 100.0, segment_loss * 100.0);
+        format!(
+            "{nodes} nodes, preset {preset}, one-way latency {latency:?} on average, {loss} % of datagrams and \
+             {segment_loss} % of segments lost, seed {seed}"
+        )
     }
 
     fn check(&self) -> Result<(), String> {
