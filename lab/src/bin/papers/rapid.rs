@@ -143,7 +143,7 @@ pub(crate) fn bootstraps(options: &Options) -> Table {
     }
     let caption = Caption {
         name: "rapid-bootstrap",
-        title: "Rapid, Figure 5: all start at once",
+        title: "Rapid, Figure 5: bootstrap",
         parameters: &format!("LAN preset, all join through the first; {}", options.parameters()),
         x: "time since the start, s",
         y: "members seen",
