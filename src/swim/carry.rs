@@ -128,7 +128,8 @@ impl Node {
         self.carrier.in_a_row = self.carrier.in_a_row.saturating_add(1);
         let count = self.carrier.missed.entry(Arc::clone(name)).or_default();
         *count = count.saturating_add(1);
-        if *count < CERTAIN && self.carrier.in_a_row < CERTAIN {
+        let count = *count;
+        if !self.carrier.is_certain(count) {
             // It may have been chance: probed again.
             self.table.rings.probe_next(id);
         }

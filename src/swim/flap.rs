@@ -168,6 +168,11 @@ mod tests {
         assert_eq!(kept(incarnation(5), clock(0)), Some(incarnation(5)));
         assert_eq!(kept(incarnation(4), clock(1)), Some(incarnation(5)), "it was superseded before");
         assert_eq!(kept(incarnation(6), clock(2)), Some(incarnation(6)));
+        assert_eq!(
+            kept(incarnation(6), clock(5)),
+            Some(incarnation(6)),
+            "the same is not remembered for longer"
+        );
         let later = 2 + u64::from(MEMORY);
         assert_eq!(kept(incarnation(3), clock(later - 1)), Some(incarnation(6)));
         assert_eq!(kept(incarnation(3), clock(later)), Some(incarnation(3)));

@@ -398,13 +398,14 @@ mod tests {
     }
 
     #[test]
-    fn addresses_that_differ_a_little_hash_to_other_places() {
+    fn addresses_and_marks_that_differ_a_little_hash_to_other_places() {
         let table = Table::default();
         let addrs = (0..4).flat_map(|host| (1..=16).map(move |port| ([10, 0, 0, host], port).into()));
         let mut places: Vec<_> = addrs.map(|addr| table.hash_addr(addr)).collect();
         places.sort_unstable();
         places.dedup();
         assert_eq!(places.len(), 64);
+        assert!((0..32).all(|bit| table.hash_mark(1 << bit) != table.hash_mark(0)));
     }
 
     #[test]

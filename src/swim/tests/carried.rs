@@ -38,6 +38,19 @@ fn ping() -> Message<'static> {
 }
 
 #[test]
+fn who_answered_by_stream_alone_is_probed_once_more_at_once() {
+    let mut bench = Bench::new(20);
+    let (name, rng) = (Arc::from("m7"), &mut fastrand::Rng::with_seed(1));
+    let member = bench.node.table.find(&name);
+    for time in 1..=3 {
+        bench.node.saved_by_stream(&name);
+        let next = bench.node.table.rings.next(rng);
+        assert_eq!(next == member, time < 3, "by the third time it is no chance");
+        bench.node.table.rings.next(rng);
+    }
+}
+
+#[test]
 fn what_is_asked_for_by_stream_is_never_answered_by_datagram() {
     let mut bench = Bench::new(3);
     let token = bench.node.token_for("m1", addr(1));
