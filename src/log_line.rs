@@ -124,6 +124,10 @@ topics! {
 impl Topic {
     /// Whether anybody reads its level.
     pub(crate) fn is_on(self) -> bool {
+        #[cfg(test)]
+        if capture::is_on() {
+            return true;
+        }
         log::log_enabled!(target: TARGET, self.level())
     }
 }
@@ -146,6 +150,8 @@ impl<'a> Line<'a> {
     }
 
     pub(crate) fn log(self) {
+        #[cfg(test)]
+        capture::note(&self);
         let level = self.topic.level();
         log::log!(target: TARGET, level, "{self}");
     }
@@ -199,6 +205,33 @@ impl Sink for Written {
 
     fn line(&mut self, line: Line<'_>) {
         self.0.push(line.to_string());
+    }
+}
+
+/// What one thread logs, for tests: unit tests have no logger.
+#[cfg(test)]
+pub(crate) mod capture {
+    use std::cell::RefCell;
+
+    use super::Line;
+
+    thread_local! {
+        static LINES: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+    }
+
+    /// The lines that this thread logs meanwhile.
+    pub(crate) fn lines(act: impl FnOnce()) -> Vec<String> {
+        LINES.set(Some(Vec::new()));
+        act();
+        LINES.take().unwrap_or_default()
+    }
+
+    pub(super) fn is_on() -> bool {
+        LINES.with_borrow(Option::is_some)
+    }
+
+    pub(super) fn note(line: &Line<'_>) {
+        LINES.with_borrow_mut(|lines| lines.iter_mut().for_each(|lines| lines.push(line.to_string())));
     }
 }
 

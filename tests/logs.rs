@@ -195,6 +195,51 @@ fn members_whose_keys_part_log_each_other_by_their_own_addresses() {
     }
 }
 
+/// b does not know the key that a seals with, and a knows b's: what a sends by datagram is dropped without a word. Its streams
+/// tell it.
+#[test]
+fn a_member_whose_datagrams_are_dropped_for_their_key_learns_it_by_its_streams() {
+    let ring = Keyring::new(Key::from([1; 32]));
+    let a = Gossip::start(config("ahead-a").keyring(&ring)).unwrap();
+    let b = Gossip::start(keyed("ahead-b", 1, Encryption::Require)).unwrap();
+    b.join([a.local().addr.to_string()]).unwrap();
+    await_that("they see each other", || [&a, &b].iter().all(|node| node.members().live().count() == 2));
+    let new = Key::from([2; 32]);
+    ring.install(new.clone()).unwrap();
+    ring.use_key(new.fingerprint()).unwrap();
+    await_line("ahead-b", Level::Warn, "wrong key");
+    let line = await_line("ahead-a", Level::Warn, "stream rejected");
+    assert!(line.starts_with(&format!("stream rejected peer={} ", b.local().addr)), "{line}");
+    assert_eq!(lines("ahead-a", "wrong key"), []);
+}
+
+#[test]
+fn look_ups_and_seeds_that_fail_are_logged_with_the_reason() {
+    use std::{io, net::IpAddr};
+
+    use syncswim::{Cluster, DnsDiscovery};
+
+    let of_name = |name: &str, words: &str| {
+        let line = format!("{words} name={name}");
+        let all = || LOG.0.lock().unwrap().iter().map(|(_, line)| line.clone()).collect::<Vec<_>>();
+        await_that(&line, || all().iter().any(|logged| logged.starts_with(&line)));
+        all().into_iter().find(|logged| logged.starts_with(&line)).unwrap()
+    };
+    let _node = Gossip::start(config("careful").seed("127.0.0.2:7946").allow(["127.0.0.1".parse().unwrap()]));
+    let answers = |answer: fn() -> io::Result<Vec<IpAddr>>| move |_: &str| answer();
+    let _clusters = [
+        DnsDiscovery::new("empty.test:1").resolver(answers(|| Ok(Vec::new()))),
+        DnsDiscovery::new("failed.test:1").resolver(answers(|| Err(io::Error::other("no network")))),
+    ]
+    .map(|discovery| Cluster::new().with_discovery(discovery).start().unwrap());
+    assert_eq!(of_name("empty.test:1", "lookup empty"), "lookup empty name=empty.test:1");
+    let expected = r#"lookup failed name=failed.test:1 error="no network""#;
+    assert_eq!(of_name("failed.test:1", "lookup failed"), expected);
+    let expected = "seed refused seed=127.0.0.2:7946 problem=\"is at 127.0.0.2:7946, which `allow` does not hold; add its \
+                    network, or take another\" node=careful";
+    assert_eq!(await_line("careful", Level::Warn, "seed refused"), expected);
+}
+
 #[test]
 fn what_a_node_logs_of_itself() {
     let open =

@@ -51,6 +51,8 @@ mod peer_log;
 mod pools;
 mod publication;
 mod queue;
+#[cfg(all(test, feature = "encryption", target_os = "linux"))]
+mod rare_lines_tests;
 #[cfg(feature = "encryption")]
 mod rotation;
 mod running;
