@@ -256,6 +256,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn tables_that_lack_this_node_are_certain_once_there_are_enough_until_that_is_reported() {
+        let mut reach = Reach::default();
+        let certain: Vec<_> = (0..=CERTAIN).map(|_| reach.count_lacking()).collect();
+        assert_eq!(certain, [false, true, true]);
+        reach.unreached = Some(ReachProblem::AddressGone { addr: ([10, 0, 0, 1], 1).into() });
+        assert!(!reach.count_lacking());
+    }
+
+    #[test]
     fn those_beyond_the_first_are_counted() {
         let problem =
             |count| ReachProblem::Datagrams { peers: vec!["a".into(), "b".into()], count }.to_string();

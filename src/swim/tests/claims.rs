@@ -229,6 +229,17 @@ fn a_suspicion_runs_out_once_and_a_refutation_stops_it() {
 }
 
 #[test]
+fn a_suspect_that_is_suspected_anew_is_waited_for_as_long_as_the_first_time() {
+    let mut bench = Bench::new(4);
+    for incarnation in [0, 1] {
+        bench.hear(&suspect("m2", incarnation, &["m1"]));
+    }
+    // Twice the minimum, as if nobody could confirm it.
+    bench.pass(secs(5));
+    assert_eq!(bench.standing("m2"), Some((Suspect, 1)));
+}
+
+#[test]
 fn a_failure_told_in_a_sync_only_suspects_a_live_member() {
     let mut bench = Bench::new(4);
     bench.sync(gone("m2", 0, false, 60));

@@ -225,6 +225,15 @@ fn the_name_of_a_live_member_passes_to_a_caller_elsewhere_only_if_nobody_answers
 }
 
 #[test]
+fn a_caller_that_claims_no_greater_identity_than_the_members_is_no_reason_to_ask_that_one() {
+    let mut bench = Bench::new(3);
+    for (incarnation, asked) in [(0, false), (1, true)] {
+        call(&mut bench, addr(UNVERIFIED), "m2", &[alive("m2", incarnation, addr(UNVERIFIED))]);
+        assert_eq!(bench.node.is_being_asked(addr(2)), asked, "{incarnation}");
+    }
+}
+
+#[test]
 fn a_caller_that_lives_where_it_calls_from_is_a_member_and_others_are_asked() {
     let mut bench = Bench::new(1);
     let beside: SocketAddr = (addr(UNVERIFIED).ip(), 1).into();

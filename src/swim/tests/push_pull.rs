@@ -19,6 +19,8 @@ fn the_digest_of_a_member_opens_an_exchange_and_an_unverified_peers_does_not() {
     let mut bench = Bench::new(2);
     bench.hear_from(addr(99), &OTHER);
     assert_eq!(bench.opened(), []);
+    bench.hear_as(Some("m1"), addr(1), &OTHER);
+    assert_eq!(bench.opened(), [], "it showed no token");
     bench.hear_from(addr(1), &OTHER);
     assert_eq!(bench.opened().len(), 1);
 }
