@@ -231,15 +231,15 @@ fn the_round_trips_are_in_the_text() {
 #[test]
 fn what_cannot_be_a_label_is_refused_with_the_reason() {
     for (labels, problem) in [
-        (&[("", "x")][..], "\"\" is empty"),
+        (&[("", "x")][..], "\"\", which is empty; give"),
         (&[("1st", "x")], "begins with a digit"),
-        (&[("a-b", "x")], "\"a-b\" has a character"),
-        (&[("é", "x")], "has a character"),
-        (&[("a b", "x")], "has a character"),
+        (&[("a-b", "x")], "\"a-b\", which has other characters"),
+        (&[("é", "x")], "has other characters"),
+        (&[("a b", "x")], "has other characters"),
         (&[("__name__", "x")], "keeps for itself"),
         (&[("le", "x")], "of the metrics themselves"),
         (&[("ok", "x"), ("state", "x")], "\"state\", which is a label of the metrics"),
-        (&[("a", "x"), ("b", "x"), ("a", "y")], "\"a\" is given twice"),
+        (&[("a", "x"), ("b", "x"), ("a", "y")], "\"a\", which is given twice; give it once"),
     ] {
         let error = Metrics::default().prometheus_text(labels).unwrap_err().to_string();
         assert!(error.contains(problem) && error.contains("labels"), "{labels:?}: {error}");
