@@ -325,7 +325,7 @@ syncswim_status syncswim_log(int level,
 
 /**
  * Makes a configuration from a preset: "lan" (one data centre), "wan" (across the internet) or "local" (one
- * host). `name` is the node's name, unique in the cluster, of 1 to 128 bytes.
+ * host). `name` is the node's name, unique in the cluster, of 1 to 128 bytes without control characters.
  */
 syncswim_status syncswim_config_new(const char *preset, const char *name, struct syncswim_config **out);
 
@@ -336,7 +336,7 @@ syncswim_status syncswim_config_new(const char *preset, const char *name, struct
  *
  * Where the node is, and with whom:
  *
- * - cluster: packets of other clusters are dropped. Defaults to "default".
+ * - cluster: packets of other clusters are dropped; a name like that of a node. Defaults to "default".
  * - bind: where to listen, over UDP and TCP: host:port or host, where the host is an address, a name, or, if the library
  *   was built with the feature interfaces, a network interface such as eth0. Port 0 takes any. Defaults to 0.0.0.0:7946,
  *   for the preset "local" 127.0.0.1:7946.
@@ -348,7 +348,7 @@ syncswim_status syncswim_config_new(const char *preset, const char *name, struct
  *   line, where # begins a comment, read anew each time; and "exec:command", which is run by sh -c and prints such
  *   lines within 10 seconds.
  * - attempts: rounds of trying them before the start counts as failed. Defaults to 0: for ever.
- * - tag.KEY: a tag that this node shows to all others. All of them take at most 512 bytes.
+ * - tag.KEY: a tag that this node shows to all others, without control characters. All of them take at most 512 bytes.
  * - peer_name: what a member is called in the membership: "address" (the default), "name", or "tag:KEY".
  * - leave_on_stop: whether the node leaves the cluster at a stop, so that others see it as left. Defaults to true.
  * - recv_buffer: bytes of the receive buffer to ask the system for. Defaults to 4194304.
@@ -628,7 +628,8 @@ const char *syncswim_members_tag_key(const struct syncswim_members *members, siz
 void syncswim_members_free(struct syncswim_members *members);
 
 /**
- * Shows other tags to the cluster, in place of all that were shown before: at most 512 bytes in all.
+ * Shows other tags to the cluster, in place of all that were shown before: at most 512 bytes in all, each key once, none
+ * empty, and no control characters.
  */
 syncswim_status syncswim_cluster_set_tags(const struct syncswim_cluster *cluster,
                                           const char *const *keys,
@@ -708,7 +709,9 @@ syncswim_status syncswim_cluster_explain(const struct syncswim_cluster *cluster,
  * limit. Programs run the node again from the file (docs/operating/RECORDING.md). No keys are in it, but names, addresses
  * and tags: its owner alone may read it. Fails with SYNCSWIM_ERR_SYSTEM if it cannot be written.
  */
-syncswim_status syncswim_cluster_record(const struct syncswim_cluster *cluster, const char *path, uint64_t limit);
+syncswim_status syncswim_cluster_record(const struct syncswim_cluster *cluster,
+                                        const char *path,
+                                        uint64_t limit);
 
 #ifdef __cplusplus
 }  // extern "C"
