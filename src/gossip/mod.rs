@@ -51,7 +51,7 @@ mod peer_log;
 mod pools;
 mod publication;
 mod queue;
-#[cfg(all(test, feature = "encryption", target_os = "linux"))]
+#[cfg(test)]
 mod rare_lines_tests;
 #[cfg(feature = "encryption")]
 mod rotation;
