@@ -1,7 +1,7 @@
 //! What the programs of the lab share: the option parser, the plotter, statistics, and runs on all processors.
 //!
-//! The programs are in `src/bin/`: `papers` (the papers' tables), `simulate` (a forecast), `search` (broken promises) and
-//! `replay` (recordings).
+//! The programs are in `src/bin/`: `papers` (the papers' tables), `simulate` (a forecast), `search` (broken promises),
+//! `replay` (recordings) and `view` (a run to look at).
 
 pub mod options;
 pub mod plot;
@@ -12,3 +12,5 @@ pub mod recording;
 #[cfg(feature = "programs")]
 pub mod runs;
 pub mod stats;
+#[cfg(feature = "programs")]
+pub mod view;

@@ -1,0 +1,67 @@
+//! A run to look at: writes one page of HTML from a simulation, or from recordings of real nodes.
+//!
+//! ```text
+//! cargo run --release -p lab --bin view -- --simulate nodes=5,seconds=60 --fault 20:crash:3 --out crash.html
+//! cargo run --release -p lab --bin view -- db-1.rec db-2.rec db-3.rec --out incident.html
+//! ```
+
+mod faults;
+mod options;
+mod simulate;
+
+use std::{error::Error, fs, path::PathBuf};
+
+use lab::{
+    options::read,
+    recording::{self, Recording, Timeline},
+    view::{About, build, page, witnesses},
+};
+use options::{Options, Source, USAGE};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let options = read(USAGE, Options::parse);
+    let (recordings, offsets, about) = match &options.source {
+        Source::Simulation(plan) => {
+            let (recordings, about) = simulate::run(plan);
+            // Simulated hosts have one clock.
+            let offsets = vec![0; recordings.len()];
+            (recordings, offsets, about)
+        }
+        Source::Files(paths) => from_files(paths)?,
+    };
+    let (witnesses, problems) = witnesses(&recordings, &offsets);
+    problems.iter().for_each(|problem| eprintln!("{problem}"));
+    let title = options.title.unwrap_or_else(|| about.title.clone());
+    let mut run = build(&witnesses, About { title, most_datagrams: options.datagrams, ..about });
+    run.left_out.extend(problems);
+    let page = page(&run);
+    fs::write(&options.out, &page).map_err(|problem| format!("{}: {problem}", options.out.display()))?;
+    println!("{}\n{}: {} kB", run.summary, options.out.display(), page.len() / 1000);
+    for verdict in &run.verdicts {
+        let name = &run.nodes[verdict.subject].name;
+        println!("{:>9.3} s  {}: {}", verdict.at as f64 / 1e6, name.escape_debug(), verdict.truth);
+    }
+    Ok(())
+}
+
+/// Recordings, what is to be added to the clock of each, and what is known of them.
+fn from_files(paths: &[PathBuf]) -> Result<(Vec<Recording>, Vec<i64>, About), String> {
+    let read =
+        |path: &PathBuf| recording::read(path).map_err(|problem| format!("{}: {problem}", path.display()));
+    let recordings = paths.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let nodes = Timeline::merge(&recordings).nodes;
+    let mut parameters = Vec::new();
+    for (node, (path, recording)) in nodes.iter().zip(paths.iter().zip(&recordings)) {
+        parameters
+            .push((node.name.clone(), format!("{}, recorded by {}", path.display(), recording.build())));
+        let clock = match node.is_aligned {
+            true => format!("{:+.3} ms, as datagrams show", node.offset as f64 / 1e6),
+            false => "taken for right: no datagrams went both ways".to_owned(),
+        };
+        parameters.push((format!("correction of {}'s clock", node.name), clock));
+    }
+    let title =
+        format!("Recordings of {}", nodes.iter().map(|node| &*node.name).collect::<Vec<_>>().join(", "));
+    let offsets = nodes.iter().map(|node| node.offset).collect();
+    Ok((recordings, offsets, About { title, source: "Recordings".into(), parameters, ..About::default() }))
+}

@@ -1,0 +1,128 @@
+//! From what witnesses tell to what a page shows.
+
+use super::{
+    flights::{Around, Flights},
+    names::Names,
+    run::{Change, Mark, Node, Run},
+    story,
+    witness::Witness,
+};
+
+/// More changes of mind are not shown: the run ends there.
+const MOST_CHANGES: usize = 300_000;
+/// More marks are not listed.
+const MOST_MARKS: usize = 400;
+/// The most that the diagram shows at first, in microseconds.
+const SPAN: u64 = 4_000_000;
+
+/// What witnesses do not know of a run.
+#[derive(Debug, Clone, Default)]
+pub struct About {
+    /// What it is called.
+    pub title: String,
+    /// Where it is from: a simulation, recordings.
+    pub source: String,
+    /// What would be needed to run it again.
+    pub parameters: Vec<(String, String)>,
+    /// What was done to it, by the time since the first witness began.
+    pub faults: Vec<Mark>,
+    /// So many datagrams are kept.
+    pub most_datagrams: usize,
+}
+
+/// Puts together what several nodes saw.
+#[must_use]
+pub fn build(witnesses: &[Witness], about: About) -> Run {
+    let names = Names::of(witnesses);
+    let began = witnesses.iter().map(|witness| witness.span.0).min().unwrap_or_default();
+    let end = witnesses.iter().map(|witness| witness.span.1 - began).max().unwrap_or_default();
+    let mut run = Run { title: about.title, parameters: about.parameters, end, ..Run::default() };
+    run.nodes = nodes(witnesses, &names, began);
+    run.changes = changes(witnesses, &names, began);
+    cut(&mut run);
+    let mut flights = Flights::of(witnesses, &names, began);
+    (run.flights, run.texts) = (std::mem::take(&mut flights.all), flights.texts.clone());
+    run.verdicts = story::verdicts(witnesses, &names, &run, began);
+    run.verdicts.retain(|verdict| verdict.at <= run.end);
+    run.marks = story::marks(&run, about.faults);
+    if run.marks.len() > MOST_MARKS {
+        run.left_out.push(format!(
+            "{} of {} things that happened",
+            run.marks.len() - MOST_MARKS,
+            run.marks.len()
+        ));
+        run.marks.truncate(MOST_MARKS);
+    }
+    flights.all = std::mem::take(&mut run.flights);
+    flights.all.retain(|flight| flight.sent <= run.end);
+    let around: Vec<_> = run.verdicts.iter().map(|verdict| Around::of(verdict, &run.changes)).collect();
+    let (windows, said) = flights.keep(about.most_datagrams, &around, run.end);
+    flights.drop_unused_texts();
+    run.windows = windows;
+    run.left_out.extend(said);
+    if run.left_out.is_empty() {
+        run.left_out
+            .push("Nothing is left out, but push/pulls and stream pings, which are no datagrams.".into());
+    }
+    (run.flights, run.texts) = (flights.all, flights.texts);
+    run.longest = run.flights.iter().map(|flight| flight.took).max().unwrap_or_default();
+    run.span = SPAN.min(run.end.max(1));
+    let recorded = run.nodes.iter().filter(|node| !node.recorded.is_empty()).count();
+    run.summary = format!(
+        "{}: {} members, {recorded} of them recorded, for {}; verdicts: {}, of them false: {}",
+        about.source,
+        run.nodes.len(),
+        story::seconds(run.end),
+        run.verdicts.len(),
+        run.verdicts.iter().filter(|verdict| verdict.is_false).count()
+    );
+    run
+}
+
+fn nodes(witnesses: &[Witness], names: &Names, began: u64) -> Vec<Node> {
+    let since = |(from, to): &(u64, u64)| (from - began, to - began);
+    let mut nodes: Vec<_> =
+        names.all().iter().map(|name| Node { name: name.clone(), ..Node::default() }).collect();
+    for witness in witnesses {
+        let Some(node) = names.place(&witness.name).map(|place| &mut nodes[place]) else { continue };
+        node.recorded.push(since(&witness.span));
+        node.stalls.extend(witness.stalls.iter().map(since));
+    }
+    for node in &mut nodes {
+        node.recorded.sort_unstable();
+        node.stalls.sort_unstable();
+    }
+    nodes
+}
+
+fn changes(witnesses: &[Witness], names: &Names, began: u64) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for witness in witnesses {
+        let Some(observer) = names.place(&witness.name) else { continue };
+        let mut beliefs = vec![None; names.all().len()];
+        for (at, subject, belief) in &witness.beliefs {
+            let Some(subject) = names.place(subject) else { continue };
+            if beliefs[subject].replace(*belief) != Some(*belief) {
+                changes.push(Change { at: at - began, observer, subject, belief: *belief });
+            }
+        }
+    }
+    changes.sort_by_key(|change| change.at);
+    changes
+}
+
+fn cut(run: &mut Run) {
+    let Some(last) = run.changes.get(MOST_CHANGES).map(|change| change.at) else { return };
+    run.left_out.push(format!(
+        "all after {}: a page holds {MOST_CHANGES} changes of mind. Ask for less time, or for fewer nodes",
+        story::seconds(last)
+    ));
+    run.changes.truncate(MOST_CHANGES);
+    run.end = last;
+    for node in &mut run.nodes {
+        for spans in [&mut node.recorded, &mut node.stalls] {
+            spans.retain(|(from, _)| *from < last);
+            spans.iter_mut().for_each(|(_, to)| *to = last.min(*to));
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Datagrams: which receipt belongs to which sending, and which are kept.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::{
+    names::Names,
+    run::{Belief, Change, Fate, Flight, Text, Verdict},
+    witness::{Content, Seen, Witness},
+};
+
+/// Two clocks that were made to agree may still differ by so many microseconds.
+const SLACK: u64 = 20_000;
+/// Of a verdict, datagrams of so long before its suspicion began are kept, in microseconds.
+const BEFORE: u64 = 3_000_000;
+/// And of so long after it.
+const BEHIND: u64 = 1_000_000;
+
+/// What both ends know of a datagram: sender, receiver, and a hash of the bytes.
+type Key = (usize, usize, u64);
+
+/// Every datagram that a witness sent or received, and what they hold.
+pub(super) struct Flights {
+    pub(super) all: Vec<Flight>,
+    pub(super) texts: Vec<Text>,
+    places: HashMap<Content, usize>,
+}
+
+impl Flights {
+    pub(super) fn of(witnesses: &[Witness], names: &Names, start: u64) -> Self {
+        let mut flights = Self { all: Vec::new(), texts: Vec::new(), places: HashMap::new() };
+        let mut under_way: HashMap<Key, VecDeque<usize>> = HashMap::new();
+        for (own, seen) in each(witnesses, names, |witness| &witness.sent) {
+            let Some(to) = names.marked(seen.other) else { continue };
+            let fate = if was_recorded(witnesses, names, to) { Fate::Lost } else { Fate::Unseen };
+            let text = flights.text(&seen.content, names);
+            under_way.entry((own, to, seen.hash)).or_default().push_back(flights.all.len());
+            flights.all.push(Flight { sent: seen.at - start, took: 0, from: own, to, text, fate });
+        }
+        for (own, seen) in each(witnesses, names, |witness| &witness.received) {
+            let Some(from) = names.marked(seen.other) else { continue };
+            let at = seen.at - start;
+            match under_way.get_mut(&(from, own, seen.hash)) {
+                // What was taken out already comes twice.
+                Some(waiting) => {
+                    let sent = waiting.front().map(|place| flights.all[*place].sent);
+                    if sent.is_some_and(|sent| sent <= at + SLACK) {
+                        let flight = waiting.pop_front().map(|place| &mut flights.all[place]);
+                        flight.into_iter().for_each(|flight| {
+                            (flight.took, flight.fate) = (at.saturating_sub(flight.sent), Fate::Arrived);
+                        });
+                    }
+                }
+                None => {
+                    let text = flights.text(&seen.content, names);
+                    flights.all.push(Flight { sent: at, took: 0, from, to: own, text, fate: Fate::Unsent });
+                }
+            }
+        }
+        flights.all.sort_by_key(|flight| flight.sent);
+        flights
+    }
+
+    fn text(&mut self, content: &Content, names: &Names) -> usize {
+        if let Some(place) = self.places.get(content) {
+            return *place;
+        }
+        let claims = content.claims.iter();
+        self.texts.push(Text {
+            text: content.text.clone(),
+            kind: content.kind,
+            target: content.target.as_deref().and_then(|name| names.place(name)),
+            claims: claims.filter_map(|(name, bit)| Some((names.place(name)?, *bit))).collect(),
+        });
+        self.places.insert(content.clone(), self.texts.len() - 1);
+        self.texts.len() - 1
+    }
+
+    /// At most so many: those of the member that a verdict is about first, then all of that time, then the others. Returns
+    /// the times of which all of the first are there, and what to say of those that are not.
+    pub(super) fn keep(
+        &mut self,
+        most: usize,
+        around: &[Around],
+        end: u64,
+    ) -> (Vec<(u64, u64)>, Option<String>) {
+        if self.all.len() <= most {
+            return (vec![(0, end)], None);
+        }
+        let all = self.all.len();
+        let rank = |flight: &Flight| {
+            let at = flight.sent;
+            let near = around.iter().filter(|around| (around.from..=around.to).contains(&at));
+            let class = near.map(|around| u8::from(!self.is_of(flight, around.subject))).min().unwrap_or(2);
+            let distance = around.iter().map(|around| at.abs_diff(around.verdict)).min();
+            (class, distance.unwrap_or(end - at.min(end)))
+        };
+        let mut ranked: Vec<_> = self.all.iter().map(|flight| (rank(flight), *flight)).collect();
+        ranked.sort_by_key(|(rank, flight)| (*rank, flight.sent));
+        ranked.truncate(most);
+        self.all = ranked.into_iter().map(|(_, flight)| flight).collect();
+        self.all.sort_by_key(|flight| flight.sent);
+        let said = format!(
+            "{} of {all} datagrams: kept are those around verdicts, of the member that a verdict is about first",
+            all - most
+        );
+        let windows = around.iter().map(|around| (around.from, around.to)).collect();
+        (merged(windows, (self.all.first().map_or(0, |first| first.sent), end)), Some(said))
+    }
+
+    fn is_of(&self, flight: &Flight, subject: usize) -> bool {
+        let text = &self.texts[flight.text];
+        flight.from == subject
+            || flight.to == subject
+            || text.target == Some(subject)
+            || text.claims.iter().any(|(of, _)| *of == subject)
+    }
+
+    /// Drops the texts that no datagram has any longer.
+    pub(super) fn drop_unused_texts(&mut self) {
+        let mut places = vec![usize::MAX; self.texts.len()];
+        let mut kept = Vec::new();
+        for flight in &mut self.all {
+            if places[flight.text] == usize::MAX {
+                places[flight.text] = kept.len();
+                kept.push(self.texts[flight.text].clone());
+            }
+            flight.text = places[flight.text];
+        }
+        self.texts = kept;
+    }
+}
+
+/// The time around a verdict.
+pub(super) struct Around {
+    pub(super) subject: usize,
+    pub(super) from: u64,
+    pub(super) verdict: u64,
+    pub(super) to: u64,
+}
+
+impl Around {
+    pub(super) fn of(verdict: &Verdict, changes: &[Change]) -> Self {
+        let Verdict { subject, at, .. } = *verdict;
+        let began = suspicion_of(subject, at, changes).map_or(at, |(began, _)| began);
+        Self { subject, from: began.saturating_sub(BEFORE), verdict: at, to: at + BEHIND }
+    }
+}
+
+/// When the suspicion began that ended in a verdict, and at whom: the first of those who have not thought better of it since.
+pub(super) fn suspicion_of(subject: usize, at: u64, changes: &[Change]) -> Option<(u64, usize)> {
+    let mut suspecting: Vec<(u64, usize)> = Vec::new();
+    for change in changes.iter().filter(|change| change.subject == subject && change.at <= at) {
+        match change.belief {
+            Belief::Suspect => suspecting.push((change.at, change.observer)),
+            Belief::Alive => suspecting.retain(|(_, observer)| *observer != change.observer),
+            _ => {}
+        }
+    }
+    suspecting.first().copied()
+}
+
+/// In the order of time.
+fn each<'a>(
+    witnesses: &'a [Witness],
+    names: &Names,
+    pick: fn(&Witness) -> &Vec<Seen>,
+) -> Vec<(usize, &'a Seen)> {
+    let mut all: Vec<_> = witnesses
+        .iter()
+        .filter_map(|witness| Some((names.place(&witness.name)?, witness)))
+        .flat_map(|(own, witness)| pick(witness).iter().map(move |seen| (own, seen)))
+        .collect();
+    all.sort_by_key(|(_, seen)| seen.at);
+    all
+}
+
+fn was_recorded(witnesses: &[Witness], names: &Names, node: usize) -> bool {
+    witnesses.iter().any(|witness| names.place(&witness.name) == Some(node))
+}
+
+/// Windows that overlap become one; without any, there is the one given.
+fn merged(mut windows: Vec<(u64, u64)>, otherwise: (u64, u64)) -> Vec<(u64, u64)> {
+    windows.sort_unstable();
+    let mut merged: Vec<(u64, u64)> = Vec::new();
+    for (from, to) in windows {
+        match merged.last_mut() {
+            Some(last) if from <= last.1 => last.1 = last.1.max(to),
+            _ => merged.push((from, to)),
+        }
+    }
+    if merged.is_empty() { vec![otherwise] } else { merged }
+}

@@ -1,0 +1,225 @@
+//! From recordings to witnesses: each node is run again, and asked at its verdicts.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
+
+use syncswim::{
+    recording::{Difference, Dissected, Recording, Said, Step, dissect},
+    swim::{Event, Input, Member, MemberState, Node, Origin, Time},
+};
+
+use super::{
+    run::{ACK, ALIVE, Belief, FAILED, LEFT, NACK, PING, PING_REQ, SUSPECT},
+    witness::{Content, Held, Seen, Witness},
+};
+
+/// Of so many verdicts a node is asked why, in each recording.
+const MOST_EXPLAINED: usize = 16;
+
+/// Runs recorded nodes again, each up to its end or the first difference. To the clock of each, so many nanoseconds are added.
+/// Returns what they tell, and what is wrong with the recordings.
+#[must_use]
+pub fn witnesses(recordings: &[Recording], offsets: &[i64]) -> (Vec<Witness>, Vec<String>) {
+    let (mut witnesses, mut problems) = (Vec::new(), Vec::new());
+    for (recording, offset) in recordings.iter().zip(offsets) {
+        let (told, difference) = replayed(recording, *offset);
+        witnesses.extend(told);
+        problems.extend(recording.damage().iter().map(|damage| format!("{}: {damage}", recording.name())));
+        problems.extend(difference.map(|difference| {
+            format!("what {} did after its replay differs: {difference}", recording.name())
+        }));
+    }
+    let end = witnesses.iter().map(|witness| witness.span.1).max().unwrap_or_default();
+    for witness in &mut witnesses {
+        // It said nothing more because nothing was due, not because it ran no longer.
+        if witness.due >= end {
+            witness.span.1 = end;
+        }
+    }
+    (witnesses, problems)
+}
+
+/// There are more witnesses than one if parts of the node's life are lost.
+fn replayed(recording: &Recording, offset: i64) -> (Vec<Witness>, Option<Difference>) {
+    let mut replay = recording.replay();
+    let mut reader = Reader { name: recording.name().to_owned(), offset, ..Reader::default() };
+    while let Some(step) = replay.next() {
+        match step {
+            Ok(step) => reader.take(&step, replay.node()),
+            Err(difference) => return (reader.witnesses, Some(difference)),
+        }
+    }
+    (reader.witnesses, None)
+}
+
+#[derive(Default)]
+struct Reader {
+    name: String,
+    /// Nanoseconds, added to its host's clock.
+    offset: i64,
+    witnesses: Vec<Witness>,
+    /// When the node's next timer was due, after the step before.
+    due: Option<Time>,
+    last: Time,
+    explained: usize,
+}
+
+impl Reader {
+    fn take(&mut self, step: &Step<'_>, node: &Node) {
+        let now = self.now(step);
+        if step.restored || self.witnesses.is_empty() {
+            self.begin(now, node);
+        } else {
+            self.notice_stall(step, node);
+        }
+        let explained = step.events().filter_map(|event| self.held(step, event, node)).collect::<Vec<_>>();
+        let witness = self.witnesses.last_mut().expect("it has begun");
+        witness.span.1 = now;
+        witness.beliefs.extend(step.events().filter_map(belief).map(|(name, belief)| (now, name, belief)));
+        witness.held.extend(explained);
+        let sent = step.sent.iter().filter_map(|sent| {
+            Some(Seen {
+                at: now,
+                other: sent.recipient,
+                hash: hash(&sent.bytes),
+                content: content(&dissect(&sent.bytes)?),
+            })
+        });
+        witness.sent.extend(sent);
+        if let Some(Input::Datagram { bytes, .. }) = &step.input
+            && let Some(dissected) = dissect(bytes)
+        {
+            let content = content(&dissected);
+            witness.received.push(Seen { at: now, other: dissected.sender, hash: hash(bytes), content });
+        }
+        (self.due, self.last) = (node.poll_timeout(), step.at);
+        witness.due = self.due.map_or(u64::MAX, |due| now + micros(due.since(step.at)));
+    }
+
+    /// By the clock that all witnesses share.
+    fn now(&self, step: &Step<'_>) -> u64 {
+        let moved = Duration::from_nanos(self.offset.unsigned_abs());
+        micros(if self.offset < 0 { step.wall.saturating_sub(moved) } else { step.wall + moved })
+    }
+
+    /// What the node believes when its recording begins, or goes on.
+    fn begin(&mut self, now: u64, node: &Node) {
+        let members = node.members();
+        let beliefs = members.iter().map(|member| (now, member.name.to_string(), state(member))).collect();
+        self.witnesses.push(Witness {
+            name: self.name.clone(),
+            span: (now, now),
+            beliefs,
+            ..Witness::default()
+        });
+    }
+
+    /// A timer that is long due, while nothing was taken in either: the process was held up.
+    fn notice_stall(&mut self, step: &Step<'_>, node: &Node) {
+        let (Some(due), now) = (self.due, self.now(step)) else { return };
+        let pause = step.at.since(due.max(self.last));
+        if pause >= node.config().probe_timeout / 2 {
+            let witness = self.witnesses.last_mut().expect("it has begun");
+            witness.stalls.push((now.saturating_sub(micros(pause)), now));
+        }
+    }
+
+    fn held(&mut self, step: &Step<'_>, event: &Event, node: &Node) -> Option<Held> {
+        let (member, is_own, accusers, text) = match event {
+            Event::Failed { member, verdict, .. } => {
+                let accusers = verdict.accusers.iter().map(ToString::to_string).collect();
+                (member, verdict.origin == Origin::Own, accusers, verdict.to_string())
+            }
+            Event::Left { member, .. } => (member, false, vec![], "it left".to_owned()),
+            _ => return None,
+        };
+        let now = self.now(step);
+        let mut held = Held {
+            at: now,
+            subject: member.name.to_string(),
+            identity: (member.identity.epoch, member.identity.incarnation),
+            belief: state(member),
+            is_own,
+            accusers,
+            text,
+            standing: String::new(),
+            seen: vec![],
+        };
+        if self.explained < MOST_EXPLAINED {
+            self.explained += 1;
+            let explanation = node.explain(step.at, &member.name);
+            held.standing = format!("{} itself: {}", self.name, explanation.status);
+            let seen = explanation.observations.iter();
+            held.seen = seen
+                .map(|(at, what)| (now.saturating_sub(micros(step.at.since(*at))), what.to_string()))
+                .collect();
+        }
+        Some(held)
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn state(member: &Member) -> Belief {
+    match member.state {
+        MemberState::Alive => Belief::Alive,
+        MemberState::Suspect => Belief::Suspect,
+        MemberState::Left => Belief::Left,
+        _ => Belief::Failed,
+    }
+}
+
+fn belief(event: &Event) -> Option<(String, Belief)> {
+    let member = match event {
+        Event::Reaped { member, .. } => return Some((member.name.to_string(), Belief::Unknown)),
+        Event::Conflict { .. } => return None,
+        event => event.member()?,
+    };
+    Some((member.name.to_string(), state(member)))
+}
+
+/// Without the numbers by which an answer finds its question: they differ each time, and nobody reads them.
+fn content(dissected: &Dissected) -> Content {
+    let mut content = Content::default();
+    let mut texts = Vec::new();
+    for said in &dissected.messages {
+        let (text, kind, claim) = match said {
+            Said::Ping { target, .. } => (format!("ping {target}"), PING, None),
+            Said::PingReq { target, .. } => (format!("ping-req {target}"), PING_REQ, None),
+            Said::Ack { .. } => ("ack".into(), ACK, None),
+            Said::Nack { .. } => ("nack".into(), NACK, None),
+            Said::Retry { .. } => ("retry".into(), 0, None),
+            Said::Suspect { name, accusers, .. } => {
+                (format!("suspect {name} by {}", accusers.join(" and ")), 0, Some((name, SUSPECT)))
+            }
+            Said::Alive { name, identity, .. } => {
+                (format!("alive {name} (incarnation {})", identity.incarnation), 0, Some((name, ALIVE)))
+            }
+            Said::Failed { name, .. } => (format!("failed {name}"), 0, Some((name, FAILED))),
+            Said::Left { name, .. } => (format!("left {name}"), 0, Some((name, LEFT))),
+            Said::Departed { name, left, .. } => {
+                (format!("departed {name}"), 0, Some((name, if *left { LEFT } else { FAILED })))
+            }
+            Said::Other(name) => ((*name).to_owned(), 0, None),
+            other => (other.to_string(), 0, None),
+        };
+        if let Said::Ping { target, .. } | Said::PingReq { target, .. } = said {
+            content.target = Some(target.clone());
+        }
+        content.kind |= kind;
+        content.claims.extend(claim.map(|(name, bit)| (name.clone(), bit)));
+        texts.push(text);
+    }
+    content.text = texts.join(", ");
+    content
+}

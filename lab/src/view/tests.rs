@@ -1,0 +1,253 @@
+//! What hand-written witnesses become.
+
+use std::{process::Command, time::Duration};
+
+use syncswim::{
+    recording::mark,
+    sim::World,
+    swim::{Config, Event},
+};
+
+use super::{
+    About, build,
+    run::{ACK, Belief, Fate, NACK, PING, PING_REQ, Run, SUSPECT},
+    witness::{Content, Held, Seen, Witness},
+};
+
+/// When these runs begin, by the clock of the witnesses.
+const BEGAN: u64 = 1_700_000_000_000_000;
+const SECOND: u64 = 1_000_000;
+
+fn witness(name: &str, end: u64) -> Witness {
+    let beliefs = ["a", "b", "c"].map(|subject| (BEGAN, subject.to_owned(), Belief::Alive)).to_vec();
+    Witness { name: name.into(), span: (BEGAN, BEGAN + end), beliefs, ..Witness::default() }
+}
+
+fn content(text: &str, kind: u8, target: Option<&str>) -> Content {
+    Content { text: text.into(), kind, target: target.map(Into::into), claims: vec![] }
+}
+
+fn seen(at: u64, other: &str, hash: u64, content: Content) -> Seen {
+    Seen { at: BEGAN + at, other: mark(other), hash, content }
+}
+
+fn held(at: u64, subject: &str, is_own: bool) -> Held {
+    Held {
+        at: BEGAN + at,
+        subject: subject.into(),
+        identity: (1, 0),
+        belief: Belief::Failed,
+        is_own,
+        accusers: vec!["a".into()],
+        text: "it did not refute in time".into(),
+        standing: "this node: well".into(),
+        seen: vec![(BEGAN + at - SECOND, "did not answer a probe".into())],
+    }
+}
+
+fn three() -> [Witness; 3] {
+    let [mut a, mut b, c] = ["a", "b", "c"].map(|name| witness(name, 20 * SECOND));
+    for (witness, at) in [(&mut a, 5 * SECOND), (&mut b, 6 * SECOND)] {
+        witness.beliefs.push((BEGAN + at, "c".into(), Belief::Suspect));
+        witness.beliefs.push((BEGAN + at + 4 * SECOND, "c".into(), Belief::Failed));
+        witness.held.push(held(at + 4 * SECOND, "c", true));
+    }
+    [a, b, c]
+}
+
+fn shown(witnesses: &[Witness]) -> Run {
+    build(witnesses, About { most_datagrams: 1000, ..About::default() })
+}
+
+#[test]
+fn all_who_hold_the_same_hold_one_verdict() {
+    let run = shown(&three());
+    let [verdict] = &run.verdicts[..] else { panic!("{:?}", run.verdicts) };
+    assert_eq!((verdict.subject, verdict.observer, verdict.at, verdict.holders), (2, 0, 9 * SECOND, 2));
+    assert_eq!(verdict.accusers, [0]);
+    assert_eq!(verdict.told[0].seen, [(8 * SECOND, "did not answer a probe".to_owned())]);
+    assert!(
+        verdict.words.iter().any(|words| words == "The suspicion began 4.0 s before, at a."),
+        "{:?}",
+        verdict.words
+    );
+}
+
+#[test]
+fn a_verdict_is_false_if_the_recording_of_its_subject_goes_on() {
+    let mut witnesses = three();
+    assert!(shown(&witnesses).verdicts[0].is_false);
+    witnesses[2].span.1 = BEGAN + 4 * SECOND;
+    let run = shown(&witnesses);
+    assert!(!run.verdicts[0].is_false);
+    assert_eq!(run.verdicts[0].truth, "c did not run: its own recording had ended 5.0 s before.");
+    let run = shown(&witnesses[..2]);
+    assert!(run.verdicts[0].truth.contains("nobody knows"));
+}
+
+#[test]
+fn a_datagram_arrived_was_lost_or_nobody_knows() {
+    let ping = || content("ping c", PING, Some("c"));
+    let mut witnesses = three();
+    witnesses[0].sent = vec![seen(10, "b", 7, ping()), seen(20, "b", 7, ping()), seen(30, "c", 8, ping())];
+    // Twice delivered, once lost; and one whose sender was not yet recorded.
+    witnesses[1].received = vec![seen(15, "a", 7, ping()), seen(40, "c", 9, content("ack", ACK, None))];
+    let fates = |run: &Run| run.flights.iter().map(|flight| (flight.sent, flight.fate)).collect::<Vec<_>>();
+    let run = shown(&witnesses);
+    let all = [(10, Fate::Arrived), (20, Fate::Lost), (30, Fate::Lost), (40, Fate::Unsent)];
+    assert_eq!(fates(&run), all);
+    assert_eq!(run.flights[0].took, 5);
+    let run = shown(&witnesses[..2]);
+    assert_eq!(fates(&run)[2], (30, Fate::Unseen));
+}
+
+#[test]
+fn what_is_delivered_twice_is_one_datagram() {
+    let mut witnesses = three();
+    witnesses[0].sent = vec![seen(10, "b", 7, Content::default())];
+    witnesses[1].received = vec![seen(15, "a", 7, Content::default()), seen(99, "a", 7, Content::default())];
+    let run = shown(&witnesses);
+    assert_eq!(run.flights.len(), 1);
+    assert_eq!(run.flights[0].took, 5);
+}
+
+#[test]
+fn a_one_way_link_relays_and_stalls_are_said_in_words() {
+    let mut witnesses = three();
+    for i in 0..4 {
+        let ping = |of: &str| content("ping", PING, Some(of));
+        witnesses[0].sent.push(seen(5 * SECOND + i, "c", i, ping("c")));
+        witnesses[2].sent.push(seen(5 * SECOND + i, "a", 10 + i, ping("a")));
+        witnesses[0].received.push(seen(5 * SECOND + 9 + i, "c", 10 + i, ping("a")));
+    }
+    witnesses[0].sent.push(seen(6 * SECOND, "b", 50, content("ping-req c", PING_REQ, Some("c"))));
+    witnesses[1].sent.push(seen(7 * SECOND, "a", 51, content("nack", NACK, None)));
+    witnesses[0].received.push(seen(7 * SECOND + 9, "b", 51, content("nack", NACK, None)));
+    witnesses[2].stalls.push((BEGAN + 4 * SECOND, BEGAN + 7 * SECOND));
+    let words = &shown(&witnesses).verdicts[0].words;
+    for said in [
+        "a asked b to ping it: requests 1, nacks 1.",
+        "c was held up for 3.0 s, from 4.0 s on.",
+        "One way only: of 4 datagrams from a to c none arrived, of 4 from c to a 4 did.",
+    ] {
+        assert!(words.iter().any(|words| words == said), "{said}: {words:?}");
+    }
+}
+
+#[test]
+fn of_too_many_datagrams_those_around_the_verdict_stay_and_the_others_are_counted() {
+    let mut witnesses = three();
+    let claim = Content { claims: vec![("c".into(), SUSPECT)], ..content("suspect c", 0, None) };
+    for i in 0..100 {
+        witnesses[0].sent.push(seen(15 * SECOND + i, "b", i, content("ping b", PING, Some("b"))));
+        witnesses[1].sent.push(seen(8 * SECOND + i, "a", 200 + i, content("ping a", PING, Some("a"))));
+        witnesses[1].sent.push(seen(7 * SECOND + i, "a", 400 + i, claim.clone()));
+    }
+    let run = build(&witnesses, About { most_datagrams: 150, ..About::default() });
+    let of = |text: &str| run.flights.iter().filter(|flight| run.texts[flight.text].text == text).count();
+    assert_eq!((of("suspect c"), of("ping a"), of("ping b")), (100, 50, 0));
+    assert_eq!(run.texts.len(), 2);
+    assert_eq!(run.windows, [(2 * SECOND, 10 * SECOND)]);
+    assert!(run.left_out[0].starts_with("150 of 300 datagrams"), "{:?}", run.left_out);
+}
+
+/// A recorded run of five nodes, of which one crashes and one is held up; and its page.
+fn simulated() -> (World, Run) {
+    let mut world = World::new(4);
+    world.record(64 << 20);
+    world.start_cluster(5, Config::lan);
+    world.run_for(Duration::from_secs(10));
+    world.crash(3);
+    world.pause(1, Duration::from_secs(12));
+    world.run_for(Duration::from_secs(40));
+    let recordings = world.recordings();
+    let (witnesses, problems) = super::witnesses(&recordings, &vec![0; recordings.len()]);
+    assert_eq!(problems, [""; 0]);
+    (world, build(&witnesses, About { most_datagrams: usize::MAX, ..About::default() }))
+}
+
+#[test]
+fn a_page_tells_what_its_simulation_did() {
+    let (world, run) = simulated();
+    let mut happened = Vec::new();
+    for (at, observer, event) in world
+        .hosts
+        .iter()
+        .flat_map(|host| host.events.iter().map(|(at, event)| (*at, host.config.name.clone(), event)))
+    {
+        let Event::Failed { member, .. } = event else { continue };
+        let began = world.now().since_origin() - Duration::from_secs(50);
+        happened.push(((at.since_origin() - began).as_micros() as u64, observer, member.name.to_string()));
+    }
+    let name = |node: usize| run.nodes[node].name.clone();
+    let failed = run.changes.iter().filter(|change| change.belief == Belief::Failed);
+    let mut shown: Vec<_> =
+        failed.map(|change| (change.at, name(change.observer), name(change.subject))).collect();
+    happened.sort();
+    shown.sort();
+    assert!(!happened.is_empty());
+    assert_eq!(shown, happened);
+    assert_eq!(run.verdicts.iter().map(|verdict| verdict.holders).sum::<usize>(), happened.len());
+    for verdict in &run.verdicts {
+        assert_eq!(verdict.is_false, name(verdict.subject) != "n3", "{}", verdict.truth);
+        assert!(verdict.told.iter().all(|told| !told.seen.is_empty()));
+    }
+    assert_eq!(run.flights.len() as u64, world.datagrams());
+    let [(from, to)] = run.nodes[1].stalls[..] else { panic!("{:?}", run.nodes[1].stalls) };
+    assert!(
+        to - from > 10 * SECOND,
+        "it was held up for 12 s, of which a second may pass until its next timer"
+    );
+}
+
+#[test]
+fn the_data_in_the_page_are_those_of_the_run() {
+    let (_, run) = simulated();
+    let page = super::page(&run);
+    let (_, data) = page.split_once("id=\"run\">").unwrap();
+    let data: serde_json::Value = serde_json::from_str(data.split_once("</script").unwrap().0).unwrap();
+    let sums = |of: &serde_json::Value| {
+        let mut sum = 0;
+        of.as_array()
+            .unwrap()
+            .iter()
+            .map(|delta| {
+                sum += delta.as_u64().unwrap();
+                sum
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(sums(&data["beliefs"]["at"]), run.changes.iter().map(|change| change.at).collect::<Vec<_>>());
+    assert_eq!(
+        sums(&data["datagrams"]["sent"]),
+        run.flights.iter().map(|flight| flight.sent).collect::<Vec<_>>()
+    );
+    let verdicts = data["verdicts"].as_array().unwrap();
+    assert_eq!(verdicts.len(), run.verdicts.len());
+    for (shown, verdict) in verdicts.iter().zip(&run.verdicts) {
+        assert_eq!((&shown["subject"], &shown["at"]), (&verdict.subject.into(), &verdict.at.into()));
+        assert_eq!(
+            (&shown["false"], &shown["truth"]),
+            (&verdict.is_false.into(), &verdict.truth.as_str().into())
+        );
+    }
+}
+
+#[test]
+fn the_page_works_in_a_browser() {
+    let Ok(found) = Command::new("chromium").arg("--version").output() else {
+        return eprintln!("skipped: chromium is not installed");
+    };
+    if !found.status.success() {
+        return eprintln!("skipped: chromium does not run");
+    }
+    let file = std::env::temp_dir().join(format!("view-{}.html", std::process::id()));
+    std::fs::write(&file, super::page(&simulated().1)).unwrap();
+    let options = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000", "--dump-dom"];
+    let shown =
+        Command::new("chromium").args(options).arg(format!("file://{}", file.display())).output().unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout);
+    assert!(shown.contains("data-ready=\"true\""), "the program of the page failed: {:.2000}", shown);
+    assert!(shown.contains("n3 did not run"));
+}
