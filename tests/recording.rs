@@ -51,7 +51,8 @@ fn replayed(path: &Path) -> usize {
     let recording = Recording::parse(&fs::read(path).unwrap()).unwrap();
     assert!(recording.is_of_this_build());
     assert_eq!(recording.damage(), [""; 0]);
-    recording.replay().map(|step| step.unwrap_or_else(|difference| panic!("{difference}"))).count()
+    let steps: Result<Vec<_>, _> = recording.replay().collect();
+    steps.unwrap_or_else(|difference| panic!("{difference}")).len()
 }
 
 #[test]
@@ -77,7 +78,7 @@ fn three_nodes_over_real_sockets_are_replayed_as_they_were() {
     b.shutdown().unwrap();
     a.shutdown().unwrap();
     for name in ["a", "b", "c"] {
-        assert!(replayed(&folder.file(name)) > 20, "{name}");
+        assert!(replayed(&folder.file(name)) > 5, "{name}");
     }
     let recording = Recording::parse(&fs::read(folder.file("a")).unwrap()).unwrap();
     let mut replay = recording.replay();

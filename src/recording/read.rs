@@ -167,6 +167,12 @@ impl Segment {
         self.beginning.at
     }
 
+    /// Bytes of what follows the state that it begins with.
+    #[must_use]
+    pub fn entry_bytes(&self) -> usize {
+        self.state().map_or(0, |(_, _, entries)| entries.len())
+    }
+
     /// The time since 1970, by the host's clock, of a moment of the node's clock, which an entry at this place has.
     pub(super) fn wall(&self, place: usize, at: Time) -> Duration {
         let block = self.blocks.iter().find(|(end, ..)| place < *end).or(self.blocks.last());

@@ -74,8 +74,8 @@ pub struct Difference {
     pub recorded: String,
     /// What came of it now.
     pub replayed: String,
-    /// Both builds, if they are not the same.
-    pub builds: Option<(String, String)>,
+    /// Which build recorded and which replays, if they are not the same.
+    pub builds: Option<String>,
 }
 
 impl fmt::Display for Difference {
@@ -86,9 +86,7 @@ impl fmt::Display for Difference {
             "the replay differs after {inputs} inputs, at {at}, from: {input}\n  recorded: {recorded}\n  replayed: {replayed}"
         )?;
         match builds {
-            Some((recorded, this)) => {
-                write!(f, "\n  recorded by {recorded}; this is {this}: build the sources that recorded it")
-            }
+            Some(builds) => write!(f, "\n  {builds}: build the sources that recorded it"),
             None => Ok(()),
         }
     }
@@ -271,7 +269,8 @@ impl<'a> Replay<'a> {
 
     fn difference(&self, input: Option<&Input<'_>>, recorded: String, replayed: String) -> Difference {
         let input = input.map_or_else(|| "no input".into(), describe_input);
-        let builds = (!self.recording.is_of_this_build()).then(|| (self.recording.build(), this_build()));
+        let builds = (!self.recording.is_of_this_build())
+            .then(|| format!("recorded by {}; this is {}", self.recording.build(), this_build()));
         Difference { inputs: self.inputs, at: self.last, input, recorded, replayed, builds }
     }
 }

@@ -9,7 +9,8 @@ use crate::{
 };
 
 fn replayed(recording: &Recording) -> usize {
-    recording.replay().map(|step| step.unwrap_or_else(|difference| panic!("{difference}"))).count()
+    let steps: Result<Vec<_>, _> = recording.replay().collect();
+    steps.unwrap_or_else(|difference| panic!("{difference}")).len()
 }
 
 /// Three nodes for a minute, of which one fails.

@@ -6,6 +6,7 @@
 
 use std::{borrow::Cow, collections::VecDeque, fmt, mem, time::Duration};
 
+use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -18,7 +19,7 @@ use super::{
 /// Bytes after which a chunk is handed over.
 const CHUNK: usize = 64 << 10;
 /// A chunk is handed over once it is that old;
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// or that old if it tells of an event: what led to it is to be kept if the process is killed.
 const PATIENCE_WITH_EVENT: Duration = Duration::from_millis(100);
 /// More than any product takes.
@@ -218,8 +219,11 @@ impl Tape {
     }
 
     fn append(&mut self, value: &impl Serialize) {
-        let written = mem::take(&mut self.written);
-        self.written = postcard::to_extend(value, written).expect("memory takes all");
+        let mut written = mem::take(&mut self.written);
+        if written.capacity() == 0 {
+            written.reserve(CHUNK + MAX_PRODUCT);
+        }
+        self.written = postcard::serialize_with_flavor(value, Appender(written)).expect("memory takes all");
     }
 
     /// Begins a segment: with the state of the node as it is.
@@ -289,5 +293,28 @@ impl Tape {
             }
             self.waiting_bytes -= len;
         }
+    }
+}
+
+/// Appends to a vector, texts and bytes at once.
+struct Appender(Vec<u8>);
+
+impl Flavor for Appender {
+    type Output = Vec<u8>;
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<Vec<u8>> {
+        Ok(self.0)
     }
 }

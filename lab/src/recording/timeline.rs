@@ -5,7 +5,7 @@
 //! only is taken to have equal clocks.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
@@ -123,7 +123,7 @@ impl Timeline {
             |node: usize, at: i64| Duration::from_nanos(at.saturating_add(nodes[node].offset).max(0) as u64);
         let mut sent: Vec<&Trace> = told.iter().flat_map(|told| &told.sent).collect();
         sent.sort_by_key(|trace| aligned(trace.node, trace.at));
-        let by_mark: HashMap<u32, usize> =
+        let by_mark: BTreeMap<u32, usize> =
             nodes.iter().enumerate().map(|(at, node)| (mark(&node.name), at)).collect();
         let mut flights: Vec<_> = sent
             .iter()
@@ -135,7 +135,7 @@ impl Timeline {
                 said: trace.said.clone(),
             })
             .collect();
-        let mut waiting: HashMap<_, Vec<usize>> = HashMap::new();
+        let mut waiting: BTreeMap<_, Vec<usize>> = BTreeMap::new();
         for (at, trace) in sent.iter().enumerate() {
             waiting.entry((trace.key, trace.recipient)).or_default().push(at);
         }
@@ -212,7 +212,7 @@ fn tell(node: usize, recording: &Recording) -> Told {
 fn offsets(told: &[Told]) -> Vec<Option<i64>> {
     // Shortest delay from one node to another, clocks as they are: of datagrams that are sent once and received once.
     let once = |traces: &mut dyn Iterator<Item = &'_ Trace>| {
-        let (mut found, mut twice) = (HashMap::new(), HashSet::new());
+        let (mut found, mut twice) = (BTreeMap::new(), BTreeSet::new());
         for trace in traces {
             if found.insert(trace.key, (trace.node, trace.at)).is_some() {
                 twice.insert(trace.key);
@@ -223,7 +223,7 @@ fn offsets(told: &[Told]) -> Vec<Option<i64>> {
     };
     let sent = once(&mut told.iter().flat_map(|told| &told.sent));
     let received = once(&mut told.iter().flat_map(|told| &told.received));
-    let mut shortest: HashMap<(usize, usize), i64> = HashMap::new();
+    let mut shortest: BTreeMap<(usize, usize), i64> = BTreeMap::new();
     for (key, (to, arrived)) in &received {
         if let Some((from, left)) = sent.get(key).filter(|(from, _)| from != to) {
             let delay = arrived - left;

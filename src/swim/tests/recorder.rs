@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    super::{Chunk, recorder::Beginning},
+    super::{Chunk, Config, recorder::Beginning},
     bench::Bench,
 };
 
@@ -64,7 +64,8 @@ fn a_state_that_does_not_fit_ends_the_recording() {
 #[ignore = "it measures"]
 #[expect(clippy::disallowed_methods, reason = "it measures")]
 fn how_long_a_state_of_65_000_members_takes() {
-    let (mut bench, open) = (Bench::new(65_000), Arc::new(Mutex::new(true)));
+    let config = Config { max_members: 1 << 17, ..Config::lan("me") };
+    let (mut bench, open) = (Bench::with(config, 65_000), Arc::new(Mutex::new(true)));
     for _ in 0..5 {
         let begin = Instant::now();
         let taken = record(&mut bench, 64 << 20, &open);

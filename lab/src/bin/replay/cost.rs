@@ -1,18 +1,21 @@
 //! What a recording costs a node that runs: beside the same node without one, in turns.
 
+#![expect(clippy::disallowed_methods, reason = "to measure is to wait and to read the clock")]
+
 use std::{
     fs, io,
     net::UdpSocket,
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
 
-use lab::recording::{Said, dissect};
+use lab::recording::{Said, Segment, dissect};
 use syncswim::{Gossip, GossipConfig, sim::World, swim::Config};
 
 const NODES: usize = 32;
-const TURNS: usize = 6;
-const IDLE: Duration = Duration::from_secs(20);
+const TURNS: usize = 4;
+const IDLE: Duration = Duration::from_secs(30);
 const PINGS: u32 = 5000;
 const LIMIT: u64 = 64 << 20;
 
@@ -25,7 +28,7 @@ pub(crate) fn print() -> Result<(), Box<dyn std::error::Error>> {
     printed
 }
 
-fn idle(folder: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
+fn idle(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let config = |at: usize| GossipConfig::lan(format!("node-{at:03}")).bind(([127, 0, 0, 1], 0));
     let mut nodes = vec![Gossip::start(config(0))?];
     let seed = nodes[0].local().addr.to_string();
@@ -47,7 +50,7 @@ fn idle(folder: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
         spent[turn % 2].push((cpu()? - before) / NODES as f64 / IDLE.as_secs_f64() / 1e3);
         nodes.iter().for_each(Gossip::stop_recording);
         if turn % 2 == 1 {
-            bytes = fs::metadata(folder.join("0.rec"))?.len();
+            bytes = entries(&folder.join("0.rec"))?;
         }
     }
     let [off, on] = spent.map(median);
@@ -59,15 +62,21 @@ fn idle(folder: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+/// Bytes of a recording without its header and the state that it begins with.
+fn entries(file: &Path) -> Result<usize, Box<dyn std::error::Error>> {
+    let recording = lab::recording::read(file)?;
+    Ok(recording.segments().iter().map(Segment::entry_bytes).sum())
+}
+
 /// The round trip of a ping over loopback, and the processor's time for it.
-fn pings(folder: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
+fn pings(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let ping = a_ping();
     let node = Gossip::start(GossipConfig::lan("n1").bind(([127, 0, 0, 1], 0)))?;
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     socket.connect(node.local().addr)?;
     socket.set_read_timeout(Some(Duration::from_secs(1)))?;
     let (mut round_trips, mut spent) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
-    for turn in 0..10 * TURNS {
+    for turn in 0..20 * TURNS {
         if turn % 2 == 1 {
             node.record(folder.join("n1.rec"), LIMIT)?;
         }
