@@ -217,6 +217,20 @@ mod tests {
     }
 
     #[test]
+    fn who_is_probed_out_of_turn_has_had_its_turn() {
+        let mut rng = fastrand::Rng::with_seed(4);
+        let mut rings = rings(20, &mut rng);
+        for _ in 0..50 {
+            let mut seen = vec![rings.next(&mut rng).unwrap()];
+            rings.probe_next(MemberId(if seen[0] == MemberId(7) { 8 } else { 7 }));
+            seen.extend((1..19).map(|_| rings.next(&mut rng).unwrap()));
+            seen.sort_unstable();
+            seen.dedup();
+            assert_eq!(seen.len(), 19);
+        }
+    }
+
+    #[test]
     fn while_members_are_probed_out_of_turn_both_rings_have_their_share_of_the_rounds_between() {
         let jumping = MemberId(1);
         for verified in [true, false] {
