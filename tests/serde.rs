@@ -1,7 +1,9 @@
 //! Public data written and read in other formats.
 
 use serde_json::{from_value, json, to_value};
-use syncswim::{Event, Member, MemberState, Membership, MembershipChange, Metrics, Peers, Snapshot, Tags};
+use syncswim::{
+    Event, IpNetwork, Member, MemberState, Membership, MembershipChange, Metrics, Peers, Snapshot, Tags,
+};
 
 fn some() -> Membership {
     let membership = Membership::new();
@@ -31,6 +33,17 @@ fn a_snapshot_in_which_a_peer_has_two_states_is_refused() {
     assert!(problem(json!({ "active": ["a"], "left": [], "failed": ["a"] })).contains("\"a\" has failed"));
     assert!(problem(json!({ "active": ["a"] })).contains("left"));
     assert_eq!(read(json!({ "active": [], "left": ["b", "a"] })).unwrap().left().concat(), "ab");
+}
+
+#[test]
+fn a_network_is_its_text_and_one_that_cannot_be_is_refused() {
+    let network: IpNetwork = "10.0.0.0/8".parse().unwrap();
+    assert_eq!(to_value(network).unwrap(), json!("10.0.0.0/8"));
+    assert_eq!(from_value::<IpNetwork>(json!("10.0.0.0/8")).unwrap(), network);
+    let refused = from_value::<IpNetwork>(json!("10.0.0.0/40")).unwrap_err();
+    assert!(refused.to_string().contains("a prefix of 40 bits"), "{refused}");
+    let bytes = postcard::to_stdvec(&network).unwrap();
+    assert_eq!(postcard::from_bytes::<IpNetwork>(&bytes).unwrap(), network);
 }
 
 #[test]

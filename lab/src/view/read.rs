@@ -129,7 +129,7 @@ impl Reader {
     fn held(&mut self, step: &Step<'_>, event: &Event, node: &Node) -> Option<Held> {
         let (member, is_own, accusers, text) = match event {
             Event::Failed { member, verdict, .. } => {
-                let accusers = verdict.accusers.iter().map(ToString::to_string).collect();
+                let accusers = verdict.accusers.iter().map(|accuser| accuser.name.to_string()).collect();
                 (member, verdict.origin == Origin::Own, accusers, verdict.to_string())
             }
             Event::Left { member, .. } => (member, false, vec![], "it left".to_owned()),

@@ -191,7 +191,9 @@ fn a_page_tells_what_its_simulation_did() {
     for verdict in &run.verdicts {
         assert_eq!(verdict.is_false, name(verdict.subject) != "n3", "{}", verdict.truth);
         assert!(verdict.told.iter().all(|told| !told.seen.is_empty()));
+        assert!(!verdict.accusers.is_empty(), "{}", verdict.truth);
     }
+    assert!(run.verdicts.iter().any(|verdict| verdict.accusers.contains(&verdict.observer)));
     assert_eq!(run.flights.len() as u64, world.datagrams());
     let [(from, to)] = run.nodes[1].stalls[..] else { panic!("{:?}", run.nodes[1].stalls) };
     assert!(
