@@ -11,7 +11,7 @@ const drill = { rows: [], tops: [], selected: -1, subject: -1 };
 function buildRows(all) {
   const subjects = isSmall || all ? nodes.map((_, i) => i) : troubled;
   chart.rows = isSmall ? subjects.flatMap(rowsOfSubject) : subjects.map(subject => ({
-    subject, label: nodes[subject].name, spans: sharesOf(subject), height: subjects.length > 24 ? 10 : 20, gap: subjects.length > 24 ? 2 : 3,
+    subject, label: nodes[subject].name, spans: sharesOf(subject), height: subjects.length > 24 ? 11 : 20, gap: subjects.length > 24 ? 2 : 3,
   }));
 }
 
