@@ -117,6 +117,7 @@ impl Node {
             ended: false,
         });
         tape.begin(self, 0);
+        tape.hand_over();
         self.recorder.0 = (!tape.ended).then_some(tape);
     }
 

@@ -26,7 +26,7 @@ pub(crate) fn run(recording: &Recording, options: &Options) -> bool {
     for step in replay.by_ref() {
         match step {
             Ok(step) => {
-                if counted.inputs.is_empty() && counted.events.is_empty() {
+                if counted.last == Time::ZERO {
                     println!("  from {:.3} s since 1970", step.wall.as_secs_f64());
                 }
                 counted.last = step.at;
