@@ -190,6 +190,7 @@ fn answer(server: &str, request: &str) -> String {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "it waits for an answer, with a deadline")]
 fn a_program_without_a_runtime_shows_its_metrics_to_prometheus() {
     let start = |name: &str, seed: Option<&str>| {
         let mut command = Command::new(example("metrics"));
