@@ -159,6 +159,23 @@ fn a_forged_state_or_entry_is_no_panic() {
 }
 
 /// With longer suspicions a member that crashed fails later; with the same configuration nothing differs.
+/// As a process is whose timers fire late.
+#[test]
+fn the_same_configuration_changes_nothing_however_late_timers_fired() {
+    let mut world = World::new(6);
+    world.record(1 << 24);
+    world.start_cluster(3, Config::lan);
+    for pause in [30, 700, 4000] {
+        world.run_for(Duration::from_secs(5));
+        world.pause(1, Duration::from_millis(pause));
+        world.run_for(Duration::from_secs(10));
+    }
+    for recording in world.recordings() {
+        let same = recording.what_if(&Config::lan(recording.name())).unwrap();
+        assert_eq!((same.recorded == same.changed, same.parted), (true, None), "{}", recording.name());
+    }
+}
+
 #[test]
 fn another_configuration_shows_what_it_would_have_changed() {
     let mut world = recorded(1 << 24);

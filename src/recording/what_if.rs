@@ -111,10 +111,11 @@ impl Variant {
         self
     }
 
-    /// Fires what is due until `now`, as far as the recorded node, whose next timer was due at `due`, was not late.
+    /// Fires what is due before `now` and before the recorded node's next timer, which is due at `due`: that one was late by
+    /// as much as the recording says.
     fn wait(&mut self, due: Option<Time>, now: Time) {
-        let awake_until = due.map_or(now, |due| due.min(now));
-        while let Some(at) = self.node.poll_timeout().filter(|at| *at <= awake_until) {
+        let until = due.map_or(now, |due| due.min(now));
+        while let Some(at) = self.node.poll_timeout().filter(|at| *at < until) {
             self.node.handle_timeout(at);
             self.drain(at);
         }
