@@ -126,7 +126,7 @@ pub enum Error {
     },
 
     /// The flight recording cannot be written there. Nothing is recorded; the node goes on.
-    #[error("cannot record to {} (choose a file that this process may write, in a folder that exists)", path.display())]
+    #[error("cannot record to {} (choose a file that this process may write, in a folder that exists)", Quoted(&path.to_string_lossy()))]
     #[non_exhaustive]
     Recording {
         /// Where.
