@@ -353,7 +353,7 @@ syncswim_status syncswim_config_new(const char *preset, const char *name, struct
  * - leave_on_stop: whether the node leaves the cluster at a stop, so that others see it as left. Defaults to true.
  * - recv_buffer: bytes of the receive buffer to ask the system for. Defaults to 4194304.
  * - record: the file of a flight recording that begins with the node. Defaults to none.
- * - record_limit: the most bytes that it takes, at least 263168. Defaults to 67108864.
+ * - record_limit: the most bytes that it takes, at least 1048576. Defaults to 67108864.
  *
  * Who may take part:
  *
@@ -705,7 +705,7 @@ syncswim_status syncswim_cluster_explain(const struct syncswim_cluster *cluster,
 
 /**
  * Records what the node is given and what it puts out to the file `path`, from now on: the latest that fits in `limit`
- * bytes, at least 263168. What was there is renamed, with ".old" behind its name. NULL ends the recording, whatever the
+ * bytes, at least 1048576. What was there is renamed, with ".old" behind its name. NULL ends the recording, whatever the
  * limit. Programs run the node again from the file (docs/operating/RECORDING.md). No keys are in it, but names, addresses
  * and tags: its owner alone may read it. Fails with SYNCSWIM_ERR_SYSTEM if it cannot be written.
  */

@@ -79,7 +79,7 @@ pub unsafe extern "C" fn syncswim_config_new(
 /// - leave_on_stop: whether the node leaves the cluster at a stop, so that others see it as left. Defaults to true.
 /// - recv_buffer: bytes of the receive buffer to ask the system for. Defaults to 4194304.
 /// - record: the file of a flight recording that begins with the node. Defaults to none.
-/// - record_limit: the most bytes that it takes, at least 263168. Defaults to 67108864.
+/// - record_limit: the most bytes that it takes, at least 1048576. Defaults to 67108864.
 ///
 /// Who may take part:
 ///

@@ -57,7 +57,7 @@ pub unsafe extern "C" fn syncswim_cluster_explain(
 }
 
 /// Records what the node is given and what it puts out to the file `path`, from now on: the latest that fits in `limit`
-/// bytes, at least 263168. What was there is renamed, with ".old" behind its name. NULL ends the recording, whatever the
+/// bytes, at least 1048576. What was there is renamed, with ".old" behind its name. NULL ends the recording, whatever the
 /// limit. Programs run the node again from the file (docs/operating/RECORDING.md). No keys are in it, but names, addresses
 /// and tags: its owner alone may read it. Fails with SYNCSWIM_ERR_SYSTEM if it cannot be written.
 ///

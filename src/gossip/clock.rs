@@ -8,7 +8,7 @@ use crate::swim::Time;
 const ORIGIN: Duration = Duration::from_secs(20_000 * 3600);
 
 /// The steady clock that gives the core its time.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Clock(Instant);
 
 #[expect(clippy::disallowed_methods, reason = "this is the driver's clock")]

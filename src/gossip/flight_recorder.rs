@@ -1,31 +1,39 @@
 //! Writes what a node records to its file: on a thread of its own, which alone waits for the disk.
 //!
 //! The core hands over chunks under the node's lock, without waiting: what the queue has no room for stays in the core, up to
-//! a bound, and beyond it inputs are lost, counted, and said in the file.
+//! a bound, and beyond it inputs are lost, counted, and said in the file. The thread has no hold on the node: it ends once
+//! the recording has, and the recording ends at the next chunk once the thread has.
 
 use std::{
     fs::{self, File, OpenOptions},
-    io,
+    io::{self, Seek, Write},
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
     thread::JoinHandle,
     time::Duration,
 };
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use parking_lot::Mutex;
 
-use super::{clock::wall_nanos, counters::Counters, shared_node::SharedNode};
+use super::{
+    clock::{Clock, wall_nanos},
+    counters::Counters,
+    shared_node::SharedNode,
+};
 use crate::{
     Error,
+    blocking::now,
+    error::message_of,
     log_line::{Topic, log},
     recording::{Writer, check_limit, segment_size},
-    swim::Chunk,
+    swim::{Chunk, Refused},
 };
 
 /// Chunks that wait for the disk.
 const QUEUE: usize = 8;
-/// How long the end of a recording waits for the disk.
+/// How long the end of a recording waits for the disk, in all.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
 /// Turns the recording of a node on and off.
@@ -33,6 +41,7 @@ const LAST_WAIT: Duration = Duration::from_secs(1);
 pub(super) struct FlightRecorder {
     node: Arc<SharedNode>,
     counters: Arc<Counters>,
+    /// Locked while the node's recording is changed, so that both are of the same file; never while a disk is waited for.
     open: Mutex<Option<Open>>,
 }
 
@@ -55,10 +64,49 @@ impl FlightRecorder {
         self.stop();
         let file = create(path).and_then(|file| Writer::new(file, &self.node.name, limit));
         let file = file.map_err(|source| Error::Recording { path: path.to_owned(), source })?;
+        self.begin(path, file, limit)?;
+        // The end of the node may have come before there was something to end.
+        if self.node.stop.is_stopped() {
+            self.stop();
+            return Err(self.node.ended());
+        }
+        Ok(())
+    }
+
+    fn begin<F: Write + Seek + Send + 'static>(
+        &self,
+        path: &Path,
+        file: Writer<F>,
+        limit: u64,
+    ) -> Result<(), Error> {
+        let open = self.spawn(path, file)?;
+        let sink = open.chunks.clone();
+        let take = move |chunk| {
+            sink.try_send(chunk).map_err(|refused| match refused {
+                TrySendError::Full(chunk) => Refused::Full(chunk),
+                TrySendError::Disconnected(_) => Refused::Gone,
+            })
+        };
+        let mut at_hand = self.open.lock();
+        let rest = self.node.command(|node, _| {
+            let rest = node.stop_recording();
+            node.start_recording(segment_size(limit), Box::new(take));
+            rest
+        });
+        let before = at_hand.replace(open);
+        drop(at_hand);
+        if let Some(before) = before {
+            before.finish(rest);
+        }
+        Ok(())
+    }
+
+    fn spawn<F: Write + Seek + Send + 'static>(&self, path: &Path, file: Writer<F>) -> Result<Open, Error> {
         let (chunks, written) = bounded::<Chunk>(QUEUE);
         let (running, ended) = bounded::<()>(0);
         let work = Work {
-            node: Arc::clone(&self.node),
+            node: self.node.name.clone(),
+            clock: self.node.clock,
             counters: Arc::clone(&self.counters),
             path: path.to_owned(),
             file,
@@ -69,50 +117,55 @@ impl FlightRecorder {
             work.run(&written);
         });
         let thread = thread.map_err(|source| Error::Spawn { what: format!("thread {name}"), source })?;
-        let sink = chunks.clone();
-        self.node.command(|node, now| {
-            let take = move |chunk| sink.try_send(chunk).map_err(|refused| refused.into_inner());
-            node.start_recording(now, segment_size(limit), Box::new(take));
-        });
-        *self.open.lock() = Some(Open { chunks, ended, thread });
-        Ok(())
+        Ok(Open { chunks, ended, thread })
     }
 
     /// Ends the file, if there is one. It waits for the disk, but not for ever.
     pub(super) fn stop(&self) {
-        let Some(Open { chunks, ended, thread }) = self.open.lock().take() else { return };
+        let mut at_hand = self.open.lock();
+        let Some(open) = at_hand.take() else { return };
         let rest = self.node.with(|node, _| node.stop_recording());
+        drop(at_hand);
+        open.finish(rest);
+    }
+}
+
+impl Open {
+    /// Writes the rest, as far as the disk takes it in time, and ends the thread.
+    fn finish(self, rest: impl IntoIterator<Item = Chunk>) {
+        let deadline = now() + LAST_WAIT;
         for chunk in rest {
-            if chunks.send_timeout(chunk, LAST_WAIT).is_err() {
+            if self.chunks.send_deadline(chunk, deadline).is_err() {
                 break;
             }
         }
-        drop(chunks);
-        if ended.recv_timeout(LAST_WAIT) == Err(crossbeam_channel::RecvTimeoutError::Disconnected) {
-            let _ = thread.join();
+        drop(self.chunks);
+        if self.ended.recv_deadline(deadline) == Err(RecvTimeoutError::Disconnected) {
+            // Its panic, if any, was caught and told.
+            let _ = self.thread.join();
         }
     }
 }
 
 /// What the thread has.
-struct Work {
-    node: Arc<SharedNode>,
-    counters: Arc<Counters>,
-    path: PathBuf,
-    file: Writer<File>,
+pub(super) struct Work<F> {
+    pub(super) node: String,
+    pub(super) clock: Clock,
+    pub(super) counters: Arc<Counters>,
+    pub(super) path: PathBuf,
+    pub(super) file: Writer<F>,
 }
 
-impl Work {
-    fn run(mut self, chunks: &Receiver<Chunk>) {
-        for chunk in chunks {
-            if let Err(error) = self.write(&chunk) {
-                // What the core still holds is of no use.
-                self.node.with(|node, _| node.stop_recording());
-                self.counters.count(|counted| counted.recording_failures += 1);
-                let path = self.path.display();
-                log(Topic::RecordingEnded, &[("path", &path), ("error", &error), ("node", &self.node.name)]);
-                return;
-            }
+impl<F: Write + Seek> Work<F> {
+    /// Writes until there is no more, or it fails, by a panic as well: that ends the recording, and not the node.
+    pub(super) fn run(mut self, chunks: &Receiver<Chunk>) {
+        let written =
+            catch_unwind(AssertUnwindSafe(|| chunks.iter().try_for_each(|chunk| self.write(&chunk))));
+        let written = written.unwrap_or_else(|panic| Err(io::Error::other(message_of(&*panic))));
+        if let Err(error) = written {
+            self.counters.count(|counted| counted.recording_failures += 1);
+            let path = self.path.display();
+            log(Topic::RecordingEnded, &[("path", &path), ("error", &error), ("node", &self.node)]);
         }
     }
 
@@ -120,21 +173,204 @@ impl Work {
         if chunk.bytes.is_empty() {
             return Err(io::Error::other("the state of this node does not fit in it: raise its limit"));
         }
-        self.counters.count(|counted| counted.recording_lost_inputs += chunk.lost);
-        self.file.write(chunk, wall_nanos(), self.node.now())
+        self.file.write(chunk, wall_nanos(), self.clock.now())
     }
 }
 
-/// A file that this user alone may read; the one that was there keeps its contents, with `.old` behind its name.
+/// A new file, which on Unix this user alone may read. What a regular file at this path holds is kept, with `.old` behind
+/// its name; nothing else is replaced, and no link is followed.
 fn create(path: &Path) -> io::Result<File> {
-    if fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() > 0) {
-        let mut old = path.as_os_str().to_owned();
-        old.push(".old");
-        fs::rename(path, old)?;
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_file() && found.len() > 0 => {
+            let mut old = path.as_os_str().to_owned();
+            old.push(".old");
+            fs::rename(path, old)?;
+        }
+        Ok(found) if found.is_file() => fs::remove_file(path)?,
+        Ok(_) => return Err(io::Error::other("what is there is no regular file")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Cursor, thread};
+
+    use super::*;
+    use crate::{
+        gossip::{GossipConfig, running::Running, sockets::Sockets},
+        swim::Metrics,
+    };
+
+    /// Longer than any machine takes.
+    const LONG: Duration = Duration::from_secs(60);
+    const LIMIT: u64 = 64 << 20;
+
+    /// A disk that takes the header, and then nothing until it is told what comes of a write.
+    struct Hung(Cursor<Vec<u8>>, Receiver<io::ErrorKind>);
+
+    impl Write for Hung {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.0.position() < 1024 {
+                return self.0.write(bytes);
+            }
+            match self.1.recv() {
+                Ok(io::ErrorKind::Unsupported) => panic!("a disk of this test"),
+                Ok(kind) => Err(kind.into()),
+                Err(_) => self.0.write(bytes),
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Seek for Hung {
+        fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
+            self.0.seek(to)
+        }
+    }
+
+    /// A node whose threads do not run.
+    fn node() -> Running {
+        let config = GossipConfig::local("me").bind(([127, 0, 0, 1], 0));
+        let sockets = Sockets::bind(&config).unwrap();
+        Running::assemble(config, sockets, Arc::default()).unwrap().0
+    }
+
+    /// Records to a disk that hangs until it is told how it fails, or the other end of the channel is dropped.
+    fn record(running: &Running) -> Sender<io::ErrorKind> {
+        let (fail, told) = bounded(1);
+        let file = Writer::new(Hung(Cursor::default(), told), "me", LIMIT).unwrap();
+        running.recorder.begin(Path::new("hung"), file, LIMIT).unwrap();
+        fail
+    }
+
+    /// So many kilobytes are recorded.
+    fn feed(running: &Running, count: usize) {
+        let from = ([127, 0, 0, 1], 9).into();
+        (0..count).for_each(|_| running.node.with(|node, now| node.handle_datagram(now, from, &[7; 1024])));
+    }
+
+    fn await_metrics(running: &Running, what: &str, is_so: impl Fn(&Metrics) -> bool) {
+        let deadline = now() + LONG;
+        while !is_so(&running.metrics()) {
+            assert!(now() < deadline, "not within {LONG:?}: {what}");
+            feed(running, 10);
+            crate::blocking::pause(Duration::from_millis(1));
+        }
+    }
+
+    fn is_recording(running: &Running) -> bool {
+        running.node.with(|node, _| node.is_recording())
+    }
+
+    #[test]
+    fn a_disk_that_fails_or_a_panic_ends_the_recording_and_not_the_node() {
+        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::Unsupported] {
+            let running = node();
+            let fail = record(&running);
+            fail.send(kind).unwrap();
+            await_metrics(&running, "the failure is counted", |metrics| metrics.recording_failures == 1);
+            // The next chunk finds nobody.
+            feed(&running, 100);
+            assert!(!is_recording(&running));
+            assert!(!running.node.stop.is_stopped());
+            assert_eq!(running.metrics().recording_failures, 1);
+        }
+    }
+
+    #[test]
+    fn inputs_that_are_lost_are_counted_while_the_disk_hangs() {
+        let running = node();
+        let disk = record(&running);
+        await_metrics(&running, "a loss is counted", |metrics| metrics.recording_lost_inputs > 100);
+        drop(disk);
+    }
+
+    /// With a second for each chunk it would take minutes.
+    #[test]
+    fn the_end_of_a_node_waits_once_for_a_disk_that_hangs() {
+        let running = node();
+        let disk = record(&running);
+        await_metrics(&running, "the queue is full", |metrics| metrics.recording_lost_inputs > 0);
+        let (ended, end) = bounded::<()>(0);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                running.recorder.stop();
+                drop(ended);
+            });
+            assert_eq!(end.recv_timeout(LONG), Err(RecvTimeoutError::Disconnected));
+        });
+        drop(disk);
+    }
+
+    #[test]
+    fn the_thread_of_an_old_recording_does_not_end_the_new_one() {
+        let running = node();
+        let old = record(&running);
+        feed(&running, 100);
+        running.recorder.stop();
+        let new = record(&running);
+        old.send(io::ErrorKind::StorageFull).unwrap();
+        await_metrics(&running, "the old one fails", |metrics| metrics.recording_failures == 1);
+        assert!(is_recording(&running));
+        drop(new);
+    }
+
+    #[test]
+    fn a_recording_that_begins_while_the_node_ends_is_refused_and_nothing_of_it_stays() {
+        let folder = std::env::temp_dir().join(format!("syncswim-late-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let running = node();
+        running.node.shut();
+        assert!(matches!(running.recorder.start(&folder.join("late"), LIMIT), Err(Error::Stopped)));
+        assert!(running.recorder.open.lock().is_none() && !is_recording(&running));
+        let weak = Arc::downgrade(&running.node);
+        drop(running);
+        assert!(weak.upgrade().is_none());
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn whatever_is_there_the_file_is_new_and_for_its_owner_alone() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+        let folder = std::env::temp_dir().join(format!("syncswim-mode-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let open_to_all = |name: &str, content: &str| {
+            let path = folder.join(name);
+            fs::write(&path, content).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+            path
+        };
+        let empty = open_to_all("empty", "");
+        create(&empty).unwrap();
+        assert_eq!(mode(&empty), 0o600);
+        let full = open_to_all("full", "before");
+        create(&full).unwrap();
+        assert_eq!(
+            (mode(&full), fs::read_to_string(folder.join("full.old")).unwrap()),
+            (0o600, "before".into())
+        );
+        for (name, target) in
+            [("dangling", folder.join("nothing")), ("link", full), ("device", "/dev/null".into())]
+        {
+            let link = folder.join(name);
+            symlink(&target, &link).unwrap();
+            assert!(create(&link).is_err(), "{name}");
+        }
+        assert!(!folder.join("nothing").exists());
+        assert!(create(Path::new("/dev/null")).is_err());
+        fs::remove_dir_all(folder).unwrap();
+    }
 }

@@ -226,11 +226,12 @@ impl Gossip {
     }
 
     /// Records what this node is given and what it puts out to a file, from now on: the latest that fits in `limit` bytes, at
-    /// least 257 KiB. `replay`, a program in the repository, runs the node again from it
+    /// least 1 MiB. `replay`, a program in the repository, runs the node again from it
     /// (`docs/operating/RECORDING.md`). An earlier recording ends; a file that is there is renamed, with `.old` behind its name.
     ///
-    /// The file holds names, addresses, tags, and the secret numbers of this life of the node, but no keys; its owner alone may
-    /// read it. If it cannot be written any more, the recording ends with a line in the log, and the node goes on.
+    /// The file holds names, addresses, tags, and the secret numbers of this life of the node, but no keys; on Unix its owner
+    /// alone may read it. If it cannot be written any more, the recording ends with a line in the log, and the node goes on.
+    /// What waits for a slow disk is kept in memory, half of `limit` or 16 MiB at most.
     ///
     /// ```
     /// use syncswim::{Gossip, GossipConfig};
@@ -251,7 +252,8 @@ impl Gossip {
         self.running.recorder.start(path.as_ref(), limit)
     }
 
-    /// Ends the [recording](Self::record), if there is one. The end of the node does so, too.
+    /// Ends the [recording](Self::record), if there is one. The end of the node does so, too. Both wait for the disk for a
+    /// second at most.
     pub fn stop_recording(&self) {
         self.running.recorder.stop();
     }

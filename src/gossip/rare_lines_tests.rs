@@ -1,13 +1,18 @@
 //! The text of lines that a healthy node never logs, each written by what writes it in earnest.
 
-use std::{net::TcpListener, sync::Arc, thread, time::Duration};
+use std::{io::Cursor, net::TcpListener, sync::Arc, thread, time::Duration};
+
+use crossbeam_channel::bounded;
 
 use super::{
+    clock::Clock,
     config::GossipConfig,
+    counters::Counters,
+    flight_recorder::Work,
     running::{Running, Threads},
     sockets::Sockets,
 };
-use crate::log_line::capture::lines;
+use crate::{log_line::capture::lines, recording::Writer, swim::Chunk};
 
 /// A node whose threads do not run.
 fn node() -> (Running, Threads) {
@@ -34,6 +39,33 @@ fn a_stream_that_cannot_be_accepted() {
         thread::Builder::new().spawn_scoped(scope, stop).unwrap();
         inbound.accept(&tcp);
     });
+}
+
+/// By a chunk, which may be too large for a file of 1 MiB, or be no chunk because the node's state is.
+fn a_recording_that_ends_by_itself(len: usize) {
+    let (chunks, written) = bounded(1);
+    chunks.send(Chunk { segment: 0, index: 0, bytes: vec![0; len] }).unwrap();
+    drop(chunks);
+    let work = Work {
+        node: "me".into(),
+        clock: Clock::start(),
+        counters: Arc::new(Counters::default()),
+        path: "me.rec".into(),
+        file: Writer::new(Cursor::new(Vec::new()), "me", 1 << 20).unwrap(),
+    };
+    work.run(&written);
+}
+
+#[test]
+fn a_recording_that_ends_by_itself_is_a_line() {
+    for (len, error) in [
+        (0, "the state of this node does not fit in it: raise its limit"),
+        (1 << 18, "a bug: a segment of the recording is larger than its slot"),
+    ] {
+        let expected = format!(r#"recording ended path=me.rec error="{error}" node=me"#);
+        assert_eq!(lines(|| a_recording_that_ends_by_itself(len)), [expected]);
+    }
+    assert!(lines(|| a_recording_that_ends_by_itself(1000)).is_empty());
 }
 
 #[test]
@@ -63,7 +95,6 @@ mod sealed {
         Key, Keyring,
         gossip::{
             clock::wall_millis,
-            counters::Counters,
             key_change,
             secrets::{DatagramSeal, Secrets},
         },

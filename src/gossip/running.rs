@@ -81,7 +81,10 @@ pub(super) struct Threads {
 impl Running {
     /// What the core and the driver counted, and the gauges of both.
     pub(super) fn metrics(&self) -> Metrics {
-        let mut metrics = self.node.command(|node, _| node.metrics());
+        let mut metrics = self.node.command(|node, _| {
+            let recording_lost_inputs = node.recording_lost_inputs();
+            Metrics { recording_lost_inputs, ..node.metrics() }
+        });
         self.talk.counters.add_to(&mut metrics);
         self.talk.secrets.add_to(&mut metrics);
         metrics.queued_jobs = self.pools.waiting() as u64;

@@ -32,7 +32,7 @@ pub(super) struct SharedNode {
     /// Raised when the node is to end.
     pub(super) stop: Stop,
     pub(super) wakeup: Wakeup,
-    clock: Clock,
+    pub(super) clock: Clock,
     node: Mutex<Node>,
     publication: Arc<Publication>,
     failure: Mutex<Option<Failure>>,

@@ -2,7 +2,8 @@
 //!
 //! A file is a header and a ring of slots. Each slot holds a segment: the whole state of the node, then what it was given and
 //! what it put out (`swim::recorder`), in blocks that are checked one by one. A full ring overwrites its oldest slot, so that
-//! the latest history is kept and begins with a state. No key is in it: the core has none.
+//! the latest history is kept and begins with a state. No key that seals is in it, for the core has none; the secret from which
+//! this life of the node draws tokens and sequence numbers is.
 //!
 //! ```text
 //! 0..8     "swimrec" and the version of this layout (1)

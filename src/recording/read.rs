@@ -3,7 +3,10 @@
 use std::{fmt, time::Duration};
 
 use super::{BLOCK_HEAD, Block, Header, MAGIC, Replay, SLOTS_AT, core_hash, write::checksum};
-use crate::swim::{Beginning, Node, Time};
+use crate::{
+    swim::{Beginning, Node, Time},
+    wire::message::is_name,
+};
 
 /// One life of one node, as a file holds it.
 #[derive(Debug, Clone)]
@@ -63,13 +66,13 @@ impl Recording {
         segments.sort_by_key(|segment| segment.number);
         let mut before: Option<(u64, usize)> = None;
         for segment in &mut segments {
-            let is_next = |(number, _): &(u64, usize)| number + 1 == segment.number;
+            let is_next = |(number, _): &(u64, usize)| number.checked_add(1) == Some(segment.number);
             let is_whole = |blocks: usize| blocks == segment.beginning.chunks_before as usize;
             if let Some((number, blocks)) = before.filter(is_next) {
                 if !is_whole(blocks) {
                     damage.push(format!("segment {number} breaks off: its rest is damaged"));
                 }
-                segment.follows = is_whole(blocks) && segment.beginning.lost == 0;
+                segment.follows = is_whole(blocks) && !segment.beginning.gap;
             }
             before = Some((segment.number, segment.blocks.len()));
         }
@@ -214,6 +217,10 @@ fn header(file: &[u8]) -> Result<Header, Unreadable> {
     let header = header.filter(|header| word(file, 12) == Some(crc32fast::hash(header)));
     let header = header.and_then(|header| postcard::from_bytes::<Header>(header).ok());
     match header {
+        // What is printed is not to disturb a terminal.
+        Some(header) if !is_name(&header.name) || !is_name(&header.version) => {
+            unreadable("its header is no name and version")
+        }
         Some(header) if header.slots > 0 && header.slots <= 1024 => Ok(header),
         _ => unreadable("its header is damaged"),
     }

@@ -1,11 +1,11 @@
 //! What is recorded is what happened, and whatever a file holds is read or refused.
 
-use std::time::Duration;
+use std::{io::Cursor, time::Duration};
 
-use super::{Recording, Unreadable};
+use super::{Recording, Unreadable, Writer};
 use crate::{
     sim::{Theme, World, search::Schedule},
-    swim::{Config, Event, Origin, Time},
+    swim::{Config, Event, Origin, Refused, Time},
 };
 
 fn replayed(recording: &Recording) -> usize {
@@ -139,6 +139,27 @@ fn whatever_a_file_holds_is_read_or_refused() {
         let error = Recording::parse(bytes).unwrap_err().to_string();
         assert!(error.starts_with(problem) || error.starts_with("it holds no whole segment"), "{error}");
     }
+}
+
+/// A header whose checksum is right, and segments of any number.
+#[test]
+fn a_forged_header_or_number_is_no_panic_and_nothing_for_a_terminal() {
+    for name in ["\x1b[2J", ""] {
+        let file = Writer::new(Cursor::new(Vec::new()), name, 0).unwrap();
+        let error = Recording::parse(file.get_ref().get_ref()).unwrap_err().to_string();
+        assert_eq!(error, "its header is no name and version");
+    }
+    let mut node = recorded(1 << 24).recordings()[0].replay().into_node();
+    node.start_recording(1 << 20, Box::new(|chunk| Err(Refused::Full(chunk))));
+    let mut chunks = node.stop_recording();
+    let mut file = Writer::new(Cursor::new(Vec::new()), "me", 0).unwrap();
+    for segment in [u64::MAX, u64::MAX - 3, 0] {
+        chunks[0].segment = segment;
+        file.write(&chunks[0], 0, Time::ZERO).unwrap();
+    }
+    let recording = Recording::parse(file.get_ref().get_ref()).unwrap();
+    assert!(recording.segments().iter().all(|segment| !segment.follows()));
+    replayed(&recording);
 }
 
 /// Blocks whose checksums are right may hold anything: what somebody made up ends in an error, too.

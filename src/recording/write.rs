@@ -8,10 +8,10 @@ use crate::{
     swim::{Chunk, MIN_SEGMENT, Time},
 };
 
-/// The smallest file.
-const MIN_LIMIT: u64 = SLOTS_AT + SLOTS * MIN_SEGMENT as u64;
+/// The smallest file of a node: its state with a full history takes a small part of a segment.
+const MIN_LIMIT: u64 = 1 << 20;
 
-/// That a file may be so large.
+/// That the file of a node may be so large. Simulated nodes get smaller ones, so that they wrap soon.
 pub(crate) fn check_limit(limit: u64) -> Result<(), Error> {
     if limit < MIN_LIMIT {
         let problem = format!("is {limit} bytes; it must be at least {MIN_LIMIT}");
@@ -22,7 +22,7 @@ pub(crate) fn check_limit(limit: u64) -> Result<(), Error> {
 
 /// Bytes of a segment in a file of at most `limit` bytes.
 pub(crate) fn segment_size(limit: u64) -> usize {
-    usize::try_from((limit.max(MIN_LIMIT) - SLOTS_AT) / SLOTS).unwrap_or(usize::MAX)
+    usize::try_from(limit.saturating_sub(SLOTS_AT) / SLOTS).unwrap_or(usize::MAX).max(MIN_SEGMENT)
 }
 
 /// A file, or what stands for one.
@@ -71,9 +71,9 @@ impl<F: Write + Seek> Writer<F> {
         self.block[12..16].copy_from_slice(&length);
         let checksum = checksum(&self.block).to_le_bytes();
         self.block[16..20].copy_from_slice(&checksum);
-        // The recorder counts this overhead; whatever it may get wrong must not reach the next slot.
+        // The recorder counts this overhead. If it counts wrong, which is a bug, the next slot stays whole.
         if self.used + self.block.len() as u64 > self.slot {
-            return Err(io::Error::other("a segment of the recording is larger than its slot"));
+            return Err(io::Error::other("a bug: a segment of the recording is larger than its slot"));
         }
         self.file.seek(SeekFrom::Start(SLOTS_AT + self.segment % SLOTS * self.slot + self.used))?;
         self.file.write_all(&self.block)?;

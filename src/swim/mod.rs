@@ -82,7 +82,7 @@ pub(crate) use race::MAX_ATTEMPTS;
 pub use reach::ReachProblem;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use recorder::Beginning;
-pub(crate) use recorder::{Chunk, MIN_SEGMENT};
+pub(crate) use recorder::{Chunk, MIN_SEGMENT, Refused};
 pub use status::{Clocks, Doubt, ProbeStats, Standing, Status, WrongClock};
 pub use stream::{StreamFailure, StreamId, StreamKind, StreamStep};
 pub use time::Time;

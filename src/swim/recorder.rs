@@ -18,7 +18,7 @@ use super::{
 
 /// Bytes after which a chunk is handed over.
 const CHUNK: usize = 64 << 10;
-/// A chunk is handed over once it is that old;
+/// A chunk is handed over once it is that old: each wakes a thread, which costs an idle node as much as its entries do;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// or that old if it tells of an event: what led to it is to be kept if the process is killed.
 const PATIENCE_WITH_EVENT: Duration = Duration::from_millis(100);
@@ -26,11 +26,23 @@ const PATIENCE_WITH_EVENT: Duration = Duration::from_millis(100);
 const MAX_PRODUCT: usize = 8 << 10;
 /// What a file has around a chunk, at most.
 pub(crate) const OVERHEAD: usize = 64;
-/// The smallest segment: a state and some products have to fit in.
+/// The smallest segment.
 pub(crate) const MIN_SEGMENT: usize = 64 << 10;
 
-/// Takes what was recorded without blocking, or gives it back if there is no room.
-type Sink = Box<dyn FnMut(Chunk) -> Result<(), Chunk> + Send + Sync>;
+/// What waits for the sink, at most, however large the segments are.
+const MAX_WAITING: usize = 16 << 20;
+
+/// Takes what was recorded, without blocking.
+type Sink = Box<dyn FnMut(Chunk) -> Result<(), Refused> + Send + Sync>;
+
+/// Why a sink takes nothing.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// It has no room now: what it was given comes back.
+    Full(Chunk),
+    /// It takes nothing any more.
+    Gone,
+}
 
 /// A part of a segment.
 #[derive(Debug, Clone)]
@@ -39,8 +51,6 @@ pub(crate) struct Chunk {
     pub(crate) segment: u64,
     /// Which chunk of the segment, from 0 on.
     pub(crate) index: u32,
-    /// Inputs before it that were lost.
-    pub(crate) lost: u64,
     /// Empty if the recording has ended because the node's state is too large for a segment.
     pub(crate) bytes: Vec<u8>,
 }
@@ -48,6 +58,8 @@ pub(crate) struct Chunk {
 /// How a segment begins; the node's state follows, then the entries.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Beginning {
+    /// Whether something between the segment before and this one was lost: inputs, or only what came of the last one.
+    pub(crate) gap: bool,
     /// Inputs between the segment before and this one that were lost.
     pub(crate) lost: u64,
     /// How many chunks the segment before consists of.
@@ -58,7 +70,11 @@ pub(crate) struct Beginning {
 
 /// The recorder of a node, if it is on.
 #[derive(Debug, Default)]
-pub(super) struct Recorder(Option<Box<Tape>>);
+pub(super) struct Recorder {
+    tape: Option<Box<Tape>>,
+    /// Inputs that recordings lack, in this life of the node.
+    lost: u64,
+}
 
 struct Tape {
     sink: Sink,
@@ -79,11 +95,11 @@ struct Tape {
     waiting_bytes: usize,
     /// When the last input was given.
     last: Time,
-    /// Inputs that were lost, while nothing is recorded.
+    /// Inputs that were lost since something was: nothing is written meanwhile.
     lost: Option<u64>,
-    /// Those of which no chunk tells yet.
-    untold: u64,
-    /// The node's state does not fit in a segment.
+    /// Those of them that the recorder has not counted yet.
+    uncounted: u64,
+    /// Nothing more is written: the node's state does not fit in a segment, or the sink is gone. What waits is handed over.
     ended: bool,
 }
 
@@ -98,7 +114,7 @@ impl fmt::Debug for Tape {
 
 impl Node {
     /// Begins to record, in segments of so many bytes; instead of an earlier recording.
-    pub(crate) fn start_recording(&mut self, now: Time, size: usize, sink: Sink) {
+    pub(crate) fn start_recording(&mut self, size: usize, sink: Sink) {
         let mut tape = Box::new(Tape {
             sink,
             size: size.max(MIN_SEGMENT),
@@ -107,30 +123,34 @@ impl Node {
             segment: 0,
             index: 0,
             written: Vec::new(),
-            since: now,
+            since: self.now,
             has_event: false,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
-            last: now,
+            last: self.now,
             lost: None,
-            untold: 0,
+            uncounted: 0,
             ended: false,
         });
-        tape.begin(self, 0);
+        tape.begin(self, None);
         tape.hand_over();
-        self.recorder.0 = (!tape.ended).then_some(tape);
+        self.keep(tape);
     }
 
     /// Hands over all that was recorded.
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn flush_recording(&mut self) {
-        if let Some(tape) = &mut self.recorder.0 {
-            tape.hand_over();
-        }
+        self.with_tape(|tape, _| tape.hand_over());
+    }
+
+    /// How many inputs the recordings of this life of the node lack.
+    pub(crate) fn recording_lost_inputs(&self) -> u64 {
+        self.recorder.lost
     }
 
     /// Ends the recording and returns what the sink has not taken yet.
     pub(crate) fn stop_recording(&mut self) -> VecDeque<Chunk> {
-        let tape = self.recorder.0.take();
+        let tape = self.recorder.tape.take();
         tape.map_or_else(VecDeque::new, |mut tape| {
             tape.cut();
             tape.waiting
@@ -140,7 +160,7 @@ impl Node {
     /// Writes down an input, before anything comes of it.
     #[inline(always)]
     pub(super) fn given<'a>(&mut self, now: Time, input: impl FnOnce() -> Input<'a>) {
-        if self.recorder.0.is_some() {
+        if self.recorder.tape.is_some() {
             self.with_tape(|tape, node| tape.given(node, now, input()));
         }
     }
@@ -148,7 +168,7 @@ impl Node {
     /// Writes down a product, as the last thing that happens in a poll.
     #[inline(always)]
     pub(super) fn gave<'a>(&mut self, product: impl FnOnce() -> Product<'a>) {
-        if self.recorder.0.is_some() {
+        if self.recorder.tape.is_some() {
             self.with_tape(|tape, node| tape.gave(node, product()));
         }
     }
@@ -156,14 +176,28 @@ impl Node {
     #[cold]
     #[inline(never)]
     fn with_tape(&mut self, write: impl FnOnce(&mut Tape, &Self)) {
-        let Some(mut tape) = self.recorder.0.take() else { return };
+        let Some(mut tape) = self.recorder.tape.take() else { return };
         write(&mut tape, self);
-        self.recorder.0 = (!tape.ended).then_some(tape);
+        self.keep(tape);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_recording(&self) -> bool {
+        self.recorder.tape.is_some()
+    }
+
+    /// A tape that has ended is kept until all that waits is handed over.
+    fn keep(&mut self, mut tape: Box<Tape>) {
+        self.recorder.lost += mem::take(&mut tape.uncounted);
+        self.recorder.tape = (!tape.ended || !tape.waiting.is_empty()).then_some(tape);
     }
 }
 
 impl Tape {
     fn given(&mut self, node: &Node, now: Time, input: Input<'_>) {
+        if self.ended {
+            return self.pass_on();
+        }
         if !self.goes_on(node) {
             return;
         }
@@ -175,10 +209,10 @@ impl Tape {
             self.since = now;
         }
         if !self.write_given(now, &input) {
-            self.begin(node, 0);
+            self.begin(node, None);
             // What does not fit in a segment of its own is lost; the next segment begins behind it.
             if !self.ended && !self.write_given(now, &input) {
-                self.lost = Some(1);
+                self.lose();
             }
         }
         self.last = now;
@@ -191,14 +225,14 @@ impl Tape {
     }
 
     fn gave(&mut self, node: &Node, product: Product<'_>) {
-        if self.lost.is_some() {
+        if self.ended || self.lost.is_some() {
             return;
         }
         self.has_event |= matches!(&product, Product::Output(output) if matches!(**output, Output::Event(_)));
         if !self.write(&Entry::Gave(product), 0) {
             self.lost = Some(0);
         } else if self.left < MAX_PRODUCT {
-            self.begin(node, 0);
+            self.begin(node, None);
         }
     }
 
@@ -227,43 +261,57 @@ impl Tape {
         self.written = postcard::serialize_with_flavor(value, Appender(written)).expect("memory takes all");
     }
 
-    /// Begins a segment: with the state of the node as it is.
-    fn begin(&mut self, node: &Node, lost: u64) {
+    /// Begins a segment: with the state of the node as it is, behind a gap with so many inputs if there is one.
+    fn begin(&mut self, node: &Node, gap: Option<u64>) {
         self.hand_over();
-        let beginning = Beginning { lost, chunks_before: self.index, at: node.now };
+        if self.ended {
+            return;
+        }
+        let (gap, lost) = (gap.is_some(), gap.unwrap_or(0));
+        let beginning = Beginning { gap, lost, chunks_before: self.index, at: node.now };
         (self.segment, self.index) = (self.next, 0);
         self.next += 1;
         (self.since, self.last) = (node.now, node.now);
-        self.untold += lost;
         self.append(&beginning);
         self.append(node);
         self.ended = self.written.len() + 4 * MAX_PRODUCT > self.size;
         self.left = self.size.saturating_sub(self.written.len() + OVERHEAD);
         if self.ended {
             self.written.clear();
-            self.waiting.push_back(Chunk { segment: self.segment, index: 0, lost: 0, bytes: Vec::new() });
+            self.waiting.push_back(Chunk { segment: self.segment, index: 0, bytes: Vec::new() });
             self.pass_on();
         }
     }
 
     /// Whether something is written. After a loss, a new segment begins as soon as there is room.
     fn goes_on(&mut self, node: &Node) -> bool {
-        let Some(lost) = &mut self.lost else { return true };
-        let lost = *lost;
+        if self.lost.is_none() {
+            return true;
+        }
         self.pass_on();
-        if self.waiting_bytes > self.size {
-            self.lost = Some(lost + 1);
+        if self.waiting_bytes > self.may_wait() / 2 {
+            self.lose();
             return false;
         }
-        self.lost = None;
-        self.begin(node, lost);
+        let gap = self.lost.take();
+        self.begin(node, gap);
         !self.ended
+    }
+
+    fn lose(&mut self) {
+        *self.lost.get_or_insert(0) += 1;
+        self.uncounted += 1;
+    }
+
+    /// Bytes that may wait for the sink.
+    fn may_wait(&self) -> usize {
+        MAX_WAITING.min(2 * self.size)
     }
 
     fn hand_over(&mut self) {
         self.cut();
         self.pass_on();
-        if self.waiting_bytes > 2 * self.size {
+        if self.waiting_bytes > self.may_wait() {
             self.lost.get_or_insert(0);
         }
     }
@@ -275,12 +323,7 @@ impl Tape {
         }
         let bytes = mem::take(&mut self.written);
         self.waiting_bytes += bytes.len();
-        self.waiting.push_back(Chunk {
-            segment: self.segment,
-            index: self.index,
-            lost: mem::take(&mut self.untold),
-            bytes,
-        });
+        self.waiting.push_back(Chunk { segment: self.segment, index: self.index, bytes });
         self.index += 1;
         self.left = self.left.saturating_sub(OVERHEAD);
         self.has_event = false;
@@ -289,10 +332,14 @@ impl Tape {
     fn pass_on(&mut self) {
         while let Some(chunk) = self.waiting.pop_front() {
             let len = chunk.bytes.len();
-            if let Err(chunk) = (self.sink)(chunk) {
-                return self.waiting.push_front(chunk);
+            match (self.sink)(chunk) {
+                Ok(()) => self.waiting_bytes -= len,
+                Err(Refused::Full(chunk)) => return self.waiting.push_front(chunk),
+                Err(Refused::Gone) => {
+                    self.ended = true;
+                    self.waiting.clear();
+                }
             }
-            self.waiting_bytes -= len;
         }
     }
 }

@@ -93,7 +93,7 @@ impl World {
             lock(&sink).push_back(chunk);
             Ok(())
         };
-        node.start_recording(self.now + self.hosts[host].clock, segment_size(limit), Box::new(take));
+        node.start_recording(segment_size(limit), Box::new(take));
         let file = Writer::new(Cursor::default(), &self.hosts[host].config.name, limit);
         let file = file.expect("memory takes all");
         self.recordings.lives.push(Life { host, is_over: false, chunks, file });
