@@ -162,9 +162,10 @@ impl PeerClocks {
     }
 
     fn names_off(&self, directory: &Directory) -> Vec<Arc<str>> {
-        let marks: Vec<u32> = self.table.lock().off().collect();
+        let mut marks: Vec<u32> = self.table.lock().off().collect();
+        marks.sort_unstable();
         let members = directory.members();
-        let is_off = |name: &Arc<str>| marks.contains(&hash::member(name));
+        let is_off = |name: &Arc<str>| marks.binary_search(&hash::member(name)).is_ok();
         members
             .iter()
             .map(|member| &member.name)

@@ -19,10 +19,12 @@ pub(crate) fn run(recording: &Recording, options: &Options) -> bool {
     }
     recording.damage().iter().for_each(|damage| println!("  DAMAGED: {damage}"));
     let began = recording.segments()[0].at();
-    let until = options.at.map(|seconds| began + Duration::from_secs_f64(seconds.max(0.0)));
+    let after = options.at.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok());
+    // What is further off than any recording is its end.
+    let until = after.filter(|after| after.as_secs() >> 32 == 0).map(|after| began + after);
     let mut replay = recording.replay();
     let mut counted = Counted::default();
-    let mut is_well = true;
+    let (mut is_well, mut extent) = (true, "every output and every state");
     for step in replay.by_ref() {
         match step {
             Ok(step) => {
@@ -39,6 +41,7 @@ pub(crate) fn run(recording: &Recording, options: &Options) -> bool {
                 }
                 counted.events.extend(step.events().map(|event| (step.at, event.clone())));
                 if until.is_some_and(|until| step.at >= until) {
+                    extent = "so far every output and every state";
                     break;
                 }
             }
@@ -51,7 +54,7 @@ pub(crate) fn run(recording: &Recording, options: &Options) -> bool {
     counted.print(recording, began);
     explain(&replay, counted.last, options);
     if is_well {
-        println!("  replayed: every output and every state is as recorded");
+        println!("  replayed: {extent} is as recorded");
     }
     is_well && what_if(recording, began, options)
 }
@@ -111,7 +114,8 @@ fn changed(recorded: &Config, keys: &[String]) -> Result<Config, String> {
         let (key, value) = setting.split_once('=').ok_or_else(|| format!("{setting}: is not KEY=VALUE"))?;
         let before = format!("{:?}", config.swim);
         config.set(key, value).map_err(|error| error.to_string())?;
-        if key == "cluster" || format!("{:?}", config.swim) == before {
+        let is_kept = matches!(key, "cluster" | "history" | "max_reconnects");
+        if is_kept || format!("{:?}", config.swim) == before {
             return Err(format!("{setting}: changes nothing of what the core does in this recording"));
         }
     }
@@ -126,10 +130,15 @@ fn what_if(recording: &Recording, began: Time, options: &Options) -> bool {
     let answer = changed(recording.replay().node().config(), &options.what_if)
         .and_then(|config| recording.what_if(&config).map_err(|problem| problem.to_string()));
     match answer {
-        Ok(answer) => print_answer(&answer, began),
-        Err(problem) => println!("  no answer: {problem}"),
+        Ok(answer) => {
+            print_answer(&answer, began);
+            true
+        }
+        Err(problem) => {
+            println!("  no answer: {problem}");
+            false
+        }
     }
-    true
 }
 
 /// What an event is, however long it took.
