@@ -2,7 +2,12 @@
 
 mod timeline;
 
-use std::{fmt, fs, io, path::Path};
+use std::{
+    fmt,
+    fs::{self, File},
+    io::{self, Read},
+    path::Path,
+};
 
 pub use syncswim::recording::{
     Difference, Dissected, NoAnswer, Recording, Replay, Said, Segment, Sent, Step, Unreadable, WhatIf,
@@ -10,11 +15,21 @@ pub use syncswim::recording::{
 };
 pub use timeline::{Flight, Moment, Timeline, TimelineNode, What};
 
+/// Files of more bytes are not read: 64 times the limit that recordings have unless told otherwise. Twice as much is needed in
+/// memory.
+const MOST_BYTES: u64 = 4 << 30;
+/// So much of a file says whether it is a recording at all.
+const HEAD: u64 = 1024;
+
 /// Why a file cannot be read as a recording.
 #[derive(Debug)]
 pub enum ReadError {
     /// It cannot be read at all.
     Io(io::Error),
+    /// It is a folder, a device or a pipe: what is read of these need not end.
+    NotAFile,
+    /// It is a recording of more bytes than are read.
+    TooLarge(u64),
     /// It is no recording, or a damaged one.
     Unreadable(Unreadable),
 }
@@ -23,6 +38,10 @@ impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(error) => error.fmt(f),
+            Self::NotAFile => f.write_str("it is no regular file"),
+            Self::TooLarge(length) => {
+                write!(f, "it has {length} bytes; recordings of at most {MOST_BYTES} are read")
+            }
             Self::Unreadable(problem) => problem.fmt(f),
         }
     }
@@ -35,6 +54,46 @@ impl std::error::Error for ReadError {}
 /// # Errors
 /// The file cannot be read, or nothing of it is a recording.
 pub fn read(path: &Path) -> Result<Recording, ReadError> {
-    let bytes = fs::read(path).map_err(ReadError::Io)?;
+    if !fs::metadata(path).map_err(ReadError::Io)?.is_file() {
+        return Err(ReadError::NotAFile);
+    }
+    let mut file = File::open(path).map_err(ReadError::Io)?;
+    let length = file.metadata().map_err(ReadError::Io)?.len();
+    let mut bytes = Vec::new();
+    file.by_ref().take(HEAD).read_to_end(&mut bytes).map_err(ReadError::Io)?;
+    let is_recording = bytes.starts_with(b"swimrec");
+    if is_recording && length > MOST_BYTES {
+        return Err(ReadError::TooLarge(length));
+    }
+    if is_recording {
+        file.take(MOST_BYTES - HEAD).read_to_end(&mut bytes).map_err(ReadError::Io)?;
+    }
+    // What does not begin as a recording is refused for its first bytes.
     Recording::parse(&bytes).map_err(ReadError::Unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_recording_of_reasonable_size_is_refused_before_it_is_read() {
+        let folder = std::env::temp_dir();
+        assert!(matches!(read(&folder), Err(ReadError::NotAFile)));
+        #[cfg(unix)]
+        assert!(matches!(read(Path::new("/dev/zero")), Err(ReadError::NotAFile)));
+        let path = folder.join(format!("sparse-{}.rec", std::process::id()));
+        fs::write(&path, b"swimrec\x01").unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(20 << 30).unwrap();
+        let large = read(&path);
+        fs::write(&path, b"something").unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(20 << 30).unwrap();
+        let other = read(&path);
+        fs::remove_file(&path).unwrap();
+        assert_eq!(
+            large.unwrap_err().to_string(),
+            "it has 21474836480 bytes; recordings of at most 4294967296 are read"
+        );
+        assert_eq!(other.unwrap_err().to_string(), "it is no recording of syncswim");
+    }
 }

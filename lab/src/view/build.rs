@@ -3,6 +3,7 @@
 use super::{
     flights::{Around, Flights},
     names::Names,
+    page::size,
     run::{Change, Mark, Node, Run},
     story,
     witness::Witness,
@@ -12,6 +13,10 @@ use super::{
 const MOST_CHANGES: usize = 300_000;
 /// More marks are not listed.
 const MOST_MARKS: usize = 400;
+/// A page has no more bytes of data; browsers are slow with more.
+const MOST_BYTES: usize = 19_000_000;
+/// What explanations saw takes no more of them.
+const MOST_SEEN_BYTES: usize = 6_000_000;
 /// The most that the diagram shows at first, in microseconds.
 const SPAN: u64 = 4_000_000;
 
@@ -44,6 +49,7 @@ pub fn build(witnesses: &[Witness], about: About) -> Run {
     (run.flights, run.texts) = (std::mem::take(&mut flights.all), flights.texts.clone());
     run.verdicts = story::verdicts(witnesses, &names, &run, began);
     run.verdicts.retain(|verdict| verdict.at <= run.end);
+    drop_explanations(&mut run, MOST_SEEN_BYTES);
     run.marks = story::marks(&run, about.faults);
     if run.marks.len() > MOST_MARKS {
         run.left_out.push(format!(
@@ -53,10 +59,11 @@ pub fn build(witnesses: &[Witness], about: About) -> Run {
         ));
         run.marks.truncate(MOST_MARKS);
     }
-    flights.all = std::mem::take(&mut run.flights);
+    (flights.all, run.texts) = (std::mem::take(&mut run.flights), Vec::new());
     flights.all.retain(|flight| flight.sent <= run.end);
     let around: Vec<_> = run.verdicts.iter().map(|verdict| Around::of(verdict, &run.changes)).collect();
-    let (windows, said) = flights.keep(about.most_datagrams, &around, run.end);
+    let room = MOST_BYTES.saturating_sub(size(&run));
+    let (windows, said) = flights.keep(about.most_datagrams, room, &around, run.end);
     flights.drop_unused_texts();
     run.windows = windows;
     run.left_out.extend(said);
@@ -69,14 +76,37 @@ pub fn build(witnesses: &[Witness], about: About) -> Run {
     run.span = SPAN.min(run.end.max(1));
     let recorded = run.nodes.iter().filter(|node| !node.recorded.is_empty()).count();
     run.summary = format!(
-        "{}: {} members, {recorded} of them recorded, for {}; verdicts: {}, of them false: {}",
+        "{}: {} members, {recorded} of them recorded, for {}; {}",
         about.source,
         run.nodes.len(),
         story::seconds(run.end),
-        run.verdicts.len(),
-        run.verdicts.iter().filter(|verdict| verdict.is_false).count()
+        tally(&run)
     );
     run
+}
+
+fn tally(run: &Run) -> String {
+    let count = |is_it: Option<bool>| run.verdicts.iter().filter(|verdict| verdict.is_false == is_it).count();
+    let unknown = match count(None) {
+        0 => String::new(),
+        unknown => format!(", unknown, as the accused was not recorded: {unknown}"),
+    };
+    format!("verdicts: {}, of them false: {}{unknown}", run.verdicts.len(), count(Some(true)))
+}
+
+/// What observers saw, of the latest verdicts, as far as it takes more bytes than these.
+fn drop_explanations(run: &mut Run, most_bytes: usize) {
+    let (mut bytes, mut dropped) = (0, 0);
+    for told in run.verdicts.iter_mut().flat_map(|verdict| &mut verdict.told) {
+        bytes += size(&told.seen);
+        if bytes > most_bytes && !told.seen.is_empty() {
+            told.seen.clear();
+            dropped += 1;
+        }
+    }
+    if dropped > 0 {
+        run.left_out.push(format!("what observers saw before the latest verdicts: {dropped} explanations"));
+    }
 }
 
 fn nodes(witnesses: &[Witness], names: &Names, began: u64) -> Vec<Node> {

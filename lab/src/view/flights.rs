@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::{
     names::Names,
+    page::size,
     run::{Belief, Change, Fate, Flight, Text, Verdict},
     witness::{Content, Seen, Witness},
 };
@@ -14,6 +15,9 @@ const SLACK: u64 = 20_000;
 const BEFORE: u64 = 3_000_000;
 /// And of so long after it.
 const BEHIND: u64 = 1_000_000;
+
+/// The most bytes that the numbers of one take in the page.
+const FLIGHT: usize = 40;
 
 /// What both ends know of a datagram: sender, receiver, and a hash of the bytes.
 type Key = (usize, usize, u64);
@@ -75,18 +79,19 @@ impl Flights {
         self.texts.len() - 1
     }
 
-    /// At most so many: those of the member that a verdict is about first, then all of that time, then the others. Returns
+    /// At most so many, and so many bytes of the page: those of the member that a verdict is about first, then all of that time, then the others. Returns
     /// the times of which all of the first are there, and what to say of those that are not.
     pub(super) fn keep(
         &mut self,
         most: usize,
+        most_bytes: usize,
         around: &[Around],
         end: u64,
     ) -> (Vec<(u64, u64)>, Option<String>) {
-        if self.all.len() <= most {
+        let all = self.all.len();
+        if all <= most && self.fit(self.all.iter(), most_bytes) == all {
             return (vec![(0, end)], None);
         }
-        let all = self.all.len();
         let rank = |flight: &Flight| {
             let at = flight.sent;
             let near = around.iter().filter(|around| (around.from..=around.to).contains(&at));
@@ -96,15 +101,27 @@ impl Flights {
         };
         let mut ranked: Vec<_> = self.all.iter().map(|flight| (rank(flight), *flight)).collect();
         ranked.sort_by_key(|(rank, flight)| (*rank, flight.sent));
-        ranked.truncate(most);
+        let fit = self.fit(ranked.iter().map(|(_, flight)| flight), most_bytes);
+        ranked.truncate(most.min(fit));
         self.all = ranked.into_iter().map(|(_, flight)| flight).collect();
         self.all.sort_by_key(|flight| flight.sent);
         let said = format!(
             "{} of {all} datagrams: kept are those around verdicts, of the member that a verdict is about first",
-            all - most
+            all - self.all.len()
         );
         let windows = around.iter().map(|around| (around.from, around.to)).collect();
         (merged(windows, (self.all.first().map_or(0, |first| first.sent), end)), Some(said))
+    }
+
+    /// How many of the first flights take no more of the page than this.
+    fn fit<'a>(&self, flights: impl Iterator<Item = &'a Flight>, most_bytes: usize) -> usize {
+        let (mut bytes, mut has_text) = (0, vec![false; self.texts.len()]);
+        let fits = |flight: &&Flight| {
+            let is_new = !std::mem::replace(&mut has_text[flight.text], true);
+            bytes += FLIGHT + if is_new { size(&self.texts[flight.text]) + 1 } else { 0 };
+            bytes <= most_bytes
+        };
+        flights.take_while(fits).count()
     }
 
     fn is_of(&self, flight: &Flight, subject: usize) -> bool {

@@ -14,6 +14,11 @@ const SCRIPTS: [&str; 6] = [
     include_str!("main.js"),
 ];
 
+/// How many bytes something takes in the page.
+pub(super) fn size(of: &impl serde::Serialize) -> usize {
+    as_data(&serde_json::to_string(of).expect("numbers and texts are JSON")).len()
+}
+
 /// Writes a run as a page.
 #[must_use]
 pub fn page(run: &Run) -> String {

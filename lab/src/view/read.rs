@@ -7,7 +7,7 @@ use std::{
 
 use syncswim::{
     recording::{Difference, Dissected, Recording, Said, Step, dissect},
-    swim::{Event, Input, Member, MemberState, Node, Origin, Time},
+    swim::{Event, Input, Member, MemberState, Node, Observation, Origin, Time},
 };
 
 use super::{
@@ -127,12 +127,12 @@ impl Reader {
     }
 
     fn held(&mut self, step: &Step<'_>, event: &Event, node: &Node) -> Option<Held> {
-        let (member, is_own, accusers, text) = match event {
+        let (member, is_own, accusers, suspected, text) = match event {
             Event::Failed { member, verdict, .. } => {
                 let accusers = verdict.accusers.iter().map(|accuser| accuser.name.to_string()).collect();
-                (member, verdict.origin == Origin::Own, accusers, verdict.to_string())
+                (member, verdict.origin == Origin::Own, accusers, verdict.suspected, verdict.to_string())
             }
-            Event::Left { member, .. } => (member, false, vec![], "it left".to_owned()),
+            Event::Left { member, .. } => (member, false, vec![], None, "it left".to_owned()),
             _ => return None,
         };
         let now = self.now(step);
@@ -143,6 +143,7 @@ impl Reader {
             belief: state(member),
             is_own,
             accusers,
+            missed: false,
             text,
             standing: String::new(),
             seen: vec![],
@@ -151,6 +152,10 @@ impl Reader {
             self.explained += 1;
             let explanation = node.explain(step.at, &member.name);
             held.standing = format!("{} itself: {}", self.name, explanation.status);
+            let is_missed = |(at, what): &(Time, Observation)| {
+                matches!(what, Observation::Missed { .. }) && suspected.is_some_and(|since| *at >= since)
+            };
+            held.missed = explanation.observations.iter().any(is_missed);
             let seen = explanation.observations.iter();
             held.seen = seen
                 .map(|(at, what)| (now.saturating_sub(micros(step.at.since(*at))), what.to_string()))

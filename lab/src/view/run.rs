@@ -158,9 +158,9 @@ pub struct Verdict {
     pub holders: usize,
     /// Who accused it, as the holders tell.
     pub accusers: Vec<usize>,
-    /// Whether the subject ran at that time.
+    /// Whether the subject ran at that time; unknown if it was not recorded.
     #[serde(rename = "false")]
-    pub is_false: bool,
+    pub is_false: Option<bool>,
     /// What the subject's own recording says of it.
     pub truth: String,
     /// The rest of the story, a sentence each.

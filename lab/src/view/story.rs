@@ -78,20 +78,22 @@ fn told(group: &[(usize, &Held)], began: u64) -> Vec<Told> {
 }
 
 /// What the subject's own recording says.
-fn truth(subject: usize, at: u64, belief: Belief, nodes: &[Node]) -> (String, bool) {
+fn truth(subject: usize, at: u64, belief: Belief, nodes: &[Node]) -> (String, Option<bool>) {
     let Node { name, recorded, .. } = &nodes[subject];
     if belief == Belief::Left {
-        return (format!("{name} left on purpose."), false);
+        return (format!("{name} left on purpose."), Some(false));
     }
     if let Some((_, end)) = recorded.iter().find(|(from, to)| (*from..*to).contains(&at)) {
         let on = seconds(end - at);
-        return (format!("A false verdict: {name} ran. Its own recording goes on for {on} after it."), true);
+        let truth = format!("A false verdict: {name} ran. Its own recording goes on for {on} after it.");
+        return (truth, Some(true));
     }
     match recorded.iter().rfind(|(_, to)| *to <= at) {
         Some((_, end)) => {
-            (format!("{name} did not run: its own recording had ended {} before.", seconds(at - end)), false)
+            let before = seconds(at - end);
+            (format!("{name} did not run: its own recording had ended {before} before."), Some(false))
         }
-        None => (format!("There is no recording of {name}: whether it ran, nobody knows."), false),
+        None => (format!("There is no recording of {name} then: whether it ran, nobody knows."), None),
     }
 }
 
@@ -100,10 +102,15 @@ fn words(verdict: &Verdict, group: &[(usize, &Held)], run: &Run, began: u64) -> 
     let Verdict { subject, observer, at, .. } = *verdict;
     let own = group.iter().filter(|(_, held)| held.is_own).count();
     let last = group.iter().map(|(_, held)| held.at - began).max().unwrap_or(at);
+    let how = match own {
+        0 => "All of them were told.".to_owned(),
+        own if own == group.len() => "At all of them the suspicion ran out.".to_owned(),
+        own => format!("At {own} of them the suspicion ran out; others were told."),
+    };
     let mut words = vec![match group.len() {
         1 => format!("{} alone held it.", name(observer)),
         n => format!(
-            "{} was the first of {n} to hold it, the last did {} later. At {own} of them the suspicion ran out; others were told.",
+            "{} was the first of {n} to hold it, the last did {} later. {how}",
             name(observer),
             seconds(last - at)
         ),
@@ -114,6 +121,12 @@ fn words(verdict: &Verdict, group: &[(usize, &Held)], run: &Run, began: u64) -> 
     if !verdict.accusers.is_empty() {
         let accusers: Vec<_> = verdict.accusers.iter().map(|accuser| name(*accuser)).collect();
         words.push(format!("Accused by {}.", accusers.join(", ")));
+    }
+    let missed = group.iter().filter(|(observer, held)| held.missed && !verdict.accusers.contains(observer));
+    let missed: Vec<_> = missed.map(|(observer, _)| name(*observer)).collect();
+    if !missed.is_empty() {
+        let missed = missed.join(", ");
+        words.push(format!("Probes failed at {missed} as well; enough others had accused it already."));
     }
     let around = Around::of(verdict, &run.changes);
     words.extend(relays(subject, &around, run));

@@ -39,6 +39,7 @@ fn held(at: u64, subject: &str, is_own: bool) -> Held {
         belief: Belief::Failed,
         is_own,
         accusers: vec!["a".into()],
+        missed: false,
         text: "it did not refute in time".into(),
         standing: "this node: well".into(),
         seen: vec![(BEGAN + at - SECOND, "did not answer a probe".into())],
@@ -76,13 +77,48 @@ fn all_who_hold_the_same_hold_one_verdict() {
 #[test]
 fn a_verdict_is_false_if_the_recording_of_its_subject_goes_on() {
     let mut witnesses = three();
-    assert!(shown(&witnesses).verdicts[0].is_false);
+    assert_eq!(shown(&witnesses).verdicts[0].is_false, Some(true));
     witnesses[2].span.1 = BEGAN + 4 * SECOND;
     let run = shown(&witnesses);
-    assert!(!run.verdicts[0].is_false);
+    assert_eq!(run.verdicts[0].is_false, Some(false));
+    assert!(run.summary.ends_with("verdicts: 1, of them false: 0"), "{}", run.summary);
     assert_eq!(run.verdicts[0].truth, "c did not run: its own recording had ended 5.0 s before.");
     let run = shown(&witnesses[..2]);
+    assert_eq!(run.verdicts[0].is_false, None);
     assert!(run.verdicts[0].truth.contains("nobody knows"));
+    assert!(run.summary.contains("unknown, as the accused was not recorded: 1"), "{}", run.summary);
+}
+
+#[test]
+fn the_story_counts_those_who_decided_and_names_those_whose_own_probes_failed() {
+    let mut witnesses = three();
+    witnesses[1].held[0].missed = true;
+    let words = &shown(&witnesses).verdicts[0].words;
+    assert!(words[0].ends_with("At all of them the suspicion ran out."), "{words:?}");
+    let missed = "Probes failed at b as well; enough others had accused it already.";
+    assert!(words.iter().any(|words| words == missed), "{words:?}");
+    witnesses[1].held[0].is_own = false;
+    let words = &shown(&witnesses).verdicts[0].words;
+    assert!(words[0].ends_with("At 1 of them the suspicion ran out; others were told."), "{words:?}");
+}
+
+#[test]
+fn a_page_stays_below_20_megabytes_and_says_what_is_left_out() {
+    let mut witnesses = three();
+    let long = "x".repeat(1000);
+    for i in 0..20_000 {
+        let text = content(&format!("{i}{long}"), PING, Some("b"));
+        witnesses[0].sent.push(seen(15 * SECOND + i, "b", i, text));
+    }
+    for observer in [0, 1] {
+        witnesses[observer].held[0].seen = vec![(BEGAN, long.clone()); 5000];
+    }
+    let run = build(&witnesses, About { most_datagrams: usize::MAX, ..About::default() });
+    assert!(run.flights.len() > 5000);
+    assert!(super::page(&run).len() < 20_000_000);
+    let [explanations, datagrams] = &run.left_out[..] else { panic!("{:?}", run.left_out) };
+    assert!(explanations.ends_with("1 explanations"), "{explanations}");
+    assert!(datagrams.contains(" of 20000 datagrams"), "{datagrams}");
 }
 
 #[test]
@@ -189,7 +225,7 @@ fn a_page_tells_what_its_simulation_did() {
     assert_eq!(shown, happened);
     assert_eq!(run.verdicts.iter().map(|verdict| verdict.holders).sum::<usize>(), happened.len());
     for verdict in &run.verdicts {
-        assert_eq!(verdict.is_false, name(verdict.subject) != "n3", "{}", verdict.truth);
+        assert_eq!(verdict.is_false, Some(name(verdict.subject) != "n3"), "{}", verdict.truth);
         assert!(verdict.told.iter().all(|told| !told.seen.is_empty()));
         assert!(!verdict.accusers.is_empty(), "{}", verdict.truth);
     }

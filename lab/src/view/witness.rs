@@ -38,6 +38,8 @@ pub struct Held {
     pub is_own: bool,
     /// Who accused the subject, as far as this node has heard.
     pub accusers: Vec<String>,
+    /// Whether a probe of the node itself failed during the suspicion: it is no accuser if there were enough of them.
+    pub missed: bool,
     /// The verdict's text.
     pub text: String,
     /// How the node itself stood.

@@ -15,7 +15,7 @@ function buildVerdicts() {
     const how = verdict.state === 3 ? "failed" : "left";
     const button = element("button", { type: "button", className: how },
       `${nodes[verdict.subject].name} ${how}, ${seconds(verdict.at)}`,
-      element("small", {}, `held by ${verdict.holders} of ${observers.length} observers${verdict.false ? " — false verdict" : ""}`));
+      element("small", {}, `held by ${verdict.holders} of ${observers.length} observers${{ true: " — false verdict", null: " — true or false, nobody knows" }[verdict.false] ?? ""}`));
     button.addEventListener("click", () => chooseVerdict(verdict));
     return element("li", {}, button);
   }));

@@ -9,12 +9,23 @@
 //!
 //! Ends with status 1 if a recording cannot be read, or is not replayed as it was.
 
+/// As in `std`, but whoever closes the pipe behind this program has read enough: it ends, with the status of a program that
+/// SIGPIPE ended.
+macro_rules! println {
+    ($($text:tt)*) => { crate::print_line(format_args!($($text)*)) };
+}
+
 mod account;
 mod cost;
 mod merged;
 mod random;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    fmt,
+    io::{self, Write},
+    path::PathBuf,
+    process::{self, ExitCode},
+};
 
 use lab::{
     options::{self, Arguments, Long, Value},
@@ -60,7 +71,7 @@ impl Options {
             match argument {
                 Value(file) => options.files.push(file.into()),
                 Long("explain") => options.explain = Some(arguments.value()?),
-                Long("at") => options.at = Some(arguments.value()?),
+                Long("at") => options.at = Some(arguments.value_with(seconds)?),
                 Long("what-if") => options.what_if.push(arguments.value()?),
                 Long("merge") => options.merge = true,
                 Long("datagrams") => options.datagrams = true,
@@ -75,6 +86,28 @@ impl Options {
             return Err("give the file of a recording, --random or --cost".into());
         }
         Ok(options)
+    }
+}
+
+/// More than any recording has, and little enough for every sum of times.
+const MOST_SECONDS: f64 = 1e9;
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse().map_err(|_| "is no number of seconds")?;
+    match (0.0..=MOST_SECONDS).contains(&seconds) {
+        true => Ok(seconds),
+        false => Err(format!("must be 0 to {MOST_SECONDS} seconds")),
+    }
+}
+
+fn print_line(text: fmt::Arguments<'_>) {
+    match writeln!(io::stdout(), "{text}") {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => process::exit(141),
+        Err(error) => {
+            eprintln!("cannot print: {error}");
+            process::exit(1)
+        }
     }
 }
 

@@ -9,7 +9,12 @@ mod faults;
 mod options;
 mod simulate;
 
-use std::{error::Error, fs, path::PathBuf};
+use std::{
+    fs,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use lab::{
     options::read,
@@ -18,8 +23,22 @@ use lab::{
 };
 use options::{Options, Source, USAGE};
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let options = read(USAGE, Options::parse);
+fn main() -> ExitCode {
+    match run(read(USAGE, Options::parse)) {
+        Ok(said) => {
+            // The page is written: whoever reads no more than a part of this has read enough.
+            let _ = io::stdout().write_all(said.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(problem) => {
+            eprintln!("{problem}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Writes the page, and returns what is to be said of it.
+fn run(options: Options) -> Result<String, String> {
     let (recordings, offsets, about) = match &options.source {
         Source::Simulation(plan) => {
             let (recordings, about) = simulate::run(plan);
@@ -36,12 +55,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     run.left_out.extend(problems);
     let page = page(&run);
     fs::write(&options.out, &page).map_err(|problem| format!("{}: {problem}", options.out.display()))?;
-    println!("{}\n{}: {} kB", run.summary, options.out.display(), page.len() / 1000);
+    let mut said = format!("{}\n{}: {} kB\n", run.summary, options.out.display(), page.len() / 1000);
     for verdict in &run.verdicts {
         let name = &run.nodes[verdict.subject].name;
-        println!("{:>9.3} s  {}: {}", verdict.at as f64 / 1e6, name.escape_debug(), verdict.truth);
+        let (at, truth) = (verdict.at as f64 / 1e6, &verdict.truth);
+        said += &format!("{at:>9.3} s  {}: {truth}\n", name.escape_debug());
     }
-    Ok(())
+    Ok(said)
 }
 
 /// Recordings, what is to be added to the clock of each, and what is known of them.

@@ -17,6 +17,20 @@ const MOST_NODES: usize = 500;
 /// Each recording may take so many bytes: no simulation that a page can show needs more.
 const MOST_BYTES: u64 = 1 << 30;
 
+/// Keys of `GossipConfig::set` that say nothing to a simulated node: they are of sockets, files and sealing.
+const MEANINGLESS: [&str; 10] = [
+    "cluster",
+    "bind",
+    "advertise",
+    "join",
+    "recv_buffer",
+    "record",
+    "record_limit",
+    "allow",
+    "key",
+    "encryption",
+];
+
 /// The cluster, its network and what happens to it.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
@@ -54,6 +68,9 @@ impl Plan {
                 "preset" => plan.preset = value.into(),
                 "latency" => plan.latency = value.parse().map_err(|_| wrong(()))?,
                 "loss" => plan.loss = value.parse().map_err(|_| wrong(()))?,
+                _ if MEANINGLESS.contains(&key) => {
+                    return Err(format!("{key} means nothing in a simulation"));
+                }
                 _ => plan.keys.push((key.into(), value.into())),
             }
         }
@@ -75,6 +92,9 @@ impl Plan {
     pub(crate) fn with(mut self, mut faults: Vec<Planned>) -> Result<Self, String> {
         if let Some(wrong) = faults.iter().find(|fault| fault.highest >= self.nodes) {
             return Err(format!("{}: the last node is {}", wrong.text, self.nodes - 1));
+        }
+        if let Some(late) = faults.iter().find(|fault| fault.at >= self.length) {
+            return Err(format!("{}: the run ends before, after {} s", late.text, self.length.as_secs()));
         }
         faults.sort_by_key(|fault| fault.at);
         self.faults = faults;
@@ -132,7 +152,7 @@ pub(crate) fn run(plan: &Plan) -> (Vec<Recording>, About) {
     let began = world.now();
     world.start_cluster(plan.nodes, |name| plan.config(name).expect("it was valid for another name"));
     let mut marks = Vec::new();
-    for planned in plan.faults.iter().filter(|planned| planned.at < plan.length) {
+    for planned in &plan.faults {
         world.run_for(planned.at.saturating_sub(world.now().since(began)));
         let at = world.now().since(began).as_micros() as u64;
         marks.push(Mark { at, text: format!("simulated fault: {}", planned.text) });
