@@ -169,11 +169,13 @@ fn print_answer(answer: &WhatIf, began: Time) {
     for (event, at) in &recorded {
         match changed.get(event) {
             None => lines.push((*at, format!("- {}: not", event.0))),
-            Some(then) if then != at => {
+            Some(then) => {
                 let shift = then.since_origin().as_secs_f64() - at.since_origin().as_secs_f64();
-                lines.push((*at, format!("~ {}: {shift:+.3} s", event.0)));
+                // A recording has an event when the node was polled for it, microseconds after its cause.
+                if shift.abs() >= 0.001 {
+                    lines.push((*at, format!("~ {}: {shift:+.3} s", event.0)));
+                }
             }
-            Some(_) => {}
         }
     }
     let new = changed.iter().filter(|(event, _)| !recorded.contains_key(*event));
