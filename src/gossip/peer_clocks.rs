@@ -232,7 +232,11 @@ impl ClockLog {
             return;
         };
         let (ahead_ms, names, hint) = match wrong {
-            WrongClock::Own { ahead_ms } => (ahead_ms, Vec::new(), "this host's clock is wrong; run NTP"),
+            WrongClock::Own { ahead_ms } => (
+                ahead_ms,
+                Vec::new(),
+                "this host's clock is wrong: run NTP; or it was put back: restart this node",
+            ),
             WrongClock::Members => {
                 (found.largest_ms, names(), "the clocks of their hosts are wrong; run NTP")
             }
@@ -375,9 +379,9 @@ mod tests {
         let expected = [
             r#"clock differs whose=members ahead_ms=7000 names=c off=1 compared=3 hint="the clocks of their hosts are wrong; run NTP" node=me"#,
             "clock agrees compared=3 node=me",
-            r#"clock differs whose=own ahead_ms=12000 names="" off=3 compared=3 hint="this host's clock is wrong; run NTP" node=me"#,
-            r#"clock differs whose=own ahead_ms=12000 names="" off=3 compared=3 hint="this host's clock is wrong; run NTP" node=me omitted=11"#,
-            r#"clock differs whose=own ahead_ms=12000 names="" off=3 compared=3 hint="this host's clock is wrong; run NTP" node=me omitted=23"#,
+            r#"clock differs whose=own ahead_ms=12000 names="" off=3 compared=3 hint="this host's clock is wrong: run NTP; or it was put back: restart this node" node=me"#,
+            r#"clock differs whose=own ahead_ms=12000 names="" off=3 compared=3 hint="this host's clock is wrong: run NTP; or it was put back: restart this node" node=me omitted=11"#,
+            r#"clock differs whose=own ahead_ms=12000 names="" off=3 compared=3 hint="this host's clock is wrong: run NTP; or it was put back: restart this node" node=me omitted=23"#,
             "clock agrees compared=3 node=me",
             r#"clock differs whose=unclear ahead_ms=-29000 names=b,d off=2 compared=3 hint="one of these clocks is wrong, here or there; run NTP" node=me"#,
         ];

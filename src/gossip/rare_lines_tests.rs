@@ -161,8 +161,7 @@ mod sealed {
 
     #[test]
     fn a_wall_clock_that_is_set_back_is_a_line() {
-        let expected =
-            r#"clock set back by_ms=10000 hint="put the wall clock right, or start this node anew" node=me"#;
+        let expected = r#"clock set back by_ms=10000 hint="put the wall clock right; if it is right now, start this node anew" node=me"#;
         assert_eq!(lines(a_wall_clock_that_is_set_back), [expected]);
     }
 }

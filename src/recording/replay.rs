@@ -36,6 +36,7 @@ pub struct Step<'a> {
 
 /// A datagram that a node sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Sent<'a> {
     /// Whereto.
     pub to: SocketAddr,

@@ -115,7 +115,8 @@ impl fmt::Display for Status {
 
 /// How the clocks of members compare with this node's, by the time of sending in their sealed datagrams: those that came from
 /// a proven member within the last ten minutes. The time that a datagram was under way makes a clock seem behind by as much;
-/// the shortest of the last five to ten seconds counts, so that a difference is wrong by some milliseconds.
+/// the shortest of five to ten seconds counts, so that a difference is wrong by some milliseconds. Of members that are heard
+/// from less often it is as old as what was heard last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Clocks {
