@@ -114,6 +114,8 @@ fn a_recording_can_be_turned_on_and_off_while_a_node_runs() {
 fn what_cannot_be_recorded_is_said() {
     let folder = Folder::new("refused");
     let node = Gossip::start(config("a", None)).unwrap();
+    let kept = folder.file("kept.rec");
+    node.record(&kept, LIMIT).unwrap();
     let nowhere = folder.file("missing").join("a.rec");
     let error = node.record(&nowhere, LIMIT).unwrap_err();
     assert!(matches!(error, Error::Recording { .. }));
@@ -129,6 +131,13 @@ fn what_cannot_be_recorded_is_said() {
     assert!(matches!(Gossip::start(config), Err(Error::Recording { .. })));
     assert!(matches!(node.record("/dev/null", LIMIT), Err(Error::Recording { .. })), "no file");
     assert_eq!(node.metrics().recording_failures, 0, "none of them began");
+    let tags = Tags::new([("role", "db")]).unwrap();
+    node.set_tags(tags.clone()).unwrap();
+    node.stop_recording();
+    let recording = Recording::parse(&fs::read(kept).unwrap()).unwrap();
+    let mut replay = recording.replay();
+    assert!(replay.by_ref().all(|step| step.is_ok()));
+    assert_eq!(replay.node().local().tags, tags, "the one at hand went on");
     assert_eq!(node.members().len(), 1);
     node.shutdown().unwrap();
     assert!(matches!(node.record(folder.file("a.rec"), LIMIT), Err(Error::Stopped)));

@@ -58,10 +58,9 @@ impl FlightRecorder {
         Self { node, counters, open: Mutex::default() }
     }
 
-    /// Begins a file, in place of the one at hand.
+    /// Begins a file, in place of the one at hand, which goes on if this one cannot be made.
     pub(super) fn start(&self, path: &Path, limit: u64) -> Result<(), Error> {
         check_limit(limit)?;
-        self.stop();
         let file = create(path).and_then(|file| Writer::new(file, &self.node.name, limit));
         let file = file.map_err(|source| Error::Recording { path: path.to_owned(), source })?;
         self.begin(path, file, limit)?;
