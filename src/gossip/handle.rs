@@ -195,12 +195,16 @@ impl Gossip {
         }
     }
 
+    fn with_clock_of(&self, member: &str, stats: ProbeStats) -> ProbeStats {
+        ProbeStats { clock_ahead_ms: self.running.talk.secrets.clock_ahead_ms(member), ..stats }
+    }
+
     /// How this node's probes of a member go, with the round-trip time, and with a key the difference of the clocks; `None` for
     /// itself and for names that are not listed.
     #[must_use]
     pub fn probe_stats(&self, member: &str) -> Option<ProbeStats> {
         let stats = self.running.node.command(|node, _| node.probe_stats(member))?;
-        Some(ProbeStats { clock_ahead_ms: self.running.talk.secrets.clock_ahead_ms(member), ..stats })
+        Some(self.with_clock_of(member, stats))
     }
 
     /// Why a member stands as it does: this node's probes of it, accusations, refutations and verdicts that it heard of, and
@@ -219,9 +223,7 @@ impl Gossip {
             let explanation = node.explain(now, member);
             Explanation { status: self.once_ended(node, explanation.status), ..explanation }
         });
-        let secrets = &self.running.talk.secrets;
-        let clock = |probes| ProbeStats { clock_ahead_ms: secrets.clock_ahead_ms(member), ..probes };
-        let probes = explanation.probes.map(clock);
+        let probes = explanation.probes.map(|stats| self.with_clock_of(member, stats));
         Explanation { status: self.with_clocks(explanation.status), probes, ..explanation }
     }
 

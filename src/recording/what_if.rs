@@ -3,7 +3,7 @@
 use super::{Difference, Recording, Said, dissect};
 use crate::{
     Error,
-    swim::{Config, Event, Input, Node, Output, Time},
+    swim::{Config, Event, Node, Output, Time},
 };
 
 /// What came of the same inputs with both configurations.
@@ -64,10 +64,6 @@ impl Recording {
             recorded.extend(step.events().map(|event| (step.at, event.clone())));
             asked.extend(step.sent.iter().filter_map(|sent| Some((step.at, question(&sent.bytes)?))));
             match step.input {
-                Some(Input::Timeout) => {
-                    other.wait(due, step.at);
-                    other.node.handle_timeout(step.at);
-                }
                 Some(input) => {
                     other.wait(due, step.at);
                     other.node.give(step.at, &input);

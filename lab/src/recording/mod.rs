@@ -13,7 +13,7 @@ pub use syncswim::recording::{
     Difference, Dissected, NoAnswer, Recording, Replay, Said, Segment, Sent, Step, Unreadable, WhatIf,
     dissect, mark,
 };
-pub use timeline::{Flight, Moment, Timeline, TimelineNode, What};
+pub use timeline::{Flight, Moment, Timeline, TimelineNode, What, aligned};
 
 /// Files of more bytes are not read: 64 times the limit that recordings have unless told otherwise. Twice as much is needed in
 /// memory.

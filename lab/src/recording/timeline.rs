@@ -108,19 +108,9 @@ impl Timeline {
     /// Replays recordings and merges them. One that differs is taken as far as it does not.
     #[must_use]
     pub fn merge(recordings: &[Recording]) -> Self {
-        let told: Vec<_> =
-            recordings.iter().enumerate().map(|(node, recording)| tell(node, recording)).collect();
-        let offsets = offsets(&told);
-        let nodes =
-            recordings.iter().zip(&told).zip(&offsets).map(|((recording, told), offset)| TimelineNode {
-                name: recording.name().to_owned(),
-                offset: offset.unwrap_or(0),
-                is_aligned: offset.is_some(),
-                difference: told.difference.clone(),
-            });
-        let nodes: Vec<_> = nodes.collect();
-        let aligned =
-            |node: usize, at: i64| Duration::from_nanos(at.saturating_add(nodes[node].offset).max(0) as u64);
+        let told = tell_all(recordings);
+        let nodes = nodes(recordings, &told);
+        let aligned = |node: usize, at: i64| aligned(at, nodes[node].offset);
         let mut sent: Vec<&Trace> = told.iter().flat_map(|told| &told.sent).collect();
         sent.sort_by_key(|trace| aligned(trace.node, trace.at));
         let by_mark: BTreeMap<u32, usize> =
@@ -175,8 +165,37 @@ impl Timeline {
     }
 }
 
+impl TimelineNode {
+    /// The recorded nodes and what is wrong with their clocks, without what they did.
+    #[must_use]
+    pub fn of(recordings: &[Recording]) -> Vec<Self> {
+        nodes(recordings, &tell_all(recordings))
+    }
+}
+
+fn nodes(recordings: &[Recording], told: &[Told]) -> Vec<TimelineNode> {
+    let nodes = recordings.iter().zip(told).zip(offsets(told));
+    let node = |((recording, told), offset): ((&Recording, &Told), Option<i64>)| TimelineNode {
+        name: recording.name().to_owned(),
+        offset: offset.unwrap_or(0),
+        is_aligned: offset.is_some(),
+        difference: told.difference.clone(),
+    };
+    nodes.map(node).collect()
+}
+
+/// A wall clock's nanoseconds since 1970, by the clock that a node's [offset](TimelineNode::offset) leads to.
+#[must_use]
+pub fn aligned(wall: i64, offset: i64) -> Duration {
+    Duration::from_nanos(wall.saturating_add(offset).max(0) as u64)
+}
+
 /// How much later than its arrival a datagram may seem to be sent.
 const SLACK: Duration = Duration::from_millis(1);
+
+fn tell_all(recordings: &[Recording]) -> Vec<Told> {
+    recordings.iter().enumerate().map(|(node, recording)| tell(node, recording)).collect()
+}
 
 fn tell(node: usize, recording: &Recording) -> Told {
     let mut told = Told::default();

@@ -14,6 +14,7 @@ use super::{
     run::{ACK, ALIVE, Belief, FAILED, LEFT, NACK, PING, PING_REQ, SUSPECT},
     witness::{Content, Held, Seen, Witness},
 };
+use crate::recording::aligned;
 
 /// Of so many verdicts a node is asked why, in each recording.
 const MOST_EXPLAINED: usize = 16;
@@ -100,8 +101,7 @@ impl Reader {
 
     /// By the clock that all witnesses share.
     fn now(&self, step: &Step<'_>) -> u64 {
-        let moved = Duration::from_nanos(self.offset.unsigned_abs());
-        micros(if self.offset < 0 { step.wall.saturating_sub(moved) } else { step.wall + moved })
+        micros(aligned(step.wall.as_nanos() as i64, self.offset))
     }
 
     /// What the node believes when its recording begins, or goes on.

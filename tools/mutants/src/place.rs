@@ -29,8 +29,7 @@ struct Places<'a> {
 }
 
 impl<'a> Places<'a> {
-    fn of(&self, genre: &str) -> impl Iterator<Item = &'a Mutant<'a>> + use<'a> {
-        let genre = genre.to_owned();
+    fn of(&self, genre: &'static str) -> impl Iterator<Item = &'a Mutant<'a>> + use<'a> {
         self.mutants.iter().filter(move |mutant| mutant.genre == genre)
     }
 
@@ -47,7 +46,7 @@ impl<'a> Places<'a> {
         }
     }
 
-    fn operator(&mut self, genre: &str, whole: Span, operator: Span) {
+    fn operator(&mut self, genre: &'static str, whole: Span, operator: Span) {
         let (whole, range) = (self.lines.range(whole), self.lines.range(operator));
         for mutant in self.of(genre).filter(|mutant| mutant.start == position(operator.start())) {
             self.choose(&whole, &range, mutant.number, mutant.replacement);

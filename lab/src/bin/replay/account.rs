@@ -1,6 +1,6 @@
 //! What is in a recording, and what comes of it when it is run again.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use lab::recording::{Recording, Replay, WhatIf};
 use syncswim::{
@@ -19,16 +19,14 @@ pub(crate) fn run(recording: &Recording, options: &Options) -> bool {
     }
     recording.damage().iter().for_each(|damage| println!("  DAMAGED: {damage}"));
     let began = recording.segments()[0].at();
-    let after = options.at.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok());
-    // What is further off than any recording is its end.
-    let until = after.filter(|after| after.as_secs() >> 32 == 0).map(|after| began + after);
+    let until = options.at.map(|after| began + after);
     let mut replay = recording.replay();
     let mut counted = Counted::default();
     let (mut is_well, mut extent) = (true, "every output and every state");
-    for step in replay.by_ref() {
+    for (number, step) in replay.by_ref().enumerate() {
         match step {
             Ok(step) => {
-                if counted.last == Time::ZERO {
+                if number == 0 {
                     println!("  from {:.3} s since 1970", step.wall.as_secs_f64());
                 }
                 counted.last = step.at;

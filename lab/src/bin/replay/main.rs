@@ -25,6 +25,7 @@ use std::{
     io::{self, Write},
     path::PathBuf,
     process::{self, ExitCode},
+    time::Duration,
 };
 
 use lab::{
@@ -54,7 +55,7 @@ example: cargo run --release -p lab --bin replay -- node-a.rec --explain node-b"
 struct Options {
     files: Vec<PathBuf>,
     explain: Option<String>,
-    at: Option<f64>,
+    at: Option<Duration>,
     what_if: Vec<String>,
     merge: bool,
     datagrams: bool,
@@ -92,10 +93,10 @@ impl Options {
 /// More than any recording has, and little enough for every sum of times.
 const MOST_SECONDS: f64 = 1e9;
 
-fn seconds(text: &str) -> Result<f64, String> {
+fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().map_err(|_| "is no number of seconds")?;
     match (0.0..=MOST_SECONDS).contains(&seconds) {
-        true => Ok(seconds),
+        true => Ok(Duration::from_secs_f64(seconds)),
         false => Err(format!("must be 0 to {MOST_SECONDS} seconds")),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lab::recording::{Flight, Moment, Recording, Said, Timeline, What};
+use lab::recording::{Flight, Moment, Recording, Said, Timeline, What, aligned};
 use syncswim::swim::{Event, Observation};
 
 /// Prints what happened at all nodes.
@@ -133,9 +133,7 @@ fn observations(
     name: &str,
     verdict: Duration,
 ) -> Vec<Line> {
-    let offset = timeline.nodes[node].offset;
-    let aligned =
-        |wall: Duration| Duration::from_nanos((wall.as_nanos() as i64).saturating_add(offset).max(0) as u64);
+    let aligned = |wall: Duration| aligned(wall.as_nanos() as i64, timeline.nodes[node].offset);
     let mut replay = recording.replay();
     let mut last = None;
     while let Some(Ok(step)) = replay.next() {

@@ -18,7 +18,7 @@ use std::{
 
 use lab::{
     options::read,
-    recording::{self, Recording, Timeline},
+    recording::{self, Recording, TimelineNode},
     view::{About, build, page, witnesses},
 };
 use options::{Options, Source, USAGE};
@@ -69,7 +69,7 @@ fn from_files(paths: &[PathBuf]) -> Result<(Vec<Recording>, Vec<i64>, About), St
     let read =
         |path: &PathBuf| recording::read(path).map_err(|problem| format!("{}: {problem}", path.display()));
     let recordings = paths.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    let nodes = Timeline::merge(&recordings).nodes;
+    let nodes = TimelineNode::of(&recordings);
     let mut parameters = Vec::new();
     for (node, (path, recording)) in nodes.iter().zip(paths.iter().zip(&recordings)) {
         parameters
