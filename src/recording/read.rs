@@ -78,7 +78,11 @@ impl Recording {
         }
         let recording = Self { header, segments, damage };
         if recording.segments.is_empty() {
-            return unreadable(format!("it holds no whole segment: {}", recording.damage.join("; ")));
+            return match recording.damage.join("; ") {
+                _ if !recording.is_of_this_build() => recording.of_another_build("what is"),
+                damage if damage.is_empty() => unreadable("it holds no whole segment"),
+                damage => unreadable(format!("it holds no whole segment: {damage}")),
+            };
         }
         recording.check_states()?;
         Ok(recording)
@@ -91,12 +95,16 @@ impl Recording {
         let number = segment.number;
         match self.is_of_this_build() {
             true => unreadable(format!("the state that segment {number} begins with is damaged")),
-            false => unreadable(format!(
-                "the state in it cannot be read by this build ({}): it was recorded by {}",
-                this_build(),
-                self.build()
-            )),
+            false => self.of_another_build("the state"),
         }
+    }
+
+    fn of_another_build<T>(&self, what: &str) -> Result<T, Unreadable> {
+        unreadable(format!(
+            "{what} in it cannot be read by this build ({}): it was recorded by {}",
+            this_build(),
+            self.build()
+        ))
     }
 
     /// The name of the node.

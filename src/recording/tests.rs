@@ -2,7 +2,7 @@
 
 use std::{io::Cursor, time::Duration};
 
-use super::{Recording, Unreadable, Writer};
+use super::{Header, Recording, Unreadable, Writer, core_hash};
 use crate::{
     sim::{Theme, World, search::Schedule},
     swim::{Config, Event, Origin, Refused, Time},
@@ -139,6 +139,22 @@ fn whatever_a_file_holds_is_read_or_refused() {
         let error = Recording::parse(bytes).unwrap_err().to_string();
         assert!(error.starts_with(problem) || error.starts_with("it holds no whole segment"), "{error}");
     }
+}
+
+/// The layout of segments may be another one, too, so that none is found.
+#[test]
+fn a_file_without_segments_says_why() {
+    let empty = Writer::new(Cursor::new(Vec::new()), "a", 1 << 20).unwrap();
+    let mut recording = empty.get_ref().get_ref().clone();
+    let problem = |file: &[u8]| Recording::parse(file).unwrap_err().to_string();
+    assert_eq!(problem(&recording), "it holds no whole segment");
+    let header = Header { core: core_hash() ^ 1, ..postcard::from_bytes(&recording[16..]).unwrap() };
+    let header = postcard::to_stdvec(&header).unwrap();
+    recording[8..12].copy_from_slice(&(header.len() as u32).to_le_bytes());
+    recording[12..16].copy_from_slice(&crc32fast::hash(&header).to_le_bytes());
+    recording[16..16 + header.len()].copy_from_slice(&header);
+    let problem = problem(&recording);
+    assert!(problem.starts_with("what is in it cannot be read by this build"), "{problem}");
 }
 
 /// A header whose checksum is right, and segments of any number.
