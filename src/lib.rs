@@ -100,6 +100,7 @@ mod address;
 mod blocking;
 #[cfg(feature = "capi")]
 mod capi;
+mod data;
 mod discovery;
 mod dns;
 mod error;

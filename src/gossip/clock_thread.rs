@@ -20,8 +20,9 @@ use super::{
 };
 use crate::{
     blocking::is_nothing,
+    data::Endpoint,
     log_line::{Log, Topic, log},
-    swim::{Config, Destination, Node, Output, Time},
+    swim::{Config, Destination, Output, Time},
 };
 
 /// Bytes of datagrams that are taken in before the outputs are drained; a datagram counts as 1 KiB at least. It bounds the
@@ -81,7 +82,7 @@ impl ClockThread {
             self.node.stop.wait(ERROR_PAUSE);
         }
         if due {
-            self.node.with(Node::handle_timeout);
+            self.node.drive(Endpoint::handle_timeout);
         }
     }
 
@@ -127,9 +128,9 @@ impl ClockThread {
                 if let Some(mismatch) = Mismatch::of_packet(packet, self.cluster) {
                     self.peers.mismatch(mismatch, from, Via::Datagram, &mut Log);
                 }
-                let sender = self.node.with(|node, now| {
-                    node.handle_datagram(now, from, packet);
-                    node.heard_from()
+                let sender = self.node.drive(|endpoint, now| {
+                    endpoint.handle_datagram(now, from, packet);
+                    endpoint.node.heard_from()
                 });
                 self.seal.heard(sender, &self.publication.directory, &mut Log);
             }
@@ -141,9 +142,9 @@ impl ClockThread {
     fn flush(&mut self, udp: &Udp) -> Option<Time> {
         loop {
             let outbox = &mut self.outbox;
-            let (deadline, vitals, now) = self.node.with(|node, now| {
-                outbox.fill(node);
-                (node.poll_timeout(), node.vitals(), now)
+            let (deadline, vitals, now) = self.node.drive(|endpoint, now| {
+                outbox.fill(endpoint);
+                (endpoint.poll_timeout(), endpoint.node.vitals(), now)
             });
             let full = outbox.used == MAX_BATCH;
             for (to, bytes) in outbox.take_datagrams() {
@@ -206,19 +207,19 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    fn fill(&mut self, node: &mut Node) {
+    fn fill(&mut self, endpoint: &mut Endpoint) {
         while self.used < MAX_BATCH {
             if self.used == self.datagrams.len() {
                 self.datagrams.push((None, Vec::new()));
             }
             let (to, bytes) = &mut self.datagrams[self.used];
-            *to = node.poll_transmit(bytes);
+            *to = endpoint.poll_transmit(bytes);
             if to.is_none() {
                 break;
             }
             self.used += 1;
         }
-        while let Some(output) = node.poll_output() {
+        while let Some(output) = endpoint.poll_output() {
             self.outputs.push(output);
         }
     }

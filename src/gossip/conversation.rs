@@ -73,7 +73,7 @@ impl Conversations {
 
     /// Work on a stream that the node asked for begins: its time runs from now on.
     pub(super) fn begin(&self, stream: StreamId) {
-        self.node.with(|node, now| node.stream_began(now, stream));
+        self.node.drive(|endpoint, now| endpoint.stream_began(now, stream));
         self.node.wake();
     }
 
@@ -81,7 +81,7 @@ impl Conversations {
     pub(super) fn run(&self, stream: StreamId, mut framed: FramedStream<'_>) -> Result<(), StreamError> {
         let mut buffer = Vec::new();
         loop {
-            match self.node.with(|node, now| node.poll_stream(now, stream, &mut buffer)) {
+            match self.node.drive(|endpoint, now| endpoint.poll_stream(now, stream, &mut buffer)) {
                 StreamStep::Send => framed.send(&mut buffer)?,
                 StreamStep::Receive => self.receive(stream, &mut framed, &mut buffer)?,
                 StreamStep::Close => {
@@ -106,7 +106,7 @@ impl Conversations {
             return framed.send(&mut frame).and(Err(io::Error::other("it was about keys, and is done")));
         }
         let mismatch = Mismatch::of_packet(buffer, self.cluster);
-        self.node.with(|node, now| node.handle_frame(now, stream, buffer));
+        self.node.drive(|endpoint, now| endpoint.handle_frame(now, stream, buffer));
         self.node.wake();
         // The node has ended the stream then.
         mismatch.map_or(Ok(()), |mismatch| Err(mismatch.into()))
@@ -166,7 +166,7 @@ impl Conversations {
     }
 
     pub(super) fn fail(&self, stream: StreamId, failure: StreamFailure) {
-        self.node.with(|node, now| node.handle_stream_failure(now, stream, failure));
+        self.node.drive(|endpoint, now| endpoint.handle_stream_failure(now, stream, failure));
         self.node.wake();
     }
 }

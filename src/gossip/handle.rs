@@ -35,7 +35,7 @@ use crate::{
 #[derive(Clone)]
 #[must_use = "dropping the last handle shuts the node down"]
 pub struct Gossip {
-    running: Arc<Running>,
+    pub(super) running: Arc<Running>,
 }
 
 impl Gossip {

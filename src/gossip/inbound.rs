@@ -36,8 +36,10 @@ pub(super) struct Inbound {
     pub(super) config: Arc<Config>,
     /// The pool in which every stream begins.
     pub(super) greetings: Workers,
-    /// The pool in which exchanges go on.
+    /// The pool in which exchanges go on,
     pub(super) answers: Workers,
+    /// and that of messages and data.
+    pub(super) data: Workers,
     pub(super) warnings: Throttle,
 }
 
@@ -85,7 +87,9 @@ impl Inbound {
 
     /// Hears what a stream from others is for. A stream ping ends here; an exchange waits for a thread of another pool.
     fn greet(self: &Arc<Self>, place: &Place, socket: TcpStream, from: SocketAddr) {
-        let Some(stream) = self.talk.node.with(|node, now| node.accept_stream(now, from)) else { return };
+        let Some(stream) = self.talk.node.drive(|endpoint, now| endpoint.accept_stream(now, from)) else {
+            return;
+        };
         let deadline = Deadline::after(&self.talk.node.stop, self.config.stream_timeout);
         let deadline = deadline.at(place).first_frame_soon(&self.greetings);
         match self.hear_greeting(stream, socket, deadline) {
@@ -107,7 +111,7 @@ impl Inbound {
         let mut buffer = Vec::new();
         talk.receive(stream, &mut framed, &mut buffer)?;
         loop {
-            match talk.node.with(|node, now| node.poll_stream(now, stream, &mut buffer)) {
+            match talk.node.drive(|endpoint, now| endpoint.poll_stream(now, stream, &mut buffer)) {
                 StreamStep::Send if buffer.len() <= SHORT_ANSWER => framed.send(&mut buffer)?,
                 StreamStep::Send => return Ok(Some(framed.park(Some(buffer)))),
                 StreamStep::Receive => return Ok(Some(framed.park(None))),
@@ -122,7 +126,9 @@ impl Inbound {
     /// Has an exchange that others began go on once there is a thread for it.
     fn begin_answer(self: &Arc<Self>, stream: StreamId, from: SocketAddr, exchange: ParkedStream) {
         let job = Arc::clone(self);
-        self.answers.submit(account_of(from.ip()), self.config.stream_timeout, move |place| {
+        let is_data = self.talk.node.with(|node, _| node.data_stream(stream).is_some());
+        let pool = if is_data { &self.data } else { &self.answers };
+        pool.submit(account_of(from.ip()), self.config.stream_timeout, move |place| {
             job.talk.node.guarded("stream", || match place {
                 Some(place) => {
                     if let Err(error) = job.answer(stream, place, exchange) {

@@ -148,7 +148,8 @@ impl Stage {
         socket.set_nonblocking(false)?;
         let deadline = Deadline::after(&talk.node.stop, outgoing.timeout);
         let opened = OpenedStream::begin(socket.into(), deadline, &talk.secrets, |frame| {
-            talk.node.with(|node, now| node.poll_stream(now, outgoing.stream, frame)) == StreamStep::Send
+            talk.node.drive(|endpoint, now| endpoint.poll_stream(now, outgoing.stream, frame))
+                == StreamStep::Send
         })?;
         Ok(Self::Opened(opened))
     }

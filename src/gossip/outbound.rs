@@ -18,6 +18,8 @@ pub(super) struct Outbound {
     pub(super) questions: Workers,
     /// The pool of exchanges.
     pub(super) exchanges: Workers,
+    /// The pool of messages and data.
+    pub(super) data: Workers,
     pub(super) join_attempts: Arc<JoinAttempts>,
 }
 
@@ -26,6 +28,7 @@ impl Outbound {
         let pool = match kind {
             StreamKind::Question => &self.questions,
             StreamKind::Exchange => &self.exchanges,
+            StreamKind::Data => &self.data,
             StreamKind::Join => return self.join_attempts.begin(outgoing),
         };
         self.talk.submit(pool, outgoing, move |talk, deadline| {

@@ -14,6 +14,8 @@ const ANSWERS: Limits = Limits { threads: 4, waiting: 40, recalls: true };
 const QUESTIONS: Limits = Limits { threads: 3, waiting: 16, recalls: true };
 /// An exchange that we began is not given up for another of ours.
 const EXCHANGES: Limits = Limits { threads: 3, waiting: 16, recalls: false };
+/// Messages and data, in streams that either side opened. None is given up for another: a caller waits for it.
+const DATA: Limits = Limits { threads: 4, waiting: 32, recalls: false };
 /// Look-ups block on the system's resolver: one that is stuck must not keep another waiting.
 const NAMES: Limits = Limits { threads: 4, waiting: 1024, recalls: false };
 /// One thread has all of them.
@@ -27,7 +29,8 @@ const _: () = assert!(
         + EXCHANGES.threads
         + NAMES.threads
         + JOINS.threads
-        <= 18
+        + DATA.threads
+        <= 22
 );
 // The core's bound of streams holds for both sides together: others must not use up our part of it.
 const _: () = assert!(
@@ -38,8 +41,10 @@ const _: () = assert!(
         + QUESTIONS.waiting
         + EXCHANGES.threads
         + EXCHANGES.waiting
+        + DATA.threads
+        + DATA.waiting
         + MAX_ATTEMPTS
-        <= 128
+        <= 160
 );
 
 #[derive(Debug)]
@@ -52,6 +57,8 @@ pub(super) struct Pools {
     pub(super) questions: Workers,
     /// Our own exchanges, and joins once they are answered.
     pub(super) exchanges: Workers,
+    /// Messages and data, in streams of ours and of others.
+    pub(super) data: Workers,
     /// Look-ups of seeds.
     pub(super) names: Workers,
     /// The thread of the joins that nobody has answered yet.
@@ -66,14 +73,15 @@ impl Pools {
             answers: pool("sync", ANSWERS),
             questions: pool("ask", QUESTIONS),
             exchanges: pool("out", EXCHANGES),
+            data: pool("data", DATA),
             names: pool("dns", NAMES),
             joins: pool("join", JOINS),
         }
     }
 
-    fn all(&self) -> [&Workers; 6] {
-        let Self { greetings, answers, questions, exchanges, names, joins } = self;
-        [greetings, answers, questions, exchanges, names, joins]
+    fn all(&self) -> [&Workers; 7] {
+        let Self { greetings, answers, questions, exchanges, data, names, joins } = self;
+        [greetings, answers, questions, exchanges, data, names, joins]
     }
 
     /// How many jobs wait for a thread.

@@ -157,6 +157,7 @@ impl Running {
             talk: Arc::clone(&talk),
             questions: pools.questions.clone(),
             exchanges,
+            data: pools.data.clone(),
             join_attempts: Arc::new(join_attempts),
         };
         let inbound = Inbound {
@@ -164,6 +165,7 @@ impl Running {
             config: Arc::clone(&config),
             greetings: pools.greetings.clone(),
             answers: pools.answers.clone(),
+            data: pools.data.clone(),
             warnings: Throttle::default(),
         };
         let seeds = Arc::new(SeedLookup {

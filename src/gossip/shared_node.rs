@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     Error, Stop,
+    data::Endpoint,
     error::message_of,
     log_line::{Topic, log},
     swim::{Node, Output, Time},
@@ -33,7 +34,7 @@ pub(super) struct SharedNode {
     pub(super) stop: Stop,
     pub(super) wakeup: Wakeup,
     pub(super) clock: Clock,
-    node: Mutex<Node>,
+    endpoint: Mutex<Endpoint>,
     publication: Arc<Publication>,
     failure: Mutex<Option<Failure>>,
     wake_handles: Mutex<Option<WakeHandles>>,
@@ -62,13 +63,13 @@ impl SharedNode {
         make: impl FnOnce(Time) -> Node,
     ) -> Self {
         let clock = Clock::start();
-        let node = Mutex::new(make(clock.now()));
+        let endpoint = Mutex::new(Endpoint::new(make(clock.now())));
         Self {
             name,
             stop: Stop::new(),
             wakeup: Wakeup::default(),
             clock,
-            node,
+            endpoint,
             publication,
             failure: Mutex::default(),
             wake_handles: Mutex::new(Some(WakeHandles { udp: Arc::clone(udp), tcp: Arc::clone(tcp) })),
@@ -79,15 +80,26 @@ impl SharedNode {
         self.clock.now()
     }
 
-    /// Runs `act` on the locked node. Nothing in it may block; call [`wake`](Self::wake) afterwards.
+    /// Runs `act` on the locked endpoint: what arrives, what is due, and what is to be sent. Nothing in it may block; call
+    /// [`wake`](Self::wake) afterwards.
+    pub(super) fn drive<R>(&self, act: impl FnOnce(&mut Endpoint, Time) -> R) -> R {
+        let mut endpoint = self.endpoint.lock();
+        act(&mut endpoint, self.clock.now())
+    }
+
+    /// [`drive`](Self::drive) with the node of the membership protocol alone: looks at it, and commands.
     pub(super) fn with<R>(&self, act: impl FnOnce(&mut Node, Time) -> R) -> R {
-        let mut node = self.node.lock();
-        act(&mut node, self.clock.now())
+        self.drive(|endpoint, now| act(&mut endpoint.node, now))
     }
 
     /// [`with`](Self::with) for a caller's thread: a panic in the core ends the node, then goes on to the caller.
     pub(super) fn command<R>(&self, act: impl FnOnce(&mut Node, Time) -> R) -> R {
-        catch_unwind(AssertUnwindSafe(|| self.with(act))).unwrap_or_else(|panic| {
+        self.call(|endpoint, now| act(&mut endpoint.node, now))
+    }
+
+    /// [`drive`](Self::drive) for a caller's thread, likewise.
+    pub(super) fn call<R>(&self, act: impl FnOnce(&mut Endpoint, Time) -> R) -> R {
+        catch_unwind(AssertUnwindSafe(|| self.drive(act))).unwrap_or_else(|panic| {
             self.fail("caller", &*panic);
             resume_unwind(panic)
         })
@@ -95,7 +107,7 @@ impl SharedNode {
 
     /// Publishes the node's own *joined* before anybody can subscribe or ask: it is the first event.
     pub(super) fn list_itself(&self) {
-        if let Some(Output::Event(event)) = self.with(|node, _| node.poll_output()) {
+        if let Some(Output::Event(event)) = self.drive(|endpoint, _| endpoint.poll_output()) {
             self.publication.directory.publish(&event);
         }
     }
@@ -152,7 +164,7 @@ impl SharedNode {
     /// Whether the node is not locked now; if so, what `look` says of it.
     #[cfg(test)]
     pub(super) fn try_with<R>(&self, look: impl FnOnce(&Node) -> R) -> Option<R> {
-        self.node.try_lock().map(|node| look(&node))
+        self.endpoint.try_lock().map(|endpoint| look(&endpoint.node))
     }
 
     /// The listener, unless the node is shut.

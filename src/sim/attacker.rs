@@ -263,12 +263,14 @@ impl World {
     fn forge_table(&mut self, from: Who, caller: Who, to: usize, lies: &[Lie]) {
         let Some(table) = self.forged(caller, to, lies) else { return };
         let (peer, name) = (from.addr(self), caller.name(self));
-        let Some(stream) = self.with(to, |node, now| node.accept_stream(now, peer)) else { return };
+        let Some(stream) = self.drive_with(to, |endpoint, now| endpoint.accept_stream(now, peer)) else {
+            return;
+        };
         let hello = forge::packet(&name, &[Message::Hello(Hello { name: &name, digest: 0 })]);
         for frame in [hello, table, forge::packet(&name, &[Message::End(End {})])] {
             self.say_all(to, stream);
-            if self.hosts[to].node.is_some() {
-                self.with(to, |node, now| node.handle_frame(now, stream, &frame));
+            if self.hosts[to].is_up() {
+                self.drive_with(to, |endpoint, now| endpoint.handle_frame(now, stream, &frame));
             }
         }
         self.say_all(to, stream);
@@ -276,16 +278,18 @@ impl World {
 
     fn say_all(&mut self, host: usize, stream: StreamId) {
         let mut buffer = Vec::new();
-        while self.hosts[host].node.is_some()
-            && self.with(host, |node, now| node.poll_stream(now, stream, &mut buffer)) == StreamStep::Send
-        {
-        }
+        while self.hosts[host].is_up()
+            && self.drive_with(host, |endpoint, now| endpoint.poll_stream(now, stream, &mut buffer))
+                == StreamStep::Send
+        {}
     }
 
     /// A made-up member answers a stream ping, whoever it asks for; in an exchange of tables it says nothing.
     pub(super) fn answer_stream(&mut self, host: usize, stream: StreamId) {
         let mut frame = Vec::new();
-        if self.with(host, |node, now| node.poll_stream(now, stream, &mut frame)) != StreamStep::Send {
+        if self.drive_with(host, |endpoint, now| endpoint.poll_stream(now, stream, &mut frame))
+            != StreamStep::Send
+        {
             return;
         }
         let mut answer = None;
@@ -296,14 +300,14 @@ impl World {
             }
         });
         if let Some(answer) = answer {
-            self.with(host, |node, now| node.handle_frame(now, stream, &answer));
+            self.drive_with(host, |endpoint, now| endpoint.handle_frame(now, stream, &answer));
             self.say_all(host, stream);
         }
     }
 
     /// The token that a host gave to a made-up member, when that answered.
     fn token_of(&self, sender: Who, host: usize) -> u32 {
-        match (sender, &self.hosts[host].node) {
+        match (sender, self.hosts[host].node()) {
             (Who::Ghost(ghost), Some(node)) if self.ghosts.answers_until[ghost] > Time::ZERO => {
                 node.token_for(&ghost_name(ghost), ghost_addr(ghost))
             }
@@ -325,7 +329,7 @@ impl World {
     fn forged(&mut self, sender: Who, to: usize, lies: &[Lie]) -> Option<Vec<u8>> {
         let token = self.token_of(sender, to);
         let sender = sender.name(self);
-        let node = self.hosts[to].node.as_ref()?;
+        let node = self.hosts[to].node()?;
         let now = Identity { epoch: self.epoch(), incarnation: 0 };
         let claims: Vec<_> = lies
             .iter()

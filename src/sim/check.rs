@@ -494,7 +494,7 @@ mod tests {
         world.start_cluster(3, Config::lan);
         world.run_until("one view", std::time::Duration::from_secs(5), |world| world.all_see(3));
         let mut checker = world.checker.take().expect("it is on");
-        let node = world.hosts[0].node.as_mut().unwrap();
+        let node = world.hosts[0].node_mut().unwrap();
         node.tighten_member_bound(2);
         checker.views.get_mut(&0).unwrap().steps = 0;
         checker.look_at(0, node);

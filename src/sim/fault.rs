@@ -266,7 +266,7 @@ impl Fault {
 
     /// Makes it happen.
     pub fn apply(&self, world: &mut World) {
-        let is_up = |world: &World, host: usize| world.hosts[host].node.is_some();
+        let is_up = |world: &World, host: usize| world.hosts[host].is_up();
         match self {
             Self::Crash(host) if is_up(world, *host) => world.crash(*host),
             Self::Restart(host) if !is_up(world, *host) || world.hosts[*host].left => world.restart(*host),
@@ -345,13 +345,13 @@ fn start_conflict(world: &mut World, host: usize) {
             let (config, seeds) = (world.hosts[host].config.clone(), world.hosts[host].seeds.clone());
             world.start(config, conflict_addr(host), seeds);
         }
-        Some(other) if world.hosts[other].node.is_none() => world.restart(other),
+        Some(other) if !world.hosts[other].is_up() => world.restart(other),
         Some(_) => {}
     }
 }
 
 fn end_conflict(world: &mut World, host: usize, leaves: bool) {
-    match conflict_of(world, host).filter(|other| world.hosts[*other].node.is_some()) {
+    match conflict_of(world, host).filter(|other| world.hosts[*other].is_up()) {
         Some(other) if leaves => world.leave_and_stop(other),
         Some(other) => world.crash(other),
         None => {}

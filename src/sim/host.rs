@@ -4,6 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use crate::{
     Membership,
+    data::Endpoint,
     swim::{BlockedIo, Config, Event, JoinResult, Node, Time},
 };
 
@@ -11,7 +12,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Host {
     /// `None` while it is down. Boxed, for it is taken out of here at each step.
-    pub node: Option<Box<Node>>,
+    pub(crate) endpoint: Option<Box<Endpoint>>,
     /// What its next life will run with.
     pub config: Config,
     /// Where it is reached.
@@ -52,7 +53,7 @@ pub struct Host {
 impl Host {
     pub(super) fn new(config: Config, addr: SocketAddr, seeds: Vec<SocketAddr>) -> Self {
         Self {
-            node: None,
+            endpoint: None,
             config,
             addr,
             seeds,
@@ -74,6 +75,20 @@ impl Host {
         }
     }
 
+    /// The node that it runs.
+    #[must_use]
+    pub fn node(&self) -> Option<&Node> {
+        self.endpoint.as_ref().map(|endpoint| &endpoint.node)
+    }
+
+    pub(super) fn node_mut(&mut self) -> Option<&mut Node> {
+        self.endpoint.as_mut().map(|endpoint| &mut endpoint.node)
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.endpoint.is_some()
+    }
+
     /// When it takes in again what arrives.
     pub(super) fn listens_at(&self) -> Time {
         self.paused_until.max(self.blocked_until)
@@ -81,11 +96,11 @@ impl Host {
 
     /// When its next timer fires, or its sends block no more, by the world's clock.
     pub(super) fn deadline(&self) -> Option<Time> {
-        let node = self.node.as_ref()?;
+        let endpoint = self.endpoint.as_ref()?;
         let at = self
             .blocked_io
             .as_ref()
-            .map_or_else(|| node.poll_timeout(), |blocked_io| node.poll_timeout_blocked(blocked_io));
+            .map_or_else(|| endpoint.poll_timeout(), |blocked| endpoint.node.poll_timeout_blocked(blocked));
         let at = at.map(|at| Time::from_origin(at.since_origin().saturating_sub(self.clock)));
         let unblocked = self.blocked_io.as_ref().map(|_| self.blocked_until);
         at.into_iter().chain(unblocked).min().map(|at| at.max(self.paused_until).max(self.late_until))

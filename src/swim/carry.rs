@@ -189,7 +189,7 @@ impl Node {
         let datagram = Some(Box::new(Transmit::new(to, name, content)));
         let purpose = Purpose::Carry { datagram, urgent: priority == Priority::Urgent };
         let may = !full && self.carrier.count_stream(self.now, interval, priority);
-        if !may || !self.open(purpose, to, timeout) {
+        if !may || self.open(purpose, to, timeout).is_none() {
             self.metrics.dropped_transmits += 1;
         }
     }

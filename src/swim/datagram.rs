@@ -21,6 +21,8 @@ pub(super) struct Heard<'a> {
     pub(super) introduced: Option<Introduced>,
     /// A token for this node.
     pub(super) offered: bool,
+    /// Sections for the layer above.
+    data: bool,
 }
 
 impl Node {
@@ -31,6 +33,7 @@ impl Node {
         self.metrics.datagrams_received += 1;
         self.metrics.bytes_received += bytes.len() as u64;
         self.heard_from = None;
+        self.upper.begin();
         let (header, sections) = match packet::open(bytes, self.cluster) {
             Ok(opened) => opened,
             Err(reject) => return self.count_reject(reject),
@@ -46,6 +49,7 @@ impl Node {
         let waiting = self.transmits.len();
         let mut heard = Heard::default();
         for (at, section) in sections.enumerate() {
+            heard.data |= section.is_ok_and(|section| section.is_data());
             // Only the first section may ask for something.
             let message = section.and_then(|section| match at > 0 && section.stands_first() {
                 true => Err(Malformed),
@@ -56,6 +60,9 @@ impl Node {
                 Ok(None) => {}
                 Err(Malformed) => self.metrics.dropped_malformed += 1,
             }
+        }
+        if heard.data {
+            self.note_data_from(self.id_of(&sender).filter(|_| sender.proven));
         }
         // The answer depends on whether the rest was accepted.
         match heard.ping {

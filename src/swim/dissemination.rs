@@ -67,7 +67,7 @@ impl Node {
         self.spread(MemberId::SELF, Urgency::Urgent);
     }
 
-    fn schedule_gossip(&mut self) {
+    pub(super) fn schedule_gossip(&mut self) {
         if !self.timers.is_set(Timer::Gossip) {
             self.timers.set(Timer::Gossip, self.pace.earliest.max(self.now));
         }
@@ -82,7 +82,7 @@ impl Node {
             // The name is another node's.
             self.updates.clear();
         }
-        if self.updates.is_empty() {
+        if self.updates.is_empty() && self.upper.wants == 0 {
             return;
         }
         let (verified, departed) = (self.table.rings.verified().len(), self.lately_departed.len());
@@ -151,20 +151,23 @@ impl Node {
         first: Option<MemberId>,
     ) {
         let limit = transmit_limit(self.config.retransmit_mult, self.table.live());
-        let Self { table, updates, phase, .. } = self;
+        let Self { table, updates, phase, upper, .. } = self;
         let first = first.filter(|id| put_update(packet, table.get(*id)));
         // What goes first is about this node or about the recipient. The latter does not count as a transmission.
         if let Some(id) = first.filter(|id| *id == MemberId::SELF) {
             updates.count_transmission(id, limit);
         }
         // Others would drop it.
-        if *phase == Phase::Displaced || !recipient.is_some_and(|id| table.get(id).contact.takes_updates()) {
+        let Some(recipient) = recipient.filter(|id| table.get(*id).contact.takes_updates()) else { return };
+        if *phase == Phase::Displaced {
             return;
         }
+        upper.recipient = Some(recipient).filter(|id| table.get(*id).state.is_live());
+        packet.keep(upper.kept_room(packet.room()));
         let only_recipient = table.others() == 1;
         updates.draw(limit, packet.room(), |id| {
             let record = table.get(id);
-            let of_itself = recipient == Some(id) && record.state == MemberState::Alive;
+            let of_itself = recipient == id && record.state == MemberState::Alive;
             if of_itself && only_recipient {
                 // There is nobody else to tell: the update runs out.
                 return Some(packet.room());

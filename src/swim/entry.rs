@@ -1,6 +1,6 @@
 //! What a recording says: what a node was given, and what it put out.
 
-use std::{borrow::Cow, net::SocketAddr};
+use std::{borrow::Cow, net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -93,6 +93,19 @@ pub enum Input<'a> {
     AddressPresent(bool),
     /// `leave`.
     Leave,
+    /// The layer above wants so many bytes in packets.
+    WantRoom(usize),
+    /// It opens a stream to a member.
+    OpenDataStream {
+        /// Its name.
+        name: Cow<'a, str>,
+        /// Which life of it.
+        epoch: u64,
+        /// How long the stream may take.
+        timeout: Duration,
+    },
+    /// It closes one.
+    CloseDataStream(StreamId),
     /// A timeout of a process whose sends block, with the loops that wait: only in the simulator.
     #[doc(hidden)]
     TimeoutBlocked(Vec<BlockedLoop>),

@@ -21,6 +21,7 @@ impl Node {
     pub fn poll_stream(&mut self, now: Time, stream: StreamId, buffer: &mut Vec<u8>) -> StreamStep {
         self.given(now, || Input::PollStream(stream));
         self.advance(now);
+        self.upper.recipient = None;
         let step = self.take_step(stream, buffer);
         let frame = (step == StreamStep::Send).then(|| &**buffer);
         self.gave(|| Product::Stream(step, frame.map(Written::new)));
@@ -72,7 +73,8 @@ impl Node {
             | Step::AwaitOpening
             | Step::AwaitSelection
             | Step::AwaitReturn
-            | Step::AwaitCarried => return StreamStep::Receive,
+            | Step::AwaitCarried
+            | Step::Data => return StreamStep::Receive,
             Step::Over => {
                 self.end(stream, Ok(()));
                 return StreamStep::Close;
@@ -88,6 +90,7 @@ impl Node {
     pub fn handle_frame(&mut self, now: Time, stream: StreamId, bytes: &[u8]) {
         self.given(now, || Input::Frame { stream, bytes });
         self.advance(now);
+        self.upper.begin();
         let Some(session) = self.streams.sessions.get_mut(&stream) else { return };
         session.received = session.received.saturating_add(bytes.len());
         if session.received > MAX_STREAM_BYTES {
@@ -103,6 +106,12 @@ impl Node {
         };
         if self.is_carried(stream, &sections) {
             return self.on_carried(stream, header, sections);
+        }
+        if self.is_data_frame(stream, &sections) {
+            if !self.on_data_frame(stream, header) {
+                self.reject(stream);
+            }
+            return;
         }
         self.recognize_caller(stream, header.token);
         for section in sections {

@@ -9,7 +9,7 @@
 //! `probe`, `health` (Lifeguard's awareness), `stalls`; `status` and `history` tell of all of it. Dissemination: `updates` (their queue), `dissemination` (gossip),
 //! `anti_entropy` (when) and `push_pull` (how tables are exchanged). Streams: `stream`, `frames`, each a `session`,
 //! `carry` (datagrams by stream). Life of a node: `phase`, `join`, `race`, `reconnect`, `leave`, `reach` (how
-//! others see this node), `vitals` (how it is itself). `node` takes inputs and routes them, `datagram` takes one in, `transmit` writes those that wait.
+//! others see this node), `vitals` (how it is itself). `node` takes inputs and routes them, `datagram` takes one in, `transmit` writes those that wait, `upper_layer` is what the layer above uses.
 //! Under them the `table` of `member` records, with an index and the probe rings in its folder; `secret`, `timers` and `time`.
 
 mod anti_entropy;
@@ -60,6 +60,7 @@ mod time;
 mod timers;
 mod transmit;
 mod updates;
+mod upper_layer;
 mod validation;
 mod vitals;
 
@@ -87,6 +88,7 @@ pub use status::{Clocks, Doubt, ProbeStats, Standing, Status, WrongClock};
 pub use stream::{StreamFailure, StreamId, StreamKind, StreamStep};
 pub use time::Time;
 pub use transmit::Destination;
+pub(crate) use upper_layer::{Life, NotOpened};
 pub(crate) use vitals::Vitals;
 
 pub use crate::error::JoinProblem;

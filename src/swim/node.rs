@@ -33,6 +33,7 @@ use super::{
     timers::{Timer, Timers},
     transmit::Transmit,
     updates::UpdateQueue,
+    upper_layer::UpperLayer,
     validation::{Greeted, Guesses, MAX_GREETED, Pinged},
 };
 use crate::wire::{Tags, hash};
@@ -128,6 +129,7 @@ pub struct Node {
     pub(super) leave: Leave,
     pub(super) carrier: Carrier,
     pub(super) reach: Reach,
+    pub(super) upper: UpperLayer,
     pub(super) metrics: Metrics,
     pub(super) history: History,
     /// The mark of the member that the last datagram was proven to be from.
@@ -185,6 +187,7 @@ impl Node {
             leave: Leave::default(),
             carrier: Carrier::default(),
             reach: Reach::default(),
+            upper: UpperLayer::default(),
             metrics: Metrics::default(),
             history: History::new(config.history),
             heard_from: None,

@@ -1,6 +1,6 @@
 //! Giving a node an input once more.
 
-use super::{blocked_io::BlockedIo, config::Config, entry::Input, node::Node, time::Time};
+use super::{blocked_io::BlockedIo, config::Config, entry::Input, node::Node, time::Time, upper_layer::Life};
 
 impl Node {
     /// Goes on with another configuration.
@@ -29,6 +29,12 @@ impl Node {
             Input::SetTags(tags) => self.set_tags(now, tags.clone()),
             Input::AddressPresent(present) => self.set_address_present(now, *present),
             Input::Leave => self.leave(now),
+            Input::WantRoom(bytes) => self.want_room(now, *bytes),
+            Input::OpenDataStream { name, epoch, timeout } => {
+                let to = Life { name: (&**name).into(), epoch: *epoch };
+                let _ = self.open_data_stream(now, &to, *timeout);
+            }
+            Input::CloseDataStream(stream) => self.close_data_stream(now, *stream),
             Input::TimeoutBlocked(loops) => {
                 self.handle_timeout_blocked(now, &mut BlockedIo::of(loops));
             }

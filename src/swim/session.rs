@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{join::JoinId, question::Question, time::Time, transmit::Transmit};
+use super::{join::JoinId, question::Question, time::Time, transmit::Transmit, upper_layer::Life};
 
 /// What a stream is for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -25,6 +25,8 @@ pub(super) enum Purpose {
     },
     /// The stream part of a question, and the number of the ping that asks the same.
     Ask(Question, u32),
+    /// Of the layer above, with this member.
+    Data(Life),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +48,8 @@ pub(super) enum Step {
     SendAnswer,
     SendCarried,
     AwaitCarried,
+    /// The layer above says what comes next.
+    Data,
     Over,
     /// The other side hung up; only the time that is left counts.
     Closed,

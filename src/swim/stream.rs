@@ -22,7 +22,7 @@ use super::{
 use crate::JoinProblem;
 
 /// Streams at the same time; more are refused and counted.
-pub(super) const MAX_STREAMS: usize = 128;
+pub(super) const MAX_STREAMS: usize = 160;
 /// Exchanges that this node has begun and not ended.
 const MAX_OWN_SYNCS: usize = 4;
 
@@ -67,6 +67,8 @@ pub enum StreamKind {
     Join,
     /// A stream ping: does the holder of a name answer? A verdict may depend on it, so nothing else may keep it waiting.
     Question,
+    /// Of the layer above: messages and data. Nothing of the protocol waits for it.
+    Data,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -83,16 +85,21 @@ impl Streams {
     pub(super) fn len(&self) -> usize {
         self.sessions.len()
     }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = &StreamId> {
+        self.sessions.keys()
+    }
 }
 
 impl Node {
-    /// Opens a stream towards an address, and says whether it did: not if too many are open.
-    pub(super) fn open(&mut self, purpose: Purpose, addr: SocketAddr, timeout: Duration) -> bool {
+    /// Opens a stream towards an address, unless too many are open.
+    pub(super) fn open(&mut self, purpose: Purpose, addr: SocketAddr, timeout: Duration) -> Option<StreamId> {
         let (step, kind) = match purpose {
             Purpose::Probe { .. } | Purpose::Ask(..) => (Step::Ask, StreamKind::Question),
             Purpose::Join(_) => (Step::SendHello, StreamKind::Join),
             Purpose::Carry { urgent: true, .. } => (Step::SendCarried, StreamKind::Question),
             Purpose::Carry { .. } => (Step::SendCarried, StreamKind::Exchange),
+            Purpose::Data(_) => (Step::Data, StreamKind::Data),
             _ => (Step::SendHello, StreamKind::Exchange),
         };
         let syncs = matches!(purpose, Purpose::Sync);
@@ -102,14 +109,14 @@ impl Node {
             self.streams.sessions.len() >= MAX_STREAMS || syncs && self.streams.own_syncs >= MAX_OWN_SYNCS;
         if full && !joins {
             self.metrics.refused_streams += 1;
-            return false;
+            return None;
         }
         self.streams.own_syncs += usize::from(syncs);
         let stream = self.begin(purpose, addr, step, timeout);
         // Until the driver begins, this bounds how long it may keep the stream waiting.
         self.set_timer(Timer::Stream(stream), timeout.saturating_mul(2));
         self.emit(Output::OpenStream { stream, addr, timeout, kind });
-        true
+        Some(stream)
     }
 
     /// The driver begins to work on a stream: from now on it may take its timeout.
@@ -198,6 +205,9 @@ impl Node {
             return;
         }
         let Some(session) = self.take_session(stream) else { return };
+        if matches!(session.purpose, Purpose::Data(_)) {
+            return self.data_stream_ended(stream, result);
+        }
         self.conclude(session.purpose, session.peer, result, session.digest_before);
     }
 
@@ -218,7 +228,7 @@ impl Node {
     ) {
         match (purpose, result) {
             (Purpose::Sync, Ok(())) => self.adapt_sync_pace(before),
-            (Purpose::Sync, Err(_)) | (Purpose::Answer | Purpose::Carry { .. }, _) => {}
+            (Purpose::Sync, Err(_)) | (Purpose::Answer | Purpose::Carry { .. } | Purpose::Data(_), _) => {}
             (Purpose::Join(join), Ok(())) => self.join_attempted(join, Attempt::Reached),
             (Purpose::Join(join), Err(failure)) => {
                 let problem = JoinProblem::from_failure(failure, peer);

@@ -140,7 +140,8 @@ impl Node {
         if way == Way::Stream {
             packet.message(&Carried {});
         }
-        let (empty, mut first) = (packet.room(), None);
+        let (empty, mut first) = (packet.len(), None);
+        self.upper.recipient = None;
         match content {
             Content::Ping { seq, target, first: about } => {
                 packet.message(&Ping { seq: *seq, target });
@@ -195,7 +196,7 @@ impl Node {
         let first = first
             .or_else(|| contact.filter(|contact| self.introduces(content, *contact)).map(|_| MemberId::SELF));
         self.add_updates(&mut packet, told, first);
-        let worth_sending = packet.room() < empty;
+        let worth_sending = packet.len() > empty || self.upper.is_awaited();
         packet.finish();
         worth_sending
     }

@@ -192,19 +192,25 @@ pub(crate) trait Body: Serialize {
     const TAG: u8;
 }
 
+/// Declares messages with their tags, and an enum of all of them that decodes a section.
 macro_rules! messages {
-    ($($tag:literal $name:ident $(<$life:lifetime>)?,)*) => {
-        /// Any message, decoded and checked against the limits.
+    ($(#[$doc:meta])* $any:ident: $($tag:literal $name:ident $(<$life:lifetime>)?,)*) => {
+        $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq)]
-        pub(crate) enum Message<'a> { $($name($name $(<$life>)?),)* }
+        pub(crate) enum $any<'a> { $($name($name $(<$life>)?),)* }
 
-        $(impl $(<$life>)? Body for $name $(<$life>)? { const TAG: u8 = $tag; })*
+        $(impl $(<$life>)? $crate::wire::message::Body for $name $(<$life>)? { const TAG: u8 = $tag; })*
 
-        impl<'a> Message<'a> {
+        impl<'a> $any<'a> {
             /// Decodes a section; `None` for an unknown tag.
-            pub(crate) fn decode(tag: u8, body: &'a [u8]) -> Result<Option<Self>, Malformed> {
+            pub(crate) fn decode(
+                tag: u8,
+                body: &'a [u8],
+            ) -> Result<Option<Self>, $crate::wire::message::Malformed> {
+                use $crate::wire::message::Malformed;
+
                 let message = match tag {
-                    $($tag => Message::$name(postcard::take_from_bytes(body).map_err(|_| Malformed)?.0),)*
+                    $($tag => $any::$name(postcard::take_from_bytes(body).map_err(|_| Malformed)?.0),)*
                     _ => return Ok(None),
                 };
                 if message.is_within_limits() { Ok(Some(message)) } else { Err(Malformed) }
@@ -212,8 +218,11 @@ macro_rules! messages {
         }
     };
 }
+pub(super) use messages;
 
 messages! {
+    /// Any message of the protocol, decoded and checked against the limits.
+    Message:
     1 Ping<'a>,
     2 Ack,
     3 PingReq<'a>,

@@ -3,6 +3,7 @@
 //! Owns every byte layout (`PROTOCOL.md` has the tables) and every size limit; decoding borrows from the
 //! input, allocates nothing and never panics. Knows no socket and no protocol rule.
 
+pub(crate) mod data;
 pub(crate) mod frame;
 pub(crate) mod hash;
 pub(crate) mod message;

@@ -14,7 +14,10 @@
 
 use serde::Serialize;
 
-use super::message::{Ack, Body, Carried, Malformed, Message, Nack, Ping, PingReq, Retry};
+use super::{
+    data::{self, DataMessage},
+    message::{Ack, Body, Carried, Malformed, Message, Nack, Ping, PingReq, Retry},
+};
 
 /// The version of the layout above and of the messages' meaning.
 pub(crate) const VERSION: u8 = 3;
@@ -60,6 +63,11 @@ pub(crate) fn open(bytes: &[u8], cluster: u32) -> Result<(Header, Sections<'_>),
     }
     let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
     Ok((Header { cluster, sender: word(9), token: word(13) }, Sections { rest }))
+}
+
+/// The sections of a packet that was [opened](open) before.
+pub(crate) fn sections(bytes: &[u8]) -> Sections<'_> {
+    Sections { rest: bytes.get(HEADER..).unwrap_or_default() }
 }
 
 /// Header and rest of a packet of this version and cluster, whose checksum may be wrong.
@@ -116,6 +124,16 @@ impl<'a> Section<'a> {
         matches!(self.tag, Ping::TAG | Ack::TAG | PingReq::TAG | Nack::TAG | Retry::TAG)
     }
 
+    /// Whether it is for the layer above: see [`data`].
+    pub(crate) fn is_data(self) -> bool {
+        data::is_data(self.tag)
+    }
+
+    /// Decodes the body of such a section; `None` for an unknown tag.
+    pub(crate) fn data_message(self) -> Result<Option<DataMessage<'a>>, Malformed> {
+        DataMessage::decode(self.tag, self.body)
+    }
+
     /// Decodes the body; `None` for an unknown tag.
     pub(crate) fn message(self) -> Result<Option<Message<'a>>, Malformed> {
         Message::decode(self.tag, self.body)
@@ -150,6 +168,8 @@ fn split_body(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 pub(crate) struct Writer<'a> {
     buffer: &'a mut Vec<u8>,
     len: usize,
+    /// Bytes at the end that stay free.
+    kept: usize,
 }
 
 impl<'a> Writer<'a> {
@@ -160,12 +180,27 @@ impl<'a> Writer<'a> {
         buffer[1..5].copy_from_slice(&header.cluster.to_le_bytes());
         buffer[9..13].copy_from_slice(&header.sender.to_le_bytes());
         buffer[13..17].copy_from_slice(&header.token.to_le_bytes());
-        Self { buffer, len: HEADER }
+        Self { buffer, len: HEADER, kept: 0 }
+    }
+
+    /// Goes on with a packet that was finished, up to `limit` bytes.
+    pub(crate) fn resume(buffer: &'a mut Vec<u8>, limit: usize) -> Self {
+        let len = buffer.len();
+        buffer.resize(limit.max(len), 0);
+        Self { buffer, len, kept: 0 }
+    }
+
+    /// Keeps so many bytes free from now on.
+    pub(crate) fn keep(&mut self, bytes: usize) {
+        self.kept = bytes.min(self.buffer.len() - self.len);
     }
 
     /// Appends a section, or leaves the packet as it was and returns false if it does not fit.
     pub(crate) fn push<T: Serialize>(&mut self, tag: u8, body: &T) -> bool {
-        let Some(room) = self.buffer.get_mut(self.len..).filter(|room| room.len() >= 2) else { return false };
+        let end = self.buffer.len() - self.kept;
+        let Some(room) = self.buffer.get_mut(self.len..end).filter(|room| room.len() >= 2) else {
+            return false;
+        };
         let Ok(written) = postcard::to_slice(body, &mut room[2..]) else { return false };
         let size = written.len();
         if size < 0x80 {
@@ -186,7 +221,12 @@ impl<'a> Writer<'a> {
 
     /// Bytes still free.
     pub(crate) fn room(&self) -> usize {
-        self.buffer.len() - self.len
+        self.buffer.len() - self.kept - self.len
+    }
+
+    /// Bytes written so far.
+    pub(crate) fn len(&self) -> usize {
+        self.len
     }
 
     /// Whether no section was added.

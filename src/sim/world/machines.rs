@@ -4,6 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use super::{ORIGIN, World};
 use crate::{
+    data::Endpoint,
     sim::paths::Nat,
     swim::{Node, Start, Time},
     wire::Tags,
@@ -25,7 +26,7 @@ impl World {
             node.seek_seeds(now);
         }
         let host = &mut self.hosts[at];
-        host.node = Some(Box::new(node));
+        host.endpoint = Some(Box::new(Endpoint::new(node)));
         host.left = false;
         host.life += 1;
         (host.wakes_at, host.stops_when_left) = (None, false);
@@ -61,7 +62,7 @@ impl World {
     pub fn crash(&mut self, host: usize) {
         self.end_recording(host);
         let down = &mut self.hosts[host];
-        (down.node, down.membership) = (None, None);
+        (down.endpoint, down.membership) = (None, None);
         if self.by_addr.get(&down.addr) == Some(&host) {
             self.by_addr.remove(&down.addr);
         }
@@ -109,7 +110,7 @@ impl World {
     /// Starts those anew whose address was replaced.
     pub(in crate::sim) fn restart_moved(&mut self) {
         for host in self.paths.moved() {
-            if self.hosts[host].node.is_some() {
+            if self.hosts[host].is_up() {
                 self.restart(host);
             }
         }

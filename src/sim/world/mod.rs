@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     Membership,
+    data::Endpoint,
     swim::{Config, Node, Output, StreamFailure, StreamId, Time},
     wire::hash,
 };
@@ -218,7 +219,7 @@ impl World {
     /// If it is down.
     #[must_use]
     pub fn node(&self, host: usize) -> &Node {
-        self.hosts[host].node.as_ref().expect("the node is up")
+        self.hosts[host].node().expect("the node is up")
     }
 
     /// The membership of a node, as a [`Cluster`](crate::Cluster) with a [`GossipDiscovery`](crate::GossipDiscovery) keeps it
@@ -244,7 +245,7 @@ impl World {
     /// If the host is down.
     pub fn membership(&mut self, host: usize) -> Membership {
         let host = &mut self.hosts[host];
-        let node = host.node.as_ref().expect("the node is up");
+        let node = host.endpoint.as_ref().map(|endpoint| &endpoint.node).expect("the node is up");
         host.membership.get_or_insert_with(|| program::membership_of(node)).clone()
     }
 
@@ -253,8 +254,13 @@ impl World {
     /// # Panics
     /// If the host is down.
     pub fn with<R>(&mut self, host: usize, command: impl FnOnce(&mut Node, Time) -> R) -> R {
+        self.drive_with(host, |endpoint, now| command(&mut endpoint.node, now))
+    }
+
+    /// The same with the node and the layer above it.
+    pub(crate) fn drive_with<R>(&mut self, host: usize, command: impl FnOnce(&mut Endpoint, Time) -> R) -> R {
         let now = self.now + self.hosts[host].clock;
-        let result = command(self.hosts[host].node.as_mut().expect("the node is up"), now);
+        let result = command(self.hosts[host].endpoint.as_mut().expect("the node is up"), now);
         self.drive(host);
         result
     }
@@ -301,10 +307,10 @@ impl World {
 
     fn time_out(&mut self, at: usize) {
         let host = &mut self.hosts[at];
-        let (node, now) = (host.node.as_mut().expect("it has a deadline"), self.now + host.clock);
+        let (endpoint, now) = (host.endpoint.as_mut().expect("it has a deadline"), self.now + host.clock);
         match &mut host.blocked_io {
-            Some(blocked_io) => node.handle_timeout_blocked(now, blocked_io),
-            None => node.handle_timeout(now),
+            Some(blocked_io) => endpoint.node.handle_timeout_blocked(now, blocked_io),
+            None => endpoint.handle_timeout(now),
         }
         self.drive(at);
     }
@@ -330,13 +336,13 @@ impl World {
             Delivery::Datagram { to, .. } | Delivery::Connect { to, .. } => self.host_at(*to),
             Delivery::Frame { to, .. } | Delivery::Failure { to, .. } => Some(to.0),
         };
-        let host = host.filter(|host| self.hosts[*host].node.is_some());
+        let host = host.filter(|host| self.hosts[*host].is_up());
         if let Some(host) = host.filter(|host| self.hosts[*host].listens_at() > self.now) {
             return self.keep_for(host, delivery);
         }
         match (delivery, host) {
             (Delivery::Datagram { from, bytes, .. }, Some(host)) => {
-                self.with(host, |node, now| node.handle_datagram(now, from, &bytes));
+                self.drive_with(host, |endpoint, now| endpoint.handle_datagram(now, from, &bytes));
                 self.buffers.push(bytes);
             }
             (Delivery::Connect { from, .. }, Some(host)) => self.accept(from, host),
@@ -351,12 +357,12 @@ impl World {
             (Delivery::Connect { from, .. }, None) => self.fail(from, StreamFailure::Refused, self.now),
             (Delivery::Frame { to, bytes }, Some(host)) if self.hosts[host].life == to.1 => {
                 self.stream_bytes += bytes.len() as u64;
-                self.with(host, |node, now| node.handle_frame(now, to.2, &bytes));
+                self.drive_with(host, |endpoint, now| endpoint.handle_frame(now, to.2, &bytes));
                 self.pump(to);
             }
             (Delivery::Failure { to, failure }, Some(host)) if self.hosts[host].life == to.1 => {
                 self.links.remove(&to);
-                self.with(host, |node, now| node.handle_stream_failure(now, to.2, failure));
+                self.drive_with(host, |endpoint, now| endpoint.handle_stream_failure(now, to.2, failure));
             }
             _ => {}
         }
@@ -395,14 +401,14 @@ impl World {
 
     /// Passes on everything a node has produced.
     fn drive(&mut self, host: usize) {
-        let Some(mut node) = self.hosts[host].node.take() else { return };
+        let Some(mut endpoint) = self.hosts[host].endpoint.take() else { return };
         let mut buffer = self.buffers.pop().unwrap_or_default();
-        while let Some(to) = node.poll_transmit(&mut buffer) {
+        while let Some(to) = endpoint.poll_transmit(&mut buffer) {
             self.send(host, to.addr, &buffer);
         }
         self.buffers.push(buffer);
         let now = self.now + self.hosts[host].clock;
-        while let Some(output) = node.poll_output() {
+        while let Some(output) = endpoint.poll_output() {
             match output {
                 Output::Event(event) => {
                     if let Some(checker) = &mut self.checker {
@@ -417,10 +423,10 @@ impl World {
                 }
                 Output::OpenStream { stream, addr, .. } => {
                     // Nothing waits for a thread here.
-                    node.stream_began(now, stream);
+                    endpoint.stream_began(now, stream);
                     self.connect(host, stream, addr);
                 }
-                Output::ResolveSeeds => node.handle_seeds(now, &self.hosts[host].seeds),
+                Output::ResolveSeeds => endpoint.node.handle_seeds(now, &self.hosts[host].seeds),
                 Output::JoinDone(ticket, result) => {
                     self.hosts[host].joins.push(result);
                     if let Some(checker) = &mut self.checker {
@@ -437,9 +443,9 @@ impl World {
             }
         }
         if let Some(checker) = &mut self.checker {
-            checker.look_at(host, &node);
+            checker.look_at(host, &endpoint.node);
         }
-        self.hosts[host].node = Some(node);
+        self.hosts[host].endpoint = Some(endpoint);
         self.keep_recorded(host);
         if self.hosts[host].left && self.hosts[host].stops_when_left {
             return self.crash(host);

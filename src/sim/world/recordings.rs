@@ -54,9 +54,9 @@ impl World {
     pub fn record(&mut self, limit: u64) {
         self.recordings.limit = Some(limit);
         for host in 0..self.hosts.len() {
-            if let Some(mut node) = self.hosts[host].node.take() {
-                self.record_life(host, &mut node);
-                self.hosts[host].node = Some(node);
+            if let Some(mut endpoint) = self.hosts[host].endpoint.take() {
+                self.record_life(host, &mut endpoint.node);
+                self.hosts[host].endpoint = Some(endpoint);
             }
         }
     }
@@ -67,7 +67,7 @@ impl World {
     /// If [`record`](Self::record) was given so little that a node's state does not fit.
     pub fn recordings(&mut self) -> Vec<Recording> {
         for host in 0..self.hosts.len() {
-            if let Some(node) = &mut self.hosts[host].node {
+            if let Some(node) = self.hosts[host].node_mut() {
                 node.flush_recording();
             }
             self.keep_recorded(host);
@@ -110,7 +110,7 @@ impl World {
 
     /// The life of a host ends.
     pub(super) fn end_recording(&mut self, host: usize) {
-        if let Some(node) = &mut self.hosts[host].node {
+        if let Some(node) = self.hosts[host].node_mut() {
             node.flush_recording();
         }
         self.keep_recorded(host);

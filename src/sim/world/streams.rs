@@ -10,7 +10,7 @@ impl World {
         // Its port tells nothing, as those of real streams do not.
         let own = self.hosts[host].addr;
         let peer = self.paths.source(from.0, self.hosts[from.0].addr, own, self.now, &mut self.rng);
-        let Some(accepted) = self.with(host, |node, now| node.accept_stream(now, peer)) else {
+        let Some(accepted) = self.drive_with(host, |endpoint, now| endpoint.accept_stream(now, peer)) else {
             return self.fail(from, StreamFailure::Rejected, self.now);
         };
         let end = (host, self.hosts[host].life, accepted);
@@ -21,7 +21,7 @@ impl World {
 
     /// Whether the life of the host that has this end goes on.
     pub(super) fn is_up(&self, end: End) -> bool {
-        self.hosts[end.0].node.is_some() && self.hosts[end.0].life == end.1
+        self.hosts[end.0].is_up() && self.hosts[end.0].life == end.1
     }
 
     /// Lets one end of a stream say what it has to say.
@@ -31,7 +31,7 @@ impl World {
         }
         let mut buffer = Vec::new();
         loop {
-            match self.with(end.0, |node, now| node.poll_stream(now, end.2, &mut buffer)) {
+            match self.drive_with(end.0, |endpoint, now| endpoint.poll_stream(now, end.2, &mut buffer)) {
                 StreamStep::Send => self.send_frame(end, std::mem::take(&mut buffer)),
                 StreamStep::Receive => return,
                 StreamStep::Close => {

@@ -14,7 +14,7 @@ impl World {
 
     /// The hosts whose node runs and has not left.
     pub fn up(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..self.hosts.len()).filter(|host| self.hosts[*host].node.is_some() && !self.hosts[*host].left)
+        (0..self.hosts.len()).filter(|host| self.hosts[*host].is_up() && !self.hosts[*host].left)
     }
 
     /// Whether everybody who is up sees that many live members.

@@ -153,7 +153,7 @@ fn a_restart_with_a_clock_set_back_still_supersedes_its_past() {
     let start = super::super::Start { addr: addr(3), epoch: 5, seed: 1, tags: Default::default() };
     let mut node = super::super::Node::new(Config::lan("n3"), start, world.now());
     node.seek_seeds(world.now());
-    world.hosts[3].node = Some(Box::new(node));
+    world.hosts[3].endpoint = Some(Box::new(crate::data::Endpoint::new(node)));
     world.with(3, |_, _| {});
     world.run_until("return", secs(2), |world| world.node(3).local().identity.epoch == past.epoch + 1);
     world.run_until("true views", secs(2), World::views_are_true);

@@ -1,5 +1,6 @@
 //! The format's tests: the exact bytes, what survives a round trip, and what hostile bytes can do (nothing).
 
+mod data;
 #[cfg(feature = "encryption")]
 mod exchange;
 mod golden;

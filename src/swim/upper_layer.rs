@@ -1,0 +1,238 @@
+//! What the protocol offers to the layer above it ([`data`](crate::data)): whose sections arrived, room in packets to members,
+//! rounds of gossip, and streams. It knows nothing of what is in them, and no rule of membership depends on it.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    entry::Input,
+    member::{MemberId, Record},
+    node::Node,
+    phase::Phase,
+    session::{Purpose, Step},
+    stream::{MAX_STREAMS, StreamFailure, StreamId},
+    time::Time,
+    transmit::Destination,
+};
+use crate::wire::packet::{self, Header, Sections};
+
+/// Data streams at the same time that this node opened, and as many that others did: those of the protocol keep theirs.
+const MAX_DATA_STREAMS: usize = 16;
+
+/// One life of a name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct Life {
+    pub(crate) name: Arc<str>,
+    pub(crate) epoch: u64,
+}
+
+impl Life {
+    fn of(record: &Record) -> Self {
+        Self { name: Arc::clone(&record.name), epoch: record.identity.epoch }
+    }
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct UpperLayer {
+    /// The live member that is proven to have sent the sections for the layer above in the last input, if there were any.
+    sender: Option<MemberId>,
+    /// Whom the packet that was written last goes to, if more may be added to it.
+    pub(super) recipient: Option<MemberId>,
+    /// Bytes that the layer above would add to packets.
+    pub(super) wants: usize,
+    /// Its streams that have ended.
+    ended: VecDeque<(StreamId, Result<(), StreamFailure>)>,
+}
+
+/// Why a stream to a member was not opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotOpened {
+    /// That life of the member is not live.
+    NotLive,
+    /// Too many streams are open.
+    Full,
+}
+
+impl UpperLayer {
+    /// Nothing of the next input has been looked at yet.
+    pub(super) fn begin(&mut self) {
+        self.sender = None;
+    }
+
+    /// Whether it is about to add something to the packet that was written last.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.wants > 0 && self.recipient.is_some()
+    }
+
+    /// The part of a packet's room that updates leave to the layer above: what it wants, a quarter at most.
+    pub(super) fn kept_room(&self, room: usize) -> usize {
+        self.wants.min(room / 4)
+    }
+}
+
+impl Node {
+    /// Sections for the layer above came from this member, if it is known and proven.
+    pub(super) fn note_data_from(&mut self, id: Option<MemberId>) {
+        let live = |id: &MemberId| *id != MemberId::SELF && self.table.get(*id).state.is_live();
+        self.upper.sender = id.filter(live);
+    }
+
+    /// Who sent sections for the layer above in the last input; `None` if there were none that count.
+    pub(crate) fn data_sender(&self) -> Option<Life> {
+        self.upper.sender.map(|id| Life::of(self.table.get(id)))
+    }
+
+    /// Whom the datagram or frame that was written last goes to, if sections may be added to it.
+    pub(crate) fn data_recipient(&self) -> Option<Life> {
+        self.upper.recipient.map(|id| Life::of(self.table.get(id)))
+    }
+
+    /// The life of a live member other than this node.
+    pub(crate) fn live_life(&self, name: &str) -> Option<Life> {
+        let id = self.table.find_live(name).filter(|id| *id != MemberId::SELF)?;
+        Some(Life::of(self.table.get(id)))
+    }
+
+    /// This node's own life.
+    pub(crate) fn own_life(&self) -> Life {
+        Life::of(self.table.get(MemberId::SELF))
+    }
+
+    /// The member that is live in this life.
+    fn live_member(&self, life: &Life) -> Option<MemberId> {
+        let id = self.table.find_live(&life.name).filter(|id| *id != MemberId::SELF)?;
+        (self.table.get(id).identity.epoch == life.epoch).then_some(id)
+    }
+
+    /// How many bytes the layer above would like to add to packets: while it is not 0, there are rounds of gossip.
+    pub(crate) fn want_room(&mut self, now: Time, bytes: usize) {
+        if bytes == self.upper.wants {
+            return;
+        }
+        self.given(now, || Input::WantRoom(bytes));
+        self.advance(now);
+        self.upper.wants = bytes;
+        if bytes > 0 {
+            self.schedule_gossip();
+        }
+    }
+
+    /// Begins a datagram of the layer above to a member, or returns `None` if none reaches it. What is added goes behind.
+    pub(crate) fn begin_data_datagram(&self, to: &Life, buffer: &mut Vec<u8>) -> Option<Destination> {
+        let record = self.table.get(self.live_member(to)?);
+        let takes = record.contact.takes_updates() && self.phase != Phase::Displaced;
+        if !takes || self.carrier.carries_to(&record.name) {
+            return None;
+        }
+        let header = Header { cluster: self.cluster, sender: self.mark, token: record.contact.held };
+        packet::Writer::new(buffer, header, self.config.max_datagram).finish();
+        Some(Destination { addr: record.addr, recipient: record.mark })
+    }
+
+    /// A section for the layer above did not decode.
+    pub(crate) fn count_malformed(&mut self) {
+        self.metrics.dropped_malformed += 1;
+    }
+
+    /// So many bytes were added to the datagram that was written last.
+    pub(crate) fn count_added(&mut self, bytes: usize) {
+        self.metrics.bytes_sent += bytes as u64;
+    }
+
+    /// Opens a stream of the layer above to a member.
+    pub(crate) fn open_data_stream(
+        &mut self,
+        now: Time,
+        to: &Life,
+        timeout: Duration,
+    ) -> Result<StreamId, NotOpened> {
+        self.given(now, || Input::OpenDataStream { name: (&*to.name).into(), epoch: to.epoch, timeout });
+        self.advance(now);
+        let id = self.live_member(to).ok_or(NotOpened::NotLive)?;
+        if self.count_data_streams(true) >= MAX_DATA_STREAMS {
+            self.metrics.refused_streams += 1;
+            return Err(NotOpened::Full);
+        }
+        let addr = self.table.get(id).addr;
+        self.open(Purpose::Data(to.clone()), addr, timeout).ok_or(NotOpened::Full)
+    }
+
+    fn count_data_streams(&self, opened: bool) -> usize {
+        let is_data = |id: &&StreamId| self.data_stream(**id).is_some();
+        let Self { streams, .. } = self;
+        let is_ours = |id: &&StreamId| streams.opened.contains_key(id) == opened;
+        // The order does not matter for a count.
+        streams.ids().filter(is_ours).filter(is_data).count()
+    }
+
+    /// With whom a stream of the layer above is, if it is one.
+    pub(crate) fn data_stream(&self, stream: StreamId) -> Option<&Life> {
+        match &self.streams.sessions.get(&stream)?.purpose {
+            Purpose::Data(life) => Some(life),
+            _ => None,
+        }
+    }
+
+    /// The header of a frame in a stream of the layer above.
+    pub(crate) fn data_header(&self, stream: StreamId) -> Header {
+        let peer = self.data_stream(stream).and_then(|life| self.table.find(&life.name));
+        let token = peer.map_or(0, |id| self.table.get(id).contact.held);
+        Header { cluster: self.cluster, sender: self.mark, token }
+    }
+
+    /// A stream of the layer above is done.
+    pub(crate) fn close_data_stream(&mut self, now: Time, stream: StreamId) {
+        self.given(now, || Input::CloseDataStream(stream));
+        self.advance(now);
+        if self.data_stream(stream).is_some() {
+            self.end(stream, Ok(()));
+        }
+    }
+
+    /// The next of its streams that has ended.
+    pub(crate) fn poll_data_stream_end(&mut self) -> Option<(StreamId, Result<(), StreamFailure>)> {
+        self.upper.ended.pop_front()
+    }
+
+    pub(super) fn data_stream_ended(&mut self, stream: StreamId, result: Result<(), StreamFailure>) {
+        // The layer above asks after each input; where there is none, nothing may pile up.
+        if self.upper.ended.len() == MAX_STREAMS {
+            self.upper.ended.pop_front();
+        }
+        self.upper.ended.push_back((stream, result));
+    }
+
+    /// Whether a frame is for the layer above: in one of its streams, or the first in a stream from others.
+    pub(super) fn is_data_frame(&self, stream: StreamId, sections: &Sections<'_>) -> bool {
+        match self.streams.sessions.get(&stream) {
+            Some(session) if session.step == Step::AwaitOpening => {
+                sections.clone().next().is_some_and(|first| first.is_ok_and(packet::Section::is_data))
+            }
+            Some(session) => matches!(session.purpose, Purpose::Data(_)),
+            None => false,
+        }
+    }
+
+    /// Takes in a frame for the layer above, or says that the stream is none of a member.
+    pub(super) fn on_data_frame(&mut self, stream: StreamId, header: Header) -> bool {
+        let Some(session) = self.streams.sessions.get(&stream) else { return false };
+        if let Purpose::Data(life) = &session.purpose {
+            let member = self.live_member(&life.clone());
+            self.note_data_from(member);
+            return member.is_some();
+        }
+        let peer = session.peer;
+        let sender = self.recognize(peer, header.sender, header.token);
+        self.note_data_from(self.id_of(&sender).filter(|_| sender.proven));
+        let Some(life) = self.data_sender() else { return false };
+        if self.count_data_streams(false) >= MAX_DATA_STREAMS {
+            self.metrics.refused_streams += 1;
+            return false;
+        }
+        if let Some(session) = self.streams.sessions.get_mut(&stream) {
+            (session.purpose, session.step) = (Purpose::Data(life), Step::Data);
+        }
+        true
+    }
+}
