@@ -104,6 +104,7 @@ mod data;
 mod discovery;
 mod dns;
 mod error;
+mod filter;
 mod gossip;
 mod ip_network;
 #[cfg(feature = "encryption")]
@@ -134,6 +135,7 @@ pub use discovery::{
 #[doc(hidden)]
 pub use dns::fuzz_dns_answer;
 pub use error::{BoxError, Error, JoinProblem};
+pub use filter::Filter;
 pub use gossip::{DEFAULT_PORT, Events, Gossip, GossipBuilder, GossipConfig, HostPort, Members};
 #[cfg(feature = "encryption")]
 pub use gossip::{KeyStep, RotateOptions, RotateProblem, RotatedNode, Rotation};
@@ -173,6 +175,7 @@ const _: () = {
     check::<DnsDiscovery>();
     check::<Error>();
     check::<Events>();
+    check::<Filter>();
     check::<Gossip>();
     check::<GossipBuilder>();
     check::<GossipConfig>();

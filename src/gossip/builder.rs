@@ -36,7 +36,8 @@ pub struct GossipBuilder {
 
 impl GossipBuilder {
     pub(crate) fn new(config: GossipConfig) -> Self {
-        Self { config, sockets: None, directory: Arc::default() }
+        let directory = Arc::new(Directory::of(&config.swim.name));
+        Self { config, sockets: None, directory }
     }
 
     /// Runs the node on sockets that are bound already: by a service manager (socket activation), in another network

@@ -16,30 +16,51 @@ use parking_lot::RwLock;
 
 use super::events::{EventLog, Events};
 use crate::{
+    Filter,
     membership::{fanout::Fanout, latest::Latest, sorted::SortedMap},
     swim::{Event, Member},
 };
 
 /// All listed members at one moment, by ascending name. Cheap to clone, immutable.
 ///
-/// The first use as a slice makes a list, in O(n). [`named`](Self::named), [`live`](Self::live) and
-/// [`len`](Self::len) need none.
+/// The first use as a slice makes a list, in O(n). [`named`](Self::named), [`live`](Self::live),
+/// [`matching`](Self::matching) and [`len`](Self::len) need none.
 #[derive(Clone)]
 pub struct Members(Arc<Frozen>);
 
 struct Frozen {
+    /// The name of the node whose members they are.
+    own: Arc<str>,
     by_name: SortedMap<Arc<str>, Member>,
     list: OnceLock<Box<[Member]>>,
 }
 
 impl Members {
-    fn of(by_name: &SortedMap<Arc<str>, Member>) -> Self {
-        Self(Arc::new(Frozen { by_name: by_name.clone(), list: OnceLock::new() }))
+    fn of(own: &Arc<str>, by_name: &SortedMap<Arc<str>, Member>) -> Self {
+        Self(Arc::new(Frozen { own: Arc::clone(own), by_name: by_name.clone(), list: OnceLock::new() }))
     }
 
     /// The live ones: alive or suspect.
     pub fn live(&self) -> impl Iterator<Item = &Member> {
         self.0.by_name.iter().map(|(_, member)| member).filter(|member| member.state.is_live())
+    }
+
+    /// Those that a filter matches, in whichever state: O(n).
+    ///
+    /// ```
+    /// use syncswim::{Filter, Gossip, GossipConfig, Tags};
+    ///
+    /// let tags = Tags::new([("role", "db")])?;
+    /// let node = Gossip::start(GossipConfig::local("a").bind("127.0.0.1:0").tags(tags))?;
+    /// let members = node.members();
+    /// let databases = || members.matching(&Filter::tag("role", "db")).filter(|member| member.state.is_live());
+    /// assert_eq!(databases().count(), 1);
+    /// assert_eq!(members.matching(&Filter::all().others()).count(), 0);
+    /// # Ok::<(), syncswim::Error>(())
+    /// ```
+    pub fn matching<'a>(&'a self, filter: &'a Filter) -> impl Iterator<Item = &'a Member> {
+        let members = self.0.by_name.iter().map(|(_, member)| member);
+        members.filter(|member| filter.matches(member, &self.0.own))
     }
 
     /// The one of this name: O(log n).
@@ -99,13 +120,15 @@ impl FromIterator<Member> for Members {
     fn from_iter<T: IntoIterator<Item = Member>>(members: T) -> Self {
         let mut state = State::default();
         members.into_iter().for_each(|member| state.apply(&Event::Joined { member }));
-        Self::of(&state.by_name)
+        Self::of(&"".into(), &state.by_name)
     }
 }
 
 /// Follows the node's events, and passes them on.
 #[derive(Debug)]
 pub(crate) struct Directory {
+    /// The node's name.
+    own: Arc<str>,
     state: RwLock<State>,
     /// Published to under the write lock and subscribed to under the read lock: that is why readers have no gap.
     events: Fanout<EventLog>,
@@ -122,18 +145,25 @@ struct State {
     version: u64,
 }
 
+#[cfg(test)]
 impl Default for Directory {
     fn default() -> Self {
+        Self::of("me")
+    }
+}
+
+impl Directory {
+    /// That of a node of this name.
+    pub(super) fn of(own: &str) -> Self {
         Self {
+            own: own.into(),
             state: RwLock::default(),
             events: Fanout::new(),
             latest: Latest::default(),
             lost: AtomicU64::default(),
         }
     }
-}
 
-impl Directory {
     /// Changes the members as an event says, and passes it on.
     pub(super) fn publish(&self, event: &Event) {
         let mut state = self.state.write();
@@ -192,7 +222,7 @@ impl Directory {
 
     /// The members, and those that these replace, to be dropped once the state is unlocked.
     fn members_of(&self, state: &State) -> (Members, Option<Members>) {
-        self.latest.get_or_make(state.version, || Members::of(&state.by_name))
+        self.latest.get_or_make(state.version, || Members::of(&self.own, &state.by_name))
     }
 }
 
