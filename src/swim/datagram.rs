@@ -21,8 +21,8 @@ pub(super) struct Heard<'a> {
     pub(super) introduced: Option<Introduced>,
     /// A token for this node.
     pub(super) offered: bool,
-    /// Sections for the layer above.
-    data: bool,
+    /// Sections that this protocol does not know: for the layer above, or of a later version.
+    unknown: bool,
 }
 
 impl Node {
@@ -49,7 +49,6 @@ impl Node {
         let waiting = self.transmits.len();
         let mut heard = Heard::default();
         for (at, section) in sections.enumerate() {
-            heard.data |= section.is_ok_and(|section| section.is_data());
             // Only the first section may ask for something.
             let message = section.and_then(|section| match at > 0 && section.stands_first() {
                 true => Err(Malformed),
@@ -57,11 +56,11 @@ impl Node {
             });
             match message {
                 Ok(Some(message)) => self.handle_message(&mut sender, &message, &mut heard),
-                Ok(None) => {}
+                Ok(None) => heard.unknown = true,
                 Err(Malformed) => self.metrics.dropped_malformed += 1,
             }
         }
-        if heard.data {
+        if heard.unknown {
             self.note_data_from(self.id_of(&sender).filter(|_| sender.proven));
         }
         // The answer depends on whether the rest was accepted.
