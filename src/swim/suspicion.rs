@@ -228,9 +228,13 @@ impl Node {
         }
     }
 
-    /// Draws whether this node is one of so many random members.
+    /// Draws whether this node is one of so many random members. Those that never answered it hardly count, as made-up names
+    /// would volunteer for nothing: of fewer than a sixteenth of the members, too many volunteer rather than too few.
     pub(super) fn volunteer(&mut self, few: u32) -> bool {
-        self.rng.usize(..self.table.able()) < few as usize
+        let able = self.table.able();
+        let verified = self.table.rings.verified().len() + 1;
+        let among = verified.max(able / 16).min(able);
+        self.rng.usize(..among.max(1)) < few as usize
     }
 
     fn add_accuser(&mut self, id: MemberId, accuser: &Arc<str>) -> bool {

@@ -2,8 +2,8 @@
 //!
 //! Round-robin through a ring that is shuffled on each wrap, so that everybody is probed once in a round. Members that
 //! have not answered yet have a ring of their own, and at most half of the turns: names that somebody made up cannot keep
-//! members from being probed. Nor can an attacker that has a member probed out of turn: that is at most every
-//! other round, and seven of eight rounds between are a verified member's.
+//! members from being probed. Only verified members are probed out of turn, at most every other round, and seven of eight rounds
+//! between are a verified member's.
 
 use serde::{Deserialize, Serialize};
 
@@ -116,9 +116,13 @@ impl ProbeRings {
         Some(!turn)
     }
 
-    /// Has a member probed out of its turn, as soon as that may be. The last request counts.
+    /// Has a member probed out of its turn, as soon as that may be; the last request counts. One that has never answered is
+    /// moved up in its ring instead: it may be a made-up name, and turns out of order are for those that are not.
     pub(in crate::swim) fn probe_next(&mut self, id: MemberId) {
-        self.jump = Some(id);
+        match self.place(id) {
+            Some(Place { verified: true, .. }) => self.jump = Some(id),
+            _ => self.move_up(id),
+        }
     }
 
     /// Makes a member the next in its ring: nobody's turn comes later by more than one.
@@ -183,7 +187,7 @@ mod tests {
 
     fn rings(n: u32, rng: &mut fastrand::Rng) -> ProbeRings {
         let mut rings = ProbeRings::default();
-        (1..n).for_each(|i| rings.enter(MemberId(i), false, rng));
+        (1..n).for_each(|i| rings.enter(MemberId(i), true, rng));
         rings
     }
 
@@ -207,7 +211,7 @@ mod tests {
             let mut seen: Vec<_> = (0..19)
                 .map(|_| {
                     let id = MemberId(rng.u32(1..20));
-                    let waits = rings.place(id).unwrap().at as usize >= rings.unverified.cursor;
+                    let waits = rings.place(id).unwrap().at as usize >= rings.verified.cursor;
                     rings.move_up(id);
                     let target = rings.next(&mut rng).unwrap();
                     assert!(!waits || target == id);
@@ -237,20 +241,40 @@ mod tests {
     #[test]
     fn while_members_are_probed_out_of_turn_the_rounds_between_are_the_verified_members_but_for_some() {
         let jumping = MemberId(1);
-        for verified in [true, false] {
-            let (mut rng, mut rings) = (fastrand::Rng::with_seed(9), ProbeRings::default());
-            rings.enter(jumping, verified, &mut rng);
-            rings.enter(MemberId(2), true, &mut rng);
-            rings.enter(MemberId(3), false, &mut rng);
-            let mut turns = [0; 4];
-            for _ in 0..100 {
-                rings.probe_next(jumping);
-                assert_eq!(rings.next(&mut rng), Some(jumping));
-                turns[rings.next(&mut rng).unwrap().index()] += 1;
-            }
-            // A twelfth; or an eighth, which it shares with the one out of turn.
-            assert_eq!(turns[3], 8, "{turns:?}");
+        let (mut rng, mut rings) = (fastrand::Rng::with_seed(9), ProbeRings::default());
+        rings.enter(jumping, true, &mut rng);
+        rings.enter(MemberId(2), true, &mut rng);
+        rings.enter(MemberId(3), false, &mut rng);
+        let mut turns = [0; 4];
+        for _ in 0..100 {
+            rings.probe_next(jumping);
+            assert_eq!(rings.next(&mut rng), Some(jumping));
+            turns[rings.next(&mut rng).unwrap().index()] += 1;
         }
+        // A twelfth.
+        assert_eq!(turns[3], 8, "{turns:?}");
+    }
+
+    #[test]
+    fn members_that_never_answered_are_not_probed_out_of_turn_but_are_the_next_of_theirs() {
+        let (mut rng, mut rings) = (fastrand::Rng::with_seed(9), ProbeRings::default());
+        (1..3).for_each(|i| rings.enter(MemberId(i), true, &mut rng));
+        (3..13).for_each(|i| rings.enter(MemberId(i), false, &mut rng));
+        let mut turns = [0; 13];
+        for _ in 0..50 {
+            let wanted: Vec<_> = (0..4).map(|_| rings.next(&mut rng).unwrap()).collect();
+            wanted.iter().for_each(|id| turns[id.index()] += 1);
+            rings.probe_next(MemberId(rng.u32(3..13)));
+        }
+        assert_eq!(turns[1] + turns[2], 100, "half of the turns stay the verified members': {turns:?}");
+        assert!(turns[3..].iter().all(|turns| (9..=11).contains(turns)), "nobody waits longer: {turns:?}");
+        // A new round of the ring begins.
+        (0..2).for_each(|_| _ = rings.next(&mut rng));
+        let waits = rings.unverified.ids[rings.unverified.cursor..].last().copied();
+        let wanted = waits.expect("most have not had their turn");
+        rings.probe_next(wanted);
+        let next = (0..2).map(|_| rings.next(&mut rng).unwrap()).find(|id| id.index() >= 3);
+        assert_eq!(next, Some(wanted));
     }
 
     #[test]
