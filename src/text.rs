@@ -53,9 +53,52 @@ pub(crate) fn some_of<T: Display>(all: &[T]) -> String {
     }
 }
 
+/// " (did you mean …?)" with the word that a wrong one is likely meant to be; empty if none is near.
+pub(crate) fn did_you_mean<'a>(wrong: &str, words: impl IntoIterator<Item = &'a str>) -> String {
+    let likely =
+        |word: &&str| !wrong.is_empty() && distance(wrong, word) <= 1 + wrong.chars().take(MOST).count() / 4;
+    let nearest = words.into_iter().filter(likely).min_by_key(|word| distance(wrong, word));
+    nearest.map_or_else(String::new, |word| format!(" (did you mean `{word}`?)"))
+}
+
+/// How many characters are to be changed, put in or left out (Levenshtein); a word that goes on is one away.
+fn distance(wrong: &str, word: &str) -> usize {
+    if word.starts_with(wrong) {
+        return 1;
+    }
+    let word: Vec<char> = word.chars().collect();
+    let mut row: Vec<usize> = (0..=word.len()).collect();
+    for (i, c) in wrong.chars().take(MOST).enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, other) in word.iter().enumerate() {
+            let same = diagonal + usize::from(c != *other);
+            diagonal = row[j + 1];
+            row[j + 1] = same.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[word.len()]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slip_is_answered_by_the_word_that_was_meant() {
+        let words = ["probe_interval_ms", "probe_timeout_ms", "nacks", "bind"];
+        for (wrong, meant) in [
+            ("probe_interval", "probe_interval_ms"),
+            ("probe-timeout-ms", "probe_timeout_ms"),
+            ("nack", "nacks"),
+            ("bnid", "bind"),
+            ("bin", "bind"),
+        ] {
+            assert_eq!(did_you_mean(wrong, words), format!(" (did you mean `{meant}`?)"), "{wrong}");
+        }
+        for wrong in ["", "port", "listen", &"x".repeat(100_000)] {
+            assert_eq!(did_you_mean(wrong, words), "", "{}", Brief(wrong));
+        }
+    }
 
     #[test]
     fn what_is_repeated_is_short_and_hides_nothing() {

@@ -6,7 +6,10 @@ use std::{borrow::Cow, time::Duration};
 use super::{config::GossipConfig, host_port::HostPort, seed};
 #[cfg(feature = "encryption")]
 use crate::{Encryption, Key, Keyring};
-use crate::{Error, IpNetwork, text::Quoted};
+use crate::{
+    Error, IpNetwork,
+    text::{Quoted, did_you_mean},
+};
 
 /// A key, and what its values do.
 pub(super) struct Entry {
@@ -237,7 +240,8 @@ pub(super) fn wrong(field: impl Into<Cow<'static, str>>, text: &str, accepted: &
 
 fn unknown(key: &str) -> Error {
     let known: Vec<_> = KEYS.iter().map(|entry| entry.key).collect();
-    Error::config(key.to_owned(), format!("is not known; the keys are tag.KEY, {}", known.join(", ")))
+    let meant = did_you_mean(key, known.iter().copied());
+    Error::config(key.to_owned(), format!("is not known{meant}; the keys are tag.KEY, {}", known.join(", ")))
 }
 
 #[cfg(test)]
@@ -319,7 +323,11 @@ mod tests {
             ("bind", "http://a", "`bind` has \"http://a\", which is a URL"),
             ("join", "db:0", "`join` has \"db:0\", which has the port 0,"),
             ("allow", "10.1.2.3/8", "`allow` has \"10.1.2.3/8\", which has bits set"),
-            ("probe_interval", "1", "`probe_interval` is not known; the keys are tag.KEY, cluster, bind"),
+            (
+                "probe_interval",
+                "1",
+                "`probe_interval` is not known (did you mean `probe_interval_ms`?); the keys are tag.KEY, cluster, bind",
+            ),
         ] {
             let problem = problem(key, value);
             assert!(problem.contains(expected), "{problem}, not {expected}");

@@ -6,7 +6,7 @@ use super::{
     config::GossipConfig,
     config_text::{KEYS, wrong},
 };
-use crate::Error;
+use crate::{Error, text::did_you_mean};
 
 /// The variables that begin with a prefix.
 pub(crate) struct Variables {
@@ -112,7 +112,7 @@ impl Variables {
                     list(value).into_iter().try_for_each(|value| config.set(key, value))
                 }
                 _ if KEYS.iter().any(|entry| entry.key == key) => config.set(key, value),
-                _ => Err(Error::config("", self.unknown(more))),
+                _ => Err(Error::config("", self.unknown(variable, more))),
             };
             set.map_err(|error| {
                 let problem = match error {
@@ -131,11 +131,12 @@ impl Variables {
         Some(self.found.remove(at).1)
     }
 
-    fn unknown(&self, more: &[&str]) -> String {
+    fn unknown(&self, wrong: &str, more: &[&str]) -> String {
         let keys = ["name", "preset", "tag_KEY"].into_iter().chain(more.iter().copied());
         let keys = keys.chain(KEYS.iter().map(|entry| entry.key)).map(|key| variable("", key));
-        let keys = keys.collect::<Vec<_>>().join(", ");
-        format!("is not known; behind `{}` comes one of {keys}", self.prefix)
+        let keys = keys.collect::<Vec<_>>();
+        let meant = did_you_mean(wrong, keys.iter().map(String::as_str));
+        format!("is not known{meant}; behind `{}` comes one of {}", self.prefix, keys.join(", "))
     }
 }
 
@@ -230,7 +231,7 @@ mod tests {
             with("SWIM_PRESET", "mars").contains("`SWIM_PRESET` is \"mars\"; it must be lan, wan or local")
         );
         assert!(with("SWIM_ALOW", "10.0.0.0/8").contains(
-            "`SWIM_ALOW` is not known; behind `SWIM_` comes one of NAME, PRESET, TAG_KEY, MORE, CLUSTER"
+            "`SWIM_ALOW` is not known (did you mean `ALLOW`?); behind `SWIM_` comes one of NAME, PRESET, TAG_KEY, MORE, CLUSTER"
         ));
         assert!(with("SWIM_NACKS", "yes").contains("`SWIM_NACKS` is \"yes\"; it must be true or false"));
         assert!(with("SWIM_nacks", "true").contains("`SWIM_nacks` is not known"));
