@@ -199,6 +199,11 @@ typedef struct syncswim_member {
    * How many tags it has.
    */
   size_t tag_count;
+  /**
+   * The name of the member that removed it, if it left because it was removed (syncswim_cluster_remove); else NULL.
+   * Valid until the members are freed.
+   */
+  const char *removed_by;
 } syncswim_member;
 
 /**
@@ -290,6 +295,16 @@ typedef struct syncswim_member {
  * This platform cannot do it.
  */
 #define SYNCSWIM_ERR_UNSUPPORTED -15
+
+/**
+ * No member of that name is listed.
+ */
+#define SYNCSWIM_ERR_UNKNOWN_MEMBER -16
+
+/**
+ * The member is live, and that can be done only with a failed one.
+ */
+#define SYNCSWIM_ERR_STILL_LIVE -23
 
 #ifdef __cplusplus
 extern "C" {
@@ -649,6 +664,15 @@ syncswim_status syncswim_cluster_join(const struct syncswim_cluster *cluster,
  * did not. The node goes on answering until the cluster is stopped, but cannot join again.
  */
 syncswim_status syncswim_cluster_leave(const struct syncswim_cluster *cluster);
+
+/**
+ * Removes a failed member from the cluster, in the views of all: it counts as left, or with `forget` other than 0 it is
+ * not listed any more, and nobody tries to reach it again. A member that lives after all, or is started again, comes
+ * back. SYNCSWIM_ERR_STILL_LIVE if it is live, SYNCSWIM_ERR_UNKNOWN_MEMBER if it is not listed.
+ */
+syncswim_status syncswim_cluster_remove(const struct syncswim_cluster *cluster,
+                                        const char *name,
+                                        int forget);
 
 /**
  * Reads one of the node's counters and gauges by its name; syncswim_metric_name lists them. Histograms are in

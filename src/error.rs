@@ -89,6 +89,25 @@ pub enum Error {
         limit: std::time::Duration,
     },
 
+    /// The member is live, so it cannot be removed. Nothing was changed.
+    #[error(
+        "{} is live, and only a failed member can be removed (stop its process, so that it leaves by itself; to keep it out, change the key without it)",
+        Quoted(.name)
+    )]
+    #[non_exhaustive]
+    StillLive {
+        /// Its name.
+        name: String,
+    },
+
+    /// No member of this name is listed. Nothing was changed.
+    #[error("no member is called {} (look at the names of the members that are listed)", Quoted(.name))]
+    #[non_exhaustive]
+    UnknownMember {
+        /// The name that was asked for.
+        name: String,
+    },
+
     /// Tags do not fit in their limit. The old tags stay in force.
     #[error("tags take {size} bytes encoded but at most {limit} are allowed; shorten or drop some")]
     #[non_exhaustive]
@@ -316,6 +335,8 @@ mod tests {
             Error::NameTaken { .. } => "choose another name or stop that node",
             Error::Unreachable { .. } => "check `advertise`",
             Error::LeaveUnconfirmed { .. } => "check the network, or raise leave_timeout",
+            Error::StillLive { .. } => "stop its process",
+            Error::UnknownMember { .. } => "look at the names",
             Error::TagsTooLarge { .. } => "shorten or drop some",
             Error::Spawn { .. } => "raise the process limits or start fewer nodes",
             Error::Randomness { .. } => "check that this process may use",
@@ -352,6 +373,8 @@ mod tests {
             Error::NameTaken { name: "n".into(), addr },
             Error::Unreachable { addr },
             Error::LeaveUnconfirmed { limit },
+            Error::StillLive { name: "n".into() },
+            Error::UnknownMember { name: "n".into() },
             Error::TagsTooLarge { size: 2, limit: 1 },
             Error::Spawn { what: "w".into(), source: system() },
             Error::Randomness { source: system() },

@@ -328,6 +328,7 @@ mod tests {
             tags: Tags::new(tags.iter().copied()).unwrap(),
             identity: Identity::default(),
             since: Time::ZERO,
+            removed_by: None,
         }
     }
 

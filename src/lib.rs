@@ -149,8 +149,8 @@ pub use membership::{Membership, MembershipChange, Peer, Peers, Settle, Snapshot
 pub use stop::Stop;
 pub use swim::{
     Accuser, Clocks, Doubt, Event, Explanation, Histogram, Identity, Member, MemberState, Metric, MetricKind,
-    MetricUnit, MetricValue, Metrics, Observation, Origin, ProbeStats, ReachProblem, Standing, Status, Time,
-    Verdict, WrongClock,
+    MetricUnit, MetricValue, Metrics, Observation, Origin, ProbeStats, ReachProblem, Removal, Standing,
+    Status, Time, Verdict, WrongClock,
 };
 pub use wire::Tags;
 #[cfg(all(fuzzing, feature = "encryption"))]

@@ -247,6 +247,36 @@ fn now() -> Instant {
 }
 
 #[test]
+fn python_removes_a_member_that_failed_and_no_other() {
+    if !is_installed("python3") {
+        return;
+    }
+    let program = r#"
+import time
+import syncswim
+with syncswim.Node("a", bind="127.0.0.1:0") as node:
+    addr = node.members()[0].addr
+    with syncswim.Node("b", bind="127.0.0.1:0", join=[addr], leave_on_stop="false"):
+        while len(node.members()) == 1:
+            time.sleep(0.01)
+        try:
+            node.remove("b")
+        except syncswim.Error as error:
+            print(error)
+    while node.members()[1].state != "failed":
+        time.sleep(0.01)
+    node.remove("b")
+    while node.members()[1].removed_by != "a":
+        time.sleep(0.01)
+    node.remove("b", forget=True)
+    while len(node.members()) == 2:
+        time.sleep(0.01)
+"#;
+    let output = runs_in_python(program);
+    assert!(output.contains("only a failed member can be removed"), "{output}");
+}
+
+#[test]
 fn python_has_the_metrics_as_a_page_for_prometheus() {
     if !is_installed("python3") {
         return;
@@ -264,12 +294,17 @@ line = 'syncswim_live_members{node="é \\"1\\"\\\\\\n' + "x" * 2000 + '"} 1\n'
 assert line in text, text
 assert len(text) > 100_000, "more than the first buffer"
 "#;
+    let said = runs_in_python(program);
+    assert!(said.contains("labels") && said.contains("\"le\""), "{said}");
+    assert!(said.contains("\nsyncswim_live_members 1\n"), "{said}");
+}
+
+/// What a program that uses the library prints.
+fn runs_in_python(program: &str) -> String {
     let mut python = Command::new("python3");
     python.args(["-c", program]).env("PYTHONPATH", Path::new(ROOT).join("examples/python"));
     // A test leaves nothing beside the sources.
     python.env("PYTHONDONTWRITEBYTECODE", "1");
     let output = succeeds(python.env("SYNCSWIM_LIBRARY", library().join("libsyncswim.so")));
-    let said = String::from_utf8(output.stdout).expect("it is text");
-    assert!(said.contains("labels") && said.contains("\"le\""), "{said}");
-    assert!(said.contains("\nsyncswim_live_members 1\n"), "{said}");
+    String::from_utf8(output.stdout).expect("it is text")
 }

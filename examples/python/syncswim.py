@@ -24,7 +24,7 @@ SLICE_MS = 250
 
 Change = namedtuple("Change", "active left removed")
 Snapshot = namedtuple("Snapshot", "active left failed")
-Member = namedtuple("Member", "name addr state is_local tags")
+Member = namedtuple("Member", "name addr state is_local tags removed_by")
 
 
 class Error(Exception):
@@ -45,6 +45,7 @@ class _Member(ctypes.Structure):
         ("epoch", c_uint64),
         ("incarnation", c_uint64),
         ("tag_count", c_size_t),
+        ("removed_by", c_char_p),
     ]
 
 
@@ -62,6 +63,7 @@ def _load():
         "cluster_wait": [c_void_p, c_int64],
         "cluster_membership": [c_void_p, POINTER(c_void_p)],
         "cluster_members": [c_void_p, POINTER(c_void_p)],
+        "cluster_remove": [c_void_p, c_char_p, c_int],
         "cluster_set_tags": [c_void_p, texts, texts, c_size_t],
         "cluster_metric": [c_void_p, c_char_p, POINTER(c_uint64)],
         "cluster_prometheus_text": [c_void_p, texts, texts, c_size_t, c_char_p, c_size_t, POINTER(c_size_t)],
@@ -193,6 +195,10 @@ class Node:
         keys, values = _texts(list(tags)), _texts(list(tags.values()))
         _lib.syncswim_cluster_set_tags(self._cluster, keys, values, len(tags))
 
+    def remove(self, name, forget=False):
+        """Removes a failed member for all: it counts as left, or is not listed any more."""
+        _lib.syncswim_cluster_remove(self._cluster, name.encode(), forget)
+
     def metric(self, name):
         """One of the node's counters."""
         out = c_uint64()
@@ -273,9 +279,9 @@ def _member(members, i):
     _lib.syncswim_members_get(members, i, byref(member))
     keys = [_lib.syncswim_members_tag_key(members, i, tag) for tag in range(member.tag_count)]
     tags = {key.decode(): _lib.syncswim_members_tag(members, i, key).decode() for key in keys}
-    return Member(
-        member.name.decode(), member.addr.decode(), STATES[member.state], bool(member.is_local), tags
-    )
+    removed_by = member.removed_by and member.removed_by.decode()
+    name, addr, state = member.name.decode(), member.addr.decode(), STATES[member.state]
+    return Member(name, addr, state, bool(member.is_local), tags, removed_by)
 
 
 _lib = _load()

@@ -16,7 +16,7 @@ use super::{
     },
 };
 use crate::{
-    Tags,
+    Removal, Tags,
     swim::{Member, MemberState, Metrics},
     text::Quoted,
 };
@@ -60,6 +60,9 @@ pub struct syncswim_member {
     pub incarnation: u64,
     /// How many tags it has.
     pub tag_count: usize,
+    /// The name of the member that removed it, if it left because it was removed (syncswim_cluster_remove); else NULL.
+    /// Valid until the members are freed.
+    pub removed_by: *const c_char,
 }
 
 static MEMBERS: Registry<syncswim_members, Vec<Entry>> = Registry::new("list of members");
@@ -72,6 +75,7 @@ struct Entry {
     epoch: u64,
     incarnation: u64,
     tags: Vec<(CString, CString)>,
+    removed_by: Option<CString>,
 }
 
 impl Entry {
@@ -90,6 +94,7 @@ impl Entry {
             epoch: member.identity.epoch,
             incarnation: member.identity.incarnation,
             tags: member.tags.iter().map(|(key, value)| (c_text(key), c_text(value))).collect(),
+            removed_by: member.removed_by.as_deref().map(c_text),
         }
     }
 
@@ -103,6 +108,7 @@ impl Entry {
             epoch: self.epoch,
             incarnation: self.incarnation,
             tag_count: self.tags.len(),
+            removed_by: self.removed_by.as_ref().map_or(ptr::null(), |name| name.as_ptr()),
         }
     }
 }
@@ -257,6 +263,27 @@ pub unsafe extern "C" fn syncswim_cluster_join(
 pub extern "C" fn syncswim_cluster_leave(cluster: *const syncswim_cluster) -> syncswim_status {
     status(|| {
         with_gossip(cluster, |node| node.leave())??;
+        Ok(SYNCSWIM_OK)
+    })
+}
+
+/// Removes a failed member from the cluster, in the views of all: it counts as left, or with `forget` other than 0 it is
+/// not listed any more, and nobody tries to reach it again. A member that lives after all, or is started again, comes
+/// back. SYNCSWIM_ERR_STILL_LIVE if it is live, SYNCSWIM_ERR_UNKNOWN_MEMBER if it is not listed.
+///
+/// # Safety
+/// `name` must end with NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncswim_cluster_remove(
+    cluster: *const syncswim_cluster,
+    name: *const c_char,
+    forget: c_int,
+) -> syncswim_status {
+    status(|| {
+        // SAFETY: as the caller of this function promises.
+        let name = unsafe { text(name, "name")? };
+        let removal = if forget == 0 { Removal::Leave } else { Removal::Forget };
+        with_gossip(cluster, |node| node.remove(name, removal))??;
         Ok(SYNCSWIM_OK)
     })
 }

@@ -52,6 +52,10 @@ pub const SYNCSWIM_ERR_FORKED: syncswim_status = -13;
 pub const SYNCSWIM_ERR_RANGE: syncswim_status = -14;
 /// This platform cannot do it.
 pub const SYNCSWIM_ERR_UNSUPPORTED: syncswim_status = -15;
+/// No member of that name is listed.
+pub const SYNCSWIM_ERR_UNKNOWN_MEMBER: syncswim_status = -16;
+/// The member is live, and that can be done only with a failed one.
+pub const SYNCSWIM_ERR_STILL_LIVE: syncswim_status = -23;
 
 /// A status with its message.
 #[derive(Debug)]
@@ -84,6 +88,8 @@ fn status_of(error: &Error) -> syncswim_status {
             source.downcast_ref::<Error>().map_or(SYNCSWIM_ERR_DISCOVERY, status_of)
         }
         Error::Panicked { .. } => SYNCSWIM_ERR_PANIC,
+        Error::UnknownMember { .. } => SYNCSWIM_ERR_UNKNOWN_MEMBER,
+        Error::StillLive { .. } => SYNCSWIM_ERR_STILL_LIVE,
         Error::Left | Error::Stopped => SYNCSWIM_ERR_STATE,
         Error::Timeout { .. } | Error::LeaveUnconfirmed { .. } => SYNCSWIM_TIMEOUT,
     }

@@ -183,7 +183,15 @@ mod tests {
     fn member(name: &str, state: MemberState) -> Member {
         let addr = ([127, 0, 0, 1], 1).into();
         let identity = Identity { epoch: 1, incarnation: 0 };
-        Member { name: name.into(), addr, state, tags: Tags::default(), identity, since: Time::ZERO }
+        Member {
+            name: name.into(),
+            addr,
+            state,
+            tags: Tags::default(),
+            identity,
+            since: Time::ZERO,
+            removed_by: None,
+        }
     }
 
     #[test]

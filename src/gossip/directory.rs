@@ -258,12 +258,13 @@ mod tests {
             tags: Tags::default(),
             identity: Identity { epoch: 1, incarnation },
             since: Time::ZERO,
+            removed_by: None,
         }
     }
 
     #[test]
     fn what_slow_readers_lose_is_counted_for_each() {
-        let directory = Directory::default();
+        let directory = Directory::of("a");
         let readers = [directory.events(), directory.events()];
         let publish = || directory.publish(&Event::Joined { member: member("a", 0) });
         (0..4_096).for_each(|_| publish());
@@ -278,7 +279,7 @@ mod tests {
 
     #[test]
     fn members_are_sorted_never_change_and_are_shared_while_nothing_happens() {
-        let directory = Directory::default();
+        let directory = Directory::of("a");
         for name in ["b", "c", "a"] {
             directory.publish(&Event::Joined { member: member(name, 0) });
         }
@@ -299,7 +300,7 @@ mod tests {
     /// The incarnation counts the events, so whatever comes twice or out of order is seen.
     #[test]
     fn who_follows_gets_exactly_what_is_not_in_the_members_yet() {
-        let (directory, writing) = (Directory::default(), AtomicBool::new(true));
+        let (directory, writing) = (Directory::of("a"), AtomicBool::new(true));
         thread::scope(|scope| {
             scope.spawn(|| {
                 for incarnation in 1..=20_000 {

@@ -98,6 +98,11 @@ impl Journal {
             Event::Reaped { member } => {
                 about(Topic::MemberReaped, member, &[("state", &member.state)], node, sink);
             }
+            Event::Left { member: member @ Member { removed_by: Some(remover), .. }, .. } => {
+                if self.pace.admit(now, Topic::MemberRemoved, &member.name) {
+                    about(Topic::MemberRemoved, member, &[("removed_by", remover)], node, sink);
+                }
+            }
             Event::Left { member, by } => {
                 if self.pace.admit(now, Topic::MemberLeft, &member.name) {
                     let by = if *by == Origin::Others { "others" } else { "itself" };
@@ -222,6 +227,7 @@ fn topic_of(event: &Event) -> Option<Topic> {
         Event::Updated { .. } if event.is_refutation() => Topic::MemberRefuted,
         Event::Updated { .. } => Topic::MemberUpdated,
         Event::Suspected { .. } => Topic::MemberSuspected,
+        Event::Left { member, .. } if member.removed_by.is_some() => Topic::MemberRemoved,
         Event::Left { .. } => Topic::MemberLeft,
         Event::Failed { .. } => Topic::MemberFailed,
         Event::Reaped { .. } => Topic::MemberReaped,

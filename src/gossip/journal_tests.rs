@@ -58,7 +58,7 @@ impl Bench {
     fn new() -> Self {
         Self {
             journal: Journal::new("me", Duration::from_secs(1)),
-            directory: Directory::default(),
+            directory: Directory::of("a"),
             written: Written::default(),
         }
     }
@@ -99,6 +99,8 @@ fn each_change_of_a_member_is_one_line_with_its_reasons() {
     bench.event(96_000, &failed_by("c", 96_000, Origin::Successor, &["d"]));
     bench.event(97_000, &Event::Left { member: member("b", MemberState::Left, 97_000), by: Origin::Others });
     bench.event(97_000, &Event::Left { member: member("d", MemberState::Left, 97_000), by: Origin::Member });
+    let removed = Member { removed_by: Some("x y".into()), ..member("c", MemberState::Left, 97_500) };
+    bench.event(97_500, &Event::Left { member: removed, by: Origin::Others });
     bench.event(98_000, &Event::Joined { member: member("d", MemberState::Alive, 98_000) });
     bench.event(99_000, &Event::Reaped { member: member("b", MemberState::Left, 97_000) });
     let updated = member("d", MemberState::Alive, 98_000);
@@ -115,6 +117,7 @@ fn each_change_of_a_member_is_one_line_with_its_reasons() {
         "member failed name=c addr=127.0.0.1:7 verdict=restarted own_probe=false accused_by=d confirmed=0 waited=4.250s node=me",
         "member left name=b addr=127.0.0.1:7 said_by=others node=me",
         "member left name=d addr=127.0.0.1:7 said_by=itself node=me",
+        "member removed name=c addr=127.0.0.1:7 removed_by=\"x y\" node=me",
         "member joined name=d addr=127.0.0.1:7 tags=\"\" node=me",
         "member reaped name=b addr=127.0.0.1:7 state=left node=me",
         "member updated name=d addr=127.0.0.1:7 tags=\"\" identity=5.0 node=me",

@@ -22,10 +22,11 @@ pub(super) const WINDOW: Duration = Duration::from_secs(1);
 pub(super) const EXAMPLES: usize = 3;
 
 /// What is limited, and what its summary is called.
-const KINDS: [(Topic, Topic); 5] = [
+const KINDS: [(Topic, Topic); 6] = [
     (Topic::MemberJoined, Topic::MembersJoined),
     (Topic::MemberReturned, Topic::MembersReturned),
     (Topic::MemberLeft, Topic::MembersLeft),
+    (Topic::MemberRemoved, Topic::MembersRemoved),
     (Topic::MemberFailed, Topic::MembersFailed),
     (Topic::MemberRefuted, Topic::MembersRefuted),
 ];

@@ -6,7 +6,7 @@ use crate::{
     swim::Identity,
     wire::{
         hash,
-        message::Message,
+        message::{Message, Removed},
         packet::{self, Section},
     },
 };
@@ -63,11 +63,13 @@ pub enum Said {
     Left {
         name: String,
         identity: Identity,
+        removed_by: Option<String>,
     },
     Departed {
         name: String,
         identity: Identity,
         left: bool,
+        removed_by: Option<String>,
     },
     /// By its name.
     Other(&'static str),
@@ -90,6 +92,7 @@ pub fn dissect(bytes: &[u8]) -> Option<Dissected> {
 
 fn said(message: Message<'_>) -> Said {
     let identity = |epoch, incarnation| Identity { epoch, incarnation };
+    let by = |removed: Option<Removed<'_>>| removed.map(|removed| removed.by.to_owned());
     match message {
         Message::Ping(m) => Said::Ping { seq: m.seq, target: m.target.into() },
         Message::Ack(m) => Said::Ack { seq: m.seq },
@@ -109,9 +112,13 @@ fn said(message: Message<'_>) -> Said {
         Message::Failed(m) => {
             Said::Failed { name: m.name.into(), identity: identity(m.epoch, m.incarnation) }
         }
-        Message::Left(m) => Said::Left { name: m.name.into(), identity: identity(m.epoch, m.incarnation) },
+        Message::Left(m) => {
+            let (identity, removed_by) = (identity(m.epoch, m.incarnation), by(m.removed));
+            Said::Left { name: m.name.into(), identity, removed_by }
+        }
         Message::Departed(m) => {
-            Said::Departed { name: m.name.into(), identity: identity(m.epoch, m.incarnation), left: m.left }
+            let (identity, removed_by) = (identity(m.epoch, m.incarnation), by(m.removed));
+            Said::Departed { name: m.name.into(), identity, left: m.left, removed_by }
         }
         Message::Hello(_) => Said::Other("hello"),
         Message::Same(_) => Said::Other("same table"),
@@ -154,9 +161,15 @@ impl fmt::Display for Said {
                 write!(f, "suspect {name} {identity} by {}", accusers.join(" and "))
             }
             Self::Failed { name, identity } => write!(f, "failed {name} {identity}"),
-            Self::Left { name, identity } => write!(f, "left {name} {identity}"),
-            Self::Departed { name, identity, left: true } => write!(f, "has left {name} {identity}"),
-            Self::Departed { name, identity, left: false } => write!(f, "has failed {name} {identity}"),
+            Self::Left { name, identity, removed_by } => {
+                write!(f, "left {name} {identity}")?;
+                removed_by.iter().try_for_each(|by| write!(f, " removed by {by}"))
+            }
+            Self::Departed { name, identity, left: true, removed_by } => {
+                write!(f, "has left {name} {identity}")?;
+                removed_by.iter().try_for_each(|by| write!(f, " removed by {by}"))
+            }
+            Self::Departed { name, identity, left: false, .. } => write!(f, "has failed {name} {identity}"),
             Self::Other(name) => f.write_str(name),
         }
     }

@@ -12,7 +12,9 @@ use super::{
 };
 use crate::{
     swim::{Identity, StreamId, StreamStep, Time},
-    wire::message::{Accusers, Ack, Alive, Departed, End, Failed, Hello, Left, Message, StreamAck, Suspect},
+    wire::message::{
+        Accusers, Ack, Alive, Departed, End, Failed, Hello, Left, Message, Removed, StreamAck, Suspect,
+    },
 };
 
 /// Members that it can make up.
@@ -35,6 +37,7 @@ pub enum Kind {
     Suspect,
     Failed,
     Left,
+    Removed,
     Departed,
 }
 
@@ -169,7 +172,15 @@ impl Who {
 
 impl Lie {
     fn draw(rng: &mut fastrand::Rng, n: usize) -> Self {
-        let kinds = [Kind::Alive, Kind::Alive, Kind::Suspect, Kind::Failed, Kind::Left, Kind::Departed];
+        let kinds = [
+            Kind::Alive,
+            Kind::Alive,
+            Kind::Suspect,
+            Kind::Failed,
+            Kind::Left,
+            Kind::Removed,
+            Kind::Departed,
+        ];
         let ahead = match rng.u32(..8) {
             0 => Ahead::Below,
             1 | 2 => Ahead::Incarnations(0),
@@ -266,7 +277,7 @@ impl World {
         let Some(stream) = self.drive_with(to, |endpoint, now| endpoint.accept_stream(now, peer)) else {
             return;
         };
-        let hello = forge::packet(&name, &[Message::Hello(Hello { name: &name, digest: 0 })]);
+        let hello = forge::packet(&name, &[Message::Hello(Hello { name: &name, digest: 0, leaves: 0 })]);
         for frame in [hello, table, forge::packet(&name, &[Message::End(End {})])] {
             self.say_all(to, stream);
             if self.hosts[to].is_up() {
@@ -367,8 +378,16 @@ fn claim<'a>(
             Message::Suspect(Suspect { name, epoch, incarnation, accusers })
         }
         Kind::Failed => Message::Failed(Failed { name, epoch, incarnation }),
-        Kind::Left => Message::Left(Left { name, epoch, incarnation }),
-        Kind::Departed => Message::Departed(Departed { name, epoch, incarnation, left: false, age_secs: 1 }),
+        Kind::Left => Message::Left(Left { name, epoch, incarnation, removed: None }),
+        Kind::Removed => {
+            // Half of the claims say that it is to be forgotten.
+            let removed = Some(Removed { by: accuser, forget: incarnation % 2 == 0 });
+            Message::Left(Left { name, epoch, incarnation, removed })
+        }
+        Kind::Departed => {
+            let (left, age_secs, removed) = (false, 1, None);
+            Message::Departed(Departed { name, epoch, incarnation, left, age_secs, removed })
+        }
     }
 }
 

@@ -57,9 +57,12 @@ pub(super) const CALM: u32 = 60;
 #[derive(Debug, Default)]
 struct Seen {
     highest: Identity,
+    /// Under which identity it failed or was removed.
     failed: Option<Identity>,
-    /// The epoch that left.
+    /// The epoch that left by itself.
     left: Option<u64>,
+    /// It is listed no longer.
+    hidden: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,7 +118,8 @@ const STAYS_AWAY: &str = "a node that left does not come back";
 /// - in nobody's view does an identity go down, but of a member that was forgotten meanwhile, for want of room or after
 ///   its time;
 /// - a life that left, or whose failure was known, does not come back as what it was (unless somebody forged
-///   the Left, or the name has two holders);
+///   the Left, or the name has two holders); nor does one that was removed, and whoever is listed no longer is listed again
+///   only by joining;
 /// - while nothing disturbs anybody, no healthy member is declared failed, nor one that left. A disturbance
 ///   is over once all views have been true for 60 probe intervals (`CALM`). No disturbance are translated and second
 ///   addresses. Nor is filtered UDP; nor a member that others cannot reach where it says it is, but that one may be declared
@@ -340,14 +344,19 @@ impl Seen {
             return Some("identities only rise");
         }
         self.highest = identity;
+        let was_hidden = std::mem::replace(&mut self.hidden, matches!(event, Event::Reaped { .. }));
+        if was_hidden && !matches!(event, Event::Joined { .. }) {
+            return Some("who is listed no longer is listed again only by joining");
+        }
         match event {
             Event::Failed { .. } => self.failed = Some(identity),
+            Event::Left { .. } if member.removed_by.is_some() => self.failed = Some(identity),
             Event::Left { .. } => self.left = Some(identity.epoch),
             Event::Joined { .. } if self.left == Some(identity.epoch) => {
                 return Some(STAYS_AWAY);
             }
             Event::Joined { .. } if self.failed.is_some_and(|failed| identity <= failed) => {
-                return Some("who failed comes back only with a greater identity");
+                return Some("who failed or was removed comes back only with a greater identity");
             }
             _ => {}
         }
@@ -366,7 +375,15 @@ mod tests {
 
     fn member(name: &str, identity: (u64, u64), state: MemberState) -> Member {
         let identity = Identity { epoch: identity.0, incarnation: identity.1 };
-        Member { name: name.into(), addr: addr(1), state, tags: Tags::default(), identity, since: Time::ZERO }
+        Member {
+            name: name.into(),
+            addr: addr(1),
+            state,
+            tags: Tags::default(),
+            identity,
+            since: Time::ZERO,
+            removed_by: None,
+        }
     }
 
     fn alive(identity: (u64, u64)) -> Event {
@@ -410,7 +427,7 @@ mod tests {
         let down = Truth::Down;
         assert_eq!(breaks(down, true, &[alive((1, 5)), failed((1, 4))]), Some("identities only rise"));
         assert_eq!(breaks(down, true, &[alive((1, 5)), failed((1, 5)), alive((1, 6))]), None);
-        let back = Some("who failed comes back only with a greater identity");
+        let back = Some("who failed or was removed comes back only with a greater identity");
         assert_eq!(breaks(down, true, &[failed((1, 5)), alive((1, 5))]), back);
         let back = Some("a node that left does not come back");
         assert_eq!(breaks(down, true, &[left((1, 5)), alive((1, 6))]), back);

@@ -9,7 +9,7 @@ use super::{
     paths::Nat,
     world::{World, addr},
 };
-use crate::wire::Tags;
+use crate::{swim::Removal, wire::Tags};
 
 /// Something that happens to a cluster. Hosts that are down are not crashed, hosts that are up not restarted:
 /// any fault makes sense at any time, so that a schedule can be shrunk.
@@ -49,6 +49,8 @@ pub enum Fault {
     SeekSeeds(usize),
     /// The application shows other tags.
     Tags(usize, u8),
+    /// The application removes a host from the cluster, to be forgotten or not; if its node lists that one as failed.
+    Remove(usize, usize, Removal),
     /// Many leave at once, and go down once that is done.
     LeaveTogether(Vec<usize>),
     /// An attacker does something.
@@ -186,7 +188,11 @@ impl Fault {
     /// Draws a call by the application.
     pub(super) fn draw_call(rng: &mut fastrand::Rng, n: usize) -> Self {
         let host = rng.usize(..n);
-        match rng.u32(..10) {
+        match rng.u32(..12) {
+            10 | 11 => {
+                let removal = if rng.bool() { Removal::Forget } else { Removal::Leave };
+                Self::Remove(host, rng.usize(..n), removal)
+            }
             0..=4 => {
                 let places = (0..rng.usize(..5)).map(|_| Place::draw(rng, n)).collect();
                 Self::Join(host, rng.u64(..3), places)
@@ -290,6 +296,11 @@ impl Fault {
                 let tags = Tags::new([("n", n.to_string())]).expect("they are short");
                 world.with(*host, |node, now| node.set_tags(now, tags));
             }
+            Self::Remove(host, whom, removal) if is_up(world, *host) => {
+                let name = world.hosts[*whom].config.name.clone();
+                // Refused of those that are not known to have failed.
+                let _ = world.with(*host, |node, now| node.remove(now, &name, *removal));
+            }
             Self::LeaveTogether(hosts) => {
                 for host in hosts.iter().filter(|host| is_up(world, **host)).copied().collect::<Vec<_>>() {
                     world.leave_and_stop(host);
@@ -322,7 +333,8 @@ impl Fault {
             | Self::Leave(_)
             | Self::Join(..)
             | Self::SeekSeeds(_)
-            | Self::Tags(..) => {}
+            | Self::Tags(..)
+            | Self::Remove(..) => {}
         }
     }
 }

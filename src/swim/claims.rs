@@ -173,7 +173,7 @@ impl Node {
             }
             record.state = MemberState::Alive;
             (record.identity, record.addr, record.tags) = (identity, addr, tags);
-            (record.suspicion, record.tombstone) = (None, false);
+            (record.suspicion, record.removed, record.tombstone) = (None, None, false);
         });
         self.reconnects.forget(&self.table.get(id).name);
     }

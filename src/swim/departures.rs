@@ -6,30 +6,51 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
     event::{Event, Origin},
-    history::Observation,
-    member::{Identity, MemberId, MemberState},
+    member::{Identity, MemberId, MemberState, Record},
     node::Node,
+    remove::Removed,
     self_claims::Accusation,
     time::Time,
     timers::Timer,
     updates::Urgency,
 };
-use crate::wire::message::{Departed, Failed, Left};
+use crate::wire::message::{self, Departed, Failed, Left};
 
 /// Members that are told of their departure; the first makes room.
 const MAX_LATELY_DEPARTED: usize = 1024;
+/// So long is a leave in the digest of leaves: all have been told of it by then, or will be told by nobody.
+const RECENTLY: Duration = Duration::from_secs(3600);
+
+/// What is said of a member that departed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Notice<'a> {
+    pub(super) identity: Identity,
+    /// Failed or left.
+    pub(super) state: MemberState,
+    pub(super) by: Origin,
+    /// By whom, if it did not leave by itself.
+    pub(super) removed: Option<message::Removed<'a>>,
+}
+
+impl Notice<'_> {
+    pub(super) fn of_failure(identity: Identity, by: Origin) -> Self {
+        Self { identity, state: MemberState::Failed, by, removed: None }
+    }
+}
 
 impl Node {
     pub(super) fn on_failed(&mut self, claim: &Failed<'_>) {
         let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
         self.repeat_left(claim.name, identity);
-        self.apply_departure(claim.name, identity, MemberState::Failed, Duration::ZERO, Origin::Others);
+        let notice = Notice::of_failure(identity, Origin::Others);
+        self.apply_departure(claim.name, &notice, Duration::ZERO);
     }
 
     pub(super) fn on_left(&mut self, claim: &Left<'_>, by_itself: bool) {
         let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
         let by = if by_itself { Origin::Member } else { Origin::Others };
-        self.apply_departure(claim.name, identity, MemberState::Left, Duration::ZERO, by);
+        let notice = Notice { identity, state: MemberState::Left, by, removed: claim.removed };
+        self.apply_departure(claim.name, &notice, Duration::ZERO);
     }
 
     /// A departed member in a table (push/pull). It may have failed for a partition's sake, so it is suspected first and may
@@ -47,8 +68,8 @@ impl Node {
             self.hasten_suspicion(id);
             return;
         }
-        let age = Duration::from_secs(claim.age_secs);
-        self.apply_departure(claim.name, identity, state, age, Origin::Others);
+        let notice = Notice { identity, state, by: Origin::Others, removed: claim.removed };
+        self.apply_departure(claim.name, &notice, Duration::from_secs(claim.age_secs));
     }
 
     /// An accusation of a member that left: the accuser has missed the update, so it is queued again.
@@ -62,14 +83,8 @@ impl Node {
         }
     }
 
-    fn apply_departure(
-        &mut self,
-        name: &str,
-        identity: Identity,
-        state: MemberState,
-        age: Duration,
-        by: Origin,
-    ) {
+    fn apply_departure(&mut self, name: &str, notice: &Notice<'_>, age: Duration) {
+        let Notice { identity, state, .. } = *notice;
         if name == &*self.name {
             return self.on_own_accusation(identity, Accusation::Departed);
         }
@@ -78,26 +93,23 @@ impl Node {
             let record = self.table.get(id);
             (identity, state) > (record.identity, record.state)
         });
-        if !wins || !self.check_plausible(known, identity, false) || age >= self.config.forget_after {
+        if let (Some(id), false) = (known, wins) {
+            return self.forget_listed(id, identity, notice.removed.filter(|_| state == MemberState::Left));
+        }
+        if !self.check_plausible(known, identity, false) || age >= self.config.forget_after {
             return;
         }
         let since = Time::from_origin(self.now.since_origin().saturating_sub(age));
         match known {
-            Some(id) => self.depart(id, identity, state, since, by),
-            None if self.has_room_for_mark(name) => self.insert_tombstone(name, identity, state, since),
+            Some(id) => self.depart(id, notice, since),
+            None if self.has_room_for_mark(name) => self.insert_tombstone(name, notice, since),
             None => self.metrics.refused_members += 1,
         }
     }
 
     /// A known member departed, or a greater claim about a departed one arrived.
-    pub(super) fn depart(
-        &mut self,
-        id: MemberId,
-        identity: Identity,
-        state: MemberState,
-        since: Time,
-        by: Origin,
-    ) {
+    pub(super) fn depart(&mut self, id: MemberId, notice: &Notice<'_>, since: Time) {
+        let Notice { identity, state, by, removed } = *notice;
         self.timers.cancel(Timer::Suspicion(id));
         let record = self.table.get(id);
         let old = record.state;
@@ -109,7 +121,7 @@ impl Node {
         };
         self.table.update(id, &mut self.rng, |record| {
             (record.state, record.identity, record.since) = (state, identity, since);
-            record.suspicion = None;
+            (record.suspicion, record.removed) = (None, removed.map(Removed::of).map(Box::new));
         });
         let record = self.table.get(id);
         let (name, addr, shown) = (Arc::clone(&record.name), record.addr, !record.tombstone);
@@ -130,8 +142,7 @@ impl Node {
             self.lately_departed.push(id);
         }
         if old != state {
-            let is_failure = state == MemberState::Failed;
-            self.remember(id, if is_failure { Observation::Failed { by } } else { Observation::Left { by } });
+            self.remember_departure(id, by);
         }
         if old != state && shown {
             let event = |member| match verdict {
@@ -140,22 +151,26 @@ impl Node {
             };
             self.emit_member(event, id);
         }
-        self.schedule_reap(id);
+        match removed {
+            Some(removed) if removed.forget && shown => self.hide(id),
+            _ => self.schedule_reap(id),
+        }
         self.spread(id, Urgency::Urgent);
         self.make_room_for_departed();
     }
 
     /// Remembers the departure of an unknown member, so that no older update lists it as alive.
-    fn insert_tombstone(&mut self, name: &str, identity: Identity, state: MemberState, since: Time) {
+    fn insert_tombstone(&mut self, name: &str, notice: &Notice<'_>, since: Time) {
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut record = self.record(name, nowhere, state, identity);
+        let mut record = self.record(name, nowhere, notice.state, notice.identity);
         (record.since, record.tombstone) = (since, true);
+        record.removed = notice.removed.map(Removed::of).map(Box::new);
         let id = self.table.insert(record, &mut self.rng);
         self.schedule_reap(id);
         self.make_room_for_departed();
     }
 
-    fn schedule_reap(&mut self, id: MemberId) {
+    pub(super) fn schedule_reap(&mut self, id: MemberId) {
         let record = self.table.get(id);
         let after = match record.state {
             _ if record.tombstone => self.config.forget_after,
@@ -170,9 +185,7 @@ impl Node {
         let record = self.table.get(id);
         let forgotten = self.now.since(record.since) >= self.config.forget_after;
         if !record.tombstone {
-            self.emit_member(|member| Event::Reaped { member }, id);
-            self.table.update(id, &mut self.rng, |record| record.tombstone = true);
-            self.schedule_reap(id);
+            self.hide(id);
         }
         if forgotten {
             self.forget(id);
@@ -196,6 +209,17 @@ impl Node {
         self.carrier.forget(&self.table.get(id).name);
         self.lately_departed.retain(|departed| *departed != id);
         self.table.forget(id);
+    }
+
+    /// An order-independent hash of the members that left lately: updates about those that were removed pass some nodes by, and
+    /// the digest of the live members does not show it. O(n).
+    pub(super) fn leaves_digest(&self) -> u64 {
+        let recently = RECENTLY.min(self.config.forget_after / 2);
+        let recent =
+            |record: &Record| record.state == MemberState::Left && self.now.since(record.since) < recently;
+        let others =
+            self.table.walk(0).filter(|(at, record)| *at != MemberId::SELF.index() && recent(record));
+        others.fold(0, |digest, (_, record)| digest ^ record.leave_digest())
     }
 
     pub(super) fn forget_old_departures(&mut self) {

@@ -14,6 +14,7 @@ use super::{
     member::{MemberId, MemberState, Record},
     node::Node,
     phase::Phase,
+    remove::Removed,
     timers::Timer,
     transmit::Content,
     updates::{Urgency, transmit_limit},
@@ -208,7 +209,10 @@ pub(super) fn put_update(packet: &mut Writer<'_>, record: &Record) -> bool {
             packet.message(&Suspect { name, epoch, incarnation, accusers })
         }
         MemberState::Failed => packet.message(&Failed { name, epoch, incarnation }),
-        MemberState::Left => packet.message(&Left { name, epoch, incarnation }),
+        MemberState::Left => {
+            let removed = record.removed.as_deref().map(Removed::told);
+            packet.message(&Left { name, epoch, incarnation, removed })
+        }
     }
 }
 

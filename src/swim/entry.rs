@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::{
     event::Output,
     join::Joining,
+    remove::Removal,
     stream::{StreamFailure, StreamId, StreamStep},
     timers::Timer,
     transmit::Destination,
@@ -93,6 +94,8 @@ pub enum Input<'a> {
     AddressPresent(bool),
     /// `leave`.
     Leave,
+    /// `remove`.
+    Remove(Cow<'a, str>, Removal),
     /// The layer above wants so many bytes in packets.
     WantRoom(usize),
     /// It opens a stream to a member.

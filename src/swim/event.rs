@@ -37,12 +37,13 @@ pub enum Event {
         /// As it is now.
         member: Member,
     },
-    /// A member left on purpose.
+    /// A member left on purpose, or was [removed](crate::Gossip::remove) after it had failed; of one that was removed,
+    /// [`Member::removed_by`] says by whom.
     #[non_exhaustive]
     Left {
         /// As it is now.
         member: Member,
-        /// Who said so: the member, or another one that had heard of it.
+        /// Who said so: the member, another one that had heard of it, or this node, if it leaves or has removed the member.
         by: Origin,
     },
     /// A member did not refute in time, or was replaced by a later life of itself.
@@ -53,7 +54,8 @@ pub enum Event {
         /// Who accused it, and how long it had to refute.
         verdict: Verdict,
     },
-    /// A departed member is listed no longer; or, in a full table, one that never answered.
+    /// A departed member is listed no longer, after its time or because it was removed; or, in a full table, one that never
+    /// answered.
     #[non_exhaustive]
     Reaped {
         /// As it was last.
@@ -94,7 +96,8 @@ pub enum Event {
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Origin {
-    /// This node itself: the suspicion that it held was not refuted in time, or it is the one that leaves.
+    /// This node itself: the suspicion that it held was not refuted in time, or it is the one that leaves, or that removed
+    /// the member.
     Own,
     /// The member whom it is about.
     Member,
@@ -178,6 +181,9 @@ impl fmt::Display for Event {
             Self::Joined { member } => write!(f, "joined: {member}"),
             Self::Updated { member, .. } => write!(f, "updated: {member}"),
             Self::Suspected { member } => write!(f, "suspected: {member} does not answer"),
+            Self::Left { member: member @ Member { removed_by: Some(remover), .. }, .. } => {
+                write!(f, "removed: {member}, by {}", Escaped(remover))
+            }
             Self::Left { member, .. } => write!(f, "left: {member}"),
             Self::Failed { member, verdict } => write!(f, "failed: {member}: {verdict}"),
             Self::Reaped { member } => write!(f, "reaped: {member}"),

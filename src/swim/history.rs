@@ -8,11 +8,14 @@ use serde::{Deserialize, Serialize};
 use super::{
     Time,
     event::{Accuser, Origin},
-    member::{Member, MemberId},
+    member::{Member, MemberId, MemberState},
     node::Node,
     status::{ProbeStats, Status},
 };
-use crate::{text::Brief, wire::hash};
+use crate::{
+    text::{Brief, Escaped},
+    wire::hash,
+};
 
 /// What a node saw of a member, or of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +60,8 @@ pub enum Observation {
     Left {
         /// Who said so.
         by: Origin,
+        /// Who removed it, if it was removed.
+        removed_by: Option<Arc<str>>,
     },
     /// It was declared failed.
     #[non_exhaustive]
@@ -91,7 +96,11 @@ impl fmt::Display for Observation {
             Self::Suspected => write!(f, "suspected"),
             Self::Accused { by } => write!(f, "accused by {by}"),
             Self::Refuted { incarnation } => write!(f, "refuted the suspicion by incarnation {incarnation}"),
-            Self::Left { by } => write!(f, "left, {}", said_by(*by)),
+            Self::Left { by: Origin::Own, removed_by: Some(_) } => write!(f, "removed, by this node"),
+            Self::Left { by, removed_by: Some(remover) } => {
+                write!(f, "removed by {}, {}", Escaped(remover), said_by(*by))
+            }
+            Self::Left { by, removed_by: None } => write!(f, "left, {}", said_by(*by)),
             Self::Failed { by } => write!(f, "declared failed, {}", said_by(*by)),
             Self::Stalled { pause } => write!(f, "(this node was held up for {pause:.1?})"),
             Self::SelfRefuted => write!(f, "(this node was accused itself, and refuted)"),
@@ -187,6 +196,17 @@ impl Node {
     pub(super) fn remember(&mut self, id: MemberId, what: Observation) {
         let mark = self.table.get(id).mark;
         self.history.push(self.now, mark, what);
+    }
+
+    /// A member departed, as `by` said.
+    pub(super) fn remember_departure(&mut self, id: MemberId, by: Origin) {
+        let record = self.table.get(id);
+        let removed_by = record.removed.as_deref().map(|removed| Arc::clone(&removed.by));
+        let what = match record.state {
+            MemberState::Failed => Observation::Failed { by },
+            _ => Observation::Left { by, removed_by },
+        };
+        self.remember(id, what);
     }
 
     /// A member misses a probe. What it answered before is not remembered one by one: in a quiet cluster that would soon push

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     event::{Origin, Verdict},
+    remove::Removed,
     suspicion::Suspicion,
     time::Time,
     validation::Contact,
@@ -106,6 +107,10 @@ pub struct Member {
     /// restarted member, since it is back. Another node or process counts from another origin.
     #[serde(default)]
     pub since: Time,
+    /// Of a member that has left because it was [removed](crate::Gossip::remove): the name of the member that removed it, as
+    /// that one or another said. Nothing else depends on it.
+    #[serde(default)]
+    pub removed_by: Option<Arc<str>>,
 }
 
 /// Its name and address, and its tags if it has any: `db-1 at 10.0.0.5:7946 (role=db)`.
@@ -143,6 +148,8 @@ pub(super) struct Record {
     /// Departed and no longer listed; kept so that no old update brings it back.
     pub(super) tombstone: bool,
     pub(super) suspicion: Option<Box<Suspicion>>,
+    /// It left because it was removed.
+    pub(super) removed: Option<Box<Removed>>,
     pub(super) contact: Contact,
     /// The hash of its name that stands for it in the headers of packets.
     pub(super) mark: u32,
@@ -166,6 +173,7 @@ impl Record {
             since,
             tombstone: false,
             suspicion: None,
+            removed: None,
             contact: Contact::default(),
         }
     }
@@ -179,6 +187,7 @@ impl Record {
             tags: tags.clone(),
             identity: self.identity,
             since: self.since,
+            removed_by: self.removed.as_deref().map(|removed| Arc::clone(&removed.by)),
         }
     }
 
@@ -195,6 +204,17 @@ impl Record {
             return 0;
         }
         hash::entry(&self.name, self.identity.epoch, self.identity.incarnation)
+    }
+
+    /// Its share in the digest of leaves.
+    pub(super) fn leave_digest(&self) -> u64 {
+        let Identity { epoch, incarnation } = self.identity;
+        hash::leave(
+            &self.name,
+            epoch,
+            incarnation,
+            self.removed.as_deref().is_some_and(|removed| removed.forget),
+        )
     }
 
     /// Its place among the departed: the one to be forgotten first comes first, and members that never answered before

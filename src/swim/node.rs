@@ -263,6 +263,7 @@ impl Node {
             event if event.member().is_none_or(|member| member.name == self.name) => return,
             Event::Joined { .. } => &mut self.metrics.member_joins,
             Event::Failed { .. } => &mut self.metrics.member_failures,
+            Event::Left { member, .. } if member.removed_by.is_some() => &mut self.metrics.member_removals,
             Event::Left { .. } => &mut self.metrics.member_leaves,
             event if event.is_refutation() => &mut self.metrics.member_refutations,
             _ => return,

@@ -3,7 +3,7 @@
 //! ```text
 //! initiator                       responder
 //! hello (digest) ───────────────▶
-//!                ◀─────────────── same                      if the digests are equal, else
+//!                ◀─────────────── same                      if all digests are equal, else
 //!                ◀─────────────── bucket digests            if both are settled: digests of the 64 buckets
 //! selection ─────────────────────▶                           the buckets that differ; from here on only these
 //!                ◀─────────────── its table … end
@@ -19,6 +19,7 @@ use super::{
     node::Node,
     phase::Phase,
     question::Question,
+    remove::Removed,
     session::{Purpose, Session, Step},
     stream::StreamId,
 };
@@ -35,7 +36,8 @@ impl Node {
     pub(super) fn write_hello(&self, frame: &mut packet::Writer<'_>, session: &Session) -> Step {
         let syncs = matches!(session.purpose, Purpose::Sync);
         let digest = if syncs { self.settled_digest() } else { 0 };
-        frame.message(&Hello { name: &self.name, digest });
+        let leaves = if syncs { self.leaves_digest() } else { 0 };
+        frame.message(&Hello { name: &self.name, digest, leaves });
         Step::AwaitTable
     }
 
@@ -104,9 +106,10 @@ impl Node {
         let ours = self.settled_digest();
         let (settled, same) = (hello.digest != 0 && ours != 0, hello.digest == ours);
         let next = match (settled, same) {
-            (true, true) => Step::SendSame,
+            (true, true) if hello.leaves == self.leaves_digest() => Step::SendSame,
             (true, false) => Step::SendBucketDigests,
-            (false, _) => Step::SendTable(0),
+            // A leave of a member that was not live is in no bucket's digest.
+            (false, _) | (true, true) => Step::SendTable(0),
         };
         self.greet_caller(stream, token, hello.name);
         if hello.name == &*self.name && self.recognize_own_join(token) {
@@ -131,6 +134,7 @@ impl Node {
                 incarnation,
                 left: record.state == MemberState::Left,
                 age_secs: self.now.since(record.since).as_secs(),
+                removed: record.removed.as_deref().map(Removed::told),
             }),
         };
         debug_assert!(told, "a record fits in what is kept free for it");

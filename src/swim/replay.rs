@@ -29,6 +29,8 @@ impl Node {
             Input::SetTags(tags) => self.set_tags(now, tags.clone()),
             Input::AddressPresent(present) => self.set_address_present(now, *present),
             Input::Leave => self.leave(now),
+            // What it refused then, it refuses again.
+            Input::Remove(name, removal) => _ = self.remove(now, name, *removal),
             Input::WantRoom(bytes) => self.want_room(now, *bytes),
             Input::OpenDataStream { name, epoch, timeout } => {
                 let to = Life { name: (&**name).into(), epoch: *epoch };

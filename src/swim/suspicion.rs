@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     config::Config,
+    departures::Notice,
     event::{Accuser, Event, Origin, Verdict},
     flap::LONGEST,
     history::Observation,
@@ -288,7 +289,7 @@ impl Node {
         let identity = self.table.get(id).identity;
         // It was the suspect, not this node, that made the probe fail.
         self.health.improve();
-        self.depart(id, identity, MemberState::Failed, self.now, Origin::Own);
+        self.depart(id, &Notice::of_failure(identity, Origin::Own), self.now);
     }
 }
 

@@ -43,3 +43,8 @@ pub(crate) fn entry(name: &str, epoch: u64, incarnation: u64) -> u64 {
     let hash = fnv1a(OFFSET, name.as_bytes());
     mix(fnv1a(fnv1a(hash, &epoch.to_le_bytes()), &incarnation.to_le_bytes()))
 }
+
+/// The share of a member that left in the digest of those, and of one that is to be forgotten.
+pub(crate) fn leave(name: &str, epoch: u64, incarnation: u64, forgotten: bool) -> u64 {
+    mix(entry(name, epoch, incarnation) ^ (1 + u64::from(forgotten)))
+}

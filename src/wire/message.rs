@@ -100,12 +100,14 @@ pub(crate) struct Failed<'a> {
     pub(crate) incarnation: u64,
 }
 
-/// A member left. Only the member itself begins to disseminate this.
+/// A member left. The member itself begins to disseminate this, or another that removed it after it had failed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Left<'a> {
     pub(crate) name: &'a str,
     pub(crate) epoch: u64,
     pub(crate) incarnation: u64,
+    #[serde(borrow, with = "behind", skip_serializing_if = "Option::is_none")]
+    pub(crate) removed: Option<Removed<'a>>,
 }
 
 /// A departed member in a push/pull (failed or left): with its age, so that no tombstone outlives `forget_after` by being
@@ -117,6 +119,50 @@ pub(crate) struct Departed<'a> {
     pub(crate) incarnation: u64,
     pub(crate) left: bool,
     pub(crate) age_secs: u64,
+    #[serde(borrow, with = "behind", skip_serializing_if = "Option::is_none")]
+    pub(crate) removed: Option<Removed<'a>>,
+}
+
+/// Behind the last field of a claim that a member left: it was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Removed<'a> {
+    /// The name of the member that removed it.
+    pub(crate) by: &'a str,
+    /// It is not to be listed any more.
+    pub(crate) forget: bool,
+}
+
+/// Fields behind the last of a message as it was first. One that is not there, or that somebody else wrote, is as good as the
+/// value that is left out.
+mod behind {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Removed;
+
+    pub(super) fn serialize<S: Serializer>(fields: &Option<Removed<'_>>, out: S) -> Result<S::Ok, S::Error> {
+        fields.unwrap_or(Removed { by: "", forget: false }).serialize(out)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Removed<'de>>, D::Error> {
+        Ok(Removed::deserialize(from).ok().filter(|removed| !removed.by.is_empty()))
+    }
+
+    pub(super) fn is_zero(number: &u64) -> bool {
+        *number == 0
+    }
+
+    pub(super) mod number {
+        use postcard::fixint::le;
+        use serde::{Deserializer, Serializer};
+
+        pub(in super::super) fn serialize<S: Serializer>(number: &u64, out: S) -> Result<S::Ok, S::Error> {
+            le::serialize(number, out)
+        }
+
+        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+            Ok(le::deserialize(from).unwrap_or(0))
+        }
+    }
 }
 
 /// Opens a push/pull.
@@ -125,6 +171,9 @@ pub(crate) struct Hello<'a> {
     pub(crate) name: &'a str,
     #[serde(with = "postcard::fixint::le")]
     pub(crate) digest: u64,
+    /// The same over those that left lately; 0 if nobody did.
+    #[serde(with = "behind::number", skip_serializing_if = "behind::is_zero")]
+    pub(crate) leaves: u64,
 }
 
 /// "Our tables are equal." Nothing else follows.
@@ -278,8 +327,8 @@ impl Message<'_> {
             Message::Alive(m) => is_name(m.name) && m.tags.len() <= MAX_TAGS && is_reachable(m.addr),
             Message::Suspect(m) => is_name(m.name) && m.accusers.iter().all(is_name),
             Message::Failed(m) => is_name(m.name),
-            Message::Left(m) => is_name(m.name),
-            Message::Departed(m) => is_name(m.name),
+            Message::Left(m) => is_name(m.name) && m.removed.is_none_or(|removed| is_name(removed.by)),
+            Message::Departed(m) => is_name(m.name) && m.removed.is_none_or(|removed| is_name(removed.by)),
             Message::Hello(m) => is_name(m.name),
             Message::StreamPing(m) => is_name(m.target),
             Message::StreamAck(m) => is_name(m.name),

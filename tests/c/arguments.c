@@ -113,6 +113,9 @@ static void clusters(void)
     IS(syncswim_cluster_join(NULL, peers, 1), SYNCSWIM_ERR_NULL);
     IS(syncswim_cluster_join(cluster, NULL, 1), SYNCSWIM_ERR_NULL);
     IS(syncswim_cluster_leave(NULL), SYNCSWIM_ERR_NULL);
+    IS(syncswim_cluster_remove(NULL, "n", 0), SYNCSWIM_ERR_NULL);
+    IS(syncswim_cluster_remove(cluster, NULL, 0), SYNCSWIM_ERR_NULL);
+    IS(syncswim_cluster_remove(cluster, "n", 0), SYNCSWIM_ERR_STATE);
     IS(syncswim_cluster_metric(NULL, "probes", &number), SYNCSWIM_ERR_NULL);
     IS(syncswim_cluster_metric(cluster, NULL, &number), SYNCSWIM_ERR_NULL);
     IS(syncswim_cluster_metric(cluster, "probes", NULL), SYNCSWIM_ERR_NULL);

@@ -108,6 +108,46 @@ static void two_nodes_see_each_other_and_each_others_tags(void)
     syncswim_cluster_free(a);
 }
 
+static void a_failed_member_is_removed_and_says_by_whom(void)
+{
+    char addr[64];
+    syncswim_cluster *a = started("a", NULL), *b;
+    syncswim_config *config = local_config("b");
+    syncswim_membership *membership = membership_of(a);
+    syncswim_watch *watch = watch_of(membership);
+    syncswim_members *members;
+    syncswim_member member;
+
+    own_address(a, addr, sizeof addr);
+    IS(syncswim_config_set(config, "join", addr), SYNCSWIM_OK);
+    IS(syncswim_config_set(config, "leave_on_stop", "false"), SYNCSWIM_OK);
+    IS(syncswim_cluster_new(&b), SYNCSWIM_OK);
+    IS(syncswim_cluster_add_gossip(b, config), SYNCSWIM_OK);
+    IS(syncswim_cluster_start(b), SYNCSWIM_OK);
+    await(watch, SYNCSWIM_ACTIVE, "b");
+    IS(syncswim_cluster_remove(a, "b", 0), SYNCSWIM_ERR_STILL_LIVE);
+    IS(syncswim_cluster_remove(a, "a", 1), SYNCSWIM_ERR_STILL_LIVE);
+    IS(syncswim_cluster_remove(a, "nobody", 0), SYNCSWIM_ERR_UNKNOWN_MEMBER);
+    syncswim_cluster_free(b);
+    await(watch, SYNCSWIM_LEFT, "b");
+    IS(syncswim_cluster_remove(a, "b", 0), SYNCSWIM_OK);
+    do {
+        IS(syncswim_cluster_members(a, &members), SYNCSWIM_OK);
+        member.struct_size = sizeof member;
+        IS(syncswim_members_get(members, 0, &member), SYNCSWIM_OK);
+        CHECK(member.removed_by == NULL);
+        IS(syncswim_members_get(members, 1, &member), SYNCSWIM_OK);
+        CHECK(member.state == SYNCSWIM_MEMBER_FAILED || strcmp(member.removed_by, "a") == 0);
+        syncswim_members_free(members);
+    } while (member.state != SYNCSWIM_MEMBER_LEFT);
+    IS(syncswim_cluster_remove(a, "b", 1), SYNCSWIM_OK);
+    await(watch, SYNCSWIM_REMOVED, "b");
+    syncswim_watch_free(watch);
+    syncswim_membership_free(membership);
+    syncswim_cluster_free(a);
+    syncswim_config_free(config);
+}
+
 static void what_outlives_the_cluster_can_be_read(void)
 {
     syncswim_cluster *cluster = started("n", NULL);
@@ -440,6 +480,7 @@ int main(int argc, char **argv)
     calls_in_the_wrong_order();
     a_taken_port_is_an_error_of_the_start();
     two_nodes_see_each_other_and_each_others_tags();
+    a_failed_member_is_removed_and_says_by_whom();
     what_outlives_the_cluster_can_be_read();
     a_stop_on_another_thread_ends_the_waits();
     a_cluster_freed_under_a_wait_ends_it();

@@ -132,7 +132,13 @@ impl Reader {
                 let accusers = verdict.accusers.iter().map(|accuser| accuser.name.to_string()).collect();
                 (member, verdict.origin == Origin::Own, accusers, verdict.suspected, verdict.to_string())
             }
-            Event::Left { member, .. } => (member, false, vec![], None, "it left".to_owned()),
+            Event::Left { member, .. } => {
+                let text = match &member.removed_by {
+                    Some(by) => format!("it was removed by {by}"),
+                    None => "it left".to_owned(),
+                };
+                (member, false, vec![], None, text)
+            }
             _ => return None,
         };
         let now = self.now(step);

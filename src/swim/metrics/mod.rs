@@ -140,6 +140,8 @@ metrics! {
     counter member_failures = "syncswim_member_failures_total";
     /// Other members that left on purpose, as this node's events told.
     counter member_leaves = "syncswim_member_leaves_total";
+    /// Failed members that were removed by somebody, as this node's events told; they are not among those that left.
+    counter member_removals = "syncswim_member_removals_total";
     /// Suspicions of other members that ended with a refutation.
     counter member_refutations = "syncswim_member_refutations_total";
     /// Suspicions of other members raised or heard.

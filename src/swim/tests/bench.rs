@@ -189,9 +189,9 @@ pub(super) fn failed(name: &str, incarnation: u64) -> Failed<'_> {
 }
 
 pub(super) fn left(name: &str, incarnation: u64) -> Left<'_> {
-    Left { name, epoch: EPOCH, incarnation }
+    Left { name, epoch: EPOCH, incarnation, removed: None }
 }
 
 pub(super) fn gone(name: &str, incarnation: u64, left: bool, age_secs: u64) -> Message<'_> {
-    Message::Departed(Departed { name, epoch: EPOCH, incarnation, left, age_secs })
+    Message::Departed(Departed { name, epoch: EPOCH, incarnation, left, age_secs, removed: None })
 }

@@ -60,12 +60,12 @@ fn message(rng: &mut fastrand::Rng, seqs: &[u32]) -> Message<'static> {
         4 => Message::Alive(Alive { name, epoch, incarnation, addr: claimed_addr, tags: &[] }),
         5 => Message::Suspect(Suspect { name, epoch, incarnation, accusers }),
         6 => Message::Failed(Failed { name, epoch, incarnation }),
-        7 => Message::Left(Left { name, epoch, incarnation }),
+        7 => Message::Left(Left { name, epoch, incarnation, removed: None }),
         8 => {
             let (left, age_secs) = (rng.bool(), rng.u64(..100_000));
-            Message::Departed(Departed { name, epoch, incarnation, left, age_secs })
+            Message::Departed(Departed { name, epoch, incarnation, left, age_secs, removed: None })
         }
-        9 => Message::Hello(Hello { name, digest: 7 }),
+        9 => Message::Hello(Hello { name, digest: 7, leaves: 0 }),
         10 => Message::Same(Same {}),
         11 => Message::End(End {}),
         12 => Message::StreamPing(StreamPing { target: name }),

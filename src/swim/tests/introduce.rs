@@ -32,7 +32,7 @@ fn pings(bench: &mut Bench) -> Vec<(SocketAddr, u32)> {
 /// The table that somebody tells who opened a stream to us.
 fn call(bench: &mut Bench, from: SocketAddr, caller: &str, claims: &[Alive<'_>]) {
     let stream = bench.node.accept_stream(bench.now, from).expect("there is room");
-    let hello = packet_of(&Hello { name: caller, digest: 0 });
+    let hello = packet_of(&Hello { name: caller, digest: 0, leaves: 0 });
     bench.node.handle_frame(bench.now, stream, &hello);
     let mut frame = Vec::new();
     while bench.node.poll_stream(bench.now, stream, &mut frame) == StreamStep::Send {}
@@ -51,7 +51,7 @@ fn an_unverified_peer_can_say_nothing_about_members_nor_about_others() {
     bench.hear_as(Some("x"), unverified, &suspect("m2", 0, &["m1", "m3"]));
     bench.hear_as(Some("x"), unverified, &failed("m2", 0));
     bench.hear_as(Some("x"), unverified, &left("m2", 0));
-    let gone = Departed { name: "m2", epoch: EPOCH, incarnation: 0, left: false, age_secs: 1 };
+    let gone = Departed { name: "m2", epoch: EPOCH, incarnation: 0, left: false, age_secs: 1, removed: None };
     bench.hear_as(Some("x"), unverified, &gone);
     for home in [addr(2), addr(8), unverified] {
         bench.hear_as(Some("x"), unverified, &alive("m2", 1 << 40, home));

@@ -56,6 +56,13 @@ const SECTIONS: [&str; 22] = [
     "32 07  00 0a 00 00 05 8a 3e",
 ];
 
+/// The two claims that may say by whom a member was removed: behind their other fields, the name and whether it is to be
+/// forgotten.
+const REMOVED: [&str; 2] = [
+    "13 17  06 6e 6f 64 65 2d 61  80 d0 95 ff bc 31  ac 02  06 6e 6f 64 65 2d 62 01",
+    "14 1a  06 6e 6f 64 65 2d 61  80 d0 95 ff bc 31  ac 02  01  90 1c  06 6e 6f 64 65 2d 62 01",
+];
+
 /// A ping with an alive behind it, of the cluster "default": the example in `PROTOCOL.md`.
 const PACKET: &str = "
     03 2f 8a d4 42 a6 e2 87 2f 60 7d a6 36 0a 0b 0c 0d
@@ -74,6 +81,48 @@ fn the_bytes_of_version_3_decode_to_every_kind_of_message() {
     for (message, bytes) in every_kind(fields()).into_iter().zip(SECTIONS) {
         assert_eq!(read(&sealed(&hex(bytes))), [Ok(Some(message))]);
     }
+}
+
+#[test]
+fn who_removed_a_member_stands_behind_the_fields_that_older_readers_know() {
+    let removed = Some(Removed { by: "node-b", forget: true });
+    let messages = every_kind(Fields { removed, ..fields() });
+    for (message, bytes) in [messages[7], messages[8]].into_iter().zip(REMOVED) {
+        assert_eq!(section_of(&message), hex(bytes), "{message:?}");
+        assert_eq!(read(&sealed(&hex(bytes))), [Ok(Some(message))]);
+    }
+    for (left, departed) in [
+        // Nobody's name, what is not UTF-8, and what ends too early: as if it were not there.
+        (
+            "13 11  06 6e 6f 64 65 2d 61  80 d0 95 ff bc 31  ac 02  00 01",
+            "14 14  06 6e 6f 64 65 2d 61  80 d0 95 ff bc 31  ac 02  01  90 1c  00 01",
+        ),
+        (
+            "13 12  06 6e 6f 64 65 2d 61  80 d0 95 ff bc 31  ac 02  01 ff 01",
+            "14 15  06 6e 6f 64 65 2d 61  80 d0 95 ff bc 31  ac 02  01  90 1c  01 ff 01",
+        ),
+        (
+            "13 11  06 6e 6f 64 65 2d 61  80 d0 95 ff bc 31  ac 02  01 62",
+            "14 14  06 6e 6f 64 65 2d 61  80 d0 95 ff bc 31  ac 02  01  90 1c  01 62",
+        ),
+    ] {
+        let plain = every_kind(fields());
+        assert_eq!(read(&sealed(&hex(left))), [Ok(Some(plain[7]))], "{left}");
+        assert_eq!(read(&sealed(&hex(departed))), [Ok(Some(plain[8]))], "{departed}");
+    }
+    // A name that would break a line of the log.
+    let forged = "13 12  06 6e 6f 64 65 2d 61  80 d0 95 ff bc 31  ac 02  01 0a 01";
+    assert_eq!(read(&sealed(&hex(forged))), [Err(Malformed)]);
+}
+
+#[test]
+fn a_hello_that_knows_of_leaves_has_their_digest_behind_the_fields_that_older_readers_know() {
+    let hello = every_kind(Fields { leaves: 0x0102_0304_0506_0708, ..fields() })[9];
+    let bytes = "20 17  06 6e 6f 64 65 2d 61  88 77 66 55 44 33 22 11  08 07 06 05 04 03 02 01";
+    assert_eq!(section_of(&hello), hex(bytes));
+    assert_eq!(read(&sealed(&hex(bytes))), [Ok(Some(hello))]);
+    let cut = "20 11  06 6e 6f 64 65 2d 61  88 77 66 55 44 33 22 11  08 07";
+    assert_eq!(read(&sealed(&hex(cut))), [Ok(Some(every_kind(fields())[9]))], "as if it were not there");
 }
 
 #[test]
@@ -185,6 +234,8 @@ fn hashes_never_change() {
     assert_eq!(hash::entry("a", 0, 0), 0x41ea_12fa_a2da_5080);
     assert_eq!(hash::entry("node-a", 1_700_000_000_000, 300), 0xe349_3327_9a9a_ab58);
     assert_eq!(hash::entry("n\u{f6}de", u64::MAX, u64::MAX), 0xb92f_66e6_f4b8_d327);
+    assert_eq!(hash::leave("a", 0, 0, false), 0x8734_63c7_18de_6655);
+    assert_eq!(hash::leave("node-a", 1_700_000_000_000, 300, true), 0x9767_540d_e11b_7223);
 }
 
 #[test]

@@ -17,8 +17,8 @@ use std::net::SocketAddr;
 use super::{
     message::{
         Accusers, Ack, Alive, BucketDigests, BucketSelection, Carried, Departed, Digest, End, Failed, Hello,
-        KeyAnswer, KeyChange, Left, Malformed, Message, Nack, NewToken, Ping, PingReq, Retry, Same, Seen,
-        StreamAck, StreamPing, Suspect,
+        KeyAnswer, KeyChange, Left, Malformed, Message, Nack, NewToken, Ping, PingReq, Removed, Retry, Same,
+        Seen, StreamAck, StreamPing, Suspect,
     },
     packet::{self, HEADER, Header, Reject, Sections, Writer},
 };
@@ -41,12 +41,14 @@ struct Fields<'a> {
     window_ms: u32,
     left: bool,
     age_secs: u64,
+    removed: Option<Removed<'a>>,
+    leaves: u64,
 }
 
 /// One message of each kind.
 fn every_kind(fields: Fields<'_>) -> [Message<'_>; 22] {
-    let Fields { name, epoch, incarnation, addr, tags, accusers, seq, digest, window_ms, left, age_secs } =
-        fields;
+    let Fields { name, epoch, incarnation, addr, tags, accusers, seq, digest, window_ms, left, .. } = fields;
+    let Fields { age_secs, removed, leaves, .. } = fields;
     [
         Message::Ping(Ping { seq, target: name }),
         Message::Ack(Ack { seq }),
@@ -55,9 +57,9 @@ fn every_kind(fields: Fields<'_>) -> [Message<'_>; 22] {
         Message::Alive(Alive { name, epoch, incarnation, addr, tags }),
         Message::Suspect(Suspect { name, epoch, incarnation, accusers }),
         Message::Failed(Failed { name, epoch, incarnation }),
-        Message::Left(Left { name, epoch, incarnation }),
-        Message::Departed(Departed { name, epoch, incarnation, left, age_secs }),
-        Message::Hello(Hello { name, digest }),
+        Message::Left(Left { name, epoch, incarnation, removed }),
+        Message::Departed(Departed { name, epoch, incarnation, left, age_secs, removed }),
+        Message::Hello(Hello { name, digest, leaves }),
         Message::Same(Same {}),
         Message::End(End {}),
         Message::StreamPing(StreamPing { target: name }),
@@ -159,5 +161,7 @@ fn fields() -> Fields<'static> {
         window_ms: 300,
         left: true,
         age_secs: 3600,
+        removed: None,
+        leaves: 0,
     }
 }

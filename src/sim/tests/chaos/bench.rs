@@ -11,7 +11,8 @@ use super::{Claimed, EPOCH, NAMES, Said, Step, addr, addrs};
 use crate::{
     sim::forge,
     swim::{
-        Config, Event, Joining, MemberState, Node, Output, Start, StreamFailure, StreamId, StreamStep, Time,
+        Config, Event, Joining, MemberState, Node, Output, Removal, Start, StreamFailure, StreamId,
+        StreamStep, Time,
     },
     wire::{
         Tags,
@@ -125,6 +126,11 @@ impl Bench {
             Step::Leave => self.node.leave(now),
             Step::Tags(n) => {
                 self.node.set_tags(now, Tags::new([("n", n.to_string())]).expect("they are short"));
+            }
+            Step::Remove(name, forget) => {
+                let removal = if *forget { Removal::Forget } else { Removal::Leave };
+                // Refused of most members.
+                let _ = self.node.remove(now, NAMES[usize::from(*name)], removal);
             }
             Step::Seek { later: false } => self.node.seek_seeds(now),
             Step::Seek { later: true } => self.node.seek_seeds_later(now),

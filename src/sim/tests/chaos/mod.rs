@@ -14,8 +14,8 @@ use crate::{
     swim::{Identity, Node},
     wire::message::{
         Accusers, Ack, Alive, BucketDigests, BucketSelection, Carried, Departed, Digest, End, Failed, Hello,
-        KeyAnswer, KeyChange, Left, Message, Nack, NewToken, Ping, PingReq, Retry, Same, Seen, StreamAck,
-        StreamPing, Suspect,
+        KeyAnswer, KeyChange, Left, Message, Nack, NewToken, Ping, PingReq, Removed, Retry, Same, Seen,
+        StreamAck, StreamPing, Suspect,
     },
 };
 
@@ -82,6 +82,8 @@ pub enum Step {
     Leave,
     /// Other tags.
     Tags(u8),
+    /// A removal of a name in the pool, to be forgotten or not.
+    Remove(u8, bool),
     /// Seeds are sought, now or later.
     Seek {
         /// Not at once.
@@ -215,6 +217,7 @@ impl Step {
             26 | 27 => Self::Join(bytes.below(2), bytes.next()),
             28 if bytes.below(8) == 0 => Self::Leave,
             28 => Self::Tags(bytes.below(4)),
+            29 if bytes.below(2) == 0 => Self::Remove(bytes.below(6), bytes.below(2) == 0),
             29 => Self::Seek { later: bytes.below(2) == 0 },
             30 => Self::Seeds(bytes.next()),
             _ => Self::Lookup(bytes.next(), bytes.below(3)),
@@ -261,12 +264,16 @@ impl Said {
             }
             5 => Message::Suspect(Suspect { name, epoch, incarnation, accusers: accusers(detail) }),
             6 => Message::Failed(Failed { name, epoch, incarnation }),
-            7 => Message::Left(Left { name, epoch, incarnation }),
+            7 => {
+                let removed = removed(detail);
+                Message::Left(Left { name, epoch, incarnation, removed })
+            }
             8 => {
                 let (left, age_secs) = (detail % 2 == 0, (1 << (detail % 64)) - 1);
-                Message::Departed(Departed { name, epoch, incarnation, left, age_secs })
+                let removed = removed(detail >> 1);
+                Message::Departed(Departed { name, epoch, incarnation, left, age_secs, removed })
             }
-            9 => Message::Hello(Hello { name, digest }),
+            9 => Message::Hello(Hello { name, digest, leaves: u64::from(detail % 3) }),
             10 => Message::Same(Same {}),
             11 => Message::End(End {}),
             12 => Message::StreamPing(StreamPing { target: name }),
@@ -293,6 +300,11 @@ impl Said {
             Claimed::LaterLife(by) => Identity { epoch: held.epoch.saturating_add(by), incarnation: 0 },
         }
     }
+}
+
+fn removed(detail: u8) -> Option<Removed<'static>> {
+    (detail & 1 == 1)
+        .then(|| Removed { by: NAMES[usize::from(detail) % NAMES.len()], forget: detail & 2 == 2 })
 }
 
 fn addr(place: u8) -> SocketAddr {

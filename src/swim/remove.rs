@@ -1,0 +1,109 @@
+//! Remove: a member that failed is declared left by another, or hidden at once (Serf: force-leave, prune).
+//!
+//! It is the claim Left under the identity that is held: it wins over Failed everywhere, once, and needs no order of its own.
+//! The tombstone keeps older claims from bringing the member back. A member that lives after all refutes, as it does a Left
+//! that somebody made up.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    departures::Notice,
+    entry::Input,
+    event::{Event, Origin},
+    member::{Identity, MemberId, MemberState, Record},
+    node::Node,
+    time::Time,
+    updates::Urgency,
+};
+use crate::{Error, wire::message};
+
+/// What becomes of a member that is [removed](crate::Gossip::remove).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Removal {
+    /// It counts as left, as if it had said so itself, and is listed for as long.
+    Leave,
+    /// It is not listed any more.
+    Forget,
+}
+
+/// Kept of a member that was removed, to pass it on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Removed {
+    pub(super) by: Arc<str>,
+    pub(super) forget: bool,
+}
+
+impl Removed {
+    pub(super) fn of(said: message::Removed<'_>) -> Self {
+        Self { by: said.by.into(), forget: said.forget }
+    }
+
+    pub(super) fn told(&self) -> message::Removed<'_> {
+        message::Removed { by: &self.by, forget: self.forget }
+    }
+}
+
+impl Node {
+    /// Removes a failed member from the cluster, in the views of all. Who is a member again later, by a restart or because it
+    /// lives after all, is listed again. Of a member that has left, [`Removal::Leave`] changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::StillLive`] if it is alive or suspected, or this node; [`Error::UnknownMember`] if it is not listed;
+    /// [`Error::Left`] if this node has left. Nothing was changed then.
+    pub fn remove(&mut self, now: Time, name: &str, removal: Removal) -> Result<(), Error> {
+        self.given(now, || Input::Remove(name.into(), removal));
+        self.advance(now);
+        if self.is_leaving() {
+            return Err(Error::Left);
+        }
+        let listed = self.table.find(name).filter(|id| !self.table.get(*id).tombstone);
+        let known = listed.ok_or_else(|| Error::UnknownMember { name: name.into() })?;
+        let Record { state, identity, .. } = *self.table.get(known);
+        if state.is_live() {
+            return Err(Error::StillLive { name: name.into() });
+        }
+        let own = Arc::clone(&self.name);
+        let removed = message::Removed { by: &own, forget: removal == Removal::Forget };
+        match state {
+            MemberState::Left => self.forget_listed(known, identity, Some(removed)),
+            _ => {
+                let (state, by) = (MemberState::Left, Origin::Own);
+                self.depart(known, &Notice { identity, state, by, removed: Some(removed) }, self.now);
+            }
+        }
+        Ok(())
+    }
+
+    /// That a member is to be forgotten is taken in though it is known to have left under that identity: others may have
+    /// heard of it only now.
+    pub(super) fn forget_listed(
+        &mut self,
+        id: MemberId,
+        identity: Identity,
+        removed: Option<message::Removed<'_>>,
+    ) {
+        let Some(removed) = removed.filter(|removed| removed.forget) else { return };
+        let record = self.table.get(id);
+        let known = record.removed.as_deref().is_some_and(|removed| removed.forget);
+        if record.state == MemberState::Left && record.identity == identity && !known {
+            let listed = !record.tombstone;
+            self.table.update(id, &mut self.rng, |record| {
+                record.removed = Some(Box::new(Removed::of(removed)));
+            });
+            if listed {
+                self.hide(id);
+            }
+            self.spread(id, Urgency::Urgent);
+        }
+    }
+
+    /// A departed member is listed no longer.
+    pub(super) fn hide(&mut self, id: MemberId) {
+        self.emit_member(|member| Event::Reaped { member }, id);
+        self.table.update(id, &mut self.rng, |record| record.tombstone = true);
+        self.schedule_reap(id);
+    }
+}
