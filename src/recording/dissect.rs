@@ -7,7 +7,7 @@ use crate::{
     wire::{
         hash,
         message::{Message, Removed},
-        packet::{self, Section},
+        packet,
     },
 };
 
@@ -19,8 +19,11 @@ pub struct Dissected {
     pub sender: u32,
     /// The token that it shows: it was given to the sender by the receiver.
     pub token: u32,
-    /// Its messages, in order; those that are unknown or malformed are left out.
+    /// Its messages, in order; those that are unknown or malformed, and what is no message of the protocol, are left out.
     pub messages: Vec<Said>,
+    /// A hash of what the protocol wrote: the same of a datagram as it was recorded by its sender and as it arrived, whatever the
+    /// layer above has added.
+    pub fingerprint: u64,
 }
 
 /// A message.
@@ -86,8 +89,19 @@ pub fn mark(name: &str) -> u32 {
 pub fn dissect(bytes: &[u8]) -> Option<Dissected> {
     let cluster = u32::from_le_bytes(bytes.get(1..5)?.try_into().ok()?);
     let (header, sections) = packet::open(bytes, cluster).ok()?;
-    let messages = sections.filter_map(|section| section.and_then(Section::message).ok().flatten());
-    Some(Dissected { sender: header.sender, token: header.token, messages: messages.map(said).collect() })
+    let (mut messages, mut hasher) = (Vec::new(), crc32fast::Hasher::new());
+    let mut written = 0;
+    for section in sections.flatten().filter(|section| !section.is_data()) {
+        let (tag, body) = section.parts();
+        hasher.update(&[tag]);
+        hasher.update(body);
+        written += 1 + body.len() as u64;
+        messages.extend(section.message().ok().flatten().map(said));
+    }
+    let packet::Header { sender, token, .. } = header;
+    hasher.update(&sender.to_le_bytes());
+    hasher.update(&token.to_le_bytes());
+    Some(Dissected { sender, token, messages, fingerprint: written << 32 | u64::from(hasher.finalize()) })
 }
 
 fn said(message: Message<'_>) -> Said {

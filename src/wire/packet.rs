@@ -129,6 +129,11 @@ impl<'a> Section<'a> {
         data::is_data(self.tag)
     }
 
+    /// Its tag and its body.
+    pub(crate) fn parts(self) -> (u8, &'a [u8]) {
+        (self.tag, self.body)
+    }
+
     /// Decodes the body of such a section; `None` for an unknown tag.
     pub(crate) fn data_message(self) -> Result<Option<DataMessage<'a>>, Malformed> {
         DataMessage::decode(self.tag, self.body)

@@ -90,7 +90,7 @@ struct Trace {
     node: usize,
     at: i64,
     /// The length and the checksum of its bytes, and the mark of its sender.
-    key: (usize, u32, u32),
+    key: (u64, u32),
     recipient: u32,
     said: Dissected,
 }
@@ -201,8 +201,9 @@ fn tell(node: usize, recording: &Recording) -> Told {
     let mut told = Told::default();
     let mut gaps = recording.segments().iter().filter(|segment| !segment.follows());
     let trace = |at, bytes: &[u8], recipient| {
-        let said = dissect(bytes)?;
-        let key = (bytes.len(), crc32fast::hash(bytes), said.sender);
+        // What the layer above alone says is no part of a recording.
+        let said = dissect(bytes).filter(|said| !said.messages.is_empty())?;
+        let key = (said.fingerprint, said.sender);
         Some(Trace { node, at, key, recipient, said })
     };
     for step in recording.replay() {
@@ -324,8 +325,7 @@ mod tests {
         let recording = world().recordings().swap_remove(0);
         let sent = recording.replay().flatten().find_map(|step| step.sent.into_iter().next());
         let said = dissect(&sent.expect("it sends").bytes).expect("it is a datagram");
-        let trace =
-            |node, at, number| Trace { node, at, key: (number, 0, 0), recipient: 0, said: said.clone() };
+        let trace = |node, at, number| Trace { node, at, key: (number, 0), recipient: 0, said: said.clone() };
         let (there, back) = (trace(0, 1000, 1), trace(1, 901_500, 2));
         // The second clock is 900,000 ahead; a datagram takes 500 there, 700 back, and others take longer.
         let told = [

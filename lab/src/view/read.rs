@@ -1,9 +1,6 @@
 //! From recordings to witnesses: each node is run again, and asked at its verdicts.
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    time::Duration,
-};
+use std::time::Duration;
 
 use syncswim::{
     recording::{Difference, Dissected, Recording, Said, Step, dissect},
@@ -81,19 +78,26 @@ impl Reader {
         witness.beliefs.extend(step.events().filter_map(belief).map(|(name, belief)| (now, name, belief)));
         witness.held.extend(explained);
         let sent = step.sent.iter().filter_map(|sent| {
+            let dissected = dissect(&sent.bytes)?;
             Some(Seen {
                 at: now,
                 other: sent.recipient,
-                hash: hash(&sent.bytes),
-                content: content(&dissect(&sent.bytes)?),
+                hash: dissected.fingerprint,
+                content: content(&dissected),
             })
         });
         witness.sent.extend(sent);
         if let Some(Input::Datagram { bytes, .. }) = &step.input
-            && let Some(dissected) = dissect(bytes)
+            // What the layer above alone says is no part of a recording.
+            && let Some(dissected) = dissect(bytes).filter(|said| !said.messages.is_empty())
         {
             let content = content(&dissected);
-            witness.received.push(Seen { at: now, other: dissected.sender, hash: hash(bytes), content });
+            witness.received.push(Seen {
+                at: now,
+                other: dissected.sender,
+                hash: dissected.fingerprint,
+                content,
+            });
         }
         (self.due, self.last) = (node.poll_timeout(), step.at);
         witness.due = self.due.map_or(u64::MAX, |due| now + micros(due.since(step.at)));
@@ -173,12 +177,6 @@ impl Reader {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-fn hash(bytes: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    bytes.hash(&mut hasher);
-    hasher.finish()
 }
 
 fn state(member: &Member) -> Belief {
