@@ -154,6 +154,16 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// The state file cannot be used. Nothing was started, and the file is as it was.
+    #[error("cannot use the state file {} (give this node a file of its own that it may read, in a folder that exists; if it was this node's, remove it)", Quoted(&path.to_string_lossy()))]
+    #[non_exhaustive]
+    StateFile {
+        /// Where.
+        path: std::path::PathBuf,
+        /// What the system answered, or whose it is.
+        source: io::Error,
+    },
+
     /// A discovery failed. The cluster was stopped because of it. What to do says its source.
     #[error("discovery `{}` failed", Brief(.name))]
     #[non_exhaustive]
@@ -341,6 +351,7 @@ mod tests {
             Error::Spawn { .. } => "raise the process limits or start fewer nodes",
             Error::Randomness { .. } => "check that this process may use",
             Error::Recording { .. } => "choose a file that this process may write",
+            Error::StateFile { .. } => "give this node a file of its own",
             // Its source says what to do: here, that the port is taken.
             Error::Discovery { .. } => "choose an address of this host and a free port",
             Error::Panicked { .. } => "report it",
@@ -379,6 +390,7 @@ mod tests {
             Error::Spawn { what: "w".into(), source: system() },
             Error::Randomness { source: system() },
             Error::Recording { path: "p".into(), source: system() },
+            Error::StateFile { path: "p".into(), source: system() },
             Error::Panicked { what: "w".into(), message: "m".into() },
             Error::Left,
             Error::Stopped,

@@ -111,12 +111,14 @@ mod ip_network;
 mod keys;
 mod log_line;
 mod membership;
+mod private_file;
 #[cfg(any(test, feature = "sim"))]
 pub mod recording;
 #[cfg(not(any(test, feature = "sim")))]
 mod recording;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+mod state_file;
 mod stop;
 pub mod swim;
 mod text;

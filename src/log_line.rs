@@ -64,6 +64,8 @@ topics! {
     MembersFailed = Info "members failed",
     MembersRefuted = Info "members refuted",
     HealthRecovered = Info "health recovered",
+    StateFileRead = Info "state file read",
+    StateFileRestored = Info "state file restored",
     DatagramsRestored = Info "datagrams restored",
     AddressRestored = Info "address restored",
     #[cfg(feature = "encryption")]
@@ -97,6 +99,7 @@ topics! {
     KeyEvicted = Warn "key evicted",
     EncryptionOff = Warn "encryption off",
     SeedsUnreached = Warn "seeds unreached",
+    RememberedUnreached = Warn "remembered unreached",
     NameTaken = Warn "name taken",
     SeedUnresolved = Warn "seed unresolved",
     SeedRefused = Warn "seed refused",
@@ -107,6 +110,7 @@ topics! {
     LookupPartial = Warn "lookup partial",
     LookupFailed = Warn "lookup failed",
     RecordingEnded = Warn "recording ended",
+    StateFileFailed = Warn "state file failed",
     NodePanicked = Error "node panicked",
     #[cfg(feature = "capi")]
     ThreadPanicked = Error "thread panicked",

@@ -80,6 +80,9 @@ pub unsafe extern "C" fn syncswim_config_new(
 /// - recv_buffer: bytes of the receive buffer to ask the system for. Defaults to 4194304.
 /// - record: the file of a flight recording that begins with the node. Defaults to none.
 /// - record_limit: the most bytes that it takes, at least 1048576. Defaults to 67108864.
+/// - state_file: a file of this node's own, in which it keeps who was in the cluster and where: with it, it finds the cluster
+///   again after a restart though no seed answers. Defaults to none.
+/// - rejoin_after_leave: whether it does so after a leave, too. Defaults to false.
 ///
 /// Who may take part:
 ///

@@ -40,7 +40,7 @@ pub const SYNCSWIM_ERR_RESOLVE: syncswim_status = -7;
 pub const SYNCSWIM_ERR_JOIN: syncswim_status = -8;
 /// A live node has this node's name.
 pub const SYNCSWIM_ERR_NAME_TAKEN: syncswim_status = -9;
-/// The system refused a thread, a descriptor or the file of a recording.
+/// The system refused a thread, a descriptor or the file of a recording; or the state file cannot be used.
 pub const SYNCSWIM_ERR_SYSTEM: syncswim_status = -10;
 /// A discovery failed in another way. The message says how.
 pub const SYNCSWIM_ERR_DISCOVERY: syncswim_status = -11;
@@ -83,7 +83,10 @@ fn status_of(error: &Error) -> syncswim_status {
         Error::Resolve { .. } => SYNCSWIM_ERR_RESOLVE,
         Error::Join { .. } | Error::Unreachable { .. } => SYNCSWIM_ERR_JOIN,
         Error::NameTaken { .. } => SYNCSWIM_ERR_NAME_TAKEN,
-        Error::Spawn { .. } | Error::Randomness { .. } | Error::Recording { .. } => SYNCSWIM_ERR_SYSTEM,
+        Error::Spawn { .. }
+        | Error::Randomness { .. }
+        | Error::Recording { .. }
+        | Error::StateFile { .. } => SYNCSWIM_ERR_SYSTEM,
         Error::Discovery { source, .. } => {
             source.downcast_ref::<Error>().map_or(SYNCSWIM_ERR_DISCOVERY, status_of)
         }

@@ -179,6 +179,13 @@ impl ClockThread {
                 self.seeds.report_round(&result);
                 self.publication.seeds_tried(result);
             }
+            Output::RejoinTried(result) => {
+                self.seeds.report_rejoin(&result);
+                // Who has company need not give up for want of seeds; a failure counts with theirs.
+                if result.is_ok() {
+                    self.publication.seeds_tried(result);
+                }
+            }
             Output::LeaveDone { confirmed } => self.publication.leave_done(confirmed),
         }
     }

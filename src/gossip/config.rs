@@ -100,6 +100,23 @@ pub struct GossipConfig {
     /// The most bytes that it takes. Defaults to 64 MiB.
     pub record_limit: u64,
 
+    /// The state file: what the node needs to find its cluster again after a restart, without seeds (`docs/operating/STATE_FILE.md`).
+    /// Each node has one of its own. It is made if it is not there, in a folder that is; on Unix its owner alone may read it.
+    ///
+    /// A node that starts anew begins a later epoch than the one in it, whatever the clock says. The members in it, failed ones
+    /// too, are addresses to try: a moment after the seeds, until one has answered, and then like failed members.
+    /// After a leave they are not, unless [`rejoin_after_leave`](Self::rejoin_after_leave) says so.
+    ///
+    /// A file that is torn or damaged keeps no node from starting: what can be read counts. That of another node or cluster does. A
+    /// disk that is full or fails while the node runs is logged, counted and tried again, and the node goes on.
+    ///
+    /// Defaults to none.
+    pub state_file: Option<PathBuf>,
+
+    /// Whether a node that left looks for the members of its [state file](Self::state_file) when it is started anew. Set it where a
+    /// stop is a restart most of the time, as services are stopped with a leave. Defaults to false.
+    pub rejoin_after_leave: bool,
+
     /// The kernel's receive buffer to ask for, in bytes; the kernel may grant less. Too small drops datagrams
     /// in bursts. Defaults to 4 MiB.
     pub recv_buffer: usize,
@@ -140,6 +157,8 @@ impl GossipConfig {
             encryption: None,
             record: None,
             record_limit: 64 << 20,
+            state_file: None,
+            rejoin_after_leave: false,
             recv_buffer: 4 << 20,
             env_prefix: None,
         }
@@ -168,6 +187,30 @@ impl GossipConfig {
     #[must_use]
     pub fn tags(self, tags: Tags) -> Self {
         Self { tags, ..self }
+    }
+
+    /// Sets [`state_file`](Self::state_file).
+    ///
+    /// ```
+    /// use syncswim::{Gossip, GossipConfig};
+    ///
+    /// # let path = std::env::temp_dir().join(format!("syncswim-doc-{}.state", std::process::id()));
+    /// let config = GossipConfig::local("a").bind("127.0.0.1:0").state_file(&path);
+    /// let node = Gossip::start(config)?;
+    /// node.shutdown()?;
+    /// assert!(path.exists());
+    /// # let _ = std::fs::remove_file(path);
+    /// # Ok::<(), syncswim::Error>(())
+    /// ```
+    #[must_use]
+    pub fn state_file(self, path: impl Into<PathBuf>) -> Self {
+        Self { state_file: Some(path.into()), ..self }
+    }
+
+    /// Sets [`rejoin_after_leave`](Self::rejoin_after_leave).
+    #[must_use]
+    pub fn rejoin_after_leave(self, rejoin_after_leave: bool) -> Self {
+        Self { rejoin_after_leave, ..self }
     }
 
     /// Sets [`keyring`](Self::keyring). The node shares it: what is changed on it later takes effect at once.

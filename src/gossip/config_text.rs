@@ -40,6 +40,8 @@ pub(super) const KEYS: &[Entry] = &[
     knob!("recv_buffer", recv_buffer = parse_value),
     knob!("record", record = |_, text: &str| Ok::<_, Error>((!text.is_empty()).then(|| text.into()))),
     knob!("record_limit", record_limit = parse_value),
+    knob!("state_file", state_file = |_, text: &str| Ok::<_, Error>((!text.is_empty()).then(|| text.into()))),
+    knob!("rejoin_after_leave", rejoin_after_leave = parse_value),
     Entry { key: "allow", set: allow },
     #[cfg(feature = "encryption")]
     Entry { key: "key", set: add_key },
@@ -82,7 +84,8 @@ impl GossipConfig {
     /// Sets a field by its name and a text: from a file, a command line, or a table of a database. The C interface has the
     /// same keys, and a few of its own for what is no part of a `GossipConfig`.
     ///
-    /// - `cluster`, `bind`, `advertise`, `recv_buffer`, `record`, `record_limit`: the fields of this name;
+    /// - `cluster`, `bind`, `advertise`, `recv_buffer`, `record`, `record_limit`, `state_file`, `rejoin_after_leave`: the
+    ///   fields of this name;
     /// - `join`: adds a [seed](Self::seeds);
     /// - `tag.KEY`: sets the tag `KEY`;
     /// - `allow`: adds a network, such as `10.0.0.0/8`, to [those allowed](crate::swim::Config::allow); an empty text adds

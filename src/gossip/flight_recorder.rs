@@ -5,7 +5,7 @@
 //! the recording has, and the recording ends at the next chunk once the thread has.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Seek, Write},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -27,6 +27,7 @@ use crate::{
     blocking::now,
     error::message_of,
     log_line::{Topic, log},
+    private_file,
     recording::{Writer, check_limit, segment_size},
     swim::{Chunk, Refused},
 };
@@ -179,22 +180,16 @@ impl<F: Write + Seek> Work<F> {
 /// A new file, which on Unix this user alone may read. What a regular file at this path holds is kept, with `.old` behind
 /// its name; nothing else is replaced, and no link is followed.
 fn create(path: &Path) -> io::Result<File> {
-    match fs::symlink_metadata(path) {
-        Ok(found) if found.is_file() && found.len() > 0 => {
+    match private_file::find(path)? {
+        Some(found) if found.len() > 0 => {
             let mut old = path.as_os_str().to_owned();
             old.push(".old");
             fs::rename(path, old)?;
         }
-        Ok(found) if found.is_file() => fs::remove_file(path)?,
-        Ok(_) => return Err(io::Error::other("what is there is no regular file")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
+        Some(_) => fs::remove_file(path)?,
+        None => {}
     }
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    private_file::create(path)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@
 //! (what is sealed), `framed_stream`, `dial`, `key_change`, and `conversation`, in which the node and the other side
 //! talk. Above it are the four that begin conversations: `inbound` (streams of others), `join_attempts` and `outbound`
 //! (streams of the node), `rotation` (of a key). `seed_lookup` finds whom to join, and `own_address` looks whether the
-//! host keeps its address. `clock_thread` drives the node and hands out what it wants; `flight_recorder` writes the recording; `running` puts all of them together
+//! host keeps its address. `clock_thread` drives the node and hands out what it wants; `flight_recorder` writes the recording, `state_keeper` the state file; `running` puts all of them together
 //! and starts and ends the threads; `builder` is a node before its start, `handle` what a program holds then.
 //!
 //! Threads of a node: `…-udp` is the clock thread with the datagram socket, `…-tcp` accepts streams, and up to
@@ -66,6 +66,7 @@ mod seed_lookup;
 mod seeds;
 mod shared_node;
 mod sockets;
+mod state_keeper;
 mod timed_socket;
 mod wakeup;
 mod workers;

@@ -37,6 +37,7 @@ use super::{
     seeds::Seeds,
     shared_node::SharedNode,
     sockets::{Sockets, Udp},
+    state_keeper::StateKeeper,
 };
 use crate::{
     Error, Stop,
@@ -60,6 +61,7 @@ pub(super) struct Running {
     pub(super) bound: SocketAddr,
     pub(super) seeds_tried: Receiver<JoinResult>,
     pub(super) recorder: FlightRecorder,
+    state: StateKeeper,
     pools: Pools,
     /// `None` once a caller joins them.
     threads: Mutex<Option<Vec<JoinHandle<()>>>>,
@@ -103,7 +105,8 @@ impl Running {
         let (running, threads) = Self::assemble(config, sockets, directory)?;
         let recording = record.map_or(Ok(()), |(path, limit)| running.recorder.start(&path, limit));
         running.node.list_itself();
-        if let Err(error) = recording.and_then(|()| running.spawn(threads)) {
+        let keeping = recording.and_then(|()| running.state.start(&running.publication.directory));
+        if let Err(error) = keeping.and_then(|()| running.spawn(threads)) {
             // Without its threads it cannot leave, and nobody knows it yet.
             let _ = running.abort();
             return Err(error);
@@ -121,6 +124,7 @@ impl Running {
         check_own_network(&config.swim, advertise)?;
         let (udp, tcp) = (Arc::new(udp), Arc::new(tcp));
         let (bound, counters) = (udp.bound(), Arc::new(Counters::default()));
+        let state = StateKeeper::read(&config, &counters)?;
         let secrets = Arc::new(Secrets::of(&config, &counters));
         let epoch = wall_millis();
         let seal = DatagramSeal::new(&secrets, &config.swim.name, epoch)?;
@@ -137,6 +141,9 @@ impl Running {
         let pools = Pools::new(&name);
         let node = SharedNode::new(name, Arc::clone(&publication), (&udp, &tcp), |now| {
             let mut node = Node::new(swim, start, now);
+            if let Some(past) = state.past() {
+                node.rejoin(now, past);
+            }
             if seek {
                 node.seek_seeds(now);
             }
@@ -203,6 +210,7 @@ impl Running {
             bound,
             seeds_tried,
             recorder,
+            state,
             pools,
             threads: Mutex::new(Some(Vec::new())),
             gone: Stop::new(),
@@ -309,6 +317,7 @@ impl Running {
             let _ = thread.join();
         }
         self.recorder.stop();
+        self.state.finish();
         self.pools.close();
         self.gone.stop();
     }

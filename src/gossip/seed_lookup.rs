@@ -247,6 +247,21 @@ impl SeedLookup {
         self.warnings.log(Topic::SeedsUnreached, "", &fields);
     }
 
+    /// How a try to rejoin ended, in one line at most.
+    pub(super) fn report_rejoin(&self, result: &JoinResult) {
+        let node = &self.node.name;
+        match result {
+            Ok(_) => self.warnings.forget(Topic::RememberedUnreached),
+            Err(problem @ JoinProblem::NameTaken { .. }) => {
+                self.warnings.log(Topic::NameTaken, "", &[("problem", problem), ("node", node)]);
+            }
+            Err(problem) => {
+                let fields: [Field<'_>; 2] = [("problem", problem), ("node", node)];
+                self.warnings.log(Topic::RememberedUnreached, "", &fields);
+            }
+        }
+    }
+
     /// Why a seed cannot be joined at an address.
     fn refusal(&self, addr: SocketAddr) -> Option<String> {
         if !self.config.allows(addr.ip()) {

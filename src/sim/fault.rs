@@ -22,6 +22,14 @@ pub enum Fault {
     Restart(usize),
     /// A node leaves.
     Leave(usize),
+    /// From now on nodes keep state files, and rejoin from them after a leave too: there are no seeds any more.
+    StateFiles,
+    /// A machine loses power.
+    PowerCut(usize),
+    /// All of them do.
+    PowerCutOfAll,
+    /// Every machine starts anew, at once.
+    RestartOfAll,
     /// A process stops for a while.
     Pause(usize, Duration),
     /// A process cannot send or receive for a while, though its timers run.
@@ -249,6 +257,18 @@ impl Fault {
         }
     }
 
+    /// Draws something that nodes have state files for.
+    pub(super) fn draw_restart(rng: &mut fastrand::Rng, n: usize) -> Self {
+        let host = rng.usize(..n);
+        match rng.u32(..10) {
+            0..=2 => Self::PowerCut(host),
+            3 => Self::PowerCutOfAll,
+            4 | 5 => Self::RestartOfAll,
+            6 => Self::WrongClock(host, -rng.i64(1..1 << 40)),
+            _ => Self::Restart(host),
+        }
+    }
+
     /// Draws something an attacker does.
     pub(super) fn draw_attack(rng: &mut fastrand::Rng, n: usize) -> Self {
         Self::Attack(Attack::draw(rng, n))
@@ -277,6 +297,13 @@ impl Fault {
             Self::Crash(host) if is_up(world, *host) => world.crash(*host),
             Self::Restart(host) if !is_up(world, *host) || world.hosts[*host].left => world.restart(*host),
             Self::Leave(host) if is_up(world, *host) => world.with(*host, |node, now| node.leave(now)),
+            Self::StateFiles => {
+                world.keep_state(true);
+                world.hosts.iter_mut().for_each(|host| host.seeds.clear());
+            }
+            Self::PowerCut(host) => world.cut_power(*host),
+            Self::PowerCutOfAll => (0..world.hosts.len()).for_each(|host| world.cut_power(host)),
+            Self::RestartOfAll => (0..world.hosts.len()).for_each(|host| world.restart(host)),
             Self::Pause(host, length) => world.pause(*host, *length),
             Self::Block(host, length) => world.block(*host, *length),
             Self::LateTimers(host, length) => world.delay_timers(*host, *length),

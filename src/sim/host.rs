@@ -2,9 +2,11 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use super::disk::ModelDisk;
 use crate::{
     Membership,
     data::Endpoint,
+    state_file::StateFile,
     swim::{BlockedIo, Config, Event, JoinResult, Node, Time},
 };
 
@@ -46,6 +48,14 @@ pub struct Host {
     pub(super) wakes_for: Time,
     /// The machine goes down once the leave is done.
     pub(super) stops_when_left: bool,
+    /// What it has between two of its lives,
+    pub(in crate::sim) disk: ModelDisk,
+    /// and what its node keeps there.
+    pub(super) state: Option<StateFile<ModelDisk>>,
+    /// Since when a record waits to be written.
+    pub(super) state_waits: Option<Time>,
+    /// When it forgets the members of an earlier life that were not met.
+    pub(super) forgets_unmet: Option<Time>,
     /// Bytes that wait for it, until when.
     pub(super) waiting: (Time, usize),
 }
@@ -71,6 +81,10 @@ impl Host {
             wakes_at: None,
             wakes_for: Time::ZERO,
             stops_when_left: false,
+            disk: ModelDisk::default(),
+            state: None,
+            state_waits: None,
+            forgets_unmet: None,
             waiting: (Time::ZERO, 0),
         }
     }

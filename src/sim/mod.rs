@@ -19,7 +19,7 @@
 //! println!("a crash was known to all after {took:?}");
 //! ```
 //!
-//! `world` runs hosts, `network` says what becomes of a datagram, `paths` where hosts send from and are reached, `queue` what comes next, `check` looks for
+//! `world` runs hosts, `network` says what becomes of a datagram, `paths` where hosts send from and are reached, `disk` what a power cut leaves, `queue` what comes next, `check` looks for
 //! broken promises after each step, `theme` draws random `fault`s, [`attacker`] lies, and [`search`] runs random
 //! schedules and shrinks those that break a promise. [`configs`] runs random configurations.
 //!
@@ -31,6 +31,7 @@ pub mod attacker;
 pub mod chaos;
 mod check;
 pub mod configs;
+pub(crate) mod disk;
 mod fault;
 pub(crate) mod forge;
 mod host;

@@ -44,10 +44,12 @@ impl Schedule {
         let mut rng = fastrand::Rng::with_seed(seed);
         let nodes = 2 + rng.usize(..11);
         let length = rng.usize(5..40);
-        let faults = (0..length)
+        // By then all know each other: the first host has no seeds, and is found through those of the others.
+        let first = theme.first().map(|fault| (Duration::from_secs(90), fault));
+        let drawn = (0..length)
             .map(|_| (Duration::from_millis(rng.u64(..6000)), theme.draw(&mut rng, nodes)))
-            .collect();
-        Self { seed, nodes, faults }
+            .collect::<Vec<_>>();
+        Self { seed, nodes, faults: first.into_iter().chain(drawn).collect() }
     }
 
     /// Runs it in a cluster of this configuration and says which promise broke, if one did. A panic of the

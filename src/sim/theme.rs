@@ -24,11 +24,13 @@ pub enum Theme {
     Attacks,
     /// Any of these.
     Everything,
+    /// Machines lose power and start anew, and there are no seeds: nodes rejoin from their state files.
+    Restarts,
 }
 
 impl Theme {
     /// Every theme.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Accidents,
         Self::Late,
         Self::Calls,
@@ -37,6 +39,7 @@ impl Theme {
         Self::Paths,
         Self::Attacks,
         Self::Everything,
+        Self::Restarts,
     ];
 
     /// Its name, as it is called on a command line.
@@ -51,6 +54,7 @@ impl Theme {
             Self::Paths => "paths",
             Self::Attacks => "attacks",
             Self::Everything => "everything",
+            Self::Restarts => "restarts",
         }
     }
 
@@ -58,6 +62,11 @@ impl Theme {
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|theme| theme.name() == name)
+    }
+
+    /// What every schedule about it begins with.
+    pub(super) fn first(self) -> Option<Fault> {
+        (self == Self::Restarts).then_some(Fault::StateFiles)
     }
 
     /// Draws a fault for a cluster of `n`: half of them are accidents, whatever it is about.
@@ -74,6 +83,7 @@ impl Theme {
             Self::Conflicts => Fault::draw_conflict(rng, n),
             Self::Clocks => Fault::draw_wrong_clock(rng, n),
             Self::Paths => Fault::draw_path(rng, n),
+            Self::Restarts => Fault::draw_restart(rng, n),
             _ => Fault::draw_attack(rng, n),
         }
     }

@@ -36,6 +36,7 @@ impl Node {
             ("members that were greeted", self.greetings.len(), MAX_GREETED),
             ("members whom datagrams do not reach", self.carrier.len(), live + departed),
             ("failed members to reconnect to", self.reconnects.len(), self.config.max_reconnects),
+            ("members of an earlier life", self.rejoin.len(), self.config.max_reconnects),
             ("observations", self.history.len(), self.config.history),
             ("unsent datagrams and unread outputs", self.undrained(), 0),
             ("members that are told of their departure", self.lately_departed.len(), live + departed),

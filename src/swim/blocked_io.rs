@@ -29,9 +29,13 @@ impl BlockedIo {
 fn sending_loop(timer: Timer) -> Option<Timer> {
     match timer {
         Timer::Probe | Timer::Indirect => Some(Timer::Probe),
-        Timer::Gossip | Timer::Sync | Timer::Reconnect | Timer::Seeds | Timer::Leave | Timer::Conflict => {
-            Some(timer)
-        }
+        Timer::Gossip
+        | Timer::Sync
+        | Timer::Reconnect
+        | Timer::Seeds
+        | Timer::Leave
+        | Timer::Conflict
+        | Timer::Rejoin => Some(timer),
         Timer::Nack(_) | Timer::Suspicion(_) | Timer::Reap(_) | Timer::Stream(_) | Timer::Race => None,
     }
 }

@@ -34,6 +34,11 @@ pub(super) fn first_epoch(clock: u64, rng: &mut fastrand::Rng) -> u64 {
     if clock < LATEST_START { clock } else { LATEST_START + rng.u64(..YEAR) }
 }
 
+/// Whether an earlier life of this node can have had an epoch: others have accepted it.
+pub(super) fn is_possible(epoch: u64) -> bool {
+    epoch < LATEST_OWN
+}
+
 /// The identity that supersedes a claim about this node. Where other tables might not accept so high an incarnation, it
 /// is the next epoch, which every table accepts that accepted the claim.
 pub(super) fn superseding(ours: Identity, claimed: Identity) -> Identity {

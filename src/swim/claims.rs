@@ -69,6 +69,7 @@ impl Node {
                 let mut record = self.record(claim.name, claim.addr, MemberState::Alive, identity);
                 record.tags = tags;
                 let id = self.table.insert(record, &mut self.rng);
+                self.reconnects.forget(claim.name);
                 self.remember(id, Observation::Joined);
                 self.emit_member(|member| Event::Joined { member }, id);
                 self.spread(id, Urgency::Routine);

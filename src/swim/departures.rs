@@ -161,6 +161,10 @@ impl Node {
 
     /// Remembers the departure of an unknown member, so that no older update lists it as alive.
     fn insert_tombstone(&mut self, name: &str, notice: &Notice<'_>, since: Time) {
+        // Of an earlier life it may be remembered.
+        if notice.state == MemberState::Left {
+            self.reconnects.forget(name);
+        }
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         let mut record = self.record(name, nowhere, notice.state, notice.identity);
         (record.since, record.tombstone) = (since, true);

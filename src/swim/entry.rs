@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::{
     event::Output,
     join::Joining,
+    rejoin::Past,
     remove::Removal,
     stream::{StreamFailure, StreamId, StreamStep},
     timers::Timer,
@@ -109,6 +110,8 @@ pub enum Input<'a> {
     },
     /// It closes one.
     CloseDataStream(StreamId),
+    /// `rejoin`.
+    Rejoin(Cow<'a, Past>),
     /// A timeout of a process whose sends block, with the loops that wait: only in the simulator.
     #[doc(hidden)]
     TimeoutBlocked(Vec<BlockedLoop>),

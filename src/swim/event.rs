@@ -245,6 +245,8 @@ pub enum Output {
     JoinDone(u64, JoinResult),
     /// A round of contacting the seeds ended; another follows later in any case.
     SeedsTried(JoinResult),
+    /// A try to [rejoin](super::Node::rejoin) ended; another follows later if it failed.
+    RejoinTried(JoinResult),
     /// The leave is over.
     #[non_exhaustive]
     LeaveDone {

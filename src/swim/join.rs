@@ -23,11 +23,11 @@ use crate::JoinProblem;
 /// Addresses of one join that must be reached to stop.
 pub(super) const ENOUGH: usize = 3;
 /// Addresses that one join tries; more are not looked at.
-const MAX_ADDRS: usize = 1024;
+pub(super) const MAX_ADDRS: usize = 1024;
 /// Joins under way at the same time; more are refused.
 const MAX_JOINS: usize = 64;
 /// The delay after the first failure to reach a seed; it doubles from there.
-const FIRST_RETRY: Duration = Duration::from_millis(50);
+pub(super) const FIRST_RETRY: Duration = Duration::from_millis(50);
 
 /// A join under way. Never given twice, so that what comes late finds nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,8 @@ pub enum Joining {
     Seeds,
     /// A caller, with its ticket: [`Output::JoinDone`] tells the result.
     Ticket(u64),
+    /// The node itself, where the members of its earlier life were: [`Output::RejoinTried`] tells the result.
+    Remembered,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -189,7 +191,7 @@ impl Node {
         self.advance_joins();
     }
 
-    fn begin_join(&mut self, asker: Joining, addrs: &[SocketAddr], lookups: usize) {
+    pub(super) fn begin_join(&mut self, asker: Joining, addrs: &[SocketAddr], lookups: usize) {
         let full = self.joins.open.len() >= MAX_JOINS;
         self.metrics.refused_joins += u64::from(full);
         if self.is_leaving() || full {
@@ -294,16 +296,13 @@ impl Node {
         match asker {
             Joining::Ticket(ticket) => self.emit(Output::JoinDone(ticket, result)),
             Joining::Seeds => self.seeds_tried(result, failed),
+            Joining::Remembered => self.rejoin_tried(result),
         }
     }
 
     fn seeds_tried(&mut self, result: JoinResult, failed: bool) {
         let result = self.judge_join(result);
-        // Members may have found this node though no seed answers: it has to probe them, and to announce itself.
-        let is_taken = matches!(result, Err(JoinProblem::NameTaken { .. }));
-        if !is_taken && self.table.others() > 0 {
-            self.go_live();
-        }
+        self.live_with_company(&result);
         let longest = self.config.seed_max_delay;
         let delay = if failed || result.is_err() {
             self.joins.seed_delay = (self.joins.seed_delay * 2).max(FIRST_RETRY).min(longest);
@@ -317,6 +316,14 @@ impl Node {
             self.set_timer(Timer::Seeds, delay);
         }
         self.emit(Output::SeedsTried(result));
+    }
+
+    /// Members may have found this node though nobody it asked answers: it has to probe them, and to announce itself.
+    pub(super) fn live_with_company(&mut self, result: &JoinResult) {
+        let is_taken = matches!(result, Err(JoinProblem::NameTaken { .. }));
+        if !is_taken && self.table.others() > 0 {
+            self.go_live();
+        }
     }
 }
 

@@ -8,7 +8,7 @@
 //! tombstones), `suspicion`, `self_claims` about this node, `flap`, `bounds` of what others are believed. Detection:
 //! `probe`, `health` (Lifeguard's awareness), `stalls`; `status` and `history` tell of all of it. Dissemination: `updates` (their queue), `dissemination` (gossip),
 //! `anti_entropy` (when) and `push_pull` (how tables are exchanged). Streams: `stream`, `frames`, each a `session`,
-//! `carry` (datagrams by stream). Life of a node: `phase`, `join`, `race`, `reconnect`, `leave`,
+//! `carry` (datagrams by stream). Life of a node: `phase`, `join`, `race`, `rejoin`, `reconnect`, `leave`,
 //! `remove` (of failed members), `reach` (how others see this node), `vitals` (how it is itself). `node` takes inputs and
 //! routes them, `datagram` takes one in, `transmit` writes those that wait, `upper_layer` is what the layer above uses.
 //! Under them the `table` of `member` records, with an index and the probe rings in its folder; `secret`, `timers` and `time`.
@@ -46,6 +46,7 @@ mod race;
 mod reach;
 mod reconnect;
 mod recorder;
+mod rejoin;
 mod remove;
 #[cfg(any(test, feature = "sim"))]
 mod replay;
@@ -86,6 +87,7 @@ pub use reach::ReachProblem;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use recorder::Beginning;
 pub(crate) use recorder::{Chunk, MIN_SEGMENT, Refused};
+pub use rejoin::Past;
 pub use remove::Removal;
 pub use status::{Clocks, Doubt, ProbeStats, Standing, Status, WrongClock};
 pub use stream::{StreamFailure, StreamId, StreamKind, StreamStep};

@@ -25,6 +25,7 @@ use super::{
     reach::Reach,
     reconnect::Reconnects,
     recorder::Recorder,
+    rejoin::Rejoin,
     secret::{Numbers, Tokens},
     self_claims::NameConflict,
     stream::Streams,
@@ -121,6 +122,7 @@ pub struct Node {
     pub(super) streams: Streams,
     pub(super) sync_pace: SyncPace,
     pub(super) joins: Joins,
+    pub(super) rejoin: Rejoin,
     pub(super) reconnects: Reconnects,
     pub(super) conflict: NameConflict,
     pub(super) unverified: Pinged<Unverified>,
@@ -180,6 +182,7 @@ impl Node {
             streams: Streams::default(),
             sync_pace: SyncPace::default(),
             joins: Joins::default(),
+            rejoin: Rejoin::default(),
             conflict: NameConflict::default(),
             unverified: Pinged::new(MAX_ASKED),
             greetings: Pinged::new(MAX_GREETED),
@@ -225,6 +228,7 @@ impl Node {
             Timer::Leave => self.repeat_leave(),
             Timer::Reap(id) => self.reap(id),
             Timer::Stream(stream) => self.stream_time_is_up(stream),
+            Timer::Rejoin => self.try_rejoin(),
         }
     }
 

@@ -97,7 +97,9 @@ impl Node {
         self.table
             .update(MemberId::SELF, &mut self.rng, |own| (own.state, own.since) = (MemberState::Left, now));
         self.emit_member(|member| Event::Left { member, by: Origin::Own }, MemberId::SELF);
-        for timer in [Timer::Probe, Timer::Indirect, Timer::Sync, Timer::Reconnect, Timer::Seeds] {
+        let timers =
+            [Timer::Probe, Timer::Indirect, Timer::Sync, Timer::Reconnect, Timer::Seeds, Timer::Rejoin];
+        for timer in timers {
             self.timers.cancel(timer);
         }
         self.advance_joins();

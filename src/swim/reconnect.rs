@@ -1,7 +1,8 @@
 //! Reconnect: failed members are pinged at their last address, with back-off, without end.
 //!
 //! An answer is followed by a push/pull, in which each side learns whom the other declared failed, and all who are alive
-//! refute. So a partition ends without seeds. Members that left are not tried.
+//! refute. So a partition ends without seeds. Members that left are not tried. Members of an earlier life (`rejoin.rs`) are
+//! tried like failed ones, until they are met.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -57,9 +58,9 @@ impl Reconnects {
         full
     }
 
-    pub(super) fn forget(&mut self, name: &Arc<str>) {
-        if let Some(peer) = self.failed.remove(name) {
-            self.due.remove(&(peer.next, Arc::clone(name)));
+    pub(super) fn forget(&mut self, name: &str) {
+        if let Some((name, peer)) = self.failed.remove_entry(name) {
+            self.due.remove(&(peer.next, name));
         }
     }
 
@@ -73,11 +74,15 @@ impl Node {
     /// Remembers the address of a failed member; not of one that never answered, which may be made up.
     pub(super) fn reconnect_later(&mut self, id: MemberId, name: Arc<str>, addr: SocketAddr) {
         if self.table.get(id).contact.verified {
-            let first = self.jittered(self.config.probe_interval * 2);
-            let full = self.reconnects.remember(name, addr, self.now + first, first);
-            self.metrics.evicted_reconnects += u64::from(full);
+            self.reconnect_from_now_on(name, addr);
             self.schedule_reconnect();
         }
+    }
+
+    pub(super) fn reconnect_from_now_on(&mut self, name: Arc<str>, addr: SocketAddr) {
+        let first = self.jittered(self.config.probe_interval * 2);
+        let full = self.reconnects.remember(name, addr, self.now + first, first);
+        self.metrics.evicted_reconnects += u64::from(full);
     }
 
     pub(super) fn schedule_reconnect(&mut self) {

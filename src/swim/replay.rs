@@ -37,6 +37,7 @@ impl Node {
                 let _ = self.open_data_stream(now, &to, *timeout);
             }
             Input::CloseDataStream(stream) => self.close_data_stream(now, *stream),
+            Input::Rejoin(past) => self.rejoin(now, past),
             Input::TimeoutBlocked(loops) => {
                 self.handle_timeout_blocked(now, &mut BlockedIo::of(loops));
             }

@@ -138,7 +138,7 @@ impl Node {
     }
 
     /// While quiet: raises the epoch above that of a past life.
-    fn outlive(&mut self, past: Identity) {
+    pub(super) fn outlive(&mut self, past: Identity) {
         if self.table.get(MemberId::SELF).identity.epoch > past.epoch {
             return;
         }

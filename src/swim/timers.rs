@@ -38,6 +38,8 @@ pub(super) enum Timer {
     Conflict,
     /// A stream took too long.
     Stream(StreamId),
+    /// Members of an earlier life are to be tried.
+    Rejoin,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]

@@ -1,5 +1,7 @@
 //! Random schedules, one theme each: whatever happens, every promise is kept.
 
+mod restarts;
+
 use std::{ops::Range, time::Duration};
 
 use super::{Theme, World, search::try_seed};
@@ -60,6 +62,11 @@ fn whichever_way_hosts_reach_each_other_every_promise_is_kept() {
 #[test]
 fn after_an_attack_every_promise_is_kept() {
     keeps_every_promise(Theme::Attacks, 300);
+}
+
+#[test]
+fn without_seeds_restarts_and_power_cuts_keep_every_promise() {
+    keeps_every_promise(Theme::Restarts, 300);
 }
 
 #[test]

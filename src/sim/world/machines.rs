@@ -13,6 +13,7 @@ use crate::{
 impl World {
     pub(super) fn boot(&mut self, at: usize) {
         self.learn_new_address(at);
+        let past = self.read_state(at);
         let seed = self.rng.u128(..);
         let right = self.epoch();
         let host = &mut self.hosts[at];
@@ -22,6 +23,8 @@ impl World {
         let mut node = Node::new(host.config.clone(), start, now);
         let seeks = !host.seeds.is_empty();
         self.record_life(at, &mut node);
+        past.iter().for_each(|past| node.rejoin(now, past));
+        self.begin_state(at, &node);
         if seeks {
             node.seek_seeds(now);
         }
@@ -61,6 +64,7 @@ impl World {
     /// The machine is gone, without a word.
     pub fn crash(&mut self, host: usize) {
         self.end_recording(host);
+        self.end_state(host);
         let down = &mut self.hosts[host];
         (down.endpoint, down.membership) = (None, None);
         if self.by_addr.get(&down.addr) == Some(&host) {

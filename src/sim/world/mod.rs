@@ -3,6 +3,7 @@
 mod machines;
 mod recordings;
 mod run;
+mod state_files;
 mod streams;
 mod views;
 
@@ -85,6 +86,8 @@ pub struct World {
     clogged: Vec<(usize, usize, Delivery)>,
     buffers: Vec<Vec<u8>>,
     recordings: Recordings,
+    /// Whether nodes keep state files, and rejoin from them after a leave.
+    state_files: Option<bool>,
 }
 
 #[derive(Debug)]
@@ -127,6 +130,7 @@ impl World {
             clogged: Vec::new(),
             buffers: Vec::new(),
             recordings: Recordings::default(),
+            state_files: None,
         }
     }
 
@@ -407,7 +411,7 @@ impl World {
             self.send(host, to.addr, &buffer);
         }
         self.buffers.push(buffer);
-        let now = self.now + self.hosts[host].clock;
+        let (now, wall) = (self.now + self.hosts[host].clock, self.epoch());
         while let Some(output) = endpoint.poll_output() {
             match output {
                 Output::Event(event) => {
@@ -416,6 +420,9 @@ impl World {
                     }
                     if let Some(membership) = &self.hosts[host].membership {
                         program::follow(membership, &event);
+                    }
+                    if let Some(state) = &mut self.hosts[host].state {
+                        state.note(&event, wall);
                     }
                     if self.keep_events {
                         self.hosts[host].events.push((self.now, event));
@@ -433,7 +440,9 @@ impl World {
                         checker.join_done(host, ticket);
                     }
                 }
-                Output::SeedsTried(result) => self.hosts[host].joins.push(result),
+                Output::SeedsTried(result) | Output::RejoinTried(result) => {
+                    self.hosts[host].joins.push(result);
+                }
                 Output::LeaveDone { confirmed } => {
                     self.hosts[host].left = true;
                     if let Some(checker) = &mut self.checker {
@@ -447,7 +456,9 @@ impl World {
         }
         self.hosts[host].endpoint = Some(endpoint);
         self.keep_recorded(host);
+        self.write_state(host);
         if self.hosts[host].left && self.hosts[host].stops_when_left {
+            self.finish_state(host);
             return self.crash(host);
         }
         self.reschedule(host);

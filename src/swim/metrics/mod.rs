@@ -254,4 +254,6 @@ metrics! {
     counter recording_lost_inputs = "syncswim_recording_lost_inputs_total";
     /// Flight recordings that ended by themselves: the disk is full, or the node's state does not fit in the file.
     counter recording_failures = "syncswim_recording_failures_total";
+    /// Tries to write the state file that failed: the disk is full, read-only or broken. It is tried again every 30 s.
+    counter state_file_errors = "syncswim_state_file_errors_total";
 }

@@ -22,6 +22,7 @@ mod push_pull;
 mod race;
 mod reach;
 mod recorder;
+mod rejoin;
 mod remove;
 mod reproduced;
 mod room;

@@ -1,0 +1,214 @@
+//! Keeps the state file of a node: on a thread of its own, `…-state`, which alone waits for the disk.
+//!
+//! It follows the node's events as any reader does, so the node never waits for it. Records are written in batches. What
+//! fails is counted, told once, and tried again by writing the whole file anew; the node goes on without.
+
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use parking_lot::Mutex;
+
+use super::{
+    clock::wall_millis,
+    config::GossipConfig,
+    counters::Counters,
+    directory::{Directory, Members},
+    events::Events,
+};
+use crate::{
+    Error,
+    blocking::now,
+    error::message_of,
+    log_line::{Field, Topic, log},
+    state_file::{Disk, Files, Found, StateFile},
+    swim::{Event, Past},
+};
+
+/// Records that are written at once,
+const BATCH: usize = 64;
+/// and how long the first of them waits for more.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often the file is looked for, and how long after a failure it is tried again.
+const LOOK: Duration = Duration::from_secs(30);
+/// How long the end of a node waits for the disk.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
+/// The state file of a node, if it has one.
+#[derive(Debug)]
+pub(super) struct StateKeeper {
+    past: Option<Past>,
+    /// Until the thread begins.
+    work: Mutex<Option<Work<Disk>>>,
+    running: Mutex<Option<Keeping>>,
+}
+
+#[derive(Debug)]
+struct Keeping {
+    /// Disconnected once the thread has ended.
+    ended: Receiver<()>,
+    thread: JoinHandle<()>,
+}
+
+impl StateKeeper {
+    /// Reads the file of a node that starts.
+    pub(super) fn read(config: &GossipConfig, counters: &Arc<Counters>) -> Result<Self, Error> {
+        let Some(path) = &config.state_file else {
+            return Ok(Self { past: None, work: Mutex::default(), running: Mutex::default() });
+        };
+        let swim = &config.swim;
+        let names = (&*swim.cluster, &*swim.name);
+        let read =
+            StateFile::read(Disk::new(path.clone()), names, swim.max_reconnects, config.rejoin_after_leave);
+        let (file, found) = read.map_err(|source| Error::StateFile { path: path.clone(), source })?;
+        tell_found(&swim.name, path, &found);
+        let work = Work {
+            node: swim.name.clone(),
+            counters: Arc::clone(counters),
+            path: path.clone(),
+            file,
+            forget_unmet: swim.reap_failed_after,
+            failed: false,
+        };
+        Ok(Self { past: Some(found.past), work: Mutex::new(Some(work)), running: Mutex::default() })
+    }
+
+    /// What the node knows of its earlier life.
+    pub(super) fn past(&self) -> Option<&Past> {
+        self.past.as_ref()
+    }
+
+    /// Begins to write what happens from now on, in a node that lists itself.
+    pub(super) fn start(&self, directory: &Arc<Directory>) -> Result<(), Error> {
+        let Some(work) = self.work.lock().take() else { return Ok(()) };
+        let (running, ended) = bounded::<()>(0);
+        let (name, directory) = (format!("{}-state", work.node), Arc::clone(directory));
+        let thread = std::thread::Builder::new().name(name.clone()).spawn(move || {
+            let _running = running;
+            work.run(&directory);
+        });
+        let thread = thread.map_err(|source| Error::Spawn { what: format!("thread {name}"), source })?;
+        *self.running.lock() = Some(Keeping { ended, thread });
+        Ok(())
+    }
+
+    /// The node has ended, and its events with it: what is left of them is written. It waits for the disk, but not for ever.
+    pub(super) fn finish(&self) {
+        let Some(Keeping { ended, thread }) = self.running.lock().take() else { return };
+        if ended.recv_timeout(LAST_WAIT) == Err(RecvTimeoutError::Disconnected) {
+            // Its panic, if any, was caught and told.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn tell_found(node: &str, path: &std::path::Path, found: &Found) {
+    let (path, members) = (path.display(), found.past.members.len());
+    let Found { left, damaged, .. } = found;
+    let fields: [Field<'_>; 5] =
+        [("path", &path), ("members", &members), ("left", left), ("damaged", damaged), ("node", &node)];
+    log(Topic::StateFileRead, &fields);
+}
+
+/// What the thread has.
+#[derive(Debug)]
+struct Work<F: Files> {
+    node: String,
+    counters: Arc<Counters>,
+    path: PathBuf,
+    file: StateFile<F>,
+    /// After so long, members of an earlier life that were not met are remembered no longer.
+    forget_unmet: Duration,
+    /// Whether the last try to write failed.
+    failed: bool,
+}
+
+/// When something is due.
+#[derive(Debug)]
+struct Due {
+    /// The file was written, or looked for.
+    looked: Instant,
+    /// The first record that waits came.
+    waits: Option<Instant>,
+    forget_unmet: Option<Instant>,
+}
+
+impl Due {
+    fn next(&self, failed: bool) -> Instant {
+        let look = self.looked + LOOK;
+        let batch = self.waits.filter(|_| !failed).map(|since| since + PATIENCE);
+        [batch, self.forget_unmet].into_iter().flatten().fold(look, Instant::min)
+    }
+}
+
+impl<F: Files> Work<F> {
+    /// Writes until the node ends. A panic ends the keeping, and not the node.
+    fn run(mut self, directory: &Directory) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.keep(directory))) {
+            self.tell_failure(&io::Error::other(message_of(&*panic)));
+        }
+    }
+
+    fn keep(&mut self, directory: &Directory) {
+        let mut events = self.follow(directory);
+        let began = now();
+        let mut due = Due { looked: began, waits: None, forget_unmet: began.checked_add(self.forget_unmet) };
+        self.write(StateFile::write);
+        loop {
+            let wait = due.next(self.failed).saturating_duration_since(now());
+            match events.recv_timeout(wait) {
+                Ok(Event::Lagged { .. }) => events = self.follow(directory),
+                Ok(event) => self.file.note(&event, wall_millis()),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    let now = now();
+                    if due.forget_unmet.take_if(|at| *at <= now).is_some() {
+                        self.file.forget_unmet();
+                    }
+                    self.write(StateFile::write);
+                    (due.looked, due.waits) = (now, None);
+                }
+            }
+            if self.file.waiting() >= BATCH {
+                self.write(StateFile::write);
+                (due.looked, due.waits) = (now(), None);
+            } else if self.file.waiting() > 0 {
+                due.waits.get_or_insert_with(now);
+            }
+        }
+        self.write(StateFile::finish);
+    }
+
+    /// The members now, and the events from now on.
+    fn follow(&mut self, directory: &Directory) -> Events {
+        let (members, events): (Members, Events) = directory.follow();
+        self.file.note_all(&members, wall_millis());
+        events
+    }
+
+    fn write(&mut self, write: impl FnOnce(&mut StateFile<F>) -> io::Result<()>) {
+        match write(&mut self.file) {
+            Err(error) => self.tell_failure(&error),
+            Ok(()) if std::mem::take(&mut self.failed) => {
+                log(Topic::StateFileRestored, &[("path", &self.path.display()), ("node", &self.node)]);
+            }
+            Ok(()) => {}
+        }
+    }
+
+    /// Counts each, and tells the first.
+    fn tell_failure(&mut self, error: &io::Error) {
+        self.counters.count(|counted| counted.state_file_errors += 1);
+        if !std::mem::replace(&mut self.failed, true) {
+            let fields: [Field<'_>; 3] =
+                [("path", &self.path.display()), ("error", error), ("node", &self.node)];
+            log(Topic::StateFileFailed, &fields);
+        }
+    }
+}

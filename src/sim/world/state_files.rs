@@ -1,0 +1,111 @@
+//! State files of the nodes of a world, each on a disk of its machine.
+
+use std::{mem, time::Duration};
+
+use super::World;
+use crate::{
+    state_file::StateFile,
+    swim::{Node, Past},
+};
+
+/// As the driver has them: records that are written at once, and how long the first of them waits.
+const BATCH: usize = 64;
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl World {
+    /// From now on every node keeps a [state file](crate::GossipConfig::state_file) on the disk of its machine, and
+    /// [rejoins](crate::GossipConfig::rejoin_after_leave) from it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use syncswim::{sim::World, swim::Config};
+    ///
+    /// let mut world = World::new(7);
+    /// world.keep_state(false);
+    /// world.start_cluster(5, Config::lan);
+    /// world.run_for(Duration::from_secs(60));
+    /// for host in 0..5 {
+    ///     world.cut_power(host);
+    ///     world.hosts[host].seeds.clear();
+    /// }
+    /// (0..5).for_each(|host| world.restart(host));
+    /// world.run_until("one cluster", Duration::from_secs(10), |world| world.all_see(5));
+    /// ```
+    pub fn keep_state(&mut self, rejoin_after_leave: bool) {
+        self.state_files = Some(rejoin_after_leave);
+        for host in 0..self.hosts.len() {
+            if let Some(endpoint) = self.hosts[host].endpoint.take() {
+                self.read_state(host);
+                self.begin_state(host, &endpoint.node);
+                self.hosts[host].endpoint = Some(endpoint);
+            }
+        }
+    }
+
+    /// The machine is gone, without a word, and its disk loses what was not synced and not written back.
+    pub fn cut_power(&mut self, host: usize) {
+        self.crash(host);
+        let disk = &mut self.hosts[host].disk;
+        disk.now = self.now;
+        disk.cut_power(&mut self.rng);
+    }
+
+    /// What a life that begins knows of the one before.
+    pub(super) fn read_state(&mut self, at: usize) -> Option<Past> {
+        let rejoin_after_leave = self.state_files?;
+        let host = &mut self.hosts[at];
+        let (disk, config) = (mem::take(&mut host.disk), &host.config);
+        let names = (&*config.cluster, &*config.name);
+        let read = StateFile::read(disk, names, config.max_reconnects, rejoin_after_leave);
+        let (file, found) = read.expect("a state file keeps no node from starting");
+        host.state = Some(file);
+        host.forgets_unmet = Some(self.now + host.config.reap_failed_after);
+        Some(found.past)
+    }
+
+    /// A life has begun; or one that goes on begins to keep a file.
+    pub(super) fn begin_state(&mut self, at: usize, node: &Node) {
+        let (wall, now) = (self.epoch(), self.now);
+        if let Some(state) = &mut self.hosts[at].state {
+            state.note_all(&node.members(), wall);
+            state.files_mut().now = now;
+            // What fails is tried again later.
+            let _ = state.write();
+        }
+    }
+
+    /// Writes what has waited long enough.
+    pub(super) fn write_state(&mut self, at: usize) {
+        let (host, now) = (&mut self.hosts[at], self.now);
+        let Some(state) = &mut host.state else { return };
+        if host.forgets_unmet.take_if(|at| *at <= now).is_some() {
+            state.forget_unmet();
+        }
+        if state.waiting() == 0 {
+            return;
+        }
+        let since = *host.state_waits.get_or_insert(now);
+        if state.waiting() >= BATCH || now.since(since) >= PATIENCE {
+            host.state_waits = None;
+            state.files_mut().now = now;
+            let _ = state.write();
+        }
+    }
+
+    /// A process that ends by itself writes all.
+    pub(super) fn finish_state(&mut self, at: usize) {
+        if let Some(state) = &mut self.hosts[at].state {
+            state.files_mut().now = self.now;
+            let _ = state.finish();
+        }
+    }
+
+    /// The process is gone; the disk stays.
+    pub(super) fn end_state(&mut self, at: usize) {
+        let host = &mut self.hosts[at];
+        if let Some(state) = host.state.take() {
+            host.disk = state.into_files();
+        }
+        (host.state_waits, host.forgets_unmet) = (None, None);
+    }
+}

@@ -1,0 +1,212 @@
+//! When a state file is written: at the end while it grows, anew when it has grown enough, was damaged or is gone.
+
+use std::{collections::BTreeSet, io, mem, sync::Arc};
+
+use super::{
+    files::Files,
+    record::{HEADER, Record, header},
+    state::{Remembered, State},
+};
+use crate::{
+    swim::{Event, Member, MemberState, Past},
+    wire::hash,
+};
+
+/// A file that has grown to so many bytes, and to so many times what it had when it was written anew, is written anew.
+const LEAST_GROWTH: usize = 64 << 10;
+const GROWTH: usize = 4;
+
+/// The state file of a running node.
+#[derive(Debug)]
+pub(crate) struct StateFile<F: Files> {
+    files: F,
+    header: [u8; HEADER],
+    /// This node's name.
+    node: Arc<str>,
+    state: State,
+    /// Members of an earlier life that were not met in this one.
+    unmet: BTreeSet<Arc<str>>,
+    /// `None` until the file was written anew, at first, and after a failure.
+    open: Option<Open<F::File>>,
+    /// Records that are not written yet, while it is open.
+    pending: Vec<u8>,
+    waiting: usize,
+}
+
+#[derive(Debug)]
+struct Open<T> {
+    file: T,
+    size: usize,
+    /// It is written anew rather than grow beyond this.
+    most: usize,
+    /// Whether the disk has all of it.
+    synced: bool,
+}
+
+/// What was found at the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// What the new life is told.
+    pub(crate) past: Past,
+    /// Whether the earlier life ended with a leave, so that its members are not looked for.
+    pub(crate) left: bool,
+    /// Bytes that could not be read: a crash has cut the last record off, or the file was damaged.
+    pub(crate) damaged: usize,
+}
+
+impl<F: Files> StateFile<F> {
+    /// Reads the file of a node that starts, and begins another life in it. At most so many members are remembered, and none
+    /// after a leave, unless the node is to rejoin then. Nothing is written yet.
+    pub(crate) fn read(
+        mut files: F,
+        (cluster, node): (&str, &str),
+        most: usize,
+        rejoin_after_leave: bool,
+    ) -> io::Result<(Self, Found)> {
+        let header = header(hash::cluster(cluster), hash::member(node));
+        let file = files.read()?.unwrap_or_default();
+        let (mut state, damaged) = State::parse(&file, &header)?;
+        let left = mem::take(&mut state.left) && !rejoin_after_leave;
+        if left {
+            state.members.clear();
+        }
+        let mut past = state.past();
+        past.members.truncate(most);
+        let unmet: BTreeSet<_> = past.members.iter().map(|(name, _)| Arc::clone(name)).collect();
+        state.members.retain(|name, _| unmet.contains(name));
+        let (open, pending, waiting) = (None, Vec::new(), 0);
+        let file = Self { files, header, node: node.into(), state, unmet, open, pending, waiting };
+        Ok((file, Found { past, left, damaged }))
+    }
+
+    /// Takes in what happened, at this wall-clock time in milliseconds since 1970.
+    pub(crate) fn note(&mut self, event: &Event, wall: u64) {
+        match event {
+            Event::Reaped { member } => self.forget(&member.name),
+            event => event.member().into_iter().for_each(|member| self.note_member(member, wall)),
+        }
+    }
+
+    /// Takes in all members, in place of events that were missed.
+    pub(crate) fn note_all(&mut self, members: &[Member], wall: u64) {
+        let listed: BTreeSet<_> = members.iter().map(|member| &member.name).collect();
+        let known = self.state.members.keys().filter(|name| !listed.contains(*name));
+        let gone: Vec<_> = known.filter(|name| !self.unmet.contains(*name)).cloned().collect();
+        gone.iter().for_each(|name| self.forget(name));
+        members.iter().for_each(|member| self.note_member(member, wall));
+    }
+
+    fn note_member(&mut self, member: &Member, wall: u64) {
+        if *member.name == *self.node {
+            return self.note_own(member);
+        }
+        if member.state == MemberState::Left {
+            return self.forget(&member.name);
+        }
+        self.unmet.remove(&member.name);
+        let (addr, epoch, live) = (member.addr, member.identity.epoch, member.state.is_live());
+        let known = self.state.members.get(&member.name);
+        if known.is_some_and(|known| (known.addr, known.epoch, known.live) == (addr, epoch, live)) {
+            return;
+        }
+        let since = known.filter(|known| known.live == live).map_or(wall, |known| known.since);
+        let remembered = Remembered { addr, epoch, live, since };
+        self.put(&Record::Member(remembered.entry(&member.name)));
+    }
+
+    fn note_own(&mut self, own: &Member) {
+        if own.state == MemberState::Left {
+            if !self.state.left {
+                self.put(&Record::Left);
+            }
+        } else if self.state.epoch != own.identity.epoch {
+            self.put(&Record::Life(own.identity.epoch));
+        }
+    }
+
+    /// Those of an earlier life that were not met are not remembered any longer.
+    pub(crate) fn forget_unmet(&mut self) {
+        mem::take(&mut self.unmet).iter().for_each(|name| self.forget(name));
+    }
+
+    fn forget(&mut self, name: &str) {
+        self.unmet.remove(name);
+        if self.state.members.contains_key(name) {
+            self.put(&Record::Gone(name));
+        }
+    }
+
+    fn put(&mut self, record: &Record<'_>) {
+        self.state.apply(record);
+        if self.open.is_some() {
+            record.write(&mut self.pending);
+            self.waiting += 1;
+        }
+    }
+
+    /// How many records wait to be written.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Writes what waits; the whole file if it is not there, or large enough. What fails is made good by the next call.
+    pub(crate) fn write(&mut self) -> io::Result<()> {
+        let (pending, _) = (mem::take(&mut self.pending), mem::take(&mut self.waiting));
+        match self.open.take() {
+            Some(mut open) if open.has_room(pending.len()) && self.files.is_in_place(&open.file) => {
+                if !pending.is_empty() {
+                    self.files.write(&mut open.file, &pending)?;
+                    (open.size, open.synced) = (open.size + pending.len(), false);
+                }
+                self.open = Some(open);
+                Ok(())
+            }
+            _ => self.write_anew(),
+        }
+    }
+
+    /// Compaction. At no moment is there no file.
+    fn write_anew(&mut self) -> io::Result<()> {
+        let bytes = self.state.to_file(&self.header);
+        let mut file = self.files.create()?;
+        self.files.write(&mut file, &bytes)?;
+        self.files.sync(&mut file)?;
+        self.files.put_in_place()?;
+        self.files.sync_folder()?;
+        let (size, most) = (bytes.len(), LEAST_GROWTH.max(GROWTH * bytes.len()));
+        self.open = Some(Open { file, size, most, synced: true });
+        Ok(())
+    }
+
+    /// Writes what waits, and has the disk keep it: the node ends.
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
+        self.write()?;
+        match &mut self.open {
+            Some(open) if !open.synced => self.files.sync(&mut open.file),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the file says, once all is written.
+    #[cfg(test)]
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn files_mut(&mut self) -> &mut F {
+        &mut self.files
+    }
+
+    /// The process ends here, whatever waits.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn into_files(self) -> F {
+        self.files
+    }
+}
+
+impl<T> Open<T> {
+    fn has_room(&self, more: usize) -> bool {
+        self.size + more <= self.most
+    }
+}

@@ -1,0 +1,82 @@
+//! What the records of a state file say together.
+
+use std::{cmp::Reverse, collections::BTreeMap, io, net::SocketAddr, sync::Arc};
+
+use super::record::{self, Entry, HEADER, Record};
+use crate::swim::Past;
+
+/// What a node remembers beyond its end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct State {
+    /// Of the latest life; 0 if there was none.
+    pub(super) epoch: u64,
+    /// Whether that life ended with a leave.
+    pub(super) left: bool,
+    pub(super) members: BTreeMap<Arc<str>, Remembered>,
+}
+
+/// A member that is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Remembered {
+    pub(super) addr: SocketAddr,
+    pub(super) epoch: u64,
+    pub(super) live: bool,
+    pub(super) since: u64,
+}
+
+impl State {
+    /// What a file says, and how many bytes at its end could not be read; `own` is the header that it must have.
+    pub(super) fn parse(file: &[u8], own: &[u8; HEADER]) -> io::Result<(Self, usize)> {
+        let mut rest = record::records(file, own)?;
+        let mut state = Self::default();
+        while let Some(record) = record::next(&mut rest) {
+            record.iter().for_each(|record| state.apply(record));
+        }
+        let damaged = if file.starts_with(own) { rest.len() } else { file.len() };
+        Ok((state, damaged))
+    }
+
+    /// A file that says it.
+    pub(super) fn to_file(&self, own: &[u8; HEADER]) -> Vec<u8> {
+        let mut file = own.to_vec();
+        Record::Life(self.epoch).write(&mut file);
+        for (name, remembered) in &self.members {
+            Record::Member(remembered.entry(name)).write(&mut file);
+        }
+        if self.left {
+            Record::Left.write(&mut file);
+        }
+        file
+    }
+
+    pub(super) fn apply(&mut self, record: &Record<'_>) {
+        match record {
+            Record::Life(epoch) => (self.epoch, self.left) = (*epoch, false),
+            Record::Member(entry) => {
+                let Entry { name, addr, epoch, live, since } = *entry;
+                let remembered = Remembered { addr, epoch, live, since };
+                match self.members.get_mut(name) {
+                    Some(known) => *known = remembered,
+                    None => drop(self.members.insert(name.into(), remembered)),
+                }
+            }
+            Record::Gone(name) => drop(self.members.remove(*name)),
+            Record::Left => self.left = true,
+        }
+    }
+
+    /// What the next life of the node is told: those that lived first, then those that failed last.
+    pub(super) fn past(&self) -> Past {
+        let mut members: Vec<_> = self.members.iter().collect();
+        members.sort_by_key(|(_, remembered)| (!remembered.live, Reverse(remembered.since)));
+        let members = members.into_iter().map(|(name, remembered)| (Arc::clone(name), remembered.addr));
+        Past::new(self.epoch, members.collect())
+    }
+}
+
+impl Remembered {
+    pub(super) fn entry<'a>(&self, name: &'a str) -> Entry<'a> {
+        let Self { addr, epoch, live, since } = *self;
+        Entry { name, addr, epoch, live, since }
+    }
+}

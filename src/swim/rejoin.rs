@@ -1,0 +1,124 @@
+//! Rejoin: a node that starts anew looks for its cluster where the members of its earlier life were.
+//!
+//! They are addresses to try and no members: nothing is listed, probed or told because it is remembered. They stand in for
+//! seeds until another member is known: they are joined in random order, in the race of all joins (`race.rs`), after the seeds
+//! had a head start, and again with back-off. Those that are not met in this way are failed members to the reconnects
+//! (`reconnect.rs`), which try each at its address, without end.
+
+use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    bounds::is_possible,
+    entry::Input,
+    event::{JoinResult, Output},
+    join::{FIRST_RETRY, Joining, MAX_ADDRS},
+    member::{Identity, MemberId},
+    node::Node,
+    phase::Phase,
+    time::Time,
+    timers::Timer,
+};
+use crate::{address::problem_of, wire::message::is_name};
+
+/// How long the seeds are tried alone: the connection attempt delay of RFC 8305, section 8.
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// What a node knows of an earlier life of its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Past {
+    /// The epoch of that life: this one's is later, whatever the clock says. 0 if there was none.
+    pub epoch: u64,
+    /// The members that were known, by name, and where each was. Beyond [`max_reconnects`](super::Config::max_reconnects) the
+    /// first ones count.
+    pub members: Vec<(Arc<str>, SocketAddr)>,
+}
+
+impl Past {
+    /// An earlier life of this epoch, with these members.
+    #[must_use]
+    pub fn new(epoch: u64, members: Vec<(Arc<str>, SocketAddr)>) -> Self {
+        Self { epoch, members }
+    }
+}
+
+/// The addresses that stand in for seeds.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Rejoin {
+    addrs: Vec<SocketAddr>,
+    /// The delay before the next try.
+    delay: Duration,
+}
+
+impl Rejoin {
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn len(&self) -> usize {
+        self.addrs.len()
+    }
+}
+
+impl Node {
+    /// Goes on from an earlier life: begins a later epoch than that one's, and looks for its members where they were.
+    /// [`Output::RejoinTried`] tells how each try ends, until one has succeeded or another member is known.
+    ///
+    /// Call it before the node has met others; later, the epoch is not raised.
+    pub fn rejoin(&mut self, now: Time, past: &Past) {
+        self.given(now, || Input::Rejoin(Cow::Borrowed(past)));
+        self.advance(now);
+        if self.phase == Phase::Quiet && past.epoch > 0 && is_possible(past.epoch) {
+            self.outlive(Identity { epoch: past.epoch, incarnation: 0 });
+        }
+        self.rejoin.addrs.clear();
+        for (name, addr) in past.members.iter().take(self.config.max_reconnects) {
+            if self.may_be_remembered(name, *addr) {
+                self.rejoin.addrs.push(*addr);
+                self.reconnect_from_now_on(Arc::clone(name), *addr);
+            }
+        }
+        if self.phase == Phase::Live {
+            self.schedule_reconnect();
+        }
+        if !self.rejoin.addrs.is_empty() {
+            self.set_timer(Timer::Rejoin, HEAD_START);
+        }
+    }
+
+    /// Whether somebody else may be there, of whom this node knows nothing yet.
+    fn may_be_remembered(&self, name: &str, addr: SocketAddr) -> bool {
+        is_name(name)
+            && self.table.find(name).is_none()
+            && addr != self.table.get(MemberId::SELF).addr
+            && addr.port() != 0
+            && problem_of(addr.ip()).is_none()
+            && self.config.allows(addr.ip())
+    }
+
+    /// Tries those remembered, unless the node has company by now.
+    pub(super) fn try_rejoin(&mut self) {
+        let is_done = !self.table.rings.verified().is_empty() && self.phase != Phase::Quiet;
+        if is_done || self.is_leaving() || self.rejoin.addrs.is_empty() {
+            self.rejoin = Rejoin::default();
+            return;
+        }
+        self.rng.shuffle(&mut self.rejoin.addrs);
+        let addrs = std::mem::take(&mut self.rejoin.addrs);
+        self.begin_join(Joining::Remembered, &addrs[..addrs.len().min(MAX_ADDRS)], 0);
+        self.rejoin.addrs = addrs;
+    }
+
+    /// One of them was reached, or none.
+    pub(super) fn rejoin_tried(&mut self, result: JoinResult) {
+        let result = self.judge_join(result);
+        self.live_with_company(&result);
+        if result.is_ok() {
+            self.rejoin = Rejoin::default();
+        } else if !self.is_leaving() {
+            self.rejoin.delay = (self.rejoin.delay * 2).max(FIRST_RETRY).min(self.config.seed_max_delay);
+            let delay = self.jittered(self.rejoin.delay);
+            self.set_timer(Timer::Rejoin, delay);
+        }
+        self.emit(Output::RejoinTried(result));
+    }
+}

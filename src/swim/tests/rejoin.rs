@@ -1,0 +1,185 @@
+//! A node that starts anew looks for the members of its earlier life, and believes nothing of what it remembers.
+
+use std::net::SocketAddr;
+
+use super::{
+    super::{
+        Config, JoinProblem, Node, Output, Past, Start, StreamFailure, StreamId, StreamKind, StreamStep,
+    },
+    bench::{Bench, EPOCH, alive, gone, packet_of},
+    world::{ORIGIN, addr, millis, secs},
+};
+use crate::wire::message::{End, Message};
+
+fn past(epoch: u64, members: &[(&str, SocketAddr)]) -> Past {
+    Past::new(epoch, members.iter().map(|(name, addr)| ((*name).into(), *addr)).collect())
+}
+
+/// A node that starts at `addr(0)` and remembers these.
+fn starts(config: Config, past: &Past) -> Bench {
+    let mut bench = Bench { node: Node::new(config, Start::new(addr(0), EPOCH, 1), ORIGIN), now: ORIGIN };
+    bench.node.rejoin(ORIGIN, past);
+    bench
+}
+
+/// Where streams of a kind were opened to, in order.
+fn opened(bench: &mut Bench, kind: StreamKind) -> Vec<(StreamId, SocketAddr)> {
+    let outputs = std::iter::from_fn(|| bench.node.poll_output());
+    let mut opened: Vec<_> = outputs
+        .filter_map(|output| match output {
+            Output::OpenStream { stream, addr, kind: its, .. } if its == kind => Some((stream, addr)),
+            _ => None,
+        })
+        .collect();
+    opened.sort_by_key(|(_, addr)| *addr);
+    opened
+}
+
+/// Whoever was called tells an empty table, and takes ours.
+fn answer(bench: &mut Bench, stream: StreamId) {
+    bench.node.stream_began(bench.now, stream);
+    let mut frame = Vec::new();
+    while bench.node.poll_stream(bench.now, stream, &mut frame) == StreamStep::Send {}
+    for _ in 0..2 {
+        bench.node.handle_frame(bench.now, stream, &packet_of(&End {}));
+        while bench.node.poll_stream(bench.now, stream, &mut frame) == StreamStep::Send {}
+    }
+}
+
+#[test]
+fn those_remembered_are_no_members() {
+    let mut bench = starts(Config::lan("me"), &past(1, &[("a", addr(1)), ("b", addr(2))]));
+    bench.pass(secs(60));
+    assert_eq!((bench.node.members().len(), bench.node.metrics().departed_members), (1, 0));
+    assert_eq!(bench.kinds(), ["joined"], "of itself");
+    // No verdict of others about them is doubted, either.
+    bench.sync(gone("a", 0, false, 0));
+    bench.sync(Message::Alive(alive("b", 0, addr(9))));
+    assert_eq!(bench.member("b").map(|b| b.addr), Some(addr(9)));
+}
+
+#[test]
+fn the_seeds_have_a_head_start_and_then_three_that_are_remembered_are_joined() {
+    let members: Vec<(String, _)> = (1..9).map(|i| (format!("m{i}"), addr(i))).collect();
+    let members: Vec<_> = members.iter().map(|(name, addr)| (name.as_str(), *addr)).collect();
+    let mut bench = starts(Config::lan("me"), &past(1, &members));
+    bench.node.handle_seeds(bench.now, &[addr(99)]);
+    bench.pass(millis(249));
+    let seeds: Vec<_> = opened(&mut bench, StreamKind::Join).into_iter().map(|(_, addr)| addr).collect();
+    assert_eq!(seeds, [addr(99)]);
+    bench.pass(millis(1));
+    let tried = opened(&mut bench, StreamKind::Join);
+    assert_eq!(tried.len(), 3, "{tried:?}");
+    assert!(tried.iter().all(|(_, tried)| members.iter().any(|(_, addr)| addr == tried)), "{tried:?}");
+    // One that answers ends it.
+    answer(&mut bench, tried[0].0);
+    let outputs: Vec<_> = std::iter::from_fn(|| bench.node.poll_output()).collect();
+    assert!(outputs.contains(&Output::RejoinTried(Ok(1))), "{outputs:?}");
+    // As of seeds, three are to be reached if they can be; but none is tried twice.
+    let mut open: Vec<_> = bench.node.streams.opened.keys().copied().collect();
+    let mut count = tried.len();
+    while let Some(stream) = open.pop() {
+        bench.node.handle_stream_failure(bench.now, stream, StreamFailure::Refused);
+        let more = opened(&mut bench, StreamKind::Join);
+        count += more.len();
+        open.extend(more.into_iter().map(|(stream, _)| stream));
+    }
+    assert_eq!(count, members.len());
+    bench.pass(secs(600));
+    assert!(opened(&mut bench, StreamKind::Join).is_empty(), "there is a cluster by now");
+}
+
+#[test]
+fn while_nobody_answers_they_are_tried_again_and_again_with_back_off() {
+    let mut bench = starts(Config::lan("me"), &past(1, &[("a", addr(1))]));
+    let (mut tries, mut failures) = (Vec::new(), 0);
+    while tries.len() < 14 {
+        bench.pass(millis(5));
+        let mut failed = Vec::new();
+        while let Some(output) = bench.node.poll_output() {
+            match output {
+                Output::OpenStream { stream, .. } => failed.push(stream),
+                Output::RejoinTried(Err(JoinProblem::Refused { .. })) => failures += 1,
+                Output::RejoinTried(other) => panic!("{other:?}"),
+                _ => {}
+            }
+        }
+        for stream in failed {
+            tries.push(bench.now.since(ORIGIN));
+            bench.node.handle_stream_failure(bench.now, stream, StreamFailure::Refused);
+        }
+    }
+    assert!(failures >= 13);
+    assert!(tries[1] - tries[0] < millis(100), "{tries:?}");
+    let last = tries[13] - tries[12];
+    assert!(secs(20) < last && last < secs(40), "seed_max_delay: {last:?}");
+}
+
+#[test]
+fn what_nobody_else_can_have_is_not_tried() {
+    let mut config = Config::lan("me");
+    config.allow = Some(vec!["10.0.0.0/8".parse().unwrap()]);
+    let nobody = |text: &str| text.parse().unwrap();
+    let long = "x".repeat(200);
+    let remembered = past(
+        1,
+        &[
+            ("me", addr(1)),
+            ("a", addr(0)),
+            ("b", nobody("10.0.0.2:0")),
+            ("c", nobody("224.0.0.1:1")),
+            ("d", nobody("0.0.0.0:1")),
+            ("e", nobody("192.0.2.1:1")),
+            (&long, addr(2)),
+            ("", addr(3)),
+            ("line\nbreak", addr(4)),
+        ],
+    );
+    let mut bench = starts(config, &remembered);
+    bench.pass(secs(600));
+    assert!(opened(&mut bench, StreamKind::Join).is_empty());
+    assert_eq!(bench.node.poll_timeout(), None, "nothing is ever due");
+}
+
+#[test]
+fn more_than_there_is_room_for_are_left_out() {
+    let mut config = Config::lan("me");
+    config.max_reconnects = 5;
+    let members: Vec<(String, _)> = (1..90).map(|i| (format!("m{i}"), addr(i))).collect();
+    let members: Vec<_> = members.iter().map(|(name, addr)| (name.as_str(), *addr)).collect();
+    let mut bench = starts(config, &past(1, &members));
+    bench.events();
+    assert_eq!((bench.node.rejoin.len(), bench.node.reconnects.len()), (5, 5));
+    assert_eq!(bench.node.audit(), Ok(()));
+}
+
+#[test]
+fn the_epoch_is_later_than_the_last_one_whatever_the_clock_says() {
+    let epoch_after = |past_epoch| {
+        let bench = starts(Config::lan("me"), &past(past_epoch, &[]));
+        bench.node.local().identity.epoch
+    };
+    assert_eq!(epoch_after(0), EPOCH);
+    assert_eq!(epoch_after(EPOCH - 1), EPOCH);
+    assert_eq!(epoch_after(EPOCH), EPOCH + 1);
+    assert_eq!(epoch_after(EPOCH + 1_000_000), EPOCH + 1_000_001);
+    // No life ever had it.
+    assert_eq!(epoch_after(u64::MAX), EPOCH);
+    assert_eq!(epoch_after(1 << 62), EPOCH);
+}
+
+#[test]
+fn those_that_are_not_met_are_tried_like_failed_members_until_they_are() {
+    let mut bench = Bench::new(1);
+    bench.node.rejoin(bench.now, &past(1, &[("a", addr(5)), ("b", addr(6)), ("c", addr(7))]));
+    bench.sync(Message::Alive(alive("b", 0, addr(8))));
+    bench.sync(gone("c", 0, true, 0));
+    let mut pinged = Vec::new();
+    for _ in 0..60 {
+        bench.pass(secs(1));
+        pinged.extend(bench.sent().into_iter().map(|(to, _)| to));
+    }
+    assert!(pinged.contains(&addr(5)), "it may be back at any time");
+    assert!(!pinged.contains(&addr(6)), "it is a member, and lives elsewhere");
+    assert!(!pinged.contains(&addr(7)), "it has left");
+}
