@@ -267,7 +267,7 @@ typedef struct syncswim_member {
 #define SYNCSWIM_ERR_NAME_TAKEN -9
 
 /**
- * The system refused a thread, a descriptor or the file of a recording.
+ * The system refused a thread, a descriptor or the file of a recording; or the state file cannot be used.
  */
 #define SYNCSWIM_ERR_SYSTEM -10
 
@@ -369,6 +369,9 @@ syncswim_status syncswim_config_new(const char *preset, const char *name, struct
  * - recv_buffer: bytes of the receive buffer to ask the system for. Defaults to 4194304.
  * - record: the file of a flight recording that begins with the node. Defaults to none.
  * - record_limit: the most bytes that it takes, at least 1048576. Defaults to 67108864.
+ * - state_file: a file of this node's own, in which it keeps who was in the cluster and where: with it, it finds the cluster
+ *   again after a restart though no seed answers. Defaults to none.
+ * - rejoin_after_leave: whether it does so after a leave, too. Defaults to false.
  *
  * Who may take part:
  *
