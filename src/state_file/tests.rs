@@ -28,7 +28,8 @@ fn addr(last: u8) -> SocketAddr {
 
 fn member(name: &str, last: u8, epoch: u64, state: MemberState) -> Member {
     let identity = Identity { epoch, incarnation: 0 };
-    Member { name: name.into(), addr: addr(last), state, tags: Tags::default(), identity, since: Time::ZERO }
+    let (tags, since, removed_by) = (Tags::default(), Time::ZERO, None);
+    Member { name: name.into(), addr: addr(last), state, tags, identity, since, removed_by }
 }
 
 fn joined(name: &str, last: u8) -> Event {
