@@ -148,6 +148,9 @@ pub use keys::{
     keyring::{Encryption, Keyring},
 };
 pub use membership::{Membership, MembershipChange, Peer, Peers, Settle, Snapshot, Watch};
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use state_file::fuzz_state_file;
 pub use stop::Stop;
 pub use swim::{
     Accuser, Clocks, Doubt, Event, Explanation, Histogram, Identity, Member, MemberState, Metric, MetricKind,

@@ -139,13 +139,14 @@ class Node:
     """A running gossip node. Leaving the `with` block says good-bye and ends its threads."""
 
     def __init__(self, name, preset="local", bind=None, join=(), tags=None, **settings):
-        """`settings` are the keys that syncswim_config_set explains, as cluster="orders"."""
+        """`settings` are the keys that syncswim_config_set explains, as cluster="orders", state_file="a.state"."""
         config = _new(_lib.syncswim_config_new, preset.encode(), name.encode())
         try:
             pairs = [("peer_name", "name"), *([("bind", bind)] if bind else [])]
             pairs += [("join", seed) for seed in join]
             pairs += [(f"tag.{key}", value) for key, value in (tags or {}).items()]
-            pairs += [(key, str(value)) for key, value in settings.items()]
+            text = lambda value: str(value).lower() if isinstance(value, bool) else str(value)
+            pairs += [(key, text(value)) for key, value in settings.items()]
             for key, value in pairs:
                 _lib.syncswim_config_set(config, key.encode(), value.encode())
             self._cluster = _new(_lib.syncswim_cluster_new)

@@ -34,6 +34,7 @@ usage: node --name NAME [OPTION VALUE]...
   --preset P               timings: lan, wan or local                               (lan)
   --key HEX                64 hexadecimal digits, the same for all: nobody without it can listen or join
   --allow NETWORK          such as 10.0.0.0/8; may be repeated, what comes from elsewhere is dropped
+  --state FILE             where it keeps who is in the cluster: it finds them after a restart without --join
   --record FILE            a flight recording: docs/operating/INCIDENT.md says how to read it
 
 example: cargo run --example node -- --name b --bind 127.0.0.1:7002 --join 127.0.0.1:7001";
@@ -138,8 +139,9 @@ fn roll_call(node: &Gossip) -> String {
 /// The configuration, or `None` if help was asked for.
 fn parse(mut parser: lexopt::Parser) -> Result<Option<GossipConfig>, lexopt::Error> {
     let mut preset: fn(String) -> GossipConfig = GossipConfig::lan;
-    let (mut name, mut bind, mut advertise, mut cluster, mut ring, mut record) =
-        (None, "127.0.0.1".to_owned(), None, None, None, None);
+    let (mut name, mut bind, mut advertise, mut cluster, mut ring) =
+        (None, "127.0.0.1".to_owned(), None, None, None);
+    let (mut record, mut state) = (None, None);
     let (mut seeds, mut tags, mut allowed): (Vec<String>, _, Vec<IpNetwork>) = (vec![], vec![], vec![]);
     while let Some(argument) = parser.next()? {
         match argument {
@@ -172,6 +174,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<GossipConfig>, lexopt::Err
                 let network = parser.value()?.string()?;
                 allowed.push(network.parse().map_err(|problem| format!("--allow {network}: {problem}"))?);
             }
+            Long("state") => state = Some(parser.value()?.into()),
             Long("record") => record = Some(parser.value()?.into()),
             unknown => return Err(unknown.unexpected()),
         }
@@ -179,7 +182,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<GossipConfig>, lexopt::Err
     let tags = Tags::new(tags).map_err(|problem| format!("--tag: {problem}"))?;
     let mut config = preset(name.ok_or("--name is missing")?).bind(bind).tags(tags);
     config = seeds.into_iter().fold(config, GossipConfig::seed);
-    config.record = record;
+    (config.record, config.state_file) = (record, state);
     if let Some(addr) = advertise {
         config = config.advertise(addr);
     }

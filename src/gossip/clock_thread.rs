@@ -181,7 +181,7 @@ impl ClockThread {
             }
             Output::RejoinTried(result) => {
                 self.seeds.report_rejoin(&result);
-                // Who has company need not give up for want of seeds; a failure counts with theirs.
+                // Whoever has found its cluster does not give up for want of seeds. Attempts are counted where these are tried.
                 if result.is_ok() {
                     self.publication.seeds_tried(result);
                 }

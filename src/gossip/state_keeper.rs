@@ -73,6 +73,7 @@ impl StateKeeper {
             counters: Arc::clone(counters),
             path: path.clone(),
             file,
+            look: LOOK,
             forget_unmet: swim.reap_failed_after,
             failed: false,
         };
@@ -123,6 +124,8 @@ struct Work<F: Files> {
     counters: Arc<Counters>,
     path: PathBuf,
     file: StateFile<F>,
+    /// How often the file is looked for, and how long after a failure it is tried again.
+    look: Duration,
     /// After so long, members of an earlier life that were not met are remembered no longer.
     forget_unmet: Duration,
     /// Whether the last try to write failed.
@@ -140,8 +143,8 @@ struct Due {
 }
 
 impl Due {
-    fn next(&self, failed: bool) -> Instant {
-        let look = self.looked + LOOK;
+    fn next(&self, look: Duration, failed: bool) -> Instant {
+        let look = self.looked + look;
         let batch = self.waits.filter(|_| !failed).map(|since| since + PATIENCE);
         [batch, self.forget_unmet].into_iter().flatten().fold(look, Instant::min)
     }
@@ -161,7 +164,7 @@ impl<F: Files> Work<F> {
         let mut due = Due { looked: began, waits: None, forget_unmet: began.checked_add(self.forget_unmet) };
         self.write(StateFile::write);
         loop {
-            let wait = due.next(self.failed).saturating_duration_since(now());
+            let wait = due.next(self.look, self.failed).saturating_duration_since(now());
             match events.recv_timeout(wait) {
                 Ok(Event::Lagged { .. }) => events = self.follow(directory),
                 Ok(event) => self.file.note(&event, wall_millis()),
@@ -212,3 +215,7 @@ impl<F: Files> Work<F> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "state_keeper_tests.rs"]
+mod tests;

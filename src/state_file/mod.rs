@@ -30,3 +30,5 @@ mod tests;
 
 pub(crate) use files::{Disk, Files};
 pub(crate) use keeper::{Found, StateFile};
+#[cfg(fuzzing)]
+pub use state::fuzz_state_file;

@@ -80,3 +80,25 @@ impl Remembered {
         Entry { name, addr, epoch, live, since }
     }
 }
+
+/// Reads a file of any bytes, behind a header of this node or without one, and has a node rejoin by it.
+#[cfg(fuzzing)]
+pub fn fuzz_state_file(bytes: &[u8]) {
+    use crate::swim::{Config, Node, Start, Time};
+
+    let own = record::header(1, 2);
+    let _ = State::parse(bytes, &own);
+    let (state, _) = State::parse(&[&own[..], bytes].concat(), &own).expect("it is this node's");
+    let (again, damaged) = State::parse(&state.to_file(&own), &own).expect("it is this node's");
+    assert!(damaged == 0 && again == state, "{state:?} is read as {again:?}");
+    let start = Start::new(([10, 0, 0, 1], 1).into(), 1, 1);
+    let mut node = Node::new(Config::lan("me"), start, Time::ZERO);
+    node.rejoin(Time::ZERO, &state.past());
+    let mut buffer = Vec::new();
+    for _ in 0..20 {
+        while node.poll_transmit(&mut buffer).is_some() {}
+        while node.poll_output().is_some() {}
+        node.audit().expect("every bound is held");
+        node.handle_timeout(node.poll_timeout().unwrap_or_default());
+    }
+}
