@@ -184,6 +184,78 @@ pub enum Error {
         message: String,
     },
 
+    /// The member has failed or left. Nothing was sent.
+    #[error("{} has {} (wait until it is back, or choose another member)", Quoted(.name), .state)]
+    #[non_exhaustive]
+    NotLive {
+        /// Its name.
+        name: String,
+        /// How it stands.
+        state: crate::MemberState,
+    },
+
+    /// The member did not answer and, as far as this node can tell, nothing that was sent has reached it.
+    #[error("{} was not reached within {took:?} (check the network between the two nodes)", Quoted(.name))]
+    #[non_exhaustive]
+    NotReached {
+        /// Its name.
+        name: String,
+        /// How long it was tried.
+        took: std::time::Duration,
+    },
+
+    /// Nobody there reads the topic. It was not delivered.
+    #[error("nobody at {} reads {} (have it open an inbox for the topic, or serve it)", Quoted(.name), Quoted(.topic))]
+    #[non_exhaustive]
+    NoReader {
+        /// The member.
+        name: String,
+        /// The topic.
+        topic: String,
+    },
+
+    /// What waits there for its reader is as much as is kept, or this node has too much under way. It was not delivered.
+    #[error("{what} is busy: too much waits there already; try again later, or read faster")]
+    #[non_exhaustive]
+    Busy {
+        /// The member, or this node.
+        what: String,
+    },
+
+    /// It is longer than is allowed. It was not delivered.
+    #[error("{size} bytes are too many: at most {limit} are allowed; split them")]
+    #[non_exhaustive]
+    TooLarge {
+        /// Bytes.
+        size: usize,
+        /// How many are allowed.
+        limit: usize,
+    },
+
+    /// The member did not answer in time, or failed meanwhile. **It may have acted.**
+    #[error("{} did not answer within {took:?}, but may have acted (ask what it did before you repeat it)", Quoted(.name))]
+    #[non_exhaustive]
+    Unanswered {
+        /// Its name.
+        name: String,
+        /// How long it was waited for.
+        took: std::time::Duration,
+    },
+
+    /// The member's application refused the request. Whether it acted before is its own affair.
+    #[error("{} refused it: {} (what to do about it, its application knows)", Quoted(.name), Quoted(.reason))]
+    #[non_exhaustive]
+    Refused {
+        /// The member.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+
+    /// Who asked has given up, so the answer went nowhere.
+    #[error("the request's sender has given up; answer sooner, or have it wait longer")]
+    TooLate,
+
     /// The node has left the cluster. It goes on answering the others until it is shut down, but cannot come back. Nothing was
     /// changed.
     #[error("the node has left the cluster and cannot come back; start a new one")]
@@ -207,6 +279,20 @@ pub enum Error {
 impl Error {
     pub(crate) fn config(field: impl Into<Cow<'static, str>>, problem: impl Into<String>) -> Self {
         Self::Config { field: field.into(), problem: problem.into() }
+    }
+
+    /// Of a failed [`send`](crate::Gossip::send) or [`request`](crate::Gossip::request): whether the other member may have
+    /// acted all the same. If not, it may be repeated safely.
+    #[must_use]
+    pub fn may_have_acted(&self) -> bool {
+        matches!(
+            self,
+            Self::Unanswered { .. }
+                | Self::Refused { .. }
+                | Self::Stopped
+                | Self::Panicked { .. }
+                | Self::Timeout { .. }
+        )
     }
 
     /// The message with those of all causes, in one line: for people.
@@ -355,6 +441,14 @@ mod tests {
             // Its source says what to do: here, that the port is taken.
             Error::Discovery { .. } => "choose an address of this host and a free port",
             Error::Panicked { .. } => "report it",
+            Error::NotLive { .. } => "wait until it is back",
+            Error::NotReached { .. } => "check the network",
+            Error::NoReader { .. } => "have it open an inbox",
+            Error::Busy { .. } => "try again later",
+            Error::TooLarge { .. } => "split them",
+            Error::Unanswered { .. } => "ask what it did",
+            Error::Refused { .. } => "its application knows",
+            Error::TooLate => "answer sooner",
             Error::Left | Error::Stopped => "start a new one",
             Error::Timeout { .. } => "look again later, or wait longer",
         }
@@ -392,6 +486,14 @@ mod tests {
             Error::Recording { path: "p".into(), source: system() },
             Error::StateFile { path: "p".into(), source: system() },
             Error::Panicked { what: "w".into(), message: "m".into() },
+            Error::NotLive { name: "n".into(), state: crate::MemberState::Failed },
+            Error::NotReached { name: "n".into(), took: limit },
+            Error::NoReader { name: "n".into(), topic: "t".into() },
+            Error::Busy { what: "n".into() },
+            Error::TooLarge { size: 2, limit: 1 },
+            Error::Unanswered { name: "n".into(), took: limit },
+            Error::Refused { name: "n".into(), reason: "r".into() },
+            Error::TooLate,
             Error::Left,
             Error::Stopped,
             Error::Timeout { what: "w".into(), limit },

@@ -129,6 +129,7 @@ mod wire;
 pub use crossbeam_channel;
 #[doc(no_inline)]
 pub use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
+pub use data::Topics;
 pub use discovery::{
     Cluster, ClusterHandle, Discovery, DnsDiscovery, GossipDiscovery, GossipHandle, NoDiscovery, PeerName,
     Resolver, SystemResolver,
@@ -138,7 +139,10 @@ pub use discovery::{
 pub use dns::fuzz_dns_answer;
 pub use error::{BoxError, Error, JoinProblem};
 pub use filter::Filter;
-pub use gossip::{DEFAULT_PORT, Events, Gossip, GossipBuilder, GossipConfig, HostPort, Members};
+pub use gossip::{
+    Answered, Answers, DEFAULT_PORT, Events, Gossip, GossipBuilder, GossipConfig, HostPort, Inbox, Members,
+    Message, Query, QueryReport, Reply, Request, Requests, Sender, Why,
+};
 #[cfg(feature = "encryption")]
 pub use gossip::{KeyStep, RotateOptions, RotateProblem, RotatedNode, Rotation};
 pub use ip_network::IpNetwork;
@@ -181,7 +185,12 @@ const _: () = {
     check::<Error>();
     check::<Events>();
     check::<Filter>();
+    check::<Answers>();
     check::<Gossip>();
+    check::<Inbox>();
+    check::<Query>();
+    check::<Request>();
+    check::<Requests>();
     check::<GossipBuilder>();
     check::<GossipConfig>();
     check::<GossipDiscovery>();

@@ -54,6 +54,18 @@ pub const SYNCSWIM_ERR_RANGE: syncswim_status = -14;
 pub const SYNCSWIM_ERR_UNSUPPORTED: syncswim_status = -15;
 /// No member of that name is listed.
 pub const SYNCSWIM_ERR_UNKNOWN_MEMBER: syncswim_status = -16;
+/// The member has failed or left, or was not reached. It did not act.
+pub const SYNCSWIM_ERR_NOT_REACHED: syncswim_status = -17;
+/// Nobody there reads the topic. It was not delivered.
+pub const SYNCSWIM_ERR_NO_READER: syncswim_status = -18;
+/// Too much waits there already, or is under way here. It was not delivered.
+pub const SYNCSWIM_ERR_BUSY: syncswim_status = -19;
+/// It is longer than is allowed. It was not delivered.
+pub const SYNCSWIM_ERR_TOO_LARGE: syncswim_status = -20;
+/// No answer came in time, or the member failed meanwhile: it may have acted.
+pub const SYNCSWIM_ERR_UNANSWERED: syncswim_status = -21;
+/// The application there refused. The message says why.
+pub const SYNCSWIM_ERR_REFUSED: syncswim_status = -22;
 /// The member is live, and that can be done only with a failed one.
 pub const SYNCSWIM_ERR_STILL_LIVE: syncswim_status = -23;
 
@@ -92,6 +104,13 @@ fn status_of(error: &Error) -> syncswim_status {
         }
         Error::Panicked { .. } => SYNCSWIM_ERR_PANIC,
         Error::UnknownMember { .. } => SYNCSWIM_ERR_UNKNOWN_MEMBER,
+        Error::NotLive { .. } | Error::NotReached { .. } => SYNCSWIM_ERR_NOT_REACHED,
+        Error::NoReader { .. } => SYNCSWIM_ERR_NO_READER,
+        Error::Busy { .. } => SYNCSWIM_ERR_BUSY,
+        Error::TooLarge { .. } => SYNCSWIM_ERR_TOO_LARGE,
+        Error::Unanswered { .. } => SYNCSWIM_ERR_UNANSWERED,
+        Error::Refused { .. } => SYNCSWIM_ERR_REFUSED,
+        Error::TooLate => SYNCSWIM_TIMEOUT,
         Error::StillLive { .. } => SYNCSWIM_ERR_STILL_LIVE,
         Error::Left | Error::Stopped => SYNCSWIM_ERR_STATE,
         Error::Timeout { .. } | Error::LeaveUnconfirmed { .. } => SYNCSWIM_TIMEOUT,

@@ -5,5 +5,7 @@
 //! membership depends on what is sent here, and while nothing is, the bytes on the network are those of membership alone.
 
 mod endpoint;
+pub(crate) mod messages;
 
 pub(crate) use endpoint::Endpoint;
+pub use messages::Topics;

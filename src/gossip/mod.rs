@@ -10,8 +10,10 @@
 //! (what is sealed), `framed_stream`, `dial`, `key_change`, and `conversation`, in which the node and the other side
 //! talk. Above it are the four that begin conversations: `inbound` (streams of others), `join_attempts` and `outbound`
 //! (streams of the node), `rotation` (of a key). `seed_lookup` finds whom to join, and `own_address` looks whether the
-//! host keeps its address. `clock_thread` drives the node and hands out what it wants; `flight_recorder` writes the recording, `state_keeper` the state file; `running` puts all of them together
-//! and starts and ends the threads; `builder` is a node before its start, `handle` what a program holds then.
+//! host keeps its address. `clock_thread` drives the node and hands out what it wants; `flight_recorder` writes the recording,
+//! `state_keeper` the state file; `running` puts all of them together and starts and ends the threads; `builder` is a node
+//! before its start, `handle` what a program holds then, with `messages`, `requests` and `query` for what members say to each
+//! other.
 //!
 //! Threads of a node: `…-udp` is the clock thread with the datagram socket, `…-tcp` accepts streams, and up to
 //! eighteen workers run streams and look up names while there are any (`pools`); idle, there are two. Whoever changes the
@@ -42,6 +44,7 @@ mod join_attempts;
 mod journal;
 #[cfg(feature = "encryption")]
 mod key_change;
+mod messages;
 mod outbound;
 mod own_address;
 mod pace;
@@ -50,9 +53,11 @@ mod peer_clocks;
 mod peer_log;
 mod pools;
 mod publication;
+mod query;
 mod queue;
 #[cfg(test)]
 mod rare_lines_tests;
+mod requests;
 #[cfg(feature = "encryption")]
 mod rotation;
 mod running;
@@ -79,6 +84,9 @@ pub(crate) use environment::Variables;
 pub use events::Events;
 pub use handle::Gossip;
 pub use host_port::HostPort;
+pub use messages::{Inbox, Message, Reply, Sender};
+pub use query::{Answered, Answers, Query, QueryReport, Why};
+pub use requests::{Request, Requests};
 #[cfg(feature = "encryption")]
 pub use rotation::{KeyStep, RotateOptions, RotateProblem, RotatedNode, Rotation};
 

@@ -83,9 +83,9 @@ pub(super) struct Threads {
 impl Running {
     /// What the core and the driver counted, and the gauges of both.
     pub(super) fn metrics(&self) -> Metrics {
-        let mut metrics = self.node.command(|node, _| {
-            let recording_lost_inputs = node.recording_lost_inputs();
-            Metrics { recording_lost_inputs, ..node.metrics() }
+        let mut metrics = self.node.call(|endpoint, _| {
+            let recording_lost_inputs = endpoint.node.recording_lost_inputs();
+            Metrics { recording_lost_inputs, ..endpoint.metrics() }
         });
         self.talk.counters.add_to(&mut metrics);
         self.talk.secrets.add_to(&mut metrics);

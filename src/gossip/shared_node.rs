@@ -159,6 +159,7 @@ impl SharedNode {
             end_accept(&tcp, udp.myself());
         }
         self.publication.close();
+        self.endpoint.lock().close();
     }
 
     /// Whether the node is not locked now; if so, what `look` says of it.

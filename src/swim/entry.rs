@@ -99,6 +99,13 @@ pub enum Input<'a> {
     Remove(Cow<'a, str>, Removal),
     /// The layer above wants so many bytes in packets.
     WantRoom(usize),
+    /// It wants to be heard by a member.
+    Meet {
+        /// Its name.
+        name: Cow<'a, str>,
+        /// Which life of it.
+        epoch: u64,
+    },
     /// It opens a stream to a member.
     OpenDataStream {
         /// Its name.

@@ -93,7 +93,7 @@ pub use status::{Clocks, Doubt, ProbeStats, Standing, Status, WrongClock};
 pub use stream::{StreamFailure, StreamId, StreamKind, StreamStep};
 pub use time::Time;
 pub use transmit::Destination;
-pub(crate) use upper_layer::{Life, NotOpened};
+pub(crate) use upper_layer::{Life, NotOpened, WayTo};
 pub(crate) use vitals::Vitals;
 
 pub use crate::error::JoinProblem;

@@ -6,6 +6,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    carry::Priority,
     entry::Input,
     member::{MemberId, Record},
     node::Node,
@@ -54,6 +55,19 @@ pub(crate) enum NotOpened {
     Full,
 }
 
+/// How a member is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WayTo {
+    /// That life of it is not live.
+    NotLive,
+    /// It would not hear this node yet: see [`Node::meet`].
+    Unmet,
+    /// By datagram, and by stream.
+    Datagram,
+    /// By stream alone.
+    Stream,
+}
+
 impl UpperLayer {
     /// Nothing of the next input has been looked at yet.
     pub(super) fn begin(&mut self) {
@@ -99,6 +113,42 @@ impl Node {
         Life::of(self.table.get(MemberId::SELF))
     }
 
+    /// The time of the last input.
+    pub(crate) fn now(&self) -> Time {
+        self.now
+    }
+
+    /// How a member is reached.
+    pub(crate) fn way_to(&self, to: &Life) -> WayTo {
+        let Some(record) = self.live_member(to).map(|id| self.table.get(id)) else { return WayTo::NotLive };
+        if !record.contact.takes_updates() || self.phase == Phase::Displaced {
+            WayTo::Unmet
+        } else if self.carrier.carries_to(&record.name) {
+            WayTo::Stream
+        } else {
+            WayTo::Datagram
+        }
+    }
+
+    /// Pings a member that would not hear this node yet: with its answer, it does.
+    pub(crate) fn meet(&mut self, now: Time, to: &Life) {
+        self.given(now, || Input::Meet { name: (&*to.name).into(), epoch: to.epoch });
+        self.advance(now);
+        if let Some(id) = self.live_member(to).filter(|_| self.way_to(to) == WayTo::Unmet) {
+            self.greet(id, Priority::Updates);
+        }
+    }
+
+    /// The smoothed round-trip time to a member, if it was measured.
+    pub(crate) fn round_trip(&self, to: &Life) -> Option<Duration> {
+        self.table.get(self.live_member(to)?).contact.round_trip.smoothed()
+    }
+
+    /// How many datagrams wait to be sent.
+    pub(crate) fn waiting_transmits(&self) -> usize {
+        self.transmits.len()
+    }
+
     /// The member that is live in this life.
     fn live_member(&self, life: &Life) -> Option<MemberId> {
         let id = self.table.find_live(&life.name).filter(|id| *id != MemberId::SELF)?;
@@ -120,11 +170,10 @@ impl Node {
 
     /// Begins a datagram of the layer above to a member, or returns `None` if none reaches it. What is added goes behind.
     pub(crate) fn begin_data_datagram(&self, to: &Life, buffer: &mut Vec<u8>) -> Option<Destination> {
-        let record = self.table.get(self.live_member(to)?);
-        let takes = record.contact.takes_updates() && self.phase != Phase::Displaced;
-        if !takes || self.carrier.carries_to(&record.name) {
+        if self.way_to(to) != WayTo::Datagram {
             return None;
         }
+        let record = self.table.get(self.live_member(to)?);
         let header = Header { cluster: self.cluster, sender: self.mark, token: record.contact.held };
         packet::Writer::new(buffer, header, self.config.max_datagram).finish();
         Some(Destination { addr: record.addr, recipient: record.mark })
@@ -138,6 +187,12 @@ impl Node {
     /// So many bytes were added to the datagram that was written last.
     pub(crate) fn count_added(&mut self, bytes: usize) {
         self.metrics.bytes_sent += bytes as u64;
+    }
+
+    /// A datagram of the layer above is on its way.
+    pub(crate) fn count_data_datagram(&mut self, bytes: usize) {
+        self.metrics.datagrams_sent += 1;
+        self.count_added(bytes);
     }
 
     /// Opens a stream of the layer above to a member.

@@ -25,11 +25,11 @@ pub(crate) fn is_data(tag: u8) -> bool {
 /// "Take this message", or "answer this request": to one life of one member, who answers each `id` of a sender once.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Ask<'a> {
-    /// The sender counts them, from 1 in each of its lives.
+    /// The sender counts them, in each of its lives from 2²⁰ times its epoch on: no two of its lives have one in common.
     pub(crate) id: u64,
     /// The epoch of the receiver that is meant.
     pub(crate) life: u64,
-    /// 0 a message, 1 a request.
+    /// 0 a message, 1 a request, 2 asks what became of it.
     pub(crate) kind: u8,
     /// For how long the sender waits.
     pub(crate) within_ms: u32,

@@ -1,5 +1,6 @@
 //! Random schedules, one theme each: whatever happens, every promise is kept.
 
+mod messages;
 mod restarts;
 
 use std::{ops::Range, time::Duration};

@@ -120,6 +120,8 @@ metrics! {
     gauge queued_transmits = "syncswim_queued_transmits";
     /// Streams and look-ups of names that wait for a thread.
     gauge queued_jobs = "syncswim_queued_jobs";
+    /// Messages, requests and parts of queries of this node that are not settled yet.
+    gauge open_asks = "syncswim_open_asks";
     /// Streams that are open, in either direction.
     gauge open_streams = "syncswim_open_streams";
     /// Lifeguard's local health, 0 is well: probes wait so many times longer, plus one.
@@ -230,6 +232,12 @@ metrics! {
     counter refused_relays = "syncswim_refused_relays_total";
     /// Live members refused because the table was full.
     counter refused_members = "syncswim_refused_members_total";
+    /// Messages and requests of this node that were sent again, since no answer came in time.
+    counter repeated_asks = "syncswim_repeated_asks_total";
+    /// Messages and requests of others refused because too many waited for their readers.
+    counter refused_asks = "syncswim_refused_asks_total";
+    /// Messages and requests of others dropped because there was no room to remember them.
+    counter dropped_asks = "syncswim_dropped_asks_total";
     /// Streams refused because too many were open.
     counter refused_streams = "syncswim_refused_streams_total";
     /// Joins refused because too many were under way.

@@ -94,7 +94,10 @@ fn kind(input: &Input<'_>) -> &'static str {
         Input::Timeout => "timeouts",
         Input::PollStream(_) | Input::Frame { .. } | Input::AcceptStream { .. } => "of streams",
         Input::StreamBegan(_) | Input::StreamFailed(..) => "of streams",
-        Input::WantRoom(_) | Input::OpenDataStream { .. } | Input::CloseDataStream(_) => "of data",
+        Input::WantRoom(_)
+        | Input::Meet { .. }
+        | Input::OpenDataStream { .. }
+        | Input::CloseDataStream(_) => "of data",
         _ => "commands",
     }
 }

@@ -1,0 +1,182 @@
+//! The asks of others: each is taken in once, and answered.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    mailboxes::{Item, Mailboxes},
+    memory::{Entry, Known, Memory},
+    servers::{NotServed, RequestItem, Servers},
+    status::{Answer, Status},
+};
+use crate::swim::{Life, Time};
+
+/// What an ask is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AskKind {
+    /// A message for the mailboxes.
+    Message,
+    /// A request that the application answers.
+    Request,
+    /// "What became of it?"
+    Poll,
+}
+
+impl AskKind {
+    pub(super) fn number(self) -> u8 {
+        self as u8
+    }
+
+    pub(super) fn of(number: u8) -> Option<Self> {
+        [Self::Message, Self::Request, Self::Poll].get(usize::from(number)).copied()
+    }
+}
+
+/// An ask as it has arrived.
+#[derive(Debug)]
+pub(super) struct Arrived<'a> {
+    pub(super) from: &'a Life,
+    pub(super) id: u64,
+    pub(super) kind: AskKind,
+    pub(super) topic: &'a str,
+    pub(super) within: Duration,
+}
+
+/// Why an application's answer went nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotAnswered {
+    /// The sender has given up.
+    TooLate,
+}
+
+/// An answer on its way to a member.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) to: Life,
+    pub(super) id: u64,
+    pub(super) answer: Answer,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Answerer {
+    memory: Memory,
+    pub(super) mailboxes: Mailboxes,
+    pub(super) servers: Servers,
+    /// Asks that were dropped since there was no room to remember them.
+    pub(super) dropped: u64,
+    /// Asks that found no room.
+    pub(super) refused: u64,
+}
+
+impl Answerer {
+    /// Takes in an ask, unless it was before, and says what to answer; nothing if there is no room to remember it.
+    /// `own` answers the topics of the node itself.
+    pub(super) fn take_in(
+        &mut self,
+        now: Time,
+        ask: &Arrived<'_>,
+        payload: Option<Arc<[u8]>>,
+        own: impl FnOnce(&str) -> Option<Vec<u8>>,
+    ) -> Option<Answer> {
+        self.memory.expire(now);
+        if ask.kind == AskKind::Poll {
+            return Some(match self.memory.look(&ask.from.name, ask.id) {
+                Known::Seen(entry) => answer_of(entry),
+                _ => Status::Forgotten.into(),
+            });
+        }
+        match self.memory.admit(now, &ask.from.name, ask.id) {
+            Known::New => {}
+            Known::Seen(entry) => return Some(answer_of(entry)),
+            Known::TooOld => return Some(Status::Forgotten.into()),
+            Known::NoRoom => {
+                self.dropped += 1;
+                return None;
+            }
+        }
+        let entry = match payload {
+            None => Entry::Answered(Status::TooLarge.into()),
+            Some(payload) if ask.kind == AskKind::Message => self.take_message(ask, payload),
+            Some(payload) => self.begin_request(now, ask, payload, own),
+        };
+        self.memory.note(now, &ask.from.name, ask.id, entry.clone());
+        Some(answer_of(entry))
+    }
+
+    fn take_message(&mut self, ask: &Arrived<'_>, payload: Arc<[u8]>) -> Entry {
+        let status =
+            self.mailboxes.deliver(&Item { from: ask.from.clone(), topic: ask.topic.into(), payload });
+        self.refused += u64::from(status == Status::Busy);
+        Entry::Answered(status.into())
+    }
+
+    fn begin_request(
+        &mut self,
+        now: Time,
+        ask: &Arrived<'_>,
+        payload: Arc<[u8]>,
+        own: impl FnOnce(&str) -> Option<Vec<u8>>,
+    ) -> Entry {
+        if let Some(answer) = own(ask.topic) {
+            return Entry::Answered(Answer { status: Status::Answered, payload: answer.into() });
+        }
+        self.expire(now, ask.topic);
+        let until = now + ask.within;
+        let (from, topic) = (ask.from.clone(), ask.topic.into());
+        match self.servers.push(RequestItem { from, id: ask.id, topic, payload, until }) {
+            Ok(()) => Entry::Pending(until),
+            Err(NotServed::NoReader) => Entry::Answered(Status::NoReader.into()),
+            Err(NotServed::Full) => {
+                self.refused += 1;
+                Entry::Answered(Status::Busy.into())
+            }
+        }
+    }
+
+    /// What its senders have given up is no longer for the application.
+    fn expire(&mut self, now: Time, topic: &str) {
+        for over in self.servers.expire(now, topic) {
+            self.memory.note(now, &over.from.name, over.id, Entry::Answered(Status::Dropped.into()));
+        }
+    }
+
+    /// The oldest request that waits for the application.
+    pub(super) fn take_request(&mut self, now: Time, topic: &str) -> Option<RequestItem> {
+        self.expire(now, topic);
+        self.servers.take(topic)
+    }
+
+    /// The application answers a request.
+    pub(super) fn answer(
+        &mut self,
+        now: Time,
+        to: &Life,
+        id: u64,
+        answer: Answer,
+    ) -> Result<Ready, NotAnswered> {
+        match self.memory.look(&to.name, id) {
+            Known::Seen(Entry::Pending(until)) if now < until => {}
+            _ => return Err(NotAnswered::TooLate),
+        }
+        self.memory.note(now, &to.name, id, Entry::Answered(answer.clone()));
+        Ok(Ready { to: to.clone(), id, answer })
+    }
+
+    /// A reader of requests is gone; what only it would have answered is answered so.
+    pub(super) fn close_server(&mut self, now: Time, topic: &str) -> Vec<Ready> {
+        let over = self.servers.close(topic);
+        let dropped = || Status::NoReader.into();
+        over.into_iter().filter_map(|item| self.answer(now, &item.from, item.id, dropped()).ok()).collect()
+    }
+
+    pub(super) fn close(&mut self) {
+        self.mailboxes.close();
+        self.servers.close_all();
+    }
+}
+
+fn answer_of(entry: Entry) -> Answer {
+    match entry {
+        Entry::Pending(_) => Status::Pending.into(),
+        Entry::Answered(answer) => answer,
+    }
+}

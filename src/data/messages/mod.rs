@@ -1,0 +1,411 @@
+//! Messages, requests and queries: from one member to another, each with a report of what became of it.
+//!
+//! `asker` has the asks of this node, `answerer` takes in those of others (`memory` knows which it has seen), `mailboxes` and
+//! `servers` hold what waits for the application, `transfer` moves what is too long for a datagram. This module routes.
+//!
+//! ```text
+//! asker                                         answerer
+//! Ask(id, life, kind, topic, payload) ─────────▶    seen before? else into the mailboxes, or to the application
+//!                    ◀───────────────────────── Answer(id, status)   at once
+//!                    ◀───────────────────────── Answer(id, status, payload)   once the application has answered
+//! Ask(id, poll) ───────────────────────────────▶    in case that got lost
+//! ```
+
+mod answerer;
+mod asker;
+mod commands;
+mod mailboxes;
+mod memory;
+mod servers;
+mod status;
+mod transfer;
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use crossbeam_channel::Receiver;
+
+pub use self::mailboxes::Topics;
+use self::{
+    answerer::{Answerer, Arrived, Ready},
+    asker::{Act, Asker},
+    status::Answer,
+    transfer::{Head, Received, Transfers},
+};
+pub(crate) use self::{
+    answerer::{AskKind, NotAnswered},
+    asker::{NewAsk, TooMany},
+    commands::NotAsked,
+    mailboxes::{Item, Mailbox},
+    servers::RequestItem,
+    status::{Outcome, Settled, Status},
+};
+use crate::{
+    membership::fanout::Subscription,
+    swim::{Destination, Event, Life, Metrics, Node, StreamId, Time},
+    wire::{
+        data::{self, Ask, DataMessage},
+        frame::MAX_FRAME,
+        message::Malformed,
+        packet::{HEADER, Writer},
+    },
+};
+
+/// The longest payload of a message, a request or an answer.
+pub(crate) const MAX_MESSAGE: usize = 1 << 20;
+/// Datagrams that may wait to be sent; asks that find no room are repeated later.
+const MAX_WAITING: usize = 4096;
+/// Bytes of a datagram with an answer besides its payload, at most.
+const AROUND_ANSWER: usize = HEADER + 17;
+/// The longest reason of a refusal.
+const MAX_REASON: usize = 512;
+
+/// How a section arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Via {
+    /// At the front of a datagram that has not caused another one yet, or not.
+    Datagram {
+        may_ask: bool,
+    },
+    Stream(StreamId),
+}
+
+/// A datagram to be.
+#[derive(Debug)]
+enum Waiting {
+    Ask(u64),
+    Answer(Ready),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Messages {
+    asker: Asker,
+    answerer: Answerer,
+    transfers: Transfers,
+    waiting: VecDeque<Waiting>,
+    dropped_datagrams: u64,
+}
+
+impl Messages {
+    /// Takes in a section of a live member, or says that it is out of place.
+    pub(super) fn on_message(
+        &mut self,
+        node: &mut Node,
+        now: Time,
+        from: &Life,
+        via: Via,
+        message: &DataMessage<'_>,
+    ) -> Result<(), Malformed> {
+        match (message, via) {
+            (DataMessage::Ask(ask), Via::Datagram { may_ask: true }) => self.on_ask(node, now, from, ask),
+            (DataMessage::Answer(answer), Via::Datagram { .. }) => {
+                let (status, payload) = (Status::of(answer.status), answer.payload.into());
+                self.asker.on_answer(node, now, &from.name, answer.id, &Answer { status, payload });
+                Ok(())
+            }
+            (DataMessage::AskHead(head), Via::Stream(stream)) => {
+                let kind = AskKind::of(head.kind).ok_or(Malformed)?;
+                let topic = head.topic.into();
+                let (id, life, within_ms) = (head.id, head.life, head.within_ms);
+                let ask = Head::Ask { id, life, kind, within_ms, topic };
+                self.in_stream(node, now, from, stream, |all| all.take_head(stream, ask, head.length))
+            }
+            (DataMessage::AnswerHead(head), Via::Stream(stream)) => {
+                let answer = Head::Answer { id: head.id, status: Status::of(head.status) };
+                self.in_stream(node, now, from, stream, |all| all.take_head(stream, answer, head.length))
+            }
+            (DataMessage::Chunk(chunk), Via::Stream(stream)) => {
+                self.in_stream(node, now, from, stream, |all| all.take_chunk(stream, chunk.bytes))
+            }
+            _ => Err(Malformed),
+        }
+    }
+
+    fn on_ask(&mut self, node: &mut Node, now: Time, from: &Life, ask: &Ask<'_>) -> Result<(), Malformed> {
+        let kind = AskKind::of(ask.kind).ok_or(Malformed)?;
+        let within = Duration::from_millis(ask.within_ms.into());
+        let arrived = Arrived { from, id: ask.id, kind, topic: ask.topic, within };
+        let answer = self.take_in(node, now, &arrived, ask.life, Some(ask.payload.into()));
+        if let Some(answer) = answer {
+            self.push(Waiting::Answer(Ready { to: from.clone(), id: ask.id, answer }));
+        }
+        Ok(())
+    }
+
+    fn take_in(
+        &mut self,
+        node: &Node,
+        now: Time,
+        ask: &Arrived<'_>,
+        life: u64,
+        payload: Option<Arc<[u8]>>,
+    ) -> Option<Answer> {
+        if life != node.own_life().epoch {
+            return Some(Status::AnotherLife.into());
+        }
+        self.answerer.take_in(now, ask, payload, |topic| about_itself(node, now, topic))
+    }
+
+    /// Takes in a section in a stream, and does what is complete with it.
+    fn in_stream(
+        &mut self,
+        node: &mut Node,
+        now: Time,
+        from: &Life,
+        stream: StreamId,
+        take: impl FnOnce(&mut Transfers) -> Result<Option<Received>, Malformed>,
+    ) -> Result<(), Malformed> {
+        match take(&mut self.transfers) {
+            Ok(None) => {}
+            Ok(Some((Head::Ask { id, life, kind, within_ms, topic }, payload))) => {
+                let within = Duration::from_millis(within_ms.into());
+                let arrived = Arrived { from, id, kind, topic: &topic, within };
+                match self.take_in(node, now, &arrived, life, payload) {
+                    Some(answer) => self.transfers.answer(stream, id, answer),
+                    None => node.close_data_stream(now, stream),
+                }
+            }
+            Ok(Some((Head::Answer { id, status }, payload))) => {
+                let answer = payload.map_or(Status::TooLarge.into(), |payload| Answer { status, payload });
+                self.asker.on_answer(node, now, &from.name, id, &answer);
+                node.close_data_stream(now, stream);
+            }
+            Err(Malformed) => {
+                node.close_data_stream(now, stream);
+                return Err(Malformed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a stream is one of asks and answers.
+    pub(super) fn has(&self, stream: StreamId) -> bool {
+        self.transfers.knows(stream) || self.asker.by_stream(stream).is_some()
+    }
+
+    /// Writes the next frame in such a stream, if there is one.
+    pub(super) fn write_frame(
+        &mut self,
+        node: &mut Node,
+        now: Time,
+        stream: StreamId,
+        buffer: &mut Vec<u8>,
+    ) -> bool {
+        if !self.transfers.knows(stream) {
+            self.begin_transfer(now, stream);
+        }
+        let mut frame = Writer::new(buffer, node.data_header(stream), MAX_FRAME);
+        let written = self.transfers.write(stream, &mut frame);
+        frame.finish();
+        if !written && self.transfers.has_answered(stream) {
+            node.close_data_stream(now, stream);
+        }
+        written
+    }
+
+    fn begin_transfer(&mut self, now: Time, stream: StreamId) {
+        let Some((id, ask)) = self.asker.by_stream(stream) else { return };
+        let kind = ask.kind_now();
+        let head = Head::Ask {
+            id,
+            life: ask.to.epoch,
+            kind,
+            within_ms: millis(ask.left(now)),
+            topic: Arc::clone(&ask.topic),
+        };
+        let payload = if kind == AskKind::Poll { Arc::default() } else { Arc::clone(&ask.payload) };
+        self.transfers.say(stream, head, payload);
+        self.asker.begins_in(stream);
+    }
+
+    pub(super) fn stream_ended(&mut self, node: &Node, now: Time, stream: StreamId) {
+        self.transfers.ended(stream);
+        self.asker.stream_ended(node, now, stream);
+    }
+
+    pub(super) fn on_event(&mut self, node: &Node, event: &Event) {
+        self.asker.on_event(node, node.now(), event);
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Time> {
+        self.asker.poll_timeout()
+    }
+
+    /// Does what is due.
+    pub(super) fn act(&mut self, node: &mut Node, now: Time) {
+        let mut acts = Vec::new();
+        self.asker.act(node, now, &mut |act| acts.push(act));
+        for act in acts {
+            match act {
+                Act::Datagram(id) => self.push(Waiting::Ask(id)),
+                Act::Own(id) => self.ask_itself(node, now, id),
+            }
+        }
+    }
+
+    fn ask_itself(&mut self, node: &mut Node, now: Time, id: u64) {
+        let Some(ask) = self.asker.get(id) else { return };
+        let (from, topic, payload) = (ask.to.clone(), Arc::clone(&ask.topic), Arc::clone(&ask.payload));
+        let arrived = Arrived { from: &from, id, kind: ask.kind, topic: &topic, within: ask.left(now) };
+        // Without room to remember it, it is silent, as to others.
+        if let Some(answer) = self.take_in(node, now, &arrived, from.epoch, Some(payload)) {
+            self.asker.on_answer(node, now, &from.name, id, &answer);
+        }
+    }
+
+    fn push(&mut self, waiting: Waiting) {
+        if self.waiting.len() < MAX_WAITING {
+            self.waiting.push_back(waiting);
+        } else {
+            self.dropped_datagrams += 1;
+        }
+    }
+
+    /// Writes the next datagram, and says whereto.
+    pub(super) fn poll_transmit(&mut self, node: &mut Node, buffer: &mut Vec<u8>) -> Option<Destination> {
+        while let Some(waiting) = self.waiting.pop_front() {
+            let to = match &waiting {
+                Waiting::Ask(id) => self.asker.get(*id).map(|ask| &ask.to),
+                Waiting::Answer(ready) => Some(&ready.to),
+            };
+            let Some(to) = to.and_then(|to| node.begin_data_datagram(to, buffer)) else { continue };
+            let most = node.config().max_datagram;
+            let mut packet = Writer::resume(buffer, most);
+            let is_written = match &waiting {
+                Waiting::Ask(id) => self.write_ask(node, *id, &mut packet),
+                Waiting::Answer(ready) => write_answer(ready, &mut packet),
+            };
+            packet.finish();
+            if is_written {
+                node.count_data_datagram(buffer.len());
+                return Some(to);
+            }
+        }
+        None
+    }
+
+    fn write_ask(&self, node: &Node, id: u64, packet: &mut Writer<'_>) -> bool {
+        let Some(ask) = self.asker.get(id) else { return false };
+        let kind = ask.kind_now();
+        packet.message(&Ask {
+            id,
+            life: ask.to.epoch,
+            kind: kind.number(),
+            within_ms: millis(ask.left(node.now())),
+            topic: &ask.topic,
+            payload: if kind == AskKind::Poll { &[] } else { &ask.payload },
+        })
+    }
+
+    /// Begins an ask; its caller is told what becomes of it.
+    pub(super) fn ask(&mut self, node: &mut Node, now: Time, to: Life, new: NewAsk) -> Result<(), TooMany> {
+        self.asker.ask(node, now, to, new)?;
+        self.act(node, now);
+        Ok(())
+    }
+
+    /// Begins a query.
+    pub(super) fn query(
+        &mut self,
+        node: &mut Node,
+        now: Time,
+        to: Vec<Life>,
+        new: impl Fn() -> NewAsk,
+    ) -> Result<(), TooMany> {
+        self.asker.query(node, now, to, new)?;
+        self.act(node, now);
+        Ok(())
+    }
+
+    pub(super) fn open_inbox(&self, topics: Topics) -> Subscription<Mailbox> {
+        self.answerer.mailboxes.open(topics)
+    }
+
+    /// Serves a topic; the receiver has a token while a request waits.
+    pub(super) fn open_server(&mut self, topic: &str) -> Receiver<()> {
+        self.answerer.servers.open(topic)
+    }
+
+    pub(super) fn take_request(&mut self, now: Time, topic: &str) -> Option<RequestItem> {
+        self.answerer.take_request(now, topic)
+    }
+
+    /// A reader of requests is gone.
+    pub(super) fn close_server(&mut self, node: &mut Node, now: Time, topic: &str) {
+        for ready in self.answerer.close_server(now, topic) {
+            self.send_answer(node, now, ready);
+        }
+    }
+
+    /// The application answers a request, refuses it, or drops it.
+    pub(super) fn answer(
+        &mut self,
+        node: &mut Node,
+        now: Time,
+        (to, id): (&Life, u64),
+        status: Status,
+        payload: &[u8],
+    ) -> Result<(), NotAnswered> {
+        let most = if status == Status::Refused { MAX_REASON } else { MAX_MESSAGE };
+        let answer = Answer { status, payload: payload[..payload.len().min(most)].into() };
+        let ready = self.answerer.answer(now, to, id, answer)?;
+        self.send_answer(node, now, ready);
+        Ok(())
+    }
+
+    fn send_answer(&mut self, node: &mut Node, now: Time, ready: Ready) {
+        if ready.to == node.own_life() {
+            self.asker.on_answer(node, now, &ready.to.name, ready.id, &ready.answer);
+        } else {
+            self.push(Waiting::Answer(ready));
+        }
+    }
+
+    pub(super) fn add_to(&self, metrics: &mut Metrics) {
+        metrics.open_asks = self.asker.len() as u64;
+        metrics.repeated_asks = self.asker.repeated;
+        metrics.refused_asks = self.answerer.refused;
+        metrics.dropped_asks = self.answerer.dropped;
+        metrics.dropped_transmits += self.dropped_datagrams;
+        metrics.queued_transmits += self.waiting.len() as u64;
+    }
+
+    /// The node has ended: everybody who waits is told so.
+    pub(super) fn close(&mut self) {
+        self.asker.close();
+        self.answerer.close();
+        self.waiting.clear();
+    }
+}
+
+/// An answer that does not fit waits for a stream.
+fn write_answer(Ready { id, answer, .. }: &Ready, packet: &mut Writer<'_>) -> bool {
+    let fits = answer.payload.len() + AROUND_ANSWER - HEADER <= packet.room();
+    let (status, payload): (_, &[u8]) =
+        if fits { (answer.status, &answer.payload) } else { (Status::Fetch, &[]) };
+    packet.message(&data::Answer { id: *id, status: status.number(), payload })
+}
+
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
+/// What a node answers itself.
+fn about_itself(node: &Node, now: Time, topic: &str) -> Option<Vec<u8>> {
+    match topic {
+        "syncswim/ping" => Some(Vec::new()),
+        "syncswim/info" => {
+            let own = node.local();
+            let text = format!(
+                "name={}\nversion={}\nepoch={}\nuptime_ms={}\nlive_members={}\nhealth_score={}\n",
+                own.name,
+                env!("CARGO_PKG_VERSION"),
+                own.identity.epoch,
+                now.since(own.since).as_millis(),
+                node.live(),
+                node.metrics().health_score,
+            );
+            Some(text.into_bytes())
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,157 @@
+//! Requests that wait for the application: a queue for each topic that it serves, which its readers share.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::swim::{Life, Time};
+
+/// Requests that wait for the readers of one topic.
+const MAX_WAITING: usize = 256;
+/// The bytes of their payloads.
+const MAX_WAITING_BYTES: usize = 4 << 20;
+
+/// A request as it waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RequestItem {
+    pub(crate) from: Life,
+    pub(crate) id: u64,
+    pub(crate) topic: Arc<str>,
+    pub(crate) payload: Arc<[u8]>,
+    /// Until then the sender waits.
+    pub(crate) until: Time,
+}
+
+/// Why a request does not wait.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum NotServed {
+    NoReader,
+    Full,
+}
+
+#[derive(Debug)]
+struct Server {
+    readers: usize,
+    waiting: VecDeque<RequestItem>,
+    bytes: usize,
+    /// Holds one token exactly while a request waits.
+    ready: Sender<()>,
+    tokens: Receiver<()>,
+}
+
+impl Server {
+    fn pop(&mut self) -> Option<RequestItem> {
+        let item = self.waiting.pop_front()?;
+        self.bytes -= item.payload.len();
+        Some(item)
+    }
+
+    fn settle(&self) {
+        if self.waiting.is_empty() {
+            let _ = self.tokens.try_recv();
+        } else {
+            let _ = self.ready.try_send(());
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Servers(BTreeMap<Arc<str>, Server>);
+
+impl Servers {
+    /// One more reader of a topic: gets a token when a request waits, and a disconnection at the node's end.
+    pub(super) fn open(&mut self, topic: &str) -> Receiver<()> {
+        let server = self.0.entry(topic.into()).or_insert_with(|| {
+            let (ready, tokens) = bounded(1);
+            Server { readers: 0, waiting: VecDeque::new(), bytes: 0, ready, tokens }
+        });
+        server.readers += 1;
+        server.tokens.clone()
+    }
+
+    /// A reader is gone. With the last one goes what waits for it.
+    pub(super) fn close(&mut self, topic: &str) -> VecDeque<RequestItem> {
+        let Some(server) = self.0.get_mut(topic) else { return VecDeque::new() };
+        server.readers -= 1;
+        if server.readers > 0 {
+            return VecDeque::new();
+        }
+        self.0.remove(topic).map(|server| server.waiting).unwrap_or_default()
+    }
+
+    pub(super) fn close_all(&mut self) {
+        self.0.clear();
+    }
+
+    /// Takes out the requests whose senders have given up, from the oldest on.
+    pub(super) fn expire(&mut self, now: Time, topic: &str) -> Vec<RequestItem> {
+        let Some(server) = self.0.get_mut(topic) else { return Vec::new() };
+        let mut over = Vec::new();
+        while server.waiting.front().is_some_and(|first| first.until <= now) {
+            over.extend(server.pop());
+        }
+        server.settle();
+        over
+    }
+
+    /// Has a request wait.
+    pub(super) fn push(&mut self, item: RequestItem) -> Result<(), NotServed> {
+        let server = self.0.get_mut(&item.topic).ok_or(NotServed::NoReader)?;
+        let len = item.payload.len();
+        if server.waiting.len() >= MAX_WAITING || server.bytes + len > MAX_WAITING_BYTES {
+            return Err(NotServed::Full);
+        }
+        server.bytes += len;
+        server.waiting.push_back(item);
+        server.settle();
+        Ok(())
+    }
+
+    /// The oldest request that waits for the readers of a topic.
+    pub(super) fn take(&mut self, topic: &str) -> Option<RequestItem> {
+        let server = self.0.get_mut(topic)?;
+        let item = server.pop();
+        server.settle();
+        item
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(id: u64, until: u64) -> RequestItem {
+        let until = Time::from_origin(std::time::Duration::from_secs(until));
+        let from = Life { name: "a".into(), epoch: 1 };
+        RequestItem { from, id, topic: "t".into(), payload: Arc::default(), until }
+    }
+
+    #[test]
+    fn readers_share_a_topic_and_the_last_one_takes_its_requests_along() {
+        let mut servers = Servers::default();
+        assert_eq!(servers.push(item(1, 9)), Err(NotServed::NoReader));
+        let (first, second) = (servers.open("t"), servers.open("t"));
+        (1..=3).for_each(|id| servers.push(item(id, 9)).unwrap());
+        assert_eq!((first.try_recv(), second.try_recv().is_ok()), (Ok(()), false), "one token for both");
+        assert_eq!(servers.take("t"), Some(item(1, 9)));
+        assert_eq!(second.try_recv(), Ok(()), "it is back while more wait");
+        assert!(servers.close("t").is_empty());
+        assert_eq!(servers.close("t"), [item(2, 9), item(3, 9)]);
+        assert_eq!(servers.push(item(4, 9)), Err(NotServed::NoReader));
+        assert_eq!(first.try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected));
+    }
+
+    #[test]
+    fn a_full_queue_has_room_again_once_senders_have_given_up() {
+        let mut servers = Servers::default();
+        let _tokens = servers.open("t");
+        (0..MAX_WAITING as u64).for_each(|id| servers.push(item(id, 1 + id / 200)).unwrap());
+        assert_eq!(servers.push(item(999, 9)), Err(NotServed::Full));
+        let second = Time::from_origin(std::time::Duration::from_secs(1));
+        assert_eq!(servers.expire(second, "t").len(), 200);
+        assert_eq!(servers.push(item(999, 9)), Ok(()));
+    }
+}

@@ -1,0 +1,170 @@
+//! Asks and answers in streams: a head, then the payload in chunks. The side that opened a stream asks, the other answers
+//! and closes it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    MAX_MESSAGE,
+    answerer::AskKind,
+    status::{Answer, Status},
+};
+use crate::{
+    swim::StreamId,
+    wire::{
+        data::{AnswerHead, AskHead, Chunk, MAX_CHUNK},
+        message::Malformed,
+        packet::Writer,
+    },
+};
+
+/// What is longer is not even received to be refused.
+const MAX_RECEIVED: usize = 16 << 20;
+
+/// What a payload belongs to.
+#[derive(Debug, Clone)]
+pub(super) enum Head {
+    Ask { id: u64, life: u64, kind: AskKind, within_ms: u32, topic: Arc<str> },
+    Answer { id: u64, status: Status },
+}
+
+#[derive(Debug)]
+struct Outgoing {
+    head: Head,
+    begun: bool,
+    payload: Arc<[u8]>,
+    sent: usize,
+}
+
+#[derive(Debug)]
+struct Incoming {
+    head: Head,
+    length: usize,
+    received: usize,
+    bytes: Vec<u8>,
+}
+
+/// One stream.
+#[derive(Debug, Default)]
+struct Transfer {
+    outgoing: Option<Outgoing>,
+    incoming: Option<Incoming>,
+}
+
+/// A head with its whole payload; without one if it is too long.
+pub(super) type Received = (Head, Option<Arc<[u8]>>);
+
+#[derive(Debug, Default)]
+pub(super) struct Transfers(BTreeMap<StreamId, Transfer>);
+
+impl Transfers {
+    pub(super) fn knows(&self, stream: StreamId) -> bool {
+        self.0.contains_key(&stream)
+    }
+
+    pub(super) fn ended(&mut self, stream: StreamId) {
+        self.0.remove(&stream);
+    }
+
+    /// Has this be said in a stream.
+    pub(super) fn say(&mut self, stream: StreamId, head: Head, payload: Arc<[u8]>) {
+        let outgoing = Outgoing { head, begun: false, payload, sent: 0 };
+        self.0.entry(stream).or_default().outgoing = Some(outgoing);
+    }
+
+    pub(super) fn answer(&mut self, stream: StreamId, id: u64, Answer { status, payload }: Answer) {
+        self.say(stream, Head::Answer { id, status }, payload);
+    }
+
+    /// Writes what comes next, or says that there is no more.
+    pub(super) fn write(&mut self, stream: StreamId, frame: &mut Writer<'_>) -> bool {
+        let Some(outgoing) = self.0.get_mut(&stream).and_then(|transfer| transfer.outgoing.as_mut()) else {
+            return false;
+        };
+        let mut written = !outgoing.begun && outgoing.write_head(frame);
+        outgoing.begun = true;
+        while outgoing.write_chunk(frame) {
+            written = true;
+        }
+        written
+    }
+
+    /// Whether this node has answered in a stream, completely.
+    pub(super) fn has_answered(&self, stream: StreamId) -> bool {
+        let outgoing = self.0.get(&stream).and_then(|transfer| transfer.outgoing.as_ref());
+        outgoing.is_some_and(|outgoing| {
+            matches!(outgoing.head, Head::Answer { .. })
+                && outgoing.begun
+                && outgoing.sent == outgoing.payload.len()
+        })
+    }
+
+    /// Takes in a head, and returns what is complete with it.
+    pub(super) fn take_head(
+        &mut self,
+        stream: StreamId,
+        head: Head,
+        length: u32,
+    ) -> Result<Option<Received>, Malformed> {
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let transfer = self.0.entry(stream).or_default();
+        let asks = matches!(head, Head::Ask { .. });
+        if transfer.incoming.is_some() || transfer.outgoing.is_some() == asks || length > MAX_RECEIVED {
+            return Err(Malformed);
+        }
+        transfer.incoming = Some(Incoming { head, length, received: 0, bytes: Vec::new() });
+        Ok(transfer.complete())
+    }
+
+    /// The same with a part of its payload.
+    pub(super) fn take_chunk(
+        &mut self,
+        stream: StreamId,
+        bytes: &[u8],
+    ) -> Result<Option<Received>, Malformed> {
+        let transfer = self.0.get_mut(&stream).ok_or(Malformed)?;
+        let incoming = transfer.incoming.as_mut().ok_or(Malformed)?;
+        if bytes.is_empty() || bytes.len() > incoming.length - incoming.received {
+            return Err(Malformed);
+        }
+        incoming.received += bytes.len();
+        if incoming.length <= MAX_MESSAGE {
+            incoming.bytes.extend_from_slice(bytes);
+        }
+        Ok(transfer.complete())
+    }
+}
+
+impl Transfer {
+    fn complete(&mut self) -> Option<Received> {
+        let incoming = self.incoming.as_mut().filter(|incoming| incoming.received == incoming.length)?;
+        let bytes = std::mem::take(&mut incoming.bytes);
+        Some((incoming.head.clone(), (incoming.length <= MAX_MESSAGE).then(|| bytes.into())))
+    }
+}
+
+impl Outgoing {
+    fn write_head(&self, frame: &mut Writer<'_>) -> bool {
+        let length = u32::try_from(self.payload.len()).unwrap_or(u32::MAX);
+        match &self.head {
+            Head::Ask { id, life, kind, within_ms, topic } => frame.message(&AskHead {
+                id: *id,
+                life: *life,
+                kind: kind.number(),
+                within_ms: *within_ms,
+                topic,
+                length,
+            }),
+            Head::Answer { id, status } => {
+                frame.message(&AnswerHead { id: *id, status: status.number(), length })
+            }
+        }
+    }
+
+    fn write_chunk(&mut self, frame: &mut Writer<'_>) -> bool {
+        let rest = &self.payload[self.sent..];
+        let bytes = &rest[..rest.len().min(MAX_CHUNK)];
+        let written = !bytes.is_empty() && frame.message(&Chunk { bytes });
+        self.sent += if written { bytes.len() } else { 0 };
+        written
+    }
+}

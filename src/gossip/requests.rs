@@ -1,0 +1,217 @@
+//! Requests of others, which this node's application answers.
+
+use std::{fmt, iter::FusedIterator, sync::Arc, time::Duration};
+
+use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
+
+use super::{
+    handle::Gossip,
+    messages::{Sender, check_size, check_topic},
+    shared_node::SharedNode,
+};
+use crate::{
+    Error, blocking,
+    data::messages::{NotAnswered, RequestItem, Status},
+};
+
+impl Gossip {
+    /// The requests that others send to this topic, to be answered. Of several readers of a topic each gets a part. While 256
+    /// requests wait, or 4 MiB of them, their senders get [`Error::Busy`].
+    ///
+    /// # Errors
+    /// [`Error::Config`] if `topic` has not 1 to 64 bytes, or is one that the node answers itself;
+    /// [`Error::Stopped`] or [`Error::Panicked`] if the node has ended.
+    pub fn serve(&self, topic: &str) -> Result<Requests, Error> {
+        check_topic(topic)?;
+        if topic.starts_with("syncswim/") {
+            return Err(Error::config("topic", "must not begin with `syncswim/`: the node answers these"));
+        }
+        self.running.check_running()?;
+        let node = Arc::clone(&self.running.node);
+        let tokens = node.call(|endpoint, _| endpoint.open_server(topic));
+        Ok(Requests { node, topic: topic.into(), tokens })
+    }
+}
+
+/// The requests of a topic, from [`Gossip::serve`]. When the last reader of a topic is dropped, requests that wait are refused
+/// with [`Error::NoReader`].
+#[must_use = "dropping it ends the service"]
+pub struct Requests {
+    node: Arc<SharedNode>,
+    topic: Arc<str>,
+    tokens: Receiver<()>,
+}
+
+impl Requests {
+    /// Waits for the next request.
+    ///
+    /// # Errors
+    /// When the node has ended.
+    pub fn recv(&self) -> Result<Request, RecvError> {
+        loop {
+            match self.try_recv() {
+                Ok(request) => return Ok(request),
+                Err(TryRecvError::Disconnected) => return Err(RecvError),
+                Err(TryRecvError::Empty) => drop(self.tokens.recv()),
+            }
+        }
+    }
+
+    /// Waits for the next request, at most this long.
+    ///
+    /// # Errors
+    /// After that time, or when the node has ended.
+    pub fn recv_timeout(&self, limit: Duration) -> Result<Request, RecvTimeoutError> {
+        let Some(deadline) = blocking::now().checked_add(limit) else {
+            return self.recv().map_err(|RecvError| RecvTimeoutError::Disconnected);
+        };
+        loop {
+            match self.try_recv() {
+                Ok(request) => return Ok(request),
+                Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+                Err(TryRecvError::Empty) => {}
+            }
+            if self.tokens.recv_deadline(deadline) == Err(RecvTimeoutError::Timeout) {
+                return Err(RecvTimeoutError::Timeout);
+            }
+        }
+    }
+
+    /// Takes the next request if there is one.
+    ///
+    /// # Errors
+    /// When there is none, or the node has ended.
+    pub fn try_recv(&self) -> Result<Request, TryRecvError> {
+        if self.node.stop.is_stopped() {
+            return Err(TryRecvError::Disconnected);
+        }
+        let item = self.node.call(|endpoint, now| endpoint.take_request(now, &self.topic));
+        let node = Arc::clone(&self.node);
+        item.map(|item| Request { node, item, is_over: false }).ok_or(TryRecvError::Empty)
+    }
+
+    /// Waits for each request until the node ends. `for request in &requests` does the same.
+    pub fn iter(&self) -> &Self {
+        self
+    }
+
+    /// For `select!`: ready while a request waits, and when the node has ended; then call [`try_recv`](Self::try_recv) once.
+    #[must_use]
+    pub fn receiver(&self) -> &Receiver<()> {
+        &self.tokens
+    }
+}
+
+impl Iterator for Requests {
+    type Item = Request;
+
+    fn next(&mut self) -> Option<Request> {
+        self.recv().ok()
+    }
+}
+
+impl FusedIterator for Requests {}
+
+/// As `for` takes it by reference.
+impl Iterator for &Requests {
+    type Item = Request;
+
+    fn next(&mut self) -> Option<Request> {
+        self.recv().ok()
+    }
+}
+
+impl FusedIterator for &Requests {}
+
+impl Drop for Requests {
+    fn drop(&mut self) {
+        self.node.drive(|endpoint, now| endpoint.close_server(now, &self.topic));
+        self.node.wake();
+    }
+}
+
+impl fmt::Debug for Requests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Requests").field("topic", &self.topic).finish_non_exhaustive()
+    }
+}
+
+/// A request of another node. Who asked waits until it is answered or refused, or its time is up; if it is dropped, that
+/// node is told so.
+#[must_use = "dropping it refuses it"]
+pub struct Request {
+    node: Arc<SharedNode>,
+    item: RequestItem,
+    is_over: bool,
+}
+
+impl Request {
+    /// Who asks.
+    #[must_use]
+    pub fn from(&self) -> Sender {
+        Sender::of(self.item.from.clone())
+    }
+
+    /// What it was sent to.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        &self.item.topic
+    }
+
+    /// What is asked.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        &self.item.payload
+    }
+
+    /// For how long its sender still waits.
+    #[must_use]
+    pub fn time_left(&self) -> Duration {
+        self.item.until.since(self.node.now())
+    }
+
+    /// Answers it.
+    ///
+    /// # Errors
+    /// [`Error::TooLate`] if its sender has given up, [`Error::TooLarge`] if the answer is longer than 1 MiB: the sender is told that the
+    /// request was dropped.
+    pub fn answer(mut self, payload: &[u8]) -> Result<(), Error> {
+        check_size(payload)?;
+        self.settle(Status::Answered, payload)
+    }
+
+    /// Refuses it, for a reason of at most 512 bytes.
+    ///
+    /// # Errors
+    /// [`Error::TooLate`] if its sender has given up.
+    pub fn refuse(mut self, reason: &str) -> Result<(), Error> {
+        self.settle(Status::Refused, reason.as_bytes())
+    }
+
+    fn settle(&mut self, status: Status, payload: &[u8]) -> Result<(), Error> {
+        self.is_over = true;
+        let Self { node, item, .. } = self;
+        let result = node.drive(|endpoint, now| endpoint.answer(now, (&item.from, item.id), status, payload));
+        node.wake();
+        result.map_err(|NotAnswered::TooLate| Error::TooLate)
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        if !self.is_over {
+            let _ = self.settle(Status::Dropped, &[]);
+        }
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RequestItem { from, topic, payload, .. } = &self.item;
+        f.debug_struct("Request")
+            .field("from", &from.name)
+            .field("topic", topic)
+            .field("bytes", &payload.len())
+            .finish_non_exhaustive()
+    }
+}
