@@ -618,6 +618,36 @@ syncswim_status syncswim_cluster_members(const struct syncswim_cluster *cluster,
                                          struct syncswim_members **out);
 
 /**
+ * Those members that a filter matches, in whichever state. A filter is a text of conditions that all must hold, with commas
+ * between them: "role=db" and "role=db|cache" of a tag, "version=2.*" of how it begins, "@name=a|b", "@others" for all but
+ * this node, and "!" before a condition that must not hold. An empty one matches all. SYNCSWIM_ERR_CONFIG if the text is
+ * none.
+ */
+syncswim_status syncswim_cluster_members_matching(const struct syncswim_cluster *cluster,
+                                                  const char *filter,
+                                                  struct syncswim_members **out);
+
+/**
+ * The live members that a filter matches and whose round-trip time this node has measured: the nearest first, not in the
+ * order of their names, and at most `most`. Those whose times differ by less than a millisecond or an eighth count as
+ * equally near. For the filter see syncswim_cluster_members_matching, for the times syncswim_cluster_rtt.
+ */
+syncswim_status syncswim_cluster_nearest(const struct syncswim_cluster *cluster,
+                                         const char *filter,
+                                         size_t most,
+                                         struct syncswim_members **out);
+
+/**
+ * How long a datagram takes to a member and back, in microseconds, and how many milliseconds ago this node measured it:
+ * the second smallest of its last four probes. SYNCSWIM_ERR_UNKNOWN_MEMBER if there is no measurement: of this node itself,
+ * of a name that is not listed, or before the member has answered a probe.
+ */
+syncswim_status syncswim_cluster_rtt(const struct syncswim_cluster *cluster,
+                                     const char *name,
+                                     uint64_t *micros,
+                                     uint64_t *age_ms);
+
+/**
  * How many members there are; 0 if the call failed.
  */
 size_t syncswim_members_len(const struct syncswim_members *members);

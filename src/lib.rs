@@ -158,7 +158,7 @@ pub use state_file::fuzz_state_file;
 pub use stop::Stop;
 pub use swim::{
     Accuser, Clocks, Doubt, Event, Explanation, Histogram, Identity, Member, MemberState, Metric, MetricKind,
-    MetricUnit, MetricValue, Metrics, Observation, Origin, ProbeStats, ReachProblem, Removal, Standing,
+    MetricUnit, MetricValue, Metrics, Observation, Origin, ProbeStats, ReachProblem, Removal, Rtt, Standing,
     Status, Time, Verdict, WrongClock,
 };
 pub use wire::Tags;

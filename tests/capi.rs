@@ -247,7 +247,7 @@ fn now() -> Instant {
 }
 
 #[test]
-fn python_removes_a_member_that_failed_and_no_other() {
+fn python_measures_filters_and_removes_members() {
     if !is_installed("python3") {
         return;
     }
@@ -259,6 +259,10 @@ with syncswim.Node("a", bind="127.0.0.1:0") as node:
     with syncswim.Node("b", bind="127.0.0.1:0", join=[addr], leave_on_stop="false"):
         while len(node.members()) == 1:
             time.sleep(0.01)
+        while not node.nearest("@others"):
+            time.sleep(0.01)
+        print(node.nearest("@others")[0].name, [member.name for member in node.members("!@name=b")], node.rtt("c"))
+        assert 0 < node.rtt("b") < 1
         try:
             node.remove("b")
         except syncswim.Error as error:
@@ -274,6 +278,7 @@ with syncswim.Node("a", bind="127.0.0.1:0") as node:
 "#;
     let output = runs_in_python(program);
     assert!(output.contains("only a failed member can be removed"), "{output}");
+    assert!(output.contains("b ['a'] None"), "{output}");
 }
 
 #[test]

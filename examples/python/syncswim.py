@@ -16,7 +16,7 @@ from pathlib import Path
 
 ABI_VERSION = 1
 OK, TIMEOUT, CLOSED = 0, 1, 2
-ERR_RANGE = -14
+ERR_RANGE, ERR_UNKNOWN_MEMBER = -14, -16
 PROMETHEUS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 STATES = ["alive", "suspect", "failed", "left"]
 # Ctrl-C is noticed between two waits, not during one.
@@ -62,7 +62,9 @@ def _load():
         "cluster_stop": [c_void_p],
         "cluster_wait": [c_void_p, c_int64],
         "cluster_membership": [c_void_p, POINTER(c_void_p)],
-        "cluster_members": [c_void_p, POINTER(c_void_p)],
+        "cluster_members_matching": [c_void_p, c_char_p, POINTER(c_void_p)],
+        "cluster_nearest": [c_void_p, c_char_p, c_size_t, POINTER(c_void_p)],
+        "cluster_rtt": [c_void_p, c_char_p, POINTER(c_uint64), POINTER(c_uint64)],
         "cluster_remove": [c_void_p, c_char_p, c_int],
         "cluster_set_tags": [c_void_p, texts, texts, c_size_t],
         "cluster_metric": [c_void_p, c_char_p, POINTER(c_uint64)],
@@ -183,13 +185,25 @@ class Node:
         finally:
             _lib.syncswim_snapshot_free(snapshot)
 
-    def members(self):
-        """The members with their addresses, states and tags, this node included."""
-        members = _new(_lib.syncswim_cluster_members, self._cluster)
+    def members(self, filter=""):
+        """The members with their addresses, states and tags, this node included: all, or those that a filter matches,
+        as "role=db,zone=a|b,!@name=db-7"."""
+        return _members(_new(_lib.syncswim_cluster_members_matching, self._cluster, filter.encode()))
+
+    def nearest(self, filter="", most=1):
+        """The live members that a filter matches, the nearest first, as far as round-trip times were measured."""
+        return _members(_new(_lib.syncswim_cluster_nearest, self._cluster, filter.encode(), most))
+
+    def rtt(self, member):
+        """How long a datagram takes to a member and back, in seconds; None before it was measured."""
+        micros, age = c_uint64(), c_uint64()
         try:
-            return [_member(members, i) for i in range(_lib.syncswim_members_len(members))]
-        finally:
-            _lib.syncswim_members_free(members)
+            _lib.syncswim_cluster_rtt(self._cluster, member.encode(), byref(micros), byref(age))
+        except Error as error:
+            if error.status != ERR_UNKNOWN_MEMBER:
+                raise
+            return None
+        return micros.value / 1e6
 
     def set_tags(self, tags):
         """Shows other tags to the cluster."""
@@ -273,6 +287,13 @@ def _next(watch, timeout_ms):
         return status, Change(*kinds)
     finally:
         _lib.syncswim_change_free(change)
+
+
+def _members(members):
+    try:
+        return [_member(members, i) for i in range(_lib.syncswim_members_len(members))]
+    finally:
+        _lib.syncswim_members_free(members)
 
 
 def _member(members, i):

@@ -12,11 +12,12 @@ use super::{
     pointer::{Buffer, Out, text, texts},
     report::put_text,
     status::{
-        Failure, SYNCSWIM_ERR_NULL, SYNCSWIM_ERR_RANGE, SYNCSWIM_OK, c_text, status, syncswim_status, value,
+        Failure, SYNCSWIM_ERR_NULL, SYNCSWIM_ERR_RANGE, SYNCSWIM_ERR_UNKNOWN_MEMBER, SYNCSWIM_OK, c_text,
+        status, syncswim_status, value,
     },
 };
 use crate::{
-    Removal, Tags,
+    Filter, Gossip, Removal, Tags,
     swim::{Member, MemberState, Metrics},
     text::Quoted,
 };
@@ -79,6 +80,11 @@ struct Entry {
 }
 
 impl Entry {
+    fn list<'a>(node: &Gossip, members: impl Iterator<Item = &'a Member>) -> Vec<Self> {
+        let own = node.local().name;
+        members.map(|member| Self::of(member, member.name == own)).collect()
+    }
+
     fn of(member: &Member, is_local: bool) -> Self {
         let state = match member.state {
             MemberState::Alive => SYNCSWIM_MEMBER_ALIVE,
@@ -125,11 +131,86 @@ pub unsafe extern "C" fn syncswim_cluster_members(
     status(|| {
         // SAFETY: as the caller of this function promises.
         let out = unsafe { Out::new(out, "out")? };
-        let entries = with_gossip(cluster, |node| {
-            let own = node.local().name;
-            node.members().iter().map(|member| Entry::of(member, member.name == own)).collect()
+        let members = with_gossip(cluster, |node| Entry::list(node, node.members().iter()))?;
+        out.put(MEMBERS.insert(members));
+        Ok(SYNCSWIM_OK)
+    })
+}
+
+/// Those members that a filter matches, in whichever state. A filter is a text of conditions that all must hold, with commas
+/// between them: "role=db" and "role=db|cache" of a tag, "version=2.*" of how it begins, "@name=a|b", "@others" for all but
+/// this node, and "!" before a condition that must not hold. An empty one matches all. SYNCSWIM_ERR_CONFIG if the text is
+/// none.
+///
+/// # Safety
+/// `filter` must end with NUL; `out` must be NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncswim_cluster_members_matching(
+    cluster: *const syncswim_cluster,
+    filter: *const c_char,
+    out: *mut *mut syncswim_members,
+) -> syncswim_status {
+    status(|| {
+        // SAFETY: as the caller of this function promises.
+        let (filter, out) = unsafe { (text(filter, "filter")?, Out::new(out, "out")?) };
+        let filter: Filter = filter.parse()?;
+        let members = with_gossip(cluster, |node| Entry::list(node, node.members().matching(&filter)))?;
+        out.put(MEMBERS.insert(members));
+        Ok(SYNCSWIM_OK)
+    })
+}
+
+/// The live members that a filter matches and whose round-trip time this node has measured: the nearest first, not in the
+/// order of their names, and at most `most`. Those whose times differ by less than a millisecond or an eighth count as
+/// equally near. For the filter see syncswim_cluster_members_matching, for the times syncswim_cluster_rtt.
+///
+/// # Safety
+/// `filter` must end with NUL; `out` must be NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncswim_cluster_nearest(
+    cluster: *const syncswim_cluster,
+    filter: *const c_char,
+    most: usize,
+    out: *mut *mut syncswim_members,
+) -> syncswim_status {
+    status(|| {
+        // SAFETY: as the caller of this function promises.
+        let (filter, out) = unsafe { (text(filter, "filter")?, Out::new(out, "out")?) };
+        let filter: Filter = filter.parse()?;
+        let nearest = with_gossip(cluster, |node| {
+            let nearest = node.nearest(&filter, most);
+            Entry::list(node, nearest.iter().map(|(member, _)| member))
         })?;
-        out.put(MEMBERS.insert(entries));
+        out.put(MEMBERS.insert(nearest));
+        Ok(SYNCSWIM_OK)
+    })
+}
+
+/// How long a datagram takes to a member and back, in microseconds, and how many milliseconds ago this node measured it:
+/// the second smallest of its last four probes. SYNCSWIM_ERR_UNKNOWN_MEMBER if there is no measurement: of this node itself,
+/// of a name that is not listed, or before the member has answered a probe.
+///
+/// # Safety
+/// `name` must end with NUL; `micros` and `age_ms` must be NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncswim_cluster_rtt(
+    cluster: *const syncswim_cluster,
+    name: *const c_char,
+    micros: *mut u64,
+    age_ms: *mut u64,
+) -> syncswim_status {
+    status(|| {
+        // SAFETY: as the caller of this function promises.
+        let (name, micros) = unsafe { (text(name, "name")?, Out::new(micros, "micros")?) };
+        // SAFETY: the same.
+        let age_ms = unsafe { Out::new(age_ms, "age_ms")? };
+        let rtt = with_gossip(cluster, |node| node.rtt(name))?.ok_or_else(|| {
+            let message = format!("no round-trip time to {} was measured yet", Quoted(name));
+            Failure::new(SYNCSWIM_ERR_UNKNOWN_MEMBER, message)
+        })?;
+        let whole = |number: u128| u64::try_from(number).unwrap_or(u64::MAX);
+        micros.put(whole(rtt.time.as_micros()));
+        age_ms.put(whole(rtt.age.as_millis()));
         Ok(SYNCSWIM_OK)
     })
 }

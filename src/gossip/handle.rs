@@ -12,7 +12,7 @@ use super::{
 #[cfg(feature = "encryption")]
 use crate::Key;
 use crate::{
-    Error, Removal, Tags, blocking,
+    Error, Tags, blocking,
     swim::{Explanation, JoinProblem, JoinResult, Member, Metrics, Node, ProbeStats, Standing, Status, Time},
 };
 
@@ -151,34 +151,6 @@ impl Gossip {
     /// node has ended; [`Error::Timeout`] if the clock thread did not get to it in time.
     pub fn leave(&self) -> Result<(), Error> {
         self.running.leave()
-    }
-
-    /// Removes a failed member from the cluster, in the views of all: see [`Removal`]. Nobody tries to reach it any more. Serf
-    /// calls this force-leave and prune.
-    ///
-    /// It is a verdict, and no ban. A member that lives after all refutes it as soon as it hears of it; one that is started
-    /// again joins as ever. What is kept of it until [`forget_after`](crate::swim::Config::forget_after) keeps old news from
-    /// listing it again. The [majority](crate::Membership::majority) counts who has left, so [`Removal::Forget`] makes it
-    /// smaller. If each half of a partitioned cluster removes the other, they find each other again only through their seeds.
-    ///
-    /// ```
-    /// use syncswim::{Error, Gossip, GossipConfig, Removal};
-    ///
-    /// let node = Gossip::start(GossipConfig::local("a").bind("127.0.0.1:0"))?;
-    /// let refused = node.remove("b", Removal::Forget);
-    /// assert!(matches!(refused, Err(Error::UnknownMember { .. })));
-    /// # Ok::<(), syncswim::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`Error::StillLive`] if the member is alive or suspected, or this node itself; [`Error::UnknownMember`] if none of that
-    /// name is listed; [`Error::Left`] after [`leave`](Self::leave), [`Error::Stopped`] if the node has ended,
-    /// [`Error::Panicked`] if a panic ended it.
-    pub fn remove(&self, name: &str, removal: Removal) -> Result<(), Error> {
-        self.running.check_present()?;
-        self.running.node.command(|node, now| node.remove(now, name, removal))?;
-        self.running.node.wake();
-        Ok(())
     }
 
     /// The address that members see this node's datagrams come from, if a member lately reported one other than the advertised

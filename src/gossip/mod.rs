@@ -12,13 +12,14 @@
 //! (streams of the node), `rotation` (of a key). `seed_lookup` finds whom to join, and `own_address` looks whether the
 //! host keeps its address. `clock_thread` drives the node and hands out what it wants; `flight_recorder` writes the recording,
 //! `state_keeper` the state file; `running` puts all of them together and starts and ends the threads; `builder` is a node
-//! before its start, `handle` what a program holds then, with `messages`, `requests` and `query` for what members say to each
-//! other.
+//! before its start, `handle` what a program holds then, with `about_members` for what it asks of single members, and
+//! `messages`, `requests` and `query` for what members say to each other.
 //!
 //! Threads of a node: `…-udp` is the clock thread with the datagram socket, `…-tcp` accepts streams, and up to
 //! eighteen workers run streams and look up names while there are any (`pools`); idle, there are two. Whoever changes the
 //! cluster's key makes three more for that time.
 
+mod about_members;
 mod advertise;
 mod builder;
 mod clock;

@@ -47,6 +47,8 @@ struct Spell {
 pub struct Network {
     /// One way.
     pub latency: Latency,
+    /// What it takes longer from one host to another.
+    pub farther: HashMap<(usize, usize), Duration>,
     /// Share of datagrams that get lost. See [`lose`](Self::lose) for a network that loses any packet alike.
     pub datagram_loss: f64,
     /// Share of the segments of streams that get lost, and are sent again.
@@ -119,6 +121,7 @@ impl Default for Network {
     fn default() -> Self {
         Self {
             latency: Latency::Uniform(Duration::from_micros(100), Duration::from_micros(500)),
+            farther: HashMap::new(),
             datagram_loss: 0.0,
             segment_loss: 0.0,
             no_udp: false,
@@ -158,7 +161,13 @@ impl Network {
 
     /// Ends all partitions, cuts, clogs and filters, and all loss, duplication and reordering.
     pub fn heal(&mut self) {
-        *self = Self { latency: self.latency, ..Self::default() };
+        let farther = std::mem::take(&mut self.farther);
+        *self = Self { latency: self.latency, farther, ..Self::default() };
+    }
+
+    fn way(&self, from: usize, to: usize, rng: &mut fastrand::Rng) -> Duration {
+        let farther = if self.farther.is_empty() { None } else { self.farther.get(&(from, to)) };
+        self.latency.draw(rng) + farther.copied().unwrap_or_default()
     }
 
     /// Whether datagrams are filtered somewhere.
@@ -210,11 +219,11 @@ impl Network {
         }
         let mut copy = |network: &Self| {
             let late = network.reordering > 0.0 && rng.f64() < network.reordering;
-            network.latency.draw(rng) + if late { network.hold_up } else { Duration::ZERO }
+            network.way(from, to, rng) + if late { network.hold_up } else { Duration::ZERO }
         };
         let first = copy(self);
         let again = self.duplication > 0.0 && rng.f64() < self.duplication;
-        [Some(first), again.then(|| self.latency.draw(rng) + self.hold_up)]
+        [Some(first), again.then(|| self.way(from, to, rng) + self.hold_up)]
     }
 
     /// How long a segment of a stream is under way; `None` if it never gets through.
@@ -225,7 +234,7 @@ impl Network {
         now: Time,
         rng: &mut fastrand::Rng,
     ) -> Option<Duration> {
-        let way = self.latency.draw(rng);
+        let way = self.way(from, to, rng);
         DATA.succeeds_after(way, way * 2, |waited| {
             // Cuts are looked at once: a stream that meets one is given up by its owner's deadline.
             (!self.is_cut(from, to)).then_some(())?;
@@ -241,7 +250,7 @@ impl Network {
         now: Time,
         rng: &mut fastrand::Rng,
     ) -> Option<Duration> {
-        let (there, back) = (self.latency.draw(rng), self.latency.draw(rng));
+        let (there, back) = (self.way(from, to, rng), self.way(to, from, rng));
         HANDSHAKE.succeeds_after(there + back, Duration::ZERO, |waited| {
             (!self.is_cut(from, to) && !self.is_cut(to, from)).then_some(())?;
             let lost = self.loses(self.segment_loss, from, to, now + waited, rng)

@@ -6,7 +6,7 @@
 //! One file per concept. Who a sender is: `validation` (tokens), `introduce` (unverified peers), `caller` (of a stream),
 //! `question` (does the holder of a name still answer). Claims: `claims` about members, `departures` (failed, left,
 //! tombstones), `suspicion`, `self_claims` about this node, `flap`, `bounds` of what others are believed. Detection:
-//! `probe`, `health` (Lifeguard's awareness), `stalls`; `status` and `history` tell of all of it. Dissemination: `updates` (their queue), `dissemination` (gossip),
+//! `probe`, `health` (Lifeguard's awareness), `stalls`; `status`, `round_trip` and `history` tell of all of it. Dissemination: `updates` (their queue), `dissemination` (gossip),
 //! `anti_entropy` (when) and `push_pull` (how tables are exchanged). Streams: `stream`, `frames`, each a `session`,
 //! `carry` (datagrams by stream). Life of a node: `phase`, `join`, `race`, `rejoin`, `reconnect`, `leave`,
 //! `remove` (of failed members), `reach` (how others see this node), `vitals` (how it is itself). `node` takes inputs and
@@ -50,6 +50,7 @@ mod rejoin;
 mod remove;
 #[cfg(any(test, feature = "sim"))]
 mod replay;
+mod round_trip;
 mod secret;
 mod self_claims;
 mod session;
@@ -89,6 +90,8 @@ pub(crate) use recorder::Beginning;
 pub(crate) use recorder::{Chunk, MIN_SEGMENT, Refused};
 pub use rejoin::Past;
 pub use remove::Removal;
+pub use round_trip::Rtt;
+pub(crate) use round_trip::by_distance;
 pub use status::{Clocks, Doubt, ProbeStats, Standing, Status, WrongClock};
 pub use stream::{StreamFailure, StreamId, StreamKind, StreamStep};
 pub use time::Time;

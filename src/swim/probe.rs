@@ -302,7 +302,8 @@ impl Node {
         }
         self.metrics.probe_round_trip.observe(round_trip);
         if let Some(id) = self.table.find(target) {
-            self.table.contact_mut(id).round_trip.take(round_trip);
+            let now = self.now;
+            self.table.contact_mut(id).round_trip.take(round_trip, now);
         }
     }
 

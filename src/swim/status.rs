@@ -192,36 +192,6 @@ pub struct ProbeStats {
     pub clock_ahead_ms: Option<i64>,
 }
 
-/// A smoothed round-trip time with its deviation, in microseconds (RFC 6298, §2, with its α = 1/8 and β = 1/4).
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub(super) struct RoundTrip {
-    smoothed: u32,
-    deviation: u32,
-}
-
-impl RoundTrip {
-    pub(super) fn take(&mut self, sample: Duration) {
-        // Never 0, which says that there was none.
-        let sample = u32::try_from(sample.as_micros()).unwrap_or(u32::MAX).max(1);
-        if self.smoothed == 0 {
-            (self.smoothed, self.deviation) = (sample, sample / 2);
-            return;
-        }
-        let mean =
-            |old: u32, new: u32, share: u64| ((u64::from(old) * (share - 1) + u64::from(new)) / share) as u32;
-        self.deviation = mean(self.deviation, self.smoothed.abs_diff(sample), 4);
-        self.smoothed = mean(self.smoothed, sample, 8).max(1);
-    }
-
-    pub(super) fn smoothed(self) -> Option<Duration> {
-        (self.smoothed > 0).then(|| Duration::from_micros(self.smoothed.into()))
-    }
-
-    fn deviation(self) -> Option<Duration> {
-        self.smoothed().map(|_| Duration::from_micros(self.deviation.into()))
-    }
-}
-
 impl Node {
     /// How this node stands.
     #[must_use]
@@ -264,31 +234,5 @@ impl Node {
             saved_by_stream,
             clock_ahead_ms: None,
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn round_trips_are_smoothed_as_rfc_6298_prescribes() {
-        let (mut trip, millis) = (RoundTrip::default(), Duration::from_millis);
-        assert_eq!((trip.smoothed(), trip.deviation()), (None, None));
-        trip.take(millis(100));
-        assert_eq!((trip.smoothed(), trip.deviation()), (Some(millis(100)), Some(millis(50))));
-        trip.take(millis(180));
-        // 3/4 · 50 + 1/4 · |100 − 180|, and 7/8 · 100 + 1/8 · 180.
-        let expected = (Duration::from_micros(110_000), Duration::from_micros(57_500));
-        assert_eq!((trip.smoothed(), trip.deviation()), (Some(expected.0), Some(expected.1)));
-    }
-
-    #[test]
-    fn round_trips_of_no_time_and_of_ages_are_told() {
-        let mut trip = RoundTrip::default();
-        trip.take(Duration::ZERO);
-        assert_eq!(trip.smoothed(), Some(Duration::from_micros(1)));
-        (0..1000).for_each(|_| trip.take(Duration::MAX));
-        assert!(trip.smoothed() > Some(Duration::from_secs(4000)));
     }
 }

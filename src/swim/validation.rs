@@ -25,8 +25,8 @@ use super::{
     member::{MemberId, Record},
     node::Node,
     phase::Phase,
+    round_trip::RoundTrip,
     session::Purpose,
-    status::RoundTrip,
     time::Time,
     transmit::Content,
 };

@@ -108,7 +108,7 @@ static void two_nodes_see_each_other_and_each_others_tags(void)
     syncswim_cluster_free(a);
 }
 
-static void a_failed_member_is_removed_and_says_by_whom(void)
+static void a_member_is_measured_and_removed_once_it_failed(void)
 {
     char addr[64];
     syncswim_cluster *a = started("a", NULL), *b;
@@ -117,6 +117,7 @@ static void a_failed_member_is_removed_and_says_by_whom(void)
     syncswim_watch *watch = watch_of(membership);
     syncswim_members *members;
     syncswim_member member;
+    uint64_t micros, age;
 
     own_address(a, addr, sizeof addr);
     IS(syncswim_config_set(config, "join", addr), SYNCSWIM_OK);
@@ -128,6 +129,26 @@ static void a_failed_member_is_removed_and_says_by_whom(void)
     IS(syncswim_cluster_remove(a, "b", 0), SYNCSWIM_ERR_STILL_LIVE);
     IS(syncswim_cluster_remove(a, "a", 1), SYNCSWIM_ERR_STILL_LIVE);
     IS(syncswim_cluster_remove(a, "nobody", 0), SYNCSWIM_ERR_UNKNOWN_MEMBER);
+    IS(syncswim_cluster_rtt(a, "a", &micros, &age), SYNCSWIM_ERR_UNKNOWN_MEMBER);
+    while (syncswim_cluster_rtt(a, "b", &micros, &age) == SYNCSWIM_ERR_UNKNOWN_MEMBER)
+        usleep(1000);
+    CHECK(micros > 0 && micros < 1000000 && age < 60000);
+    IS(syncswim_cluster_nearest(a, "@others", 5, &members), SYNCSWIM_OK);
+    member.struct_size = sizeof member;
+    IS(syncswim_members_get(members, 0, &member), SYNCSWIM_OK);
+    CHECK(syncswim_members_len(members) == 1 && strcmp(member.name, "b") == 0);
+    syncswim_members_free(members);
+    IS(syncswim_cluster_nearest(a, "@others", 0, &members), SYNCSWIM_OK);
+    CHECK(syncswim_members_len(members) == 0);
+    syncswim_members_free(members);
+    IS(syncswim_cluster_members_matching(a, "!@name=b", &members), SYNCSWIM_OK);
+    IS(syncswim_members_get(members, 0, &member), SYNCSWIM_OK);
+    CHECK(syncswim_members_len(members) == 1 && member.is_local == 1);
+    syncswim_members_free(members);
+    IS(syncswim_cluster_members_matching(a, "b=", &members), SYNCSWIM_OK);
+    CHECK(syncswim_members_len(members) == 0);
+    syncswim_members_free(members);
+    IS(syncswim_cluster_members_matching(a, "no filter", &members), SYNCSWIM_ERR_CONFIG);
     syncswim_cluster_free(b);
     await(watch, SYNCSWIM_LEFT, "b");
     IS(syncswim_cluster_remove(a, "b", 0), SYNCSWIM_OK);
@@ -480,7 +501,7 @@ int main(int argc, char **argv)
     calls_in_the_wrong_order();
     a_taken_port_is_an_error_of_the_start();
     two_nodes_see_each_other_and_each_others_tags();
-    a_failed_member_is_removed_and_says_by_whom();
+    a_member_is_measured_and_removed_once_it_failed();
     what_outlives_the_cluster_can_be_read();
     a_stop_on_another_thread_ends_the_waits();
     a_cluster_freed_under_a_wait_ends_it();

@@ -26,6 +26,7 @@ mod rejoin;
 mod remove;
 mod reproduced;
 mod room;
+mod rtt;
 mod status;
 mod streams_only;
 mod world;

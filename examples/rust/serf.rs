@@ -1,0 +1,237 @@
+//! Follows a Serf cluster: its members become peers, by their names. It asks a `serf agent` of this host over its control
+//! port, so nothing here speaks Serf's own protocol.
+//!
+//! ```text
+//! serf agent -node old-1 -bind 127.0.0.1:8001 &
+//! cargo run --example serf -- 127.0.0.1:7373
+//! cargo run --example serf -- 127.0.0.1:7373 new-1 127.0.0.1:7001
+//! ```
+//!
+//! The second form runs a node of syncswim beside it: two discoveries that fill one list. That is a way to migrate. Start the
+//! new node on each host, under the name of its agent. Nothing changes, for a peer is active while either says so. Once all
+//! have one, leave out the agent.
+
+mod arguments;
+
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    env,
+    error::Error,
+    io::{self, BufReader},
+    net::{Shutdown, SocketAddr, TcpStream},
+    process::ExitCode,
+    thread,
+    time::Duration,
+};
+
+use crossbeam_channel::{Receiver, after, bounded, select};
+use rmpv::{Value, decode::read_value, encode::write_value};
+use syncswim::{BoxError, Cluster, Discovery, GossipConfig, GossipDiscovery, Membership, PeerName, Stop};
+
+const USAGE: &str = "Prints every change of a Serf cluster as a local agent tells it, and of a node beside it, until SIGINT or SIGTERM.
+
+usage: serf AGENT [NAME HOST:PORT [SEED]...]
+
+  AGENT      IP:PORT of the agent's control port (its -rpc-addr); with a key, that is read from SERF_RPC_AUTH
+  NAME       of a node of syncswim that runs beside it, as its agent is called
+  HOST:PORT  where that one listens, UDP and TCP
+  SEED       HOST:PORT of a node to join through
+  --help     shows this
+
+example: cargo run --example serf -- 127.0.0.1:7373 new-1 127.0.0.1:7001";
+
+/// So long an agent that does not answer is left alone.
+const RETRY: Duration = Duration::from_millis(500);
+/// An agent that was restarted lists nobody at first. So long after a connection began, who is not listed is not removed.
+const SETTLES: Duration = Duration::from_secs(10);
+
+/// A Serf cluster, as one of its agents sees it.
+struct Serf {
+    agent: SocketAddr,
+    /// The agent's `rpc_auth`.
+    auth: Option<String>,
+    /// What the membership was told.
+    told: BTreeMap<String, Standing>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Active,
+    Left,
+    Failed,
+}
+
+/// Why the agent is followed no longer.
+enum Ended {
+    /// It, or its connection, is gone: it is tried again.
+    Lost(io::Error),
+    /// It refuses what it is asked for.
+    Refused(String),
+}
+
+impl From<io::Error> for Ended {
+    fn from(problem: io::Error) -> Self {
+        Self::Lost(problem)
+    }
+}
+
+impl Discovery for Serf {
+    fn name(&self) -> Cow<'_, str> {
+        "serf".into()
+    }
+
+    fn start(&mut self, membership: &Membership, stop: &Stop) -> Result<(), BoxError> {
+        loop {
+            match self.follow(membership, stop) {
+                Ok(()) => return Ok(()),
+                Err(Ended::Refused(why)) => return Err(format!("the agent at {}: {why}", self.agent).into()),
+                // Its peers stay as they were: nothing is known of them.
+                Err(Ended::Lost(problem)) => eprintln!("serf: the agent at {}: {problem}", self.agent),
+            }
+            if stop.wait(RETRY) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Serf {
+    /// Follows the agent until the stop, or until the connection ends.
+    fn follow(&mut self, membership: &Membership, stop: &Stop) -> Result<(), Ended> {
+        let socket = TcpStream::connect_timeout(&self.agent, RETRY)?;
+        let mut reading = BufReader::new(socket.try_clone()?);
+        thread::scope(|scope| {
+            let (tell, said) = bounded(64);
+            scope.spawn(move || {
+                while let Ok(value) = read_value(&mut reading)
+                    && tell.send(value).is_ok()
+                {}
+            });
+            let ended = self.talk(&socket, &said, membership, stop);
+            // Nothing more is read, and the thread ends.
+            let _ = socket.shutdown(Shutdown::Both);
+            drop(said);
+            ended
+        })
+    }
+
+    /// Each event only says that the members are to be read anew: they are what counts, and nothing can be missed.
+    fn talk(
+        &mut self,
+        mut socket: &TcpStream,
+        said: &Receiver<Value>,
+        membership: &Membership,
+        stop: &Stop,
+    ) -> Result<(), Ended> {
+        let mut seq = 0_u64;
+        let mut ask = |command: &str, body: Option<(&str, Value)>| {
+            seq += 1;
+            let header = vec![("Command".into(), command.into()), ("Seq".into(), seq.into())];
+            let body = body.map(|(key, value)| Value::Map(vec![(key.into(), value)]));
+            [Value::Map(header)].iter().chain(&body).try_for_each(|value| write_value(&mut socket, value))
+        };
+        let lost = |problem: rmpv::encode::Error| Ended::Lost(problem.into());
+        ask("handshake", Some(("Version", 1.into()))).map_err(lost)?;
+        if let Some(auth) = &self.auth {
+            ask("auth", Some(("AuthKey", auth.as_str().into()))).map_err(lost)?;
+        }
+        let events = "member-join,member-leave,member-failed,member-update,member-reap";
+        ask("stream", Some(("Type", events.into()))).map_err(lost)?;
+        ask("members", None).map_err(lost)?;
+
+        let (mut asked, mut changed, mut removes) = (true, false, false);
+        let settled = after(SETTLES);
+        loop {
+            select! {
+                recv(stop.receiver()) -> _ => return Ok(()),
+                recv(settled) -> _ => (removes, changed) = (true, true),
+                recv(said) -> value => {
+                    let value = value.map_err(|_| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+                    match (text(&value, "Error"), field(&value, "Event"), field(&value, "Members")) {
+                        (Some(error), ..) if !error.is_empty() => return Err(Ended::Refused(error.into())),
+                        (_, Some(_), _) => changed = true,
+                        (_, _, Some(members)) => {
+                            asked = false;
+                            self.tell(members, removes, membership);
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            if changed && !asked {
+                ask("members", None).map_err(lost)?;
+                (asked, changed) = (true, false);
+            }
+        }
+    }
+
+    /// Tells the membership what is new in a list of members.
+    fn tell(&mut self, members: &Value, removes: bool, membership: &Membership) {
+        let listed: BTreeMap<String, Standing> =
+            members.as_array().into_iter().flatten().filter_map(read).collect();
+        let told = &self.told;
+        let new = |standing| {
+            let is_new =
+                move |(name, now): &(&String, &Standing)| **now == standing && told.get(*name) != Some(now);
+            listed.iter().filter(is_new).map(|(name, _)| name)
+        };
+        membership.add(new(Standing::Active));
+        membership.mark_left(new(Standing::Left));
+        membership.mark_failed(new(Standing::Failed));
+        if removes {
+            membership.remove(told.keys().filter(|name| !listed.contains_key(*name)));
+            self.told = listed;
+        } else {
+            self.told.extend(listed);
+        }
+    }
+}
+
+/// A member's name and how it stands; `None` of one that the agent is about to forget.
+fn read(member: &Value) -> Option<(String, Standing)> {
+    let standing = match text(member, "Status")? {
+        "alive" | "leaving" => Standing::Active,
+        "left" => Standing::Left,
+        "failed" => Standing::Failed,
+        _ => return None,
+    };
+    Some((text(member, "Name")?.to_owned(), standing))
+}
+
+fn field<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
+    value.as_map()?.iter().find_map(|(name, value)| (name.as_str() == Some(key)).then_some(value))
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
+    field(value, key)?.as_str()
+}
+
+fn main() -> ExitCode {
+    let arguments = arguments::read(USAGE, 1..=usize::MAX);
+    let Err(error) = run(arguments) else { return ExitCode::SUCCESS };
+    eprintln!("serf: {}", error.downcast_ref().map_or_else(|| error.to_string(), syncswim::Error::report));
+    ExitCode::FAILURE
+}
+
+fn run(arguments: Vec<String>) -> Result<(), Box<dyn Error>> {
+    let mut arguments = arguments.into_iter();
+    let Some(agent) = arguments.next() else { return Err(USAGE.into()) };
+    let agent = agent.parse().map_err(|_| format!("{agent} is no IP:PORT of an agent's control port"))?;
+    let serf = Serf { agent, auth: env::var("SERF_RPC_AUTH").ok(), told: BTreeMap::new() };
+    let mut cluster = Cluster::new().with_discovery(serf);
+    if let (Some(name), Some(bind)) = (arguments.next(), arguments.next()) {
+        let node = GossipDiscovery::new(GossipConfig::lan(name).bind(bind)).peer_name(PeerName::Name);
+        cluster = cluster.with_discovery(arguments.fold(node, GossipDiscovery::join));
+    }
+    let changes = cluster.membership().watch();
+    let running = cluster.start()?;
+    let stop = running.stop_flag().clone();
+    ctrlc::set_handler(move || stop.stop())?;
+    for change in &changes {
+        println!("{change}");
+    }
+    running.join()?;
+    println!("stopped");
+    Ok(())
+}

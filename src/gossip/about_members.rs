@@ -1,0 +1,84 @@
+//! What a running node does about single members, and says of how far they are.
+
+use super::handle::Gossip;
+use crate::{
+    Error, Filter, Removal, Rtt,
+    swim::{Member, by_distance},
+};
+
+impl Gossip {
+    /// Removes a failed member from the cluster, in the views of all: see [`Removal`]. Nobody tries to reach it any more. Serf
+    /// calls this force-leave and prune.
+    ///
+    /// It is a verdict, and no ban. A member that lives after all refutes it as soon as it hears of it; one that is started
+    /// again joins as ever. What is kept of it until [`forget_after`](crate::swim::Config::forget_after) keeps old news from
+    /// listing it again. The [majority](crate::Membership::majority) counts who has left, so [`Removal::Forget`] makes it
+    /// smaller. If each half of a partitioned cluster removes the other, they find each other again only through their seeds.
+    ///
+    /// ```
+    /// use syncswim::{Error, Gossip, GossipConfig, Removal};
+    ///
+    /// let node = Gossip::start(GossipConfig::local("a").bind("127.0.0.1:0"))?;
+    /// let refused = node.remove("b", Removal::Forget);
+    /// assert!(matches!(refused, Err(Error::UnknownMember { .. })));
+    /// # Ok::<(), syncswim::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::StillLive`] if the member is alive or suspected, or this node itself; [`Error::UnknownMember`] if none of that
+    /// name is listed; [`Error::Left`] after [`leave`](Self::leave), [`Error::Stopped`] if the node has ended,
+    /// [`Error::Panicked`] if a panic ended it.
+    pub fn remove(&self, name: &str, removal: Removal) -> Result<(), Error> {
+        self.running.check_present()?;
+        self.running.node.command(|node, now| node.remove(now, name, removal))?;
+        self.running.node.wake();
+        Ok(())
+    }
+
+    /// How long a datagram takes to a member and back, from this node's last probes of it. A node probes one member each
+    /// [`probe_interval`](crate::swim::Config::probe_interval), so among many members a measurement may be old: see
+    /// [`Rtt::age`]. `None` for itself, for names that are not listed, and before the member has answered a probe at its
+    /// present address by datagram.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use syncswim::{Gossip, GossipConfig};
+    ///
+    /// let a = Gossip::start(GossipConfig::local("a").bind("127.0.0.1:0"))?;
+    /// if let Some(rtt) = a.rtt("b") {
+    ///     println!("{:?}, measured {:?} ago", rtt.time, rtt.age);
+    /// }
+    /// # Ok::<(), syncswim::Error>(())
+    /// ```
+    #[must_use]
+    pub fn rtt(&self, member: &str) -> Option<Rtt> {
+        self.running.node.command(|node, now| node.rtt(now, member))
+    }
+
+    /// The live members that a filter matches and whose [round-trip time](Self::rtt) this node has measured, the nearest first,
+    /// at most `most`. Members whose times differ by less than a millisecond or an eighth count as equally near: their order does
+    /// not change with each measurement, and each node prefers others of them, so that not all choose the same. O(n log n).
+    ///
+    /// ```
+    /// use syncswim::{Filter, Gossip, GossipConfig};
+    ///
+    /// let node = Gossip::start(GossipConfig::local("a").bind("127.0.0.1:0"))?;
+    /// for (member, rtt) in node.nearest(&Filter::tag("role", "cache"), 2) {
+    ///     println!("{} is {:?} away", member.addr, rtt.time);
+    /// }
+    /// # Ok::<(), syncswim::Error>(())
+    /// ```
+    #[must_use]
+    pub fn nearest(&self, filter: &Filter, most: usize) -> Vec<(Member, Rtt)> {
+        let members = self.members();
+        let live: Vec<_> = members.matching(filter).filter(|member| member.state.is_live()).collect();
+        let measured = self.running.node.command(|node, now| {
+            let measured =
+                live.iter().filter_map(|member| Some(((*member).clone(), node.rtt(now, &member.name)?)));
+            measured.collect()
+        });
+        let mut near = by_distance(&self.running.config.name, measured);
+        near.truncate(most);
+        near
+    }
+}
