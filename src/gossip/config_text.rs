@@ -300,12 +300,18 @@ mod tests {
             ("tag.zone", "1"),
             ("tag.role", "web"),
             ("recv_buffer", "4096"),
+            ("state_file", "/var/lib/a.state"),
+            ("rejoin_after_leave", "true"),
             ("allow", ""),
             ("allow", "10.0.0.0/8"),
         ] {
             config.set(key, value).unwrap();
         }
         assert_eq!((&*config.swim.cluster, config.recv_buffer), ("blue", 4096));
+        assert_eq!(
+            (config.state_file.as_deref(), config.rejoin_after_leave),
+            (Some("/var/lib/a.state".as_ref()), true)
+        );
         assert_eq!((config.bind, config.advertise), ("10.0.0.1:1".into(), Some("db.example".into())));
         assert_eq!(config.seeds, ["a", "b:1"]);
         assert_eq!(config.tags.iter().collect::<Vec<_>>(), [("role", "web"), ("zone", "1")]);

@@ -27,13 +27,13 @@ pub(super) struct Remembered {
 impl State {
     /// What a file says, and how many bytes at its end could not be read; `own` is the header that it must have.
     pub(super) fn parse(file: &[u8], own: &[u8; HEADER]) -> io::Result<(Self, usize)> {
-        let mut rest = record::records(file, own)?;
-        let mut state = Self::default();
+        let records = record::records(file, own)?;
+        let (mut state, mut rest) = (Self::default(), records);
         while let Some(record) = record::next(&mut rest) {
             record.iter().for_each(|record| state.apply(record));
         }
-        let damaged = if file.starts_with(own) { rest.len() } else { file.len() };
-        Ok((state, damaged))
+        let header = if file.starts_with(own) { HEADER } else { 0 };
+        Ok((state, file.len() - header - (records.len() - rest.len())))
     }
 
     /// A file that says it.

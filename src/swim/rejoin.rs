@@ -103,9 +103,8 @@ impl Node {
             return;
         }
         self.rng.shuffle(&mut self.rejoin.addrs);
-        let addrs = std::mem::take(&mut self.rejoin.addrs);
-        self.begin_join(Joining::Remembered, &addrs[..addrs.len().min(MAX_ADDRS)], 0);
-        self.rejoin.addrs = addrs;
+        let addrs: Vec<_> = self.rejoin.addrs.iter().copied().take(MAX_ADDRS).collect();
+        self.begin_join(Joining::Remembered, &addrs, 0);
     }
 
     /// One of them was reached, or none.
