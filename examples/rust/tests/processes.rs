@@ -134,6 +134,32 @@ fn processes_find_each_other_and_report_a_crash_a_restart_and_a_leave() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "it waits for a file, with a deadline")]
+fn a_node_with_a_state_file_needs_no_seed_the_second_time() {
+    let file = env::temp_dir().join(format!("syncswim-example-{}.state", std::process::id()));
+    let start = |join: Option<&str>| {
+        let mut command = Command::new(example("node"));
+        command.args(["--name", "b", "--bind", "127.0.0.1:0", "--state"]).arg(&file);
+        command.args(join.map(|seed| ["--join", seed]).into_iter().flatten());
+        Process::spawn(command)
+    };
+    let mut a = Process::start("a", None);
+    let mut b = start(Some(&a.addr()));
+    b.expect(&["2 live: a b"]);
+    // What it learns is written within a second or so.
+    let deadline = Instant::now() + LONG;
+    while !fs::read(&file).is_ok_and(|bytes| bytes.windows(2).any(|part| part == b"\x01a")) {
+        assert!(Instant::now() < deadline, "it is never written");
+        thread::sleep(Duration::from_millis(10));
+    }
+    b.child.kill().unwrap();
+    b.child.wait().unwrap();
+    let mut b = start(None);
+    b.expect(&["2 live: a b"]);
+    fs::remove_file(file).unwrap();
+}
+
+#[test]
 fn a_service_manager_is_told_when_it_is_up_and_it_leaves_at_its_signal() {
     let folder = env::temp_dir().join(format!("syncswim-notify-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
