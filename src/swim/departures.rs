@@ -68,7 +68,8 @@ impl Node {
             self.hasten_suspicion(id);
             return;
         }
-        let notice = Notice { identity, state, by: Origin::Others, removed: claim.removed };
+        let removed = claim.removed.filter(|_| claim.left);
+        let notice = Notice { identity, state, by: Origin::Others, removed };
         self.apply_departure(claim.name, &notice, Duration::from_secs(claim.age_secs));
     }
 
@@ -94,7 +95,7 @@ impl Node {
             (identity, state) > (record.identity, record.state)
         });
         if let (Some(id), false) = (known, wins) {
-            return self.forget_listed(id, identity, notice.removed.filter(|_| state == MemberState::Left));
+            return self.forget_listed(id, identity, notice.removed);
         }
         if !self.check_plausible(known, identity, false) || age >= self.config.forget_after {
             return;
