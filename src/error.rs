@@ -214,19 +214,19 @@ pub enum Error {
         topic: String,
     },
 
-    /// What waits there for its reader is as much as is kept, or this node has too much under way. It was not delivered.
+    /// What waits there for its reader is as much as is kept, or this node does too much at once. Nothing was done.
     #[error("{what} is busy: too much waits there already; try again later, or read faster")]
     #[non_exhaustive]
     Busy {
-        /// The member, or this node.
+        /// The member, this node, or what of it.
         what: String,
     },
 
-    /// It is longer than is allowed. It was not delivered.
-    #[error("{size} bytes are too many: at most {limit} are allowed; split them")]
+    /// It is longer or more than is allowed. Nothing was done.
+    #[error("{size} bytes or pieces are too many: at most {limit} are allowed; split them, or drop some")]
     #[non_exhaustive]
     TooLarge {
-        /// Bytes.
+        /// Bytes, or how many.
         size: usize,
         /// How many are allowed.
         limit: usize,

@@ -129,7 +129,7 @@ mod wire;
 pub use crossbeam_channel;
 #[doc(no_inline)]
 pub use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
-pub use data::Topics;
+pub use data::{Entry, Topics};
 pub use discovery::{
     Cluster, ClusterHandle, Discovery, DnsDiscovery, GossipDiscovery, GossipHandle, NoDiscovery, PeerName,
     Resolver, SystemResolver,
@@ -140,8 +140,9 @@ pub use dns::fuzz_dns_answer;
 pub use error::{BoxError, Error, JoinProblem};
 pub use filter::Filter;
 pub use gossip::{
-    Answered, Answers, DEFAULT_PORT, Events, Gossip, GossipBuilder, GossipConfig, HostPort, Inbox, Members,
-    Message, Query, QueryReport, Reply, Request, Requests, Sender, Why,
+    Answered, Answers, DEFAULT_PORT, Entries, EntriesOf, EntryChange, EntryWatch, Events, Gossip,
+    GossipBuilder, GossipConfig, HostPort, Inbox, Members, Message, Query, QueryReport, Reply, Request,
+    Requests, Sender, Why,
 };
 #[cfg(feature = "encryption")]
 pub use gossip::{KeyStep, RotateOptions, RotateProblem, RotatedNode, Rotation};
@@ -182,6 +183,9 @@ const _: () = {
     check::<Cluster>();
     check::<ClusterHandle>();
     check::<DnsDiscovery>();
+    check::<Entries>();
+    check::<EntriesOf<'_>>();
+    check::<EntryWatch>();
     check::<Error>();
     check::<Events>();
     check::<Filter>();

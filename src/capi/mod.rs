@@ -10,6 +10,7 @@
 mod callback;
 mod cluster;
 mod config;
+mod entries;
 mod forwarder;
 mod handle;
 mod logger;

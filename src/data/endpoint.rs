@@ -2,7 +2,11 @@
 
 use std::net::SocketAddr;
 
-use super::messages::{Messages, Via};
+use super::{
+    key_values::{KeyValues, NotSet, Owners},
+    messages::{Messages, Via},
+    sync::{Parts, Sync},
+};
 use crate::{
     swim::{Destination, Event, Life, Metrics, Node, Output, StreamFailure, StreamId, StreamStep, Time},
     wire::{
@@ -17,11 +21,26 @@ use crate::{
 pub(crate) struct Endpoint {
     pub(crate) node: Node,
     pub(super) messages: Messages,
+    pub(super) key_values: KeyValues,
+    sync: Sync,
 }
 
 impl Endpoint {
     pub(crate) fn new(node: Node) -> Self {
-        Self { node, messages: Messages::default() }
+        let key_values = KeyValues::new(&node);
+        Self { node, messages: Messages::default(), key_values, sync: Sync::default() }
+    }
+
+    /// Sets a key of this node's own map, or deletes it; returns the version, or `None` if there was nothing to delete.
+    pub(crate) fn set(&mut self, now: Time, key: &str, value: Option<&[u8]>) -> Result<Option<u64>, NotSet> {
+        let result = self.key_values.change(now, &self.node, key, value);
+        self.settle(now);
+        result
+    }
+
+    /// All maps of keys and values, and the number of their version.
+    pub(crate) fn entries(&self) -> (u64, &Owners) {
+        self.key_values.view()
     }
 
     /// Takes in a datagram.
@@ -45,12 +64,15 @@ impl Endpoint {
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next.
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
-        self.node.poll_timeout().into_iter().chain(self.messages.poll_timeout()).min()
+        let parts = [self.messages.poll_timeout(), self.key_values.poll_timeout(), self.sync.poll_timeout()];
+        self.node.poll_timeout().into_iter().chain(parts.into_iter().flatten()).min()
     }
 
     /// Writes the next datagram into `buffer`, and says whereto.
     pub(crate) fn poll_transmit(&mut self, buffer: &mut Vec<u8>) -> Option<Destination> {
         let Some(to) = self.node.poll_transmit(buffer) else {
+            // What was added may be all that waited.
+            self.ask_for_room(self.node.now());
             return self.messages.poll_transmit(&mut self.node, buffer);
         };
         self.add(buffer);
@@ -70,6 +92,8 @@ impl Endpoint {
     pub(crate) fn metrics(&self) -> Metrics {
         let mut metrics = self.node.metrics();
         self.messages.add_to(&mut metrics);
+        self.key_values.add_to(&mut metrics);
+        metrics.data_syncs += self.sync.begun();
         metrics
     }
 
@@ -88,9 +112,12 @@ impl Endpoint {
         if self.messages.has(stream) && self.messages.write_frame(&mut self.node, now, stream, buffer) {
             return StreamStep::Send;
         }
-        let step = self.node.poll_stream(now, stream, buffer);
+        let mut step = self.node.poll_stream(now, stream, buffer);
         if step == StreamStep::Send {
             self.add(buffer);
+        } else if step == StreamStep::Receive && self.sync.has(stream) {
+            let parts = Parts { key_values: &mut self.key_values };
+            step = self.sync.poll(now, &mut self.node, &parts, stream, buffer);
         }
         self.settle(now);
         step
@@ -126,31 +153,73 @@ impl Endpoint {
     }
 
     fn on_message(&mut self, now: Time, from: &Life, via: Via, message: &DataMessage<'_>) {
-        if self.messages.on_message(&mut self.node, now, from, via, message).is_err() {
-            self.node.count_malformed();
+        let mut parts = Parts { key_values: &mut self.key_values };
+        match (via, message) {
+            (Via::Datagram { .. }, DataMessage::KeyValue(said)) => {
+                parts.key_values.hear(now, &self.node, from, said);
+            }
+            (Via::Datagram { .. }, DataMessage::DataDigest(told)) => {
+                self.sync.compare(now, &mut self.node, &parts, from, told);
+            }
+            (Via::Stream(stream), message) if self.sync.takes(stream, message) => {
+                if !self.sync.hear(now, &self.node, &mut parts, (stream, from), message) {
+                    self.node.count_malformed();
+                    self.node.close_data_stream(now, stream);
+                }
+            }
+            _ => {
+                if self.messages.on_message(&mut self.node, now, from, via, message).is_err() {
+                    self.node.count_malformed();
+                }
+            }
         }
     }
 
     /// Adds to a packet that the protocol wrote, if it goes to a member that takes more.
     fn add(&mut self, buffer: &mut Vec<u8>) {
         let Some(to) = self.node.data_recipient() else { return };
+        let first = packet::sections(buffer).next();
+        let is_ack = first.is_some_and(|first| first.is_ok_and(packet::Section::is_ack));
         let before = buffer.len();
         let mut packet = Writer::resume(buffer, self.node.config().max_datagram);
-        self.fill(&to, &mut packet);
+        self.fill(&to, is_ack, &mut packet);
         packet.finish();
         self.node.count_added(buffer.len() - before);
     }
 
-    fn fill(&mut self, _to: &Life, _packet: &mut Writer<'_>) {}
+    fn fill(&mut self, to: &Life, is_ack: bool, packet: &mut Writer<'_>) {
+        let parts = Parts { key_values: &mut self.key_values };
+        if is_ack && let Some(told) = Sync::told_digest(self.node.now(), &self.node, &parts) {
+            packet.message(&told);
+        }
+        self.key_values.fill(&self.node, to, packet);
+    }
 
     fn on_event(&mut self, event: &Event) {
         self.messages.on_event(&self.node, event);
+        self.key_values.on_event(event);
     }
 
-    /// Learns of streams that have ended, and says how much there is to add to packets.
+    /// Learns of streams that have ended, does what is due, and says how much there is to add to packets.
     pub(super) fn settle(&mut self, now: Time) {
-        while let Some((stream, _)) = self.node.poll_data_stream_end() {
+        let parts = Parts { key_values: &mut self.key_values };
+        while let Some((stream, result)) = self.node.poll_data_stream_end() {
+            self.sync.ended(&self.node, &parts, stream, result);
             self.messages.stream_ended(&self.node, now, stream);
         }
+        parts.key_values.settle(now, &self.node);
+        if let Some(with) = parts.key_values.take_fetch() {
+            self.sync.hasten(with);
+        }
+        if let Some(owner) = parts.key_values.take_doubted() {
+            self.sync.ask(now, &mut self.node, &parts, &owner);
+        }
+        self.sync.settle(now, &mut self.node, &parts);
+        self.ask_for_room(now);
+    }
+
+    fn ask_for_room(&mut self, now: Time) {
+        let most = self.node.config().max_datagram;
+        self.node.want_room(now, if self.key_values.is_waiting() { most } else { 0 });
     }
 }

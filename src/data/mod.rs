@@ -5,7 +5,12 @@
 //! membership depends on what is sent here, and while nothing is, the bytes on the network are those of membership alone.
 
 mod endpoint;
+mod key_values;
 pub(crate) mod messages;
+mod stamp;
+mod sync;
 
 pub(crate) use endpoint::Endpoint;
+pub use key_values::Entry;
+pub(crate) use key_values::{NotSet, OwnerMap, Owners, find};
 pub use messages::Topics;

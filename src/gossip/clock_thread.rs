@@ -8,6 +8,7 @@ use std::{io, mem, net::SocketAddr, sync::Arc, time::Duration};
 use super::{
     conversation::Outgoing,
     counters::Counters,
+    entries::Entries,
     journal::Journal,
     outbound::Outbound,
     own_address::OwnAddress,
@@ -153,6 +154,9 @@ impl ClockThread {
                     log(Topic::SendFailed, &[("to", &to.addr), ("error", &error), ("node", &self.node.name)]);
                 }
             }
+            if let Some(entries) = self.outbox.entries.take() {
+                self.publication.entries_changed(&entries);
+            }
             let mut outputs = mem::take(&mut self.outbox.outputs);
             outputs.drain(..).for_each(|output| self.act(now, output));
             self.outbox.outputs = outputs;
@@ -211,6 +215,9 @@ pub(super) struct Outbox {
     datagrams: Vec<(Option<Destination>, Vec<u8>)>,
     used: usize,
     outputs: Vec<Output>,
+    /// The key–values, if they have changed, and the version that was taken last.
+    entries: Option<Entries>,
+    seen: u64,
 }
 
 impl Outbox {
@@ -228,6 +235,11 @@ impl Outbox {
         }
         while let Some(output) = endpoint.poll_output() {
             self.outputs.push(output);
+        }
+        if endpoint.entries().0 != self.seen {
+            let entries = Entries::of_endpoint(endpoint);
+            self.seen = entries.version();
+            self.entries = Some(entries);
         }
     }
 

@@ -4,7 +4,7 @@
 //!
 //! Modules depend on those that are named before them only. First come those without a node: `host_port`, `family`,
 //! `interfaces`, `seed` (with `command`: what people write), `config`, `config_text` and `environment`, `advertise` and `sockets` (where a node is), `queue`,
-//! `workers` and `pools` (threads for what may block), `clock`, `wakeup` and `counters`, `directory` and `events` (what
+//! `workers` and `pools` (threads for what may block), `clock`, `wakeup` and `counters`, `directory`, `events` and `entries` (what
 //! readers see), `seeds`. `pace`, `journal` and `peer_log` decide what is logged. `publication` tells callers what happens; `shared_node` is the node under its lock,
 //! with its clock, its end, and the waking of the clock thread. Streams are built in layers: `timed_socket`, `secrets`
 //! (what is sealed), `framed_stream`, `dial`, `key_change`, and `conversation`, in which the node and the other side
@@ -12,8 +12,8 @@
 //! (streams of the node), `rotation` (of a key). `seed_lookup` finds whom to join, and `own_address` looks whether the
 //! host keeps its address. `clock_thread` drives the node and hands out what it wants; `flight_recorder` writes the recording,
 //! `state_keeper` the state file; `running` puts all of them together and starts and ends the threads; `builder` is a node
-//! before its start, `handle` what a program holds then, with `about_members` for what it asks of single members, and
-//! `messages`, `requests` and `query` for what members say to each other.
+//! before its start, `handle` what a program holds then, with `about_members` for what it asks of single members,
+//! `messages`, `requests` and `query` for what members say to each other, and `key_values` for what each has to say of itself.
 //!
 //! Threads of a node: `…-udp` is the clock thread with the datagram socket, `…-tcp` accepts streams, and up to
 //! eighteen workers run streams and look up names while there are any (`pools`); idle, there are two. Whoever changes the
@@ -31,6 +31,7 @@ mod conversation;
 mod counters;
 mod dial;
 mod directory;
+mod entries;
 mod environment;
 mod events;
 mod external_sockets;
@@ -45,6 +46,7 @@ mod join_attempts;
 mod journal;
 #[cfg(feature = "encryption")]
 mod key_change;
+mod key_values;
 mod messages;
 mod outbound;
 mod own_address;
@@ -81,6 +83,7 @@ pub use builder::GossipBuilder;
 pub use config::{DEFAULT_PORT, GossipConfig};
 pub(crate) use config_text::parse_value;
 pub use directory::Members;
+pub use entries::{Entries, EntriesOf, EntryChange, EntryWatch};
 pub(crate) use environment::Variables;
 pub use events::Events;
 pub use handle::Gossip;

@@ -13,12 +13,20 @@ use std::{
 use crossbeam_channel::Sender;
 use parking_lot::Mutex;
 
-use super::directory::Directory;
-use crate::{Stop, swim::JoinResult};
+use super::{
+    directory::Directory,
+    entries::{Entries, Unread},
+};
+use crate::{
+    Stop,
+    membership::fanout::{Fanout, Subscription},
+    swim::JoinResult,
+};
 
 #[derive(Debug)]
 pub(super) struct Publication {
     pub(super) directory: Arc<Directory>,
+    entries: Fanout<Unread>,
     /// Callers of `join` by ticket; `None` once the node has ended.
     joins: Mutex<Option<HashMap<u64, Sender<JoinResult>>>>,
     seeds_tried: Sender<JoinResult>,
@@ -32,11 +40,22 @@ impl Publication {
     pub(super) fn new(directory: Arc<Directory>, seeds_tried: Sender<JoinResult>) -> Self {
         Self {
             directory,
+            entries: Fanout::new(),
             joins: Mutex::new(Some(HashMap::new())),
             seeds_tried,
             left: Stop::new(),
             unconfirmed: AtomicBool::new(false),
         }
+    }
+
+    /// Subscribes to the key–values from these on.
+    pub(super) fn follow_entries(&self, entries: Entries) -> Subscription<Unread> {
+        self.entries.subscribe(Unread::new(entries))
+    }
+
+    /// Key–values have changed.
+    pub(super) fn entries_changed(&self, entries: &Entries) {
+        self.entries.publish(|unread| unread.push(entries));
     }
 
     /// The result of the join with this ticket goes to `caller`, who learns of the node's end too: by a disconnection.
@@ -74,5 +93,6 @@ impl Publication {
     pub(super) fn close(&self) {
         drop(self.joins.lock().take());
         self.directory.close();
+        self.entries.close();
     }
 }

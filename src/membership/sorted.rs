@@ -71,6 +71,11 @@ impl<K: Ord + Clone, V: Clone> SortedMap<K, V> {
         (key, value)
     }
 
+    /// The value at a place that `find` has found, to be changed.
+    pub(crate) fn value_mut(&mut self, place: Place) -> &mut V {
+        &mut self.entries_mut(place.chunk)[place.at].1
+    }
+
     /// Replaces the value at a place that `find` has found.
     pub(crate) fn replace(&mut self, place: Place, value: V) {
         self.entries_mut(place.chunk)[place.at].1 = value;

@@ -440,23 +440,6 @@ mod tests {
     }
 
     #[test]
-    fn who_was_removed_and_comes_back_as_what_it_was_is_found_out() {
-        let down = Truth::Down;
-        let removed = || {
-            let left = member("b", (1, 5), MemberState::Left);
-            Event::Left { member: Member { removed_by: Some("a".into()), ..left }, by: Origin::Others }
-        };
-        let back = Some("who failed or was removed comes back only with a greater identity");
-        assert_eq!(breaks(down, true, &[removed(), alive((1, 5))]), back);
-        assert_eq!(breaks(down, true, &[removed(), alive((1, 6))]), None, "it lives after all");
-        let reaped = || Event::Reaped { member: member("b", (1, 5), MemberState::Left) };
-        let hidden = Some("who is listed no longer is listed again only by joining");
-        assert_eq!(breaks(down, true, &[removed(), reaped(), alive((1, 5))]), back);
-        assert_eq!(breaks(down, true, &[removed(), reaped(), failed((1, 6))]), hidden);
-        assert_eq!(breaks(down, true, &[removed(), reaped(), alive((1, 6)), failed((1, 6))]), None);
-    }
-
-    #[test]
     fn who_has_little_room_may_list_anew_whom_it_forgot() {
         let reaped = Event::Reaped { member: member("b", (1, 5), MemberState::Failed) };
         let anew = |config: Config| {

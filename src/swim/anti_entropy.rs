@@ -24,14 +24,20 @@ const SWAMPED: usize = 400;
 pub(super) struct SyncPace {
     /// Exchanges after this node went live that are still to come soon.
     first_left: u32,
+    for_digests: BackOff,
+}
+
+/// When a digest that differs may begin an exchange.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct BackOff {
     /// Digests are ignored until then, and for how long the next time.
     quiet_until: Time,
     quiet_for: Duration,
 }
 
-impl SyncPace {
+impl BackOff {
     /// An exchange for a digest that differed has ended. If it changed nothing, digests are ignored for longer and longer.
-    fn adapt(&mut self, changed: bool, shortest: Duration, longest: Duration) {
+    pub(crate) fn adapt(&mut self, changed: bool, shortest: Duration, longest: Duration) {
         self.quiet_for = match changed {
             true => shortest,
             false => self.quiet_for.saturating_mul(2).min(longest).max(shortest),
@@ -39,7 +45,7 @@ impl SyncPace {
     }
 
     /// Whether a digest that differs may begin an exchange now; if so, the next are ignored for a while.
-    fn admit(&mut self, now: Time, shortest: Duration) -> bool {
+    pub(crate) fn admit(&mut self, now: Time, shortest: Duration) -> bool {
         self.quiet_until.pass(now, self.quiet_for.max(shortest))
     }
 }
@@ -47,7 +53,7 @@ impl SyncPace {
 impl Node {
     pub(super) fn adapt_sync_pace(&mut self, digest_before: u64) {
         let changed = self.table.digest() != digest_before;
-        self.sync_pace.adapt(changed, self.config.probe_interval, self.config.sync_interval);
+        self.sync_pace.for_digests.adapt(changed, self.config.probe_interval, self.config.sync_interval);
     }
 
     /// A member told its settled digest: if it differs from this node's, tables are exchanged.
@@ -57,7 +63,7 @@ impl Node {
         let live = self.id_of(sender).map(|id| self.table.get(id)).filter(|record| record.state.is_live());
         if let Some(addr) = live.map(|record| record.addr)
             && differ
-            && self.sync_pace.admit(self.now, self.config.probe_interval)
+            && self.sync_pace.for_digests.admit(self.now, self.config.probe_interval)
         {
             self.open(Purpose::Sync, addr, self.config.stream_timeout);
         }

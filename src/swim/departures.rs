@@ -68,8 +68,7 @@ impl Node {
             self.hasten_suspicion(id);
             return;
         }
-        let removed = claim.removed.filter(|_| claim.left);
-        let notice = Notice { identity, state, by: Origin::Others, removed };
+        let notice = Notice { identity, state, by: Origin::Others, removed: claim.removed };
         self.apply_departure(claim.name, &notice, Duration::from_secs(claim.age_secs));
     }
 
@@ -95,7 +94,7 @@ impl Node {
             (identity, state) > (record.identity, record.state)
         });
         if let (Some(id), false) = (known, wins) {
-            return self.forget_listed(id, identity, notice.removed);
+            return self.forget_listed(id, identity, notice.removed.filter(|_| state == MemberState::Left));
         }
         if !self.check_plausible(known, identity, false) || age >= self.config.forget_after {
             return;

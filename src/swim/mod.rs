@@ -71,6 +71,7 @@ mod vitals;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use anti_entropy::BackOff;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use blocked_io::BlockedIo;
 pub use config::Config;
@@ -96,6 +97,7 @@ pub use status::{Clocks, Doubt, ProbeStats, Standing, Status, WrongClock};
 pub use stream::{StreamFailure, StreamId, StreamKind, StreamStep};
 pub use time::Time;
 pub use transmit::Destination;
+pub(crate) use updates::{Subject, UpdateQueue, Urgency, transmit_limit};
 pub(crate) use upper_layer::{Life, NotOpened, WayTo};
 pub(crate) use vitals::Vitals;
 

@@ -112,7 +112,7 @@ pub struct Node {
     pub(super) flaps: Flaps,
     /// How long this node was held up the last time.
     pub(super) last_stall: Duration,
-    pub(super) updates: UpdateQueue,
+    pub(super) updates: UpdateQueue<MemberId>,
     pub(super) pace: Pace,
     /// Members that departed a moment ago, and may not know it.
     pub(super) lately_departed: Vec<MemberId>,

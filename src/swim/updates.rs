@@ -1,7 +1,8 @@
 //! The transmit-limited queue (SWIM §4.1): which updates go into the next packet.
 //!
 //! An update is always the present state of a member, so the queue holds member ids, not messages: a newer update about a
-//! member replaces the older by nature, nothing is encoded twice, and nothing stale is ever sent.
+//! member replaces the older by nature, nothing is encoded twice, and nothing stale is ever sent. The layer above queues its
+//! own in the same way, by numbers.
 //! Each item sits in a list per number of transmissions; packets are filled from the least-sent list up.
 //! Urgent updates (Suspect, Failed, Left, own refutations) enter at the front, the rest at the back.
 //! A packet looks at no more items than fit, plus a few misses, however long the queue is.
@@ -16,7 +17,7 @@ const MAX_MISSES: usize = 8;
 const MIN_UPDATE: usize = 6;
 
 /// How often each update is sent: `mult · ⌈log10(n + 1)⌉`.
-pub(super) fn transmit_limit(mult: u32, n: usize) -> u32 {
+pub(crate) fn transmit_limit(mult: u32, n: usize) -> u32 {
     // ⌈log10(n + 1)⌉ is the number of decimal digits of n, without floating point.
     let digits = n.checked_ilog10().map_or(0, |log| log + 1);
     mult.saturating_mul(digits)
@@ -41,54 +42,76 @@ struct List {
     tail: u32,
 }
 
-/// Doubly linked lists through one array indexed by member id: every operation is O(1) and, once the array
+/// What an update is about, by a number: small ones, as each takes a place in an array.
+pub(crate) trait Subject: Copy {
+    fn of(number: u32) -> Self;
+    fn number(self) -> u32;
+}
+
+impl Subject for MemberId {
+    fn of(number: u32) -> Self {
+        Self(number)
+    }
+
+    fn number(self) -> u32 {
+        self.0
+    }
+}
+
+/// Doubly linked lists through one array indexed by subject: every operation is O(1) and, once the array
 /// has its size, none allocates.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct UpdateQueue {
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct UpdateQueue<S> {
     links: Vec<Link>,
     lists: Vec<List>,
     len: usize,
-    drawn: Vec<MemberId>,
+    drawn: Vec<S>,
+}
+
+impl<S> Default for UpdateQueue<S> {
+    fn default() -> Self {
+        Self { links: Vec::new(), lists: Vec::new(), len: 0, drawn: Vec::new() }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Urgency {
+pub(crate) enum Urgency {
     Urgent,
     Routine,
 }
 
-impl UpdateQueue {
+impl<S: Subject> UpdateQueue<S> {
     /// Queues an update about a member, in place of an older one.
-    pub(super) fn push(&mut self, id: MemberId, urgency: Urgency) {
+    pub(crate) fn push(&mut self, id: S, urgency: Urgency) {
         self.remove(id);
-        if self.links.len() <= id.index() {
-            self.links.resize(id.index() + 1, UNLINKED);
+        if self.links.len() <= id.number() as usize {
+            self.links.resize(id.number() as usize + 1, UNLINKED);
         }
-        self.link(id.0, 0, urgency);
+        self.link(id.number(), 0, urgency);
         self.len += 1;
     }
 
     /// Drops the update about a member.
-    pub(super) fn remove(&mut self, id: MemberId) {
+    pub(crate) fn remove(&mut self, id: S) {
         if self.contains(id) {
-            self.unlink(id.0);
+            self.unlink(id.number());
             self.len -= 1;
         }
     }
 
-    pub(super) fn contains(&self, id: MemberId) -> bool {
-        self.links.get(id.index()).is_some_and(|link| link.sent != NONE)
+    pub(crate) fn contains(&self, id: S) -> bool {
+        self.links.get(id.number() as usize).is_some_and(|link| link.sent != NONE)
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.links.fill(UNLINKED);
         self.lists.clear();
         self.len = 0;
@@ -96,12 +119,7 @@ impl UpdateQueue {
 
     /// Offers updates, least-sent first, to `put`, which says whether it fitted and how much room is left.
     /// What was put counts as sent once, and is done after `limit` times.
-    pub(super) fn draw(
-        &mut self,
-        limit: u32,
-        mut room: usize,
-        mut put: impl FnMut(MemberId) -> Option<usize>,
-    ) {
+    pub(crate) fn draw(&mut self, limit: u32, mut room: usize, mut put: impl FnMut(S) -> Option<usize>) {
         let mut misses = 0;
         let mut drawn = std::mem::take(&mut self.drawn);
         'lists: for list in 0..self.lists.len() {
@@ -110,8 +128,8 @@ impl UpdateQueue {
                 if room < MIN_UPDATE || misses == MAX_MISSES {
                     break 'lists;
                 }
-                let id = MemberId(at);
-                at = self.links[id.index()].next;
+                let id = S::of(at);
+                at = self.links[id.number() as usize].next;
                 match put(id) {
                     Some(left) => {
                         room = left;
@@ -128,13 +146,13 @@ impl UpdateQueue {
     }
 
     /// Counts one transmission of a member's update, if there is one.
-    pub(super) fn count_transmission(&mut self, id: MemberId, limit: u32) {
+    pub(crate) fn count_transmission(&mut self, id: S, limit: u32) {
         if !self.contains(id) {
             return;
         }
-        let sent = self.unlink(id.0) + 1;
+        let sent = self.unlink(id.number()) + 1;
         if sent < limit {
-            self.link(id.0, sent, Urgency::Routine);
+            self.link(id.number(), sent, Urgency::Routine);
         } else {
             self.len -= 1;
         }
@@ -178,7 +196,7 @@ impl UpdateQueue {
 mod tests {
     use super::*;
 
-    fn draw_all(queue: &mut UpdateQueue, limit: u32, fits: usize) -> Vec<u32> {
+    fn draw_all(queue: &mut UpdateQueue<MemberId>, limit: u32, fits: usize) -> Vec<u32> {
         let mut got = Vec::new();
         queue.draw(limit, fits * MIN_UPDATE, |id| {
             (got.len() < fits).then(|| {

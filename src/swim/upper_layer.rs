@@ -108,14 +108,20 @@ impl Node {
         Some(Life::of(self.table.get(id)))
     }
 
-    /// This node's own life.
-    pub(crate) fn own_life(&self) -> Life {
-        Life::of(self.table.get(MemberId::SELF))
+    /// Which life of a listed name this node knows, and whether that one is live.
+    pub(crate) fn listed_life(&self, name: &str) -> Option<(u64, bool)> {
+        let record = self.table.get(self.table.find(name)?);
+        (!record.tombstone).then(|| (record.identity.epoch, record.state.is_live()))
     }
 
     /// The time of the last input.
     pub(crate) fn now(&self) -> Time {
         self.now
+    }
+
+    /// This node's own life.
+    pub(crate) fn own_life(&self) -> Life {
+        Life::of(self.table.get(MemberId::SELF))
     }
 
     /// How a member is reached.

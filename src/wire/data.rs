@@ -4,7 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::message::{is_name, messages};
+use super::{
+    hash::BUCKETS,
+    message::{is_name, messages},
+};
 
 /// The longest topic of a message, a request or a broadcast, and the longest key, in bytes.
 pub(crate) const MAX_TOPIC: usize = 64;
@@ -77,6 +80,8 @@ pub(crate) struct KeyValue<'a> {
     pub(crate) epoch: u64,
     /// The owner counts its changes, from 1 in each of its lives.
     pub(crate) version: u64,
+    /// Who knows the map up to the version that is so much lower knows it up to this one then. 0: that is not known.
+    pub(crate) step: u64,
     /// Orders the changes of all owners.
     pub(crate) stamp: u64,
     /// 1: the key is deleted; 2: the value is not here, as it is too long for a datagram.
@@ -141,6 +146,13 @@ pub(crate) struct BroadcastHead<'a> {
     pub(crate) above: &'a [u8],
 }
 
+/// A digest of the maps of the live owners in each bucket of the members' table, of which there are [`BUCKETS`]:
+/// 8 bytes each.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct KeyValueBuckets<'a> {
+    pub(crate) digests: &'a [u8],
+}
+
 /// How far the sender knows the map of an owner.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct KeyValueHead<'a> {
@@ -180,6 +192,7 @@ messages! {
     101 KeyValueHead<'a>,
     102 KeyValueDelta<'a>,
     103 DataEnd,
+    104 KeyValueBuckets<'a>,
 }
 
 impl DataMessage<'_> {
@@ -191,6 +204,7 @@ impl DataMessage<'_> {
             Self::AskHead(m) => is_topic(m.topic),
             Self::Chunk(m) => m.bytes.len() <= MAX_CHUNK,
             Self::BroadcastHead(m) => is_name(m.origin) && m.above.len() <= WINDOW,
+            Self::KeyValueBuckets(m) => m.digests.len() <= BUCKETS * 8,
             Self::KeyValueHead(m) => is_name(m.owner),
             Self::KeyValueDelta(m) => is_name(m.owner),
             Self::Answer(_)

@@ -134,6 +134,11 @@ impl<'a> Section<'a> {
         (self.tag, self.body)
     }
 
+    /// Whether it answers a ping.
+    pub(crate) fn is_ack(self) -> bool {
+        self.tag == Ack::TAG
+    }
+
     /// Decodes the body of such a section; `None` for an unknown tag.
     pub(crate) fn data_message(self) -> Result<Option<DataMessage<'a>>, Malformed> {
         DataMessage::decode(self.tag, self.body)

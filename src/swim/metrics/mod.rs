@@ -128,6 +128,12 @@ metrics! {
     gauge health_score = "syncswim_health_score";
     /// Live members that datagrams do not reach, though streams do.
     gauge streams_only_members = "syncswim_streams_only_members";
+    /// Keys with values that this node knows, of all owners.
+    gauge entries = "syncswim_entries";
+    /// Bytes of these keys and values.
+    gauge entry_bytes [bytes] = "syncswim_entry_bytes";
+    /// Keys of which a change waits to be sent.
+    gauge queued_entries = "syncswim_queued_entries";
     /// 1 while no member reaches this node at the address that it advertises.
     gauge unreached = "syncswim_unreached";
     /// 1 while the advertised address, which was one of this host, is none any more.
@@ -186,6 +192,8 @@ metrics! {
     counter syncs_equal = "syncswim_syncs_equal_total";
     /// Exchanges of tables in which only the parts that differ were sent.
     counter syncs_partial = "syncswim_syncs_partial_total";
+    /// Exchanges begun to repair messages and key–values.
+    counter data_syncs = "syncswim_data_syncs_total";
     /// Failed members tried at their last address.
     counter reconnects_tried = "syncswim_reconnects_tried_total";
     /// Packets dropped because they were too short.
@@ -238,6 +246,13 @@ metrics! {
     counter refused_asks = "syncswim_refused_asks_total";
     /// Messages and requests of others dropped because there was no room to remember them.
     counter dropped_asks = "syncswim_dropped_asks_total";
+    /// Key–values refused because their owner's map or all maps together would be too large.
+    counter refused_entries = "syncswim_refused_entries_total";
+    /// Key–values dropped because their stamp is more than ten minutes ahead of this node's clock, or their version is
+    /// beyond what an owner reaches.
+    counter implausible_entries = "syncswim_implausible_entries_total";
+    /// Changes of key–values that were left to repair, because too many waited to be sent.
+    counter unqueued_entries = "syncswim_unqueued_entries_total";
     /// Streams refused because too many were open.
     counter refused_streams = "syncswim_refused_streams_total";
     /// Joins refused because too many were under way.

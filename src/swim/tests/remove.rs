@@ -185,28 +185,6 @@ fn a_table_says_who_removed_a_member_and_that_it_is_to_be_forgotten() {
     }
 }
 
-/// Nobody writes that.
-#[test]
-fn a_failed_member_in_a_table_was_removed_by_nobody() {
-    for held in [Failed, Left] {
-        let mut bench = with_m2(held);
-        let removed = Some(Removed { by: "m3", forget: true });
-        for incarnation in [5, 6] {
-            let departed = message::Departed {
-                name: "m2",
-                epoch: EPOCH,
-                incarnation,
-                left: false,
-                age_secs: 9,
-                removed,
-            };
-            bench.sync(Message::Departed(departed));
-        }
-        let m2 = bench.member("m2").map(|member| (member.state, member.removed_by));
-        assert_eq!(m2, Some((Failed, None)), "{held}");
-    }
-}
-
 /// A tombstone of an unknown name is passed on in tables with all that was said of it.
 #[test]
 fn of_an_unknown_name_it_is_remembered_that_it_was_removed() {

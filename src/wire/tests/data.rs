@@ -5,14 +5,14 @@ use proptest::prelude::*;
 use super::{
     super::data::{
         Answer, AnswerHead, Ask, AskHead, Broadcast, BroadcastHead, Chunk, Confirm, DataDigest, DataEnd,
-        DataHello, DataMessage, KeyValue, KeyValueDelta, KeyValueHead, MAX_CHUNK, MAX_SMALL, MAX_TOPIC,
-        MAX_VALUE, WINDOW, is_data,
+        DataHello, DataMessage, KeyValue, KeyValueBuckets, KeyValueDelta, KeyValueHead, MAX_CHUNK, MAX_SMALL,
+        MAX_TOPIC, MAX_VALUE, WINDOW, is_data,
     },
     *,
 };
 
 /// Every kind of message as the section that carries it.
-const SECTIONS: [&str; 14] = [
+const SECTIONS: [&str; 15] = [
     // Ask: id, life, kind, within, topic, payload
     "50 13  ac 02 80 d0 95 ff bc 31 01 d0 0f 04 6a 6f 62 73 02 68 69",
     // Answer: id, status, payload
@@ -21,8 +21,8 @@ const SECTIONS: [&str; 14] = [
     "52 21  06 6e 6f 64 65 2d 61 80 d0 95 ff bc 31 ac 02 88 ef 99 ab c5 e8 8c 91 11 02 04 6a 6f 62 73 02 68 69",
     // Confirm: epoch, seq
     "53 08  80 d0 95 ff bc 31 ac 02",
-    // KeyValue: owner, epoch, version, stamp, flags, key, value
-    "54 21  06 6e 6f 64 65 2d 61 80 d0 95 ff bc 31 ac 02 88 ef 99 ab c5 e8 8c 91 11 02 04 6a 6f 62 73 02 68 69",
+    // KeyValue: owner, epoch, version, step, stamp, flags, key, value
+    "54 22  06 6e 6f 64 65 2d 61 80 d0 95 ff bc 31 ac 02 01 88 ef 99 ab c5 e8 8c 91 11 02 04 6a 6f 62 73 02 68 69",
     // DataDigest: broadcasts, key_values
     "55 10  88 77 66 55 44 33 22 11 2c 01 00 00 00 00 00 00",
     // AskHead: id, life, kind, within, topic, length
@@ -41,6 +41,8 @@ const SECTIONS: [&str; 14] = [
     "66 11  06 6e 6f 64 65 2d 61 80 d0 95 ff bc 31 ac 02 d0 0f",
     // DataEnd
     "67 00",
+    // KeyValueBuckets: digests
+    "68 03  02 68 69",
 ];
 
 /// What all kinds of messages are made from.
@@ -69,7 +71,7 @@ const SAID: Said<'_> = Said {
     length: 70_000,
 };
 
-fn every_kind_of_data(said: Said<'_>) -> [DataMessage<'_>; 14] {
+fn every_kind_of_data(said: Said<'_>) -> [DataMessage<'_>; 15] {
     let Said { name, epoch, number, digest, kind, within_ms, topic, bytes, length } = said;
     let (id, life) = (number, epoch);
     [
@@ -89,6 +91,7 @@ fn every_kind_of_data(said: Said<'_>) -> [DataMessage<'_>; 14] {
             owner: name,
             epoch,
             version: number,
+            step: kind.into(),
             stamp: digest,
             flags: 2,
             key: topic,
@@ -108,6 +111,7 @@ fn every_kind_of_data(said: Said<'_>) -> [DataMessage<'_>; 14] {
             floor: within_ms.into(),
         }),
         DataMessage::DataEnd(DataEnd {}),
+        DataMessage::KeyValueBuckets(KeyValueBuckets { digests: bytes }),
     ]
 }
 
@@ -127,6 +131,7 @@ fn put_data(packet: &mut Writer<'_>, message: &DataMessage<'_>) -> bool {
         DataMessage::KeyValueHead(m) => packet.message(m),
         DataMessage::KeyValueDelta(m) => packet.message(m),
         DataMessage::DataEnd(m) => packet.message(m),
+        DataMessage::KeyValueBuckets(m) => packet.message(m),
     }
 }
 
@@ -190,7 +195,7 @@ fn what_is_beyond_a_limit_is_malformed() {
 proptest! {
     #[test]
     fn damaged_data_is_refused_or_means_something(
-        kind in 0_usize..14, at in any::<prop::sample::Index>(), bits in 1_u8..,
+        kind in 0_usize..15, at in any::<prop::sample::Index>(), bits in 1_u8..,
     ) {
         let whole = hex(SECTIONS[kind]);
         let mut damaged = whole.clone();

@@ -1,0 +1,287 @@
+//! Key–values in a [sync](crate::data::sync): the digests of all buckets, the heads of what differs, then what the other side
+//! lacks, smallest maps first.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use super::{
+    KeyValues, OwnerMap,
+    map::{ELSEWHERE, MAX_KEYS, MAX_MAP, Slot},
+};
+use crate::{
+    swim::{Node, Time},
+    wire::{
+        data::{DataMessage, KeyValue, KeyValueBuckets, KeyValueDelta, KeyValueHead},
+        hash::{self, BUCKETS},
+        packet::Writer,
+    },
+};
+
+/// The most bytes of maps that one side tells in an exchange; the rest is for the next.
+const MAX_TOLD: usize = 4 << 20;
+/// Changes in a delta, tombstones among them, and their bytes.
+const MAX_CHANGES: usize = 4 * MAX_KEYS;
+const MAX_DELTA: usize = 2 * MAX_MAP;
+
+/// What one stream holds of key–values.
+#[derive(Debug, Default)]
+pub(in crate::data) struct Exchange {
+    /// Their digests by bucket, once they were told.
+    theirs: Option<[u64; BUCKETS]>,
+    /// Epoch and version of the maps that they know.
+    heads: BTreeMap<Arc<str>, (u64, u64)>,
+    /// What is still to be said in this turn.
+    plan: VecDeque<Say>,
+    told: usize,
+    /// What they are telling.
+    delta: Option<Delta>,
+}
+
+#[derive(Debug)]
+enum Say {
+    Buckets([u64; BUCKETS]),
+    Head(Arc<str>, (u64, u64)),
+    /// The changes of a map, as it was when the turn began, above a version; `begun` once they are announced.
+    Delta {
+        owner: Arc<str>,
+        map: Arc<OwnerMap>,
+        above: u64,
+        begun: bool,
+    },
+}
+
+#[derive(Debug)]
+struct Delta {
+    owner: Arc<str>,
+    epoch: u64,
+    version: u64,
+    floor: u64,
+    changes: Vec<(Arc<str>, Slot)>,
+    bytes: usize,
+}
+
+impl KeyValues {
+    /// Plans what to say in a turn, of four. `anew`: the other side knows nothing yet.
+    pub(in crate::data) fn begin_turn(&self, exchange: &mut Exchange, turn: u8, anew: bool) {
+        exchange.told = 0;
+        let plan = &mut exchange.plan;
+        plan.clear();
+        if turn < 2 {
+            plan.push_back(Say::Buckets(self.buckets));
+        }
+        let Some(theirs) = exchange.theirs else { return };
+        let differs = |owner: &str| anew || theirs[hash::bucket(owner)] != self.buckets[hash::bucket(owner)];
+        // Maps of departed owners go to newcomers only.
+        let told = self.owners.iter().filter(|(owner, owned)| (anew || owned.is_live) && differs(owner));
+        let told = told.map(|(owner, owned)| (owner, &owned.map)).filter(|(_, map)| map.version > 0);
+        let told: Vec<_> = told.collect();
+        if turn == 1 || turn == 2 {
+            plan.extend(
+                told.iter().map(|(owner, map)| Say::Head(Arc::clone(owner), (map.epoch, map.version))),
+            );
+        }
+        if turn >= 2 {
+            let lacking = told.into_iter().filter_map(|(owner, map)| {
+                let above = lacks(exchange.heads.get(owner).copied(), map)?;
+                Some(Say::Delta { owner: Arc::clone(owner), map: Arc::clone(map), above, begun: false })
+            });
+            let mut lacking: Vec<_> = lacking.collect();
+            lacking.sort_by_key(Say::bytes);
+            plan.extend(lacking);
+        }
+    }
+
+    /// Writes what is still to be said in this turn, and says whether it was all.
+    pub(in crate::data) fn say(exchange: &mut Exchange, packet: &mut Writer<'_>) -> bool {
+        while let Some(next) = exchange.plan.front_mut() {
+            let (new, bytes) = (next.is_new(), next.bytes());
+            if new && exchange.told > 0 && exchange.told + bytes > MAX_TOLD {
+                exchange.plan.clear();
+                break;
+            }
+            let is_all = next.write(packet);
+            if new && !next.is_new() {
+                exchange.told += bytes;
+            }
+            if !is_all {
+                return false;
+            }
+            exchange.plan.pop_front();
+        }
+        true
+    }
+
+    /// What the other side says; anything that is not about key–values is none of its messages.
+    pub(in crate::data) fn hear_in(
+        &mut self,
+        now: Time,
+        node: &Node,
+        exchange: &mut Exchange,
+        from: &str,
+        message: &DataMessage<'_>,
+    ) -> bool {
+        match message {
+            DataMessage::KeyValueBuckets(said) => exchange.theirs = buckets_of(said),
+            DataMessage::KeyValueHead(said) => {
+                if !self.is_own(node, said.owner, said.epoch, said.version)
+                    && node.listed_life(said.owner).is_some()
+                {
+                    exchange.heads.insert(self.name_of(said.owner), (said.epoch, said.version));
+                }
+            }
+            DataMessage::KeyValueDelta(said) => {
+                self.end_delta(now, node, exchange);
+                exchange.delta = self.begin_delta(node, from, said);
+            }
+            DataMessage::KeyValue(said) => {
+                if let Some(delta) = &mut exchange.delta {
+                    let believed = self.stamps.hear(now, said.stamp);
+                    self.counted.implausible += u64::from(!believed);
+                    if !believed || !delta.take(said, now) {
+                        self.counted.refused += 1;
+                        exchange.delta = None;
+                    }
+                }
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// The other side has said all of its turn.
+    pub(in crate::data) fn end_turn(&mut self, now: Time, node: &Node, exchange: &mut Exchange) {
+        self.end_delta(now, node, exchange);
+    }
+
+    /// Whether the other side knows more, still.
+    pub(in crate::data) fn is_behind(&self, node: &Node, exchange: &Exchange) -> bool {
+        exchange.heads.iter().any(|(owner, (epoch, version))| {
+            let known = self.map(owner).map_or((0, 0), |map| (map.epoch, map.version));
+            known < (*epoch, *version) && self.may_apply(node, owner, *epoch)
+        })
+    }
+
+    fn begin_delta(&mut self, node: &Node, from: &str, said: &KeyValueDelta<'_>) -> Option<Delta> {
+        let KeyValueDelta { owner, epoch, version, floor } = *said;
+        let known = self.map_of(owner, epoch).map_or(0, |map| map.version);
+        if self.is_own(node, owner, epoch, version) || version <= known || !self.may_apply(node, owner, epoch)
+        {
+            return None;
+        }
+        if floor > version || !self.is_plausible_version(owner, epoch, version, *from == *owner) {
+            self.counted.implausible += 1;
+            return None;
+        }
+        Some(Delta { owner: self.name_of(owner), epoch, version, floor, changes: Vec::new(), bytes: 0 })
+    }
+
+    fn end_delta(&mut self, now: Time, node: &Node, exchange: &mut Exchange) {
+        let Some(Delta { owner, epoch, version, floor, changes, bytes }) = exchange.delta.take() else {
+            return;
+        };
+        // What membership says may have changed meanwhile.
+        let Some((_, is_live)) = node.listed_life(&owner).filter(|_| self.may_apply(node, &owner, epoch))
+        else {
+            return;
+        };
+        if !self.make_room(&owner, bytes) {
+            self.counted.refused += 1;
+            return;
+        }
+        let keys: Vec<_> = changes.iter().map(|(key, slot)| (Arc::clone(key), slot.entry.version)).collect();
+        let deletes = changes.iter().any(|(_, slot)| slot.is_deleted());
+        self.ensure(&owner, epoch, is_live);
+        let delta = KeyValueDelta { owner: &owner, epoch, version, floor };
+        self.alter(&owner, |map| map.apply(&delta, changes));
+        self.plan_sweep(now, node, deletes);
+        for (key, version) in keys {
+            self.spread_if_announced(now, &owner, &key, version);
+        }
+    }
+
+    /// A value that was announced has come: it is announced to others.
+    fn spread_if_announced(&mut self, now: Time, owner: &Arc<str>, key: &str, version: u64) {
+        let announced = (Arc::clone(owner), key.into());
+        if self.announced.get(&announced).is_some_and(|awaited| *awaited <= version) {
+            self.announced.remove(&announced);
+            self.spread(now, owner, key);
+        }
+    }
+}
+
+impl Say {
+    /// Bytes of the map that a delta is of.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Delta { map, .. } => map.bytes(),
+            _ => 0,
+        }
+    }
+
+    /// Whether it is a delta that was not begun.
+    fn is_new(&self) -> bool {
+        matches!(self, Self::Delta { begun: false, .. })
+    }
+
+    /// Writes as much as fits, and says whether it was all.
+    fn write(&mut self, packet: &mut Writer<'_>) -> bool {
+        match self {
+            Self::Buckets(digests) => {
+                let digests = digests.map(u64::to_le_bytes);
+                packet.message(&KeyValueBuckets { digests: digests.as_flattened() })
+            }
+            Self::Head(owner, (epoch, version)) => {
+                packet.message(&KeyValueHead { owner, epoch: *epoch, version: *version })
+            }
+            Self::Delta { owner, map, above, begun } => {
+                let OwnerMap { epoch, version, floor, .. } = **map;
+                *begun = *begun || packet.message(&KeyValueDelta { owner, epoch, version, floor });
+                if !*begun {
+                    return false;
+                }
+                while let Some((key, slot)) = map.next_above(*above) {
+                    if !packet.message(&map.tell(owner, key, slot)) {
+                        return false;
+                    }
+                    *above = slot.entry.version;
+                }
+                true
+            }
+        }
+    }
+}
+
+impl Delta {
+    /// Takes in a change, if it is one of the map and within the bounds.
+    fn take(&mut self, said: &KeyValue<'_>, now: Time) -> bool {
+        self.bytes += said.key.len() + said.value.len();
+        let fits = self.changes.len() < MAX_CHANGES && self.bytes <= MAX_DELTA;
+        let is_of_map =
+            *said.owner == *self.owner && said.epoch == self.epoch && said.version <= self.version;
+        let taken = fits && is_of_map && said.version > 0 && said.flags & ELSEWHERE == 0;
+        if taken {
+            self.changes.push((said.key.into(), Slot::new(said, now)));
+        }
+        taken
+    }
+}
+
+/// From which version on somebody lacks changes of a map, who knows it up to this epoch and version; `None`: none.
+fn lacks(head: Option<(u64, u64)>, map: &OwnerMap) -> Option<u64> {
+    match head {
+        Some((epoch, version)) if epoch == map.epoch => {
+            let above = if version < map.floor { 0 } else { version };
+            (version < map.version).then_some(above)
+        }
+        Some((epoch, _)) => (epoch < map.epoch).then_some(0),
+        None => Some(0),
+    }
+}
+
+fn buckets_of(said: &KeyValueBuckets<'_>) -> Option<[u64; BUCKETS]> {
+    let (digests, rest) = said.digests.as_chunks::<8>();
+    let digests: [[u8; 8]; BUCKETS] = digests.try_into().ok()?;
+    rest.is_empty().then(|| digests.map(u64::from_le_bytes))
+}

@@ -1,0 +1,284 @@
+//! The map of one owner, as one member knows it: Scuttlebutt's rule (van Renesse et al. 2008), as chitchat has it.
+//!
+//! The owner counts its changes. Who holds a map knows all of them up to a version, or what replaced them, and perhaps some
+//! beyond, which came out of order. A deletion leaves a tombstone. A tombstone that is dropped raises the floor: who knows
+//! less than that may have missed the deletion, so it forgets the map and gets all of it anew.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry as Place},
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::{
+    swim::Time,
+    wire::data::{KeyValue, KeyValueDelta},
+};
+
+/// The most keys of one owner.
+pub(crate) const MAX_KEYS: usize = 256;
+/// The most bytes of one owner's keys and values.
+pub(crate) const MAX_MAP: usize = 64 << 10;
+/// Deletions that are remembered at most; the oldest makes room.
+const MAX_TOMBSTONES: usize = 256;
+/// A reader holds so many times what an owner may, as it hears of changes out of order.
+const SLACK: usize = 2;
+
+/// The flags of a [`KeyValue`].
+pub(super) const DELETED: u8 = 1;
+pub(super) const ELSEWHERE: u8 = 2;
+
+/// The value of a key, of one owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Entry {
+    /// What the owner has set.
+    pub value: Arc<[u8]>,
+    /// Which of the owner's changes it was: they are counted from 1 in each life of the owner.
+    pub version: u64,
+    /// When it was set, by the owner's clock: milliseconds since 1970, times 65,536. It is greater than that of anything its
+    /// owner had heard of, so what was set because of something else counts as later.
+    pub stamp: u64,
+}
+
+/// A key with its value, or its tombstone.
+#[derive(Debug, Clone)]
+pub(super) struct Slot {
+    pub(super) entry: Entry,
+    /// The version before it in the owner's map, if the teller knew.
+    previous: Option<u64>,
+    /// When this node learned that the key is deleted.
+    deleted: Option<Time>,
+}
+
+impl Slot {
+    pub(super) fn new(said: &KeyValue<'_>, now: Time) -> Self {
+        let KeyValue { version, stamp, step, .. } = *said;
+        let deleted = said.flags & DELETED != 0;
+        let value = if deleted { &[] } else { said.value };
+        Self {
+            entry: Entry { value: value.into(), version, stamp },
+            previous: version.checked_sub(step).filter(|_| step > 0),
+            deleted: deleted.then_some(now),
+        }
+    }
+
+    pub(super) fn is_deleted(&self) -> bool {
+        self.deleted.is_some()
+    }
+
+    /// Bytes of key and value; a tombstone has none.
+    fn size(&self, key: &str) -> usize {
+        if self.is_deleted() { 0 } else { key.len() + self.entry.value.len() }
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct OwnerMap {
+    pub(super) epoch: u64,
+    /// All changes up to this one are known, or what replaced them.
+    pub(super) version: u64,
+    /// The latest change whose tombstone was dropped.
+    pub(super) floor: u64,
+    slots: BTreeMap<Arc<str>, Slot>,
+    by_version: BTreeMap<u64, Arc<str>>,
+    bytes: usize,
+    tombstones: usize,
+}
+
+impl OwnerMap {
+    pub(super) fn new(epoch: u64) -> Self {
+        Self { epoch, ..Self::default() }
+    }
+
+    /// Which life of the owner it is of.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Its keys that are not deleted, by name.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Entry)> {
+        self.slots.iter().filter(|(_, slot)| !slot.is_deleted()).map(|(key, slot)| (key, &slot.entry))
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&Entry> {
+        self.slots.get(key).filter(|slot| !slot.is_deleted()).map(|slot| &slot.entry)
+    }
+
+    pub(super) fn slot(&self, key: &str) -> Option<(&Arc<str>, &Slot)> {
+        self.slots.get_key_value(key)
+    }
+
+    /// How many keys there are that are not deleted.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() - self.tombstones
+    }
+
+    /// Bytes of all keys that are not deleted and their values.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn has_tombstones(&self) -> bool {
+        self.tombstones > 0
+    }
+
+    /// By how much the owner's bounds would be exceeded with a value for this key, as (size, limit).
+    pub(super) fn excess(&self, key: &str, value: &[u8]) -> Option<(usize, usize)> {
+        let old = self.slots.get(key);
+        let keys = self.len() + usize::from(old.is_none_or(Slot::is_deleted));
+        let held = old.map_or(0, |slot| slot.size(key));
+        let bytes = self.bytes - held + key.len() + value.len();
+        [(bytes, MAX_MAP), (keys, MAX_KEYS)].into_iter().find(|(size, limit)| size > limit)
+    }
+
+    /// The owner sets a key, or deletes it.
+    pub(super) fn change(&mut self, key: &str, value: Option<&[u8]>, stamp: u64, now: Time) -> u64 {
+        let (version, previous) = (self.version.saturating_add(1), Some(self.version));
+        let entry = Entry { value: value.unwrap_or_default().into(), version, stamp };
+        let deleted = value.is_none().then_some(now);
+        self.put(key.into(), Slot { entry, previous, deleted });
+        self.version = version;
+        self.drop_surplus();
+        version
+    }
+
+    /// Another member claims to know more of this node's own life than the node: the count goes on above that, and all get
+    /// the map anew.
+    pub(super) fn jump_above(&mut self, version: u64) {
+        self.version = version.saturating_add(1);
+        self.floor = self.version;
+        self.drop_tombstones(|_| true);
+    }
+
+    /// Whether a reader may hear of one more change.
+    pub(super) fn has_room_for(&self, said: &KeyValue<'_>) -> bool {
+        let more = usize::from(!self.slots.contains_key(said.key));
+        self.slots.len() + more <= SLACK * (MAX_KEYS + MAX_TOMBSTONES)
+            && self.bytes + said.key.len() + said.value.len() <= SLACK * MAX_MAP
+    }
+
+    /// Whether this or something newer is known of a key.
+    pub(super) fn knows(&self, key: &str, version: u64) -> bool {
+        version <= self.version || self.slots.get(key).is_some_and(|slot| slot.entry.version >= version)
+    }
+
+    /// Takes in a change that is not known.
+    pub(super) fn hear(&mut self, key: Arc<str>, slot: Slot) {
+        self.put(key, slot);
+        self.catch_up();
+        self.drop_surplus();
+    }
+
+    /// The version before this one in the map, if all between is known to be replaced.
+    fn previous(&self, version: u64) -> Option<u64> {
+        let before = self.by_version.range(..version).next_back().map_or(0, |(before, _)| *before);
+        (self.floor < version && version <= self.version).then(|| before.max(self.floor))
+    }
+
+    /// What is told of a key.
+    pub(super) fn tell<'a>(&'a self, owner: &'a str, key: &'a str, slot: &'a Slot) -> KeyValue<'a> {
+        let Entry { version, stamp, ref value } = slot.entry;
+        let step = self.previous(version).map_or(0, |previous| version - previous);
+        let flags = if slot.is_deleted() { DELETED } else { 0 };
+        KeyValue { owner, epoch: self.epoch, version, step, stamp, flags, key, value }
+    }
+
+    /// The first change above a version, up to what is known in full.
+    pub(super) fn next_above(&self, version: u64) -> Option<(&Arc<str>, &Slot)> {
+        let above = version.checked_add(1)?;
+        let (_, key) = self.by_version.range(above..).next().filter(|(next, _)| **next <= self.version)?;
+        self.slots.get_key_value(&**key)
+    }
+
+    /// Takes in what another member knows beyond this one, all at once.
+    pub(super) fn apply(&mut self, delta: &KeyValueDelta<'_>, changes: Vec<(Arc<str>, Slot)>) {
+        if delta.version <= self.version {
+            return;
+        }
+        if delta.floor > self.version {
+            let stale = |version: &u64| *version <= delta.version;
+            let gone: Vec<_> =
+                self.by_version.iter().filter(|(at, _)| stale(at)).map(|(_, key)| key).cloned().collect();
+            gone.iter().for_each(|key| self.remove(key));
+            self.floor = delta.floor;
+        }
+        for (key, slot) in changes {
+            if self.slots.get(&key).is_none_or(|known| known.entry.version < slot.entry.version) {
+                self.put(key, slot);
+            }
+        }
+        self.version = delta.version;
+        self.catch_up();
+        self.drop_surplus();
+    }
+
+    /// Drops tombstones that are older than `after`, and says whether any is left.
+    pub(super) fn forget_deleted(&mut self, now: Time, after: Duration) {
+        self.drop_tombstones(|deleted| now.since(deleted) >= after);
+    }
+
+    /// What came out of order may be in order now.
+    fn catch_up(&mut self) {
+        let mut version = self.version;
+        for key in self.by_version.range(version.saturating_add(1)..).map(|(_, key)| key) {
+            match self.slots.get(key).map(|slot| (slot.previous, slot.entry.version)) {
+                Some((Some(previous), next)) if previous <= version => version = next,
+                _ => break,
+            }
+        }
+        self.version = version;
+    }
+
+    /// The floor rises past what is dropped, so a tombstone beyond what is known in full stays.
+    fn drop_tombstones(&mut self, mut is_over: impl FnMut(Time) -> bool) {
+        let known = self.version;
+        let gone = self.slots.iter().filter(|(_, slot)| slot.entry.version <= known);
+        let gone = gone.filter(|(_, slot)| slot.deleted.is_some_and(&mut is_over));
+        let gone: Vec<_> = gone.map(|(key, slot)| (Arc::clone(key), slot.entry.version)).collect();
+        for (key, version) in gone {
+            self.remove(&key);
+            self.floor = self.floor.max(version);
+        }
+    }
+
+    fn drop_surplus(&mut self) {
+        while self.tombstones > MAX_TOMBSTONES {
+            let is_tombstone = |key: &Arc<str>| self.slots.get(key).is_some_and(Slot::is_deleted);
+            let oldest = self.by_version.iter().find(|(_, key)| is_tombstone(key));
+            let Some((version, key)) = oldest.map(|(version, key)| (*version, Arc::clone(key))) else {
+                return;
+            };
+            if version > self.version {
+                return;
+            }
+            self.remove(&key);
+            self.floor = self.floor.max(version);
+        }
+    }
+
+    fn put(&mut self, key: Arc<str>, slot: Slot) {
+        self.remove(&key);
+        self.tombstones += usize::from(slot.is_deleted());
+        self.bytes += slot.size(&key);
+        // Of two keys that claim one version the later counts: an owner never says so.
+        if let Some(other) = self.by_version.insert(slot.entry.version, Arc::clone(&key)) {
+            self.discard(&other);
+        }
+        self.slots.insert(key, slot);
+    }
+
+    fn remove(&mut self, key: &Arc<str>) {
+        if let Some(slot) = self.discard(key) {
+            self.by_version.remove(&slot.entry.version);
+        }
+    }
+
+    fn discard(&mut self, key: &Arc<str>) -> Option<Slot> {
+        let Place::Occupied(place) = self.slots.entry(Arc::clone(key)) else { return None };
+        let slot = place.remove();
+        self.tombstones -= usize::from(slot.is_deleted());
+        self.bytes -= slot.size(key);
+        Some(slot)
+    }
+}

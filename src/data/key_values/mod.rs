@@ -1,0 +1,459 @@
+//! Key–values: a small map that each member owns. Only the owner writes, everybody reads.
+//!
+//! What a member says of its keys spreads as updates do ([`queue`]), in what room membership leaves; a value that is too long
+//! for that is fetched from whoever told of it. Who missed something learns it in a [sync](super::sync): the digest behind an
+//! ack covers how far each live owner's map is known ([`exchange`]). What is believed is bounded here: a member may claim
+//! anything of another one's map, as it may of its state, but within the bounds of a [map], and the owner can supersede it.
+
+mod exchange;
+mod map;
+mod queue;
+mod rate;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+pub(super) use exchange::Exchange;
+pub use map::Entry;
+pub(crate) use map::OwnerMap;
+
+use self::{
+    map::{DELETED, ELSEWHERE, Slot},
+    queue::Waiting,
+    rate::Rate,
+};
+use super::stamp::Stamps;
+use crate::{
+    membership::sorted::{Place, SortedMap},
+    swim::{Event, Life, Metrics, Node, Time, transmit_limit},
+    wire::{
+        data::{KeyValue, MAX_SMALL, MAX_TOPIC, MAX_VALUE, is_topic},
+        hash::{self, BUCKETS},
+        packet::Writer,
+    },
+};
+
+/// The most bytes of all owners' keys and values.
+const MAX_ENTRIES: usize = 64 << 20;
+/// The highest version that is believed from anybody but the owner. An owner can go on above it.
+const HIGHEST_VERSION: u64 = 1 << 62;
+/// Values that were announced and have not come.
+const MAX_ANNOUNCED: usize = 256;
+
+/// All maps by owner, at one moment. A copy shares everything.
+pub(crate) type Owners = SortedMap<Arc<str>, Owned>;
+
+/// An owner's map, and its share of the digest.
+#[derive(Debug, Clone)]
+pub(crate) struct Owned {
+    pub(crate) map: Arc<OwnerMap>,
+    is_live: bool,
+    share: u64,
+}
+
+/// Why a change was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotSet {
+    /// The key has no characters, or some that no key has.
+    BadKey,
+    TooLarge {
+        size: usize,
+        limit: usize,
+    },
+    /// Too many changes of late.
+    Busy,
+}
+
+#[derive(Debug)]
+pub(crate) struct KeyValues {
+    own: Arc<str>,
+    owners: Owners,
+    /// Counts the changes of `owners`.
+    generation: u64,
+    /// Of the maps of live owners, in all and by bucket.
+    digest: u64,
+    buckets: [u64; BUCKETS],
+    bytes: usize,
+    /// The most bytes of all maps.
+    max_bytes: usize,
+    stamps: Stamps,
+    rate: Rate,
+    waiting: Waiting,
+    /// Since when something waits to be sent.
+    unsettled: Option<Time>,
+    /// By owner and key, the version that was announced.
+    announced: BTreeMap<(Arc<str>, Box<str>), u64>,
+    /// Whom to fetch a value from that was announced.
+    fetch: Option<Life>,
+    /// An owner of whose map others claim what is believed from the owner alone.
+    doubted: Option<Life>,
+    /// When tombstones are looked at next.
+    sweep: Option<Time>,
+    counted: Counted,
+}
+
+#[derive(Debug, Default)]
+struct Counted {
+    refused: u64,
+    implausible: u64,
+    unqueued: u64,
+}
+
+impl KeyValues {
+    pub(super) fn new(node: &Node) -> Self {
+        let Life { name, epoch } = node.own_life();
+        Self {
+            own: name,
+            owners: Owners::default(),
+            generation: 0,
+            digest: 0,
+            buckets: [0; BUCKETS],
+            bytes: 0,
+            max_bytes: MAX_ENTRIES,
+            stamps: Stamps::new(epoch, node.now()),
+            rate: Rate::default(),
+            waiting: Waiting::default(),
+            unsettled: None,
+            announced: BTreeMap::new(),
+            fetch: None,
+            doubted: None,
+            sweep: None,
+            counted: Counted::default(),
+        }
+    }
+
+    /// Sets a key of this node's own map, or deletes it; returns the version, or `None` if there was nothing to delete.
+    pub(super) fn change(
+        &mut self,
+        now: Time,
+        node: &Node,
+        key: &str,
+        value: Option<&[u8]>,
+    ) -> Result<Option<u64>, NotSet> {
+        let size = value.map_or(0, <[u8]>::len);
+        for (size, limit) in [(key.len(), MAX_TOPIC), (size, MAX_VALUE)] {
+            if size > limit {
+                return Err(NotSet::TooLarge { size, limit });
+            }
+        }
+        if !is_topic(key) {
+            return Err(NotSet::BadKey);
+        }
+        let nothing = OwnerMap::default();
+        let known = self.map(&self.own).unwrap_or(&nothing);
+        if value.is_none() && known.get(key).is_none() {
+            return Ok(None);
+        }
+        if let Some((size, limit)) = value.and_then(|value| known.excess(key, value)) {
+            return Err(NotSet::TooLarge { size, limit });
+        }
+        if !self.rate.admit(now) {
+            return Err(NotSet::Busy);
+        }
+        let stamp = self.stamps.next(now);
+        let Life { name, epoch } = node.own_life();
+        self.ensure(&name, epoch, true);
+        let version = self.alter(&name, |map| map.change(key, value, stamp, now)).unwrap_or_default();
+        self.plan_sweep(now, node, value.is_none());
+        self.spread(now, &name, key);
+        Ok(Some(version))
+    }
+
+    /// All maps, and the number of their version.
+    pub(super) fn view(&self) -> (u64, &Owners) {
+        (self.generation, &self.owners)
+    }
+
+    /// Whether something waits to be sent by datagram.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// The digest, or 0 while changes are on their way and maps are bound to differ; unless that has no end.
+    pub(super) fn settled_digest(&self, now: Time, node: &Node) -> u64 {
+        let lasts = |since| now.since(since) > node.config().probe_interval;
+        if self.unsettled.is_none_or(lasts) { self.digest } else { 0 }
+    }
+
+    pub(super) fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// Whom to fetch a value from that was announced.
+    pub(super) fn take_fetch(&mut self) -> Option<Life> {
+        self.fetch.take()
+    }
+
+    /// Whom to ask what there is to claims that are believed from an owner alone.
+    pub(super) fn take_doubted(&mut self) -> Option<Life> {
+        self.doubted.take()
+    }
+
+    /// Adds changes to a packet for a member.
+    pub(super) fn fill(&mut self, node: &Node, to: &Life, packet: &mut Writer<'_>) {
+        let limit = transmit_limit(node.config().retransmit_mult, node.live());
+        let Self { waiting, owners, .. } = self;
+        waiting.draw(limit, packet.room(), |owner, key| {
+            let slot = find(owners, owner).and_then(|owned| Some((&owned.map, owned.map.slot(key)?)));
+            // It is gone, or the map of another life: it runs out.
+            let Some((map, (key, slot))) = slot else { return Some(packet.room()) };
+            let mut said = map.tell(owner, key, slot);
+            if said.value.len() > MAX_SMALL {
+                (said.flags, said.value) = (said.flags | ELSEWHERE, &[]);
+            }
+            // Its owner knows it; but what is ahead of all that is known may be forged.
+            let is_told = *owner != *to.name || said.version > map.version;
+            (is_told && packet.message(&said)).then(|| packet.room())
+        });
+        self.note_unsettled(node.now());
+    }
+
+    /// A change that a member tells in a datagram.
+    pub(super) fn hear(&mut self, now: Time, node: &Node, from: &Life, said: &KeyValue<'_>) {
+        let listed = node.listed_life(said.owner).filter(|(epoch, _)| *epoch == said.epoch);
+        if self.is_own(node, said.owner, said.epoch, said.version)
+            || !self.may_apply(node, said.owner, said.epoch)
+            || self.map_of(said.owner, said.epoch).is_some_and(|map| map.knows(said.key, said.version))
+            || !self.is_plausible(now, said, &*from.name == said.owner)
+        {
+            return;
+        }
+        if said.flags & ELSEWHERE != 0 {
+            return self.announce(said, from);
+        }
+        let owner = self.name_of(said.owner);
+        self.ensure(&owner, said.epoch, listed.is_some_and(|(_, is_live)| is_live));
+        let has_room = self.map_of(&owner, said.epoch).is_some_and(|map| map.has_room_for(said));
+        if !has_room || !self.make_room(&owner, said.key.len() + said.value.len()) {
+            self.counted.refused += 1;
+            return;
+        }
+        self.alter(&owner, |map| map.hear(said.key.into(), Slot::new(said, now)));
+        self.plan_sweep(now, node, said.flags & DELETED != 0);
+        self.spread(now, &owner, said.key);
+    }
+
+    /// What membership says of a member.
+    pub(super) fn on_event(&mut self, event: &Event) {
+        let Some(member) = event.member() else { return };
+        let Some(owned) = find(&self.owners, &member.name) else { return };
+        let is_own = member.name == self.own;
+        let is_over = matches!(event, Event::Reaped { .. }) || owned.map.epoch < member.identity.epoch;
+        if is_over && !is_own {
+            self.remove(&member.name);
+        } else if member.identity.epoch == owned.map.epoch {
+            self.set_live(&member.name, member.state.is_live());
+        }
+    }
+
+    /// Does what is due.
+    pub(super) fn settle(&mut self, now: Time, node: &Node) {
+        if self.owners.len() == 0 {
+            return;
+        }
+        let own = node.own_life();
+        if self.map(&own.name).is_some_and(|map| map.epoch != own.epoch) {
+            self.alter(&own.name, |map| map.epoch = own.epoch);
+        }
+        if node.live() == 1 {
+            self.waiting.clear();
+        }
+        self.note_unsettled(now);
+        if self.sweep.is_some_and(|at| at <= now) {
+            self.forget_deleted(now, node);
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Time> {
+        self.sweep
+    }
+
+    pub(super) fn add_to(&self, metrics: &mut Metrics) {
+        metrics.entries += self.owners.iter().map(|(_, owned)| owned.map.len() as u64).sum::<u64>();
+        metrics.entry_bytes += self.bytes as u64;
+        metrics.queued_entries += self.waiting.len() as u64;
+        metrics.refused_entries += self.counted.refused;
+        metrics.implausible_entries += self.counted.implausible;
+        metrics.unqueued_entries += self.counted.unqueued;
+    }
+
+    fn map(&self, owner: &str) -> Option<&OwnerMap> {
+        find(&self.owners, owner).map(|owned| &*owned.map)
+    }
+
+    /// The map of an owner in this life.
+    fn map_of(&self, owner: &str, epoch: u64) -> Option<&OwnerMap> {
+        self.map(owner).filter(|map| map.epoch == epoch)
+    }
+
+    /// The name in memory that is shared, if there is one.
+    fn name_of(&self, owner: &str) -> Arc<str> {
+        place_of(&self.owners, owner)
+            .map_or_else(|| owner.into(), |place| Arc::clone(self.owners.at(place).0))
+    }
+
+    /// Whether it is about this node's own life. Nobody else writes there: if somebody claims to know more than there is,
+    /// the count goes on above that, so that all believe the node again.
+    fn is_own(&mut self, node: &Node, owner: &str, epoch: u64, version: u64) -> bool {
+        if *owner != *self.own {
+            return false;
+        }
+        let own = node.own_life();
+        let known = self.map(owner).map_or(0, |map| map.version);
+        if epoch == own.epoch && version > known && version <= HIGHEST_VERSION {
+            self.ensure(&own.name, epoch, true);
+            self.alter(&own.name, |map| map.jump_above(version));
+        }
+        true
+    }
+
+    /// Whether an owner is listed in this life, or it is a later one than that of the map: then the map is over.
+    fn may_apply(&self, node: &Node, owner: &str, epoch: u64) -> bool {
+        node.listed_life(owner).is_some_and(|(listed, _)| listed == epoch)
+            && self.map(owner).is_none_or(|map| map.epoch <= epoch)
+    }
+
+    fn is_plausible(&mut self, now: Time, said: &KeyValue<'_>, by_owner: bool) -> bool {
+        let plausible = self.stamps.hear(now, said.stamp)
+            && self.is_plausible_version(said.owner, said.epoch, said.version, by_owner);
+        self.counted.implausible += u64::from(!plausible);
+        plausible
+    }
+
+    /// Whether a version is believed: one above the bound only from the owner, or close to what the owner has said.
+    fn is_plausible_version(&mut self, owner: &str, epoch: u64, version: u64, by_owner: bool) -> bool {
+        let known = self.map_of(owner, epoch).map_or(0, |map| map.version);
+        let highest =
+            if by_owner { u64::MAX - 1 } else { HIGHEST_VERSION.max(known.saturating_add(1 << 20)) };
+        if version > highest && !by_owner {
+            self.doubted = Some(Life { name: self.name_of(owner), epoch });
+        }
+        0 < version && version <= highest
+    }
+
+    /// A value that is too long for a datagram: it is fetched from who has it.
+    fn announce(&mut self, said: &KeyValue<'_>, from: &Life) {
+        let key = (self.name_of(said.owner), said.key.into());
+        if self.announced.len() >= MAX_ANNOUNCED && !self.announced.contains_key(&key) {
+            self.announced.pop_first();
+        }
+        let known = self.announced.entry(key).or_default();
+        *known = said.version.max(*known);
+        self.fetch = Some(from.clone());
+    }
+
+    /// Has a change be sent to others.
+    fn spread(&mut self, now: Time, owner: &Arc<str>, key: &str) {
+        let Some((key, _)) = find(&self.owners, owner).and_then(|owned| owned.map.slot(key)) else { return };
+        if !self.waiting.push(owner, key) {
+            self.counted.unqueued += 1;
+        }
+        self.note_unsettled(now);
+    }
+
+    fn note_unsettled(&mut self, now: Time) {
+        self.unsettled = if self.waiting.is_empty() { None } else { self.unsettled.or(Some(now)) };
+    }
+
+    /// Begins the map of an owner's life, if there is none or one of another life.
+    fn ensure(&mut self, owner: &Arc<str>, epoch: u64, is_live: bool) {
+        if self.map_of(owner, epoch).is_some() {
+            return;
+        }
+        self.remove(owner);
+        if let Err(place) = self.owners.find(owner) {
+            let owned = Owned { map: Arc::new(OwnerMap::new(epoch)), is_live, share: 0 };
+            self.owners.insert(place, Arc::clone(owner), owned);
+        }
+    }
+
+    /// Changes a map, and what depends on it.
+    fn alter<R>(&mut self, owner: &str, act: impl FnOnce(&mut OwnerMap) -> R) -> Option<R> {
+        let place = place_of(&self.owners, owner)?;
+        let owned = self.owners.value_mut(place);
+        let map = Arc::make_mut(&mut owned.map);
+        let before = map.bytes();
+        let result = act(map);
+        self.bytes = self.bytes - before + map.bytes();
+        self.generation += 1;
+        self.refresh(owner);
+        Some(result)
+    }
+
+    fn set_live(&mut self, owner: &str, is_live: bool) {
+        if let Some(place) = place_of(&self.owners, owner)
+            && self.owners.at(place).1.is_live != is_live
+        {
+            self.owners.value_mut(place).is_live = is_live;
+            self.refresh(owner);
+        }
+    }
+
+    /// An owner's share of the digest, after a change.
+    fn refresh(&mut self, owner: &str) {
+        let Some(place) = place_of(&self.owners, owner) else { return };
+        let owned = self.owners.value_mut(place);
+        let (epoch, version) = (owned.map.epoch, owned.map.version);
+        let counts = owned.is_live && version > 0;
+        let share = if counts { hash::entry(owner, epoch, version) } else { 0 };
+        let before = std::mem::replace(&mut owned.share, share);
+        self.digest ^= before ^ share;
+        self.buckets[hash::bucket(owner)] ^= before ^ share;
+    }
+
+    fn remove(&mut self, owner: &str) {
+        self.set_live(owner, false);
+        if let Some(place) = place_of(&self.owners, owner) {
+            let (_, owned) = self.owners.remove(place);
+            self.bytes -= owned.map.bytes();
+            self.generation += 1;
+        }
+    }
+
+    /// Makes room for more bytes of a map, and says whether there is any: the largest map has to go without.
+    fn make_room(&mut self, owner: &str, more: usize) -> bool {
+        while self.bytes + more > self.max_bytes {
+            let others = self.owners.iter().filter(|(name, _)| **name != self.own);
+            let size = |(name, owned): (&Arc<str>, &Owned)| {
+                let grown = if **name == *owner { more } else { 0 };
+                (owned.map.bytes() + grown, Arc::clone(name))
+            };
+            let Some((_, largest)) = others.map(size).max() else { return false };
+            if *largest == *owner {
+                return false;
+            }
+            self.counted.refused += 1;
+            self.remove(&largest);
+        }
+        true
+    }
+
+    /// While there are tombstones, they are looked at sixteen times within the time for which they are kept.
+    fn plan_sweep(&mut self, now: Time, node: &Node, has_tombstones: bool) {
+        if has_tombstones && self.sweep.is_none() {
+            self.sweep = Some(now + node.config().forget_after / 16);
+        }
+    }
+
+    fn forget_deleted(&mut self, now: Time, node: &Node) {
+        self.sweep = None;
+        let with = self.owners.iter().filter(|(_, owned)| owned.map.has_tombstones());
+        let names: Vec<_> = with.map(|(name, _)| Arc::clone(name)).collect();
+        for name in &names {
+            self.alter(name, |map| map.forget_deleted(now, node.config().forget_after));
+        }
+        let is_left = |name: &Arc<str>| self.map(name).is_some_and(OwnerMap::has_tombstones);
+        let has_tombstones = names.iter().any(is_left);
+        self.plan_sweep(now, node, has_tombstones);
+    }
+}
+
+/// An owner's map.
+pub(crate) fn find<'a>(owners: &'a Owners, owner: &str) -> Option<&'a Owned> {
+    Some(owners.at(place_of(owners, owner)?).1)
+}
+
+fn place_of(owners: &Owners, owner: &str) -> Option<Place> {
+    owners.find_by(|known| (**known).cmp(owner)).ok()
+}

@@ -1,0 +1,131 @@
+//! The changes that wait to be sent, as the updates of membership do: the present state of a key, in one place for each, sent
+//! a limited number of times.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::swim::{Subject, UpdateQueue, Urgency};
+
+/// Keys that wait at most. What finds no place reaches the others by repair.
+const MAX_WAITING: usize = 4096;
+
+/// A place in [`Waiting::places`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct PlaceId(u32);
+
+impl Subject for PlaceId {
+    fn of(number: u32) -> Self {
+        Self(number)
+    }
+
+    fn number(self) -> u32 {
+        self.0
+    }
+}
+
+/// An owner and a key of it.
+type OwnedKey = (Arc<str>, Arc<str>);
+
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    queue: UpdateQueue<PlaceId>,
+    places: Vec<Option<OwnedKey>>,
+    free: Vec<PlaceId>,
+    by_key: BTreeMap<OwnedKey, PlaceId>,
+    done: Vec<PlaceId>,
+}
+
+impl Waiting {
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Queues a key anew, and says whether there was room.
+    pub(super) fn push(&mut self, owner: &Arc<str>, key: &Arc<str>) -> bool {
+        let owned_key = (Arc::clone(owner), Arc::clone(key));
+        if let Some(place) = self.by_key.get(&owned_key) {
+            self.queue.push(*place, Urgency::Urgent);
+            return true;
+        }
+        if self.by_key.len() >= MAX_WAITING {
+            return false;
+        }
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.places.push(None);
+            PlaceId(self.places.len() as u32 - 1)
+        });
+        self.places[place.0 as usize] = Some(owned_key.clone());
+        self.by_key.insert(owned_key, place);
+        self.queue.push(place, Urgency::Urgent);
+        true
+    }
+
+    /// Offers keys, least-sent first, to `put`, as [`UpdateQueue::draw`] does.
+    pub(super) fn draw(&mut self, limit: u32, room: usize, mut put: impl FnMut(&str, &str) -> Option<usize>) {
+        let Self { queue, places, done, .. } = self;
+        queue.draw(limit, room, |place| {
+            let (owner, key) = places[place.0 as usize].as_ref()?;
+            let left = put(owner, key);
+            if left.is_some() {
+                done.push(place);
+            }
+            left
+        });
+        while let Some(place) = self.done.pop() {
+            if !self.queue.contains(place) {
+                self.release(place);
+            }
+        }
+    }
+
+    /// Nothing waits any more.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    fn release(&mut self, place: PlaceId) {
+        if let Some(owned_key) = self.places[place.0 as usize].take() {
+            self.by_key.remove(&owned_key);
+            self.free.push(place);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draw(waiting: &mut Waiting, limit: u32) -> Vec<String> {
+        let mut drawn = Vec::new();
+        waiting.draw(limit, 1000, |owner, key| {
+            drawn.push(format!("{owner}/{key}"));
+            Some(1000)
+        });
+        drawn
+    }
+
+    #[test]
+    fn a_key_has_one_place_and_is_sent_so_often_from_its_last_change_on() {
+        let mut waiting = Waiting::default();
+        let (owner, [x, y]) = (Arc::from("a"), ["x", "y"].map(Arc::from));
+        assert!(waiting.push(&owner, &x) && waiting.push(&owner, &y));
+        assert_eq!(draw(&mut waiting, 2), ["a/y", "a/x"]);
+        assert!(waiting.push(&owner, &x));
+        assert_eq!((waiting.len(), draw(&mut waiting, 2)), (2, vec!["a/x".into(), "a/y".into()]));
+        assert_eq!(draw(&mut waiting, 2), ["a/x"]);
+        assert!(waiting.is_empty() && waiting.by_key.is_empty() && waiting.free.len() == 2);
+        assert!(waiting.push(&owner, &y) && waiting.places.len() == 2, "places are used again");
+    }
+
+    #[test]
+    fn it_is_bounded() {
+        let (mut waiting, owner) = (Waiting::default(), Arc::from("a"));
+        let push = |waiting: &mut Waiting, i: usize| waiting.push(&owner, &i.to_string().into());
+        assert!((0..MAX_WAITING).all(|i| push(&mut waiting, i)));
+        assert!(!push(&mut waiting, MAX_WAITING) && push(&mut waiting, 0));
+        assert_eq!(waiting.len(), MAX_WAITING);
+    }
+}

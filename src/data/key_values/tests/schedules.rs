@@ -1,0 +1,74 @@
+//! Random schedules: keys are set and deleted while the network splits, loses and heals, and hosts restart and pause.
+
+use std::time::Duration;
+
+use super::trials::{Witness, cluster, millis, run_until_true, secs, try_set};
+use crate::{sim::World, swim::Config};
+
+/// How long deletions are remembered here: partitions last longer.
+const FORGET: Duration = secs(50);
+
+fn config(name: String) -> Config {
+    let mut config = Config::lan(name);
+    // Members stay listed as long as that, or there would be nothing left to return.
+    (config.forget_after, config.reap_failed_after, config.reap_left_after) = (FORGET, FORGET, FORGET);
+    config
+}
+
+fn act(world: &mut World, rng: &mut fastrand::Rng) {
+    let hosts: Vec<_> = world.up().collect();
+    let Some(&host) = rng.choice(&hosts) else { return };
+    let key = format!("k{}", rng.u8(..5));
+    let value = vec![rng.u8(..); [1, 30, 600, 5000][rng.usize(..4)]];
+    match rng.u8(..20) {
+        0..10 => drop(try_set(world, host, &key, Some(&value))),
+        10..16 => drop(try_set(world, host, &key, None)),
+        16 => world.restart(host),
+        17 => world.pause(host, millis(rng.u64(1..20_000))),
+        _ => {}
+    }
+}
+
+/// Splits, loses and heals, with changes all the while; then all is quiet.
+fn run(seed: u64) {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let n = rng.usize(2..6);
+    let (mut world, mut witness) = (cluster(seed, n, config), Witness::default());
+    for _ in 0..rng.usize(1..4) {
+        match rng.u8(..3) {
+            0 => world.net.isolate((0..n).filter(|_| rng.bool()).collect::<Vec<_>>()),
+            1 => world.net.lose(rng.f64() / 3.0),
+            _ => {}
+        }
+        let parts = rng.usize(1..30);
+        let lasts = [secs(2), secs(20), FORGET + secs(40)][rng.usize(..3)];
+        for _ in 0..parts {
+            act(&mut world, &mut rng);
+            world.run_for(lasts / parts as u32);
+            witness.look(&world);
+        }
+        world.net.heal();
+        world.net.rejoin();
+        for _ in 0..rng.usize(..20) {
+            act(&mut world, &mut rng);
+            world.run_for(millis(rng.u64(..500)));
+            witness.look(&world);
+        }
+    }
+    world.run_until("one view", secs(400), World::views_are_true);
+    for _ in 0..40 {
+        world.run_for(millis(500));
+        witness.look(&world);
+    }
+    run_until_true(&mut world, secs(100));
+    Witness::compare(&world);
+}
+
+#[test]
+fn whatever_happens_views_become_true_and_nothing_deleted_returns() {
+    let seeds = std::env::var("SYNCSWIM_SEEDS").map_or(1000, |most| most.parse().expect("a number"));
+    for seed in 0..seeds.min(1000) {
+        let failed = std::panic::catch_unwind(|| run(seed)).is_err();
+        assert!(!failed, "seed {seed}");
+    }
+}

@@ -1,0 +1,73 @@
+//! Stamps: an order of what different members say, which follows causes as far as members heard of each other.
+//!
+//! A stamp is the time of day in milliseconds, times 2¹⁶, and greater than any that was heard. One that is far ahead of this
+//! node's clock is refused, so that nobody can drive the order away.
+
+use std::time::Duration;
+
+use crate::swim::Time;
+
+/// How far ahead of this node's clock a stamp may be.
+const AHEAD: Duration = Duration::from_secs(600);
+
+/// Makes stamps, and judges those of others.
+#[derive(Debug)]
+pub(super) struct Stamps {
+    /// The time of day at the start, in milliseconds since 1970, and which moment that was.
+    epoch: u64,
+    start: Time,
+    latest: u64,
+}
+
+impl Stamps {
+    pub(super) fn new(epoch: u64, start: Time) -> Self {
+        Self { epoch, start, latest: 0 }
+    }
+
+    /// The stamp of something new.
+    pub(super) fn next(&mut self, now: Time) -> u64 {
+        self.latest = self.of(now, Duration::ZERO).max(self.latest.saturating_add(1));
+        self.latest
+    }
+
+    /// Takes in a stamp, and says whether it is plausible.
+    pub(super) fn hear(&mut self, now: Time, stamp: u64) -> bool {
+        let plausible = stamp <= self.of(now, AHEAD);
+        if plausible {
+            self.latest = self.latest.max(stamp);
+        }
+        plausible
+    }
+
+    fn of(&self, now: Time, ahead: Duration) -> u64 {
+        let elapsed = (now.since(self.start) + ahead).as_millis();
+        let millis = self.epoch.saturating_add(u64::try_from(elapsed).unwrap_or(u64::MAX));
+        millis.saturating_mul(1 << 16)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Time = Time::from_origin(Duration::from_secs(7));
+
+    #[test]
+    fn a_stamp_is_the_time_of_day_and_above_all_that_were_heard() {
+        let mut stamps = Stamps::new(1_700_000_000_000, START);
+        let first = stamps.next(START + Duration::from_millis(5));
+        assert_eq!(first, 1_700_000_000_005 << 16);
+        assert_eq!(stamps.next(START + Duration::from_millis(5)), first + 1);
+        assert!(stamps.hear(START, first + 9));
+        assert_eq!(stamps.next(START), first + 10);
+    }
+
+    #[test]
+    fn a_stamp_that_is_ten_minutes_ahead_is_refused_and_moves_nothing() {
+        let mut stamps = Stamps::new(1000, START);
+        let last = (1000 + 600_000) << 16;
+        assert!(stamps.hear(START, last) && !stamps.hear(START, last + 1) && !stamps.hear(START, u64::MAX));
+        assert_eq!(stamps.next(START), last + 1);
+        assert!(Stamps::new(u64::MAX, START).hear(START, u64::MAX), "nothing overflows");
+    }
+}

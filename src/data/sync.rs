@@ -1,0 +1,284 @@
+//! A sync: the stream in which two members bring each other up to date.
+//!
+//! Behind an ack a member tells a digest of each kind of data ([`DataDigest`]), while there is any and it is settled. Who
+//! finds that one differs from its own opens a stream. In it both sides speak in four turns, the opener first; a turn is any
+//! number of frames and ends with [`DataEnd`], and the first of each side begins with [`DataHello`]:
+//!
+//! | turn | who | broadcasts | key–values |
+//! | --- | --- | --- | --- |
+//! | 0 | opener | heads | digests of all buckets |
+//! | 1 | answerer | heads, and what the opener lacks | digests of all buckets, heads of what differs |
+//! | 2 | opener | what the answerer lacks | heads of what differs, and what the answerer lacks |
+//! | 3 | answerer | | what the opener lacks |
+//!
+//! **Another kind of data joins** by a field in [`Parts`] and one in [`Exchange`] for what a stream holds of it, and five
+//! functions, called where those of `key_values` are: `settled_digest`, which goes into [`DataDigest`], and `digest` for
+//! [`DataHello`]; `begin_turn(exchange, turn, anew)` plans what to say; `say(exchange, packet)` writes as much as fits into a
+//! frame and says whether it was all; `hear_in(…, message)` takes in one section and says whether it was one of its own;
+//! `end_turn` at the end of the other side's turn; and `is_behind`, by which the opener goes on at once if the other side
+//! could not say all in one exchange.
+//!
+//! After a sync that changed nothing, digests are ignored for longer and longer, as for tables of members.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::key_values::{self, KeyValues};
+use crate::{
+    swim::{BackOff, Life, Node, StreamFailure, StreamId, StreamStep, Time},
+    wire::{
+        data::{DataDigest, DataEnd, DataHello, DataMessage},
+        frame::MAX_FRAME,
+        packet::Writer,
+    },
+};
+
+/// Syncs at the same time that this node opened.
+const MAX_OWN_SYNCS: usize = 2;
+/// Turns of a sync.
+const TURNS: u8 = 4;
+
+/// The kinds of data that are brought up to date.
+#[derive(Debug)]
+pub(super) struct Parts<'a> {
+    pub(super) key_values: &'a mut KeyValues,
+}
+
+impl Parts<'_> {
+    /// The digests of what there is, settled or not.
+    fn digests(&self) -> DataDigest {
+        DataDigest { broadcasts: 0, key_values: self.key_values.digest() }
+    }
+
+    /// Of each kind the digest, or 0 if there is nothing or it is not settled.
+    fn settled_digests(&self, now: Time, node: &Node) -> DataDigest {
+        DataDigest { broadcasts: 0, key_values: self.key_values.settled_digest(now, node) }
+    }
+}
+
+/// The syncs that are under way, and when the next may begin.
+#[derive(Debug, Default)]
+pub(super) struct Sync {
+    exchanges: BTreeMap<StreamId, Exchange>,
+    pace: BackOff,
+    /// With whom to sync now, whatever the pace, and from when on.
+    urgent: Option<Life>,
+    not_before: Time,
+    begun: u64,
+}
+
+/// One stream.
+#[derive(Debug)]
+struct Exchange {
+    with: Life,
+    opened: bool,
+    /// The turn at hand; [`TURNS`] once all is said.
+    turn: u8,
+    /// Whether it is this side's turn.
+    speaks: bool,
+    greeted: bool,
+    /// The digests before, and those of the other side.
+    before: DataDigest,
+    theirs: Option<DataDigest>,
+    key_values: key_values::Exchange,
+}
+
+impl Exchange {
+    fn new(with: Life, opened: bool, before: DataDigest) -> Self {
+        Self {
+            with,
+            opened,
+            turn: 0,
+            speaks: opened,
+            greeted: false,
+            before,
+            theirs: None,
+            key_values: key_values::Exchange::default(),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.turn == TURNS
+    }
+
+    /// Plans this side's turn.
+    fn begin_turn(&mut self, parts: &Parts<'_>) {
+        let anew = self.theirs.is_some_and(|theirs| theirs.key_values == 0);
+        parts.key_values.begin_turn(&mut self.key_values, self.turn, anew);
+    }
+
+    /// Writes the next frame of this side's turn.
+    fn write(&mut self, digests: DataDigest, packet: &mut Writer<'_>) {
+        if !self.greeted {
+            let DataDigest { broadcasts, key_values } = digests;
+            self.greeted = packet.message(&DataHello { broadcasts, key_values });
+        }
+        if KeyValues::say(&mut self.key_values, packet) && packet.message(&DataEnd {}) {
+            (self.turn, self.speaks) = (self.turn + 1, false);
+        }
+    }
+}
+
+impl Sync {
+    /// Whether a stream is one of these.
+    pub(super) fn has(&self, stream: StreamId) -> bool {
+        self.exchanges.contains_key(&stream)
+    }
+
+    /// Whether a section of a stream is for these: in one of them, or the first.
+    pub(super) fn takes(&self, stream: StreamId, message: &DataMessage<'_>) -> bool {
+        self.has(stream) || matches!(message, DataMessage::DataHello(_))
+    }
+
+    pub(super) fn begun(&self) -> u64 {
+        self.begun
+    }
+
+    /// What to say behind an ack: nothing while nothing is settled.
+    pub(super) fn told_digest(now: Time, node: &Node, parts: &Parts<'_>) -> Option<DataDigest> {
+        let told = parts.settled_digests(now, node);
+        (told.broadcasts != 0 || told.key_values != 0).then_some(told)
+    }
+
+    /// A member told its digests: if one differs from this node's, both are brought up to date.
+    pub(super) fn compare(
+        &mut self,
+        now: Time,
+        node: &mut Node,
+        parts: &Parts<'_>,
+        from: &Life,
+        theirs: &DataDigest,
+    ) {
+        let ours = parts.settled_digests(now, node);
+        let known = parts.digests();
+        // One that is not settled is told as 0. Where there is nothing, it is settled.
+        let differ =
+            |theirs: u64, ours: u64, known: u64| theirs != 0 && theirs != ours && (ours != 0 || known == 0);
+        if differ(theirs.broadcasts, ours.broadcasts, known.broadcasts)
+            || differ(theirs.key_values, ours.key_values, known.key_values)
+        {
+            self.ask(now, node, parts, from);
+        }
+    }
+
+    /// Syncs with a member, unless there is reason to wait.
+    pub(super) fn ask(&mut self, now: Time, node: &mut Node, parts: &Parts<'_>, with: &Life) {
+        if self.has_room() && self.pace.admit(now, node.config().probe_interval) {
+            self.open(now, node, parts, with);
+        }
+    }
+
+    /// There is something to fetch from a member now, which gossip alone does not bring.
+    pub(super) fn hasten(&mut self, with: Life) {
+        self.urgent = Some(with);
+    }
+
+    /// Begins what is due.
+    pub(super) fn settle(&mut self, now: Time, node: &mut Node, parts: &Parts<'_>) {
+        if self.not_before <= now
+            && self.has_room()
+            && let Some(with) = self.urgent.take()
+        {
+            self.not_before = now + node.config().gossip_interval / 10;
+            self.open(now, node, parts, &with);
+        }
+    }
+
+    /// When to call [`settle`](Self::settle).
+    pub(super) fn poll_timeout(&self) -> Option<Time> {
+        self.urgent.as_ref().filter(|_| self.has_room()).map(|_| self.not_before)
+    }
+
+    fn has_room(&self) -> bool {
+        self.exchanges.values().filter(|exchange| exchange.opened).count() < MAX_OWN_SYNCS
+    }
+
+    fn open(&mut self, now: Time, node: &mut Node, parts: &Parts<'_>, with: &Life) {
+        let timeout = node.config().stream_timeout;
+        if let Ok(stream) = node.open_data_stream(now, with, timeout) {
+            let mut exchange = Exchange::new(with.clone(), true, parts.digests());
+            exchange.begin_turn(parts);
+            self.exchanges.insert(stream, exchange);
+            self.begun += 1;
+        }
+    }
+
+    /// What to do next with a stream; a frame to send is put into `buffer`.
+    pub(super) fn poll(
+        &mut self,
+        now: Time,
+        node: &mut Node,
+        parts: &Parts<'_>,
+        stream: StreamId,
+        buffer: &mut Vec<u8>,
+    ) -> StreamStep {
+        let Some(exchange) = self.exchanges.get_mut(&stream) else { return StreamStep::Close };
+        if exchange.is_over() {
+            node.close_data_stream(now, stream);
+            return StreamStep::Close;
+        }
+        if !exchange.speaks {
+            return StreamStep::Receive;
+        }
+        let mut packet = Writer::new(buffer, node.data_header(stream), MAX_FRAME);
+        exchange.write(parts.digests(), &mut packet);
+        packet.finish();
+        StreamStep::Send
+    }
+
+    /// Takes in a section of a stream, which may begin one, and says whether it has its place there.
+    pub(super) fn hear(
+        &mut self,
+        now: Time,
+        node: &Node,
+        parts: &mut Parts<'_>,
+        (stream, from): (StreamId, &Life),
+        message: &DataMessage<'_>,
+    ) -> bool {
+        if matches!(message, DataMessage::DataHello(_)) && !self.has(stream) {
+            self.exchanges.insert(stream, Exchange::new(from.clone(), false, parts.digests()));
+        }
+        let Some(exchange) = self.exchanges.get_mut(&stream).filter(|exchange| !exchange.speaks) else {
+            return false;
+        };
+        match message {
+            DataMessage::DataHello(DataHello { broadcasts, key_values }) if exchange.theirs.is_none() => {
+                let (broadcasts, key_values) = (*broadcasts, *key_values);
+                exchange.theirs = Some(DataDigest { broadcasts, key_values });
+            }
+            DataMessage::DataEnd(DataEnd {}) if exchange.theirs.is_some() => {
+                parts.key_values.end_turn(now, node, &mut exchange.key_values);
+                (exchange.turn, exchange.speaks) = (exchange.turn + 1, exchange.turn + 1 < TURNS);
+                if exchange.speaks {
+                    exchange.begin_turn(parts);
+                }
+            }
+            other => {
+                return parts.key_values.hear_in(now, node, &mut exchange.key_values, &from.name, other);
+            }
+        }
+        true
+    }
+
+    /// A stream has ended.
+    pub(super) fn ended(
+        &mut self,
+        node: &Node,
+        parts: &Parts<'_>,
+        stream: StreamId,
+        result: Result<(), StreamFailure>,
+    ) {
+        let Some(exchange) = self.exchanges.remove(&stream).filter(|exchange| exchange.opened) else {
+            return;
+        };
+        if result.is_err() {
+            return;
+        }
+        let changed = parts.digests() != exchange.before;
+        let (shortest, longest): (Duration, Duration) =
+            (node.config().probe_interval, node.config().sync_interval);
+        self.pace.adapt(changed, shortest, longest);
+        if changed && parts.key_values.is_behind(node, &exchange.key_values) {
+            self.hasten(exchange.with);
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! Key–values as programs see them: snapshots, and watches that are told what has changed since.
+//!
+//! A watch holds two snapshots, which share whatever is equal: what its reader has seen, and the latest. What lies between is
+//! found when it is read, so it takes no more memory however many changes there were, and the writer never waits.
+
+use std::{fmt, iter::FusedIterator, sync::Arc, time::Duration};
+
+use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
+
+use crate::{
+    blocking,
+    data::{Endpoint, Entry, OwnerMap, Owners, find},
+    membership::fanout::{Queue, Subscription},
+};
+
+/// The key–values of all listed members at one moment. Cheap to clone, immutable.
+#[derive(Clone, Default)]
+pub struct Entries {
+    /// Counts the changes.
+    version: u64,
+    owners: Owners,
+}
+
+/// The key–values of one member, from [`Entries::of`].
+#[derive(Clone, Copy)]
+pub struct EntriesOf<'a>(Option<&'a OwnerMap>);
+
+impl Entries {
+    pub(super) fn of_endpoint(endpoint: &Endpoint) -> Self {
+        let (version, owners) = endpoint.entries();
+        Self { version, owners: owners.clone() }
+    }
+
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Those of one member: none if it has none, or is not listed.
+    #[must_use]
+    pub fn of(&self, owner: &str) -> EntriesOf<'_> {
+        EntriesOf(find(&self.owners, owner).map(|owned| &*owned.map))
+    }
+
+    /// Of all members that have this key, the one that set it last, by their stamps: its name and what it set. O(n) with n
+    /// members that have any.
+    #[must_use]
+    pub fn latest(&self, key: &str) -> Option<(&str, &Entry)> {
+        let all = self.owners.iter().filter_map(|(owner, owned)| Some((&**owner, owned.map.get(key)?)));
+        all.max_by_key(|(owner, entry)| (entry.stamp, *owner))
+    }
+
+    /// All members that have this key, by name, and what each has set.
+    pub fn with_key<'a>(&'a self, key: &'a str) -> impl Iterator<Item = (&'a str, &'a Entry)> {
+        self.owners.iter().filter_map(move |(owner, owned)| Some((&**owner, owned.map.get(key)?)))
+    }
+
+    /// All of them, by owner and key.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str, &Entry)> {
+        self.owners
+            .iter()
+            .flat_map(|(owner, owned)| owned.map.iter().map(|(key, entry)| (&**owner, &**key, entry)))
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.owners.iter().map(|(_, owned)| owned.map.len()).sum()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.owners.iter().all(|(_, owned)| owned.map.len() == 0)
+    }
+}
+
+impl<'a> EntriesOf<'a> {
+    /// What the member has set for this key.
+    #[must_use]
+    pub fn get(self, key: &str) -> Option<&'a Entry> {
+        self.0?.get(key)
+    }
+
+    /// All of them, by key.
+    pub fn iter(self) -> impl Iterator<Item = (&'a str, &'a Entry)> {
+        self.0.into_iter().flat_map(OwnerMap::iter).map(|(key, entry)| (&**key, entry))
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(self) -> usize {
+        self.0.map_or(0, OwnerMap::len)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Owners with their keys and values.
+impl fmt::Debug for Entries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map()
+            .entries(self.owners.iter().map(|(owner, owned)| (owner, EntriesOf(Some(&owned.map)))))
+            .finish()
+    }
+}
+
+/// Keys with their values.
+impl fmt::Debug for EntriesOf<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+/// What has happened to a key, or to all keys of a member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EntryChange {
+    /// A member has set a key.
+    #[non_exhaustive]
+    Set {
+        /// The member.
+        owner: Arc<str>,
+        /// The key.
+        key: Arc<str>,
+        /// What it has set.
+        entry: Entry,
+    },
+    /// A member has deleted a key.
+    #[non_exhaustive]
+    Deleted {
+        /// The member.
+        owner: Arc<str>,
+        /// The key.
+        key: Arc<str>,
+    },
+    /// All key–values of a member are gone: it is listed no longer, or has begun a new life. Told only to who was told of one.
+    #[non_exhaustive]
+    OwnerGone {
+        /// The member.
+        owner: Arc<str>,
+    },
+}
+
+/// What a watch has not read.
+#[derive(Debug)]
+pub(super) struct Unread {
+    /// What the reader has seen; `None` if nothing yet.
+    seen: Option<Entries>,
+    latest: Entries,
+}
+
+impl Unread {
+    pub(super) fn new(latest: Entries) -> Self {
+        Self { seen: None, latest }
+    }
+
+    /// Who subscribed a moment ago may have seen later ones.
+    pub(super) fn push(&mut self, latest: &Entries) {
+        if latest.version > self.latest.version {
+            self.latest = latest.clone();
+        }
+    }
+}
+
+impl Queue for Unread {
+    type Item = (Option<Entries>, Entries);
+
+    fn pop(&mut self) -> Option<Self::Item> {
+        (!self.is_empty()).then(|| (self.seen.replace(self.latest.clone()), self.latest.clone()))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.seen.as_ref().is_some_and(|seen| seen.version == self.latest.version)
+    }
+}
+
+/// A subscription to key–values, from [`Gossip::watch_entries`](super::Gossip::watch_entries). Dropping it cancels it.
+///
+/// Each item is a list of changes. The first one leads from nothing to the state at the moment of the call, and may be empty.
+/// Each later one leads from where the one before ended to the latest state: who reads slowly misses no key, but what was
+/// set and replaced meanwhile. A reader never slows the node.
+#[derive(Debug)]
+#[must_use = "dropping a watch cancels it"]
+pub struct EntryWatch {
+    subscription: Subscription<Unread>,
+    key: Option<Box<str>>,
+}
+
+impl EntryWatch {
+    pub(super) fn new(subscription: Subscription<Unread>, key: Option<&str>) -> Self {
+        Self { subscription, key: key.map(Into::into) }
+    }
+
+    /// Waits for the next changes.
+    ///
+    /// # Errors
+    /// When the node has ended and everything was read.
+    pub fn recv(&self) -> Result<Vec<EntryChange>, RecvError> {
+        loop {
+            if let Some(changes) = self.changes(self.subscription.recv()?) {
+                return Ok(changes);
+            }
+        }
+    }
+
+    /// Waits for the next changes, at most this long.
+    ///
+    /// # Errors
+    /// After that time, or when the node has ended and everything was read.
+    pub fn recv_timeout(&self, limit: Duration) -> Result<Vec<EntryChange>, RecvTimeoutError> {
+        let deadline = blocking::now().checked_add(limit);
+        loop {
+            let left = deadline.map_or(Duration::MAX, |end| end.saturating_duration_since(blocking::now()));
+            if let Some(changes) = self.changes(self.subscription.recv_timeout(left)?) {
+                return Ok(changes);
+            }
+        }
+    }
+
+    /// Takes the next changes if there are any.
+    ///
+    /// # Errors
+    /// When there are none, or the node has ended and everything was read.
+    pub fn try_recv(&self) -> Result<Vec<EntryChange>, TryRecvError> {
+        loop {
+            if let Some(changes) = self.changes(self.subscription.try_recv()?) {
+                return Ok(changes);
+            }
+        }
+    }
+
+    /// Waits for all changes until the node ends. `for changes in &watch` does the same.
+    pub fn iter(&self) -> &Self {
+        self
+    }
+
+    /// For `select!`: ready while something has changed; then call [`try_recv`](Self::try_recv) once. This may find nothing,
+    /// as it may be another key.
+    #[must_use]
+    pub fn receiver(&self) -> &Receiver<()> {
+        self.subscription.receiver()
+    }
+
+    fn changes(&self, (seen, latest): (Option<Entries>, Entries)) -> Option<Vec<EntryChange>> {
+        let is_first = seen.is_none();
+        let changes = changes_between(&seen.unwrap_or_default(), &latest, self.key.as_deref());
+        (is_first || !changes.is_empty()).then_some(changes)
+    }
+}
+
+impl Iterator for EntryWatch {
+    type Item = Vec<EntryChange>;
+
+    fn next(&mut self) -> Option<Vec<EntryChange>> {
+        self.recv().ok()
+    }
+}
+
+impl FusedIterator for EntryWatch {}
+
+/// As `for` takes it by reference.
+impl Iterator for &EntryWatch {
+    type Item = Vec<EntryChange>;
+
+    fn next(&mut self) -> Option<Vec<EntryChange>> {
+        self.recv().ok()
+    }
+}
+
+impl FusedIterator for &EntryWatch {}
+
+/// What leads from one snapshot to another, of one key or of all: what is over, then what is new.
+fn changes_between(before: &Entries, after: &Entries, key: Option<&str>) -> Vec<EntryChange> {
+    let mut changes = Vec::new();
+    for (owner, owned) in before.owners.iter() {
+        let next = find(&after.owners, owner).map(|owned| &owned.map);
+        if next.is_some_and(|next| Arc::ptr_eq(next, &owned.map)) {
+            continue;
+        }
+        let mut old = keys_of(&owned.map, key);
+        match next.filter(|next| next.epoch() == owned.map.epoch()) {
+            Some(next) => changes.extend(
+                old.filter(|(key, _)| next.get(key).is_none())
+                    .map(|(key, _)| EntryChange::Deleted { owner: Arc::clone(owner), key: Arc::clone(key) }),
+            ),
+            None if old.next().is_some() => changes.push(EntryChange::OwnerGone { owner: Arc::clone(owner) }),
+            None => {}
+        }
+    }
+    for (owner, owned) in after.owners.iter() {
+        let before = find(&before.owners, owner).map(|owned| &owned.map);
+        if before.is_some_and(|before| Arc::ptr_eq(before, &owned.map)) {
+            continue;
+        }
+        let before = before.filter(|before| before.epoch() == owned.map.epoch());
+        let is_new = |(key, entry): &(&Arc<str>, &Entry)| {
+            before.and_then(|before| before.get(key)).is_none_or(|old| old != *entry)
+        };
+        let set = |(key, entry): (&Arc<str>, &Entry)| EntryChange::Set {
+            owner: Arc::clone(owner),
+            key: Arc::clone(key),
+            entry: entry.clone(),
+        };
+        changes.extend(keys_of(&owned.map, key).filter(is_new).map(set));
+    }
+    changes
+}
+
+/// The keys of a map, or the one that is meant.
+fn keys_of<'a>(map: &'a OwnerMap, key: Option<&'a str>) -> impl Iterator<Item = (&'a Arc<str>, &'a Entry)> {
+    map.iter().filter(move |(known, _)| key.is_none_or(|key| *key == ***known))
+}
