@@ -128,10 +128,11 @@ impl Inbound {
         let job = Arc::clone(self);
         let is_data = self.talk.node.with(|node, _| node.data_stream(stream).is_some());
         let pool = if is_data { &self.data } else { &self.answers };
+        let waits_in = pool.clone();
         pool.submit(account_of(from.ip()), self.config.stream_timeout, move |place| {
             job.talk.node.guarded("stream", || match place {
                 Some(place) => {
-                    if let Err(error) = job.answer(stream, place, exchange) {
+                    if let Err(error) = job.answer(stream, place, exchange, &waits_in) {
                         job.talk.give_up(stream, Other::Caller(from), place, error);
                     }
                 }
@@ -143,11 +144,18 @@ impl Inbound {
         });
     }
 
-    fn answer(&self, stream: StreamId, place: &Place, exchange: ParkedStream) -> Result<(), StreamError> {
+    /// With less time while others wait in the same pool.
+    fn answer(
+        &self,
+        stream: StreamId,
+        place: &Place,
+        exchange: ParkedStream,
+        pool: &Workers,
+    ) -> Result<(), StreamError> {
         self.talk.begin(stream);
         let timeout = self.config.stream_timeout;
         let deadline = Deadline::after(&self.talk.node.stop, timeout).at(place);
-        let deadline = deadline.pressed_after(timeout / PRESSED_PART, &self.answers);
+        let deadline = deadline.pressed_after(timeout / PRESSED_PART, pool);
         self.talk.run(stream, exchange.resume(deadline)?)
     }
 }

@@ -14,8 +14,11 @@ const ANSWERS: Limits = Limits { threads: 4, waiting: 40, recalls: true };
 const QUESTIONS: Limits = Limits { threads: 3, waiting: 16, recalls: true };
 /// An exchange that we began is not given up for another of ours.
 const EXCHANGES: Limits = Limits { threads: 3, waiting: 16, recalls: false };
-/// Messages and data, in streams that either side opened. None is given up for another: a caller waits for it.
-const DATA: Limits = Limits { threads: 4, waiting: 32, recalls: false };
+/// Messages and data, in streams of ours. None is given up for another: a caller waits for it.
+const DATA: Limits = Limits { threads: 4, waiting: 16, recalls: false };
+/// The same in streams of others. Apart from ours: two nodes that wait for each other's answers must not hold the threads that
+/// these need.
+const DATA_ANSWERS: Limits = Limits { threads: 4, waiting: 16, recalls: true };
 /// Look-ups block on the system's resolver: one that is stuck must not keep another waiting.
 const NAMES: Limits = Limits { threads: 4, waiting: 1024, recalls: false };
 /// One thread has all of them.
@@ -30,7 +33,8 @@ const _: () = assert!(
         + NAMES.threads
         + JOINS.threads
         + DATA.threads
-        <= 22
+        + DATA_ANSWERS.threads
+        <= 26
 );
 // The core's bound of streams holds for both sides together: others must not use up our part of it.
 const _: () = assert!(
@@ -43,6 +47,8 @@ const _: () = assert!(
         + EXCHANGES.waiting
         + DATA.threads
         + DATA.waiting
+        + DATA_ANSWERS.threads
+        + DATA_ANSWERS.waiting
         + MAX_ATTEMPTS
         <= 160
 );
@@ -57,8 +63,10 @@ pub(super) struct Pools {
     pub(super) questions: Workers,
     /// Our own exchanges, and joins once they are answered.
     pub(super) exchanges: Workers,
-    /// Messages and data, in streams of ours and of others.
+    /// Messages and data, in streams of ours,
     pub(super) data: Workers,
+    /// and of others.
+    pub(super) data_answers: Workers,
     /// Look-ups of seeds.
     pub(super) names: Workers,
     /// The thread of the joins that nobody has answered yet.
@@ -74,14 +82,15 @@ impl Pools {
             questions: pool("ask", QUESTIONS),
             exchanges: pool("out", EXCHANGES),
             data: pool("data", DATA),
+            data_answers: pool("data-in", DATA_ANSWERS),
             names: pool("dns", NAMES),
             joins: pool("join", JOINS),
         }
     }
 
-    fn all(&self) -> [&Workers; 7] {
-        let Self { greetings, answers, questions, exchanges, data, names, joins } = self;
-        [greetings, answers, questions, exchanges, data, names, joins]
+    fn all(&self) -> [&Workers; 8] {
+        let Self { greetings, answers, questions, exchanges, data, data_answers, names, joins } = self;
+        [greetings, answers, questions, exchanges, data, data_answers, names, joins]
     }
 
     /// How many jobs wait for a thread.

@@ -172,7 +172,7 @@ impl Running {
             config: Arc::clone(&config),
             greetings: pools.greetings.clone(),
             answers: pools.answers.clone(),
-            data: pools.data.clone(),
+            data: pools.data_answers.clone(),
             warnings: Throttle::default(),
         };
         let seeds = Arc::new(SeedLookup {

@@ -20,6 +20,8 @@ use crate::wire::packet::{self, Header, Sections};
 
 /// Data streams at the same time that this node opened, and as many that others did: those of the protocol keep theirs.
 const MAX_DATA_STREAMS: usize = 16;
+/// Of these, with one member: nobody keeps all others waiting.
+const MAX_WITH_ONE: usize = 4;
 
 /// One life of a name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -211,7 +213,7 @@ impl Node {
         self.given(now, || Input::OpenDataStream { name: (&*to.name).into(), epoch: to.epoch, timeout });
         self.advance(now);
         let id = self.live_member(to).ok_or(NotOpened::NotLive)?;
-        if self.count_data_streams(true) >= MAX_DATA_STREAMS {
+        if self.is_full_of_data_streams(true, to) {
             self.metrics.refused_streams += 1;
             return Err(NotOpened::Full);
         }
@@ -219,12 +221,16 @@ impl Node {
         self.open(Purpose::Data(to.clone()), addr, timeout).ok_or(NotOpened::Full)
     }
 
-    fn count_data_streams(&self, opened: bool) -> usize {
-        let is_data = |id: &&StreamId| self.data_stream(**id).is_some();
-        let Self { streams, .. } = self;
-        let is_ours = |id: &&StreamId| streams.opened.contains_key(id) == opened;
+    /// Whether there are too many streams of the layer above that this node opened, or others did, to have one more.
+    fn is_full_of_data_streams(&self, opened: bool, with: &Life) -> bool {
+        let is_ours = |id: &&StreamId| self.streams.opened.contains_key(id) == opened;
+        let (mut all, mut with_it) = (0, 0);
         // The order does not matter for a count.
-        streams.ids().filter(is_ours).filter(is_data).count()
+        self.streams.ids().filter(is_ours).filter_map(|id| self.data_stream(*id)).for_each(|life| {
+            all += 1;
+            with_it += usize::from(life.name == with.name);
+        });
+        all >= MAX_DATA_STREAMS || with_it >= MAX_WITH_ONE
     }
 
     /// With whom a stream of the layer above is, if it is one.
@@ -287,7 +293,7 @@ impl Node {
         let sender = self.recognize(peer, header.sender, header.token);
         self.note_data_from(self.id_of(&sender).filter(|_| sender.proven));
         let Some(life) = self.data_sender() else { return false };
-        if self.count_data_streams(false) >= MAX_DATA_STREAMS {
+        if self.is_full_of_data_streams(false, &life) {
             self.metrics.refused_streams += 1;
             return false;
         }
