@@ -129,7 +129,7 @@ mod wire;
 pub use crossbeam_channel;
 #[doc(no_inline)]
 pub use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
-pub use data::{Entry, Topics};
+pub use data::{Entry, MessageKind, Topics};
 pub use discovery::{
     Cluster, ClusterHandle, Discovery, DnsDiscovery, GossipDiscovery, GossipHandle, NoDiscovery, PeerName,
     Resolver, SystemResolver,
@@ -140,9 +140,9 @@ pub use dns::fuzz_dns_answer;
 pub use error::{BoxError, Error, JoinProblem};
 pub use filter::Filter;
 pub use gossip::{
-    Answered, Answers, DEFAULT_PORT, Entries, EntriesOf, EntryChange, EntryWatch, Events, Gossip,
-    GossipBuilder, GossipConfig, HostPort, Inbox, Members, Message, Query, QueryReport, Reply, Request,
-    Requests, Sender, Why,
+    Answered, Answers, BroadcastId, BroadcastReport, DEFAULT_PORT, Entries, EntriesOf, EntryChange,
+    EntryWatch, Events, Gossip, GossipBuilder, GossipConfig, HostPort, Inbox, Members, Message, NotConfirmed,
+    Query, QueryReport, Reply, Request, Requests, Sender, Unconfirmed, Why,
 };
 #[cfg(feature = "encryption")]
 pub use gossip::{KeyStep, RotateOptions, RotateProblem, RotatedNode, Rotation};
@@ -191,6 +191,7 @@ const _: () = {
     check::<Filter>();
     check::<Answers>();
     check::<Gossip>();
+    check::<BroadcastReport>();
     check::<Inbox>();
     check::<Query>();
     check::<Request>();

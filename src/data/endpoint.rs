@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{
+    broadcasts::Broadcasts,
     key_values::{KeyValues, NotSet, Owners},
     messages::{Messages, Via},
     sync::{Parts, Sync},
@@ -21,6 +22,7 @@ use crate::{
 pub(crate) struct Endpoint {
     pub(crate) node: Node,
     pub(super) messages: Messages,
+    pub(crate) broadcasts: Broadcasts,
     pub(super) key_values: KeyValues,
     sync: Sync,
 }
@@ -28,7 +30,8 @@ pub(crate) struct Endpoint {
 impl Endpoint {
     pub(crate) fn new(node: Node) -> Self {
         let key_values = KeyValues::new(&node);
-        Self { node, messages: Messages::default(), key_values, sync: Sync::default() }
+        let broadcasts = Broadcasts::new(&node);
+        Self { node, messages: Messages::default(), broadcasts, key_values, sync: Sync::default() }
     }
 
     /// Sets a key of this node's own map, or deletes it; returns the version, or `None` if there was nothing to delete.
@@ -59,13 +62,15 @@ impl Endpoint {
             self.node.handle_timeout(now);
         }
         self.messages.act(&mut self.node, now);
+        self.broadcasts.handle_timeout(now, &self.node);
         self.settle(now);
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next.
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
-        let parts = [self.messages.poll_timeout(), self.key_values.poll_timeout(), self.sync.poll_timeout()];
-        self.node.poll_timeout().into_iter().chain(parts.into_iter().flatten()).min()
+        let sayings = [self.messages.poll_timeout(), self.broadcasts.poll_timeout()];
+        let state = [self.node.poll_timeout(), self.key_values.poll_timeout(), self.sync.poll_timeout()];
+        sayings.into_iter().chain(state).flatten().min()
     }
 
     /// Writes the next datagram into `buffer`, and says whereto.
@@ -73,7 +78,8 @@ impl Endpoint {
         let Some(to) = self.node.poll_transmit(buffer) else {
             // What was added may be all that waited.
             self.ask_for_room(self.node.now());
-            return self.messages.poll_transmit(&mut self.node, buffer);
+            let to = self.messages.poll_transmit(&mut self.node, buffer);
+            return to.or_else(|| self.broadcasts.poll_transmit(&mut self.node, buffer));
         };
         self.add(buffer);
         Some(to)
@@ -92,6 +98,7 @@ impl Endpoint {
     pub(crate) fn metrics(&self) -> Metrics {
         let mut metrics = self.node.metrics();
         self.messages.add_to(&mut metrics);
+        self.broadcasts.add_to(&mut metrics);
         self.key_values.add_to(&mut metrics);
         metrics.data_syncs += self.sync.begun();
         metrics
@@ -116,7 +123,7 @@ impl Endpoint {
         if step == StreamStep::Send {
             self.add(buffer);
         } else if step == StreamStep::Receive && self.sync.has(stream) {
-            let parts = Parts { key_values: &mut self.key_values };
+            let parts = Parts { broadcasts: &mut self.broadcasts, key_values: &mut self.key_values };
             step = self.sync.poll(now, &mut self.node, &parts, stream, buffer);
         }
         self.settle(now);
@@ -153,8 +160,14 @@ impl Endpoint {
     }
 
     fn on_message(&mut self, now: Time, from: &Life, via: Via, message: &DataMessage<'_>) {
-        let mut parts = Parts { key_values: &mut self.key_values };
+        let mut parts = Parts { broadcasts: &mut self.broadcasts, key_values: &mut self.key_values };
         match (via, message) {
+            (Via::Datagram { .. }, DataMessage::Broadcast(said)) => {
+                parts.broadcasts.on_broadcast(now, &self.node, from, said);
+            }
+            (Via::Datagram { .. }, DataMessage::Confirm(confirm)) => {
+                parts.broadcasts.on_confirm(now, from, *confirm);
+            }
             (Via::Datagram { .. }, DataMessage::KeyValue(said)) => {
                 parts.key_values.hear(now, &self.node, from, said);
             }
@@ -177,6 +190,10 @@ impl Endpoint {
 
     /// Adds to a packet that the protocol wrote, if it goes to a member that takes more.
     fn add(&mut self, buffer: &mut Vec<u8>) {
+        let state = self.key_values.is_waiting() || self.key_values.digest() != 0;
+        if !state && !self.broadcasts.adds(self.node.now()) {
+            return;
+        }
         let Some(to) = self.node.data_recipient() else { return };
         let first = packet::sections(buffer).next();
         let is_ack = first.is_some_and(|first| first.is_ok_and(packet::Section::is_ack));
@@ -188,24 +205,30 @@ impl Endpoint {
     }
 
     fn fill(&mut self, to: &Life, is_ack: bool, packet: &mut Writer<'_>) {
-        let parts = Parts { key_values: &mut self.key_values };
+        let parts = Parts { broadcasts: &mut self.broadcasts, key_values: &mut self.key_values };
         if is_ack && let Some(told) = Sync::told_digest(self.node.now(), &self.node, &parts) {
             packet.message(&told);
         }
+        self.broadcasts.fill(&self.node, to, packet);
         self.key_values.fill(&self.node, to, packet);
     }
 
     fn on_event(&mut self, event: &Event) {
         self.messages.on_event(&self.node, event);
+        self.broadcasts.on_event(&self.node, event);
         self.key_values.on_event(event);
     }
 
     /// Learns of streams that have ended, does what is due, and says how much there is to add to packets.
     pub(super) fn settle(&mut self, now: Time) {
-        let parts = Parts { key_values: &mut self.key_values };
+        let parts = Parts { broadcasts: &mut self.broadcasts, key_values: &mut self.key_values };
         while let Some((stream, result)) = self.node.poll_data_stream_end() {
             self.sync.ended(&self.node, &parts, stream, result);
             self.messages.stream_ended(&self.node, now, stream);
+        }
+        parts.broadcasts.settle(&self.node);
+        if let Some(with) = parts.broadcasts.poll_ask() {
+            self.sync.hasten(with);
         }
         parts.key_values.settle(now, &self.node);
         if let Some(with) = parts.key_values.take_fetch() {
@@ -220,6 +243,7 @@ impl Endpoint {
 
     fn ask_for_room(&mut self, now: Time) {
         let most = self.node.config().max_datagram;
-        self.node.want_room(now, if self.key_values.is_waiting() { most } else { 0 });
+        let wanted = self.broadcasts.wanted() + if self.key_values.is_waiting() { most } else { 0 };
+        self.node.want_room(now, wanted.min(most));
     }
 }

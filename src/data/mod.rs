@@ -4,13 +4,15 @@
 //! endpoints. The protocol under it offers room in its packets, rounds of gossip, streams and the list of members; no rule of
 //! membership depends on what is sent here, and while nothing is, the bytes on the network are those of membership alone.
 
+pub(crate) mod broadcasts;
 mod endpoint;
 mod key_values;
 pub(crate) mod messages;
+mod rate;
 mod stamp;
 mod sync;
 
 pub(crate) use endpoint::Endpoint;
 pub use key_values::Entry;
 pub(crate) use key_values::{NotSet, OwnerMap, Owners, find};
-pub use messages::Topics;
+pub use messages::{MessageKind, Topics};

@@ -20,9 +20,12 @@
 //!
 //! After a sync that changed nothing, digests are ignored for longer and longer, as for tables of members.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
-use super::key_values::{self, KeyValues};
+use super::{
+    broadcasts::{self, Broadcasts},
+    key_values::{self, KeyValues},
+};
 use crate::{
     swim::{BackOff, Life, Node, StreamFailure, StreamId, StreamStep, Time},
     wire::{
@@ -40,18 +43,20 @@ const TURNS: u8 = 4;
 /// The kinds of data that are brought up to date.
 #[derive(Debug)]
 pub(super) struct Parts<'a> {
+    pub(super) broadcasts: &'a mut Broadcasts,
     pub(super) key_values: &'a mut KeyValues,
 }
 
 impl Parts<'_> {
     /// The digests of what there is, settled or not.
     fn digests(&self) -> DataDigest {
-        DataDigest { broadcasts: 0, key_values: self.key_values.digest() }
+        DataDigest { broadcasts: self.broadcasts.digest(), key_values: self.key_values.digest() }
     }
 
     /// Of each kind the digest, or 0 if there is nothing or it is not settled.
     fn settled_digests(&self, now: Time, node: &Node) -> DataDigest {
-        DataDigest { broadcasts: 0, key_values: self.key_values.settled_digest(now, node) }
+        let broadcasts = self.broadcasts.settled_digest(now);
+        DataDigest { broadcasts, key_values: self.key_values.settled_digest(now, node) }
     }
 }
 
@@ -60,6 +65,7 @@ impl Parts<'_> {
 pub(super) struct Sync {
     exchanges: BTreeMap<StreamId, Exchange>,
     pace: BackOff,
+    broadcasts_pace: BackOff,
     /// With whom to sync now, whatever the pace, and from when on.
     urgent: Option<Life>,
     not_before: Time,
@@ -79,6 +85,7 @@ struct Exchange {
     /// The digests before, and those of the other side.
     before: DataDigest,
     theirs: Option<DataDigest>,
+    broadcasts: broadcasts::Exchange,
     key_values: key_values::Exchange,
 }
 
@@ -92,6 +99,7 @@ impl Exchange {
             greeted: false,
             before,
             theirs: None,
+            broadcasts: broadcasts::Exchange::default(),
             key_values: key_values::Exchange::default(),
         }
     }
@@ -103,16 +111,18 @@ impl Exchange {
     /// Plans this side's turn.
     fn begin_turn(&mut self, parts: &Parts<'_>) {
         let anew = self.theirs.is_some_and(|theirs| theirs.key_values == 0);
+        Broadcasts::begin_turn(&mut self.broadcasts, self.turn);
         parts.key_values.begin_turn(&mut self.key_values, self.turn, anew);
     }
 
     /// Writes the next frame of this side's turn.
-    fn write(&mut self, digests: DataDigest, packet: &mut Writer<'_>) {
+    fn write(&mut self, parts: &Parts<'_>, packet: &mut Writer<'_>) {
         if !self.greeted {
-            let DataDigest { broadcasts, key_values } = digests;
+            let DataDigest { broadcasts, key_values } = parts.digests();
             self.greeted = packet.message(&DataHello { broadcasts, key_values });
         }
-        if KeyValues::say(&mut self.key_values, packet) && packet.message(&DataEnd {}) {
+        let all = parts.broadcasts.say(&mut self.broadcasts, packet);
+        if all && KeyValues::say(&mut self.key_values, packet) && packet.message(&DataEnd {}) {
             (self.turn, self.speaks) = (self.turn + 1, false);
         }
     }
@@ -153,9 +163,12 @@ impl Sync {
         // One that is not settled is told as 0. Where there is nothing, it is settled.
         let differ =
             |theirs: u64, ours: u64, known: u64| theirs != 0 && theirs != ours && (ours != 0 || known == 0);
-        if differ(theirs.broadcasts, ours.broadcasts, known.broadcasts)
-            || differ(theirs.key_values, ours.key_values, known.key_values)
+        if parts.broadcasts.differs_from(now, theirs.broadcasts)
+            && self.has_room()
+            && self.broadcasts_pace.admit(now, broadcasts::pace(node).0)
         {
+            self.open(now, node, parts, from);
+        } else if differ(theirs.key_values, ours.key_values, known.key_values) {
             self.ask(now, node, parts, from);
         }
     }
@@ -220,7 +233,7 @@ impl Sync {
             return StreamStep::Receive;
         }
         let mut packet = Writer::new(buffer, node.data_header(stream), MAX_FRAME);
-        exchange.write(parts.digests(), &mut packet);
+        exchange.write(parts, &mut packet);
         packet.finish();
         StreamStep::Send
     }
@@ -246,6 +259,7 @@ impl Sync {
                 exchange.theirs = Some(DataDigest { broadcasts, key_values });
             }
             DataMessage::DataEnd(DataEnd {}) if exchange.theirs.is_some() => {
+                parts.broadcasts.end_turn(&mut exchange.broadcasts, exchange.turn);
                 parts.key_values.end_turn(now, node, &mut exchange.key_values);
                 (exchange.turn, exchange.speaks) = (exchange.turn + 1, exchange.turn + 1 < TURNS);
                 if exchange.speaks {
@@ -253,6 +267,10 @@ impl Sync {
                 }
             }
             other => {
+                let Exchange { broadcasts, .. } = exchange;
+                if parts.broadcasts.hear_in(now, node, broadcasts, from, other) {
+                    return true;
+                }
                 return parts.key_values.hear_in(now, node, &mut exchange.key_values, &from.name, other);
             }
         }
@@ -273,10 +291,16 @@ impl Sync {
         if result.is_err() {
             return;
         }
-        let changed = parts.digests() != exchange.before;
-        let (shortest, longest): (Duration, Duration) =
-            (node.config().probe_interval, node.config().sync_interval);
-        self.pace.adapt(changed, shortest, longest);
+        let (ours, before, theirs) = (parts.digests(), exchange.before, exchange.theirs.unwrap_or_default());
+        let changed = ours.key_values != before.key_values;
+        if theirs.key_values != before.key_values {
+            let (shortest, longest) = (node.config().probe_interval, node.config().sync_interval);
+            self.pace.adapt(changed, shortest, longest);
+        }
+        if theirs.broadcasts != before.broadcasts {
+            let (shortest, longest) = broadcasts::pace(node);
+            self.broadcasts_pace.adapt(ours.broadcasts != before.broadcasts, shortest, longest);
+        }
         if changed && parts.key_values.is_behind(node, &exchange.key_values) {
             self.hasten(exchange.with);
         }

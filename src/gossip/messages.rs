@@ -6,7 +6,7 @@ use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError, bou
 
 use super::handle::Gossip;
 use crate::{
-    Error, Topics,
+    Error, MessageKind, Topics,
     data::messages::{AskKind, Item, MAX_MESSAGE, Mailbox, NewAsk, NotAsked, Outcome, Settled},
     membership::fanout::Subscription,
     swim::Life,
@@ -36,7 +36,7 @@ impl fmt::Display for Sender {
     }
 }
 
-/// A message that a member sent.
+/// A message that a member sent or broadcast.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Message {
@@ -46,6 +46,8 @@ pub struct Message {
     pub topic: Arc<str>,
     /// What it says.
     pub payload: Arc<[u8]>,
+    /// How it came.
+    pub kind: MessageKind,
 }
 
 /// The answer to a [request](Gossip::request).
@@ -140,9 +142,10 @@ impl Gossip {
         self.ask(AskKind::Request, member, topic, payload, limit)
     }
 
-    /// A mailbox for the messages that others [send](Self::send) to these topics, from now on: one topic, as `"jobs"`, or
+    /// A mailbox for the messages that others [send](Self::send) or [broadcast](Self::broadcast) to these topics, from now on: one topic, as `"jobs"`, or
     /// [`Topics::prefix`], or [`Topics::all`]. Each of several inboxes for a topic gets its messages. While an inbox has 1,024
-    /// unread messages or 4 MiB of them, their senders get [`Error::Busy`]. Dropping it cancels it.
+    /// unread messages or 4 MiB of them, their senders get [`Error::Busy`], and broadcasts are lost for it: it is told
+    /// [how many](MessageKind::Lost). Dropping it cancels it.
     pub fn inbox(&self, topics: impl Into<Topics>) -> Inbox {
         let topics = topics.into();
         Inbox(self.running.node.call(|endpoint, _| endpoint.open_inbox(topics)))
@@ -225,8 +228,8 @@ pub(super) fn reply_of(
 #[must_use = "dropping it cancels the mailbox"]
 pub struct Inbox(Subscription<Mailbox>);
 
-fn message_of(Item { from, topic, payload }: Item) -> Message {
-    Message { from: Sender::of(from), topic, payload }
+fn message_of(Item { from, topic, payload, kind, .. }: Item) -> Message {
+    Message { from: Sender::of(from), topic, payload, kind }
 }
 
 impl Inbox {

@@ -21,6 +21,7 @@
 
 mod about_members;
 mod advertise;
+mod broadcasts;
 mod builder;
 mod clock;
 mod clock_thread;
@@ -79,6 +80,7 @@ mod timed_socket;
 mod wakeup;
 mod workers;
 
+pub use broadcasts::{BroadcastId, BroadcastReport, NotConfirmed, Unconfirmed};
 pub use builder::GossipBuilder;
 pub use config::{DEFAULT_PORT, GossipConfig};
 pub(crate) use config_text::parse_value;

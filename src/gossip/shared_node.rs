@@ -84,7 +84,9 @@ impl SharedNode {
     /// [`wake`](Self::wake) afterwards.
     pub(super) fn drive<R>(&self, act: impl FnOnce(&mut Endpoint, Time) -> R) -> R {
         let mut endpoint = self.endpoint.lock();
-        act(&mut endpoint, self.clock.now())
+        let result = act(&mut endpoint, self.clock.now());
+        endpoint.hand_out();
+        result
     }
 
     /// [`drive`](Self::drive) with the node of the membership protocol alone: looks at it, and commands.

@@ -7,9 +7,10 @@ use std::{
     time::Duration,
 };
 
-use super::{host::Host, program};
+use super::{broadcasts, host::Host, program};
 use crate::{
     Membership, Watch,
+    data::broadcasts::{Broadcasts, Delivery},
     discovery::peer_map::departure,
     membership::Departure,
     swim::{Event, Identity, Member, MemberState, Node, Time},
@@ -140,6 +141,7 @@ pub struct Checker {
     /// Names about which somebody lied, or that had two holders.
     doubtful: HashSet<Arc<str>>,
     violation: Option<Violation>,
+    pub(super) broadcasts: broadcasts::Rules,
 }
 
 impl Checker {
@@ -251,6 +253,7 @@ impl Checker {
 
     pub(super) fn stopped(&mut self, at: usize) {
         self.end(at, Truth::Down);
+        self.broadcasts.stopped(at);
         self.views.remove(&at);
     }
 
@@ -306,6 +309,20 @@ impl Checker {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// A host's readers of broadcasts get something.
+    pub(super) fn broadcast(&mut self, at: usize, delivery: &Delivery) {
+        if let Some((rule, what)) = self.broadcasts.delivered(at, delivery) {
+            self.report(rule, what);
+        }
+    }
+
+    /// Compares the layer above a node with its bounds.
+    pub(super) fn look_at_data(&mut self, at: usize, broadcasts: &Broadcasts) {
+        if let Err(what) = broadcasts.audit() {
+            self.report("every queue and map has its bound", format!("host {at}: {what}"));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use super::disk::ModelDisk;
+use super::{broadcasts::Received, disk::ModelDisk};
 use crate::{
     Membership,
     data::Endpoint,
@@ -23,6 +23,10 @@ pub struct Host {
     pub seeds: Vec<SocketAddr>,
     /// What its node reported, if the world [keeps events](super::World::keep_events).
     pub events: Vec<(Time, Event)>,
+    /// What its readers of broadcasts got.
+    pub(super) received: Vec<Received>,
+    /// When its present life began.
+    pub(super) booted: Time,
     /// What a program on it sees, once it has asked; gone with its node.
     pub(super) membership: Option<Membership>,
     /// How its joins and its tries of the seeds ended.
@@ -68,6 +72,8 @@ impl Host {
             addr,
             seeds,
             events: Vec::new(),
+            received: Vec::new(),
+            booted: Time::ZERO,
             membership: None,
             joins: Vec::new(),
             left: false,

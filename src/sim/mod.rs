@@ -26,6 +26,7 @@
 //! **This module is outside the promises of semantic versioning.**
 
 pub mod attacker;
+mod broadcasts;
 #[cfg(any(test, fuzzing))]
 #[path = "tests/chaos/mod.rs"]
 pub mod chaos;
@@ -48,6 +49,7 @@ mod world;
 /// In milliseconds, as epochs are told.
 pub(crate) const YEAR: u64 = 365 * 24 * 3600 * 1000;
 
+pub use broadcasts::Received;
 pub use check::{Checker, Violation};
 pub use fault::{Fault, Place, Side};
 pub use host::Host;

@@ -194,6 +194,14 @@ impl Network {
             && self.egress_loss.is_empty()
     }
 
+    /// Whether datagrams get through between any two, of which no more than this share gets lost.
+    pub(super) fn lets_through(&self, loss: f64) -> bool {
+        let udp = !self.no_udp && self.no_udp_into.is_empty() && self.no_udp_out_of.is_empty();
+        let links = self.cut.is_empty() && self.clogged.is_empty() && self.sides.is_empty();
+        let one_way = self.ingress_loss.is_empty() && self.egress_loss.is_empty() && self.burst.is_none();
+        udp && links && one_way && self.datagram_loss <= loss && self.segment_loss <= loss
+    }
+
     pub(super) fn is_clogged(&self, from: usize, to: usize) -> bool {
         !self.clogged.is_empty() && self.clogged.contains(&(from, to))
     }

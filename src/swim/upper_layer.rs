@@ -116,6 +116,24 @@ impl Node {
         (!record.tombstone).then(|| (record.identity.epoch, record.state.is_live()))
     }
 
+    /// The present life of a member as this node knows it, and whether it is live.
+    pub(crate) fn known_life(&self, name: &str) -> Option<(Life, bool)> {
+        let record = self.table.get(self.table.find(name)?);
+        (!record.tombstone).then(|| (Life::of(record), record.state.is_live()))
+    }
+
+    /// The life of a live member other than this node, by any number.
+    pub(crate) fn any_live(&self, number: usize) -> Option<Life> {
+        let at = number.checked_rem(self.table.others())?;
+        Some(Life::of(self.table.get(self.table.other(at))))
+    }
+
+    /// The lives of all live members but this node.
+    pub(crate) fn live_lives(&self) -> Vec<Life> {
+        let live = |(_, record): &(usize, &Record)| record.state.is_live();
+        self.table.walk(MemberId::SELF.index() + 1).filter(live).map(|(_, record)| Life::of(record)).collect()
+    }
+
     /// The time of the last input.
     pub(crate) fn now(&self) -> Time {
         self.now

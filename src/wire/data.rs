@@ -91,7 +91,7 @@ pub(crate) struct KeyValue<'a> {
 }
 
 /// "So much do I know of broadcasts and key–values": behind an ack, from one member to another, while either is not 0.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct DataDigest {
     #[serde(with = "postcard::fixint::le")]
     pub(crate) broadcasts: u64,

@@ -38,6 +38,12 @@ pub(crate) fn bucket(name: &str) -> usize {
     mix(fnv1a(OFFSET, name.as_bytes())) as usize % BUCKETS
 }
 
+/// The share of one life of an origin in the digest of broadcasts.
+pub(crate) fn broadcasts(origin: &str, epoch: u64, below: u64, above: &[u8]) -> u64 {
+    let hash = fnv1a(fnv1a(OFFSET, origin.as_bytes()), &epoch.to_le_bytes());
+    mix(fnv1a(fnv1a(hash, &below.to_le_bytes()), above))
+}
+
 /// One member's share of the table's digest.
 pub(crate) fn entry(name: &str, epoch: u64, incarnation: u64) -> u64 {
     let hash = fnv1a(OFFSET, name.as_bytes());

@@ -8,7 +8,6 @@
 mod exchange;
 mod map;
 mod queue;
-mod rate;
 #[cfg(test)]
 mod tests;
 
@@ -21,9 +20,11 @@ pub(crate) use map::OwnerMap;
 use self::{
     map::{DELETED, ELSEWHERE, Slot},
     queue::Waiting,
-    rate::Rate,
 };
-use super::stamp::Stamps;
+use super::{
+    rate::{Bucket, Rate},
+    stamp::Stamps,
+};
 use crate::{
     membership::sorted::{Place, SortedMap},
     swim::{Event, Life, Metrics, Node, Time, transmit_limit},
@@ -34,6 +35,8 @@ use crate::{
     },
 };
 
+/// Changes per second of a node's own map, on average, and those that may come at once.
+const CHANGES: Rate = (10, 64);
 /// The most bytes of all owners' keys and values.
 const MAX_ENTRIES: usize = 64 << 20;
 /// The highest version that is believed from anybody but the owner. An owner can go on above it.
@@ -78,7 +81,7 @@ pub(crate) struct KeyValues {
     /// The most bytes of all maps.
     max_bytes: usize,
     stamps: Stamps,
-    rate: Rate,
+    rate: Bucket,
     waiting: Waiting,
     /// Since when something waits to be sent.
     unsettled: Option<Time>,
@@ -112,7 +115,7 @@ impl KeyValues {
             bytes: 0,
             max_bytes: MAX_ENTRIES,
             stamps: Stamps::new(epoch, node.now()),
-            rate: Rate::default(),
+            rate: Bucket::default(),
             waiting: Waiting::default(),
             unsettled: None,
             announced: BTreeMap::new(),
@@ -148,7 +151,7 @@ impl KeyValues {
         if let Some((size, limit)) = value.and_then(|value| known.excess(key, value)) {
             return Err(NotSet::TooLarge { size, limit });
         }
-        if !self.rate.admit(now) {
+        if !self.rate.take(now, CHANGES) {
             return Err(NotSet::Busy);
         }
         let stamp = self.stamps.next(now);

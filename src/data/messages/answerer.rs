@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    mailboxes::{Item, Mailboxes},
+    mailboxes::{Item, Mailboxes, MessageKind},
     memory::{Entry, Known, Memory},
     servers::{NotServed, RequestItem, Servers},
     status::{Answer, Status},
@@ -103,8 +103,13 @@ impl Answerer {
     }
 
     fn take_message(&mut self, ask: &Arrived<'_>, payload: Arc<[u8]>) -> Entry {
-        let status =
-            self.mailboxes.deliver(&Item { from: ask.from.clone(), topic: ask.topic.into(), payload });
+        let status = self.mailboxes.deliver(&Item {
+            from: ask.from.clone(),
+            topic: ask.topic.into(),
+            payload,
+            kind: MessageKind::Sent,
+            folds: false,
+        });
         self.refused += u64::from(status == Status::Busy);
         Entry::Answered(status.into())
     }

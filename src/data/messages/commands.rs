@@ -79,5 +79,6 @@ impl Endpoint {
     /// The node has ended: everybody who waits is told so.
     pub(crate) fn close(&mut self) {
         self.messages.close();
+        self.broadcasts.close();
     }
 }

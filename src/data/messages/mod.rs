@@ -24,7 +24,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use crossbeam_channel::Receiver;
 
-pub use self::mailboxes::Topics;
+pub use self::mailboxes::{MessageKind, Topics};
 use self::{
     answerer::{Answerer, Arrived, Ready},
     asker::{Act, Asker},
@@ -83,6 +83,8 @@ pub(super) struct Messages {
     transfers: Transfers,
     waiting: VecDeque<Waiting>,
     dropped_datagrams: u64,
+    /// Broadcasts that readers were too slow for.
+    overrun: u64,
 }
 
 impl Messages {
@@ -320,6 +322,16 @@ impl Messages {
         self.answerer.mailboxes.open(topics)
     }
 
+    /// Puts a broadcast into the mailboxes for its topic.
+    pub(super) fn deliver_broadcast(&mut self, item: &Item) {
+        self.overrun += self.answerer.mailboxes.broadcast(item);
+    }
+
+    /// Tells readers of broadcasts that some will not come.
+    pub(super) fn lose_broadcasts(&self, from: &Life, count: u64) {
+        self.answerer.mailboxes.lose(from, count);
+    }
+
     /// Serves a topic; the receiver has a token while a request waits.
     pub(super) fn open_server(&mut self, topic: &str) -> Receiver<()> {
         self.answerer.servers.open(topic)
@@ -365,6 +377,7 @@ impl Messages {
         metrics.repeated_asks = self.asker.repeated;
         metrics.refused_asks = self.answerer.refused;
         metrics.dropped_asks = self.answerer.dropped;
+        metrics.overrun_broadcasts = self.overrun;
         metrics.dropped_transmits += self.dropped_datagrams;
         metrics.queued_transmits += self.waiting.len() as u64;
     }

@@ -1,5 +1,6 @@
 //! Random schedules, one theme each: whatever happens, every promise is kept.
 
+mod broadcasts;
 mod messages;
 mod restarts;
 

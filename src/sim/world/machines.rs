@@ -32,6 +32,7 @@ impl World {
         host.endpoint = Some(Box::new(Endpoint::new(node)));
         host.left = false;
         host.life += 1;
+        (host.booted, host.received) = (self.now, Vec::new());
         (host.wakes_at, host.stops_when_left) = (None, false);
         (host.paused_until, host.blocked_until, host.blocked_io) = (Time::ZERO, Time::ZERO, None);
         host.late_until = Time::ZERO;

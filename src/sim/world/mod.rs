@@ -306,6 +306,7 @@ impl World {
             let slowest = self.up().map(|host| self.hosts[host].config.probe_interval).max();
             checker.calm(self.now, self.is_calm(), slowest.unwrap_or_default());
         }
+        self.look_at_broadcasts(&mut checker);
         self.checker = Some(checker);
     }
 
@@ -451,8 +452,10 @@ impl World {
                 }
             }
         }
+        self.take_broadcasts(host, &mut endpoint);
         if let Some(checker) = &mut self.checker {
             checker.look_at(host, &endpoint.node);
+            checker.look_at_data(host, &endpoint.broadcasts);
         }
         self.hosts[host].endpoint = Some(endpoint);
         self.keep_recorded(host);

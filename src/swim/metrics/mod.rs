@@ -124,6 +124,10 @@ metrics! {
     gauge open_asks = "syncswim_open_asks";
     /// Streams that are open, in either direction.
     gauge open_streams = "syncswim_open_streams";
+    /// Broadcasts that wait to be passed on.
+    gauge queued_broadcasts = "syncswim_queued_broadcasts";
+    /// Broadcasts of the last minute that are kept for members that missed them.
+    gauge logged_broadcasts = "syncswim_logged_broadcasts";
     /// Lifeguard's local health, 0 is well: probes wait so many times longer, plus one.
     gauge health_score = "syncswim_health_score";
     /// Live members that datagrams do not reach, though streams do.
@@ -162,6 +166,22 @@ metrics! {
     counter flaps_damped = "syncswim_flaps_damped_total";
     /// Times this node was held up and blamed itself.
     counter stalls = "syncswim_stalls_total";
+    /// Broadcasts of this node.
+    counter broadcasts_sent = "syncswim_broadcasts_sent_total";
+    /// Broadcasts of others, each counted once.
+    counter broadcasts_received = "syncswim_broadcasts_received_total";
+    /// Broadcasts of others that were not passed on, as their origin sends too many: members that miss them ask for them.
+    counter delayed_broadcasts = "syncswim_delayed_broadcasts_total";
+    /// Broadcasts that did not come and will not, for any reader.
+    counter lost_broadcasts = "syncswim_lost_broadcasts_total";
+    /// Broadcasts that readers lost because they were too slow, once for each reader.
+    counter overrun_broadcasts = "syncswim_overrun_broadcasts_total";
+    /// Numbers of broadcasts that somebody used in this node's name.
+    counter forged_broadcasts = "syncswim_forged_broadcasts_total";
+    /// Broadcasts that were not taken in: of no member, of its past life, or with a number or a stamp that jumps too far.
+    counter dropped_broadcasts = "syncswim_dropped_broadcasts_total";
+    /// Broadcasts that were passed on or kept for less than their time, to make room.
+    counter evicted_broadcasts = "syncswim_evicted_broadcasts_total";
     /// Times another live process was reported that announces this node's name.
     counter conflicts = "syncswim_conflicts_total";
     /// Probe rounds begun.

@@ -1,0 +1,63 @@
+//! What callers have an endpoint do about broadcasts, and what readers get.
+
+use std::{sync::Arc, time::Duration};
+
+use crossbeam_channel::Sender;
+
+use super::{Delivery, FOLD, Outcome, TooMany};
+use crate::{
+    data::{Endpoint, MessageKind, messages},
+    swim::Time,
+};
+
+impl Endpoint {
+    /// Sends something to every member.
+    pub(crate) fn broadcast(
+        &mut self,
+        now: Time,
+        topic: &str,
+        payload: &[u8],
+        flags: u8,
+    ) -> Result<u64, TooMany> {
+        let sent = self.broadcasts.broadcast(now, &self.node, topic, payload, flags);
+        self.settle(now);
+        sent
+    }
+
+    /// The same, and tells a caller of the confirmations.
+    pub(crate) fn broadcast_confirmed(
+        &mut self,
+        now: Time,
+        topic: &str,
+        payload: &[u8],
+        timeout: Duration,
+        caller: Sender<Outcome>,
+    ) -> Result<u64, TooMany> {
+        let sent = self.broadcasts.broadcast_confirmed(now, &self.node, topic, payload, timeout, caller);
+        self.settle(now);
+        sent
+    }
+
+    /// Puts what came into the mailboxes of its readers.
+    pub(crate) fn hand_out(&mut self) {
+        while let Some(delivery) = self.broadcasts.poll_delivery() {
+            self.deliver(&delivery);
+        }
+    }
+
+    pub(crate) fn deliver(&mut self, delivery: &Delivery) {
+        match delivery {
+            Delivery::Lost { origin, count } => self.messages.lose_broadcasts(origin, *count),
+            Delivery::Item { item, gap, late } => {
+                let (seq, stamp, gap, late) = (item.seq, item.stamp, *gap, *late);
+                self.messages.deliver_broadcast(&messages::Item {
+                    from: item.origin.clone(),
+                    topic: Arc::clone(&item.topic),
+                    payload: Arc::clone(&item.payload),
+                    kind: MessageKind::Broadcast { seq, stamp, gap, late },
+                    folds: item.flags & FOLD != 0,
+                });
+            }
+        }
+    }
+}

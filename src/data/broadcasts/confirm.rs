@@ -1,0 +1,353 @@
+//! Confirmations: who has got a broadcast, as its origin learns, and who is owed one by this node.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use crossbeam_channel::Sender;
+
+use super::item::Item;
+use crate::{
+    swim::{Life, Time},
+    wire::hash,
+};
+
+/// Members that confirm: of more, those whose hashes are lowest.
+pub(super) const SAMPLE: u64 = 256;
+/// Broadcasts that wait for confirmations at the same time.
+pub(super) const MAX_OPEN: usize = 64;
+/// Origins that are owed confirmations, and how many each: more are not confirmed until they ask.
+const MAX_OWED: (usize, usize) = (256, 16);
+/// Confirmations are spread over this time at most, so that they do not arrive all at once.
+const SPREAD: Duration = Duration::from_millis(100);
+/// A broadcast is sent directly to those that have not confirmed it at half of the time, and again in steps of this part of it;
+const STEPS: u32 = 32;
+const HALF: u32 = STEPS / 2;
+/// then by stream as well.
+const BY_STREAM: u32 = STEPS / 4 * 3;
+/// For how long a confirmation waits for a packet, to a member that datagrams do not reach.
+const RIDE: Duration = Duration::from_secs(10);
+
+/// Why a member is not known to have got a broadcast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// It did not confirm it in time.
+    Silent,
+    /// It failed meanwhile, or began another life.
+    Failed,
+    /// It left meanwhile.
+    Left,
+}
+
+/// Who has got a broadcast.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Outcome {
+    /// Those that confirmed it, and after which time.
+    pub(crate) reached: Vec<(Arc<str>, Duration)>,
+    pub(crate) missing: Vec<(Arc<str>, Why)>,
+    /// How many got it, or confirmed it, only when it was sent to them directly.
+    pub(crate) repaired: usize,
+}
+
+/// A broadcast of this node that waits for confirmations.
+#[derive(Debug)]
+struct Open {
+    item: Arc<Item>,
+    began: Time,
+    timeout: Duration,
+    /// The step of its time at which something is to be done next.
+    step: u32,
+    waits: BTreeMap<Arc<str>, u64>,
+    outcome: Outcome,
+    /// Who is told; there is room for it in the channel.
+    caller: Sender<Outcome>,
+}
+
+impl Open {
+    fn next(&self) -> Time {
+        self.began + self.timeout.mul_f64(f64::from(self.step) / f64::from(STEPS))
+    }
+
+    fn settle(&mut self, name: &str, why: Why) {
+        if let Some((name, _)) = self.waits.remove_entry(name) {
+            self.outcome.missing.push((name, why));
+        }
+    }
+}
+
+/// What is to be done for members that have not confirmed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Resend {
+    pub(super) to: Life,
+    pub(super) item: Arc<Item>,
+    /// Datagrams do not seem to reach it.
+    pub(super) by_stream: bool,
+}
+
+/// The origin's side.
+#[derive(Debug, Default)]
+pub(super) struct Confirmations {
+    open: BTreeMap<u64, Open>,
+}
+
+impl Confirmations {
+    pub(super) fn is_full(&self) -> bool {
+        self.open.len() >= MAX_OPEN
+    }
+
+    pub(super) fn open(
+        &mut self,
+        now: Time,
+        item: Arc<Item>,
+        timeout: Duration,
+        asked: Vec<Life>,
+        caller: Sender<Outcome>,
+    ) {
+        let waits = asked.into_iter().map(|life| (life.name, life.epoch)).collect();
+        let open = Open { began: now, timeout, step: HALF, waits, outcome: Outcome::default(), caller, item };
+        let seq = open.item.seq;
+        self.open.insert(seq, open);
+        self.close_if_settled(seq);
+    }
+
+    /// A member has got a broadcast.
+    pub(super) fn confirmed(&mut self, now: Time, by: &Life, epoch: u64, seq: u64) {
+        let Some(open) = self.open.get_mut(&seq).filter(|open| open.item.origin.epoch == epoch) else {
+            return;
+        };
+        if open.waits.get(&by.name) != Some(&by.epoch) {
+            return;
+        }
+        open.waits.remove(&by.name);
+        open.outcome.reached.push((Arc::clone(&by.name), now.since(open.began)));
+        open.outcome.repaired += usize::from(open.step > HALF);
+        self.close_if_settled(seq);
+    }
+
+    /// The life of a member has ended.
+    pub(super) fn gone(&mut self, name: &str, why: Why) {
+        let seqs: Vec<u64> = self.open.keys().copied().collect();
+        for seq in seqs {
+            self.open.entry(seq).and_modify(|open| open.settle(name, why));
+            self.close_if_settled(seq);
+        }
+    }
+
+    /// Another life of a member has begun.
+    pub(super) fn joined(&mut self, life: &Life) {
+        let is_other = |open: &Open| open.waits.get(&life.name).is_some_and(|epoch| *epoch != life.epoch);
+        if self.open.values().any(is_other) {
+            self.gone(&life.name, Why::Failed);
+        }
+    }
+
+    pub(super) fn next(&self) -> Option<Time> {
+        self.open.values().map(Open::next).min()
+    }
+
+    /// Does what is due: those who have not confirmed at half of the time are sent the broadcast directly, a few times.
+    pub(super) fn expire(&mut self, now: Time, resend: &mut VecDeque<Resend>) {
+        let due: Vec<u64> =
+            self.open.iter().filter(|(_, open)| open.next() <= now).map(|(seq, _)| *seq).collect();
+        for seq in due {
+            let Some(open) = self.open.get_mut(&seq) else { continue };
+            let by_stream = open.step == BY_STREAM;
+            if now >= open.began + open.timeout {
+                let waits: Vec<_> = open.waits.keys().cloned().collect();
+                waits.iter().for_each(|name| open.settle(name, Why::Silent));
+            } else {
+                open.step += 1;
+                let Open { waits, item, .. } = open;
+                resend.extend(waits.iter().map(|(name, epoch)| Resend {
+                    to: Life { name: Arc::clone(name), epoch: *epoch },
+                    item: Arc::clone(item),
+                    by_stream,
+                }));
+            }
+            self.close_if_settled(seq);
+        }
+    }
+
+    /// The node ends: whoever waits learns it from the channel.
+    pub(super) fn close(&mut self) {
+        self.open.clear();
+    }
+
+    fn close_if_settled(&mut self, seq: u64) {
+        if self.open.get(&seq).is_some_and(|open| open.waits.is_empty())
+            && let Some(open) = self.open.remove(&seq)
+        {
+            // A caller that is gone does not matter.
+            let _ = open.caller.try_send(open.outcome);
+        }
+    }
+}
+
+/// Whether a member is of the sample of `n` that confirms a broadcast.
+pub(super) fn is_sampled(name: &str, seq: u64, n: usize) -> bool {
+    let n = n as u64;
+    n <= SAMPLE || hash::entry(name, seq, 0) <= u64::MAX / n * SAMPLE
+}
+
+/// The receivers' side: who is owed confirmations.
+#[derive(Debug, Default)]
+pub(super) struct Owed {
+    to: BTreeMap<Life, Debt>,
+    next: Option<Time>,
+}
+
+#[derive(Debug)]
+struct Debt {
+    due: Time,
+    rides: bool,
+    seqs: Vec<u64>,
+}
+
+impl Owed {
+    /// A confirmation is due at some time that depends on the size of the cluster, or at once.
+    pub(super) fn add(&mut self, now: Time, to: &Life, seq: u64, spread: Duration) {
+        if !self.to.contains_key(to) && self.to.len() >= MAX_OWED.0 {
+            return;
+        }
+        let due = now + spread;
+        let debt = self.to.entry(to.clone()).or_insert_with(|| Debt { due, rides: false, seqs: Vec::new() });
+        if debt.seqs.len() < MAX_OWED.1 && !debt.seqs.contains(&seq) {
+            debt.seqs.push(seq);
+        }
+        debt.due = debt.due.min(due);
+        self.next = Some(self.next.map_or(due, |next| next.min(due)));
+    }
+
+    pub(super) fn next(&self) -> Option<Time> {
+        self.next
+    }
+
+    /// Takes what is owed to a member.
+    pub(super) fn take(&mut self, to: &Life) -> Vec<u64> {
+        if self.to.is_empty() {
+            return Vec::new();
+        }
+        let seqs = self.to.remove(to).map_or_else(Vec::new, |debt| debt.seqs);
+        self.look();
+        seqs
+    }
+
+    /// The next that is due, once; if it stays, it waits for a packet that happens to go there.
+    pub(super) fn due(&mut self, now: Time) -> Option<Life> {
+        if self.next.is_none_or(|next| next > now) {
+            return None;
+        }
+        let is_due = |(_, debt): &(&Life, &Debt)| debt.due <= now;
+        let life = self.to.iter().find(is_due).map(|(life, _)| life.clone());
+        if let Some(debt) = life.as_ref().and_then(|life| self.to.get_mut(life)) {
+            if debt.rides {
+                self.to.remove(&life?);
+                self.look();
+                return self.due(now);
+            }
+            (debt.due, debt.rides) = (now + RIDE, true);
+        }
+        self.look();
+        life
+    }
+
+    fn look(&mut self) {
+        self.next = self.to.values().map(|debt| debt.due).min();
+    }
+}
+
+/// The time over which so many members spread their confirmations.
+pub(super) fn spread(n: usize) -> Duration {
+    (SPREAD / SAMPLE as u32).saturating_mul(n.min(SAMPLE as usize) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::bounded;
+
+    use super::{
+        super::tests::{item, life},
+        *,
+    };
+
+    const BEGIN: Time = Time::from_origin(Duration::from_secs(100));
+    const LIMIT: Duration = Duration::from_secs(4);
+
+    #[test]
+    fn it_ends_with_the_last_confirmation() {
+        let (mut confirmations, (caller, told)) = (Confirmations::default(), bounded(1));
+        let asked = vec![life("a", 1), life("b", 1), life("c", 2)];
+        confirmations.open(BEGIN, item("me", 1, 1), LIMIT, asked, caller);
+        let after = BEGIN + Duration::from_millis(5);
+        confirmations.confirmed(after, &life("a", 1), 1, 1);
+        confirmations.confirmed(after, &life("a", 1), 1, 1);
+        confirmations.confirmed(after, &life("b", 9), 1, 1);
+        confirmations.confirmed(after, &life("b", 1), 2, 1);
+        confirmations.joined(&life("c", 3));
+        assert!(told.is_empty());
+        confirmations.confirmed(after, &life("b", 1), 1, 1);
+        let outcome = told.try_recv().unwrap();
+        let five = Duration::from_millis(5);
+        assert_eq!((outcome.repaired, confirmations.next()), (0, None));
+        assert_eq!(outcome.reached, [("a".into(), five), ("b".into(), five)]);
+        assert_eq!(outcome.missing, [("c".into(), Why::Failed)]);
+    }
+
+    #[test]
+    fn who_is_silent_is_sent_it_directly_then_by_stream_and_then_named() {
+        let (mut confirmations, mut resend) = (Confirmations::default(), VecDeque::new());
+        let (caller, told) = bounded(1);
+        confirmations.open(BEGIN, item("me", 1, 1), LIMIT, vec![life("a", 1), life("b", 1)], caller);
+        let mut step = |step: u32, by_stream| {
+            let now = BEGIN + LIMIT / STEPS * step;
+            assert_eq!(confirmations.next(), Some(now));
+            confirmations.expire(now, &mut resend);
+            let to: Vec<_> = resend.drain(..).map(|resend| (resend.to.name, resend.by_stream)).collect();
+            assert!(to.iter().all(|(_, stream)| *stream == by_stream));
+            if step == HALF {
+                confirmations.confirmed(now, &life("a", 1), 1, 1);
+            }
+            to.len()
+        };
+        let sent: Vec<_> = (HALF..=STEPS).map(|at| step(at, at == BY_STREAM)).collect();
+        assert_eq!((sent[0], sent[STEPS as usize / 2]), (2, 0));
+        assert!(sent[1..STEPS as usize / 2].iter().all(|count| *count == 1), "{sent:?}");
+        let outcome = told.try_recv().unwrap();
+        assert_eq!((outcome.repaired, outcome.missing), (1, vec![("b".into(), Why::Silent)]));
+    }
+
+    #[test]
+    fn nobody_to_ask_is_an_answer() {
+        let (mut confirmations, (caller, told)) = (Confirmations::default(), bounded(1));
+        confirmations.open(BEGIN, item("me", 1, 1), LIMIT, Vec::new(), caller);
+        assert_eq!(told.try_recv(), Ok(Outcome::default()));
+    }
+
+    #[test]
+    fn of_a_large_cluster_about_256_confirm() {
+        for n in [256, 300, 1_000, 10_000, 65_000] {
+            let sampled = (0..n).filter(|i| is_sampled(&format!("node-{i}"), 7, n)).count();
+            assert!(sampled.abs_diff(256) < 60, "{sampled} of {n}");
+        }
+        let of =
+            |seq| (0..1_000).filter(|i| is_sampled(&format!("node-{i}"), seq, 1_000)).collect::<Vec<_>>();
+        assert_ne!(of(1), of(2), "others each time");
+    }
+
+    #[test]
+    fn what_is_owed_is_bounded_and_goes_once() {
+        let mut owed = Owed::default();
+        for origin in 0..1_000 {
+            (0..50).for_each(|seq| owed.add(BEGIN, &life("o", origin), seq, SPREAD));
+        }
+        assert_eq!((owed.to.len(), owed.due(BEGIN)), (MAX_OWED.0, None));
+        let now = BEGIN + SPREAD;
+        let first = owed.due(now).unwrap();
+        assert_eq!((owed.take(&first).len(), owed.take(&first).len()), (MAX_OWED.1, 0));
+        while owed.due(now).is_some() {}
+        assert_eq!(owed.next(), Some(now + RIDE));
+        assert_eq!((owed.due(now + RIDE), owed.to.len()), (None, 0), "nothing went there");
+    }
+}

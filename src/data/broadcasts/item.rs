@@ -1,0 +1,55 @@
+//! A broadcast as it is kept.
+
+use std::sync::Arc;
+
+use crate::{swim::Life, wire::data::Broadcast};
+
+/// A reader that is behind may see the newest of its topic alone.
+pub(crate) const FOLD: u8 = 1;
+/// Receivers confirm it.
+pub(crate) const CONFIRM: u8 = 2;
+/// To this receiver alone: it confirms, whether it is of the sample and has it or not.
+pub(crate) const CONFIRM_ANYWAY: u8 = 4;
+
+/// A broadcast, shared by all that keep it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Item {
+    pub(crate) origin: Life,
+    pub(crate) seq: u64,
+    pub(crate) stamp: u64,
+    pub(crate) flags: u8,
+    pub(crate) topic: Arc<str>,
+    pub(crate) payload: Arc<[u8]>,
+}
+
+impl Item {
+    pub(super) fn of(origin: Life, message: &Broadcast<'_>) -> Arc<Self> {
+        Arc::new(Self {
+            origin,
+            seq: message.seq,
+            stamp: message.stamp,
+            flags: message.flags & !CONFIRM_ANYWAY,
+            topic: message.topic.into(),
+            payload: message.payload.into(),
+        })
+    }
+
+    pub(super) fn message(&self) -> Broadcast<'_> {
+        Broadcast {
+            origin: &self.origin.name,
+            epoch: self.origin.epoch,
+            seq: self.seq,
+            stamp: self.stamp,
+            flags: self.flags,
+            topic: &self.topic,
+            payload: &self.payload,
+        }
+    }
+
+    /// Bytes of its section, at most.
+    pub(super) fn size(&self) -> usize {
+        // Tag and length, three numbers, flags, the lengths of three fields.
+        let Self { origin, topic, payload, .. } = self;
+        3 + 30 + 1 + 6 + origin.name.len() + topic.len() + payload.len()
+    }
+}

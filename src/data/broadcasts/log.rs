@@ -1,0 +1,131 @@
+//! The broadcasts of the last minute, for members that missed them.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::item::Item;
+use crate::swim::{Life, Time};
+
+/// For how long a broadcast can be had again.
+pub(super) const KEEP: Duration = Duration::from_secs(60);
+/// Broadcasts that are kept, and their bytes.
+pub(super) const MAX_LOGGED: (usize, usize) = (256, 128 << 10);
+/// Of a full log, an origin has at most a quarter.
+const QUARTER: (usize, usize) = (MAX_LOGGED.0 / 4, MAX_LOGGED.1 / 4);
+
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    entries: VecDeque<(Time, Arc<Item>)>,
+    bytes: usize,
+    /// How many are of which life, and their bytes.
+    shares: BTreeMap<Life, (usize, usize)>,
+}
+
+impl Log {
+    /// Keeps a broadcast; in a full log, one of an origin with more than a quarter makes room, else the oldest. Says whether
+    /// one did that could have been kept longer.
+    pub(super) fn push(&mut self, now: Time, item: Arc<Item>) -> bool {
+        self.expire(now);
+        let mut evicted = false;
+        while self.entries.len() >= MAX_LOGGED.0 || self.bytes + item.size() > MAX_LOGGED.1 {
+            evicted = true;
+            self.evict();
+        }
+        let (count, bytes) = self.shares.entry(item.origin.clone()).or_default();
+        (*count, *bytes) = (*count + 1, *bytes + item.size());
+        self.bytes += item.size();
+        self.entries.push_back((now, item));
+        evicted
+    }
+
+    /// Drops what is too old.
+    pub(super) fn expire(&mut self, now: Time) {
+        while self.entries.front().is_some_and(|(at, _)| now.since(*at) >= KEEP) {
+            self.remove(0);
+        }
+    }
+
+    fn evict(&mut self) {
+        let is_large = |(_, share): &(&Life, &(usize, usize))| share.0 > QUARTER.0 || share.1 > QUARTER.1;
+        let large = self.shares.iter().find(is_large).map(|(life, _)| life);
+        let oldest = large.and_then(|life| self.entries.iter().position(|(_, item)| item.origin == *life));
+        self.remove(oldest.unwrap_or(0));
+    }
+
+    fn remove(&mut self, at: usize) {
+        let Some((_, item)) = self.entries.remove(at) else { return };
+        self.bytes -= item.size();
+        if let Some((count, bytes)) = self.shares.get_mut(&item.origin) {
+            (*count, *bytes) = (*count - 1, *bytes - item.size());
+            if *count == 0 {
+                self.shares.remove(&item.origin);
+            }
+        }
+    }
+
+    /// The broadcasts of a life, in the order in which they came.
+    pub(super) fn of<'a>(&'a self, life: &Life) -> impl Iterator<Item = &'a Arc<Item>> {
+        self.entries.iter().map(|(_, item)| item).filter(move |item| item.origin == *life)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::tests::{item, life},
+        *,
+    };
+
+    const BEGIN: Time = Time::ZERO;
+
+    #[test]
+    fn it_keeps_a_minute() {
+        let mut log = Log::default();
+        log.push(BEGIN, item("a", 1, 1));
+        log.push(BEGIN + Duration::from_secs(1), item("a", 1, 2));
+        log.expire(BEGIN + KEEP);
+        assert_eq!((log.len(), log.of(&life("a", 1)).next().map(|item| item.seq)), (1, Some(2)));
+        log.expire(BEGIN + KEEP + Duration::from_secs(1));
+        assert_eq!((log.len(), log.bytes, log.shares.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn one_origin_has_all_of_it_until_others_need_three_quarters() {
+        let mut log = Log::default();
+        let count = |log: &Log, name| log.of(&life(name, 1)).count();
+        (1..=400).for_each(|seq| _ = log.push(BEGIN, item("loud", 1, seq)));
+        assert_eq!(count(&log, "loud"), MAX_LOGGED.0);
+        (1..=64).for_each(|seq| {
+            for name in ["b", "c", "d"] {
+                log.push(BEGIN, item(name, 1, seq));
+            }
+        });
+        assert_eq!(["loud", "b", "c", "d"].map(|name| count(&log, name)), [64; 4]);
+        (401..=900).for_each(|seq| _ = log.push(BEGIN, item("loud", 1, seq)));
+        let counts = ["loud", "b", "c", "d"].map(|name| count(&log, name));
+        assert!(counts[0] <= 65 && counts[1..].iter().all(|count| *count >= 63), "{counts:?}");
+    }
+
+    #[test]
+    fn bytes_are_bounded_as_well() {
+        let mut log = Log::default();
+        for seq in 1..=1000 {
+            let mut large = Arc::into_inner(item("a", 1, seq)).unwrap();
+            large.payload = vec![0; 512].into();
+            log.push(BEGIN, Arc::new(large));
+        }
+        assert!(log.bytes() <= MAX_LOGGED.1 && log.len() > 200, "{} of {}", log.len(), log.bytes());
+    }
+}

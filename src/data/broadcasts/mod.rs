@@ -1,0 +1,473 @@
+//! Broadcasts: something for every member, once, in its sender's order (Serf's user events).
+//!
+//! A broadcast is named by its origin, the origin's life and a number that the origin counts. Which numbers of each life are
+//! known decides alone what is new (`window`). It spreads as a rumour behind the protocol's updates (`queue`), and a rumour may
+//! miss somebody: a later number or a digest that differs shows it, and what is missing comes out of another member's `log`
+//! (`repair`). `origin` keeps the order, `confirm` tells the origin who has it.
+
+mod commands;
+mod confirm;
+mod item;
+mod log;
+mod origin;
+mod queue;
+mod repair;
+mod send;
+mod window;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use crossbeam_channel::Sender;
+
+use self::{
+    confirm::{Confirmations, Owed, Resend},
+    log::{KEEP, Log},
+    origin::Heard,
+    queue::Queue,
+    window::Window,
+};
+pub(crate) use self::{
+    confirm::{Outcome, Why},
+    item::{CONFIRM, FOLD, Item},
+    origin::Delivery,
+    repair::{Exchange, pace},
+};
+use crate::{
+    data::{
+        rate::{Bucket, Rate},
+        stamp::Stamps,
+    },
+    swim::{Event, Life, Metrics, Node, Time},
+    wire::data::{Broadcast, Confirm},
+};
+
+/// Broadcasts per second of a node, on average, and those that may come at once.
+const OWN: Rate = (50, 256);
+/// Those of one origin that a receiver passes on: four times as many. The others wait for repair.
+const PASSED: Rate = (4 * OWN.0, 4 * OWN.1);
+/// Lives of one name: the present one, and one before.
+const MAX_LIVES: usize = 2;
+/// The highest number that is accepted of a life, and how far one may lie ahead of the highest known: an origin exceeds what
+/// others were made to believe of it, and nobody can use its numbers up.
+const HIGHEST: u64 = 1 << 40;
+const AHEAD: u64 = 1 << 20;
+/// For how long after the start others' knowledge counts as older than this node, unless it was learned before.
+const JOINING: Duration = Duration::from_secs(10);
+/// Numbers up to this one are so few that the life that counts them has just begun.
+const JUST_BEGUN: u64 = 16;
+/// A queue that was not empty for longer is no reason to keep the digest back.
+const BUSY: Duration = Duration::from_millis(500);
+/// What waits for readers, if nobody takes it out: a driver does after each input.
+const MAX_DELIVERIES: usize = 8192;
+/// Members that are to be sent a broadcast directly.
+const MAX_RESENDS: usize = 4096;
+
+/// Why a broadcast was not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TooMany;
+
+#[derive(Debug)]
+pub(crate) struct Broadcasts {
+    own: Life,
+    /// The number that this node used last.
+    last: u64,
+    lives: BTreeMap<Arc<str>, Vec<Heard>>,
+    /// The xor of the shares of the live origins.
+    digest: u64,
+    /// Until then the digest is told.
+    tell_until: Time,
+    busy_since: Time,
+    queue: Queue,
+    log: Log,
+    stamps: Stamps,
+    rate: Bucket,
+    /// When something is due for a life.
+    due: BTreeSet<(Time, Life)>,
+    deliveries: VecDeque<Delivery>,
+    /// Whom to ask for what is missing.
+    asks: VecDeque<Life>,
+    /// When to tell somebody the digest, as the last rumour has ended, and from when on that may be.
+    check: Option<Time>,
+    next_check: Time,
+    /// Whether datagrams may be sent that no other caused.
+    sends: bool,
+    confirmations: Confirmations,
+    resends: VecDeque<Resend>,
+    owed: Owed,
+    rng: fastrand::Rng,
+    /// Since when this node knows others, and whether it has taken over what they know.
+    joined: Option<Time>,
+    took_over: bool,
+    /// The counters are of interest alone.
+    counted: Metrics,
+    now: Time,
+}
+
+impl Broadcasts {
+    pub(crate) fn new(node: &Node) -> Self {
+        let own = node.own_life();
+        Self {
+            stamps: Stamps::new(own.epoch, node.now()),
+            rng: fastrand::Rng::with_seed(own.epoch ^ u64::from(node.config().max_datagram as u32)),
+            own,
+            last: 0,
+            lives: BTreeMap::new(),
+            digest: 0,
+            tell_until: Time::ZERO,
+            busy_since: Time::ZERO,
+            queue: Queue::default(),
+            log: Log::default(),
+            rate: Bucket::default(),
+            due: BTreeSet::new(),
+            deliveries: VecDeque::new(),
+            asks: VecDeque::new(),
+            check: None,
+            next_check: Time::ZERO,
+            sends: false,
+            confirmations: Confirmations::default(),
+            resends: VecDeque::new(),
+            owed: Owed::default(),
+            joined: None,
+            took_over: false,
+            counted: Metrics::default(),
+            now: node.now(),
+        }
+    }
+
+    /// Sends something to every member, this node included. Returns its number.
+    pub(crate) fn broadcast(
+        &mut self,
+        now: Time,
+        node: &Node,
+        topic: &str,
+        payload: &[u8],
+        flags: u8,
+    ) -> Result<u64, TooMany> {
+        self.now = now;
+        if !self.rate.take(now, OWN) {
+            return Err(TooMany);
+        }
+        if self.own != node.own_life() {
+            // Its life begins anew: numbers do, too.
+            (self.own, self.last) = (node.own_life(), 0);
+        }
+        self.last += 1;
+        let (own, seq, stamp) = (self.own.clone(), self.last, self.stamps.next(now));
+        let message = Broadcast { origin: &own.name, epoch: own.epoch, seq, stamp, flags, topic, payload };
+        let item = Item::of(own.clone(), &message);
+        self.counted.broadcasts_sent += 1;
+        self.learn(node, item, &own, true);
+        Ok(seq)
+    }
+
+    /// The same, and tells a caller of the confirmations.
+    pub(crate) fn broadcast_confirmed(
+        &mut self,
+        now: Time,
+        node: &Node,
+        topic: &str,
+        payload: &[u8],
+        timeout: Duration,
+        caller: Sender<Outcome>,
+    ) -> Result<u64, TooMany> {
+        if self.confirmations.is_full() {
+            return Err(TooMany);
+        }
+        let seq = self.broadcast(now, node, topic, payload, CONFIRM)?;
+        let n = node.live();
+        let mut asked = node.live_lives();
+        asked.retain(|life| confirm::is_sampled(&life.name, seq, n));
+        if let Some(item) = self.log.of(&self.own).find(|item| item.seq == seq) {
+            self.confirmations.open(now, Arc::clone(item), timeout, asked, caller);
+        }
+        Ok(seq)
+    }
+
+    /// Takes in a broadcast that a live member has passed on.
+    pub(crate) fn on_broadcast(&mut self, now: Time, node: &Node, from: &Life, message: &Broadcast<'_>) {
+        self.take_in(now, node, from, message, true);
+    }
+
+    /// Takes in a broadcast that a member has given because this node lacked it: all others get it as this node does.
+    fn on_repaired(&mut self, now: Time, node: &Node, from: &Life, message: &Broadcast<'_>) {
+        self.take_in(now, node, from, message, false);
+    }
+
+    fn take_in(&mut self, now: Time, node: &Node, from: &Life, message: &Broadcast<'_>, is_rumour: bool) {
+        self.now = now;
+        let &Broadcast { origin, epoch, seq, flags, .. } = message;
+        let asks = flags & item::CONFIRM_ANYWAY != 0 && *from.name == *origin;
+        if asks && epoch == from.epoch {
+            self.owed.add(now, from, seq, Duration::ZERO);
+        }
+        if self.heard(origin, epoch).is_some_and(|heard| heard.window.contains(seq)) {
+            return;
+        }
+        if *origin == *self.own.name {
+            return self.on_own(node, epoch, seq);
+        }
+        let Some(life) = self.admit(node, message) else {
+            self.counted.dropped_broadcasts += 1;
+            return;
+        };
+        self.counted.broadcasts_received += 1;
+        if flags & CONFIRM != 0 && confirm::is_sampled(&self.own.name, seq, node.live()) && !asks {
+            let spread = confirm::spread(node.live()).mul_f64(self.rng.f64());
+            self.owed.add(now, &life, seq, spread);
+        }
+        let item = Item::of(life.clone(), message);
+        let passes = is_rumour && self.heard_or_new(life, seq).passed.take(now, PASSED);
+        self.counted.delayed_broadcasts += u64::from(is_rumour && !passes);
+        self.learn(node, item, from, passes);
+    }
+
+    /// Somebody used a number in this node's name: it goes on above it, as all others may have taken that for its own.
+    fn on_own(&mut self, node: &Node, epoch: u64, seq: u64) {
+        if epoch != self.own.epoch || !is_plausible(seq, self.last) {
+            return;
+        }
+        self.counted.forged_broadcasts += 1;
+        self.last = seq;
+        let life = self.own.clone();
+        self.heard_or_new(life.clone(), seq).take_over(&Window::up_to(seq), &mut VecDeque::new());
+        self.refresh(node, &life);
+        self.tell_until = self.now + KEEP;
+    }
+
+    /// The life that a broadcast is of, if it is one of a member and nothing about it is out of bounds.
+    fn admit(&mut self, node: &Node, message: &Broadcast<'_>) -> Option<Life> {
+        let (known, _) = node.known_life(message.origin)?;
+        let heard = self.heard(message.origin, message.epoch);
+        let life = match heard {
+            Some(heard) => heard.life.clone(),
+            None => Some(known).filter(|known| known.epoch == message.epoch)?,
+        };
+        let highest = heard.map_or(0, |heard| heard.window.highest());
+        let plausible = is_plausible(message.seq, highest) && self.stamps.hear(self.now, message.stamp);
+        plausible.then_some(life)
+    }
+
+    /// Takes in a broadcast that is new, of this node or of another.
+    fn learn(&mut self, node: &Node, item: Arc<Item>, from: &Life, passes: bool) {
+        let life = item.origin.clone();
+        let now = self.now;
+        self.counted.evicted_broadcasts += u64::from(self.log.push(now, Arc::clone(&item)));
+        if passes {
+            if self.queue.is_empty() {
+                self.busy_since = now;
+            }
+            self.counted.evicted_broadcasts += u64::from(self.queue.push(Arc::clone(&item)));
+        }
+        self.tell_until = now + KEEP;
+        self.update(node, &life, item.seq, |heard, out| heard.take(now, item, from, out));
+    }
+
+    /// Changes what is known of a life, and what follows from it.
+    fn update(
+        &mut self,
+        node: &Node,
+        life: &Life,
+        seq: u64,
+        change: impl FnOnce(&mut Heard, &mut VecDeque<Delivery>),
+    ) {
+        let mut out = std::mem::take(&mut self.deliveries);
+        let before = out.len();
+        let heard = self.heard_or_new(life.clone(), seq);
+        let due = heard.due();
+        change(heard, &mut out);
+        let next = heard.due();
+        self.deliveries = out;
+        self.reschedule(life, due, next);
+        self.count_lost(before);
+        self.refresh(node, life);
+    }
+
+    fn reschedule(&mut self, life: &Life, before: Option<Time>, next: Option<Time>) {
+        if before == next {
+            return;
+        }
+        if let Some(at) = before {
+            self.due.remove(&(at, life.clone()));
+        }
+        if let Some(at) = next {
+            self.due.insert((at, life.clone()));
+        }
+    }
+
+    /// Counts what readers lose by what was added to the deliveries, and keeps these within their bound.
+    fn count_lost(&mut self, before: usize) {
+        for delivery in self.deliveries.range(before.min(self.deliveries.len())..) {
+            if let Delivery::Lost { count, .. } = delivery {
+                self.counted.lost_broadcasts = self.counted.lost_broadcasts.saturating_add(*count);
+            }
+        }
+        while self.deliveries.len() > MAX_DELIVERIES {
+            self.deliveries.pop_front();
+            self.counted.lost_broadcasts += 1;
+        }
+    }
+
+    fn heard(&self, name: &str, epoch: u64) -> Option<&Heard> {
+        self.lives.get(name)?.iter().find(|heard| heard.life.epoch == epoch)
+    }
+
+    /// What is known of a life, which has come to this number.
+    fn heard_or_new(&mut self, life: Life, seq: u64) -> &mut Heard {
+        let below = if self.takes_over() && seq > JUST_BEGUN { seq - 1 } else { 0 };
+        let lives = self.lives.entry(Arc::clone(&life.name)).or_default();
+        let at = lives.iter().position(|heard| heard.life.epoch == life.epoch).unwrap_or_else(|| {
+            if lives.len() == MAX_LIVES {
+                let past = lives.remove(0);
+                past.due().map(|at| self.due.remove(&(at, past.life.clone())));
+                self.digest ^= past.share;
+            }
+            let at = lives.partition_point(|heard| heard.life.epoch < life.epoch);
+            lives.insert(at, Heard::new(life, below));
+            at
+        });
+        &mut lives[at]
+    }
+
+    /// Whether what others know is older than this node.
+    fn takes_over(&self) -> bool {
+        !self.took_over && self.joined.is_none_or(|at| self.now.since(at) < JOINING)
+    }
+
+    /// Has the digest agree with what is known of a life, and with whether it is the live one of its name.
+    fn refresh(&mut self, node: &Node, life: &Life) {
+        let counts = *life == self.own
+            || node.known_life(&life.name).is_some_and(|(known, live)| live && known == *life);
+        let lives = self.lives.get_mut(&life.name).into_iter().flatten();
+        if let Some(heard) = lives.into_iter().find(|heard| heard.life == *life) {
+            let share = if counts { heard.hash() } else { 0 };
+            self.digest ^= std::mem::replace(&mut heard.share, share) ^ share;
+        }
+    }
+
+    /// A member has confirmed a broadcast of this node.
+    pub(crate) fn on_confirm(&mut self, now: Time, from: &Life, confirm: Confirm) {
+        self.confirmations.confirmed(now, from, confirm.epoch, confirm.seq);
+    }
+
+    /// Follows the members.
+    pub(crate) fn on_event(&mut self, node: &Node, event: &Event) {
+        let Some(member) = event.member() else { return };
+        let (name, epoch) = (&member.name, member.identity.epoch);
+        match event {
+            Event::Joined { .. } => {
+                self.confirmations.joined(&Life { name: Arc::clone(name), epoch });
+                if self.digest != 0 {
+                    // It may have joined a moment ago, and takes over what others know.
+                    self.tell_until = self.tell_until.max(self.now + JOINING);
+                }
+            }
+            Event::Failed { .. } => self.confirmations.gone(name, Why::Failed),
+            Event::Left { .. } => self.confirmations.gone(name, Why::Left),
+            Event::Reaped { .. } => {
+                for past in self.lives.remove(name).into_iter().flatten() {
+                    past.due().map(|at| self.due.remove(&(at, past.life.clone())));
+                    self.digest ^= past.share;
+                }
+                return;
+            }
+            _ => return,
+        }
+        let lives: Vec<Life> =
+            self.lives.get(name).into_iter().flatten().map(|heard| heard.life.clone()).collect();
+        lives.iter().for_each(|life| self.refresh(node, life));
+    }
+
+    /// Does what is due.
+    pub(crate) fn handle_timeout(&mut self, now: Time, node: &Node) {
+        self.now = now;
+        if self.joined.is_none() && node.live() > 1 {
+            self.joined = Some(now);
+        }
+        while let Some((at, _)) = self.due.first()
+            && *at <= now
+            && let Some((_, life)) = self.due.pop_first()
+        {
+            let mut ask = None;
+            self.update(node, &life, 0, |heard, out| ask = heard.expire(now, out));
+            let due = self.heard(&life.name, life.epoch).and_then(Heard::due);
+            self.reschedule(&life, None, due);
+            if let Some(from) = ask.filter(|from| !self.asks.contains(from)) {
+                self.asks.push_back(from);
+            }
+        }
+        if self.confirmations.next().is_some_and(|at| at <= now) {
+            self.confirmations.expire(now, &mut self.resends);
+            self.resends.truncate(MAX_RESENDS);
+        }
+        self.log.expire(now);
+        self.sends = true;
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) or [`poll_transmit`](Self::poll_transmit) has something to do.
+    pub(crate) fn poll_timeout(&self) -> Option<Time> {
+        let due = self.due.first().map(|(at, _)| *at);
+        let resends = (!self.resends.is_empty()).then_some(self.now);
+        let parts = [due, self.confirmations.next(), self.owed.next(), self.check, resends];
+        parts.into_iter().flatten().min()
+    }
+
+    /// Nobody is left to be told.
+    pub(crate) fn settle(&mut self, node: &Node) {
+        if node.live() <= 1 && !self.queue.is_empty() {
+            self.queue.clear();
+        }
+    }
+
+    /// The next member that is to be asked for what is missing, or that is to be given what it lacks.
+    pub(crate) fn poll_ask(&mut self) -> Option<Life> {
+        self.asks.pop_front()
+    }
+
+    /// The next thing for readers.
+    pub(crate) fn poll_delivery(&mut self) -> Option<Delivery> {
+        self.deliveries.pop_front()
+    }
+
+    /// The node ends.
+    pub(crate) fn close(&mut self) {
+        self.confirmations.close();
+    }
+
+    /// Adds what was counted.
+    pub(crate) fn add_to(&self, metrics: &mut Metrics) {
+        let (queued, logged) = (self.queue.len() as u64, self.log.len() as u64);
+        metrics.add(&Metrics { queued_broadcasts: queued, logged_broadcasts: logged, ..self.counted });
+    }
+
+    /// Checks every bound that is not held by construction.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn audit(&self) -> Result<(), String> {
+        let held = self.lives.values().flatten().map(Heard::held).max().unwrap_or(0);
+        let lives = self.lives.values().map(Vec::len).max().unwrap_or(0);
+        let bounds = [
+            ("broadcasts in the queue", self.queue.len(), queue::MAX_QUEUED),
+            ("broadcasts in the log", self.log.len(), log::MAX_LOGGED.0),
+            ("bytes in the log", self.log.bytes(), log::MAX_LOGGED.1),
+            ("broadcasts held back", held, origin::MAX_HELD),
+            ("lives of a name", lives, MAX_LIVES),
+            ("things that are due", self.due.len(), self.lives.len() * MAX_LIVES),
+        ];
+        let digest = self.lives.values().flatten().fold(0, |digest, heard| digest ^ heard.share);
+        match bounds.into_iter().find(|(_, length, bound)| length > bound) {
+            Some((what, length, bound)) => Err(format!("{length} {what}, more than {bound}")),
+            None if digest != self.digest => Err("the digest is not that of what is known".into()),
+            None => Ok(()),
+        }
+    }
+}
+
+fn is_plausible(seq: u64, highest: u64) -> bool {
+    seq > 0 && (seq <= HIGHEST || seq <= highest.saturating_add(AHEAD))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,300 @@
+//! One life of an origin: which of its broadcasts are known, and in which order they go to readers.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{item::Item, log::KEEP, window::Window};
+use crate::{
+    data::rate::Bucket,
+    swim::{Life, Time},
+    wire::hash,
+};
+
+/// For how long a broadcast waits for an earlier one of its origin that is missing, and how many of an origin do.
+pub(super) const HOLD: Duration = Duration::from_secs(2);
+pub(super) const MAX_HELD: usize = 32;
+/// For how long one that a member knows and cannot give may come from another.
+pub(super) const DOUBT: Duration = Duration::from_secs(15);
+/// For how long a missing one is left to gossip until it is asked for, and how often it is asked for then.
+const ASK_AFTER: Duration = Duration::from_millis(200);
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// What goes to readers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// A broadcast; `gap` before it are missing, and may still come: `late`, after later ones.
+    Item { item: Arc<Item>, gap: u64, late: bool },
+    /// So many of an origin will not come any more.
+    Lost { origin: Life, count: u64 },
+}
+
+#[derive(Debug)]
+pub(super) struct Heard {
+    pub(super) life: Life,
+    pub(super) window: Window,
+    /// Its part of the digest; 0 while it has none.
+    pub(super) share: u64,
+    /// How many are passed on.
+    pub(super) passed: Bucket,
+    /// All up to this number were handed to readers, or are missing and were told to be.
+    told: u64,
+    /// Those that wait for an earlier one, and since when.
+    held: BTreeMap<u64, (Time, Arc<Item>)>,
+    /// When to ask for what is missing, and whom.
+    ask: Option<(Time, Life)>,
+    /// Those that are missing up to this number are lost then.
+    lost: Option<(Time, u64)>,
+    /// What some members know and could not give. If nobody else gives it until then, it is lost.
+    doubted: Option<(Time, Window)>,
+}
+
+impl Heard {
+    /// All up to a number are known, or of no interest.
+    pub(super) fn new(life: Life, below: u64) -> Self {
+        Self {
+            life,
+            window: Window::up_to(below),
+            share: 0,
+            passed: Bucket::default(),
+            told: below,
+            held: BTreeMap::new(),
+            ask: None,
+            lost: None,
+            doubted: None,
+        }
+    }
+
+    /// What its part of the digest is while its origin is live.
+    pub(super) fn hash(&self) -> u64 {
+        let (bytes, len) = self.window.bytes();
+        hash::broadcasts(&self.life.name, self.life.epoch, self.window.below(), &bytes[..len])
+    }
+
+    /// Takes in a broadcast that came from a member and is new.
+    pub(super) fn take(&mut self, now: Time, item: Arc<Item>, from: &Life, out: &mut VecDeque<Delivery>) {
+        let Some(given_up) = self.window.insert(item.seq) else { return };
+        self.tell_lost(given_up, out);
+        if item.seq <= self.told {
+            out.push_back(Delivery::Item { item, gap: 0, late: true });
+        } else if item.seq == self.told + 1 {
+            self.told = item.seq;
+            out.push_back(Delivery::Item { item, gap: 0, late: false });
+        } else {
+            self.held.insert(item.seq, (now, item));
+            self.ask.get_or_insert_with(|| (now + ASK_AFTER, from.clone())).1 = from.clone();
+            if self.held.len() > MAX_HELD {
+                self.pass_gap(now, out);
+            }
+        }
+        self.settle(out);
+    }
+
+    /// A member has given all that it can of what it knows. Others may have more: it may have taken over what it knows itself.
+    pub(super) fn doubt(&mut self, now: Time, theirs: &Window) {
+        let (_, doubted) = self.doubted.get_or_insert((now + DOUBT, *theirs));
+        doubted.give_up(theirs);
+    }
+
+    /// What a member knows was before this node's time.
+    pub(super) fn take_over(&mut self, theirs: &Window, out: &mut VecDeque<Delivery>) {
+        self.window.give_up(theirs);
+        self.settle(out);
+    }
+
+    /// When [`expire`](Self::expire) has something to do.
+    pub(super) fn due(&self) -> Option<Time> {
+        let held = self.held.values().map(|(since, _)| *since + HOLD).min();
+        let asked = self.ask.as_ref().filter(|_| held.is_some()).map(|(at, _)| *at);
+        let (lost, doubted) = (self.lost.map(|(at, _)| at), self.doubted.map(|(at, _)| at));
+        [held, asked, lost, doubted].into_iter().flatten().min()
+    }
+
+    /// Does what is due, and says who is to be asked for what is missing.
+    pub(super) fn expire(&mut self, now: Time, out: &mut VecDeque<Delivery>) -> Option<Life> {
+        if let Some((_, limit)) = self.lost.filter(|(at, _)| *at <= now) {
+            let given_up = self.window.give_up_to(limit);
+            self.lost = None;
+            self.tell_lost(given_up, out);
+            self.settle(out);
+            self.expect_loss(now);
+        }
+        while self.held.values().any(|(since, _)| now.since(*since) >= HOLD) {
+            self.pass_gap(now, out);
+            self.settle(out);
+        }
+        if let Some((_, theirs)) = self.doubted.filter(|(at, _)| *at <= now) {
+            self.doubted = None;
+            let given_up = self.window.give_up(&theirs);
+            self.tell_lost(given_up, out);
+            self.settle(out);
+        }
+        let (at, from) = self.ask.as_mut().filter(|(at, _)| *at <= now)?;
+        *at = now + ASK_AGAIN;
+        Some(from.clone())
+    }
+
+    /// How many wait for an earlier one.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Hands out the first that is held, though some before it are missing.
+    fn pass_gap(&mut self, now: Time, out: &mut VecDeque<Delivery>) {
+        let Some((seq, (_, item))) = self.held.pop_first() else { return };
+        let gap = self.window.missing_up_to(seq) - self.window.missing_up_to(self.told);
+        self.told = seq;
+        out.push_back(Delivery::Item { item, gap, late: false });
+        self.expect_loss(now);
+    }
+
+    /// Those that are missing among what was told may come for a while.
+    fn expect_loss(&mut self, now: Time) {
+        if self.window.below() < self.told {
+            self.lost.get_or_insert((now + KEEP, self.told));
+        }
+    }
+
+    /// Hands out what waits no longer.
+    fn settle(&mut self, out: &mut VecDeque<Delivery>) {
+        loop {
+            let first = self.held.first_key_value().map(|(seq, _)| *seq);
+            self.told = self.told.max(self.window.below().min(first.map_or(u64::MAX, |seq| seq - 1)));
+            let Some(next) = self.held.first_entry().filter(|next| *next.key() == self.told + 1) else {
+                break;
+            };
+            let (_, item) = next.remove();
+            self.told += 1;
+            out.push_back(Delivery::Item { item, gap: 0, late: false });
+        }
+        if self.held.is_empty() {
+            self.ask = None;
+        }
+        if self.window.below() >= self.told {
+            self.lost = None;
+        }
+        self.doubted = self.doubted.filter(|(_, theirs)| self.window.lacks(theirs));
+    }
+
+    fn tell_lost(&self, count: u64, out: &mut VecDeque<Delivery>) {
+        if count > 0 {
+            out.push_back(Delivery::Lost { origin: self.life.clone(), count });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::tests::{item, life},
+        *,
+    };
+
+    const BEGIN: Time = Time::from_origin(Duration::from_secs(100));
+
+    /// What came out, as `seq`, `seq+gap`, `~seq` for late ones and `-count` for lost ones.
+    fn told(out: &mut VecDeque<Delivery>) -> String {
+        let one = |delivery| match delivery {
+            Delivery::Item { item, late: true, .. } => format!("~{}", item.seq),
+            Delivery::Item { item, gap: 0, .. } => item.seq.to_string(),
+            Delivery::Item { item, gap, .. } => format!("{}+{gap}", item.seq),
+            Delivery::Lost { count, .. } => format!("-{count}"),
+        };
+        out.drain(..).map(one).collect::<Vec<_>>().join(" ")
+    }
+
+    struct Rig {
+        heard: Heard,
+        out: VecDeque<Delivery>,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            Self { heard: Heard::new(life("a", 1), 0), out: VecDeque::new() }
+        }
+
+        fn take(&mut self, now: Time, seqs: impl IntoIterator<Item = u64>) -> String {
+            for seq in seqs {
+                self.heard.take(now, item("a", 1, seq), &life("b", 7), &mut self.out);
+            }
+            told(&mut self.out)
+        }
+
+        fn expire(&mut self, now: Time) -> (String, Option<Life>) {
+            let asked = self.heard.expire(now, &mut self.out);
+            (told(&mut self.out), asked)
+        }
+    }
+
+    #[test]
+    fn later_ones_wait_for_what_is_missing_and_then_tell_the_gap() {
+        let mut rig = Rig::new();
+        assert_eq!(rig.take(BEGIN, [1, 1, 3, 5]), "1");
+        assert_eq!(rig.heard.due(), Some(BEGIN + ASK_AFTER));
+        assert_eq!(rig.expire(BEGIN + ASK_AFTER), (String::new(), Some(life("b", 7))), "it is asked for");
+        assert_eq!(rig.take(BEGIN + HOLD / 2, [2]), "2 3");
+        assert_eq!(rig.expire(BEGIN + HOLD).0, "5+1");
+        assert_eq!(rig.take(BEGIN + HOLD, [6]), "6");
+        assert_eq!(rig.take(BEGIN + HOLD * 2, [4, 4]), "~4", "late, once");
+        assert_eq!((rig.heard.due(), rig.heard.window), (None, Window::up_to(6)));
+    }
+
+    #[test]
+    fn what_does_not_come_within_a_minute_is_lost() {
+        let mut rig = Rig::new();
+        assert_eq!(rig.take(BEGIN, [3]), "");
+        assert_eq!(rig.expire(BEGIN + HOLD).0, "3+2");
+        assert_eq!(rig.take(BEGIN + KEEP, [5]), "");
+        assert_eq!(rig.expire(BEGIN + HOLD + KEEP).0, "-2 5+1");
+        let again = BEGIN + HOLD + KEEP * 2;
+        assert_eq!((rig.heard.due(), rig.expire(again).0), (Some(again), "-1".into()));
+        assert_eq!((rig.heard.due(), rig.take(again, [4])), (None, String::new()));
+    }
+
+    #[test]
+    fn thirty_two_wait_and_no_more() {
+        let mut rig = Rig::new();
+        assert_eq!(rig.take(BEGIN, 2..2 + MAX_HELD as u64), "");
+        assert!(rig.take(BEGIN, [34]).starts_with("2+1 3 4 ") && rig.heard.held() == 0);
+    }
+
+    #[test]
+    fn reordered_by_up_to_three_hundred_each_comes_once_or_is_told_to_be_lost() {
+        for (reach, all) in [(128, true), (300, false)] {
+            let mut rng = fastrand::Rng::with_seed(3);
+            let mut numbers: Vec<u64> = (1..=3000).collect();
+            numbers.chunks_mut(reach).for_each(|chunk| rng.shuffle(chunk));
+            let mut rig = Rig::new();
+            let text = rig.take(BEGIN, numbers);
+            let (mut seen, mut lost) = (std::collections::BTreeSet::new(), 0);
+            for word in text.split(' ') {
+                match word.strip_prefix('-') {
+                    Some(count) => lost += count.parse::<usize>().unwrap(),
+                    None => {
+                        let seq = word.trim_start_matches('~').split('+').next().unwrap();
+                        assert!(seen.insert(seq.parse::<u64>().unwrap()), "{seq} came twice");
+                    }
+                }
+            }
+            assert_eq!((seen.len() + lost, rig.heard.held()), (3000, 0));
+            assert_eq!(lost == 0, all, "{lost} of numbers that are {reach} apart");
+        }
+    }
+
+    #[test]
+    fn what_members_cannot_give_and_nobody_does_is_lost_soon() {
+        let mut rig = Rig::new();
+        assert_eq!(rig.take(BEGIN, [1, 2, 90, 91]), "1 2");
+        rig.heard.doubt(BEGIN, &Window::up_to(50));
+        rig.heard.doubt(BEGIN + HOLD, &Window::up_to(91));
+        assert_eq!(rig.expire(BEGIN + HOLD).0, "90+87 91");
+        assert_eq!(rig.take(BEGIN + HOLD, [7]), "~7", "another gives it");
+        assert_eq!((rig.heard.due(), rig.expire(BEGIN + DOUBT).0), (Some(BEGIN + DOUBT), "-86".into()));
+        assert_eq!((rig.heard.due(), rig.heard.window), (None, Window::up_to(91)));
+        rig.heard.take_over(&Window::up_to(1000), &mut rig.out);
+        assert_eq!((told(&mut rig.out), rig.take(BEGIN, [1000, 1001])), (String::new(), "1001".into()));
+    }
+}

@@ -1,0 +1,100 @@
+//! What this part of a node adds to packets, and the datagrams of its own.
+
+use super::{Broadcasts, confirm::Resend, item, queue::Offer};
+use crate::{
+    swim::{Destination, Life, Node, Time, transmit_limit},
+    wire::{
+        data::{Broadcast, Confirm, DataDigest},
+        packet::Writer,
+    },
+};
+
+impl Broadcasts {
+    /// Bytes that wait for packets.
+    pub(crate) fn wanted(&self) -> usize {
+        self.queue.bytes()
+    }
+
+    /// Adds to a packet to a member.
+    pub(crate) fn fill(&mut self, node: &Node, to: &Life, packet: &mut Writer<'_>) {
+        self.put_owed(to, packet);
+        if self.queue.is_empty() {
+            return;
+        }
+        let alone = node.live() <= 2;
+        let limit = transmit_limit(node.config().retransmit_mult, node.live());
+        self.queue.draw(limit, |item| match item.origin.name == to.name {
+            true if alone => Offer::Needless,
+            true => Offer::Passed,
+            false if packet.message(&item.message()) => Offer::Taken,
+            false => Offer::Passed,
+        });
+        if self.queue.is_empty() && self.check.is_none() {
+            // A rumour has ended here, and may have missed somebody.
+            let interval = node.config().gossip_interval;
+            self.check = Some(self.next_check.max(self.now) + interval.mul_f64(self.rng.f64()));
+        }
+    }
+
+    fn put_owed(&mut self, to: &Life, packet: &mut Writer<'_>) {
+        for seq in self.owed.take(to) {
+            packet.message(&Confirm { epoch: to.epoch, seq });
+        }
+    }
+
+    /// Writes the next datagram of this part, and says whereto.
+    pub(crate) fn poll_transmit(&mut self, node: &mut Node, buffer: &mut Vec<u8>) -> Option<Destination> {
+        if !self.sends {
+            return None;
+        }
+        let to = self.write_datagram(node, buffer);
+        match &to {
+            Some(_) => node.count_data_datagram(buffer.len()),
+            None => self.sends = false,
+        }
+        to
+    }
+
+    fn write_datagram(&mut self, node: &Node, buffer: &mut Vec<u8>) -> Option<Destination> {
+        while let Some(Resend { to, item, by_stream }) = self.resends.pop_front() {
+            if by_stream && !self.asks.contains(&to) {
+                self.asks.push_back(to.clone());
+            }
+            if let Some(destination) = node.begin_data_datagram(&to, buffer) {
+                let mut packet = Writer::resume(buffer, node.config().max_datagram);
+                let message = item.message();
+                packet.message(&Broadcast { flags: message.flags | item::CONFIRM_ANYWAY, ..message });
+                packet.finish();
+                return Some(destination);
+            }
+        }
+        while let Some(to) = self.owed.due(self.now) {
+            if let Some(destination) = node.begin_data_datagram(&to, buffer) {
+                let mut packet = Writer::resume(buffer, node.config().max_datagram);
+                self.put_owed(&to, &mut packet);
+                packet.finish();
+                return Some(destination);
+            }
+        }
+        self.write_check(node, buffer)
+    }
+
+    /// The digest for any member: whether one lacks what the other knows.
+    fn write_check(&mut self, node: &Node, buffer: &mut Vec<u8>) -> Option<Destination> {
+        self.check.filter(|at| *at <= self.now)?;
+        self.check = None;
+        self.next_check = self.now + node.config().gossip_interval;
+        let broadcasts = self.settled_digest(self.now);
+        let to = node.any_live(self.rng.usize(..)).filter(|_| broadcasts != 0)?;
+        let destination = node.begin_data_datagram(&to, buffer)?;
+        let mut packet = Writer::resume(buffer, node.config().max_datagram);
+        packet.message(&DataDigest { broadcasts, key_values: 0 });
+        packet.finish();
+        Some(destination)
+    }
+
+    /// Whether there is anything to add to packets.
+    pub(crate) fn adds(&self, now: Time) -> bool {
+        !self.queue.is_empty() || self.owed.next().is_some() || self.settled_digest(now) != 0
+    }
+}

@@ -1,0 +1,224 @@
+//! Which broadcasts of a life of an origin are known: all up to a number, and some of the next 256.
+
+use crate::wire::data::WINDOW;
+
+/// Numbers above the first that is missing that can be known.
+const WIDTH: u64 = WINDOW as u64 * 8;
+const WORDS: usize = WINDOW / 8;
+
+/// Numbers that are known. The one above `below` is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Window {
+    below: u64,
+    /// The first bit stands for `below + 2`.
+    above: [u64; WORDS],
+}
+
+impl Window {
+    /// All up to this number.
+    pub(super) fn up_to(below: u64) -> Self {
+        Self { below, above: [0; WORDS] }
+    }
+
+    /// As it travels in a head.
+    pub(super) fn of_head(below: u64, bytes: &[u8]) -> Self {
+        let mut above = [0; WORDS];
+        for (at, byte) in bytes.iter().take(WINDOW).enumerate() {
+            above[at / 8] |= u64::from(*byte) << (at % 8 * 8);
+        }
+        Self { below, above }
+    }
+
+    /// The bytes above for a head, without those behind the last bit.
+    pub(super) fn bytes(&self) -> ([u8; WINDOW], usize) {
+        let mut bytes = [0; WINDOW];
+        for (at, word) in self.above.iter().enumerate() {
+            bytes[at * 8..at * 8 + 8].copy_from_slice(&word.to_le_bytes());
+        }
+        (bytes, bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1))
+    }
+
+    /// All numbers up to this one are known.
+    pub(super) fn below(&self) -> u64 {
+        self.below
+    }
+
+    /// The highest number that is known.
+    pub(super) fn highest(&self) -> u64 {
+        let last = self.above.iter().rposition(|word| *word != 0);
+        let bit = |at: usize| at as u64 * 64 + u64::from(self.above[at].ilog2());
+        last.map_or(self.below, |at| self.below.saturating_add(2 + bit(at)))
+    }
+
+    pub(super) fn contains(&self, seq: u64) -> bool {
+        match seq.checked_sub(self.below) {
+            None | Some(0) => true,
+            Some(1) => false,
+            Some(ahead) if ahead - 2 < WIDTH => {
+                self.above[(ahead - 2) as usize / 64] >> ((ahead - 2) % 64) & 1 == 1
+            }
+            Some(_) => false,
+        }
+    }
+
+    /// How many numbers up to `limit` are missing.
+    pub(super) fn missing_up_to(&self, limit: u64) -> u64 {
+        let Some(ahead) = limit.checked_sub(self.below) else { return 0 };
+        ahead - self.numbers().take_while(|seq| *seq <= limit).count() as u64
+    }
+
+    /// Adds a number. `None` if it was known; else how many that are missing are given up for it: they are too far behind.
+    pub(super) fn insert(&mut self, seq: u64) -> Option<u64> {
+        if self.contains(seq) {
+            return None;
+        }
+        let given_up = self.give_up_to(seq.saturating_sub(WIDTH + 1));
+        match seq - self.below {
+            1 => self.advance(),
+            ahead => self.above[(ahead - 2) as usize / 64] |= 1 << ((ahead - 2) % 64),
+        }
+        Some(given_up)
+    }
+
+    /// Has all numbers up to this one count as known, and says how many were not.
+    pub(super) fn give_up_to(&mut self, limit: u64) -> u64 {
+        let ahead = limit.saturating_sub(self.below);
+        if ahead > WIDTH + 1 {
+            let known: u32 = self.above.iter().map(|word| word.count_ones()).sum();
+            *self = Self::up_to(limit);
+            return ahead - u64::from(known);
+        }
+        let mut missing = 0;
+        while self.below < limit {
+            missing += 1;
+            self.advance();
+        }
+        missing
+    }
+
+    /// Has all numbers that another window knows count as known, and says how many were not.
+    pub(super) fn give_up(&mut self, theirs: &Self) -> u64 {
+        let mut given_up = self.give_up_to(theirs.below);
+        for seq in theirs.numbers() {
+            given_up += self.insert(seq).map_or(0, |skipped| skipped + 1);
+        }
+        given_up
+    }
+
+    /// Whether another window knows something that this one does not.
+    pub(super) fn lacks(&self, theirs: &Self) -> bool {
+        let mut ours = *self;
+        ours.give_up(theirs) > 0
+    }
+
+    /// The number above `below` is known from now on, and so are those above it without a hole.
+    fn advance(&mut self) {
+        loop {
+            self.below = self.below.saturating_add(1);
+            let next = self.above[0] & 1 == 1;
+            for at in 0..WORDS {
+                let carried = self.above.get(at + 1).map_or(0, |word| word << 63);
+                self.above[at] = self.above[at] >> 1 | carried;
+            }
+            if !next {
+                return;
+            }
+        }
+    }
+
+    /// The numbers above the first that is missing that are known.
+    fn numbers(&self) -> impl Iterator<Item = u64> + use<> {
+        let Self { below, above } = *self;
+        let is_set = move |bit: &u64| above[*bit as usize / 64] >> (bit % 64) & 1 == 1;
+        (0..WIDTH).filter(is_set).map(move |bit| below.saturating_add(bit + 2))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_window_wraps() {
+        let mut window = Window::default();
+        for seq in 1..=5_000 {
+            assert_eq!((window.insert(seq), window.insert(seq)), (Some(0), None));
+        }
+        assert_eq!(window, Window::up_to(5_000));
+        // The farthest that waits for the one that is missing.
+        assert_eq!(window.insert(5_257), Some(0));
+        assert_eq!((window.below(), window.highest(), window.missing_up_to(5_257)), (5_000, 5_257, 256));
+        assert_eq!(window.insert(5_258), Some(1), "5001 falls out");
+        assert_eq!((window.below(), window.contains(5_001), window.contains(5_002)), (5_001, true, false));
+    }
+
+    #[test]
+    fn numbers_in_any_order_are_known_once() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut window = Window::default();
+        let mut numbers: Vec<u64> = (1..=256).collect();
+        for _ in 0..10 {
+            rng.shuffle(&mut numbers);
+            let new = numbers.iter().filter(|seq| window.insert(**seq) == Some(0)).count();
+            assert_eq!((new, window), (256, Window::up_to(numbers.iter().copied().max().unwrap())));
+            numbers.iter_mut().for_each(|seq| *seq += 256);
+        }
+    }
+
+    #[test]
+    fn the_greatest_numbers_do_no_harm() {
+        for seq in [u64::MAX, u64::MAX - 1, u64::MAX - 256] {
+            let mut window = Window::default();
+            assert!(window.insert(seq).is_some_and(|given_up| given_up >= u64::MAX - 600));
+            assert!(window.contains(seq) && window.insert(u64::MAX).is_none_or(|given_up| given_up <= 257));
+            assert!(
+                window.highest() >= seq && window.give_up(&Window::of_head(u64::MAX, &[0xff; 32])) <= 257
+            );
+        }
+    }
+
+    proptest! {
+        /// A window is a set of numbers in which those too far behind count as known.
+        #[test]
+        fn a_window_is_a_set(steps in prop::collection::vec((0..4, 1..700_u64), 0..200)) {
+            let (mut window, mut set) = (Window::default(), BTreeSet::<u64>::new());
+            let fill = |set: &mut BTreeSet<u64>, limit: u64| (1..=limit).filter(|n| set.insert(*n)).count() as u64;
+            for (what, number) in steps {
+                if what == 0 {
+                    prop_assert_eq!(window.give_up_to(number), fill(&mut set, number));
+                } else {
+                    let expected = (!set.contains(&number)).then(|| {
+                        let skipped = fill(&mut set, number.saturating_sub(257));
+                        set.insert(number);
+                        skipped
+                    });
+                    prop_assert_eq!(window.insert(number), expected);
+                }
+                prop_assert!((1..800).all(|n| window.contains(n) == set.contains(&n)));
+                let missing = (1..=750).filter(|n| !set.contains(n)).count() as u64;
+                prop_assert_eq!(window.missing_up_to(750), missing);
+                prop_assert_eq!(window.highest(), set.last().copied().unwrap_or(0));
+                let (bytes, len) = window.bytes();
+                prop_assert_eq!(Window::of_head(window.below(), &bytes[..len]), window);
+            }
+        }
+
+        #[test]
+        fn what_another_knows_can_be_given_up(ours in prop::collection::btree_set(1..400_u64, 0..60), theirs in prop::collection::btree_set(1..400_u64, 0..60)) {
+            let of = |set: &BTreeSet<u64>| {
+                let mut window = Window::default();
+                set.iter().for_each(|seq| _ = window.insert(*seq));
+                window
+            };
+            let (mut window, other) = (of(&ours), of(&theirs));
+            let before = window.missing_up_to(900);
+            let given_up = window.give_up(&other);
+            prop_assert_eq!(before - given_up, window.missing_up_to(900));
+            prop_assert!((1..600).all(|n| !other.contains(n) || window.contains(n)));
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Broadcasts: something for every member.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use crossbeam_channel::bounded;
+
+use super::{handle::Gossip, messages::check_topic};
+use crate::{
+    Error,
+    data::broadcasts::{FOLD, Outcome, TooMany, Why},
+    wire::data::MAX_SMALL,
+};
+
+/// Which broadcast: the life of its origin, and a number that the origin counts from 1 in each life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub struct BroadcastId {
+    /// The origin's epoch: the start of its life, in milliseconds since 1970.
+    pub epoch: u64,
+    /// The number.
+    pub seq: u64,
+}
+
+/// As `epoch.seq`.
+impl fmt::Display for BroadcastId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.epoch, self.seq)
+    }
+}
+
+/// Who has got a [confirmed broadcast](Gossip::broadcast_confirmed).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BroadcastReport {
+    /// Which broadcast it was.
+    pub id: BroadcastId,
+    /// Members that confirmed it.
+    pub reached: usize,
+    /// Members that did not, by name. They may have got it all the same, or get it later.
+    pub missing: Vec<NotConfirmed>,
+    /// How many of those that were reached confirmed it only when it was sent to them directly.
+    pub repaired: usize,
+    /// The time after which half of those that were reached had confirmed it, by this node's clock; `None` if none was.
+    pub p50: Option<Duration>,
+    /// The same for 99 of 100.
+    pub p99: Option<Duration>,
+}
+
+/// A member that is not known to have got a broadcast.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NotConfirmed {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Why.
+    pub why: Unconfirmed,
+}
+
+/// Why a member did not confirm a broadcast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Unconfirmed {
+    /// No confirmation came in time, though it was sent to that member directly.
+    Silent,
+    /// It failed meanwhile, or was restarted.
+    Failed,
+    /// It left meanwhile.
+    Left,
+}
+
+/// One word.
+impl fmt::Display for Unconfirmed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Silent => "silent",
+            Self::Failed => "failed",
+            Self::Left => "left",
+        })
+    }
+}
+
+/// As `30 reached, 1 missing: node-b (silent)`.
+impl fmt::Display for BroadcastReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} reached, {} missing", self.reached, self.missing.len())?;
+        for (at, NotConfirmed { name, why }) in self.missing.iter().enumerate() {
+            write!(f, "{} {} ({why})", if at == 0 { ":" } else { "," }, crate::text::Escaped(name))?;
+        }
+        Ok(())
+    }
+}
+
+impl BroadcastReport {
+    fn of(id: BroadcastId, outcome: Outcome) -> Self {
+        let Outcome { reached, mut missing, repaired } = outcome;
+        let mut times: Vec<_> = reached.iter().map(|(_, took)| *took).collect();
+        times.sort_unstable();
+        let at = |percent: usize| times.get((times.len() * percent).div_ceil(100).saturating_sub(1)).copied();
+        missing.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let missing = missing.into_iter().map(|(name, why)| NotConfirmed { name, why: why.into() });
+        Self { id, reached: times.len(), missing: missing.collect(), repaired, p50: at(50), p99: at(99) }
+    }
+}
+
+impl From<Why> for Unconfirmed {
+    fn from(why: Why) -> Self {
+        match why {
+            Why::Silent => Self::Silent,
+            Why::Failed => Self::Failed,
+            Why::Left => Self::Left,
+        }
+    }
+}
+
+impl Gossip {
+    /// Sends something to every member, this node included, and returns at once. It arrives in the
+    /// [inboxes](Self::inbox) for `topic`, as a [`Message`](crate::Message) whose kind is
+    /// [`Broadcast`](crate::MessageKind::Broadcast). The payload is at most 512 bytes.
+    ///
+    /// Every member that stays live and connected for a minute gets it, once, in the order in which this node broadcasts;
+    /// unless more was broadcast in that minute than members keep (256, or 128 KiB). Who joins later gets none of before. A
+    /// node may broadcast 50 times a second, and 256 times at once.
+    ///
+    /// ```
+    /// use syncswim::{Gossip, GossipConfig};
+    ///
+    /// let a = Gossip::start(GossipConfig::local("a").bind("127.0.0.1:0"))?;
+    /// let b = Gossip::start(GossipConfig::local("b").bind("127.0.0.1:0"))?;
+    /// b.join([a.local().addr.to_string()])?;
+    /// let inbox = b.inbox("cache");
+    /// a.broadcast("cache", b"user:17")?;
+    /// let message = inbox.recv().expect("the node runs");
+    /// assert_eq!((&*message.from.name, &*message.payload), ("a", &b"user:17"[..]));
+    /// # Ok::<(), syncswim::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Nothing was sent: [`Error::Busy`] if that is too many, [`Error::TooLarge`], [`Error::Config`] if `topic` has not 1 to 64
+    /// bytes; [`Error::Left`], [`Error::Stopped`] or [`Error::Panicked`] if this node has left or ended.
+    pub fn broadcast(&self, topic: &str, payload: &[u8]) -> Result<BroadcastId, Error> {
+        self.broadcast_flagged(topic, payload, 0)
+    }
+
+    /// [`broadcast`](Self::broadcast) of something that replaces what was broadcast to the topic before: a reader whose inbox
+    /// is full gets the newest of such a topic alone.
+    ///
+    /// # Errors
+    /// As `broadcast`.
+    pub fn broadcast_newest(&self, topic: &str, payload: &[u8]) -> Result<BroadcastId, Error> {
+        self.broadcast_flagged(topic, payload, FOLD)
+    }
+
+    /// [`broadcast`](Self::broadcast), and waits until all members have confirmed that they have it, or for `limit`. Members
+    /// that have not at half of the time are sent it directly. It is in the member's hands then; whether somebody reads it
+    /// there is not asked.
+    ///
+    /// Those count that were live at the call. Of more than 256, a sample of about 256 confirm; the report says how many.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use syncswim::{Gossip, GossipConfig};
+    ///
+    /// let a = Gossip::start(GossipConfig::local("a").bind("127.0.0.1:0"))?;
+    /// let b = Gossip::start(GossipConfig::local("b").bind("127.0.0.1:0"))?;
+    /// b.join([a.local().addr.to_string()])?;
+    /// let report = a.broadcast_confirmed("config", b"limit=7", Duration::from_secs(5))?;
+    /// assert_eq!(report.to_string(), "1 reached, 0 missing");
+    /// # Ok::<(), syncswim::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As `broadcast`: nothing was sent; [`Error::Busy`] also if 64 such calls are under way. If the node ends during the call,
+    /// [`Error::Stopped`] or [`Error::Panicked`]: members may have got it.
+    pub fn broadcast_confirmed(
+        &self,
+        topic: &str,
+        payload: &[u8],
+        limit: Duration,
+    ) -> Result<BroadcastReport, Error> {
+        self.check_broadcast(topic, payload)?;
+        let (caller, outcome) = bounded(1);
+        let sent = self.running.node.call(|endpoint, now| {
+            let seq = endpoint.broadcast_confirmed(now, topic, payload, limit, caller)?;
+            Ok(BroadcastId { epoch: endpoint.node.own_life().epoch, seq })
+        });
+        let id = sent.map_err(too_many)?;
+        self.running.node.wake();
+        let outcome = outcome.recv().map_err(|_| self.running.node.ended())?;
+        Ok(BroadcastReport::of(id, outcome))
+    }
+
+    fn broadcast_flagged(&self, topic: &str, payload: &[u8], flags: u8) -> Result<BroadcastId, Error> {
+        self.check_broadcast(topic, payload)?;
+        let sent = self.running.node.call(|endpoint, now| {
+            let seq = endpoint.broadcast(now, topic, payload, flags)?;
+            Ok(BroadcastId { epoch: endpoint.node.own_life().epoch, seq })
+        });
+        self.running.node.wake();
+        sent.map_err(too_many)
+    }
+
+    fn check_broadcast(&self, topic: &str, payload: &[u8]) -> Result<(), Error> {
+        check_topic(topic)?;
+        if payload.len() > MAX_SMALL {
+            return Err(Error::TooLarge { size: payload.len(), limit: MAX_SMALL });
+        }
+        self.running.check_present()
+    }
+}
+
+fn too_many(TooMany: TooMany) -> Error {
+    Error::Busy { what: "this node".into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_says_who_is_missing_and_how_long_it_took() {
+        let id = BroadcastId { epoch: 5, seq: 7 };
+        let millis = Duration::from_millis;
+        let outcome = Outcome {
+            reached: (1..=100).rev().map(|n| (n.to_string().into(), millis(n))).collect(),
+            missing: vec![("z".into(), Why::Left), ("b\n".into(), Why::Silent)],
+            repaired: 3,
+        };
+        let report = BroadcastReport::of(id, outcome);
+        assert_eq!((report.p50, report.p99, report.repaired), (Some(millis(50)), Some(millis(99)), 3));
+        assert_eq!(report.to_string(), r"100 reached, 2 missing: b\n (silent), z (left)");
+        let nobody = BroadcastReport::of(id, Outcome::default());
+        assert_eq!((nobody.p50, nobody.p99, nobody.id.to_string()), (None, None, "5.7".into()));
+    }
+}

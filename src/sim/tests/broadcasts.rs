@@ -1,0 +1,357 @@
+//! What is promised of broadcasts, in clusters under loss, partitions, pauses and restarts.
+
+use std::time::Duration;
+
+use super::{super::World, cluster, seeds};
+use crate::{
+    data::broadcasts::{Outcome, Why},
+    sim::addr,
+    swim::{Config, Life, MemberState, Time},
+    wire::data::Broadcast,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A cluster of a while ago, in which nobody takes anything over any more.
+fn settled(n: usize) -> World {
+    let mut world = cluster(n);
+    world.run_for(20 * SECOND);
+    world
+}
+
+/// How long the last receiver of each broadcast took, in ascending order.
+fn last_receivers(world: &World, sent: &[(Time, usize, u64)]) -> Vec<Duration> {
+    let mut times: Vec<_> = sent
+        .iter()
+        .map(|&(at, from, seq)| {
+            let origin = format!("n{from}");
+            let of = |host| world.received(host).iter().find(|got| got.seq == seq && *got.origin == *origin);
+            let took = |host| of(host).map_or(Duration::MAX, |got| got.at.since(at));
+            world.up().map(took).max().unwrap_or_default()
+        })
+        .collect();
+    times.sort_unstable();
+    times
+}
+
+/// So many broadcasts, each of a random node, so many a second.
+fn broadcast_all(world: &mut World, count: usize, pause: Duration) -> Vec<(Time, usize, u64)> {
+    let n = world.hosts.len();
+    let sent = (0..count).map(|_| {
+        let from = world.rng.usize(..n);
+        let at = world.now();
+        let seq =
+            world.broadcast(from, "t", b"something of about a hundred bytes").expect("it is within the rate");
+        world.run_for(pause);
+        (at, from, seq)
+    });
+    sent.collect()
+}
+
+#[test]
+fn three_hundred_broadcasts_reach_nine_nodes_within_two_seconds_and_under_loss_within_four() {
+    for (loss, most) in [(0.0, 2 * SECOND), (0.2, 4 * SECOND)] {
+        let mut world = settled(9);
+        world.net.lose(loss);
+        let sent = broadcast_all(&mut world, 300, SECOND / 4);
+        world.run_for(62 * SECOND);
+        let times = last_receivers(&world, &sent);
+        let at = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)];
+        println!(
+            "9 nodes, {loss} loss, last receiver: p50 {:?}, p99 {:?}, max {:?}",
+            at(50),
+            at(99),
+            at(100)
+        );
+        assert!(at(99) <= most, "{:?} with {loss} loss", at(99));
+        assert!(at(100) < Duration::MAX, "one never came, with {loss} loss");
+    }
+}
+
+#[test]
+fn equal_bytes_from_two_nodes_at_once_are_two_broadcasts() {
+    let mut world = settled(3);
+    for _ in 0..20 {
+        let both = [0, 1].map(|host| world.broadcast(host, "deploy", b"now"));
+        assert!(both.iter().all(Option::is_some));
+        world.run_for(SECOND);
+    }
+    world.run_for(5 * SECOND);
+    assert_eq!([0, 1, 2].map(|host| world.received(host).len()), [40; 3]);
+}
+
+/// Sends a broadcast and waits for its report.
+fn confirm(world: &mut World, host: usize, limit: Duration) -> (Outcome, Duration) {
+    let at = world.now();
+    let report = world.broadcast_confirmed(host, "t", b"x", limit);
+    while report.is_empty() && world.now().since(at) <= limit + SECOND {
+        world.run_for(Duration::from_millis(1));
+    }
+    (report.try_recv().expect("a report comes"), world.now().since(at))
+}
+
+#[test]
+fn a_confirmed_broadcast_ends_at_once_or_names_who_has_not_confirmed() {
+    let mut world = settled(32);
+    let (outcome, took) = confirm(&mut world, 0, 5 * SECOND);
+    println!("32 nodes, all there: {took:?}");
+    assert_eq!((outcome.reached.len(), outcome.missing.len(), outcome.repaired), (31, 0, 0));
+    assert!(took <= Duration::from_millis(100), "{took:?}");
+    world.pause(7, 60 * SECOND);
+    let (outcome, took) = confirm(&mut world, 0, 5 * SECOND);
+    println!("32 nodes, one stopped: {took:?}, {:?}", outcome.missing);
+    assert_eq!(outcome.reached.len(), 30);
+    assert!(took <= 5 * SECOND + Duration::from_millis(2), "{took:?}");
+    assert!(
+        matches!(&outcome.missing[..], [(name, Why::Silent | Why::Failed)] if **name == *"n7"),
+        "{outcome:?}"
+    );
+    world.run_until("the verdict", 120 * SECOND, |world| world.state(0, "n7") == Some(MemberState::Failed));
+    let (outcome, took) = confirm(&mut world, 0, 5 * SECOND);
+    assert!(outcome.missing.is_empty() && took < SECOND, "the failed are not asked: {outcome:?}");
+}
+
+#[test]
+fn under_loss_all_confirm_and_of_three_hundred_a_sample() {
+    let mut world = settled(20);
+    world.net.lose(0.3);
+    let (outcome, _) = confirm(&mut world, 3, 10 * SECOND);
+    println!("20 nodes, 30 % loss: {} repaired", outcome.repaired);
+    assert_eq!((outcome.reached.len(), outcome.missing.len()), (19, 0));
+    world.net.lose(0.0);
+    let mut world = World::new(1);
+    world.keep_events = false;
+    world.start_cluster(300, Config::lan);
+    world.run_until("one view", 60 * SECOND, |world| world.all_see(300));
+    world.run_for(20 * SECOND);
+    let (outcome, took) = confirm(&mut world, 0, 5 * SECOND);
+    println!("300 nodes: {} confirmed in {took:?}", outcome.reached.len());
+    assert!((200..=299).contains(&outcome.reached.len()) && outcome.missing.is_empty());
+}
+
+/// What was told to the readers of a host since it was last asked: numbers, and how many were lost.
+fn numbers(world: &World, host: usize, origin: &str) -> Vec<u64> {
+    world.received(host).iter().filter(|got| *got.origin == *origin).map(|got| got.seq).collect()
+}
+
+#[test]
+fn a_partition_of_half_a_minute_costs_nothing_and_of_a_minute_and_a_half_what_was_too_old() {
+    for (length, all) in [(30, true), (90, false)] {
+        let mut world = settled(6);
+        world.net.isolate([0, 1]);
+        for _ in 0..length {
+            world.broadcast(0, "t", b"x").unwrap();
+            world.broadcast(5, "t", b"x").unwrap();
+            world.run_for(SECOND);
+        }
+        world.net.heal();
+        world.run_until("one view", 60 * SECOND, |world| world.all_see(6));
+        world.run_for(30 * SECOND);
+        for (host, origin) in [(1, "n5"), (2, "n0"), (4, "n0")] {
+            let (got, lost) = (numbers(&world, host, origin), world.metrics(host).lost_broadcasts);
+            let in_order = got.is_sorted();
+            assert!(in_order, "host {host}: {got:?}");
+            assert_eq!(got.len() as u64 + lost, length, "host {host} of {origin}: {got:?}");
+            assert_eq!(lost == 0, all, "host {host}: {lost} lost after {length} s");
+            assert!(got.len() >= 20, "what is not too old comes: {got:?}");
+        }
+        let digests: Vec<_> = (0..6).map(|host| world.data(host).broadcasts.digest()).collect();
+        assert!(digests.iter().all(|digest| *digest == digests[0] && *digest != 0), "{digests:?}");
+    }
+}
+
+#[test]
+fn an_origin_that_restarts_counts_anew_and_a_receiver_that_restarts_gets_none_of_before() {
+    let mut world = settled(5);
+    for _ in 0..20 {
+        world.broadcast(0, "t", b"first life").unwrap();
+        world.run_for(SECOND / 10);
+    }
+    world.run_for(2 * SECOND);
+    world.restart(0);
+    world.restart(4);
+    world.run_until("one view", 60 * SECOND, |world| world.all_see(5));
+    assert_eq!(world.broadcast(0, "t", b"second life"), Some(1));
+    world.run_for(20 * SECOND);
+    for host in [1, 2, 3] {
+        let got = numbers(&world, host, "n0");
+        assert_eq!(
+            (got.len(), got.last(), world.metrics(host).lost_broadcasts),
+            (21, Some(&1), 0),
+            "{got:?}"
+        );
+    }
+    let got = world.received(4);
+    assert!(got.iter().all(|got| got.payload == b"second life"), "{got:?}");
+    for _ in 0..20 {
+        world.broadcast(1, "t", b"after").unwrap();
+    }
+    world.run_for(5 * SECOND);
+    assert_eq!((numbers(&world, 4, "n1").len(), numbers(&world, 0, "n1").len()), (20, 20));
+}
+
+#[test]
+fn who_joins_later_gets_none_of_before_and_all_that_comes() {
+    let mut world = settled(4);
+    (0..100).for_each(|_| _ = world.broadcast(0, "t", b"before").unwrap());
+    world.run_for(30 * SECOND);
+    let late = world.start(Config::lan("late"), addr(9), vec![addr(0)]);
+    world.run_until("one view", 5 * SECOND, |world| world.all_see(5));
+    world.run_for(5 * SECOND);
+    for _ in 0..10 {
+        world.broadcast(0, "t", b"after").unwrap();
+        world.broadcast(1, "t", b"after").unwrap();
+        world.run_for(SECOND);
+    }
+    let got = world.received(late);
+    assert!(got.len() == 20 && got.iter().all(|got| got.payload == b"after"), "{got:?}");
+    assert_eq!(world.metrics(late).lost_broadcasts, 0);
+}
+
+/// Has a host be given a broadcast by another, which lies about who sent it.
+fn forge(world: &mut World, host: usize, by: usize, origin: &str, seq: u64, stamp: u64) {
+    let from: Life = world.node(by).own_life();
+    let epoch = world.node(host).known_life(origin).map_or(0, |(life, _)| life.epoch);
+    let forged = Broadcast { origin, epoch, seq, stamp, flags: 0, topic: "t", payload: b"forged" };
+    world.drive_with(host, |endpoint, now| {
+        endpoint.broadcasts.on_broadcast(now, &endpoint.node, &from, &forged)
+    });
+}
+
+#[test]
+fn forged_numbers_and_stamps_silence_nobody_for_long() {
+    let mut world = settled(5);
+    world.broadcast(0, "t", b"x").unwrap();
+    world.run_for(SECOND);
+    world.checker.as_mut().unwrap().broadcasts.be_lenient();
+    let before = world.metrics(1).dropped_broadcasts;
+    forge(&mut world, 1, 2, "n0", u64::MAX, 1);
+    forge(&mut world, 1, 2, "n0", 2, u64::MAX);
+    forge(&mut world, 1, 2, "nobody-else", 0, 1);
+    assert_eq!(world.metrics(1).dropped_broadcasts, before + 3);
+    forge(&mut world, 1, 2, "n0", 1 << 40, 1);
+    world.run_for(20 * SECOND);
+    assert!(world.metrics(0).forged_broadcasts > 0, "it has learned of it");
+    let next = world.broadcast(0, "t", b"genuine").unwrap();
+    world.run_for(10 * SECOND);
+    assert_eq!(next, (1 << 40) + 1);
+    for host in 0..5 {
+        assert_eq!(
+            world.received(host).last().map(|got| &got.payload[..]),
+            Some(&b"genuine"[..]),
+            "host {host}"
+        );
+    }
+    // A step further, and once more: as far as anybody likes, it is followed.
+    forge(&mut world, 3, 2, "n0", (1 << 40) + (1 << 20), 1);
+    world.run_for(20 * SECOND);
+    world.broadcast(0, "t", b"again").unwrap();
+    world.run_for(10 * SECOND);
+    assert!((0..5).all(|host| world.received(host).last().is_some_and(|got| got.payload == b"again")));
+}
+
+#[test]
+fn a_storm_of_duplicates_is_received_once() {
+    let mut world = settled(5);
+    world.net.duplication = 0.9;
+    world.net.reordering = 0.5;
+    let sent = broadcast_all(&mut world, 100, SECOND / 20);
+    world.run_for(62 * SECOND);
+    assert!((0..5).all(|host| world.received(host).len() == sent.len()));
+    assert_eq!((0..5).map(|host| world.metrics(host).broadcasts_received).sum::<u64>(), 400);
+}
+
+#[test]
+fn claims_get_through_while_every_queue_is_full_of_one_origin() {
+    let took = |loud: bool| {
+        let mut world = settled(8);
+        let payload = [7; 512];
+        for _ in 0..256 {
+            if loud {
+                world.broadcast(0, "t", &payload).unwrap();
+            }
+        }
+        world.leave_and_stop(5);
+        world.run_until("the leave", 10 * SECOND, |world| world.all_see(7))
+    };
+    let (quiet, loud) = (took(false), took(true));
+    println!("a leave is known to all after {quiet:?}, with 128 KiB of broadcasts waiting after {loud:?}");
+    assert!(loud <= quiet * 2 + SECOND / 10, "{loud:?}, else {quiet:?}");
+}
+
+/// The 99th percentile of the time until all know of a crash, with so many broadcasts a second.
+fn detection(per_second: u32, wanted: u64) -> Duration {
+    let mut times: Vec<_> = seeds(wanted)
+        .map(|seed| {
+            let mut world = World::new(seed);
+            world.keep_events = false;
+            world.start_cluster(16, Config::lan);
+            world.run_until("one view", 5 * SECOND, |world| world.all_see(16));
+            let mut past = Duration::ZERO;
+            let pause = SECOND.checked_div(per_second).unwrap_or(SECOND / 50);
+            let step = |world: &mut World| {
+                if per_second > 0 {
+                    let from = world.rng.usize(..15);
+                    world.broadcast(from, "t", &[7; 100]).unwrap();
+                }
+                world.run_for(pause);
+            };
+            (0..100).for_each(|_| step(&mut world));
+            world.crash(15);
+            while !world.all_see(15) {
+                step(&mut world);
+                past += pause;
+            }
+            past
+        })
+        .collect();
+    times.sort_unstable();
+    times[times.len() * 99 / 100]
+}
+
+#[test]
+fn a_crash_is_found_as_soon_under_fifty_broadcasts_a_second() {
+    let (quiet, busy) = (detection(0, 60), detection(50, 60));
+    println!("a crash among 16 is known to all, p99: {quiet:?}, with 50 broadcasts a second {busy:?}");
+    assert!(busy <= quiet.mul_f64(1.1), "{busy:?}, else {quiet:?}");
+}
+
+/// Runs a random schedule: what is promised is looked for at each step.
+fn play(seed: u64) {
+    let mut world = World::new(seed);
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let n = 2 + rng.usize(..8);
+    world.start_cluster(n, Config::lan);
+    world.hosts.iter_mut().for_each(|host| host.seeds = (0..n).map(addr).collect());
+    world.net.duplication = [0.0, 0.3][rng.usize(..2)];
+    world.net.reordering = [0.0, 0.3][rng.usize(..2)];
+    world.run_for(20 * SECOND);
+    for _ in 0..rng.usize(20..120) {
+        world.run_for(Duration::from_millis(rng.u64(..2000)));
+        let host = rng.usize(..n);
+        if !world.hosts[host].is_up() {
+            world.restart(host);
+        }
+        match rng.u32(..24) {
+            0 => world.net.lose([0.1, 0.3, 0.5][rng.usize(..3)]),
+            1 => world.net.isolate([host]),
+            2..=4 => {
+                world.net.heal();
+                world.net.lose(0.0);
+            }
+            5 => world.restart(host),
+            6 => world.crash(host),
+            7 => world.pause(host, Duration::from_millis(rng.u64(..5000))),
+            8 => (0..50).for_each(|_| _ = world.broadcast(host, "burst", &[0; 200])),
+            _ => _ = world.broadcast(host, "t", &rng.u64(..).to_le_bytes()),
+        }
+    }
+    world.net.heal();
+    world.net.lose([0.0, 0.2][rng.usize(..2)]);
+    world.run_for(70 * SECOND);
+}
+
+#[test]
+fn whatever_happens_what_is_promised_of_broadcasts_is_kept() {
+    seeds(150).for_each(play);
+}
