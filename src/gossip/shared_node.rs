@@ -109,7 +109,8 @@ impl SharedNode {
 
     /// Publishes the node's own *joined* before anybody can subscribe or ask: it is the first event.
     pub(super) fn list_itself(&self) {
-        if let Some(Output::Event(event)) = self.drive(|endpoint, _| endpoint.poll_output()) {
+        // It may have taken a later epoch already. Nothing else is put out before the first input.
+        while let Some(Output::Event(event)) = self.drive(|endpoint, _| endpoint.poll_output()) {
             self.publication.directory.publish(&event);
         }
     }

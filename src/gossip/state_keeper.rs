@@ -23,7 +23,7 @@ use super::{
     events::Events,
 };
 use crate::{
-    Error,
+    Error, Stop,
     blocking::now,
     error::message_of,
     log_line::{Field, Topic, log},
@@ -54,6 +54,7 @@ struct Keeping {
     /// Disconnected once the thread has ended.
     ended: Receiver<()>,
     thread: JoinHandle<()>,
+    abandoned: Stop,
 }
 
 impl StateKeeper {
@@ -88,23 +89,25 @@ impl StateKeeper {
     /// Begins to write what happens from now on, in a node that lists itself.
     pub(super) fn start(&self, directory: &Arc<Directory>) -> Result<(), Error> {
         let Some(work) = self.work.lock().take() else { return Ok(()) };
-        let (running, ended) = bounded::<()>(0);
-        let (name, directory) = (format!("{}-state", work.node), Arc::clone(directory));
-        let thread = std::thread::Builder::new().name(name.clone()).spawn(move || {
-            let _running = running;
-            work.run(&directory);
-        });
-        let thread = thread.map_err(|source| Error::Spawn { what: format!("thread {name}"), source })?;
-        *self.running.lock() = Some(Keeping { ended, thread });
+        *self.running.lock() = Some(work.spawn(directory)?);
         Ok(())
     }
 
     /// The node has ended, and its events with it: what is left of them is written. It waits for the disk, but not for ever.
     pub(super) fn finish(&self) {
-        let Some(Keeping { ended, thread }) = self.running.lock().take() else { return };
-        if ended.recv_timeout(LAST_WAIT) == Err(RecvTimeoutError::Disconnected) {
+        let keeping = self.running.lock().take();
+        keeping.into_iter().for_each(Keeping::finish);
+    }
+}
+
+impl Keeping {
+    /// Waits for the thread. If the disk hangs, it ends with the call that it is in, and leaves the file alone.
+    fn finish(self) {
+        if self.ended.recv_timeout(LAST_WAIT) == Err(RecvTimeoutError::Disconnected) {
             // Its panic, if any, was caught and told.
-            let _ = thread.join();
+            let _ = self.thread.join();
+        } else {
+            self.abandoned.stop();
         }
     }
 }
@@ -147,6 +150,20 @@ impl Due {
         let look = self.looked + look;
         let batch = self.waits.filter(|_| !failed).map(|since| since + PATIENCE);
         [batch, self.forget_unmet].into_iter().flatten().fold(look, Instant::min)
+    }
+}
+
+impl<F: Files<File: Send> + Send + 'static> Work<F> {
+    fn spawn(self, directory: &Arc<Directory>) -> Result<Keeping, Error> {
+        let (running, ended) = bounded::<()>(0);
+        let abandoned = self.file.abandoned();
+        let (name, directory) = (format!("{}-state", self.node), Arc::clone(directory));
+        let thread = std::thread::Builder::new().name(name.clone()).spawn(move || {
+            let _running = running;
+            self.run(&directory);
+        });
+        let thread = thread.map_err(|source| Error::Spawn { what: format!("thread {name}"), source })?;
+        Ok(Keeping { ended, thread, abandoned })
     }
 }
 

@@ -68,6 +68,7 @@ struct Rig {
     directory: Arc<Directory>,
     counters: Arc<Counters>,
     thread: Option<JoinHandle<Vec<String>>>,
+    abandoned: Stop,
 }
 
 impl Rig {
@@ -87,23 +88,14 @@ impl Rig {
             forget_unmet,
             failed: false,
         };
-        let followed = Arc::clone(&directory);
+        let (followed, abandoned) = (Arc::clone(&directory), work.file.abandoned());
         let run = move || capture::lines(|| work.run(&followed));
         let thread = Some(std::thread::Builder::new().spawn(run).unwrap());
-        Self { disk, directory, counters, thread }
+        Self { disk, directory, counters, thread, abandoned }
     }
 
     fn joins(&self, name: &str) {
-        let member = Member {
-            name: name.into(),
-            addr: ([127, 0, 0, 1], 1).into(),
-            state: MemberState::Alive,
-            tags: Tags::default(),
-            identity: Identity { epoch: 1, incarnation: 0 },
-            since: Time::ZERO,
-            removed_by: None,
-        };
-        self.directory.publish(&Event::Joined { member });
+        self.directory.publish(&Event::Joined { member: living(name, 1) });
     }
 
     fn errors(&self) -> u64 {
@@ -220,4 +212,77 @@ fn a_panic_ends_the_keeping_and_nothing_else() {
     rig.joins("later");
     let lines = rig.end();
     assert!(lines[0].contains("a disk of this test"), "{lines:?}");
+}
+
+/// A node's own *joined* is told with the epoch of the clock, and the later one only after that.
+#[test]
+fn a_clock_that_is_behind_never_gets_into_the_file() {
+    let own = |epoch| living("me", epoch);
+    let epoch =
+        |disk: &Shared| StateFile::read(disk.clone(), ("default", "me"), 100, false).unwrap().1.past.epoch;
+    let mut rig = Rig::start(LONG, LONG);
+    rig.directory.publish(&Event::Joined { member: own(1_000) });
+    rig.end();
+    assert_eq!(epoch(&rig.disk), 1_000);
+    let mut next = Rig::start_on(rig.disk.clone(), LONG, LONG);
+    next.directory.publish(&Event::Joined { member: own(7) });
+    next.end();
+    assert_eq!(epoch(&next.disk), 1_000);
+    let mut next = Rig::start_on(next.disk.clone(), LONG, LONG);
+    next.directory.publish(&Event::Updated { member: own(1_001), previous: own(7) });
+    next.end();
+    assert_eq!(epoch(&next.disk), 1_001);
+}
+
+/// The same with a node and its own clock, which is a year behind the file.
+#[test]
+fn a_node_is_listed_with_an_epoch_beyond_its_file_s_from_the_first_moment() {
+    let path = std::env::temp_dir().join(format!("syncswim-behind-{}.state", std::process::id()));
+    let ahead = wall_millis() + 365 * 24 * 3600 * 1000;
+    let past = living("a", ahead);
+    let (mut file, _) = StateFile::read(Disk::new(path.clone()), ("default", "a"), 9, false).unwrap();
+    file.note(&Event::Joined { member: past }, 0);
+    file.finish().unwrap();
+    let config = GossipConfig::local("a").bind("127.0.0.1:0").state_file(&path);
+    let builder = crate::Gossip::builder(config);
+    let events = builder.events();
+    let node = builder.start().unwrap();
+    assert_eq!(node.members()[0].identity.epoch, ahead + 1);
+    assert!(matches!(events.try_recv(), Ok(Event::Joined { member, .. }) if &*member.name == "a"));
+    node.abort().unwrap();
+    let found = StateFile::read(Disk::new(path.clone()), ("default", "a"), 9, false).unwrap().1;
+    assert_eq!(found.past.epoch, ahead + 1);
+    std::fs::remove_file(path).unwrap();
+}
+
+fn living(name: &str, epoch: u64) -> Member {
+    Member {
+        name: name.into(),
+        addr: ([127, 0, 0, 1], 1).into(),
+        state: MemberState::Alive,
+        tags: Tags::default(),
+        identity: Identity { epoch, incarnation: 0 },
+        since: Time::ZERO,
+        removed_by: None,
+    }
+}
+
+/// A stop does not wait for a disk that hangs; and once it hangs no more, the file is the next life's.
+#[test]
+fn a_thread_that_was_given_up_leaves_the_file_alone() {
+    let mut rig = Rig::start(LONG, LONG);
+    rig.until("it is made", |rig| rig.disk.disk().file().is_some());
+    let disk = Arc::clone(&rig.disk.0);
+    let mut busy = disk.lock();
+    rig.joins("late");
+    rig.directory.close();
+    let thread = rig.thread.take().unwrap();
+    // As `Keeping` does: the thread waits for the disk.
+    let (_running, ended) = bounded::<()>(0);
+    let waits = std::thread::Builder::new().spawn(|| drop(thread.join())).unwrap();
+    Keeping { ended, thread: waits, abandoned: rig.abandoned.clone() }.finish();
+    busy.remove();
+    drop(busy);
+    rig.until("it ends", |rig| Arc::strong_count(&rig.directory) == 1);
+    assert!(rig.disk.disk().file().is_none(), "nothing was put in place");
 }

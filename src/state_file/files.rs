@@ -1,14 +1,19 @@
 //! What a state file needs of a disk.
 
 use std::{
+    collections::hash_map::RandomState,
     fmt::Debug,
     fs::{self, File},
+    hash::BuildHasher,
     io::{self, Read, Write},
+    mem,
     path::{Path, PathBuf},
 };
 
 use crate::private_file;
 
+/// What stands behind the path in the name of a file that is not in place yet; a random number follows.
+const NEW: &str = ".new-";
 /// More of a file is not read: a million members.
 const MAX_READ: u64 = 64 << 20;
 
@@ -44,13 +49,37 @@ pub(crate) trait Files {
 pub(crate) struct Disk {
     path: PathBuf,
     new: PathBuf,
+    /// Whether what others left behind was removed.
+    swept: bool,
 }
 
 impl Disk {
+    /// The new file has a name that no other process takes, nor another life of this one: what is put in place is what was
+    /// written here, whole.
     pub(crate) fn new(path: PathBuf) -> Self {
         let mut new = path.clone().into_os_string();
-        new.push(".new");
-        Self { path, new: new.into() }
+        // The hasher is keyed by the system's randomness.
+        new.push(format!("{NEW}{:016x}", RandomState::new().hash_one(std::process::id())));
+        Self { path, new: new.into(), swept: false }
+    }
+
+    /// Removes new files that killed processes did not put in place. Where one is still being written by a process that has
+    /// no business here, that one fails, and tries again.
+    fn sweep(&mut self) -> io::Result<()> {
+        if !mem::replace(&mut self.swept, true) {
+            let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let is_new = |other: &str| {
+                let number = other.strip_prefix(&name).and_then(|rest| rest.strip_prefix(NEW));
+                number.is_some_and(|number| number.len() == 16 && u64::from_str_radix(number, 16).is_ok())
+            };
+            for entry in fs::read_dir(self.folder())?.flatten() {
+                if entry.file_name().to_str().is_some_and(is_new) {
+                    // It may be gone by now.
+                    let _ = fs::remove_file(entry.path());
+                }
+            }
+        }
+        Ok(())
     }
 
     fn folder(&self) -> &Path {
@@ -72,6 +101,7 @@ impl Files for Disk {
     }
 
     fn create(&mut self) -> io::Result<File> {
+        self.sweep()?;
         match fs::remove_file(&self.new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

@@ -8,6 +8,7 @@ use super::{
     state::{Remembered, State},
 };
 use crate::{
+    Stop,
     swim::{Event, Member, MemberState, Past},
     wire::hash,
 };
@@ -31,6 +32,7 @@ pub(crate) struct StateFile<F: Files> {
     /// Records that are not written yet, while it is open.
     pending: Vec<u8>,
     waiting: usize,
+    abandoned: Stop,
 }
 
 #[derive(Debug)]
@@ -75,7 +77,8 @@ impl<F: Files> StateFile<F> {
         let unmet: BTreeSet<_> = past.members.iter().map(|(name, _)| Arc::clone(name)).collect();
         state.members.retain(|name, _| unmet.contains(name));
         let (open, pending, waiting) = (None, Vec::new(), 0);
-        let file = Self { files, header, node: node.into(), state, unmet, open, pending, waiting };
+        let (node, abandoned) = (node.into(), Stop::new());
+        let file = Self { files, header, node, state, unmet, open, pending, waiting, abandoned };
         Ok((file, Found { past, left, damaged }))
     }
 
@@ -119,7 +122,7 @@ impl<F: Files> StateFile<F> {
             if !self.state.left {
                 self.put(&Record::Left);
             }
-        } else if self.state.epoch != own.identity.epoch {
+        } else if self.state.epoch < own.identity.epoch {
             self.put(&Record::Life(own.identity.epoch));
         }
     }
@@ -144,6 +147,15 @@ impl<F: Files> StateFile<F> {
         }
     }
 
+    /// Once it is raised, nothing is begun on the disk any more: the next life may have the file by then.
+    pub(crate) fn abandoned(&self) -> Stop {
+        self.abandoned.clone()
+    }
+
+    fn check_kept(&self) -> io::Result<()> {
+        if self.abandoned.is_stopped() { Err(io::Error::other("the node has ended")) } else { Ok(()) }
+    }
+
     /// How many records wait to be written.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting
@@ -151,6 +163,7 @@ impl<F: Files> StateFile<F> {
 
     /// Writes what waits; the whole file if it is not there, or large enough. What fails is made good by the next call.
     pub(crate) fn write(&mut self) -> io::Result<()> {
+        self.check_kept()?;
         let (pending, _) = (mem::take(&mut self.pending), mem::take(&mut self.waiting));
         match self.open.take() {
             Some(mut open) if open.has_room(pending.len()) && self.files.is_in_place(&open.file) => {
@@ -171,6 +184,8 @@ impl<F: Files> StateFile<F> {
         let mut file = self.files.create()?;
         self.files.write(&mut file, &bytes)?;
         self.files.sync(&mut file)?;
+        // The disk may have taken its time.
+        self.check_kept()?;
         self.files.put_in_place()?;
         self.files.sync_folder()?;
         let (size, most) = (bytes.len(), LEAST_GROWTH.max(GROWTH * bytes.len()));

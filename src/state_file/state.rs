@@ -51,7 +51,8 @@ impl State {
 
     pub(super) fn apply(&mut self, record: &Record<'_>) {
         match record {
-            Record::Life(epoch) => (self.epoch, self.left) = (*epoch, false),
+            // A life that begins is later than all before it, whatever its clock said first.
+            Record::Life(epoch) => (self.epoch, self.left) = (self.epoch.max(*epoch), false),
             Record::Member(entry) => {
                 let Entry { name, addr, epoch, live, since } = *entry;
                 let remembered = Remembered { addr, epoch, live, since };

@@ -1,11 +1,11 @@
 //! Whatever becomes of a file and its disk, what can be read is a state that the node was in.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{fs, io, net::SocketAddr, sync::Arc};
 
 use proptest::prelude::*;
 
 use super::{
-    Files, StateFile,
+    Disk, Files, StateFile,
     keeper::Found,
     record::{Entry, HEADER, Record, append, header},
     state::State,
@@ -441,4 +441,30 @@ proptest! {
         let (mut state, _) = read(disk);
         state.finish().unwrap();
     }
+}
+
+/// One writes, another begins to, and the first puts in place what it wrote: never what the other has half of.
+#[test]
+fn of_two_processes_with_one_path_each_puts_its_own_file_in_place() {
+    let folder = std::env::temp_dir().join(format!("syncswim-twins-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("a.state");
+    fs::write(folder.join("a.state.new"), "somebody's").unwrap();
+    fs::write(folder.join("a.state.new-0123456789abcdef"), "of a process that was killed").unwrap();
+    let [mut one, mut other] = [(); 2].map(|()| Disk::new(path.clone()));
+    // Both have been here before.
+    other.create().unwrap();
+    let mut first = one.create().unwrap();
+    one.write(&mut first, b"all of it").unwrap();
+    let mut second = other.create().unwrap();
+    other.write(&mut second, b"half").unwrap();
+    one.put_in_place().unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"all of it");
+    assert!(one.is_in_place(&first) && !other.is_in_place(&second));
+    other.put_in_place().unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"half");
+    let mut left: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["a.state", "a.state.new"], "what is not ours stays");
+    fs::remove_dir_all(folder).unwrap();
 }
