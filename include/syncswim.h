@@ -302,6 +302,36 @@ typedef struct syncswim_member {
 #define SYNCSWIM_ERR_UNKNOWN_MEMBER -16
 
 /**
+ * The member has failed or left, or was not reached. It did not act.
+ */
+#define SYNCSWIM_ERR_NOT_REACHED -17
+
+/**
+ * Nobody there reads the topic. It was not delivered.
+ */
+#define SYNCSWIM_ERR_NO_READER -18
+
+/**
+ * Too much waits there already, or is under way here. It was not delivered.
+ */
+#define SYNCSWIM_ERR_BUSY -19
+
+/**
+ * It is longer than is allowed. It was not delivered.
+ */
+#define SYNCSWIM_ERR_TOO_LARGE -20
+
+/**
+ * No answer came in time, or the member failed meanwhile: it may have acted.
+ */
+#define SYNCSWIM_ERR_UNANSWERED -21
+
+/**
+ * The application there refused. The message says why.
+ */
+#define SYNCSWIM_ERR_REFUSED -22
+
+/**
  * The member is live, and that can be done only with a failed one.
  */
 #define SYNCSWIM_ERR_STILL_LIVE -23
