@@ -99,6 +99,26 @@
 #define SYNCSWIM_MEMBER_LEFT 3
 
 /**
+ * The owner has this value under the key, or has set it.
+ */
+#define SYNCSWIM_ENTRY_SET 0
+
+/**
+ * The owner has deleted the key. It has no value.
+ */
+#define SYNCSWIM_ENTRY_DELETED 1
+
+/**
+ * The owner is listed no longer, or has restarted: all its keys are gone. There is no key, and no value.
+ */
+#define SYNCSWIM_ENTRY_OWNER_GONE 2
+
+/**
+ * The answers to a query, as they come in. Threads that read it wait for each other.
+ */
+typedef struct syncswim_answers syncswim_answers;
+
+/**
  * What changed: peers that are active now and were not, that left, and that were removed. Any thread may read
  * it, several at a time.
  */
@@ -116,6 +136,24 @@ typedef struct syncswim_cluster syncswim_cluster;
 typedef struct syncswim_config syncswim_config;
 
 /**
+ * Key-values of members: all at one moment, by owner and key, or what a watch has been told. They never change; any
+ * thread may read them, several at a time.
+ */
+typedef struct syncswim_entries syncswim_entries;
+
+/**
+ * A subscription to key-values. A reader that is slow keeps nobody waiting: it is told what leads from what it has
+ * read to the latest state. Any thread may use it; it outlives its cluster, and then reports SYNCSWIM_CLOSED.
+ */
+typedef struct syncswim_entry_watch syncswim_entry_watch;
+
+/**
+ * A mailbox. Any thread may use it; if several read, each message goes to one of them. It outlives its cluster, delivers
+ * what was queued, and then reports SYNCSWIM_CLOSED.
+ */
+typedef struct syncswim_inbox syncswim_inbox;
+
+/**
  * The members of a gossip cluster at one moment, this node included, by ascending name. It never changes; any
  * thread may read it, several at a time.
  */
@@ -126,6 +164,16 @@ typedef struct syncswim_members syncswim_members;
  * cluster.
  */
 typedef struct syncswim_membership syncswim_membership;
+
+/**
+ * Something that a member said: a message, a request, or an answer. Any thread may read it, several at a time.
+ */
+typedef struct syncswim_message syncswim_message;
+
+/**
+ * The requests of a topic, to be answered. Any thread may use it; if several read, each request goes to one of them.
+ */
+typedef struct syncswim_requests syncswim_requests;
 
 /**
  * The set at one moment. It never changes; any thread may read it, several at a time.
@@ -205,6 +253,45 @@ typedef struct syncswim_member {
    */
   const char *removed_by;
 } syncswim_member;
+
+/**
+ * One key-value. Set struct_size to sizeof(struct syncswim_entry) before a call: no more than that is written, so
+ * that later versions can append fields.
+ */
+typedef struct syncswim_entry {
+  /**
+   * The caller's sizeof.
+   */
+  size_t struct_size;
+  /**
+   * SYNCSWIM_ENTRY_SET, SYNCSWIM_ENTRY_DELETED or SYNCSWIM_ENTRY_OWNER_GONE.
+   */
+  int kind;
+  /**
+   * The member that owns it. Valid until the entries are freed, as all that is pointed to.
+   */
+  const char *owner;
+  /**
+   * The key; an empty text if all of the owner are meant.
+   */
+  const char *key;
+  /**
+   * The value, and how many bytes it has.
+   */
+  const uint8_t *value;
+  /**
+   * How many bytes the value has.
+   */
+  size_t value_len;
+  /**
+   * Which of the owner's changes it was, counted from 1 in each life of the owner.
+   */
+  uint64_t version;
+  /**
+   * When it was set, by the owner's clock: milliseconds since 1970, times 65,536.
+   */
+  uint64_t stamp;
+} syncswim_entry;
 
 /**
  * It is done.
@@ -765,6 +852,216 @@ syncswim_status syncswim_cluster_prometheus_text(const struct syncswim_cluster *
                                                  char *buffer,
                                                  size_t size,
                                                  size_t *needed);
+
+/**
+ * Sends a message to a member, and waits until it is in that member's inboxes for the topic: then, and only then, the call
+ * returns SYNCSWIM_OK. Waits for `timeout_ms` milliseconds at most, or a day if it is negative. SYNCSWIM_ERR_UNANSWERED says that it
+ * may have arrived, SYNCSWIM_ERR_UNKNOWN_MEMBER, SYNCSWIM_ERR_NOT_REACHED, SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY and
+ * SYNCSWIM_ERR_TOO_LARGE (1 MiB is the most) that it has not.
+ */
+syncswim_status syncswim_cluster_send(const struct syncswim_cluster *cluster,
+                                      const char *member,
+                                      const char *topic,
+                                      const uint8_t *payload,
+                                      size_t length,
+                                      int64_t timeout_ms);
+
+/**
+ * Asks a member, and waits for the answer of its application, which the caller frees. Errors as for
+ * syncswim_cluster_send, and SYNCSWIM_ERR_REFUSED if the application there refuses.
+ */
+syncswim_status syncswim_cluster_request(const struct syncswim_cluster *cluster,
+                                         const char *member,
+                                         const char *topic,
+                                         const uint8_t *payload,
+                                         size_t length,
+                                         int64_t timeout_ms,
+                                         struct syncswim_message **out);
+
+/**
+ * Opens a mailbox for what members send to a topic from now on: to all that begin with a text if there is "*" behind it, to
+ * all if there is nothing else. While it holds 1,024 messages or 4 MiB, senders get SYNCSWIM_ERR_BUSY.
+ */
+syncswim_status syncswim_cluster_inbox(const struct syncswim_cluster *cluster,
+                                       const char *topics,
+                                       struct syncswim_inbox **out);
+
+/**
+ * Waits for the next message, which the caller frees: up to `timeout_ms` milliseconds, 0 to only look, or for ever if it is
+ * negative. Returns SYNCSWIM_TIMEOUT if none came, and SYNCSWIM_CLOSED if none will: then `out` is as it was.
+ */
+syncswim_status syncswim_inbox_next(const struct syncswim_inbox *inbox,
+                                    int64_t timeout_ms,
+                                    struct syncswim_message **out);
+
+/**
+ * Closes a mailbox and frees it. NULL does nothing.
+ */
+void syncswim_inbox_free(struct syncswim_inbox *inbox);
+
+/**
+ * Serves a topic: the requests that members send to it are to be answered. Several that serve one topic share its requests.
+ * While 256 wait, or 4 MiB, senders get SYNCSWIM_ERR_BUSY. Topics that begin with "syncswim/" are the node's own.
+ */
+syncswim_status syncswim_cluster_serve(const struct syncswim_cluster *cluster,
+                                       const char *topic,
+                                       struct syncswim_requests **out);
+
+/**
+ * Waits for the next request, as syncswim_inbox_next does. To free it unanswered tells its sender so.
+ */
+syncswim_status syncswim_requests_next(const struct syncswim_requests *requests,
+                                       int64_t timeout_ms,
+                                       struct syncswim_message **out);
+
+/**
+ * Ends the service and frees it. If it was the last of its topic, the requests that wait are refused with
+ * SYNCSWIM_ERR_NO_READER. NULL does nothing.
+ */
+void syncswim_requests_free(struct syncswim_requests *requests);
+
+/**
+ * Answers a request, once: SYNCSWIM_ERR_STATE if it is none, or was answered. SYNCSWIM_TIMEOUT if its sender has given up.
+ */
+syncswim_status syncswim_request_answer(const struct syncswim_message *request,
+                                        const uint8_t *payload,
+                                        size_t length);
+
+/**
+ * Refuses a request, once, for a reason of at most 512 bytes. Errors as for syncswim_request_answer.
+ */
+syncswim_status syncswim_request_refuse(const struct syncswim_message *request, const char *reason);
+
+/**
+ * Asks all live members that a filter matches, this node included if it does: "" for all, "role=db,!zone=a", "@others" for
+ * all but this node. syncswim_answers_next hands out one result for each.
+ */
+syncswim_status syncswim_cluster_query(const struct syncswim_cluster *cluster,
+                                       const char *filter,
+                                       const char *topic,
+                                       const uint8_t *payload,
+                                       size_t length,
+                                       int64_t timeout_ms,
+                                       struct syncswim_answers **out);
+
+/**
+ * Waits for the next result of a query, as syncswim_inbox_next does; syncswim_message_status says what it is.
+ * SYNCSWIM_CLOSED: each member has had its result.
+ */
+syncswim_status syncswim_answers_next(const struct syncswim_answers *answers,
+                                      int64_t timeout_ms,
+                                      struct syncswim_message **out);
+
+/**
+ * Frees the results of a query. NULL does nothing.
+ */
+void syncswim_answers_free(struct syncswim_answers *answers);
+
+/**
+ * The name of the member that said it. Valid until it is freed; NULL if the call failed.
+ */
+const char *syncswim_message_from(const struct syncswim_message *message);
+
+/**
+ * In which life of that member: the epoch in syncswim_member. 0 if the call failed.
+ */
+uint64_t syncswim_message_epoch(const struct syncswim_message *message);
+
+/**
+ * The topic that it was sent to; of an answer empty. Valid until it is freed; NULL if the call failed.
+ */
+const char *syncswim_message_topic(const struct syncswim_message *message);
+
+/**
+ * Its bytes, syncswim_message_len of them. Valid until it is freed; NULL if the call failed.
+ */
+const uint8_t *syncswim_message_payload(const struct syncswim_message *message);
+
+/**
+ * How many bytes it has; 0 if the call failed.
+ */
+size_t syncswim_message_len(const struct syncswim_message *message);
+
+/**
+ * SYNCSWIM_OK. Of a result of a query that is no answer: SYNCSWIM_ERR_REFUSED (the payload says why),
+ * SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY, SYNCSWIM_ERR_TOO_LARGE; SYNCSWIM_ERR_UNANSWERED if the member lives and was silent,
+ * SYNCSWIM_ERR_NOT_REACHED if it failed or left meanwhile, perhaps after it acted.
+ */
+syncswim_status syncswim_message_status(const struct syncswim_message *message);
+
+/**
+ * Frees it. A request that was not answered is refused so. NULL does nothing.
+ */
+void syncswim_message_free(struct syncswim_message *message);
+
+/**
+ * Sets a key of this node's own map. The node alone writes there, every member reads: see syncswim_cluster_entries.
+ * Fails with SYNCSWIM_ERR_TOO_LARGE beyond 64 bytes of a key, 15,360 of a value, 256 keys, or 64 KiB of all keys and values; with
+ * SYNCSWIM_ERR_BUSY at more than 10 changes a second, 64 at once. `version` is which of this life's changes it is; it may
+ * be NULL. The map is empty after a restart.
+ */
+syncswim_status syncswim_cluster_set(const struct syncswim_cluster *cluster,
+                                     const char *key,
+                                     const uint8_t *value,
+                                     size_t value_len,
+                                     uint64_t *version);
+
+/**
+ * Deletes a key of this node's own map. It is no failure if there is none.
+ */
+syncswim_status syncswim_cluster_delete(const struct syncswim_cluster *cluster, const char *key);
+
+/**
+ * All key-values of the listed members at this moment, live or not, this node's own among them, by owner and key.
+ */
+syncswim_status syncswim_cluster_entries(const struct syncswim_cluster *cluster,
+                                         struct syncswim_entries **out);
+
+/**
+ * How many there are; 0 if the call failed.
+ */
+size_t syncswim_entries_len(const struct syncswim_entries *entries);
+
+/**
+ * Where the key of an owner is; or with NULL for the owner, the key of whichever owner set it last. The length if there
+ * is none, or the call failed.
+ */
+size_t syncswim_entries_find(const struct syncswim_entries *entries,
+                             const char *owner,
+                             const char *key);
+
+/**
+ * Writes one into `out`, whose struct_size must be set.
+ */
+syncswim_status syncswim_entries_get(const struct syncswim_entries *entries,
+                                     size_t index,
+                                     struct syncswim_entry *out);
+
+/**
+ * Frees entries and all that they point to. NULL does nothing.
+ */
+void syncswim_entries_free(struct syncswim_entries *entries);
+
+/**
+ * Follows a key of all members, or with NULL all keys. What comes first leads from nothing to the present state.
+ */
+syncswim_status syncswim_cluster_watch_entries(const struct syncswim_cluster *cluster,
+                                               const char *key,
+                                               struct syncswim_entry_watch **out);
+
+/**
+ * Waits for the next changes, which the caller frees: up to `timeout_ms` milliseconds, 0 to only look, or for ever if it
+ * is negative. Returns SYNCSWIM_TIMEOUT if none came, and SYNCSWIM_CLOSED if none will: then `out` is as it was.
+ */
+syncswim_status syncswim_entry_watch_next(const struct syncswim_entry_watch *watch,
+                                          int64_t timeout_ms,
+                                          struct syncswim_entries **out);
+
+/**
+ * Cancels the watch and frees it. Whoever waits for it on another thread is not woken by this; use time-outs. NULL does
+ * nothing.
+ */
+void syncswim_entry_watch_free(struct syncswim_entry_watch *watch);
 
 /**
  * Writes how the node stands into `buffer`, which has `size` bytes: one line, beginning with "starting", "joined",

@@ -62,7 +62,7 @@ fn is_done(output: &Output) {
     assert!(String::from_utf8_lossy(&output.stdout).contains("done"), "{output:?}");
 }
 
-const PROGRAMS: [&str; 2] = ["tests/c/arguments.c", "tests/c/life.c"];
+const PROGRAMS: [&str; 3] = ["tests/c/arguments.c", "tests/c/life.c", "tests/c/messages.c"];
 
 #[test]
 fn the_header_is_c99_and_cpp11_without_a_warning() {
@@ -101,6 +101,7 @@ fn the_library_exports_what_the_header_declares_and_nothing_else() {
 fn every_call_withstands_wrong_arguments_and_a_thousand_lives_leave_nothing() {
     is_done(&succeeds(&mut Command::new(compile(PROGRAMS[0], "plain", &[]))));
     is_done(&succeeds(Command::new(compile(PROGRAMS[1], "plain", &[])).arg("1000")));
+    is_done(&succeeds(&mut Command::new(compile(PROGRAMS[2], "plain", &[]))));
 }
 
 #[test]
@@ -279,6 +280,54 @@ with syncswim.Node("a", bind="127.0.0.1:0") as node:
     let output = runs_in_python(program);
     assert!(output.contains("only a failed member can be removed"), "{output}");
     assert!(output.contains("b ['a'] None"), "{output}");
+}
+
+#[test]
+fn python_sends_asks_and_queries() {
+    if !is_installed("python3") {
+        return;
+    }
+    let program = r#"
+import threading
+import syncswim
+
+def serve(node):
+    for request in node.serve("double"):
+        if request.payload == b"":
+            request.refuse("nothing to double")
+        elif request.payload != b"drop":
+            request.answer(request.payload * 2)
+        del request
+
+with syncswim.Node("a", bind="127.0.0.1:0") as a, syncswim.Node("b", bind="127.0.0.1:0", join=[a.members()[0].addr]) as b:
+    while len(a.members()) < 2:
+        pass
+    inbox = b.inbox("jobs/*")
+    server = threading.Thread(target=serve, args=(b,))
+    server.start()
+    a.send("b", "jobs/1", b"\0sweep")
+    assert next(inbox) == ("a", "jobs/1", b"\0sweep")
+    while True:
+        try:
+            assert a.request("b", "double", b"x" * 100_000) == b"x" * 200_000
+            break
+        except syncswim.Error as error:
+            assert error.status == -18, error
+    for payload in [b"", b"drop"]:
+        try:
+            a.request("b", "double", payload)
+            assert False
+        except syncswim.Error as error:
+            assert error.status == -22, error
+    answers = {answer.member: answer for answer in a.query("double", b"1")}
+    assert answers == {"a": ("a", b"", "no reader"), "b": ("b", b"11", None)}, answers
+    assert [answer.member for answer in a.query("syncswim/ping", to="@others")] == ["b"]
+    b.stop()
+    server.join()
+print("fine")
+"#;
+    let said = runs_in_python(program);
+    assert!(said.contains("fine"), "{said}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ import asyncio
 import ctypes
 import os
 from collections import namedtuple
-from ctypes import POINTER, byref, c_char_p, c_int, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, byref, c_char_p, c_int, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 from pathlib import Path
 
 ABI_VERSION = 1
@@ -25,6 +25,9 @@ SLICE_MS = 250
 Change = namedtuple("Change", "active left removed")
 Snapshot = namedtuple("Snapshot", "active left failed")
 Member = namedtuple("Member", "name addr state is_local tags removed_by")
+Message = namedtuple("Message", "sender topic payload")
+Answer = namedtuple("Answer", "member payload error")
+QUERY_ERRORS = {-17: "failed or left", -18: "no reader", -19: "busy", -20: "too large", -21: "silent", -22: "refused"}
 
 
 class Error(Exception):
@@ -72,6 +75,16 @@ def _load():
         "cluster_status": [c_void_p, c_char_p, c_size_t, POINTER(c_size_t)],
         "cluster_explain": [c_void_p, c_char_p, c_char_p, c_size_t, POINTER(c_size_t)],
         "cluster_record": [c_void_p, c_char_p, c_uint64],
+        "cluster_send": [c_void_p, c_char_p, c_char_p, c_char_p, c_size_t, c_int64],
+        "cluster_request": [c_void_p, c_char_p, c_char_p, c_char_p, c_size_t, c_int64, POINTER(c_void_p)],
+        "cluster_query": [c_void_p, c_char_p, c_char_p, c_char_p, c_size_t, c_int64, POINTER(c_void_p)],
+        "cluster_inbox": [c_void_p, c_char_p, POINTER(c_void_p)],
+        "cluster_serve": [c_void_p, c_char_p, POINTER(c_void_p)],
+        "inbox_next": [c_void_p, c_int64, POINTER(c_void_p)],
+        "requests_next": [c_void_p, c_int64, POINTER(c_void_p)],
+        "answers_next": [c_void_p, c_int64, POINTER(c_void_p)],
+        "request_answer": [c_void_p, c_char_p, c_size_t],
+        "request_refuse": [c_void_p, c_char_p],
         "membership_snapshot": [c_void_p, POINTER(c_void_p)],
         "membership_watch": [c_void_p, POINTER(c_void_p)],
         "members_get": [c_void_p, c_size_t, POINTER(_Member)],
@@ -95,10 +108,16 @@ def _load():
         ("members_len", [c_void_p], c_size_t),
         ("members_tag_key", [c_void_p, c_size_t, c_size_t], c_char_p),
         ("members_tag", [c_void_p, c_size_t, c_char_p], c_char_p),
+        ("message_from", [c_void_p], c_char_p),
+        ("message_topic", [c_void_p], c_char_p),
+        ("message_payload", [c_void_p], c_void_p),
+        ("message_len", [c_void_p], c_size_t),
+        ("message_status", [c_void_p], c_int32),
     ]:
         function = getattr(library, f"syncswim_{name}")
         function.argtypes, function.restype = arguments, result
-    for kind in ["config", "cluster", "membership", "snapshot", "members", "watch", "change"]:
+    handles = ["config", "cluster", "membership", "snapshot", "members", "watch", "change", "message", "inbox", "requests", "answers"]
+    for kind in handles:
         function = getattr(library, f"syncswim_{kind}_free")
         function.argtypes, function.restype = [c_void_p], None
     if library.syncswim_abi_version() < ABI_VERSION:
@@ -239,6 +258,36 @@ class Node:
         """Records this node to a file of at most `limit` bytes, for `replay`; None ends that."""
         _lib.syncswim_cluster_record(self._cluster, path and os.fsencode(path), limit)
 
+    def send(self, member, topic, payload, timeout=10.0):
+        """Returns once the message is in that member's inboxes for the topic, or raises Error: -21 if it may have arrived."""
+        topic, ms = topic.encode(), int(timeout * 1000)
+        _lib.syncswim_cluster_send(self._cluster, member.encode(), topic, payload, len(payload), ms)
+
+    def request(self, member, topic, payload=b"", timeout=10.0):
+        """What the member's application answers."""
+        call, topic, ms = _lib.syncswim_cluster_request, topic.encode(), int(timeout * 1000)
+        return _take(_new(call, self._cluster, member.encode(), topic, payload, len(payload), ms)).payload
+
+    def query(self, topic, payload=b"", to="", timeout=5.0):
+        """Asks all live members that a filter matches, as "role=db,!zone=a"; one Answer for each, whose `error` says why
+        there is none."""
+        call, ms = _lib.syncswim_cluster_query, int(timeout * 1000)
+        answers = _new(call, self._cluster, to.encode(), topic.encode(), payload, len(payload), ms)
+        for message in _read(_lib.syncswim_answers_next, answers, _lib.syncswim_answers_free):
+            error = QUERY_ERRORS.get(_lib.syncswim_message_status(message))
+            said = _take(message)
+            yield Answer(said.sender, said.payload, error)
+
+    def inbox(self, topics):
+        """The messages to a topic, to all that begin alike ("jobs/*"), or to all ("*"), until the node ends."""
+        inbox = _new(_lib.syncswim_cluster_inbox, self._cluster, topics.encode())
+        return map(_take, _read(_lib.syncswim_inbox_next, inbox, _lib.syncswim_inbox_free))
+
+    def serve(self, topic):
+        """The requests to a topic, until the node ends: each is to be answered."""
+        requests = _new(_lib.syncswim_cluster_serve, self._cluster, topic.encode())
+        return map(Request, _read(_lib.syncswim_requests_next, requests, _lib.syncswim_requests_free))
+
     def changes(self):
         """The state now, then every change, until the node ends. Ctrl-C gets through."""
         watch = _new(_lib.syncswim_membership_watch, self._membership)
@@ -274,6 +323,49 @@ class Node:
         finally:
             loop.remove_reader(fd.value)
             _lib.syncswim_watch_free(watch)
+
+
+class Request:
+    """A request of a member. If it is dropped, that member is told so."""
+
+    def __init__(self, handle):
+        self._handle = handle
+        self.sender, self.topic, self.payload = _said(handle)
+
+    def answer(self, payload):
+        _lib.syncswim_request_answer(self._handle, payload, len(payload))
+
+    def refuse(self, reason):
+        _lib.syncswim_request_refuse(self._handle, reason.encode())
+
+    def __del__(self):
+        _lib.syncswim_message_free(self._handle)
+
+
+def _read(call, handle, free):
+    """What comes, one after the other, until there can be no more. Ctrl-C gets through."""
+    try:
+        while True:
+            out = c_void_p()
+            status = call(handle, SLICE_MS, byref(out))
+            if status == CLOSED:
+                return
+            if status == OK:
+                yield out
+    finally:
+        free(handle)
+
+
+def _said(message):
+    payload = ctypes.string_at(_lib.syncswim_message_payload(message), _lib.syncswim_message_len(message))
+    return _lib.syncswim_message_from(message).decode(), _lib.syncswim_message_topic(message).decode(), payload
+
+
+def _take(message):
+    try:
+        return Message(*_said(message))
+    finally:
+        _lib.syncswim_message_free(message)
 
 
 def _next(watch, timeout_ms):

@@ -16,6 +16,7 @@ mod handle;
 mod logger;
 mod members;
 mod membership;
+mod messages;
 mod pointer;
 mod readiness;
 mod report;

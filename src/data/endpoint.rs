@@ -221,6 +221,7 @@ impl Endpoint {
 
     /// Learns of streams that have ended, does what is due, and says how much there is to add to packets.
     pub(super) fn settle(&mut self, now: Time) {
+        self.messages.close_needless(&mut self.node, now);
         let parts = Parts { broadcasts: &mut self.broadcasts, key_values: &mut self.key_values };
         while let Some((stream, result)) = self.node.poll_data_stream_end() {
             self.sync.ended(&self.node, &parts, stream, result);

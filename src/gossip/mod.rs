@@ -16,7 +16,7 @@
 //! `messages`, `requests` and `query` for what members say to each other, and `key_values` for what each has to say of itself.
 //!
 //! Threads of a node: `…-udp` is the clock thread with the datagram socket, `…-tcp` accepts streams, and up to
-//! eighteen workers run streams and look up names while there are any (`pools`); idle, there are two. Whoever changes the
+//! twenty-two workers run streams and look up names while there are any (`pools`); idle, there are two. Whoever changes the
 //! cluster's key makes three more for that time.
 
 mod about_members;

@@ -174,7 +174,7 @@ impl Request {
     ///
     /// # Errors
     /// [`Error::TooLate`] if its sender has given up, [`Error::TooLarge`] if the answer is longer than 1 MiB: the sender is told that the
-    /// request was dropped.
+    /// request was dropped. [`Error::Stopped`] or [`Error::Panicked`] if this node has ended.
     pub fn answer(mut self, payload: &[u8]) -> Result<(), Error> {
         check_size(payload)?;
         self.settle(Status::Answered, payload)
@@ -183,7 +183,7 @@ impl Request {
     /// Refuses it, for a reason of at most 512 bytes.
     ///
     /// # Errors
-    /// [`Error::TooLate`] if its sender has given up.
+    /// [`Error::TooLate`] if its sender has given up; [`Error::Stopped`] or [`Error::Panicked`] if this node has ended.
     pub fn refuse(mut self, reason: &str) -> Result<(), Error> {
         self.settle(Status::Refused, reason.as_bytes())
     }
@@ -191,6 +191,9 @@ impl Request {
     fn settle(&mut self, status: Status, payload: &[u8]) -> Result<(), Error> {
         self.is_over = true;
         let Self { node, item, .. } = self;
+        if node.stop.is_stopped() {
+            return Err(node.ended());
+        }
         let result = node.drive(|endpoint, now| endpoint.answer(now, (&item.from, item.id), status, payload));
         node.wake();
         result.map_err(|NotAnswered::TooLate| Error::TooLate)

@@ -1,6 +1,8 @@
 //! Packets by hand, for the attacker and for the tests that play somebody else than the node: the one place outside of
 //! the node that writes and reads the header.
 
+#[cfg(any(test, fuzzing))]
+use crate::wire::data::DataMessage;
 use crate::wire::{
     frame::MAX_FRAME,
     hash,
@@ -28,6 +30,19 @@ pub(crate) fn proven_packet(sender: &str, token: u32, messages: &[Message<'_>]) 
     bytes
 }
 
+/// The same of messages of the layer above.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn data_packet(sender: &str, token: u32, messages: &[DataMessage<'_>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let header = Header { cluster: hash::cluster(CLUSTER), sender: hash::member(sender), token };
+    let mut writer = Writer::new(&mut bytes, header, MAX_FRAME);
+    for message in messages {
+        put_data(&mut writer, message);
+    }
+    writer.finish();
+    bytes
+}
+
 /// Lets `look` see each message of a packet that a node sent.
 pub(crate) fn read(bytes: &[u8], mut look: impl FnMut(&Message<'_>)) {
     let Ok((_, sections)) = packet::open(bytes, hash::cluster(CLUSTER)) else { return };
@@ -47,6 +62,27 @@ pub(crate) fn ping(bytes: &[u8]) -> Option<(u32, String)> {
         }
     });
     ping
+}
+
+#[cfg(any(test, fuzzing))]
+fn put_data(writer: &mut Writer<'_>, message: &DataMessage<'_>) -> bool {
+    match message {
+        DataMessage::Ask(m) => writer.message(m),
+        DataMessage::Answer(m) => writer.message(m),
+        DataMessage::Broadcast(m) => writer.message(m),
+        DataMessage::Confirm(m) => writer.message(m),
+        DataMessage::KeyValue(m) => writer.message(m),
+        DataMessage::DataDigest(m) => writer.message(m),
+        DataMessage::AskHead(m) => writer.message(m),
+        DataMessage::Chunk(m) => writer.message(m),
+        DataMessage::AnswerHead(m) => writer.message(m),
+        DataMessage::DataHello(m) => writer.message(m),
+        DataMessage::BroadcastHead(m) => writer.message(m),
+        DataMessage::KeyValueHead(m) => writer.message(m),
+        DataMessage::KeyValueDelta(m) => writer.message(m),
+        DataMessage::DataEnd(m) => writer.message(m),
+        DataMessage::KeyValueBuckets(m) => writer.message(m),
+    }
 }
 
 fn put(writer: &mut Writer<'_>, message: &Message<'_>) -> bool {

@@ -278,3 +278,26 @@ fn what_cannot_work_is_said_on_stderr_and_ends_with_a_failure() {
         assert!(!output.status.success() && stderr.contains(expected), "{args:?}: {stderr}");
     }
 }
+
+#[test]
+fn nodes_count_primes_together_and_the_asking_one_does_what_a_killed_one_has_not() {
+    let work = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_work"));
+        command.args(arguments).stdin(Stdio::piped());
+        Process::spawn(command)
+    };
+    let mut first = work(&["a", "127.0.0.1:0"]);
+    let addr = first.expect(&["listens on"]).replace("listens on ", "");
+    let mut others = ["b", "c"].map(|name| work(&[name, "127.0.0.1:0", &addr]));
+    others.iter_mut().for_each(|other| drop(other.expect(&["listens on"])));
+    let mut input = first.child.stdin.take().expect("it is piped");
+    while !first.has_heard(&["9592 primes", "3 of 3 answered"]) {
+        writeln!(input, "100000").expect("it reads");
+        first.expect(&["9592 primes below 100000"]);
+    }
+    let [b, c] = others;
+    b.signal("-KILL");
+    writeln!(input, "100000").expect("it reads");
+    first.expect(&["9592 primes below 100000: 2 of 3 answered; b: "]);
+    drop((input, c));
+}

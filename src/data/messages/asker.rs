@@ -10,16 +10,11 @@ use std::{
     time::Duration,
 };
 
-use crossbeam_channel::Sender;
-
 use super::{
-    answerer::AskKind,
+    ask::{Ask, MIN_REPEAT, NewAsk, Step, doubled},
     status::{Answer, Outcome, Settled, Status},
 };
-use crate::{
-    swim::{Event, Life, MemberState, Node, NotOpened, StreamId, Time, WayTo},
-    wire::packet::HEADER,
-};
+use crate::swim::{Event, Life, Node, NotOpened, StreamId, Time, WayTo};
 
 /// Asks of callers that are under way at the same time, without those of queries.
 const MAX_ASKS: usize = 1024;
@@ -33,89 +28,20 @@ const MAX_IN_FLIGHT: usize = 64;
 const BURST: usize = 16;
 /// and when the next ones are.
 const BURST_PAUSE: Duration = Duration::from_millis(1);
-/// An ask is repeated first after this many round trips,
-const ROUND_TRIPS: u32 = 3;
-/// but within these bounds; after the second where none was measured.
-const REPEAT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(200));
-/// Where a round trip takes longer, it is waited for.
-const MAX_REPEAT: Duration = Duration::from_secs(5);
-/// So often it goes by datagram before it goes by stream.
+/// So often it goes by datagram before it goes by stream,
 const DATAGRAMS: u32 = 3;
+/// and so often in all: beside a stream, which may take long where much is lost.
+const ALL_DATAGRAMS: u32 = 10;
+/// Beside a stream the pause grows no more.
+const MAX_DOUBLED: u32 = 2;
 /// The first pause after which it is looked whether a member has answered a greeting; it doubles.
 const MEETING: Duration = Duration::from_millis(5);
-/// The longest time a caller waits.
-const MAX_WITHIN: Duration = Duration::from_secs(24 * 3600);
 /// Epochs are below 2⁴², so this leaves room for a million asks in each millisecond of a life.
 const IDS_PER_EPOCH: u32 = 20;
-/// Bytes of a datagram with an ask besides its topic and payload, at most.
-const AROUND_ASK: usize = HEADER + 33;
-
-/// An ask to be.
-#[derive(Debug)]
-pub(crate) struct NewAsk {
-    pub(crate) kind: AskKind,
-    pub(crate) topic: Arc<str>,
-    pub(crate) payload: Arc<[u8]>,
-    pub(crate) within: Duration,
-    /// Who is told what becomes of it; there must be room for it in the channel.
-    pub(crate) caller: Sender<Settled>,
-}
 
 /// This node has too much under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TooMany;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    /// A query's: its turn has not come.
-    Queued,
-    /// It is being sent, by datagram or stream.
-    Asking,
-    Streaming(StreamId),
-    /// The member has it and will answer later.
-    Pending,
-}
-
-#[derive(Debug)]
-pub(super) struct Ask {
-    pub(super) to: Life,
-    pub(super) kind: AskKind,
-    pub(super) topic: Arc<str>,
-    pub(super) payload: Arc<[u8]>,
-    caller: Sender<Settled>,
-    began: Time,
-    deadline: Time,
-    /// When something is to be done about it.
-    at: Time,
-    step: Step,
-    /// How often it was tried in this step,
-    tries: u32,
-    /// and to become known to the member before.
-    meetings: u32,
-    /// and whether it may have arrived.
-    sent: bool,
-    /// It is one of a query that was just sent.
-    in_flight: bool,
-    /// The query that it is part of, by its first ask.
-    query: Option<u64>,
-}
-
-impl Ask {
-    pub(super) fn left(&self, now: Time) -> Duration {
-        self.deadline.since(now)
-    }
-
-    /// How long an answer is waited for at first.
-    fn pause(&self, node: &Node) -> Duration {
-        let least = if self.step == Step::Pending { REPEAT.1 } else { REPEAT.0 };
-        node.round_trip(&self.to).map_or(REPEAT.1, |trip| (trip * ROUND_TRIPS).clamp(least, MAX_REPEAT))
-    }
-
-    /// What is sent now: once it is pending, only the question what became of it.
-    pub(super) fn kind_now(&self) -> AskKind {
-        if self.step == Step::Pending { AskKind::Poll } else { self.kind }
-    }
-}
 
 /// What is to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,6 +58,8 @@ pub(super) struct Asker {
     asks: BTreeMap<u64, Ask>,
     by_member: BTreeMap<Arc<str>, BTreeSet<u64>>,
     by_stream: BTreeMap<StreamId, u64>,
+    /// Streams whose asks are settled, or wait for the application.
+    needless: Vec<StreamId>,
     timers: BTreeSet<(Time, u64)>,
     /// Those of queries whose turn has not come, in their order.
     queued: BTreeSet<u64>,
@@ -202,33 +130,12 @@ impl Asker {
     fn insert(&mut self, node: &Node, now: Time, to: Life, new: NewAsk, query: Option<u64>) {
         let id = self.next_id(node);
         self.last_id = id;
-        let NewAsk { kind, topic, payload, within, caller } = new;
-        let deadline = now + within.min(MAX_WITHIN);
-        let (at, step) = match query {
-            Some(_) => (deadline, Step::Queued),
-            None => (now, Step::Asking),
-        };
         if query.is_some() {
             self.queued.insert(id);
         }
         self.by_member.entry(Arc::clone(&to.name)).or_default().insert(id);
-        self.timers.insert((at, id));
-        let ask = Ask {
-            to,
-            kind,
-            topic,
-            payload,
-            caller,
-            began: now,
-            deadline,
-            at,
-            step,
-            tries: 0,
-            meetings: 0,
-            sent: false,
-            in_flight: false,
-            query,
-        };
+        let ask = Ask::new(now, to, new, query);
+        self.timers.insert((ask.at, id));
         self.asks.insert(id, ask);
     }
 
@@ -268,7 +175,8 @@ impl Asker {
             return self.settle(now, id, Outcome::Silent { sent });
         }
         let next = match ask.step {
-            Step::Queued | Step::Streaming(_) => ask.deadline,
+            Step::Queued => ask.deadline,
+            Step::Streaming(_) => self.repeat_beside_stream(node, now, id, acts),
             Step::Asking | Step::Pending => match self.attempt(node, now, id, acts) {
                 Ok(next) => next,
                 Err(outcome) => return self.settle(now, id, outcome),
@@ -306,10 +214,10 @@ impl Asker {
             self.in_flight -= 1;
         }
         let way = node.way_to(&ask.to);
-        let by_datagram = way == WayTo::Datagram
-            && (is_pending || tries < DATAGRAMS && fits_datagram(node, &ask.topic, ask.payload.len()));
+        let is_small = ask.goes_by_datagram(node, way);
+        let by_datagram = is_small && (is_pending || tries < DATAGRAMS);
         let next = match way {
-            WayTo::NotLive => return Err(departed(node, ask)),
+            WayTo::NotLive => return Err(ask.departed(node)),
             WayTo::Unmet => {
                 node.meet(now, &ask.to);
                 ask.meetings += 1;
@@ -319,7 +227,7 @@ impl Asker {
                 self.repeated += u64::from(ask.sent && !is_pending);
                 ask.sent = true;
                 acts(Act::Datagram(id));
-                now + doubled(ask.pause(node), tries)
+                now + ask.pause(node, tries)
             }
             _ => match node.open_data_stream(now, &ask.to, ask.left(now).min(node.config().stream_timeout)) {
                 Ok(stream) => {
@@ -328,14 +236,31 @@ impl Asker {
                         ask.step = Step::Streaming(stream);
                     }
                     self.by_stream.insert(stream, id);
-                    ask.deadline
+                    if is_small {
+                        ask.sent = true;
+                        acts(Act::Datagram(id));
+                        now + ask.pause(node, MAX_DOUBLED)
+                    } else {
+                        ask.deadline
+                    }
                 }
-                Err(NotOpened::NotLive) => return Err(departed(node, ask)),
-                Err(NotOpened::Full) => now + doubled(REPEAT.0, tries),
+                Err(NotOpened::NotLive) => return Err(ask.departed(node)),
+                Err(NotOpened::Full) => now + doubled(MIN_REPEAT, tries),
             },
         };
         ask.tries += 1;
         Ok(next)
+    }
+
+    fn repeat_beside_stream(&mut self, node: &Node, now: Time, id: u64, acts: &mut impl FnMut(Act)) -> Time {
+        let Some(ask) = self.asks.get_mut(&id) else { return now };
+        if ask.tries >= ALL_DATAGRAMS || !ask.goes_by_datagram(node, node.way_to(&ask.to)) {
+            return ask.deadline;
+        }
+        self.repeated += 1;
+        ask.tries += 1;
+        acts(Act::Datagram(id));
+        now + ask.pause(node, MAX_DOUBLED)
     }
 
     /// The bytes of an ask begin to go out in a stream.
@@ -353,7 +278,7 @@ impl Asker {
         if ask.step == Step::Streaming(stream) {
             ask.step = Step::Asking;
         }
-        let next = now + doubled(ask.pause(node), ask.tries.saturating_sub(1));
+        let next = now + ask.pause(node, ask.tries.saturating_sub(1));
         self.reset_timer(id, next);
     }
 
@@ -390,15 +315,13 @@ impl Asker {
     /// The application there will answer later.
     fn wait(&mut self, node: &Node, now: Time, id: u64) {
         let Some(ask) = self.asks.get_mut(&id) else { return };
-        let was = std::mem::replace(&mut ask.step, Step::Pending);
-        if let Step::Streaming(stream) = was {
-            self.by_stream.remove(&stream);
+        if ask.step == Step::Pending {
+            return;
         }
-        if was != Step::Pending {
-            ask.tries = 0;
-            let next = now + ask.pause(node);
-            self.reset_timer(id, next);
-        }
+        (ask.step, ask.tries) = (Step::Pending, 0);
+        let next = now + ask.pause(node, 0);
+        self.forsake_streams(id);
+        self.reset_timer(id, next);
     }
 
     /// The answer waits there, too long for a datagram.
@@ -415,7 +338,7 @@ impl Asker {
                 self.by_stream.insert(stream, id);
                 deadline
             }
-            Err(_) => now + REPEAT.0,
+            Err(_) => now + MIN_REPEAT,
         };
         self.reset_timer(id, next);
     }
@@ -431,13 +354,25 @@ impl Asker {
         let over: Vec<u64> = ids.iter().filter(over).copied().collect();
         for id in over {
             let Some(ask) = self.asks.get(&id) else { continue };
-            let outcome = departed(node, ask);
+            let outcome = ask.departed(node);
             self.settle(now, id, outcome);
         }
     }
 
+    fn forsake_streams(&mut self, id: u64) {
+        let streams = self.by_stream.iter().filter(|(_, of)| **of == id).map(|(stream, _)| *stream);
+        self.needless.extend(streams);
+        self.by_stream.retain(|_, of| *of != id);
+    }
+
+    /// Streams that are to be closed.
+    pub(super) fn take_needless(&mut self) -> Vec<StreamId> {
+        std::mem::take(&mut self.needless)
+    }
+
     fn settle(&mut self, now: Time, id: u64, outcome: Outcome) {
         let Some(ask) = self.asks.remove(&id) else { return };
+        self.forsake_streams(id);
         self.timers.remove(&(ask.at, id));
         self.queued.remove(&id);
         self.in_flight -= usize::from(ask.in_flight);
@@ -452,7 +387,7 @@ impl Asker {
             Some(query) => self.count_settled(query),
         }
         // The caller may have gone.
-        let _ = ask.caller.try_send(Settled { took: now.since(ask.began), to: ask.to, outcome });
+        let _ = ask.new.caller.try_send(Settled { took: now.since(ask.began), to: ask.to, outcome });
     }
 
     fn count_settled(&mut self, query: u64) {
@@ -468,23 +403,4 @@ impl Asker {
     pub(super) fn close(&mut self) {
         *self = Self { closed: true, ..Self::default() };
     }
-}
-
-/// Why a member is not asked any more.
-fn departed(node: &Node, ask: &Ask) -> Outcome {
-    let state = node.member(&ask.to.name).filter(|member| member.identity.epoch == ask.to.epoch);
-    match state.map(|member| member.state) {
-        Some(MemberState::Left) => Outcome::Left { sent: ask.sent },
-        _ => Outcome::Died { sent: ask.sent },
-    }
-}
-
-/// A pause that has doubled so often.
-fn doubled(first: Duration, times: u32) -> Duration {
-    (first * (1 << times.min(8))).min(MAX_REPEAT)
-}
-
-/// Whether an ask with such a payload fits in a datagram, whatever its numbers.
-fn fits_datagram(node: &Node, topic: &str, len: usize) -> bool {
-    len + topic.len() + AROUND_ASK <= node.config().max_datagram
 }

@@ -2,12 +2,17 @@
 
 use crossbeam_channel::Receiver;
 
-use super::{Mailbox, NewAsk, NotAnswered, RequestItem, Status, TooMany, Topics};
+use super::{
+    MAX_MESSAGE, Mailbox, NewAsk, NotAnswered, RequestItem, Status, TooMany, Topics, status::Answer,
+};
 use crate::{
     data::Endpoint,
     membership::fanout::Subscription,
     swim::{Life, MemberState, Time},
 };
+
+/// The longest reason of a refusal.
+const MAX_REASON: usize = 512;
 
 /// Why a member is not asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +30,9 @@ impl Endpoint {
             let member = self.node.member(to).ok_or(NotAsked::Unknown)?;
             return Err(NotAsked::NotLive(member.state));
         };
-        self.messages.ask(&mut self.node, now, to, new).map_err(|TooMany| NotAsked::TooMany)?;
+        let Self { messages, node, .. } = self;
+        messages.asker.ask(node, now, to, new).map_err(|TooMany| NotAsked::TooMany)?;
+        messages.act(node, now);
         self.settle(now);
         Ok(())
     }
@@ -37,29 +44,33 @@ impl Endpoint {
         to: Vec<Life>,
         new: impl Fn() -> NewAsk,
     ) -> Result<(), TooMany> {
-        self.messages.query(&mut self.node, now, to, new)?;
+        let Self { messages, node, .. } = self;
+        messages.asker.query(node, now, to, new)?;
+        messages.act(node, now);
         self.settle(now);
         Ok(())
     }
 
     /// A mailbox for these topics.
     pub(crate) fn open_inbox(&self, topics: Topics) -> Subscription<Mailbox> {
-        self.messages.open_inbox(topics)
+        self.messages.answerer.mailboxes.open(topics)
     }
 
     /// One more reader of the requests of a topic; it has a token while one waits.
     pub(crate) fn open_server(&mut self, topic: &str) -> Receiver<()> {
-        self.messages.open_server(topic)
+        self.messages.answerer.servers.open(topic)
     }
 
     /// The oldest request that waits.
     pub(crate) fn take_request(&mut self, now: Time, topic: &str) -> Option<RequestItem> {
-        self.messages.take_request(now, topic)
+        self.messages.answerer.take_request(now, topic)
     }
 
     /// A reader of requests is gone.
     pub(crate) fn close_server(&mut self, now: Time, topic: &str) {
-        self.messages.close_server(&mut self.node, now, topic);
+        for ready in self.messages.answerer.close_server(now, topic) {
+            self.messages.send_answer(&mut self.node, now, ready);
+        }
         self.settle(now);
     }
 
@@ -67,18 +78,22 @@ impl Endpoint {
     pub(crate) fn answer(
         &mut self,
         now: Time,
-        request: (&Life, u64),
+        (to, id): (&Life, u64),
         status: Status,
         payload: &[u8],
     ) -> Result<(), NotAnswered> {
-        self.messages.answer(&mut self.node, now, request, status, payload)?;
+        let most = if status == Status::Refused { MAX_REASON } else { MAX_MESSAGE };
+        let answer = Answer { status, payload: payload[..payload.len().min(most)].into() };
+        let ready = self.messages.answerer.answer(now, to, id, answer)?;
+        self.messages.send_answer(&mut self.node, now, ready);
         self.settle(now);
         Ok(())
     }
 
     /// The node has ended: everybody who waits is told so.
     pub(crate) fn close(&mut self) {
-        self.messages.close();
+        self.messages.asker.close();
+        self.messages.answerer.close();
         self.broadcasts.close();
     }
 }

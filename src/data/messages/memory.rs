@@ -212,6 +212,25 @@ mod tests {
         assert_eq!((memory.kept_bytes, memory.kept.len()), (10 << 20, 10));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn in_any_order_each_ask_is_new_once_at_most(ids in proptest::collection::vec(1..600_u64, 1..2000)) {
+            let (mut memory, from, mut taken) = (Memory::default(), Arc::from("a"), BTreeSet::new());
+            for id in ids {
+                match memory.admit(at(1), &from, id) {
+                    Known::New => {
+                        proptest::prop_assert!(taken.insert(id));
+                        let entry = if id % 7 == 0 { Entry::Pending(at(9)) } else { answered(1) };
+                        memory.note(at(1), &from, id, entry);
+                    }
+                    Known::Seen(_) => proptest::prop_assert!(taken.contains(&id)),
+                    Known::TooOld | Known::NoRoom => {}
+                }
+            }
+            proptest::prop_assert!(memory.senders["a"].asks.len() <= MAX_PER_SENDER);
+        }
+    }
+
     #[test]
     fn a_sender_that_was_silent_for_a_minute_makes_room_for_another() {
         let mut memory = Memory::default();

@@ -12,6 +12,7 @@
 //! ```
 
 mod answerer;
+mod ask;
 mod asker;
 mod commands;
 mod mailboxes;
@@ -22,8 +23,6 @@ mod transfer;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use crossbeam_channel::Receiver;
-
 pub use self::mailboxes::{MessageKind, Topics};
 use self::{
     answerer::{Answerer, Arrived, Ready},
@@ -33,15 +32,15 @@ use self::{
 };
 pub(crate) use self::{
     answerer::{AskKind, NotAnswered},
-    asker::{NewAsk, TooMany},
+    ask::NewAsk,
+    asker::TooMany,
     commands::NotAsked,
     mailboxes::{Item, Mailbox},
     servers::RequestItem,
     status::{Outcome, Settled, Status},
 };
 use crate::{
-    membership::fanout::Subscription,
-    swim::{Destination, Event, Life, Metrics, Node, StreamId, Time},
+    swim::{Destination, Event, Life, Metrics, Node, StreamId, Time, WayTo},
     wire::{
         data::{self, Ask, DataMessage},
         frame::MAX_FRAME,
@@ -56,8 +55,6 @@ pub(crate) const MAX_MESSAGE: usize = 1 << 20;
 const MAX_WAITING: usize = 4096;
 /// Bytes of a datagram with an answer besides its payload, at most.
 const AROUND_ANSWER: usize = HEADER + 17;
-/// The longest reason of a refusal.
-const MAX_REASON: usize = 512;
 
 /// How a section arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +124,10 @@ impl Messages {
         let within = Duration::from_millis(ask.within_ms.into());
         let arrived = Arrived { from, id: ask.id, kind, topic: ask.topic, within };
         let answer = self.take_in(node, now, &arrived, ask.life, Some(ask.payload.into()));
-        if let Some(answer) = answer {
+        if node.way_to(from) == WayTo::Unmet {
+            // With its next try it gets the answer, which is remembered.
+            node.meet(now, from);
+        } else if let Some(answer) = answer {
             self.push(Waiting::Answer(Ready { to: from.clone(), id: ask.id, answer }));
         }
         Ok(())
@@ -206,17 +206,17 @@ impl Messages {
 
     fn begin_transfer(&mut self, now: Time, stream: StreamId) {
         let Some((id, ask)) = self.asker.by_stream(stream) else { return };
-        let kind = ask.kind_now();
-        let head = Head::Ask {
-            id,
-            life: ask.to.epoch,
-            kind,
-            within_ms: millis(ask.left(now)),
-            topic: Arc::clone(&ask.topic),
-        };
-        let payload = if kind == AskKind::Poll { Arc::default() } else { Arc::clone(&ask.payload) };
-        self.transfers.say(stream, head, payload);
+        let (life, kind, within_ms) = (ask.to.epoch, ask.kind(), millis(ask.left(now)));
+        let head = Head::Ask { id, life, kind, within_ms, topic: Arc::clone(&ask.new.topic) };
+        self.transfers.say(stream, head, ask.payload());
         self.asker.begins_in(stream);
+    }
+
+    /// Closes streams that are of no use any more.
+    pub(super) fn close_needless(&mut self, node: &mut Node, now: Time) {
+        for stream in self.asker.take_needless() {
+            node.close_data_stream(now, stream);
+        }
     }
 
     pub(super) fn stream_ended(&mut self, node: &Node, now: Time, stream: StreamId) {
@@ -246,8 +246,8 @@ impl Messages {
 
     fn ask_itself(&mut self, node: &mut Node, now: Time, id: u64) {
         let Some(ask) = self.asker.get(id) else { return };
-        let (from, topic, payload) = (ask.to.clone(), Arc::clone(&ask.topic), Arc::clone(&ask.payload));
-        let arrived = Arrived { from: &from, id, kind: ask.kind, topic: &topic, within: ask.left(now) };
+        let (from, topic, payload) = (ask.to.clone(), Arc::clone(&ask.new.topic), ask.payload());
+        let arrived = Arrived { from: &from, id, kind: ask.kind(), topic: &topic, within: ask.left(now) };
         // Without room to remember it, it is silent, as to others.
         if let Some(answer) = self.take_in(node, now, &arrived, from.epoch, Some(payload)) {
             self.asker.on_answer(node, now, &from.name, id, &answer);
@@ -287,39 +287,14 @@ impl Messages {
 
     fn write_ask(&self, node: &Node, id: u64, packet: &mut Writer<'_>) -> bool {
         let Some(ask) = self.asker.get(id) else { return false };
-        let kind = ask.kind_now();
         packet.message(&Ask {
             id,
             life: ask.to.epoch,
-            kind: kind.number(),
+            kind: ask.kind().number(),
             within_ms: millis(ask.left(node.now())),
-            topic: &ask.topic,
-            payload: if kind == AskKind::Poll { &[] } else { &ask.payload },
+            topic: &ask.new.topic,
+            payload: &ask.payload(),
         })
-    }
-
-    /// Begins an ask; its caller is told what becomes of it.
-    pub(super) fn ask(&mut self, node: &mut Node, now: Time, to: Life, new: NewAsk) -> Result<(), TooMany> {
-        self.asker.ask(node, now, to, new)?;
-        self.act(node, now);
-        Ok(())
-    }
-
-    /// Begins a query.
-    pub(super) fn query(
-        &mut self,
-        node: &mut Node,
-        now: Time,
-        to: Vec<Life>,
-        new: impl Fn() -> NewAsk,
-    ) -> Result<(), TooMany> {
-        self.asker.query(node, now, to, new)?;
-        self.act(node, now);
-        Ok(())
-    }
-
-    pub(super) fn open_inbox(&self, topics: Topics) -> Subscription<Mailbox> {
-        self.answerer.mailboxes.open(topics)
     }
 
     /// Puts a broadcast into the mailboxes for its topic.
@@ -330,38 +305,6 @@ impl Messages {
     /// Tells readers of broadcasts that some will not come.
     pub(super) fn lose_broadcasts(&self, from: &Life, count: u64) {
         self.answerer.mailboxes.lose(from, count);
-    }
-
-    /// Serves a topic; the receiver has a token while a request waits.
-    pub(super) fn open_server(&mut self, topic: &str) -> Receiver<()> {
-        self.answerer.servers.open(topic)
-    }
-
-    pub(super) fn take_request(&mut self, now: Time, topic: &str) -> Option<RequestItem> {
-        self.answerer.take_request(now, topic)
-    }
-
-    /// A reader of requests is gone.
-    pub(super) fn close_server(&mut self, node: &mut Node, now: Time, topic: &str) {
-        for ready in self.answerer.close_server(now, topic) {
-            self.send_answer(node, now, ready);
-        }
-    }
-
-    /// The application answers a request, refuses it, or drops it.
-    pub(super) fn answer(
-        &mut self,
-        node: &mut Node,
-        now: Time,
-        (to, id): (&Life, u64),
-        status: Status,
-        payload: &[u8],
-    ) -> Result<(), NotAnswered> {
-        let most = if status == Status::Refused { MAX_REASON } else { MAX_MESSAGE };
-        let answer = Answer { status, payload: payload[..payload.len().min(most)].into() };
-        let ready = self.answerer.answer(now, to, id, answer)?;
-        self.send_answer(node, now, ready);
-        Ok(())
     }
 
     fn send_answer(&mut self, node: &mut Node, now: Time, ready: Ready) {
@@ -380,13 +323,6 @@ impl Messages {
         metrics.overrun_broadcasts = self.overrun;
         metrics.dropped_transmits += self.dropped_datagrams;
         metrics.queued_transmits += self.waiting.len() as u64;
-    }
-
-    /// The node has ended: everybody who waits is told so.
-    pub(super) fn close(&mut self) {
-        self.asker.close();
-        self.answerer.close();
-        self.waiting.clear();
     }
 }
 

@@ -168,3 +168,102 @@ impl Outgoing {
         written
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::{
+        data::DataMessage,
+        frame::MAX_FRAME,
+        packet::{self, Header},
+    };
+
+    /// A stream's number, as a node draws it.
+    fn stream() -> StreamId {
+        postcard::from_bytes(&[1]).unwrap()
+    }
+
+    fn frames(sender: &mut Transfers) -> Vec<Vec<u8>> {
+        let header = Header { cluster: 1, sender: 0, token: 0 };
+        let mut frames = Vec::new();
+        loop {
+            let mut buffer = Vec::new();
+            let mut frame = Writer::new(&mut buffer, header, MAX_FRAME);
+            let written = sender.write(stream(), &mut frame);
+            frame.finish();
+            if !written {
+                return frames;
+            }
+            frames.push(buffer);
+        }
+    }
+
+    fn take(receiver: &mut Transfers, frame: &[u8]) -> Result<Option<Received>, Malformed> {
+        let mut complete = None;
+        for section in packet::sections(frame) {
+            let received = match section?.data_message()? {
+                Some(DataMessage::AnswerHead(AnswerHead { id, status, length })) => {
+                    receiver.take_head(stream(), Head::Answer { id, status: Status::of(status) }, length)?
+                }
+                Some(DataMessage::Chunk(chunk)) => receiver.take_chunk(stream(), chunk.bytes)?,
+                _ => return Err(Malformed),
+            };
+            complete = received.or(complete);
+        }
+        Ok(complete)
+    }
+
+    /// The side that asked, which awaits an answer.
+    fn asker() -> Transfers {
+        let mut asker = Transfers::default();
+        let head = Head::Ask { id: 1, life: 1, kind: AskKind::Request, within_ms: 1, topic: "t".into() };
+        asker.say(stream(), head, Arc::default());
+        asker
+    }
+
+    fn arrives(payload: &[u8]) -> Option<Arc<[u8]>> {
+        let (mut answerer, mut asker) = (Transfers::default(), asker());
+        answerer.answer(stream(), 1, Answer { status: Status::Answered, payload: payload.into() });
+        assert!(!answerer.has_answered(stream()));
+        let frames = frames(&mut answerer);
+        assert!(answerer.has_answered(stream()));
+        let (last, others) = frames.split_last().unwrap();
+        others.iter().for_each(|frame| assert!(take(&mut asker, frame).unwrap().is_none()));
+        take(&mut asker, last).unwrap().unwrap().1
+    }
+
+    #[test]
+    fn what_is_too_long_is_received_but_not_kept() {
+        assert_eq!(arrives(&vec![7; MAX_MESSAGE]).map(|payload| payload.len()), Some(MAX_MESSAGE));
+        assert_eq!(arrives(&vec![7; MAX_MESSAGE + 1]), None);
+        let mut receiver = asker();
+        let head = Head::Answer { id: 1, status: Status::Answered };
+        assert_eq!(receiver.take_head(stream(), head, 1 + (16 << 20)).err(), Some(Malformed));
+    }
+
+    #[test]
+    fn what_is_out_of_turn_is_refused() {
+        let head = || Head::Answer { id: 1, status: Status::Answered };
+        assert_eq!(Transfers::default().take_chunk(stream(), b"x").err(), Some(Malformed));
+        assert_eq!(Transfers::default().take_head(stream(), head(), 1).err(), Some(Malformed));
+        let mut receiver = asker();
+        assert!(receiver.take_head(stream(), head(), 3).unwrap().is_none());
+        assert_eq!(receiver.take_head(stream(), head(), 3).err(), Some(Malformed));
+        assert_eq!(receiver.take_chunk(stream(), b"").err(), Some(Malformed));
+        assert_eq!(receiver.take_chunk(stream(), b"abcd").err(), Some(Malformed));
+    }
+
+    proptest! {
+        #[test]
+        fn a_payload_arrives_as_it_was_sent(
+            len in prop_oneof![0..100_usize, MAX_CHUNK - 1..MAX_CHUNK + 2, 0..200_000_usize],
+            first: u8,
+        ) {
+            let payload: Vec<u8> = (0..len).map(|at| (at % 251) as u8 ^ first).collect();
+            let arrived = arrives(&payload);
+            prop_assert_eq!(arrived.as_deref(), Some(&*payload));
+        }
+    }
+}

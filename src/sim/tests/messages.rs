@@ -1,29 +1,26 @@
 //! Messages, requests and queries between nodes of a world.
 
-use std::time::Duration;
+mod promises;
+
+use std::{sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, bounded};
 
+use super::cluster;
 use crate::{
     Topics,
-    data::messages::{AskKind, Mailbox, NewAsk, Outcome, Settled},
+    data::messages::{
+        AskKind, Mailbox, NewAsk, NotAnswered, NotAsked, Outcome, RequestItem, Settled, Status,
+    },
     membership::fanout::Subscription,
     sim::World,
-    swim::{Config, Life},
+    swim::{Config, Life, MemberState},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
-}
-
-/// A cluster of `n` nodes that all know each other, on a LAN.
-fn cluster(seed: u64, n: usize) -> World {
-    let mut world = World::new(seed);
-    world.start_cluster(n, Config::lan);
-    world.run_until("one view", 30 * SECOND, |world| world.all_see(n));
-    world
 }
 
 fn life(world: &World, host: usize) -> Life {
@@ -34,46 +31,90 @@ fn inbox(world: &mut World, host: usize) -> Subscription<Mailbox> {
     world.drive_with(host, |endpoint, _| endpoint.open_inbox(Topics::all()))
 }
 
-/// Begins an ask from one host to another.
-fn ask(
+fn serve(world: &mut World, host: usize) -> Receiver<()> {
+    world.drive_with(host, |endpoint, _| endpoint.open_server("jobs"))
+}
+
+fn take(world: &mut World, host: usize) -> Option<RequestItem> {
+    world.drive_with(host, |endpoint, now| endpoint.take_request(now, "jobs"))
+}
+
+fn answer(
     world: &mut World,
-    from: usize,
-    to: usize,
+    host: usize,
+    RequestItem { from, id, .. }: &RequestItem,
+    status: Status,
+    payload: &[u8],
+) -> Result<(), NotAnswered> {
+    world.drive_with(host, |endpoint, now| endpoint.answer(now, (from, *id), status, payload))
+}
+
+fn try_ask(
+    world: &mut World,
+    (from, to): (usize, usize),
     kind: AskKind,
     payload: &[u8],
     within: Duration,
-) -> Receiver<Settled> {
+) -> Result<Receiver<Settled>, NotAsked> {
     let (caller, settled) = bounded(1);
-    let name = format!("n{to}");
     let new = NewAsk { kind, topic: "jobs".into(), payload: payload.into(), within, caller };
-    world.drive_with(from, |endpoint, now| endpoint.ask(now, &name, new)).expect("it can be asked");
-    settled
+    world.drive_with(from, |endpoint, now| endpoint.ask(now, &format!("n{to}"), new))?;
+    Ok(settled)
 }
 
 fn send(world: &mut World, from: usize, to: usize, payload: &[u8]) -> Receiver<Settled> {
-    ask(world, from, to, AskKind::Message, payload, 10 * SECOND)
+    try_ask(world, (from, to), AskKind::Message, payload, 10 * SECOND).expect("it can be asked")
 }
 
+fn request(world: &mut World, from: usize, to: usize, payload: &[u8]) -> Receiver<Settled> {
+    try_ask(world, (from, to), AskKind::Request, payload, 30 * SECOND).expect("it can be asked")
+}
+
+/// What became of an ask, if that is known.
 fn outcome(settled: &Receiver<Settled>) -> Option<Outcome> {
     settled.try_recv().ok().map(|settled| settled.outcome)
 }
 
-#[test]
-fn a_message_lies_in_the_mailbox_within_a_round_trip() {
-    let mut world = cluster(1, 3);
-    let inbox = inbox(&mut world, 1);
-    let settled = send(&mut world, 0, 1, b"hi");
-    let took = world.run_until("the answer", SECOND, |_| !settled.is_empty());
-    assert_eq!(outcome(&settled), Some(Outcome::Taken));
-    let item = inbox.try_recv().unwrap();
-    assert_eq!((item.from, &*item.topic, &*item.payload), (life(&world, 0), "jobs", &b"hi"[..]));
-    assert!(inbox.try_recv().is_err());
-    assert!(took < millis(20), "{took:?}");
+fn outcome_within(world: &mut World, limit: Duration, settled: &Receiver<Settled>) -> Outcome {
+    world.run_until("an outcome", limit, |_| !settled.is_empty());
+    outcome(settled).expect("it is there")
+}
+
+/// Begins a query of all who are up.
+fn query(world: &mut World, from: usize, topic: &str, within: Duration) -> (Vec<Life>, Receiver<Settled>) {
+    let to: Vec<_> = world.up().map(|host| life(world, host)).collect();
+    let (caller, settled) = bounded(to.len());
+    let (topic, payload): (Arc<str>, Arc<[u8]>) = (topic.into(), (*b"what?").into());
+    let new = || NewAsk {
+        kind: AskKind::Request,
+        topic: Arc::clone(&topic),
+        payload: Arc::clone(&payload),
+        within,
+        caller: caller.clone(),
+    };
+    let asked = to.clone();
+    world.drive_with(from, |endpoint, now| endpoint.query(now, asked, new)).expect("it can be asked");
+    (to, settled)
 }
 
 #[test]
-fn a_message_of_a_mebibyte_goes_by_stream() {
-    let mut world = cluster(2, 3);
+fn a_message_lies_in_the_mailbox_within_a_round_trip() {
+    let mut world = cluster(3);
+    world.run_for(10 * SECOND);
+    let inbox = inbox(&mut world, 1);
+    let settled = send(&mut world, 0, 1, b"hi");
+    world.run_for(SECOND);
+    let Settled { outcome, took, .. } = settled.try_recv().unwrap();
+    assert_eq!(outcome, Outcome::Taken);
+    let item = inbox.try_recv().unwrap();
+    assert_eq!((item.from, &*item.topic, &*item.payload), (life(&world, 0), "jobs", &b"hi"[..]));
+    assert!(inbox.try_recv().is_err());
+    assert!(took < millis(2), "{took:?}");
+}
+
+#[test]
+fn a_message_of_a_mebibyte_goes_by_stream_and_leaves_none() {
+    let mut world = cluster(3);
     let inbox = inbox(&mut world, 1);
     for len in [1300, 1 << 20] {
         let payload: Vec<u8> = (0..len).map(|at: u32| (at % 251) as u8).collect();
@@ -84,4 +125,235 @@ fn a_message_of_a_mebibyte_goes_by_stream() {
     }
     world.run_for(SECOND);
     assert!((0..3).all(|host| world.node(host).metrics().open_streams == 0));
+}
+
+#[test]
+fn a_node_sends_to_itself_and_answers_its_own_requests() {
+    let mut world = cluster(2);
+    let inbox = inbox(&mut world, 0);
+    let settled = send(&mut world, 0, 0, &[7; 5000]);
+    assert_eq!(outcome(&settled), Some(Outcome::Taken));
+    assert_eq!(inbox.try_recv().unwrap().payload.len(), 5000);
+    let _tokens = serve(&mut world, 0);
+    let settled = request(&mut world, 0, 0, b"?");
+    let item = take(&mut world, 0).unwrap();
+    assert_eq!(answer(&mut world, 0, &item, Status::Answered, &[8; 5000]), Ok(()));
+    assert_eq!(outcome(&settled), Some(Outcome::Answered(vec![8; 5000].into())));
+}
+
+#[test]
+fn who_cannot_be_asked_is_told_at_once() {
+    let mut world = cluster(3);
+    assert_eq!(try_ask(&mut world, (0, 9), AskKind::Message, b"", SECOND).unwrap_err(), NotAsked::Unknown);
+    world.leave_and_stop(2);
+    world.run_for(SECOND);
+    let refused = try_ask(&mut world, (0, 2), AskKind::Message, b"", SECOND).unwrap_err();
+    assert_eq!(refused, NotAsked::NotLive(MemberState::Left));
+    let settled = send(&mut world, 0, 1, b"nobody reads");
+    assert_eq!(outcome_within(&mut world, SECOND, &settled), Outcome::NoReader);
+    let settled = request(&mut world, 0, 1, b"nobody serves");
+    assert_eq!(outcome_within(&mut world, SECOND, &settled), Outcome::NoReader);
+}
+
+#[test]
+fn a_full_mailbox_is_the_senders_error() {
+    let mut world = cluster(2);
+    let inbox = inbox(&mut world, 1);
+    let settled: Vec<_> = (0..1025)
+        .map(|_| {
+            let settled = send(&mut world, 0, 1, b"x");
+            world.run_for(millis(10));
+            outcome(&settled)
+        })
+        .collect();
+    let taken = settled.iter().filter(|outcome| **outcome == Some(Outcome::Taken)).count();
+    assert_eq!((taken, settled.last()), (1024, Some(&Some(Outcome::Busy))));
+    assert_eq!(std::iter::from_fn(|| inbox.try_recv().ok()).count(), 1024);
+}
+
+#[test]
+fn too_many_asks_of_one_member_are_the_callers_error() {
+    let mut world = cluster(2);
+    world.net.isolate([0]);
+    let asked: Vec<_> =
+        (0..128).map(|_| try_ask(&mut world, (0, 1), AskKind::Message, b"", SECOND).unwrap()).collect();
+    let more = try_ask(&mut world, (0, 1), AskKind::Message, b"", SECOND).unwrap_err();
+    assert_eq!(more, NotAsked::TooMany);
+    world.run_for(SECOND + millis(1));
+    assert!(asked.iter().all(|settled| matches!(outcome(settled), Some(Outcome::Silent { .. }))));
+}
+
+#[test]
+fn a_request_is_answered_when_the_application_has_time() {
+    let mut world = cluster(2);
+    let tokens = serve(&mut world, 1);
+    for (len, status) in [(3, Status::Answered), (1 << 20, Status::Answered), (3, Status::Refused)] {
+        let settled = request(&mut world, 0, 1, b"?");
+        world.run_for(7 * SECOND);
+        assert_eq!(tokens.try_recv(), Ok(()));
+        let item = take(&mut world, 1).unwrap();
+        assert_eq!((&item.from, &*item.payload), (&life(&world, 0), &b"?"[..]));
+        let payload = vec![b'a'; len];
+        assert_eq!(answer(&mut world, 1, &item, status, &payload), Ok(()));
+        let expected = match status {
+            Status::Refused => Outcome::Refused("aaa".into()),
+            _ => Outcome::Answered(payload.clone().into()),
+        };
+        // Not at the next poll: it is told so.
+        assert_eq!(outcome_within(&mut world, millis(200), &settled), expected);
+        assert_eq!(answer(&mut world, 1, &item, status, b"again"), Err(NotAnswered::TooLate));
+    }
+}
+
+#[test]
+fn a_request_that_is_dropped_or_has_lost_its_readers_is_reported() {
+    let mut world = cluster(2);
+    let _tokens = serve(&mut world, 1);
+    let (dropped, waiting) = (request(&mut world, 0, 1, b"1"), request(&mut world, 0, 1, b"2"));
+    world.run_for(SECOND);
+    let item = take(&mut world, 1).unwrap();
+    assert_eq!(answer(&mut world, 1, &item, Status::Dropped, b""), Ok(()));
+    world.drive_with(1, |endpoint, now| endpoint.close_server(now, "jobs"));
+    assert_eq!(outcome_within(&mut world, SECOND, &dropped), Outcome::Dropped);
+    assert_eq!(outcome_within(&mut world, SECOND, &waiting), Outcome::NoReader);
+}
+
+#[test]
+fn an_answer_comes_too_late_once_the_sender_has_given_up() {
+    let mut world = cluster(2);
+    let _tokens = serve(&mut world, 1);
+    let taken = try_ask(&mut world, (0, 1), AskKind::Request, b"1", SECOND).unwrap();
+    let waiting = try_ask(&mut world, (0, 1), AskKind::Request, b"2", SECOND).unwrap();
+    world.run_for(millis(100));
+    let item = take(&mut world, 1).unwrap();
+    world.run_for(SECOND);
+    assert_eq!(answer(&mut world, 1, &item, Status::Answered, b""), Err(NotAnswered::TooLate));
+    assert_eq!(take(&mut world, 1), None, "what nobody waits for is not for the application");
+    for settled in [taken, waiting] {
+        assert_eq!(outcome(&settled), Some(Outcome::Silent { sent: true }));
+    }
+}
+
+#[test]
+fn an_answer_that_gets_lost_is_asked_for() {
+    let mut world = cluster(2);
+    world.run_for(10 * SECOND);
+    let _tokens = serve(&mut world, 1);
+    let settled = request(&mut world, 0, 1, b"?");
+    world.run_for(millis(100));
+    let item = take(&mut world, 1).unwrap();
+    world.net.cut.insert((1, 0));
+    assert_eq!(answer(&mut world, 1, &item, Status::Answered, b"!"), Ok(()));
+    world.run_for(millis(300));
+    world.net.heal();
+    assert_eq!(outcome_within(&mut world, 2 * SECOND, &settled), Outcome::Answered((*b"!").into()));
+}
+
+#[test]
+fn where_udp_is_filtered_messages_go_by_stream() {
+    let mut world = World::new(3);
+    world.net.no_udp = true;
+    world.start_cluster(2, Config::lan);
+    world.run_for(20 * SECOND);
+    let inbox = inbox(&mut world, 1);
+    let settled = send(&mut world, 0, 1, b"hi");
+    assert_eq!(outcome_within(&mut world, SECOND, &settled), Outcome::Taken);
+    assert!(inbox.try_recv().is_ok());
+}
+
+#[test]
+fn members_that_have_not_met_meet_first() {
+    let mut world = World::new(4);
+    world.start_cluster(40, Config::lan);
+    world.run_until("one view", 20 * SECOND, |world| world.all_see(40));
+    let (asked, settled) = query(&mut world, 39, "syncswim/ping", 5 * SECOND);
+    let took = world.run_until("all", 5 * SECOND, |_| settled.len() == asked.len());
+    assert!(settled.try_iter().all(|one| matches!(one.outcome, Outcome::Answered(_))));
+    println!("40 nodes, most of which have not met: {took:?}");
+    assert!(took < millis(500), "{took:?}");
+}
+
+#[test]
+fn a_query_of_32_idle_nodes_ends_with_the_last_answer() {
+    let mut world = cluster(32);
+    world.run_for(60 * SECOND);
+    let (asked, settled) = query(&mut world, 5, "syncswim/info", 5 * SECOND);
+    let took = world.run_until("all", SECOND, |_| settled.len() == asked.len());
+    for one in settled.try_iter() {
+        let Outcome::Answered(text) = one.outcome else { panic!("{one:?}") };
+        assert!(String::from_utf8_lossy(&text).contains(&format!("name={}\n", one.to.name)));
+    }
+    println!("32 idle nodes: {took:?}");
+    assert!(took < millis(50), "{took:?}");
+    assert!(settled.recv().is_err(), "nothing more can come");
+}
+
+#[test]
+fn who_dies_or_leaves_during_a_query_is_reported_as_such_before_its_end() {
+    let mut world = cluster(8);
+    world.run_for(10 * SECOND);
+    let tokens: Vec<_> = (0..8).map(|host| serve(&mut world, host)).collect();
+    let (asked, settled) = query(&mut world, 0, "jobs", 60 * SECOND);
+    world.run_for(SECOND);
+    world.crash(3);
+    world.leave_and_stop(4);
+    for host in [0, 1, 2, 5, 6, 7] {
+        let item = take(&mut world, host).unwrap();
+        assert_eq!(answer(&mut world, host, &item, Status::Answered, b"!"), Ok(()));
+    }
+    world.run_until("all", 20 * SECOND, |_| settled.len() == asked.len());
+    let mut others: Vec<_> = settled
+        .try_iter()
+        .filter(|one| matches!(one.outcome, Outcome::Died { .. } | Outcome::Left { .. }))
+        .collect();
+    others.sort_by(|a, b| a.to.name.cmp(&b.to.name));
+    assert_eq!(others.iter().map(|one| &*one.to.name).collect::<Vec<_>>(), ["n3", "n4"]);
+    assert_eq!(others[0].outcome, Outcome::Died { sent: true });
+    assert_eq!(others[1].outcome, Outcome::Left { sent: true });
+    drop(tokens);
+}
+
+#[test]
+fn another_life_does_not_take_what_was_for_the_one_before() {
+    let mut world = cluster(3);
+    world.run_for(10 * SECOND);
+    world.net.cut.insert((0, 1));
+    let settled = send(&mut world, 0, 1, b"for your past life");
+    world.restart(1);
+    let inbox = inbox(&mut world, 1);
+    world.net.heal();
+    let outcome = outcome_within(&mut world, 10 * SECOND, &settled);
+    assert_eq!(outcome, Outcome::Died { sent: true });
+    world.run_for(10 * SECOND);
+    assert!(inbox.try_recv().is_err());
+}
+
+#[test]
+fn messages_to_a_member_that_is_paused_delay_no_probe_and_accuse_nobody() {
+    let mut world = cluster(10);
+    world.run_for(10 * SECOND);
+    world.pause(1, 20 * SECOND);
+    let settled: Vec<_> = (0..100).map(|_| send(&mut world, 0, 1, &[0; 2000])).collect();
+    world.crash(2);
+    let took = world.run_until("the verdict on the crash", 12 * SECOND, |world| {
+        world.state(0, "n2") == Some(MemberState::Failed)
+    });
+    println!("with 100 messages under way to a paused member: {took:?}");
+    assert_eq!(world.node(0).metrics().health_score, 0);
+    let accused = |host: usize| world.state(0, &format!("n{host}")) != Some(MemberState::Alive);
+    assert!((3..10).all(|host| !accused(host)));
+    world.run_for(20 * SECOND);
+    let over = |settled: &Receiver<Settled>| outcome(settled).is_some();
+    assert!(settled.iter().all(over));
+}
+
+#[test]
+fn what_is_not_used_costs_nothing() {
+    let mut used = cluster(5);
+    let mut unused = cluster(5);
+    let _inbox = inbox(&mut used, 1);
+    let _tokens = serve(&mut used, 2);
+    used.run_for(60 * SECOND);
+    unused.run_for(60 * SECOND);
+    assert_eq!(used.trace(), unused.trace());
 }

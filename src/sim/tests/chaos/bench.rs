@@ -7,12 +7,20 @@ use std::{
     time::Duration,
 };
 
-use super::{Claimed, EPOCH, NAMES, Said, Step, addr, addrs};
+use crossbeam_channel::bounded;
+
+use super::{Claimed, EPOCH, NAMES, Said, SaidData, Step, TOPICS, ZEROS, addr, addrs};
 use crate::{
+    Topics,
+    data::{
+        Endpoint,
+        messages::{AskKind, Mailbox, NewAsk, Status},
+    },
+    membership::fanout::Subscription,
     sim::forge,
     swim::{
-        Config, Event, Joining, MemberState, Node, Output, Removal, Start, StreamFailure, StreamId,
-        StreamStep, Time,
+        Config, Event, Joining, Life, Member, MemberState, Node, Output, Removal, Start, StreamFailure,
+        StreamId, StreamStep, Time,
     },
     wire::{
         Tags,
@@ -44,7 +52,7 @@ fn config(which: u8) -> Config {
 }
 
 pub(super) struct Bench {
-    pub(super) node: Node,
+    pub(super) endpoint: Endpoint,
     now: Time,
     streams: VecDeque<StreamId>,
     pings: VecDeque<(SocketAddr, u32, String)>,
@@ -53,6 +61,10 @@ pub(super) struct Bench {
     joins: HashMap<u64, usize>,
     pub(super) digests: Vec<u8>,
     buffer: Vec<u8>,
+    /// A mailbox, while it is open.
+    inbox: Option<Subscription<Mailbox>>,
+    /// How many readers of requests there are.
+    readers: u32,
 }
 
 impl Bench {
@@ -60,7 +72,7 @@ impl Bench {
     pub(super) fn new(which: u8) -> Self {
         let start = Start { addr: addr(0), epoch: EPOCH, seed: u128::from(which), tags: Tags::default() };
         let mut bench = Self {
-            node: Node::new(config(which), start, BEGIN),
+            endpoint: Endpoint::new(Node::new(config(which), start, BEGIN)),
             now: BEGIN,
             streams: VecDeque::new(),
             pings: VecDeque::new(),
@@ -68,6 +80,8 @@ impl Bench {
             joins: HashMap::new(),
             digests: (0..64_u64).flat_map(u64::to_le_bytes).collect(),
             buffer: Vec::new(),
+            inbox: None,
+            readers: 0,
         };
         bench.settle();
         if which & 32 == 0 {
@@ -84,32 +98,44 @@ impl Bench {
             self.take(&Step::Datagram(place, vec![alive]));
             self.take(&Step::Answer { which: 0, nack: false });
         }
-        assert_eq!(self.node.live(), 4, "all are known");
+        assert_eq!(self.endpoint.node.live(), 4, "all are known");
     }
 
     pub(super) fn take(&mut self, step: &Step) {
         match step {
             Step::Datagram(from, said) => {
                 let packet = self.packet(*from, said);
-                self.node.handle_datagram(self.now, addr(*from), &packet);
+                self.endpoint.handle_datagram(self.now, addr(*from), &packet);
             }
             Step::Answer { which, nack } => self.answer(*which, *nack),
+            Step::Data(from, said) => {
+                let packet = self.data_packet(*from, &[*said]);
+                self.endpoint.handle_datagram(self.now, addr(*from), &packet);
+            }
+            Step::DataFrame(which, from, said) => {
+                if let Some(stream) = self.stream(*which) {
+                    while self.poll(*which) == Some(StreamStep::Send) {}
+                    let packet = self.data_packet(*from, said);
+                    self.endpoint.handle_frame(self.now, stream, &packet);
+                }
+            }
+            Step::Use(how, detail) => self.use_data(*how, *detail),
             Step::Accept(from) => {
-                let stream = self.node.accept_stream(self.now, addr(*from));
+                let stream = self.endpoint.accept_stream(self.now, addr(*from));
                 stream.into_iter().for_each(|stream| self.remember_stream(stream));
             }
             Step::Frame(stream, said) => self.frame(*stream, said),
             Step::Poll(stream) => drop(self.poll(*stream)),
             Step::Fail(stream, how) => self.fail(*stream, *how),
             Step::Pass(time) => self.now = self.now + *time,
-            Step::Fire => self.node.handle_timeout(self.now),
+            Step::Fire => self.endpoint.handle_timeout(self.now),
             Step::Sleep(late) => {
-                self.now = self.now.max(self.node.poll_timeout().unwrap_or(self.now)) + *late;
-                self.node.handle_timeout(self.now);
+                self.now = self.now.max(self.endpoint.poll_timeout().unwrap_or(self.now)) + *late;
+                self.endpoint.handle_timeout(self.now);
             }
             Step::EndOfTime => {
                 self.now = END;
-                self.node.handle_timeout(self.now);
+                self.endpoint.handle_timeout(self.now);
             }
             step => self.command(step),
         }
@@ -121,22 +147,22 @@ impl Bench {
         match step {
             Step::Join(ticket, mask) => {
                 *self.joins.entry(u64::from(*ticket)).or_default() += 1;
-                self.node.join(now, u64::from(*ticket), &addrs(*mask));
+                self.endpoint.node.join(now, u64::from(*ticket), &addrs(*mask));
             }
-            Step::Leave => self.node.leave(now),
+            Step::Leave => self.endpoint.node.leave(now),
             Step::Tags(n) => {
-                self.node.set_tags(now, Tags::new([("n", n.to_string())]).expect("they are short"));
+                self.endpoint.node.set_tags(now, Tags::new([("n", n.to_string())]).expect("they are short"));
             }
             Step::Remove(name, forget) => {
                 let removal = if *forget { Removal::Forget } else { Removal::Leave };
                 // Refused of most members.
-                let _ = self.node.remove(now, NAMES[usize::from(*name)], removal);
+                let _ = self.endpoint.node.remove(now, NAMES[usize::from(*name)], removal);
             }
-            Step::Seek { later: false } => self.node.seek_seeds(now),
-            Step::Seek { later: true } => self.node.seek_seeds_later(now),
-            Step::Seeds(mask) => self.node.handle_seeds(now, &addrs(*mask)),
+            Step::Seek { later: false } => self.endpoint.node.seek_seeds(now),
+            Step::Seek { later: true } => self.endpoint.node.seek_seeds_later(now),
+            Step::Seeds(mask) => self.endpoint.node.handle_seeds(now, &addrs(*mask)),
             Step::Lookup(mask, more) => {
-                self.node.handle_lookup(now, Joining::Seeds, &addrs(*mask), usize::from(*more));
+                self.endpoint.node.handle_lookup(now, Joining::Seeds, &addrs(*mask), usize::from(*more));
             }
             step => unreachable!("{step:?} is no command"),
         }
@@ -146,15 +172,67 @@ impl Bench {
     fn packet(&self, from: u8, said: &[Said]) -> Vec<u8> {
         let name = NAMES[usize::from(from) % NAMES.len()];
         let shows = said.iter().fold(0, |sum, said| sum ^ said.detail) % 4 != 0;
-        let token = if shows { self.node.token_for(name, addr(from)) } else { 0 };
+        let token = if shows { self.endpoint.node.token_for(name, addr(from)) } else { 0 };
         let messages: Vec<_> = said.iter().map(|said| said.message(self)).collect();
         forge::proven_packet(name, token, &messages)
+    }
+
+    /// From a member at home, which shows its token.
+    fn data_packet(&self, from: u8, said: &[SaidData]) -> Vec<u8> {
+        let name = NAMES[usize::from(from) % NAMES.len()];
+        let token = self.endpoint.node.token_for(name, addr(from));
+        let messages: Vec<_> = said.iter().map(|said| said.message(&self.endpoint.node)).collect();
+        forge::data_packet(name, token, &messages)
+    }
+
+    /// What an application does.
+    fn use_data(&mut self, how: u8, detail: u8) {
+        let (now, topic) = (self.now, TOPICS[usize::from(detail) % TOPICS.len()]);
+        let (caller, _) = bounded(8);
+        let kind = if detail % 2 == 0 { AskKind::Message } else { AskKind::Request };
+        let payload: Arc<[u8]> = ZEROS[..usize::from(detail) * 50].into();
+        let within = Duration::from_millis(1 << (detail % 20));
+        let new = || NewAsk {
+            kind,
+            topic: topic.into(),
+            payload: Arc::clone(&payload),
+            within,
+            caller: caller.clone(),
+        };
+        match how {
+            0 | 1 => drop(self.endpoint.ask(now, NAMES[usize::from(detail % 6)], new())),
+            2 => {
+                let members = self.endpoint.node.members();
+                let life = |member: &Member| Life { name: member.name.clone(), epoch: member.identity.epoch };
+                let live = members.iter().filter(|member| member.state.is_live());
+                let _ = self.endpoint.query(now, live.map(life).collect(), new);
+            }
+            3 => self.inbox = (detail % 2 == 0).then(|| self.endpoint.open_inbox(Topics::all())),
+            4 if detail % 2 == 0 => {
+                self.readers += 1;
+                drop(self.endpoint.open_server(TOPICS[0]));
+            }
+            4 if self.readers > 0 => {
+                self.readers -= 1;
+                self.endpoint.close_server(now, TOPICS[0]);
+            }
+            _ => {
+                if let Some(item) = self.endpoint.take_request(now, TOPICS[0]) {
+                    let status =
+                        [Status::Answered, Status::Refused, Status::Dropped][usize::from(detail % 3)];
+                    let _ = self.endpoint.answer(now, (&item.from, item.id), status, &payload);
+                }
+            }
+        }
+        if let Some(inbox) = &self.inbox {
+            while inbox.try_recv().is_ok() {}
+        }
     }
 
     fn answer(&mut self, which: u8, nack: bool) {
         let Some((to, seq, name)) = self.pings.iter().rev().nth(usize::from(which)).cloned() else { return };
         let answer = if nack { Message::Nack(Nack { seq }) } else { Message::Ack(Ack { seq }) };
-        self.node.handle_datagram(self.now, to, &forge::packet(&name, &[answer]));
+        self.endpoint.handle_datagram(self.now, to, &forge::packet(&name, &[answer]));
     }
 
     fn stream(&self, which: u8) -> Option<StreamId> {
@@ -170,7 +248,7 @@ impl Bench {
 
     fn poll(&mut self, which: u8) -> Option<StreamStep> {
         let stream = self.stream(which)?;
-        let step = self.node.poll_stream(self.now, stream, &mut self.buffer);
+        let step = self.endpoint.poll_stream(self.now, stream, &mut self.buffer);
         if step == StreamStep::Close {
             self.streams.retain(|other| *other != stream);
         }
@@ -182,21 +260,21 @@ impl Bench {
         let Some(stream) = self.stream(which) else { return };
         while self.poll(which) == Some(StreamStep::Send) {}
         let packet = self.packet(which, said);
-        self.node.handle_frame(self.now, stream, &packet);
+        self.endpoint.handle_frame(self.now, stream, &packet);
     }
 
     fn fail(&mut self, which: u8, how: u8) {
         let failures = [StreamFailure::Refused, StreamFailure::TimedOut, StreamFailure::Rejected];
         if let Some(stream) = self.stream(which) {
-            self.node.handle_stream_failure(self.now, stream, failures[usize::from(how % 3)]);
+            self.endpoint.handle_stream_failure(self.now, stream, failures[usize::from(how % 3)]);
             self.streams.retain(|other| *other != stream);
         }
     }
 
     /// Takes out everything, as drivers do after each input, and looks whether all is well.
     fn settle(&mut self) {
-        while let Some(to) = self.node.poll_transmit(&mut self.buffer) {
-            assert!(self.buffer.len() <= self.node.config().max_datagram, "a datagram is too long");
+        while let Some(to) = self.endpoint.poll_transmit(&mut self.buffer) {
+            assert!(self.buffer.len() <= self.endpoint.node.config().max_datagram, "a datagram is too long");
             if let Some((seq, name)) = forge::ping(&self.buffer) {
                 self.pings.push_back((to.addr, seq, name));
             }
@@ -204,11 +282,11 @@ impl Bench {
         while self.pings.len() > REMEMBERED {
             self.pings.pop_front();
         }
-        while let Some(output) = self.node.poll_output() {
+        while let Some(output) = self.endpoint.poll_output() {
             self.follow(output);
         }
-        self.node.audit().expect("every bound holds");
-        let members = self.node.members();
+        self.endpoint.node.audit().expect("every bound holds");
+        let members = self.endpoint.node.members();
         let same = members.len() == self.folded.len()
             && members.iter().all(|member| self.folded.get(&member.name) == Some(&member.state));
         assert!(same, "events fold to {:?}, but the members are {members:?}", self.folded);

@@ -12,6 +12,11 @@ use self::bench::Bench;
 use super::YEAR;
 use crate::{
     swim::{Identity, Node},
+    wire::data::{
+        Answer, AnswerHead, Ask, AskHead, Broadcast, BroadcastHead, Chunk, Confirm, DataDigest, DataEnd,
+        DataHello, DataMessage, KeyValue, KeyValueBuckets, KeyValueDelta, KeyValueHead,
+    },
+    wire::hash::BUCKETS,
     wire::message::{
         Accusers, Ack, Alive, BucketDigests, BucketSelection, Carried, Departed, Digest, End, Failed, Hello,
         KeyAnswer, KeyChange, Left, Message, Nack, NewToken, Ping, PingReq, Removed, Retry, Same, Seen,
@@ -20,6 +25,8 @@ use crate::{
 };
 
 const EPOCH: u64 = 1_700_000_000_000;
+const TOPICS: [&str; 3] = ["t", "u", "syncswim/info"];
+const ZEROS: [u8; 15_000] = [0; 15_000];
 const NAMES: [&str; 6] = ["me", "m1", "m2", "m3", "x", "y"];
 
 /// An identity, seen from what the node holds under the name, or its own epoch if it holds nothing.
@@ -48,6 +55,17 @@ pub struct Said {
     pub detail: u8,
 }
 
+/// A message of the layer above.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SaidData {
+    /// Its place in the list of tags, counted from 0.
+    pub kind: u8,
+    /// Its number: small ones are those of others' asks, or how many asks of the node came before the one that is answered.
+    pub id: u8,
+    /// Anything else: status, topic, length.
+    pub detail: u8,
+}
+
 /// Something that happens to a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -60,6 +78,12 @@ pub enum Step {
         /// Whether it is a nack.
         nack: bool,
     },
+    /// A datagram of a member for the layer above.
+    Data(u8, SaidData),
+    /// A frame with such messages: in which stream, from whom.
+    DataFrame(u8, u8, Vec<SaidData>),
+    /// The application sends, asks, reads, answers.
+    Use(u8, u8),
     /// Somebody opens a stream.
     Accept(u8),
     /// A frame arrives in a stream, whoever opened it.
@@ -203,7 +227,7 @@ impl Case {
 
 impl Step {
     fn read(bytes: &mut Bytes<'_>) -> Self {
-        match bytes.below(32) {
+        match bytes.below(44) {
             0..=7 => Self::Datagram(bytes.below(8), Said::several(bytes)),
             8..=11 => Self::Answer { which: bytes.below(4), nack: bytes.below(4) == 0 },
             12 => Self::Accept(bytes.below(8)),
@@ -220,7 +244,81 @@ impl Step {
             29 if bytes.below(2) == 0 => Self::Remove(bytes.below(6), bytes.below(2) == 0),
             29 => Self::Seek { later: bytes.below(2) == 0 },
             30 => Self::Seeds(bytes.next()),
+            32..=35 => Self::Data(1 + bytes.below(3), SaidData::read(bytes)),
+            36..=38 => {
+                let (stream, from) = (bytes.below(4), 1 + bytes.below(3));
+                let said = (0..=bytes.below(4)).map(|_| SaidData::read(bytes)).collect();
+                Self::DataFrame(stream, from, said)
+            }
+            39..=43 => Self::Use(bytes.below(6), bytes.next()),
             _ => Self::Lookup(bytes.next(), bytes.below(3)),
+        }
+    }
+}
+
+impl SaidData {
+    fn read(bytes: &mut Bytes<'_>) -> Self {
+        // Half of all are asks and answers.
+        let kind =
+            if bytes.below(2) == 0 { [0, 1, 6, 7, 8][usize::from(bytes.below(5))] } else { bytes.below(15) };
+        Self { kind, id: bytes.below(8), detail: bytes.next() }
+    }
+
+    fn message(self, node: &Node) -> DataMessage<'static> {
+        let Self { id, detail, .. } = self;
+        let own = node.own_life().epoch;
+        let place = usize::from(detail);
+        let (name, topic) = (NAMES[place % NAMES.len()], TOPICS[place % TOPICS.len()]);
+        let payload = &ZEROS[..place];
+        let epoch = node.member(name).map_or(own, |member| member.identity.epoch);
+        let (number, digest) = (u64::from(id), u64::from(detail) << 32);
+        // Of others' asks; of the node's own.
+        let asked = if detail == 255 { u64::MAX } else { number };
+        let answered = (own << 20 | 1) + number;
+        let length = [0, 5, 20_000, 1 << 21, u32::MAX][place % 5];
+        let (kind, within_ms) = (detail % 4, 1 << (detail % 32));
+        let life = own + u64::from(detail == 7);
+        match self.kind {
+            0 => DataMessage::Ask(Ask { id: asked, life, kind, within_ms, topic, payload }),
+            1 => DataMessage::Answer(Answer { id: answered, status: detail % 13, payload }),
+            2 => DataMessage::Broadcast(Broadcast {
+                origin: name,
+                epoch,
+                seq: asked,
+                stamp: digest,
+                flags: kind,
+                topic,
+                payload,
+            }),
+            3 => DataMessage::Confirm(Confirm { epoch, seq: asked }),
+            4 => DataMessage::KeyValue(KeyValue {
+                owner: name,
+                epoch,
+                version: asked,
+                step: number + 1,
+                stamp: digest,
+                flags: kind,
+                key: topic,
+                value: payload,
+            }),
+            5 => DataMessage::DataDigest(DataDigest { broadcasts: digest, key_values: number }),
+            6 => DataMessage::AskHead(AskHead { id: asked, life, kind, within_ms, topic, length }),
+            7 => DataMessage::Chunk(Chunk { bytes: &ZEROS[..place * 58] }),
+            8 => DataMessage::AnswerHead(AnswerHead { id: answered, status: detail % 13, length }),
+            9 => DataMessage::DataHello(DataHello { broadcasts: digest, key_values: number }),
+            10 => {
+                let above = &ZEROS[..place % 33];
+                DataMessage::BroadcastHead(BroadcastHead { origin: name, epoch, below: asked, above })
+            }
+            11 => DataMessage::KeyValueHead(KeyValueHead { owner: name, epoch, version: asked }),
+            12 => DataMessage::KeyValueDelta(KeyValueDelta {
+                owner: name,
+                epoch,
+                version: asked,
+                floor: number,
+            }),
+            13 => DataMessage::DataEnd(DataEnd {}),
+            _ => DataMessage::KeyValueBuckets(KeyValueBuckets { digests: &ZEROS[..8 * BUCKETS] }),
         }
     }
 }
@@ -251,7 +349,7 @@ impl Said {
 
     fn message<'a>(self, bench: &'a Bench) -> Message<'a> {
         let (name, addr, detail) = (self.name(), addr(self.addr), self.detail);
-        let Identity { epoch, incarnation } = self.identity(&bench.node);
+        let Identity { epoch, incarnation } = self.identity(&bench.endpoint.node);
         let (seq, digest) = (u32::from(detail), u64::from(detail) << 32);
         match self.kind {
             0 => Message::Ping(Ping { seq, target: name }),

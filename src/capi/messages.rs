@@ -1,0 +1,404 @@
+//! Messages, requests and queries of the gossip node behind a cluster.
+
+use std::{
+    ffi::{CString, c_char},
+    ptr,
+};
+
+use crossbeam_channel::RecvTimeoutError;
+use parking_lot::Mutex;
+
+use super::{
+    cluster::{syncswim_cluster, with_gossip},
+    handle::Registry,
+    pointer::{Out, bytes, text},
+    status::{
+        Failure, SYNCSWIM_CLOSED, SYNCSWIM_ERR_BUSY, SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_NOT_REACHED,
+        SYNCSWIM_ERR_REFUSED, SYNCSWIM_ERR_STATE, SYNCSWIM_ERR_TOO_LARGE, SYNCSWIM_ERR_UNANSWERED,
+        SYNCSWIM_OK, SYNCSWIM_TIMEOUT, c_text, status, syncswim_status, value,
+    },
+};
+use crate::{
+    Answered, Answers, Filter, Inbox, Message, Query, Reply, Request, Requests, Sender, Topics, Why,
+};
+
+/// Something that a member said: a message, a request, or an answer. Any thread may read it, several at a time.
+#[derive(Debug)]
+#[allow(non_camel_case_types)]
+pub struct syncswim_message {
+    _private: (),
+}
+
+/// A mailbox. Any thread may use it; if several read, each message goes to one of them. It outlives its cluster, delivers
+/// what was queued, and then reports SYNCSWIM_CLOSED.
+#[derive(Debug)]
+#[allow(non_camel_case_types)]
+pub struct syncswim_inbox {
+    _private: (),
+}
+
+/// The requests of a topic, to be answered. Any thread may use it; if several read, each request goes to one of them.
+#[derive(Debug)]
+#[allow(non_camel_case_types)]
+pub struct syncswim_requests {
+    _private: (),
+}
+
+/// The answers to a query, as they come in. Threads that read it wait for each other.
+#[derive(Debug)]
+#[allow(non_camel_case_types)]
+pub struct syncswim_answers {
+    _private: (),
+}
+
+static MESSAGES: Registry<syncswim_message, Object> = Registry::new("message");
+static INBOXES: Registry<syncswim_inbox, Inbox> = Registry::new("inbox");
+static REQUESTS: Registry<syncswim_requests, Requests> = Registry::new("requests");
+static ANSWERS: Registry<syncswim_answers, Mutex<Answers>> = Registry::new("answers");
+
+struct Object {
+    from: CString,
+    epoch: u64,
+    topic: CString,
+    payload: Payload,
+    status: syncswim_status,
+    /// Of a request, until it is answered.
+    request: Mutex<Option<Request>>,
+}
+
+type Payload = std::sync::Arc<[u8]>;
+
+impl Object {
+    fn new(from: &Sender, topic: &str, payload: Payload) -> Self {
+        let (from, epoch) = (c_text(&from.name), from.epoch);
+        let request = Mutex::new(None);
+        Self { from, epoch, topic: c_text(topic), payload, status: SYNCSWIM_OK, request }
+    }
+
+    fn of_message(Message { from, topic, payload, .. }: Message) -> Self {
+        Self::new(&from, &topic, payload)
+    }
+
+    fn of_request(request: Request) -> Self {
+        let object = Self::new(&request.from(), request.topic(), request.payload().into());
+        Self { request: Mutex::new(Some(request)), ..object }
+    }
+
+    fn of_reply(Reply { from, payload, .. }: Reply) -> Self {
+        Self::new(&from, "", payload)
+    }
+
+    fn of_answered(Answered { member, result, .. }: Answered) -> Self {
+        match result {
+            Ok(reply) => Self::of_reply(reply),
+            Err(why) => {
+                let reason = if let Why::Refused(reason) = &why { reason.as_bytes() } else { &[] };
+                Self { status: status_of(&why), ..Self::new(&member, "", reason.into()) }
+            }
+        }
+    }
+}
+
+fn status_of(why: &Why) -> syncswim_status {
+    match why {
+        Why::Refused(_) => SYNCSWIM_ERR_REFUSED,
+        Why::NoReader => SYNCSWIM_ERR_NO_READER,
+        Why::Busy => SYNCSWIM_ERR_BUSY,
+        Why::TooLarge => SYNCSWIM_ERR_TOO_LARGE,
+        Why::Silent => SYNCSWIM_ERR_UNANSWERED,
+        Why::Died | Why::Left => SYNCSWIM_ERR_NOT_REACHED,
+    }
+}
+
+fn put(
+    received: Result<Object, RecvTimeoutError>,
+    out: Out<*mut syncswim_message>,
+) -> Result<syncswim_status, Failure> {
+    match received {
+        Ok(object) => out.put(MESSAGES.insert(object)),
+        Err(RecvTimeoutError::Timeout) => return Ok(SYNCSWIM_TIMEOUT),
+        Err(RecvTimeoutError::Disconnected) => return Ok(SYNCSWIM_CLOSED),
+    }
+    Ok(SYNCSWIM_OK)
+}
+
+/// Sends a message to a member, and waits until it is in that member's inboxes for the topic: then, and only then, the call
+/// returns SYNCSWIM_OK. Waits for `timeout_ms` milliseconds at most, or a day if it is negative. SYNCSWIM_ERR_UNANSWERED says that it
+/// may have arrived, SYNCSWIM_ERR_UNKNOWN_MEMBER, SYNCSWIM_ERR_NOT_REACHED, SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY and
+/// SYNCSWIM_ERR_TOO_LARGE (1 MiB is the most) that it has not.
+///
+/// # Safety
+/// `member` and `topic` must end with NUL; `payload` must have `length` bytes, and may be NULL if there are none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncswim_cluster_send(
+    cluster: *const syncswim_cluster,
+    member: *const c_char,
+    topic: *const c_char,
+    payload: *const u8,
+    length: usize,
+    timeout_ms: i64,
+) -> syncswim_status {
+    status(|| {
+        // SAFETY: as the caller of this function promises.
+        let (member, topic) = unsafe { (text(member, "member")?, text(topic, "topic")?) };
+        // SAFETY: the same.
+        let payload = unsafe { bytes(payload, length, "payload")? };
+        let limit = super::limit(timeout_ms);
+        with_gossip(cluster, |node| node.send_within(member, topic, payload, limit))??;
+        Ok(SYNCSWIM_OK)
+    })
+}
+
+/// Asks a member, and waits for the answer of its application, which the caller frees. Errors as for
+/// syncswim_cluster_send, and SYNCSWIM_ERR_REFUSED if the application there refuses.
+///
+/// # Safety
+/// As for syncswim_cluster_send; `out` must be NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncswim_cluster_request(
+    cluster: *const syncswim_cluster,
+    member: *const c_char,
+    topic: *const c_char,
+    payload: *const u8,
+    length: usize,
+    timeout_ms: i64,
+    out: *mut *mut syncswim_message,
+) -> syncswim_status {
+    status(|| {
+        // SAFETY: as the caller of this function promises.
+        let (member, topic) = unsafe { (text(member, "member")?, text(topic, "topic")?) };
+        // SAFETY: the same.
+        let (payload, out) = unsafe { (bytes(payload, length, "payload")?, Out::new(out, "out")?) };
+        let limit = super::limit(timeout_ms);
+        let reply = with_gossip(cluster, |node| node.request(member, topic, payload, limit))??;
+        out.put(MESSAGES.insert(Object::of_reply(reply)));
+        Ok(SYNCSWIM_OK)
+    })
+}
+
+/// Opens a mailbox for what members send to a topic from now on: to all that begin with a text if there is "*" behind it, to
+/// all if there is nothing else. While it holds 1,024 messages or 4 MiB, senders get SYNCSWIM_ERR_BUSY.
+///
+/// # Safety
+/// `topics` must end with NUL; `out` must be NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncswim_cluster_inbox(
+    cluster: *const syncswim_cluster,
+    topics: *const c_char,
+    out: *mut *mut syncswim_inbox,
+) -> syncswim_status {
+    status(|| {
+        // SAFETY: as the caller of this function promises.
+        let (topics, out) = unsafe { (text(topics, "topics")?, Out::new(out, "out")?) };
+        let topics = topics.strip_suffix('*').map_or_else(|| topics.into(), Topics::prefix);
+        out.put(INBOXES.insert(with_gossip(cluster, |node| node.inbox(topics))?));
+        Ok(SYNCSWIM_OK)
+    })
+}
+
+/// Waits for the next message, which the caller frees: up to `timeout_ms` milliseconds, 0 to only look, or for ever if it is
+/// negative. Returns SYNCSWIM_TIMEOUT if none came, and SYNCSWIM_CLOSED if none will: then `out` is as it was.
+///
+/// # Safety
+/// `out` must be NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncswim_inbox_next(
+    inbox: *const syncswim_inbox,
+    timeout_ms: i64,
+    out: *mut *mut syncswim_message,
+) -> syncswim_status {
+    status(|| {
+        // SAFETY: as the caller of this function promises.
+        let out = unsafe { Out::new(out, "out")? };
+        let inbox = INBOXES.get(inbox)?;
+        put(inbox.recv_timeout(super::limit(timeout_ms)).map(Object::of_message), out)
+    })
+}
+
+/// Closes a mailbox and frees it. NULL does nothing.
+#[unsafe(no_mangle)]
+pub extern "C" fn syncswim_inbox_free(inbox: *mut syncswim_inbox) {
+    value((), || INBOXES.remove(inbox).map(drop));
+}
+
+/// Serves a topic: the requests that members send to it are to be answered. Several that serve one topic share its requests.
+/// While 256 wait, or 4 MiB, senders get SYNCSWIM_ERR_BUSY. Topics that begin with "syncswim/" are the node's own.
+///
+/// # Safety
+/// `topic` must end with NUL; `out` must be NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncswim_cluster_serve(
+    cluster: *const syncswim_cluster,
+    topic: *const c_char,
+    out: *mut *mut syncswim_requests,
+) -> syncswim_status {
+    status(|| {
+        // SAFETY: as the caller of this function promises.
+        let (topic, out) = unsafe { (text(topic, "topic")?, Out::new(out, "out")?) };
+        out.put(REQUESTS.insert(with_gossip(cluster, |node| node.serve(topic))??));
+        Ok(SYNCSWIM_OK)
+    })
+}
+
+/// Waits for the next request, as syncswim_inbox_next does. To free it unanswered tells its sender so.
+///
+/// # Safety
+/// `out` must be NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncswim_requests_next(
+    requests: *const syncswim_requests,
+    timeout_ms: i64,
+    out: *mut *mut syncswim_message,
+) -> syncswim_status {
+    status(|| {
+        // SAFETY: as the caller of this function promises.
+        let out = unsafe { Out::new(out, "out")? };
+        let requests = REQUESTS.get(requests)?;
+        put(requests.recv_timeout(super::limit(timeout_ms)).map(Object::of_request), out)
+    })
+}
+
+/// Ends the service and frees it. If it was the last of its topic, the requests that wait are refused with
+/// SYNCSWIM_ERR_NO_READER. NULL does nothing.
+#[unsafe(no_mangle)]
+pub extern "C" fn syncswim_requests_free(requests: *mut syncswim_requests) {
+    value((), || REQUESTS.remove(requests).map(drop));
+}
+
+/// Answers a request, once: SYNCSWIM_ERR_STATE if it is none, or was answered. SYNCSWIM_TIMEOUT if its sender has given up.
+///
+/// # Safety
+/// `payload` must have `length` bytes, and may be NULL if there are none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncswim_request_answer(
+    request: *const syncswim_message,
+    payload: *const u8,
+    length: usize,
+) -> syncswim_status {
+    status(|| {
+        // SAFETY: as the caller of this function promises.
+        let payload = unsafe { bytes(payload, length, "payload")? };
+        take_request(request)?.answer(payload)?;
+        Ok(SYNCSWIM_OK)
+    })
+}
+
+/// Refuses a request, once, for a reason of at most 512 bytes. Errors as for syncswim_request_answer.
+///
+/// # Safety
+/// `reason` must end with NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncswim_request_refuse(
+    request: *const syncswim_message,
+    reason: *const c_char,
+) -> syncswim_status {
+    status(|| {
+        // SAFETY: as the caller of this function promises.
+        let reason = unsafe { text(reason, "reason")? };
+        take_request(request)?.refuse(reason)?;
+        Ok(SYNCSWIM_OK)
+    })
+}
+
+fn take_request(message: *const syncswim_message) -> Result<Request, Failure> {
+    let request = MESSAGES.get(message)?.request.lock().take();
+    let none = || Failure::new(SYNCSWIM_ERR_STATE, "it is no request, or was answered already");
+    request.ok_or_else(none)
+}
+
+/// Asks all live members that a filter matches, this node included if it does: "" for all, "role=db,!zone=a", "@others" for
+/// all but this node. syncswim_answers_next hands out one result for each.
+///
+/// # Safety
+/// As for syncswim_cluster_send; `filter` must end with NUL; `out` must be NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncswim_cluster_query(
+    cluster: *const syncswim_cluster,
+    filter: *const c_char,
+    topic: *const c_char,
+    payload: *const u8,
+    length: usize,
+    timeout_ms: i64,
+    out: *mut *mut syncswim_answers,
+) -> syncswim_status {
+    status(|| {
+        // SAFETY: as the caller of this function promises.
+        let (filter, topic) = unsafe { (text(filter, "filter")?, text(topic, "topic")?) };
+        // SAFETY: the same.
+        let (payload, out) = unsafe { (bytes(payload, length, "payload")?, Out::new(out, "out")?) };
+        let query = Query::new(topic).payload(payload).to(filter.parse::<Filter>()?);
+        let query = query.within(super::limit(timeout_ms));
+        out.put(ANSWERS.insert(Mutex::new(with_gossip(cluster, |node| node.query(&query))??)));
+        Ok(SYNCSWIM_OK)
+    })
+}
+
+/// Waits for the next result of a query, as syncswim_inbox_next does; syncswim_message_status says what it is.
+/// SYNCSWIM_CLOSED: each member has had its result.
+///
+/// # Safety
+/// `out` must be NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncswim_answers_next(
+    answers: *const syncswim_answers,
+    timeout_ms: i64,
+    out: *mut *mut syncswim_message,
+) -> syncswim_status {
+    status(|| {
+        // SAFETY: as the caller of this function promises.
+        let out = unsafe { Out::new(out, "out")? };
+        let answers = ANSWERS.get(answers)?;
+        let next = answers.lock().recv_timeout(super::limit(timeout_ms));
+        put(next.map(Object::of_answered), out)
+    })
+}
+
+/// Frees the results of a query. NULL does nothing.
+#[unsafe(no_mangle)]
+pub extern "C" fn syncswim_answers_free(answers: *mut syncswim_answers) {
+    value((), || ANSWERS.remove(answers).map(drop));
+}
+
+/// The name of the member that said it. Valid until it is freed; NULL if the call failed.
+#[unsafe(no_mangle)]
+pub extern "C" fn syncswim_message_from(message: *const syncswim_message) -> *const c_char {
+    value(ptr::null(), || Ok(MESSAGES.get(message)?.from.as_ptr()))
+}
+
+/// In which life of that member: the epoch in syncswim_member. 0 if the call failed.
+#[unsafe(no_mangle)]
+pub extern "C" fn syncswim_message_epoch(message: *const syncswim_message) -> u64 {
+    value(0, || Ok(MESSAGES.get(message)?.epoch))
+}
+
+/// The topic that it was sent to; of an answer empty. Valid until it is freed; NULL if the call failed.
+#[unsafe(no_mangle)]
+pub extern "C" fn syncswim_message_topic(message: *const syncswim_message) -> *const c_char {
+    value(ptr::null(), || Ok(MESSAGES.get(message)?.topic.as_ptr()))
+}
+
+/// Its bytes, syncswim_message_len of them. Valid until it is freed; NULL if the call failed.
+#[unsafe(no_mangle)]
+pub extern "C" fn syncswim_message_payload(message: *const syncswim_message) -> *const u8 {
+    value(ptr::null(), || Ok(MESSAGES.get(message)?.payload.as_ptr()))
+}
+
+/// How many bytes it has; 0 if the call failed.
+#[unsafe(no_mangle)]
+pub extern "C" fn syncswim_message_len(message: *const syncswim_message) -> usize {
+    value(0, || Ok(MESSAGES.get(message)?.payload.len()))
+}
+
+/// SYNCSWIM_OK. Of a result of a query that is no answer: SYNCSWIM_ERR_REFUSED (the payload says why),
+/// SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY, SYNCSWIM_ERR_TOO_LARGE; SYNCSWIM_ERR_UNANSWERED if the member lives and was silent,
+/// SYNCSWIM_ERR_NOT_REACHED if it failed or left meanwhile, perhaps after it acted.
+#[unsafe(no_mangle)]
+pub extern "C" fn syncswim_message_status(message: *const syncswim_message) -> syncswim_status {
+    status(|| Ok(MESSAGES.get(message)?.status))
+}
+
+/// Frees it. A request that was not answered is refused so. NULL does nothing.
+#[unsafe(no_mangle)]
+pub extern "C" fn syncswim_message_free(message: *mut syncswim_message) {
+    value((), || MESSAGES.remove(message).map(drop));
+}

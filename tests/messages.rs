@@ -1,0 +1,248 @@
+//! Messages, requests and queries between nodes with sockets and threads.
+//!
+//! One test at a time counts threads and descriptors, so all are one.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::disallowed_methods, reason = "tests wait in real time, with deadlines")]
+
+mod support;
+
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
+
+use support::{LONG, await_that, in_time};
+use syncswim::{Error, Filter, Gossip, GossipConfig, Query, TryRecvError, Why};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Nodes called "a", "b" and so on that see each other.
+fn cluster(n: u8, sealed: bool) -> Vec<Gossip> {
+    let mut nodes: Vec<Gossip> = Vec::new();
+    for at in 0..n {
+        let name = char::from(b'a' + at).to_string();
+        let mut config = GossipConfig::local(name).bind("127.0.0.1:0");
+        if sealed {
+            config = with_key(config);
+        }
+        let seeds = nodes.first().map(|first| first.local().addr.to_string());
+        let config = seeds.into_iter().fold(config, GossipConfig::seed);
+        nodes.push(Gossip::start(config).unwrap());
+    }
+    nodes.iter().for_each(|node| node.wait_for(n.into(), LONG).unwrap());
+    nodes
+}
+
+#[cfg(feature = "encryption")]
+fn with_key(config: GossipConfig) -> GossipConfig {
+    let key: syncswim::Key = "0f".repeat(32).parse().unwrap();
+    config.keyring(&syncswim::Keyring::new(key))
+}
+
+#[cfg(not(feature = "encryption"))]
+fn with_key(config: GossipConfig) -> GossipConfig {
+    config
+}
+
+/// Threads and descriptors of this process.
+fn held() -> (usize, usize) {
+    let count = |path| fs::read_dir(path).unwrap().count();
+    (count("/proc/self/task"), count("/proc/self/fd"))
+}
+
+#[test]
+fn what_members_say_to_each_other_arrives_and_leaves_nothing_behind() {
+    drop(cluster(1, false));
+    for sealed in [false, true] {
+        for part in [
+            ten_thousand_messages,
+            large_and_wrong_ones,
+            requests_and_their_ends,
+            queries,
+            both_sides_stop,
+            readers_that_go_and_readers_that_are_slow,
+        ] {
+            let before = held();
+            in_time(move || part(sealed));
+            await_that("threads and descriptors are given back", || {
+                let (threads, descriptors) = held();
+                threads <= before.0 && descriptors <= before.1
+            });
+        }
+    }
+}
+
+fn ten_thousand_messages(sealed: bool) {
+    let nodes = cluster(2, sealed);
+    let inbox = nodes[1].inbox("jobs");
+    let reader =
+        thread::Builder::new().spawn(move || inbox.map(|message| message.payload).collect::<Vec<_>>());
+    nodes[0].send("b", "jobs", b"warm").unwrap();
+    let start = Instant::now();
+    thread::scope(|scope| {
+        for sender in 0..4_u32 {
+            let node = &nodes[0];
+            scope.spawn(move || {
+                for number in 0..2500_u32 {
+                    node.send("b", "jobs", &(sender << 16 | number).to_le_bytes()).unwrap();
+                }
+            });
+        }
+    });
+    println!("sealed {sealed}: 10,000 messages of 4 threads in {:?}", start.elapsed());
+    nodes.iter().for_each(|node| assert_eq!(node.metrics().open_asks, 0));
+    await_that("no stream is open", || nodes.iter().all(|node| node.metrics().open_streams == 0));
+    drop(nodes);
+    let read = reader.unwrap().join().unwrap();
+    assert_eq!(read.len(), 10_001);
+    let mut next = [0; 4];
+    for payload in &read[1..] {
+        let word = u32::from_le_bytes((**payload).try_into().unwrap());
+        let (sender, number) = ((word >> 16) as usize, word & 0xffff);
+        assert_eq!(number, next[sender], "those of one thread come in order, each once");
+        next[sender] += 1;
+    }
+}
+
+fn large_and_wrong_ones(sealed: bool) {
+    let nodes = cluster(2, sealed);
+    let inbox = nodes[1].inbox("jobs");
+    let large: Vec<u8> = (0..1 << 20).map(|at: u32| (at % 253) as u8).collect();
+    for len in [0, 1000, 1400, 15 << 10, 1 << 20] {
+        nodes[0].send("b", "jobs", &large[..len]).unwrap();
+        assert_eq!(&*inbox.recv().unwrap().payload, &large[..len]);
+    }
+    let refused = |result: Result<(), Error>| result.unwrap_err();
+    let too_large = refused(nodes[0].send("b", "jobs", &[large.as_slice(), &[0]].concat()));
+    assert!(matches!(too_large, Error::TooLarge { size, limit, .. } if size == limit + 1), "{too_large}");
+    assert!(matches!(refused(nodes[0].send("x", "jobs", b"")), Error::UnknownMember { .. }));
+    assert!(matches!(refused(nodes[0].send("b", "other", b"")), Error::NoReader { .. }));
+    for topic in ["", "x\ny", &"x".repeat(65)] {
+        assert!(matches!(refused(nodes[0].send("b", topic, b"")), Error::Config { .. }));
+    }
+    let to_itself = nodes[1].send("b", "jobs", &large);
+    assert!(to_itself.is_ok() && inbox.recv().unwrap().payload.len() == 1 << 20);
+    nodes[1].leave().unwrap();
+    await_that("it has left", || matches!(nodes[0].send("b", "jobs", b""), Err(Error::NotLive { .. })));
+    assert!(matches!(refused(nodes[1].send("a", "jobs", b"")), Error::Left));
+}
+
+fn requests_and_their_ends(sealed: bool) {
+    let nodes = cluster(2, sealed);
+    let requests = nodes[1].serve("work").unwrap();
+    assert!(nodes[1].serve("syncswim/ping").is_err());
+    let server = thread::Builder::new().spawn(move || {
+        for request in requests.iter() {
+            match request.payload() {
+                b"refuse" => request.refuse("not today").unwrap(),
+                b"drop" => drop(request),
+                b"late" => {
+                    thread::sleep(request.time_left() + Duration::from_millis(50));
+                    assert!(matches!(request.answer(b""), Err(Error::TooLate)));
+                }
+                b"end" => return,
+                payload => {
+                    let answer = payload.repeat(2);
+                    request.answer(&answer).unwrap();
+                }
+            }
+        }
+    });
+    for len in [1, 1000, 500_000] {
+        let reply = nodes[0].request("b", "work", &vec![7; len], LONG).unwrap();
+        assert_eq!((&*reply.from.name, &*reply.payload), ("b", &*vec![7; 2 * len]));
+    }
+    let ask = |payload: &[u8], limit| nodes[0].request("b", "work", payload, limit).unwrap_err();
+    let refused = ask(b"refuse", LONG);
+    assert!(
+        matches!(&refused, Error::Refused { reason, .. } if reason == "not today")
+            && refused.may_have_acted()
+    );
+    assert!(matches!(ask(b"drop", LONG), Error::Refused { .. }));
+    let late = ask(b"late", Duration::from_millis(100));
+    assert!(matches!(late, Error::Unanswered { .. }) && late.may_have_acted(), "{late}");
+    assert!(matches!(ask(b"end", LONG), Error::Refused { .. }));
+    server.unwrap().join().unwrap();
+    let none = ask(b"again", LONG);
+    assert!(matches!(none, Error::NoReader { .. }) && !none.may_have_acted(), "{none}");
+    let info = nodes[0].request("b", "syncswim/info", b"", LONG).unwrap();
+    assert!(String::from_utf8_lossy(&info.payload).starts_with("name=b\nversion="));
+}
+
+fn queries(sealed: bool) {
+    let nodes = cluster(5, sealed);
+    let mut answers = nodes[0].query(&Query::new("syncswim/ping")).unwrap();
+    assert_eq!(answers.by_ref().count(), 5);
+    let report = answers.report();
+    assert!(report.is_complete() && report.p50 <= report.p99 && report.p99.is_some(), "{report}");
+    assert_eq!(report.to_string(), "5 of 5 answered");
+    let others = Query::new("work").to(Filter::all().others()).within(LONG);
+    let servers: Vec<_> = [1, 2].map(|at: usize| nodes[at].serve("work").unwrap()).into();
+    let answers = nodes[0].query(&others).unwrap();
+    servers[0].recv_timeout(LONG).unwrap().answer(b"1").unwrap();
+    nodes[2].abort().unwrap();
+    let report = answers.finish();
+    let why = |name: &str| {
+        let mut unanswered = report.unanswered.iter();
+        unanswered.find(|(member, _)| &*member.name == name).map(|(_, why)| why.clone())
+    };
+    assert_eq!((report.asked, report.answered), (4, 1));
+    assert_eq!(
+        ["b", "c", "d", "e"].map(why),
+        [None, Some(Why::Died), Some(Why::NoReader), Some(Why::NoReader)]
+    );
+    let silent =
+        nodes[0].query(&Query::new("work").to(Filter::named(["b"])).within(Duration::from_millis(50)));
+    assert_eq!(silent.unwrap().finish().to_string(), "0 of 1 answered; b: no answer in time");
+    assert_eq!(nodes[0].query(&Query::new("work").to(Filter::named(["z"]))).unwrap().count(), 0);
+}
+
+fn both_sides_stop(sealed: bool) {
+    let nodes = cluster(3, sealed);
+    let requests = nodes[1].serve("work").unwrap();
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| nodes[0].request("b", "work", b"", LONG));
+        let own = scope.spawn(|| nodes[2].request("b", "work", b"", LONG));
+        let reader = scope.spawn(|| nodes[2].inbox("x").recv());
+        let server = scope.spawn(|| nodes[2].serve("x").map_or(true, |requests| requests.recv().is_err()));
+        let taken = [requests.recv().unwrap(), requests.recv().unwrap()];
+        nodes[2].shutdown().unwrap();
+        assert!(matches!(own.join().unwrap(), Err(Error::Stopped)));
+        assert!(reader.join().unwrap().is_err() && server.join().unwrap());
+        nodes[1].shutdown().unwrap();
+        let left = asked.join().unwrap().unwrap_err();
+        assert!(matches!(left, Error::Unanswered { .. }), "{left}");
+        drop(taken);
+    });
+    assert!(matches!(requests.try_recv(), Err(TryRecvError::Disconnected)));
+    assert!(matches!(nodes[1].send("a", "x", b""), Err(Error::Stopped | Error::Left)));
+    assert!(nodes[1].inbox("x").recv().is_err());
+}
+
+fn readers_that_go_and_readers_that_are_slow(sealed: bool) {
+    let nodes = cluster(2, sealed);
+    let (slow, fast) = (nodes[1].inbox("jobs"), nodes[1].inbox(syncswim::Topics::prefix("j")));
+    let full = loop {
+        if let Err(error) = nodes[0].send("b", "jobs", &[0; 100_000]) {
+            break error;
+        }
+        fast.recv().unwrap();
+    };
+    assert!(matches!(full, Error::Busy { .. }) && !full.may_have_acted(), "{full}");
+    assert!(fast.try_recv().is_err(), "what one has no room for, none gets");
+    assert_eq!(std::iter::from_fn(|| slow.try_recv().ok()).count(), (4 << 20) / 100_000);
+    drop(slow);
+    nodes[0].send("b", "jobs", b"").unwrap();
+    drop(fast);
+    assert!(matches!(nodes[0].send("b", "jobs", b""), Err(Error::NoReader { .. })));
+    let requests = nodes[1].serve("work").unwrap();
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| nodes[0].request("b", "work", b"", 10 * SECOND));
+        while requests.receiver().is_empty() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        drop(requests);
+        assert!(matches!(asked.join().unwrap(), Err(Error::NoReader { .. })));
+    });
+}
