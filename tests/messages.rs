@@ -58,6 +58,7 @@ fn what_members_say_to_each_other_arrives_and_leaves_nothing_behind() {
         for part in [
             ten_thousand_messages,
             large_and_wrong_ones,
+            large_ones_both_ways,
             requests_and_their_ends,
             queries,
             both_sides_stop,
@@ -126,6 +127,28 @@ fn large_and_wrong_ones(sealed: bool) {
     nodes[1].leave().unwrap();
     await_that("it has left", || matches!(nodes[0].send("b", "jobs", b""), Err(Error::NotLive { .. })));
     assert!(matches!(refused(nodes[1].send("a", "jobs", b"")), Error::Left));
+}
+
+/// Whoever waits for an answer must not hold a thread that the other side's answer needs.
+fn large_ones_both_ways(sealed: bool) {
+    let nodes = cluster(2, sealed);
+    let inboxes = [nodes[0].inbox("jobs"), nodes[1].inbox("jobs")];
+    let large = vec![7; 200 << 10];
+    thread::scope(|scope| {
+        for (from, to) in [(0, "b"), (1, "a")] {
+            for _ in 0..8 {
+                let (node, large) = (&nodes[from], &large);
+                scope.spawn(move || {
+                    for _ in 0..2 {
+                        node.send(to, "jobs", large).unwrap();
+                    }
+                });
+            }
+        }
+        for inbox in &inboxes {
+            scope.spawn(|| (0..16).for_each(|_| assert_eq!(inbox.recv().unwrap().payload.len(), 200 << 10)));
+        }
+    });
 }
 
 fn requests_and_their_ends(sealed: bool) {
