@@ -185,13 +185,13 @@ pub enum Error {
     },
 
     /// The member has failed or left. Nothing was sent.
-    #[error("{} has {} (wait until it is back, or choose another member)", Quoted(.name), .state)]
+    #[error("{} has {} (wait until it is back, or choose another member)", Quoted(.name), if *.left { "left" } else { "failed" })]
     #[non_exhaustive]
     NotLive {
         /// Its name.
         name: String,
-        /// How it stands.
-        state: crate::MemberState,
+        /// Whether it has left, else it has failed.
+        left: bool,
     },
 
     /// The member did not answer and, as far as this node can tell, nothing that was sent has reached it.
@@ -486,7 +486,7 @@ mod tests {
             Error::Recording { path: "p".into(), source: system() },
             Error::StateFile { path: "p".into(), source: system() },
             Error::Panicked { what: "w".into(), message: "m".into() },
-            Error::NotLive { name: "n".into(), state: crate::MemberState::Failed },
+            Error::NotLive { name: "n".into(), left: false },
             Error::NotReached { name: "n".into(), took: limit },
             Error::NoReader { name: "n".into(), topic: "t".into() },
             Error::Busy { what: "n".into() },

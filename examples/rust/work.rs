@@ -18,7 +18,7 @@ example: cargo run --bin work a 127.0.0.1:7001";
 
 /// How many primes below `limit` there are among `part`, `part + parts`, `part + 2 · parts` …
 fn primes(limit: u64, part: usize, parts: usize) -> usize {
-    let is_prime = |n: &u64| *n > 1 && (2..).take_while(|d| d * d <= *n).all(|d| n % d > 0);
+    let is_prime = |n: &u64| *n > 1 && (2..).take_while(|d| d * d <= *n).all(|d| !n.is_multiple_of(d));
     (part as u64..limit).step_by(parts).filter(is_prime).count()
 }
 
@@ -65,7 +65,7 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     let own = arguments[0].clone();
     let node = Gossip::start(GossipConfig::local(&own).bind(arguments[1].as_str()))?;
     let requests = node.serve("primes")?;
-    thread::spawn(move || serve(&requests, &own));
+    thread::Builder::new().name("primes".into()).spawn(move || serve(&requests, &own))?;
     if let Some(seed) = arguments.get(2) {
         node.join([seed])?;
     }

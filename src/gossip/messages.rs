@@ -194,7 +194,7 @@ fn not_asked_error(member: &str, not_asked: NotAsked) -> Error {
     let name = member.to_owned();
     match not_asked {
         NotAsked::Unknown => Error::UnknownMember { name },
-        NotAsked::NotLive(state) => Error::NotLive { name, state },
+        NotAsked::NotLive(state) => Error::NotLive { name, left: state == crate::MemberState::Left },
         NotAsked::TooMany => Error::Busy { what: "this node".into() },
     }
 }
@@ -217,8 +217,8 @@ pub(super) fn reply_of(
         Outcome::Silent { sent: false } => Err(Error::NotReached { name, took }),
         Outcome::Silent { sent: true } => Err(Error::Unanswered { name, took }),
         Outcome::Died { sent: true } | Outcome::Left { sent: true } => Err(Error::Unanswered { name, took }),
-        Outcome::Died { sent: false } => Err(Error::NotLive { name, state: crate::MemberState::Failed }),
-        Outcome::Left { sent: false } => Err(Error::NotLive { name, state: crate::MemberState::Left }),
+        Outcome::Died { sent: false } => Err(Error::NotLive { name, left: false }),
+        Outcome::Left { sent: false } => Err(Error::NotLive { name, left: true }),
     }
 }
 

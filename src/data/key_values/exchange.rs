@@ -41,7 +41,7 @@ pub(in crate::data) struct Exchange {
 
 #[derive(Debug)]
 enum Say {
-    Buckets([u64; BUCKETS]),
+    Buckets(Box<[u64; BUCKETS]>),
     Head(Arc<str>, (u64, u64)),
     /// The changes of a map, as it was when the turn began, above a version; `begun` once they are announced.
     Delta {
@@ -69,7 +69,7 @@ impl KeyValues {
         let plan = &mut exchange.plan;
         plan.clear();
         if turn < 2 {
-            plan.push_back(Say::Buckets(self.buckets));
+            plan.push_back(Say::Buckets(Box::new(self.buckets)));
         }
         let Some(theirs) = exchange.theirs else { return };
         let differs = |owner: &str| anew || theirs[hash::bucket(owner)] != self.buckets[hash::bucket(owner)];

@@ -82,7 +82,7 @@ fn a_new_node_of_64_has_all_of_64_kib_each_within_two_seconds_of_its_join() {
     world.run_for(secs(10));
     let new = start_another(&mut world, Config::lan("new"));
     world.run_until("its join", secs(10), |world| !world.hosts[new].joins.is_empty());
-    let took = world.run_until("all maps", secs(20), |world| views_are_true(world));
+    let took = world.run_until("all maps", secs(20), views_are_true);
     println!("a new node of 64 has 4 MiB of key-values {took:?} after its join");
     assert!(took <= secs(2), "{took:?}");
 }

@@ -83,7 +83,7 @@ pub(super) fn views_are_true(world: &World) -> bool {
 
 /// Lets time pass until views are true.
 pub(super) fn run_until_true(world: &mut World, limit: Duration) -> Duration {
-    world.run_until("true key-values", limit, |world| views_are_true(world))
+    world.run_until("true key-values", limit, views_are_true)
 }
 
 /// The promises that hold after each step: digests are equal exactly where maps are, versions never go back, and of the

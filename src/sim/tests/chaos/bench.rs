@@ -189,7 +189,7 @@ impl Bench {
     fn use_data(&mut self, how: u8, detail: u8) {
         let (now, topic) = (self.now, TOPICS[usize::from(detail) % TOPICS.len()]);
         let (caller, _) = bounded(8);
-        let kind = if detail % 2 == 0 { AskKind::Message } else { AskKind::Request };
+        let kind = if detail.is_multiple_of(2) { AskKind::Message } else { AskKind::Request };
         let payload: Arc<[u8]> = ZEROS[..usize::from(detail) * 50].into();
         let within = Duration::from_millis(1 << (detail % 20));
         let new = || NewAsk {
@@ -207,8 +207,8 @@ impl Bench {
                 let live = members.iter().filter(|member| member.state.is_live());
                 let _ = self.endpoint.query(now, live.map(life).collect(), new);
             }
-            3 => self.inbox = (detail % 2 == 0).then(|| self.endpoint.open_inbox(Topics::all())),
-            4 if detail % 2 == 0 => {
+            3 => self.inbox = (detail.is_multiple_of(2)).then(|| self.endpoint.open_inbox(Topics::all())),
+            4 if detail.is_multiple_of(2) => {
                 self.readers += 1;
                 drop(self.endpoint.open_server(TOPICS[0]));
             }

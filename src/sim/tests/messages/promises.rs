@@ -93,7 +93,7 @@ impl Trial {
             0..=2 if self.world.hosts[host].node().is_some() && self.world.up().count() > 2 => {
                 self.world.crash(host)
             }
-            0..=2 | 3 => {
+            0..=3 => {
                 self.world.restart(host);
                 self.open(host);
             }
