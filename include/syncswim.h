@@ -119,6 +119,11 @@
 typedef struct syncswim_answers syncswim_answers;
 
 /**
+ * Who has got a confirmed broadcast. Any thread may read it, several at a time.
+ */
+typedef struct syncswim_broadcast_report syncswim_broadcast_report;
+
+/**
  * What changed: peers that are active now and were not, that left, and that were removed. Any thread may read
  * it, several at a time.
  */
@@ -990,9 +995,68 @@ size_t syncswim_message_len(const struct syncswim_message *message);
 syncswim_status syncswim_message_status(const struct syncswim_message *message);
 
 /**
+ * Of a message in an inbox that gets broadcasts: how many broadcasts of that member did not come and will not, or came too
+ * fast for this reader; it has no topic and no payload then. 0 if it says something, or if the call failed.
+ */
+uint64_t syncswim_message_lost(const struct syncswim_message *message);
+
+/**
  * Frees it. A request that was not answered is refused so. NULL does nothing.
  */
 void syncswim_message_free(struct syncswim_message *message);
+
+/**
+ * Sends something to every member, this node included, and returns at once. It arrives in the inboxes for the topic, at
+ * every member that stays connected for a minute, once and in the order of this node's calls. At most 512 bytes
+ * (SYNCSWIM_ERR_TOO_LARGE), 50 times a second and 256 times at once (SYNCSWIM_ERR_BUSY). If `newest` is not 0, it
+ * replaces what was broadcast to the topic so before, for readers that are behind. `number` is set to its number in this
+ * life of the node.
+ */
+syncswim_status syncswim_cluster_broadcast(const struct syncswim_cluster *cluster,
+                                           const char *topic,
+                                           const uint8_t *payload,
+                                           size_t length,
+                                           int newest,
+                                           uint64_t *number);
+
+/**
+ * The same, and waits until all members that are live now have confirmed it (of more than 256, a sample), for `timeout_ms`
+ * milliseconds at most. The report, which the caller frees, says who has not.
+ */
+syncswim_status syncswim_cluster_broadcast_confirmed(const struct syncswim_cluster *cluster,
+                                                     const char *topic,
+                                                     const uint8_t *payload,
+                                                     size_t length,
+                                                     int64_t timeout_ms,
+                                                     struct syncswim_broadcast_report **out);
+
+/**
+ * How many members confirmed it; 0 if the call failed.
+ */
+size_t syncswim_broadcast_report_reached(const struct syncswim_broadcast_report *report);
+
+/**
+ * How many did not; 0 if the call failed.
+ */
+size_t syncswim_broadcast_report_missing(const struct syncswim_broadcast_report *report);
+
+/**
+ * The name of the i-th member that did not, in ascending order. Valid until the report is freed; NULL if the call failed.
+ */
+const char *syncswim_broadcast_report_name(const struct syncswim_broadcast_report *report,
+                                           size_t i);
+
+/**
+ * Why it did not: SYNCSWIM_ERR_UNANSWERED if it lives and was silent, SYNCSWIM_ERR_NOT_REACHED if it failed or left
+ * meanwhile.
+ */
+syncswim_status syncswim_broadcast_report_why(const struct syncswim_broadcast_report *report,
+                                              size_t i);
+
+/**
+ * Frees a report. NULL does nothing.
+ */
+void syncswim_broadcast_report_free(struct syncswim_broadcast_report *report);
 
 /**
  * Sets a key of this node's own map. The node alone writes there, every member reads: see syncswim_cluster_entries.

@@ -353,6 +353,28 @@ assert len(text) > 100_000, "more than the first buffer"
     assert!(said.contains("\nsyncswim_live_members 1\n"), "{said}");
 }
 
+#[test]
+fn python_broadcasts() {
+    if !is_installed("python3") {
+        return;
+    }
+    let program = r#"
+import time
+import syncswim
+with syncswim.Node("a", bind="127.0.0.1:0") as a:
+    with syncswim.Node("b", bind="127.0.0.1:0", join=[a.members()[0].addr]):
+        while a.broadcast_confirmed("cache", b"user:17") != (1, []):
+            time.sleep(0.05)
+        print("number", a.broadcast("cache", b"user:18", newest=True) > 1)
+        try:
+            a.broadcast("cache", b"x" * 513)
+        except syncswim.Error as error:
+            print(error)
+"#;
+    let said = runs_in_python(program);
+    assert!(said.contains("number True") && said.contains("at most 512"), "{said}");
+}
+
 /// What a program that uses the library prints.
 fn runs_in_python(program: &str) -> String {
     let mut python = Command::new("python3");

@@ -85,6 +85,8 @@ def _load():
         "answers_next": [c_void_p, c_int64, POINTER(c_void_p)],
         "request_answer": [c_void_p, c_char_p, c_size_t],
         "request_refuse": [c_void_p, c_char_p],
+        "cluster_broadcast": [c_void_p, c_char_p, c_char_p, c_size_t, c_int, POINTER(c_uint64)],
+        "cluster_broadcast_confirmed": [c_void_p, c_char_p, c_char_p, c_size_t, c_int64, POINTER(c_void_p)],
         "membership_snapshot": [c_void_p, POINTER(c_void_p)],
         "membership_watch": [c_void_p, POINTER(c_void_p)],
         "members_get": [c_void_p, c_size_t, POINTER(_Member)],
@@ -105,6 +107,9 @@ def _load():
         ("snapshot_failed_peer", [c_void_p, c_size_t], c_char_p),
         ("change_len", [c_void_p, c_int], c_size_t),
         ("change_peer", [c_void_p, c_int, c_size_t], c_char_p),
+        ("broadcast_report_reached", [c_void_p], c_size_t),
+        ("broadcast_report_missing", [c_void_p], c_size_t),
+        ("broadcast_report_name", [c_void_p, c_size_t], c_char_p),
         ("members_len", [c_void_p], c_size_t),
         ("members_tag_key", [c_void_p, c_size_t, c_size_t], c_char_p),
         ("members_tag", [c_void_p, c_size_t, c_char_p], c_char_p),
@@ -117,6 +122,7 @@ def _load():
         function = getattr(library, f"syncswim_{name}")
         function.argtypes, function.restype = arguments, result
     handles = ["config", "cluster", "membership", "snapshot", "members", "watch", "change", "message", "inbox", "requests", "answers"]
+    handles += ["broadcast_report"]
     for kind in handles:
         function = getattr(library, f"syncswim_{kind}_free")
         function.argtypes, function.restype = [c_void_p], None
@@ -287,6 +293,25 @@ class Node:
         """The requests to a topic, until the node ends: each is to be answered."""
         requests = _new(_lib.syncswim_cluster_serve, self._cluster, topic.encode())
         return map(Request, _read(_lib.syncswim_requests_next, requests, _lib.syncswim_requests_free))
+
+    def broadcast(self, topic, payload, newest=False):
+        """Sends at most 512 bytes to every member, this node included, and returns its number at once."""
+        number = c_uint64()
+        _lib.syncswim_cluster_broadcast(
+            self._cluster, topic.encode(), payload, len(payload), newest, byref(number)
+        )
+        return number.value
+
+    def broadcast_confirmed(self, topic, payload, timeout=5.0):
+        """The same, and waits until all members have confirmed it: how many have, and the names of those who have not."""
+        call, ms = _lib.syncswim_cluster_broadcast_confirmed, int(timeout * 1000)
+        report = _new(call, self._cluster, topic.encode(), payload, len(payload), ms)
+        try:
+            missing = range(_lib.syncswim_broadcast_report_missing(report))
+            names = [_lib.syncswim_broadcast_report_name(report, i).decode() for i in missing]
+            return _lib.syncswim_broadcast_report_reached(report), names
+        finally:
+            _lib.syncswim_broadcast_report_free(report)
 
     def changes(self):
         """The state now, then every change, until the node ends. Ctrl-C gets through."""

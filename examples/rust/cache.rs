@@ -2,7 +2,6 @@
 //! has missed a broadcast for good sees it by a key that each node sets, and drops everything.
 
 mod arguments;
-
 use std::{collections::HashMap, error::Error, io, process::ExitCode, sync::*, thread, time::Duration};
 
 use syncswim::{Gossip, GossipConfig, Inbox, MessageKind, RecvTimeoutError};
@@ -20,7 +19,7 @@ type Cache = Arc<Mutex<HashMap<String, String>>>;
 
 /// Drops what is broadcast, and everything if something was missed.
 fn follow(node: &Gossip, inbox: &Inbox, cache: &Cache) {
-    // Of each member the last broadcast that was heard, and the last that it said to have made when this was looked at before.
+    // Of each member the last broadcast that was heard, and the last that it said to have made.
     let (mut heard, mut said) = (HashMap::new(), HashMap::new());
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let flush = |missed: &str| {
@@ -67,11 +66,13 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     thread::spawn(move || follow(&reader, &inbox, &own));
     for line in io::stdin().lines() {
         match line?.split_once(' ') {
-            Some(("get", key)) => match cache.lock().unwrap().insert(key.into(), "its value".into()) {
-                Some(_) => println!("has {key}"),
-                None => println!("loads {key}"),
-            },
-            Some(("drop", key)) => _ = node.set("dropped", node.broadcast("cache", key.as_bytes())?.to_string()),
+            Some(("get", key)) => {
+                let known = cache.lock().unwrap().insert(key.into(), "its value".into()).is_some();
+                println!("{} {key}", if known { "has" } else { "loads" });
+            }
+            Some(("drop", key)) => {
+                _ = node.set("dropped", node.broadcast("cache", key.as_bytes())?.to_string())
+            }
             _ => eprintln!("cache: get KEY, or drop KEY"),
         }
     }

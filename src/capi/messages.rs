@@ -19,7 +19,8 @@ use super::{
     },
 };
 use crate::{
-    Answered, Answers, Filter, Inbox, Message, Query, Reply, Request, Requests, Sender, Topics, Why,
+    Answered, Answers, Filter, Inbox, Message, MessageKind, Query, Reply, Request, Requests, Sender, Topics,
+    Why,
 };
 
 /// Something that a member said: a message, a request, or an answer. Any thread may read it, several at a time.
@@ -62,6 +63,7 @@ struct Object {
     topic: CString,
     payload: Payload,
     status: syncswim_status,
+    lost: u64,
     /// Of a request, until it is answered.
     request: Mutex<Option<Request>>,
 }
@@ -72,11 +74,12 @@ impl Object {
     fn new(from: &Sender, topic: &str, payload: Payload) -> Self {
         let (from, epoch) = (c_text(&from.name), from.epoch);
         let request = Mutex::new(None);
-        Self { from, epoch, topic: c_text(topic), payload, status: SYNCSWIM_OK, request }
+        Self { from, epoch, topic: c_text(topic), payload, status: SYNCSWIM_OK, lost: 0, request }
     }
 
-    fn of_message(Message { from, topic, payload, .. }: Message) -> Self {
-        Self::new(&from, &topic, payload)
+    fn of_message(Message { from, topic, payload, kind, .. }: Message) -> Self {
+        let lost = if let MessageKind::Lost { count, .. } = kind { count } else { 0 };
+        Self { lost, ..Self::new(&from, &topic, payload) }
     }
 
     fn of_request(request: Request) -> Self {
@@ -395,6 +398,13 @@ pub extern "C" fn syncswim_message_len(message: *const syncswim_message) -> usiz
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_message_status(message: *const syncswim_message) -> syncswim_status {
     status(|| Ok(MESSAGES.get(message)?.status))
+}
+
+/// Of a message in an inbox that gets broadcasts: how many broadcasts of that member did not come and will not, or came too
+/// fast for this reader; it has no topic and no payload then. 0 if it says something, or if the call failed.
+#[unsafe(no_mangle)]
+pub extern "C" fn syncswim_message_lost(message: *const syncswim_message) -> u64 {
+    value(0, || Ok(MESSAGES.get(message)?.lost))
 }
 
 /// Frees it. A request that was not answered is refused so. NULL does nothing.

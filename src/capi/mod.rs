@@ -7,6 +7,7 @@
 #![expect(unsafe_code, reason = "C has no other way to call us")]
 #![expect(unreachable_pub, reason = "it is reached by its symbols")]
 
+mod broadcasts;
 mod callback;
 mod cluster;
 mod config;

@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -496,6 +497,37 @@ static void cycles_leave_nothing(int cycles)
     CHECK(resident_kb() - before < 4096);
 }
 
+static void a_broadcast_is_confirmed_by_the_others_and_bad_ones_are_refused(void)
+{
+    char address[64];
+    uint64_t number = 0;
+    syncswim_broadcast_report *report = NULL;
+    syncswim_cluster *a = started("a", NULL);
+    own_address(a, address, sizeof address);
+    syncswim_cluster *b = started("b", address);
+    size_t reached = 0;
+    for (int tries = 0; reached == 0 && tries < 1000; tries++) {
+        IS(syncswim_cluster_broadcast_confirmed(a, "cache", (const uint8_t *)"x", 1, 5000, &report), SYNCSWIM_OK);
+        reached = syncswim_broadcast_report_reached(report);
+        IS(syncswim_broadcast_report_missing(report), 0);
+        CHECK(syncswim_broadcast_report_name(report, 0) == NULL);
+        IS(syncswim_broadcast_report_why(report, 0), SYNCSWIM_ERR_RANGE);
+        syncswim_broadcast_report_free(report);
+        struct timespec pause = {0, 50 * 1000 * 1000};
+        nanosleep(&pause, NULL);
+    }
+    IS(reached, 1);
+    IS(syncswim_cluster_broadcast(a, "cache", NULL, 0, 1, &number), SYNCSWIM_OK);
+    CHECK(number > 1);
+    const uint8_t large[513] = {0};
+    IS(syncswim_cluster_broadcast(a, "cache", large, 513, 0, &number), SYNCSWIM_ERR_TOO_LARGE);
+    IS(syncswim_cluster_broadcast(a, "", large, 1, 0, &number), SYNCSWIM_ERR_CONFIG);
+    IS(syncswim_cluster_broadcast(a, "cache", large, 1, 0, NULL), SYNCSWIM_ERR_NULL);
+    IS(syncswim_cluster_broadcast_confirmed(a, "cache", NULL, 1, 5, &report), SYNCSWIM_ERR_NULL);
+    syncswim_cluster_free(b);
+    syncswim_cluster_free(a);
+}
+
 int main(int argc, char **argv)
 {
     calls_in_the_wrong_order();
@@ -511,6 +543,7 @@ int main(int argc, char **argv)
     the_log_is_given_to_a_callback_until_it_is_replaced();
     a_forked_child_gets_errors_and_frees_nothing();
     who_has_no_key_stays_out();
+    a_broadcast_is_confirmed_by_the_others_and_bad_ones_are_refused();
     if (argc > 1)
         cycles_leave_nothing(atoi(argv[1]));
     puts("done");

@@ -301,3 +301,33 @@ fn nodes_count_primes_together_and_the_asking_one_does_what_a_killed_one_has_not
     first.expect(&["9592 primes below 100000: 2 of 3 answered; b: "]);
     drop((input, c));
 }
+
+#[test]
+fn what_one_node_drops_all_nodes_drop_from_their_caches() {
+    let cache = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cache"));
+        command.args(arguments).stdin(Stdio::piped());
+        Process::spawn(command)
+    };
+    let tell = |process: &mut Process, line: &str| {
+        let input = process.child.stdin.as_mut().expect("it is piped");
+        writeln!(input, "{line}").expect("it reads");
+    };
+    let mut first = cache(&["a", "127.0.0.1:0"]);
+    let addr = first.expect(&["listens on"]).replace("listens on ", "");
+    let mut second = cache(&["b", "127.0.0.1:0", &addr]);
+    second.expect(&["listens on"]);
+    tell(&mut second, "get user:17");
+    second.expect(&["loads user:17"]);
+    tell(&mut second, "get user:17");
+    second.expect(&["has user:17"]);
+    // Whoever joins gets what is broadcast from then on.
+    let hears = |line: Result<String, _>| line.is_ok_and(|line| line == "drops user:17");
+    let is_dropped = (0..600).any(|_| {
+        tell(&mut first, "drop user:17");
+        hears(second.lines.recv_timeout(Duration::from_millis(100)))
+    });
+    assert!(is_dropped, "the second never hears of it");
+    tell(&mut second, "get user:17");
+    second.expect(&["loads user:17"]);
+}

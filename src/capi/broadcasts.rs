@@ -1,0 +1,146 @@
+//! Broadcasts of the gossip node behind a cluster. They arrive in inboxes, as messages do.
+
+use std::{
+    ffi::{CString, c_char, c_int},
+    ptr,
+};
+
+use super::{
+    cluster::{syncswim_cluster, with_gossip},
+    handle::Registry,
+    membership::{at, beyond},
+    pointer::{Out, bytes, text},
+    status::{
+        SYNCSWIM_ERR_NOT_REACHED, SYNCSWIM_ERR_UNANSWERED, SYNCSWIM_OK, c_text, status, syncswim_status,
+        value,
+    },
+};
+use crate::{BroadcastReport, NotConfirmed, Unconfirmed};
+
+/// Who has got a confirmed broadcast. Any thread may read it, several at a time.
+#[derive(Debug)]
+#[allow(non_camel_case_types)]
+pub struct syncswim_broadcast_report {
+    _private: (),
+}
+
+static REPORTS: Registry<syncswim_broadcast_report, Object> = Registry::new("broadcast report");
+
+struct Object {
+    reached: usize,
+    missing: Vec<CString>,
+    why: Vec<syncswim_status>,
+}
+
+impl Object {
+    fn new(BroadcastReport { reached, missing, .. }: BroadcastReport) -> Self {
+        let each = |NotConfirmed { name, why }| (c_text(&name), status_of(why));
+        let (missing, why) = missing.into_iter().map(each).unzip();
+        Self { reached, missing, why }
+    }
+}
+
+fn status_of(why: Unconfirmed) -> syncswim_status {
+    match why {
+        Unconfirmed::Silent => SYNCSWIM_ERR_UNANSWERED,
+        Unconfirmed::Failed | Unconfirmed::Left => SYNCSWIM_ERR_NOT_REACHED,
+    }
+}
+
+/// Sends something to every member, this node included, and returns at once. It arrives in the inboxes for the topic, at
+/// every member that stays connected for a minute, once and in the order of this node's calls. At most 512 bytes
+/// (SYNCSWIM_ERR_TOO_LARGE), 50 times a second and 256 times at once (SYNCSWIM_ERR_BUSY). If `newest` is not 0, it
+/// replaces what was broadcast to the topic so before, for readers that are behind. `number` is set to its number in this
+/// life of the node.
+///
+/// # Safety
+/// `topic` must end with NUL; `payload` must have `length` bytes, and may be NULL if there are none; `number` must be NULL
+/// or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncswim_cluster_broadcast(
+    cluster: *const syncswim_cluster,
+    topic: *const c_char,
+    payload: *const u8,
+    length: usize,
+    newest: c_int,
+    number: *mut u64,
+) -> syncswim_status {
+    status(|| {
+        // SAFETY: as the caller of this function promises.
+        let (topic, payload) = unsafe { (text(topic, "topic")?, bytes(payload, length, "payload")?) };
+        // SAFETY: the same.
+        let number = unsafe { Out::new(number, "number")? };
+        let id = with_gossip(cluster, |node| match newest {
+            0 => node.broadcast(topic, payload),
+            _ => node.broadcast_newest(topic, payload),
+        })??;
+        number.put(id.seq);
+        Ok(SYNCSWIM_OK)
+    })
+}
+
+/// The same, and waits until all members that are live now have confirmed it (of more than 256, a sample), for `timeout_ms`
+/// milliseconds at most. The report, which the caller frees, says who has not.
+///
+/// # Safety
+/// As for syncswim_cluster_broadcast; `out` must be NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncswim_cluster_broadcast_confirmed(
+    cluster: *const syncswim_cluster,
+    topic: *const c_char,
+    payload: *const u8,
+    length: usize,
+    timeout_ms: i64,
+    out: *mut *mut syncswim_broadcast_report,
+) -> syncswim_status {
+    status(|| {
+        // SAFETY: as the caller of this function promises.
+        let (topic, payload) = unsafe { (text(topic, "topic")?, bytes(payload, length, "payload")?) };
+        // SAFETY: the same.
+        let out = unsafe { Out::new(out, "out")? };
+        let limit = super::limit(timeout_ms);
+        let report = with_gossip(cluster, |node| node.broadcast_confirmed(topic, payload, limit))??;
+        out.put(REPORTS.insert(Object::new(report)));
+        Ok(SYNCSWIM_OK)
+    })
+}
+
+/// How many members confirmed it; 0 if the call failed.
+#[unsafe(no_mangle)]
+pub extern "C" fn syncswim_broadcast_report_reached(report: *const syncswim_broadcast_report) -> usize {
+    value(0, || Ok(REPORTS.get(report)?.reached))
+}
+
+/// How many did not; 0 if the call failed.
+#[unsafe(no_mangle)]
+pub extern "C" fn syncswim_broadcast_report_missing(report: *const syncswim_broadcast_report) -> usize {
+    value(0, || Ok(REPORTS.get(report)?.missing.len()))
+}
+
+/// The name of the i-th member that did not, in ascending order. Valid until the report is freed; NULL if the call failed.
+#[unsafe(no_mangle)]
+pub extern "C" fn syncswim_broadcast_report_name(
+    report: *const syncswim_broadcast_report,
+    i: usize,
+) -> *const c_char {
+    value(ptr::null(), || at(&REPORTS.get(report)?.missing, i))
+}
+
+/// Why it did not: SYNCSWIM_ERR_UNANSWERED if it lives and was silent, SYNCSWIM_ERR_NOT_REACHED if it failed or left
+/// meanwhile.
+#[unsafe(no_mangle)]
+pub extern "C" fn syncswim_broadcast_report_why(
+    report: *const syncswim_broadcast_report,
+    i: usize,
+) -> syncswim_status {
+    status(|| {
+        let report = REPORTS.get(report)?;
+        report.why.get(i).copied().ok_or_else(|| beyond(i, report.why.len()))
+    })
+}
+
+/// Frees a report. NULL does nothing.
+#[unsafe(no_mangle)]
+pub extern "C" fn syncswim_broadcast_report_free(report: *mut syncswim_broadcast_report) {
+    value((), || REPORTS.remove(report).map(drop));
+}
