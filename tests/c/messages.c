@@ -105,7 +105,7 @@ static void queries(syncswim_cluster *a, syncswim_cluster *b)
     syncswim_message_free(message);
     IS(syncswim_answers_next(answers, -1, &message), SYNCSWIM_CLOSED);
     syncswim_answers_free(answers);
-    IS(syncswim_cluster_query(a, "role=", "count", NULL, 0, 5000, &answers), SYNCSWIM_ERR_CONFIG);
+    IS(syncswim_cluster_query(a, "=db", "count", NULL, 0, 5000, &answers), SYNCSWIM_ERR_CONFIG);
     IS(syncswim_cluster_serve(b, "count", &requests), SYNCSWIM_OK);
     IS(syncswim_cluster_query(a, "@others", "count", NULL, 0, 200, &answers), SYNCSWIM_OK);
     IS(syncswim_answers_next(answers, -1, &message), SYNCSWIM_OK);
