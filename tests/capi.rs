@@ -262,7 +262,7 @@ with syncswim.Node("a", bind="127.0.0.1:0") as node:
             time.sleep(0.01)
         while not node.nearest("@others"):
             time.sleep(0.01)
-        print(node.nearest("@others")[0].name, [member.name for member in node.members("!@name=b")], node.rtt("c"))
+        print(node.nearest("@others")[0].name, [member.name for member in node.members("!@name=b")], node.rtt("a"))
         assert 0 < node.rtt("b") < 1
         try:
             node.remove("b")

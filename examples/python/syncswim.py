@@ -16,7 +16,7 @@ from pathlib import Path
 
 ABI_VERSION = 1
 OK, TIMEOUT, CLOSED = 0, 1, 2
-ERR_RANGE, ERR_UNKNOWN_MEMBER = -14, -16
+ERR_RANGE = -14
 PROMETHEUS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 STATES = ["alive", "suspect", "failed", "left"]
 # Ctrl-C is noticed between two waits, not during one.
@@ -222,11 +222,8 @@ class Node:
     def rtt(self, member):
         """How long a datagram takes to a member and back, in seconds; None before it was measured."""
         micros, age = c_uint64(), c_uint64()
-        try:
-            _lib.syncswim_cluster_rtt(self._cluster, member.encode(), byref(micros), byref(age))
-        except Error as error:
-            if error.status != ERR_UNKNOWN_MEMBER:
-                raise
+        _lib.syncswim_cluster_rtt(self._cluster, member.encode(), byref(micros), byref(age))
+        if age.value == 2**64 - 1:
             return None
         return micros.value / 1e6
 

@@ -25,7 +25,7 @@ use std::{
     time::Duration,
 };
 
-use crossbeam_channel::{Receiver, after, bounded, select};
+use crossbeam_channel::{Receiver, after, bounded, never, select};
 use rmpv::{Value, decode::read_value, encode::write_value};
 use syncswim::{BoxError, Cluster, Discovery, GossipConfig, GossipDiscovery, Membership, PeerName, Stop};
 
@@ -43,8 +43,8 @@ example: cargo run --example serf -- 127.0.0.1:7373 new-1 127.0.0.1:7001";
 
 /// So long an agent that does not answer is left alone.
 const RETRY: Duration = Duration::from_millis(500);
-/// An agent that was restarted lists nobody at first. So long after a connection began, who is not listed is not removed.
-const SETTLES: Duration = Duration::from_secs(10);
+/// So long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A Serf cluster, as one of its agents sees it.
 struct Serf {
@@ -66,7 +66,7 @@ enum Standing {
 enum Ended {
     /// It, or its connection, is gone: it is tried again.
     Lost(io::Error),
-    /// It refuses what it is asked for.
+    /// It refuses the key, or does not speak this protocol.
     Refused(String),
 }
 
@@ -140,20 +140,20 @@ impl Serf {
         ask("stream", Some(("Type", events.into()))).map_err(lost)?;
         ask("members", None).map_err(lost)?;
 
-        let (mut asked, mut changed, mut removes) = (true, false, false);
-        let settled = after(SETTLES);
+        let (mut asked, mut changed, mut answer) = (true, false, after(PATIENCE));
         loop {
             select! {
                 recv(stop.receiver()) -> _ => return Ok(()),
-                recv(settled) -> _ => (removes, changed) = (true, true),
+                recv(answer) -> _ => return Err(io::Error::from(io::ErrorKind::TimedOut).into()),
                 recv(said) -> value => {
                     let value = value.map_err(|_| io::Error::from(io::ErrorKind::UnexpectedEof))?;
-                    match (text(&value, "Error"), field(&value, "Event"), field(&value, "Members")) {
-                        (Some(error), ..) if !error.is_empty() => return Err(Ended::Refused(error.into())),
+                    match (text(&value, "Error"), text(&value, "Event"), field(&value, "Members")) {
+                        (Some(error), ..) if !error.is_empty() => return Err(refusal(&value, error)),
+                        (_, Some("member-reap"), Some(members)) => self.forget(members, membership),
                         (_, Some(_), _) => changed = true,
                         (_, _, Some(members)) => {
-                            asked = false;
-                            self.tell(members, removes, membership);
+                            (asked, answer) = (false, never());
+                            self.tell(members, membership);
                         }
                         _ => {}
                     }
@@ -161,13 +161,22 @@ impl Serf {
             }
             if changed && !asked {
                 ask("members", None).map_err(lost)?;
-                (asked, changed) = (true, false);
+                (asked, changed, answer) = (true, false, after(PATIENCE));
             }
         }
     }
 
-    /// Tells the membership what is new in a list of members.
-    fn tell(&mut self, members: &Value, removes: bool, membership: &Membership) {
+    /// The agent forgets them.
+    fn forget(&mut self, members: &Value, membership: &Membership) {
+        let names: Vec<_> =
+            members.as_array().into_iter().flatten().filter_map(|member| text(member, "Name")).collect();
+        membership.remove(&names);
+        self.told.retain(|name, _| !names.contains(&name.as_str()));
+    }
+
+    /// Tells the membership what is new in a list of members. Who is not in it any more stays: an agent that was restarted lists
+    /// nobody at first.
+    fn tell(&mut self, members: &Value, membership: &Membership) {
         let listed: BTreeMap<String, Standing> =
             members.as_array().into_iter().flatten().filter_map(read).collect();
         let told = &self.told;
@@ -179,12 +188,16 @@ impl Serf {
         membership.add(new(Standing::Active));
         membership.mark_left(new(Standing::Left));
         membership.mark_failed(new(Standing::Failed));
-        if removes {
-            membership.remove(told.keys().filter(|name| !listed.contains_key(*name)));
-            self.told = listed;
-        } else {
-            self.told.extend(listed);
-        }
+        self.told.extend(listed);
+    }
+}
+
+/// A version or a key that is refused is refused for ever; whatever else it is may be granted another time.
+fn refusal(answer: &Value, error: &str) -> Ended {
+    let is_first = field(answer, "Seq").and_then(Value::as_u64) == Some(1);
+    match is_first || error.to_lowercase().contains("auth") {
+        true => Ended::Refused(error.into()),
+        false => Ended::Lost(io::Error::other(error.to_owned())),
     }
 }
 

@@ -12,12 +12,11 @@ use super::{
     pointer::{Buffer, Out, text, texts},
     report::put_text,
     status::{
-        Failure, SYNCSWIM_ERR_NULL, SYNCSWIM_ERR_RANGE, SYNCSWIM_ERR_UNKNOWN_MEMBER, SYNCSWIM_OK, c_text,
-        status, syncswim_status, value,
+        Failure, SYNCSWIM_ERR_NULL, SYNCSWIM_ERR_RANGE, SYNCSWIM_OK, c_text, status, syncswim_status, value,
     },
 };
 use crate::{
-    Filter, Gossip, Removal, Tags,
+    Error, Filter, Gossip, Removal, Tags,
     swim::{Member, MemberState, Metrics},
     text::Quoted,
 };
@@ -187,8 +186,8 @@ pub unsafe extern "C" fn syncswim_cluster_nearest(
 }
 
 /// How long a datagram takes to a member and back, in microseconds, and how many milliseconds ago this node measured it:
-/// the second smallest of its last four probes. SYNCSWIM_ERR_UNKNOWN_MEMBER if there is no measurement: of this node itself,
-/// of a name that is not listed, or before the member has answered a probe.
+/// the second smallest of its last four probes. If it has measured nothing yet, as of itself, `age_ms` becomes UINT64_MAX and
+/// `micros` 0. SYNCSWIM_ERR_UNKNOWN_MEMBER if no member of that name is listed.
 ///
 /// # Safety
 /// `name` must end with NUL; `micros` and `age_ms` must be NULL or writable.
@@ -204,13 +203,11 @@ pub unsafe extern "C" fn syncswim_cluster_rtt(
         let (name, micros) = unsafe { (text(name, "name")?, Out::new(micros, "micros")?) };
         // SAFETY: the same.
         let age_ms = unsafe { Out::new(age_ms, "age_ms")? };
-        let rtt = with_gossip(cluster, |node| node.rtt(name))?.ok_or_else(|| {
-            let message = format!("no round-trip time to {} was measured yet", Quoted(name));
-            Failure::new(SYNCSWIM_ERR_UNKNOWN_MEMBER, message)
-        })?;
+        let known = with_gossip(cluster, |node| node.members().named(name).map(|_| node.rtt(name)))?;
+        let rtt = known.ok_or_else(|| Error::UnknownMember { name: name.into() })?;
         let whole = |number: u128| u64::try_from(number).unwrap_or(u64::MAX);
-        micros.put(whole(rtt.time.as_micros()));
-        age_ms.put(whole(rtt.age.as_millis()));
+        micros.put(rtt.map_or(0, |rtt| whole(rtt.time.as_micros())));
+        age_ms.put(rtt.map_or(u64::MAX, |rtt| whole(rtt.age.as_millis())));
         Ok(SYNCSWIM_OK)
     })
 }

@@ -3,8 +3,11 @@
 use super::handle::Gossip;
 use crate::{
     Error, Filter, Removal, Rtt,
-    swim::{Member, by_distance},
+    swim::{Member, Node, by_distance},
 };
+
+/// Members that are looked up while the node is locked once.
+const PIECE: usize = 512;
 
 impl Gossip {
     /// Removes a failed member from the cluster, in the views of all: see [`Removal`]. Nobody tries to reach it any more. Serf
@@ -72,12 +75,13 @@ impl Gossip {
     pub fn nearest(&self, filter: &Filter, most: usize) -> Vec<(Member, Rtt)> {
         let members = self.members();
         let live: Vec<_> = members.matching(filter).filter(|member| member.state.is_live()).collect();
-        let measured = self.running.node.command(|node, now| {
-            let measured =
-                live.iter().filter_map(|member| Some(((*member).clone(), node.rtt(now, &member.name)?)));
-            measured.collect()
+        // In pieces, and nothing else under the lock: meanwhile the node takes nothing in.
+        let rtts = live.chunks(PIECE).flat_map(|piece| {
+            let rtts = |node: &Node, now| piece.iter().map(|member| node.rtt(now, &member.name)).collect();
+            self.running.node.command::<Vec<_>>(|node, now| rtts(node, now))
         });
-        let mut near = by_distance(&self.running.config.name, measured);
+        let measured = live.iter().zip(rtts).filter_map(|(member, rtt)| Some(((*member).clone(), rtt?)));
+        let mut near = by_distance(&self.running.config.name, measured.collect());
         near.truncate(most);
         near
     }

@@ -62,7 +62,7 @@ impl Bench {
             let mut frame = Vec::new();
             let alive = Alive { name, epoch: 1, incarnation, addr, tags: &[] };
             for said in
-                [packet_of(&Hello { name, digest: 0, leaves: 0 }), packet_of(&alive), packet_of(&End {})]
+                [packet_of(&Hello { name, digest: 0, removals: 0 }), packet_of(&alive), packet_of(&End {})]
             {
                 node.handle_frame(now, stream, &said);
                 while node.poll_stream(now, stream, &mut frame) == StreamStep::Send {}

@@ -277,7 +277,7 @@ impl World {
         let Some(stream) = self.drive_with(to, |endpoint, now| endpoint.accept_stream(now, peer)) else {
             return;
         };
-        let hello = forge::packet(&name, &[Message::Hello(Hello { name: &name, digest: 0, leaves: 0 })]);
+        let hello = forge::packet(&name, &[Message::Hello(Hello { name: &name, digest: 0, removals: 0 })]);
         for frame in [hello, table, forge::packet(&name, &[Message::End(End {})])] {
             self.say_all(to, stream);
             if self.hosts[to].is_up() {

@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
     event::{Event, Origin},
-    member::{Identity, MemberId, MemberState, Record},
+    member::{Identity, MemberId, MemberState},
     node::Node,
     remove::Removed,
     self_claims::Accusation,
@@ -18,8 +18,6 @@ use crate::wire::message::{self, Departed, Failed, Left};
 
 /// Members that are told of their departure; the first makes room.
 const MAX_LATELY_DEPARTED: usize = 1024;
-/// So long is a leave in the digest of leaves: all have been told of it by then, or will be told by nobody.
-const RECENTLY: Duration = Duration::from_secs(3600);
 
 /// What is said of a member that departed.
 #[derive(Debug, Clone, Copy)]
@@ -152,7 +150,7 @@ impl Node {
             self.emit_member(event, id);
         }
         match removed {
-            Some(removed) if removed.forget && shown => self.hide(id),
+            Some(removed) if removed.forget && shown && !old.is_live() => self.hide(id),
             _ => self.schedule_reap(id),
         }
         self.spread(id, Urgency::Urgent);
@@ -178,6 +176,8 @@ impl Node {
         let record = self.table.get(id);
         let after = match record.state {
             _ if record.tombstone => self.config.forget_after,
+            // It was live here: it is told so, and has that long to refute before it is hidden.
+            _ if record.is_to_be_forgotten() => self.config.gossip_to_failed.min(self.config.reap_left_after),
             MemberState::Left => self.config.reap_left_after,
             _ => self.config.reap_failed_after,
         };
@@ -215,15 +215,11 @@ impl Node {
         self.table.forget(id);
     }
 
-    /// An order-independent hash of the members that left lately: updates about those that were removed pass some nodes by, and
-    /// the digest of the live members does not show it. O(n).
-    pub(super) fn leaves_digest(&self) -> u64 {
-        let recently = RECENTLY.min(self.config.forget_after / 2);
-        let recent =
-            |record: &Record| record.state == MemberState::Left && self.now.since(record.since) < recently;
-        let others =
-            self.table.walk(0).filter(|(at, record)| *at != MemberId::SELF.index() && recent(record));
-        others.fold(0, |digest, (_, record)| digest ^ record.leave_digest())
+    /// An order-independent hash of the removed members, as long as they are remembered: updates about them pass some nodes by,
+    /// and the digest of the live members does not show it. O(n).
+    pub(super) fn removals_digest(&self) -> u64 {
+        let removed = self.table.walk(0).filter_map(|(_, record)| record.removal_digest());
+        removed.fold(0, |digest, removal| digest ^ removal)
     }
 
     pub(super) fn forget_old_departures(&mut self) {

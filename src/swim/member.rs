@@ -206,15 +206,16 @@ impl Record {
         hash::entry(&self.name, self.identity.epoch, self.identity.incarnation)
     }
 
-    /// Its share in the digest of leaves.
-    pub(super) fn leave_digest(&self) -> u64 {
+    /// Whether somebody removed it, to be listed no longer.
+    pub(super) fn is_to_be_forgotten(&self) -> bool {
+        self.removed.as_deref().is_some_and(|removed| removed.forget)
+    }
+
+    /// Its share in the digest of those that were removed.
+    pub(super) fn removal_digest(&self) -> Option<u64> {
         let Identity { epoch, incarnation } = self.identity;
-        hash::leave(
-            &self.name,
-            epoch,
-            incarnation,
-            self.removed.as_deref().is_some_and(|removed| removed.forget),
-        )
+        let removed = self.removed.as_deref()?;
+        Some(hash::removal(&self.name, epoch, incarnation, removed.forget))
     }
 
     /// Its place among the departed: the one to be forgotten first comes first, and members that never answered before

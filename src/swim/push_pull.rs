@@ -36,14 +36,17 @@ impl Node {
     pub(super) fn write_hello(&self, frame: &mut packet::Writer<'_>, session: &Session) -> Step {
         let syncs = matches!(session.purpose, Purpose::Sync);
         let digest = if syncs { self.settled_digest() } else { 0 };
-        let leaves = if syncs { self.leaves_digest() } else { 0 };
-        frame.message(&Hello { name: &self.name, digest, leaves });
+        let removals = if syncs { self.removals_digest() } else { 0 };
+        frame.message(&Hello { name: &self.name, digest, removals });
         Step::AwaitTable
     }
 
     /// Writes this node's records from a place in the table on, as many as fit, or ends the table.
     pub(super) fn write_table(&self, frame: &mut packet::Writer<'_>, from: usize, session: &Session) -> Step {
-        let chosen = |record: &Record| session.buckets >> hash::bucket(&record.name) & 1 == 1;
+        let chosen = |record: &Record| match session.buckets {
+            0 => record.removed.is_some(),
+            buckets => buckets >> hash::bucket(&record.name) & 1 == 1,
+        };
         for (at, record) in self.table.walk(from).filter(|(_, record)| chosen(record)) {
             if frame.room() < MAX_ENTRY {
                 return Step::SendTable(at);
@@ -106,10 +109,10 @@ impl Node {
         let ours = self.settled_digest();
         let (settled, same) = (hello.digest != 0 && ours != 0, hello.digest == ours);
         let next = match (settled, same) {
-            (true, true) if hello.leaves == self.leaves_digest() => Step::SendSame,
-            (true, false) => Step::SendBucketDigests,
-            // A leave of a member that was not live is in no bucket's digest.
-            (false, _) | (true, true) => Step::SendTable(0),
+            (true, true) if hello.removals == self.removals_digest() => Step::SendSame,
+            // With equal tables no bucket differs, and the removed members alone are exchanged.
+            (true, _) => Step::SendBucketDigests,
+            (false, _) => Step::SendTable(0),
         };
         self.greet_caller(stream, token, hello.name);
         if hello.name == &*self.name && self.recognize_own_join(token) {

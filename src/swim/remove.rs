@@ -87,7 +87,7 @@ impl Node {
     ) {
         let Some(removed) = removed.filter(|removed| removed.forget) else { return };
         let record = self.table.get(id);
-        let known = record.removed.as_deref().is_some_and(|removed| removed.forget);
+        let known = record.is_to_be_forgotten();
         if record.state == MemberState::Left && record.identity == identity && !known {
             let listed = !record.tombstone;
             self.table.update(id, &mut self.rng, |record| {

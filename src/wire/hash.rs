@@ -50,7 +50,7 @@ pub(crate) fn entry(name: &str, epoch: u64, incarnation: u64) -> u64 {
     mix(fnv1a(fnv1a(hash, &epoch.to_le_bytes()), &incarnation.to_le_bytes()))
 }
 
-/// The share of a member that left in the digest of those, and of one that is to be forgotten.
-pub(crate) fn leave(name: &str, epoch: u64, incarnation: u64, forgotten: bool) -> u64 {
+/// The share of a removed member in the digest of those.
+pub(crate) fn removal(name: &str, epoch: u64, incarnation: u64, forgotten: bool) -> u64 {
     mix(entry(name, epoch, incarnation) ^ (1 + u64::from(forgotten)))
 }

@@ -171,9 +171,9 @@ pub(crate) struct Hello<'a> {
     pub(crate) name: &'a str,
     #[serde(with = "postcard::fixint::le")]
     pub(crate) digest: u64,
-    /// The same over those that left lately; 0 if nobody did.
+    /// The same over those that were removed; 0 if nobody was.
     #[serde(with = "behind::number", skip_serializing_if = "behind::is_zero")]
-    pub(crate) leaves: u64,
+    pub(crate) removals: u64,
 }
 
 /// "Our tables are equal." Nothing else follows.

@@ -69,7 +69,7 @@ fn whoever_calls_under_the_names_of_members_makes_us_open_a_few_streams_at_most(
     let mut opened = 0;
     for at in 1..=40 {
         let caller = bench.node.accept_stream(bench.now, addr(70)).expect("there is room");
-        let hello = Hello { name: &format!("m{at}"), digest: 0, leaves: 0 };
+        let hello = Hello { name: &format!("m{at}"), digest: 0, removals: 0 };
         bench.node.handle_frame(bench.now, caller, &packet_of(&hello));
         bench.node.handle_stream_failure(bench.now, caller, StreamFailure::TimedOut);
         for (stream, _) in bench.opened() {

@@ -518,7 +518,7 @@ fn garbage_and_strange_packets_are_dropped_and_counted() {
         bad[at] ^= 1;
         bench.node.handle_datagram(bench.now, addr(1), &bad);
     }
-    bench.hear(&message::Hello { name: "x", digest: 0, leaves: 0 });
+    bench.hear(&message::Hello { name: "x", digest: 0, removals: 0 });
     let metrics = bench.node.metrics();
     assert_eq!(metrics.dropped_short, 2);
     assert_eq!((metrics.dropped_version, metrics.dropped_cluster, metrics.dropped_checksum), (1, 1, 2));

@@ -65,7 +65,7 @@ fn message(rng: &mut fastrand::Rng, seqs: &[u32]) -> Message<'static> {
             let (left, age_secs) = (rng.bool(), rng.u64(..100_000));
             Message::Departed(Departed { name, epoch, incarnation, left, age_secs, removed: None })
         }
-        9 => Message::Hello(Hello { name, digest: 7, leaves: 0 }),
+        9 => Message::Hello(Hello { name, digest: 7, removals: 0 }),
         10 => Message::Same(Same {}),
         11 => Message::End(End {}),
         12 => Message::StreamPing(StreamPing { target: name }),

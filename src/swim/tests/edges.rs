@@ -149,7 +149,7 @@ fn a_table_of_many_frames_is_told_as_a_whole() {
     bench.node.handle_frame(
         bench.now,
         stream,
-        &packet_of(&message::Hello { name: "m1", digest: 0, leaves: 0 }),
+        &packet_of(&message::Hello { name: "m1", digest: 0, removals: 0 }),
     );
     let (mut frame, mut frames, mut told) = (Vec::new(), 0, 0);
     while frames < 1000 && told < 302 {
@@ -251,7 +251,7 @@ fn one_members_bad_record_does_not_keep_the_others_from_being_heard() {
     let stream = bench.node.accept_stream(bench.now, addr(1)).expect("there is room");
     let token = bench.node.table.get(bench.node.table.find("m1").unwrap()).contact.given;
     let mut frame =
-        packet_from(hash::member("m1"), token, &message::Hello { name: "m1", digest: 0, leaves: 0 });
+        packet_from(hash::member("m1"), token, &message::Hello { name: "m1", digest: 0, removals: 0 });
     bench.node.handle_frame(bench.now, stream, &frame);
     while bench.node.poll_stream(bench.now, stream, &mut frame) == StreamStep::Send {}
     // A name of no letters.

@@ -85,7 +85,7 @@ fn an_away_node_tells_nobody_that_it_is_alive() {
         let mut bench = once_failed(5, trouble);
         bench.hear(&suspect("me", 1, &["m1"]));
         let stream = bench.node.accept_stream(bench.now, addr(1)).expect("there is room");
-        bench.node.handle_frame(bench.now, stream, &packet_of(&Hello { name: "m1", digest: 0, leaves: 0 }));
+        bench.node.handle_frame(bench.now, stream, &packet_of(&Hello { name: "m1", digest: 0, removals: 0 }));
         let (mut frame, mut told) = (Vec::new(), false);
         assert_eq!(bench.node.poll_stream(bench.now, stream, &mut frame), StreamStep::Send);
         messages(&frame, |message| {

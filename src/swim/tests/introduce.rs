@@ -32,7 +32,7 @@ fn pings(bench: &mut Bench) -> Vec<(SocketAddr, u32)> {
 /// The table that somebody tells who opened a stream to us.
 fn call(bench: &mut Bench, from: SocketAddr, caller: &str, claims: &[Alive<'_>]) {
     let stream = bench.node.accept_stream(bench.now, from).expect("there is room");
-    let hello = packet_of(&Hello { name: caller, digest: 0, leaves: 0 });
+    let hello = packet_of(&Hello { name: caller, digest: 0, removals: 0 });
     bench.node.handle_frame(bench.now, stream, &hello);
     let mut frame = Vec::new();
     while bench.node.poll_stream(bench.now, stream, &mut frame) == StreamStep::Send {}

@@ -32,7 +32,7 @@ fn ask_m2(bench: &mut Bench) -> StreamId {
     let stream = bench.node.accept_stream(bench.now, addr(NEWCOMER)).expect("there is room");
     let mut frame = Vec::new();
     for packet in [
-        packet_of(&Hello { name: "m2", digest: 0, leaves: 0 }),
+        packet_of(&Hello { name: "m2", digest: 0, removals: 0 }),
         packet_of(&alive("m2", 7, addr(NEWCOMER))),
         packet_of(&End {}),
     ] {

@@ -35,7 +35,7 @@ fn say(
 /// A stream in which somebody who calls itself so tells its table, without a token.
 fn call(bench: &mut Bench, from: SocketAddr, caller: &str, claims: &[Alive<'_>]) {
     let stream = bench.node.accept_stream(bench.now, from).expect("there is room");
-    bench.node.handle_frame(bench.now, stream, &packet_of(&Hello { name: caller, digest: 0, leaves: 0 }));
+    bench.node.handle_frame(bench.now, stream, &packet_of(&Hello { name: caller, digest: 0, removals: 0 }));
     let mut frame = Vec::new();
     while bench.node.poll_stream(bench.now, stream, &mut frame) == StreamStep::Send {}
     let said: Vec<_> = claims.iter().map(|claim| Message::Alive(*claim)).collect();
@@ -336,8 +336,11 @@ fn a_member_that_opens_many_streams_guesses_nothing() {
     let token = bench.node.token_for("m1", addr(1));
     for _ in 0..400 {
         let stream = bench.node.accept_stream(bench.now, addr(1)).expect("there is room");
-        let hello =
-            forge::proven_packet("m1", token, &[Message::Hello(Hello { name: "m1", digest: 0, leaves: 0 })]);
+        let hello = forge::proven_packet(
+            "m1",
+            token,
+            &[Message::Hello(Hello { name: "m1", digest: 0, removals: 0 })],
+        );
         bench.node.handle_frame(bench.now, stream, &hello);
         bench.node.handle_stream_failure(bench.now, stream, StreamFailure::TimedOut);
     }

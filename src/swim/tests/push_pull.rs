@@ -140,7 +140,7 @@ fn largest_frame() -> Vec<u8> {
 fn a_stream_that_never_ends_is_closed_after_64_mebibytes() {
     let mut bench = Bench::new(2);
     let stream = bench.node.accept_stream(bench.now, addr(1)).expect("there is room");
-    bench.node.handle_frame(bench.now, stream, &packet_of(&Hello { name: "m1", digest: 0, leaves: 0 }));
+    bench.node.handle_frame(bench.now, stream, &packet_of(&Hello { name: "m1", digest: 0, removals: 0 }));
     let mut buffer = Vec::new();
     while bench.node.poll_stream(bench.now, stream, &mut buffer) == StreamStep::Send {}
     let frame = largest_frame();

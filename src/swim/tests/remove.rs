@@ -6,7 +6,7 @@ use super::{
     super::{
         Config, Event, Identity,
         MemberState::{self, Alive, Failed, Left, Suspect},
-        Origin, Removal,
+        Origin, Removal, StreamStep,
     },
     bench::{Bench, EPOCH, alive, failed, left, messages, packet_of, suspect},
     world::{Latency, World, addr, converged, converged_with, millis, partition, secs},
@@ -43,10 +43,10 @@ fn the_table_of_claims_that_a_member_was_removed() {
         (Alive, false, 4, Some((Alive, 5)), &[], false),
         (Alive, false, 5, Some((Left, 5)), &["left"], true),
         (Alive, true, 4, Some((Alive, 5)), &[], false),
-        (Alive, true, 5, None, &["left", "reaped"], true),
+        (Alive, true, 5, Some((Left, 5)), &["left"], true),
         (Suspect, false, 4, Some((Suspect, 5)), &[], false),
         (Suspect, false, 5, Some((Left, 5)), &["left"], true),
-        (Suspect, true, 5, None, &["left", "reaped"], true),
+        (Suspect, true, 5, Some((Left, 5)), &["left"], true),
         (Failed, false, 4, Some((Failed, 5)), &[], false),
         (Failed, false, 5, Some((Left, 5)), &["left"], true),
         (Failed, false, 6, Some((Left, 6)), &["left"], true),
@@ -147,7 +147,7 @@ fn who_removed_it_is_passed_on_in_gossip_and_in_tables() {
         let sent: Vec<_> = bench.sent().into_iter().map(|(_, bytes)| bytes).collect();
         assert_eq!(told(&sent), BTreeSet::from([format!("{:?}", Message::Left(removed(5, forget)))]));
         let stream = bench.node.accept_stream(bench.now, addr(3)).expect("there is room");
-        let hello = message::Hello { name: "m3", digest: 0, leaves: 0 };
+        let hello = message::Hello { name: "m3", digest: 0, removals: 0 };
         bench.node.handle_frame(bench.now, stream, &packet_of(&hello));
         let mut table = Vec::new();
         bench.node.poll_stream(bench.now, stream, &mut table);
@@ -180,9 +180,68 @@ fn a_table_says_who_removed_a_member_and_that_it_is_to_be_forgotten() {
             bench.sync(Message::Departed(departed));
             let listed = bench.member("m2").map(|member| member.removed_by.as_deref().map(str::to_owned));
             let by = (held != Left).then(|| "m3".to_owned());
-            assert_eq!(listed, (!forget).then_some(by), "{held}, forget {forget}");
+            let shown = !forget || held == Alive;
+            assert_eq!(listed, shown.then_some(by), "{held}, forget {forget}");
         }
     }
+}
+
+/// Who lies could else make a majority smaller: a peer that has left counts, and one that is hidden does not.
+#[test]
+fn a_live_member_that_is_said_to_be_forgotten_has_time_to_refute_before_it_is_hidden() {
+    for refutes in [false, true] {
+        let mut bench = with_m2(Alive);
+        bench.hear(&removed(5, true));
+        assert_eq!((bench.standing("m2"), bench.kinds()), (Some((Left, 5)), vec!["left"]));
+        if refutes {
+            bench.pass(secs(1));
+            bench.hear(&alive("m2", 6, addr(2)));
+            assert_eq!(bench.standing("m2"), Some((Alive, 6)));
+        }
+        // Nobody answers here, so that others fail meanwhile.
+        bench.pass(secs(if refutes { 28 } else { 29 }));
+        assert!(!bench.kinds().contains(&"reaped"));
+        bench.pass(secs(2));
+        assert_eq!(bench.kinds().contains(&"reaped"), !refutes);
+    }
+}
+
+/// Of two that know the same live members, and of whom one knows of a removal, only those that were removed go over the wire.
+#[test]
+fn an_exchange_for_a_removal_alone_exchanges_the_removed_members_alone() {
+    let mut bench = with_m2(Failed);
+    bench.hear(&removed(5, false));
+    bench.node.updates.clear();
+    let stream = bench.node.accept_stream(bench.now, addr(1)).expect("there is room");
+    let hello = message::Hello { name: "m1", digest: bench.node.settled_digest(), removals: 0 };
+    let mut kinds = Vec::new();
+    for said in [packet_of(&hello), packet_of(&message::BucketSelection { buckets: 0 })] {
+        bench.node.handle_frame(bench.now, stream, &said);
+        let mut frame = Vec::new();
+        assert_eq!(bench.node.poll_stream(bench.now, stream, &mut frame), StreamStep::Send);
+        messages(&frame, |message| {
+            kinds.push(match message {
+                Message::BucketDigests(_) => "digests",
+                Message::Departed(message::Departed { name: "m2", removed: Some(_), .. }) => "m2",
+                Message::End(_) => "end",
+                _ => "other",
+            });
+        });
+    }
+    assert_eq!(kinds, ["digests", "m2", "end"]);
+    // Who knows the same has nothing to tell.
+    let removals = bench.node.removals_digest();
+    assert_ne!(removals, 0);
+    let stream = bench.node.accept_stream(bench.now, addr(1)).expect("there is room");
+    bench.node.handle_frame(bench.now, stream, &packet_of(&message::Hello { removals, ..hello }));
+    let mut frame = Vec::new();
+    bench.node.poll_stream(bench.now, stream, &mut frame);
+    let mut same = false;
+    messages(&frame, |message| same |= matches!(message, Message::Same(_)));
+    assert!(same);
+    // A leave of its own is in no digest but that of the live.
+    bench.hear(&left("m3", 0));
+    assert_eq!(bench.node.removals_digest(), removals);
 }
 
 /// A tombstone of an unknown name is passed on in tables with all that was said of it.

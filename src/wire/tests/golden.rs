@@ -116,8 +116,8 @@ fn who_removed_a_member_stands_behind_the_fields_that_older_readers_know() {
 }
 
 #[test]
-fn a_hello_that_knows_of_leaves_has_their_digest_behind_the_fields_that_older_readers_know() {
-    let hello = every_kind(Fields { leaves: 0x0102_0304_0506_0708, ..fields() })[9];
+fn a_hello_that_knows_of_removals_has_their_digest_behind_the_fields_that_older_readers_know() {
+    let hello = every_kind(Fields { removals: 0x0102_0304_0506_0708, ..fields() })[9];
     let bytes = "20 17  06 6e 6f 64 65 2d 61  88 77 66 55 44 33 22 11  08 07 06 05 04 03 02 01";
     assert_eq!(section_of(&hello), hex(bytes));
     assert_eq!(read(&sealed(&hex(bytes))), [Ok(Some(hello))]);
@@ -234,8 +234,8 @@ fn hashes_never_change() {
     assert_eq!(hash::entry("a", 0, 0), 0x41ea_12fa_a2da_5080);
     assert_eq!(hash::entry("node-a", 1_700_000_000_000, 300), 0xe349_3327_9a9a_ab58);
     assert_eq!(hash::entry("n\u{f6}de", u64::MAX, u64::MAX), 0xb92f_66e6_f4b8_d327);
-    assert_eq!(hash::leave("a", 0, 0, false), 0x8734_63c7_18de_6655);
-    assert_eq!(hash::leave("node-a", 1_700_000_000_000, 300, true), 0x9767_540d_e11b_7223);
+    assert_eq!(hash::removal("a", 0, 0, false), 0x8734_63c7_18de_6655);
+    assert_eq!(hash::removal("node-a", 1_700_000_000_000, 300, true), 0x9767_540d_e11b_7223);
 }
 
 #[test]

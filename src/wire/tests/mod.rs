@@ -42,13 +42,13 @@ struct Fields<'a> {
     left: bool,
     age_secs: u64,
     removed: Option<Removed<'a>>,
-    leaves: u64,
+    removals: u64,
 }
 
 /// One message of each kind.
 fn every_kind(fields: Fields<'_>) -> [Message<'_>; 22] {
     let Fields { name, epoch, incarnation, addr, tags, accusers, seq, digest, window_ms, left, .. } = fields;
-    let Fields { age_secs, removed, leaves, .. } = fields;
+    let Fields { age_secs, removed, removals, .. } = fields;
     [
         Message::Ping(Ping { seq, target: name }),
         Message::Ack(Ack { seq }),
@@ -59,7 +59,7 @@ fn every_kind(fields: Fields<'_>) -> [Message<'_>; 22] {
         Message::Failed(Failed { name, epoch, incarnation }),
         Message::Left(Left { name, epoch, incarnation, removed }),
         Message::Departed(Departed { name, epoch, incarnation, left, age_secs, removed }),
-        Message::Hello(Hello { name, digest, leaves }),
+        Message::Hello(Hello { name, digest, removals }),
         Message::Same(Same {}),
         Message::End(End {}),
         Message::StreamPing(StreamPing { target: name }),
@@ -162,6 +162,6 @@ fn fields() -> Fields<'static> {
         left: true,
         age_secs: 3600,
         removed: None,
-        leaves: 0,
+        removals: 0,
     }
 }

@@ -33,13 +33,13 @@ proptest! {
         tags in prop::collection::vec(any::<u8>(), 0..=512),
         accusers in prop::collection::vec(self::name(), 0..=8),
         removed in prop::option::of((self::name(), any::<bool>())),
-        leaves in any::<u64>(),
+        removals in any::<u64>(),
     ) {
         let (name, tags) = (name.as_str(), tags.as_slice());
         let accusers = accusers.iter().map(String::as_str).collect();
         let removed = removed.as_ref().map(|(by, forget)| Removed { by, forget: *forget });
         let messages = every_kind(Fields {
-            name, epoch, incarnation, addr, tags, accusers, seq, digest, window_ms, left, age_secs, removed, leaves,
+            name, epoch, incarnation, addr, tags, accusers, seq, digest, window_ms, left, age_secs, removed, removals,
         });
         let bytes = packet_of(&messages);
         let expected: Vec<_> = messages.into_iter().map(|message| Ok(Some(message))).collect();

@@ -371,7 +371,7 @@ impl Said {
                 let removed = removed(detail >> 1);
                 Message::Departed(Departed { name, epoch, incarnation, left, age_secs, removed })
             }
-            9 => Message::Hello(Hello { name, digest, leaves: u64::from(detail % 3) }),
+            9 => Message::Hello(Hello { name, digest, removals: u64::from(detail % 3) }),
             10 => Message::Same(Same {}),
             11 => Message::End(End {}),
             12 => Message::StreamPing(StreamPing { target: name }),
