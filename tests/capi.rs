@@ -331,6 +331,30 @@ print("fine")
 }
 
 #[test]
+fn python_sets_keys_and_reads_and_follows_those_of_others() {
+    if !is_installed("python3") {
+        return;
+    }
+    let program = r#"
+import syncswim
+with syncswim.Node("a", bind="127.0.0.1:0") as node:
+    addr = node.members()[0].addr
+    with syncswim.Node("b", bind="127.0.0.1:0", join=[addr]) as other:
+        watch = node.watch_entries("k")
+        print("first", next(watch))
+        assert other.set("k", b"v") == 1 and other.set("more", b"") == 2
+        print("set", next(watch), other.entries())
+        other.delete("k")
+        print("deleted", next(watch))
+        watch.close()
+"#;
+    let output = runs_in_python(program);
+    assert!(output.contains("first []"), "{output}");
+    assert!(output.contains("set [('b', 'k', b'v')] {'b': {'k': b'v', 'more': b''}}"), "{output}");
+    assert!(output.contains("deleted [('b', 'k', None)]"), "{output}");
+}
+
+#[test]
 fn python_has_the_metrics_as_a_page_for_prometheus() {
     if !is_installed("python3") {
         return;

@@ -52,6 +52,19 @@ class _Member(ctypes.Structure):
     ]
 
 
+class _Entry(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("kind", c_int),
+        ("owner", c_char_p),
+        ("key", c_char_p),
+        ("value", c_void_p),
+        ("value_len", c_size_t),
+        ("version", c_uint64),
+        ("stamp", c_uint64),
+    ]
+
+
 def _load():
     beside = Path(__file__).resolve().parents[2] / "target" / "release" / "libsyncswim.so"
     library = ctypes.CDLL(os.environ.get("SYNCSWIM_LIBRARY", str(beside)))
@@ -87,6 +100,12 @@ def _load():
         "request_refuse": [c_void_p, c_char_p],
         "cluster_broadcast": [c_void_p, c_char_p, c_char_p, c_size_t, c_int, POINTER(c_uint64)],
         "cluster_broadcast_confirmed": [c_void_p, c_char_p, c_char_p, c_size_t, c_int64, POINTER(c_void_p)],
+        "cluster_set": [c_void_p, c_char_p, c_char_p, c_size_t, POINTER(c_uint64)],
+        "cluster_delete": [c_void_p, c_char_p],
+        "cluster_entries": [c_void_p, POINTER(c_void_p)],
+        "cluster_watch_entries": [c_void_p, c_char_p, POINTER(c_void_p)],
+        "entries_get": [c_void_p, c_size_t, POINTER(_Entry)],
+        "entry_watch_next": [c_void_p, c_int64, POINTER(c_void_p)],
         "membership_snapshot": [c_void_p, POINTER(c_void_p)],
         "membership_watch": [c_void_p, POINTER(c_void_p)],
         "members_get": [c_void_p, c_size_t, POINTER(_Member)],
@@ -110,6 +129,7 @@ def _load():
         ("broadcast_report_reached", [c_void_p], c_size_t),
         ("broadcast_report_missing", [c_void_p], c_size_t),
         ("broadcast_report_name", [c_void_p, c_size_t], c_char_p),
+        ("entries_len", [c_void_p], c_size_t),
         ("members_len", [c_void_p], c_size_t),
         ("members_tag_key", [c_void_p, c_size_t, c_size_t], c_char_p),
         ("members_tag", [c_void_p, c_size_t, c_char_p], c_char_p),
@@ -123,6 +143,7 @@ def _load():
         function.argtypes, function.restype = arguments, result
     handles = ["config", "cluster", "membership", "snapshot", "members", "watch", "change", "message", "inbox", "requests", "answers"]
     handles += ["broadcast_report"]
+    handles += ["entries", "entry_watch"]
     for kind in handles:
         function = getattr(library, f"syncswim_{kind}_free")
         function.argtypes, function.restype = [c_void_p], None
@@ -231,6 +252,34 @@ class Node:
         """Shows other tags to the cluster."""
         keys, values = _texts(list(tags)), _texts(list(tags.values()))
         _lib.syncswim_cluster_set_tags(self._cluster, keys, values, len(tags))
+
+    def set(self, key, value):
+        """Sets a key of this node's own map, for all to read; returns which change it is."""
+        version = c_uint64()
+        _lib.syncswim_cluster_set(self._cluster, key.encode(), value, len(value), byref(version))
+        return version.value
+
+    def delete(self, key):
+        """Deletes a key of this node's own map."""
+        _lib.syncswim_cluster_delete(self._cluster, key.encode())
+
+    def entries(self):
+        """The key-values of all listed members, as {owner: {key: value}}."""
+        found = {}
+        for owner, key, value in _entries(_new(_lib.syncswim_cluster_entries, self._cluster)):
+            found.setdefault(owner, {})[key] = value
+        return found
+
+    def watch_entries(self, key=None):
+        """Yields lists of (owner, key, value): first all there is, then what changes. The value is None for a key that was
+        deleted, the key, too, for a member whose keys are all gone."""
+        watch = _new(_lib.syncswim_cluster_watch_entries, self._cluster, key and key.encode())
+        try:
+            out = c_void_p()
+            while _lib.syncswim_entry_watch_next(watch, -1, byref(out)) == 0:
+                yield _entries(out)
+        finally:
+            _lib.syncswim_entry_watch_free(watch)
 
     def remove(self, name, forget=False):
         """Removes a failed member for all: it counts as left, or is not listed any more."""
@@ -408,6 +457,21 @@ def _members(members):
         return [_member(members, i) for i in range(_lib.syncswim_members_len(members))]
     finally:
         _lib.syncswim_members_free(members)
+
+
+def _entries(entries):
+    """What is in a list, which is freed."""
+    try:
+        return [_entry(entries, i) for i in range(_lib.syncswim_entries_len(entries))]
+    finally:
+        _lib.syncswim_entries_free(entries)
+
+
+def _entry(entries, i):
+    entry = _Entry(struct_size=ctypes.sizeof(_Entry))
+    _lib.syncswim_entries_get(entries, i, byref(entry))
+    value = ctypes.string_at(entry.value, entry.value_len) if entry.kind == 0 else None
+    return entry.owner.decode(), entry.key.decode() or None, value
 
 
 def _member(members, i):

@@ -109,6 +109,65 @@ static void two_nodes_see_each_other_and_each_others_tags(void)
     syncswim_cluster_free(a);
 }
 
+static void a_node_sets_keys_and_others_read_and_follow_them(void)
+{
+    char addr[64];
+    const char *seed = addr;
+    syncswim_cluster *a = started("a", NULL), *b;
+    syncswim_entry_watch *watch;
+    syncswim_entries *list;
+    syncswim_entry entry;
+    uint64_t version;
+    int32_t status;
+
+    own_address(a, addr, sizeof addr);
+    b = started("b", NULL);
+    IS(syncswim_cluster_join(b, &seed, 1), SYNCSWIM_OK);
+    IS(syncswim_cluster_watch_entries(a, "shards", &watch), SYNCSWIM_OK);
+    IS(syncswim_entry_watch_next(watch, -1, &list), SYNCSWIM_OK);
+    CHECK(syncswim_entries_len(list) == 0);
+    syncswim_entries_free(list);
+    IS(syncswim_entry_watch_next(watch, 0, &list), SYNCSWIM_TIMEOUT);
+
+    IS(syncswim_cluster_set(b, "shards", (const uint8_t *)"3\0007", 3, &version), SYNCSWIM_OK);
+    CHECK(version == 1);
+    IS(syncswim_cluster_set(b, "other", NULL, 0, NULL), SYNCSWIM_OK);
+    IS(syncswim_entry_watch_next(watch, -1, &list), SYNCSWIM_OK);
+    CHECK(syncswim_entries_len(list) == 1);
+    memset(&entry, 0, sizeof entry);
+    entry.struct_size = sizeof entry;
+    IS(syncswim_entries_get(list, 0, &entry), SYNCSWIM_OK);
+    CHECK(entry.kind == SYNCSWIM_ENTRY_SET && strcmp(entry.owner, "b") == 0 && strcmp(entry.key, "shards") == 0);
+    CHECK(entry.value_len == 3 && memcmp(entry.value, "3\0007", 3) == 0 && entry.version == 1 && entry.stamp > 0);
+    IS(syncswim_entries_get(list, 1, &entry), SYNCSWIM_ERR_RANGE);
+    syncswim_entries_free(list);
+
+    IS(syncswim_cluster_entries(b, &list), SYNCSWIM_OK);
+    CHECK(syncswim_entries_len(list) == 2 && syncswim_entries_find(list, "b", "shards") == 1);
+    CHECK(syncswim_entries_find(list, NULL, "other") == 0 && syncswim_entries_find(list, "a", "other") == 2);
+    syncswim_entries_free(list);
+
+    IS(syncswim_cluster_delete(b, "shards"), SYNCSWIM_OK);
+    IS(syncswim_entry_watch_next(watch, -1, &list), SYNCSWIM_OK);
+    IS(syncswim_entries_get(list, 0, &entry), SYNCSWIM_OK);
+    CHECK(entry.kind == SYNCSWIM_ENTRY_DELETED && entry.value == NULL);
+    syncswim_entries_free(list);
+
+    IS(syncswim_cluster_set(b, "", NULL, 0, NULL), SYNCSWIM_ERR_CONFIG);
+    IS(syncswim_cluster_set(b, NULL, NULL, 0, NULL), SYNCSWIM_ERR_NULL);
+    do
+        status = syncswim_cluster_set(b, "busy", NULL, 0, NULL);
+    while (status == SYNCSWIM_OK);
+    IS(status, SYNCSWIM_ERR_BUSY);
+    syncswim_cluster_free(b);
+    syncswim_cluster_free(a);
+    do
+        status = syncswim_entry_watch_next(watch, -1, &list);
+    while (status == SYNCSWIM_OK);
+    IS(status, SYNCSWIM_CLOSED);
+    syncswim_entry_watch_free(watch);
+}
+
 static void a_member_is_measured_and_removed_once_it_failed(void)
 {
     char addr[64];
@@ -536,6 +595,7 @@ int main(int argc, char **argv)
     calls_in_the_wrong_order();
     a_taken_port_is_an_error_of_the_start();
     two_nodes_see_each_other_and_each_others_tags();
+    a_node_sets_keys_and_others_read_and_follow_them();
     a_member_is_measured_and_removed_once_it_failed();
     what_outlives_the_cluster_can_be_read();
     a_stop_on_another_thread_ends_the_waits();

@@ -252,7 +252,7 @@ impl KeyValues {
 
     /// Does what is due.
     pub(super) fn settle(&mut self, now: Time, node: &Node) {
-        if self.owners.len() == 0 {
+        if self.owners.len() == 0 && self.waiting.is_empty() && self.sweep.is_none() {
             return;
         }
         let own = node.own_life();

@@ -253,6 +253,57 @@ fn changes_without_end_are_repaired_too() {
 }
 
 #[test]
+fn with_the_last_map_its_deadlines_end() {
+    let mut world = cluster(14, 2, |name| {
+        let mut config = Config::lan(name);
+        (config.forget_after, config.reap_failed_after, config.reap_left_after) =
+            (secs(60), secs(1), secs(1));
+        config
+    });
+    set(&mut world, 1, "k", b"v");
+    delete(&mut world, 1, "k");
+    run_until_true(&mut world, secs(5));
+    world.crash(1);
+    world.run_for(secs(100));
+    assert!(key_values(&world, 0).owners.len() == 0 && key_values(&world, 0).poll_timeout().is_none());
+}
+
+/// How long the others need to see a failure, in each of some runs.
+fn detection(changes: u32) -> Vec<Duration> {
+    let run = |seed: u64| {
+        let mut world = cluster(100 + seed, 16, Config::lan);
+        let mut round = 0_u32;
+        let mut tick = |world: &mut World| {
+            for host in world.up().collect::<Vec<_>>() {
+                for key in 0..changes / 10 {
+                    set(world, host, &format!("k{key}"), &round.to_le_bytes());
+                }
+            }
+            round += 1;
+            world.run_for(millis(100));
+        };
+        (0..50 + seed).for_each(|_| tick(&mut world));
+        world.crash(7);
+        let crashed = world.now();
+        while !world.all_see(15) {
+            tick(&mut world);
+        }
+        world.now().since(crashed)
+    };
+    (0..20).map(run).collect()
+}
+
+#[test]
+fn ten_changes_a_second_of_each_node_delay_no_failure_detection() {
+    let mean = |times: Vec<Duration>| times.iter().sum::<Duration>() / times.len() as u32;
+    let (without, with) = (mean(detection(0)), mean(detection(10)));
+    println!(
+        "16 nodes see a failure after {without:.2?}, with ten changes a second of each node after {with:.2?}"
+    );
+    assert!(with < without.mul_f64(1.1), "{without:?} {with:?}");
+}
+
+#[test]
 fn a_node_alone_keeps_its_keys_for_who_comes() {
     let mut world = World::new(13);
     world.start(Config::lan("n0"), addr(0), vec![]);
