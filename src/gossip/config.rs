@@ -254,6 +254,9 @@ impl GossipConfig {
         if self.record.is_some() {
             check_limit(self.record_limit)?;
         }
+        if self.state_file.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
+            return error("state_file", "is empty; give it a path, or leave it out".into());
+        }
         self.check_key()?;
         self.seeds.iter().try_for_each(|seed| seed::check("seeds", seed))
     }
@@ -353,6 +356,7 @@ mod tests {
         let seeds = |bind, seeds: &[&str]| seeds.iter().fold(lan(bind), |config, seed| config.seed(*seed));
         let any = "0.0.0.0:0";
         let cases = [
+            (lan(any).state_file(""), "`state_file` is empty; give it a path"),
             (lan("224.0.0.1:1"), "`bind` has 224.0.0.1, which is a multicast"),
             (lan("255.255.255.255:1"), "`bind` has 255.255.255.255, which is a broadcast"),
             (lan("[ff02::1]:1"), "`bind` has ff02::1, which is a multicast"),
