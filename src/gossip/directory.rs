@@ -53,8 +53,8 @@ impl Members {
     /// let tags = Tags::new([("role", "db")])?;
     /// let node = Gossip::start(GossipConfig::local("a").bind("127.0.0.1:0").tags(tags))?;
     /// let members = node.members();
-    /// let databases = || members.matching(&Filter::tag("role", "db")).filter(|member| member.state.is_live());
-    /// assert_eq!(databases().count(), 1);
+    /// let databases = Filter::tag("role", "db");
+    /// assert_eq!(members.matching(&databases).filter(|member| member.state.is_live()).count(), 1);
     /// assert_eq!(members.matching(&Filter::all().others()).count(), 0);
     /// # Ok::<(), syncswim::Error>(())
     /// ```
