@@ -761,8 +761,8 @@ syncswim_status syncswim_cluster_nearest(const struct syncswim_cluster *cluster,
 
 /**
  * How long a datagram takes to a member and back, in microseconds, and how many milliseconds ago this node measured it:
- * the second smallest of its last four probes. SYNCSWIM_ERR_UNKNOWN_MEMBER if there is no measurement: of this node itself,
- * of a name that is not listed, or before the member has answered a probe.
+ * the second smallest of its last four probes. If it has measured nothing yet, as of itself, `age_ms` becomes UINT64_MAX and
+ * `micros` 0. SYNCSWIM_ERR_UNKNOWN_MEMBER if no member of that name is listed.
  */
 syncswim_status syncswim_cluster_rtt(const struct syncswim_cluster *cluster,
                                      const char *name,

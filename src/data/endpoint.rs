@@ -68,9 +68,9 @@ impl Endpoint {
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next.
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
-        let sayings = [self.messages.poll_timeout(), self.broadcasts.poll_timeout()];
-        let state = [self.node.poll_timeout(), self.key_values.poll_timeout(), self.sync.poll_timeout()];
-        sayings.into_iter().chain(state).flatten().min()
+        let sayings = earlier(self.messages.poll_timeout(), self.broadcasts.poll_timeout());
+        let state = earlier(self.key_values.poll_timeout(), self.sync.poll_timeout());
+        earlier(self.node.poll_timeout(), earlier(sayings, state))
     }
 
     /// Writes the next datagram into `buffer`, and says whereto.
@@ -246,5 +246,13 @@ impl Endpoint {
         let most = self.node.config().max_datagram;
         let wanted = self.broadcasts.wanted() + if self.key_values.is_waiting() { most } else { 0 };
         self.node.want_room(now, wanted.min(most));
+    }
+}
+
+/// The earlier of two deadlines, of which either may not be set.
+fn earlier(one: Option<Time>, other: Option<Time>) -> Option<Time> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
