@@ -71,11 +71,15 @@ fn a_member_is_written_with_words_for_its_state_and_read_back_it_is_the_same() {
         "tags": { "role": "db", "zone": "b" },
         "identity": { "epoch": 7, "incarnation": 2 },
         "since": 1_500_000_000,
+        "removed_by": null,
     });
     let member = from_value::<Member>(value.clone()).unwrap();
     assert_eq!(member.state, MemberState::Suspect);
     assert_eq!(member.tags, Tags::new([("zone", "b"), ("role", "db")]).unwrap());
     assert_eq!(to_value(&member).unwrap(), value);
+    let mut older = value;
+    older.as_object_mut().unwrap().remove("removed_by");
+    assert_eq!(from_value::<Member>(older).unwrap(), member);
     let too_large = json!({ "key": "x".repeat(1_000) });
     assert!(from_value::<Tags>(too_large).unwrap_err().to_string().contains("tags take"));
 }
@@ -98,6 +102,7 @@ fn an_event_is_written_with_its_evidence_and_read_back_it_is_the_same() {
             "tags": {},
             "identity": { "epoch": 7, "incarnation": 2 },
             "since": 5,
+            "removed_by": null,
         })
     };
     let verdict = json!({
