@@ -133,7 +133,10 @@ impl Endpoint {
     /// Takes in a frame.
     pub(crate) fn handle_frame(&mut self, now: Time, stream: StreamId, bytes: &[u8]) {
         self.node.handle_frame(now, stream, bytes);
-        self.take_in(now, bytes, |_| Via::Stream(stream));
+        // Else the frame stands for a datagram.
+        let is_data = self.node.data_stream(stream).is_some();
+        let via = if is_data { Via::Stream(stream) } else { Via::Datagram { may_ask: false } };
+        self.take_in(now, bytes, |_| via);
         self.settle(now);
     }
 

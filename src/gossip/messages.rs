@@ -67,7 +67,7 @@ impl Gossip {
     /// once. The payload is at most 1 MiB. Waits at most [`stream_timeout`](crate::swim::Config::stream_timeout); see
     /// [`send_within`](Self::send_within).
     ///
-    /// What one thread sends to one member arrives in order. A message to this node itself is delivered as well.
+    /// What one thread sends to one member, and what was `Ok`, arrives in order. What was not answered may still arrive later. A message to this node itself is delivered as well.
     ///
     /// ```
     /// use syncswim::{Gossip, GossipConfig};

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     mailboxes::{Item, Mailboxes, MessageKind},
-    memory::{Entry, Known, Memory},
+    memory::{Entry, Known, Memory, ids_of},
     servers::{NotServed, RequestItem, Servers},
     status::{Answer, Status},
 };
@@ -61,7 +61,7 @@ pub(super) struct Answerer {
     memory: Memory,
     pub(super) mailboxes: Mailboxes,
     pub(super) servers: Servers,
-    /// Asks that were dropped since there was no room to remember them.
+    /// Asks that were dropped: of other lives, or since there was no room to remember them.
     pub(super) dropped: u64,
     /// Asks that found no room.
     pub(super) refused: u64,
@@ -78,13 +78,18 @@ impl Answerer {
         own: impl FnOnce(&str) -> Option<Vec<u8>>,
     ) -> Option<Answer> {
         self.memory.expire(now);
+        if !ids_of(ask.from.epoch).contains(&ask.id) {
+            // It is of another life of the sender: of an earlier one, or of one that is not known yet.
+            self.dropped += 1;
+            return None;
+        }
         if ask.kind == AskKind::Poll {
-            return Some(match self.memory.look(&ask.from.name, ask.id) {
+            return Some(match self.memory.look(ask.from, ask.id) {
                 Known::Seen(entry) => answer_of(entry),
                 _ => Status::Forgotten.into(),
             });
         }
-        match self.memory.admit(now, &ask.from.name, ask.id) {
+        match self.memory.admit(now, ask.from, ask.id) {
             Known::New => {}
             Known::Seen(entry) => return Some(answer_of(entry)),
             Known::TooOld => return Some(Status::Forgotten.into()),
@@ -98,7 +103,7 @@ impl Answerer {
             Some(payload) if ask.kind == AskKind::Message => self.take_message(ask, payload),
             Some(payload) => self.begin_request(now, ask, payload, own),
         };
-        self.memory.note(now, &ask.from.name, ask.id, entry.clone());
+        self.memory.note(now, ask.from, ask.id, entry.clone());
         Some(answer_of(entry))
     }
 
@@ -140,7 +145,7 @@ impl Answerer {
     /// What its senders have given up is no longer for the application.
     fn expire(&mut self, now: Time, topic: &str) {
         for over in self.servers.expire(now, topic) {
-            self.memory.note(now, &over.from.name, over.id, Entry::Answered(Status::Dropped.into()));
+            self.memory.note(now, &over.from, over.id, Entry::Answered(Status::Dropped.into()));
         }
     }
 
@@ -158,11 +163,15 @@ impl Answerer {
         id: u64,
         answer: Answer,
     ) -> Result<Ready, NotAnswered> {
-        match self.memory.look(&to.name, id) {
+        match self.memory.look(to, id) {
             Known::Seen(Entry::Pending(until)) if now < until => {}
+            Known::Seen(Entry::Pending(_)) => {
+                self.memory.note(now, to, id, Entry::Answered(Status::Dropped.into()));
+                return Err(NotAnswered::TooLate);
+            }
             _ => return Err(NotAnswered::TooLate),
         }
-        self.memory.note(now, &to.name, id, Entry::Answered(answer.clone()));
+        self.memory.note(now, to, id, Entry::Answered(answer.clone()));
         Ok(Ready { to: to.clone(), id, answer })
     }
 

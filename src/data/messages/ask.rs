@@ -119,6 +119,11 @@ impl Ask {
         doubled(trips.clamp(least, MAX_REPEAT), tries)
     }
 
+    /// When one that is pending is asked about again: the answer may be on its way once only, and get lost.
+    pub(super) fn until_poll(&self, node: &Node, now: Time) -> Duration {
+        self.pause(node, self.tries).min((self.left(now) / 2).max(MIN_POLL))
+    }
+
     /// Why its member is not asked any more.
     pub(super) fn departed(&self, node: &Node) -> Outcome {
         let Self { to, sent, .. } = self;

@@ -11,7 +11,9 @@ use std::{
 };
 
 use super::{
+    answerer::AskKind,
     ask::{Ask, MIN_REPEAT, NewAsk, Step, doubled},
+    memory::ids_of,
     status::{Answer, Outcome, Settled, Status},
 };
 use crate::swim::{Event, Life, Node, NotOpened, StreamId, Time, WayTo};
@@ -36,8 +38,6 @@ const ALL_DATAGRAMS: u32 = 10;
 const MAX_DOUBLED: u32 = 2;
 /// The first pause after which it is looked whether a member has answered a greeting; it doubles.
 const MEETING: Duration = Duration::from_millis(5);
-/// Epochs are below 2⁴², so this leaves room for a million asks in each millisecond of a life.
-const IDS_PER_EPOCH: u32 = 20;
 
 /// This node has too much under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +124,7 @@ impl Asker {
     }
 
     fn next_id(&self, node: &Node) -> u64 {
-        (self.last_id + 1).max(node.own_life().epoch << IDS_PER_EPOCH | 1)
+        self.last_id.saturating_add(1).max(ids_of(node.own_life().epoch).start.saturating_add(1))
     }
 
     fn insert(&mut self, node: &Node, now: Time, to: Life, new: NewAsk, query: Option<u64>) {
@@ -227,7 +227,7 @@ impl Asker {
                 self.repeated += u64::from(ask.sent && !is_pending);
                 ask.sent = true;
                 acts(Act::Datagram(id));
-                now + ask.pause(node, tries)
+                now + if is_pending { ask.until_poll(node, now) } else { ask.pause(node, tries) }
             }
             _ => match node.open_data_stream(now, &ask.to, ask.left(now).min(node.config().stream_timeout)) {
                 Ok(stream) => {
@@ -299,8 +299,12 @@ impl Asker {
         let outcome = match answer.status {
             Status::Pending => return self.wait(node, now, id),
             Status::Fetch => return self.fetch(node, now, id),
-            Status::Taken => Outcome::Taken,
-            Status::Answered => Outcome::Answered(Arc::clone(&answer.payload)),
+            Status::Taken if ask.new.kind == AskKind::Message => Outcome::Taken,
+            Status::Answered if ask.new.kind == AskKind::Request => {
+                Outcome::Answered(Arc::clone(&answer.payload))
+            }
+            // It does not fit the question, so nothing is certain.
+            Status::Taken | Status::Answered => Outcome::Silent { sent: true },
             Status::NoReader => Outcome::NoReader,
             Status::Busy => Outcome::Busy,
             Status::TooLarge => Outcome::TooLarge,

@@ -264,7 +264,7 @@ metrics! {
     counter repeated_asks = "syncswim_repeated_asks_total";
     /// Messages and requests of others refused because too many waited for their readers.
     counter refused_asks = "syncswim_refused_asks_total";
-    /// Messages and requests of others dropped because there was no room to remember them.
+    /// Messages and requests of others dropped: of another life, or because there was no room to remember them.
     counter dropped_asks = "syncswim_dropped_asks_total";
     /// Key–values refused because their owner's map or all maps together would be too large.
     counter refused_entries = "syncswim_refused_entries_total";

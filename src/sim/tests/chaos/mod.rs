@@ -272,9 +272,9 @@ impl SaidData {
         let payload = &ZEROS[..place];
         let epoch = node.member(name).map_or(own, |member| member.identity.epoch);
         let (number, digest) = (u64::from(id), u64::from(detail) << 32);
-        // Of others' asks; of the node's own.
-        let asked = if detail == 255 { u64::MAX } else { number };
+        // Of the node's own asks, and of others' of the same epoch.
         let answered = (own << 20 | 1) + number;
+        let asked = if detail == 255 { u64::MAX } else { answered };
         let length = [0, 5, 20_000, 1 << 21, u32::MAX][place % 5];
         let (kind, within_ms) = (detail % 4, 1 << (detail % 32));
         let life = own + u64::from(detail == 7);
