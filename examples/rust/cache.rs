@@ -63,7 +63,7 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     println!("listens on {}", node.local().addr);
     let (cache, inbox, reader) = (Cache::default(), node.inbox("cache"), node.clone());
     let own = Arc::clone(&cache);
-    thread::spawn(move || follow(&reader, &inbox, &own));
+    thread::Builder::new().name("cache".into()).spawn(move || follow(&reader, &inbox, &own))?;
     for line in io::stdin().lines() {
         match line?.split_once(' ') {
             Some(("get", key)) => {
