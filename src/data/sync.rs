@@ -92,14 +92,14 @@ struct Exchange {
 impl Exchange {
     fn new(with: Life, opened: bool, before: DataDigest) -> Self {
         Self {
-            with,
+            with: with.clone(),
             opened,
             turn: 0,
             speaks: opened,
             greeted: false,
             before,
             theirs: None,
-            broadcasts: broadcasts::Exchange::default(),
+            broadcasts: broadcasts::Exchange::new(with),
             key_values: key_values::Exchange::default(),
         }
     }

@@ -71,6 +71,12 @@ impl Log {
         self.entries.iter().map(|(_, item)| item).filter(move |item| item.origin == *life)
     }
 
+    /// Those that came after a moment.
+    pub(super) fn since<'a>(&'a self, life: &Life, begin: Time) -> impl Iterator<Item = &'a Arc<Item>> {
+        let entries = self.entries.iter().filter(move |(at, item)| *at >= begin && item.origin == *life);
+        entries.map(|(_, item)| item)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }

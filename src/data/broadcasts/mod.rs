@@ -57,8 +57,6 @@ const HIGHEST: u64 = 1 << 40;
 const AHEAD: u64 = 1 << 20;
 /// For how long after the start others' knowledge counts as older than this node, unless it was learned before.
 const JOINING: Duration = Duration::from_secs(10);
-/// Numbers up to this one are so few that the life that counts them has just begun.
-const JUST_BEGUN: u64 = 16;
 /// A queue that was not empty for longer is no reason to keep the digest back.
 const BUSY: Duration = Duration::from_millis(500);
 /// What waits for readers, if nobody takes it out: a driver does after each input.
@@ -102,6 +100,8 @@ pub(crate) struct Broadcasts {
     /// Since when this node knows others, and whether it has taken over what they know.
     joined: Option<Time>,
     took_over: bool,
+    /// When the present life of each name was first listed: what came before is not for it. One that returns keeps its time.
+    arrivals: BTreeMap<Arc<str>, (u64, Time)>,
     /// The counters are of interest alone.
     counted: Metrics,
     now: Time,
@@ -133,6 +133,7 @@ impl Broadcasts {
             owed: Owed::default(),
             joined: None,
             took_over: false,
+            arrivals: BTreeMap::new(),
             counted: Metrics::default(),
             now: node.now(),
         }
@@ -317,7 +318,8 @@ impl Broadcasts {
 
     /// What is known of a life, which has come to this number.
     fn heard_or_new(&mut self, life: Life, seq: u64) -> &mut Heard {
-        let below = if self.takes_over() && seq > JUST_BEGUN { seq - 1 } else { 0 };
+        // Those that a window has no room for were before this node's time; of the others, a sync tells which were.
+        let below = if self.takes_over() { seq.saturating_sub(window::WIDTH + 1) } else { 0 };
         let lives = self.lives.entry(Arc::clone(&life.name)).or_default();
         let at = lives.iter().position(|heard| heard.life.epoch == life.epoch).unwrap_or_else(|| {
             if lives.len() == MAX_LIVES {
@@ -359,7 +361,12 @@ impl Broadcasts {
         let (name, epoch) = (&member.name, member.identity.epoch);
         match event {
             Event::Joined { .. } => {
-                self.confirmations.joined(&Life { name: Arc::clone(name), epoch });
+                let life = Life { name: Arc::clone(name), epoch };
+                self.confirmations.joined(&life);
+                let arrival = self.arrivals.entry(Arc::clone(name)).or_insert((epoch, self.now));
+                if arrival.0 != epoch {
+                    *arrival = (epoch, self.now);
+                }
                 if self.digest != 0 {
                     // It may have joined a moment ago, and takes over what others know.
                     self.tell_until = self.tell_until.max(self.now + JOINING);
@@ -368,6 +375,7 @@ impl Broadcasts {
             Event::Failed { .. } => self.confirmations.gone(name, Why::Failed),
             Event::Left { .. } => self.confirmations.gone(name, Why::Left),
             Event::Reaped { .. } => {
+                self.arrivals.remove(name);
                 for past in self.lives.remove(name).into_iter().flatten() {
                     past.due().map(|at| self.due.remove(&(at, past.life.clone())));
                     self.digest ^= past.share;

@@ -15,7 +15,9 @@ use crate::{
 
 /// For how long a broadcast waits for an earlier one of its origin that is missing, and how many of an origin do.
 pub(super) const HOLD: Duration = Duration::from_secs(2);
-pub(super) const MAX_HELD: usize = 32;
+/// As many as an origin may broadcast at once, and their bytes.
+pub(super) const MAX_HELD: usize = 256;
+const MAX_HELD_BYTES: usize = 192 << 10;
 /// For how long one that a member knows and cannot give may come from another.
 pub(super) const DOUBT: Duration = Duration::from_secs(15);
 /// For how long a missing one is left to gossip until it is asked for, and how often it is asked for then.
@@ -43,6 +45,7 @@ pub(super) struct Heard {
     told: u64,
     /// Those that wait for an earlier one, and since when.
     held: BTreeMap<u64, (Time, Arc<Item>)>,
+    held_bytes: usize,
     /// When to ask for what is missing, and whom.
     ask: Option<(Time, Life)>,
     /// Those that are missing up to this number are lost then.
@@ -61,6 +64,7 @@ impl Heard {
             passed: Bucket::default(),
             told: below,
             held: BTreeMap::new(),
+            held_bytes: 0,
             ask: None,
             lost: None,
             doubted: None,
@@ -83,10 +87,12 @@ impl Heard {
             self.told = item.seq;
             out.push_back(Delivery::Item { item, gap: 0, late: false });
         } else {
+            self.held_bytes += item.size();
             self.held.insert(item.seq, (now, item));
             self.ask.get_or_insert_with(|| (now + ASK_AFTER, from.clone())).1 = from.clone();
-            if self.held.len() > MAX_HELD {
+            while self.held.len() > MAX_HELD || self.held_bytes > MAX_HELD_BYTES {
                 self.pass_gap(now, out);
+                self.settle(out);
             }
         }
         self.settle(out);
@@ -145,6 +151,7 @@ impl Heard {
     /// Hands out the first that is held, though some before it are missing.
     fn pass_gap(&mut self, now: Time, out: &mut VecDeque<Delivery>) {
         let Some((seq, (_, item))) = self.held.pop_first() else { return };
+        self.held_bytes -= item.size();
         let gap = self.window.missing_up_to(seq) - self.window.missing_up_to(self.told);
         self.told = seq;
         out.push_back(Delivery::Item { item, gap, late: false });
@@ -167,6 +174,7 @@ impl Heard {
                 break;
             };
             let (_, item) = next.remove();
+            self.held_bytes -= item.size();
             self.told += 1;
             out.push_back(Delivery::Item { item, gap: 0, late: false });
         }
@@ -255,10 +263,25 @@ mod tests {
     }
 
     #[test]
-    fn thirty_two_wait_and_no_more() {
+    fn a_burst_waits_for_its_first_and_comes_in_order() {
         let mut rig = Rig::new();
         assert_eq!(rig.take(BEGIN, 2..2 + MAX_HELD as u64), "");
-        assert!(rig.take(BEGIN, [34]).starts_with("2+1 3 4 ") && rig.heard.held() == 0);
+        assert_eq!(rig.heard.held(), MAX_HELD);
+        let all: Vec<String> = (1..2 + MAX_HELD as u64).map(|seq| seq.to_string()).collect();
+        assert_eq!(rig.take(BEGIN, [1]), all.join(" "));
+        assert_eq!((rig.heard.held(), rig.heard.held_bytes), (0, 0));
+    }
+
+    #[test]
+    fn the_bytes_that_wait_are_bounded() {
+        let mut rig = Rig::new();
+        for seq in 2..=250 {
+            let mut large = Arc::into_inner(item("a", 1, seq)).unwrap();
+            large.payload = vec![0; 1024].into();
+            rig.heard.take(BEGIN, Arc::new(large), &life("b", 7), &mut rig.out);
+            assert!(rig.heard.held_bytes <= MAX_HELD_BYTES);
+        }
+        assert!(told(&mut rig.out).starts_with("2+1 3 4 ") && rig.heard.held() == 0);
     }
 
     #[test]

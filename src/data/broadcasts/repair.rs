@@ -3,7 +3,11 @@
 //! First heads go both ways, by ascending life. Then, for each life of which the other knows less, the broadcasts that are in the
 //! log and the head again: that was all. What is still missing is lost, unless another member gives it soon.
 
-use std::{collections::VecDeque, ops::Bound, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::Bound,
+    time::Duration,
+};
 
 use super::{Broadcasts, Item, is_plausible, origin::Heard, window::Window};
 use crate::{
@@ -24,18 +28,36 @@ pub(crate) fn pace(node: &Node) -> (Duration, Duration) {
 }
 
 /// How far an exchange has come.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Exchange {
+    with: Life,
     /// The last head that was written, and the last that came.
     written: Option<Life>,
     heard: Option<Life>,
     /// What the other side knows of lives of which this node knows more.
     behind: VecDeque<(Life, Window)>,
+    /// What the other side knew at first, of lives of which this node takes over what was before its time.
+    before: BTreeMap<Life, Window>,
     /// The number of the last broadcast of the first of them that was written.
     given: u64,
     /// What is still to be said in this turn: heads, and what the other side lacks.
     tells: bool,
     gives: bool,
+}
+
+impl Exchange {
+    pub(crate) fn new(with: Life) -> Self {
+        Self {
+            with,
+            written: None,
+            heard: None,
+            behind: VecDeque::new(),
+            before: BTreeMap::new(),
+            given: 0,
+            tells: false,
+            gives: false,
+        }
+    }
 }
 
 impl Broadcasts {
@@ -90,12 +112,11 @@ impl Broadcasts {
 
     /// The other side has ended a turn: after its heads, it is plain what it lacks.
     pub(crate) fn end_turn(&mut self, exchange: &mut Exchange, turn: u8) {
-        if turn > 1 {
-            return;
+        if turn <= 1 {
+            self.lack_between(exchange, None);
         }
-        self.lack_between(exchange, None);
-        // One that knows nothing may have joined a moment ago as well.
-        self.took_over |= exchange.heard.is_some();
+        // One that knows nothing may have joined a moment ago as well; and the opener has given nothing before the third turn.
+        self.took_over |= turn >= 1 && exchange.heard.is_some();
     }
 
     fn is_settled(&self, now: Time) -> bool {
@@ -133,6 +154,9 @@ impl Broadcasts {
         let named = || node.known_life(head.origin).map(|(known, _)| known);
         let Some(life) = known.or_else(named).filter(|life| life.epoch == head.epoch) else { return };
         if exchange.heard.as_ref().is_some_and(|before| *before >= life) {
+            if let Some(before) = exchange.before.remove(&life) {
+                self.update(node, &life, before.highest(), |heard, out| heard.take_over(&before, out));
+            }
             return self.on_all_given(node, &life, &window);
         }
         self.lack_between(exchange, Some(&life));
@@ -144,7 +168,10 @@ impl Broadcasts {
             }
         } else if self.takes_over() && window.highest() > 0 && is_plausible(window.highest(), ours.highest())
         {
-            self.update(node, &life, 0, |heard, out| heard.take_over(&window, out));
+            // What was sent since this node was listed as live comes first; the rest was before its time.
+            if exchange.before.len() < MAX_BEHIND {
+                exchange.before.insert(life.clone(), window);
+            }
         }
         if window.lacks(&self.known_of(&life)) {
             lacks(exchange, life, window);
@@ -173,15 +200,27 @@ impl Broadcasts {
         unknown.for_each(|heard| lacks(exchange, heard.life.clone(), Window::default()));
     }
 
-    fn next_missing<'a>(&'a self, life: &Life, theirs: &Window, behind: u64) -> Option<&'a Item> {
-        let missing = self.log.of(life).filter(|item| item.seq > behind && !theirs.contains(item.seq));
+    fn next_missing<'a>(
+        &'a self,
+        exchange: &Exchange,
+        life: &Life,
+        theirs: &Window,
+        behind: u64,
+    ) -> Option<&'a Item> {
+        let begin = self
+            .arrivals
+            .get(&exchange.with.name)
+            .filter(|(epoch, _)| *epoch == exchange.with.epoch)
+            .map_or(Time::ZERO, |(_, at)| *at);
+        let missing =
+            self.log.since(life, begin).filter(|item| item.seq > behind && !theirs.contains(item.seq));
         missing.min_by_key(|item| item.seq).map(|item| &**item)
     }
 
     /// Writes what the other side lacks into a frame, and says whether it has written all.
     fn put_missing(&self, exchange: &mut Exchange, packet: &mut Writer<'_>) -> bool {
         while let Some((life, theirs)) = exchange.behind.front() {
-            while let Some(item) = self.next_missing(life, theirs, exchange.given) {
+            while let Some(item) = self.next_missing(exchange, life, theirs, exchange.given) {
                 if !packet.message(&item.message()) {
                     return false;
                 }

@@ -3,7 +3,7 @@
 use crate::wire::data::WINDOW;
 
 /// Numbers above the first that is missing that can be known.
-const WIDTH: u64 = WINDOW as u64 * 8;
+pub(super) const WIDTH: u64 = WINDOW as u64 * 8;
 const WORDS: usize = WINDOW / 8;
 
 /// Numbers that are known. The one above `below` is not.

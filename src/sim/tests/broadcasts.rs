@@ -208,6 +208,30 @@ fn who_joins_later_gets_none_of_before_and_all_that_comes() {
     assert_eq!(world.metrics(late).lost_broadcasts, 0);
 }
 
+/// A burst right after members have joined: each is a listed, live member, and gets all in order.
+#[test]
+fn who_joined_a_moment_ago_gets_all_of_a_burst_in_order() {
+    for wait in [5, 10, 20, 30].map(|tenths| SECOND * tenths / 10) {
+        for loss in [0.0, 0.1] {
+            let mut world = settled(3);
+            world.net.lose(loss);
+            (0..40).for_each(|_| _ = world.broadcast(0, "t", b"before").unwrap());
+            world.run_for(15 * SECOND);
+            let late =
+                [9, 10].map(|at| world.start(Config::lan(format!("late{at}")), addr(at), vec![addr(0)]));
+            world.run_until("one view", 20 * SECOND, |world| world.all_see(5));
+            world.run_for(wait);
+            let sent: Vec<u64> = (0..200).map(|_| world.broadcast(0, "t", b"after").unwrap()).collect();
+            world.run_for(30 * SECOND);
+            for host in late {
+                let got: Vec<u64> = numbers(&world, host, "n0").into_iter().filter(|seq| *seq > 40).collect();
+                assert_eq!(got, sent, "{wait:?} after it joined, with {loss} loss");
+                assert_eq!(world.metrics(host).lost_broadcasts, 0);
+            }
+        }
+    }
+}
+
 /// Has a host be given a broadcast by another, which lies about who sent it.
 fn forge(world: &mut World, host: usize, by: usize, origin: &str, seq: u64, stamp: u64) {
     let from: Life = world.node(by).own_life();
