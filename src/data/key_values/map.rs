@@ -5,7 +5,7 @@
 //! less than that may have missed the deletion, so it forgets the map and gets all of it anew.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry as Place},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry as Place},
     sync::Arc,
     time::Duration,
 };
@@ -144,11 +144,18 @@ impl OwnerMap {
     }
 
     /// Another member claims to know more of this node's own life than the node: the count goes on above that, and all get
-    /// the map anew.
+    /// the map anew, as if each key had been set again.
     pub(super) fn jump_above(&mut self, version: u64) {
         self.version = version.saturating_add(1);
         self.floor = self.version;
         self.drop_tombstones(|_| true);
+        for key in std::mem::take(&mut self.by_version).into_values() {
+            let Some(mut slot) = self.discard(&key) else { continue };
+            slot.previous = Some(self.version);
+            self.version = self.version.saturating_add(1);
+            slot.entry.version = self.version;
+            self.put(key, slot);
+        }
     }
 
     /// Whether a reader may hear of one more change.
@@ -197,14 +204,19 @@ impl OwnerMap {
             return;
         }
         if delta.floor > self.version {
-            let stale = |version: &u64| *version <= delta.version;
-            let gone: Vec<_> =
-                self.by_version.iter().filter(|(at, _)| stale(at)).map(|(_, key)| key).cloned().collect();
+            // What is told is the whole map: a key that is not in it was deleted. One that is in it may have come here out of order
+            // in a later version already.
+            let told: BTreeSet<&Arc<str>> = changes.iter().map(|(key, _)| key).collect();
+            let is_gone = |version: &u64, key: &Arc<str>| *version <= delta.version && !told.contains(key);
+            let held = self.by_version.iter().filter(|(version, key)| is_gone(version, key));
+            let gone: Vec<_> = held.map(|(_, key)| Arc::clone(key)).collect();
             gone.iter().for_each(|key| self.remove(key));
             self.floor = delta.floor;
         }
         for (key, slot) in changes {
-            if self.slots.get(&key).is_none_or(|known| known.entry.version < slot.entry.version) {
+            // What is not held of the changes that are known was replaced by something later.
+            let known = self.slots.get(&key).map_or(self.version, |held| held.entry.version);
+            if known < slot.entry.version {
                 self.put(key, slot);
             }
         }

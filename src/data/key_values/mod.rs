@@ -41,6 +41,11 @@ const CHANGES: Rate = (10, 64);
 const MAX_ENTRIES: usize = 64 << 20;
 /// The highest version that is believed from anybody but the owner. An owner can go on above it.
 const HIGHEST_VERSION: u64 = 1 << 62;
+/// Or so far above what is known of the map.
+const AHEAD: u64 = 1 << 20;
+/// The owner itself goes on above more than others can be made to believe while it hears nothing of some hundred such claims; and
+/// less than would use up its versions in a life.
+const OWNER_AHEAD: u64 = AHEAD << 8;
 /// Values that were announced and have not come.
 const MAX_ANNOUNCED: usize = 256;
 
@@ -304,7 +309,8 @@ impl KeyValues {
         }
         let own = node.own_life();
         let known = self.map(owner).map_or(0, |map| map.version);
-        if epoch == own.epoch && version > known && version <= HIGHEST_VERSION {
+        let highest = HIGHEST_VERSION.max(known.saturating_add(OWNER_AHEAD)).min(u64::MAX - AHEAD);
+        if epoch == own.epoch && version > known && version <= highest {
             self.ensure(&own.name, epoch, true);
             self.alter(&own.name, |map| map.jump_above(version));
         }
@@ -327,8 +333,7 @@ impl KeyValues {
     /// Whether a version is believed: one above the bound only from the owner, or close to what the owner has said.
     fn is_plausible_version(&mut self, owner: &str, epoch: u64, version: u64, by_owner: bool) -> bool {
         let known = self.map_of(owner, epoch).map_or(0, |map| map.version);
-        let highest =
-            if by_owner { u64::MAX - 1 } else { HIGHEST_VERSION.max(known.saturating_add(1 << 20)) };
+        let highest = if by_owner { u64::MAX - 1 } else { HIGHEST_VERSION.max(known.saturating_add(AHEAD)) };
         if version > highest && !by_owner {
             self.doubted = Some(Life { name: self.name_of(owner), epoch });
         }

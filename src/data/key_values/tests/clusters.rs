@@ -192,6 +192,35 @@ fn whoever_forges_a_version_of_an_owner_is_superseded_by_it() {
     run_until_true(&mut world, secs(60));
 }
 
+/// Each claim alone is as near to what is known as others believe; the owner hears of the last alone.
+#[test]
+fn whoever_forges_versions_step_by_step_is_superseded_as_well() {
+    let mut world = cluster(9, 5, Config::lan);
+    set(&mut world, 1, "k", b"true");
+    run_until_true(&mut world, secs(5));
+    let epoch = world.node(1).local().identity.epoch;
+    for step in 0..20 {
+        let known = key_values(&world, 0).map_of("n1", epoch).map_or(0, |map| map.version);
+        let version = (1 << 62).max(known + (1 << 20));
+        let said =
+            KeyValue { owner: "n1", epoch, version, step: 1, stamp: 0, flags: 0, key: "k", value: b"false" };
+        let liar = world.node(2).own_life();
+        for host in [0, 3, 4] {
+            world.drive_with(host, |endpoint, now| {
+                endpoint.key_values.hear(now, &endpoint.node, &liar, &said);
+            });
+        }
+        assert_eq!(value_at(&world, 0, "n1", "k"), Some(b"false".to_vec()), "{step}");
+        if step % 4 == 0 {
+            run_until_true(&mut world, secs(60));
+            assert_eq!(value_at(&world, 0, "n1", "k"), Some(b"true".to_vec()), "{step}");
+        }
+    }
+    set(&mut world, 1, "k", b"still true");
+    run_until_true(&mut world, secs(60));
+    assert_eq!(value_at(&world, 0, "n1", "k"), Some(b"still true".to_vec()));
+}
+
 #[test]
 fn a_stamp_that_is_ahead_is_refused_and_counted_and_so_is_what_is_beyond_an_owners_bounds() {
     let mut world = cluster(10, 3, Config::lan);

@@ -89,7 +89,7 @@ fn above_a_forged_version_the_owner_is_believed_again() {
     owner.jump_above(forged);
     owner.change("y", Some(b"true"), 0, NOW);
     bring_up_to_date(&owner, &mut reader);
-    assert_eq!((reader.version, values(&reader)), (forged + 2, values(&owner)));
+    assert_eq!((reader.version, values(&reader)), (forged + 3, values(&owner)));
 }
 
 #[test]
@@ -109,6 +109,28 @@ fn an_owner_has_256_keys_and_64_kib_and_its_deletions_take_nothing_of_that() {
     assert!(owner.floor > 0, "the oldest deletions are forgotten");
     assert_eq!(owner.excess("x", &[0; MAX_MAP - 1]), None);
     assert_eq!(owner.excess("x", &[0; MAX_MAP]), Some((MAX_MAP + 1, MAX_MAP)));
+}
+
+#[test]
+fn what_came_out_of_order_is_not_replaced_by_what_it_had_replaced() {
+    let mut owner = OwnerMap::new(1);
+    let [mut behind, mut teller] = [OwnerMap::new(1), OwnerMap::new(1)];
+    owner.change("x", Some(b"1"), 0, NOW);
+    owner.change("x", None, 0, NOW);
+    owner.forget_deleted(NOW, Duration::ZERO);
+    owner.change("x", Some(b"2"), 0, NOW);
+    bring_up_to_date(&owner, &mut teller);
+    owner.change("x", Some(b"3"), 0, NOW);
+    tell(&owner, "x", &mut behind);
+    owner.change("y", Some(b"1"), 0, NOW);
+    owner.change("x", Some(b"4"), 0, NOW);
+    tell(&owner, "y", &mut teller);
+    // The teller knows all up to y, but for what is replaced by something later.
+    assert_eq!((teller.version, teller.get("x").unwrap().version), (5, 3));
+    bring_up_to_date(&teller, &mut behind);
+    assert_eq!((behind.version, behind.get("x").unwrap().version), (5, 4));
+    bring_up_to_date(&owner, &mut behind);
+    assert_eq!(values(&behind), values(&owner));
 }
 
 #[derive(Debug, Clone)]
