@@ -305,7 +305,8 @@ fn claims_get_through_while_every_queue_is_full_of_one_origin() {
 
 /// The 99th percentile of the time until all know of a crash, with so many broadcasts a second.
 fn detection(per_second: u32, wanted: u64) -> Duration {
-    let mut times: Vec<_> = seeds(wanted)
+    // All of them, whatever `SYNCSWIM_SEEDS` says: of a few there is no such percentile.
+    let mut times: Vec<_> = (0..wanted)
         .map(|seed| {
             let mut world = World::new(seed);
             world.keep_events = false;
