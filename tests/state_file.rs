@@ -10,7 +10,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     net::{SocketAddr, UdpSocket},
     os::unix::fs::{PermissionsExt as _, symlink},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
@@ -18,29 +18,8 @@ use std::{
 };
 
 use fastrand::Rng;
-use support::{LONG, await_that};
+use support::{LONG, await_that, folder::Folder};
 use syncswim::{Error, Gossip, GossipConfig, MemberState};
-
-/// A folder of this test's own, which goes with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(test: &str) -> Self {
-        let path = env::temp_dir().join(format!("syncswim-state-{test}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 fn config(name: &str, file: &Path) -> GossipConfig {
     GossipConfig::local(name).bind("127.0.0.1:0").state_file(file)
@@ -215,7 +194,7 @@ fn the_file_is_private_and_comes_back_when_it_is_removed() {
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(a.metrics().state_file_errors, 0);
     // Without its folder it cannot come back, which harms nobody.
-    fs::remove_dir_all(&folder.0).unwrap();
+    fs::remove_dir_all(folder.path()).unwrap();
     let d =
         Gossip::start(GossipConfig::local("d").bind("127.0.0.1:0").seed(a.local().addr.to_string())).unwrap();
     await_that("the failure is counted", || a.metrics().state_file_errors > 0);
@@ -247,7 +226,7 @@ fn what_is_not_this_nodes_file_is_refused_and_left_as_it_is() {
     assert_eq!(fs::read(&text).unwrap(), b"precious, and given by mistake");
     let link = folder.file("link");
     symlink(&file, &link).unwrap();
-    for path in [&link, &folder.0, Path::new("/dev/null")] {
+    for path in [&link, folder.path(), Path::new("/dev/null")] {
         assert!(refusal(config("a", path)).ends_with("no regular file"));
     }
     assert!(refusal(config("a", &folder.file("missing").join("a"))).contains("missing/a"));
