@@ -333,8 +333,7 @@ impl Node {
     /// What this node knows of a name, if it is listed.
     #[must_use]
     pub fn member(&self, name: &str) -> Option<Member> {
-        let record = self.table.get(self.table.find(name)?);
-        (!record.tombstone).then(|| record.view())
+        self.table.find_listed(name).map(|id| self.table.get(id).view())
     }
 
     /// The number of live members, this node included.

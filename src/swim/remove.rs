@@ -59,8 +59,7 @@ impl Node {
         if self.is_leaving() {
             return Err(Error::Left);
         }
-        let listed = self.table.find(name).filter(|id| !self.table.get(*id).tombstone);
-        let known = listed.ok_or_else(|| Error::UnknownMember { name: name.into() })?;
+        let known = self.table.find_listed(name).ok_or_else(|| Error::UnknownMember { name: name.into() })?;
         let Record { state, identity, .. } = *self.table.get(known);
         if state.is_live() {
             return Err(Error::StillLive { name: name.into() });

@@ -81,9 +81,8 @@ impl Node {
     /// The round-trip time to a listed member; `None` before this node has measured it at its present address.
     #[must_use]
     pub fn rtt(&self, now: Time, name: &str) -> Option<Rtt> {
-        let id = self.table.find(name).filter(|id| *id != MemberId::SELF)?;
-        let record = self.table.get(id);
-        record.contact.round_trip.rtt(self.now.max(now)).filter(|_| !record.tombstone)
+        let id = self.table.find_listed(name).filter(|id| *id != MemberId::SELF)?;
+        self.table.get(id).contact.round_trip.rtt(self.now.max(now))
     }
 }
 

@@ -112,14 +112,14 @@ impl Node {
 
     /// Which life of a listed name this node knows, and whether that one is live.
     pub(crate) fn listed_life(&self, name: &str) -> Option<(u64, bool)> {
-        let record = self.table.get(self.table.find(name)?);
-        (!record.tombstone).then(|| (record.identity.epoch, record.state.is_live()))
+        let record = self.table.get(self.table.find_listed(name)?);
+        Some((record.identity.epoch, record.state.is_live()))
     }
 
     /// The present life of a member as this node knows it, and whether it is live.
     pub(crate) fn known_life(&self, name: &str) -> Option<(Life, bool)> {
-        let record = self.table.get(self.table.find(name)?);
-        (!record.tombstone).then(|| (Life::of(record), record.state.is_live()))
+        let record = self.table.get(self.table.find_listed(name)?);
+        Some((Life::of(record), record.state.is_live()))
     }
 
     /// The life of a live member other than this node, by any number.
@@ -303,7 +303,7 @@ impl Node {
     pub(super) fn on_data_frame(&mut self, stream: StreamId, header: Header) -> bool {
         let Some(session) = self.streams.sessions.get(&stream) else { return false };
         if let Purpose::Data(life) = &session.purpose {
-            let member = self.live_member(&life.clone());
+            let member = self.live_member(life);
             self.note_data_from(member);
             return member.is_some();
         }

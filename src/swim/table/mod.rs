@@ -166,6 +166,11 @@ impl Table {
         self.find(name).filter(|id| self.get(*id).state.is_live())
     }
 
+    /// The listed member of this name, in whichever state.
+    pub(super) fn find_listed(&self, name: &str) -> Option<MemberId> {
+        self.find(name).filter(|id| !self.get(*id).tombstone)
+    }
+
     /// How many records have a name's mark, up to `most`.
     pub(super) fn count_mark(&self, mark: u32, most: usize) -> usize {
         self.by_mark.count(self.hash_mark(mark), most, |id| self.get(id).mark == mark)
