@@ -155,7 +155,7 @@ pub enum Error {
     },
 
     /// The state file cannot be used. Nothing was started, and the file is as it was.
-    #[error("cannot use the state file {} (give this node a file of its own that it may read, in a folder that exists; if it was this node's, remove it)", Quoted(&path.to_string_lossy()))]
+    #[error("cannot use the state file {} (give this node a file of its own that it may read and write, in a folder that exists and that it may write to; if it was this node's, remove it)", Quoted(&path.to_string_lossy()))]
     #[non_exhaustive]
     StateFile {
         /// Where.
@@ -215,21 +215,29 @@ pub enum Error {
     },
 
     /// What waits there for its reader is as much as is kept, or this node does too much at once. Nothing was done.
-    #[error("{what} is busy: too much waits there already; try again later, or read faster")]
+    #[error("{what} is busy: {limit} at most; {remedy}")]
     #[non_exhaustive]
     Busy {
-        /// The member, this node, or what of it.
+        /// The member, or this node.
         what: String,
+        /// How many of what there may be at a time.
+        limit: &'static str,
+        /// What to do.
+        remedy: &'static str,
     },
 
     /// It is longer or more than is allowed. Nothing was done.
-    #[error("{size} bytes or pieces are too many: at most {limit} are allowed; split them, or drop some")]
+    #[error("{size} {what} are too many: {limit} at most; {remedy}")]
     #[non_exhaustive]
     TooLarge {
-        /// Bytes, or how many.
+        /// What was counted, as "bytes of a key".
+        what: &'static str,
+        /// How many there are.
         size: usize,
         /// How many are allowed.
         limit: usize,
+        /// What to do.
+        remedy: &'static str,
     },
 
     /// The member did not answer in time, or failed meanwhile. **It may have acted.**
@@ -444,8 +452,9 @@ mod tests {
             Error::NotLive { .. } => "wait until it is back",
             Error::NotReached { .. } => "check the network",
             Error::NoReader { .. } => "have it open an inbox",
-            Error::Busy { .. } => "try again later",
-            Error::TooLarge { .. } => "split them",
+            // Whoever makes one says what to do.
+            Error::Busy { .. } => "broadcast less often",
+            Error::TooLarge { .. } => "choose a shorter one",
             Error::Unanswered { .. } => "ask what it did",
             Error::Refused { .. } => "its application knows",
             Error::TooLate => "answer sooner",
@@ -489,8 +498,8 @@ mod tests {
             Error::NotLive { name: "n".into(), left: false },
             Error::NotReached { name: "n".into(), took: limit },
             Error::NoReader { name: "n".into(), topic: "t".into() },
-            Error::Busy { what: "n".into() },
-            Error::TooLarge { size: 2, limit: 1 },
+            Error::Busy { what: "n".into(), limit: "1 broadcast", remedy: "broadcast less often" },
+            Error::TooLarge { what: "bytes", size: 2, limit: 1, remedy: "choose a shorter one" },
             Error::Unanswered { name: "n".into(), took: limit },
             Error::Refused { name: "n".into(), reason: "r".into() },
             Error::TooLate,

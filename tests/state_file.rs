@@ -202,6 +202,47 @@ fn the_file_is_private_and_comes_back_when_it_is_removed() {
     [a, b, c, d].iter().for_each(|node| node.shutdown().unwrap());
 }
 
+/// As `> file`, `logrotate` with `copytruncate` and editors do.
+#[test]
+fn a_file_that_is_cut_off_or_overwritten_while_the_node_runs_is_written_anew() {
+    let folder = Folder::new("overwritten");
+    let file = folder.file("a");
+    let a = Gossip::start(config("a", &file)).unwrap();
+    let member = |name: &str| {
+        let seed = a.local().addr.to_string();
+        Gossip::start(GossipConfig::local(name).bind("127.0.0.1:0").seed(seed)).unwrap()
+    };
+    let mut others = vec![member("b")];
+    await_that("it knows b", || holds(&file, "\u{1}b"));
+    let changes: [(&str, fn(&Path)); 2] = [
+        ("c", |file| fs::write(file, "").unwrap()),
+        ("d", |file| fs::write(file, vec![b'#'; fs::metadata(file).unwrap().len() as usize]).unwrap()),
+    ];
+    for (name, change) in changes {
+        change(&file);
+        others.push(member(name));
+        await_that("all are in it", || holds(&file, &format!("\u{1}{name}")) && holds(&file, "\u{1}b"));
+    }
+    a.abort().unwrap();
+    let a = Gossip::start(config("a", &file)).unwrap();
+    a.wait_for(4, LONG).unwrap();
+}
+
+/// As root nearly every folder can be written to; this one cannot.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_that_cannot_be_written_to_shows_at_the_start() {
+    let error = Gossip::start(config("a", Path::new("/proc/a.state"))).unwrap_err();
+    assert!(matches!(error, Error::StateFile { .. }), "{error:?}");
+    let folder = Folder::new("read-only");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o555)).unwrap();
+    let is_root = fs::write(folder.file("probe"), "").is_ok();
+    let started = Gossip::start(config("a", &folder.file("a")));
+    assert!(is_root || matches!(started, Err(Error::StateFile { .. })));
+    drop(started);
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
 #[test]
 fn what_is_not_this_nodes_file_is_refused_and_left_as_it_is() {
     let folder = Folder::new("refused");

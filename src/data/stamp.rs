@@ -1,16 +1,17 @@
 //! Stamps: an order of what different members say, which follows causes as far as members heard of each other.
 //!
 //! A stamp is the time of day in milliseconds, times 2¹⁶, and greater than any that was heard. One that is far ahead of this
-//! node's clock is refused, so that nobody can drive the order away.
+//! node's clock counts as no more than so far ahead, so that nobody can drive the order away. What it is the stamp of is taken
+//! in all the same: a clock that is wrong, or stood still while its machine was suspended, keeps nothing from a node.
 
 use std::time::Duration;
 
 use crate::swim::Time;
 
-/// How far ahead of this node's clock a stamp may be.
+/// How far ahead of this node's clock a stamp counts.
 const AHEAD: Duration = Duration::from_secs(600);
 
-/// Makes stamps, and judges those of others.
+/// Makes stamps, and bounds those of others.
 #[derive(Debug)]
 pub(super) struct Stamps {
     /// The time of day at the start, in milliseconds since 1970, and which moment that was.
@@ -30,13 +31,11 @@ impl Stamps {
         self.latest
     }
 
-    /// Takes in a stamp, and says whether it is plausible.
-    pub(super) fn hear(&mut self, now: Time, stamp: u64) -> bool {
-        let plausible = stamp <= self.of(now, AHEAD);
-        if plausible {
-            self.latest = self.latest.max(stamp);
-        }
-        plausible
+    /// Takes in a stamp, and says as what it counts here.
+    pub(super) fn hear(&mut self, now: Time, stamp: u64) -> u64 {
+        let counts = stamp.min(self.of(now, AHEAD));
+        self.latest = self.latest.max(counts);
+        counts
     }
 
     fn of(&self, now: Time, ahead: Duration) -> u64 {
@@ -58,16 +57,18 @@ mod tests {
         let first = stamps.next(START + Duration::from_millis(5));
         assert_eq!(first, 1_700_000_000_005 << 16);
         assert_eq!(stamps.next(START + Duration::from_millis(5)), first + 1);
-        assert!(stamps.hear(START, first + 9));
+        assert_eq!(stamps.hear(START, first + 9), first + 9);
         assert_eq!(stamps.next(START), first + 10);
     }
 
     #[test]
-    fn a_stamp_that_is_ten_minutes_ahead_is_refused_and_moves_nothing() {
+    fn a_stamp_that_is_more_than_ten_minutes_ahead_counts_as_ten_minutes_ahead() {
         let mut stamps = Stamps::new(1000, START);
         let last = (1000 + 600_000) << 16;
-        assert!(stamps.hear(START, last) && !stamps.hear(START, last + 1) && !stamps.hear(START, u64::MAX));
+        assert_eq!([last, last + 1, u64::MAX].map(|stamp| stamps.hear(START, stamp)), [last; 3]);
         assert_eq!(stamps.next(START), last + 1);
-        assert!(Stamps::new(u64::MAX, START).hear(START, u64::MAX), "nothing overflows");
+        let second = Duration::from_secs(1);
+        assert_eq!(stamps.hear(START + second, u64::MAX), last + (1000 << 16));
+        assert_eq!(Stamps::new(u64::MAX, START).hear(START, u64::MAX), u64::MAX, "nothing overflows");
     }
 }

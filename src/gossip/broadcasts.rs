@@ -202,14 +202,21 @@ impl Gossip {
     fn check_broadcast(&self, topic: &str, payload: &[u8]) -> Result<(), Error> {
         check_topic(topic)?;
         if payload.len() > MAX_SMALL {
-            return Err(Error::TooLarge { size: payload.len(), limit: MAX_SMALL });
+            let (what, size) = ("bytes of a broadcast", payload.len());
+            let remedy =
+                "broadcast where to fetch it, set a key of up to 15,360, or query all with up to 1 MiB";
+            return Err(Error::TooLarge { what, size, limit: MAX_SMALL, remedy });
         }
         self.running.check_present()
     }
 }
 
-fn too_many(TooMany: TooMany) -> Error {
-    Error::Busy { what: "this node".into() }
+fn too_many(too_many: TooMany) -> Error {
+    let (limit, remedy) = match too_many {
+        TooMany::PerSecond => ("50 broadcasts a second, 256 at once", "broadcast less often"),
+        TooMany::Confirmed => ("64 confirmed broadcasts under way", "wait for one of them"),
+    };
+    Error::Busy { what: "this node".into(), limit, remedy }
 }
 
 #[cfg(test)]

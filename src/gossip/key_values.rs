@@ -4,7 +4,11 @@ use super::{
     entries::{Entries, EntryWatch},
     handle::Gossip,
 };
-use crate::{Error, data::NotSet};
+use crate::{
+    Error,
+    data::{MAX_KEYS, MAX_MAP, NotSet, Part},
+    wire::data::{MAX_TOPIC, MAX_VALUE},
+};
 
 /// The field that an error about a key names.
 const KEY: &str = "key";
@@ -50,8 +54,20 @@ impl Gossip {
         self.running.node.wake();
         result.map_err(|problem| match problem {
             NotSet::BadKey => Error::config(KEY, "must have 1 to 64 bytes and no control characters"),
-            NotSet::TooLarge { size, limit } => Error::TooLarge { size, limit },
-            NotSet::Busy => Error::Busy { what: "this node's map of key-values".into() },
+            NotSet::TooLarge(what, size) => {
+                let (of, limit, remedy) = match what {
+                    Part::Key => ("bytes of a key", MAX_TOPIC, "choose a shorter one"),
+                    Part::Value => ("bytes of a value", MAX_VALUE, "spread it over several keys"),
+                    Part::Keys => ("keys of a node", MAX_KEYS, "delete some, or put several into one value"),
+                    Part::Map => ("bytes of a node's keys and values", MAX_MAP, "shorten or delete some"),
+                };
+                Error::TooLarge { what: of, size, limit, remedy }
+            }
+            NotSet::Busy => Error::Busy {
+                what: "this node".into(),
+                limit: "10 changes of key-values a second, 64 at once",
+                remedy: "change them less often, or several in one value",
+            },
         })
     }
 

@@ -186,8 +186,13 @@ pub(super) fn check_topic(topic: &str) -> Result<(), Error> {
 pub(super) fn check_size(payload: &[u8]) -> Result<(), Error> {
     match payload.len() {
         ..=MAX_MESSAGE => Ok(()),
-        size => Err(Error::TooLarge { size, limit: MAX_MESSAGE }),
+        size => Err(too_large(size)),
     }
+}
+
+fn too_large(size: usize) -> Error {
+    let (what, remedy) = ("bytes of a payload", "split it, or send where to fetch it");
+    Error::TooLarge { what, size, limit: MAX_MESSAGE, remedy }
 }
 
 fn not_asked_error(member: &str, not_asked: NotAsked) -> Error {
@@ -195,7 +200,11 @@ fn not_asked_error(member: &str, not_asked: NotAsked) -> Error {
     match not_asked {
         NotAsked::Unknown => Error::UnknownMember { name },
         NotAsked::NotLive(state) => Error::NotLive { name, left: state == crate::MemberState::Left },
-        NotAsked::TooMany => Error::Busy { what: "this node".into() },
+        NotAsked::TooMany => Error::Busy {
+            what: "this node".into(),
+            limit: "128 messages and requests to one member, and 1,024 in all, that are not answered yet",
+            remedy: "wait for some of them",
+        },
     }
 }
 
@@ -210,8 +219,12 @@ pub(super) fn reply_of(
         Outcome::Taken => Ok(Reply { from: Sender::of(to), payload: Arc::default(), took }),
         Outcome::Answered(payload) => Ok(Reply { from: Sender::of(to), payload, took }),
         Outcome::NoReader => Err(Error::NoReader { name, topic: topic.into() }),
-        Outcome::Busy => Err(Error::Busy { what: name }),
-        Outcome::TooLarge => Err(Error::TooLarge { size, limit: MAX_MESSAGE }),
+        Outcome::Busy => Err(Error::Busy {
+            what: name,
+            limit: "1,024 messages or 256 requests that wait for their reader, and 4 MiB of them,",
+            remedy: "have them read faster, or try again later",
+        }),
+        Outcome::TooLarge => Err(too_large(size)),
         Outcome::Refused(reason) => Err(Error::Refused { name, reason }),
         Outcome::Dropped => Err(Error::Refused { name, reason: "it dropped the request unanswered".into() }),
         Outcome::Silent { sent: false } => Err(Error::NotReached { name, took }),

@@ -183,7 +183,8 @@ impl Gossip {
             caller: caller.clone(),
         };
         let begun = self.running.node.call(|endpoint, now| endpoint.query(now, to, new));
-        begun.map_err(|TooMany| Error::Busy { what: "this node".into() })?;
+        let (what, limit) = ("this node".into(), "16 queries under way");
+        begun.map_err(|TooMany| Error::Busy { what, limit, remedy: "wait for one of them" })?;
         self.running.node.wake();
         let report = QueryReport { asked, ..QueryReport::default() };
         Ok(Answers { settled, report, took: Vec::new() })

@@ -57,8 +57,12 @@ impl Files for Shared {
         self.disk().sync_folder()
     }
 
-    fn is_in_place(&mut self, file: &u64) -> bool {
-        self.disk().is_in_place(file)
+    fn discard(&mut self) {
+        self.disk().discard();
+    }
+
+    fn is_in_place(&mut self, file: &u64, size: usize, header: &[u8]) -> bool {
+        self.disk().is_in_place(file, size, header)
     }
 }
 

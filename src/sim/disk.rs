@@ -53,6 +53,19 @@ impl ModelDisk {
         Some(&self.inodes.get(&self.name?)?.bytes)
     }
 
+    /// Somebody writes into the file.
+    #[cfg(test)]
+    pub(crate) fn overwrite(&mut self, change: impl FnOnce(&mut Vec<u8>)) {
+        let name = self.name.expect("there is one");
+        change(&mut self.inode(name).bytes);
+    }
+
+    /// Whether a new file is left beside the one in place.
+    #[cfg(test)]
+    pub(crate) fn has_new(&self) -> bool {
+        self.new.is_some()
+    }
+
     /// Somebody removes the file.
     #[cfg(test)]
     pub(crate) fn remove(&mut self) {
@@ -160,7 +173,16 @@ impl Files for ModelDisk {
         Ok(())
     }
 
-    fn is_in_place(&mut self, file: &u64) -> bool {
-        self.name == Some(*file)
+    fn discard(&mut self) {
+        if self.operate(true).is_ok()
+            && let Some(new) = self.new.take()
+        {
+            self.inodes.remove(&new);
+        }
+    }
+
+    fn is_in_place(&mut self, file: &u64, size: usize, header: &[u8]) -> bool {
+        let bytes = self.file().filter(|_| self.name == Some(*file));
+        bytes.is_some_and(|bytes| bytes.len() == size && bytes.starts_with(header))
     }
 }

@@ -40,8 +40,17 @@ pub(crate) trait Files {
     /// Waits until the disk has that, too.
     fn sync_folder(&mut self) -> io::Result<()>;
 
-    /// Whether this is the file that the next start will read: nobody removed or replaced it.
-    fn is_in_place(&mut self, file: &Self::File) -> bool;
+    /// The new one is given up, and nothing of it is left.
+    fn discard(&mut self);
+
+    /// Whether this is the file that the next start will read, as long as it was left and with this at its front: nobody removed,
+    /// replaced, cut off or overwrote it.
+    fn is_in_place(&mut self, file: &Self::File, size: usize, header: &[u8]) -> bool;
+
+    /// Whether a new file can be made, as far as that can be told without writing one.
+    fn try_out(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A path on a real disk.
@@ -133,11 +142,31 @@ impl Files for Disk {
         Ok(())
     }
 
-    fn is_in_place(&mut self, file: &File) -> bool {
-        match (fs::symlink_metadata(&self.path), file.metadata()) {
-            (Ok(there), Ok(ours)) => is_same(&there, &ours),
+    fn discard(&mut self) {
+        // The next start sweeps it away if this fails.
+        let _ = fs::remove_file(&self.new);
+    }
+
+    fn is_in_place(&mut self, file: &File, size: usize, header: &[u8]) -> bool {
+        let is_there = match (fs::symlink_metadata(&self.path), file.metadata()) {
+            (Ok(there), Ok(ours)) => is_same(&there, &ours) && there.len() == size as u64,
             _ => false,
+        };
+        let mut front = vec![0; header.len()];
+        is_there
+            && File::open(&self.path).and_then(|mut file| file.read_exact(&mut front)).is_ok()
+            && front == header
+    }
+
+    /// A path that cannot be written to shows at the start. A disk that is full may have room later.
+    fn try_out(&mut self) -> io::Result<()> {
+        match self.create() {
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {}
+            made => drop(made?),
         }
+        self.discard();
+        Ok(())
     }
 }
 

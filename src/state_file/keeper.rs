@@ -58,7 +58,7 @@ pub(crate) struct Found {
 
 impl<F: Files> StateFile<F> {
     /// Reads the file of a node that starts, and begins another life in it. At most so many members are remembered, and none
-    /// after a leave, unless the node is to rejoin then. Nothing is written yet.
+    /// after a leave, unless the node is to rejoin then. Nothing is written yet, but that it can be is tried.
     pub(crate) fn read(
         mut files: F,
         (cluster, node): (&str, &str),
@@ -68,6 +68,7 @@ impl<F: Files> StateFile<F> {
         let header = header(hash::cluster(cluster), hash::member(node));
         let file = files.read()?.unwrap_or_default();
         let (mut state, damaged) = State::parse(&file, &header)?;
+        files.try_out()?;
         let left = mem::take(&mut state.left) && !rejoin_after_leave;
         if left {
             state.members.clear();
@@ -166,7 +167,7 @@ impl<F: Files> StateFile<F> {
         self.check_kept()?;
         let (pending, _) = (mem::take(&mut self.pending), mem::take(&mut self.waiting));
         match self.open.take() {
-            Some(mut open) if open.has_room(pending.len()) && self.files.is_in_place(&open.file) => {
+            Some(mut open) if open.has_room(pending.len()) && self.is_in_place(&open) => {
                 if !pending.is_empty() {
                     self.files.write(&mut open.file, &pending)?;
                     (open.size, open.synced) = (open.size + pending.len(), false);
@@ -178,19 +179,27 @@ impl<F: Files> StateFile<F> {
         }
     }
 
+    fn is_in_place(&mut self, open: &Open<F::File>) -> bool {
+        self.files.is_in_place(&open.file, open.size, &self.header)
+    }
+
     /// Compaction. At no moment is there no file.
     fn write_anew(&mut self) -> io::Result<()> {
         let bytes = self.state.to_file(&self.header);
         let mut file = self.files.create()?;
-        self.files.write(&mut file, &bytes)?;
-        self.files.sync(&mut file)?;
-        // The disk may have taken its time.
-        self.check_kept()?;
-        self.files.put_in_place()?;
+        self.replace_by(&mut file, &bytes).inspect_err(|_| self.files.discard())?;
         self.files.sync_folder()?;
         let (size, most) = (bytes.len(), LEAST_GROWTH.max(GROWTH * bytes.len()));
         self.open = Some(Open { file, size, most, synced: true });
         Ok(())
+    }
+
+    fn replace_by(&mut self, file: &mut F::File, bytes: &[u8]) -> io::Result<()> {
+        self.files.write(file, bytes)?;
+        self.files.sync(file)?;
+        // The disk may have taken its time.
+        self.check_kept()?;
+        self.files.put_in_place()
     }
 
     /// Writes what waits, and has the disk keep it: the node ends.

@@ -299,6 +299,7 @@ fn a_full_disk_and_one_that_is_read_only_are_made_good_later() {
         assert_eq!(state.waiting(), 0);
         assert!(state.write().is_err());
         assert_eq!(stored(state.files_mut()), before);
+        assert!(!state.files_mut().has_new(), "nothing is left beside it");
         state.files_mut().faults = Default::default();
         state.write().unwrap();
         assert_eq!(stored(state.files_mut()), *state.state());
@@ -314,6 +315,24 @@ fn a_file_that_is_removed_or_replaced_is_written_anew() {
     state.files_mut().remove();
     state.write().unwrap();
     assert_eq!(stored(state.files_mut()), *state.state());
+}
+
+#[test]
+fn a_file_that_others_write_into_is_written_anew_with_the_next_record_or_look() {
+    let changes: [fn(&mut Vec<u8>); 4] =
+        [Vec::clear, |file| file.truncate(HEADER + 1), |file| file[..8].fill(b'#'), |file| file.push(0)];
+    for (change, has_more) in changes.into_iter().flat_map(|change| [(change, true), (change, false)]) {
+        let (mut state, _) = read(ModelDisk::default());
+        state.note(&joined("me", 9), 1);
+        state.note(&joined("a", 1), 1);
+        state.write().unwrap();
+        state.files_mut().overwrite(change);
+        if has_more {
+            state.note(&joined("b", 2), 1);
+        }
+        state.write().unwrap();
+        assert_eq!(stored(state.files_mut()), *state.state());
+    }
 }
 
 #[test]
@@ -460,9 +479,14 @@ fn of_two_processes_with_one_path_each_puts_its_own_file_in_place() {
     other.write(&mut second, b"half").unwrap();
     one.put_in_place().unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"all of it");
-    assert!(one.is_in_place(&first) && !other.is_in_place(&second));
+    let mut is_in_place = |file: &fs::File, size, front: &[u8]| one.is_in_place(file, size, front);
+    assert!(is_in_place(&first, 9, b"all") && !is_in_place(&second, 9, b"all"));
+    assert!(!is_in_place(&first, 8, b"all") && !is_in_place(&first, 9, b"half"));
     other.put_in_place().unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"half");
+    one.create().unwrap();
+    one.discard();
+    one.try_out().unwrap();
     let mut left: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["a.state", "a.state.new"], "what is not ours stays");

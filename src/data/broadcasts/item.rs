@@ -16,18 +16,21 @@ pub(crate) const CONFIRM_ANYWAY: u8 = 4;
 pub(crate) struct Item {
     pub(crate) origin: Life,
     pub(crate) seq: u64,
+    /// The stamp that it counts as here, and the one that its origin gave it.
     pub(crate) stamp: u64,
+    pub(super) given: u64,
     pub(crate) flags: u8,
     pub(crate) topic: Arc<str>,
     pub(crate) payload: Arc<[u8]>,
 }
 
 impl Item {
-    pub(super) fn of(origin: Life, message: &Broadcast<'_>) -> Arc<Self> {
+    pub(super) fn of(origin: Life, message: &Broadcast<'_>, stamp: u64) -> Arc<Self> {
         Arc::new(Self {
             origin,
             seq: message.seq,
-            stamp: message.stamp,
+            stamp,
+            given: message.stamp,
             flags: message.flags & !CONFIRM_ANYWAY,
             topic: message.topic.into(),
             payload: message.payload.into(),
@@ -39,7 +42,7 @@ impl Item {
             origin: &self.origin.name,
             epoch: self.origin.epoch,
             seq: self.seq,
-            stamp: self.stamp,
+            stamp: self.given,
             flags: self.flags,
             topic: &self.topic,
             payload: &self.payload,

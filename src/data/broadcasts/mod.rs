@@ -66,7 +66,10 @@ const MAX_RESENDS: usize = 4096;
 
 /// Why a broadcast was not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TooMany;
+pub(crate) enum TooMany {
+    PerSecond,
+    Confirmed,
+}
 
 #[derive(Debug)]
 pub(crate) struct Broadcasts {
@@ -150,7 +153,7 @@ impl Broadcasts {
     ) -> Result<u64, TooMany> {
         self.now = now;
         if !self.rate.take(now, OWN) {
-            return Err(TooMany);
+            return Err(TooMany::PerSecond);
         }
         if self.own != node.own_life() {
             // Its life begins anew: numbers do, too.
@@ -159,7 +162,7 @@ impl Broadcasts {
         self.last += 1;
         let (own, seq, stamp) = (self.own.clone(), self.last, self.stamps.next(now));
         let message = Broadcast { origin: &own.name, epoch: own.epoch, seq, stamp, flags, topic, payload };
-        let item = Item::of(own.clone(), &message);
+        let item = Item::of(own.clone(), &message, stamp);
         self.counted.broadcasts_sent += 1;
         self.learn(node, item, &own, true);
         Ok(seq)
@@ -176,7 +179,7 @@ impl Broadcasts {
         caller: Sender<Outcome>,
     ) -> Result<u64, TooMany> {
         if self.confirmations.is_full() {
-            return Err(TooMany);
+            return Err(TooMany::Confirmed);
         }
         let seq = self.broadcast(now, node, topic, payload, CONFIRM)?;
         let n = node.live();
@@ -220,7 +223,7 @@ impl Broadcasts {
             let spread = confirm::spread(node.live()).mul_f64(self.rng.f64());
             self.owed.add(now, &life, seq, spread);
         }
-        let item = Item::of(life.clone(), message);
+        let item = Item::of(life.clone(), message, self.stamps.hear(now, message.stamp));
         let passes = is_rumour && self.heard_or_new(life, seq).passed.take(now, PASSED);
         self.counted.delayed_broadcasts += u64::from(is_rumour && !passes);
         self.learn(node, item, from, passes);
@@ -240,7 +243,7 @@ impl Broadcasts {
     }
 
     /// The life that a broadcast is of, if it is one of a member and nothing about it is out of bounds.
-    fn admit(&mut self, node: &Node, message: &Broadcast<'_>) -> Option<Life> {
+    fn admit(&self, node: &Node, message: &Broadcast<'_>) -> Option<Life> {
         let (known, _) = node.known_life(message.origin)?;
         let heard = self.heard(message.origin, message.epoch);
         let life = match heard {
@@ -248,8 +251,7 @@ impl Broadcasts {
             None => Some(known).filter(|known| known.epoch == message.epoch)?,
         };
         let highest = heard.map_or(0, |heard| heard.window.highest());
-        let plausible = is_plausible(message.seq, highest) && self.stamps.hear(self.now, message.stamp);
-        plausible.then_some(life)
+        is_plausible(message.seq, highest).then_some(life)
     }
 
     /// Takes in a broadcast that is new, of this node or of another.
@@ -280,7 +282,8 @@ impl Broadcasts {
         let heard = self.heard_or_new(life.clone(), seq);
         let due = heard.due();
         change(heard, &mut out);
-        let next = heard.due();
+        let (next, implausible) = (heard.due(), std::mem::take(&mut heard.implausible));
+        self.counted.forged_broadcasts += implausible;
         self.deliveries = out;
         self.reschedule(life, due, next);
         self.count_lost(before);
@@ -320,6 +323,8 @@ impl Broadcasts {
     fn heard_or_new(&mut self, life: Life, seq: u64) -> &mut Heard {
         // Those that a window has no room for were before this node's time; of the others, a sync tells which were.
         let below = if self.takes_over() { seq.saturating_sub(window::WIDTH + 1) } else { 0 };
+        let arrival = self.arrivals.get(&life.name).filter(|(epoch, _)| *epoch == life.epoch);
+        let since = arrival.map_or(self.now, |(_, at)| *at);
         let lives = self.lives.entry(Arc::clone(&life.name)).or_default();
         let at = lives.iter().position(|heard| heard.life.epoch == life.epoch).unwrap_or_else(|| {
             if lives.len() == MAX_LIVES {
@@ -328,7 +333,7 @@ impl Broadcasts {
                 self.digest ^= past.share;
             }
             let at = lives.partition_point(|heard| heard.life.epoch < life.epoch);
-            lives.insert(at, Heard::new(life, below));
+            lives.insert(at, Heard::new(life, below, since));
             at
         });
         &mut lives[at]

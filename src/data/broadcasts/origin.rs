@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{item::Item, log::KEEP, window::Window};
+use super::{OWN, item::Item, log::KEEP, window::Window};
 use crate::{
     data::rate::Bucket,
     swim::{Life, Time},
@@ -37,6 +37,11 @@ pub(crate) enum Delivery {
 pub(super) struct Heard {
     pub(super) life: Life,
     pub(super) window: Window,
+    /// Since when it is known, how many of its broadcasts came or were told to be lost, and how often more were claimed than it
+    /// can have sent.
+    since: Time,
+    used: u64,
+    pub(super) implausible: u64,
     /// Its part of the digest; 0 while it has none.
     pub(super) share: u64,
     /// How many are passed on.
@@ -56,10 +61,13 @@ pub(super) struct Heard {
 
 impl Heard {
     /// All up to a number are known, or of no interest.
-    pub(super) fn new(life: Life, below: u64) -> Self {
+    pub(super) fn new(life: Life, below: u64, since: Time) -> Self {
         Self {
             life,
             window: Window::up_to(below),
+            since,
+            used: 0,
+            implausible: 0,
             share: 0,
             passed: Bucket::default(),
             told: below,
@@ -80,7 +88,8 @@ impl Heard {
     /// Takes in a broadcast that came from a member and is new.
     pub(super) fn take(&mut self, now: Time, item: Arc<Item>, from: &Life, out: &mut VecDeque<Delivery>) {
         let Some(given_up) = self.window.insert(item.seq) else { return };
-        self.tell_lost(given_up, out);
+        self.used = self.used.saturating_add(1);
+        self.tell_lost(now, given_up, out);
         if item.seq <= self.told {
             out.push_back(Delivery::Item { item, gap: 0, late: true });
         } else if item.seq == self.told + 1 {
@@ -123,7 +132,7 @@ impl Heard {
         if let Some((_, limit)) = self.lost.filter(|(at, _)| *at <= now) {
             let given_up = self.window.give_up_to(limit);
             self.lost = None;
-            self.tell_lost(given_up, out);
+            self.tell_lost(now, given_up, out);
             self.settle(out);
             self.expect_loss(now);
         }
@@ -134,7 +143,7 @@ impl Heard {
         if let Some((_, theirs)) = self.doubted.filter(|(at, _)| *at <= now) {
             self.doubted = None;
             let given_up = self.window.give_up(&theirs);
-            self.tell_lost(given_up, out);
+            self.tell_lost(now, given_up, out);
             self.settle(out);
         }
         let (at, from) = self.ask.as_mut().filter(|(at, _)| *at <= now)?;
@@ -187,7 +196,13 @@ impl Heard {
         self.doubted = self.doubted.filter(|(_, theirs)| self.window.lacks(theirs));
     }
 
-    fn tell_lost(&self, count: u64, out: &mut VecDeque<Delivery>) {
+    /// Tells readers no more than its origin can have sent since it is known here: a number may be forged.
+    fn tell_lost(&mut self, now: Time, claimed: u64, out: &mut VecDeque<Delivery>) {
+        let (per_second, burst) = (u64::from(OWN.0), u64::from(OWN.1));
+        let sent = now.since(self.since).as_secs().saturating_add(1).saturating_mul(per_second) + 2 * burst;
+        let count = claimed.min(sent.saturating_sub(self.used));
+        self.implausible += u64::from(count < claimed);
+        self.used = self.used.saturating_add(count);
         if count > 0 {
             out.push_back(Delivery::Lost { origin: self.life.clone(), count });
         }
@@ -221,7 +236,7 @@ mod tests {
 
     impl Rig {
         fn new() -> Self {
-            Self { heard: Heard::new(life("a", 1), 0), out: VecDeque::new() }
+            Self { heard: Heard::new(life("a", 1), 0, Time::ZERO), out: VecDeque::new() }
         }
 
         fn take(&mut self, now: Time, seqs: impl IntoIterator<Item = u64>) -> String {
@@ -260,6 +275,20 @@ mod tests {
         let again = BEGIN + HOLD + KEEP * 2;
         assert_eq!((rig.heard.due(), rig.expire(again).0), (Some(again), "-1".into()));
         assert_eq!((rig.heard.due(), rig.take(again, [4])), (None, String::new()));
+    }
+
+    #[test]
+    fn no_number_has_more_lost_than_its_origin_can_have_sent() {
+        let mut rig = Rig::new();
+        rig.heard.since = BEGIN;
+        let mut lost = |now, seq: u64| -> String {
+            let told = rig.take(now, [seq]);
+            told.split(' ').filter(|word| word.starts_with('-')).collect()
+        };
+        assert_eq!((lost(BEGIN, 1 << 40), lost(BEGIN, (1 << 40) + 9000)), ("-561".into(), String::new()));
+        let later = BEGIN + Duration::from_secs(10);
+        assert_eq!((lost(later, 1 << 41), lost(later, 1 << 42)), ("-498".into(), String::new()));
+        assert_eq!(rig.heard.implausible, 4);
     }
 
     #[test]

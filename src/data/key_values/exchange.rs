@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    KeyValues, OwnerMap,
+    KeyValues, Owned, OwnerMap, find,
     map::{ELSEWHERE, MAX_KEYS, MAX_MAP, Slot},
 };
 use crate::{
@@ -35,6 +35,8 @@ pub(in crate::data) struct Exchange {
     /// What is still to be said in this turn.
     plan: VecDeque<Say>,
     told: usize,
+    /// How often there had been room for what was refused when this side told its heads.
+    retries: u64,
     /// What they are telling.
     delta: Option<Delta>,
 }
@@ -65,7 +67,7 @@ struct Delta {
 impl KeyValues {
     /// Plans what to say in a turn, of four. `anew`: the other side knows nothing yet.
     pub(in crate::data) fn begin_turn(&self, exchange: &mut Exchange, turn: u8, anew: bool) {
-        exchange.told = 0;
+        (exchange.told, exchange.retries) = (0, self.retries);
         let plan = &mut exchange.plan;
         plan.clear();
         if turn < 2 {
@@ -75,15 +77,17 @@ impl KeyValues {
         let differs = |owner: &str| anew || theirs[hash::bucket(owner)] != self.buckets[hash::bucket(owner)];
         // Maps of departed owners go to newcomers only.
         let told = self.owners.iter().filter(|(owner, owned)| (anew || owned.is_live) && differs(owner));
-        let told = told.map(|(owner, owned)| (owner, &owned.map)).filter(|(_, map)| map.version > 0);
         let told: Vec<_> = told.collect();
         if turn == 1 || turn == 2 {
-            plan.extend(
-                told.iter().map(|(owner, map)| Say::Head(Arc::clone(owner), (map.epoch, map.version))),
-            );
+            let known = told.iter().filter(|(_, owned)| owned.known() > 0);
+            plan.extend(known.map(|(owner, owned)| {
+                let head = (owned.map.epoch, owned.known());
+                Say::Head(Arc::clone(owner), head)
+            }));
         }
         if turn >= 2 {
-            let lacking = told.into_iter().filter_map(|(owner, map)| {
+            let held = told.into_iter().map(|(owner, owned)| (owner, &owned.map));
+            let lacking = held.filter(|(_, map)| map.version > 0).filter_map(|(owner, map)| {
                 let above = lacks(exchange.heads.get(owner).copied(), map)?;
                 Some(Say::Delta { owner: Arc::clone(owner), map: Arc::clone(map), above, begun: false })
             });
@@ -133,13 +137,14 @@ impl KeyValues {
             }
             DataMessage::KeyValueDelta(said) => {
                 self.end_delta(now, node, exchange);
-                exchange.delta = self.begin_delta(node, from, said);
+                // Of one that was refused when its head was told, the beginning would be missing.
+                let anew = exchange.retries != self.retries;
+                exchange.delta = if anew { None } else { self.begin_delta(node, from, said) };
             }
             DataMessage::KeyValue(said) => {
                 if let Some(delta) = &mut exchange.delta {
-                    let believed = self.stamps.hear(now, said.stamp);
-                    self.counted.implausible += u64::from(!believed);
-                    if !believed || !delta.take(said, now) {
+                    let slot = Slot::new(said, now).counts_as(self.stamps.hear(now, said.stamp));
+                    if !delta.take(said, slot) {
                         self.counted.refused += 1;
                         exchange.delta = None;
                     }
@@ -158,20 +163,21 @@ impl KeyValues {
     /// Whether the other side knows more, still.
     pub(in crate::data) fn is_behind(&self, node: &Node, exchange: &Exchange) -> bool {
         exchange.heads.iter().any(|(owner, (epoch, version))| {
-            let known = self.map(owner).map_or((0, 0), |map| (map.epoch, map.version));
+            let known = find(&self.owners, owner).map_or((0, 0), |owned| (owned.map.epoch, owned.known()));
             known < (*epoch, *version) && self.may_apply(node, owner, *epoch)
         })
     }
 
     fn begin_delta(&mut self, node: &Node, from: &str, said: &KeyValueDelta<'_>) -> Option<Delta> {
         let KeyValueDelta { owner, epoch, version, floor } = *said;
-        let known = self.map_of(owner, epoch).map_or(0, |map| map.version);
-        if self.is_own(node, owner, epoch, version) || version <= known || !self.may_apply(node, owner, epoch)
+        let known = self.owned(owner, epoch).map_or(0, Owned::known);
+        if self.is_own(node, owner, epoch, version)
+            || version <= known
+            || floor > version
+            || !self.may_apply(node, owner, epoch)
+            || !self.is_plausible(owner, epoch, version, *from == *owner)
+            || self.refuses(owner, epoch, version)
         {
-            return None;
-        }
-        if floor > version || !self.is_plausible_version(owner, epoch, version, *from == *owner) {
-            self.counted.implausible += 1;
             return None;
         }
         Some(Delta { owner: self.name_of(owner), epoch, version, floor, changes: Vec::new(), bytes: 0 })
@@ -186,15 +192,13 @@ impl KeyValues {
         else {
             return;
         };
-        if !self.make_room(&owner, bytes) {
-            self.counted.refused += 1;
-            return;
-        }
         let keys: Vec<_> = changes.iter().map(|(key, slot)| (Arc::clone(key), slot.entry.version)).collect();
         let deletes = changes.iter().any(|(_, slot)| slot.is_deleted());
         self.ensure(&owner, epoch, is_live);
         let delta = KeyValueDelta { owner: &owner, epoch, version, floor };
-        self.alter(&owner, |map| map.apply(&delta, changes));
+        if !self.grow(&owner, version, bytes, |map| map.apply(&delta, changes)) {
+            return;
+        }
         self.plan_sweep(now, node, deletes);
         for (key, version) in keys {
             self.spread_if_announced(now, &owner, &key, version);
@@ -255,14 +259,14 @@ impl Say {
 
 impl Delta {
     /// Takes in a change, if it is one of the map and within the bounds.
-    fn take(&mut self, said: &KeyValue<'_>, now: Time) -> bool {
+    fn take(&mut self, said: &KeyValue<'_>, slot: Slot) -> bool {
         self.bytes += said.key.len() + said.value.len();
         let fits = self.changes.len() < MAX_CHANGES && self.bytes <= MAX_DELTA;
         let is_of_map =
             *said.owner == *self.owner && said.epoch == self.epoch && said.version <= self.version;
         let taken = fits && is_of_map && said.version > 0 && said.flags & ELSEWHERE == 0;
         if taken {
-            self.changes.push((said.key.into(), Slot::new(said, now)));
+            self.changes.push((said.key.into(), slot));
         }
         taken
     }

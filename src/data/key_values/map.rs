@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use super::Part;
 use crate::{
     swim::Time,
     wire::data::{KeyValue, KeyValueDelta},
@@ -37,7 +38,8 @@ pub struct Entry {
     /// Which of the owner's changes it was: they are counted from 1 in each life of the owner.
     pub version: u64,
     /// When it was set, by the owner's clock: milliseconds since 1970, times 65,536. It is greater than that of anything its
-    /// owner had heard of, so what was set because of something else counts as later.
+    /// owner had heard of, so what was set because of something else counts as later. One that was more than ten minutes ahead
+    /// of this node's clock when it came counts as ten minutes ahead.
     pub stamp: u64,
 }
 
@@ -45,6 +47,8 @@ pub struct Entry {
 #[derive(Debug, Clone)]
 pub(super) struct Slot {
     pub(super) entry: Entry,
+    /// The stamp that the owner gave it, which goes to others.
+    given: u64,
     /// The version before it in the owner's map, if the teller knew.
     previous: Option<u64>,
     /// When this node learned that the key is deleted.
@@ -58,9 +62,16 @@ impl Slot {
         let value = if deleted { &[] } else { said.value };
         Self {
             entry: Entry { value: value.into(), version, stamp },
+            given: stamp,
             previous: version.checked_sub(step).filter(|_| step > 0),
             deleted: deleted.then_some(now),
         }
+    }
+
+    /// Has its stamp count as another one here.
+    pub(super) fn counts_as(mut self, stamp: u64) -> Self {
+        self.entry.stamp = stamp;
+        self
     }
 
     pub(super) fn is_deleted(&self) -> bool {
@@ -123,13 +134,14 @@ impl OwnerMap {
         self.tombstones > 0
     }
 
-    /// By how much the owner's bounds would be exceeded with a value for this key, as (size, limit).
-    pub(super) fn excess(&self, key: &str, value: &[u8]) -> Option<(usize, usize)> {
+    /// What would be too large with a value for this key, and how large.
+    pub(super) fn excess(&self, key: &str, value: &[u8]) -> Option<(Part, usize)> {
         let old = self.slots.get(key);
         let keys = self.len() + usize::from(old.is_none_or(Slot::is_deleted));
         let held = old.map_or(0, |slot| slot.size(key));
         let bytes = self.bytes - held + key.len() + value.len();
-        [(bytes, MAX_MAP), (keys, MAX_KEYS)].into_iter().find(|(size, limit)| size > limit)
+        let sizes = [(Part::Map, bytes, MAX_MAP), (Part::Keys, keys, MAX_KEYS)];
+        sizes.into_iter().find(|(_, size, limit)| size > limit).map(|(part, size, _)| (part, size))
     }
 
     /// The owner sets a key, or deletes it.
@@ -137,7 +149,7 @@ impl OwnerMap {
         let (version, previous) = (self.version.saturating_add(1), Some(self.version));
         let entry = Entry { value: value.unwrap_or_default().into(), version, stamp };
         let deleted = value.is_none().then_some(now);
-        self.put(key.into(), Slot { entry, previous, deleted });
+        self.put(key.into(), Slot { entry, given: stamp, previous, deleted });
         self.version = version;
         self.drop_surplus();
         version
@@ -185,10 +197,10 @@ impl OwnerMap {
 
     /// What is told of a key.
     pub(super) fn tell<'a>(&'a self, owner: &'a str, key: &'a str, slot: &'a Slot) -> KeyValue<'a> {
-        let Entry { version, stamp, ref value } = slot.entry;
+        let Entry { version, ref value, .. } = slot.entry;
         let step = self.previous(version).map_or(0, |previous| version - previous);
         let flags = if slot.is_deleted() { DELETED } else { 0 };
-        KeyValue { owner, epoch: self.epoch, version, step, stamp, flags, key, value }
+        KeyValue { owner, epoch: self.epoch, version, step, stamp: slot.given, flags, key, value }
     }
 
     /// The first change above a version, up to what is known in full.

@@ -15,7 +15,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 pub(super) use exchange::Exchange;
 pub use map::Entry;
-pub(crate) use map::OwnerMap;
+pub(crate) use map::{MAX_KEYS, MAX_MAP, OwnerMap};
 
 use self::{
     map::{DELETED, ELSEWHERE, Slot},
@@ -58,6 +58,19 @@ pub(crate) struct Owned {
     pub(crate) map: Arc<OwnerMap>,
     is_live: bool,
     share: u64,
+    /// Up to which version there was no room for what others know; 0: nothing was refused.
+    refused: u64,
+}
+
+impl Owned {
+    /// The version up to which there is nothing to be told: it is known, or was refused.
+    fn known(&self) -> u64 {
+        self.map.version.max(self.refused)
+    }
+
+    fn knows(&self, said: &KeyValue<'_>) -> bool {
+        said.version <= self.refused || self.map.knows(said.key, said.version)
+    }
 }
 
 /// Why a change was refused.
@@ -65,12 +78,19 @@ pub(crate) struct Owned {
 pub(crate) enum NotSet {
     /// The key has no characters, or some that no key has.
     BadKey,
-    TooLarge {
-        size: usize,
-        limit: usize,
-    },
+    /// What is how large.
+    TooLarge(Part, usize),
     /// Too many changes of late.
     Busy,
+}
+
+/// What a limit is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Key,
+    Value,
+    Keys,
+    Map,
 }
 
 #[derive(Debug)]
@@ -85,6 +105,9 @@ pub(crate) struct KeyValues {
     bytes: usize,
     /// The most bytes of all maps.
     max_bytes: usize,
+    /// Whether something was refused, and how often there was room again afterwards.
+    is_short: bool,
+    retries: u64,
     stamps: Stamps,
     rate: Bucket,
     waiting: Waiting,
@@ -119,6 +142,8 @@ impl KeyValues {
             buckets: [0; BUCKETS],
             bytes: 0,
             max_bytes: MAX_ENTRIES,
+            is_short: false,
+            retries: 0,
             stamps: Stamps::new(epoch, node.now()),
             rate: Bucket::default(),
             waiting: Waiting::default(),
@@ -140,9 +165,9 @@ impl KeyValues {
         value: Option<&[u8]>,
     ) -> Result<Option<u64>, NotSet> {
         let size = value.map_or(0, <[u8]>::len);
-        for (size, limit) in [(key.len(), MAX_TOPIC), (size, MAX_VALUE)] {
+        for (part, size, limit) in [(Part::Key, key.len(), MAX_TOPIC), (Part::Value, size, MAX_VALUE)] {
             if size > limit {
-                return Err(NotSet::TooLarge { size, limit });
+                return Err(NotSet::TooLarge(part, size));
             }
         }
         if !is_topic(key) {
@@ -153,8 +178,8 @@ impl KeyValues {
         if value.is_none() && known.get(key).is_none() {
             return Ok(None);
         }
-        if let Some((size, limit)) = value.and_then(|value| known.excess(key, value)) {
-            return Err(NotSet::TooLarge { size, limit });
+        if let Some((part, size)) = value.and_then(|value| known.excess(key, value)) {
+            return Err(NotSet::TooLarge(part, size));
         }
         if !self.rate.take(now, CHANGES) {
             return Err(NotSet::Busy);
@@ -222,8 +247,9 @@ impl KeyValues {
         let listed = node.listed_life(said.owner).filter(|(epoch, _)| *epoch == said.epoch);
         if self.is_own(node, said.owner, said.epoch, said.version)
             || !self.may_apply(node, said.owner, said.epoch)
-            || self.map_of(said.owner, said.epoch).is_some_and(|map| map.knows(said.key, said.version))
-            || !self.is_plausible(now, said, &*from.name == said.owner)
+            || self.owned(said.owner, said.epoch).is_some_and(|owned| owned.knows(said))
+            || !self.is_plausible(said.owner, said.epoch, said.version, &*from.name == said.owner)
+            || self.refuses(said.owner, said.epoch, said.version)
         {
             return;
         }
@@ -232,14 +258,16 @@ impl KeyValues {
         }
         let owner = self.name_of(said.owner);
         self.ensure(&owner, said.epoch, listed.is_some_and(|(_, is_live)| is_live));
-        let has_room = self.map_of(&owner, said.epoch).is_some_and(|map| map.has_room_for(said));
-        if !has_room || !self.make_room(&owner, said.key.len() + said.value.len()) {
+        if !self.map_of(&owner, said.epoch).is_some_and(|map| map.has_room_for(said)) {
             self.counted.refused += 1;
             return;
         }
-        self.alter(&owner, |map| map.hear(said.key.into(), Slot::new(said, now)));
-        self.plan_sweep(now, node, said.flags & DELETED != 0);
-        self.spread(now, &owner, said.key);
+        let slot = Slot::new(said, now).counts_as(self.stamps.hear(now, said.stamp));
+        let more = said.key.len() + said.value.len();
+        if self.grow(&owner, said.version, more, |map| map.hear(said.key.into(), slot)) {
+            self.plan_sweep(now, node, said.flags & DELETED != 0);
+            self.spread(now, &owner, said.key);
+        }
     }
 
     /// What membership says of a member.
@@ -292,7 +320,11 @@ impl KeyValues {
 
     /// The map of an owner in this life.
     fn map_of(&self, owner: &str, epoch: u64) -> Option<&OwnerMap> {
-        self.map(owner).filter(|map| map.epoch == epoch)
+        self.owned(owner, epoch).map(|owned| &*owned.map)
+    }
+
+    fn owned(&self, owner: &str, epoch: u64) -> Option<&Owned> {
+        find(&self.owners, owner).filter(|owned| owned.map.epoch == epoch)
     }
 
     /// The name in memory that is shared, if there is one.
@@ -323,21 +355,16 @@ impl KeyValues {
             && self.map(owner).is_none_or(|map| map.epoch <= epoch)
     }
 
-    fn is_plausible(&mut self, now: Time, said: &KeyValue<'_>, by_owner: bool) -> bool {
-        let plausible = self.stamps.hear(now, said.stamp)
-            && self.is_plausible_version(said.owner, said.epoch, said.version, by_owner);
-        self.counted.implausible += u64::from(!plausible);
-        plausible
-    }
-
     /// Whether a version is believed: one above the bound only from the owner, or close to what the owner has said.
-    fn is_plausible_version(&mut self, owner: &str, epoch: u64, version: u64, by_owner: bool) -> bool {
+    fn is_plausible(&mut self, owner: &str, epoch: u64, version: u64, by_owner: bool) -> bool {
         let known = self.map_of(owner, epoch).map_or(0, |map| map.version);
         let highest = if by_owner { u64::MAX - 1 } else { HIGHEST_VERSION.max(known.saturating_add(AHEAD)) };
         if version > highest && !by_owner {
             self.doubted = Some(Life { name: self.name_of(owner), epoch });
         }
-        0 < version && version <= highest
+        let plausible = 0 < version && version <= highest;
+        self.counted.implausible += u64::from(!plausible);
+        plausible
     }
 
     /// A value that is too long for a datagram: it is fetched from who has it.
@@ -371,7 +398,7 @@ impl KeyValues {
         }
         self.remove(owner);
         if let Err(place) = self.owners.find(owner) {
-            let owned = Owned { map: Arc::new(OwnerMap::new(epoch)), is_live, share: 0 };
+            let owned = Owned { map: Arc::new(OwnerMap::new(epoch)), is_live, share: 0, refused: 0 };
             self.owners.insert(place, Arc::clone(owner), owned);
         }
     }
@@ -386,7 +413,55 @@ impl KeyValues {
         self.bytes = self.bytes - before + map.bytes();
         self.generation += 1;
         self.refresh(owner);
+        self.try_again();
         Some(result)
+    }
+
+    /// Changes a map by what others know up to a version, at most so many bytes more. Maps that are held stay: if all would be
+    /// too much, this one stays as it was, and more of it is refused.
+    fn grow(&mut self, owner: &Arc<str>, version: u64, more: usize, act: impl FnOnce(&mut OwnerMap)) -> bool {
+        let (bytes, is_near) = (self.bytes, self.bytes + more > self.max_bytes);
+        let held = find(&self.owners, owner).filter(|_| is_near).map(|owned| Arc::clone(&owned.map));
+        self.alter(owner, act);
+        if self.bytes <= self.max_bytes.max(bytes) {
+            return true;
+        }
+        if let Some((place, held)) = place_of(&self.owners, owner).zip(held) {
+            let owned = self.owners.value_mut(place);
+            (owned.map, owned.refused) = (held, version);
+            (self.bytes, self.is_short) = (bytes, true);
+            self.counted.refused += 1;
+            self.refresh(owner);
+        }
+        false
+    }
+
+    /// Whether there was no room for a map of late, so that this does not count either: nothing is told again then.
+    fn refuses(&mut self, owner: &str, epoch: u64, version: u64) -> bool {
+        let Some(place) = place_of(&self.owners, owner).filter(|_| self.is_short) else { return false };
+        let owned = self.owners.value_mut(place);
+        let refuses = owned.map.epoch == epoch && owned.refused > 0;
+        if refuses && owned.refused < version {
+            owned.refused = version;
+            self.counted.refused += 1;
+            self.refresh(owner);
+        }
+        refuses
+    }
+
+    /// Once a sixteenth is free again, what was refused may be told once more.
+    fn try_again(&mut self) {
+        if self.is_short && self.bytes <= self.max_bytes / 16 * 15 {
+            self.is_short = false;
+            self.retries += 1;
+            let refused = self.owners.iter().filter(|(_, owned)| owned.refused > 0);
+            for owner in refused.map(|(owner, _)| Arc::clone(owner)).collect::<Vec<_>>() {
+                if let Some(place) = place_of(&self.owners, &owner) {
+                    self.owners.value_mut(place).refused = 0;
+                    self.refresh(&owner);
+                }
+            }
+        }
     }
 
     fn set_live(&mut self, owner: &str, is_live: bool) {
@@ -402,7 +477,7 @@ impl KeyValues {
     fn refresh(&mut self, owner: &str) {
         let Some(place) = place_of(&self.owners, owner) else { return };
         let owned = self.owners.value_mut(place);
-        let (epoch, version) = (owned.map.epoch, owned.map.version);
+        let (epoch, version) = (owned.map.epoch, owned.known());
         let counts = owned.is_live && version > 0;
         let share = if counts { hash::entry(owner, epoch, version) } else { 0 };
         let before = std::mem::replace(&mut owned.share, share);
@@ -416,25 +491,8 @@ impl KeyValues {
             let (_, owned) = self.owners.remove(place);
             self.bytes -= owned.map.bytes();
             self.generation += 1;
+            self.try_again();
         }
-    }
-
-    /// Makes room for more bytes of a map, and says whether there is any: the largest map has to go without.
-    fn make_room(&mut self, owner: &str, more: usize) -> bool {
-        while self.bytes + more > self.max_bytes {
-            let others = self.owners.iter().filter(|(name, _)| **name != self.own);
-            let size = |(name, owned): (&Arc<str>, &Owned)| {
-                let grown = if **name == *owner { more } else { 0 };
-                (owned.map.bytes() + grown, Arc::clone(name))
-            };
-            let Some((_, largest)) = others.map(size).max() else { return false };
-            if *largest == *owner {
-                return false;
-            }
-            self.counted.refused += 1;
-            self.remove(&largest);
-        }
-        true
     }
 
     /// While there are tombstones, they are looked at sixteen times within the time for which they are kept.

@@ -58,7 +58,7 @@ impl World {
     }
 
     /// Milliseconds since 1970, by a clock that is right.
-    pub(in crate::sim) fn epoch(&self) -> u64 {
+    pub(crate) fn epoch(&self) -> u64 {
         1_700_000_000_000 + self.now.since(ORIGIN).as_millis() as u64
     }
 
@@ -142,6 +142,15 @@ impl World {
     pub fn pause(&mut self, host: usize, length: Duration) {
         self.hosts[host].paused_until = self.now + length;
         self.disturbed();
+    }
+
+    /// A host's machine is suspended, and its clock stands still; it must have been set forward by as much before.
+    #[cfg(test)]
+    pub(crate) fn suspend(&mut self, host: usize, length: Duration) {
+        self.pause(host, length);
+        self.hosts[host].clock -= length;
+        self.hosts[host].wakes_at = None;
+        self.reschedule(host);
     }
 
     /// Holds up a host's sends and what it should receive, while timers run (Lifeguard §V-D): each of its loops gets

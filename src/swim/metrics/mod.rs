@@ -176,9 +176,9 @@ metrics! {
     counter lost_broadcasts = "syncswim_lost_broadcasts_total";
     /// Broadcasts that readers lost because they were too slow, once for each reader.
     counter overrun_broadcasts = "syncswim_overrun_broadcasts_total";
-    /// Numbers of broadcasts that somebody used in this node's name.
+    /// Numbers of broadcasts that somebody used in this node's name, and those in others' names that claim more than these can have sent.
     counter forged_broadcasts = "syncswim_forged_broadcasts_total";
-    /// Broadcasts that were not taken in: of no member, of its past life, or with a number or a stamp that jumps too far.
+    /// Broadcasts that were not taken in: of no member, of its past life, or with a number that jumps too far.
     counter dropped_broadcasts = "syncswim_dropped_broadcasts_total";
     /// Broadcasts that were passed on or kept for less than their time, to make room.
     counter evicted_broadcasts = "syncswim_evicted_broadcasts_total";
@@ -266,10 +266,9 @@ metrics! {
     counter refused_asks = "syncswim_refused_asks_total";
     /// Messages and requests of others dropped: of another life, or because there was no room to remember them.
     counter dropped_asks = "syncswim_dropped_asks_total";
-    /// Key–values refused because their owner's map or all maps together would be too large.
+    /// Key–values refused because their owner's map or all maps together would be too large. What is held of that map stays as it is.
     counter refused_entries = "syncswim_refused_entries_total";
-    /// Key–values dropped because their stamp is more than ten minutes ahead of this node's clock, or their version is
-    /// beyond what an owner reaches.
+    /// Key–values dropped because their version is beyond what an owner reaches.
     counter implausible_entries = "syncswim_implausible_entries_total";
     /// Changes of key–values that were left to repair, because too many waited to be sent.
     counter unqueued_entries = "syncswim_unqueued_entries_total";

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    super::{NotSet, map::MAX_MAP},
+    super::{NotSet, Part, map::MAX_MAP},
     trials::{
         Witness, cluster, delete, key_values, map_at, millis, run_until_true, secs, set, start_another,
         try_set, value_at, views_are_true,
@@ -49,10 +49,10 @@ fn a_value_that_fits_in_no_datagram_is_fetched() {
 #[test]
 fn bounds_are_errors_of_the_caller_and_change_nothing() {
     let mut world = cluster(3, 2, Config::lan);
-    let too_large = |size, limit| Err(NotSet::TooLarge { size, limit });
+    let too_large = |part, size| Err(NotSet::TooLarge(part, size));
     let (value, key) = (vec![7; MAX_VALUE + 1], "k".repeat(65));
-    assert_eq!(try_set(&mut world, 0, "k", Some(&value)), too_large(15_361, 15_360));
-    assert_eq!(try_set(&mut world, 0, &key, Some(b"")), too_large(65, 64));
+    assert_eq!(try_set(&mut world, 0, "k", Some(&value)), too_large(Part::Value, 15_361));
+    assert_eq!(try_set(&mut world, 0, &key, Some(b"")), too_large(Part::Key, 65));
     for bad in ["", "a\nb"] {
         assert_eq!(try_set(&mut world, 0, bad, Some(b"")), Err(NotSet::BadKey));
     }
@@ -60,7 +60,7 @@ fn bounds_are_errors_of_the_caller_and_change_nothing() {
         set(&mut world, 0, &format!("k{i}"), &value[..MAX_VALUE - 2]);
     }
     let last = MAX_MAP - 4 * MAX_VALUE;
-    assert_eq!(try_set(&mut world, 0, "last", Some(&value[..last])), too_large(MAX_MAP + 4, MAX_MAP));
+    assert_eq!(try_set(&mut world, 0, "last", Some(&value[..last])), too_large(Part::Map, MAX_MAP + 4));
     for i in 4..64 {
         set(&mut world, 0, "n", &[i]);
     }
@@ -219,42 +219,6 @@ fn whoever_forges_versions_step_by_step_is_superseded_as_well() {
     set(&mut world, 1, "k", b"still true");
     run_until_true(&mut world, secs(60));
     assert_eq!(value_at(&world, 0, "n1", "k"), Some(b"still true".to_vec()));
-}
-
-#[test]
-fn a_stamp_that_is_ahead_is_refused_and_counted_and_so_is_what_is_beyond_an_owners_bounds() {
-    let mut world = cluster(10, 3, Config::lan);
-    let epoch = world.node(1).local().identity.epoch;
-    let liar = world.node(1).own_life();
-    let tell = |world: &mut World, version: u64, stamp, value: &[u8]| {
-        let key = version.to_string();
-        let said = KeyValue { owner: "n1", epoch, version, step: 1, stamp, flags: 0, key: &key, value };
-        world.drive_with(0, |endpoint, now| endpoint.key_values.hear(now, &endpoint.node, &liar, &said));
-    };
-    tell(&mut world, 1, u64::MAX, b"v");
-    assert_eq!((key_values(&world, 0).counted.implausible, key_values(&world, 0).bytes), (1, 0));
-    for version in 1..2000 {
-        tell(&mut world, version, 1, &[7; 400]);
-    }
-    assert!(key_values(&world, 0).bytes <= 2 * MAX_MAP && key_values(&world, 0).counted.refused > 0);
-}
-
-#[test]
-fn of_more_than_there_is_room_for_the_largest_map_goes_without() {
-    let mut world = cluster(11, 4, Config::lan);
-    world.drive_with(0, |endpoint, _| endpoint.key_values.max_bytes = 2500);
-    set(&mut world, 1, "k", &[7; 500]);
-    set(&mut world, 2, "k", &[7; 500]);
-    for key in ["a", "b", "c", "d", "e"] {
-        set(&mut world, 3, key, &[7; 400]);
-    }
-    world.run_until("room for the small", secs(30), |world| {
-        ["n1", "n2"].iter().all(|owner| value_at(world, 0, owner, "k").is_some())
-    });
-    world.run_for(secs(30));
-    let held = key_values(&world, 0);
-    assert!(held.bytes <= 2500 && held.counted.refused > 0, "{}", held.bytes);
-    assert!(["n1", "n2"].iter().all(|owner| value_at(&world, 0, owner, "k").is_some()));
 }
 
 #[test]

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use proptest::prelude::*;
 
-use super::super::map::{MAX_KEYS, MAX_MAP, OwnerMap, Slot};
+use super::super::{
+    Part,
+    map::{MAX_KEYS, MAX_MAP, OwnerMap, Slot},
+};
 use crate::{swim::Time, wire::data::KeyValueDelta};
 
 const NOW: Time = Time::from_origin(Duration::from_secs(1000));
@@ -99,7 +102,7 @@ fn an_owner_has_256_keys_and_64_kib_and_its_deletions_take_nothing_of_that() {
         assert_eq!(owner.excess(&i.to_string(), b""), None);
         owner.change(&i.to_string(), Some(b""), 0, NOW);
     }
-    assert_eq!(owner.excess("one more", b""), Some((257, 256)));
+    assert_eq!(owner.excess("one more", b""), Some((Part::Keys, 257)));
     assert_eq!(owner.excess("7", b"another value"), None);
     for i in 0..3 * MAX_KEYS {
         owner.change(&(i % MAX_KEYS).to_string(), None, 0, NOW);
@@ -108,7 +111,7 @@ fn an_owner_has_256_keys_and_64_kib_and_its_deletions_take_nothing_of_that() {
     assert_eq!((owner.len(), owner.bytes()), (0, 0));
     assert!(owner.floor > 0, "the oldest deletions are forgotten");
     assert_eq!(owner.excess("x", &[0; MAX_MAP - 1]), None);
-    assert_eq!(owner.excess("x", &[0; MAX_MAP]), Some((MAX_MAP + 1, MAX_MAP)));
+    assert_eq!(owner.excess("x", &[0; MAX_MAP]), Some((Part::Map, MAX_MAP + 1)));
 }
 
 #[test]

@@ -1,0 +1,139 @@
+//! What is heard and is out of bounds: clocks that are wrong, maps that are too large, more maps than there is room for.
+
+use super::{
+    super::map::MAX_MAP,
+    trials::{cluster, delete, key_values, map_at, run_until_true, secs, set, try_set, value_at},
+};
+use crate::{
+    sim::World,
+    swim::{Config, Node},
+    wire::data::KeyValue,
+};
+
+fn stamp_at(world: &World, host: usize, owner: &str) -> u64 {
+    map_at(world, host, owner).and_then(|map| map.get("k")).map_or(0, |entry| entry.stamp)
+}
+
+fn data_syncs(world: &World) -> u64 {
+    world.up().map(|host| world.metrics(host).data_syncs).sum()
+}
+
+/// In a cluster at rest nothing is brought up to date any more.
+fn comes_to_rest(world: &mut World) {
+    world.run_for(secs(40));
+    let before = data_syncs(world);
+    world.run_for(secs(120));
+    assert_eq!(data_syncs(world), before, "seed {}", world.seed());
+}
+
+#[test]
+fn a_node_whose_clock_is_wrong_has_all_keys_and_all_have_its_own() {
+    for (seed, hours) in [(20, -24), (21, 24), (22, -1), (23, 1)] {
+        let mut world = cluster(seed, 5, Config::lan);
+        set(&mut world, 0, "k", b"before");
+        world.run_for(secs(10));
+        world.restart_with_clock_off(2, hours * 3_600_000);
+        world.run_until("its return", secs(60), |world| world.all_see(5));
+        (0..5).for_each(|host| _ = set(&mut world, host, "k", b"v"));
+        run_until_true(&mut world, secs(20));
+        // What counts is bounded by who hears it; what is passed on is what the owner said.
+        let (right, wrong) = (stamp_at(&world, 0, "n0"), stamp_at(&world, 2, "n2"));
+        assert_eq!(stamp_at(&world, 4, "n0"), right);
+        let ahead = stamp_at(&world, 0, "n2").saturating_sub(right) >> 16;
+        assert!(if hours > 0 { ahead.abs_diff(600_000) < 1000 } else { stamp_at(&world, 0, "n2") == wrong });
+        world.restart(4);
+        run_until_true(&mut world, secs(30));
+        comes_to_rest(&mut world);
+        for host in world.up() {
+            assert_eq!(world.metrics(host).implausible_entries, 0);
+        }
+    }
+}
+
+#[test]
+fn a_node_whose_machine_was_suspended_has_all_keys() {
+    let mut world = cluster(24, 5, Config::lan);
+    world.jump_clock(2, secs(7200));
+    world.restart(2);
+    world.run_until("its return", secs(60), |world| world.all_see(5));
+    world.suspend(2, secs(3600));
+    world.run_for(secs(3601));
+    world.run_until("its second return", secs(60), |world| world.all_see(5));
+    (0..5).for_each(|host| _ = set(&mut world, host, "k", b"v"));
+    run_until_true(&mut world, secs(20));
+    assert_eq!(delete(&mut world, 0, "k"), Some(2));
+    run_until_true(&mut world, secs(20));
+    comes_to_rest(&mut world);
+}
+
+/// Has host 0 hear that n1 set a key.
+fn tell(world: &mut World, version: u64, stamp: u64, value: &[u8]) {
+    let (owner, key) = (world.node(1).own_life(), version.to_string());
+    let said =
+        KeyValue { owner: "n1", epoch: owner.epoch, version, step: 1, stamp, flags: 0, key: &key, value };
+    world.drive_with(0, |endpoint, now| endpoint.key_values.hear(now, &endpoint.node, &owner, &said));
+}
+
+#[test]
+fn a_stamp_of_the_end_of_time_counts_as_ten_minutes_ahead_and_drives_nobody_away() {
+    let mut world = cluster(10, 3, Config::lan);
+    tell(&mut world, 1, u64::MAX, b"v");
+    let now = world.epoch();
+    let ahead = |stamp: u64| (stamp >> 16).abs_diff(now + 600_000);
+    let told = map_at(&world, 0, "n1").and_then(|map| map.get("1")).expect("it is taken in").stamp;
+    assert!(ahead(told) < 10_000, "{}", ahead(told));
+    set(&mut world, 0, "k", b"v");
+    assert_eq!(stamp_at(&world, 0, "n0"), told + 1);
+}
+
+#[test]
+fn what_is_beyond_an_owners_bounds_is_refused() {
+    let mut world = cluster(10, 3, Config::lan);
+    for version in 1..2000 {
+        tell(&mut world, version, 1, &[7; 400]);
+    }
+    assert!(key_values(&world, 0).bytes <= 2 * MAX_MAP && key_values(&world, 0).counted.refused > 0);
+}
+
+#[test]
+fn of_more_than_there_is_room_for_what_is_held_stays_and_the_rest_is_refused_once() {
+    let mut world = cluster(11, 4, Config::lan);
+    world.drive_with(0, |endpoint, _| endpoint.key_values.max_bytes = 2500);
+    set(&mut world, 1, "k", &[7; 500]);
+    set(&mut world, 2, "k", &[7; 500]);
+    run_until_true(&mut world, secs(10));
+    for key in ["a", "b", "c", "d", "e", "f"] {
+        set(&mut world, 3, key, &[7; 400]);
+    }
+    world.run_for(secs(30));
+    let has_small = |world: &World| ["n1", "n2"].iter().all(|owner| value_at(world, 0, owner, "k").is_some());
+    let refused = |world: &World| (key_values(world, 0).bytes <= 2500, key_values(world, 0).counted.refused);
+    assert!(has_small(&world) && refused(&world).0 && refused(&world).1 > 0, "{:?}", refused(&world));
+    let before = refused(&world);
+    comes_to_rest(&mut world);
+    assert_eq!(refused(&world), before, "nothing is told again");
+    // A value that takes no more room than the one before is no growth.
+    set(&mut world, 1, "k", &[8; 500]);
+    world.run_for(secs(10));
+    assert_eq!(value_at(&world, 0, "n1", "k"), Some(vec![8; 500]));
+    for key in ["a", "b"] {
+        delete(&mut world, 3, key);
+    }
+    world.run_for(secs(30));
+    let another = refused(&world).1;
+    assert!(another > before.1, "the map is as it was while there is no room for all that is new");
+    delete(&mut world, 1, "k");
+    delete(&mut world, 2, "k");
+    run_until_true(&mut world, secs(60));
+    assert!(refused(&world).0);
+}
+
+#[test]
+fn a_refusal_does_not_look_at_all_owners() {
+    let mut world = cluster(12, 3, Config::lan);
+    world.drive_with(0, |endpoint, _| endpoint.key_values.max_bytes = 100);
+    assert!(try_set(&mut world, 1, "k", Some(&[7; 500])).is_ok());
+    world.run_for(secs(5));
+    let node: &Node = world.node(0);
+    assert!(node.listed_life("n1").is_some() && map_at(&world, 0, "n1").is_some_and(|map| map.len() == 0));
+}
