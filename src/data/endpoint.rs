@@ -94,6 +94,12 @@ impl Endpoint {
         Some(output)
     }
 
+    /// Checks the bounds of broadcasts and key–values.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn audit_state(&self) -> Result<(), String> {
+        self.broadcasts.audit().and_then(|()| self.key_values.audit())
+    }
+
     /// Counters and gauges of the node and of this layer.
     pub(crate) fn metrics(&self) -> Metrics {
         let mut metrics = self.node.metrics();

@@ -116,9 +116,8 @@ pub struct Config {
     /// At most one member is tried per probe interval. Defaults to 10 s (LAN), 30 s (WAN), 5 s (local).
     pub reconnect_max_delay: Duration,
 
-    /// Longest delay between two tries to reach the seeds; the tries never end, and while they fail begin with 500 ms and
-    /// double. Defaults to 30 s (LAN),
-    /// 60 s (WAN), 15 s (local).
+    /// Longest delay between two tries to reach the seeds; the tries never end, and while they fail begin with 50 ms and
+    /// double. Defaults to 30 s (LAN), 60 s (WAN), 15 s (local).
     pub seed_max_delay: Duration,
 
     /// Longest time a leave takes to make sure that others know. It usually takes one round trip.

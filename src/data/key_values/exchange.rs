@@ -196,7 +196,7 @@ impl KeyValues {
         let deletes = changes.iter().any(|(_, slot)| slot.is_deleted());
         self.ensure(&owner, epoch, is_live);
         let delta = KeyValueDelta { owner: &owner, epoch, version, floor };
-        if !self.grow(&owner, version, bytes, |map| map.apply(&delta, changes)) {
+        if !self.grow(&owner, version, (changes.len(), bytes), |map| map.apply(&delta, changes)) {
             return;
         }
         self.plan_sweep(now, node, deletes);

@@ -170,11 +170,10 @@ impl OwnerMap {
         }
     }
 
-    /// Whether a reader may hear of one more change.
-    pub(super) fn has_room_for(&self, said: &KeyValue<'_>) -> bool {
-        let more = usize::from(!self.slots.contains_key(said.key));
-        self.slots.len() + more <= SLACK * (MAX_KEYS + MAX_TOMBSTONES)
-            && self.bytes + said.key.len() + said.value.len() <= SLACK * MAX_MAP
+    /// Whether a reader may hear of so many more keys and bytes.
+    pub(super) fn has_room_for(&self, keys: usize, bytes: usize) -> bool {
+        self.slots.len() + keys <= SLACK * (MAX_KEYS + MAX_TOMBSTONES)
+            && self.bytes + bytes <= SLACK * MAX_MAP
     }
 
     /// Whether this or something newer is known of a key.
@@ -278,6 +277,25 @@ impl OwnerMap {
             }
             self.remove(&key);
             self.floor = self.floor.max(version);
+        }
+    }
+
+    /// Checks what depends on its keys.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn audit(&self) -> Result<(), String> {
+        let bytes: usize = self.slots.iter().map(|(key, slot)| slot.size(key)).sum();
+        let tombstones = self.slots.values().filter(|slot| slot.is_deleted()).count();
+        let is_listed =
+            |(key, slot): (&Arc<str>, &Slot)| self.by_version.get(&slot.entry.version) == Some(key);
+        let is_whole = self.by_version.len() == self.slots.len() && self.slots.iter().all(is_listed);
+        match () {
+            () if !is_whole || (bytes, tombstones) != (self.bytes, self.tombstones) => {
+                Err("a map does not know its own keys".into())
+            }
+            () if !self.has_room_for(0, 0) => {
+                Err(format!("{} keys, {bytes} bytes of one map", self.slots.len()))
+            }
+            () => Ok(()),
         }
     }
 

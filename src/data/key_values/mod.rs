@@ -8,6 +8,7 @@
 mod exchange;
 mod map;
 mod queue;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -30,7 +31,7 @@ use crate::{
     swim::{Event, Life, Metrics, Node, Time, transmit_limit},
     wire::{
         data::{KeyValue, MAX_SMALL, MAX_TOPIC, MAX_VALUE, is_topic},
-        hash::{self, BUCKETS},
+        hash::BUCKETS,
         packet::Writer,
     },
 };
@@ -258,12 +259,8 @@ impl KeyValues {
         }
         let owner = self.name_of(said.owner);
         self.ensure(&owner, said.epoch, listed.is_some_and(|(_, is_live)| is_live));
-        if !self.map_of(&owner, said.epoch).is_some_and(|map| map.has_room_for(said)) {
-            self.counted.refused += 1;
-            return;
-        }
         let slot = Slot::new(said, now).counts_as(self.stamps.hear(now, said.stamp));
-        let more = said.key.len() + said.value.len();
+        let more = (1, said.key.len() + said.value.len());
         if self.grow(&owner, said.version, more, |map| map.hear(said.key.into(), slot)) {
             self.plan_sweep(now, node, said.flags & DELETED != 0);
             self.spread(now, &owner, said.key);
@@ -389,110 +386,6 @@ impl KeyValues {
 
     fn note_unsettled(&mut self, now: Time) {
         self.unsettled = if self.waiting.is_empty() { None } else { self.unsettled.or(Some(now)) };
-    }
-
-    /// Begins the map of an owner's life, if there is none or one of another life.
-    fn ensure(&mut self, owner: &Arc<str>, epoch: u64, is_live: bool) {
-        if self.map_of(owner, epoch).is_some() {
-            return;
-        }
-        self.remove(owner);
-        if let Err(place) = self.owners.find(owner) {
-            let owned = Owned { map: Arc::new(OwnerMap::new(epoch)), is_live, share: 0, refused: 0 };
-            self.owners.insert(place, Arc::clone(owner), owned);
-        }
-    }
-
-    /// Changes a map, and what depends on it.
-    fn alter<R>(&mut self, owner: &str, act: impl FnOnce(&mut OwnerMap) -> R) -> Option<R> {
-        let place = place_of(&self.owners, owner)?;
-        let owned = self.owners.value_mut(place);
-        let map = Arc::make_mut(&mut owned.map);
-        let before = map.bytes();
-        let result = act(map);
-        self.bytes = self.bytes - before + map.bytes();
-        self.generation += 1;
-        self.refresh(owner);
-        self.try_again();
-        Some(result)
-    }
-
-    /// Changes a map by what others know up to a version, at most so many bytes more. Maps that are held stay: if all would be
-    /// too much, this one stays as it was, and more of it is refused.
-    fn grow(&mut self, owner: &Arc<str>, version: u64, more: usize, act: impl FnOnce(&mut OwnerMap)) -> bool {
-        let (bytes, is_near) = (self.bytes, self.bytes + more > self.max_bytes);
-        let held = find(&self.owners, owner).filter(|_| is_near).map(|owned| Arc::clone(&owned.map));
-        self.alter(owner, act);
-        if self.bytes <= self.max_bytes.max(bytes) {
-            return true;
-        }
-        if let Some((place, held)) = place_of(&self.owners, owner).zip(held) {
-            let owned = self.owners.value_mut(place);
-            (owned.map, owned.refused) = (held, version);
-            (self.bytes, self.is_short) = (bytes, true);
-            self.counted.refused += 1;
-            self.refresh(owner);
-        }
-        false
-    }
-
-    /// Whether there was no room for a map of late, so that this does not count either: nothing is told again then.
-    fn refuses(&mut self, owner: &str, epoch: u64, version: u64) -> bool {
-        let Some(place) = place_of(&self.owners, owner).filter(|_| self.is_short) else { return false };
-        let owned = self.owners.value_mut(place);
-        let refuses = owned.map.epoch == epoch && owned.refused > 0;
-        if refuses && owned.refused < version {
-            owned.refused = version;
-            self.counted.refused += 1;
-            self.refresh(owner);
-        }
-        refuses
-    }
-
-    /// Once a sixteenth is free again, what was refused may be told once more.
-    fn try_again(&mut self) {
-        if self.is_short && self.bytes <= self.max_bytes / 16 * 15 {
-            self.is_short = false;
-            self.retries += 1;
-            let refused = self.owners.iter().filter(|(_, owned)| owned.refused > 0);
-            for owner in refused.map(|(owner, _)| Arc::clone(owner)).collect::<Vec<_>>() {
-                if let Some(place) = place_of(&self.owners, &owner) {
-                    self.owners.value_mut(place).refused = 0;
-                    self.refresh(&owner);
-                }
-            }
-        }
-    }
-
-    fn set_live(&mut self, owner: &str, is_live: bool) {
-        if let Some(place) = place_of(&self.owners, owner)
-            && self.owners.at(place).1.is_live != is_live
-        {
-            self.owners.value_mut(place).is_live = is_live;
-            self.refresh(owner);
-        }
-    }
-
-    /// An owner's share of the digest, after a change.
-    fn refresh(&mut self, owner: &str) {
-        let Some(place) = place_of(&self.owners, owner) else { return };
-        let owned = self.owners.value_mut(place);
-        let (epoch, version) = (owned.map.epoch, owned.known());
-        let counts = owned.is_live && version > 0;
-        let share = if counts { hash::entry(owner, epoch, version) } else { 0 };
-        let before = std::mem::replace(&mut owned.share, share);
-        self.digest ^= before ^ share;
-        self.buckets[hash::bucket(owner)] ^= before ^ share;
-    }
-
-    fn remove(&mut self, owner: &str) {
-        self.set_live(owner, false);
-        if let Some(place) = place_of(&self.owners, owner) {
-            let (_, owned) = self.owners.remove(place);
-            self.bytes -= owned.map.bytes();
-            self.generation += 1;
-            self.try_again();
-        }
     }
 
     /// While there are tombstones, they are looked at sixteen times within the time for which they are kept.

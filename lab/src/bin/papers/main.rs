@@ -6,6 +6,7 @@
 //! cargo run --release -p lab --bin papers -- --help
 //! ```
 
+mod broadcasts;
 mod faults;
 mod gossip;
 mod lifeguard;
@@ -32,9 +33,10 @@ struct Options {
 
 type Section = fn(&Options) -> Table;
 
-const SECTIONS: [(&str, &[Section]); 6] = [
+const SECTIONS: [(&str, &[Section]); 7] = [
     ("swim", &[swim::messages, swim::first_detection, swim::piggyback, swim::formulas, swim::joins]),
     ("gossip", &[gossip::table]),
+    ("broadcasts", &[broadcasts::completeness]),
     ("crash", &[lifeguard::crashes]),
     ("lifeguard", &[lifeguard::accuracy, lifeguard::speed, lifeguard::tuning]),
     ("rapid", &[rapid::bootstraps, rapid::crashes, rapid::asymmetry]),
@@ -46,7 +48,7 @@ const USAGE: &str =
 
 usage: papers [SECTION]… [OPTION]…
 
-Sections: swim, gossip, crash, lifeguard, rapid, faults; without one, all of them, which takes minutes.
+Sections: swim, gossip, broadcasts, crash, lifeguard, rapid, faults; without one, all of them, which takes minutes.
 
   --full           the whole grids of the papers, not a few points of each
   --check          a row that does not hold is a failure

@@ -1,13 +1,13 @@
 //! What is heard and is out of bounds: clocks that are wrong, maps that are too large, more maps than there is room for.
 
 use super::{
-    super::map::MAX_MAP,
+    super::{Exchange, map::MAX_MAP},
     trials::{cluster, delete, key_values, map_at, run_until_true, secs, set, try_set, value_at},
 };
 use crate::{
     sim::World,
     swim::{Config, Node},
-    wire::data::KeyValue,
+    wire::data::{DataMessage, KeyValue, KeyValueDelta},
 };
 
 fn stamp_at(world: &World, host: usize, owner: &str) -> u64 {
@@ -93,6 +93,24 @@ fn what_is_beyond_an_owners_bounds_is_refused() {
         tell(&mut world, version, 1, &[7; 400]);
     }
     assert!(key_values(&world, 0).bytes <= 2 * MAX_MAP && key_values(&world, 0).counted.refused > 0);
+    // The same by stream, each delta within the bounds of one.
+    let owner = world.node(2).own_life();
+    for delta in 1..=5_u64 {
+        world.drive_with(0, |endpoint, now| {
+            let (part, node, mut exchange) = (&mut endpoint.key_values, &endpoint.node, Exchange::default());
+            let (epoch, version) = (owner.epoch, delta * 100);
+            let head = KeyValueDelta { owner: "n2", epoch, version, floor: 0 };
+            part.hear_in(now, node, &mut exchange, "n2", &DataMessage::KeyValueDelta(head));
+            for version in version - 99..=version {
+                let (key, value) = (&*version.to_string(), &[7; 1000][..]);
+                let said = KeyValue { owner: "n2", epoch, version, step: 1, stamp: 1, flags: 0, key, value };
+                part.hear_in(now, node, &mut exchange, "n2", &DataMessage::KeyValue(said));
+            }
+            part.end_turn(now, node, &mut exchange);
+        });
+        let held = map_at(&world, 0, "n2").map_or(0, |map| map.len());
+        assert_eq!((held, key_values(&world, 0).audit()), (100, Ok(())), "after {delta}");
+    }
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn values(map: &OwnerMap) -> BTreeMap<String, Vec<u8>> {
 fn tell(map: &OwnerMap, key: &str, reader: &mut OwnerMap) {
     let Some((key, slot)) = map.slot(key) else { return };
     let said = map.tell("a", key, slot);
-    if !reader.knows(key, said.version) && reader.has_room_for(&said) {
+    if !reader.knows(key, said.version) && reader.has_room_for(1, said.key.len() + said.value.len()) {
         reader.hear(Arc::clone(key), Slot::new(&said, NOW));
     }
 }

@@ -103,6 +103,7 @@ impl Witness {
             let node = world.node(host);
             let life = node.local().identity.epoch;
             let key_values = key_values(world, host);
+            assert_eq!(key_values.audit(), Ok(()), "seed {seed}: host {host}");
             for (owner, owned) in key_values.view().1.iter() {
                 let map = &owned.map;
                 let at = format!("seed {seed}: {owner} at host {host}");

@@ -216,6 +216,15 @@ impl Bench {
                 self.readers -= 1;
                 self.endpoint.close_server(now, TOPICS[0]);
             }
+            6 => {
+                let value = (!detail.is_multiple_of(5)).then_some(&*payload);
+                let _ = self.endpoint.set(now, topic, value);
+            }
+            7 if detail.is_multiple_of(3) => {
+                let (caller, _) = bounded(1);
+                let _ = self.endpoint.broadcast_confirmed(now, topic, b"x", within, caller);
+            }
+            7 => drop(self.endpoint.broadcast(now, topic, &ZEROS[..usize::from(detail)], detail % 2)),
             _ => {
                 if let Some(item) = self.endpoint.take_request(now, TOPICS[0]) {
                     let status =
@@ -286,6 +295,7 @@ impl Bench {
             self.follow(output);
         }
         self.endpoint.node.audit().expect("every bound holds");
+        self.endpoint.audit_state().expect("so does that of broadcasts and key-values");
         let members = self.endpoint.node.members();
         let same = members.len() == self.folded.len()
             && members.iter().all(|member| self.folded.get(&member.name) == Some(&member.state));

@@ -250,7 +250,7 @@ impl Step {
                 let said = (0..=bytes.below(4)).map(|_| SaidData::read(bytes)).collect();
                 Self::DataFrame(stream, from, said)
             }
-            39..=43 => Self::Use(bytes.below(6), bytes.next()),
+            39..=43 => Self::Use(bytes.below(8), bytes.next()),
             _ => Self::Lookup(bytes.next(), bytes.below(3)),
         }
     }

@@ -1,0 +1,139 @@
+//! All maps together: what changes them, the digest that covers them, and what is done when there is no more room.
+
+use std::sync::Arc;
+
+use super::{KeyValues, Owned, OwnerMap, find, place_of};
+use crate::wire::hash;
+
+impl KeyValues {
+    /// Begins the map of an owner's life, if there is none or one of another life.
+    pub(super) fn ensure(&mut self, owner: &Arc<str>, epoch: u64, is_live: bool) {
+        if self.map_of(owner, epoch).is_some() {
+            return;
+        }
+        self.remove(owner);
+        if let Err(place) = self.owners.find(owner) {
+            let owned = Owned { map: Arc::new(OwnerMap::new(epoch)), is_live, share: 0, refused: 0 };
+            self.owners.insert(place, Arc::clone(owner), owned);
+        }
+    }
+
+    /// Changes a map, and what depends on it.
+    pub(super) fn alter<R>(&mut self, owner: &str, act: impl FnOnce(&mut OwnerMap) -> R) -> Option<R> {
+        let place = place_of(&self.owners, owner)?;
+        let owned = self.owners.value_mut(place);
+        let map = Arc::make_mut(&mut owned.map);
+        let before = map.bytes();
+        let result = act(map);
+        self.bytes = self.bytes - before + map.bytes();
+        self.generation += 1;
+        self.refresh(owner);
+        self.try_again();
+        Some(result)
+    }
+
+    /// Changes a map by what others know up to a version, at most so many keys and bytes more, and says whether there is room.
+    /// Else it stays as it was, like all maps that are held; and if it is all maps that would be too large, more of it is refused.
+    pub(super) fn grow(
+        &mut self,
+        owner: &Arc<str>,
+        version: u64,
+        (keys, more): (usize, usize),
+        act: impl FnOnce(&mut OwnerMap),
+    ) -> bool {
+        let (bytes, most) = (self.bytes, self.max_bytes.max(self.bytes));
+        let may_be_too_much = |owned: &&Owned| bytes + more > most || !owned.map.has_room_for(keys, more);
+        let held = find(&self.owners, owner).filter(may_be_too_much).map(|owned| Arc::clone(&owned.map));
+        self.alter(owner, act);
+        let Some((place, held)) = place_of(&self.owners, owner).zip(held) else { return true };
+        let owned = self.owners.value_mut(place);
+        let (is_short, is_within) = (self.bytes > most, owned.map.has_room_for(0, 0));
+        if is_within && !is_short {
+            return true;
+        }
+        owned.map = held;
+        if is_short {
+            (owned.refused, self.is_short) = (version, true);
+        }
+        (self.bytes, self.counted.refused) = (bytes, self.counted.refused + 1);
+        self.refresh(owner);
+        false
+    }
+
+    /// Whether there was no room for a map of late, so that this does not count either: nothing is told again then.
+    pub(super) fn refuses(&mut self, owner: &str, epoch: u64, version: u64) -> bool {
+        let Some(place) = place_of(&self.owners, owner).filter(|_| self.is_short) else { return false };
+        let owned = self.owners.value_mut(place);
+        let refuses = owned.map.epoch == epoch && owned.refused > 0;
+        if refuses && owned.refused < version {
+            owned.refused = version;
+            self.counted.refused += 1;
+            self.refresh(owner);
+        }
+        refuses
+    }
+
+    /// Once a sixteenth is free again, what was refused may be told once more.
+    fn try_again(&mut self) {
+        if self.is_short && self.bytes <= self.max_bytes / 16 * 15 {
+            self.is_short = false;
+            self.retries += 1;
+            let refused = self.owners.iter().filter(|(_, owned)| owned.refused > 0);
+            for owner in refused.map(|(owner, _)| Arc::clone(owner)).collect::<Vec<_>>() {
+                if let Some(place) = place_of(&self.owners, &owner) {
+                    self.owners.value_mut(place).refused = 0;
+                    self.refresh(&owner);
+                }
+            }
+        }
+    }
+
+    pub(super) fn set_live(&mut self, owner: &str, is_live: bool) {
+        if let Some(place) = place_of(&self.owners, owner)
+            && self.owners.at(place).1.is_live != is_live
+        {
+            self.owners.value_mut(place).is_live = is_live;
+            self.refresh(owner);
+        }
+    }
+
+    /// An owner's share of the digest, after a change.
+    fn refresh(&mut self, owner: &str) {
+        let Some(place) = place_of(&self.owners, owner) else { return };
+        let owned = self.owners.value_mut(place);
+        let (epoch, version) = (owned.map.epoch, owned.known());
+        let counts = owned.is_live && version > 0;
+        let share = if counts { hash::entry(owner, epoch, version) } else { 0 };
+        let before = std::mem::replace(&mut owned.share, share);
+        self.digest ^= before ^ share;
+        self.buckets[hash::bucket(owner)] ^= before ^ share;
+    }
+
+    pub(super) fn remove(&mut self, owner: &str) {
+        self.set_live(owner, false);
+        if let Some(place) = place_of(&self.owners, owner) {
+            let (_, owned) = self.owners.remove(place);
+            self.bytes -= owned.map.bytes();
+            self.generation += 1;
+            self.try_again();
+        }
+    }
+
+    /// Checks every bound, and what depends on the maps.
+    #[cfg(any(test, fuzzing))]
+    pub(in crate::data) fn audit(&self) -> Result<(), String> {
+        let (mut bytes, mut digest) = (0, 0);
+        for (_, owned) in self.owners.iter() {
+            owned.map.audit()?;
+            (bytes, digest) = (bytes + owned.map.bytes(), digest ^ owned.share);
+        }
+        match () {
+            () if bytes != self.bytes || bytes > self.max_bytes + super::MAX_MAP => {
+                Err(format!("{bytes} bytes of maps, counted as {}", self.bytes))
+            }
+            () if digest != self.digest => Err("the digest is not that of the maps".into()),
+            () if self.announced.len() > super::MAX_ANNOUNCED => Err("too many values are announced".into()),
+            () => Ok(()),
+        }
+    }
+}
