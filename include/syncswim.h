@@ -114,7 +114,7 @@
 #define SYNCSWIM_ENTRY_OWNER_GONE 2
 
 /**
- * The answers to a query, as they come in. Threads that read it wait for each other.
+ * The answers to a query, as they come in. Any thread may use it; if several read, each answer goes to one of them.
  */
 typedef struct syncswim_answers syncswim_answers;
 
@@ -414,7 +414,7 @@ typedef struct syncswim_entry {
 #define SYNCSWIM_ERR_TOO_LARGE -20
 
 /**
- * No answer came in time, or the member failed meanwhile: it may have acted.
+ * No answer came in time, or the member failed, restarted or left meanwhile: it may have acted.
  */
 #define SYNCSWIM_ERR_UNANSWERED -21
 
@@ -427,6 +427,11 @@ typedef struct syncswim_entry {
  * The member is live, and that can be done only with a failed one.
  */
 #define SYNCSWIM_ERR_STILL_LIVE -23
+
+/**
+ * Who asked has given up, so the answer went nowhere.
+ */
+#define SYNCSWIM_ERR_TOO_LATE -24
 
 #ifdef __cplusplus
 extern "C" {
@@ -860,8 +865,8 @@ syncswim_status syncswim_cluster_prometheus_text(const struct syncswim_cluster *
 
 /**
  * Sends a message to a member, and waits until it is in that member's inboxes for the topic: then, and only then, the call
- * returns SYNCSWIM_OK. Waits for `timeout_ms` milliseconds at most, or a day if it is negative. SYNCSWIM_ERR_UNANSWERED says that it
- * may have arrived, SYNCSWIM_ERR_UNKNOWN_MEMBER, SYNCSWIM_ERR_NOT_REACHED, SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY and
+ * returns SYNCSWIM_OK. Waits for `timeout_ms` milliseconds at most, or a day if it is negative; not for 0.
+ * SYNCSWIM_ERR_UNANSWERED says that it may have arrived, SYNCSWIM_ERR_UNKNOWN_MEMBER, SYNCSWIM_ERR_NOT_REACHED, SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY and
  * SYNCSWIM_ERR_TOO_LARGE (1 MiB is the most) that it has not.
  */
 syncswim_status syncswim_cluster_send(const struct syncswim_cluster *cluster,
@@ -885,7 +890,8 @@ syncswim_status syncswim_cluster_request(const struct syncswim_cluster *cluster,
 
 /**
  * Opens a mailbox for what members send to a topic from now on: to all that begin with a text if there is "*" behind it, to
- * all if there is nothing else. While it holds 1,024 messages or 4 MiB, senders get SYNCSWIM_ERR_BUSY.
+ * all if there is nothing else. What comes while it holds 1,024 messages or 4 MiB is lost for it (syncswim_message_lost), or
+ * refused with SYNCSWIM_ERR_BUSY if no other mailbox takes it. SYNCSWIM_ERR_BUSY is also the 65th mailbox.
  */
 syncswim_status syncswim_cluster_inbox(const struct syncswim_cluster *cluster,
                                        const char *topics,
@@ -926,16 +932,18 @@ syncswim_status syncswim_requests_next(const struct syncswim_requests *requests,
 void syncswim_requests_free(struct syncswim_requests *requests);
 
 /**
- * Answers a request, once: SYNCSWIM_ERR_STATE if it is none, or was answered. SYNCSWIM_TIMEOUT if its sender has given up.
+ * Answers a request, once: SYNCSWIM_ERR_STATE if it is none, or was answered. SYNCSWIM_ERR_TOO_LATE if its sender has given up.
+ * SYNCSWIM_OK says that the answer is on its way.
  */
 syncswim_status syncswim_request_answer(const struct syncswim_message *request,
                                         const uint8_t *payload,
                                         size_t length);
 
 /**
- * Refuses a request, once, for a reason of at most 512 bytes. Errors as for syncswim_request_answer.
+ * Refuses a request, once. What is beyond 512 bytes of the reason is cut off. Errors as for syncswim_request_answer.
  */
-syncswim_status syncswim_request_refuse(const struct syncswim_message *request, const char *reason);
+syncswim_status syncswim_request_refuse(const struct syncswim_message *request,
+                                        const char *reason);
 
 /**
  * Asks all live members that a filter matches, this node included if it does: "" for all, "role=db,!zone=a", "@others" for
@@ -958,7 +966,7 @@ syncswim_status syncswim_answers_next(const struct syncswim_answers *answers,
                                       struct syncswim_message **out);
 
 /**
- * Frees the results of a query. NULL does nothing.
+ * Frees the results of a query. If it is not over, it is cancelled: who was not asked yet will not be. NULL does nothing.
  */
 void syncswim_answers_free(struct syncswim_answers *answers);
 
@@ -988,17 +996,23 @@ const uint8_t *syncswim_message_payload(const struct syncswim_message *message);
 size_t syncswim_message_len(const struct syncswim_message *message);
 
 /**
- * SYNCSWIM_OK. Of a result of a query that is no answer: SYNCSWIM_ERR_REFUSED (the payload says why),
- * SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY, SYNCSWIM_ERR_TOO_LARGE; SYNCSWIM_ERR_UNANSWERED if the member lives and was silent,
- * SYNCSWIM_ERR_NOT_REACHED if it failed or left meanwhile, perhaps after it acted.
+ * SYNCSWIM_OK. Of a result of a query that is no answer, the same as of syncswim_cluster_request: SYNCSWIM_ERR_REFUSED,
+ * SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY, SYNCSWIM_ERR_TOO_LARGE; SYNCSWIM_ERR_UNANSWERED if the member was asked and may have
+ * acted, SYNCSWIM_ERR_NOT_REACHED if it was not reached, so that it has not. The payload says in words why.
  */
 syncswim_status syncswim_message_status(const struct syncswim_message *message);
 
 /**
- * Of a message in an inbox that gets broadcasts: how many broadcasts of that member did not come and will not, or came too
- * fast for this reader; it has no topic and no payload then. 0 if it says something, or if the call failed.
+ * How many messages and broadcasts of that member are lost for the mailbox: it was full, or broadcasts did not come and will
+ * not. It has no topic and no payload then. 0 if it says something, or if the call failed.
  */
 uint64_t syncswim_message_lost(const struct syncswim_message *message);
+
+/**
+ * Of a broadcast in a mailbox: its number, which its sender counts from 1 in each of its lives. 0 if it is a message to this node
+ * alone, or something else, or if the call failed.
+ */
+uint64_t syncswim_message_seq(const struct syncswim_message *message);
 
 /**
  * Frees it. A request that was not answered is refused so. NULL does nothing.

@@ -195,13 +195,15 @@ pub enum Error {
     },
 
     /// The member did not answer and, as far as this node can tell, nothing that was sent has reached it.
-    #[error("{} was not reached within {took:?} (check the network between the two nodes)", Quoted(.name))]
+    #[error("{} was not reached within {took:?}: {ended_by} ({})", Quoted(.name), .ended_by.remedy())]
     #[non_exhaustive]
     NotReached {
         /// Its name.
         name: String,
         /// How long it was tried.
         took: std::time::Duration,
+        /// What ended that.
+        ended_by: EndedBy,
     },
 
     /// Nobody there reads the topic. It was not delivered.
@@ -214,12 +216,12 @@ pub enum Error {
         topic: String,
     },
 
-    /// What waits there for its reader is as much as is kept, or this node does too much at once. Nothing was done.
-    #[error("{what} is busy: {limit} at most; {remedy}")]
+    /// There is too much of something already, at the member or in this node. Nothing was done.
+    #[error("{} is busy: {limit} at most; {remedy}", Who(.member.as_deref()))]
     #[non_exhaustive]
     Busy {
-        /// The member, or this node.
-        what: String,
+        /// The member's name; `None` if it is this node.
+        member: Option<String>,
         /// How many of what there may be at a time.
         limit: &'static str,
         /// What to do.
@@ -240,14 +242,16 @@ pub enum Error {
         remedy: &'static str,
     },
 
-    /// The member did not answer in time, or failed meanwhile. **It may have acted.**
-    #[error("{} did not answer within {took:?}, but may have acted (ask what it did before you repeat it)", Quoted(.name))]
+    /// The member was asked and gave no answer, in time or ever. **It may have acted.**
+    #[error("{} gave no answer within {took:?}, as {ended_by}; it may have acted (ask what it did before you repeat it)", Quoted(.name))]
     #[non_exhaustive]
     Unanswered {
         /// Its name.
         name: String,
         /// How long it was waited for.
         took: std::time::Duration,
+        /// What ended the wait.
+        ended_by: EndedBy,
     },
 
     /// The member's application refused the request. Whether it acted before is its own affair.
@@ -322,6 +326,58 @@ impl Error {
             cause = error.source();
         }
         text
+    }
+}
+
+/// What ended the wait for an answer that did not come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum EndedBy {
+    /// The time was over. The member is live, as far as this node knows.
+    Timeout,
+    /// The member failed.
+    Failure,
+    /// The member was restarted. Its new life knows nothing of what was asked.
+    Restart,
+    /// The member left.
+    Leave,
+    /// The member no longer knows what became of it.
+    Forgotten,
+}
+
+impl EndedBy {
+    /// If nothing has reached the member.
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Timeout => "check the network between the two nodes, or wait longer",
+            Self::Failure | Self::Leave => "wait until it is back, or choose another member",
+            Self::Restart | Self::Forgotten => "repeat it",
+        }
+    }
+}
+
+/// As `the time was over`.
+impl fmt::Display for EndedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Timeout => "the time was over",
+            Self::Failure => "it failed",
+            Self::Restart => "it was restarted",
+            Self::Leave => "it left",
+            Self::Forgotten => "it has forgotten",
+        })
+    }
+}
+
+/// A member, or this node.
+struct Who<'a>(Option<&'a str>);
+
+impl fmt::Display for Who<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(name) => Quoted(name).fmt(f),
+            None => f.write_str("this node"),
+        }
     }
 }
 
@@ -496,11 +552,11 @@ mod tests {
             Error::StateFile { path: "p".into(), source: system() },
             Error::Panicked { what: "w".into(), message: "m".into() },
             Error::NotLive { name: "n".into(), left: false },
-            Error::NotReached { name: "n".into(), took: limit },
+            Error::NotReached { name: "n".into(), took: limit, ended_by: EndedBy::Timeout },
             Error::NoReader { name: "n".into(), topic: "t".into() },
-            Error::Busy { what: "n".into(), limit: "1 broadcast", remedy: "broadcast less often" },
+            Error::Busy { member: None, limit: "1 broadcast", remedy: "broadcast less often" },
             Error::TooLarge { what: "bytes", size: 2, limit: 1, remedy: "choose a shorter one" },
-            Error::Unanswered { name: "n".into(), took: limit },
+            Error::Unanswered { name: "n".into(), took: limit, ended_by: EndedBy::Timeout },
             Error::Refused { name: "n".into(), reason: "r".into() },
             Error::TooLate,
             Error::Left,

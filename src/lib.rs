@@ -113,6 +113,7 @@ mod keys;
 mod log_line;
 mod membership;
 mod private_file;
+mod reader;
 #[cfg(any(test, feature = "sim"))]
 pub mod recording;
 #[cfg(not(any(test, feature = "sim")))]
@@ -130,7 +131,7 @@ mod wire;
 pub use crossbeam_channel;
 #[doc(no_inline)]
 pub use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
-pub use data::{Entry, MessageKind, Topics};
+pub use data::{Entry, MessageKind, Topics, Unanswered};
 pub use discovery::{
     Cluster, ClusterHandle, Discovery, DnsDiscovery, GossipDiscovery, GossipHandle, NoDiscovery, PeerName,
     Resolver, SystemResolver,
@@ -138,12 +139,12 @@ pub use discovery::{
 #[cfg(all(fuzzing, feature = "dns-client"))]
 #[doc(hidden)]
 pub use dns::fuzz_dns_answer;
-pub use error::{BoxError, Error, JoinProblem};
+pub use error::{BoxError, EndedBy, Error, JoinProblem};
 pub use filter::Filter;
 pub use gossip::{
-    Answered, Answers, BroadcastId, BroadcastReport, DEFAULT_PORT, Entries, EntriesOf, EntryChange,
-    EntryWatch, Events, Gossip, GossipBuilder, GossipConfig, HostPort, Inbox, Members, Message, NotConfirmed,
-    Query, QueryReport, Reply, Request, Requests, Sender, Unconfirmed, Why,
+    BroadcastId, BroadcastReport, DEFAULT_PORT, Entries, EntriesOf, EntryChange, EntryWatch, Events, Gossip,
+    GossipBuilder, GossipConfig, HostPort, Inbox, MemberLife, Members, Message, Near, NotAnswered,
+    NotConfirmed, Query, QueryAnswer, QueryAnswers, QueryReport, Reply, Request, Requests, Unconfirmed,
 };
 #[cfg(feature = "encryption")]
 pub use gossip::{KeyStep, RotateOptions, RotateProblem, RotatedNode, Rotation};
@@ -190,7 +191,7 @@ const _: () = {
     check::<Error>();
     check::<Events>();
     check::<Filter>();
-    check::<Answers>();
+    check::<QueryAnswers>();
     check::<Gossip>();
     check::<BroadcastReport>();
     check::<Inbox>();

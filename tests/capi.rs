@@ -306,7 +306,20 @@ with syncswim.Node("a", bind="127.0.0.1:0") as a, syncswim.Node("b", bind="127.0
     server = threading.Thread(target=serve, args=(b,))
     server.start()
     a.send("b", "jobs/1", b"\0sweep")
-    assert next(inbox) == ("a", "jobs/1", b"\0sweep")
+    assert next(inbox) == ("a", "jobs/1", b"\0sweep", "sent", 0)
+    for number in range(1030):
+        try:
+            a.send("b", "jobs/2", b"")
+        except syncswim.Error as error:
+            assert (number, error.status) == (1024, -19), error
+            break
+    both = b.inbox("jobs/2")
+    a.send("b", "jobs/2", b"")
+    read = [next(inbox) for _ in range(1025)]
+    assert read[-1] == ("a", "", b"", "lost", 1), read[-1]
+    assert next(both).kind == "sent"
+    a.broadcast("jobs/3", b"all")
+    assert next(inbox) == ("a", "jobs/3", b"all", "broadcast", 0)
     while True:
         try:
             assert a.request("b", "double", b"x" * 100_000) == b"x" * 200_000
@@ -320,7 +333,9 @@ with syncswim.Node("a", bind="127.0.0.1:0") as a, syncswim.Node("b", bind="127.0
         except syncswim.Error as error:
             assert error.status == -22, error
     answers = {answer.member: answer for answer in a.query("double", b"1")}
-    assert answers == {"a": ("a", b"", "no reader"), "b": ("b", b"11", None)}, answers
+    assert answers == {"a": ("a", b"", "nobody there serves the topic", False), "b": ("b", b"11", None, True)}, answers
+    for answer in a.query("double", b"drop", to="@name=b"):
+        assert answer == ("b", b"", "dropped the request unanswered", True), answer
     assert [answer.member for answer in a.query("syncswim/ping", to="@others")] == ["b"]
     b.stop()
     server.join()

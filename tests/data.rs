@@ -176,7 +176,7 @@ fn limits_say_what_they_are(sealed: bool) {
 
 fn bursts_come_once_and_in_order(sealed: bool) {
     let nodes = cluster(5, sealed);
-    let inboxes: Vec<_> = nodes.iter().map(|node| node.inbox("t")).collect();
+    let inboxes: Vec<_> = nodes.iter().map(|node| node.inbox("t").unwrap()).collect();
     let start = Instant::now();
     // Members keep 256 in a minute.
     thread::scope(|scope| {
@@ -223,7 +223,7 @@ fn a_node_in_a_process_of_its_own() {
     // While it is stopped it loses nearly all that is sent to it.
     config.recv_buffer = 4096;
     let node = Gossip::start(config).unwrap();
-    let inbox = node.inbox("t");
+    let inbox = node.inbox("t").unwrap();
     let tell = |line: String| writeln!(std::io::stdout(), "\n{line}").unwrap();
     node.set("mine", "1").unwrap();
     tell("ready".into());

@@ -25,9 +25,11 @@ SLICE_MS = 250
 Change = namedtuple("Change", "active left removed")
 Snapshot = namedtuple("Snapshot", "active left failed")
 Member = namedtuple("Member", "name addr state is_local tags removed_by")
-Message = namedtuple("Message", "sender topic payload")
-Answer = namedtuple("Answer", "member payload error")
-QUERY_ERRORS = {-17: "failed or left", -18: "no reader", -19: "busy", -20: "too large", -21: "silent", -22: "refused"}
+# `kind` is "sent", "broadcast", or "lost": then `lost` messages and broadcasts of the sender are lost for this inbox.
+Message = namedtuple("Message", "sender topic payload kind lost")
+# `error` says why there is no answer, `acted` whether the member may have acted.
+Answer = namedtuple("Answer", "member payload error acted")
+UNANSWERED, REFUSED = -21, -22
 
 
 class Error(Exception):
@@ -138,6 +140,8 @@ def _load():
         ("message_payload", [c_void_p], c_void_p),
         ("message_len", [c_void_p], c_size_t),
         ("message_status", [c_void_p], c_int32),
+        ("message_lost", [c_void_p], c_uint64),
+        ("message_seq", [c_void_p], c_uint64),
     ]:
         function = getattr(library, f"syncswim_{name}")
         function.argtypes, function.restype = arguments, result
@@ -322,16 +326,20 @@ class Node:
 
     def query(self, topic, payload=b"", to="", timeout=5.0):
         """Asks all live members that a filter matches, as "role=db,!zone=a"; one Answer for each, whose `error` says why
-        there is none."""
+        there is none. A generator that is closed early gives the query up."""
         call, ms = _lib.syncswim_cluster_query, int(timeout * 1000)
         answers = _new(call, self._cluster, to.encode(), topic.encode(), payload, len(payload), ms)
         for message in _read(_lib.syncswim_answers_next, answers, _lib.syncswim_answers_free):
-            error = QUERY_ERRORS.get(_lib.syncswim_message_status(message))
+            status = _lib.syncswim_message_status(message)
             said = _take(message)
-            yield Answer(said.sender, said.payload, error)
+            if status == OK:
+                yield Answer(said.sender, said.payload, None, True)
+            else:
+                yield Answer(said.sender, b"", said.payload.decode(), status in (UNANSWERED, REFUSED))
 
     def inbox(self, topics):
-        """The messages to a topic, to all that begin alike ("jobs/*"), or to all ("*"), until the node ends."""
+        """The messages and broadcasts to a topic, to all that begin alike ("jobs/*"), or to all ("*"), until the node ends. What
+        comes while 1,024 of them or 4 MiB wait is lost, and a Message of the kind "lost" says how many."""
         inbox = _new(_lib.syncswim_cluster_inbox, self._cluster, topics.encode())
         return map(_take, _read(_lib.syncswim_inbox_next, inbox, _lib.syncswim_inbox_free))
 
@@ -434,7 +442,9 @@ def _said(message):
 
 def _take(message):
     try:
-        return Message(*_said(message))
+        lost = _lib.syncswim_message_lost(message)
+        kind = "lost" if lost else "broadcast" if _lib.syncswim_message_seq(message) else "sent"
+        return Message(*_said(message), kind, lost)
     finally:
         _lib.syncswim_message_free(message)
 

@@ -61,7 +61,7 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     let config = GossipConfig::local(&arguments[0]).bind(arguments[1].as_str());
     let node = Gossip::start(arguments.get(2).into_iter().fold(config, GossipConfig::seed))?;
     println!("listens on {}", node.local().addr);
-    let (cache, inbox, reader) = (Cache::default(), node.inbox("cache"), node.clone());
+    let (cache, inbox, reader) = (Cache::default(), node.inbox("cache")?, node.clone());
     let own = Arc::clone(&cache);
     thread::Builder::new().name("cache".into()).spawn(move || follow(&reader, &inbox, &own))?;
     for line in io::stdin().lines() {

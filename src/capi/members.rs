@@ -178,7 +178,7 @@ pub unsafe extern "C" fn syncswim_cluster_nearest(
         let filter: Filter = filter.parse()?;
         let nearest = with_gossip(cluster, |node| {
             let nearest = node.nearest(&filter, most);
-            Entry::list(node, nearest.iter().map(|(member, _)| member))
+            Entry::list(node, nearest.iter().map(|near| &near.member))
         })?;
         out.put(MEMBERS.insert(nearest));
         Ok(SYNCSWIM_OK)

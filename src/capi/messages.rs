@@ -19,8 +19,8 @@ use super::{
     },
 };
 use crate::{
-    Answered, Answers, Filter, Inbox, Message, MessageKind, Query, Reply, Request, Requests, Sender, Topics,
-    Why,
+    Filter, Inbox, MemberLife, Message, MessageKind, Query, QueryAnswer, QueryAnswers, Reply, Request,
+    Requests, Topics, Unanswered,
 };
 
 /// Something that a member said: a message, a request, or an answer. Any thread may read it, several at a time.
@@ -45,7 +45,7 @@ pub struct syncswim_requests {
     _private: (),
 }
 
-/// The answers to a query, as they come in. Threads that read it wait for each other.
+/// The answers to a query, as they come in. Any thread may use it; if several read, each answer goes to one of them.
 #[derive(Debug)]
 #[allow(non_camel_case_types)]
 pub struct syncswim_answers {
@@ -55,7 +55,7 @@ pub struct syncswim_answers {
 static MESSAGES: Registry<syncswim_message, Object> = Registry::new("message");
 static INBOXES: Registry<syncswim_inbox, Inbox> = Registry::new("inbox");
 static REQUESTS: Registry<syncswim_requests, Requests> = Registry::new("requests");
-static ANSWERS: Registry<syncswim_answers, Mutex<Answers>> = Registry::new("answers");
+static ANSWERS: Registry<syncswim_answers, QueryAnswers> = Registry::new("answers");
 
 struct Object {
     from: CString,
@@ -64,6 +64,7 @@ struct Object {
     payload: Payload,
     status: syncswim_status,
     lost: u64,
+    seq: u64,
     /// Of a request, until it is answered.
     request: Mutex<Option<Request>>,
 }
@@ -71,15 +72,19 @@ struct Object {
 type Payload = std::sync::Arc<[u8]>;
 
 impl Object {
-    fn new(from: &Sender, topic: &str, payload: Payload) -> Self {
+    fn new(from: &MemberLife, topic: &str, payload: Payload) -> Self {
         let (from, epoch) = (c_text(&from.name), from.epoch);
         let request = Mutex::new(None);
-        Self { from, epoch, topic: c_text(topic), payload, status: SYNCSWIM_OK, lost: 0, request }
+        Self { from, epoch, topic: c_text(topic), payload, status: SYNCSWIM_OK, lost: 0, seq: 0, request }
     }
 
     fn of_message(Message { from, topic, payload, kind, .. }: Message) -> Self {
-        let lost = if let MessageKind::Lost { count, .. } = kind { count } else { 0 };
-        Self { lost, ..Self::new(&from, &topic, payload) }
+        let (lost, seq) = match kind {
+            MessageKind::Sent => (0, 0),
+            MessageKind::Broadcast { seq, .. } => (0, seq),
+            MessageKind::Lost { count, .. } => (count, 0),
+        };
+        Self { lost, seq, ..Self::new(&from, &topic, payload) }
     }
 
     fn of_request(request: Request) -> Self {
@@ -91,25 +96,29 @@ impl Object {
         Self::new(&from, "", payload)
     }
 
-    fn of_answered(Answered { member, result, .. }: Answered) -> Self {
+    fn of_answer(QueryAnswer { member, result, .. }: QueryAnswer) -> Self {
         match result {
             Ok(reply) => Self::of_reply(reply),
             Err(why) => {
-                let reason = if let Why::Refused(reason) = &why { reason.as_bytes() } else { &[] };
+                let reason = match &why {
+                    Unanswered::Refused { reason, .. } => reason.clone(),
+                    why => why.to_string(),
+                };
+                let reason = reason.as_bytes();
                 Self { status: status_of(&why), ..Self::new(&member, "", reason.into()) }
             }
         }
     }
 }
 
-fn status_of(why: &Why) -> syncswim_status {
+fn status_of(why: &Unanswered) -> syncswim_status {
     match why {
-        Why::Refused(_) => SYNCSWIM_ERR_REFUSED,
-        Why::NoReader => SYNCSWIM_ERR_NO_READER,
-        Why::Busy => SYNCSWIM_ERR_BUSY,
-        Why::TooLarge => SYNCSWIM_ERR_TOO_LARGE,
-        Why::Silent => SYNCSWIM_ERR_UNANSWERED,
-        Why::Died | Why::Left => SYNCSWIM_ERR_NOT_REACHED,
+        Unanswered::Refused { .. } | Unanswered::Dropped => SYNCSWIM_ERR_REFUSED,
+        Unanswered::NoReader => SYNCSWIM_ERR_NO_READER,
+        Unanswered::Busy => SYNCSWIM_ERR_BUSY,
+        Unanswered::TooLarge => SYNCSWIM_ERR_TOO_LARGE,
+        Unanswered::Silent { .. } => SYNCSWIM_ERR_UNANSWERED,
+        Unanswered::NotReached { .. } => SYNCSWIM_ERR_NOT_REACHED,
     }
 }
 
@@ -126,8 +135,8 @@ fn put(
 }
 
 /// Sends a message to a member, and waits until it is in that member's inboxes for the topic: then, and only then, the call
-/// returns SYNCSWIM_OK. Waits for `timeout_ms` milliseconds at most, or a day if it is negative. SYNCSWIM_ERR_UNANSWERED says that it
-/// may have arrived, SYNCSWIM_ERR_UNKNOWN_MEMBER, SYNCSWIM_ERR_NOT_REACHED, SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY and
+/// returns SYNCSWIM_OK. Waits for `timeout_ms` milliseconds at most, or a day if it is negative; not for 0.
+/// SYNCSWIM_ERR_UNANSWERED says that it may have arrived, SYNCSWIM_ERR_UNKNOWN_MEMBER, SYNCSWIM_ERR_NOT_REACHED, SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY and
 /// SYNCSWIM_ERR_TOO_LARGE (1 MiB is the most) that it has not.
 ///
 /// # Safety
@@ -180,7 +189,8 @@ pub unsafe extern "C" fn syncswim_cluster_request(
 }
 
 /// Opens a mailbox for what members send to a topic from now on: to all that begin with a text if there is "*" behind it, to
-/// all if there is nothing else. While it holds 1,024 messages or 4 MiB, senders get SYNCSWIM_ERR_BUSY.
+/// all if there is nothing else. What comes while it holds 1,024 messages or 4 MiB is lost for it (syncswim_message_lost), or
+/// refused with SYNCSWIM_ERR_BUSY if no other mailbox takes it. SYNCSWIM_ERR_BUSY is also the 65th mailbox.
 ///
 /// # Safety
 /// `topics` must end with NUL; `out` must be NULL or writable.
@@ -194,7 +204,7 @@ pub unsafe extern "C" fn syncswim_cluster_inbox(
         // SAFETY: as the caller of this function promises.
         let (topics, out) = unsafe { (text(topics, "topics")?, Out::new(out, "out")?) };
         let topics = topics.strip_suffix('*').map_or_else(|| topics.into(), Topics::prefix);
-        out.put(INBOXES.insert(with_gossip(cluster, |node| node.inbox(topics))?));
+        out.put(INBOXES.insert(with_gossip(cluster, |node| node.inbox(topics))??));
         Ok(SYNCSWIM_OK)
     })
 }
@@ -268,7 +278,8 @@ pub extern "C" fn syncswim_requests_free(requests: *mut syncswim_requests) {
     value((), || REQUESTS.remove(requests).map(drop));
 }
 
-/// Answers a request, once: SYNCSWIM_ERR_STATE if it is none, or was answered. SYNCSWIM_TIMEOUT if its sender has given up.
+/// Answers a request, once: SYNCSWIM_ERR_STATE if it is none, or was answered. SYNCSWIM_ERR_TOO_LATE if its sender has given up.
+/// SYNCSWIM_OK says that the answer is on its way.
 ///
 /// # Safety
 /// `payload` must have `length` bytes, and may be NULL if there are none.
@@ -286,7 +297,7 @@ pub unsafe extern "C" fn syncswim_request_answer(
     })
 }
 
-/// Refuses a request, once, for a reason of at most 512 bytes. Errors as for syncswim_request_answer.
+/// Refuses a request, once. What is beyond 512 bytes of the reason is cut off. Errors as for syncswim_request_answer.
 ///
 /// # Safety
 /// `reason` must end with NUL.
@@ -331,7 +342,7 @@ pub unsafe extern "C" fn syncswim_cluster_query(
         let (payload, out) = unsafe { (bytes(payload, length, "payload")?, Out::new(out, "out")?) };
         let query = Query::new(topic).payload(payload).to(filter.parse::<Filter>()?);
         let query = query.within(super::limit(timeout_ms));
-        out.put(ANSWERS.insert(Mutex::new(with_gossip(cluster, |node| node.query(&query))??)));
+        out.put(ANSWERS.insert(with_gossip(cluster, |node| node.query(&query))??));
         Ok(SYNCSWIM_OK)
     })
 }
@@ -351,12 +362,12 @@ pub unsafe extern "C" fn syncswim_answers_next(
         // SAFETY: as the caller of this function promises.
         let out = unsafe { Out::new(out, "out")? };
         let answers = ANSWERS.get(answers)?;
-        let next = answers.lock().recv_timeout(super::limit(timeout_ms));
-        put(next.map(Object::of_answered), out)
+        let next = answers.recv_timeout(super::limit(timeout_ms));
+        put(next.map(Object::of_answer), out)
     })
 }
 
-/// Frees the results of a query. NULL does nothing.
+/// Frees the results of a query. If it is not over, it is cancelled: who was not asked yet will not be. NULL does nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_answers_free(answers: *mut syncswim_answers) {
     value((), || ANSWERS.remove(answers).map(drop));
@@ -392,19 +403,26 @@ pub extern "C" fn syncswim_message_len(message: *const syncswim_message) -> usiz
     value(0, || Ok(MESSAGES.get(message)?.payload.len()))
 }
 
-/// SYNCSWIM_OK. Of a result of a query that is no answer: SYNCSWIM_ERR_REFUSED (the payload says why),
-/// SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY, SYNCSWIM_ERR_TOO_LARGE; SYNCSWIM_ERR_UNANSWERED if the member lives and was silent,
-/// SYNCSWIM_ERR_NOT_REACHED if it failed or left meanwhile, perhaps after it acted.
+/// SYNCSWIM_OK. Of a result of a query that is no answer, the same as of syncswim_cluster_request: SYNCSWIM_ERR_REFUSED,
+/// SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY, SYNCSWIM_ERR_TOO_LARGE; SYNCSWIM_ERR_UNANSWERED if the member was asked and may have
+/// acted, SYNCSWIM_ERR_NOT_REACHED if it was not reached, so that it has not. The payload says in words why.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_message_status(message: *const syncswim_message) -> syncswim_status {
     status(|| Ok(MESSAGES.get(message)?.status))
 }
 
-/// Of a message in an inbox that gets broadcasts: how many broadcasts of that member did not come and will not, or came too
-/// fast for this reader; it has no topic and no payload then. 0 if it says something, or if the call failed.
+/// How many messages and broadcasts of that member are lost for the mailbox: it was full, or broadcasts did not come and will
+/// not. It has no topic and no payload then. 0 if it says something, or if the call failed.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_message_lost(message: *const syncswim_message) -> u64 {
     value(0, || Ok(MESSAGES.get(message)?.lost))
+}
+
+/// Of a broadcast in a mailbox: its number, which its sender counts from 1 in each of its lives. 0 if it is a message to this node
+/// alone, or something else, or if the call failed.
+#[unsafe(no_mangle)]
+pub extern "C" fn syncswim_message_seq(message: *const syncswim_message) -> u64 {
+    value(0, || Ok(MESSAGES.get(message)?.seq))
 }
 
 /// Frees it. A request that was not answered is refused so. NULL does nothing.

@@ -62,12 +62,14 @@ pub const SYNCSWIM_ERR_NO_READER: syncswim_status = -18;
 pub const SYNCSWIM_ERR_BUSY: syncswim_status = -19;
 /// It is longer than is allowed. It was not delivered.
 pub const SYNCSWIM_ERR_TOO_LARGE: syncswim_status = -20;
-/// No answer came in time, or the member failed meanwhile: it may have acted.
+/// No answer came in time, or the member failed, restarted or left meanwhile: it may have acted.
 pub const SYNCSWIM_ERR_UNANSWERED: syncswim_status = -21;
 /// The application there refused. The message says why.
 pub const SYNCSWIM_ERR_REFUSED: syncswim_status = -22;
 /// The member is live, and that can be done only with a failed one.
 pub const SYNCSWIM_ERR_STILL_LIVE: syncswim_status = -23;
+/// Who asked has given up, so the answer went nowhere.
+pub const SYNCSWIM_ERR_TOO_LATE: syncswim_status = -24;
 
 /// A status with its message.
 #[derive(Debug)]
@@ -110,7 +112,7 @@ fn status_of(error: &Error) -> syncswim_status {
         Error::TooLarge { .. } => SYNCSWIM_ERR_TOO_LARGE,
         Error::Unanswered { .. } => SYNCSWIM_ERR_UNANSWERED,
         Error::Refused { .. } => SYNCSWIM_ERR_REFUSED,
-        Error::TooLate => SYNCSWIM_TIMEOUT,
+        Error::TooLate => SYNCSWIM_ERR_TOO_LATE,
         Error::StillLive { .. } => SYNCSWIM_ERR_STILL_LIVE,
         Error::Left | Error::Stopped => SYNCSWIM_ERR_STATE,
         Error::Timeout { .. } | Error::LeaveUnconfirmed { .. } => SYNCSWIM_TIMEOUT,

@@ -94,9 +94,10 @@ impl Endpoint {
         Some(output)
     }
 
-    /// Checks the bounds of broadcasts and key–values.
+    /// Checks the sums and bounds of all parts.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn audit_state(&self) -> Result<(), String> {
+        self.messages.audit();
         self.broadcasts.audit().and_then(|()| self.key_values.audit())
     }
 
@@ -234,7 +235,7 @@ impl Endpoint {
         let parts = Parts { broadcasts: &mut self.broadcasts, key_values: &mut self.key_values };
         while let Some((stream, result)) = self.node.poll_data_stream_end() {
             self.sync.ended(&self.node, &parts, stream, result);
-            self.messages.stream_ended(&self.node, now, stream);
+            self.messages.stream_ended(&mut self.node, now, stream);
         }
         parts.broadcasts.settle(&self.node);
         if let Some(with) = parts.broadcasts.poll_ask() {
@@ -259,7 +260,7 @@ impl Endpoint {
 }
 
 /// The earlier of two deadlines, of which either may not be set.
-fn earlier(one: Option<Time>, other: Option<Time>) -> Option<Time> {
+pub(super) fn earlier(one: Option<Time>, other: Option<Time>) -> Option<Time> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),

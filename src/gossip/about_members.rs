@@ -9,6 +9,16 @@ use crate::{
 /// Members that are looked up while the node is locked once.
 const PIECE: usize = 512;
 
+/// A member and how far it is, from [`Gossip::nearest`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Near {
+    /// The member.
+    pub member: Member,
+    /// The round-trip time to it.
+    pub rtt: Rtt,
+}
+
 impl Gossip {
     /// Removes a failed member from the cluster, in the views of all: see [`Removal`]. Nobody tries to reach it any more. Serf
     /// calls this force-leave and prune.
@@ -66,13 +76,13 @@ impl Gossip {
     /// use syncswim::{Filter, Gossip, GossipConfig};
     ///
     /// let node = Gossip::start(GossipConfig::local("a").bind("127.0.0.1:0"))?;
-    /// for (member, rtt) in node.nearest(&Filter::tag("role", "cache"), 2) {
-    ///     println!("{} is {:?} away", member.addr, rtt.time);
+    /// for near in node.nearest(&Filter::tag("role", "cache"), 2) {
+    ///     println!("{} is {:?} away", near.member.addr, near.rtt.time);
     /// }
     /// # Ok::<(), syncswim::Error>(())
     /// ```
     #[must_use]
-    pub fn nearest(&self, filter: &Filter, most: usize) -> Vec<(Member, Rtt)> {
+    pub fn nearest(&self, filter: &Filter, most: usize) -> Vec<Near> {
         let members = self.members();
         let live: Vec<_> = members.matching(filter).filter(|member| member.state.is_live()).collect();
         // In pieces, and nothing else under the lock: meanwhile the node takes nothing in.
@@ -83,6 +93,6 @@ impl Gossip {
         let measured = live.iter().zip(rtts).filter_map(|(member, rtt)| Some(((*member).clone(), rtt?)));
         let mut near = by_distance(&self.running.config.name, measured.collect());
         near.truncate(most);
-        near
+        near.into_iter().map(|(member, rtt)| Near { member, rtt }).collect()
     }
 }

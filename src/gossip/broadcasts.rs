@@ -128,7 +128,7 @@ impl Gossip {
     /// let a = Gossip::start(GossipConfig::local("a").bind("127.0.0.1:0"))?;
     /// let b = Gossip::start(GossipConfig::local("b").bind("127.0.0.1:0"))?;
     /// b.join([a.local().addr.to_string()])?;
-    /// let inbox = b.inbox("cache");
+    /// let inbox = b.inbox("cache")?;
     /// a.broadcast("cache", b"user:17")?;
     /// let message = inbox.recv().expect("the node runs");
     /// assert_eq!((&*message.from.name, &*message.payload), ("a", &b"user:17"[..]));
@@ -217,7 +217,7 @@ fn too_many(too_many: TooMany) -> Error {
         TooMany::PerSecond => ("50 broadcasts a second, 256 at once", "broadcast less often"),
         TooMany::Confirmed => ("64 confirmed broadcasts under way", "wait for one of them"),
     };
-    Error::Busy { what: "this node".into(), limit, remedy }
+    Error::Busy { member: None, limit, remedy }
 }
 
 #[cfg(test)]

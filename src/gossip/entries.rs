@@ -3,7 +3,7 @@
 //! A watch holds two snapshots, which share whatever is equal: what its reader has seen, and the latest. What lies between is
 //! found when it is read, so it takes no more memory however many changes there were, and the writer never waits.
 
-use std::{fmt, iter::FusedIterator, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
 
@@ -11,6 +11,7 @@ use crate::{
     blocking,
     data::{Endpoint, Entry, OwnerMap, Owners, find},
     membership::fanout::{Queue, Subscription},
+    reader::iterates,
 };
 
 /// The key–values of all listed members at one moment. Cheap to clone, immutable.
@@ -252,26 +253,7 @@ impl EntryWatch {
     }
 }
 
-impl Iterator for EntryWatch {
-    type Item = Vec<EntryChange>;
-
-    fn next(&mut self) -> Option<Vec<EntryChange>> {
-        self.recv().ok()
-    }
-}
-
-impl FusedIterator for EntryWatch {}
-
-/// As `for` takes it by reference.
-impl Iterator for &EntryWatch {
-    type Item = Vec<EntryChange>;
-
-    fn next(&mut self) -> Option<Vec<EntryChange>> {
-        self.recv().ok()
-    }
-}
-
-impl FusedIterator for &EntryWatch {}
+iterates!(EntryWatch, Vec<EntryChange>);
 
 /// What leads from one snapshot to another, of one key or of all: what is over, then what is new.
 fn changes_between(before: &Entries, after: &Entries, key: Option<&str>) -> Vec<EntryChange> {

@@ -1,12 +1,13 @@
 //! The stream of events: each reader has a bounded log. A log that is full is emptied, and takes no event until its reader has
 //! got [`Event::Lagged`]: the reader then takes the members anew, and must not get events that are older than these.
 
-use std::{collections::VecDeque, iter::FusedIterator, time::Duration};
+use std::{collections::VecDeque, time::Duration};
 
 use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
 
 use crate::{
     membership::fanout::{Queue, Subscription},
+    reader::iterates,
     swim::Event,
 };
 
@@ -108,26 +109,7 @@ impl Events {
     }
 }
 
-impl Iterator for Events {
-    type Item = Event;
-
-    fn next(&mut self) -> Option<Event> {
-        self.recv().ok()
-    }
-}
-
-impl FusedIterator for Events {}
-
-/// As `for` takes it by reference.
-impl Iterator for &Events {
-    type Item = Event;
-
-    fn next(&mut self) -> Option<Event> {
-        self.recv().ok()
-    }
-}
-
-impl FusedIterator for &Events {}
+iterates!(Events, Event);
 
 #[cfg(test)]
 mod tests {

@@ -94,27 +94,29 @@ impl Inbound {
         let deadline = deadline.at(place).first_frame_soon(&self.greetings);
         match self.hear_greeting(stream, socket, deadline) {
             Ok(None) => {}
-            Ok(Some(exchange)) => self.begin_answer(stream, from, exchange),
+            Ok(Some((pool, exchange))) => self.begin_answer(stream, from, pool.clone(), exchange),
             Err(error) => self.talk.give_up(stream, Other::Caller(from), place, error),
         }
     }
 
-    /// Takes in the first frame, and answers what a short frame can answer; else returns what goes on elsewhere.
+    /// Takes in the first frame, and answers what a short frame can answer; else returns what goes on in which pool.
     fn hear_greeting(
         &self,
         stream: StreamId,
         socket: TcpStream,
         deadline: Deadline<'_>,
-    ) -> Result<Option<ParkedStream>, StreamError> {
+    ) -> Result<Option<(&Workers, ParkedStream)>, StreamError> {
         let talk = &self.talk;
         let mut framed = FramedStream::answer(socket, deadline, &talk.secrets)?;
         let mut buffer = Vec::new();
         talk.receive(stream, &mut framed, &mut buffer)?;
+        let is_data = talk.node.with(|node, _| node.data_stream(stream).is_some());
+        let pool = if is_data { &self.data } else { &self.answers };
         loop {
             match talk.node.drive(|endpoint, now| endpoint.poll_stream(now, stream, &mut buffer)) {
                 StreamStep::Send if buffer.len() <= SHORT_ANSWER => framed.send(&mut buffer)?,
-                StreamStep::Send => return Ok(Some(framed.park(Some(buffer)))),
-                StreamStep::Receive => return Ok(Some(framed.park(None))),
+                StreamStep::Send => return Ok(Some((pool, framed.park(Some(buffer))))),
+                StreamStep::Receive => return Ok(Some((pool, framed.park(None)))),
                 StreamStep::Close => {
                     talk.node.wake();
                     return Ok(None);
@@ -124,10 +126,14 @@ impl Inbound {
     }
 
     /// Has an exchange that others began go on once there is a thread for it.
-    fn begin_answer(self: &Arc<Self>, stream: StreamId, from: SocketAddr, exchange: ParkedStream) {
+    fn begin_answer(
+        self: &Arc<Self>,
+        stream: StreamId,
+        from: SocketAddr,
+        pool: Workers,
+        exchange: ParkedStream,
+    ) {
         let job = Arc::clone(self);
-        let is_data = self.talk.node.with(|node, _| node.data_stream(stream).is_some());
-        let pool = if is_data { &self.data } else { &self.answers };
         let waits_in = pool.clone();
         pool.submit(account_of(from.ip()), self.config.stream_timeout, move |place| {
             job.talk.node.guarded("stream", || match place {

@@ -64,7 +64,7 @@ impl Gossip {
                 Error::TooLarge { what: of, size, limit, remedy }
             }
             NotSet::Busy => Error::Busy {
-                what: "this node".into(),
+                member: None,
                 limit: "10 changes of key-values a second, 64 at once",
                 remedy: "change them less often, or several in one value",
             },

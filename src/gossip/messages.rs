@@ -1,36 +1,37 @@
 //! Messages and requests to one member, and the mailboxes of this one.
 
-use std::{fmt, iter::FusedIterator, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError, bounded};
 
 use super::handle::Gossip;
 use crate::{
-    Error, MessageKind, Topics,
-    data::messages::{AskKind, Item, MAX_MESSAGE, Mailbox, NewAsk, NotAsked, Outcome, Settled},
+    Error, MessageKind, Topics, Unanswered,
+    data::messages::{AskKind, Item, MAX_MESSAGE, Mailbox, NewAsk, NotAsked, Settled, TooMany},
     membership::fanout::Subscription,
+    reader::iterates,
     swim::Life,
     wire::data::is_topic,
 };
 
-/// Who sent something: one life of a member. A member that restarts has its name still, and a greater epoch.
+/// One life of a member. A member that restarts has its name still, and a greater epoch.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
-pub struct Sender {
+pub struct MemberLife {
     /// Its name.
     pub name: Arc<str>,
-    /// Which life of it: its start, in milliseconds since 1970.
+    /// Its epoch: when it started, in milliseconds since 1970, or a greater number if others had heard of a later life.
     pub epoch: u64,
 }
 
-impl Sender {
+impl MemberLife {
     pub(super) fn of(life: Life) -> Self {
         Self { name: life.name, epoch: life.epoch }
     }
 }
 
 /// Its name.
-impl fmt::Display for Sender {
+impl fmt::Display for MemberLife {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         crate::text::Escaped(&self.name).fmt(f)
     }
@@ -41,7 +42,7 @@ impl fmt::Display for Sender {
 #[non_exhaustive]
 pub struct Message {
     /// Who sent it.
-    pub from: Sender,
+    pub from: MemberLife,
     /// What it was sent to.
     pub topic: Arc<str>,
     /// What it says.
@@ -55,7 +56,7 @@ pub struct Message {
 #[non_exhaustive]
 pub struct Reply {
     /// Who answered.
-    pub from: Sender,
+    pub from: MemberLife,
     /// What it said.
     pub payload: Arc<[u8]>,
     /// How long it took.
@@ -67,7 +68,10 @@ impl Gossip {
     /// once. The payload is at most 1 MiB. Waits at most [`stream_timeout`](crate::swim::Config::stream_timeout); see
     /// [`send_within`](Self::send_within).
     ///
-    /// What one thread sends to one member, and what was `Ok`, arrives in order. What was not answered may still arrive later. A message to this node itself is delivered as well.
+    /// What one thread sends to one member arrives in order, of what was `Ok`. What was [`Unanswered`](Error::Unanswered) may
+    /// arrive later still: a process that was stopped takes in what waited for it when it goes on. Of a thousand calls at a time,
+    /// 128 for one member, each waits for its turn, and none fails before its time because of others. A message to this node
+    /// itself is delivered as well.
     ///
     /// ```
     /// use syncswim::{Gossip, GossipConfig};
@@ -75,7 +79,7 @@ impl Gossip {
     /// let a = Gossip::start(GossipConfig::local("a").bind("127.0.0.1:0"))?;
     /// let b = Gossip::start(GossipConfig::local("b").bind("127.0.0.1:0"))?;
     /// b.join([a.local().addr.to_string()])?;
-    /// let inbox = b.inbox("jobs");
+    /// let inbox = b.inbox("jobs")?;
     /// a.send("b", "jobs", b"sweep the floor")?;
     /// let message = inbox.recv().expect("the node runs");
     /// assert_eq!((&*message.from.name, &*message.payload), ("a", &b"sweep the floor"[..]));
@@ -84,9 +88,9 @@ impl Gossip {
     ///
     /// # Errors
     /// [`Error::UnknownMember`], [`Error::NotLive`], [`Error::NotReached`], [`Error::NoReader`], [`Error::Busy`] or
-    /// [`Error::TooLarge`]: it was not delivered. [`Error::Unanswered`]: it may have been. [`Error::Config`] if `topic` has not 1 to 64
-    /// bytes. [`Error::Left`], [`Error::Stopped`] or [`Error::Panicked`] if this node has left or ended; if it ends during the
-    /// call, the message may have been delivered.
+    /// [`Error::TooLarge`]: it was not delivered. [`Error::Unanswered`]: it may have been, or may be still. [`Error::Config`] if
+    /// `topic` has not 1 to 64 bytes, or the time is 0. [`Error::Left`], [`Error::Stopped`] or [`Error::Panicked`] if this node
+    /// has left or ended; if it ends during the call, the message may have been delivered.
     pub fn send(&self, member: &str, topic: &str, payload: &[u8]) -> Result<(), Error> {
         self.send_within(member, topic, payload, self.running.config.stream_timeout)
     }
@@ -131,7 +135,7 @@ impl Gossip {
     ///
     /// # Errors
     /// As [`send`](Self::send), and [`Error::Refused`] if the application there refuses it or drops it unanswered.
-    /// [`Error::Unanswered`] is the error after `limit`, and if the member fails meanwhile.
+    /// [`Error::Unanswered`] is the error after `limit`, and if the member fails, restarts or leaves meanwhile.
     pub fn request(
         &self,
         member: &str,
@@ -142,13 +146,24 @@ impl Gossip {
         self.ask(AskKind::Request, member, topic, payload, limit)
     }
 
-    /// A mailbox for the messages that others [send](Self::send) or [broadcast](Self::broadcast) to these topics, from now on: one topic, as `"jobs"`, or
-    /// [`Topics::prefix`], or [`Topics::all`]. Each of several inboxes for a topic gets its messages. While an inbox has 1,024
-    /// unread messages or 4 MiB of them, their senders get [`Error::Busy`], and broadcasts are lost for it: it is told
-    /// [how many](MessageKind::Lost). Dropping it cancels it.
-    pub fn inbox(&self, topics: impl Into<Topics>) -> Inbox {
+    /// A mailbox for the messages that others [send](Self::send) or [broadcast](Self::broadcast) to these topics, from now on: one
+    /// topic, as `"jobs"`, or [`Topics::prefix`], or [`Topics::all`]. Each of several inboxes for a topic gets its messages.
+    ///
+    /// An inbox holds 1,024 unread messages, and 4 MiB of them. What comes while it is full is lost for it, and it is told
+    /// [how many](MessageKind::Lost); other inboxes get it. If all for the topic are full, the sender of a message gets
+    /// [`Error::Busy`] instead. Dropping it cancels it.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if there are 64 inboxes; [`Error::Stopped`] or [`Error::Panicked`] if the node has ended.
+    pub fn inbox(&self, topics: impl Into<Topics>) -> Result<Inbox, Error> {
+        self.running.check_running()?;
         let topics = topics.into();
-        Inbox(self.running.node.call(|endpoint, _| endpoint.open_inbox(topics)))
+        let inbox = self.running.node.call(|endpoint, _| endpoint.open_inbox(topics));
+        let too_many = || {
+            let remedy = "drop some, or open one for a prefix of topics";
+            Error::Busy { member: None, limit: "64 inboxes", remedy }
+        };
+        Ok(Inbox(inbox.ok_or_else(too_many)?))
     }
 
     fn ask(
@@ -159,19 +174,25 @@ impl Gossip {
         payload: &[u8],
         within: Duration,
     ) -> Result<Reply, Error> {
-        self.check_asking(topic, payload)?;
+        self.check_asking(topic, payload, within)?;
         let (caller, result) = bounded(1);
-        let new = NewAsk { kind, topic: topic.into(), payload: payload.into(), within, caller };
-        let begun = self.running.node.call(|endpoint, now| endpoint.ask(now, member, new));
+        let new = NewAsk { kind, topic: topic.into(), payload: payload.into(), within };
+        let begun = self.running.node.call(|endpoint, now| endpoint.ask(now, member, new, caller));
         begun.map_err(|not_asked| not_asked_error(member, not_asked))?;
         self.running.node.wake();
-        let settled = result.recv().map_err(|_| self.running.node.ended())?;
-        reply_of(settled, topic, payload.len())
+        let Settled { to, outcome, took } = result.recv().map_err(|_| self.running.node.ended())?;
+        match outcome {
+            Ok(payload) => Ok(Reply { from: MemberLife::of(to), payload, took }),
+            Err(why) => Err(error_of(why, kind, member, topic, payload.len(), took)),
+        }
     }
 
-    pub(super) fn check_asking(&self, topic: &str, payload: &[u8]) -> Result<(), Error> {
+    pub(super) fn check_asking(&self, topic: &str, payload: &[u8], within: Duration) -> Result<(), Error> {
         check_topic(topic)?;
         check_size(payload)?;
+        if within.is_zero() {
+            return Err(Error::config("limit", "must be longer than 0: nobody can answer in no time"));
+        }
         self.running.check_present()
     }
 }
@@ -191,8 +212,16 @@ pub(super) fn check_size(payload: &[u8]) -> Result<(), Error> {
 }
 
 fn too_large(size: usize) -> Error {
-    let (what, remedy) = ("bytes of a payload", "split it, or send where to fetch it");
-    Error::TooLarge { what, size, limit: MAX_MESSAGE, remedy }
+    Error::TooLarge { what: "bytes of payload", size, limit: MAX_MESSAGE, remedy: "send it in parts" }
+}
+
+pub(super) fn too_many(too_many: TooMany) -> Error {
+    let limit = match too_many {
+        TooMany::Asks => "1,024 messages and requests that are not answered yet",
+        TooMany::ToMember => "128 messages and requests to one member that are not answered yet",
+        TooMany::Queries => "16 queries that are not over",
+    };
+    Error::Busy { member: None, limit, remedy: "wait for some of them" }
 }
 
 fn not_asked_error(member: &str, not_asked: NotAsked) -> Error {
@@ -200,38 +229,30 @@ fn not_asked_error(member: &str, not_asked: NotAsked) -> Error {
     match not_asked {
         NotAsked::Unknown => Error::UnknownMember { name },
         NotAsked::NotLive(state) => Error::NotLive { name, left: state == crate::MemberState::Left },
-        NotAsked::TooMany => Error::Busy {
-            what: "this node".into(),
-            limit: "128 messages and requests to one member, and 1,024 in all, that are not answered yet",
-            remedy: "wait for some of them",
-        },
+        NotAsked::TooMany(what) => too_many(what),
     }
 }
 
-/// What became of an ask, for its caller.
-pub(super) fn reply_of(
-    Settled { to, outcome, took }: Settled,
-    topic: &str,
-    size: usize,
-) -> Result<Reply, Error> {
-    let name = to.name.to_string();
-    match outcome {
-        Outcome::Taken => Ok(Reply { from: Sender::of(to), payload: Arc::default(), took }),
-        Outcome::Answered(payload) => Ok(Reply { from: Sender::of(to), payload, took }),
-        Outcome::NoReader => Err(Error::NoReader { name, topic: topic.into() }),
-        Outcome::Busy => Err(Error::Busy {
-            what: name,
-            limit: "1,024 messages or 256 requests that wait for their reader, and 4 MiB of them,",
-            remedy: "have them read faster, or try again later",
-        }),
-        Outcome::TooLarge => Err(too_large(size)),
-        Outcome::Refused(reason) => Err(Error::Refused { name, reason }),
-        Outcome::Dropped => Err(Error::Refused { name, reason: "it dropped the request unanswered".into() }),
-        Outcome::Silent { sent: false } => Err(Error::NotReached { name, took }),
-        Outcome::Silent { sent: true } => Err(Error::Unanswered { name, took }),
-        Outcome::Died { sent: true } | Outcome::Left { sent: true } => Err(Error::Unanswered { name, took }),
-        Outcome::Died { sent: false } => Err(Error::NotLive { name, left: false }),
-        Outcome::Left { sent: false } => Err(Error::NotLive { name, left: true }),
+/// Why there is no answer, as an error of a message or a request.
+fn error_of(why: Unanswered, kind: AskKind, member: &str, topic: &str, size: usize, took: Duration) -> Error {
+    let name = member.to_owned();
+    let (limit, remedy) = match kind {
+        AskKind::Message => {
+            ("1,024 messages and 4 MiB of them in an inbox", "have it read faster, or try again later")
+        }
+        _ => (
+            "256 requests and 4 MiB of them that wait for a topic",
+            "have it answer faster, or ask another member",
+        ),
+    };
+    match why {
+        Unanswered::NoReader => Error::NoReader { name, topic: topic.into() },
+        Unanswered::Busy => Error::Busy { member: Some(name), limit, remedy },
+        Unanswered::TooLarge => too_large(size),
+        Unanswered::Refused { reason } => Error::Refused { name, reason },
+        Unanswered::Dropped => Error::Refused { name, reason: "it dropped the request unanswered".into() },
+        Unanswered::NotReached { ended_by } => Error::NotReached { name, took, ended_by },
+        Unanswered::Silent { ended_by } => Error::Unanswered { name, took, ended_by },
     }
 }
 
@@ -242,7 +263,7 @@ pub(super) fn reply_of(
 pub struct Inbox(Subscription<Mailbox>);
 
 fn message_of(Item { from, topic, payload, kind, .. }: Item) -> Message {
-    Message { from: Sender::of(from), topic, payload, kind }
+    Message { from: MemberLife::of(from), topic, payload, kind }
 }
 
 impl Inbox {
@@ -283,23 +304,4 @@ impl Inbox {
     }
 }
 
-impl Iterator for Inbox {
-    type Item = Message;
-
-    fn next(&mut self) -> Option<Message> {
-        self.recv().ok()
-    }
-}
-
-impl FusedIterator for Inbox {}
-
-/// As `for` takes it by reference.
-impl Iterator for &Inbox {
-    type Item = Message;
-
-    fn next(&mut self) -> Option<Message> {
-        self.recv().ok()
-    }
-}
-
-impl FusedIterator for &Inbox {}
+iterates!(Inbox, Message);

@@ -80,6 +80,7 @@ mod timed_socket;
 mod wakeup;
 mod workers;
 
+pub use about_members::Near;
 pub use broadcasts::{BroadcastId, BroadcastReport, NotConfirmed, Unconfirmed};
 pub use builder::GossipBuilder;
 pub use config::{DEFAULT_PORT, GossipConfig};
@@ -90,8 +91,8 @@ pub(crate) use environment::Variables;
 pub use events::Events;
 pub use handle::Gossip;
 pub use host_port::HostPort;
-pub use messages::{Inbox, Message, Reply, Sender};
-pub use query::{Answered, Answers, Query, QueryReport, Why};
+pub use messages::{Inbox, MemberLife, Message, Reply};
+pub use query::{NotAnswered, Query, QueryAnswer, QueryAnswers, QueryReport};
 pub use requests::{Request, Requests};
 #[cfg(feature = "encryption")]
 pub use rotation::{KeyStep, RotateOptions, RotateProblem, RotatedNode, Rotation};

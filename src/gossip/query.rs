@@ -1,16 +1,20 @@
 //! Queries: a request to many members, with a report of who has answered and who has not.
 
-use std::{fmt, iter::FusedIterator, sync::Arc, time::Duration};
+use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, bounded};
+use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
+use parking_lot::Mutex;
 
 use super::{
     handle::Gossip,
-    messages::{Reply, Sender},
+    messages::{MemberLife, Reply, too_many},
+    shared_node::SharedNode,
 };
 use crate::{
-    Error, Filter,
-    data::messages::{AskKind, NewAsk, Outcome, Settled, TooMany},
+    Error, Filter, Unanswered,
+    data::messages::{AskKind, NewAsk, Settled},
+    membership::fanout::Subscription,
+    reader::iterates,
     swim::Life,
 };
 
@@ -58,85 +62,64 @@ impl Query {
     }
 }
 
-/// Why a member has not answered a query.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Why {
-    /// Its application refused, for this reason; or dropped the request unanswered.
-    Refused(String),
-    /// Nobody there serves the topic.
-    NoReader,
-    /// Too many requests wait there.
-    Busy,
-    /// The request or the answer is too long.
-    TooLarge,
-    /// It is live as far as this node knows, and did not answer in time.
-    Silent,
-    /// It failed meanwhile, or was restarted.
-    Died,
-    /// It left meanwhile.
-    Left,
-}
-
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused(reason) => write!(f, "refused: {}", crate::text::Escaped(reason)),
-            Self::NoReader => f.write_str("nobody there serves the topic"),
-            Self::Busy => f.write_str("too many requests wait there"),
-            Self::TooLarge => f.write_str("too long"),
-            Self::Silent => f.write_str("no answer in time"),
-            Self::Died => f.write_str("failed meanwhile"),
-            Self::Left => f.write_str("left meanwhile"),
-        }
-    }
-}
-
 /// What a member said to a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Answered {
+pub struct QueryAnswer {
     /// The member.
-    pub member: Sender,
+    pub member: MemberLife,
     /// Its answer, or why there is none.
-    pub result: Result<Reply, Why>,
+    pub result: Result<Reply, Unanswered>,
+}
+
+/// A member that did not answer a query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NotAnswered {
+    /// The member.
+    pub member: MemberLife,
+    /// Why, and whether it may have acted.
+    pub why: Unanswered,
 }
 
 /// What came of a query so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QueryReport {
-    /// How many members were asked.
+    /// How many members were to be asked.
     pub asked: usize,
     /// How many have answered.
     pub answered: usize,
-    /// Those that have not, and why, in the order in which that was known.
-    pub unanswered: Vec<(Sender, Why)>,
-    /// How long the half of the answers that came first took at most,
+    /// Those that have not, in the order in which that was known.
+    pub unanswered: Vec<NotAnswered>,
+    /// The median time of the answers.
     pub p50: Option<Duration>,
-    /// and 99 in 100 of them.
+    /// The 99th percentile of their times.
     pub p99: Option<Duration>,
 }
 
 impl QueryReport {
-    /// Whether all have answered.
+    /// Whether somebody was asked, and all have answered.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.answered == self.asked
+        self.asked > 0 && self.answered == self.asked
     }
 
     /// How many have not answered for such a reason.
     #[must_use]
-    pub fn count(&self, why: impl Fn(&Why) -> bool) -> usize {
-        self.unanswered.iter().filter(|(_, reason)| why(reason)).count()
+    pub fn count(&self, why: impl Fn(&Unanswered) -> bool) -> usize {
+        self.unanswered.iter().filter(|one| why(&one.why)).count()
     }
 }
 
-/// For people: `7 of 9 answered; node-c: no answer in time, node-d: left meanwhile`.
+/// For people: `7 of 9 answered; node-c: no answer, the time was over, node-d: not reached, it left`.
 impl fmt::Display for QueryReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.asked == 0 {
+            return f.write_str("nobody was asked: no live member matches");
+        }
         write!(f, "{} of {} answered", self.answered, self.asked)?;
-        self.unanswered.iter().enumerate().try_for_each(|(i, (member, why))| {
+        self.unanswered.iter().enumerate().try_for_each(|(i, NotAnswered { member, why })| {
             write!(f, "{} {member}: {why}", if i == 0 { ";" } else { "," })
         })
     }
@@ -145,7 +128,8 @@ impl fmt::Display for QueryReport {
 impl Gossip {
     /// Asks the live members that the query's filter matches at this moment, this node included if it does, and hands out
     /// what they say as it comes. It ends when each of them has answered, refused, failed or left, or its time is up: exactly
-    /// one result for each. Members are asked directly, some at a time; gossip has no part in it.
+    /// one result for each. Members are asked directly, some at a time; gossip has no part in it. If the filter matches nobody, it
+    /// ends at once, and is [not complete](QueryReport::is_complete).
     ///
     /// ```
     /// use syncswim::{Gossip, GossipConfig, Query};
@@ -153,59 +137,69 @@ impl Gossip {
     /// let a = Gossip::start(GossipConfig::local("a").bind("127.0.0.1:0"))?;
     /// let b = Gossip::start(GossipConfig::local("b").bind("127.0.0.1:0"))?;
     /// b.join([a.local().addr.to_string()])?;
-    /// let mut answers = b.query(&Query::new("syncswim/info"))?;
-    /// for answered in &mut answers {
-    ///     println!("{}: {:?}", answered.member.name, answered.result);
+    /// let answers = b.query(&Query::new("syncswim/info"))?;
+    /// for answer in &answers {
+    ///     println!("{}: {:?}", answer.member.name, answer.result);
     /// }
     /// assert!(answers.report().is_complete(), "{}", answers.report());
     /// # Ok::<(), syncswim::Error>(())
     /// ```
     ///
     /// # Errors
-    /// [`Error::Config`] if the topic has not 1 to 64 bytes, [`Error::TooLarge`], [`Error::Busy`] if 16 queries are under way;
+    /// [`Error::Config`] if the topic has not 1 to 64 bytes or the time is 0, [`Error::TooLarge`], [`Error::Busy`] if 16 queries
+    /// are under way;
     /// [`Error::Left`], [`Error::Stopped`] or [`Error::Panicked`] if this node has left or ended. Nobody was asked then.
-    pub fn query(&self, query: &Query) -> Result<Answers, Error> {
+    pub fn query(&self, query: &Query) -> Result<QueryAnswers, Error> {
         let Query { topic, payload, to, within } = query;
-        self.check_asking(topic, payload)?;
+        self.check_asking(topic, payload, *within)?;
         let members = self.members();
         let life =
             |member: &crate::Member| Life { name: Arc::clone(&member.name), epoch: member.identity.epoch };
         let own = &self.running.config.name;
         let to: Vec<Life> = members.live().filter(|member| to.matches(member, own)).map(life).collect();
         let asked = to.len();
-        let (caller, settled) = bounded(asked);
-        let topic: Arc<str> = topic.as_str().into();
-        let new = || NewAsk {
-            kind: AskKind::Request,
-            topic: Arc::clone(&topic),
-            payload: Arc::clone(payload),
-            within: *within,
-            caller: caller.clone(),
-        };
-        let begun = self.running.node.call(|endpoint, now| endpoint.query(now, to, new));
-        let (what, limit) = ("this node".into(), "16 queries under way");
-        begun.map_err(|TooMany| Error::Busy { what, limit, remedy: "wait for one of them" })?;
-        self.running.node.wake();
+        let (topic, payload) = (topic.as_str().into(), Arc::clone(payload));
+        let new = NewAsk { kind: AskKind::Request, topic, payload, within: *within };
+        let node = Arc::clone(&self.running.node);
+        let (id, settled) = node.call(|endpoint, now| endpoint.query(now, to, new)).map_err(too_many)?;
+        node.wake();
         let report = QueryReport { asked, ..QueryReport::default() };
-        Ok(Answers { settled, report, took: Vec::new() })
+        Ok(QueryAnswers { node, id, settled, seen: Mutex::new(Seen { report, took: Vec::new() }) })
     }
 }
 
 /// The answers to a query, from [`Gossip::query`], as they come in. It ends when nothing more can come, or with the node.
+/// Dropping it cancels the query: who was not asked yet will not be. Threads may share it by reference; each answer then goes
+/// to one of them.
+#[must_use = "dropping it cancels the query"]
+pub struct QueryAnswers {
+    node: Arc<SharedNode>,
+    id: u64,
+    settled: Subscription<VecDeque<Settled>>,
+    seen: Mutex<Seen>,
+}
+
+/// What was read.
 #[derive(Debug)]
-#[must_use = "it hands out the answers"]
-pub struct Answers {
-    settled: Receiver<Settled>,
+struct Seen {
     report: QueryReport,
     took: Vec<Duration>,
 }
 
-impl Answers {
+impl QueryAnswers {
+    /// Waits for the next answer.
+    ///
+    /// # Errors
+    /// When nothing more can come.
+    pub fn recv(&self) -> Result<QueryAnswer, RecvError> {
+        self.settled.recv().map(|settled| self.take(settled))
+    }
+
     /// Waits for the next answer, at most this long.
     ///
     /// # Errors
     /// After that time, or when nothing more can come.
-    pub fn recv_timeout(&mut self, limit: Duration) -> Result<Answered, RecvTimeoutError> {
+    pub fn recv_timeout(&self, limit: Duration) -> Result<QueryAnswer, RecvTimeoutError> {
         self.settled.recv_timeout(limit).map(|settled| self.take(settled))
     }
 
@@ -213,60 +207,70 @@ impl Answers {
     ///
     /// # Errors
     /// When there is none, or nothing more can come.
-    pub fn try_recv(&mut self) -> Result<Answered, TryRecvError> {
+    pub fn try_recv(&self) -> Result<QueryAnswer, TryRecvError> {
         self.settled.try_recv().map(|settled| self.take(settled))
+    }
+
+    /// Waits for each answer until nothing more can come. `for answer in &answers` does the same.
+    pub fn iter(&self) -> &Self {
+        self
+    }
+
+    /// For `select!`: ready while an answer waits; then call [`try_recv`](Self::try_recv) once. After a disconnection, read on
+    /// until `try_recv` says so too.
+    #[must_use]
+    pub fn receiver(&self) -> &Receiver<()> {
+        self.settled.receiver()
     }
 
     /// What came of the query, as far as it was read: read all to know all.
     #[must_use]
     pub fn report(&self) -> QueryReport {
-        let mut took = self.took.clone();
+        let Seen { report, mut took } = {
+            let seen = self.seen.lock();
+            Seen { report: seen.report.clone(), took: seen.took.clone() }
+        };
         took.sort_unstable();
         let share =
             |percent: usize| took.get((took.len() * percent).div_ceil(100).saturating_sub(1)).copied();
-        QueryReport { p50: share(50), p99: share(99), ..self.report.clone() }
+        QueryReport { p50: share(50), p99: share(99), ..report }
     }
 
     /// Reads the rest, and says what came of the query.
     #[must_use]
-    pub fn finish(mut self) -> QueryReport {
-        self.by_ref().for_each(drop);
+    pub fn finish(self) -> QueryReport {
+        self.iter().for_each(drop);
         self.report()
     }
 
-    fn take(&mut self, Settled { to, outcome, took }: Settled) -> Answered {
-        let member = Sender::of(to);
-        let why = match outcome {
-            Outcome::Taken | Outcome::Answered(_) => None,
-            Outcome::Refused(ref reason) => Some(Why::Refused(reason.clone())),
-            Outcome::Dropped => Some(Why::Refused("it dropped the request unanswered".into())),
-            Outcome::NoReader => Some(Why::NoReader),
-            Outcome::Busy => Some(Why::Busy),
-            Outcome::TooLarge => Some(Why::TooLarge),
-            Outcome::Silent { .. } => Some(Why::Silent),
-            Outcome::Died { .. } => Some(Why::Died),
-            Outcome::Left { .. } => Some(Why::Left),
-        };
-        let payload = if let Outcome::Answered(payload) = outcome { payload } else { Arc::default() };
-        let result = why.map_or(Ok(Reply { from: member.clone(), payload, took }), Err);
-        match &result {
+    fn take(&self, Settled { to, outcome, took }: Settled) -> QueryAnswer {
+        let member = MemberLife::of(to);
+        let mut seen = self.seen.lock();
+        match &outcome {
             Ok(_) => {
-                self.report.answered += 1;
-                self.took.push(took);
+                seen.report.answered += 1;
+                seen.took.push(took);
             }
-            Err(why) => self.report.unanswered.push((member.clone(), why.clone())),
+            Err(why) => {
+                seen.report.unanswered.push(NotAnswered { member: member.clone(), why: why.clone() });
+            }
         }
-        Answered { member, result }
+        let result = outcome.map(|payload| Reply { from: member.clone(), payload, took });
+        QueryAnswer { member, result }
     }
 }
 
-impl Iterator for Answers {
-    type Item = Answered;
+iterates!(QueryAnswers, QueryAnswer);
 
-    fn next(&mut self) -> Option<Answered> {
-        let settled = self.settled.recv().ok()?;
-        Some(self.take(settled))
+impl Drop for QueryAnswers {
+    fn drop(&mut self) {
+        self.node.drive(|endpoint, now| endpoint.cancel_query(now, self.id));
+        self.node.wake();
     }
 }
 
-impl FusedIterator for Answers {}
+impl fmt::Debug for QueryAnswers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueryAnswers").field("report", &self.report()).finish_non_exhaustive()
+    }
+}

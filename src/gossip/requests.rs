@@ -1,25 +1,30 @@
 //! Requests of others, which this node's application answers.
 
-use std::{fmt, iter::FusedIterator, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
 
 use super::{
     handle::Gossip,
-    messages::{Sender, check_size, check_topic},
+    messages::{MemberLife, check_size, check_topic},
     shared_node::SharedNode,
 };
 use crate::{
     Error, blocking,
-    data::messages::{NotAnswered, RequestItem, Status},
+    data::messages::{RequestItem, Status, TooLate},
+    reader::iterates,
 };
+
+/// The longest reason of a refusal, in bytes.
+const MAX_REASON: usize = 512;
 
 impl Gossip {
     /// The requests that others send to this topic, to be answered. Of several readers of a topic each gets a part. While 256
     /// requests wait, or 4 MiB of them, their senders get [`Error::Busy`].
     ///
     /// # Errors
-    /// [`Error::Config`] if `topic` has not 1 to 64 bytes, or is one that the node answers itself;
+    /// [`Error::Config`] if `topic` has not 1 to 64 bytes, or is one that the node answers itself; [`Error::Busy`] if 256 topics
+    /// are served;
     /// [`Error::Stopped`] or [`Error::Panicked`] if the node has ended.
     pub fn serve(&self, topic: &str) -> Result<Requests, Error> {
         check_topic(topic)?;
@@ -29,7 +34,9 @@ impl Gossip {
         self.running.check_running()?;
         let node = Arc::clone(&self.running.node);
         let tokens = node.call(|endpoint, _| endpoint.open_server(topic));
-        Ok(Requests { node, topic: topic.into(), tokens })
+        let limit = "256 topics that are served";
+        let too_many = || Error::Busy { member: None, limit, remedy: "serve several by one topic" };
+        Ok(Requests { tokens: tokens.ok_or_else(too_many)?, node, topic: topic.into() })
     }
 }
 
@@ -102,26 +109,7 @@ impl Requests {
     }
 }
 
-impl Iterator for Requests {
-    type Item = Request;
-
-    fn next(&mut self) -> Option<Request> {
-        self.recv().ok()
-    }
-}
-
-impl FusedIterator for Requests {}
-
-/// As `for` takes it by reference.
-impl Iterator for &Requests {
-    type Item = Request;
-
-    fn next(&mut self) -> Option<Request> {
-        self.recv().ok()
-    }
-}
-
-impl FusedIterator for &Requests {}
+iterates!(Requests, Request);
 
 impl Drop for Requests {
     fn drop(&mut self) {
@@ -148,8 +136,8 @@ pub struct Request {
 impl Request {
     /// Who asks.
     #[must_use]
-    pub fn from(&self) -> Sender {
-        Sender::of(self.item.from.clone())
+    pub fn from(&self) -> MemberLife {
+        MemberLife::of(self.item.from.clone())
     }
 
     /// What it was sent to.
@@ -164,28 +152,29 @@ impl Request {
         &self.item.payload
     }
 
-    /// For how long its sender still waits.
+    /// For how long its sender still waits, as far as can be told: it came a little after it was sent.
     #[must_use]
     pub fn time_left(&self) -> Duration {
         self.item.until.since(self.node.now())
     }
 
-    /// Answers it.
+    /// Answers it. `Ok` says that the answer is on its way: the sender's time may end before it arrives.
     ///
     /// # Errors
-    /// [`Error::TooLate`] if its sender has given up, [`Error::TooLarge`] if the answer is longer than 1 MiB: the sender is told that the
-    /// request was dropped. [`Error::Stopped`] or [`Error::Panicked`] if this node has ended.
+    /// [`Error::TooLate`] if its sender has given up, or is live no longer; [`Error::TooLarge`] if the answer is longer than 1 MiB:
+    /// the sender is told that the request was dropped. [`Error::Left`], [`Error::Stopped`] or [`Error::Panicked`] if this node has
+    /// left or ended: its askers were told so.
     pub fn answer(mut self, payload: &[u8]) -> Result<(), Error> {
         check_size(payload)?;
         self.settle(Status::Answered, payload)
     }
 
-    /// Refuses it, for a reason of at most 512 bytes.
+    /// Refuses it. What is beyond 512 bytes of the reason is cut off.
     ///
     /// # Errors
-    /// [`Error::TooLate`] if its sender has given up; [`Error::Stopped`] or [`Error::Panicked`] if this node has ended.
+    /// As [`answer`](Self::answer).
     pub fn refuse(mut self, reason: &str) -> Result<(), Error> {
-        self.settle(Status::Refused, reason.as_bytes())
+        self.settle(Status::Refused, shortened(reason).as_bytes())
     }
 
     fn settle(&mut self, status: Status, payload: &[u8]) -> Result<(), Error> {
@@ -194,10 +183,19 @@ impl Request {
         if node.stop.is_stopped() {
             return Err(node.ended());
         }
+        if node.with(|node, _| node.is_leaving()) {
+            return Err(Error::Left);
+        }
         let result = node.drive(|endpoint, now| endpoint.answer(now, (&item.from, item.id), status, payload));
         node.wake();
-        result.map_err(|NotAnswered::TooLate| Error::TooLate)
+        result.map_err(|TooLate| Error::TooLate)
     }
+}
+
+/// As many whole characters as fit.
+fn shortened(reason: &str) -> &str {
+    let end = (0..=reason.len().min(MAX_REASON)).rev().find(|at| reason.is_char_boundary(*at));
+    &reason[..end.unwrap_or_default()]
 }
 
 impl Drop for Request {
@@ -216,5 +214,18 @@ impl fmt::Debug for Request {
             .field("topic", topic)
             .field("bytes", &payload.len())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_cut_between_characters() {
+        let reason = "é".repeat(MAX_REASON);
+        assert_eq!(shortened(&reason).len(), MAX_REASON);
+        assert_eq!(shortened(&format!("x{reason}")), format!("x{}", "é".repeat(255)));
+        assert_eq!(shortened("short"), "short");
     }
 }

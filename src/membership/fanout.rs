@@ -4,7 +4,7 @@
 //! writer only runs a closure on each queue. Never calls a user's code, and holds a mailbox's lock only for one push or pop.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fmt, mem,
     sync::Arc,
     time::{Duration, Instant},
@@ -23,6 +23,18 @@ pub(crate) trait Queue {
 
     /// Whether `pop` would give nothing.
     fn is_empty(&self) -> bool;
+}
+
+impl<T> Queue for VecDeque<T> {
+    type Item = T;
+
+    fn pop(&mut self) -> Option<T> {
+        self.pop_front()
+    }
+
+    fn is_empty(&self) -> bool {
+        VecDeque::is_empty(self)
+    }
 }
 
 /// The writer's end. Dropping it is [closing](Self::close) it.
@@ -101,9 +113,14 @@ impl<Q: Queue> Fanout<Q> {
         }
     }
 
-    /// Whether there are no readers.
+    /// How many readers there are.
+    pub(crate) fn len(&self) -> usize {
+        self.registry.lock().mailboxes.len()
+    }
+
+    /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
-        self.registry.lock().mailboxes.is_empty()
+        self.len() == 0
     }
 }
 
@@ -198,23 +215,11 @@ impl<Q: Queue> fmt::Debug for Subscription<Q> {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::VecDeque, thread};
+    use std::thread;
 
     use super::*;
 
     const LONG: Duration = Duration::from_secs(60);
-
-    impl Queue for VecDeque<u32> {
-        type Item = u32;
-
-        fn pop(&mut self) -> Option<u32> {
-            self.pop_front()
-        }
-
-        fn is_empty(&self) -> bool {
-            VecDeque::is_empty(self)
-        }
-    }
 
     fn read_all(reader: &Subscription<VecDeque<u32>>) -> Vec<u32> {
         std::iter::from_fn(|| reader.recv().ok()).collect()

@@ -1,6 +1,6 @@
 //! A subscription to the changes of a membership. What waits for it is in the [`backlog`](super::backlog).
 
-use std::{iter::FusedIterator, time::Duration};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
 
@@ -9,6 +9,7 @@ use super::{
     change::MembershipChange,
     fanout::Subscription,
 };
+use crate::reader::iterates;
 
 /// A subscription to a [`Membership`](crate::Membership), from [`watch`](crate::Membership::watch). Dropping it cancels it.
 ///
@@ -131,23 +132,4 @@ impl Watch {
     }
 }
 
-impl Iterator for Watch {
-    type Item = MembershipChange;
-
-    fn next(&mut self) -> Option<MembershipChange> {
-        self.recv().ok()
-    }
-}
-
-impl FusedIterator for Watch {}
-
-/// As `for` takes it by reference.
-impl Iterator for &Watch {
-    type Item = MembershipChange;
-
-    fn next(&mut self) -> Option<MembershipChange> {
-        self.recv().ok()
-    }
-}
-
-impl FusedIterator for &Watch {}
+iterates!(Watch, MembershipChange);

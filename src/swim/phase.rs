@@ -36,7 +36,7 @@ impl Node {
         matches!(self.phase, Phase::Live | Phase::Displaced)
     }
 
-    pub(super) fn is_leaving(&self) -> bool {
+    pub(crate) fn is_leaving(&self) -> bool {
         matches!(self.phase, Phase::Leaving | Phase::Left)
     }
 

@@ -22,6 +22,7 @@ use crate::{Error, wire::message};
 /// What becomes of a member that is [removed](crate::Gossip::remove).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Removal {
     /// It counts as left, as if it had said so itself, and is listed for as long.
     Leave,

@@ -53,8 +53,10 @@ pub(super) struct UpperLayer {
 pub(crate) enum NotOpened {
     /// That life of the member is not live.
     NotLive,
-    /// Too many streams are open.
+    /// Too many streams are open,
     Full,
+    /// or too many with this member.
+    FullWithIt,
 }
 
 /// How a member is reached.
@@ -231,16 +233,13 @@ impl Node {
         self.given(now, || Input::OpenDataStream { name: (&*to.name).into(), epoch: to.epoch, timeout });
         self.advance(now);
         let id = self.live_member(to).ok_or(NotOpened::NotLive)?;
-        if self.is_full_of_data_streams(true, to) {
-            self.metrics.refused_streams += 1;
-            return Err(NotOpened::Full);
-        }
+        self.has_room_for_data_stream(true, to)?;
         let addr = self.table.get(id).addr;
         self.open(Purpose::Data(to.clone()), addr, timeout).ok_or(NotOpened::Full)
     }
 
-    /// Whether there are too many streams of the layer above that this node opened, or others did, to have one more.
-    fn is_full_of_data_streams(&self, opened: bool, with: &Life) -> bool {
+    /// Whether there may be one more stream of the layer above beside those that this node opened, or others did.
+    fn has_room_for_data_stream(&self, opened: bool, with: &Life) -> Result<(), NotOpened> {
         let is_ours = |id: &&StreamId| self.streams.opened.contains_key(id) == opened;
         let (mut all, mut with_it) = (0, 0);
         // The order does not matter for a count.
@@ -248,7 +247,11 @@ impl Node {
             all += 1;
             with_it += usize::from(life.name == with.name);
         });
-        all >= MAX_DATA_STREAMS || with_it >= MAX_WITH_ONE
+        match (all >= MAX_DATA_STREAMS, with_it >= MAX_WITH_ONE) {
+            (true, _) => Err(NotOpened::Full),
+            (false, true) => Err(NotOpened::FullWithIt),
+            (false, false) => Ok(()),
+        }
     }
 
     /// With whom a stream of the layer above is, if it is one.
@@ -311,7 +314,7 @@ impl Node {
         let sender = self.recognize(peer, header.sender, header.token);
         self.note_data_from(self.id_of(&sender).filter(|_| sender.proven));
         let Some(life) = self.data_sender() else { return false };
-        if self.is_full_of_data_streams(false, &life) {
+        if self.has_room_for_data_stream(false, &life).is_err() {
             self.metrics.refused_streams += 1;
             return false;
         }

@@ -25,10 +25,14 @@ pub(crate) fn is_data(tag: u8) -> bool {
     (0x50..0x70).contains(&tag)
 }
 
-/// "Take this message", or "answer this request": to one life of one member, who answers each `id` of a sender once.
+/// "Take this message", or "answer this request": to one life of one member, who takes in each once.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Ask<'a> {
-    /// The sender counts them, in each of its lives from 2²⁰ times its epoch on: no two of its lives have one in common.
+    /// The life of the sender in which it was begun.
+    pub(crate) epoch: u64,
+    /// Of those that the sender has under way with this receiver, each has another slot.
+    pub(crate) slot: u8,
+    /// The sender counts its asks. Those of a slot follow each other: one ends what came before it there.
     pub(crate) id: u64,
     /// The epoch of the receiver that is meant.
     pub(crate) life: u64,
@@ -43,6 +47,8 @@ pub(crate) struct Ask<'a> {
 /// What became of an [`Ask`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Answer<'a> {
+    /// As in the ask.
+    pub(crate) epoch: u64,
     pub(crate) id: u64,
     /// `data::messages` says what each means.
     pub(crate) status: u8,
@@ -102,6 +108,8 @@ pub(crate) struct DataDigest {
 /// Opens a stream for an [`Ask`] whose payload follows in [`Chunk`]s.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct AskHead<'a> {
+    pub(crate) epoch: u64,
+    pub(crate) slot: u8,
     pub(crate) id: u64,
     pub(crate) life: u64,
     pub(crate) kind: u8,
@@ -120,6 +128,7 @@ pub(crate) struct Chunk<'a> {
 /// The [`Answer`] in a stream; its payload follows in [`Chunk`]s.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct AnswerHead {
+    pub(crate) epoch: u64,
     pub(crate) id: u64,
     pub(crate) status: u8,
     /// Bytes of the whole payload.

@@ -1,5 +1,6 @@
 /* Messages, requests and queries between two nodes of this process. */
 #include <pthread.h>
+#include <unistd.h>
 
 #include "check.h"
 
@@ -38,6 +39,21 @@ static void messages(syncswim_cluster *a, syncswim_cluster *b)
     IS(syncswim_inbox_next(inbox, 0, &message), SYNCSWIM_OK);
     CHECK(syncswim_message_len(message) == 1 << 20);
     syncswim_message_free(message);
+    for (int number = 0; number < 1030; number++) {
+        IS(syncswim_cluster_send(a, "b", "jobs", NULL, 0, 5000), SYNCSWIM_OK);
+        IS(syncswim_inbox_next(inbox, 0, &message), SYNCSWIM_OK);
+        CHECK(syncswim_message_lost(message) == 0 && syncswim_message_seq(message) == 0);
+        syncswim_message_free(message);
+    }
+    for (int number = 0; number < 1024; number++) {
+        IS(syncswim_inbox_next(all, 0, &message), SYNCSWIM_OK);
+        CHECK(syncswim_message_lost(message) == 0);
+        syncswim_message_free(message);
+    }
+    IS(syncswim_inbox_next(all, 0, &message), SYNCSWIM_OK);
+    CHECK(syncswim_message_lost(message) == 7 && says(message, "a", ""));
+    syncswim_message_free(message);
+    IS(syncswim_cluster_send(a, "b", "jobs", NULL, 0, 0), SYNCSWIM_ERR_CONFIG);
     IS(syncswim_cluster_send(a, "b", "jobs", large, sizeof large, 5000), SYNCSWIM_ERR_TOO_LARGE);
     IS(syncswim_cluster_send(a, "c", "jobs", NULL, 0, 5000), SYNCSWIM_ERR_UNKNOWN_MEMBER);
     IS(syncswim_cluster_send(a, "b", "", NULL, 0, 5000), SYNCSWIM_ERR_CONFIG);
@@ -48,7 +64,7 @@ static void messages(syncswim_cluster *a, syncswim_cluster *b)
     IS(syncswim_inbox_next(inbox, 0, &message), SYNCSWIM_ERR_HANDLE);
 }
 
-static void *answer_three(void *requests)
+static void *answer_four(void *requests)
 {
     syncswim_message *request;
     IS(syncswim_requests_next(requests, 10000, &request), SYNCSWIM_OK);
@@ -61,6 +77,10 @@ static void *answer_three(void *requests)
     syncswim_message_free(request);
     IS(syncswim_requests_next(requests, 10000, &request), SYNCSWIM_OK);
     syncswim_message_free(request);
+    IS(syncswim_requests_next(requests, 10000, &request), SYNCSWIM_OK);
+    sleep(1);
+    IS(syncswim_request_answer(request, NULL, 0), SYNCSWIM_ERR_TOO_LATE);
+    syncswim_message_free(request);
     return NULL;
 }
 
@@ -72,15 +92,15 @@ static void requests(syncswim_cluster *a, syncswim_cluster *b)
 
     IS(syncswim_cluster_serve(b, "syncswim/ping", &requests), SYNCSWIM_ERR_CONFIG);
     IS(syncswim_cluster_serve(b, "count", &requests), SYNCSWIM_OK);
-    CHECK(pthread_create(&thread, NULL, answer_three, requests) == 0);
+    CHECK(pthread_create(&thread, NULL, answer_four, requests) == 0);
     IS(syncswim_cluster_request(a, "b", "count", bytes("1"), 1, 10000, &reply), SYNCSWIM_OK);
     CHECK(says(reply, "b", "one"));
     syncswim_message_free(reply);
     IS(syncswim_cluster_request(a, "b", "count", bytes("2"), 1, 10000, &reply), SYNCSWIM_ERR_REFUSED);
     CHECK(strstr(syncswim_last_error(), "no more") != NULL);
     IS(syncswim_cluster_request(a, "b", "count", bytes("3"), 1, 10000, &reply), SYNCSWIM_ERR_REFUSED);
-    pthread_join(thread, NULL);
     IS(syncswim_cluster_request(a, "b", "count", bytes("4"), 1, 200, &reply), SYNCSWIM_ERR_UNANSWERED);
+    pthread_join(thread, NULL);
     syncswim_requests_free(requests);
     IS(syncswim_cluster_request(a, "b", "count", bytes("5"), 1, 5000, &reply), SYNCSWIM_ERR_NO_READER);
 }
@@ -110,8 +130,13 @@ static void queries(syncswim_cluster *a, syncswim_cluster *b)
     IS(syncswim_cluster_query(a, "@others", "count", NULL, 0, 200, &answers), SYNCSWIM_OK);
     IS(syncswim_answers_next(answers, -1, &message), SYNCSWIM_OK);
     IS(syncswim_message_status(message), SYNCSWIM_ERR_UNANSWERED);
+    CHECK(strncmp((const char *)syncswim_message_payload(message), "no answer, the time was over", 28) == 0);
     syncswim_message_free(message);
     syncswim_answers_free(answers);
+    for (int number = 0; number < 20; number++) {
+        IS(syncswim_cluster_query(a, "@others", "count", NULL, 0, 3600000, &answers), SYNCSWIM_OK);
+        syncswim_answers_free(answers);
+    }
     syncswim_requests_free(requests);
 }
 

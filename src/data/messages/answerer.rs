@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     mailboxes::{Item, Mailboxes, MessageKind},
-    memory::{Entry, Known, Memory, ids_of},
+    memory::{AskId, Entry, Known, Memory},
     servers::{NotServed, RequestItem, Servers},
     status::{Answer, Status},
 };
@@ -35,24 +35,21 @@ impl AskKind {
 #[derive(Debug)]
 pub(super) struct Arrived<'a> {
     pub(super) from: &'a Life,
-    pub(super) id: u64,
+    pub(super) id: AskId,
     pub(super) kind: AskKind,
     pub(super) topic: &'a str,
     pub(super) within: Duration,
 }
 
-/// Why an application's answer went nowhere.
+/// The application's answer goes nowhere: the sender has given up, or is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NotAnswered {
-    /// The sender has given up.
-    TooLate,
-}
+pub(crate) struct TooLate;
 
 /// An answer on its way to a member.
 #[derive(Debug)]
 pub(super) struct Ready {
     pub(super) to: Life,
-    pub(super) id: u64,
+    pub(super) id: AskId,
     pub(super) answer: Answer,
 }
 
@@ -61,15 +58,17 @@ pub(super) struct Answerer {
     memory: Memory,
     pub(super) mailboxes: Mailboxes,
     pub(super) servers: Servers,
-    /// Asks that were dropped: of other lives, or since there was no room to remember them.
+    /// Asks that were dropped, of lives that this node does not know yet.
     pub(super) dropped: u64,
     /// Asks that found no room.
     pub(super) refused: u64,
+    /// Messages and broadcasts that readers were too slow for.
+    pub(super) overrun: u64,
 }
 
 impl Answerer {
-    /// Takes in an ask, unless it was before, and says what to answer; nothing if there is no room to remember it.
-    /// `own` answers the topics of the node itself.
+    /// Takes in an ask, unless it was before, and says what to answer; nothing if its sender is to repeat it. `own` answers the
+    /// topics of the node itself.
     pub(super) fn take_in(
         &mut self,
         now: Time,
@@ -77,9 +76,7 @@ impl Answerer {
         payload: Option<Arc<[u8]>>,
         own: impl FnOnce(&str) -> Option<Vec<u8>>,
     ) -> Option<Answer> {
-        self.memory.expire(now);
-        if !ids_of(ask.from.epoch).contains(&ask.id) {
-            // It is of another life of the sender: of an earlier one, or of one that is not known yet.
+        if ask.id.epoch > ask.from.epoch {
             self.dropped += 1;
             return None;
         }
@@ -89,13 +86,13 @@ impl Answerer {
                 _ => Status::Forgotten.into(),
             });
         }
-        match self.memory.admit(now, ask.from, ask.id) {
+        match self.memory.admit(now, ask.from, ask.id, ask.within) {
             Known::New => {}
             Known::Seen(entry) => return Some(answer_of(entry)),
-            Known::TooOld => return Some(Status::Forgotten.into()),
+            Known::Over => return Some(Status::Forgotten.into()),
             Known::NoRoom => {
-                self.dropped += 1;
-                return None;
+                self.refused += 1;
+                return Some(Status::Busy.into());
             }
         }
         let entry = match payload {
@@ -108,13 +105,14 @@ impl Answerer {
     }
 
     fn take_message(&mut self, ask: &Arrived<'_>, payload: Arc<[u8]>) -> Entry {
-        let status = self.mailboxes.deliver(&Item {
+        let (status, lost) = self.mailboxes.deliver(&Item {
             from: ask.from.clone(),
             topic: ask.topic.into(),
             payload,
             kind: MessageKind::Sent,
             folds: false,
         });
+        self.overrun += lost;
         self.refused += u64::from(status == Status::Busy);
         Entry::Answered(status.into())
     }
@@ -149,10 +147,33 @@ impl Answerer {
         }
     }
 
-    /// The oldest request that waits for the application.
+    /// The oldest request for the application whose sender waits for the answer.
     pub(super) fn take_request(&mut self, now: Time, topic: &str) -> Option<RequestItem> {
         self.expire(now, topic);
-        self.servers.take(topic)
+        loop {
+            let item = self.servers.take(topic)?;
+            if self.is_awaited(now, &item.from, item.id) {
+                return Some(item);
+            }
+        }
+    }
+
+    fn is_awaited(&self, now: Time, from: &Life, id: AskId) -> bool {
+        matches!(self.memory.look(from, id), Known::Seen(Entry::Pending(until)) if now < until)
+    }
+
+    /// Lets go what nobody has asked for in time.
+    pub(super) fn act(&mut self, now: Time) {
+        self.memory.expire(now);
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Time> {
+        self.memory.poll_timeout()
+    }
+
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn audit(&self) {
+        self.memory.audit();
     }
 
     /// The application answers a request.
@@ -160,16 +181,11 @@ impl Answerer {
         &mut self,
         now: Time,
         to: &Life,
-        id: u64,
+        id: AskId,
         answer: Answer,
-    ) -> Result<Ready, NotAnswered> {
-        match self.memory.look(to, id) {
-            Known::Seen(Entry::Pending(until)) if now < until => {}
-            Known::Seen(Entry::Pending(_)) => {
-                self.memory.note(now, to, id, Entry::Answered(Status::Dropped.into()));
-                return Err(NotAnswered::TooLate);
-            }
-            _ => return Err(NotAnswered::TooLate),
+    ) -> Result<Ready, TooLate> {
+        if !self.is_awaited(now, to, id) {
+            return Err(TooLate);
         }
         self.memory.note(now, to, id, Entry::Answered(answer.clone()));
         Ok(Ready { to: to.clone(), id, answer })

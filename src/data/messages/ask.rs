@@ -6,54 +6,69 @@ use crossbeam_channel::Sender;
 
 use super::{
     answerer::AskKind,
-    status::{Outcome, Settled},
+    memory::AskId,
+    status::{Outcome, Settled, Unanswered},
 };
 use crate::{
-    swim::{Life, MemberState, Node, StreamId, Time, WayTo},
+    error::EndedBy,
+    swim::{Life, MemberState, Node, Time, WayTo},
     wire::packet::HEADER,
 };
 
 /// An ask is repeated first after this many round trips,
 const ROUND_TRIPS: u32 = 3;
 /// but not sooner than this,
-pub(super) const MIN_REPEAT: Duration = Duration::from_millis(20);
-/// nor later. Pauses do not grow beyond it.
+const MIN_REPEAT: Duration = Duration::from_millis(20);
+/// nor later. Pauses do not grow beyond it,
 const MAX_REPEAT: Duration = Duration::from_secs(5);
+/// and between questions by stream, as the answer does not come by itself, not beyond this.
+const MAX_POLL_BY_STREAM: Duration = Duration::from_secs(1);
 /// Where no round trip was measured: after this time.
 const UNMEASURED: Duration = Duration::from_millis(100);
 /// What a request waits for that is pending, at least, before it is asked about.
 const MIN_POLL: Duration = Duration::from_millis(200);
 /// The longest time a caller waits.
-const MAX_WITHIN: Duration = Duration::from_secs(24 * 3600);
+pub(super) const MAX_WITHIN: Duration = Duration::from_secs(24 * 3600);
 /// Bytes of a datagram with an ask besides its topic and payload, at most.
-const AROUND_ASK: usize = HEADER + 33;
+const AROUND_ASK: usize = HEADER + 44;
 
 /// An ask to be.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct NewAsk {
     pub(crate) kind: AskKind,
     pub(crate) topic: Arc<str>,
     pub(crate) payload: Arc<[u8]>,
     pub(crate) within: Duration,
-    /// Who is told what becomes of it; there must be room for it in the channel.
-    pub(crate) caller: Sender<Settled>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// A query's: its turn has not come.
-    Queued,
-    /// It is being sent, by datagram or stream.
+    /// It is being sent, by datagram,
     Asking,
-    Streaming(StreamId),
+    /// or by stream, perhaps once it is its turn.
+    Streaming,
     /// The member has it and will answer later.
     Pending,
 }
 
+/// Who is told what becomes of an ask.
+#[derive(Debug)]
+pub(super) enum Caller {
+    /// Who waits for this one alone. There is room for what becomes of it.
+    One(Sender<Settled>),
+    /// The readers of a query.
+    Query(u64),
+}
+
 #[derive(Debug)]
 pub(super) struct Ask {
+    /// Where it goes,
     pub(super) to: Life,
+    /// and which life of that member is meant.
+    pub(super) life: u64,
+    pub(super) id: AskId,
     pub(super) new: NewAsk,
+    pub(super) caller: Caller,
     pub(super) began: Time,
     pub(super) deadline: Time,
     /// When something is to be done about it.
@@ -67,29 +82,24 @@ pub(super) struct Ask {
     pub(super) sent: bool,
     /// It is one of a query that was just sent.
     pub(super) in_flight: bool,
-    /// The query that it is part of, by its first ask.
-    pub(super) query: Option<u64>,
 }
 
 impl Ask {
-    pub(super) fn new(now: Time, to: Life, new: NewAsk, query: Option<u64>) -> Self {
-        let deadline = now + new.within.min(MAX_WITHIN);
-        let (at, step) = match query {
-            Some(_) => (deadline, Step::Queued),
-            None => (now, Step::Asking),
-        };
+    pub(super) fn new(began: Time, to: Life, id: AskId, new: NewAsk, caller: Caller) -> Self {
         Self {
+            life: to.epoch,
             to,
+            id,
+            deadline: deadline(began, &new),
             new,
-            began: now,
-            deadline,
-            at,
-            step,
+            in_flight: matches!(caller, Caller::Query(_)),
+            caller,
+            began,
+            at: began,
+            step: Step::Asking,
             tries: 0,
             meetings: 0,
             sent: false,
-            in_flight: false,
-            query,
         }
     }
 
@@ -121,18 +131,34 @@ impl Ask {
 
     /// When one that is pending is asked about again: the answer may be on its way once only, and get lost.
     pub(super) fn until_poll(&self, node: &Node, now: Time) -> Duration {
-        self.pause(node, self.tries).min((self.left(now) / 2).max(MIN_POLL))
+        let by_stream = node.way_to(&self.to) == WayTo::Stream;
+        let most = if by_stream { MAX_POLL_BY_STREAM } else { MAX_REPEAT };
+        self.pause(node, self.tries).min(most).min((self.left(now) / 2).max(MIN_POLL))
     }
 
-    /// Why its member is not asked any more.
-    pub(super) fn departed(&self, node: &Node) -> Outcome {
-        let Self { to, sent, .. } = self;
-        let member = node.member(&to.name).filter(|member| member.identity.epoch == to.epoch);
-        match member.map(|member| member.state) {
-            Some(MemberState::Left) => Outcome::Left { sent: *sent },
-            _ => Outcome::Died { sent: *sent },
+    /// It has no answer.
+    pub(super) fn ended(&self, by: EndedBy) -> Outcome {
+        Err(Unanswered::new(self.sent, by))
+    }
+
+    /// Its member has begun another life. What was not sent to it is for that one.
+    pub(super) fn follow(&mut self, epoch: u64) {
+        self.to.epoch = epoch;
+        if !self.sent {
+            self.life = epoch;
         }
     }
+
+    /// Its member is not asked any more.
+    pub(super) fn departed(&self, node: &Node) -> Outcome {
+        let state = node.member(&self.to.name).map(|member| member.state);
+        self.ended(if state == Some(MemberState::Left) { EndedBy::Leave } else { EndedBy::Failure })
+    }
+}
+
+/// Until when an answer is waited for.
+pub(super) fn deadline(began: Time, new: &NewAsk) -> Time {
+    began + new.within.min(MAX_WITHIN)
 }
 
 /// A pause that has doubled so often.

@@ -2,27 +2,35 @@
 //!
 //! A small ask goes by datagram, after a while again, then by stream; a large one, or one to a member that datagrams do not
 //! reach, by stream at once. As the receiver takes in each number once, repeating does no harm. A request that waits for the
-//! application there is answered by datagram when it is done, and asked about meanwhile in case that gets lost.
+//! application there is answered by datagram when it is done, and asked about meanwhile in case that gets lost. Asks that need
+//! a stream get one in the order in which they were begun.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
 
+use crossbeam_channel::Sender;
+
 use super::{
     answerer::AskKind,
-    ask::{Ask, MIN_REPEAT, NewAsk, Step, doubled},
-    memory::ids_of,
-    status::{Answer, Outcome, Settled, Status},
+    ask::{Ask, Caller, NewAsk, Step, deadline, doubled},
+    memory::AskId,
+    queries::{Queries, Query},
+    status::{Answer, Outcome, Settled, Status, Unanswered},
 };
-use crate::swim::{Event, Life, Node, NotOpened, StreamId, Time, WayTo};
+use crate::{
+    error::EndedBy,
+    membership::fanout::{Fanout, Subscription},
+    swim::{Event, Life, Node, NotOpened, StreamId, Time, WayTo},
+};
 
 /// Asks of callers that are under way at the same time, without those of queries.
 const MAX_ASKS: usize = 1024;
 /// Queries at the same time.
 const MAX_QUERIES: usize = 16;
-/// To one member: the receiver remembers more.
+/// To one member: with those of queries, each has a slot of its own.
 const MAX_PER_MEMBER: usize = 128;
 /// Asks of queries that were just sent and are not answered.
 const MAX_IN_FLIGHT: usize = 64;
@@ -39,9 +47,15 @@ const MAX_DOUBLED: u32 = 2;
 /// The first pause after which it is looked whether a member has answered a greeting; it doubles.
 const MEETING: Duration = Duration::from_millis(5);
 
+const _: () = assert!(MAX_PER_MEMBER + MAX_QUERIES <= 1 << u8::BITS);
+
 /// This node has too much under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TooMany;
+pub(crate) enum TooMany {
+    Asks,
+    ToMember,
+    Queries,
+}
 
 /// What is to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,21 +68,22 @@ pub(super) enum Act {
 
 #[derive(Debug, Default)]
 pub(super) struct Asker {
-    last_id: u64,
+    last: u64,
     asks: BTreeMap<u64, Ask>,
-    by_member: BTreeMap<Arc<str>, BTreeSet<u64>>,
+    /// By slot.
+    by_member: BTreeMap<Arc<str>, BTreeMap<u8, u64>>,
     by_stream: BTreeMap<StreamId, u64>,
+    /// Those that need a stream and have none yet.
+    streamless: BTreeSet<u64>,
     /// Streams whose asks are settled, or wait for the application.
     needless: Vec<StreamId>,
+    /// Of asks, and of queries that have not asked all.
     timers: BTreeSet<(Time, u64)>,
-    /// Those of queries whose turn has not come, in their order.
-    queued: BTreeSet<u64>,
     singles: usize,
     in_flight: usize,
     /// When the next of them may be sent.
     release: Time,
-    /// How many asks of each are not settled.
-    queries: BTreeMap<u64, usize>,
+    queries: Queries,
     closed: bool,
     /// How often asks were sent again.
     pub(super) repeated: u64,
@@ -79,9 +94,8 @@ impl Asker {
         self.asks.get(&id)
     }
 
-    pub(super) fn by_stream(&self, stream: StreamId) -> Option<(u64, &Ask)> {
-        let id = *self.by_stream.get(&stream)?;
-        Some((id, self.asks.get(&id)?))
+    pub(super) fn by_stream(&self, stream: StreamId) -> Option<&Ask> {
+        self.asks.get(self.by_stream.get(&stream)?)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -89,59 +103,78 @@ impl Asker {
     }
 
     /// Begins one ask.
-    pub(super) fn ask(&mut self, node: &Node, now: Time, to: Life, new: NewAsk) -> Result<(), TooMany> {
-        let to_member = self.by_member.get(&to.name).map_or(0, BTreeSet::len);
+    pub(super) fn ask(
+        &mut self,
+        node: &Node,
+        now: Time,
+        to: Life,
+        new: NewAsk,
+        caller: Sender<Settled>,
+    ) -> Result<(), TooMany> {
         if self.closed {
             // The caller learns of the end as its channel is dropped.
             return Ok(());
         }
-        if self.singles >= MAX_ASKS || to_member >= MAX_PER_MEMBER {
-            return Err(TooMany);
+        if self.singles >= MAX_ASKS {
+            return Err(TooMany::Asks);
+        }
+        if self.by_member.get(&to.name).map_or(0, BTreeMap::len) >= MAX_PER_MEMBER {
+            return Err(TooMany::ToMember);
         }
         self.singles += 1;
-        self.insert(node, now, to, new, None);
+        let id = self.insert(node, now, to, new, Caller::One(caller));
+        self.timers.insert((now, id));
         Ok(())
     }
 
-    /// Begins a query: one ask to each of these members.
+    /// Begins a query: one ask to each of these members. Returns its number, and what hands out what becomes of each.
     pub(super) fn query(
         &mut self,
-        node: &Node,
         now: Time,
         to: Vec<Life>,
-        new: impl Fn() -> NewAsk,
-    ) -> Result<(), TooMany> {
-        if self.closed {
-            return Ok(());
+        new: NewAsk,
+    ) -> Result<(u64, Subscription<VecDeque<Settled>>), TooMany> {
+        let answers = Fanout::new();
+        let reader = answers.subscribe(VecDeque::new());
+        if self.closed || to.is_empty() {
+            return Ok((0, reader));
         }
         if self.queries.len() >= MAX_QUERIES {
-            return Err(TooMany);
+            return Err(TooMany::Queries);
         }
-        let query = self.next_id(node);
-        self.queries.extend((!to.is_empty()).then_some((query, to.len())));
-        to.into_iter().for_each(|to| self.insert(node, now, to, new(), Some(query)));
-        Ok(())
+        let (id, deadline) = (self.next_number(), deadline(now, &new));
+        self.timers.insert((deadline, id));
+        self.queries.insert(id, Query { new, began: now, deadline, waiting: to.into(), asked: 0, answers });
+        Ok((id, reader))
     }
 
-    fn next_id(&self, node: &Node) -> u64 {
-        self.last_id.saturating_add(1).max(ids_of(node.own_life().epoch).start.saturating_add(1))
+    /// Nobody reads the answers to a query any more.
+    pub(super) fn cancel(&mut self, now: Time, query: u64) {
+        let Some(Query { deadline, .. }) = self.queries.remove(query) else { return };
+        self.timers.remove(&(deadline, query));
+        let is_its = |ask: &Ask| matches!(ask.caller, Caller::Query(of) if of == query);
+        let its: Vec<_> = self.asks.iter().filter(|(_, ask)| is_its(ask)).map(|(id, _)| *id).collect();
+        its.into_iter().for_each(|id| self.settle(now, id, Err(Unanswered::Dropped)));
     }
 
-    fn insert(&mut self, node: &Node, now: Time, to: Life, new: NewAsk, query: Option<u64>) {
-        let id = self.next_id(node);
-        self.last_id = id;
-        if query.is_some() {
-            self.queued.insert(id);
-        }
-        self.by_member.entry(Arc::clone(&to.name)).or_default().insert(id);
-        let ask = Ask::new(now, to, new, query);
-        self.timers.insert((ask.at, id));
-        self.asks.insert(id, ask);
+    fn next_number(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    fn insert(&mut self, node: &Node, began: Time, to: Life, new: NewAsk, caller: Caller) -> u64 {
+        let number = self.next_number();
+        let taken = self.by_member.entry(Arc::clone(&to.name)).or_default();
+        let slot = (0..u8::MAX).find(|slot| !taken.contains_key(slot)).unwrap_or(u8::MAX);
+        taken.insert(slot, number);
+        let id = AskId { slot, epoch: node.own_life().epoch, number };
+        self.asks.insert(number, Ask::new(began, to, id, new, caller));
+        number
     }
 
     /// When [`act`](Self::act) has something to do.
     pub(super) fn poll_timeout(&self) -> Option<Time> {
-        let waits = !self.queued.is_empty() && self.in_flight < MAX_IN_FLIGHT;
+        let waits = self.in_flight < MAX_IN_FLIGHT && self.queries.is_waiting();
         let first = self.timers.first().map(|(at, _)| *at);
         first.into_iter().chain(waits.then_some(self.release)).min()
     }
@@ -152,31 +185,27 @@ impl Asker {
             self.timers.remove(&(at, id));
             self.fire(node, now, id, acts);
         }
-        if now < self.release {
-            return;
-        }
-        let room = BURST.min(MAX_IN_FLIGHT.saturating_sub(self.in_flight));
-        for _ in 0..room {
-            let Some(id) = self.queued.pop_first() else { break };
-            self.release = now + BURST_PAUSE;
-            if let Some(ask) = self.asks.get_mut(&id) {
-                (ask.step, ask.in_flight) = (Step::Asking, true);
+        if now >= self.release {
+            for _ in 0..BURST.min(MAX_IN_FLIGHT.saturating_sub(self.in_flight)) {
+                let Some((query, to, Query { new, began, .. })) = self.queries.next() else { break };
+                let (new, began) = (new.clone(), *began);
+                let id = self.insert(node, began, to, new, Caller::Query(query));
+                self.release = now + BURST_PAUSE;
                 self.in_flight += 1;
-                self.timers.remove(&(ask.at, id));
                 self.fire(node, now, id, acts);
             }
         }
+        self.open_streams(node, now);
     }
 
     fn fire(&mut self, node: &mut Node, now: Time, id: u64, acts: &mut impl FnMut(Act)) {
-        let Some(ask) = self.asks.get_mut(&id) else { return };
+        let Some(ask) = self.asks.get_mut(&id) else { return self.queries.expire(now, id) };
         if now >= ask.deadline {
-            let sent = ask.sent;
-            return self.settle(now, id, Outcome::Silent { sent });
+            let outcome = ask.ended(EndedBy::Timeout);
+            return self.settle(now, id, outcome);
         }
         let next = match ask.step {
-            Step::Queued => ask.deadline,
-            Step::Streaming(_) => self.repeat_beside_stream(node, now, id, acts),
+            Step::Streaming => self.repeat_beside_stream(node, now, id, acts),
             Step::Asking | Step::Pending => match self.attempt(node, now, id, acts) {
                 Ok(next) => next,
                 Err(outcome) => return self.settle(now, id, outcome),
@@ -192,6 +221,13 @@ impl Asker {
         }
     }
 
+    fn reset_timer(&mut self, id: u64, next: Time) {
+        if let Some(ask) = self.asks.get(&id) {
+            self.timers.remove(&(ask.at, id));
+            self.set_timer(id, next);
+        }
+    }
+
     /// Sends an ask, and says when to look at it again.
     fn attempt(
         &mut self,
@@ -203,7 +239,7 @@ impl Asker {
         let Some(ask) = self.asks.get_mut(&id) else { return Ok(now) };
         let (tries, meetings) = (ask.tries, ask.meetings);
         let is_pending = ask.step == Step::Pending;
-        if ask.to == node.own_life() {
+        if ask.to.name == node.own_life().name {
             ask.sent = true;
             acts(Act::Own(id));
             return Ok(ask.deadline);
@@ -215,40 +251,35 @@ impl Asker {
         }
         let way = node.way_to(&ask.to);
         let is_small = ask.goes_by_datagram(node, way);
-        let by_datagram = is_small && (is_pending || tries < DATAGRAMS);
-        let next = match way {
-            WayTo::NotLive => return Err(ask.departed(node)),
+        match way {
+            WayTo::NotLive => {
+                let present = node.live_life(&ask.to.name).ok_or_else(|| ask.departed(node))?;
+                ask.follow(present.epoch);
+                return Ok(now);
+            }
             WayTo::Unmet => {
                 node.meet(now, &ask.to);
                 ask.meetings += 1;
                 return Ok(now + doubled(MEETING, meetings));
             }
-            _ if by_datagram => {
-                self.repeated += u64::from(ask.sent && !is_pending);
-                ask.sent = true;
-                acts(Act::Datagram(id));
-                now + if is_pending { ask.until_poll(node, now) } else { ask.pause(node, tries) }
-            }
-            _ => match node.open_data_stream(now, &ask.to, ask.left(now).min(node.config().stream_timeout)) {
-                Ok(stream) => {
-                    self.repeated += u64::from(ask.sent && !is_pending);
-                    if !is_pending {
-                        ask.step = Step::Streaming(stream);
-                    }
-                    self.by_stream.insert(stream, id);
-                    if is_small {
-                        ask.sent = true;
-                        acts(Act::Datagram(id));
-                        now + ask.pause(node, MAX_DOUBLED)
-                    } else {
-                        ask.deadline
-                    }
-                }
-                Err(NotOpened::NotLive) => return Err(ask.departed(node)),
-                Err(NotOpened::Full) => now + doubled(MIN_REPEAT, tries),
-            },
+            WayTo::Datagram | WayTo::Stream => ask.tries += 1,
+        }
+        let by_datagram = is_small && (is_pending || tries < DATAGRAMS);
+        let next = match (by_datagram, is_pending) {
+            (true, true) => now + ask.until_poll(node, now),
+            (true, false) => now + ask.pause(node, tries),
+            (false, _) if is_small => now + ask.pause(node, MAX_DOUBLED),
+            (false, _) => ask.deadline,
         };
-        ask.tries += 1;
+        if is_small {
+            self.repeated += u64::from(ask.sent && !is_pending);
+            ask.sent = true;
+            acts(Act::Datagram(id));
+        }
+        if !by_datagram {
+            self.streamless.insert(id);
+            ask.step = if is_pending { Step::Pending } else { Step::Streaming };
+        }
         Ok(next)
     }
 
@@ -257,61 +288,102 @@ impl Asker {
         if ask.tries >= ALL_DATAGRAMS || !ask.goes_by_datagram(node, node.way_to(&ask.to)) {
             return ask.deadline;
         }
-        self.repeated += 1;
+        self.repeated += u64::from(ask.sent);
+        ask.sent = true;
         ask.tries += 1;
         acts(Act::Datagram(id));
         now + ask.pause(node, MAX_DOUBLED)
+    }
+
+    /// Opens streams for those that need one, as far as there may be more: the oldest first, and none behind others of its
+    /// member.
+    fn open_streams(&mut self, node: &mut Node, now: Time) {
+        let mut full = BTreeSet::new();
+        let waiting: Vec<u64> = self.streamless.iter().copied().collect();
+        for id in waiting {
+            let Some(ask) = self.asks.get(&id) else { continue };
+            if full.contains(&ask.to.name) {
+                continue;
+            }
+            match node.open_data_stream(now, &ask.to, ask.left(now).min(node.config().stream_timeout)) {
+                Ok(stream) => drop(self.by_stream.insert(stream, id)),
+                Err(NotOpened::Full) => return,
+                Err(NotOpened::FullWithIt) => {
+                    full.insert(Arc::clone(&ask.to.name));
+                    continue;
+                }
+                // It is looked at again, and ends or follows the member.
+                Err(NotOpened::NotLive) => self.try_anew(now, id),
+            }
+            self.streamless.remove(&id);
+        }
+    }
+
+    fn try_anew(&mut self, now: Time, id: u64) {
+        if let Some(ask) = self.asks.get_mut(&id).filter(|ask| ask.step == Step::Streaming) {
+            ask.step = Step::Asking;
+        }
+        self.reset_timer(id, now);
     }
 
     /// The bytes of an ask begin to go out in a stream.
     pub(super) fn begins_in(&mut self, stream: StreamId) {
         let id = self.by_stream.get(&stream);
         if let Some(ask) = id.and_then(|id| self.asks.get_mut(id)) {
+            self.repeated += u64::from(ask.sent && ask.step != Step::Pending);
             ask.sent = true;
         }
     }
 
-    /// A stream of an ask has ended, and perhaps it is not answered.
-    pub(super) fn stream_ended(&mut self, node: &Node, now: Time, stream: StreamId) {
-        let Some(id) = self.by_stream.remove(&stream) else { return };
-        let Some(ask) = self.asks.get_mut(&id) else { return };
-        if ask.step == Step::Streaming(stream) {
-            ask.step = Step::Asking;
+    /// A stream has ended. If it was that of an ask, perhaps that is not answered; and there is room for another one.
+    pub(super) fn stream_ended(&mut self, node: &mut Node, now: Time, stream: StreamId) {
+        if let Some(id) = self.by_stream.remove(&stream)
+            && let Some(ask) = self.asks.get_mut(&id)
+        {
+            let pause = match ask.step {
+                Step::Pending => ask.until_poll(node, now),
+                _ => ask.pause(node, ask.tries.saturating_sub(1)),
+            };
+            if ask.step == Step::Streaming {
+                ask.step = Step::Asking;
+            }
+            self.reset_timer(id, now + pause);
         }
-        let next = now + ask.pause(node, ask.tries.saturating_sub(1));
-        self.reset_timer(id, next);
-    }
-
-    fn reset_timer(&mut self, id: u64, next: Time) {
-        if let Some(ask) = self.asks.get(&id) {
-            self.timers.remove(&(ask.at, id));
-            self.set_timer(id, next);
-        }
+        self.open_streams(node, now);
     }
 
     /// A member says what became of an ask.
-    pub(super) fn on_answer(&mut self, node: &mut Node, now: Time, from: &str, id: u64, answer: &Answer) {
-        let Some(ask) = self.asks.get_mut(&id).filter(|ask| *ask.to.name == *from) else { return };
+    pub(super) fn on_answer(
+        &mut self,
+        node: &mut Node,
+        now: Time,
+        from: &str,
+        (epoch, id): (u64, u64),
+        answer: &Answer,
+    ) {
+        let is_its = |ask: &&mut Ask| *ask.to.name == *from && ask.id.epoch == epoch;
+        let Some(ask) = self.asks.get_mut(&id).filter(is_its) else { return };
         if ask.in_flight {
             ask.in_flight = false;
             self.in_flight -= 1;
         }
+        let silent = |ended_by| Err(Unanswered::new(true, ended_by));
         let outcome = match answer.status {
             Status::Pending => return self.wait(node, now, id),
             Status::Fetch => return self.fetch(node, now, id),
-            Status::Taken if ask.new.kind == AskKind::Message => Outcome::Taken,
-            Status::Answered if ask.new.kind == AskKind::Request => {
-                Outcome::Answered(Arc::clone(&answer.payload))
+            Status::Taken if ask.new.kind == AskKind::Message => Ok(Arc::default()),
+            Status::Answered if ask.new.kind == AskKind::Request => Ok(Arc::clone(&answer.payload)),
+            // If it does not fit the question, nothing is certain.
+            Status::Taken | Status::Answered | Status::Forgotten => silent(EndedBy::Forgotten),
+            Status::AnotherLife => silent(EndedBy::Restart),
+            Status::NoReader => Err(Unanswered::NoReader),
+            Status::Busy => Err(Unanswered::Busy),
+            Status::TooLarge => Err(Unanswered::TooLarge),
+            Status::Refused => {
+                let reason = String::from_utf8_lossy(&answer.payload).into();
+                Err(Unanswered::Refused { reason })
             }
-            // It does not fit the question, so nothing is certain.
-            Status::Taken | Status::Answered => Outcome::Silent { sent: true },
-            Status::NoReader => Outcome::NoReader,
-            Status::Busy => Outcome::Busy,
-            Status::TooLarge => Outcome::TooLarge,
-            Status::Refused => Outcome::Refused(String::from_utf8_lossy(&answer.payload).into()),
-            Status::Dropped => Outcome::Dropped,
-            Status::AnotherLife => Outcome::Died { sent: true },
-            Status::Forgotten => Outcome::Silent { sent: true },
+            Status::Dropped => Err(Unanswered::Dropped),
         };
         self.settle(now, id, outcome);
     }
@@ -323,7 +395,7 @@ impl Asker {
             return;
         }
         (ask.step, ask.tries) = (Step::Pending, 0);
-        let next = now + ask.pause(node, 0);
+        let next = now + ask.until_poll(node, now);
         self.forsake_streams(id);
         self.reset_timer(id, next);
     }
@@ -335,31 +407,33 @@ impl Asker {
         if self.by_stream.values().any(|fetching| *fetching == id) {
             return;
         }
-        let timeout = ask.left(now).min(node.config().stream_timeout);
         let deadline = ask.deadline;
-        let next = match node.open_data_stream(now, &ask.to, timeout) {
-            Ok(stream) => {
-                self.by_stream.insert(stream, id);
-                deadline
-            }
-            Err(_) => now + MIN_REPEAT,
-        };
-        self.reset_timer(id, next);
+        self.streamless.insert(id);
+        self.reset_timer(id, deadline);
+        self.open_streams(node, now);
     }
 
-    /// A member has departed, or begun another life.
+    /// A member has departed, or begun another life: then it is asked again, and says so if it is another process.
     pub(super) fn on_event(&mut self, node: &Node, now: Time, event: &Event) {
         let Some(member) = event.member() else { return };
         let Some(ids) = self.by_member.get(&member.name) else { return };
-        let over = |id: &&u64| {
-            let ask = self.asks.get(*id);
-            ask.is_some_and(|ask| !member.state.is_live() || ask.to.epoch != member.identity.epoch)
-        };
-        let over: Vec<u64> = ids.iter().filter(over).copied().collect();
-        for id in over {
-            let Some(ask) = self.asks.get(&id) else { continue };
-            let outcome = ask.departed(node);
-            self.settle(now, id, outcome);
+        let own = Some(node.own_life()).filter(|own| own.name == member.name && member.state.is_live());
+        // Of a restart there may be two events, of the end of one life and of the next.
+        let present = own.or_else(|| node.live_life(&member.name));
+        for id in ids.values().copied().collect::<Vec<_>>() {
+            let Some(ask) = self.asks.get_mut(&id) else { continue };
+            match &present {
+                None => {
+                    let outcome = ask.departed(node);
+                    self.settle(now, id, outcome);
+                }
+                Some(present) if ask.to.epoch != present.epoch => {
+                    ask.follow(present.epoch);
+                    self.forsake_streams(id);
+                    self.try_anew(now, id);
+                }
+                Some(_) => {}
+            }
         }
     }
 
@@ -367,6 +441,7 @@ impl Asker {
         let streams = self.by_stream.iter().filter(|(_, of)| **of == id).map(|(stream, _)| *stream);
         self.needless.extend(streams);
         self.by_stream.retain(|_, of| *of != id);
+        self.streamless.remove(&id);
     }
 
     /// Streams that are to be closed.
@@ -378,27 +453,25 @@ impl Asker {
         let Some(ask) = self.asks.remove(&id) else { return };
         self.forsake_streams(id);
         self.timers.remove(&(ask.at, id));
-        self.queued.remove(&id);
         self.in_flight -= usize::from(ask.in_flight);
-        if let Some(ids) = self.by_member.get_mut(&ask.to.name) {
-            ids.remove(&id);
-            if ids.is_empty() {
+        if let Some(slots) = self.by_member.get_mut(&ask.to.name) {
+            slots.remove(&ask.id.slot);
+            if slots.is_empty() {
                 self.by_member.remove(&ask.to.name);
             }
         }
-        match ask.query {
-            None => self.singles -= 1,
-            Some(query) => self.count_settled(query),
-        }
-        // The caller may have gone.
-        let _ = ask.new.caller.try_send(Settled { took: now.since(ask.began), to: ask.to, outcome });
-    }
-
-    fn count_settled(&mut self, query: u64) {
-        if let Some(left) = self.queries.get_mut(&query) {
-            *left -= 1;
-            if *left == 0 {
-                self.queries.remove(&query);
+        let to = Life { epoch: ask.life, ..ask.to };
+        let settled = Settled { took: now.since(ask.began), to, outcome };
+        match ask.caller {
+            Caller::One(caller) => {
+                self.singles -= 1;
+                // The caller may have gone.
+                let _ = caller.try_send(settled);
+            }
+            Caller::Query(query) => {
+                if let Some(deadline) = self.queries.settle(query, settled) {
+                    self.timers.remove(&(deadline, query));
+                }
             }
         }
     }

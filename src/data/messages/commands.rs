@@ -1,9 +1,12 @@
 //! What callers have an endpoint do about messages.
 
-use crossbeam_channel::Receiver;
+use std::collections::VecDeque;
+
+use crossbeam_channel::{Receiver, Sender};
 
 use super::{
-    MAX_MESSAGE, Mailbox, NewAsk, NotAnswered, RequestItem, Status, TooMany, Topics, status::Answer,
+    AskId, MAX_MESSAGE, Mailbox, NewAsk, RequestItem, Settled, Status, TooLate, TooMany, Topics,
+    status::Answer,
 };
 use crate::{
     data::Endpoint,
@@ -11,59 +14,79 @@ use crate::{
     swim::{Life, MemberState, Time},
 };
 
-/// The longest reason of a refusal.
-const MAX_REASON: usize = 512;
-
 /// Why a member is not asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotAsked {
     Unknown,
     NotLive(MemberState),
-    TooMany,
+    TooMany(TooMany),
 }
 
 impl Endpoint {
     /// Asks the live member of this name; its caller is told what becomes of it.
-    pub(crate) fn ask(&mut self, now: Time, to: &str, new: NewAsk) -> Result<(), NotAsked> {
+    pub(crate) fn ask(
+        &mut self,
+        now: Time,
+        to: &str,
+        new: NewAsk,
+        caller: Sender<Settled>,
+    ) -> Result<(), NotAsked> {
         let own = Some(self.node.own_life()).filter(|own| *own.name == *to);
         let Some(to) = own.or_else(|| self.node.live_life(to)) else {
             let member = self.node.member(to).ok_or(NotAsked::Unknown)?;
             return Err(NotAsked::NotLive(member.state));
         };
         let Self { messages, node, .. } = self;
-        messages.asker.ask(node, now, to, new).map_err(|TooMany| NotAsked::TooMany)?;
+        messages.asker.ask(node, now, to, new, caller).map_err(NotAsked::TooMany)?;
         messages.act(node, now);
         self.settle(now);
         Ok(())
     }
 
-    /// Asks each of these.
+    /// Asks each of these. Returns the query's number, and what hands out what becomes of each.
     pub(crate) fn query(
         &mut self,
         now: Time,
         to: Vec<Life>,
-        new: impl Fn() -> NewAsk,
-    ) -> Result<(), TooMany> {
+        new: NewAsk,
+    ) -> Result<(u64, Subscription<VecDeque<Settled>>), TooMany> {
         let Self { messages, node, .. } = self;
-        messages.asker.query(node, now, to, new)?;
+        let query = messages.asker.query(now, to, new)?;
         messages.act(node, now);
         self.settle(now);
-        Ok(())
+        Ok(query)
     }
 
-    /// A mailbox for these topics.
-    pub(crate) fn open_inbox(&self, topics: Topics) -> Subscription<Mailbox> {
+    /// Nobody reads the answers to a query any more.
+    pub(crate) fn cancel_query(&mut self, now: Time, query: u64) {
+        self.messages.asker.cancel(now, query);
+        self.settle(now);
+    }
+
+    /// A mailbox for these topics, unless there are too many.
+    pub(crate) fn open_inbox(&self, topics: Topics) -> Option<Subscription<Mailbox>> {
         self.messages.answerer.mailboxes.open(topics)
     }
 
-    /// One more reader of the requests of a topic; it has a token while one waits.
-    pub(crate) fn open_server(&mut self, topic: &str) -> Receiver<()> {
+    /// One more reader of the requests of a topic; it has a token while one waits. None if too many topics are served.
+    pub(crate) fn open_server(&mut self, topic: &str) -> Option<Receiver<()>> {
         self.messages.answerer.servers.open(topic)
     }
 
-    /// The oldest request that waits.
+    /// The oldest request whose sender waits for the answer.
     pub(crate) fn take_request(&mut self, now: Time, topic: &str) -> Option<RequestItem> {
-        self.messages.answerer.take_request(now, topic)
+        loop {
+            let item = self.messages.answerer.take_request(now, topic)?;
+            if self.present_life(&item.from).is_some() {
+                return Some(item);
+            }
+        }
+    }
+
+    /// The life of a sender as it is known now, if it is live.
+    fn present_life(&self, of: &Life) -> Option<Life> {
+        let own = Some(self.node.own_life()).filter(|own| own.name == of.name);
+        own.or_else(|| self.node.live_life(&of.name))
     }
 
     /// A reader of requests is gone.
@@ -78,13 +101,14 @@ impl Endpoint {
     pub(crate) fn answer(
         &mut self,
         now: Time,
-        (to, id): (&Life, u64),
+        (to, id): (&Life, AskId),
         status: Status,
         payload: &[u8],
-    ) -> Result<(), NotAnswered> {
-        let most = if status == Status::Refused { MAX_REASON } else { MAX_MESSAGE };
-        let answer = Answer { status, payload: payload[..payload.len().min(most)].into() };
-        let ready = self.messages.answerer.answer(now, to, id, answer)?;
+    ) -> Result<(), TooLate> {
+        debug_assert!(payload.len() <= MAX_MESSAGE, "its caller has looked");
+        let answer = Answer { status, payload: payload.into() };
+        let mut ready = self.messages.answerer.answer(now, to, id, answer)?;
+        ready.to = self.present_life(to).ok_or(TooLate)?;
         self.messages.send_answer(&mut self.node, now, ready);
         self.settle(now);
         Ok(())

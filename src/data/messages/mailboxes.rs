@@ -15,6 +15,8 @@ use crate::{
 const MAX_UNREAD: usize = 1024;
 /// and the bytes of their payloads.
 const MAX_UNREAD_BYTES: usize = 4 << 20;
+/// Mailboxes: each message is held to the topics of each.
+const MAX_INBOXES: usize = 64;
 
 /// Which topics an inbox is for.
 ///
@@ -82,8 +84,9 @@ pub enum MessageKind {
         /// Later ones of its sender came before it.
         late: bool,
     },
-    /// So many broadcasts of the sender did not come and will not, or this reader was too slow for them: what depends on
-    /// them is to be looked at anew. Topic and payload are empty. Only an inbox that gets broadcasts is told.
+    /// So many messages and broadcasts of the sender are lost for this inbox: it was full, or broadcasts did not come and will
+    /// not. What depends on them is to be looked at anew. Topic and payload are empty. Of broadcasts that did not come only an
+    /// inbox is told that gets broadcasts.
     #[non_exhaustive]
     Lost {
         /// How many, of whichever topics.
@@ -115,10 +118,10 @@ pub(crate) struct Mailbox {
     topics: Topics,
     unread: VecDeque<Item>,
     bytes: usize,
-    /// Whether it gets broadcasts.
-    hears: bool,
-    /// Broadcasts of each origin that are lost for this reader behind what is unread, or before the first.
+    /// What is lost for this reader of each sender, behind what is unread.
     lost: BTreeMap<Life, u64>,
+    /// Broadcasts that did not come, as long as it has got none.
+    unheard: Option<BTreeMap<Life, u64>>,
 }
 
 impl Mailbox {
@@ -130,14 +133,26 @@ impl Mailbox {
     /// Takes a broadcast, and says how many are lost for the reader by that. While it is to be told of others, they are all
     /// lost.
     fn hear(&mut self, item: &Item) -> u64 {
-        if !std::mem::replace(&mut self.hears, true) {
-            let lost = std::mem::take(&mut self.lost);
-            lost.into_iter().for_each(|(from, count)| self.push(Item::lost(from, count)));
+        for (from, count) in self.unheard.take().into_iter().flatten() {
+            self.push(Item::lost(from, count));
         }
         if self.lost.is_empty() && self.takes(item.payload.len()) || item.folds && self.fold(item) {
             self.push(item.clone());
             return 0;
         }
+        self.miss(item)
+    }
+
+    /// Takes a message that others take, and says how many are lost for the reader by that.
+    fn take(&mut self, item: &Item) -> u64 {
+        if self.takes(item.payload.len()) {
+            self.push(item.clone());
+            return 0;
+        }
+        self.miss(item)
+    }
+
+    fn miss(&mut self, item: &Item) -> u64 {
         *self.lost.entry(item.from.clone()).or_default() += 1;
         1
     }
@@ -151,10 +166,10 @@ impl Mailbox {
     }
 
     fn lose(&mut self, from: &Life, count: u64) {
-        if self.hears && self.lost.is_empty() && self.takes(0) {
+        if self.unheard.is_none() && self.lost.is_empty() && self.takes(0) {
             self.push(Item::lost(from.clone(), count));
         } else {
-            let lost = self.lost.entry(from.clone()).or_default();
+            let lost = self.unheard.as_mut().unwrap_or(&mut self.lost).entry(from.clone()).or_default();
             *lost = lost.saturating_add(count);
         }
     }
@@ -169,7 +184,7 @@ impl Queue for Mailbox {
 
     fn pop(&mut self) -> Option<Item> {
         let Some(item) = self.unread.pop_front() else {
-            let (from, count) = if self.hears { self.lost.pop_first()? } else { return None };
+            let (from, count) = self.lost.pop_first()?;
             return Some(Item::lost(from, count));
         };
         self.bytes -= item.payload.len();
@@ -177,7 +192,7 @@ impl Queue for Mailbox {
     }
 
     fn is_empty(&self) -> bool {
-        self.unread.is_empty() && (self.lost.is_empty() || !self.hears)
+        self.unread.is_empty() && self.lost.is_empty()
     }
 }
 
@@ -192,27 +207,34 @@ impl Default for Mailboxes {
 }
 
 impl Mailboxes {
-    pub(super) fn open(&self, topics: Topics) -> Subscription<Mailbox> {
-        let (unread, lost) = (VecDeque::new(), BTreeMap::new());
-        self.0.subscribe(Mailbox { topics, unread, bytes: 0, hears: false, lost })
+    /// One more mailbox, unless there are too many.
+    pub(super) fn open(&self, topics: Topics) -> Option<Subscription<Mailbox>> {
+        let (unread, lost, unheard) = (VecDeque::new(), BTreeMap::new(), Some(BTreeMap::new()));
+        let mailbox = Mailbox { topics, unread, bytes: 0, lost, unheard };
+        (self.0.len() < MAX_INBOXES).then(|| self.0.subscribe(mailbox))
     }
 
-    /// Puts a message into every mailbox that is for its topic, or into none.
-    pub(super) fn deliver(&self, item: &Item) -> Status {
-        let (len, mut fits) = (item.payload.len(), true);
-        // Readers only make room meanwhile.
-        self.0.publish(|mailbox| fits &= !mailbox.topics.holds(&item.topic) || mailbox.takes(len));
-        if !fits {
-            return Status::Busy;
-        }
-        let mut readers = 0;
+    /// Puts a message into every mailbox that is for its topic and has room; says for how many others it is lost. If none has
+    /// room, it is lost for none: its sender is told.
+    pub(super) fn deliver(&self, item: &Item) -> (Status, u64) {
+        let (mut readers, mut has_room) = (0, false);
         self.0.publish(|mailbox| {
             if mailbox.topics.holds(&item.topic) {
                 readers += 1;
-                mailbox.push(item.clone());
+                has_room |= mailbox.takes(item.payload.len());
             }
         });
-        if readers == 0 { Status::NoReader } else { Status::Taken }
+        if !has_room {
+            return (if readers == 0 { Status::NoReader } else { Status::Busy }, 0);
+        }
+        let mut lost = 0;
+        // Readers only make room meanwhile.
+        self.0.publish(|mailbox| {
+            if mailbox.topics.holds(&item.topic) {
+                lost += mailbox.take(item);
+            }
+        });
+        (Status::Taken, lost)
     }
 
     /// Puts a broadcast into every mailbox that is for its topic, and says for how many readers something is lost by that.
@@ -247,23 +269,50 @@ mod tests {
     }
 
     #[test]
-    fn a_message_goes_to_every_reader_of_its_topic_or_to_none() {
+    fn a_message_goes_to_every_reader_of_its_topic_that_has_room() {
         let mailboxes = Mailboxes::default();
-        assert_eq!(mailboxes.deliver(&item("jobs/1", 1)), Status::NoReader);
-        let (one, all) = (mailboxes.open("jobs/1".into()), mailboxes.open(Topics::prefix("jobs/")));
-        assert_eq!(mailboxes.deliver(&item("jobs/1", 1)), Status::Taken);
-        assert_eq!(mailboxes.deliver(&item("jobs/2", 1)), Status::Taken);
-        assert_eq!(mailboxes.deliver(&item("job", 1)), Status::NoReader);
+        assert_eq!(mailboxes.deliver(&item("jobs/1", 1)), (Status::NoReader, 0));
+        let (one, all) = (open(&mailboxes, "jobs/1"), open(&mailboxes, Topics::prefix("jobs/")));
+        assert_eq!(mailboxes.deliver(&item("jobs/1", 1)), TAKEN);
+        assert_eq!(mailboxes.deliver(&item("jobs/2", 1)), TAKEN);
+        assert_eq!(mailboxes.deliver(&item("job", 1)), (Status::NoReader, 0));
         assert_eq!(one.try_recv(), Ok(item("jobs/1", 1)));
         assert!(one.try_recv().is_err());
         assert_eq!([all.try_recv(), all.try_recv()], [Ok(item("jobs/1", 1)), Ok(item("jobs/2", 1))]);
         for _ in 0..MAX_UNREAD {
-            assert_eq!(mailboxes.deliver(&item("jobs/2", 1)), Status::Taken);
+            assert_eq!(mailboxes.deliver(&item("jobs/2", 1)), TAKEN);
         }
-        assert_eq!(mailboxes.deliver(&item("jobs/1", 1)), Status::Busy);
-        assert!(one.try_recv().is_err(), "the full mailbox of the other reader keeps it from both");
-        drop(all);
-        assert_eq!(mailboxes.deliver(&item("jobs/1", 1)), Status::Taken);
+        for _ in 0..3 {
+            assert_eq!(mailboxes.deliver(&item("jobs/1", 1)), (Status::Taken, 1));
+        }
+        assert_eq!(
+            one.try_recv(),
+            Ok(item("jobs/1", 1)),
+            "the full mailbox of the other reader keeps it from nobody"
+        );
+        assert_eq!(
+            mailboxes.deliver(&item("jobs/2", 1)),
+            (Status::Busy, 0),
+            "it is lost for nobody: its sender is told"
+        );
+        let read = kinds(&all);
+        assert_eq!((read.len(), read.last()), (MAX_UNREAD + 1, Some(&MessageKind::Lost { count: 3 })));
+        assert_eq!(mailboxes.deliver(&item("jobs/2", 1)), TAKEN);
+    }
+
+    #[test]
+    fn mailboxes_are_bounded() {
+        let mailboxes = Mailboxes::default();
+        let mut open: Vec<_> = (0..MAX_INBOXES).map(|_| open(&mailboxes, "t")).collect();
+        assert!(mailboxes.open("t".into()).is_none());
+        open.pop();
+        assert!(mailboxes.open("t".into()).is_some());
+    }
+
+    const TAKEN: (Status, u64) = (Status::Taken, 0);
+
+    fn open(mailboxes: &Mailboxes, topics: impl Into<Topics>) -> Subscription<Mailbox> {
+        mailboxes.open(topics.into()).unwrap()
     }
 
     fn heard(seq: u64, folds: bool) -> Item {
@@ -278,7 +327,7 @@ mod tests {
     #[test]
     fn a_slow_reader_of_broadcasts_loses_its_own_and_is_told_how_many() {
         let mailboxes = Mailboxes::default();
-        let (slow, quick) = (mailboxes.open("t".into()), mailboxes.open(Topics::all()));
+        let (slow, quick) = (open(&mailboxes, "t"), open(&mailboxes, Topics::all()));
         let mut got = Vec::new();
         let mut lost = 0;
         for seq in 1..=1500 {
@@ -295,7 +344,7 @@ mod tests {
     #[test]
     fn in_a_full_mailbox_the_newest_of_a_topic_takes_the_place_of_an_older_one() {
         let mailboxes = Mailboxes::default();
-        let reader = mailboxes.open("t".into());
+        let reader = open(&mailboxes, "t");
         (1..=5000).for_each(|seq| assert_eq!(mailboxes.broadcast(&heard(seq, true)), 0));
         let got = kinds(&reader);
         let last = MessageKind::Broadcast { seq: 5000, stamp: 5000, gap: 0, late: false };
@@ -305,11 +354,11 @@ mod tests {
     #[test]
     fn who_gets_no_broadcasts_is_not_told_of_lost_ones_before_the_first() {
         let mailboxes = Mailboxes::default();
-        let reader = mailboxes.open(Topics::all());
+        let reader = open(&mailboxes, Topics::all());
         let from = item("t", 0).from;
         mailboxes.lose(&from, 3);
         mailboxes.lose(&from, 4);
-        assert_eq!(mailboxes.deliver(&item("t", 1)), Status::Taken);
+        assert_eq!(mailboxes.deliver(&item("t", 1)), TAKEN);
         assert_eq!(kinds(&reader), [MessageKind::Sent]);
         mailboxes.broadcast(&heard(9, false));
         mailboxes.lose(&from, 1);
@@ -320,12 +369,12 @@ mod tests {
     #[test]
     fn the_bytes_of_a_mailbox_are_bounded() {
         let mailboxes = Mailboxes::default();
-        let reader = mailboxes.open(Topics::all());
+        let reader = open(&mailboxes, Topics::all());
         for _ in 0..4 {
-            assert_eq!(mailboxes.deliver(&item("t", 1 << 20)), Status::Taken);
+            assert_eq!(mailboxes.deliver(&item("t", 1 << 20)), TAKEN);
         }
-        assert_eq!(mailboxes.deliver(&item("t", 1)), Status::Busy);
+        assert_eq!(mailboxes.deliver(&item("t", 1)), (Status::Busy, 0));
         assert_eq!(reader.try_recv().map(|item| item.payload.len()), Ok(1 << 20));
-        assert_eq!(mailboxes.deliver(&item("t", 1)), Status::Taken);
+        assert_eq!(mailboxes.deliver(&item("t", 1)), TAKEN);
     }
 }

@@ -1,42 +1,39 @@
 //! What a node remembers of the asks of others, so that it takes in each once and answers a repeated one as before.
 //!
-//! A sender's numbers ascend. Of the present life of each sender the highest are remembered; of one that is not remembered
-//! and no greater than the highest that was forgotten, nothing is certain.
+//! As in sessions of NFS 4.1 (RFC 8881, section 2.10.6): each of the asks that a sender has under way has a slot of its own, and
+//! those of a slot ascend. So of each slot only the last ask is remembered, with its answer. A later one says that nobody
+//! waits for that any more; an earlier one is a late copy, of which nobody awaits anything. However many other asks come
+//! meanwhile, one that is under way is not forgotten.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    ops::Range,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
 
-use super::status::{Answer, Status};
+use super::{
+    ask::MAX_WITHIN,
+    status::{Answer, Status},
+};
 use crate::swim::{Life, Time};
 
-/// Asks that are remembered of one sender: more than it has under way.
-const MAX_PER_SENDER: usize = 256;
-/// Senders.
-const MAX_SENDERS: usize = 1024;
-/// What was silent for so long is forgotten if others need the room: none of its datagrams is still under way.
+/// Slots of all senders. One sender has 256 at most.
+const MAX_SLOTS: usize = 1 << 17;
+/// When the time of all asks of a sender has been over for so long, none of its datagrams is still under way.
 const IDLE: Duration = Duration::from_secs(60);
 /// How long an answer is kept for a sender that did not get it,
 const KEEP: Duration = Duration::from_secs(60);
-/// how many bytes of them all,
+/// and how many bytes of them all.
 const MAX_KEPT_BYTES: usize = 16 << 20;
-/// and how many answers with bytes.
-const MAX_KEPT: usize = 1 << 16;
 
-/// In each life, a member's asks are counted from this many times its epoch on. Epochs that are believed are below 2⁴³, and
-/// no life has a million asks in each millisecond.
-const IDS_PER_EPOCH: u64 = 1 << 20;
-/// The most asks of a life. A life that begins within so many asks, a quarter of an hour, after one that lied about its numbers
-/// may have to wait for that time.
-const IDS_PER_LIFE: u64 = 1 << 40;
-
-/// The numbers that the asks of a life may have.
-pub(super) fn ids_of(epoch: u64) -> Range<u64> {
-    let first = epoch.saturating_mul(IDS_PER_EPOCH);
-    first..first.saturating_add(IDS_PER_LIFE)
+/// Which ask of a sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AskId {
+    pub(crate) slot: u8,
+    /// In which life of the sender,
+    pub(crate) epoch: u64,
+    /// and its number there.
+    pub(crate) number: u64,
 }
 
 /// What became of an ask.
@@ -53,149 +50,140 @@ pub(super) enum Known {
     New,
     /// It was seen before.
     Seen(Entry),
-    /// Nothing is certain.
-    TooOld,
+    /// Its sender has begun a later one in its place.
+    Over,
     /// There is no room to remember it.
     NoRoom,
 }
 
+#[derive(Debug)]
+struct Slot {
+    /// The last ask.
+    epoch: u64,
+    number: u64,
+    entry: Entry,
+    /// When its answer was noted, if that has bytes.
+    kept: Option<Time>,
+}
+
 #[derive(Debug, Default)]
 struct Sender {
-    /// Which life of it.
-    epoch: u64,
-    heard: Time,
-    /// The highest number that is remembered no longer.
-    forgotten: u64,
-    asks: BTreeMap<u64, Entry>,
+    /// Until then it may repeat one of its asks.
+    until: Time,
+    slots: Vec<Option<Slot>>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     senders: BTreeMap<Arc<str>, Sender>,
-    /// By when they were heard.
+    /// By when they may be forgotten.
     by_time: BTreeSet<(Time, Arc<str>)>,
-    /// Answers that hold bytes, the oldest first.
-    kept: VecDeque<(Time, Arc<str>, u64)>,
+    /// Slots whose answers hold bytes, the oldest first.
+    kept: BTreeSet<(Time, Arc<str>, u8)>,
     kept_bytes: usize,
+    slots: usize,
 }
 
 impl Memory {
     /// What is known of an ask.
-    pub(super) fn look(&self, from: &Life, id: u64) -> Known {
-        let sender = self.senders.get(&from.name).filter(|sender| sender.epoch == from.epoch);
-        let Some(sender) = sender else { return Known::New };
-        match sender.asks.get(&id) {
-            Some(entry) => Known::Seen(entry.clone()),
-            None if id <= sender.forgotten => Known::TooOld,
-            None => Known::New,
+    pub(super) fn look(&self, from: &Life, id: AskId) -> Known {
+        let last = self.senders.get(&from.name).and_then(|sender| sender.slots.get(usize::from(id.slot)));
+        // No life comes after the present one: who said so lied about it.
+        let last = last.and_then(Option::as_ref).filter(|last| last.epoch <= from.epoch);
+        match last.map(|last| ((last.epoch, last.number), &last.entry)) {
+            Some((last, entry)) if last == (id.epoch, id.number) => Known::Seen(entry.clone()),
+            Some((last, _)) if last > (id.epoch, id.number) => Known::Over,
+            _ => Known::New,
         }
     }
 
-    /// The same for one that is to be taken in: makes room for it.
-    pub(super) fn admit(&mut self, now: Time, from: &Life, id: u64) -> Known {
-        let name = &from.name;
-        match self.senders.get(name).map(|sender| sender.epoch) {
-            Some(known) if known < from.epoch => self.begin_life(from),
-            Some(known) if known > from.epoch => self.forget(name),
-            _ => {}
-        }
-        if !self.senders.contains_key(name) {
-            if !self.make_room(now) {
+    /// The same for one that is to be taken in, whose sender waits so long: makes room for it.
+    pub(super) fn admit(&mut self, now: Time, from: &Life, id: AskId, within: Duration) -> Known {
+        let wanted = usize::from(id.slot) + 1;
+        let has = self.senders.get(&from.name).map_or(0, |sender| sender.slots.len());
+        let more = wanted.saturating_sub(has);
+        while self.slots + more > MAX_SLOTS {
+            if !self.forget_idle(now, &from.name) {
                 return Known::NoRoom;
             }
-            self.senders.insert(Arc::clone(name), Sender { epoch: from.epoch, ..Sender::default() });
         }
-        let Some(sender) = self.senders.get_mut(name) else { return Known::NoRoom };
-        self.by_time.remove(&(sender.heard, Arc::clone(name)));
-        sender.heard = now;
-        self.by_time.insert((now, Arc::clone(name)));
-        let known = self.look(from, id);
-        if known == Known::New && !self.forget_oldest(now, name, id) { Known::NoRoom } else { known }
+        let sender = self.senders.entry(Arc::clone(&from.name)).or_default();
+        self.by_time.remove(&(sender.until, Arc::clone(&from.name)));
+        sender.until = sender.until.max(now + within.min(MAX_WITHIN) + IDLE);
+        self.by_time.insert((sender.until, Arc::clone(&from.name)));
+        sender.slots.resize_with(has.max(wanted), || None);
+        self.slots += more;
+        self.look(from, id)
     }
 
-    /// A sender has begun another life. Perhaps it has sent in it before this node knew: such asks were seen.
-    fn begin_life(&mut self, of: &Life) {
-        let Some(sender) = self.senders.get_mut(&of.name) else { return };
-        sender.epoch = of.epoch;
-        let seen = sender.asks.split_off(&ids_of(of.epoch).start);
-        let past = std::mem::replace(&mut sender.asks, seen);
-        self.kept_bytes -= past.values().map(bytes).sum::<usize>();
-    }
-
-    fn forget(&mut self, name: &Arc<str>) {
-        if let Some(sender) = self.senders.remove(name) {
-            self.by_time.remove(&(sender.heard, Arc::clone(name)));
-            self.kept_bytes -= sender.asks.values().map(bytes).sum::<usize>();
-        }
-    }
-
-    fn make_room(&mut self, now: Time) -> bool {
-        if self.senders.len() < MAX_SENDERS {
-            return true;
-        }
-        let Some((heard, name)) = self.by_time.first().cloned() else { return false };
-        let is_idle = now.since(heard) >= IDLE;
-        let waits = |sender: &Sender| sender.asks.values().any(|entry| !entry.is_over(now));
-        if !is_idle || self.senders.get(&name).is_some_and(waits) {
+    /// Forgets the sender of which nothing is under way for the longest time, unless it is this one.
+    fn forget_idle(&mut self, now: Time, but: &str) -> bool {
+        let idle = self.by_time.iter().take_while(|(until, _)| *until <= now);
+        let Some(idle) = idle.map(|(_, name)| name).find(|name| ***name != *but).cloned() else {
             return false;
+        };
+        let Some(sender) = self.senders.remove(&idle) else { return false };
+        self.by_time.remove(&(sender.until, Arc::clone(&idle)));
+        self.slots -= sender.slots.len();
+        for (slot, last) in (0..=u8::MAX).zip(sender.slots) {
+            self.release(&idle, slot, last.as_ref());
         }
-        self.forget(&name);
         true
     }
 
-    /// Makes room for one more ask of a sender: the oldest goes that is answered, or that its sender has given up.
-    fn forget_oldest(&mut self, now: Time, from: &str, id: u64) -> bool {
-        let Some(sender) = self.senders.get_mut(from) else { return false };
-        if sender.asks.len() < MAX_PER_SENDER {
-            return true;
+    /// The answer in a slot is kept no longer.
+    fn release(&mut self, from: &Arc<str>, slot: u8, last: Option<&Slot>) {
+        if let Some((Slot { entry, .. }, since)) = last.and_then(|last| Some((last, last.kept?))) {
+            self.kept_bytes -= bytes(entry);
+            self.kept.remove(&(since, Arc::clone(from), slot));
         }
-        let is_over = |(_, entry): &(&u64, &Entry)| entry.is_over(now);
-        let Some(oldest) = sender.asks.iter().find(is_over).map(|(id, _)| *id) else { return false };
-        if oldest > id {
-            // It is the oldest itself.
-            return false;
-        }
-        self.kept_bytes -= sender.asks.remove(&oldest).as_ref().map_or(0, bytes);
-        sender.forgotten = sender.forgotten.max(oldest);
-        true
     }
 
     /// Remembers what becomes of an ask that was admitted.
-    pub(super) fn note(&mut self, now: Time, from: &Life, id: u64, entry: Entry) {
-        let sender = self.senders.get_mut(&from.name).filter(|sender| sender.epoch == from.epoch);
-        let Some(sender) = sender else { return };
+    pub(super) fn note(&mut self, now: Time, from: &Life, id: AskId, entry: Entry) {
+        let AskId { slot, epoch, number } = id;
         let len = bytes(&entry);
-        let before = sender.asks.insert(id, entry).as_ref().map_or(0, bytes);
-        self.kept_bytes = self.kept_bytes + len - before;
-        if len > 0 {
-            self.kept.push_back((now, Arc::clone(&from.name), id));
-        }
-        while (self.kept_bytes > MAX_KEPT_BYTES || self.kept.len() > MAX_KEPT) && self.drop_oldest_answer() {}
+        let kept = (len > 0).then_some(now);
+        let place = self.senders.get_mut(&from.name).and_then(|all| all.slots.get_mut(usize::from(slot)));
+        let Some(place) = place else { return };
+        let last = place.replace(Slot { epoch, number, entry, kept });
+        self.release(&from.name, slot, last.as_ref());
+        self.kept_bytes += len;
+        self.kept.extend(kept.map(|since| (since, Arc::clone(&from.name), slot)));
+        while self.kept_bytes > MAX_KEPT_BYTES && self.drop_oldest_answer() {}
     }
 
     /// Lets answers go that nobody has asked for in time.
     pub(super) fn expire(&mut self, now: Time) {
-        while self.kept.front().is_some_and(|(since, ..)| now.since(*since) >= KEEP) {
+        while self.poll_timeout().is_some_and(|at| at <= now) {
             self.drop_oldest_answer();
         }
     }
 
+    /// When [`expire`](Self::expire) has something to do.
+    pub(super) fn poll_timeout(&self) -> Option<Time> {
+        self.kept.first().map(|(since, ..)| *since + KEEP)
+    }
+
     fn drop_oldest_answer(&mut self) -> bool {
-        let Some((_, from, id)) = self.kept.pop_front() else { return false };
-        let entry = self.senders.get_mut(&from).and_then(|sender| sender.asks.get_mut(&id));
-        // Of an earlier life, or forgotten meanwhile, nothing is kept.
-        if let Some(entry) = entry.filter(|entry| bytes(entry) > 0) {
-            self.kept_bytes -= bytes(entry);
-            *entry = Entry::Answered(Status::Forgotten.into());
+        let Some((_, from, slot)) = self.kept.pop_first() else { return false };
+        let place = self.senders.get_mut(&from).and_then(|all| all.slots.get_mut(usize::from(slot)));
+        if let Some(last) = place.and_then(Option::as_mut) {
+            self.kept_bytes -= bytes(&last.entry);
+            (last.entry, last.kept) = (Entry::Answered(Status::Forgotten.into()), None);
         }
         true
     }
-}
 
-impl Entry {
-    /// Whether nobody waits for it any more.
-    fn is_over(&self, now: Time) -> bool {
-        matches!(self, Self::Answered(_)) || matches!(self, Self::Pending(until) if *until <= now)
+    /// That its sums are right and its bounds hold.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn audit(&self) {
+        let slots = || self.senders.values().flat_map(|sender| &sender.slots);
+        let kept = || slots().flatten().filter(|last| last.kept.is_some());
+        assert_eq!((self.slots, self.kept.len()), (slots().count(), kept().count()));
+        assert_eq!(self.kept_bytes, kept().map(|last| bytes(&last.entry)).sum::<usize>());
+        assert_eq!(self.by_time.len(), self.senders.len());
+        assert!(self.slots <= MAX_SLOTS && self.kept_bytes <= MAX_KEPT_BYTES);
     }
 }
 
@@ -210,6 +198,8 @@ fn bytes(entry: &Entry) -> usize {
 mod tests {
     use super::*;
 
+    const MINUTE: Duration = Duration::from_secs(60);
+
     fn answered(len: usize) -> Entry {
         Entry::Answered(Answer { status: Status::Answered, payload: vec![0; len].into() })
     }
@@ -218,117 +208,110 @@ mod tests {
         Life { name: name.into(), epoch: 7 }
     }
 
+    fn ask(slot: u8, number: u64) -> AskId {
+        AskId { slot, epoch: 7, number }
+    }
+
     fn at(secs: u64) -> Time {
         Time::from_origin(Duration::from_secs(secs))
     }
 
-    #[test]
-    fn what_was_seen_is_never_new_again() {
-        let (mut memory, from) = (Memory::default(), life("a"));
-        for id in (1..=2000).filter(|id| id % 3 > 0) {
-            assert_eq!(memory.admit(at(1), &from, id), Known::New);
-            memory.note(at(1), &from, id, answered(1));
-        }
-        for id in 1..=2000 {
-            let known = memory.admit(at(1), &from, id);
-            assert!(known != Known::New || id % 3 == 0, "{id}: {known:?}");
-        }
-        assert_eq!(memory.admit(at(1), &from, 1998), Known::New);
+    fn admit(memory: &mut Memory, at: Time, from: &Life, id: AskId) -> Known {
+        let known = memory.admit(at, from, id, MINUTE);
+        memory.audit();
+        known
     }
 
     #[test]
-    fn what_waits_for_the_application_is_not_forgotten() {
+    fn one_that_comes_late_is_taken_in_however_many_others_were_meanwhile() {
         let (mut memory, from) = (Memory::default(), life("a"));
-        assert_eq!(memory.admit(at(1), &from, 1), Known::New);
-        memory.note(at(1), &from, 1, Entry::Pending(at(99)));
-        for id in 2..1000 {
-            assert_eq!(memory.admit(at(1), &from, id), Known::New);
-            memory.note(at(1), &from, id, Entry::Answered(Status::Taken.into()));
+        for number in 2..=100_000 {
+            assert_eq!(memory.admit(at(1), &from, ask(1, number), MINUTE), Known::New);
+            memory.note(at(1), &from, ask(1, number), answered(1));
         }
-        assert_eq!(memory.look(&from, 1), Known::Seen(Entry::Pending(at(99))));
-        assert_eq!(memory.look(&from, 2), Known::TooOld);
+        assert_eq!(admit(&mut memory, at(1), &from, ask(0, 1)), Known::New);
+        memory.note(at(1), &from, ask(0, 1), answered(1));
+        assert_eq!(admit(&mut memory, at(1), &from, ask(0, 1)), Known::Seen(answered(1)));
+        assert_eq!(admit(&mut memory, at(1), &from, ask(1, 99_999)), Known::Over);
+        assert_eq!(memory.slots, 2);
     }
 
     #[test]
-    fn requests_that_are_answered_too_late_keep_nobody_out() {
+    fn a_later_ask_of_a_slot_ends_the_one_before() {
         let (mut memory, from) = (Memory::default(), life("a"));
-        for id in 1..=1000 {
-            assert_eq!(memory.admit(at(id), &from, id), Known::New);
-            memory.note(at(id), &from, id, Entry::Pending(at(id + 1)));
-        }
-        assert_eq!(memory.senders["a"].asks.len(), MAX_PER_SENDER);
+        admit(&mut memory, at(1), &from, ask(0, 1));
+        memory.note(at(1), &from, ask(0, 1), Entry::Pending(at(9)));
+        assert_eq!(admit(&mut memory, at(2), &from, ask(0, 2)), Known::New);
+        memory.note(at(2), &from, ask(0, 2), answered(9));
+        assert_eq!(memory.look(&from, ask(0, 1)), Known::Over);
     }
 
     #[test]
-    fn another_life_of_a_sender_begins_anew_and_what_it_kept_is_freed() {
+    fn a_later_life_goes_on_in_the_slots_and_one_that_was_a_lie_keeps_nobody_out() {
         let (mut memory, from) = (Memory::default(), life("a"));
-        for id in u64::MAX - 300..=u64::MAX {
-            memory.admit(at(1), &from, id);
-            memory.note(at(1), &from, id, answered(9));
-        }
-        let next = Life { epoch: 3, ..from.clone() };
-        assert_eq!(memory.admit(at(2), &next, 1), Known::New);
-        assert_eq!((memory.kept_bytes, memory.by_time.len()), (0, 1));
-        memory.note(at(2), &next, 1, answered(9));
-        memory.expire(at(61));
-        assert_eq!(memory.look(&next, 1), Known::Seen(answered(9)), "not of that life");
-    }
-
-    #[test]
-    fn what_a_life_sent_before_it_was_known_is_seen_still() {
-        let mut memory = Memory::default();
-        let (past, present) = (life("a"), Life { epoch: 8, ..life("a") });
-        let id = ids_of(8).start + 1;
-        assert_eq!(memory.admit(at(1), &past, id), Known::New);
-        memory.note(at(1), &past, id, answered(1));
-        assert_eq!(memory.admit(at(1), &past, id - 2), Known::New);
-        memory.note(at(1), &past, id - 2, answered(1));
-        assert_eq!(memory.admit(at(2), &present, id), Known::Seen(answered(1)));
-        assert_eq!((memory.kept_bytes, memory.senders["a"].asks.len()), (1, 1));
+        let lie = Life { epoch: 1 << 61, ..from.clone() };
+        let id = AskId { slot: 0, epoch: lie.epoch, number: u64::MAX };
+        assert_eq!(admit(&mut memory, at(1), &lie, id), Known::New);
+        memory.note(at(1), &lie, id, answered(5));
+        assert_eq!(admit(&mut memory, at(1), &from, ask(0, 9)), Known::New);
+        memory.note(at(1), &from, ask(0, 9), answered(3));
+        let next = Life { epoch: 8, ..from.clone() };
+        assert_eq!(admit(&mut memory, at(1), &next, ask(0, 9)), Known::Seen(answered(3)));
+        assert_eq!(admit(&mut memory, at(1), &next, AskId { slot: 0, epoch: 8, number: 1 }), Known::New);
+        assert_eq!(admit(&mut memory, at(1), &next, ask(0, 8)), Known::Over, "a copy of an earlier life");
     }
 
     #[test]
     fn bytes_of_answers_are_bounded_and_kept_for_a_while() {
         let (mut memory, from) = (Memory::default(), life("a"));
-        for id in 1..=20 {
-            memory.admit(at(id), &from, id);
-            memory.note(at(id), &from, id, answered(1 << 20));
+        for slot in 1..=20 {
+            admit(&mut memory, at(slot.into()), &from, ask(slot, 1));
+            memory.note(at(slot.into()), &from, ask(slot, 1), answered(1 << 20));
         }
+        memory.audit();
         assert_eq!(memory.kept_bytes, MAX_KEPT_BYTES);
-        assert_eq!(memory.look(&from, 4), Known::Seen(Entry::Answered(Status::Forgotten.into())));
-        assert_eq!(memory.look(&from, 5), Known::Seen(answered(1 << 20)));
+        assert_eq!(memory.look(&from, ask(4, 1)), Known::Seen(Entry::Answered(Status::Forgotten.into())));
+        assert_eq!(memory.look(&from, ask(5, 1)), Known::Seen(answered(1 << 20)));
+        assert_eq!(memory.poll_timeout(), Some(at(65)));
         memory.expire(at(70));
         assert_eq!((memory.kept_bytes, memory.kept.len()), (10 << 20, 10));
+        memory.audit();
+    }
+
+    #[test]
+    fn every_member_of_the_largest_cluster_is_heard() {
+        let mut memory = Memory::default();
+        for i in 0..=65_536 {
+            let from = life(&i.to_string());
+            assert_eq!(
+                memory.admit(at(1), &from, ask(1, 1), MINUTE),
+                if i < 65_536 { Known::New } else { Known::NoRoom }
+            );
+        }
+        memory.audit();
+        assert_eq!(admit(&mut memory, at(120), &life("x"), ask(0, 1)), Known::NoRoom);
+        assert_eq!(admit(&mut memory, at(121), &life("x"), ask(0, 1)), Known::New, "no ask of others lives");
     }
 
     proptest::proptest! {
         #[test]
-        fn in_any_order_each_ask_is_new_once_at_most(ids in proptest::collection::vec(1..600_u64, 1..2000)) {
-            let (mut memory, from, mut taken) = (Memory::default(), life("a"), BTreeSet::new());
-            for id in ids {
-                match memory.admit(at(1), &from, id) {
+        fn in_any_order_each_ask_is_new_once_at_most(
+            asks in proptest::collection::vec((0..4_u8, 1..60_u64, 6..8_u64, 0..5_usize), 1..2000),
+        ) {
+            let (mut memory, mut taken) = (Memory::default(), BTreeSet::new());
+            let from = Life { epoch: 9, ..life("a") };
+            for (slot, number, epoch, len) in asks {
+                let id = AskId { slot, epoch, number };
+                match memory.admit(at(1), &from, id, MINUTE) {
                     Known::New => {
-                        proptest::prop_assert!(taken.insert(id));
-                        let entry = if id % 7 == 0 { Entry::Pending(at(9)) } else { answered(1) };
-                        memory.note(at(1), &from, id, entry);
+                        proptest::prop_assert!(taken.insert((slot, epoch, number)));
+                        memory.note(at(1), &from, id, if len == 0 { Entry::Pending(at(9)) } else { answered(len) });
                     }
-                    Known::Seen(_) => proptest::prop_assert!(taken.contains(&id)),
-                    Known::TooOld | Known::NoRoom => {}
+                    Known::Seen(_) => proptest::prop_assert!(taken.contains(&(slot, epoch, number))),
+                    Known::Over | Known::NoRoom => {}
                 }
             }
-            proptest::prop_assert!(memory.senders["a"].asks.len() <= MAX_PER_SENDER);
+            memory.audit();
         }
-    }
-
-    #[test]
-    fn a_sender_that_was_silent_for_a_minute_makes_room_for_another() {
-        let mut memory = Memory::default();
-        for i in 0..MAX_SENDERS {
-            assert_eq!(memory.admit(at(1), &life(&i.to_string()), 1), Known::New);
-        }
-        assert_eq!(memory.admit(at(60), &life("x"), 1), Known::NoRoom);
-        assert_eq!(memory.admit(at(61), &life("x"), 1), Known::New);
-        assert_eq!(memory.senders.len(), MAX_SENDERS);
-        assert_eq!(memory.by_time.len(), MAX_SENDERS);
     }
 }

@@ -1,11 +1,12 @@
 //! Messages, requests and queries: from one member to another, each with a report of what became of it.
 //!
 //! `asker` has the asks of this node, `answerer` takes in those of others (`memory` knows which it has seen), `mailboxes` and
-//! `servers` hold what waits for the application, `transfer` moves what is too long for a datagram. This module routes.
+//! `servers` hold what waits for the application, `queries` whom this node has still to ask, `transfer` moves what is too long for
+//! a datagram. This module routes.
 //!
 //! ```text
 //! asker                                         answerer
-//! Ask(id, life, kind, topic, payload) ─────────▶    seen before? else into the mailboxes, or to the application
+//! Ask(slot, id, kind, topic, payload) ─────────▶    seen before? else into the mailboxes, or to the application
 //!                    ◀───────────────────────── Answer(id, status)   at once
 //!                    ◀───────────────────────── Answer(id, status, payload)   once the application has answered
 //! Ask(id, poll) ───────────────────────────────▶    in case that got lost
@@ -17,13 +18,17 @@ mod asker;
 mod commands;
 mod mailboxes;
 mod memory;
+mod queries;
 mod servers;
 mod status;
 mod transfer;
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
-pub use self::mailboxes::{MessageKind, Topics};
 use self::{
     answerer::{Answerer, Arrived, Ready},
     asker::{Act, Asker},
@@ -31,15 +36,21 @@ use self::{
     transfer::{Head, Received, Transfers},
 };
 pub(crate) use self::{
-    answerer::{AskKind, NotAnswered},
+    answerer::{AskKind, TooLate},
     ask::NewAsk,
     asker::TooMany,
     commands::NotAsked,
     mailboxes::{Item, Mailbox},
+    memory::AskId,
     servers::RequestItem,
-    status::{Outcome, Settled, Status},
+    status::{Settled, Status},
+};
+pub use self::{
+    mailboxes::{MessageKind, Topics},
+    status::Unanswered,
 };
 use crate::{
+    data::endpoint::earlier,
     swim::{Destination, Event, Life, Metrics, Node, StreamId, Time, WayTo},
     wire::{
         data::{self, Ask, DataMessage},
@@ -53,8 +64,10 @@ use crate::{
 pub(crate) const MAX_MESSAGE: usize = 1 << 20;
 /// Datagrams that may wait to be sent; asks that find no room are repeated later.
 const MAX_WAITING: usize = 4096;
+/// Epochs of this process: it had as many lives, if others were so wrong.
+const MAX_EPOCHS: usize = 64;
 /// Bytes of a datagram with an answer besides its payload, at most.
-const AROUND_ANSWER: usize = HEADER + 17;
+const AROUND_ANSWER: usize = HEADER + 27;
 
 /// How a section arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +82,8 @@ pub(super) enum Via {
 /// A datagram to be.
 #[derive(Debug)]
 enum Waiting {
-    Ask(u64),
+    /// With the time that its caller waits.
+    Ask(u64, Duration),
     Answer(Ready),
 }
 
@@ -80,8 +94,8 @@ pub(super) struct Messages {
     transfers: Transfers,
     waiting: VecDeque<Waiting>,
     dropped_datagrams: u64,
-    /// Broadcasts that readers were too slow for.
-    overrun: u64,
+    /// Epochs that this process had: it raises its own if others claim a later one.
+    epochs: BTreeSet<u64>,
 }
 
 impl Messages {
@@ -97,19 +111,22 @@ impl Messages {
         match (message, via) {
             (DataMessage::Ask(ask), Via::Datagram { may_ask: true }) => self.on_ask(node, now, from, ask),
             (DataMessage::Answer(answer), Via::Datagram { .. }) => {
+                let id = (answer.epoch, answer.id);
                 let (status, payload) = (Status::of(answer.status), answer.payload.into());
-                self.asker.on_answer(node, now, &from.name, answer.id, &Answer { status, payload });
+                self.asker.on_answer(node, now, &from.name, id, &Answer { status, payload });
                 Ok(())
             }
             (DataMessage::AskHead(head), Via::Stream(stream)) => {
                 let kind = AskKind::of(head.kind).ok_or(Malformed)?;
                 let topic = head.topic.into();
-                let (id, life, within_ms) = (head.id, head.life, head.within_ms);
+                let id = AskId { slot: head.slot, epoch: head.epoch, number: head.id };
+                let (life, within_ms) = (head.life, head.within_ms);
                 let ask = Head::Ask { id, life, kind, within_ms, topic };
                 self.in_stream(node, now, from, stream, |all| all.take_head(stream, ask, head.length))
             }
             (DataMessage::AnswerHead(head), Via::Stream(stream)) => {
-                let answer = Head::Answer { id: head.id, status: Status::of(head.status) };
+                let (epoch, id, status) = (head.epoch, head.id, Status::of(head.status));
+                let answer = Head::Answer { epoch, id, status };
                 self.in_stream(node, now, from, stream, |all| all.take_head(stream, answer, head.length))
             }
             (DataMessage::Chunk(chunk), Via::Stream(stream)) => {
@@ -122,13 +139,14 @@ impl Messages {
     fn on_ask(&mut self, node: &mut Node, now: Time, from: &Life, ask: &Ask<'_>) -> Result<(), Malformed> {
         let kind = AskKind::of(ask.kind).ok_or(Malformed)?;
         let within = Duration::from_millis(ask.within_ms.into());
-        let arrived = Arrived { from, id: ask.id, kind, topic: ask.topic, within };
+        let id = AskId { slot: ask.slot, epoch: ask.epoch, number: ask.id };
+        let arrived = Arrived { from, id, kind, topic: ask.topic, within };
         let answer = self.take_in(node, now, &arrived, ask.life, Some(ask.payload.into()));
         if node.way_to(from) == WayTo::Unmet {
             // With its next try it gets the answer, which is remembered.
             node.meet(now, from);
         } else if let Some(answer) = answer {
-            self.push(Waiting::Answer(Ready { to: from.clone(), id: ask.id, answer }));
+            self.push(Waiting::Answer(Ready { to: from.clone(), id, answer }));
         }
         Ok(())
     }
@@ -141,7 +159,7 @@ impl Messages {
         life: u64,
         payload: Option<Arc<[u8]>>,
     ) -> Option<Answer> {
-        if life != node.own_life().epoch {
+        if life != node.own_life().epoch && !self.epochs.contains(&life) {
             return Some(Status::AnotherLife.into());
         }
         self.answerer.take_in(now, ask, payload, |topic| about_itself(node, now, topic))
@@ -166,9 +184,10 @@ impl Messages {
                     None => node.close_data_stream(now, stream),
                 }
             }
-            Ok(Some((Head::Answer { id, status }, payload))) => {
-                let answer = payload.map_or(Status::TooLarge.into(), |payload| Answer { status, payload });
-                self.asker.on_answer(node, now, &from.name, id, &answer);
+            Ok(Some((Head::Answer { epoch, id, status }, payload))) => {
+                // Of an answer that is too long nothing is known but that there is one.
+                let answer = payload.map_or(Status::Forgotten.into(), |payload| Answer { status, payload });
+                self.asker.on_answer(node, now, &from.name, (epoch, id), &answer);
                 node.close_data_stream(now, stream);
             }
             Err(Malformed) => {
@@ -198,16 +217,17 @@ impl Messages {
         let mut frame = Writer::new(buffer, node.data_header(stream), MAX_FRAME);
         let written = self.transfers.write(stream, &mut frame);
         frame.finish();
-        if !written && self.transfers.has_answered(stream) {
+        if self.transfers.has_answered(stream) {
+            // Before the other side opens the next one, which would be one too many.
             node.close_data_stream(now, stream);
         }
         written
     }
 
     fn begin_transfer(&mut self, now: Time, stream: StreamId) {
-        let Some((id, ask)) = self.asker.by_stream(stream) else { return };
-        let (life, kind, within_ms) = (ask.to.epoch, ask.kind(), millis(ask.left(now)));
-        let head = Head::Ask { id, life, kind, within_ms, topic: Arc::clone(&ask.new.topic) };
+        let Some(ask) = self.asker.by_stream(stream) else { return };
+        let (life, kind, within_ms) = (ask.life, ask.kind(), millis(ask.left(now)));
+        let head = Head::Ask { id: ask.id, life, kind, within_ms, topic: Arc::clone(&ask.new.topic) };
         self.transfers.say(stream, head, ask.payload());
         self.asker.begins_in(stream);
     }
@@ -219,26 +239,34 @@ impl Messages {
         }
     }
 
-    pub(super) fn stream_ended(&mut self, node: &Node, now: Time, stream: StreamId) {
+    pub(super) fn stream_ended(&mut self, node: &mut Node, now: Time, stream: StreamId) {
         self.transfers.ended(stream);
         self.asker.stream_ended(node, now, stream);
     }
 
     pub(super) fn on_event(&mut self, node: &Node, event: &Event) {
         self.asker.on_event(node, node.now(), event);
+        let own = node.own_life();
+        if event.member().is_some_and(|member| member.name == own.name) && self.epochs.len() < MAX_EPOCHS {
+            self.epochs.insert(own.epoch);
+        }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Time> {
-        self.asker.poll_timeout()
+        earlier(self.asker.poll_timeout(), self.answerer.poll_timeout())
     }
 
     /// Does what is due.
     pub(super) fn act(&mut self, node: &mut Node, now: Time) {
+        self.answerer.act(now);
         let mut acts = Vec::new();
         self.asker.act(node, now, &mut |act| acts.push(act));
         for act in acts {
             match act {
-                Act::Datagram(id) => self.push(Waiting::Ask(id)),
+                Act::Datagram(id) => {
+                    let left = self.asker.get(id).map_or(Duration::ZERO, |ask| ask.left(now));
+                    self.push(Waiting::Ask(id, left));
+                }
                 Act::Own(id) => self.ask_itself(node, now, id),
             }
         }
@@ -247,10 +275,10 @@ impl Messages {
     fn ask_itself(&mut self, node: &mut Node, now: Time, id: u64) {
         let Some(ask) = self.asker.get(id) else { return };
         let (from, topic, payload) = (ask.to.clone(), Arc::clone(&ask.new.topic), ask.payload());
+        let (id, life) = (ask.id, ask.life);
         let arrived = Arrived { from: &from, id, kind: ask.kind(), topic: &topic, within: ask.left(now) };
-        // Without room to remember it, it is silent, as to others.
-        if let Some(answer) = self.take_in(node, now, &arrived, from.epoch, Some(payload)) {
-            self.asker.on_answer(node, now, &from.name, id, &answer);
+        if let Some(answer) = self.take_in(node, now, &arrived, life, Some(payload)) {
+            self.asker.on_answer(node, now, &from.name, (id.epoch, id.number), &answer);
         }
     }
 
@@ -266,14 +294,14 @@ impl Messages {
     pub(super) fn poll_transmit(&mut self, node: &mut Node, buffer: &mut Vec<u8>) -> Option<Destination> {
         while let Some(waiting) = self.waiting.pop_front() {
             let to = match &waiting {
-                Waiting::Ask(id) => self.asker.get(*id).map(|ask| &ask.to),
+                Waiting::Ask(id, _) => self.asker.get(*id).map(|ask| &ask.to),
                 Waiting::Answer(ready) => Some(&ready.to),
             };
             let Some(to) = to.and_then(|to| node.begin_data_datagram(to, buffer)) else { continue };
             let most = node.config().max_datagram;
             let mut packet = Writer::resume(buffer, most);
             let is_written = match &waiting {
-                Waiting::Ask(id) => self.write_ask(node, *id, &mut packet),
+                Waiting::Ask(id, left) => self.write_ask(*id, *left, &mut packet),
                 Waiting::Answer(ready) => write_answer(ready, &mut packet),
             };
             packet.finish();
@@ -285,13 +313,16 @@ impl Messages {
         None
     }
 
-    fn write_ask(&self, node: &Node, id: u64, packet: &mut Writer<'_>) -> bool {
+    fn write_ask(&self, id: u64, left: Duration, packet: &mut Writer<'_>) -> bool {
         let Some(ask) = self.asker.get(id) else { return false };
+        let AskId { slot, epoch, number } = ask.id;
         packet.message(&Ask {
-            id,
-            life: ask.to.epoch,
+            epoch,
+            slot,
+            id: number,
+            life: ask.life,
             kind: ask.kind().number(),
-            within_ms: millis(ask.left(node.now())),
+            within_ms: millis(left),
             topic: &ask.new.topic,
             payload: &ask.payload(),
         })
@@ -299,7 +330,7 @@ impl Messages {
 
     /// Puts a broadcast into the mailboxes for its topic.
     pub(super) fn deliver_broadcast(&mut self, item: &Item) {
-        self.overrun += self.answerer.mailboxes.broadcast(item);
+        self.answerer.overrun += self.answerer.mailboxes.broadcast(item);
     }
 
     /// Tells readers of broadcasts that some will not come.
@@ -309,10 +340,16 @@ impl Messages {
 
     fn send_answer(&mut self, node: &mut Node, now: Time, ready: Ready) {
         if ready.to == node.own_life() {
-            self.asker.on_answer(node, now, &ready.to.name, ready.id, &ready.answer);
+            let id = (ready.id.epoch, ready.id.number);
+            self.asker.on_answer(node, now, &ready.to.name, id, &ready.answer);
         } else {
             self.push(Waiting::Answer(ready));
         }
+    }
+
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn audit(&self) {
+        self.answerer.audit();
     }
 
     pub(super) fn add_to(&self, metrics: &mut Metrics) {
@@ -320,7 +357,7 @@ impl Messages {
         metrics.repeated_asks = self.asker.repeated;
         metrics.refused_asks = self.answerer.refused;
         metrics.dropped_asks = self.answerer.dropped;
-        metrics.overrun_broadcasts = self.overrun;
+        metrics.overrun_messages = self.answerer.overrun;
         metrics.dropped_transmits += self.dropped_datagrams;
         metrics.queued_transmits += self.waiting.len() as u64;
     }
@@ -331,7 +368,7 @@ fn write_answer(Ready { id, answer, .. }: &Ready, packet: &mut Writer<'_>) -> bo
     let fits = answer.payload.len() + AROUND_ANSWER - HEADER <= packet.room();
     let (status, payload): (_, &[u8]) =
         if fits { (answer.status, &answer.payload) } else { (Status::Fetch, &[]) };
-    packet.message(&data::Answer { id: *id, status: status.number(), payload })
+    packet.message(&data::Answer { epoch: id.epoch, id: id.number, status: status.number(), payload })
 }
 
 fn millis(duration: Duration) -> u32 {

@@ -7,18 +7,21 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::memory::AskId;
 use crate::swim::{Life, Time};
 
 /// Requests that wait for the readers of one topic.
 const MAX_WAITING: usize = 256;
 /// The bytes of their payloads.
 const MAX_WAITING_BYTES: usize = 4 << 20;
+/// Topics that are served.
+const MAX_TOPICS: usize = 256;
 
 /// A request as it waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RequestItem {
     pub(crate) from: Life,
-    pub(crate) id: u64,
+    pub(crate) id: AskId,
     pub(crate) topic: Arc<str>,
     pub(crate) payload: Arc<[u8]>,
     /// Until then the sender waits.
@@ -62,14 +65,18 @@ impl Server {
 pub(super) struct Servers(BTreeMap<Arc<str>, Server>);
 
 impl Servers {
-    /// One more reader of a topic: gets a token when a request waits, and a disconnection at the node's end.
-    pub(super) fn open(&mut self, topic: &str) -> Receiver<()> {
+    /// One more reader of a topic: gets a token when a request waits, and a disconnection at the node's end. None if too many
+    /// topics are served.
+    pub(super) fn open(&mut self, topic: &str) -> Option<Receiver<()>> {
+        if self.0.len() >= MAX_TOPICS && !self.0.contains_key(topic) {
+            return None;
+        }
         let server = self.0.entry(topic.into()).or_insert_with(|| {
             let (ready, tokens) = bounded(1);
             Server { readers: 0, waiting: VecDeque::new(), bytes: 0, ready, tokens }
         });
         server.readers += 1;
-        server.tokens.clone()
+        Some(server.tokens.clone())
     }
 
     /// A reader is gone. With the last one goes what waits for it.
@@ -126,6 +133,7 @@ mod tests {
     fn item(id: u64, until: u64) -> RequestItem {
         let until = Time::from_origin(std::time::Duration::from_secs(until));
         let from = Life { name: "a".into(), epoch: 1 };
+        let id = AskId { slot: 0, epoch: 1, number: id };
         RequestItem { from, id, topic: "t".into(), payload: Arc::default(), until }
     }
 
@@ -133,7 +141,7 @@ mod tests {
     fn readers_share_a_topic_and_the_last_one_takes_its_requests_along() {
         let mut servers = Servers::default();
         assert_eq!(servers.push(item(1, 9)), Err(NotServed::NoReader));
-        let (first, second) = (servers.open("t"), servers.open("t"));
+        let (first, second) = (servers.open("t").unwrap(), servers.open("t").unwrap());
         (1..=3).for_each(|id| servers.push(item(id, 9)).unwrap());
         assert_eq!((first.try_recv(), second.try_recv().is_ok()), (Ok(()), false), "one token for both");
         assert_eq!(servers.take("t"), Some(item(1, 9)));

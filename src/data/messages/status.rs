@@ -1,8 +1,8 @@
 //! What becomes of an ask: on the wire, and as its caller is told.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-use crate::swim::Life;
+use crate::{error::EndedBy, swim::Life};
 
 /// What a member says of an [`Ask`](crate::wire::data::Ask).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,32 +69,66 @@ impl From<Status> for Answer {
     }
 }
 
-/// What became of an ask, for its caller.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// The message is in the member's mailbox, once.
-    Taken,
-    /// The answer to a request.
-    Answered(Arc<[u8]>),
-    NoReader,
-    Busy,
-    TooLarge,
-    /// With the reason.
-    Refused(String),
-    /// The member's application dropped the request unanswered.
+/// Why a member did not answer a [query](crate::Gossip::query).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Unanswered {
+    /// Its application refused.
+    #[non_exhaustive]
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// Its application dropped the request unanswered.
     Dropped,
-    /// No answer in time.
+    /// Nobody there serves the topic.
+    NoReader,
+    /// Too many requests wait there.
+    Busy,
+    /// The request is too long for it.
+    TooLarge,
+    /// Nothing that was sent has reached it, as far as this node can tell.
+    #[non_exhaustive]
+    NotReached {
+        /// What ended the wait.
+        ended_by: EndedBy,
+    },
+    /// It was asked, and gave no answer. **It may have acted.**
+    #[non_exhaustive]
     Silent {
-        sent: bool,
-    },
-    /// The member failed, or was restarted.
-    Died {
-        sent: bool,
-    },
-    Left {
-        sent: bool,
+        /// What ended the wait.
+        ended_by: EndedBy,
     },
 }
+
+impl Unanswered {
+    /// Whether the member may have acted all the same. If not, it may safely be asked again.
+    #[must_use]
+    pub fn may_have_acted(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::Dropped | Self::Silent { .. })
+    }
+
+    pub(crate) fn new(sent: bool, ended_by: EndedBy) -> Self {
+        if sent { Self::Silent { ended_by } } else { Self::NotReached { ended_by } }
+    }
+}
+
+impl fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused { reason } => write!(f, "refused: {}", crate::text::Escaped(reason)),
+            Self::Dropped => f.write_str("dropped the request unanswered"),
+            Self::NoReader => f.write_str("nobody there serves the topic"),
+            Self::Busy => f.write_str("too many requests wait there"),
+            Self::TooLarge => f.write_str("too long"),
+            Self::NotReached { ended_by } => write!(f, "not reached, {ended_by}"),
+            Self::Silent { ended_by } => write!(f, "no answer, {ended_by}"),
+        }
+    }
+}
+
+/// What became of an ask, for its caller: of a message nothing is the answer.
+pub(crate) type Outcome = Result<Arc<[u8]>, Unanswered>;
 
 /// An ask that is over.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     MAX_MESSAGE,
     answerer::AskKind,
+    memory::AskId,
     status::{Answer, Status},
 };
 use crate::{
@@ -23,8 +24,8 @@ const MAX_RECEIVED: usize = 16 << 20;
 /// What a payload belongs to.
 #[derive(Debug, Clone)]
 pub(super) enum Head {
-    Ask { id: u64, life: u64, kind: AskKind, within_ms: u32, topic: Arc<str> },
-    Answer { id: u64, status: Status },
+    Ask { id: AskId, life: u64, kind: AskKind, within_ms: u32, topic: Arc<str> },
+    Answer { epoch: u64, id: u64, status: Status },
 }
 
 #[derive(Debug)]
@@ -71,8 +72,8 @@ impl Transfers {
         self.0.entry(stream).or_default().outgoing = Some(outgoing);
     }
 
-    pub(super) fn answer(&mut self, stream: StreamId, id: u64, Answer { status, payload }: Answer) {
-        self.say(stream, Head::Answer { id, status }, payload);
+    pub(super) fn answer(&mut self, stream: StreamId, id: AskId, Answer { status, payload }: Answer) {
+        self.say(stream, Head::Answer { epoch: id.epoch, id: id.number, status }, payload);
     }
 
     /// Writes what comes next, or says that there is no more.
@@ -147,15 +148,17 @@ impl Outgoing {
         let length = u32::try_from(self.payload.len()).unwrap_or(u32::MAX);
         match &self.head {
             Head::Ask { id, life, kind, within_ms, topic } => frame.message(&AskHead {
-                id: *id,
+                epoch: id.epoch,
+                slot: id.slot,
+                id: id.number,
                 life: *life,
                 kind: kind.number(),
                 within_ms: *within_ms,
                 topic,
                 length,
             }),
-            Head::Answer { id, status } => {
-                frame.message(&AnswerHead { id: *id, status: status.number(), length })
+            Head::Answer { epoch, id, status } => {
+                frame.message(&AnswerHead { epoch: *epoch, id: *id, status: status.number(), length })
             }
         }
     }
@@ -179,6 +182,8 @@ mod tests {
         frame::MAX_FRAME,
         packet::{self, Header},
     };
+
+    const ID: AskId = AskId { slot: 0, epoch: 1, number: 1 };
 
     /// A stream's number, as a node draws it.
     fn stream() -> StreamId {
@@ -204,8 +209,9 @@ mod tests {
         let mut complete = None;
         for section in packet::sections(frame) {
             let received = match section?.data_message()? {
-                Some(DataMessage::AnswerHead(AnswerHead { id, status, length })) => {
-                    receiver.take_head(stream(), Head::Answer { id, status: Status::of(status) }, length)?
+                Some(DataMessage::AnswerHead(AnswerHead { epoch, id, status, length })) => {
+                    let head = Head::Answer { epoch, id, status: Status::of(status) };
+                    receiver.take_head(stream(), head, length)?
                 }
                 Some(DataMessage::Chunk(chunk)) => receiver.take_chunk(stream(), chunk.bytes)?,
                 _ => return Err(Malformed),
@@ -218,14 +224,14 @@ mod tests {
     /// The side that asked, which awaits an answer.
     fn asker() -> Transfers {
         let mut asker = Transfers::default();
-        let head = Head::Ask { id: 1, life: 1, kind: AskKind::Request, within_ms: 1, topic: "t".into() };
+        let head = Head::Ask { id: ID, life: 1, kind: AskKind::Request, within_ms: 1, topic: "t".into() };
         asker.say(stream(), head, Arc::default());
         asker
     }
 
     fn arrives(payload: &[u8]) -> Option<Arc<[u8]>> {
         let (mut answerer, mut asker) = (Transfers::default(), asker());
-        answerer.answer(stream(), 1, Answer { status: Status::Answered, payload: payload.into() });
+        answerer.answer(stream(), ID, Answer { status: Status::Answered, payload: payload.into() });
         assert!(!answerer.has_answered(stream()));
         let frames = frames(&mut answerer);
         assert!(answerer.has_answered(stream()));
@@ -239,13 +245,13 @@ mod tests {
         assert_eq!(arrives(&vec![7; MAX_MESSAGE]).map(|payload| payload.len()), Some(MAX_MESSAGE));
         assert_eq!(arrives(&vec![7; MAX_MESSAGE + 1]), None);
         let mut receiver = asker();
-        let head = Head::Answer { id: 1, status: Status::Answered };
+        let head = Head::Answer { epoch: 1, id: 1, status: Status::Answered };
         assert_eq!(receiver.take_head(stream(), head, 1 + (16 << 20)).err(), Some(Malformed));
     }
 
     #[test]
     fn what_is_out_of_turn_is_refused() {
-        let head = || Head::Answer { id: 1, status: Status::Answered };
+        let head = || Head::Answer { epoch: 1, id: 1, status: Status::Answered };
         assert_eq!(Transfers::default().take_chunk(stream(), b"x").err(), Some(Malformed));
         assert_eq!(Transfers::default().take_head(stream(), head(), 1).err(), Some(Malformed));
         let mut receiver = asker();

@@ -2,20 +2,20 @@
 
 mod promises;
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::RefCell, collections::VecDeque, time::Duration};
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, TryRecvError, bounded};
 
 use super::cluster;
 use crate::{
-    Topics,
-    data::messages::{
-        AskKind, Mailbox, NewAsk, NotAnswered, NotAsked, Outcome, RequestItem, Settled, Status,
-    },
+    EndedBy, Topics, Unanswered,
+    data::messages::{AskKind, Mailbox, NewAsk, NotAsked, RequestItem, Settled, Status, TooLate, TooMany},
     membership::fanout::Subscription,
     sim::World,
     swim::{Config, Life, MemberState},
 };
+
+type Outcome = Result<std::sync::Arc<[u8]>, Unanswered>;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -28,11 +28,11 @@ fn life(world: &World, host: usize) -> Life {
 }
 
 fn inbox(world: &mut World, host: usize) -> Subscription<Mailbox> {
-    world.drive_with(host, |endpoint, _| endpoint.open_inbox(Topics::all()))
+    world.drive_with(host, |endpoint, _| endpoint.open_inbox(Topics::all())).expect("there is room")
 }
 
 fn serve(world: &mut World, host: usize) -> Receiver<()> {
-    world.drive_with(host, |endpoint, _| endpoint.open_server("jobs"))
+    world.drive_with(host, |endpoint, _| endpoint.open_server("jobs")).expect("there is room")
 }
 
 fn take(world: &mut World, host: usize) -> Option<RequestItem> {
@@ -45,7 +45,7 @@ fn answer(
     RequestItem { from, id, .. }: &RequestItem,
     status: Status,
     payload: &[u8],
-) -> Result<(), NotAnswered> {
+) -> Result<(), TooLate> {
     world.drive_with(host, |endpoint, now| endpoint.answer(now, (from, *id), status, payload))
 }
 
@@ -57,8 +57,8 @@ fn try_ask(
     within: Duration,
 ) -> Result<Receiver<Settled>, NotAsked> {
     let (caller, settled) = bounded(1);
-    let new = NewAsk { kind, topic: "jobs".into(), payload: payload.into(), within, caller };
-    world.drive_with(from, |endpoint, now| endpoint.ask(now, &format!("n{to}"), new))?;
+    let new = NewAsk { kind, topic: "jobs".into(), payload: payload.into(), within };
+    world.drive_with(from, |endpoint, now| endpoint.ask(now, &format!("n{to}"), new, caller))?;
     Ok(settled)
 }
 
@@ -80,21 +80,45 @@ fn outcome_within(world: &mut World, limit: Duration, settled: &Receiver<Settled
     outcome(settled).expect("it is there")
 }
 
+/// The answers to a query.
+struct Answers {
+    reader: Subscription<VecDeque<Settled>>,
+    got: RefCell<Vec<Settled>>,
+}
+
+impl Answers {
+    fn len(&self) -> usize {
+        self.got.borrow_mut().extend(std::iter::from_fn(|| self.reader.try_recv().ok()));
+        self.got.borrow().len()
+    }
+
+    fn take(&self) -> Vec<Settled> {
+        self.len();
+        self.got.take()
+    }
+
+    fn are_over(&self) -> bool {
+        self.reader.try_recv() == Err(TryRecvError::Disconnected)
+    }
+}
+
 /// Begins a query of all who are up.
-fn query(world: &mut World, from: usize, topic: &str, within: Duration) -> (Vec<Life>, Receiver<Settled>) {
+fn query(world: &mut World, from: usize, topic: &str, within: Duration) -> (Vec<Life>, Answers) {
     let to: Vec<_> = world.up().map(|host| life(world, host)).collect();
-    let (caller, settled) = bounded(to.len());
-    let (topic, payload): (Arc<str>, Arc<[u8]>) = (topic.into(), (*b"what?").into());
-    let new = || NewAsk {
-        kind: AskKind::Request,
-        topic: Arc::clone(&topic),
-        payload: Arc::clone(&payload),
-        within,
-        caller: caller.clone(),
-    };
+    let (topic, payload) = (topic.into(), (*b"what?").into());
+    let new = NewAsk { kind: AskKind::Request, topic, payload, within };
     let asked = to.clone();
-    world.drive_with(from, |endpoint, now| endpoint.query(now, asked, new)).expect("it can be asked");
-    (to, settled)
+    let begun = world.drive_with(from, |endpoint, now| endpoint.query(now, asked, new));
+    let (_, reader) = begun.expect("it can be asked");
+    (to, Answers { reader, got: RefCell::default() })
+}
+
+fn silent(ended_by: EndedBy) -> Outcome {
+    Err(Unanswered::new(true, ended_by))
+}
+
+fn taken() -> Outcome {
+    Ok(std::sync::Arc::default())
 }
 
 #[test]
@@ -105,7 +129,7 @@ fn a_message_lies_in_the_mailbox_within_a_round_trip() {
     let settled = send(&mut world, 0, 1, b"hi");
     world.run_for(SECOND);
     let Settled { outcome, took, .. } = settled.try_recv().unwrap();
-    assert_eq!(outcome, Outcome::Taken);
+    assert_eq!(outcome, taken());
     let item = inbox.try_recv().unwrap();
     assert_eq!((item.from, &*item.topic, &*item.payload), (life(&world, 0), "jobs", &b"hi"[..]));
     assert!(inbox.try_recv().is_err());
@@ -120,7 +144,7 @@ fn a_message_of_a_mebibyte_goes_by_stream_and_leaves_none() {
         let payload: Vec<u8> = (0..len).map(|at: u32| (at % 251) as u8).collect();
         let settled = send(&mut world, 0, 1, &payload);
         world.run_for(SECOND);
-        assert_eq!(outcome(&settled), Some(Outcome::Taken), "{len}");
+        assert_eq!(outcome(&settled), Some(taken()), "{len}");
         assert_eq!(&*inbox.try_recv().unwrap().payload, payload);
     }
     world.run_for(SECOND);
@@ -132,13 +156,13 @@ fn a_node_sends_to_itself_and_answers_its_own_requests() {
     let mut world = cluster(2);
     let inbox = inbox(&mut world, 0);
     let settled = send(&mut world, 0, 0, &[7; 5000]);
-    assert_eq!(outcome(&settled), Some(Outcome::Taken));
+    assert_eq!(outcome(&settled), Some(taken()));
     assert_eq!(inbox.try_recv().unwrap().payload.len(), 5000);
     let _tokens = serve(&mut world, 0);
     let settled = request(&mut world, 0, 0, b"?");
     let item = take(&mut world, 0).unwrap();
     assert_eq!(answer(&mut world, 0, &item, Status::Answered, &[8; 5000]), Ok(()));
-    assert_eq!(outcome(&settled), Some(Outcome::Answered(vec![8; 5000].into())));
+    assert_eq!(outcome(&settled), Some(Ok(vec![8; 5000].into())));
 }
 
 #[test]
@@ -150,9 +174,9 @@ fn who_cannot_be_asked_is_told_at_once() {
     let refused = try_ask(&mut world, (0, 2), AskKind::Message, b"", SECOND).unwrap_err();
     assert_eq!(refused, NotAsked::NotLive(MemberState::Left));
     let settled = send(&mut world, 0, 1, b"nobody reads");
-    assert_eq!(outcome_within(&mut world, SECOND, &settled), Outcome::NoReader);
+    assert_eq!(outcome_within(&mut world, SECOND, &settled), Err(Unanswered::NoReader));
     let settled = request(&mut world, 0, 1, b"nobody serves");
-    assert_eq!(outcome_within(&mut world, SECOND, &settled), Outcome::NoReader);
+    assert_eq!(outcome_within(&mut world, SECOND, &settled), Err(Unanswered::NoReader));
 }
 
 #[test]
@@ -166,8 +190,8 @@ fn a_full_mailbox_is_the_senders_error() {
             outcome(&settled)
         })
         .collect();
-    let taken = settled.iter().filter(|outcome| **outcome == Some(Outcome::Taken)).count();
-    assert_eq!((taken, settled.last()), (1024, Some(&Some(Outcome::Busy))));
+    let count = settled.iter().filter(|outcome| **outcome == Some(taken())).count();
+    assert_eq!((count, settled.last()), (1024, Some(&Some(Err(Unanswered::Busy)))));
     assert_eq!(std::iter::from_fn(|| inbox.try_recv().ok()).count(), 1024);
 }
 
@@ -178,9 +202,11 @@ fn too_many_asks_of_one_member_are_the_callers_error() {
     let asked: Vec<_> =
         (0..128).map(|_| try_ask(&mut world, (0, 1), AskKind::Message, b"", SECOND).unwrap()).collect();
     let more = try_ask(&mut world, (0, 1), AskKind::Message, b"", SECOND).unwrap_err();
-    assert_eq!(more, NotAsked::TooMany);
+    assert_eq!(more, NotAsked::TooMany(TooMany::ToMember));
     world.run_for(SECOND + millis(1));
-    assert!(asked.iter().all(|settled| matches!(outcome(settled), Some(Outcome::Silent { .. }))));
+    let ended_by = EndedBy::Timeout;
+    let late = [Unanswered::Silent { ended_by }, Unanswered::NotReached { ended_by }];
+    assert!(asked.iter().all(|settled| late.contains(&outcome(settled).unwrap().unwrap_err())));
 }
 
 #[test]
@@ -196,12 +222,12 @@ fn a_request_is_answered_when_the_application_has_time() {
         let payload = vec![b'a'; len];
         assert_eq!(answer(&mut world, 1, &item, status, &payload), Ok(()));
         let expected = match status {
-            Status::Refused => Outcome::Refused("aaa".into()),
-            _ => Outcome::Answered(payload.clone().into()),
+            Status::Refused => Err(Unanswered::Refused { reason: "aaa".into() }),
+            _ => Ok(payload.clone().into()),
         };
         // Not at the next poll: it is told so.
         assert_eq!(outcome_within(&mut world, millis(200), &settled), expected);
-        assert_eq!(answer(&mut world, 1, &item, status, b"again"), Err(NotAnswered::TooLate));
+        assert_eq!(answer(&mut world, 1, &item, status, b"again"), Err(TooLate));
     }
 }
 
@@ -214,8 +240,8 @@ fn a_request_that_is_dropped_or_has_lost_its_readers_is_reported() {
     let item = take(&mut world, 1).unwrap();
     assert_eq!(answer(&mut world, 1, &item, Status::Dropped, b""), Ok(()));
     world.drive_with(1, |endpoint, now| endpoint.close_server(now, "jobs"));
-    assert_eq!(outcome_within(&mut world, SECOND, &dropped), Outcome::Dropped);
-    assert_eq!(outcome_within(&mut world, SECOND, &waiting), Outcome::NoReader);
+    assert_eq!(outcome_within(&mut world, SECOND, &dropped), Err(Unanswered::Dropped));
+    assert_eq!(outcome_within(&mut world, SECOND, &waiting), Err(Unanswered::NoReader));
 }
 
 #[test]
@@ -227,10 +253,10 @@ fn an_answer_comes_too_late_once_the_sender_has_given_up() {
     world.run_for(millis(100));
     let item = take(&mut world, 1).unwrap();
     world.run_for(SECOND);
-    assert_eq!(answer(&mut world, 1, &item, Status::Answered, b""), Err(NotAnswered::TooLate));
+    assert_eq!(answer(&mut world, 1, &item, Status::Answered, b""), Err(TooLate));
     assert_eq!(take(&mut world, 1), None, "what nobody waits for is not for the application");
     for settled in [taken, waiting] {
-        assert_eq!(outcome(&settled), Some(Outcome::Silent { sent: true }));
+        assert_eq!(outcome(&settled), Some(silent(EndedBy::Timeout)));
     }
 }
 
@@ -246,7 +272,7 @@ fn an_answer_that_gets_lost_is_asked_for() {
     assert_eq!(answer(&mut world, 1, &item, Status::Answered, b"!"), Ok(()));
     world.run_for(millis(300));
     world.net.heal();
-    assert_eq!(outcome_within(&mut world, 2 * SECOND, &settled), Outcome::Answered((*b"!").into()));
+    assert_eq!(outcome_within(&mut world, 2 * SECOND, &settled), Ok((*b"!").into()));
 }
 
 #[test]
@@ -257,7 +283,7 @@ fn where_udp_is_filtered_messages_go_by_stream() {
     world.run_for(20 * SECOND);
     let inbox = inbox(&mut world, 1);
     let settled = send(&mut world, 0, 1, b"hi");
-    assert_eq!(outcome_within(&mut world, SECOND, &settled), Outcome::Taken);
+    assert_eq!(outcome_within(&mut world, SECOND, &settled), taken());
     assert!(inbox.try_recv().is_ok());
 }
 
@@ -268,7 +294,7 @@ fn members_that_have_not_met_meet_first() {
     world.run_until("one view", 20 * SECOND, |world| world.all_see(40));
     let (asked, settled) = query(&mut world, 39, "syncswim/ping", 5 * SECOND);
     let took = world.run_until("all", 5 * SECOND, |_| settled.len() == asked.len());
-    assert!(settled.try_iter().all(|one| matches!(one.outcome, Outcome::Answered(_))));
+    assert!(settled.take().iter().all(|one| one.outcome.is_ok()));
     println!("40 nodes, most of which have not met: {took:?}");
     assert!(took < millis(500), "{took:?}");
 }
@@ -279,13 +305,13 @@ fn a_query_of_32_idle_nodes_ends_with_the_last_answer() {
     world.run_for(60 * SECOND);
     let (asked, settled) = query(&mut world, 5, "syncswim/info", 5 * SECOND);
     let took = world.run_until("all", SECOND, |_| settled.len() == asked.len());
-    for one in settled.try_iter() {
-        let Outcome::Answered(text) = one.outcome else { panic!("{one:?}") };
+    for one in settled.take() {
+        let Ok(text) = one.outcome else { panic!("{one:?}") };
         assert!(String::from_utf8_lossy(&text).contains(&format!("name={}\n", one.to.name)));
     }
     println!("32 idle nodes: {took:?}");
     assert!(took < millis(50), "{took:?}");
-    assert!(settled.recv().is_err(), "nothing more can come");
+    assert!(settled.are_over(), "nothing more can come");
 }
 
 #[test]
@@ -302,14 +328,11 @@ fn who_dies_or_leaves_during_a_query_is_reported_as_such_before_its_end() {
         assert_eq!(answer(&mut world, host, &item, Status::Answered, b"!"), Ok(()));
     }
     world.run_until("all", 20 * SECOND, |_| settled.len() == asked.len());
-    let mut others: Vec<_> = settled
-        .try_iter()
-        .filter(|one| matches!(one.outcome, Outcome::Died { .. } | Outcome::Left { .. }))
-        .collect();
+    let mut others: Vec<_> = settled.take().into_iter().filter(|one| one.outcome.is_err()).collect();
     others.sort_by(|a, b| a.to.name.cmp(&b.to.name));
     assert_eq!(others.iter().map(|one| &*one.to.name).collect::<Vec<_>>(), ["n3", "n4"]);
-    assert_eq!(others[0].outcome, Outcome::Died { sent: true });
-    assert_eq!(others[1].outcome, Outcome::Left { sent: true });
+    assert_eq!(others[0].outcome, silent(EndedBy::Failure));
+    assert_eq!(others[1].outcome, silent(EndedBy::Leave));
     drop(tokens);
 }
 
@@ -323,7 +346,7 @@ fn another_life_does_not_take_what_was_for_the_one_before() {
     let inbox = inbox(&mut world, 1);
     world.net.heal();
     let outcome = outcome_within(&mut world, 10 * SECOND, &settled);
-    assert_eq!(outcome, Outcome::Died { sent: true });
+    assert_eq!(outcome, silent(EndedBy::Restart));
     world.run_for(10 * SECOND);
     assert!(inbox.try_recv().is_err());
 }
@@ -356,4 +379,116 @@ fn what_is_not_used_costs_nothing() {
     used.run_for(60 * SECOND);
     unused.run_for(60 * SECOND);
     assert_eq!(used.trace(), unused.trace());
+}
+
+#[test]
+fn a_large_message_that_many_small_ones_overtake_arrives() {
+    let mut world = cluster(2);
+    world.run_for(10 * SECOND);
+    let inbox = inbox(&mut world, 1);
+    let large: Vec<_> = (0..60).map(|_| send(&mut world, 0, 1, &[7; 200_000])).collect();
+    let mut overtook = 0;
+    while large.iter().any(Receiver::is_empty) {
+        let small: Vec<_> = (0..50).map(|_| send(&mut world, 0, 1, b"small")).collect();
+        let is_over = |settled: &[Receiver<Settled>]| settled.iter().all(|settled| !settled.is_empty());
+        world.run_until("the small ones", SECOND, |_| is_over(&small));
+        overtook += small.len();
+        while inbox.try_recv().is_ok() {}
+    }
+    assert!(overtook > 256, "{overtook}");
+    assert!(large.iter().all(|settled| outcome(settled) == Some(taken())), "after {overtook} small ones");
+    assert_eq!(world.node(1).metrics().refused_streams, 0);
+}
+
+#[test]
+fn asks_that_need_a_stream_get_one_in_their_order() {
+    let mut world = cluster(2);
+    let inbox = inbox(&mut world, 1);
+    let settled: Vec<_> = (0..60_u8).map(|at| send(&mut world, 0, 1, &[at; 50_000])).collect();
+    world.run_until("all", 10 * SECOND, |_| settled.iter().all(|settled| !settled.is_empty()));
+    let read: Vec<_> = std::iter::from_fn(|| inbox.try_recv().ok()).map(|item| item.payload[0]).collect();
+    // Four are under way at the same time.
+    let is_near = |(place, at): (usize, &u8)| place.abs_diff(usize::from(*at)) <= 4;
+    assert!(read.len() == 60 && read.iter().enumerate().all(is_near), "{read:?}");
+    assert_eq!(world.node(0).metrics().refused_streams + world.node(1).metrics().refused_streams, 0);
+}
+
+#[test]
+fn where_only_streams_reach_the_asker_an_answer_comes_within_a_second() {
+    let mut world = World::new(3);
+    world.net.no_udp = true;
+    world.start_cluster(2, Config::lan);
+    world.run_for(20 * SECOND);
+    let _tokens = serve(&mut world, 1);
+    let settled = try_ask(&mut world, (0, 1), AskKind::Request, b"?", 60 * SECOND).unwrap();
+    world.run_for(20 * SECOND);
+    let item = take(&mut world, 1).unwrap();
+    assert_eq!(answer(&mut world, 1, &item, Status::Answered, b"!"), Ok(()));
+    assert_eq!(outcome_within(&mut world, millis(1200), &settled), Ok((*b"!").into()));
+}
+
+#[test]
+fn a_query_that_is_given_up_asks_nobody_any_more() {
+    let mut world = cluster(3);
+    let (_, answers) = query(&mut world, 0, "jobs", 3600 * SECOND);
+    world.net.isolate([0]);
+    let to = vec![life(&world, 1)];
+    let new =
+        || NewAsk { kind: AskKind::Request, topic: "jobs".into(), payload: [][..].into(), within: SECOND };
+    let begin = |world: &mut World| {
+        let (to, new) = (to.clone(), new());
+        world.drive_with(0, |endpoint, now| endpoint.query(now, to, new))
+    };
+    let others: Vec<_> = (0..15).map(|_| begin(&mut world).unwrap()).collect();
+    assert_eq!(begin(&mut world).unwrap_err(), TooMany::Queries);
+    for (query, _) in &others {
+        world.drive_with(0, |endpoint, now| endpoint.cancel_query(now, *query));
+    }
+    assert!(world.drive_with(0, |endpoint, _| endpoint.metrics().open_asks) <= 3);
+    assert!(begin(&mut world).is_ok());
+    drop(answers);
+}
+
+/// The time that the asker waits is that of its call, not that of the last thing that happened to it.
+#[test]
+fn a_request_is_awaited_no_longer_than_its_sender_said() {
+    let mut world = cluster(2);
+    world.run_for(10 * SECOND);
+    let _tokens = serve(&mut world, 1);
+    for _ in 0..20 {
+        world.run_for(millis(433));
+        let began = world.now();
+        let settled = try_ask(&mut world, (0, 1), AskKind::Request, b"?", 2 * SECOND).unwrap();
+        world.run_for(millis(100));
+        let item = take(&mut world, 1).unwrap();
+        let late = item.until.since(began + 2 * SECOND);
+        assert!(late < millis(10), "{late:?} after its sender has given up");
+        drop(settled);
+    }
+}
+
+#[test]
+fn an_answer_to_who_is_gone_is_too_late_and_its_requests_are_not_handed_out() {
+    let mut world = cluster(3);
+    let _tokens = serve(&mut world, 1);
+    let both = [request(&mut world, 0, 1, b"1"), request(&mut world, 0, 1, b"2")];
+    world.run_for(SECOND);
+    let item = take(&mut world, 1).unwrap();
+    world.crash(0);
+    world.run_until("the verdict", 20 * SECOND, |world| world.state(1, "n0") == Some(MemberState::Failed));
+    assert_eq!(answer(&mut world, 1, &item, Status::Answered, b"!"), Err(TooLate));
+    assert_eq!(take(&mut world, 1), None);
+    drop(both);
+}
+
+/// What was not sent when a member restarts is for its new life; what was sent is not, and its caller is told which it was.
+#[test]
+fn a_restart_is_no_failure() {
+    let mut world = cluster(3);
+    world.run_for(10 * SECOND);
+    let _tokens = serve(&mut world, 1);
+    let settled = request(&mut world, 0, 1, b"?");
+    world.run_for(SECOND);
+    world.restart(1);
+    assert_eq!(outcome_within(&mut world, 10 * SECOND, &settled), silent(EndedBy::Restart));
 }

@@ -174,8 +174,8 @@ metrics! {
     counter delayed_broadcasts = "syncswim_delayed_broadcasts_total";
     /// Broadcasts that did not come and will not, for any reader.
     counter lost_broadcasts = "syncswim_lost_broadcasts_total";
-    /// Broadcasts that readers lost because they were too slow, once for each reader.
-    counter overrun_broadcasts = "syncswim_overrun_broadcasts_total";
+    /// Messages and broadcasts that an inbox lost because it was full, once for each inbox; its reader is told how many.
+    counter overrun_messages = "syncswim_overrun_messages_total";
     /// Numbers of broadcasts that somebody used in this node's name, and those in others' names that claim more than these can have sent.
     counter forged_broadcasts = "syncswim_forged_broadcasts_total";
     /// Broadcasts that were not taken in: of no member, of its past life, or with a number that jumps too far.

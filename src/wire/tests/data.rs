@@ -13,10 +13,10 @@ use super::{
 
 /// Every kind of message as the section that carries it.
 const SECTIONS: [&str; 15] = [
-    // Ask: id, life, kind, within, topic, payload
-    "50 13  ac 02 80 d0 95 ff bc 31 01 d0 0f 04 6a 6f 62 73 02 68 69",
-    // Answer: id, status, payload
-    "51 06  ac 02 02 02 68 69",
+    // Ask: epoch, slot, id, life, kind, within, topic, payload
+    "50 1a  80 d0 95 ff bc 31 01 ac 02 80 d0 95 ff bc 31 01 d0 0f 04 6a 6f 62 73 02 68 69",
+    // Answer: epoch, id, status, payload
+    "51 0c  80 d0 95 ff bc 31 ac 02 02 02 68 69",
     // Broadcast: origin, epoch, seq, stamp, flags, topic, payload
     "52 21  06 6e 6f 64 65 2d 61 80 d0 95 ff bc 31 ac 02 88 ef 99 ab c5 e8 8c 91 11 02 04 6a 6f 62 73 02 68 69",
     // Confirm: epoch, seq
@@ -25,12 +25,12 @@ const SECTIONS: [&str; 15] = [
     "54 22  06 6e 6f 64 65 2d 61 80 d0 95 ff bc 31 ac 02 01 88 ef 99 ab c5 e8 8c 91 11 02 04 6a 6f 62 73 02 68 69",
     // DataDigest: broadcasts, key_values
     "55 10  88 77 66 55 44 33 22 11 2c 01 00 00 00 00 00 00",
-    // AskHead: id, life, kind, within, topic, length
-    "60 13  ac 02 80 d0 95 ff bc 31 01 d0 0f 04 6a 6f 62 73 f0 a2 04",
+    // AskHead: epoch, slot, id, life, kind, within, topic, length
+    "60 1a  80 d0 95 ff bc 31 01 ac 02 80 d0 95 ff bc 31 01 d0 0f 04 6a 6f 62 73 f0 a2 04",
     // Chunk: bytes
     "61 03  02 68 69",
-    // AnswerHead: id, status, length
-    "62 06  ac 02 02 f0 a2 04",
+    // AnswerHead: epoch, id, status, length
+    "62 0c  80 d0 95 ff bc 31 ac 02 02 f0 a2 04",
     // DataHello: broadcasts, key_values
     "63 10  88 77 66 55 44 33 22 11 2c 01 00 00 00 00 00 00",
     // BroadcastHead: origin, epoch, below, above
@@ -73,10 +73,10 @@ const SAID: Said<'_> = Said {
 
 fn every_kind_of_data(said: Said<'_>) -> [DataMessage<'_>; 15] {
     let Said { name, epoch, number, digest, kind, within_ms, topic, bytes, length } = said;
-    let (id, life) = (number, epoch);
+    let (id, life, slot) = (number, epoch, kind);
     [
-        DataMessage::Ask(Ask { id, life, kind, within_ms, topic, payload: bytes }),
-        DataMessage::Answer(Answer { id, status: 2, payload: bytes }),
+        DataMessage::Ask(Ask { epoch, slot, id, life, kind, within_ms, topic, payload: bytes }),
+        DataMessage::Answer(Answer { epoch, id, status: 2, payload: bytes }),
         DataMessage::Broadcast(Broadcast {
             origin: name,
             epoch,
@@ -98,9 +98,9 @@ fn every_kind_of_data(said: Said<'_>) -> [DataMessage<'_>; 15] {
             value: bytes,
         }),
         DataMessage::DataDigest(DataDigest { broadcasts: digest, key_values: number }),
-        DataMessage::AskHead(AskHead { id, life, kind, within_ms, topic, length }),
+        DataMessage::AskHead(AskHead { epoch, slot, id, life, kind, within_ms, topic, length }),
         DataMessage::Chunk(Chunk { bytes }),
-        DataMessage::AnswerHead(AnswerHead { id, status: 2, length }),
+        DataMessage::AnswerHead(AnswerHead { epoch, id, status: 2, length }),
         DataMessage::DataHello(DataHello { broadcasts: digest, key_values: number }),
         DataMessage::BroadcastHead(BroadcastHead { origin: name, epoch, below: number, above: bytes }),
         DataMessage::KeyValueHead(KeyValueHead { owner: name, epoch, version: number }),

@@ -7,14 +7,14 @@ use std::{
     time::Duration,
 };
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
-use super::{Claimed, EPOCH, NAMES, Said, SaidData, Step, TOPICS, ZEROS, addr, addrs};
+use super::{Claimed, EPOCH, LONG, NAMES, Said, SaidData, Step, TOPICS, ZEROS, addr, addrs};
 use crate::{
     Topics,
     data::{
         Endpoint,
-        messages::{AskKind, Mailbox, NewAsk, Status},
+        messages::{AskKind, Mailbox, NewAsk, Settled, Status},
     },
     membership::fanout::Subscription,
     sim::forge,
@@ -65,6 +65,10 @@ pub(super) struct Bench {
     inbox: Option<Subscription<Mailbox>>,
     /// How many readers of requests there are.
     readers: u32,
+    /// Who is told what becomes of asks.
+    callers: (Sender<Settled>, Receiver<Settled>),
+    /// Messages that were read, long ones of them, requests that were taken, answers that came.
+    pub(super) reached: [u64; 4],
 }
 
 impl Bench {
@@ -82,6 +86,8 @@ impl Bench {
             buffer: Vec::new(),
             inbox: None,
             readers: 0,
+            callers: unbounded(),
+            reached: [0; 4],
         };
         bench.settle();
         if which & 32 == 0 {
@@ -188,26 +194,27 @@ impl Bench {
     /// What an application does.
     fn use_data(&mut self, how: u8, detail: u8) {
         let (now, topic) = (self.now, TOPICS[usize::from(detail) % TOPICS.len()]);
-        let (caller, _) = bounded(8);
+        let caller = self.callers.0.clone();
         let kind = if detail.is_multiple_of(2) { AskKind::Message } else { AskKind::Request };
         let payload: Arc<[u8]> = ZEROS[..usize::from(detail) * 50].into();
         let within = Duration::from_millis(1 << (detail % 20));
-        let new = || NewAsk {
-            kind,
-            topic: topic.into(),
-            payload: Arc::clone(&payload),
-            within,
-            caller: caller.clone(),
-        };
+        let new = NewAsk { kind, topic: topic.into(), payload: Arc::clone(&payload), within };
         match how {
-            0 | 1 => drop(self.endpoint.ask(now, NAMES[usize::from(detail % 6)], new())),
+            0 | 1 => drop(self.endpoint.ask(now, NAMES[usize::from(detail % 6)], new, caller)),
             2 => {
                 let members = self.endpoint.node.members();
                 let life = |member: &Member| Life { name: member.name.clone(), epoch: member.identity.epoch };
                 let live = members.iter().filter(|member| member.state.is_live());
-                let _ = self.endpoint.query(now, live.map(life).collect(), new);
+                if let Ok((query, _)) = self.endpoint.query(now, live.map(life).collect(), new)
+                    && detail.is_multiple_of(5)
+                {
+                    self.endpoint.cancel_query(now, query);
+                }
             }
-            3 => self.inbox = (detail.is_multiple_of(2)).then(|| self.endpoint.open_inbox(Topics::all())),
+            3 => {
+                self.inbox =
+                    detail.is_multiple_of(2).then(|| self.endpoint.open_inbox(Topics::all())).flatten()
+            }
             4 if detail.is_multiple_of(2) => {
                 self.readers += 1;
                 drop(self.endpoint.open_server(TOPICS[0]));
@@ -227,15 +234,19 @@ impl Bench {
             7 => drop(self.endpoint.broadcast(now, topic, &ZEROS[..usize::from(detail)], detail % 2)),
             _ => {
                 if let Some(item) = self.endpoint.take_request(now, TOPICS[0]) {
+                    self.reached[2] += 1;
                     let status =
                         [Status::Answered, Status::Refused, Status::Dropped][usize::from(detail % 3)];
                     let _ = self.endpoint.answer(now, (&item.from, item.id), status, &payload);
                 }
             }
         }
-        if let Some(inbox) = &self.inbox {
-            while inbox.try_recv().is_ok() {}
+        while let Some(Ok(item)) = self.inbox.as_ref().map(Subscription::try_recv) {
+            self.reached[0] += 1;
+            self.reached[1] += u64::from(item.payload.len() == LONG);
         }
+        let answers = self.callers.1.try_iter().filter(|settled| settled.outcome.is_ok());
+        self.reached[3] += answers.count() as u64;
     }
 
     fn answer(&mut self, which: u8, nack: bool) {
@@ -295,7 +306,7 @@ impl Bench {
             self.follow(output);
         }
         self.endpoint.node.audit().expect("every bound holds");
-        self.endpoint.audit_state().expect("so does that of broadcasts and key-values");
+        self.endpoint.audit_state().expect("so does that of what members say");
         let members = self.endpoint.node.members();
         let same = members.len() == self.folded.len()
             && members.iter().all(|member| self.folded.get(&member.name) == Some(&member.state));

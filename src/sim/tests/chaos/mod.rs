@@ -27,6 +27,8 @@ use crate::{
 const EPOCH: u64 = 1_700_000_000_000;
 const TOPICS: [&str; 3] = ["t", "u", "syncswim/info"];
 const ZEROS: [u8; 15_000] = [0; 15_000];
+/// Bytes of a payload that takes a stream, in the pieces that chunks have.
+const LONG: usize = 5_000;
 const NAMES: [&str; 6] = ["me", "m1", "m2", "m3", "x", "y"];
 
 /// An identity, seen from what the node holds under the name, or its own epoch if it holds nothing.
@@ -247,7 +249,10 @@ impl Step {
             32..=35 => Self::Data(1 + bytes.below(3), SaidData::read(bytes)),
             36..=38 => {
                 let (stream, from) = (bytes.below(4), 1 + bytes.below(3));
-                let said = (0..=bytes.below(4)).map(|_| SaidData::read(bytes)).collect();
+                let said = match bytes.below(3) {
+                    0 => SaidData::whole_ask(bytes),
+                    _ => (0..=bytes.below(4)).map(|_| SaidData::read(bytes)).collect(),
+                };
                 Self::DataFrame(stream, from, said)
             }
             39..=43 => Self::Use(bytes.below(8), bytes.next()),
@@ -264,6 +269,12 @@ impl SaidData {
         Self { kind, id: bytes.below(8), detail: bytes.next() }
     }
 
+    /// A message whose payload comes in a piece of [`LONG`] bytes.
+    fn whole_ask(bytes: &mut Bytes<'_>) -> Vec<Self> {
+        let (id, detail) = (bytes.next(), 16 + 20 * bytes.below(12));
+        vec![Self { kind: 6, id, detail }, Self { kind: 7, id, detail: 0 }]
+    }
+
     fn message(self, node: &Node) -> DataMessage<'static> {
         let Self { id, detail, .. } = self;
         let own = node.own_life().epoch;
@@ -273,14 +284,16 @@ impl SaidData {
         let epoch = node.member(name).map_or(own, |member| member.identity.epoch);
         let (number, digest) = (u64::from(id), u64::from(detail) << 32);
         // Of the node's own asks, and of others' of the same epoch.
-        let answered = (own << 20 | 1) + number;
+        let answered = 1 + number;
         let asked = if detail == 255 { u64::MAX } else { answered };
-        let length = [0, 5, 20_000, 1 << 21, u32::MAX][place % 5];
+        let slot = if detail % 8 == 0 { detail } else { id % 3 };
+        let length = [0, LONG as u32, 20_000, 1 << 21, u32::MAX][place % 5];
+        let chunk = [LONG, 15_000, place, 58][place % 4];
         let (kind, within_ms) = (detail % 4, 1 << (detail % 32));
         let life = own + u64::from(detail == 7);
         match self.kind {
-            0 => DataMessage::Ask(Ask { id: asked, life, kind, within_ms, topic, payload }),
-            1 => DataMessage::Answer(Answer { id: answered, status: detail % 13, payload }),
+            0 => DataMessage::Ask(Ask { epoch: own, slot, id: asked, life, kind, within_ms, topic, payload }),
+            1 => DataMessage::Answer(Answer { epoch: own, id: answered, status: detail % 13, payload }),
             2 => DataMessage::Broadcast(Broadcast {
                 origin: name,
                 epoch,
@@ -302,9 +315,20 @@ impl SaidData {
                 value: payload,
             }),
             5 => DataMessage::DataDigest(DataDigest { broadcasts: digest, key_values: number }),
-            6 => DataMessage::AskHead(AskHead { id: asked, life, kind, within_ms, topic, length }),
-            7 => DataMessage::Chunk(Chunk { bytes: &ZEROS[..place * 58] }),
-            8 => DataMessage::AnswerHead(AnswerHead { id: answered, status: detail % 13, length }),
+            6 => DataMessage::AskHead(AskHead {
+                epoch: own,
+                slot,
+                id: asked,
+                life,
+                kind,
+                within_ms,
+                topic,
+                length,
+            }),
+            7 => DataMessage::Chunk(Chunk { bytes: &ZEROS[..chunk] }),
+            8 => {
+                DataMessage::AnswerHead(AnswerHead { epoch: own, id: answered, status: detail % 13, length })
+            }
             9 => DataMessage::DataHello(DataHello { broadcasts: digest, key_values: number }),
             10 => {
                 let above = &ZEROS[..place % 33];
@@ -436,6 +460,20 @@ mod tests {
     fn failure(case: &Case) -> Option<String> {
         let panic = catch_unwind(|| case.run()).err()?;
         Some(message_of(&*panic).chars().filter(|c| !c.is_ascii_digit()).take(40).collect())
+    }
+
+    /// Else nothing hostile would reach what is behind.
+    #[test]
+    fn what_members_say_reaches_mailboxes_applications_and_callers() {
+        let mut reached = [0; 4];
+        for seed in 0..400 {
+            let case = Case::read(&draw(seed)).within_time();
+            let mut bench = Bench::new(case.config);
+            case.steps.iter().for_each(|step| bench.take(step));
+            reached.iter_mut().zip(bench.reached).for_each(|(sum, more)| *sum += more);
+        }
+        println!("messages, long ones, requests, answers: {reached:?}");
+        assert!(reached.iter().all(|count| *count > 0), "{reached:?}");
     }
 
     /// Of each failure, the shortest case found.

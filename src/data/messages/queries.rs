@@ -1,0 +1,90 @@
+//! The queries of this node: whom each has still to ask, and who reads its answers.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::Bound,
+};
+
+use super::{
+    ask::NewAsk,
+    status::{Settled, Unanswered},
+};
+use crate::{
+    error::EndedBy,
+    membership::fanout::Fanout,
+    swim::{Life, Time},
+};
+
+#[derive(Debug)]
+pub(super) struct Query {
+    pub(super) new: NewAsk,
+    pub(super) began: Time,
+    pub(super) deadline: Time,
+    /// Those whose turn has not come.
+    pub(super) waiting: VecDeque<Life>,
+    /// How many of the others are not settled.
+    pub(super) asked: usize,
+    pub(super) answers: Fanout<VecDeque<Settled>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Queries {
+    all: BTreeMap<u64, Query>,
+    /// Whose turn it was last.
+    turn: u64,
+}
+
+impl Queries {
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(super) fn insert(&mut self, id: u64, query: Query) {
+        self.all.insert(id, query);
+    }
+
+    /// Its readers have gone.
+    pub(super) fn remove(&mut self, id: u64) -> Option<Query> {
+        self.all.remove(&id)
+    }
+
+    /// Whether somebody waits to be asked.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.all.values().any(|query| !query.waiting.is_empty())
+    }
+
+    /// The next member to ask, of each query in turn.
+    pub(super) fn next(&mut self) -> Option<(u64, Life, &Query)> {
+        let later = self.all.range((Bound::Excluded(self.turn), Bound::Unbounded));
+        let mut others = later.chain(self.all.range(..=self.turn));
+        let id = others.find(|(_, query)| !query.waiting.is_empty()).map(|(id, _)| *id)?;
+        self.turn = id;
+        let query = self.all.get_mut(&id)?;
+        let to = query.waiting.pop_front()?;
+        query.asked += 1;
+        Some((id, to, query))
+    }
+
+    /// An ask of a query is over. Returns the deadline if the query ends with it.
+    pub(super) fn settle(&mut self, id: u64, settled: Settled) -> Option<Time> {
+        let query = self.all.get_mut(&id)?;
+        query.asked -= 1;
+        query.answers.publish(|unread| unread.push_back(settled.clone()));
+        let is_over = query.asked == 0 && query.waiting.is_empty();
+        is_over.then(|| self.all.remove(&id)).flatten().map(|query| query.deadline)
+    }
+
+    /// The time of a query is over, or nobody is asked any more: who was not asked will not be.
+    pub(super) fn expire(&mut self, now: Time, id: u64) {
+        let Some(query) = self.all.get_mut(&id) else { return };
+        let took = now.since(query.began);
+        let none = || Err(Unanswered::new(false, EndedBy::Timeout));
+        for to in std::mem::take(&mut query.waiting) {
+            let settled = Settled { to, outcome: none(), took };
+            query.answers.publish(|unread| unread.push_back(settled.clone()));
+        }
+        if query.asked == 0 {
+            self.all.remove(&id);
+        }
+    }
+}
