@@ -411,7 +411,7 @@ with syncswim.Node("a", bind="127.0.0.1:0") as a:
             print(error)
 "#;
     let said = runs_in_python(program);
-    assert!(said.contains("number True") && said.contains("at most 512"), "{said}");
+    assert!(said.contains("number True") && said.contains("512 at most"), "{said}");
 }
 
 /// What a program that uses the library prints.
