@@ -42,6 +42,7 @@ mod phase;
 mod probe;
 mod push_pull;
 mod question;
+mod quick_entry;
 mod race;
 mod reach;
 mod reconnect;

@@ -13,6 +13,7 @@ use super::{
     entry::{Entry, Input, Product},
     event::Output,
     node::Node,
+    quick_entry::QuickEntry,
     time::Time,
 };
 
@@ -161,7 +162,7 @@ impl Node {
     #[inline(always)]
     pub(super) fn given<'a>(&mut self, now: Time, input: impl FnOnce() -> Input<'a>) {
         if self.recorder.tape.is_some() {
-            self.with_tape(|tape, node| tape.given(node, now, input()));
+            self.record_input(now, &input());
         }
     }
 
@@ -169,11 +170,28 @@ impl Node {
     #[inline(always)]
     pub(super) fn gave<'a>(&mut self, product: impl FnOnce() -> Product<'a>) {
         if self.recorder.tape.is_some() {
-            self.with_tape(|tape, node| tape.gave(node, product()));
+            self.record_product(product());
         }
     }
 
     #[cold]
+    #[inline(never)]
+    fn record_input(&mut self, now: Time, input: &Input<'_>) {
+        let is_written = |tape: &mut Box<Tape>| tape.given_quickly(now, input);
+        if !self.recorder.tape.as_mut().is_some_and(is_written) {
+            self.with_tape(|tape, node| tape.given(node, now, input));
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn record_product(&mut self, product: Product<'_>) {
+        let is_written = |tape: &mut Box<Tape>| tape.gave_quickly(&product);
+        if !self.recorder.tape.as_mut().is_some_and(is_written) {
+            self.with_tape(|tape, node| tape.gave(node, product));
+        }
+    }
+
     #[inline(never)]
     fn with_tape(&mut self, write: impl FnOnce(&mut Tape, &Self)) {
         let Some(mut tape) = self.recorder.tape.take() else { return };
@@ -194,24 +212,54 @@ impl Node {
 }
 
 impl Tape {
-    fn given(&mut self, node: &Node, now: Time, input: Input<'_>) {
+    /// Writes an input of a frequent kind while there is nothing else to do; says whether it did.
+    fn given_quickly(&mut self, now: Time, input: &Input<'_>) -> bool {
+        if now.since(self.since) >= self.patience() {
+            return false;
+        }
+        let entry = QuickEntry::given(self.nanos_after_last(now), input);
+        let is_written = entry.is_some_and(|entry| self.write_quickly(&entry));
+        if is_written {
+            self.last = now;
+        }
+        is_written
+    }
+
+    /// The same with a product.
+    fn gave_quickly(&mut self, product: &Product<'_>) -> bool {
+        QuickEntry::gave(product).is_some_and(|entry| self.write_quickly(&entry))
+    }
+
+    fn write_quickly(&mut self, entry: &QuickEntry<'_>) -> bool {
+        let [beginning, datagram] = entry.parts();
+        let length = beginning.len() + datagram.len();
+        let fits = length + MAX_PRODUCT <= self.left && self.written.len() + length < CHUNK;
+        if !fits || self.written.is_empty() || self.ended || self.lost.is_some() {
+            return false;
+        }
+        self.left -= length;
+        self.written.extend_from_slice(beginning);
+        self.written.extend_from_slice(datagram);
+        true
+    }
+
+    fn given(&mut self, node: &Node, now: Time, input: &Input<'_>) {
         if self.ended {
             return self.pass_on();
         }
         if !self.goes_on(node) {
             return;
         }
-        let patience = if self.has_event { PATIENCE_WITH_EVENT } else { PATIENCE };
-        if now.since(self.since) >= patience {
+        if now.since(self.since) >= self.patience() {
             self.hand_over();
         }
         if self.written.is_empty() {
             self.since = now;
         }
-        if !self.write_given(now, &input) {
+        if !self.write_given(now, input) {
             self.begin(node, None);
             // What does not fit in a segment of its own is lost; the next segment begins behind it.
-            if !self.ended && !self.write_given(now, &input) {
+            if !self.ended && !self.write_given(now, input) {
                 self.lose();
             }
         }
@@ -219,9 +267,15 @@ impl Tape {
     }
 
     fn write_given(&mut self, now: Time, input: &Input<'_>) -> bool {
-        let nanos = |time: Time| time.since_origin().as_nanos() as i64;
-        let after = nanos(now).wrapping_sub(nanos(self.last));
-        self.write(&Entry::Given(after, Cow::Borrowed(input)), MAX_PRODUCT)
+        self.write(&Entry::Given(self.nanos_after_last(now), Cow::Borrowed(input)), MAX_PRODUCT)
+    }
+
+    fn nanos_after_last(&self, now: Time) -> i64 {
+        (now.nanos() as i64).wrapping_sub(self.last.nanos() as i64)
+    }
+
+    fn patience(&self) -> Duration {
+        if self.has_event { PATIENCE_WITH_EVENT } else { PATIENCE }
     }
 
     fn gave(&mut self, node: &Node, product: Product<'_>) {

@@ -40,6 +40,11 @@ impl Time {
         Duration::from_nanos(self.nanos)
     }
 
+    /// The same in nanoseconds.
+    pub(super) const fn nanos(self) -> u64 {
+        self.nanos
+    }
+
     /// How long after `earlier` this is; zero if it is before.
     #[must_use]
     pub const fn since(self, earlier: Time) -> Duration {

@@ -143,6 +143,9 @@ impl Cluster {
         while !left.is_empty() {
             if at.elapsed() > UNNOTICED {
                 let left: Vec<_> = left.iter().map(|of| of.local().name).collect();
+                self.running()
+                    .iter()
+                    .for_each(|of| println!("{} says: {}", of.local().name, of.explain(&name)));
                 self.complain(format!("{name} is down, and {left:?} do not notice"));
                 break;
             }
@@ -182,6 +185,7 @@ impl Cluster {
             let Some((by, name, as_what)) = missing else { return };
             if since.elapsed() >= limit {
                 nodes.iter().for_each(|node| observe::describe(node));
+                nodes.iter().for_each(|node| println!("{} says: {}", node.local().name, node.explain(&name)));
                 return self
                     .complain(format!("not within {limit:?}: {what}: {by} has {name} as {as_what:?}"));
             }

@@ -1,11 +1,13 @@
-//! What a recording costs a node that runs: beside the same node without one, in turns.
+//! What a recording costs: idle processes beside others that do not record, and a node that answers pings with and without.
 
 #![expect(clippy::disallowed_methods, reason = "to measure is to wait and to read the clock")]
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, BufRead as _, BufReader, Read as _},
     net::UdpSocket,
-    path::Path,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -14,8 +16,9 @@ use lab::recording::{Said, Segment, dissect};
 use syncswim::{Gossip, GossipConfig, sim::World, swim::Config};
 
 const NODES: usize = 32;
-const TURNS: usize = 4;
-const IDLE: Duration = Duration::from_secs(30);
+const TURNS: usize = 80;
+const SETTLES: Duration = Duration::from_secs(20);
+const IDLE: Duration = Duration::from_secs(180);
 const PINGS: u32 = 5000;
 const LIMIT: u64 = 64 << 20;
 
@@ -28,36 +31,78 @@ pub(crate) fn print() -> Result<(), Box<dyn std::error::Error>> {
     printed
 }
 
+/// A node of an idle cluster, in a process of its own as in the field: nobody else keeps the code that it runs in the caches.
+struct IdleNode(Child);
+
+impl IdleNode {
+    fn start(name: &str, seed: &str, file: Option<&Path>) -> io::Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["--idle-node", name, seed]).args(file);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map(Self)
+    }
+
+    /// The address that it prints.
+    fn addr(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        BufReader::new(self.0.stdout.take().expect("it is piped")).read_line(&mut line)?;
+        Ok(line.trim().to_owned())
+    }
+
+    fn cpu(&self) -> io::Result<f64> {
+        cpu(&format!("/proc/{}/task", self.0.id()))
+    }
+}
+
+/// It ends with what it reads.
+impl Drop for IdleNode {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+/// Such a process: `arguments` are its name, the seed (empty for the first) and the file to record to, if any.
+pub(crate) fn run_idle_node(arguments: &[PathBuf]) -> Result<(), Box<dyn std::error::Error>> {
+    let [name, seed, file @ ..] = arguments else { return Err("it needs a name and a seed".into()) };
+    let mut config = GossipConfig::lan(name.display().to_string()).bind(([127, 0, 0, 1], 0));
+    config.seeds.extend(seed.to_str().filter(|seed| !seed.is_empty()).map(Into::into));
+    let node = Gossip::start(config)?;
+    println!("{}", node.local().addr);
+    node.wait_for(NODES, Duration::from_secs(60))?;
+    for file in file {
+        node.record(file, LIMIT)?;
+    }
+    io::stdin().read_to_end(&mut Vec::new())?;
+    node.shutdown()?;
+    Ok(())
+}
+
+/// Every second one is recorded, all the time: whatever else the machine does, both kinds bear it.
 fn idle(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
-    let config = |at: usize| GossipConfig::lan(format!("node-{at:03}")).bind(([127, 0, 0, 1], 0));
-    let mut nodes = vec![Gossip::start(config(0))?];
-    let seed = nodes[0].local().addr.to_string();
+    let file = |at: usize| folder.join(format!("{at}.rec"));
+    let mut nodes = vec![IdleNode::start("node-000", "", None)?];
+    let seed = nodes[0].addr()?;
     for at in 1..NODES {
-        nodes.push(Gossip::start(config(at).seed(&seed))?);
+        let file = (at % 2 == 1).then(|| file(at));
+        nodes.push(IdleNode::start(&format!("node-{at:03}"), &seed, file.as_deref())?);
     }
-    nodes.iter().try_for_each(|node| node.wait_for(NODES, Duration::from_secs(60)))?;
-    thread::sleep(Duration::from_secs(10));
+    thread::sleep(SETTLES);
+    let read = || nodes.iter().map(IdleNode::cpu).collect::<io::Result<Vec<_>>>();
+    let (before, began) = (read()?, Instant::now());
+    thread::sleep(IDLE);
+    let (after, took) = (read()?, began.elapsed().as_secs_f64());
     let mut spent = [Vec::new(), Vec::new()];
-    let mut bytes = 0;
-    for turn in 0..2 * TURNS {
-        for (at, node) in nodes.iter().enumerate().filter(|_| turn % 2 == 1) {
-            node.record(folder.join(format!("{at}.rec")), LIMIT)?;
-        }
-        // To begin and to end are no part of it.
-        thread::sleep(Duration::from_secs(1));
-        let before = cpu()?;
-        thread::sleep(IDLE);
-        spent[turn % 2].push((cpu()? - before) / NODES as f64 / IDLE.as_secs_f64() / 1e3);
-        nodes.iter().for_each(Gossip::stop_recording);
-        if turn % 2 == 1 {
-            bytes = entries(&folder.join("0.rec"))?;
-        }
+    // The first node is the seed of all others, which they come back to.
+    for (at, (before, after)) in before.iter().zip(&after).enumerate().skip(2) {
+        spent[at % 2].push((after - before) / took / 1e3);
     }
-    let [off, on] = spent.map(median);
+    drop(nodes);
+    let bytes = entries(&file(1))? as f64 / (SETTLES + IDLE).as_secs_f64();
+    let [off, on] = spent.map(|values| values.iter().sum::<f64>() / values.len() as f64);
     println!(
-        "{NODES} idle nodes: {off:.1} µs of CPU per node and second, recorded {on:.1} µs ({:+.1} %); {:.1} MB a day",
+        "{NODES} idle processes: {off:.1} µs of CPU per node and second, recorded {on:.1} µs ({:+.1} %); {:.1} MB a day",
         100.0 * (on / off - 1.0),
-        bytes as f64 / IDLE.as_secs_f64() * 86_400.0 / 1e6,
+        bytes * 86_400.0 / 1e6,
     );
     Ok(())
 }
@@ -76,17 +121,17 @@ fn pings(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     socket.connect(node.local().addr)?;
     socket.set_read_timeout(Some(Duration::from_secs(1)))?;
     let (mut round_trips, mut spent) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
-    for turn in 0..20 * TURNS {
+    for turn in 0..TURNS {
         if turn % 2 == 1 {
             node.record(folder.join("n1.rec"), LIMIT)?;
         }
-        let (begin, before) = (Instant::now(), cpu()?);
+        let (begin, before) = (Instant::now(), cpu("/proc/self/task")?);
         for _ in 0..PINGS {
             socket.send(&ping)?;
             socket.recv(&mut [0; 2048])?;
         }
         round_trips[turn % 2].push(begin.elapsed().as_secs_f64() * 1e6 / f64::from(PINGS));
-        spent[turn % 2].push((cpu()? - before) / 1e3 / f64::from(PINGS));
+        spent[turn % 2].push((cpu("/proc/self/task")? - before) / 1e3 / f64::from(PINGS));
         node.stop_recording();
     }
     for (what, values) in [("round trip", round_trips), ("CPU of both ends", spent)] {
@@ -114,11 +159,11 @@ fn a_ping() -> Vec<u8> {
     sent.expect("it pings").bytes.into_owned()
 }
 
-/// Nanoseconds that all threads of this process have run.
-fn cpu() -> io::Result<f64> {
+/// Nanoseconds that all threads of a process have run, by the folder of its threads.
+fn cpu(threads: &str) -> io::Result<f64> {
     let mut sum = 0.0;
-    for task in fs::read_dir("/proc/self/task")? {
-        let spent = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+    for thread in fs::read_dir(threads)? {
+        let spent = fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
         sum += spent.split(' ').next().and_then(|nanos| nanos.parse::<f64>().ok()).unwrap_or(0.0);
     }
     Ok(sum)

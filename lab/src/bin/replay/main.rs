@@ -63,6 +63,8 @@ struct Options {
     random: Option<u64>,
     from: u64,
     cost: bool,
+    /// The files are its arguments: one of the processes of `--cost`.
+    idle_node: bool,
 }
 
 impl Options {
@@ -80,6 +82,7 @@ impl Options {
                 Long("random") => options.random = Some(arguments.value()?),
                 Long("from") => options.from = arguments.value()?,
                 Long("cost") => options.cost = true,
+                Long("idle-node") => options.idle_node = true,
                 unknown => return Err(unknown.unexpected()),
             }
         }
@@ -116,16 +119,15 @@ fn main() -> ExitCode {
     let options = options::read(USAGE, Options::parse);
     let is_well = match options.random {
         Some(count) => random::run(options.from, count),
-        None if options.cost => match cost::print() {
-            Ok(()) => true,
-            Err(error) => {
-                eprintln!("{error}");
-                false
-            }
-        },
+        None if options.cost => is_well(cost::print()),
+        None if options.idle_node => is_well(cost::run_idle_node(&options.files)),
         None => run(&options),
     };
     if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn is_well(result: Result<(), Box<dyn std::error::Error>>) -> bool {
+    result.inspect_err(|error| eprintln!("{error}")).is_ok()
 }
 
 fn run(options: &Options) -> bool {
