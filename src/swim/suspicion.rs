@@ -79,13 +79,18 @@ impl Suspicion {
     /// whether it was. The only accuser may have bad connectivity and have told nobody, the suspect included. Not where too
     /// few members are `able` to confirm, this node included.
     fn put_off(&mut self, now: Time, able: usize, troubled: bool) -> bool {
-        let alone = self.k > 0 && self.accusers.len() <= 1 && able > self.k as usize;
+        let alone = self.is_unconfirmed() && able > self.k as usize;
         let first = !std::mem::replace(&mut self.put_off, true);
         let extended = alone && (first || troubled);
         if extended {
             self.started = now;
         }
         extended
+    }
+
+    /// Nobody has confirmed it, though somebody could.
+    fn is_unconfirmed(&self) -> bool {
+        self.k > 0 && self.accusers.len() <= 1
     }
 
     /// The evidence, as the verdict falls on a member that was suspected at `since`.
@@ -182,7 +187,16 @@ impl Node {
         }
         if changed {
             self.spread(id, Urgency::Urgent);
+        } else if self.accuses_alone(id) {
+            self.sync_with_anybody();
         }
+    }
+
+    /// Whether this node alone accuses a member that others could confirm to be silent. They may know it to be failed, and
+    /// gossip to this node no more, nor hear it; tables get through by stream.
+    fn accuses_alone(&self, id: MemberId) -> bool {
+        let suspicion = self.table.get(id).suspicion.as_deref();
+        suspicion.is_some_and(Suspicion::is_unconfirmed) && !self.table.most_are_suspected()
     }
 
     /// The live member that a suspicion of this identity concerns. An epoch that is not in the table has no address yet: the
@@ -229,12 +243,9 @@ impl Node {
         }
     }
 
-    /// Draws whether this node is one of so many random members. Those that never answered it hardly count, as made-up names
-    /// would volunteer for nothing: of fewer than a sixteenth of the members, too many volunteer rather than too few.
+    /// Draws whether this node is one of so many random members that can help.
     pub(super) fn volunteer(&mut self, few: u32) -> bool {
-        let able = self.table.able();
-        let verified = self.table.rings.verified().len() + 1;
-        let among = verified.max(able / 16).min(able);
+        let among = self.table.credible().min(self.table.able());
         self.rng.usize(..among.max(1)) < few as usize
     }
 

@@ -246,6 +246,12 @@ impl Table {
         self.others() + 1
     }
 
+    /// How many of them to reckon with where made-up names must not count: those that have answered, but a sixteenth of all
+    /// at least, as a node that has just started has met few.
+    pub(super) fn credible(&self) -> usize {
+        (self.rings.verified().len() + 1).max(self.live() / 16)
+    }
+
     /// Those of them that are not suspected, and so could confirm a suspicion.
     pub(super) fn able(&self) -> usize {
         self.live() - self.suspects

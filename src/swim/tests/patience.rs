@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{
-    super::{Config, MemberState, Output, phase::Phase, timers::Timer},
+    super::{Config, MemberState, Output, StreamKind, phase::Phase, timers::Timer},
     bench::{Bench, EPOCH, alive, failed, messages, suspect},
     world::{addr, millis, secs},
 };
@@ -96,6 +96,26 @@ fn a_node_with_trouble_of_its_own_declares_nobody_failed_whom_it_alone_suspects(
         bench.node.suspicion_ran_out(id);
         assert_eq!(bench.standing("m2"), Some((MemberState::Failed, 0)), "no trouble extends it for ever");
     }
+}
+
+/// Others that have found out may gossip to this node no more.
+#[test]
+fn whoever_accuses_a_member_alone_asks_others_for_their_tables() {
+    for (confirmed, asks) in [(false, true), (true, false)] {
+        let mut bench = Bench::new(8);
+        bench.node.accuse("m2", EPOCH, &[]);
+        if confirmed {
+            bench.hear(&suspect("m2", 0, &["m1"]));
+        }
+        assert!(!opens_an_exchange(&mut bench), "it has just told the others");
+        bench.node.accuse("m2", EPOCH, &[]);
+        assert_eq!(opens_an_exchange(&mut bench), asks, "confirmed: {confirmed}");
+    }
+}
+
+fn opens_an_exchange(bench: &mut Bench) -> bool {
+    let is_one = |output| matches!(output, Output::OpenStream { kind: StreamKind::Exchange, .. });
+    std::iter::from_fn(|| bench.node.poll_output()).any(is_one)
 }
 
 #[test]
