@@ -13,11 +13,10 @@ use crate::wire::hash;
 const YEAR: u64 = 365 * 24 * 3600 * 1000;
 /// The latest epoch that a node takes from its clock: the year 2100, in milliseconds since 1970.
 const LATEST_START: u64 = 4_102_444_800_000;
-/// The latest epoch accepted in a claim about another member, 25 years on: the same for every node, whatever its clock
-/// says. The epoch after the one in the table is accepted as well, so that it can be superseded.
+/// The latest epoch that is accepted when the clock says 1970: as many milliseconds later as have passed since then. So
+/// whoever claims the latest epoch of a name can be superseded a millisecond later, also where the claim was not heard. The
+/// epoch after the one in the table is accepted as well, whatever the clock says.
 const LATEST: u64 = LATEST_START + 25 * YEAR;
-/// The latest epoch accepted from the member itself.
-const LATEST_OWN: u64 = 1 << 62;
 /// How far an incarnation may lie ahead of the one in the table: far more than a member refutes between two exchanges.
 const INCARNATION_AHEAD: u64 = 1 << 20;
 /// The highest incarnation accepted of an epoch that is new. A refutation from there on begins a new epoch.
@@ -36,7 +35,7 @@ pub(super) fn first_epoch(clock: u64, rng: &mut fastrand::Rng) -> u64 {
 
 /// Whether an earlier life of this node can have had an epoch: others have accepted it.
 pub(super) fn is_possible(epoch: u64) -> bool {
-    epoch < LATEST_OWN
+    epoch < 2 * LATEST
 }
 
 /// The identity that supersedes a claim about this node. Where other tables might not accept so high an incarnation, it
@@ -52,17 +51,11 @@ pub(super) fn superseding(ours: Identity, claimed: Identity) -> Identity {
 }
 
 impl Node {
-    /// Whether an identity is within the bounds; one that is not is counted. A node can always refute: it may exceed any
-    /// identity that others accept.
-    pub(super) fn check_plausible(
-        &mut self,
-        known: Option<MemberId>,
-        claimed: Identity,
-        by_itself: bool,
-    ) -> bool {
+    /// Whether an identity is within the bounds, the same for every claim, whoever makes it; one that is not is counted. A
+    /// node can always refute: it may exceed any identity that others accept.
+    pub(super) fn check_plausible(&mut self, known: Option<MemberId>, claimed: Identity) -> bool {
         let known = known.map(|id| self.table.get(id).identity);
-        let latest = if by_itself { LATEST_OWN } else { LATEST };
-        let latest = known.map_or(latest, |known| latest.max(known.epoch.saturating_add(1)));
+        let latest = known.map_or(0, |known| known.epoch.saturating_add(1)).max(self.latest_epoch());
         let highest = known
             .filter(|known| known.epoch == claimed.epoch)
             .map_or(LAST_INCARNATION, |known| known.incarnation.saturating_add(INCARNATION_AHEAD));
@@ -71,13 +64,38 @@ impl Node {
         plausible
     }
 
-    pub(super) fn has_room_at(&self, addr: SocketAddr) -> bool {
-        self.table.count_at_addr(addr, MAX_AT_ADDR) < MAX_AT_ADDR
+    /// The latest epoch that is accepted now.
+    pub(super) fn latest_epoch(&self) -> u64 {
+        LATEST.saturating_add(self.clock).saturating_add(self.now.nanos() / 1_000_000)
+    }
+
+    /// Makes room for one more live member at an address, and says whether there is any. One that `is_there`, by what it has
+    /// shown, takes the place of one that never answered there: names can be made up.
+    pub(super) fn make_room_at(&mut self, addr: SocketAddr, is_there: bool) -> bool {
+        if self.table.count_at_addr(addr, MAX_AT_ADDR) < MAX_AT_ADDR {
+            return true;
+        }
+        let unverified = self.table.find_at(addr, |record| !record.contact.verified).filter(|_| is_there);
+        self.evict_for_another(unverified)
     }
 
     /// An attacker can choose names whose marks are the same.
     pub(super) fn has_room_for_mark(&self, name: &str) -> bool {
         self.table.count_mark(hash::member(name), MAX_OF_MARK) < MAX_OF_MARK
+    }
+
+    /// For a live member, departed ones make room; of live ones one that never answered, for a member that speaks for itself.
+    pub(super) fn make_room_for_mark(&mut self, name: &str, by_itself: bool) -> bool {
+        if self.has_room_for_mark(name) {
+            return true;
+        }
+        let mark = hash::member(name);
+        if let Some(departed) = self.table.find_mark(mark, |record| !record.state.is_live()) {
+            self.evict_departed(departed);
+            return true;
+        }
+        let unverified = self.table.find_mark(mark, |record| !record.contact.verified).filter(|_| by_itself);
+        self.evict_for_another(unverified)
     }
 
     /// Makes room for one more live member, and says whether there is any. From a full table a member that never answered
@@ -88,19 +106,20 @@ impl Node {
         if self.table.live() < self.config.max_members - kept {
             return true;
         }
-        let Some(unverified) = self.rng.choice(self.table.rings.unverified()).copied() else { return false };
-        self.metrics.evicted_members += 1;
-        self.evict(unverified);
-        true
+        let unverified = self.rng.choice(self.table.rings.unverified()).copied();
+        self.evict_for_another(unverified)
     }
 
-    /// Takes a live member out of the table that never answered.
-    fn evict(&mut self, id: MemberId) {
+    /// Takes a live member out of the table that never answered, and says whether there is one.
+    fn evict_for_another(&mut self, unverified: Option<MemberId>) -> bool {
+        let Some(id) = unverified else { return false };
+        self.metrics.evicted_members += 1;
         self.timers.cancel(Timer::Suspicion(id));
         self.table.update(id, &mut self.rng, |record| {
             (record.state, record.suspicion) = (MemberState::Failed, None);
         });
         self.emit_member(|member| Event::Reaped { member }, id);
         self.forget(id);
+        true
     }
 }

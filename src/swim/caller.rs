@@ -19,7 +19,7 @@ impl Node {
         let unknown = self.streams.sessions.get(&stream).filter(|session| !session.proven);
         let Some(session) = unknown.filter(|session| !session.caller.is_empty()) else { return };
         let (peer, caller) = (session.peer, Arc::clone(&session.caller));
-        let sender = self.recognize(peer, hash::member(&caller), token);
+        let sender = self.recognize(peer, true, hash::member(&caller), token);
         let is_it = |id| self.table.get(id).name == caller;
         let proven = sender.proven && self.id_of(&sender).is_some_and(is_it);
         if let Some(session) = self.streams.sessions.get_mut(&stream) {
@@ -65,8 +65,8 @@ impl Node {
     /// The member at the address of an open stream is known now: its token is kept beyond the stream.
     pub(super) fn keep_token_of_peer(&mut self, stream: StreamId) {
         let Some(session) = self.streams.sessions.get(&stream) else { return };
-        let (peer, token) = (session.peer, session.token);
-        if let Some(id) = self.table.at_addr(peer) {
+        let (peer, token, mark) = (session.peer, session.token, session.mark);
+        if let Some(id) = self.table.find_at(peer, |record| record.mark == mark) {
             let name = Arc::clone(&self.table.get(id).name);
             self.verified_at(&name, peer);
             if token != 0 {

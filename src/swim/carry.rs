@@ -234,8 +234,7 @@ impl Node {
         if !ours {
             sections.next();
         }
-        let mut sender = self.recognize(source, header.sender, header.token);
-        sender.by_stream = true;
+        let sender = self.recognize(source, true, header.sender, header.token);
         self.take_in(sender, sections);
         let answers = !ours && self.transmits.back().is_some_and(|answer| answer.to() == source);
         let answer = if answers { self.transmits.pop_back() } else { None };

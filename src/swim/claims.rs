@@ -30,6 +30,11 @@ impl Node {
         if claim.name == &*self.name {
             return self.on_own_alive(identity, claim.addr, claim.tags);
         }
+        // At its own address a node is the only one.
+        if claim.addr == self.table.get(MemberId::SELF).addr {
+            self.metrics.refused_members += 1;
+            return;
+        }
         let known = self.table.find(claim.name);
         if let Some(id) = known.filter(|id| self.is_contested(*id, claim)) {
             // The member is suspected: whichever of the two is alive refutes.
@@ -39,7 +44,7 @@ impl Node {
             return;
         }
         if known.is_some_and(|id| identity <= self.table.get(id).identity)
-            || !self.check_plausible(known, identity, by_itself)
+            || !self.check_plausible(known, identity)
         {
             return;
         }
@@ -47,9 +52,11 @@ impl Node {
             self.metrics.dropped_malformed += 1;
             return;
         };
+        let answered_there = |record: &Record| record.addr == claim.addr && record.contact.verified;
+        let is_there = by_itself || known.is_some_and(|id| answered_there(self.table.get(id)));
         match known {
             Some(id) if !by_itself && self.knows_better(id) => self.doubt_return(id, claim),
-            Some(id) if self.table.get(id).addr != claim.addr && !self.has_room_at(claim.addr) => {
+            Some(id) if self.table.get(id).addr != claim.addr && !self.make_room_at(claim.addr, is_there) => {
                 self.metrics.refused_members += 1;
             }
             Some(id) if self.table.get(id).state.is_live() => {
@@ -58,8 +65,8 @@ impl Node {
                 }
                 self.renew(id, identity, claim.addr, tags);
             }
-            _ if !self.has_room_at(claim.addr)
-                || known.is_none() && !self.has_room_for_mark(claim.name)
+            _ if !self.make_room_at(claim.addr, is_there)
+                || known.is_none() && !self.make_room_for_mark(claim.name, by_itself)
                 || !self.make_room_for_live(known) =>
             {
                 self.metrics.refused_members += 1;

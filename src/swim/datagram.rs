@@ -38,7 +38,8 @@ impl Node {
             Ok(opened) => opened,
             Err(reject) => return self.count_reject(reject),
         };
-        let sender = self.recognize(from, header.sender, header.token);
+        let mut sender = self.recognize(from, false, header.sender, header.token);
+        sender.received = bytes.len();
         self.heard_from = sender.proven.then_some(header.sender);
         self.take_in(sender, sections);
     }
@@ -78,6 +79,9 @@ impl Node {
         }
         // One datagram in causes at most one datagram out. A question whose ping is dropped goes on by stream.
         self.drop_transmits(waiting + 1);
+        if !sender.proven {
+            self.limit_transmits(waiting, sender.received);
+        }
     }
 
     fn drop_transmits(&mut self, kept: usize) {

@@ -94,7 +94,7 @@ impl Node {
         if let (Some(id), false) = (known, wins) {
             return self.forget_listed(id, identity, notice.removed.filter(|_| state == MemberState::Left));
         }
-        if !self.check_plausible(known, identity, false) || age >= self.config.forget_after {
+        if !self.check_plausible(known, identity) || age >= self.config.forget_after {
             return;
         }
         let since = Time::from_origin(self.now.since_origin().saturating_sub(age));
@@ -199,12 +199,16 @@ impl Node {
     fn make_room_for_departed(&mut self) {
         while self.table.departed() > self.config.max_departed {
             let Some(id) = self.table.first_to_forget() else { return };
-            self.metrics.evicted_departed += 1;
-            if !self.table.get(id).tombstone {
-                self.emit_member(|member| Event::Reaped { member }, id);
-            }
-            self.forget(id);
+            self.evict_departed(id);
         }
+    }
+
+    pub(super) fn evict_departed(&mut self, id: MemberId) {
+        self.metrics.evicted_departed += 1;
+        if !self.table.get(id).tombstone {
+            self.emit_member(|member| Event::Reaped { member }, id);
+        }
+        self.forget(id);
     }
 
     pub(super) fn forget(&mut self, id: MemberId) {

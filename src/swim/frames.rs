@@ -33,7 +33,10 @@ impl Node {
         let token = match (session.token, &session.purpose) {
             // To be known by, if it is this node itself that is reached.
             (_, Purpose::Join(_)) if session.step == Step::SendHello => self.join_token(stream),
-            (0, _) => self.table.at_addr(session.peer).map_or(0, |id| self.table.get(id).contact.held),
+            (0, _) => {
+                let gave_one = self.table.find_at(session.peer, |record| record.contact.held != 0);
+                gave_one.map_or(0, |id| self.table.get(id).contact.held)
+            }
             (token, _) => token,
         };
         let header = Header { cluster: self.cluster, sender: self.mark, token };
@@ -104,6 +107,7 @@ impl Node {
                 return self.end(stream, Err(StreamFailure::Rejected));
             }
         };
+        session.mark = header.sender;
         if self.is_carried(stream, &sections) {
             return self.on_carried(stream, header, sections);
         }

@@ -97,7 +97,7 @@ impl Node {
         let introduced = self.introduced(alive)?;
         if sender.token == introduced.token {
             self.on_alive(alive, true);
-            *sender = self.recognize(sender.source, sender.mark, sender.token);
+            *sender = self.recognize(sender.source, sender.by_stream, sender.mark, sender.token);
             return None;
         }
         if alive.addr != sender.source {

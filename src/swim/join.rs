@@ -233,7 +233,7 @@ impl Node {
             if full || !join.known.insert(*addr) {
                 continue;
             }
-            if passes_members && self.table.at_addr(*addr).is_some() {
+            if passes_members && self.table.find_at(*addr, |record| record.contact.verified).is_some() {
                 join.members += 1;
             } else {
                 join.waiting.push(*addr);

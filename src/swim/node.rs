@@ -105,6 +105,8 @@ pub struct Node {
     pub(super) rng: fastrand::Rng,
     pub(super) numbers: Numbers,
     pub(super) now: Time,
+    /// What the wall clock said at [`Time::ZERO`], in milliseconds since 1970, as far as it was plausible.
+    pub(super) clock: u64,
     pub(super) phase: Phase,
     pub(super) table: Table,
     pub(super) timers: Timers,
@@ -171,6 +173,7 @@ impl Node {
             name,
             rng,
             now,
+            clock: identity.epoch.saturating_sub(now.nanos() / 1_000_000),
             phase: Phase::Quiet,
             table,
             timers: Timers::default(),

@@ -66,6 +66,8 @@ struct Round {
 #[derive(Debug, Serialize, Deserialize)]
 struct Relay {
     mark: u32,
+    /// It says that the target answered, or that it did not in time.
+    acked: bool,
     nacked: bool,
     /// Not drawn by lot, but chosen because it was heard of last: its nack shows whether others reach this node, and
     /// nothing of the target.
@@ -80,6 +82,15 @@ struct Relayed {
     addr: SocketAddr,
     /// What is left of the requester's time after the nack; `None` once the nack was sent.
     after_nack: Option<Duration>,
+}
+
+impl Round {
+    /// Whether the target is reached by others. One of them may lie, so more must say that it is than that it is not.
+    fn is_reached_by_others(&self) -> bool {
+        let drawn = || self.relays.iter().filter(|relay| !relay.witness);
+        let acked = drawn().filter(|relay| relay.acked).count();
+        acked > drawn().filter(|relay| relay.nacked && !relay.acked).count()
+    }
 }
 
 impl Prober {
@@ -158,6 +169,11 @@ impl Node {
             }
             return;
         }
+        if round.is_reached_by_others() {
+            self.health.improve();
+            self.reached_by_datagram(None);
+            return self.reached(&round.target);
+        }
         self.metrics.probes_failed += 1;
         let target = self.table.find(&round.target).map(|id| self.table.get(id));
         let same = |record: &&Record| record.identity.epoch == round.epoch && record.addr == round.addr;
@@ -214,7 +230,8 @@ impl Node {
         for (at, (name, addr)) in random.iter().chain(&witness).enumerate() {
             let request = Content::PingReq { seq, target: Arc::clone(&target), window };
             self.transmit_by_datagram(*addr, name, request);
-            relays.push(Relay { mark: hash::member(name), nacked: false, witness: at >= random.len() });
+            let (mark, witness) = (hash::member(name), at >= random.len());
+            relays.push(Relay { mark, acked: false, nacked: false, witness });
         }
         if let Some(round) = &mut self.prober.round {
             round.relays = relays;
@@ -272,12 +289,15 @@ impl Node {
             if relay.witness {
                 // In time, whatever it says of the target.
                 relay.nacked = true;
-                return true;
+            } else {
+                relay.acked = true;
+                round.by_datagram |= !sender.by_stream;
             }
+            return true;
         }
         let first = !std::mem::replace(&mut round.answered, true);
         round.by_datagram |= !sender.by_stream;
-        if first && directly && !sender.by_stream {
+        if first && !sender.by_stream {
             // Only the direct ping has this number, and it goes out once: no answer is taken for that of another (Karn).
             let round_trip = self.now.since(round.began);
             self.note_round_trip(&target, round_trip);
@@ -286,12 +306,7 @@ impl Node {
             self.health.improve();
             self.timers.cancel(Timer::Indirect);
         }
-        if directly {
-            self.on_direct_answer(sender, &target, addr, token);
-        } else {
-            self.reached_by_datagram(None);
-            self.reached(&target);
-        }
+        self.on_direct_answer(sender, &target, addr, token);
         true
     }
 

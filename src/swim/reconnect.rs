@@ -97,8 +97,7 @@ impl Node {
             return;
         };
         self.reconnects.last = Some(self.now);
-        let lives_there = self.table.at_addr(peer.addr).map(|id| self.table.get(id).contact.verified);
-        if lives_there == Some(true) {
+        if self.table.find_at(peer.addr, |record| record.contact.verified).is_some() {
             // Somebody else answers there now.
             self.reconnects.forget(&name);
         } else {

@@ -79,7 +79,7 @@ impl Node {
         let echo = identity == ours && at_home && own.tags.encoded() == tags;
         // Before this node is announced, an older life at another address counts too: it may still be running.
         let settled = identity < ours && self.phase != Phase::Quiet;
-        if settled || echo || !self.check_plausible(Some(MemberId::SELF), identity, false) {
+        if settled || echo || !self.check_plausible(Some(MemberId::SELF), identity) {
             return;
         }
         if self.is_leaving() {
@@ -105,7 +105,7 @@ impl Node {
 
     pub(super) fn on_own_accusation(&mut self, identity: Identity, accusation: Accusation) {
         let ours = self.table.get(MemberId::SELF).identity;
-        let bounded = identity <= ours || self.check_plausible(Some(MemberId::SELF), identity, false);
+        let bounded = identity <= ours || self.check_plausible(Some(MemberId::SELF), identity);
         let verdict = accusation == Accusation::Departed && self.phase == Phase::Live;
         if bounded && verdict && identity.epoch == ours.epoch {
             self.on_own_verdict(identity);

@@ -66,6 +66,8 @@ pub(super) struct Session {
     pub(super) proven: bool,
     /// It has introduced itself: once is enough.
     pub(super) introduced: bool,
+    /// The mark of the other side's name, in its last frame.
+    pub(super) mark: u32,
     /// The token to show to the other side, if one came while this stream is open.
     pub(super) token: u32,
     /// The buckets of the tables that are exchanged: bit n for bucket n.

@@ -164,6 +164,7 @@ impl Node {
                 buckets: u64::MAX,
                 received: 0,
                 lists_us: false,
+                mark: 0,
                 digest_before,
                 timeout,
                 began: false,

@@ -206,7 +206,7 @@ impl Node {
         let record = self.table.get(id);
         let concerns =
             record.state.is_live() && identity >= record.identity && identity.epoch == record.identity.epoch;
-        (concerns && self.check_plausible(Some(id), identity, false)).then_some(id)
+        (concerns && self.check_plausible(Some(id), identity)).then_some(id)
     }
 
     /// Suspects a member, unless it already is under this identity; says whether that changed anything.

@@ -29,6 +29,8 @@ pub(super) struct Transmit {
     /// The token that this member has shown, if it answers one that did.
     shown: u32,
     content: Content,
+    /// Its bytes, at most: what does not fit is left out.
+    most: usize,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -70,7 +72,7 @@ pub(super) enum Content {
 
 impl Transmit {
     pub(super) fn new(to: SocketAddr, name: &str, content: Content) -> Self {
-        Self { to, mark: hash::member(name), shown: 0, content }
+        Self { to, mark: hash::member(name), shown: 0, content, most: usize::MAX }
     }
 
     pub(super) fn to(&self) -> SocketAddr {
@@ -125,7 +127,7 @@ impl Node {
 
     /// Writes it, and says whether there is something to send.
     pub(super) fn encode(&mut self, transmit: &Transmit, buffer: &mut Vec<u8>, way: Way) -> bool {
-        let Transmit { to, mark, shown, ref content } = *transmit;
+        let Transmit { to, mark, shown, ref content, most } = *transmit;
         let recipient = self
             .table
             .find_mark(mark, |record| record.addr == to || shown != 0 && record.contact.given == shown);
@@ -136,7 +138,7 @@ impl Node {
         let contact = recipient.map(|id| self.table.get(id).contact);
         let token = contact.map_or(0, |contact| contact.held);
         let header = Header { cluster: self.cluster, sender: self.mark, token };
-        let mut packet = packet::Writer::new(buffer, header, self.config.max_datagram);
+        let mut packet = packet::Writer::new(buffer, header, self.config.max_datagram.min(most));
         if way == Way::Stream {
             packet.message(&Carried {});
         }
@@ -145,7 +147,8 @@ impl Node {
         match content {
             Content::Ping { seq, target, first: about } => {
                 packet.message(&Ping { seq: *seq, target });
-                if contact.is_none_or(|contact| !contact.shown) {
+                // Whoever is to answer with a token may send no more bytes than this ping has.
+                if contact.is_none_or(|contact| !contact.shown || contact.held == 0) {
                     packet.message(&NewToken { token: self.table.tokens().of(target, to) });
                 }
                 if let Some(Identity { epoch, incarnation }) = self.flaps.take_verdict(target) {
@@ -159,6 +162,7 @@ impl Node {
                     packet.message(&Seen { addr: to });
                 }
                 let departed = |id: &MemberId| !self.table.get(*id).state.is_live();
+                told = told.filter(|_| shown != 0);
                 if let Some(id) = recipient.filter(|_| shown != 0) {
                     // A departed member that pings is told so, and can refute.
                     first = at_home.filter(departed);
@@ -252,7 +256,13 @@ impl Node {
     /// Has something sent back to where a datagram came from.
     pub(super) fn reply(&mut self, sender: &Sender, content: Content) {
         let Sender { source, mark, proven, token, .. } = *sender;
-        self.push_transmit(Transmit { to: source, mark, shown: if proven { token } else { 0 }, content });
+        let shown = if proven { token } else { 0 };
+        self.push_transmit(Transmit { to: source, mark, shown, content, most: usize::MAX });
+    }
+
+    /// From a place in the queue on, nothing that is sent has more bytes.
+    pub(super) fn limit_transmits(&mut self, from: usize, most: usize) {
+        self.transmits.iter_mut().skip(from).for_each(|transmit| transmit.most = most);
     }
 
     fn push_transmit(&mut self, transmit: Transmit) {

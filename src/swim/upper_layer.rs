@@ -311,7 +311,7 @@ impl Node {
             return member.is_some();
         }
         let peer = session.peer;
-        let sender = self.recognize(peer, header.sender, header.token);
+        let sender = self.recognize(peer, true, header.sender, header.token);
         self.note_data_from(self.id_of(&sender).filter(|_| sender.proven));
         let Some(life) = self.data_sender() else { return false };
         if self.has_room_for_data_stream(false, &life).is_err() {

@@ -30,7 +30,7 @@ use super::{
     time::Time,
     transmit::Content,
 };
-use crate::wire::{hash, message::Ping};
+use crate::wire::{hash, message::Ping, packet::HEADER};
 
 /// Pings to members that have not answered yet, besides their probes: so many for each.
 const MAX_GREETINGS: u8 = 3;
@@ -40,8 +40,8 @@ pub(super) const MAX_GREETED: usize = 128;
 const MAX_GUESSES: u32 = 256;
 /// Bytes of a NewToken.
 const NEW_TOKEN: usize = 6;
-/// Bytes by which a Retry is longer than an Ack.
-const RETRY_OVER_ACK: usize = 4;
+/// Bytes of a datagram with a Retry.
+const RETRY_ALONE: usize = HEADER + 10;
 /// After so many failed probes in a row, another member's Alive about the target is not believed.
 const MISSED: u8 = 3;
 
@@ -63,6 +63,8 @@ pub(super) struct Contact {
     missed: u8,
     /// When that was; `Time::ZERO` before it was.
     heard: Time,
+    /// A hash of the last address that it showed its token from.
+    path: u32,
     /// Of direct pings by datagram.
     pub(super) round_trip: RoundTrip,
 }
@@ -179,14 +181,23 @@ pub(super) struct Sender {
     pub(super) met: bool,
     /// It came in a stream in place of a datagram.
     pub(super) by_stream: bool,
+    /// The bytes of its datagram: while it is not proven, what is sent for it has no more. Streams have no such bound, as a
+    /// host that completes a handshake is there.
+    pub(super) received: usize,
 }
 
 impl Node {
-    pub(super) fn recognize(&mut self, source: SocketAddr, mark: u32, token: u32) -> Sender {
+    /// The sender of a datagram, or of a frame in a stream.
+    pub(super) fn recognize(&mut self, source: SocketAddr, by_stream: bool, mark: u32, token: u32) -> Sender {
         let shown = self.table.find_mark(mark, |record| token != 0 && record.contact.given == token);
-        let (now, interval) = (self.now, self.config.probe_interval);
-        let admitted =
-            shown.filter(|id| self.table.get(*id).addr == source || self.guesses.admit(now, interval));
+        let (now, interval, path) =
+            (self.now, self.config.probe_interval, self.table.hash_addr(source) as u32);
+        // Guesses of others do not mute a member where it is at home, or was heard of last; it opens streams from any port.
+        let admitted = shown.filter(|id| {
+            let Record { addr, contact, .. } = self.table.get(*id);
+            let is_known = *addr == source || contact.path == path || by_stream && addr.ip() == source.ip();
+            is_known || self.guesses.admit(now, interval)
+        });
         self.metrics.refused_tokens += u64::from(shown.is_some() && admitted.is_none());
         let shown = admitted;
         if shown.is_none() && token != 0 {
@@ -194,13 +205,14 @@ impl Node {
         }
         let met = shown.is_some_and(|id| !self.table.get(id).contact.verified);
         if let Some(id) = shown {
-            self.table.contact_mut(id).shown = true;
+            let contact = self.table.contact_mut(id);
+            (contact.shown, contact.path) = (true, path);
             self.verified(id);
         }
         let id = shown
             .or_else(|| self.table.find_mark(mark, |record| record.addr == source))
             .or_else(|| self.table.find_mark(mark, |_| true));
-        Sender { source, mark, token, id, proven: shown.is_some(), met, by_stream: false }
+        Sender { source, mark, token, id, proven: shown.is_some(), met, by_stream, received: usize::MAX }
     }
 
     /// The record of a sender: not if something else that its datagram said had it forgotten meanwhile.
@@ -301,6 +313,8 @@ impl Node {
         // A leaver passes nothing on.
         let unheard = heard.dropped || heard.told && self.is_leaving();
         let content = match (self.id_of(sender), introduced) {
+            // An Ack is never longer than a ping.
+            _ if !sender.proven && sender.received < RETRY_ALONE => Content::Ack { seq, seen: false },
             _ if self.is_leaving() && unheard => Content::Retry { seq, token: 0 },
             (Some(_), _) if sender.proven && heard.outdated => Content::Outdated { seq, token: sender.token },
             (Some(_), _) if sender.proven => Content::Ack { seq, seen: self.is_elsewhere(sender) },
@@ -308,9 +322,7 @@ impl Node {
                 Content::Retry { seq, token: self.table.get(id).contact.given }
             }
             (_, Some(introduced)) => Content::Retry { seq, token: introduced.token },
-            _ if unheard || sender.token != 0 && self.spare(0) >= RETRY_OVER_ACK => {
-                Content::Retry { seq, token: 0 }
-            }
+            _ if unheard || sender.token != 0 => Content::Retry { seq, token: 0 },
             _ => Content::Ack {
                 seq,
                 seen: heard.offered && self.is_elsewhere(sender) && self.may_say_seen(sender),

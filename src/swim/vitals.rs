@@ -43,6 +43,6 @@ impl Node {
 
     /// Whether a member that nobody accuses is at an address: then a stream that broke off says nothing of keys.
     pub(crate) fn is_alive_at(&self, addr: SocketAddr) -> bool {
-        self.table.at_addr(addr).is_some_and(|id| self.table.get(id).state == MemberState::Alive)
+        self.table.find_at(addr, |record| record.state == MemberState::Alive).is_some()
     }
 }

@@ -176,9 +176,14 @@ impl Table {
         self.by_mark.count(self.hash_mark(mark), most, |id| self.get(id).mark == mark)
     }
 
-    /// The live member that is reached at this address.
+    /// A live member that is said to be reached at this address, of those that `is` holds for: any can be said to be.
+    pub(super) fn find_at(&self, addr: SocketAddr, is: impl Fn(&Record) -> bool) -> Option<MemberId> {
+        self.by_addr.find(self.hash_addr(addr), |id| self.get(id).addr == addr && is(self.get(id)))
+    }
+
+    #[cfg(test)]
     pub(super) fn at_addr(&self, addr: SocketAddr) -> Option<MemberId> {
-        self.by_addr.find(self.hash_addr(addr), |id| self.get(id).addr == addr)
+        self.find_at(addr, |_| true)
     }
 
     /// How many live members are said to be reached at this address, up to `most`.
@@ -318,7 +323,7 @@ impl Table {
     }
 
     /// An IPv4 address goes into one word: every datagram's is looked up, and hashing its fields takes twice as long.
-    fn hash_addr(&self, addr: SocketAddr) -> u64 {
+    pub(super) fn hash_addr(&self, addr: SocketAddr) -> u64 {
         match addr {
             SocketAddr::V4(addr) => self.hash(u64::from(addr.ip().to_bits()) << 16 | u64::from(addr.port())),
             SocketAddr::V6(addr) => self.hash(addr),

@@ -360,6 +360,52 @@ fn a_member_can_take_its_name_back_from_wherever_it_was_moved() {
     }
 }
 
+/// Whoever has not heard the accusation believes the refutation, too: the bound on epochs passes with the clock.
+#[test]
+fn the_latest_epoch_that_anybody_takes_is_superseded_for_all() {
+    let moved = |epoch| message::Alive { epoch, ..alive("me", 3, addr(66)) };
+    let accused = |epoch| message::Failed { epoch, ..failed("me", 3) };
+    for moves in [false, true] {
+        let mut victim = Bench::new(1);
+        let latest = victim.node.latest_epoch();
+        match moves {
+            true => victim.hear(&moved(latest)),
+            false => victim.hear(&accused(latest)),
+        };
+        let refuted = victim.node.local().identity;
+        assert!(refuted > Identity { epoch: latest, incarnation: 3 });
+        for (heard, by_itself) in [(true, false), (false, false), (false, true)] {
+            let mut witness = Bench::new(1);
+            if heard {
+                // A stranger took the name while it was not live.
+                witness.node.on_alive(&message::Alive { name: "me2", ..moved(latest) }, true);
+                assert_eq!(witness.member("me2").map(|member| member.identity.epoch), Some(latest));
+            } else {
+                witness.hear(&alive("me2", 0, addr(9)));
+            }
+            witness.now = witness.now + millis(2);
+            witness.node.advance(witness.now);
+            let Identity { epoch, incarnation } = refuted;
+            let refutation = message::Alive { epoch, ..alive("me2", incarnation, addr(9)) };
+            witness.node.on_alive(&refutation, by_itself);
+            let member = witness.member("me2").unwrap();
+            assert_eq!((member.addr, member.identity), (addr(9), refuted), "heard: {heard}");
+        }
+    }
+}
+
+#[test]
+fn the_bound_on_epochs_is_the_same_for_every_claim() {
+    for by_itself in [false, true] {
+        let mut bench = Bench::new(0);
+        let latest = bench.node.latest_epoch();
+        for (name, epoch, listed) in [("a", latest, true), ("b", latest + 60_000, false)] {
+            bench.node.on_alive(&message::Alive { epoch, ..alive(name, 0, addr(1)) }, by_itself);
+            assert_eq!(bench.member(name).is_some(), listed, "by itself: {by_itself}");
+        }
+    }
+}
+
 #[test]
 fn one_datagram_causes_at_most_one_answer() {
     let mut bench = Bench::new(2);

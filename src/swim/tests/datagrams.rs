@@ -155,10 +155,38 @@ fn a_short_name_gives_nobody_more_bytes_than_it_sent() {
             let mut bench = Bench::with(Config::lan(name), MEMBERS);
             let ping = Message::Ping(Ping { seq: 5, target: name });
             let packet = forge::proven_packet(caller, token, &[ping]);
-            bench.node.handle_datagram(bench.now, addr(8), &packet);
+            // From its own address, if it is a member.
+            let from = if caller == "m1" { addr(1) } else { addr(8) };
+            bench.node.handle_datagram(bench.now, from, &packet);
             let sent = bench.sent();
             assert_eq!(sent.len(), 1);
             assert!(sent[0].1.len() <= packet.len(), "{name}, pinged by {caller} with token {token}");
+        }
+    }
+}
+
+/// Whoever introduces itself is pinged, and given a token.
+#[test]
+fn an_introduction_causes_no_more_bytes_than_it_has() {
+    for (name, known) in [("x", false), ("xx", false), ("x", true)] {
+        let mut bench = Bench::new(1);
+        let claim = Alive { name, epoch: 1, incarnation: 0, addr: addr(8), tags: &[] };
+        if known {
+            bench.node.on_alive(&claim, false);
+            bench.hear(&failed(name, 9));
+            bench.sent();
+        }
+        for messages in [vec![Message::Alive(claim)], vec![Message::Digest(Digest { digest: 1 })]] {
+            let packet = forge::packet(name, &messages);
+            bench.node.handle_datagram(bench.now, addr(8), &packet);
+            for (to, sent) in bench.sent() {
+                assert!(
+                    sent.len() <= packet.len(),
+                    "{name}: {} bytes to {to} for {}",
+                    sent.len(),
+                    packet.len()
+                );
+            }
         }
     }
 }

@@ -8,15 +8,16 @@ use super::{
         MemberState::{Alive, Failed, Suspect},
         Output, StreamStep,
         phase::Phase,
+        session::Purpose,
         stream::MAX_STREAMS,
         updates::transmit_limit,
     },
     bench::{Bench, EPOCH, alive, failed, left, messages, packet_from, packet_of, suspect},
-    world::{addr, millis},
+    world::{addr, millis, secs},
 };
 use crate::wire::{
     Tags, hash,
-    message::{self, Ack, Message, PingReq, Retry},
+    message::{self, Ack, End, Message, PingReq, Retry},
 };
 
 #[test]
@@ -32,16 +33,75 @@ fn no_more_than_four_members_are_listed_at_one_address() {
     assert_eq!(bench.standing("e"), Some((Alive, 0)), "elsewhere there is room");
 }
 
+/// Four made-up names at a member's address, or with the mark of its name, cost it nothing.
 #[test]
-fn of_its_own_life_a_member_is_believed_more_than_others_are() {
-    const LATEST_OWN: u64 = 1 << 62;
-    for (speaker, epoch, held) in
-        [(1, LATEST_OWN, LATEST_OWN), (1, LATEST_OWN + 1, EPOCH), (2, LATEST_OWN, EPOCH)]
-    {
-        let mut bench = Bench::new(2);
-        bench.hear_from(addr(speaker), &message::Alive { epoch, ..alive("m1", 0, addr(1)) });
-        assert_eq!(bench.member("m1").unwrap().identity.epoch, held, "m{speaker} says {epoch}");
+fn made_up_names_keep_nobody_out_who_is_there() {
+    let mut bench = Bench::new(2);
+    bench.hear(&failed("m2", 0));
+    for ghost in ["a", "b", "c", "d"] {
+        bench.hear(&alive(ghost, 0, addr(2)));
     }
+    // By another's word: it has answered there before.
+    bench.hear(&alive("m2", 1, addr(2)));
+    assert_eq!(bench.standing("m2"), Some((Alive, 1)));
+    for ghost in ["e", "f", "g", "h"] {
+        bench.hear(&alive(ghost, 0, addr(9)));
+    }
+    bench.hear(&alive("new", 0, addr(9)));
+    assert_eq!(bench.standing("new"), None, "anybody can say so");
+    bench.node.on_alive(&alive("new", 0, addr(9)), true);
+    assert_eq!(bench.standing("new"), Some((Alive, 0)), "it says so itself");
+    (bench.sent(), bench.events());
+    bench.node.audit().unwrap();
+}
+
+#[test]
+fn nobody_else_is_at_a_nodes_own_address() {
+    let mut bench = Bench::new(1);
+    bench.hear(&alive("ghost", 0, addr(0)));
+    bench.hear(&alive("m1", 1, addr(0)));
+    assert_eq!((bench.standing("ghost"), bench.standing("m1")), (None, Some((Alive, 0))));
+    assert_eq!(bench.node.metrics().refused_members, 2);
+}
+
+/// That of the last; they took seconds to find.
+const SAME_MARK: [&str; 5] =
+    ["node-b1973a4b{", "node-b29b2e2xu", "node-b2bc451rT", "node-b3d44cbu5", "node-b"];
+
+/// Names with one mark cost seconds to find. Those that were there and are gone make room.
+#[test]
+fn departed_names_of_one_mark_keep_nobody_out() {
+    assert!(SAME_MARK.iter().all(|name| hash::member(name) == hash::member("node-b")));
+    for live in [false, true] {
+        let mut bench = Bench::new(1);
+        for name in SAME_MARK[..4].iter() {
+            bench.hear(&alive(name, 0, addr(9)));
+            if !live {
+                bench.hear(&failed(name, 0));
+            }
+        }
+        bench.hear(&alive(SAME_MARK[4], 0, addr(5)));
+        assert_eq!(bench.standing(SAME_MARK[4]).is_some(), !live, "by another's word");
+        bench.node.on_alive(&alive(SAME_MARK[4], 0, addr(5)), true);
+        assert_eq!(bench.standing(SAME_MARK[4]), Some((Alive, 0)), "by itself");
+        (bench.sent(), bench.events());
+        bench.node.audit().unwrap();
+    }
+}
+
+/// Four names at one address: what one answers there shows nothing of the others.
+#[test]
+fn an_exchange_verifies_whoever_answers_in_it() {
+    let mut bench = Bench::new(0);
+    bench.sync(Message::Alive(alive("m1", 0, addr(1))));
+    for name in ["a", "b"] {
+        bench.sync(Message::Alive(alive(name, 0, addr(1))));
+    }
+    let stream = bench.node.open(Purpose::Sync, addr(1), secs(1)).expect("there is room");
+    while bench.node.poll_stream(bench.now, stream, &mut Vec::new()) == StreamStep::Send {}
+    bench.node.handle_frame(bench.now, stream, &packet_from(hash::member("m1"), 0, &End {}));
+    let verified = |name| bench.node.table.get(bench.node.table.find(name).unwrap()).contact.verified;
+    assert_eq!(["m1", "a", "b"].map(verified), [true, false, false]);
 }
 
 #[test]

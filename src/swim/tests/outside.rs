@@ -189,11 +189,12 @@ fn members_that_move_to_one_address_are_few() {
 fn whoever_was_driven_beyond_a_bound_is_listed_by_who_starts_later() {
     let mut bench = Bench::new(2);
     let token = bench.node.token_for("x", addr(9));
-    let x = Alive { name: "x", epoch: 4_890_844_800_001, incarnation: 0, addr: addr(9), tags: &[] };
+    let epoch = bench.node.latest_epoch();
+    let x = Alive { name: "x", epoch, incarnation: 0, addr: addr(9), tags: &[] };
     say(&mut bench, "x", addr(9), token, &[ping(), Message::Alive(x)]);
     assert!(bench.member("x").is_some(), "it says so itself");
     bench.hear(&Alive { name: "y", ..x });
-    assert!(bench.member("y").is_none(), "others do not");
+    assert!(bench.member("y").is_some(), "others say so");
 }
 
 #[test]
@@ -327,6 +328,24 @@ fn tokens_from_elsewhere_do_not_count_while_somebody_guesses() {
     bench.pass(secs(2));
     say(&mut bench, "m1", addr(66), token, &[Message::Failed(failed("m2", 0))]);
     assert_eq!(bench.standing("m2").map(|m2| m2.0), Some(MemberState::Failed));
+}
+
+#[test]
+fn guesses_of_others_do_not_mute_a_member_where_it_was_heard_of_before() {
+    let mut bench = Bench::new(2);
+    let token = bench.node.token_for("m1", addr(1));
+    say(&mut bench, "m1", addr(66), token, &[ping()]);
+    for guess in 1..400 {
+        say(&mut bench, "m1", addr(67), guess, &[ping()]);
+    }
+    say(&mut bench, "m1", addr(66), token, &[Message::Failed(failed("m2", 0))]);
+    assert_eq!(bench.standing("m2").map(|m2| m2.0), Some(MemberState::Failed));
+    say(&mut bench, "m1", addr(68), token, &[Message::Failed(failed("m1", 0))]);
+    assert_eq!(
+        bench.standing("m1"),
+        Some((MemberState::Alive, 0)),
+        "from a new place it may be one more guess"
+    );
 }
 
 /// The first frame of a stream shows a token before it has said whose.

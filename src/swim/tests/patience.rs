@@ -58,6 +58,27 @@ fn a_nack_counts_only_from_a_relay_that_was_asked() {
     }
 }
 
+/// One of them may lie.
+#[test]
+fn more_relays_must_reach_a_member_than_not() {
+    for (acks, nacks, state) in [
+        (1, 0, MemberState::Alive),
+        (1, 1, MemberState::Suspect),
+        (1, 2, MemberState::Suspect),
+        (2, 1, MemberState::Alive),
+    ] {
+        let mut config = Config::lan("me");
+        config.stream_fallback = false;
+        let mut bench = Bench::with(config, 8);
+        let (relays, seq) = relays_of_a_failing_probe(&mut bench);
+        relays[..acks].iter().for_each(|from| _ = bench.hear_from(*from, &Ack { seq }));
+        relays[acks..acks + nacks].iter().for_each(|from| _ = bench.hear_from(*from, &Nack { seq }));
+        bench.pass(millis(510));
+        let suspects = bench.node.members().iter().filter(|m| m.state == MemberState::Suspect).count();
+        assert_eq!(suspects == 1, state == MemberState::Suspect, "{acks} acks, {nacks} nacks");
+    }
+}
+
 #[test]
 fn a_stall_puts_off_every_verdict_by_its_length() {
     for (notice_stalls, state) in [(true, MemberState::Suspect), (false, MemberState::Failed)] {
