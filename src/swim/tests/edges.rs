@@ -51,7 +51,8 @@ fn made_up_names_keep_nobody_out_who_is_there() {
     assert_eq!(bench.standing("new"), None, "anybody can say so");
     bench.node.on_alive(&alive("new", 0, addr(9)), true);
     assert_eq!(bench.standing("new"), Some((Alive, 0)), "it says so itself");
-    (bench.sent(), bench.events());
+    bench.sent();
+    bench.events();
     bench.node.audit().unwrap();
 }
 
@@ -84,7 +85,8 @@ fn departed_names_of_one_mark_keep_nobody_out() {
         assert_eq!(bench.standing(SAME_MARK[4]).is_some(), !live, "by another's word");
         bench.node.on_alive(&alive(SAME_MARK[4], 0, addr(5)), true);
         assert_eq!(bench.standing(SAME_MARK[4]), Some((Alive, 0)), "by itself");
-        (bench.sent(), bench.events());
+        bench.sent();
+        bench.events();
         bench.node.audit().unwrap();
     }
 }
