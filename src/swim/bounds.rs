@@ -17,6 +17,8 @@ const LATEST_START: u64 = 4_102_444_800_000;
 /// whoever claims the latest epoch of a name can be superseded a millisecond later, also where the claim was not heard. The
 /// epoch after the one in the table is accepted as well, whatever the clock says.
 const LATEST: u64 = LATEST_START + 25 * YEAR;
+/// A clock that says less, 1 January 2026, is wrong: this program is younger.
+const EARLIEST: u64 = 1_767_225_600_000;
 /// How far an incarnation may lie ahead of the one in the table: far more than a member refutes between two exchanges.
 const INCARNATION_AHEAD: u64 = 1 << 20;
 /// The highest incarnation accepted of an epoch that is new. A refutation from there on begins a new epoch.
@@ -66,7 +68,8 @@ impl Node {
 
     /// The latest epoch that is accepted now.
     pub(super) fn latest_epoch(&self) -> u64 {
-        LATEST.saturating_add(self.clock).saturating_add(self.now.nanos() / 1_000_000)
+        let clock = self.clock.saturating_add(self.now.nanos() / 1_000_000);
+        LATEST + clock.max(EARLIEST)
     }
 
     /// Makes room for one more live member at an address, and says whether there is any. One that `is_there`, by what it has

@@ -63,7 +63,7 @@ pub(super) struct Contact {
     missed: u8,
     /// When that was; `Time::ZERO` before it was.
     heard: Time,
-    /// A hash of the last address that it showed its token from.
+    /// A hash of the last address but its own that it showed its token from.
     path: u32,
     /// Of direct pings by datagram.
     pub(super) round_trip: RoundTrip,
@@ -205,8 +205,12 @@ impl Node {
         }
         let met = shown.is_some_and(|id| !self.table.get(id).contact.verified);
         if let Some(id) = shown {
+            let is_elsewhere = self.table.get(id).addr != source;
             let contact = self.table.contact_mut(id);
-            (contact.shown, contact.path) = (true, path);
+            contact.shown = true;
+            if is_elsewhere && !by_stream {
+                contact.path = path;
+            }
             self.verified(id);
         }
         let id = shown

@@ -130,6 +130,7 @@ impl<'a> Section<'a> {
     }
 
     /// Its tag and its body.
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn parts(self) -> (u8, &'a [u8]) {
         (self.tag, self.body)
     }

@@ -335,6 +335,7 @@ fn guesses_of_others_do_not_mute_a_member_where_it_was_heard_of_before() {
     let mut bench = Bench::new(2);
     let token = bench.node.token_for("m1", addr(1));
     say(&mut bench, "m1", addr(66), token, &[ping()]);
+    say(&mut bench, "m1", addr(1), token, &[ping()]);
     for guess in 1..400 {
         say(&mut bench, "m1", addr(67), guess, &[ping()]);
     }
