@@ -48,6 +48,8 @@ usage: replay FILE… [OPTION VALUE]…
   --random COUNT       no files: so many simulated runs, recorded and replayed
   --from SEED          the first seed of them                       (0)
   --cost               no files: what recording costs a node that runs
+  --idle-node          one of the processes of --cost: instead of files its
+                       name, a seed, and where to record to
 
 example: cargo run --release -p lab --bin replay -- node-a.rec --explain node-b";
 
