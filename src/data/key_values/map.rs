@@ -232,6 +232,12 @@ impl OwnerMap {
             }
         }
         self.version = delta.version;
+        if !self.has_room_for(0, 0) {
+            // What came out of order makes room: it is told again, if it is true.
+            let above = self.version.saturating_add(1);
+            let beyond: Vec<_> = self.by_version.range(above..).map(|(_, key)| Arc::clone(key)).collect();
+            beyond.iter().for_each(|key| self.remove(key));
+        }
         self.catch_up();
         self.drop_surplus();
     }

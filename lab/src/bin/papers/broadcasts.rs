@@ -55,7 +55,11 @@ fn last_receivers(job: &Job) -> Vec<f64> {
         sent.insert((name, seq), (now, 0, 0.0_f64));
         world.run_for(PAUSE);
     }
-    world.run_for(KEEP);
+    let all = |world: &World| (0..job.members).all(|host| world.received(host).len() == job.broadcasts);
+    let end = world.now() + KEEP;
+    while world.now() < end && !all(&world) {
+        world.run_for(PAUSE);
+    }
     for host in 0..job.members {
         for got in world.received(host) {
             if let Some((at, count, last)) = sent.get_mut(&(got.origin.to_string(), got.seq)) {
@@ -70,7 +74,8 @@ fn last_receivers(job: &Job) -> Vec<f64> {
 pub(crate) fn completeness(options: &Options) -> Table {
     let mut table = Table::new("Broadcasts: who has them, and when");
     for (members, quiet, lossy) in SIZES {
-        let (seeds, broadcasts) = if options.full && members <= 300 { (4, 250) } else { (2, 50) };
+        let seeds = if options.full && members < 1000 { 4 } else { 2 };
+        let broadcasts = if options.full && members < 300 { 250 } else { 50 };
         for loss in LOSSES {
             let job = |seed| Job { members, loss, seed: options.seed + seed, broadcasts };
             let jobs: Vec<_> = (0..seeds).map(job).collect();

@@ -8,7 +8,10 @@ use super::super::{
     Part,
     map::{MAX_KEYS, MAX_MAP, OwnerMap, Slot},
 };
-use crate::{swim::Time, wire::data::KeyValueDelta};
+use crate::{
+    swim::Time,
+    wire::data::{KeyValue, KeyValueDelta},
+};
 
 const NOW: Time = Time::from_origin(Duration::from_secs(1000));
 
@@ -57,6 +60,22 @@ fn what_is_heard_in_order_is_known_and_what_is_not_waits_for_the_gap() {
     owner.change("x", Some(b"3"), 0, NOW);
     tell(&owner, "x", &mut reader);
     assert_eq!((reader.version, values(&reader)), (5, values(&owner)));
+}
+
+#[test]
+fn what_came_out_of_order_keeps_nothing_of_the_whole_map_out() {
+    let (mut owner, mut reader) = (OwnerMap::new(1), OwnerMap::new(1));
+    for version in 5000.. {
+        let (key, value) = (&*format!("forged {version}"), &[7; 500][..]);
+        let said = KeyValue { owner: "a", epoch: 1, version, step: 1, stamp: 0, flags: 0, key, value };
+        if !reader.has_room_for(1, key.len() + value.len()) {
+            break;
+        }
+        reader.hear(key.into(), Slot::new(&said, NOW));
+    }
+    owner.change("k", Some(&[1; 9000]), 0, NOW);
+    bring_up_to_date(&owner, &mut reader);
+    assert_eq!((reader.version, values(&reader), reader.audit()), (1, values(&owner), Ok(())));
 }
 
 #[test]
