@@ -262,9 +262,9 @@ metrics! {
     counter refused_members = "syncswim_refused_members_total";
     /// Messages and requests of this node that were sent again, since no answer came in time.
     counter repeated_asks = "syncswim_repeated_asks_total";
-    /// Messages and requests of others refused because too many waited for their readers.
+    /// Messages and requests of others refused because too many waited for their readers, or there was no room to remember them.
     counter refused_asks = "syncswim_refused_asks_total";
-    /// Messages and requests of others dropped: of another life, or because there was no room to remember them.
+    /// Messages and requests of others dropped: of a life of their sender that this node did not know yet.
     counter dropped_asks = "syncswim_dropped_asks_total";
     /// Key–values refused because their owner's map or all maps together would be too large. What is held of that map stays as it is.
     counter refused_entries = "syncswim_refused_entries_total";
