@@ -391,3 +391,61 @@ fn the_audit_notices_what_a_driver_left_behind() {
     bench.hear(&alive("new", 0, addr(9)));
     assert!(bench.node.audit().is_err(), "an event");
 }
+
+#[test]
+fn a_past_life_that_is_silent_is_outlived_while_nobody_knows_this_one() {
+    let past = Identity { epoch: EPOCH + 5, incarnation: 2 };
+    for (quiet, epoch) in [(true, EPOCH + 6), (false, EPOCH)] {
+        let mut bench = Bench::new(0);
+        if quiet {
+            bench.node.phase = Phase::Quiet;
+        }
+        bench.node.past_life_is_silent(past);
+        assert_eq!(bench.node.local().identity.epoch, epoch, "quiet: {quiet}");
+    }
+}
+
+#[test]
+fn seeds_that_are_sought_later_are_asked_for_after_the_usual_delay() {
+    let mut bench = Bench::new(0);
+    bench.node.seek_seeds_later(bench.now);
+    let asks = |bench: &mut Bench| {
+        std::iter::from_fn(|| bench.node.poll_output()).any(|output| matches!(output, Output::ResolveSeeds))
+    };
+    assert!(!asks(&mut bench));
+    bench.pass(2 * Config::lan("me").seed_max_delay);
+    assert!(asks(&mut bench));
+}
+
+#[test]
+fn who_is_listed_goes_live_without_an_answer_unless_its_name_is_taken() {
+    for (result, others, live) in [
+        (Err(JoinProblem::TimedOut { addr: addr(9) }), 1, true),
+        (Err(JoinProblem::TimedOut { addr: addr(9) }), 0, false),
+        (Err(JoinProblem::NameTaken { holder: addr(9) }), 1, false),
+    ] {
+        let mut bench = Bench::new(others);
+        bench.node.phase = Phase::Quiet;
+        bench.node.live_with_company(&result);
+        assert_eq!(bench.node.phase == Phase::Live, live, "{result:?}, {others} others");
+    }
+}
+
+/// What is suspected is told with the suspicion behind it.
+#[test]
+fn a_table_tells_where_a_suspect_lives_and_that_it_is_suspected() {
+    let mut bench = Bench::new(2);
+    bench.hear(&suspect("m2", 0, &["m1"]));
+    let stream = bench.node.accept_stream(bench.now, addr(1)).expect("there is room");
+    let hello = message::Hello { name: "m1", digest: 0, removals: 0 };
+    bench.node.handle_frame(bench.now, stream, &packet_of(&hello));
+    let (mut frame, mut told) = (Vec::new(), Vec::new());
+    while bench.node.poll_stream(bench.now, stream, &mut frame) == StreamStep::Send {
+        messages(&frame, |message| match message {
+            Message::Alive(alive) if alive.name == "m2" => told.push("alive"),
+            Message::Suspect(suspect) if suspect.name == "m2" => told.push("suspect"),
+            _ => {}
+        });
+    }
+    assert_eq!(told, ["alive", "suspect"]);
+}
