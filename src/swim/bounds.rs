@@ -6,6 +6,7 @@ use super::{
     event::Event,
     member::{Identity, MemberId, MemberState},
     node::Node,
+    time::Time,
     timers::Timer,
 };
 use crate::wire::hash;
@@ -33,6 +34,11 @@ const MAX_OF_MARK: usize = 4;
 /// the second would be taken for the first, which may have left.
 pub(super) fn first_epoch(clock: u64, rng: &mut fastrand::Rng) -> u64 {
     if clock < LATEST_START { clock } else { LATEST_START + rng.u64(..YEAR) }
+}
+
+/// What a wall clock that said `epoch` at `now` said at [`Time::ZERO`], as far as it can be right.
+pub(super) fn clock_at_zero(epoch: u64, now: Time) -> u64 {
+    epoch.max(EARLIEST).saturating_sub(now.nanos() / 1_000_000)
 }
 
 /// Whether an earlier life of this node can have had an epoch: others have accepted it.
@@ -68,8 +74,7 @@ impl Node {
 
     /// The latest epoch that is accepted now.
     pub(super) fn latest_epoch(&self) -> u64 {
-        let clock = self.clock.saturating_add(self.now.nanos() / 1_000_000);
-        LATEST + clock.max(EARLIEST)
+        LATEST.saturating_add(self.clock).saturating_add(self.now.nanos() / 1_000_000)
     }
 
     /// Makes room for one more live member at an address, and says whether there is any. One that `is_there`, by what it has

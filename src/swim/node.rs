@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     anti_entropy::SyncPace,
-    bounds::first_epoch,
+    bounds::{clock_at_zero, first_epoch},
     carry::Carrier,
     config::Config,
     dissemination::Pace,
@@ -105,7 +105,7 @@ pub struct Node {
     pub(super) rng: fastrand::Rng,
     pub(super) numbers: Numbers,
     pub(super) now: Time,
-    /// What the wall clock said at [`Time::ZERO`], in milliseconds since 1970, as far as it was plausible.
+    /// What the wall clock said at [`Time::ZERO`], in milliseconds since 1970, as far as it can be right.
     pub(super) clock: u64,
     pub(super) phase: Phase,
     pub(super) table: Table,
@@ -173,7 +173,7 @@ impl Node {
             name,
             rng,
             now,
-            clock: identity.epoch.saturating_sub(now.nanos() / 1_000_000),
+            clock: clock_at_zero(identity.epoch, now),
             phase: Phase::Quiet,
             table,
             timers: Timers::default(),
