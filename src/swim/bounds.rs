@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::{
     event::Event,
-    member::{Identity, MemberId, MemberState},
+    member::{Identity, MemberId, MemberState, Record},
     node::Node,
     time::Time,
     timers::Timer,
@@ -15,8 +15,7 @@ const YEAR: u64 = 365 * 24 * 3600 * 1000;
 /// The latest epoch that a node takes from its clock: the year 2100, in milliseconds since 1970.
 const LATEST_START: u64 = 4_102_444_800_000;
 /// The latest epoch that is accepted when the clock says 1970: as many milliseconds later as have passed since then. So
-/// whoever claims the latest epoch of a name can be superseded a millisecond later, also where the claim was not heard. The
-/// epoch after the one in the table is accepted as well, whatever the clock says.
+/// whoever claims the latest epoch of a name can be superseded a millisecond later, also where the claim was not heard.
 const LATEST: u64 = LATEST_START + 25 * YEAR;
 /// A clock that says less, 1 January 2026, is wrong: this program is younger.
 const EARLIEST: u64 = 1_767_225_600_000;
@@ -47,7 +46,7 @@ pub(super) fn is_possible(epoch: u64) -> bool {
 }
 
 /// The identity that supersedes a claim about this node. Where other tables might not accept so high an incarnation, it
-/// is the next epoch, which every table accepts that accepted the claim.
+/// is the next epoch, which every table accepts that accepted the claim, a millisecond later.
 pub(super) fn superseding(ours: Identity, claimed: Identity) -> Identity {
     let Identity { epoch, incarnation } = claimed;
     let jumps = epoch == ours.epoch && incarnation > ours.incarnation.saturating_add(INCARNATION_AHEAD / 2);
@@ -59,15 +58,14 @@ pub(super) fn superseding(ours: Identity, claimed: Identity) -> Identity {
 }
 
 impl Node {
-    /// Whether an identity is within the bounds, the same for every claim, whoever makes it; one that is not is counted. A
-    /// node can always refute: it may exceed any identity that others accept.
+    /// Whether an identity is within the bounds, the same for every claim, whoever makes it; one that is not is counted. As far
+    /// as the members' clocks agree, a node can refute whatever others accept.
     pub(super) fn check_plausible(&mut self, known: Option<MemberId>, claimed: Identity) -> bool {
         let known = known.map(|id| self.table.get(id).identity);
-        let latest = known.map_or(0, |known| known.epoch.saturating_add(1)).max(self.latest_epoch());
         let highest = known
             .filter(|known| known.epoch == claimed.epoch)
             .map_or(LAST_INCARNATION, |known| known.incarnation.saturating_add(INCARNATION_AHEAD));
-        let plausible = claimed.epoch <= latest && claimed.incarnation <= highest;
+        let plausible = claimed.epoch <= self.latest_epoch() && claimed.incarnation <= highest;
         self.metrics.dropped_implausible += u64::from(!plausible);
         plausible
     }
@@ -77,14 +75,27 @@ impl Node {
         LATEST.saturating_add(self.clock).saturating_add(self.now.nanos() / 1_000_000)
     }
 
-    /// Makes room for one more live member at an address, and says whether there is any. One that `is_there`, by what it has
-    /// shown, takes the place of one that never answered there: names can be made up.
+    /// Whether one more live member may be listed at an address. One that `is_there`, by what it has shown, may take the place
+    /// of one that never answered there: names can be made up.
+    fn has_room_at(&self, addr: SocketAddr, is_there: bool) -> bool {
+        self.has_place_at(addr) || is_there && self.unverified_at(addr).is_some()
+    }
+
+    fn has_place_at(&self, addr: SocketAddr) -> bool {
+        self.table.count_at_addr(addr, MAX_AT_ADDR) < MAX_AT_ADDR
+    }
+
+    fn unverified_at(&self, addr: SocketAddr) -> Option<MemberId> {
+        self.table.find_at(addr, |record| !record.contact.verified)
+    }
+
+    /// The same for a member that moves there; makes the room.
     pub(super) fn make_room_at(&mut self, addr: SocketAddr, is_there: bool) -> bool {
-        if self.table.count_at_addr(addr, MAX_AT_ADDR) < MAX_AT_ADDR {
-            return true;
+        let has_room = self.has_room_at(addr, is_there);
+        if has_room && !self.has_place_at(addr) {
+            self.evict(self.unverified_at(addr));
         }
-        let unverified = self.table.find_at(addr, |record| !record.contact.verified).filter(|_| is_there);
-        self.evict_for_another(unverified)
+        has_room
     }
 
     /// An attacker can choose names whose marks are the same.
@@ -92,35 +103,57 @@ impl Node {
         self.table.count_mark(hash::member(name), MAX_OF_MARK) < MAX_OF_MARK
     }
 
-    /// For a live member, departed ones make room; of live ones one that never answered, for a member that speaks for itself.
-    pub(super) fn make_room_for_mark(&mut self, name: &str, by_itself: bool) -> bool {
-        if self.has_room_for_mark(name) {
-            return true;
-        }
+    /// The member of the same mark that makes room for a live one: departed or not, one that never answered; for a member that
+    /// speaks for itself also a departed one that did.
+    fn makes_room_for_mark(&self, name: &str, by_itself: bool) -> Option<MemberId> {
         let mark = hash::member(name);
-        if let Some(departed) = self.table.find_mark(mark, |record| !record.state.is_live()) {
-            self.evict_departed(departed);
-            return true;
-        }
-        let unverified = self.table.find_mark(mark, |record| !record.contact.verified).filter(|_| by_itself);
-        self.evict_for_another(unverified)
+        let departed = |record: &Record| !record.state.is_live();
+        let unverified = |record: &Record| !record.contact.verified;
+        let found = self.table.find_mark(mark, |record| departed(record) && unverified(record));
+        found
+            .or_else(|| self.table.find_mark(mark, departed).filter(|_| by_itself))
+            .or_else(|| self.table.find_mark(mark, unverified).filter(|_| by_itself))
     }
 
-    /// Makes room for one more live member, and says whether there is any. From a full table a member that never answered
-    /// is evicted; a sixteenth of the table is kept for members that return.
-    pub(super) fn make_room_for_live(&mut self, known: Option<MemberId>) -> bool {
+    /// From a full table a member that never answered is evicted; a sixteenth of the table is kept for members that return.
+    fn is_full(&self, known: Option<MemberId>) -> bool {
         let returns = known.is_some_and(|id| self.table.get(id).contact.verified);
         let kept = if returns { 0 } else { self.config.max_members / 16 };
-        if self.table.live() < self.config.max_members - kept {
-            return true;
-        }
-        let unverified = self.rng.choice(self.table.rings.unverified()).copied();
-        self.evict_for_another(unverified)
+        self.table.live() >= self.config.max_members - kept
     }
 
-    /// Takes a live member out of the table that never answered, and says whether there is one.
-    fn evict_for_another(&mut self, unverified: Option<MemberId>) -> bool {
-        let Some(id) = unverified else { return false };
+    /// Makes room for one more live member, and says whether there is any: nobody is evicted for one that is refused.
+    pub(super) fn make_room(
+        &mut self,
+        known: Option<MemberId>,
+        name: &str,
+        addr: SocketAddr,
+        is_there: bool,
+        by_itself: bool,
+    ) -> bool {
+        let marked = known.is_none() && !self.has_room_for_mark(name);
+        let of_mark = self.makes_room_for_mark(name, by_itself).filter(|_| marked);
+        let unverified = !self.table.rings.unverified().is_empty();
+        if !self.has_room_at(addr, is_there)
+            || marked && of_mark.is_none()
+            || self.is_full(known) && !unverified
+        {
+            return false;
+        }
+        if let Some(id) = of_mark {
+            if self.table.get(id).state.is_live() { self.evict(Some(id)) } else { self.evict_departed(id) }
+        }
+        self.make_room_at(addr, is_there);
+        if self.is_full(known) {
+            let unverified = self.rng.choice(self.table.rings.unverified()).copied();
+            self.evict(unverified);
+        }
+        !self.is_full(known)
+    }
+
+    /// Takes a live member out of the table that never answered.
+    fn evict(&mut self, unverified: Option<MemberId>) {
+        let Some(id) = unverified else { return };
         self.metrics.evicted_members += 1;
         self.timers.cancel(Timer::Suspicion(id));
         self.table.update(id, &mut self.rng, |record| {
@@ -128,6 +161,5 @@ impl Node {
         });
         self.emit_member(|member| Event::Reaped { member }, id);
         self.forget(id);
-        true
     }
 }

@@ -52,8 +52,12 @@ impl Node {
             self.metrics.dropped_malformed += 1;
             return;
         };
-        let answered_there = |record: &Record| record.addr == claim.addr && record.contact.verified;
-        let is_there = by_itself || known.is_some_and(|id| answered_there(self.table.get(id)));
+        // Of a member that moves, only its old address has been shown.
+        let shown = |record: &Record| match record.addr == claim.addr {
+            true => by_itself || record.contact.verified,
+            false => by_itself && !record.state.is_live(),
+        };
+        let is_there = known.map_or(by_itself, |id| shown(self.table.get(id)));
         match known {
             Some(id) if !by_itself && self.knows_better(id) => self.doubt_return(id, claim),
             Some(id) if self.table.get(id).addr != claim.addr && !self.make_room_at(claim.addr, is_there) => {
@@ -65,10 +69,7 @@ impl Node {
                 }
                 self.renew(id, identity, claim.addr, tags);
             }
-            _ if !self.make_room_at(claim.addr, is_there)
-                || known.is_none() && !self.make_room_for_mark(claim.name, by_itself)
-                || !self.make_room_for_live(known) =>
-            {
+            _ if !self.make_room(known, claim.name, claim.addr, is_there, by_itself) => {
                 self.metrics.refused_members += 1;
             }
             Some(id) => self.revive(id, identity, claim.addr, tags),

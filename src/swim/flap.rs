@@ -56,9 +56,13 @@ impl Flaps {
     }
 
     /// The verdict that a member is yet to be told of.
-    pub(super) fn take_verdict(&mut self, name: &str) -> Option<Identity> {
-        let at = self.untold.iter().position(|(untold, _)| &**untold == name)?;
-        self.untold.remove(at).map(|(_, identity)| identity)
+    pub(super) fn verdict_on(&self, name: &str) -> Option<Identity> {
+        self.untold.iter().find(|(untold, _)| &**untold == name).map(|(_, identity)| *identity)
+    }
+
+    /// The member is told of the verdict.
+    pub(super) fn has_told(&mut self, name: &str) {
+        self.untold.retain(|(untold, _)| &**untold != name);
     }
 
     /// Says whether the oldest had to make room.

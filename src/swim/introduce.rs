@@ -97,7 +97,9 @@ impl Node {
         let introduced = self.introduced(alive)?;
         if sender.token == introduced.token {
             self.on_alive(alive, true);
+            let received = sender.received;
             *sender = self.recognize(sender.source, sender.by_stream, sender.mark, sender.token);
+            sender.received = received;
             return None;
         }
         if alive.addr != sender.source {

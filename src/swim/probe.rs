@@ -87,9 +87,15 @@ struct Relayed {
 impl Round {
     /// Whether the target is reached by others. One of them may lie, so more must say that it is than that it is not.
     fn is_reached_by_others(&self) -> bool {
-        let drawn = || self.relays.iter().filter(|relay| !relay.witness);
-        let acked = drawn().filter(|relay| relay.acked).count();
-        acked > drawn().filter(|relay| relay.nacked && !relay.acked).count()
+        let acked = self.relays.iter().filter(|relay| relay.acked).count();
+        acked > self.relays.iter().filter(|relay| relay.is_against()).count()
+    }
+}
+
+impl Relay {
+    /// It says that the target did not answer, and not that it did later.
+    fn is_against(&self) -> bool {
+        self.nacked && !self.acked && !self.witness
     }
 }
 
@@ -169,15 +175,18 @@ impl Node {
             }
             return;
         }
-        if round.is_reached_by_others() {
-            self.health.improve();
-            self.reached_by_datagram(None);
-            return self.reached(&round.target);
-        }
-        self.metrics.probes_failed += 1;
         let target = self.table.find(&round.target).map(|id| self.table.get(id));
         let same = |record: &&Record| record.identity.epoch == round.epoch && record.addr == round.addr;
         let target = target.filter(|record| record.state.is_live()).filter(same);
+        let is_same = target.is_some();
+        if round.is_reached_by_others() {
+            if is_same {
+                self.reached(&round.target);
+            }
+            self.health.improve();
+            return self.reached_by_datagram(None);
+        }
+        self.metrics.probes_failed += 1;
         if round.discarded {
             return self.remember_named(&round.target, Observation::Discarded);
         }
@@ -191,12 +200,12 @@ impl Node {
             self.remember_last_sign(id);
             self.table.contact_mut(id).miss();
             let drawn = round.relays.iter().filter(|relay| !relay.witness);
-            let (relays, nacks) = (drawn.clone().count(), drawn.filter(|relay| relay.nacked).count());
+            let (relays, nacks) = (drawn.clone().count(), drawn.filter(|relay| relay.is_against()).count());
             let health_score = self.health.score();
             self.remember(id, Observation::Missed { relays, nacks, health_score });
         }
         let nacks: Vec<_> =
-            round.relays.iter().filter(|relay| relay.nacked).map(|relay| relay.mark).collect();
+            round.relays.iter().filter(|relay| relay.is_against()).map(|relay| relay.mark).collect();
         self.accuse(&round.target, round.epoch, &nacks);
     }
 

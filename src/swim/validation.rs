@@ -36,7 +36,7 @@ use crate::wire::{hash, message::Ping, packet::HEADER};
 const MAX_GREETINGS: u8 = 3;
 /// Such pings under way at the same time; the first makes room.
 pub(super) const MAX_GREETED: usize = 128;
-/// Wrong tokens in a probe interval, after which tokens count only from the member's own address.
+/// Wrong tokens in a probe interval, after which tokens count only from where their members are known to be.
 const MAX_GUESSES: u32 = 256;
 /// Bytes of a NewToken.
 const NEW_TOKEN: usize = 6;
@@ -118,8 +118,8 @@ pub(super) struct Guesses {
 }
 
 impl Guesses {
-    /// Whether a token from another address than the member's own counts. Tokens have 32 bits: after too many wrong ones in
-    /// a probe interval, none does until it is over.
+    /// Whether a token from a place where its member is not known to be counts. Tokens have 32 bits: after too many wrong ones
+    /// in a probe interval, none does until it is over.
     fn admit(&self, now: Time, interval: Duration) -> bool {
         now.since(self.since) >= interval || self.count < MAX_GUESSES
     }

@@ -403,6 +403,12 @@ fn the_bound_on_epochs_is_the_same_for_every_claim() {
             bench.node.on_alive(&message::Alive { epoch, ..alive(name, 0, addr(1)) }, by_itself);
             assert_eq!(bench.member(name).is_some(), listed, "by itself: {by_itself}");
         }
+        // Not one by one either: the member that is to supersede it would hear of the last alone.
+        for beyond in 1..1000 {
+            let epoch = latest + 60_000 + beyond;
+            bench.node.on_alive(&message::Alive { epoch, ..alive("a", 0, addr(1)) }, by_itself);
+        }
+        assert_eq!(bench.member("a").map(|member| member.identity.epoch), Some(latest));
     }
 }
 

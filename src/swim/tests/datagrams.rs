@@ -176,10 +176,14 @@ fn an_introduction_causes_no_more_bytes_than_it_has() {
             bench.hear(&failed(name, 9));
             bench.sent();
         }
-        for messages in [vec![Message::Alive(claim)], vec![Message::Digest(Digest { digest: 1 })]] {
-            let packet = forge::packet(name, &messages);
+        for (message, answered) in
+            [(Message::Alive(claim), !known), (Message::Digest(Digest { digest: 1 }), false)]
+        {
+            let packet = forge::packet(name, &[message]);
             bench.node.handle_datagram(bench.now, addr(8), &packet);
-            for (to, sent) in bench.sent() {
+            let sent = bench.sent();
+            assert!(!answered || !sent.is_empty(), "it is pinged");
+            for (to, sent) in sent {
                 assert!(
                     sent.len() <= packet.len(),
                     "{name}: {} bytes to {to} for {}",

@@ -56,6 +56,18 @@ fn made_up_names_keep_nobody_out_who_is_there() {
     bench.node.audit().unwrap();
 }
 
+/// A member that moves has shown its old address alone.
+#[test]
+fn who_says_that_it_moves_takes_nobodys_place() {
+    let mut bench = Bench::new(1);
+    for name in ["v", "a", "b", "c"] {
+        bench.hear(&alive(name, 0, addr(9)));
+    }
+    bench.events();
+    bench.hear(&alive("m1", 1, addr(9)));
+    assert_eq!((bench.kinds(), bench.member("m1").map(|m1| m1.addr)), (vec![], Some(addr(1))));
+}
+
 #[test]
 fn nobody_else_is_at_a_nodes_own_address() {
     let mut bench = Bench::new(1);

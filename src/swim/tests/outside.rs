@@ -186,18 +186,6 @@ fn members_that_move_to_one_address_are_few() {
 }
 
 #[test]
-fn whoever_was_driven_beyond_a_bound_is_listed_by_who_starts_later() {
-    let mut bench = Bench::new(2);
-    let token = bench.node.token_for("x", addr(9));
-    let epoch = bench.node.latest_epoch();
-    let x = Alive { name: "x", epoch, incarnation: 0, addr: addr(9), tags: &[] };
-    say(&mut bench, "x", addr(9), token, &[ping(), Message::Alive(x)]);
-    assert!(bench.member("x").is_some(), "it says so itself");
-    bench.hear(&Alive { name: "y", ..x });
-    assert!(bench.member("y").is_some(), "others say so");
-}
-
-#[test]
 fn who_leaves_does_not_take_its_successor_along() {
     let mut bench = Bench::new(3);
     let own = bench.node.local().identity;
