@@ -1,7 +1,8 @@
 //! Stamps: an order of what different members say, which follows causes as far as members heard of each other.
 //!
 //! A stamp is the time of day in milliseconds, times 2¹⁶, and greater than any that was heard. One that is far ahead of this
-//! node's clock counts as no more than so far ahead, so that nobody can drive the order away. What it is the stamp of is taken
+//! node's clock counts as no more than so far ahead of the moment at which it comes, so that nobody can drive the order away;
+//! of such clocks members may differ in what they take for the later. What it is the stamp of is taken
 //! in all the same: a clock that is wrong, or stood still while its machine was suspended, keeps nothing from a node.
 
 use std::time::Duration;

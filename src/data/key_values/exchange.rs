@@ -143,7 +143,7 @@ impl KeyValues {
             }
             DataMessage::KeyValue(said) => {
                 if let Some(delta) = &mut exchange.delta {
-                    let slot = Slot::new(said, now).counts_as(self.stamps.hear(now, said.stamp));
+                    let slot = self.slot_of(now, said);
                     if !delta.take(said, slot) {
                         self.counted.refused += 1;
                         exchange.delta = None;

@@ -38,8 +38,10 @@ pub struct Entry {
     /// Which of the owner's changes it was: they are counted from 1 in each life of the owner.
     pub version: u64,
     /// When it was set, by the owner's clock: milliseconds since 1970, times 65,536. It is greater than that of anything its
-    /// owner had heard of, so what was set because of something else counts as later. One that was more than ten minutes ahead
-    /// of this node's clock when it came counts as ten minutes ahead.
+    /// owner had heard of, so what was set because of something else counts as later, everywhere: unless the clock of an owner
+    /// is more than ten minutes ahead of those of others. A stamp that is so far ahead of this node's clock when it comes counts
+    /// as ten minutes ahead of that moment (`implausible_entries`), so it counts differently where it came later, and two
+    /// members may differ for good in which of two values is the later one.
     pub stamp: u64,
 }
 

@@ -259,12 +259,19 @@ impl KeyValues {
         }
         let owner = self.name_of(said.owner);
         self.ensure(&owner, said.epoch, listed.is_some_and(|(_, is_live)| is_live));
-        let slot = Slot::new(said, now).counts_as(self.stamps.hear(now, said.stamp));
+        let slot = self.slot_of(now, said);
         let more = (1, said.key.len() + said.value.len());
         if self.grow(&owner, said.version, more, |map| map.hear(said.key.into(), slot)) {
             self.plan_sweep(now, node, said.flags & DELETED != 0);
             self.spread(now, &owner, said.key);
         }
+    }
+
+    /// A change that was told, with the stamp that counts here.
+    fn slot_of(&mut self, now: Time, said: &KeyValue<'_>) -> Slot {
+        let counts = self.stamps.hear(now, said.stamp);
+        self.counted.implausible += u64::from(counts < said.stamp);
+        Slot::new(said, now).counts_as(counts)
     }
 
     /// What membership says of a member.

@@ -2,11 +2,11 @@
 
 use super::{
     super::{Exchange, map::MAX_MAP},
-    trials::{cluster, delete, key_values, map_at, run_until_true, secs, set, try_set, value_at},
+    trials::{cluster, delete, key_values, map_at, run_until_true, secs, set, value_at},
 };
 use crate::{
     sim::World,
-    swim::{Config, Node},
+    swim::Config,
     wire::data::{DataMessage, KeyValue, KeyValueDelta},
 };
 
@@ -45,7 +45,9 @@ fn a_node_whose_clock_is_wrong_has_all_keys_and_all_have_its_own() {
         run_until_true(&mut world, secs(30));
         comes_to_rest(&mut world);
         for host in world.up() {
-            assert_eq!(world.metrics(host).implausible_entries, 0);
+            // Whose clock is behind finds those of the others ahead.
+            let is_ahead = if hours > 0 { host != 2 } else { host == 2 };
+            assert_eq!(world.metrics(host).implausible_entries > 0, is_ahead, "n{host}, {hours} hours");
         }
     }
 }
@@ -144,14 +146,4 @@ fn of_more_than_there_is_room_for_what_is_held_stays_and_the_rest_is_refused_onc
     delete(&mut world, 2, "k");
     run_until_true(&mut world, secs(60));
     assert!(refused(&world).0);
-}
-
-#[test]
-fn a_refusal_does_not_look_at_all_owners() {
-    let mut world = cluster(12, 3, Config::lan);
-    world.drive_with(0, |endpoint, _| endpoint.key_values.max_bytes = 100);
-    assert!(try_set(&mut world, 1, "k", Some(&[7; 500])).is_ok());
-    world.run_for(secs(5));
-    let node: &Node = world.node(0);
-    assert!(node.listed_life("n1").is_some() && map_at(&world, 0, "n1").is_some_and(|map| map.len() == 0));
 }
