@@ -1004,7 +1004,8 @@ syncswim_status syncswim_message_status(const struct syncswim_message *message);
 
 /**
  * How many messages and broadcasts of that member are lost for the mailbox: it was full, or broadcasts did not come and will
- * not. It has no topic and no payload then. 0 if it says something, or if the call failed.
+ * not. It has no topic and no payload then; and no sender, if it is what was lost of many members together. 0 if it says
+ * something, or if the call failed.
  */
 uint64_t syncswim_message_lost(const struct syncswim_message *message);
 

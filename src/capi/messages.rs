@@ -412,7 +412,8 @@ pub extern "C" fn syncswim_message_status(message: *const syncswim_message) -> s
 }
 
 /// How many messages and broadcasts of that member are lost for the mailbox: it was full, or broadcasts did not come and will
-/// not. It has no topic and no payload then. 0 if it says something, or if the call failed.
+/// not. It has no topic and no payload then; and no sender, if it is what was lost of many members together. 0 if it says
+/// something, or if the call failed.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_message_lost(message: *const syncswim_message) -> u64 {
     value(0, || Ok(MESSAGES.get(message)?.lost))

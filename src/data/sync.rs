@@ -27,7 +27,7 @@ use super::{
     key_values::{self, KeyValues},
 };
 use crate::{
-    swim::{BackOff, Life, Node, StreamFailure, StreamId, StreamStep, Time},
+    swim::{BackOff, Life, Node, NotOpened, StreamFailure, StreamId, StreamStep, Time},
     wire::{
         data::{DataDigest, DataEnd, DataHello, DataMessage},
         frame::MAX_FRAME,
@@ -207,11 +207,16 @@ impl Sync {
 
     fn open(&mut self, now: Time, node: &mut Node, parts: &Parts<'_>, with: &Life) {
         let timeout = node.config().stream_timeout;
-        if let Ok(stream) = node.open_data_stream(now, with, timeout) {
-            let mut exchange = Exchange::new(with.clone(), true, parts.digests());
-            exchange.begin_turn(parts);
-            self.exchanges.insert(stream, exchange);
-            self.begun += 1;
+        match node.open_data_stream(now, with, timeout) {
+            Ok(stream) => {
+                let mut exchange = Exchange::new(with.clone(), true, parts.digests());
+                exchange.begin_turn(parts);
+                self.exchanges.insert(stream, exchange);
+                self.begun += 1;
+            }
+            Err(NotOpened::NotLive) => {}
+            // It is tried again soon.
+            Err(NotOpened::Full | NotOpened::FullWithIt) => _ = self.urgent.get_or_insert(with.clone()),
         }
     }
 

@@ -131,6 +131,9 @@ impl Gossip {
     /// one result for each. Members are asked directly, some at a time; gossip has no part in it. If the filter matches nobody, it
     /// ends at once, and is [not complete](QueryReport::is_complete).
     ///
+    /// What was not read yet is held in memory, however much it is: up to 1 MiB of each member that was asked, so a thousand
+    /// members can make it 1 GiB. Read answers as they come, and have them be small, or ask fewer members at a time.
+    ///
     /// ```
     /// use syncswim::{Gossip, GossipConfig, Query};
     ///

@@ -233,15 +233,21 @@ impl Node {
         self.given(now, || Input::OpenDataStream { name: (&*to.name).into(), epoch: to.epoch, timeout });
         self.advance(now);
         let id = self.live_member(to).ok_or(NotOpened::NotLive)?;
-        self.has_room_for_data_stream(true, to)?;
+        self.has_room_for_data_stream(true, to, (0, 0))?;
         let addr = self.table.get(id).addr;
         self.open(Purpose::Data(to.clone()), addr, timeout).ok_or(NotOpened::Full)
     }
 
-    /// Whether there may be one more stream of the layer above beside those that this node opened, or others did.
-    fn has_room_for_data_stream(&self, opened: bool, with: &Life) -> Result<(), NotOpened> {
+    /// Whether there may be one more stream of the layer above beside those that this node opened, or others did, and after it
+    /// still as many as are spared, in all and with that member.
+    pub(crate) fn has_room_for_data_stream(
+        &self,
+        opened: bool,
+        with: &Life,
+        spared: (usize, usize),
+    ) -> Result<(), NotOpened> {
         let is_ours = |id: &&StreamId| self.streams.opened.contains_key(id) == opened;
-        let (mut all, mut with_it) = (0, 0);
+        let (mut all, mut with_it) = spared;
         // The order does not matter for a count.
         self.streams.ids().filter(is_ours).filter_map(|id| self.data_stream(*id)).for_each(|life| {
             all += 1;
@@ -314,7 +320,7 @@ impl Node {
         let sender = self.recognize(peer, true, header.sender, header.token);
         self.note_data_from(self.id_of(&sender).filter(|_| sender.proven));
         let Some(life) = self.data_sender() else { return false };
-        if self.has_room_for_data_stream(false, &life).is_err() {
+        if self.has_room_for_data_stream(false, &life, (0, 0)).is_err() {
             self.metrics.refused_streams += 1;
             return false;
         }

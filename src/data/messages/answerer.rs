@@ -90,9 +90,10 @@ impl Answerer {
             Known::New => {}
             Known::Seen(entry) => return Some(answer_of(entry)),
             Known::Over => return Some(Status::Forgotten.into()),
+            // Any answer could be followed by a copy that finds room.
             Known::NoRoom => {
                 self.refused += 1;
-                return Some(Status::Busy.into());
+                return None;
             }
         }
         let entry = match payload {
@@ -127,7 +128,7 @@ impl Answerer {
         if let Some(answer) = own(ask.topic) {
             return Entry::Answered(Answer { status: Status::Answered, payload: answer.into() });
         }
-        self.expire(now, ask.topic);
+        self.expire(now, ask.topic, payload.len());
         let until = now + ask.within;
         let (from, topic) = (ask.from.clone(), ask.topic.into());
         match self.servers.push(RequestItem { from, id: ask.id, topic, payload, until }) {
@@ -141,15 +142,20 @@ impl Answerer {
     }
 
     /// What its senders have given up is no longer for the application.
-    fn expire(&mut self, now: Time, topic: &str) {
-        for over in self.servers.expire(now, topic) {
-            self.memory.note(now, &over.from, over.id, Entry::Answered(Status::Dropped.into()));
+    fn expire(&mut self, now: Time, topic: &str, more: usize) {
+        for over in self.servers.expire(now, topic, more) {
+            self.note_dropped(now, &over);
         }
+    }
+
+    /// The application will not be asked.
+    pub(super) fn note_dropped(&mut self, now: Time, item: &RequestItem) {
+        self.memory.note(now, &item.from, item.id, Entry::Answered(Status::Dropped.into()));
     }
 
     /// The oldest request for the application whose sender waits for the answer.
     pub(super) fn take_request(&mut self, now: Time, topic: &str) -> Option<RequestItem> {
-        self.expire(now, topic);
+        self.expire(now, topic, 0);
         loop {
             let item = self.servers.take(topic)?;
             if self.is_awaited(now, &item.from, item.id) {
@@ -208,5 +214,33 @@ fn answer_of(entry: Entry) -> Answer {
     match entry {
         Entry::Pending(_) => Status::Pending.into(),
         Entry::Answered(answer) => answer,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn take_in(answerer: &mut Answerer, at: u64, from: &str) -> Option<Status> {
+        let from = Life { name: from.into(), epoch: 1 };
+        let id = AskId { slot: 1, epoch: 1, number: 1 };
+        let ask = Arrived { from: &from, id, kind: AskKind::Message, topic: "t", within: MINUTE };
+        let now = Time::from_origin(Duration::from_secs(at));
+        answerer.take_in(now, &ask, Some(Arc::default()), |_| None).map(|answer| answer.status)
+    }
+
+    #[test]
+    fn what_there_is_no_room_to_remember_is_not_answered_as_a_copy_may_find_room() {
+        let mut answerer = Answerer::default();
+        for sender in 0..65_536 {
+            assert_eq!(take_in(&mut answerer, 0, &sender.to_string()), Some(Status::NoReader));
+        }
+        let reader = answerer.mailboxes.open("t".into()).unwrap();
+        assert_eq!((take_in(&mut answerer, 1, "late"), answerer.refused), (None, 1));
+        assert_eq!(take_in(&mut answerer, 121, "late"), Some(Status::Taken));
+        assert_eq!(take_in(&mut answerer, 122, "late"), Some(Status::Taken));
+        assert_eq!(std::iter::from_fn(|| reader.try_recv().ok()).count(), 1);
     }
 }

@@ -7,6 +7,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    mem,
     sync::Arc,
     time::Duration,
 };
@@ -44,6 +45,8 @@ const DATAGRAMS: u32 = 3;
 const ALL_DATAGRAMS: u32 = 10;
 /// Beside a stream the pause grows no more.
 const MAX_DOUBLED: u32 = 2;
+/// Of the streams that this node may open, and of those to one member, so many are left to syncs.
+const SPARED_STREAMS: (usize, usize) = (2, 1);
 /// The first pause after which it is looked whether a member has answered a greeting; it doubles.
 const MEETING: Duration = Duration::from_millis(5);
 
@@ -75,6 +78,8 @@ pub(super) struct Asker {
     by_stream: BTreeMap<StreamId, u64>,
     /// Those that need a stream and have none yet.
     streamless: BTreeSet<u64>,
+    /// Whether there may be a stream for one of them, as far as it is known.
+    may_open: bool,
     /// Streams whose asks are settled, or wait for the application.
     needless: Vec<StreamId>,
     /// Of asks, and of queries that have not asked all.
@@ -277,7 +282,7 @@ impl Asker {
             acts(Act::Datagram(id));
         }
         if !by_datagram {
-            self.streamless.insert(id);
+            (_, self.may_open) = (self.streamless.insert(id), true);
             ask.step = if is_pending { Step::Pending } else { Step::Streaming };
         }
         Ok(next)
@@ -298,16 +303,25 @@ impl Asker {
     /// Opens streams for those that need one, as far as there may be more: the oldest first, and none behind others of its
     /// member.
     fn open_streams(&mut self, node: &mut Node, now: Time) {
-        let mut full = BTreeSet::new();
-        let waiting: Vec<u64> = self.streamless.iter().copied().collect();
-        for id in waiting {
+        if !mem::take(&mut self.may_open) {
+            return;
+        }
+        let (mut full, mut last) = (BTreeSet::new(), 0);
+        while let Some(id) = self.streamless.range(last + 1..).next().copied() {
+            last = id;
             let Some(ask) = self.asks.get(&id) else { continue };
             if full.contains(&ask.to.name) {
                 continue;
             }
-            match node.open_data_stream(now, &ask.to, ask.left(now).min(node.config().stream_timeout)) {
+            let timeout = ask.left(now).min(node.config().stream_timeout);
+            let room = node.has_room_for_data_stream(true, &ask.to, SPARED_STREAMS);
+            match room.and_then(|()| node.open_data_stream(now, &ask.to, timeout)) {
                 Ok(stream) => drop(self.by_stream.insert(stream, id)),
-                Err(NotOpened::Full) => return,
+                Err(NotOpened::Full) => {
+                    // Of the end of streams that are none of data nobody tells.
+                    self.may_open = true;
+                    return;
+                }
                 Err(NotOpened::FullWithIt) => {
                     full.insert(Arc::clone(&ask.to.name));
                     continue;
@@ -349,6 +363,7 @@ impl Asker {
             }
             self.reset_timer(id, now + pause);
         }
+        self.may_open = true;
         self.open_streams(node, now);
     }
 
@@ -408,7 +423,7 @@ impl Asker {
             return;
         }
         let deadline = ask.deadline;
-        self.streamless.insert(id);
+        (_, self.may_open) = (self.streamless.insert(id), true);
         self.reset_timer(id, deadline);
         self.open_streams(node, now);
     }
@@ -446,7 +461,7 @@ impl Asker {
 
     /// Streams that are to be closed.
     pub(super) fn take_needless(&mut self) -> Vec<StreamId> {
-        std::mem::take(&mut self.needless)
+        mem::take(&mut self.needless)
     }
 
     fn settle(&mut self, now: Time, id: u64, outcome: Outcome) {

@@ -6,7 +6,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::{
     AskId, MAX_MESSAGE, Mailbox, NewAsk, RequestItem, Settled, Status, TooLate, TooMany, Topics,
-    status::Answer,
+    answerer::Ready, status::Answer,
 };
 use crate::{
     data::Endpoint,
@@ -80,6 +80,8 @@ impl Endpoint {
             if self.present_life(&item.from).is_some() {
                 return Some(item);
             }
+            // It may be back a moment later, and ask.
+            self.messages.answerer.note_dropped(now, &item);
         }
     }
 
@@ -92,9 +94,16 @@ impl Endpoint {
     /// A reader of requests is gone.
     pub(crate) fn close_server(&mut self, now: Time, topic: &str) {
         for ready in self.messages.answerer.close_server(now, topic) {
-            self.messages.send_answer(&mut self.node, now, ready);
+            let _ = self.send_answer(now, ready);
         }
         self.settle(now);
+    }
+
+    /// Sends an answer to the present life of whom it is for.
+    fn send_answer(&mut self, now: Time, ready: Ready) -> Result<(), TooLate> {
+        let to = self.present_life(&ready.to).ok_or(TooLate)?;
+        self.messages.send_answer(&mut self.node, now, Ready { to, ..ready });
+        Ok(())
     }
 
     /// The application answers a request, refuses it, or drops it.
@@ -107,9 +116,8 @@ impl Endpoint {
     ) -> Result<(), TooLate> {
         debug_assert!(payload.len() <= MAX_MESSAGE, "its caller has looked");
         let answer = Answer { status, payload: payload.into() };
-        let mut ready = self.messages.answerer.answer(now, to, id, answer)?;
-        ready.to = self.present_life(to).ok_or(TooLate)?;
-        self.messages.send_answer(&mut self.node, now, ready);
+        let ready = self.messages.answerer.answer(now, to, id, answer)?;
+        self.send_answer(now, ready)?;
         self.settle(now);
         Ok(())
     }

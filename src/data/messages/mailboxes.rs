@@ -17,6 +17,8 @@ const MAX_UNREAD: usize = 1024;
 const MAX_UNREAD_BYTES: usize = 4 << 20;
 /// Mailboxes: each message is held to the topics of each.
 const MAX_INBOXES: usize = 64;
+/// Senders of which a mailbox counts apart what is lost.
+const MAX_LOSERS: usize = 256;
 
 /// Which topics an inbox is for.
 ///
@@ -77,7 +79,8 @@ pub enum MessageKind {
         /// Its sender counts its broadcasts, from 1 in each of its lives.
         seq: u64,
         /// Orders the broadcasts of all senders, as far as they heard of each other: whoever sends after it has received one
-        /// gives a greater stamp.
+        /// gives a greater stamp. One that is more than ten minutes ahead of this node's clock counts as ten minutes ahead of
+        /// the moment at which it came; so of a sender whose clock is so wrong the order differs from member to member.
         stamp: u64,
         /// So many of its sender just before it are missing. They may still come, late.
         gap: u64,
@@ -86,7 +89,8 @@ pub enum MessageKind {
     },
     /// So many messages and broadcasts of the sender are lost for this inbox: it was full, or broadcasts did not come and will
     /// not. What depends on them is to be looked at anew. Topic and payload are empty. Of broadcasts that did not come only an
-    /// inbox is told that gets broadcasts.
+    /// inbox is told that gets broadcasts. If it is of more than 256 senders at a time, what is lost of the others is told
+    /// together, with an empty name as the sender.
     #[non_exhaustive]
     Lost {
         /// How many, of whichever topics.
@@ -118,10 +122,27 @@ pub(crate) struct Mailbox {
     topics: Topics,
     unread: VecDeque<Item>,
     bytes: usize,
-    /// What is lost for this reader of each sender, behind what is unread.
-    lost: BTreeMap<Life, u64>,
+    /// What is lost for this reader, behind what is unread.
+    lost: Lost,
     /// Broadcasts that did not come, as long as it has got none.
-    unheard: Option<BTreeMap<Life, u64>>,
+    unheard: Option<Lost>,
+}
+
+/// How much is lost of each sender; of those that are too many, under no name.
+#[derive(Debug, Default)]
+struct Lost(BTreeMap<Life, u64>);
+
+impl Lost {
+    fn add(&mut self, from: &Life, count: u64) {
+        let is_apart = self.0.len() < MAX_LOSERS || self.0.contains_key(from);
+        let from = if is_apart { from.clone() } else { Life { name: "".into(), epoch: 0 } };
+        let lost = self.0.entry(from).or_default();
+        *lost = lost.saturating_add(count);
+    }
+
+    fn pop(&mut self) -> Option<Item> {
+        self.0.pop_first().map(|(from, count)| Item::lost(from, count))
+    }
 }
 
 impl Mailbox {
@@ -130,31 +151,32 @@ impl Mailbox {
         self.unread.push_back(item);
     }
 
-    /// Takes a broadcast, and says how many are lost for the reader by that. While it is to be told of others, they are all
-    /// lost.
+    /// Takes a broadcast, and says how many are lost for the reader by that.
     fn hear(&mut self, item: &Item) -> u64 {
-        for (from, count) in self.unheard.take().into_iter().flatten() {
-            self.push(Item::lost(from, count));
+        for (from, count) in self.unheard.take().into_iter().flat_map(|unheard| unheard.0) {
+            self.lost.add(&from, count);
         }
-        if self.lost.is_empty() && self.takes(item.payload.len()) || item.folds && self.fold(item) {
-            self.push(item.clone());
-            return 0;
-        }
-        self.miss(item)
+        self.take(item)
     }
 
     /// Takes a message that others take, and says how many are lost for the reader by that.
     fn take(&mut self, item: &Item) -> u64 {
-        if self.takes(item.payload.len()) {
-            self.push(item.clone());
-            return 0;
+        if self.has_room_for(item) {
+            while let Some(lost) = self.lost.pop() {
+                self.push(lost);
+            }
+        } else if !(item.folds && self.fold(item)) {
+            self.lost.add(&item.from, 1);
+            return 1;
         }
-        self.miss(item)
+        self.push(item.clone());
+        0
     }
 
-    fn miss(&mut self, item: &Item) -> u64 {
-        *self.lost.entry(item.from.clone()).or_default() += 1;
-        1
+    /// Whether there is room for it, and before it for what the reader is to be told of what was lost.
+    fn has_room_for(&self, item: &Item) -> bool {
+        self.unread.len() + self.lost.0.len() < MAX_UNREAD
+            && self.bytes + item.payload.len() <= MAX_UNREAD_BYTES
     }
 
     /// Takes out what a newer one of its topic replaces.
@@ -166,16 +188,7 @@ impl Mailbox {
     }
 
     fn lose(&mut self, from: &Life, count: u64) {
-        if self.unheard.is_none() && self.lost.is_empty() && self.takes(0) {
-            self.push(Item::lost(from.clone(), count));
-        } else {
-            let lost = self.unheard.as_mut().unwrap_or(&mut self.lost).entry(from.clone()).or_default();
-            *lost = lost.saturating_add(count);
-        }
-    }
-
-    fn takes(&self, len: usize) -> bool {
-        self.unread.len() < MAX_UNREAD && self.bytes + len <= MAX_UNREAD_BYTES
+        self.unheard.as_mut().unwrap_or(&mut self.lost).add(from, count);
     }
 }
 
@@ -183,16 +196,13 @@ impl Queue for Mailbox {
     type Item = Item;
 
     fn pop(&mut self) -> Option<Item> {
-        let Some(item) = self.unread.pop_front() else {
-            let (from, count) = self.lost.pop_first()?;
-            return Some(Item::lost(from, count));
-        };
+        let Some(item) = self.unread.pop_front() else { return self.lost.pop() };
         self.bytes -= item.payload.len();
         Some(item)
     }
 
     fn is_empty(&self) -> bool {
-        self.unread.is_empty() && self.lost.is_empty()
+        self.unread.is_empty() && self.lost.0.is_empty()
     }
 }
 
@@ -209,8 +219,8 @@ impl Default for Mailboxes {
 impl Mailboxes {
     /// One more mailbox, unless there are too many.
     pub(super) fn open(&self, topics: Topics) -> Option<Subscription<Mailbox>> {
-        let (unread, lost, unheard) = (VecDeque::new(), BTreeMap::new(), Some(BTreeMap::new()));
-        let mailbox = Mailbox { topics, unread, bytes: 0, lost, unheard };
+        let (lost, unheard) = (Lost::default(), Some(Lost::default()));
+        let mailbox = Mailbox { topics, unread: VecDeque::new(), bytes: 0, lost, unheard };
         (self.0.len() < MAX_INBOXES).then(|| self.0.subscribe(mailbox))
     }
 
@@ -221,7 +231,7 @@ impl Mailboxes {
         self.0.publish(|mailbox| {
             if mailbox.topics.holds(&item.topic) {
                 readers += 1;
-                has_room |= mailbox.takes(item.payload.len());
+                has_room |= mailbox.has_room_for(item);
             }
         });
         if !has_room {
@@ -364,6 +374,36 @@ mod tests {
         mailboxes.lose(&from, 1);
         let [first, _, last] = kinds(&reader)[..] else { panic!() };
         assert_eq!((first, last), (MessageKind::Lost { count: 7 }, MessageKind::Lost { count: 1 }));
+    }
+
+    #[test]
+    fn who_reads_again_is_told_what_was_lost_before_what_comes_next_and_loses_nothing_more() {
+        let mailboxes = Mailboxes::default();
+        let reader = open(&mailboxes, "t");
+        (0..=MAX_UNREAD as u64).for_each(|seq| _ = mailboxes.broadcast(&heard(seq, false)));
+        (0..100).for_each(|_| assert!(reader.try_recv().is_ok()));
+        assert_eq!(mailboxes.broadcast(&heard(2000, false)), 0, "there is room");
+        assert_eq!(mailboxes.deliver(&item("t", 1)), TAKEN);
+        let read = kinds(&reader);
+        assert_eq!(read[MAX_UNREAD - 100], MessageKind::Lost { count: 1 });
+        assert_eq!((read.len(), read.last()), (MAX_UNREAD - 97, Some(&MessageKind::Sent)));
+    }
+
+    #[test]
+    fn senders_of_which_something_is_lost_are_bounded_and_no_loss_is_forgotten() {
+        let mailboxes = Mailboxes::default();
+        let (quiet, reader) = (open(&mailboxes, "quiet"), open(&mailboxes, "t"));
+        for epoch in 1..=5000 {
+            mailboxes.lose(&Life { name: "a".into(), epoch }, 1);
+        }
+        assert_eq!(mailboxes.broadcast(&heard(1, false)), 0);
+        mailboxes.0.publish(|mailbox| {
+            let held = mailbox.lost.0.len() + mailbox.unheard.as_ref().map_or(0, |unheard| unheard.0.len());
+            assert!(held <= MAX_LOSERS + 1 && mailbox.unread.len() <= MAX_UNREAD, "{held}");
+        });
+        let read = kinds(&reader);
+        let lost = read.iter().map(|kind| if let MessageKind::Lost { count } = kind { *count } else { 0 });
+        assert_eq!((lost.sum::<u64>(), read.len(), kinds(&quiet).len()), (5000, MAX_LOSERS + 1, 0));
     }
 
     #[test]

@@ -274,12 +274,13 @@ impl Messages {
 
     fn ask_itself(&mut self, node: &mut Node, now: Time, id: u64) {
         let Some(ask) = self.asker.get(id) else { return };
-        let (from, topic, payload) = (ask.to.clone(), Arc::clone(&ask.new.topic), ask.payload());
+        // Its epoch may have risen since the ask was planned.
+        let (from, topic, payload) = (node.own_life(), Arc::clone(&ask.new.topic), ask.payload());
         let (id, life) = (ask.id, ask.life);
         let arrived = Arrived { from: &from, id, kind: ask.kind(), topic: &topic, within: ask.left(now) };
-        if let Some(answer) = self.take_in(node, now, &arrived, life, Some(payload)) {
-            self.asker.on_answer(node, now, &from.name, (id.epoch, id.number), &answer);
-        }
+        // Of this one there are no copies.
+        let answer = self.take_in(node, now, &arrived, life, Some(payload)).unwrap_or(Status::Busy.into());
+        self.asker.on_answer(node, now, &from.name, (id.epoch, id.number), &answer);
     }
 
     fn push(&mut self, waiting: Waiting) {

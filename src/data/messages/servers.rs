@@ -52,6 +52,10 @@ impl Server {
         Some(item)
     }
 
+    fn has_room_for(&self, len: usize) -> bool {
+        self.waiting.len() < MAX_WAITING && self.bytes + len <= MAX_WAITING_BYTES
+    }
+
     fn settle(&self) {
         if self.waiting.is_empty() {
             let _ = self.tokens.try_recv();
@@ -93,12 +97,20 @@ impl Servers {
         self.0.clear();
     }
 
-    /// Takes out the requests whose senders have given up, from the oldest on.
-    pub(super) fn expire(&mut self, now: Time, topic: &str) -> Vec<RequestItem> {
+    /// Takes out the requests whose senders have given up, from the oldest on; all of them if there is no room for so many bytes
+    /// more.
+    pub(super) fn expire(&mut self, now: Time, topic: &str, more: usize) -> Vec<RequestItem> {
         let Some(server) = self.0.get_mut(topic) else { return Vec::new() };
         let mut over = Vec::new();
         while server.waiting.front().is_some_and(|first| first.until <= now) {
             over.extend(server.pop());
+        }
+        if !server.has_room_for(more) {
+            let (awaited, given_up): (VecDeque<_>, VecDeque<_>) =
+                server.waiting.drain(..).partition(|item| item.until > now);
+            server.waiting = awaited;
+            server.bytes -= given_up.iter().map(|item| item.payload.len()).sum::<usize>();
+            over.extend(given_up);
         }
         server.settle();
         over
@@ -107,11 +119,10 @@ impl Servers {
     /// Has a request wait.
     pub(super) fn push(&mut self, item: RequestItem) -> Result<(), NotServed> {
         let server = self.0.get_mut(&item.topic).ok_or(NotServed::NoReader)?;
-        let len = item.payload.len();
-        if server.waiting.len() >= MAX_WAITING || server.bytes + len > MAX_WAITING_BYTES {
+        if !server.has_room_for(item.payload.len()) {
             return Err(NotServed::Full);
         }
-        server.bytes += len;
+        server.bytes += item.payload.len();
         server.waiting.push_back(item);
         server.settle();
         Ok(())
@@ -156,10 +167,14 @@ mod tests {
     fn a_full_queue_has_room_again_once_senders_have_given_up() {
         let mut servers = Servers::default();
         let _tokens = servers.open("t");
-        (0..MAX_WAITING as u64).for_each(|id| servers.push(item(id, 1 + id / 200)).unwrap());
+        // The first one waits for the longest time.
+        let until = |id| if id == 0 { 99 } else { 1 + id / 200 };
+        (0..MAX_WAITING as u64).for_each(|id| servers.push(item(id, until(id))).unwrap());
         assert_eq!(servers.push(item(999, 9)), Err(NotServed::Full));
         let second = Time::from_origin(std::time::Duration::from_secs(1));
-        assert_eq!(servers.expire(second, "t").len(), 200);
+        assert_eq!(servers.expire(second, "t", 0).len(), 199);
         assert_eq!(servers.push(item(999, 9)), Ok(()));
+        assert_eq!(servers.take("t"), Some(item(0, 99)));
+        assert_eq!(servers.take("t"), Some(item(200, 2)));
     }
 }

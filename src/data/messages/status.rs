@@ -79,7 +79,7 @@ pub enum Unanswered {
         /// Why.
         reason: String,
     },
-    /// Its application dropped the request unanswered.
+    /// Its application dropped the request unanswered, or was not given it, as this node was thought to have departed.
     Dropped,
     /// Nobody there serves the topic.
     NoReader,

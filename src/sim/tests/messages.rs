@@ -1,6 +1,7 @@
 //! Messages, requests and queries between nodes of a world.
 
 mod promises;
+mod streams;
 
 use std::{cell::RefCell, collections::VecDeque, time::Duration};
 
@@ -11,8 +12,9 @@ use crate::{
     EndedBy, Topics, Unanswered,
     data::messages::{AskKind, Mailbox, NewAsk, NotAsked, RequestItem, Settled, Status, TooLate, TooMany},
     membership::fanout::Subscription,
-    sim::World,
+    sim::{World, addr, forge},
     swim::{Config, Life, MemberState},
+    wire::message::{Failed, Message},
 };
 
 type Outcome = Result<std::sync::Arc<[u8]>, Unanswered>;
@@ -382,52 +384,6 @@ fn what_is_not_used_costs_nothing() {
 }
 
 #[test]
-fn a_large_message_that_many_small_ones_overtake_arrives() {
-    let mut world = cluster(2);
-    world.run_for(10 * SECOND);
-    let inbox = inbox(&mut world, 1);
-    let large: Vec<_> = (0..60).map(|_| send(&mut world, 0, 1, &[7; 200_000])).collect();
-    let mut overtook = 0;
-    while large.iter().any(Receiver::is_empty) {
-        let small: Vec<_> = (0..50).map(|_| send(&mut world, 0, 1, b"small")).collect();
-        let is_over = |settled: &[Receiver<Settled>]| settled.iter().all(|settled| !settled.is_empty());
-        world.run_until("the small ones", SECOND, |_| is_over(&small));
-        overtook += small.len();
-        while inbox.try_recv().is_ok() {}
-    }
-    assert!(overtook > 256, "{overtook}");
-    assert!(large.iter().all(|settled| outcome(settled) == Some(taken())), "after {overtook} small ones");
-    assert_eq!(world.node(1).metrics().refused_streams, 0);
-}
-
-#[test]
-fn asks_that_need_a_stream_get_one_in_their_order() {
-    let mut world = cluster(2);
-    let inbox = inbox(&mut world, 1);
-    let settled: Vec<_> = (0..60_u8).map(|at| send(&mut world, 0, 1, &[at; 50_000])).collect();
-    world.run_until("all", 10 * SECOND, |_| settled.iter().all(|settled| !settled.is_empty()));
-    let read: Vec<_> = std::iter::from_fn(|| inbox.try_recv().ok()).map(|item| item.payload[0]).collect();
-    // Four are under way at the same time.
-    let is_near = |(place, at): (usize, &u8)| place.abs_diff(usize::from(*at)) <= 4;
-    assert!(read.len() == 60 && read.iter().enumerate().all(is_near), "{read:?}");
-    assert_eq!(world.node(0).metrics().refused_streams + world.node(1).metrics().refused_streams, 0);
-}
-
-#[test]
-fn where_only_streams_reach_the_asker_an_answer_comes_within_a_second() {
-    let mut world = World::new(3);
-    world.net.no_udp = true;
-    world.start_cluster(2, Config::lan);
-    world.run_for(20 * SECOND);
-    let _tokens = serve(&mut world, 1);
-    let settled = try_ask(&mut world, (0, 1), AskKind::Request, b"?", 60 * SECOND).unwrap();
-    world.run_for(20 * SECOND);
-    let item = take(&mut world, 1).unwrap();
-    assert_eq!(answer(&mut world, 1, &item, Status::Answered, b"!"), Ok(()));
-    assert_eq!(outcome_within(&mut world, millis(1200), &settled), Ok((*b"!").into()));
-}
-
-#[test]
 fn a_query_that_is_given_up_asks_nobody_any_more() {
     let mut world = cluster(3);
     let (_, answers) = query(&mut world, 0, "jobs", 3600 * SECOND);
@@ -479,6 +435,50 @@ fn an_answer_to_who_is_gone_is_too_late_and_its_requests_are_not_handed_out() {
     assert_eq!(answer(&mut world, 1, &item, Status::Answered, b"!"), Err(TooLate));
     assert_eq!(take(&mut world, 1), None);
     drop(both);
+}
+
+#[test]
+fn who_comes_back_is_told_that_its_request_was_passed_over_meanwhile() {
+    let mut world = cluster(3);
+    world.run_for(10 * SECOND);
+    let _tokens = serve(&mut world, 1);
+    let settled = try_ask(&mut world, (0, 1), AskKind::Request, b"?", 600 * SECOND).unwrap();
+    world.run_for(SECOND);
+    world.pause(0, 30 * SECOND);
+    world.run_until("the verdict", 30 * SECOND, |world| world.state(1, "n0") == Some(MemberState::Failed));
+    assert_eq!(take(&mut world, 1), None);
+    assert_eq!(outcome_within(&mut world, 60 * SECOND, &settled), Err(Unanswered::Dropped));
+}
+
+/// Has a node hear from another one that a later life of its own has failed: its epoch rises.
+fn raise_epoch(world: &mut World, host: usize, by: usize) {
+    let own = life(world, host);
+    let from = format!("n{by}");
+    let failed = Failed { name: &own.name, epoch: own.epoch + 1, incarnation: 0 };
+    let token = world.node(host).token_for(&from, addr(by));
+    world.disturbed();
+    let packet = forge::proven_packet(&from, token, &[Message::Failed(failed)]);
+    world.drive_with(host, |endpoint, now| endpoint.handle_datagram(now, addr(by), &packet));
+    assert!(life(world, host).epoch > own.epoch);
+}
+
+#[test]
+fn a_node_whose_epoch_rises_has_its_part_in_its_own_query_and_is_told_that_its_reader_went() {
+    let mut world = cluster(20);
+    world.run_for(10 * SECOND);
+    let (asked, settled) = query(&mut world, 19, "syncswim/ping", 5 * SECOND);
+    // It is asked last, a millisecond later.
+    assert_eq!(asked[19], life(&world, 19));
+    raise_epoch(&mut world, 19, 3);
+    world.run_until("all", SECOND, |_| settled.len() == asked.len());
+    assert!(settled.take().iter().all(|one| one.outcome.is_ok()));
+    let _tokens = serve(&mut world, 1);
+    let settled = request(&mut world, 19, 1, b"?");
+    world.run_for(SECOND);
+    raise_epoch(&mut world, 19, 3);
+    world.run_for(SECOND);
+    world.drive_with(1, |endpoint, now| endpoint.close_server(now, "jobs"));
+    assert_eq!(outcome_within(&mut world, millis(100), &settled), Err(Unanswered::NoReader));
 }
 
 /// What was not sent when a member restarts is for its new life; what was sent is not, and its caller is told which it was.
