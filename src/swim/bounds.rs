@@ -131,8 +131,12 @@ impl Node {
         is_there: bool,
         by_itself: bool,
     ) -> bool {
+        let crowded = !self.has_place_at(addr);
         let marked = known.is_none() && !self.has_room_for_mark(name);
-        let of_mark = self.makes_room_for_mark(name, by_itself).filter(|_| marked);
+        if !crowded && !marked && !self.is_full(known) {
+            return true;
+        }
+        let of_mark = if marked { self.makes_room_for_mark(name, by_itself) } else { None };
         let unverified = !self.table.rings.unverified().is_empty();
         if !self.has_room_at(addr, is_there)
             || marked && of_mark.is_none()

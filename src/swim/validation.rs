@@ -190,12 +190,13 @@ impl Node {
     /// The sender of a datagram, or of a frame in a stream.
     pub(super) fn recognize(&mut self, source: SocketAddr, by_stream: bool, mark: u32, token: u32) -> Sender {
         let shown = self.table.find_mark(mark, |record| token != 0 && record.contact.given == token);
-        let (now, interval, path) =
-            (self.now, self.config.probe_interval, self.table.hash_addr(source) as u32);
+        let (now, interval) = (self.now, self.config.probe_interval);
         // Guesses of others do not mute a member where it is at home, or was heard of last; it opens streams from any port.
         let admitted = shown.filter(|id| {
             let Record { addr, contact, .. } = self.table.get(*id);
-            let is_known = *addr == source || contact.path == path || by_stream && addr.ip() == source.ip();
+            let is_known = *addr == source
+                || by_stream && addr.ip() == source.ip()
+                || contact.path == self.table.path_from(source);
             is_known || self.guesses.admit(now, interval)
         });
         self.metrics.refused_tokens += u64::from(shown.is_some() && admitted.is_none());
@@ -205,12 +206,10 @@ impl Node {
         }
         let met = shown.is_some_and(|id| !self.table.get(id).contact.verified);
         if let Some(id) = shown {
-            let is_elsewhere = self.table.get(id).addr != source;
-            let contact = self.table.contact_mut(id);
-            contact.shown = true;
-            if is_elsewhere && !by_stream {
-                contact.path = path;
+            if self.table.get(id).addr != source && !by_stream {
+                self.table.contact_mut(id).path = self.table.path_from(source);
             }
+            self.table.contact_mut(id).shown = true;
             self.verified(id);
         }
         let id = shown

@@ -323,7 +323,12 @@ impl Table {
     }
 
     /// An IPv4 address goes into one word: every datagram's is looked up, and hashing its fields takes twice as long.
-    pub(super) fn hash_addr(&self, addr: SocketAddr) -> u64 {
+    /// A hash of an address that datagrams come from.
+    pub(super) fn path_from(&self, source: SocketAddr) -> u32 {
+        self.hash_addr(source) as u32
+    }
+
+    fn hash_addr(&self, addr: SocketAddr) -> u64 {
         match addr {
             SocketAddr::V4(addr) => self.hash(u64::from(addr.ip().to_bits()) << 16 | u64::from(addr.port())),
             SocketAddr::V6(addr) => self.hash(addr),
