@@ -195,7 +195,7 @@ static void a_member_is_measured_and_removed_once_it_failed(void)
     do
         IS(syncswim_cluster_rtt(a, "b", &micros, &age), SYNCSWIM_OK);
     while (age == UINT64_MAX);
-    CHECK(micros > 0 && micros < 1000000 && age < 60000);
+    CHECK(micros > 0 && age < 3600000);
     IS(syncswim_cluster_nearest(a, "@others", 5, &members), SYNCSWIM_OK);
     member.struct_size = sizeof member;
     IS(syncswim_members_get(members, 0, &member), SYNCSWIM_OK);
