@@ -56,6 +56,25 @@ fn made_up_names_keep_nobody_out_who_is_there() {
     bench.node.audit().unwrap();
 }
 
+/// Members that return have places of their own: a newcomer takes that of one that never answered, whoever has those.
+#[test]
+fn a_newcomer_takes_a_place_while_members_that_returned_have_the_last_ones() {
+    let mut config = Config::lan("me");
+    config.max_members = 32;
+    let mut bench = Bench::with(config, 5);
+    bench.hear(&failed("m2", 0));
+    let mut at = 10;
+    while bench.node.live() < 30 {
+        bench.hear(&alive(&format!("x{at}"), 0, addr(at)));
+        at += 1;
+    }
+    bench.hear(&alive("m2", 1, addr(2)));
+    assert_eq!(bench.node.live(), 31);
+    bench.hear(&alive("new", 0, addr(9)));
+    assert!(bench.member("new").is_some(), "somebody was evicted for it");
+    assert_eq!((bench.node.live(), bench.node.metrics().evicted_members), (31, 1));
+}
+
 /// A member that moves has shown its old address alone.
 #[test]
 fn who_says_that_it_moves_takes_nobodys_place() {
