@@ -12,41 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::{LONG, await_that, in_time};
-use syncswim::{
-    EndedBy, Error, Filter, Gossip, GossipConfig, MessageKind, Query, RecvTimeoutError, TryRecvError,
-    Unanswered,
-};
+use support::{LONG, await_that, cluster::cluster, in_time};
+use syncswim::{EndedBy, Error, Filter, MessageKind, Query, RecvTimeoutError, TryRecvError, Unanswered};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// Nodes called "a", "b" and so on that see each other.
-fn cluster(n: u8, sealed: bool) -> Vec<Gossip> {
-    let mut nodes: Vec<Gossip> = Vec::new();
-    for at in 0..n {
-        let name = char::from(b'a' + at).to_string();
-        let mut config = GossipConfig::local(name).bind("127.0.0.1:0");
-        if sealed {
-            config = with_key(config);
-        }
-        let seeds = nodes.first().map(|first| first.local().addr.to_string());
-        let config = seeds.into_iter().fold(config, GossipConfig::seed);
-        nodes.push(Gossip::start(config).unwrap());
-    }
-    nodes.iter().for_each(|node| node.wait_for(n.into(), LONG).unwrap());
-    nodes
-}
-
-#[cfg(feature = "encryption")]
-fn with_key(config: GossipConfig) -> GossipConfig {
-    let key: syncswim::Key = "0f".repeat(32).parse().unwrap();
-    config.keyring(&syncswim::Keyring::new(key))
-}
-
-#[cfg(not(feature = "encryption"))]
-fn with_key(config: GossipConfig) -> GossipConfig {
-    config
-}
 
 /// Threads and descriptors of this process.
 fn held() -> (usize, usize) {

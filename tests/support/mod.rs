@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::disallowed_methods, reason = "tests wait in real time, with deadlines")]
 
+pub(crate) mod cluster;
 pub(crate) mod folder;
 pub(crate) mod forge;
 
