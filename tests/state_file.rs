@@ -35,6 +35,12 @@ fn free(n: usize) -> Vec<SocketAddr> {
     sockets.iter().map(|socket| socket.local_addr().unwrap()).collect()
 }
 
+/// That the first lists the second as well: a leave that comes before is told to nobody.
+fn see_each_other(a: &Gossip, b: &Gossip) {
+    b.wait_for(2, LONG).unwrap();
+    a.wait_for(2, LONG).unwrap();
+}
+
 /// A node in a process of its own, which is this program once more; killed when dropped.
 struct Process {
     child: Child,
@@ -162,13 +168,13 @@ fn a_node_that_left_stays_alone_unless_it_is_to_rejoin() {
     let a = Gossip::start(GossipConfig::local("a").bind("127.0.0.1:0")).unwrap();
     let seed = a.local().addr.to_string();
     let b = Gossip::start(config("b", &file).seed(&seed)).unwrap();
-    b.wait_for(2, LONG).unwrap();
+    see_each_other(&a, &b);
     b.shutdown().unwrap();
     let left = || a.members().named("b").is_some_and(|b| b.state == MemberState::Left);
     await_that("it has left", left);
 
     let b = Gossip::start(config("b", &file).rejoin_after_leave(true)).unwrap();
-    b.wait_for(2, LONG).unwrap();
+    see_each_other(&a, &b);
     b.shutdown().unwrap();
     await_that("it has left again", left);
 
