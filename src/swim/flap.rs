@@ -17,6 +17,11 @@ use super::{
 
 /// Probe rounds without trouble after which an away node refutes.
 const STEADY: u32 = 60;
+/// So many probes that fail while their relays are silent, within [`SPELL`] rounds, are trouble. Fewer are none: relays may
+/// be silent on purpose when a member has crashed.
+const SILENCES: usize = 3;
+/// Probe rounds within which they have to fail.
+const SPELL: u32 = 16;
 /// Probe intervals after which a verdict against this node is forgotten.
 const MEMORY: u32 = 600;
 /// Probe intervals after which it refutes in any case: an attacker that holds most of its relays can cause trouble.
@@ -29,8 +34,10 @@ pub(super) struct Flaps {
     /// The last verdict against this node and when it was heard. Also one about an older identity: its refutation came too
     /// late.
     verdict: Option<(Identity, Time)>,
-    /// When this node last had trouble: a probe failed that was not the target's fault, or a stall.
+    /// When this node last had trouble: a stall, or one of several probes that failed with silent relays.
     trouble: Option<Time>,
+    /// When its last [`SILENCES`] such probes failed, the oldest first.
+    silences: VecDeque<Time>,
     /// While away: the identity that the refutation has to supersede.
     held: Option<Identity>,
     held_since: Time,
@@ -53,6 +60,18 @@ impl Flaps {
 
     pub(super) fn note_trouble(&mut self, now: Time) {
         self.trouble = Some(now);
+    }
+
+    /// A probe failed, and its relays were silent.
+    fn note_silence(&mut self, clock: Clock) {
+        self.silences.push_back(clock.now);
+        if self.silences.len() > SILENCES {
+            self.silences.pop_front();
+        }
+        let first = self.silences.front().filter(|_| self.silences.len() == SILENCES);
+        if first.is_some_and(|at| clock.now.since(*at) < clock.stretched.saturating_mul(SPELL)) {
+            self.note_trouble(clock.now);
+        }
     }
 
     /// The verdict that a member is yet to be told of.
@@ -114,6 +133,11 @@ impl Node {
         !self.flaps.is_steady(self.flap_clock())
     }
 
+    /// A probe of this node failed, and its relays, which were not suspected, were silent.
+    pub(super) fn on_silent_relays(&mut self) {
+        self.flaps.note_silence(self.flap_clock());
+    }
+
     /// Other members declared this node failed, perhaps under an older identity.
     pub(super) fn on_own_verdict(&mut self, accused: Identity) {
         self.damp(accused);
@@ -158,11 +182,29 @@ impl Node {
 mod tests {
     use super::*;
 
+    fn clock(seconds: u64) -> Clock {
+        let interval = Duration::from_secs(1);
+        Clock { now: Time::ZERO + Duration::from_secs(seconds), interval, stretched: interval }
+    }
+
+    #[test]
+    fn silent_relays_are_trouble_only_when_several_probes_meet_them_within_a_spell() {
+        let (n, spell) = (SILENCES as u64, u64::from(SPELL));
+        let troubled = |at: &[u64]| {
+            let mut flaps = Flaps::default();
+            at.iter().for_each(|seconds| flaps.note_silence(clock(*seconds)));
+            flaps.trouble.is_some()
+        };
+        let (last, just_in_time) = (1000 + spell, 1001);
+        assert!(!troubled(&(1..n).collect::<Vec<_>>()), "too few");
+        assert!(troubled(&(1..=n).collect::<Vec<_>>()));
+        let with_first = |first: u64| [&[first][..], &vec![last; SILENCES - 1]].concat();
+        assert!(troubled(&with_first(just_in_time)));
+        assert!(!troubled(&with_first(just_in_time - 1)), "the first is too long ago");
+    }
+
     #[test]
     fn of_verdicts_the_newest_counts_until_it_is_old() {
-        let interval = Duration::from_secs(1);
-        let clock =
-            |seconds| Clock { now: Time::ZERO + Duration::from_secs(seconds), interval, stretched: interval };
         let incarnation = |incarnation| Identity { epoch: 1, incarnation };
         let mut flaps = Flaps::default();
         let mut kept = |accused, clock| {

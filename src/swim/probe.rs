@@ -223,7 +223,7 @@ impl Node {
         };
         if doubts > 0 {
             self.health.degrade(doubts, Doubt::Silence, self.now);
-            self.flaps.note_trouble(self.now);
+            self.on_silent_relays();
         }
     }
 
