@@ -181,7 +181,7 @@ impl Node {
             MemberState::Left => self.config.reap_left_after,
             _ => self.config.reap_failed_after,
         };
-        self.timers.set(Timer::Reap(id), record.since + after);
+        self.set_timer_at(Timer::Reap(id), record.since + after);
     }
 
     /// A departed member becomes a tombstone, which is no longer listed; later it is forgotten.

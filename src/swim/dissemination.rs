@@ -70,7 +70,7 @@ impl Node {
 
     pub(super) fn schedule_gossip(&mut self) {
         if !self.timers.is_set(Timer::Gossip) {
-            self.timers.set(Timer::Gossip, self.pace.earliest.max(self.now));
+            self.set_timer_at(Timer::Gossip, self.pace.earliest);
         }
     }
 
@@ -91,7 +91,7 @@ impl Node {
             self.updates.clear();
             return;
         }
-        self.timers.set(Timer::Gossip, self.pace.earliest);
+        self.set_timer_at(Timer::Gossip, self.pace.earliest);
         let fanout = self.config.gossip_fanout;
         let mut picks = self.sample_for(fanout, verified + departed);
         let (mut told, mut doubtful) = (0, 0);

@@ -88,7 +88,7 @@ impl Node {
             self.tell_leave(name, addr, false);
         }
         let next = (self.now + self.config.gossip_interval).min(self.leave.ends);
-        self.timers.set(Timer::Leave, next);
+        self.set_timer_at(Timer::Leave, next);
     }
 
     fn tell_leave(&mut self, name: Arc<str>, addr: SocketAddr, by_stream: bool) {

@@ -289,7 +289,12 @@ impl Node {
     }
 
     pub(super) fn set_timer(&mut self, timer: Timer, delay: Duration) {
-        self.timers.set(timer, self.now + delay);
+        self.set_timer_at(timer, self.now + delay);
+    }
+
+    /// A moment that is over already is now: a timer that is due long since would look as if this node had been held up.
+    pub(super) fn set_timer_at(&mut self, timer: Timer, at: Time) {
+        self.timers.set(timer, at.max(self.now));
     }
 
     /// A delay of three quarters to five quarters, so that nodes do not act in step.

@@ -88,7 +88,7 @@ impl Node {
     pub(super) fn schedule_reconnect(&mut self) {
         let Some((next, _)) = self.reconnects.due.first() else { return };
         let earliest = self.reconnects.last.map_or(Time::ZERO, |last| last + self.config.probe_interval);
-        self.timers.set(Timer::Reconnect, (*next).max(earliest));
+        self.set_timer_at(Timer::Reconnect, (*next).max(earliest));
     }
 
     /// Tries the one that is due; at most one per probe interval.

@@ -226,7 +226,7 @@ impl Node {
             }
             record.suspicion = Some(Box::new(suspicion));
         });
-        self.timers.set(Timer::Suspicion(id), deadline);
+        self.set_timer_at(Timer::Suspicion(id), deadline);
         self.metrics.suspicions += 1;
         self.remember(id, Observation::Suspected);
         if was_alive {
@@ -277,7 +277,7 @@ impl Node {
         let changed = change(suspicion);
         let deadline = suspicion.deadline();
         if deadline != before {
-            self.timers.set(Timer::Suspicion(id), deadline);
+            self.set_timer_at(Timer::Suspicion(id), deadline);
         }
         changed
     }

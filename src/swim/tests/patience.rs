@@ -97,6 +97,20 @@ fn a_stall_puts_off_every_verdict_by_its_length() {
     }
 }
 
+/// A confirmation makes the timeout shorter than what has been waited already. The verdict falls at once then, and nobody was
+/// held up.
+#[test]
+fn a_confirmation_that_comes_late_is_no_stall() {
+    let mut bench = Bench::new(8);
+    bench.hear(&suspect("m2", 0, &["m1"]));
+    bench.pass(secs(8));
+    assert_eq!(bench.standing("m2"), Some((MemberState::Suspect, 0)));
+    bench.hear(&suspect("m2", 0, &["m3", "m4", "m5"]));
+    bench.pass(millis(1));
+    assert_eq!(bench.standing("m2"), Some((MemberState::Failed, 0)));
+    assert_eq!(bench.node.metrics().stalls, 0);
+}
+
 /// Rapid, Figure 10: ten of 200 lose 80 % both ways, and one of them declared a healthy member failed.
 #[test]
 fn a_node_with_trouble_of_its_own_declares_nobody_failed_whom_it_alone_suspects() {
