@@ -2,7 +2,8 @@
 //! failed*.
 //!
 //! A blocking program starts it and gives it an address to join through. It gets a sorted list of live peers, a channel of
-//! changes, and a clean stop. The protocol is SWIM with Lifeguard, on two named threads and the standard library's sockets.
+//! changes, and a clean stop. The protocol is SWIM with Lifeguard, on the standard library's sockets and two threads of its
+//! own, and a few more while there are streams or look-ups.
 //!
 //! ```no_run
 //! use syncswim::{Cluster, GossipConfig, GossipDiscovery};
@@ -22,7 +23,7 @@
 //!     let stop = running.stop_flag().clone();
 //!     ctrlc::set_handler(move || stop.stop()).expect("the only handler"); // SIGINT and SIGTERM raise the stop flag
 //!     for change in &changes {
-//!         println!("active {:?}, left {:?}, removed {:?}", change.active, change.left, change.removed);
+//!         println!("{change}");
 //!     } // ends once the node has left the cluster
 //!     running.join() // waits for every thread; the first error, if one ended it
 //! }

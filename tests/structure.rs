@@ -1,4 +1,5 @@
-//! The rooms of `src/`, its folders and the files beside them, depend one way: there is no circle between them.
+//! What the documents say of the tree is true: the rooms of `src/`, its folders and the files beside them, depend as the
+//! whiteboard shows, lists name every file, and the tests that are cited exist.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -53,9 +54,26 @@ fn named(code: &str) -> BTreeSet<String> {
     found
 }
 
-#[test]
-fn rooms_depend_one_way() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn document(name: &str) -> String {
+    fs::read_to_string(root().join(name)).unwrap()
+}
+
+/// What stands between two such characters, in each line.
+fn between(text: &str, c: char) -> impl Iterator<Item = &str> {
+    text.lines().flat_map(move |line| line.split(c).skip(1).step_by(2))
+}
+
+fn is_name(text: &str) -> bool {
+    text.chars().all(|c| c.is_alphanumeric() || c == '_')
+}
+
+/// What each room of `src/` uses of others.
+fn uses() -> BTreeMap<String, BTreeSet<String>> {
+    let root = root().join("src");
     let room = |path: &Path| {
         let inside = path.strip_prefix(&root).unwrap().iter().next().unwrap();
         Path::new(inside).file_stem().unwrap().to_string_lossy().into_owned()
@@ -85,10 +103,143 @@ fn rooms_depend_one_way() {
     }
     let edges: usize = uses.values().map(BTreeSet::len).sum();
     assert!(edges > 40, "only {edges} were found: {uses:?}");
+    uses
+}
+
+/// The row of each room on the whiteboard of `ARCHITECTURE.md`; and the files that everything may use, which it names above.
+fn whiteboard() -> (BTreeMap<String, usize>, BTreeSet<String>) {
+    let text = document("ARCHITECTURE.md");
+    let (_, board) = text.split_once("## Whiteboard").unwrap();
+    let (above, board) = board.split_once("```text").unwrap();
+    let (board, _) = board.split_once("```").unwrap();
+    let mut rows = BTreeMap::new();
+    for (row, line) in board.lines().enumerate() {
+        for word in line.split_whitespace() {
+            let name = word.strip_suffix('/').or_else(|| word.strip_suffix(".rs"));
+            if let Some(name) = name.filter(|name| is_name(name)) {
+                assert_eq!(rows.insert(name.to_owned(), row), None, "{name} is on the board twice");
+            }
+        }
+    }
+    (rows, between(above, '`').map(str::to_owned).collect())
+}
+
+#[test]
+fn rooms_depend_one_way() {
+    let mut uses = uses();
     // Takes away what uses nothing that is left, until nothing is left or a circle.
     while !uses.is_empty() {
         let left: BTreeSet<String> = uses.keys().cloned().collect();
         uses.retain(|_, used| used.iter().any(|other| left.contains(other)));
         assert!(uses.len() < left.len(), "these depend on each other: {uses:#?}");
     }
+}
+
+#[test]
+fn each_room_uses_only_what_is_below_it_on_the_whiteboard() {
+    let (rows, at_the_bottom) = whiteboard();
+    for (room, used) in uses() {
+        let Some(row) = rows.get(&room) else {
+            assert!(at_the_bottom.contains(&room), "{room} is not on the board");
+            assert!(used.is_subset(&at_the_bottom), "{room}, at the bottom, uses {used:?}");
+            continue;
+        };
+        for other in used.difference(&at_the_bottom) {
+            assert!(
+                rows.get(other).is_some_and(|below| below > row),
+                "{other} is not below {room}, which uses it"
+            );
+        }
+    }
+}
+
+/// Every function in the tree, with the file that it is in.
+fn functions() -> Vec<(String, String)> {
+    fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    ["src", "tests", "lab/src", "examples", "fuzz/fuzz_targets"]
+        .iter()
+        .for_each(|folder| sources(&root().join(folder), &mut found));
+    let functions = found.iter().flat_map(|path| {
+        let file = path.strip_prefix(root()).unwrap().to_string_lossy().replace('\\', "/");
+        let text = fs::read_to_string(path).unwrap();
+        let name = |behind: &str| behind.chars().take_while(|&c| is_name(&c.to_string())).collect::<String>();
+        text.split("fn ").skip(1).map(|behind| (name(behind), file.clone())).collect::<Vec<_>>()
+    });
+    functions.filter(|(name, _)| !name.is_empty()).collect()
+}
+
+/// The folders and files of a path, without what makes a file one of tests.
+fn steps(file: &str) -> impl Iterator<Item = &str> {
+    file.split('/').map(|step| step.trim_end_matches(".rs").trim_end_matches("_tests"))
+}
+
+#[test]
+fn the_tests_that_the_documents_name_exist() {
+    let functions = functions();
+    let mut count = 0;
+    for document in ["docs/TESTING.md", "SECURITY.md"].map(document) {
+        let paths = between(&document, '`').filter(|text| text.split("::").all(is_name));
+        // Shorter ones are no sentences, and so no tests.
+        for path in paths.filter(|path| path.contains("tests::") || path.split('_').count() > 4) {
+            let (modules, name) = path.rsplit_once("::").unwrap_or(("", path));
+            let modules: Vec<_> =
+                modules.split("::").filter(|module| !matches!(*module, "" | "tests")).collect();
+            let is_meant = |(function, file): &(String, String)| {
+                function == name && modules.iter().all(|module| steps(file).any(|step| step == *module))
+            };
+            assert!(functions.iter().any(is_meant), "there is no test {path}");
+            count += 1;
+        }
+    }
+    assert!(count > 50, "only {count} were found");
+}
+
+/// The last column of the table of attacks: parts with `;` between them, each a place, files in backquotes there, and
+/// beginnings of tests in italics.
+#[test]
+fn the_evidence_in_the_table_of_attacks_exists() {
+    const PLACES: [(&str, &str); 7] = [
+        ("H", "tests/hostile.rs"),
+        ("E", "tests/encryption.rs"),
+        ("W", "src/wire/"),
+        ("S", "src/swim/"),
+        ("sim", "src/sim/"),
+        ("F", "fuzz/"),
+        ("", ""),
+    ];
+    let functions = functions();
+    let text = document("SECURITY.md");
+    let rows = text.lines().filter(|line| line.starts_with("| ") && line.matches(" | ").count() == 3);
+    let cells = rows.skip(1).map(|row| row.trim_end_matches(" |").rsplit_once(" | ").unwrap().1);
+    let mut count = 0;
+    for part in cells.flat_map(|cell| cell.split("; ")) {
+        let first = part.split([' ', ':']).next().unwrap();
+        if first.starts_with("theme") {
+            let themes = document("src/sim/theme.rs");
+            between(part, '*').for_each(|theme| assert!(themes.contains(&format!("\"{theme}\"")), "{part}"));
+            continue;
+        }
+        let place = PLACES.iter().find(|(letters, _)| *letters == first).map_or("", |(_, place)| place);
+        let there: Vec<_> = functions.iter().filter(|(_, file)| file.starts_with(place)).collect();
+        for file in between(part, '`') {
+            let file = file.rsplit([':', '/']).next().unwrap().trim_end_matches(".rs");
+            assert!(there.iter().any(|(_, path)| steps(path).any(|step| step == file)), "no {file}: {part}");
+        }
+        for phrase in between(part, '*') {
+            let name = phrase.replace('\'', "").replace([' ', '-'], "_");
+            assert!(there.iter().any(|(function, _)| function.contains(&name)), "no test {phrase}: {part}");
+            count += 1;
+        }
+    }
+    assert!(count > 40, "only {count} were found");
 }

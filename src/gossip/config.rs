@@ -51,9 +51,10 @@ pub struct GossipConfig {
     /// and its first usable address is taken. Port 0, or no port, stands for the port that was bound. An address that no
     /// other host can send to is refused.
     ///
-    /// Defaults to the address of `bind`. If that is unspecified, the address is found at the start. It is the host's only
-    /// address if it has one, or else the address from which this host sends to its seeds, those given as addresses first,
-    /// or else the one of the default route. With `[::]`, IPv4 is preferred, unless all seeds are given as IPv6 addresses.
+    /// Defaults to the address of `bind`. If that is unspecified, the address is found at the start, by the first of these
+    /// that shows one: the route to seeds that are given as addresses; the host's only address; the route to seeds that are
+    /// names, which are looked up; the default route; the host's only IPv4 address. With `[::]`, IPv4 is preferred, unless all
+    /// seeds are given as IPv6 addresses.
     /// Loopback is advertised only if every seed is a loopback address or `localhost`. If no address is found, the start
     /// fails and asks for this field. IPv6 hosts with temporary addresses (RFC 8981) should set it, as a route may show a
     /// temporary one.
@@ -97,7 +98,8 @@ pub struct GossipConfig {
     /// The file of a flight recording that begins with the node, see [`Gossip::record`](super::Gossip::record). Defaults to none.
     pub record: Option<PathBuf>,
 
-    /// The most bytes that it takes. Defaults to 64 MiB.
+    /// The most bytes of that file; at least 1 MiB. Smaller keeps a shorter history, larger takes more of the disk. Defaults to
+    /// 64 MiB.
     pub record_limit: u64,
 
     /// The state file: what the node needs to find its cluster again after a restart, without seeds (`docs/operating/STATE_FILE.md`).
@@ -117,8 +119,8 @@ pub struct GossipConfig {
     /// stop is a restart most of the time, as services are stopped with a leave. Defaults to false.
     pub rejoin_after_leave: bool,
 
-    /// The kernel's receive buffer to ask for, in bytes; the kernel may grant less. Too small drops datagrams
-    /// in bursts. Defaults to 4 MiB.
+    /// The kernel's receive buffer to ask for, in bytes; the kernel may grant less. Too small drops datagrams in bursts, larger
+    /// takes the kernel's memory. Defaults to 4 MiB.
     pub recv_buffer: usize,
 
     /// If it was made from environment variables: with what their names begin.

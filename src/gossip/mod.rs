@@ -15,9 +15,9 @@
 //! before its start, `handle` what a program holds then, with `about_members` for what it asks of single members,
 //! `messages`, `requests` and `query` for what members say to each other, and `key_values` for what each has to say of itself.
 //!
-//! Threads of a node: `…-udp` is the clock thread with the datagram socket, `…-tcp` accepts streams, and up to
-//! twenty-two workers run streams and look up names while there are any (`pools`); idle, there are two. Whoever changes the
-//! cluster's key makes three more for that time.
+//! Threads of a node: `…-udp` is the clock thread with the datagram socket, `…-tcp` accepts streams; `…-rec` writes a recording
+//! and `…-state` a state file, where there is one; and up to 26 workers (`pools`) run streams and look up names while there are
+//! any. Whoever changes the cluster's key makes three more for that time.
 
 mod about_members;
 mod advertise;

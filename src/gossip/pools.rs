@@ -24,7 +24,7 @@ const NAMES: Limits = Limits { threads: 4, waiting: 1024, recalls: false };
 /// One thread has all of them.
 const JOINS: Limits = Limits { threads: 1, waiting: 1, recalls: false };
 
-// Two more are the node's own.
+// The node's own, two to four, are not among them.
 const _: () = assert!(
     GREETINGS.threads
         + ANSWERS.threads

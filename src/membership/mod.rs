@@ -214,7 +214,7 @@ impl Membership {
         self.watch_within(Limits::DEFAULT)
     }
 
-    /// The least number of peers that is more than half of all, so that no two groups can both have it:
+    /// The least number of peers that is more than half of all (a quorum), so that no two groups can both have it:
     /// `(active + left) / 2 + 1`; of an even number it is one more than the half. O(1).
     ///
     /// Peers that have left count until they are removed, so a cluster that lost many peers cannot mistake a minority for a

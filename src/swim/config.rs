@@ -27,16 +27,16 @@ use crate::{
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Config {
-    /// The node's name: 1 to 128 bytes, no control characters, unique in the cluster. It is what stays the
-    /// same when the node restarts or moves.
+    /// The node's name: 1 to 128 bytes, unique in the cluster, without characters that disturb a line (control characters, line
+    /// separators, changes of direction). It is what stays the same when the node restarts or moves.
     pub name: String,
 
-    /// The cluster's name: 1 to 128 bytes, no control characters. Packets of other clusters are dropped, so two clusters that share addresses never
-    /// merge. Defaults to `"default"`.
+    /// The cluster's name: 1 to 128 bytes, without the same characters. Packets of other clusters are dropped, so two clusters
+    /// that share addresses never merge. Defaults to `"default"`.
     pub cluster: String,
 
-    /// Time between two probes by this node, and the unit of the suspicion timeout. Smaller finds crashes
-    /// faster and costs proportionally more packets. Defaults to 1 s (LAN, local), 5 s (WAN).
+    /// Time between two probes by this node, and the unit of the suspicion timeout. Smaller finds crashes sooner, for
+    /// proportionally more packets; larger finds them later. Defaults to 1 s (LAN, local), 5 s (WAN).
     pub probe_interval: Duration,
 
     /// How long a direct ping may take before others are asked. Should be at least the 99th percentile of the
@@ -44,122 +44,142 @@ pub struct Config {
     /// relays no time. Defaults to 500 ms (LAN), 3 s (WAN), 200 ms (local).
     pub probe_timeout: Duration,
 
-    /// How many members are asked to ping a silent one (SWIM's k); at most 8. More cuts false suspicions under
-    /// loss. Defaults to 3 (LAN, WAN), 1 (local).
+    /// How many random members are asked to ping a silent one (SWIM's k); at most 8. With [`nacks`](Self::nacks) one more is
+    /// asked, unless this is 0: the member heard from last, whose answer counts for this node's own health alone. Fewer have
+    /// more false suspicions under loss, and one that lies weighs more; more cost packets. Defaults to 3 (LAN, WAN), 1 (local).
     pub indirect_probes: usize,
 
-    /// Whether a silent member is also tried over a stream, so that lost datagrams alone never fail it.
-    /// Defaults to true.
+    /// Whether a silent member is also tried over a stream, so that lost datagrams alone never fail it. Off, one that UDP does
+    /// not reach fails. Defaults to true.
     pub stream_fallback: bool,
 
-    /// Lifeguard's local-health-aware probes: slow down when the node's own probes fail. Defaults to true.
+    /// Lifeguard's local-health-aware probes: slow down when the node's own probes fail. Off, a node that hears badly accuses
+    /// healthy members sooner. Defaults to true.
     pub lha_probe: bool,
 
     /// Relays answer "heard nothing" at 80 % of their time, which tells a sick relay from a dead target
-    /// (Lifeguard §IV-A). Defaults to true.
+    /// (Lifeguard §IV-A). Off, a dead target makes a node doubt itself, and a relay that lies is not outvoted. Defaults to true.
     pub nacks: bool,
 
-    /// Lifeguard's local-health-aware suspicion: wait longer while few members agree (§IV-B). Defaults to true.
+    /// Lifeguard's local-health-aware suspicion: wait longer while few members agree (§IV-B). Off, every suspicion runs out after
+    /// the least time, whoever is alone with it. Defaults to true.
     pub lha_suspicion: bool,
 
-    /// Lifeguard's buddy system: a ping to a suspect tells it of the suspicion first (§IV-C). Defaults to true.
+    /// Lifeguard's buddy system: a ping to a suspect tells it of the suspicion first (§IV-C). Off, it learns of it by gossip,
+    /// later, and refutes later. Defaults to true.
     pub buddy: bool,
 
     /// Whether a node that was held up blames itself: if a timer fires far too late, it discards the verdict at hand
     /// and extends all suspicions by the pause. Off, a starved process fails healthy members. Defaults to true.
     pub notice_stalls: bool,
 
-    /// The largest factor by which poor local health stretches probe interval and timeout; at least 1.
-    /// Defaults to 8.
+    /// The largest factor by which poor local health stretches probe interval and timeout; at least 1. Smaller lets a node that
+    /// hears badly accuse healthy members; with larger, such a node finds crashes later. Defaults to 8.
     pub health_max: u32,
 
     /// α: the least time a suspect has to refute is `α · max(1, log10 n) · probe_interval`; `2 · α · β · probe_interval`
     /// must not exceed [`forget_after`](Self::forget_after). Smaller finds
-    /// crashes faster and fails more healthy members. Defaults to 2 (LAN), 6 (WAN), 3 (local).
+    /// crashes sooner and fails more healthy members, larger the reverse. Defaults to 2 (LAN), 6 (WAN), 3 (local).
     pub suspicion_mult: u32,
 
-    /// β: the longest time is β times the least, if nobody confirms. Smaller lets a member that hears nobody
-    /// fail healthy ones sooner. Defaults to 12 (LAN), 6 (WAN, local).
+    /// β: the longest time is β times the least, if nobody confirms. Smaller lets a member that hears nobody fail healthy ones
+    /// sooner; with larger, a crash that one member alone has noticed is found later. Defaults to 12 (LAN), 6 (WAN, local).
     pub suspicion_max_mult: u32,
 
     /// K: how many other accusers shorten the wait to the least; at most 7. Clusters with fewer than K + 2
-    /// members cannot give them: there the time is twice the least. Defaults to 3 (LAN), 4 (WAN), 1 (local).
+    /// members cannot give them: there the time is twice the least. With fewer, a few members that err together fail healthy
+    /// ones; more take longer to come. Defaults to 3 (LAN), 4 (WAN), 1 (local).
     pub suspicion_confirmations: u32,
 
     /// How many members check each suspicion with their next probe, on average: their accusations shorten it, or
     /// their pings give the suspect more chances to refute. It costs no packets. An
     /// unconfirmed suspicion is extended by its full timeout, once, and again while this node's own probes go badly. 0
-    /// leaves it to chance; at most 64. Defaults to 6.
+    /// leaves it to chance, and larger takes more probes from other members; at most 64. Defaults to 6.
     pub verifiers: u32,
 
-    /// Least time between two rounds of gossip. Smaller spreads updates faster, in more and emptier packets.
-    /// Defaults to 200 ms (LAN), 500 ms (WAN), 100 ms (local).
+    /// Mean time between two rounds of gossip, while there are updates; after a pause, up to ten follow each other at a tenth
+    /// of it. Smaller spreads updates faster, in more and emptier packets; larger delays refutations, so that healthy members are
+    /// declared failed. Defaults to 200 ms (LAN), 500 ms (WAN), 100 ms (local).
     pub gossip_interval: Duration,
 
-    /// Members that get updates in each round. Defaults to 3 (LAN, local), 4 (WAN).
+    /// Members that get updates in each round; 1 to 64. Fewer spread updates more slowly, more cost packets. Defaults to 3 (LAN,
+    /// local), 4 (WAN).
     pub gossip_fanout: usize,
 
     /// Each update is sent `mult · ⌈log10(n + 1)⌉` times. Too small loses updates under packet loss, which
-    /// the next sync then repairs. Defaults to 4 (LAN, WAN), 2 (local).
+    /// the next push/pull then repairs; too large fills packets with what all know. Defaults to 4 (LAN, WAN), 2 (local).
     pub retransmit_mult: u32,
 
-    /// How long a failed member still gets updates, so that a falsely accused one learns of it and refutes.
-    /// Defaults to 30 s (LAN), 60 s (WAN), 15 s (local).
+    /// How long a failed member still gets updates, so that a falsely accused one learns of it and refutes. Too short leaves
+    /// that to its next ping or push/pull; too long sends updates to the dead. Defaults to 30 s (LAN), 60 s (WAN), 15 s (local).
     pub gossip_to_failed: Duration,
 
-    /// Time between two full exchanges with a random member, stretched in clusters of more than 32 by
-    /// `⌈log2 n − 5⌉ + 1`. Tables that differ are exchanged sooner, by the digests in the probes.
-    /// Defaults to 30 s (LAN), 60 s (WAN), 15 s (local).
+    /// Time between two push/pulls with a random member, which exchange what differs. With n > 32 members that have answered it
+    /// is `⌈log2 n − 5⌉ + 1` times as long. Digests in the answers to probes begin others sooner. Smaller costs streams, larger
+    /// repairs later what gossip missed. Defaults to 30 s (LAN), 60 s (WAN), 15 s (local).
     pub sync_interval: Duration,
 
     /// Longest delay between two tries to reach a failed member at its last address; the tries never end.
-    /// At most one member is tried per probe interval. Defaults to 10 s (LAN), 30 s (WAN), 5 s (local).
+    /// At most one member is tried per probe interval. Smaller sends more to dead addresses, larger lets the sides of a partition
+    /// find each other later. Defaults to 10 s (LAN), 30 s (WAN), 5 s (local).
     pub reconnect_max_delay: Duration,
 
     /// Longest delay between two tries to reach the seeds; the tries never end, and while they fail begin with 50 ms and
-    /// double. Defaults to 30 s (LAN), 60 s (WAN), 15 s (local).
+    /// double. Smaller costs streams and look-ups, larger finds seeds later that come up late. Defaults to 30 s (LAN), 60 s
+    /// (WAN), 15 s (local).
     pub seed_max_delay: Duration,
 
-    /// Longest time a leave takes to make sure that others know. It usually takes one round trip.
-    /// Defaults to 1 s (LAN), 5 s (WAN), 500 ms (local).
+    /// Longest time a leave takes to make sure that others know. It usually takes one round trip. Too short, and others may take
+    /// the node for failed; the longer, the longer a stop takes where nobody answers. Defaults to 1 s (LAN), 5 s (WAN), 500 ms
+    /// (local).
     pub leave_timeout: Duration,
 
-    /// How long a failed member is listed before it is reaped. Defaults to 24 h, 72 h (WAN).
+    /// How long a failed member is listed before it is reaped. Until then it counts for the
+    /// [majority](crate::Membership::majority): too short, and a minority that is cut off takes itself for one; the longer, the
+    /// longer those that never return are listed. Defaults to 24 h, 72 h (WAN).
     pub reap_failed_after: Duration,
 
-    /// How long a member that left is listed before it is reaped. Defaults to 5 min, 15 min (WAN).
+    /// How long a member that left is listed before it is reaped, and counts for the majority. Too short, and who looks seldom
+    /// does not see that it left; the longer, the longer it counts. Defaults to 5 min, 15 min (WAN).
     pub reap_left_after: Duration,
 
     /// How long the identity of a departed member is remembered, counted from its departure, so that no old
     /// update brings it back. Longer than any partition you expect, and at least twice the longest suspicion
     /// (`2 · α · β · probe_interval`), or members that one has forgotten are learned anew from others that still suspect
-    /// them. Defaults to 24 h, 72 h (WAN).
+    /// them. Longer takes memory, up to [`max_departed`](Self::max_departed). Defaults to 24 h, 72 h (WAN).
     pub forget_after: Duration,
 
     /// How long a stream may take as a whole. A join that nobody has answered for a second is given up sooner if other
-    /// addresses wait for its place, of which there are 24. Defaults to 10 s (LAN), 30 s (WAN), 1 s (local).
+    /// addresses wait for its place, of which there are 24. Too short cuts off large tables on slow links; too long lets silent
+    /// peers hold threads. Defaults to 10 s (LAN), 30 s (WAN), 1 s (local).
     pub stream_timeout: Duration,
 
     /// The largest datagram sent, in bytes: below the path's MTU less 48 for IPv6 and UDP headers, at least
-    /// 1,000 so that the largest update fits. Defaults to 1,400.
+    /// 1,000 so that the largest update fits. Larger is fragmented or lost on the way, smaller takes more packets. Defaults to
+    /// 1,400.
     pub max_datagram: usize,
 
     /// The networks that members live in: datagrams and streams from elsewhere, and members that are said to live
-    /// elsewhere, are dropped and counted. `None` allows all, an empty list nobody. Defaults to `None`.
+    /// elsewhere, are dropped and counted. `None` allows all, an empty list nobody. Too narrow shuts members out, too wide
+    /// lets strangers in. Defaults to `None`.
     pub allow: Option<Vec<IpNetwork>>,
 
-    /// Most live members in the table; updates about more are dropped and counted. Defaults to 65,536.
+    /// Most live members in the table, a sixteenth of them for members that return. In a full table one that never answered
+    /// makes room (`evicted_members`); if there is none, the new one is refused (`refused_members`). Larger lets made-up
+    /// members take more memory. Defaults to 65,536.
     pub max_members: usize,
 
-    /// Most departed members remembered; the one longest gone makes room. Defaults to 16,384.
+    /// Most departed members remembered; one that never answered makes room, else the one longest gone (`evicted_departed`).
+    /// Too few, and old updates can list one again that is forgotten; more take memory. Defaults to 16,384.
     pub max_departed: usize,
 
-    /// Most failed members whose address is kept to reconnect; the one whose next try is furthest off makes room.
-    /// Defaults to 4,096.
+    /// Most failed members whose address is kept to reconnect; the one whose next try is furthest off makes room
+    /// (`evicted_reconnects`). Fewer than a partition may cut off are found again later; more take memory. Defaults to 4,096.
     pub max_reconnects: usize,
 
     /// Observations, of all members together, that [`Node::explain`](super::Node::explain) remembers; the oldest makes room.
-    /// Their memory, about 48 bytes each, is allocated at the start. 0 remembers none. Defaults to 512.
+    /// Their memory, about 48 bytes each, is allocated at the start. Fewer explain less of the past; 0 remembers none. Defaults
+    /// to 512.
     pub history: usize,
 }
 

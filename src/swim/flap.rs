@@ -198,7 +198,7 @@ mod tests {
         let (last, just_in_time) = (1000 + spell, 1001);
         assert!(!troubled(&(1..n).collect::<Vec<_>>()), "too few");
         assert!(troubled(&(1..=n).collect::<Vec<_>>()));
-        let with_first = |first: u64| [&[first][..], &vec![last; SILENCES - 1]].concat();
+        let with_first = |first: u64| [&[first][..], &[last; SILENCES - 1]].concat();
         assert!(troubled(&with_first(just_in_time)));
         assert!(!troubled(&with_first(just_in_time - 1)), "the first is too long ago");
     }

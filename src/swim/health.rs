@@ -1,10 +1,10 @@
 //! Awareness (local health): how far this node trusts its own probes (Lifeguard §IV-A, LHA-Probe).
 //!
-//! A score from 0 (well) to `max - 1`. A probe that is answered lowers it by one; a probe that fails, a nack
-//! that does not come, a refutation of its own and a stall raise it. Probe interval and timeout
-//! are multiplied by `score + 1`, so a node that is starved asks more slowly and waits longer. What can be brought about
-//! from outside counts less: a refutation raises the score from 0 to 1 alone, and a probe of a member that has never
-//! answered does not raise it at all.
+//! A score from 0 (well) to `max - 1`. A probe that is answered lowers it by one, so does one that fails while a relay sends a
+//! nack, and a suspicion that runs out. A probe that fails while all relays are silent raises it by the number of those that are
+//! not suspected; a stall and a refutation of its own raise it, too. Probe interval and timeout are multiplied by `score + 1`,
+//! so a node that is starved asks more slowly and waits longer. What can be brought about from outside counts less: a
+//! refutation raises the score from 0 to 1 alone, and a probe of a member that has never answered does not raise it at all.
 
 use std::time::Duration;
 

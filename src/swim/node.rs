@@ -65,8 +65,9 @@ impl Start {
 
 /// One participant of a cluster, as a state machine.
 ///
-/// Inputs are `handle_*`, outputs `poll_*`, commands are verbs, the rest are getters. **After every input or
-/// command, drain the outputs; then sleep until the deadline or the next input.** The whole driver:
+/// Inputs are `handle_*`, outputs `poll_*`, commands are verbs, the rest are getters. **Take in what has arrived, fire what
+/// is due, then drain the outputs; then sleep until the deadline or the next input.** After a command, drain the outputs,
+/// too. The whole driver:
 ///
 /// ```no_run
 /// # use std::net::SocketAddr;
@@ -85,9 +86,13 @@ impl Start {
 ///     while let Some(output) = node.poll_output() {
 ///         act(output); // pass on events, run streams, resolve seeds
 ///     }
-///     // Take in all that has arrived before firing what is due: a late reader must not accuse anybody.
-///     while let Some((from, bytes)) = receive_until(node.poll_timeout()) {
+///     // Take in what has arrived before firing what is due: a late reader must not accuse anybody. But a bounded number: a
+///     // flood must not keep timers from firing.
+///     let mut deadline = node.poll_timeout();
+///     for _ in 0..64 {
+///         let Some((from, bytes)) = receive_until(deadline) else { break };
 ///         node.handle_datagram(now(), from, &bytes);
+///         deadline = Some(now()); // from here on only what is there already
 ///     }
 ///     node.handle_timeout(now());
 /// }

@@ -22,7 +22,8 @@ pub(super) enum Phase {
     Quiet,
     /// A member among others.
     Live,
-    /// Another live node holds the name: this one probes, but neither announces itself nor accuses anybody.
+    /// Another live node holds the name: this one probes for its own view. It announces nothing, and tells a suspicion to the
+    /// suspect alone.
     Displaced,
     /// Members are being told that this node leaves.
     Leaving,

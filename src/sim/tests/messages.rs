@@ -14,7 +14,10 @@ use crate::{
     membership::fanout::Subscription,
     sim::{World, addr, forge},
     swim::{Config, Life, MemberState},
-    wire::message::{Failed, Message},
+    wire::{
+        data::{Ask, DataMessage},
+        message::{Failed, Message},
+    },
 };
 
 type Outcome = Result<std::sync::Arc<[u8]>, Unanswered>;
@@ -165,6 +168,30 @@ fn a_node_sends_to_itself_and_answers_its_own_requests() {
     let item = take(&mut world, 0).unwrap();
     assert_eq!(answer(&mut world, 0, &item, Status::Answered, &[8; 5000]), Ok(()));
     assert_eq!(outcome(&settled), Some(Ok(vec![8; 5000].into())));
+}
+
+#[test]
+fn a_message_is_heard_only_from_a_live_member_that_shows_its_token() {
+    let mut world = cluster(3);
+    world.run_for(10 * SECOND);
+    let inbox = inbox(&mut world, 1);
+    let (from, to) = (life(&world, 0), life(&world, 1));
+    let is_heard = |world: &mut World, name: &str, token: u32, id: u64| {
+        let (epoch, life, payload) = (from.epoch, to.epoch, b"hi");
+        let ask = Ask { epoch, slot: 0, id, life, kind: 0, within_ms: 1000, topic: "jobs", payload };
+        let packet = forge::data_packet(name, token, &[DataMessage::Ask(ask)]);
+        world.drive_with(1, |endpoint, now| endpoint.handle_datagram(now, addr(0), &packet));
+        inbox.try_recv().is_ok()
+    };
+    let token_of = |world: &World, name| world.node(1).token_for(name, addr(0));
+    let (token, of_a_stranger) = (token_of(&world, "n0"), token_of(&world, "stranger"));
+    assert!(!is_heard(&mut world, "n0", 0, 1), "it shows none");
+    assert!(!is_heard(&mut world, "n0", token ^ 1, 1), "it shows a wrong one");
+    assert!(!is_heard(&mut world, "stranger", of_a_stranger, 1), "it is no member");
+    assert!(is_heard(&mut world, "n0", token, 1));
+    world.crash(0);
+    world.run_until("a verdict", 120 * SECOND, |world| world.state(1, "n0") == Some(MemberState::Failed));
+    assert!(!is_heard(&mut world, "n0", token, 2), "it has failed");
 }
 
 #[test]

@@ -45,7 +45,7 @@ pub(super) struct Table {
     mark_key: u64,
     /// The tokens that members may show.
     tokens: Tokens,
-    /// The same, in the order in which they are probed.
+    /// The live members but for this node, in the order in which they are probed.
     pub(super) rings: ProbeRings,
     /// How many of the live are suspected.
     suspects: usize,
@@ -257,7 +257,7 @@ impl Table {
         (self.rings.verified().len() + 1).max(self.live() / 16)
     }
 
-    /// Those of them that are not suspected, and so could confirm a suspicion.
+    /// Live members that are not suspected, and so could confirm a suspicion.
     pub(super) fn able(&self) -> usize {
         self.live() - self.suspects
     }
