@@ -94,7 +94,7 @@ impl Node {
             Message::Ping(ping) => heard.ping = Some(*ping),
             Message::Ack(ack) => self.handle_answer(sender, ack.seq, None),
             Message::Retry(retry) => self.handle_answer(sender, retry.seq, Some(retry.token)),
-            Message::Nack(nack) => self.handle_nack(sender, nack.seq),
+            Message::Nack(nack) => self.handle_nack(nack.seq),
             Message::PingReq(request) => self.handle_ping_req(sender, request),
             Message::Digest(theirs) if sender.proven => self.compare_digest(sender, theirs.digest),
             Message::Digest(_) => {}

@@ -6,7 +6,8 @@
 //!                       └ each relay: ping … nack at 80 % of what is left
 //! ```
 //!
-//! An ack counts only from the node that was asked, under a sequence number that nobody else can know.
+//! An ack counts only under the sequence number that the node which was asked was sent, and nobody else: the target and
+//! each relay have one of their own, so that no relay can answer as the target.
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -65,10 +66,13 @@ struct Round {
 /// A relay that was asked to ping the target.
 #[derive(Debug, Serialize, Deserialize)]
 struct Relay {
+    /// The number of the request, which it alone was sent.
+    seq: u32,
     mark: u32,
-    /// It says that the target answered, or that it did not in time.
+    /// It says that the target answered.
     acked: bool,
-    nacked: bool,
+    /// It said in time that the target did not; a witness, whatever it said.
+    in_time: bool,
     /// Not drawn by lot, but chosen because it was heard of last: its nack shows whether others reach this node, and
     /// nothing of the target.
     witness: bool,
@@ -95,7 +99,7 @@ impl Round {
 impl Relay {
     /// It says that the target did not answer, and not that it did later.
     fn is_against(&self) -> bool {
-        self.nacked && !self.acked && !self.witness
+        self.in_time && !self.acked && !self.witness
     }
 }
 
@@ -212,7 +216,7 @@ impl Node {
     /// A probe failed. If a relay answered in time, this node is well. If none did, awareness worsens by each relay that is
     /// not suspected by now; without relays, by one.
     fn doubt_health(&mut self, relays: &[Relay]) {
-        if self.config.nacks && relays.iter().any(|relay| relay.nacked) {
+        if self.config.nacks && relays.iter().any(|relay| relay.in_time) {
             return self.health.improve();
         }
         let alive = |record: &Record| record.state == MemberState::Alive;
@@ -230,23 +234,24 @@ impl Node {
     /// The direct ping went unanswered: ask others to try, and try a stream.
     pub(super) fn probe_indirectly(&mut self) {
         let Some(round) = self.prober.round.as_ref().filter(|round| !round.answered) else { return };
-        let (target, addr, seq, window) =
+        let (target, addr, probed, window) =
             (Arc::clone(&round.target), round.addr, round.seq, round.ends.since(self.now));
         self.metrics.probes_indirect += 1;
         let random = self.pick_relays(self.table.find(&target));
         let witness = self.pick_witness(self.table.find(&target), &random);
         let mut relays = Vec::with_capacity(random.len() + 1);
         for (at, (name, addr)) in random.iter().chain(&witness).enumerate() {
+            let seq = self.numbers.draw();
             let request = Content::PingReq { seq, target: Arc::clone(&target), window };
             self.transmit_by_datagram(*addr, name, request);
             let (mark, witness) = (hash::member(name), at >= random.len());
-            relays.push(Relay { mark, acked: false, nacked: false, witness });
+            relays.push(Relay { seq, mark, acked: false, in_time: false, witness });
         }
         if let Some(round) = &mut self.prober.round {
             round.relays = relays;
         }
         if self.config.stream_fallback {
-            self.open(Purpose::Probe { seq, target }, addr, window);
+            self.open(Purpose::Probe { seq: probed, target }, addr, window);
         }
     }
 
@@ -274,6 +279,7 @@ impl Node {
     /// An answer to a ping of this node, perhaps with the token that it is to show.
     pub(super) fn handle_answer(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) {
         let awaited = self.take_probe_answer(sender, seq, token)
+            || self.take_relays_answer(sender, seq)
             || self.take_relayed_answer(sender, seq, token)
             || self.take_reconnect_answer(sender, seq, token)
             || self.take_leave_answer(sender, seq, token)
@@ -286,24 +292,10 @@ impl Node {
     }
 
     fn take_probe_answer(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) -> bool {
-        let Some(round) = self.prober.round.as_mut().filter(|round| round.seq == seq) else {
-            return false;
-        };
+        let round = self.prober.round.as_mut();
+        let is_targets = |round: &&mut Round| round.seq == seq && sender.mark == hash::member(&round.target);
+        let Some(round) = round.filter(is_targets) else { return false };
         let (target, addr) = (Arc::clone(&round.target), round.addr);
-        let directly = sender.mark == hash::member(&target);
-        if !directly {
-            let Some(relay) = round.relays.iter_mut().find(|relay| relay.mark == sender.mark) else {
-                return false;
-            };
-            if relay.witness {
-                // In time, whatever it says of the target.
-                relay.nacked = true;
-            } else {
-                relay.acked = true;
-                round.by_datagram |= !sender.by_stream;
-            }
-            return true;
-        }
         let first = !std::mem::replace(&mut round.answered, true);
         round.by_datagram |= !sender.by_stream;
         if first && !sender.by_stream {
@@ -316,6 +308,19 @@ impl Node {
             self.timers.cancel(Timer::Indirect);
         }
         self.on_direct_answer(sender, &target, addr, token);
+        true
+    }
+
+    /// A relay says that the target answered it.
+    fn take_relays_answer(&mut self, sender: &Sender, seq: u32) -> bool {
+        let Some(round) = self.prober.round.as_mut() else { return false };
+        let Some(relay) = round.relays.iter_mut().find(|relay| relay.seq == seq) else { return false };
+        if relay.witness {
+            relay.in_time = true;
+        } else {
+            relay.acked = true;
+            round.by_datagram |= !sender.by_stream;
+        }
         true
     }
 
@@ -341,11 +346,10 @@ impl Node {
         }
     }
 
-    pub(super) fn handle_nack(&mut self, sender: &Sender, seq: u32) {
-        let round = self.prober.round.as_mut().filter(|round| round.seq == seq);
-        let mut relays = round.into_iter().flat_map(|round| &mut round.relays);
-        match relays.find(|relay| relay.mark == sender.mark) {
-            Some(relay) => relay.nacked = true,
+    pub(super) fn handle_nack(&mut self, seq: u32) {
+        let mut relays = self.prober.round.iter_mut().flat_map(|round| &mut round.relays);
+        match relays.find(|relay| relay.seq == seq) {
+            Some(relay) => relay.in_time = true,
             None => self.metrics.dropped_stray_answers += 1,
         }
     }

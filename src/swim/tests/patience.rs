@@ -1,13 +1,13 @@
 //! How long a node waits, how often it tries again, and when it stops remembering.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use super::{
     super::{Config, MemberState, Output, StreamKind, phase::Phase, timers::Timer},
     bench::{Bench, EPOCH, alive, failed, messages, suspect},
     world::{addr, millis, secs},
 };
-use crate::wire::message::{Ack, Message, Nack};
+use crate::wire::message::{Ack, Message, Nack, Retry};
 
 /// Whereto pings wait to be sent, with their numbers.
 fn pings(bench: &mut Bench) -> Vec<(SocketAddr, u32)> {
@@ -22,40 +22,71 @@ fn pings(bench: &mut Bench) -> Vec<(SocketAddr, u32)> {
     pings
 }
 
-/// The relays that were asked in a round that nobody answers, and its number.
-fn relays_of_a_failing_probe(bench: &mut Bench) -> (Vec<SocketAddr>, u32) {
-    let (mut relays, mut number) = (Vec::new(), 0);
-    while relays.is_empty() {
+/// A round that nobody answers: who is probed where, and which relays were asked under which numbers.
+struct FailingProbe {
+    target: String,
+    relays: Vec<(SocketAddr, u32)>,
+    seq: u32,
+}
+
+fn failing_probe(bench: &mut Bench) -> FailingProbe {
+    let mut probe = FailingProbe { target: String::new(), relays: Vec::new(), seq: 0 };
+    while probe.relays.is_empty() {
         bench.now = bench.node.poll_timeout().expect("it probes");
         bench.node.handle_timeout(bench.now);
         for (to, packet) in bench.sent() {
-            messages(&packet, |message| {
-                if let Message::PingReq(request) = message {
-                    number = request.seq;
-                    relays.push(to);
-                }
+            messages(&packet, |message| match message {
+                Message::Ping(ping) => (probe.target, probe.seq) = (ping.target.to_owned(), ping.seq),
+                Message::PingReq(request) => probe.relays.push((to, request.seq)),
+                _ => {}
             });
         }
     }
-    (relays, number)
+    probe
+}
+
+/// A node in a cluster of nine whose probes are answered by datagram alone.
+fn without_streams() -> Bench {
+    let mut config = Config::lan("me");
+    config.stream_fallback = false;
+    Bench::with(config, 8)
 }
 
 #[test]
-fn a_nack_counts_only_from_a_relay_that_was_asked() {
+fn a_nack_counts_only_under_the_number_that_its_relay_was_sent() {
     for (from_relays, health) in [(true, 0), (false, 3)] {
-        let mut config = Config::lan("me");
-        config.stream_fallback = false;
-        let mut bench = Bench::with(config, 8);
-        let (relays, seq) = relays_of_a_failing_probe(&mut bench);
-        assert_eq!(relays.len(), 3);
-        let others = (1..=8).map(addr).chain([addr(99)]).filter(|addr| !relays.contains(addr));
-        let from: Vec<_> = if from_relays { relays.clone() } else { others.take(3).collect() };
-        from.iter().for_each(|from| _ = bench.hear_from(*from, &Nack { seq }));
+        let mut bench = without_streams();
+        let probe = failing_probe(&mut bench);
+        assert_eq!(probe.relays.len(), 3);
+        for (from, seq) in &probe.relays {
+            bench.hear_from(*from, &Nack { seq: if from_relays { *seq } else { probe.seq } });
+        }
         assert_eq!(bench.node.metrics().dropped_stray_answers, if from_relays { 0 } else { 3 });
         bench.pass(millis(510));
         assert_eq!(bench.node.metrics().probes_failed, 1);
         assert_eq!(bench.node.metrics().health_score, health, "nacks from relays: {from_relays}");
     }
+}
+
+/// The mark of a datagram is whatever its sender writes, so no relay is told the number that the target was sent.
+#[test]
+fn no_relay_can_answer_as_the_target_nor_as_another_relay() {
+    let mut bench = without_streams();
+    // Heard of last, m1 is asked in any case.
+    bench.hear(&alive("m1", 0, addr(1)));
+    let FailingProbe { target, relays, seq } = failing_probe(&mut bench);
+    let numbers: BTreeSet<_> = relays.iter().map(|(_, seq)| *seq).chain([seq]).collect();
+    assert_eq!(numbers.len(), relays.len() + 1, "each has a number of its own");
+    // Of three relays one says that it was answered, in the name of the target too; the others say that they were not.
+    let (liar, seq) = relays[0];
+    for name in [target.as_str(), "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8"] {
+        bench.hear_as(Some(name), liar, &Ack { seq });
+        bench.hear_as(Some(name), liar, &Retry { seq, token: 7 });
+    }
+    relays[1..].iter().for_each(|(from, seq)| _ = bench.hear_from(*from, &Nack { seq: *seq }));
+    bench.pass(millis(510));
+    assert_eq!(bench.standing(&target), Some((MemberState::Suspect, 0)));
+    assert_eq!(bench.node.metrics().probes_failed, 1);
 }
 
 /// One of them may lie.
@@ -67,12 +98,12 @@ fn more_relays_must_reach_a_member_than_not() {
         (1, 2, MemberState::Suspect),
         (2, 1, MemberState::Alive),
     ] {
-        let mut config = Config::lan("me");
-        config.stream_fallback = false;
-        let mut bench = Bench::with(config, 8);
-        let (relays, seq) = relays_of_a_failing_probe(&mut bench);
-        relays[..acks].iter().for_each(|from| _ = bench.hear_from(*from, &Ack { seq }));
-        relays[acks..acks + nacks].iter().for_each(|from| _ = bench.hear_from(*from, &Nack { seq }));
+        let mut bench = without_streams();
+        let relays = failing_probe(&mut bench).relays;
+        relays[..acks].iter().for_each(|(from, seq)| _ = bench.hear_from(*from, &Ack { seq: *seq }));
+        relays[acks..acks + nacks]
+            .iter()
+            .for_each(|(from, seq)| _ = bench.hear_from(*from, &Nack { seq: *seq }));
         bench.pass(millis(510));
         let suspects = bench.node.members().iter().filter(|m| m.state == MemberState::Suspect).count();
         assert_eq!(suspects == 1, state == MemberState::Suspect, "{acks} acks, {nacks} nacks");
