@@ -23,7 +23,7 @@ use super::{
     time::Time,
     timers::Timer,
     transmit::Content,
-    validation::Sender,
+    validation::{ReplyTo, Sender},
 };
 use crate::wire::{hash, message::PingReq};
 
@@ -38,11 +38,9 @@ pub(super) struct Prober {
     round: Option<Round>,
     /// The mark of the member that was heard of for certain last.
     pub(super) heard_last: u32,
+    /// Probes for others, one for each requester, by the number of the ping.
     #[serde(with = "super::stored::sorted")]
     relayed: HashMap<u32, Relayed>,
-    /// The number under which each requester's probe is relayed, by the requester's mark.
-    #[serde(with = "super::stored::sorted")]
-    of_requester: HashMap<u32, u32>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -80,7 +78,7 @@ struct Relay {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Relayed {
-    requester: Sender,
+    requester: ReplyTo,
     requested: u32,
     target: Arc<str>,
     addr: SocketAddr,
@@ -109,10 +107,11 @@ impl Prober {
         self.relayed.len()
     }
 
-    fn end_relayed(&mut self, seq: u32) -> Option<Relayed> {
-        let relayed = self.relayed.remove(&seq)?;
-        self.of_requester.remove(&relayed.requester.mark);
-        Some(relayed)
+    /// The number under which a probe is relayed for this member, wherever it asked from. Another may have its mark, but none
+    /// its token.
+    fn relayed_for(&self, requester: &ReplyTo) -> Option<u32> {
+        let is_its = |relayed: &Relayed| relayed.requester.is_same(requester);
+        self.relayed.iter().find_map(|(seq, relayed)| is_its(relayed).then_some(*seq))
     }
 
     pub(super) fn discard_verdict(&mut self) {
@@ -364,8 +363,9 @@ impl Node {
             self.metrics.refused_relays += 1;
             return;
         };
-        if let Some(last) = self.prober.of_requester.get(&sender.mark).copied() {
-            self.prober.end_relayed(last);
+        let requester = sender.reply_to();
+        if let Some(last) = self.prober.relayed_for(&requester) {
+            self.prober.relayed.remove(&last);
             self.timers.cancel(Timer::Nack(last));
         }
         if self.prober.relayed.len() >= MAX_RELAYED {
@@ -382,8 +382,7 @@ impl Node {
         self.set_timer(Timer::Nack(seq), nack_at);
         let after_nack = Some(window - nack_at);
         let requested = request.seq;
-        self.prober.of_requester.insert(sender.mark, seq);
-        let relayed = Relayed { requester: *sender, requested, target, addr, after_nack };
+        let relayed = Relayed { requester, requested, target, addr, after_nack };
         self.prober.relayed.insert(seq, relayed);
     }
 
@@ -393,8 +392,8 @@ impl Node {
             return false;
         }
         self.timers.cancel(Timer::Nack(seq));
-        if let Some(relayed) = self.prober.end_relayed(seq) {
-            self.reply(&relayed.requester, Content::Ack { seq: relayed.requested, seen: false });
+        if let Some(relayed) = self.prober.relayed.remove(&seq) {
+            self.reply(relayed.requester, Content::Ack { seq: relayed.requested, seen: false });
             self.on_direct_answer(sender, &relayed.target, relayed.addr, token);
         }
         true
@@ -407,12 +406,12 @@ impl Node {
         match relayed.after_nack.take() {
             Some(rest) => {
                 if self.config.nacks {
-                    self.reply(&requester, Content::Nack(requested));
+                    self.reply(requester, Content::Nack(requested));
                 }
                 self.set_timer(Timer::Nack(seq), rest);
             }
             None => {
-                self.prober.end_relayed(seq);
+                self.prober.relayed.remove(&seq);
             }
         }
     }

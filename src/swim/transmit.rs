@@ -9,7 +9,7 @@ use super::{
     entry::{Product, Written},
     member::{Identity, MemberId},
     node::Node,
-    validation::{Contact, Sender},
+    validation::{Contact, ReplyTo},
 };
 use crate::wire::{
     hash,
@@ -256,10 +256,9 @@ impl Node {
     }
 
     /// Has something sent back to where a datagram came from.
-    pub(super) fn reply(&mut self, sender: &Sender, content: Content) {
-        let Sender { source, mark, proven, token, .. } = *sender;
-        let shown = if proven { token } else { 0 };
-        self.push_transmit(Transmit { to: source, mark, shown, content, most: usize::MAX });
+    pub(super) fn reply(&mut self, recipient: ReplyTo, content: Content) {
+        let ReplyTo { source: to, mark, token: shown } = recipient;
+        self.push_transmit(Transmit { to, mark, shown, content, most: usize::MAX });
     }
 
     /// From a place in the queue on, nothing that is sent has more bytes.

@@ -166,7 +166,7 @@ impl<T> Pinged<T> {
 }
 
 /// The sender of a datagram, as far as it is known.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Sender {
     /// Where it came from.
     pub(super) source: SocketAddr,
@@ -184,6 +184,29 @@ pub(super) struct Sender {
     /// The bytes of its datagram: while it is not proven, what is sent for it has no more. Streams have no such bound, as a
     /// host that completes a handshake is there.
     pub(super) received: usize,
+}
+
+/// What is kept of a sender until it can be answered.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct ReplyTo {
+    pub(super) source: SocketAddr,
+    pub(super) mark: u32,
+    /// The token that proved it; 0 if none did.
+    pub(super) token: u32,
+}
+
+impl ReplyTo {
+    /// Whether both are one member, perhaps at different sources.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        (self.mark, self.token) == (other.mark, other.token)
+    }
+}
+
+impl Sender {
+    pub(super) fn reply_to(&self) -> ReplyTo {
+        let Self { source, mark, token, proven, .. } = *self;
+        ReplyTo { source, mark, token: if proven { token } else { 0 } }
+    }
 }
 
 impl Node {
@@ -340,7 +363,7 @@ impl Node {
                 self.probe_to_verify(id, sender.source);
             }
         }
-        self.reply(sender, content);
+        self.reply(sender.reply_to(), content);
     }
 
     /// Whether its datagrams come from another address than it advertises.

@@ -189,6 +189,33 @@ fn pinged(bench: &mut Bench, at: SocketAddr) -> Option<u32> {
     seq
 }
 
+/// Whoever finds a name with another's mark could else end each probe that is relayed for the other.
+#[test]
+fn probes_are_relayed_for_two_members_of_one_mark() {
+    let mut bench = Bench::new(2);
+    let requesters = SAME_MARK[..2].iter().zip([addr(8), addr(9)]);
+    for (name, home) in requesters.clone() {
+        bench.sync(Message::Alive(alive(name, 0, home)));
+        bench.meet(name);
+    }
+    bench.sent();
+    let relayed: Vec<_> = requesters
+        .map(|(_, home)| {
+            bench.hear_from(home, &PingReq { seq: 5, target: "m2", window_ms: 500 });
+            (home, pinged(&mut bench, addr(2)).expect("it is asked"))
+        })
+        .collect();
+    assert_eq!(bench.node.prober.relayed_len(), 2);
+    for (home, seq) in relayed {
+        bench.hear_from(addr(2), &Ack { seq });
+        assert_eq!(
+            bench.sent().iter().map(|(to, _)| *to).collect::<Vec<_>>(),
+            [home],
+            "its answer is passed on"
+        );
+    }
+}
+
 #[test]
 fn of_answers_that_are_waited_for_none_is_stray() {
     let mut bench = Bench::new(3);
