@@ -216,6 +216,10 @@ impl Node {
         if !was_alive && record.identity == identity {
             return false;
         }
+        if self.goes_on(record) {
+            self.table.update(id, &mut self.rng, |record| record.identity = identity);
+            return true;
+        }
         let (live, able) = (self.table.live(), self.table.able() + usize::from(!was_alive));
         let suspicion = Suspicion::in_cluster(&self.config, self.now, live, able);
         let (now, deadline) = (self.now, suspicion.deadline());
@@ -233,6 +237,16 @@ impl Node {
             self.emit_member(|member| Event::Suspected { member }, id);
         }
         true
+    }
+
+    /// Whether a suspicion goes on as it was when it is raised under a greater identity: the suspect does not answer this node,
+    /// or has been suspected for twice as long as a suspicion takes without a refutation that counted. Else whoever goes on
+    /// raising the identity of a dead member could put its verdict off for ever.
+    fn goes_on(&self, record: &Record) -> bool {
+        let suspected = self.now.since(record.since);
+        record.suspicion.as_deref().is_some_and(|suspicion| {
+            record.contact.is_missed() || suspected >= suspicion.max.saturating_mul(2)
+        })
     }
 
     /// A few random members that learn of a suspicion probe the suspect next: they confirm it soon, or give it one more

@@ -142,6 +142,63 @@ fn a_confirmation_that_comes_late_is_no_stall() {
     assert_eq!(bench.node.metrics().stalls, 0);
 }
 
+fn all_but_m2_answer(bench: &mut Bench) {
+    for (to, packet) in bench.sent().into_iter().filter(|(to, _)| *to != addr(2)) {
+        let mut answer = None;
+        messages(&packet, |message| match message {
+            Message::Ping(ping) => answer = Some(Message::Ack(Ack { seq: ping.seq })),
+            Message::PingReq(request) => answer = Some(Message::Nack(Nack { seq: request.seq })),
+            _ => {}
+        });
+        match answer {
+            Some(Message::Ack(ack)) => _ = bench.hear_from(to, &ack),
+            Some(Message::Nack(nack)) => _ = bench.hear_from(to, &nack),
+            _ => {}
+        }
+    }
+}
+
+/// An insider raises the identity of a dead member once a second. `probes`: whether this node probes; in a large cluster its
+/// turn may be far off.
+#[test]
+fn a_suspicion_under_ever_greater_identities_ends_all_the_same() {
+    for probes in [true, false] {
+        let mut bench = Bench::new(8);
+        if !probes {
+            bench.node.phase = Phase::Quiet;
+        }
+        bench.hear(&suspect("m2", 0, &["m1"]));
+        let longest = secs(24);
+        for lies in 1_u64.. {
+            bench.hear(&suspect("m2", lies, &[]));
+            for _ in 0..20 {
+                bench.pass(millis(50));
+                all_but_m2_answer(&mut bench);
+            }
+            match bench.standing("m2") {
+                Some((MemberState::Suspect, identity)) => assert_eq!(identity, lies, "others decide by it"),
+                standing => {
+                    assert_eq!(standing, Some((MemberState::Failed, lies)), "probes: {probes}");
+                    break;
+                }
+            }
+            assert!(secs(lies) <= 5 * longest, "m2 is suspected for ever; probes: {probes}");
+        }
+    }
+}
+
+/// Who refutes and is suspected again has the whole time to refute again.
+#[test]
+fn a_suspicion_under_a_greater_identity_starts_anew_soon_after_the_first() {
+    let mut bench = Bench::new(8);
+    bench.node.phase = Phase::Quiet;
+    bench.hear(&suspect("m2", 0, &["m1"]));
+    bench.pass(secs(20));
+    bench.hear(&suspect("m2", 1, &["m1"]));
+    bench.pass(secs(23));
+    assert_eq!(bench.standing("m2"), Some((MemberState::Suspect, 1)));
+}
+
 /// Rapid, Figure 10: ten of 200 lose 80 % both ways, and one of them declared a healthy member failed.
 #[test]
 fn a_node_with_trouble_of_its_own_declares_nobody_failed_whom_it_alone_suspects() {
