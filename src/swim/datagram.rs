@@ -77,7 +77,7 @@ impl Node {
             None if self.transmits.len() == waiting => self.tell_new_acquaintance(&sender),
             None => {}
         }
-        // One datagram in causes at most one datagram out. A question whose ping is dropped goes on by stream.
+        // One datagram in causes at most one datagram out.
         self.drop_transmits(waiting + 1);
         if !sender.proven {
             self.limit_transmits(waiting, sender.received);

@@ -1,7 +1,8 @@
 //! Questions: does the holder of a name still answer to it at this address?
 //!
-//! Asked by datagram and by stream at once; any answer counts. A name passes to another only if there was no answer; a
-//! question that could not be sent, for want of a thread or of room, decides nothing. One at a time for each address.
+//! Asked by stream and by datagram at once, when the driver begins; any answer counts. A name passes to another only if there
+//! was no answer; a question that could not be sent, for want of a thread or of room, decides nothing. One at a time for each
+//! address.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -16,6 +17,7 @@ use super::{
     session::{Purpose, Session, Step},
     stream::{StreamFailure, StreamId},
     timers::Timer,
+    transmit::Content,
     validation::Sender,
 };
 use crate::{
@@ -62,10 +64,19 @@ impl Node {
             self.metrics.dropped_unverified += 1;
             return;
         }
-        let name = Arc::clone(question.name(&self.name));
-        // The stream goes there anyway.
-        let seq = self.ping_by(None, addr, &name, None);
+        let seq = self.numbers.draw();
         self.open(Purpose::Ask(question, seq), addr, patience);
+    }
+
+    /// The ping of a question. Not before its stream begins: the answer to the datagram that caused the question would take its
+    /// place, and a host that refuses streams would count as silent without having been asked.
+    pub(super) fn ping_for_question(&mut self, stream: StreamId) {
+        let Some(session) = self.streams.sessions.get(&stream) else { return };
+        let Purpose::Ask(question, seq) = &session.purpose else { return };
+        let (seq, addr, name) = (*seq, session.peer, Arc::clone(question.name(&self.name)));
+        let ping = Content::Ping { seq, target: Arc::clone(&name), first: None };
+        // The stream goes there anyway.
+        self.transmit_by_datagram(addr, &name, ping);
     }
 
     /// The ping of a question was answered: the stream need not be waited for.

@@ -124,9 +124,12 @@ impl Node {
         self.given(now, || Input::StreamBegan(stream));
         self.advance(now);
         if let Some(session) = self.streams.sessions.get_mut(&stream) {
-            session.began = true;
+            let is_first = !std::mem::replace(&mut session.began, true);
             let timeout = session.timeout;
             self.set_timer(Timer::Stream(stream), timeout);
+            if is_first {
+                self.ping_for_question(stream);
+            }
         }
     }
 

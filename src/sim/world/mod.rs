@@ -404,14 +404,18 @@ impl World {
         }
     }
 
-    /// Passes on everything a node has produced.
-    fn drive(&mut self, host: usize) {
-        let Some(mut endpoint) = self.hosts[host].endpoint.take() else { return };
+    fn send_all(&mut self, host: usize, endpoint: &mut Endpoint) {
         let mut buffer = self.buffers.pop().unwrap_or_default();
         while let Some(to) = endpoint.poll_transmit(&mut buffer) {
             self.send(host, to.addr, &buffer);
         }
         self.buffers.push(buffer);
+    }
+
+    /// Passes on everything a node has produced.
+    fn drive(&mut self, host: usize) {
+        let Some(mut endpoint) = self.hosts[host].endpoint.take() else { return };
+        self.send_all(host, &mut endpoint);
         let (now, wall) = (self.now + self.hosts[host].clock, self.epoch());
         while let Some(output) = endpoint.poll_output() {
             match output {
@@ -452,6 +456,8 @@ impl World {
                 }
             }
         }
+        // What the beginning of a stream caused.
+        self.send_all(host, &mut endpoint);
         self.take_broadcasts(host, &mut endpoint);
         if let Some(checker) = &mut self.checker {
             checker.look_at(host, &endpoint.node);

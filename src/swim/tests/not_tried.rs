@@ -5,14 +5,15 @@ use std::net::SocketAddr;
 use super::{
     super::{
         Config, Event, JoinProblem, MemberState, Node, Output, Start, StreamFailure, StreamId, StreamKind,
-        StreamStep,
+        StreamStep, phase::Phase,
     },
     bench::{Bench, EPOCH, alive, packet_of},
     world::{ORIGIN, addr, secs},
 };
+use crate::sim::forge;
 use crate::wire::{
     Tags,
-    message::{End, Hello, Message},
+    message::{Ack, End, Hello, Message, Ping},
 };
 
 const NEWCOMER: usize = 99;
@@ -91,6 +92,29 @@ fn a_holder_of_the_name_that_was_not_asked_is_not_taken_for_silent() {
     assert_eq!(bench.node.local().identity, own, "nothing was learnt");
     assert_eq!(bench.events(), Vec::<Event>::new());
     assert_eq!(bench.standing("me"), Some((MemberState::Alive, own.incarnation)));
+}
+
+/// The answer to the datagram that causes a question goes out at once, and the ping of the question when its stream begins.
+#[test]
+fn a_holder_of_the_name_that_refuses_streams_is_asked_by_datagram_whatever_caused_the_question() {
+    let mut bench = Bench::new(3);
+    let own = bench.node.local().identity;
+    let (m1, rival) = (bench.node.token_for("m1", addr(1)), addr(66));
+    let claim = alive("me", own.incarnation + 7, rival);
+    let said = [Message::Ping(Ping { seq: 5, target: "me" }), Message::Alive(claim), Message::Alive(claim)];
+    bench.node.handle_datagram(bench.now, addr(1), &forge::proven_packet("m1", m1, &said));
+    assert_eq!(bench.sent().iter().map(|(to, _)| *to).collect::<Vec<_>>(), [addr(1)], "its answer alone");
+    let [(question, asked, StreamKind::Question)] = opened(&mut bench)[..] else {
+        panic!("the rival is asked")
+    };
+    assert_eq!(asked, rival);
+    bench.node.stream_began(bench.now, question);
+    let [(to, ping)] = &bench.sent()[..] else { panic!("it is pinged") };
+    assert_eq!(*to, rival);
+    let (seq, _) = forge::ping(ping).expect("it is a ping");
+    bench.node.handle_stream_failure(bench.now, question, StreamFailure::Refused);
+    bench.hear_as(Some("me"), rival, &Ack { seq });
+    assert_eq!(bench.node.phase, Phase::Displaced, "it answered");
 }
 
 #[test]
