@@ -18,10 +18,11 @@ use super::{
 /// Probe rounds without trouble after which an away node refutes.
 const STEADY: u32 = 60;
 /// So many probes that fail while their relays are silent, within [`SPELL`] rounds, are trouble. Fewer are none: relays may
-/// be silent on purpose when a member has crashed.
+/// be silent on purpose when a member has crashed. Where fewer members are left to be probed, each of them once is enough:
+/// once it is suspected, its silence says nothing of this node.
 const SILENCES: usize = 3;
 /// Probe rounds within which they have to fail.
-const SPELL: u32 = 16;
+const SPELL: u64 = 16;
 /// Probe intervals after which a verdict against this node is forgotten.
 const MEMORY: u32 = 600;
 /// Probe intervals after which it refutes in any case: an attacker that holds most of its relays can cause trouble.
@@ -36,11 +37,13 @@ pub(super) struct Flaps {
     verdict: Option<(Identity, Time)>,
     /// When this node last had trouble: a stall, or one of several probes that failed with silent relays.
     trouble: Option<Time>,
-    /// When its last [`SILENCES`] such probes failed, the oldest first.
-    silences: VecDeque<Time>,
+    /// The rounds of its last [`SILENCES`] such probes, the oldest first.
+    silences: VecDeque<u64>,
     /// While away: the identity that the refutation has to supersede.
     held: Option<Identity>,
     held_since: Time,
+    /// Until then it does not become away again.
+    present_until: Time,
     /// Verdicts on others that were refuted at the same time, to be told with the next probe.
     untold: VecDeque<(Arc<str>, Identity)>,
 }
@@ -62,15 +65,15 @@ impl Flaps {
         self.trouble = Some(now);
     }
 
-    /// A probe failed, and its relays were silent.
-    fn note_silence(&mut self, clock: Clock) {
-        self.silences.push_back(clock.now);
+    /// The probe of this round failed, and its relays were silent: trouble, if it is the last of so many within a spell.
+    fn note_silence(&mut self, round: u64, enough: usize, now: Time) {
+        self.silences.push_back(round);
         if self.silences.len() > SILENCES {
             self.silences.pop_front();
         }
-        let first = self.silences.front().filter(|_| self.silences.len() == SILENCES);
-        if first.is_some_and(|at| clock.now.since(*at) < clock.stretched.saturating_mul(SPELL)) {
-            self.note_trouble(clock.now);
+        let first = self.silences.len().checked_sub(enough).and_then(|at| self.silences.get(at));
+        if first.is_some_and(|first| round.saturating_sub(*first) < SPELL) {
+            self.note_trouble(now);
         }
     }
 
@@ -102,18 +105,23 @@ impl Flaps {
     fn hold_if_flapping(&mut self, accused: Identity, clock: Clock) -> bool {
         let recent = |at| clock.now.since(at) < clock.interval.saturating_mul(MEMORY);
         let again = self.verdict.is_some_and(|(identity, at)| accused > identity && recent(at));
-        let begins = again && !self.is_steady(clock) && !self.is_held();
+        let may = clock.now >= self.present_until && !self.is_held();
+        let begins = again && may && !self.is_steady(clock);
         if begins {
             (self.held, self.held_since) = (Some(accused), clock.now);
         }
         begins
     }
 
-    /// The identity that is to be refuted now, as the node is well or was away for long.
+    /// The identity that is to be refuted now, as the node is well or was away for long. Then it stays for as long as it was
+    /// away: whoever causes verdicts and trouble could else renew its absence at once.
     fn release(&mut self, clock: Clock) -> Option<Identity> {
         let longest = clock.interval.saturating_mul(LONGEST);
-        let over = self.is_steady(clock) || clock.now.since(self.held_since) >= longest;
-        self.held.take_if(|_| over)
+        let away = clock.now.since(self.held_since);
+        let over = self.is_steady(clock) || away >= longest;
+        let held = self.held.take_if(|_| over)?;
+        self.present_until = clock.now + away;
+        Some(held)
     }
 
     /// Whether the last trouble is long ago.
@@ -133,9 +141,10 @@ impl Node {
         !self.flaps.is_steady(self.flap_clock())
     }
 
-    /// A probe of this node failed, and its relays, which were not suspected, were silent.
-    pub(super) fn on_silent_relays(&mut self) {
-        self.flaps.note_silence(self.flap_clock());
+    /// The probe of this round failed, and its relays, which were not suspected, were silent.
+    pub(super) fn on_silent_relays(&mut self, round: u64) {
+        let enough = self.table.others().clamp(1, SILENCES);
+        self.flaps.note_silence(round, enough, self.now);
     }
 
     /// Other members declared this node failed, perhaps under an older identity.
@@ -189,18 +198,34 @@ mod tests {
 
     #[test]
     fn silent_relays_are_trouble_only_when_several_probes_meet_them_within_a_spell() {
-        let (n, spell) = (SILENCES as u64, u64::from(SPELL));
-        let troubled = |at: &[u64]| {
+        let troubled = |rounds: &[u64], enough| {
             let mut flaps = Flaps::default();
-            at.iter().for_each(|seconds| flaps.note_silence(clock(*seconds)));
+            rounds.iter().for_each(|round| flaps.note_silence(*round, enough, Time::ZERO));
             flaps.trouble.is_some()
         };
-        let (last, just_in_time) = (1000 + spell, 1001);
-        assert!(!troubled(&(1..n).collect::<Vec<_>>()), "too few");
-        assert!(troubled(&(1..=n).collect::<Vec<_>>()));
-        let with_first = |first: u64| [&[first][..], &[last; SILENCES - 1]].concat();
-        assert!(troubled(&with_first(just_in_time)));
-        assert!(!troubled(&with_first(just_in_time - 1)), "the first is too long ago");
+        assert!(!troubled(&[1, 2], 3), "too few");
+        assert!(troubled(&[1, 2, 3], 3));
+        assert!(troubled(&[1, 2], 2) && troubled(&[1], 1));
+        assert!(troubled(&[1, 15, SPELL], 3));
+        assert!(!troubled(&[1, 16, 1 + SPELL], 3), "the first is too long ago");
+        assert!(troubled(&[1, 17, 18, 19], 3), "of more the last count");
+    }
+
+    #[test]
+    fn who_was_away_stays_for_as_long_before_it_is_away_again() {
+        let accused = |incarnation| Identity { epoch: 1, incarnation };
+        let mut flaps = Flaps::default();
+        let mut troubled = |seconds: u64, incarnation| {
+            flaps.note_trouble(clock(seconds).now);
+            flaps.note_verdict(accused(incarnation), clock(seconds));
+            let held = flaps.hold_if_flapping(accused(incarnation + 1), clock(seconds));
+            (held, flaps.release(clock(seconds)))
+        };
+        let longest = u64::from(LONGEST);
+        assert_eq!(troubled(100, 1), (true, None));
+        assert_eq!(troubled(100 + longest, 5), (false, Some(accused(2))), "it was away for long");
+        assert_eq!(troubled(99 + 2 * longest, 10), (false, None), "not again at once");
+        assert_eq!(troubled(100 + 2 * longest, 15), (true, None));
     }
 
     #[test]

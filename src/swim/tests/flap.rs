@@ -3,7 +3,7 @@
 use super::{
     super::{Doubt, Event, StreamStep, Time},
     bench::{Bench, EPOCH, alive, failed, messages, packet_of, suspect},
-    world::{World, addr, converged, secs},
+    world::{World, addr, converged, millis, secs},
 };
 use crate::wire::message::{Alive, Hello, Message};
 
@@ -77,6 +77,40 @@ fn who_failed_before_and_has_trouble_refutes_no_suspicion_either() {
         assert_eq!(bench.node.local().identity.incarnation, word, "trouble: {trouble}");
         assert_eq!(bench.has_news("me"), !trouble);
     }
+}
+
+/// Members whose silence is expected, since they are suspected, say nothing of this node.
+#[test]
+fn a_deaf_node_has_trouble_after_three_probes_or_one_of_each_other_member() {
+    for (others, probes) in [(1, 1), (2, 2), (3, 3), (8, 3)] {
+        let mut bench = Bench::new(others);
+        while !bench.node.has_trouble() {
+            assert!(bench.node.metrics().probes_failed < probes, "{others} others");
+            bench.pass(millis(100));
+            bench.sent();
+        }
+        assert_eq!(bench.node.metrics().probes_failed, probes, "{others} others");
+    }
+}
+
+/// Insiders cause verdicts and trouble for as long as they want.
+#[test]
+fn an_absence_is_not_renewed_as_soon_as_it_is_over() {
+    let mut bench = once_failed(5, true);
+    bench.hear(&suspect("me", 1, &["m1"]));
+    let mut returned = None;
+    for lies in 1..=39 {
+        bench.pass(secs(50));
+        bench.node.flaps.note_trouble(bench.now);
+        let incarnation = bench.node.local().identity.incarnation;
+        bench.sync(Message::Failed(failed("me", incarnation)));
+        bench.sync(Message::Suspect(suspect("me", incarnation + 1, &["m1"])));
+        if bench.node.local().identity.incarnation > 1 && returned.is_none() {
+            returned = Some(lies * 50);
+        }
+        assert_eq!(returned.is_some(), !bench.node.flaps.is_held(), "after {} s", lies * 50);
+    }
+    assert!(matches!(returned, Some(1000 | 1050)), "{returned:?}");
 }
 
 #[test]
