@@ -153,6 +153,27 @@ fn each_room_uses_only_what_is_below_it_on_the_whiteboard() {
     }
 }
 
+#[test]
+fn the_first_words_of_a_folder_name_its_files() {
+    for folder in ["gossip", "swim", "data", "data/messages", "data/broadcasts", "data/key_values"] {
+        let folder = root().join("src").join(folder);
+        let text = fs::read_to_string(folder.join("mod.rs")).unwrap();
+        let head: String =
+            text.lines().take_while(|line| line.starts_with("//!")).collect::<Vec<_>>().join("\n");
+        let named: BTreeSet<_> = between(&head, '`').collect();
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_stem().unwrap().to_string_lossy();
+            let is_tests = name == "tests" || name.ends_with("_tests");
+            assert!(
+                name == "mod" || is_tests || named.contains(&*name),
+                "{} does not name {name}",
+                folder.display()
+            );
+        }
+    }
+}
+
 /// Every function in the tree, with the file that it is in.
 fn functions() -> Vec<(String, String)> {
     fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

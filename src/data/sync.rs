@@ -1,15 +1,9 @@
 //! A sync: the stream in which two members bring each other up to date.
 //!
 //! Behind an ack a member tells a digest of each kind of data ([`DataDigest`]), while there is any and it is settled. Who
-//! finds that one differs from its own opens a stream. In it both sides speak in four turns, the opener first; a turn is any
-//! number of frames and ends with [`DataEnd`], and the first of each side begins with [`DataHello`]:
-//!
-//! | turn | who | broadcasts | key–values |
-//! | --- | --- | --- | --- |
-//! | 0 | opener | heads | digests of all buckets |
-//! | 1 | answerer | heads, and what the opener lacks | digests of all buckets, heads of what differs |
-//! | 2 | opener | what the answerer lacks | heads of what differs, and what the answerer lacks |
-//! | 3 | answerer | | what the opener lacks |
+//! finds that one differs from its own opens a stream. In it both sides speak in four turns, the opener first; `PROTOCOL.md`,
+//! Syncs, has what is said in each. A turn is any number of frames and ends with [`DataEnd`], and the first of each side begins
+//! with [`DataHello`].
 //!
 //! **Another kind of data joins** by a field in [`Parts`] and one in [`Exchange`] for what a stream holds of it, and
 //! these functions, called where those of `key_values` are: `settled_digest`, which goes into [`DataDigest`], and `digest` for

@@ -137,7 +137,8 @@ impl Gossip {
     ///
     /// # Errors
     /// Nothing was sent: [`Error::Busy`] if that is too many, [`Error::TooLarge`], [`Error::Config`] if `topic` has not 1 to 64
-    /// bytes; [`Error::Left`], [`Error::Stopped`] or [`Error::Panicked`] if this node has left or ended.
+    /// bytes or disturbs a line (control characters, line separators, changes of direction); [`Error::Left`],
+    /// [`Error::Stopped`] or [`Error::Panicked`] if this node has left or ended.
     pub fn broadcast(&self, topic: &str, payload: &[u8]) -> Result<BroadcastId, Error> {
         self.broadcast_flagged(topic, payload, 0)
     }

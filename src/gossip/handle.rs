@@ -76,6 +76,14 @@ impl Gossip {
 
     /// Every listed member, this node included, by ascending name; after its end, as it knew them last. O(1); see [`Members`]
     /// for what reading them costs.
+    ///
+    /// ```
+    /// use syncswim::{Gossip, GossipConfig};
+    ///
+    /// let node = Gossip::start(GossipConfig::local("a").bind("127.0.0.1:0"))?;
+    /// assert_eq!(node.members().live().count(), 1);
+    /// # Ok::<(), syncswim::Error>(())
+    /// ```
     #[must_use]
     pub fn members(&self) -> Members {
         self.running.publication.directory.members()
@@ -120,13 +128,37 @@ impl Gossip {
         self.running.node.now()
     }
 
-    /// Subscribes to all events from now on.
+    /// Subscribes to all events from now on. To have the members they begin with, too, see [`follow`](Self::follow).
+    ///
+    /// ```
+    /// use syncswim::{Event, Gossip, GossipConfig, Tags};
+    ///
+    /// let node = Gossip::start(GossipConfig::local("a").bind("127.0.0.1:0"))?;
+    /// let events = node.events();
+    /// node.set_tags(Tags::new([("role", "db")])?)?;
+    /// let event = events.recv().expect("the node runs");
+    /// assert!(matches!(event, Event::Updated { member, .. } if member.tags.get("role") == Some("db")));
+    /// # Ok::<(), syncswim::Error>(())
+    /// ```
     pub fn events(&self) -> Events {
         self.running.publication.directory.events()
     }
 
     /// The members at this moment, and a subscription to exactly the events after it: none is missing, and none tells of a
     /// change that the members show already. Call it to begin, and again after [`Event::Lagged`](crate::Event::Lagged).
+    ///
+    /// ```
+    /// use syncswim::{Gossip, GossipConfig};
+    ///
+    /// let node = Gossip::start(GossipConfig::local("a").bind("127.0.0.1:0"))?;
+    /// let (members, events) = node.follow();
+    /// println!("{} members now", members.live().count());
+    /// # node.abort()?;
+    /// for event in &events {
+    ///     println!("{event}");
+    /// } // ends with the node
+    /// # Ok::<(), syncswim::Error>(())
+    /// ```
     pub fn follow(&self) -> (Members, Events) {
         self.running.publication.directory.follow()
     }
@@ -147,8 +179,9 @@ impl Gossip {
     /// answers until it is shut down, but it cannot join again or change its tags.
     ///
     /// # Errors
-    /// [`Error::LeaveUnconfirmed`] if no member acknowledged it, so that others may take this node for failed; [`Error::Stopped`] if the
-    /// node has ended; [`Error::Timeout`] if the clock thread did not get to it in time.
+    /// [`Error::LeaveUnconfirmed`] if no member acknowledged it, so that others may take this node for failed; [`Error::Stopped`] if
+    /// the node has ended, [`Error::Panicked`] if a panic ended it; [`Error::Timeout`] if the clock thread did not get to it in
+    /// time. A second call waits for the same leave, and returns the same.
     pub fn leave(&self) -> Result<(), Error> {
         self.running.leave()
     }
@@ -201,6 +234,17 @@ impl Gossip {
 
     /// How this node's probes of a member go, with the round-trip time, and with a key the difference of the clocks; `None` for
     /// itself and for names that are not listed.
+    ///
+    /// ```
+    /// use syncswim::{Gossip, GossipConfig};
+    ///
+    /// let node = Gossip::start(GossipConfig::local("a").bind("127.0.0.1:0"))?;
+    /// match node.probe_stats("b") {
+    ///     Some(stats) => println!("{:?}, {} probes in a row not answered", stats.round_trip, stats.missed),
+    ///     None => println!("b is not listed"),
+    /// }
+    /// # Ok::<(), syncswim::Error>(())
+    /// ```
     #[must_use]
     pub fn probe_stats(&self, member: &str) -> Option<ProbeStats> {
         let stats = self.running.node.command(|node, _| node.probe_stats(member))?;
@@ -298,7 +342,15 @@ impl Gossip {
         Ok(())
     }
 
-    /// Counters and gauges of the protocol.
+    /// Counters, gauges and a histogram, of the protocol and of the threads and sockets around it; each says what it counts.
+    ///
+    /// ```
+    /// use syncswim::{Gossip, GossipConfig};
+    ///
+    /// let node = Gossip::start(GossipConfig::local("a").bind("127.0.0.1:0"))?;
+    /// println!("{} datagrams sent", node.metrics().datagrams_sent);
+    /// # Ok::<(), syncswim::Error>(())
+    /// ```
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         self.running.metrics()

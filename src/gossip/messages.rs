@@ -89,8 +89,9 @@ impl Gossip {
     /// # Errors
     /// [`Error::UnknownMember`], [`Error::NotLive`], [`Error::NotReached`], [`Error::NoReader`], [`Error::Busy`] or
     /// [`Error::TooLarge`]: it was not delivered. [`Error::Unanswered`]: it may have been, or may be still. [`Error::Config`] if
-    /// `topic` has not 1 to 64 bytes, or the time is 0. [`Error::Left`], [`Error::Stopped`] or [`Error::Panicked`] if this node
-    /// has left or ended; if it ends during the call, the message may have been delivered.
+    /// `topic` has not 1 to 64 bytes or disturbs a line (control characters, line separators, changes of direction), or the
+    /// time is 0. [`Error::Left`], [`Error::Stopped`] or [`Error::Panicked`] if this node has left or ended; if it ends during
+    /// the call, the message may have been delivered.
     pub fn send(&self, member: &str, topic: &str, payload: &[u8]) -> Result<(), Error> {
         self.send_within(member, topic, payload, self.running.config.stream_timeout)
     }
@@ -152,6 +153,17 @@ impl Gossip {
     /// An inbox holds 1,024 unread messages, and 4 MiB of them. What comes while it is full is lost for it, and it is told
     /// [how many](MessageKind::Lost); other inboxes get it. If all for the topic are full, the sender of a message gets
     /// [`Error::Busy`] instead. Dropping it cancels it.
+    ///
+    /// ```
+    /// use syncswim::{Gossip, GossipConfig};
+    ///
+    /// let node = Gossip::start(GossipConfig::local("a").bind("127.0.0.1:0"))?;
+    /// let inbox = node.inbox("jobs")?;
+    /// node.send("a", "jobs", b"sweep the floor")?;
+    /// let message = inbox.recv().expect("the node runs");
+    /// assert_eq!(&*message.payload, b"sweep the floor");
+    /// # Ok::<(), syncswim::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Busy`] if there are 64 inboxes; [`Error::Stopped`] or [`Error::Panicked`] if the node has ended.

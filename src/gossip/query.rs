@@ -149,9 +149,8 @@ impl Gossip {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Config`] if the topic has not 1 to 64 bytes or the time is 0, [`Error::TooLarge`], [`Error::Busy`] if 16 queries
-    /// are under way;
-    /// [`Error::Left`], [`Error::Stopped`] or [`Error::Panicked`] if this node has left or ended. Nobody was asked then.
+    /// [`Error::Config`] if the topic has not 1 to 64 bytes or disturbs a line (control characters, line separators, changes of
+    /// direction), or the time is 0; [`Error::TooLarge`]; [`Error::Busy`] if 16 queries are under way; [`Error::Left`], [`Error::Stopped`] or [`Error::Panicked`] if this node has left or ended. Nobody was asked then.
     pub fn query(&self, query: &Query) -> Result<QueryAnswers, Error> {
         let Query { topic, payload, to, within } = query;
         self.check_asking(topic, payload, *within)?;

@@ -23,9 +23,8 @@ impl Gossip {
     /// requests wait, or 4 MiB of them, their senders get [`Error::Busy`].
     ///
     /// # Errors
-    /// [`Error::Config`] if `topic` has not 1 to 64 bytes, or is one that the node answers itself; [`Error::Busy`] if 256 topics
-    /// are served;
-    /// [`Error::Stopped`] or [`Error::Panicked`] if the node has ended.
+    /// [`Error::Config`] if `topic` has not 1 to 64 bytes, disturbs a line (control characters, line separators, changes of
+    /// direction), or is one that the node answers itself; [`Error::Busy`] if 256 topics are served; [`Error::Stopped`] or [`Error::Panicked`] if the node has ended.
     pub fn serve(&self, topic: &str) -> Result<Requests, Error> {
         check_topic(topic)?;
         if topic.starts_with("syncswim/") {

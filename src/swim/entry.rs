@@ -33,9 +33,9 @@ pub(crate) enum Entry<'a> {
 pub enum Input<'a> {
     /// `handle_datagram`.
     Datagram {
-        /// Whence.
+        /// Where it came from.
         from: SocketAddr,
-        /// In clear.
+        /// The packet, in clear.
         #[serde(borrow, serialize_with = "as_bytes")]
         bytes: &'a [u8],
     },
@@ -45,15 +45,15 @@ pub enum Input<'a> {
     PollStream(StreamId),
     /// `handle_frame`.
     Frame {
-        /// In which stream.
+        /// The stream that it came in.
         stream: StreamId,
-        /// In clear.
+        /// The packet in it, in clear.
         #[serde(borrow, serialize_with = "as_bytes")]
         bytes: &'a [u8],
     },
     /// `accept_stream`.
     AcceptStream {
-        /// Whence.
+        /// The address of the other side.
         from: SocketAddr,
     },
     /// `stream_began`.
@@ -64,7 +64,7 @@ pub enum Input<'a> {
     Join {
         /// The driver's name for it.
         ticket: u64,
-        /// Those known already.
+        /// The addresses that are known already.
         addrs: Cow<'a, [SocketAddr]>,
         /// How many look-ups follow.
         lookups: usize,
@@ -75,7 +75,7 @@ pub enum Input<'a> {
     SeekSeedsLater,
     /// `handle_seeds_while_resolving`.
     Seeds {
-        /// Those known already.
+        /// The addresses that are known already.
         addrs: Cow<'a, [SocketAddr]>,
         /// How many look-ups follow.
         lookups: usize,
@@ -84,7 +84,7 @@ pub enum Input<'a> {
     Lookup {
         /// For which join.
         joining: Joining,
-        /// What was found.
+        /// The addresses that were found.
         addrs: Cow<'a, [SocketAddr]>,
         /// How many look-ups have come of it.
         more: usize,

@@ -2,8 +2,9 @@
 //!
 //! A node with bad reception is declared failed, learns of it, refutes, and is declared failed again: every other node
 //! sees it flap (Rapid, Figure 9). So a node that was declared failed, is accused again, *and* has trouble of its own
-//! refutes only after its own probes have gone well for a while. Until then it is *away*. An accusation that somebody made
-//! up is refuted at once, however often it comes, for the node's own probes decide.
+//! refutes only after its own probes have gone well for a while. Until then it is *away*. Trouble is a stall, or several probes
+//! that failed while all relays were silent. An accusation that somebody made up is refuted at once, however often it comes,
+//! for the node's own probes decide.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 

@@ -23,7 +23,8 @@ const NOISE: Duration = Duration::from_millis(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rtt {
-    /// The second smallest of the last [`samples`](Self::samples), or the only one.
+    /// The second smallest of the last [`samples`](Self::samples), or the only one. It shows how far a member is. How long its
+    /// answers take at present, under load as well, is [`ProbeStats::round_trip`](crate::ProbeStats::round_trip).
     pub time: Duration,
     /// How many probes it is drawn from: at most 4.
     pub samples: usize,

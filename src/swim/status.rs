@@ -25,8 +25,8 @@ pub enum Standing {
     /// Others do not reach it at the address that it advertises, or that is no address of this host any more:
     /// [`Status::problems`] says which.
     Unreachable,
-    /// It was declared failed more than once while its own probes went badly, and comes back once they go well (flap damping;
-    /// the problem is that of Rapid, §7).
+    /// It was declared failed more than once while it had trouble of its own (a stall, or several probes that failed while all
+    /// relays were silent), and comes back once that is over (flap damping; the problem is that of Rapid, §7).
     Away,
     /// Another live node holds its name. This one watches on, and takes the name back once the other is silent.
     Displaced,
@@ -178,7 +178,8 @@ impl WrongClock {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProbeStats {
-    /// The smoothed round-trip time of direct pings by datagram (SRTT of RFC 6298, §2); `None` before the first answer.
+    /// The smoothed round-trip time of direct pings by datagram (SRTT of RFC 6298, §2); `None` before the first answer. It
+    /// follows load, and suits timeouts; to compare members take [`Gossip::rtt`](crate::Gossip::rtt).
     pub round_trip: Option<Duration>,
     /// Its mean deviation (RTTVAR).
     pub deviation: Option<Duration>,

@@ -36,8 +36,8 @@ const HONEST: usize = 5;
 /// Far longer than a crash takes to be noticed, by these presets.
 const UNNOTICED: Duration = Duration::from_secs(120);
 const ROUNDS: usize = 3;
-/// Insiders that fell silent may be trouble to a node until it has probed each, half a minute; then it stays away for 60
-/// rounds, each twice as long while its awareness is 1; then tables are exchanged.
+/// Insiders that fell silent are trouble to a node that probes three of them within 16 rounds, until it has probed each, half a
+/// minute; then it stays away for 60 rounds, each twice as long while its awareness is 1; then tables are exchanged.
 const BACK: Duration = Duration::from_secs(200);
 /// The longest timeout of a suspicion among 256.
 const SUSPECTED: Duration = Duration::from_secs(58);

@@ -3,7 +3,8 @@
 //! A broadcast is named by its origin, the origin's life and a number that the origin counts. Which numbers of each life are
 //! known decides alone what is new (`window`). It spreads as a rumour behind the protocol's updates (`queue`), and a rumour may
 //! miss somebody: a later number or a digest that differs shows it, and what is missing comes out of another member's `log`
-//! (`repair`). `origin` keeps the order, `confirm` tells the origin who has it.
+//! (`repair`). `origin` keeps the order, `confirm` tells the origin who has it; `send` says what goes into packets, `item` is one
+//! broadcast, `commands` are what an application calls.
 
 mod commands;
 mod confirm;

@@ -3,7 +3,7 @@
 //! What a member says of its keys spreads as updates do ([`queue`]), in what room membership leaves; a value that is too long
 //! for that is fetched from whoever told of it. Who missed something learns it in a [sync](super::sync): the digest behind an
 //! ack covers how far each live owner's map is known ([`exchange`]). What is believed is bounded here: a member may claim
-//! anything of another one's map, as it may of its state, but within the bounds of a [map], and the owner can supersede it.
+//! anything of another one's map, as it may of its state, but within the bounds of a [`map`], and the owner can supersede it; [`room`] bounds all maps together.
 
 mod exchange;
 mod map;

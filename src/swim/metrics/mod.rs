@@ -62,7 +62,7 @@ macro_rules! metrics {
         $(#[doc = $doc:literal])+
         $kind:ident $name:ident $([$unit:ident])? = $family:literal $({ $label:ident = $value:literal })?;
     )*) => {
-        /// Counters since the node's start, and the gauges of this moment.
+        /// Counters and a histogram since the node's start, and the gauges of this moment.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(default)]
         #[non_exhaustive]
