@@ -75,7 +75,7 @@ impl StateKeeper {
             path: path.clone(),
             file,
             look: LOOK,
-            forget_unmet: swim.reap_failed_after,
+            forget_unseen: swim.reap_failed_after,
             failed: false,
         };
         Ok(Self { past: Some(found.past), work: Mutex::new(Some(work)), running: Mutex::default() })
@@ -129,8 +129,8 @@ struct Work<F: Files> {
     file: StateFile<F>,
     /// How often the file is looked for, and how long after a failure it is tried again.
     look: Duration,
-    /// After so long, members of an earlier life that were not met are remembered no longer.
-    forget_unmet: Duration,
+    /// After so long, members of an earlier life that were not seen again are remembered no longer.
+    forget_unseen: Duration,
     /// Whether the last try to write failed.
     failed: bool,
 }
@@ -142,14 +142,14 @@ struct Due {
     looked: Instant,
     /// The first record that waits came.
     waits: Option<Instant>,
-    forget_unmet: Option<Instant>,
+    forget_unseen: Option<Instant>,
 }
 
 impl Due {
     fn next(&self, look: Duration, failed: bool) -> Instant {
         let look = self.looked + look;
         let batch = self.waits.filter(|_| !failed).map(|since| since + PATIENCE);
-        [batch, self.forget_unmet].into_iter().flatten().fold(look, Instant::min)
+        [batch, self.forget_unseen].into_iter().flatten().fold(look, Instant::min)
     }
 }
 
@@ -178,7 +178,8 @@ impl<F: Files> Work<F> {
     fn keep(&mut self, directory: &Directory) {
         let mut events = self.follow(directory);
         let began = now();
-        let mut due = Due { looked: began, waits: None, forget_unmet: began.checked_add(self.forget_unmet) };
+        let mut due =
+            Due { looked: began, waits: None, forget_unseen: began.checked_add(self.forget_unseen) };
         self.write(StateFile::write);
         loop {
             let wait = due.next(self.look, self.failed).saturating_duration_since(now());
@@ -188,8 +189,8 @@ impl<F: Files> Work<F> {
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {
                     let now = now();
-                    if due.forget_unmet.take_if(|at| *at <= now).is_some() {
-                        self.file.forget_unmet();
+                    if due.forget_unseen.take_if(|at| *at <= now).is_some() {
+                        self.file.forget_unseen();
                     }
                     self.write(StateFile::write);
                     (due.looked, due.waits) = (now, None);

@@ -76,11 +76,11 @@ struct Rig {
 }
 
 impl Rig {
-    fn start(look: Duration, forget_unmet: Duration) -> Self {
-        Self::start_on(Shared::default(), look, forget_unmet)
+    fn start(look: Duration, forget_unseen: Duration) -> Self {
+        Self::start_on(Shared::default(), look, forget_unseen)
     }
 
-    fn start_on(disk: Shared, look: Duration, forget_unmet: Duration) -> Self {
+    fn start_on(disk: Shared, look: Duration, forget_unseen: Duration) -> Self {
         let (directory, counters) = (Arc::<Directory>::default(), Arc::<Counters>::default());
         let (file, _) = StateFile::read(disk.clone(), ("default", "me"), 100, false).unwrap();
         let work = Work {
@@ -89,7 +89,7 @@ impl Rig {
             path: "a path".into(),
             file,
             look,
-            forget_unmet,
+            forget_unseen,
             failed: false,
         };
         let (followed, abandoned) = (Arc::clone(&directory), work.file.abandoned());

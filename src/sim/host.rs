@@ -58,8 +58,8 @@ pub struct Host {
     pub(super) state: Option<StateFile<ModelDisk>>,
     /// Since when a record waits to be written.
     pub(super) state_waits: Option<Time>,
-    /// When it forgets the members of an earlier life that were not met.
-    pub(super) forgets_unmet: Option<Time>,
+    /// When it forgets the members of an earlier life that were not seen again.
+    pub(super) forgets_unseen: Option<Time>,
     /// Bytes that wait for it, until when.
     pub(super) waiting: (Time, usize),
 }
@@ -90,7 +90,7 @@ impl Host {
             disk: ModelDisk::default(),
             state: None,
             state_waits: None,
-            forgets_unmet: None,
+            forgets_unseen: None,
             waiting: (Time::ZERO, 0),
         }
     }

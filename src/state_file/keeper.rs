@@ -25,8 +25,8 @@ pub(crate) struct StateFile<F: Files> {
     /// This node's name.
     node: Arc<str>,
     state: State,
-    /// Members of an earlier life that were not met in this one.
-    unmet: BTreeSet<Arc<str>>,
+    /// Members of an earlier life that were not seen again in this one.
+    unseen: BTreeSet<Arc<str>>,
     /// `None` until the file was written anew, at first, and after a failure.
     open: Option<Open<F::File>>,
     /// Records that are not written yet, while it is open.
@@ -75,11 +75,11 @@ impl<F: Files> StateFile<F> {
         }
         let mut past = state.past();
         past.members.truncate(most);
-        let unmet: BTreeSet<_> = past.members.iter().map(|(name, _)| Arc::clone(name)).collect();
-        state.members.retain(|name, _| unmet.contains(name));
+        let unseen: BTreeSet<_> = past.members.iter().map(|(name, _)| Arc::clone(name)).collect();
+        state.members.retain(|name, _| unseen.contains(name));
         let (open, pending, waiting) = (None, Vec::new(), 0);
         let (node, abandoned) = (node.into(), Stop::new());
-        let file = Self { files, header, node, state, unmet, open, pending, waiting, abandoned };
+        let file = Self { files, header, node, state, unseen, open, pending, waiting, abandoned };
         Ok((file, Found { past, left, damaged }))
     }
 
@@ -95,7 +95,7 @@ impl<F: Files> StateFile<F> {
     pub(crate) fn note_all(&mut self, members: &[Member], wall: u64) {
         let listed: BTreeSet<_> = members.iter().map(|member| &member.name).collect();
         let known = self.state.members.keys().filter(|name| !listed.contains(*name));
-        let gone: Vec<_> = known.filter(|name| !self.unmet.contains(*name)).cloned().collect();
+        let gone: Vec<_> = known.filter(|name| !self.unseen.contains(*name)).cloned().collect();
         gone.iter().for_each(|name| self.forget(name));
         members.iter().for_each(|member| self.note_member(member, wall));
     }
@@ -107,7 +107,7 @@ impl<F: Files> StateFile<F> {
         if member.state == MemberState::Left {
             return self.forget(&member.name);
         }
-        self.unmet.remove(&member.name);
+        self.unseen.remove(&member.name);
         let (addr, epoch, live) = (member.addr, member.identity.epoch, member.state.is_live());
         let known = self.state.members.get(&member.name);
         if known.is_some_and(|known| (known.addr, known.epoch, known.live) == (addr, epoch, live)) {
@@ -128,13 +128,13 @@ impl<F: Files> StateFile<F> {
         }
     }
 
-    /// Those of an earlier life that were not met are not remembered any longer.
-    pub(crate) fn forget_unmet(&mut self) {
-        mem::take(&mut self.unmet).iter().for_each(|name| self.forget(name));
+    /// Those of an earlier life that were not seen again are not remembered any longer.
+    pub(crate) fn forget_unseen(&mut self) {
+        mem::take(&mut self.unseen).iter().for_each(|name| self.forget(name));
     }
 
     fn forget(&mut self, name: &str) {
-        self.unmet.remove(name);
+        self.unseen.remove(name);
         if self.state.members.contains_key(name) {
             self.put(&Record::Gone(name));
         }

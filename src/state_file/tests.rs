@@ -399,7 +399,7 @@ fn who_is_not_met_for_long_is_forgotten() {
     let (mut next, _) = read(state.into_files());
     next.note(&joined("a", 2), 2);
     next.note(&failed("b", 1), 2);
-    next.forget_unmet();
+    next.forget_unseen();
     let names = |state: &StateFile<ModelDisk>| state.state().members.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&next), [Arc::from("a"), "b".into()]);
     // Events were lost: who is listed no longer is gone.

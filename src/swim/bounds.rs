@@ -78,22 +78,22 @@ impl Node {
     /// Whether one more live member may be listed at an address. One that `is_there`, by what it has shown, may take the place
     /// of one that never answered there: names can be made up.
     fn has_room_at(&self, addr: SocketAddr, is_there: bool) -> bool {
-        self.has_place_at(addr) || is_there && self.unverified_at(addr).is_some()
+        self.has_place_at(addr) || is_there && self.unmet_at(addr).is_some()
     }
 
     fn has_place_at(&self, addr: SocketAddr) -> bool {
         self.table.count_at_addr(addr, MAX_AT_ADDR) < MAX_AT_ADDR
     }
 
-    fn unverified_at(&self, addr: SocketAddr) -> Option<MemberId> {
-        self.table.find_at(addr, |record| !record.contact.verified)
+    fn unmet_at(&self, addr: SocketAddr) -> Option<MemberId> {
+        self.table.find_at(addr, |record| !record.contact.met)
     }
 
     /// The same for a member that moves there; makes the room.
     pub(super) fn make_room_at(&mut self, addr: SocketAddr, is_there: bool) -> bool {
         let has_room = self.has_room_at(addr, is_there);
         if has_room && !self.has_place_at(addr) {
-            self.evict(self.unverified_at(addr));
+            self.evict(self.unmet_at(addr));
         }
         has_room
     }
@@ -108,16 +108,16 @@ impl Node {
     fn makes_room_for_mark(&self, name: &str, by_itself: bool) -> Option<MemberId> {
         let mark = hash::member(name);
         let departed = |record: &Record| !record.state.is_live();
-        let unverified = |record: &Record| !record.contact.verified;
-        let found = self.table.find_mark(mark, |record| departed(record) && unverified(record));
+        let unmet = |record: &Record| !record.contact.met;
+        let found = self.table.find_mark(mark, |record| departed(record) && unmet(record));
         found
             .or_else(|| self.table.find_mark(mark, departed).filter(|_| by_itself))
-            .or_else(|| self.table.find_mark(mark, unverified).filter(|_| by_itself))
+            .or_else(|| self.table.find_mark(mark, unmet).filter(|_| by_itself))
     }
 
     /// From a full table a member that never answered is evicted; a sixteenth of the table is kept for members that return.
     fn is_full(&self, known: Option<MemberId>) -> bool {
-        let returns = known.is_some_and(|id| self.table.get(id).contact.verified);
+        let returns = known.is_some_and(|id| self.table.get(id).contact.met);
         let kept = if returns { 0 } else { self.config.max_members / 16 };
         self.table.live() >= self.config.max_members - kept
     }
@@ -137,11 +137,8 @@ impl Node {
             return true;
         }
         let of_mark = if marked { self.makes_room_for_mark(name, by_itself) } else { None };
-        let unverified = !self.table.rings.unverified().is_empty();
-        if !self.has_room_at(addr, is_there)
-            || marked && of_mark.is_none()
-            || self.is_full(known) && !unverified
-        {
+        let unmet = !self.table.rings.unmet().is_empty();
+        if !self.has_room_at(addr, is_there) || marked && of_mark.is_none() || self.is_full(known) && !unmet {
             return false;
         }
         if let Some(id) = of_mark {
@@ -149,15 +146,15 @@ impl Node {
         }
         self.make_room_at(addr, is_there);
         if self.is_full(known) {
-            let unverified = self.rng.choice(self.table.rings.unverified()).copied();
-            self.evict(unverified);
+            let unmet = self.rng.choice(self.table.rings.unmet()).copied();
+            self.evict(unmet);
         }
         true
     }
 
     /// Takes a live member out of the table that never answered.
-    fn evict(&mut self, unverified: Option<MemberId>) {
-        let Some(id) = unverified else { return };
+    fn evict(&mut self, unmet: Option<MemberId>) {
+        let Some(id) = unmet else { return };
         self.metrics.evicted_members += 1;
         self.timers.cancel(Timer::Suspicion(id));
         self.table.update(id, &mut self.rng, |record| {

@@ -68,7 +68,7 @@ impl Node {
         let (peer, token, mark) = (session.peer, session.token, session.mark);
         if let Some(id) = self.table.find_at(peer, |record| record.mark == mark) {
             let name = Arc::clone(&self.table.get(id).name);
-            self.verified_at(&name, peer);
+            self.note_answer_at(&name, peer);
             if token != 0 {
                 self.table.contact_mut(id).held = token;
             }

@@ -54,7 +54,7 @@ impl Node {
         };
         // Of a member that moves, only its old address has been shown.
         let shown = |record: &Record| match record.addr == claim.addr {
-            true => by_itself || record.contact.verified,
+            true => by_itself || record.contact.met,
             false => by_itself && !record.state.is_live(),
         };
         let is_there = known.map_or(by_itself, |id| shown(self.table.get(id)));

@@ -86,18 +86,18 @@ impl Node {
         if self.updates.is_empty() && self.upper.wants == 0 {
             return;
         }
-        let (verified, departed) = (self.table.rings.verified().len(), self.lately_departed.len());
+        let (met, departed) = (self.table.rings.met().len(), self.lately_departed.len());
         if self.table.others() + departed == 0 {
             self.updates.clear();
             return;
         }
         self.set_timer_at(Timer::Gossip, self.pace.earliest);
         let fanout = self.config.gossip_fanout;
-        let mut picks = self.sample_for(fanout, verified + departed);
+        let mut picks = self.sample_for(fanout, met + departed);
         let (mut told, mut doubtful) = (0, 0);
         for pick in picks.drain(..) {
-            let id = match pick.checked_sub(verified) {
-                None => self.table.rings.verified()[pick],
+            let id = match pick.checked_sub(met) {
+                None => self.table.rings.met()[pick],
                 Some(pick) => self.lately_departed[pick],
             };
             let is_doubtful = self.table.get(id).state != MemberState::Alive;
@@ -109,10 +109,10 @@ impl Node {
         }
         self.picks = picks;
         // An update that goes to so many at random reaches all.
-        let unmet = if verified < ENOUGH_MET { self.table.others() - verified } else { 0 };
+        let unmet = if met < ENOUGH_MET { self.table.others() - met } else { 0 };
         let mut picks = self.sample(unmet, fanout);
         for pick in picks.drain(..) {
-            self.greet(self.table.other(verified + pick), Priority::Updates);
+            self.greet(self.table.other(met + pick), Priority::Updates);
         }
         self.picks = picks;
     }
@@ -180,8 +180,8 @@ impl Node {
     /// Up to `k` random members that are alive and not suspected, without this node and `except`: such as have answered, if
     /// there are any.
     pub(super) fn pick_alive(&mut self, k: usize, except: Option<MemberId>) -> Vec<(Arc<str>, SocketAddr)> {
-        let verified = self.table.rings.verified().len();
-        let among = if verified > usize::from(except.is_some()) { verified } else { self.table.others() };
+        let met = self.table.rings.met().len();
+        let among = if met > usize::from(except.is_some()) { met } else { self.table.others() };
         // A few more than asked for: some are passed over.
         let mut picks = self.sample_for(k + 4, among);
         let chosen = picks

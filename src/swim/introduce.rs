@@ -27,9 +27,9 @@ use crate::{
 /// Unverified peers that are pinged at the same time; the one pinged first makes room.
 pub(super) const MAX_ASKED: usize = 64;
 /// Members of one host that may be listed because they called from there, before they have answered.
-const MAX_UNVERIFIED_ON_HOST: usize = 64;
+const MAX_UNMET_ON_HOST: usize = 64;
 /// The same of all hosts.
-const MAX_UNVERIFIED: usize = 4096;
+const MAX_UNMET: usize = 4096;
 
 /// The claim of an unverified peer about itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -149,9 +149,8 @@ impl Node {
     /// Whether a caller may be listed at another port of its host before it has answered there.
     fn lives_there(&self, peer: SocketAddr, home: SocketAddr) -> bool {
         home.ip() == peer.ip()
-            && self.table.rings.unverified().len() < MAX_UNVERIFIED
-            && self.table.count_unverified_on(host_of(home.ip()), MAX_UNVERIFIED_ON_HOST)
-                < MAX_UNVERIFIED_ON_HOST
+            && self.table.rings.unmet().len() < MAX_UNMET
+            && self.table.count_unmet_on(host_of(home.ip()), MAX_UNMET_ON_HOST) < MAX_UNMET_ON_HOST
     }
 
     fn drop_unverified(&mut self) {
@@ -180,10 +179,10 @@ impl Node {
             self.drop_unverified();
         } else {
             // There is room for one that comes back to where it answered.
-            self.verified_at(&introduction.name, introduction.addr);
+            self.note_answer_at(&introduction.name, introduction.addr);
             self.on_alive(&introduction.claim(), true);
             // If it is new, or has moved, its record is there only now.
-            self.verified_at(&introduction.name, introduction.addr);
+            self.note_answer_at(&introduction.name, introduction.addr);
         }
         true
     }

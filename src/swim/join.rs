@@ -233,7 +233,7 @@ impl Node {
             if full || !join.known.insert(*addr) {
                 continue;
             }
-            if passes_members && self.table.find_at(*addr, |record| record.contact.verified).is_some() {
+            if passes_members && self.table.find_at(*addr, |record| record.contact.met).is_some() {
                 join.members += 1;
             } else {
                 join.waiting.push(*addr);

@@ -154,8 +154,8 @@ impl Node {
             self.leave.believed.push(name);
         }
         // Members that never answered are counted only where there are no others.
-        let (verified, others) = (self.table.rings.verified().len(), self.table.others());
-        let enough = self.config.gossip_fanout.min(if verified > 0 { verified } else { others });
+        let (met, others) = (self.table.rings.met().len(), self.table.others());
+        let enough = self.config.gossip_fanout.min(if met > 0 { met } else { others });
         if self.phase == Phase::Leaving && self.leave.believed.len() >= enough {
             self.end_leave();
         }

@@ -221,6 +221,6 @@ impl Record {
     /// Its place among the departed: the one to be forgotten first comes first, and members that never answered before
     /// those that did.
     pub(super) fn departure(&self, id: MemberId) -> (bool, Time, MemberId) {
-        (self.contact.verified, self.since, id)
+        (self.contact.met, self.since, id)
     }
 }

@@ -199,7 +199,7 @@ impl Node {
         let Some(target) = target.filter(|_| self.watches()) else { return };
         // Awareness worsens (Lifeguard §IV-A), but not by a target that never answered, which may be a made-up name, nor by
         // one that is suspected already and expected to be silent.
-        if target.contact.verified && target.state != MemberState::Suspect {
+        if target.contact.met && target.state != MemberState::Suspect {
             self.doubt_health(&round.relays);
         }
         if let Some(id) = self.table.find(&round.target) {
@@ -344,7 +344,7 @@ impl Node {
             round.answered = true;
             let (target, addr) = (Arc::clone(&round.target), round.addr);
             self.health.improve();
-            self.verified_at(&target, addr);
+            self.note_answer_at(&target, addr);
         }
     }
 

@@ -130,7 +130,7 @@ impl Node {
                 }
             }
             (Question::Returned(introduction), Ok(())) => {
-                self.verified_at(introduction.name(), peer);
+                self.note_answer_at(introduction.name(), peer);
                 self.on_alive(&introduction.claim(), true);
             }
             (Question::Returned(_), Err(_)) => {}

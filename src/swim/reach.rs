@@ -160,7 +160,7 @@ impl Node {
         self.reach.observed.filter(|(_, at)| self.now.since(*at) < lately).map(|(addr, _)| addr)
     }
 
-    /// A member tells the source address of this node's ping. For people to read; only from verified members.
+    /// A member tells the source address of this node's ping. For people to read; only from members that are proven.
     pub(super) fn note_observed(&mut self, sender: &Sender, addr: SocketAddr) {
         if sender.proven {
             self.reach.observed = Some((addr, self.now));
@@ -199,7 +199,7 @@ impl Node {
         let pause = self.config.probe_interval.saturating_mul(LOOK_AGAIN);
         if self.is_silent_around()
             && self.reach.next_look.pass(self.now, pause)
-            && !self.table.rings.verified().is_empty()
+            && !self.table.rings.met().is_empty()
         {
             self.sync_with_anybody();
         }

@@ -2,7 +2,7 @@
 //!
 //! An answer is followed by a push/pull, in which each side learns whom the other declared failed, and all who are alive
 //! refute. So a partition ends without seeds. Members that left are not tried. Members of an earlier life (`rejoin.rs`) are
-//! tried like failed ones, until they are met.
+//! tried like failed ones, until they are listed.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -73,7 +73,7 @@ impl Reconnects {
 impl Node {
     /// Remembers the address of a failed member; not of one that never answered, which may be made up.
     pub(super) fn reconnect_later(&mut self, id: MemberId, name: Arc<str>, addr: SocketAddr) {
-        if self.table.get(id).contact.verified {
+        if self.table.get(id).contact.met {
             self.reconnect_from_now_on(name, addr);
             self.schedule_reconnect();
         }
@@ -97,7 +97,7 @@ impl Node {
             return;
         };
         self.reconnects.last = Some(self.now);
-        if self.table.find_at(peer.addr, |record| record.contact.verified).is_some() {
+        if self.table.find_at(peer.addr, |record| record.contact.met).is_some() {
             // Somebody else answers there now.
             self.reconnects.forget(&name);
         } else {

@@ -2,7 +2,7 @@
 //!
 //! They are addresses to try and no members: nothing is listed, probed or told because it is remembered. They stand in for
 //! seeds until another member is known: they are joined in random order, in the race of all joins (`race.rs`), after the seeds
-//! had a head start, and again with back-off. Those that are not met in this way are failed members to the reconnects
+//! had a head start, and again with back-off. Those that are not found in this way are failed members to the reconnects
 //! (`reconnect.rs`), which try each at its address, without end.
 
 use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
@@ -63,7 +63,7 @@ impl Node {
     /// Goes on from an earlier life: begins a later epoch than that one's, and looks for its members where they were.
     /// [`Output::RejoinTried`] tells how each try ends, until one has succeeded or another member is known.
     ///
-    /// Call it before the node has met others; later, the epoch is not raised.
+    /// Call it before the node knows others; later, the epoch is not raised.
     pub fn rejoin(&mut self, now: Time, past: &Past) {
         self.given(now, || Input::Rejoin(Cow::Borrowed(past)));
         self.advance(now);
@@ -97,7 +97,7 @@ impl Node {
 
     /// Tries those remembered, unless the node has company by now.
     pub(super) fn try_rejoin(&mut self) {
-        let is_done = !self.table.rings.verified().is_empty() && self.phase != Phase::Quiet;
+        let is_done = !self.table.rings.met().is_empty() && self.phase != Phase::Quiet;
         if is_done || self.is_leaving() || self.rejoin.addrs.is_empty() {
             self.rejoin = Rejoin::default();
             return;

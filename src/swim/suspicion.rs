@@ -152,7 +152,7 @@ impl Node {
         };
         let mut changed = self.raise_suspicion(id, identity);
         if changed {
-            self.verify(id);
+            self.check_next(id);
         }
         for accuser in claim.accusers.iter() {
             // Only members' accusations count: anybody can make up names.
@@ -251,7 +251,7 @@ impl Node {
 
     /// A few random members that learn of a suspicion probe the suspect next: they confirm it soon, or give it one more
     /// chance to refute.
-    fn verify(&mut self, id: MemberId) {
+    fn check_next(&mut self, id: MemberId) {
         if self.volunteer(self.config.verifiers) {
             self.table.rings.probe_next(id);
         }

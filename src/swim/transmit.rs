@@ -46,7 +46,7 @@ pub(super) enum Content {
         seq: u32,
         target: Arc<str>,
     },
-    /// With updates to a verified member; else alone.
+    /// With updates if the sender is proven; else alone.
     Ack {
         seq: u32,
         /// Say where the ping came from.
@@ -174,7 +174,7 @@ impl Node {
                     }
                 }
             }
-            // To an unverified sender: no updates.
+            // To a sender that is not proven: no updates.
             Content::Retry { seq, token } => {
                 packet.message(&Retry { seq: *seq, token: *token });
                 told = None;

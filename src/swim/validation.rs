@@ -48,8 +48,8 @@ const MISSED: u8 = 3;
 /// What is known of the way to a member.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(super) struct Contact {
-    /// Something that was sent to its address was answered.
-    pub(super) verified: bool,
+    /// This node has met it: something that was sent to its address was answered.
+    pub(super) met: bool,
     /// It has shown the token that this node gave it.
     pub(super) shown: bool,
     /// The token that it may show.
@@ -106,7 +106,7 @@ impl Contact {
 
     /// Whether it accepts claims of this node, and is reached at its address.
     pub(super) fn takes_updates(self) -> bool {
-        self.verified && self.held != 0
+        self.met && self.held != 0
     }
 }
 
@@ -177,8 +177,8 @@ pub(super) struct Sender {
     id: Option<MemberId>,
     /// It is who the header says.
     pub(super) proven: bool,
-    /// It was not verified before this datagram.
-    pub(super) met: bool,
+    /// It was not met before this datagram.
+    pub(super) new: bool,
     /// It came in a stream in place of a datagram.
     pub(super) by_stream: bool,
     /// The bytes of its datagram: while it is not proven, what is sent for it has no more. Streams have no such bound, as a
@@ -227,18 +227,18 @@ impl Node {
         if shown.is_none() && token != 0 {
             self.guesses.count_in(now, interval);
         }
-        let met = shown.is_some_and(|id| !self.table.get(id).contact.verified);
+        let new = shown.is_some_and(|id| !self.table.get(id).contact.met);
         if let Some(id) = shown {
             if self.table.get(id).addr != source && !by_stream {
                 self.table.contact_mut(id).path = self.table.path_from(source);
             }
             self.table.contact_mut(id).shown = true;
-            self.verified(id);
+            self.note_answer(id);
         }
         let id = shown
             .or_else(|| self.table.find_mark(mark, |record| record.addr == source))
             .or_else(|| self.table.find_mark(mark, |_| true));
-        Sender { source, mark, token, id, proven: shown.is_some(), met, by_stream, received: usize::MAX }
+        Sender { source, mark, token, id, proven: shown.is_some(), new, by_stream, received: usize::MAX }
     }
 
     /// The record of a sender: not if something else that its datagram said had it forgotten meanwhile.
@@ -247,13 +247,13 @@ impl Node {
     }
 
     /// Something that was sent to a member's address was answered.
-    fn verified(&mut self, id: MemberId) {
+    fn note_answer(&mut self, id: MemberId) {
         self.prober.heard_last = self.table.get(id).mark;
         let now = self.now;
         let contact = self.table.contact_mut(id);
         (contact.greetings, contact.greetings_by_stream, contact.missed, contact.heard) = (0, 0, 0, now);
-        if !self.table.get(id).contact.verified {
-            self.table.update(id, &mut self.rng, |record| record.contact.verified = true);
+        if !self.table.get(id).contact.met {
+            self.table.update(id, &mut self.rng, |record| record.contact.met = true);
         }
     }
 
@@ -265,10 +265,10 @@ impl Node {
     }
 
     /// A node of this name answered at this address.
-    pub(super) fn verified_at(&mut self, name: &str, addr: SocketAddr) {
+    pub(super) fn note_answer_at(&mut self, name: &str, addr: SocketAddr) {
         let found = self.table.find(name).filter(|id| *id != MemberId::SELF);
         if let Some(id) = found.filter(|id| self.table.get(*id).addr == addr) {
-            self.verified(id);
+            self.note_answer(id);
         }
     }
 
@@ -285,7 +285,7 @@ impl Node {
         if sender.mark != self.table.get(id).mark {
             return;
         }
-        self.verified(id);
+        self.note_answer(id);
         if !sender.by_stream {
             self.reached_by_datagram(Some(name));
         }
@@ -360,7 +360,7 @@ impl Node {
             if sender.by_stream {
                 self.greet_by(id, Some(Priority::Provoked));
             } else {
-                self.probe_to_verify(id, sender.source);
+                self.probe_at_home(id, sender.source);
             }
         }
         self.reply(sender.reply_to(), content);
@@ -387,7 +387,7 @@ impl Node {
 
     /// Has a member probed soon at its own address, after a ping in its name from another. (From its own address it will
     /// show the token that it was just given.) No turn is spent on it: in a young cluster such pings come all the time.
-    fn probe_to_verify(&mut self, id: MemberId, source: SocketAddr) {
+    fn probe_at_home(&mut self, id: MemberId, source: SocketAddr) {
         let record = self.table.get(id);
         if record.state.is_live() && record.addr != source && self.count_greeting(id, false) {
             self.table.rings.move_up(id);
@@ -408,7 +408,7 @@ impl Node {
 
     /// Sends updates to a member that has just shown its token for the first time.
     pub(super) fn tell_new_acquaintance(&mut self, sender: &Sender) {
-        let Some(id) = self.id_of(sender).filter(|_| sender.met && !self.updates.is_empty()) else { return };
+        let Some(id) = self.id_of(sender).filter(|_| sender.new && !self.updates.is_empty()) else { return };
         let record = self.table.get(id);
         if record.state.is_live() && record.contact.takes_updates() {
             self.send_updates(id);
@@ -429,7 +429,7 @@ impl Node {
     pub(super) fn greet(&mut self, id: MemberId, priority: Priority) {
         let record = self.table.get(id);
         // Names can be made up: a member that never answered has the priority of what others cause.
-        let priority = if record.contact.verified { priority } else { Priority::Provoked };
+        let priority = if record.contact.met { priority } else { Priority::Provoked };
         let by_stream = self.carrier.carries_to(&record.name);
         self.greet_by(id, by_stream.then_some(priority));
     }

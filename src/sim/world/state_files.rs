@@ -59,7 +59,7 @@ impl World {
         let read = StateFile::read(disk, names, config.max_reconnects, rejoin_after_leave);
         let (file, found) = read.expect("a state file keeps no node from starting");
         host.state = Some(file);
-        host.forgets_unmet = Some(self.now + host.config.reap_failed_after);
+        host.forgets_unseen = Some(self.now + host.config.reap_failed_after);
         Some(found.past)
     }
 
@@ -78,8 +78,8 @@ impl World {
     pub(super) fn write_state(&mut self, at: usize) {
         let (host, now) = (&mut self.hosts[at], self.now);
         let Some(state) = &mut host.state else { return };
-        if host.forgets_unmet.take_if(|at| *at <= now).is_some() {
-            state.forget_unmet();
+        if host.forgets_unseen.take_if(|at| *at <= now).is_some() {
+            state.forget_unseen();
         }
         if state.waiting() == 0 {
             return;
@@ -106,6 +106,6 @@ impl World {
         if let Some(state) = host.state.take() {
             host.disk = state.into_files();
         }
-        (host.state_waits, host.forgets_unmet) = (None, None);
+        (host.state_waits, host.forgets_unseen) = (None, None);
     }
 }

@@ -26,7 +26,7 @@ use crate::{address::host_of, wire::hash};
 mod index;
 mod ring;
 
-/// Whether the member was verified, when it departed, its id.
+/// Whether the member was met, when it departed, its id.
 type Departure = (bool, Time, MemberId);
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -100,7 +100,7 @@ impl Table {
         let record = self.get(id);
         let (was_live, was_suspected) = (record.state.is_live(), record.state == MemberState::Suspect);
         let (old_digest, departure) = (record.digest(), record.departure(id));
-        let old = (record.addr, record.contact.verified);
+        let old = (record.addr, record.contact.met);
         let (old_state, was_tombstone) = (record.state, record.tombstone);
         self.count_listed(old_state, was_tombstone, -1);
         self.departed.remove(&departure);
@@ -115,7 +115,7 @@ impl Table {
         let suspected = record.state == MemberState::Suspect;
         let (state, tombstone) = (record.state, record.tombstone);
         let (live, new, departure) =
-            (record.state.is_live(), (record.addr, record.contact.verified), record.departure(id));
+            (record.state.is_live(), (record.addr, record.contact.met), record.departure(id));
         self.digest ^= old_digest ^ record.digest();
         self.suspects += usize::from(suspected);
         self.count_listed(state, tombstone, 1);
@@ -191,10 +191,10 @@ impl Table {
         self.by_addr.count(self.hash_addr(addr), most, |id| self.get(id).addr == addr)
     }
 
-    /// How many live members at an address of this host have not answered yet, up to `most`: O(unverified).
-    pub(super) fn count_unverified_on(&self, host: IpAddr, most: usize) -> usize {
+    /// How many live members at an address of this host have not answered yet, up to `most`: O(unmet).
+    pub(super) fn count_unmet_on(&self, host: IpAddr, most: usize) -> usize {
         let on_host = |id: &&MemberId| host_of(self.get(**id).addr.ip()) == host;
-        self.rings.unverified().iter().filter(on_host).take(most).count()
+        self.rings.unmet().iter().filter(on_host).take(most).count()
     }
 
     pub(super) fn get(&self, id: MemberId) -> &Record {
@@ -220,7 +220,7 @@ impl Table {
         self.get_mut(id).suspicion.as_deref_mut()
     }
 
-    /// What is known of the way to a member, except whether it is verified, which [`update`](Self::update) changes.
+    /// What is known of the way to a member, except whether it is met, which [`update`](Self::update) changes.
     pub(super) fn contact_mut(&mut self, id: MemberId) -> &mut Contact {
         &mut self.get_mut(id).contact
     }
@@ -240,10 +240,10 @@ impl Table {
         self.rings.len()
     }
 
-    /// One of them, by its number: the verified come first.
+    /// One of them, by its number: the met come first.
     pub(super) fn other(&self, at: usize) -> MemberId {
-        let verified = self.rings.verified();
-        verified.get(at).copied().unwrap_or_else(|| self.rings.unverified()[at - verified.len()])
+        let met = self.rings.met();
+        met.get(at).copied().unwrap_or_else(|| self.rings.unmet()[at - met.len()])
     }
 
     /// Live members, this node included.
@@ -254,7 +254,7 @@ impl Table {
     /// How many of them to reckon with where made-up names must not count: those that have answered, but a sixteenth of all
     /// at least, as a node that has just started has met few.
     pub(super) fn credible(&self) -> usize {
-        (self.rings.verified().len() + 1).max(self.live() / 16)
+        (self.rings.met().len() + 1).max(self.live() / 16)
     }
 
     /// Live members that are not suspected, and so could confirm a suspicion.
@@ -304,9 +304,9 @@ impl Table {
 
     fn enter_ring(&mut self, id: MemberId, rng: &mut fastrand::Rng) {
         if id != MemberId::SELF {
-            let (addr, verified) = (self.get(id).addr, self.get(id).contact.verified);
+            let (addr, met) = (self.get(id).addr, self.get(id).contact.met);
             self.by_addr.insert(self.hash_addr(addr), id);
-            self.rings.enter(id, verified, rng);
+            self.rings.enter(id, met, rng);
         }
     }
 
@@ -398,7 +398,7 @@ mod tests {
             table.update(id, &mut rng, |r| {
                 r.state = state;
                 r.addr = addr(port);
-                r.contact.verified = step % 3 == 0;
+                r.contact.met = step % 3 == 0;
                 r.identity.incarnation += bump;
             });
             if rng.bool() {
@@ -408,11 +408,11 @@ mod tests {
             assert_eq!(table.others(), live.len(), "step {step}");
             assert_eq!(table.by_addr.len(), live.len());
             for (at, r) in &live {
-                assert!(table.rings.holds(MemberId(*at as u32), r.contact.verified));
+                assert!(table.rings.holds(MemberId(*at as u32), r.contact.met));
                 assert_eq!(table.at_addr(r.addr).map(MemberId::index), Some(*at));
             }
-            let unverified = live.iter().filter(|(_, r)| !r.contact.verified).count();
-            assert_eq!(table.count_unverified_on(addr(1).ip(), 100), unverified);
+            let unmet = live.iter().filter(|(_, r)| !r.contact.met).count();
+            assert_eq!(table.count_unmet_on(addr(1).ip(), 100), unmet);
             let digest = table.walk(0).fold(0, |sum, (_, r)| sum ^ r.digest());
             assert_eq!(table.digest(), digest);
         }

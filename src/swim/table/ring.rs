@@ -2,8 +2,8 @@
 //!
 //! Round-robin through a ring that is shuffled on each wrap, so that everybody is probed once in a round. Members that
 //! have not answered yet have a ring of their own, and at most half of the turns: names that somebody made up cannot keep
-//! members from being probed. Only verified members are probed out of turn, at most every other round, and seven of eight rounds
-//! between are a verified member's.
+//! members from being probed. Only members that were met are probed out of turn, at most every other round, and seven of
+//! eight rounds between are theirs.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +20,7 @@ struct Ring {
 /// Where a member is.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Place {
-    verified: bool,
+    met: bool,
     at: u32,
 }
 
@@ -30,11 +30,11 @@ type Places = Vec<Option<Place>>;
 /// alone has them [enter](Self::enter) and [exit](Self::exit).
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(in crate::swim) struct ProbeRings {
-    verified: Ring,
-    unverified: Ring,
+    met: Ring,
+    unmet: Ring,
     /// By member id.
     places: Places,
-    /// What the unverified have saved up for their next turn, see [`draw_ring`](Self::draw_ring).
+    /// What the unmet have saved up for their next turn, see [`draw_ring`](Self::draw_ring).
     saved: usize,
     /// The member that a rule wants probed before its turn; and whether the last round went to such a one.
     jump: Option<MemberId>,
@@ -43,12 +43,12 @@ pub(in crate::swim) struct ProbeRings {
 
 impl ProbeRings {
     /// Puts a member at a random place of its ring, so that it is probed within `2n - 1` rounds.
-    pub(super) fn enter(&mut self, id: MemberId, verified: bool, rng: &mut fastrand::Rng) {
+    pub(super) fn enter(&mut self, id: MemberId, met: bool, rng: &mut fastrand::Rng) {
         if self.places.len() <= id.index() {
             self.places.resize(id.index() + 1, None);
         }
-        self.places[id.index()] = Some(Place { verified, at: 0 });
-        let (ring, places) = self.ring(verified);
+        self.places[id.index()] = Some(Place { met, at: 0 });
+        let (ring, places) = self.ring(met);
         ring.ids.push(id);
         let last = ring.ids.len() - 1;
         ring.swap(places, rng.usize(..=last), last);
@@ -56,9 +56,9 @@ impl ProbeRings {
 
     /// Closes the gap that a member leaves, without letting anybody be skipped in this round.
     pub(super) fn exit(&mut self, id: MemberId) {
-        let Some(Place { verified, at }) = self.place(id) else { return };
+        let Some(Place { met, at }) = self.place(id) else { return };
         let mut gap = at as usize;
-        let (ring, places) = self.ring(verified);
+        let (ring, places) = self.ring(met);
         if gap < ring.cursor {
             ring.cursor -= 1;
             ring.swap(places, gap, ring.cursor);
@@ -74,10 +74,10 @@ impl ProbeRings {
         let after_jump = std::mem::replace(&mut self.jumped, false);
         if !after_jump
             && let Some(id) = self.jump.take()
-            && let Some(Place { verified, at }) = self.place(id)
+            && let Some(Place { met, at }) = self.place(id)
         {
             self.jumped = true;
-            let (ring, places) = self.ring(verified);
+            let (ring, places) = self.ring(met);
             // Its turn of this round is taken.
             if at as usize >= ring.cursor {
                 ring.swap(places, at as usize, ring.cursor);
@@ -85,8 +85,8 @@ impl ProbeRings {
             }
             return Some(id);
         }
-        let verified = self.draw_ring(after_jump)?;
-        let (ring, places) = self.ring(verified);
+        let met = self.draw_ring(after_jump)?;
+        let (ring, places) = self.ring(met);
         if ring.cursor >= ring.ids.len() {
             ring.cursor = 0;
             rng.shuffle(&mut ring.ids);
@@ -97,18 +97,18 @@ impl ProbeRings {
         Some(target)
     }
 
-    /// Whether it is a verified member's turn: each ring has its share of the turns, but the unverified half at most. Of the
+    /// Whether it is the turn of one that was met: each ring has its share of the turns, but the unmet half at most. Of the
     /// turns after one out of turn they have a quarter of that: some, so that nobody is forgotten, and few, since those are
-    /// the turns that are left to verified members.
+    /// the turns that are left to those that were met.
     fn draw_ring(&mut self, after_jump: bool) -> Option<bool> {
-        let verified = self.verified.ids.len();
-        let unverified = self.unverified.ids.len().min(verified.max(1));
-        if verified == 0 || unverified == 0 {
+        let met = self.met.ids.len();
+        let unmet = self.unmet.ids.len().min(met.max(1));
+        if met == 0 || unmet == 0 {
             self.saved = 0;
-            return (verified + unverified > 0).then_some(unverified == 0);
+            return (met + unmet > 0).then_some(unmet == 0);
         }
-        self.saved += if after_jump { unverified } else { 4 * unverified };
-        let price = 4 * (verified + unverified);
+        self.saved += if after_jump { unmet } else { 4 * unmet };
+        let price = 4 * (met + unmet);
         let turn = self.saved >= price;
         if turn {
             self.saved -= price;
@@ -120,48 +120,48 @@ impl ProbeRings {
     /// moved up in its ring instead: it may be a made-up name, and turns out of order are for those that are not.
     pub(in crate::swim) fn probe_next(&mut self, id: MemberId) {
         match self.place(id) {
-            Some(Place { verified: true, .. }) => self.jump = Some(id),
+            Some(Place { met: true, .. }) => self.jump = Some(id),
             _ => self.move_up(id),
         }
     }
 
     /// Makes a member the next in its ring: nobody's turn comes later by more than one.
     pub(in crate::swim) fn move_up(&mut self, id: MemberId) {
-        let Some(Place { verified, at }) = self.place(id) else { return };
-        let (ring, places) = self.ring(verified);
+        let Some(Place { met, at }) = self.place(id) else { return };
+        let (ring, places) = self.ring(met);
         if at as usize > ring.cursor {
             ring.swap(places, at as usize, ring.cursor);
         }
     }
 
     /// Those that have answered, in no particular order.
-    pub(in crate::swim) fn verified(&self) -> &[MemberId] {
-        &self.verified.ids
+    pub(in crate::swim) fn met(&self) -> &[MemberId] {
+        &self.met.ids
     }
 
     /// Those that have not answered yet.
-    pub(in crate::swim) fn unverified(&self) -> &[MemberId] {
-        &self.unverified.ids
+    pub(in crate::swim) fn unmet(&self) -> &[MemberId] {
+        &self.unmet.ids
     }
 
     pub(in crate::swim) fn len(&self) -> usize {
-        self.verified.ids.len() + self.unverified.ids.len()
+        self.met.ids.len() + self.unmet.ids.len()
     }
 
     fn place(&self, id: MemberId) -> Option<Place> {
         self.places.get(id.index()).copied().flatten()
     }
 
-    fn ring(&mut self, verified: bool) -> (&mut Ring, &mut Places) {
-        let ring = if verified { &mut self.verified } else { &mut self.unverified };
+    fn ring(&mut self, met: bool) -> (&mut Ring, &mut Places) {
+        let ring = if met { &mut self.met } else { &mut self.unmet };
         (ring, &mut self.places)
     }
 
     /// Whether a member is in the ring that it belongs to.
     #[cfg(test)]
-    pub(super) fn holds(&self, id: MemberId, verified: bool) -> bool {
-        let ring = if verified { &self.verified } else { &self.unverified };
-        self.place(id).is_some_and(|place| place.verified == verified && ring.ids[place.at as usize] == id)
+    pub(super) fn holds(&self, id: MemberId, met: bool) -> bool {
+        let ring = if met { &self.met } else { &self.unmet };
+        self.place(id).is_some_and(|place| place.met == met && ring.ids[place.at as usize] == id)
     }
 }
 
@@ -211,7 +211,7 @@ mod tests {
             let mut seen: Vec<_> = (0..19)
                 .map(|_| {
                     let id = MemberId(rng.u32(1..20));
-                    let waits = rings.place(id).unwrap().at as usize >= rings.verified.cursor;
+                    let waits = rings.place(id).unwrap().at as usize >= rings.met.cursor;
                     rings.move_up(id);
                     let target = rings.next(&mut rng).unwrap();
                     assert!(!waits || target == id);
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn while_members_are_probed_out_of_turn_the_rounds_between_are_the_verified_members_but_for_some() {
+    fn while_members_are_probed_out_of_turn_most_rounds_between_are_of_members_that_were_met() {
         let jumping = MemberId(1);
         let (mut rng, mut rings) = (fastrand::Rng::with_seed(9), ProbeRings::default());
         rings.enter(jumping, true, &mut rng);
@@ -266,11 +266,15 @@ mod tests {
             wanted.iter().for_each(|id| turns[id.index()] += 1);
             rings.probe_next(MemberId(rng.u32(3..13)));
         }
-        assert_eq!(turns[1] + turns[2], 100, "half of the turns stay the verified members': {turns:?}");
+        assert_eq!(
+            turns[1] + turns[2],
+            100,
+            "half of the turns stay those of members that were met: {turns:?}"
+        );
         assert!(turns[3..].iter().all(|turns| (9..=11).contains(turns)), "nobody waits longer: {turns:?}");
         // A new round of the ring begins.
         (0..2).for_each(|_| _ = rings.next(&mut rng));
-        let waits = rings.unverified.ids[rings.unverified.cursor..].last().copied();
+        let waits = rings.unmet.ids[rings.unmet.cursor..].last().copied();
         let wanted = waits.expect("most have not had their turn");
         rings.probe_next(wanted);
         let next = (0..2).map(|_| rings.next(&mut rng).unwrap()).find(|id| id.index() >= 3);

@@ -49,7 +49,7 @@ impl Bench {
         let id = self.node.table.find(name).expect("it is a member");
         let contact = self.node.table.contact_mut(id);
         (contact.shown, contact.held) = (true, TOKEN);
-        self.node.verified_at(name, self.node.table.get(id).addr);
+        self.node.note_answer_at(name, self.node.table.get(id).addr);
     }
 
     /// Takes in one message as a datagram from m1.

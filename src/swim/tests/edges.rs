@@ -124,7 +124,7 @@ fn departed_names_of_one_mark_keep_nobody_out() {
 
 /// Four names at one address: what one answers there shows nothing of the others.
 #[test]
-fn an_exchange_verifies_whoever_answers_in_it() {
+fn whoever_answers_in_an_exchange_is_met() {
     let mut bench = Bench::new(0);
     bench.sync(Message::Alive(alive("m1", 0, addr(1))));
     for name in ["a", "b"] {
@@ -133,8 +133,8 @@ fn an_exchange_verifies_whoever_answers_in_it() {
     let stream = bench.node.open(Purpose::Sync, addr(1), secs(1)).expect("there is room");
     while bench.node.poll_stream(bench.now, stream, &mut Vec::new()) == StreamStep::Send {}
     bench.node.handle_frame(bench.now, stream, &packet_from(hash::member("m1"), 0, &End {}));
-    let verified = |name| bench.node.table.get(bench.node.table.find(name).unwrap()).contact.verified;
-    assert_eq!(["m1", "a", "b"].map(verified), [true, false, false]);
+    let met = |name| bench.node.table.get(bench.node.table.find(name).unwrap()).contact.met;
+    assert_eq!(["m1", "a", "b"].map(met), [true, false, false]);
 }
 
 #[test]
@@ -406,7 +406,7 @@ fn a_member_that_answers_a_greeting_gets_the_updates() {
     let answer = packet_from(hash::member("x"), 0, &Retry { seq, token: 7 });
     bench.node.handle_datagram(bench.now, addr(9), &answer);
     let x = bench.node.table.get(bench.node.table.find("x").expect("it is listed"));
-    assert_eq!((x.contact.verified, x.contact.held), (true, 7));
+    assert_eq!((x.contact.met, x.contact.held), (true, 7));
     assert_eq!(bench.node.metrics().dropped_stray_answers, 0);
     assert_eq!(bench.sent()[0].0, addr(9));
 }
