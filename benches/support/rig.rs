@@ -104,7 +104,7 @@ pub(crate) fn drain(node: &mut Node, buffer: &mut Vec<u8>) {
 #[derive(Debug, Clone)]
 pub(crate) struct Acquaintance {
     /// A ping, and behind it the token that node 0 is to show.
-    pub(crate) greeting: Datagram,
+    pub(crate) ping: Datagram,
     /// Its *alive* and nothing else.
     pub(crate) introduction: Datagram,
     /// The same later, with tags.
@@ -118,19 +118,19 @@ impl Acquaintance {
         let (mut member, mut hearer) = (node(number, passive(number)), node(0, passive(0)));
         connect(&mut member, &mut hearer, BEGIN);
         let said = next_round(&mut member, &mut hearer);
-        let [greeting, introduction] = said.try_into().expect("it asks for a token, then tells of itself");
+        let [ping, introduction] = said.try_into().expect("it asks for a token, then tells of itself");
         let mut retell = |tags| {
             member.set_tags(BEGIN, tags);
             next_round(&mut member, &mut hearer).pop().expect("it tells of its tags")
         };
         let tagged = retell(Tags::new([("role", "db")]).expect("so few tags fit"));
         let untagged = retell(Tags::default());
-        Self { greeting, introduction, tagged, untagged }
+        Self { ping, introduction, tagged, untagged }
     }
 
     /// Has node 0 list the member, which may be sent updates from then on.
     pub(crate) fn meet(&self, node: &mut Node, buffer: &mut Vec<u8>) {
-        for said in [&self.introduction, &self.greeting] {
+        for said in [&self.introduction, &self.ping] {
             said.deliver(node, BEGIN);
             drain(node, buffer);
         }

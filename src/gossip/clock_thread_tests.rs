@@ -117,7 +117,7 @@ fn what_has_arrived_is_heard_before_anybody_is_judged_late() {
     let member = UdpSocket::bind("127.0.0.1:0").unwrap();
     member.set_nonblocking(true).unwrap();
     bench.meet("b", 0, member.local_addr().unwrap());
-    // It is greeted, then probed.
+    // It is challenged, then probed.
     bench.turn_until("a probe", |metrics| metrics.probes > 0);
     pinged(&member);
     for _ in 0..3 {

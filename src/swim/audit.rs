@@ -10,7 +10,7 @@ use super::{
     probe::MAX_RELAYED,
     race::MAX_ATTEMPTS,
     stream::MAX_STREAMS,
-    validation::MAX_GREETED,
+    validation::MAX_CHALLENGED,
 };
 
 /// Joins are not refused for the sake of other streams; each attempt has one at a time.
@@ -33,7 +33,7 @@ impl Node {
             ("relayed probes", self.prober.relayed_len(), MAX_RELAYED),
             ("streams", self.streams.len(), STREAMS),
             ("unverified peers that are asked", self.unverified.len(), MAX_ASKED),
-            ("members that were greeted", self.greetings.len(), MAX_GREETED),
+            ("members that were challenged", self.challenges.len(), MAX_CHALLENGED),
             ("members whom datagrams do not reach", self.carrier.len(), live + departed),
             ("failed members to reconnect to", self.reconnects.len(), self.config.max_reconnects),
             ("members of an earlier life", self.rejoin.len(), self.config.max_reconnects),

@@ -42,13 +42,13 @@ impl Node {
     }
 
     /// Remembers the caller's name. A member that has shown no token is sent one, to its address.
-    pub(super) fn greet_caller(&mut self, stream: StreamId, token: u32, name: &str) {
+    pub(super) fn note_caller(&mut self, stream: StreamId, token: u32, name: &str) {
         let Some(session) = self.streams.sessions.get_mut(&stream) else { return };
         session.caller = name.into();
         self.recognize_caller(stream, token);
         let proven = self.streams.sessions.get(&stream).is_some_and(|session| session.proven);
         if let Some(id) = self.table.find(name).filter(|id| *id != MemberId::SELF && !proven) {
-            self.greet(id, Priority::Provoked);
+            self.challenge(id, Priority::Provoked);
         }
     }
 

@@ -72,7 +72,7 @@ impl Node {
                 self.answer_ping(&sender, &ping, heard);
             }
             None if heard.dropped && self.transmits.len() == waiting => {
-                self.challenge(&sender, heard.introduced);
+                self.challenge_sender(&sender, heard.introduced);
             }
             None if self.transmits.len() == waiting => self.tell_new_acquaintance(&sender),
             None => {}

@@ -105,14 +105,14 @@ impl Node {
                 continue;
             }
             (told, doubtful) = (told + 1, doubtful + usize::from(is_doubtful));
-            self.tell_or_greet(id);
+            self.tell_or_challenge(id);
         }
         self.picks = picks;
         // An update that goes to so many at random reaches all.
         let unmet = if met < ENOUGH_MET { self.table.others() - met } else { 0 };
         let mut picks = self.sample(unmet, fanout);
         for pick in picks.drain(..) {
-            self.greet(self.table.other(met + pick), Priority::Updates);
+            self.challenge(self.table.other(met + pick), Priority::Updates);
         }
         self.picks = picks;
     }
@@ -130,11 +130,11 @@ impl Node {
         self.sample(among, (k * share).min(MAX_SAMPLE))
     }
 
-    fn tell_or_greet(&mut self, id: MemberId) {
+    fn tell_or_challenge(&mut self, id: MemberId) {
         if self.table.get(id).contact.takes_updates() {
             self.send_updates(id);
         } else {
-            self.greet(id, Priority::Updates);
+            self.challenge(id, Priority::Updates);
         }
     }
 

@@ -99,8 +99,8 @@ pub enum Input<'a> {
     Remove(Cow<'a, str>, Removal),
     /// The layer above wants so many bytes in packets.
     WantRoom(usize),
-    /// It wants to be heard by a member.
-    Meet {
+    /// It wants to be heard by a member, whose token this node lacks.
+    AskForToken {
         /// Its name.
         name: Cow<'a, str>,
         /// Which life of it.

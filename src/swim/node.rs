@@ -35,7 +35,7 @@ use super::{
     transmit::Transmit,
     updates::UpdateQueue,
     upper_layer::UpperLayer,
-    validation::{Greeted, Guesses, MAX_GREETED, Pinged},
+    validation::{Challenged, Guesses, MAX_CHALLENGED, Pinged},
 };
 use crate::wire::{Tags, hash};
 
@@ -133,7 +133,7 @@ pub struct Node {
     pub(super) reconnects: Reconnects,
     pub(super) conflict: NameConflict,
     pub(super) unverified: Pinged<Unverified>,
-    pub(super) greetings: Pinged<Greeted>,
+    pub(super) challenges: Pinged<Challenged>,
     pub(super) guesses: Guesses,
     pub(super) leave: Leave,
     pub(super) carrier: Carrier,
@@ -193,7 +193,7 @@ impl Node {
             rejoin: Rejoin::default(),
             conflict: NameConflict::default(),
             unverified: Pinged::new(MAX_ASKED),
-            greetings: Pinged::new(MAX_GREETED),
+            challenges: Pinged::new(MAX_CHALLENGED),
             guesses: Guesses::default(),
             leave: Leave::default(),
             carrier: Carrier::default(),

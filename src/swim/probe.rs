@@ -285,7 +285,7 @@ impl Node {
             || self.take_relayed_answer(sender, seq, token)
             || self.take_reconnect_answer(sender, seq, token)
             || self.take_leave_answer(sender, seq, token)
-            || self.take_greeting_answer(sender, seq, token)
+            || self.take_challenge_answer(sender, seq, token)
             || self.take_question_answer(sender, seq)
             || self.take_introduction_answer(sender, seq);
         if !awaited {

@@ -114,7 +114,7 @@ impl Node {
             (true, _) => Step::SendBucketDigests,
             (false, _) => Step::SendTable(0),
         };
-        self.greet_caller(stream, token, hello.name);
+        self.note_caller(stream, token, hello.name);
         if hello.name == &*self.name && self.recognize_own_join(token) {
             return self.set_step(stream, Step::Over);
         }

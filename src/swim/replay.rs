@@ -32,8 +32,8 @@ impl Node {
             // What it refused then, it refuses again.
             Input::Remove(name, removal) => _ = self.remove(now, name, *removal),
             Input::WantRoom(bytes) => self.want_room(now, *bytes),
-            Input::Meet { name, epoch } => {
-                self.meet(now, &Life { name: (&**name).into(), epoch: *epoch });
+            Input::AskForToken { name, epoch } => {
+                self.ask_for_token(now, &Life { name: (&**name).into(), epoch: *epoch });
             }
             Input::OpenDataStream { name, epoch, timeout } => {
                 let to = Life { name: (&**name).into(), epoch: *epoch };

@@ -64,8 +64,8 @@ pub(crate) enum NotOpened {
 pub(crate) enum WayTo {
     /// That life of it is not live.
     NotLive,
-    /// It would not hear this node yet: see [`Node::meet`].
-    Unmet,
+    /// It would not hear this node, which has no token of it yet: see [`Node::ask_for_token`].
+    Unproven,
     /// By datagram, and by stream.
     Datagram,
     /// By stream alone.
@@ -150,7 +150,7 @@ impl Node {
     pub(crate) fn way_to(&self, to: &Life) -> WayTo {
         let Some(record) = self.live_member(to).map(|id| self.table.get(id)) else { return WayTo::NotLive };
         if !record.contact.takes_updates() || self.phase == Phase::Displaced {
-            WayTo::Unmet
+            WayTo::Unproven
         } else if self.carrier.carries_to(&record.name) {
             WayTo::Stream
         } else {
@@ -158,12 +158,12 @@ impl Node {
         }
     }
 
-    /// Pings a member that would not hear this node yet: with its answer, it does.
-    pub(crate) fn meet(&mut self, now: Time, to: &Life) {
-        self.given(now, || Input::Meet { name: (&*to.name).into(), epoch: to.epoch });
+    /// Pings a member that would not hear this node yet, for its token: with that, it does.
+    pub(crate) fn ask_for_token(&mut self, now: Time, to: &Life) {
+        self.given(now, || Input::AskForToken { name: (&*to.name).into(), epoch: to.epoch });
         self.advance(now);
-        if let Some(id) = self.live_member(to).filter(|_| self.way_to(to) == WayTo::Unmet) {
-            self.greet(id, Priority::Updates);
+        if let Some(id) = self.live_member(to).filter(|_| self.way_to(to) == WayTo::Unproven) {
+            self.challenge(id, Priority::Updates);
         }
     }
 

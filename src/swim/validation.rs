@@ -32,10 +32,10 @@ use super::{
 };
 use crate::wire::{hash, message::Ping, packet::HEADER};
 
-/// Pings to members that have not answered yet, besides their probes: so many for each.
-const MAX_GREETINGS: u8 = 3;
+/// Challenges (pings to members that have not answered yet, besides their probes): so many for each.
+const MAX_CHALLENGES: u8 = 3;
 /// Such pings under way at the same time; the first makes room.
-pub(super) const MAX_GREETED: usize = 128;
+pub(super) const MAX_CHALLENGED: usize = 128;
 /// Wrong tokens in a probe interval, after which tokens count only from where their members are known to be.
 const MAX_GUESSES: u32 = 256;
 /// Bytes of a NewToken.
@@ -56,9 +56,9 @@ pub(super) struct Contact {
     pub(super) given: u32,
     /// The token that it gave to this node; 0 before it did.
     pub(super) held: u32,
-    /// Pings to it besides its probes, since it was last heard of for certain: by datagram, and by stream.
-    greetings: u8,
-    greetings_by_stream: u8,
+    /// Challenges since it was last heard from for certain: by datagram, and by stream.
+    challenges: u8,
+    challenges_by_stream: u8,
     /// This node's probes of it that failed since then.
     missed: u8,
     /// When that was; `Time::ZERO` before it was.
@@ -70,7 +70,7 @@ pub(super) struct Contact {
 }
 
 impl Contact {
-    /// At an address where it has not been heard of yet.
+    /// At an address where it has not been heard from yet.
     pub(super) fn at_new_address(self, token: u32) -> Self {
         Self { held: self.held, given: token, missed: self.missed, ..Self::default() }
     }
@@ -78,7 +78,7 @@ impl Contact {
     /// It was restarted: tokens of its past life are void.
     pub(super) fn begin_anew(&mut self) {
         (self.held, self.shown) = (0, false);
-        (self.greetings, self.greetings_by_stream) = (0, 0);
+        (self.challenges, self.challenges_by_stream) = (0, 0);
     }
 
     /// A probe of it failed.
@@ -139,8 +139,8 @@ pub(super) struct Pinged<T> {
     bound: usize,
 }
 
-/// The name of a member that was greeted, and where.
-pub(super) type Greeted = (Arc<str>, SocketAddr);
+/// The name of a member that was challenged, and where.
+pub(super) type Challenged = (Arc<str>, SocketAddr);
 
 impl<T> Pinged<T> {
     pub(super) fn new(bound: usize) -> Self {
@@ -214,7 +214,7 @@ impl Node {
     pub(super) fn recognize(&mut self, source: SocketAddr, by_stream: bool, mark: u32, token: u32) -> Sender {
         let shown = self.table.find_mark(mark, |record| token != 0 && record.contact.given == token);
         let (now, interval) = (self.now, self.config.probe_interval);
-        // Guesses of others do not mute a member where it is at home, or was heard of last; it opens streams from any port.
+        // Guesses of others do not mute a member where it is at home, or was heard from last; it opens streams from any port.
         let admitted = shown.filter(|id| {
             let Record { addr, contact, .. } = self.table.get(*id);
             let is_known = *addr == source
@@ -251,7 +251,7 @@ impl Node {
         self.prober.heard_last = self.table.get(id).mark;
         let now = self.now;
         let contact = self.table.contact_mut(id);
-        (contact.greetings, contact.greetings_by_stream, contact.missed, contact.heard) = (0, 0, 0, now);
+        (contact.challenges, contact.challenges_by_stream, contact.missed, contact.heard) = (0, 0, 0, now);
         if !self.table.get(id).contact.met {
             self.table.update(id, &mut self.rng, |record| record.contact.met = true);
         }
@@ -358,7 +358,7 @@ impl Node {
             && let Some(id) = self.id_of(sender)
         {
             if sender.by_stream {
-                self.greet_by(id, Some(Priority::Provoked));
+                self.challenge_by(id, Some(Priority::Provoked));
             } else {
                 self.probe_at_home(id, sender.source);
             }
@@ -389,18 +389,18 @@ impl Node {
     /// show the token that it was just given.) No turn is spent on it: in a young cluster such pings come all the time.
     fn probe_at_home(&mut self, id: MemberId, source: SocketAddr) {
         let record = self.table.get(id);
-        if record.state.is_live() && record.addr != source && self.count_greeting(id, false) {
+        if record.state.is_live() && record.addr != source && self.count_challenge(id, false) {
             self.table.rings.move_up(id);
         }
     }
 
     /// A claim was dropped and nothing was asked: pings the claimed address for proof.
-    pub(super) fn challenge(&mut self, sender: &Sender, introduced: Option<Introduced>) {
+    pub(super) fn challenge_sender(&mut self, sender: &Sender, introduced: Option<Introduced>) {
         match (self.id_of(sender), introduced) {
             _ if self.is_leaving() => {}
             (_, Some(introduced)) => self.ping_unverified(introduced),
             (Some(id), None) if !sender.proven => {
-                self.greet_by(id, sender.by_stream.then_some(Priority::Provoked))
+                self.challenge_by(id, sender.by_stream.then_some(Priority::Provoked))
             }
             _ => {}
         }
@@ -415,38 +415,44 @@ impl Node {
         }
     }
 
-    /// Counts a ping to a member that has not answered, if it may be sent. Of some departed members no address is known.
-    fn count_greeting(&mut self, id: MemberId, by_stream: bool) -> bool {
+    /// Counts a challenge, if it may be sent. Of some departed members no address is known.
+    fn count_challenge(&mut self, id: MemberId, by_stream: bool) -> bool {
         let lives = self.table.get(id).addr.port() != 0;
         let contact = self.table.contact_mut(id);
-        let count = if by_stream { &mut contact.greetings_by_stream } else { &mut contact.greetings };
-        let may = lives && *count < MAX_GREETINGS;
+        let count = if by_stream { &mut contact.challenges_by_stream } else { &mut contact.challenges };
+        let may = lives && *count < MAX_CHALLENGES;
         *count += u8::from(may);
         may
     }
 
-    /// Pings a member that has not answered yet, or whose token is not known: updates follow when it answers.
-    pub(super) fn greet(&mut self, id: MemberId, priority: Priority) {
+    /// Challenges a member that has not answered yet, or whose token is not known (QUIC: PATH_CHALLENGE): pings it at its
+    /// address. Updates follow when it answers.
+    pub(super) fn challenge(&mut self, id: MemberId, priority: Priority) {
         let record = self.table.get(id);
         // Names can be made up: a member that never answered has the priority of what others cause.
         let priority = if record.contact.met { priority } else { Priority::Provoked };
         let by_stream = self.carrier.carries_to(&record.name);
-        self.greet_by(id, by_stream.then_some(priority));
+        self.challenge_by(id, by_stream.then_some(priority));
     }
 
     /// The same by stream, or by datagram.
-    fn greet_by(&mut self, id: MemberId, by_stream: Option<Priority>) {
-        if !self.count_greeting(id, by_stream.is_some()) {
+    fn challenge_by(&mut self, id: MemberId, by_stream: Option<Priority>) {
+        if !self.count_challenge(id, by_stream.is_some()) {
             return;
         }
         let Record { name, addr, .. } = self.table.get(id);
         let (name, addr) = (Arc::clone(name), *addr);
         let seq = self.ping_by(by_stream, addr, &name, None);
-        self.metrics.evicted_greetings += u64::from(self.greetings.push(seq, (name, addr)));
+        self.metrics.evicted_challenges += u64::from(self.challenges.push(seq, (name, addr)));
     }
 
-    pub(super) fn take_greeting_answer(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) -> bool {
-        let Some((name, addr)) = self.greetings.take(seq) else { return false };
+    pub(super) fn take_challenge_answer(
+        &mut self,
+        sender: &mut Sender,
+        seq: u32,
+        token: Option<u32>,
+    ) -> bool {
+        let Some((name, addr)) = self.challenges.take(seq) else { return false };
         let waiting = self.transmits.len();
         self.on_direct_answer(sender, &name, addr, token);
         let takes = |record: &Record| record.addr == addr && record.contact.takes_updates();

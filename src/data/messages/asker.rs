@@ -47,8 +47,8 @@ const ALL_DATAGRAMS: u32 = 10;
 const MAX_DOUBLED: u32 = 2;
 /// Of the streams that this node may open, and of those to one member, so many are left to syncs.
 const SPARED_STREAMS: (usize, usize) = (2, 1);
-/// The first pause after which it is looked whether a member has answered a greeting; it doubles.
-const MEETING: Duration = Duration::from_millis(5);
+/// The first pause after which it is looked whether a member has sent its token; it doubles.
+const TOKEN_PAUSE: Duration = Duration::from_millis(5);
 
 const _: () = assert!(MAX_PER_MEMBER + MAX_QUERIES <= 1 << u8::BITS);
 
@@ -262,10 +262,10 @@ impl Asker {
                 ask.follow(present.epoch);
                 return Ok(now);
             }
-            WayTo::Unmet => {
-                node.meet(now, &ask.to);
+            WayTo::Unproven => {
+                node.ask_for_token(now, &ask.to);
                 ask.meetings += 1;
-                return Ok(now + doubled(MEETING, meetings));
+                return Ok(now + doubled(TOKEN_PAUSE, meetings));
             }
             WayTo::Datagram | WayTo::Stream => ask.tries += 1,
         }

@@ -142,9 +142,9 @@ impl Messages {
         let id = AskId { slot: ask.slot, epoch: ask.epoch, number: ask.id };
         let arrived = Arrived { from, id, kind, topic: ask.topic, within };
         let answer = self.take_in(node, now, &arrived, ask.life, Some(ask.payload.into()));
-        if node.way_to(from) == WayTo::Unmet {
+        if node.way_to(from) == WayTo::Unproven {
             // With its next try it gets the answer, which is remembered.
-            node.meet(now, from);
+            node.ask_for_token(now, from);
         } else if let Some(answer) = answer {
             self.push(Waiting::Answer(Ready { to: from.clone(), id, answer }));
         }

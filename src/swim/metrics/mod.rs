@@ -287,8 +287,8 @@ metrics! {
     counter evicted_reconnects = "syncswim_evicted_reconnects_total";
     /// Members that are no longer told that they were declared departed, to make room.
     counter evicted_verdicts = "syncswim_evicted_verdicts_total";
-    /// Greetings whose answer is no longer waited for, to make room.
-    counter evicted_greetings = "syncswim_evicted_greetings_total";
+    /// Pings to members that have not answered yet whose answer is no longer waited for, to make room.
+    counter evicted_challenges = "syncswim_evicted_challenges_total";
     /// Datagrams that the system failed to receive.
     counter receive_errors = "syncswim_receive_errors_total";
     /// Datagrams that the system refused to send.

@@ -395,13 +395,13 @@ fn our_probe_accuses_nobody_who_is_gone_nor_another_life() {
 }
 
 #[test]
-fn a_member_that_answers_a_greeting_gets_the_updates() {
+fn a_member_that_answers_a_challenge_gets_the_updates() {
     let mut bench = Bench::new(0);
     // It is not probed.
     bench.node.phase = Phase::Quiet;
     bench.sync(Message::Alive(alive("x", 0, addr(9))));
     bench.pass(millis(300));
-    let seq = pinged(&mut bench, addr(9)).expect("it is greeted");
+    let seq = pinged(&mut bench, addr(9)).expect("it is challenged");
     bench.node.announce();
     let answer = packet_from(hash::member("x"), 0, &Retry { seq, token: 7 });
     bench.node.handle_datagram(bench.now, addr(9), &answer);

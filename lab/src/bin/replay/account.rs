@@ -95,7 +95,7 @@ fn kind(input: &Input<'_>) -> &'static str {
         Input::PollStream(_) | Input::Frame { .. } | Input::AcceptStream { .. } => "of streams",
         Input::StreamBegan(_) | Input::StreamFailed(..) => "of streams",
         Input::WantRoom(_)
-        | Input::Meet { .. }
+        | Input::AskForToken { .. }
         | Input::OpenDataStream { .. }
         | Input::CloseDataStream(_) => "of data",
         _ => "commands",
