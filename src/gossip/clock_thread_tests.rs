@@ -404,7 +404,7 @@ fn who_opens_a_stream_and_says_nothing_does_not_have_it_for_long() {
     let inbound = Arc::clone(&bench.inbound);
     let outcome = in_time("it is given up", move || {
         let talk = &inbound.talk;
-        let deadline = Deadline::after(&talk.node.stop, LONG * 9).first_frame_soon(&inbound.greetings);
+        let deadline = Deadline::after(&talk.node.stop, LONG * 9).first_frame_soon(&inbound.callers);
         FramedStream::answer(socket, deadline, &talk.secrets).map(drop).map_err(|error| error.kind())
     });
     assert_eq!(outcome, Err(io::ErrorKind::TimedOut));

@@ -23,7 +23,7 @@ use crate::{
 /// The pause after a failed accept, which is for want of descriptors usually, and how long it grows.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 const MAX_ACCEPT_PAUSE: Duration = Duration::from_secs(1);
-/// The longest answer that is sent by the thread that heard a greeting: it fits into the buffer of any socket, so it
+/// The longest answer that is sent by the thread that heard the first frame: it fits into the buffer of any socket, so it
 /// waits for nobody.
 const SHORT_ANSWER: usize = 1 << 10;
 /// An exchange that others began has this part of its time while more of them wait.
@@ -35,7 +35,7 @@ pub(super) struct Inbound {
     /// For the networks that are allowed, and for timeouts.
     pub(super) config: Arc<Config>,
     /// The pool in which every stream begins.
-    pub(super) greetings: Workers,
+    pub(super) callers: Workers,
     /// The pool in which exchanges go on,
     pub(super) answers: Workers,
     /// and that of messages and data.
@@ -77,22 +77,22 @@ impl Inbound {
             return self.talk.counters.count(|counted| counted.dropped_not_allowed += 1);
         }
         let job = Arc::clone(self);
-        self.greetings.submit(account_of(from.ip()), self.config.stream_timeout, move |place| {
+        self.callers.submit(account_of(from.ip()), self.config.stream_timeout, move |place| {
             job.talk.node.guarded("stream", || match place {
-                Some(place) => job.greet(place, socket, from),
+                Some(place) => job.hear_caller(place, socket, from),
                 None => job.talk.counters.count(|counted| counted.refused_streams += 1),
             });
         });
     }
 
     /// Hears what a stream from others is for. A stream ping ends here; an exchange waits for a thread of another pool.
-    fn greet(self: &Arc<Self>, place: &Place, socket: TcpStream, from: SocketAddr) {
+    fn hear_caller(self: &Arc<Self>, place: &Place, socket: TcpStream, from: SocketAddr) {
         let Some(stream) = self.talk.node.drive(|endpoint, now| endpoint.accept_stream(now, from)) else {
             return;
         };
         let deadline = Deadline::after(&self.talk.node.stop, self.config.stream_timeout);
-        let deadline = deadline.at(place).first_frame_soon(&self.greetings);
-        match self.hear_greeting(stream, socket, deadline) {
+        let deadline = deadline.at(place).first_frame_soon(&self.callers);
+        match self.hear_first_frame(stream, socket, deadline) {
             Ok(None) => {}
             Ok(Some((pool, exchange))) => self.begin_answer(stream, from, pool.clone(), exchange),
             Err(error) => self.talk.give_up(stream, Other::Caller(from), place, error),
@@ -100,7 +100,7 @@ impl Inbound {
     }
 
     /// Takes in the first frame, and answers what a short frame can answer; else returns what goes on in which pool.
-    fn hear_greeting(
+    fn hear_first_frame(
         &self,
         stream: StreamId,
         socket: TcpStream,

@@ -14,8 +14,8 @@ use crate::swim::StreamKind;
 #[derive(Debug)]
 pub(super) struct Outbound {
     pub(super) talk: Arc<Conversations>,
-    /// The pool of stream pings.
-    pub(super) questions: Workers,
+    /// The pool of what nothing else may keep waiting.
+    pub(super) urgent: Workers,
     /// The pool of exchanges.
     pub(super) exchanges: Workers,
     /// The pool of messages and data.
@@ -26,7 +26,7 @@ pub(super) struct Outbound {
 impl Outbound {
     pub(super) fn begin(&self, outgoing: Outgoing, kind: StreamKind) {
         let pool = match kind {
-            StreamKind::Question => &self.questions,
+            StreamKind::Urgent => &self.urgent,
             StreamKind::Exchange => &self.exchanges,
             StreamKind::Data => &self.data,
             StreamKind::Join => return self.join_attempts.begin(outgoing),

@@ -1,17 +1,19 @@
 //! The thread pools of a node, apart from each other so that other work never delays probes and stream pings.
 //!
 //! Whether a stream that was opened to us is a stream ping is known after its first frame only. So all of them begin in
-//! the pool of *greetings*, which hears the first frame. A stream ping is answered there at once, with one small frame. An
-//! exchange moves on to a pool of its own, so however many exchanges are held open, greetings go on. Streams that this node
-//! opens are of a known kind: *questions* (stream pings) never wait for *exchanges* (of tables), and neither waits for names
-//! that are looked up. A join becomes an exchange once the other side has answered; until then one thread has all of them ([`join_attempts`](super::join_attempts)), for most may be to addresses that are dead.
+//! the pool of *callers*, where the first frame is read. A stream ping is answered there at once, with one small frame. An
+//! exchange moves on to a pool of its own, so however many exchanges are held open, first frames are read. Streams that this
+//! node opens are of a known kind: *urgent* ones (stream pings, and datagrams by stream on which a verdict or a leave
+//! depends) never wait for *exchanges* (of tables), and neither waits for names that are looked up. A join becomes an
+//! exchange once the other side has answered; until then one thread has all of them
+//! ([`join_attempts`](super::join_attempts)), for most may be to addresses that are dead.
 
 use super::{queue::Limits, workers::Workers};
 use crate::swim::MAX_ATTEMPTS;
 
-const GREETINGS: Limits = Limits { threads: 3, waiting: 40, recalls: true };
+const CALLERS: Limits = Limits { threads: 3, waiting: 40, recalls: true };
 const ANSWERS: Limits = Limits { threads: 4, waiting: 40, recalls: true };
-const QUESTIONS: Limits = Limits { threads: 3, waiting: 16, recalls: true };
+const URGENT: Limits = Limits { threads: 3, waiting: 16, recalls: true };
 /// An exchange that we began is not given up for another of ours.
 const EXCHANGES: Limits = Limits { threads: 3, waiting: 16, recalls: false };
 /// Messages and data, in streams of ours. None is given up for another: a caller waits for it.
@@ -26,9 +28,9 @@ const JOINS: Limits = Limits { threads: 1, waiting: 1, recalls: false };
 
 // The node's own, two to four, are not among them.
 const _: () = assert!(
-    GREETINGS.threads
+    CALLERS.threads
         + ANSWERS.threads
-        + QUESTIONS.threads
+        + URGENT.threads
         + EXCHANGES.threads
         + NAMES.threads
         + JOINS.threads
@@ -38,11 +40,11 @@ const _: () = assert!(
 );
 // The core's bound of streams holds for both sides together: others must not use up our part of it.
 const _: () = assert!(
-    GREETINGS.threads
+    CALLERS.threads
         + ANSWERS.threads
         + ANSWERS.waiting
-        + QUESTIONS.threads
-        + QUESTIONS.waiting
+        + URGENT.threads
+        + URGENT.waiting
         + EXCHANGES.threads
         + EXCHANGES.waiting
         + DATA.threads
@@ -56,11 +58,11 @@ const _: () = assert!(
 #[derive(Debug)]
 pub(super) struct Pools {
     /// Streams from others, up to their first frame and a short answer.
-    pub(super) greetings: Workers,
+    pub(super) callers: Workers,
     /// The exchanges among them.
     pub(super) answers: Workers,
-    /// Our own stream pings.
-    pub(super) questions: Workers,
+    /// Our own stream pings, and datagrams by stream on which a verdict or a leave depends.
+    pub(super) urgent: Workers,
     /// Our own exchanges, and joins once they are answered.
     pub(super) exchanges: Workers,
     /// Messages and data, in streams of ours,
@@ -77,9 +79,9 @@ impl Pools {
     pub(super) fn new(name: &str) -> Self {
         let pool = |what: &str, limits| Workers::new(format!("{name}-{what}"), limits);
         Self {
-            greetings: pool("in", GREETINGS),
+            callers: pool("in", CALLERS),
             answers: pool("sync", ANSWERS),
-            questions: pool("ask", QUESTIONS),
+            urgent: pool("urgent", URGENT),
             exchanges: pool("out", EXCHANGES),
             data: pool("data", DATA),
             data_answers: pool("data-in", DATA_ANSWERS),
@@ -89,8 +91,8 @@ impl Pools {
     }
 
     fn all(&self) -> [&Workers; 8] {
-        let Self { greetings, answers, questions, exchanges, data, data_answers, names, joins } = self;
-        [greetings, answers, questions, exchanges, data, data_answers, names, joins]
+        let Self { callers, answers, urgent, exchanges, data, data_answers, names, joins } = self;
+        [callers, answers, urgent, exchanges, data, data_answers, names, joins]
     }
 
     /// How many jobs wait for a thread.

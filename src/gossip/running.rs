@@ -162,7 +162,7 @@ impl Running {
         let join_attempts = JoinAttempts::new(Arc::clone(&talk), pools.joins.clone(), exchanges.clone());
         let outbound = Outbound {
             talk: Arc::clone(&talk),
-            questions: pools.questions.clone(),
+            urgent: pools.urgent.clone(),
             exchanges,
             data: pools.data.clone(),
             join_attempts: Arc::new(join_attempts),
@@ -170,7 +170,7 @@ impl Running {
         let inbound = Inbound {
             talk: Arc::clone(&talk),
             config: Arc::clone(&config),
-            greetings: pools.greetings.clone(),
+            callers: pools.callers.clone(),
             answers: pools.answers.clone(),
             data: pools.data_answers.clone(),
             warnings: Throttle::default(),

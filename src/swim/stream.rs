@@ -65,8 +65,8 @@ pub enum StreamKind {
     /// The same with an address that may be dead, as one of up to 24 attempts that race: none may keep another waiting, and
     /// the node gives some up ([`Node::is_open`]).
     Join,
-    /// A stream ping: does the holder of a name answer? A verdict may depend on it, so nothing else may keep it waiting.
-    Question,
+    /// A stream ping, or a datagram by stream, on which a verdict or a leave depends: nothing else may keep it waiting.
+    Urgent,
     /// Of the layer above: messages and data. Nothing of the protocol waits for it.
     Data,
 }
@@ -95,9 +95,9 @@ impl Node {
     /// Opens a stream towards an address, unless too many are open.
     pub(super) fn open(&mut self, purpose: Purpose, addr: SocketAddr, timeout: Duration) -> Option<StreamId> {
         let (step, kind) = match purpose {
-            Purpose::Probe { .. } | Purpose::Ask(..) => (Step::Ask, StreamKind::Question),
+            Purpose::Probe { .. } | Purpose::Ask(..) => (Step::Ask, StreamKind::Urgent),
             Purpose::Join(_) => (Step::SendHello, StreamKind::Join),
-            Purpose::Carry { urgent: true, .. } => (Step::SendCarried, StreamKind::Question),
+            Purpose::Carry { urgent: true, .. } => (Step::SendCarried, StreamKind::Urgent),
             Purpose::Carry { .. } => (Step::SendCarried, StreamKind::Exchange),
             Purpose::Data(_) => (Step::Data, StreamKind::Data),
             _ => (Step::SendHello, StreamKind::Exchange),
