@@ -31,22 +31,22 @@ pub(super) struct SyncPace {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct BackOff {
     /// Digests are ignored until then, and for how long the next time.
-    quiet_until: Time,
-    quiet_for: Duration,
+    ignored_until: Time,
+    ignored_for: Duration,
 }
 
 impl BackOff {
     /// An exchange for a digest that differed has ended. If it changed nothing, digests are ignored for longer and longer.
     pub(crate) fn adapt(&mut self, changed: bool, shortest: Duration, longest: Duration) {
-        self.quiet_for = match changed {
+        self.ignored_for = match changed {
             true => shortest,
-            false => self.quiet_for.saturating_mul(2).min(longest).max(shortest),
+            false => self.ignored_for.saturating_mul(2).min(longest).max(shortest),
         };
     }
 
     /// Whether a digest that differs may begin an exchange now; if so, the next are ignored for a while.
     pub(crate) fn admit(&mut self, now: Time, shortest: Duration) -> bool {
-        self.quiet_until.pass(now, self.quiet_for.max(shortest))
+        self.ignored_until.pass(now, self.ignored_for.max(shortest))
     }
 }
 
@@ -73,7 +73,7 @@ impl Node {
     /// that an exchange of tables is faster.
     pub(super) fn settled_digest(&self) -> u64 {
         let told = self.updates.is_empty() || self.updates.len() > SWAMPED;
-        let settled = told && matches!(self.phase, Phase::Quiet | Phase::Live);
+        let settled = told && matches!(self.phase, Phase::Starting | Phase::Live);
         if settled { self.table.digest() } else { 0 }
     }
 

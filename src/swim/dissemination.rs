@@ -1,7 +1,7 @@
 //! Dissemination of updates: in rounds of gossip, and piggybacked on every message to a member (SWIM §4.1).
 //!
 //! A round starts as soon as there is an update. Rounds may follow each other quickly a few times, but on average
-//! there is at most one per interval: a quiet cluster hears of a change within a few round trips, a busy one
+//! there is at most one per interval: an idle cluster hears of a change within a few round trips, a busy one
 //! sends full packets at a bounded rate, and an idle node sets no timer at all.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};

@@ -209,7 +209,7 @@ impl Node {
         self.remember(id, what);
     }
 
-    /// A member misses a probe. What it answered before is not remembered one by one: in a quiet cluster that would soon push
+    /// A member misses a probe. What it answered before is not remembered one by one: in an idle cluster that would soon push
     /// out all else.
     pub(super) fn remember_last_sign(&mut self, id: MemberId) {
         let record = self.table.get(id);

@@ -222,7 +222,7 @@ impl Node {
         let own = self.table.get(MemberId::SELF).addr;
         let Some(join) = self.joins.open.iter_mut().find(|join| join.id == id) else { return };
         let passes_members =
-            join.asker == Joining::Seeds && self.phase != Phase::Quiet && !self.reach.is_unreached();
+            join.asker == Joining::Seeds && self.phase != Phase::Starting && !self.reach.is_unreached();
         for addr in addrs {
             if *addr == own {
                 join.found_ourselves = true;

@@ -62,7 +62,7 @@ impl Node {
             Phase::Leaving => {}
             Phase::Left => self.emit(Output::LeaveDone { confirmed: self.leave.confirmed }),
             // No other node lists this one: there is nobody to tell.
-            Phase::Quiet | Phase::Displaced => {
+            Phase::Starting | Phase::Displaced => {
                 self.leave.silent = true;
                 self.withdraw();
                 self.end_leave();

@@ -179,7 +179,7 @@ impl Node {
             rng,
             now,
             clock: clock_at_zero(identity.epoch, now),
-            phase: Phase::Quiet,
+            phase: Phase::Starting,
             table,
             timers: Timers::default(),
             updates: UpdateQueue::default(),

@@ -1,9 +1,9 @@
 //! The phases of a node's life. Only this file changes `phase`.
 //!
 //! ```text
-//! Quiet ─ go_live ─▶ Live ─ yield_name ─▶ Displaced
-//!   │                 │ ◀─── resume ─────── │
-//!   └──── withdraw ───┴────── withdraw ─────┴─▶ Leaving ─ leave_ended ─▶ Left
+//! Starting ─ go_live ─▶ Live ─ yield_name ─▶ Displaced
+//!   │                    │ ◀─── resume ─────── │
+//!   └───── withdraw ─────┴────── withdraw ─────┴─▶ Leaving ─ leave_ended ─▶ Left
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ use super::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Phase {
     /// No other node was told of this one yet.
-    Quiet,
+    Starting,
     /// A member among others.
     Live,
     /// Another live node holds the name: this one probes for its own view. It announces nothing, and tells a suspicion to the
@@ -49,7 +49,7 @@ impl Node {
     /// Whether its own record is told to others.
     pub(super) fn shows_itself(&self) -> bool {
         match self.phase {
-            Phase::Quiet | Phase::Displaced => false,
+            Phase::Starting | Phase::Displaced => false,
             Phase::Live => self.takes_part(),
             Phase::Leaving | Phase::Left => !self.leave.silent,
         }
@@ -57,7 +57,7 @@ impl Node {
 
     /// Becomes a member: past lives of the name are known by now.
     pub(super) fn go_live(&mut self) {
-        if self.phase != Phase::Quiet {
+        if self.phase != Phase::Starting {
             return;
         }
         self.phase = Phase::Live;

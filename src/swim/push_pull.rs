@@ -157,11 +157,11 @@ impl Node {
         }
     }
 
-    /// This node's turn. If it is quiet and the table showed another holder of its name, that one is asked first.
+    /// This node's turn. If it is starting and the table showed another holder of its name, that one is asked first.
     fn heard_table(&mut self, stream: StreamId) {
         self.note_listing(stream, false);
         let joins = |session: &Session| matches!(session.purpose, Purpose::Join(_));
-        let asks = self.phase == Phase::Quiet && self.streams.sessions.get(&stream).is_some_and(joins);
+        let asks = self.phase == Phase::Starting && self.streams.sessions.get(&stream).is_some_and(joins);
         let heard = if asks { self.conflict.heard.take() } else { None };
         let Some((identity, holder)) = heard else {
             self.go_live();

@@ -28,7 +28,7 @@ use crate::{
 
 /// Probe intervals without a ping after which tables are exchanged: of a node that was never pinged, and of
 /// one that was. Each member pings another about once in an interval.
-const QUIET: (u32, u32) = (5, 10);
+const UNPINGED: (u32, u32) = (5, 10);
 /// Probe intervals between two such exchanges.
 const LOOK_AGAIN: u32 = 2;
 /// Tables in a row that do not list this node.
@@ -140,7 +140,7 @@ impl Reach {
 
     /// Whether no ping has come for long.
     fn is_silent(&self, now: Time, interval: Duration) -> bool {
-        let patience = if self.ever { QUIET.1 } else { QUIET.0 };
+        let patience = if self.ever { UNPINGED.1 } else { UNPINGED.0 };
         now.since(self.pinged) >= interval.saturating_mul(patience)
     }
 

@@ -67,7 +67,7 @@ impl Node {
     pub fn rejoin(&mut self, now: Time, past: &Past) {
         self.given(now, || Input::Rejoin(Cow::Borrowed(past)));
         self.advance(now);
-        if self.phase == Phase::Quiet && past.epoch > 0 && is_possible(past.epoch) {
+        if self.phase == Phase::Starting && past.epoch > 0 && is_possible(past.epoch) {
             self.outlive(Identity { epoch: past.epoch, incarnation: 0 });
         }
         self.rejoin.addrs.clear();
@@ -97,7 +97,7 @@ impl Node {
 
     /// Tries those remembered, unless the node has company by now.
     pub(super) fn try_rejoin(&mut self) {
-        let is_done = !self.table.rings.met().is_empty() && self.phase != Phase::Quiet;
+        let is_done = !self.table.rings.met().is_empty() && self.phase != Phase::Starting;
         if is_done || self.is_leaving() || self.rejoin.addrs.is_empty() {
             self.rejoin = Rejoin::default();
             return;

@@ -1,6 +1,6 @@
 //! Claims about this node: it refutes them, takes its name back, or yields it.
 //!
-//! A node first learns of past lives of its name (phase *quiet*) and raises its epoch above theirs; only then does it
+//! A node first learns of past lives of its name (phase *starting*) and raises its epoch above theirs; only then does it
 //! announce itself. Later, it refutes a claim about itself that supersedes its own by a greater one. An Alive with
 //! another address is a name conflict: another node has the same name.
 //!
@@ -43,7 +43,7 @@ pub(super) enum Accusation {
 /// A conflict about the name of this node.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct NameConflict {
-    /// Another holder, heard of while quiet and not yet asked: (identity, address).
+    /// Another holder, heard of while starting and not yet asked: (identity, address).
     pub(super) heard: Option<(Identity, SocketAddr)>,
     /// The latest life that was asked for at its address and did not answer.
     pub(super) silent: Option<Identity>,
@@ -78,7 +78,7 @@ impl Node {
         let at_home = home == addr;
         let echo = identity == ours && at_home && own.tags.encoded() == tags;
         // Before this node is announced, an older life at another address counts too: it may still be running.
-        let settled = identity < ours && self.phase != Phase::Quiet;
+        let settled = identity < ours && self.phase != Phase::Starting;
         if settled || echo || !self.check_plausible(Some(MemberId::SELF), identity) {
             return;
         }
@@ -90,8 +90,8 @@ impl Node {
         }
         self.conflict.highest = self.conflict.highest.max(identity);
         match self.phase {
-            Phase::Quiet if at_home || Some(identity) <= self.conflict.silent => self.outlive(identity),
-            Phase::Quiet => self.conflict.heard = Some((identity, addr)),
+            Phase::Starting if at_home || Some(identity) <= self.conflict.silent => self.outlive(identity),
+            Phase::Starting => self.conflict.heard = Some((identity, addr)),
             _ if at_home => {
                 if !self.hold_refutation(identity) {
                     self.refute(identity);
@@ -121,7 +121,7 @@ impl Node {
             };
         }
         match self.phase {
-            Phase::Quiet => self.outlive(identity),
+            Phase::Starting => self.outlive(identity),
             // The holder of the name has departed.
             Phase::Displaced if accusation == Accusation::Departed => {
                 self.resume();
@@ -137,7 +137,7 @@ impl Node {
         }
     }
 
-    /// While quiet: raises the epoch above that of a past life.
+    /// While starting: raises the epoch above that of a past life.
     pub(super) fn outlive(&mut self, past: Identity) {
         if self.table.get(MemberId::SELF).identity.epoch > past.epoch {
             return;
@@ -226,10 +226,10 @@ impl Node {
         }
     }
 
-    /// The same while quiet: this node may supersede that life.
+    /// The same while starting: this node may supersede that life.
     pub(super) fn past_life_is_silent(&mut self, claimed: Identity) {
         self.conflict.silent = self.conflict.silent.max(Some(claimed));
-        if self.phase == Phase::Quiet {
+        if self.phase == Phase::Starting {
             self.outlive(claimed);
         }
     }

@@ -211,7 +211,7 @@ impl Node {
 
     fn standing(&self) -> Standing {
         match self.phase {
-            Phase::Quiet => Standing::Starting,
+            Phase::Starting => Standing::Starting,
             Phase::Displaced => Standing::Displaced,
             Phase::Leaving | Phase::Left => Standing::Leaving,
             Phase::Live if !self.takes_part() => Standing::Away,

@@ -222,7 +222,7 @@ fn a_suspicion_runs_out_once_and_a_refutation_stops_it() {
     bench.hear(&alive("m5", 1, addr(5)));
     bench.kinds();
     // Only suspicions: the bench answers no probes.
-    bench.node.phase = super::super::phase::Phase::Quiet;
+    bench.node.phase = super::super::phase::Phase::Starting;
     bench.pass(secs(10));
     assert_eq!(bench.kinds(), ["failed"]);
     assert_eq!((bench.standing("m2"), bench.standing("m5")), (Some((Failed, 0)), Some((Alive, 1))));
@@ -260,7 +260,7 @@ fn tombstones_keep_their_age_when_passed_on_and_old_ones_are_not_taken() {
     assert_eq!(bench.node.metrics().departed_members, 0);
     bench.sync(gone("older", 0, false, day - 100));
     assert_eq!(bench.node.metrics().departed_members, 1);
-    bench.node.phase = super::super::phase::Phase::Quiet;
+    bench.node.phase = super::super::phase::Phase::Starting;
     bench.pass(secs(101));
     assert_eq!(bench.node.metrics().departed_members, 0);
 }
@@ -485,7 +485,7 @@ fn one_member_cannot_fill_the_relays_of_a_node_but_there_is_an_end_to_them() {
 fn the_nack_comes_at_80_percent_of_the_time_and_a_later_ack_is_still_passed_on() {
     let mut bench = Bench::new(3);
     // Nothing else is to be sent meanwhile.
-    bench.node.phase = super::super::phase::Phase::Quiet;
+    bench.node.phase = super::super::phase::Phase::Starting;
     bench.pass(secs(2));
     bench.sent();
     bench.hear_from(addr(1), &PingReq { seq: 5, target: "m2", window_ms: 500 });

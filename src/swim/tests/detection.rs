@@ -213,7 +213,7 @@ fn the_mean_time_to_the_first_failing_probe_is_one_period() {
 }
 
 #[test]
-fn a_single_node_that_nobody_answers_is_alone_and_quiet() {
+fn a_single_node_that_nobody_answers_is_alone_and_sends_nothing() {
     let mut world = World::new(1);
     world.start(Config::lan("a"), addr(0), vec![]);
     world.run_for(secs(3600));

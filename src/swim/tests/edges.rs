@@ -224,7 +224,7 @@ fn of_answers_that_are_waited_for_none_is_stray() {
     bench.hear_from(addr(2), &Ack { seq: relayed });
     assert_eq!(bench.node.prober.relayed_len(), 0);
     // One that failed is tried again, and is there.
-    bench.node.phase = Phase::Quiet;
+    bench.node.phase = Phase::Starting;
     bench.hear(&failed("m3", 0));
     bench.node.phase = Phase::Live;
     bench.sent();
@@ -336,7 +336,7 @@ fn a_ghost_is_refuted_only_if_it_supersedes_us() {
 fn updates_go_in_rounds_to_members_that_have_answered() {
     let mut bench = Bench::new(3);
     // Nothing is probed.
-    bench.node.phase = Phase::Quiet;
+    bench.node.phase = Phase::Starting;
     bench.hear(&left("m3", 0));
     bench.pass(millis(50));
     let sent = bench.sent();
@@ -398,7 +398,7 @@ fn our_probe_accuses_nobody_who_is_gone_nor_another_life() {
 fn a_member_that_answers_a_challenge_gets_the_updates() {
     let mut bench = Bench::new(0);
     // It is not probed.
-    bench.node.phase = Phase::Quiet;
+    bench.node.phase = Phase::Starting;
     bench.sync(Message::Alive(alive("x", 0, addr(9))));
     bench.pass(millis(300));
     let seq = pinged(&mut bench, addr(9)).expect("it is challenged");
@@ -453,13 +453,13 @@ fn the_audit_notices_what_a_driver_left_behind() {
 #[test]
 fn a_past_life_that_is_silent_is_outlived_while_nobody_knows_this_one() {
     let past = Identity { epoch: EPOCH + 5, incarnation: 2 };
-    for (quiet, epoch) in [(true, EPOCH + 6), (false, EPOCH)] {
+    for (starting, epoch) in [(true, EPOCH + 6), (false, EPOCH)] {
         let mut bench = Bench::new(0);
-        if quiet {
-            bench.node.phase = Phase::Quiet;
+        if starting {
+            bench.node.phase = Phase::Starting;
         }
         bench.node.past_life_is_silent(past);
-        assert_eq!(bench.node.local().identity.epoch, epoch, "quiet: {quiet}");
+        assert_eq!(bench.node.local().identity.epoch, epoch, "starting: {starting}");
     }
 }
 
@@ -483,7 +483,7 @@ fn who_is_listed_goes_live_without_an_answer_unless_its_name_is_taken() {
         (Err(JoinProblem::NameTaken { holder: addr(9) }), 1, false),
     ] {
         let mut bench = Bench::new(others);
-        bench.node.phase = Phase::Quiet;
+        bench.node.phase = Phase::Starting;
         bench.node.live_with_company(&result);
         assert_eq!(bench.node.phase == Phase::Live, live, "{result:?}, {others} others");
     }

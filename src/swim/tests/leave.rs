@@ -41,13 +41,13 @@ fn leaving(members: usize) -> Bench {
 #[test]
 fn who_was_known_to_nobody_or_knows_nobody_has_left_at_once() {
     let start = Start { addr: addr(0), epoch: EPOCH, seed: 1, tags: Tags::default() };
-    let mut quiet = Bench { node: Node::new(Config::lan("me"), start, ORIGIN), now: ORIGIN };
-    quiet.node.leave(quiet.now);
+    let mut starting = Bench { node: Node::new(Config::lan("me"), start, ORIGIN), now: ORIGIN };
+    starting.node.leave(starting.now);
     let mut displaced = Bench::new(2);
     displaced.node.confirm_conflict(displaced.node.local().identity, addr(50));
     displaced.node.leave(displaced.now);
     let mut alone = leaving(0);
-    for bench in [&mut quiet, &mut displaced, &mut alone] {
+    for bench in [&mut starting, &mut displaced, &mut alone] {
         assert_eq!(done(bench), Some(true));
         assert_eq!(told(bench), []);
     }

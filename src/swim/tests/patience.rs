@@ -266,7 +266,7 @@ fn a_failed_member_is_tried_for_ever_and_never_more_than_the_longest_delay_apart
 fn tells_a_failed_member(seconds: u64) -> bool {
     let mut bench = Bench::new(2);
     // Neither probes nor tries of failed members: what is sent is gossip.
-    bench.node.phase = Phase::Quiet;
+    bench.node.phase = Phase::Starting;
     bench.hear(&failed("m2", 0));
     bench.node.updates.clear();
     bench.pass(secs(seconds));
