@@ -52,11 +52,11 @@ struct Serf {
     /// The agent's `rpc_auth`.
     auth: Option<String>,
     /// What the membership was told.
-    told: BTreeMap<String, Standing>,
+    told: BTreeMap<String, State>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+enum State {
     Active,
     Left,
     Failed,
@@ -177,17 +177,17 @@ impl Serf {
     /// Tells the membership what is new in a list of members. Who is not in it any more stays: an agent that was restarted lists
     /// nobody at first.
     fn tell(&mut self, members: &Value, membership: &Membership) {
-        let listed: BTreeMap<String, Standing> =
+        let listed: BTreeMap<String, State> =
             members.as_array().into_iter().flatten().filter_map(read).collect();
         let told = &self.told;
-        let new = |standing| {
+        let new = |state| {
             let is_new =
-                move |(name, now): &(&String, &Standing)| **now == standing && told.get(*name) != Some(now);
+                move |(name, now): &(&String, &State)| **now == state && told.get(*name) != Some(now);
             listed.iter().filter(is_new).map(|(name, _)| name)
         };
-        membership.add(new(Standing::Active));
-        membership.mark_left(new(Standing::Left));
-        membership.mark_failed(new(Standing::Failed));
+        membership.add(new(State::Active));
+        membership.mark_left(new(State::Left));
+        membership.mark_failed(new(State::Failed));
         self.told.extend(listed);
     }
 }
@@ -202,14 +202,14 @@ fn refusal(answer: &Value, error: &str) -> Ended {
 }
 
 /// A member's name and how it stands; `None` of one that the agent is about to forget.
-fn read(member: &Value) -> Option<(String, Standing)> {
-    let standing = match text(member, "Status")? {
-        "alive" | "leaving" => Standing::Active,
-        "left" => Standing::Left,
-        "failed" => Standing::Failed,
+fn read(member: &Value) -> Option<(String, State)> {
+    let state = match text(member, "Status")? {
+        "alive" | "leaving" => State::Active,
+        "left" => State::Left,
+        "failed" => State::Failed,
         _ => return None,
     };
-    Some((text(member, "Name")?.to_owned(), standing))
+    Some((text(member, "Name")?.to_owned(), state))
 }
 
 fn field<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {

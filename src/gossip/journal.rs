@@ -133,9 +133,9 @@ impl Journal {
         }
         match failed {
             Some(before) => {
-                let away = Seconds(member.since.since(before.since));
+                let failed_for = Seconds(member.since.since(before.since));
                 let restarted = member.identity.epoch != before.identity.epoch;
-                let fields: [Field<'_>; 2] = [("away", &away), ("restarted", &restarted)];
+                let fields: [Field<'_>; 2] = [("failed_for", &failed_for), ("restarted", &restarted)];
                 about(topic, member, &fields, &self.node, sink);
             }
             None => about(topic, member, &[("tags", &member.tags)], &self.node, sink),

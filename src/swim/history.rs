@@ -83,8 +83,10 @@ impl fmt::Display for Observation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Joined => write!(f, "joined"),
-            Self::Heard { round_trip: Some(time) } => write!(f, "heard of last; round trip then: {time:.1?}"),
-            Self::Heard { round_trip: None } => write!(f, "heard of last"),
+            Self::Heard { round_trip: Some(time) } => {
+                write!(f, "heard from last; round trip then: {time:.1?}")
+            }
+            Self::Heard { round_trip: None } => write!(f, "heard from last"),
             Self::Missed { relays, nacks, health_score } => write!(
                 f,
                 "did not answer a probe; relays asked: {relays}, of which {nacks} had no answer either; \
@@ -135,7 +137,7 @@ pub struct Explanation {
     pub observations: Vec<(Time, Observation)>,
 }
 
-/// Several lines, for people: the standing, then one line for each observation with its age.
+/// Several lines, for people: the state, then one line for each observation with its age.
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ago = |at: Time| self.at.since(at).as_secs_f64();

@@ -17,7 +17,7 @@ use crate::{
     wire::{Tags, hash},
 };
 
-/// The standing of a member, as this node sees it.
+/// The state of a member, as this node sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -97,7 +97,7 @@ pub struct Member {
     pub name: Arc<str>,
     /// Where it is reached, over UDP and TCP.
     pub addr: SocketAddr,
-    /// Its standing.
+    /// Its state, as this node sees it.
     pub state: MemberState,
     /// What it says about itself.
     pub tags: Tags,
@@ -121,9 +121,9 @@ impl fmt::Display for Member {
     }
 }
 
-/// A place in the table. Reused after its member was forgotten: so an id is kept only where `Node::forget` takes it
-/// out again (`updates`, `lately_departed`, timers: see `audit`); whatever else waits keeps the name, and who sent the
-/// datagram at hand is looked up by `Node::id_of`.
+/// A place in the table. It is reused once its member was forgotten. So an id is kept only where `Node::forget` takes it
+/// out again: in `updates`, `lately_departed` and timers (see `audit`). Everything else that waits keeps the name. A
+/// [`Sender`](super::validation::Sender) has an id, which counts only while `Node::id_of` finds it to be that sender's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) struct MemberId(pub(super) u32);
 

@@ -38,8 +38,8 @@ pub(super) struct Prober {
     round: Option<Round>,
     /// How many rounds there were, this one included.
     rounds: u64,
-    /// The mark of the member that was heard of for certain last.
-    pub(super) heard_last: u32,
+    /// The mark of the member that was heard from for certain last.
+    pub(super) heard_from_last: u32,
     /// Probes for others, one for each requester, by the number of the ping.
     #[serde(with = "super::stored::sorted")]
     relayed: HashMap<u32, Relayed>,
@@ -73,8 +73,8 @@ struct Relay {
     acked: bool,
     /// It said in time that the target did not; a witness, whatever it said.
     in_time: bool,
-    /// Not drawn by lot, but chosen because it was heard of last: its nack shows whether others reach this node, and
-    /// nothing of the target.
+    /// Not drawn by lot, but chosen because it was heard from last. Its nack shows that others reach this node; what it says
+    /// of the target does not count.
     witness: bool,
 }
 
@@ -264,7 +264,7 @@ impl Node {
         relays
     }
 
-    /// The witness, the member that was heard of last: it is alive even where most of a cluster has vanished, relays
+    /// The witness, the member that was heard from last: it is alive even where most of a cluster has vanished, relays
     /// included. An attacker that sends all the time would be it in each round, so it says nothing of the target.
     fn pick_witness(
         &self,
@@ -272,7 +272,8 @@ impl Node {
         relays: &[(Arc<str>, SocketAddr)],
     ) -> Option<(Arc<str>, SocketAddr)> {
         let alive = |record: &Record| record.state == MemberState::Alive;
-        let last = self.table.find_mark(self.prober.heard_last, alive).filter(|id| Some(*id) != target)?;
+        let last =
+            self.table.find_mark(self.prober.heard_from_last, alive).filter(|id| Some(*id) != target)?;
         let Record { name, addr, .. } = self.table.get(last);
         let is_one = relays.iter().any(|(relay, _)| relay == name) || self.carrier.carries_to(name);
         (self.config.nacks && self.config.indirect_probes > 0 && !is_one).then(|| (Arc::clone(name), *addr))

@@ -248,7 +248,7 @@ impl Node {
 
     /// Something that was sent to a member's address was answered.
     fn note_answer(&mut self, id: MemberId) {
-        self.prober.heard_last = self.table.get(id).mark;
+        self.prober.heard_from_last = self.table.get(id).mark;
         let now = self.now;
         let contact = self.table.contact_mut(id);
         (contact.challenges, contact.challenges_by_stream, contact.missed, contact.heard) = (0, 0, 0, now);

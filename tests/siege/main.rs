@@ -41,7 +41,7 @@ const ROUNDS: usize = 3;
 const BACK: Duration = Duration::from_secs(200);
 /// The longest timeout of a suspicion among 256.
 const SUSPECTED: Duration = Duration::from_secs(58);
-/// Who has just come back is heard of by then.
+/// Who has just come back is heard from by then.
 const SETTLED: Duration = Duration::from_secs(5);
 
 /// A node, and since when it runs.

@@ -1,12 +1,12 @@
-//! From what witnesses tell to what a page shows.
+//! From what accounts tell to what a page shows.
 
 use super::{
+    account::Account,
     flights::{Around, Flights},
     names::Names,
     page::size,
     run::{Change, Mark, Node, Run},
     story,
-    witness::Witness,
 };
 
 /// More changes of mind are not shown: the run ends there.
@@ -20,7 +20,7 @@ const MOST_SEEN_BYTES: usize = 6_000_000;
 /// The most that the diagram shows at first, in microseconds.
 const SPAN: u64 = 4_000_000;
 
-/// What witnesses do not know of a run.
+/// What accounts do not know of a run.
 #[derive(Debug, Clone, Default)]
 pub struct About {
     /// What it is called.
@@ -29,7 +29,7 @@ pub struct About {
     pub source: String,
     /// What would be needed to run it again.
     pub parameters: Vec<(String, String)>,
-    /// What was done to it, by the time since the first witness began.
+    /// What was done to it, by the time since the first account began.
     pub faults: Vec<Mark>,
     /// So many datagrams are kept.
     pub most_datagrams: usize,
@@ -37,17 +37,17 @@ pub struct About {
 
 /// Puts together what several nodes saw.
 #[must_use]
-pub fn build(witnesses: &[Witness], about: About) -> Run {
-    let names = Names::of(witnesses);
-    let began = witnesses.iter().map(|witness| witness.span.0).min().unwrap_or_default();
-    let end = witnesses.iter().map(|witness| witness.span.1 - began).max().unwrap_or_default();
+pub fn build(accounts: &[Account], about: About) -> Run {
+    let names = Names::of(accounts);
+    let began = accounts.iter().map(|account| account.span.0).min().unwrap_or_default();
+    let end = accounts.iter().map(|account| account.span.1 - began).max().unwrap_or_default();
     let mut run = Run { title: about.title, parameters: about.parameters, end, ..Run::default() };
-    run.nodes = nodes(witnesses, &names, began);
-    run.changes = changes(witnesses, &names, began);
+    run.nodes = nodes(accounts, &names, began);
+    run.changes = changes(accounts, &names, began);
     cut(&mut run);
-    let mut flights = Flights::of(witnesses, &names, began);
+    let mut flights = Flights::of(accounts, &names, began);
     (run.flights, run.texts) = (std::mem::take(&mut flights.all), flights.texts.clone());
-    run.verdicts = story::verdicts(witnesses, &names, &run, began);
+    run.verdicts = story::verdicts(accounts, &names, &run, began);
     run.verdicts.retain(|verdict| verdict.at <= run.end);
     drop_explanations(&mut run, MOST_SEEN_BYTES);
     run.marks = story::marks(&run, about.faults);
@@ -109,14 +109,14 @@ fn drop_explanations(run: &mut Run, most_bytes: usize) {
     }
 }
 
-fn nodes(witnesses: &[Witness], names: &Names, began: u64) -> Vec<Node> {
+fn nodes(accounts: &[Account], names: &Names, began: u64) -> Vec<Node> {
     let since = |(from, to): &(u64, u64)| (from - began, to - began);
     let mut nodes: Vec<_> =
         names.all().iter().map(|name| Node { name: name.clone(), ..Node::default() }).collect();
-    for witness in witnesses {
-        let Some(node) = names.place(&witness.name).map(|place| &mut nodes[place]) else { continue };
-        node.recorded.push(since(&witness.span));
-        node.stalls.extend(witness.stalls.iter().map(since));
+    for account in accounts {
+        let Some(node) = names.place(&account.name).map(|place| &mut nodes[place]) else { continue };
+        node.recorded.push(since(&account.span));
+        node.stalls.extend(account.stalls.iter().map(since));
     }
     for node in &mut nodes {
         node.recorded.sort_unstable();
@@ -125,12 +125,12 @@ fn nodes(witnesses: &[Witness], names: &Names, began: u64) -> Vec<Node> {
     nodes
 }
 
-fn changes(witnesses: &[Witness], names: &Names, began: u64) -> Vec<Change> {
+fn changes(accounts: &[Account], names: &Names, began: u64) -> Vec<Change> {
     let mut changes = Vec::new();
-    for witness in witnesses {
-        let Some(observer) = names.place(&witness.name) else { continue };
+    for account in accounts {
+        let Some(observer) = names.place(&account.name) else { continue };
         let mut beliefs = vec![None; names.all().len()];
-        for (at, subject, belief) in &witness.beliefs {
+        for (at, subject, belief) in &account.beliefs {
             let Some(subject) = names.place(subject) else { continue };
             if beliefs[subject].replace(*belief) != Some(*belief) {
                 changes.push(Change { at: at - began, observer, subject, belief: *belief });

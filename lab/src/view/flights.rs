@@ -3,10 +3,10 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::{
+    account::{Account, Content, Seen},
     names::Names,
     page::size,
     run::{Belief, Change, Fate, Flight, Text, Verdict},
-    witness::{Content, Seen, Witness},
 };
 
 /// Two clocks that were made to agree may still differ by so many microseconds.
@@ -22,7 +22,7 @@ const FLIGHT: usize = 40;
 /// What both ends know of a datagram: sender, receiver, and a hash of the bytes.
 type Key = (usize, usize, u64);
 
-/// Every datagram that a witness sent or received, and what they hold.
+/// Every datagram that an account has as sent or received, and what they hold.
 pub(super) struct Flights {
     pub(super) all: Vec<Flight>,
     pub(super) texts: Vec<Text>,
@@ -30,17 +30,17 @@ pub(super) struct Flights {
 }
 
 impl Flights {
-    pub(super) fn of(witnesses: &[Witness], names: &Names, start: u64) -> Self {
+    pub(super) fn of(accounts: &[Account], names: &Names, start: u64) -> Self {
         let mut flights = Self { all: Vec::new(), texts: Vec::new(), places: HashMap::new() };
         let mut under_way: HashMap<Key, VecDeque<usize>> = HashMap::new();
-        for (own, seen) in each(witnesses, names, |witness| &witness.sent) {
+        for (own, seen) in each(accounts, names, |account| &account.sent) {
             let Some(to) = names.marked(seen.other) else { continue };
-            let fate = if was_recorded(witnesses, names, to) { Fate::Lost } else { Fate::Unseen };
+            let fate = if was_recorded(accounts, names, to) { Fate::Lost } else { Fate::Unseen };
             let text = flights.text(&seen.content, names);
             under_way.entry((own, to, seen.hash)).or_default().push_back(flights.all.len());
             flights.all.push(Flight { sent: seen.at - start, took: 0, from: own, to, text, fate });
         }
-        for (own, seen) in each(witnesses, names, |witness| &witness.received) {
+        for (own, seen) in each(accounts, names, |account| &account.received) {
             let Some(from) = names.marked(seen.other) else { continue };
             let at = seen.at - start;
             match under_way.get_mut(&(from, own, seen.hash)) {
@@ -178,21 +178,21 @@ pub(super) fn suspicion_of(subject: usize, at: u64, changes: &[Change]) -> Optio
 
 /// In the order of time.
 fn each<'a>(
-    witnesses: &'a [Witness],
+    accounts: &'a [Account],
     names: &Names,
-    pick: fn(&Witness) -> &Vec<Seen>,
+    pick: fn(&Account) -> &Vec<Seen>,
 ) -> Vec<(usize, &'a Seen)> {
-    let mut all: Vec<_> = witnesses
+    let mut all: Vec<_> = accounts
         .iter()
-        .filter_map(|witness| Some((names.place(&witness.name)?, witness)))
-        .flat_map(|(own, witness)| pick(witness).iter().map(move |seen| (own, seen)))
+        .filter_map(|account| Some((names.place(&account.name)?, account)))
+        .flat_map(|(own, account)| pick(account).iter().map(move |seen| (own, seen)))
         .collect();
     all.sort_by_key(|(_, seen)| seen.at);
     all
 }
 
-fn was_recorded(witnesses: &[Witness], names: &Names, node: usize) -> bool {
-    witnesses.iter().any(|witness| names.place(&witness.name) == Some(node))
+fn was_recorded(accounts: &[Account], names: &Names, node: usize) -> bool {
+    accounts.iter().any(|account| names.place(&account.name) == Some(node))
 }
 
 /// Windows that overlap become one; without any, there is the one given.

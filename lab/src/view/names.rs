@@ -4,9 +4,9 @@ use std::{cmp::Ordering, collections::HashMap};
 
 use syncswim::recording::mark;
 
-use super::witness::Witness;
+use super::account::Account;
 
-/// Every name that a witness has or speaks of, sorted as people count: n2 is before n10.
+/// Every name that an account is of or speaks of, sorted as people count: n2 is before n10.
 #[derive(Debug)]
 pub(super) struct Names {
     sorted: Vec<String>,
@@ -15,9 +15,9 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn of(witnesses: &[Witness]) -> Self {
-        let own = witnesses.iter().map(|witness| &witness.name);
-        let told = witnesses.iter().flat_map(|witness| &witness.beliefs).map(|(_, subject, _)| subject);
+    pub(super) fn of(accounts: &[Account]) -> Self {
+        let own = accounts.iter().map(|account| &account.name);
+        let told = accounts.iter().flat_map(|account| &account.beliefs).map(|(_, subject, _)| subject);
         let mut sorted: Vec<_> = own.chain(told).cloned().collect();
         sorted.sort_unstable();
         sorted.dedup();

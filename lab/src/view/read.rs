@@ -1,4 +1,4 @@
-//! From recordings to witnesses: each node is run again, and asked at its verdicts.
+//! From recordings to accounts: each node is run again, and asked at its verdicts.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use syncswim::{
 };
 
 use super::{
+    account::{Account, Content, Held, Seen},
     run::{ACK, ALIVE, Belief, FAILED, LEFT, NACK, PING, PING_REQ, SUSPECT},
-    witness::{Content, Held, Seen, Witness},
 };
 use crate::recording::aligned;
 
@@ -19,37 +19,37 @@ const MOST_EXPLAINED: usize = 16;
 /// Runs recorded nodes again, each up to its end or the first difference. To the clock of each, so many nanoseconds are added.
 /// Returns what they tell, and what is wrong with the recordings.
 #[must_use]
-pub fn witnesses(recordings: &[Recording], offsets: &[i64]) -> (Vec<Witness>, Vec<String>) {
-    let (mut witnesses, mut problems) = (Vec::new(), Vec::new());
+pub fn accounts(recordings: &[Recording], offsets: &[i64]) -> (Vec<Account>, Vec<String>) {
+    let (mut accounts, mut problems) = (Vec::new(), Vec::new());
     for (recording, offset) in recordings.iter().zip(offsets) {
         let (told, difference) = replayed(recording, *offset);
-        witnesses.extend(told);
+        accounts.extend(told);
         problems.extend(recording.damage().iter().map(|damage| format!("{}: {damage}", recording.name())));
         problems.extend(difference.map(|difference| {
             format!("what {} did after its replay differs: {difference}", recording.name())
         }));
     }
-    let end = witnesses.iter().map(|witness| witness.span.1).max().unwrap_or_default();
-    for witness in &mut witnesses {
+    let end = accounts.iter().map(|account| account.span.1).max().unwrap_or_default();
+    for account in &mut accounts {
         // It said nothing more because nothing was due, not because it ran no longer.
-        if witness.due >= end {
-            witness.span.1 = end;
+        if account.due >= end {
+            account.span.1 = end;
         }
     }
-    (witnesses, problems)
+    (accounts, problems)
 }
 
-/// There are more witnesses than one if parts of the node's life are lost.
-fn replayed(recording: &Recording, offset: i64) -> (Vec<Witness>, Option<Difference>) {
+/// There are more accounts than one if parts of the node's life are lost.
+fn replayed(recording: &Recording, offset: i64) -> (Vec<Account>, Option<Difference>) {
     let mut replay = recording.replay();
     let mut reader = Reader { name: recording.name().to_owned(), offset, ..Reader::default() };
     while let Some(step) = replay.next() {
         match step {
             Ok(step) => reader.take(&step, replay.node()),
-            Err(difference) => return (reader.witnesses, Some(difference)),
+            Err(difference) => return (reader.accounts, Some(difference)),
         }
     }
-    (reader.witnesses, None)
+    (reader.accounts, None)
 }
 
 #[derive(Default)]
@@ -57,7 +57,7 @@ struct Reader {
     name: String,
     /// Nanoseconds, added to its host's clock.
     offset: i64,
-    witnesses: Vec<Witness>,
+    accounts: Vec<Account>,
     /// When the node's next timer was due, after the step before.
     due: Option<Time>,
     last: Time,
@@ -67,16 +67,16 @@ struct Reader {
 impl Reader {
     fn take(&mut self, step: &Step<'_>, node: &Node) {
         let now = self.now(step);
-        if step.restored || self.witnesses.is_empty() {
+        if step.restored || self.accounts.is_empty() {
             self.begin(now, node);
         } else {
             self.notice_stall(step, node);
         }
         let explained = step.events().filter_map(|event| self.held(step, event, node)).collect::<Vec<_>>();
-        let witness = self.witnesses.last_mut().expect("it has begun");
-        witness.span.1 = now;
-        witness.beliefs.extend(step.events().filter_map(belief).map(|(name, belief)| (now, name, belief)));
-        witness.held.extend(explained);
+        let account = self.accounts.last_mut().expect("it has begun");
+        account.span.1 = now;
+        account.beliefs.extend(step.events().filter_map(belief).map(|(name, belief)| (now, name, belief)));
+        account.held.extend(explained);
         let sent = step.sent.iter().filter_map(|sent| {
             let dissected = dissect(&sent.bytes)?;
             Some(Seen {
@@ -86,13 +86,13 @@ impl Reader {
                 content: content(&dissected),
             })
         });
-        witness.sent.extend(sent);
+        account.sent.extend(sent);
         if let Some(Input::Datagram { bytes, .. }) = &step.input
             // What the layer above alone says is no part of a recording.
             && let Some(dissected) = dissect(bytes).filter(|said| !said.messages.is_empty())
         {
             let content = content(&dissected);
-            witness.received.push(Seen {
+            account.received.push(Seen {
                 at: now,
                 other: dissected.sender,
                 hash: dissected.fingerprint,
@@ -100,10 +100,10 @@ impl Reader {
             });
         }
         (self.due, self.last) = (node.poll_timeout(), step.at);
-        witness.due = self.due.map_or(u64::MAX, |due| now + micros(due.since(step.at)));
+        account.due = self.due.map_or(u64::MAX, |due| now + micros(due.since(step.at)));
     }
 
-    /// By the clock that all witnesses share.
+    /// By the clock that all accounts share.
     fn now(&self, step: &Step<'_>) -> u64 {
         micros(aligned(step.wall.as_nanos() as i64, self.offset))
     }
@@ -112,11 +112,11 @@ impl Reader {
     fn begin(&mut self, now: u64, node: &Node) {
         let members = node.members();
         let beliefs = members.iter().map(|member| (now, member.name.to_string(), state(member))).collect();
-        self.witnesses.push(Witness {
+        self.accounts.push(Account {
             name: self.name.clone(),
             span: (now, now),
             beliefs,
-            ..Witness::default()
+            ..Account::default()
         });
     }
 
@@ -125,8 +125,8 @@ impl Reader {
         let (Some(due), now) = (self.due, self.now(step)) else { return };
         let pause = step.at.since(due.max(self.last));
         if pause >= node.config().probe_timeout / 2 {
-            let witness = self.witnesses.last_mut().expect("it has begun");
-            witness.stalls.push((now.saturating_sub(micros(pause)), now));
+            let account = self.accounts.last_mut().expect("it has begun");
+            account.stalls.push((now.saturating_sub(micros(pause)), now));
         }
     }
 

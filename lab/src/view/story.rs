@@ -1,10 +1,10 @@
 //! The run in words: its verdicts, with what the recordings of all nodes together say of each, and what else happened.
 
 use super::{
+    account::{Account, Held},
     flights::{Around, suspicion_of},
     names::Names,
     run::{Belief, Change, Fate, Flight, Mark, NACK, Node, PING_REQ, Run, Told, Verdict},
-    witness::{Held, Witness},
 };
 
 /// Of one verdict, so many explanations are shown.
@@ -17,11 +17,11 @@ const NACK_WITHIN: u64 = 1_500_000;
 const LEAST: usize = 3;
 
 /// Every verdict, in the order of time. All who hold the same about the same life of a member hold one verdict.
-pub(super) fn verdicts(witnesses: &[Witness], names: &Names, run: &Run, began: u64) -> Vec<Verdict> {
-    let mut held: Vec<(usize, &Held)> = witnesses
+pub(super) fn verdicts(accounts: &[Account], names: &Names, run: &Run, began: u64) -> Vec<Verdict> {
+    let mut held: Vec<(usize, &Held)> = accounts
         .iter()
-        .filter_map(|witness| Some((names.place(&witness.name)?, witness)))
-        .flat_map(|(observer, witness)| witness.held.iter().map(move |held| (observer, held)))
+        .filter_map(|account| Some((names.place(&account.name)?, account)))
+        .flat_map(|(observer, account)| account.held.iter().map(move |held| (observer, held)))
         .filter(|(observer, held)| names.place(&held.subject) != Some(*observer))
         .collect();
     held.sort_by_key(|(_, held)| held.at);

@@ -1,4 +1,4 @@
-//! What hand-written witnesses become.
+//! What hand-written accounts become.
 
 use std::{process::Command, time::Duration};
 
@@ -9,18 +9,19 @@ use syncswim::{
 };
 
 use super::{
-    About, build,
+    About,
+    account::{Account, Content, Held, Seen},
+    build,
     run::{ACK, Belief, Fate, NACK, PING, PING_REQ, Run, SUSPECT},
-    witness::{Content, Held, Seen, Witness},
 };
 
-/// When these runs begin, by the clock of the witnesses.
+/// When these runs begin, by the clock of the accounts.
 const BEGAN: u64 = 1_700_000_000_000_000;
 const SECOND: u64 = 1_000_000;
 
-fn witness(name: &str, end: u64) -> Witness {
+fn account(name: &str, end: u64) -> Account {
     let beliefs = ["a", "b", "c"].map(|subject| (BEGAN, subject.to_owned(), Belief::Alive)).to_vec();
-    Witness { name: name.into(), span: (BEGAN, BEGAN + end), beliefs, ..Witness::default() }
+    Account { name: name.into(), span: (BEGAN, BEGAN + end), beliefs, ..Account::default() }
 }
 
 fn content(text: &str, kind: u8, target: Option<&str>) -> Content {
@@ -46,18 +47,18 @@ fn held(at: u64, subject: &str, is_own: bool) -> Held {
     }
 }
 
-fn three() -> [Witness; 3] {
-    let [mut a, mut b, c] = ["a", "b", "c"].map(|name| witness(name, 20 * SECOND));
-    for (witness, at) in [(&mut a, 5 * SECOND), (&mut b, 6 * SECOND)] {
-        witness.beliefs.push((BEGAN + at, "c".into(), Belief::Suspect));
-        witness.beliefs.push((BEGAN + at + 4 * SECOND, "c".into(), Belief::Failed));
-        witness.held.push(held(at + 4 * SECOND, "c", true));
+fn three() -> [Account; 3] {
+    let [mut a, mut b, c] = ["a", "b", "c"].map(|name| account(name, 20 * SECOND));
+    for (account, at) in [(&mut a, 5 * SECOND), (&mut b, 6 * SECOND)] {
+        account.beliefs.push((BEGAN + at, "c".into(), Belief::Suspect));
+        account.beliefs.push((BEGAN + at + 4 * SECOND, "c".into(), Belief::Failed));
+        account.held.push(held(at + 4 * SECOND, "c", true));
     }
     [a, b, c]
 }
 
-fn shown(witnesses: &[Witness]) -> Run {
-    build(witnesses, About { most_datagrams: 1000, ..About::default() })
+fn shown(accounts: &[Account]) -> Run {
+    build(accounts, About { most_datagrams: 1000, ..About::default() })
 }
 
 #[test]
@@ -76,14 +77,14 @@ fn all_who_hold_the_same_hold_one_verdict() {
 
 #[test]
 fn a_verdict_is_false_if_the_recording_of_its_subject_goes_on() {
-    let mut witnesses = three();
-    assert_eq!(shown(&witnesses).verdicts[0].is_false, Some(true));
-    witnesses[2].span.1 = BEGAN + 4 * SECOND;
-    let run = shown(&witnesses);
+    let mut accounts = three();
+    assert_eq!(shown(&accounts).verdicts[0].is_false, Some(true));
+    accounts[2].span.1 = BEGAN + 4 * SECOND;
+    let run = shown(&accounts);
     assert_eq!(run.verdicts[0].is_false, Some(false));
     assert!(run.summary.ends_with("verdicts: 1, of them false: 0"), "{}", run.summary);
     assert_eq!(run.verdicts[0].truth, "c did not run: its own recording had ended 5.0 s before.");
-    let run = shown(&witnesses[..2]);
+    let run = shown(&accounts[..2]);
     assert_eq!(run.verdicts[0].is_false, None);
     assert!(run.verdicts[0].truth.contains("nobody knows"));
     assert!(run.summary.contains("unknown, as the accused was not recorded: 1"), "{}", run.summary);
@@ -91,29 +92,29 @@ fn a_verdict_is_false_if_the_recording_of_its_subject_goes_on() {
 
 #[test]
 fn the_story_counts_those_who_decided_and_names_those_whose_own_probes_failed() {
-    let mut witnesses = three();
-    witnesses[1].held[0].missed = true;
-    let words = &shown(&witnesses).verdicts[0].words;
+    let mut accounts = three();
+    accounts[1].held[0].missed = true;
+    let words = &shown(&accounts).verdicts[0].words;
     assert!(words[0].ends_with("At all of them the suspicion ran out."), "{words:?}");
     let missed = "Probes failed at b as well; enough others had accused it already.";
     assert!(words.iter().any(|words| words == missed), "{words:?}");
-    witnesses[1].held[0].is_own = false;
-    let words = &shown(&witnesses).verdicts[0].words;
+    accounts[1].held[0].is_own = false;
+    let words = &shown(&accounts).verdicts[0].words;
     assert!(words[0].ends_with("At 1 of them the suspicion ran out; others were told."), "{words:?}");
 }
 
 #[test]
 fn a_page_stays_below_20_megabytes_and_says_what_is_left_out() {
-    let mut witnesses = three();
+    let mut accounts = three();
     let long = "x".repeat(1000);
     for i in 0..20_000 {
         let text = content(&format!("{i}{long}"), PING, Some("b"));
-        witnesses[0].sent.push(seen(15 * SECOND + i, "b", i, text));
+        accounts[0].sent.push(seen(15 * SECOND + i, "b", i, text));
     }
     for observer in [0, 1] {
-        witnesses[observer].held[0].seen = vec![(BEGAN, long.clone()); 5000];
+        accounts[observer].held[0].seen = vec![(BEGAN, long.clone()); 5000];
     }
-    let run = build(&witnesses, About { most_datagrams: usize::MAX, ..About::default() });
+    let run = build(&accounts, About { most_datagrams: usize::MAX, ..About::default() });
     assert!(run.flights.len() > 5000);
     assert!(super::page(&run).len() < 20_000_000);
     let [explanations, datagrams] = &run.left_out[..] else { panic!("{:?}", run.left_out) };
@@ -124,43 +125,43 @@ fn a_page_stays_below_20_megabytes_and_says_what_is_left_out() {
 #[test]
 fn a_datagram_arrived_was_lost_or_nobody_knows() {
     let ping = || content("ping c", PING, Some("c"));
-    let mut witnesses = three();
-    witnesses[0].sent = vec![seen(10, "b", 7, ping()), seen(20, "b", 7, ping()), seen(30, "c", 8, ping())];
+    let mut accounts = three();
+    accounts[0].sent = vec![seen(10, "b", 7, ping()), seen(20, "b", 7, ping()), seen(30, "c", 8, ping())];
     // Twice delivered, once lost; and one whose sender was not yet recorded.
-    witnesses[1].received = vec![seen(15, "a", 7, ping()), seen(40, "c", 9, content("ack", ACK, None))];
+    accounts[1].received = vec![seen(15, "a", 7, ping()), seen(40, "c", 9, content("ack", ACK, None))];
     let fates = |run: &Run| run.flights.iter().map(|flight| (flight.sent, flight.fate)).collect::<Vec<_>>();
-    let run = shown(&witnesses);
+    let run = shown(&accounts);
     let all = [(10, Fate::Arrived), (20, Fate::Lost), (30, Fate::Lost), (40, Fate::Unsent)];
     assert_eq!(fates(&run), all);
     assert_eq!(run.flights[0].took, 5);
-    let run = shown(&witnesses[..2]);
+    let run = shown(&accounts[..2]);
     assert_eq!(fates(&run)[2], (30, Fate::Unseen));
 }
 
 #[test]
 fn what_is_delivered_twice_is_one_datagram() {
-    let mut witnesses = three();
-    witnesses[0].sent = vec![seen(10, "b", 7, Content::default())];
-    witnesses[1].received = vec![seen(15, "a", 7, Content::default()), seen(99, "a", 7, Content::default())];
-    let run = shown(&witnesses);
+    let mut accounts = three();
+    accounts[0].sent = vec![seen(10, "b", 7, Content::default())];
+    accounts[1].received = vec![seen(15, "a", 7, Content::default()), seen(99, "a", 7, Content::default())];
+    let run = shown(&accounts);
     assert_eq!(run.flights.len(), 1);
     assert_eq!(run.flights[0].took, 5);
 }
 
 #[test]
 fn a_one_way_link_relays_and_stalls_are_said_in_words() {
-    let mut witnesses = three();
+    let mut accounts = three();
     for i in 0..4 {
         let ping = |of: &str| content("ping", PING, Some(of));
-        witnesses[0].sent.push(seen(5 * SECOND + i, "c", i, ping("c")));
-        witnesses[2].sent.push(seen(5 * SECOND + i, "a", 10 + i, ping("a")));
-        witnesses[0].received.push(seen(5 * SECOND + 9 + i, "c", 10 + i, ping("a")));
+        accounts[0].sent.push(seen(5 * SECOND + i, "c", i, ping("c")));
+        accounts[2].sent.push(seen(5 * SECOND + i, "a", 10 + i, ping("a")));
+        accounts[0].received.push(seen(5 * SECOND + 9 + i, "c", 10 + i, ping("a")));
     }
-    witnesses[0].sent.push(seen(6 * SECOND, "b", 50, content("ping-req c", PING_REQ, Some("c"))));
-    witnesses[1].sent.push(seen(7 * SECOND, "a", 51, content("nack", NACK, None)));
-    witnesses[0].received.push(seen(7 * SECOND + 9, "b", 51, content("nack", NACK, None)));
-    witnesses[2].stalls.push((BEGAN + 4 * SECOND, BEGAN + 7 * SECOND));
-    let words = &shown(&witnesses).verdicts[0].words;
+    accounts[0].sent.push(seen(6 * SECOND, "b", 50, content("ping-req c", PING_REQ, Some("c"))));
+    accounts[1].sent.push(seen(7 * SECOND, "a", 51, content("nack", NACK, None)));
+    accounts[0].received.push(seen(7 * SECOND + 9, "b", 51, content("nack", NACK, None)));
+    accounts[2].stalls.push((BEGAN + 4 * SECOND, BEGAN + 7 * SECOND));
+    let words = &shown(&accounts).verdicts[0].words;
     for said in [
         "a asked b to ping it: requests 1, nacks 1.",
         "c was held up for 3.0 s, from 4.0 s on.",
@@ -172,14 +173,14 @@ fn a_one_way_link_relays_and_stalls_are_said_in_words() {
 
 #[test]
 fn of_too_many_datagrams_those_around_the_verdict_stay_and_the_others_are_counted() {
-    let mut witnesses = three();
+    let mut accounts = three();
     let claim = Content { claims: vec![("c".into(), SUSPECT)], ..content("suspect c", 0, None) };
     for i in 0..100 {
-        witnesses[0].sent.push(seen(15 * SECOND + i, "b", i, content("ping b", PING, Some("b"))));
-        witnesses[1].sent.push(seen(8 * SECOND + i, "a", 200 + i, content("ping a", PING, Some("a"))));
-        witnesses[1].sent.push(seen(7 * SECOND + i, "a", 400 + i, claim.clone()));
+        accounts[0].sent.push(seen(15 * SECOND + i, "b", i, content("ping b", PING, Some("b"))));
+        accounts[1].sent.push(seen(8 * SECOND + i, "a", 200 + i, content("ping a", PING, Some("a"))));
+        accounts[1].sent.push(seen(7 * SECOND + i, "a", 400 + i, claim.clone()));
     }
-    let run = build(&witnesses, About { most_datagrams: 150, ..About::default() });
+    let run = build(&accounts, About { most_datagrams: 150, ..About::default() });
     let of = |text: &str| run.flights.iter().filter(|flight| run.texts[flight.text].text == text).count();
     assert_eq!((of("suspect c"), of("ping a"), of("ping b")), (100, 50, 0));
     assert_eq!(run.texts.len(), 2);
@@ -197,9 +198,9 @@ fn simulated() -> (World, Run) {
     world.pause(1, Duration::from_secs(12));
     world.run_for(Duration::from_secs(40));
     let recordings = world.recordings();
-    let (witnesses, problems) = super::witnesses(&recordings, &vec![0; recordings.len()]);
+    let (accounts, problems) = super::accounts(&recordings, &vec![0; recordings.len()]);
     assert_eq!(problems, [""; 0]);
-    (world, build(&witnesses, About { most_datagrams: usize::MAX, ..About::default() }))
+    (world, build(&accounts, About { most_datagrams: usize::MAX, ..About::default() }))
 }
 
 #[test]

@@ -317,18 +317,18 @@ fn whatever_others_may_believe_of_a_member_it_can_refute() {
     // The greatest accusation that anybody takes, of the life that is known and of one to come.
     for (epoch, incarnation) in [(EPOCH, 1 << 20), (EPOCH + 1, 1 << 40), (4_102_444_800_000 + 25 * YEARS, 3)]
     {
-        let (mut victim, mut witness) = (Bench::new(1), Bench::new(1));
-        witness.hear(&alive("me2", 0, addr(9)));
+        let (mut victim, mut observer) = (Bench::new(1), Bench::new(1));
+        observer.hear(&alive("me2", 0, addr(9)));
         victim.hear(&message::Failed { epoch, ..failed("me", incarnation) });
-        witness.hear(&message::Failed { epoch, ..failed("me2", incarnation) });
-        assert_eq!(witness.standing("me2").unwrap().0, Failed);
+        observer.hear(&message::Failed { epoch, ..failed("me2", incarnation) });
+        assert_eq!(observer.standing("me2").unwrap().0, Failed);
         let refuted = victim.node.local().identity;
-        witness.hear(&message::Alive { epoch: refuted.epoch, ..alive("me2", refuted.incarnation, addr(9)) });
-        assert_eq!(witness.standing("me2"), Some((Alive, refuted.incarnation)), "{epoch}.{incarnation}");
+        observer.hear(&message::Alive { epoch: refuted.epoch, ..alive("me2", refuted.incarnation, addr(9)) });
+        assert_eq!(observer.standing("me2"), Some((Alive, refuted.incarnation)), "{epoch}.{incarnation}");
     }
 }
 
-/// The greatest *alive* that anybody takes moves the member elsewhere; whether a witness heard it or not, it believes
+/// The greatest *alive* that anybody takes moves the member elsewhere; whether an observer heard it or not, it believes
 /// the member when that takes its name back.
 #[test]
 fn a_member_can_take_its_name_back_from_wherever_it_was_moved() {
@@ -346,15 +346,15 @@ fn a_member_can_take_its_name_back_from_wherever_it_was_moved() {
         victim.pass(millis(200));
         let taken_back = victim.node.local().identity;
         for heard in [true, false] {
-            let mut witness = Bench::new(1);
-            witness.hear(&alive("me2", 0, addr(9)));
+            let mut observer = Bench::new(1);
+            observer.hear(&alive("me2", 0, addr(9)));
             if heard {
-                witness.hear(&message::Alive { epoch, ..alive("me2", incarnation, addr(66)) });
-                assert_eq!(witness.member("me2").unwrap().addr, addr(66));
+                observer.hear(&message::Alive { epoch, ..alive("me2", incarnation, addr(66)) });
+                assert_eq!(observer.member("me2").unwrap().addr, addr(66));
             }
             let Identity { epoch, incarnation } = taken_back;
-            witness.hear(&message::Alive { epoch, ..alive("me2", incarnation, addr(9)) });
-            let member = witness.member("me2").unwrap();
+            observer.hear(&message::Alive { epoch, ..alive("me2", incarnation, addr(9)) });
+            let member = observer.member("me2").unwrap();
             assert_eq!((member.addr, member.identity), (addr(9), taken_back), "{epoch}.{incarnation}");
         }
     }
@@ -375,20 +375,20 @@ fn the_latest_epoch_that_anybody_takes_is_superseded_for_all() {
         let refuted = victim.node.local().identity;
         assert!(refuted > Identity { epoch: latest, incarnation: 3 });
         for (heard, by_itself) in [(true, false), (false, false), (false, true)] {
-            let mut witness = Bench::new(1);
+            let mut observer = Bench::new(1);
             if heard {
                 // A stranger took the name while it was not live.
-                witness.node.on_alive(&message::Alive { name: "me2", ..moved(latest) }, true);
-                assert_eq!(witness.member("me2").map(|member| member.identity.epoch), Some(latest));
+                observer.node.on_alive(&message::Alive { name: "me2", ..moved(latest) }, true);
+                assert_eq!(observer.member("me2").map(|member| member.identity.epoch), Some(latest));
             } else {
-                witness.hear(&alive("me2", 0, addr(9)));
+                observer.hear(&alive("me2", 0, addr(9)));
             }
-            witness.now = witness.now + millis(2);
-            witness.node.advance(witness.now);
+            observer.now = observer.now + millis(2);
+            observer.node.advance(observer.now);
             let Identity { epoch, incarnation } = refuted;
             let refutation = message::Alive { epoch, ..alive("me2", incarnation, addr(9)) };
-            witness.node.on_alive(&refutation, by_itself);
-            let member = witness.member("me2").unwrap();
+            observer.node.on_alive(&refutation, by_itself);
+            let member = observer.member("me2").unwrap();
             assert_eq!((member.addr, member.identity), (addr(9), refuted), "heard: {heard}");
         }
     }

@@ -243,7 +243,7 @@ fn whoever_misses_the_verdict_learns_it_from_the_next_sync() {
 fn what_others_say_does_not_keep_a_dead_member_listed() {
     let mut bench = Bench::new(3);
     let mut lies = 0;
-    // Nobody answers; m1 and m3 are heard of all the same.
+    // Nobody answers; m1 and m3 are heard from all the same.
     while bench.node.member("m2").is_some_and(|m2| m2.state != MemberState::Failed) {
         lies += 1;
         assert!(lies < 120, "m2 is still listed after two minutes");
@@ -291,7 +291,7 @@ fn nack(seq: u32) -> Option<Message<'static>> {
     Some(Message::Nack(Nack { seq }))
 }
 
-/// A probe among silent members fails, while one of them, which is heard of all the time, sends a nack or does not.
+/// A probe among silent members fails, while one of them, which is heard from all the time, sends a nack or does not.
 fn failed_round(bench: &mut Bench, heard: usize, answer: impl Fn(u32) -> Option<Message<'static>>) {
     let name = format!("m{heard}");
     let mut asked = Vec::new();

@@ -319,7 +319,7 @@ fn tokens_from_elsewhere_do_not_count_while_somebody_guesses() {
 }
 
 #[test]
-fn guesses_of_others_do_not_mute_a_member_where_it_was_heard_of_before() {
+fn guesses_of_others_do_not_mute_a_member_where_it_was_heard_from_before() {
     let mut bench = Bench::new(2);
     let token = bench.node.token_for("m1", addr(1));
     say(&mut bench, "m1", addr(66), token, &[ping()]);

@@ -80,7 +80,7 @@ fn round_trips_and_missed_probes_are_told_by_member() {
     world.run_for(secs(4));
     let stats = world.node(0).probe_stats("n1").expect("it is a member");
     assert!(stats.missed > 0);
-    assert!(world.now().since(stats.heard.max(before).expect("it was heard of")) > secs(2));
+    assert!(world.now().since(stats.heard.max(before).expect("it was heard from")) > secs(2));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::Session;
 pub(super) const FRESH_MS: u64 = 30_000;
 /// From the oldest to the newest time that can be fresh together.
 const SPAN_MS: u64 = 2 * FRESH_MS;
-/// Senders heard of within the last minute; datagrams of more are dropped. Only holders of a key can fill it.
+/// Senders heard from within the last minute; datagrams of more are dropped. Only holders of a key can fill it.
 const MAX_SESSIONS: usize = 1 << 16;
 /// Datagrams of one sender that may overtake another.
 const WIDTH: u64 = 128;

@@ -19,7 +19,7 @@ use std::{
 use lab::{
     options::read,
     recording::{self, Recording, TimelineNode},
-    view::{About, build, page, witnesses},
+    view::{About, accounts, build, page},
 };
 use options::{Options, Source, USAGE};
 
@@ -48,10 +48,10 @@ fn run(options: Options) -> Result<String, String> {
         }
         Source::Files(paths) => from_files(paths)?,
     };
-    let (witnesses, problems) = witnesses(&recordings, &offsets);
+    let (accounts, problems) = accounts(&recordings, &offsets);
     problems.iter().for_each(|problem| eprintln!("{problem}"));
     let title = options.title.unwrap_or_else(|| about.title.clone());
-    let mut run = build(&witnesses, About { title, most_datagrams: options.datagrams, ..about });
+    let mut run = build(&accounts, About { title, most_datagrams: options.datagrams, ..about });
     run.left_out.extend(problems);
     let page = page(&run);
     fs::write(&options.out, &page).map_err(|problem| format!("{}: {problem}", options.out.display()))?;

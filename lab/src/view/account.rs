@@ -1,10 +1,10 @@
-//! What one life of one node tells: read from its recording, with times of a clock that all witnesses share, in microseconds.
+//! What one life of one node tells: read from its recording, with times of a clock that all accounts share, in microseconds.
 
 use super::run::Belief;
 
 /// A node's life, as far as it was recorded.
 #[derive(Debug, Clone, Default)]
-pub struct Witness {
+pub struct Account {
     /// The node.
     pub name: String,
     /// From when to when its recording tells what it did.
