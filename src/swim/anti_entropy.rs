@@ -113,7 +113,7 @@ impl Node {
     }
 
     pub(super) fn scaled_sync_interval(&self) -> Duration {
-        self.config.sync_interval.saturating_mul(sync_stretch(self.table.credible()))
+        self.config.sync_interval.saturating_mul(sync_stretch(self.table.estimated_size()))
     }
 }
 

@@ -40,8 +40,8 @@ const MAX_NAMED: usize = 8;
 /// Members that datagrams do not reach, and the streams that are opened for them.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Carrier {
-    /// Members whose last probes were answered by stream alone, and how many.
-    missed: BTreeMap<Arc<str>, u32>,
+    /// Members whose last probes were answered by stream alone, and how many of each that saved.
+    saved: BTreeMap<Arc<str>, u32>,
     /// Probe rounds in a row that were, whichever members were probed.
     in_a_row: u32,
     /// Whether a datagram of this node was ever answered by one.
@@ -78,7 +78,7 @@ impl Priority {
 impl Carrier {
     /// Whether what is for this member goes by stream.
     pub(super) fn carries_to(&self, name: &str) -> bool {
-        self.is_mute() || self.missed.contains_key(name)
+        self.is_mute() || self.saved.contains_key(name)
     }
 
     fn is_mute(&self) -> bool {
@@ -87,7 +87,7 @@ impl Carrier {
 
     /// Probes of a member in a row that were answered by stream alone.
     pub(super) fn saved(&self, name: &str) -> u32 {
-        self.missed.get(name).copied().unwrap_or(0)
+        self.saved.get(name).copied().unwrap_or(0)
     }
 
     /// What is told of now.
@@ -96,12 +96,12 @@ impl Carrier {
     }
 
     pub(super) fn forget(&mut self, name: &str) {
-        self.missed.remove(name);
+        self.saved.remove(name);
     }
 
     #[cfg(any(test, feature = "sim"))]
     pub(super) fn len(&self) -> usize {
-        self.missed.len()
+        self.saved.len()
     }
 
     fn is_certain(&self, count: u32) -> bool {
@@ -126,7 +126,7 @@ impl Node {
         let Some(id) = self.table.find_live(name).filter(|id| *id != MemberId::SELF) else { return };
         let was_mute = self.carrier.is_mute();
         self.carrier.in_a_row = self.carrier.in_a_row.saturating_add(1);
-        let count = self.carrier.missed.entry(Arc::clone(name)).or_default();
+        let count = self.carrier.saved.entry(Arc::clone(name)).or_default();
         *count = count.saturating_add(1);
         let count = *count;
         if !self.carrier.is_certain(count) {
@@ -137,34 +137,34 @@ impl Node {
             // Updates by datagram have not arrived until now, in either direction.
             self.sync_with_anybody();
         }
-        self.tell_of_missed();
+        self.tell_of_saved();
     }
 
     /// A datagram of this node was answered by datagram, by this member or by a relay.
     pub(super) fn reached_by_datagram(&mut self, name: Option<&str>) {
         (self.carrier.in_a_row, self.carrier.ever) = (0, true);
-        if !self.carrier.missed.is_empty() {
+        if !self.carrier.saved.is_empty() {
             name.into_iter().for_each(|name| self.carrier.forget(name));
-            self.tell_of_missed();
+            self.tell_of_saved();
         }
     }
 
     /// Live members that datagrams do not reach.
-    pub(super) fn missed(&self) -> impl Iterator<Item = (&Arc<str>, u32)> {
+    pub(super) fn streams_only_members(&self) -> impl Iterator<Item = (&Arc<str>, u32)> {
         let live = |(name, _): &(&Arc<str>, &u32)| self.table.find_live(name).is_some();
-        self.carrier.missed.iter().filter(live).map(|(name, count)| (name, *count))
+        self.carrier.saved.iter().filter(live).map(|(name, count)| (name, *count))
     }
 
     /// Reports once that there are some, then at most once in a while that there are more, and that there are none.
-    fn tell_of_missed(&mut self) {
-        let missed = self.missed().count();
+    fn tell_of_saved(&mut self) {
+        let saved = self.streams_only_members().count();
         let certain: Vec<_> = self
-            .missed()
+            .streams_only_members()
             .filter(|(_, n)| self.carrier.is_certain(*n))
             .map(|(name, _)| Arc::clone(name))
             .collect();
         let count = certain.len();
-        if missed == 0 {
+        if saved == 0 {
             let solved = self.carrier.told.take();
             return self.tell_reach(None, solved);
         }

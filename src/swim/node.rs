@@ -369,7 +369,7 @@ impl Node {
             queued_transmits: self.transmits.len() as u64,
             open_streams: self.streams.len() as u64,
             health_score: u64::from(self.health.score()),
-            streams_only_members: self.missed().count() as u64,
+            streams_only_members: self.streams_only_members().count() as u64,
             unreached: self.reach.is_unreached().into(),
             address_gone: self.reach.is_gone().into(),
             ..self.metrics

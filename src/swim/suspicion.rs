@@ -259,7 +259,7 @@ impl Node {
 
     /// Draws whether this node is one of so many random members that can help.
     pub(super) fn volunteer(&mut self, few: u32) -> bool {
-        let among = self.table.credible().min(self.table.able());
+        let among = self.table.estimated_size().min(self.table.able());
         self.rng.usize(..among.max(1)) < few as usize
     }
 

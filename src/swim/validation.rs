@@ -63,8 +63,8 @@ pub(super) struct Contact {
     missed: u8,
     /// When that was; `Time::ZERO` before it was.
     heard: Time,
-    /// A hash of the last address but its own that it showed its token from.
-    path: u32,
+    /// A hash of the address, other than its own, that it last showed its token from; 0 for none.
+    other_source: u32,
     /// Of direct pings by datagram.
     pub(super) round_trip: RoundTrip,
 }
@@ -219,7 +219,7 @@ impl Node {
             let Record { addr, contact, .. } = self.table.get(*id);
             let is_known = *addr == source
                 || by_stream && addr.ip() == source.ip()
-                || contact.path == self.table.path_from(source);
+                || contact.other_source == self.table.hash_source(source);
             is_known || self.guesses.admit(now, interval)
         });
         self.metrics.refused_tokens += u64::from(shown.is_some() && admitted.is_none());
@@ -230,7 +230,7 @@ impl Node {
         let new = shown.is_some_and(|id| !self.table.get(id).contact.met);
         if let Some(id) = shown {
             if self.table.get(id).addr != source && !by_stream {
-                self.table.contact_mut(id).path = self.table.path_from(source);
+                self.table.contact_mut(id).other_source = self.table.hash_source(source);
             }
             self.table.contact_mut(id).shown = true;
             self.note_answer(id);

@@ -31,7 +31,7 @@ type Departure = (bool, Time, MemberId);
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Table {
-    slots: Vec<Option<Record>>,
+    records: Vec<Option<Record>>,
     free: Vec<MemberId>,
     /// Every record but this node's.
     by_name: Index,
@@ -75,8 +75,8 @@ impl Table {
     pub(super) fn insert(&mut self, mut record: Record, rng: &mut fastrand::Rng) -> MemberId {
         record.contact = Contact::default().at_new_address(self.tokens.of(&record.name, record.addr));
         let id = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            MemberId((self.slots.len() - 1) as u32)
+            self.records.push(None);
+            MemberId((self.records.len() - 1) as u32)
         });
         debug_assert!(self.find(&record.name).is_none(), "{} is already in the table", record.name);
         self.by_name.insert(self.hash(&*record.name), id);
@@ -88,7 +88,7 @@ impl Table {
         if !live {
             self.departed.insert(record.departure(id));
         }
-        self.slots[id.index()] = Some(record);
+        self.records[id.index()] = Some(record);
         if live {
             self.enter_ring(id, rng);
         }
@@ -132,7 +132,7 @@ impl Table {
 
     /// Forgets a departed member; its id may be given to another.
     pub(super) fn forget(&mut self, id: MemberId) {
-        if let Some(record) = self.slots[id.index()].take_if(|record| !record.state.is_live()) {
+        if let Some(record) = self.records[id.index()].take_if(|record| !record.state.is_live()) {
             self.by_name.remove(self.hash(&*record.name), id);
             self.by_mark.remove(self.hash_mark(record.mark), id);
             self.departed.remove(&record.departure(id));
@@ -198,22 +198,22 @@ impl Table {
     }
 
     pub(super) fn get(&self, id: MemberId) -> &Record {
-        self.slots[id.index()].as_ref().expect("an id is used only while its record is in the table")
+        self.records[id.index()].as_ref().expect("an id is used only while its record is in the table")
     }
 
     fn get_mut(&mut self, id: MemberId) -> &mut Record {
-        self.slots[id.index()].as_mut().expect("an id is used only while its record is in the table")
+        self.records[id.index()].as_mut().expect("an id is used only while its record is in the table")
     }
 
     /// Whether an id still names the record with this mark.
     pub(super) fn has_mark(&self, id: MemberId, mark: u32) -> bool {
-        self.slots.get(id.index()).and_then(Option::as_ref).is_some_and(|record| record.mark == mark)
+        self.records.get(id.index()).and_then(Option::as_ref).is_some_and(|record| record.mark == mark)
     }
 
     /// Whether an id names a record.
     #[cfg(any(test, feature = "sim", fuzzing))]
     pub(super) fn holds(&self, id: MemberId) -> bool {
-        self.slots.get(id.index()).is_some_and(Option::is_some)
+        self.records.get(id.index()).is_some_and(Option::is_some)
     }
 
     pub(super) fn suspicion_mut(&mut self, id: MemberId) -> Option<&mut Suspicion> {
@@ -231,8 +231,8 @@ impl Table {
 
     /// The records from a place on, with the place of each: a walk that may pause between packets.
     pub(super) fn walk(&self, from: usize) -> impl Iterator<Item = (usize, &Record)> {
-        let slots = self.slots.get(from..).unwrap_or_default();
-        slots.iter().enumerate().filter_map(move |(i, slot)| Some((from + i, slot.as_ref()?)))
+        let records = self.records.get(from..).unwrap_or_default();
+        records.iter().enumerate().filter_map(move |(i, record)| Some((from + i, record.as_ref()?)))
     }
 
     /// Live members but for this node.
@@ -251,9 +251,9 @@ impl Table {
         self.others() + 1
     }
 
-    /// How many of them to reckon with where made-up names must not count: those that have answered, but a sixteenth of all
-    /// at least, as a node that has just started has met few.
-    pub(super) fn credible(&self) -> usize {
+    /// The size of the cluster for formulas that made-up names must not move: the members that were met and this node, but at
+    /// least a sixteenth of the live, as a node that has just started has met few.
+    pub(super) fn estimated_size(&self) -> usize {
         (self.rings.met().len() + 1).max(self.live() / 16)
     }
 
@@ -322,12 +322,12 @@ impl Table {
         hash::mix(u64::from(mark) ^ self.mark_key)
     }
 
-    /// An IPv4 address goes into one word: every datagram's is looked up, and hashing its fields takes twice as long.
-    /// A hash of an address that datagrams come from.
-    pub(super) fn path_from(&self, source: SocketAddr) -> u32 {
+    /// A short hash of an address that datagrams come from.
+    pub(super) fn hash_source(&self, source: SocketAddr) -> u32 {
         self.hash_addr(source) as u32
     }
 
+    /// An IPv4 address goes into one word: every datagram's is looked up, and hashing its fields takes twice as long.
     fn hash_addr(&self, addr: SocketAddr) -> u64 {
         match addr {
             SocketAddr::V4(addr) => self.hash(u64::from(addr.ip().to_bits()) << 16 | u64::from(addr.port())),
