@@ -28,6 +28,9 @@ impl Gossip {
     /// listing it again. The [majority](crate::Membership::majority) counts who has left, so [`Removal::Forget`] makes it
     /// smaller. If each half of a partitioned cluster removes the other, they find each other again only through their seeds.
     ///
+    /// In a [`Membership`](crate::Membership) the peer is in `left` after [`Removal::Leave`], and failed no longer; it is
+    /// removed from there after [`Removal::Forget`], and in any case once the member is reaped.
+    ///
     /// ```
     /// use syncswim::{Error, Gossip, GossipConfig, Removal};
     ///
