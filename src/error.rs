@@ -73,7 +73,7 @@ pub enum Error {
         "nobody can reach this node at {addr} (check `advertise`, and that firewalls let UDP and TCP in there)"
     )]
     #[non_exhaustive]
-    Unreachable {
+    AddressUnreachable {
         /// The advertised address.
         addr: SocketAddr,
     },
@@ -413,7 +413,7 @@ pub enum JoinProblem {
     },
     /// Members answered, but none of them lists this node or reaches it at the address that it advertises.
     #[non_exhaustive]
-    Unreachable {
+    AddressUnreachable {
         /// The advertised address.
         addr: SocketAddr,
     },
@@ -428,7 +428,7 @@ impl JoinProblem {
         match self {
             Self::Refused { addr } | Self::TimedOut { addr } | Self::Rejected { addr } => Some(*addr),
             Self::NameTaken { holder } => Some(*holder),
-            Self::NoAddress | Self::Unreachable { .. } | Self::Unavailable => None,
+            Self::NoAddress | Self::AddressUnreachable { .. } | Self::Unavailable => None,
         }
     }
 }
@@ -454,7 +454,7 @@ impl fmt::Display for JoinProblem {
                     "a live node at {holder} has this node's name; choose another name or stop that node"
                 )
             }
-            Self::Unreachable { addr } => write!(
+            Self::AddressUnreachable { addr } => write!(
                 f,
                 "nobody can reach this node at {addr}; check `advertise`, and that firewalls let UDP and TCP in there"
             ),
@@ -493,7 +493,7 @@ mod tests {
             Error::Key { .. } => "openssl rand -hex 32",
             Error::Join { .. } => "check that a node of this cluster listens there",
             Error::NameTaken { .. } => "choose another name or stop that node",
-            Error::Unreachable { .. } => "check `advertise`",
+            Error::AddressUnreachable { .. } => "check `advertise`",
             Error::LeaveUnconfirmed { .. } => "check the network, or raise leave_timeout",
             Error::StillLive { .. } => "stop its process",
             Error::UnknownMember { .. } => "look at the names",
@@ -541,7 +541,7 @@ mod tests {
             Error::Bind { addr, source: system() },
             Error::Join { seeds: "s".into(), source: JoinProblem::Refused { addr } },
             Error::NameTaken { name: "n".into(), addr },
-            Error::Unreachable { addr },
+            Error::AddressUnreachable { addr },
             Error::LeaveUnconfirmed { limit },
             Error::StillLive { name: "n".into() },
             Error::UnknownMember { name: "n".into() },
@@ -589,7 +589,7 @@ mod tests {
             (JoinProblem::TimedOut { addr }, "check that a node runs there"),
             (JoinProblem::Rejected { addr }, "check that it is a node of this cluster"),
             (JoinProblem::NameTaken { holder: addr }, "choose another name or stop that node"),
-            (JoinProblem::Unreachable { addr }, "check `advertise`"),
+            (JoinProblem::AddressUnreachable { addr }, "check `advertise`"),
             (JoinProblem::Unavailable, "check its routes, or try again"),
         ];
         for (problem, remedy) in problems {

@@ -144,7 +144,7 @@ pub use error::{BoxError, EndedBy, Error, JoinProblem};
 pub use filter::Filter;
 pub use gossip::{
     BroadcastId, BroadcastReport, DEFAULT_PORT, Entries, EntriesOf, EntryChange, EntryWatch, Events, Gossip,
-    GossipBuilder, GossipConfig, HostPort, Inbox, MemberLife, Members, Message, Near, NotAnswered,
+    GossipBuilder, GossipConfig, HostPort, Inbox, MemberLife, Members, Message, NearMember, NotAnswered,
     NotConfirmed, Query, QueryAnswer, QueryAnswers, QueryReport, Reply, Request, Requests, Unconfirmed,
 };
 #[cfg(feature = "encryption")]
@@ -161,9 +161,9 @@ pub use membership::{Membership, MembershipChange, Peer, Peers, Settle, Snapshot
 pub use state_file::fuzz_state_file;
 pub use stop::Stop;
 pub use swim::{
-    Accuser, Clocks, Doubt, Event, Explanation, Histogram, Identity, Member, MemberState, Metric, MetricKind,
-    MetricUnit, MetricValue, Metrics, Observation, Origin, ProbeStats, ReachProblem, Removal, Rtt, Standing,
-    Status, Time, Verdict, WrongClock,
+    Accuser, Clocks, Event, Explanation, HealthDoubt, Histogram, Identity, Member, MemberState, Metric,
+    MetricKind, MetricUnit, MetricValue, Metrics, Observation, Origin, ProbeStats, ReachProblem, Removal,
+    Rtt, Standing, Status, Time, Verdict, WrongClock,
 };
 pub use wire::Tags;
 #[cfg(all(fuzzing, feature = "encryption"))]

@@ -95,7 +95,7 @@ fn status_of(error: &Error) -> syncswim_status {
         Error::Bind { .. } => SYNCSWIM_ERR_BIND,
         Error::Config { .. } | Error::TagsTooLarge { .. } | Error::Key { .. } => SYNCSWIM_ERR_CONFIG,
         Error::Resolve { .. } => SYNCSWIM_ERR_RESOLVE,
-        Error::Join { .. } | Error::Unreachable { .. } => SYNCSWIM_ERR_JOIN,
+        Error::Join { .. } | Error::AddressUnreachable { .. } => SYNCSWIM_ERR_JOIN,
         Error::NameTaken { .. } => SYNCSWIM_ERR_NAME_TAKEN,
         Error::Spawn { .. }
         | Error::Randomness { .. }

@@ -339,7 +339,7 @@ impl Patience {
     }
 
     fn has_run_out(&mut self, problem: &JoinProblem) -> bool {
-        if !self.joined || matches!(problem, JoinProblem::Unreachable { .. }) {
+        if !self.joined || matches!(problem, JoinProblem::AddressUnreachable { .. }) {
             self.left = self.left.saturating_sub(1);
         }
         self.left == 0
@@ -362,7 +362,7 @@ mod tests {
     #[test]
     fn attempts_count_until_a_join_has_succeeded_and_one_in_vain_has_not() {
         let addr = ([127, 0, 0, 1], 1).into();
-        let (refused, in_vain) = (JoinProblem::Refused { addr }, JoinProblem::Unreachable { addr });
+        let (refused, in_vain) = (JoinProblem::Refused { addr }, JoinProblem::AddressUnreachable { addr });
         let mut patience = Patience::new(2);
         assert!(!patience.has_run_out(&refused) && patience.has_run_out(&refused));
         let mut patience = Patience::new(2);

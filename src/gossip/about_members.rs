@@ -12,7 +12,7 @@ const PIECE: usize = 512;
 /// A member and how far it is, from [`Gossip::nearest`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Near {
+pub struct NearMember {
     /// The member.
     pub member: Member,
     /// The round-trip time to it.
@@ -85,7 +85,7 @@ impl Gossip {
     /// # Ok::<(), syncswim::Error>(())
     /// ```
     #[must_use]
-    pub fn nearest(&self, filter: &Filter, most: usize) -> Vec<Near> {
+    pub fn nearest(&self, filter: &Filter, most: usize) -> Vec<NearMember> {
         let members = self.members();
         let live: Vec<_> = members.matching(filter).filter(|member| member.state.is_live()).collect();
         // In pieces, and nothing else under the lock: meanwhile the node takes nothing in.
@@ -96,6 +96,6 @@ impl Gossip {
         let measured = live.iter().zip(rtts).filter_map(|(member, rtt)| Some(((*member).clone(), rtt?)));
         let mut near = by_distance(&self.running.config.name, measured.collect());
         near.truncate(most);
-        near.into_iter().map(|(member, rtt)| Near { member, rtt }).collect()
+        near.into_iter().map(|(member, rtt)| NearMember { member, rtt }).collect()
     }
 }

@@ -65,7 +65,7 @@ impl Gossip {
     /// # Errors
     /// [`Error::Config`] if there is no seed, if a text is no seed, or if `allow` or the address family of `bind` excludes all
     /// of them; [`Error::Resolve`] if no seed has an address; [`Error::NameTaken`] if a live node has this node's name;
-    /// [`Error::Join`] if no seed was reached; [`Error::Unreachable`] if members answered but none reaches this node;
+    /// [`Error::Join`] if no seed was reached; [`Error::AddressUnreachable`] if members answered but none reaches this node;
     /// [`Error::Left`] after [`leave`](Self::leave); [`Error::Stopped`] if the node has ended, [`Error::Panicked`] if a panic ended it.
     pub fn join<S: AsRef<str>>(&self, seeds: impl IntoIterator<Item = S>) -> Result<usize, Error> {
         self.running.check_present()?;

@@ -82,7 +82,7 @@ mod timed_socket;
 mod wakeup;
 mod workers;
 
-pub use about_members::Near;
+pub use about_members::NearMember;
 pub use broadcasts::{BroadcastId, BroadcastReport, NotConfirmed, Unconfirmed};
 pub use builder::GossipBuilder;
 pub use config::{DEFAULT_PORT, GossipConfig};

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     Error,
     log_line::{Field, Throttle, Topic},
-    swim::{Config, JoinProblem, JoinResult, Joining},
+    swim::{Config, JoinOrigin, JoinProblem, JoinResult},
     text::{Quoted, some_of},
 };
 
@@ -66,7 +66,7 @@ impl SeedLookup {
         self.node.command(|node, now| node.join_while_resolving(now, ticket, &addrs, names.len()));
         self.node.wake();
         for seed in names {
-            self.begin_lookup(Joining::Ticket(ticket), seed, report_to.clone());
+            self.begin_lookup(JoinOrigin::Ticket(ticket), seed, report_to.clone());
         }
         failure
     }
@@ -94,7 +94,7 @@ impl SeedLookup {
         self.node.command(|node, now| node.handle_seeds_while_resolving(now, &addrs, names.len()));
         self.node.wake();
         for seed in names {
-            self.begin_lookup(Joining::Seeds, seed, ReportTo::Log);
+            self.begin_lookup(JoinOrigin::Seeds, seed, ReportTo::Log);
         }
     }
 
@@ -128,18 +128,18 @@ impl SeedLookup {
 
     /// Looks a seed up in the pool, and tells the node what was found. If a look-up of a repeatedly tried seed is under way
     /// already, its result counts for both.
-    fn begin_lookup(self: &Arc<Self>, joining: Joining, seed: String, report_to: ReportTo) {
-        if joining == Joining::Seeds && !self.seeds.lock().begin_lookup(&seed) {
+    fn begin_lookup(self: &Arc<Self>, origin: JoinOrigin, seed: String, report_to: ReportTo) {
+        if origin == JoinOrigin::Seeds && !self.seeds.lock().begin_lookup(&seed) {
             return;
         }
         let patience = self.config.seed_max_delay.saturating_add(self.config.stream_timeout);
         let job = Arc::clone(self);
         self.names.submit(None, patience, move |place| {
-            job.node.guarded("resolver", || job.look_up(joining, &seed, &report_to, place.is_some()));
+            job.node.guarded("resolver", || job.look_up(origin, &seed, &report_to, place.is_some()));
         });
     }
 
-    fn look_up(self: &Arc<Self>, joining: Joining, seed: &str, report_to: &ReportTo, may_block: bool) {
+    fn look_up(self: &Arc<Self>, origin: JoinOrigin, seed: &str, report_to: &ReportTo, may_block: bool) {
         let resolved = if may_block {
             self.resolve(seed)
         } else {
@@ -156,14 +156,14 @@ impl SeedLookup {
         let mut addrs = self.admit(seed, addrs, report_to);
         let (listed, names) = self.sort_out(&seeds, report_to);
         addrs.extend(listed);
-        let asked = if joining == Joining::Seeds { self.seeds.lock().end_lookup(seed, failed) } else { 1 };
+        let asked = if origin == JoinOrigin::Seeds { self.seeds.lock().end_lookup(seed, failed) } else { 1 };
         self.node.with(|node, now| {
-            node.handle_lookup(now, joining, &addrs, names.len());
-            (1..asked).for_each(|_| node.handle_lookup(now, joining, &[], 0));
+            node.handle_lookup(now, origin, &addrs, names.len());
+            (1..asked).for_each(|_| node.handle_lookup(now, origin, &[], 0));
         });
         self.node.wake();
         for name in names {
-            self.begin_lookup(joining, name, report_to.clone());
+            self.begin_lookup(origin, name, report_to.clone());
         }
     }
 
@@ -288,7 +288,7 @@ impl SeedLookup {
             JoinProblem::NameTaken { holder } => {
                 Error::NameTaken { name: self.node.name.clone(), addr: holder }
             }
-            JoinProblem::Unreachable { addr } => Error::Unreachable { addr },
+            JoinProblem::AddressUnreachable { addr } => Error::AddressUnreachable { addr },
             source => Error::Join { seeds: some_of(seeds), source },
         }
     }

@@ -28,7 +28,7 @@ use crate::{
     error::message_of,
     log_line::{Field, Topic, log},
     state_file::{Disk, Files, Found, StateFile},
-    swim::{Event, Past},
+    swim::{EarlierLife, Event},
 };
 
 /// Records that are written at once,
@@ -43,7 +43,7 @@ const LAST_WAIT: Duration = Duration::from_secs(1);
 /// The state file of a node, if it has one.
 #[derive(Debug)]
 pub(super) struct StateKeeper {
-    past: Option<Past>,
+    past: Option<EarlierLife>,
     /// Until the thread begins.
     work: Mutex<Option<Work<Disk>>>,
     running: Mutex<Option<Keeping>>,
@@ -82,7 +82,7 @@ impl StateKeeper {
     }
 
     /// What the node knows of its earlier life.
-    pub(super) fn past(&self) -> Option<&Past> {
+    pub(super) fn past(&self) -> Option<&EarlierLife> {
         self.past.as_ref()
     }
 

@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::swim::Time;
 #[cfg(any(test, feature = "sim"))]
-pub use crate::swim::{Input, Written};
+pub use crate::swim::{Input, RecordedBytes};
 
 #[cfg(any(test, feature = "sim"))]
 pub use dissect::{Dissected, Said, dissect, mark};

@@ -11,7 +11,7 @@ use std::{
 use super::{Recording, Segment, dissect, read::this_build};
 use crate::{
     error::message_of,
-    swim::{Entry, Event, Input, Node, Output, Product, StreamStep, Time, Written},
+    swim::{Entry, Event, Input, Node, Output, RecordedBytes, RecordedOutput, StreamStep, Time},
 };
 
 /// One input, and all that the node put out before the next.
@@ -169,16 +169,16 @@ impl<'a> Replay<'a> {
             (step.at, step.wall) = (self.last, self.at_hand().wall(self.place(), self.last));
             self.rest = rest;
             self.inputs += 1;
-            // Its product is the poll.
+            // A poll is done where its output is compared.
             if !matches!(*input, Input::PollStream(_)) {
                 self.node.give(self.last, &input);
             }
             step.input = Some(input.into_owned());
         }
-        while let Some((Entry::Gave(product), rest)) = self.peek()? {
+        while let Some((Entry::Gave(recorded), rest)) = self.peek()? {
             self.rest = rest;
-            if let Err(replayed) = self.compare(&product, &mut step) {
-                return Err(self.difference(step.input.as_ref(), describe(&product), replayed));
+            if let Err(replayed) = self.compare(&recorded, &mut step) {
+                return Err(self.difference(step.input.as_ref(), describe(&recorded), replayed));
             }
         }
         Ok(Some(step))
@@ -218,38 +218,38 @@ impl<'a> Replay<'a> {
     }
 
     /// Polls the node for what was recorded, and puts it into the step; else says what came.
-    fn compare(&mut self, product: &Product<'a>, step: &mut Step<'a>) -> Result<(), String> {
-        match product {
-            Product::Datagram(..) | Product::NoDatagram => {
+    fn compare(&mut self, recorded: &RecordedOutput<'a>, step: &mut Step<'a>) -> Result<(), String> {
+        match recorded {
+            RecordedOutput::Datagram(..) | RecordedOutput::NoDatagram => {
                 let to = self.node.poll_transmit(&mut self.buffer);
                 let replayed = match to {
-                    Some(to) => Product::Datagram(to, Written::new(&self.buffer)),
-                    None => Product::NoDatagram,
+                    Some(to) => RecordedOutput::Datagram(to, RecordedBytes::new(&self.buffer)),
+                    None => RecordedOutput::NoDatagram,
                 };
-                if replayed != *product {
+                if replayed != *recorded {
                     return Err(describe(&replayed));
                 }
-                if let (Some(to), Product::Datagram(_, written)) = (to, product) {
+                if let (Some(to), RecordedOutput::Datagram(_, written)) = (to, recorded) {
                     let bytes = self.bytes(*written);
                     step.sent.push(Sent { to: to.addr, recipient: to.recipient, bytes });
                 }
             }
-            Product::Output(recorded) => match self.node.poll_output() {
+            RecordedOutput::Output(recorded) => match self.node.poll_output() {
                 Some(output) if output == **recorded => step.outputs.push(output),
-                Some(output) => return Err(describe(&Product::Output(Cow::Owned(output)))),
+                Some(output) => return Err(describe(&RecordedOutput::Output(Cow::Owned(output)))),
                 None => return Err("nothing".into()),
             },
-            Product::Stream(..) => {
+            RecordedOutput::Stream(..) => {
                 let Some(Input::PollStream(stream)) = step.input else {
                     return Err("no poll of a stream".into());
                 };
                 let next = self.node.poll_stream(self.last, stream, &mut self.buffer);
-                let frame = (next == StreamStep::Send).then(|| Written::new(&self.buffer));
-                let replayed = Product::Stream(next, frame);
-                if replayed != *product {
+                let frame = (next == StreamStep::Send).then(|| RecordedBytes::new(&self.buffer));
+                let replayed = RecordedOutput::Stream(next, frame);
+                if replayed != *recorded {
                     return Err(describe(&replayed));
                 }
-                if let Product::Stream(_, Some(written)) = product {
+                if let RecordedOutput::Stream(_, Some(written)) = recorded {
                     step.frame = Some(self.bytes(*written));
                 }
             }
@@ -257,10 +257,10 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    fn bytes(&self, written: Written<'a>) -> Cow<'a, [u8]> {
+    fn bytes(&self, written: RecordedBytes<'a>) -> Cow<'a, [u8]> {
         match written {
-            Written::Whole(bytes) => Cow::Borrowed(bytes),
-            Written::Checksum(..) => Cow::Owned(self.buffer.clone()),
+            RecordedBytes::Whole(bytes) => Cow::Borrowed(bytes),
+            RecordedBytes::Checksum(..) => Cow::Owned(self.buffer.clone()),
         }
     }
 
@@ -299,22 +299,24 @@ fn describe_input(input: &Input<'_>) -> String {
     }
 }
 
-fn describe(product: &Product<'_>) -> String {
-    match product {
-        Product::Datagram(to, written) => format!("a datagram to {}: {}", to.addr, written_in_words(written)),
-        Product::NoDatagram => "no datagram".into(),
-        Product::Output(output) => format!("{output:?}"),
-        Product::Stream(step, None) => format!("of a stream: {step:?}"),
-        Product::Stream(step, Some(written)) => {
-            format!("of a stream: {step:?} {}", written_in_words(written))
+fn describe(recorded: &RecordedOutput<'_>) -> String {
+    match recorded {
+        RecordedOutput::Datagram(to, written) => {
+            format!("a datagram to {}: {}", to.addr, bytes_in_words(written))
+        }
+        RecordedOutput::NoDatagram => "no datagram".into(),
+        RecordedOutput::Output(output) => format!("{output:?}"),
+        RecordedOutput::Stream(step, None) => format!("of a stream: {step:?}"),
+        RecordedOutput::Stream(step, Some(written)) => {
+            format!("of a stream: {step:?} {}", bytes_in_words(written))
         }
     }
 }
 
-fn written_in_words(written: &Written<'_>) -> String {
+fn bytes_in_words(written: &RecordedBytes<'_>) -> String {
     match written {
-        Written::Whole(bytes) => in_words(bytes),
-        Written::Checksum(len, checksum) => format!("{len} bytes with the checksum {checksum:08x}"),
+        RecordedBytes::Whole(bytes) => in_words(bytes),
+        RecordedBytes::Checksum(len, checksum) => format!("{len} bytes with the checksum {checksum:08x}"),
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Stop,
-    swim::{Event, Member, MemberState, Past},
+    swim::{EarlierLife, Event, Member, MemberState},
     wire::hash,
 };
 
@@ -49,7 +49,7 @@ struct Open<T> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Found {
     /// What the new life is told.
-    pub(crate) past: Past,
+    pub(crate) past: EarlierLife,
     /// Whether the earlier life ended with a leave, so that its members are not looked for.
     pub(crate) left: bool,
     /// Bytes that could not be read: a crash has cut the last record off, or the file was damaged.

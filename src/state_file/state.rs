@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, collections::BTreeMap, io, net::SocketAddr, sync::Arc};
 
 use super::record::{self, Entry, HEADER, Record};
-use crate::swim::Past;
+use crate::swim::EarlierLife;
 
 /// What a node remembers beyond its end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -67,11 +67,11 @@ impl State {
     }
 
     /// What the next life of the node is told: those that lived first, then those that failed last.
-    pub(super) fn past(&self) -> Past {
+    pub(super) fn past(&self) -> EarlierLife {
         let mut members: Vec<_> = self.members.iter().collect();
         members.sort_by_key(|(_, remembered)| (!remembered.live, Reverse(remembered.since)));
         let members = members.into_iter().map(|(name, remembered)| (Arc::clone(name), remembered.addr));
-        Past::new(self.epoch, members.collect())
+        EarlierLife::new(self.epoch, members.collect())
     }
 }
 

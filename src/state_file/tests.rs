@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     sim::disk::ModelDisk,
-    swim::{Event, Identity, Member, MemberState, Origin, Past, Time},
+    swim::{EarlierLife, Event, Identity, Member, MemberState, Origin, Time},
     wire::{Tags, hash},
 };
 
@@ -241,7 +241,7 @@ fn a_crash_in_a_compaction_loses_nothing_of_before() {
             let before = state.state().clone();
             // As it does for a file that is too large.
             let (mut next, found) = read(state.into_files());
-            assert_eq!(found.past, Past::new(5, vec![("a".into(), addr(1))]));
+            assert_eq!(found.past, EarlierLife::new(5, vec![("a".into(), addr(1))]));
             next.note(&joined("b", 2), 2);
             let after = next.state().clone();
             next.files_mut().faults.operations = Some(operations);
@@ -368,7 +368,7 @@ fn what_an_earlier_life_knew_is_told_those_that_lived_first() {
         vec![("d".into(), addr(3)), ("b".into(), addr(1)), ("a".into(), addr(0))];
     let disk = state.into_files();
     let (next, found) = StateFile::read(disk, NAMES, 2, false).unwrap();
-    assert_eq!(found.past, Past::new(5, members[..2].to_vec()));
+    assert_eq!(found.past, EarlierLife::new(5, members[..2].to_vec()));
     assert_eq!(next.state().members.len(), 2, "no more are kept");
 }
 

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::{
     event::Output,
-    join::Joining,
-    rejoin::Past,
+    join::JoinOrigin,
+    rejoin::EarlierLife,
     remove::Removal,
     stream::{StreamFailure, StreamId, StreamStep},
     timers::Timer,
@@ -23,7 +23,7 @@ const MAX_WHOLE: usize = 4096;
 pub(crate) enum Entry<'a> {
     /// So many nanoseconds after the input before.
     Given(i64, #[serde(borrow)] Cow<'a, Input<'a>>),
-    Gave(#[serde(borrow)] Product<'a>),
+    Gave(#[serde(borrow)] RecordedOutput<'a>),
 }
 
 /// What a node is given: each stands for the method of [`Node`](super::Node) that it is called like. Polls are among them
@@ -82,8 +82,8 @@ pub enum Input<'a> {
     },
     /// `handle_lookup`.
     Lookup {
-        /// For which join.
-        joining: Joining,
+        /// Who asked for the join.
+        origin: JoinOrigin,
         /// The addresses that were found.
         addrs: Cow<'a, [SocketAddr]>,
         /// How many look-ups have come of it.
@@ -118,7 +118,7 @@ pub enum Input<'a> {
     /// It closes one.
     CloseDataStream(StreamId),
     /// `rejoin`.
-    Rejoin(Cow<'a, Past>),
+    Rejoin(Cow<'a, EarlierLife>),
     /// A timeout of a process whose sends block, with the loops that wait: only in the simulator.
     #[doc(hidden)]
     TimeoutBlocked(Vec<BlockedLoop>),
@@ -129,30 +129,30 @@ pub enum Input<'a> {
 #[doc(hidden)]
 pub struct BlockedLoop(pub(super) Timer);
 
-/// What a node puts out when it is polled.
+/// What a node put out when it was polled, as it is recorded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub enum Product<'a> {
+pub enum RecordedOutput<'a> {
     /// A datagram.
-    Datagram(Destination, #[serde(borrow)] Written<'a>),
+    Datagram(Destination, #[serde(borrow)] RecordedBytes<'a>),
     /// What waited was not worth a datagram.
     NoDatagram,
     /// Something to do, or to pass on.
     Output(Cow<'a, Output>),
     /// How a stream goes on, with the frame to send.
-    Stream(StreamStep, #[serde(borrow)] Option<Written<'a>>),
+    Stream(StreamStep, #[serde(borrow)] Option<RecordedBytes<'a>>),
 }
 
-/// Bytes that a node wrote.
+/// Bytes that a node wrote, as they are recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub enum Written<'a> {
+pub enum RecordedBytes<'a> {
     /// All of them.
     Whole(#[serde(borrow, serialize_with = "as_bytes")] &'a [u8]),
     /// How many there are, and their CRC-32.
     Checksum(usize, u32),
 }
 
-impl<'a> Written<'a> {
+impl<'a> RecordedBytes<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         match bytes.len() {
             ..=MAX_WHOLE => Self::Whole(bytes),

@@ -1,7 +1,7 @@
 //! The frames of a stream: what is sent next, and which rule takes in what came.
 
 use super::{
-    entry::{Input, Product, Written},
+    entry::{Input, RecordedBytes, RecordedOutput},
     node::Node,
     session::{Purpose, Step},
     stream::{StreamFailure, StreamId, StreamStep},
@@ -24,7 +24,7 @@ impl Node {
         self.upper.recipient = None;
         let step = self.take_step(stream, buffer);
         let frame = (step == StreamStep::Send).then(|| &**buffer);
-        self.gave(|| Product::Stream(step, frame.map(Written::new)));
+        self.gave(|| RecordedOutput::Stream(step, frame.map(RecordedBytes::new)));
         step
     }
 

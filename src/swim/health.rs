@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{status::Doubt, time::Time};
+use super::{status::HealthDoubt, time::Time};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Health {
     score: u32,
     max: u32,
     /// Why the score rose last, and when.
-    doubt: Option<(Doubt, Time)>,
+    doubt: Option<(HealthDoubt, Time)>,
 }
 
 impl Health {
@@ -36,7 +36,7 @@ impl Health {
         self.score
     }
 
-    pub(super) fn doubt(&self) -> Option<(Doubt, Time)> {
+    pub(super) fn doubt(&self) -> Option<(HealthDoubt, Time)> {
         self.doubt
     }
 
@@ -44,7 +44,7 @@ impl Health {
         self.score = self.score.saturating_sub(1);
     }
 
-    pub(super) fn degrade(&mut self, by: u32, doubt: Doubt, now: Time) {
+    pub(super) fn degrade(&mut self, by: u32, doubt: HealthDoubt, now: Time) {
         let before = self.score;
         self.score = self.score.saturating_add(by).min(self.max.saturating_sub(1));
         if self.score > before {
@@ -55,7 +55,7 @@ impl Health {
     /// An accusation may be made up: it raises the score to 1 at most.
     pub(super) fn degrade_by_hearsay(&mut self, now: Time) {
         if self.score == 0 {
-            self.degrade(1, Doubt::Accused, now);
+            self.degrade(1, HealthDoubt::Accused, now);
         }
     }
 
@@ -73,7 +73,7 @@ mod tests {
         let mut health = Health::new(8);
         health.improve();
         assert_eq!(health.score(), 0);
-        health.degrade(100, Doubt::Stall, Time::ZERO);
+        health.degrade(100, HealthDoubt::Stall, Time::ZERO);
         assert_eq!(health.score(), 7);
         health.improve();
         assert_eq!(health.score(), 6);
@@ -84,7 +84,7 @@ mod tests {
         let mut health = Health::new(8);
         (0..10).for_each(|_| health.degrade_by_hearsay(Time::ZERO));
         assert_eq!(health.score(), 1);
-        health.degrade(3, Doubt::Stall, Time::ZERO);
+        health.degrade(3, HealthDoubt::Stall, Time::ZERO);
         health.degrade_by_hearsay(Time::ZERO);
         assert_eq!(health.score(), 4);
     }
@@ -93,14 +93,14 @@ mod tests {
     fn durations_scale_by_score_plus_one() {
         let mut health = Health::new(8);
         assert_eq!(health.scale(Duration::from_secs(1)), Duration::from_secs(1));
-        health.degrade(2, Doubt::Stall, Time::ZERO);
+        health.degrade(2, HealthDoubt::Stall, Time::ZERO);
         assert_eq!(health.scale(Duration::from_secs(1)), Duration::from_secs(3));
     }
 
     #[test]
     fn a_multiplier_of_one_switches_it_off() {
         let mut health = Health::new(1);
-        health.degrade(5, Doubt::Stall, Time::ZERO);
+        health.degrade(5, HealthDoubt::Stall, Time::ZERO);
         assert_eq!(health.scale(Duration::from_secs(1)), Duration::from_secs(1));
     }
 }

@@ -36,7 +36,7 @@ pub(super) struct JoinId(u64);
 /// Who asked for a join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub enum Joining {
+pub enum JoinOrigin {
     /// The node itself: [`Output::SeedsTried`] tells the result.
     Seeds,
     /// A caller, with its ticket: [`Output::JoinDone`] tells the result.
@@ -58,7 +58,7 @@ pub(super) struct Joins {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Join {
     pub(super) id: JoinId,
-    pub(super) asker: Joining,
+    pub(super) origin: JoinOrigin,
     pub(super) waiting: Vec<SocketAddr>,
     pub(super) in_flight: usize,
     pub(super) reached: usize,
@@ -114,7 +114,7 @@ impl Node {
     pub fn join_while_resolving(&mut self, now: Time, ticket: u64, addrs: &[SocketAddr], lookups: usize) {
         self.given(now, || Input::Join { ticket, addrs: addrs.into(), lookups });
         self.advance(now);
-        self.begin_join(Joining::Ticket(ticket), addrs, lookups);
+        self.begin_join(JoinOrigin::Ticket(ticket), addrs, lookups);
     }
 
     /// Looks for the seeds from now on: [`Output::ResolveSeeds`] comes at once and then repeatedly, with
@@ -141,12 +141,12 @@ impl Node {
         // However long the answer or a join under way takes, they are not forgotten.
         let latest = self.config.seed_max_delay.saturating_add(self.config.stream_timeout);
         self.set_timer(Timer::Seeds, latest);
-        if let Some(join) = self.joins.open.iter_mut().find(|join| join.asker == Joining::Seeds) {
+        if let Some(join) = self.joins.open.iter_mut().find(|join| join.origin == JoinOrigin::Seeds) {
             // Look-ups that take so long are not waited for.
             join.lookups = 0;
             self.advance_joins();
         }
-        if !self.joins.open.iter().any(|join| join.asker == Joining::Seeds) {
+        if !self.joins.open.iter().any(|join| join.origin == JoinOrigin::Seeds) {
             self.emit(Output::ResolveSeeds);
         }
     }
@@ -163,8 +163,8 @@ impl Node {
         if self.is_leaving() {
             return;
         }
-        let Some(join) = self.joins.open.iter_mut().find(|join| join.asker == Joining::Seeds) else {
-            return self.begin_join(Joining::Seeds, addrs, lookups);
+        let Some(join) = self.joins.open.iter_mut().find(|join| join.origin == JoinOrigin::Seeds) else {
+            return self.begin_join(JoinOrigin::Seeds, addrs, lookups);
         };
         join.lookups = join.lookups.saturating_add(lookups);
         let id = join.id;
@@ -174,14 +174,14 @@ impl Node {
 
     /// What one look-up of a join found, if anything; `more` look-ups have come of it. What a join of seeds no longer waits
     /// for is the beginning of another.
-    pub fn handle_lookup(&mut self, now: Time, joining: Joining, addrs: &[SocketAddr], more: usize) {
-        self.given(now, || Input::Lookup { joining, addrs: addrs.into(), more });
+    pub fn handle_lookup(&mut self, now: Time, origin: JoinOrigin, addrs: &[SocketAddr], more: usize) {
+        self.given(now, || Input::Lookup { origin, addrs: addrs.into(), more });
         self.advance(now);
         let is_it =
-            |join: &&mut Join| join.asker == joining && (join.lookups > 0 || joining == Joining::Seeds);
+            |join: &&mut Join| join.origin == origin && (join.lookups > 0 || origin == JoinOrigin::Seeds);
         let Some(join) = self.joins.open.iter_mut().find(is_it) else {
-            if joining == Joining::Seeds && !self.is_leaving() && (more > 0 || !addrs.is_empty()) {
-                self.begin_join(joining, addrs, more);
+            if origin == JoinOrigin::Seeds && !self.is_leaving() && (more > 0 || !addrs.is_empty()) {
+                self.begin_join(origin, addrs, more);
             }
             return;
         };
@@ -191,17 +191,17 @@ impl Node {
         self.advance_joins();
     }
 
-    pub(super) fn begin_join(&mut self, asker: Joining, addrs: &[SocketAddr], lookups: usize) {
+    pub(super) fn begin_join(&mut self, origin: JoinOrigin, addrs: &[SocketAddr], lookups: usize) {
         let full = self.joins.open.len() >= MAX_JOINS;
         self.metrics.refused_joins += u64::from(full);
         if self.is_leaving() || full {
-            return self.report_join(asker, Err(JoinProblem::Unavailable), true);
+            return self.report_join(origin, Err(JoinProblem::Unavailable), true);
         }
         self.joins.last += 1;
         let id = JoinId(self.joins.last);
         self.joins.open.push(Join {
             id,
-            asker,
+            origin,
             waiting: Vec::new(),
             in_flight: 0,
             reached: 0,
@@ -222,7 +222,7 @@ impl Node {
         let own = self.table.get(MemberId::SELF).addr;
         let Some(join) = self.joins.open.iter_mut().find(|join| join.id == id) else { return };
         let passes_members =
-            join.asker == Joining::Seeds && self.phase != Phase::Starting && !self.reach.is_unreached();
+            join.origin == JoinOrigin::Seeds && self.phase != Phase::Starting && !self.reach.is_unreached();
         for addr in addrs {
             if *addr == own {
                 join.found_ourselves = true;
@@ -254,7 +254,7 @@ impl Node {
             let join = self.joins.open.swap_remove(at);
             if !join.reported {
                 let failed = join.problem != JoinProblem::NoAddress;
-                self.report_join(join.asker, join.result(), failed);
+                self.report_join(join.origin, join.result(), failed);
             }
         }
     }
@@ -267,7 +267,7 @@ impl Node {
             Attempt::Reached => {
                 join.reached += 1;
                 self.joins.reached = Some(self.now);
-                first = (!std::mem::replace(&mut join.reported, true)).then_some((join.asker, join.reached));
+                first = (!std::mem::replace(&mut join.reported, true)).then_some((join.origin, join.reached));
             }
             Attempt::Ourselves => join.found_ourselves = true,
             // A taken name is a better report than another address that did not answer.
@@ -278,8 +278,8 @@ impl Node {
             join.waiting.clear();
             self.withdraw_silent_attempts(id);
         }
-        if let Some((asker, reached)) = first {
-            self.report_join(asker, Ok(reached), false);
+        if let Some((origin, reached)) = first {
+            self.report_join(origin, Ok(reached), false);
         }
         self.advance_joins();
     }
@@ -292,11 +292,11 @@ impl Node {
     }
 
     /// With whether some could not be reached that should be tried again soon.
-    fn report_join(&mut self, asker: Joining, result: JoinResult, failed: bool) {
-        match asker {
-            Joining::Ticket(ticket) => self.emit(Output::JoinDone(ticket, result)),
-            Joining::Seeds => self.seeds_tried(result, failed),
-            Joining::Remembered => self.rejoin_tried(result),
+    fn report_join(&mut self, origin: JoinOrigin, result: JoinResult, failed: bool) {
+        match origin {
+            JoinOrigin::Ticket(ticket) => self.emit(Output::JoinDone(ticket, result)),
+            JoinOrigin::Seeds => self.seeds_tried(result, failed),
+            JoinOrigin::Remembered => self.rejoin_tried(result),
         }
     }
 

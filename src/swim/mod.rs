@@ -84,10 +84,10 @@ pub(crate) use blocked_io::BlockedIo;
 pub use config::Config;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use entry::Entry;
-pub use entry::{Input, Product, Written};
+pub use entry::{Input, RecordedBytes, RecordedOutput};
 pub use event::{Accuser, Event, JoinResult, Origin, Output, Verdict};
 pub use history::{Explanation, Observation};
-pub use join::Joining;
+pub use join::JoinOrigin;
 pub use member::{Identity, Member, MemberState};
 pub use metrics::{Histogram, Metric, MetricKind, MetricUnit, MetricValue, Metrics};
 pub use node::{Node, Start};
@@ -96,11 +96,11 @@ pub use reach::ReachProblem;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use recorder::Beginning;
 pub(crate) use recorder::{Chunk, MIN_SEGMENT, Refused};
-pub use rejoin::Past;
+pub use rejoin::EarlierLife;
 pub use remove::Removal;
 pub use round_trip::Rtt;
 pub(crate) use round_trip::by_distance;
-pub use status::{Clocks, Doubt, ProbeStats, Standing, Status, WrongClock};
+pub use status::{Clocks, HealthDoubt, ProbeStats, Standing, Status, WrongClock};
 pub use stream::{StreamFailure, StreamId, StreamKind, StreamStep};
 pub use time::Time;
 pub use transmit::Destination;

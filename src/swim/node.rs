@@ -10,7 +10,7 @@ use super::{
     carry::Carrier,
     config::Config,
     dissemination::Pace,
-    entry::{Input, Product},
+    entry::{Input, RecordedOutput},
     event::{Event, Output},
     flap::Flaps,
     health::Health,
@@ -250,7 +250,7 @@ impl Node {
     pub fn poll_output(&mut self) -> Option<Output> {
         let output = self.outputs.pop_front();
         if let Some(output) = &output {
-            self.gave(|| Product::Output(Cow::Borrowed(output)));
+            self.gave(|| RecordedOutput::Output(Cow::Borrowed(output)));
         }
         output
     }

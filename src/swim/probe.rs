@@ -19,7 +19,7 @@ use super::{
     member::{MemberId, MemberState, Record},
     node::Node,
     session::Purpose,
-    status::Doubt,
+    status::HealthDoubt,
     time::Time,
     timers::Timer,
     transmit::Content,
@@ -228,7 +228,7 @@ impl Node {
             false => 1,
         };
         if doubts > 0 {
-            self.health.degrade(doubts, Doubt::Silence, self.now);
+            self.health.degrade(doubts, HealthDoubt::Silence, self.now);
             self.on_silent_relays(self.prober.rounds);
         }
     }

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use super::entry::{Input, Product, Written};
+use super::entry::{Input, RecordedBytes, RecordedOutput};
 
 /// More than any beginning takes.
 const MAX_BEGINNING: usize = 48;
@@ -32,18 +32,18 @@ impl<'a> QuickEntry<'a> {
         Some(entry)
     }
 
-    /// Of a product, if it is of a frequent kind.
-    pub(super) fn gave(product: &Product<'a>) -> Option<Self> {
+    /// Of an output, if it is of a frequent kind.
+    pub(super) fn gave(output: &RecordedOutput<'a>) -> Option<Self> {
         let mut entry = Self::new(&[1]);
-        match *product {
-            Product::Datagram(to, Written::Whole(bytes)) => {
+        match *output {
+            RecordedOutput::Datagram(to, RecordedBytes::Whole(bytes)) => {
                 entry.push(&[0]);
                 entry.push_addr(to.addr);
                 entry.push_number(to.recipient.into());
                 entry.push(&[0]);
                 entry.end_with(bytes);
             }
-            Product::NoDatagram => entry.push(&[1]),
+            RecordedOutput::NoDatagram => entry.push(&[1]),
             _ => return None,
         }
         Some(entry)
@@ -121,9 +121,9 @@ mod tests {
                 same(&Entry::Given(after, Cow::Borrowed(&input)), quick);
             }
             let to = Destination { addr, recipient };
-            for product in [Product::Datagram(to, Written::Whole(&bytes)), Product::NoDatagram] {
-                let quick = QuickEntry::gave(&product);
-                same(&Entry::Gave(product), quick);
+            for output in [RecordedOutput::Datagram(to, RecordedBytes::Whole(&bytes)), RecordedOutput::NoDatagram] {
+                let quick = QuickEntry::gave(&output);
+                same(&Entry::Gave(output), quick);
             }
         }
     }
@@ -134,6 +134,6 @@ mod tests {
         let bytes = vec![7; 70_000];
         assert!(QuickEntry::given(i64::MIN, &Input::Datagram { from: addr, bytes: &bytes }).is_some());
         let to = Destination { addr, recipient: u32::MAX };
-        assert!(QuickEntry::gave(&Product::Datagram(to, Written::Whole(&bytes))).is_some());
+        assert!(QuickEntry::gave(&RecordedOutput::Datagram(to, RecordedBytes::Whole(&bytes))).is_some());
     }
 }

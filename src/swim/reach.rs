@@ -247,7 +247,7 @@ impl Node {
     pub(super) fn judge_join(&self, result: JoinResult) -> JoinResult {
         let in_vain = self.reach.is_unreached() && !self.reach.ever;
         let addr = self.table.get(MemberId::SELF).addr;
-        if in_vain { result.and(Err(JoinProblem::Unreachable { addr })) } else { result }
+        if in_vain { result.and(Err(JoinProblem::AddressUnreachable { addr })) } else { result }
     }
 }
 

@@ -10,7 +10,7 @@ use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    entry::{Entry, Input, Product},
+    entry::{Entry, Input, RecordedOutput},
     event::Output,
     node::Node,
     quick_entry::QuickEntry,
@@ -23,7 +23,7 @@ const CHUNK: usize = 64 << 10;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// or that old if it tells of an event: what led to it is to be kept if the process is killed.
 const PATIENCE_WITH_EVENT: Duration = Duration::from_millis(100);
-/// More than any product takes.
+/// More than any output takes.
 const MAX_PRODUCT: usize = 8 << 10;
 /// What a file has around a chunk, at most.
 pub(crate) const OVERHEAD: usize = 64;
@@ -166,11 +166,11 @@ impl Node {
         }
     }
 
-    /// Writes down a product, as the last thing that happens in a poll.
+    /// Writes down an output, as the last thing that happens in a poll.
     #[inline(always)]
-    pub(super) fn gave<'a>(&mut self, product: impl FnOnce() -> Product<'a>) {
+    pub(super) fn gave<'a>(&mut self, output: impl FnOnce() -> RecordedOutput<'a>) {
         if self.recorder.tape.is_some() {
-            self.record_product(product());
+            self.record_output(output());
         }
     }
 
@@ -185,10 +185,10 @@ impl Node {
 
     #[cold]
     #[inline(never)]
-    fn record_product(&mut self, product: Product<'_>) {
-        let is_written = |tape: &mut Box<Tape>| tape.gave_quickly(&product);
+    fn record_output(&mut self, output: RecordedOutput<'_>) {
+        let is_written = |tape: &mut Box<Tape>| tape.gave_quickly(&output);
         if !self.recorder.tape.as_mut().is_some_and(is_written) {
-            self.with_tape(|tape, node| tape.gave(node, product));
+            self.with_tape(|tape, node| tape.gave(node, output));
         }
     }
 
@@ -225,9 +225,9 @@ impl Tape {
         is_written
     }
 
-    /// The same with a product.
-    fn gave_quickly(&mut self, product: &Product<'_>) -> bool {
-        QuickEntry::gave(product).is_some_and(|entry| self.write_quickly(&entry))
+    /// The same with an output.
+    fn gave_quickly(&mut self, output: &RecordedOutput<'_>) -> bool {
+        QuickEntry::gave(output).is_some_and(|entry| self.write_quickly(&entry))
     }
 
     fn write_quickly(&mut self, entry: &QuickEntry<'_>) -> bool {
@@ -278,12 +278,13 @@ impl Tape {
         if self.has_event { PATIENCE_WITH_EVENT } else { PATIENCE }
     }
 
-    fn gave(&mut self, node: &Node, product: Product<'_>) {
+    fn gave(&mut self, node: &Node, output: RecordedOutput<'_>) {
         if self.ended || self.lost.is_some() {
             return;
         }
-        self.has_event |= matches!(&product, Product::Output(output) if matches!(**output, Output::Event(_)));
-        if !self.write(&Entry::Gave(product), 0) {
+        self.has_event |=
+            matches!(&output, RecordedOutput::Output(output) if matches!(**output, Output::Event(_)));
+        if !self.write(&Entry::Gave(output), 0) {
             self.lost = Some(0);
         } else if self.left < MAX_PRODUCT {
             self.begin(node, None);

@@ -13,7 +13,7 @@ use super::{
     bounds::is_possible,
     entry::Input,
     event::{JoinResult, Output},
-    join::{FIRST_RETRY, Joining, MAX_ADDRS},
+    join::{FIRST_RETRY, JoinOrigin, MAX_ADDRS},
     member::{Identity, MemberId},
     node::Node,
     phase::Phase,
@@ -28,7 +28,7 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// What a node knows of an earlier life of its own.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Past {
+pub struct EarlierLife {
     /// The epoch of that life: this one's is later, whatever the clock says. 0 if there was none.
     pub epoch: u64,
     /// The members that were known, by name, and where each was. Beyond [`max_reconnects`](super::Config::max_reconnects) the
@@ -36,7 +36,7 @@ pub struct Past {
     pub members: Vec<(Arc<str>, SocketAddr)>,
 }
 
-impl Past {
+impl EarlierLife {
     /// An earlier life of this epoch, with these members.
     #[must_use]
     pub fn new(epoch: u64, members: Vec<(Arc<str>, SocketAddr)>) -> Self {
@@ -64,7 +64,7 @@ impl Node {
     /// [`Output::RejoinTried`] tells how each try ends, until one has succeeded or another member is known.
     ///
     /// Call it before the node knows others; later, the epoch is not raised.
-    pub fn rejoin(&mut self, now: Time, past: &Past) {
+    pub fn rejoin(&mut self, now: Time, past: &EarlierLife) {
         self.given(now, || Input::Rejoin(Cow::Borrowed(past)));
         self.advance(now);
         if self.phase == Phase::Starting && past.epoch > 0 && is_possible(past.epoch) {
@@ -104,7 +104,7 @@ impl Node {
         }
         self.rng.shuffle(&mut self.rejoin.addrs);
         let addrs: Vec<_> = self.rejoin.addrs.iter().copied().take(MAX_ADDRS).collect();
-        self.begin_join(Joining::Remembered, &addrs, 0);
+        self.begin_join(JoinOrigin::Remembered, &addrs, 0);
     }
 
     /// One of them was reached, or none.

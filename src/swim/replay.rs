@@ -25,7 +25,7 @@ impl Node {
             Input::SeekSeeds => self.seek_seeds(now),
             Input::SeekSeedsLater => self.seek_seeds_later(now),
             Input::Seeds { addrs, lookups } => self.handle_seeds_while_resolving(now, addrs, *lookups),
-            Input::Lookup { joining, addrs, more } => self.handle_lookup(now, *joining, addrs, *more),
+            Input::Lookup { origin, addrs, more } => self.handle_lookup(now, *origin, addrs, *more),
             Input::SetTags(tags) => self.set_tags(now, tags.clone()),
             Input::AddressPresent(present) => self.set_address_present(now, *present),
             Input::Leave => self.leave(now),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{history::Observation, member::MemberId, node::Node, status::Doubt, time::Time};
+use super::{history::Observation, member::MemberId, node::Node, status::HealthDoubt, time::Time};
 
 impl Node {
     /// How long the next timer is overdue, if it is far too long.
@@ -21,7 +21,7 @@ impl Node {
         self.metrics.stalls += 1;
         self.last_stall = pause;
         self.remember(MemberId::SELF, Observation::Stalled { pause });
-        self.health.degrade(1, Doubt::Stall, self.now);
+        self.health.degrade(1, HealthDoubt::Stall, self.now);
         self.flaps.note_trouble(self.now);
         self.prober.discard_verdict();
         self.reach.begin(self.now);

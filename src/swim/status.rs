@@ -62,7 +62,7 @@ impl fmt::Display for Standing {
 /// Why a node doubts its own health (Lifeguard's awareness, §IV-A).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
-pub enum Doubt {
+pub enum HealthDoubt {
     /// A probe failed, and the relays that were asked said nothing either: datagrams of this node may get lost.
     Silence,
     /// It was held up, by a busy machine or a pause.
@@ -71,7 +71,7 @@ pub enum Doubt {
     Accused,
 }
 
-impl fmt::Display for Doubt {
+impl fmt::Display for HealthDoubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Silence => "a probe failed and its relays were silent",
@@ -92,7 +92,7 @@ pub struct Status {
     /// Awareness: 0 is well. Intervals and timeouts of its probes are this score plus 1 times as long as configured.
     pub health_score: u32,
     /// Why the score rose last, and when; `None` if it never did.
-    pub doubt: Option<(Doubt, Time)>,
+    pub doubt: Option<(HealthDoubt, Time)>,
     /// When a seed was reached last, one of the configuration or of a join.
     pub seeds_reached: Option<Time>,
     /// What hinders others from reaching it, or it from reaching others by datagram.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     carry::Priority,
-    entry::{Product, Written},
+    entry::{RecordedBytes, RecordedOutput},
     member::{Identity, MemberId},
     node::Node,
     validation::{Contact, ReplyTo},
@@ -117,11 +117,11 @@ impl Node {
                 self.metrics.datagrams_sent += 1;
                 self.metrics.bytes_sent += buffer.len() as u64;
                 let to = Destination { addr: transmit.to, recipient: transmit.mark };
-                self.gave(|| Product::Datagram(to, Written::new(buffer)));
+                self.gave(|| RecordedOutput::Datagram(to, RecordedBytes::new(buffer)));
                 return Some(to);
             }
         }
-        self.gave(|| Product::NoDatagram);
+        self.gave(|| RecordedOutput::NoDatagram);
         None
     }
 

@@ -5,7 +5,7 @@ use std::{mem, time::Duration};
 use super::World;
 use crate::{
     state_file::StateFile,
-    swim::{Node, Past},
+    swim::{EarlierLife, Node},
 };
 
 /// As the driver has them: records that are written at once, and how long the first of them waits.
@@ -51,7 +51,7 @@ impl World {
     }
 
     /// What a life that begins knows of the one before.
-    pub(super) fn read_state(&mut self, at: usize) -> Option<Past> {
+    pub(super) fn read_state(&mut self, at: usize) -> Option<EarlierLife> {
         let rejoin_after_leave = self.state_files?;
         let host = &mut self.hosts[at];
         let (disk, config) = (mem::take(&mut host.disk), &host.config);

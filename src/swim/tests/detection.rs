@@ -1,7 +1,7 @@
 //! Probing, suspicion and local health.
 
 use super::{
-    super::{Config, Doubt, Event, MemberState},
+    super::{Config, Event, HealthDoubt, MemberState},
     bench::{self, Bench, alive, messages},
     world::{Latency, World, addr, converged, converged_with, millis, partition, secs},
 };
@@ -324,7 +324,7 @@ fn failed_round(bench: &mut Bench, heard: usize, answer: impl Fn(u32) -> Option<
 #[test]
 fn who_was_heard_last_is_a_relay_and_its_nack_says_that_it_is_not_us() {
     let mut bench = Bench::new(20);
-    bench.node.health.degrade(2, Doubt::Silence, bench.now);
+    bench.node.health.degrade(2, HealthDoubt::Silence, bench.now);
     failed_round(&mut bench, 7, nack);
     assert_eq!(bench.node.health.score(), 1, "the other relays are silent");
     failed_round(&mut bench, 7, |_| None);
@@ -335,7 +335,7 @@ fn who_was_heard_last_is_a_relay_and_its_nack_says_that_it_is_not_us() {
 #[test]
 fn who_was_heard_last_does_not_vouch_for_the_target() {
     let mut bench = Bench::new(20);
-    bench.node.health.degrade(2, Doubt::Silence, bench.now);
+    bench.node.health.degrade(2, HealthDoubt::Silence, bench.now);
     failed_round(&mut bench, 7, |seq| Some(Message::Ack(Ack { seq })));
     assert_eq!(bench.node.health.score(), 1, "its answer came in time all the same");
 }

@@ -1,7 +1,7 @@
 //! Members that come and go.
 
 use super::{
-    super::{Doubt, Event, StreamStep, Time},
+    super::{Event, HealthDoubt, StreamStep, Time},
     bench::{Bench, EPOCH, alive, failed, messages, packet_of, suspect},
     world::{World, addr, converged, millis, secs},
 };
@@ -133,7 +133,7 @@ fn an_away_node_tells_nobody_that_it_is_alive() {
 #[test]
 fn who_has_nobody_left_to_probe_becomes_well_and_comes_back() {
     let mut bench = once_failed(1, true);
-    bench.node.health.degrade(7, Doubt::Silence, bench.now);
+    bench.node.health.degrade(7, HealthDoubt::Silence, bench.now);
     bench.hear(&suspect("me", 1, &["m1"]));
     bench.hear(&failed("m1", 0));
     bench.pass(secs(50));

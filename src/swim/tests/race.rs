@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use super::{
-    super::{Config, JoinProblem, Joining, Node, Output, Start, StreamFailure, StreamId, StreamStep, Time},
+    super::{
+        Config, JoinOrigin, JoinProblem, Node, Output, Start, StreamFailure, StreamId, StreamStep, Time,
+    },
     bench::{EPOCH, packet_of},
     world::{ORIGIN, addr, millis, secs},
 };
@@ -189,7 +191,7 @@ fn a_name_that_is_still_looked_up_delays_no_address() {
     assert!(rig.answer(addr(1)));
     assert_eq!(rig.done, [(1, Ok(1))]);
     // What is found later is tried as well.
-    rig.node.handle_lookup(rig.now, Joining::Ticket(1), &[addr(1), addr(2)], 0);
+    rig.node.handle_lookup(rig.now, JoinOrigin::Ticket(1), &[addr(1), addr(2)], 0);
     rig.settle();
     assert_eq!(rig.tried, [addr(1), addr(2)]);
 }
@@ -201,16 +203,16 @@ fn a_join_has_not_failed_before_its_last_look_up() {
     rig.settle();
     let stream = rig.stream_to(addr(1)).unwrap();
     rig.node.handle_stream_failure(rig.now, stream, StreamFailure::Refused);
-    rig.node.handle_lookup(rig.now, Joining::Ticket(1), &[], 1);
+    rig.node.handle_lookup(rig.now, JoinOrigin::Ticket(1), &[], 1);
     rig.until(secs(60), |_| false);
     assert_eq!(rig.done, []);
-    rig.node.handle_lookup(rig.now, Joining::Ticket(1), &[], 0);
+    rig.node.handle_lookup(rig.now, JoinOrigin::Ticket(1), &[], 0);
     rig.settle();
     assert_eq!(rig.done, [], "one has come of another");
-    rig.node.handle_lookup(rig.now, Joining::Ticket(1), &[], 0);
+    rig.node.handle_lookup(rig.now, JoinOrigin::Ticket(1), &[], 0);
     rig.settle();
     assert_eq!(rig.done, [(1, Err(JoinProblem::Refused { addr: addr(1) }))]);
-    rig.node.handle_lookup(rig.now, Joining::Ticket(1), &[addr(5)], 0);
+    rig.node.handle_lookup(rig.now, JoinOrigin::Ticket(1), &[addr(5)], 0);
     rig.settle();
     assert_eq!(rig.tried.len(), 1, "nobody asks any more");
 }
@@ -223,7 +225,7 @@ fn seeds_whose_look_ups_never_end_are_looked_up_again_and_what_is_found_late_is_
     rig.node.handle_seeds_while_resolving(rig.now, &[], 1);
     rig.until(secs(120), |rig| rig.asked.len() > 1);
     assert_eq!((rig.asked.len(), &rig.seeds[..]), (2, &[Err(JoinProblem::NoAddress)][..]));
-    rig.node.handle_lookup(rig.now, Joining::Seeds, &[addr(3)], 0);
+    rig.node.handle_lookup(rig.now, JoinOrigin::Seeds, &[addr(3)], 0);
     rig.settle();
     assert_eq!(rig.tried, [addr(3)]);
 }

@@ -95,7 +95,7 @@ fn who_advertises_an_address_that_nobody_reaches_is_told_and_its_join_failed() {
         let failed = world.hosts[odd]
             .joins
             .iter()
-            .filter(|result| **result == Err(JoinProblem::Unreachable { addr: addr(odd) }));
+            .filter(|result| **result == Err(JoinProblem::AddressUnreachable { addr: addr(odd) }));
         assert!(failed.count() >= 3, "{:?}", world.hosts[odd].joins);
         assert_eq!(world.node(odd).metrics().unreached, 1);
         for host in 0..5 {

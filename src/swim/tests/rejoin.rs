@@ -4,19 +4,20 @@ use std::net::SocketAddr;
 
 use super::{
     super::{
-        Config, JoinProblem, Node, Output, Past, Start, StreamFailure, StreamId, StreamKind, StreamStep,
+        Config, EarlierLife, JoinProblem, Node, Output, Start, StreamFailure, StreamId, StreamKind,
+        StreamStep,
     },
     bench::{Bench, EPOCH, alive, gone, packet_of},
     world::{ORIGIN, addr, millis, secs},
 };
 use crate::wire::message::{End, Message};
 
-fn past(epoch: u64, members: &[(&str, SocketAddr)]) -> Past {
-    Past::new(epoch, members.iter().map(|(name, addr)| ((*name).into(), *addr)).collect())
+fn past(epoch: u64, members: &[(&str, SocketAddr)]) -> EarlierLife {
+    EarlierLife::new(epoch, members.iter().map(|(name, addr)| ((*name).into(), *addr)).collect())
 }
 
 /// A node that starts at `addr(0)` and remembers these.
-fn starts(config: Config, past: &Past) -> Bench {
+fn starts(config: Config, past: &EarlierLife) -> Bench {
     let mut bench = Bench { node: Node::new(config, Start::new(addr(0), EPOCH, 1), ORIGIN), now: ORIGIN };
     bench.node.rejoin(ORIGIN, past);
     bench

@@ -19,7 +19,7 @@ use crate::{
     membership::fanout::Subscription,
     sim::forge,
     swim::{
-        Config, Event, Joining, Life, Member, MemberState, Node, Output, Removal, Start, StreamFailure,
+        Config, Event, JoinOrigin, Life, Member, MemberState, Node, Output, Removal, Start, StreamFailure,
         StreamId, StreamStep, Time,
     },
     wire::{
@@ -168,7 +168,7 @@ impl Bench {
             Step::Seek { later: true } => self.endpoint.node.seek_seeds_later(now),
             Step::Seeds(mask) => self.endpoint.node.handle_seeds(now, &addrs(*mask)),
             Step::Lookup(mask, more) => {
-                self.endpoint.node.handle_lookup(now, Joining::Seeds, &addrs(*mask), usize::from(*more));
+                self.endpoint.node.handle_lookup(now, JoinOrigin::Seeds, &addrs(*mask), usize::from(*more));
             }
             step => unreachable!("{step:?} is no command"),
         }
