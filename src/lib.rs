@@ -144,8 +144,8 @@ pub use error::{BoxError, EndedBy, Error, JoinProblem};
 pub use filter::Filter;
 pub use gossip::{
     BroadcastId, BroadcastReport, DEFAULT_PORT, Entries, EntriesOf, EntryChange, EntryWatch, Events, Gossip,
-    GossipBuilder, GossipConfig, HostPort, Inbox, MemberLife, Members, Message, NearMember, NotAnswered,
-    NotConfirmed, Query, QueryAnswer, QueryAnswers, QueryReport, Reply, Request, Requests, Unconfirmed,
+    GossipBuilder, GossipConfig, HostPort, Inbox, MemberLife, Members, Message, NearMember, NotConfirmed,
+    Query, QueryAnswer, QueryAnswers, QueryMiss, QueryReport, Reply, Request, Requests, Unconfirmed,
 };
 #[cfg(feature = "encryption")]
 pub use gossip::{KeyStep, RotateOptions, RotateProblem, RotatedNode, Rotation};

@@ -94,7 +94,7 @@ pub use events::Events;
 pub use handle::Gossip;
 pub use host_port::HostPort;
 pub use messages::{Inbox, MemberLife, Message, Reply};
-pub use query::{NotAnswered, Query, QueryAnswer, QueryAnswers, QueryReport};
+pub use query::{Query, QueryAnswer, QueryAnswers, QueryMiss, QueryReport};
 pub use requests::{Request, Requests};
 #[cfg(feature = "encryption")]
 pub use rotation::{KeyStep, RotateOptions, RotateProblem, RotatedNode, Rotation};

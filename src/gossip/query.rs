@@ -75,7 +75,7 @@ pub struct QueryAnswer {
 /// A member that did not answer a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct NotAnswered {
+pub struct QueryMiss {
     /// The member.
     pub member: MemberLife,
     /// Why, and whether it may have acted.
@@ -91,7 +91,7 @@ pub struct QueryReport {
     /// How many have answered.
     pub answered: usize,
     /// Those that have not, in the order in which that was known.
-    pub unanswered: Vec<NotAnswered>,
+    pub unanswered: Vec<QueryMiss>,
     /// The median time of the answers.
     pub p50: Option<Duration>,
     /// The 99th percentile of their times.
@@ -119,7 +119,7 @@ impl fmt::Display for QueryReport {
             return f.write_str("nobody was asked: no live member matches");
         }
         write!(f, "{} of {} answered", self.answered, self.asked)?;
-        self.unanswered.iter().enumerate().try_for_each(|(i, NotAnswered { member, why })| {
+        self.unanswered.iter().enumerate().try_for_each(|(i, QueryMiss { member, why })| {
             write!(f, "{} {member}: {why}", if i == 0 { ";" } else { "," })
         })
     }
@@ -254,7 +254,7 @@ impl QueryAnswers {
                 seen.took.push(took);
             }
             Err(why) => {
-                seen.report.unanswered.push(NotAnswered { member: member.clone(), why: why.clone() });
+                seen.report.unanswered.push(QueryMiss { member: member.clone(), why: why.clone() });
             }
         }
         let result = outcome.map(|payload| Reply { from: member.clone(), payload, took });
