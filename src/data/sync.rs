@@ -75,7 +75,7 @@ struct Exchange {
     turn: u8,
     /// Whether it is this side's turn.
     speaks: bool,
-    greeted: bool,
+    said_hello: bool,
     /// The digests before, and those of the other side.
     before: DataDigest,
     theirs: Option<DataDigest>,
@@ -90,7 +90,7 @@ impl Exchange {
             opened,
             turn: 0,
             speaks: opened,
-            greeted: false,
+            said_hello: false,
             before,
             theirs: None,
             broadcasts: broadcasts::Exchange::new(with),
@@ -111,9 +111,9 @@ impl Exchange {
 
     /// Writes the next frame of this side's turn.
     fn write(&mut self, parts: &Parts<'_>, packet: &mut Writer<'_>) {
-        if !self.greeted {
+        if !self.said_hello {
             let DataDigest { broadcasts, key_values } = parts.digests();
-            self.greeted = packet.message(&DataHello { broadcasts, key_values });
+            self.said_hello = packet.message(&DataHello { broadcasts, key_values });
         }
         let all = parts.broadcasts.say(&mut self.broadcasts, packet);
         if all && KeyValues::say(&mut self.key_values, packet) && packet.message(&DataEnd {}) {

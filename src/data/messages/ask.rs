@@ -21,7 +21,7 @@ const ROUND_TRIPS: u32 = 3;
 const MIN_REPEAT: Duration = Duration::from_millis(20);
 /// nor later. Pauses do not grow beyond it,
 const MAX_REPEAT: Duration = Duration::from_secs(5);
-/// and between questions by stream, as the answer does not come by itself, not beyond this.
+/// and between polls by stream, as the answer does not come by itself, not beyond this.
 const MAX_POLL_BY_STREAM: Duration = Duration::from_secs(1);
 /// Where no round trip was measured: after this time.
 const UNMEASURED: Duration = Duration::from_millis(100);
@@ -76,8 +76,8 @@ pub(super) struct Ask {
     pub(super) step: Step,
     /// How often it was tried in this step,
     pub(super) tries: u32,
-    /// and to become known to the member before,
-    pub(super) meetings: u32,
+    /// how often its member was asked for its token before,
+    pub(super) token_requests: u32,
     /// and whether it may have arrived.
     pub(super) sent: bool,
     /// It is one of a query that was just sent.
@@ -98,7 +98,7 @@ impl Ask {
             at: began,
             step: Step::Asking,
             tries: 0,
-            meetings: 0,
+            token_requests: 0,
             sent: false,
         }
     }
@@ -107,7 +107,7 @@ impl Ask {
         self.deadline.since(now)
     }
 
-    /// What is sent now: once it is pending, only the question what became of it.
+    /// What is sent now: once it is pending, only a poll, which asks what became of it.
     pub(super) fn kind(&self) -> AskKind {
         if self.step == Step::Pending { AskKind::Poll } else { self.new.kind }
     }

@@ -242,14 +242,14 @@ impl Asker {
         acts: &mut impl FnMut(Act),
     ) -> Result<Time, Outcome> {
         let Some(ask) = self.asks.get_mut(&id) else { return Ok(now) };
-        let (tries, meetings) = (ask.tries, ask.meetings);
+        let (tries, token_requests) = (ask.tries, ask.token_requests);
         let is_pending = ask.step == Step::Pending;
         if ask.to.name == node.own_life().name {
             ask.sent = true;
             acts(Act::Own(id));
             return Ok(ask.deadline);
         }
-        if tries + meetings > 0 && ask.in_flight {
+        if tries + token_requests > 0 && ask.in_flight {
             // Others need not wait for a member that is silent.
             ask.in_flight = false;
             self.in_flight -= 1;
@@ -264,8 +264,8 @@ impl Asker {
             }
             WayTo::Unproven => {
                 node.ask_for_token(now, &ask.to);
-                ask.meetings += 1;
-                return Ok(now + doubled(TOKEN_PAUSE, meetings));
+                ask.token_requests += 1;
+                return Ok(now + doubled(TOKEN_PAUSE, token_requests));
             }
             WayTo::Datagram | WayTo::Stream => ask.tries += 1,
         }
@@ -388,7 +388,7 @@ impl Asker {
             Status::Fetch => return self.fetch(node, now, id),
             Status::Taken if ask.new.kind == AskKind::Message => Ok(Arc::default()),
             Status::Answered if ask.new.kind == AskKind::Request => Ok(Arc::clone(&answer.payload)),
-            // If it does not fit the question, nothing is certain.
+            // If it does not fit what was asked, nothing is certain.
             Status::Taken | Status::Answered | Status::Forgotten => silent(EndedBy::Forgotten),
             Status::AnotherLife => silent(EndedBy::Restart),
             Status::NoReader => Err(Unanswered::NoReader),

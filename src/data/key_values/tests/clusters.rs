@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     super::{NotSet, Part, map::MAX_MAP},
     trials::{
-        Witness, cluster, delete, key_values, map_at, millis, run_until_true, secs, set, start_another,
+        Observer, cluster, delete, key_values, map_at, millis, run_until_true, secs, set, start_another,
         try_set, value_at, views_are_true,
     },
 };
@@ -33,7 +33,7 @@ fn a_key_reaches_all_and_so_does_its_deletion() {
     assert_eq!(delete(&mut world, 2, "role"), None, "there is nothing to delete");
     run_until_true(&mut world, secs(5));
     assert_eq!(value_at(&world, 4, "n2", "role"), None);
-    Witness::compare(&world);
+    Observer::compare(&world);
 }
 
 #[test]
@@ -131,14 +131,14 @@ fn with_nothing_set_not_a_byte_is_sent_and_with_everything_at_rest_nothing_but_d
 #[test]
 fn a_restart_empties_the_map_before_anything_of_the_new_life_shows() {
     let mut world = cluster(7, 4, Config::lan);
-    let mut witness = Witness::default();
+    let mut observer = Observer::default();
     set(&mut world, 2, "old", b"1");
     run_until_true(&mut world, secs(5));
     world.restart(2);
     set(&mut world, 2, "new", b"1");
     for _ in 0..3000 {
         world.run_for(millis(1));
-        witness.look(&world);
+        observer.look(&world);
         for host in [0, 1, 3] {
             let both = ["old", "new"].map(|key| value_at(&world, host, "n2", key).is_some());
             assert_ne!(both, [true; 2]);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::trials::{Witness, cluster, millis, run_until_true, secs, try_set};
+use super::trials::{Observer, cluster, millis, run_until_true, secs, try_set};
 use crate::{sim::World, swim::Config};
 
 /// How long deletions are remembered here: partitions last longer.
@@ -33,7 +33,7 @@ fn act(world: &mut World, rng: &mut fastrand::Rng) {
 fn run(seed: u64) {
     let mut rng = fastrand::Rng::with_seed(seed);
     let n = rng.usize(2..6);
-    let (mut world, mut witness) = (cluster(seed, n, config), Witness::default());
+    let (mut world, mut observer) = (cluster(seed, n, config), Observer::default());
     for _ in 0..rng.usize(1..4) {
         match rng.u8(..3) {
             0 => world.net.isolate((0..n).filter(|_| rng.bool()).collect::<Vec<_>>()),
@@ -45,23 +45,23 @@ fn run(seed: u64) {
         for _ in 0..parts {
             act(&mut world, &mut rng);
             world.run_for(lasts / parts as u32);
-            witness.look(&world);
+            observer.look(&world);
         }
         world.net.heal();
         world.net.rejoin();
         for _ in 0..rng.usize(..20) {
             act(&mut world, &mut rng);
             world.run_for(millis(rng.u64(..500)));
-            witness.look(&world);
+            observer.look(&world);
         }
     }
     world.run_until("one view", secs(400), World::views_are_true);
     for _ in 0..40 {
         world.run_for(millis(500));
-        witness.look(&world);
+        observer.look(&world);
     }
     run_until_true(&mut world, secs(100));
-    Witness::compare(&world);
+    Observer::compare(&world);
 }
 
 /// As many schedules as `SYNCSWIM_SCHEDULES` says.

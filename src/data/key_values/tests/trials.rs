@@ -89,14 +89,14 @@ pub(super) fn run_until_true(world: &mut World, limit: Duration) -> Duration {
 /// The promises that hold after each step: digests are equal exactly where maps are, versions never go back, and of the
 /// keys that a node has seen deleted, none returns.
 #[derive(Debug, Default)]
-pub(super) struct Witness {
+pub(super) struct Observer {
     /// By host, its life and owner: epoch and version.
     versions: BTreeMap<(usize, u64, String), (u64, u64)>,
     /// By host, its life, owner, epoch and key: the version of what was seen last, a deletion too.
     keys: BTreeMap<(usize, u64, String, u64, String), u64>,
 }
 
-impl Witness {
+impl Observer {
     pub(super) fn look(&mut self, world: &World) {
         let seed = world.seed();
         for host in world.up() {
