@@ -143,8 +143,8 @@ pub use dns::fuzz_dns_answer;
 pub use error::{BoxError, EndedBy, Error, JoinProblem};
 pub use filter::Filter;
 pub use gossip::{
-    BroadcastId, BroadcastReport, DEFAULT_PORT, Entries, EntriesOf, EntryChange, EntryWatch, Events, Gossip,
-    GossipBuilder, GossipConfig, HostPort, Inbox, MemberLife, Members, Message, NearMember, NotConfirmed,
+    BroadcastId, BroadcastMiss, BroadcastReport, DEFAULT_PORT, Entries, EntriesOf, EntryChange, EntryWatch,
+    Events, Gossip, GossipBuilder, GossipConfig, HostPort, Inbox, MemberLife, Members, Message, NearMember,
     Query, QueryAnswer, QueryAnswers, QueryMiss, QueryReport, Reply, Request, Requests, Unconfirmed,
 };
 #[cfg(feature = "encryption")]

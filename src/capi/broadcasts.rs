@@ -15,7 +15,7 @@ use super::{
         value,
     },
 };
-use crate::{BroadcastReport, NotConfirmed, Unconfirmed};
+use crate::{BroadcastMiss, BroadcastReport, Unconfirmed};
 
 /// Who has got a confirmed broadcast. Any thread may read it, several at a time.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ struct Object {
 
 impl Object {
     fn new(BroadcastReport { reached, missing, .. }: BroadcastReport) -> Self {
-        let each = |NotConfirmed { name, why }| (c_text(&name), status_of(why));
+        let each = |BroadcastMiss { name, why }| (c_text(&name), status_of(why));
         let (missing, why) = missing.into_iter().map(each).unzip();
         Self { reached, missing, why }
     }

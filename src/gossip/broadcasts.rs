@@ -37,7 +37,7 @@ pub struct BroadcastReport {
     /// Members that confirmed it.
     pub reached: usize,
     /// Members that did not, by name. They may have got it all the same, or get it later.
-    pub missing: Vec<NotConfirmed>,
+    pub missing: Vec<BroadcastMiss>,
     /// How many of those that were reached confirmed it only when it was sent to them directly.
     pub repaired: usize,
     /// The time after which half of those that were reached had confirmed it, by this node's clock; `None` if none was.
@@ -49,7 +49,7 @@ pub struct BroadcastReport {
 /// A member that is not known to have got a broadcast.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct NotConfirmed {
+pub struct BroadcastMiss {
     /// Its name.
     pub name: Arc<str>,
     /// Why.
@@ -83,7 +83,7 @@ impl fmt::Display for Unconfirmed {
 impl fmt::Display for BroadcastReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} reached, {} missing", self.reached, self.missing.len())?;
-        for (at, NotConfirmed { name, why }) in self.missing.iter().enumerate() {
+        for (at, BroadcastMiss { name, why }) in self.missing.iter().enumerate() {
             write!(f, "{} {} ({why})", if at == 0 { ":" } else { "," }, crate::text::Escaped(name))?;
         }
         Ok(())
@@ -97,7 +97,7 @@ impl BroadcastReport {
         times.sort_unstable();
         let at = |percent: usize| times.get((times.len() * percent).div_ceil(100).saturating_sub(1)).copied();
         missing.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        let missing = missing.into_iter().map(|(name, why)| NotConfirmed { name, why: why.into() });
+        let missing = missing.into_iter().map(|(name, why)| BroadcastMiss { name, why: why.into() });
         Self { id, reached: times.len(), missing: missing.collect(), repaired, p50: at(50), p99: at(99) }
     }
 }

@@ -83,7 +83,7 @@ mod wakeup;
 mod workers;
 
 pub use about_members::NearMember;
-pub use broadcasts::{BroadcastId, BroadcastReport, NotConfirmed, Unconfirmed};
+pub use broadcasts::{BroadcastId, BroadcastMiss, BroadcastReport, Unconfirmed};
 pub use builder::GossipBuilder;
 pub use config::{DEFAULT_PORT, GossipConfig};
 pub(crate) use config_text::parse_value;
