@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     KeyValues, Owned, OwnerMap, find,
-    map::{ELSEWHERE, MAX_KEYS, MAX_MAP, Slot},
+    map::{ELSEWHERE, MAX_KEYS, MAX_MAP, Register},
 };
 use crate::{
     swim::{Node, Time},
@@ -60,7 +60,7 @@ struct Delta {
     epoch: u64,
     version: u64,
     floor: u64,
-    changes: Vec<(Arc<str>, Slot)>,
+    changes: Vec<(Arc<str>, Register)>,
     bytes: usize,
 }
 
@@ -143,8 +143,8 @@ impl KeyValues {
             }
             DataMessage::KeyValue(said) => {
                 if let Some(delta) = &mut exchange.delta {
-                    let slot = self.slot_of(now, said);
-                    if !delta.take(said, slot) {
+                    let register = self.register_of(now, said);
+                    if !delta.take(said, register) {
                         self.counted.refused += 1;
                         exchange.delta = None;
                     }
@@ -192,8 +192,9 @@ impl KeyValues {
         else {
             return;
         };
-        let keys: Vec<_> = changes.iter().map(|(key, slot)| (Arc::clone(key), slot.entry.version)).collect();
-        let deletes = changes.iter().any(|(_, slot)| slot.is_deleted());
+        let keys: Vec<_> =
+            changes.iter().map(|(key, register)| (Arc::clone(key), register.entry.version)).collect();
+        let deletes = changes.iter().any(|(_, register)| register.is_deleted());
         self.ensure(&owner, epoch, is_live);
         let delta = KeyValueDelta { owner: &owner, epoch, version, floor };
         if !self.grow(&owner, version, (changes.len(), bytes), |map| map.apply(&delta, changes)) {
@@ -245,11 +246,11 @@ impl Say {
                 if !*begun {
                     return false;
                 }
-                while let Some((key, slot)) = map.next_above(*above) {
-                    if !packet.message(&map.tell(owner, key, slot)) {
+                while let Some((key, register)) = map.next_above(*above) {
+                    if !packet.message(&map.tell(owner, key, register)) {
                         return false;
                     }
-                    *above = slot.entry.version;
+                    *above = register.entry.version;
                 }
                 true
             }
@@ -259,14 +260,14 @@ impl Say {
 
 impl Delta {
     /// Takes in a change, if it is one of the map and within the bounds.
-    fn take(&mut self, said: &KeyValue<'_>, slot: Slot) -> bool {
+    fn take(&mut self, said: &KeyValue<'_>, register: Register) -> bool {
         self.bytes += said.key.len() + said.value.len();
         let fits = self.changes.len() < MAX_CHANGES && self.bytes <= MAX_DELTA;
         let is_of_map =
             *said.owner == *self.owner && said.epoch == self.epoch && said.version <= self.version;
         let taken = fits && is_of_map && said.version > 0 && said.flags & ELSEWHERE == 0;
         if taken {
-            self.changes.push((said.key.into(), slot));
+            self.changes.push((said.key.into(), register));
         }
         taken
     }

@@ -45,9 +45,9 @@ pub struct Entry {
     pub stamp: u64,
 }
 
-/// A key with its value, or its tombstone.
+/// A key with its value, or its tombstone: a last-writer-wins register, with one writer.
 #[derive(Debug, Clone)]
-pub(super) struct Slot {
+pub(super) struct Register {
     pub(super) entry: Entry,
     /// The stamp that the owner gave it, which goes to others.
     given: u64,
@@ -57,7 +57,7 @@ pub(super) struct Slot {
     deleted: Option<Time>,
 }
 
-impl Slot {
+impl Register {
     pub(super) fn new(said: &KeyValue<'_>, now: Time) -> Self {
         let KeyValue { version, stamp, step, .. } = *said;
         let deleted = said.flags & DELETED != 0;
@@ -93,7 +93,7 @@ pub(crate) struct OwnerMap {
     pub(super) version: u64,
     /// The latest change whose tombstone was dropped.
     pub(super) floor: u64,
-    slots: BTreeMap<Arc<str>, Slot>,
+    registers: BTreeMap<Arc<str>, Register>,
     by_version: BTreeMap<u64, Arc<str>>,
     bytes: usize,
     tombstones: usize,
@@ -111,20 +111,23 @@ impl OwnerMap {
 
     /// Its keys that are not deleted, by name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Entry)> {
-        self.slots.iter().filter(|(_, slot)| !slot.is_deleted()).map(|(key, slot)| (key, &slot.entry))
+        self.registers
+            .iter()
+            .filter(|(_, register)| !register.is_deleted())
+            .map(|(key, register)| (key, &register.entry))
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<&Entry> {
-        self.slots.get(key).filter(|slot| !slot.is_deleted()).map(|slot| &slot.entry)
+        self.registers.get(key).filter(|register| !register.is_deleted()).map(|register| &register.entry)
     }
 
-    pub(super) fn slot(&self, key: &str) -> Option<(&Arc<str>, &Slot)> {
-        self.slots.get_key_value(key)
+    pub(super) fn register(&self, key: &str) -> Option<(&Arc<str>, &Register)> {
+        self.registers.get_key_value(key)
     }
 
     /// How many keys there are that are not deleted.
     pub(crate) fn len(&self) -> usize {
-        self.slots.len() - self.tombstones
+        self.registers.len() - self.tombstones
     }
 
     /// Bytes of all keys that are not deleted and their values.
@@ -138,9 +141,9 @@ impl OwnerMap {
 
     /// What would be too large with a value for this key, and how large.
     pub(super) fn excess(&self, key: &str, value: &[u8]) -> Option<(Part, usize)> {
-        let old = self.slots.get(key);
-        let keys = self.len() + usize::from(old.is_none_or(Slot::is_deleted));
-        let held = old.map_or(0, |slot| slot.size(key));
+        let old = self.registers.get(key);
+        let keys = self.len() + usize::from(old.is_none_or(Register::is_deleted));
+        let held = old.map_or(0, |register| register.size(key));
         let bytes = self.bytes - held + key.len() + value.len();
         let sizes = [(Part::Map, bytes, MAX_MAP), (Part::Keys, keys, MAX_KEYS)];
         sizes.into_iter().find(|(_, size, limit)| size > limit).map(|(part, size, _)| (part, size))
@@ -151,7 +154,7 @@ impl OwnerMap {
         let (version, previous) = (self.version.saturating_add(1), Some(self.version));
         let entry = Entry { value: value.unwrap_or_default().into(), version, stamp };
         let deleted = value.is_none().then_some(now);
-        self.put(key.into(), Slot { entry, given: stamp, previous, deleted });
+        self.put(key.into(), Register { entry, given: stamp, previous, deleted });
         self.version = version;
         self.drop_surplus();
         version
@@ -164,28 +167,29 @@ impl OwnerMap {
         self.floor = self.version;
         self.drop_tombstones(|_| true);
         for key in std::mem::take(&mut self.by_version).into_values() {
-            let Some(mut slot) = self.discard(&key) else { continue };
-            slot.previous = Some(self.version);
+            let Some(mut register) = self.discard(&key) else { continue };
+            register.previous = Some(self.version);
             self.version = self.version.saturating_add(1);
-            slot.entry.version = self.version;
-            self.put(key, slot);
+            register.entry.version = self.version;
+            self.put(key, register);
         }
     }
 
     /// Whether a reader may hear of so many more keys and bytes.
     pub(super) fn has_room_for(&self, keys: usize, bytes: usize) -> bool {
-        self.slots.len() + keys <= SLACK * (MAX_KEYS + MAX_TOMBSTONES)
+        self.registers.len() + keys <= SLACK * (MAX_KEYS + MAX_TOMBSTONES)
             && self.bytes + bytes <= SLACK * MAX_MAP
     }
 
     /// Whether this or something newer is known of a key.
     pub(super) fn knows(&self, key: &str, version: u64) -> bool {
-        version <= self.version || self.slots.get(key).is_some_and(|slot| slot.entry.version >= version)
+        version <= self.version
+            || self.registers.get(key).is_some_and(|register| register.entry.version >= version)
     }
 
     /// Takes in a change that is not known.
-    pub(super) fn hear(&mut self, key: Arc<str>, slot: Slot) {
-        self.put(key, slot);
+    pub(super) fn hear(&mut self, key: Arc<str>, register: Register) {
+        self.put(key, register);
         self.catch_up();
         self.drop_surplus();
     }
@@ -197,22 +201,22 @@ impl OwnerMap {
     }
 
     /// What is told of a key.
-    pub(super) fn tell<'a>(&'a self, owner: &'a str, key: &'a str, slot: &'a Slot) -> KeyValue<'a> {
-        let Entry { version, ref value, .. } = slot.entry;
+    pub(super) fn tell<'a>(&'a self, owner: &'a str, key: &'a str, register: &'a Register) -> KeyValue<'a> {
+        let Entry { version, ref value, .. } = register.entry;
         let step = self.previous(version).map_or(0, |previous| version - previous);
-        let flags = if slot.is_deleted() { DELETED } else { 0 };
-        KeyValue { owner, epoch: self.epoch, version, step, stamp: slot.given, flags, key, value }
+        let flags = if register.is_deleted() { DELETED } else { 0 };
+        KeyValue { owner, epoch: self.epoch, version, step, stamp: register.given, flags, key, value }
     }
 
     /// The first change above a version, up to what is known in full.
-    pub(super) fn next_above(&self, version: u64) -> Option<(&Arc<str>, &Slot)> {
+    pub(super) fn next_above(&self, version: u64) -> Option<(&Arc<str>, &Register)> {
         let above = version.checked_add(1)?;
         let (_, key) = self.by_version.range(above..).next().filter(|(next, _)| **next <= self.version)?;
-        self.slots.get_key_value(&**key)
+        self.registers.get_key_value(&**key)
     }
 
     /// Takes in what another member knows beyond this one, all at once.
-    pub(super) fn apply(&mut self, delta: &KeyValueDelta<'_>, changes: Vec<(Arc<str>, Slot)>) {
+    pub(super) fn apply(&mut self, delta: &KeyValueDelta<'_>, changes: Vec<(Arc<str>, Register)>) {
         if delta.version <= self.version {
             return;
         }
@@ -226,11 +230,11 @@ impl OwnerMap {
             gone.iter().for_each(|key| self.remove(key));
             self.floor = delta.floor;
         }
-        for (key, slot) in changes {
+        for (key, register) in changes {
             // What is not held of the changes that are known was replaced by something later.
-            let known = self.slots.get(&key).map_or(self.version, |held| held.entry.version);
-            if known < slot.entry.version {
-                self.put(key, slot);
+            let known = self.registers.get(&key).map_or(self.version, |held| held.entry.version);
+            if known < register.entry.version {
+                self.put(key, register);
             }
         }
         self.version = delta.version;
@@ -253,7 +257,7 @@ impl OwnerMap {
     fn catch_up(&mut self) {
         let mut version = self.version;
         for key in self.by_version.range(version.saturating_add(1)..).map(|(_, key)| key) {
-            match self.slots.get(key).map(|slot| (slot.previous, slot.entry.version)) {
+            match self.registers.get(key).map(|register| (register.previous, register.entry.version)) {
                 Some((Some(previous), next)) if previous <= version => version = next,
                 _ => break,
             }
@@ -264,9 +268,9 @@ impl OwnerMap {
     /// The floor rises past what is dropped, so a tombstone beyond what is known in full stays.
     fn drop_tombstones(&mut self, mut is_over: impl FnMut(Time) -> bool) {
         let known = self.version;
-        let gone = self.slots.iter().filter(|(_, slot)| slot.entry.version <= known);
-        let gone = gone.filter(|(_, slot)| slot.deleted.is_some_and(&mut is_over));
-        let gone: Vec<_> = gone.map(|(key, slot)| (Arc::clone(key), slot.entry.version)).collect();
+        let gone = self.registers.iter().filter(|(_, register)| register.entry.version <= known);
+        let gone = gone.filter(|(_, register)| register.deleted.is_some_and(&mut is_over));
+        let gone: Vec<_> = gone.map(|(key, register)| (Arc::clone(key), register.entry.version)).collect();
         for (key, version) in gone {
             self.remove(&key);
             self.floor = self.floor.max(version);
@@ -275,7 +279,7 @@ impl OwnerMap {
 
     fn drop_surplus(&mut self) {
         while self.tombstones > MAX_TOMBSTONES {
-            let is_tombstone = |key: &Arc<str>| self.slots.get(key).is_some_and(Slot::is_deleted);
+            let is_tombstone = |key: &Arc<str>| self.registers.get(key).is_some_and(Register::is_deleted);
             let oldest = self.by_version.iter().find(|(_, key)| is_tombstone(key));
             let Some((version, key)) = oldest.map(|(version, key)| (*version, Arc::clone(key))) else {
                 return;
@@ -291,44 +295,45 @@ impl OwnerMap {
     /// Checks what depends on its keys.
     #[cfg(any(test, fuzzing))]
     pub(super) fn audit(&self) -> Result<(), String> {
-        let bytes: usize = self.slots.iter().map(|(key, slot)| slot.size(key)).sum();
-        let tombstones = self.slots.values().filter(|slot| slot.is_deleted()).count();
-        let is_listed =
-            |(key, slot): (&Arc<str>, &Slot)| self.by_version.get(&slot.entry.version) == Some(key);
-        let is_whole = self.by_version.len() == self.slots.len() && self.slots.iter().all(is_listed);
+        let bytes: usize = self.registers.iter().map(|(key, register)| register.size(key)).sum();
+        let tombstones = self.registers.values().filter(|register| register.is_deleted()).count();
+        let is_listed = |(key, register): (&Arc<str>, &Register)| {
+            self.by_version.get(&register.entry.version) == Some(key)
+        };
+        let is_whole = self.by_version.len() == self.registers.len() && self.registers.iter().all(is_listed);
         match () {
             () if !is_whole || (bytes, tombstones) != (self.bytes, self.tombstones) => {
                 Err("a map does not know its own keys".into())
             }
             () if !self.has_room_for(0, 0) => {
-                Err(format!("{} keys, {bytes} bytes of one map", self.slots.len()))
+                Err(format!("{} keys, {bytes} bytes of one map", self.registers.len()))
             }
             () => Ok(()),
         }
     }
 
-    fn put(&mut self, key: Arc<str>, slot: Slot) {
+    fn put(&mut self, key: Arc<str>, register: Register) {
         self.remove(&key);
-        self.tombstones += usize::from(slot.is_deleted());
-        self.bytes += slot.size(&key);
+        self.tombstones += usize::from(register.is_deleted());
+        self.bytes += register.size(&key);
         // Of two keys that claim one version the later counts: an owner never says so.
-        if let Some(other) = self.by_version.insert(slot.entry.version, Arc::clone(&key)) {
+        if let Some(other) = self.by_version.insert(register.entry.version, Arc::clone(&key)) {
             self.discard(&other);
         }
-        self.slots.insert(key, slot);
+        self.registers.insert(key, register);
     }
 
     fn remove(&mut self, key: &Arc<str>) {
-        if let Some(slot) = self.discard(key) {
-            self.by_version.remove(&slot.entry.version);
+        if let Some(register) = self.discard(key) {
+            self.by_version.remove(&register.entry.version);
         }
     }
 
-    fn discard(&mut self, key: &Arc<str>) -> Option<Slot> {
-        let Place::Occupied(place) = self.slots.entry(Arc::clone(key)) else { return None };
-        let slot = place.remove();
-        self.tombstones -= usize::from(slot.is_deleted());
-        self.bytes -= slot.size(key);
-        Some(slot)
+    fn discard(&mut self, key: &Arc<str>) -> Option<Register> {
+        let Place::Occupied(place) = self.registers.entry(Arc::clone(key)) else { return None };
+        let register = place.remove();
+        self.tombstones -= usize::from(register.is_deleted());
+        self.bytes -= register.size(key);
+        Some(register)
     }
 }

@@ -19,7 +19,7 @@ pub use map::Entry;
 pub(crate) use map::{MAX_KEYS, MAX_MAP, OwnerMap};
 
 use self::{
-    map::{DELETED, ELSEWHERE, Slot},
+    map::{DELETED, ELSEWHERE, Register},
     queue::Waiting,
 };
 use super::{
@@ -229,10 +229,10 @@ impl KeyValues {
         let limit = transmit_limit(node.config().retransmit_mult, node.live());
         let Self { waiting, owners, .. } = self;
         waiting.draw(limit, packet.room(), |owner, key| {
-            let slot = find(owners, owner).and_then(|owned| Some((&owned.map, owned.map.slot(key)?)));
+            let register = find(owners, owner).and_then(|owned| Some((&owned.map, owned.map.register(key)?)));
             // It is gone, or the map of another life: it runs out.
-            let Some((map, (key, slot))) = slot else { return Some(packet.room()) };
-            let mut said = map.tell(owner, key, slot);
+            let Some((map, (key, register))) = register else { return Some(packet.room()) };
+            let mut said = map.tell(owner, key, register);
             if said.value.len() > MAX_SMALL {
                 (said.flags, said.value) = (said.flags | ELSEWHERE, &[]);
             }
@@ -259,19 +259,19 @@ impl KeyValues {
         }
         let owner = self.name_of(said.owner);
         self.ensure(&owner, said.epoch, listed.is_some_and(|(_, is_live)| is_live));
-        let slot = self.slot_of(now, said);
+        let register = self.register_of(now, said);
         let more = (1, said.key.len() + said.value.len());
-        if self.grow(&owner, said.version, more, |map| map.hear(said.key.into(), slot)) {
+        if self.grow(&owner, said.version, more, |map| map.hear(said.key.into(), register)) {
             self.plan_sweep(now, node, said.flags & DELETED != 0);
             self.spread(now, &owner, said.key);
         }
     }
 
     /// A change that was told, with the stamp that counts here.
-    fn slot_of(&mut self, now: Time, said: &KeyValue<'_>) -> Slot {
+    fn register_of(&mut self, now: Time, said: &KeyValue<'_>) -> Register {
         let counts = self.stamps.hear(now, said.stamp);
         self.counted.implausible += u64::from(counts < said.stamp);
-        Slot::new(said, now).counts_as(counts)
+        Register::new(said, now).counts_as(counts)
     }
 
     /// What membership says of a member.
@@ -384,7 +384,9 @@ impl KeyValues {
 
     /// Has a change be sent to others.
     fn spread(&mut self, now: Time, owner: &Arc<str>, key: &str) {
-        let Some((key, _)) = find(&self.owners, owner).and_then(|owned| owned.map.slot(key)) else { return };
+        let Some((key, _)) = find(&self.owners, owner).and_then(|owned| owned.map.register(key)) else {
+            return;
+        };
         if !self.waiting.push(owner, key) {
             self.counted.unqueued += 1;
         }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::super::{
     Part,
-    map::{MAX_KEYS, MAX_MAP, OwnerMap, Slot},
+    map::{MAX_KEYS, MAX_MAP, OwnerMap, Register},
 };
 use crate::{
     swim::Time,
@@ -21,19 +21,19 @@ fn values(map: &OwnerMap) -> BTreeMap<String, Vec<u8>> {
 
 /// Has a reader hear what the map says of a key now.
 fn tell(map: &OwnerMap, key: &str, reader: &mut OwnerMap) {
-    let Some((key, slot)) = map.slot(key) else { return };
-    let said = map.tell("a", key, slot);
+    let Some((key, register)) = map.register(key) else { return };
+    let said = map.tell("a", key, register);
     if !reader.knows(key, said.version) && reader.has_room_for(1, said.key.len() + said.value.len()) {
-        reader.hear(Arc::clone(key), Slot::new(&said, NOW));
+        reader.hear(Arc::clone(key), Register::new(&said, NOW));
     }
 }
 
 /// The changes above a version, as in a sync.
-fn changes_above(map: &OwnerMap, version: u64) -> Vec<(Arc<str>, Slot)> {
+fn changes_above(map: &OwnerMap, version: u64) -> Vec<(Arc<str>, Register)> {
     let (mut above, mut changes) = (version, Vec::new());
-    while let Some((key, slot)) = map.next_above(above) {
-        above = slot.entry.version;
-        changes.push((Arc::clone(key), Slot::new(&map.tell("a", key, slot), NOW)));
+    while let Some((key, register)) = map.next_above(above) {
+        above = register.entry.version;
+        changes.push((Arc::clone(key), Register::new(&map.tell("a", key, register), NOW)));
     }
     changes
 }
@@ -71,7 +71,7 @@ fn what_came_out_of_order_keeps_nothing_of_the_whole_map_out() {
         if !reader.has_room_for(1, key.len() + value.len()) {
             break;
         }
-        reader.hear(key.into(), Slot::new(&said, NOW));
+        reader.hear(key.into(), Register::new(&said, NOW));
     }
     owner.change("k", Some(&[1; 9000]), 0, NOW);
     bring_up_to_date(&owner, &mut reader);
