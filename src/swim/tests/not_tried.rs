@@ -104,7 +104,7 @@ fn a_holder_of_the_name_that_refuses_streams_is_asked_by_datagram_whatever_cause
     let said = [Message::Ping(Ping { seq: 5, target: "me" }), Message::Alive(claim), Message::Alive(claim)];
     bench.node.handle_datagram(bench.now, addr(1), &forge::proven_packet("m1", m1, &said));
     assert_eq!(bench.sent().iter().map(|(to, _)| *to).collect::<Vec<_>>(), [addr(1)], "its answer alone");
-    let [(question, asked, StreamKind::Question)] = opened(&mut bench)[..] else {
+    let [(question, asked, StreamKind::Urgent)] = opened(&mut bench)[..] else {
         panic!("the rival is asked")
     };
     assert_eq!(asked, rival);

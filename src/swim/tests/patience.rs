@@ -165,7 +165,7 @@ fn a_suspicion_under_ever_greater_identities_ends_all_the_same() {
     for probes in [true, false] {
         let mut bench = Bench::new(8);
         if !probes {
-            bench.node.phase = Phase::Quiet;
+            bench.node.phase = Phase::Starting;
         }
         bench.hear(&suspect("m2", 0, &["m1"]));
         let longest = secs(24);
@@ -191,7 +191,7 @@ fn a_suspicion_under_ever_greater_identities_ends_all_the_same() {
 #[test]
 fn a_suspicion_under_a_greater_identity_starts_anew_soon_after_the_first() {
     let mut bench = Bench::new(8);
-    bench.node.phase = Phase::Quiet;
+    bench.node.phase = Phase::Starting;
     bench.hear(&suspect("m2", 0, &["m1"]));
     bench.pass(secs(20));
     bench.hear(&suspect("m2", 1, &["m1"]));
