@@ -13,8 +13,10 @@
 mod core;
 mod echo;
 mod home;
+mod key_values;
 mod lossy;
 mod membership;
+mod messages;
 mod node;
 mod options;
 mod parent;
@@ -36,8 +38,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     match lab::options::read(USAGE, Command::parse) {
         Command::Measure(options) => return parent::run(options),
         Command::Node { peer, setup } => return node::run(&peer, setup),
-        Command::Cluster { peer, scenario } if scenario.loss == 0 => scenario::run(peer, scenario),
-        Command::Cluster { peer, scenario } => lossy::run(peer, scenario),
+        Command::Cluster { peer, scenario } => match scenario.part {
+            "loss" => lossy::run(peer, scenario),
+            "messages" => messages::run(peer, scenario),
+            "key-values" => key_values::run(peer, scenario),
+            _ => scenario::run(peer, scenario),
+        },
     }
     Ok(())
 }

@@ -21,8 +21,9 @@ usage: syncswim-peers [OPTION]…
   --peers A,B      only these                                           (all)
   --idle SECONDS   how long the idle figures are taken                  (15)
   --crashes N      crashes in each run                                  (2)
-  --loss PERCENT   of datagrams, for the block with loss                (25)
-  --only PART      cluster, loss, core, echo or membership              (all)
+  --loss PERCENT   of datagrams, for the blocks with loss               (25)
+  --only PART      cluster, loss, messages, key-values, core, echo or membership
+                                                                        (all)
   --markdown FILE  writes the tables there, and plots beside it         (none)
 
   --node kinship|serf NAME [--bind A:P] [--advertise A:P] [--seed A:P]…
@@ -30,7 +31,7 @@ usage: syncswim-peers [OPTION]…
 
 example: cargo run --release --manifest-path lab/peers/Cargo.toml -- --quick --peers syncswim,foca";
 
-const PARTS: [&str; 5] = ["core", "membership", "echo", "cluster", "loss"];
+const PARTS: [&str; 7] = ["core", "membership", "echo", "cluster", "loss", "messages", "key-values"];
 
 pub(crate) enum Command {
     Measure(Options),
@@ -117,21 +118,30 @@ impl Options {
         self.only.is_none_or(|only| only == part)
     }
 
-    pub(crate) fn scenario(&self, n: usize, loss: u8) -> Scenario {
-        Scenario { n, settle: self.settle, idle: self.idle, crashes: self.crashes, loss }
+    pub(crate) fn scenario(&self, part: &'static str, n: usize, loss: u8) -> Scenario {
+        Scenario { part, n, settle: self.settle, idle: self.idle, crashes: self.crashes, loss }
+    }
+
+    /// Those of the peers that have what a part is about.
+    pub(crate) fn peers_with(&self, part: &str) -> Vec<&'static Peer> {
+        self.peers.iter().copied().filter(|peer| peer.carries.contains(&part)).collect()
     }
 }
 
 /// The command line of a process that runs one cluster.
 pub(crate) fn cluster_arguments(peer: &Peer, scenario: &Scenario) -> Vec<String> {
-    let Scenario { n, settle, idle, crashes, loss } = scenario;
+    let Scenario { part, n, settle, idle, crashes, loss } = scenario;
     let numbers = [*n, settle.as_millis() as usize, idle.as_millis() as usize, *crashes, usize::from(*loss)];
-    let texts = ["--cluster", peer.name].map(str::to_owned).into_iter();
+    let texts = ["--cluster", peer.name, part].map(str::to_owned).into_iter();
     texts.chain(numbers.iter().map(ToString::to_string)).collect()
 }
 
 fn cluster(arguments: &mut Arguments<'_>) -> Result<Command, Error> {
     let peer = arguments.value_with(peer)?;
+    let Some(Value(name)) = arguments.next()? else {
+        return Err("--cluster wants a part after its peer".into());
+    };
+    let part = part(&name.string()?)?;
     let mut numbers = Vec::new();
     while let Some(argument) = arguments.next()? {
         match argument {
@@ -140,11 +150,11 @@ fn cluster(arguments: &mut Arguments<'_>) -> Result<Command, Error> {
         }
     }
     let [n, settle, idle, crashes, loss] = numbers[..] else {
-        return Err("--cluster wants five numbers after its peer".into());
+        return Err("--cluster wants five numbers after its part".into());
     };
     let [settle, idle] = [settle, idle].map(|millis: usize| Duration::from_millis(millis as u64));
     let loss = u8::try_from(loss).map_err(|problem| problem.to_string())?;
-    Ok(Command::Cluster { peer, scenario: Scenario { n, settle, idle, crashes, loss } })
+    Ok(Command::Cluster { peer, scenario: Scenario { part, n, settle, idle, crashes, loss } })
 }
 
 /// What is lost must leave something.

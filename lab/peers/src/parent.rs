@@ -14,7 +14,7 @@ use std::{
 use lab::plot::{self, Bar};
 
 use crate::{
-    core, echo, lossy, membership,
+    core, echo, key_values, lossy, membership, messages,
     options::{Options, cluster_arguments},
     peers::Peer,
     report::{self, Summary, Table},
@@ -49,7 +49,7 @@ pub(crate) fn run(mut options: Options) -> Result<(), Box<dyn Error>> {
         tables.push(echo::table(options.quick)?);
     }
     if options.wants("cluster") {
-        let results = clusters(options, &options.sizes, 0)?;
+        let results = clusters(options, "cluster", &options.peers, &options.sizes, 0)?;
         for size in &options.sizes {
             let title = format!("{size} nodes");
             tables.push(report::cluster_table(title, &METRICS, *size, &options.peers, &results));
@@ -58,6 +58,12 @@ pub(crate) fn run(mut options: Options) -> Result<(), Box<dyn Error>> {
     }
     if options.wants("loss") {
         tables.extend(lossy(options)?);
+    }
+    if options.wants("messages") {
+        tables.extend(message_tables(options)?);
+    }
+    if options.wants("key-values") {
+        tables.push(key_values_table(options)?);
     }
     progress("");
     tables.iter().for_each(Table::print);
@@ -115,29 +121,70 @@ const LOSSY: usize = 32;
 /// Nothing, with a line that says why, where a cluster cannot have a network of its own that loses datagrams.
 fn lossy(options: &Options) -> Result<Option<Table>, Box<dyn Error>> {
     let loss = options.loss;
-    if Isolation::find(loss) == Isolation::None {
-        eprintln!(
-            "loss: left out: it needs `unshare`, `ip` and `nft`, and the right to make a network namespace"
-        );
+    if !can_lose(loss) {
         return Ok(None);
     }
-    let results = clusters(options, &[LOSSY], loss)?;
+    let results = clusters(options, "loss", &options.peers, &[LOSSY], loss)?;
     let title = format!("{LOSSY} nodes, {loss} % of datagrams lost");
     Ok(Some(report::cluster_table(title, &lossy::METRICS, LOSSY, &options.peers, &results)))
 }
 
-fn clusters(options: &Options, sizes: &[usize], loss: u8) -> Result<Results, Box<dyn Error>> {
+fn can_lose(loss: u8) -> bool {
+    let can = Isolation::find(loss) != Isolation::None;
+    if !can {
+        eprintln!(
+            "loss: left out: it needs `unshare`, `ip` and `nft`, and the right to make a network namespace"
+        );
+    }
+    can
+}
+
+/// Nodes in the blocks of broadcasts and queries; the first of them with loss, too.
+const MESSAGES: [usize; 2] = [9, 32];
+
+fn message_tables(options: &Options) -> Result<Vec<Table>, Box<dyn Error>> {
+    let peers = options.peers_with("messages");
+    let sizes = if options.quick { &MESSAGES[..1] } else { &MESSAGES };
+    let table = |size: usize, lost: &str, results: &Results| {
+        let title = format!("Broadcasts and queries: {size} nodes{lost}");
+        report::cluster_table(title, &messages::METRICS, size, &peers, results)
+    };
+    let results = clusters(options, "messages", &peers, sizes, 0)?;
+    let mut tables: Vec<Table> = sizes.iter().map(|size| table(*size, "", &results)).collect();
+    let loss = options.loss;
+    if can_lose(loss) {
+        let results = clusters(options, "messages", &peers, &MESSAGES[..1], loss)?;
+        tables.push(table(MESSAGES[0], &format!(", {loss} % of datagrams lost"), &results));
+    }
+    Ok(tables)
+}
+
+fn key_values_table(options: &Options) -> Result<Table, Box<dyn Error>> {
+    let peers = options.peers_with("key-values");
+    let size = if options.quick { 16 } else { 64 };
+    let results = clusters(options, "key-values", &peers, &[size], 0)?;
+    let title = format!("Key–values: {size} nodes, 64 KiB of each");
+    Ok(report::cluster_table(title, &key_values::METRICS, size, &peers, &results))
+}
+
+fn clusters(
+    options: &Options,
+    part: &'static str,
+    peers: &[&'static Peer],
+    sizes: &[usize],
+    loss: u8,
+) -> Result<Results, Box<dyn Error>> {
     let isolation = Isolation::find(loss);
     if isolation == Isolation::None {
         eprintln!("The network is shared: other programs' use of the loopback interface is counted too.");
     }
     let mut results = Results::new();
-    let total = options.runs * sizes.len() * options.peers.len();
+    let total = options.runs * sizes.len() * peers.len();
     let (start, mut done) = (Instant::now(), 0);
     // Runs are the outermost loop, so that what disturbs the machine for a while disturbs all alike.
     for run in 1..=options.runs {
         for size in sizes {
-            for peer in &options.peers {
+            for peer in peers {
                 let left = match done {
                     0 => String::new(),
                     _ => {
@@ -151,7 +198,7 @@ fn clusters(options: &Options, sizes: &[usize], loss: u8) -> Result<Results, Box
                 done += 1;
                 progress(&format!("[{done}/{total}] {} with {size} nodes, run {run}{left}", peer.name));
                 let samples = results.entry((*size, peer.name)).or_default();
-                isolation.measure(peer, &options.scenario(*size, loss), samples)?;
+                isolation.measure(peer, &options.scenario(part, *size, loss), samples)?;
             }
         }
     }

@@ -109,7 +109,8 @@ pub(crate) fn cluster_table(
         table.row(std::iter::once(metric.title()).chain(cells));
     }
     for peer in peers {
-        let own = peer.lacks.map(str::to_owned).into_iter();
+        let lacks = peer.lacks.filter(|_| metrics.iter().any(|metric| metric.key == "leave"));
+        let own = lacks.map(str::to_owned).into_iter();
         let notes = results.get(&(size, peer.name)).map_or(&[][..], |samples| &samples.notes);
         own.chain(notes.iter().cloned()).for_each(|note| table.note(format!("{}: {note}", peer.name)));
     }

@@ -19,6 +19,8 @@ const POLL: Duration = Duration::from_millis(2);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Scenario {
+    /// What is measured, as `--only` names it.
+    pub(crate) part: &'static str,
     pub(crate) n: usize,
     /// Rest after convergence, so that the updates about it have run out.
     pub(crate) settle: Duration,
@@ -131,7 +133,7 @@ pub(crate) fn rest() {
 }
 
 /// Waits until something holds for each node, and says how long that took since `start`.
-fn wait(start: Instant, nodes: &[usize], holds: impl Fn(usize) -> bool) -> Option<f64> {
+pub(crate) fn wait(start: Instant, nodes: &[usize], holds: impl Fn(usize) -> bool) -> Option<f64> {
     for node in nodes {
         while !holds(*node) {
             if start.elapsed() > PATIENCE {

@@ -5,7 +5,7 @@ use std::{
 };
 
 use chitchat::{
-    Chitchat, ChitchatConfig, ChitchatHandle, ChitchatId, FailureDetectorConfig, ProtocolVersion,
+    Chitchat, ChitchatConfig, ChitchatHandle, ChitchatId, FailureDetectorConfig, NodeState, ProtocolVersion,
     spawn_chitchat, transport::UdpTransport,
 };
 use tokio::{runtime::Runtime, sync::Mutex};
@@ -72,5 +72,25 @@ impl Cluster for Nodes {
 
     fn crash(&mut self, node: usize) {
         self.nodes[node].abort();
+    }
+
+    fn set(&mut self, node: usize, key: &str, value: &str) -> Result<(), Problem> {
+        self.runtime.block_on(async { self.states[node].lock().await.self_node_state().set(key, value) });
+        Ok(())
+    }
+
+    fn keys(&self, node: usize) -> usize {
+        self.runtime.block_on(async {
+            let state = self.states[node].lock().await;
+            state.node_states().values().map(NodeState::num_key_values).sum()
+        })
+    }
+
+    fn has(&self, node: usize, owner: usize, key: &str, value: &str) -> bool {
+        let owner = self.nodes[owner].chitchat_id();
+        self.runtime.block_on(async {
+            let state = self.states[node].lock().await;
+            state.node_state(owner).and_then(|state| state.get(key)) == Some(value)
+        })
     }
 }

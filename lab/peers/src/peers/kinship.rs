@@ -1,9 +1,12 @@
-use std::sync::Arc;
+use std::{
+    sync::{Arc, mpsc::Sender},
+    time::Instant,
+};
 
-use kinship::{Config, State};
+use kinship::{Config, Event, State};
 use tokio::runtime::Runtime;
 
-use super::{Cluster, LEAVE_TIMEOUT, LOCALHOST, Problem, name, runtime};
+use super::{Cluster, Heard, LEAVE_TIMEOUT, LOCALHOST, Problem, name, runtime};
 
 struct Nodes {
     runtime: Runtime,
@@ -62,5 +65,24 @@ impl Cluster for Nodes {
 
     fn crash(&mut self, node: usize) {
         self.nodes[node].abort();
+    }
+
+    fn listen(&mut self, heard: Sender<Heard>) -> Result<(), Problem> {
+        for (node, cluster) in self.nodes.iter().enumerate() {
+            let (mut events, heard) = (cluster.events(), heard.clone());
+            self.runtime.spawn(async move {
+                while let Some(event) = events.recv().await {
+                    if let Event::UserMessage { data, .. } = event {
+                        let text = String::from_utf8_lossy(&data).into_owned();
+                        let _ = heard.send(Heard { node, text, at: Instant::now() });
+                    }
+                }
+            });
+        }
+        Ok(())
+    }
+
+    fn broadcast(&mut self, node: usize, text: &str) -> Result<(), Problem> {
+        Ok(self.runtime.block_on(self.nodes[node].broadcast(text))?)
     }
 }

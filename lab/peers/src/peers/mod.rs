@@ -2,7 +2,8 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    time::Duration,
+    sync::mpsc::Sender,
+    time::{Duration, Instant},
 };
 
 mod chitchat;
@@ -13,6 +14,7 @@ mod go_memberlist;
 mod kinship;
 mod memberlist;
 mod serf;
+mod serf_control;
 mod syncswim;
 
 use crate::home::Home;
@@ -43,6 +45,54 @@ pub(crate) trait Cluster {
 
     /// Ends a node without a word; its sockets are closed.
     fn crash(&mut self, node: usize);
+
+    /// Tells of every broadcast that comes to a node from now on, and has all nodes answer queries.
+    fn listen(&mut self, _heard: Sender<Heard>) -> Result<(), Problem> {
+        Err("it has no broadcasts".into())
+    }
+
+    /// Has a node send something to all, and does not wait for it.
+    fn broadcast(&mut self, _node: usize, _text: &str) -> Result<(), Problem> {
+        Err("it has no broadcasts".into())
+    }
+
+    /// Has a node ask all, itself included, until the library says that this is over. `None` if it cannot.
+    fn query(&mut self, _node: usize) -> Result<Option<Asked>, Problem> {
+        Ok(None)
+    }
+
+    /// Sets a key of a node's own.
+    fn set(&mut self, _node: usize, _key: &str, _value: &str) -> Result<(), Problem> {
+        Err("it has no key–values".into())
+    }
+
+    /// How many keys of all nodes a node has.
+    fn keys(&self, _node: usize) -> usize {
+        0
+    }
+
+    /// Whether a node has this value for another one's key.
+    fn has(&self, _node: usize, _owner: usize, _key: &str, _value: &str) -> bool {
+        false
+    }
+}
+
+/// A broadcast that came to a node.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    pub(crate) node: usize,
+    pub(crate) text: String,
+    pub(crate) at: Instant,
+}
+
+/// What came of a query.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Asked {
+    pub(crate) answers: usize,
+    /// When the last of them came.
+    pub(crate) last: Duration,
+    /// When the library said that it was over.
+    pub(crate) end: Duration,
 }
 
 pub(crate) type Problem = Box<dyn std::error::Error + Send + Sync>;
@@ -53,7 +103,9 @@ pub(crate) struct Peer {
     pub(crate) version: fn() -> Result<String, String>,
     /// What it was configured with, beyond the preset of that name.
     pub(crate) preset: &'static str,
-    /// Why cells are empty.
+    /// Which parts beyond membership it can take part in: `messages` (broadcasts, perhaps queries), `key-values`.
+    pub(crate) carries: &'static [&'static str],
+    /// Why the cells of leaves are empty.
     pub(crate) lacks: Option<&'static str>,
     /// Starts so many nodes at once, all but the first with the first as their seed.
     pub(crate) start: fn(usize) -> Result<Box<dyn Cluster>, Problem>,
@@ -64,6 +116,7 @@ pub(crate) const PEERS: [Peer; 7] = [
         name: "syncswim",
         version: || Ok("this tree".to_owned()),
         preset: "GossipConfig::lan; two threads per node",
+        carries: &["messages", "key-values"],
         lacks: None,
         start: syncswim::start,
     },
@@ -72,6 +125,7 @@ pub(crate) const PEERS: [Peer; 7] = [
         version: || Ok("2.0.0".to_owned()),
         preset: "Config::new_lan(N), told the size of the cluster; no driver of its own: one tokio task per node, \
                  postcard codec; no streams, no Lifeguard",
+        carries: &[],
         lacks: None,
         start: foca::start,
     },
@@ -80,6 +134,7 @@ pub(crate) const PEERS: [Peer; 7] = [
         version: || Ok("0.8.5".to_owned()),
         preset: "Options::lan with probe_interval 1 s and probe_timeout 500 ms (its preset has 500 ms and 1 s); \
                  tokio, TCP, no compression or encryption",
+        carries: &[],
         lacks: None,
         start: memberlist::start,
     },
@@ -87,6 +142,7 @@ pub(crate) const PEERS: [Peer; 7] = [
         name: "kinship",
         version: || Ok("0.5.0".to_owned()),
         preset: "Config::lan in plaintext; inbound streams per address raised to N, as all nodes share one; tokio",
+        carries: &["messages"],
         lacks: None,
         start: kinship::start,
     },
@@ -95,6 +151,7 @@ pub(crate) const PEERS: [Peer; 7] = [
         version: || Ok("0.13.0".to_owned()),
         preset: "gossip every 1 s, φ = 8 and the other defaults of its failure detector, protocol V1; tokio; not \
                  SWIM: heartbeats, no probes",
+        carries: &["key-values"],
         lacks: Some("leave: it has none; a node that shuts down looks like a crashed one"),
         start: chitchat::start,
     },
@@ -103,6 +160,7 @@ pub(crate) const PEERS: [Peer; 7] = [
         version: go_memberlist::version,
         preset: "DefaultLANConfig, which has these intervals and compresses what shrinks; all nodes in one process, \
                  its memory counted from when the Go runtime was up",
+        carries: &[],
         lacks: None,
         start: go_memberlist::start,
     },
@@ -111,6 +169,7 @@ pub(crate) const PEERS: [Peer; 7] = [
         version: serf::version,
         preset: "serf agent -profile=lan, which has these intervals and adds coordinates to acks; one process per \
                  node, whose start, CPU, whole memory and threads count; what a node sees is taken from its log",
+        carries: &["messages"],
         lacks: None,
         start: serf::start,
     },

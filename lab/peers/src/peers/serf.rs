@@ -6,14 +6,14 @@ use std::{
     io::{BufRead, BufReader},
     net::{SocketAddr, TcpListener},
     process::{Child, ChildStdout, Command, Stdio},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, mpsc::Sender},
     thread,
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Cluster, LOCALHOST, Problem, debian, name};
+use super::{Asked, Cluster, Heard, LOCALHOST, Problem, debian, name, serf_control::Control};
 use crate::home::Home;
 
 /// How long the first agent may take to see itself.
@@ -31,12 +31,13 @@ struct Nodes {
 
 struct Agent {
     process: Child,
+    control_port: SocketAddr,
+    control: Option<Control>,
     live: Arc<Mutex<BTreeSet<String>>>,
 }
 
 pub(super) fn start(n: usize) -> Result<Box<dyn Cluster>, Problem> {
-    // The seed's port must be known before it starts; a free one is found by taking it first.
-    let seed = TcpListener::bind(LOCALHOST)?.local_addr()?;
+    let seed = free_port()?;
     let since = Instant::now();
     let first = Agent::start(0, seed)?;
     while !first.live().contains(&name(0)) {
@@ -53,12 +54,18 @@ pub(super) fn start(n: usize) -> Result<Box<dyn Cluster>, Problem> {
     Ok(Box::new(Nodes { agents, seed, home: Home::of_nodes(processes, since) }))
 }
 
+/// Where to listen must be known before the start; a free port is found by taking it first.
+fn free_port() -> Result<SocketAddr, Problem> {
+    Ok(TcpListener::bind(LOCALHOST)?.local_addr()?)
+}
+
 impl Agent {
     fn start(node: usize, seed: SocketAddr) -> Result<Self, Problem> {
+        let control_port = free_port()?;
         // The scenario ends without leaves, and no agent may outlive it.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "serf", "agent", "-profile=lan"]);
-        command.args([format!("-node={}", name(node)), format!("-rpc-addr={LOCALHOST}")]);
+        command.args([format!("-node={}", name(node)), format!("-rpc-addr={control_port}")]);
         match node {
             0 => command.arg(format!("-bind={seed}")),
             // A plain -join would end the agent if the seed is too busy to answer.
@@ -73,7 +80,11 @@ impl Agent {
         let live = Arc::<Mutex<BTreeSet<_>>>::default();
         let heard = Arc::clone(&live);
         thread::spawn(move || listen(log, &heard));
-        Ok(Self { process, live })
+        Ok(Self { process, control_port, control: None, live })
+    }
+
+    fn control(&self) -> Result<&Control, Problem> {
+        Ok(self.control.as_ref().ok_or("nothing follows this agent")?)
     }
 
     fn live(&self) -> MutexGuard<'_, BTreeSet<String>> {
@@ -120,5 +131,20 @@ impl Cluster for Nodes {
 
     fn crash(&mut self, node: usize) {
         self.agents[node].process.kill().expect("it is our child");
+    }
+
+    fn listen(&mut self, heard: Sender<Heard>) -> Result<(), Problem> {
+        for (node, agent) in self.agents.iter_mut().enumerate() {
+            agent.control = Some(Control::connect(agent.control_port, node, heard.clone())?);
+        }
+        Ok(())
+    }
+
+    fn broadcast(&mut self, node: usize, text: &str) -> Result<(), Problem> {
+        self.agents[node].control()?.send_event(text)
+    }
+
+    fn query(&mut self, node: usize) -> Result<Option<Asked>, Problem> {
+        self.agents[node].control()?.query().map(Some)
     }
 }
