@@ -37,7 +37,8 @@ struct Agent {
 }
 
 pub(super) fn start(n: usize) -> Result<Box<dyn Cluster>, Problem> {
-    let seed = free_port()?;
+    // The seed's port must be known before it starts; a free one is found by taking it first.
+    let seed = TcpListener::bind(LOCALHOST)?.local_addr()?;
     let since = Instant::now();
     let first = Agent::start(0, seed)?;
     while !first.live().contains(&name(0)) {
@@ -54,14 +55,15 @@ pub(super) fn start(n: usize) -> Result<Box<dyn Cluster>, Problem> {
     Ok(Box::new(Nodes { agents, seed, home: Home::of_nodes(processes, since) }))
 }
 
-/// Where to listen must be known before the start; a free port is found by taking it first.
-fn free_port() -> Result<SocketAddr, Problem> {
-    Ok(TcpListener::bind(LOCALHOST)?.local_addr()?)
+/// Where an agent is controlled: serf's usual port, of a loopback address of its own, so that no two agents want the same.
+fn control_port(node: usize) -> SocketAddr {
+    let [high, low] = (node as u16).to_be_bytes();
+    SocketAddr::from(([127, 1, high, low], 7373))
 }
 
 impl Agent {
     fn start(node: usize, seed: SocketAddr) -> Result<Self, Problem> {
-        let control_port = free_port()?;
+        let control_port = control_port(node);
         // The scenario ends without leaves, and no agent may outlive it.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "serf", "agent", "-profile=lan"]);
