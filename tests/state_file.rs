@@ -19,7 +19,7 @@ use std::{
 
 use fastrand::Rng;
 use support::{LONG, await_that, folder::Folder};
-use syncswim::{Error, Gossip, GossipConfig, MemberState};
+use syncswim::{Error, Gossip, GossipConfig, MemberState, MessageKind};
 
 fn config(name: &str, file: &Path) -> GossipConfig {
     GossipConfig::local(name).bind("127.0.0.1:0").state_file(file)
@@ -56,6 +56,13 @@ fn a_node_in_a_process_of_its_own() {
     config.seeds.extend(env::var("STATE_SEED"));
     let node = Gossip::start(config).unwrap();
     let (_, events) = node.follow();
+    let inbox = node.inbox("t").unwrap();
+    thread::spawn(move || {
+        for message in &inbox {
+            let MessageKind::Broadcast { seq, .. } = message.kind else { continue };
+            writeln!(std::io::stdout(), "\ngot {seq}").unwrap();
+        }
+    });
     let tell = |live: usize| writeln!(std::io::stdout(), "\nlive {live}").unwrap();
     tell(1);
     for _ in &events {
@@ -89,6 +96,18 @@ impl Process {
                 Err(error) => panic!("it never sees {live}: {error}"),
             }
         }
+    }
+
+    /// Waits for this broadcast, and returns the numbers of all that came up to it.
+    #[track_caller]
+    fn gets(&self, wanted: u64) -> Vec<u64> {
+        let (mut numbers, deadline) = (Vec::new(), Instant::now() + LONG);
+        while numbers.last() != Some(&wanted) {
+            let line = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+            let line = line.unwrap_or_else(|error| panic!("no {wanted} after {numbers:?}: {error}"));
+            numbers.extend(line.strip_prefix("got ").and_then(|number| number.parse::<u64>().ok()));
+        }
+        numbers
     }
 
     /// `kill -9`.
@@ -136,6 +155,43 @@ fn a_process_that_is_killed_a_hundred_times_finds_its_cluster_each_time_without_
     c.sees(3);
     await_that("the others see its last life", || epoch() > last);
     drop((c, b));
+}
+
+/// The others still pass a burst on when its receiver is killed and started anew.
+#[test]
+fn a_process_that_is_killed_gets_no_broadcast_of_its_file_again_and_all_that_comes() {
+    let folder = Folder::new("broadcasts");
+    let file = folder.file("c");
+    let slow = |name: &str| GossipConfig::lan(name).bind("127.0.0.1:0");
+    let a = Gossip::start(slow("a")).unwrap();
+    let b = Gossip::start(slow("b").seed(a.local().addr.to_string())).unwrap();
+    see_each_other(&a, &b);
+    let bind = free(1)[0];
+    let c = Process::start("c", bind, &file, Some(a.local().addr));
+    let epochs = || [&a, &b].map(|node| node.members().named("c").map_or(0, |c| c.identity.epoch));
+    c.sees(3);
+    await_that("it is listed", || !epochs().contains(&0));
+    let before = epochs()[0];
+    (0..100).for_each(|_| _ = a.broadcast("t", &[7; 512]).unwrap());
+    assert_eq!(c.gets(100), (1..=100).collect::<Vec<_>>());
+    // All up to 100, and none above.
+    let mut head = b"\x05\x01a".to_vec();
+    let mut rest = a.local().identity.epoch;
+    while rest > 0 {
+        head.push((rest & 0x7f) as u8 | if rest > 0x7f { 0x80 } else { 0 });
+        rest >>= 7;
+    }
+    head.extend([100, 0]);
+    await_that("it is written", || {
+        fs::read(&file).is_ok_and(|bytes| bytes.windows(head.len()).any(|part| part == head))
+    });
+    c.kill();
+    println!("{} are still passed on", a.metrics().queued_broadcasts);
+    let c = Process::start("c", bind, &file, None);
+    c.sees(3);
+    await_that("its new life is listed", || epochs().iter().all(|epoch| *epoch > before));
+    a.broadcast("t", b"the next").unwrap();
+    assert_eq!(c.gets(101), [101]);
 }
 
 /// Row 9 of what is promised, with processes: all at once, no seeds.
@@ -355,7 +411,10 @@ fn the_program_of_the_document_shows_a_file() {
     let a = Gossip::start(GossipConfig::local("node-a").bind("127.0.0.1:0")).unwrap();
     let addr = a.local().addr;
     let b = Gossip::start(config("b", &file).seed(addr.to_string())).unwrap();
-    b.wait_for(2, LONG).unwrap();
+    see_each_other(&a, &b);
+    let inbox = b.inbox("t").unwrap();
+    a.broadcast("t", b"x").unwrap();
+    inbox.recv_timeout(LONG).unwrap();
     b.shutdown().unwrap();
     let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operating/STATE_FILE.md");
     let document = fs::read_to_string(document).unwrap();
@@ -364,7 +423,8 @@ fn the_program_of_the_document_shows_a_file() {
     let text = String::from_utf8(shown.stdout).unwrap();
     assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
     let life = format!("life {}", b.local().identity.epoch);
-    let words = [&*life, "member ('node-a', '127.0.0.1 port", "'live'", "left"];
+    let head = format!("head ('node-a', 'epoch {}', 'all up to 1')", a.local().identity.epoch);
+    let words = [&*life, "member ('node-a', '127.0.0.1 port", "'live'", "left", &head];
     assert!(words.iter().all(|words| text.contains(words)), "{text}");
     assert!(text.contains(&format!("port {}'", addr.port())), "{text}");
     assert!(text.ends_with("0 bytes cannot be read\n"), "{text}");

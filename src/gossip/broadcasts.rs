@@ -119,8 +119,9 @@ impl Gossip {
     ///
     /// Every member that stays live and connected for a minute gets it, once, in the order in which this node broadcasts;
     /// unless more was broadcast in that minute than members keep (256, or 128 KiB). Who joins later may get the last of
-    /// before, that are still spreading, and is not told of the others; so it is with who restarts, whether it has a state
-    /// file or not. A node may broadcast 50 times a second, and 256 times at once.
+    /// before, that are still spreading, and is not told of the others; so it is with who restarts. With a [state
+    /// file](crate::GossipConfig::state_file) it gets none again that its inboxes got, but for the last second before it was
+    /// killed. A node may broadcast 50 times a second, and 256 times at once.
     ///
     /// ```
     /// use syncswim::{Gossip, GossipConfig};

@@ -107,7 +107,8 @@ pub struct GossipConfig {
     ///
     /// A node that starts anew begins a later epoch than the one in it, whatever the clock says. The members in it, failed ones
     /// too, are addresses to try: a moment after the seeds, until one has answered, and then like failed members.
-    /// After a leave they are not, unless [`rejoin_after_leave`](Self::rejoin_after_leave) says so.
+    /// After a leave they are not, unless [`rejoin_after_leave`](Self::rejoin_after_leave) says so. Broadcasts that an earlier life
+    /// got do not come again.
     ///
     /// A file that is torn or damaged keeps no node from starting: what can be read counts. That of another node or cluster does. A
     /// disk that is full or fails while the node runs is logged, counted and tried again, and the node goes on.

@@ -105,7 +105,8 @@ impl Running {
         let (running, threads) = Self::assemble(config, sockets, directory)?;
         let recording = record.map_or(Ok(()), |(path, limit)| running.recorder.start(&path, limit));
         running.node.list_itself();
-        let keeping = recording.and_then(|()| running.state.start(&running.publication.directory));
+        let keeping =
+            recording.and_then(|()| running.state.start(&running.node, &running.publication.directory));
         if let Err(error) = keeping.and_then(|()| running.spawn(threads)) {
             // Without its threads it cannot leave, and nobody knows it yet.
             let _ = running.abort();

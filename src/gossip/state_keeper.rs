@@ -1,18 +1,19 @@
 //! Keeps the state file of a node: on a thread of its own, `…-state`, which alone waits for the disk.
 //!
-//! It follows the node's events as any reader does, so the node never waits for it. Records are written in batches. What
-//! fails is counted, told once, and tried again by writing the whole file anew; the node goes on without.
+//! It follows the node's events as any reader does, and is told when readers got broadcasts, so the node never waits for it.
+//! Records are written in batches. What fails is counted, told once, and tried again by writing the whole file anew; the node
+//! goes on without.
 
 use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Weak},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, bounded, select};
 use parking_lot::Mutex;
 
 use super::{
@@ -21,6 +22,7 @@ use super::{
     counters::Counters,
     directory::{Directory, Members},
     events::Events,
+    shared_node::SharedNode,
 };
 use crate::{
     Error, Stop,
@@ -43,7 +45,7 @@ const LAST_WAIT: Duration = Duration::from_secs(1);
 /// The state file of a node, if it has one.
 #[derive(Debug)]
 pub(super) struct StateKeeper {
-    past: Option<EarlierLife>,
+    found: Option<Found>,
     /// Until the thread begins.
     work: Mutex<Option<Work<Disk>>>,
     running: Mutex<Option<Keeping>>,
@@ -61,7 +63,7 @@ impl StateKeeper {
     /// Reads the file of a node that starts.
     pub(super) fn read(config: &GossipConfig, counters: &Arc<Counters>) -> Result<Self, Error> {
         let Some(path) = &config.state_file else {
-            return Ok(Self { past: None, work: Mutex::default(), running: Mutex::default() });
+            return Ok(Self { found: None, work: Mutex::default(), running: Mutex::default() });
         };
         let swim = &config.swim;
         let names = (&*swim.cluster, &*swim.name);
@@ -78,18 +80,25 @@ impl StateKeeper {
             forget_unseen: swim.reap_failed_after,
             failed: false,
         };
-        Ok(Self { past: Some(found.past), work: Mutex::new(Some(work)), running: Mutex::default() })
+        Ok(Self { found: Some(found), work: Mutex::new(Some(work)), running: Mutex::default() })
     }
 
     /// What the node knows of its earlier life.
     pub(super) fn past(&self) -> Option<&EarlierLife> {
-        self.past.as_ref()
+        self.found.as_ref().map(|found| &found.past)
     }
 
     /// Begins to write what happens from now on, in a node that lists itself.
-    pub(super) fn start(&self, directory: &Arc<Directory>) -> Result<(), Error> {
+    pub(super) fn start(&self, node: &Arc<SharedNode>, directory: &Arc<Directory>) -> Result<(), Error> {
         let Some(work) = self.work.lock().take() else { return Ok(()) };
-        *self.running.lock() = Some(work.spawn(directory)?);
+        let (keeper, changed) = bounded(1);
+        node.drive(|endpoint, _| {
+            let heads = self.found.iter().flat_map(|found| found.heads.iter());
+            endpoint.broadcasts.restore(heads);
+            endpoint.broadcasts.keep(keeper);
+        });
+        let followed = Followed { directory: Arc::clone(directory), node: Arc::downgrade(node), changed };
+        *self.running.lock() = Some(work.spawn(followed)?);
         Ok(())
     }
 
@@ -135,6 +144,22 @@ struct Work<F: Files> {
     failed: bool,
 }
 
+/// What the thread keeps.
+#[derive(Debug)]
+struct Followed {
+    directory: Arc<Directory>,
+    node: Weak<SharedNode>,
+    /// Readers of the node got broadcasts.
+    changed: Receiver<()>,
+}
+
+/// What there is to do.
+enum Next {
+    TakeEvent,
+    Wait,
+    Write,
+}
+
 /// When something is due.
 #[derive(Debug)]
 struct Due {
@@ -154,13 +179,13 @@ impl Due {
 }
 
 impl<F: Files<File: Send> + Send + 'static> Work<F> {
-    fn spawn(self, directory: &Arc<Directory>) -> Result<Keeping, Error> {
+    fn spawn(self, followed: Followed) -> Result<Keeping, Error> {
         let (running, ended) = bounded::<()>(0);
         let abandoned = self.file.abandoned();
-        let (name, directory) = (format!("{}-state", self.node), Arc::clone(directory));
+        let name = format!("{}-state", self.node);
         let thread = std::thread::Builder::new().name(name.clone()).spawn(move || {
             let _running = running;
-            self.run(&directory);
+            self.run(&followed);
         });
         let thread = thread.map_err(|source| Error::Spawn { what: format!("thread {name}"), source })?;
         Ok(Keeping { ended, thread, abandoned })
@@ -169,51 +194,63 @@ impl<F: Files<File: Send> + Send + 'static> Work<F> {
 
 impl<F: Files> Work<F> {
     /// Writes until the node ends. A panic ends the keeping, and not the node.
-    fn run(mut self, directory: &Directory) {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.keep(directory))) {
+    fn run(mut self, followed: &Followed) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.keep(followed))) {
             self.tell_failure(&io::Error::other(message_of(&*panic)));
         }
     }
 
-    fn keep(&mut self, directory: &Directory) {
-        let mut events = self.follow(directory);
+    fn keep(&mut self, followed: &Followed) {
+        let mut events = self.follow(followed);
         let began = now();
         let mut due =
             Due { looked: began, waits: None, forget_unseen: began.checked_add(self.forget_unseen) };
-        self.write(StateFile::write);
+        self.write(followed, StateFile::write);
         loop {
             let wait = due.next(self.look, self.failed).saturating_duration_since(now());
-            match events.recv_timeout(wait) {
-                Ok(Event::Lagged { .. }) => events = self.follow(directory),
-                Ok(event) => self.file.note(&event, wall_millis()),
-                Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => {
+            let next = select! {
+                recv(events.receiver()) -> _ => Next::TakeEvent,
+                recv(followed.changed) -> _ => Next::Wait,
+                default(wait) => Next::Write,
+            };
+            match next {
+                Next::TakeEvent => match events.try_recv() {
+                    Ok(Event::Lagged { .. }) => events = self.follow(followed),
+                    Ok(event) => self.file.note(&event, wall_millis()),
+                    Err(TryRecvError::Empty) => {}
+                    Err(TryRecvError::Disconnected) => break,
+                },
+                Next::Wait => _ = due.waits.get_or_insert_with(now),
+                Next::Write => {
                     let now = now();
                     if due.forget_unseen.take_if(|at| *at <= now).is_some() {
                         self.file.forget_unseen();
                     }
-                    self.write(StateFile::write);
+                    self.write(followed, StateFile::write);
                     (due.looked, due.waits) = (now, None);
                 }
             }
             if self.file.waiting() >= BATCH {
-                self.write(StateFile::write);
+                self.write(followed, StateFile::write);
                 (due.looked, due.waits) = (now(), None);
             } else if self.file.waiting() > 0 {
                 due.waits.get_or_insert_with(now);
             }
         }
-        self.write(StateFile::finish);
+        self.write(followed, StateFile::finish);
     }
 
     /// The members now, and the events from now on.
-    fn follow(&mut self, directory: &Directory) -> Events {
-        let (members, events): (Members, Events) = directory.follow();
+    fn follow(&mut self, followed: &Followed) -> Events {
+        let (members, events): (Members, Events) = followed.directory.follow();
         self.file.note_all(&members, wall_millis());
         events
     }
 
-    fn write(&mut self, write: impl FnOnce(&mut StateFile<F>) -> io::Result<()>) {
+    fn write(&mut self, followed: &Followed, write: impl FnOnce(&mut StateFile<F>) -> io::Result<()>) {
+        if let Some(node) = followed.node.upgrade() {
+            node.drive(|endpoint, _| endpoint.broadcasts.take_changed(|head| self.file.note_head(head)));
+        }
         match write(&mut self.file) {
             Err(error) => self.tell_failure(&error),
             Ok(()) if std::mem::take(&mut self.failed) => {

@@ -1,5 +1,6 @@
 //! The thread that keeps a state file, on disks that fail.
 
+use crossbeam_channel::never;
 use parking_lot::MutexGuard;
 
 use super::*;
@@ -92,7 +93,8 @@ impl Rig {
             forget_unseen,
             failed: false,
         };
-        let (followed, abandoned) = (Arc::clone(&directory), work.file.abandoned());
+        let abandoned = work.file.abandoned();
+        let followed = Followed { directory: Arc::clone(&directory), node: Weak::new(), changed: never() };
         let run = move || capture::lines(|| work.run(&followed));
         let thread = Some(std::thread::Builder::new().spawn(run).unwrap());
         Self { disk, directory, counters, thread, abandoned }

@@ -1,7 +1,7 @@
 //! Broadcasts in a world: how to send them, what came of them, and what must hold of them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -170,12 +170,15 @@ struct Owed {
 ///
 /// - in a life of a host each comes at most once, and nothing comes that was not sent;
 /// - those of one origin come in its order, unless one was told to be missing before;
+/// - none comes again to a host that has it in its state file;
 /// - whoever stays connected for a minute after the sending has it then.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
     /// What the lives of origins sent, by number.
     sent: BTreeMap<Life, Vec<Vec<u8>>>,
-    got: HashMap<(usize, Life), Got>,
+    got: BTreeMap<(usize, Life), Got>,
+    /// What the state files of hosts say that they got.
+    kept: BTreeMap<(usize, Life), BTreeSet<u64>>,
     owed: Vec<Owed>,
     /// When the broadcasts of the last minute were sent.
     lately: VecDeque<Time>,
@@ -220,6 +223,20 @@ impl Rules {
         self.got.retain(|(at, _), _| *at != host);
     }
 
+    /// What a host got so far is in its state file.
+    pub(super) fn file_written(&mut self, host: usize) {
+        for ((at, origin), got) in &self.got {
+            if *at == host {
+                self.kept.entry((host, origin.clone())).or_default().extend(&got.seqs);
+            }
+        }
+    }
+
+    /// What a host has on its disk may be older than what was written.
+    pub(super) fn file_lost(&mut self, host: usize) {
+        self.kept.retain(|(at, _), _| *at != host);
+    }
+
     fn waits(&self) -> bool {
         !self.owed.is_empty()
     }
@@ -233,9 +250,14 @@ impl Rules {
         if sent.is_none_or(|sent| **sent != *item.payload) && !self.lenient {
             return Some(("nothing is received that nobody broadcast", what("forged")));
         }
-        let got = self.got.entry((host, item.origin.clone())).or_default();
+        let place = (host, item.origin.clone());
+        let kept = self.kept.get(&place).is_some_and(|kept| kept.contains(&item.seq));
+        let got = self.got.entry(place).or_default();
         if !got.seqs.insert(item.seq) {
             return Some(("a broadcast is received once", what("twice")));
+        }
+        if kept {
+            return Some(("what is in a state file is not received again", what("again")));
         }
         let in_order = match late {
             true => item.seq < got.last && got.missing > 0,

@@ -5,12 +5,12 @@ use std::{collections::BTreeSet, io, mem, sync::Arc};
 use super::{
     files::Files,
     record::{HEADER, Record, header},
-    state::{Remembered, State},
+    state::{Heads, Remembered, State},
 };
 use crate::{
     Stop,
     swim::{EarlierLife, Event, Member, MemberState},
-    wire::hash,
+    wire::{data::BroadcastHead, hash},
 };
 
 /// A file that has grown to so many bytes, and to so many times what it had when it was written anew, is written anew.
@@ -25,7 +25,7 @@ pub(crate) struct StateFile<F: Files> {
     /// This node's name.
     node: Arc<str>,
     state: State,
-    /// Members of an earlier life that were not seen again in this one.
+    /// Members of an earlier life, and origins of broadcasts, that were not seen again in this one.
     unseen: BTreeSet<Arc<str>>,
     /// `None` until the file was written anew, at first, and after a failure.
     open: Option<Open<F::File>>,
@@ -50,6 +50,8 @@ struct Open<T> {
 pub(crate) struct Found {
     /// What the new life is told.
     pub(crate) past: EarlierLife,
+    /// Which broadcasts it does not get again.
+    pub(crate) heads: Heads,
     /// Whether the earlier life ended with a leave, so that its members are not looked for.
     pub(crate) left: bool,
     /// Bytes that could not be read: a crash has cut the last record off, or the file was damaged.
@@ -75,12 +77,14 @@ impl<F: Files> StateFile<F> {
         }
         let mut past = state.past();
         past.members.truncate(most);
-        let unseen: BTreeSet<_> = past.members.iter().map(|(name, _)| Arc::clone(name)).collect();
+        let mut unseen: BTreeSet<_> = past.members.iter().map(|(name, _)| Arc::clone(name)).collect();
         state.members.retain(|name, _| unseen.contains(name));
+        unseen.extend(state.heads.origins().cloned());
+        let heads = state.heads.clone();
         let (open, pending, waiting) = (None, Vec::new(), 0);
         let (node, abandoned) = (node.into(), Stop::new());
         let file = Self { files, header, node, state, unseen, open, pending, waiting, abandoned };
-        Ok((file, Found { past, left, damaged }))
+        Ok((file, Found { past, heads, left, damaged }))
     }
 
     /// Takes in what happened, at this wall-clock time in milliseconds since 1970.
@@ -94,8 +98,9 @@ impl<F: Files> StateFile<F> {
     /// Takes in all members, in place of events that were missed.
     pub(crate) fn note_all(&mut self, members: &[Member], wall: u64) {
         let listed: BTreeSet<_> = members.iter().map(|member| &member.name).collect();
-        let known = self.state.members.keys().filter(|name| !listed.contains(*name));
-        let gone: Vec<_> = known.filter(|name| !self.unseen.contains(*name)).cloned().collect();
+        let known = self.state.members.keys().chain(self.state.heads.origins());
+        let is_gone = |name: &&Arc<str>| !listed.contains(*name) && !self.unseen.contains(*name);
+        let gone: Vec<_> = known.filter(is_gone).cloned().collect();
         gone.iter().for_each(|name| self.forget(name));
         members.iter().for_each(|member| self.note_member(member, wall));
     }
@@ -104,10 +109,14 @@ impl<F: Files> StateFile<F> {
         if *member.name == *self.node {
             return self.note_own(member);
         }
-        if member.state == MemberState::Left {
-            return self.forget(&member.name);
-        }
         self.unseen.remove(&member.name);
+        if member.state == MemberState::Left {
+            // What it broadcast may come again as long as it is listed.
+            if self.state.members.contains_key(&member.name) {
+                self.put(&Record::Gone(&member.name));
+            }
+            return;
+        }
         let (addr, epoch, live) = (member.addr, member.identity.epoch, member.state.is_live());
         let known = self.state.members.get(&member.name);
         if known.is_some_and(|known| (known.addr, known.epoch, known.live) == (addr, epoch, live)) {
@@ -135,9 +144,16 @@ impl<F: Files> StateFile<F> {
 
     fn forget(&mut self, name: &str) {
         self.unseen.remove(name);
-        if self.state.members.contains_key(name) {
+        if self.state.heads.has(name) {
+            self.put(&Record::Forgotten(name));
+        } else if self.state.members.contains_key(name) {
             self.put(&Record::Gone(name));
         }
+    }
+
+    /// Takes in which broadcasts of a life of another readers got.
+    pub(crate) fn note_head(&mut self, head: &BroadcastHead<'_>) {
+        self.put(&Record::Head(*head));
     }
 
     fn put(&mut self, record: &Record<'_>) {

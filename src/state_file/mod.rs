@@ -13,10 +13,12 @@
 //!
 //! a record  length of kind and body u16 LE · CRC-32 of length, kind and body u32 LE · kind u8 · body (postcard)
 //!
-//! 1  life    epoch                                        a life begins
-//! 2  member  name · address · epoch · live · since        as it is known now
-//! 3  gone    name                                         it is remembered no longer
+//! 1  life       epoch                                     a life begins
+//! 2  member     name · address · epoch · live · since     as it is known now
+//! 3  gone       name                                      it is remembered no longer
 //! 4  left                                                 this node has left the cluster
+//! 5  head       origin · epoch · below · above            which broadcasts of a life readers got, as in a BroadcastHead
+//! 6  forgotten  name                                      as gone, and its heads are as well
 //! ```
 //!
 //! Records of other kinds are skipped, and what stands behind a known body is not read: later versions may add both.

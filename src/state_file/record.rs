@@ -4,6 +4,8 @@ use std::{io, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::wire::data::{BroadcastHead, WINDOW};
+
 /// What every file begins with; the last byte is the version of the layout.
 const MAGIC: [u8; 8] = *b"swimsta\x01";
 /// Bytes of the header.
@@ -22,6 +24,10 @@ pub(super) enum Record<'a> {
     Gone(&'a str),
     /// This node has left.
     Left,
+    /// Which broadcasts of a life of an origin this node's readers got.
+    Head(BroadcastHead<'a>),
+    /// Neither a member is remembered any longer nor what it broadcast.
+    Forgotten(&'a str),
 }
 
 /// What is kept of a member.
@@ -103,6 +109,8 @@ impl<'a> Record<'a> {
             2 => taken(body).map(Self::Member),
             3 => taken(body).map(Self::Gone),
             4 => Some(Self::Left),
+            5 => taken(body).filter(|head: &BroadcastHead<'_>| head.above.len() <= WINDOW).map(Self::Head),
+            6 => taken(body).map(Self::Forgotten),
             _ => None,
         }
     }
@@ -114,6 +122,8 @@ impl<'a> Record<'a> {
             Self::Member(entry) => append(bytes, 2, entry),
             Self::Gone(name) => append(bytes, 3, name),
             Self::Left => append(bytes, 4, &()),
+            Self::Head(head) => append(bytes, 5, head),
+            Self::Forgotten(name) => append(bytes, 6, name),
         }
     }
 }

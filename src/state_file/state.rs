@@ -3,7 +3,10 @@
 use std::{cmp::Reverse, collections::BTreeMap, io, net::SocketAddr, sync::Arc};
 
 use super::record::{self, Entry, HEADER, Record};
-use crate::swim::EarlierLife;
+use crate::{swim::EarlierLife, wire::data::BroadcastHead};
+
+/// Lives of one name of which is kept what readers got.
+const MAX_LIVES: usize = 2;
 
 /// What a node remembers beyond its end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,6 +16,7 @@ pub(super) struct State {
     /// Whether that life ended with a leave.
     pub(super) left: bool,
     pub(super) members: BTreeMap<Arc<str>, Remembered>,
+    pub(super) heads: Heads,
 }
 
 /// A member that is remembered.
@@ -22,6 +26,38 @@ pub(super) struct Remembered {
     pub(super) epoch: u64,
     pub(super) live: bool,
     pub(super) since: u64,
+}
+
+/// Which broadcasts readers got of the last lives of each origin.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Heads(BTreeMap<Arc<str>, Lives>);
+
+/// Of each epoch `below` and `above`, as in a [`BroadcastHead`].
+type Lives = BTreeMap<u64, (u64, Vec<u8>)>;
+
+impl Heads {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = BroadcastHead<'_>> {
+        self.0.iter().flat_map(|(origin, lives)| {
+            let heads = lives.iter();
+            heads.map(move |(&epoch, &(below, ref above))| BroadcastHead { origin, epoch, below, above })
+        })
+    }
+
+    pub(super) fn origins(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.0.keys()
+    }
+
+    pub(super) fn has(&self, origin: &str) -> bool {
+        self.0.contains_key(origin)
+    }
+
+    fn put(&mut self, &BroadcastHead { origin, epoch, below, above }: &BroadcastHead<'_>) {
+        let lives = self.0.entry(origin.into()).or_default();
+        lives.insert(epoch, (below, above.to_vec()));
+        if lives.len() > MAX_LIVES {
+            lives.pop_first();
+        }
+    }
 }
 
 impl State {
@@ -46,6 +82,7 @@ impl State {
         if self.left {
             Record::Left.write(&mut file);
         }
+        self.heads.iter().for_each(|head| Record::Head(head).write(&mut file));
         file
     }
 
@@ -62,7 +99,12 @@ impl State {
                 }
             }
             Record::Gone(name) => drop(self.members.remove(*name)),
+            Record::Forgotten(name) => {
+                self.members.remove(*name);
+                self.heads.0.remove(*name);
+            }
             Record::Left => self.left = true,
+            Record::Head(head) => self.heads.put(head),
         }
     }
 

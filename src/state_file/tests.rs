@@ -13,7 +13,11 @@ use super::{
 use crate::{
     sim::disk::ModelDisk,
     swim::{EarlierLife, Event, Identity, Member, MemberState, Origin, Time},
-    wire::{Tags, hash},
+    wire::{
+        Tags,
+        data::{BroadcastHead, WINDOW},
+        hash,
+    },
 };
 
 const NAMES: (&str, &str) = ("blue", "me");
@@ -45,6 +49,11 @@ fn failed(name: &str, last: u8) -> Event {
     Event::Suspected { member: member(name, last, 5, MemberState::Failed) }
 }
 
+/// All up to a number, and two above.
+fn head(origin: &str, epoch: u64, below: u64) -> Record<'_> {
+    Record::Head(BroadcastHead { origin, epoch, below, above: &[5] })
+}
+
 fn read(disk: ModelDisk) -> (StateFile<ModelDisk>, Found) {
     StateFile::read(disk, NAMES, 100, true).unwrap()
 }
@@ -68,8 +77,14 @@ fn file() -> (Vec<u8>, Vec<State>) {
         Some(Record::Member(entry("a", addr(1), true))),
         Some(Record::Member(entry("node-b", v6, false))),
         None,
+        Some(head("a", 1_700_000_000_000, 1)),
+        Some(head("node-b", 1_600_000_000_000, 9)),
+        Some(head("a", 1_700_000_000_000, 700)),
         Some(Record::Member(entry("a", addr(2), false))),
         Some(Record::Gone("node-b")),
+        Some(Record::Forgotten("node-b")),
+        Some(head("a", 1_800_000_000_000, 2)),
+        Some(head("a", 1_900_000_000_000, 3)),
         Some(Record::Left),
         Some(Record::Life(1_800_000_000_000)),
     ];
@@ -78,7 +93,7 @@ fn file() -> (Vec<u8>, Vec<State>) {
     for record in &records {
         match record {
             Some(record) => record.write(&mut file),
-            None => append(&mut file, 200, &"heads of broadcasts"),
+            None => append(&mut file, 200, &"of a later version"),
         }
         record.iter().for_each(|record| state.apply(record));
         states.push(state.clone());
@@ -139,17 +154,21 @@ fn the_bytes_are_those_of_the_documents() {
     Record::Member(entry).write(&mut file);
     Record::Gone("b").write(&mut file);
     Record::Left.write(&mut file);
+    head("b", 1, 300).write(&mut file);
+    Record::Forgotten("b").write(&mut file);
     let hex: String = file.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hex, GOLDEN);
 }
 
-/// The header; a life of epoch 300; a member b; b is gone; a leave.
+/// The header; a life of epoch 300; a member b; b is gone; a leave; of b's life 1 all up to 300, 302 and 304; b is forgotten.
 const GOLDEN: &str = concat!(
     "7377696d7374610101c2166f6745f33a423e95a8",
     "03003375fc6c01ac02",
     "0d00f6e39b9b020162000a0000018a3e010102",
     "0300a1026339030162",
     "01003c77eef904",
+    "0800ae1dde0b05016201ac020105",
+    "03004ac0a83f060162",
 );
 
 #[test]
@@ -409,6 +428,49 @@ fn who_is_not_met_for_long_is_forgotten() {
     assert_eq!(names(&next), Vec::<Arc<str>>::new());
 }
 
+#[test]
+fn what_readers_got_is_kept_of_two_lives_of_each_origin_until_it_is_listed_no_longer() {
+    let (mut state, _) = read(ModelDisk::default());
+    let note = |state: &mut StateFile<ModelDisk>, origin: &str, epoch, below| {
+        state.note_head(&BroadcastHead { origin, epoch, below, above: &[] });
+    };
+    let kept = |state: &StateFile<ModelDisk>| -> Vec<_> {
+        let heads = state.state().heads.iter();
+        heads.map(|head| (head.origin.to_owned(), head.epoch, head.below)).collect()
+    };
+    ["a", "b"].into_iter().for_each(|name| state.note(&joined(name, 1), 1));
+    for (epoch, below) in [(5, 1), (6, 2), (5, 3), (7, 4)] {
+        note(&mut state, "a", epoch, below);
+    }
+    note(&mut state, "b", 5, 9);
+    let all = [("a".to_owned(), 6, 2), ("a".to_owned(), 7, 4), ("b".to_owned(), 5, 9)];
+    assert_eq!(kept(&state), all);
+    // What a member broadcast may come again after it has left, also in the next life.
+    (0..2).for_each(|_| state.note(&left("a"), 2));
+    state.finish().unwrap();
+    let (mut next, found) = read(state.into_files());
+    assert_eq!(found.heads.iter().map(|head| head.below).collect::<Vec<_>>(), [2, 4, 9]);
+    assert_eq!((kept(&next), next.state().members.len()), (all.to_vec(), 1));
+    next.note(&left("a"), 3);
+    next.note_all(&[member("a", 1, 5, MemberState::Left)], 3);
+    assert_eq!(kept(&next), all, "it is listed, and b may still be met");
+    next.note(&Event::Reaped { member: member("a", 1, 5, MemberState::Left) }, 4);
+    assert_eq!(kept(&next), all[2..]);
+    next.forget_unseen();
+    assert_eq!(kept(&next), []);
+    next.finish().unwrap();
+    assert_eq!(stored(&next.into_files()).heads, Default::default());
+}
+
+#[test]
+fn a_head_that_no_node_writes_is_skipped() {
+    let mut file = own().to_vec();
+    append(&mut file, 5, &("b", 1_u64, 2_u64, vec![0xff_u8; WINDOW + 1]));
+    append(&mut file, 5, &"cut off");
+    append(&mut file, 1, &7_u64);
+    assert_eq!(parse(&file), State { epoch: 7, ..State::default() });
+}
+
 /// Something that happens to a node.
 fn any_event() -> impl Strategy<Value = Event> {
     let states = [MemberState::Alive, MemberState::Suspect, MemberState::Failed, MemberState::Left];
@@ -425,13 +487,19 @@ proptest! {
     /// Whatever happens, and however it is cut into batches, the file says what is in memory, and after a power cut something that was.
     #[test]
     fn the_file_says_what_the_node_knows(
-        events in prop::collection::vec((any_event(), any::<bool>()), 0..60),
+        events in prop::collection::vec((any_event(), 0..9_u64, any::<bool>()), 0..60),
         seed in any::<u64>(),
     ) {
         let (mut state, _) = read(ModelDisk::default());
         let mut states = vec![State::default()];
-        for (event, writes) in &events {
-            state.note(event, 7);
+        for (event, below, writes) in &events {
+            match event.member().filter(|_| *below > 5) {
+                Some(Member { name, identity, .. }) => {
+                    let (origin, epoch) = (&**name, identity.epoch);
+                    state.note_head(&BroadcastHead { origin, epoch, below: *below, above: &[] });
+                }
+                None => state.note(event, 7),
+            }
             states.push(state.state().clone());
             if *writes {
                 state.write().unwrap();

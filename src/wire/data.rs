@@ -145,7 +145,7 @@ pub(crate) struct DataHello {
 }
 
 /// Which broadcasts of a life of an origin the sender knows.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BroadcastHead<'a> {
     pub(crate) origin: &'a str,
     pub(crate) epoch: u64,

@@ -3,12 +3,13 @@
 //! A broadcast is named by its origin, the origin's life and a number that the origin counts. Which numbers of each life are
 //! known decides alone what is new (`window`). It spreads as a rumour behind the protocol's updates (`queue`), and a rumour may
 //! miss somebody: a later number or a digest that differs shows it, and what is missing comes out of another member's `log`
-//! (`repair`). `origin` keeps the order, `confirm` tells the origin who has it; `send` says what goes into packets, `item` is one
-//! broadcast, `commands` are what an application calls.
+//! (`repair`). `origin` keeps the order, `confirm` tells the origin who has it; `send` says what goes into packets, `kept` what a
+//! state file keeps, `item` is one broadcast, `commands` are what an application calls.
 
 mod commands;
 mod confirm;
 mod item;
+mod kept;
 mod log;
 mod origin;
 mod queue;
@@ -106,6 +107,9 @@ pub(crate) struct Broadcasts {
     took_over: bool,
     /// When the present life of each name was first listed: what came before is not for it. One that returns keeps its time.
     arrivals: BTreeMap<Arc<str>, (u64, Time)>,
+    /// Whether readers may have got something that no state file has yet, and who keeps one.
+    changed: bool,
+    keeper: Option<Sender<()>>,
     /// The counters are of interest alone.
     counted: Metrics,
     now: Time,
@@ -138,6 +142,8 @@ impl Broadcasts {
             joined: None,
             took_over: false,
             arrivals: BTreeMap::new(),
+            changed: false,
+            keeper: None,
             counted: Metrics::default(),
             now: node.now(),
         }
@@ -289,6 +295,7 @@ impl Broadcasts {
         self.reschedule(life, due, next);
         self.count_lost(before);
         self.refresh(node, life);
+        self.note_change(life);
     }
 
     fn reschedule(&mut self, life: &Life, before: Option<Time>, next: Option<Time>) {

@@ -42,6 +42,8 @@ pub(super) struct Heard {
     since: Time,
     used: u64,
     pub(super) implausible: u64,
+    /// What a state file has of it.
+    kept: Window,
     /// Its part of the digest; 0 while it has none.
     pub(super) share: u64,
     /// How many are passed on.
@@ -68,6 +70,7 @@ impl Heard {
             since,
             used: 0,
             implausible: 0,
+            kept: Window::default(),
             share: 0,
             passed: Bucket::default(),
             told: below,
@@ -77,6 +80,18 @@ impl Heard {
             lost: None,
             doubted: None,
         }
+    }
+
+    /// An earlier life of this node has handed these to readers.
+    pub(super) fn restore(&mut self, window: Window) {
+        (self.window, self.kept, self.told) = (window, window, window.below());
+    }
+
+    /// What readers got, or were told to be lost, if that has changed: without what waits for an earlier one.
+    pub(super) fn take_change(&mut self) -> Option<Window> {
+        let mut window = self.window;
+        self.held.keys().for_each(|seq| window.remove(*seq));
+        (std::mem::replace(&mut self.kept, window) != window).then_some(window)
     }
 
     /// What its part of the digest is while its origin is live.
@@ -265,6 +280,25 @@ mod tests {
         assert_eq!(rig.take(BEGIN + HOLD, [6]), "6");
         assert_eq!(rig.take(BEGIN + HOLD * 2, [4, 4]), "~4", "late, once");
         assert_eq!((rig.heard.due(), rig.heard.window), (None, Window::up_to(6)));
+    }
+
+    #[test]
+    fn what_waits_for_an_earlier_one_is_not_kept_and_comes_in_the_next_life() {
+        let mut rig = Rig::new();
+        assert_eq!(
+            (rig.take(BEGIN, [1, 2, 4]), rig.heard.take_change()),
+            ("1 2".into(), Some(Window::up_to(2)))
+        );
+        assert_eq!(rig.heard.take_change(), None, "it is told once");
+        assert_eq!(rig.expire(BEGIN + HOLD).0, "4+1");
+        assert_eq!(rig.take(BEGIN + HOLD, [6]), "");
+        let kept = rig.heard.take_change().unwrap();
+        let mut next = Rig::new();
+        next.heard.restore(kept);
+        assert_eq!(next.heard.take_change(), None);
+        assert_eq!(next.take(BEGIN, [1, 2, 4, 6]), "");
+        assert_eq!(next.take(BEGIN, [3]), "3");
+        assert_eq!(next.take(BEGIN, [4, 5, 6]), "5 6");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Broadcasts, Item, is_plausible, origin::Heard, window::Window};
+use super::{Broadcasts, Item, is_plausible, kept::with_head, origin::Heard, window::Window};
 use crate::{
     swim::{Life, Node, Time},
     wire::{
@@ -245,11 +245,5 @@ fn lacks(exchange: &mut Exchange, life: Life, window: Window) {
 }
 
 fn put_head(packet: &mut Writer<'_>, life: &Life, window: &Window) -> bool {
-    let (bytes, len) = window.bytes();
-    packet.message(&BroadcastHead {
-        origin: &life.name,
-        epoch: life.epoch,
-        below: window.below(),
-        above: &bytes[..len],
-    })
+    with_head(life, window, |head| packet.message(head))
 }

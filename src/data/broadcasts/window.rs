@@ -80,6 +80,13 @@ impl Window {
         Some(given_up)
     }
 
+    /// Forgets a number above the first that is missing.
+    pub(super) fn remove(&mut self, seq: u64) {
+        if let Some(bit) = seq.checked_sub(self.below.saturating_add(2)).filter(|bit| *bit < WIDTH) {
+            self.above[bit as usize / 64] &= !(1 << (bit % 64));
+        }
+    }
+
     /// Has all numbers up to this one count as known, and says how many were not.
     pub(super) fn give_up_to(&mut self, limit: u64) -> u64 {
         let ahead = limit.saturating_sub(self.below);
@@ -167,6 +174,19 @@ mod tests {
             assert_eq!((new, window), (256, Window::up_to(numbers.iter().copied().max().unwrap())));
             numbers.iter_mut().for_each(|seq| *seq += 256);
         }
+    }
+
+    #[test]
+    fn a_number_can_be_forgotten() {
+        let of = |numbers: &[u64]| {
+            let mut window = Window::default();
+            numbers.iter().for_each(|seq| _ = window.insert(*seq));
+            window
+        };
+        let mut window = of(&[1, 2, 4, 70, 258]);
+        [0, 1, 2, 3, 5, 70, 258, 259, 260, 1000, u64::MAX].iter().for_each(|seq| window.remove(*seq));
+        assert_eq!(window, of(&[1, 2, 4]));
+        Window::up_to(u64::MAX).remove(u64::MAX);
     }
 
     #[test]

@@ -190,6 +190,41 @@ fn an_origin_that_restarts_counts_anew_and_a_receiver_that_restarts_gets_none_of
     assert_eq!((numbers(&world, 4, "n1").len(), numbers(&world, 0, "n1").len()), (20, 20));
 }
 
+/// While a burst is still spreading: the checks see to it that nothing of the file comes again.
+#[test]
+fn a_receiver_that_restarts_with_its_state_file_gets_none_twice_and_all_that_comes() {
+    let mut spreading = 0;
+    for seed in seeds(8) {
+        let mut world = World::new(seed);
+        world.keep_state(false);
+        world.start_cluster(6, Config::lan);
+        world.run_for(30 * SECOND);
+        world.net.lose([0.0, 0.2][seed as usize % 2]);
+        (0..200).for_each(|_| _ = world.broadcast(0, "t", &[7; 500]).unwrap());
+        // Of some it has got a part only, with holes.
+        world.run_for(SECOND / 2 * (seed as u32 / 2 % 4));
+        let before: Vec<u64> = numbers(&world, 4, "n0");
+        world.run_for(2 * SECOND);
+        let queued: Vec<_> = (0..6).map(|host| world.metrics(host).queued_broadcasts).collect();
+        println!("seed {seed}: {} came, and {queued:?} still spread", before.len());
+        spreading += queued.iter().filter(|queued| **queued > 0).count();
+        world.restart(4);
+        let life = world.node(4).own_life();
+        let lists_it = |world: &World, host| world.node(host).known_life("n4") == Some((life.clone(), true));
+        let all_do = |world: &World| [0, 1, 2, 3, 5].iter().all(|host| lists_it(world, *host));
+        world.run_until("its new life is listed by all", 20 * SECOND, |world| {
+            all_do(world) && world.node(4).live() == 6
+        });
+        let sent: Vec<u64> = (0..50).map(|_| world.broadcast(0, "t", b"after").unwrap()).collect();
+        world.run_for(40 * SECOND);
+        let got = numbers(&world, 4, "n0");
+        assert!(got.iter().all(|seq| !before.contains(seq)), "{before:?} and then {got:?}");
+        let after: Vec<u64> = got.into_iter().filter(|seq| *seq > 200).collect();
+        assert_eq!((after, world.metrics(4).lost_broadcasts), (sent, 0), "seed {seed}");
+    }
+    assert!(spreading > 0, "what spreads no more cannot come again");
+}
+
 #[test]
 fn who_joins_later_gets_none_of_before_and_all_that_comes() {
     let mut world = settled(4);
@@ -368,6 +403,9 @@ fn play(seed: u64) {
     let mut world = World::new(seed);
     let mut rng = fastrand::Rng::with_seed(seed);
     let n = 2 + rng.usize(..8);
+    if seed.is_multiple_of(2) {
+        world.keep_state(true);
+    }
     world.start_cluster(n, Config::lan);
     world.hosts.iter_mut().for_each(|host| host.seeds = (0..n).map(addr).collect());
     world.net.duplication = [0.0, 0.3][rng.usize(..2)];

@@ -13,7 +13,7 @@ use crate::{
 impl World {
     pub(super) fn boot(&mut self, at: usize) {
         self.learn_new_address(at);
-        let past = self.read_state(at);
+        let found = self.read_state(at);
         let seed = self.rng.u128(..);
         let right = self.epoch();
         let host = &mut self.hosts[at];
@@ -23,13 +23,15 @@ impl World {
         let mut node = Node::new(host.config.clone(), start, now);
         let seeks = !host.seeds.is_empty();
         self.record_life(at, &mut node);
-        past.iter().for_each(|past| node.rejoin(now, past));
+        found.iter().for_each(|found| node.rejoin(now, &found.past));
         self.begin_state(at, &node);
         if seeks {
             node.seek_seeds(now);
         }
         let host = &mut self.hosts[at];
-        host.endpoint = Some(Box::new(Endpoint::new(node)));
+        let mut endpoint = Endpoint::new(node);
+        endpoint.broadcasts.restore(found.iter().flat_map(|found| found.heads.iter()));
+        host.endpoint = Some(Box::new(endpoint));
         host.left = false;
         host.life += 1;
         (host.booted, host.received) = (self.now, Vec::new());

@@ -1,11 +1,11 @@
 //! State files of the nodes of a world, each on a disk of its machine.
 
-use std::{mem, time::Duration};
+use std::{io, mem, time::Duration};
 
-use super::World;
+use super::{super::disk::ModelDisk, World};
 use crate::{
-    state_file::StateFile,
-    swim::{EarlierLife, Node},
+    state_file::{Found, StateFile},
+    swim::Node,
 };
 
 /// As the driver has them: records that are written at once, and how long the first of them waits.
@@ -48,10 +48,13 @@ impl World {
         let disk = &mut self.hosts[host].disk;
         disk.now = self.now;
         disk.cut_power(&mut self.rng);
+        if let Some(checker) = &mut self.checker {
+            checker.broadcasts.file_lost(host);
+        }
     }
 
     /// What a life that begins knows of the one before.
-    pub(super) fn read_state(&mut self, at: usize) -> Option<EarlierLife> {
+    pub(super) fn read_state(&mut self, at: usize) -> Option<Found> {
         let rejoin_after_leave = self.state_files?;
         let host = &mut self.hosts[at];
         let (disk, config) = (mem::take(&mut host.disk), &host.config);
@@ -60,7 +63,7 @@ impl World {
         let (file, found) = read.expect("a state file keeps no node from starting");
         host.state = Some(file);
         host.forgets_unseen = Some(self.now + host.config.reap_failed_after);
-        Some(found.past)
+        Some(found)
     }
 
     /// A life has begun; or one that goes on begins to keep a file.
@@ -81,23 +84,33 @@ impl World {
         if host.forgets_unseen.take_if(|at| *at <= now).is_some() {
             state.forget_unseen();
         }
-        if state.waiting() == 0 {
+        let has_changed = host.endpoint.as_ref().is_some_and(|endpoint| endpoint.broadcasts.has_changed());
+        if state.waiting() == 0 && !has_changed {
             return;
         }
         let since = *host.state_waits.get_or_insert(now);
         if state.waiting() >= BATCH || now.since(since) >= PATIENCE {
             host.state_waits = None;
-            state.files_mut().now = now;
-            let _ = state.write();
+            self.put_state(at, StateFile::write);
+        }
+    }
+
+    fn put_state(&mut self, at: usize, write: impl FnOnce(&mut StateFile<ModelDisk>) -> io::Result<()>) {
+        let host = &mut self.hosts[at];
+        let (Some(state), Some(endpoint)) = (&mut host.state, &mut host.endpoint) else { return };
+        endpoint.broadcasts.take_changed(|head| state.note_head(head));
+        state.files_mut().now = self.now;
+        // What fails is tried again later.
+        if write(state).is_ok()
+            && let Some(checker) = &mut self.checker
+        {
+            checker.broadcasts.file_written(at);
         }
     }
 
     /// A process that ends by itself writes all.
     pub(super) fn finish_state(&mut self, at: usize) {
-        if let Some(state) = &mut self.hosts[at].state {
-            state.files_mut().now = self.now;
-            let _ = state.finish();
-        }
+        self.put_state(at, StateFile::finish);
     }
 
     /// The process is gone; the disk stays.

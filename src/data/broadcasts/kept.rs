@@ -1,0 +1,86 @@
+//! What a state file keeps of broadcasts: which of them readers got, so that the node's next life does not get them again.
+
+use std::sync::Arc;
+
+use crossbeam_channel::Sender;
+
+use super::{Broadcasts, is_plausible, window::Window};
+use crate::{
+    swim::Life,
+    wire::{data::BroadcastHead, message::is_name},
+};
+
+impl Broadcasts {
+    /// From now on, who keeps a state file is told when there is more for [`take_changed`](Self::take_changed).
+    pub(crate) fn keep(&mut self, keeper: Sender<()>) {
+        self.keeper = Some(keeper);
+    }
+
+    /// Goes on from what an earlier life of this node has kept. What was sent meanwhile is of before this life's time, as for any
+    /// other who joins.
+    pub(crate) fn restore<'a>(&mut self, heads: impl Iterator<Item = BroadcastHead<'a>>) {
+        for BroadcastHead { origin, epoch, below, above } in heads {
+            let window = Window::of_head(below, above);
+            if is_name(origin) && *origin != *self.own.name && is_plausible(window.highest(), 0) {
+                self.heard_or_new(Life { name: origin.into(), epoch }, 0).restore(window);
+            }
+        }
+    }
+
+    /// Something went to readers, or was told to be lost.
+    pub(super) fn note_change(&mut self, life: &Life) {
+        if life.name != self.own.name && !std::mem::replace(&mut self.changed, true) {
+            // A keeper that was told already comes; one that is gone keeps nothing.
+            self.keeper.iter().for_each(|keeper| _ = keeper.try_send(()));
+        }
+    }
+
+    /// Whether there may be something for [`take_changed`](Self::take_changed).
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn has_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// Tells what is to be kept of each life of others of which readers got something since this was last called.
+    pub(crate) fn take_changed(&mut self, mut keep: impl FnMut(&BroadcastHead<'_>)) {
+        if !std::mem::take(&mut self.changed) {
+            return;
+        }
+        let own = Arc::clone(&self.own.name);
+        for heard in self.lives.values_mut().flatten().filter(|heard| heard.life.name != own) {
+            if let Some(window) = heard.take_change() {
+                with_head(&heard.life, &window, &mut keep);
+            }
+        }
+    }
+}
+
+/// What is known of a life, as it is said and kept.
+pub(super) fn with_head<R>(life: &Life, window: &Window, act: impl FnOnce(&BroadcastHead<'_>) -> R) -> R {
+    let (bytes, len) = window.bytes();
+    act(&BroadcastHead { origin: &life.name, epoch: life.epoch, below: window.below(), above: &bytes[..len] })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::swim::{Config, Node, Start, Time};
+
+    #[test]
+    fn whatever_a_file_says_is_restored_or_passed_over() {
+        let start = Start::new(([10, 0, 0, 1], 1).into(), 1, 1);
+        let node = Node::new(Config::lan("me"), start, Time::ZERO);
+        let mut all = Broadcasts::new(&node);
+        let heads = [("a", 1, 0), ("a", 2, u64::MAX), ("b", u64::MAX, 7), ("me", 1, 7), ("", 1, 7)];
+        let head = |(origin, epoch, below)| BroadcastHead { origin, epoch, below, above: &[0xff; 32] };
+        all.restore(heads.map(head).into_iter());
+        let known: Vec<_> =
+            all.lives.values().flatten().map(|heard| (&*heard.life.name, heard.window.below())).collect();
+        assert_eq!(known, [("a", 0), ("b", 7)]);
+        all.audit().unwrap();
+        all.changed = true;
+        all.take_changed(|head| panic!("{head:?} is in the file"));
+        (3..9).for_each(|epoch| all.restore([head(("a", epoch, 1))].into_iter()));
+        assert_eq!(all.lives["a"].len(), super::super::MAX_LIVES);
+    }
+}
