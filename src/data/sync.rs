@@ -12,9 +12,9 @@
 //! `end_turn` at the end of the other side's turn; and `is_behind`, by which the opener goes on at once if the other side
 //! could not say all in one exchange.
 //!
-//! After a sync that changed nothing, digests are ignored for longer and longer, as for tables of members.
+//! After a sync that changed nothing, digests of the same member are ignored for longer and longer, as for tables of members.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     broadcasts::{self, Broadcasts},
@@ -58,8 +58,8 @@ impl Parts<'_> {
 #[derive(Debug, Default)]
 pub(super) struct Sync {
     exchanges: BTreeMap<StreamId, Exchange>,
-    pace: BackOff,
-    broadcasts_pace: BackOff,
+    pace: BackOff<Arc<str>>,
+    broadcasts_pace: BackOff<Arc<str>>,
     /// With whom to sync now, whatever the pace, and from when on.
     urgent: Option<Life>,
     not_before: Time,
@@ -159,7 +159,7 @@ impl Sync {
             |theirs: u64, ours: u64, known: u64| theirs != 0 && theirs != ours && (ours != 0 || known == 0);
         if parts.broadcasts.differs_from(now, theirs.broadcasts)
             && self.has_room()
-            && self.broadcasts_pace.admit(now, broadcasts::pace(node).0)
+            && self.broadcasts_pace.admit(now, &from.name, broadcasts::pace(node).0)
         {
             self.open(now, node, parts, from);
         } else if differ(theirs.key_values, ours.key_values, known.key_values) {
@@ -169,7 +169,7 @@ impl Sync {
 
     /// Syncs with a member, unless there is reason to wait.
     pub(super) fn ask(&mut self, now: Time, node: &mut Node, parts: &Parts<'_>, with: &Life) {
-        if self.has_room() && self.pace.admit(now, node.config().probe_interval) {
+        if self.has_room() && self.pace.admit(now, &with.name, node.config().probe_interval) {
             self.open(now, node, parts, with);
         }
     }
@@ -291,14 +291,14 @@ impl Sync {
             return;
         }
         let (ours, before, theirs) = (parts.digests(), exchange.before, exchange.theirs.unwrap_or_default());
-        let changed = ours.key_values != before.key_values;
+        let (changed, with) = (ours.key_values != before.key_values, &exchange.with.name);
         if theirs.key_values != before.key_values {
-            let (shortest, longest) = (node.config().probe_interval, node.config().sync_interval);
-            self.pace.adapt(changed, shortest, longest);
+            let bounds = (node.config().probe_interval, node.config().sync_interval);
+            self.pace.adapt(node.now(), Arc::clone(with), changed, bounds);
         }
         if theirs.broadcasts != before.broadcasts {
-            let (shortest, longest) = broadcasts::pace(node);
-            self.broadcasts_pace.adapt(ours.broadcasts != before.broadcasts, shortest, longest);
+            let changed = ours.broadcasts != before.broadcasts;
+            self.broadcasts_pace.adapt(node.now(), Arc::clone(with), changed, broadcasts::pace(node));
         }
         if changed && parts.key_values.is_behind(node, &exchange.key_values) {
             self.hasten(exchange.with);

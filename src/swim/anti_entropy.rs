@@ -3,7 +3,7 @@
 //! Periodically with a random member; a few times soon after this node went live; and with a member whose digest of its
 //! table differs while no updates are under way.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -19,41 +19,90 @@ const FIRST_SYNCS: u32 = 3;
 /// partition has ended.
 const SWAMPED: usize = 400;
 
+/// Members whose digests are put off apart from those of others.
+const MAX_APART: usize = 8;
+
 /// When the next exchange may begin.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct SyncPace {
     /// Exchanges after this node went live that are still to come soon.
     first_left: u32,
-    for_digests: BackOff,
+    for_digests: BackOff<SocketAddr>,
 }
 
-/// When a digest that differs may begin an exchange.
+/// When a digest that differs may begin an exchange. After one that changed nothing, digests of the same member are ignored
+/// for longer and longer; and those of all, once that holds of several: one alone may tell what it likes.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct BackOff<K> {
+    of_all: Pause,
+    /// Of members with whom the last exchange changed nothing.
+    of_each: Vec<(K, Pause)>,
+}
+
+/// Digests are ignored until then, and for how long the next time.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct BackOff {
-    /// Digests are ignored until then, and for how long the next time.
-    ignored_until: Time,
-    ignored_for: Duration,
+struct Pause {
+    until: Time,
+    length: Duration,
 }
 
-impl BackOff {
-    /// An exchange for a digest that differed has ended. If it changed nothing, digests are ignored for longer and longer.
-    pub(crate) fn adapt(&mut self, changed: bool, shortest: Duration, longest: Duration) {
-        self.ignored_for = match changed {
-            true => shortest,
-            false => self.ignored_for.saturating_mul(2).min(longest).max(shortest),
-        };
+impl Pause {
+    fn begin(&mut self, now: Time, shortest: Duration) {
+        self.until = now + self.length.max(shortest);
     }
 
-    /// Whether a digest that differs may begin an exchange now; if so, the next are ignored for a while.
-    pub(crate) fn admit(&mut self, now: Time, shortest: Duration) -> bool {
-        self.ignored_until.pass(now, self.ignored_for.max(shortest))
+    fn lengthen(&mut self, shortest: Duration, longest: Duration) {
+        self.length = self.length.saturating_mul(2).min(longest).max(shortest);
+    }
+}
+
+impl<K> Default for BackOff<K> {
+    fn default() -> Self {
+        Self { of_all: Pause::default(), of_each: Vec::new() }
+    }
+}
+
+impl<K: PartialEq> BackOff<K> {
+    /// An exchange with a member has ended.
+    pub(crate) fn adapt(
+        &mut self,
+        now: Time,
+        with: K,
+        changed: bool,
+        (shortest, longest): (Duration, Duration),
+    ) {
+        if changed {
+            self.of_each.retain(|(other, _)| *other != with);
+            self.of_all.length = shortest;
+        } else if let Some((_, pause)) = self.of_each.iter_mut().find(|(other, _)| *other == with) {
+            pause.lengthen(shortest, longest);
+        } else {
+            self.of_each.retain(|(_, pause)| now.since(pause.until) < longest);
+            if self.of_each.len() < MAX_APART {
+                self.of_each.push((with, Pause { until: now, length: shortest }));
+            } else {
+                self.of_all.lengthen(shortest, longest);
+            }
+        }
+    }
+
+    /// Whether a digest of a member that differs may begin an exchange now; if so, the next are ignored for a while.
+    pub(crate) fn admit(&mut self, now: Time, with: &K, shortest: Duration) -> bool {
+        let its = self.of_each.iter_mut().find(|(other, _)| other == with).map(|(_, pause)| pause);
+        let may = self.of_all.until <= now && its.as_ref().is_none_or(|pause| pause.until <= now);
+        if may {
+            self.of_all.begin(now, shortest);
+            its.into_iter().for_each(|pause| pause.begin(now, shortest));
+        }
+        may
     }
 }
 
 impl Node {
-    pub(super) fn adapt_sync_pace(&mut self, digest_before: u64) {
+    pub(super) fn adapt_sync_pace(&mut self, with: SocketAddr, digest_before: u64) {
         let changed = self.table.digest() != digest_before;
-        self.sync_pace.for_digests.adapt(changed, self.config.probe_interval, self.config.sync_interval);
+        let bounds = (self.config.probe_interval, self.config.sync_interval);
+        self.sync_pace.for_digests.adapt(self.now, with, changed, bounds);
     }
 
     /// A member told its settled digest: if it differs from this node's, tables are exchanged.
@@ -63,7 +112,7 @@ impl Node {
         let live = self.id_of(sender).map(|id| self.table.get(id)).filter(|record| record.state.is_live());
         if let Some(addr) = live.map(|record| record.addr)
             && differ
-            && self.sync_pace.for_digests.admit(self.now, self.config.probe_interval)
+            && self.sync_pace.for_digests.admit(self.now, &addr, self.config.probe_interval)
         {
             self.open(Purpose::Sync, addr, self.config.stream_timeout);
         }

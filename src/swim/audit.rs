@@ -59,6 +59,9 @@ impl Node {
         if walked + itself != live {
             return Err(format!("{walked} records are live, but {live} are in the ring"));
         }
+        if !self.table.has_right_digests() {
+            return Err("the digests are not those of the records".into());
+        }
         let counted = STATES.map(|state| self.table.listed(state));
         let is_in = |record: &Record, state| !record.tombstone && record.state == state;
         let listed =

@@ -9,9 +9,10 @@ use super::{
     time::Time,
     timers::Timer,
 };
-use crate::wire::hash;
+use crate::{address::host_of, wire::hash};
 
-const YEAR: u64 = 365 * 24 * 3600 * 1000;
+const DAY: u64 = 24 * 3600 * 1000;
+const YEAR: u64 = 365 * DAY;
 /// The latest epoch that a node takes from its clock: the year 2100, in milliseconds since 1970.
 const LATEST_START: u64 = 4_102_444_800_000;
 /// The latest epoch that is accepted when the clock says 1970: as many milliseconds later as have passed since then. So
@@ -26,8 +27,10 @@ const LAST_INCARNATION: u64 = 1 << 40;
 
 /// Live members at one address: more than one while a process is replaced by one of another name.
 const MAX_AT_ADDR: usize = 4;
-/// Records whose names have the same mark.
-const MAX_OF_MARK: usize = 4;
+/// Records whose names have the same mark,
+const MAX_OF_MARK: usize = 16;
+/// and such on one host. Of 65,536 names two have one mark, perhaps; an attacker finds one in a minute.
+const MAX_OF_MARK_ON_HOST: usize = 2;
 
 /// The epoch that a node begins with. With a clock beyond the bound it is random: two lives must not have one epoch, or
 /// the second would be taken for the first, which may have left.
@@ -38,11 +41,6 @@ pub(super) fn first_epoch(clock: u64, rng: &mut fastrand::Rng) -> u64 {
 /// What a wall clock that said `epoch` at `now` said at [`Time::ZERO`], as far as it can be right.
 pub(super) fn clock_at_zero(epoch: u64, now: Time) -> u64 {
     epoch.max(EARLIEST).saturating_sub(now.nanos() / 1_000_000)
-}
-
-/// Whether an earlier life of this node can have had an epoch: others have accepted it.
-pub(super) fn is_possible(epoch: u64) -> bool {
-    epoch < 2 * LATEST
 }
 
 /// The identity that supersedes a claim about this node. Where other tables might not accept so high an incarnation, it
@@ -57,6 +55,22 @@ pub(super) fn superseding(ours: Identity, claimed: Identity) -> Identity {
     }
 }
 
+/// A member that is about to be listed as live, or to move.
+#[derive(Debug)]
+pub(super) struct Arrival<'a> {
+    /// Its record, if there is one.
+    pub(super) known: Option<MemberId>,
+    pub(super) name: &'a str,
+    pub(super) addr: SocketAddr,
+    /// It has shown that it is reached there.
+    pub(super) is_there: bool,
+    /// It says so itself.
+    pub(super) by_itself: bool,
+}
+
+/// There is no room for it.
+struct Refused;
+
 impl Node {
     /// Whether an identity is within the bounds, the same for every claim, whoever makes it; one that is not is counted. As far
     /// as the members' clocks agree, a node can refute whatever others accept.
@@ -70,49 +84,81 @@ impl Node {
         plausible
     }
 
+    /// Whether an earlier life of this node can have had an epoch that others accepted, or will within the day by which clocks
+    /// may differ. A lie can raise the epoch of a node whose clock is ahead beyond that.
+    pub(super) fn is_possible(&self, epoch: u64) -> bool {
+        epoch <= self.latest_epoch().saturating_add(DAY)
+    }
+
     /// The latest epoch that is accepted now.
     pub(super) fn latest_epoch(&self) -> u64 {
         LATEST.saturating_add(self.clock).saturating_add(self.now.nanos() / 1_000_000)
     }
 
-    /// Whether one more live member may be listed at an address. One that `is_there`, by what it has shown, may take the place
-    /// of one that never answered there: names can be made up.
-    fn has_room_at(&self, addr: SocketAddr, is_there: bool) -> bool {
-        self.has_place_at(addr) || is_there && self.unmet_at(addr).is_some()
-    }
-
-    fn has_place_at(&self, addr: SocketAddr) -> bool {
-        self.table.count_at_addr(addr, MAX_AT_ADDR) < MAX_AT_ADDR
-    }
-
-    fn unmet_at(&self, addr: SocketAddr) -> Option<MemberId> {
-        self.table.find_at(addr, |record| !record.contact.met)
-    }
-
-    /// The same for a member that moves there; makes the room.
-    pub(super) fn make_room_at(&mut self, addr: SocketAddr, is_there: bool) -> bool {
-        let has_room = self.has_room_at(addr, is_there);
-        if has_room && !self.has_place_at(addr) {
-            self.evict(self.unmet_at(addr));
+    /// Makes room for an Alive that makes a live member, or has one move, and says whether there is any: nobody is evicted for
+    /// one that is refused.
+    pub(super) fn make_room(&mut self, arrival: &Arrival<'_>) -> bool {
+        let returns = arrival.known.is_none_or(|id| !self.table.get(id).state.is_live());
+        let (Ok(at_addr), Ok(of_mark)) = (self.room_at(arrival), self.room_of_mark(arrival)) else {
+            return false;
+        };
+        if returns && self.is_full(arrival.known) && self.table.rings.unmet().is_empty() {
+            return false;
         }
-        has_room
+        for id in of_mark.into_iter().chain(at_addr.filter(|id| Some(*id) != of_mark)) {
+            self.evict(id);
+        }
+        if returns
+            && self.is_full(arrival.known)
+            && let Some(id) = self.rng.choice(self.table.rings.unmet()).copied()
+        {
+            self.evict(id);
+        }
+        true
     }
 
-    /// An attacker can choose names whose marks are the same.
+    /// Whether one more live member may be listed at an address, or who makes room: one that never answered, for one that is
+    /// there, by what it has shown. Names can be made up.
+    fn room_at(&self, arrival: &Arrival<'_>) -> Result<Option<MemberId>, Refused> {
+        let is_there = |id| {
+            let record = self.table.get(id);
+            record.state.is_live() && record.addr == arrival.addr
+        };
+        if arrival.known.is_some_and(is_there)
+            || self.table.count_at_addr(arrival.addr, MAX_AT_ADDR) < MAX_AT_ADDR
+        {
+            return Ok(None);
+        }
+        let unmet = self.table.find_at(arrival.addr, |record| !record.contact.met);
+        unmet.filter(|_| arrival.is_there).map(Some).ok_or(Refused)
+    }
+
+    /// Whether one more name of its mark may be listed, in all and on its host, or who makes room: one that never answered, if
+    /// it has departed; else, for a member that speaks for itself, a live one. An attacker can choose names whose marks are the
+    /// same, and answer under them: such as have answered give way to none.
+    fn room_of_mark(&self, arrival: &Arrival<'_>) -> Result<Option<MemberId>, Refused> {
+        let (mark, host) = (hash::member(arrival.name), host_of(arrival.addr.ip()));
+        let on_host = |record: &Record| host_of(record.addr.ip()) == host;
+        let known = arrival.known.map(|id| self.table.get(id));
+        if known.is_some_and(on_host) {
+            return Ok(None);
+        }
+        let crowds_host = self.table.count_mark(mark, MAX_OF_MARK_ON_HOST, on_host) == MAX_OF_MARK_ON_HOST;
+        if !crowds_host && (known.is_some() || self.has_room_for_mark(arrival.name)) {
+            return Ok(None);
+        }
+        let find = |live| {
+            self.table.find_mark(mark, |record| {
+                record.state.is_live() == live && !record.contact.met && (!crowds_host || on_host(record))
+            })
+        };
+        let found = find(false).or_else(|| find(true).filter(|_| arrival.by_itself));
+        found.map(Some).ok_or(Refused)
+    }
+
+    /// Whether one more name of its mark may be remembered.
     pub(super) fn has_room_for_mark(&self, name: &str) -> bool {
-        self.table.count_mark(hash::member(name), MAX_OF_MARK) < MAX_OF_MARK
-    }
-
-    /// The member of the same mark that makes room for a live one: departed or not, one that never answered; for a member that
-    /// speaks for itself also a departed one that did.
-    fn makes_room_for_mark(&self, name: &str, by_itself: bool) -> Option<MemberId> {
-        let mark = hash::member(name);
-        let departed = |record: &Record| !record.state.is_live();
-        let unmet = |record: &Record| !record.contact.met;
-        let found = self.table.find_mark(mark, |record| departed(record) && unmet(record));
-        found
-            .or_else(|| self.table.find_mark(mark, departed).filter(|_| by_itself))
-            .or_else(|| self.table.find_mark(mark, unmet).filter(|_| by_itself))
+        self.table.count_mark(hash::member(name), MAX_OF_MARK, |_| true) < MAX_OF_MARK
     }
 
     /// From a full table a member that never answered is evicted; a sixteenth of the table is kept for members that return.
@@ -122,39 +168,11 @@ impl Node {
         self.table.live() >= self.config.max_members - kept
     }
 
-    /// Makes room for one more live member, and says whether there is any: nobody is evicted for one that is refused.
-    pub(super) fn make_room(
-        &mut self,
-        known: Option<MemberId>,
-        name: &str,
-        addr: SocketAddr,
-        is_there: bool,
-        by_itself: bool,
-    ) -> bool {
-        let crowded = !self.has_place_at(addr);
-        let marked = known.is_none() && !self.has_room_for_mark(name);
-        if !crowded && !marked && !self.is_full(known) {
-            return true;
+    /// Takes a member out of the table that never answered.
+    fn evict(&mut self, id: MemberId) {
+        if !self.table.get(id).state.is_live() {
+            return self.evict_departed(id);
         }
-        let of_mark = if marked { self.makes_room_for_mark(name, by_itself) } else { None };
-        let unmet = !self.table.rings.unmet().is_empty();
-        if !self.has_room_at(addr, is_there) || marked && of_mark.is_none() || self.is_full(known) && !unmet {
-            return false;
-        }
-        if let Some(id) = of_mark {
-            if self.table.get(id).state.is_live() { self.evict(Some(id)) } else { self.evict_departed(id) }
-        }
-        self.make_room_at(addr, is_there);
-        if self.is_full(known) {
-            let unmet = self.rng.choice(self.table.rings.unmet()).copied();
-            self.evict(unmet);
-        }
-        true
-    }
-
-    /// Takes a live member out of the table that never answered.
-    fn evict(&mut self, unmet: Option<MemberId>) {
-        let Some(id) = unmet else { return };
         self.metrics.evicted_members += 1;
         self.timers.cancel(Timer::Suspicion(id));
         self.table.update(id, &mut self.rng, |record| {

@@ -7,6 +7,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use super::{
+    bounds::Arrival,
     event::{Event, Origin, Output},
     history::Observation,
     member::{Identity, Member, MemberId, MemberState, Record},
@@ -58,19 +59,15 @@ impl Node {
             false => by_itself && !record.state.is_live(),
         };
         let is_there = known.map_or(by_itself, |id| shown(self.table.get(id)));
+        let arrival = Arrival { known, name: claim.name, addr: claim.addr, is_there, by_itself };
         match known {
             Some(id) if !by_itself && self.knows_better(id) => self.doubt_return(id, claim),
-            Some(id) if self.table.get(id).addr != claim.addr && !self.make_room_at(claim.addr, is_there) => {
-                self.metrics.refused_members += 1;
-            }
+            _ if !self.make_room(&arrival) => self.metrics.refused_members += 1,
             Some(id) if self.table.get(id).state.is_live() => {
                 if !by_itself {
                     self.check_hearsay(id);
                 }
                 self.renew(id, identity, claim.addr, tags);
-            }
-            _ if !self.make_room(known, claim.name, claim.addr, is_there, by_itself) => {
-                self.metrics.refused_members += 1;
             }
             Some(id) => self.revive(id, identity, claim.addr, tags),
             None => {

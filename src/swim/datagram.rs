@@ -18,6 +18,8 @@ pub(super) struct Heard<'a> {
     pub(super) dropped: bool,
     /// The sender's claim about itself is older than the table.
     pub(super) outdated: bool,
+    /// The sender's claim about itself, though nobody knows yet who it is: one is looked at.
+    introduces: bool,
     pub(super) introduced: Option<Introduced>,
     /// A token for this node.
     pub(super) offered: bool,
@@ -113,8 +115,12 @@ impl Node {
                         self.id_of(sender).is_some_and(|id| claim.is_about(&self.table.get(id).name));
                     self.handle_claim(claim, by_itself);
                 } else {
-                    let introduced = self.on_unverified_claim(sender, claim);
-                    heard.introduced = heard.introduced.take().or(introduced);
+                    let alive = self.introduction(sender, claim);
+                    let first = alive.filter(|_| !std::mem::replace(&mut heard.introduces, true));
+                    match first {
+                        Some(alive) => heard.introduced = self.on_unverified_claim(sender, alive),
+                        None => self.metrics.dropped_unverified += 1,
+                    }
                     heard.dropped |= !sender.proven;
                 }
             }

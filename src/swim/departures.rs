@@ -131,8 +131,10 @@ impl Node {
             MemberState::Failed => {}
             _ => self.reconnects.forget(&name),
         }
-        // A member that did not say so itself is told, so that it can refute.
-        if old.is_live() && by != Origin::Member && !self.lately_departed.contains(&id) {
+        // A member that did not say so itself is told, so that it can refute. One that never answered would not hear it, and may
+        // be made up.
+        let is_met = self.table.get(id).contact.met;
+        if old.is_live() && is_met && by != Origin::Member && !self.lately_departed.contains(&id) {
             if self.lately_departed.len() == MAX_LATELY_DEPARTED {
                 self.lately_departed.remove(0);
                 self.metrics.evicted_verdicts += 1;
@@ -217,13 +219,6 @@ impl Node {
         self.carrier.forget(&self.table.get(id).name);
         self.lately_departed.retain(|departed| *departed != id);
         self.table.forget(id);
-    }
-
-    /// An order-independent hash of the removed members, as long as they are remembered: updates about them pass some nodes by,
-    /// and the digest of the live members does not show it. O(n).
-    pub(super) fn removals_digest(&self) -> u64 {
-        let removed = self.table.walk(0).filter_map(|(_, record)| record.removal_digest());
-        removed.fold(0, |digest, removal| digest ^ removal)
     }
 
     pub(super) fn forget_old_departures(&mut self) {

@@ -52,7 +52,8 @@ impl Node {
             }
             Step::SendHello => self.write_hello(&mut frame, session),
             Step::SendBucketDigests => {
-                let digests = self.table.bucket_digests().map(u64::to_le_bytes);
+                let digests: Vec<_> =
+                    self.table.bucket_digests().iter().map(|digest| digest.to_le_bytes()).collect();
                 frame.message(&BucketDigests { digests: digests.as_flattened() });
                 Step::AwaitSelection
             }

@@ -13,7 +13,9 @@ use super::{
     member::{Identity, MemberId},
     node::Node,
     question::Question,
+    session::Purpose,
     time::Time,
+    transmit::Behind,
     validation::{Pinged, Sender},
 };
 use crate::{
@@ -26,6 +28,8 @@ use crate::{
 
 /// Unverified peers that are pinged at the same time; the one pinged first makes room.
 pub(super) const MAX_ASKED: usize = 64;
+/// Members that are asked at the same time whether they have returned: a driver has three threads for questions.
+const MAX_RETURNED: usize = 2;
 /// Members of one host that may be listed because they called from there, before they have answered.
 const MAX_UNMET_ON_HOST: usize = 64;
 /// The same of all hosts.
@@ -75,27 +79,35 @@ impl Pinged<Unverified> {
 }
 
 impl Node {
-    /// A claim in a datagram of an unverified peer. One that shows the token for the address it claims becomes a member; an
-    /// introduction that may yet be proven is returned.
+    /// The claim by which the sender of a datagram introduces itself, if it is one.
+    pub(super) fn introduction<'m, 'a>(
+        &self,
+        sender: &Sender,
+        claim: &'m Message<'a>,
+    ) -> Option<&'m Alive<'a>> {
+        let own = |alive: &&Alive<'_>| hash::member(alive.name) == sender.mark && alive.name != &*self.name;
+        match claim {
+            Message::Alive(alive) => Some(alive).filter(own),
+            _ => None,
+        }
+    }
+
+    /// The introduction in a datagram of an unverified peer. One that shows the token for the address it claims becomes a
+    /// member; one that may yet be proven is returned.
     pub(super) fn on_unverified_claim(
         &mut self,
         sender: &mut Sender,
-        claim: &Message<'_>,
+        alive: &Alive<'_>,
     ) -> Option<Introduced> {
-        let own = |alive: &&Alive<'_>| hash::member(alive.name) == sender.mark && alive.name != &*self.name;
-        let alive = match claim {
-            Message::Alive(alive) => Some(alive).filter(own),
-            _ => None,
-        };
-        if alive.is_some_and(|alive| self.says_what_is_known(alive)) {
+        if self.says_what_is_known(alive) {
             return None;
         }
-        let Some(alive) = alive.filter(|alive| self.table.find_live(alive.name).is_none()) else {
+        if self.table.find_live(alive.name).is_some() {
             self.drop_unverified();
             return None;
-        };
+        }
         let introduced = self.introduced(alive)?;
-        if sender.token == introduced.token {
+        if self.shows(sender, introduced.token, alive.addr) {
             self.on_alive(alive, true);
             let received = sender.received;
             *sender = self.recognize(sender.source, sender.by_stream, sender.mark, sender.token);
@@ -141,9 +153,26 @@ impl Node {
 
     /// A member whose probes failed is said to be alive.
     pub(super) fn ask_whether_it_returned(&mut self, alive: &Alive<'_>) {
-        if let Some(introduced) = self.introduced(alive) {
-            self.ask(Question::Returned(introduced.introduction), alive.addr);
+        if self.may_ask_who_returned(alive) {
+            if let Some(introduced) = self.introduced(alive) {
+                self.ask(Question::Returned(introduced.introduction), alive.addr);
+            }
+        } else {
+            self.drop_unverified();
         }
+    }
+
+    /// Members that returned can be made up, and said to be where nobody answers: other questions are to find room.
+    fn may_ask_who_returned(&self, alive: &Alive<'_>) -> bool {
+        let mut asked = 0;
+        let is_asked = self.streams.sessions.values().any(|session| match &session.purpose {
+            Purpose::Ask(Question::Returned(introduction), _) => {
+                asked += 1;
+                *introduction.name == *alive.name || host_of(session.peer.ip()) == host_of(alive.addr.ip())
+            }
+            _ => false,
+        });
+        !is_asked && asked < MAX_RETURNED
     }
 
     /// Whether a caller may be listed at another port of its host before it has answered there.
@@ -163,7 +192,7 @@ impl Node {
         if self.unverified.is_pinged(introduction.addr, self.now, self.config.probe_timeout) {
             return;
         }
-        let seq = self.ping(introduction.addr, &introduction.name, None, Priority::Provoked);
+        let seq = self.ping(introduction.addr, &introduction.name, Behind::Nothing, Priority::Provoked);
         // In place of an older ping to that address.
         self.unverified.waiting.retain(|(_, (_, peer))| peer.addr != introduction.addr);
         let full = self.unverified.push(seq, (self.now, introduction));

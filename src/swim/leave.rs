@@ -17,6 +17,7 @@ use super::{
     phase::Phase,
     time::Time,
     timers::Timer,
+    transmit::Behind,
     updates::Urgency,
     validation::Sender,
 };
@@ -96,7 +97,7 @@ impl Node {
             self.updates.push(MemberId::SELF, Urgency::Urgent);
         }
         let by_stream = by_stream || self.carrier.carries_to(&name);
-        let first = Some(Arc::clone(&self.name));
+        let first = Behind::Updates(Some(Arc::clone(&self.name)));
         let seq = self.ping_by(by_stream.then_some(Priority::Urgent), addr, &name, first);
         let token = self.token_of(&name);
         self.leave.told.push(Told { seq, name, addr, at: self.now, token, by_stream });

@@ -153,6 +153,8 @@ pub(super) struct Record {
     pub(super) contact: Contact,
     /// The hash of its name that stands for it in the headers of packets.
     pub(super) mark: u32,
+    /// The bucket of the table that its name is in.
+    pub(super) bucket: u8,
 }
 
 impl Record {
@@ -165,6 +167,7 @@ impl Record {
     ) -> Self {
         Self {
             mark: hash::member(&name),
+            bucket: hash::bucket(&name) as u8,
             name,
             addr,
             state,
@@ -212,10 +215,10 @@ impl Record {
     }
 
     /// Its share in the digest of those that were removed.
-    pub(super) fn removal_digest(&self) -> Option<u64> {
+    pub(super) fn removal_digest(&self) -> u64 {
         let Identity { epoch, incarnation } = self.identity;
-        let removed = self.removed.as_deref()?;
-        Some(hash::removal(&self.name, epoch, incarnation, removed.forget))
+        let removed = self.removed.as_deref();
+        removed.map_or(0, |removed| hash::removal(&self.name, epoch, incarnation, removed.forget))
     }
 
     /// Its place among the departed: the one to be forgotten first comes first, and members that never answered before

@@ -22,7 +22,7 @@ use super::{
     status::HealthDoubt,
     time::Time,
     timers::Timer,
-    transmit::Content,
+    transmit::{Behind, Content},
     validation::{ReplyTo, Sender},
 };
 use crate::wire::{hash, message::PingReq};
@@ -165,7 +165,7 @@ impl Node {
     /// see whether they get through again.
     fn send_probe(&mut self, addr: SocketAddr, target: &Arc<str>, first: Option<Arc<str>>) -> u32 {
         let by_stream = self.carrier.carries_to(target).then_some(Priority::Urgent);
-        let seq = self.ping_by(by_stream, addr, target, first);
+        let seq = self.ping_by(by_stream, addr, target, Behind::Updates(first));
         if by_stream.is_some() {
             self.transmit_by_datagram(addr, target, Content::Bare { seq, target: Arc::clone(target) });
         }
@@ -380,7 +380,7 @@ impl Node {
         let (target, addr) = (Arc::clone(&record.name), record.addr);
         let window = Duration::from_millis(request.window_ms.into()).min(MAX_WINDOW);
         // By datagram: that they get through is what the answer says.
-        let seq = self.ping_by(None, addr, &target, None);
+        let seq = self.ping_by(None, addr, &target, Behind::Updates(None));
         // At 80 % of the time the nack still arrives before the requester's verdict (Lifeguard, footnote 5).
         let nack_at = window * 4 / 5;
         self.set_timer(Timer::Nack(seq), nack_at);

@@ -24,7 +24,6 @@ use super::{
     stream::StreamId,
 };
 use crate::wire::{
-    hash,
     message::{Departed, End, Hello, Message},
     packet,
 };
@@ -36,7 +35,7 @@ impl Node {
     pub(super) fn write_hello(&self, frame: &mut packet::Writer<'_>, session: &Session) -> Step {
         let syncs = matches!(session.purpose, Purpose::Sync);
         let digest = if syncs { self.settled_digest() } else { 0 };
-        let removals = if syncs { self.removals_digest() } else { 0 };
+        let removals = if syncs { self.table.removals_digest() } else { 0 };
         frame.message(&Hello { name: &self.name, digest, removals });
         Step::AwaitTable
     }
@@ -45,7 +44,7 @@ impl Node {
     pub(super) fn write_table(&self, frame: &mut packet::Writer<'_>, from: usize, session: &Session) -> Step {
         let chosen = |record: &Record| match session.buckets {
             0 => record.removed.is_some(),
-            buckets => buckets >> hash::bucket(&record.name) & 1 == 1,
+            buckets => buckets >> record.bucket & 1 == 1,
         };
         for (at, record) in self.table.walk(from).filter(|(_, record)| chosen(record)) {
             if frame.room() < MAX_ENTRY {
@@ -109,7 +108,7 @@ impl Node {
         let ours = self.settled_digest();
         let (settled, same) = (hello.digest != 0 && ours != 0, hello.digest == ours);
         let next = match (settled, same) {
-            (true, true) if hello.removals == self.removals_digest() => Step::SendSame,
+            (true, true) if hello.removals == self.table.removals_digest() => Step::SendSame,
             // With equal tables no bucket differs, and the removed members alone are exchanged.
             (true, _) => Step::SendBucketDigests,
             (false, _) => Step::SendTable(0),

@@ -17,7 +17,7 @@ use super::{
     session::{Purpose, Session, Step},
     stream::{StreamFailure, StreamId},
     timers::Timer,
-    transmit::Content,
+    transmit::{Behind, Content},
     validation::Sender,
 };
 use crate::{
@@ -74,7 +74,7 @@ impl Node {
         let Some(session) = self.streams.sessions.get(&stream) else { return };
         let Purpose::Ask(question, seq) = &session.purpose else { return };
         let (seq, addr, name) = (*seq, session.peer, Arc::clone(question.name(&self.name)));
-        let ping = Content::Ping { seq, target: Arc::clone(&name), first: None };
+        let ping = Content::Ping { seq, target: Arc::clone(&name), behind: Behind::Nothing };
         // The stream goes there anyway.
         self.transmit_by_datagram(addr, &name, ping);
     }
@@ -145,7 +145,7 @@ impl Node {
                 self.join_attempted(join, Attempt::Failed(JoinProblem::NameTaken { holder: peer }));
             }
             (Question::PastLife(past, join, seed), Err(_)) => {
-                self.past_life_is_silent(past);
+                self.past_life_is_silent(past, peer);
                 self.open(Purpose::Join(join), seed, self.config.stream_timeout);
             }
         }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     carry::Priority, member::MemberId, node::Node, phase::Phase, session::Purpose, time::Time, timers::Timer,
-    validation::Sender,
+    transmit::Behind, validation::Sender,
 };
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -104,7 +104,8 @@ impl Node {
             let delay = (peer.delay * 2).min(self.config.reconnect_max_delay);
             let next = self.now + self.jittered(delay);
             self.reconnects.remember(Arc::clone(&name), peer.addr, next, delay);
-            let seq = self.ping(peer.addr, &name, Some(Arc::clone(&name)), Priority::Updates);
+            let about = Behind::Updates(Some(Arc::clone(&name)));
+            let seq = self.ping(peer.addr, &name, about, Priority::Updates);
             self.reconnects.asked = Some((seq, name, peer.addr));
             self.metrics.reconnects_tried += 1;
         }

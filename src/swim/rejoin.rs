@@ -10,7 +10,6 @@ use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    bounds::is_possible,
     entry::Input,
     event::{JoinResult, Output},
     join::{FIRST_RETRY, JoinOrigin, MAX_ADDRS},
@@ -67,7 +66,7 @@ impl Node {
     pub fn rejoin(&mut self, now: Time, past: &EarlierLife) {
         self.given(now, || Input::Rejoin(Cow::Borrowed(past)));
         self.advance(now);
-        if self.phase == Phase::Starting && past.epoch > 0 && is_possible(past.epoch) {
+        if self.phase == Phase::Starting && past.epoch > 0 && self.is_possible(past.epoch) {
             self.outlive(Identity { epoch: past.epoch, incarnation: 0 });
         }
         self.rejoin.addrs.clear();

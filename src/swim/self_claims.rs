@@ -33,6 +33,9 @@ const CONFLICT_CHECK: u32 = 5;
 /// So many of them in a row must go unanswered until this node resumes.
 const CONFLICT_SILENT: u32 = 2;
 
+/// Addresses of past lives that are remembered to be silent; the first makes room.
+const MAX_SILENT: usize = 8;
+
 /// A claim of others that this node is not alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Accusation {
@@ -45,8 +48,8 @@ pub(super) enum Accusation {
 pub(super) struct NameConflict {
     /// Another holder, heard of while starting and not yet asked: (identity, address).
     pub(super) heard: Option<(Identity, SocketAddr)>,
-    /// The latest life that was asked for at its address and did not answer.
-    pub(super) silent: Option<Identity>,
+    /// Addresses at which a life up to this one was asked for and did not answer.
+    silent: Vec<(SocketAddr, Identity)>,
     /// When the next question may be asked: each costs a connection to an address that others claimed.
     next_check: Time,
     next_report: Time,
@@ -63,6 +66,19 @@ impl NameConflict {
     fn count_silence(&mut self) -> bool {
         self.unanswered += 1;
         self.unanswered >= CONFLICT_SILENT
+    }
+
+    /// No life up to this one answered at an address.
+    fn note_silence(&mut self, addr: SocketAddr, identity: Identity) {
+        self.silent.retain(|(silent, _)| *silent != addr);
+        if self.silent.len() == MAX_SILENT {
+            self.silent.remove(0);
+        }
+        self.silent.push((addr, identity));
+    }
+
+    fn is_silent(&self, addr: SocketAddr, identity: Identity) -> bool {
+        self.silent.iter().any(|(silent, highest)| *silent == addr && identity <= *highest)
     }
 
     /// The name is this node's again.
@@ -90,8 +106,9 @@ impl Node {
         }
         self.conflict.highest = self.conflict.highest.max(identity);
         match self.phase {
-            Phase::Starting if at_home || Some(identity) <= self.conflict.silent => self.outlive(identity),
-            Phase::Starting => self.conflict.heard = Some((identity, addr)),
+            Phase::Starting if at_home || self.conflict.is_silent(addr, identity) => self.outlive(identity),
+            // A table may be made up, and name several.
+            Phase::Starting => self.conflict.heard = self.conflict.heard.max(Some((identity, addr))),
             _ if at_home => {
                 if !self.hold_refutation(identity) {
                     self.refute(identity);
@@ -226,9 +243,9 @@ impl Node {
         }
     }
 
-    /// The same while starting: this node may supersede that life.
-    pub(super) fn past_life_is_silent(&mut self, claimed: Identity) {
-        self.conflict.silent = self.conflict.silent.max(Some(claimed));
+    /// The same while quiet: this node may supersede that life.
+    pub(super) fn past_life_is_silent(&mut self, claimed: Identity, asked: SocketAddr) {
+        self.conflict.note_silence(asked, claimed);
         if self.phase == Phase::Starting {
             self.outlive(claimed);
         }

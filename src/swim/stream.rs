@@ -103,6 +103,9 @@ impl Node {
             _ => (Step::SendHello, StreamKind::Exchange),
         };
         let syncs = matches!(purpose, Purpose::Sync);
+        if syncs && self.is_exchanging_with(addr) {
+            return None;
+        }
         // Joins have a bound of their own, and their result is waited for.
         let joins = matches!(purpose, Purpose::Join(_) | Purpose::Ask(Question::PastLife(..), _));
         let full =
@@ -117,6 +120,15 @@ impl Node {
         self.set_timer(Timer::Stream(stream), timeout.saturating_mul(2));
         self.emit(Output::OpenStream { stream, addr, timeout, kind });
         Some(stream)
+    }
+
+    /// Whether an exchange that this node began with whoever is at an address is under way: nobody holds several.
+    fn is_exchanging_with(&self, addr: SocketAddr) -> bool {
+        let Streams { opened, sessions, .. } = &self.streams;
+        let syncs = |stream| {
+            sessions.get(stream).is_some_and(|session: &Session| matches!(session.purpose, Purpose::Sync))
+        };
+        opened.iter().any(|(stream, peer)| *peer == addr && syncs(stream))
     }
 
     /// The driver begins to work on a stream: from now on it may take its timeout.
@@ -231,7 +243,7 @@ impl Node {
         before: u64,
     ) {
         match (purpose, result) {
-            (Purpose::Sync, Ok(())) => self.adapt_sync_pace(before),
+            (Purpose::Sync, Ok(())) => self.adapt_sync_pace(peer, before),
             (Purpose::Sync, Err(_)) | (Purpose::Answer | Purpose::Carry { .. } | Purpose::Data(_), _) => {}
             (Purpose::Join(join), Ok(())) => self.join_attempted(join, Attempt::Reached),
             (Purpose::Join(join), Err(failure)) => {

@@ -29,7 +29,7 @@ pub(super) struct Transmit {
     /// The token that this member has shown, if it answers one that did.
     shown: u32,
     content: Content,
-    /// Its bytes, at most: what does not fit is left out.
+    /// Its bytes, at most, if a sender that is not proven caused it: what does not fit is left out.
     most: usize,
 }
 
@@ -38,8 +38,7 @@ pub(super) enum Content {
     Ping {
         seq: u32,
         target: Arc<str>,
-        /// The member whose update goes in before all others.
-        first: Option<Arc<str>>,
+        behind: Behind,
     },
     /// A ping alone, beside one by stream: do datagrams get through again?
     Bare {
@@ -68,6 +67,15 @@ pub(super) enum Content {
     },
     Nack(u32),
     Updates,
+}
+
+/// What goes behind a ping.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) enum Behind {
+    /// No update: others may have caused the ping, and are not to choose to whom updates are sent, and so counted as sent.
+    Nothing,
+    /// Updates, the one about this member before all others.
+    Updates(Option<Arc<str>>),
 }
 
 impl Transmit {
@@ -134,7 +142,7 @@ impl Node {
         // A sender that has shown its token may send from anywhere, but gets updates only at its own address, or in a stream,
         // whose source cannot be forged.
         let at_home = recipient.filter(|id| way == Way::Back || self.table.get(*id).addr == to);
-        let mut told = at_home;
+        let mut told = at_home.filter(|_| most == usize::MAX);
         let contact = recipient.map(|id| self.table.get(id).contact);
         let token = contact.map_or(0, |contact| contact.held);
         let header = Header { cluster: self.cluster, sender: self.mark, token };
@@ -145,7 +153,7 @@ impl Node {
         let (empty, mut first) = (packet.len(), None);
         self.upper.recipient = None;
         match content {
-            Content::Ping { seq, target, first: about } => {
+            Content::Ping { seq, target, behind } => {
                 packet.message(&Ping { seq: *seq, target });
                 // Whoever is to answer with a token may send no more bytes than this ping has.
                 if contact.is_none_or(|contact| !contact.shown || contact.held == 0) {
@@ -156,7 +164,12 @@ impl Node {
                 {
                     self.flaps.has_told(target);
                 }
-                first = about.as_deref().and_then(|name| self.table.find(name));
+                match behind {
+                    Behind::Nothing => told = None,
+                    Behind::Updates(about) => {
+                        first = about.as_deref().and_then(|name| self.table.find(name));
+                    }
+                }
             }
             Content::Ack { seq, seen } => {
                 packet.message(&Ack { seq: *seq });
@@ -231,23 +244,22 @@ impl Node {
         &mut self,
         to: SocketAddr,
         name: &Arc<str>,
-        first: Option<Arc<str>>,
+        behind: Behind,
         priority: Priority,
     ) -> u32 {
-        self.ping_by(self.carrier.carries_to(name).then_some(priority), to, name, first)
+        self.ping_by(self.carrier.carries_to(name).then_some(priority), to, name, behind)
     }
 
-    /// Pings by stream, with this priority, or by datagram; perhaps with the update about a member behind the ping. Returns
-    /// the sequence number.
+    /// Pings by stream, with this priority, or by datagram. Returns the sequence number.
     pub(super) fn ping_by(
         &mut self,
         stream: Option<Priority>,
         to: SocketAddr,
         name: &Arc<str>,
-        first: Option<Arc<str>>,
+        behind: Behind,
     ) -> u32 {
         let seq = self.numbers.draw();
-        let ping = Content::Ping { seq, target: Arc::clone(name), first };
+        let ping = Content::Ping { seq, target: Arc::clone(name), behind };
         match stream {
             Some(priority) => self.carry(to, name, ping, priority),
             None => self.transmit_by_datagram(to, name, ping),

@@ -28,7 +28,7 @@ use super::{
     round_trip::RoundTrip,
     session::Purpose,
     time::Time,
-    transmit::Content,
+    transmit::{Behind, Content},
 };
 use crate::wire::{hash, message::Ping, packet::HEADER};
 
@@ -224,9 +224,6 @@ impl Node {
         });
         self.metrics.refused_tokens += u64::from(shown.is_some() && admitted.is_none());
         let shown = admitted;
-        if shown.is_none() && token != 0 {
-            self.guesses.count_in(now, interval);
-        }
         let new = shown.is_some_and(|id| !self.table.get(id).contact.met);
         if let Some(id) = shown {
             if self.table.get(id).addr != source && !by_stream {
@@ -238,7 +235,27 @@ impl Node {
         let id = shown
             .or_else(|| self.table.find_mark(mark, |record| record.addr == source))
             .or_else(|| self.table.find_mark(mark, |_| true));
+        // In a name of nobody in the table it is that of a join or of an introduction.
+        if shown.is_none() && token != 0 && id.is_some() {
+            self.guesses.count_in(now, interval);
+        }
         Sender { source, mark, token, id, proven: shown.is_some(), new, by_stream, received: usize::MAX }
+    }
+
+    /// Whether a sender's token is this one, which it would show if it lived at this address. From elsewhere it may be a guess,
+    /// and counts as others do.
+    pub(super) fn shows(&mut self, sender: &Sender, token: u32, home: SocketAddr) -> bool {
+        let (now, interval) = (self.now, self.config.probe_interval);
+        let is_it = sender.token == token;
+        if home == sender.source || sender.token == 0 {
+            return is_it;
+        }
+        let admitted = self.guesses.admit(now, interval);
+        if !is_it {
+            self.guesses.count_in(now, interval);
+        }
+        self.metrics.refused_tokens += u64::from(is_it && !admitted);
+        is_it && admitted
     }
 
     /// The record of a sender: not if something else that its datagram said had it forgotten meanwhile.
@@ -442,7 +459,7 @@ impl Node {
         }
         let Record { name, addr, .. } = self.table.get(id);
         let (name, addr) = (Arc::clone(name), *addr);
-        let seq = self.ping_by(by_stream, addr, &name, None);
+        let seq = self.ping_by(by_stream, addr, &name, Behind::Nothing);
         self.metrics.evicted_challenges += u64::from(self.challenges.push(seq, (name, addr)));
     }
 
@@ -454,15 +471,22 @@ impl Node {
     ) -> bool {
         let Some((name, addr)) = self.challenges.take(seq) else { return false };
         let waiting = self.transmits.len();
+        // A member that took them before was challenged since somebody spoke in its name, and hears of them in its turn.
+        let took = self.takes_updates_at(&name, addr);
         self.on_direct_answer(sender, &name, addr, token);
-        let takes = |record: &Record| record.addr == addr && record.contact.takes_updates();
         if sender.mark == hash::member(&name)
             && !self.updates.is_empty()
             && self.transmits.len() == waiting
-            && self.table.find(&name).is_some_and(|id| takes(self.table.get(id)))
+            && !took
+            && self.takes_updates_at(&name, addr)
         {
             self.transmit(addr, &name, Content::Updates);
         }
         true
+    }
+
+    fn takes_updates_at(&self, name: &str, addr: SocketAddr) -> bool {
+        let takes = |record: &Record| record.addr == addr && record.contact.takes_updates();
+        self.table.find(name).is_some_and(|id| takes(self.table.get(id)))
     }
 }

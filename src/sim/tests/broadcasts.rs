@@ -113,7 +113,11 @@ fn a_confirmed_broadcast_ends_at_once_or_names_who_has_not_confirmed() {
 
 #[test]
 fn under_loss_all_confirm_and_of_three_hundred_a_sample() {
-    let mut world = settled(20);
+    // In one world of seventeen a member takes longer.
+    let mut world = World::new(100);
+    world.start_cluster(20, Config::lan);
+    world.run_until("one view", 60 * SECOND, |world| world.all_see(20));
+    world.run_for(20 * SECOND);
     world.net.lose(0.3);
     let (outcome, _) = confirm(&mut world, 3, 10 * SECOND);
     println!("20 nodes, 30 % loss: {} repaired", outcome.repaired);

@@ -52,7 +52,10 @@ pub(super) struct Table {
     /// How many of the departed are listed still.
     failed: usize,
     left: usize,
+    /// The sums of the records' hashes: of the live members, the same for each bucket, and of those that were removed.
     digest: u64,
+    bucket_digests: [[u64; 8]; hash::BUCKETS / 8],
+    removals_digest: u64,
     /// The departed members, first the one to be forgotten first.
     departed: BTreeSet<Departure>,
 }
@@ -82,7 +85,7 @@ impl Table {
         self.by_name.insert(self.hash(&*record.name), id);
         self.by_mark.insert(self.hash_mark(record.mark), id);
         let live = record.state.is_live();
-        self.digest ^= record.digest();
+        self.add_digests(record.bucket, record.digest(), record.removal_digest());
         self.suspects += usize::from(record.state == MemberState::Suspect);
         self.count_listed(record.state, record.tombstone, 1);
         if !live {
@@ -99,7 +102,7 @@ impl Table {
     pub(super) fn update(&mut self, id: MemberId, rng: &mut fastrand::Rng, change: impl FnOnce(&mut Record)) {
         let record = self.get(id);
         let (was_live, was_suspected) = (record.state.is_live(), record.state == MemberState::Suspect);
-        let (old_digest, departure) = (record.digest(), record.departure(id));
+        let (digests, departure) = ((record.digest(), record.removal_digest()), record.departure(id));
         let old = (record.addr, record.contact.met);
         let (old_state, was_tombstone) = (record.state, record.tombstone);
         self.count_listed(old_state, was_tombstone, -1);
@@ -116,7 +119,8 @@ impl Table {
         let (state, tombstone) = (record.state, record.tombstone);
         let (live, new, departure) =
             (record.state.is_live(), (record.addr, record.contact.met), record.departure(id));
-        self.digest ^= old_digest ^ record.digest();
+        let (bucket, entry, removal) = (record.bucket, record.digest(), record.removal_digest());
+        self.add_digests(bucket, digests.0 ^ entry, digests.1 ^ removal);
         self.suspects += usize::from(suspected);
         self.count_listed(state, tombstone, 1);
         if !live && id != MemberId::SELF {
@@ -137,8 +141,16 @@ impl Table {
             self.by_mark.remove(self.hash_mark(record.mark), id);
             self.departed.remove(&record.departure(id));
             self.count_listed(record.state, record.tombstone, -1);
+            self.add_digests(record.bucket, 0, record.removal_digest());
             self.free.push(id);
         }
+    }
+
+    /// Adds hashes of a record to the sums, or takes them out again.
+    fn add_digests(&mut self, bucket: u8, entry: u64, removal: u64) {
+        self.digest ^= entry;
+        self.bucket_digests.as_flattened_mut()[usize::from(bucket)] ^= entry;
+        self.removals_digest ^= removal;
     }
 
     fn count_listed(&mut self, state: MemberState, tombstone: bool, change: isize) {
@@ -171,9 +183,10 @@ impl Table {
         self.find(name).filter(|id| !self.get(*id).tombstone)
     }
 
-    /// How many records have a name's mark, up to `most`.
-    pub(super) fn count_mark(&self, mark: u32, most: usize) -> usize {
-        self.by_mark.count(self.hash_mark(mark), most, |id| self.get(id).mark == mark)
+    /// How many records with a name's mark there are for which `is` holds, up to `most`.
+    pub(super) fn count_mark(&self, mark: u32, most: usize, is: impl Fn(&Record) -> bool) -> usize {
+        let of_mark = |id| self.get(id).mark == mark && is(self.get(id));
+        self.by_mark.count(self.hash_mark(mark), most, of_mark)
     }
 
     /// A live member that is said to be reached at this address, of those that `is` holds for: any can be said to be.
@@ -293,13 +306,26 @@ impl Table {
         self.digest
     }
 
-    /// The same for each bucket of the table: O(n).
-    pub(super) fn bucket_digests(&self) -> [u64; hash::BUCKETS] {
-        let mut digests = [0; hash::BUCKETS];
+    /// The same for each bucket of the table.
+    pub(super) fn bucket_digests(&self) -> &[u64] {
+        self.bucket_digests.as_flattened()
+    }
+
+    /// An order-independent hash of the removed members, as long as they are remembered: updates about them pass some nodes by,
+    /// and the digest of the live members does not show it.
+    pub(super) fn removals_digest(&self) -> u64 {
+        self.removals_digest
+    }
+
+    /// The digest, those of the buckets, and that of the removed members, summed up anew.
+    #[cfg(any(test, feature = "sim", fuzzing))]
+    pub(super) fn has_right_digests(&self) -> bool {
+        let mut fresh = Self::default();
         for (_, record) in self.walk(0) {
-            digests[hash::bucket(&record.name)] ^= record.digest();
+            fresh.add_digests(record.bucket, record.digest(), record.removal_digest());
         }
-        digests
+        (self.digest, self.removals_digest) == (fresh.digest, fresh.removals_digest)
+            && self.bucket_digests == fresh.bucket_digests
     }
 
     fn enter_ring(&mut self, id: MemberId, rng: &mut fastrand::Rng) {

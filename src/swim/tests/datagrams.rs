@@ -8,6 +8,7 @@ use super::{
     world::{addr, millis},
 };
 use crate::{
+    data::Endpoint,
     sim::forge,
     wire::message::{
         Accusers, Ack, Alive, BucketDigests, BucketSelection, Carried, Departed, Digest, End, Failed, Hello,
@@ -192,6 +193,39 @@ fn an_introduction_causes_no_more_bytes_than_it_has() {
                 );
             }
         }
+    }
+}
+
+/// Whoever speaks in a member's name without its token has the member pinged for proof. What waits to be told is neither
+/// sent nor counted as sent for that: its sender could choose who hears of it, and who does not.
+#[test]
+fn what_is_not_proven_has_a_member_told_nothing() {
+    let mut bench = Bench::new(MEMBERS);
+    bench.hear(&alive("new", 0, addr(7)));
+    let (now, token) = (bench.now, bench.node.token_for("m1", addr(1)));
+    let mut endpoint = Endpoint::new(bench.node);
+    assert!(endpoint.broadcast(now, "topic", &[7; 400], 0).is_ok());
+    for (claims, by_stream) in [(1, false), (100, false), (1, true)] {
+        let said = vec![Message::Suspect(suspect("m2", 0, &[])); claims];
+        let packet = forge::packet("m1", &said);
+        if by_stream {
+            let stream = endpoint.accept_stream(now, addr(8)).expect("there is room");
+            let hello = Message::Hello(Hello { name: "m1", digest: 0, removals: 0 });
+            endpoint.handle_frame(now, stream, &forge::packet("m1", &[hello]));
+        } else {
+            endpoint.handle_datagram(now, addr(8), &packet);
+        }
+        let mut ping = Vec::new();
+        let to = endpoint.poll_transmit(&mut ping).expect("it is pinged");
+        assert_eq!(to.addr, addr(1));
+        assert!(ping.len() <= packet.len(), "{claims} claims: {} bytes for {}", ping.len(), packet.len());
+        let mut told = Vec::new();
+        forge::read(&ping, |message| told.push(format!("{message:?}")));
+        assert!(told.len() == 1 && told[0].starts_with("Ping"), "{told:?}");
+        let (seq, _) = forge::ping(&ping).expect("it is a ping");
+        let ack = forge::proven_packet("m1", token, &[Message::Ack(Ack { seq })]);
+        endpoint.handle_datagram(now, addr(1), &ack);
+        assert_eq!(endpoint.poll_transmit(&mut ping), None, "nor when it answers");
     }
 }
 

@@ -6,7 +6,8 @@ use super::{
     super::{
         Config, Identity, JoinProblem, JoinResult,
         MemberState::{Alive, Failed, Suspect},
-        Output, StreamStep,
+        Node, Output, StreamStep,
+        member::Record,
         phase::Phase,
         session::Purpose,
         stream::MAX_STREAMS,
@@ -100,26 +101,81 @@ fn nobody_else_is_at_a_nodes_own_address() {
 const SAME_MARK: [&str; 5] =
     ["node-b1973a4b{", "node-b29b2e2xu", "node-b2bc451rT", "node-b3d44cbu5", "node-b"];
 
-/// Names with one mark cost seconds to find. Those that were there and are gone make room.
+/// Names with one mark cost seconds to find. Those that never answered make room, those that did do not.
 #[test]
-fn departed_names_of_one_mark_keep_nobody_out() {
-    assert!(SAME_MARK.iter().all(|name| hash::member(name) == hash::member("node-b")));
-    for live in [false, true] {
+fn made_up_names_of_one_mark_keep_nobody_out() {
+    for (state, met, by_another, by_itself) in [
+        (Failed, false, true, true),
+        (Alive, false, false, true),
+        (Failed, true, false, false),
+        (Alive, true, false, false),
+    ] {
         let mut bench = Bench::new(1);
-        for name in SAME_MARK[..4].iter() {
-            bench.hear(&alive(name, 0, addr(9)));
-            if !live {
-                bench.hear(&failed(name, 0));
+        let Node { table, rng, .. } = &mut bench.node;
+        for i in 0..16 {
+            let identity = Identity { epoch: EPOCH, incarnation: 0 };
+            let mut record = Record::new(format!("x{i}").into(), addr(20 + i), state, identity, bench.now);
+            record.mark = hash::member("new");
+            let id = table.insert(record, rng);
+            table.update(id, rng, |record| record.contact.met = met);
+        }
+        bench.hear(&alive("new", 0, addr(9)));
+        assert_eq!(bench.member("new").is_some(), by_another, "{state}, met {met}: by another's word");
+        bench.node.on_alive(&alive("new", 0, addr(9)), true);
+        assert_eq!(bench.member("new").is_some(), by_itself, "{state}, met {met}: by itself");
+    }
+}
+
+/// Whoever takes names of a member's mark and answers under all of them keeps it out of nowhere, be it live and not met yet,
+/// departed, or new: of one host two such names count, and no member gives way to them.
+#[test]
+fn names_of_one_mark_take_no_members_place() {
+    for (known, met, departed) in
+        [(false, false, false), (true, false, false), (true, true, false), (true, true, true)]
+    {
+        let mut bench = Bench::new(1);
+        let member = SAME_MARK[4];
+        if known {
+            bench.hear(&alive(member, 0, addr(5)));
+        }
+        if met {
+            bench.meet(member);
+        }
+        if departed {
+            bench.hear(&failed(member, 0));
+        }
+        let before = bench.standing(member);
+        for (i, name) in SAME_MARK[..4].iter().enumerate() {
+            let home = SocketAddr::new(addr(9).ip(), 1000 + i as u16);
+            bench.node.on_alive(&alive(name, 0, home), true);
+            if bench.member(name).is_some() {
+                bench.meet(name);
             }
         }
-        bench.hear(&alive(SAME_MARK[4], 0, addr(5)));
-        assert_eq!(bench.standing(SAME_MARK[4]).is_some(), !live, "by another's word");
-        bench.node.on_alive(&alive(SAME_MARK[4], 0, addr(5)), true);
-        assert_eq!(bench.standing(SAME_MARK[4]), Some((Alive, 0)), "by itself");
+        let listed = SAME_MARK[..4].iter().filter(|name| bench.member(name).is_some()).count();
+        assert_eq!((listed, bench.standing(member)), (2, before), "known {known}, met {met}");
+        bench.node.on_alive(&alive(member, 1, addr(5)), true);
+        assert_eq!(bench.standing(member), Some((Alive, 1)), "known {known}, met {met}");
         bench.sent();
         bench.events();
         bench.node.audit().unwrap();
     }
+}
+
+/// A name that moves to a host is one more there.
+#[test]
+fn names_of_one_mark_do_not_gather_on_a_host_by_moving() {
+    assert!(SAME_MARK.iter().all(|name| hash::member(name) == hash::member("node-b")));
+    let mut bench = Bench::new(1);
+    for (i, name) in SAME_MARK[..3].iter().enumerate() {
+        bench.hear(&alive(name, 0, addr(20 + i)));
+        bench.meet(name);
+        bench.node.on_alive(&alive(name, 1, SocketAddr::new(addr(9).ip(), 1000 + i as u16)), true);
+    }
+    let on_host = SAME_MARK[..3]
+        .iter()
+        .filter(|name| bench.member(name).is_some_and(|member| member.addr.ip() == addr(9).ip()));
+    assert_eq!(on_host.count(), 2);
 }
 
 /// Four names at one address: what one answers there shows nothing of the others.
@@ -458,7 +514,7 @@ fn a_past_life_that_is_silent_is_outlived_while_nobody_knows_this_one() {
         if starting {
             bench.node.phase = Phase::Starting;
         }
-        bench.node.past_life_is_silent(past);
+        bench.node.past_life_is_silent(past, addr(9));
         assert_eq!(bench.node.local().identity.epoch, epoch, "starting: {starting}");
     }
 }

@@ -7,10 +7,13 @@ use super::{
     bench::{Bench, EPOCH, TOKEN, alive, failed, left, messages, packet_of, suspect},
     world::{addr, millis, secs},
 };
-use crate::wire::{
-    hash,
-    message::{Ack, Alive, Departed, End, Hello, Message, Ping, Retry},
-    packet::{self, Header, Writer},
+use crate::{
+    sim::forge,
+    wire::{
+        hash,
+        message::{Ack, Alive, Departed, End, Hello, Message, Ping, Retry},
+        packet::{self, Header, Writer},
+    },
 };
 
 const UNVERIFIED: usize = 99;
@@ -145,6 +148,34 @@ fn an_unverified_peer_that_shows_the_token_it_was_sent_is_a_member() {
         assert!(matches!(message, Message::Ack(_)), "{message:?}");
     });
     assert_eq!(bench.standing("x"), Some((MemberState::Alive, 0)));
+}
+
+/// One datagram is one guess: the first introduction in it counts, and no other.
+#[test]
+fn a_token_is_compared_with_one_introduction() {
+    let mut bench = Bench::new(1);
+    let token = bench.node.token_for("x", addr(50));
+    let said: Vec<_> = (40..60).map(|home| Message::Alive(alive("x", 0, addr(home)))).collect();
+    let packet = forge::proven_packet("x", token, &said);
+    bench.node.handle_datagram(bench.now, addr(UNVERIFIED), &packet);
+    assert_eq!(bench.standing("x"), None);
+    let packet = forge::proven_packet("x", token, &[Message::Alive(alive("x", 0, addr(50)))]);
+    bench.node.handle_datagram(bench.now, addr(UNVERIFIED), &packet);
+    assert_eq!(bench.standing("x"), Some((MemberState::Alive, 0)));
+}
+
+#[test]
+fn tokens_of_introductions_do_not_count_from_elsewhere_while_somebody_guesses() {
+    let mut bench = Bench::new(1);
+    let token = bench.node.token_for("x", addr(50));
+    for guess in (1..400).chain([token]) {
+        let packet = forge::proven_packet("x", guess, &[Message::Alive(alive("x", 0, addr(50)))]);
+        bench.node.handle_datagram(bench.now, addr(UNVERIFIED), &packet);
+    }
+    assert_eq!((bench.standing("x"), bench.node.metrics().refused_tokens), (None, 1));
+    let packet = forge::proven_packet("x", token, &[Message::Alive(alive("x", 0, addr(50)))]);
+    bench.node.handle_datagram(bench.now, addr(50), &packet);
+    assert_eq!(bench.standing("x"), Some((MemberState::Alive, 0)), "where it lives");
 }
 
 #[test]

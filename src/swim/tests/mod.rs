@@ -7,6 +7,7 @@ mod datagrams;
 mod detection;
 mod edges;
 mod events;
+mod fairness;
 mod flap;
 mod found;
 mod history;

@@ -145,3 +145,36 @@ fn a_join_ends_where_a_past_life_could_not_be_asked() {
     let outputs: Vec<_> = std::iter::from_fn(|| bench.node.poll_output()).collect();
     assert_eq!(outputs, [Output::JoinDone(5, Err(JoinProblem::Unavailable))]);
 }
+
+/// A table names two other holders of this node's name, the later one made up, in whichever order.
+#[test]
+fn a_holder_that_was_not_asked_is_asked_though_another_was_silent() {
+    let (holder, made_up) = ((1, addr(66)), (9, addr(67)));
+    for told in [[holder, made_up], [made_up, holder]] {
+        let start = Start { addr: addr(0), epoch: EPOCH, seed: 1, tags: Tags::default() };
+        let mut bench = Bench { node: Node::new(Config::lan("me"), start, ORIGIN), now: ORIGIN };
+        bench.node.join(bench.now, 5, &[addr(7)]);
+        let mut asked = Vec::new();
+        while asked.last() != Some(&holder.1) {
+            let [(stream, _, StreamKind::Join)] = opened(&mut bench)[..] else {
+                panic!("it joins: {asked:?}")
+            };
+            bench.node.stream_began(bench.now, stream);
+            let mut frame = Vec::new();
+            assert_eq!(bench.node.poll_stream(bench.now, stream, &mut frame), StreamStep::Send);
+            for (incarnation, home) in told {
+                bench.node.handle_frame(bench.now, stream, &packet_of(&alive("me", incarnation, home)));
+            }
+            bench.node.handle_frame(bench.now, stream, &packet_of(&End {}));
+            let [(question, to, StreamKind::Urgent)] = opened(&mut bench)[..] else {
+                panic!("it asks: {asked:?}")
+            };
+            asked.push(to);
+            bench.node.stream_began(bench.now, question);
+            if to == made_up.1 {
+                bench.node.handle_stream_failure(bench.now, question, StreamFailure::TimedOut);
+            }
+        }
+        assert_eq!(asked, [made_up.1, holder.1], "each once, the later first");
+    }
+}

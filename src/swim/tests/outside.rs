@@ -101,10 +101,10 @@ fn records_of_one_mark_are_few() {
     let mut bench = Bench::new(1);
     let mark = hash::member("m1");
     // Names of one mark take long to find; what counts is that the bound is looked at.
-    assert_eq!(bench.node.table.count_mark(mark, 9), 1);
+    assert_eq!(bench.node.table.count_mark(mark, 9, |_| true), 1);
     bench.hear(&failed("m1", 0));
-    assert_eq!(bench.node.table.count_mark(mark, 9), 1);
-    assert_eq!(bench.node.table.count_mark(hash::member("nobody"), 9), 0);
+    assert_eq!(bench.node.table.count_mark(mark, 9, |_| true), 1);
+    assert_eq!(bench.node.table.count_mark(hash::member("nobody"), 9, |_| true), 0);
 }
 
 /// Whoever has one member probed out of turn for ever, the others get every other round at least.
@@ -354,4 +354,23 @@ fn a_member_that_opens_many_streams_guesses_nothing() {
     }
     say(&mut bench, "m1", addr(66), token, &[Message::Failed(failed("m2", 0))]);
     assert_eq!(bench.standing("m2").map(|m2| m2.0), Some(MemberState::Failed), "elsewhere, its token counts");
+}
+
+/// Each shows a token that is not the one of a member: of its join, or of its introduction.
+#[test]
+fn newcomers_guess_nothing() {
+    let mut bench = Bench::new(2);
+    let token = bench.node.token_for("m1", addr(1));
+    for i in 0..200 {
+        let (name, home) = (format!("new{i}"), addr(1000 + i));
+        let stream = bench.node.accept_stream(bench.now, home).expect("there is room");
+        let hello = Message::Hello(Hello { name: &name, digest: 0, removals: 0 });
+        bench.node.handle_frame(bench.now, stream, &forge::proven_packet(&name, 7, &[hello]));
+        bench.node.handle_stream_failure(bench.now, stream, StreamFailure::TimedOut);
+        let its = bench.node.token_for(&name, home);
+        say(&mut bench, &name, home, its, &[Message::Alive(alive(&name, 0, home))]);
+        assert!(bench.member(&name).is_some());
+    }
+    say(&mut bench, "m1", addr(66), token, &[Message::Failed(failed("m2", 0))]);
+    assert_eq!(bench.standing("m2").map(|m2| m2.0), Some(MemberState::Failed), "from a new place");
 }

@@ -1,7 +1,7 @@
 //! When tables are exchanged, and what an exchange may cost.
 
 use super::{
-    super::{Config, Node, Output, Start, StreamId, StreamKind, StreamStep},
+    super::{Config, Node, Output, Start, StreamFailure, StreamId, StreamKind, StreamStep},
     bench::{Bench, EPOCH, alive, messages, packet_of},
     world::{ORIGIN, addr, millis, secs},
 };
@@ -35,13 +35,26 @@ fn equal_digests_open_nothing() {
 
 #[test]
 fn no_more_than_four_exchanges_of_our_own_are_under_way() {
-    let mut bench = Bench::new(3);
-    for _ in 0..6 {
-        bench.hear_from(addr(1), &OTHER);
+    let mut bench = Bench::new(6);
+    for i in 1..=6 {
+        bench.hear_from(addr(i), &OTHER);
         // Nobody answers in them, and their time is not up yet.
         bench.now = bench.now + millis(1500);
     }
     assert_eq!((bench.opened().len(), bench.node.metrics().refused_streams), (4, 2));
+}
+
+/// Whoever accepts them and is silent would hold all.
+#[test]
+fn one_exchange_of_our_own_is_under_way_with_each_member() {
+    let mut bench = Bench::new(3);
+    for _ in 0..4 {
+        bench.hear_from(addr(1), &OTHER);
+        bench.now = bench.now + millis(1500);
+    }
+    bench.hear_from(addr(2), &OTHER);
+    let opened: Vec<_> = bench.opened().into_iter().map(|(_, to)| to).collect();
+    assert_eq!((opened, bench.node.metrics().refused_streams), (vec![addr(1), addr(2)], 0));
 }
 
 /// An exchange that finds the tables equal after all.
@@ -96,6 +109,39 @@ fn an_exchange_that_teaches_something_brings_the_next_one_back() {
     find_equal(&mut bench, stream);
     let (tenths, _) = quiet_time(&mut bench);
     assert_eq!(tenths, 10);
+}
+
+/// A member whose digest never agrees is alone with that.
+#[test]
+fn a_digest_that_never_agrees_keeps_nobody_else_from_an_exchange() {
+    let mut bench = Bench::new(3);
+    for _ in 0..9 {
+        let (_, stream) = quiet_time(&mut bench);
+        find_equal(&mut bench, stream);
+    }
+    bench.now = bench.now + secs(1);
+    bench.hear_from(addr(1), &OTHER);
+    assert_eq!(bench.opened(), []);
+    bench.hear_from(addr(2), &OTHER);
+    assert_eq!(bench.opened().len(), 1, "of another member it counts");
+}
+
+/// Tables that never become equal, whoever says so, are not exchanged all the time.
+#[test]
+fn digests_of_many_that_never_agree_are_put_off_for_all() {
+    let mut bench = Bench::new(40);
+    let mut exchanges = 0;
+    for _ in 0..10 {
+        for i in 1..=40 {
+            bench.hear_from(addr(i), &OTHER);
+            for (stream, _) in bench.opened() {
+                exchanges += 1;
+                find_equal(&mut bench, stream);
+            }
+            bench.now = bench.now + secs(1);
+        }
+    }
+    assert!(exchanges <= 60, "{exchanges} in 400 seconds");
 }
 
 #[test]
@@ -180,8 +226,10 @@ fn who_goes_live_in_a_small_cluster_exchanges_tables_a_few_times_soon() {
         while let Some(at) = node.poll_timeout().filter(|at| *at < ORIGIN + secs(2)) {
             node.handle_timeout(at);
             while let Some(output) = node.poll_output() {
-                let is_sync = matches!(output, Output::OpenStream { kind: StreamKind::Exchange, .. });
-                begun += usize::from(is_sync);
+                if let Output::OpenStream { stream, kind: StreamKind::Exchange, .. } = output {
+                    begun += 1;
+                    node.handle_stream_failure(at, stream, StreamFailure::NotTried);
+                }
             }
         }
         assert_eq!(begun, exchanges, "among {others}");

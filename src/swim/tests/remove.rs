@@ -230,7 +230,7 @@ fn an_exchange_for_a_removal_alone_exchanges_the_removed_members_alone() {
     }
     assert_eq!(kinds, ["digests", "m2", "end"]);
     // Who knows the same has nothing to tell.
-    let removals = bench.node.removals_digest();
+    let removals = bench.node.table.removals_digest();
     assert_ne!(removals, 0);
     let stream = bench.node.accept_stream(bench.now, addr(1)).expect("there is room");
     bench.node.handle_frame(bench.now, stream, &packet_of(&message::Hello { removals, ..hello }));
@@ -241,7 +241,7 @@ fn an_exchange_for_a_removal_alone_exchanges_the_removed_members_alone() {
     assert!(same);
     // A leave of its own is in no digest but that of the live.
     bench.hear(&left("m3", 0));
-    assert_eq!(bench.node.removals_digest(), removals);
+    assert_eq!(bench.node.table.removals_digest(), removals);
 }
 
 /// A tombstone of an unknown name is passed on in tables with all that was said of it.

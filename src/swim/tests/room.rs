@@ -67,6 +67,28 @@ fn a_few_may_claim_one_address_and_no_more() {
     assert_eq!(bench.standing("y"), Some((MemberState::Alive, 0)));
 }
 
+/// A member that never answered departs, and returns to a crowded address of a full table.
+#[test]
+fn nobody_is_evicted_for_one_that_is_refused() {
+    let mut config = Config::lan("me");
+    config.max_members = 32;
+    let mut bench = Bench::with(config, 25);
+    bench.hear(&alive("x", 0, addr(80))).hear(&failed("x", 0));
+    bench.hear(&alive("u", 0, addr(90)));
+    for name in ["v1", "v2", "v3"] {
+        bench.hear(&alive(name, 0, addr(90)));
+        bench.meet(name);
+    }
+    bench.hear_from(addr(2), &failed("m1", 0)).hear_from(addr(2), &alive("w", 0, addr(91)));
+    bench.meet("w");
+    bench.hear_from(addr(2), &alive("m1", 1, addr(1)));
+    assert_eq!(bench.node.live(), 31, "of 32, two places are kept for who returns");
+    bench.node.on_alive(&alive("x", 1, addr(90)), true);
+    let (u, x) = (bench.standing("u"), bench.standing("x"));
+    assert!(u.is_none() && x == Some((MemberState::Alive, 1)) || u.is_some() && bench.node.live() == 31);
+    assert_eq!(bench.node.live(), 31);
+}
+
 #[test]
 fn of_the_departed_those_that_never_answered_are_forgotten_first() {
     let mut config = Config::lan("me");
