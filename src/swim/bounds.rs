@@ -137,10 +137,14 @@ impl Node {
     /// it has departed; else, for a member that speaks for itself, a live one. An attacker can choose names whose marks are the
     /// same, and answer under them: such as have answered give way to none.
     fn room_of_mark(&self, arrival: &Arrival<'_>) -> Result<Option<MemberId>, Refused> {
-        let (mark, host) = (hash::member(arrival.name), host_of(arrival.addr.ip()));
-        let on_host = |record: &Record| host_of(record.addr.ip()) == host;
+        let on_host = |record: &Record| host_of(record.addr.ip()) == host_of(arrival.addr.ip());
         let known = arrival.known.map(|id| self.table.get(id));
         if known.is_some_and(on_host) {
+            return Ok(None);
+        }
+        let mark = hash::member(arrival.name);
+        // Nearly always.
+        if self.table.count_mark(mark, MAX_OF_MARK_ON_HOST, |_| true) < MAX_OF_MARK_ON_HOST {
             return Ok(None);
         }
         let crowds_host = self.table.count_mark(mark, MAX_OF_MARK_ON_HOST, on_host) == MAX_OF_MARK_ON_HOST;
