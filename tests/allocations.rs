@@ -206,7 +206,8 @@ fn a_probe_round_does_not_allocate() {
         config.sync_interval = NEVER;
         config
     };
-    // So few that each is probed in every few rounds: who is not looks by stream whether others list it.
+    // Among so few each is probed every few rounds. A member that is not probed for a while opens a stream, to see whether
+    // others list it.
     let mut net = Net::converged((0..3).map(config));
     let (mut buffer, mut reply) = (Vec::new(), Vec::new());
     let mut probe_rounds = |net: &mut Net, rounds: u64| {

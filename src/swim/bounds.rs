@@ -120,11 +120,11 @@ impl Node {
     /// Whether one more live member may be listed at an address, or who makes room: one that never answered, for one that is
     /// there, by what it has shown. Names can be made up.
     fn room_at(&self, arrival: &Arrival<'_>) -> Result<Option<MemberId>, Refused> {
-        let is_there = |id| {
+        let stays = |id| {
             let record = self.table.get(id);
             record.state.is_live() && record.addr == arrival.addr
         };
-        if arrival.known.is_some_and(is_there)
+        if arrival.known.is_some_and(stays)
             || self.table.count_at_addr(arrival.addr, MAX_AT_ADDR) < MAX_AT_ADDR
         {
             return Ok(None);

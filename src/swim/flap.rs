@@ -143,9 +143,10 @@ impl Node {
     }
 
     /// The probe of this round failed, and its relays, which were not suspected, were silent.
-    pub(super) fn on_silent_relays(&mut self, round: u64) {
+    pub(super) fn on_silent_relays(&mut self) {
         let enough = self.table.others().clamp(1, SILENCES);
-        self.flaps.note_silence(round, enough, self.now);
+        // Each round probes one member.
+        self.flaps.note_silence(self.metrics.probes, enough, self.now);
     }
 
     /// Other members declared this node failed, perhaps under an older identity.

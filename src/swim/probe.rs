@@ -36,8 +36,6 @@ const MAX_WINDOW: Duration = Duration::from_secs(60);
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Prober {
     round: Option<Round>,
-    /// How many rounds there were, this one included.
-    rounds: u64,
     /// The mark of the member that was heard from for certain last.
     pub(super) heard_from_last: u32,
     /// Probes for others, one for each requester, by the number of the ping.
@@ -143,7 +141,6 @@ impl Node {
         let first = buddy.then(|| Arc::clone(&target));
         let seq = self.send_probe(addr, &target, first);
         self.metrics.probes += 1;
-        self.prober.rounds += 1;
         self.set_timer(Timer::Indirect, self.health.scale(self.config.probe_timeout));
         let (relays, ends) = (Vec::new(), self.now + interval);
         self.prober.round = Some(Round {
@@ -229,7 +226,7 @@ impl Node {
         };
         if doubts > 0 {
             self.health.degrade(doubts, HealthDoubt::Silence, self.now);
-            self.on_silent_relays(self.prober.rounds);
+            self.on_silent_relays();
         }
     }
 
