@@ -10,7 +10,7 @@ use fastrand::Rng;
 
 use crate::{
     home::Home,
-    peers::{Cluster, Peer, Problem},
+    peers::{Cluster, Problem},
     scenario::{Metric, Scenario, metric, note, say, wait},
     usage::Usage,
 };
@@ -37,25 +37,19 @@ pub(crate) const METRICS: [Metric; 7] = [
     metric("newcomer_bytes", "bytes sent by all until then, with headers", "MiB", 2),
 ];
 
-pub(crate) fn run(peer: &Peer, scenario: Scenario) {
-    if let Err(problem) = measure(peer, scenario) {
-        note(&problem.to_string());
-    }
-    // Nobody leaves: the process ends, and takes its network with it.
-    std::process::exit(0);
-}
-
-fn measure(peer: &Peer, Scenario { n, settle, idle, .. }: Scenario) -> Result<(), Problem> {
-    let home = Home::here();
-    let mut cluster = (peer.start)(n)?;
+pub(crate) fn run(
+    cluster: &mut dyn Cluster,
+    home: &Home,
+    Scenario { n, settle, idle, .. }: Scenario,
+) -> Result<(), Problem> {
     let nodes: Vec<usize> = (0..n).collect();
-    let sent = || Usage::now(&home).bytes;
+    let sent = || Usage::now(home).bytes;
     let mebibytes = |bytes: f64| bytes / f64::from(1 << 20);
     wait(home.since, &nodes, |node| cluster.live(node) == n).ok_or("not all saw all in time")?;
     thread::sleep(settle);
 
     let (before, start) = (sent(), Instant::now());
-    fill(&mut *cluster, n)?;
+    fill(cluster, n)?;
     let all = wait(start, &nodes, |node| cluster.keys(node) == n * KEYS).ok_or("not all had all in time")?;
     say("fill", all);
     say("fill_bytes", mebibytes(sent() - before) / n as f64);

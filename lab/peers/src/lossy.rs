@@ -7,7 +7,8 @@ use std::{
 };
 
 use crate::{
-    peers::{Cluster, Peer},
+    home::Home,
+    peers::{Cluster, Problem},
     scenario::{Metric, PATIENCE, Scenario, metric, note, rest, say},
     usage::Usage,
 };
@@ -79,34 +80,31 @@ impl Lists {
     }
 }
 
-pub(crate) fn run(peer: &Peer, scenario: Scenario) {
-    let Scenario { n, settle, idle, crashes, .. } = scenario;
-    let here = crate::home::Home::here();
-    let mut cluster = match (peer.start)(n) {
-        Ok(cluster) => cluster,
-        Err(error) => return note(&format!("did not start: {error}")),
-    };
-    let home = cluster.home().unwrap_or(here);
+pub(crate) fn run(
+    cluster: &mut dyn Cluster,
+    home: &Home,
+    Scenario { n, settle, idle, crashes, .. }: Scenario,
+) -> Result<(), Problem> {
     let mut lists = Lists { lengths: vec![0; n + 1], losses: 0, right: 0 };
     let mut live: Vec<usize> = (0..n).collect();
-    match lists.wait(home.since, &*cluster, &live, |node| cluster.live(node) == n) {
+    match lists.wait(home.since, cluster, &live, |node| cluster.live(node) == n) {
         Some(seconds) => say("converge", seconds),
         None => note("converge: not all saw all in time"),
     }
-    let bytes = Usage::now(&home).bytes;
+    let bytes = Usage::now(home).bytes;
     say("start_bytes", bytes / n as f64 / 1024.0);
 
-    lists.watch(&*cluster, &live, settle);
-    let (before, began) = (Usage::now(&home).bytes, Instant::now());
-    lists.watch(&*cluster, &live, idle);
-    say("bytes", (Usage::now(&home).bytes - before) / n as f64 / began.elapsed().as_secs_f64());
+    lists.watch(cluster, &live, settle);
+    let (before, began) = (Usage::now(home).bytes, Instant::now());
+    lists.watch(cluster, &live, idle);
+    say("bytes", (Usage::now(home).bytes - before) / n as f64 / began.elapsed().as_secs_f64());
 
     let start = Instant::now();
     match cluster.join() {
         Ok(()) => {
             live.push(n);
             let all = |node| cluster.live(node) == n + 1;
-            match lists.wait(start, &*cluster, &live, all) {
+            match lists.wait(start, cluster, &live, all) {
                 Some(seconds) => say("newcomer", seconds),
                 None => note("newcomer: not all saw all in time"),
             }
@@ -116,17 +114,17 @@ pub(crate) fn run(peer: &Peer, scenario: Scenario) {
     for _ in 0..crashes {
         rest();
         let Some(victim) = live.pop() else { break };
-        lists.look(&*cluster, &live);
+        lists.look(cluster, &live);
         let start = Instant::now();
         cluster.crash(victim);
-        lists.part("crash", &*cluster, &live, victim, start);
+        lists.part("crash", cluster, &live, victim, start);
     }
     rest();
     if let Some(leaver) = live.pop() {
-        lists.look(&*cluster, &live);
+        lists.look(cluster, &live);
         let start = Instant::now();
         if cluster.leave(leaver) {
-            lists.part("leave", &*cluster, &live, leaver, start);
+            lists.part("leave", cluster, &live, leaver, start);
         } else {
             live.push(leaver);
         }
@@ -134,8 +132,7 @@ pub(crate) fn run(peer: &Peer, scenario: Scenario) {
     say("verdicts", lists.losses.saturating_sub(lists.right) as f64);
     let pairs = live.iter().flat_map(|node| live.iter().map(move |other| (*node, *other)));
     say("wrong", pairs.filter(|(node, other)| node != other && !cluster.sees(*node, *other)).count() as f64);
-    // Nobody leaves: the process ends, and takes its network with it.
-    std::process::exit(0);
+    Ok(())
 }
 
 #[cfg(test)]
@@ -143,7 +140,6 @@ mod tests {
     use std::cell::RefCell;
 
     use super::*;
-    use crate::peers::Problem;
 
     /// Nodes whose lists are what a test says.
     struct Told(RefCell<Vec<usize>>);

@@ -32,18 +32,39 @@ mod sorted_slice;
 #[path = "../../../benches/support/timing.rs"]
 mod timing;
 
-use options::{Command, USAGE};
+use crate::{
+    home::Home,
+    options::{Command, USAGE},
+    peers::Peer,
+    scenario::Scenario,
+};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     match lab::options::read(USAGE, Command::parse) {
         Command::Measure(options) => return parent::run(options),
         Command::Node { peer, setup } => return node::run(&peer, setup),
-        Command::Cluster { peer, scenario } => match scenario.part {
-            "loss" => lossy::run(peer, scenario),
-            "messages" => messages::run(peer, scenario),
-            "key-values" => key_values::run(peer, scenario),
-            _ => scenario::run(peer, scenario),
-        },
+        Command::Cluster { peer, scenario } => measure(peer, scenario),
     }
     Ok(())
+}
+
+/// Starts a cluster, and measures what the scenario's part is about.
+fn measure(peer: &Peer, scenario: Scenario) {
+    let here = Home::here();
+    let mut cluster = match (peer.start)(scenario.n) {
+        Ok(cluster) => cluster,
+        Err(problem) => return scenario::note(&format!("did not start: {problem}")),
+    };
+    let home = cluster.home().unwrap_or(here);
+    let part = match scenario.part {
+        "loss" => lossy::run,
+        "messages" => messages::run,
+        "key-values" => key_values::run,
+        _ => scenario::run,
+    };
+    if let Err(problem) = part(&mut *cluster, &home, scenario) {
+        scenario::note(&problem.to_string());
+    }
+    // Nobody leaves: the process ends, and takes its network with it.
+    std::process::exit(0);
 }

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     home::Home,
-    peers::{Cluster, Heard, Peer, Problem},
+    peers::{Cluster, Heard, Problem},
     scenario::{Metric, PATIENCE, Scenario, metric, note, rest, say, wait},
 };
 
@@ -38,26 +38,19 @@ pub(crate) const METRICS: [Metric; 8] = [
     metric("silent", "answers that did not come, of all", "%", 2),
 ];
 
-pub(crate) fn run(peer: &Peer, scenario: Scenario) {
-    if let Err(problem) = measure(peer, scenario) {
-        note(&problem.to_string());
-    }
-    // Nobody leaves: the process ends, and takes its network with it.
-    std::process::exit(0);
-}
-
-fn measure(peer: &Peer, Scenario { n, settle, .. }: Scenario) -> Result<(), Problem> {
-    let here = Home::here();
-    let mut cluster = (peer.start)(n)?;
-    let home = cluster.home().unwrap_or(here);
+pub(crate) fn run(
+    cluster: &mut dyn Cluster,
+    home: &Home,
+    Scenario { n, settle, .. }: Scenario,
+) -> Result<(), Problem> {
     let nodes: Vec<usize> = (0..n).collect();
     wait(home.since, &nodes, |node| cluster.live(node) == n).ok_or("not all saw all in time")?;
     let (tell, heard) = channel();
     cluster.listen(tell)?;
     thread::sleep(settle);
-    one_after_the_other(&mut *cluster, &heard, n)?;
-    at_once(&mut *cluster, &heard, n)?;
-    queries(&mut *cluster, n)
+    one_after_the_other(cluster, &heard, n)?;
+    at_once(cluster, &heard, n)?;
+    queries(cluster, n)
 }
 
 fn one_after_the_other(cluster: &mut dyn Cluster, heard: &Receiver<Heard>, n: usize) -> Result<(), Problem> {

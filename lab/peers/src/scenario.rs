@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     home::Home,
-    peers::Peer,
+    peers::{Cluster, Problem},
     usage::{self, Usage},
 };
 
@@ -70,28 +70,23 @@ pub(crate) const METRICS: [Metric; 11] = [
     metric("wrong", "live members taken for gone, at the end", "", 0),
 ];
 
-pub(crate) fn run(peer: &Peer, scenario: Scenario) {
-    let Scenario { n, settle, idle, crashes, .. } = scenario;
+pub(crate) fn run(
+    cluster: &mut dyn Cluster,
+    home: &Home,
+    Scenario { n, settle, idle, crashes, .. }: Scenario,
+) -> Result<(), Problem> {
     if !usage::network_is_quiet() {
         note("its network was shared with other programs");
     }
-    let here = Home::here();
-    let mut cluster = match (peer.start)(n) {
-        Ok(cluster) => cluster,
-        Err(error) => return note(&format!("did not start: {error}")),
-    };
-    let home = cluster.home().unwrap_or(here);
     let mut live: Vec<usize> = (0..n).collect();
-    match wait(home.since, &live, |node| cluster.live(node) == n) {
-        Some(seconds) => say("converge", seconds),
-        None => return note("not all saw all in time"),
-    }
+    let all = wait(home.since, &live, |node| cluster.live(node) == n).ok_or("not all saw all in time")?;
+    say("converge", all);
     thread::sleep(settle);
 
-    let before = Usage::now(&home);
+    let before = Usage::now(home);
     let began = Instant::now();
     thread::sleep(idle);
-    let (used, nodes, seconds) = (Usage::now(&home) - before, n as f64, began.elapsed().as_secs_f64());
+    let (used, nodes, seconds) = (Usage::now(home) - before, n as f64, began.elapsed().as_secs_f64());
     let rate = |amount: f64| amount / nodes / seconds;
     say("cpu", rate(used.cpu_seconds * 1e3));
     say("datagrams", rate(used.datagrams));
@@ -123,8 +118,7 @@ pub(crate) fn run(peer: &Peer, scenario: Scenario) {
     let pairs = live.iter().flat_map(|node| live.iter().map(move |other| (*node, *other)));
     let wrong = pairs.filter(|(node, other)| node != other && !cluster.sees(*node, *other)).count();
     say("wrong", wrong as f64);
-    // Nobody leaves: the process ends, and takes its network with it.
-    std::process::exit(0);
+    Ok(())
 }
 
 /// Some updates may still be under way; and crashes must not keep step with the probes.
