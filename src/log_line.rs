@@ -93,6 +93,7 @@ topics! {
     NotSealed = Warn "not sealed",
     NoKey = Warn "no key",
     StreamRejected = Warn "stream rejected",
+    NotAllowed = Warn "not allowed",
     #[cfg(feature = "encryption")]
     KeyRefused = Warn "key refused",
     #[cfg(feature = "encryption")]

@@ -130,6 +130,25 @@ fn a_join_through_nobody_or_through_what_is_no_seed_says_so() {
 }
 
 #[test]
+fn an_address_that_no_node_can_have_is_refused_wherever_it_comes_from() {
+    let node = start(config("a"));
+    let port = node.bound_addr().port();
+    let file = File::new("unspecified");
+    file.write(&format!("0.0.0.0:{port}"));
+    let error = node.join([file.seed()]).unwrap_err().report();
+    assert!(error.contains("0.0.0.0") && error.contains("stands for every address"), "{error}");
+}
+
+#[test]
+fn an_ipv4_address_in_the_form_of_ipv6_is_the_same_seed() {
+    let node = start(config("a"));
+    let port = node.bound_addr().port();
+    assert_eq!(node.join([format!("[::ffff:127.0.0.1]:{port}")]).unwrap(), 0, "oneself");
+    let b = start(config("b").seed(format!("[::ffff:127.0.0.1]:{port}")));
+    await_that("it is joined", || sees(&b, 2));
+}
+
+#[test]
 fn the_error_of_a_join_through_many_names_some() {
     let node = start(config("a"));
     let dead: Vec<_> = (0..20)

@@ -4,6 +4,7 @@
 //! from the server that was asked is received.
 
 use std::{
+    cell::Cell,
     collections::hash_map::RandomState,
     hash::BuildHasher,
     io::{self, ErrorKind, Read, Write},
@@ -29,6 +30,8 @@ const MAX_STRAY: usize = 64;
 /// Asks on behalf of one look-up.
 pub(super) struct Client<'a> {
     conf: &'a Conf,
+    /// Which of the servers answered last: it is asked first, so that one that is dead is waited for once.
+    first: Cell<usize>,
     is_stopped: &'a dyn Fn() -> bool,
     /// The end of the look-up, with all its questions.
     end: Option<Instant>,
@@ -36,17 +39,22 @@ pub(super) struct Client<'a> {
 
 impl<'a> Client<'a> {
     pub(super) fn new(conf: &'a Conf, is_stopped: &'a dyn Fn() -> bool, limit: Duration) -> Self {
-        Self { conf, is_stopped, end: now().checked_add(limit) }
+        Self { conf, first: Cell::new(0), is_stopped, end: now().checked_add(limit) }
     }
 
     /// The records of a name: from the first server that has an answer.
     pub(super) fn ask(&self, name: &str, kind: Kind) -> io::Result<Records> {
         let mut failure = io::Error::other("no name server is known");
+        let (servers, first) = (&self.conf.servers, self.first.get());
         for _ in 0..self.conf.attempts {
-            for server in &self.conf.servers {
+            for at in (first..servers.len()).chain(0..first) {
                 self.check()?;
-                match self.ask_server(*server, name, kind) {
-                    Ok(records) => return Ok(records),
+                let server = servers[at];
+                match self.ask_server(server, name, kind) {
+                    Ok(records) => {
+                        self.first.set(at);
+                        return Ok(records);
+                    }
                     Err(error) => {
                         failure = io::Error::new(error.kind(), format!("name server {server}: {error}"))
                     }

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs},
     time::Duration,
 };
 
@@ -57,7 +57,7 @@ impl Conf {
         for line in text.lines().filter(|line| !line.starts_with(['#', ';'])) {
             let mut words = line.split_whitespace();
             match words.next() {
-                Some("nameserver") => servers.extend(words.next().and_then(|ip| ip.parse::<IpAddr>().ok())),
+                Some("nameserver") => servers.extend(words.next().and_then(server)),
                 // The last one counts.
                 Some("domain") => conf.search = words.take(1).map(String::from).collect(),
                 Some("search") => conf.search = words.take(MAX_SEARCH).map(String::from).collect(),
@@ -66,7 +66,7 @@ impl Conf {
             }
         }
         servers.truncate(MAX_SERVERS);
-        conf.with_servers(servers.into_iter().map(|ip| SocketAddr::new(ip, PORT)).collect())
+        conf.with_servers(servers)
     }
 
     fn set(&mut self, option: &str) {
@@ -93,6 +93,16 @@ impl Conf {
     }
 }
 
+/// A server's address; a link-local one has the interface behind it, as in `fe80::1%eth0` (RFC 4007, section 11).
+fn server(word: &str) -> Option<SocketAddr> {
+    let is_zoned = |(ip, _): (&str, &str)| ip.parse::<Ipv6Addr>().is_ok();
+    if word.split_once('%').is_some_and(is_zoned) {
+        // The system knows its interfaces; an address is not looked up.
+        return (word, PORT).to_socket_addrs().ok()?.next();
+    }
+    Some(SocketAddr::new(word.parse().ok()?, PORT))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +120,16 @@ mod tests {
         assert_eq!(conf.candidates("db"), names);
         assert_eq!(conf.candidates("db."), ["db"]);
         assert_eq!(conf.candidates("a.b.c.d.e.f")[0], "a.b.c.d.e.f");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_server_on_the_link_has_its_interface() {
+        let conf =
+            Conf::parse("nameserver fe80::1%lo\nnameserver fe80::2%no-such-interface\nnameserver db%lo\n");
+        let [SocketAddr::V6(server)] = conf.servers[..] else { panic!("{:?}", conf.servers) };
+        assert_eq!((server.ip().to_string(), server.port()), ("fe80::1".into(), 53));
+        assert_ne!(server.scope_id(), 0);
     }
 
     #[test]

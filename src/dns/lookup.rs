@@ -16,6 +16,7 @@ use super::{
 const MAX_TIME: Duration = Duration::from_secs(30);
 /// Targets of services that are looked up; more make the answer a partial one.
 const MAX_TARGETS: usize = 256;
+const FAMILIES: [Kind; 2] = [Kind::A, Kind::Aaaa];
 
 /// Looks a name up, in at most 30 s, and until told to stop. Finding nothing is no error.
 ///
@@ -26,7 +27,7 @@ pub(crate) fn look_up(query: &Query, conf: &Conf, is_stopped: &dyn Fn() -> bool)
     let mut failure: Option<io::Error> = None;
     for name in conf.candidates(&query.name) {
         let found = match query.kind {
-            QueryKind::Addresses => addresses(&client, &name, None),
+            QueryKind::Addresses => addresses(&client, &name, None, FAMILIES),
             QueryKind::Services => services(&client, &name),
         };
         match found {
@@ -48,11 +49,16 @@ pub(crate) fn look_up(query: &Query, conf: &Conf, is_stopped: &dyn Fn() -> bool)
     failure.map_or_else(|| Ok(Lookup::default()), Err)
 }
 
-/// Both families. What one of them cannot tell makes the answer a partial one.
-fn addresses(client: &Client<'_>, name: &str, port: Option<u16>) -> io::Result<Lookup> {
+/// The addresses of these families. What one of them cannot tell makes the answer a partial one.
+fn addresses(
+    client: &Client<'_>,
+    name: &str,
+    port: Option<u16>,
+    families: impl IntoIterator<Item = Kind>,
+) -> io::Result<Lookup> {
     let mut lookup = Lookup::default();
     let mut failure = None;
-    for kind in [Kind::A, Kind::Aaaa] {
+    for kind in families {
         match follow(client, name, kind) {
             Ok(records) => {
                 let found = records.addrs.iter().map(|(ip, ttl)| Found { ip: *ip, port, ttl: Some(*ttl) });
@@ -90,7 +96,8 @@ fn follow(client: &Client<'_>, name: &str, kind: Kind) -> io::Result<Records> {
     }
 }
 
-/// The addresses of all services. Priorities and weights are ignored, as all are used.
+/// The addresses of all services. Priorities and weights are ignored, as all are used. A server may send addresses of one family
+/// along and leave out the other (RFC 2782, "may"; RFC 2181, section 9): that one is asked for.
 fn services(client: &Client<'_>, name: &str) -> io::Result<Lookup> {
     let Records { mut services, extra, truncated, .. } = follow(client, name, Kind::Srv)?;
     let mut lookup = Lookup::default();
@@ -105,16 +112,12 @@ fn services(client: &Client<'_>, name: &str) -> io::Result<Lookup> {
         services.truncate(MAX_TARGETS);
     }
     for Service { target, port, ttl } in services {
-        if let Some(addrs) = extra.get(&target) {
-            let found = |(ip, own): &(IpAddr, Duration)| Found {
-                ip: *ip,
-                port: Some(port),
-                ttl: Some(ttl.min(*own)),
-            };
-            lookup.found.extend(addrs.iter().map(found));
-            continue;
-        }
-        match addresses(client, &target, Some(port)) {
+        let along = extra.get(&target).map_or(&[][..], Vec::as_slice);
+        let found =
+            |(ip, own): &(IpAddr, Duration)| Found { ip: *ip, port: Some(port), ttl: Some(ttl.min(*own)) };
+        lookup.found.extend(along.iter().map(found));
+        let is_along = |family: Kind| along.iter().any(|(ip, _)| ip.is_ipv4() == (family == Kind::A));
+        match addresses(client, &target, Some(port), FAMILIES.into_iter().filter(|kind| !is_along(*kind))) {
             Ok(of_target) => {
                 let found = of_target.found.into_iter();
                 lookup

@@ -11,6 +11,7 @@ use super::{
     family::Family,
     host_port::HostPort,
     interfaces,
+    seed::{self, Resolved, Seed},
 };
 use crate::{
     Error,
@@ -21,6 +22,9 @@ use crate::{
 /// Addresses set aside for documentation (RFC 5737, RFC 3849): the way there is the default route. Nothing is sent.
 const ANYWHERE: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))];
+
+/// For routes, which are the same for every port.
+const PORT: u16 = 9;
 
 /// What the system says of this host.
 pub(super) trait Host {
@@ -39,7 +43,7 @@ impl Host for System {
     fn source_toward(&self, to: IpAddr) -> Option<IpAddr> {
         let socket = UdpSocket::bind((any_of(to), 0)).ok()?;
         // Nothing is sent: the route alone is looked up.
-        socket.connect((to, 9)).ok()?;
+        socket.connect((to, PORT)).ok()?;
         Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_unspecified())
     }
 
@@ -48,7 +52,21 @@ impl Host for System {
     }
 
     fn resolve(&self, seed: &str) -> io::Result<Vec<SocketAddr>> {
-        Target::parse(seed).map_err(io::Error::other)?.resolve(9)
+        let parsed = Seed::parse(seed).map_err(io::Error::other)?;
+        if let Seed::Command(_) = parsed {
+            return Err(io::Error::other("a command is run once the node runs, and not before"));
+        }
+        let Resolved { addrs, seeds, .. } = parsed.resolve(PORT, &|| false)?;
+        let literals: Vec<_> = seeds.iter().filter_map(|seed| seed::literal(seed, PORT)).collect();
+        if !addrs.is_empty() || !literals.is_empty() {
+            return Ok([addrs, literals].concat());
+        }
+        // The route to one of a list is enough, and each may block.
+        let found = seeds.iter().find_map(|seed| {
+            let addrs = Seed::parse_listed(seed).ok()?.resolve(PORT, &|| false).ok()?.addrs;
+            Some(addrs).filter(|addrs| !addrs.is_empty())
+        });
+        Ok(found.unwrap_or_default())
     }
 }
 
@@ -106,7 +124,10 @@ fn of_text(
         let ip = addr.ip();
         family.reaches(ip) && problem_of(ip).is_none() && (name.is_none_or(is_localhost) || is_meant(ip))
     };
-    let Some(addr) = found.iter().find(fits) else {
+    // Of a name with both families, the one that the seeds are of.
+    let is_spoken = |addr: &&SocketAddr| seeds.elsewhere().any(|seed| seed.is_ipv4() == addr.is_ipv4());
+    let fitting = || found.iter().filter(fits);
+    let Some(addr) = fitting().find(is_spoken).or_else(|| fitting().next()) else {
         found.iter().try_for_each(|addr| check_advertise(addr.ip()))?;
         let ips = some_of(&found.iter().map(SocketAddr::ip).collect::<Vec<_>>());
         let problem = format!(

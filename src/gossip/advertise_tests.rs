@@ -160,4 +160,20 @@ fn what_is_told_to_others_is_told_and_gets_the_port_that_was_bound() {
     assert_eq!(told("0.0.0.0:7", &["10.0.0.9"], "127.0.0.1"), "127.0.0.1:7", "who writes it means it");
     assert_eq!(told("0.0.0.0:7", &["10.0.0.9"], "localhost"), "127.0.0.1:7");
     assert_eq!(told("127.0.0.1:7", &[], "localhost:8"), "127.0.0.1:8");
+    assert_eq!(told("[::]:7", &["10.0.0.9"], "localhost"), "127.0.0.1:7", "the seeds are of IPv4");
+}
+
+#[test]
+fn the_route_to_a_seed_of_a_list_counts_and_no_command_runs_before_the_node() {
+    let path = std::env::temp_dir().join(format!("syncswim-advertise-{}", std::process::id()));
+    let list = format!("file:{}", path.display());
+    let resolve = |seed: &str| System.resolve(seed).map(|addrs| some_of(&addrs));
+    std::fs::write(&path, "no-such-host.invalid\n10.0.0.9:7946\n").unwrap();
+    assert_eq!(resolve(&list).unwrap(), "10.0.0.9:7946");
+    std::fs::write(&path, "localhost:1\n").unwrap();
+    assert!(resolve(&list).unwrap().contains(":1"));
+    std::fs::remove_file(&path).unwrap();
+    assert!(resolve(&list).is_err());
+    let touch = format!("exec:touch {}", path.display());
+    assert!(resolve(&touch).is_err() && !path.exists());
 }

@@ -121,6 +121,7 @@ impl ClockThread {
             return self.node.wakeup.arrived();
         }
         if !self.config.allows(from.ip()) {
+            self.peers.not_allowed(from, Via::Datagram, &mut Log);
             let len = bytes.len() as u64;
             return self.counters.count_dropped(len, |counted| &mut counted.dropped_not_allowed);
         }

@@ -75,7 +75,7 @@ pub struct GossipConfig {
     ///   with its process group, as it is when the node stops; its standard error is dropped. Whoever can set it can run
     ///   anything as this process's user.
     ///
-    /// Each seed is resolved by itself, so none waits for another. Of all addresses three are tried at once, and more while none
+    /// Each seed is resolved by itself, up to four at the same time, while addresses are tried already. Of all addresses three are tried at once, and more while none
     /// answers, up to 24 at a time (after RFC 8305). A seed that cannot be used is warned of in the log, at once and then
     /// less and less often.
     ///

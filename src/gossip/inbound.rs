@@ -11,12 +11,13 @@ use super::{
     conversation::{Conversations, Other},
     dial::StreamError,
     framed_stream::{FramedStream, ParkedStream},
+    peer_log::Via,
     queue::{Place, account_of},
     timed_socket::Deadline,
     workers::Workers,
 };
 use crate::{
-    log_line::{Field, Throttle, Topic},
+    log_line::{Field, Log, Throttle, Topic},
     swim::{Config, StreamFailure, StreamId, StreamStep},
 };
 
@@ -74,6 +75,7 @@ impl Inbound {
     fn begin(self: &Arc<Self>, socket: TcpStream, from: SocketAddr) {
         let from = SocketAddr::new(from.ip().to_canonical(), from.port());
         if !self.config.allows(from.ip()) {
+            self.talk.peers.not_allowed(from, Via::Stream, &mut Log);
             return self.talk.counters.count(|counted| counted.dropped_not_allowed += 1);
         }
         let job = Arc::clone(self);

@@ -109,20 +109,23 @@ impl PeerLog {
 
     /// What a peer sent was dropped.
     pub(super) fn mismatch(&self, mismatch: Mismatch, peer: SocketAddr, via: Via, sink: &mut impl Sink) {
-        let (name, throttle) = match via {
-            Via::Datagram => ("datagram", &self.datagrams),
-            Via::Stream => ("stream", &self.streams),
-        };
+        let (name, throttle) = self.of(via);
         self.write(throttle, mismatch.topic(), peer, &[("via", &name), ("hint", &mismatch.hint())], sink);
+    }
+
+    /// What a peer sent was dropped, and its stream not accepted: its address is in no network that is allowed.
+    pub(super) fn not_allowed(&self, peer: SocketAddr, via: Via, sink: &mut impl Sink) {
+        let hint = "no network in `allow` holds this address; if it is a member's, add its network";
+        let (name, throttle) = self.of(via);
+        self.write(throttle, Topic::NotAllowed, peer, &[("via", &name), ("hint", &hint)], sink);
     }
 
     /// A peer did not go on with a stream that this node opened.
     pub(super) fn rejected(&self, peer: SocketAddr, error: &io::Error, sink: &mut impl Sink) {
-        let reason: &dyn Display = match error.kind() {
-            ErrorKind::InvalidData => error,
-            _ => &"it hung up",
+        let (reason, hint): (&dyn Display, _) = match error.kind() {
+            ErrorKind::InvalidData => (error, "its key or cluster may be another; its log says which"),
+            _ => (&"it hung up", "it ended, or a proxy has nobody behind it; else its log says why"),
         };
-        let hint = "its key or cluster may be another; its log says which";
         self.write(&self.streams, Topic::StreamRejected, peer, &[("reason", reason), ("hint", &hint)], sink);
     }
 
@@ -132,6 +135,13 @@ impl PeerLog {
         if off_ms >= MIN_OFF_MS {
             let hint = "a clock is wrong, here or there, or somebody replays; run NTP";
             self.write(&self.datagrams, Topic::ClockOff, peer, &[("off_ms", &off_ms), ("hint", &hint)], sink);
+        }
+    }
+
+    fn of(&self, via: Via) -> (&'static str, &Throttle) {
+        match via {
+            Via::Datagram => ("datagram", &self.datagrams),
+            Via::Stream => ("stream", &self.streams),
         }
     }
 
@@ -181,15 +191,17 @@ mod tests {
         );
         log.clock_off(peer(1, 7), MIN_OFF_MS - 1, &mut written);
         log.clock_off(peer(1, 7), 31_000, &mut written);
+        log.not_allowed(peer(1, 7), Via::Datagram, &mut written);
         let expected = [
             r#"wrong key peer=10.0.0.1:7 via=datagram hint="it seals with a key that is not on our ring; give both sides a key in common" node=me"#,
             r#"wrong cluster peer=10.0.0.1:7 via=datagram hint="it belongs to another cluster; give both sides the same, or keep them apart" node=me"#,
             r#"wrong version peer=10.0.0.1:7 via=datagram hint="it speaks another version of the protocol" node=me"#,
             r#"not sealed peer=[fd00::1]:7 via=stream hint="it does not seal, and we require it; give it the key" node=me"#,
             r#"no key peer=[fd00::1]:7 via=stream hint="it seals, and we have no key; give us the key" node=me"#,
-            r#"stream rejected peer=10.0.0.1:7 reason="it hung up" hint="its key or cluster may be another; its log says which" node=me"#,
+            r#"stream rejected peer=10.0.0.1:7 reason="it hung up" hint="it ended, or a proxy has nobody behind it; else its log says why" node=me"#,
             r#"stream rejected peer=10.0.0.2:7 reason="a frame is too long" hint="its key or cluster may be another; its log says which" node=me"#,
             r#"clock off peer=10.0.0.1:7 off_ms=31000 hint="a clock is wrong, here or there, or somebody replays; run NTP" node=me"#,
+            r#"not allowed peer=10.0.0.1:7 via=datagram hint="no network in `allow` holds this address; if it is a member's, add its network" node=me"#,
         ];
         assert_eq!(written.0, expected);
     }

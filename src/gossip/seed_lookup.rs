@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     Error,
+    address::problem_of,
     log_line::{Field, Throttle, Topic},
     swim::{Config, JoinOrigin, JoinProblem, JoinResult},
     text::{Quoted, some_of},
@@ -176,6 +177,8 @@ impl SeedLookup {
     /// Those of a seed's addresses that this node may join at.
     fn admit(&self, seed: &str, mut addrs: Vec<SocketAddr>, report_to: &ReportTo) -> Vec<SocketAddr> {
         let mut refusal = None;
+        // Members and this node's own addresses are in this form.
+        addrs.iter_mut().for_each(|addr| addr.set_ip(addr.ip().to_canonical()));
         addrs.retain(|addr| {
             let refused = self.refusal(*addr);
             let is_fine = refused.is_none();
@@ -264,13 +267,17 @@ impl SeedLookup {
 
     /// Why a seed cannot be joined at an address.
     fn refusal(&self, addr: SocketAddr) -> Option<String> {
+        // A resolver may answer with any.
+        if let Some(problem) = problem_of(addr.ip()) {
+            return Some(problem);
+        }
         if !self.config.allows(addr.ip()) {
             return Some(format!(
                 "is at {addr}, which `allow` does not hold; add its network, or take another"
             ));
         }
         let (bound, family) = (self.bound.ip(), self.family);
-        if !is_reached_from(bound.to_canonical(), addr.ip().to_canonical(), &System) {
+        if !is_reached_from(bound.to_canonical(), addr.ip(), &System) {
             return Some(format!(
                 "is at {addr}, on another host, which `bind` {bound} does not reach; bind to 0.0.0.0 or [::]"
             ));

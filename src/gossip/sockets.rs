@@ -160,6 +160,10 @@ impl Udp {
     fn new(socket: UdpSocket, bound: SocketAddr, family: Family) -> Self {
         let ip = match bound.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            // In some containers IPv6 is off on the loopback interface.
+            IpAddr::V6(ip) if ip.is_unspecified() && family == Family::Both && !has_v6_loopback() => {
+                IpAddr::V4(Ipv4Addr::LOCALHOST)
+            }
             IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
             ip => ip,
         };
@@ -249,6 +253,10 @@ impl Udp {
         let (len, from) = self.socket.recv_from(buffer)?;
         Ok((len, SocketAddr::new(from.ip().to_canonical(), from.port())))
     }
+}
+
+fn has_v6_loopback() -> bool {
+    UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
 }
 
 /// Wakes the thread that accepts streams. `myself` is the address at which this host reaches the listener.

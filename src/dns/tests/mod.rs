@@ -64,7 +64,7 @@ fn addresses_of_both_families_are_found_with_their_times_to_live() {
 
 #[test]
 fn services_have_the_ports_of_their_records_and_addresses_that_come_along_or_are_asked_for() {
-    let zone = ["b.test A 10.0.0.2", "b.test AAAA fd00::2"];
+    let zone = ["a.test AAAA fd00::1", "b.test A 10.0.0.2", "b.test AAAA fd00::2"];
     let server = Server::new(move |asked| {
         vec![match asked.kind {
             "SRV" => asked.answer(&[
@@ -79,11 +79,18 @@ fn services_have_the_ports_of_their_records_and_addresses_that_come_along_or_are
         }]
     });
     let conf = conf(&[&server]);
-    assert_eq!(found("dnssrv+_g._tcp.test", &conf), all("10.0.0.1:1001 10.0.0.2:1002 [fd00::2]:1002"));
+    assert_eq!(
+        found("dnssrv+_g._tcp.test", &conf),
+        all("10.0.0.1:1001 10.0.0.2:1002 [fd00::1]:1001 [fd00::2]:1002")
+    );
     let asked: Vec<_> =
         server.asked().into_iter().map(|asked| format!("{} {}", asked.name, asked.kind)).collect();
-    assert_eq!(asked, ["_g._tcp.test SRV", "b.test A", "b.test AAAA"]);
-    assert_eq!(found("dnssrv+_g._tcp.test:9", &conf).0, "10.0.0.1:9 10.0.0.2:9 [fd00::2]:9");
+    assert_eq!(
+        asked,
+        ["_g._tcp.test SRV", "a.test AAAA", "b.test A", "b.test AAAA"],
+        "a family that did not come along is asked for"
+    );
+    assert_eq!(found("dnssrv+_g._tcp.test:9", &conf).0, "10.0.0.1:9 10.0.0.2:9 [fd00::1]:9 [fd00::2]:9");
 }
 
 #[test]
@@ -167,6 +174,16 @@ fn the_next_server_is_asked_where_one_is_silent_fails_or_hangs_up() {
     conf.servers.insert(0, closed);
     assert_eq!(found("dns+db.test", &conf), all("10.0.0.1"));
     assert!(!silent.asked().is_empty() && !failing.asked().is_empty());
+}
+
+#[test]
+fn a_server_that_is_dead_is_waited_for_once_in_a_look_up() {
+    let silent = Server::silent();
+    let zone = ["_g._tcp.test SRV 1 a.test", "a.test A 10.0.0.1", "a.test AAAA fd00::1"];
+    let good = Server::new(move |asked| vec![asked.answer_of(&zone)]);
+    let conf = Conf { timeout: SHORT, ..conf(&[&silent, &good]) };
+    assert_eq!(found("dnssrv+_g._tcp.test", &conf), all("10.0.0.1:1 [fd00::1]:1"));
+    assert_eq!((silent.asked().len(), good.asked().len()), (1, 3));
 }
 
 #[test]
