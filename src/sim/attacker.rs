@@ -433,6 +433,59 @@ mod tests {
         }
     }
 
+    /// Two lies a second that a healthy member lives where nobody answers.
+    #[test]
+    fn hearsay_neither_moves_nor_mutes_a_healthy_member() {
+        for ahead in [Ahead::Incarnations(1), Ahead::Life(1)] {
+            let mut world = cluster(6);
+            let answers_for = Duration::from_secs(600);
+            world.attack(&Attack::Infiltrate { ghosts: 1, to: 0, answers_for });
+            world.run_for(Duration::from_secs(20));
+            let at = Who::Ghost(GHOSTS - 1);
+            let moved = Lie { kind: Kind::Alive, about: Who::Host(1), ahead, at };
+            for lies in 0..120 {
+                if lies == 60 {
+                    let tags = crate::Tags::new([("k", "v")]).expect("it is short");
+                    world.with(1, |node, now| node.set_tags(now, tags));
+                }
+                world.attack(&Attack::Datagram { from: Who::Ghost(0), to: 0, lies: vec![moved] });
+                world.run_for(Duration::from_millis(500));
+                for host in [0, 2, 3, 4, 5] {
+                    let n1 = world.node(host).member("n1").expect("it is listed");
+                    assert_eq!((n1.addr, n1.state), (world.hosts[1].addr, MemberState::Alive));
+                    assert_eq!(n1.tags.is_empty(), lies < 60, "what it says is heard");
+                }
+            }
+        }
+    }
+
+    /// The same of one that has crashed: at another address, or as another life.
+    #[test]
+    fn hearsay_keeps_no_dead_member_listed_for_all() {
+        let silent = Who::Ghost(GHOSTS - 1);
+        for (ahead, at) in
+            [(Ahead::Incarnations(1), silent), (Ahead::Life(1), Who::Host(1)), (Ahead::Life(1), silent)]
+        {
+            let mut world = cluster(6);
+            let answers_for = Duration::from_secs(600);
+            world.attack(&Attack::Infiltrate { ghosts: 1, to: 0, answers_for });
+            world.run_for(Duration::from_secs(20));
+            world.crash(1);
+            let lie = Lie { kind: Kind::Alive, about: Who::Host(1), ahead, at };
+            for _ in 0..200 {
+                world.attack(&Attack::Datagram { from: Who::Ghost(0), to: 0, lies: vec![lie] });
+                world.run_for(Duration::from_millis(400));
+            }
+            for host in [0, 2, 3, 4, 5] {
+                assert_eq!(
+                    world.state(host, "n1"),
+                    Some(MemberState::Failed),
+                    "{ahead:?}, {at:?}, host {host}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn a_claim_counts_only_from_who_shows_its_token() {
         for (from, is_member, believed) in

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::{
     introduce::MAX_ASKED,
     member::{MemberId, MemberState, Record},
+    moves::MAX_MOVES,
     node::Node,
     phase::Phase,
     probe::MAX_RELAYED,
@@ -33,6 +34,7 @@ impl Node {
             ("relayed probes", self.prober.relayed_len(), MAX_RELAYED),
             ("streams", self.streams.len(), STREAMS),
             ("unverified peers that are asked", self.unverified.len(), MAX_ASKED),
+            ("members that are said to have moved", self.moves.len(), MAX_MOVES),
             ("members that were challenged", self.challenges.len(), MAX_CHALLENGED),
             ("members whom datagrams do not reach", self.carrier.len(), live + departed),
             ("failed members to reconnect to", self.reconnects.len(), self.config.max_reconnects),
@@ -50,8 +52,12 @@ impl Node {
         if let Some((what, length, bound)) = bounds.into_iter().find(|(_, length, bound)| length > bound) {
             return Err(format!("{length} {what}, more than {bound}"));
         }
-        let gone = self.lately_departed.iter().find(|id| !self.table.holds(**id));
-        if let Some(id) = gone {
+        let lately_departed = self.lately_departed.iter().copied();
+        let mut kept = lately_departed
+            .chain(self.updates.subjects())
+            .chain(self.timers.members())
+            .chain(self.table.rings.jumps());
+        if let Some(id) = kept.find(|id| !self.table.holds(*id)) {
             return Err(format!("{id:?} is kept, but names nobody"));
         }
         let walked = self.table.walk(0).filter(|(_, record)| record.state.is_live()).count();

@@ -1,6 +1,6 @@
 //! The caller, who opened a stream to this node: a member that shows its token, an unverified peer, or this node itself.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     carry::Priority,
@@ -9,6 +9,7 @@ use super::{
     node::Node,
     session::Purpose,
     stream::{StreamId, Streams},
+    validation::Sender,
 };
 use crate::wire::{hash, message::Message};
 
@@ -52,8 +53,13 @@ impl Node {
         }
     }
 
-    /// A token from an address to which streams are open, perhaps before the name there is known.
-    pub(super) fn keep_token_for_streams(&mut self, from: SocketAddr, token: u32) {
+    /// A token from an address to which streams are open, perhaps before the name there is known. Anybody can send one under
+    /// that address, so it does not replace that of a member.
+    pub(super) fn keep_token_for_streams(&mut self, sender: &Sender, token: u32) {
+        let from = sender.source;
+        if !sender.proven && self.table.find_at(from, |record| record.contact.held != 0).is_some() {
+            return;
+        }
         let Streams { opened, sessions, .. } = &mut self.streams;
         for (stream, _) in opened.iter().filter(|(_, peer)| **peer == from) {
             if let Some(session) = sessions.get_mut(stream).filter(|session| session.token == 0) {
@@ -69,8 +75,9 @@ impl Node {
         if let Some(id) = self.table.find_at(peer, |record| record.mark == mark) {
             let name = Arc::clone(&self.table.get(id).name);
             self.note_answer_at(&name, peer);
-            if token != 0 {
-                self.table.contact_mut(id).held = token;
+            let contact = self.table.contact_mut(id);
+            if contact.held == 0 {
+                contact.held = token;
             }
         }
     }

@@ -21,8 +21,25 @@ use crate::wire::{
     message::{Alive, Message},
 };
 
+/// On whose word a member is said to be alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Word {
+    /// Its own.
+    Itself,
+    /// Whoever's: it has answered at the address.
+    Answered,
+    /// Another's.
+    Others,
+}
+
+impl Word {
+    pub(super) fn of(by_itself: bool) -> Self {
+        if by_itself { Self::Itself } else { Self::Others }
+    }
+}
+
 impl Node {
-    pub(super) fn on_alive(&mut self, claim: &Alive<'_>, by_itself: bool) {
+    pub(super) fn on_alive(&mut self, claim: &Alive<'_>, word: Word) {
         if !self.config.allows(claim.addr.ip()) && claim.addr != self.table.get(MemberId::SELF).addr {
             self.metrics.dropped_not_allowed += 1;
             return;
@@ -53,21 +70,26 @@ impl Node {
             self.metrics.dropped_malformed += 1;
             return;
         };
-        // Of a member that moves, only its old address has been shown.
+        let by_itself = word != Word::Others;
+        // Of a member that moves, only its old address has been shown, unless it has answered.
         let shown = |record: &Record| match record.addr == claim.addr {
             true => by_itself || record.contact.met,
-            false => by_itself && !record.state.is_live(),
+            false => word == Word::Answered || by_itself && !record.state.is_live(),
         };
         let is_there = known.map_or(by_itself, |id| shown(self.table.get(id)));
         let arrival = Arrival { known, name: claim.name, addr: claim.addr, is_there, by_itself };
         match known {
             Some(id) if !by_itself && self.knows_better(id) => self.doubt_return(id, claim),
+            Some(id) if !by_itself && self.answers_elsewhere(id, claim) => {
+                self.ask_whether_it_moved(id, claim)
+            }
             _ if !self.make_room(&arrival) => self.metrics.refused_members += 1,
             Some(id) if self.table.get(id).state.is_live() => {
-                if !by_itself {
-                    self.check_hearsay(id);
-                }
+                let is_doubted = !by_itself && self.doubts_hearsay(id);
                 self.renew(id, identity, claim.addr, tags);
+                if is_doubted {
+                    self.table.rings.probe_next(id);
+                }
             }
             Some(id) => self.revive(id, identity, claim.addr, tags),
             None => {
@@ -95,17 +117,14 @@ impl Node {
     /// Whether this node's own probes of a member fail: then another member's Alive is not believed, only the member's own,
     /// or its answer.
     pub(super) fn knows_better(&self, id: MemberId) -> bool {
-        let record = self.table.get(id);
-        record.state != MemberState::Alive && record.contact.is_missed()
+        self.table.get(id).contact.is_missed()
     }
 
-    /// Another member refutes a suspicion for a member that did not answer this node's last probe: it is probed next. Whoever
-    /// makes refutations up is found out after the few probes that `knows_better` waits for, not as many rounds.
-    fn check_hearsay(&mut self, id: MemberId) {
+    /// Whether another member refutes a suspicion for a member that did not answer this node's last probe: it is probed next.
+    /// Whoever makes refutations up is found out after the few probes that `knows_better` waits for, not as many rounds.
+    fn doubts_hearsay(&self, id: MemberId) -> bool {
         let record = self.table.get(id);
-        if record.state == MemberState::Suspect && record.contact.missed_last() {
-            self.table.rings.probe_next(id);
-        }
+        record.state == MemberState::Suspect && record.contact.missed_last()
     }
 
     /// Another member says that it is alive. If at another address, it is asked there.

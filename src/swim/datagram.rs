@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{entry::Input, introduce::Introduced, node::Node, time::Time, validation::Sender};
+use super::{claims::Word, entry::Input, introduce::Introduced, node::Node, time::Time, validation::Sender};
 use crate::wire::{
     message::{Malformed, Message, Ping},
     packet::{self, Reject, Sections},
@@ -132,7 +132,7 @@ impl Node {
     /// Applies a claim about a member, perhaps its own.
     pub(super) fn handle_claim(&mut self, message: &Message<'_>, by_itself: bool) {
         match message {
-            Message::Alive(claim) => self.on_alive(claim, by_itself),
+            Message::Alive(claim) => self.on_alive(claim, Word::of(by_itself)),
             Message::Suspect(claim) => self.on_suspect(claim),
             Message::Failed(claim) => self.on_failed(claim),
             Message::Left(claim) => self.on_left(claim, by_itself),

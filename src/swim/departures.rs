@@ -216,7 +216,9 @@ impl Node {
     pub(super) fn forget(&mut self, id: MemberId) {
         self.timers.cancel(Timer::Reap(id));
         self.updates.remove(id);
-        self.carrier.forget(&self.table.get(id).name);
+        let name = &self.table.get(id).name;
+        self.carrier.forget(name);
+        self.flaps.has_told(name);
         self.lately_departed.retain(|departed| *departed != id);
         self.table.forget(id);
     }

@@ -78,12 +78,17 @@ impl Flaps {
         }
     }
 
+    /// Nothing is held back any more: this node has yielded its name, or has announced itself all the same.
+    pub(super) fn drop_held(&mut self) {
+        self.held = None;
+    }
+
     /// The verdict that a member is yet to be told of.
     pub(super) fn verdict_on(&self, name: &str) -> Option<Identity> {
         self.untold.iter().find(|(untold, _)| &**untold == name).map(|(_, identity)| *identity)
     }
 
-    /// The member is told of the verdict.
+    /// The member is told of the verdict, or forgotten.
     pub(super) fn has_told(&mut self, name: &str) {
         self.untold.retain(|(untold, _)| &**untold != name);
     }
@@ -145,8 +150,7 @@ impl Node {
     /// The probe of this round failed, and its relays, which were not suspected, were silent.
     pub(super) fn on_silent_relays(&mut self) {
         let enough = self.table.others().clamp(1, SILENCES);
-        // Each round probes one member.
-        self.flaps.note_silence(self.metrics.probes, enough, self.now);
+        self.flaps.note_silence(self.prober.rounds, enough, self.now);
     }
 
     /// Other members declared this node failed, perhaps under an older identity.

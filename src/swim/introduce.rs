@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     carry::Priority,
+    claims::Word,
     member::{Identity, MemberId},
     node::Node,
     question::Question,
@@ -38,17 +39,13 @@ const MAX_UNMET: usize = 4096;
 /// The claim of an unverified peer about itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Introduction {
-    name: Arc<str>,
-    identity: Identity,
-    addr: SocketAddr,
+    pub(super) name: Arc<str>,
+    pub(super) identity: Identity,
+    pub(super) addr: SocketAddr,
     tags: Tags,
 }
 
 impl Introduction {
-    pub(super) fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
     pub(super) fn claim(&self) -> Alive<'_> {
         let Identity { epoch, incarnation } = self.identity;
         Alive { name: &self.name, epoch, incarnation, addr: self.addr, tags: self.tags.encoded() }
@@ -58,7 +55,7 @@ impl Introduction {
 /// The same, with the token that it may show to be believed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Introduced {
-    introduction: Introduction,
+    pub(super) introduction: Introduction,
     pub(super) token: u32,
 }
 
@@ -108,7 +105,7 @@ impl Node {
         }
         let introduced = self.introduced(alive)?;
         if self.shows(sender, introduced.token, alive.addr) {
-            self.on_alive(alive, true);
+            self.on_alive(alive, Word::Answered);
             let received = sender.received;
             *sender = self.recognize(sender.source, sender.by_stream, sender.mark, sender.token);
             sender.received = received;
@@ -147,7 +144,7 @@ impl Node {
             None if self.table.find(alive.name).is_some_and(|id| self.knows_better(id)) => {
                 self.ask_whether_it_returned(alive);
             }
-            None => self.on_alive(alive, false),
+            None => self.on_alive(alive, Word::Others),
         }
     }
 
@@ -209,7 +206,7 @@ impl Node {
         } else {
             // There is room for one that comes back to where it answered.
             self.note_answer_at(&introduction.name, introduction.addr);
-            self.on_alive(&introduction.claim(), true);
+            self.on_alive(&introduction.claim(), Word::Answered);
             // If it is new, or has moved, its record is there only now.
             self.note_answer_at(&introduction.name, introduction.addr);
         }
@@ -229,7 +226,7 @@ impl Node {
     }
 
     /// Checks an introduction.
-    fn introduced(&mut self, alive: &Alive<'_>) -> Option<Introduced> {
+    pub(super) fn introduced(&mut self, alive: &Alive<'_>) -> Option<Introduced> {
         let Alive { name, epoch, incarnation, addr, tags } = *alive;
         if !self.config.allows(addr.ip()) {
             self.metrics.dropped_not_allowed += 1;

@@ -122,8 +122,8 @@ impl fmt::Display for Member {
 }
 
 /// A place in the table. It is reused once its member was forgotten. So an id is kept only where `Node::forget` takes it
-/// out again: in `updates`, `lately_departed` and timers (see `audit`). Everything else that waits keeps the name. A
-/// [`Sender`](super::validation::Sender) has an id, which counts only while `Node::id_of` finds it to be that sender's.
+/// out again: in `updates`, `lately_departed`, timers and the probe rings (see `audit`). Everything else that waits keeps the
+/// name. Of a [`Sender`](super::validation::Sender) it is kept who has the place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) struct MemberId(pub(super) u32);
 

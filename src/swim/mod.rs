@@ -4,7 +4,7 @@
 //! configuration, seed and inputs give the same outputs, byte for byte. [`Node`] says how it is driven.
 //!
 //! One file per concept. Who a sender is: `validation` (tokens), `introduce` (unverified peers), `caller` (of a stream),
-//! `question` (does the holder of a name still answer). Claims: `claims` about members, `departures` (failed, left,
+//! `question` (does the holder of a name still answer), `moves` (does a member answer where others say that it is). Claims: `claims` about members, `departures` (failed, left,
 //! tombstones), `suspicion`, `self_claims` about this node, `flap`, `bounds` of what others are believed. Detection:
 //! `probe`, `health` (Lifeguard's awareness), `stalls`. Dissemination: `updates` (their queue), `dissemination` (gossip),
 //! `anti_entropy` (when) and `push_pull` (how tables are exchanged). Streams: `stream`, `frames`, each a `session`,
@@ -43,6 +43,7 @@ mod join;
 mod leave;
 mod member;
 mod metrics;
+mod moves;
 mod node;
 mod phase;
 mod probe;

@@ -72,6 +72,7 @@ impl Node {
     /// Yields the name to another live holder.
     pub(super) fn yield_name(&mut self) {
         self.phase = Phase::Displaced;
+        self.flaps.drop_held();
         self.timers.cancel(Timer::Reconnect);
         self.updates.clear();
     }

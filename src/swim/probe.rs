@@ -36,6 +36,8 @@ const MAX_WINDOW: Duration = Duration::from_secs(60);
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Prober {
     round: Option<Round>,
+    /// Rounds so far.
+    pub(super) rounds: u64,
     /// The mark of the member that was heard from for certain last.
     pub(super) heard_from_last: u32,
     /// Probes for others, one for each requester, by the number of the ping.
@@ -54,7 +56,7 @@ struct Round {
     ends: Time,
     answered: bool,
 
-    /// By datagram, if only through others.
+    /// By datagram.
     by_datagram: bool,
     /// This node was stalled: silence proves nothing.
     discarded: bool,
@@ -140,7 +142,7 @@ impl Node {
         let buddy = self.config.buddy && record.state == MemberState::Suspect;
         let first = buddy.then(|| Arc::clone(&target));
         let seq = self.send_probe(addr, &target, first);
-        self.metrics.probes += 1;
+        self.prober.rounds += 1;
         self.set_timer(Timer::Indirect, self.health.scale(self.config.probe_timeout));
         let (relays, ends) = (Vec::new(), self.now + interval);
         self.prober.round = Some(Round {
@@ -174,10 +176,11 @@ impl Node {
         let Some(round) = self.prober.round.take() else { return };
         if round.answered {
             if !round.by_datagram && !round.discarded {
-                self.saved_by_stream(&round.target);
+                self.answered_by_stream(&round);
             }
             return;
         }
+        self.note_silence(&round);
         let target = self.table.find(&round.target).map(|id| self.table.get(id));
         let same = |record: &&Record| record.identity.epoch == round.epoch && record.addr == round.addr;
         let target = target.filter(|record| record.state.is_live()).filter(same);
@@ -193,7 +196,7 @@ impl Node {
         if round.discarded {
             return self.remember_named(&round.target, Observation::Discarded);
         }
-        let Some(target) = target.filter(|_| self.watches()) else { return };
+        let Some(target) = target.filter(|_| self.watches()) else { return self.note_void_round(&round) };
         // Awareness worsens (Lifeguard §IV-A), but not by a target that never answered, which may be a made-up name, nor by
         // one that is suspected already and expected to be silent.
         if target.contact.met && target.state != MemberState::Suspect {
@@ -210,6 +213,33 @@ impl Node {
         let nacks: Vec<_> =
             round.relays.iter().filter(|relay| relay.is_against()).map(|relay| relay.mark).collect();
         self.accuse(&round.target, round.epoch, &nacks);
+    }
+
+    /// The target answered by stream alone. Relays that say that they reach it are believed a few times: one of them may lie.
+    fn answered_by_stream(&mut self, round: &Round) {
+        let is_relayed = round.relays.iter().any(|relay| relay.acked);
+        let Some(id) = self.table.find(&round.target) else { return };
+        if !is_relayed || self.table.contact_mut(id).count_relayed() {
+            self.saved_by_stream(&round.target);
+        }
+    }
+
+    /// The target did not answer itself.
+    fn note_silence(&mut self, round: &Round) {
+        let Some(id) = self.table.find(&round.target).filter(|_| !round.discarded) else { return };
+        let contact = self.table.contact_mut(id);
+        contact.silent |= contact.heard() <= Some(round.began);
+    }
+
+    /// Meanwhile others said that the target lives elsewhere, or that it is another life, so that it cannot be accused. If it
+    /// was silent itself, the probe has failed all the same, and it is probed where it is said to be: else they could keep
+    /// every round from counting.
+    fn note_void_round(&mut self, round: &Round) {
+        let Some(id) = self.table.find_live(&round.target).filter(|_| self.watches()) else { return };
+        if self.table.get(id).contact.silent {
+            self.table.contact_mut(id).miss();
+            self.table.rings.probe_next(id);
+        }
     }
 
     /// A probe failed. If a relay answered in time, this node is well. If none did, awareness worsens by each relay that is
@@ -279,11 +309,12 @@ impl Node {
     /// An answer to a ping of this node, perhaps with the token that it is to show.
     pub(super) fn handle_answer(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) {
         let awaited = self.take_probe_answer(sender, seq, token)
-            || self.take_relays_answer(sender, seq)
+            || self.take_relays_answer(seq)
             || self.take_relayed_answer(sender, seq, token)
             || self.take_reconnect_answer(sender, seq, token)
             || self.take_leave_answer(sender, seq, token)
             || self.take_challenge_answer(sender, seq, token)
+            || self.take_move_answer(sender, seq, token)
             || self.take_question_answer(sender, seq)
             || self.take_introduction_answer(sender, seq);
         if !awaited {
@@ -312,14 +343,13 @@ impl Node {
     }
 
     /// A relay says that the target answered it.
-    fn take_relays_answer(&mut self, sender: &Sender, seq: u32) -> bool {
+    fn take_relays_answer(&mut self, seq: u32) -> bool {
         let Some(round) = self.prober.round.as_mut() else { return false };
         let Some(relay) = round.relays.iter_mut().find(|relay| relay.seq == seq) else { return false };
         if relay.witness {
             relay.in_time = true;
         } else {
             relay.acked = true;
-            round.by_datagram |= !sender.by_stream;
         }
         true
     }

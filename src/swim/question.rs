@@ -9,6 +9,7 @@ use std::{net::SocketAddr, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    claims::Word,
     introduce::Introduction,
     join::{Attempt, JoinId},
     member::Identity,
@@ -49,7 +50,7 @@ impl Question {
     /// The name it asks for.
     pub(super) fn name<'a>(&'a self, own: &'a Arc<str>) -> &'a Arc<str> {
         match self {
-            Self::Holder(introduction) | Self::Returned(introduction) => introduction.name(),
+            Self::Holder(introduction) | Self::Returned(introduction) => &introduction.name,
             Self::Conflict(_) | Self::PastLife(..) => own,
         }
     }
@@ -122,16 +123,18 @@ impl Node {
             }
             (Question::Holder(introduction), Err(_)) => {
                 // Meanwhile it may live elsewhere.
-                match self.table.find_live(introduction.name()) {
+                match self.table.find_live(&introduction.name) {
                     Some(id) if self.table.get(id).addr == peer => {
-                        self.on_alive(&introduction.claim(), false)
+                        // So it has moved.
+                        self.table.contact_mut(id).silent = true;
+                        self.on_alive(&introduction.claim(), Word::Others);
                     }
                     _ => self.metrics.dropped_unverified += 1,
                 }
             }
             (Question::Returned(introduction), Ok(())) => {
-                self.note_answer_at(introduction.name(), peer);
-                self.on_alive(&introduction.claim(), true);
+                self.note_answer_at(&introduction.name, peer);
+                self.on_alive(&introduction.claim(), Word::Answered);
             }
             (Question::Returned(_), Err(_)) => {}
             (Question::Conflict(_), Err(StreamFailure::NotTried)) => {}

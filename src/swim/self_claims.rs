@@ -180,6 +180,7 @@ impl Node {
     }
 
     fn become_known_as(&mut self, identity: Identity) {
+        self.flaps.drop_held();
         self.take_identity(identity);
         self.announce();
     }

@@ -240,12 +240,14 @@ impl Node {
     }
 
     /// Whether a suspicion goes on as it was when it is raised under a greater identity: the suspect does not answer this node,
-    /// or has been suspected for twice as long as a suspicion takes without a refutation that counted. Else whoever goes on
-    /// raising the identity of a dead member could put its verdict off for ever.
+    /// or has been suspected for twice as long as a suspicion takes, has not been heard from since, and no refutation counted.
+    /// Else whoever goes on raising the identity of a dead member could put its verdict off for ever; and a live one's
+    /// refutations, which come too late each time, could let it run out.
     fn goes_on(&self, record: &Record) -> bool {
         let suspected = self.now.since(record.since);
+        let is_silent = record.contact.heard() <= Some(record.since);
         record.suspicion.as_deref().is_some_and(|suspicion| {
-            record.contact.is_missed() || suspected >= suspicion.max.saturating_mul(2)
+            record.contact.is_missed() || is_silent && suspected >= suspicion.max.saturating_mul(2)
         })
     }
 

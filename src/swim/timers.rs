@@ -71,6 +71,15 @@ impl Timers {
         self.at.contains_key(&timer)
     }
 
+    /// The members that timers are set for.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn members(&self) -> impl Iterator<Item = MemberId> {
+        self.order.iter().filter_map(|(_, timer)| match timer {
+            Timer::Suspicion(id) | Timer::Reap(id) => Some(*id),
+            _ => None,
+        })
+    }
+
     #[cfg(any(test, feature = "sim"))]
     pub(super) fn len(&self) -> usize {
         self.at.len()

@@ -159,14 +159,14 @@ impl Node {
                 if contact.is_none_or(|contact| !contact.shown || contact.held == 0) {
                     packet.message(&NewToken { token: self.table.tokens().of(target, to) });
                 }
-                if let Some(Identity { epoch, incarnation }) = self.flaps.verdict_on(target)
-                    && packet.message(&Failed { name: target, epoch, incarnation })
-                {
-                    self.flaps.has_told(target);
-                }
                 match behind {
                     Behind::Nothing => told = None,
                     Behind::Updates(about) => {
+                        if let Some(Identity { epoch, incarnation }) = self.flaps.verdict_on(target)
+                            && packet.message(&Failed { name: target, epoch, incarnation })
+                        {
+                            self.flaps.has_told(target);
+                        }
                         first = about.as_deref().and_then(|name| self.table.find(name));
                     }
                 }

@@ -103,6 +103,12 @@ impl<S: Subject> UpdateQueue<S> {
         self.links.get(id.number() as usize).is_some_and(|link| link.sent != NONE)
     }
 
+    /// What there are updates about.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn subjects(&self) -> impl Iterator<Item = S> {
+        (0..self.links.len() as u32).map(S::of).filter(|subject| self.contains(*subject))
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.len
     }

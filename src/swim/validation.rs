@@ -27,6 +27,7 @@ use super::{
     phase::Phase,
     round_trip::RoundTrip,
     session::Purpose,
+    table::Occupant,
     time::Time,
     transmit::{Behind, Content},
 };
@@ -44,6 +45,9 @@ const NEW_TOKEN: usize = 6;
 const RETRY_ALONE: usize = HEADER + 10;
 /// After so many failed probes in a row, another member's Alive about the target is not believed.
 const MISSED: u8 = 3;
+/// After so many probes in a row that a member answered by stream alone, relays that say that datagrams reach it are not
+/// believed. Where a tenth of them is lost, fewer happen by chance.
+const RELAYED: u8 = 8;
 
 /// What is known of the way to a member.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
@@ -61,7 +65,11 @@ pub(super) struct Contact {
     challenges_by_stream: u8,
     /// This node's probes of it that failed since then.
     missed: u8,
-    /// When that was; `Time::ZERO` before it was.
+    /// It did not itself answer this node's last probe, nor was heard from since, whatever relays say.
+    pub(super) silent: bool,
+    /// This node's probes of it that it answered by stream alone, and through relays, since it answered a datagram.
+    relayed: u8,
+    /// When it was heard from for certain last; `Time::ZERO` before it was.
     heard: Time,
     /// A hash of the address, other than its own, that it last showed its token from; 0 for none.
     other_source: u32,
@@ -84,6 +92,12 @@ impl Contact {
     /// A probe of it failed.
     pub(super) fn miss(&mut self) {
         self.missed = self.missed.saturating_add(1);
+    }
+
+    /// Relays reached it, and this node by stream alone; says whether that was so often that they are not believed.
+    pub(super) fn count_relayed(&mut self) -> bool {
+        self.relayed = self.relayed.saturating_add(1);
+        self.relayed >= RELAYED
     }
 
     /// Whether it did not answer this node's last probe.
@@ -174,7 +188,7 @@ pub(super) struct Sender {
     pub(super) mark: u32,
     pub(super) token: u32,
     /// The record of this name, if there was one: see [`Node::id_of`].
-    id: Option<MemberId>,
+    record: Option<Occupant>,
     /// It is who the header says.
     pub(super) proven: bool,
     /// It was not met before this datagram.
@@ -239,7 +253,8 @@ impl Node {
         if shown.is_none() && token != 0 && id.is_some() {
             self.guesses.count_in(now, interval);
         }
-        Sender { source, mark, token, id, proven: shown.is_some(), new, by_stream, received: usize::MAX }
+        let record = id.map(|id| self.table.occupant(id));
+        Sender { source, mark, token, record, proven: shown.is_some(), new, by_stream, received: usize::MAX }
     }
 
     /// Whether a sender's token is this one, which it would show if it lived at this address. From elsewhere it may be a guess,
@@ -260,7 +275,7 @@ impl Node {
 
     /// The record of a sender: not if something else that its datagram said had it forgotten meanwhile.
     pub(super) fn id_of(&self, sender: &Sender) -> Option<MemberId> {
-        sender.id.filter(|id| self.table.has_mark(*id, sender.mark))
+        self.table.find_occupant(sender.record?)
     }
 
     /// Something that was sent to a member's address was answered.
@@ -269,6 +284,7 @@ impl Node {
         let now = self.now;
         let contact = self.table.contact_mut(id);
         (contact.challenges, contact.challenges_by_stream, contact.missed, contact.heard) = (0, 0, 0, now);
+        contact.silent = false;
         if !self.table.get(id).contact.met {
             self.table.update(id, &mut self.rng, |record| record.contact.met = true);
         }
@@ -305,9 +321,10 @@ impl Node {
         self.note_answer(id);
         if !sender.by_stream {
             self.reached_by_datagram(Some(name));
+            self.table.contact_mut(id).relayed = 0;
         }
         if sender.source == asked {
-            (sender.id, sender.proven) = (Some(id), true);
+            (sender.record, sender.proven) = (Some(self.table.occupant(id)), true);
         }
         let record = self.table.get(id);
         let (live, contact) = (record.state.is_live(), self.table.contact_mut(id));
@@ -331,11 +348,11 @@ impl Node {
 
     /// A member gives this node the token to show to it.
     pub(super) fn on_new_token(&mut self, sender: &Sender, token: u32) {
-        self.keep_token_for_streams(sender.source, token);
+        self.keep_token_for_streams(sender, token);
         let Some(id) = self.id_of(sender) else { return };
-        let from_home = self.table.get(id).addr == sender.source;
+        // Its source address may be forged. A new life's token comes in a Retry, or once its epoch is known.
         let contact = self.table.contact_mut(id);
-        if sender.proven || from_home || contact.held == 0 {
+        if sender.proven || contact.held == 0 {
             contact.held = token;
         }
         self.prove_leave(id);

@@ -29,9 +29,18 @@ mod ring;
 /// Whether the member was met, when it departed, its id.
 type Departure = (bool, Time, MemberId);
 
+/// A member at its place in the table: no other that has the place later.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Occupant {
+    id: MemberId,
+    before: u32,
+}
+
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Table {
     records: Vec<Option<Record>>,
+    /// How many members had each place before and were forgotten.
+    before: Vec<u32>,
     free: Vec<MemberId>,
     /// Every record but this node's.
     by_name: Index,
@@ -79,6 +88,7 @@ impl Table {
         record.contact = Contact::default().at_new_address(self.tokens.of(&record.name, record.addr));
         let id = self.free.pop().unwrap_or_else(|| {
             self.records.push(None);
+            self.before.push(0);
             MemberId((self.records.len() - 1) as u32)
         });
         debug_assert!(self.find(&record.name).is_none(), "{} is already in the table", record.name);
@@ -142,6 +152,7 @@ impl Table {
             self.departed.remove(&record.departure(id));
             self.count_listed(record.state, record.tombstone, -1);
             self.add_digests(record.bucket, 0, record.removal_digest());
+            self.before[id.index()] = self.before[id.index()].wrapping_add(1);
             self.free.push(id);
         }
     }
@@ -218,9 +229,13 @@ impl Table {
         self.records[id.index()].as_mut().expect("an id is used only while its record is in the table")
     }
 
-    /// Whether an id still names the record with this mark.
-    pub(super) fn has_mark(&self, id: MemberId, mark: u32) -> bool {
-        self.records.get(id.index()).and_then(Option::as_ref).is_some_and(|record| record.mark == mark)
+    pub(super) fn occupant(&self, id: MemberId) -> Occupant {
+        Occupant { id, before: self.before[id.index()] }
+    }
+
+    /// The id of a member that was at a place, unless it was forgotten meanwhile.
+    pub(super) fn find_occupant(&self, Occupant { id, before }: Occupant) -> Option<MemberId> {
+        (self.before[id.index()] == before).then_some(id)
     }
 
     /// Whether an id names a record.
@@ -469,8 +484,11 @@ mod tests {
         assert_eq!(table.find("n1"), Some(MemberId(1)));
         table.update(MemberId(1), &mut rng, |r| r.state = MemberState::Left);
         assert_eq!(table.departed(), 1);
+        let past = table.occupant(MemberId(1));
+        assert_eq!(table.find_occupant(past), Some(MemberId(1)));
         table.forget(MemberId(1));
         assert_eq!(table.find("n1"), None);
         assert_eq!(table.insert(record(9), &mut rng), MemberId(1));
+        assert_eq!(table.find_occupant(past), None, "it is not the other, whatever its name and mark");
     }
 }

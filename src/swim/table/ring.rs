@@ -67,6 +67,7 @@ impl ProbeRings {
         ring.ids.swap_remove(gap);
         ring.note_place(places, gap);
         places[id.index()] = None;
+        self.jump.take_if(|jump| *jump == id);
     }
 
     /// The next member to probe.
@@ -157,6 +158,12 @@ impl ProbeRings {
         (ring, &mut self.places)
     }
 
+    /// Whoever is to be probed before its turn.
+    #[cfg(any(test, feature = "sim"))]
+    pub(in crate::swim) fn jumps(&self) -> Option<MemberId> {
+        self.jump
+    }
+
     /// Whether a member is in the ring that it belongs to.
     #[cfg(test)]
     pub(super) fn holds(&self, id: MemberId, met: bool) -> bool {
@@ -201,6 +208,16 @@ mod tests {
             assert_eq!(rings.next(&mut rng), Some(id), "step {step}");
             rings.next(&mut rng);
         }
+    }
+
+    #[test]
+    fn whoever_has_the_place_of_one_that_was_to_be_probed_next_has_not_its_turn() {
+        let mut rng = fastrand::Rng::with_seed(6);
+        let mut rings = rings(20, &mut rng);
+        rings.probe_next(MemberId(7));
+        rings.exit(MemberId(7));
+        rings.enter(MemberId(7), false, &mut rng);
+        assert_eq!(rings.jumps(), None);
     }
 
     #[test]

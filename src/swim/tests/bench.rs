@@ -8,7 +8,7 @@ use super::{
 };
 use crate::wire::{
     Tags, hash,
-    message::{Accusers, Alive, Body, Departed, Failed, Left, Message, Suspect},
+    message::{Accusers, Ack, Alive, Body, Departed, Failed, Left, Message, Suspect},
     packet::{self, Header},
 };
 
@@ -77,6 +77,21 @@ impl Bench {
         let bytes = packet_from(sender, token, message);
         self.node.handle_datagram(self.now, from, &bytes);
         self
+    }
+
+    /// Takes in from m1 that a member lives elsewhere. It is asked there and answers.
+    pub(super) fn move_to(&mut self, claim: &Alive<'_>) -> &mut Self {
+        self.hear(claim);
+        self.pass(Duration::from_millis(20));
+        let mut asked = None;
+        for (to, packet) in self.sent() {
+            messages(&packet, |message| match message {
+                Message::Ping(ping) if to == claim.addr => asked = Some(ping.seq),
+                _ => {}
+            });
+        }
+        let seq = asked.expect("it is asked where it is said to be");
+        self.hear_as(Some(claim.name), claim.addr, &Ack { seq })
     }
 
     /// Applies a record as if it came in an exchange of tables.

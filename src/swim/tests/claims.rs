@@ -7,6 +7,7 @@ use super::{
         Config, Identity,
         MemberState::{Alive, Failed, Left, Suspect},
         Output, StreamFailure,
+        claims::Word,
     },
     bench::{Bench, EPOCH, alive, failed, gone, left, messages, packet_of, suspect},
     world::{addr, millis, secs},
@@ -109,6 +110,52 @@ fn the_table_of_claims_about_others() {
 
 const NOTHING: [&str; 0] = [];
 
+/// An insider that moves members would mute them: their tokens are for where they are.
+#[test]
+fn a_member_that_answers_is_not_said_to_be_elsewhere_until_it_answers_there() {
+    let elsewhere = alive("m2", 7, addr(9));
+    let restarted = message::Alive { epoch: EPOCH + 1, ..elsewhere };
+    for (held, claim) in [(Alive, elsewhere), (Alive, restarted), (Suspect, elsewhere), (Failed, elsewhere)] {
+        let mut bench = with_m2(held);
+        bench.hear(&claim).hear(&claim);
+        let m2 = bench.member("m2").expect("it is listed");
+        assert_eq!((m2.addr, m2.state, m2.identity.incarnation), (addr(2), held, 5));
+        assert!(!bench.has_news("m2"), "nor are others told");
+        bench.pass(millis(20));
+        let asked = bench.sent().into_iter().filter(|(to, _)| *to == addr(9)).count();
+        assert_eq!(asked, 1, "{held}");
+        bench.pass(millis(200));
+        bench.move_to(&message::Alive { incarnation: 8, ..claim });
+        let m2 = bench.member("m2").expect("it is listed");
+        assert_eq!((m2.addr, m2.state, m2.identity.incarnation), (addr(9), Alive, 8));
+        assert!(bench.has_news("m2"));
+    }
+}
+
+#[test]
+fn a_member_that_did_not_answer_the_last_probe_is_believed_to_have_moved() {
+    let mut bench = with_m2(Alive);
+    let id = bench.node.table.find("m2").expect("it is a member");
+    bench.node.table.contact_mut(id).silent = true;
+    bench.hear(&alive("m2", 6, addr(9)));
+    assert_eq!(bench.member("m2").map(|m2| m2.addr), Some(addr(9)));
+}
+
+#[test]
+fn made_up_moves_cost_a_bounded_number_of_pings() {
+    let mut bench = Bench::new(100);
+    for i in 2..=100 {
+        bench.sync(Message::Alive(alive(&format!("m{i}"), 1, addr(200 + i))));
+    }
+    assert_eq!(bench.node.metrics().dropped_unverified, 99 - 64);
+    bench.node.audit().expect("every bound holds");
+    bench.pass(millis(1));
+    assert_eq!(bench.sent().len(), 3, "as many as updates are sent in a round");
+    bench.pass(secs(10));
+    let asked = bench.sent().into_iter().filter(|(to, _)| *to > addr(200)).count();
+    assert!(asked >= 61, "{asked}");
+}
+
 /// Two of a name that met nobody in between took up one life: no claim would ever win.
 #[test]
 fn one_life_at_two_addresses_is_suspected_until_one_of_them_refutes() {
@@ -119,7 +166,7 @@ fn one_life_at_two_addresses_is_suspected_until_one_of_them_refutes() {
     assert!(bench.has_news("m2"), "the others shall ask, too");
     bench.hear(&elsewhere);
     assert_eq!(bench.kinds(), NOTHING);
-    bench.hear(&alive("m2", 6, addr(9)));
+    bench.move_to(&alive("m2", 6, addr(9)));
     assert_eq!(bench.standing("m2"), Some((Alive, 6)));
     assert_eq!(bench.member("m2").map(|member| member.addr), Some(addr(9)));
 }
@@ -168,7 +215,7 @@ fn rumours_of_an_old_life_change_nothing_and_a_new_life_counts_at_once() {
     for held in [Alive, Suspect, Failed, Left] {
         let mut bench = with_m2(held);
         let new = message::Alive { epoch: EPOCH + 1, ..alive("m2", 0, addr(7)) };
-        bench.hear(&new);
+        bench.move_to(&new);
         let member = bench.member("m2").unwrap();
         assert_eq!((member.addr, member.identity), (addr(7), Identity { epoch: EPOCH + 1, incarnation: 0 }));
         let expected: &[&str] = if held.is_live() { &["failed", "joined"] } else { &["joined"] };
@@ -187,7 +234,7 @@ fn new_tags_or_a_new_address_are_an_update_exactly_once() {
     assert_eq!(bench.kinds(), ["updated"]);
     bench.hear(&message::Alive { tags: tags.encoded(), ..alive("m2", 2, addr(2)) });
     assert_eq!(bench.kinds(), NOTHING, "nothing but the incarnation changed");
-    bench.hear(&message::Alive { tags: tags.encoded(), ..alive("m2", 3, addr(8)) });
+    bench.move_to(&message::Alive { tags: tags.encoded(), ..alive("m2", 3, addr(8)) });
     assert_eq!((bench.kinds(), bench.member("m2").unwrap().addr), (vec!["updated"], addr(8)));
     assert_eq!(bench.node.table.at_addr(addr(2)), None);
 }
@@ -378,7 +425,7 @@ fn the_latest_epoch_that_anybody_takes_is_superseded_for_all() {
             let mut observer = Bench::new(1);
             if heard {
                 // A stranger took the name while it was not live.
-                observer.node.on_alive(&message::Alive { name: "me2", ..moved(latest) }, true);
+                observer.node.on_alive(&message::Alive { name: "me2", ..moved(latest) }, Word::Itself);
                 assert_eq!(observer.member("me2").map(|member| member.identity.epoch), Some(latest));
             } else {
                 observer.hear(&alive("me2", 0, addr(9)));
@@ -387,7 +434,7 @@ fn the_latest_epoch_that_anybody_takes_is_superseded_for_all() {
             observer.node.advance(observer.now);
             let Identity { epoch, incarnation } = refuted;
             let refutation = message::Alive { epoch, ..alive("me2", incarnation, addr(9)) };
-            observer.node.on_alive(&refutation, by_itself);
+            observer.node.on_alive(&refutation, Word::of(by_itself));
             let member = observer.member("me2").unwrap();
             assert_eq!((member.addr, member.identity), (addr(9), refuted), "heard: {heard}");
         }
@@ -400,13 +447,13 @@ fn the_bound_on_epochs_is_the_same_for_every_claim() {
         let mut bench = Bench::new(0);
         let latest = bench.node.latest_epoch();
         for (name, epoch, listed) in [("a", latest, true), ("b", latest + 60_000, false)] {
-            bench.node.on_alive(&message::Alive { epoch, ..alive(name, 0, addr(1)) }, by_itself);
+            bench.node.on_alive(&message::Alive { epoch, ..alive(name, 0, addr(1)) }, Word::of(by_itself));
             assert_eq!(bench.member(name).is_some(), listed, "by itself: {by_itself}");
         }
         // Not one by one either: the member that is to supersede it would hear of the last alone.
         for beyond in 1..1000 {
             let epoch = latest + 60_000 + beyond;
-            bench.node.on_alive(&message::Alive { epoch, ..alive("a", 0, addr(1)) }, by_itself);
+            bench.node.on_alive(&message::Alive { epoch, ..alive("a", 0, addr(1)) }, Word::of(by_itself));
         }
         assert_eq!(bench.member("a").map(|member| member.identity.epoch), Some(latest));
     }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{
-    super::{Config, MemberState},
+    super::{Config, MemberState, claims::Word},
     bench::{Bench, EPOCH, alive, failed, left, suspect},
     world::{addr, millis},
 };
@@ -173,7 +173,7 @@ fn an_introduction_causes_no_more_bytes_than_it_has() {
         let mut bench = Bench::new(1);
         let claim = Alive { name, epoch: 1, incarnation: 0, addr: addr(8), tags: &[] };
         if known {
-            bench.node.on_alive(&claim, false);
+            bench.node.on_alive(&claim, Word::Others);
             bench.hear(&failed(name, 9));
             bench.sent();
         }

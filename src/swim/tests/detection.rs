@@ -5,7 +5,7 @@ use super::{
     bench::{self, Bench, alive, messages},
     world::{Latency, World, addr, converged, converged_with, millis, partition, secs},
 };
-use crate::wire::message::{Ack, Message, Nack};
+use crate::wire::message::{Ack, Alive, Message, Nack};
 
 #[test]
 fn a_crash_is_suspected_then_failed_and_everybody_learns_of_it() {
@@ -260,6 +260,28 @@ fn what_others_say_does_not_keep_a_dead_member_listed() {
     let datagram = bench::packet_from(sender, token, &alive("m2", 1001, addr(2)));
     bench.node.handle_datagram(bench.now, addr(2), &datagram);
     assert_eq!(bench.standing("m2"), Some((MemberState::Alive, 1001)));
+}
+
+/// The same, a few times in each probe round: that it lives elsewhere by now, or another life of it.
+#[test]
+fn what_others_say_does_not_keep_a_dead_member_listed_elsewhere_or_as_another_life() {
+    for moves in [true, false] {
+        let mut bench = Bench::new(3);
+        let mut lies = 0;
+        while bench.node.member("m2").is_some_and(|m2| m2.state != MemberState::Failed) {
+            lies += 1;
+            assert!(lies < 300, "m2 is still listed after two minutes, moves: {moves}");
+            let lie = bench::alive("m2", lies, addr(20 + lies as usize % 2));
+            bench.hear(&match moves {
+                true => lie,
+                false => Alive { epoch: bench::EPOCH + lies, addr: addr(2), ..lie },
+            });
+            bench.hear(&alive("m1", lies, addr(1)));
+            bench.hear_from(addr(3), &alive("m3", lies, addr(3)));
+            bench.pass(millis(400));
+            bench.sent();
+        }
+    }
 }
 
 #[test]

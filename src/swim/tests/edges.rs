@@ -7,6 +7,7 @@ use super::{
         Config, Identity, JoinProblem, JoinResult,
         MemberState::{Alive, Failed, Suspect},
         Node, Output, StreamStep,
+        claims::Word,
         member::Record,
         phase::Phase,
         session::Purpose,
@@ -50,7 +51,7 @@ fn made_up_names_keep_nobody_out_who_is_there() {
     }
     bench.hear(&alive("new", 0, addr(9)));
     assert_eq!(bench.standing("new"), None, "anybody can say so");
-    bench.node.on_alive(&alive("new", 0, addr(9)), true);
+    bench.node.on_alive(&alive("new", 0, addr(9)), Word::Itself);
     assert_eq!(bench.standing("new"), Some((Alive, 0)), "it says so itself");
     bench.sent();
     bench.events();
@@ -121,7 +122,7 @@ fn made_up_names_of_one_mark_keep_nobody_out() {
         }
         bench.hear(&alive("new", 0, addr(9)));
         assert_eq!(bench.member("new").is_some(), by_another, "{state}, met {met}: by another's word");
-        bench.node.on_alive(&alive("new", 0, addr(9)), true);
+        bench.node.on_alive(&alive("new", 0, addr(9)), Word::Itself);
         assert_eq!(bench.member("new").is_some(), by_itself, "{state}, met {met}: by itself");
     }
 }
@@ -147,14 +148,14 @@ fn names_of_one_mark_take_no_members_place() {
         let before = bench.standing(member);
         for (i, name) in SAME_MARK[..4].iter().enumerate() {
             let home = SocketAddr::new(addr(9).ip(), 1000 + i as u16);
-            bench.node.on_alive(&alive(name, 0, home), true);
+            bench.node.on_alive(&alive(name, 0, home), Word::Itself);
             if bench.member(name).is_some() {
                 bench.meet(name);
             }
         }
         let listed = SAME_MARK[..4].iter().filter(|name| bench.member(name).is_some()).count();
         assert_eq!((listed, bench.standing(member)), (2, before), "known {known}, met {met}");
-        bench.node.on_alive(&alive(member, 1, addr(5)), true);
+        bench.node.on_alive(&alive(member, 1, addr(5)), Word::Itself);
         assert_eq!(bench.standing(member), Some((Alive, 1)), "known {known}, met {met}");
         bench.sent();
         bench.events();
@@ -170,7 +171,7 @@ fn names_of_one_mark_do_not_gather_on_a_host_by_moving() {
     for (i, name) in SAME_MARK[..3].iter().enumerate() {
         bench.hear(&alive(name, 0, addr(20 + i)));
         bench.meet(name);
-        bench.node.on_alive(&alive(name, 1, SocketAddr::new(addr(9).ip(), 1000 + i as u16)), true);
+        bench.node.on_alive(&alive(name, 1, SocketAddr::new(addr(9).ip(), 1000 + i as u16)), Word::Itself);
     }
     let on_host = SAME_MARK[..3]
         .iter()

@@ -5,7 +5,10 @@ use super::{
     bench::{Bench, EPOCH, alive, failed, messages, packet_of, suspect},
     world::{World, addr, converged, millis, secs},
 };
-use crate::wire::message::{Alive, Hello, Message};
+use crate::{
+    sim::forge,
+    wire::message::{Alive, Hello, Message},
+};
 
 /// The member hears nothing for 20 s, then everything for 20 s, and so on.
 fn flip_flop(world: &mut World, host: usize, times: usize) {
@@ -175,4 +178,43 @@ fn tags_that_change_while_a_node_is_away_are_known_when_it_is_back() {
     assert!(!world.node(0).members().iter().any(|m| m.addr == addr(7) && m.state.is_live()), "still away");
     world.run_until("its return", secs(150), |world| world.all_see(20));
     world.run_until("its tags", secs(5), |world| world.node(0).member("n7").is_some_and(|m| m.tags == tags));
+}
+
+/// Who was away when it yielded its name.
+#[test]
+fn who_is_displaced_is_away_no_longer_and_takes_no_greater_identity_by_itself() {
+    let mut bench = once_failed(5, true);
+    bench.hear(&suspect("me", 1, &["m1"]));
+    let own = bench.node.local().identity;
+    bench.node.confirm_conflict(own, addr(50));
+    assert!(bench.node.is_displaced() && !bench.node.flaps.is_held());
+    bench.pass(secs(1100));
+    assert_eq!(bench.node.local().identity, own);
+}
+
+#[test]
+fn who_takes_its_name_back_is_away_no_longer() {
+    let mut bench = once_failed(5, true);
+    bench.hear(&suspect("me", 1, &["m1"]));
+    bench.has_news("me");
+    bench.hear(&Alive { epoch: EPOCH + 5, ..alive("me", 0, addr(50)) });
+    assert!(bench.has_news("me") && !bench.node.flaps.is_held());
+}
+
+#[test]
+fn a_verdict_waits_for_a_probe_and_is_forgotten_with_its_member() {
+    let mut bench = Bench::new(8);
+    bench.hear(&failed("m3", 0)).hear(&alive("m3", 1, addr(3)));
+    bench.sent();
+    // Whoever has it pinged otherwise does not use it up.
+    let lie = forge::packet("m3", &[Message::Suspect(suspect("m2", 0, &["m1"]))]);
+    bench.node.handle_datagram(bench.now, addr(66), &lie);
+    let [(to, ping)] = &bench.sent()[..] else { panic!("m3 is asked whether it was it") };
+    assert_eq!(*to, addr(3));
+    messages(ping, |message| assert!(!message.is_claim(), "{message:?}"));
+    assert!(bench.node.flaps.verdict_on("m3").is_some());
+    bench.hear(&failed("m3", 1));
+    let id = bench.node.table.find("m3").expect("it is remembered");
+    bench.node.evict_departed(id);
+    assert_eq!(bench.node.flaps.verdict_on("m3"), None);
 }

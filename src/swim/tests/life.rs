@@ -132,17 +132,42 @@ fn a_restart_at_the_same_address_supersedes_its_past_at_once() {
 
 #[test]
 fn a_restart_at_another_address_supersedes_its_past_at_once() {
-    let mut world = converged(11, 6);
+    for (seed, n, left) in [(11, 6, false), (12, 40, false), (13, 40, true)] {
+        let mut world = converged(seed, n);
+        world.run_for(secs(60));
+        if left {
+            world.with(5, |node, now| node.leave(now));
+            world.run_for(secs(2));
+        }
+        world.crash(5);
+        let new = world.start(Config::lan("n5"), addr(77), vec![addr(0)]);
+        let took = world.run_until("new life everywhere", secs(2), |world| {
+            let is_new =
+                |m: &super::super::Member| &*m.name == "n5" && m.addr == addr(77) && m.state.is_live();
+            world.up().all(|host| world.node(host).members().iter().any(is_new))
+        });
+        println!("{n} nodes, left: {left}: {took:?}");
+        assert!(took < secs(1), "{took:?}");
+        world.run_for(millis(10));
+        assert_eq!(world.hosts[new].joins, [Ok(1)]);
+        assert!(!saw(&world, new, |e| matches!(e, Event::Conflict { .. })), "its own past is no rival");
+    }
+}
+
+/// Others reach it there.
+#[test]
+fn a_restart_elsewhere_is_known_where_it_is_not_reached_once_it_is_silent_where_it_was() {
+    let mut world = converged(14, 12);
+    world.run_for(secs(60));
     world.crash(5);
-    let new = world.start(Config::lan("n5"), addr(77), vec![addr(0)]);
-    let took = world.run_until("new life everywhere", secs(2), |world| {
-        let is_new = |m: &super::super::Member| &*m.name == "n5" && m.addr == addr(77) && m.state.is_live();
-        world.up().all(|host| world.node(host).members().iter().any(is_new))
-    });
-    assert!(took < secs(1), "{took:?}");
-    world.run_for(millis(10));
-    assert_eq!(world.hosts[new].joins, [Ok(1)]);
-    assert!(!saw(&world, new, |e| matches!(e, Event::Conflict { .. })), "its own past is no rival");
+    let new = world.start(Config::lan("n5"), addr(77), vec![addr(1)]);
+    world.net.cut.extend([(0, new), (new, 0)]);
+    let is_there = |m: super::super::Member| m.addr == addr(77) && m.state.is_live();
+    let took = world
+        .run_until("its new address", secs(15), |world| world.node(0).member("n5").is_some_and(is_there));
+    println!("{took:?}");
+    world.run_for(secs(60));
+    assert!(world.node(0).member("n5").is_some_and(is_there));
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::{collections::HashMap, net::SocketAddr};
 
 use super::{
-    super::{Config, MemberState, Node, Output, Start, StreamFailure, StreamId, StreamStep},
+    super::{
+        Config, MemberState, Node, Output, Start, StreamFailure, StreamId, StreamStep, session::Purpose,
+    },
     bench::{self, Bench, EPOCH, alive, failed, messages, packet_of},
     world::{ORIGIN, addr, millis, secs},
 };
@@ -11,7 +13,7 @@ use crate::{
     sim::forge,
     wire::{
         Tags, hash,
-        message::{Ack, Alive, End, Hello, Message, Ping, StreamAck},
+        message::{Ack, Alive, End, Hello, Message, NewToken, Ping, StreamAck},
     },
 };
 
@@ -70,6 +72,27 @@ fn who_moves_is_not_sent_the_token_for_where_it_has_not_been_reached() {
     let elsewhere = bench.node.token_for("m1", addr(77));
     for (to, packet) in sent {
         assert!(to == addr(77) || !tokens(&packet).contains(&elsewhere), "{to} is told");
+    }
+}
+
+/// A source address can be forged: who sends under that of a member hands out no tokens in its name.
+#[test]
+fn no_token_is_taken_from_a_forged_address_nor_shown_in_a_stream() {
+    for stream in [false, true] {
+        let mut bench = Bench::new(2);
+        let opened =
+            stream.then(|| bench.node.open(Purpose::Sync, addr(1), secs(10)).expect("there is room"));
+        say(&mut bench, "m1", addr(1), 0, &[ping(), Message::NewToken(NewToken { token: 7 })]);
+        let m1 = bench.node.table.find("m1").expect("it is a member");
+        assert_eq!(bench.node.table.get(m1).contact.held, bench::TOKEN);
+        if let Some(stream) = opened {
+            let mut frame = Vec::new();
+            assert_eq!(bench.node.poll_stream(bench.now, stream, &mut frame), StreamStep::Send);
+            assert_eq!(tokens(&frame), [bench::TOKEN]);
+            bench.node.handle_frame(bench.now, stream, &packet_of(&End {}));
+            let m1 = bench.node.table.get(m1).contact;
+            assert_eq!(m1.held, bench::TOKEN, "nor kept beyond it");
+        }
     }
 }
 
@@ -180,7 +203,7 @@ fn a_failed_member_is_still_tried_when_more_is_heard_of_its_failure() {
 fn members_that_move_to_one_address_are_few() {
     let mut bench = Bench::new(20);
     for i in 2..=20 {
-        bench.sync(Message::Alive(alive(&format!("m{i}"), 1, addr(90))));
+        bench.hear_from(addr(i), &alive(&format!("m{i}"), 1, addr(90)));
     }
     assert_eq!(bench.node.members().iter().filter(|m| m.addr == addr(90)).count(), 4);
 }
@@ -229,7 +252,8 @@ fn a_refused_stream_gives_no_name_away_while_the_ping_may_be_answered() {
 fn a_question_about_a_holder_that_has_moved_meanwhile_decides_nothing() {
     let (mut bench, stream) = ask_m1();
     let home = Alive { name: "m1", epoch: EPOCH + 1, incarnation: 0, addr: addr(70), tags: &[] };
-    bench.sync(Message::Alive(home));
+    let token = bench.node.token_for("m1", addr(1));
+    say(&mut bench, "m1", addr(1), token, &[Message::Alive(home)]);
     bench.node.handle_stream_failure(bench.now, stream, StreamFailure::Refused);
     bench.pass(millis(500));
     assert_eq!(bench.member("m1").map(|m1| m1.addr), Some(addr(70)));

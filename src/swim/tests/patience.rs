@@ -1,13 +1,16 @@
 //! How long a node waits, how often it tries again, and when it stops remembering.
 
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::SocketAddr,
+};
 
 use super::{
-    super::{Config, MemberState, Output, StreamKind, phase::Phase, timers::Timer},
-    bench::{Bench, EPOCH, alive, failed, messages, suspect},
+    super::{Config, MemberState, Output, StreamKind, StreamStep, phase::Phase, timers::Timer},
+    bench::{Bench, EPOCH, alive, failed, messages, packet_of, suspect},
     world::{addr, millis, secs},
 };
-use crate::wire::message::{Ack, Message, Nack, Retry};
+use crate::wire::message::{Ack, Message, Nack, Retry, StreamAck};
 
 /// Whereto pings wait to be sent, with their numbers.
 fn pings(bench: &mut Bench) -> Vec<(SocketAddr, u32)> {
@@ -110,6 +113,34 @@ fn more_relays_must_reach_a_member_than_not() {
     }
 }
 
+/// A relay that lies would keep a member without updates that no datagram reaches.
+#[test]
+fn a_member_that_answers_by_stream_alone_again_and_again_is_sent_streams_whatever_relays_say() {
+    for (acks, rounds) in [(0, 1), (1, 8), (3, 8)] {
+        let mut bench = Bench::new(4);
+        let mut answered = HashMap::<String, u32>::new();
+        loop {
+            let FailingProbe { target, relays, .. } = failing_probe(&mut bench);
+            let home = bench.member(&target).expect("it is listed").addr;
+            let opened = bench.opened().into_iter().rfind(|(_, addr)| *addr == home);
+            let (stream, _) = opened.expect("it is pinged by stream");
+            let mut frame = Vec::new();
+            assert_eq!(bench.node.poll_stream(bench.now, stream, &mut frame), StreamStep::Send);
+            bench.node.handle_frame(bench.now, stream, &packet_of(&StreamAck { name: &target }));
+            relays[..acks].iter().for_each(|(from, seq)| _ = bench.hear_from(*from, &Ack { seq: *seq }));
+            relays[acks..].iter().for_each(|(from, seq)| _ = bench.hear_from(*from, &Nack { seq: *seq }));
+            bench.pass(millis(510));
+            let times = answered.entry(target.clone()).or_default();
+            *times += 1;
+            if bench.node.carrier.carries_to(&target) {
+                assert_eq!(*times, rounds, "{acks} acks");
+                break;
+            }
+            assert!(*times < rounds, "{acks} acks");
+        }
+    }
+}
+
 #[test]
 fn a_stall_puts_off_every_verdict_by_its_length() {
     for (notice_stalls, state) in [(true, MemberState::Suspect), (false, MemberState::Failed)] {
@@ -142,8 +173,9 @@ fn a_confirmation_that_comes_late_is_no_stall() {
     assert_eq!(bench.node.metrics().stalls, 0);
 }
 
-fn all_but_m2_answer(bench: &mut Bench) {
-    for (to, packet) in bench.sent().into_iter().filter(|(to, _)| *to != addr(2)) {
+/// All members answer, but for one.
+fn answers_come(bench: &mut Bench, silent: Option<SocketAddr>) {
+    for (to, packet) in bench.sent().into_iter().filter(|(to, _)| Some(*to) != silent) {
         let mut answer = None;
         messages(&packet, |message| match message {
             Message::Ping(ping) => answer = Some(Message::Ack(Ack { seq: ping.seq })),
@@ -173,7 +205,7 @@ fn a_suspicion_under_ever_greater_identities_ends_all_the_same() {
             bench.hear(&suspect("m2", lies, &[]));
             for _ in 0..20 {
                 bench.pass(millis(50));
-                all_but_m2_answer(&mut bench);
+                answers_come(&mut bench, Some(addr(2)));
             }
             match bench.standing("m2") {
                 Some((MemberState::Suspect, identity)) => assert_eq!(identity, lies, "others decide by it"),
@@ -184,6 +216,18 @@ fn a_suspicion_under_ever_greater_identities_ends_all_the_same() {
             }
             assert!(secs(lies) <= 5 * longest, "m2 is suspected for ever; probes: {probes}");
         }
+    }
+}
+
+/// Its refutations come too late each time: a greater identity is accused already.
+#[test]
+fn who_answers_all_the_time_is_not_declared_failed_under_ever_greater_identities() {
+    let mut bench = Bench::new(8);
+    for lies in 1..=2400 {
+        bench.hear(&suspect("m2", lies, &["m1", "m3", "m4", "m5"]));
+        bench.pass(millis(50));
+        answers_come(&mut bench, None);
+        assert_eq!(bench.standing("m2"), Some((MemberState::Suspect, lies)));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who gets a place in a full table, and how many may live at one address or on one host.
 
 use super::{
-    super::{Config, Event, MemberState},
+    super::{Config, Event, MemberState, claims::Word},
     bench::{Bench, alive, failed},
     world::{addr, secs},
 };
@@ -83,7 +83,7 @@ fn nobody_is_evicted_for_one_that_is_refused() {
     bench.meet("w");
     bench.hear_from(addr(2), &alive("m1", 1, addr(1)));
     assert_eq!(bench.node.live(), 31, "of 32, two places are kept for who returns");
-    bench.node.on_alive(&alive("x", 1, addr(90)), true);
+    bench.node.on_alive(&alive("x", 1, addr(90)), Word::Itself);
     let (u, x) = (bench.standing("u"), bench.standing("x"));
     assert!(u.is_none() && x == Some((MemberState::Alive, 1)) || u.is_some() && bench.node.live() == 31);
     assert_eq!(bench.node.live(), 31);

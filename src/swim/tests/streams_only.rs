@@ -55,6 +55,23 @@ fn views_follow_within_seconds() {
 }
 
 #[test]
+fn who_is_restarted_elsewhere_is_known_there_within_seconds() {
+    for (seed, left) in [(1, false), (2, true)] {
+        let mut world = without_udp(seed, 8);
+        if left {
+            world.with(5, |node, now| node.leave(now));
+            world.run_for(secs(2));
+        }
+        world.crash(5);
+        world.start(Config::lan("n5"), addr(77), vec![addr(0)]);
+        let took = world.run_until("the new address everywhere", secs(5), |world| {
+            world.up().all(|host| world.node(host).member("n5").is_some_and(|n5| n5.addr == addr(77)))
+        });
+        println!("left: {left}: {took:?}");
+    }
+}
+
+#[test]
 fn a_crash_is_found_as_fast_as_with_datagrams() {
     for (n, seeds) in [(5, 0..10), (20, 0..5)] {
         let took = |udp: bool| {
