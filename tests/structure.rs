@@ -1,30 +1,16 @@
 //! What the documents say of the tree is true: the rooms of `src/`, its folders and the files beside them, depend as the
 //! whiteboard shows, lists name every file, and the tests that are cited exist.
 
+#[path = "support/sources.rs"]
+mod sources;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
 
-/// The code of a file: without its tests and its comments.
-fn code(path: &Path) -> String {
-    let text = fs::read_to_string(path).unwrap();
-    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
-    text.lines().filter(|line| !line.trim_start().starts_with("//")).map(|line| format!("{line}\n")).collect()
-}
-
-/// All files of a folder and of those in it, but for tests.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries
-        .filter(|path| {
-            let stem = path.file_stem().unwrap().to_string_lossy();
-            stem != "tests" && !stem.ends_with("_tests")
-        })
-        .flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] })
-        .collect()
-}
+use self::sources::{Graph, circles, code, files};
 
 /// What `code` names behind `crate::`: of `crate::{a::{b, c}, d}` it is `a` and `d`.
 fn named(code: &str) -> BTreeSet<String> {
@@ -126,13 +112,54 @@ fn whiteboard() -> (BTreeMap<String, usize>, BTreeSet<String>) {
 
 #[test]
 fn rooms_depend_one_way() {
-    let mut uses = uses();
-    // Takes away what uses nothing that is left, until nothing is left or a circle.
-    while !uses.is_empty() {
-        let left: BTreeSet<String> = uses.keys().cloned().collect();
-        uses.retain(|_, used| used.iter().any(|other| left.contains(other)));
-        assert!(uses.len() < left.len(), "these depend on each other: {uses:#?}");
+    assert_eq!(circles(&uses()), [], "these depend on each other");
+}
+
+fn folder(file: &str) -> &str {
+    file.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+/// Which file uses which, all through `src/`.
+fn files_use() -> Graph {
+    let uses = sources::uses(&root().join("src"));
+    let edges: usize = uses.values().map(BTreeSet::len).sum();
+    assert!(edges > 1000, "only {edges} were found: {uses:#?}");
+    uses
+}
+
+#[test]
+fn no_circle_of_files_leaves_its_folder() {
+    for circle in circles(&files_use()) {
+        let folders: BTreeSet<&str> = circle.iter().map(|file| folder(file)).collect();
+        assert!(folders.len() == 1, "these depend on each other: {circle:#?}");
     }
+}
+
+/// The folders of one folder, each with all that is in it.
+#[test]
+fn folders_depend_one_way() {
+    let uses = files_use();
+    let parents: BTreeSet<&str> = uses.keys().map(|file| folder(file)).collect();
+    for parent in parents {
+        let room = |file: &str| {
+            let inside = file.strip_prefix(parent)?.trim_start_matches('/');
+            inside.split_once('/').map(|(room, _)| room.to_owned())
+        };
+        let mut rooms = Graph::new();
+        for (file, used) in &uses {
+            if let Some(own) = room(file) {
+                let others = used.iter().filter_map(|other| room(other)).filter(|other| *other != own);
+                rooms.entry(own.clone()).or_default().extend(others);
+            }
+        }
+        assert_eq!(circles(&rooms), [], "these folders of src/{parent} depend on each other");
+    }
+}
+
+#[test]
+fn the_files_of_a_running_node_depend_one_way() {
+    let in_gossip = |circle: &BTreeSet<String>| circle.iter().any(|file| folder(file) == "gossip");
+    assert_eq!(circles(&files_use()).iter().find(|circle| in_gossip(circle)), None);
 }
 
 #[test]

@@ -68,9 +68,9 @@ impl Endpoint {
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next.
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
-        let sayings = earlier(self.messages.poll_timeout(), self.broadcasts.poll_timeout());
-        let state = earlier(self.key_values.poll_timeout(), self.sync.poll_timeout());
-        earlier(self.node.poll_timeout(), earlier(sayings, state))
+        let sent = Time::earlier(self.messages.poll_timeout(), self.broadcasts.poll_timeout());
+        let state = Time::earlier(self.key_values.poll_timeout(), self.sync.poll_timeout());
+        Time::earlier(self.node.poll_timeout(), Time::earlier(sent, state))
     }
 
     /// Writes the next datagram into `buffer`, and says whereto.
@@ -256,13 +256,5 @@ impl Endpoint {
         let most = self.node.config().max_datagram;
         let wanted = self.broadcasts.wanted() + if self.key_values.is_waiting() { most } else { 0 };
         self.node.want_room(now, wanted.min(most));
-    }
-}
-
-/// The earlier of two deadlines, of which either may not be set.
-pub(super) fn earlier(one: Option<Time>, other: Option<Time>) -> Option<Time> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
     }
 }

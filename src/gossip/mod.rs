@@ -2,7 +2,7 @@
 //!
 //! Owns the clock, the sockets, the threads and what callers see of the members. Holds no protocol rule.
 //!
-//! Modules depend on each other without a circle (a test below), mostly on those that are named before them. First come those
+//! Modules depend on each other without a circle (`tests/structure.rs`), mostly on those that are named before them. First come those
 //! without a node: `host_port`, `family`, `interfaces`, `seed` (with `command`: what people write), `config`, `config_text` and
 //! `environment`, `advertise`, `sockets` and `external_sockets` (where a node is), `queue`, `workers` and `pools` (threads for
 //! what may block), `clock`, `wakeup` and `counters`, `directory`, `events` and `entries` (what readers see), `seeds`. `pace`,
@@ -98,63 +98,3 @@ pub use query::{Query, QueryAnswer, QueryAnswers, QueryMiss, QueryReport};
 pub use requests::{Request, Requests};
 #[cfg(feature = "encryption")]
 pub use rotation::{KeyStep, RotateOptions, RotateProblem, RotatedNode, Rotation};
-
-#[cfg(test)]
-mod tests {
-    use std::{
-        collections::{BTreeMap, BTreeSet},
-        fs,
-        path::Path,
-    };
-
-    /// The siblings that a module uses outside of its tests: the names in `super::…` and at the first level of
-    /// `super::{…}`.
-    fn siblings(text: &str) -> BTreeSet<String> {
-        let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
-        let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
-        let is_name = |c: char| c.is_alphanumeric() || c == '_';
-        let mut found = BTreeSet::new();
-        for behind in code.split("super::").skip(1) {
-            let mut depth = 0;
-            let mut name = String::new();
-            for c in behind.chars() {
-                match c {
-                    '{' => depth += 1,
-                    '}' => depth -= 1,
-                    c if is_name(c) && depth < 2 => name.push(c),
-                    _ => drop(found.insert(std::mem::take(&mut name))),
-                }
-                if depth <= 0 && !is_name(c) {
-                    break;
-                }
-            }
-            found.insert(name);
-        }
-        found
-    }
-
-    #[test]
-    fn modules_depend_one_way() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/gossip");
-        let mut uses = BTreeMap::new();
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-            if name != "mod" && !name.ends_with("_tests") {
-                uses.insert(name, siblings(&fs::read_to_string(path).unwrap()));
-            }
-        }
-        let names: BTreeSet<String> = uses.keys().cloned().collect();
-        for (name, used) in &mut uses {
-            used.retain(|other| names.contains(other) && other != name);
-        }
-        let edges: usize = uses.values().map(BTreeSet::len).sum();
-        assert!(edges > 80, "only {edges} were found");
-        // Takes away what uses nothing that is left, until nothing is left or a circle.
-        while !uses.is_empty() {
-            let left: BTreeSet<String> = uses.keys().cloned().collect();
-            uses.retain(|_, used| used.iter().any(|other| left.contains(other)));
-            assert!(uses.len() < left.len(), "these depend on each other: {left:?}");
-        }
-    }
-}

@@ -1,4 +1,4 @@
-//! Broadcasts in a world: how to send them, what came of them, and what must hold of them.
+//! What must hold of broadcasts, and what hosts got of them. How they are sent is in `world/broadcasts.rs`.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -6,25 +6,15 @@ use std::{
     time::Duration,
 };
 
-#[cfg(test)]
-use crossbeam_channel::{Receiver, bounded};
-
-use super::{check::Checker, world::World};
-#[cfg(test)]
-use crate::data::broadcasts::Outcome;
 use crate::{
-    data::{Endpoint, broadcasts::Delivery},
-    swim::{Life, Metrics, Time},
+    data::broadcasts::Delivery,
+    swim::{Life, Time},
 };
 
 /// For how long a broadcast can be had, and after which time every member that stayed must have it.
 const KEEP: Duration = Duration::from_secs(60);
-/// Members that are there for longer know what was sent before their time.
-const SETTLED: Duration = Duration::from_secs(15);
 /// Broadcasts in a minute that members keep for each other, whoever sends them.
 const FEW: usize = 200;
-/// Loss that is no partition yet.
-const BEARABLE: f64 = 0.4;
 
 /// A broadcast that a host's readers got.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,112 +28,6 @@ pub struct Received {
     pub seq: u64,
     /// What was sent.
     pub payload: Vec<u8>,
-}
-
-impl World {
-    /// Has a host broadcast something, and says under which number; `None` if it sends too many.
-    ///
-    /// # Panics
-    /// If the host is down.
-    pub fn broadcast(&mut self, host: usize, topic: &str, payload: &[u8]) -> Option<u64> {
-        let life = self.node(host).own_life();
-        if let Some(checker) = &mut self.checker {
-            checker.broadcasts.expects(&life, payload);
-        }
-        let seq = self.drive_with(host, |endpoint, now| endpoint.broadcast(now, topic, payload, 0)).ok();
-        let (now, connected) = (self.now(), self.connected());
-        if let Some(checker) = &mut self.checker {
-            let from = (host, self.hosts[host].life);
-            checker.broadcasts.sent(now, from, (life, seq), connected);
-        }
-        seq
-    }
-
-    /// The same with confirmations.
-    #[cfg(test)]
-    pub(crate) fn broadcast_confirmed(
-        &mut self,
-        host: usize,
-        topic: &str,
-        payload: &[u8],
-        limit: Duration,
-    ) -> Receiver<Outcome> {
-        let (caller, outcome) = bounded(1);
-        let life = self.node(host).own_life();
-        if let Some(checker) = &mut self.checker {
-            checker.broadcasts.expects(&life, payload);
-        }
-        self.drive_with(host, |endpoint, now| {
-            endpoint.broadcast_confirmed(now, topic, payload, limit, caller)
-        })
-        .expect("it is within the rate");
-        outcome
-    }
-
-    /// The counters and gauges of a host that is up.
-    ///
-    /// # Panics
-    /// If it is down.
-    #[must_use]
-    pub fn metrics(&self, host: usize) -> Metrics {
-        self.data(host).metrics()
-    }
-
-    /// A node and the layer above it.
-    pub(crate) fn data(&self, host: usize) -> &Endpoint {
-        self.hosts[host].endpoint.as_ref().expect("the node is up")
-    }
-
-    /// What a host's readers got in its present life, if the world keeps events.
-    #[must_use]
-    pub fn received(&self, host: usize) -> &[Received] {
-        &self.hosts[host].received
-    }
-
-    /// Takes what a node has for its readers.
-    pub(super) fn take_broadcasts(&mut self, host: usize, endpoint: &mut Endpoint) {
-        while let Some(delivery) = endpoint.broadcasts.poll_delivery() {
-            if let Some(checker) = &mut self.checker {
-                checker.broadcast(host, &delivery);
-            }
-            endpoint.deliver(&delivery);
-            if let Delivery::Item { item, .. } = delivery
-                && self.keep_events
-            {
-                let (at, origin, payload) = (self.now(), item.origin.name.clone(), item.payload.to_vec());
-                self.hosts[host].received.push(Received { at, origin, seq: item.seq, payload });
-            }
-        }
-    }
-
-    /// The hosts that broadcasts must reach: they run for a while, nothing holds them up, and those like them list them as
-    /// live. None, while nothing at all gets through somewhere.
-    fn connected(&self) -> BTreeSet<(usize, u32)> {
-        if !self.net.lets_through(BEARABLE) {
-            return BTreeSet::new();
-        }
-        let settled = |host: &usize| {
-            let host = &self.hosts[*host];
-            host.is_well(self.now()) && self.now().since(host.booted) >= SETTLED
-        };
-        let settled: Vec<usize> = self.up().filter(settled).collect();
-        let lists = |by: usize, host: usize| {
-            let name = &self.hosts[host].config.name;
-            self.node(by).member(name).is_some_and(|member| member.state.is_live())
-        };
-        let is_listed = |host: &usize| settled.iter().all(|by| lists(*by, *host));
-        settled.iter().copied().filter(is_listed).map(|host| (host, self.hosts[host].life)).collect()
-    }
-
-    /// Has the rules of broadcasts look at the whole, once a second.
-    pub(super) fn look_at_broadcasts(&self, checker: &mut Checker) {
-        if checker.broadcasts.waits() {
-            let broken = checker.broadcasts.look(self.now(), &self.connected());
-            broken
-                .into_iter()
-                .for_each(|what| checker.report("who stays connected gets every broadcast", what));
-        }
-    }
 }
 
 /// What a host has got of one life of an origin.
@@ -193,11 +77,11 @@ impl Rules {
     }
 
     /// A host is about to send something: it reads that itself before the number is known.
-    fn expects(&mut self, life: &Life, payload: &[u8]) {
+    pub(super) fn expects(&mut self, life: &Life, payload: &[u8]) {
         self.sent.entry(life.clone()).or_default().push(payload.to_vec());
     }
 
-    fn sent(
+    pub(super) fn sent(
         &mut self,
         now: Time,
         from: (usize, u32),
@@ -237,7 +121,7 @@ impl Rules {
         self.kept.retain(|(at, _), _| *at != host);
     }
 
-    fn waits(&self) -> bool {
+    pub(super) fn waits(&self) -> bool {
         !self.owed.is_empty()
     }
 
@@ -268,7 +152,7 @@ impl Rules {
     }
 
     /// Who is not connected any more need not get anything. Who was for a minute and lacks something is named.
-    fn look(&mut self, now: Time, connected: &BTreeSet<(usize, u32)>) -> Option<String> {
+    pub(super) fn look(&mut self, now: Time, connected: &BTreeSet<(usize, u32)>) -> Option<String> {
         let mut broken = None;
         let Self { owed, got, .. } = self;
         owed.retain_mut(|owed| {

@@ -383,7 +383,7 @@ impl Seen {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::world::addr, *};
+    use super::{super::host::addr, *};
     use crate::{
         Tags,
         sim::World,

@@ -5,11 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    check::Violation,
-    search::panicked,
-    world::{World, addr},
-};
+use super::{check::Violation, host::addr, search::panicked, world::World};
 use crate::swim::Config;
 
 const NODES: usize = 5;

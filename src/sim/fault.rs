@@ -5,9 +5,10 @@ use std::{net::SocketAddr, time::Duration};
 use super::{
     YEAR,
     attacker::{Attack, without_one},
+    host::addr,
     network::Burst,
     paths::Nat,
-    world::{World, addr},
+    world::World,
 };
 use crate::{swim::Removal, wire::Tags};
 

@@ -10,6 +10,12 @@ use crate::{
     swim::{BlockedIo, Config, Event, JoinResult, Node, Time},
 };
 
+/// The address of the i-th host of a cluster.
+#[must_use]
+pub fn addr(i: usize) -> SocketAddr {
+    ([10, (i >> 16) as u8, (i >> 8) as u8, i as u8], 7946).into()
+}
+
 /// A machine that runs a node, or did.
 #[derive(Debug)]
 pub struct Host {

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::world::addr;
+use super::host::addr;
 use crate::swim::Time;
 
 /// For how long a translator or a firewall lets answers in (RFC 4787, REQ-5).

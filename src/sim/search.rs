@@ -10,8 +10,9 @@ use super::{
     attacker::is_ghost,
     check::{CALM, Checker, LONG_MEMORY, Violation},
     fault::Fault,
+    host::addr,
     theme::Theme,
-    world::{World, addr},
+    world::World,
 };
 use crate::{
     error::message_of,

@@ -8,13 +8,14 @@ use std::{net::SocketAddr, sync::Arc};
 
 use super::{
     bounds::Arrival,
-    event::{Event, Origin, Output},
+    event::{Event, Output},
     history::Observation,
     member::{Identity, Member, MemberId, MemberState, Record},
     node::Node,
     timers::Timer,
     updates::Urgency,
     validation::Sender,
+    verdict::Origin,
 };
 use crate::wire::{
     Tags,

@@ -5,14 +5,14 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
-    event::{Event, Origin},
-    member::{Identity, MemberId, MemberState},
+    event::Event,
+    member::{Identity, MemberId, MemberState, Removed},
     node::Node,
-    remove::Removed,
     self_claims::Accusation,
     time::Time,
     timers::Timer,
     updates::Urgency,
+    verdict::Origin,
 };
 use crate::wire::message::{self, Departed, Failed, Left};
 

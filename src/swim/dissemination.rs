@@ -11,10 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     Time,
     carry::Priority,
-    member::{MemberId, MemberState, Record},
+    member::{MemberId, MemberState, Record, Removed},
     node::Node,
     phase::Phase,
-    remove::Removed,
     timers::Timer,
     transmit::Content,
     updates::{Urgency, transmit_limit},

@@ -1,6 +1,6 @@
 //! What a node tells its driver, besides datagrams.
 
-use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use super::{
     member::{Member, MemberState},
     reach::ReachProblem,
     stream::{StreamId, StreamKind},
-    time::Time,
+    verdict::{Origin, Verdict},
 };
 use crate::{JoinProblem, text::Escaped};
 
@@ -91,66 +91,6 @@ pub enum Event {
     },
 }
 
-/// From whom a node knows what it tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum Origin {
-    /// This node itself: the suspicion that it held was not refuted in time, or it is the one that leaves, or that removed
-    /// the member.
-    Own,
-    /// The member whom it is about.
-    Member,
-    /// Another member.
-    Others,
-    /// A later life of the same name, which announced itself.
-    Successor,
-}
-
-/// The evidence for a failure, as this node saw it (SWIM §4.2, Lifeguard §IV-B).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Verdict {
-    /// Whose verdict it is: this node's own, or one that it was told.
-    pub origin: Origin,
-    /// The members that accused it, in the order in which this node heard of them; itself among them if its own probe
-    /// failed. Empty if this node heard of no suspicion before the verdict.
-    pub accusers: Vec<Accuser>,
-    /// When this node first heard of the suspicion.
-    pub suspected: Option<Time>,
-    /// How long the member had from then on to refute, until the verdict fell or was heard of.
-    pub waited: Duration,
-}
-
-/// A member whose own probe of another one failed.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Accuser {
-    /// Its name.
-    pub name: Arc<str>,
-    /// Whether it is this node itself.
-    pub is_own: bool,
-}
-
-impl Accuser {
-    pub(crate) fn of(name: &Arc<str>, own: &str) -> Self {
-        Self { name: Arc::clone(name), is_own: **name == *own }
-    }
-}
-
-/// Its name, or `this node`.
-impl fmt::Display for Accuser {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_own { f.write_str("this node") } else { Escaped(&self.name).fmt(f) }
-    }
-}
-
-impl AsRef<str> for Accuser {
-    fn as_ref(&self) -> &str {
-        &self.name
-    }
-}
-
 impl Event {
     /// Whether a member refuted a suspicion.
     pub(crate) fn is_refutation(&self) -> bool {
@@ -196,22 +136,6 @@ impl fmt::Display for Event {
                 write!(f, "{count} events were lost: call `follow` to read the members anew")
             }
         }
-    }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.origin {
-            Origin::Own => "it did not refute in time",
-            Origin::Successor => "it has restarted",
-            Origin::Member | Origin::Others => "another member said so",
-        })?;
-        if let [first, rest @ ..] = &self.accusers[..] {
-            write!(f, "; accused by {first}")?;
-            rest.iter().try_for_each(|accuser| write!(f, ", {accuser}"))?;
-            write!(f, " {:.1} s before", self.waited.as_secs_f64())?;
-        }
-        Ok(())
     }
 }
 

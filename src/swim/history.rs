@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Time,
-    event::{Accuser, Origin},
     member::{Member, MemberId, MemberState},
     node::Node,
     status::{ProbeStats, Status},
+    verdict::{Accuser, Origin},
 };
 use crate::{
     text::{Brief, Escaped},

@@ -5,16 +5,15 @@ use std::{fmt, net::SocketAddr, str::FromStr, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    event::{Origin, Verdict},
-    remove::Removed,
+    contact::Contact,
     suspicion::Suspicion,
     time::Time,
-    validation::Contact,
+    verdict::{Origin, Verdict},
 };
 use crate::{
     Error,
     text::Quoted,
-    wire::{Tags, hash},
+    wire::{Tags, hash, message},
 };
 
 /// The state of a member, as this node sees it.
@@ -133,6 +132,23 @@ impl MemberId {
 
     pub(super) fn index(self) -> usize {
         self.0 as usize
+    }
+}
+
+/// Kept of a member that was removed, to pass it on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Removed {
+    pub(super) by: Arc<str>,
+    pub(super) forget: bool,
+}
+
+impl Removed {
+    pub(super) fn of(said: message::Removed<'_>) -> Self {
+        Self { by: said.by.into(), forget: said.forget }
+    }
+
+    pub(super) fn told(&self) -> message::Removed<'_> {
+        message::Removed { by: &self.by, forget: self.forget }
     }
 }
 

@@ -3,18 +3,19 @@
 //! Opens no socket, starts no thread, reads no clock and draws no randomness but from its seed: the same
 //! configuration, seed and inputs give the same outputs, byte for byte. [`Node`] says how it is driven.
 //!
-//! One file per concept. Who a sender is: `validation` (tokens), `introduce` (unverified peers), `caller` (of a stream),
-//! `question` (does the holder of a name still answer), `moves` (does a member answer where others say that it is). Claims: `claims` about members, `departures` (failed, left,
-//! tombstones), `suspicion`, `self_claims` about this node, `flap`, `bounds` of what others are believed. Detection:
-//! `probe`, `health` (Lifeguard's awareness), `stalls`. Dissemination: `updates` (their queue), `dissemination` (gossip),
-//! `anti_entropy` (when) and `push_pull` (how tables are exchanged). Streams: `stream`, `frames`, each a `session`,
-//! `carry` (datagrams by stream). Life of a node: `phase`, `join`, `race` (of join attempts), `rejoin` (those of an earlier
-//! life), `reconnect` (to failed members), `leave`, `remove` (failed members, for all), `reach` (how others see this node).
-//! `node` takes inputs and routes them, `datagram` takes one in, `transmit` writes those that wait, `upper_layer` is what the
-//! layer above uses. Under them the `table` of `member` records, with an index and the probe rings in its folder; `secret`,
-//! `timers` (all deadlines) and `time`.
+//! One file per concept. Who a sender is: `validation` (tokens; `contact`, what is known of the way to a member),
+//! `introduce` (unverified peers), `caller` (of a stream), `question` (does the holder of a name still answer), `moves`
+//! (does a member answer where others say that it is). Claims: `claims` about members, `departures` (failed, left,
+//! tombstones), `suspects` (`suspicion`, its timeout), `self_claims` about this node, `flap`, `bounds` of what others are
+//! believed. Detection: `probe`, `health` (Lifeguard's awareness), `stalls`. Dissemination: `updates` (their queue),
+//! `dissemination` (gossip), `anti_entropy` (when) and `push_pull` (how tables are exchanged). Streams: `stream`, `frames`,
+//! each a `session`, `carry` (datagrams by stream). Life of a node: `phase`, `join`, `race` (of join attempts), `rejoin`
+//! (those of an earlier life), `reconnect` (to failed members), `leave`, `remove` (failed members, for all), `reach` (how
+//! others see this node). `node` takes inputs and routes them, `datagram` takes one in, `transmit` writes those that wait,
+//! `upper_layer` is what the layer above uses. Under them the `table` of `member` records, with an index and the probe
+//! rings in its folder; `secret`, `timers` (all deadlines) and `time`.
 //!
-//! What others set and see: `config`, `event`, `metrics`; `status`, `round_trip` and `history`, what a node says of itself and
+//! What others set and see: `config`, `event`, `verdict`, `metrics`; `status`, `round_trip` and `history`, what a node says of itself and
 //! its members; `vitals`, what its driver logs. Recordings: `entry` (what one says), `quick_entry` (the frequent ones),
 //! `recorder`, `replay`, and `stored`, how the state is written. For tests and the simulator `audit` checks the bounds, and
 //! `blocked_io` models a process whose sends block.
@@ -29,6 +30,7 @@ mod caller;
 mod carry;
 mod claims;
 mod config;
+mod contact;
 mod datagram;
 mod departures;
 mod dissemination;
@@ -66,6 +68,7 @@ mod stalls;
 mod status;
 mod stored;
 mod stream;
+mod suspects;
 mod suspicion;
 mod table;
 mod time;
@@ -74,6 +77,7 @@ mod transmit;
 mod updates;
 mod upper_layer;
 mod validation;
+mod verdict;
 mod vitals;
 
 #[cfg(test)]
@@ -86,7 +90,7 @@ pub use config::Config;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use entry::Entry;
 pub use entry::{Input, RecordedBytes, RecordedOutput};
-pub use event::{Accuser, Event, JoinResult, Origin, Output, Verdict};
+pub use event::{Event, JoinResult, Output};
 pub use history::{Explanation, Observation};
 pub use join::JoinOrigin;
 pub use member::{Identity, Member, MemberState};
@@ -107,6 +111,7 @@ pub use time::Time;
 pub use transmit::Destination;
 pub(crate) use updates::{Subject, UpdateQueue, Urgency, transmit_limit};
 pub(crate) use upper_layer::{Life, NotOpened, WayTo};
+pub use verdict::{Accuser, Origin, Verdict};
 pub(crate) use vitals::Vitals;
 
 pub use crate::error::JoinProblem;

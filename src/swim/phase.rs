@@ -9,10 +9,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    event::{Event, Origin},
+    event::Event,
     member::{MemberId, MemberState},
     node::Node,
     timers::Timer,
+    verdict::Origin,
 };
 
 /// The phase of a node's life.

@@ -15,11 +15,10 @@
 
 use super::{
     dissemination::{put_alive, put_update},
-    member::{Identity, MemberId, MemberState, Record},
+    member::{Identity, MemberId, MemberState, Record, Removed},
     node::Node,
     phase::Phase,
     question::Question,
-    remove::Removed,
     session::{Purpose, Session, Step},
     stream::StreamId,
 };

@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 use super::{
     departures::Notice,
     entry::Input,
-    event::{Event, Origin},
-    member::{Identity, MemberId, MemberState, Record},
+    event::Event,
+    member::{Identity, MemberId, MemberState, Record, Removed},
     node::Node,
     time::Time,
     updates::Urgency,
+    verdict::Origin,
 };
 use crate::{Error, wire::message};
 
@@ -28,23 +29,6 @@ pub enum Removal {
     Leave,
     /// It is not listed any more.
     Forget,
-}
-
-/// Kept of a member that was removed, to pass it on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Removed {
-    pub(super) by: Arc<str>,
-    pub(super) forget: bool,
-}
-
-impl Removed {
-    pub(super) fn of(said: message::Removed<'_>) -> Self {
-        Self { by: said.by.into(), forget: said.forget }
-    }
-
-    pub(super) fn told(&self) -> message::Removed<'_> {
-        message::Removed { by: &self.by, forget: self.forget }
-    }
 }
 
 impl Node {

@@ -7,11 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    member::{Member, MemberId},
-    node::Node,
-    time::Time,
-};
+use super::{member::Member, time::Time};
 use crate::wire::hash;
 
 /// Samples that are kept of each member.
@@ -68,22 +64,13 @@ impl RoundTrip {
         self.smoothed().map(|_| Duration::from_micros(self.deviation.into()))
     }
 
-    fn rtt(self, now: Time) -> Option<Rtt> {
+    pub(super) fn rtt(self, now: Time) -> Option<Rtt> {
         let mut samples = self.latest;
         samples.sort_unstable();
         let measured = &samples[samples.partition_point(|sample| *sample == 0)..];
         let low = measured.get(1).or(measured.first())?;
         let (time, samples) = (Duration::from_micros((*low).into()), measured.len());
         Some(Rtt { time, samples, age: now.since(self.at) })
-    }
-}
-
-impl Node {
-    /// The round-trip time to a listed member; `None` before this node has measured it at its present address.
-    #[must_use]
-    pub fn rtt(&self, now: Time, name: &str) -> Option<Rtt> {
-        let id = self.table.find_listed(name).filter(|id| *id != MemberId::SELF)?;
-        self.table.get(id).contact.round_trip.rtt(self.now.max(now))
     }
 }
 

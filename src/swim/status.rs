@@ -10,6 +10,7 @@ use super::{
     node::Node,
     phase::Phase,
     reach::ReachProblem,
+    round_trip::Rtt,
 };
 
 /// How a node stands in its cluster.
@@ -235,5 +236,12 @@ impl Node {
             saved_by_stream,
             clock_ahead_ms: None,
         })
+    }
+
+    /// The round-trip time to a listed member; `None` before this node has measured it at its present address.
+    #[must_use]
+    pub fn rtt(&self, now: Time, name: &str) -> Option<Rtt> {
+        let id = self.table.find_listed(name).filter(|id| *id != MemberId::SELF)?;
+        self.table.get(id).contact.round_trip.rtt(self.now.max(now))
     }
 }

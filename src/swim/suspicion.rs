@@ -14,18 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     config::Config,
-    departures::Notice,
-    event::{Accuser, Event, Origin, Verdict},
-    flap::LONGEST,
-    history::Observation,
-    member::{Identity, MemberId, MemberState, Record},
-    node::Node,
-    self_claims::Accusation,
     time::Time,
-    timers::Timer,
-    updates::Urgency,
+    verdict::{Accuser, Origin, Verdict},
 };
-use crate::wire::message::{MAX_ACCUSERS, Suspect};
+use crate::wire::message::MAX_ACCUSERS;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Suspicion {
@@ -44,7 +36,7 @@ impl Suspicion {
 
     /// The suspicion that `config` asks for in a cluster of `n` live members, of which `able`, the suspect among them, are
     /// not suspected of anything else: only these can confirm it.
-    fn in_cluster(config: &Config, started: Time, n: usize, able: usize) -> Self {
+    pub(super) fn in_cluster(config: &Config, started: Time, n: usize, able: usize) -> Self {
         let k = confirmations(config, n, able);
         let min = min_timeout(config.suspicion_mult, config.probe_interval, n);
         // An accusation that nobody can confirm has twice the timeout.
@@ -64,12 +56,12 @@ impl Suspicion {
     }
 
     /// Fewer members can confirm by now, since many are suspected; one confirmation at least is waited for.
-    fn expect_at_most(&mut self, confirmations: u32) {
+    pub(super) fn expect_at_most(&mut self, confirmations: u32) {
         self.k = self.k.min(confirmations.max(1));
     }
 
     /// No confirmation is waited for any more: it ends the least timeout from now, unless it would have sooner.
-    fn hasten(&mut self, now: Time) {
+    pub(super) fn hasten(&mut self, now: Time) {
         if self.deadline() > now + self.min {
             (self.k, self.started) = (0, now);
         }
@@ -78,7 +70,7 @@ impl Suspicion {
     /// An unconfirmed suspicion is extended by its full timeout, once, and again as long as this node is `troubled`; says
     /// whether it was. The only accuser may have bad connectivity and have told nobody, the suspect included. Not where too
     /// few members are `able` to confirm, this node included.
-    fn put_off(&mut self, now: Time, able: usize, troubled: bool) -> bool {
+    pub(super) fn put_off(&mut self, now: Time, able: usize, troubled: bool) -> bool {
         let alone = self.is_unconfirmed() && able > self.k as usize;
         let first = !std::mem::replace(&mut self.put_off, true);
         let extended = alone && (first || troubled);
@@ -89,7 +81,7 @@ impl Suspicion {
     }
 
     /// Nobody has confirmed it, though somebody could.
-    fn is_unconfirmed(&self) -> bool {
+    pub(super) fn is_unconfirmed(&self) -> bool {
         self.k > 0 && self.accusers.len() <= 1
     }
 
@@ -97,6 +89,11 @@ impl Suspicion {
     pub(super) fn verdict(&self, own: &str, since: Time, now: Time, origin: Origin) -> Verdict {
         let accusers = self.accusers.iter().map(|accuser| Accuser::of(accuser, own)).collect();
         Verdict { origin, accusers, suspected: Some(since), waited: now.since(since) }
+    }
+
+    /// Whether a member has been suspected for twice as long as a suspicion takes that nobody confirms.
+    pub(super) fn is_overdue(&self, suspected: Duration) -> bool {
+        suspected >= self.max.saturating_mul(2)
     }
 
     pub(super) fn accusers(&self) -> impl Iterator<Item = &str> {
@@ -133,191 +130,12 @@ fn min_timeout(mult: u32, interval: Duration, n: usize) -> Duration {
 
 /// How many confirmations to wait for: none where too few members could give them; one where more members are suspected
 /// than not, for then each has many suspects to check.
-fn confirmations(config: &Config, live: usize, able: usize) -> u32 {
+pub(super) fn confirmations(config: &Config, live: usize, able: usize) -> u32 {
     let k = config.suspicion_confirmations;
     if !config.lha_suspicion || able.saturating_sub(2) < k as usize {
         return 0;
     }
     if live > 2 * able { k.min(1) } else { k }
-}
-
-impl Node {
-    pub(super) fn on_suspect(&mut self, claim: &Suspect<'_>) {
-        let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
-        if claim.name == &*self.name {
-            return self.on_own_accusation(identity, Accusation::Suspect);
-        }
-        let Some(id) = self.suspectable(claim.name, identity) else {
-            return self.repeat_left(claim.name, identity);
-        };
-        let mut changed = self.raise_suspicion(id, identity);
-        if changed {
-            self.check_next(id);
-        }
-        for accuser in claim.accusers.iter() {
-            // Only members' accusations count: anybody can make up names.
-            if let Some(accuser) = self.table.find_live(accuser).filter(|accuser| *accuser != id) {
-                let accuser = Arc::clone(&self.table.get(accuser).name);
-                changed |= self.add_accuser(id, &accuser);
-            }
-        }
-        if changed {
-            self.spread(id, Urgency::Urgent);
-        }
-    }
-
-    /// This node's own probe of a member, under this epoch, failed. The bounds for claims of others do not apply. `nacks` are
-    /// the marks of the relays that had no answer either: where most members are suspected, too few are left to probe each
-    /// several times, and a nack counts as a confirmation.
-    pub(super) fn accuse(&mut self, name: &str, epoch: u64, nacks: &[u32]) {
-        let Some(id) = self.table.find(name) else { return };
-        let Record { identity, state, .. } = *self.table.get(id);
-        if !state.is_live() || identity.epoch != epoch {
-            return;
-        }
-        let mut changed = self.raise_suspicion(id, identity);
-        let own = Arc::clone(&self.name);
-        changed |= self.add_accuser(id, &own);
-        let confirm = if self.table.most_are_suspected() { nacks } else { &[] };
-        for relay in confirm {
-            if let Some(relay) = self.table.find_mark(*relay, |record| record.state.is_live()) {
-                let relay = Arc::clone(&self.table.get(relay).name);
-                changed |= self.add_accuser(id, &relay);
-            }
-        }
-        if changed {
-            self.spread(id, Urgency::Urgent);
-        } else if self.accuses_alone(id) {
-            self.sync_with_anybody();
-        }
-    }
-
-    /// Whether this node alone accuses a member that others could confirm to be silent. They may know it to be failed, and
-    /// gossip to this node no more, nor hear it; tables get through by stream.
-    fn accuses_alone(&self, id: MemberId) -> bool {
-        let suspicion = self.table.get(id).suspicion.as_deref();
-        suspicion.is_some_and(Suspicion::is_unconfirmed) && !self.table.most_are_suspected()
-    }
-
-    /// The live member that a suspicion of this identity concerns. An epoch that is not in the table has no address yet: the
-    /// next push/pull brings it.
-    pub(super) fn suspectable(&mut self, name: &str, identity: Identity) -> Option<MemberId> {
-        let id = self.table.find(name)?;
-        let record = self.table.get(id);
-        let concerns =
-            record.state.is_live() && identity >= record.identity && identity.epoch == record.identity.epoch;
-        (concerns && self.check_plausible(Some(id), identity)).then_some(id)
-    }
-
-    /// Suspects a member, unless it already is under this identity; says whether that changed anything.
-    pub(super) fn raise_suspicion(&mut self, id: MemberId, identity: Identity) -> bool {
-        let record = self.table.get(id);
-        let was_alive = record.state == MemberState::Alive;
-        if !was_alive && record.identity == identity {
-            return false;
-        }
-        if self.goes_on(record) {
-            self.table.update(id, &mut self.rng, |record| record.identity = identity);
-            return true;
-        }
-        let (live, able) = (self.table.live(), self.table.able() + usize::from(!was_alive));
-        let suspicion = Suspicion::in_cluster(&self.config, self.now, live, able);
-        let (now, deadline) = (self.now, suspicion.deadline());
-        self.table.update(id, &mut self.rng, |record| {
-            (record.state, record.identity) = (MemberState::Suspect, identity);
-            if was_alive {
-                record.since = now;
-            }
-            record.suspicion = Some(Box::new(suspicion));
-        });
-        self.set_timer_at(Timer::Suspicion(id), deadline);
-        self.metrics.suspicions += 1;
-        self.remember(id, Observation::Suspected);
-        if was_alive {
-            self.emit_member(|member| Event::Suspected { member }, id);
-        }
-        true
-    }
-
-    /// Whether a suspicion goes on as it was when it is raised under a greater identity: the suspect does not answer this node,
-    /// or has been suspected for twice as long as a suspicion takes, has not been heard from since, and no refutation counted.
-    /// Else whoever goes on raising the identity of a dead member could put its verdict off for ever; and a live one's
-    /// refutations, which come too late each time, could let it run out.
-    fn goes_on(&self, record: &Record) -> bool {
-        let suspected = self.now.since(record.since);
-        let is_silent = record.contact.heard() <= Some(record.since);
-        record.suspicion.as_deref().is_some_and(|suspicion| {
-            record.contact.is_missed() || is_silent && suspected >= suspicion.max.saturating_mul(2)
-        })
-    }
-
-    /// A few random members that learn of a suspicion probe the suspect next: they confirm it soon, or give it one more
-    /// chance to refute.
-    fn check_next(&mut self, id: MemberId) {
-        if self.volunteer(self.config.verifiers) {
-            self.table.rings.probe_next(id);
-        }
-    }
-
-    /// Draws whether this node is one of so many random members that can help.
-    pub(super) fn volunteer(&mut self, few: u32) -> bool {
-        let among = self.table.estimated_size().min(self.table.able());
-        self.rng.usize(..among.max(1)) < few as usize
-    }
-
-    fn add_accuser(&mut self, id: MemberId, accuser: &Arc<str>) -> bool {
-        // The suspect itself is one of those that could be asked.
-        let expected = confirmations(&self.config, self.table.live(), self.table.able() + 1);
-        let is_new = self.change_suspicion(id, |suspicion| {
-            suspicion.expect_at_most(expected);
-            suspicion.accuse(accuser)
-        });
-        if is_new {
-            self.remember(id, Observation::Accused { by: Accuser::of(accuser, &self.name) });
-        }
-        is_new
-    }
-
-    pub(super) fn hasten_suspicion(&mut self, id: MemberId) {
-        let now = self.now;
-        self.change_suspicion(id, |suspicion| {
-            suspicion.hasten(now);
-            true
-        });
-    }
-
-    /// Changes a suspicion, if there is one, and moves its deadline along; says whether `change` says that it did.
-    fn change_suspicion(&mut self, id: MemberId, change: impl FnOnce(&mut Suspicion) -> bool) -> bool {
-        let Some(suspicion) = self.table.suspicion_mut(id) else { return false };
-        let before = suspicion.deadline();
-        let changed = change(suspicion);
-        let deadline = suspicion.deadline();
-        if deadline != before {
-            self.set_timer_at(Timer::Suspicion(id), deadline);
-        }
-        changed
-    }
-
-    pub(super) fn suspicion_ran_out(&mut self, id: MemberId) {
-        let (now, able, since) = (self.now, self.table.able(), self.table.get(id).since);
-        // Trouble can be caused from outside, so that it extends nothing for ever, nor until departures are forgotten.
-        let longest = self.config.probe_interval.saturating_mul(LONGEST).min(self.config.forget_after / 2);
-        let troubled = self.has_trouble() && !self.table.most_are_suspected() && now.since(since) < longest;
-        // A leaving node declares nobody failed.
-        if self.is_leaving() {
-            return;
-        }
-        if self.config.verifiers > 0
-            && self.change_suspicion(id, |suspicion| suspicion.put_off(now, able, troubled))
-        {
-            self.table.rings.probe_next(id);
-            return self.spread(id, Urgency::Urgent);
-        }
-        let identity = self.table.get(id).identity;
-        // It was the suspect, not this node, that made the probe fail.
-        self.health.improve();
-        self.depart(id, &Notice::of_failure(identity, Origin::Own), self.now);
-    }
 }
 
 #[cfg(test)]

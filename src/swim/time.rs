@@ -51,6 +51,14 @@ impl Time {
         Duration::from_nanos(self.nanos.saturating_sub(earlier.nanos))
     }
 
+    /// The earlier of two deadlines, of which either may not be set.
+    pub(crate) fn earlier(one: Option<Time>, other: Option<Time>) -> Option<Time> {
+        match (one, other) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
+    }
+
     /// Of the moment from which something may happen again: whether it has come. If so, the next is an interval later.
     pub(super) fn pass(&mut self, now: Time, interval: Duration) -> bool {
         let has_come = now >= *self;

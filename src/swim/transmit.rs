@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     carry::Priority,
+    contact::Contact,
     entry::{RecordedBytes, RecordedOutput},
     member::{Identity, MemberId},
     node::Node,
-    validation::{Contact, ReplyTo},
+    validation::ReplyTo,
 };
 use crate::wire::{
     hash,

@@ -25,7 +25,6 @@ use super::{
     member::{MemberId, Record},
     node::Node,
     phase::Phase,
-    round_trip::RoundTrip,
     session::Purpose,
     table::Occupant,
     time::Time,
@@ -33,8 +32,6 @@ use super::{
 };
 use crate::wire::{hash, message::Ping, packet::HEADER};
 
-/// Challenges (pings to members that have not answered yet, besides their probes): so many for each.
-const MAX_CHALLENGES: u8 = 3;
 /// Such pings under way at the same time; the first makes room.
 pub(super) const MAX_CHALLENGED: usize = 128;
 /// Wrong tokens in a probe interval, after which tokens count only from where their members are known to be.
@@ -43,86 +40,6 @@ const MAX_GUESSES: u32 = 256;
 const NEW_TOKEN: usize = 6;
 /// Bytes of a datagram with a Retry.
 const RETRY_ALONE: usize = HEADER + 10;
-/// After so many failed probes in a row, another member's Alive about the target is not believed.
-const MISSED: u8 = 3;
-/// After so many probes in a row that a member answered by stream alone, relays that say that datagrams reach it are not
-/// believed. Where a tenth of them is lost, fewer happen by chance.
-const RELAYED: u8 = 8;
-
-/// What is known of the way to a member.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub(super) struct Contact {
-    /// This node has met it: something that was sent to its address was answered.
-    pub(super) met: bool,
-    /// It has shown the token that this node gave it.
-    pub(super) shown: bool,
-    /// The token that it may show.
-    pub(super) given: u32,
-    /// The token that it gave to this node; 0 before it did.
-    pub(super) held: u32,
-    /// Challenges since it was last heard from for certain: by datagram, and by stream.
-    challenges: u8,
-    challenges_by_stream: u8,
-    /// This node's probes of it that failed since then.
-    missed: u8,
-    /// It did not itself answer this node's last probe, nor was heard from since, whatever relays say.
-    pub(super) silent: bool,
-    /// This node's probes of it that it answered by stream alone, and through relays, since it answered a datagram.
-    relayed: u8,
-    /// When it was heard from for certain last; `Time::ZERO` before it was.
-    heard: Time,
-    /// A hash of the address, other than its own, that it last showed its token from; 0 for none.
-    other_source: u32,
-    /// Of direct pings by datagram.
-    pub(super) round_trip: RoundTrip,
-}
-
-impl Contact {
-    /// At an address where it has not been heard from yet.
-    pub(super) fn at_new_address(self, token: u32) -> Self {
-        Self { held: self.held, given: token, missed: self.missed, ..Self::default() }
-    }
-
-    /// It was restarted: tokens of its past life are void.
-    pub(super) fn begin_anew(&mut self) {
-        (self.held, self.shown) = (0, false);
-        (self.challenges, self.challenges_by_stream) = (0, 0);
-    }
-
-    /// A probe of it failed.
-    pub(super) fn miss(&mut self) {
-        self.missed = self.missed.saturating_add(1);
-    }
-
-    /// Relays reached it, and this node by stream alone; says whether that was so often that they are not believed.
-    pub(super) fn count_relayed(&mut self) -> bool {
-        self.relayed = self.relayed.saturating_add(1);
-        self.relayed >= RELAYED
-    }
-
-    /// Whether it did not answer this node's last probe.
-    pub(super) fn missed_last(self) -> bool {
-        self.missed > 0
-    }
-
-    pub(super) fn missed(self) -> u32 {
-        self.missed.into()
-    }
-
-    pub(super) fn heard(self) -> Option<Time> {
-        (self.heard != Time::ZERO).then_some(self.heard)
-    }
-
-    /// Whether another member's Alive about it is not believed.
-    pub(super) fn is_missed(self) -> bool {
-        self.missed >= MISSED
-    }
-
-    /// Whether it accepts claims of this node, and is reached at its address.
-    pub(super) fn takes_updates(self) -> bool {
-        self.met && self.held != 0
-    }
-}
 
 /// Wrong tokens lately.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -283,8 +200,7 @@ impl Node {
         self.prober.heard_from_last = self.table.get(id).mark;
         let now = self.now;
         let contact = self.table.contact_mut(id);
-        (contact.challenges, contact.challenges_by_stream, contact.missed, contact.heard) = (0, 0, 0, now);
-        contact.silent = false;
+        contact.on_answer(now);
         if !self.table.get(id).contact.met {
             self.table.update(id, &mut self.rng, |record| record.contact.met = true);
         }
@@ -293,7 +209,7 @@ impl Node {
     /// A relay reached it.
     pub(super) fn reached(&mut self, name: &str) {
         if let Some(id) = self.table.find(name) {
-            self.table.contact_mut(id).missed = 0;
+            self.table.contact_mut(id).reached();
         }
     }
 
@@ -321,7 +237,7 @@ impl Node {
         self.note_answer(id);
         if !sender.by_stream {
             self.reached_by_datagram(Some(name));
-            self.table.contact_mut(id).relayed = 0;
+            self.table.contact_mut(id).on_datagram_answer();
         }
         if sender.source == asked {
             (sender.record, sender.proven) = (Some(self.table.occupant(id)), true);
@@ -452,11 +368,7 @@ impl Node {
     /// Counts a challenge, if it may be sent. Of some departed members no address is known.
     fn count_challenge(&mut self, id: MemberId, by_stream: bool) -> bool {
         let lives = self.table.get(id).addr.port() != 0;
-        let contact = self.table.contact_mut(id);
-        let count = if by_stream { &mut contact.challenges_by_stream } else { &mut contact.challenges };
-        let may = lives && *count < MAX_CHALLENGES;
-        *count += u8::from(may);
-        may
+        lives && self.table.contact_mut(id).count_challenge(by_stream)
     }
 
     /// Challenges a member that has not answered yet, or whose token is not known (QUIC: PATH_CHALLENGE): pings it at its

@@ -50,7 +50,6 @@ pub use self::{
     status::Unanswered,
 };
 use crate::{
-    data::endpoint::earlier,
     swim::{Destination, Event, Life, Metrics, Node, StreamId, Time, WayTo},
     wire::{
         data::{self, Ask, DataMessage},
@@ -253,7 +252,7 @@ impl Messages {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Time> {
-        earlier(self.asker.poll_timeout(), self.answerer.poll_timeout())
+        Time::earlier(self.asker.poll_timeout(), self.answerer.poll_timeout())
     }
 
     /// Does what is due.

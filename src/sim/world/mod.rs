@@ -1,5 +1,7 @@
 //! Hosts, what is under way between them, and the one clock.
 
+mod attacks;
+mod broadcasts;
 mod datagrams;
 mod machines;
 mod recordings;
@@ -14,7 +16,7 @@ use self::recordings::Recordings;
 use super::{
     attacker::Ghosts,
     check::Checker,
-    host::Host,
+    host::{Host, addr},
     network::Network,
     paths::Paths,
     program,
@@ -95,12 +97,6 @@ struct Link {
     peer: End,
     /// What was sent last arrives then; nothing overtakes it.
     last: Time,
-}
-
-/// The address of the i-th host of a cluster.
-#[must_use]
-pub fn addr(i: usize) -> SocketAddr {
-    ([10, (i >> 16) as u8, (i >> 8) as u8, i as u8], 7946).into()
 }
 
 impl World {

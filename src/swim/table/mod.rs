@@ -15,11 +15,11 @@ use self::{index::Index, ring::ProbeRings};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    contact::Contact,
     member::{MemberId, MemberState, Record},
     secret::Tokens,
     suspicion::Suspicion,
     time::Time,
-    validation::Contact,
 };
 use crate::{address::host_of, wire::hash};
 

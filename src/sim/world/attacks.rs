@@ -1,0 +1,329 @@
+//! What an attacker does to a world.
+
+use std::{net::SocketAddr, time::Duration};
+
+use super::World;
+use crate::{
+    sim::{
+        attacker::{Ahead, Attack, GHOSTS, Kind, Lie, Who, ghost_addr, ghost_name},
+        forge,
+        host::addr,
+    },
+    swim::{Identity, StreamId, StreamStep},
+    wire::message::{
+        Accusers, Alive, Departed, End, Failed, Hello, Left, Message, Removed, StreamAck, Suspect,
+    },
+};
+
+impl World {
+    /// Lets an attacker do something. Claims of honest nodes are no longer told from its own.
+    pub fn attack(&mut self, attack: &Attack) {
+        match attack {
+            Attack::Datagram { from, to, lies } => self.forge_datagram(*from, *to, lies),
+            Attack::Table { from, caller, to, lies } => self.forge_table(*from, *caller, *to, lies),
+            Attack::Infiltrate { ghosts, to, answers_for } => self.infiltrate(*ghosts, *to, *answers_for),
+        }
+    }
+
+    /// Every made-up member goes silent.
+    pub fn end_attacks(&mut self) {
+        self.ghosts.fall_silent();
+    }
+
+    fn forge_datagram(&mut self, from: Who, to: usize, lies: &[Lie]) {
+        if let Some(packet) = self.forged(from, to, lies) {
+            let from = self.addr_of(from);
+            self.inject(from, self.hosts[to].addr, packet);
+        }
+    }
+
+    /// The whole exchange at once: hello, their table, ours, end.
+    fn forge_table(&mut self, from: Who, caller: Who, to: usize, lies: &[Lie]) {
+        let Some(table) = self.forged(caller, to, lies) else { return };
+        let (peer, name) = (self.addr_of(from), self.name_of(caller));
+        let Some(stream) = self.drive_with(to, |endpoint, now| endpoint.accept_stream(now, peer)) else {
+            return;
+        };
+        let hello = forge::packet(&name, &[Message::Hello(Hello { name: &name, digest: 0, removals: 0 })]);
+        for frame in [hello, table, forge::packet(&name, &[Message::End(End {})])] {
+            self.say_all(to, stream);
+            if self.hosts[to].is_up() {
+                self.drive_with(to, |endpoint, now| endpoint.handle_frame(now, stream, &frame));
+            }
+        }
+        self.say_all(to, stream);
+    }
+
+    fn say_all(&mut self, host: usize, stream: StreamId) {
+        let mut buffer = Vec::new();
+        while self.hosts[host].is_up()
+            && self.drive_with(host, |endpoint, now| endpoint.poll_stream(now, stream, &mut buffer))
+                == StreamStep::Send
+        {}
+    }
+
+    /// A made-up member answers a stream ping, whoever it asks for; in an exchange of tables it says nothing.
+    pub(super) fn answer_stream(&mut self, host: usize, stream: StreamId) {
+        let mut frame = Vec::new();
+        if self.drive_with(host, |endpoint, now| endpoint.poll_stream(now, stream, &mut frame))
+            != StreamStep::Send
+        {
+            return;
+        }
+        let mut answer = None;
+        forge::read(&frame, |message| {
+            if let Message::StreamPing(ping) = message {
+                let ack = Message::StreamAck(StreamAck { name: ping.target });
+                answer = Some(forge::packet(ping.target, &[ack]));
+            }
+        });
+        if let Some(answer) = answer {
+            self.drive_with(host, |endpoint, now| endpoint.handle_frame(now, stream, &answer));
+            self.say_all(host, stream);
+        }
+    }
+
+    fn addr_of(&self, who: Who) -> SocketAddr {
+        match who {
+            Who::Host(host) => self.hosts.get(host).map_or(addr(host), |host| host.addr),
+            Who::Ghost(ghost) => ghost_addr(ghost),
+        }
+    }
+
+    fn name_of(&self, who: Who) -> String {
+        match who {
+            Who::Host(host) => self.hosts[host % self.hosts.len()].config.name.clone(),
+            Who::Ghost(ghost) => ghost_name(ghost),
+        }
+    }
+
+    /// The token that a host gave to a made-up member, when that answered.
+    fn token_of(&self, sender: Who, host: usize) -> u32 {
+        match (sender, self.hosts[host].node()) {
+            (Who::Ghost(ghost), Some(node)) if self.ghosts.holds_token(ghost) => {
+                node.token_for(&ghost_name(ghost), ghost_addr(ghost))
+            }
+            _ => 0,
+        }
+    }
+
+    fn infiltrate(&mut self, ghosts: usize, to: usize, answers_for: Duration) {
+        self.disturbed();
+        for ghost in 0..ghosts.min(GHOSTS) {
+            self.ghosts.wake(ghost, self.now() + answers_for);
+            let at = Who::Ghost(ghost);
+            let alive = Lie { kind: Kind::Alive, about: at, ahead: Ahead::Incarnations(1), at };
+            self.forge_datagram(at, to, &[alive]);
+        }
+    }
+
+    /// The packet with these claims, under identities that this host would compare; none if it is down.
+    fn forged(&mut self, sender: Who, to: usize, lies: &[Lie]) -> Option<Vec<u8>> {
+        let token = self.token_of(sender, to);
+        let sender = self.name_of(sender);
+        let node = self.hosts[to].node()?;
+        let now = Identity { epoch: self.epoch(), incarnation: 0 };
+        let claims: Vec<_> = lies
+            .iter()
+            .map(|lie| {
+                let name = self.name_of(lie.about);
+                let held = node.member(&name).map_or(now, |member| member.identity);
+                (lie.kind, lie.identity(held), self.addr_of(lie.at), self.name_of(lie.at), name)
+            })
+            .collect();
+        let messages: Vec<_> = claims
+            .iter()
+            .map(|(kind, identity, addr, accuser, name)| claim(*kind, name, *identity, *addr, accuser))
+            .collect();
+        let packet = forge::proven_packet(&sender, token, &messages);
+        self.disturbed();
+        if let Some(checker) = &mut self.checker {
+            claims.iter().for_each(|(.., name)| checker.lied_about(name));
+        }
+        Some(packet)
+    }
+}
+
+fn claim<'a>(
+    kind: Kind,
+    name: &'a str,
+    identity: Identity,
+    addr: SocketAddr,
+    accuser: &'a str,
+) -> Message<'a> {
+    let Identity { epoch, incarnation } = identity;
+    match kind {
+        Kind::Alive => Message::Alive(Alive { name, epoch, incarnation, addr, tags: &[] }),
+        Kind::Suspect => {
+            let accusers: Accusers<'_> = [accuser].into_iter().collect();
+            Message::Suspect(Suspect { name, epoch, incarnation, accusers })
+        }
+        Kind::Failed => Message::Failed(Failed { name, epoch, incarnation }),
+        Kind::Left => Message::Left(Left { name, epoch, incarnation, removed: None }),
+        Kind::Removed => {
+            // Half of the claims say that it is to be forgotten.
+            let removed = Some(Removed { by: accuser, forget: incarnation % 2 == 0 });
+            Message::Left(Left { name, epoch, incarnation, removed })
+        }
+        Kind::Departed => {
+            let (left, age_secs, removed) = (false, 1, None);
+            Message::Departed(Departed { name, epoch, incarnation, left, age_secs, removed })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        sim::tests::cluster,
+        swim::{Event, MemberState},
+    };
+
+    #[test]
+    fn a_made_up_member_is_let_in_while_it_answers_and_found_out_when_it_is_silent() {
+        let mut world = cluster(4);
+        let answers_for = Duration::from_secs(20);
+        world.attack(&Attack::Infiltrate { ghosts: 1, to: 0, answers_for });
+        world.run_until("it is let in", Duration::from_secs(5), |world| world.all_see(5));
+        world.run_for(Duration::from_secs(10));
+        assert_eq!(world.state(1, "ghost0"), Some(MemberState::Alive), "it answers");
+        world.run_until("the verdict", Duration::from_secs(60), |world| world.all_see(4));
+    }
+
+    /// A member's claim that it holds our name makes us ask it, and yield as long as it answers; an outsider's does nothing.
+    #[test]
+    fn only_a_member_can_take_a_name_and_only_while_it_answers_to_it() {
+        for (ghost, is_member, displaced) in [(0, true, true), (1, true, false), (0, false, false)] {
+            let mut world = cluster(3);
+            let from = Who::Ghost(ghost);
+            let answers_for = Duration::from_secs(60);
+            if is_member {
+                world.attack(&Attack::Infiltrate { ghosts: GHOSTS, to: 1, answers_for });
+            }
+            world.run_for(Duration::from_secs(1));
+            let kind = Kind::Alive;
+            let alive = Lie { kind, about: Who::Host(1), ahead: Ahead::Incarnations(1), at: from };
+            world.attack(&Attack::Datagram { from, to: 1, lies: vec![alive] });
+            let caller = Who::Host(1);
+            world.attack(&Attack::Table { from, caller, to: 1, lies: vec![alive] });
+            world.run_for(Duration::from_millis(10));
+            assert_eq!(world.node(1).is_displaced(), displaced, "ghost {ghost}, a member: {is_member}");
+            world.end_attacks();
+            world.run_until("its return", Duration::from_secs(120), |world| {
+                !world.node(1).is_displaced() && world.all_see(3)
+            });
+        }
+    }
+
+    #[test]
+    fn a_claim_counts_only_from_who_shows_its_token() {
+        for (from, is_member, believed) in
+            [(Who::Ghost(0), false, false), (Who::Host(2), false, false), (Who::Ghost(0), true, true)]
+        {
+            let mut world = cluster(4);
+            if is_member {
+                let answers_for = Duration::from_secs(60);
+                world.attack(&Attack::Infiltrate { ghosts: 1, to: 0, answers_for });
+                world.run_for(Duration::from_secs(1));
+            }
+            let left = Lie { kind: Kind::Left, about: Who::Host(1), ahead: Ahead::Incarnations(0), at: from };
+            world.attack(&Attack::Datagram { from, to: 0, lies: vec![left] });
+            world.run_for(Duration::from_millis(1));
+            let said_left =
+                |event: &Event| matches!(event, Event::Left { member, .. } if &*member.name == "n1");
+            let told = world.hosts[0].events.iter().any(|(_, event)| said_left(event));
+            assert_eq!(told, believed, "{from:?}, {is_member}");
+            world.run_for(Duration::from_secs(2));
+            assert_eq!(world.state(0, "n1"), Some(MemberState::Alive), "whoever is spoken of refutes it");
+        }
+    }
+
+    /// Two lies a second that a healthy member lives where nobody answers.
+    #[test]
+    fn hearsay_neither_moves_nor_mutes_a_healthy_member() {
+        for ahead in [Ahead::Incarnations(1), Ahead::Life(1)] {
+            let mut world = cluster(6);
+            let answers_for = Duration::from_secs(600);
+            world.attack(&Attack::Infiltrate { ghosts: 1, to: 0, answers_for });
+            world.run_for(Duration::from_secs(20));
+            let at = Who::Ghost(GHOSTS - 1);
+            let moved = Lie { kind: Kind::Alive, about: Who::Host(1), ahead, at };
+            for lies in 0..120 {
+                if lies == 60 {
+                    let tags = crate::Tags::new([("k", "v")]).expect("it is short");
+                    world.with(1, |node, now| node.set_tags(now, tags));
+                }
+                world.attack(&Attack::Datagram { from: Who::Ghost(0), to: 0, lies: vec![moved] });
+                world.run_for(Duration::from_millis(500));
+                for host in [0, 2, 3, 4, 5] {
+                    let n1 = world.node(host).member("n1").expect("it is listed");
+                    assert_eq!((n1.addr, n1.state), (world.hosts[1].addr, MemberState::Alive));
+                    assert_eq!(n1.tags.is_empty(), lies < 60, "what it says is heard");
+                }
+            }
+        }
+    }
+
+    /// The same of one that has crashed: at another address, or as another life.
+    #[test]
+    fn hearsay_keeps_no_dead_member_listed_for_all() {
+        let silent = Who::Ghost(GHOSTS - 1);
+        for (ahead, at) in
+            [(Ahead::Incarnations(1), silent), (Ahead::Life(1), Who::Host(1)), (Ahead::Life(1), silent)]
+        {
+            let mut world = cluster(6);
+            let answers_for = Duration::from_secs(600);
+            world.attack(&Attack::Infiltrate { ghosts: 1, to: 0, answers_for });
+            world.run_for(Duration::from_secs(20));
+            world.crash(1);
+            let lie = Lie { kind: Kind::Alive, about: Who::Host(1), ahead, at };
+            for _ in 0..200 {
+                world.attack(&Attack::Datagram { from: Who::Ghost(0), to: 0, lies: vec![lie] });
+                world.run_for(Duration::from_millis(400));
+            }
+            for host in [0, 2, 3, 4, 5] {
+                assert_eq!(
+                    world.state(host, "n1"),
+                    Some(MemberState::Failed),
+                    "{ahead:?}, {at:?}, host {host}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_claim_counts_only_from_who_shows_its_token() {
+        for (from, is_member, believed) in
+            [(Who::Ghost(0), false, false), (Who::Host(2), false, false), (Who::Ghost(0), true, true)]
+        {
+            let mut world = cluster(4);
+            if is_member {
+                let answers_for = Duration::from_secs(60);
+                world.attack(&Attack::Infiltrate { ghosts: 1, to: 0, answers_for });
+                world.run_for(Duration::from_secs(1));
+            }
+            let left = Lie { kind: Kind::Left, about: Who::Host(1), ahead: Ahead::Incarnations(0), at: from };
+            world.attack(&Attack::Datagram { from, to: 0, lies: vec![left] });
+            world.run_for(Duration::from_millis(1));
+            let said_left =
+                |event: &Event| matches!(event, Event::Left { member, .. } if &*member.name == "n1");
+            let told = world.hosts[0].events.iter().any(|(_, event)| said_left(event));
+            assert_eq!(told, believed, "{from:?}, {is_member}");
+            world.run_for(Duration::from_secs(2));
+            assert_eq!(world.state(0, "n1"), Some(MemberState::Alive), "whoever is spoken of refutes it");
+        }
+    }
+
+    #[test]
+    fn a_forged_table_is_heard_to_its_end_and_changes_nothing() {
+        let mut world = cluster(4);
+        let failed =
+            Lie { kind: Kind::Failed, about: Who::Host(1), ahead: Ahead::Incarnations(0), at: Who::Host(2) };
+        let before = world.node(0).metrics().syncs;
+        let from = Who::Host(2);
+        world.attack(&Attack::Table { from, caller: from, to: 0, lies: vec![failed] });
+        assert_eq!(world.node(0).metrics().syncs, before + 1);
+        assert_eq!(world.state(0, "n1"), Some(MemberState::Alive));
+    }
+}

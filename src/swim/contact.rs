@@ -1,0 +1,112 @@
+//! The way to a member: what a node has seen of it, and which tokens both hold. Those are the rules of `validation`.
+
+use serde::{Deserialize, Serialize};
+
+use super::{round_trip::RoundTrip, time::Time};
+
+/// Challenges (pings to members that have not answered yet, besides their probes): so many for each.
+const MAX_CHALLENGES: u8 = 3;
+/// After so many failed probes in a row, another member's Alive about the target is not believed.
+const MISSED: u8 = 3;
+/// After so many probes in a row that a member answered by stream alone, relays that say that datagrams reach it are not
+/// believed. Where a tenth of them is lost, fewer happen by chance.
+const RELAYED: u8 = 8;
+
+/// What is known of the way to a member.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(super) struct Contact {
+    /// This node has met it: something that was sent to its address was answered.
+    pub(super) met: bool,
+    /// It has shown the token that this node gave it.
+    pub(super) shown: bool,
+    /// The token that it may show.
+    pub(super) given: u32,
+    /// The token that it gave to this node; 0 before it did.
+    pub(super) held: u32,
+    /// Challenges since it was last heard from for certain: by datagram, and by stream.
+    challenges: u8,
+    challenges_by_stream: u8,
+    /// This node's probes of it that failed since then.
+    missed: u8,
+    /// It did not itself answer this node's last probe, nor was heard from since, whatever relays say.
+    pub(super) silent: bool,
+    /// This node's probes of it that it answered by stream alone, and through relays, since it answered a datagram.
+    relayed: u8,
+    /// When it was heard from for certain last; `Time::ZERO` before it was.
+    heard: Time,
+    /// A hash of the address, other than its own, that it last showed its token from; 0 for none.
+    pub(super) other_source: u32,
+    /// Of direct pings by datagram.
+    pub(super) round_trip: RoundTrip,
+}
+
+impl Contact {
+    /// At an address where it has not been heard from yet.
+    pub(super) fn at_new_address(self, token: u32) -> Self {
+        Self { held: self.held, given: token, missed: self.missed, ..Self::default() }
+    }
+
+    /// It was restarted: tokens of its past life are void.
+    pub(super) fn begin_anew(&mut self) {
+        (self.held, self.shown) = (0, false);
+        (self.challenges, self.challenges_by_stream) = (0, 0);
+    }
+
+    /// Something that was sent to its address was answered.
+    pub(super) fn on_answer(&mut self, now: Time) {
+        (self.challenges, self.challenges_by_stream, self.missed, self.heard) = (0, 0, 0, now);
+        self.silent = false;
+    }
+
+    /// It answered a datagram: relays are believed again.
+    pub(super) fn on_datagram_answer(&mut self) {
+        self.relayed = 0;
+    }
+
+    /// Counts a challenge, if one more may be sent.
+    pub(super) fn count_challenge(&mut self, by_stream: bool) -> bool {
+        let count = if by_stream { &mut self.challenges_by_stream } else { &mut self.challenges };
+        let may = *count < MAX_CHALLENGES;
+        *count += u8::from(may);
+        may
+    }
+
+    /// A relay reached it.
+    pub(super) fn reached(&mut self) {
+        self.missed = 0;
+    }
+
+    /// A probe of it failed.
+    pub(super) fn miss(&mut self) {
+        self.missed = self.missed.saturating_add(1);
+    }
+
+    /// Relays reached it, and this node by stream alone; says whether that was so often that they are not believed.
+    pub(super) fn count_relayed(&mut self) -> bool {
+        self.relayed = self.relayed.saturating_add(1);
+        self.relayed >= RELAYED
+    }
+
+    /// Whether it did not answer this node's last probe.
+    pub(super) fn missed_last(self) -> bool {
+        self.missed > 0
+    }
+
+    pub(super) fn missed(self) -> u32 {
+        self.missed.into()
+    }
+
+    pub(super) fn heard(self) -> Option<Time> {
+        (self.heard != Time::ZERO).then_some(self.heard)
+    }
+
+    /// Whether another member's Alive about it is not believed.
+    pub(super) fn is_missed(self) -> bool {
+        self.missed >= MISSED
+    }
+
+    /// Whether it accepts claims of this node, and is reached at its address.
+    pub(super) fn takes_updates(self) -> bool {
+        self.met && self.held != 0
+    }
+}

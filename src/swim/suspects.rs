@@ -1,0 +1,197 @@
+//! Suspects: who becomes one, who confirms it, and what happens when a suspicion runs out.
+
+use std::sync::Arc;
+
+use super::{
+    departures::Notice,
+    event::Event,
+    flap::LONGEST,
+    history::Observation,
+    member::{Identity, MemberId, MemberState, Record},
+    node::Node,
+    self_claims::Accusation,
+    suspicion::{Suspicion, confirmations},
+    timers::Timer,
+    updates::Urgency,
+    verdict::{Accuser, Origin},
+};
+use crate::wire::message::Suspect;
+
+impl Node {
+    pub(super) fn on_suspect(&mut self, claim: &Suspect<'_>) {
+        let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
+        if claim.name == &*self.name {
+            return self.on_own_accusation(identity, Accusation::Suspect);
+        }
+        let Some(id) = self.suspectable(claim.name, identity) else {
+            return self.repeat_left(claim.name, identity);
+        };
+        let mut changed = self.raise_suspicion(id, identity);
+        if changed {
+            self.check_next(id);
+        }
+        for accuser in claim.accusers.iter() {
+            // Only members' accusations count: anybody can make up names.
+            if let Some(accuser) = self.table.find_live(accuser).filter(|accuser| *accuser != id) {
+                let accuser = Arc::clone(&self.table.get(accuser).name);
+                changed |= self.add_accuser(id, &accuser);
+            }
+        }
+        if changed {
+            self.spread(id, Urgency::Urgent);
+        }
+    }
+
+    /// This node's own probe of a member, under this epoch, failed. The bounds for claims of others do not apply. `nacks` are
+    /// the marks of the relays that had no answer either: where most members are suspected, too few are left to probe each
+    /// several times, and a nack counts as a confirmation.
+    pub(super) fn accuse(&mut self, name: &str, epoch: u64, nacks: &[u32]) {
+        let Some(id) = self.table.find(name) else { return };
+        let Record { identity, state, .. } = *self.table.get(id);
+        if !state.is_live() || identity.epoch != epoch {
+            return;
+        }
+        let mut changed = self.raise_suspicion(id, identity);
+        let own = Arc::clone(&self.name);
+        changed |= self.add_accuser(id, &own);
+        let confirm = if self.table.most_are_suspected() { nacks } else { &[] };
+        for relay in confirm {
+            if let Some(relay) = self.table.find_mark(*relay, |record| record.state.is_live()) {
+                let relay = Arc::clone(&self.table.get(relay).name);
+                changed |= self.add_accuser(id, &relay);
+            }
+        }
+        if changed {
+            self.spread(id, Urgency::Urgent);
+        } else if self.accuses_alone(id) {
+            self.sync_with_anybody();
+        }
+    }
+
+    /// Whether this node alone accuses a member that others could confirm to be silent. They may know it to be failed, and
+    /// gossip to this node no more, nor hear it; tables get through by stream.
+    fn accuses_alone(&self, id: MemberId) -> bool {
+        let suspicion = self.table.get(id).suspicion.as_deref();
+        suspicion.is_some_and(Suspicion::is_unconfirmed) && !self.table.most_are_suspected()
+    }
+
+    /// The live member that a suspicion of this identity concerns. An epoch that is not in the table has no address yet: the
+    /// next push/pull brings it.
+    pub(super) fn suspectable(&mut self, name: &str, identity: Identity) -> Option<MemberId> {
+        let id = self.table.find(name)?;
+        let record = self.table.get(id);
+        let concerns =
+            record.state.is_live() && identity >= record.identity && identity.epoch == record.identity.epoch;
+        (concerns && self.check_plausible(Some(id), identity)).then_some(id)
+    }
+
+    /// Suspects a member, unless it already is under this identity; says whether that changed anything.
+    pub(super) fn raise_suspicion(&mut self, id: MemberId, identity: Identity) -> bool {
+        let record = self.table.get(id);
+        let was_alive = record.state == MemberState::Alive;
+        if !was_alive && record.identity == identity {
+            return false;
+        }
+        if self.goes_on(record) {
+            self.table.update(id, &mut self.rng, |record| record.identity = identity);
+            return true;
+        }
+        let (live, able) = (self.table.live(), self.table.able() + usize::from(!was_alive));
+        let suspicion = Suspicion::in_cluster(&self.config, self.now, live, able);
+        let (now, deadline) = (self.now, suspicion.deadline());
+        self.table.update(id, &mut self.rng, |record| {
+            (record.state, record.identity) = (MemberState::Suspect, identity);
+            if was_alive {
+                record.since = now;
+            }
+            record.suspicion = Some(Box::new(suspicion));
+        });
+        self.set_timer_at(Timer::Suspicion(id), deadline);
+        self.metrics.suspicions += 1;
+        self.remember(id, Observation::Suspected);
+        if was_alive {
+            self.emit_member(|member| Event::Suspected { member }, id);
+        }
+        true
+    }
+
+    /// Whether a suspicion goes on as it was when it is raised under a greater identity: the suspect does not answer this node,
+    /// or has been suspected for twice as long as a suspicion takes, has not been heard from since, and no refutation counted.
+    /// Else whoever goes on raising the identity of a dead member could put its verdict off for ever; and a live one's
+    /// refutations, which come too late each time, could let it run out.
+    fn goes_on(&self, record: &Record) -> bool {
+        let suspected = self.now.since(record.since);
+        let is_silent = record.contact.heard() <= Some(record.since);
+        record.suspicion.as_deref().is_some_and(|suspicion| {
+            record.contact.is_missed() || is_silent && suspicion.is_overdue(suspected)
+        })
+    }
+
+    /// A few random members that learn of a suspicion probe the suspect next: they confirm it soon, or give it one more
+    /// chance to refute.
+    fn check_next(&mut self, id: MemberId) {
+        if self.volunteer(self.config.verifiers) {
+            self.table.rings.probe_next(id);
+        }
+    }
+
+    /// Draws whether this node is one of so many random members that can help.
+    pub(super) fn volunteer(&mut self, few: u32) -> bool {
+        let among = self.table.estimated_size().min(self.table.able());
+        self.rng.usize(..among.max(1)) < few as usize
+    }
+
+    fn add_accuser(&mut self, id: MemberId, accuser: &Arc<str>) -> bool {
+        // The suspect itself is one of those that could be asked.
+        let expected = confirmations(&self.config, self.table.live(), self.table.able() + 1);
+        let is_new = self.change_suspicion(id, |suspicion| {
+            suspicion.expect_at_most(expected);
+            suspicion.accuse(accuser)
+        });
+        if is_new {
+            self.remember(id, Observation::Accused { by: Accuser::of(accuser, &self.name) });
+        }
+        is_new
+    }
+
+    pub(super) fn hasten_suspicion(&mut self, id: MemberId) {
+        let now = self.now;
+        self.change_suspicion(id, |suspicion| {
+            suspicion.hasten(now);
+            true
+        });
+    }
+
+    /// Changes a suspicion, if there is one, and moves its deadline along; says whether `change` says that it did.
+    fn change_suspicion(&mut self, id: MemberId, change: impl FnOnce(&mut Suspicion) -> bool) -> bool {
+        let Some(suspicion) = self.table.suspicion_mut(id) else { return false };
+        let before = suspicion.deadline();
+        let changed = change(suspicion);
+        let deadline = suspicion.deadline();
+        if deadline != before {
+            self.set_timer_at(Timer::Suspicion(id), deadline);
+        }
+        changed
+    }
+
+    pub(super) fn suspicion_ran_out(&mut self, id: MemberId) {
+        let (now, able, since) = (self.now, self.table.able(), self.table.get(id).since);
+        // Trouble can be caused from outside, so that it extends nothing for ever, nor until departures are forgotten.
+        let longest = self.config.probe_interval.saturating_mul(LONGEST).min(self.config.forget_after / 2);
+        let troubled = self.has_trouble() && !self.table.most_are_suspected() && now.since(since) < longest;
+        // A leaving node declares nobody failed.
+        if self.is_leaving() {
+            return;
+        }
+        if self.config.verifiers > 0
+            && self.change_suspicion(id, |suspicion| suspicion.put_off(now, able, troubled))
+        {
+            self.table.rings.probe_next(id);
+            return self.spread(id, Urgency::Urgent);
+        }
+        let identity = self.table.get(id).identity;
+        // It was the suspect, not this node, that made the probe fail.
+        self.health.improve();
+        self.depart(id, &Notice::of_failure(identity, Origin::Own), self.now);
+    }
+}
