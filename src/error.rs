@@ -254,8 +254,8 @@ pub enum Error {
         ended_by: EndedBy,
     },
 
-    /// The member's application refused the request. Whether it acted before is its own affair.
-    #[error("{} refused it: {} (what to do about it, its application knows)", Quoted(.name), Quoted(.reason))]
+    /// The member's application refused the request. Whether it did something before it refused, only that application knows.
+    #[error("the application of {} refused it: {} (whether to ask again depends on that reason)", Quoted(.name), Quoted(.reason))]
     #[non_exhaustive]
     Refused {
         /// The member.

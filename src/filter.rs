@@ -24,7 +24,7 @@ use crate::{Error, Member, text::Quoted};
 /// ```
 /// use syncswim::Filter;
 ///
-/// let filter = Filter::tag("role", "db").and(Filter::tag_any("zone", ["a", "b"])).not(Filter::named(["db-7"])).others();
+/// let filter = Filter::tag("role", "db").and(Filter::tag_any("zone", ["a", "b"])).except(Filter::named(["db-7"])).others();
 /// assert_eq!(filter.to_string(), "role=db,zone=a|b,!@name=db-7,@others");
 /// assert_eq!(filter.to_string().parse::<Filter>()?, filter);
 /// # Ok::<(), syncswim::Error>(())
@@ -50,7 +50,7 @@ impl Filter {
 
     /// No member.
     fn none() -> Self {
-        Self::all().not(Self::all())
+        Self::all().except(Self::all())
     }
 
     /// The members of these names.
@@ -86,9 +86,9 @@ impl Filter {
         self
     }
 
-    /// Of these members, those that `other` does not match.
+    /// Of these members, all but those that `other` matches.
     #[must_use]
-    pub fn not(mut self, other: Self) -> Self {
+    pub fn except(mut self, other: Self) -> Self {
         self.0.push(Condition::Not(other));
         self
     }
@@ -351,9 +351,9 @@ mod tests {
             (db(), "ab"),
             (db().others(), "b"),
             (db().and(Filter::tag("zone", "x")), "b"),
-            (Filter::all().not(db()), "cd"),
-            (Filter::all().not(db().and(Filter::tag("zone", "x"))), "acd"),
-            (Filter::all().not(db()).not(Filter::named(["d"])), "c"),
+            (Filter::all().except(db()), "cd"),
+            (Filter::all().except(db().and(Filter::tag("zone", "x"))), "acd"),
+            (Filter::all().except(db()).except(Filter::named(["d"])), "c"),
             (Filter::named(["d", "b", "nobody"]), "bd"),
             (Filter::named(Vec::<String>::new()), ""),
             (Filter::tag_any("zone", ["y", ""]), "cd"),
@@ -421,7 +421,7 @@ mod tests {
         flat.prop_recursive(4, 16, 2, |inner| {
             prop_oneof![
                 (inner.clone(), inner.clone()).prop_map(|(a, b)| a.and(b)),
-                (inner.clone(), inner).prop_map(|(a, b)| a.not(b)),
+                (inner.clone(), inner).prop_map(|(a, b)| a.except(b)),
             ]
         })
     }

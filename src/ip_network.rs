@@ -69,7 +69,7 @@ impl FromStr for IpNetwork {
             return Err(bad(format!("has a prefix of {prefix} bits, and an address has {width}")));
         }
         let start = first_of(addr, prefix);
-        // `10.1.2.3/8` may be a slip of the pen for `10.1.2.3/32`: what is meant must be said.
+        // `10.1.2.3/8` may be meant as `10.1.2.3/32`, or as `10.0.0.0/8`: it has to be said which.
         if start != addr {
             return Err(bad(format!(
                 "has bits set behind the first {prefix}; write {start}/{prefix} for the network, or {addr} for this address"

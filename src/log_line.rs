@@ -384,7 +384,7 @@ impl Throttle {
         }
     }
 
-    /// What was bad is good again: the next line of this topic is news.
+    /// The condition is over: the next line of this topic is written at once.
     pub(crate) fn forget(&self, topic: Topic) {
         self.told.lock().retain(|told| told.topic != topic);
     }

@@ -202,7 +202,7 @@ fn every_kind_of_discovery_ends_without_an_error_when_stopped() {
 }
 
 #[test]
-fn an_empty_static_list_waits_for_the_stop_like_any_other() {
+fn an_empty_list_of_peers_waits_for_the_stop_like_any_other() {
     in_time(|| {
         let cluster = Cluster::new().with_discovery(NoDiscovery::default());
         let running = cluster.start().unwrap();

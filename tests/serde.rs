@@ -118,7 +118,7 @@ fn an_event_is_written_with_its_evidence_and_read_back_it_is_the_same() {
         json!({ "joined": { "member": member("alive") } }),
         json!({ "updated": { "member": member("alive"), "previous": member("suspect") } }),
         json!({ "suspected": { "member": member("suspect") } }),
-        json!({ "left": { "member": member("left"), "by": "member" } }),
+        json!({ "left": { "member": member("left"), "origin": "member" } }),
         json!({ "failed": { "member": member("failed"), "verdict": verdict } }),
         json!({ "reaped": { "member": member("left") } }),
         json!({ "conflict": { "member": member("alive"), "other": "10.0.0.2:7946" } }),

@@ -63,12 +63,12 @@ pub unsafe extern "C" fn syncswim_cluster_new(out: *mut *mut syncswim_cluster) -
     })
 }
 
-/// Adds a static list of peers. Before the start only, like all discoveries.
+/// Adds a fixed list of peers. Before the start only, like all discoveries.
 ///
 /// # Safety
 /// `peers` must have `count` texts that end with NUL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn syncswim_cluster_add_static(
+pub unsafe extern "C" fn syncswim_cluster_add_fixed(
     cluster: *const syncswim_cluster,
     peers: *const *const c_char,
     count: usize,

@@ -179,13 +179,13 @@ impl Endpoint {
                 parts.broadcasts.on_confirm(now, from, *confirm);
             }
             (Via::Datagram { .. }, DataMessage::KeyValue(said)) => {
-                parts.key_values.hear(now, &self.node, from, said);
+                parts.key_values.on_change(now, &self.node, from, said);
             }
             (Via::Datagram { .. }, DataMessage::DataDigest(told)) => {
                 self.sync.compare(now, &mut self.node, &parts, from, told);
             }
             (Via::Stream(stream), message) if self.sync.takes(stream, message) => {
-                if !self.sync.hear(now, &self.node, &mut parts, (stream, from), message) {
+                if !self.sync.on_section(now, &self.node, &mut parts, (stream, from), message) {
                     self.node.count_malformed();
                     self.node.close_data_stream(now, stream);
                 }

@@ -33,7 +33,7 @@ impl Stamps {
     }
 
     /// Takes in a stamp, and says as what it counts here.
-    pub(super) fn hear(&mut self, now: Time, stamp: u64) -> u64 {
+    pub(super) fn on_stamp(&mut self, now: Time, stamp: u64) -> u64 {
         let counts = stamp.min(self.of(now, AHEAD));
         self.latest = self.latest.max(counts);
         counts
@@ -58,7 +58,7 @@ mod tests {
         let first = stamps.next(START + Duration::from_millis(5));
         assert_eq!(first, 1_700_000_000_005 << 16);
         assert_eq!(stamps.next(START + Duration::from_millis(5)), first + 1);
-        assert_eq!(stamps.hear(START, first + 9), first + 9);
+        assert_eq!(stamps.on_stamp(START, first + 9), first + 9);
         assert_eq!(stamps.next(START), first + 10);
     }
 
@@ -66,10 +66,10 @@ mod tests {
     fn a_stamp_that_is_more_than_ten_minutes_ahead_counts_as_ten_minutes_ahead() {
         let mut stamps = Stamps::new(1000, START);
         let last = (1000 + 600_000) << 16;
-        assert_eq!([last, last + 1, u64::MAX].map(|stamp| stamps.hear(START, stamp)), [last; 3]);
+        assert_eq!([last, last + 1, u64::MAX].map(|stamp| stamps.on_stamp(START, stamp)), [last; 3]);
         assert_eq!(stamps.next(START), last + 1);
         let second = Duration::from_secs(1);
-        assert_eq!(stamps.hear(START + second, u64::MAX), last + (1000 << 16));
-        assert_eq!(Stamps::new(u64::MAX, START).hear(START, u64::MAX), u64::MAX, "nothing overflows");
+        assert_eq!(stamps.on_stamp(START + second, u64::MAX), last + (1000 << 16));
+        assert_eq!(Stamps::new(u64::MAX, START).on_stamp(START, u64::MAX), u64::MAX, "nothing overflows");
     }
 }

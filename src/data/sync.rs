@@ -238,7 +238,7 @@ impl Sync {
     }
 
     /// Takes in a section of a stream, which may begin one, and says whether it has its place there.
-    pub(super) fn hear(
+    pub(super) fn on_section(
         &mut self,
         now: Time,
         node: &Node,
@@ -267,10 +267,10 @@ impl Sync {
             }
             other => {
                 let Exchange { broadcasts, .. } = exchange;
-                if parts.broadcasts.hear_in(now, node, broadcasts, from, other) {
+                if parts.broadcasts.on_section(now, node, broadcasts, from, other) {
                     return true;
                 }
-                return parts.key_values.hear_in(now, node, &mut exchange.key_values, &from.name, other);
+                return parts.key_values.on_section(now, node, &mut exchange.key_values, &from.name, other);
             }
         }
         true

@@ -292,7 +292,7 @@ impl Discovery for GossipDiscovery {
                 },
                 recv(node.seeds_tried()) -> tried => match tried {
                     Ok(Err(problem)) => {
-                        if patience.as_mut().is_some_and(|patience| patience.has_run_out(&problem)) {
+                        if patience.as_mut().is_some_and(|patience| patience.count_failure(&problem)) {
                             break Err(node.seeds_error(&problem).into());
                         }
                     }
@@ -338,7 +338,8 @@ impl Patience {
         Self { left: attempts, joined: false }
     }
 
-    fn has_run_out(&mut self, problem: &JoinProblem) -> bool {
+    /// Counts a failed attempt, and says whether it was the last that is allowed.
+    fn count_failure(&mut self, problem: &JoinProblem) -> bool {
         if !self.joined || matches!(problem, JoinProblem::AddressUnreachable { .. }) {
             self.left = self.left.saturating_sub(1);
         }
@@ -364,10 +365,10 @@ mod tests {
         let addr = ([127, 0, 0, 1], 1).into();
         let (refused, in_vain) = (JoinProblem::Refused { addr }, JoinProblem::AddressUnreachable { addr });
         let mut patience = Patience::new(2);
-        assert!(!patience.has_run_out(&refused) && patience.has_run_out(&refused));
+        assert!(!patience.count_failure(&refused) && patience.count_failure(&refused));
         let mut patience = Patience::new(2);
         patience.joined = true;
-        assert!((0..9).all(|_| !patience.has_run_out(&refused)), "it was in already");
-        assert!(!patience.has_run_out(&in_vain) && patience.has_run_out(&in_vain));
+        assert!((0..9).all(|_| !patience.count_failure(&refused)), "it was in already");
+        assert!(!patience.count_failure(&in_vain) && patience.count_failure(&in_vain));
     }
 }

@@ -1,12 +1,12 @@
-//! A static list of peers, for clusters where nothing has to be discovered.
+//! A fixed list of peers, for clusters where nothing has to be discovered.
 
 use std::{borrow::Cow, time::Duration};
 
 use super::Discovery;
 use crate::{BoxError, Membership, Stop};
 
-/// A static list of peers: they are added at the start, and nothing is discovered. In errors and thread names it is called
-/// `static`.
+/// A fixed list of peers: they are added at the start, and nothing is discovered. In errors and thread names it is called
+/// `fixed`.
 ///
 /// # Examples
 ///
@@ -36,7 +36,7 @@ impl NoDiscovery {
 
 impl Discovery for NoDiscovery {
     fn name(&self) -> Cow<'_, str> {
-        "static".into()
+        "fixed".into()
     }
 
     fn start(&mut self, membership: &Membership, stop: &Stop) -> Result<(), BoxError> {

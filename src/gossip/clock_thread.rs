@@ -134,7 +134,7 @@ impl ClockThread {
                     endpoint.handle_datagram(now, from, packet);
                     endpoint.node.heard_from()
                 });
-                self.seal.heard(sender, &self.publication.directory, &mut Log);
+                self.seal.on_opened(sender, &self.publication.directory, &mut Log);
             }
             Err(dropped) => tell_dropped(&self.peers, from, dropped),
         }

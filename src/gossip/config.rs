@@ -303,7 +303,7 @@ impl GossipConfig {
         bind.map_or(Ok(()), |ip| self.check_family(ip, Family::of_bind(ip)))
     }
 
-    /// That sockets that are bound there speak the language of `advertise` and of a seed.
+    /// That sockets that are bound there reach the family of addresses, IPv4 or IPv6, of `advertise` and of a seed.
     pub(super) fn check_family(&self, bind: IpAddr, family: Family) -> Result<(), Error> {
         let advertise = self.advertise.as_ref().and_then(|advertise| advertise.literal(0));
         if let Some(addr) = advertise.filter(|addr| !family.reaches(addr.ip())) {

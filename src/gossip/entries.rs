@@ -139,7 +139,8 @@ pub enum EntryChange {
         /// The key.
         key: Arc<str>,
     },
-    /// All key–values of a member are gone: it is listed no longer, or has begun a new life. Told only to who was told of one.
+    /// All key–values of a member are gone: it is listed no longer, or has begun a new life. A watch tells it only of a
+    /// member of which it has told a key before.
     #[non_exhaustive]
     OwnerGone {
         /// The member.

@@ -24,8 +24,8 @@ impl GossipConfig {
     /// `JOIN`, `ALLOW` and `KEY` may hold several values with commas between them; a seed `exec:…` reaches to the end of the
     /// value, for commands have commas.
     ///
-    /// A variable with the prefix whose key is not known is an error, as it is a slip of the pen most of the time: choose a
-    /// prefix that nothing else uses. [`GossipDiscovery::from_env`](crate::GossipDiscovery::from_env) knows a few more.
+    /// A variable with the prefix whose key is not known is an error, as it is most often misspelt: choose a prefix that
+    /// nothing else uses. [`GossipDiscovery::from_env`](crate::GossipDiscovery::from_env) knows a few more.
     ///
     /// ```no_run
     /// use syncswim::{Gossip, GossipConfig};

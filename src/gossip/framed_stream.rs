@@ -86,7 +86,7 @@ impl<'a> FramedStream<'a> {
             .ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "a frame is too long"))?;
         frame.resize(len, 0);
         self.socket.read_exact(frame)?;
-        self.socket.deadline.has_first_frame();
+        self.socket.deadline.note_first_frame();
         if self.seal.as_mut().is_none_or(|seal| seal.open(frame)) {
             return Ok(());
         }

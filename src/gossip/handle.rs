@@ -326,7 +326,7 @@ impl Gossip {
         let deadline = blocking::now().checked_add(limit);
         let mut count = members.live().count();
         while count < live {
-            // None: `limit` reaches beyond the end of time.
+            // None: the deadline would be later than an `Instant` can be.
             let left = deadline
                 .map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(blocking::now()));
             match events.recv_timeout(left) {

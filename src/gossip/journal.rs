@@ -103,9 +103,9 @@ impl Journal {
                     about(Topic::MemberRemoved, member, &[("removed_by", remover)], node, sink);
                 }
             }
-            Event::Left { member, by } => {
+            Event::Left { member, origin } => {
                 if self.pace.admit(now, Topic::MemberLeft, &member.name) {
-                    let by = if *by == Origin::Others { "others" } else { "itself" };
+                    let by = if *origin == Origin::Others { "others" } else { "itself" };
                     about(Topic::MemberLeft, member, &[("said_by", &by)], node, sink);
                 }
             }
@@ -145,11 +145,11 @@ impl Journal {
     fn lost(&self, now: Time, problem: &ReachProblem, sink: &mut impl Sink) {
         let (topic, node) = (lost_of(problem), &*self.node);
         match problem {
-            ReachProblem::Datagrams { peers, count } => {
+            ReachProblem::Datagrams { members, count } => {
                 let hint = "only streams (TCP) get through; let UDP through, both ways";
-                let peers = Names(peers);
+                let members = Names(members);
                 let fields: [Field<'_>; 4] =
-                    [("count", count), ("peers", &peers), ("hint", &hint), ("node", &node)];
+                    [("count", count), ("members", &members), ("hint", &hint), ("node", &node)];
                 self.limited(now, topic, &fields, sink);
             }
             ReachProblem::Unreachable { addr, observed } => {
@@ -171,9 +171,9 @@ impl Journal {
         let (topic, node) = (restored_of(problem), &*self.node);
         self.throttle.forget(lost_of(problem));
         match problem {
-            ReachProblem::Datagrams { peers, count } => {
-                let peers = Names(peers);
-                sink.write(topic, &[("count", count), ("peers", &peers), ("node", &node)]);
+            ReachProblem::Datagrams { members, count } => {
+                let members = Names(members);
+                sink.write(topic, &[("count", count), ("members", &members), ("node", &node)]);
             }
             ReachProblem::Unreachable { addr, .. } | ReachProblem::AddressGone { addr } => {
                 sink.write(topic, &[("addr", addr), ("node", &node)]);

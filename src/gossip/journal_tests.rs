@@ -97,10 +97,16 @@ fn each_change_of_a_member_is_one_line_with_its_reasons() {
         Member { identity: Identity { epoch: 9, incarnation: 0 }, ..member("b", MemberState::Alive, 95_000) };
     bench.event(95_000, &Event::Joined { member: again });
     bench.event(96_000, &failed_by("c", 96_000, Origin::Successor, &["d"]));
-    bench.event(97_000, &Event::Left { member: member("b", MemberState::Left, 97_000), by: Origin::Others });
-    bench.event(97_000, &Event::Left { member: member("d", MemberState::Left, 97_000), by: Origin::Member });
+    bench.event(
+        97_000,
+        &Event::Left { member: member("b", MemberState::Left, 97_000), origin: Origin::Others },
+    );
+    bench.event(
+        97_000,
+        &Event::Left { member: member("d", MemberState::Left, 97_000), origin: Origin::Member },
+    );
     let removed = Member { removed_by: Some("x y".into()), ..member("c", MemberState::Left, 97_500) };
-    bench.event(97_500, &Event::Left { member: removed, by: Origin::Others });
+    bench.event(97_500, &Event::Left { member: removed, origin: Origin::Others });
     bench.event(98_000, &Event::Joined { member: member("d", MemberState::Alive, 98_000) });
     bench.event(99_000, &Event::Reaped { member: member("b", MemberState::Left, 97_000) });
     let updated = member("d", MemberState::Alive, 98_000);
@@ -132,9 +138,9 @@ fn trouble_of_a_node_and_its_end_are_one_line_each() {
     let other = SocketAddr::from(([10, 0, 0, 9], 7946));
     let me = member("me", MemberState::Alive, 0);
     bench.event(1, &Event::Conflict { member: me, other });
-    let peers: Vec<Arc<str>> = vec!["a b".into(), "c".into()];
+    let members: Vec<Arc<str>> = vec!["a b".into(), "c".into()];
     for problem in [
-        ReachProblem::Datagrams { peers, count: 9 },
+        ReachProblem::Datagrams { members, count: 9 },
         ReachProblem::Unreachable { addr, observed: None },
         ReachProblem::AddressGone { addr },
     ] {
@@ -151,8 +157,8 @@ fn trouble_of_a_node_and_its_end_are_one_line_each() {
     bench.look(7, Vitals { flaps_damped: 1, ..vitals });
     let expected = [
         "name conflict name=me addr=127.0.0.1:7 other=10.0.0.9:7946 node=me",
-        "datagrams lost count=9 peers=\"a b,c\" hint=\"only streams (TCP) get through; let UDP through, both ways\" node=me",
-        "datagrams restored count=9 peers=\"a b,c\" node=me",
+        "datagrams lost count=9 members=\"a b,c\" hint=\"only streams (TCP) get through; let UDP through, both ways\" node=me",
+        "datagrams restored count=9 members=\"a b,c\" node=me",
         "address unreachable addr=127.0.0.1:7 observed=unknown hint=\"check advertise, and that firewalls let UDP and TCP in\" node=me",
         "address restored addr=127.0.0.1:7 node=me",
         "address gone addr=127.0.0.1:7 hint=\"give it back to this host, or restart with another advertise\" node=me",
@@ -205,7 +211,7 @@ fn hundreds_of_changes_are_a_few_lines_and_a_summary_of_each_kind_once_a_second(
         bench.event(6_100, &failed_by(&name, 6_100, Origin::Own, &[]));
         bench.event(6_500, &Event::Joined { member: member(&name, MemberState::Alive, 6_500) });
     }
-    bench.event(6_900, &Event::Left { member: member("n499", MemberState::Left, 0), by: Origin::Member });
+    bench.event(6_900, &Event::Left { member: member("n499", MemberState::Left, 0), origin: Origin::Member });
     assert_eq!(bench.lines(), Vec::<String>::new());
     bench.look(7_100, Vitals::default());
     let lines = bench.lines();

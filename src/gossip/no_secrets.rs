@@ -107,5 +107,5 @@ impl DatagramSeal {
         Ok(bytes)
     }
 
-    pub(super) fn heard(&mut self, _: Option<u32>, _: &Directory, _: &mut impl Sink) {}
+    pub(super) fn on_opened(&mut self, _: Option<u32>, _: &Directory, _: &mut impl Sink) {}
 }

@@ -41,7 +41,7 @@ pub(super) struct Pace {
     is_storm: bool,
     held: [Held; KINDS.len()],
     /// Whether there is something to tell later.
-    owes: bool,
+    withheld: bool,
 }
 
 /// What was written of a member lately.
@@ -60,12 +60,13 @@ struct Held {
 }
 
 impl Pace {
-    /// Whether a change of a member has a line of its own. [`tick`](Self::tick) must have been called for `now`.
+    /// Counts a change of a member, and says whether it has a line of its own. [`tick`](Self::tick) must have been called for `now`.
     pub(super) fn admit(&mut self, now: Time, topic: Topic, name: &Arc<str>) -> bool {
-        self.may_tell_of(now, topic, name) && self.has_room(topic, name)
+        self.admit_member(now, topic, name) && self.admit_window(topic, name)
     }
 
-    fn may_tell_of(&mut self, now: Time, last: Topic, name: &Arc<str>) -> bool {
+    /// Whether this member has few lines.
+    fn admit_member(&mut self, now: Time, last: Topic, name: &Arc<str>) -> bool {
         let is_over = |recent: &Recent| now.since(recent.began) >= MEMBER_WINDOW;
         if let Some(recent) = self.members.get_mut(name) {
             // More changes than lines are told of first.
@@ -75,7 +76,7 @@ impl Pace {
             recent.changes += 1;
             recent.last = last;
             let may = recent.changes <= MEMBER_LINES;
-            self.owes |= !may;
+            self.withheld |= !may;
             return may;
         }
         if self.members.len() >= MAX_MEMBERS {
@@ -87,7 +88,8 @@ impl Pace {
         true
     }
 
-    fn has_room(&mut self, topic: Topic, name: &Arc<str>) -> bool {
+    /// Whether the window has few lines.
+    fn admit_window(&mut self, topic: Topic, name: &Arc<str>) -> bool {
         self.changes = self.changes.saturating_add(1);
         if !self.is_storm && self.changes <= WINDOW_LINES {
             return true;
@@ -98,7 +100,7 @@ impl Pace {
         if held.examples.len() < EXAMPLES && !held.examples.contains(name) {
             held.examples.push(Arc::clone(name));
         }
-        self.owes = true;
+        self.withheld = true;
         false
     }
 
@@ -110,7 +112,7 @@ impl Pace {
         let within = now.since(self.began);
         self.is_storm = self.changes > WINDOW_LINES;
         (self.began, self.changes) = (now, 0);
-        if mem::take(&mut self.owes) {
+        if mem::take(&mut self.withheld) {
             self.sum_up(within, node, sink);
             self.tell_unsettled(now, MEMBER_WINDOW, node, sink);
         }
@@ -155,7 +157,7 @@ impl Pace {
                 ],
             );
         }
-        self.owes |= self.members.values().any(|recent| recent.changes > MEMBER_LINES);
+        self.withheld |= self.members.values().any(|recent| recent.changes > MEMBER_LINES);
     }
 
     /// How many members are counted, and the most names that wait for a summary.

@@ -271,7 +271,7 @@ impl DatagramSeal {
     }
 
     /// The datagram that was opened last is from this member; from none that is proven.
-    pub(super) fn heard(&mut self, sender: Option<u32>, directory: &Directory, sink: &mut impl Sink) {
+    pub(super) fn on_opened(&mut self, sender: Option<u32>, directory: &Directory, sink: &mut impl Sink) {
         let Some(Sealing { name, opener, clocks, clock_log, opened, .. }) = &mut self.sealing else { return };
         if let (Some(now), Some(sender)) = (opened.take(), sender) {
             clocks.take(now, sender, opener.ahead_ms());

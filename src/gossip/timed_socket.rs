@@ -98,7 +98,7 @@ impl<'a> Deadline<'a> {
     }
 
     /// The first frame is there.
-    pub(super) fn has_first_frame(&mut self) {
+    pub(super) fn note_first_frame(&mut self) {
         self.first_frame = None;
     }
 

@@ -13,8 +13,8 @@ pub(crate) enum PeerState {
 /// How a peer left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Departure {
-    /// By itself, or nobody knows why. Some sources, such as DNS, only see that a peer is missing: so *failed* wins, as the
-    /// more exact report.
+    /// It said that it leaves, or its source does not tell how it left. Some sources, such as DNS, only see that a peer is
+    /// missing: so *failed* wins, as the more exact report.
     Left,
     /// It stopped answering.
     Failed,

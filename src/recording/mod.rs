@@ -68,9 +68,9 @@ struct Header {
 /// The content of a block.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Block<'a> {
-    /// Nanoseconds since 1970 when it was written,
+    /// Nanoseconds since 1970 when it was written.
     wall: u64,
-    /// and the node's time at that moment.
+    /// The node's time when it was written.
     at: Time,
     #[serde(borrow, serialize_with = "as_bytes")]
     bytes: &'a [u8],

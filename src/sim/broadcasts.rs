@@ -41,7 +41,7 @@ struct Got {
 
 /// A broadcast that these hosts must have in a minute.
 #[derive(Debug)]
-struct Owed {
+struct Expected {
     sent: Time,
     /// Of a host that is gone nobody repairs anything.
     from: (usize, u32),
@@ -63,7 +63,7 @@ pub(super) struct Rules {
     got: BTreeMap<(usize, Life), Got>,
     /// What the state files of hosts say that they got.
     kept: BTreeMap<(usize, Life), BTreeSet<u64>>,
-    owed: Vec<Owed>,
+    expected: Vec<Expected>,
     /// When the broadcasts of the last minute were sent.
     lately: VecDeque<Time>,
     /// Somebody forges broadcasts.
@@ -94,9 +94,9 @@ impl Rules {
                 self.lately.push_back(now);
                 if self.lately.len() > FEW {
                     // Members keep no more.
-                    self.owed.clear();
+                    self.expected.clear();
                 } else {
-                    self.owed.push(Owed { sent: now, from, origin, seq, to });
+                    self.expected.push(Expected { sent: now, from, origin, seq, to });
                 }
             }
             None => _ = self.sent.get_mut(&origin).and_then(Vec::pop),
@@ -122,7 +122,7 @@ impl Rules {
     }
 
     pub(super) fn waits(&self) -> bool {
-        !self.owed.is_empty()
+        !self.expected.is_empty()
     }
 
     /// A host's readers get something; says what is wrong with it.
@@ -154,19 +154,20 @@ impl Rules {
     /// Who is not connected any more need not get anything. Who was for a minute and lacks something is named.
     pub(super) fn look(&mut self, now: Time, connected: &BTreeSet<(usize, u32)>) -> Option<String> {
         let mut broken = None;
-        let Self { owed, got, .. } = self;
-        owed.retain_mut(|owed| {
-            owed.to.retain(|host| connected.contains(host));
-            let is_due = now.since(owed.sent) >= KEEP + Duration::from_secs(1);
-            if is_due && connected.contains(&owed.from) {
+        let Self { expected, got, .. } = self;
+        expected.retain_mut(|expected| {
+            expected.to.retain(|host| connected.contains(host));
+            let is_due = now.since(expected.sent) >= KEEP + Duration::from_secs(1);
+            if is_due && connected.contains(&expected.from) {
                 let has = |host: usize| {
-                    got.get(&(host, owed.origin.clone())).is_some_and(|got| got.seqs.contains(&owed.seq))
+                    got.get(&(host, expected.origin.clone()))
+                        .is_some_and(|got| got.seqs.contains(&expected.seq))
                 };
-                if let Some((host, _)) = owed.to.iter().find(|(host, _)| !has(*host)) {
-                    broken = Some(format!("host {host} lacks {} of {:?}", owed.seq, owed.origin));
+                if let Some((host, _)) = expected.to.iter().find(|(host, _)| !has(*host)) {
+                    broken = Some(format!("host {host} lacks {} of {:?}", expected.seq, expected.origin));
                 }
             }
-            !is_due && !owed.to.is_empty() && connected.contains(&owed.from)
+            !is_due && !expected.to.is_empty() && connected.contains(&expected.from)
         });
         broken
     }

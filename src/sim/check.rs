@@ -63,7 +63,7 @@ struct Seen {
     /// The epoch that left by itself.
     left: Option<u64>,
     /// It is listed no longer.
-    hidden: bool,
+    reaped: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -361,8 +361,8 @@ impl Seen {
             return Some("identities only rise");
         }
         self.highest = identity;
-        let was_hidden = std::mem::replace(&mut self.hidden, matches!(event, Event::Reaped { .. }));
-        if was_hidden && !matches!(event, Event::Joined { .. }) {
+        let was_reaped = std::mem::replace(&mut self.reaped, matches!(event, Event::Reaped { .. }));
+        if was_reaped && !matches!(event, Event::Joined { .. }) {
             return Some("who is listed no longer is listed again only by joining");
         }
         match event {
@@ -418,7 +418,7 @@ mod tests {
     }
 
     fn left(identity: (u64, u64)) -> Event {
-        Event::Left { member: member("b", identity, MemberState::Left), by: Origin::Member }
+        Event::Left { member: member("b", identity, MemberState::Left), origin: Origin::Member }
     }
 
     /// Two hosts, a and b, of which b's truth is as given.

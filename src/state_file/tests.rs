@@ -41,7 +41,7 @@ fn joined(name: &str, last: u8) -> Event {
 }
 
 fn left(name: &str) -> Event {
-    Event::Left { member: member(name, 1, 5, MemberState::Left), by: Origin::Member }
+    Event::Left { member: member(name, 1, 5, MemberState::Left), origin: Origin::Member }
 }
 
 fn failed(name: &str, last: u8) -> Event {

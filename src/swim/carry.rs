@@ -174,8 +174,8 @@ impl Node {
         };
         if count > told && (told == 0 || self.now >= self.carrier.next) {
             self.carrier.next = self.now + self.config.probe_interval.saturating_mul(TELL_AGAIN);
-            let peers = certain.into_iter().take(MAX_NAMED).collect();
-            let problem = ReachProblem::Datagrams { peers, count };
+            let members = certain.into_iter().take(MAX_NAMED).collect();
+            let problem = ReachProblem::Datagrams { members, count };
             self.carrier.told = Some(problem.clone());
             self.tell_reach(Some(problem), None);
         }

@@ -160,7 +160,7 @@ impl Node {
         }
         self.settle(id, identity, addr, tags);
         if restarted {
-            self.remember(id, Observation::Failed { by: Origin::Successor });
+            self.remember(id, Observation::Failed { origin: Origin::Successor });
             self.remember(id, Observation::Joined);
             self.emit_member(|member| Event::Joined { member }, id);
         } else if changed {

@@ -53,11 +53,11 @@ pub struct Config {
     /// not reach fails. Defaults to true.
     pub stream_fallback: bool,
 
-    /// Lifeguard's local-health-aware probes: slow down when the node's own probes fail. Off, a node that hears badly accuses
-    /// healthy members sooner. Defaults to true.
+    /// Lifeguard's local-health-aware probes: slow down when the node's own probes fail. Off, a node that loses much of what is sent to
+    /// it accuses healthy members sooner. Defaults to true.
     pub lha_probe: bool,
 
-    /// Relays answer "heard nothing" at 80 % of their time, which tells a sick relay from a dead target
+    /// Relays answer at 80 % of their time that the target was silent so far, which tells an overloaded relay from a dead target
     /// (Lifeguard §IV-A). Off, a dead target makes a node doubt itself, and a relay that lies is not outvoted. Defaults to true.
     pub nacks: bool,
 
@@ -69,12 +69,12 @@ pub struct Config {
     /// later, and refutes later. Defaults to true.
     pub buddy: bool,
 
-    /// Whether a node that was held up blames itself: if a timer fires far too late, it discards the verdict at hand
-    /// and extends all suspicions by the pause. Off, a starved process fails healthy members. Defaults to true.
+    /// Whether a node notices that its own process was paused: if a timer fires far too late, it discards the result of the
+    /// probe at hand and extends all suspicions by the pause. Off, a starved process fails healthy members. Defaults to true.
     pub notice_stalls: bool,
 
     /// The largest factor by which poor local health stretches probe interval and timeout; at least 1. Smaller lets a node that
-    /// hears badly accuse healthy members; with larger, such a node finds crashes later. Defaults to 8.
+    /// loses much of what is sent to it accuse healthy members; with larger, such a node finds crashes later. Defaults to 8.
     pub health_max: u32,
 
     /// α: the least time a suspect has to refute is `α · max(1, log10 n) · probe_interval`; `2 · α · β · probe_interval`
@@ -82,8 +82,8 @@ pub struct Config {
     /// crashes sooner and fails more healthy members, larger the reverse. Defaults to 2 (LAN), 6 (WAN), 3 (local).
     pub suspicion_mult: u32,
 
-    /// β: the longest time is β times the least, if nobody confirms. Smaller lets a member that hears nobody fail healthy ones
-    /// sooner; with larger, a crash that one member alone has noticed is found later. Defaults to 12 (LAN), 6 (WAN, local).
+    /// β: the longest time is β times the least, if nobody confirms. Smaller lets a member that receives nothing fail healthy
+    /// ones sooner; with larger, a crash that one member alone has noticed is found later. Defaults to 12 (LAN), 6 (WAN, local).
     pub suspicion_max_mult: u32,
 
     /// K: how many other accusers shorten the wait to the least; at most 7. Clusters with fewer than K + 2

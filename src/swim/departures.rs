@@ -25,14 +25,14 @@ pub(super) struct Notice<'a> {
     pub(super) identity: Identity,
     /// Failed or left.
     pub(super) state: MemberState,
-    pub(super) by: Origin,
+    pub(super) origin: Origin,
     /// By whom, if it did not leave by itself.
     pub(super) removed: Option<message::Removed<'a>>,
 }
 
 impl Notice<'_> {
-    pub(super) fn of_failure(identity: Identity, by: Origin) -> Self {
-        Self { identity, state: MemberState::Failed, by, removed: None }
+    pub(super) fn of_failure(identity: Identity, origin: Origin) -> Self {
+        Self { identity, state: MemberState::Failed, origin, removed: None }
     }
 }
 
@@ -46,8 +46,8 @@ impl Node {
 
     pub(super) fn on_left(&mut self, claim: &Left<'_>, by_itself: bool) {
         let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
-        let by = if by_itself { Origin::Member } else { Origin::Others };
-        let notice = Notice { identity, state: MemberState::Left, by, removed: claim.removed };
+        let origin = if by_itself { Origin::Member } else { Origin::Others };
+        let notice = Notice { identity, state: MemberState::Left, origin, removed: claim.removed };
         self.apply_departure(claim.name, &notice, Duration::ZERO);
     }
 
@@ -66,7 +66,7 @@ impl Node {
             self.hasten_suspicion(id);
             return;
         }
-        let notice = Notice { identity, state, by: Origin::Others, removed: claim.removed };
+        let notice = Notice { identity, state, origin: Origin::Others, removed: claim.removed };
         self.apply_departure(claim.name, &notice, Duration::from_secs(claim.age_secs));
     }
 
@@ -107,11 +107,11 @@ impl Node {
 
     /// A known member departed, or a greater claim about a departed one arrived.
     pub(super) fn depart(&mut self, id: MemberId, notice: &Notice<'_>, since: Time) {
-        let Notice { identity, state, by, removed } = *notice;
+        let Notice { identity, state, origin, removed } = *notice;
         self.timers.cancel(Timer::Suspicion(id));
         let record = self.table.get(id);
         let old = record.state;
-        let verdict = (state == MemberState::Failed).then(|| record.verdict(&self.name, self.now, by));
+        let verdict = (state == MemberState::Failed).then(|| record.verdict(&self.name, self.now, origin));
         let since = match old {
             _ if old.is_live() => self.now,
             _ if old == state => record.since,
@@ -134,7 +134,7 @@ impl Node {
         // A member that did not say so itself is told, so that it can refute. One that never answered would not hear it, and may
         // be made up.
         let is_met = self.table.get(id).contact.met;
-        if old.is_live() && is_met && by != Origin::Member && !self.lately_departed.contains(&id) {
+        if old.is_live() && is_met && origin != Origin::Member && !self.lately_departed.contains(&id) {
             if self.lately_departed.len() == MAX_LATELY_DEPARTED {
                 self.lately_departed.remove(0);
                 self.metrics.evicted_verdicts += 1;
@@ -142,17 +142,17 @@ impl Node {
             self.lately_departed.push(id);
         }
         if old != state {
-            self.remember_departure(id, by);
+            self.remember_departure(id, origin);
         }
         if old != state && shown {
             let event = |member| match verdict {
                 Some(verdict) => Event::Failed { member, verdict },
-                None => Event::Left { member, by },
+                None => Event::Left { member, origin },
             };
             self.emit_member(event, id);
         }
         match removed {
-            Some(removed) if removed.forget && shown && !old.is_live() => self.hide(id),
+            Some(removed) if removed.forget && shown && !old.is_live() => self.make_tombstone(id),
             _ => self.schedule_reap(id),
         }
         self.spread(id, Urgency::Urgent);
@@ -178,7 +178,7 @@ impl Node {
         let record = self.table.get(id);
         let after = match record.state {
             _ if record.tombstone => self.config.forget_after,
-            // It was live here: it is told so, and has that long to refute before it is hidden.
+            // It was live here: it is told so, and has that long to refute before it becomes a tombstone.
             _ if record.is_to_be_forgotten() => self.config.gossip_to_failed.min(self.config.reap_left_after),
             MemberState::Left => self.config.reap_left_after,
             _ => self.config.reap_failed_after,
@@ -191,7 +191,7 @@ impl Node {
         let record = self.table.get(id);
         let forgotten = self.now.since(record.since) >= self.config.forget_after;
         if !record.tombstone {
-            self.hide(id);
+            self.make_tombstone(id);
         }
         if forgotten {
             self.forget(id);
@@ -218,7 +218,7 @@ impl Node {
         self.updates.remove(id);
         let name = &self.table.get(id).name;
         self.carrier.forget(name);
-        self.flaps.has_told(name);
+        self.flaps.note_told(name);
         self.lately_departed.retain(|departed| *departed != id);
         self.table.forget(id);
     }

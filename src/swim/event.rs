@@ -44,7 +44,7 @@ pub enum Event {
         /// As it is now.
         member: Member,
         /// Who said so: the member, another one that had heard of it, or this node, if it leaves or has removed the member.
-        by: Origin,
+        origin: Origin,
     },
     /// A member did not refute in time, or was replaced by a later life of itself.
     #[non_exhaustive]

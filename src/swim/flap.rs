@@ -89,7 +89,7 @@ impl Flaps {
     }
 
     /// The member is told of the verdict, or forgotten.
-    pub(super) fn has_told(&mut self, name: &str) {
+    pub(super) fn note_told(&mut self, name: &str) {
         self.untold.retain(|(untold, _)| &**untold != name);
     }
 

@@ -59,15 +59,15 @@ pub enum Observation {
     #[non_exhaustive]
     Left {
         /// Who said so.
-        by: Origin,
+        origin: Origin,
         /// Who removed it, if it was removed.
         removed_by: Option<Arc<str>>,
     },
     /// It was declared failed.
     #[non_exhaustive]
     Failed {
-        /// By whom.
-        by: Origin,
+        /// Who said so.
+        origin: Origin,
     },
     /// This node was held up for so long.
     #[non_exhaustive]
@@ -98,20 +98,20 @@ impl fmt::Display for Observation {
             Self::Suspected => write!(f, "suspected"),
             Self::Accused { by } => write!(f, "accused by {by}"),
             Self::Refuted { incarnation } => write!(f, "refuted the suspicion by incarnation {incarnation}"),
-            Self::Left { by: Origin::Own, removed_by: Some(_) } => write!(f, "removed, by this node"),
-            Self::Left { by, removed_by: Some(remover) } => {
-                write!(f, "removed by {}, {}", Escaped(remover), said_by(*by))
+            Self::Left { origin: Origin::Own, removed_by: Some(_) } => write!(f, "removed, by this node"),
+            Self::Left { origin, removed_by: Some(remover) } => {
+                write!(f, "removed by {}, {}", Escaped(remover), said_by(*origin))
             }
-            Self::Left { by, removed_by: None } => write!(f, "left, {}", said_by(*by)),
-            Self::Failed { by } => write!(f, "declared failed, {}", said_by(*by)),
+            Self::Left { origin, removed_by: None } => write!(f, "left, {}", said_by(*origin)),
+            Self::Failed { origin } => write!(f, "declared failed, {}", said_by(*origin)),
             Self::Stalled { pause } => write!(f, "(this node was held up for {pause:.1?})"),
             Self::SelfRefuted => write!(f, "(this node was accused itself, and refuted)"),
         }
     }
 }
 
-fn said_by(by: Origin) -> &'static str {
-    match by {
+fn said_by(origin: Origin) -> &'static str {
+    match origin {
         Origin::Own => "by this node",
         Origin::Member => "as it said itself",
         Origin::Others => "as another member said",
@@ -201,12 +201,12 @@ impl Node {
     }
 
     /// A member departed, as `by` said.
-    pub(super) fn remember_departure(&mut self, id: MemberId, by: Origin) {
+    pub(super) fn remember_departure(&mut self, id: MemberId, origin: Origin) {
         let record = self.table.get(id);
         let removed_by = record.removed.as_deref().map(|removed| Arc::clone(&removed.by));
         let what = match record.state {
-            MemberState::Failed => Observation::Failed { by },
-            _ => Observation::Left { by, removed_by },
+            MemberState::Failed => Observation::Failed { origin },
+            _ => Observation::Left { origin, removed_by },
         };
         self.remember(id, what);
     }

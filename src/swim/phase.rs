@@ -99,7 +99,7 @@ impl Node {
         let now = self.now;
         self.table
             .update(MemberId::SELF, &mut self.rng, |own| (own.state, own.since) = (MemberState::Left, now));
-        self.emit_member(|member| Event::Left { member, by: Origin::Own }, MemberId::SELF);
+        self.emit_member(|member| Event::Left { member, origin: Origin::Own }, MemberId::SELF);
         let timers =
             [Timer::Probe, Timer::Indirect, Timer::Sync, Timer::Reconnect, Timer::Seeds, Timer::Rejoin];
         for timer in timers {

@@ -89,7 +89,7 @@ impl Node {
                 self.metrics.syncs_equal += 1;
                 self.end(stream, Ok(()));
             }
-            (Step::AwaitTable, Message::End(_)) => self.heard_table(stream),
+            (Step::AwaitTable, Message::End(_)) => self.on_table_end(stream),
             (Step::AwaitReturn, Message::End(_)) => {
                 self.metrics.syncs += 1;
                 self.set_step(stream, Step::SendEnd);
@@ -156,7 +156,7 @@ impl Node {
     }
 
     /// This node's turn. If it is starting and the table showed another holder of its name, that one is asked first.
-    fn heard_table(&mut self, stream: StreamId) {
+    fn on_table_end(&mut self, stream: StreamId) {
         self.note_listing(stream, false);
         let joins = |session: &Session| matches!(session.purpose, Purpose::Join(_));
         let asks = self.phase == Phase::Starting && self.streams.sessions.get(&stream).is_some_and(joins);

@@ -44,7 +44,7 @@ pub enum ReachProblem {
     #[non_exhaustive]
     Datagrams {
         /// The first eight by name.
-        peers: Vec<Arc<str>>,
+        members: Vec<Arc<str>>,
         /// How many there are.
         count: usize,
     },
@@ -68,9 +68,9 @@ pub enum ReachProblem {
 impl fmt::Display for ReachProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Datagrams { peers, count } => {
-                let more = count.saturating_sub(peers.len());
-                write!(f, "no datagrams (UDP) get through to {}", peers.join(", "))?;
+            Self::Datagrams { members, count } => {
+                let more = count.saturating_sub(members.len());
+                write!(f, "no datagrams (UDP) get through to {}", members.join(", "))?;
                 if more > 0 {
                     write!(f, " and {more} more")?;
                 }
@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn those_beyond_the_first_are_counted() {
         let problem =
-            |count| ReachProblem::Datagrams { peers: vec!["a".into(), "b".into()], count }.to_string();
+            |count| ReachProblem::Datagrams { members: vec!["a".into(), "b".into()], count }.to_string();
         assert!(problem(2).contains("get through to a, b, only streams"), "{}", problem(2));
         assert!(problem(5).contains("get through to a, b and 3 more, only streams"), "{}", problem(5));
     }

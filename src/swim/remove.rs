@@ -1,4 +1,4 @@
-//! Remove: a member that failed is declared left by another, or hidden at once (Serf: force-leave, prune).
+//! Remove: a member that failed is declared left by another, or becomes a tombstone at once (Serf: force-leave, prune).
 //!
 //! It is the claim Left under the identity that is held: it wins over Failed everywhere, once, and needs no order of its own.
 //! The tombstone keeps older claims from bringing the member back. A member that lives after all refutes, as it does a Left
@@ -54,8 +54,8 @@ impl Node {
         match state {
             MemberState::Left => self.forget_listed(known, identity, Some(removed)),
             _ => {
-                let (state, by) = (MemberState::Left, Origin::Own);
-                self.depart(known, &Notice { identity, state, by, removed: Some(removed) }, self.now);
+                let (state, origin) = (MemberState::Left, Origin::Own);
+                self.depart(known, &Notice { identity, state, origin, removed: Some(removed) }, self.now);
             }
         }
         Ok(())
@@ -78,14 +78,14 @@ impl Node {
                 record.removed = Some(Box::new(Removed::of(removed)));
             });
             if listed {
-                self.hide(id);
+                self.make_tombstone(id);
             }
             self.spread(id, Urgency::Urgent);
         }
     }
 
     /// A departed member is listed no longer.
-    pub(super) fn hide(&mut self, id: MemberId) {
+    pub(super) fn make_tombstone(&mut self, id: MemberId) {
         self.emit_member(|member| Event::Reaped { member }, id);
         self.table.update(id, &mut self.rng, |record| record.tombstone = true);
         self.schedule_reap(id);

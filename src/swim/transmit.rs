@@ -8,7 +8,7 @@ use super::{
     carry::Priority,
     contact::Contact,
     entry::{RecordedBytes, RecordedOutput},
-    member::{Identity, MemberId},
+    member::{Identity, MemberId, Record},
     node::Node,
     validation::ReplyTo,
 };
@@ -137,9 +137,8 @@ impl Node {
     /// Writes it, and says whether there is something to send.
     pub(super) fn encode(&mut self, transmit: &Transmit, buffer: &mut Vec<u8>, way: Way) -> bool {
         let Transmit { to, mark, shown, ref content, most } = *transmit;
-        let recipient = self
-            .table
-            .find_mark(mark, |record| record.addr == to || shown != 0 && record.contact.given == shown);
+        let is_it = |record: &Record| record.addr == to || shown != 0 && record.contact.given == shown;
+        let recipient = self.table.find_mark(mark, is_it);
         // A sender that has shown its token may send from anywhere, but gets updates only at its own address, or in a stream,
         // whose source cannot be forged.
         let at_home = recipient.filter(|id| way == Way::Back || self.table.get(*id).addr == to);
@@ -163,11 +162,7 @@ impl Node {
                 match behind {
                     Behind::Nothing => told = None,
                     Behind::Updates(about) => {
-                        if let Some(Identity { epoch, incarnation }) = self.flaps.verdict_on(target)
-                            && packet.message(&Failed { name: target, epoch, incarnation })
-                        {
-                            self.flaps.has_told(target);
-                        }
+                        self.put_verdict(&mut packet, target);
                         first = about.as_deref().and_then(|name| self.table.find(name));
                     }
                 }
@@ -177,15 +172,11 @@ impl Node {
                 if *seen {
                     packet.message(&Seen { addr: to });
                 }
-                let departed = |id: &MemberId| !self.table.get(*id).state.is_live();
                 told = told.filter(|_| shown != 0);
                 if let Some(id) = recipient.filter(|_| shown != 0) {
+                    let is_live = self.put_digest(&mut packet, id);
                     // A departed member that pings is told so, and can refute.
-                    first = at_home.filter(departed);
-                    let digest = self.settled_digest();
-                    if digest != 0 && !departed(&id) {
-                        packet.message(&Digest { digest });
-                    }
+                    first = at_home.filter(|_| !is_live);
                 }
             }
             // To a sender that is not proven: no updates.
@@ -219,6 +210,25 @@ impl Node {
         let worth_sending = packet.len() > empty || self.upper.is_awaited();
         packet.finish();
         worth_sending
+    }
+
+    /// Tells a member that it was declared failed, if it is yet to be told.
+    fn put_verdict(&mut self, packet: &mut packet::Writer<'_>, target: &str) {
+        if let Some(Identity { epoch, incarnation }) = self.flaps.verdict_on(target)
+            && packet.message(&Failed { name: target, epoch, incarnation })
+        {
+            self.flaps.note_told(target);
+        }
+    }
+
+    /// Tells a live member the digest, once it is settled; says whether the member is live.
+    fn put_digest(&mut self, packet: &mut packet::Writer<'_>, id: MemberId) -> bool {
+        let is_live = self.table.get(id).state.is_live();
+        let digest = self.settled_digest();
+        if digest != 0 && is_live {
+            packet.message(&Digest { digest });
+        }
+        is_live
     }
 
     /// Whether a datagram begins with this node's own Alive: to a member that has not shown its token, and so may not list

@@ -53,9 +53,9 @@ pub(super) struct UpperLayer {
 pub(crate) enum NotOpened {
     /// That life of the member is not live.
     NotLive,
-    /// Too many streams are open,
+    /// Too many streams are open.
     Full,
-    /// or too many with this member.
+    /// Too many streams with this member are open.
     FullWithIt,
 }
 

@@ -90,11 +90,11 @@ static void clusters(void)
 
     IS(syncswim_cluster_new(NULL), SYNCSWIM_ERR_NULL);
     IS(syncswim_cluster_new(&cluster), SYNCSWIM_OK);
-    IS(syncswim_cluster_add_static(NULL, peers, 1), SYNCSWIM_ERR_NULL);
-    IS(syncswim_cluster_add_static(wrong(), peers, 1), SYNCSWIM_ERR_HANDLE);
-    IS(syncswim_cluster_add_static(cluster, NULL, 1), SYNCSWIM_ERR_NULL);
-    IS(syncswim_cluster_add_static(cluster, peers, 2), SYNCSWIM_ERR_NULL);
-    IS(syncswim_cluster_add_static(cluster, NULL, 0), SYNCSWIM_OK);
+    IS(syncswim_cluster_add_fixed(NULL, peers, 1), SYNCSWIM_ERR_NULL);
+    IS(syncswim_cluster_add_fixed(wrong(), peers, 1), SYNCSWIM_ERR_HANDLE);
+    IS(syncswim_cluster_add_fixed(cluster, NULL, 1), SYNCSWIM_ERR_NULL);
+    IS(syncswim_cluster_add_fixed(cluster, peers, 2), SYNCSWIM_ERR_NULL);
+    IS(syncswim_cluster_add_fixed(cluster, NULL, 0), SYNCSWIM_OK);
     IS(syncswim_cluster_add_dns(NULL, "host", 1), SYNCSWIM_ERR_NULL);
     IS(syncswim_cluster_add_dns(cluster, NULL, 1), SYNCSWIM_ERR_NULL);
     IS(syncswim_cluster_add_gossip(cluster, NULL), SYNCSWIM_ERR_NULL);

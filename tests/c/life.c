@@ -24,7 +24,7 @@ static void calls_in_the_wrong_order(void)
     IS(syncswim_cluster_members(cluster, &members), SYNCSWIM_ERR_STATE);
     IS(syncswim_cluster_start(cluster), SYNCSWIM_OK);
     IS(syncswim_cluster_start(cluster), SYNCSWIM_ERR_STATE);
-    IS(syncswim_cluster_add_static(cluster, &peer, 1), SYNCSWIM_ERR_STATE);
+    IS(syncswim_cluster_add_fixed(cluster, &peer, 1), SYNCSWIM_ERR_STATE);
     IS(syncswim_cluster_wait(cluster, 1), SYNCSWIM_TIMEOUT);
     IS(syncswim_cluster_leave(cluster), SYNCSWIM_OK);
     IS(syncswim_cluster_stop(cluster), SYNCSWIM_OK);

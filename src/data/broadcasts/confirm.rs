@@ -1,4 +1,4 @@
-//! Confirmations: who has got a broadcast, as its origin learns, and who is owed one by this node.
+//! Confirmations: who has got a broadcast, as its origin learns, and which Confirms this node is still to send.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -18,8 +18,8 @@ use crate::{
 pub(super) const SAMPLE: u64 = 256;
 /// Broadcasts that wait for confirmations at the same time.
 pub(super) const MAX_OPEN: usize = 64;
-/// Origins that are owed confirmations, and how many each: more are not confirmed until they ask.
-const MAX_OWED: (usize, usize) = (256, 16);
+/// Origins to which Confirms wait to be sent, and how many to each: more are not confirmed until they ask.
+const MAX_PENDING: (usize, usize) = (256, 16);
 /// Confirmations are spread over this time at most, so that they do not arrive all at once.
 const SPREAD: Duration = Duration::from_millis(100);
 /// A broadcast is sent directly to those that have not confirmed it at half of the time, and again in steps of this part of it;
@@ -191,32 +191,33 @@ pub(super) fn is_sampled(name: &str, seq: u64, n: usize) -> bool {
     n <= SAMPLE || hash::entry(name, seq, 0) <= u64::MAX / n * SAMPLE
 }
 
-/// The receivers' side: who is owed confirmations.
+/// The receivers' side: the Confirms that wait for a packet to their origin.
 #[derive(Debug, Default)]
-pub(super) struct Owed {
-    to: BTreeMap<Life, Debt>,
+pub(super) struct PendingConfirms {
+    to: BTreeMap<Life, Pending>,
     next: Option<Time>,
 }
 
 #[derive(Debug)]
-struct Debt {
+struct Pending {
     due: Time,
     rides: bool,
     seqs: Vec<u64>,
 }
 
-impl Owed {
+impl PendingConfirms {
     /// A confirmation is due at some time that depends on the size of the cluster, or at once.
     pub(super) fn add(&mut self, now: Time, to: &Life, seq: u64, spread: Duration) {
-        if !self.to.contains_key(to) && self.to.len() >= MAX_OWED.0 {
+        if !self.to.contains_key(to) && self.to.len() >= MAX_PENDING.0 {
             return;
         }
         let due = now + spread;
-        let debt = self.to.entry(to.clone()).or_insert_with(|| Debt { due, rides: false, seqs: Vec::new() });
-        if debt.seqs.len() < MAX_OWED.1 && !debt.seqs.contains(&seq) {
-            debt.seqs.push(seq);
+        let pending =
+            self.to.entry(to.clone()).or_insert_with(|| Pending { due, rides: false, seqs: Vec::new() });
+        if pending.seqs.len() < MAX_PENDING.1 && !pending.seqs.contains(&seq) {
+            pending.seqs.push(seq);
         }
-        debt.due = debt.due.min(due);
+        pending.due = pending.due.min(due);
         self.next = Some(self.next.map_or(due, |next| next.min(due)));
     }
 
@@ -224,12 +225,12 @@ impl Owed {
         self.next
     }
 
-    /// Takes what is owed to a member.
+    /// Takes those to a member.
     pub(super) fn take(&mut self, to: &Life) -> Vec<u64> {
         if self.to.is_empty() {
             return Vec::new();
         }
-        let seqs = self.to.remove(to).map_or_else(Vec::new, |debt| debt.seqs);
+        let seqs = self.to.remove(to).map_or_else(Vec::new, |pending| pending.seqs);
         self.look();
         seqs
     }
@@ -239,22 +240,22 @@ impl Owed {
         if self.next.is_none_or(|next| next > now) {
             return None;
         }
-        let is_due = |(_, debt): &(&Life, &Debt)| debt.due <= now;
+        let is_due = |(_, pending): &(&Life, &Pending)| pending.due <= now;
         let life = self.to.iter().find(is_due).map(|(life, _)| life.clone());
-        if let Some(debt) = life.as_ref().and_then(|life| self.to.get_mut(life)) {
-            if debt.rides {
+        if let Some(pending) = life.as_ref().and_then(|life| self.to.get_mut(life)) {
+            if pending.rides {
                 self.to.remove(&life?);
                 self.look();
                 return self.due(now);
             }
-            (debt.due, debt.rides) = (now + RIDE, true);
+            (pending.due, pending.rides) = (now + RIDE, true);
         }
         self.look();
         life
     }
 
     fn look(&mut self) {
-        self.next = self.to.values().map(|debt| debt.due).min();
+        self.next = self.to.values().map(|pending| pending.due).min();
     }
 }
 
@@ -337,17 +338,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_owed_is_bounded_and_goes_once() {
-        let mut owed = Owed::default();
+    fn confirms_that_wait_are_bounded_and_go_once() {
+        let mut pending = PendingConfirms::default();
         for origin in 0..1_000 {
-            (0..50).for_each(|seq| owed.add(BEGIN, &life("o", origin), seq, SPREAD));
+            (0..50).for_each(|seq| pending.add(BEGIN, &life("o", origin), seq, SPREAD));
         }
-        assert_eq!((owed.to.len(), owed.due(BEGIN)), (MAX_OWED.0, None));
+        assert_eq!((pending.to.len(), pending.due(BEGIN)), (MAX_PENDING.0, None));
         let now = BEGIN + SPREAD;
-        let first = owed.due(now).unwrap();
-        assert_eq!((owed.take(&first).len(), owed.take(&first).len()), (MAX_OWED.1, 0));
-        while owed.due(now).is_some() {}
-        assert_eq!(owed.next(), Some(now + RIDE));
-        assert_eq!((owed.due(now + RIDE), owed.to.len()), (None, 0), "nothing went there");
+        let first = pending.due(now).unwrap();
+        assert_eq!((pending.take(&first).len(), pending.take(&first).len()), (MAX_PENDING.1, 0));
+        while pending.due(now).is_some() {}
+        assert_eq!(pending.next(), Some(now + RIDE));
+        assert_eq!((pending.due(now + RIDE), pending.to.len()), (None, 0), "nothing went there");
     }
 }

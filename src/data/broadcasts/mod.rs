@@ -1,7 +1,7 @@
 //! Broadcasts: something for every member, once, in its sender's order (Serf's user events).
 //!
 //! A broadcast is named by its origin, the origin's life and a number that the origin counts. Which numbers of each life are
-//! known decides alone what is new (`window`). It spreads as a rumour behind the protocol's updates (`queue`), and a rumour may
+//! known decides alone what is new (`window`). It spreads by gossip, behind the protocol's updates (`queue`), which may
 //! miss somebody: a later number or a digest that differs shows it, and what is missing comes out of another member's `log`
 //! (`repair`). `origin` keeps the order, `confirm` tells the origin who has it; `send` says what goes into packets, `kept` what a
 //! state file keeps, `item` is one broadcast, `commands` are what an application calls.
@@ -26,7 +26,7 @@ use std::{
 use crossbeam_channel::Sender;
 
 use self::{
-    confirm::{Confirmations, Owed, Resend},
+    confirm::{Confirmations, PendingConfirms, Resend},
     log::{KEEP, Log},
     origin::Heard,
     queue::Queue,
@@ -93,14 +93,14 @@ pub(crate) struct Broadcasts {
     deliveries: VecDeque<Delivery>,
     /// Whom to ask for what is missing.
     asks: VecDeque<Life>,
-    /// When to tell somebody the digest, as the last rumour has ended, and from when on that may be.
+    /// When to tell somebody the digest, as nothing is left in the queue, and from when on that may be.
     check: Option<Time>,
     next_check: Time,
     /// Whether datagrams may be sent that no other caused.
     sends: bool,
     confirmations: Confirmations,
     resends: VecDeque<Resend>,
-    owed: Owed,
+    pending_confirms: PendingConfirms,
     rng: fastrand::Rng,
     /// Since when this node knows others, and whether it has taken over what they know.
     joined: Option<Time>,
@@ -138,7 +138,7 @@ impl Broadcasts {
             sends: false,
             confirmations: Confirmations::default(),
             resends: VecDeque::new(),
-            owed: Owed::default(),
+            pending_confirms: PendingConfirms::default(),
             joined: None,
             took_over: false,
             arrivals: BTreeMap::new(),
@@ -208,12 +208,12 @@ impl Broadcasts {
         self.take_in(now, node, from, message, false);
     }
 
-    fn take_in(&mut self, now: Time, node: &Node, from: &Life, message: &Broadcast<'_>, is_rumour: bool) {
+    fn take_in(&mut self, now: Time, node: &Node, from: &Life, message: &Broadcast<'_>, by_gossip: bool) {
         self.now = now;
         let &Broadcast { origin, epoch, seq, flags, .. } = message;
         let asks = flags & item::CONFIRM_ANYWAY != 0 && *from.name == *origin;
         if asks && epoch == from.epoch {
-            self.owed.add(now, from, seq, Duration::ZERO);
+            self.pending_confirms.add(now, from, seq, Duration::ZERO);
         }
         if self.heard(origin, epoch).is_some_and(|heard| heard.window.contains(seq)) {
             return;
@@ -228,11 +228,11 @@ impl Broadcasts {
         self.counted.broadcasts_received += 1;
         if flags & CONFIRM != 0 && confirm::is_sampled(&self.own.name, seq, node.live()) && !asks {
             let spread = confirm::spread(node.live()).mul_f64(self.rng.f64());
-            self.owed.add(now, &life, seq, spread);
+            self.pending_confirms.add(now, &life, seq, spread);
         }
-        let item = Item::of(life.clone(), message, self.stamps.hear(now, message.stamp));
-        let passes = is_rumour && self.heard_or_new(life, seq).passed.take(now, PASSED);
-        self.counted.delayed_broadcasts += u64::from(is_rumour && !passes);
+        let item = Item::of(life.clone(), message, self.stamps.on_stamp(now, message.stamp));
+        let passes = by_gossip && self.heard_or_new(life, seq).passed.take(now, PASSED);
+        self.counted.delayed_broadcasts += u64::from(by_gossip && !passes);
         self.learn(node, item, from, passes);
     }
 
@@ -432,7 +432,7 @@ impl Broadcasts {
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
         let due = self.due.first().map(|(at, _)| *at);
         let resends = (!self.resends.is_empty()).then_some(self.now);
-        let parts = [due, self.confirmations.next(), self.owed.next(), self.check, resends];
+        let parts = [due, self.confirmations.next(), self.pending_confirms.next(), self.check, resends];
         parts.into_iter().flatten().min()
     }
 

@@ -94,7 +94,7 @@ impl Broadcasts {
     }
 
     /// Takes in a section of the other side, and says whether it is one of these.
-    pub(crate) fn hear_in(
+    pub(crate) fn on_section(
         &mut self,
         now: Time,
         node: &Node,

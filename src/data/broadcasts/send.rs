@@ -17,7 +17,7 @@ impl Broadcasts {
 
     /// Adds to a packet to a member.
     pub(crate) fn fill(&mut self, node: &Node, to: &Life, packet: &mut Writer<'_>) {
-        self.put_owed(to, packet);
+        self.put_confirms(to, packet);
         if self.queue.is_empty() {
             return;
         }
@@ -30,14 +30,14 @@ impl Broadcasts {
             false => Offer::Passed,
         });
         if self.queue.is_empty() && self.check.is_none() {
-            // A rumour has ended here, and may have missed somebody.
+            // It was passed on often enough here, and may have missed somebody.
             let interval = node.config().gossip_interval;
             self.check = Some(self.next_check.max(self.now) + interval.mul_f64(self.rng.f64()));
         }
     }
 
-    fn put_owed(&mut self, to: &Life, packet: &mut Writer<'_>) {
-        for seq in self.owed.take(to) {
+    fn put_confirms(&mut self, to: &Life, packet: &mut Writer<'_>) {
+        for seq in self.pending_confirms.take(to) {
             packet.message(&Confirm { epoch: to.epoch, seq });
         }
     }
@@ -68,10 +68,10 @@ impl Broadcasts {
                 return Some(destination);
             }
         }
-        while let Some(to) = self.owed.due(self.now) {
+        while let Some(to) = self.pending_confirms.due(self.now) {
             if let Some(destination) = node.begin_data_datagram(&to, buffer) {
                 let mut packet = Writer::resume(buffer, node.config().max_datagram);
-                self.put_owed(&to, &mut packet);
+                self.put_confirms(&to, &mut packet);
                 packet.finish();
                 return Some(destination);
             }
@@ -95,6 +95,6 @@ impl Broadcasts {
 
     /// Whether there is anything to add to packets.
     pub(crate) fn adds(&self, now: Time) -> bool {
-        !self.queue.is_empty() || self.owed.next().is_some() || self.settled_digest(now) != 0
+        !self.queue.is_empty() || self.pending_confirms.next().is_some() || self.settled_digest(now) != 0
     }
 }

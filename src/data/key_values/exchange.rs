@@ -118,7 +118,7 @@ impl KeyValues {
     }
 
     /// What the other side says; anything that is not about key–values is none of its messages.
-    pub(in crate::data) fn hear_in(
+    pub(in crate::data) fn on_section(
         &mut self,
         now: Time,
         node: &Node,
@@ -129,7 +129,7 @@ impl KeyValues {
         match message {
             DataMessage::KeyValueBuckets(said) => exchange.theirs = buckets_of(said),
             DataMessage::KeyValueHead(said) => {
-                if !self.is_own(node, said.owner, said.epoch, said.version)
+                if !self.defend_own(node, said.owner, said.epoch, said.version)
                     && node.listed_life(said.owner).is_some()
                 {
                     exchange.heads.insert(self.name_of(said.owner), (said.epoch, said.version));
@@ -171,11 +171,11 @@ impl KeyValues {
     fn begin_delta(&mut self, node: &Node, from: &str, said: &KeyValueDelta<'_>) -> Option<Delta> {
         let KeyValueDelta { owner, epoch, version, floor } = *said;
         let known = self.owned(owner, epoch).map_or(0, Owned::known);
-        if self.is_own(node, owner, epoch, version)
+        if self.defend_own(node, owner, epoch, version)
             || version <= known
             || floor > version
             || !self.may_apply(node, owner, epoch)
-            || !self.is_plausible(owner, epoch, version, *from == *owner)
+            || !self.check_plausible(owner, epoch, version, *from == *owner)
             || self.refuses(owner, epoch, version)
         {
             return None;

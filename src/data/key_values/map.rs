@@ -188,7 +188,7 @@ impl OwnerMap {
     }
 
     /// Takes in a change that is not known.
-    pub(super) fn hear(&mut self, key: Arc<str>, register: Register) {
+    pub(super) fn insert(&mut self, key: Arc<str>, register: Register) {
         self.put(key, register);
         self.catch_up();
         self.drop_surplus();

@@ -244,12 +244,12 @@ impl KeyValues {
     }
 
     /// A change that a member tells in a datagram.
-    pub(super) fn hear(&mut self, now: Time, node: &Node, from: &Life, said: &KeyValue<'_>) {
+    pub(super) fn on_change(&mut self, now: Time, node: &Node, from: &Life, said: &KeyValue<'_>) {
         let listed = node.listed_life(said.owner).filter(|(epoch, _)| *epoch == said.epoch);
-        if self.is_own(node, said.owner, said.epoch, said.version)
+        if self.defend_own(node, said.owner, said.epoch, said.version)
             || !self.may_apply(node, said.owner, said.epoch)
             || self.owned(said.owner, said.epoch).is_some_and(|owned| owned.knows(said))
-            || !self.is_plausible(said.owner, said.epoch, said.version, &*from.name == said.owner)
+            || !self.check_plausible(said.owner, said.epoch, said.version, &*from.name == said.owner)
             || self.refuses(said.owner, said.epoch, said.version)
         {
             return;
@@ -261,7 +261,7 @@ impl KeyValues {
         self.ensure(&owner, said.epoch, listed.is_some_and(|(_, is_live)| is_live));
         let register = self.register_of(now, said);
         let more = (1, said.key.len() + said.value.len());
-        if self.grow(&owner, said.version, more, |map| map.hear(said.key.into(), register)) {
+        if self.grow(&owner, said.version, more, |map| map.insert(said.key.into(), register)) {
             self.plan_sweep(now, node, said.flags & DELETED != 0);
             self.spread(now, &owner, said.key);
         }
@@ -269,7 +269,7 @@ impl KeyValues {
 
     /// A change that was told, with the stamp that counts here.
     fn register_of(&mut self, now: Time, said: &KeyValue<'_>) -> Register {
-        let counts = self.stamps.hear(now, said.stamp);
+        let counts = self.stamps.on_stamp(now, said.stamp);
         self.counted.implausible += u64::from(counts < said.stamp);
         Register::new(said, now).counts_as(counts)
     }
@@ -337,9 +337,9 @@ impl KeyValues {
             .map_or_else(|| owner.into(), |place| Arc::clone(self.owners.at(place).0))
     }
 
-    /// Whether it is about this node's own life. Nobody else writes there: if somebody claims to know more than there is,
+    /// Says whether it is about this node's own life. Nobody else writes there: if somebody claims to know more than there is,
     /// the count goes on above that, so that all believe the node again.
-    fn is_own(&mut self, node: &Node, owner: &str, epoch: u64, version: u64) -> bool {
+    fn defend_own(&mut self, node: &Node, owner: &str, epoch: u64, version: u64) -> bool {
         if *owner != *self.own {
             return false;
         }
@@ -359,8 +359,8 @@ impl KeyValues {
             && self.map(owner).is_none_or(|map| map.epoch <= epoch)
     }
 
-    /// Whether a version is believed: one above the bound only from the owner, or close to what the owner has said.
-    fn is_plausible(&mut self, owner: &str, epoch: u64, version: u64, by_owner: bool) -> bool {
+    /// Says whether a version is believed, and counts it if not: one above the bound only from the owner, or close to what the owner has said.
+    fn check_plausible(&mut self, owner: &str, epoch: u64, version: u64, by_owner: bool) -> bool {
         let known = self.map_of(owner, epoch).map_or(0, |map| map.version);
         let highest = if by_owner { u64::MAX - 1 } else { HIGHEST_VERSION.max(known.saturating_add(AHEAD)) };
         if version > highest && !by_owner {

@@ -15,13 +15,13 @@ use crate::{
     wire::packet::HEADER,
 };
 
-/// An ask is repeated first after this many round trips,
+/// An ask is repeated first after this many round trips.
 const ROUND_TRIPS: u32 = 3;
-/// but not sooner than this,
+/// The shortest pause between repeats.
 const MIN_REPEAT: Duration = Duration::from_millis(20);
-/// nor later. Pauses do not grow beyond it,
+/// The longest pause between repeats.
 const MAX_REPEAT: Duration = Duration::from_secs(5);
-/// and between polls by stream, as the answer does not come by itself, not beyond this.
+/// The longest pause between polls by stream, as there the answer does not come by itself.
 const MAX_POLL_BY_STREAM: Duration = Duration::from_secs(1);
 /// Where no round trip was measured: after this time.
 const UNMEASURED: Duration = Duration::from_millis(100);

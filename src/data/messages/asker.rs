@@ -35,15 +35,15 @@ const MAX_QUERIES: usize = 16;
 const MAX_PER_MEMBER: usize = 128;
 /// Asks of queries that were just sent and are not answered.
 const MAX_IN_FLIGHT: usize = 64;
-/// Asks of queries that are sent at once,
+/// Asks of queries that are sent at once.
 const BURST: usize = 16;
-/// and when the next ones are.
+/// The pause after these, before the next ones are sent.
 const BURST_PAUSE: Duration = Duration::from_millis(1);
-/// So often it goes by datagram before it goes by stream,
+/// So often an ask is sent by datagram before a stream is opened for it.
 const DATAGRAMS: u32 = 3;
-/// and so often in all: beside a stream, which may take long where much is lost.
+/// So often it is sent by datagram in all: also beside a stream, which may take long where much is lost.
 const ALL_DATAGRAMS: u32 = 10;
-/// Beside a stream the pause grows no more.
+/// The pause between these doubles so often; beside a stream it grows no more.
 const MAX_DOUBLED: u32 = 2;
 /// Of the streams that this node may open, and of those to one member, so many are left to syncs.
 const SPARED_STREAMS: (usize, usize) = (2, 1);

@@ -11,9 +11,9 @@ use crate::{
     swim::Life,
 };
 
-/// Messages in one mailbox,
+/// Messages in one mailbox.
 const MAX_UNREAD: usize = 1024;
-/// and the bytes of their payloads.
+/// Bytes of the payloads in one mailbox.
 const MAX_UNREAD_BYTES: usize = 4 << 20;
 /// Mailboxes: each message is held to the topics of each.
 const MAX_INBOXES: usize = 64;
@@ -152,7 +152,7 @@ impl Mailbox {
     }
 
     /// Takes a broadcast, and says how many are lost for the reader by that.
-    fn hear(&mut self, item: &Item) -> u64 {
+    fn on_broadcast(&mut self, item: &Item) -> u64 {
         for (from, count) in self.unheard.take().into_iter().flat_map(|unheard| unheard.0) {
             self.lost.add(&from, count);
         }
@@ -252,7 +252,7 @@ impl Mailboxes {
         let mut lost = 0;
         self.0.publish(|mailbox| {
             if mailbox.topics.holds(&item.topic) {
-                lost += mailbox.hear(item);
+                lost += mailbox.on_broadcast(item);
             }
         });
         lost

@@ -63,7 +63,7 @@ use crate::{
 pub(crate) const MAX_MESSAGE: usize = 1 << 20;
 /// Datagrams that may wait to be sent; asks that find no room are repeated later.
 const MAX_WAITING: usize = 4096;
-/// Epochs of this process: it had as many lives, if others were so wrong.
+/// Epochs of this process that are kept: it takes a greater one whenever others claim a later life of its name.
 const MAX_EPOCHS: usize = 64;
 /// Bytes of a datagram with an answer besides its payload, at most.
 const AROUND_ANSWER: usize = HEADER + 27;

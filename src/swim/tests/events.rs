@@ -91,7 +91,7 @@ fn a_leave_says_who_told_of_it() {
         .events()
         .into_iter()
         .filter_map(|event| match event {
-            Event::Left { member, by, .. } => Some((member.name.to_string(), by)),
+            Event::Left { member, origin, .. } => Some((member.name.to_string(), origin)),
             _ => None,
         })
         .collect();

@@ -66,7 +66,7 @@ fn what_is_said_of_a_member_is_remembered_with_who_said_it() {
         Observation::Suspected,
         Observation::Accused { by: Accuser::of(&"m3".into(), "self") },
         Observation::Refuted { incarnation: 1 },
-        Observation::Failed { by: Origin::Others },
+        Observation::Failed { origin: Origin::Others },
     ];
     assert_eq!(explained.observations.iter().map(|(_, what)| what.clone()).collect::<Vec<_>>(), expected);
     let told = explained.to_string();

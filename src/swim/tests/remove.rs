@@ -100,7 +100,7 @@ fn a_removed_member_has_left_or_is_listed_no_longer_and_says_who_removed_it() {
     let mut bench = with_m2(Failed);
     bench.node.remove(bench.now, "m2", Removal::Leave).unwrap();
     let events = bench.events();
-    let [Event::Left { member, by: Origin::Own }] = &events[..] else { panic!("{events:?}") };
+    let [Event::Left { member, origin: Origin::Own }] = &events[..] else { panic!("{events:?}") };
     assert_eq!((&*member.name, member.removed_by.as_deref()), ("m2", Some("me")));
     assert!(events[0].to_string().ends_with(", by me"), "{}", events[0]);
     assert_eq!(bench.member("m2").as_ref(), Some(member));
@@ -186,7 +186,7 @@ fn a_table_says_who_removed_a_member_and_that_it_is_to_be_forgotten() {
     }
 }
 
-/// Who lies could else make a majority smaller: a peer that has left counts, and one that is hidden does not.
+/// Who lies could else make a majority smaller: a peer that has left counts, and a tombstone does not.
 #[test]
 fn a_live_member_that_is_said_to_be_forgotten_has_time_to_refute_before_it_is_hidden() {
     for refutes in [false, true] {

@@ -163,7 +163,7 @@ fn one_host_without_udp_is_named_by_the_others_and_hears_all() {
         let problems = lost(&world, host);
         println!("host {host}: {problems:?}");
         let names = |problem: &ReachProblem| match problem {
-            ReachProblem::Datagrams { peers, .. } => peers.iter().any(|peer| &**peer == "n3"),
+            ReachProblem::Datagrams { members, .. } => members.iter().any(|member| &**member == "n3"),
             _ => false,
         };
         assert!(problems.iter().all(|problem| host == 3 || names(problem)) && !problems.is_empty());

@@ -14,7 +14,7 @@
 use super::{
     Place, Session, TAG, VERSION,
     clock::{Clock, Reading},
-    replay::{FRESH_MS, Replays, Verdict},
+    replay::{Admission, FRESH_MS, Replays},
 };
 use crate::keys::{key::Key, keyring::Keyring};
 
@@ -163,13 +163,13 @@ impl Opener {
             return Err(Refusal::Stale(off));
         }
         match self.replays.admit(session, count, sent) {
-            Verdict::New => {
+            Admission::New => {
                 self.clock.confirm(at);
                 self.ahead_ms = sent.cast_signed() - now.cast_signed();
                 Ok(())
             }
-            Verdict::Seen => Err(Refusal::Replayed),
-            Verdict::Old => Err(Refusal::Stale(off)),
+            Admission::Seen => Err(Refusal::Replayed),
+            Admission::Old => Err(Refusal::Stale(off)),
         }
     }
 }

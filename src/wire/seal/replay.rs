@@ -17,9 +17,9 @@ const MAX_SESSIONS: usize = 1 << 16;
 /// Datagrams of one sender that may overtake another.
 const WIDTH: u64 = 128;
 
-/// What is known of a genuine datagram.
+/// Whether a genuine datagram is taken in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Admission {
     New,
     /// It was seen, or is too far behind the window to tell; or there are too many senders.
     Seen,
@@ -47,9 +47,9 @@ struct Window {
 
 impl Replays {
     /// Judges a genuine datagram that bears the time `sent`, and remembers it if it is new.
-    pub(super) fn admit(&mut self, session: Session, count: u64, sent: u64) -> Verdict {
+    pub(super) fn admit(&mut self, session: Session, count: u64, sent: u64) -> Admission {
         if is_past(sent, self.newest) {
-            return Verdict::Old;
+            return Admission::Old;
         }
         self.newest = self.newest.max(sent);
         self.sweep();
@@ -57,10 +57,10 @@ impl Replays {
             return window.admit(count, sent);
         }
         if self.windows.len() >= MAX_SESSIONS {
-            return Verdict::Seen;
+            return Admission::Seen;
         }
         self.windows.insert(session, Window { highest: count, seen: 1, newest: sent });
-        Verdict::New
+        Admission::New
     }
 
     /// Forgets senders of whom nothing can be accepted again.
@@ -78,7 +78,7 @@ fn is_past(sent: u64, newest: u64) -> bool {
 }
 
 impl Window {
-    fn admit(&mut self, count: u64, sent: u64) -> Verdict {
+    fn admit(&mut self, count: u64, sent: u64) -> Admission {
         if count > self.highest {
             let by = count - self.highest;
             self.seen = if by < WIDTH { self.seen << by | 1 } else { 1 };
@@ -86,12 +86,12 @@ impl Window {
         } else {
             let behind = self.highest - count;
             if behind >= WIDTH || self.seen >> behind & 1 == 1 {
-                return Verdict::Seen;
+                return Admission::Seen;
             }
             self.seen |= 1 << behind;
         }
         self.newest = self.newest.max(sent);
-        Verdict::New
+        Admission::New
     }
 }
 
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn each_count_is_admitted_once_in_whatever_order_within_the_window() {
         let mut replays = Replays::default();
-        let mut admit = |count| replays.admit([1; 16], count, NOW) == Verdict::New;
+        let mut admit = |count| replays.admit([1; 16], count, NOW) == Admission::New;
         let counts = [5, 3, 9, 4, 200, 73, 74, 400];
         let first: Vec<bool> = counts.into_iter().map(&mut admit).collect();
         assert_eq!(first, [true, true, true, true, true, true, true, true]);
@@ -127,7 +127,7 @@ mod tests {
             if seen.len() == 1 && !expected {
                 continue;
             }
-            let admitted = replays.admit([0; 16], count, NOW) == Verdict::New;
+            let admitted = replays.admit([0; 16], count, NOW) == Admission::New;
             assert_eq!(admitted, expected, "{count} behind {highest}");
         }
     }
@@ -145,11 +145,11 @@ mod tests {
             let sent = time - random.u64(..200_000).saturating_sub(100_000);
             let session = [random.u8(..50); 16];
             let datagram = (session, random.u64(..100), sent);
-            if replays.admit(session, datagram.1, sent) == Verdict::New {
+            if replays.admit(session, datagram.1, sent) == Admission::New {
                 assert!(admitted.insert(datagram), "{datagram:?} again");
             }
             if let Some(&(session, count, sent)) = admitted.iter().next() {
-                assert_ne!(replays.admit(session, count, sent), Verdict::New);
+                assert_ne!(replays.admit(session, count, sent), Admission::New);
             }
             most = most.max(replays.windows.len());
         }
@@ -159,14 +159,14 @@ mod tests {
     #[test]
     fn silent_senders_are_forgotten_once_nothing_of_theirs_is_accepted_and_no_sooner() {
         let mut replays = Replays::default();
-        assert_eq!(replays.admit([1; 16], 1, NOW), Verdict::New);
-        assert_eq!(replays.admit([2; 16], 1, NOW + SPAN_MS), Verdict::New);
+        assert_eq!(replays.admit([1; 16], 1, NOW), Admission::New);
+        assert_eq!(replays.admit([2; 16], 1, NOW + SPAN_MS), Admission::New);
         assert_eq!(replays.windows.len(), 2);
-        assert_eq!(replays.admit([1; 16], 1, NOW), Verdict::Seen);
-        assert_eq!(replays.admit([3; 16], 1, NOW + SPAN_MS + FRESH_MS), Verdict::New);
+        assert_eq!(replays.admit([1; 16], 1, NOW), Admission::Seen);
+        assert_eq!(replays.admit([3; 16], 1, NOW + SPAN_MS + FRESH_MS), Admission::New);
         assert_eq!(replays.windows.len(), 2);
-        assert_eq!(replays.admit([1; 16], 1, NOW), Verdict::Old);
-        assert_eq!(replays.admit([4; 16], 1, NOW + FRESH_MS), Verdict::New, "as old as may be");
+        assert_eq!(replays.admit([1; 16], 1, NOW), Admission::Old);
+        assert_eq!(replays.admit([4; 16], 1, NOW + FRESH_MS), Admission::New, "as old as may be");
     }
 
     #[test]
@@ -177,12 +177,12 @@ mod tests {
             session[..8].copy_from_slice(&i.to_le_bytes());
             session
         };
-        assert!((0..MAX_SESSIONS).all(|i| replays.admit(session(i), 0, NOW) == Verdict::New));
-        assert_eq!(replays.admit(session(MAX_SESSIONS), 0, NOW), Verdict::Seen);
+        assert!((0..MAX_SESSIONS).all(|i| replays.admit(session(i), 0, NOW) == Admission::New));
+        assert_eq!(replays.admit(session(MAX_SESSIONS), 0, NOW), Admission::Seen);
         assert_eq!(replays.windows.len(), MAX_SESSIONS);
         assert_eq!(
             replays.admit(session(MAX_SESSIONS), 0, NOW + SPAN_MS + 1),
-            Verdict::New,
+            Admission::New,
             "as time goes on"
         );
     }

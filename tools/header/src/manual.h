@@ -22,7 +22,7 @@
  *     }
  *
  * How it works: a configuration describes a gossip node. A cluster has a membership, a sorted set of peers, and
- * discoveries that fill it: a static list, a DNS name, a gossip node. After syncswim_cluster_start they run on
+ * discoveries that fill it: a fixed list, a DNS name, a gossip node. After syncswim_cluster_start they run on
  * threads of their own until syncswim_cluster_stop, and syncswim_cluster_wait waits for the end, as one joins a
  * thread. A snapshot is the set at one moment; a watch delivers the state and then every change.
  *

@@ -73,7 +73,7 @@ fn tell(world: &mut World, version: u64, stamp: u64, value: &[u8]) {
     let (owner, key) = (world.node(1).own_life(), version.to_string());
     let said =
         KeyValue { owner: "n1", epoch: owner.epoch, version, step: 1, stamp, flags: 0, key: &key, value };
-    world.drive_with(0, |endpoint, now| endpoint.key_values.hear(now, &endpoint.node, &owner, &said));
+    world.drive_with(0, |endpoint, now| endpoint.key_values.on_change(now, &endpoint.node, &owner, &said));
 }
 
 #[test]
@@ -102,11 +102,11 @@ fn what_is_beyond_an_owners_bounds_is_refused() {
             let (part, node, mut exchange) = (&mut endpoint.key_values, &endpoint.node, Exchange::default());
             let (epoch, version) = (owner.epoch, delta * 100);
             let head = KeyValueDelta { owner: "n2", epoch, version, floor: 0 };
-            part.hear_in(now, node, &mut exchange, "n2", &DataMessage::KeyValueDelta(head));
+            part.on_section(now, node, &mut exchange, "n2", &DataMessage::KeyValueDelta(head));
             for version in version - 99..=version {
                 let (key, value) = (&*version.to_string(), &[7; 1000][..]);
                 let said = KeyValue { owner: "n2", epoch, version, step: 1, stamp: 1, flags: 0, key, value };
-                part.hear_in(now, node, &mut exchange, "n2", &DataMessage::KeyValue(said));
+                part.on_section(now, node, &mut exchange, "n2", &DataMessage::KeyValue(said));
             }
             part.end_turn(now, node, &mut exchange);
         });

@@ -180,7 +180,7 @@ fn whoever_forges_a_version_of_an_owner_is_superseded_by_it() {
         let liar = world.node(2).own_life();
         for host in [0, 3, 4] {
             world.drive_with(host, |endpoint, now| {
-                endpoint.key_values.hear(now, &endpoint.node, &liar, &said);
+                endpoint.key_values.on_change(now, &endpoint.node, &liar, &said);
             });
         }
         let is_believed = value_at(&world, 0, "n1", "k") == Some(b"false".to_vec());
@@ -207,7 +207,7 @@ fn whoever_forges_versions_step_by_step_is_superseded_as_well() {
         let liar = world.node(2).own_life();
         for host in [0, 3, 4] {
             world.drive_with(host, |endpoint, now| {
-                endpoint.key_values.hear(now, &endpoint.node, &liar, &said);
+                endpoint.key_values.on_change(now, &endpoint.node, &liar, &said);
             });
         }
         assert_eq!(value_at(&world, 0, "n1", "k"), Some(b"false".to_vec()), "{step}");

@@ -24,7 +24,7 @@ fn tell(map: &OwnerMap, key: &str, reader: &mut OwnerMap) {
     let Some((key, register)) = map.register(key) else { return };
     let said = map.tell("a", key, register);
     if !reader.knows(key, said.version) && reader.has_room_for(1, said.key.len() + said.value.len()) {
-        reader.hear(Arc::clone(key), Register::new(&said, NOW));
+        reader.insert(Arc::clone(key), Register::new(&said, NOW));
     }
 }
 
@@ -71,7 +71,7 @@ fn what_came_out_of_order_keeps_nothing_of_the_whole_map_out() {
         if !reader.has_room_for(1, key.len() + value.len()) {
             break;
         }
-        reader.hear(key.into(), Register::new(&said, NOW));
+        reader.insert(key.into(), Register::new(&said, NOW));
     }
     owner.change("k", Some(&[1; 9000]), 0, NOW);
     bring_up_to_date(&owner, &mut reader);
