@@ -12,6 +12,7 @@ use super::{
     dial::StreamError,
     framed_stream::{FramedStream, ParkedStream},
     peer_log::Via,
+    pools::Pools,
     queue::{Place, account_of},
     timed_socket::Deadline,
     workers::Workers,
@@ -32,19 +33,30 @@ const PRESSED_PART: u32 = 4;
 
 #[derive(Debug)]
 pub(super) struct Inbound {
-    pub(super) talk: Arc<Conversations>,
+    talk: Arc<Conversations>,
     /// For the networks that are allowed, and for timeouts.
-    pub(super) config: Arc<Config>,
+    config: Arc<Config>,
     /// The pool in which every stream begins.
-    pub(super) callers: Workers,
-    /// The pool in which exchanges go on,
-    pub(super) answers: Workers,
-    /// and that of messages and data.
-    pub(super) data: Workers,
-    pub(super) warnings: Throttle,
+    callers: Workers,
+    /// The pool in which exchanges go on.
+    answers: Workers,
+    /// The pool in which messages and data go on.
+    data: Workers,
+    warnings: Throttle,
 }
 
 impl Inbound {
+    pub(super) fn new(talk: &Arc<Conversations>, config: &Arc<Config>, pools: &Pools) -> Self {
+        Self {
+            talk: Arc::clone(talk),
+            config: Arc::clone(config),
+            callers: pools.callers.clone(),
+            answers: pools.answers.clone(),
+            data: pools.data_answers.clone(),
+            warnings: Throttle::default(),
+        }
+    }
+
     /// Accepts streams until the node stops.
     pub(super) fn accept(self: &Arc<Self>, listener: &TcpListener) {
         let node = &self.talk.node;
@@ -81,20 +93,20 @@ impl Inbound {
         let job = Arc::clone(self);
         self.callers.submit(account_of(from.ip()), self.config.stream_timeout, move |place| {
             job.talk.node.guarded("stream", || match place {
-                Some(place) => job.hear_caller(place, socket, from),
+                Some(place) => job.on_caller(place, socket, from),
                 None => job.talk.counters.count(|counted| counted.refused_streams += 1),
             });
         });
     }
 
-    /// Hears what a stream from others is for. A stream ping ends here; an exchange waits for a thread of another pool.
-    fn hear_caller(self: &Arc<Self>, place: &Place, socket: TcpStream, from: SocketAddr) {
+    /// Takes in what a stream from others is for. A stream ping ends here; an exchange waits for a thread of another pool.
+    fn on_caller(self: &Arc<Self>, place: &Place, socket: TcpStream, from: SocketAddr) {
         let Some(stream) = self.talk.node.drive(|endpoint, now| endpoint.accept_stream(now, from)) else {
             return;
         };
         let deadline = Deadline::after(&self.talk.node.stop, self.config.stream_timeout);
         let deadline = deadline.at(place).first_frame_soon(&self.callers);
-        match self.hear_first_frame(stream, socket, deadline) {
+        match self.on_first_frame(stream, socket, deadline) {
             Ok(None) => {}
             Ok(Some((pool, exchange))) => self.begin_answer(stream, from, pool.clone(), exchange),
             Err(error) => self.talk.give_up(stream, Other::Caller(from), place, error),
@@ -102,7 +114,7 @@ impl Inbound {
     }
 
     /// Takes in the first frame, and answers what a short frame can answer; else returns what goes on in which pool.
-    fn hear_first_frame(
+    fn on_first_frame(
         &self,
         stream: StreamId,
         socket: TcpStream,

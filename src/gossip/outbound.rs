@@ -7,23 +7,36 @@ use super::{
     dial::connect,
     framed_stream::FramedStream,
     join_attempts::JoinAttempts,
+    pools::Pools,
     workers::Workers,
 };
 use crate::swim::StreamKind;
 
 #[derive(Debug)]
 pub(super) struct Outbound {
-    pub(super) talk: Arc<Conversations>,
+    talk: Arc<Conversations>,
     /// The pool of what nothing else may keep waiting.
-    pub(super) urgent: Workers,
+    urgent: Workers,
     /// The pool of exchanges.
-    pub(super) exchanges: Workers,
+    exchanges: Workers,
     /// The pool of messages and data.
-    pub(super) data: Workers,
-    pub(super) join_attempts: Arc<JoinAttempts>,
+    data: Workers,
+    join_attempts: Arc<JoinAttempts>,
 }
 
 impl Outbound {
+    pub(super) fn new(talk: &Arc<Conversations>, pools: &Pools) -> Self {
+        let exchanges = pools.exchanges.clone();
+        let join_attempts = JoinAttempts::new(Arc::clone(talk), pools.joins.clone(), exchanges.clone());
+        Self {
+            talk: Arc::clone(talk),
+            urgent: pools.urgent.clone(),
+            exchanges,
+            data: pools.data.clone(),
+            join_attempts: Arc::new(join_attempts),
+        }
+    }
+
     pub(super) fn begin(&self, outgoing: Outgoing, kind: StreamKind) {
         let pool = match kind {
             StreamKind::Urgent => &self.urgent,

@@ -25,7 +25,6 @@ use super::{
     directory::Directory,
     flight_recorder::FlightRecorder,
     inbound::Inbound,
-    join_attempts::JoinAttempts,
     journal::Journal,
     outbound::Outbound,
     own_address::OwnAddress,
@@ -34,15 +33,14 @@ use super::{
     publication::Publication,
     secrets::{DatagramSeal, Secrets},
     seed_lookup::SeedLookup,
-    seeds::Seeds,
     shared_node::SharedNode,
     sockets::{Sockets, Udp},
     state_keeper::StateKeeper,
 };
 use crate::{
     Error, Stop,
-    log_line::{Field, Throttle, Topic, log},
-    swim::{Config, JoinProblem, JoinResult, Metrics, Node, Start},
+    log_line::{Field, Topic, log},
+    swim::{Config, EarlierLife, JoinProblem, JoinResult, Metrics, Node, Start, Time},
     wire::hash,
 };
 
@@ -135,74 +133,27 @@ impl Running {
         swim.max_datagram -= overhead;
         let (name, config) = (swim.name.clone(), Arc::new(swim.clone()));
         let start = Start { addr: advertise, epoch, seed: random_seed(), tags };
-        let seek = !seeds.is_empty();
 
         let (tried, seeds_tried) = bounded(16);
         let publication = Arc::new(Publication::new(directory, tried));
         let pools = Pools::new(&name);
         let node = SharedNode::new(name, Arc::clone(&publication), (&udp, &tcp), |now| {
-            let mut node = Node::new(swim, start, now);
-            if let Some(past) = state.past() {
-                node.rejoin(now, past);
-            }
-            if seek {
-                node.seek_seeds(now);
-            }
-            node
+            begin(Node::new(swim, start, now), now, state.past(), !seeds.is_empty())
         });
         let node = Arc::new(node);
         let talk = Arc::new(Conversations {
             node: Arc::clone(&node),
             secrets,
-            counters: Arc::clone(&counters),
+            counters,
             source: source_of(bound),
             cluster: hash::cluster(&config.cluster),
             peers: Arc::new(PeerLog::new(&config.name)),
         });
-        let exchanges = pools.exchanges.clone();
-        let join_attempts = JoinAttempts::new(Arc::clone(&talk), pools.joins.clone(), exchanges.clone());
-        let outbound = Outbound {
-            talk: Arc::clone(&talk),
-            urgent: pools.urgent.clone(),
-            exchanges,
-            data: pools.data.clone(),
-            join_attempts: Arc::new(join_attempts),
-        };
-        let inbound = Inbound {
-            talk: Arc::clone(&talk),
-            config: Arc::clone(&config),
-            callers: pools.callers.clone(),
-            answers: pools.answers.clone(),
-            data: pools.data_answers.clone(),
-            warnings: Throttle::default(),
-        };
-        let seeds = Arc::new(SeedLookup {
-            node: Arc::clone(&node),
-            publication: Arc::clone(&publication),
-            config: Arc::clone(&config),
-            bound,
-            family: udp.family(),
-            names: pools.names.clone(),
-            seeds: Mutex::new(Seeds::new(seeds)),
-            warnings: Throttle::default(),
-        });
-        let recorder = FlightRecorder::new(Arc::clone(&node), Arc::clone(&counters));
-        let clock = ClockThread {
-            node: Arc::clone(&node),
-            publication: Arc::clone(&publication),
-            outbound,
-            seeds: Arc::clone(&seeds),
-            counters,
-            config: Arc::clone(&config),
-            seal,
-            own_address: OwnAddress::new(advertise.ip()),
-            outbox: Outbox::default(),
-            journal: Journal::new(&config.name, config.probe_interval),
-            peers: Arc::clone(&talk.peers),
-            cluster: talk.cluster,
-        };
-        let threads = Threads { clock, udp, inbound: Arc::new(inbound), tcp };
+        let own = (bound, udp.family());
+        let seeds =
+            Arc::new(SeedLookup::new(&node, &publication, &config, own, pools.names.clone(), seeds));
         let running = Self {
+            recorder: FlightRecorder::new(Arc::clone(&node), Arc::clone(&talk.counters)),
             node,
             publication,
             talk,
@@ -210,7 +161,6 @@ impl Running {
             config,
             bound,
             seeds_tried,
-            recorder,
             state,
             pools,
             threads: Mutex::new(Some(Vec::new())),
@@ -218,7 +168,26 @@ impl Running {
             leaving: AtomicBool::new(false),
             tickets: AtomicU64::new(0),
         };
-        Ok((running, threads))
+        let inbound = Arc::new(Inbound::new(&running.talk, &running.config, &running.pools));
+        let clock = running.clock_thread(seal, OwnAddress::new(advertise.ip()));
+        Ok((running, Threads { clock, udp, inbound, tcp }))
+    }
+
+    fn clock_thread(&self, seal: DatagramSeal, own_address: OwnAddress) -> ClockThread {
+        ClockThread {
+            node: Arc::clone(&self.node),
+            publication: Arc::clone(&self.publication),
+            outbound: Outbound::new(&self.talk, &self.pools),
+            seeds: Arc::clone(&self.seeds),
+            counters: Arc::clone(&self.talk.counters),
+            config: Arc::clone(&self.config),
+            seal,
+            own_address,
+            outbox: Outbox::default(),
+            journal: Journal::new(&self.config.name, self.config.probe_interval),
+            peers: Arc::clone(&self.talk.peers),
+            cluster: self.talk.cluster,
+        }
     }
 
     fn tell_start(&self) {
@@ -364,6 +333,17 @@ fn warn_if_open(name: &str, bound: SocketAddr, secrets: &Secrets) {
 fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
     let what = format!("thread {name}");
     std::thread::Builder::new().name(name).spawn(work).map_err(|source| Error::Spawn { what, source })
+}
+
+/// A node as it begins: with members of an earlier life to look for, or seeds to contact.
+fn begin(mut node: Node, now: Time, past: Option<&EarlierLife>, seeks: bool) -> Node {
+    if let Some(past) = past {
+        node.rejoin(now, past);
+    }
+    if seeks {
+        node.seek_seeds(now);
+    }
+    node
 }
 
 /// The standard library's hasher is keyed by the system's randomness.

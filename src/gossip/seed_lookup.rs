@@ -33,20 +33,40 @@ enum ReportTo {
 
 #[derive(Debug)]
 pub(super) struct SeedLookup {
-    pub(super) node: Arc<SharedNode>,
-    pub(super) publication: Arc<Publication>,
+    node: Arc<SharedNode>,
+    publication: Arc<Publication>,
     /// For the networks that are allowed, and for timeouts.
-    pub(super) config: Arc<Config>,
-    /// Where this node is bound, and what its sockets speak there.
-    pub(super) bound: SocketAddr,
-    pub(super) family: Family,
+    config: Arc<Config>,
+    /// Where this node is bound, and the family of addresses that its sockets reach.
+    bound: SocketAddr,
+    family: Family,
     /// The pool of look-ups.
-    pub(super) names: Workers,
-    pub(super) seeds: Mutex<Seeds>,
-    pub(super) warnings: Throttle,
+    names: Workers,
+    seeds: Mutex<Seeds>,
+    warnings: Throttle,
 }
 
 impl SeedLookup {
+    pub(super) fn new(
+        node: &Arc<SharedNode>,
+        publication: &Arc<Publication>,
+        config: &Arc<Config>,
+        (bound, family): (SocketAddr, Family),
+        names: Workers,
+        seeds: Vec<String>,
+    ) -> Self {
+        Self {
+            node: Arc::clone(node),
+            publication: Arc::clone(publication),
+            config: Arc::clone(config),
+            bound,
+            family,
+            names,
+            seeds: Mutex::new(Seeds::new(seeds)),
+            warnings: Throttle::default(),
+        }
+    }
+
     /// Begins a round of contacting the seeds.
     pub(super) fn begin_round(self: &Arc<Self>) {
         let seeds = self.seeds.lock().begin_round();

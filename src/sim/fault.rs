@@ -298,10 +298,7 @@ impl Fault {
             Self::Crash(host) if is_up(world, *host) => world.crash(*host),
             Self::Restart(host) if !is_up(world, *host) || world.hosts[*host].left => world.restart(*host),
             Self::Leave(host) if is_up(world, *host) => world.with(*host, |node, now| node.leave(now)),
-            Self::StateFiles => {
-                world.keep_state(true);
-                world.hosts.iter_mut().for_each(|host| host.seeds.clear());
-            }
+            Self::StateFiles => keep_state_without_seeds(world),
             Self::PowerCut(host) => world.cut_power(*host),
             Self::PowerCutOfAll => (0..world.hosts.len()).for_each(|host| world.cut_power(host)),
             Self::RestartOfAll => (0..world.hosts.len()).for_each(|host| world.restart(host)),
@@ -313,27 +310,15 @@ impl Fault {
             Self::WrongClock(host, off) => world.restart_with_clock_off(*host, *off),
             Self::Conflict(host) => start_conflict(world, *host),
             Self::EndConflict { host, leaves } => end_conflict(world, *host, *leaves),
-            Self::Join(host, ticket, places) if is_up(world, *host) => {
-                let addrs: Vec<_> = places.iter().map(|place| place.addr(world, *host)).collect();
-                world.join(*host, *ticket, &addrs);
-            }
+            Self::Join(host, ticket, places) if is_up(world, *host) => join(world, *host, *ticket, places),
             Self::SeekSeeds(host) if is_up(world, *host) => {
                 world.with(*host, |node, now| node.seek_seeds(now));
             }
-            Self::Tags(host, n) if is_up(world, *host) => {
-                let tags = Tags::new([("n", n.to_string())]).expect("they are short");
-                world.with(*host, |node, now| node.set_tags(now, tags));
-            }
+            Self::Tags(host, n) if is_up(world, *host) => set_tags(world, *host, *n),
             Self::Remove(host, whom, removal) if is_up(world, *host) => {
-                let name = world.hosts[*whom].config.name.clone();
-                // Refused of those that are not known to have failed.
-                let _ = world.with(*host, |node, now| node.remove(now, &name, *removal));
+                remove(world, *host, *whom, *removal);
             }
-            Self::LeaveTogether(hosts) => {
-                for host in hosts.iter().filter(|host| is_up(world, **host)).copied().collect::<Vec<_>>() {
-                    world.leave_and_stop(host);
-                }
-            }
+            Self::LeaveTogether(hosts) => leave_together(world, hosts),
             Self::Attack(attack) => world.attack(attack),
             Self::Mapped(host, nat, binding) => world.map_source(*host, *nat, *binding),
             Self::SecondAddress(host) => world.add_second_address(*host),
@@ -351,11 +336,7 @@ impl Fault {
             Self::Cut(from, to) => drop(world.net.cut.insert((*from, *to))),
             Self::Clog(from, to) => drop(world.net.clogged.insert((*from, *to))),
             Self::Isolate(group) => world.net.isolate(group.iter().copied()),
-            Self::Heal => {
-                world.unclog();
-                world.net.heal();
-                world.open_all();
-            }
+            Self::Heal => heal(world),
             Self::Crash(_)
             | Self::Restart(_)
             | Self::Leave(_)
@@ -365,6 +346,38 @@ impl Fault {
             | Self::Remove(..) => {}
         }
     }
+}
+
+fn keep_state_without_seeds(world: &mut World) {
+    world.keep_state(true);
+    world.hosts.iter_mut().for_each(|host| host.seeds.clear());
+}
+
+fn join(world: &mut World, host: usize, ticket: u64, places: &[Place]) {
+    let addrs: Vec<_> = places.iter().map(|place| place.addr(world, host)).collect();
+    world.join(host, ticket, &addrs);
+}
+
+fn set_tags(world: &mut World, host: usize, n: u8) {
+    let tags = Tags::new([("n", n.to_string())]).expect("they are short");
+    world.with(host, |node, now| node.set_tags(now, tags));
+}
+
+fn remove(world: &mut World, host: usize, whom: usize, removal: Removal) {
+    let name = world.hosts[whom].config.name.clone();
+    // Refused of those that are not known to have failed.
+    let _ = world.with(host, |node, now| node.remove(now, &name, removal));
+}
+
+fn leave_together(world: &mut World, hosts: &[usize]) {
+    let up: Vec<_> = hosts.iter().filter(|host| world.hosts[**host].is_up()).copied().collect();
+    up.into_iter().for_each(|host| world.leave_and_stop(host));
+}
+
+fn heal(world: &mut World) {
+    world.unclog();
+    world.net.heal();
+    world.open_all();
 }
 
 fn filter_udp(world: &mut World, side: Side) {

@@ -3,7 +3,7 @@
 use super::{
     entry::{Input, RecordedBytes, RecordedOutput},
     node::Node,
-    session::{Purpose, Step},
+    session::{Purpose, Session, Step},
     stream::{StreamFailure, StreamId, StreamStep},
     time::Time,
 };
@@ -30,15 +30,7 @@ impl Node {
 
     fn take_step(&mut self, stream: StreamId, buffer: &mut Vec<u8>) -> StreamStep {
         let Some(session) = self.streams.sessions.get(&stream) else { return StreamStep::Close };
-        let token = match (session.token, &session.purpose) {
-            // To be known by, if it is this node itself that is reached.
-            (_, Purpose::Join(_)) if session.step == Step::SendHello => self.join_token(stream),
-            (0, _) => {
-                let gave_one = self.table.find_at(session.peer, |record| record.contact.held != 0);
-                gave_one.map_or(0, |id| self.table.get(id).contact.held)
-            }
-            (token, _) => token,
-        };
+        let token = self.frame_token(stream, session);
         let header = Header { cluster: self.cluster, sender: self.mark, token };
         let mut frame = packet::Writer::new(buffer, header, MAX_FRAME);
         let next = match session.step {
@@ -88,6 +80,19 @@ impl Node {
         frame.finish();
         self.set_step(stream, next);
         StreamStep::Send
+    }
+
+    /// The token that this node shows to the other side.
+    fn frame_token(&self, stream: StreamId, session: &Session) -> u32 {
+        match (session.token, &session.purpose) {
+            // To be known by, if it is this node itself that is reached.
+            (_, Purpose::Join(_)) if session.step == Step::SendHello => self.join_token(stream),
+            (0, _) => {
+                let gave_one = self.table.find_at(session.peer, |record| record.contact.held != 0);
+                gave_one.map_or(0, |id| self.table.get(id).contact.held)
+            }
+            (token, _) => token,
+        }
     }
 
     /// Takes in a frame. Anything but the protocol ends the stream.
