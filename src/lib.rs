@@ -102,6 +102,7 @@ mod address;
 mod blocking;
 #[cfg(feature = "capi")]
 mod capi;
+mod collections;
 mod data;
 mod discovery;
 mod dns;

@@ -182,7 +182,9 @@ fn each_room_uses_only_what_is_below_it_on_the_whiteboard() {
 
 #[test]
 fn the_first_words_of_a_folder_name_its_files() {
-    for folder in ["gossip", "swim", "data", "data/messages", "data/broadcasts", "data/key_values"] {
+    for folder in
+        ["gossip", "swim", "collections", "data", "data/messages", "data/broadcasts", "data/key_values"]
+    {
         let folder = root().join("src").join(folder);
         let text = fs::read_to_string(folder.join("mod.rs")).unwrap();
         let head: String =

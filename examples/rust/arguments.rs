@@ -1,4 +1,5 @@
-//! The arguments of a program that takes no options but `--help`.
+//! The arguments of a program that takes no options but `--help`. Without `lexopt`, since the programs are binaries, which
+//! are built without dev-dependencies.
 
 use std::{env, ops::RangeInclusive, process};
 

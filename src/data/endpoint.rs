@@ -245,7 +245,7 @@ impl Endpoint {
         if let Some(with) = parts.key_values.take_fetch() {
             self.sync.hasten(with);
         }
-        if let Some(owner) = parts.key_values.take_doubted() {
+        if let Some(owner) = parts.key_values.take_to_ask() {
             self.sync.ask(now, &mut self.node, &parts, &owner);
         }
         self.sync.settle(now, &mut self.node, &parts);

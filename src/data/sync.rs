@@ -8,7 +8,7 @@
 //! **Another kind of data joins** by a field in [`Parts`] and one in [`Exchange`] for what a stream holds of it, and
 //! these functions, called where those of `key_values` are: `settled_digest`, which goes into [`DataDigest`], and `digest` for
 //! [`DataHello`]; `begin_turn(exchange, turn, anew)` plans what to say; `say(exchange, packet)` writes as much as fits into a
-//! frame and says whether it was all; `hear_in(…, message)` takes in one section and says whether it was one of its own;
+//! frame and says whether it was all; `on_section(…, message)` takes in one section and says whether it was one of its own;
 //! `end_turn` at the end of the other side's turn; and `is_behind`, by which the opener goes on at once if the other side
 //! could not say all in one exchange.
 //!

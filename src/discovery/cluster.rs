@@ -51,9 +51,6 @@ pub struct Cluster {
 
 /// A started [`Cluster`]. Dropping it stops the cluster and waits for its threads; an error is then only logged.
 ///
-/// [`join`](Self::join) here is that of a thread: it waits for the end. To join a cluster of nodes is
-/// [`GossipDiscovery::join`](crate::GossipDiscovery::join).
-///
 /// # Examples
 ///
 /// ```

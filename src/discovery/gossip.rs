@@ -113,12 +113,9 @@ impl GossipDiscovery {
         self.options.set(&mut self.node.config, key, value)
     }
 
-    /// Joins the cluster of nodes through this seed, as soon as the node is started. A seed is `host:port`, `host` for the
+    /// Has the node join the cluster of this seed once it is started. A seed is `host:port`, `host` for the
     /// port that this node binds, or [something else](GossipConfig::seeds) that leads to addresses. May be called for any
     /// number of seeds. Each is resolved and tried repeatedly, with back-off, for as long as the node runs.
-    ///
-    /// (To wait for threads, as in [`JoinHandle::join`](std::thread::JoinHandle::join), is
-    /// [`ClusterHandle::join`](crate::ClusterHandle::join).)
     #[must_use]
     pub fn join(mut self, seed: impl Into<String>) -> Self {
         self.node.config.seeds.push(seed.into());

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use crossbeam_channel::bounded;
 
-use super::{handle::Gossip, messages::check_topic};
+use super::{handle::Gossip, messages::check_topic, query::percentile};
 use crate::{
     Error,
     data::broadcasts::{FOLD, Outcome, TooMany, Why},
@@ -95,10 +95,10 @@ impl BroadcastReport {
         let Outcome { reached, mut missing, repaired } = outcome;
         let mut times: Vec<_> = reached.iter().map(|(_, took)| *took).collect();
         times.sort_unstable();
-        let at = |percent: usize| times.get((times.len() * percent).div_ceil(100).saturating_sub(1)).copied();
         missing.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         let missing = missing.into_iter().map(|(name, why)| BroadcastMiss { name, why: why.into() });
-        Self { id, reached: times.len(), missing: missing.collect(), repaired, p50: at(50), p99: at(99) }
+        let (p50, p99) = (percentile(&times, 50), percentile(&times, 99));
+        Self { id, reached: times.len(), missing: missing.collect(), repaired, p50, p99 }
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     fmt,
     ops::Deref,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -17,7 +17,7 @@ use parking_lot::RwLock;
 use super::events::{EventLog, Events};
 use crate::{
     Filter,
-    membership::{fanout::Fanout, latest::Latest, sorted::SortedMap},
+    collections::{fanout::Fanout, latest::Latest, listed::Listed, sorted::SortedMap},
     swim::{Event, Member},
 };
 
@@ -26,23 +26,22 @@ use crate::{
 /// The first use as a slice makes a list, in O(n). [`named`](Self::named), [`live`](Self::live),
 /// [`matching`](Self::matching) and [`len`](Self::len) need none.
 #[derive(Clone)]
-pub struct Members(Arc<Frozen>);
+pub struct Members(Arc<Listed<ByName, Box<[Member]>>>);
 
-struct Frozen {
+struct ByName {
     /// The name of the node whose members they are.
     own: Arc<str>,
-    by_name: SortedMap<Arc<str>, Member>,
-    list: OnceLock<Box<[Member]>>,
+    members: SortedMap<Arc<str>, Member>,
 }
 
 impl Members {
     fn of(own: &Arc<str>, by_name: &SortedMap<Arc<str>, Member>) -> Self {
-        Self(Arc::new(Frozen { own: Arc::clone(own), by_name: by_name.clone(), list: OnceLock::new() }))
+        Self(Arc::new(Listed::new(ByName { own: Arc::clone(own), members: by_name.clone() })))
     }
 
     /// The live ones: alive or suspect.
     pub fn live(&self) -> impl Iterator<Item = &Member> {
-        self.0.by_name.iter().map(|(_, member)| member).filter(|member| member.state.is_live())
+        self.0.of.members.iter().map(|(_, member)| member).filter(|member| member.state.is_live())
     }
 
     /// Those that a filter matches, in whichever state: O(n).
@@ -59,21 +58,21 @@ impl Members {
     /// # Ok::<(), syncswim::Error>(())
     /// ```
     pub fn matching<'a>(&'a self, filter: &'a Filter) -> impl Iterator<Item = &'a Member> {
-        let members = self.0.by_name.iter().map(|(_, member)| member);
-        members.filter(|member| filter.matches(member, &self.0.own))
+        let members = self.0.of.members.iter().map(|(_, member)| member);
+        members.filter(|member| filter.matches(member, &self.0.of.own))
     }
 
     /// The one of this name: O(log n).
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&Member> {
-        let place = self.0.by_name.find_by(|known| (**known).cmp(name)).ok()?;
-        Some(self.0.by_name.at(place).1)
+        let place = self.0.of.members.find_by(|known| (**known).cmp(name)).ok()?;
+        Some(self.0.of.members.at(place).1)
     }
 
     /// How many there are: O(1).
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.by_name.len()
+        self.0.of.members.len()
     }
 
     /// Whether there are none.
@@ -87,8 +86,7 @@ impl Deref for Members {
     type Target = [Member];
 
     fn deref(&self) -> &[Member] {
-        let members = || self.0.by_name.iter().map(|(_, member)| member.clone()).collect();
-        self.0.list.get_or_init(members)
+        self.0.list(|by_name| by_name.members.iter().map(|(_, member)| member.clone()).collect())
     }
 }
 

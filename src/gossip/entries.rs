@@ -9,8 +9,8 @@ use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
 
 use crate::{
     blocking,
+    collections::fanout::{Queue, Subscription},
     data::{Endpoint, Entry, OwnerMap, Owners, find},
-    membership::fanout::{Queue, Subscription},
     reader::iterates,
 };
 

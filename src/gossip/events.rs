@@ -6,7 +6,7 @@ use std::{collections::VecDeque, time::Duration};
 use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
 
 use crate::{
-    membership::fanout::{Queue, Subscription},
+    collections::fanout::{Queue, Subscription},
     reader::iterates,
     swim::Event,
 };
@@ -114,7 +114,7 @@ iterates!(Events, Event);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::membership::fanout::Fanout;
+    use crate::collections::fanout::Fanout;
 
     #[test]
     fn after_a_loss_comes_nothing_older() {

@@ -33,13 +33,13 @@ const PRESSED_PART: u32 = 4;
 
 #[derive(Debug)]
 pub(super) struct Inbound {
-    talk: Arc<Conversations>,
+    pub(super) talk: Arc<Conversations>,
     /// For the networks that are allowed, and for timeouts.
     config: Arc<Config>,
     /// The pool in which every stream begins.
-    callers: Workers,
+    pub(super) callers: Workers,
     /// The pool in which exchanges go on.
-    answers: Workers,
+    pub(super) answers: Workers,
     /// The pool in which messages and data go on.
     data: Workers,
     warnings: Throttle,

@@ -7,8 +7,8 @@ use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError, bou
 use super::handle::Gossip;
 use crate::{
     Error, MessageKind, Topics, Unanswered,
+    collections::fanout::Subscription,
     data::messages::{AskKind, Item, MAX_MESSAGE, Mailbox, NewAsk, NotAsked, Settled, TooMany},
-    membership::fanout::Subscription,
     reader::iterates,
     swim::Life,
     wire::data::is_topic,

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Stop,
-    membership::fanout::{Fanout, Subscription},
+    collections::fanout::{Fanout, Subscription},
     swim::JoinResult,
 };
 

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     Error, Filter, Unanswered,
+    collections::fanout::Subscription,
     data::messages::{AskKind, NewAsk, Settled},
-    membership::fanout::Subscription,
     reader::iterates,
     swim::Life,
 };
@@ -233,9 +233,7 @@ impl QueryAnswers {
             Seen { report: seen.report.clone(), took: seen.took.clone() }
         };
         took.sort_unstable();
-        let share =
-            |percent: usize| took.get((took.len() * percent).div_ceil(100).saturating_sub(1)).copied();
-        QueryReport { p50: share(50), p99: share(99), ..report }
+        QueryReport { p50: percentile(&took, 50), p99: percentile(&took, 99), ..report }
     }
 
     /// Reads the rest, and says what came of the query.
@@ -263,6 +261,11 @@ impl QueryAnswers {
 }
 
 iterates!(QueryAnswers, QueryAnswer);
+
+/// Of sorted times the one that so many percent do not exceed.
+pub(super) fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
+    sorted.get((sorted.len() * percent).div_ceil(100).saturating_sub(1)).copied()
+}
 
 impl Drop for QueryAnswers {
     fn drop(&mut self) {

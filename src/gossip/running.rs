@@ -150,8 +150,7 @@ impl Running {
             peers: Arc::new(PeerLog::new(&config.name)),
         });
         let own = (bound, udp.family());
-        let seeds =
-            Arc::new(SeedLookup::new(&node, &publication, &config, own, pools.names.clone(), seeds));
+        let seeds = Arc::new(SeedLookup::new(&node, &publication, &config, own, pools.names.clone(), seeds));
         let running = Self {
             recorder: FlightRecorder::new(Arc::clone(&node), Arc::clone(&talk.counters)),
             node,

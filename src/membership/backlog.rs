@@ -9,10 +9,8 @@ use std::{
     mem,
 };
 
-use super::{
-    change::MembershipChange, fanout::Queue, peers::Peer, set::Transition, snapshot::Snapshot,
-    sources::PeerState,
-};
+use super::{change::MembershipChange, peers::Peer, set::Transition, snapshot::Snapshot, sources::PeerState};
+use crate::collections::fanout::Queue;
 
 /// How much may wait one by one: changes, and names in them.
 #[derive(Clone, Copy)]

@@ -22,15 +22,12 @@
 
 mod backlog;
 mod change;
-pub(crate) mod fanout;
 mod key;
-pub(crate) mod latest;
 mod peers;
 mod serial;
 mod set;
 mod settle;
 mod snapshot;
-pub(crate) mod sorted;
 mod sources;
 mod watch;
 
@@ -41,9 +38,7 @@ use parking_lot::RwLock;
 pub(crate) use self::sources::{Departure, SourceId};
 use self::{
     backlog::{Backlog, Limits},
-    fanout::Fanout,
     key::Key,
-    latest::Latest,
     set::Set,
     sources::Report,
 };
@@ -54,6 +49,7 @@ pub use self::{
     snapshot::Snapshot,
     watch::Watch,
 };
+use crate::collections::{fanout::Fanout, latest::Latest};
 
 /// The set of peers. Clones share it; any thread may read, change and watch it.
 ///

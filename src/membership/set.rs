@@ -3,9 +3,9 @@
 use super::{
     key::Key,
     peers::Peer,
-    sorted::SortedMap,
     sources::{Departure, PeerState, Report, Reports, SourceId},
 };
+use crate::collections::sorted::SortedMap;
 
 /// The peers, by name, with what is reported of each. A copy shares the entries.
 #[derive(Clone, Default)]

@@ -1,15 +1,13 @@
 //! Immutable copies of the set of peers.
 
-use std::{
-    fmt,
-    sync::{Arc, OnceLock},
-};
+use std::{fmt, sync::Arc};
 
 use super::{
     peers::{Peer, write_lists},
     set::{Lists, Set},
     sources::{Departure, PeerState},
 };
+use crate::collections::listed::Listed;
 
 /// An immutable copy of a [`Membership`](crate::Membership), from one moment. Cloning it only counts a reference.
 ///
@@ -32,22 +30,15 @@ use super::{
 /// assert_eq!(snapshot.to_string(), "active b:1; left a:1, c:1; failed c:1");
 /// ```
 #[derive(Clone, Default)]
-pub struct Snapshot(Arc<Frozen>);
-
-/// The set at one moment, and its lists once somebody has asked for them.
-#[derive(Default)]
-struct Frozen {
-    set: Set,
-    lists: OnceLock<Lists>,
-}
+pub struct Snapshot(Arc<Listed<Set, Lists>>);
 
 impl Snapshot {
     pub(crate) fn of(set: &Set) -> Self {
-        Self(Arc::new(Frozen { set: set.clone(), lists: OnceLock::new() }))
+        Self(Arc::new(Listed::new(set.clone())))
     }
 
     fn lists(&self) -> &Lists {
-        self.0.lists.get_or_init(|| self.0.set.lists())
+        self.0.list(Set::lists)
     }
 
     /// All peers: the sorted active ones, then the sorted ones that left.
@@ -59,7 +50,7 @@ impl Snapshot {
     /// The number of active peers, which is the index in [`peers`](Self::peers) of the first one that left.
     #[must_use]
     pub fn active_len(&self) -> usize {
-        self.0.set.active
+        self.0.of.active
     }
 
     /// The active peers, sorted.
@@ -84,25 +75,25 @@ impl Snapshot {
     /// As [`Membership::majority`](crate::Membership::majority), at the moment of this snapshot.
     #[must_use]
     pub fn majority(&self) -> usize {
-        self.0.set.majority()
+        self.0.of.majority()
     }
 
     /// Whether `peer` is active or left. O(log n).
     #[must_use]
     pub fn contains(&self, peer: &str) -> bool {
-        self.0.set.state(peer) != PeerState::Absent
+        self.0.of.state(peer) != PeerState::Absent
     }
 
     /// Whether `peer` is active. O(log n).
     #[must_use]
     pub fn is_active(&self, peer: &str) -> bool {
-        self.0.set.state(peer) == PeerState::Active
+        self.0.of.state(peer) == PeerState::Active
     }
 
     /// Whether `peer` is among the [failed](Self::failed). O(log n).
     #[must_use]
     pub fn is_failed(&self, peer: &str) -> bool {
-        self.0.set.state(peer) == PeerState::Departed(Departure::Failed)
+        self.0.of.state(peer) == PeerState::Departed(Departure::Failed)
     }
 }
 
@@ -145,13 +136,13 @@ mod tests {
         let membership = Membership::new();
         membership.add((0..1_000).map(|peer| format!("{peer:03}")));
         let snapshot = membership.snapshot();
-        let again = snapshot.0.lists.get_or_init(|| {
+        let again = snapshot.0.list(|set| {
             // Were a lock held here, each of these would wait for ever.
             membership.add(["new"]);
             membership.mark_left(["000"]);
             assert_eq!((membership.snapshot().active_len(), membership.majority()), (1_000, 501));
             drop(membership.watch());
-            snapshot.0.set.lists()
+            set.lists()
         });
         assert_eq!(again.peers.len(), 1_000);
         assert!(snapshot.is_active("000") && !snapshot.contains("new"));

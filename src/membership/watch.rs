@@ -7,9 +7,8 @@ use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
 use super::{
     backlog::{Backlog, Waiting},
     change::MembershipChange,
-    fanout::Subscription,
 };
-use crate::reader::iterates;
+use crate::{collections::fanout::Subscription, reader::iterates};
 
 /// A subscription to a [`Membership`](crate::Membership), from [`watch`](crate::Membership::watch). Dropping it cancels it.
 ///

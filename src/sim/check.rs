@@ -139,7 +139,7 @@ pub struct Checker {
     /// Names of hosts that others may be unable to reach where they say they are: those may be declared failed.
     unreachable: HashSet<Arc<str>>,
     /// Names about which somebody lied, or that had two holders.
-    doubtful: HashSet<Arc<str>>,
+    disputed: HashSet<Arc<str>>,
     violation: Option<Violation>,
     pub(super) broadcasts: broadcasts::Rules,
 }
@@ -202,7 +202,7 @@ impl Checker {
 
     /// Somebody told lies about this name: its good-byes need not be its own.
     pub(super) fn lied_about(&mut self, name: &str) {
-        self.doubtful.insert(Arc::from(name));
+        self.disputed.insert(Arc::from(name));
     }
 
     pub(super) fn clock_jumped(&mut self, at: usize, by: Duration) {
@@ -240,7 +240,7 @@ impl Checker {
         let name: Arc<str> = Arc::from(host.config.name.as_str());
         let held = self.views.values().any(|view| view.name == name);
         if held {
-            self.doubtful.insert(Arc::clone(&name));
+            self.disputed.insert(Arc::clone(&name));
         }
         // A second life of the name, or a second holder of it, is disturbance enough.
         if self.truth.insert(Arc::clone(&name), Truth::Up).is_some() {
@@ -295,7 +295,7 @@ impl Checker {
         if view.forgets && matches!(event, Event::Reaped { .. }) {
             view.seen.remove(&member.name);
         }
-        let broken = broken.filter(|rule| *rule != STAYS_AWAY || !self.doubtful.contains(&member.name));
+        let broken = broken.filter(|rule| *rule != STAYS_AWAY || !self.disputed.contains(&member.name));
         if let Some(rule) = broken {
             self.report(rule, format!("host {at}: {event:?}"));
         } else if matches!(event, Event::Failed { .. }) && !self.disturbed {

@@ -80,15 +80,15 @@ impl Node {
         let is_there = known.map_or(by_itself, |id| shown(self.table.get(id)));
         let arrival = Arrival { known, name: claim.name, addr: claim.addr, is_there, by_itself };
         match known {
-            Some(id) if !by_itself && self.knows_better(id) => self.doubt_return(id, claim),
+            Some(id) if !by_itself && self.knows_better(id) => self.ignore_return(id, claim),
             Some(id) if !by_itself && self.answers_elsewhere(id, claim) => {
                 self.ask_whether_it_moved(id, claim)
             }
             _ if !self.make_room(&arrival) => self.metrics.refused_members += 1,
             Some(id) if self.table.get(id).state.is_live() => {
-                let is_doubted = !by_itself && self.doubts_hearsay(id);
+                let checks = !by_itself && self.is_to_be_checked(id);
                 self.renew(id, identity, claim.addr, tags);
-                if is_doubted {
+                if checks {
                     self.table.rings.probe_next(id);
                 }
             }
@@ -123,13 +123,13 @@ impl Node {
 
     /// Whether another member refutes a suspicion for a member that did not answer this node's last probe: it is probed next.
     /// Whoever makes refutations up is found out after the few probes that `knows_better` waits for, not as many rounds.
-    fn doubts_hearsay(&self, id: MemberId) -> bool {
+    fn is_to_be_checked(&self, id: MemberId) -> bool {
         let record = self.table.get(id);
         record.state == MemberState::Suspect && record.contact.missed_last()
     }
 
-    /// Another member says that it is alive. If at another address, it is asked there.
-    fn doubt_return(&mut self, id: MemberId, claim: &Alive<'_>) {
+    /// Another member says that it is alive, which is not believed. If at another address, it is asked there.
+    fn ignore_return(&mut self, id: MemberId, claim: &Alive<'_>) {
         self.metrics.ignored_returns += 1;
         if self.table.get(id).addr != claim.addr {
             self.ask_whether_it_returned(claim);

@@ -27,7 +27,7 @@ use crate::wire::{
 const MAX_ACCUSER_BYTES: usize = 512;
 
 /// Recipients of a round that may be suspected or departed: where most members are, the others must hear too.
-const MAX_DOUBTFUL: usize = 1;
+const MAX_NOT_ALIVE: usize = 1;
 /// The largest sample drawn to find members that are not suspected.
 const MAX_SAMPLE: usize = 64;
 
@@ -94,17 +94,17 @@ impl Node {
         self.set_timer_at(Timer::Gossip, self.pace.earliest);
         let fanout = self.config.gossip_fanout;
         let mut picks = self.sample_for(fanout, met + departed);
-        let (mut told, mut doubtful) = (0, 0);
+        let (mut told, mut not_alive) = (0, 0);
         for pick in picks.drain(..) {
             let id = match pick.checked_sub(met) {
                 None => self.table.rings.met()[pick],
                 Some(pick) => self.lately_departed[pick],
             };
-            let is_doubtful = self.table.get(id).state != MemberState::Alive;
-            if told == fanout || is_doubtful && doubtful == MAX_DOUBTFUL {
+            let is_not_alive = self.table.get(id).state != MemberState::Alive;
+            if told == fanout || is_not_alive && not_alive == MAX_NOT_ALIVE {
                 continue;
             }
-            (told, doubtful) = (told + 1, doubtful + usize::from(is_doubtful));
+            (told, not_alive) = (told + 1, not_alive + usize::from(is_not_alive));
             self.tell_or_challenge(id);
         }
         self.picks = picks;

@@ -31,7 +31,7 @@ pub(super) struct Leave {
     /// Those that sent a Retry, and were told again with the token.
     retold: Vec<Arc<str>>,
     /// Those that sent a Retry by stream, and have yet to send their token to the advertised address.
-    doubting: Vec<Arc<str>>,
+    without_token: Vec<Arc<str>>,
     /// Whether somebody believed it, or there was nobody to tell.
     confirmed: bool,
     /// There was nobody to tell.
@@ -147,7 +147,7 @@ impl Node {
             if token != 0 || came {
                 self.retell(name, addr, sender.by_stream);
             } else if sender.by_stream {
-                self.leave.doubting.push(name);
+                self.leave.without_token.push(name);
             }
             return true;
         }
@@ -177,7 +177,7 @@ impl Node {
         }
         let Record { name, addr, .. } = self.table.get(id);
         let (name, addr) = (Arc::clone(name), *addr);
-        if self.leave.doubting.contains(&name) {
+        if self.leave.without_token.contains(&name) {
             self.retell(name, addr, true);
         }
     }

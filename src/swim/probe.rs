@@ -200,7 +200,7 @@ impl Node {
         // Awareness worsens (Lifeguard §IV-A), but not by a target that never answered, which may be a made-up name, nor by
         // one that is suspected already and expected to be silent.
         if target.contact.met && target.state != MemberState::Suspect {
-            self.doubt_health(&round.relays);
+            self.degrade_health(&round.relays);
         }
         if let Some(id) = self.table.find(&round.target) {
             self.remember_last_sign(id);
@@ -244,18 +244,18 @@ impl Node {
 
     /// A probe failed. If a relay answered in time, this node is well. If none did, awareness worsens by each relay that is
     /// not suspected by now; without relays, by one.
-    fn doubt_health(&mut self, relays: &[Relay]) {
+    fn degrade_health(&mut self, relays: &[Relay]) {
         if self.config.nacks && relays.iter().any(|relay| relay.in_time) {
             return self.health.improve();
         }
         let alive = |record: &Record| record.state == MemberState::Alive;
         let is_alive = |relay: &&Relay| self.table.find_mark(relay.mark, alive).is_some();
-        let doubts = match self.config.nacks && !relays.is_empty() {
+        let by = match self.config.nacks && !relays.is_empty() {
             true => relays.iter().filter(is_alive).count() as u32,
             false => 1,
         };
-        if doubts > 0 {
-            self.health.degrade(doubts, HealthDoubt::Silence, self.now);
+        if by > 0 {
+            self.health.degrade(by, HealthDoubt::Silence, self.now);
             self.on_silent_relays();
         }
     }

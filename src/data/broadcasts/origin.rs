@@ -19,7 +19,7 @@ pub(super) const HOLD: Duration = Duration::from_secs(2);
 pub(super) const MAX_HELD: usize = 256;
 const MAX_HELD_BYTES: usize = 192 << 10;
 /// For how long one that a member knows and cannot give may come from another.
-pub(super) const DOUBT: Duration = Duration::from_secs(15);
+pub(super) const UNGIVEN: Duration = Duration::from_secs(15);
 /// For how long a missing one is left to gossip until it is asked for, and how often it is asked for then.
 const ASK_AFTER: Duration = Duration::from_millis(200);
 const ASK_AGAIN: Duration = Duration::from_millis(500);
@@ -58,7 +58,7 @@ pub(super) struct Heard {
     /// Those that are missing up to this number are lost then.
     lost: Option<(Time, u64)>,
     /// What some members know and could not give. If nobody else gives it until then, it is lost.
-    doubted: Option<(Time, Window)>,
+    ungiven: Option<(Time, Window)>,
 }
 
 impl Heard {
@@ -78,7 +78,7 @@ impl Heard {
             held_bytes: 0,
             ask: None,
             lost: None,
-            doubted: None,
+            ungiven: None,
         }
     }
 
@@ -123,9 +123,9 @@ impl Heard {
     }
 
     /// A member has given all that it can of what it knows. Others may have more: it may have taken over what it knows itself.
-    pub(super) fn doubt(&mut self, now: Time, theirs: &Window) {
-        let (_, doubted) = self.doubted.get_or_insert((now + DOUBT, *theirs));
-        doubted.give_up(theirs);
+    pub(super) fn note_ungiven(&mut self, now: Time, theirs: &Window) {
+        let (_, ungiven) = self.ungiven.get_or_insert((now + UNGIVEN, *theirs));
+        ungiven.give_up(theirs);
     }
 
     /// What a member knows was before this node's time.
@@ -138,9 +138,9 @@ impl Heard {
     pub(super) fn due(&self) -> Option<Time> {
         let held = self.held.values().map(|(since, _)| *since + HOLD).min();
         let asked = self.ask.as_ref().filter(|_| held.is_some()).map(|(at, _)| *at);
-        let (lost, doubted) = (self.lost.map(|(at, _)| at), self.doubted.map(|(at, _)| at));
+        let (lost, ungiven) = (self.lost.map(|(at, _)| at), self.ungiven.map(|(at, _)| at));
         // Options of one another are compared in ways that valgrind takes for reads of what was never written.
-        let times = [held, asked, lost, doubted].map(|at| at.unwrap_or(Time::MAX));
+        let times = [held, asked, lost, ungiven].map(|at| at.unwrap_or(Time::MAX));
         times.into_iter().min().filter(|at| *at < Time::MAX)
     }
 
@@ -157,8 +157,8 @@ impl Heard {
             self.pass_gap(now, out);
             self.settle(out);
         }
-        if let Some((_, theirs)) = self.doubted.filter(|(at, _)| *at <= now) {
-            self.doubted = None;
+        if let Some((_, theirs)) = self.ungiven.filter(|(at, _)| *at <= now) {
+            self.ungiven = None;
             let given_up = self.window.give_up(&theirs);
             self.tell_lost(now, given_up, out);
             self.settle(out);
@@ -210,7 +210,7 @@ impl Heard {
         if self.window.below() >= self.told {
             self.lost = None;
         }
-        self.doubted = self.doubted.filter(|(_, theirs)| self.window.lacks(theirs));
+        self.ungiven = self.ungiven.filter(|(_, theirs)| self.window.lacks(theirs));
     }
 
     /// Tells readers no more than its origin can have sent since it is known here: a number may be forged.
@@ -376,11 +376,11 @@ mod tests {
     fn what_members_cannot_give_and_nobody_does_is_lost_soon() {
         let mut rig = Rig::new();
         assert_eq!(rig.take(BEGIN, [1, 2, 90, 91]), "1 2");
-        rig.heard.doubt(BEGIN, &Window::up_to(50));
-        rig.heard.doubt(BEGIN + HOLD, &Window::up_to(91));
+        rig.heard.note_ungiven(BEGIN, &Window::up_to(50));
+        rig.heard.note_ungiven(BEGIN + HOLD, &Window::up_to(91));
         assert_eq!(rig.expire(BEGIN + HOLD).0, "90+87 91");
         assert_eq!(rig.take(BEGIN + HOLD, [7]), "~7", "another gives it");
-        assert_eq!((rig.heard.due(), rig.expire(BEGIN + DOUBT).0), (Some(BEGIN + DOUBT), "-86".into()));
+        assert_eq!((rig.heard.due(), rig.expire(BEGIN + UNGIVEN).0), (Some(BEGIN + UNGIVEN), "-86".into()));
         assert_eq!((rig.heard.due(), rig.heard.window), (None, Window::up_to(91)));
         rig.heard.take_over(&Window::up_to(1000), &mut rig.out);
         assert_eq!((told(&mut rig.out), rig.take(BEGIN, [1000, 1001])), (String::new(), "1001".into()));

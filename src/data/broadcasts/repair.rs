@@ -184,7 +184,7 @@ impl Broadcasts {
         let is_other = life.name != self.own.name;
         if is_other && ours.lacks(theirs) && is_plausible(theirs.highest(), ours.highest()) {
             let now = self.now;
-            self.update(node, life, 0, |heard, _| heard.doubt(now, theirs));
+            self.update(node, life, 0, |heard, _| heard.note_ungiven(now, theirs));
         }
     }
 

@@ -27,7 +27,7 @@ use super::{
     stamp::Stamps,
 };
 use crate::{
-    membership::sorted::{Place, SortedMap},
+    collections::sorted::{Place, SortedMap},
     swim::{Event, Life, Metrics, Node, Time, transmit_limit},
     wire::{
         data::{KeyValue, MAX_SMALL, MAX_TOPIC, MAX_VALUE, is_topic},
@@ -119,7 +119,7 @@ pub(crate) struct KeyValues {
     /// Whom to fetch a value from that was announced.
     fetch: Option<Life>,
     /// An owner of whose map others claim what is believed from the owner alone.
-    doubted: Option<Life>,
+    to_ask: Option<Life>,
     /// When tombstones are looked at next.
     sweep: Option<Time>,
     counted: Counted,
@@ -151,7 +151,7 @@ impl KeyValues {
             unsettled: None,
             announced: BTreeMap::new(),
             fetch: None,
-            doubted: None,
+            to_ask: None,
             sweep: None,
             counted: Counted::default(),
         }
@@ -220,8 +220,8 @@ impl KeyValues {
     }
 
     /// Whom to ask what there is to claims that are believed from an owner alone.
-    pub(super) fn take_doubted(&mut self) -> Option<Life> {
-        self.doubted.take()
+    pub(super) fn take_to_ask(&mut self) -> Option<Life> {
+        self.to_ask.take()
     }
 
     /// Adds changes to a packet for a member.
@@ -364,7 +364,7 @@ impl KeyValues {
         let known = self.map_of(owner, epoch).map_or(0, |map| map.version);
         let highest = if by_owner { u64::MAX - 1 } else { HIGHEST_VERSION.max(known.saturating_add(AHEAD)) };
         if version > highest && !by_owner {
-            self.doubted = Some(Life { name: self.name_of(owner), epoch });
+            self.to_ask = Some(Life { name: self.name_of(owner), epoch });
         }
         let plausible = 0 < version && version <= highest;
         self.counted.implausible += u64::from(!plausible);

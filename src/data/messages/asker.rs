@@ -22,8 +22,8 @@ use super::{
     status::{Answer, Outcome, Settled, Status, Unanswered},
 };
 use crate::{
+    collections::fanout::{Fanout, Subscription},
     error::EndedBy,
-    membership::fanout::{Fanout, Subscription},
     swim::{Event, Life, Node, NotOpened, StreamId, Time, WayTo},
 };
 

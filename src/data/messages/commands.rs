@@ -9,8 +9,8 @@ use super::{
     answerer::Ready, status::Answer,
 };
 use crate::{
+    collections::fanout::Subscription,
     data::Endpoint,
-    membership::fanout::Subscription,
     swim::{Life, MemberState, Time},
 };
 

@@ -7,7 +7,7 @@ use std::{
 
 use super::status::Status;
 use crate::{
-    membership::fanout::{Fanout, Queue, Subscription},
+    collections::fanout::{Fanout, Queue, Subscription},
     swim::Life,
 };
 

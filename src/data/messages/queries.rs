@@ -10,8 +10,8 @@ use super::{
     status::{Settled, Unanswered},
 };
 use crate::{
+    collections::fanout::Fanout,
     error::EndedBy,
-    membership::fanout::Fanout,
     swim::{Life, Time},
 };
 

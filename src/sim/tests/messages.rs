@@ -10,8 +10,8 @@ use crossbeam_channel::{Receiver, TryRecvError, bounded};
 use super::cluster;
 use crate::{
     EndedBy, Topics, Unanswered,
+    collections::fanout::Subscription,
     data::messages::{AskKind, Mailbox, NewAsk, NotAsked, RequestItem, Settled, Status, TooLate, TooMany},
-    membership::fanout::Subscription,
     sim::{World, addr, forge},
     swim::{Config, Life, MemberState},
     wire::{

@@ -12,11 +12,11 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use super::{Claimed, EPOCH, LONG, NAMES, Said, SaidData, Step, TOPICS, ZEROS, addr, addrs};
 use crate::{
     Topics,
+    collections::fanout::Subscription,
     data::{
         Endpoint,
         messages::{AskKind, Mailbox, NewAsk, Settled, Status},
     },
-    membership::fanout::Subscription,
     sim::forge,
     swim::{
         Config, Event, JoinOrigin, Life, Member, MemberState, Node, Output, Removal, Start, StreamFailure,

@@ -58,11 +58,11 @@ struct Registry<Q> {
 /// `tokens` holds one token exactly while something is queued, so that `select!` can wait for it. (A reader that has taken
 /// the token is about to call `try_recv`, which puts it back if more is queued.)
 struct Mailbox<Q> {
-    inbox: Mutex<Inbox<Q>>,
+    slot: Mutex<Slot<Q>>,
     tokens: Receiver<()>,
 }
 
-struct Inbox<Q> {
+struct Slot<Q> {
     queue: Q,
     /// `None` once closed.
     ready: Option<Sender<()>>,
@@ -83,8 +83,8 @@ impl<Q: Queue> Fanout<Q> {
         let (ready, tokens) = bounded(1);
         let mut registry = self.registry.lock();
         let ready = (!registry.closed).then_some(ready);
-        let mailbox = Arc::new(Mailbox { inbox: Mutex::new(Inbox { queue, ready }), tokens });
-        mailbox.settle(&mailbox.inbox.lock());
+        let mailbox = Arc::new(Mailbox { slot: Mutex::new(Slot { queue, ready }), tokens });
+        mailbox.settle(&mailbox.slot.lock());
         let id = registry.next_id;
         registry.next_id += 1;
         if !registry.closed {
@@ -96,9 +96,9 @@ impl<Q: Queue> Fanout<Q> {
     /// Runs `push` on every mailbox's queue and wakes its reader, in the order of subscription.
     pub(crate) fn publish(&self, mut push: impl FnMut(&mut Q)) {
         for mailbox in self.registry.lock().mailboxes.values() {
-            let mut inbox = mailbox.inbox.lock();
-            push(&mut inbox.queue);
-            mailbox.settle(&inbox);
+            let mut slot = mailbox.slot.lock();
+            push(&mut slot.queue);
+            mailbox.settle(&slot);
         }
     }
 
@@ -109,7 +109,7 @@ impl<Q: Queue> Fanout<Q> {
         let mailboxes = mem::take(&mut registry.mailboxes);
         drop(registry);
         for mailbox in mailboxes.into_values() {
-            mailbox.inbox.lock().ready = None;
+            mailbox.slot.lock().ready = None;
         }
     }
 
@@ -132,9 +132,9 @@ impl<Q: Queue> Drop for Fanout<Q> {
 
 impl<Q: Queue> Mailbox<Q> {
     /// Makes the token agree with the queue. No call here can block, as the channel has room or is left alone.
-    fn settle(&self, inbox: &Inbox<Q>) {
-        match &inbox.ready {
-            Some(ready) if !inbox.queue.is_empty() => drop(ready.try_send(())),
+    fn settle(&self, slot: &Slot<Q>) {
+        match &slot.ready {
+            Some(ready) if !slot.queue.is_empty() => drop(ready.try_send(())),
             _ => drop(self.tokens.try_recv()),
         }
     }
@@ -143,10 +143,10 @@ impl<Q: Queue> Mailbox<Q> {
 impl<Q: Queue> Subscription<Q> {
     /// The next item, if one is queued.
     pub(crate) fn try_recv(&self) -> Result<Q::Item, TryRecvError> {
-        let mut inbox = self.mailbox.inbox.lock();
-        let item = inbox.queue.pop();
-        self.mailbox.settle(&inbox);
-        let nothing = if inbox.ready.is_some() { TryRecvError::Empty } else { TryRecvError::Disconnected };
+        let mut slot = self.mailbox.slot.lock();
+        let item = slot.queue.pop();
+        self.mailbox.settle(&slot);
+        let nothing = if slot.ready.is_some() { TryRecvError::Empty } else { TryRecvError::Disconnected };
         item.ok_or(nothing)
     }
 
@@ -208,7 +208,7 @@ impl<Q: Queue> fmt::Debug for Fanout<Q> {
 
 impl<Q: Queue> fmt::Debug for Subscription<Q> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let open = self.mailbox.inbox.lock().ready.is_some();
+        let open = self.mailbox.slot.lock().ready.is_some();
         f.debug_struct("Subscription").field("id", &self.id).field("open", &open).finish()
     }
 }
