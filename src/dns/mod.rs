@@ -28,10 +28,10 @@ pub(crate) use self::{conf::Conf, lookup::look_up};
 /// What to look up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Query {
-    pub(crate) kind: QueryKind,
-    pub(crate) name: String,
+    kind: QueryKind,
+    name: String,
     /// The port of what is found; it replaces that of SRV records.
-    pub(crate) port: Option<u16>,
+    port: Option<u16>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

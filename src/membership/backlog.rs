@@ -15,8 +15,8 @@ use crate::collections::fanout::Queue;
 /// How much may wait one by one: changes, and names in them.
 #[derive(Clone, Copy)]
 pub(crate) struct Limits {
-    pub(crate) changes: usize,
-    pub(crate) names: usize,
+    changes: usize,
+    names: usize,
 }
 
 /// What waits for one watcher, oldest first.

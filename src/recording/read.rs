@@ -19,10 +19,10 @@ pub struct Recording {
 /// A part of a recording that begins with the node's whole state.
 #[derive(Debug, Clone)]
 pub struct Segment {
-    pub(super) number: u64,
-    pub(super) beginning: Beginning,
+    number: u64,
+    beginning: Beginning,
     /// Whether it follows the segment before without a gap.
-    pub(super) follows: bool,
+    follows: bool,
     pub(super) content: Vec<u8>,
     /// Where each block ends, with the wall clock and the node's time when it was written.
     blocks: Vec<(usize, u64, Time)>,

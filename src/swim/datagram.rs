@@ -11,7 +11,7 @@ use crate::wire::{
 /// What was found in a datagram so far.
 #[derive(Debug, Default)]
 pub(super) struct Heard<'a> {
-    pub(super) ping: Option<Ping<'a>>,
+    ping: Option<Ping<'a>>,
     /// A claim,
     pub(super) told: bool,
     /// which was dropped.

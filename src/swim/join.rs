@@ -58,7 +58,7 @@ pub(super) struct Joins {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Join {
     pub(super) id: JoinId,
-    pub(super) origin: JoinOrigin,
+    origin: JoinOrigin,
     pub(super) waiting: Vec<SocketAddr>,
     pub(super) in_flight: usize,
     pub(super) reached: usize,

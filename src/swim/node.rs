@@ -146,7 +146,7 @@ pub struct Node {
     /// The mark of the member that the last datagram was proven to be from.
     pub(super) heard_from: Option<u32>,
     pub(super) transmits: VecDeque<Transmit>,
-    pub(super) outputs: VecDeque<Output>,
+    outputs: VecDeque<Output>,
     /// Writes down what it is given and what it puts out.
     #[serde(skip)]
     pub(super) recorder: Recorder,

@@ -109,7 +109,7 @@ pub(super) struct Sender {
     /// It is who the header says.
     pub(super) proven: bool,
     /// It was not met before this datagram.
-    pub(super) new: bool,
+    new: bool,
     /// It came in a stream in place of a datagram.
     pub(super) by_stream: bool,
     /// The bytes of its datagram: while it is not proven, what is sent for it has no more. Streams have no such bound, as a

@@ -70,8 +70,8 @@ pub struct World {
     pub checker: Option<Checker>,
     /// Wake-ups come up to this much late, as those of a busy system do. Defaults to zero.
     pub wake_delay: Duration,
-    pub(in crate::sim) ghosts: Ghosts,
-    pub(in crate::sim) paths: Paths,
+    ghosts: Ghosts,
+    paths: Paths,
     /// Further addresses of hosts.
     aliases: HashMap<SocketAddr, usize>,
     /// When the checks next look at the cluster as a whole.
