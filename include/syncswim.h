@@ -22,7 +22,7 @@
  *     }
  *
  * How it works: a configuration describes a gossip node. A cluster has a membership, a sorted set of peers, and
- * discoveries that fill it: a static list, a DNS name, a gossip node. After syncswim_cluster_start they run on
+ * discoveries that fill it: a fixed list, a DNS name, a gossip node. After syncswim_cluster_start they run on
  * threads of their own until syncswim_cluster_stop, and syncswim_cluster_wait waits for the end, as one joins a
  * thread. A snapshot is the set at one moment; a watch delivers the state and then every change.
  *
@@ -539,11 +539,11 @@ void syncswim_config_free(struct syncswim_config *config);
 syncswim_status syncswim_cluster_new(struct syncswim_cluster **out);
 
 /**
- * Adds a static list of peers. Before the start only, like all discoveries.
+ * Adds a fixed list of peers. Before the start only, like all discoveries.
  */
-syncswim_status syncswim_cluster_add_static(const struct syncswim_cluster *cluster,
-                                            const char *const *peers,
-                                            size_t count);
+syncswim_status syncswim_cluster_add_fixed(const struct syncswim_cluster *cluster,
+                                           const char *const *peers,
+                                           size_t count);
 
 /**
  * Adds the addresses behind a DNS name, "host" or "host:port", looked up every `interval_ms` milliseconds;

@@ -512,7 +512,7 @@ mod tests {
             Error::Busy { .. } => "broadcast less often",
             Error::TooLarge { .. } => "choose a shorter one",
             Error::Unanswered { .. } => "ask what it did",
-            Error::Refused { .. } => "its application knows",
+            Error::Refused { .. } => "whether to ask again depends on that reason",
             Error::TooLate => "answer sooner",
             Error::Left | Error::Stopped => "start a new one",
             Error::Timeout { .. } => "look again later, or wait longer",

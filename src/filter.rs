@@ -16,7 +16,7 @@ use crate::{Error, Member, text::Quoted};
 /// | `version=2.*` | [`tag_prefix`](Self::tag_prefix) | whose tag `version` begins with `2.`; `version=*` those that have the tag |
 /// | `@name=a\|b` | [`named`](Self::named) | of these names |
 /// | `@others` | [`others`](Self::others) | all but this node |
-/// | `!role=db`, `!(role=db,zone=a)` | [`not`](Self::not) | that do not meet the condition, or not all of them |
+/// | `!role=db`, `!(role=db,zone=a)` | [`except`](Self::except) | that do not meet the condition, or not all of them |
 ///
 /// A character of `,=|*!@()\` that is part of a key, value or name has a backslash before it, and so has a space at its
 /// beginning or end.

@@ -65,9 +65,9 @@ pub(super) struct Pools {
     pub(super) urgent: Workers,
     /// Our own exchanges, and joins once they are answered.
     pub(super) exchanges: Workers,
-    /// Messages and data, in streams of ours,
+    /// Messages and data, in streams of ours.
     pub(super) data: Workers,
-    /// and of others.
+    /// Messages and data, in streams of others.
     pub(super) data_answers: Workers,
     /// Look-ups of seeds.
     pub(super) names: Workers,

@@ -24,7 +24,7 @@ use crate::{
         seal::{
             TAG,
             clock::Reading,
-            datagram::{Cluster, OVERHEAD, Opener, Refusal, Sealer, is_sealed},
+            datagram::{AssociatedData, OVERHEAD, Opener, Refusal, Sealer, is_sealed},
             exchange::Ephemeral,
             stream::{self, Greeting},
         },
@@ -244,7 +244,7 @@ impl DatagramSeal {
     pub(super) fn new(secrets: &Secrets, name: &str, started: u64) -> Result<Self, Error> {
         let counters = Arc::clone(&secrets.counters);
         let Some(ring) = secrets.ring.clone() else { return Ok(Self { counters, sealing: None }) };
-        let cluster = Cluster::new(&secrets.cluster, secrets.mark);
+        let cluster = AssociatedData::new(&secrets.cluster, secrets.mark);
         let sealer = Sealer::new(random()?, cluster.clone());
         let opener = Opener::new(cluster, started);
         let (name, mark) = (name.to_owned(), hash::member(name));

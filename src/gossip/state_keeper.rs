@@ -33,9 +33,9 @@ use crate::{
     swim::{EarlierLife, Event},
 };
 
-/// Records that are written at once,
+/// Records that are written at once.
 const BATCH: usize = 64;
-/// and how long the first of them waits for more.
+/// How long the first of these records waits for more.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How often the file is looked for, and how long after a failure it is tried again.
 const LOOK: Duration = Duration::from_secs(30);

@@ -19,11 +19,11 @@ pub(crate) struct ModelDisk {
     pub(crate) now: Time,
     inodes: BTreeMap<u64, Inode>,
     last: u64,
-    /// The file, as processes see it,
+    /// The file, as processes see it.
     name: Option<u64>,
-    /// as it is there after a power cut,
+    /// The file, as it is there after a power cut.
     durable: Option<u64>,
-    /// and the one that is not in place yet.
+    /// The file that is not in place yet.
     new: Option<u64>,
     pub(crate) faults: Faults,
 }

@@ -58,9 +58,9 @@ pub struct Host {
     pub(super) wakes_for: Time,
     /// The machine goes down once the leave is done.
     pub(super) stops_when_left: bool,
-    /// What it has between two of its lives,
+    /// What it has between two of its lives.
     pub(in crate::sim) disk: ModelDisk,
-    /// and what its node keeps there.
+    /// What its node keeps on the disk.
     pub(super) state: Option<StateFile<ModelDisk>>,
     /// Since when a record waits to be written.
     pub(super) state_waits: Option<Time>,

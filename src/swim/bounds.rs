@@ -27,9 +27,9 @@ const LAST_INCARNATION: u64 = 1 << 40;
 
 /// Live members at one address: more than one while a process is replaced by one of another name.
 const MAX_AT_ADDR: usize = 4;
-/// Records whose names have the same mark,
+/// Records whose names have the same mark.
 const MAX_OF_MARK: usize = 16;
-/// and such on one host. Of 65,536 names two have one mark, perhaps; an attacker finds one in a minute.
+/// The same on one host. Of 65,536 names two have one mark, perhaps; an attacker finds one in a minute.
 const MAX_OF_MARK_ON_HOST: usize = 2;
 
 /// The epoch that a node begins with. With a clock beyond the bound it is random: two lives must not have one epoch, or

@@ -28,9 +28,9 @@ const MUTE: (u32, u32) = (1, 2);
 const CERTAIN: u32 = 3;
 /// Streams for datagrams at the same time, without the urgent ones.
 const MAX_CARRIED: usize = 16;
-/// Such streams opened in a probe interval;
+/// Such streams opened in a probe interval.
 const MAX_OPENED: u32 = 64;
-/// of these, the ones that other nodes caused, and how many of those at the same time.
+/// Of the streams opened in a probe interval those that other nodes caused, and how many of those at the same time.
 const MAX_PROVOKED: (u32, usize) = (16, 8);
 /// Probe intervals until more members are reported.
 const TELL_AGAIN: u32 = 60;

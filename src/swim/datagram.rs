@@ -12,9 +12,9 @@ use crate::wire::{
 #[derive(Debug, Default)]
 pub(super) struct Heard<'a> {
     ping: Option<Ping<'a>>,
-    /// A claim,
+    /// It had a claim.
     pub(super) told: bool,
-    /// which was dropped.
+    /// A claim was dropped.
     pub(super) dropped: bool,
     /// The sender's claim about itself is older than the table.
     pub(super) outdated: bool,

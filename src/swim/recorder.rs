@@ -19,9 +19,9 @@ use super::{
 
 /// Bytes after which a chunk is handed over.
 const CHUNK: usize = 64 << 10;
-/// A chunk is handed over once it is that old: each wakes a thread, which costs an idle node as much as its entries do;
+/// A chunk is handed over once it is that old: each wakes a thread, which costs an idle node as much as its entries do.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// or that old if it tells of an event: what led to it is to be kept if the process is killed.
+/// The same for a chunk that tells of an event: what led to it is to be kept if the process is killed.
 const PATIENCE_WITH_EVENT: Duration = Duration::from_millis(100);
 /// More than any output takes.
 const MAX_PRODUCT: usize = 8 << 10;

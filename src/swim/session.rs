@@ -60,9 +60,9 @@ pub(super) struct Session {
     pub(super) purpose: Purpose,
     pub(super) peer: SocketAddr,
     pub(super) step: Step,
-    /// The name that the caller, another node, gave,
+    /// The name that the caller, another node, gave.
     pub(super) caller: Arc<str>,
-    /// and whether it has shown that it is who it says.
+    /// Whether the caller has shown that it is who it says.
     pub(super) proven: bool,
     /// It has introduced itself: once is enough.
     pub(super) introduced: bool,

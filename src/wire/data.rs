@@ -149,9 +149,9 @@ pub(crate) struct DataHello {
 pub(crate) struct BroadcastHead<'a> {
     pub(crate) origin: &'a str,
     pub(crate) epoch: u64,
-    /// All up to this number;
+    /// All up to this number are known.
     pub(crate) below: u64,
-    /// and of those above it the ones whose bits are set, the first for `below + 2`. [`WINDOW`] bytes at most.
+    /// Of those above it the ones whose bits are set, the first for `below + 2`. [`WINDOW`] bytes at most.
     pub(crate) above: &'a [u8],
 }
 

@@ -99,9 +99,8 @@ fn take_uses(code: &str) -> (Vec<(Module, String, bool)>, String) {
     while let Some(at) = left.find("use ") {
         let (before, behind) = left.split_at(at);
         let line = before.rsplit('\n').next().unwrap_or_default().trim();
-        if !line.is_empty()
-            && !(line.starts_with("pub") && !line.contains(' ') || line.starts_with("pub(in "))
-        {
+        let is_shown = line.starts_with("pub(in ") || line.starts_with("pub") && !line.contains(' ');
+        if !line.is_empty() && !is_shown {
             rest += before;
             rest += "use ";
             left = &behind[4..];
@@ -111,7 +110,7 @@ fn take_uses(code: &str) -> (Vec<(Module, String, bool)>, String) {
         let (item, behind) = behind.split_once(';').unwrap_or_default();
         let mut found = Vec::new();
         expand(&item[4..], &[], &mut found);
-        uses.extend(found.into_iter().map(|(path, name)| (path, name, line.starts_with("pub"))));
+        uses.extend(found.into_iter().map(|(path, name)| (path, name, is_shown)));
         left = behind;
     }
     (uses, rest + left)

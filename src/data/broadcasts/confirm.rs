@@ -22,10 +22,10 @@ pub(super) const MAX_OPEN: usize = 64;
 const MAX_PENDING: (usize, usize) = (256, 16);
 /// Confirmations are spread over this time at most, so that they do not arrive all at once.
 const SPREAD: Duration = Duration::from_millis(100);
-/// A broadcast is sent directly to those that have not confirmed it at half of the time, and again in steps of this part of it;
+/// A broadcast is sent directly to those that have not confirmed it at half of the time, and again in steps of this part of it.
 const STEPS: u32 = 32;
 const HALF: u32 = STEPS / 2;
-/// then by stream as well.
+/// From this step on by stream as well.
 const BY_STREAM: u32 = STEPS / 4 * 3;
 /// For how long a confirmation waits for a packet, to a member that datagrams do not reach.
 const RIDE: Duration = Duration::from_secs(10);

@@ -43,9 +43,9 @@ pub(crate) struct NewAsk {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// It is being sent, by datagram,
+    /// It is being sent by datagram.
     Asking,
-    /// or by stream, perhaps once it is its turn.
+    /// It is being sent by stream, perhaps once it is its turn.
     Streaming,
     /// The member has it and will answer later.
     Pending,
@@ -62,9 +62,9 @@ pub(super) enum Caller {
 
 #[derive(Debug)]
 pub(super) struct Ask {
-    /// Where it goes,
+    /// Where it goes.
     pub(super) to: Life,
-    /// and which life of that member is meant.
+    /// Which life of that member is meant.
     pub(super) life: u64,
     pub(super) id: AskId,
     pub(super) new: NewAsk,
@@ -74,11 +74,11 @@ pub(super) struct Ask {
     /// When something is to be done about it.
     pub(super) at: Time,
     pub(super) step: Step,
-    /// How often it was tried in this step,
+    /// How often it was tried in this step.
     pub(super) tries: u32,
-    /// how often its member was asked for its token before,
+    /// How often its member was asked for its token before.
     pub(super) token_requests: u32,
-    /// and whether it may have arrived.
+    /// Whether it may have arrived.
     pub(super) sent: bool,
     /// It is one of a query that was just sent.
     pub(super) in_flight: bool,

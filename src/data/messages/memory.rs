@@ -21,18 +21,18 @@ use crate::swim::{Life, Time};
 const MAX_SLOTS: usize = 1 << 17;
 /// When the time of all asks of a sender has been over for so long, none of its datagrams is still under way.
 const IDLE: Duration = Duration::from_secs(60);
-/// How long an answer is kept for a sender that did not get it,
+/// How long an answer is kept for a sender that did not get it.
 const KEEP: Duration = Duration::from_secs(60);
-/// and how many bytes of them all.
+/// Bytes of all answers that are kept.
 const MAX_KEPT_BYTES: usize = 16 << 20;
 
 /// Which ask of a sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AskId {
     pub(crate) slot: u8,
-    /// In which life of the sender,
+    /// In which life of the sender.
     pub(crate) epoch: u64,
-    /// and its number there.
+    /// Its number in that life.
     pub(crate) number: u64,
 }
 

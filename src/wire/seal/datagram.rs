@@ -48,18 +48,18 @@ pub(crate) fn is_sealed(bytes: &[u8]) -> bool {
 pub(crate) struct Sealer {
     session: Session,
     sent: u64,
-    cluster: Cluster,
+    cluster: AssociatedData,
 }
 
 /// Header, recipient and cluster's name: what is not encrypted, but cannot be changed either.
 #[derive(Debug, Clone)]
-pub(crate) struct Cluster {
+pub(crate) struct AssociatedData {
     mark: u32,
     /// Header and recipient of the datagram at hand, then the name.
     context: Vec<u8>,
 }
 
-impl Cluster {
+impl AssociatedData {
     pub(crate) fn new(name: &str, mark: u32) -> Self {
         Self { mark, context: [&[0; BOUND], name.as_bytes()].concat() }
     }
@@ -72,7 +72,7 @@ impl Cluster {
 }
 
 impl Sealer {
-    pub(crate) fn new(session: Session, cluster: Cluster) -> Self {
+    pub(crate) fn new(session: Session, cluster: AssociatedData) -> Self {
         Self { session, sent: 0, cluster }
     }
 
@@ -97,7 +97,7 @@ impl Sealer {
 /// Opens what one node receives.
 #[derive(Debug)]
 pub(crate) struct Opener {
-    cluster: Cluster,
+    cluster: AssociatedData,
     replays: Replays,
     clock: Clock,
     started: u64,
@@ -106,7 +106,7 @@ pub(crate) struct Opener {
 
 impl Opener {
     /// `started`: by this node's clock, in milliseconds since 1970. What was sent until then is refused.
-    pub(crate) fn new(cluster: Cluster, started: u64) -> Self {
+    pub(crate) fn new(cluster: AssociatedData, started: u64) -> Self {
         Self { cluster, replays: Replays::default(), clock: Clock::default(), started, ahead_ms: 0 }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{
     clock::Reading,
-    datagram::{Cluster, Opener, Sealer},
+    datagram::{AssociatedData, Opener, Sealer},
     stream::{self, Greeting},
 };
 use crate::{
@@ -29,7 +29,7 @@ fn damage(bytes: &mut [u8], flips: &[(u16, u8)]) {
 /// If that is not so.
 pub fn sealed(packet: &[u8], flips: &[(u16, u8)], noise: &[u8]) {
     let (key, mark) = (Key::from([7; 32]), hash::cluster(NAME));
-    let (ring, cluster) = (Keyring::new(key.clone()), Cluster::new(NAME, mark));
+    let (ring, cluster) = (Keyring::new(key.clone()), AssociatedData::new(NAME, mark));
     let mut opener = Opener::new(cluster.clone(), NOW - 1);
     let mut genuine = Vec::new();
     Sealer::new([1; 16], cluster).seal(&key, NOW, MEMBER, packet, &mut genuine);

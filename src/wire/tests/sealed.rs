@@ -8,7 +8,7 @@ use crate::{
         hash,
         seal::{
             clock::Reading,
-            datagram::{Cluster, OVERHEAD, Opener, Refusal, Sealer},
+            datagram::{AssociatedData, OVERHEAD, Opener, Refusal, Sealer},
             stream::{Greeting, StreamSeal, asked_key},
         },
     },
@@ -24,8 +24,8 @@ fn key(byte: u8) -> Key {
     Key::from([byte; 32])
 }
 
-fn cluster(name: &str) -> Cluster {
-    Cluster::new(name, hash::cluster(name))
+fn cluster(name: &str) -> AssociatedData {
+    AssociatedData::new(name, hash::cluster(name))
 }
 
 fn sealed(key: &Key, name: &str, time: u64, count: u64) -> Vec<u8> {
@@ -93,7 +93,7 @@ fn another_key_or_cluster_or_time_is_refused() {
     assert_eq!(refusal(sealed(&key(1), "default", NOW + 30_001, 1)), Refusal::Stale(30_001));
     assert_eq!(refusal(vec![2; OVERHEAD - 1]), Refusal::Foreign);
     // The same mark of a cluster of another name: the name itself is bound as well.
-    let mut disguised = Sealer::new([7; 16], Cluster::new("other", hash::cluster("default")));
+    let mut disguised = Sealer::new([7; 16], AssociatedData::new("other", hash::cluster("default")));
     let mut bytes = Vec::new();
     disguised.seal(&key(1), NOW, US, PACKET, &mut bytes);
     assert_eq!(refusal(bytes), Refusal::Forged);
