@@ -111,7 +111,7 @@ fn an_event_is_written_with_its_evidence_and_read_back_it_is_the_same() {
         "suspected": 3,
         "waited": { "secs": 1, "nanos": 5 },
     });
-    let datagrams = json!({ "datagrams": { "peers": ["a"], "count": 1 } });
+    let datagrams = json!({ "datagrams": { "members": ["a"], "count": 1 } });
     let unreachable = json!({ "unreachable": { "addr": "10.0.0.1:7946", "observed": null } });
     let gone = json!({ "address_gone": { "addr": "10.0.0.1:7946" } });
     for value in [
