@@ -93,16 +93,18 @@ impl Node {
                 }
             }
             Some(id) => self.revive(id, identity, claim.addr, tags),
-            None => {
-                let mut record = self.record(claim.name, claim.addr, MemberState::Alive, identity);
-                record.tags = tags;
-                let id = self.table.insert(record, &mut self.rng);
-                self.reconnects.forget(claim.name);
-                self.remember(id, Observation::Joined);
-                self.emit_member(|member| Event::Joined { member }, id);
-                self.spread(id, Urgency::Routine);
-            }
+            None => self.add(claim, identity, tags),
         }
+    }
+
+    fn add(&mut self, claim: &Alive<'_>, identity: Identity, tags: Tags) {
+        let mut record = self.record(claim.name, claim.addr, MemberState::Alive, identity);
+        record.tags = tags;
+        let id = self.table.insert(record, &mut self.rng);
+        self.reconnects.forget(claim.name);
+        self.remember(id, Observation::Joined);
+        self.emit_member(|member| Event::Joined { member }, id);
+        self.spread(id, Urgency::Routine);
     }
 
     /// Whether a claim gives another address or other tags to the identity of a live member: two processes that never

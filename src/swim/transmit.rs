@@ -142,7 +142,6 @@ impl Node {
         // A sender that has shown its token may send from anywhere, but gets updates only at its own address, or in a stream,
         // whose source cannot be forged.
         let at_home = recipient.filter(|id| way == Way::Back || self.table.get(*id).addr == to);
-        let mut told = at_home.filter(|_| most == usize::MAX);
         let contact = recipient.map(|id| self.table.get(id).contact);
         let token = contact.map_or(0, |contact| contact.held);
         let header = Header { cluster: self.cluster, sender: self.mark, token };
@@ -150,55 +149,9 @@ impl Node {
         if way == Way::Stream {
             packet.message(&Carried {});
         }
-        let (empty, mut first) = (packet.len(), None);
+        let empty = packet.len();
         self.upper.recipient = None;
-        match content {
-            Content::Ping { seq, target, behind } => {
-                packet.message(&Ping { seq: *seq, target });
-                // Whoever is to answer with a token may send no more bytes than this ping has.
-                if contact.is_none_or(|contact| !contact.shown || contact.held == 0) {
-                    packet.message(&NewToken { token: self.table.tokens().of(target, to) });
-                }
-                match behind {
-                    Behind::Nothing => told = None,
-                    Behind::Updates(about) => {
-                        self.put_verdict(&mut packet, target);
-                        first = about.as_deref().and_then(|name| self.table.find(name));
-                    }
-                }
-            }
-            Content::Ack { seq, seen } => {
-                packet.message(&Ack { seq: *seq });
-                if *seen {
-                    packet.message(&Seen { addr: to });
-                }
-                told = told.filter(|_| shown != 0);
-                if let Some(id) = recipient.filter(|_| shown != 0) {
-                    let is_live = self.put_digest(&mut packet, id);
-                    // A departed member that pings is told so, and can refute.
-                    first = at_home.filter(|_| !is_live);
-                }
-            }
-            // To a sender that is not proven: no updates.
-            Content::Retry { seq, token } => {
-                packet.message(&Retry { seq: *seq, token: *token });
-                told = None;
-            }
-            Content::Outdated { seq, token } => {
-                packet.message(&Retry { seq: *seq, token: *token });
-                (first, told) = (at_home, None);
-            }
-            Content::Bare { seq, target } => {
-                packet.message(&Ping { seq: *seq, target });
-                told = None;
-            }
-            Content::PingReq { seq, target, window } => {
-                let window_ms = u32::try_from(window.as_millis()).unwrap_or(u32::MAX);
-                packet.message(&PingReq { seq: *seq, target, window_ms });
-            }
-            Content::Nack(seq) => _ = packet.message(&Nack { seq: *seq }),
-            Content::Updates => {}
-        }
+        let (mut first, tells) = self.put_content(&mut packet, transmit, recipient, at_home);
         // The requester does not know that this node left, perhaps since it was stalled until all others had forgotten it.
         let answers = matches!(content, Content::Ack { .. } | Content::Retry { .. });
         if answers && shown != 0 && at_home.is_some() && self.is_leaving() && !self.leave.silent {
@@ -206,10 +159,68 @@ impl Node {
         }
         let first = first
             .or_else(|| contact.filter(|contact| self.introduces(content, *contact)).map(|_| MemberId::SELF));
+        let told = at_home.filter(|_| tells && most == usize::MAX);
         self.add_updates(&mut packet, told, first);
         let worth_sending = packet.len() > empty || self.upper.is_awaited();
         packet.finish();
         worth_sending
+    }
+
+    /// Writes what a datagram is for. Returns whose claim comes behind it first, and whether updates follow.
+    fn put_content(
+        &mut self,
+        packet: &mut packet::Writer<'_>,
+        transmit: &Transmit,
+        recipient: Option<MemberId>,
+        at_home: Option<MemberId>,
+    ) -> (Option<MemberId>, bool) {
+        let Transmit { to, shown, ref content, .. } = *transmit;
+        match content {
+            Content::Ping { seq, target, behind } => {
+                packet.message(&Ping { seq: *seq, target });
+                let contact = recipient.map(|id| self.table.get(id).contact);
+                // Whoever is to answer with a token may send no more bytes than this ping has.
+                if contact.is_none_or(|contact| !contact.shown || contact.held == 0) {
+                    packet.message(&NewToken { token: self.table.tokens().of(target, to) });
+                }
+                let Behind::Updates(about) = behind else { return (None, false) };
+                self.put_verdict(packet, target);
+                (about.as_deref().and_then(|name| self.table.find(name)), true)
+            }
+            Content::Ack { seq, seen } => {
+                packet.message(&Ack { seq: *seq });
+                if *seen {
+                    packet.message(&Seen { addr: to });
+                }
+                let Some(id) = recipient.filter(|_| shown != 0) else { return (None, false) };
+                let is_live = self.put_digest(packet, id);
+                // A departed member that pings is told so, and can refute.
+                (at_home.filter(|_| !is_live), true)
+            }
+            // To a sender that is not proven: no updates.
+            Content::Retry { seq, token } => {
+                packet.message(&Retry { seq: *seq, token: *token });
+                (None, false)
+            }
+            Content::Outdated { seq, token } => {
+                packet.message(&Retry { seq: *seq, token: *token });
+                (at_home, false)
+            }
+            Content::Bare { seq, target } => {
+                packet.message(&Ping { seq: *seq, target });
+                (None, false)
+            }
+            Content::PingReq { seq, target, window } => {
+                let window_ms = u32::try_from(window.as_millis()).unwrap_or(u32::MAX);
+                packet.message(&PingReq { seq: *seq, target, window_ms });
+                (None, true)
+            }
+            Content::Nack(seq) => {
+                packet.message(&Nack { seq: *seq });
+                (None, true)
+            }
+            Content::Updates => (None, true),
+        }
     }
 
     /// Tells a member that it was declared failed, if it is yet to be told.
