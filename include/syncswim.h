@@ -334,7 +334,7 @@ typedef struct syncswim_entry {
 #define SYNCSWIM_ERR_STATE -4
 
 /**
- * A value of the configuration cannot work. The message names the key.
+ * An argument, or a value of the configuration, cannot work. The message names it.
  */
 #define SYNCSWIM_ERR_CONFIG -5
 
@@ -826,13 +826,13 @@ syncswim_status syncswim_cluster_join(const struct syncswim_cluster *cluster,
 syncswim_status syncswim_cluster_leave(const struct syncswim_cluster *cluster);
 
 /**
- * Removes a failed member from the cluster, in the views of all: it counts as left, or with `forget` other than 0 it is
- * not listed any more, and nobody tries to reach it again. A member that lives after all, or is started again, comes
+ * Removes a failed member from the cluster, in the views of all: it counts as left, or with `reap` other than 0 it is
+ * reaped at once: not listed any more, and nobody tries to reach it again. A member that lives after all, or is started again, comes
  * back. SYNCSWIM_ERR_STILL_LIVE if it is live, SYNCSWIM_ERR_UNKNOWN_MEMBER if it is not listed.
  */
 syncswim_status syncswim_cluster_remove(const struct syncswim_cluster *cluster,
                                         const char *name,
-                                        int forget);
+                                        int reap);
 
 /**
  * Reads one of the node's counters and gauges by its name; syncswim_metric_name lists them. Histograms are in
@@ -1036,7 +1036,7 @@ syncswim_status syncswim_cluster_broadcast(const struct syncswim_cluster *cluste
 
 /**
  * The same, and waits until all members that are live now have confirmed it (of more than 256, a sample), for `timeout_ms`
- * milliseconds at most. The report, which the caller frees, says who has not.
+ * milliseconds at most; not for 0. The report, which the caller frees, says who has not.
  */
 syncswim_status syncswim_cluster_broadcast_confirmed(const struct syncswim_cluster *cluster,
                                                      const char *topic,

@@ -26,13 +26,23 @@ pub enum Error {
         source: io::Error,
     },
 
-    /// A configuration field holds a value that cannot work. Nothing was started.
+    /// A configuration cannot work: a field of it, or a text that was given for one. Nothing was started.
     #[error("bad configuration: `{}` {problem}", Brief(.field))]
     #[non_exhaustive]
     Config {
         /// The field's name as in the configuration struct; or the key, or the environment variable, that holds the value.
         field: Cow<'static, str>,
         /// What is wrong with its value, and what it should be.
+        problem: String,
+    },
+
+    /// An argument of a call, or a text that was to be read, is not valid. Nothing was done.
+    #[error("`{}` {problem}", Brief(.what))]
+    #[non_exhaustive]
+    Invalid {
+        /// The argument, or what the text was to be.
+        what: Cow<'static, str>,
+        /// What is wrong with it, and what it should be.
         problem: String,
     },
 
@@ -293,6 +303,18 @@ impl Error {
         Self::Config { field: field.into(), problem: problem.into() }
     }
 
+    pub(crate) fn invalid(what: impl Into<Cow<'static, str>>, problem: impl Into<String>) -> Self {
+        Self::Invalid { what: what.into(), problem: problem.into() }
+    }
+
+    /// That of an argument or a text, if it was given for a field of a configuration.
+    pub(crate) fn in_field(self, field: impl Into<Cow<'static, str>>) -> Self {
+        match self {
+            Self::Invalid { problem, .. } => Self::config(field, problem),
+            other => other,
+        }
+    }
+
     /// Of a failed [`send`](crate::Gossip::send) or [`request`](crate::Gossip::request): whether the other member may have
     /// acted all the same. If not, it may be repeated safely.
     #[must_use]
@@ -330,7 +352,7 @@ impl Error {
 }
 
 /// What ended the wait for an answer that did not come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EndedBy {
     /// The time was over. The member is live, as far as this node knows.
@@ -341,8 +363,8 @@ pub enum EndedBy {
     Restart,
     /// The member left.
     Leave,
-    /// The member no longer knows what became of it.
-    Forgotten,
+    /// The member keeps no record any more of what became of it.
+    Expired,
 }
 
 impl EndedBy {
@@ -351,7 +373,7 @@ impl EndedBy {
         match self {
             Self::Timeout => "check the network between the two nodes, or wait longer",
             Self::Failure | Self::Leave => "wait until it is back, or choose another member",
-            Self::Restart | Self::Forgotten => "repeat it",
+            Self::Restart | Self::Expired => "repeat it",
         }
     }
 }
@@ -364,7 +386,7 @@ impl fmt::Display for EndedBy {
             Self::Failure => "it failed",
             Self::Restart => "it was restarted",
             Self::Leave => "it left",
-            Self::Forgotten => "it has forgotten",
+            Self::Expired => "its record of it has expired",
         })
     }
 }
@@ -489,6 +511,8 @@ mod tests {
             Error::Bind { .. } => "choose an address of this host and a free port",
             // Whoever makes one says what to do: here, those of `by_the_library`.
             Error::Config { .. } => "must have 1 to 128 bytes",
+            // The same holds here.
+            Error::Invalid { .. } => "it must be accept, send or require",
             Error::Resolve { .. } => "check the spelling and the resolver, or give an address",
             Error::Key { .. } => "openssl rand -hex 32",
             Error::Join { .. } => "check that a node of this cluster listens there",
@@ -530,6 +554,8 @@ mod tests {
             cluster.start().unwrap_err(),
             #[cfg(feature = "encryption")]
             "0102".parse::<crate::Key>().unwrap_err(),
+            #[cfg(feature = "encryption")]
+            "yes".parse::<crate::Encryption>().unwrap_err(),
         ]
     }
 

@@ -6,7 +6,7 @@ use crate::{Error, Member, text::Quoted};
 
 /// Which members are meant: those that meet all of its conditions. It looks at names and tags alone, not at the state.
 ///
-/// Its text form is for command lines and configurations: conditions with commas between them, as `role=db,zone=a|b,!name`.
+/// Its text form is for command lines and configurations: conditions with commas between them, as `role=db,zone=a|b,!@name=db-7`.
 ///
 /// | text | as made by | members |
 /// | --- | --- | --- |
@@ -24,9 +24,9 @@ use crate::{Error, Member, text::Quoted};
 /// ```
 /// use syncswim::Filter;
 ///
-/// let filter = Filter::tag("role", "db").and(Filter::tag_any("zone", ["a", "b"])).except(Filter::named(["db-7"])).others();
-/// assert_eq!(filter.to_string(), "role=db,zone=a|b,!@name=db-7,@others");
-/// assert_eq!(filter.to_string().parse::<Filter>()?, filter);
+/// let filter = Filter::tag("role", "db").and(Filter::tag_any("zone", ["a", "b"])).except(Filter::named(["db-7"]));
+/// assert_eq!("role=db,zone=a|b,!@name=db-7".parse::<Filter>()?, filter);
+/// assert_eq!(filter.others().to_string(), "role=db,zone=a|b,!@name=db-7,@others");
 /// # Ok::<(), syncswim::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -180,9 +180,9 @@ impl FromStr for Filter {
 
     /// # Errors
     ///
-    /// [`Error::Config`] if the text is no filter.
+    /// [`Error::Invalid`] if the text is no filter.
     fn from_str(text: &str) -> Result<Self, Error> {
-        let problem = |problem: String| Error::config("filter", format!("{problem}, in {}", Quoted(text)));
+        let problem = |problem: String| Error::invalid("filter", format!("{problem}, in {}", Quoted(text)));
         let mut reader = Reader { tokens: tokens(text).map_err(problem)?.into_iter().peekable(), depth: 0 };
         reader.filter(None).map_err(problem)
     }

@@ -56,7 +56,8 @@ impl FromStr for IpNetwork {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let bad = |problem: String| Error::config("allow", format!("has {}, which {problem}", Quoted(text)));
+        let bad =
+            |problem: String| Error::invalid("network", format!("has {}, which {problem}", Quoted(text)));
         let no_network = || bad("is no network; write one as 10.0.0.0/8 or fd00::/8".into());
         let (addr, prefix) = text.split_once('/').map_or((text, None), |(addr, prefix)| (addr, Some(prefix)));
         let addr: IpAddr = addr.parse().map_err(|_| no_network())?;
@@ -179,7 +180,7 @@ mod tests {
             "x/8",
         ] {
             let error = bad.parse::<IpNetwork>().expect_err(bad).to_string();
-            assert!(error.contains(&format!("{bad:?}")) && error.contains("`allow`"), "{error}");
+            assert!(error.contains(&format!("{bad:?}")) && error.contains("`network`"), "{error}");
         }
     }
 }

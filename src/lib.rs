@@ -88,7 +88,9 @@
 //! - `dns-client`: the prefixes `dns+` and `dnssrv+` of seeds and of [`DnsDiscovery`]: a small DNS client that knows SRV records
 //!   and times to live, and does not keep a stop waiting. Off by default.
 //! - `interfaces`: [`bind` and `advertise`](GossipConfig::bind) take names of network interfaces. Off by default.
-//! - `sim`: the simulator, [`sim`](https://docs.rs/syncswim/latest/syncswim/sim/). Off by default.
+//! - `sim`: the simulator, [`sim`](https://docs.rs/syncswim/latest/syncswim/sim/), and what reads recordings,
+//!   [`recording`](https://docs.rs/syncswim/latest/syncswim/recording/). Off by default. **What it adds is outside semantic
+//!   versioning:** it may change in any version.
 //! - `capi`: the C interface, with `include/syncswim.h` as its manual. Off by default.
 //!
 //! # After a fork
@@ -133,7 +135,7 @@ mod wire;
 pub use crossbeam_channel;
 #[doc(no_inline)]
 pub use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
-pub use data::{Entry, MessageKind, Topics, Unanswered};
+pub use data::{Entry, MessageKind, QueryProblem, Topics};
 pub use discovery::{
     Cluster, ClusterHandle, Discovery, DnsDiscovery, GossipDiscovery, GossipHandle, NoDiscovery, PeerName,
     Resolver, SystemResolver,
@@ -144,9 +146,10 @@ pub use dns::fuzz_dns_answer;
 pub use error::{BoxError, EndedBy, Error, JoinProblem};
 pub use filter::Filter;
 pub use gossip::{
-    BroadcastId, BroadcastMiss, BroadcastReport, DEFAULT_PORT, Entries, EntriesOf, EntryChange, EntryWatch,
-    Events, Gossip, GossipBuilder, GossipConfig, HostPort, Inbox, MemberLife, Members, Message, NearMember,
-    Query, QueryAnswer, QueryAnswers, QueryMiss, QueryReport, Reply, Request, Requests, Unconfirmed,
+    Answer, BroadcastId, BroadcastMiss, BroadcastReport, DEFAULT_PORT, Entries, EntriesOf, EntryChange,
+    EntryWatch, Events, Gossip, GossipBuilder, GossipConfig, HostPort, Inbox, InboxItem, MemberLife, Members,
+    Message, NearMember, Query, QueryAnswer, QueryAnswers, QueryMiss, QueryReport, Request, Requests,
+    Unconfirmed,
 };
 #[cfg(feature = "encryption")]
 pub use gossip::{KeyStep, RotateOptions, RotateProblem, RotatedNode, Rotation};
@@ -162,9 +165,9 @@ pub use membership::{Membership, MembershipChange, Peer, Peers, Settle, Snapshot
 pub use state_file::fuzz_state_file;
 pub use stop::Stop;
 pub use swim::{
-    Accuser, Clocks, Event, Explanation, HealthDoubt, Histogram, Identity, Member, MemberState, Metric,
-    MetricKind, MetricUnit, MetricValue, Metrics, Observation, Origin, ProbeStats, ReachProblem, Removal,
-    Rtt, Standing, Status, Time, Verdict, WrongClock,
+    Accuser, Clocks, Doubt, Event, Explanation, HealthDoubt, Histogram, Identity, Member, MemberState,
+    Metric, MetricKind, MetricLabel, MetricUnit, MetricValue, Metrics, Observation, Observed, Origin,
+    ProbeStats, ReachProblem, Removal, Rtt, Standing, Status, Time, Verdict, WrongClock,
 };
 pub use wire::Tags;
 #[cfg(all(fuzzing, feature = "encryption"))]

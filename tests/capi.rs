@@ -273,7 +273,7 @@ with syncswim.Node("a", bind="127.0.0.1:0") as node:
     node.remove("b")
     while node.members()[1].removed_by != "a":
         time.sleep(0.01)
-    node.remove("b", forget=True)
+    node.remove("b", reap=True)
     while len(node.members()) == 2:
         time.sleep(0.01)
 "#;

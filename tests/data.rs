@@ -20,7 +20,7 @@ use support::{
     cluster::{cluster, config, join},
     in_time,
 };
-use syncswim::{EntryChange, Error, Gossip, MessageKind, Unconfirmed};
+use syncswim::{EntryChange, Error, Gossip, InboxItem, Message, MessageKind, Unconfirmed};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -161,7 +161,7 @@ fn bursts_come_once_and_in_order(sealed: bool) {
     for inbox in &inboxes {
         let mut next = [1, 1];
         for _ in 0..200 {
-            let message = inbox.recv_timeout(LONG).unwrap();
+            let message = inbox.recv_timeout(LONG).unwrap().into_message().expect("nothing is lost");
             let at = usize::from(*message.from.name == *"b");
             assert!(
                 matches!(message.kind, MessageKind::Broadcast { seq, gap: 0, late: false, .. } if seq == next[at]),
@@ -176,7 +176,7 @@ fn bursts_come_once_and_in_order(sealed: bool) {
     let report = nodes[0].broadcast_confirmed("t", b"x", 10 * SECOND).unwrap();
     assert_eq!((report.reached, report.missing.len()), (4, 0), "{report}");
     for inbox in &inboxes {
-        let message = inbox.recv_timeout(LONG).unwrap();
+        let message = inbox.recv_timeout(LONG).unwrap().into_message().expect("nothing is lost");
         assert!(matches!(message.kind, MessageKind::Broadcast { seq: 101, gap: 0, late: false, .. }));
         assert!(inbox.try_recv().is_err(), "each once");
     }
@@ -201,10 +201,12 @@ fn a_node_in_a_process_of_its_own() {
     let tell = |line: String| writeln!(std::io::stdout(), "\n{line}").unwrap();
     node.set("mine", "1").unwrap();
     tell("ready".into());
-    for message in &inbox {
-        match message.kind {
-            MessageKind::Broadcast { seq, .. } => tell(format!("{} {seq}", message.from.name)),
-            kind => tell(format!("{kind:?}")),
+    for item in &inbox {
+        match item {
+            InboxItem::Message(Message { from, kind: MessageKind::Broadcast { seq, .. }, .. }) => {
+                tell(format!("{} {seq}", from.name));
+            }
+            item => tell(format!("{item:?}")),
         }
     }
 }

@@ -127,8 +127,8 @@ fn forged_claims(cluster: &Cluster, random: &mut Rng) {
         }
     }
     let counted =
-        |metrics: Metrics| metrics.dropped_unverified + metrics.dropped_unsealed + metrics.dropped_malformed;
-    await_that("all of them are dropped", || counted(cluster.metrics()) >= counted(before) + sent);
+        |metrics: &Metrics| metrics.dropped_unverified + metrics.dropped_unsealed + metrics.dropped_malformed;
+    await_that("all of them are dropped", || counted(&cluster.metrics()) >= counted(&before) + sent);
     for node in &cluster.nodes {
         let victim = node.local();
         let Identity { epoch, incarnation, .. } = victim.identity;
@@ -150,8 +150,8 @@ fn forged_answers(cluster: &Cluster, random: &mut Rng) {
     }
     // The token without a ping is none, and is not counted.
     let strays = answers.len() as u64 * 5 / 6;
-    let counted = |metrics: Metrics| metrics.dropped_stray_answers + metrics.dropped_unsealed;
-    await_that("all of them are dropped", || counted(cluster.metrics()) >= counted(before) + strays);
+    let counted = |metrics: &Metrics| metrics.dropped_stray_answers + metrics.dropped_unsealed;
+    await_that("all of them are dropped", || counted(&cluster.metrics()) >= counted(&before) + strays);
     cluster.is_unharmed("forged answers");
 }
 

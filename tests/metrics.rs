@@ -12,7 +12,7 @@ use std::{
 
 use proptest::prelude::*;
 use support::await_that;
-use syncswim::{Gossip, GossipConfig, MetricKind, MetricUnit, Metrics};
+use syncswim::{Gossip, GossipConfig, MetricKind, MetricLabel, MetricUnit, Metrics};
 
 /// A sample: its labels, sorted, and its value.
 type Sample = (BTreeMap<String, String>, f64);
@@ -183,7 +183,7 @@ fn names_kinds_and_units_fit_the_conventions() {
         };
         assert!(unit, "{metric:?}");
         assert!(metric.help.ends_with('.') && !metric.help.contains(['\n', '[']), "{metric:?}");
-        assert!(metric.label.is_none_or(|(name, _)| is_name(name, "")));
+        assert!(metric.label.as_ref().is_none_or(|label| is_name(label.name, "")));
         assert_eq!(metric.value.number().is_none(), metric.kind == MetricKind::Histogram);
         // The metrics of a family follow each other, have one help and one kind, and differ in their labels.
         let of_family = families.entry(metric.family).or_insert_with(|| {
@@ -191,7 +191,7 @@ fn names_kinds_and_units_fit_the_conventions() {
             (metric.help, metric.kind, BTreeSet::new())
         });
         assert_eq!((last, of_family.0, of_family.1), (metric.family, metric.help, metric.kind));
-        assert!(of_family.2.insert(metric.label), "{metric:?}");
+        assert!(of_family.2.insert(metric.label.clone().map(|label| label.value)), "{metric:?}");
     }
 }
 
@@ -199,7 +199,8 @@ fn names_kinds_and_units_fit_the_conventions() {
 fn the_text_says_what_the_metrics_are() {
     let metrics = measured();
     let families = parse(&metrics.prometheus_text(&[("node", "b"), ("zone", "1")]).unwrap());
-    let labels = |own: Option<(&str, &str)>| -> BTreeMap<String, String> {
+    let labels = |own: &Option<MetricLabel>| -> BTreeMap<String, String> {
+        let own = own.iter().map(|own| (own.name, own.value));
         let all = [("node", "b"), ("zone", "1")].into_iter().chain(own);
         all.map(|(name, value)| (name.into(), value.into())).collect()
     };
@@ -207,7 +208,7 @@ fn the_text_says_what_the_metrics_are() {
         let family = &families[metric.family];
         assert_eq!((&*family.help, &*family.kind), (metric.help, &*metric.kind.to_string()));
         if let Some(value) = metric.value.number() {
-            let line = (metric.family.to_owned(), (labels(metric.label), value as f64));
+            let line = (metric.family.to_owned(), (labels(&metric.label), value as f64));
             assert!(family.samples.contains(&line), "{line:?} is not in {family:?}");
         }
     }
@@ -316,7 +317,8 @@ fn the_table_in_the_documentation_is_what_the_metrics_are() {
         "| in `Metrics`, C and Python | in Prometheus | kind | unit | meaning |\n|---|---|---|---|---|\n"
             .to_owned();
     for metric in Metrics::default().iter() {
-        let label = metric.label.map_or(String::new(), |(name, value)| format!("{{{name}=\"{value}\"}}"));
+        let label =
+            metric.label.map_or(String::new(), |label| format!("{{{}=\"{}\"}}", label.name, label.value));
         let (name, family, kind, unit, help) =
             (metric.name, metric.family, metric.kind, metric.unit, metric.help);
         table += &format!("| `{name}` | `{family}{label}` | {kind} | {unit} | {help} |\n");

@@ -97,10 +97,7 @@ fn what_cannot_be_recorded_is_said() {
     let report = error.report();
     assert!(report.contains("missing/a.rec") && report.contains("No such file"), "{report}");
     let error = node.record(folder.file("a.rec"), 1000).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "bad configuration: `record_limit` is 1000 bytes; it must be at least 1048576"
-    );
+    assert_eq!(error.to_string(), "`limit` is 1000 bytes; it must be at least 1048576");
     let mut config = config("b", None);
     config.record = Some(nowhere);
     assert!(matches!(Gossip::start(config), Err(Error::Recording { .. })));

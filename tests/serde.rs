@@ -3,6 +3,7 @@
 use serde_json::{from_value, json, to_value};
 use syncswim::{
     Event, IpNetwork, Member, MemberState, Membership, MembershipChange, Metrics, Peers, Snapshot, Tags,
+    swim::Config,
 };
 
 fn some() -> Membership {
@@ -132,4 +133,27 @@ fn an_event_is_written_with_its_evidence_and_read_back_it_is_the_same() {
         let bytes = postcard::to_stdvec(&event).unwrap();
         assert_eq!(postcard::from_bytes::<Event>(&bytes).unwrap(), event);
     }
+}
+
+#[test]
+fn a_configuration_of_another_version_can_be_read_and_what_it_lacks_is_that_of_a_lan() {
+    let read = from_value::<Config>(json!({ "name": "a", "verifiers": 3, "not_known_here": 1 })).unwrap();
+    assert_eq!((read.verifiers, read.max_datagram), (3, Config::lan("a").max_datagram));
+    assert!(read.validate().is_ok());
+    let unnamed = from_value::<Config>(json!({})).unwrap();
+    assert!(unnamed.validate().unwrap_err().to_string().contains("`name`"));
+}
+
+/// What a recording writes beside them, as the state of a node, nobody else can read or write.
+#[test]
+fn only_data_has_serde_and_no_part_of_the_core() {
+    let list = include_str!("../docs/public-api.txt");
+    for line in list.lines().filter(|line| line.starts_with("impl") && line.contains("serde")) {
+        let (_, of) = line.split_once(" for ").unwrap();
+        let core = ["Node", "Output", "Start", "Destination", "StreamId", "StreamKind", "StreamFailure"];
+        let core = core.into_iter().chain(["StreamStep", "JoinOrigin", "EarlierLife", "Input"]);
+        let found = core.into_iter().find(|name| of.split("::").last() == Some(*name));
+        assert_eq!(found, None, "{line}");
+    }
+    assert!(list.contains("Serialize for syncswim::Member\n"));
 }

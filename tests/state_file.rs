@@ -19,7 +19,7 @@ use std::{
 
 use fastrand::Rng;
 use support::{LONG, await_that, folder::Folder};
-use syncswim::{Error, Gossip, GossipConfig, MemberState, MessageKind};
+use syncswim::{Error, Gossip, GossipConfig, MemberState};
 
 fn config(name: &str, file: &Path) -> GossipConfig {
     GossipConfig::local(name).bind("127.0.0.1:0").state_file(file)
@@ -58,9 +58,8 @@ fn a_node_in_a_process_of_its_own() {
     let (_, events) = node.follow();
     let inbox = node.inbox("t").unwrap();
     thread::spawn(move || {
-        for message in &inbox {
-            let MessageKind::Broadcast { seq, .. } = message.kind else { continue };
-            writeln!(std::io::stdout(), "\ngot {seq}").unwrap();
+        for id in inbox.filter_map(|item| item.into_message()?.broadcast_id()) {
+            writeln!(std::io::stdout(), "\ngot {}", id.seq).unwrap();
         }
     });
     let tell = |live: usize| writeln!(std::io::stdout(), "\nlive {live}").unwrap();

@@ -250,6 +250,7 @@ fn talk(
             StreamStep::Send => listener.handle_frame(now, heard_as, buffer),
             StreamStep::Receive => return (sent, false),
             StreamStep::Close => return (sent, true),
+            other => panic!("{other:?}"),
         }
         sent = true;
     }

@@ -285,9 +285,9 @@ class Node:
         finally:
             _lib.syncswim_entry_watch_free(watch)
 
-    def remove(self, name, forget=False):
+    def remove(self, name, reap=False):
         """Removes a failed member for all: it counts as left, or is not listed any more."""
-        _lib.syncswim_cluster_remove(self._cluster, name.encode(), forget)
+        _lib.syncswim_cluster_remove(self._cluster, name.encode(), reap)
 
     def metric(self, name):
         """One of the node's counters."""

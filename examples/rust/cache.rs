@@ -4,7 +4,7 @@
 mod arguments;
 use std::{collections::HashMap, error::Error, io, process::ExitCode, sync::*, thread, time::Duration};
 
-use syncswim::{Gossip, GossipConfig, Inbox, MessageKind, RecvTimeoutError};
+use syncswim::{Gossip, GossipConfig, Inbox, InboxItem, RecvTimeoutError};
 
 const USAGE: &str =
     "A cache that all nodes of a cluster invalidate together. Reads `get KEY` and `drop KEY`, until its input ends.
@@ -28,14 +28,14 @@ fn follow(node: &Gossip, inbox: &Inbox, cache: &Cache) {
     };
     loop {
         match inbox.recv_timeout(Duration::from_secs(1)) {
-            Ok(message) => match message.kind {
-                MessageKind::Broadcast { seq, .. } => {
-                    cache.lock().unwrap().remove(&text(&message.payload));
-                    println!("drops {}", text(&message.payload));
-                    heard.insert(message.from.name.to_string(), format!("{}.{seq}", message.from.epoch));
-                }
-                _ => flush(&message.from.name),
-            },
+            Ok(InboxItem::Message(message)) => {
+                let Some(id) = message.broadcast_id() else { continue };
+                cache.lock().unwrap().remove(&text(&message.payload));
+                println!("drops {}", text(&message.payload));
+                heard.insert(message.from.name.to_string(), id.to_string());
+            }
+            Ok(InboxItem::Lost { from, .. }) => flush(from.map_or("many".into(), |from| from.name).as_ref()),
+            Ok(_) => {}
             Err(RecvTimeoutError::Timeout) => {
                 let entries = node.entries();
                 let entries = entries.with_key("dropped").map(|(of, entry)| (of.into(), text(&entry.value)));

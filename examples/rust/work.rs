@@ -44,8 +44,8 @@ fn count(node: &Gossip, limit: u64) -> Result<(), Box<dyn Error>> {
     let mut counts = vec![None; names.len()];
     for answered in &mut answers {
         let part = names.iter().position(|name| **name == *answered.member.name);
-        if let (Some(part), Ok(reply)) = (part, answered.result) {
-            counts[part] = Some(String::from_utf8_lossy(&reply.payload).parse()?);
+        if let (Some(part), Ok(answer)) = (part, answered.result) {
+            counts[part] = Some(String::from_utf8_lossy(&answer.payload).parse()?);
         }
     }
     let or_own =

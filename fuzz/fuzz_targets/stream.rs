@@ -27,6 +27,7 @@ fn hear(speaker: rig::Speaker, frames: &[&[u8]]) {
                 node.handle_frame(rig::BEGIN, stream, &rig::packet(speaker, sections));
                 rig::drain(&mut node);
             }
+            other => panic!("{other:?}"),
         }
     }
     rig::check(&node);

@@ -80,7 +80,7 @@ pub unsafe extern "C" fn syncswim_cluster_broadcast(
 }
 
 /// The same, and waits until all members that are live now have confirmed it (of more than 256, a sample), for `timeout_ms`
-/// milliseconds at most. The report, which the caller frees, says who has not.
+/// milliseconds at most; not for 0. The report, which the caller frees, says who has not.
 ///
 /// # Safety
 /// As for syncswim_cluster_broadcast; `out` must be NULL or writable.

@@ -206,7 +206,7 @@ pub unsafe extern "C" fn syncswim_cluster_rtt(
         let known = with_gossip(cluster, |node| node.members().named(name).map(|_| node.rtt(name)))?;
         let rtt = known.ok_or_else(|| Error::UnknownMember { name: name.into() })?;
         let whole = |number: u128| u64::try_from(number).unwrap_or(u64::MAX);
-        micros.put(rtt.map_or(0, |rtt| whole(rtt.time.as_micros())));
+        micros.put(rtt.as_ref().map_or(0, |rtt| whole(rtt.time.as_micros())));
         age_ms.put(rtt.map_or(u64::MAX, |rtt| whole(rtt.age.as_millis())));
         Ok(SYNCSWIM_OK)
     })
@@ -345,8 +345,8 @@ pub extern "C" fn syncswim_cluster_leave(cluster: *const syncswim_cluster) -> sy
     })
 }
 
-/// Removes a failed member from the cluster, in the views of all: it counts as left, or with `forget` other than 0 it is
-/// not listed any more, and nobody tries to reach it again. A member that lives after all, or is started again, comes
+/// Removes a failed member from the cluster, in the views of all: it counts as left, or with `reap` other than 0 it is
+/// reaped at once: not listed any more, and nobody tries to reach it again. A member that lives after all, or is started again, comes
 /// back. SYNCSWIM_ERR_STILL_LIVE if it is live, SYNCSWIM_ERR_UNKNOWN_MEMBER if it is not listed.
 ///
 /// # Safety
@@ -355,12 +355,12 @@ pub extern "C" fn syncswim_cluster_leave(cluster: *const syncswim_cluster) -> sy
 pub unsafe extern "C" fn syncswim_cluster_remove(
     cluster: *const syncswim_cluster,
     name: *const c_char,
-    forget: c_int,
+    reap: c_int,
 ) -> syncswim_status {
     status(|| {
         // SAFETY: as the caller of this function promises.
         let name = unsafe { text(name, "name")? };
-        let removal = if forget == 0 { Removal::Leave } else { Removal::Forget };
+        let removal = if reap == 0 { Removal::Leave } else { Removal::Reap };
         with_gossip(cluster, |node| node.remove(name, removal))??;
         Ok(SYNCSWIM_OK)
     })

@@ -19,8 +19,8 @@ use super::{
     },
 };
 use crate::{
-    Filter, Inbox, MemberLife, Message, MessageKind, Query, QueryAnswer, QueryAnswers, Reply, Request,
-    Requests, Topics, Unanswered,
+    Answer, Filter, Inbox, InboxItem, MemberLife, Message, MessageKind, Query, QueryAnswer, QueryAnswers,
+    QueryProblem, Request, Requests, Topics,
 };
 
 /// Something that a member said: a message, a request, or an answer. Any thread may read it, several at a time.
@@ -78,13 +78,17 @@ impl Object {
         Self { from, epoch, topic: c_text(topic), payload, status: SYNCSWIM_OK, lost: 0, seq: 0, request }
     }
 
-    fn of_message(Message { from, topic, payload, kind, .. }: Message) -> Self {
-        let (lost, seq) = match kind {
-            MessageKind::Sent => (0, 0),
-            MessageKind::Broadcast { seq, .. } => (0, seq),
-            MessageKind::Lost { count, .. } => (count, 0),
-        };
-        Self { lost, seq, ..Self::new(&from, &topic, payload) }
+    fn of_item(item: InboxItem) -> Self {
+        match item {
+            InboxItem::Message(Message { from, topic, payload, kind, .. }) => {
+                let seq = if let MessageKind::Broadcast { seq, .. } = kind { seq } else { 0 };
+                Self { seq, ..Self::new(&from, &topic, payload) }
+            }
+            InboxItem::Lost { from, count } => {
+                let from = from.unwrap_or(MemberLife { name: "".into(), epoch: 0 });
+                Self { lost: count, ..Self::new(&from, "", Payload::default()) }
+            }
+        }
     }
 
     fn of_request(request: Request) -> Self {
@@ -92,16 +96,16 @@ impl Object {
         Self { request: Mutex::new(Some(request)), ..object }
     }
 
-    fn of_reply(Reply { from, payload, .. }: Reply) -> Self {
+    fn of_request_answer(Answer { from, payload, .. }: Answer) -> Self {
         Self::new(&from, "", payload)
     }
 
     fn of_answer(QueryAnswer { member, result, .. }: QueryAnswer) -> Self {
         match result {
-            Ok(reply) => Self::of_reply(reply),
+            Ok(answer) => Self::of_request_answer(answer),
             Err(why) => {
                 let reason = match &why {
-                    Unanswered::Refused { reason, .. } => reason.clone(),
+                    QueryProblem::Refused { reason, .. } => reason.clone(),
                     why => why.to_string(),
                 };
                 let reason = reason.as_bytes();
@@ -111,14 +115,14 @@ impl Object {
     }
 }
 
-fn status_of(why: &Unanswered) -> syncswim_status {
+fn status_of(why: &QueryProblem) -> syncswim_status {
     match why {
-        Unanswered::Refused { .. } | Unanswered::Dropped => SYNCSWIM_ERR_REFUSED,
-        Unanswered::NoReader => SYNCSWIM_ERR_NO_READER,
-        Unanswered::Busy => SYNCSWIM_ERR_BUSY,
-        Unanswered::TooLarge => SYNCSWIM_ERR_TOO_LARGE,
-        Unanswered::Silent { .. } => SYNCSWIM_ERR_UNANSWERED,
-        Unanswered::NotReached { .. } => SYNCSWIM_ERR_NOT_REACHED,
+        QueryProblem::Refused { .. } | QueryProblem::Dropped => SYNCSWIM_ERR_REFUSED,
+        QueryProblem::NoReader => SYNCSWIM_ERR_NO_READER,
+        QueryProblem::Busy => SYNCSWIM_ERR_BUSY,
+        QueryProblem::TooLarge => SYNCSWIM_ERR_TOO_LARGE,
+        QueryProblem::Silent { .. } => SYNCSWIM_ERR_UNANSWERED,
+        QueryProblem::NotReached { .. } => SYNCSWIM_ERR_NOT_REACHED,
     }
 }
 
@@ -182,8 +186,8 @@ pub unsafe extern "C" fn syncswim_cluster_request(
         // SAFETY: the same.
         let (payload, out) = unsafe { (bytes(payload, length, "payload")?, Out::new(out, "out")?) };
         let limit = super::limit(timeout_ms);
-        let reply = with_gossip(cluster, |node| node.request(member, topic, payload, limit))??;
-        out.put(MESSAGES.insert(Object::of_reply(reply)));
+        let answer = with_gossip(cluster, |node| node.request(member, topic, payload, limit))??;
+        out.put(MESSAGES.insert(Object::of_request_answer(answer)));
         Ok(SYNCSWIM_OK)
     })
 }
@@ -224,7 +228,7 @@ pub unsafe extern "C" fn syncswim_inbox_next(
         // SAFETY: as the caller of this function promises.
         let out = unsafe { Out::new(out, "out")? };
         let inbox = INBOXES.get(inbox)?;
-        put(inbox.recv_timeout(super::limit(timeout_ms)).map(Object::of_message), out)
+        put(inbox.recv_timeout(super::limit(timeout_ms)).map(Object::of_item), out)
     })
 }
 

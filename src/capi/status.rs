@@ -30,7 +30,7 @@ pub const SYNCSWIM_ERR_TEXT: syncswim_status = -2;
 pub const SYNCSWIM_ERR_HANDLE: syncswim_status = -3;
 /// The call comes at the wrong time: before the start, after it, or after the end.
 pub const SYNCSWIM_ERR_STATE: syncswim_status = -4;
-/// A value of the configuration cannot work. The message names the key.
+/// An argument, or a value of the configuration, cannot work. The message names it.
 pub const SYNCSWIM_ERR_CONFIG: syncswim_status = -5;
 /// The address cannot be bound: it is taken, or not of this host.
 pub const SYNCSWIM_ERR_BIND: syncswim_status = -6;
@@ -93,7 +93,9 @@ impl From<Error> for Failure {
 fn status_of(error: &Error) -> syncswim_status {
     match error {
         Error::Bind { .. } => SYNCSWIM_ERR_BIND,
-        Error::Config { .. } | Error::TagsTooLarge { .. } | Error::Key { .. } => SYNCSWIM_ERR_CONFIG,
+        Error::Config { .. } | Error::Invalid { .. } | Error::TagsTooLarge { .. } | Error::Key { .. } => {
+            SYNCSWIM_ERR_CONFIG
+        }
         Error::Resolve { .. } => SYNCSWIM_ERR_RESOLVE,
         Error::Join { .. } | Error::AddressUnreachable { .. } => SYNCSWIM_ERR_JOIN,
         Error::NameTaken { .. } => SYNCSWIM_ERR_NAME_TAKEN,

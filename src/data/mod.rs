@@ -17,4 +17,4 @@ mod sync;
 pub(crate) use endpoint::Endpoint;
 pub use key_values::Entry;
 pub(crate) use key_values::{MAX_KEYS, MAX_MAP, NotSet, OwnerMap, Owners, Part, find};
-pub use messages::{MessageKind, Topics, Unanswered};
+pub use messages::{MessageKind, QueryProblem, Topics};

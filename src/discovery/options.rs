@@ -1,7 +1,10 @@
 //! What a `GossipDiscovery` adds to the configuration of its node, and how all of it is set by text.
 
 use super::PeerName;
-use crate::{Error, GossipConfig, gossip::parse_value};
+use crate::{
+    Error, GossipConfig,
+    gossip::{parse_text, parse_value},
+};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
@@ -25,7 +28,7 @@ impl Options {
             "attempts" => {
                 self.attempts = Some(parse_value("attempts", value)?).filter(|attempts| *attempts > 0);
             }
-            "peer_name" => self.peer_name = value.parse()?,
+            "peer_name" => self.peer_name = parse_text("peer_name", value)?,
             "leave_on_stop" => self.leave_on_stop = parse_value("leave_on_stop", value)?,
             _ => node.set(key, value)?,
         }

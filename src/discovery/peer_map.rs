@@ -59,7 +59,7 @@ impl FromStr for PeerName {
 
     /// # Errors
     ///
-    /// [`Error::Config`] if the text is none of `address`, `name` and `tag:KEY`.
+    /// [`Error::Invalid`] if the text is none of `address`, `name` and `tag:KEY`.
     fn from_str(text: &str) -> Result<Self, Error> {
         match (text, text.strip_prefix("tag:")) {
             ("address", _) => Ok(Self::Address),
@@ -67,7 +67,7 @@ impl FromStr for PeerName {
             (_, Some(key)) if !key.is_empty() => Ok(Self::Tag(key.into())),
             _ => {
                 let problem = format!("is {}; it must be address, name or tag:KEY", Quoted(text));
-                Err(Error::config("peer_name", problem))
+                Err(Error::invalid("peer_name", problem))
             }
         }
     }

@@ -25,17 +25,17 @@ impl Gossip {
     ///
     /// It is a verdict, and no ban. A member that lives after all refutes it as soon as it hears of it; one that is started
     /// again joins as ever. What is kept of it until [`forget_after`](crate::swim::Config::forget_after) keeps old news from
-    /// listing it again. The [majority](crate::Membership::majority) counts who has left, so [`Removal::Forget`] makes it
+    /// listing it again. The [majority](crate::Membership::majority) counts who has left, so [`Removal::Reap`] makes it
     /// smaller. If each half of a partitioned cluster removes the other, they find each other again only through their seeds.
     ///
     /// In a [`Membership`](crate::Membership) the peer is in `left` after [`Removal::Leave`], and failed no longer; it is
-    /// removed from there after [`Removal::Forget`], and in any case once the member is reaped.
+    /// removed from there after [`Removal::Reap`], and in any case once the member is reaped.
     ///
     /// ```
     /// use syncswim::{Error, Gossip, GossipConfig, Removal};
     ///
     /// let node = Gossip::start(GossipConfig::local("a").bind("127.0.0.1:0"))?;
-    /// let refused = node.remove("b", Removal::Forget);
+    /// let refused = node.remove("b", Removal::Reap);
     /// assert!(matches!(refused, Err(Error::UnknownMember { .. })));
     /// # Ok::<(), syncswim::Error>(())
     /// ```

@@ -4,29 +4,16 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use crossbeam_channel::bounded;
 
-use super::{handle::Gossip, messages::check_topic, query::percentile};
+use super::{
+    handle::Gossip,
+    messages::{BroadcastId, MemberLife, check_time, check_topic},
+    query::percentile,
+};
 use crate::{
     Error,
     data::broadcasts::{FOLD, Outcome, TooMany, Why},
     wire::data::MAX_SMALL,
 };
-
-/// Which broadcast: the life of its origin, and a number that the origin counts from 1 in each life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub struct BroadcastId {
-    /// The origin's epoch: the start of its life, in milliseconds since 1970.
-    pub epoch: u64,
-    /// The number.
-    pub seq: u64,
-}
-
-/// As `epoch.seq`.
-impl fmt::Display for BroadcastId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.epoch, self.seq)
-    }
-}
 
 /// Who has got a [confirmed broadcast](Gossip::broadcast_confirmed).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,13 +118,13 @@ impl Gossip {
     /// b.join([a.local().addr.to_string()])?;
     /// let inbox = b.inbox("cache")?;
     /// a.broadcast("cache", b"user:17")?;
-    /// let message = inbox.recv().expect("the node runs");
+    /// let message = inbox.recv().expect("the node runs").into_message().expect("nothing is lost");
     /// assert_eq!((&*message.from.name, &*message.payload), ("a", &b"user:17"[..]));
     /// # Ok::<(), syncswim::Error>(())
     /// ```
     ///
     /// # Errors
-    /// Nothing was sent: [`Error::Busy`] if that is too many, [`Error::TooLarge`], [`Error::Config`] if `topic` has not 1 to 64
+    /// Nothing was sent: [`Error::Busy`] if that is too many, [`Error::TooLarge`], [`Error::Invalid`] if `topic` has not 1 to 64
     /// bytes or disturbs a line (control characters, line separators, changes of direction); [`Error::Left`],
     /// [`Error::Stopped`] or [`Error::Panicked`] if this node has left or ended.
     pub fn broadcast(&self, topic: &str, payload: &[u8]) -> Result<BroadcastId, Error> {
@@ -172,7 +159,8 @@ impl Gossip {
     /// ```
     ///
     /// # Errors
-    /// As `broadcast`: nothing was sent; [`Error::Busy`] also if 64 such calls are under way. If the node ends during the call,
+    /// As `broadcast`: nothing was sent; [`Error::Invalid`] also if the limit is 0, and [`Error::Busy`] if 64 such calls are under
+    /// way. If the node ends during the call,
     /// [`Error::Stopped`] or [`Error::Panicked`]: members may have got it.
     pub fn broadcast_confirmed(
         &self,
@@ -181,10 +169,11 @@ impl Gossip {
         limit: Duration,
     ) -> Result<BroadcastReport, Error> {
         self.check_broadcast(topic, payload)?;
+        check_time("limit", limit)?;
         let (caller, outcome) = bounded(1);
         let sent = self.running.node.call(|endpoint, now| {
             let seq = endpoint.broadcast_confirmed(now, topic, payload, limit, caller)?;
-            Ok(BroadcastId { epoch: endpoint.node.own_life().epoch, seq })
+            Ok(BroadcastId { from: MemberLife::of(endpoint.node.own_life()), seq })
         });
         let id = sent.map_err(too_many)?;
         self.running.node.wake();
@@ -196,7 +185,7 @@ impl Gossip {
         self.check_broadcast(topic, payload)?;
         let sent = self.running.node.call(|endpoint, now| {
             let seq = endpoint.broadcast(now, topic, payload, flags)?;
-            Ok(BroadcastId { epoch: endpoint.node.own_life().epoch, seq })
+            Ok(BroadcastId { from: MemberLife::of(endpoint.node.own_life()), seq })
         });
         self.running.node.wake();
         sent.map_err(too_many)
@@ -228,17 +217,17 @@ mod tests {
 
     #[test]
     fn a_report_says_who_is_missing_and_how_long_it_took() {
-        let id = BroadcastId { epoch: 5, seq: 7 };
+        let id = BroadcastId { from: MemberLife { name: "a".into(), epoch: 5 }, seq: 7 };
         let millis = Duration::from_millis;
         let outcome = Outcome {
             reached: (1..=100).rev().map(|n| (n.to_string().into(), millis(n))).collect(),
             missing: vec![("z".into(), Why::Left), ("b\n".into(), Why::Silent)],
             repaired: 3,
         };
-        let report = BroadcastReport::of(id, outcome);
+        let report = BroadcastReport::of(id.clone(), outcome);
         assert_eq!((report.p50, report.p99, report.repaired), (Some(millis(50)), Some(millis(99)), 3));
         assert_eq!(report.to_string(), r"100 reached, 2 missing: b\n (silent), z (left)");
         let nobody = BroadcastReport::of(id, Outcome::default());
-        assert_eq!((nobody.p50, nobody.p99, nobody.id.to_string()), (None, None, "5.7".into()));
+        assert_eq!((nobody.p50, nobody.p99, nobody.id.to_string()), (None, None, "a.5.7".into()));
     }
 }

@@ -179,12 +179,12 @@ impl ClockThread {
                 self.outbound.begin(Outgoing { stream, addr, timeout }, kind);
             }
             Output::ResolveSeeds => self.seeds.begin_round(),
-            Output::JoinDone(ticket, result) => self.publication.join_done(ticket, result),
-            Output::SeedsTried(result) => {
+            Output::JoinDone { ticket, result } => self.publication.join_done(ticket, result),
+            Output::SeedsTried { result } => {
                 self.seeds.report_round(&result);
                 self.publication.seeds_tried(result);
             }
-            Output::RejoinTried(result) => {
+            Output::RejoinTried { result } => {
                 self.seeds.report_rejoin(&result);
                 // Whoever has found its cluster does not give up for want of seeds. Attempts are counted where these are tried.
                 if result.is_ok() {

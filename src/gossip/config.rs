@@ -255,13 +255,14 @@ impl GossipConfig {
             return error("max_datagram", format!("must be at least {least} bytes where packets are sealed"));
         }
         if self.record.is_some() {
-            check_limit(self.record_limit)?;
+            check_limit(self.record_limit).map_err(|error| error.in_field("record_limit"))?;
         }
         if self.state_file.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
             return error("state_file", "is empty; give it a path, or leave it out".into());
         }
         self.check_key()?;
-        self.seeds.iter().try_for_each(|seed| seed::check("seeds", seed))
+        let seeds = self.seeds.iter().try_for_each(|seed| seed::check("seeds", seed));
+        seeds.map_err(|error| error.in_field("seeds"))
     }
 
     /// Who asks for encryption and gives no key would send all in clear.

@@ -1,7 +1,7 @@
 //! The configuration of a node from text: one table of keys, for [`GossipConfig::set`], for the [environment](super::environment),
 //! and for the C interface.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, str::FromStr, time::Duration};
 
 use super::{config::GossipConfig, host_port::HostPort, seed};
 #[cfg(feature = "encryption")]
@@ -121,7 +121,7 @@ impl GossipConfig {
     /// [`Error::TagsTooLarge`]. The configuration is as it was then.
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), Error> {
         if let Some(tag) = key.strip_prefix("tag.") {
-            self.tags = self.tags.with(tag, value)?;
+            self.tags = self.tags.with(tag, value).map_err(|error| error.in_field("tags"))?;
             return Ok(());
         }
         let entry = KEYS.iter().find(|entry| entry.key == key).ok_or_else(|| unknown(key))?;
@@ -140,13 +140,13 @@ impl GossipConfig {
 }
 
 fn add_seed(config: &mut GossipConfig, key: &'static str, text: &str) -> Result<(), Error> {
-    seed::check(key, text)?;
+    seed::check(key, text).map_err(|error| error.in_field(key))?;
     config.seeds.push(text.into());
     Ok(())
 }
 
-fn allow(config: &mut GossipConfig, _: &'static str, text: &str) -> Result<(), Error> {
-    let network: Option<IpNetwork> = if text.is_empty() { None } else { Some(text.parse()?) };
+fn allow(config: &mut GossipConfig, key: &'static str, text: &str) -> Result<(), Error> {
+    let network: Option<IpNetwork> = if text.is_empty() { None } else { Some(parse_text(key, text)?) };
     config.swim.allow.get_or_insert_default().extend(network);
     Ok(())
 }
@@ -171,8 +171,8 @@ fn add_key(config: &mut GossipConfig, _: &'static str, text: &str) -> Result<(),
 }
 
 #[cfg(feature = "encryption")]
-fn set_encryption(config: &mut GossipConfig, _: &'static str, text: &str) -> Result<(), Error> {
-    let encryption = text.parse()?;
+fn set_encryption(config: &mut GossipConfig, key: &'static str, text: &str) -> Result<(), Error> {
+    let encryption = parse_text(key, text)?;
     config.encryption = Some(encryption);
     if let Some(ring) = &mut config.keyring {
         *ring = ring.detached();
@@ -224,6 +224,11 @@ impl Value for usize {
 /// The value of a key that holds a number or a boolean.
 pub(crate) fn parse_value<T: Value>(key: &'static str, text: &str) -> Result<T, Error> {
     T::parse(text).ok_or_else(|| wrong(key, text, T::ACCEPTED))
+}
+
+/// The value of a key that holds what a type of ours says of its text.
+pub(crate) fn parse_text<T: FromStr<Err = Error>>(key: &'static str, text: &str) -> Result<T, Error> {
+    text.parse().map_err(|error: Error| error.in_field(key))
 }
 
 fn parse_millis(key: &'static str, text: &str) -> Result<Duration, Error> {

@@ -112,7 +112,7 @@ impl Variables {
                     list(value).into_iter().try_for_each(|value| config.set(key, value))
                 }
                 _ if KEYS.iter().any(|entry| entry.key == key) => config.set(key, value),
-                _ => Err(Error::config("", self.unknown(variable, more))),
+                _ => Err(Error::config(key.to_owned(), self.unknown(variable, more))),
             };
             set.map_err(|error| {
                 let problem = match error {

@@ -78,7 +78,7 @@ fn asked(name: &str, error: &io::Error) -> Error {
 }
 
 fn problem(problem: String) -> Error {
-    Error::config("sockets", format!("cannot be used: {problem}"))
+    Error::invalid("sockets", format!("cannot be used: {problem}"))
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ impl Gossip {
     /// beyond that those of the earliest join are dropped. After a failure they are not kept.
     ///
     /// # Errors
-    /// [`Error::Config`] if there is no seed, if a text is no seed, or if `allow` or the address family of `bind` excludes all
+    /// [`Error::Invalid`] if there is no seed, if a text is no seed, or if `allow` or the address family of `bind` excludes all
     /// of them; [`Error::Resolve`] if no seed has an address; [`Error::NameTaken`] if a live node has this node's name;
     /// [`Error::Join`] if no seed was reached; [`Error::AddressUnreachable`] if members answered but none reaches this node;
     /// [`Error::Left`] after [`leave`](Self::leave); [`Error::Stopped`] if the node has ended, [`Error::Panicked`] if a panic ended it.
@@ -291,7 +291,7 @@ impl Gossip {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Recording`] if the file cannot be written, [`Error::Config`] if the limit is too small, [`Error::Spawn`] if
+    /// [`Error::Recording`] if the file cannot be written, [`Error::Invalid`] if the limit is too small, [`Error::Spawn`] if
     /// there is no thread for it, [`Error::Stopped`] or [`Error::Panicked`] if the node has ended.
     pub fn record(&self, path: impl AsRef<Path>, limit: u64) -> Result<(), Error> {
         self.running.check_running()?;
@@ -436,7 +436,7 @@ impl GossipBuilder {
     /// Binds the sockets, unless they were handed over, and starts the threads, as [`Gossip::start`] does.
     ///
     /// # Errors
-    /// As [`Gossip::start`]; [`Error::Config`] names the field `sockets` if those that were handed over cannot be used. They
+    /// As [`Gossip::start`]; [`Error::Invalid`] names `sockets` if those that were handed over cannot be used. They
     /// are closed then.
     pub fn start(mut self) -> Result<Gossip, Error> {
         self.start_once()
@@ -457,7 +457,7 @@ impl fmt::Debug for Gossip {
 fn check_seeds(seeds: &[String]) -> Result<(), Error> {
     if seeds.is_empty() {
         let problem = "has nobody to join; give host:port of at least one node";
-        return Err(Error::config("seeds", problem));
+        return Err(Error::invalid("seeds", problem));
     }
     seeds.iter().try_for_each(|seed| seed::check("seeds", seed))
 }

@@ -34,7 +34,7 @@ impl Gossip {
     /// # Errors
     /// Whatever it is, nothing was changed. [`Error::TooLarge`] if the key is longer than 64 bytes, the value longer than 15,360,
     /// there are 256 keys already, or all keys and values take more than 64 KiB; [`Error::Busy`] at more than 10 changes a
-    /// second, 64 at once; [`Error::Config`] if the key is empty or disturbs a line (control characters, line separators,
+    /// second, 64 at once; [`Error::Invalid`] if the key is empty or disturbs a line (control characters, line separators,
     /// changes of direction); [`Error::Left`] after [`leave`](Self::leave); [`Error::Stopped`] or [`Error::Panicked`] if the node has ended.
     pub fn set(&self, key: &str, value: impl AsRef<[u8]>) -> Result<u64, Error> {
         self.change(key, Some(value.as_ref())).map(Option::unwrap_or_default)
@@ -53,7 +53,7 @@ impl Gossip {
         let result = self.running.node.call(|endpoint, now| endpoint.set(now, key, value));
         self.running.node.wake();
         result.map_err(|problem| match problem {
-            NotSet::BadKey => Error::config(KEY, "must have 1 to 64 bytes and no control characters"),
+            NotSet::BadKey => Error::invalid(KEY, "must have 1 to 64 bytes and no control characters"),
             NotSet::TooLarge(what, size) => {
                 let (of, limit, remedy) = match what {
                     Part::Key => ("bytes of a key", MAX_TOPIC, "choose a shorter one"),

@@ -6,9 +6,9 @@ use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError, bou
 
 use super::handle::Gossip;
 use crate::{
-    Error, MessageKind, Topics, Unanswered,
+    Error, MessageKind, QueryProblem, Topics,
     collections::fanout::Subscription,
-    data::messages::{AskKind, Item, MAX_MESSAGE, Mailbox, NewAsk, NotAsked, Settled, TooMany},
+    data::messages::{AskKind, Item, MAX_MESSAGE, Mailbox, NewAsk, NotAsked, Settled, TooMany, Unread},
     reader::iterates,
     swim::Life,
     wire::data::is_topic,
@@ -37,6 +37,23 @@ impl fmt::Display for MemberLife {
     }
 }
 
+/// Which broadcast, among all of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub struct BroadcastId {
+    /// Who sent it.
+    pub from: MemberLife,
+    /// Its number, which the sender counts from 1 in each of its lives.
+    pub seq: u64,
+}
+
+/// As `name.epoch.seq`.
+impl fmt::Display for BroadcastId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.from, self.from.epoch, self.seq)
+    }
+}
+
 /// A message that a member sent or broadcast.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -51,10 +68,58 @@ pub struct Message {
     pub kind: MessageKind,
 }
 
+impl Message {
+    /// Which [broadcast](Gossip::broadcast) it is, if it is one: the same at every member, and to its sender.
+    #[must_use]
+    pub fn broadcast_id(&self) -> Option<BroadcastId> {
+        match self.kind {
+            MessageKind::Broadcast { seq, .. } => Some(BroadcastId { from: self.from.clone(), seq }),
+            MessageKind::Sent => None,
+        }
+    }
+}
+
+/// What an [`Inbox`] yields.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InboxItem {
+    /// A message.
+    Message(Message),
+    /// Messages and broadcasts are lost for this inbox: it was full, or broadcasts did not come and will not. What depends on
+    /// them is to be looked at anew. Of broadcasts that did not come only an inbox is told that gets broadcasts.
+    #[non_exhaustive]
+    Lost {
+        /// Of whom. What is lost of more than 256 members at a time is told together, as `None`.
+        from: Option<MemberLife>,
+        /// How many, of whichever topics.
+        count: u64,
+    },
+}
+
+impl InboxItem {
+    /// The message, if it is one.
+    #[must_use]
+    pub fn into_message(self) -> Option<Message> {
+        match self {
+            Self::Message(message) => Some(message),
+            Self::Lost { .. } => None,
+        }
+    }
+
+    fn of(unread: Unread) -> Self {
+        match unread {
+            Unread::Message(Item { from, topic, payload, kind, .. }) => {
+                Self::Message(Message { from: MemberLife::of(from), topic, payload, kind })
+            }
+            Unread::Lost { from, count } => Self::Lost { from: from.map(MemberLife::of), count },
+        }
+    }
+}
+
 /// The answer to a [request](Gossip::request).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Reply {
+pub struct Answer {
     /// Who answered.
     pub from: MemberLife,
     /// What it said.
@@ -81,14 +146,14 @@ impl Gossip {
     /// b.join([a.local().addr.to_string()])?;
     /// let inbox = b.inbox("jobs")?;
     /// a.send("b", "jobs", b"sweep the floor")?;
-    /// let message = inbox.recv().expect("the node runs");
+    /// let message = inbox.recv().expect("the node runs").into_message().expect("nothing is lost");
     /// assert_eq!((&*message.from.name, &*message.payload), ("a", &b"sweep the floor"[..]));
     /// # Ok::<(), syncswim::Error>(())
     /// ```
     ///
     /// # Errors
     /// [`Error::UnknownMember`], [`Error::NotLive`], [`Error::NotReached`], [`Error::NoReader`], [`Error::Busy`] or
-    /// [`Error::TooLarge`]: it was not delivered. [`Error::Unanswered`]: it may have been, or may be still. [`Error::Config`] if
+    /// [`Error::TooLarge`]: it was not delivered. [`Error::Unanswered`]: it may have been, or may be still. [`Error::Invalid`] if
     /// `topic` has not 1 to 64 bytes or disturbs a line (control characters, line separators, changes of direction), or the
     /// time is 0. [`Error::Left`], [`Error::Stopped`] or [`Error::Panicked`] if this node has left or ended; if it ends during
     /// the call, the message may have been delivered.
@@ -129,8 +194,8 @@ impl Gossip {
     ///         request.answer(&doubled).expect("the other waits");
     ///     }
     /// });
-    /// let reply = a.request("b", "double", b"ab", Duration::from_secs(5))?;
-    /// assert_eq!(&*reply.payload, b"abab");
+    /// let answer = a.request("b", "double", b"ab", Duration::from_secs(5))?;
+    /// assert_eq!(&*answer.payload, b"abab");
     /// # Ok::<(), syncswim::Error>(())
     /// ```
     ///
@@ -143,7 +208,7 @@ impl Gossip {
         topic: &str,
         payload: &[u8],
         limit: Duration,
-    ) -> Result<Reply, Error> {
+    ) -> Result<Answer, Error> {
         self.ask(AskKind::Request, member, topic, payload, limit)
     }
 
@@ -151,7 +216,7 @@ impl Gossip {
     /// topic, as `"jobs"`, or [`Topics::prefix`], or [`Topics::all`]. Each of several inboxes for a topic gets its messages.
     ///
     /// An inbox holds 1,024 unread messages, and 4 MiB of them. What comes while it is full is lost for it, and it is told
-    /// [how many](MessageKind::Lost); other inboxes get it. If all for the topic are full, the sender of a message gets
+    /// [how many](InboxItem::Lost); other inboxes get it. If all for the topic are full, the sender of a message gets
     /// [`Error::Busy`] instead. Dropping it cancels it.
     ///
     /// ```
@@ -160,7 +225,7 @@ impl Gossip {
     /// let node = Gossip::start(GossipConfig::local("a").bind("127.0.0.1:0"))?;
     /// let inbox = node.inbox("jobs")?;
     /// node.send("a", "jobs", b"sweep the floor")?;
-    /// let message = inbox.recv().expect("the node runs");
+    /// let message = inbox.recv().expect("the node runs").into_message().expect("nothing is lost");
     /// assert_eq!(&*message.payload, b"sweep the floor");
     /// # Ok::<(), syncswim::Error>(())
     /// ```
@@ -185,8 +250,8 @@ impl Gossip {
         topic: &str,
         payload: &[u8],
         within: Duration,
-    ) -> Result<Reply, Error> {
-        self.check_asking(topic, payload, within)?;
+    ) -> Result<Answer, Error> {
+        self.check_asking(topic, payload, ("limit", within))?;
         let (caller, result) = bounded(1);
         let new = NewAsk { kind, topic: topic.into(), payload: payload.into(), within };
         let begun = self.running.node.call(|endpoint, now| endpoint.ask(now, member, new, caller));
@@ -194,17 +259,21 @@ impl Gossip {
         self.running.node.wake();
         let Settled { to, outcome, took } = result.recv().map_err(|_| self.running.node.ended())?;
         match outcome {
-            Ok(payload) => Ok(Reply { from: MemberLife::of(to), payload, took }),
+            Ok(payload) => Ok(Answer { from: MemberLife::of(to), payload, took }),
             Err(why) => Err(error_of(why, kind, member, topic, payload.len(), took)),
         }
     }
 
-    pub(super) fn check_asking(&self, topic: &str, payload: &[u8], within: Duration) -> Result<(), Error> {
+    /// The time to wait is called `what` where it was given.
+    pub(super) fn check_asking(
+        &self,
+        topic: &str,
+        payload: &[u8],
+        (what, time): (&'static str, Duration),
+    ) -> Result<(), Error> {
         check_topic(topic)?;
         check_size(payload)?;
-        if within.is_zero() {
-            return Err(Error::config("limit", "must be longer than 0: nobody can answer in no time"));
-        }
+        check_time(what, time)?;
         self.running.check_present()
     }
 }
@@ -212,7 +281,14 @@ impl Gossip {
 pub(super) fn check_topic(topic: &str) -> Result<(), Error> {
     match is_topic(topic) {
         true => Ok(()),
-        false => Err(Error::config("topic", "must have 1 to 64 bytes without control characters")),
+        false => Err(Error::invalid("topic", "must have 1 to 64 bytes without control characters")),
+    }
+}
+
+pub(super) fn check_time(what: &'static str, time: Duration) -> Result<(), Error> {
+    match time.is_zero() {
+        true => Err(Error::invalid(what, "must be longer than 0: nobody can answer in no time")),
+        false => Ok(()),
     }
 }
 
@@ -246,7 +322,14 @@ fn not_asked_error(member: &str, not_asked: NotAsked) -> Error {
 }
 
 /// Why there is no answer, as an error of a message or a request.
-fn error_of(why: Unanswered, kind: AskKind, member: &str, topic: &str, size: usize, took: Duration) -> Error {
+fn error_of(
+    why: QueryProblem,
+    kind: AskKind,
+    member: &str,
+    topic: &str,
+    size: usize,
+    took: Duration,
+) -> Error {
     let name = member.to_owned();
     let (limit, remedy) = match kind {
         AskKind::Message => {
@@ -258,57 +341,53 @@ fn error_of(why: Unanswered, kind: AskKind, member: &str, topic: &str, size: usi
         ),
     };
     match why {
-        Unanswered::NoReader => Error::NoReader { name, topic: topic.into() },
-        Unanswered::Busy => Error::Busy { member: Some(name), limit, remedy },
-        Unanswered::TooLarge => too_large(size),
-        Unanswered::Refused { reason } => Error::Refused { name, reason },
-        Unanswered::Dropped => Error::Refused { name, reason: "it dropped the request unanswered".into() },
-        Unanswered::NotReached { ended_by } => Error::NotReached { name, took, ended_by },
-        Unanswered::Silent { ended_by } => Error::Unanswered { name, took, ended_by },
+        QueryProblem::NoReader => Error::NoReader { name, topic: topic.into() },
+        QueryProblem::Busy => Error::Busy { member: Some(name), limit, remedy },
+        QueryProblem::TooLarge => too_large(size),
+        QueryProblem::Refused { reason } => Error::Refused { name, reason },
+        QueryProblem::Dropped => Error::Refused { name, reason: "it dropped the request unanswered".into() },
+        QueryProblem::NotReached { ended_by } => Error::NotReached { name, took, ended_by },
+        QueryProblem::Silent { ended_by } => Error::Unanswered { name, took, ended_by },
     }
 }
 
-/// A mailbox of messages, from [`Gossip::inbox`]. Dropping it cancels it. Threads may share one by reference; each message
-/// then goes to one of them.
+/// A mailbox of messages, from [`Gossip::inbox`]. Dropping it cancels it. Threads may share one by reference; each item then
+/// goes to one of them.
 #[derive(Debug)]
 #[must_use = "dropping it cancels the mailbox"]
 pub struct Inbox(Subscription<Mailbox>);
 
-fn message_of(Item { from, topic, payload, kind, .. }: Item) -> Message {
-    Message { from: MemberLife::of(from), topic, payload, kind }
-}
-
 impl Inbox {
-    /// Waits for the next message.
+    /// Waits for the next message or loss.
     ///
     /// # Errors
     /// When the node has ended and everything was read.
-    pub fn recv(&self) -> Result<Message, RecvError> {
-        self.0.recv().map(message_of)
+    pub fn recv(&self) -> Result<InboxItem, RecvError> {
+        self.0.recv().map(InboxItem::of)
     }
 
-    /// Waits for the next message, at most this long.
+    /// Waits for the next message or loss, at most this long.
     ///
     /// # Errors
     /// After that time, or when the node has ended and everything was read.
-    pub fn recv_timeout(&self, limit: Duration) -> Result<Message, RecvTimeoutError> {
-        self.0.recv_timeout(limit).map(message_of)
+    pub fn recv_timeout(&self, limit: Duration) -> Result<InboxItem, RecvTimeoutError> {
+        self.0.recv_timeout(limit).map(InboxItem::of)
     }
 
-    /// Takes the next message if there is one.
+    /// Takes the next message or loss if there is one.
     ///
     /// # Errors
     /// When there is none, or the node has ended and everything was read.
-    pub fn try_recv(&self) -> Result<Message, TryRecvError> {
-        self.0.try_recv().map(message_of)
+    pub fn try_recv(&self) -> Result<InboxItem, TryRecvError> {
+        self.0.try_recv().map(InboxItem::of)
     }
 
-    /// Waits for each message until the node ends. `for message in &inbox` does the same.
+    /// Waits for each message or loss until the node ends. `for item in &inbox` does the same.
     pub fn iter(&self) -> &Self {
         self
     }
 
-    /// For `select!`: ready while a message waits; then call [`try_recv`](Self::try_recv) once. After a
+    /// For `select!`: ready while something waits; then call [`try_recv`](Self::try_recv) once. After a
     /// disconnection, read on until `try_recv` says so too.
     #[must_use]
     pub fn receiver(&self) -> &Receiver<()> {
@@ -316,4 +395,4 @@ impl Inbox {
     }
 }
 
-iterates!(Inbox, Message);
+iterates!(Inbox, InboxItem);

@@ -83,17 +83,17 @@ mod wakeup;
 mod workers;
 
 pub use about_members::NearMember;
-pub use broadcasts::{BroadcastId, BroadcastMiss, BroadcastReport, Unconfirmed};
+pub use broadcasts::{BroadcastMiss, BroadcastReport, Unconfirmed};
 pub use builder::GossipBuilder;
 pub use config::{DEFAULT_PORT, GossipConfig};
-pub(crate) use config_text::parse_value;
+pub(crate) use config_text::{parse_text, parse_value};
 pub use directory::Members;
 pub use entries::{Entries, EntriesOf, EntryChange, EntryWatch};
 pub(crate) use environment::Variables;
 pub use events::Events;
 pub use handle::Gossip;
 pub use host_port::HostPort;
-pub use messages::{Inbox, MemberLife, Message, Reply};
+pub use messages::{Answer, BroadcastId, Inbox, InboxItem, MemberLife, Message};
 pub use query::{Query, QueryAnswer, QueryAnswers, QueryMiss, QueryReport};
 pub use requests::{Request, Requests};
 #[cfg(feature = "encryption")]

@@ -199,7 +199,7 @@ impl ClockLog {
         }
         self.looked = now;
         let Some(found) = clocks.compare(now) else { return };
-        match found.wrong {
+        match &found.wrong {
             Some(wrong) => {
                 self.is_told = true;
                 self.differs(now, &found, wrong, || clocks.names_off(directory), node, sink);
@@ -218,7 +218,7 @@ impl ClockLog {
         &self,
         now: u64,
         found: &Clocks,
-        wrong: WrongClock,
+        wrong: &WrongClock,
         names: impl FnOnce() -> Vec<Arc<str>>,
         node: &str,
         sink: &mut impl Sink,
@@ -233,7 +233,7 @@ impl ClockLog {
         };
         let (ahead_ms, names, hint) = match wrong {
             WrongClock::Own { ahead_ms } => (
-                ahead_ms,
+                *ahead_ms,
                 Vec::new(),
                 "this host's clock is wrong: run NTP; or it was put back: restart this node",
             ),

@@ -7,11 +7,11 @@ use parking_lot::Mutex;
 
 use super::{
     handle::Gossip,
-    messages::{MemberLife, Reply, too_many},
+    messages::{Answer, MemberLife, too_many},
     shared_node::SharedNode,
 };
 use crate::{
-    Error, Filter, Unanswered,
+    Error, Filter, QueryProblem,
     collections::fanout::Subscription,
     data::messages::{AskKind, NewAsk, Settled},
     reader::iterates,
@@ -69,7 +69,7 @@ pub struct QueryAnswer {
     /// The member.
     pub member: MemberLife,
     /// Its answer, or why there is none.
-    pub result: Result<Reply, Unanswered>,
+    pub result: Result<Answer, QueryProblem>,
 }
 
 /// A member that did not answer a query.
@@ -79,7 +79,7 @@ pub struct QueryMiss {
     /// The member.
     pub member: MemberLife,
     /// Why, and whether it may have acted.
-    pub why: Unanswered,
+    pub why: QueryProblem,
 }
 
 /// What came of a query so far.
@@ -107,7 +107,7 @@ impl QueryReport {
 
     /// How many have not answered for such a reason.
     #[must_use]
-    pub fn count(&self, why: impl Fn(&Unanswered) -> bool) -> usize {
+    pub fn count(&self, why: impl Fn(&QueryProblem) -> bool) -> usize {
         self.unanswered.iter().filter(|one| why(&one.why)).count()
     }
 }
@@ -149,11 +149,11 @@ impl Gossip {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Config`] if the topic has not 1 to 64 bytes or disturbs a line (control characters, line separators, changes of
+    /// [`Error::Invalid`] if the topic has not 1 to 64 bytes or disturbs a line (control characters, line separators, changes of
     /// direction), or the time is 0; [`Error::TooLarge`]; [`Error::Busy`] if 16 queries are under way; [`Error::Left`], [`Error::Stopped`] or [`Error::Panicked`] if this node has left or ended. Nobody was asked then.
     pub fn query(&self, query: &Query) -> Result<QueryAnswers, Error> {
         let Query { topic, payload, to, within } = query;
-        self.check_asking(topic, payload, *within)?;
+        self.check_asking(topic, payload, ("within", *within))?;
         let members = self.members();
         let life =
             |member: &crate::Member| Life { name: Arc::clone(&member.name), epoch: member.identity.epoch };
@@ -255,7 +255,7 @@ impl QueryAnswers {
                 seen.report.unanswered.push(QueryMiss { member: member.clone(), why: why.clone() });
             }
         }
-        let result = outcome.map(|payload| Reply { from: member.clone(), payload, took });
+        let result = outcome.map(|payload| Answer { from: member.clone(), payload, took });
         QueryAnswer { member, result }
     }
 }

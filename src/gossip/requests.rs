@@ -23,12 +23,12 @@ impl Gossip {
     /// requests wait, or 4 MiB of them, their senders get [`Error::Busy`].
     ///
     /// # Errors
-    /// [`Error::Config`] if `topic` has not 1 to 64 bytes, disturbs a line (control characters, line separators, changes of
+    /// [`Error::Invalid`] if `topic` has not 1 to 64 bytes, disturbs a line (control characters, line separators, changes of
     /// direction), or is one that the node answers itself; [`Error::Busy`] if 256 topics are served; [`Error::Stopped`] or [`Error::Panicked`] if the node has ended.
     pub fn serve(&self, topic: &str) -> Result<Requests, Error> {
         check_topic(topic)?;
         if topic.starts_with("syncswim/") {
-            return Err(Error::config("topic", "must not begin with `syncswim/`: the node answers these"));
+            return Err(Error::invalid("topic", "must not begin with `syncswim/`: the node answers these"));
         }
         self.running.check_running()?;
         let node = Arc::clone(&self.running.node);

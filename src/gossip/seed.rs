@@ -116,7 +116,7 @@ pub(super) fn check(field: &'static str, seed: &str) -> Result<(), Error> {
         let seed = Quoted(seed);
         format!("has {seed}, which {problem}; a seed is host:port, or one of what GossipConfig::seeds lists")
     };
-    Seed::parse(seed).map(drop).map_err(|problem| Error::config(field, error(problem)))
+    Seed::parse(seed).map(drop).map_err(|problem| Error::invalid(field, error(problem)))
 }
 
 /// The address of a seed that needs no look-up.

@@ -87,7 +87,7 @@ impl SeedLookup {
         self.node.command(|node, now| node.join_while_resolving(now, ticket, &addrs, names.len()));
         self.node.wake();
         for seed in names {
-            self.begin_lookup(JoinOrigin::Ticket(ticket), seed, report_to.clone());
+            self.begin_lookup(JoinOrigin::Ticket { ticket }, seed, report_to.clone());
         }
         failure
     }
@@ -218,7 +218,7 @@ impl SeedLookup {
             ReportTo::Log => self.refused(seed, &problem),
             ReportTo::Caller(error) => {
                 let problem = format!("has {}, which {problem}", Quoted(seed));
-                *error.lock() = Some(Error::config("seeds", problem));
+                *error.lock() = Some(Error::invalid("seeds", problem));
             }
         }
     }

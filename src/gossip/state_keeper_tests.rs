@@ -187,7 +187,7 @@ fn members_that_are_not_met_are_forgotten_in_time() {
     next.joins("new");
     let is_forgotten = |rig: &Rig| {
         let (_, found) = StateFile::read(rig.disk.clone(), ("default", "me"), 100, false).unwrap();
-        found.past.members.iter().map(|(name, _)| &**name).eq(["new"])
+        found.past.members.iter().map(|member| &*member.name).eq(["new"])
     };
     next.until("it is forgotten", is_forgotten);
     next.end();

@@ -50,7 +50,7 @@ impl FromStr for Encryption {
         let all = [Self::Accept, Self::Send, Self::Require];
         let problem = || format!("is {}; it must be accept, send or require", Quoted(text));
         let found = all.into_iter().find(|encryption| encryption.to_string() == text);
-        found.ok_or_else(|| Error::config("encryption", problem()))
+        found.ok_or_else(|| Error::invalid("encryption", problem()))
     }
 }
 

@@ -8,9 +8,9 @@ use super::{Membership, snapshot::Snapshot};
 use crate::{Error, blocking};
 
 /// What [`Membership::settled`] waits for.
-///
-/// Write `..Settle::default()` behind the fields that you set: later versions may have more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[must_use = "`Membership::settled` waits for it"]
 pub struct Settle {
     /// How many peers must be active. Defaults to 1.
     pub at_least: usize,
@@ -26,6 +26,28 @@ impl Default for Settle {
     }
 }
 
+impl Settle {
+    /// One peer, one second without a change, and 30 seconds for both.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many peers must be active. Defaults to 1.
+    pub fn at_least(self, peers: usize) -> Self {
+        Self { at_least: peers, ..self }
+    }
+
+    /// How long nothing may have changed. Defaults to 1 s.
+    pub fn quiet(self, quiet: Duration) -> Self {
+        Self { quiet, ..self }
+    }
+
+    /// How long to wait for both. Defaults to 30 s.
+    pub fn limit(self, limit: Duration) -> Self {
+        Self { limit, ..self }
+    }
+}
+
 impl Membership {
     /// Waits until enough peers are active and nothing has changed for some time, and returns the peers then. A program
     /// calls it once, before it shares work among the peers for the first time.
@@ -37,20 +59,21 @@ impl Membership {
     /// let membership = Membership::new();
     /// membership.add(["a:1", "b:1"]);
     /// let quiet = Duration::from_millis(50);
-    /// let peers = membership.settled(Settle { at_least: 2, quiet, ..Settle::default() })?;
+    /// let peers = membership.settled(&Settle::new().at_least(2).quiet(quiet))?;
     /// assert_eq!(peers.active().len(), 2);
     /// # Ok::<(), syncswim::Error>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// [`Error::Timeout`] if that did not come about within `limit`; [`Error::Config`] if it cannot, because `quiet` is longer;
+    /// [`Error::Timeout`] if that did not come about within `limit`; [`Error::Invalid`] if it cannot, because `quiet` is longer;
     /// [`Error::Stopped`] if the cluster of this membership ends meanwhile.
-    pub fn settled(&self, Settle { at_least, quiet, limit }: Settle) -> Result<Snapshot, Error> {
+    pub fn settled(&self, settle: &Settle) -> Result<Snapshot, Error> {
+        let Settle { at_least, quiet, limit } = *settle;
         if quiet > limit {
             let problem =
                 format!("is {limit:?}, and `quiet` {quiet:?}: nothing can settle in less; raise `limit`");
-            return Err(Error::config("limit", problem));
+            return Err(Error::invalid("limit", problem));
         }
         let watch = self.watch();
         // The first item is the state now, and no change.

@@ -1,5 +1,7 @@
 //! Recordings of nodes: a bounded file, and with the feature `sim` what is read from it and run again.
 //!
+//! **This module, which the feature `sim` adds, is outside semantic versioning:** it may change in any version.
+//!
 //! A file is a header and a ring of slots. Each slot holds a segment: the whole state of the node, then what it was given and
 //! what it put out (`swim::recorder`), in blocks that are checked one by one. A full ring overwrites its oldest slot, so that
 //! the latest history is kept and begins with a state. No key that seals is in it, for the core has none; the secret from which
@@ -30,7 +32,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::swim::Time;
 #[cfg(any(test, feature = "sim"))]
-pub use crate::swim::{Input, RecordedBytes};
+pub use crate::swim::entry::{Input, RecordedBytes};
 
 #[cfg(any(test, feature = "sim"))]
 pub use dissect::{Dissected, Said, dissect, mark};

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use super::{BLOCK_HEAD, Block, Header, MAGIC, Replay, SLOTS_AT, core_hash, write::checksum};
 use crate::{
-    swim::{Beginning, Node, Time},
+    swim::{Beginning, InForm, Node, Time},
     wire::message::is_name,
 };
 
@@ -194,7 +194,7 @@ impl Segment {
     /// The state that it begins with, its bytes, and the entries behind it.
     pub(super) fn state(&self) -> Option<(Node, &[u8], &[u8])> {
         let (_, state) = postcard::take_from_bytes::<Beginning>(&self.content).ok()?;
-        let (node, entries) = postcard::take_from_bytes::<Node>(state).ok()?;
+        let (InForm(node), entries) = postcard::take_from_bytes::<InForm<Node>>(state).ok()?;
         Some((node, &state[..state.len() - entries.len()], entries))
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use super::{Recording, Segment, dissect, read::this_build};
 use crate::{
     error::message_of,
-    swim::{Entry, Event, Input, Node, Output, RecordedBytes, RecordedOutput, StreamStep, Time},
+    swim::{Entry, Event, InForm, Input, Node, Output, RecordedBytes, RecordedOutput, StreamStep, Time},
 };
 
 /// One input, and all that the node put out before the next.
@@ -207,7 +207,7 @@ impl<'a> Replay<'a> {
     }
 
     fn compare_state(&self, recorded: &[u8], segment: u64) -> Result<(), Difference> {
-        let replayed = postcard::to_stdvec(&self.node).expect("memory takes all");
+        let replayed = postcard::to_stdvec(&InForm(&self.node)).expect("memory takes all");
         if replayed == recorded {
             return Ok(());
         }

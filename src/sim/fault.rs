@@ -199,7 +199,7 @@ impl Fault {
         let host = rng.usize(..n);
         match rng.u32(..12) {
             10 | 11 => {
-                let removal = if rng.bool() { Removal::Forget } else { Removal::Leave };
+                let removal = if rng.bool() { Removal::Reap } else { Removal::Leave };
                 Self::Remove(host, rng.usize(..n), removal)
             }
             0..=4 => {

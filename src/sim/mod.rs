@@ -23,7 +23,7 @@
 //! broken promises after each step, `theme` draws random `fault`s, [`attacker`] lies, and [`search`] runs random
 //! schedules and shrinks those that break a promise. [`configs`] runs random configurations.
 //!
-//! **This module is outside the promises of semantic versioning.**
+//! **This module is outside semantic versioning:** it may change in any version.
 
 pub mod attacker;
 mod broadcasts;

@@ -77,7 +77,7 @@ impl<F: Files> StateFile<F> {
         }
         let mut past = state.past();
         past.members.truncate(most);
-        let mut unseen: BTreeSet<_> = past.members.iter().map(|(name, _)| Arc::clone(name)).collect();
+        let mut unseen: BTreeSet<_> = past.members.iter().map(|member| Arc::clone(&member.name)).collect();
         state.members.retain(|name, _| unseen.contains(name));
         unseen.extend(state.heads.origins().cloned());
         let heads = state.heads.clone();

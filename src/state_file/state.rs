@@ -113,7 +113,7 @@ impl State {
         let mut members: Vec<_> = self.members.iter().collect();
         members.sort_by_key(|(_, remembered)| (!remembered.live, Reverse(remembered.since)));
         let members = members.into_iter().map(|(name, remembered)| (Arc::clone(name), remembered.addr));
-        EarlierLife::new(self.epoch, members.collect())
+        EarlierLife::new(self.epoch, members)
     }
 }
 

@@ -24,7 +24,11 @@ use crate::{
 /// config.validate()?;
 /// # Ok::<(), syncswim::Error>(())
 /// ```
+///
+/// One that is read by serde has the values of [`lan`](Self::lan) where fields lack, as those that a later version adds do, and is
+/// to be [validated](Self::validate).
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default = "Config::unnamed")]
 #[non_exhaustive]
 pub struct Config {
     /// The node's name: 1 to 128 bytes, unique in the cluster, without characters that disturb a line (control characters, line
@@ -186,6 +190,11 @@ pub struct Config {
 const HOUR: Duration = Duration::from_secs(3600);
 
 impl Config {
+    /// Gives what is read the fields that it lacks. Without a name it is not valid.
+    fn unnamed() -> Self {
+        Self::lan("")
+    }
+
     /// For nodes of one data centre. The timings have the meaning that memberlist's users know, and mostly its
     /// values; α, β and K are chosen by simulation to find crashes sooner and accuse fewer healthy members.
     #[must_use]

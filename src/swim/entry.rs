@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::{
     event::Output,
     join::JoinOrigin,
-    rejoin::EarlierLife,
     remove::Removal,
+    stored::{DestinationForm, JoinOriginForm, StreamFailureForm, StreamIdForm, StreamStepForm},
     stream::{StreamFailure, StreamId, StreamStep},
     timers::Timer,
     transmit::Destination,
@@ -42,10 +42,11 @@ pub enum Input<'a> {
     /// `handle_timeout`.
     Timeout,
     /// `poll_stream`.
-    PollStream(StreamId),
+    PollStream(#[serde(with = "StreamIdForm")] StreamId),
     /// `handle_frame`.
     Frame {
         /// The stream that it came in.
+        #[serde(with = "StreamIdForm")]
         stream: StreamId,
         /// The packet in it, in clear.
         #[serde(borrow, serialize_with = "as_bytes")]
@@ -57,9 +58,12 @@ pub enum Input<'a> {
         from: SocketAddr,
     },
     /// `stream_began`.
-    StreamBegan(StreamId),
+    StreamBegan(#[serde(with = "StreamIdForm")] StreamId),
     /// `handle_stream_failure`.
-    StreamFailed(StreamId, StreamFailure),
+    StreamFailed(
+        #[serde(with = "StreamIdForm")] StreamId,
+        #[serde(with = "StreamFailureForm")] StreamFailure,
+    ),
     /// `join_while_resolving`.
     Join {
         /// The driver's name for it.
@@ -83,6 +87,7 @@ pub enum Input<'a> {
     /// `handle_lookup`.
     Lookup {
         /// Who asked for the join.
+        #[serde(with = "JoinOriginForm")]
         origin: JoinOrigin,
         /// The addresses that were found.
         addrs: Cow<'a, [SocketAddr]>,
@@ -116,9 +121,14 @@ pub enum Input<'a> {
         timeout: Duration,
     },
     /// It closes one.
-    CloseDataStream(StreamId),
+    CloseDataStream(#[serde(with = "StreamIdForm")] StreamId),
     /// `rejoin`.
-    Rejoin(Cow<'a, EarlierLife>),
+    Rejoin {
+        /// The epoch of the earlier life.
+        epoch: u64,
+        /// Its members, and where each was.
+        members: Vec<(Cow<'a, str>, SocketAddr)>,
+    },
     /// A timeout of a process whose sends block, with the loops that wait: only in the simulator.
     #[doc(hidden)]
     TimeoutBlocked(Vec<BlockedLoop>),
@@ -131,20 +141,20 @@ pub struct BlockedLoop(pub(super) Timer);
 
 /// What a node put out when it was polled, as it is recorded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum RecordedOutput<'a> {
+pub(crate) enum RecordedOutput<'a> {
     /// A datagram.
-    Datagram(Destination, #[serde(borrow)] RecordedBytes<'a>),
+    Datagram(#[serde(with = "DestinationForm")] Destination, #[serde(borrow)] RecordedBytes<'a>),
     /// What waited was not worth a datagram.
     NoDatagram,
     /// Something to do, or to pass on.
-    Output(Cow<'a, Output>),
+    Output(#[serde(with = "super::stored::cow")] Cow<'a, Output>),
     /// How a stream goes on, with the frame to send.
-    Stream(StreamStep, #[serde(borrow)] Option<RecordedBytes<'a>>),
+    Stream(#[serde(with = "StreamStepForm")] StreamStep, #[serde(borrow)] Option<RecordedBytes<'a>>),
 }
 
 /// Bytes that a node wrote, as they are recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum RecordedBytes<'a> {
     /// All of them.
     Whole(#[serde(borrow, serialize_with = "as_bytes")] &'a [u8]),

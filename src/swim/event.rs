@@ -143,7 +143,7 @@ impl fmt::Display for Event {
 pub type JoinResult = Result<usize, JoinProblem>;
 
 /// What the driver must do or pass on, in order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Output {
     /// Pass the event on to whoever listens.
@@ -165,12 +165,26 @@ pub enum Output {
     },
     /// Resolve the seeds anew and call [`Node::handle_seeds`](super::Node::handle_seeds).
     ResolveSeeds,
-    /// A [`Node::join`](super::Node::join) ended; its ticket comes back.
-    JoinDone(u64, JoinResult),
+    /// A [`Node::join`](super::Node::join) ended.
+    #[non_exhaustive]
+    JoinDone {
+        /// The driver's name for it.
+        ticket: u64,
+        /// How it ended.
+        result: JoinResult,
+    },
     /// A round of contacting the seeds ended; another follows later in any case.
-    SeedsTried(JoinResult),
+    #[non_exhaustive]
+    SeedsTried {
+        /// How it ended.
+        result: JoinResult,
+    },
     /// A try to [rejoin](super::Node::rejoin) ended; another follows later if it failed.
-    RejoinTried(JoinResult),
+    #[non_exhaustive]
+    RejoinTried {
+        /// How it ended.
+        result: JoinResult,
+    },
     /// The leave is over.
     #[non_exhaustive]
     LeaveDone {

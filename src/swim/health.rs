@@ -10,14 +10,17 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{status::HealthDoubt, time::Time};
+use super::{
+    status::{Doubt, HealthDoubt},
+    time::Time,
+};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Health {
     score: u32,
     max: u32,
     /// Why the score rose last, and when.
-    doubt: Option<(HealthDoubt, Time)>,
+    doubt: Option<Doubt>,
 }
 
 impl Health {
@@ -36,19 +39,19 @@ impl Health {
         self.score
     }
 
-    pub(super) fn doubt(&self) -> Option<(HealthDoubt, Time)> {
-        self.doubt
+    pub(super) fn doubt(&self) -> Option<&Doubt> {
+        self.doubt.as_ref()
     }
 
     pub(super) fn improve(&mut self) {
         self.score = self.score.saturating_sub(1);
     }
 
-    pub(super) fn degrade(&mut self, by: u32, doubt: HealthDoubt, now: Time) {
+    pub(super) fn degrade(&mut self, by: u32, why: HealthDoubt, now: Time) {
         let before = self.score;
         self.score = self.score.saturating_add(by).min(self.max.saturating_sub(1));
         if self.score > before {
-            self.doubt = Some((doubt, now));
+            self.doubt = Some(Doubt { why, at: now });
         }
     }
 

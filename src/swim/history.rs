@@ -134,7 +134,17 @@ pub struct Explanation {
     /// How this node itself stands.
     pub status: Status,
     /// What this node saw of it, and of itself meanwhile, the oldest first.
-    pub observations: Vec<(Time, Observation)>,
+    pub observations: Vec<Observed>,
+}
+
+/// Something that a node observed, at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Observed {
+    /// When.
+    pub at: Time,
+    /// What.
+    pub what: Observation,
 }
 
 /// Several lines, for people: the state, then one line for each observation with its age.
@@ -161,7 +171,9 @@ impl fmt::Display for Explanation {
         if self.observations.is_empty() {
             write!(f, "\nnothing is remembered")?;
         }
-        self.observations.iter().try_for_each(|(at, what)| write!(f, "\n{:>9.1} s ago  {what}", ago(*at)))
+        self.observations
+            .iter()
+            .try_for_each(|Observed { at, what }| write!(f, "\n{:>9.1} s ago  {what}", ago(*at)))
     }
 }
 
@@ -234,8 +246,9 @@ impl Node {
         let kept = self.history.kept.iter().filter(|(_, of, _)| about(*of));
         // Of this node itself from the first on that concerns the member.
         let kept = kept.skip_while(|(_, of, _)| *of != mark);
-        let mut observations: Vec<_> = kept.map(|(at, _, what)| (*at, what.clone())).collect();
-        observations.sort_by_key(|(at, _)| *at);
+        let mut observations: Vec<_> =
+            kept.map(|(at, _, what)| Observed { at: *at, what: what.clone() }).collect();
+        observations.sort_by_key(|observed| observed.at);
         Explanation {
             at: self.now.max(now),
             name: Arc::from(name),

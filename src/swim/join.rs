@@ -34,13 +34,16 @@ pub(super) const FIRST_RETRY: Duration = Duration::from_millis(50);
 pub(super) struct JoinId(u64);
 
 /// Who asked for a join.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum JoinOrigin {
     /// The node itself: [`Output::SeedsTried`] tells the result.
     Seeds,
     /// A caller, with its ticket: [`Output::JoinDone`] tells the result.
-    Ticket(u64),
+    Ticket {
+        /// The ticket.
+        ticket: u64,
+    },
     /// The node itself, where the members of its earlier life were: [`Output::RejoinTried`] tells the result.
     Remembered,
 }
@@ -58,6 +61,7 @@ pub(super) struct Joins {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Join {
     pub(super) id: JoinId,
+    #[serde(with = "super::stored::JoinOriginForm")]
     origin: JoinOrigin,
     pub(super) waiting: Vec<SocketAddr>,
     pub(super) in_flight: usize,
@@ -114,7 +118,7 @@ impl Node {
     pub fn join_while_resolving(&mut self, now: Time, ticket: u64, addrs: &[SocketAddr], lookups: usize) {
         self.given(now, || Input::Join { ticket, addrs: addrs.into(), lookups });
         self.advance(now);
-        self.begin_join(JoinOrigin::Ticket(ticket), addrs, lookups);
+        self.begin_join(JoinOrigin::Ticket { ticket }, addrs, lookups);
     }
 
     /// Looks for the seeds from now on: [`Output::ResolveSeeds`] comes at once and then repeatedly, with
@@ -294,7 +298,7 @@ impl Node {
     /// With whether some could not be reached that should be tried again soon.
     fn report_join(&mut self, origin: JoinOrigin, result: JoinResult, failed: bool) {
         match origin {
-            JoinOrigin::Ticket(ticket) => self.emit(Output::JoinDone(ticket, result)),
+            JoinOrigin::Ticket { ticket } => self.emit(Output::JoinDone { ticket, result }),
             JoinOrigin::Seeds => self.seeds_tried(result, failed),
             JoinOrigin::Remembered => self.rejoin_tried(result),
         }
@@ -315,7 +319,7 @@ impl Node {
             let delay = self.jittered(delay);
             self.set_timer(Timer::Seeds, delay);
         }
-        self.emit(Output::SeedsTried(result));
+        self.emit(Output::SeedsTried { result });
     }
 
     /// Members may have found this node though nobody it asked answers: it has to probe them, and to announce itself.

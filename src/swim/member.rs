@@ -53,12 +53,12 @@ impl FromStr for MemberState {
 
     /// # Errors
     ///
-    /// [`Error::Config`] if the text is none of `alive`, `suspect`, `failed` and `left`.
+    /// [`Error::Invalid`] if the text is none of `alive`, `suspect`, `failed` and `left`.
     fn from_str(text: &str) -> Result<Self, Error> {
         let all = [Self::Alive, Self::Suspect, Self::Failed, Self::Left];
         let found = all.into_iter().find(|state| state.to_string() == text);
         let problem = || format!("is {}; it must be alive, suspect, failed or left", Quoted(text));
-        found.ok_or_else(|| Error::config("state", problem()))
+        found.ok_or_else(|| Error::invalid("state", problem()))
     }
 }
 
@@ -75,11 +75,20 @@ impl fmt::Display for MemberState {
 
 /// Which life of a name, and which state of that life: a later identity supersedes an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Identity {
     /// Start time of this life in milliseconds since 1970, raised above any epoch heard for the name.
     pub epoch: u64,
     /// Raised by the member itself with each refutation and each change of its tags.
     pub incarnation: u64,
+}
+
+impl Identity {
+    /// The identity of this epoch and incarnation.
+    #[must_use]
+    pub const fn new(epoch: u64, incarnation: u64) -> Self {
+        Self { epoch, incarnation }
+    }
 }
 
 impl fmt::Display for Identity {

@@ -34,7 +34,11 @@ mod contact;
 mod datagram;
 mod departures;
 mod dissemination;
-mod entry;
+#[cfg_attr(
+    not(any(test, feature = "sim")),
+    allow(unreachable_pub, reason = "`recording` shows it with `sim`")
+)]
+pub(crate) mod entry;
 mod event;
 mod flap;
 mod frames;
@@ -88,24 +92,25 @@ pub(crate) use anti_entropy::BackOff;
 pub(crate) use blocked_io::BlockedIo;
 pub use config::Config;
 #[cfg(any(test, feature = "sim"))]
-pub(crate) use entry::Entry;
-pub use entry::{Input, RecordedBytes, RecordedOutput};
+pub(crate) use entry::{Entry, Input, RecordedBytes, RecordedOutput};
 pub use event::{Event, JoinResult, Output};
-pub use history::{Explanation, Observation};
+pub use history::{Explanation, Observation, Observed};
 pub use join::JoinOrigin;
 pub use member::{Identity, Member, MemberState};
-pub use metrics::{Histogram, Metric, MetricKind, MetricUnit, MetricValue, Metrics};
+pub use metrics::{Histogram, Metric, MetricKind, MetricLabel, MetricUnit, MetricValue, Metrics};
 pub use node::{Node, Start};
 pub(crate) use race::MAX_ATTEMPTS;
 pub use reach::ReachProblem;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use recorder::Beginning;
 pub(crate) use recorder::{Chunk, MIN_SEGMENT, Refused};
-pub use rejoin::EarlierLife;
+pub use rejoin::{EarlierLife, EarlierMember};
 pub use remove::Removal;
 pub use round_trip::Rtt;
 pub(crate) use round_trip::by_distance;
-pub use status::{Clocks, HealthDoubt, ProbeStats, Standing, Status, WrongClock};
+pub use status::{Clocks, Doubt, HealthDoubt, ProbeStats, Standing, Status, WrongClock};
+#[cfg(any(test, feature = "sim"))]
+pub(crate) use stored::InForm;
 pub use stream::{StreamFailure, StreamId, StreamKind, StreamStep};
 pub use time::Time;
 pub use transmit::Destination;

@@ -2,8 +2,6 @@
 
 use std::{borrow::Cow, collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
-use serde::{Deserialize, Serialize};
-
 use super::{
     anti_entropy::SyncPace,
     bounds::{clock_at_zero, first_epoch},
@@ -101,13 +99,12 @@ impl Start {
 ///
 /// The origin of [`Time`] is the driver's choice, but should lie further back than
 /// [`Config::forget_after`], so that the age of old departures can be told.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub struct Node {
     pub(super) config: Config,
     pub(super) name: Arc<str>,
     pub(super) cluster: u32,
     pub(super) mark: u32,
-    #[serde(with = "super::stored::rng")]
     pub(super) rng: fastrand::Rng,
     pub(super) numbers: Numbers,
     pub(super) now: Time,
@@ -146,9 +143,8 @@ pub struct Node {
     /// The mark of the member that the last datagram was proven to be from.
     pub(super) heard_from: Option<u32>,
     pub(super) transmits: VecDeque<Transmit>,
-    outputs: VecDeque<Output>,
+    pub(super) outputs: VecDeque<Output>,
     /// Writes down what it is given and what it puts out.
-    #[serde(skip)]
     pub(super) recorder: Recorder,
 }
 
@@ -376,7 +372,7 @@ impl Node {
             streams_only_members: self.streams_only_members().count() as u64,
             unreached: self.reach.is_unreached().into(),
             address_gone: self.reach.is_gone().into(),
-            ..self.metrics
+            ..self.metrics.clone()
         }
     }
 

@@ -14,6 +14,7 @@ use super::{
     event::Output,
     node::Node,
     quick_entry::QuickEntry,
+    stored::InForm,
     time::Time,
 };
 
@@ -328,7 +329,7 @@ impl Tape {
         self.next += 1;
         (self.since, self.last) = (node.now, node.now);
         self.append(&beginning);
-        self.append(node);
+        self.append(&InForm(node));
         self.ended = self.written.len() + 4 * MAX_PRODUCT > self.size;
         self.left = self.size.saturating_sub(self.written.len() + OVERHEAD);
         if self.ended {

@@ -5,7 +5,7 @@
 //! had a head start, and again with back-off. Those that are not found in this way are failed members to the reconnects
 //! (`reconnect.rs`), which try each at its address, without end.
 
-use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,22 +25,33 @@ use crate::{address::problem_of, wire::message::is_name};
 const HEAD_START: Duration = Duration::from_millis(250);
 
 /// What a node knows of an earlier life of its own.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EarlierLife {
     /// The epoch of that life: this one's is later, whatever the clock says. 0 if there was none.
     pub epoch: u64,
     /// The members that were known, by name, and where each was. Beyond [`max_reconnects`](super::Config::max_reconnects) the
     /// first ones count.
-    pub members: Vec<(Arc<str>, SocketAddr)>,
+    pub members: Vec<EarlierMember>,
 }
 
 impl EarlierLife {
-    /// An earlier life of this epoch, with these members.
+    /// An earlier life of this epoch, with members of these names at these addresses.
     #[must_use]
-    pub fn new(epoch: u64, members: Vec<(Arc<str>, SocketAddr)>) -> Self {
-        Self { epoch, members }
+    pub fn new(epoch: u64, members: impl IntoIterator<Item = (Arc<str>, SocketAddr)>) -> Self {
+        let members = members.into_iter().map(|(name, addr)| EarlierMember { name, addr });
+        Self { epoch, members: members.collect() }
     }
+}
+
+/// A member that an [`EarlierLife`] knew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EarlierMember {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where it was.
+    pub addr: SocketAddr,
 }
 
 /// The addresses that stand in for seeds.
@@ -64,13 +75,16 @@ impl Node {
     ///
     /// Call it before the node knows others; later, the epoch is not raised.
     pub fn rejoin(&mut self, now: Time, past: &EarlierLife) {
-        self.given(now, || Input::Rejoin(Cow::Borrowed(past)));
+        self.given(now, || Input::Rejoin {
+            epoch: past.epoch,
+            members: past.members.iter().map(|member| ((&*member.name).into(), member.addr)).collect(),
+        });
         self.advance(now);
         if self.phase == Phase::Starting && past.epoch > 0 && self.is_possible(past.epoch) {
             self.outlive(Identity { epoch: past.epoch, incarnation: 0 });
         }
         self.rejoin.addrs.clear();
-        for (name, addr) in past.members.iter().take(self.config.max_reconnects) {
+        for EarlierMember { name, addr } in past.members.iter().take(self.config.max_reconnects) {
             if self.may_be_remembered(name, *addr) {
                 self.rejoin.addrs.push(*addr);
                 self.reconnect_from_now_on(Arc::clone(name), *addr);
@@ -117,6 +131,6 @@ impl Node {
             let delay = self.jittered(self.rejoin.delay);
             self.set_timer(Timer::Rejoin, delay);
         }
-        self.emit(Output::RejoinTried(result));
+        self.emit(Output::RejoinTried { result });
     }
 }

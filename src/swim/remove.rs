@@ -27,8 +27,8 @@ use crate::{Error, wire::message};
 pub enum Removal {
     /// It counts as left, as if it had said so itself, and is listed for as long.
     Leave,
-    /// It is not listed any more.
-    Forget,
+    /// It is reaped at once: it is not listed any more.
+    Reap,
 }
 
 impl Node {
@@ -50,7 +50,7 @@ impl Node {
             return Err(Error::StillLive { name: name.into() });
         }
         let own = Arc::clone(&self.name);
-        let removed = message::Removed { by: &own, forget: removal == Removal::Forget };
+        let removed = message::Removed { by: &own, forget: removal == Removal::Reap };
         match state {
             MemberState::Left => self.forget_listed(known, identity, Some(removed)),
             _ => {

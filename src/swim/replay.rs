@@ -1,6 +1,9 @@
 //! Giving a node an input once more.
 
-use super::{blocked_io::BlockedIo, config::Config, entry::Input, node::Node, time::Time, upper_layer::Life};
+use super::{
+    blocked_io::BlockedIo, config::Config, entry::Input, node::Node, rejoin::EarlierLife, time::Time,
+    upper_layer::Life,
+};
 
 impl Node {
     /// Goes on with another configuration.
@@ -40,7 +43,10 @@ impl Node {
                 let _ = self.open_data_stream(now, &to, *timeout);
             }
             Input::CloseDataStream(stream) => self.close_data_stream(now, *stream),
-            Input::Rejoin(past) => self.rejoin(now, past),
+            Input::Rejoin { epoch, members } => {
+                let members = members.iter().map(|(name, addr)| ((&**name).into(), *addr));
+                self.rejoin(now, &EarlierLife::new(*epoch, members));
+            }
             Input::TimeoutBlocked(loops) => {
                 self.handle_timeout_blocked(now, &mut BlockedIo::of(loops));
             }

@@ -16,7 +16,7 @@ const SAMPLES: usize = 4;
 const NOISE: Duration = Duration::from_millis(1);
 
 /// How long a datagram takes to a member and back: see [`Gossip::rtt`](crate::Gossip::rtt).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rtt {
     /// The second smallest of the last [`samples`](Self::samples), or the only one. It shows how far a member is. How long its

@@ -72,6 +72,16 @@ pub enum HealthDoubt {
     Accused,
 }
 
+/// That a node doubts its own health.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Doubt {
+    /// Why.
+    pub why: HealthDoubt,
+    /// When it came about.
+    pub at: Time,
+}
+
 impl fmt::Display for HealthDoubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -93,7 +103,7 @@ pub struct Status {
     /// Awareness: 0 is well. Intervals and timeouts of its probes are this score plus 1 times as long as configured.
     pub health_score: u32,
     /// Why the score rose last, and when; `None` if it never did.
-    pub doubt: Option<(HealthDoubt, Time)>,
+    pub doubt: Option<Doubt>,
     /// When a seed was reached last, one of the configuration or of a join.
     pub seeds_reached: Option<Time>,
     /// What hinders others from reaching it, or it from reaching others by datagram.
@@ -106,11 +116,12 @@ pub struct Status {
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, {} live, health score {}", self.standing, self.live, self.health_score)?;
-        if let Some((doubt, _)) = self.doubt.filter(|_| self.health_score > 0) {
-            write!(f, " ({doubt})")?;
+        if let Some(doubt) = self.doubt.as_ref().filter(|_| self.health_score > 0) {
+            write!(f, " ({})", doubt.why)?;
         }
         self.problems.iter().try_for_each(|problem| write!(f, "; {problem}"))?;
-        self.clocks.filter(|clocks| clocks.off > 0).map_or(Ok(()), |clocks| write!(f, "; {clocks}"))
+        let clocks = self.clocks.as_ref().filter(|clocks| clocks.off > 0);
+        clocks.map_or(Ok(()), |clocks| write!(f, "; {clocks}"))
     }
 }
 
@@ -118,7 +129,7 @@ impl fmt::Display for Status {
 /// a proven member within the last ten minutes. The time that a datagram was under way makes a clock seem behind by as much;
 /// the shortest of five to ten seconds counts, so that a difference is wrong by some milliseconds. Of members that are heard
 /// from less often it is as old as what was heard last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Clocks {
     /// Members whose clocks were compared.
@@ -148,7 +159,7 @@ impl fmt::Display for Clocks {
 }
 
 /// Which clock is wrong, as far as a comparison with several can tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WrongClock {
     /// This node's: at least two members, and more than half of all with this node, agree on how far it is off.
@@ -166,7 +177,7 @@ pub enum WrongClock {
 impl WrongClock {
     /// One word: its name in lower case.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Own { .. } => "own",
             Self::Members => "members",
@@ -176,7 +187,7 @@ impl WrongClock {
 }
 
 /// How this node's probes of a member go: see [`Gossip::probe_stats`](crate::Gossip::probe_stats).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProbeStats {
     /// The smoothed round-trip time of direct pings by datagram (SRTT of RFC 6298, §2); `None` before the first answer. It
@@ -203,7 +214,7 @@ impl Node {
             standing: self.standing(),
             live: self.table.listed(MemberState::Alive) + self.table.listed(MemberState::Suspect),
             health_score: self.health.score(),
-            doubt: self.health.doubt(),
+            doubt: self.health.doubt().cloned(),
             seeds_reached: self.joins.reached,
             problems,
             clocks: None,

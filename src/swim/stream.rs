@@ -27,11 +27,13 @@ pub(super) const MAX_STREAMS: usize = 160;
 const MAX_OWN_SYNCS: usize = 4;
 
 /// A stream, in all calls about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub(super) u64);
 
-/// What to do next with a stream. A driver must know all of them: a new one is a breaking change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What to do next with a stream. A driver fails a stream with a step that it does not know, as
+/// [`NotTried`](StreamFailure::NotTried).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StreamStep {
     /// Send the frame that is now in the buffer, then poll again.
     Send,
@@ -42,7 +44,7 @@ pub enum StreamStep {
 }
 
 /// How a stream failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StreamFailure {
     /// Nobody listens at the address.
@@ -57,7 +59,7 @@ pub enum StreamFailure {
 }
 
 /// What a stream that this node opens is for, as far as a driver must know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StreamKind {
     /// Tables are exchanged: a sync. It may take long.
@@ -73,9 +75,10 @@ pub enum StreamKind {
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Streams {
-    #[serde(with = "super::stored::sorted")]
+    #[serde(with = "super::stored::by_stream")]
     pub(super) sessions: HashMap<StreamId, Session>,
     /// Those that this node opened, and to which address.
+    #[serde(with = "super::stored::by_stream")]
     pub(super) opened: BTreeMap<StreamId, SocketAddr>,
     last: u64,
     own_syncs: usize,

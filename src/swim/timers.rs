@@ -37,7 +37,7 @@ pub(super) enum Timer {
     /// The holder that the name was yielded to is asked again whether it is there.
     Conflict,
     /// A stream took too long.
-    Stream(StreamId),
+    Stream(#[serde(with = "super::stored::StreamIdForm")] StreamId),
     /// Members of an earlier life are to be tried.
     Rejoin,
 }

@@ -45,7 +45,15 @@ pub(super) struct UpperLayer {
     /// Bytes that the layer above would add to packets.
     pub(super) wants: usize,
     /// Its streams that have ended.
-    ended: VecDeque<(StreamId, Result<(), StreamFailure>)>,
+    ended: VecDeque<EndedStream>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct EndedStream {
+    #[serde(with = "super::stored::StreamIdForm")]
+    stream: StreamId,
+    #[serde(with = "super::stored::result")]
+    result: Result<(), StreamFailure>,
 }
 
 /// Why a stream to a member was not opened.
@@ -286,7 +294,7 @@ impl Node {
 
     /// The next of its streams that has ended.
     pub(crate) fn poll_data_stream_end(&mut self) -> Option<(StreamId, Result<(), StreamFailure>)> {
-        self.upper.ended.pop_front()
+        self.upper.ended.pop_front().map(|EndedStream { stream, result }| (stream, result))
     }
 
     pub(super) fn data_stream_ended(&mut self, stream: StreamId, result: Result<(), StreamFailure>) {
@@ -294,7 +302,7 @@ impl Node {
         if self.upper.ended.len() == MAX_STREAMS {
             self.upper.ended.pop_front();
         }
-        self.upper.ended.push_back((stream, result));
+        self.upper.ended.push_back(EndedStream { stream, result });
     }
 
     /// Whether a frame is for the layer above: in one of its streams, or the first in a stream from others.

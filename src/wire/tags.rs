@@ -38,7 +38,7 @@ impl Tags {
     /// but members must not vanish because of what they say.
     ///
     /// # Errors
-    /// [`Error::Config`] if a key is empty or comes twice, or if a key or value has a control character;
+    /// [`Error::Invalid`] if a key is empty or comes twice, or if a key or value has a control character;
     /// [`Error::TagsTooLarge`] if they take more than 512 bytes encoded.
     pub fn new<K, V>(pairs: impl IntoIterator<Item = (K, V)>) -> Result<Self, Error>
     where
@@ -50,7 +50,7 @@ impl Tags {
             let (key, value) = (key.into(), value.into());
             check(&key, &value)?;
             if map.contains_key(&key) {
-                return Err(Error::config(
+                return Err(Error::invalid(
                     "tags",
                     format!("have the key {} twice; give it once", Quoted(&key)),
                 ));
@@ -183,5 +183,5 @@ fn check(key: &str, value: &str) -> Result<(), Error> {
     } else {
         return Ok(());
     };
-    Err(Error::config("tags", problem))
+    Err(Error::invalid("tags", problem))
 }

@@ -87,22 +87,22 @@ static void *answer_four(void *requests)
 static void requests(syncswim_cluster *a, syncswim_cluster *b)
 {
     syncswim_requests *requests;
-    syncswim_message *reply;
+    syncswim_message *answer;
     pthread_t thread;
 
     IS(syncswim_cluster_serve(b, "syncswim/ping", &requests), SYNCSWIM_ERR_CONFIG);
     IS(syncswim_cluster_serve(b, "count", &requests), SYNCSWIM_OK);
     CHECK(pthread_create(&thread, NULL, answer_four, requests) == 0);
-    IS(syncswim_cluster_request(a, "b", "count", bytes("1"), 1, 10000, &reply), SYNCSWIM_OK);
-    CHECK(says(reply, "b", "one"));
-    syncswim_message_free(reply);
-    IS(syncswim_cluster_request(a, "b", "count", bytes("2"), 1, 10000, &reply), SYNCSWIM_ERR_REFUSED);
+    IS(syncswim_cluster_request(a, "b", "count", bytes("1"), 1, 10000, &answer), SYNCSWIM_OK);
+    CHECK(says(answer, "b", "one"));
+    syncswim_message_free(answer);
+    IS(syncswim_cluster_request(a, "b", "count", bytes("2"), 1, 10000, &answer), SYNCSWIM_ERR_REFUSED);
     CHECK(strstr(syncswim_last_error(), "no more") != NULL);
-    IS(syncswim_cluster_request(a, "b", "count", bytes("3"), 1, 10000, &reply), SYNCSWIM_ERR_REFUSED);
-    IS(syncswim_cluster_request(a, "b", "count", bytes("4"), 1, 200, &reply), SYNCSWIM_ERR_UNANSWERED);
+    IS(syncswim_cluster_request(a, "b", "count", bytes("3"), 1, 10000, &answer), SYNCSWIM_ERR_REFUSED);
+    IS(syncswim_cluster_request(a, "b", "count", bytes("4"), 1, 200, &answer), SYNCSWIM_ERR_UNANSWERED);
     pthread_join(thread, NULL);
     syncswim_requests_free(requests);
-    IS(syncswim_cluster_request(a, "b", "count", bytes("5"), 1, 5000, &reply), SYNCSWIM_ERR_NO_READER);
+    IS(syncswim_cluster_request(a, "b", "count", bytes("5"), 1, 5000, &answer), SYNCSWIM_ERR_NO_READER);
 }
 
 static void queries(syncswim_cluster *a, syncswim_cluster *b)

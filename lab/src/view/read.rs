@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use syncswim::{
-    recording::{Difference, Dissected, Recording, Said, Step, dissect},
-    swim::{Event, Input, Member, MemberState, Node, Observation, Origin, Time},
+    recording::{Difference, Dissected, Input, Recording, Said, Step, dissect},
+    swim::{Event, Member, MemberState, Node, Observation, Observed, Origin, Time},
 };
 
 use super::{
@@ -162,13 +162,15 @@ impl Reader {
             self.explained += 1;
             let explanation = node.explain(step.at, &member.name);
             held.standing = format!("{} itself: {}", self.name, explanation.status);
-            let is_missed = |(at, what): &(Time, Observation)| {
+            let is_missed = |Observed { at, what, .. }: &Observed| {
                 matches!(what, Observation::Missed { .. }) && suspected.is_some_and(|since| *at >= since)
             };
             held.missed = explanation.observations.iter().any(is_missed);
             let seen = explanation.observations.iter();
             held.seen = seen
-                .map(|(at, what)| (now.saturating_sub(micros(step.at.since(*at))), what.to_string()))
+                .map(|Observed { at, what, .. }| {
+                    (now.saturating_sub(micros(step.at.since(*at))), what.to_string())
+                })
                 .collect();
         }
         Some(held)

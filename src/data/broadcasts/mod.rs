@@ -461,7 +461,11 @@ impl Broadcasts {
     /// Adds what was counted.
     pub(crate) fn add_to(&self, metrics: &mut Metrics) {
         let (queued, logged) = (self.queue.len() as u64, self.log.len() as u64);
-        metrics.add(&Metrics { queued_broadcasts: queued, logged_broadcasts: logged, ..self.counted });
+        metrics.add(&Metrics {
+            queued_broadcasts: queued,
+            logged_broadcasts: logged,
+            ..self.counted.clone()
+        });
     }
 
     /// Checks every bound that is not held by construction.

@@ -7,7 +7,7 @@ use crossbeam_channel::Sender;
 use super::{
     answerer::AskKind,
     memory::AskId,
-    status::{Outcome, Settled, Unanswered},
+    status::{Outcome, QueryProblem, Settled},
 };
 use crate::{
     error::EndedBy,
@@ -138,7 +138,7 @@ impl Ask {
 
     /// It has no answer.
     pub(super) fn ended(&self, by: EndedBy) -> Outcome {
-        Err(Unanswered::new(self.sent, by))
+        Err(QueryProblem::new(self.sent, by))
     }
 
     /// Its member has begun another life. What was not sent to it is for that one.

@@ -19,7 +19,7 @@ use super::{
     ask::{Ask, Caller, NewAsk, Step, deadline, doubled},
     memory::AskId,
     queries::{Queries, Query},
-    status::{Answer, Outcome, Settled, Status, Unanswered},
+    status::{Answer, Outcome, QueryProblem, Settled, Status},
 };
 use crate::{
     collections::fanout::{Fanout, Subscription},
@@ -159,7 +159,7 @@ impl Asker {
         self.timers.remove(&(deadline, query));
         let is_its = |ask: &Ask| matches!(ask.caller, Caller::Query(of) if of == query);
         let its: Vec<_> = self.asks.iter().filter(|(_, ask)| is_its(ask)).map(|(id, _)| *id).collect();
-        its.into_iter().for_each(|id| self.settle(now, id, Err(Unanswered::Dropped)));
+        its.into_iter().for_each(|id| self.settle(now, id, Err(QueryProblem::Dropped)));
     }
 
     fn next_number(&mut self) -> u64 {
@@ -382,23 +382,23 @@ impl Asker {
             ask.in_flight = false;
             self.in_flight -= 1;
         }
-        let silent = |ended_by| Err(Unanswered::new(true, ended_by));
+        let silent = |ended_by| Err(QueryProblem::new(true, ended_by));
         let outcome = match answer.status {
             Status::Pending => return self.wait(node, now, id),
             Status::Fetch => return self.fetch(node, now, id),
             Status::Taken if ask.new.kind == AskKind::Message => Ok(Arc::default()),
             Status::Answered if ask.new.kind == AskKind::Request => Ok(Arc::clone(&answer.payload)),
             // If it does not fit what was asked, nothing is certain.
-            Status::Taken | Status::Answered | Status::Forgotten => silent(EndedBy::Forgotten),
+            Status::Taken | Status::Answered | Status::Forgotten => silent(EndedBy::Expired),
             Status::AnotherLife => silent(EndedBy::Restart),
-            Status::NoReader => Err(Unanswered::NoReader),
-            Status::Busy => Err(Unanswered::Busy),
-            Status::TooLarge => Err(Unanswered::TooLarge),
+            Status::NoReader => Err(QueryProblem::NoReader),
+            Status::Busy => Err(QueryProblem::Busy),
+            Status::TooLarge => Err(QueryProblem::TooLarge),
             Status::Refused => {
                 let reason = String::from_utf8_lossy(&answer.payload).into();
-                Err(Unanswered::Refused { reason })
+                Err(QueryProblem::Refused { reason })
             }
-            Status::Dropped => Err(Unanswered::Dropped),
+            Status::Dropped => Err(QueryProblem::Dropped),
         };
         self.settle(now, id, outcome);
     }

@@ -18,7 +18,7 @@ const MAX_UNREAD_BYTES: usize = 4 << 20;
 /// Mailboxes: each message is held to the topics of each.
 const MAX_INBOXES: usize = 64;
 /// Senders of which a mailbox counts apart what is lost.
-const MAX_LOSERS: usize = 256;
+const MAX_APART: usize = 256;
 
 /// Which topics an inbox is for.
 ///
@@ -68,7 +68,7 @@ impl<S: Into<String>> From<S> for Topics {
 }
 
 /// How a message came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MessageKind {
     /// It was [sent](crate::Gossip::send) to this member.
@@ -87,15 +87,6 @@ pub enum MessageKind {
         /// Later ones of its sender came before it.
         late: bool,
     },
-    /// So many messages and broadcasts of the sender are lost for this inbox: it was full, or broadcasts did not come and will
-    /// not. What depends on them is to be looked at anew. Topic and payload are empty. Of broadcasts that did not come only an
-    /// inbox is told that gets broadcasts. If it is of more than 256 senders at a time, what is lost of the others is told
-    /// together, with an empty name as the sender.
-    #[non_exhaustive]
-    Lost {
-        /// How many, of whichever topics.
-        count: u64,
-    },
 }
 
 /// A message as it lies in a mailbox.
@@ -109,10 +100,28 @@ pub(crate) struct Item {
     pub(crate) folds: bool,
 }
 
-impl Item {
-    fn lost(from: Life, count: u64) -> Self {
-        let kind = MessageKind::Lost { count };
-        Self { from, topic: Arc::default(), payload: Arc::default(), kind, folds: false }
+/// What the reader of a mailbox gets next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Unread {
+    Message(Item),
+    /// So much of a sender is lost for it; without one, of many together.
+    Lost {
+        from: Option<Life>,
+        count: u64,
+    },
+}
+
+impl Unread {
+    #[cfg(test)]
+    pub(crate) fn into_message(self) -> Option<Item> {
+        if let Self::Message(item) = self { Some(item) } else { None }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Message(item) => item.payload.len(),
+            Self::Lost { .. } => 0,
+        }
     }
 }
 
@@ -120,7 +129,7 @@ impl Item {
 #[derive(Debug)]
 pub(crate) struct Mailbox {
     topics: Topics,
-    unread: VecDeque<Item>,
+    unread: VecDeque<Unread>,
     bytes: usize,
     /// What is lost for this reader, behind what is unread.
     lost: Lost,
@@ -128,33 +137,32 @@ pub(crate) struct Mailbox {
     unheard: Option<Lost>,
 }
 
-/// How much is lost of each sender; of those that are too many, under no name.
+/// How much is lost of each sender; of those that are too many, together.
 #[derive(Debug, Default)]
-struct Lost(BTreeMap<Life, u64>);
+struct Lost(BTreeMap<Option<Life>, u64>);
 
 impl Lost {
-    fn add(&mut self, from: &Life, count: u64) {
-        let is_apart = self.0.len() < MAX_LOSERS || self.0.contains_key(from);
-        let from = if is_apart { from.clone() } else { Life { name: "".into(), epoch: 0 } };
-        let lost = self.0.entry(from).or_default();
+    fn add(&mut self, from: Option<Life>, count: u64) {
+        let is_apart = self.0.len() < MAX_APART || self.0.contains_key(&from);
+        let lost = self.0.entry(from.filter(|_| is_apart)).or_default();
         *lost = lost.saturating_add(count);
     }
 
-    fn pop(&mut self) -> Option<Item> {
-        self.0.pop_first().map(|(from, count)| Item::lost(from, count))
+    fn pop(&mut self) -> Option<Unread> {
+        self.0.pop_first().map(|(from, count)| Unread::Lost { from, count })
     }
 }
 
 impl Mailbox {
-    fn push(&mut self, item: Item) {
-        self.bytes += item.payload.len();
-        self.unread.push_back(item);
+    fn push(&mut self, unread: Unread) {
+        self.bytes += unread.bytes();
+        self.unread.push_back(unread);
     }
 
     /// Takes a broadcast, and says how many are lost for the reader by that.
     fn on_broadcast(&mut self, item: &Item) -> u64 {
         for (from, count) in self.unheard.take().into_iter().flat_map(|unheard| unheard.0) {
-            self.lost.add(&from, count);
+            self.lost.add(from, count);
         }
         self.take(item)
     }
@@ -166,10 +174,10 @@ impl Mailbox {
                 self.push(lost);
             }
         } else if !(item.folds && self.fold(item)) {
-            self.lost.add(&item.from, 1);
+            self.lost.add(Some(item.from.clone()), 1);
             return 1;
         }
-        self.push(item.clone());
+        self.push(Unread::Message(item.clone()));
         0
     }
 
@@ -181,24 +189,24 @@ impl Mailbox {
 
     /// Takes out what a newer one of its topic replaces.
     fn fold(&mut self, newer: &Item) -> bool {
-        let same = self.unread.iter().position(|older| older.folds && older.topic == newer.topic);
-        let older = same.and_then(|at| self.unread.remove(at));
-        self.bytes -= older.as_ref().map_or(0, |older| older.payload.len());
+        let is_older = |unread: &Unread| matches!(unread, Unread::Message(older) if older.folds && older.topic == newer.topic);
+        let older = self.unread.iter().position(is_older).and_then(|at| self.unread.remove(at));
+        self.bytes -= older.as_ref().map_or(0, Unread::bytes);
         older.is_some()
     }
 
     fn lose(&mut self, from: &Life, count: u64) {
-        self.unheard.as_mut().unwrap_or(&mut self.lost).add(from, count);
+        self.unheard.as_mut().unwrap_or(&mut self.lost).add(Some(from.clone()), count);
     }
 }
 
 impl Queue for Mailbox {
-    type Item = Item;
+    type Item = Unread;
 
-    fn pop(&mut self) -> Option<Item> {
-        let Some(item) = self.unread.pop_front() else { return self.lost.pop() };
-        self.bytes -= item.payload.len();
-        Some(item)
+    fn pop(&mut self) -> Option<Unread> {
+        let Some(unread) = self.unread.pop_front() else { return self.lost.pop() };
+        self.bytes -= unread.bytes();
+        Some(unread)
     }
 
     fn is_empty(&self) -> bool {
@@ -286,9 +294,9 @@ mod tests {
         assert_eq!(mailboxes.deliver(&item("jobs/1", 1)), TAKEN);
         assert_eq!(mailboxes.deliver(&item("jobs/2", 1)), TAKEN);
         assert_eq!(mailboxes.deliver(&item("job", 1)), (Status::NoReader, 0));
-        assert_eq!(one.try_recv(), Ok(item("jobs/1", 1)));
+        assert_eq!(one.try_recv(), Ok(message("jobs/1", 1)));
         assert!(one.try_recv().is_err());
-        assert_eq!([all.try_recv(), all.try_recv()], [Ok(item("jobs/1", 1)), Ok(item("jobs/2", 1))]);
+        assert_eq!([all.try_recv(), all.try_recv()], [Ok(message("jobs/1", 1)), Ok(message("jobs/2", 1))]);
         for _ in 0..MAX_UNREAD {
             assert_eq!(mailboxes.deliver(&item("jobs/2", 1)), TAKEN);
         }
@@ -297,7 +305,7 @@ mod tests {
         }
         assert_eq!(
             one.try_recv(),
-            Ok(item("jobs/1", 1)),
+            Ok(message("jobs/1", 1)),
             "the full mailbox of the other reader keeps it from nobody"
         );
         assert_eq!(
@@ -306,7 +314,7 @@ mod tests {
             "it is lost for nobody: its sender is told"
         );
         let read = kinds(&all);
-        assert_eq!((read.len(), read.last()), (MAX_UNREAD + 1, Some(&MessageKind::Lost { count: 3 })));
+        assert_eq!((read.len(), read.last()), (MAX_UNREAD + 1, Some(&Err(3))));
         assert_eq!(mailboxes.deliver(&item("jobs/2", 1)), TAKEN);
     }
 
@@ -330,8 +338,17 @@ mod tests {
         Item { kind, folds, ..item("t", 1) }
     }
 
-    fn kinds(reader: &Subscription<Mailbox>) -> Vec<MessageKind> {
-        std::iter::from_fn(|| reader.try_recv().ok()).map(|item| item.kind).collect()
+    fn message(topic: &str, len: usize) -> Unread {
+        Unread::Message(item(topic, len))
+    }
+
+    /// How each message came, or how many are lost.
+    fn kinds(reader: &Subscription<Mailbox>) -> Vec<Result<MessageKind, u64>> {
+        let kind = |unread| match unread {
+            Unread::Message(item) => Ok(item.kind),
+            Unread::Lost { count, .. } => Err(count),
+        };
+        std::iter::from_fn(|| reader.try_recv().ok()).map(kind).collect()
     }
 
     #[test]
@@ -346,7 +363,7 @@ mod tests {
         }
         assert_eq!((got.len(), lost), (1500, 476));
         let of_slow = kinds(&slow);
-        assert_eq!((of_slow.len(), of_slow.last()), (1025, Some(&MessageKind::Lost { count: 476 })));
+        assert_eq!((of_slow.len(), of_slow.last()), (1025, Some(&Err(476))));
         assert_eq!(mailboxes.broadcast(&heard(1501, false)), 0);
         assert_eq!(kinds(&slow).len(), 1);
     }
@@ -358,7 +375,7 @@ mod tests {
         (1..=5000).for_each(|seq| assert_eq!(mailboxes.broadcast(&heard(seq, true)), 0));
         let got = kinds(&reader);
         let last = MessageKind::Broadcast { seq: 5000, stamp: 5000, gap: 0, late: false };
-        assert_eq!((got.len(), got.last()), (MAX_UNREAD, Some(&last)));
+        assert_eq!((got.len(), got.last()), (MAX_UNREAD, Some(&Ok(last))));
     }
 
     #[test]
@@ -369,11 +386,11 @@ mod tests {
         mailboxes.lose(&from, 3);
         mailboxes.lose(&from, 4);
         assert_eq!(mailboxes.deliver(&item("t", 1)), TAKEN);
-        assert_eq!(kinds(&reader), [MessageKind::Sent]);
+        assert_eq!(kinds(&reader), [Ok(MessageKind::Sent)]);
         mailboxes.broadcast(&heard(9, false));
         mailboxes.lose(&from, 1);
-        let [first, _, last] = kinds(&reader)[..] else { panic!() };
-        assert_eq!((first, last), (MessageKind::Lost { count: 7 }, MessageKind::Lost { count: 1 }));
+        let read = kinds(&reader);
+        assert_eq!((read.len(), read.first(), read.last()), (3, Some(&Err(7)), Some(&Err(1))));
     }
 
     #[test]
@@ -385,8 +402,8 @@ mod tests {
         assert_eq!(mailboxes.broadcast(&heard(2000, false)), 0, "there is room");
         assert_eq!(mailboxes.deliver(&item("t", 1)), TAKEN);
         let read = kinds(&reader);
-        assert_eq!(read[MAX_UNREAD - 100], MessageKind::Lost { count: 1 });
-        assert_eq!((read.len(), read.last()), (MAX_UNREAD - 97, Some(&MessageKind::Sent)));
+        assert_eq!(read[MAX_UNREAD - 100], Err(1));
+        assert_eq!((read.len(), read.last()), (MAX_UNREAD - 97, Some(&Ok(MessageKind::Sent))));
     }
 
     #[test]
@@ -399,11 +416,11 @@ mod tests {
         assert_eq!(mailboxes.broadcast(&heard(1, false)), 0);
         mailboxes.0.publish(|mailbox| {
             let held = mailbox.lost.0.len() + mailbox.unheard.as_ref().map_or(0, |unheard| unheard.0.len());
-            assert!(held <= MAX_LOSERS + 1 && mailbox.unread.len() <= MAX_UNREAD, "{held}");
+            assert!(held <= MAX_APART + 1 && mailbox.unread.len() <= MAX_UNREAD, "{held}");
         });
         let read = kinds(&reader);
-        let lost = read.iter().map(|kind| if let MessageKind::Lost { count } = kind { *count } else { 0 });
-        assert_eq!((lost.sum::<u64>(), read.len(), kinds(&quiet).len()), (5000, MAX_LOSERS + 1, 0));
+        let lost = read.iter().map(|read| read.as_ref().err().copied().unwrap_or(0));
+        assert_eq!((lost.sum::<u64>(), read.len(), kinds(&quiet).len()), (5000, MAX_APART + 1, 0));
     }
 
     #[test]
@@ -414,7 +431,7 @@ mod tests {
             assert_eq!(mailboxes.deliver(&item("t", 1 << 20)), TAKEN);
         }
         assert_eq!(mailboxes.deliver(&item("t", 1)), (Status::Busy, 0));
-        assert_eq!(reader.try_recv().map(|item| item.payload.len()), Ok(1 << 20));
+        assert_eq!(reader.try_recv().map(|unread| unread.bytes()), Ok(1 << 20));
         assert_eq!(mailboxes.deliver(&item("t", 1)), TAKEN);
     }
 }

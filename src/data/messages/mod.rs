@@ -40,14 +40,14 @@ pub(crate) use self::{
     ask::NewAsk,
     asker::TooMany,
     commands::NotAsked,
-    mailboxes::{Item, Mailbox},
+    mailboxes::{Item, Mailbox, Unread},
     memory::AskId,
     servers::RequestItem,
     status::{Settled, Status},
 };
 pub use self::{
     mailboxes::{MessageKind, Topics},
-    status::Unanswered,
+    status::QueryProblem,
 };
 use crate::{
     swim::{Destination, Event, Life, Metrics, Node, StreamId, Time, WayTo},

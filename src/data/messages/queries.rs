@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     ask::NewAsk,
-    status::{Settled, Unanswered},
+    status::{QueryProblem, Settled},
 };
 use crate::{
     collections::fanout::Fanout,
@@ -78,7 +78,7 @@ impl Queries {
     pub(super) fn expire(&mut self, now: Time, id: u64) {
         let Some(query) = self.all.get_mut(&id) else { return };
         let took = now.since(query.began);
-        let none = || Err(Unanswered::new(false, EndedBy::Timeout));
+        let none = || Err(QueryProblem::new(false, EndedBy::Timeout));
         for to in std::mem::take(&mut query.waiting) {
             let settled = Settled { to, outcome: none(), took };
             query.answers.publish(|unread| unread.push_back(settled.clone()));

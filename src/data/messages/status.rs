@@ -72,7 +72,7 @@ impl From<Status> for Answer {
 /// Why a member did not answer a [query](crate::Gossip::query).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Unanswered {
+pub enum QueryProblem {
     /// Its application refused.
     #[non_exhaustive]
     Refused {
@@ -101,7 +101,7 @@ pub enum Unanswered {
     },
 }
 
-impl Unanswered {
+impl QueryProblem {
     /// Whether the member may have acted all the same. If not, it may safely be asked again.
     #[must_use]
     pub fn may_have_acted(&self) -> bool {
@@ -113,7 +113,7 @@ impl Unanswered {
     }
 }
 
-impl fmt::Display for Unanswered {
+impl fmt::Display for QueryProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused { reason } => write!(f, "refused: {}", crate::text::Escaped(reason)),
@@ -128,7 +128,7 @@ impl fmt::Display for Unanswered {
 }
 
 /// What became of an ask, for its caller: of a message nothing is the answer.
-pub(crate) type Outcome = Result<Arc<[u8]>, Unanswered>;
+pub(crate) type Outcome = Result<Arc<[u8]>, QueryProblem>;
 
 /// An ask that is over.
 #[derive(Debug, Clone, PartialEq, Eq)]

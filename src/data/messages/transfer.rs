@@ -177,6 +177,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::swim::InForm;
     use crate::wire::{
         data::DataMessage,
         frame::MAX_FRAME,
@@ -187,7 +188,7 @@ mod tests {
 
     /// A stream's number, as a node draws it.
     fn stream() -> StreamId {
-        postcard::from_bytes(&[1]).unwrap()
+        postcard::from_bytes::<InForm<StreamId>>(&[1]).unwrap().0
     }
 
     fn frames(sender: &mut Transfers) -> Vec<Vec<u8>> {

@@ -9,9 +9,11 @@ use crossbeam_channel::{Receiver, TryRecvError, bounded};
 
 use super::cluster;
 use crate::{
-    EndedBy, Topics, Unanswered,
+    EndedBy, QueryProblem, Topics,
     collections::fanout::Subscription,
-    data::messages::{AskKind, Mailbox, NewAsk, NotAsked, RequestItem, Settled, Status, TooLate, TooMany},
+    data::messages::{
+        AskKind, Item, Mailbox, NewAsk, NotAsked, RequestItem, Settled, Status, TooLate, TooMany, Unread,
+    },
     sim::{World, addr, forge},
     swim::{Config, Life, MemberState},
     wire::{
@@ -20,7 +22,7 @@ use crate::{
     },
 };
 
-type Outcome = Result<std::sync::Arc<[u8]>, Unanswered>;
+type Outcome = Result<std::sync::Arc<[u8]>, QueryProblem>;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -30,6 +32,11 @@ fn millis(n: u64) -> Duration {
 
 fn life(world: &World, host: usize) -> Life {
     world.node(host).own_life()
+}
+
+/// What a mailbox holds next, if it is a message.
+fn next_message(inbox: &Subscription<Mailbox>) -> Option<Item> {
+    inbox.try_recv().ok().and_then(Unread::into_message)
 }
 
 fn inbox(world: &mut World, host: usize) -> Subscription<Mailbox> {
@@ -119,7 +126,7 @@ fn query(world: &mut World, from: usize, topic: &str, within: Duration) -> (Vec<
 }
 
 fn silent(ended_by: EndedBy) -> Outcome {
-    Err(Unanswered::new(true, ended_by))
+    Err(QueryProblem::new(true, ended_by))
 }
 
 fn taken() -> Outcome {
@@ -135,7 +142,7 @@ fn a_message_lies_in_the_mailbox_within_a_round_trip() {
     world.run_for(SECOND);
     let Settled { outcome, took, .. } = settled.try_recv().unwrap();
     assert_eq!(outcome, taken());
-    let item = inbox.try_recv().unwrap();
+    let item = next_message(&inbox).unwrap();
     assert_eq!((item.from, &*item.topic, &*item.payload), (life(&world, 0), "jobs", &b"hi"[..]));
     assert!(inbox.try_recv().is_err());
     assert!(took < millis(2), "{took:?}");
@@ -150,7 +157,7 @@ fn a_message_of_a_mebibyte_goes_by_stream_and_leaves_none() {
         let settled = send(&mut world, 0, 1, &payload);
         world.run_for(SECOND);
         assert_eq!(outcome(&settled), Some(taken()), "{len}");
-        assert_eq!(&*inbox.try_recv().unwrap().payload, payload);
+        assert_eq!(&*next_message(&inbox).unwrap().payload, payload);
     }
     world.run_for(SECOND);
     assert!((0..3).all(|host| world.node(host).metrics().open_streams == 0));
@@ -162,7 +169,7 @@ fn a_node_sends_to_itself_and_answers_its_own_requests() {
     let inbox = inbox(&mut world, 0);
     let settled = send(&mut world, 0, 0, &[7; 5000]);
     assert_eq!(outcome(&settled), Some(taken()));
-    assert_eq!(inbox.try_recv().unwrap().payload.len(), 5000);
+    assert_eq!(next_message(&inbox).unwrap().payload.len(), 5000);
     let _tokens = serve(&mut world, 0);
     let settled = request(&mut world, 0, 0, b"?");
     let item = take(&mut world, 0).unwrap();
@@ -203,9 +210,9 @@ fn who_cannot_be_asked_is_told_at_once() {
     let refused = try_ask(&mut world, (0, 2), AskKind::Message, b"", SECOND).unwrap_err();
     assert_eq!(refused, NotAsked::NotLive(MemberState::Left));
     let settled = send(&mut world, 0, 1, b"nobody reads");
-    assert_eq!(outcome_within(&mut world, SECOND, &settled), Err(Unanswered::NoReader));
+    assert_eq!(outcome_within(&mut world, SECOND, &settled), Err(QueryProblem::NoReader));
     let settled = request(&mut world, 0, 1, b"nobody serves");
-    assert_eq!(outcome_within(&mut world, SECOND, &settled), Err(Unanswered::NoReader));
+    assert_eq!(outcome_within(&mut world, SECOND, &settled), Err(QueryProblem::NoReader));
 }
 
 #[test]
@@ -220,7 +227,7 @@ fn a_full_mailbox_is_the_senders_error() {
         })
         .collect();
     let count = settled.iter().filter(|outcome| **outcome == Some(taken())).count();
-    assert_eq!((count, settled.last()), (1024, Some(&Some(Err(Unanswered::Busy)))));
+    assert_eq!((count, settled.last()), (1024, Some(&Some(Err(QueryProblem::Busy)))));
     assert_eq!(std::iter::from_fn(|| inbox.try_recv().ok()).count(), 1024);
 }
 
@@ -234,7 +241,7 @@ fn too_many_asks_of_one_member_are_the_callers_error() {
     assert_eq!(more, NotAsked::TooMany(TooMany::ToMember));
     world.run_for(SECOND + millis(1));
     let ended_by = EndedBy::Timeout;
-    let late = [Unanswered::Silent { ended_by }, Unanswered::NotReached { ended_by }];
+    let late = [QueryProblem::Silent { ended_by }, QueryProblem::NotReached { ended_by }];
     assert!(asked.iter().all(|settled| late.contains(&outcome(settled).unwrap().unwrap_err())));
 }
 
@@ -251,7 +258,7 @@ fn a_request_is_answered_when_the_application_has_time() {
         let payload = vec![b'a'; len];
         assert_eq!(answer(&mut world, 1, &item, status, &payload), Ok(()));
         let expected = match status {
-            Status::Refused => Err(Unanswered::Refused { reason: "aaa".into() }),
+            Status::Refused => Err(QueryProblem::Refused { reason: "aaa".into() }),
             _ => Ok(payload.clone().into()),
         };
         // Not at the next poll: it is told so.
@@ -269,8 +276,8 @@ fn a_request_that_is_dropped_or_has_lost_its_readers_is_reported() {
     let item = take(&mut world, 1).unwrap();
     assert_eq!(answer(&mut world, 1, &item, Status::Dropped, b""), Ok(()));
     world.drive_with(1, |endpoint, now| endpoint.close_server(now, "jobs"));
-    assert_eq!(outcome_within(&mut world, SECOND, &dropped), Err(Unanswered::Dropped));
-    assert_eq!(outcome_within(&mut world, SECOND, &waiting), Err(Unanswered::NoReader));
+    assert_eq!(outcome_within(&mut world, SECOND, &dropped), Err(QueryProblem::Dropped));
+    assert_eq!(outcome_within(&mut world, SECOND, &waiting), Err(QueryProblem::NoReader));
 }
 
 #[test]
@@ -474,7 +481,7 @@ fn who_comes_back_is_told_that_its_request_was_passed_over_meanwhile() {
     world.pause(0, 30 * SECOND);
     world.run_until("the verdict", 30 * SECOND, |world| world.state(1, "n0") == Some(MemberState::Failed));
     assert_eq!(take(&mut world, 1), None);
-    assert_eq!(outcome_within(&mut world, 60 * SECOND, &settled), Err(Unanswered::Dropped));
+    assert_eq!(outcome_within(&mut world, 60 * SECOND, &settled), Err(QueryProblem::Dropped));
 }
 
 /// Has a node hear from another one that a later life of its own has failed: its epoch rises.
@@ -505,7 +512,7 @@ fn a_node_whose_epoch_rises_has_its_part_in_its_own_query_and_is_told_that_its_r
     raise_epoch(&mut world, 19, 3);
     world.run_for(SECOND);
     world.drive_with(1, |endpoint, now| endpoint.close_server(now, "jobs"));
-    assert_eq!(outcome_within(&mut world, millis(100), &settled), Err(Unanswered::NoReader));
+    assert_eq!(outcome_within(&mut world, millis(100), &settled), Err(QueryProblem::NoReader));
 }
 
 /// What was not sent when a member restarts is for its new life; what was sent is not, and its caller is told which it was.

@@ -435,13 +435,13 @@ impl World {
                     self.connect(host, stream, addr);
                 }
                 Output::ResolveSeeds => endpoint.node.handle_seeds(now, &self.hosts[host].seeds),
-                Output::JoinDone(ticket, result) => {
+                Output::JoinDone { ticket, result } => {
                     self.hosts[host].joins.push(result);
                     if let Some(checker) = &mut self.checker {
                         checker.join_done(host, ticket);
                     }
                 }
-                Output::SeedsTried(result) | Output::RejoinTried(result) => {
+                Output::SeedsTried { result } | Output::RejoinTried { result } => {
                     self.hosts[host].joins.push(result);
                 }
                 Output::LeaveDone { confirmed } => {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 const BOUNDS: usize = 14;
 
 /// How often durations of which length were seen, in fixed buckets from half a millisecond to ten seconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Histogram {
@@ -18,7 +18,7 @@ pub struct Histogram {
 
 impl Histogram {
     /// The longest duration of each bucket but the last, which has no end.
-    pub const BOUNDS: [Duration; BOUNDS] = [
+    pub const BOUNDS: &[Duration] = &[
         Duration::from_micros(500),
         Duration::from_millis(1),
         Duration::from_micros(2500),
@@ -59,13 +59,13 @@ impl Histogram {
             *sum += count;
             Some(*sum)
         });
-        Self::BOUNDS.into_iter().zip(counts)
+        Self::BOUNDS.iter().copied().zip(counts)
     }
 }
 
-impl AddAssign for Histogram {
-    fn add_assign(&mut self, other: Self) {
-        self.counts.iter_mut().zip(other.counts).for_each(|(count, others)| *count += others);
+impl AddAssign<&Self> for Histogram {
+    fn add_assign(&mut self, other: &Self) {
+        self.counts.iter_mut().zip(&other.counts).for_each(|(count, others)| *count += others);
         self.sum = self.sum.saturating_add(other.sum);
     }
 }
@@ -94,8 +94,8 @@ mod tests {
     fn the_histograms_of_two_nodes_add_up() {
         let (mut one, mut both) = (Histogram::default(), Histogram::default());
         one.observe(Duration::from_millis(3));
-        both += one;
-        both += one;
+        both += &one;
+        both += &one;
         assert_eq!((both.count(), both.sum()), (2, Duration::from_millis(6)));
     }
 }

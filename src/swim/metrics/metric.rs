@@ -5,15 +5,15 @@ use std::fmt;
 use super::Histogram;
 
 /// One metric at one moment, as [`Metrics::iter`](super::Metrics::iter) yields it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metric {
     /// The name of the field of [`Metrics`](super::Metrics), and of the metric in C and Python.
     pub name: &'static str,
     /// The name in [`prometheus_text`](super::Metrics::prometheus_text). Metrics that differ in their `label` share it.
     pub family: &'static str,
-    /// What tells it from the others of its family, as `("state", "alive")`.
-    pub label: Option<(&'static str, &'static str)>,
+    /// What tells it from the others of its family.
+    pub label: Option<MetricLabel>,
     /// How its value changes.
     pub kind: MetricKind,
     /// What is counted or measured.
@@ -22,6 +22,16 @@ pub struct Metric {
     pub help: &'static str,
     /// The value.
     pub value: MetricValue,
+}
+
+/// A label of a metric, as `state="alive"`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct MetricLabel {
+    /// Its name.
+    pub name: &'static str,
+    /// Its value.
+    pub value: &'static str,
 }
 
 /// How the value of a metric changes.
@@ -70,7 +80,7 @@ impl fmt::Display for MetricUnit {
 }
 
 /// The value of a metric.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MetricValue {
     /// Of a counter or a gauge.
@@ -90,14 +100,14 @@ impl MetricValue {
     }
 }
 
-impl From<u64> for MetricValue {
-    fn from(number: u64) -> Self {
-        Self::Number(number)
+impl From<&u64> for MetricValue {
+    fn from(number: &u64) -> Self {
+        Self::Number(*number)
     }
 }
 
-impl From<Histogram> for MetricValue {
-    fn from(histogram: Histogram) -> Self {
-        Self::Histogram(histogram)
+impl From<&Histogram> for MetricValue {
+    fn from(histogram: &Histogram) -> Self {
+        Self::Histogram(histogram.clone())
     }
 }

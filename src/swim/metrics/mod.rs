@@ -10,7 +10,7 @@ mod prometheus;
 use serde::{Deserialize, Serialize};
 
 pub use histogram::Histogram;
-pub use metric::{Metric, MetricKind, MetricUnit, MetricValue};
+pub use metric::{Metric, MetricKind, MetricLabel, MetricUnit, MetricValue};
 
 macro_rules! value_of {
     (counter) => {
@@ -53,7 +53,7 @@ macro_rules! label_of {
         None
     };
     ($label:ident $value:literal) => {
-        Some((stringify!($label), $value))
+        Some(MetricLabel { name: stringify!($label), value: $value })
     };
 }
 
@@ -63,7 +63,7 @@ macro_rules! metrics {
         $kind:ident $name:ident $([$unit:ident])? = $family:literal $({ $label:ident = $value:literal })?;
     )*) => {
         /// Counters and a histogram since the node's start, and the gauges of this moment.
-        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(default)]
         #[non_exhaustive]
         pub struct Metrics {$(
@@ -89,13 +89,13 @@ macro_rules! metrics {
                     kind: kind_of!($kind),
                     unit: unit_of!($($unit)?),
                     help: concat!($($doc),+).trim_ascii_start(),
-                    value: self.$name.into(),
+                    value: (&self.$name).into(),
                 },)*].into_iter()
             }
 
             /// Adds what somebody else counted.
             pub(crate) fn add(&mut self, others: &Self) {
-                $(self.$name += others.$name;)*
+                $(self.$name += &others.$name;)*
             }
         }
     };

@@ -19,7 +19,7 @@ impl Metrics {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Config`] if the name of a label is not made of ASCII letters, digits and underscores, begins with a digit or
+    /// [`Error::Invalid`] if the name of a label is not made of ASCII letters, digits and underscores, begins with a digit or
     /// two underscores, comes twice, or is one that the metrics have themselves: `le` and `state`.
     pub fn prometheus_text(&self, labels: &[(&str, &str)]) -> Result<String, Error> {
         check(labels)?;
@@ -47,7 +47,11 @@ fn write_samples(text: &mut String, metric: &Metric, labels: &[(&str, &str)]) ->
     let family = metric.family;
     let histogram = match &metric.value {
         MetricValue::Number(number) => {
-            return writeln!(text, "{family}{} {number}", Labels(labels, metric.label));
+            return writeln!(
+                text,
+                "{family}{} {number}",
+                Labels(labels, metric.label.as_ref().map(|label| (label.name, label.value)))
+            );
         }
         MetricValue::Histogram(histogram) => histogram,
     };
@@ -64,7 +68,7 @@ fn write_samples(text: &mut String, metric: &Metric, labels: &[(&str, &str)]) ->
 fn check(labels: &[(&str, &str)]) -> Result<(), Error> {
     let own = |name: &str| {
         name == "le"
-            || Metrics::default().iter().any(|metric| metric.label.is_some_and(|(own, _)| own == name))
+            || Metrics::default().iter().any(|metric| metric.label.is_some_and(|own| own.name == name))
     };
     for (at, (name, _)) in labels.iter().enumerate() {
         let problem = if name.is_empty() {
@@ -82,7 +86,7 @@ fn check(labels: &[(&str, &str)]) -> Result<(), Error> {
         } else {
             continue;
         };
-        return Err(Error::config("labels", format!("has the name {}, which {problem}", Quoted(name))));
+        return Err(Error::invalid("labels", format!("has the name {}, which {problem}", Quoted(name))));
     }
     Ok(())
 }

@@ -299,7 +299,7 @@ fn seeds_tried(bench: &mut Bench, addrs: &[SocketAddr]) -> Vec<JoinResult> {
     let outputs = std::iter::from_fn(|| bench.node.poll_output());
     outputs
         .filter_map(|output| match output {
-            Output::SeedsTried(result) => Some(result),
+            Output::SeedsTried { result } => Some(result),
             _ => None,
         })
         .collect()

@@ -11,7 +11,7 @@ use super::{
 fn seen(world: &mut World, host: usize, name: &str) -> Vec<Observation> {
     let mut seen = Vec::new();
     world.with(host, |node, now| {
-        seen = node.explain(now, name).observations.into_iter().map(|(_, what)| what).collect();
+        seen = node.explain(now, name).observations.into_iter().map(|observed| observed.what).collect();
     });
     seen
 }
@@ -24,7 +24,10 @@ fn this_node_is_not_called_by_its_name_as_if_it_were_another() {
     let own = Accuser { name: bench.node.name.clone(), is_own: true };
     let explanation = bench.node.explain(bench.now, "m1");
     assert!(
-        explanation.observations.iter().any(|(_, what)| *what == Observation::Accused { by: own.clone() })
+        explanation
+            .observations
+            .iter()
+            .any(|observed| observed.what == Observation::Accused { by: own.clone() })
     );
     assert!(explanation.to_string().contains("accused by this node\n"), "{explanation}");
     let verdict = bench.events().into_iter().find_map(|event| match event {
@@ -68,7 +71,10 @@ fn what_is_said_of_a_member_is_remembered_with_who_said_it() {
         Observation::Refuted { incarnation: 1 },
         Observation::Failed { origin: Origin::Others },
     ];
-    assert_eq!(explained.observations.iter().map(|(_, what)| what.clone()).collect::<Vec<_>>(), expected);
+    assert_eq!(
+        explained.observations.iter().map(|observed| observed.what.clone()).collect::<Vec<_>>(),
+        expected
+    );
     let told = explained.to_string();
     assert!(told.starts_with("m2: failed for 0.0 s") && told.contains("accused by m3"), "{told}");
     assert!(
@@ -87,7 +93,7 @@ fn a_missed_probe_says_what_the_relays_said_and_a_stall_that_it_does_not_count()
     let missed = |bench: &mut Bench| {
         let names: Vec<_> = bench.node.members().into_iter().map(|member| member.name).collect();
         let all = names.iter().flat_map(|name| bench.node.explain(bench.now, name).observations);
-        all.map(|(_, what)| what).collect::<Vec<_>>()
+        all.map(|observed| observed.what).collect::<Vec<_>>()
     };
     let found = missed(&mut bench);
     assert!(found.contains(&Observation::Missed { relays: 3, nacks: 0, health_score: 3 }), "{found:?}");

@@ -123,8 +123,8 @@ fn a_join_that_was_not_tried_says_nothing_of_the_seed() {
     bench.node.join(bench.now, 5, &[addr(7)]);
     let [(stream, _, StreamKind::Join)] = opened(&mut bench)[..] else { panic!("it joins") };
     bench.node.handle_stream_failure(bench.now, stream, StreamFailure::NotTried);
-    let done = std::iter::from_fn(|| bench.node.poll_output()).find(|o| matches!(o, Output::JoinDone(..)));
-    assert_eq!(done, Some(Output::JoinDone(5, Err(JoinProblem::Unavailable))));
+    let done = std::iter::from_fn(|| bench.node.poll_output()).find(|o| matches!(o, Output::JoinDone { .. }));
+    assert_eq!(done, Some(Output::JoinDone { ticket: 5, result: Err(JoinProblem::Unavailable) }));
 }
 
 /// A node that is not announced yet hears of its name elsewhere, and cannot ask there: it joins another time.
@@ -143,7 +143,7 @@ fn a_join_ends_where_a_past_life_could_not_be_asked() {
     assert_eq!(asked, addr(66));
     bench.node.handle_stream_failure(bench.now, question, StreamFailure::NotTried);
     let outputs: Vec<_> = std::iter::from_fn(|| bench.node.poll_output()).collect();
-    assert_eq!(outputs, [Output::JoinDone(5, Err(JoinProblem::Unavailable))]);
+    assert_eq!(outputs, [Output::JoinDone { ticket: 5, result: Err(JoinProblem::Unavailable) }]);
 }
 
 /// A table names two other holders of this node's name, the later one made up, in whichever order.

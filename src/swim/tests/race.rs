@@ -50,8 +50,8 @@ impl Rig {
                     self.open.insert(stream, addr);
                     self.tried.push(addr);
                 }
-                Output::JoinDone(ticket, result) => self.done.push((ticket, result)),
-                Output::SeedsTried(result) => self.seeds.push(result),
+                Output::JoinDone { ticket, result } => self.done.push((ticket, result)),
+                Output::SeedsTried { result } => self.seeds.push(result),
                 Output::ResolveSeeds => self.asked.push(self.now),
                 _ => {}
             }
@@ -191,7 +191,7 @@ fn a_name_that_is_still_looked_up_delays_no_address() {
     assert!(rig.answer(addr(1)));
     assert_eq!(rig.done, [(1, Ok(1))]);
     // What is found later is tried as well.
-    rig.node.handle_lookup(rig.now, JoinOrigin::Ticket(1), &[addr(1), addr(2)], 0);
+    rig.node.handle_lookup(rig.now, JoinOrigin::Ticket { ticket: 1 }, &[addr(1), addr(2)], 0);
     rig.settle();
     assert_eq!(rig.tried, [addr(1), addr(2)]);
 }
@@ -203,16 +203,16 @@ fn a_join_has_not_failed_before_its_last_look_up() {
     rig.settle();
     let stream = rig.stream_to(addr(1)).unwrap();
     rig.node.handle_stream_failure(rig.now, stream, StreamFailure::Refused);
-    rig.node.handle_lookup(rig.now, JoinOrigin::Ticket(1), &[], 1);
+    rig.node.handle_lookup(rig.now, JoinOrigin::Ticket { ticket: 1 }, &[], 1);
     rig.until(secs(60), |_| false);
     assert_eq!(rig.done, []);
-    rig.node.handle_lookup(rig.now, JoinOrigin::Ticket(1), &[], 0);
+    rig.node.handle_lookup(rig.now, JoinOrigin::Ticket { ticket: 1 }, &[], 0);
     rig.settle();
     assert_eq!(rig.done, [], "one has come of another");
-    rig.node.handle_lookup(rig.now, JoinOrigin::Ticket(1), &[], 0);
+    rig.node.handle_lookup(rig.now, JoinOrigin::Ticket { ticket: 1 }, &[], 0);
     rig.settle();
     assert_eq!(rig.done, [(1, Err(JoinProblem::Refused { addr: addr(1) }))]);
-    rig.node.handle_lookup(rig.now, JoinOrigin::Ticket(1), &[addr(5)], 0);
+    rig.node.handle_lookup(rig.now, JoinOrigin::Ticket { ticket: 1 }, &[addr(5)], 0);
     rig.settle();
     assert_eq!(rig.tried.len(), 1, "nobody asks any more");
 }

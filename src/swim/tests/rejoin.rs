@@ -13,7 +13,7 @@ use super::{
 use crate::wire::message::{End, Message};
 
 fn past(epoch: u64, members: &[(&str, SocketAddr)]) -> EarlierLife {
-    EarlierLife::new(epoch, members.iter().map(|(name, addr)| ((*name).into(), *addr)).collect())
+    EarlierLife::new(epoch, members.iter().map(|(name, addr)| ((*name).into(), *addr)))
 }
 
 /// A node that starts at `addr(0)` and remembers these.
@@ -75,7 +75,7 @@ fn the_seeds_have_a_head_start_and_then_three_that_are_remembered_are_joined() {
     // One that answers ends it.
     answer(&mut bench, tried[0].0);
     let outputs: Vec<_> = std::iter::from_fn(|| bench.node.poll_output()).collect();
-    assert!(outputs.contains(&Output::RejoinTried(Ok(1))), "{outputs:?}");
+    assert!(outputs.contains(&Output::RejoinTried { result: Ok(1) }), "{outputs:?}");
     // As of seeds, three are to be reached if they can be; but none is tried twice.
     let mut open: Vec<_> = bench.node.streams.opened.keys().copied().collect();
     let mut count = tried.len();
@@ -100,8 +100,8 @@ fn while_nobody_answers_they_are_tried_again_and_again_with_back_off() {
         while let Some(output) = bench.node.poll_output() {
             match output {
                 Output::OpenStream { stream, .. } => failed.push(stream),
-                Output::RejoinTried(Err(JoinProblem::Refused { .. })) => failures += 1,
-                Output::RejoinTried(other) => panic!("{other:?}"),
+                Output::RejoinTried { result: Err(JoinProblem::Refused { .. }) } => failures += 1,
+                Output::RejoinTried { result: other } => panic!("{other:?}"),
                 _ => {}
             }
         }

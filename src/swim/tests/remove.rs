@@ -77,7 +77,7 @@ fn the_table_of_claims_that_a_member_was_removed() {
 
 #[test]
 fn only_a_failed_member_can_be_removed() {
-    for removal in [Removal::Leave, Removal::Forget] {
+    for removal in [Removal::Leave, Removal::Reap] {
         for held in [Alive, Suspect] {
             let mut bench = with_m2(held);
             let refused = bench.node.remove(bench.now, "m2", removal);
@@ -109,10 +109,10 @@ fn a_removed_member_has_left_or_is_listed_no_longer_and_says_who_removed_it() {
     bench.node.remove(bench.now, "m2", Removal::Leave).unwrap();
     assert_eq!((bench.kinds().len(), bench.has_news("m2")), (0, false));
     // It may still be forgotten.
-    bench.node.remove(bench.now, "m2", Removal::Forget).unwrap();
+    bench.node.remove(bench.now, "m2", Removal::Reap).unwrap();
     assert_eq!((bench.kinds(), bench.standing("m2")), (vec!["reaped"], None));
     assert!(bench.has_news("m2"));
-    let unknown = bench.node.remove(bench.now, "m2", Removal::Forget);
+    let unknown = bench.node.remove(bench.now, "m2", Removal::Reap);
     assert!(matches!(unknown, Err(Error::UnknownMember { .. })));
     let said = bench.node.explain(bench.now, "m2").to_string();
     assert!(said.contains("removed, by this node"), "{said}");
@@ -277,7 +277,7 @@ fn a_member_that_answers_a_reconnect_after_it_was_removed_learns_of_it() {
             }
         }
     };
-    bench.node.remove(bench.now, "m2", Removal::Forget).unwrap();
+    bench.node.remove(bench.now, "m2", Removal::Reap).unwrap();
     assert_eq!(bench.node.reconnects.len(), 0, "it is tried no more");
     bench.opened();
     bench.hear_as(Some("m2"), addr(2), &Ack { seq: ping });
@@ -305,8 +305,7 @@ fn cut_off_and_removed(seed: u64, n: usize, removal: Removal) -> World {
 
 #[test]
 fn a_member_that_lives_after_all_is_back_within_a_round_trip_of_hearing_that_it_was_removed() {
-    for (seed, removal) in
-        [(1, Removal::Leave), (2, Removal::Forget), (3, Removal::Leave), (4, Removal::Forget)]
+    for (seed, removal) in [(1, Removal::Leave), (2, Removal::Reap), (3, Removal::Leave), (4, Removal::Reap)]
     {
         let mut world = cut_off_and_removed(seed, 4, removal);
         world.net.latency = Latency::Uniform(millis(10), millis(10));
@@ -322,7 +321,7 @@ fn a_member_that_lives_after_all_is_back_within_a_round_trip_of_hearing_that_it_
 
 #[test]
 fn all_learn_who_removed_it_also_those_that_were_cut_off_meanwhile() {
-    for (seed, removal) in [(5, Removal::Leave), (6, Removal::Forget)] {
+    for (seed, removal) in [(5, Removal::Leave), (6, Removal::Reap)] {
         let mut world = converged(seed, 6);
         // n4 is cut off, n5 is dead.
         world.crash(5);
@@ -362,7 +361,7 @@ fn a_removed_dead_member_is_not_brought_back_by_one_that_slept() {
         let others = [0, 1, 2];
         let gone = |world: &World| others.iter().all(|host| world.state(*host, "n4") == Some(Failed));
         world.run_until("it failed", secs(60), gone);
-        world.with(1, |node, now| node.remove(now, "n4", Removal::Forget)).unwrap();
+        world.with(1, |node, now| node.remove(now, "n4", Removal::Reap)).unwrap();
         world.run_for(secs(300));
         for host in 0..4 {
             assert_eq!(world.state(host, "n4"), None, "seed {seed}, host {host}");
@@ -379,7 +378,7 @@ fn a_removed_dead_member_is_not_brought_back_by_one_that_slept() {
 #[test]
 fn ten_thousand_removals_at_once_drain_within_two_minutes_and_none_returns() {
     const GONE: usize = 10_000;
-    for (live, removal) in [(5, Removal::Leave), (9, Removal::Forget)] {
+    for (live, removal) in [(5, Removal::Leave), (9, Removal::Reap)] {
         let mut world = converged(live as u64, live);
         (world.checker, world.keep_events) = (None, false);
         let names: Vec<_> = (0..GONE).map(|i| format!("gone-{i}")).collect();
@@ -421,7 +420,7 @@ fn a_removed_member_is_remembered_from_its_removal_on() {
     let mut bench = Bench::with(config, 3);
     bench.hear(&failed("m2", 0));
     bench.pass(secs(800));
-    bench.node.remove(bench.now, "m2", Removal::Forget).unwrap();
+    bench.node.remove(bench.now, "m2", Removal::Reap).unwrap();
     bench.pass(secs(900));
     bench.sync(Message::Alive(alive("m2", 0, addr(2))));
     assert_eq!(bench.standing("m2"), None);

@@ -1,7 +1,7 @@
 //! What a node says of how it stands.
 
 use super::{
-    super::{Config, HealthDoubt, Standing},
+    super::{Config, Doubt, HealthDoubt, Standing},
     bench::{Bench, failed, suspect},
     world::{World, addr, converged, secs},
 };
@@ -47,11 +47,14 @@ fn why_a_node_doubts_its_health_is_told_while_it_does() {
     assert_eq!(bench.node.status().doubt, None);
     bench.hear(&suspect("me", 0, &["m1"]));
     let status = bench.node.status();
-    assert_eq!((status.health_score, status.doubt), (1, Some((HealthDoubt::Accused, bench.now))));
+    assert_eq!(
+        (status.health_score, status.doubt.clone()),
+        (1, Some(Doubt { why: HealthDoubt::Accused, at: bench.now }))
+    );
     assert_eq!(status.to_string(), "joined, 6 live, health score 1 (another member accused it)");
     bench.now = bench.node.poll_timeout().expect("it probes") + secs(20);
     bench.node.handle_timeout(bench.now);
-    assert_eq!(bench.node.status().doubt.map(|(doubt, _)| doubt), Some(HealthDoubt::Stall));
+    assert_eq!(bench.node.status().doubt.map(|doubt| doubt.why), Some(HealthDoubt::Stall));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::{
     time::Instant,
 };
 
-use syncswim::{Gossip, GossipConfig, Inbox, MessageKind, Query, Requests};
+use syncswim::{Gossip, GossipConfig, Inbox, InboxItem, MessageKind, Query, Requests};
 
 use super::{Asked, Cluster, Heard, LOCALHOST, Problem, name};
 
@@ -91,7 +91,7 @@ impl Cluster for Nodes {
 }
 
 fn follow(node: usize, inbox: &Inbox, heard: &Sender<Heard>) {
-    for message in inbox {
+    for message in inbox.filter_map(InboxItem::into_message) {
         let at = Instant::now();
         if matches!(message.kind, MessageKind::Broadcast { .. }) {
             let text = String::from_utf8_lossy(&message.payload).into_owned();

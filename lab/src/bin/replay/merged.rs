@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lab::recording::{Flight, Moment, Recording, Said, Timeline, What, aligned};
-use syncswim::swim::{Event, Observation};
+use syncswim::swim::{Event, Observed};
 
 /// Prints what happened at all nodes.
 pub(crate) fn timeline(recordings: &[Recording], datagrams: bool) {
@@ -144,6 +144,6 @@ fn observations(
     }
     let Some((now, wall)) = last else { return Vec::new() };
     let explanation = replay.node().explain(now, name);
-    let tell = |(at, what): (_, Observation)| (wall.saturating_sub(now.since(at)), node, what.to_string());
+    let tell = |seen: Observed| (wall.saturating_sub(now.since(seen.at)), node, seen.what.to_string());
     explanation.observations.into_iter().map(tell).collect()
 }

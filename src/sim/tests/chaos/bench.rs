@@ -160,7 +160,7 @@ impl Bench {
                 self.endpoint.node.set_tags(now, Tags::new([("n", n.to_string())]).expect("they are short"));
             }
             Step::Remove(name, forget) => {
-                let removal = if *forget { Removal::Forget } else { Removal::Leave };
+                let removal = if *forget { Removal::Reap } else { Removal::Leave };
                 // Refused of most members.
                 let _ = self.endpoint.node.remove(now, NAMES[usize::from(*name)], removal);
             }
@@ -241,9 +241,10 @@ impl Bench {
                 }
             }
         }
-        while let Some(Ok(item)) = self.inbox.as_ref().map(Subscription::try_recv) {
+        while let Some(Ok(unread)) = self.inbox.as_ref().map(Subscription::try_recv) {
             self.reached[0] += 1;
-            self.reached[1] += u64::from(item.payload.len() == LONG);
+            self.reached[1] +=
+                u64::from(unread.into_message().is_some_and(|item| item.payload.len() == LONG));
         }
         let answers = self.callers.1.try_iter().filter(|settled| settled.outcome.is_ok());
         self.reached[3] += answers.count() as u64;
@@ -322,7 +323,7 @@ impl Bench {
                 }
             }
             Output::OpenStream { stream, .. } => self.remember_stream(stream),
-            Output::JoinDone(ticket, _) => {
+            Output::JoinDone { ticket, .. } => {
                 let open = self.joins.get_mut(&ticket).filter(|open| **open > 0);
                 *open.expect("a join reports once") -= 1;
             }

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    super::seeds, AskKind, Life, Mailbox, Outcome, Receiver, SECOND, Settled, Status, Subscription,
-    Unanswered, World, answer, inbox, life, millis, query, serve, take, try_ask,
+    super::seeds, AskKind, Life, Mailbox, Outcome, QueryProblem, Receiver, SECOND, Settled, Status,
+    Subscription, World, answer, inbox, life, millis, next_message, query, serve, take, try_ask,
 };
 use crate::swim::Config;
 
@@ -50,7 +50,7 @@ impl Trial {
     /// Looks what has arrived and what was reported.
     fn look(&mut self) {
         for (life, inbox) in &self.inboxes {
-            while let Ok(item) = inbox.try_recv() {
+            while let Some(item) = next_message(inbox) {
                 let number = u64::from_le_bytes(item.payload[..8].try_into().unwrap());
                 self.read.entry(number).or_default().push(life.clone());
             }
@@ -155,7 +155,7 @@ fn a_message_that_is_reported_as_taken_is_there_once_and_none_is_there_twice() {
         unsure += trial
             .sent
             .iter()
-            .filter(|sent| matches!(sent.outcome, Some(Err(Unanswered::Silent { .. }))))
+            .filter(|sent| matches!(sent.outcome, Some(Err(QueryProblem::Silent { .. }))))
             .count();
     }
     println!("{messages} messages: {taken} taken, {unsure} of which nothing is certain");
