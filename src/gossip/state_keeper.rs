@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, bounded, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, bounded, never, select};
 use parking_lot::Mutex;
 
 use super::{
@@ -27,6 +27,7 @@ use super::{
 use crate::{
     Error, Stop,
     blocking::now,
+    data::Endpoint,
     error::message_of,
     log_line::{Field, Topic, log},
     state_file::{Disk, Files, Found, StateFile},
@@ -192,6 +193,21 @@ impl<F: Files<File: Send> + Send + 'static> Work<F> {
     }
 }
 
+/// Waits for what is next to do, for so long at most.
+fn wait_for(events: &Events, changed: &mut Receiver<()>, wait: Duration) -> Next {
+    select! {
+        recv(events.receiver()) -> _ => Next::TakeEvent,
+        recv(changed) -> told => {
+            if told.is_err() {
+                // The node is gone; its last events are still to come.
+                *changed = never();
+            }
+            Next::Wait
+        }
+        default(wait) => Next::Write,
+    }
+}
+
 impl<F: Files> Work<F> {
     /// Writes until the node ends. A panic ends the keeping, and not the node.
     fn run(mut self, followed: &Followed) {
@@ -205,14 +221,12 @@ impl<F: Files> Work<F> {
         let began = now();
         let mut due =
             Due { looked: began, waits: None, forget_unseen: began.checked_add(self.forget_unseen) };
+        let mut changed = followed.changed.clone();
         self.write(followed, StateFile::write);
         loop {
             let wait = due.next(self.look, self.failed).saturating_duration_since(now());
-            let next = select! {
-                recv(events.receiver()) -> _ => Next::TakeEvent,
-                recv(followed.changed) -> _ => Next::Wait,
-                default(wait) => Next::Write,
-            };
+            // Events that keep coming do not put off what is due.
+            let next = if wait.is_zero() { Next::Write } else { wait_for(&events, &mut changed, wait) };
             match next {
                 Next::TakeEvent => match events.try_recv() {
                     Ok(Event::Lagged { .. }) => events = self.follow(followed),
@@ -224,7 +238,12 @@ impl<F: Files> Work<F> {
                 Next::Write => {
                     let now = now();
                     if due.forget_unseen.take_if(|at| *at <= now).is_some() {
-                        self.file.forget_unseen();
+                        let unseen = self.file.forget_unseen();
+                        if let Some(node) = followed.node.upgrade() {
+                            node.drive(|Endpoint { node, broadcasts, .. }, _| {
+                                broadcasts.forget_unlisted(node, unseen)
+                            });
+                        }
                     }
                     self.write(followed, StateFile::write);
                     (due.looked, due.waits) = (now, None);

@@ -16,6 +16,9 @@ use crate::{
 /// A file that has grown to so many bytes, and to so many times what it had when it was written anew, is written anew.
 const LEAST_GROWTH: usize = 64 << 10;
 const GROWTH: usize = 4;
+/// Origins of which it is gone on from what readers got: as many as a cluster has members, unless it is told otherwise. Without a
+/// bound, a node that is restarted often would keep each that was there once.
+pub(super) const MAX_ORIGINS: usize = 65_536;
 
 /// The state file of a running node.
 #[derive(Debug)]
@@ -79,6 +82,7 @@ impl<F: Files> StateFile<F> {
         past.members.truncate(most);
         let mut unseen: BTreeSet<_> = past.members.iter().map(|member| Arc::clone(&member.name)).collect();
         state.members.retain(|name, _| unseen.contains(name));
+        state.heads.truncate(MAX_ORIGINS, |origin| unseen.contains(origin));
         unseen.extend(state.heads.origins().cloned());
         let heads = state.heads.clone();
         let (open, pending, waiting) = (None, Vec::new(), 0);
@@ -137,9 +141,11 @@ impl<F: Files> StateFile<F> {
         }
     }
 
-    /// Those of an earlier life that were not seen again are not remembered any longer.
-    pub(crate) fn forget_unseen(&mut self) {
-        mem::take(&mut self.unseen).iter().for_each(|name| self.forget(name));
+    /// Those of an earlier life that were not seen again are not remembered any longer; says who they are.
+    pub(crate) fn forget_unseen(&mut self) -> BTreeSet<Arc<str>> {
+        let unseen = mem::take(&mut self.unseen);
+        unseen.iter().for_each(|name| self.forget(name));
+        unseen
     }
 
     fn forget(&mut self, name: &str) {

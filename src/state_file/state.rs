@@ -51,6 +51,13 @@ impl Heads {
         self.0.contains_key(origin)
     }
 
+    /// Keeps so many origins, first those that are known as members.
+    pub(super) fn truncate(&mut self, most: usize, is_member: impl Fn(&Arc<str>) -> bool) {
+        let excess = self.0.len().saturating_sub(most);
+        let (members, others): (Vec<_>, Vec<_>) = self.origins().cloned().partition(is_member);
+        others.iter().rev().chain(members.iter().rev()).take(excess).for_each(|name| _ = self.0.remove(name));
+    }
+
     fn put(&mut self, &BroadcastHead { origin, epoch, below, above }: &BroadcastHead<'_>) {
         let lives = self.0.entry(origin.into()).or_default();
         lives.insert(epoch, (below, above.to_vec()));

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::{
     Disk, Files, StateFile,
-    keeper::Found,
+    keeper::{Found, MAX_ORIGINS},
     record::{Entry, HEADER, Record, append, header},
     state::State,
 };
@@ -460,6 +460,20 @@ fn what_readers_got_is_kept_of_two_lives_of_each_origin_until_it_is_listed_no_lo
     assert_eq!(kept(&next), []);
     next.finish().unwrap();
     assert_eq!(stored(&next.into_files()).heads, Default::default());
+}
+
+#[test]
+fn heads_of_more_origins_than_a_cluster_has_are_not_gone_on_from() {
+    let (mut state, _) = read(ModelDisk::default());
+    state.note(&joined("z", 1), 1);
+    let names: Vec<_> = (0..MAX_ORIGINS + 9).map(|i| format!("o{i}")).collect();
+    for origin in names.iter().map(String::as_str).chain(["z"]) {
+        state.note_head(&BroadcastHead { origin, epoch: 5, below: 1, above: &[] });
+    }
+    state.finish().unwrap();
+    let (_, found) = read(state.into_files());
+    assert_eq!(found.heads.iter().count(), MAX_ORIGINS);
+    assert!(found.heads.iter().any(|head| head.origin == "z"), "it was a member");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crossbeam_channel::Sender;
 
 use super::{Broadcasts, is_plausible, window::Window};
 use crate::{
-    swim::Life,
+    swim::{Life, Node},
     wire::{data::BroadcastHead, message::is_name},
 };
 
@@ -24,6 +24,20 @@ impl Broadcasts {
             if is_name(origin) && *origin != *self.own.name && is_plausible(window.highest(), 0) {
                 self.heard_or_new(Life { name: origin.into(), epoch }, 0).restore(window);
             }
+        }
+    }
+
+    /// What an earlier life had of origins that were not met again is kept no longer.
+    pub(crate) fn forget_unlisted(&mut self, node: &Node, names: impl IntoIterator<Item = Arc<str>>) {
+        let names = names.into_iter().filter(|name| node.listed_life(name).is_none());
+        names.for_each(|name| self.forget(&name));
+    }
+
+    /// Forgets all lives of a name.
+    pub(super) fn forget(&mut self, name: &str) {
+        for past in self.lives.remove(name).into_iter().flatten() {
+            past.due().map(|at| self.due.remove(&(at, past.life.clone())));
+            self.digest ^= past.share;
         }
     }
 
@@ -63,8 +77,35 @@ pub(super) fn with_head<R>(life: &Life, window: &Window, act: impl FnOnce(&Broad
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::swim::{Config, Node, Start, Time};
+    use super::{
+        super::{
+            Delivery,
+            tests::{item, life},
+        },
+        *,
+    };
+    use crate::swim::{Config, Start, Time};
+
+    /// As much was sent while the node was down as no window has room for.
+    #[test]
+    fn what_was_sent_while_a_node_was_down_is_not_told_to_be_lost() {
+        let start = Start::new(([10, 0, 0, 1], 1).into(), 1, 1);
+        let node = Node::new(Config::lan("me"), start, Time::ZERO);
+        let mut all = Broadcasts::new(&node);
+        let head = BroadcastHead { origin: "a", epoch: 1, below: 200, above: &[] };
+        all.restore([head].into_iter());
+        let mut lost_by = |seq, took_over| {
+            all.took_over = took_over;
+            all.learn(&node, item("a", 1, seq), &life("b", 7), false);
+            let lost = |delivery| match delivery {
+                Delivery::Lost { count, .. } => Some(count),
+                Delivery::Item { .. } => None,
+            };
+            std::iter::from_fn(|| all.poll_delivery()).filter_map(lost).sum::<u64>()
+        };
+        assert_eq!((lost_by(701, false), lost_by(702, false)), (0, 0));
+        assert_eq!(lost_by(1200, true), (1200 - 257) - (702 - 257) - 2, "it is of this life's time");
+    }
 
     #[test]
     fn whatever_a_file_says_is_restored_or_passed_over() {
@@ -80,6 +121,9 @@ mod tests {
         all.audit().unwrap();
         all.changed = true;
         all.take_changed(|head| panic!("{head:?} is in the file"));
+        all.forget_unlisted(&node, [Arc::from("b"), "c".into()]);
+        assert!(!all.lives.contains_key("b") && all.lives.contains_key("a"));
+        all.audit().unwrap();
         (3..9).for_each(|epoch| all.restore([head(("a", epoch, 1))].into_iter()));
         assert_eq!(all.lives["a"].len(), super::super::MAX_LIVES);
     }

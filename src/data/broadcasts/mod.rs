@@ -286,8 +286,12 @@ impl Broadcasts {
     ) {
         let mut out = std::mem::take(&mut self.deliveries);
         let before = out.len();
+        let past = self.before_this_node(seq);
         let heard = self.heard_or_new(life.clone(), seq);
         let due = heard.due();
+        if past > 0 {
+            heard.take_over(&Window::up_to(past), &mut out);
+        }
         change(heard, &mut out);
         let (next, implausible) = (heard.due(), std::mem::take(&mut heard.implausible));
         self.counted.forged_broadcasts += implausible;
@@ -329,8 +333,7 @@ impl Broadcasts {
 
     /// What is known of a life, which has come to this number.
     fn heard_or_new(&mut self, life: Life, seq: u64) -> &mut Heard {
-        // Those that a window has no room for were before this node's time; of the others, a sync tells which were.
-        let below = if self.takes_over() { seq.saturating_sub(window::WIDTH + 1) } else { 0 };
+        let below = self.before_this_node(seq);
         let arrival = self.arrivals.get(&life.name).filter(|(epoch, _)| *epoch == life.epoch);
         let since = arrival.map_or(self.now, |(_, at)| *at);
         let lives = self.lives.entry(Arc::clone(&life.name)).or_default();
@@ -345,6 +348,12 @@ impl Broadcasts {
             at
         });
         &mut lives[at]
+    }
+
+    /// All up to which number were before this node's time if this one comes: those that a window has no room for. Of the others,
+    /// a sync tells which were.
+    fn before_this_node(&self, seq: u64) -> u64 {
+        if self.takes_over() { seq.saturating_sub(window::WIDTH + 1) } else { 0 }
     }
 
     /// Whether what others know is older than this node.
@@ -389,11 +398,7 @@ impl Broadcasts {
             Event::Left { .. } => self.confirmations.gone(name, Why::Left),
             Event::Reaped { .. } => {
                 self.arrivals.remove(name);
-                for past in self.lives.remove(name).into_iter().flatten() {
-                    past.due().map(|at| self.due.remove(&(at, past.life.clone())));
-                    self.digest ^= past.share;
-                }
-                return;
+                return self.forget(name);
             }
             _ => return,
         }

@@ -82,7 +82,10 @@ impl World {
         let (host, now) = (&mut self.hosts[at], self.now);
         let Some(state) = &mut host.state else { return };
         if host.forgets_unseen.take_if(|at| *at <= now).is_some() {
-            state.forget_unseen();
+            let unseen = state.forget_unseen();
+            if let Some(endpoint) = &mut host.endpoint {
+                endpoint.broadcasts.forget_unlisted(&endpoint.node, unseen);
+            }
         }
         let has_changed = host.endpoint.as_ref().is_some_and(|endpoint| endpoint.broadcasts.has_changed());
         if state.waiting() == 0 && !has_changed {
