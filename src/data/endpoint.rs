@@ -69,7 +69,7 @@ impl Endpoint {
     /// When to call [`handle_timeout`](Self::handle_timeout) next.
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
         let sent = Time::earlier(self.messages.poll_timeout(), self.broadcasts.poll_timeout());
-        let state = Time::earlier(self.key_values.poll_timeout(), self.sync.poll_timeout());
+        let state = Time::earlier(self.key_values.poll_timeout(), self.sync.poll_timeout(&self.node));
         Time::earlier(self.node.poll_timeout(), Time::earlier(sent, state))
     }
 
@@ -239,11 +239,11 @@ impl Endpoint {
         }
         parts.broadcasts.settle(&self.node);
         if let Some(with) = parts.broadcasts.poll_ask() {
-            self.sync.hasten(with);
+            self.sync.hasten(&self.node, with);
         }
         parts.key_values.settle(now, &self.node);
         if let Some(with) = parts.key_values.take_fetch() {
-            self.sync.hasten(with);
+            self.sync.hasten(&self.node, with);
         }
         if let Some(owner) = parts.key_values.take_to_ask() {
             self.sync.ask(now, &mut self.node, &parts, &owner);

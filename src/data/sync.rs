@@ -12,16 +12,17 @@
 //! `end_turn` at the end of the other side's turn; and `is_behind`, by which the opener goes on at once if the other side
 //! could not say all in one exchange.
 //!
-//! After a sync that changed nothing, digests of the same member are ignored for longer and longer, as for tables of members.
+//! After a sync that changed nothing, or failed, digests of the same account ([`Node::account`]) are ignored for longer and
+//! longer, as for tables of members.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     broadcasts::{self, Broadcasts},
     key_values::{self, KeyValues},
 };
 use crate::{
-    swim::{BackOff, Life, Node, NotOpened, StreamFailure, StreamId, StreamStep, Time},
+    swim::{Account, BackOff, Life, Node, NotOpened, StreamFailure, StreamId, StreamStep, Taught, Time},
     wire::{
         data::{DataDigest, DataEnd, DataHello, DataMessage},
         frame::MAX_FRAME,
@@ -29,7 +30,7 @@ use crate::{
     },
 };
 
-/// Syncs at the same time that this node opened.
+/// Syncs at the same time that this node opened; with one account, one.
 const MAX_OWN_SYNCS: usize = 2;
 /// Turns of a sync.
 const TURNS: u8 = 4;
@@ -58,8 +59,8 @@ impl Parts<'_> {
 #[derive(Debug, Default)]
 pub(super) struct Sync {
     exchanges: BTreeMap<StreamId, Exchange>,
-    pace: BackOff<Arc<str>>,
-    broadcasts_pace: BackOff<Arc<str>>,
+    pace: BackOff,
+    broadcasts_pace: BackOff,
     /// With whom to sync now, whatever the pace, and from when on.
     urgent: Option<Life>,
     not_before: Time,
@@ -70,7 +71,8 @@ pub(super) struct Sync {
 #[derive(Debug)]
 struct Exchange {
     with: Life,
-    opened: bool,
+    /// The account of whom this node opened it to, if it did.
+    opened: Option<Account>,
     /// The turn at hand; [`TURNS`] once all is said.
     turn: u8,
     /// Whether it is this side's turn.
@@ -84,12 +86,12 @@ struct Exchange {
 }
 
 impl Exchange {
-    fn new(with: Life, opened: bool, before: DataDigest) -> Self {
+    fn new(with: Life, opened: Option<Account>, before: DataDigest) -> Self {
         Self {
             with: with.clone(),
             opened,
             turn: 0,
-            speaks: opened,
+            speaks: opened.is_some(),
             said_hello: false,
             before,
             theirs: None,
@@ -157,11 +159,14 @@ impl Sync {
         // One that is not settled is told as 0. Where there is nothing, it is settled.
         let differ =
             |theirs: u64, ours: u64, known: u64| theirs != 0 && theirs != ours && (ours != 0 || known == 0);
-        if parts.broadcasts.differs_from(now, theirs.broadcasts)
-            && self.has_room()
-            && self.broadcasts_pace.admit(now, &from.name, broadcasts::pace(node).0)
+        let broadcasts = parts.broadcasts.differs_from(now, theirs.broadcasts);
+        if broadcasts
+            && let Some(account) = self.account_with_room(node, from)
+            && self.broadcasts_pace.may_begin(now, account)
         {
-            self.open(now, node, parts, from);
+            if self.open(now, node, parts, (from, account)) {
+                self.broadcasts_pace.begin(now, account, broadcasts::pace(node));
+            }
         } else if differ(theirs.key_values, ours.key_values, known.key_values) {
             self.ask(now, node, parts, from);
         }
@@ -169,49 +174,72 @@ impl Sync {
 
     /// Syncs with a member, unless there is reason to wait.
     pub(super) fn ask(&mut self, now: Time, node: &mut Node, parts: &Parts<'_>, with: &Life) {
-        if self.has_room() && self.pace.admit(now, &with.name, node.config().probe_interval) {
-            self.open(now, node, parts, with);
+        if let Some(account) = self.account_with_room(node, with)
+            && self.pace.may_begin(now, account)
+            && self.open(now, node, parts, (with, account))
+        {
+            self.pace.begin(now, account, pace(node));
         }
     }
 
-    /// There is something to fetch from a member now, which gossip alone does not bring.
-    pub(super) fn hasten(&mut self, with: Life) {
-        self.urgent = Some(with);
+    /// There is something to fetch from a member now, which gossip alone does not bring. One that may be asked at once is not
+    /// forgotten for the sake of another.
+    pub(super) fn hasten(&mut self, node: &Node, with: Life) {
+        if !self.is_urgent(node) {
+            self.urgent = Some(with);
+        }
     }
 
     /// Begins what is due.
     pub(super) fn settle(&mut self, now: Time, node: &mut Node, parts: &Parts<'_>) {
         if self.not_before <= now
-            && self.has_room()
+            && self.is_urgent(node)
             && let Some(with) = self.urgent.take()
+            && let Some(account) = node.account(&with)
         {
             self.not_before = now + node.config().gossip_interval / 10;
-            self.open(now, node, parts, &with);
+            self.open(now, node, parts, (&with, account));
         }
     }
 
     /// When to call [`settle`](Self::settle).
-    pub(super) fn poll_timeout(&self) -> Option<Time> {
-        self.urgent.as_ref().filter(|_| self.has_room()).map(|_| self.not_before)
+    pub(super) fn poll_timeout(&self, node: &Node) -> Option<Time> {
+        self.is_urgent(node).then_some(self.not_before)
     }
 
-    fn has_room(&self) -> bool {
-        self.exchanges.values().filter(|exchange| exchange.opened).count() < MAX_OWN_SYNCS
+    fn is_urgent(&self, node: &Node) -> bool {
+        self.urgent.as_ref().is_some_and(|with| self.account_with_room(node, with).is_some())
     }
 
-    fn open(&mut self, now: Time, node: &mut Node, parts: &Parts<'_>, with: &Life) {
+    /// The account of a live member, if one more sync with it may be under way.
+    fn account_with_room(&self, node: &Node, with: &Life) -> Option<Account> {
+        let mut opened = self.exchanges.values().filter_map(|exchange| exchange.opened);
+        let account = node.account(with)?;
+        (opened.clone().count() < MAX_OWN_SYNCS && opened.all(|other| other != account)).then_some(account)
+    }
+
+    /// Opens a sync, and says whether it did.
+    fn open(
+        &mut self,
+        now: Time,
+        node: &mut Node,
+        parts: &Parts<'_>,
+        (with, account): (&Life, Account),
+    ) -> bool {
         let timeout = node.config().stream_timeout;
         match node.open_data_stream(now, with, timeout) {
             Ok(stream) => {
-                let mut exchange = Exchange::new(with.clone(), true, parts.digests());
+                let mut exchange = Exchange::new(with.clone(), Some(account), parts.digests());
                 exchange.begin_turn(parts);
                 self.exchanges.insert(stream, exchange);
                 self.begun += 1;
+                return true;
             }
             Err(NotOpened::NotLive) => {}
             // It is tried again soon.
             Err(NotOpened::Full | NotOpened::FullWithIt) => _ = self.urgent.get_or_insert(with.clone()),
         }
+        false
     }
 
     /// What to do next with a stream; a frame to send is put into `buffer`.
@@ -247,7 +275,7 @@ impl Sync {
         message: &DataMessage<'_>,
     ) -> bool {
         if matches!(message, DataMessage::DataHello(_)) && !self.has(stream) {
-            self.exchanges.insert(stream, Exchange::new(from.clone(), false, parts.digests()));
+            self.exchanges.insert(stream, Exchange::new(from.clone(), None, parts.digests()));
         }
         let Some(exchange) = self.exchanges.get_mut(&stream).filter(|exchange| !exchange.speaks) else {
             return false;
@@ -284,24 +312,35 @@ impl Sync {
         stream: StreamId,
         result: Result<(), StreamFailure>,
     ) {
-        let Some(exchange) = self.exchanges.remove(&stream).filter(|exchange| exchange.opened) else {
-            return;
-        };
-        if result.is_err() {
-            return;
+        let Some(exchange) = self.exchanges.remove(&stream) else { return };
+        let Some(account) = exchange.opened else { return };
+        let now = node.now();
+        match result {
+            Ok(()) => {}
+            // It says nothing about the other side.
+            Err(StreamFailure::NotTried) => return,
+            Err(_) => {
+                self.pace.adapt(now, account, Taught::Failed, pace(node));
+                return self.broadcasts_pace.adapt(now, account, Taught::Failed, broadcasts::pace(node));
+            }
         }
         let (ours, before, theirs) = (parts.digests(), exchange.before, exchange.theirs.unwrap_or_default());
-        let (changed, with) = (ours.key_values != before.key_values, &exchange.with.name);
+        let taught = |before, ours| if before == ours { Taught::Nothing } else { Taught::Something };
+        let of_key_values = taught(before.key_values, ours.key_values);
         if theirs.key_values != before.key_values {
-            let bounds = (node.config().probe_interval, node.config().sync_interval);
-            self.pace.adapt(node.now(), Arc::clone(with), changed, bounds);
+            self.pace.adapt(now, account, of_key_values, pace(node));
         }
         if theirs.broadcasts != before.broadcasts {
-            let changed = ours.broadcasts != before.broadcasts;
-            self.broadcasts_pace.adapt(node.now(), Arc::clone(with), changed, broadcasts::pace(node));
+            let of_broadcasts = taught(before.broadcasts, ours.broadcasts);
+            self.broadcasts_pace.adapt(now, account, of_broadcasts, broadcasts::pace(node));
         }
-        if changed && parts.key_values.is_behind(node, &exchange.key_values) {
-            self.hasten(exchange.with);
+        if of_key_values == Taught::Something && parts.key_values.is_behind(node, &exchange.key_values) {
+            self.hasten(node, exchange.with);
         }
     }
+}
+
+/// The least time between two syncs for key–values, and the longest if the last taught nothing.
+fn pace(node: &Node) -> (Duration, Duration) {
+    (node.config().probe_interval, node.config().sync_interval)
 }

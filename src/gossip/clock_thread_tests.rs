@@ -234,16 +234,17 @@ fn a_question_that_gave_way_to_others_is_no_verdict() {
     let mut config = GossipConfig::local("a").bind(([127, 0, 0, 1], 0));
     config.swim.probe_interval = LONG;
     let mut bench = Bench::new(&config);
-    let slow: Vec<_> = (0..3).map(|_| hung([127, 0, 0, 1])).collect();
+    let slow: Vec<_> = (0..4).map(|_| hung([127, 0, 0, 1])).collect();
     let other = hung([127, 0, 0, 2]);
     let homes = [addrs(&slow), addrs(std::slice::from_ref(&other))].concat();
-    let names = ["b", "c", "d", "e"];
+    let names = ["b", "c", "d", "e", "f"];
     for (name, home) in names.into_iter().zip(&homes) {
         bench.meet(name, 0, *home);
     }
     let mut held = Vec::new();
     for (at, name) in names.iter().enumerate() {
-        bench.meet(name, 1, ([127, 0, 0, 9], 9).into());
+        // Each calls from a host of its own: of one, one question is put.
+        bench.meet(name, 1, ([127, 0, 0, 9 + at as u8], 9).into());
         bench.node().wake();
         // The slow ones hold every thread before the last is to be asked.
         if let Some(slow) = slow.get(at) {

@@ -17,6 +17,8 @@ pub(super) struct Outbound {
     talk: Arc<Conversations>,
     /// The pool of what nothing else may keep waiting.
     urgent: Workers,
+    /// The pool of questions.
+    questions: Workers,
     /// The pool of exchanges.
     exchanges: Workers,
     /// The pool of messages and data.
@@ -31,6 +33,7 @@ impl Outbound {
         Self {
             talk: Arc::clone(talk),
             urgent: pools.urgent.clone(),
+            questions: pools.questions.clone(),
             exchanges,
             data: pools.data.clone(),
             join_attempts: Arc::new(join_attempts),
@@ -40,6 +43,7 @@ impl Outbound {
     pub(super) fn begin(&self, outgoing: Outgoing, kind: StreamKind) {
         let pool = match kind {
             StreamKind::Urgent => &self.urgent,
+            StreamKind::Question => &self.questions,
             StreamKind::Exchange => &self.exchanges,
             StreamKind::Data => &self.data,
             StreamKind::Join => return self.join_attempts.begin(outgoing),

@@ -3,8 +3,9 @@
 //! Whether a stream that was opened to us is a stream ping is known after its first frame only. So all of them begin in
 //! the pool of *callers*, where the first frame is read. A stream ping is answered there at once, with one small frame. An
 //! exchange moves on to a pool of its own, so however many exchanges are held open, first frames are read. Streams that this
-//! node opens are of a known kind: *urgent* ones (stream pings, and datagrams by stream on which a verdict or a leave
-//! depends) never wait for *exchanges* (of tables), and neither waits for names that are looked up. A join becomes an
+//! node opens are of a known kind: *urgent* ones (stream pings of probes, and datagrams by stream on which a verdict or a leave
+//! depends) wait neither for *questions*, which others can cause, nor for *exchanges* (of tables), and none of them for names
+//! that are looked up. A join becomes an
 //! exchange once the other side has answered; until then one thread has all of them
 //! ([`join_attempts`](super::join_attempts)), for most may be to addresses that are dead.
 
@@ -14,6 +15,7 @@ use crate::swim::MAX_ATTEMPTS;
 const CALLERS: Limits = Limits { threads: 3, waiting: 40, recalls: true };
 const ANSWERS: Limits = Limits { threads: 4, waiting: 40, recalls: true };
 const URGENT: Limits = Limits { threads: 3, waiting: 16, recalls: true };
+const QUESTIONS: Limits = Limits { threads: 4, waiting: 6, recalls: true };
 /// An exchange that we began is not given up for another of ours.
 const EXCHANGES: Limits = Limits { threads: 3, waiting: 16, recalls: false };
 /// Messages and data, in streams of ours. None is given up for another: a caller waits for it.
@@ -31,12 +33,13 @@ const _: () = assert!(
     CALLERS.threads
         + ANSWERS.threads
         + URGENT.threads
+        + QUESTIONS.threads
         + EXCHANGES.threads
         + NAMES.threads
         + JOINS.threads
         + DATA.threads
         + DATA_ANSWERS.threads
-        <= 26
+        <= 30
 );
 // The core's bound of streams holds for both sides together: others must not use up our part of it.
 const _: () = assert!(
@@ -45,6 +48,8 @@ const _: () = assert!(
         + ANSWERS.waiting
         + URGENT.threads
         + URGENT.waiting
+        + QUESTIONS.threads
+        + QUESTIONS.waiting
         + EXCHANGES.threads
         + EXCHANGES.waiting
         + DATA.threads
@@ -61,8 +66,10 @@ pub(super) struct Pools {
     pub(super) callers: Workers,
     /// The exchanges among them.
     pub(super) answers: Workers,
-    /// Our own stream pings, and datagrams by stream on which a verdict or a leave depends.
+    /// Stream pings of our probes, and datagrams by stream on which a verdict or a leave depends.
     pub(super) urgent: Workers,
+    /// Stream pings of our questions.
+    pub(super) questions: Workers,
     /// Our own exchanges, and joins once they are answered.
     pub(super) exchanges: Workers,
     /// Messages and data, in streams of ours.
@@ -82,6 +89,7 @@ impl Pools {
             callers: pool("in", CALLERS),
             answers: pool("sync", ANSWERS),
             urgent: pool("urgent", URGENT),
+            questions: pool("ask", QUESTIONS),
             exchanges: pool("out", EXCHANGES),
             data: pool("data", DATA),
             data_answers: pool("data-in", DATA_ANSWERS),
@@ -90,9 +98,9 @@ impl Pools {
         }
     }
 
-    fn all(&self) -> [&Workers; 8] {
-        let Self { callers, answers, urgent, exchanges, data, data_answers, names, joins } = self;
-        [callers, answers, urgent, exchanges, data, data_answers, names, joins]
+    fn all(&self) -> [&Workers; 9] {
+        let Self { callers, answers, urgent, questions, exchanges, data, data_answers, names, joins } = self;
+        [callers, answers, urgent, questions, exchanges, data, data_answers, names, joins]
     }
 
     /// How many jobs wait for a thread.

@@ -8,8 +8,8 @@ use std::{net::SocketAddr, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    dissemination::ENOUGH_MET, node::Node, phase::Phase, session::Purpose, time::Time, timers::Timer,
-    validation::Sender,
+    dissemination::ENOUGH_MET, node::Node, phase::Phase, session::Purpose, share::Account, time::Time,
+    timers::Timer, validation::Sender,
 };
 
 /// Exchanges soon after going live in a small cluster.
@@ -19,24 +19,41 @@ const FIRST_SYNCS: u32 = 3;
 /// partition has ended.
 const SWAMPED: usize = 400;
 
-/// Members whose digests are put off apart from those of others.
-const MAX_APART: usize = 8;
+/// Accounts whose digests are put off apart from those of others.
+pub(super) const MAX_APART: usize = 8;
 
 /// When the next exchange may begin.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct SyncPace {
     /// Exchanges after this node went live that are still to come soon.
     first_left: u32,
-    for_digests: BackOff<SocketAddr>,
+    for_digests: BackOff,
 }
 
-/// When a digest that differs may begin an exchange. After one that changed nothing, digests of the same member are ignored
-/// for longer and longer; and those of all, once that holds of several: one alone may tell what it likes.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct BackOff<K> {
+impl SyncPace {
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn len(&self) -> usize {
+        self.for_digests.of_each.len()
+    }
+}
+
+/// When a digest that differs may begin an exchange. After one that changed nothing, or failed, digests of the same
+/// [`Account`] are ignored for longer and longer; and those of all, once exchanges with several changed nothing:
+/// one alone may tell what it likes.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct BackOff {
     of_all: Pause,
-    /// Of members with whom the last exchange changed nothing.
-    of_each: Vec<(K, Pause)>,
+    /// Of accounts that had an exchange lately.
+    of_each: Vec<(Account, Pause)>,
+}
+
+/// What this node learnt in an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taught {
+    Something,
+    Nothing,
+    /// It failed, by the other side's fault.
+    Failed,
 }
 
 /// Digests are ignored until then, and for how long the next time.
@@ -56,53 +73,66 @@ impl Pause {
     }
 }
 
-impl<K> Default for BackOff<K> {
-    fn default() -> Self {
-        Self { of_all: Pause::default(), of_each: Vec::new() }
+impl BackOff {
+    /// Whether a digest that differs may begin an exchange now.
+    pub(crate) fn may_begin(&self, now: Time, with: Account) -> bool {
+        let its = self.of_each.iter().find(|(other, _)| *other == with);
+        self.of_all.until <= now && its.is_none_or(|(_, pause)| pause.until <= now)
     }
-}
 
-impl<K: PartialEq> BackOff<K> {
-    /// An exchange with a member has ended.
-    pub(crate) fn adapt(
-        &mut self,
-        now: Time,
-        with: K,
-        changed: bool,
-        (shortest, longest): (Duration, Duration),
-    ) {
-        if changed {
-            self.of_each.retain(|(other, _)| *other != with);
-            self.of_all.length = shortest;
-        } else if let Some((_, pause)) = self.of_each.iter_mut().find(|(other, _)| *other == with) {
-            pause.lengthen(shortest, longest);
-        } else {
-            self.of_each.retain(|(_, pause)| now.since(pause.until) < longest);
-            if self.of_each.len() < MAX_APART {
-                self.of_each.push((with, Pause { until: now, length: shortest }));
-            } else {
-                self.of_all.lengthen(shortest, longest);
+    /// It has begun one: the next are ignored for a while, and twice as long from the same account. Who tells digests all the
+    /// time would else be the first whenever one may begin.
+    pub(crate) fn begin(&mut self, now: Time, with: Account, bounds: (Duration, Duration)) {
+        let (shortest, longest) = bounds;
+        self.of_all.begin(now, shortest);
+        if let Some(pause) = self.pause_of(now, with, longest) {
+            pause.begin(now, shortest.saturating_mul(2));
+        }
+    }
+
+    /// An exchange has ended.
+    pub(crate) fn adapt(&mut self, now: Time, with: Account, taught: Taught, bounds: (Duration, Duration)) {
+        let (shortest, longest) = bounds;
+        let its = self.pause_of(now, with, longest);
+        match (taught, its) {
+            (Taught::Something, its) => {
+                its.into_iter().for_each(|pause| pause.length = Duration::ZERO);
+                self.of_all.length = shortest;
             }
+            (_, Some(pause)) => pause.lengthen(shortest, longest),
+            (Taught::Nothing, None) => self.of_all.lengthen(shortest, longest),
+            (Taught::Failed, None) => {}
         }
     }
 
-    /// Whether a digest of a member that differs may begin an exchange now; if so, the next are ignored for a while.
-    pub(crate) fn admit(&mut self, now: Time, with: &K, shortest: Duration) -> bool {
-        let its = self.of_each.iter_mut().find(|(other, _)| other == with).map(|(_, pause)| pause);
-        let may = self.of_all.until <= now && its.as_ref().is_none_or(|pause| pause.until <= now);
-        if may {
-            self.of_all.begin(now, shortest);
-            its.into_iter().for_each(|pause| pause.begin(now, shortest));
-        }
-        may
+    /// What is kept of an account, if there is room for one more.
+    fn pause_of(&mut self, now: Time, with: Account, longest: Duration) -> Option<&mut Pause> {
+        // Nothing is held against those whose last exchange taught something.
+        let is_over = |pause: &Pause| pause.length.is_zero() || now.since(pause.until) >= longest;
+        self.of_each.retain(|(other, pause)| *other == with || pause.until > now || !is_over(pause));
+        let at = self.of_each.iter().position(|(other, _)| *other == with).or_else(|| {
+            let has_room = self.of_each.len() < MAX_APART;
+            has_room.then(|| self.of_each.push((with, Pause { until: now, length: Duration::ZERO })))?;
+            Some(self.of_each.len() - 1)
+        });
+        Some(&mut self.of_each[at?].1)
     }
 }
 
 impl Node {
-    pub(super) fn adapt_sync_pace(&mut self, with: SocketAddr, digest_before: u64) {
-        let changed = self.table.digest() != digest_before;
-        let bounds = (self.config.probe_interval, self.config.sync_interval);
-        self.sync_pace.for_digests.adapt(self.now, with, changed, bounds);
+    fn sync_bounds(&self) -> (Duration, Duration) {
+        (self.config.probe_interval, self.config.sync_interval)
+    }
+
+    /// An exchange of tables with whoever is at an address has ended, or failed by its fault.
+    pub(super) fn adapt_sync_pace(&mut self, with: SocketAddr, digest_before: Option<u64>) {
+        let taught = match digest_before {
+            None => Taught::Failed,
+            Some(before) if before == self.table.digest() => Taught::Nothing,
+            Some(_) => Taught::Something,
+        };
+        let (account, bounds) = (self.account_of(with), self.sync_bounds());
+        self.sync_pace.for_digests.adapt(self.now, account, taught, bounds);
     }
 
     /// A member told its settled digest: if it differs from this node's, tables are exchanged.
@@ -110,11 +140,13 @@ impl Node {
         let ours = self.settled_digest();
         let differ = ours != 0 && theirs != 0 && ours != theirs;
         let live = self.id_of(sender).map(|id| self.table.get(id)).filter(|record| record.state.is_live());
-        if let Some(addr) = live.map(|record| record.addr)
-            && differ
-            && self.sync_pace.for_digests.admit(self.now, &addr, self.config.probe_interval)
+        let Some(addr) = live.map(|record| record.addr).filter(|_| differ) else { return };
+        let account = self.account_of(addr);
+        if self.sync_pace.for_digests.may_begin(self.now, account)
+            && self.open(Purpose::Sync, addr, self.config.stream_timeout).is_some()
         {
-            self.open(Purpose::Sync, addr, self.config.stream_timeout);
+            let bounds = self.sync_bounds();
+            self.sync_pace.for_digests.begin(self.now, account, bounds);
         }
     }
 

@@ -3,6 +3,9 @@
 use std::net::SocketAddr;
 
 use super::{
+    anti_entropy::MAX_APART,
+    departures::MAX_LATELY_DEPARTED,
+    flap::MAX_UNTOLD,
     introduce::MAX_ASKED,
     member::{MemberId, MemberState, Record},
     moves::MAX_MOVES,
@@ -10,6 +13,7 @@ use super::{
     phase::Phase,
     probe::MAX_RELAYED,
     race::MAX_ATTEMPTS,
+    self_claims::MAX_SILENT,
     stream::MAX_STREAMS,
     validation::MAX_CHALLENGED,
 };
@@ -41,7 +45,10 @@ impl Node {
             ("members of an earlier life", self.rejoin.len(), self.config.max_reconnects),
             ("observations", self.history.len(), self.config.history),
             ("unsent datagrams and unread outputs", self.undrained(), 0),
-            ("members that are told of their departure", self.lately_departed.len(), live + departed),
+            ("members that are told of their departure", self.lately_departed.len(), MAX_LATELY_DEPARTED),
+            ("refuted verdicts that wait", self.flaps.len(), MAX_UNTOLD),
+            ("silent addresses of past lives", self.conflict.len(), MAX_SILENT),
+            ("accounts whose digests are put off", self.sync_pace.len(), MAX_APART),
             // Probe, gossip, sync … once each; else one for each member, relay and stream.
             (
                 "timers",

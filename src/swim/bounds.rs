@@ -27,9 +27,10 @@ const LAST_INCARNATION: u64 = 1 << 40;
 
 /// Live members at one address: more than one while a process is replaced by one of another name.
 const MAX_AT_ADDR: usize = 4;
-/// Records whose names have the same mark.
+/// Records whose names have the same mark. In a full table two have one by chance; an attacker finds a name with a given mark
+/// in a minute.
 const MAX_OF_MARK: usize = 16;
-/// The same on one host. Of 65,536 names two have one mark, perhaps; an attacker finds one in a minute.
+/// Records on one host whose names have the same mark.
 const MAX_OF_MARK_ON_HOST: usize = 2;
 
 /// The epoch that a node begins with. With a clock beyond the bound it is random: two lives must not have one epoch, or
@@ -84,13 +85,8 @@ impl Node {
         plausible
     }
 
-    /// Whether an earlier life of this node can have had an epoch that others accepted, or will within the day by which clocks
-    /// may differ. A lie can raise the epoch of a node whose clock is ahead beyond that.
-    pub(super) fn is_possible(&self, epoch: u64) -> bool {
-        epoch <= self.latest_epoch().saturating_add(DAY)
-    }
-
-    /// The latest epoch that is accepted now.
+    /// The latest epoch that is accepted now. A lie can have raised that of an earlier life of this node beyond it, if its clock
+    /// was ahead.
     pub(super) fn latest_epoch(&self) -> u64 {
         LATEST.saturating_add(self.clock).saturating_add(self.now.nanos() / 1_000_000)
     }
@@ -138,24 +134,22 @@ impl Node {
     /// same, and answer under them: such as have answered give way to none.
     fn room_of_mark(&self, arrival: &Arrival<'_>) -> Result<Option<MemberId>, Refused> {
         let on_host = |record: &Record| host_of(record.addr.ip()) == host_of(arrival.addr.ip());
-        let known = arrival.known.map(|id| self.table.get(id));
-        if known.is_some_and(on_host) {
-            return Ok(None);
-        }
         let mark = hash::member(arrival.name);
-        // Nearly always.
-        if self.table.count_mark(mark, MAX_OF_MARK_ON_HOST, |_| true) < MAX_OF_MARK_ON_HOST {
+        let crowds = |most, is: &dyn Fn(&Record) -> bool| self.table.count_mark(mark, most, is) == most;
+        // Few names have this mark, or it is one of those on that host already: nothing to decide.
+        if arrival.known.is_some_and(|id| on_host(self.table.get(id)))
+            || !crowds(MAX_OF_MARK_ON_HOST, &|_| true)
+        {
             return Ok(None);
         }
-        let crowds_host = self.table.count_mark(mark, MAX_OF_MARK_ON_HOST, on_host) == MAX_OF_MARK_ON_HOST;
-        if !crowds_host && (known.is_some() || self.has_room_for_mark(arrival.name)) {
-            return Ok(None);
-        }
-        let find = |live| {
-            self.table.find_mark(mark, |record| {
-                record.state.is_live() == live && !record.contact.met && (!crowds_host || on_host(record))
-            })
+        let is_one: &dyn Fn(&Record) -> bool = match () {
+            () if crowds(MAX_OF_MARK_ON_HOST, &on_host) => &on_host,
+            () if arrival.known.is_none() && !self.has_room_for_mark(arrival.name) => &|_| true,
+            () => return Ok(None),
         };
+        let gives_way = |record: &Record| !record.contact.met && is_one(record);
+        let find =
+            |live| self.table.find_mark(mark, |record| record.state.is_live() == live && gives_way(record));
         let found = find(false).or_else(|| find(true).filter(|_| arrival.by_itself));
         found.map(Some).ok_or(Refused)
     }

@@ -17,7 +17,7 @@ use super::{
 use crate::wire::message::{self, Departed, Failed, Left};
 
 /// Members that are told of their departure; the first makes room.
-const MAX_LATELY_DEPARTED: usize = 1024;
+pub(super) const MAX_LATELY_DEPARTED: usize = 1024;
 
 /// What is said of a member that departed.
 #[derive(Debug, Clone, Copy)]

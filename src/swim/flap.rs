@@ -29,7 +29,7 @@ const MEMORY: u32 = 600;
 /// Probe intervals after which it refutes in any case: an attacker that holds most of its relays can cause trouble.
 pub(super) const LONGEST: u32 = 1000;
 /// Members that are yet to be told of a verdict; the first makes room.
-const MAX_UNTOLD: usize = 64;
+pub(super) const MAX_UNTOLD: usize = 64;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Flaps {
@@ -60,6 +60,11 @@ struct Clock {
 impl Flaps {
     pub(super) fn is_held(&self) -> bool {
         self.held.is_some()
+    }
+
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn len(&self) -> usize {
+        self.untold.len()
     }
 
     pub(super) fn note_trouble(&mut self, now: Time) {

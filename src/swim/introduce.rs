@@ -29,7 +29,7 @@ use crate::{
 
 /// Unverified peers that are pinged at the same time; the one pinged first makes room.
 pub(super) const MAX_ASKED: usize = 64;
-/// Members that are asked at the same time whether they have returned: a driver has three threads for questions.
+/// Members that are asked at the same time whether they have returned: a driver has four threads for questions.
 const MAX_RETURNED: usize = 2;
 /// Members of one host that may be listed because they called from there, before they have answered.
 const MAX_UNMET_ON_HOST: usize = 64;
@@ -131,7 +131,7 @@ impl Node {
             return self.drop_unverified();
         }
         match self.table.find_live(alive.name) {
-            Some(holder) if self.table.get(holder).addr != alive.addr => self.ask_holder(holder, alive),
+            Some(holder) if self.table.get(holder).addr != alive.addr => self.ask_holder(holder, peer, alive),
             // It was sent a token to that address, and will show it.
             Some(_) => self.drop_unverified(),
             None if !self.lives_there(peer, alive.addr) => {
@@ -213,15 +213,22 @@ impl Node {
         true
     }
 
-    /// An unverified peer at another address has the name of a live member: does that member answer?
-    fn ask_holder(&mut self, holder: MemberId, alive: &Alive<'_>) {
+    /// An unverified peer at another address has the name of a live member: does that member answer? One question for each
+    /// account of such peers: both names and where they are can be made up.
+    fn ask_holder(&mut self, holder: MemberId, peer: SocketAddr, alive: &Alive<'_>) {
         let record = self.table.get(holder);
         let addr = record.addr;
         let identity = Identity { epoch: alive.epoch, incarnation: alive.incarnation };
-        if identity > record.identity
-            && let Some(introduced) = self.introduced(alive)
-        {
-            self.ask(Question::Holder(introduced.introduction), addr);
+        if identity <= record.identity {
+            return;
+        }
+        let account = self.account_of(peer);
+        let causes = |question: &Question| matches!(question, Question::Holder(_, by) if account.is_of(*by));
+        if self.questions().any(causes) {
+            return self.drop_unverified();
+        }
+        if let Some(introduced) = self.introduced(alive) {
+            self.ask(Question::Holder(introduced.introduction, peer), addr);
         }
     }
 

@@ -8,12 +8,13 @@
 //! (does a member answer where others say that it is). Claims: `claims` about members, `departures` (failed, left,
 //! tombstones), `suspects` (`suspicion`, its timeout), `self_claims` about this node, `flap`, `bounds` of what others are
 //! believed. Detection: `probe`, `health` (Lifeguard's awareness), `stalls`. Dissemination: `updates` (their queue),
-//! `dissemination` (gossip), `anti_entropy` (when) and `push_pull` (how tables are exchanged). Streams: `stream`, `frames`,
-//! each a `session`, `carry` (datagrams by stream). Life of a node: `phase`, `join`, `race` (of join attempts), `rejoin`
-//! (those of an earlier life), `reconnect` (to failed members), `leave`, `remove` (failed members, for all), `reach` (how
-//! others see this node). `node` takes inputs and routes them, `datagram` takes one in, `transmit` writes those that wait,
-//! `upper_layer` is what the layer above uses. Under them the `table` of `member` records, with an index and the probe
-//! rings in its folder; `secret`, `timers` (all deadlines) and `time`.
+//! `dissemination` (gossip), `anti_entropy` (when) and `push_pull` (how tables are exchanged). Streams: `stream`,
+//! `frames`, each a `session`, `carry` (datagrams by stream); `share` says who counts as one. Life of a node: `phase`,
+//! `join`, `race` (of join attempts), `rejoin` (those of an earlier life), `reconnect` (to failed members), `leave`,
+//! `remove` (failed members, for all), `reach` (how others see this node). `node` takes inputs and routes them,
+//! `datagram` takes one in, `transmit` writes those that wait, `upper_layer` is what the layer above uses. Under them the
+//! `table` of `member` records, with an index and the probe rings in its folder; `secret`, `timers` (all deadlines) and
+//! `time`.
 //!
 //! What others set and see: `config`, `event`, `verdict`, `metrics`; `status`, `round_trip` and `history`, what a node says of itself and
 //! its members; `vitals`, what its driver logs. Recordings: `entry` (what one says), `quick_entry` (the frequent ones),
@@ -68,6 +69,7 @@ mod round_trip;
 mod secret;
 mod self_claims;
 mod session;
+mod share;
 mod stalls;
 mod status;
 mod stored;
@@ -87,7 +89,7 @@ mod vitals;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use anti_entropy::BackOff;
+pub(crate) use anti_entropy::{BackOff, Taught};
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use blocked_io::BlockedIo;
 pub use config::Config;
@@ -108,6 +110,7 @@ pub use rejoin::{EarlierLife, EarlierMember};
 pub use remove::Removal;
 pub use round_trip::Rtt;
 pub(crate) use round_trip::by_distance;
+pub(crate) use share::Account;
 pub use status::{Clocks, Doubt, HealthDoubt, ProbeStats, Standing, Status, WrongClock};
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use stored::InForm;

@@ -9,7 +9,12 @@
 //! An ack counts only under the sequence number that the node which was asked was sent, and nobody else: the target and
 //! each relay have one of their own, so that no relay can answer as the target.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,13 +30,13 @@ use super::{
     transmit::{Behind, Content},
     validation::{ReplyTo, Sender},
 };
-use crate::wire::{hash, message::PingReq};
+use crate::{
+    address::host_of,
+    wire::{hash, message::PingReq},
+};
 
 /// Requests this node relays at the same time; more are refused and counted.
 pub(super) const MAX_RELAYED: usize = 256;
-/// The longest that a relay works for another.
-const MAX_WINDOW: Duration = Duration::from_secs(60);
-
 /// The probe round under way, and probes that are relayed for others.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Prober {
@@ -81,6 +86,8 @@ struct Relay {
 #[derive(Debug, Serialize, Deserialize)]
 struct Relayed {
     requester: ReplyTo,
+    /// The requester's host.
+    host: IpAddr,
     requested: u32,
     target: Arc<str>,
     addr: SocketAddr,
@@ -114,6 +121,17 @@ impl Prober {
     fn relayed_for(&self, requester: &ReplyTo) -> Option<u32> {
         let is_its = |relayed: &Relayed| relayed.requester.is_same(requester);
         self.relayed.iter().find_map(|(seq, relayed)| is_its(relayed).then_some(*seq))
+    }
+
+    /// The probe that makes room for one of a host: of the host with most, if that has two more, the one whose number is least,
+    /// which is as good as drawn.
+    fn displaced_for(&self, host: IpAddr) -> Option<u32> {
+        let mut of_hosts = BTreeMap::new();
+        self.relayed.values().for_each(|relayed| *of_hosts.entry(relayed.host).or_insert(0) += 1);
+        let (most, count) = of_hosts.iter().max_by_key(|(_, count)| **count)?;
+        let of_newcomer = of_hosts.get(&host).copied().unwrap_or(0);
+        let its = self.relayed.iter().filter(|(_, relayed)| relayed.host == *most).map(|(seq, _)| *seq);
+        its.min().filter(|_| *count > of_newcomer + 1)
     }
 
     pub(super) fn discard_verdict(&mut self) {
@@ -384,28 +402,32 @@ impl Node {
         }
     }
 
-    /// Relays for members and to members only. Each requester has one probe under way, so a new request replaces its last.
-    /// Not for a request by stream: the answer would find no stream.
+    /// Relays for members and to members only. Each requester has one probe under way, so a new request replaces its last, and
+    /// while there is no room, hosts have as many as each other: names are free. Not for a request by stream: the answer would
+    /// find no stream.
     pub(super) fn handle_ping_req(&mut self, sender: &Sender, request: &PingReq<'_>) {
         let target = self.table.find_live(request.target).filter(|id| *id != MemberId::SELF);
         let may_ask = sender.proven && !sender.by_stream;
         let asks = self.id_of(sender).filter(|id| may_ask && self.table.get(*id).state.is_live());
-        let (Some(target), Some(_)) = (target, asks) else {
+        let (Some(target), Some(asks)) = (target, asks) else {
             self.metrics.refused_relays += 1;
             return;
         };
         let requester = sender.reply_to();
+        let host = host_of(self.table.get(asks).addr.ip());
         if let Some(last) = self.prober.relayed_for(&requester) {
-            self.prober.relayed.remove(&last);
-            self.timers.cancel(Timer::Nack(last));
+            self.stop_relaying(last);
         }
         if self.prober.relayed.len() >= MAX_RELAYED {
             self.metrics.refused_relays += 1;
-            return;
+            let Some(displaced) = self.prober.displaced_for(host) else { return };
+            self.stop_relaying(displaced);
         }
         let record = self.table.get(target);
         let (target, addr) = (Arc::clone(&record.name), record.addr);
-        let window = Duration::from_millis(request.window_ms.into()).min(MAX_WINDOW);
+        // No probe takes longer, where all have one configuration.
+        let longest = self.config.probe_interval.saturating_mul(self.config.health_max);
+        let window = Duration::from_millis(request.window_ms.into()).min(longest);
         // By datagram: that they get through is what the answer says.
         let seq = self.ping_by(None, addr, &target, Behind::Updates(None));
         // At 80 % of the time the nack still arrives before the requester's verdict (Lifeguard, footnote 5).
@@ -413,8 +435,13 @@ impl Node {
         self.set_timer(Timer::Nack(seq), nack_at);
         let after_nack = Some(window - nack_at);
         let requested = request.seq;
-        let relayed = Relayed { requester, requested, target, addr, after_nack };
+        let relayed = Relayed { requester, host, requested, target, addr, after_nack };
         self.prober.relayed.insert(seq, relayed);
+    }
+
+    fn stop_relaying(&mut self, seq: u32) {
+        self.prober.relayed.remove(&seq);
+        self.timers.cancel(Timer::Nack(seq));
     }
 
     fn take_relayed_answer(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) -> bool {

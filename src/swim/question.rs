@@ -29,16 +29,17 @@ use crate::{
     },
 };
 
-/// Questions at the same time; more are not asked.
-const MAX_QUESTIONS: usize = 32;
+/// Questions at the same time that others cause; more are not asked.
+const MAX_CAUSED: usize = 8;
 /// The part of `probe_timeout` that a question's ping still has after its stream was refused.
 const AFTER_REFUSAL: u32 = 4;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Question {
-    /// An unverified peer at another address has the name of a live member: does that member still answer?
-    Holder(Introduction),
-    /// A departed member whose probes failed has called from its host: does it answer?
+    /// An unverified peer that called from such an address has the name of a live member that is elsewhere: does that member
+    /// still answer?
+    Holder(Introduction, SocketAddr),
+    /// A member whose probes failed has called from its host, or is said to be at another address: does it answer?
     Returned(Introduction),
     /// Does another node answer to this node's name there?
     Conflict(Identity),
@@ -50,9 +51,14 @@ impl Question {
     /// The name it asks for.
     pub(super) fn name<'a>(&'a self, own: &'a Arc<str>) -> &'a Arc<str> {
         match self {
-            Self::Holder(introduction) | Self::Returned(introduction) => &introduction.name,
+            Self::Holder(introduction, _) | Self::Returned(introduction) => &introduction.name,
             Self::Conflict(_) | Self::PastLife(..) => own,
         }
+    }
+
+    /// Whether others cause it. Those about this node's own name are paced.
+    fn is_caused(&self) -> bool {
+        matches!(self, Self::Holder(..) | Self::Returned(_))
     }
 }
 
@@ -60,9 +66,10 @@ impl Node {
     pub(super) fn ask(&mut self, question: Question, addr: SocketAddr) {
         let joins = matches!(question, Question::PastLife(..));
         let patience = if joins { self.config.probe_timeout } else { self.config.probe_interval };
-        let open = self.streams.sessions.values().filter(|session| session.asks()).count();
-        if !joins && (self.is_being_asked(addr) || open >= MAX_QUESTIONS) {
-            self.metrics.dropped_unverified += 1;
+        let caused = self.questions().filter(|question| question.is_caused()).count();
+        let is_caused = question.is_caused();
+        if !joins && self.is_being_asked(addr) || is_caused && caused >= MAX_CAUSED {
+            self.metrics.dropped_unverified += u64::from(is_caused);
             return;
         }
         let seq = self.numbers.draw();
@@ -118,10 +125,10 @@ impl Node {
         result: Result<(), StreamFailure>,
     ) {
         match (question, result) {
-            (Question::Holder(_), Ok(()) | Err(StreamFailure::NotTried)) => {
+            (Question::Holder(..), Ok(()) | Err(StreamFailure::NotTried)) => {
                 self.metrics.dropped_unverified += 1
             }
-            (Question::Holder(introduction), Err(_)) => {
+            (Question::Holder(introduction, _), Err(_)) => {
                 // Meanwhile it may live elsewhere.
                 match self.table.find_live(&introduction.name) {
                     Some(id) if self.table.get(id).addr == peer => {
@@ -152,6 +159,15 @@ impl Node {
                 self.open(Purpose::Join(join), seed, self.config.stream_timeout);
             }
         }
+    }
+
+    /// Those under way.
+    pub(super) fn questions(&self) -> impl Iterator<Item = &Question> {
+        let opened = self.streams.opened.keys().filter_map(|stream| self.streams.sessions.get(stream));
+        opened.filter_map(|session| match &session.purpose {
+            Purpose::Ask(question, _) => Some(question),
+            _ => None,
+        })
     }
 
     /// Whether a question is under way at an address.

@@ -80,7 +80,7 @@ impl Node {
             members: past.members.iter().map(|member| ((&*member.name).into(), member.addr)).collect(),
         });
         self.advance(now);
-        if self.phase == Phase::Starting && past.epoch > 0 && self.is_possible(past.epoch) {
+        if self.phase == Phase::Starting && past.epoch > 0 && past.epoch <= self.latest_epoch() {
             self.outlive(Identity { epoch: past.epoch, incarnation: 0 });
         }
         self.rejoin.addrs.clear();

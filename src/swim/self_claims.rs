@@ -34,7 +34,7 @@ const CONFLICT_CHECK: u32 = 5;
 const CONFLICT_SILENT: u32 = 2;
 
 /// Addresses of past lives that are remembered to be silent; the first makes room.
-const MAX_SILENT: usize = 8;
+pub(super) const MAX_SILENT: usize = 8;
 
 /// A claim of others that this node is not alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +79,11 @@ impl NameConflict {
 
     fn is_silent(&self, addr: SocketAddr, identity: Identity) -> bool {
         self.silent.iter().any(|(silent, highest)| *silent == addr && identity <= *highest)
+    }
+
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn len(&self) -> usize {
+        self.silent.len()
     }
 
     /// The name is this node's again.
@@ -244,7 +249,7 @@ impl Node {
         }
     }
 
-    /// The same while quiet: this node may supersede that life.
+    /// Nobody answered to the name where a past life of it was, before the join goes on: a node that is starting supersedes it.
     pub(super) fn past_life_is_silent(&mut self, claimed: Identity, asked: SocketAddr) {
         self.conflict.note_silence(asked, claimed);
         if self.phase == Phase::Starting {

@@ -135,6 +135,7 @@ enum StreamKindForm {
     Exchange,
     Join,
     Urgent,
+    Question,
     Data,
 }
 

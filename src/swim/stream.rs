@@ -67,8 +67,11 @@ pub enum StreamKind {
     /// The same with an address that may be dead, as one of up to 24 attempts that race: none may keep another waiting, and
     /// the node gives some up ([`Node::is_open`]).
     Join,
-    /// A stream ping, or a datagram by stream, on which a verdict or a leave depends: nothing else may keep it waiting.
+    /// The stream ping of a probe, or a datagram by stream, on which a verdict or a leave depends: nothing else may keep it
+    /// waiting.
     Urgent,
+    /// A stream ping that asks whether the holder of a name still answers. Others can cause it.
+    Question,
     /// Of the layer above: messages and data. Nothing of the protocol waits for it.
     Data,
 }
@@ -98,7 +101,8 @@ impl Node {
     /// Opens a stream towards an address, unless too many are open.
     pub(super) fn open(&mut self, purpose: Purpose, addr: SocketAddr, timeout: Duration) -> Option<StreamId> {
         let (step, kind) = match purpose {
-            Purpose::Probe { .. } | Purpose::Ask(..) => (Step::Ask, StreamKind::Urgent),
+            Purpose::Probe { .. } => (Step::Ask, StreamKind::Urgent),
+            Purpose::Ask(..) => (Step::Ask, StreamKind::Question),
             Purpose::Join(_) => (Step::SendHello, StreamKind::Join),
             Purpose::Carry { urgent: true, .. } => (Step::SendCarried, StreamKind::Urgent),
             Purpose::Carry { .. } => (Step::SendCarried, StreamKind::Exchange),
@@ -106,7 +110,9 @@ impl Node {
             _ => (Step::SendHello, StreamKind::Exchange),
         };
         let syncs = matches!(purpose, Purpose::Sync);
-        if syncs && self.is_exchanging_with(addr) {
+        // Nobody holds several.
+        let is_sync = |purpose: &Purpose| matches!(purpose, Purpose::Sync);
+        if syncs && self.has_opened_to(self.account_of(addr), is_sync) {
             return None;
         }
         // Joins have a bound of their own, and their result is waited for.
@@ -123,15 +129,6 @@ impl Node {
         self.set_timer(Timer::Stream(stream), timeout.saturating_mul(2));
         self.emit(Output::OpenStream { stream, addr, timeout, kind });
         Some(stream)
-    }
-
-    /// Whether an exchange that this node began with whoever is at an address is under way: nobody holds several.
-    fn is_exchanging_with(&self, addr: SocketAddr) -> bool {
-        let Streams { opened, sessions, .. } = &self.streams;
-        let syncs = |stream| {
-            sessions.get(stream).is_some_and(|session: &Session| matches!(session.purpose, Purpose::Sync))
-        };
-        opened.iter().any(|(stream, peer)| *peer == addr && syncs(stream))
     }
 
     /// The driver begins to work on a stream: from now on it may take its timeout.
@@ -246,8 +243,10 @@ impl Node {
         before: u64,
     ) {
         match (purpose, result) {
-            (Purpose::Sync, Ok(())) => self.adapt_sync_pace(peer, before),
-            (Purpose::Sync, Err(_)) | (Purpose::Answer | Purpose::Carry { .. } | Purpose::Data(_), _) => {}
+            (Purpose::Sync, Ok(())) => self.adapt_sync_pace(peer, Some(before)),
+            (Purpose::Sync, Err(StreamFailure::NotTried)) => {}
+            (Purpose::Sync, Err(_)) => self.adapt_sync_pace(peer, None),
+            (Purpose::Answer | Purpose::Carry { .. } | Purpose::Data(_), _) => {}
             (Purpose::Join(join), Ok(())) => self.join_attempted(join, Attempt::Reached),
             (Purpose::Join(join), Err(failure)) => {
                 let problem = JoinProblem::from_failure(failure, peer);

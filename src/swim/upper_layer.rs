@@ -1,7 +1,7 @@
 //! What the protocol offers to the layer above it ([`data`](crate::data)): whose sections arrived, room in packets to members,
 //! rounds of gossip, and streams. It knows nothing of what is in them, and no rule of membership depends on it.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,7 @@ use super::{
     node::Node,
     phase::Phase,
     session::{Purpose, Step},
+    share::Account,
     stream::{MAX_STREAMS, StreamFailure, StreamId},
     time::Time,
     transmit::Destination,
@@ -20,7 +21,7 @@ use crate::wire::packet::{self, Header, Sections};
 
 /// Data streams at the same time that this node opened, and as many that others did: those of the protocol keep theirs.
 const MAX_DATA_STREAMS: usize = 16;
-/// Of these, with one member: nobody keeps all others waiting.
+/// Of these, with one member, and with one account: nobody keeps all others waiting.
 const MAX_WITH_ONE: usize = 4;
 
 /// One life of a name.
@@ -63,7 +64,7 @@ pub(crate) enum NotOpened {
     NotLive,
     /// Too many streams are open.
     Full,
-    /// Too many streams with this member are open.
+    /// Too many streams are open with this member, or with members of its host.
     FullWithIt,
 }
 
@@ -241,31 +242,47 @@ impl Node {
         self.given(now, || Input::OpenDataStream { name: (&*to.name).into(), epoch: to.epoch, timeout });
         self.advance(now);
         let id = self.live_member(to).ok_or(NotOpened::NotLive)?;
-        self.has_room_for_data_stream(true, to, (0, 0))?;
         let addr = self.table.get(id).addr;
+        self.has_room_for_data_stream(true, (to, addr), (0, 0))?;
         self.open(Purpose::Data(to.clone()), addr, timeout).ok_or(NotOpened::Full)
     }
 
-    /// Whether there may be one more stream of the layer above beside those that this node opened, or others did, and after it
-    /// still as many as are spared, in all and with that member.
-    pub(crate) fn has_room_for_data_stream(
+    /// Whether this node may open one more stream of the layer above to a member, and after it still as many as are spared, in
+    /// all and with that member.
+    pub(crate) fn may_open_data_stream(&self, to: &Life, spared: (usize, usize)) -> Result<(), NotOpened> {
+        let id = self.live_member(to).ok_or(NotOpened::NotLive)?;
+        self.has_room_for_data_stream(true, (to, self.table.get(id).addr), spared)
+    }
+
+    /// Whether there may be one more stream of the layer above with a member at an address, beside those that this node opened,
+    /// or others did.
+    fn has_room_for_data_stream(
         &self,
         opened: bool,
-        with: &Life,
+        (with, addr): (&Life, SocketAddr),
         spared: (usize, usize),
     ) -> Result<(), NotOpened> {
         let is_ours = |id: &&StreamId| self.streams.opened.contains_key(id) == opened;
         let (mut all, mut with_it) = spared;
+        let account = self.account_of(addr);
         // The order does not matter for a count.
-        self.streams.ids().filter(is_ours).filter_map(|id| self.data_stream(*id)).for_each(|life| {
-            all += 1;
-            with_it += usize::from(life.name == with.name);
-        });
+        self.streams.ids().filter(is_ours).filter_map(|id| self.streams.sessions.get(id)).for_each(
+            |session| {
+                let Purpose::Data(life) = &session.purpose else { return };
+                all += 1;
+                with_it += usize::from(life.name == with.name || account.is_of(session.peer));
+            },
+        );
         match (all >= MAX_DATA_STREAMS, with_it >= MAX_WITH_ONE) {
             (true, _) => Err(NotOpened::Full),
             (false, true) => Err(NotOpened::FullWithIt),
             (false, false) => Ok(()),
         }
+    }
+
+    /// The account of a live member.
+    pub(crate) fn account(&self, life: &Life) -> Option<Account> {
+        Some(self.account_of(self.table.get(self.live_member(life)?).addr))
     }
 
     /// With whom a stream of the layer above is, if it is one.
@@ -328,7 +345,7 @@ impl Node {
         let sender = self.recognize(peer, true, header.sender, header.token);
         self.note_data_from(self.id_of(&sender).filter(|_| sender.proven));
         let Some(life) = self.data_sender() else { return false };
-        if self.has_room_for_data_stream(false, &life, (0, 0)).is_err() {
+        if self.has_room_for_data_stream(false, (&life, peer), (0, 0)).is_err() {
             self.metrics.refused_streams += 1;
             return false;
         }

@@ -290,8 +290,9 @@ impl Attacker {
     /// By stream or by datagram, as somebody new.
     fn join(&mut self) {
         let mut personas = self.field.personas.lock();
-        if personas.len() < 12 {
-            let name = format!("in-{}", personas.len());
+        let inside_already = personas.iter().filter(|of| of.name.starts_with("in-")).count();
+        if inside_already < 12 {
+            let name = format!("in-{inside_already}");
             personas.push(Persona::new(name, inside(&mut self.random), self.random.u64(1..LATEST)));
         }
         let new = Arc::clone(&personas[self.random.usize(..personas.len())]);
@@ -391,10 +392,21 @@ impl Attacker {
 
     fn fill_relays(&mut self) {
         let to = self.victim();
-        let Some(member) = self.member(&to) else { return };
-        for seq in 0..300 {
-            let target = self.victim();
-            member.say(to.addr, &[forge::ping_req(seq, &target.name, 60_000)]);
+        // Each request is one of a member of its own: half a table of them, on one host. They come by and by.
+        let mut crowd: Vec<_> = self.field.personas.lock().clone();
+        crowd.retain(|of| of.name.starts_with("crowd-"));
+        for at in crowd.len()..(crowd.len() + 20).min(self.field.max_members / 2) {
+            let one = Persona::new(format!("crowd-{at}"), Ipv4Addr::new(127, 0, 0, 74), 1);
+            self.field.personas.lock().push(Arc::clone(&one));
+            crowd.push(one);
+        }
+        for (seq, member) in (0..).zip(crowd) {
+            if member.is_proven_to(to.addr) {
+                let target = self.victim();
+                member.say(to.addr, &[forge::ping_req(seq, &target.name, 60_000)]);
+            } else {
+                member.introduce(to.addr, &to.name);
+            }
         }
     }
 

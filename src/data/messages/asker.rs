@@ -314,7 +314,7 @@ impl Asker {
                 continue;
             }
             let timeout = ask.left(now).min(node.config().stream_timeout);
-            let room = node.has_room_for_data_stream(true, &ask.to, SPARED_STREAMS);
+            let room = node.may_open_data_stream(&ask.to, SPARED_STREAMS);
             match room.and_then(|()| node.open_data_stream(now, &ask.to, timeout)) {
                 Ok(stream) => drop(self.by_stream.insert(stream, id)),
                 Err(NotOpened::Full) => {

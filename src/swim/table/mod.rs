@@ -42,7 +42,7 @@ pub(super) struct Table {
     /// How many members had each place before and were forgotten.
     before: Vec<u32>,
     free: Vec<MemberId>,
-    /// Every record but this node's.
+    /// Every record, this node's among them.
     by_name: Index,
     by_mark: Index,
     /// The live members but for this node.

@@ -1,16 +1,198 @@
 //! What one member, or an outsider with one address, cannot take from all others.
 
+use std::net::SocketAddr;
+
 use super::{
-    super::{Output, StreamKind},
-    bench::{Bench, alive, failed},
-    world::addr,
+    super::{Output, StreamFailure, StreamId, StreamKind, StreamStep},
+    bench::{Bench, alive, failed, packet_from, packet_of},
+    world::{addr, millis, secs},
 };
+use crate::{
+    data::Endpoint,
+    wire::{
+        data::{DataDigest, DataHello},
+        hash,
+        message::{End, Hello, PingReq},
+    },
+};
+
+/// Of the host of `addr(50)`, whose ports are free.
+fn port(port: u16) -> SocketAddr {
+    (addr(50).ip(), port).into()
+}
+
+/// So many members of that host, `p0`, `p1` …, all of which have answered.
+fn settle_there(bench: &mut Bench, members: u16) {
+    for i in 0..members {
+        let name = format!("p{i}");
+        bench.hear(&alive(&name, 0, port(1000 + i)));
+        bench.meet(&name);
+    }
+    bench.node.updates.clear();
+    bench.events();
+    bench.sent();
+}
 
 /// The questions that the node wants to ask.
 fn questions(bench: &mut Bench) -> usize {
     let outputs = std::iter::from_fn(|| bench.node.poll_output());
-    let asks = |output: &Output| matches!(output, Output::OpenStream { kind: StreamKind::Urgent, .. });
+    let asks = |output: &Output| matches!(output, Output::OpenStream { kind: StreamKind::Question, .. });
     outputs.filter(asks).count()
+}
+
+/// Somebody opens a stream under a live member's name, and says that it lives elsewhere.
+fn call_as(bench: &mut Bench, from: SocketAddr, name: &str) {
+    let stream = bench.node.accept_stream(bench.now, from).expect("there is room");
+    let hello = packet_of(&Hello { name, digest: 0, removals: 0 });
+    for packet in [hello, packet_of(&alive(name, 7, from)), packet_of(&End {})] {
+        bench.node.handle_frame(bench.now, stream, &packet);
+        let mut frame = Vec::new();
+        while bench.node.poll_stream(bench.now, stream, &mut frame) == StreamStep::Send {}
+    }
+}
+
+/// One host lists names at silent addresses and calls under them.
+#[test]
+fn whoever_calls_under_others_names_leaves_room_for_other_questions() {
+    let mut bench = Bench::new(3);
+    for i in 0..40 {
+        bench.hear(&alive(&format!("x{i}"), 0, addr(100 + i)));
+    }
+    bench.events();
+    for i in 0..38 {
+        call_as(&mut bench, port(1000 + i), &format!("x{i}"));
+    }
+    assert_eq!(questions(&mut bench), 1, "one for each host that calls");
+    call_as(&mut bench, addr(60), "x38");
+    assert_eq!(questions(&mut bench), 1, "a restart elsewhere is asked about");
+}
+
+/// Names are free: relays are shared by host.
+#[test]
+fn the_names_of_one_host_take_no_relays_from_others() {
+    let mut bench = Bench::new(3);
+    settle_there(&mut bench, 300);
+    for i in 0..300 {
+        bench.hear_from(port(1000 + i), &PingReq { seq: 5, target: "m2", window_ms: 60_000 });
+    }
+    let refused = bench.node.metrics().refused_relays;
+    assert_eq!((bench.node.prober.relayed_len(), refused), (256, 300 - 256));
+    bench.sent();
+    for member in [1, 3] {
+        bench.hear_from(addr(member), &PingReq { seq: 6, target: "m2", window_ms: 500 });
+    }
+    assert_eq!((bench.sent().len(), bench.node.prober.relayed_len()), (2, 256), "both are relayed");
+    bench.pass(secs(9));
+    assert_eq!(bench.node.prober.relayed_len(), 0, "no probe takes longer");
+}
+
+/// Whoever accepts exchanges of tables and is silent.
+#[test]
+fn one_exchange_of_our_own_is_under_way_with_each_host() {
+    let mut bench = Bench::new(3);
+    settle_there(&mut bench, 4);
+    let other = crate::wire::message::Digest { digest: 12345 };
+    for i in 0..4 {
+        bench.hear_from(port(1000 + i), &other);
+        bench.now = bench.now + millis(2500);
+    }
+    assert_eq!(bench.opened().len(), 1);
+    bench.hear_from(addr(1), &other);
+    assert_eq!(bench.opened().len(), 1);
+}
+
+/// Where all are on one host, it has all the places.
+#[test]
+fn members_of_the_only_host_have_an_exchange_each() {
+    let mut bench = Bench::new(0);
+    for i in 0..3 {
+        let name = format!("p{i}");
+        bench.sync(crate::wire::message::Message::Alive(alive(&name, 0, port(1000 + i))));
+        bench.meet(&name);
+    }
+    bench.node.updates.clear();
+    for i in 0..3 {
+        bench.hear_from(port(1000 + i), &crate::wire::message::Digest { digest: 12345 });
+        bench.now = bench.now + millis(1500);
+    }
+    assert_eq!(bench.opened().len(), 3);
+}
+
+/// A member begins a stream of data; says whether it is one.
+fn begins_data(bench: &mut Bench, from: SocketAddr) -> bool {
+    let record = bench.node.table.get(bench.node.table.at_addr(from).expect("it is a member"));
+    let hello = packet_from(record.mark, record.contact.given, &DataHello { broadcasts: 1, key_values: 1 });
+    let stream = bench.node.accept_stream(bench.now, from).expect("there is room");
+    bench.node.handle_frame(bench.now, stream, &hello);
+    bench.node.data_stream(stream).is_some()
+}
+
+#[test]
+fn the_names_of_one_host_leave_streams_of_data_to_others() {
+    let mut bench = Bench::new(3);
+    settle_there(&mut bench, 8);
+    let begun = (0..32).filter(|i| begins_data(&mut bench, port(1000 + i % 8))).count();
+    assert_eq!(begun, 4);
+    assert!(begins_data(&mut bench, addr(1)) && begins_data(&mut bench, addr(2)));
+}
+
+/// Members of this node's layer above: m1 to m3, and p0 on the host of p1.
+struct Syncs {
+    endpoint: Endpoint,
+    now: super::super::Time,
+}
+
+impl Syncs {
+    fn new() -> Self {
+        let mut bench = Bench::new(3);
+        settle_there(&mut bench, 2);
+        Self { endpoint: Endpoint::new(bench.node), now: bench.now }
+    }
+
+    /// A member tells digests that are unlike this node's.
+    fn tell(&mut self, name: &str, from: SocketAddr) {
+        let token = self.endpoint.node.token_for(name, from);
+        let digest = DataDigest { broadcasts: 1, key_values: 1 };
+        let bytes = packet_from(hash::member(name), token, &digest);
+        self.endpoint.handle_datagram(self.now, from, &bytes);
+    }
+
+    fn opened(&mut self) -> Vec<(StreamId, SocketAddr)> {
+        let outputs = std::iter::from_fn(|| self.endpoint.poll_output());
+        let data = |output| match output {
+            Output::OpenStream { stream, addr, kind: StreamKind::Data, .. } => Some((stream, addr)),
+            _ => None,
+        };
+        outputs.filter_map(data).collect()
+    }
+}
+
+#[test]
+fn one_sync_of_data_is_under_way_with_each_host() {
+    let mut syncs = Syncs::new();
+    for _ in 0..4 {
+        syncs.tell("p0", port(1000));
+        syncs.tell("p1", port(1001));
+        syncs.now = syncs.now + millis(1500);
+    }
+    assert_eq!(syncs.opened().len(), 1);
+    syncs.tell("m2", addr(2));
+    assert_eq!(syncs.opened().len(), 1);
+}
+
+#[test]
+fn syncs_of_data_that_fail_count_against_their_member() {
+    let mut syncs = Syncs::new();
+    let mut failed = 0;
+    for _ in 0..600 {
+        syncs.tell("m1", addr(1));
+        for (stream, _) in syncs.opened() {
+            failed += 1;
+            syncs.endpoint.handle_stream_failure(syncs.now, stream, StreamFailure::TimedOut);
+        }
+        syncs.now = syncs.now + millis(100);
+    }
+    assert!(failed < 40, "{failed} in a minute");
 }
 
 /// Members that failed, as this node's own probes found, are said to be at other addresses.

@@ -40,7 +40,7 @@ fn ask_m2(bench: &mut Bench) -> StreamId {
         bench.node.handle_frame(bench.now, stream, &packet);
         while bench.node.poll_stream(bench.now, stream, &mut frame) == StreamStep::Send {}
     }
-    let [(question, asked, StreamKind::Urgent)] = opened(bench)[..] else { panic!("one is asked") };
+    let [(question, asked, StreamKind::Question)] = opened(bench)[..] else { panic!("one is asked") };
     assert_eq!(asked, addr(2));
     question
 }
@@ -87,7 +87,7 @@ fn a_holder_of_the_name_that_was_not_asked_is_not_taken_for_silent() {
     let mut bench = Bench::new(3);
     let own = bench.node.local().identity;
     bench.sync(Message::Alive(alive("me", own.incarnation + 7, addr(66))));
-    let [(question, _, StreamKind::Urgent)] = opened(&mut bench)[..] else { panic!("the rival is asked") };
+    let [(question, _, StreamKind::Question)] = opened(&mut bench)[..] else { panic!("the rival is asked") };
     bench.node.handle_stream_failure(bench.now, question, StreamFailure::NotTried);
     assert_eq!(bench.node.local().identity, own, "nothing was learnt");
     assert_eq!(bench.events(), Vec::<Event>::new());
@@ -104,7 +104,7 @@ fn a_holder_of_the_name_that_refuses_streams_is_asked_by_datagram_whatever_cause
     let said = [Message::Ping(Ping { seq: 5, target: "me" }), Message::Alive(claim), Message::Alive(claim)];
     bench.node.handle_datagram(bench.now, addr(1), &forge::proven_packet("m1", m1, &said));
     assert_eq!(bench.sent().iter().map(|(to, _)| *to).collect::<Vec<_>>(), [addr(1)], "its answer alone");
-    let [(question, asked, StreamKind::Urgent)] = opened(&mut bench)[..] else {
+    let [(question, asked, StreamKind::Question)] = opened(&mut bench)[..] else {
         panic!("the rival is asked")
     };
     assert_eq!(asked, rival);
@@ -139,7 +139,7 @@ fn a_join_ends_where_a_past_life_could_not_be_asked() {
     for packet in [packet_of(&alive("me", 0, addr(66))), packet_of(&End {})] {
         bench.node.handle_frame(bench.now, stream, &packet);
     }
-    let [(question, asked, StreamKind::Urgent)] = opened(&mut bench)[..] else { panic!("it asks") };
+    let [(question, asked, StreamKind::Question)] = opened(&mut bench)[..] else { panic!("it asks") };
     assert_eq!(asked, addr(66));
     bench.node.handle_stream_failure(bench.now, question, StreamFailure::NotTried);
     let outputs: Vec<_> = std::iter::from_fn(|| bench.node.poll_output()).collect();
@@ -166,7 +166,7 @@ fn a_holder_that_was_not_asked_is_asked_though_another_was_silent() {
                 bench.node.handle_frame(bench.now, stream, &packet_of(&alive("me", incarnation, home)));
             }
             bench.node.handle_frame(bench.now, stream, &packet_of(&End {}));
-            let [(question, to, StreamKind::Urgent)] = opened(&mut bench)[..] else {
+            let [(question, to, StreamKind::Question)] = opened(&mut bench)[..] else {
                 panic!("it asks: {asked:?}")
             };
             asked.push(to);

@@ -85,7 +85,7 @@ fn exchanges_that_teach_nothing_are_put_off_twice_as_long_each_time_up_to_the_in
         waits.push(tenths);
         find_equal(&mut bench, stream);
     }
-    assert_eq!(waits, [0, 10, 10, 20, 40, 80, 160, 300, 300]);
+    assert_eq!(waits, [0, 20, 20, 20, 40, 80, 160, 300, 300]);
 }
 
 #[test]
@@ -97,18 +97,12 @@ fn an_exchange_that_teaches_something_brings_the_next_one_back() {
     }
     let (tenths, stream) = quiet_time(&mut bench);
     assert!(tenths > 100, "{tenths}");
-    let mut frame = Vec::new();
-    assert_eq!(bench.node.poll_stream(bench.now, stream, &mut frame), StreamStep::Send);
-    bench.node.handle_frame(bench.now, stream, &packet_of(&alive("new", 0, addr(9))));
-    bench.node.handle_frame(bench.now, stream, &packet_of(&End {}));
-    while bench.node.poll_stream(bench.now, stream, &mut frame) == StreamStep::Send {}
-    bench.node.handle_frame(bench.now, stream, &packet_of(&End {}));
-    bench.node.updates.clear();
+    learn_from(&mut bench, stream, "m1", 1);
     // The pause that was set when it began is served, and the next is the shortest.
     let (_, stream) = quiet_time(&mut bench);
     find_equal(&mut bench, stream);
     let (tenths, _) = quiet_time(&mut bench);
-    assert_eq!(tenths, 10);
+    assert_eq!(tenths, 20);
 }
 
 /// A member whose digest never agrees is alone with that.
@@ -124,6 +118,68 @@ fn a_digest_that_never_agrees_keeps_nobody_else_from_an_exchange() {
     assert_eq!(bench.opened(), []);
     bench.hear_from(addr(2), &OTHER);
     assert_eq!(bench.opened().len(), 1, "of another member it counts");
+}
+
+/// Whoever refuses them, or sits them out, tells its digest for nothing.
+#[test]
+fn exchanges_that_fail_are_put_off_like_those_that_teach_nothing() {
+    let mut bench = Bench::new(2);
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        let (tenths, stream) = quiet_time(&mut bench);
+        waits.push(tenths);
+        bench.node.handle_stream_failure(bench.now, stream, StreamFailure::Refused);
+    }
+    assert!(waits.is_sorted() && waits[7] >= 300, "{waits:?}");
+    // What this node did not try says nothing.
+    let mut bench = Bench::new(2);
+    for _ in 0..8 {
+        let (tenths, stream) = quiet_time(&mut bench);
+        assert!(tenths <= 20, "{tenths}");
+        bench.node.handle_stream_failure(bench.now, stream, StreamFailure::NotTried);
+    }
+}
+
+#[test]
+fn a_digest_that_opens_nothing_takes_nobodys_turn() {
+    let mut bench = Bench::new(3);
+    bench.hear_from(addr(1), &OTHER);
+    assert_eq!(bench.opened().len(), 1);
+    // It is silent in that one.
+    bench.now = bench.now + millis(2500);
+    bench.hear_from(addr(1), &OTHER).hear_from(addr(2), &OTHER);
+    assert_eq!(bench.opened().into_iter().map(|(_, to)| to).collect::<Vec<_>>(), [addr(2)]);
+}
+
+/// An exchange in which a member raises its own incarnation: it changes this node's table.
+fn learn_from(bench: &mut Bench, stream: StreamId, name: &str, incarnation: u64) {
+    let (mut frame, i) = (Vec::new(), name[1..].parse().expect("m1, m2 …"));
+    assert_eq!(bench.node.poll_stream(bench.now, stream, &mut frame), StreamStep::Send);
+    bench.node.handle_frame(bench.now, stream, &packet_of(&alive(name, incarnation, addr(i))));
+    bench.node.handle_frame(bench.now, stream, &packet_of(&End {}));
+    while bench.node.poll_stream(bench.now, stream, &mut frame) == StreamStep::Send {}
+    bench.node.handle_frame(bench.now, stream, &packet_of(&End {}));
+    bench.node.updates.clear();
+}
+
+/// m1 has something new in each exchange, and tells its digest all the time; m2 now and then.
+#[test]
+fn a_flood_of_digests_does_not_take_every_turn() {
+    let mut bench = Bench::new(3);
+    let mut begun = [0, 0];
+    for hundredths in 0..2000 {
+        bench.hear_from(addr(1), &OTHER);
+        if hundredths % 30 == 0 {
+            bench.hear_from(addr(2), &OTHER);
+        }
+        for (stream, to) in bench.opened() {
+            let name = if to == addr(1) { "m1" } else { "m2" };
+            begun[usize::from(to == addr(2))] += 1;
+            learn_from(&mut bench, stream, name, hundredths + 1);
+        }
+        bench.now = bench.now + millis(10);
+    }
+    assert!(begun[1] >= 5, "{begun:?} in 20 seconds");
 }
 
 /// Tables that never become equal, whoever says so, are not exchanged all the time.

@@ -1,0 +1,42 @@
+//! Shares: what others can hold of a node is shared among their hosts, since names and ports are free.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    node::Node,
+    session::Purpose,
+    stream::{StreamId, Streams},
+};
+use crate::address::host_of;
+
+/// Whom a share belongs to: a host, which is an IPv4 address or the /64 of an IPv6 address. Where no other host is known, as in
+/// a cluster on one machine, it is an address: the members there have the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Account(SocketAddr);
+
+impl Account {
+    /// Whether whoever is at an address has this account.
+    pub(super) fn is_of(self, addr: SocketAddr) -> bool {
+        let is_host = self.0.port() == 0;
+        self.0 == if is_host { SocketAddr::new(host_of(addr.ip()), 0) } else { addr }
+    }
+}
+
+impl Node {
+    /// The account of whoever is at an address. The search ends with the first member that has answered elsewhere.
+    pub(super) fn account_of(&self, addr: SocketAddr) -> Account {
+        let host = host_of(addr.ip());
+        let elsewhere = |id| host_of(self.table.get(id).addr.ip()) != host;
+        let is_shared = self.table.rings.met().iter().any(|id| elsewhere(*id));
+        Account(if is_shared { SocketAddr::new(host, 0) } else { addr })
+    }
+
+    /// Whether a stream of this kind that this node began with an account is under way.
+    pub(super) fn has_opened_to(&self, account: Account, is: impl Fn(&Purpose) -> bool) -> bool {
+        let Streams { opened, sessions, .. } = &self.streams;
+        let is_one = |stream: &StreamId| sessions.get(stream).is_some_and(|session| is(&session.purpose));
+        opened.iter().any(|(stream, peer)| is_one(stream) && account.is_of(*peer))
+    }
+}
