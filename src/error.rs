@@ -439,7 +439,13 @@ pub enum JoinProblem {
         /// The advertised address.
         addr: SocketAddr,
     },
-    /// Nothing was tried: the node is leaving, does too much at once, or has no route there.
+    /// Nothing could be sent there: this host has no route, or no room for another connection.
+    #[non_exhaustive]
+    NotTried {
+        /// Where.
+        addr: SocketAddr,
+    },
+    /// No address was tried: the node is leaving, or too many joins are under way.
     Unavailable,
 }
 
@@ -448,7 +454,10 @@ impl JoinProblem {
     #[must_use]
     pub fn addr(&self) -> Option<SocketAddr> {
         match self {
-            Self::Refused { addr } | Self::TimedOut { addr } | Self::Rejected { addr } => Some(*addr),
+            Self::Refused { addr }
+            | Self::TimedOut { addr }
+            | Self::Rejected { addr }
+            | Self::NotTried { addr } => Some(*addr),
             Self::NameTaken { holder } => Some(*holder),
             Self::NoAddress | Self::AddressUnreachable { .. } | Self::Unavailable => None,
         }
@@ -480,11 +489,12 @@ impl fmt::Display for JoinProblem {
                 f,
                 "nobody can reach this node at {addr}; check `advertise`, and that firewalls let UDP and TCP in there"
             ),
+            Self::NotTried { addr } => write!(
+                f,
+                "nothing could be sent to {addr}; check that this host has a route there, and its limits"
+            ),
             Self::Unavailable => {
-                write!(
-                    f,
-                    "this node is leaving, too busy, or has no route there; check its routes, or try again"
-                )
+                write!(f, "this node is leaving, or too many joins are under way; try again later")
             }
         }
     }
@@ -616,7 +626,8 @@ mod tests {
             (JoinProblem::Rejected { addr }, "check that it is a node of this cluster"),
             (JoinProblem::NameTaken { holder: addr }, "choose another name or stop that node"),
             (JoinProblem::AddressUnreachable { addr }, "check `advertise`"),
-            (JoinProblem::Unavailable, "check its routes, or try again"),
+            (JoinProblem::NotTried { addr }, "check that this host has a route there"),
+            (JoinProblem::Unavailable, "try again later"),
         ];
         for (problem, remedy) in problems {
             let text = problem.to_string();

@@ -253,6 +253,10 @@ fn what_cannot_work_is_a_clear_error() {
     let error = taken.join(["no-such-host.invalid:1"]).unwrap_err();
     assert!(matches!(&error, Error::Resolve { host, .. } if host == "no-such-host.invalid:1"), "{error}");
 
+    // That it is its own seed is no success while another is unknown.
+    let error = taken.join([addr(&taken), "no-such-host.invalid:1".into()]).unwrap_err();
+    assert!(matches!(&error, Error::Resolve { host, .. } if host == "no-such-host.invalid:1"), "{error}");
+
     let (_kept, free) = nobody_at();
     let error = taken.join([free.to_string()]).unwrap_err();
     assert!(

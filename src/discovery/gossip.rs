@@ -22,6 +22,7 @@ use crate::{
     Watch,
     gossip::Variables,
     log_line::{Topic, log},
+    swim::JoinResult,
 };
 
 /// SWIM gossip as a discovery: runs a [`Gossip`] node and lists its members as peers.
@@ -288,12 +289,12 @@ impl Discovery for GossipDiscovery {
                     }
                 },
                 recv(node.seeds_tried()) -> tried => match tried {
-                    Ok(Err(problem)) => {
-                        if patience.as_mut().is_some_and(|patience| patience.count_failure(&problem)) {
+                    Ok(result) => {
+                        let has_run_out = patience.as_mut().is_some_and(|patience| patience.count_attempt(&result));
+                        if let (true, Err(problem)) = (has_run_out, result) {
                             break Err(node.seeds_error(&problem).into());
                         }
                     }
-                    Ok(Ok(_)) => patience.iter_mut().for_each(|patience| patience.joined = true),
                     Err(_) => break Ok(()),
                 },
             }
@@ -335,10 +336,15 @@ impl Patience {
         Self { left: attempts, joined: false }
     }
 
-    /// Counts a failed attempt, and says whether it was the last that is allowed.
-    fn count_failure(&mut self, problem: &JoinProblem) -> bool {
-        if !self.joined || matches!(problem, JoinProblem::AddressUnreachable { .. }) {
-            self.left = self.left.saturating_sub(1);
+    /// Counts how an attempt ended, and says whether it was the last failure that is allowed.
+    fn count_attempt(&mut self, tried: &JoinResult) -> bool {
+        match tried {
+            // It has found itself alone.
+            Ok(0) => {}
+            Ok(_) => self.joined = true,
+            Err(JoinProblem::AddressUnreachable { .. }) => self.left = self.left.saturating_sub(1),
+            Err(_) if self.joined => {}
+            Err(_) => self.left = self.left.saturating_sub(1),
         }
         self.left == 0
     }
@@ -360,12 +366,19 @@ mod tests {
     #[test]
     fn attempts_count_until_a_join_has_succeeded_and_one_in_vain_has_not() {
         let addr = ([127, 0, 0, 1], 1).into();
-        let (refused, in_vain) = (JoinProblem::Refused { addr }, JoinProblem::AddressUnreachable { addr });
+        let (refused, in_vain) =
+            (Err(JoinProblem::Refused { addr }), Err(JoinProblem::AddressUnreachable { addr }));
         let mut patience = Patience::new(2);
-        assert!(!patience.count_failure(&refused) && patience.count_failure(&refused));
+        assert!(!patience.count_attempt(&refused) && patience.count_attempt(&refused));
         let mut patience = Patience::new(2);
-        patience.joined = true;
-        assert!((0..9).all(|_| !patience.count_failure(&refused)), "it was in already");
-        assert!(!patience.count_failure(&in_vain) && patience.count_failure(&in_vain));
+        assert!(
+            !patience.count_attempt(&Ok(0)) && !patience.count_attempt(&refused),
+            "it has found itself alone"
+        );
+        assert!(patience.count_attempt(&refused));
+        let mut patience = Patience::new(2);
+        assert!(!patience.count_attempt(&Ok(1)));
+        assert!((0..9).all(|_| !patience.count_attempt(&refused)), "it was in already");
+        assert!(!patience.count_attempt(&in_vain) && patience.count_attempt(&in_vain));
     }
 }

@@ -57,15 +57,16 @@ impl Gossip {
     }
 
     /// Joins a cluster through seeds of [any kind](GossipConfig::seeds), and waits until the first of them is reached. Returns
-    /// how many were reached by then: 0 if this node is its own seed.
+    /// how many were reached by then: 0 if this node is its only seed.
     ///
     /// After a success the seeds are kept and tried repeatedly, like those of the configuration; at most 256 are kept, and
     /// beyond that those of the earliest join are dropped. After a failure they are not kept.
     ///
     /// # Errors
     /// [`Error::Invalid`] if there is no seed, if a text is no seed, or if `allow` or the address family of `bind` excludes all
-    /// of them; [`Error::Resolve`] if no seed has an address; [`Error::NameTaken`] if a live node has this node's name;
-    /// [`Error::Join`] if no seed was reached; [`Error::AddressUnreachable`] if members answered but none reaches this node;
+    /// of them; [`Error::Resolve`] if no seed has an address, but for those that are this node itself; [`Error::NameTaken`] if a
+    /// live node has this node's name; [`Error::Join`] if no seed was reached; [`Error::AddressUnreachable`] if members answered
+    /// but none reaches this node;
     /// [`Error::Left`] after [`leave`](Self::leave); [`Error::Stopped`] if the node has ended, [`Error::Panicked`] if a panic ended it.
     pub fn join<S: AsRef<str>>(&self, seeds: impl IntoIterator<Item = S>) -> Result<usize, Error> {
         self.running.check_present()?;
@@ -179,8 +180,8 @@ impl Gossip {
     /// answers until it is shut down, but it cannot join again or change its tags.
     ///
     /// # Errors
-    /// [`Error::LeaveUnconfirmed`] if no member acknowledged it, so that others may take this node for failed; [`Error::Stopped`] if
-    /// the node has ended, [`Error::Panicked`] if a panic ended it; [`Error::Timeout`] if the clock thread did not get to it in
+    /// [`Error::LeaveUnconfirmed`] if no member acknowledged it, so that others may take this node, or its past life, for failed;
+    /// [`Error::Stopped`] if the node has ended, [`Error::Panicked`] if a panic ended it; [`Error::Timeout`] if the clock thread did not get to it in
     /// time. A second call waits for the same leave, and returns the same.
     pub fn leave(&self) -> Result<(), Error> {
         self.running.leave()

@@ -223,6 +223,9 @@ impl Running {
         let result = result.recv().map_err(|_| self.node.ended())?;
         match result {
             Ok(reached) => {
+                // That this node is among its seeds hides no seed that cannot be used.
+                let failure = failure.lock().take().filter(|_| reached == 0);
+                failure.map_or(Ok(()), Err)?;
                 self.seeds.remember(seeds);
                 Ok(reached)
             }

@@ -180,7 +180,7 @@ impl SeedLookup {
         let asked = if origin == JoinOrigin::Seeds { self.seeds.lock().end_lookup(seed, failed) } else { 1 };
         self.node.with(|node, now| {
             node.handle_lookup(now, origin, &addrs, names.len());
-            (1..asked).for_each(|_| node.handle_lookup(now, origin, &[], 0));
+            (1..asked).for_each(|_| node.handle_lookup(now, origin, &addrs, 0));
         });
         self.node.wake();
         for name in names {
@@ -249,6 +249,8 @@ impl SeedLookup {
     pub(super) fn report_round(&self, result: &JoinResult) {
         let node = &self.node.name;
         let problem = match result {
+            // This node alone: whether its other seeds answer is not known.
+            Ok(0) => return,
             Ok(_) => {
                 self.warnings.forget(Topic::NameTaken);
                 return self.warnings.forget(Topic::SeedsUnreached);

@@ -28,7 +28,7 @@ impl BlockedIo {
 /// Which loop a timer drives on to a send, named by the timer that begins it.
 fn sending_loop(timer: Timer) -> Option<Timer> {
     match timer {
-        Timer::Probe | Timer::Indirect => Some(Timer::Probe),
+        Timer::Probe | Timer::Indirect | Timer::Bare => Some(Timer::Probe),
         Timer::Gossip
         | Timer::Sync
         | Timer::Reconnect

@@ -82,17 +82,22 @@ impl Node {
         }
     }
 
-    /// The token in the Hello of a join: if it arrives here, the address is this node's own.
-    pub(super) fn join_token(&self, stream: StreamId) -> u32 {
+    /// The token in the first frame of a join or a question: if it arrives here, the address is one of this host.
+    pub(super) fn own_token(&self, stream: StreamId) -> u32 {
         self.table.tokens().of_stream(stream.0)
     }
 
-    pub(super) fn recognize_own_join(&mut self, token: u32) -> bool {
+    /// Whether a stream comes from this node itself.
+    pub(super) fn recognize_own_stream(&mut self, token: u32) -> bool {
         let mut opened = self.streams.opened.keys().copied();
-        let Some(stream) = opened.find(|stream| self.join_token(*stream) == token) else { return false };
-        let Some(session) = self.take_session(stream) else { return false };
-        if let Purpose::Join(join) = session.purpose {
-            self.join_attempted(join, Attempt::Ourselves);
+        let Some(stream) = opened.find(|stream| self.own_token(*stream) == token) else { return false };
+        match self.streams.sessions.get(&stream).map(|session| &session.purpose) {
+            Some(&Purpose::Join(join)) => {
+                self.take_session(stream);
+                self.join_attempted(join, Attempt::Ourselves);
+            }
+            Some(Purpose::Ask(..)) => self.nobody_else_answers(stream),
+            _ => return false,
         }
         true
     }

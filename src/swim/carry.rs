@@ -24,8 +24,16 @@ use crate::wire::packet::{Header, Sections};
 /// Probe rounds in a row that were answered by stream alone, after which all members count as unreached by datagrams: if
 /// no datagram of this node was ever answered, and if one was.
 const MUTE: (u32, u32) = (1, 2);
-/// Such rounds of one member, or in a row, after which it is reported.
-const CERTAIN: u32 = 3;
+/// Such rounds of one member, or in a row, after which it is reported that datagrams do not reach it.
+///
+/// Loss must not look like a firewall. With 30 % of all datagrams lost, a ping or its answer is lost with probability
+/// 1 - 0.7^2 = 0.51, and so is the way through a relay with 1 - 0.7^4 = 0.76. The first round of a member asks three relays,
+/// and by chance nobody answers by datagram in 0.51 * 0.76^3 = 0.22 of all. Each further round of one that is unreached by
+/// datagrams has three bare pings (`probe.rs`), which are lost together with probability 0.51^3 = 0.13. So seven rounds of one
+/// member are chance in 0.22 * 0.13^6 = 1.2e-6 of all, and seven in a row of any, of which the first two ask relays
+/// ([`MUTE`]), in 0.22^2 * 0.13^5 = 2e-6. With a round a second that is a false report in three or four days. A firewall is
+/// reported after seven rounds if nothing gets through, or after thirteen if one member is probed every other round.
+const CERTAIN: u32 = 7;
 /// Streams for datagrams at the same time, without the urgent ones.
 const MAX_CARRIED: usize = 16;
 /// Such streams opened in a probe interval.
@@ -40,8 +48,8 @@ const MAX_NAMED: usize = 8;
 /// Members that datagrams do not reach, and the streams that are opened for them.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Carrier {
-    /// Members whose last probes were answered by stream alone, and how many of each that saved.
-    saved: BTreeMap<Arc<str>, u32>,
+    /// Members whose last probes were answered by stream alone.
+    saved: BTreeMap<Arc<str>, Saved>,
     /// Probe rounds in a row that were, whichever members were probed.
     in_a_row: u32,
     /// Whether a datagram of this node was ever answered by one.
@@ -49,9 +57,18 @@ pub(super) struct Carrier {
     /// Streams opened since then.
     opened: u32,
     since: Time,
-    /// What was told, and when more may be.
+    /// What is told of now, and when more may be, also if it is over by then.
     told: Option<ReachProblem>,
     next: Time,
+}
+
+/// A member whose last probes were answered by stream alone.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+struct Saved {
+    /// How many in a row.
+    rounds: u32,
+    /// It is no chance any more.
+    certain: bool,
 }
 
 /// What a stream is opened for in place of a datagram.
@@ -87,7 +104,7 @@ impl Carrier {
 
     /// Probes of a member in a row that were answered by stream alone.
     pub(super) fn saved(&self, name: &str) -> u32 {
-        self.saved.get(name).copied().unwrap_or(0)
+        self.saved.get(name).map_or(0, |saved| saved.rounds)
     }
 
     /// What is told of now.
@@ -104,8 +121,18 @@ impl Carrier {
         self.saved.len()
     }
 
-    fn is_certain(&self, count: u32) -> bool {
-        count >= CERTAIN || self.in_a_row >= CERTAIN
+    /// Counts a round of a member that was answered by stream alone; says whether it is certain that datagrams do not reach it.
+    fn count_saved(&mut self, name: &Arc<str>) -> bool {
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        let all = self.in_a_row >= CERTAIN;
+        let saved = self.saved.entry(Arc::clone(name)).or_default();
+        saved.rounds = saved.rounds.saturating_add(1);
+        saved.certain |= saved.rounds >= CERTAIN || all;
+        let certain = saved.certain;
+        if all {
+            self.saved.values_mut().for_each(|saved| saved.certain = true);
+        }
+        certain
     }
 
     /// Counts a stream, unless there were too many in this probe interval.
@@ -125,11 +152,7 @@ impl Node {
         self.metrics.probes_saved_by_stream += 1;
         let Some(id) = self.table.find_live(name).filter(|id| *id != MemberId::SELF) else { return };
         let was_mute = self.carrier.is_mute();
-        self.carrier.in_a_row = self.carrier.in_a_row.saturating_add(1);
-        let count = self.carrier.saved.entry(Arc::clone(name)).or_default();
-        *count = count.saturating_add(1);
-        let count = *count;
-        if !self.carrier.is_certain(count) {
+        if !self.carrier.count_saved(name) {
             // It may have been chance: probed again.
             self.table.rings.probe_next(id);
         }
@@ -149,22 +172,16 @@ impl Node {
         }
     }
 
-    /// Live members that datagrams do not reach.
-    pub(super) fn streams_only_members(&self) -> impl Iterator<Item = (&Arc<str>, u32)> {
-        let live = |(name, _): &(&Arc<str>, &u32)| self.table.find_live(name).is_some();
-        self.carrier.saved.iter().filter(live).map(|(name, count)| (name, *count))
+    /// Live members that datagrams do not reach for certain.
+    pub(super) fn streams_only_members(&self) -> impl Iterator<Item = &Arc<str>> {
+        let certain = self.carrier.saved.iter().filter(|(_, saved)| saved.certain).map(|(name, _)| name);
+        certain.filter(|name| self.table.find_live(name).is_some())
     }
 
-    /// Reports once that there are some, then at most once in a while that there are more, and that there are none.
+    /// Reports that there are some, or more, at most once in a while, and at once that there are none.
     fn tell_of_saved(&mut self) {
-        let saved = self.streams_only_members().count();
-        let certain: Vec<_> = self
-            .streams_only_members()
-            .filter(|(_, n)| self.carrier.is_certain(*n))
-            .map(|(name, _)| Arc::clone(name))
-            .collect();
-        let count = certain.len();
-        if saved == 0 {
+        let count = self.streams_only_members().count();
+        if count == 0 {
             let solved = self.carrier.told.take();
             return self.tell_reach(None, solved);
         }
@@ -172,9 +189,9 @@ impl Node {
             Some(ReachProblem::Datagrams { count, .. }) => count,
             _ => 0,
         };
-        if count > told && (told == 0 || self.now >= self.carrier.next) {
+        if count > told && self.now >= self.carrier.next {
             self.carrier.next = self.now + self.config.probe_interval.saturating_mul(TELL_AGAIN);
-            let members = certain.into_iter().take(MAX_NAMED).collect();
+            let members = self.streams_only_members().take(MAX_NAMED).cloned().collect();
             let problem = ReachProblem::Datagrams { members, count };
             self.carrier.told = Some(problem.clone());
             self.tell_reach(Some(problem), None);

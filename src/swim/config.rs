@@ -128,8 +128,8 @@ pub struct Config {
     /// find each other later. Defaults to 10 s (LAN), 30 s (WAN), 5 s (local).
     pub reconnect_max_delay: Duration,
 
-    /// Longest delay between two tries to reach the seeds; the tries never end, and while they fail begin with 50 ms and
-    /// double. Smaller costs streams and look-ups, larger finds seeds later that come up late. Defaults to 30 s (LAN), 60 s
+    /// Longest delay between two tries to reach the seeds; the tries never end, and while they fail, or find this node alone,
+    /// begin with 50 ms and double. Smaller costs streams and look-ups, larger finds seeds later that come up late. Defaults to 30 s (LAN), 60 s
     /// (WAN), 15 s (local).
     pub seed_max_delay: Duration,
 

@@ -180,6 +180,16 @@ impl Node {
     /// Up to `k` random members that are alive and not suspected, without this node and `except`: such as have answered, if
     /// there are any.
     pub(super) fn pick_alive(&mut self, k: usize, except: Option<MemberId>) -> Vec<(Arc<str>, SocketAddr)> {
+        self.pick_live(k, except, |record| record.state == MemberState::Alive)
+    }
+
+    /// The same of those that are live, and `is_one`.
+    pub(super) fn pick_live(
+        &mut self,
+        k: usize,
+        except: Option<MemberId>,
+        is_one: impl Fn(&Record) -> bool,
+    ) -> Vec<(Arc<str>, SocketAddr)> {
         let met = self.table.rings.met().len();
         let among = if met > usize::from(except.is_some()) { met } else { self.table.others() };
         // A few more than asked for: some are passed over.
@@ -189,7 +199,7 @@ impl Node {
             .map(|at| self.table.other(at))
             .filter(|id| Some(*id) != except)
             .map(|id| self.table.get(id))
-            .filter(|record| record.state == MemberState::Alive)
+            .filter(|record| is_one(record))
             .take(k)
             .map(|record| (Arc::clone(&record.name), record.addr))
             .collect();

@@ -70,7 +70,7 @@ pub enum Event {
         other: SocketAddr,
     },
     /// Others cannot reach this node as they should. Once for each problem while it lasts; of
-    /// [datagrams](ReachProblem::Datagrams) again, at most once in 60 probe intervals, when they no longer reach more
+    /// [datagrams](ReachProblem::Datagrams) at most once in 60 probe intervals, and again when they no longer reach more
     /// members.
     #[non_exhaustive]
     ReachabilityLost {

@@ -86,7 +86,8 @@ impl Node {
     fn frame_token(&self, stream: StreamId, session: &Session) -> u32 {
         match (session.token, &session.purpose) {
             // To be known by, if it is this node itself that is reached.
-            (_, Purpose::Join(_)) if session.step == Step::SendHello => self.join_token(stream),
+            (_, Purpose::Join(_)) if session.step == Step::SendHello => self.own_token(stream),
+            (_, Purpose::Ask(..)) => self.own_token(stream),
             (0, _) => {
                 let gave_one = self.table.find_at(session.peer, |record| record.contact.held != 0);
                 gave_one.map_or(0, |id| self.table.get(id).contact.held)
@@ -145,7 +146,7 @@ impl Node {
     fn handle_stream_message(&mut self, stream: StreamId, token: u32, message: &Message<'_>) -> bool {
         let Some(session) = self.streams.sessions.get(&stream) else { return true };
         match (session.step, message) {
-            (Step::AwaitOpening, Message::StreamPing(ping)) => self.on_stream_ping(stream, ping),
+            (Step::AwaitOpening, Message::StreamPing(ping)) => self.on_stream_ping(stream, token, ping),
             (Step::AwaitAnswer, Message::StreamAck(ack)) => self.on_stream_ack(stream, ack),
             _ => return self.on_push_pull(stream, token, message),
         }

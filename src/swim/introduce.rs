@@ -16,7 +16,7 @@ use super::{
     question::Question,
     session::Purpose,
     time::Time,
-    transmit::Behind,
+    transmit::{Behind, Content},
     validation::{Pinged, Sender},
 };
 use crate::{
@@ -135,9 +135,9 @@ impl Node {
             // It was sent a token to that address, and will show it.
             Some(_) => self.drop_unverified(),
             None if !self.lives_there(peer, alive.addr) => {
-                // Streams may pass a NAT.
+                // Streams may pass a NAT. What it is pinged with has to get through the other way, by whichever does.
                 if let Some(introduced) = self.introduced(alive) {
-                    self.ping_unverified(introduced);
+                    self.ping_unverified(introduced, true);
                 }
             }
             // This node's probes of it failed: it has to answer first.
@@ -183,13 +183,18 @@ impl Node {
         self.metrics.dropped_unverified += 1;
     }
 
-    /// Pings the claimed address, no oftener than an answer may take.
-    pub(super) fn ping_unverified(&mut self, introduced: Introduced) {
+    /// Pings the claimed address, no oftener than an answer may take: by datagram, and by stream too if it was claimed in one.
+    pub(super) fn ping_unverified(&mut self, introduced: Introduced, by_stream: bool) {
         let introduction = introduced.introduction;
         if self.unverified.is_pinged(introduction.addr, self.now, self.config.probe_timeout) {
             return;
         }
-        let seq = self.ping(introduction.addr, &introduction.name, Behind::Nothing, Priority::Provoked);
+        let (addr, name) = (introduction.addr, Arc::clone(&introduction.name));
+        let seq = self.ping(addr, &name, Behind::Nothing, Priority::Provoked);
+        if by_stream && !self.carrier.carries_to(&name) {
+            let ping = Content::Ping { seq, target: Arc::clone(&name), behind: Behind::Nothing };
+            self.carry(addr, &name, ping, Priority::Provoked);
+        }
         // In place of an older ping to that address.
         self.unverified.waiting.retain(|(_, (_, peer))| peer.addr != introduction.addr);
         let full = self.unverified.push(seq, (self.now, introduction));

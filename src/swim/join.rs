@@ -74,6 +74,8 @@ pub(super) struct Join {
     /// Those of them that are members already.
     members: usize,
     found_ourselves: bool,
+    /// Whether a look-up found nothing.
+    unresolved: bool,
     reported: bool,
     problem: JoinProblem,
 }
@@ -86,8 +88,8 @@ impl Join {
     fn result(&self) -> JoinResult {
         match &self.problem {
             _ if self.members > 0 => Ok(self.members),
-            // Where nobody failed, all were this node itself.
-            JoinProblem::NoAddress if self.found_ourselves => Ok(0),
+            // Where nothing failed, all were this node itself.
+            JoinProblem::NoAddress if self.found_ourselves && !self.unresolved => Ok(0),
             problem => Err(problem.clone()),
         }
     }
@@ -190,6 +192,7 @@ impl Node {
             return;
         };
         join.lookups = join.lookups.saturating_sub(1).saturating_add(more);
+        join.unresolved |= more == 0 && addrs.is_empty();
         let id = join.id;
         self.add_addrs(id, addrs);
         self.advance_joins();
@@ -214,6 +217,7 @@ impl Node {
             known: BTreeSet::new(),
             members: 0,
             found_ourselves: false,
+            unresolved: false,
             reported: false,
             problem: JoinProblem::NoAddress,
         });
@@ -257,7 +261,8 @@ impl Node {
         while let Some(at) = self.joins.open.iter().position(Join::is_over) {
             let join = self.joins.open.swap_remove(at);
             if !join.reported {
-                let failed = join.problem != JoinProblem::NoAddress;
+                // Who found itself alone looks again soon: others may start at the same time.
+                let failed = join.problem != JoinProblem::NoAddress || join.members == 0;
                 self.report_join(join.origin, join.result(), failed);
             }
         }
@@ -337,7 +342,7 @@ impl JoinProblem {
             StreamFailure::Refused => Self::Refused { addr },
             StreamFailure::TimedOut => Self::TimedOut { addr },
             StreamFailure::Rejected => Self::Rejected { addr },
-            StreamFailure::NotTried => Self::Unavailable,
+            StreamFailure::NotTried => Self::NotTried { addr },
         }
     }
 }

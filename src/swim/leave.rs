@@ -12,7 +12,7 @@ use super::{
     carry::Priority,
     entry::Input,
     event::Output,
-    member::{Identity, MemberId, Record},
+    member::{Identity, MemberId, MemberState, Record},
     node::Node,
     phase::Phase,
     time::Time,
@@ -21,6 +21,7 @@ use super::{
     updates::Urgency,
     validation::Sender,
 };
+use crate::wire::hash;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Leave {
@@ -32,10 +33,11 @@ pub(super) struct Leave {
     retold: Vec<Arc<str>>,
     /// Those that sent a Retry by stream, and have yet to send their token to the advertised address.
     without_token: Vec<Arc<str>>,
-    /// Whether somebody believed it, or there was nobody to tell.
+    /// Whether somebody believed it, or nobody lists this node.
     confirmed: bool,
-    /// There was nobody to tell.
+    /// Nobody lists this node: there is nobody to tell.
     pub(super) silent: bool,
+    began: Time,
     ends: Time,
 }
 
@@ -62,6 +64,8 @@ impl Node {
         match self.phase {
             Phase::Leaving => {}
             Phase::Left => self.emit(Output::LeaveDone { confirmed: self.leave.confirmed }),
+            // Its past life may be listed still, and would count as failed.
+            Phase::Starting if self.has_past_life() => self.begin_leave(),
             // No other node lists this one: there is nobody to tell.
             Phase::Starting | Phase::Displaced => {
                 self.leave.silent = true;
@@ -72,10 +76,20 @@ impl Node {
         }
     }
 
+    /// Whether an earlier life of this node was a member, as others or its own state file say.
+    fn has_past_life(&self) -> bool {
+        self.conflict.has_past() || self.rejoin.is_awaited()
+    }
+
     fn begin_leave(&mut self) {
+        let lists_none = self.phase == Phase::Starting && self.table.others() == 0;
         self.withdraw();
         self.announce();
-        self.leave.ends = self.now + self.config.leave_timeout;
+        (self.leave.began, self.leave.ends) = (self.now, self.now + self.config.leave_timeout);
+        if lists_none {
+            // Whoever lists the past life is not known yet.
+            return self.end_leave_as(false);
+        }
         self.repeat_leave();
     }
 
@@ -85,11 +99,18 @@ impl Node {
             return self.end_leave();
         }
         self.tell_the_silent();
-        for (name, addr) in self.pick_alive(self.config.gossip_fanout, None) {
+        for (name, addr) in self.pick_to_tell() {
             self.tell_leave(name, addr, false);
         }
         let next = (self.now + self.config.gossip_interval).min(self.leave.ends);
         self.set_timer_at(Timer::Leave, next);
+    }
+
+    /// Members that are suspected are told only where no others are.
+    fn pick_to_tell(&mut self) -> Vec<(Arc<str>, SocketAddr)> {
+        let fanout = self.config.gossip_fanout;
+        let alive = self.pick_alive(fanout, None);
+        if alive.is_empty() { self.pick_live(fanout, None, |_| true) } else { alive }
     }
 
     fn tell_leave(&mut self, name: Arc<str>, addr: SocketAddr, by_stream: bool) {
@@ -139,7 +160,8 @@ impl Node {
     /// Takes an answer to a Left. An ack says that it was believed. A Retry with a token is answered with that token, once; one
     /// without comes from a member that leaves as well.
     pub(super) fn take_leave_answer(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) -> bool {
-        let Some(at) = self.leave.told.iter().position(|told| told.seq == seq) else { return false };
+        let is_it = |told: &Told| told.seq == seq && sender.mark == hash::member(&told.name);
+        let Some(at) = self.leave.told.iter().position(is_it) else { return false };
         let Told { name, addr, token: shown, .. } = self.leave.told.swap_remove(at);
         self.on_direct_answer(sender, &name, addr, token.filter(|token| *token != 0));
         if let Some(token) = token {
@@ -183,9 +205,19 @@ impl Node {
     }
 
     fn end_leave(&mut self) {
+        self.end_leave_as(!self.leave.believed.is_empty() || self.leave.silent || self.is_alone());
+    }
+
+    /// Whether nobody is left who could take this node for failed. Members that failed since it began to leave may be there.
+    fn is_alone(&self) -> bool {
+        let failed =
+            |record: &Record| record.state == MemberState::Failed && record.since >= self.leave.began;
+        self.table.others() == 0 && !self.table.walk(0).any(|(_, record)| failed(record))
+    }
+
+    fn end_leave_as(&mut self, confirmed: bool) {
         self.timers.cancel(Timer::Leave);
         self.leave_ended();
-        let confirmed = !self.leave.believed.is_empty() || self.leave.silent || self.table.others() == 0;
         self.leave.confirmed = confirmed;
         self.emit(Output::LeaveDone { confirmed });
     }

@@ -224,6 +224,7 @@ impl Node {
         match timer {
             Timer::Probe => self.next_probe(),
             Timer::Indirect => self.probe_indirectly(),
+            Timer::Bare => self.ping_bare(),
             Timer::Nack(seq) => self.relay_time_is_up(seq),
             Timer::Suspicion(id) => self.suspicion_ran_out(id),
             Timer::Gossip => self.gossip(),

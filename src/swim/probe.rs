@@ -37,6 +37,10 @@ use crate::{
 
 /// Requests this node relays at the same time; more are refused and counted.
 pub(super) const MAX_RELAYED: usize = 256;
+/// Bare pings by datagram in a round of a member that datagrams do not reach, half a `probe_timeout` apart: so each has at
+/// least what is left after `probe_timeout` to be answered. The loss of one says little ([`carry.rs`](super::carry)).
+const BARE_PINGS: u8 = 3;
+
 /// The probe round under way, and probes that are relayed for others.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Prober {
@@ -66,6 +70,8 @@ struct Round {
     /// This node was stalled: silence proves nothing.
     discarded: bool,
     relays: Vec<Relay>,
+    /// Bare pings that were sent.
+    bare: u8,
 }
 
 /// A relay that was asked to ping the target.
@@ -159,7 +165,8 @@ impl Node {
         // Lifeguard's buddy system: a suspect hears of it from everybody who probes it.
         let buddy = self.config.buddy && record.state == MemberState::Suspect;
         let first = buddy.then(|| Arc::clone(&target));
-        let seq = self.send_probe(addr, &target, first);
+        let by_stream = self.carrier.carries_to(&target).then_some(Priority::Urgent);
+        let seq = self.ping_by(by_stream, addr, &target, Behind::Updates(first));
         self.prober.rounds += 1;
         self.set_timer(Timer::Indirect, self.health.scale(self.config.probe_timeout));
         let (relays, ends) = (Vec::new(), self.now + interval);
@@ -174,23 +181,28 @@ impl Node {
             by_datagram: false,
             discarded: false,
             relays,
+            bare: 0,
         });
+        if by_stream.is_some() {
+            self.ping_bare();
+        }
         self.look_whether_reached();
     }
 
-    /// The ping of a round. A member that datagrams do not reach is pinged by stream, and by a datagram without updates, to
-    /// see whether they get through again.
-    fn send_probe(&mut self, addr: SocketAddr, target: &Arc<str>, first: Option<Arc<str>>) -> u32 {
-        let by_stream = self.carrier.carries_to(target).then_some(Priority::Urgent);
-        let seq = self.ping_by(by_stream, addr, target, Behind::Updates(first));
-        if by_stream.is_some() {
-            self.transmit_by_datagram(addr, target, Content::Bare { seq, target: Arc::clone(target) });
-        }
-        seq
+    /// A member that is pinged by stream is pinged by datagrams too, without updates, to see whether they get through again.
+    pub(super) fn ping_bare(&mut self) {
+        let waits = |round: &&mut Round| !round.by_datagram && round.bare < BARE_PINGS;
+        let Some(round) = self.prober.round.as_mut().filter(waits) else { return };
+        round.bare += 1;
+        let (addr, seq, target) = (round.addr, round.seq, Arc::clone(&round.target));
+        let name = Arc::clone(&target);
+        self.transmit_by_datagram(addr, &name, Content::Bare { seq, target });
+        self.set_timer(Timer::Bare, self.health.scale(self.config.probe_timeout) / 2);
     }
 
     fn conclude_probe(&mut self) {
         self.timers.cancel(Timer::Indirect);
+        self.timers.cancel(Timer::Bare);
         let Some(round) = self.prober.round.take() else { return };
         if round.answered {
             if !round.by_datagram && !round.discarded {
@@ -333,7 +345,7 @@ impl Node {
             || self.take_leave_answer(sender, seq, token)
             || self.take_challenge_answer(sender, seq, token)
             || self.take_move_answer(sender, seq, token)
-            || self.take_question_answer(sender, seq)
+            || self.take_question_answer(sender, seq, token)
             || self.take_introduction_answer(sender, seq);
         if !awaited {
             self.metrics.dropped_stray_answers += 1;
@@ -347,8 +359,8 @@ impl Node {
         let (target, addr) = (Arc::clone(&round.target), round.addr);
         let first = !std::mem::replace(&mut round.answered, true);
         round.by_datagram |= !sender.by_stream;
-        if first && !sender.by_stream {
-            // Only the direct ping has this number, and it goes out once: no answer is taken for that of another (Karn).
+        if first && !sender.by_stream && round.bare <= 1 {
+            // Only the direct ping has this number, and it went out once: no answer is taken for that of another (Karn).
             let round_trip = self.now.since(round.began);
             self.note_round_trip(&target, round_trip);
         }

@@ -113,7 +113,7 @@ impl Node {
             (false, _) => Step::SendTable(0),
         };
         self.note_caller(stream, token, hello.name);
-        if hello.name == &*self.name && self.recognize_own_join(token) {
+        if hello.name == &*self.name && self.recognize_own_stream(token) {
             return self.set_step(stream, Step::Over);
         }
         self.go_live();

@@ -87,24 +87,47 @@ impl Node {
         self.transmit_by_datagram(addr, &name, ping);
     }
 
-    /// The ping of a question was answered: the stream need not be waited for.
-    pub(super) fn take_question_answer(&mut self, sender: &Sender, seq: u32) -> bool {
-        let mut opened = self.streams.opened.keys();
-        let asked = opened.find_map(|stream| match &self.streams.sessions.get(stream)?.purpose {
+    /// The question whose ping has this number, and the name that it asks for.
+    fn question_of(&self, seq: u32) -> Option<(StreamId, &Arc<str>)> {
+        self.streams.opened.keys().find_map(|stream| match &self.streams.sessions.get(stream)?.purpose {
             Purpose::Ask(question, asked) if *asked == seq => Some((*stream, question.name(&self.name))),
             _ => None,
-        });
-        let Some((stream, _)) = asked.filter(|(_, name)| sender.mark == hash::member(name)) else {
+        })
+    }
+
+    /// The ping of a question was answered: the stream need not be waited for. If it is the answer of a new life, which its
+    /// token tells, that life has to say where it is.
+    pub(super) fn take_question_answer(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) -> bool {
+        let asked = self.question_of(seq).filter(|(_, name)| sender.mark == hash::member(name));
+        let Some((stream, name)) = asked.map(|(stream, name)| (stream, Arc::clone(name))) else {
             return false;
         };
+        if let Some(addr) = self.streams.opened.get(&stream).copied() {
+            self.on_direct_answer(sender, &name, addr, token);
+        }
         self.end(stream, Ok(()));
         true
     }
 
-    /// A stream ping: another node asks whether this one holds the name.
-    pub(super) fn on_stream_ping(&mut self, stream: StreamId, ping: &StreamPing<'_>) {
+    /// Whether a ping in this node's name is that of its own question, which has come back to it.
+    pub(super) fn recognize_own_ping(&mut self, sender: &Sender, seq: u32) -> bool {
+        if sender.mark != self.mark {
+            return false;
+        }
+        let Some((stream, _)) = self.question_of(seq) else { return false };
+        self.nobody_else_answers(stream);
+        true
+    }
+
+    /// A question has reached this node itself: the address is one of its host, and the holder asked for is not there.
+    pub(super) fn nobody_else_answers(&mut self, stream: StreamId) {
+        self.end(stream, Err(StreamFailure::TimedOut));
+    }
+
+    /// A stream ping: another node asks whether this one holds the name, unless it is this node's own.
+    pub(super) fn on_stream_ping(&mut self, stream: StreamId, token: u32, ping: &StreamPing<'_>) {
         let holds = !self.is_leaving() && self.phase != Phase::Displaced;
-        let meant = ping.target == &*self.name && holds;
+        let meant = ping.target == &*self.name && !self.recognize_own_stream(token) && holds;
         if meant {
             self.note_pinged();
         }
@@ -148,7 +171,7 @@ impl Node {
             (Question::Conflict(claimed), Ok(())) => self.confirm_conflict(claimed, peer),
             (Question::Conflict(claimed), Err(_)) => self.dismiss_conflict(claimed),
             (Question::PastLife(_, join, _), Err(StreamFailure::NotTried)) => {
-                self.join_attempted(join, Attempt::Failed(JoinProblem::Unavailable));
+                self.join_attempted(join, Attempt::Failed(JoinProblem::NotTried { addr: peer }));
             }
             (Question::PastLife(_, join, _), Ok(())) => {
                 self.report_conflict(peer);

@@ -63,6 +63,11 @@ pub(super) struct Rejoin {
 }
 
 impl Rejoin {
+    /// Whether members of an earlier life are still looked for.
+    pub(super) fn is_awaited(&self) -> bool {
+        !self.addrs.is_empty()
+    }
+
     #[cfg(any(test, feature = "sim"))]
     pub(super) fn len(&self) -> usize {
         self.addrs.len()

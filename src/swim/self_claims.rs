@@ -48,6 +48,8 @@ pub(super) enum Accusation {
 pub(super) struct NameConflict {
     /// Another holder, heard of while starting and not yet asked: (identity, address).
     pub(super) heard: Option<(Identity, SocketAddr)>,
+    /// While starting, others listed a past life of this node as live.
+    past: bool,
     /// Addresses at which a life up to this one was asked for and did not answer.
     silent: Vec<(SocketAddr, Identity)>,
     /// When the next question may be asked: each costs a connection to an address that others claimed.
@@ -86,6 +88,11 @@ impl NameConflict {
         self.silent.len()
     }
 
+    /// Whether others list a life of this name that may be a past one of this node.
+    pub(super) fn has_past(&self) -> bool {
+        self.past || self.heard.is_some()
+    }
+
     /// The name is this node's again.
     pub(super) fn settle(&mut self) {
         (self.holder, self.unanswered) = (None, 0);
@@ -111,7 +118,10 @@ impl Node {
         }
         self.conflict.highest = self.conflict.highest.max(identity);
         match self.phase {
-            Phase::Starting if at_home || self.conflict.is_silent(addr, identity) => self.outlive(identity),
+            Phase::Starting if at_home || self.conflict.is_silent(addr, identity) => {
+                self.conflict.past = true;
+                self.outlive(identity);
+            }
             // A table may be made up, and name several.
             Phase::Starting => self.conflict.heard = self.conflict.heard.max(Some((identity, addr))),
             _ if at_home => {
@@ -253,6 +263,7 @@ impl Node {
     pub(super) fn past_life_is_silent(&mut self, claimed: Identity, asked: SocketAddr) {
         self.conflict.note_silence(asked, claimed);
         if self.phase == Phase::Starting {
+            self.conflict.past = true;
             self.outlive(claimed);
         }
     }

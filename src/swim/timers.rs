@@ -16,6 +16,8 @@ pub(super) enum Timer {
     Probe,
     /// The direct ping was not answered: ask others.
     Indirect,
+    /// A member that is pinged by stream is pinged by datagram once more.
+    Bare,
     /// A relay's time is up.
     Nack(u32),
     /// A suspicion runs out.

@@ -280,6 +280,9 @@ impl Node {
             self.metrics.dropped_wrong_target += 1;
             return;
         }
+        if self.recognize_own_ping(sender, ping.seq) {
+            return;
+        }
         self.note_pinged();
         if self.phase == Phase::Displaced && sender.mark == self.mark {
             // The holder of the name asks whether another has it: this node has yielded it.
@@ -348,7 +351,7 @@ impl Node {
     pub(super) fn challenge_sender(&mut self, sender: &Sender, introduced: Option<Introduced>) {
         match (self.id_of(sender), introduced) {
             _ if self.is_leaving() => {}
-            (_, Some(introduced)) => self.ping_unverified(introduced),
+            (_, Some(introduced)) => self.ping_unverified(introduced, false),
             (Some(id), None) if !sender.proven => {
                 self.challenge_by(id, sender.by_stream.then_some(Priority::Provoked))
             }

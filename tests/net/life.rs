@@ -237,6 +237,19 @@ impl Cluster {
         Ok(())
     }
 
+    /// Nobody said that it is not reached, or that datagrams get lost: neither by an event nor in its log.
+    pub(crate) fn tells_no_problem(&self, report: &mut Report) {
+        let lost = |told: &Told| told.kind == "other" && told.text.starts_with("ReachabilityLost");
+        let tells = |process: &&Process| {
+            let warns = ["datagrams lost", "address unreachable", "address gone"]
+                .iter()
+                .any(|words| !process.warnings(&[words]).is_empty());
+            warns || process.first(0, lost).is_some()
+        };
+        let told: Vec<&str> = self.processes.iter().filter(tells).map(|process| &*process.name).collect();
+        report.claim(Claim::NoProblemIsTold, told.is_empty(), || list(told));
+    }
+
     /// Nobody was accused who was there. What the nodes counted goes to their files.
     pub(crate) fn judge(&mut self, report: &mut Report) {
         let from = now();

@@ -16,6 +16,8 @@ pub(crate) enum Claim {
     AddressIsFollowed,
     /// The program and its log are told what is wrong with the network.
     ProblemIsTold,
+    /// They are told of nothing where nothing is wrong.
+    NoProblemIsTold,
 }
 
 impl Claim {
@@ -29,6 +31,7 @@ impl Claim {
             Self::CallsReturn => "a call returns when it is done",
             Self::AddressIsFollowed => "a changed address is followed",
             Self::ProblemIsTold => "the node says what is wrong",
+            Self::NoProblemIsTold => "no node says that anything is wrong",
         }
     }
 }

@@ -183,9 +183,9 @@ impl Net {
         space.ip(&format!("link set {interface} up")).map(drop)
     }
 
-    /// A host behind a router that maps one port, UDP and TCP, as `docker -p OUTER:PORT` does: others reach it at the
+    /// A host behind a router that maps one port of these protocols, as `docker -p OUTER:PORT` does: others reach it at the
     /// address that is returned, and what it sends leaves from the router's, from any port.
-    pub(crate) fn mapped(&self, outer: u16) -> Result<(Host, Space, Ipv4Addr), Problem> {
+    pub(crate) fn mapped(&self, outer: u16, protocols: &str) -> Result<(Host, Space, Ipv4Addr), Problem> {
         let router = self.host()?;
         let n = router.addr.octets()[3];
         let host = self.bare()?;
@@ -202,7 +202,7 @@ impl Net {
             "table ip nat {{
                 chain in {{
                     type nat hook prerouting priority dstnat;
-                    iifname eth0 meta l4proto {{ udp, tcp }} th dport {outer} dnat to 172.16.{n}.2:{PORT}
+                    iifname eth0 meta l4proto {{ {protocols} }} th dport {outer} dnat to 172.16.{n}.2:{PORT}
                 }}
                 chain out {{
                     type nat hook postrouting priority srcnat;

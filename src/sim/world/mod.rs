@@ -154,6 +154,12 @@ impl World {
         self.aliases.insert(addr, host);
     }
 
+    /// Has an address that was another host's be one of this host from now on.
+    #[cfg(test)]
+    pub(crate) fn move_addr(&mut self, addr: SocketAddr, host: usize) {
+        self.by_addr.insert(addr, host);
+    }
+
     fn host_at(&self, addr: SocketAddr) -> Option<usize> {
         self.by_addr
             .get(&addr)

@@ -130,7 +130,7 @@ metrics! {
     gauge logged_broadcasts = "syncswim_logged_broadcasts";
     /// Lifeguard's local health, 0 is well: probes wait so many times longer, plus one.
     gauge health_score = "syncswim_health_score";
-    /// Live members that datagrams do not reach, though streams do.
+    /// Live members that datagrams do not reach, though streams do: for certain, as loss is not taken for it.
     gauge streams_only_members = "syncswim_streams_only_members";
     /// Keys with values that this node knows, of all owners.
     gauge entries = "syncswim_entries";

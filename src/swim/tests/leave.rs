@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use super::{
-    super::{Config, MemberState, Node, Output, Start, StreamStep},
-    bench::{Bench, EPOCH, TOKEN, messages},
+    super::{Config, EarlierLife, MemberState, Node, Output, Start, StreamStep},
+    bench::{Bench, EPOCH, TOKEN, alive, failed, messages, packet_of, suspect},
     world::{ORIGIN, addr, millis, secs},
 };
 use crate::wire::{
@@ -130,4 +130,76 @@ fn who_is_silent_is_told_by_stream_once_and_its_answer_there_counts() {
     assert_eq!(done(&mut bench), Some(true));
     let mut frame = Vec::new();
     assert_eq!(bench.node.poll_stream(bench.now, *stream, &mut frame), StreamStep::Close);
+}
+
+fn starting() -> Bench {
+    let start = Start { addr: addr(0), epoch: EPOCH, seed: 1, tags: Tags::default() };
+    Bench { node: Node::new(Config::lan("me"), start, ORIGIN), now: ORIGIN }
+}
+
+/// It was restarted, and is stopped before it has joined: the others still list its past life.
+#[test]
+fn who_heard_of_its_past_life_tells_that_it_leaves_before_it_has_joined() {
+    for answers in [true, false] {
+        let mut bench = starting();
+        bench.node.join(bench.now, 5, &[addr(1)]);
+        let [(stream, _)] = bench.opened()[..] else { panic!("it joins") };
+        let mut frame = Vec::new();
+        assert_eq!(bench.node.poll_stream(bench.now, stream, &mut frame), StreamStep::Send);
+        for claim in [alive("me", 1, addr(0)), alive("m1", 0, addr(1))] {
+            bench.node.handle_frame(bench.now, stream, &packet_of(&claim));
+        }
+        bench.node.leave(bench.now);
+        let identity = bench.node.local().identity;
+        assert!(identity.epoch > EPOCH, "later than the past life");
+        let [(to, seq)] = told(&mut bench)[..] else { panic!("m1 is told") };
+        assert_eq!(to, addr(1));
+        if answers {
+            bench.hear_from(to, &Retry { seq, token: 77 });
+            // What the Retry causes is one datagram, an update; the next one asks whether the leave is believed.
+            bench.sent();
+            bench.pass(millis(300));
+            let Some((to, seq)) = told(&mut bench).pop() else { panic!("m1 is told again") };
+            bench.hear_from(to, &Ack { seq });
+        }
+        bench.pass(secs(2));
+        assert_eq!(done(&mut bench), Some(answers));
+    }
+}
+
+#[test]
+fn who_remembers_a_past_life_and_finds_nobody_has_not_left_for_certain() {
+    let mut bench = starting();
+    bench.node.rejoin(bench.now, &EarlierLife::new(EPOCH - 1, vec![("m1".into(), addr(1))]));
+    bench.node.leave(bench.now);
+    assert_eq!(done(&mut bench), Some(false));
+}
+
+#[test]
+fn who_is_alone_since_the_others_failed_meanwhile_has_not_left_for_certain() {
+    let mut bench = leaving(1);
+    bench.sync(Message::Failed(failed("m1", 0)));
+    bench.pass(secs(2));
+    assert_eq!(done(&mut bench), Some(false));
+}
+
+#[test]
+fn an_answer_of_another_than_was_told_is_no_belief() {
+    let mut bench = leaving(2);
+    let (to, seq) = told(&mut bench)[0];
+    let other = if to == addr(1) { addr(2) } else { addr(1) };
+    bench.hear_from(other, &Ack { seq });
+    bench.pass(secs(2));
+    assert_eq!(done(&mut bench), Some(false));
+}
+
+#[test]
+fn who_is_suspected_is_told_where_there_is_nobody_else() {
+    let mut bench = Bench::new(1);
+    bench.sync(Message::Suspect(suspect("m1", 0, &[])));
+    assert_eq!(bench.standing("m1"), Some((MemberState::Suspect, 0)));
+    bench.node.leave(bench.now);
+    let [(to, seq)] = told(&mut bench)[..] else { panic!("it is told") };
+    bench.hear_from(to, &Ack { seq });
+    assert_eq!(done(&mut bench), Some(true));
 }

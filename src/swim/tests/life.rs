@@ -170,6 +170,28 @@ fn a_restart_elsewhere_is_known_where_it_is_not_reached_once_it_is_silent_where_
     assert!(world.node(0).member("n5").is_some_and(is_there));
 }
 
+/// A host with two addresses, at both of which it is reached: the past life's is no other's.
+#[test]
+fn a_restart_under_another_address_of_its_host_is_not_told_that_its_name_is_taken() {
+    for seed in 0..8 {
+        let mut world = converged(seed, 6);
+        world.crash(5);
+        let new = world.start(Config::lan("n5"), addr(77), vec![addr(0)]);
+        world.move_addr(addr(5), new);
+        let took = world.run_until("new life everywhere", secs(2), |world| {
+            let is_new =
+                |m: &super::super::Member| &*m.name == "n5" && m.addr == addr(77) && m.state.is_live();
+            world.up().all(|host| world.node(host).members().iter().any(is_new))
+        });
+        println!("seed {seed}: {took:?}");
+        world.run_for(secs(2));
+        assert_eq!(world.hosts[new].joins, [Ok(1)], "seed {seed}");
+        for host in world.up() {
+            assert!(!saw(&world, host, |e| matches!(e, Event::Conflict { .. })), "seed {seed}");
+        }
+    }
+}
+
 #[test]
 fn a_restart_with_a_clock_set_back_still_supersedes_its_past() {
     let mut world = converged(12, 4);

@@ -124,7 +124,8 @@ fn a_join_that_was_not_tried_says_nothing_of_the_seed() {
     let [(stream, _, StreamKind::Join)] = opened(&mut bench)[..] else { panic!("it joins") };
     bench.node.handle_stream_failure(bench.now, stream, StreamFailure::NotTried);
     let done = std::iter::from_fn(|| bench.node.poll_output()).find(|o| matches!(o, Output::JoinDone { .. }));
-    assert_eq!(done, Some(Output::JoinDone { ticket: 5, result: Err(JoinProblem::Unavailable) }));
+    let result = Err(JoinProblem::NotTried { addr: addr(7) });
+    assert_eq!(done, Some(Output::JoinDone { ticket: 5, result }));
 }
 
 /// A node that is not announced yet hears of its name elsewhere, and cannot ask there: it joins another time.
@@ -143,7 +144,8 @@ fn a_join_ends_where_a_past_life_could_not_be_asked() {
     assert_eq!(asked, addr(66));
     bench.node.handle_stream_failure(bench.now, question, StreamFailure::NotTried);
     let outputs: Vec<_> = std::iter::from_fn(|| bench.node.poll_output()).collect();
-    assert_eq!(outputs, [Output::JoinDone { ticket: 5, result: Err(JoinProblem::Unavailable) }]);
+    let result = Err(JoinProblem::NotTried { addr: addr(66) });
+    assert_eq!(outputs, [Output::JoinDone { ticket: 5, result }]);
 }
 
 /// A table names two other holders of this node's name, the later one made up, in whichever order.
@@ -176,5 +178,45 @@ fn a_holder_that_was_not_asked_is_asked_though_another_was_silent() {
             }
         }
         assert_eq!(asked, [made_up.1, holder.1], "each once, the later first");
+    }
+}
+
+/// A node that is starting, and has asked whether its past life is still at another address: its stream, and its ping.
+fn asking() -> (Bench, crate::swim::StreamId, Vec<u8>, Vec<u8>) {
+    let start = Start { addr: addr(0), epoch: EPOCH, seed: 1, tags: Tags::default() };
+    let mut bench = Bench { node: Node::new(Config::lan("me"), start, ORIGIN), now: ORIGIN };
+    bench.node.join(bench.now, 5, &[addr(7)]);
+    let [(stream, _, StreamKind::Join)] = opened(&mut bench)[..] else { panic!("it joins") };
+    let mut frame = Vec::new();
+    assert_eq!(bench.node.poll_stream(bench.now, stream, &mut frame), StreamStep::Send);
+    for packet in [packet_of(&alive("me", 0, addr(66))), packet_of(&End {})] {
+        bench.node.handle_frame(bench.now, stream, &packet);
+    }
+    let [(question, _, StreamKind::Question)] = opened(&mut bench)[..] else { panic!("it asks") };
+    bench.node.stream_began(bench.now, question);
+    assert_eq!(bench.node.poll_stream(bench.now, question, &mut frame), StreamStep::Send);
+    let [(to, ping)] = &bench.sent()[..] else { panic!("it is pinged") };
+    assert_eq!(*to, addr(66));
+    let ping = ping.clone();
+    (bench, question, frame, ping)
+}
+
+/// The other address is one of this host, so that the question comes back: by either way that is no answer of another.
+#[test]
+fn a_question_that_reaches_the_node_itself_finds_nobody_there() {
+    for by_stream in [false, true] {
+        let (mut bench, question, frame, ping) = asking();
+        if by_stream {
+            let stream = bench.node.accept_stream(bench.now, addr(66)).expect("there is room");
+            bench.node.handle_frame(bench.now, stream, &frame);
+            let mut answer = Vec::new();
+            assert_eq!(bench.node.poll_stream(bench.now, stream, &mut answer), StreamStep::Close);
+        } else {
+            bench.node.handle_datagram(bench.now, addr(66), &ping);
+            assert_eq!(bench.sent(), [], "it answers nobody");
+        }
+        assert!(!bench.node.is_open(question), "by stream: {by_stream}");
+        let [(_, seed, StreamKind::Join)] = opened(&mut bench)[..] else { panic!("the join goes on") };
+        assert_eq!(seed, addr(7));
     }
 }

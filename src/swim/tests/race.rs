@@ -230,6 +230,32 @@ fn seeds_whose_look_ups_never_end_are_looked_up_again_and_what_is_found_late_is_
     assert_eq!(rig.tried, [addr(3)]);
 }
 
+/// Its own name is found, that of another seed is not: whether there is a cluster is not known.
+#[test]
+fn a_node_that_finds_itself_alone_hides_no_look_up_that_failed_and_looks_again_soon() {
+    for (others, result) in [(0, Ok(0)), (1, Err(JoinProblem::NoAddress))] {
+        let mut rig = Rig::new();
+        rig.node.seek_seeds(rig.now);
+        let (mut begun, begin) = (0, rig.now);
+        rig.until(secs(2), |rig| {
+            while begun < rig.asked.len() {
+                begun += 1;
+                rig.node.handle_seeds_while_resolving(rig.now, &[], 1 + others);
+                rig.node.handle_lookup(rig.now, JoinOrigin::Seeds, &[addr(0)], 0);
+                (0..others).for_each(|_| rig.node.handle_lookup(rig.now, JoinOrigin::Seeds, &[], 0));
+                rig.settle();
+            }
+            false
+        });
+        assert!(rig.seeds.iter().all(|tried| *tried == result), "{:?}", rig.seeds);
+        assert!(rig.asked.len() >= 4, "{} times in {:?}", rig.asked.len(), rig.now.since(begin));
+        rig.node.join_while_resolving(rig.now, 1, &[addr(0)], others);
+        (0..others).for_each(|_| rig.node.handle_lookup(rig.now, JoinOrigin::Ticket { ticket: 1 }, &[], 0));
+        rig.settle();
+        assert_eq!(rig.done, [(1, result)]);
+    }
+}
+
 #[test]
 fn who_leaves_gives_up_its_joins() {
     let mut rig = Rig::new();

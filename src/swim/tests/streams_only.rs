@@ -2,6 +2,7 @@
 
 use super::{
     super::{Config, Event, MemberState, ReachProblem},
+    bench::Bench,
     world::{World, addr, converged, millis, secs},
 };
 use crate::Tags;
@@ -167,5 +168,94 @@ fn one_host_without_udp_is_named_by_the_others_and_hears_all() {
             _ => false,
         };
         assert!(problems.iter().all(|problem| host == 3 || names(problem)) && !problems.is_empty());
+    }
+}
+
+/// With 30 % of all datagrams lost no firewall is seen, though many a probe is answered by stream alone.
+#[test]
+fn loss_is_not_taken_for_a_firewall() {
+    for (seed, n) in [(1, 2), (2, 3), (3, 8), (4, 20)] {
+        println!("seed {seed}");
+        let mut world = World::new(seed);
+        world.net.datagram_loss = 0.3;
+        world.start_cluster(n, Config::lan);
+        world.run_for(secs(300));
+        for host in world.up() {
+            assert_eq!(lost(&world, host), [], "{n} nodes, host {host}");
+            assert_eq!(world.node(host).metrics().streams_only_members, 0, "{n} nodes, host {host}");
+        }
+        assert!(world.up().any(|host| world.node(host).metrics().probes_saved_by_stream > 10));
+    }
+}
+
+#[test]
+fn a_firewall_is_told_within_a_quarter_of_a_minute() {
+    for (seed, n) in [(1, 2), (2, 3), (3, 8)] {
+        let mut world = converged(seed, n);
+        world.net.no_udp = true;
+        let took = world
+            .run_until("all tell", secs(15), |world| world.up().all(|host| !lost(world, host).is_empty()));
+        println!("{n} nodes: {took:?}");
+    }
+    // Where it is before one host alone, that one comes to its turn first.
+    let mut world = converged(5, 6);
+    world.net.no_udp_into.insert(3);
+    let told = |world: &World, host: usize| !lost(world, host).is_empty();
+    let took = world.run_until("that host tells", secs(15), |world| told(world, 3));
+    println!("one of 6: it tells after {took:?}");
+    let took = world.run_until("all tell", secs(15), |world| world.up().all(|host| told(world, host)));
+    println!("one of 6: all tell {took:?} later");
+}
+
+#[test]
+fn what_is_over_and_comes_again_is_told_once_in_a_while() {
+    let mut bench = Bench::new(3);
+    let name = std::sync::Arc::from("m1");
+    let fail = |bench: &mut Bench| {
+        (0..7).for_each(|_| bench.node.saved_by_stream(&name));
+        bench.events().iter().filter(|event| matches!(event, Event::ReachabilityLost { .. })).count()
+    };
+    assert_eq!(fail(&mut bench), 1);
+    for _ in 0..3 {
+        bench.node.reached_by_datagram(Some("m1"));
+        let restored = bench.events();
+        assert!(restored.len() <= 1, "{restored:?}");
+        assert_eq!(fail(&mut bench), 0, "it was told a moment ago");
+    }
+    bench.now = bench.now + secs(60);
+    bench.node.now = bench.now;
+    assert_eq!(fail(&mut bench), 1);
+}
+
+/// A host with a second address or behind a mapped port, into which no datagram comes: others see its streams come from
+/// another address than the one that it advertises.
+#[test]
+fn who_calls_from_elsewhere_is_listed_though_no_datagram_comes_in() {
+    for (seed, n) in [(1, 2), (2, 6)] {
+        println!("seed {seed}");
+        let mut world = World::new(seed);
+        world.start_cluster(n - 1, Config::lan);
+        world.net.no_udp_into.insert(n - 1);
+        world.map_source(n - 1, crate::sim::Nat::FullCone, 0);
+        world.start(Config::lan("odd"), addr(n - 1), vec![addr(0)]);
+        let took = world.run_until("one view", secs(5), |world| world.all_see(n));
+        println!("{n} nodes: {took:?}");
+        world.run_for(secs(60));
+        assert!(world.views_are_true() && verdicts(&world) == 0);
+        world.with(n - 1, |node, now| node.leave(now));
+        world.run_until("the leave", secs(2), |world| world.hosts[n - 1].left);
+        world.crash(n - 1);
+        world.run_until("left everywhere", secs(5), |world| {
+            world.up().all(|host| world.state(host, "odd") == Some(MemberState::Left))
+        });
+        // It comes back after a crash, when the others take it for failed.
+        world.restart(n - 1);
+        world.run_until("it is back", secs(10), |world| world.all_see(n));
+        world.crash(n - 1);
+        world.run_until("it failed", secs(60), |world| {
+            world.up().all(|host| world.state(host, "odd") == Some(MemberState::Failed))
+        });
+        world.restart(n - 1);
+        world.run_until("it is back again", secs(10), |world| world.all_see(n));
     }
 }

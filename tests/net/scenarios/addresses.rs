@@ -8,7 +8,7 @@ use crate::{
     node::now,
     process::{Process, Setup, Told, within},
     report::{Claim, DIRECT_TAG, Known, Report},
-    space::{Host, Net, PORT, Problem},
+    space::{Host, Net, PORT, Problem, Space},
 };
 
 /// Plain nodes `n1` … at hosts of their own; the first is the seed.
@@ -34,6 +34,7 @@ pub(super) fn direct(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
         cluster.start(host, &setup(name, &[at(&hosts[0])]))?;
     }
     cluster.live(ODD, lab.quiet, report)?;
+    cluster.tells_no_problem(report);
     if let Some(tag) = report.tag {
         DIRECT_TAG.get_or_init(|| tag);
     }
@@ -50,22 +51,62 @@ pub(super) fn second_address(lab: &Lab, report: &mut Report) -> Result<(), Probl
         host.space.ip(&format!("addr add {}/24 dev eth0", second.ip()))?;
         cluster.start(host, &Setup { advertise: Some(second), ..setup(name, &[at(&hosts[0])]) })?;
     }
-    cluster.live(ODD, lab.quiet, report)
+    cluster.live(ODD, lab.quiet, report)?;
+    cluster.tells_no_problem(report);
+    Ok(())
 }
 
 /// As with `docker -p 17001:7946`: what a node sends comes from its router, from any port.
 pub(super) fn mapped_port(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
-    const OUTER: u16 = 17001;
-    let (net, mut cluster) = (lab.net()?, lab.cluster());
-    let hosts = plain(&net, &mut cluster, 5)?;
-    let mut behind = Vec::new();
-    for name in ["odd", "odder"] {
-        let (host, router, outside) = net.mapped(OUTER)?;
-        let advertise = Some((outside, OUTER).into());
-        cluster.start(&host, &Setup { advertise, ..setup(name, &[at(&hosts[0])]) })?;
-        behind.push((host, router));
-    }
+    let net = lab.net()?;
+    let (mut cluster, _hosts, _routers) = mapped(lab, &net, 5, &["odd", "odder"], "udp, tcp")?;
+    cluster.live(ODD, lab.quiet, report)?;
+    cluster.tells_no_problem(report);
+    Ok(())
+}
+
+/// Docker's mapping without `/udp`: streams get in, datagrams only as answers.
+pub(super) fn mapped_tcp(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
+    let net = lab.net()?;
+    let (mut cluster, _hosts, _routers) = mapped(lab, &net, 5, &["odd", "odder"], "tcp")?;
     cluster.live(ODD, lab.quiet, report)
+}
+
+/// The same of a cluster of two: nobody else can tell of who is behind the router.
+pub(super) fn mapped_tcp_two(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
+    let net = lab.net()?;
+    let (mut cluster, _hosts, _routers) = mapped(lab, &net, 1, &["odd"], "tcp")?;
+    cluster.gather(ODD, report);
+    let (left, failed, of) = cluster.leave("odd", ODD.spread)?;
+    report.leave = Some((left, failed, of));
+    report.claim(Claim::LeaversAreToldAsLeft, left == of, || {
+        format!("{left} of {of} say left, {failed} failed")
+    });
+    cluster.judge(report);
+    Ok(())
+}
+
+/// Plain nodes, and odd ones behind routers that map a port of these protocols.
+fn mapped(
+    lab: &Lab,
+    net: &Net,
+    count: usize,
+    names: &[&str],
+    protocols: &str,
+) -> Result<(Cluster, Vec<Host>, Vec<Space>), Problem> {
+    const OUTER: u16 = 17001;
+    let mut cluster = lab.cluster();
+    let mut hosts = plain(net, &mut cluster, count)?;
+    let seed = at(&hosts[0]);
+    let mut routers = Vec::new();
+    for name in names {
+        let (host, router, outside) = net.mapped(OUTER, protocols)?;
+        let advertise = Some((outside, OUTER).into());
+        cluster.start(&host, &Setup { advertise, ..setup(*name, &[seed]) })?;
+        hosts.push(host);
+        routers.push(router);
+    }
+    Ok((cluster, hosts, routers))
 }
 
 /// Every host is in two networks. Two nodes advertise their address in the second, and send to the others through the
@@ -80,7 +121,9 @@ pub(super) fn second_network(lab: &Lab, report: &mut Report) -> Result<(), Probl
         let advertise = Some((second[n], PORT).into());
         cluster.start(&hosts[n], &Setup { advertise, ..setup(name, &[at(&hosts[0])]) })?;
     }
-    cluster.live(ODD, lab.quiet, report)
+    cluster.live(ODD, lab.quiet, report)?;
+    cluster.tells_no_problem(report);
+    Ok(())
 }
 
 /// Every host has an address of IPv6 alone.
@@ -202,6 +245,29 @@ pub(super) fn moved(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
             cluster.process("odd").crash()?;
         }
     }
+    cluster.judge(report);
+    Ok(())
+}
+
+/// A host with two addresses. Its node crashes, and is started again at once under the other one, at which the past life
+/// would be reached as well.
+pub(super) fn moved_on_its_host(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
+    let (net, mut cluster) = (lab.net()?, lab.cluster());
+    let hosts = plain(&net, &mut cluster, 5)?;
+    let odd = net.host()?;
+    let second = SocketAddr::from(([10, 77, 0, 100], PORT));
+    odd.space.ip(&format!("addr add {}/24 dev eth0", second.ip()))?;
+    cluster.start(&odd, &setup("odd", &[at(&hosts[0])]))?;
+    cluster.gather(ODD, report);
+    cluster.process("odd").crash()?;
+    let from = now();
+    cluster.start(&odd, &Setup { advertise: Some(second), ..setup("odd", &[at(&hosts[0])]) })?;
+    let (addr, limit) = (second.to_string(), Duration::from_secs(2));
+    let seen = cluster.all_others("odd", from, limit, |told| told.name == "odd" && told.text.contains(&addr));
+    report.claim(Claim::AddressIsFollowed, seen.is_ok(), || seen.unwrap_err());
+    let taken =
+        ["name taken", "name conflict"].map(|words| cluster.process("odd").warnings(&[words])).concat();
+    report.claim(Claim::NoProblemIsTold, taken.is_empty(), || taken.join("; "));
     cluster.judge(report);
     Ok(())
 }

@@ -22,6 +22,7 @@ pub(super) fn delayed(lab: &Lab, report: &mut Report, weather: Weather, wan: boo
     }
     let patience = Duration::from_secs(if wan { 120 } else { 60 });
     cluster.live(Plan { patience, ..ODD }, lab.quiet, report)?;
+    cluster.tells_no_problem(report);
     let (datagrams, streams) = relay.end()?;
     report.note(format!(
         "{datagrams} datagrams and {streams} streams were relayed; {} suspicions",

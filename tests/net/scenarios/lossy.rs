@@ -18,6 +18,7 @@ pub(super) fn loss(lab: &Lab, report: &mut Report, matches: &str, percent: u8) -
     // Who probes badly is slower to judge, and what gossip misses comes with the next sync, after half a minute.
     let (patience, spread) = (Duration::from_secs(60), Duration::from_secs(45));
     cluster.live(Plan { patience, spread, ..ODD }, lab.quiet, report)?;
+    cluster.tells_no_problem(report);
     report.note(format!("{} suspicions were refuted or confirmed", cluster.suspicions()));
     Ok(())
 }
@@ -37,7 +38,9 @@ pub(super) fn one_way(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     let hosts = (0..7).map(|_| net.host()).collect::<Result<Vec<_>, _>>()?;
     hosts[5..].iter().try_for_each(|host| host.lose("meta l4proto udp", 40))?;
     start(&mut cluster, &hosts)?;
-    cluster.live(ODD, lab.quiet, report)
+    cluster.live(ODD, lab.quiet, report)?;
+    cluster.tells_no_problem(report);
+    Ok(())
 }
 
 /// Nothing at all arrives from one host at another, in that direction alone: others must vouch.
