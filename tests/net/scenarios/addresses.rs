@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use super::{Lab, ODD, PATIENCE, at, setup};
 use crate::{
-    life::Cluster,
+    life::{Cluster, Plan},
     node::now,
     process::{Process, Setup, Told, within},
     report::{Claim, DIRECT_TAG, Known, Report},
@@ -65,11 +65,12 @@ pub(super) fn mapped_port(lab: &Lab, report: &mut Report) -> Result<(), Problem>
     Ok(())
 }
 
-/// Docker's mapping without `/udp`: streams get in, datagrams only as answers.
+/// Docker's mapping without `/udp`: streams get in, datagrams only as answers. What a newcomer says by datagram counts once it has
+/// tokens, which it gets by stream with probes: each member probes it about every seventh second.
 pub(super) fn mapped_tcp(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     let net = lab.net()?;
     let (mut cluster, _hosts, _routers) = mapped(lab, &net, 5, &["odd", "odder"], "tcp")?;
-    cluster.live(ODD, lab.quiet, report)
+    cluster.live(Plan { spread: Duration::from_secs(45), ..ODD }, lab.quiet, report)
 }
 
 /// The same of a cluster of two: nobody else can tell of who is behind the router.
