@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{round_trip::RoundTrip, time::Time};
 
-/// Challenges (pings to members that have not answered yet, besides their probes): so many for each.
+/// Challenges (pings to members that have not answered yet, besides their probes): so many for each, wherever it is said to be.
 const MAX_CHALLENGES: u8 = 3;
 /// After so many failed probes in a row, another member's Alive about the target is not believed.
 const MISSED: u8 = 3;
@@ -41,15 +41,21 @@ pub(super) struct Contact {
 }
 
 impl Contact {
-    /// At an address where it has not been heard from yet.
+    /// At an address where it has not been heard from yet. The token that it gave is not shown there: whoever is there may be
+    /// somebody else. Nor is it challenged anew if it never answered: names can be moved about.
     pub(super) fn at_new_address(self, token: u32) -> Self {
-        Self { held: self.held, given: token, missed: self.missed, ..Self::default() }
+        let (challenges, challenges_by_stream) = self.challenges_kept();
+        Self { given: token, missed: self.missed, challenges, challenges_by_stream, ..Self::default() }
+    }
+
+    fn challenges_kept(self) -> (u8, u8) {
+        if self.met { (0, 0) } else { (self.challenges, self.challenges_by_stream) }
     }
 
     /// It was restarted: tokens of its past life are void.
     pub(super) fn begin_anew(&mut self) {
         (self.held, self.shown) = (0, false);
-        (self.challenges, self.challenges_by_stream) = (0, 0);
+        (self.challenges, self.challenges_by_stream) = self.challenges_kept();
     }
 
     /// Something that was sent to its address was answered.

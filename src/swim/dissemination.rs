@@ -26,8 +26,8 @@ use crate::wire::{
 /// The most bytes of accusers' names that an update about a suspect carries, so that it always fits in a packet.
 const MAX_ACCUSER_BYTES: usize = 512;
 
-/// Recipients of a round that may be suspected or departed: where most members are, the others must hear too.
-const MAX_NOT_ALIVE: usize = 1;
+/// Recipients of a round that may be suspected: where most members are, the others must hear too.
+const MAX_SUSPECTED: usize = 1;
 /// The largest sample drawn to find members that are not suspected.
 const MAX_SAMPLE: usize = 64;
 
@@ -73,7 +73,7 @@ impl Node {
         }
     }
 
-    /// One round: updates to a few random members, among them those that departed a moment ago, which may not know it. A
+    /// One round: updates to a few random members, and to one of those that departed a moment ago, which may not know it. A
     /// member that has not answered yet gets a ping instead, and the updates once it answers.
     pub(super) fn gossip(&mut self) {
         self.pace.count_round(self.now, self.config.gossip_interval);
@@ -93,18 +93,20 @@ impl Node {
         }
         self.set_timer_at(Timer::Gossip, self.pace.earliest);
         let fanout = self.config.gossip_fanout;
-        let mut picks = self.sample_for(fanout, met + departed);
-        let (mut told, mut not_alive) = (0, 0);
+        // One that departed, as often as if all were drawn alike, and in no member's place: departures can be made up.
+        if departed > 0 && self.rng.usize(..met + departed) < departed * fanout {
+            let pick = self.rng.usize(..departed);
+            self.tell_or_challenge(self.lately_departed[pick]);
+        }
+        let mut picks = self.sample_for(fanout, met);
+        let (mut told, mut suspected) = (0, 0);
         for pick in picks.drain(..) {
-            let id = match pick.checked_sub(met) {
-                None => self.table.rings.met()[pick],
-                Some(pick) => self.lately_departed[pick],
-            };
-            let is_not_alive = self.table.get(id).state != MemberState::Alive;
-            if told == fanout || is_not_alive && not_alive == MAX_NOT_ALIVE {
+            let id = self.table.rings.met()[pick];
+            let is_suspected = self.table.get(id).state != MemberState::Alive;
+            if told == fanout || is_suspected && suspected == MAX_SUSPECTED {
                 continue;
             }
-            (told, not_alive) = (told + 1, not_alive + usize::from(is_not_alive));
+            (told, suspected) = (told + 1, suspected + usize::from(is_suspected));
             self.tell_or_challenge(id);
         }
         self.picks = picks;
@@ -144,22 +146,24 @@ impl Node {
         self.transmit(addr, &name, Content::Updates);
     }
 
-    /// Fills a packet with `first` and, if it goes to a member that takes it, with what else there is.
+    /// Fills a packet with `first` and, if it goes to a member that takes it, with what else there is. What others caused does
+    /// not count as a transmission: who pings all the time would use all updates up.
     pub(super) fn add_updates(
         &mut self,
         packet: &mut Writer<'_>,
         recipient: Option<MemberId>,
         first: Option<MemberId>,
+        counts: bool,
     ) {
-        let limit = transmit_limit(self.config.retransmit_mult, self.table.live());
+        let limit = counts.then(|| transmit_limit(self.config.retransmit_mult, self.table.live()));
         let Self { table, updates, phase, upper, .. } = self;
         let first = first.filter(|id| put_update(packet, table.get(*id)));
-        // What goes first is about this node or about the recipient. The latter does not count as a transmission.
-        if let Some(id) = first.filter(|id| *id == MemberId::SELF) {
-            updates.count_transmission(id, limit);
-        }
         // Others would drop it.
         let Some(recipient) = recipient.filter(|id| table.get(*id).contact.takes_updates()) else { return };
+        // What goes first is about this node or about the recipient. The latter does not count as a transmission.
+        if let (Some(id), Some(limit)) = (first.filter(|id| *id == MemberId::SELF), limit) {
+            updates.count_transmission(id, limit);
+        }
         if *phase == Phase::Displaced {
             return;
         }

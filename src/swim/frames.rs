@@ -1,6 +1,7 @@
 //! The frames of a stream: what is sent next, and which rule takes in what came.
 
 use super::{
+    contact::Contact,
     entry::{Input, RecordedBytes, RecordedOutput},
     node::Node,
     session::{Purpose, Session, Step},
@@ -89,7 +90,10 @@ impl Node {
             (_, Purpose::Join(_)) if session.step == Step::SendHello => self.own_token(stream),
             (_, Purpose::Ask(..)) => self.own_token(stream),
             (0, _) => {
-                let gave_one = self.table.find_at(session.peer, |record| record.contact.held != 0);
+                let find =
+                    |is: fn(&Contact) -> bool| self.table.find_at(session.peer, |one| is(&one.contact));
+                // Others can be said to be there, too.
+                let gave_one = find(|it| it.takes_updates()).or_else(|| find(|it| it.held != 0));
                 gave_one.map_or(0, |id| self.table.get(id).contact.held)
             }
             (token, _) => token,

@@ -24,6 +24,8 @@ use crate::JoinProblem;
 pub(super) const ENOUGH: usize = 3;
 /// Addresses that one join tries; more are not looked at.
 pub(super) const MAX_ADDRS: usize = 1024;
+/// Holders of this node's name that one join asks for.
+const MAX_HOLDERS: usize = 16;
 /// Joins under way at the same time; more are refused.
 const MAX_JOINS: usize = 64;
 /// The delay after the first failure to reach a seed; it doubles from there.
@@ -67,6 +69,8 @@ pub(super) struct Join {
     pub(super) in_flight: usize,
     pub(super) reached: usize,
     pub(super) pace: Pace,
+    /// Holders of this node's name that were asked for.
+    holders: usize,
     /// Look-ups that may still add addresses.
     lookups: usize,
     /// All that were added, so that none is tried twice.
@@ -213,6 +217,7 @@ impl Node {
             in_flight: 0,
             reached: 0,
             pace: Pace::default(),
+            holders: 0,
             lookups,
             known: BTreeSet::new(),
             members: 0,
@@ -266,6 +271,13 @@ impl Node {
                 self.report_join(join.origin, join.result(), failed);
             }
         }
+    }
+
+    /// Whether one more holder of this node's name may be asked for on the way of a join: a seed could name others for ever.
+    pub(super) fn may_ask_holder(&mut self, id: JoinId) -> bool {
+        let Some(join) = self.joins.open.iter_mut().find(|join| join.id == id) else { return false };
+        join.holders += 1;
+        join.holders <= MAX_HOLDERS
     }
 
     pub(super) fn join_attempted(&mut self, id: JoinId, attempt: Attempt) {

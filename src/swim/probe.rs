@@ -441,7 +441,7 @@ impl Node {
         let longest = self.config.probe_interval.saturating_mul(self.config.health_max);
         let window = Duration::from_millis(request.window_ms.into()).min(longest);
         // By datagram: that they get through is what the answer says.
-        let seq = self.ping_by(None, addr, &target, Behind::Updates(None));
+        let seq = self.ping_by(None, addr, &target, Behind::Relayed);
         // At 80 % of the time the nack still arrives before the requester's verdict (Lifeguard, footnote 5).
         let nack_at = window * 4 / 5;
         self.set_timer(Timer::Nack(seq), nack_at);

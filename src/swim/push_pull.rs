@@ -15,6 +15,7 @@
 
 use super::{
     dissemination::{put_alive, put_update},
+    join::Attempt,
     member::{Identity, MemberId, MemberState, Record, Removed},
     node::Node,
     phase::Phase,
@@ -22,9 +23,12 @@ use super::{
     session::{Purpose, Session, Step},
     stream::StreamId,
 };
-use crate::wire::{
-    message::{Departed, End, Hello, Message},
-    packet,
+use crate::{
+    JoinProblem,
+    wire::{
+        message::{Departed, End, Hello, Message},
+        packet,
+    },
 };
 
 /// A record never takes more than this in a frame: keep that much free for it.
@@ -167,8 +171,12 @@ impl Node {
             return self.set_step(stream, Step::SendTable(0));
         };
         let Some(session) = self.take_session(stream) else { return };
-        if let Purpose::Join(join) = session.purpose {
+        let Purpose::Join(join) = session.purpose else { return };
+        if self.may_ask_holder(join) {
             self.ask(Question::PastLife(identity, join, session.peer), holder);
+        } else {
+            let problem = JoinProblem::Rejected { addr: session.peer };
+            self.join_attempted(join, Attempt::Failed(problem));
         }
     }
 }

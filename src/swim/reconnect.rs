@@ -14,9 +14,12 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    carry::Priority, member::MemberId, node::Node, phase::Phase, session::Purpose, time::Time, timers::Timer,
-    transmit::Behind, validation::Sender,
+    carry::Priority, member::MemberId, node::Node, phase::Phase, session::Purpose, share::Account,
+    time::Time, timers::Timer, transmit::Behind, validation::Sender,
 };
+
+/// Failed members that have one account.
+const MAX_OF_ACCOUNT: usize = 64;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Reconnects {
@@ -46,15 +49,19 @@ impl Reconnects {
         self.failed.len()
     }
 
-    /// Remembers an address; says whether another had to make room, the one whose next try is furthest off.
-    pub(super) fn remember(&mut self, name: Arc<str>, addr: SocketAddr, next: Time, delay: Duration) -> bool {
+    /// Remembers an address of this account; says whether another had to make room: the one whose next try is furthest off, of
+    /// the same account if that has its share.
+    fn remember(&mut self, name: Arc<str>, peer: FailedPeer, account: Account) -> bool {
         self.forget(&name);
-        let full = self.failed.len() >= self.max;
-        if full && let Some((_, name)) = self.due.pop_last() {
-            self.failed.remove(&name);
+        let is_its = |peer: &FailedPeer| account.is_of(peer.addr);
+        let crowded = self.failed.values().filter(|peer| is_its(peer)).count() >= MAX_OF_ACCOUNT;
+        let full = crowded || self.failed.len() >= self.max;
+        let gives_way = |name: &Arc<str>| !crowded || self.failed.get(name).is_some_and(is_its);
+        if full && let Some((_, name)) = self.due.iter().rev().find(|(_, name)| gives_way(name)).cloned() {
+            self.forget(&name);
         }
-        self.due.insert((next, Arc::clone(&name)));
-        self.failed.insert(name, FailedPeer { addr, next, delay });
+        self.due.insert((peer.next, Arc::clone(&name)));
+        self.failed.insert(name, peer);
         full
     }
 
@@ -81,7 +88,8 @@ impl Node {
 
     pub(super) fn reconnect_from_now_on(&mut self, name: Arc<str>, addr: SocketAddr) {
         let first = self.jittered(self.config.probe_interval * 2);
-        let full = self.reconnects.remember(name, addr, self.now + first, first);
+        let peer = FailedPeer { addr, next: self.now + first, delay: first };
+        let full = self.reconnects.remember(name, peer, self.account_of(addr));
         self.metrics.evicted_reconnects += u64::from(full);
     }
 
@@ -103,7 +111,8 @@ impl Node {
         } else {
             let delay = (peer.delay * 2).min(self.config.reconnect_max_delay);
             let next = self.now + self.jittered(delay);
-            self.reconnects.remember(Arc::clone(&name), peer.addr, next, delay);
+            let account = self.account_of(peer.addr);
+            self.reconnects.remember(Arc::clone(&name), FailedPeer { next, delay, ..peer }, account);
             let about = Behind::Updates(Some(Arc::clone(&name)));
             let seq = self.ping(peer.addr, &name, about, Priority::Updates);
             self.reconnects.asked = Some((seq, name, peer.addr));

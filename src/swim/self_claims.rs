@@ -252,7 +252,8 @@ impl Node {
     pub(super) fn dismiss_conflict(&mut self, claimed: Identity) {
         let ours = self.table.get(MemberId::SELF).identity;
         if self.phase == Phase::Live && claimed >= ours {
-            self.refute(claimed);
+            // Others may have claimed more meanwhile, at addresses that were not asked.
+            self.refute(claimed.max(self.conflict.highest));
         } else if self.phase == Phase::Displaced && self.conflict.count_silence() {
             self.resume();
             self.supersede(self.conflict.highest.max(ours));

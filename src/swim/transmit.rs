@@ -77,6 +77,15 @@ pub(super) enum Behind {
     Nothing,
     /// Updates, the one about this member before all others.
     Updates(Option<Arc<str>>),
+    /// Updates, in a ping that another member asked for.
+    Relayed,
+}
+
+impl Content {
+    /// Whether others can have it sent as often as they like. Updates behind it do not count as sent.
+    fn is_caused(&self) -> bool {
+        matches!(self, Self::Ack { .. } | Self::Nack(_) | Self::Ping { behind: Behind::Relayed, .. })
+    }
 }
 
 impl Transmit {
@@ -138,7 +147,7 @@ impl Node {
     pub(super) fn encode(&mut self, transmit: &Transmit, buffer: &mut Vec<u8>, way: Way) -> bool {
         let Transmit { to, mark, shown, ref content, most } = *transmit;
         let is_it = |record: &Record| record.addr == to || shown != 0 && record.contact.given == shown;
-        let recipient = self.table.find_mark(mark, is_it);
+        let recipient = self.table.find_mark_rather_met(mark, is_it);
         // A sender that has shown its token may send from anywhere, but gets updates only at its own address, or in a stream,
         // whose source cannot be forged.
         let at_home = recipient.filter(|id| way == Way::Back || self.table.get(*id).addr == to);
@@ -160,7 +169,7 @@ impl Node {
         let first = first
             .or_else(|| contact.filter(|contact| self.introduces(content, *contact)).map(|_| MemberId::SELF));
         let told = at_home.filter(|_| tells && most == usize::MAX);
-        self.add_updates(&mut packet, told, first);
+        self.add_updates(&mut packet, told, first, !content.is_caused());
         let worth_sending = packet.len() > empty || self.upper.is_awaited();
         packet.finish();
         worth_sending
@@ -183,9 +192,14 @@ impl Node {
                 if contact.is_none_or(|contact| !contact.shown || contact.held == 0) {
                     packet.message(&NewToken { token: self.table.tokens().of(target, to) });
                 }
-                let Behind::Updates(about) = behind else { return (None, false) };
-                self.put_verdict(packet, target);
-                (about.as_deref().and_then(|name| self.table.find(name)), true)
+                match behind {
+                    Behind::Nothing => (None, false),
+                    Behind::Relayed => (None, true),
+                    Behind::Updates(about) => {
+                        self.put_verdict(packet, target);
+                        (about.as_deref().and_then(|name| self.table.find(name)), true)
+                    }
+                }
             }
             Content::Ack { seq, seen } => {
                 packet.message(&Ack { seq: *seq });

@@ -124,8 +124,13 @@ impl<S: Subject> UpdateQueue<S> {
     }
 
     /// Offers updates, least-sent first, to `put`, which says whether it fitted and how much room is left.
-    /// What was put counts as sent once, and is done after `limit` times.
-    pub(crate) fn draw(&mut self, limit: u32, mut room: usize, mut put: impl FnMut(S) -> Option<usize>) {
+    /// What was put counts as sent once, and is done after `limit` times; without a limit it does not count.
+    pub(crate) fn draw(
+        &mut self,
+        limit: Option<u32>,
+        mut room: usize,
+        mut put: impl FnMut(S) -> Option<usize>,
+    ) {
         let mut misses = 0;
         let mut drawn = std::mem::take(&mut self.drawn);
         'lists: for list in 0..self.lists.len() {
@@ -146,7 +151,9 @@ impl<S: Subject> UpdateQueue<S> {
             }
         }
         for id in drawn.drain(..) {
-            self.count_transmission(id, limit);
+            if let Some(limit) = limit {
+                self.count_transmission(id, limit);
+            }
         }
         self.drawn = drawn;
     }
@@ -204,7 +211,7 @@ mod tests {
 
     fn draw_all(queue: &mut UpdateQueue<MemberId>, limit: u32, fits: usize) -> Vec<u32> {
         let mut got = Vec::new();
-        queue.draw(limit, fits * MIN_UPDATE, |id| {
+        queue.draw(Some(limit), fits * MIN_UPDATE, |id| {
             (got.len() < fits).then(|| {
                 got.push(id.0);
                 (fits - got.len()) * MIN_UPDATE
@@ -275,7 +282,7 @@ mod tests {
         let mut queue = UpdateQueue::default();
         (0..10_000).for_each(|i| queue.push(MemberId(i), Urgency::Routine));
         let mut looked = 0;
-        queue.draw(9, 1400, |_| {
+        queue.draw(Some(9), 1400, |_| {
             looked += 1;
             None
         });

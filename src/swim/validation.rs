@@ -164,7 +164,7 @@ impl Node {
             self.note_answer(id);
         }
         let id = shown
-            .or_else(|| self.table.find_mark(mark, |record| record.addr == source))
+            .or_else(|| self.table.find_mark_rather_met(mark, |record| record.addr == source))
             .or_else(|| self.table.find_mark(mark, |_| true));
         // In a name of nobody in the table it is that of a join or of an introduction.
         if shown.is_none() && token != 0 && id.is_some() {

@@ -66,7 +66,7 @@ impl Waiting {
     /// Offers keys, least-sent first, to `put`, as [`UpdateQueue::draw`] does.
     pub(super) fn draw(&mut self, limit: u32, room: usize, mut put: impl FnMut(&str, &str) -> Option<usize>) {
         let Self { queue, places, done, .. } = self;
-        queue.draw(limit, room, |place| {
+        queue.draw(Some(limit), room, |place| {
             let (owner, key) = places[place.0 as usize].as_ref()?;
             let left = put(owner, key);
             if left.is_some() {

@@ -184,6 +184,12 @@ impl Table {
         })
     }
 
+    /// The same, if there are several then one that was met: names can be made up.
+    pub(super) fn find_mark_rather_met(&self, mark: u32, is: impl Fn(&Record) -> bool) -> Option<MemberId> {
+        let met = self.find_mark(mark, |record| record.contact.met && is(record));
+        met.or_else(|| self.find_mark(mark, is))
+    }
+
     /// The live member of this name.
     pub(super) fn find_live(&self, name: &str) -> Option<MemberId> {
         self.find(name).filter(|id| self.get(*id).state.is_live())

@@ -11,6 +11,7 @@ mod fairness;
 mod flap;
 mod found;
 mod history;
+mod insider;
 mod introduce;
 mod leave;
 mod life;

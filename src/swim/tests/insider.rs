@@ -1,0 +1,255 @@
+//! What one member that lies cannot do to the others: each a way that was found once.
+
+use std::{collections::BTreeSet, net::SocketAddr};
+
+use super::{
+    super::{
+        Config, Node, Output, Start, StreamFailure, StreamKind, StreamStep, carry::Priority,
+        member::MemberId, session::Purpose, updates::Urgency,
+    },
+    bench::{Bench, EPOCH, TOKEN, alive, failed, messages, packet_of},
+    world::{ORIGIN, addr, millis, secs},
+};
+use crate::{
+    sim::forge,
+    wire::{
+        Tags, hash,
+        message::{Alive, End, Message, NewToken, Ping, PingReq},
+        packet,
+    },
+};
+
+/// What a member says in one datagram from where it lives.
+fn say(bench: &mut Bench, name: &str, from: SocketAddr, said: &[Message<'_>]) {
+    let token = bench.node.token_for(name, from);
+    bench.node.handle_datagram(bench.now, from, &forge::proven_packet(name, token, said));
+}
+
+/// Whom the node has told that a member is in this standing, as its packets say.
+fn told(bench: &mut Bench, is_it: impl Fn(&Message<'_>) -> bool) -> BTreeSet<SocketAddr> {
+    let mut told = BTreeSet::new();
+    for (to, packet) in bench.sent() {
+        messages(&packet, |message| {
+            if is_it(message) {
+                told.insert(to);
+            }
+        });
+    }
+    told
+}
+
+fn is_failure_of(name: &str) -> impl Fn(&Message<'_>) -> bool {
+    move |message| matches!(message, Message::Failed(failed) if failed.name == name)
+}
+
+/// Answers to pings carry updates. Who pings all the time gets them often, but they are there for all others, too.
+#[test]
+fn whoever_pings_all_the_time_uses_no_updates_up() {
+    let request = Message::PingReq(PingReq { seq: 5, target: "m1", window_ms: 0 });
+    for said in [Message::Ping(Ping { seq: 5, target: "me" }), request] {
+        let mut bench = Bench::new(20);
+        bench.hear_from(addr(2), &failed("m5", 0));
+        for _ in 0..100 {
+            say(&mut bench, "m1", addr(1), &[said]);
+            bench.sent();
+        }
+        bench.pass(secs(1));
+        let told = told(&mut bench, is_failure_of("m5"));
+        assert!(told.len() >= 5, "{said:?}: m5's failure is told to {told:?}");
+    }
+}
+
+/// A member that was not heard from yet, or was restarted, believes this node's own Alive alone.
+#[test]
+fn members_that_would_drop_it_use_up_no_word_of_this_node() {
+    let mut bench = Bench::new(20);
+    bench.node.announce();
+    for i in 1..=20 {
+        let id = bench.node.table.find(&format!("m{i}")).expect("it is a member");
+        let contact = bench.node.table.contact_mut(id);
+        (contact.shown, contact.held) = (false, 0);
+        bench.node.challenge(id, Priority::Updates);
+    }
+    assert!(bench.sent().len() >= 20);
+    assert!(bench.node.updates.contains(MemberId::SELF));
+}
+
+/// The token in a packet's header.
+fn shown(packet: &[u8]) -> u32 {
+    packet::open(packet, hash::cluster("default")).expect("we sent it").0.token
+}
+
+/// Whoever had it could speak to that member in this node's name.
+#[test]
+fn the_token_that_a_member_gave_is_shown_nowhere_else_whoever_says_that_it_moved() {
+    let mut bench = Bench::new(3);
+    let id = bench.node.table.find("m2").expect("it is a member");
+    bench.node.table.contact_mut(id).silent = true;
+    bench.hear(&alive("m2", 1, addr(66)));
+    assert_eq!(bench.member("m2").map(|m2| m2.addr), Some(addr(66)));
+    bench.opened();
+    let stream = bench.node.open(Purpose::Sync, addr(66), secs(1)).expect("there is room");
+    let mut frame = Vec::new();
+    assert_eq!(bench.node.poll_stream(bench.now, stream, &mut frame), StreamStep::Send);
+    assert_ne!(shown(&frame), TOKEN, "in a stream");
+    for _ in 0..40 {
+        bench.pass(millis(500));
+        for (to, packet) in bench.sent() {
+            assert!(to != addr(66) || shown(&packet) != TOKEN, "to {to}");
+        }
+    }
+}
+
+/// Of each table it hears of another holder of its name, who is silent.
+#[test]
+fn a_seed_that_goes_on_naming_holders_of_the_name_holds_no_join_up_for_ever() {
+    let start = Start { addr: addr(0), epoch: EPOCH, seed: 1, tags: Tags::default() };
+    let mut node = Node::new(Config::lan("me"), start, ORIGIN);
+    node.join(ORIGIN, 7, &[addr(1)]);
+    let (mut now, mut done, mut holder, mut frame) = (ORIGIN, 0, 0, Vec::new());
+    for _ in 0..90 {
+        now = now + millis(100);
+        while let Some(output) = node.poll_output() {
+            match output {
+                Output::OpenStream { stream, kind: StreamKind::Join, .. } => {
+                    node.stream_began(now, stream);
+                    while node.poll_stream(now, stream, &mut frame) == StreamStep::Send {}
+                    holder += 1;
+                    let word =
+                        Alive { epoch: EPOCH + 10 * holder, ..alive("me", 0, addr(100 + holder as usize)) };
+                    node.handle_frame(now, stream, &packet_of(&word));
+                    node.handle_frame(now, stream, &packet_of(&End {}));
+                }
+                Output::OpenStream { stream, .. } => {
+                    node.stream_began(now, stream);
+                    node.handle_stream_failure(now, stream, StreamFailure::TimedOut);
+                }
+                Output::JoinDone { ticket: 7, .. } => done += 1,
+                _ => {}
+            }
+        }
+        while node.poll_transmit(&mut frame).is_some() {}
+        node.handle_timeout(now);
+    }
+    assert_eq!(done, 1);
+}
+
+/// A made-up member at a member's address has a token of its own, which is not that member's.
+#[test]
+fn a_made_up_name_at_a_members_address_spoils_no_stream_to_it() {
+    let mut bench = Bench::new(3);
+    bench.hear(&alive("y", 0, addr(3)));
+    // The order of both in the table is another now.
+    bench.hear(&failed("m3", 0)).hear(&alive("m3", 1, addr(3)));
+    let said = [Message::Ping(Ping { seq: 5, target: "me" }), Message::NewToken(NewToken { token: 9 })];
+    bench.node.handle_datagram(bench.now, addr(1), &forge::packet("y", &said));
+    bench.opened();
+    let stream = bench.node.open(Purpose::Sync, addr(3), secs(1)).expect("there is room");
+    let mut frame = Vec::new();
+    assert_eq!(bench.node.poll_stream(bench.now, stream, &mut frame), StreamStep::Send);
+    assert_eq!(shown(&frame), TOKEN);
+}
+
+/// It takes seconds to find a name with another's mark; the other hears of everything all the same.
+#[test]
+fn a_made_up_name_of_a_members_mark_at_its_address_mutes_nobody() {
+    let mut bench = Bench::new(2);
+    let (made_up, member) = ("node-b1973a4b{", "node-b");
+    assert_eq!(hash::member(made_up), hash::member(member));
+    bench.hear(&alive(made_up, 0, addr(5)));
+    bench.hear_from(addr(2), &alive(member, 0, addr(5)));
+    bench.meet(member);
+    bench.node.updates.clear();
+    bench.sent();
+    bench.hear_from(addr(2), &failed("m1", 0));
+    bench.pass(secs(2));
+    let mut heard = false;
+    for (to, packet) in bench.sent() {
+        if to == addr(5) {
+            messages(&packet, |message| heard |= is_failure_of("m1")(message) && shown(&packet) == TOKEN);
+        }
+    }
+    assert!(heard);
+}
+
+/// An address that never answers is challenged three times, and probed.
+#[test]
+fn a_made_up_member_is_challenged_three_times_whatever_is_said_of_it() {
+    for lives in [true, false] {
+        let mut bench = Bench::new(6);
+        let mut pings = 0;
+        for step in 0..600 {
+            if step % 10 == 0 {
+                let (epoch, incarnation) = if lives { (EPOCH + step, 0) } else { (EPOCH, step) };
+                let home = addr(if lives || step % 20 == 0 { 66 } else { 67 });
+                bench.hear(&Alive { epoch, ..alive("x", incarnation, home) });
+            }
+            bench.pass(millis(100));
+            for (to, packet) in bench.sent() {
+                pings += usize::from(to == addr(66) && forge::ping(&packet).is_some());
+            }
+        }
+        let probes = bench.node.metrics().probes as usize;
+        println!("{pings} pings, {probes} probes of all in a minute, lives {lives}");
+        assert!(pings <= 3 + probes / 2, "{pings} pings, {probes} probes of all in a minute");
+    }
+}
+
+/// Made-up members that departed a moment ago are told so in one place of each round.
+#[test]
+fn departures_of_one_host_take_no_rounds_of_gossip() {
+    let mut bench = Bench::new(6);
+    let names: Vec<_> = (0..1000).map(|i| format!("x{i}")).collect();
+    for (at, name) in names.iter().enumerate() {
+        bench.hear(&alive(name, 0, SocketAddr::new(addr(9).ip(), 1000 + at as u16)));
+        bench.meet(name);
+        bench.hear(&failed(name, 0));
+    }
+    bench.node.updates.clear();
+    bench.pass(millis(500));
+    bench.sent();
+    bench.node.updates.push(bench.node.table.find("m5").unwrap(), Urgency::Urgent);
+    let mut to_members = 0;
+    for _ in 0..20 {
+        bench.node.gossip();
+        to_members += bench.sent().iter().filter(|(to, _)| to.ip() != addr(9).ip()).count();
+        bench.node.updates.push(bench.node.table.find("m5").unwrap(), Urgency::Urgent);
+    }
+    assert!(to_members >= 40, "{to_members} of 60");
+}
+
+/// One host makes up members that answer once: those that others lost are tried all the same.
+#[test]
+fn failures_of_one_host_take_no_members_place_among_those_to_be_tried_again() {
+    let mut config = Config::lan("me");
+    config.max_reconnects = 4096;
+    let mut bench = Bench::with(config, 6);
+    bench.hear(&failed("m5", 0));
+    bench.pass(secs(20));
+    bench.sent();
+    for at in 0..300 {
+        let name = format!("x{at}");
+        bench.hear(&alive(&name, 0, SocketAddr::new(addr(9).ip(), 1000 + at as u16)));
+        bench.meet(&name);
+        bench.hear(&failed(&name, 0));
+    }
+    let mut tried = false;
+    for _ in 0..100 {
+        bench.pass(secs(1));
+        tried |= bench.sent().iter().any(|(to, packet)| *to == addr(5) && forge::ping(packet).is_some());
+    }
+    assert!(tried, "m5 is tried within 100 seconds");
+}
+
+/// It asks whether somebody is there; while that goes on, more is claimed.
+#[test]
+fn a_node_refutes_all_that_was_claimed_in_its_name_once_nobody_answers() {
+    let mut bench = Bench::new(3);
+    bench.hear(&alive("me", 1, addr(60)));
+    let asked = bench.opened();
+    bench.hear(&alive("me", 9, addr(61)));
+    let [(stream, _)] = asked[..] else { panic!("{asked:?}") };
+    bench.node.stream_began(bench.now, stream);
+    bench.node.handle_stream_failure(bench.now, stream, StreamFailure::TimedOut);
+    assert_eq!(bench.node.local().identity.incarnation, 10);
+}
