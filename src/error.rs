@@ -1,10 +1,10 @@
 //! Everything that can go wrong, and what to do about it.
 
-use std::{any::Any, borrow::Cow, error::Error as _, fmt, io, net::SocketAddr};
+use std::{any::Any, borrow::Cow, error::Error as _, fmt, io, net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::text::{Brief, Quoted};
+use crate::text::{Brief, Quoted, some_of};
 
 /// Any error a [`Discovery`](crate::Discovery) wants to end with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -59,11 +59,11 @@ pub enum Error {
     },
 
     /// No seed could be joined. The node goes on as it was.
-    #[error("joined none of {seeds} (check that a node of this cluster listens there, over UDP and TCP)")]
+    #[error("joined none of {}", some_of(.seeds))]
     #[non_exhaustive]
     Join {
         /// The seeds that were tried.
-        seeds: String,
+        seeds: Vec<String>,
         /// Why the last of them failed.
         source: JoinProblem,
     },
@@ -91,12 +91,12 @@ pub enum Error {
     /// The node left, and no member confirmed it, neither by datagram nor by stream: they may take this node for
     /// failed.
     #[error(
-        "no member confirmed the leave within {limit:?}: others may take this node for failed; check the network, or raise leave_timeout"
+        "no member confirmed the leave within {took:?}: others may take this node for failed; check the network, or raise leave_timeout"
     )]
     #[non_exhaustive]
     LeaveUnconfirmed {
         /// How long it was tried.
-        limit: std::time::Duration,
+        took: Duration,
     },
 
     /// The member is live, so it cannot be removed. Nothing was changed.
@@ -116,16 +116,6 @@ pub enum Error {
     UnknownMember {
         /// The name that was asked for.
         name: String,
-    },
-
-    /// Tags do not fit in their limit. The old tags stay in force.
-    #[error("tags take {size} bytes encoded but at most {limit} are allowed; shorten or drop some")]
-    #[non_exhaustive]
-    TagsTooLarge {
-        /// Their encoded size in bytes.
-        size: usize,
-        /// The limit in bytes.
-        limit: usize,
     },
 
     /// A key or keyring cannot do what was asked. Nothing was changed.
@@ -195,13 +185,13 @@ pub enum Error {
     },
 
     /// The member has failed or left. Nothing was sent.
-    #[error("{} has {} (wait until it is back, or choose another member)", Quoted(.name), if *.left { "left" } else { "failed" })]
+    #[error("{} is not live: {ended_by} ({})", Quoted(.name), .ended_by.remedy())]
     #[non_exhaustive]
     NotLive {
         /// Its name.
         name: String,
-        /// Whether it has left, else it has failed.
-        left: bool,
+        /// How its life ended.
+        ended_by: EndedBy,
     },
 
     /// The member did not answer and, as far as this node can tell, nothing that was sent has reached it.
@@ -211,7 +201,7 @@ pub enum Error {
         /// Its name.
         name: String,
         /// How long it was tried.
-        took: std::time::Duration,
+        took: Duration,
         /// What ended that.
         ended_by: EndedBy,
     },
@@ -227,15 +217,15 @@ pub enum Error {
     },
 
     /// There is too much of something already, at the member or in this node. Nothing was done.
-    #[error("{} is busy: {limit} at most; {remedy}", Who(.member.as_deref()))]
+    #[error("{} is busy: {most} at most; {remedy}", Who(.member.as_deref()))]
     #[non_exhaustive]
     Busy {
         /// The member's name; `None` if it is this node.
         member: Option<String>,
         /// How many of what there may be at a time.
-        limit: &'static str,
+        most: Cow<'static, str>,
         /// What to do.
-        remedy: &'static str,
+        remedy: Cow<'static, str>,
     },
 
     /// It is longer or more than is allowed. Nothing was done.
@@ -243,13 +233,13 @@ pub enum Error {
     #[non_exhaustive]
     TooLarge {
         /// What was counted, as "bytes of a key".
-        what: &'static str,
+        what: Cow<'static, str>,
         /// How many there are.
         size: usize,
         /// How many are allowed.
         limit: usize,
         /// What to do.
-        remedy: &'static str,
+        remedy: Cow<'static, str>,
     },
 
     /// The member was asked and gave no answer, in time or ever. **It may have acted.**
@@ -259,7 +249,7 @@ pub enum Error {
         /// Its name.
         name: String,
         /// How long it was waited for.
-        took: std::time::Duration,
+        took: Duration,
         /// What ended the wait.
         ended_by: EndedBy,
     },
@@ -276,25 +266,28 @@ pub enum Error {
 
     /// Who asked has given up, so the answer went nowhere.
     #[error("the request's sender has given up; answer sooner, or have it wait longer")]
+    #[non_exhaustive]
     TooLate,
 
     /// The node has left the cluster. It goes on answering the others until it is shut down, but cannot come back. Nothing was
     /// changed.
     #[error("the node has left the cluster and cannot come back; start a new one")]
+    #[non_exhaustive]
     Left,
 
     /// The node was shut down, so it can do nothing more. Start a new one.
     #[error("the node has stopped; start a new one")]
+    #[non_exhaustive]
     Stopped,
 
     /// The call did not finish in its time. It may still take effect.
-    #[error("waited {limit:?} for {what}; it may still come: look again later, or wait longer")]
+    #[error("waited {took:?} for {what}; it may still come: look again later, or wait longer")]
     #[non_exhaustive]
     Timeout {
         /// What was waited for, and how far it came.
         what: String,
         /// How long.
-        limit: std::time::Duration,
+        took: Duration,
     },
 }
 
@@ -307,10 +300,30 @@ impl Error {
         Self::Invalid { what: what.into(), problem: problem.into() }
     }
 
+    pub(crate) fn busy(
+        member: Option<String>,
+        most: impl Into<Cow<'static, str>>,
+        remedy: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self::Busy { member, most: most.into(), remedy: remedy.into() }
+    }
+
+    /// There are so many (`size`) of `what`, of which there may be so many (`limit`).
+    pub(crate) fn too_large(
+        what: impl Into<Cow<'static, str>>,
+        (size, limit): (usize, usize),
+        remedy: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self::TooLarge { what: what.into(), size, limit, remedy: remedy.into() }
+    }
+
     /// That of an argument or a text, if it was given for a field of a configuration.
     pub(crate) fn in_field(self, field: impl Into<Cow<'static, str>>) -> Self {
         match self {
             Self::Invalid { problem, .. } => Self::config(field, problem),
+            Self::TooLarge { what, size, limit, remedy } => {
+                Self::config(field, format!("is too large: {size} {what}, {limit} at most; {remedy}"))
+            }
             other => other,
         }
     }
@@ -352,7 +365,8 @@ impl Error {
 }
 
 /// What ended the wait for an answer that did not come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EndedBy {
     /// The time was over. The member is live, as far as this node knows.
@@ -405,6 +419,7 @@ impl fmt::Display for Who<'_> {
 
 /// Why an address could not be joined.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum JoinProblem {
     /// There was no address to try.
@@ -510,8 +525,6 @@ pub(crate) fn message_of(panic: &(dyn Any + Send)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::{Cluster, Gossip, GossipConfig, GossipDiscovery};
 
@@ -525,13 +538,13 @@ mod tests {
             Error::Invalid { .. } => "it must be accept, send or require",
             Error::Resolve { .. } => "check the spelling and the resolver, or give an address",
             Error::Key { .. } => "openssl rand -hex 32",
-            Error::Join { .. } => "check that a node of this cluster listens there",
+            // Its source says what to do.
+            Error::Join { .. } => "start a node there",
             Error::NameTaken { .. } => "choose another name or stop that node",
             Error::AddressUnreachable { .. } => "check `advertise`",
             Error::LeaveUnconfirmed { .. } => "check the network, or raise leave_timeout",
             Error::StillLive { .. } => "stop its process",
             Error::UnknownMember { .. } => "look at the names",
-            Error::TagsTooLarge { .. } => "shorten or drop some",
             Error::Spawn { .. } => "raise the process limits or start fewer nodes",
             Error::Randomness { .. } => "check that this process may use",
             Error::Recording { .. } => "choose a file that this process may write",
@@ -572,39 +585,39 @@ mod tests {
     /// One of each other variant; those with a source say "no luck" in it.
     fn one_of_each() -> Vec<Error> {
         let system = || io::Error::other("no luck");
-        let (addr, limit) = (SocketAddr::from(([127, 0, 0, 1], 1)), Duration::from_secs(1));
+        let (addr, took) = (SocketAddr::from(([127, 0, 0, 1], 1)), Duration::from_secs(1));
         vec![
             Error::Bind { addr, source: system() },
-            Error::Join { seeds: "s".into(), source: JoinProblem::Refused { addr } },
+            Error::Join { seeds: vec!["s".into()], source: JoinProblem::Refused { addr } },
             Error::NameTaken { name: "n".into(), addr },
             Error::AddressUnreachable { addr },
-            Error::LeaveUnconfirmed { limit },
+            Error::LeaveUnconfirmed { took },
             Error::StillLive { name: "n".into() },
             Error::UnknownMember { name: "n".into() },
-            Error::TagsTooLarge { size: 2, limit: 1 },
             Error::Spawn { what: "w".into(), source: system() },
             Error::Randomness { source: system() },
             Error::Recording { path: "p".into(), source: system() },
             Error::StateFile { path: "p".into(), source: system() },
             Error::Panicked { what: "w".into(), message: "m".into() },
-            Error::NotLive { name: "n".into(), left: false },
-            Error::NotReached { name: "n".into(), took: limit, ended_by: EndedBy::Timeout },
+            Error::NotLive { name: "n".into(), ended_by: EndedBy::Failure },
+            Error::NotReached { name: "n".into(), took, ended_by: EndedBy::Timeout },
             Error::NoReader { name: "n".into(), topic: "t".into() },
-            Error::Busy { member: None, limit: "1 broadcast", remedy: "broadcast less often" },
-            Error::TooLarge { what: "bytes", size: 2, limit: 1, remedy: "choose a shorter one" },
-            Error::Unanswered { name: "n".into(), took: limit, ended_by: EndedBy::Timeout },
+            Error::busy(None, "1 broadcast", "broadcast less often"),
+            Error::too_large("bytes", (2, 1), "choose a shorter one"),
+            Error::Unanswered { name: "n".into(), took, ended_by: EndedBy::Timeout },
             Error::Refused { name: "n".into(), reason: "r".into() },
             Error::TooLate,
             Error::Left,
             Error::Stopped,
-            Error::Timeout { what: "w".into(), limit },
+            Error::Timeout { what: "w".into(), took },
         ]
     }
 
     #[test]
     fn every_message_says_what_to_do_and_leaves_out_its_source() {
         for error in one_of_each().into_iter().chain(by_the_library()) {
-            let said = if let Error::Discovery { .. } = error { error.report() } else { error.to_string() };
+            let said_by_source = matches!(error, Error::Discovery { .. } | Error::Join { .. });
+            let said = if said_by_source { error.report() } else { error.to_string() };
             assert!(said.contains(remedy(&error)), "{said}");
             let mut level: &dyn std::error::Error = &error;
             while let Some(source) = level.source() {
@@ -634,7 +647,7 @@ mod tests {
             assert!(text.contains(remedy), "{text}");
             let is_somewhere = !matches!(problem, JoinProblem::NoAddress | JoinProblem::Unavailable);
             assert_eq!(text.contains("10.0.0.1:7"), is_somewhere, "{text}");
-            let error = Error::Join { seeds: "db:7".into(), source: problem.clone() };
+            let error = Error::Join { seeds: vec!["db:7".into()], source: problem.clone() };
             assert_eq!(error.source().and_then(|source| source.downcast_ref()), Some(&problem));
             assert_eq!(error.report(), format!("{error}: {text}"));
         }

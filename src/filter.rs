@@ -2,7 +2,10 @@
 
 use std::{fmt, iter::Peekable, str::FromStr, vec};
 
-use crate::{Error, Member, text::Quoted};
+use crate::{
+    Error, Member,
+    text::{Quoted, serde_as_text},
+};
 
 /// Which members are meant: those that meet all of its conditions. It looks at names and tags alone, not at the state.
 ///
@@ -187,6 +190,8 @@ impl FromStr for Filter {
         reader.filter(None).map_err(problem)
     }
 }
+
+serde_as_text!(Filter);
 
 #[derive(Debug, Clone, PartialEq)]
 enum Token {

@@ -6,9 +6,10 @@ use std::{
     str::FromStr,
 };
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-
-use crate::{Error, text::Quoted};
+use crate::{
+    Error,
+    text::{Quoted, serde_as_text},
+};
 
 /// A network in CIDR notation. An address alone is a network of one.
 ///
@@ -95,18 +96,7 @@ impl fmt::Display for IpNetwork {
     }
 }
 
-/// As text, so that what is read is checked.
-impl Serialize for IpNetwork {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for IpNetwork {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-    }
-}
+serde_as_text!(IpNetwork);
 
 #[cfg(test)]
 mod tests {

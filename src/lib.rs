@@ -135,7 +135,7 @@ mod wire;
 pub use crossbeam_channel;
 #[doc(no_inline)]
 pub use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
-pub use data::{Entry, MessageKind, QueryProblem, Topics};
+pub use data::{Entry, MessageKind, QueryProblem, Stamp, Topics, Unconfirmed};
 pub use discovery::{
     Cluster, ClusterHandle, Discovery, DnsDiscovery, GossipDiscovery, GossipHandle, NoDiscovery, PeerName,
     Resolver, SystemResolver,
@@ -149,7 +149,6 @@ pub use gossip::{
     Answer, BroadcastId, BroadcastMiss, BroadcastReport, DEFAULT_PORT, Entries, EntriesOf, EntryChange,
     EntryWatch, Events, Gossip, GossipBuilder, GossipConfig, HostPort, Inbox, InboxItem, MemberLife, Members,
     Message, NearMember, Query, QueryAnswer, QueryAnswers, QueryMiss, QueryReport, Request, Requests,
-    Unconfirmed,
 };
 #[cfg(feature = "encryption")]
 pub use gossip::{KeyStep, RotateOptions, RotateProblem, RotatedNode, Rotation};

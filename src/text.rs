@@ -53,6 +53,26 @@ pub(crate) fn some_of<T: Display>(all: &[T]) -> String {
     }
 }
 
+/// Serde has a value as its text, so that what is read is checked.
+macro_rules! serde_as_text {
+    ($type:ty) => {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(<D::Error as serde::de::Error>::custom)
+            }
+        }
+    };
+}
+
+pub(crate) use serde_as_text;
+
 /// " (did you mean …?)" with the word that a wrong one is likely meant to be; empty if none is near.
 pub(crate) fn did_you_mean<'a>(wrong: &str, words: impl IntoIterator<Item = &'a str>) -> String {
     let likely =

@@ -72,7 +72,7 @@ fn keys_are_set_deleted_and_watched(sealed: bool) {
     nodes[2].shutdown().unwrap();
     let entries = nodes[2].entries();
     assert_eq!((nodes[2].members().len(), entries.len()), (3, 2), "{entries:?}");
-    assert!(matches!(nodes[2].set("k", "too late"), Err(Error::Left | Error::Stopped)));
+    assert!(matches!(nodes[2].set("k", "too late"), Err(Error::Left { .. } | Error::Stopped { .. })));
 }
 
 fn an_owner_that_restarts_begins_anew(sealed: bool) {
@@ -91,7 +91,7 @@ fn an_owner_that_restarts_begins_anew(sealed: bool) {
         }
         drop(past);
         let c = join("c", &nodes[0], sealed);
-        c.wait_for(3, LONG).unwrap();
+        c.wait_for_members(3, LONG).unwrap();
         c.set("new", [round as u8]).unwrap();
         nodes.push(c);
         await_that("the new life's key is known", || {
@@ -258,7 +258,7 @@ impl Drop for Process {
 fn a_process_that_is_stopped_gets_what_it_missed(sealed: bool) {
     let nodes = cluster(2, sealed);
     let process = Process::start("p", &nodes[0], sealed);
-    nodes[0].wait_for(3, LONG).unwrap();
+    nodes[0].wait_for_members(3, LONG).unwrap();
     await_that("its key is known", || nodes.iter().all(|node| value(node, "p", "mine").is_some()));
     nodes[0].broadcast("t", b"first").unwrap();
     process.until("a 1");
@@ -270,7 +270,7 @@ fn a_process_that_is_stopped_gets_what_it_missed(sealed: bool) {
     // With it, the report waits for the process; the others have confirmed long before.
     let report = nodes[0].broadcast_confirmed("t", b"x", SECOND).unwrap();
     assert_eq!(report.reached, 1, "{report}");
-    assert!(matches!(&report.missing[..], [missing] if *missing.name == *"p"), "{report}");
+    assert!(matches!(&report.missing[..], [missing] if *missing.member.name == *"p"), "{report}");
     nodes[1].set("meanwhile", "1").unwrap();
     process.signal("-CONT");
     assert_eq!(process.until("a 102"), (2..=102).collect::<Vec<_>>(), "once, and in order");
@@ -283,7 +283,7 @@ fn a_process_that_is_stopped_gets_what_it_missed(sealed: bool) {
 fn a_process_that_is_killed_is_named_and_comes_back_without_its_past(sealed: bool) {
     let nodes = cluster(2, sealed);
     let process = Process::start("p", &nodes[0], sealed);
-    nodes[0].wait_for(3, LONG).unwrap();
+    nodes[0].wait_for_members(3, LONG).unwrap();
     await_that("its key is known", || nodes.iter().all(|node| value(node, "p", "mine").is_some()));
     let epoch = |node: &Gossip| node.members().named("p").map_or(0, |member| member.identity.epoch);
     let before = epoch(&nodes[0]);

@@ -99,7 +99,7 @@ fn the_key_is_changed_everywhere_by_one_call() {
     assert!(report.is_complete(), "{report:?}");
     let names: Vec<&str> = report.nodes.iter().map(|node| &*node.name).collect();
     assert_eq!((names[0], names.len()), ("n2", 5));
-    assert!(rings.iter().all(|ring| ring.list() == [key(2).fingerprint()]));
+    assert!(rings.iter().all(|ring| ring.fingerprints() == [key(2).fingerprint()]));
     probe_on(&nodes);
     assert!(nodes.iter().all(|node| live(node) == 5));
     assert!(events.iter().all(|events| upsets(events).is_empty()), "nobody was lost");
@@ -119,12 +119,15 @@ fn a_member_that_cannot_follow_stops_the_change_and_nobody_is_cut_off() {
             if &*node.name == "ringless" { (None, true) } else { (Some(KeyStep::Install), false) };
         assert_eq!((node.reached, node.problem.is_some()), (reached, problem), "{node:?}");
     }
-    assert!(rings.iter().all(|ring| ring.list()[0] == key(1).fingerprint()), "all use the old key still");
+    assert!(
+        rings.iter().all(|ring| ring.fingerprints()[0] == key(1).fingerprint()),
+        "all use the old key still"
+    );
     // The same call again, without it.
     let options = RotateOptions::new().exclude(["ringless"]);
     let report = nodes[0].rotate_key_with(&key(2), &options).unwrap();
     assert!(report.is_complete(), "{report:?}");
-    assert!(rings.iter().all(|ring| ring.list() == [key(2).fingerprint()]));
+    assert!(rings.iter().all(|ring| ring.fingerprints() == [key(2).fingerprint()]));
 }
 
 #[test]
@@ -133,11 +136,11 @@ fn rings_full_of_junk_do_not_keep_an_operator_from_changing_the_key() {
     for ring in &rings {
         // As whoever holds the old key can have them installed.
         (10..17).for_each(|byte| ring.install(key(byte)).unwrap());
-        assert_eq!(ring.list().len(), 8);
+        assert_eq!(ring.fingerprints().len(), 8);
     }
     let report = nodes[1].rotate_key(&key(2)).unwrap();
     assert!(report.is_complete(), "{report:?}");
-    assert!(rings.iter().all(|ring| ring.list() == [key(2).fingerprint()]), "and the junk is gone");
+    assert!(rings.iter().all(|ring| ring.fingerprints() == [key(2).fingerprint()]), "and the junk is gone");
     probe_on(&nodes);
 }
 
@@ -154,8 +157,8 @@ fn who_is_excluded_is_not_told_the_new_key_and_is_cut_off() {
         assert_eq!((node.excluded, node.reached), (excluded, reached), "{node:?}");
         assert!(node.problem.is_none(), "{node:?}");
     }
-    assert!(rings[..3].iter().all(|ring| ring.list() == [key(2).fingerprint()]));
-    assert_eq!(rings[3].list(), [key(1).fingerprint()], "it was told nothing");
+    assert!(rings[..3].iter().all(|ring| ring.fingerprints() == [key(2).fingerprint()]));
+    assert_eq!(rings[3].fingerprints(), [key(1).fingerprint()], "it was told nothing");
     await_that("the others are without it", || nodes[..3].iter().all(|node| live(node) == 3));
     assert!(nodes.iter().take(3).any(|node| node.metrics().dropped_unknown_key > 0));
 }
@@ -168,7 +171,7 @@ fn a_name_that_nobody_has_cannot_be_excluded_for_it_may_be_misspelt() {
         let error = nodes[0].rotate_key_with(&key(2), &options).unwrap_err();
         assert!(error.to_string().contains(&format!("{name:?}")), "{error}");
     }
-    assert!(rings.iter().all(|ring| ring.list() == [key(1).fingerprint()]), "nothing was changed");
+    assert!(rings.iter().all(|ring| ring.fingerprints() == [key(1).fingerprint()]), "nothing was changed");
 }
 
 /// Passes on what comes to a port, and records how each stream begins.
@@ -223,7 +226,7 @@ fn keys_are_changed_in_streams_with_an_exchange_and_in_no_others() {
     assert!(changes.iter().all(|bytes| bytes.len() > 60 && bytes[28..60] != [0; 32]));
     let publics: std::collections::BTreeSet<_> = changes.iter().map(|bytes| &bytes[28..60]).collect();
     assert_eq!(publics.len(), 3, "each with a key pair of its own");
-    assert_eq!(rings[0].list(), ring.list());
+    assert_eq!(rings[0].fingerprints(), ring.fingerprints());
     assert!(tapped.shutdown().is_ok());
 }
 

@@ -131,7 +131,7 @@ fn a_key_that_could_not_be_delivered_is_in_no_buffer() {
     assert!(report.nodes.iter().any(|node| node.problem.is_some()), "{report:?}");
     drop(new);
     nodes[..2].iter().for_each(|node| node.shutdown().unwrap());
-    let held = rings.iter().filter(|ring| ring.list().len() == 2).count();
+    let held = rings.iter().filter(|ring| ring.fingerprints().len() == 2).count();
     assert!(held >= 1);
     assert_eq!(is.count(), held);
 }
@@ -150,10 +150,10 @@ fn however_rings_grow_and_shrink_a_key_is_in_one_place() {
     ring.remove(keys[0].fingerprint()).unwrap();
     ring.use_key(keys[7].fingerprint()).unwrap();
     assert_eq!(needles.iter().map(Needle::count).collect::<Vec<_>>(), [1; 8], "the caller has them all");
-    let kept = ring.list()[0];
+    let kept = ring.fingerprints()[0];
     drop(keys);
-    ring.list().into_iter().skip(1).for_each(|other| ring.remove(other).unwrap());
-    assert_eq!(ring.list(), [kept]);
+    ring.fingerprints().into_iter().skip(1).for_each(|other| ring.remove(other).unwrap());
+    assert_eq!(ring.fingerprints(), [kept]);
     let left: Vec<usize> = needles.iter().map(Needle::count).collect();
     assert_eq!(left, [0, 0, 0, 0, 0, 0, 0, 1], "but the primary one");
 }

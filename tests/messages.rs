@@ -104,7 +104,7 @@ fn large_and_wrong_ones(sealed: bool) {
     assert!(to_itself.is_ok() && payload(inbox.recv().unwrap()).len() == 1 << 20);
     nodes[1].leave().unwrap();
     await_that("it has left", || matches!(nodes[0].send("b", "jobs", b""), Err(Error::NotLive { .. })));
-    assert!(matches!(refused(nodes[1].send("a", "jobs", b"")), Error::Left));
+    assert!(matches!(refused(nodes[1].send("a", "jobs", b"")), Error::Left { .. }));
 }
 
 /// Whoever waits for an answer must not hold a thread that the other side's answer needs; and of many that need a stream, each
@@ -173,7 +173,7 @@ fn requests_and_their_ends(sealed: bool) {
                 b"drop" => drop(request),
                 b"late" => {
                     thread::sleep(request.time_left() + Duration::from_millis(50));
-                    assert!(matches!(request.answer(b""), Err(Error::TooLate)));
+                    assert!(matches!(request.answer(b""), Err(Error::TooLate { .. })));
                 }
                 b"end" => return,
                 payload => {
@@ -219,8 +219,8 @@ fn queries(sealed: bool) {
     nodes[2].abort().unwrap();
     let report = answers.finish();
     let why = |name: &str| {
-        let mut unanswered = report.unanswered.iter();
-        unanswered.find(|one| &*one.member.name == name).map(|one| one.why.to_string())
+        let mut missing = report.missing.iter();
+        missing.find(|one| &*one.member.name == name).map(|one| one.why.to_string())
     };
     assert_eq!((report.asked, report.answered), (4, 1));
     let nobody = "nobody there serves the topic";
@@ -248,7 +248,7 @@ fn both_sides_stop(sealed: bool) {
         let server = scope.spawn(|| nodes[2].serve("x").map_or(true, |requests| requests.recv().is_err()));
         let taken = [requests.recv().unwrap(), requests.recv().unwrap()];
         nodes[2].shutdown().unwrap();
-        assert!(matches!(own.join().unwrap(), Err(Error::Stopped)));
+        assert!(matches!(own.join().unwrap(), Err(Error::Stopped { .. })));
         assert!(reader.join().unwrap() && server.join().unwrap());
         nodes[1].shutdown().unwrap();
         let left = asked.join().unwrap().unwrap_err();
@@ -256,8 +256,8 @@ fn both_sides_stop(sealed: bool) {
         drop(taken);
     });
     assert!(matches!(requests.try_recv(), Err(TryRecvError::Disconnected)));
-    assert!(matches!(nodes[1].send("a", "x", b""), Err(Error::Stopped | Error::Left)));
-    assert!(matches!(nodes[1].inbox("x"), Err(Error::Stopped)));
+    assert!(matches!(nodes[1].send("a", "x", b""), Err(Error::Stopped { .. } | Error::Left { .. })));
+    assert!(matches!(nodes[1].inbox("x"), Err(Error::Stopped { .. })));
 }
 
 fn readers_that_go_and_readers_that_are_slow(sealed: bool) {

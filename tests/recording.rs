@@ -40,8 +40,8 @@ fn three_nodes_over_real_sockets_are_replayed_as_they_were() {
     let a = start("a", None);
     let b = start("b", Some(&a));
     let c = start("c", Some(&a));
-    a.wait_for(3, support::LONG).unwrap();
-    b.wait_for(3, support::LONG).unwrap();
+    a.wait_for_members(3, support::LONG).unwrap();
+    b.wait_for_members(3, support::LONG).unwrap();
     b.set_tags(Tags::new([("role", "db")]).unwrap()).unwrap();
     c.abort().unwrap();
     let fails = |node: &Gossip| {
@@ -66,7 +66,7 @@ fn a_recording_can_be_turned_on_and_off_while_a_node_runs() {
     let folder = Folder::new("on-and-off");
     let (a, path) = (Gossip::start(config("a", None)).unwrap(), folder.file("a.rec"));
     let b = Gossip::start(config("b", Some(&a))).unwrap();
-    a.wait_for(2, support::LONG).unwrap();
+    a.wait_for_members(2, support::LONG).unwrap();
     a.record(&path, LIMIT).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let probes = a.metrics().probes;
@@ -97,7 +97,7 @@ fn what_cannot_be_recorded_is_said() {
     let report = error.report();
     assert!(report.contains("missing/a.rec") && report.contains("No such file"), "{report}");
     let error = node.record(folder.file("a.rec"), 1000).unwrap_err();
-    assert_eq!(error.to_string(), "`limit` is 1000 bytes; it must be at least 1048576");
+    assert_eq!(error.to_string(), "`max_bytes` is 1000 bytes; it must be at least 1048576");
     let mut config = config("b", None);
     config.record = Some(nowhere);
     assert!(matches!(Gossip::start(config), Err(Error::Recording { .. })));
@@ -112,7 +112,7 @@ fn what_cannot_be_recorded_is_said() {
     assert_eq!(replay.node().local().tags, tags, "the one at hand went on");
     assert_eq!(node.members().len(), 1);
     node.shutdown().unwrap();
-    assert!(matches!(node.record(folder.file("a.rec"), LIMIT), Err(Error::Stopped)));
+    assert!(matches!(node.record(folder.file("a.rec"), LIMIT), Err(Error::Stopped { .. })));
 }
 
 /// However a recording begins while its node ends, no thread of it stays.
@@ -151,7 +151,7 @@ fn no_key_is_in_a_recording() {
     };
     let a = start("a", None);
     let b = start("b", Some(&a));
-    a.wait_for(2, support::LONG).unwrap();
+    a.wait_for_members(2, support::LONG).unwrap();
     a.rotate_key(&new).unwrap();
     let received = a.metrics().datagrams_received;
     await_that("datagrams under the new key", || a.metrics().datagrams_received > received + 5);

@@ -2,8 +2,9 @@
 
 use serde_json::{from_value, json, to_value};
 use syncswim::{
-    Event, IpNetwork, Member, MemberState, Membership, MembershipChange, Metrics, Peers, Snapshot, Tags,
-    swim::Config,
+    Doubt, Entry, Event, Explanation, Filter, Gossip, GossipConfig, HealthDoubt, IpNetwork, JoinProblem,
+    Member, MemberState, Membership, MembershipChange, Metrics, Observation, PeerName, Peers, QueryProblem,
+    Removal, Snapshot, Tags, Unconfirmed, swim::Config,
 };
 
 fn some() -> Membership {
@@ -82,7 +83,7 @@ fn a_member_is_written_with_words_for_its_state_and_read_back_it_is_the_same() {
     older.as_object_mut().unwrap().remove("removed_by");
     assert_eq!(from_value::<Member>(older).unwrap(), member);
     let too_large = json!({ "key": "x".repeat(1_000) });
-    assert!(from_value::<Tags>(too_large).unwrap_err().to_string().contains("tags take"));
+    assert!(from_value::<Tags>(too_large).unwrap_err().to_string().contains("bytes of tags"));
 }
 
 #[test]
@@ -133,6 +134,44 @@ fn an_event_is_written_with_its_evidence_and_read_back_it_is_the_same() {
         let bytes = postcard::to_stdvec(&event).unwrap();
         assert_eq!(postcard::from_bytes::<Event>(&bytes).unwrap(), event);
     }
+}
+
+#[test]
+fn why_something_is_so_is_a_word_in_snake_case() {
+    let told = json!({ "why": "stall", "at": 5 });
+    let doubt = from_value::<Doubt>(told.clone()).unwrap();
+    assert_eq!((doubt.why, to_value(&doubt).unwrap()), (HealthDoubt::Stall, told));
+    assert!(from_value::<Observation>(json!("SelfRefuted")).is_err());
+    assert_eq!(from_value::<Observation>(json!("self_refuted")).unwrap(), Observation::SelfRefuted);
+    let missed = json!({ "missed": { "relays": 3, "nacks": 1, "health_score": 0 } });
+    assert_eq!(to_value(from_value::<Observation>(missed.clone()).unwrap()).unwrap(), missed);
+    assert_eq!(to_value(JoinProblem::NoAddress).unwrap(), json!("no_address"));
+    assert_eq!(to_value(Removal::Reap).unwrap(), json!(Removal::Reap.to_string()));
+    assert_eq!(to_value(Unconfirmed::Silent).unwrap(), json!(Unconfirmed::Silent.to_string()));
+    let silent = json!({ "silent": { "ended_by": "restart" } });
+    assert!(from_value::<QueryProblem>(silent).unwrap().may_have_acted());
+}
+
+#[test]
+fn what_a_node_says_of_itself_read_back_is_the_same() {
+    let node = Gossip::start(GossipConfig::local("a").bind("127.0.0.1:0")).unwrap();
+    let explained = node.explain("a");
+    assert_eq!(from_value::<Explanation>(to_value(&explained).unwrap()).unwrap(), explained);
+    let status = node.status();
+    assert_eq!(to_value(&status).unwrap()["standing"], json!(status.standing.to_string()));
+    node.set("k", "v").unwrap();
+    let entries = node.entries();
+    let entry = entries.of("a").get("k").unwrap();
+    assert_eq!(&from_value::<Entry>(to_value(entry).unwrap()).unwrap(), entry);
+}
+
+#[test]
+fn filters_and_names_of_peers_are_their_text() {
+    let filter = Filter::tag("role", "db").others();
+    assert_eq!(to_value(&filter).unwrap(), json!("role=db,@others"));
+    assert_eq!(from_value::<Filter>(json!("role=db,@others")).unwrap(), filter);
+    assert!(from_value::<Filter>(json!("role")).unwrap_err().to_string().contains("`filter`"));
+    assert_eq!(from_value::<PeerName>(json!("tag:a")).unwrap(), PeerName::Tag { key: "a".into() });
 }
 
 #[test]

@@ -37,8 +37,8 @@ fn free(n: usize) -> Vec<SocketAddr> {
 
 /// That the first lists the second as well: a leave that comes before is told to nobody.
 fn see_each_other(a: &Gossip, b: &Gossip) {
-    b.wait_for(2, LONG).unwrap();
-    a.wait_for(2, LONG).unwrap();
+    b.wait_for_members(2, LONG).unwrap();
+    a.wait_for_members(2, LONG).unwrap();
 }
 
 /// A node in a process of its own, which is this program once more; killed when dropped.
@@ -130,7 +130,7 @@ fn a_process_that_is_killed_a_hundred_times_finds_its_cluster_each_time_without_
     let plain = |name: &str| GossipConfig::local(name).bind("127.0.0.1:0");
     let a = Gossip::start(plain("a")).unwrap();
     let b = Gossip::start(plain("b").seed(a.local().addr.to_string())).unwrap();
-    a.wait_for(2, LONG).unwrap();
+    a.wait_for_members(2, LONG).unwrap();
     let (bind, seed) = (free(1)[0], a.local().addr);
     let epoch = || a.members().named("c").map_or(0, |c| c.identity.epoch);
     let c = Process::start("c", bind, &file, Some(seed));
@@ -238,7 +238,7 @@ fn a_node_that_left_stays_alone_unless_it_is_to_rejoin() {
     assert!(b.members().len() == 1 && left(), "{:?}", b.members());
     // Whoever says so may.
     b.join([&*seed]).unwrap();
-    b.wait_for(2, LONG).unwrap();
+    b.wait_for_members(2, LONG).unwrap();
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn the_file_is_private_and_comes_back_when_it_is_removed() {
     let d =
         Gossip::start(GossipConfig::local("d").bind("127.0.0.1:0").seed(a.local().addr.to_string())).unwrap();
     await_that("the failure is counted", || a.metrics().state_file_errors > 0);
-    a.wait_for(4, LONG).unwrap();
+    a.wait_for_members(4, LONG).unwrap();
     [a, b, c, d].iter().for_each(|node| node.shutdown().unwrap());
 }
 
@@ -283,7 +283,7 @@ fn a_file_that_is_cut_off_or_overwritten_while_the_node_runs_is_written_anew() {
     }
     a.abort().unwrap();
     let a = Gossip::start(config("a", &file)).unwrap();
-    a.wait_for(4, LONG).unwrap();
+    a.wait_for_members(4, LONG).unwrap();
 }
 
 /// As root nearly every folder can be written to; this one cannot.
@@ -338,7 +338,7 @@ fn a_file_that_is_damaged_keeps_no_node_from_starting() {
     let file = folder.file("b");
     let a = Gossip::start(GossipConfig::local("a").bind("127.0.0.1:0")).unwrap();
     let b = Gossip::start(config("b", &file).seed(a.local().addr.to_string())).unwrap();
-    b.wait_for(2, LONG).unwrap();
+    b.wait_for_members(2, LONG).unwrap();
     b.abort().unwrap();
     let whole = fs::read(&file).unwrap();
     let mut rng = Rng::with_seed(3);
@@ -354,7 +354,7 @@ fn a_file_that_is_damaged_keeps_no_node_from_starting() {
     }
     // A tail of zeros hides nothing.
     fs::write(&file, [&whole[..], &[0; 4096]].concat()).unwrap();
-    Gossip::start(config("b", &file)).unwrap().wait_for(2, LONG).unwrap();
+    Gossip::start(config("b", &file)).unwrap().wait_for_members(2, LONG).unwrap();
 }
 
 #[test]
@@ -375,7 +375,7 @@ fn two_nodes_on_one_file_leave_one_that_can_be_read() {
     }
     twins.iter().for_each(|twin| twin.abort().unwrap());
     let next = Gossip::start(config("a", &file)).unwrap();
-    next.wait_for(4, LONG).unwrap();
+    next.wait_for_members(4, LONG).unwrap();
 }
 
 #[cfg(target_os = "linux")]

@@ -34,7 +34,7 @@ struct Object {
 
 impl Object {
     fn new(BroadcastReport { reached, missing, .. }: BroadcastReport) -> Self {
-        let each = |BroadcastMiss { name, why }| (c_text(&name), status_of(why));
+        let each = |BroadcastMiss { member, why }| (c_text(&member.name), status_of(why));
         let (missing, why) = missing.into_iter().map(each).unzip();
         Self { reached, missing, why }
     }

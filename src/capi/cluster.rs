@@ -192,7 +192,7 @@ pub extern "C" fn syncswim_cluster_wait(
             Stage::New(_) | Stage::Starting(_) => {
                 return Err(Failure::new(SYNCSWIM_ERR_STATE, "the cluster was not started"));
             }
-            Stage::Running(handle) => Some(handle.finished().clone()),
+            Stage::Running(handle) => Some(handle.receiver().clone()),
             Stage::Ending(ended) => Some(ended.clone()),
             Stage::Ended(_) => None,
         };
@@ -237,7 +237,7 @@ impl Object {
         match &mut self.state.lock().stage {
             Stage::Running(handle) => {
                 handle.stop();
-                Some(handle.finished().clone())
+                Some(handle.receiver().clone())
             }
             Stage::Starting(stop) => {
                 *stop = true;

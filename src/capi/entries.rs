@@ -103,7 +103,7 @@ impl Item {
             value: entry.map_or(ptr::null(), |entry| entry.value.as_ptr()),
             value_len: entry.map_or(0, |entry| entry.value.len()),
             version: entry.map_or(0, |entry| entry.version),
-            stamp: entry.map_or(0, |entry| entry.stamp),
+            stamp: entry.map_or(0, |entry| entry.stamp.as_u64()),
         }
     }
 }

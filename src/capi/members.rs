@@ -310,7 +310,7 @@ pub unsafe extern "C" fn syncswim_cluster_set_tags(
     status(|| {
         // SAFETY: as the caller of this function promises.
         let (keys, values) = unsafe { (texts(keys, count, "keys")?, texts(values, count, "values")?) };
-        let tags = Tags::new(keys.into_iter().zip(values))?;
+        let tags = Tags::new(keys.into_iter().zip(values)).map_err(|error| error.in_field("tags"))?;
         with_gossip(cluster, |node| node.set_tags(tags))??;
         Ok(SYNCSWIM_OK)
     })

@@ -93,9 +93,7 @@ impl From<Error> for Failure {
 fn status_of(error: &Error) -> syncswim_status {
     match error {
         Error::Bind { .. } => SYNCSWIM_ERR_BIND,
-        Error::Config { .. } | Error::Invalid { .. } | Error::TagsTooLarge { .. } | Error::Key { .. } => {
-            SYNCSWIM_ERR_CONFIG
-        }
+        Error::Config { .. } | Error::Invalid { .. } | Error::Key { .. } => SYNCSWIM_ERR_CONFIG,
         Error::Resolve { .. } => SYNCSWIM_ERR_RESOLVE,
         Error::Join { .. } | Error::AddressUnreachable { .. } => SYNCSWIM_ERR_JOIN,
         Error::NameTaken { .. } => SYNCSWIM_ERR_NAME_TAKEN,

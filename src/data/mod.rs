@@ -14,7 +14,9 @@ mod rate;
 mod stamp;
 mod sync;
 
+pub use broadcasts::Unconfirmed;
 pub(crate) use endpoint::Endpoint;
 pub use key_values::Entry;
 pub(crate) use key_values::{MAX_KEYS, MAX_MAP, NotSet, OwnerMap, Owners, Part, find};
 pub use messages::{MessageKind, QueryProblem, Topics};
+pub use stamp::Stamp;

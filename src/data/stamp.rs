@@ -7,10 +7,25 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::swim::Time;
 
 /// How far ahead of this node's clock a stamp counts.
 const AHEAD: Duration = Duration::from_secs(600);
+
+/// When something was set or broadcast, in an order that follows causes: whoever says something after it has heard of another
+/// thing gives it a greater stamp. It is no time: the clocks of members differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct Stamp(pub(crate) u64);
+
+impl Stamp {
+    /// Milliseconds since 1970 by its member's clock, times 65,536, or more if its member had heard of a greater one.
+    #[must_use]
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+}
 
 /// Makes stamps, and bounds those of others.
 #[derive(Debug)]

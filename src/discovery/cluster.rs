@@ -87,7 +87,7 @@ struct Run {
 /// reference, so that the watches end with the last thread, however that ends.
 struct WatchCloser {
     membership: Membership,
-    /// Nothing is sent: to drop it disconnects [`ClusterHandle::finished`].
+    /// Nothing is sent: to drop it disconnects [`ClusterHandle::receiver`].
     _finished: Sender<Infallible>,
 }
 
@@ -181,7 +181,7 @@ impl ClusterHandle {
     /// A receiver that never has a message, and disconnects once every discovery has ended: for `select!`, or to wait with a
     /// limit before [`join`](Self::join).
     #[must_use]
-    pub fn finished(&self) -> &Receiver<Infallible> {
+    pub fn receiver(&self) -> &Receiver<Infallible> {
         &self.finished
     }
 

@@ -65,7 +65,7 @@ impl GossipDiscovery {
         Self {
             node: Gossip::builder(config),
             options,
-            handle: GossipHandle::default(),
+            handle: GossipHandle { node: Arc::default() },
             seed_sources: None,
             seed_feed: None,
         }
@@ -225,7 +225,7 @@ impl Drop for GossipDiscovery {
 }
 
 /// Gives access to the node of a [`GossipDiscovery`] once its cluster was started. Cheap to clone.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct GossipHandle {
     node: Arc<OnceLock<Gossip>>,
 }

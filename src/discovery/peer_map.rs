@@ -3,7 +3,9 @@
 use std::{collections::HashMap, fmt, mem, str::FromStr, sync::Arc};
 
 use crate::{
-    Error, Event, Member, MemberState, Members, Membership, Peer, membership::Departure, text::Quoted,
+    Error, Event, Member, MemberState, Members, Membership, Peer,
+    membership::Departure,
+    text::{Quoted, serde_as_text},
 };
 
 /// What a member is called in the membership.
@@ -16,7 +18,7 @@ use crate::{
 /// use syncswim::PeerName;
 ///
 /// let by_tag: PeerName = "tag:endpoint".parse()?;
-/// assert_eq!(by_tag, PeerName::Tag("endpoint".into()));
+/// assert_eq!(by_tag, PeerName::Tag { key: "endpoint".into() });
 /// assert_eq!(by_tag.to_string(), "tag:endpoint");
 /// assert_eq!("address".parse::<PeerName>()?, PeerName::default());
 /// assert!("addresses".parse::<PeerName>().is_err());
@@ -31,7 +33,10 @@ pub enum PeerName {
     /// Its name: what stays the same when it moves.
     Name,
     /// The value of the tag with this key. A member without this tag is no peer.
-    Tag(String),
+    Tag {
+        /// The key.
+        key: String,
+    },
 }
 
 impl PeerName {
@@ -39,7 +44,7 @@ impl PeerName {
         match self {
             Self::Address => Some(member.addr.to_string().into()),
             Self::Name => Some(Arc::clone(&member.name)),
-            Self::Tag(key) => member.tags.get(key).map(Peer::from),
+            Self::Tag { key } => member.tags.get(key).map(Peer::from),
         }
     }
 }
@@ -49,7 +54,7 @@ impl fmt::Display for PeerName {
         match self {
             Self::Address => f.write_str("address"),
             Self::Name => f.write_str("name"),
-            Self::Tag(key) => write!(f, "tag:{key}"),
+            Self::Tag { key } => write!(f, "tag:{key}"),
         }
     }
 }
@@ -64,7 +69,7 @@ impl FromStr for PeerName {
         match (text, text.strip_prefix("tag:")) {
             ("address", _) => Ok(Self::Address),
             ("name", _) => Ok(Self::Name),
-            (_, Some(key)) if !key.is_empty() => Ok(Self::Tag(key.into())),
+            (_, Some(key)) if !key.is_empty() => Ok(Self::Tag { key: key.into() }),
             _ => {
                 let problem = format!("is {}; it must be address, name or tag:KEY", Quoted(text));
                 Err(Error::invalid("peer_name", problem))
@@ -72,6 +77,8 @@ impl FromStr for PeerName {
         }
     }
 }
+
+serde_as_text!(PeerName);
 
 /// How a member departed; `None` of a live one.
 pub(crate) fn departure(member: &Member) -> Option<Departure> {
@@ -254,7 +261,7 @@ mod tests {
 
     #[test]
     fn what_a_member_is_called_can_be_written_as_a_text_and_read_back() {
-        for peer_name in [PeerName::Address, PeerName::Name, PeerName::Tag("a:b".into())] {
+        for peer_name in [PeerName::Address, PeerName::Name, PeerName::Tag { key: "a:b".into() }] {
             assert_eq!(peer_name.to_string().parse::<PeerName>().unwrap(), peer_name);
         }
         for bad in ["", "Name", "tag", "tag:", "address "] {

@@ -1,8 +1,9 @@
 //! Broadcasts: something for every member.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
 use crossbeam_channel::bounded;
+use serde::{Deserialize, Serialize};
 
 use super::{
     handle::Gossip,
@@ -10,13 +11,13 @@ use super::{
     query::percentile,
 };
 use crate::{
-    Error,
-    data::broadcasts::{FOLD, Outcome, TooMany, Why},
+    Error, Unconfirmed,
+    data::broadcasts::{FOLD, Outcome, TooMany},
     wire::data::MAX_SMALL,
 };
 
 /// Who has got a [confirmed broadcast](Gossip::broadcast_confirmed).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct BroadcastReport {
     /// Which broadcast it was.
@@ -34,68 +35,42 @@ pub struct BroadcastReport {
 }
 
 /// A member that is not known to have got a broadcast.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct BroadcastMiss {
-    /// Its name.
-    pub name: Arc<str>,
+    /// The member.
+    pub member: MemberLife,
     /// Why.
     pub why: Unconfirmed,
-}
-
-/// Why a member did not confirm a broadcast.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Unconfirmed {
-    /// No confirmation came in time, though it was sent to that member directly.
-    Silent,
-    /// It failed meanwhile, or was restarted.
-    Failed,
-    /// It left meanwhile.
-    Left,
-}
-
-/// One word.
-impl fmt::Display for Unconfirmed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Silent => "silent",
-            Self::Failed => "failed",
-            Self::Left => "left",
-        })
-    }
 }
 
 /// As `30 reached, 1 missing: node-b (silent)`.
 impl fmt::Display for BroadcastReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} reached, {} missing", self.reached, self.missing.len())?;
-        for (at, BroadcastMiss { name, why }) in self.missing.iter().enumerate() {
-            write!(f, "{} {} ({why})", if at == 0 { ":" } else { "," }, crate::text::Escaped(name))?;
+        for (at, BroadcastMiss { member, why }) in self.missing.iter().enumerate() {
+            write!(f, "{} {member} ({why})", if at == 0 { ":" } else { "," })?;
         }
         Ok(())
     }
 }
 
 impl BroadcastReport {
+    /// Whether all that were to confirm it have.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.missing.is_empty()
+    }
+
     fn of(id: BroadcastId, outcome: Outcome) -> Self {
         let Outcome { reached, mut missing, repaired } = outcome;
         let mut times: Vec<_> = reached.iter().map(|(_, took)| *took).collect();
         times.sort_unstable();
         missing.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        let missing = missing.into_iter().map(|(name, why)| BroadcastMiss { name, why: why.into() });
+        let missing =
+            missing.into_iter().map(|(life, why)| BroadcastMiss { member: MemberLife::of(life), why });
         let (p50, p99) = (percentile(&times, 50), percentile(&times, 99));
         Self { id, reached: times.len(), missing: missing.collect(), repaired, p50, p99 }
-    }
-}
-
-impl From<Why> for Unconfirmed {
-    fn from(why: Why) -> Self {
-        match why {
-            Why::Silent => Self::Silent,
-            Why::Failed => Self::Failed,
-            Why::Left => Self::Left,
-        }
     }
 }
 
@@ -197,7 +172,7 @@ impl Gossip {
             let (what, size) = ("bytes of a broadcast", payload.len());
             let remedy =
                 "broadcast where to fetch it, set a key of up to 15,360, or query all with up to 1 MiB";
-            return Err(Error::TooLarge { what, size, limit: MAX_SMALL, remedy });
+            return Err(Error::too_large(what, (size, MAX_SMALL), remedy));
         }
         self.running.check_present()
     }
@@ -208,20 +183,22 @@ fn too_many(too_many: TooMany) -> Error {
         TooMany::PerSecond => ("50 broadcasts a second, 256 at once", "broadcast less often"),
         TooMany::Confirmed => ("64 confirmed broadcasts under way", "wait for one of them"),
     };
-    Error::Busy { member: None, limit, remedy }
+    Error::busy(None, limit, remedy)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::swim::Life;
 
     #[test]
     fn a_report_says_who_is_missing_and_how_long_it_took() {
         let id = BroadcastId { from: MemberLife { name: "a".into(), epoch: 5 }, seq: 7 };
         let millis = Duration::from_millis;
+        let life = |name: &str| Life { name: name.into(), epoch: 1 };
         let outcome = Outcome {
             reached: (1..=100).rev().map(|n| (n.to_string().into(), millis(n))).collect(),
-            missing: vec![("z".into(), Why::Left), ("b\n".into(), Why::Silent)],
+            missing: vec![(life("z"), Unconfirmed::Left), (life("b\n"), Unconfirmed::Silent)],
             repaired: 3,
         };
         let report = BroadcastReport::of(id.clone(), outcome);

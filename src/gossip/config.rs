@@ -216,6 +216,24 @@ impl GossipConfig {
         Self { rejoin_after_leave, ..self }
     }
 
+    /// Sets [`recv_buffer`](Self::recv_buffer).
+    #[must_use]
+    pub fn recv_buffer(self, bytes: usize) -> Self {
+        Self { recv_buffer: bytes, ..self }
+    }
+
+    /// Sets [`record`](Self::record).
+    #[must_use]
+    pub fn record(self, path: impl Into<PathBuf>) -> Self {
+        Self { record: Some(path.into()), ..self }
+    }
+
+    /// Sets [`record_limit`](Self::record_limit).
+    #[must_use]
+    pub fn record_limit(self, bytes: u64) -> Self {
+        Self { record_limit: bytes, ..self }
+    }
+
     /// Sets [`keyring`](Self::keyring). The node shares it: what is changed on it later takes effect at once.
     #[cfg(feature = "encryption")]
     #[must_use]

@@ -6,12 +6,14 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     blocking,
     collections::fanout::{Queue, Subscription},
     data::{Endpoint, Entry, OwnerMap, Owners, find},
     reader::iterates,
+    text::Escaped,
 };
 
 /// The key–values of all listed members at one moment. Cheap to clone, immutable.
@@ -118,7 +120,8 @@ impl fmt::Debug for EntriesOf<'_> {
 }
 
 /// What has happened to a key, or to all keys of a member.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EntryChange {
     /// A member has set a key.
@@ -146,6 +149,19 @@ pub enum EntryChange {
         /// The member.
         owner: Arc<str>,
     },
+}
+
+/// One line, for a log: whose key, and how long its value is.
+impl fmt::Display for EntryChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Set { owner, key, entry } => {
+                write!(f, "{} set {}: {} bytes", Escaped(owner), Escaped(key), entry.value.len())
+            }
+            Self::Deleted { owner, key } => write!(f, "{} deleted {}", Escaped(owner), Escaped(key)),
+            Self::OwnerGone { owner } => write!(f, "{}: all entries are gone", Escaped(owner)),
+        }
+    }
 }
 
 /// What a watch has not read.
@@ -237,7 +253,7 @@ impl EntryWatch {
     }
 
     /// Waits for all changes until the node ends. `for changes in &watch` does the same.
-    pub fn iter(&self) -> &Self {
+    pub fn iter(&self) -> impl Iterator<Item = Vec<EntryChange>> {
         self
     }
 

@@ -97,7 +97,7 @@ impl Events {
     }
 
     /// Waits for each event until the node ends. `for event in &events` does the same.
-    pub fn iter(&self) -> &Self {
+    pub fn iter(&self) -> impl Iterator<Item = Event> {
         self
     }
 

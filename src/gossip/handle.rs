@@ -294,9 +294,9 @@ impl Gossip {
     /// # Errors
     /// [`Error::Recording`] if the file cannot be written, [`Error::Invalid`] if the limit is too small, [`Error::Spawn`] if
     /// there is no thread for it, [`Error::Stopped`] or [`Error::Panicked`] if the node has ended.
-    pub fn record(&self, path: impl AsRef<Path>, limit: u64) -> Result<(), Error> {
+    pub fn record(&self, path: impl AsRef<Path>, max_bytes: u64) -> Result<(), Error> {
         self.running.check_running()?;
-        self.running.recorder.start(path.as_ref(), limit)
+        self.running.recorder.start(path.as_ref(), max_bytes)
     }
 
     /// Ends the [recording](Self::record), if there is one. The end of the node does so, too. Both wait for the disk for a
@@ -313,7 +313,7 @@ impl Gossip {
     ///
     /// let a = Gossip::start(GossipConfig::local("a").bind("127.0.0.1:0"))?;
     /// let b = Gossip::start(GossipConfig::local("b").bind("127.0.0.1:0").seed(a.local().addr.to_string()))?;
-    /// a.wait_for(2, Duration::from_secs(10))?;
+    /// a.wait_for_members(2, Duration::from_secs(10))?;
     /// # Ok::<(), syncswim::Error>(())
     /// ```
     ///
@@ -321,7 +321,7 @@ impl Gossip {
     /// [`Error::Timeout`] if there are fewer after `limit`; [`Error::Left`] after [`leave`](Self::leave), also if that comes
     /// meanwhile, as this node then learns of nobody any more; [`Error::Stopped`] if the node ends meanwhile,
     /// [`Error::Panicked`] if a panic ended it.
-    pub fn wait_for(&self, live: usize, limit: Duration) -> Result<(), Error> {
+    pub fn wait_for_members(&self, live: usize, limit: Duration) -> Result<(), Error> {
         let (members, events) = self.follow();
         self.running.check_present()?;
         let deadline = blocking::now().checked_add(limit);
@@ -334,7 +334,7 @@ impl Gossip {
                 Ok(_) => count = self.members().live().count(),
                 Err(RecvTimeoutError::Timeout) => {
                     let what = format!("{live} live members, this node included: there are {count}");
-                    return Err(Error::Timeout { what, limit });
+                    return Err(Error::Timeout { what, took: limit });
                 }
                 Err(RecvTimeoutError::Disconnected) => return Err(self.running.node.ended()),
             }

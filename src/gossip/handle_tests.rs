@@ -69,35 +69,35 @@ fn a_subscription_from_before_the_start_misses_nothing() {
 #[test]
 fn who_waits_for_members_is_told_when_they_are_there_when_they_are_late_and_when_the_node_ends() {
     let a = start("a");
-    a.wait_for(1, Duration::ZERO).unwrap();
-    let late = a.wait_for(2, Duration::from_millis(20)).unwrap_err();
+    a.wait_for_members(1, Duration::ZERO).unwrap();
+    let late = a.wait_for_members(2, Duration::from_millis(20)).unwrap_err();
     assert!(matches!(late, Error::Timeout { .. }), "{late}");
     assert!(late.to_string().contains("2 live members, this node included: there are 1"), "{late}");
     std::thread::scope(|scope| {
-        let waiter = scope.spawn(|| a.wait_for(2, Duration::MAX));
+        let waiter = scope.spawn(|| a.wait_for_members(2, Duration::MAX));
         let config = GossipConfig::local("b").bind(([127, 0, 0, 1], 0)).seed(a.local().addr.to_string());
         let b = Gossip::start(config).unwrap();
         waiter.join().unwrap().unwrap();
-        b.wait_for(2, Duration::from_secs(10)).unwrap();
+        b.wait_for_members(2, Duration::from_secs(10)).unwrap();
         let status = b.status();
         assert_eq!((status.standing, status.live), (Standing::Joined, 2));
         assert!(b.probe_stats("a").is_some() && b.probe_stats("b").is_none());
-        let waiter = scope.spawn(|| a.wait_for(3, Duration::MAX));
+        let waiter = scope.spawn(|| a.wait_for_members(3, Duration::MAX));
         a.shutdown().unwrap();
         assert!(matches!(waiter.join().unwrap(), Err(Error::Left | Error::Stopped)));
     });
-    assert!(matches!(a.wait_for(1, Duration::MAX), Err(Error::Stopped)));
+    assert!(matches!(a.wait_for_members(1, Duration::MAX), Err(Error::Stopped)));
 }
 
 #[test]
 fn who_waits_for_members_of_a_node_that_leaves_is_told_that_it_has_left() {
     let a = start("a");
     std::thread::scope(|scope| {
-        let waiter = scope.spawn(|| a.wait_for(2, Duration::MAX));
+        let waiter = scope.spawn(|| a.wait_for_members(2, Duration::MAX));
         a.leave().unwrap();
         assert!(matches!(waiter.join().unwrap(), Err(Error::Left)));
     });
-    assert!(matches!(a.wait_for(2, Duration::MAX), Err(Error::Left)));
+    assert!(matches!(a.wait_for_members(2, Duration::MAX), Err(Error::Left)));
     assert_eq!((a.status().standing, a.status().live), (Standing::Leaving, 0));
 }
 

@@ -63,10 +63,10 @@ pub(super) fn apply(name: &str, ring: &Keyring, change: &KeyChange<'_>) -> Resul
         1 => ring.use_key(target()?),
         2 => {
             let kept = target()?;
-            if ring.list().first() != Some(&kept) {
+            if ring.fingerprints().first() != Some(&kept) {
                 return Err(format!("key {kept} is not in use here"));
             }
-            ring.list().into_iter().skip(1).try_for_each(|other| ring.remove(other))
+            ring.fingerprints().into_iter().skip(1).try_for_each(|other| ring.remove(other))
         }
         _ => return Err("that step is not known here".into()),
     };

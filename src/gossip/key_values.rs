@@ -61,13 +61,12 @@ impl Gossip {
                     Part::Keys => ("keys of a node", MAX_KEYS, "delete some, or put several into one value"),
                     Part::Map => ("bytes of a node's keys and values", MAX_MAP, "shorten or delete some"),
                 };
-                Error::TooLarge { what: of, size, limit, remedy }
+                Error::too_large(of, (size, limit), remedy)
             }
-            NotSet::Busy => Error::Busy {
-                member: None,
-                limit: "10 changes of key-values a second, 64 at once",
-                remedy: "change them less often, or several in one value",
-            },
+            NotSet::Busy => {
+                let remedy = "change them less often, or several in one value";
+                Error::busy(None, "10 changes of key-values a second, 64 at once", remedy)
+            }
         })
     }
 

@@ -3,10 +3,11 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError, bounded};
+use serde::{Deserialize, Serialize};
 
 use super::handle::Gossip;
 use crate::{
-    Error, MessageKind, QueryProblem, Topics,
+    EndedBy, Error, MemberState, MessageKind, QueryProblem, Topics,
     collections::fanout::Subscription,
     data::messages::{AskKind, Item, MAX_MESSAGE, Mailbox, NewAsk, NotAsked, Settled, TooMany, Unread},
     reader::iterates,
@@ -15,7 +16,7 @@ use crate::{
 };
 
 /// One life of a member. A member that restarts has its name still, and a greater epoch.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MemberLife {
     /// Its name.
@@ -38,7 +39,7 @@ impl fmt::Display for MemberLife {
 }
 
 /// Which broadcast, among all of a cluster.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct BroadcastId {
     /// Who sent it.
@@ -238,7 +239,7 @@ impl Gossip {
         let inbox = self.running.node.call(|endpoint, _| endpoint.open_inbox(topics));
         let too_many = || {
             let remedy = "drop some, or open one for a prefix of topics";
-            Error::Busy { member: None, limit: "64 inboxes", remedy }
+            Error::busy(None, "64 inboxes", remedy)
         };
         Ok(Inbox(inbox.ok_or_else(too_many)?))
     }
@@ -300,7 +301,7 @@ pub(super) fn check_size(payload: &[u8]) -> Result<(), Error> {
 }
 
 fn too_large(size: usize) -> Error {
-    Error::TooLarge { what: "bytes of payload", size, limit: MAX_MESSAGE, remedy: "send it in parts" }
+    Error::too_large("bytes of payload", (size, MAX_MESSAGE), "send it in parts")
 }
 
 pub(super) fn too_many(too_many: TooMany) -> Error {
@@ -309,14 +310,15 @@ pub(super) fn too_many(too_many: TooMany) -> Error {
         TooMany::ToMember => "128 messages and requests to one member that are not answered yet",
         TooMany::Queries => "16 queries that are not over",
     };
-    Error::Busy { member: None, limit, remedy: "wait for some of them" }
+    Error::busy(None, limit, "wait for some of them")
 }
 
 fn not_asked_error(member: &str, not_asked: NotAsked) -> Error {
     let name = member.to_owned();
     match not_asked {
         NotAsked::Unknown => Error::UnknownMember { name },
-        NotAsked::NotLive(state) => Error::NotLive { name, left: state == crate::MemberState::Left },
+        NotAsked::NotLive(MemberState::Left) => Error::NotLive { name, ended_by: EndedBy::Leave },
+        NotAsked::NotLive(_) => Error::NotLive { name, ended_by: EndedBy::Failure },
         NotAsked::TooMany(what) => too_many(what),
     }
 }
@@ -342,7 +344,7 @@ fn error_of(
     };
     match why {
         QueryProblem::NoReader => Error::NoReader { name, topic: topic.into() },
-        QueryProblem::Busy => Error::Busy { member: Some(name), limit, remedy },
+        QueryProblem::Busy => Error::busy(Some(name), limit, remedy),
         QueryProblem::TooLarge => too_large(size),
         QueryProblem::Refused { reason } => Error::Refused { name, reason },
         QueryProblem::Dropped => Error::Refused { name, reason: "it dropped the request unanswered".into() },
@@ -383,7 +385,7 @@ impl Inbox {
     }
 
     /// Waits for each message or loss until the node ends. `for item in &inbox` does the same.
-    pub fn iter(&self) -> &Self {
+    pub fn iter(&self) -> impl Iterator<Item = InboxItem> {
         self
     }
 

@@ -83,7 +83,7 @@ mod wakeup;
 mod workers;
 
 pub use about_members::NearMember;
-pub use broadcasts::{BroadcastMiss, BroadcastReport, Unconfirmed};
+pub use broadcasts::{BroadcastMiss, BroadcastReport};
 pub use builder::GossipBuilder;
 pub use config::{DEFAULT_PORT, GossipConfig};
 pub(crate) use config_text::{parse_text, parse_value};

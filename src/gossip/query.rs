@@ -4,6 +4,7 @@ use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 
 use super::{
     handle::Gossip,
@@ -73,7 +74,7 @@ pub struct QueryAnswer {
 }
 
 /// A member that did not answer a query.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct QueryMiss {
     /// The member.
@@ -83,15 +84,15 @@ pub struct QueryMiss {
 }
 
 /// What came of a query so far.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct QueryReport {
     /// How many members were to be asked.
     pub asked: usize,
     /// How many have answered.
     pub answered: usize,
-    /// Those that have not, in the order in which that was known.
-    pub unanswered: Vec<QueryMiss>,
+    /// Those that have not, or have refused, in the order in which that was known.
+    pub missing: Vec<QueryMiss>,
     /// The median time of the answers.
     pub p50: Option<Duration>,
     /// The 99th percentile of their times.
@@ -108,7 +109,7 @@ impl QueryReport {
     /// How many have not answered for such a reason.
     #[must_use]
     pub fn count(&self, why: impl Fn(&QueryProblem) -> bool) -> usize {
-        self.unanswered.iter().filter(|one| why(&one.why)).count()
+        self.missing.iter().filter(|one| why(&one.why)).count()
     }
 }
 
@@ -119,7 +120,7 @@ impl fmt::Display for QueryReport {
             return f.write_str("nobody was asked: no live member matches");
         }
         write!(f, "{} of {} answered", self.answered, self.asked)?;
-        self.unanswered.iter().enumerate().try_for_each(|(i, QueryMiss { member, why })| {
+        self.missing.iter().enumerate().try_for_each(|(i, QueryMiss { member, why })| {
             write!(f, "{} {member}: {why}", if i == 0 { ";" } else { "," })
         })
     }
@@ -214,7 +215,7 @@ impl QueryAnswers {
     }
 
     /// Waits for each answer until nothing more can come. `for answer in &answers` does the same.
-    pub fn iter(&self) -> &Self {
+    pub fn iter(&self) -> impl Iterator<Item = QueryAnswer> {
         self
     }
 
@@ -252,7 +253,7 @@ impl QueryAnswers {
                 seen.took.push(took);
             }
             Err(why) => {
-                seen.report.unanswered.push(QueryMiss { member: member.clone(), why: why.clone() });
+                seen.report.missing.push(QueryMiss { member: member.clone(), why: why.clone() });
             }
         }
         let result = outcome.map(|payload| Answer { from: member.clone(), payload, took });

@@ -34,7 +34,7 @@ impl Gossip {
         let node = Arc::clone(&self.running.node);
         let tokens = node.call(|endpoint, _| endpoint.open_server(topic));
         let limit = "256 topics that are served";
-        let too_many = || Error::Busy { member: None, limit, remedy: "serve several by one topic" };
+        let too_many = || Error::busy(None, limit, "serve several by one topic");
         Ok(Requests { tokens: tokens.ok_or_else(too_many)?, node, topic: topic.into() })
     }
 }
@@ -97,7 +97,7 @@ impl Requests {
     }
 
     /// Waits for each request until the node ends. `for request in &requests` does the same.
-    pub fn iter(&self) -> &Self {
+    pub fn iter(&self) -> impl Iterator<Item = Request> {
         self
     }
 

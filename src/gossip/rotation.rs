@@ -1,7 +1,7 @@
 //! Changing the key of a whole cluster: every member installs the new key, then all use it, then all remove the
 //! old one. A step begins only when the one before has succeeded everywhere, so the cluster never splits.
 
-use std::{collections::BTreeSet, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use zeroize::Zeroizing;
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     Error, Key, Keyring, Member,
-    text::Quoted,
+    text::{Escaped, Quoted},
     wire::{
         frame::MAX_FRAME,
         message::{KeyAnswer, KeyChange, Message},
@@ -38,6 +38,17 @@ pub enum KeyStep {
     Use,
     /// All other keys are off the ring.
     Remove,
+}
+
+/// One word.
+impl fmt::Display for KeyStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Install => "install",
+            Self::Use => "use",
+            Self::Remove => "remove",
+        })
+    }
 }
 
 /// How to change a key, beyond the key itself.
@@ -117,6 +128,23 @@ pub enum RotateProblem {
     /// It gave an answer that is none to a key change.
     #[error("it gave no answer to a key change; check that it runs the same version")]
     NoAnswer,
+}
+
+/// For people: `2 of 3 have the new key alone; node-b reached install: it refused: …`.
+impl fmt::Display for Rotation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let asked = self.nodes.iter().filter(|node| !node.excluded).count();
+        let behind: Vec<_> = self.nodes.iter().filter(|node| node.is_behind(KeyStep::Remove)).collect();
+        write!(f, "{} of {asked} have the new key alone", asked - behind.len())?;
+        behind.iter().enumerate().try_for_each(|(i, node)| {
+            write!(f, "{} {} reached ", if i == 0 { ";" } else { "," }, Escaped(&node.name))?;
+            match node.reached {
+                Some(step) => step.fmt(f)?,
+                None => f.write_str("no step")?,
+            }
+            node.problem.as_ref().map_or(Ok(()), |problem| write!(f, ": {problem}"))
+        })
+    }
 }
 
 impl Rotation {

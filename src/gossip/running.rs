@@ -252,7 +252,7 @@ impl Running {
             recv(self.node.stop.receiver()) -> _ => {
                 if left.is_stopped() { self.leave_outcome() } else { Err(self.node.ended()) }
             }
-            default(limit) => Err(Error::Timeout { what: "the end of the leave".into(), limit }),
+            default(limit) => Err(Error::Timeout { what: "the end of the leave".into(), took: limit }),
         }
     }
 
@@ -260,7 +260,7 @@ impl Running {
     fn leave_outcome(&self) -> Result<(), Error> {
         match self.publication.was_leave_confirmed() {
             true => Ok(()),
-            false => Err(Error::LeaveUnconfirmed { limit: self.config.leave_timeout }),
+            false => Err(Error::LeaveUnconfirmed { took: self.config.leave_timeout }),
         }
     }
 

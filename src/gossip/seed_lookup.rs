@@ -19,7 +19,7 @@ use crate::{
     address::problem_of,
     log_line::{Field, Throttle, Topic},
     swim::{Config, JoinOrigin, JoinProblem, JoinResult},
-    text::{Quoted, some_of},
+    text::Quoted,
 };
 
 /// Who is told why a seed cannot be used.
@@ -318,7 +318,7 @@ impl SeedLookup {
                 Error::NameTaken { name: self.node.name.clone(), addr: holder }
             }
             JoinProblem::AddressUnreachable { addr } => Error::AddressUnreachable { addr },
-            source => Error::Join { seeds: some_of(seeds), source },
+            source => Error::Join { seeds: seeds.to_vec(), source },
         }
     }
 }

@@ -12,7 +12,10 @@ use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, KeyInit, Nonce};
 use ctutils::CtEq;
 use zeroize::Zeroize;
 
-use crate::Error;
+use crate::{
+    Error,
+    text::{Quoted, serde_as_text},
+};
 
 /// A secret of 32 bytes that all nodes of a cluster share. Clones are handles to one place in memory, which is wiped
 /// when the last of them is dropped. Keys are compared in constant time, and never printed.
@@ -186,6 +189,32 @@ impl fmt::Debug for Fingerprint {
         fmt::Display::fmt(self, f)
     }
 }
+
+/// As `Display` writes it, in digits of either case.
+///
+/// ```
+/// use syncswim::{Fingerprint, Key};
+///
+/// let fingerprint = Key::generate()?.fingerprint();
+/// assert_eq!(fingerprint.to_string().parse::<Fingerprint>()?, fingerprint);
+/// # Ok::<(), syncswim::Error>(())
+/// ```
+impl FromStr for Fingerprint {
+    type Err = Error;
+
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if the text is not 16 hexadecimal digits.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let is_one = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = u64::from_str_radix(text, 16).ok().filter(|_| is_one);
+        let problem = || format!("is {}; it must be 16 hexadecimal digits, as logs have it", Quoted(text));
+        let number = number.ok_or_else(|| Error::invalid("fingerprint", problem()))?;
+        Ok(Self(number.to_be_bytes()))
+    }
+}
+
+serde_as_text!(Fingerprint);
 
 /// Bytes that nobody can guess.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {

@@ -5,7 +5,10 @@ use std::{fmt, str::FromStr, sync::Arc};
 use parking_lot::RwLock;
 
 use super::key::{Fingerprint, Key};
-use crate::{Error, text::Quoted};
+use crate::{
+    Error,
+    text::{Quoted, serde_as_text},
+};
 
 /// The most keys on one ring: a packet is only ever tried with the keys whose mark it bears, and finding those
 /// must not take long either.
@@ -54,6 +57,8 @@ impl FromStr for Encryption {
     }
 }
 
+serde_as_text!(Encryption);
+
 /// The keys that a node opens packets with; the primary one also seals. Clones share one ring, so that it can be
 /// changed while the node runs.
 ///
@@ -71,7 +76,7 @@ impl FromStr for Encryption {
 /// ring.install(new.clone())?;
 /// ring.use_key(new.fingerprint())?;
 /// ring.remove(old.fingerprint())?;
-/// assert_eq!(ring.list(), [new.fingerprint()]);
+/// assert_eq!(ring.fingerprints(), [new.fingerprint()]);
 /// # Ok::<(), syncswim::Error>(())
 /// ```
 #[derive(Clone)]
@@ -149,7 +154,7 @@ impl Keyring {
 
     /// What is installed: the primary key, then the others from the newest to the oldest.
     #[must_use]
-    pub fn list(&self) -> Vec<Fingerprint> {
+    pub fn fingerprints(&self) -> Vec<Fingerprint> {
         self.0.read().keys.iter().map(Key::fingerprint).collect()
     }
 
@@ -200,7 +205,7 @@ impl Ring {
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (keys, encryption) = (self.list(), self.encryption());
+        let (keys, encryption) = (self.fingerprints(), self.encryption());
         f.debug_struct("Keyring").field("keys", &keys).field("encryption", &encryption).finish()
     }
 }
@@ -224,7 +229,7 @@ mod tests {
     #[test]
     fn a_ring_shows_the_fingerprints_of_its_keys_alone() {
         let (key, ring) = (key(0xee), Keyring::new(key(0xee)));
-        for shown in [format!("{ring:?}"), format!("{:?}", ring.list())] {
+        for shown in [format!("{ring:?}"), format!("{:?}", ring.fingerprints())] {
             assert!(!shown.contains("eeee") && !shown.contains("238"), "{shown}");
             assert!(shown.contains(&key.fingerprint().to_string()), "{shown}");
         }
@@ -236,12 +241,12 @@ mod tests {
         let [one, two, three] = [1, 2, 3].map(|byte| key(byte).fingerprint());
         ring.install(key(2)).unwrap();
         ring.install(key(2)).unwrap();
-        assert_eq!(ring.list(), [one, two]);
+        assert_eq!(ring.fingerprints(), [one, two]);
         assert!(ring.use_key(three).is_err() && ring.remove(three).is_err() && ring.remove(one).is_err());
         ring.use_key(two).unwrap();
-        assert_eq!((ring.list(), ring.primary()), (vec![two, one], key(2)));
+        assert_eq!((ring.fingerprints(), ring.primary()), (vec![two, one], key(2)));
         ring.remove(one).unwrap();
-        assert_eq!(ring.list(), [two]);
+        assert_eq!(ring.fingerprints(), [two]);
         assert_eq!(ring.marked(two.mark()).count(), 1);
         assert_eq!(ring.marked(one.mark()).count(), 0);
     }
@@ -251,7 +256,7 @@ mod tests {
         let ring = Keyring::new(key(0));
         (1..8).for_each(|byte| ring.install(key(byte)).unwrap());
         assert!(ring.install(key(8)).is_err());
-        assert_eq!(ring.list().len(), MAX_KEYS);
+        assert_eq!(ring.fingerprints().len(), MAX_KEYS);
     }
 
     #[test]
@@ -261,12 +266,12 @@ mod tests {
         assert_eq!(ring.install_newest(key(8)), Some(key(1).fingerprint()));
         assert_eq!(ring.install_newest(key(2)), None, "it is there");
         assert_eq!(ring.install_newest(key(0)), None, "it is the primary one");
-        assert_eq!(ring.list(), [0, 2, 8, 7, 6, 5, 4, 3].map(|byte| key(byte).fingerprint()));
+        assert_eq!(ring.fingerprints(), [0, 2, 8, 7, 6, 5, 4, 3].map(|byte| key(byte).fingerprint()));
         ring.use_key(key(8).fingerprint()).unwrap();
         for junk in 20..40 {
             assert!(ring.install_newest(key(junk)).is_some());
         }
-        assert_eq!(ring.list()[0], key(8).fingerprint());
-        assert_eq!(ring.list().len(), MAX_KEYS);
+        assert_eq!(ring.fingerprints()[0], key(8).fingerprint());
+        assert_eq!(ring.fingerprints().len(), MAX_KEYS);
     }
 }

@@ -95,7 +95,7 @@ impl Membership {
                 let what = format!(
                     "{at_least} active peers and {quiet:?} without a change: there are {active}, and the last change was {calm:.0?} ago"
                 );
-                return Err(Error::Timeout { what, limit });
+                return Err(Error::Timeout { what, took: limit });
             }
             let wait = if active >= at_least { quiet.saturating_sub(calm).min(left) } else { left };
             match watch.recv_timeout(wait) {

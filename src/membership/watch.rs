@@ -98,7 +98,7 @@ impl Watch {
     }
 
     /// Every change, waiting for each, until the membership or its cluster has ended. `for change in &watch` does the same.
-    pub fn iter(&self) -> &Self {
+    pub fn iter(&self) -> impl Iterator<Item = MembershipChange> {
         self
     }
 

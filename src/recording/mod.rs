@@ -41,7 +41,7 @@ pub use read::{Recording, Segment, Unreadable};
 #[cfg(any(test, feature = "sim"))]
 pub use replay::{Difference, Replay, Sent, Step};
 #[cfg(any(test, feature = "sim"))]
-pub use what_if::{NoAnswer, WhatIf};
+pub use what_if::{WhatIf, WhatIfProblem};
 pub(crate) use write::{Writer, check_limit, segment_size};
 
 /// What every file begins with; the last byte is the version of the layout.

@@ -20,30 +20,15 @@ pub struct WhatIf {
 }
 
 /// Why there is no answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum NoAnswer {
+pub enum WhatIfProblem {
     /// The configuration is not valid.
-    Config(String),
+    #[error(transparent)]
+    Config(#[from] Error),
     /// The recording is not replayed as it is.
-    Differs(Box<Difference>),
-}
-
-impl std::fmt::Display for NoAnswer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Config(problem) => f.write_str(problem),
-            Self::Differs(difference) => difference.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for NoAnswer {}
-
-impl From<Error> for NoAnswer {
-    fn from(error: Error) -> Self {
-        Self::Config(error.to_string())
-    }
+    #[error(transparent)]
+    Differs(#[from] Box<Difference>),
 }
 
 impl Recording {
@@ -52,7 +37,7 @@ impl Recording {
     ///
     /// # Errors
     /// The configuration is not valid, or the recording cannot be replayed.
-    pub fn what_if(&self, config: &Config) -> Result<WhatIf, NoAnswer> {
+    pub fn what_if(&self, config: &Config) -> Result<WhatIf, WhatIfProblem> {
         config.validate()?;
         let mut replay = self.replay();
         let mut other = Variant::new(self.replay().into_node(), config);
@@ -60,7 +45,7 @@ impl Recording {
         loop {
             let due = replay.node().poll_timeout();
             let Some(step) = replay.next() else { break };
-            let step = step.map_err(|difference| NoAnswer::Differs(Box::new(difference)))?;
+            let step = step.map_err(Box::new)?;
             recorded.extend(step.events().map(|event| (step.at, event.clone())));
             asked.extend(step.sent.iter().filter_map(|sent| Some((step.at, question(&sent.bytes)?))));
             match step.input {

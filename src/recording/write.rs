@@ -15,7 +15,7 @@ const MIN_LIMIT: u64 = 1 << 20;
 pub(crate) fn check_limit(limit: u64) -> Result<(), Error> {
     if limit < MIN_LIMIT {
         let problem = format!("is {limit} bytes; it must be at least {MIN_LIMIT}");
-        return Err(Error::invalid("limit", problem));
+        return Err(Error::invalid("max_bytes", problem));
     }
     Ok(())
 }

@@ -27,7 +27,7 @@ use crate::{
 ///
 /// One that is read by serde has the values of [`lan`](Self::lan) where fields lack, as those that a later version adds do, and is
 /// to be [validated](Self::validate).
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default = "Config::unnamed")]
 #[non_exhaustive]
 pub struct Config {

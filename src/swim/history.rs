@@ -19,6 +19,7 @@ use crate::{
 
 /// What a node saw of a member, or of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Observation {
     /// It became a member, came back, or was restarted.
@@ -120,7 +121,7 @@ fn said_by(origin: Origin) -> &'static str {
 }
 
 /// Why a member stands as it does, as far as this node remembers: see [`Gossip::explain`](crate::Gossip::explain).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Explanation {
     /// When it was asked for.
@@ -138,7 +139,7 @@ pub struct Explanation {
 }
 
 /// Something that a node observed, at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Observed {
     /// When.

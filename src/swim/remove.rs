@@ -4,7 +4,7 @@
 //! The tombstone keeps older claims from bringing the member back. A member that lives after all refutes, as it does a Left
 //! that somebody made up.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,16 @@ pub enum Removal {
     Leave,
     /// It is reaped at once: it is not listed any more.
     Reap,
+}
+
+/// One word, as serde has it.
+impl fmt::Display for Removal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Leave => "leave",
+            Self::Reap => "reap",
+        })
+    }
 }
 
 impl Node {

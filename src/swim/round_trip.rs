@@ -3,7 +3,7 @@
 //! Of the last four samples the second smallest counts: a delay only ever adds to a round trip, so a low percentile of a few
 //! samples is steadier than their mean (Ledlie, Gardner, Seltzer: *Network Coordinates in the Wild*, NSDI 2007, §4).
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ const SAMPLES: usize = 4;
 const NOISE: Duration = Duration::from_millis(1);
 
 /// How long a datagram takes to a member and back: see [`Gossip::rtt`](crate::Gossip::rtt).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Rtt {
     /// The second smallest of the last [`samples`](Self::samples), or the only one. It shows how far a member is. How long its
@@ -26,6 +26,14 @@ pub struct Rtt {
     pub samples: usize,
     /// How long ago the last of them was answered.
     pub age: Duration,
+}
+
+/// As `1.2ms, of 4 probes, 3.1 s ago`.
+impl fmt::Display for Rtt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { time, samples, age } = self;
+        write!(f, "{time:.1?}, of {samples} probes, {:.1} s ago", age.as_secs_f64())
+    }
 }
 
 /// The round trips of direct pings by datagram to a member, in microseconds: smoothed with their deviation (RFC 6298, §2, with

@@ -14,7 +14,8 @@ use super::{
 };
 
 /// How a node stands in its cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Standing {
     /// It contacts its seeds, and no other node was told of it yet.
@@ -38,9 +39,7 @@ pub enum Standing {
 }
 
 impl Standing {
-    /// One word: its name in lower case.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    const fn as_str(self) -> &'static str {
         match self {
             Self::Starting => "starting",
             Self::Joined => "joined",
@@ -54,6 +53,7 @@ impl Standing {
     }
 }
 
+/// One word: its name in lower case.
 impl fmt::Display for Standing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
@@ -62,6 +62,7 @@ impl fmt::Display for Standing {
 
 /// Why a node doubts its own health (Lifeguard's awareness, §IV-A).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum HealthDoubt {
     /// A probe failed, and the relays that were asked said nothing either: datagrams of this node may get lost.
@@ -93,7 +94,7 @@ impl fmt::Display for HealthDoubt {
 }
 
 /// What [`Gossip::status`](crate::Gossip::status) says of a node, at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Status {
     /// How it stands.
@@ -129,7 +130,7 @@ impl fmt::Display for Status {
 /// a proven member within the last ten minutes. The time that a datagram was under way makes a clock seem behind by as much;
 /// the shortest of five to ten seconds counts, so that a difference is wrong by some milliseconds. Of members that are heard
 /// from less often it is as old as what was heard last.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Clocks {
     /// Members whose clocks were compared.
@@ -159,7 +160,8 @@ impl fmt::Display for Clocks {
 }
 
 /// Which clock is wrong, as far as a comparison with several can tell.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum WrongClock {
     /// This node's: at least two members, and more than half of all with this node, agree on how far it is off.
@@ -175,9 +177,7 @@ pub enum WrongClock {
 }
 
 impl WrongClock {
-    /// One word: its name in lower case.
-    #[must_use]
-    pub const fn as_str(&self) -> &'static str {
+    pub(crate) const fn as_str(&self) -> &'static str {
         match self {
             Self::Own { .. } => "own",
             Self::Members => "members",
@@ -186,8 +186,15 @@ impl WrongClock {
     }
 }
 
+/// One word: its name in lower case.
+impl fmt::Display for WrongClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 /// How this node's probes of a member go: see [`Gossip::probe_stats`](crate::Gossip::probe_stats).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ProbeStats {
     /// The smoothed round-trip time of direct pings by datagram (SRTT of RFC 6298, §2); `None` before the first answer. It

@@ -23,6 +23,18 @@ pub enum Origin {
     Successor,
 }
 
+/// One word, as serde has it.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Own => "own",
+            Self::Member => "member",
+            Self::Others => "others",
+            Self::Successor => "successor",
+        })
+    }
+}
+
 /// The evidence for a failure, as this node saw it (SWIM §4.2, Lifeguard §IV-B).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]

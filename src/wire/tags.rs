@@ -39,7 +39,7 @@ impl Tags {
     ///
     /// # Errors
     /// [`Error::Invalid`] if a key is empty or comes twice, or if a key or value has a control character;
-    /// [`Error::TagsTooLarge`] if they take more than 512 bytes encoded.
+    /// [`Error::TooLarge`] if they take more than 512 bytes encoded.
     pub fn new<K, V>(pairs: impl IntoIterator<Item = (K, V)>) -> Result<Self, Error>
     where
         K: Into<String>,
@@ -75,7 +75,7 @@ impl Tags {
         }
         let encoded = postcard::to_stdvec(map).expect("strings always encode");
         if encoded.len() > MAX_TAGS {
-            return Err(Error::TagsTooLarge { size: encoded.len(), limit: MAX_TAGS });
+            return Err(Error::too_large("bytes of tags", (encoded.len(), MAX_TAGS), "shorten or drop some"));
         }
         Ok(Self { encoded: Some(encoded.into()) })
     }

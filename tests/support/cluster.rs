@@ -30,6 +30,6 @@ pub(crate) fn cluster(n: u8, sealed: bool) -> Vec<Gossip> {
     for at in 1..n {
         nodes.push(join(&char::from(b'a' + at).to_string(), &nodes[0], sealed));
     }
-    nodes.iter().for_each(|node| node.wait_for(n.into(), LONG).unwrap());
+    nodes.iter().for_each(|node| node.wait_for_members(n.into(), LONG).unwrap());
     nodes
 }

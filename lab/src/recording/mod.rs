@@ -10,7 +10,7 @@ use std::{
 };
 
 pub use syncswim::recording::{
-    Difference, Dissected, NoAnswer, Recording, Replay, Said, Segment, Sent, Step, Unreadable, WhatIf,
+    Difference, Dissected, Recording, Replay, Said, Segment, Sent, Step, Unreadable, WhatIf, WhatIfProblem,
     dissect, mark,
 };
 pub use timeline::{Flight, Moment, Timeline, TimelineNode, What, aligned};

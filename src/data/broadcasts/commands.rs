@@ -6,7 +6,7 @@ use crossbeam_channel::Sender;
 
 use super::{Delivery, FOLD, Outcome, TooMany};
 use crate::{
-    data::{Endpoint, MessageKind, messages},
+    data::{Endpoint, MessageKind, Stamp, messages},
     swim::Time,
 };
 
@@ -49,7 +49,7 @@ impl Endpoint {
         match delivery {
             Delivery::Lost { origin, count } => self.messages.lose_broadcasts(origin, *count),
             Delivery::Item { item, gap, late } => {
-                let (seq, stamp, gap, late) = (item.seq, item.stamp, *gap, *late);
+                let (seq, stamp, gap, late) = (item.seq, Stamp(item.stamp), *gap, *late);
                 self.messages.deliver_broadcast(&messages::Item {
                     from: item.origin.clone(),
                     topic: Arc::clone(&item.topic),

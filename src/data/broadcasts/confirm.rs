@@ -2,11 +2,13 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    fmt,
     sync::Arc,
     time::Duration,
 };
 
 use crossbeam_channel::Sender;
+use serde::{Deserialize, Serialize};
 
 use super::item::Item;
 use crate::{
@@ -30,15 +32,28 @@ const BY_STREAM: u32 = STEPS / 4 * 3;
 /// For how long a confirmation waits for a packet, to a member that datagrams do not reach.
 const RIDE: Duration = Duration::from_secs(10);
 
-/// Why a member is not known to have got a broadcast.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Why {
-    /// It did not confirm it in time.
+/// Why a member did not confirm a broadcast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Unconfirmed {
+    /// No confirmation came in time, though it was sent to that member directly.
     Silent,
-    /// It failed meanwhile, or began another life.
+    /// It failed meanwhile, or was restarted.
     Failed,
     /// It left meanwhile.
     Left,
+}
+
+/// One word.
+impl fmt::Display for Unconfirmed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Silent => "silent",
+            Self::Failed => "failed",
+            Self::Left => "left",
+        })
+    }
 }
 
 /// Who has got a broadcast.
@@ -46,7 +61,7 @@ pub(crate) enum Why {
 pub(crate) struct Outcome {
     /// Those that confirmed it, and after which time.
     pub(crate) reached: Vec<(Arc<str>, Duration)>,
-    pub(crate) missing: Vec<(Arc<str>, Why)>,
+    pub(crate) missing: Vec<(Life, Unconfirmed)>,
     /// How many got it, or confirmed it, only when it was sent to them directly.
     pub(crate) repaired: usize,
 }
@@ -70,9 +85,9 @@ impl Open {
         self.began + self.timeout.mul_f64(f64::from(self.step) / f64::from(STEPS))
     }
 
-    fn settle(&mut self, name: &str, why: Why) {
-        if let Some((name, _)) = self.waits.remove_entry(name) {
-            self.outcome.missing.push((name, why));
+    fn settle(&mut self, name: &str, why: Unconfirmed) {
+        if let Some((name, epoch)) = self.waits.remove_entry(name) {
+            self.outcome.missing.push((Life { name, epoch }, why));
         }
     }
 }
@@ -127,7 +142,7 @@ impl Confirmations {
     }
 
     /// The life of a member has ended.
-    pub(super) fn gone(&mut self, name: &str, why: Why) {
+    pub(super) fn gone(&mut self, name: &str, why: Unconfirmed) {
         let seqs: Vec<u64> = self.open.keys().copied().collect();
         for seq in seqs {
             self.open.entry(seq).and_modify(|open| open.settle(name, why));
@@ -139,7 +154,7 @@ impl Confirmations {
     pub(super) fn joined(&mut self, life: &Life) {
         let is_other = |open: &Open| open.waits.get(&life.name).is_some_and(|epoch| *epoch != life.epoch);
         if self.open.values().any(is_other) {
-            self.gone(&life.name, Why::Failed);
+            self.gone(&life.name, Unconfirmed::Failed);
         }
     }
 
@@ -156,7 +171,7 @@ impl Confirmations {
             let by_stream = open.step == BY_STREAM;
             if now >= open.began + open.timeout {
                 let waits: Vec<_> = open.waits.keys().cloned().collect();
-                waits.iter().for_each(|name| open.settle(name, Why::Silent));
+                waits.iter().for_each(|name| open.settle(name, Unconfirmed::Silent));
             } else {
                 open.step += 1;
                 let Open { waits, item, .. } = open;
@@ -293,7 +308,7 @@ mod tests {
         let five = Duration::from_millis(5);
         assert_eq!((outcome.repaired, confirmations.next()), (0, None));
         assert_eq!(outcome.reached, [("a".into(), five), ("b".into(), five)]);
-        assert_eq!(outcome.missing, [("c".into(), Why::Failed)]);
+        assert!(matches!(&outcome.missing[..], [(life, Unconfirmed::Failed)] if *life.name == *"c"));
     }
 
     #[test]
@@ -316,7 +331,8 @@ mod tests {
         assert_eq!((sent[0], sent[STEPS as usize / 2]), (2, 0));
         assert!(sent[1..STEPS as usize / 2].iter().all(|count| *count == 1), "{sent:?}");
         let outcome = told.try_recv().unwrap();
-        assert_eq!((outcome.repaired, outcome.missing), (1, vec![("b".into(), Why::Silent)]));
+        assert_eq!(outcome.repaired, 1);
+        assert!(matches!(&outcome.missing[..], [(life, Unconfirmed::Silent)] if *life.name == *"b"));
     }
 
     #[test]

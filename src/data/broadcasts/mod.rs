@@ -25,18 +25,19 @@ use std::{
 
 use crossbeam_channel::Sender;
 
+pub use self::confirm::Unconfirmed;
+pub(crate) use self::{
+    confirm::Outcome,
+    item::{CONFIRM, FOLD, Item},
+    origin::Delivery,
+    repair::{Exchange, pace},
+};
 use self::{
     confirm::{Confirmations, PendingConfirms, Resend},
     log::{KEEP, Log},
     origin::Heard,
     queue::Queue,
     window::Window,
-};
-pub(crate) use self::{
-    confirm::{Outcome, Why},
-    item::{CONFIRM, FOLD, Item},
-    origin::Delivery,
-    repair::{Exchange, pace},
 };
 use crate::{
     data::{
@@ -66,7 +67,7 @@ const MAX_DELIVERIES: usize = 8192;
 /// Members that are to be sent a broadcast directly.
 const MAX_RESENDS: usize = 4096;
 
-/// Why a broadcast was not sent.
+/// Unconfirmed a broadcast was not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TooMany {
     PerSecond,
@@ -394,8 +395,8 @@ impl Broadcasts {
                     self.tell_until = self.tell_until.max(self.now + JOINING);
                 }
             }
-            Event::Failed { .. } => self.confirmations.gone(name, Why::Failed),
-            Event::Left { .. } => self.confirmations.gone(name, Why::Left),
+            Event::Failed { .. } => self.confirmations.gone(name, Unconfirmed::Failed),
+            Event::Left { .. } => self.confirmations.gone(name, Unconfirmed::Left),
             Event::Reaped { .. } => {
                 self.arrivals.remove(name);
                 return self.forget(name);

@@ -10,8 +10,11 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::Part;
 use crate::{
+    data::Stamp,
     swim::Time,
     wire::data::{KeyValue, KeyValueDelta},
 };
@@ -30,19 +33,18 @@ pub(super) const DELETED: u8 = 1;
 pub(super) const ELSEWHERE: u8 = 2;
 
 /// The value of a key, of one owner.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Entry {
     /// What the owner has set.
     pub value: Arc<[u8]>,
     /// Which of the owner's changes it was: they are counted from 1 in each life of the owner.
     pub version: u64,
-    /// When it was set, by the owner's clock: milliseconds since 1970, times 65,536. It is greater than that of anything its
-    /// owner had heard of, so what was set because of something else counts as later, everywhere: unless the clock of an owner
+    /// When it was set, by the owner's clock. It is greater than that of anything its owner had heard of, so what was set because of something else counts as later, everywhere: unless the clock of an owner
     /// is more than ten minutes ahead of those of others. A stamp that is so far ahead of this node's clock when it comes counts
     /// as ten minutes ahead of that moment (`implausible_entries`), so it counts differently where it came later, and two
     /// members may differ for good in which of two values is the later one.
-    pub stamp: u64,
+    pub stamp: Stamp,
 }
 
 /// A key with its value, or its tombstone: a last-writer-wins register, with one writer.
@@ -63,7 +65,7 @@ impl Register {
         let deleted = said.flags & DELETED != 0;
         let value = if deleted { &[] } else { said.value };
         Self {
-            entry: Entry { value: value.into(), version, stamp },
+            entry: Entry { value: value.into(), version, stamp: Stamp(stamp) },
             given: stamp,
             previous: version.checked_sub(step).filter(|_| step > 0),
             deleted: deleted.then_some(now),
@@ -72,7 +74,7 @@ impl Register {
 
     /// Has its stamp count as another one here.
     pub(super) fn counts_as(mut self, stamp: u64) -> Self {
-        self.entry.stamp = stamp;
+        self.entry.stamp = Stamp(stamp);
         self
     }
 
@@ -152,7 +154,7 @@ impl OwnerMap {
     /// The owner sets a key, or deletes it.
     pub(super) fn change(&mut self, key: &str, value: Option<&[u8]>, stamp: u64, now: Time) -> u64 {
         let (version, previous) = (self.version.saturating_add(1), Some(self.version));
-        let entry = Entry { value: value.unwrap_or_default().into(), version, stamp };
+        let entry = Entry { value: value.unwrap_or_default().into(), version, stamp: Stamp(stamp) };
         let deleted = value.is_none().then_some(now);
         self.put(key.into(), Register { entry, given: stamp, previous, deleted });
         self.version = version;

@@ -2,13 +2,16 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    fmt,
     sync::Arc,
 };
 
 use super::status::Status;
 use crate::{
     collections::fanout::{Fanout, Queue, Subscription},
+    data::Stamp,
     swim::Life,
+    text::Escaped,
 };
 
 /// Messages in one mailbox.
@@ -60,6 +63,16 @@ impl Topics {
     }
 }
 
+/// As the C interface has it: a prefix with `*` behind it.
+impl fmt::Display for Topics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::One(topic) => Escaped(topic).fmt(f),
+            Kind::Prefix(prefix) => write!(f, "{}*", Escaped(prefix)),
+        }
+    }
+}
+
 /// One topic.
 impl<S: Into<String>> From<S> for Topics {
     fn from(topic: S) -> Self {
@@ -81,7 +94,7 @@ pub enum MessageKind {
         /// Orders the broadcasts of all senders, as far as they heard of each other: whoever sends after it has received one
         /// gives a greater stamp. One that is more than ten minutes ahead of this node's clock counts as ten minutes ahead of
         /// the moment at which it came; so of a sender whose clock is so wrong the order differs from member to member.
-        stamp: u64,
+        stamp: Stamp,
         /// So many of its sender just before it are missing. They may still come, late.
         gap: u64,
         /// Later ones of its sender came before it.
@@ -334,7 +347,7 @@ mod tests {
     }
 
     fn heard(seq: u64, folds: bool) -> Item {
-        let kind = MessageKind::Broadcast { seq, stamp: seq, gap: 0, late: false };
+        let kind = MessageKind::Broadcast { seq, stamp: Stamp(seq), gap: 0, late: false };
         Item { kind, folds, ..item("t", 1) }
     }
 
@@ -374,7 +387,7 @@ mod tests {
         let reader = open(&mailboxes, "t");
         (1..=5000).for_each(|seq| assert_eq!(mailboxes.broadcast(&heard(seq, true)), 0));
         let got = kinds(&reader);
-        let last = MessageKind::Broadcast { seq: 5000, stamp: 5000, gap: 0, late: false };
+        let last = MessageKind::Broadcast { seq: 5000, stamp: Stamp(5000), gap: 0, late: false };
         assert_eq!((got.len(), got.last()), (MAX_UNREAD, Some(&Ok(last))));
     }
 

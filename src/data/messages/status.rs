@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{error::EndedBy, swim::Life};
 
 /// What a member says of an [`Ask`](crate::wire::data::Ask).
@@ -70,7 +72,8 @@ impl From<Status> for Answer {
 }
 
 /// Why a member did not answer a [query](crate::Gossip::query).
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum QueryProblem {
     /// Its application refused.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{super::World, cluster, seeds};
 use crate::{
-    data::broadcasts::{Outcome, Why},
+    data::{Unconfirmed, broadcasts::Outcome},
     sim::addr,
     swim::{Config, Life, MemberState, Time},
     wire::data::Broadcast,
@@ -103,7 +103,7 @@ fn a_confirmed_broadcast_ends_at_once_or_names_who_has_not_confirmed() {
     assert_eq!(outcome.reached.len(), 30);
     assert!(took <= 5 * SECOND + Duration::from_millis(2), "{took:?}");
     assert!(
-        matches!(&outcome.missing[..], [(name, Why::Silent | Why::Failed)] if **name == *"n7"),
+        matches!(&outcome.missing[..], [(life, Unconfirmed::Silent | Unconfirmed::Failed)] if *life.name == *"n7"),
         "{outcome:?}"
     );
     world.run_until("the verdict", 120 * SECOND, |world| world.state(0, "n7") == Some(MemberState::Failed));

@@ -68,7 +68,7 @@ pub(crate) fn run_idle_node(arguments: &[PathBuf]) -> Result<(), Box<dyn std::er
     config.seeds.extend(seed.to_str().filter(|seed| !seed.is_empty()).map(Into::into));
     let node = Gossip::start(config)?;
     println!("{}", node.local().addr);
-    node.wait_for(NODES, Duration::from_secs(60))?;
+    node.wait_for_members(NODES, Duration::from_secs(60))?;
     for file in file {
         node.record(file, LIMIT)?;
     }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 fn stamp_at(world: &World, host: usize, owner: &str) -> u64 {
-    map_at(world, host, owner).and_then(|map| map.get("k")).map_or(0, |entry| entry.stamp)
+    map_at(world, host, owner).and_then(|map| map.get("k")).map_or(0, |entry| entry.stamp.as_u64())
 }
 
 fn data_syncs(world: &World) -> u64 {
@@ -82,7 +82,7 @@ fn a_stamp_of_the_end_of_time_counts_as_ten_minutes_ahead_and_drives_nobody_away
     tell(&mut world, 1, u64::MAX, b"v");
     let now = world.epoch();
     let ahead = |stamp: u64| (stamp >> 16).abs_diff(now + 600_000);
-    let told = map_at(&world, 0, "n1").and_then(|map| map.get("1")).expect("it is taken in").stamp;
+    let told = map_at(&world, 0, "n1").and_then(|map| map.get("1")).expect("it is taken in").stamp.as_u64();
     assert!(ahead(told) < 10_000, "{}", ahead(told));
     set(&mut world, 0, "k", b"v");
     assert_eq!(stamp_at(&world, 0, "n0"), told + 1);
