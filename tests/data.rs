@@ -144,6 +144,10 @@ fn limits_say_what_they_are(sealed: bool) {
         node.broadcast_confirmed("t", &large, SECOND).unwrap_err(),
         &["513 bytes of a broadcast", "512 at most", "query"],
     );
+    says(
+        node.broadcast_confirmed("t", b"x", Duration::ZERO).unwrap_err(),
+        &["`limit`", "must be longer than 0"],
+    );
     let busy = (0..1000).find_map(|_| node.broadcast("t", b"x").err()).unwrap();
     says(busy, &["50 broadcasts a second", "256 at once", "less often"]);
 }
