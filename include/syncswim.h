@@ -153,7 +153,7 @@ typedef struct syncswim_entries syncswim_entries;
 typedef struct syncswim_entry_watch syncswim_entry_watch;
 
 /**
- * A mailbox. Any thread may use it; if several read, each message goes to one of them. It outlives its cluster, delivers
+ * An inbox. Any thread may use it; if several read, each message goes to one of them. It outlives its cluster, delivers
  * what was queued, and then reports SYNCSWIM_CLOSED.
  */
 typedef struct syncswim_inbox syncswim_inbox;
@@ -670,7 +670,7 @@ const char *syncswim_snapshot_peer(const struct syncswim_snapshot *snapshot, siz
 
 /**
  * How many of those that left have failed: a discovery found that they stopped answering. The others said that they
- * leave, or nobody knows why they are missing. 0 if the call failed.
+ * leave, or their source does not tell how they left. 0 if the call failed.
  */
 size_t syncswim_snapshot_failed_len(const struct syncswim_snapshot *snapshot);
 
@@ -889,9 +889,9 @@ syncswim_status syncswim_cluster_request(const struct syncswim_cluster *cluster,
                                          struct syncswim_message **out);
 
 /**
- * Opens a mailbox for what members send to a topic from now on: to all that begin with a text if there is "*" behind it, to
+ * Opens an inbox for what members send to a topic from now on: to all that begin with a text if there is "*" behind it, to
  * all if there is nothing else. What comes while it holds 1,024 messages or 4 MiB is lost for it (syncswim_message_lost), or
- * refused with SYNCSWIM_ERR_BUSY if no other mailbox takes it. SYNCSWIM_ERR_BUSY is also the 65th mailbox.
+ * refused with SYNCSWIM_ERR_BUSY if no other inbox takes it. SYNCSWIM_ERR_BUSY is also the 65th inbox.
  */
 syncswim_status syncswim_cluster_inbox(const struct syncswim_cluster *cluster,
                                        const char *topics,
@@ -906,7 +906,7 @@ syncswim_status syncswim_inbox_next(const struct syncswim_inbox *inbox,
                                     struct syncswim_message **out);
 
 /**
- * Closes a mailbox and frees it. NULL does nothing.
+ * Closes an inbox and frees it. NULL does nothing.
  */
 void syncswim_inbox_free(struct syncswim_inbox *inbox);
 
@@ -1003,14 +1003,14 @@ size_t syncswim_message_len(const struct syncswim_message *message);
 syncswim_status syncswim_message_status(const struct syncswim_message *message);
 
 /**
- * How many messages and broadcasts of that member are lost for the mailbox: it was full, or broadcasts did not come and will
+ * How many messages and broadcasts of that member are lost for the inbox: it was full, or broadcasts did not come and will
  * not. It has no topic and no payload then; and no sender, if it is what was lost of many members together. 0 if it says
  * something, or if the call failed.
  */
 uint64_t syncswim_message_lost(const struct syncswim_message *message);
 
 /**
- * Of a broadcast in a mailbox: its number, which its sender counts from 1 in each of its lives. 0 if it is a message to this node
+ * Of a broadcast in an inbox: its number, which its sender counts from 1 in each of its lives. 0 if it is a message to this node
  * alone, or something else, or if the call failed.
  */
 uint64_t syncswim_message_seq(const struct syncswim_message *message);

@@ -1,4 +1,4 @@
-//! In steady state the core allocates nothing: pings, rumours, rounds and packets use memory that is there.
+//! In steady state the core allocates nothing: pings, updates, rounds and packets use memory that is there.
 //!
 //! Each test warms a node up, then counts the allocations of at least a thousand rounds.
 
@@ -131,7 +131,7 @@ fn a_gossip_round_does_not_allocate() {
 }
 
 #[test]
-fn a_rumour_that_is_known_is_passed_over_without_allocating() {
+fn an_update_that_is_known_is_passed_over_without_allocating() {
     let members = rig::acquaintances(MEMBERS);
     let (mut node, updates) = (node_with_a_long_queue(&members), updates(&members));
     assert_none("a known alive", || {

@@ -180,6 +180,20 @@ fn each_room_uses_only_what_is_below_it_on_the_whiteboard() {
     }
 }
 
+/// Lines of a file ahead of its tests.
+fn length(file: &Path) -> usize {
+    let text = fs::read_to_string(file).unwrap();
+    let tests = text.find("\n#[cfg(test)]\nmod tests").unwrap_or(text.len());
+    text[..tests].trim_end().lines().count()
+}
+
+#[test]
+fn no_file_is_longer_than_500_lines_without_its_tests() {
+    let files = files(&root().join("src")).into_iter().map(|file| (length(&file), file));
+    let long: Vec<_> = files.filter(|(length, _)| *length > 500).collect();
+    assert!(long.is_empty(), "{long:?}");
+}
+
 #[test]
 fn the_first_words_of_a_folder_name_its_files() {
     for folder in

@@ -186,7 +186,7 @@ pub extern "C" fn syncswim_snapshot_peer(snapshot: *const syncswim_snapshot, ind
 }
 
 /// How many of those that left have failed: a discovery found that they stopped answering. The others said that they
-/// leave, or nobody knows why they are missing. 0 if the call failed.
+/// leave, or their source does not tell how they left. 0 if the call failed.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_snapshot_failed_len(snapshot: *const syncswim_snapshot) -> usize {
     value(0, || Ok(SNAPSHOTS.get(snapshot)?.failed.len()))

@@ -30,7 +30,7 @@ pub struct syncswim_message {
     _private: (),
 }
 
-/// A mailbox. Any thread may use it; if several read, each message goes to one of them. It outlives its cluster, delivers
+/// An inbox. Any thread may use it; if several read, each message goes to one of them. It outlives its cluster, delivers
 /// what was queued, and then reports SYNCSWIM_CLOSED.
 #[derive(Debug)]
 #[allow(non_camel_case_types)]
@@ -192,9 +192,9 @@ pub unsafe extern "C" fn syncswim_cluster_request(
     })
 }
 
-/// Opens a mailbox for what members send to a topic from now on: to all that begin with a text if there is "*" behind it, to
+/// Opens an inbox for what members send to a topic from now on: to all that begin with a text if there is "*" behind it, to
 /// all if there is nothing else. What comes while it holds 1,024 messages or 4 MiB is lost for it (syncswim_message_lost), or
-/// refused with SYNCSWIM_ERR_BUSY if no other mailbox takes it. SYNCSWIM_ERR_BUSY is also the 65th mailbox.
+/// refused with SYNCSWIM_ERR_BUSY if no other inbox takes it. SYNCSWIM_ERR_BUSY is also the 65th inbox.
 ///
 /// # Safety
 /// `topics` must end with NUL; `out` must be NULL or writable.
@@ -232,7 +232,7 @@ pub unsafe extern "C" fn syncswim_inbox_next(
     })
 }
 
-/// Closes a mailbox and frees it. NULL does nothing.
+/// Closes an inbox and frees it. NULL does nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_inbox_free(inbox: *mut syncswim_inbox) {
     value((), || INBOXES.remove(inbox).map(drop));
@@ -415,7 +415,7 @@ pub extern "C" fn syncswim_message_status(message: *const syncswim_message) -> s
     status(|| Ok(MESSAGES.get(message)?.status))
 }
 
-/// How many messages and broadcasts of that member are lost for the mailbox: it was full, or broadcasts did not come and will
+/// How many messages and broadcasts of that member are lost for the inbox: it was full, or broadcasts did not come and will
 /// not. It has no topic and no payload then; and no sender, if it is what was lost of many members together. 0 if it says
 /// something, or if the call failed.
 #[unsafe(no_mangle)]
@@ -423,7 +423,7 @@ pub extern "C" fn syncswim_message_lost(message: *const syncswim_message) -> u64
     value(0, || Ok(MESSAGES.get(message)?.lost))
 }
 
-/// Of a broadcast in a mailbox: its number, which its sender counts from 1 in each of its lives. 0 if it is a message to this node
+/// Of a broadcast in an inbox: its number, which its sender counts from 1 in each of its lives. 0 if it is a message to this node
 /// alone, or something else, or if the call failed.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_message_seq(message: *const syncswim_message) -> u64 {

@@ -1,4 +1,4 @@
-//! Messages and requests to one member, and the mailboxes of this one.
+//! Messages and requests to one member, and the inboxes of this one.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -213,7 +213,7 @@ impl Gossip {
         self.ask(AskKind::Request, member, topic, payload, limit)
     }
 
-    /// A mailbox for the messages that others [send](Self::send) or [broadcast](Self::broadcast) to these topics, from now on: one
+    /// An inbox for the messages that others [send](Self::send) or [broadcast](Self::broadcast) to these topics, from now on: one
     /// topic, as `"jobs"`, or [`Topics::prefix`], or [`Topics::all`]. Each of several inboxes for a topic gets its messages.
     ///
     /// An inbox holds 1,024 unread messages, and 4 MiB of them. What comes while it is full is lost for it, and it is told
@@ -353,10 +353,10 @@ fn error_of(
     }
 }
 
-/// A mailbox of messages, from [`Gossip::inbox`]. Dropping it cancels it. Threads may share one by reference; each item then
+/// Messages as they come, from [`Gossip::inbox`]. Dropping it cancels it. Threads may share one by reference; each item then
 /// goes to one of them.
 #[derive(Debug)]
-#[must_use = "dropping it cancels the mailbox"]
+#[must_use = "dropping it cancels the inbox"]
 pub struct Inbox(Subscription<Mailbox>);
 
 impl Inbox {

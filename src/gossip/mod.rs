@@ -18,7 +18,7 @@
 //! `key_values` for what each has to say of itself.
 //!
 //! Threads of a node: `…-udp` is the clock thread with the datagram socket, `…-tcp` accepts streams; `…-rec` writes a recording
-//! and `…-state` a state file, where there is one; and up to 26 workers (`pools`) run streams and look up names while there are
+//! and `…-state` a state file, where there is one; and at most 30 workers (`pools`) run streams and look up names while there are
 //! any. Whoever changes the cluster's key makes three more for that time.
 
 mod about_members;

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
-use super::{Broadcasts, is_plausible, window::Window};
+use super::{
+    Broadcasts,
+    window::{Window, is_plausible},
+};
 use crate::{
     swim::{Life, Node},
     wire::{data::BroadcastHead, message::is_name},

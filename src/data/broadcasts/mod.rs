@@ -37,7 +37,7 @@ use self::{
     log::{KEEP, Log},
     origin::Heard,
     queue::Queue,
-    window::Window,
+    window::{Window, is_plausible},
 };
 use crate::{
     data::{
@@ -54,10 +54,6 @@ const OWN: Rate = (50, 256);
 const PASSED: Rate = (4 * OWN.0, 4 * OWN.1);
 /// Lives of one name: the present one, and one before.
 const MAX_LIVES: usize = 2;
-/// The highest number that is accepted of a life, and how far one may lie ahead of the highest known: an origin exceeds what
-/// others were made to believe of it, and nobody can use its numbers up.
-const HIGHEST: u64 = 1 << 40;
-const AHEAD: u64 = 1 << 20;
 /// For how long after the start others' knowledge counts as older than this node, unless it was learned before.
 const JOINING: Duration = Duration::from_secs(10);
 /// A queue that was not empty for longer is no reason to keep the digest back.
@@ -494,10 +490,6 @@ impl Broadcasts {
             None => Ok(()),
         }
     }
-}
-
-fn is_plausible(seq: u64, highest: u64) -> bool {
-    seq > 0 && (seq <= HIGHEST || seq <= highest.saturating_add(AHEAD))
 }
 
 #[cfg(test)]

@@ -9,7 +9,12 @@ use std::{
     time::Duration,
 };
 
-use super::{Broadcasts, Item, is_plausible, kept::with_head, origin::Heard, window::Window};
+use super::{
+    Broadcasts, Item,
+    kept::with_head,
+    origin::Heard,
+    window::{Window, is_plausible},
+};
 use crate::{
     swim::{Life, Node, Time},
     wire::{

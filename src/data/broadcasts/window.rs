@@ -5,6 +5,15 @@ use crate::wire::data::WINDOW;
 /// Numbers above the first that is missing that can be known.
 pub(super) const WIDTH: u64 = WINDOW as u64 * 8;
 const WORDS: usize = WINDOW / 8;
+/// The highest number that is accepted of a life, and how far one may lie ahead of the highest known: an origin exceeds what
+/// others were made to believe of it, and nobody can use its numbers up.
+const HIGHEST: u64 = 1 << 40;
+const AHEAD: u64 = 1 << 20;
+
+/// Whether a number may be of a life of which so much is known.
+pub(super) fn is_plausible(seq: u64, highest: u64) -> bool {
+    seq > 0 && (seq <= HIGHEST || seq <= highest.saturating_add(AHEAD))
+}
 
 /// Numbers that are known. The one above `below` is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -291,7 +291,7 @@ fn forged_numbers_and_stamps_silence_nobody_for_long() {
     forge(&mut world, 1, 2, "n0", u64::MAX, 1);
     forge(&mut world, 1, 2, "nobody-else", 0, 1);
     assert_eq!(world.metrics(1).dropped_broadcasts, before + 2);
-    // A stamp of the end of time counts as ten minutes ahead.
+    // The greatest stamp counts as ten minutes ahead.
     forge(&mut world, 1, 2, "n0", 2, u64::MAX);
     forge(&mut world, 1, 2, "n0", 1 << 40, 1);
     world.run_for(20 * SECOND);

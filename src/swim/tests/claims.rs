@@ -211,7 +211,7 @@ fn the_incarnation_hole_is_closed() {
 }
 
 #[test]
-fn rumours_of_an_old_life_change_nothing_and_a_new_life_counts_at_once() {
+fn updates_about_an_old_life_change_nothing_and_a_new_life_counts_at_once() {
     for held in [Alive, Suspect, Failed, Left] {
         let mut bench = with_m2(held);
         let new = message::Alive { epoch: EPOCH + 1, ..alive("m2", 0, addr(7)) };

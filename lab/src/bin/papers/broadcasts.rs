@@ -1,4 +1,4 @@
-//! Whom a broadcast reaches, and when: a rumour may miss somebody, and repair by digest makes up for it.
+//! Whom a broadcast reaches, and when: gossip may miss somebody, and repair by digest makes up for it.
 
 use std::{collections::BTreeMap, time::Duration};
 

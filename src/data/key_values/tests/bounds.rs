@@ -77,7 +77,7 @@ fn tell(world: &mut World, version: u64, stamp: u64, value: &[u8]) {
 }
 
 #[test]
-fn a_stamp_of_the_end_of_time_counts_as_ten_minutes_ahead_and_drives_nobody_away() {
+fn the_greatest_stamp_counts_as_ten_minutes_ahead_and_drives_nobody_away() {
     let mut world = cluster(10, 3, Config::lan);
     tell(&mut world, 1, u64::MAX, b"v");
     let now = world.epoch();
