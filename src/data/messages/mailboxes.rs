@@ -125,7 +125,7 @@ pub(crate) enum Unread {
 }
 
 impl Unread {
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn into_message(self) -> Option<Item> {
         if let Self::Message(item) = self { Some(item) } else { None }
     }
