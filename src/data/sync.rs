@@ -214,8 +214,10 @@ impl Sync {
     /// The account of a live member, if one more sync with it may be under way.
     fn account_with_room(&self, node: &Node, with: &Life) -> Option<Account> {
         let mut opened = self.exchanges.values().filter_map(|exchange| exchange.opened);
-        let account = node.account(with)?;
-        (opened.clone().count() < MAX_OWN_SYNCS && opened.all(|other| other != account)).then_some(account)
+        if opened.clone().count() >= MAX_OWN_SYNCS {
+            return None;
+        }
+        node.account(with).filter(|account| opened.all(|other| other != *account))
     }
 
     /// Opens a sync, and says whether it did.

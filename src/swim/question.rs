@@ -15,8 +15,8 @@ use super::{
     member::Identity,
     node::Node,
     phase::Phase,
-    session::{Purpose, Session, Step},
-    stream::{StreamFailure, StreamId},
+    session::{Purpose, Step},
+    stream::{StreamFailure, StreamId, Streams},
     timers::Timer,
     transmit::{Behind, Content},
     validation::Sender,
@@ -87,24 +87,22 @@ impl Node {
         self.transmit_by_datagram(addr, &name, ping);
     }
 
-    /// The question whose ping has this number, and the name that it asks for.
-    fn question_of(&self, seq: u32) -> Option<(StreamId, &Arc<str>)> {
-        self.streams.opened.keys().find_map(|stream| match &self.streams.sessions.get(stream)?.purpose {
-            Purpose::Ask(question, asked) if *asked == seq => Some((*stream, question.name(&self.name))),
-            _ => None,
-        })
+    /// The stream of the question whose ping has this number, where it is asked, and the name that it asks for.
+    fn question_of(&self, seq: u32) -> Option<(StreamId, SocketAddr, &Arc<str>)> {
+        let mut asked = self.asked();
+        let (stream, addr, question, _) = asked.find(|(_, _, _, its)| *its == seq)?;
+        Some((stream, addr, question.name(&self.name)))
     }
 
     /// The ping of a question was answered: the stream need not be waited for. If it is the answer of a new life, which its
     /// token tells, that life has to say where it is.
     pub(super) fn take_question_answer(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) -> bool {
-        let asked = self.question_of(seq).filter(|(_, name)| sender.mark == hash::member(name));
-        let Some((stream, name)) = asked.map(|(stream, name)| (stream, Arc::clone(name))) else {
+        let asked = self.question_of(seq).filter(|(_, _, name)| sender.mark == hash::member(name));
+        let Some((stream, addr, name)) = asked.map(|(stream, addr, name)| (stream, addr, Arc::clone(name)))
+        else {
             return false;
         };
-        if let Some(addr) = self.streams.opened.get(&stream).copied() {
-            self.on_direct_answer(sender, &name, addr, token);
-        }
+        self.on_direct_answer(sender, &name, addr, token);
         self.end(stream, Ok(()));
         true
     }
@@ -114,7 +112,7 @@ impl Node {
         if sender.mark != self.mark {
             return false;
         }
-        let Some((stream, _)) = self.question_of(seq) else { return false };
+        let Some((stream, ..)) = self.question_of(seq) else { return false };
         self.nobody_else_answers(stream);
         true
     }
@@ -184,21 +182,22 @@ impl Node {
         }
     }
 
-    /// Those under way.
-    pub(super) fn questions(&self) -> impl Iterator<Item = &Question> {
-        let opened = self.streams.opened.keys().filter_map(|stream| self.streams.sessions.get(stream));
-        opened.filter_map(|session| match &session.purpose {
-            Purpose::Ask(question, _) => Some(question),
+    /// The questions under way: their streams, where they are asked, and the numbers of their pings.
+    fn asked(&self) -> impl Iterator<Item = (StreamId, SocketAddr, &Question, u32)> {
+        let Streams { opened, sessions, .. } = &self.streams;
+        opened.iter().filter_map(|(stream, addr)| match &sessions.get(stream)?.purpose {
+            Purpose::Ask(question, seq) => Some((*stream, *addr, question, *seq)),
             _ => None,
         })
     }
 
+    pub(super) fn questions(&self) -> impl Iterator<Item = &Question> {
+        self.asked().map(|(_, _, question, _)| question)
+    }
+
     /// Whether a question is under way at an address.
     pub(super) fn is_being_asked(&self, addr: SocketAddr) -> bool {
-        self.streams.opened.iter().any(|(stream, peer)| {
-            let session = self.streams.sessions.get(stream);
-            *peer == addr && session.is_some_and(Session::asks)
-        })
+        self.asked().any(|(_, at, _, _)| at == addr)
     }
 
     /// A stream that was rejected or refused leaves a question open (a firewall may refuse streams): the ping may still be
@@ -220,8 +219,7 @@ impl Node {
 
     /// After a stall: questions under way decide nothing.
     pub(super) fn withdraw_questions(&mut self) {
-        let asks = |stream: &&StreamId| self.streams.sessions.get(stream).is_some_and(Session::asks);
-        let asked: Vec<_> = self.streams.opened.keys().filter(asks).copied().collect();
+        let asked: Vec<_> = self.asked().map(|(stream, ..)| stream).collect();
         for stream in asked {
             self.end(stream, Err(StreamFailure::NotTried));
         }

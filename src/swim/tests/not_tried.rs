@@ -128,9 +128,8 @@ fn a_join_that_was_not_tried_says_nothing_of_the_seed() {
     assert_eq!(done, Some(Output::JoinDone { ticket: 5, result }));
 }
 
-/// A node that is not announced yet hears of its name elsewhere, and cannot ask there: it joins another time.
-#[test]
-fn a_join_ends_where_a_past_life_could_not_be_asked() {
+/// A node that is not announced yet, and asks where it was told that its name is elsewhere: the stream of that question.
+fn told_of_another_home() -> (Bench, crate::swim::StreamId) {
     let start = Start { addr: addr(0), epoch: EPOCH, seed: 1, tags: Tags::default() };
     let mut bench = Bench { node: Node::new(Config::lan("me"), start, ORIGIN), now: ORIGIN };
     bench.node.join(bench.now, 5, &[addr(7)]);
@@ -142,6 +141,13 @@ fn a_join_ends_where_a_past_life_could_not_be_asked() {
     }
     let [(question, asked, StreamKind::Question)] = opened(&mut bench)[..] else { panic!("it asks") };
     assert_eq!(asked, addr(66));
+    (bench, question)
+}
+
+/// It cannot ask there: it joins another time.
+#[test]
+fn a_join_ends_where_a_past_life_could_not_be_asked() {
+    let (mut bench, question) = told_of_another_home();
     bench.node.handle_stream_failure(bench.now, question, StreamFailure::NotTried);
     let outputs: Vec<_> = std::iter::from_fn(|| bench.node.poll_output()).collect();
     let result = Err(JoinProblem::NotTried { addr: addr(66) });
@@ -183,16 +189,8 @@ fn a_holder_that_was_not_asked_is_asked_though_another_was_silent() {
 
 /// A node that is starting, and has asked whether its past life is still at another address: its stream, and its ping.
 fn asking() -> (Bench, crate::swim::StreamId, Vec<u8>, Vec<u8>) {
-    let start = Start { addr: addr(0), epoch: EPOCH, seed: 1, tags: Tags::default() };
-    let mut bench = Bench { node: Node::new(Config::lan("me"), start, ORIGIN), now: ORIGIN };
-    bench.node.join(bench.now, 5, &[addr(7)]);
-    let [(stream, _, StreamKind::Join)] = opened(&mut bench)[..] else { panic!("it joins") };
+    let (mut bench, question) = told_of_another_home();
     let mut frame = Vec::new();
-    assert_eq!(bench.node.poll_stream(bench.now, stream, &mut frame), StreamStep::Send);
-    for packet in [packet_of(&alive("me", 0, addr(66))), packet_of(&End {})] {
-        bench.node.handle_frame(bench.now, stream, &packet);
-    }
-    let [(question, _, StreamKind::Question)] = opened(&mut bench)[..] else { panic!("it asks") };
     bench.node.stream_began(bench.now, question);
     assert_eq!(bench.node.poll_stream(bench.now, question, &mut frame), StreamStep::Send);
     let [(to, ping)] = &bench.sent()[..] else { panic!("it is pinged") };
