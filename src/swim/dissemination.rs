@@ -168,6 +168,7 @@ impl Node {
             return;
         }
         upper.recipient = Some(recipient).filter(|id| table.get(*id).state.is_live());
+        upper.limit = limit;
         packet.keep(upper.kept_room(packet.room()));
         let only_recipient = table.others() == 1;
         updates.draw(limit, packet.room(), |id| {

@@ -117,7 +117,7 @@ pub(crate) use stored::InForm;
 pub use stream::{StreamFailure, StreamId, StreamKind, StreamStep};
 pub use time::Time;
 pub use transmit::Destination;
-pub(crate) use updates::{Subject, UpdateQueue, Urgency, transmit_limit};
+pub(crate) use updates::{Subject, UpdateQueue, Urgency};
 pub(crate) use upper_layer::{Life, NotOpened, WayTo};
 pub use verdict::{Accuser, Origin, Verdict};
 pub(crate) use vitals::Vitals;

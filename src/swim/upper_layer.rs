@@ -43,6 +43,8 @@ pub(super) struct UpperLayer {
     sender: Option<MemberId>,
     /// Whom the packet that was written last goes to, if more may be added to it.
     pub(super) recipient: Option<MemberId>,
+    /// After how many transmissions what is added to that packet is done; `None`: it does not count as one.
+    pub(super) limit: Option<u32>,
     /// Bytes that the layer above would add to packets.
     pub(super) wants: usize,
     /// Its streams that have ended.
@@ -110,9 +112,10 @@ impl Node {
         self.upper.sender.map(|id| Life::of(self.table.get(id)))
     }
 
-    /// Whom the datagram or frame that was written last goes to, if sections may be added to it.
-    pub(crate) fn data_recipient(&self) -> Option<Life> {
-        self.upper.recipient.map(|id| Life::of(self.table.get(id)))
+    /// Whom the datagram or frame that was written last goes to, if sections may be added to it; and after how many
+    /// transmissions what is added is done, if this one counts: what others caused does not, as for updates.
+    pub(crate) fn data_recipient(&self) -> Option<(Life, Option<u32>)> {
+        self.upper.recipient.map(|id| (Life::of(self.table.get(id)), self.upper.limit))
     }
 
     /// The life of a live member other than this node.

@@ -60,9 +60,18 @@ impl Queue {
         *self = Self::default();
     }
 
-    /// Offers broadcasts, least-sent first. What was taken counts as sent once, and is done after `limit` times.
-    pub(super) fn draw(&mut self, limit: u32, mut offer: impl FnMut(&Item) -> Offer) {
+    /// Offers broadcasts, least-sent first. What was taken counts as sent once, and is done after `limit` times; without a
+    /// limit it does not count, and all keep their places.
+    pub(super) fn draw(&mut self, limit: Option<u32>, mut offer: impl FnMut(&Item) -> Offer) {
         let mut misses = 0;
+        let Some(limit) = limit else {
+            let mut is_last = |item| {
+                misses += usize::from(offer(item) == Offer::Passed);
+                misses == MAX_MISSES
+            };
+            self.lists.iter().flatten().any(|item| is_last(item));
+            return;
+        };
         'lists: for sent in 0..self.lists.len() {
             for _ in 0..self.lists[sent].len() {
                 if misses == MAX_MISSES {
@@ -112,7 +121,7 @@ mod tests {
         let mut sent = Vec::new();
         while !queue.is_empty() {
             let mut room = 2;
-            queue.draw(3, |item| {
+            queue.draw(Some(3), |item| {
                 if room == 0 {
                     return Offer::Passed;
                 }
@@ -126,15 +135,37 @@ mod tests {
     }
 
     #[test]
+    fn what_does_not_count_as_a_transmission_leaves_all_where_it_is() {
+        let mut queue = Queue::default();
+        (1..=20).for_each(|seq| _ = queue.push(item("a", 1, seq)));
+        let drawn = |queue: &mut Queue, limit, fits| {
+            let mut seqs = Vec::new();
+            queue.draw(limit, |item| {
+                if seqs.len() == fits {
+                    return Offer::Passed;
+                }
+                seqs.push(item.seq);
+                Offer::Taken
+            });
+            seqs
+        };
+        for _ in 0..9 {
+            assert_eq!(drawn(&mut queue, None, 2), [1, 2]);
+        }
+        assert_eq!(drawn(&mut queue, None, 99), Vec::from_iter(1..=20));
+        assert_eq!((drawn(&mut queue, Some(1), 20).len(), queue.len()), (20, 0));
+    }
+
+    #[test]
     fn a_full_queue_drops_what_was_sent_most_often() {
         let mut queue = Queue::default();
         queue.push(item("a", 1, 1));
-        queue.draw(9, |_| Offer::Taken);
+        queue.draw(Some(9), |_| Offer::Taken);
         (2..=MAX_QUEUED as u64).for_each(|seq| assert!(!queue.push(item("a", 1, seq))));
         assert!(queue.push(item("b", 1, 1)));
         let mut left = Vec::new();
         for _ in 0..100 {
-            queue.draw(1, |item| {
+            queue.draw(Some(1), |item| {
                 left.push((item.origin.name.to_string(), item.seq));
                 Offer::Taken
             });
@@ -152,7 +183,7 @@ mod tests {
         let mut told = false;
         while !told {
             packets += 1;
-            queue.draw(4, |item| {
+            queue.draw(Some(4), |item| {
                 told |= &*item.origin.name == "b";
                 if told { Offer::Taken } else { Offer::Passed }
             });

@@ -2,7 +2,7 @@
 
 use super::{Broadcasts, confirm::Resend, item, queue::Offer};
 use crate::{
-    swim::{Destination, Life, Node, Time, transmit_limit},
+    swim::{Destination, Life, Node, Time},
     wire::{
         data::{Broadcast, Confirm, DataDigest},
         packet::Writer,
@@ -15,14 +15,13 @@ impl Broadcasts {
         self.queue.bytes()
     }
 
-    /// Adds to a packet to a member.
-    pub(crate) fn fill(&mut self, node: &Node, to: &Life, packet: &mut Writer<'_>) {
+    /// Adds to a packet to a member what is done after so many transmissions, if this one counts.
+    pub(crate) fn fill(&mut self, node: &Node, (to, limit): (&Life, Option<u32>), packet: &mut Writer<'_>) {
         self.put_confirms(to, packet);
         if self.queue.is_empty() {
             return;
         }
         let alone = node.live() <= 2;
-        let limit = transmit_limit(node.config().retransmit_mult, node.live());
         self.queue.draw(limit, |item| match item.origin.name == to.name {
             true if alone => Offer::Needless,
             true => Offer::Passed,

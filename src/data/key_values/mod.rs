@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     collections::sorted::{Place, SortedMap},
-    swim::{Event, Life, Metrics, Node, Time, transmit_limit},
+    swim::{Event, Life, Metrics, Node, Time},
     wire::{
         data::{KeyValue, MAX_SMALL, MAX_TOPIC, MAX_VALUE, is_topic},
         hash::BUCKETS,
@@ -224,9 +224,8 @@ impl KeyValues {
         self.to_ask.take()
     }
 
-    /// Adds changes to a packet for a member.
-    pub(super) fn fill(&mut self, node: &Node, to: &Life, packet: &mut Writer<'_>) {
-        let limit = transmit_limit(node.config().retransmit_mult, node.live());
+    /// Adds to a packet for a member changes that are done after so many transmissions, if this one counts.
+    pub(super) fn fill(&mut self, node: &Node, (to, limit): (&Life, Option<u32>), packet: &mut Writer<'_>) {
         let Self { waiting, owners, .. } = self;
         waiting.draw(limit, packet.room(), |owner, key| {
             let register = find(owners, owner).and_then(|owned| Some((&owned.map, owned.map.register(key)?)));

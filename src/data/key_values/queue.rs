@@ -64,9 +64,14 @@ impl Waiting {
     }
 
     /// Offers keys, least-sent first, to `put`, as [`UpdateQueue::draw`] does.
-    pub(super) fn draw(&mut self, limit: u32, room: usize, mut put: impl FnMut(&str, &str) -> Option<usize>) {
+    pub(super) fn draw(
+        &mut self,
+        limit: Option<u32>,
+        room: usize,
+        mut put: impl FnMut(&str, &str) -> Option<usize>,
+    ) {
         let Self { queue, places, done, .. } = self;
-        queue.draw(Some(limit), room, |place| {
+        queue.draw(limit, room, |place| {
             let (owner, key) = places[place.0 as usize].as_ref()?;
             let left = put(owner, key);
             if left.is_some() {
@@ -98,9 +103,9 @@ impl Waiting {
 mod tests {
     use super::*;
 
-    fn draw(waiting: &mut Waiting, limit: u32) -> Vec<String> {
+    fn draw(waiting: &mut Waiting, limit: impl Into<Option<u32>>) -> Vec<String> {
         let mut drawn = Vec::new();
-        waiting.draw(limit, 1000, |owner, key| {
+        waiting.draw(limit.into(), 1000, |owner, key| {
             drawn.push(format!("{owner}/{key}"));
             Some(1000)
         });
@@ -112,6 +117,7 @@ mod tests {
         let mut waiting = Waiting::default();
         let (owner, [x, y]) = (Arc::from("a"), ["x", "y"].map(Arc::from));
         assert!(waiting.push(&owner, &x) && waiting.push(&owner, &y));
+        (0..9).for_each(|_| assert_eq!(draw(&mut waiting, None), ["a/y", "a/x"], "it does not count"));
         assert_eq!(draw(&mut waiting, 2), ["a/y", "a/x"]);
         assert!(waiting.push(&owner, &x));
         assert_eq!((waiting.len(), draw(&mut waiting, 2)), (2, vec!["a/x".into(), "a/y".into()]));

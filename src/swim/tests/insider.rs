@@ -11,9 +11,12 @@ use super::{
     world::{ORIGIN, addr, millis, secs},
 };
 use crate::{
+    data::Endpoint,
     sim::forge,
     wire::{
-        Tags, hash,
+        Tags,
+        data::DataMessage,
+        hash,
         message::{Alive, End, Message, NewToken, Ping, PingReq},
         packet,
     },
@@ -56,6 +59,43 @@ fn whoever_pings_all_the_time_uses_no_updates_up() {
         bench.pass(secs(1));
         let told = told(&mut bench, is_failure_of("m5"));
         assert!(told.len() >= 5, "{said:?}: m5's failure is told to {told:?}");
+    }
+}
+
+/// The same of what goes behind updates: broadcasts, and changes of keys.
+#[test]
+fn whoever_pings_all_the_time_uses_no_broadcast_and_no_change_of_a_key_up() {
+    let request = Message::PingReq(PingReq { seq: 5, target: "m1", window_ms: 0 });
+    for said in [Message::Ping(Ping { seq: 5, target: "me" }), request] {
+        let Bench { node, mut now } = Bench::new(20);
+        let mut endpoint = Endpoint::new(node);
+        endpoint.broadcast(now, "t", b"v", 0).expect("it is within the rate");
+        assert_eq!(endpoint.set(now, "k", Some(b"v")), Ok(Some(1)));
+        let (mut told, mut buffer) = ([(); 2].map(|()| BTreeSet::new()), Vec::new());
+        let mut drain = |endpoint: &mut Endpoint| {
+            while let Some(to) = endpoint.poll_transmit(&mut buffer) {
+                let sections = packet::open(&buffer, hash::cluster("default")).expect("we sent it").1;
+                for message in sections.filter_map(|section| section.ok()?.data_message().ok()?) {
+                    match message {
+                        DataMessage::Broadcast(_) => told[0].insert(to.addr),
+                        DataMessage::KeyValue(_) => told[1].insert(to.addr),
+                        _ => false,
+                    };
+                }
+            }
+        };
+        let token = endpoint.node.token_for("m1", addr(1));
+        for _ in 0..100 {
+            endpoint.handle_datagram(now, addr(1), &forge::proven_packet("m1", token, &[said]));
+            drain(&mut endpoint);
+        }
+        let end = now + secs(1);
+        while let Some(at) = endpoint.poll_timeout().filter(|at| *at <= end) {
+            now = now.max(at);
+            endpoint.handle_timeout(now);
+            drain(&mut endpoint);
+        }
+        assert!(told.iter().all(|told| told.len() >= 5), "{said:?}: told to {told:?}");
     }
 }
 
