@@ -13,7 +13,7 @@ use crate::address::host_of;
 
 /// Whom a share belongs to: a host, which is an IPv4 address or the /64 of an IPv6 address. Where no other host is known, as in
 /// a cluster on one machine, it is an address: the members there have the whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Account(SocketAddr);
 
 impl Account {
@@ -21,6 +21,14 @@ impl Account {
     pub(super) fn is_of(self, addr: SocketAddr) -> bool {
         let is_host = self.0.port() == 0;
         self.0 == if is_host { SocketAddr::new(host_of(addr.ip()), 0) } else { addr }
+    }
+}
+
+/// That of a host by its number.
+#[cfg(test)]
+impl From<u32> for Account {
+    fn from(host: u32) -> Self {
+        Self(SocketAddr::new(std::net::Ipv4Addr::from(host).into(), 0))
     }
 }
 

@@ -283,9 +283,10 @@ impl Node {
         }
     }
 
-    /// The account of a live member.
-    pub(crate) fn account(&self, life: &Life) -> Option<Account> {
-        Some(self.account_of(self.table.get(self.live_member(life)?).addr))
+    /// The account of a listed member other than this node.
+    pub(crate) fn account(&self, name: &str) -> Option<Account> {
+        let id = self.table.find_listed(name).filter(|id| *id != MemberId::SELF)?;
+        Some(self.account_of(self.table.get(id).addr))
     }
 
     /// With whom a stream of the layer above is, if it is one.

@@ -52,6 +52,7 @@ impl Endpoint {
                 let (seq, stamp, gap, late) = (item.seq, Stamp(item.stamp), *gap, *late);
                 self.messages.deliver_broadcast(&messages::Item {
                     from: item.origin.clone(),
+                    account: item.account,
                     topic: Arc::clone(&item.topic),
                     payload: Arc::clone(&item.payload),
                     kind: MessageKind::Broadcast { seq, stamp, gap, late },

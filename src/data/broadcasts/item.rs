@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::{swim::Life, wire::data::Broadcast};
+use crate::{
+    swim::{Account, Life},
+    wire::data::Broadcast,
+};
 
 /// A reader that is behind may see the newest of its topic alone.
 pub(crate) const FOLD: u8 = 1;
@@ -15,6 +18,8 @@ pub(crate) const CONFIRM_ANYWAY: u8 = 4;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Item {
     pub(crate) origin: Life,
+    /// Whose share it is of.
+    pub(crate) account: Option<Account>,
     pub(crate) seq: u64,
     /// The stamp that it counts as here, and the one that its origin gave it.
     pub(crate) stamp: u64,
@@ -25,9 +30,14 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    pub(super) fn of(origin: Life, message: &Broadcast<'_>, stamp: u64) -> Arc<Self> {
+    pub(super) fn of(
+        (origin, account): (Life, Option<Account>),
+        message: &Broadcast<'_>,
+        stamp: u64,
+    ) -> Arc<Self> {
         Arc::new(Self {
             origin,
+            account,
             seq: message.seq,
             stamp,
             given: message.stamp,

@@ -166,7 +166,7 @@ impl Broadcasts {
         self.last += 1;
         let (own, seq, stamp) = (self.own.clone(), self.last, self.stamps.next(now));
         let message = Broadcast { origin: &own.name, epoch: own.epoch, seq, stamp, flags, topic, payload };
-        let item = Item::of(own.clone(), &message, stamp);
+        let item = Item::of((own.clone(), None), &message, stamp);
         self.counted.broadcasts_sent += 1;
         self.learn(node, item, &own, true);
         Ok(seq)
@@ -227,7 +227,8 @@ impl Broadcasts {
             let spread = confirm::spread(node.live()).mul_f64(self.rng.f64());
             self.pending_confirms.add(now, &life, seq, spread);
         }
-        let item = Item::of(life.clone(), message, self.stamps.on_stamp(now, message.stamp));
+        let whose = (life.clone(), node.account(&life.name));
+        let item = Item::of(whose, message, self.stamps.on_stamp(now, message.stamp));
         let passes = by_gossip && self.heard_or_new(life, seq).passed.take(now, PASSED);
         self.counted.delayed_broadcasts += u64::from(by_gossip && !passes);
         self.learn(node, item, from, passes);

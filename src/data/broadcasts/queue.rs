@@ -3,8 +3,9 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use super::item::Item;
+use crate::data::shares::Shares;
 
-/// Broadcasts that wait to be passed on; the one that was sent most often makes room.
+/// Broadcasts that wait to be passed on; of the account that has most of them the one that was sent most often makes room.
 pub(super) const MAX_QUEUED: usize = 512;
 /// After this many items that are not for a packet, it counts as full.
 const MAX_MISSES: usize = 8;
@@ -23,36 +24,38 @@ pub(super) enum Offer {
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     lists: Vec<VecDeque<Arc<Item>>>,
-    len: usize,
-    bytes: usize,
+    shares: Shares,
     drawn: Vec<(usize, Arc<Item>)>,
 }
 
 impl Queue {
     /// Queues a broadcast, and says whether another is dropped for it.
     pub(super) fn push(&mut self, item: Arc<Item>) -> bool {
-        let full = self.len == MAX_QUEUED;
+        let full = self.len() == MAX_QUEUED;
         if full {
-            let most_sent = self.lists.iter_mut().rev().find_map(VecDeque::pop_front);
+            let largest = self.shares.largest(|size| size.0);
+            let most_sent = self.lists.iter_mut().rev().find_map(|list| {
+                let at = list.iter().position(|item| item.account == largest)?;
+                list.remove(at)
+            });
             most_sent.iter().for_each(|item| self.forget(item));
         }
-        self.bytes += item.size();
-        self.len += 1;
+        self.shares.add(item.account, (1, item.size()));
         self.put(0, item);
         full
     }
 
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.shares.all().0
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// Bytes of all that wait.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.shares.all().1
     }
 
     /// Drops everything.
@@ -105,8 +108,7 @@ impl Queue {
     }
 
     fn forget(&mut self, item: &Item) {
-        self.bytes -= item.size();
-        self.len -= 1;
+        self.shares.remove(item.account, (1, item.size()));
     }
 }
 
@@ -172,6 +174,20 @@ mod tests {
         }
         assert_eq!((left.len(), queue.len(), queue.bytes()), (MAX_QUEUED, 0, 0));
         assert!(!left.contains(&("a".into(), 1)) && left.contains(&("b".into(), 1)));
+    }
+
+    #[test]
+    fn many_names_on_one_host_push_out_what_is_theirs() {
+        let mut queue = Queue::default();
+        queue.push(item("b", 1, 1));
+        queue.draw(Some(9), |_| Offer::Taken);
+        (0..2000).for_each(|i| _ = queue.push(item(&format!("a{i}"), 1, 1)));
+        let mut is_left = false;
+        queue.draw(None, |item| {
+            is_left |= *item.origin.name == *"b";
+            Offer::Taken
+        });
+        assert!(is_left && queue.len() == MAX_QUEUED);
     }
 
     #[test]

@@ -24,11 +24,12 @@ use self::{
 };
 use super::{
     rate::{Bucket, Rate},
+    shares::Shares,
     stamp::Stamps,
 };
 use crate::{
     collections::sorted::{Place, SortedMap},
-    swim::{Event, Life, Metrics, Node, Time},
+    swim::{Account, Event, Life, Metrics, Node, Time},
     wire::{
         data::{KeyValue, MAX_SMALL, MAX_TOPIC, MAX_VALUE, is_topic},
         hash::BUCKETS,
@@ -38,7 +39,7 @@ use crate::{
 
 /// Changes per second of a node's own map, on average, and those that may come at once.
 const CHANGES: Rate = (10, 64);
-/// The most bytes of all owners' keys and values.
+/// The most bytes of all owners' keys and values; those of one account have no more than what is free.
 const MAX_ENTRIES: usize = 64 << 20;
 /// The highest version that is believed from anybody but the owner. An owner can go on above it.
 const HIGHEST_VERSION: u64 = 1 << 62;
@@ -59,6 +60,7 @@ pub(crate) struct Owned {
     pub(crate) map: Arc<OwnerMap>,
     is_live: bool,
     share: u64,
+    account: Option<Account>,
     /// Up to which version there was no room for what others know; 0: nothing was refused.
     refused: u64,
 }
@@ -103,11 +105,11 @@ pub(crate) struct KeyValues {
     /// Of the maps of live owners, in all and by bucket.
     digest: u64,
     buckets: [u64; BUCKETS],
-    bytes: usize,
-    /// The most bytes of all maps.
+    /// The bytes of all maps, and the most that there may be.
+    shares: Shares,
     max_bytes: usize,
-    /// Whether something was refused, and how often there was room again afterwards.
-    is_short: bool,
+    /// How many bytes there were when something was refused, and how often there was room again afterwards.
+    short_at: Option<usize>,
     retries: u64,
     stamps: Stamps,
     rate: Bucket,
@@ -141,9 +143,9 @@ impl KeyValues {
             generation: 0,
             digest: 0,
             buckets: [0; BUCKETS],
-            bytes: 0,
+            shares: Shares::default(),
             max_bytes: MAX_ENTRIES,
-            is_short: false,
+            short_at: None,
             retries: 0,
             stamps: Stamps::new(epoch, node.now()),
             rate: Bucket::default(),
@@ -187,7 +189,7 @@ impl KeyValues {
         }
         let stamp = self.stamps.next(now);
         let Life { name, epoch } = node.own_life();
-        self.ensure(&name, epoch, true);
+        self.ensure(&name, epoch, true, None);
         let version = self.alter(&name, |map| map.change(key, value, stamp, now)).unwrap_or_default();
         self.plan_sweep(now, node, value.is_none());
         self.spread(now, &name, key);
@@ -257,7 +259,8 @@ impl KeyValues {
             return self.announce(said, from);
         }
         let owner = self.name_of(said.owner);
-        self.ensure(&owner, said.epoch, listed.is_some_and(|(_, is_live)| is_live));
+        let is_live = listed.is_some_and(|(_, is_live)| is_live);
+        self.ensure(&owner, said.epoch, is_live, node.account(&owner));
         let register = self.register_of(now, said);
         let more = (1, said.key.len() + said.value.len());
         if self.grow(&owner, said.version, more, |map| map.insert(said.key.into(), register)) {
@@ -310,7 +313,7 @@ impl KeyValues {
 
     pub(super) fn add_to(&self, metrics: &mut Metrics) {
         metrics.entries += self.owners.iter().map(|(_, owned)| owned.map.len() as u64).sum::<u64>();
-        metrics.entry_bytes += self.bytes as u64;
+        metrics.entry_bytes += self.bytes() as u64;
         metrics.queued_entries += self.waiting.len() as u64;
         metrics.refused_entries += self.counted.refused;
         metrics.implausible_entries += self.counted.implausible;
@@ -346,7 +349,7 @@ impl KeyValues {
         let known = self.map(owner).map_or(0, |map| map.version);
         let highest = HIGHEST_VERSION.max(known.saturating_add(OWNER_AHEAD)).min(u64::MAX - AHEAD);
         if epoch == own.epoch && version > known && version <= highest {
-            self.ensure(&own.name, epoch, true);
+            self.ensure(&own.name, epoch, true, None);
             self.alter(&own.name, |map| map.jump_above(version));
         }
         true

@@ -2,18 +2,28 @@
 
 use std::sync::Arc;
 
-use super::{KeyValues, Owned, OwnerMap, find, place_of};
-use crate::wire::hash;
+use super::{KeyValues, Owned, OwnerMap, place_of};
+use crate::{swim::Account, wire::hash};
 
 impl KeyValues {
+    /// The bytes of all maps.
+    pub(super) fn bytes(&self) -> usize {
+        self.shares.all().1
+    }
+
+    fn has_room_for(&self, account: Option<Account>, more: usize) -> bool {
+        self.shares.has_room(account, (0, more), (usize::MAX, self.max_bytes))
+    }
+
     /// Begins the map of an owner's life, if there is none or one of another life.
-    pub(super) fn ensure(&mut self, owner: &Arc<str>, epoch: u64, is_live: bool) {
+    pub(super) fn ensure(&mut self, owner: &Arc<str>, epoch: u64, is_live: bool, account: Option<Account>) {
         if self.map_of(owner, epoch).is_some() {
             return;
         }
         self.remove(owner);
         if let Err(place) = self.owners.find(owner) {
-            let owned = Owned { map: Arc::new(OwnerMap::new(epoch)), is_live, share: 0, refused: 0 };
+            let map = Arc::new(OwnerMap::new(epoch));
+            let owned = Owned { map, is_live, share: 0, account, refused: 0 };
             self.owners.insert(place, Arc::clone(owner), owned);
         }
     }
@@ -25,7 +35,9 @@ impl KeyValues {
         let map = Arc::make_mut(&mut owned.map);
         let before = map.bytes();
         let result = act(map);
-        self.bytes = self.bytes - before + map.bytes();
+        let after = map.bytes();
+        self.shares.remove(owned.account, (0, before));
+        self.shares.add(owned.account, (0, after));
         self.generation += 1;
         self.refresh(owner);
         self.try_again();
@@ -41,28 +53,37 @@ impl KeyValues {
         (keys, more): (usize, usize),
         act: impl FnOnce(&mut OwnerMap),
     ) -> bool {
-        let (bytes, most) = (self.bytes, self.max_bytes.max(self.bytes));
-        let may_be_too_much = |owned: &&Owned| bytes + more > most || !owned.map.has_room_for(keys, more);
-        let held = find(&self.owners, owner).filter(may_be_too_much).map(|owned| Arc::clone(&owned.map));
-        self.alter(owner, act);
-        let Some((place, held)) = place_of(&self.owners, owner).zip(held) else { return true };
-        let owned = self.owners.value_mut(place);
-        let (is_short, is_within) = (self.bytes > most, owned.map.has_room_for(0, 0));
-        if is_within && !is_short {
+        let Some(place) = place_of(&self.owners, owner) else { return true };
+        let Owned { map, account, .. } = self.owners.at(place).1;
+        let (held, account) = (Arc::clone(map), *account);
+        if self.has_room_for(account, more) && held.has_room_for(keys, more) {
+            drop(held);
+            self.alter(owner, act);
             return true;
         }
-        owned.map = held;
-        if is_short {
-            (owned.refused, self.is_short) = (version, true);
+        let mut grown = OwnerMap::clone(&held);
+        act(&mut grown);
+        let (before, after) = (held.bytes(), grown.bytes());
+        let is_short = after > before && !self.has_room_for(account, after - before);
+        if !is_short && grown.has_room_for(0, 0) {
+            drop(held);
+            self.alter(owner, |map| *map = grown);
+            return true;
         }
-        (self.bytes, self.counted.refused) = (bytes, self.counted.refused + 1);
+        if is_short {
+            self.owners.value_mut(place).refused = version;
+            self.short_at = self.short_at.max(Some(self.bytes()));
+        }
+        self.counted.refused += 1;
         self.refresh(owner);
         false
     }
 
     /// Whether there was no room for a map of late, so that this does not count either: nothing is told again then.
     pub(super) fn refuses(&mut self, owner: &str, epoch: u64, version: u64) -> bool {
-        let Some(place) = place_of(&self.owners, owner).filter(|_| self.is_short) else { return false };
+        let Some(place) = place_of(&self.owners, owner).filter(|_| self.short_at.is_some()) else {
+            return false;
+        };
         let owned = self.owners.value_mut(place);
         let refuses = owned.map.epoch == epoch && owned.refused > 0;
         if refuses && owned.refused < version {
@@ -73,10 +94,10 @@ impl KeyValues {
         refuses
     }
 
-    /// Once a sixteenth is free again, what was refused may be told once more.
+    /// Once a sixteenth is free of what was held, what was refused may be told once more.
     fn try_again(&mut self) {
-        if self.is_short && self.bytes <= self.max_bytes / 16 * 15 {
-            self.is_short = false;
+        if self.short_at.is_some_and(|at| self.bytes() + self.max_bytes / 16 <= at) {
+            self.short_at = None;
             self.retries += 1;
             let refused = self.owners.iter().filter(|(_, owned)| owned.refused > 0);
             for owner in refused.map(|(owner, _)| Arc::clone(owner)).collect::<Vec<_>>() {
@@ -113,7 +134,7 @@ impl KeyValues {
         self.set_live(owner, false);
         if let Some(place) = place_of(&self.owners, owner) {
             let (_, owned) = self.owners.remove(place);
-            self.bytes -= owned.map.bytes();
+            self.shares.remove(owned.account, (0, owned.map.bytes()));
             self.generation += 1;
             self.try_again();
         }
@@ -128,8 +149,8 @@ impl KeyValues {
             (bytes, digest) = (bytes + owned.map.bytes(), digest ^ owned.share);
         }
         match () {
-            () if bytes != self.bytes || bytes > self.max_bytes + super::MAX_MAP => {
-                Err(format!("{bytes} bytes of maps, counted as {}", self.bytes))
+            () if bytes != self.bytes() || bytes > self.max_bytes + super::MAX_MAP => {
+                Err(format!("{bytes} bytes of maps, counted as {}", self.bytes()))
             }
             () if digest != self.digest => Err("the digest is not that of the maps".into()),
             () if self.announced.len() > super::MAX_ANNOUNCED => Err("too many values are announced".into()),

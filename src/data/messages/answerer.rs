@@ -8,7 +8,7 @@ use super::{
     servers::{NotServed, RequestItem, Servers},
     status::{Answer, Status},
 };
-use crate::swim::{Life, Time};
+use crate::swim::{Account, Life, Time};
 
 /// What an ask is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,7 @@ impl AskKind {
 #[derive(Debug)]
 pub(super) struct Arrived<'a> {
     pub(super) from: &'a Life,
+    pub(super) account: Option<Account>,
     pub(super) id: AskId,
     pub(super) kind: AskKind,
     pub(super) topic: &'a str,
@@ -86,7 +87,7 @@ impl Answerer {
                 _ => Status::Forgotten.into(),
             });
         }
-        match self.memory.admit(now, ask.from, ask.id, ask.within) {
+        match self.memory.admit(now, (ask.from, ask.account), ask.id, ask.within) {
             Known::New => {}
             Known::Seen(entry) => return Some(answer_of(entry)),
             Known::Over => return Some(Status::Forgotten.into()),
@@ -108,6 +109,7 @@ impl Answerer {
     fn take_message(&mut self, ask: &Arrived<'_>, payload: Arc<[u8]>) -> Entry {
         let (status, lost) = self.mailboxes.deliver(&Item {
             from: ask.from.clone(),
+            account: ask.account,
             topic: ask.topic.into(),
             payload,
             kind: MessageKind::Sent,
@@ -128,10 +130,10 @@ impl Answerer {
         if let Some(answer) = own(ask.topic) {
             return Entry::Answered(Answer { status: Status::Answered, payload: answer.into() });
         }
-        self.expire(now, ask.topic, payload.len());
+        self.expire(now, ask.topic);
         let until = now + ask.within;
-        let (from, topic) = (ask.from.clone(), ask.topic.into());
-        match self.servers.push(RequestItem { from, id: ask.id, topic, payload, until }) {
+        let (from, account, topic) = (ask.from.clone(), ask.account, ask.topic.into());
+        match self.servers.push(RequestItem { from, account, id: ask.id, topic, payload, until }) {
             Ok(()) => Entry::Pending(until),
             Err(NotServed::NoReader) => Entry::Answered(Status::NoReader.into()),
             Err(NotServed::Full) => {
@@ -142,8 +144,8 @@ impl Answerer {
     }
 
     /// What its senders have given up is no longer for the application.
-    fn expire(&mut self, now: Time, topic: &str, more: usize) {
-        for over in self.servers.expire(now, topic, more) {
+    fn expire(&mut self, now: Time, topic: &str) {
+        for over in self.servers.expire(now, topic) {
             self.note_dropped(now, &over);
         }
     }
@@ -155,7 +157,7 @@ impl Answerer {
 
     /// The oldest request for the application whose sender waits for the answer.
     pub(super) fn take_request(&mut self, now: Time, topic: &str) -> Option<RequestItem> {
-        self.expire(now, topic, 0);
+        self.expire(now, topic);
         loop {
             let item = self.servers.take(topic)?;
             if self.is_awaited(now, &item.from, item.id) {
@@ -224,9 +226,10 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn take_in(answerer: &mut Answerer, at: u64, from: &str) -> Option<Status> {
+        let account = from.parse().ok().map(|host: u32| host.into());
         let from = Life { name: from.into(), epoch: 1 };
         let id = AskId { slot: 1, epoch: 1, number: 1 };
-        let ask = Arrived { from: &from, id, kind: AskKind::Message, topic: "t", within: MINUTE };
+        let ask = Arrived { from: &from, account, id, kind: AskKind::Message, topic: "t", within: MINUTE };
         let now = Time::from_origin(Duration::from_secs(at));
         answerer.take_in(now, &ask, Some(Arc::default()), |_| None).map(|answer| answer.status)
     }

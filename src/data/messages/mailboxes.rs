@@ -9,14 +9,17 @@ use std::{
 use super::status::Status;
 use crate::{
     collections::fanout::{Fanout, Queue, Subscription},
-    data::Stamp,
-    swim::Life,
+    data::{
+        Stamp,
+        shares::{Shares, Size},
+    },
+    swim::{Account, Life},
     text::Escaped,
 };
 
-/// Messages in one mailbox.
+/// Messages of one account in one mailbox; those of all are less than twice as many.
 const MAX_UNREAD: usize = 1024;
-/// Bytes of the payloads in one mailbox.
+/// Bytes of their payloads, in the same way.
 const MAX_UNREAD_BYTES: usize = 4 << 20;
 /// Mailboxes: each message is held to the topics of each.
 const MAX_INBOXES: usize = 64;
@@ -106,6 +109,7 @@ pub enum MessageKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Item {
     pub(crate) from: Life,
+    pub(crate) account: Option<Account>,
     pub(crate) topic: Arc<str>,
     pub(crate) payload: Arc<[u8]>,
     pub(crate) kind: MessageKind,
@@ -130,10 +134,11 @@ impl Unread {
         if let Self::Message(item) = self { Some(item) } else { None }
     }
 
-    fn bytes(&self) -> usize {
+    /// Whose share it is of, and how much.
+    fn share(&self) -> (Option<Account>, Size) {
         match self {
-            Self::Message(item) => item.payload.len(),
-            Self::Lost { .. } => 0,
+            Self::Message(item) => (item.account, (1, item.payload.len())),
+            Self::Lost { .. } => (None, (1, 0)),
         }
     }
 }
@@ -143,7 +148,7 @@ impl Unread {
 pub(crate) struct Mailbox {
     topics: Topics,
     unread: VecDeque<Unread>,
-    bytes: usize,
+    shares: Shares,
     /// What is lost for this reader, behind what is unread.
     lost: Lost,
     /// Broadcasts that did not come, as long as it has got none.
@@ -168,7 +173,8 @@ impl Lost {
 
 impl Mailbox {
     fn push(&mut self, unread: Unread) {
-        self.bytes += unread.bytes();
+        let (account, size) = unread.share();
+        self.shares.add(account, size);
         self.unread.push_back(unread);
     }
 
@@ -196,16 +202,21 @@ impl Mailbox {
 
     /// Whether there is room for it, and before it for what the reader is to be told of what was lost.
     fn has_room_for(&self, item: &Item) -> bool {
-        self.unread.len() + self.lost.0.len() < MAX_UNREAD
-            && self.bytes + item.payload.len() <= MAX_UNREAD_BYTES
+        let more = (1 + self.lost.0.len(), item.payload.len());
+        self.shares.has_room(item.account, more, (2 * MAX_UNREAD, 2 * MAX_UNREAD_BYTES))
     }
 
     /// Takes out what a newer one of its topic replaces.
     fn fold(&mut self, newer: &Item) -> bool {
         let is_older = |unread: &Unread| matches!(unread, Unread::Message(older) if older.folds && older.topic == newer.topic);
         let older = self.unread.iter().position(is_older).and_then(|at| self.unread.remove(at));
-        self.bytes -= older.as_ref().map_or(0, Unread::bytes);
-        older.is_some()
+        older.as_ref().is_some_and(|older| self.release(older))
+    }
+
+    fn release(&mut self, unread: &Unread) -> bool {
+        let (account, size) = unread.share();
+        self.shares.remove(account, size);
+        true
     }
 
     fn lose(&mut self, from: &Life, count: u64) {
@@ -218,7 +229,7 @@ impl Queue for Mailbox {
 
     fn pop(&mut self) -> Option<Unread> {
         let Some(unread) = self.unread.pop_front() else { return self.lost.pop() };
-        self.bytes -= unread.bytes();
+        self.release(&unread);
         Some(unread)
     }
 
@@ -241,7 +252,7 @@ impl Mailboxes {
     /// One more mailbox, unless there are too many.
     pub(super) fn open(&self, topics: Topics) -> Option<Subscription<Mailbox>> {
         let (lost, unheard) = (Lost::default(), Some(Lost::default()));
-        let mailbox = Mailbox { topics, unread: VecDeque::new(), bytes: 0, lost, unheard };
+        let mailbox = Mailbox { topics, unread: VecDeque::new(), shares: Shares::default(), lost, unheard };
         (self.0.len() < MAX_INBOXES).then(|| self.0.subscribe(mailbox))
     }
 
@@ -296,7 +307,7 @@ mod tests {
     fn item(topic: &str, len: usize) -> Item {
         let from = Life { name: "a".into(), epoch: 1 };
         let (kind, folds) = (MessageKind::Sent, false);
-        Item { from, topic: topic.into(), payload: vec![0; len].into(), kind, folds }
+        Item { from, account: None, topic: topic.into(), payload: vec![0; len].into(), kind, folds }
     }
 
     #[test]
@@ -437,6 +448,19 @@ mod tests {
     }
 
     #[test]
+    fn messages_and_broadcasts_of_one_host_leave_room_for_those_of_others() {
+        let mailboxes = Mailboxes::default();
+        let _reader = open(&mailboxes, Topics::all());
+        let of = |host: u32, item| Item { account: Some(host.into()), ..item };
+        let taken = (0..5000).filter(|_| mailboxes.deliver(&of(1, item("t", 1))) == TAKEN).count();
+        assert_eq!((taken, mailboxes.broadcast(&of(1, heard(1, false)))), (MAX_UNREAD, 1));
+        assert_eq!(
+            (mailboxes.deliver(&of(2, item("t", 1))), mailboxes.broadcast(&of(2, heard(1, false)))),
+            (TAKEN, 0)
+        );
+    }
+
+    #[test]
     fn the_bytes_of_a_mailbox_are_bounded() {
         let mailboxes = Mailboxes::default();
         let reader = open(&mailboxes, Topics::all());
@@ -444,7 +468,7 @@ mod tests {
             assert_eq!(mailboxes.deliver(&item("t", 1 << 20)), TAKEN);
         }
         assert_eq!(mailboxes.deliver(&item("t", 1)), (Status::Busy, 0));
-        assert_eq!(reader.try_recv().map(|unread| unread.bytes()), Ok(1 << 20));
+        assert_eq!(reader.try_recv().map(|unread| unread.share().1.1), Ok(1 << 20));
         assert_eq!(mailboxes.deliver(&item("t", 1)), TAKEN);
     }
 }

@@ -15,9 +15,12 @@ use super::{
     ask::MAX_WITHIN,
     status::{Answer, Status},
 };
-use crate::swim::{Life, Time};
+use crate::{
+    data::shares::Shares,
+    swim::{Account, Life, Time},
+};
 
-/// Slots of all senders. One sender has 256 at most.
+/// Slots of all senders. One sender has 256 at most, and those of one account no more than are free.
 const MAX_SLOTS: usize = 1 << 17;
 /// When the time of all asks of a sender has been over for so long, none of its datagrams is still under way.
 const IDLE: Duration = Duration::from_secs(60);
@@ -68,6 +71,7 @@ struct Slot {
 
 #[derive(Debug, Default)]
 struct Sender {
+    account: Option<Account>,
     /// Until then it may repeat one of its asks.
     until: Time,
     slots: Vec<Option<Slot>>,
@@ -80,8 +84,8 @@ pub(super) struct Memory {
     by_time: BTreeSet<(Time, Arc<str>)>,
     /// Slots whose answers hold bytes, the oldest first.
     kept: BTreeSet<(Time, Arc<str>, u8)>,
-    kept_bytes: usize,
-    slots: usize,
+    /// Slots, and bytes of the answers that are kept.
+    shares: Shares,
 }
 
 impl Memory {
@@ -98,11 +102,18 @@ impl Memory {
     }
 
     /// The same for one that is to be taken in, whose sender waits so long: makes room for it.
-    pub(super) fn admit(&mut self, now: Time, from: &Life, id: AskId, within: Duration) -> Known {
+    pub(super) fn admit(
+        &mut self,
+        now: Time,
+        (from, account): (&Life, Option<Account>),
+        id: AskId,
+        within: Duration,
+    ) -> Known {
         let wanted = usize::from(id.slot) + 1;
-        let has = self.senders.get(&from.name).map_or(0, |sender| sender.slots.len());
+        let known = self.senders.get(&from.name);
+        let (has, account) = known.map_or((0, account), |sender| (sender.slots.len(), sender.account));
         let more = wanted.saturating_sub(has);
-        while self.slots + more > MAX_SLOTS {
+        while more > 0 && !self.shares.has_room(account, (more, 0), (MAX_SLOTS, usize::MAX)) {
             if !self.forget_idle(now, &from.name) {
                 return Known::NoRoom;
             }
@@ -111,8 +122,9 @@ impl Memory {
         self.by_time.remove(&(sender.until, Arc::clone(&from.name)));
         sender.until = sender.until.max(now + within.min(MAX_WITHIN) + IDLE);
         self.by_time.insert((sender.until, Arc::clone(&from.name)));
+        sender.account = account;
         sender.slots.resize_with(has.max(wanted), || None);
-        self.slots += more;
+        self.shares.add(account, (more, 0));
         self.look(from, id)
     }
 
@@ -124,17 +136,17 @@ impl Memory {
         };
         let Some(sender) = self.senders.remove(&idle) else { return false };
         self.by_time.remove(&(sender.until, Arc::clone(&idle)));
-        self.slots -= sender.slots.len();
+        self.shares.remove(sender.account, (sender.slots.len(), 0));
         for (slot, last) in (0..=u8::MAX).zip(sender.slots) {
-            self.release(&idle, slot, last.as_ref());
+            self.release((&idle, sender.account), slot, last.as_ref());
         }
         true
     }
 
     /// The answer in a slot is kept no longer.
-    fn release(&mut self, from: &Arc<str>, slot: u8, last: Option<&Slot>) {
+    fn release(&mut self, (from, account): (&Arc<str>, Option<Account>), slot: u8, last: Option<&Slot>) {
         if let Some((Slot { entry, .. }, since)) = last.and_then(|last| Some((last, last.kept?))) {
-            self.kept_bytes -= bytes(entry);
+            self.shares.remove(account, (0, bytes(entry)));
             self.kept.remove(&(since, Arc::clone(from), slot));
         }
     }
@@ -144,19 +156,25 @@ impl Memory {
         let AskId { slot, epoch, number } = id;
         let len = bytes(&entry);
         let kept = (len > 0).then_some(now);
-        let place = self.senders.get_mut(&from.name).and_then(|all| all.slots.get_mut(usize::from(slot)));
-        let Some(place) = place else { return };
+        let Some(sender) = self.senders.get_mut(&from.name) else { return };
+        let account = sender.account;
+        let Some(place) = sender.slots.get_mut(usize::from(slot)) else { return };
         let last = place.replace(Slot { epoch, number, entry, kept });
-        self.release(&from.name, slot, last.as_ref());
-        self.kept_bytes += len;
+        self.release((&from.name, account), slot, last.as_ref());
+        self.shares.add(account, (0, len));
         self.kept.extend(kept.map(|since| (since, Arc::clone(&from.name), slot)));
-        while self.kept_bytes > MAX_KEPT_BYTES && self.drop_oldest_answer() {}
+        while self.shares.all().1 > MAX_KEPT_BYTES {
+            let largest = self.shares.largest(|size| size.1);
+            if !self.drop_oldest_answer(|sender| sender.account == largest) {
+                return;
+            }
+        }
     }
 
     /// Lets answers go that nobody has asked for in time.
     pub(super) fn expire(&mut self, now: Time) {
         while self.poll_timeout().is_some_and(|at| at <= now) {
-            self.drop_oldest_answer();
+            self.drop_oldest_answer(|_| true);
         }
     }
 
@@ -165,11 +183,16 @@ impl Memory {
         self.kept.first().map(|(since, ..)| *since + KEEP)
     }
 
-    fn drop_oldest_answer(&mut self) -> bool {
-        let Some((_, from, slot)) = self.kept.pop_first() else { return false };
-        let place = self.senders.get_mut(&from).and_then(|all| all.slots.get_mut(usize::from(slot)));
-        if let Some(last) = place.and_then(Option::as_mut) {
-            self.kept_bytes -= bytes(&last.entry);
+    /// The oldest answer to one of these is kept no longer; says whether there was one.
+    fn drop_oldest_answer(&mut self, is_one: impl Fn(&Sender) -> bool) -> bool {
+        let is_its = |(_, from, _): &&(Time, Arc<str>, u8)| self.senders.get(from).is_some_and(&is_one);
+        let Some(oldest) = self.kept.iter().find(is_its).cloned() else { return false };
+        self.kept.remove(&oldest);
+        let (_, from, slot) = oldest;
+        if let Some(sender) = self.senders.get_mut(&from)
+            && let Some(Some(last)) = sender.slots.get_mut(usize::from(slot))
+        {
+            self.shares.remove(sender.account, (0, bytes(&last.entry)));
             (last.entry, last.kept) = (Entry::Answered(Status::Forgotten.into()), None);
         }
         true
@@ -180,10 +203,10 @@ impl Memory {
     pub(super) fn audit(&self) {
         let slots = || self.senders.values().flat_map(|sender| &sender.slots);
         let kept = || slots().flatten().filter(|last| last.kept.is_some());
-        assert_eq!((self.slots, self.kept.len()), (slots().count(), kept().count()));
-        assert_eq!(self.kept_bytes, kept().map(|last| bytes(&last.entry)).sum::<usize>());
+        let kept_bytes = kept().map(|last| bytes(&last.entry)).sum::<usize>();
+        assert_eq!((self.shares.all(), self.kept.len()), ((slots().count(), kept_bytes), kept().count()));
         assert_eq!(self.by_time.len(), self.senders.len());
-        assert!(self.slots <= MAX_SLOTS && self.kept_bytes <= MAX_KEPT_BYTES);
+        assert!(self.shares.all().0 <= MAX_SLOTS && kept_bytes <= MAX_KEPT_BYTES);
     }
 }
 
@@ -217,7 +240,7 @@ mod tests {
     }
 
     fn admit(memory: &mut Memory, at: Time, from: &Life, id: AskId) -> Known {
-        let known = memory.admit(at, from, id, MINUTE);
+        let known = memory.admit(at, (from, None), id, MINUTE);
         memory.audit();
         known
     }
@@ -226,14 +249,14 @@ mod tests {
     fn one_that_comes_late_is_taken_in_however_many_others_were_meanwhile() {
         let (mut memory, from) = (Memory::default(), life("a"));
         for number in 2..=100_000 {
-            assert_eq!(memory.admit(at(1), &from, ask(1, number), MINUTE), Known::New);
+            assert_eq!(memory.admit(at(1), (&from, None), ask(1, number), MINUTE), Known::New);
             memory.note(at(1), &from, ask(1, number), answered(1));
         }
         assert_eq!(admit(&mut memory, at(1), &from, ask(0, 1)), Known::New);
         memory.note(at(1), &from, ask(0, 1), answered(1));
         assert_eq!(admit(&mut memory, at(1), &from, ask(0, 1)), Known::Seen(answered(1)));
         assert_eq!(admit(&mut memory, at(1), &from, ask(1, 99_999)), Known::Over);
-        assert_eq!(memory.slots, 2);
+        assert_eq!(memory.shares.all().0, 2);
     }
 
     #[test]
@@ -269,22 +292,37 @@ mod tests {
             memory.note(at(slot.into()), &from, ask(slot, 1), answered(1 << 20));
         }
         memory.audit();
-        assert_eq!(memory.kept_bytes, MAX_KEPT_BYTES);
+        assert_eq!(memory.shares.all().1, MAX_KEPT_BYTES);
         assert_eq!(memory.look(&from, ask(4, 1)), Known::Seen(Entry::Answered(Status::Forgotten.into())));
         assert_eq!(memory.look(&from, ask(5, 1)), Known::Seen(answered(1 << 20)));
         assert_eq!(memory.poll_timeout(), Some(at(65)));
         memory.expire(at(70));
-        assert_eq!((memory.kept_bytes, memory.kept.len()), (10 << 20, 10));
+        assert_eq!((memory.shares.all().1, memory.kept.len()), (10 << 20, 10));
+        memory.audit();
+    }
+
+    #[test]
+    fn many_names_on_one_host_leave_room_for_others_and_push_out_their_own_answers() {
+        let (mut memory, day) = (Memory::default(), Duration::from_secs(86_400));
+        let names: Vec<_> = (0..600).map(|i| life(&i.to_string())).collect();
+        let is_new =
+            |from: &&Life| memory.admit(at(1), (from, Some(1.into())), ask(255, 1), day) == Known::New;
+        assert_eq!(names.iter().filter(is_new).count(), MAX_SLOTS / 256 / 2);
+        let other = life("other");
+        assert_eq!(memory.admit(at(1), (&other, Some(2.into())), ask(0, 1), MINUTE), Known::New);
+        memory.note(at(1), &other, ask(0, 1), answered(1));
+        names.iter().for_each(|from| memory.note(at(2), from, ask(255, 1), answered(1 << 20)));
+        assert_eq!(memory.look(&other, ask(0, 1)), Known::Seen(answered(1)));
         memory.audit();
     }
 
     #[test]
     fn every_member_of_the_largest_cluster_is_heard() {
         let mut memory = Memory::default();
-        for i in 0..=65_536 {
+        for i in 0..=65_536_u32 {
             let from = life(&i.to_string());
             assert_eq!(
-                memory.admit(at(1), &from, ask(1, 1), MINUTE),
+                memory.admit(at(1), (&from, Some(i.into())), ask(1, 1), MINUTE),
                 if i < 65_536 { Known::New } else { Known::NoRoom }
             );
         }
@@ -302,7 +340,7 @@ mod tests {
             let from = Life { epoch: 9, ..life("a") };
             for (slot, number, epoch, len) in asks {
                 let id = AskId { slot, epoch, number };
-                match memory.admit(at(1), &from, id, MINUTE) {
+                match memory.admit(at(1), (&from, None), id, MINUTE) {
                     Known::New => {
                         proptest::prop_assert!(taken.insert((slot, epoch, number)));
                         memory.note(at(1), &from, id, if len == 0 { Entry::Pending(at(9)) } else { answered(len) });

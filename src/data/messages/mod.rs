@@ -139,7 +139,8 @@ impl Messages {
         let kind = AskKind::of(ask.kind).ok_or(Malformed)?;
         let within = Duration::from_millis(ask.within_ms.into());
         let id = AskId { slot: ask.slot, epoch: ask.epoch, number: ask.id };
-        let arrived = Arrived { from, id, kind, topic: ask.topic, within };
+        let account = node.account(&from.name);
+        let arrived = Arrived { from, account, id, kind, topic: ask.topic, within };
         let answer = self.take_in(node, now, &arrived, ask.life, Some(ask.payload.into()));
         if node.way_to(from) == WayTo::Unproven {
             // With its next try it gets the answer, which is remembered.
@@ -177,7 +178,8 @@ impl Messages {
             Ok(None) => {}
             Ok(Some((Head::Ask { id, life, kind, within_ms, topic }, payload))) => {
                 let within = Duration::from_millis(within_ms.into());
-                let arrived = Arrived { from, id, kind, topic: &topic, within };
+                let account = node.account(&from.name);
+                let arrived = Arrived { from, account, id, kind, topic: &topic, within };
                 match self.take_in(node, now, &arrived, life, payload) {
                     Some(answer) => self.transfers.answer(stream, id, answer),
                     None => node.close_data_stream(now, stream),
@@ -276,7 +278,8 @@ impl Messages {
         // Its epoch may have risen since the ask was planned.
         let (from, topic, payload) = (node.own_life(), Arc::clone(&ask.new.topic), ask.payload());
         let (id, life) = (ask.id, ask.life);
-        let arrived = Arrived { from: &from, id, kind: ask.kind(), topic: &topic, within: ask.left(now) };
+        let (kind, within) = (ask.kind(), ask.left(now));
+        let arrived = Arrived { from: &from, account: None, id, kind, topic: &topic, within };
         // Of this one there are no copies.
         let answer = self.take_in(node, now, &arrived, life, Some(payload)).unwrap_or(Status::Busy.into());
         self.asker.on_answer(node, now, &from.name, (id.epoch, id.number), &answer);

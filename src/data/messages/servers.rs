@@ -8,11 +8,14 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::memory::AskId;
-use crate::swim::{Life, Time};
+use crate::{
+    data::shares::Shares,
+    swim::{Account, Life, Time},
+};
 
-/// Requests that wait for the readers of one topic.
+/// Requests of one account that wait for the readers of one topic; those of all are less than twice as many.
 const MAX_WAITING: usize = 256;
-/// The bytes of their payloads.
+/// The bytes of their payloads, in the same way.
 const MAX_WAITING_BYTES: usize = 4 << 20;
 /// Topics that are served.
 const MAX_TOPICS: usize = 256;
@@ -21,6 +24,7 @@ const MAX_TOPICS: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RequestItem {
     pub(crate) from: Life,
+    pub(crate) account: Option<Account>,
     pub(crate) id: AskId,
     pub(crate) topic: Arc<str>,
     pub(crate) payload: Arc<[u8]>,
@@ -39,7 +43,7 @@ pub(super) enum NotServed {
 struct Server {
     readers: usize,
     waiting: VecDeque<RequestItem>,
-    bytes: usize,
+    shares: Shares,
     /// Holds one token exactly while a request waits.
     ready: Sender<()>,
     tokens: Receiver<()>,
@@ -48,12 +52,13 @@ struct Server {
 impl Server {
     fn pop(&mut self) -> Option<RequestItem> {
         let item = self.waiting.pop_front()?;
-        self.bytes -= item.payload.len();
+        self.shares.remove(item.account, (1, item.payload.len()));
         Some(item)
     }
 
-    fn has_room_for(&self, len: usize) -> bool {
-        self.waiting.len() < MAX_WAITING && self.bytes + len <= MAX_WAITING_BYTES
+    fn has_room_for(&self, item: &RequestItem) -> bool {
+        let most = (2 * MAX_WAITING, 2 * MAX_WAITING_BYTES);
+        self.shares.has_room(item.account, (1, item.payload.len()), most)
     }
 
     fn settle(&self) {
@@ -77,7 +82,7 @@ impl Servers {
         }
         let server = self.0.entry(topic.into()).or_insert_with(|| {
             let (ready, tokens) = bounded(1);
-            Server { readers: 0, waiting: VecDeque::new(), bytes: 0, ready, tokens }
+            Server { readers: 0, waiting: VecDeque::new(), shares: Shares::default(), ready, tokens }
         });
         server.readers += 1;
         Some(server.tokens.clone())
@@ -97,20 +102,17 @@ impl Servers {
         self.0.clear();
     }
 
-    /// Takes out the requests whose senders have given up, from the oldest on; all of them if there is no room for so many bytes
-    /// more.
-    pub(super) fn expire(&mut self, now: Time, topic: &str, more: usize) -> Vec<RequestItem> {
+    /// Takes out the requests whose senders have given up.
+    pub(super) fn expire(&mut self, now: Time, topic: &str) -> Vec<RequestItem> {
         let Some(server) = self.0.get_mut(topic) else { return Vec::new() };
-        let mut over = Vec::new();
-        while server.waiting.front().is_some_and(|first| first.until <= now) {
-            over.extend(server.pop());
-        }
-        if !server.has_room_for(more) {
-            let (awaited, given_up): (VecDeque<_>, VecDeque<_>) =
-                server.waiting.drain(..).partition(|item| item.until > now);
-            server.waiting = awaited;
-            server.bytes -= given_up.iter().map(|item| item.payload.len()).sum::<usize>();
-            over.extend(given_up);
+        let (mut over, mut at) = (Vec::new(), 0);
+        while let Some(item) = server.waiting.get(at) {
+            if item.until > now {
+                at += 1;
+                continue;
+            }
+            server.shares.remove(item.account, (1, item.payload.len()));
+            over.extend(server.waiting.remove(at));
         }
         server.settle();
         over
@@ -119,10 +121,10 @@ impl Servers {
     /// Has a request wait.
     pub(super) fn push(&mut self, item: RequestItem) -> Result<(), NotServed> {
         let server = self.0.get_mut(&item.topic).ok_or(NotServed::NoReader)?;
-        if !server.has_room_for(item.payload.len()) {
+        if !server.has_room_for(&item) {
             return Err(NotServed::Full);
         }
-        server.bytes += item.payload.len();
+        server.shares.add(item.account, (1, item.payload.len()));
         server.waiting.push_back(item);
         server.settle();
         Ok(())
@@ -145,7 +147,7 @@ mod tests {
         let until = Time::from_origin(std::time::Duration::from_secs(until));
         let from = Life { name: "a".into(), epoch: 1 };
         let id = AskId { slot: 0, epoch: 1, number: id };
-        RequestItem { from, id, topic: "t".into(), payload: Arc::default(), until }
+        RequestItem { from, account: None, id, topic: "t".into(), payload: Arc::default(), until }
     }
 
     #[test]
@@ -164,6 +166,15 @@ mod tests {
     }
 
     #[test]
+    fn requests_of_one_host_leave_room_for_those_of_others() {
+        let mut servers = Servers::default();
+        let _tokens = servers.open("t");
+        let of = |host: u32, id| RequestItem { account: Some(host.into()), ..item(id, 9) };
+        let waits = (0..1000).filter(|id| servers.push(of(1, *id)).is_ok()).count();
+        assert_eq!((waits, servers.push(of(2, 1))), (MAX_WAITING, Ok(())));
+    }
+
+    #[test]
     fn a_full_queue_has_room_again_once_senders_have_given_up() {
         let mut servers = Servers::default();
         let _tokens = servers.open("t");
@@ -172,7 +183,7 @@ mod tests {
         (0..MAX_WAITING as u64).for_each(|id| servers.push(item(id, until(id))).unwrap());
         assert_eq!(servers.push(item(999, 9)), Err(NotServed::Full));
         let second = Time::from_origin(std::time::Duration::from_secs(1));
-        assert_eq!(servers.expire(second, "t", 0).len(), 199);
+        assert_eq!(servers.expire(second, "t").len(), 199);
         assert_eq!(servers.push(item(999, 9)), Ok(()));
         assert_eq!(servers.take("t"), Some(item(0, 99)));
         assert_eq!(servers.take("t"), Some(item(200, 2)));

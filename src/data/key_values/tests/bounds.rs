@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     sim::World,
-    swim::Config,
+    swim::{Account, Config, Time},
     wire::data::{DataMessage, KeyValue, KeyValueDelta},
 };
 
@@ -94,7 +94,7 @@ fn what_is_beyond_an_owners_bounds_is_refused() {
     for version in 1..2000 {
         tell(&mut world, version, 1, &[7; 400]);
     }
-    assert!(key_values(&world, 0).bytes <= 2 * MAX_MAP && key_values(&world, 0).counted.refused > 0);
+    assert!(key_values(&world, 0).bytes() <= 2 * MAX_MAP && key_values(&world, 0).counted.refused > 0);
     // The same by stream, each delta within the bounds of one.
     let owner = world.node(2).own_life();
     for delta in 1..=5_u64 {
@@ -127,7 +127,8 @@ fn of_more_than_there_is_room_for_what_is_held_stays_and_the_rest_is_refused_onc
     }
     world.run_for(secs(30));
     let has_small = |world: &World| ["n1", "n2"].iter().all(|owner| value_at(world, 0, owner, "k").is_some());
-    let refused = |world: &World| (key_values(world, 0).bytes <= 2500, key_values(world, 0).counted.refused);
+    let refused =
+        |world: &World| (key_values(world, 0).bytes() <= 2500, key_values(world, 0).counted.refused);
     assert!(has_small(&world) && refused(&world).0 && refused(&world).1 > 0, "{:?}", refused(&world));
     let before = refused(&world);
     comes_to_rest(&mut world);
@@ -146,4 +147,24 @@ fn of_more_than_there_is_room_for_what_is_held_stays_and_the_rest_is_refused_onc
     delete(&mut world, 2, "k");
     run_until_true(&mut world, secs(60));
     assert!(refused(&world).0);
+}
+
+/// Names are free: those of one host have no more room than what they leave free.
+#[test]
+fn many_owners_on_one_host_leave_room_for_the_keys_of_others() {
+    let place = Account::from(1);
+    let mut world = cluster(12, 3, Config::lan);
+    world.drive_with(0, |endpoint, _| {
+        let all = &mut endpoint.key_values;
+        all.max_bytes = 64 << 10;
+        for i in 0..100 {
+            let owner = format!("x{i}").into();
+            all.ensure(&owner, 1, true, Some(place));
+            all.grow(&owner, 1, (1, 1001), |map| _ = map.change("k", Some(&[7; 1000]), 1, Time::ZERO));
+        }
+        assert_eq!(all.bytes(), 33 * 1001, "half of the room");
+    });
+    set(&mut world, 1, "k", &[7; 500]);
+    world.run_for(secs(10));
+    assert_eq!(value_at(&world, 0, "n1", "k"), Some(vec![7; 500]));
 }

@@ -165,7 +165,7 @@ fn the_map_of_a_failed_member_stays_until_the_member_is_reaped_and_goes_to_newco
     world.run_until("the joiner's maps", secs(20), |world| value_at(world, new, "n1", "k").is_some());
     assert_eq!(value_at(&world, 0, "n3", "k"), Some(b"v".to_vec()));
     world.run_for(secs(61));
-    assert!(map_at(&world, 0, "n3").is_none() && key_values(&world, 0).bytes == 2);
+    assert!(map_at(&world, 0, "n3").is_none() && key_values(&world, 0).bytes() == 2);
 }
 
 #[test]
