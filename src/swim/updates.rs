@@ -3,8 +3,10 @@
 //! An update is always the present state of a member, so the queue holds member ids, not messages: a newer update about a
 //! member replaces the older by nature, nothing is encoded twice, and nothing stale is ever sent. The layer above queues its
 //! own in the same way, by numbers.
-//! Each item sits in a list per number of transmissions; packets are filled from the least-sent list up.
-//! Urgent updates (Suspect, Failed, Left, own refutations) enter at the front, the rest at the back.
+//! Each item sits in a list per number of transmissions, and in one of all by age. Half of a packet is filled with the least
+//! sent, the rest with those that have waited longest: who makes up ever new updates, and with them ever new first
+//! transmissions, does not keep the others waiting, as what is renewed all the time is never old.
+//! Urgent updates (Suspect, Failed, Left, own refutations) enter their list at the front, the rest at the back.
 //! A packet looks at no more items than fit, plus a few misses, however long the queue is.
 
 use serde::{Deserialize, Serialize};
@@ -25,22 +27,38 @@ pub(crate) fn transmit_limit(mult: u32, n: usize) -> u32 {
 
 const NONE: u32 = u32::MAX;
 
-/// A link of the list that a member's update is in.
+/// The neighbours in a list.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Link {
     prev: u32,
     next: u32,
-    /// Number of transmissions so far; `NONE` outside of the queue.
-    sent: u32,
 }
 
-const UNLINKED: Link = Link { prev: NONE, next: NONE, sent: NONE };
+const UNLINKED: Link = Link { prev: NONE, next: NONE };
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct List {
     head: u32,
     tail: u32,
 }
+
+const EMPTY: List = List { head: NONE, tail: NONE };
+
+/// The lists that an update is in.
+const BY_TRANSMISSIONS: usize = 0;
+const BY_AGE: usize = 1;
+
+/// The place of a subject.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Place {
+    links: [Link; 2],
+    /// Number of transmissions so far; `NONE` outside of the queue.
+    sent: u32,
+    /// It is in the packet that is being filled.
+    drawn: bool,
+}
+
+const OUTSIDE: Place = Place { links: [UNLINKED; 2], sent: NONE, drawn: false };
 
 /// What an update is about, by a number: small ones, as each takes a place in an array.
 pub(crate) trait Subject: Copy {
@@ -62,15 +80,18 @@ impl Subject for MemberId {
 /// has its size, none allocates.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct UpdateQueue<S> {
-    links: Vec<Link>,
+    places: Vec<Place>,
+    /// One for each number of transmissions.
     lists: Vec<List>,
+    /// The oldest first.
+    ages: List,
     len: usize,
     drawn: Vec<S>,
 }
 
 impl<S> Default for UpdateQueue<S> {
     fn default() -> Self {
-        Self { links: Vec::new(), lists: Vec::new(), len: 0, drawn: Vec::new() }
+        Self { places: Vec::new(), lists: Vec::new(), ages: EMPTY, len: 0, drawn: Vec::new() }
     }
 }
 
@@ -84,29 +105,31 @@ impl<S: Subject> UpdateQueue<S> {
     /// Queues an update about a member, in place of an older one.
     pub(crate) fn push(&mut self, id: S, urgency: Urgency) {
         self.remove(id);
-        if self.links.len() <= id.number() as usize {
-            self.links.resize(id.number() as usize + 1, UNLINKED);
+        let at = id.number();
+        if self.places.len() <= at as usize {
+            self.places.resize(at as usize + 1, OUTSIDE);
         }
-        self.link(id.number(), 0, urgency);
+        self.link_transmitted(at, 0, urgency);
+        link(&mut self.places, BY_AGE, &mut self.ages, at, Urgency::Routine);
         self.len += 1;
     }
 
     /// Drops the update about a member.
     pub(crate) fn remove(&mut self, id: S) {
         if self.contains(id) {
-            self.unlink(id.number());
-            self.len -= 1;
+            self.unlink_transmitted(id.number());
+            self.end(id.number());
         }
     }
 
     pub(crate) fn contains(&self, id: S) -> bool {
-        self.links.get(id.number() as usize).is_some_and(|link| link.sent != NONE)
+        self.places.get(id.number() as usize).is_some_and(|place| place.sent != NONE)
     }
 
     /// What there are updates about.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn subjects(&self) -> impl Iterator<Item = S> {
-        (0..self.links.len() as u32).map(S::of).filter(|subject| self.contains(*subject))
+        (0..self.places.len() as u32).map(S::of).filter(|subject| self.contains(*subject))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -118,39 +141,27 @@ impl<S: Subject> UpdateQueue<S> {
     }
 
     pub(crate) fn clear(&mut self) {
-        self.links.fill(UNLINKED);
+        self.places.fill(OUTSIDE);
         self.lists.clear();
-        self.len = 0;
+        (self.ages, self.len) = (EMPTY, 0);
     }
 
-    /// Offers updates, least-sent first, to `put`, which says whether it fitted and how much room is left.
+    /// Offers updates to `put`, which says whether it fitted and how much room is left: the least sent until half of the room
+    /// is taken, then the oldest.
     /// What was put counts as sent once, and is done after `limit` times; without a limit it does not count.
-    pub(crate) fn draw(
-        &mut self,
-        limit: Option<u32>,
-        mut room: usize,
-        mut put: impl FnMut(S) -> Option<usize>,
-    ) {
-        let mut misses = 0;
-        let mut drawn = std::mem::take(&mut self.drawn);
-        'lists: for list in 0..self.lists.len() {
-            let mut at = self.lists[list].head;
-            while at != NONE {
-                if room < MIN_UPDATE || misses == MAX_MISSES {
-                    break 'lists;
-                }
-                let id = S::of(at);
-                at = self.links[id.number() as usize].next;
-                match put(id) {
-                    Some(left) => {
-                        room = left;
-                        drawn.push(id);
-                    }
-                    None => misses += 1,
-                }
+    pub(crate) fn draw(&mut self, limit: Option<u32>, room: usize, mut put: impl FnMut(S) -> Option<usize>) {
+        let mut left = room;
+        for list in 0..self.lists.len() {
+            if !self.draw_list(BY_TRANSMISSIONS, self.lists[list], room / 2, &mut left, &mut put) {
+                break;
             }
         }
+        if self.drawn.len() < self.len {
+            self.draw_list(BY_AGE, self.ages, 0, &mut left, &mut put);
+        }
+        let mut drawn = std::mem::take(&mut self.drawn);
         for id in drawn.drain(..) {
+            self.places[id.number() as usize].drawn = false;
             if let Some(limit) = limit {
                 self.count_transmission(id, limit);
             }
@@ -158,50 +169,99 @@ impl<S: Subject> UpdateQueue<S> {
         self.drawn = drawn;
     }
 
+    /// Offers the updates of a list; says whether the next list's may follow.
+    fn draw_list(
+        &mut self,
+        which: usize,
+        list: List,
+        until: usize,
+        left: &mut usize,
+        put: &mut impl FnMut(S) -> Option<usize>,
+    ) -> bool {
+        let (mut misses, mut at) = (0, list.head);
+        while at != NONE {
+            if *left < MIN_UPDATE || *left <= until || misses == MAX_MISSES {
+                return false;
+            }
+            let place = &mut self.places[at as usize];
+            let id = S::of(at);
+            at = place.links[which].next;
+            if place.drawn {
+                continue;
+            }
+            match put(id) {
+                Some(room) => {
+                    *left = room;
+                    place.drawn = true;
+                    self.drawn.push(id);
+                }
+                None => misses += 1,
+            }
+        }
+        true
+    }
+
     /// Counts one transmission of a member's update, if there is one.
     pub(crate) fn count_transmission(&mut self, id: S, limit: u32) {
         if !self.contains(id) {
             return;
         }
-        let sent = self.unlink(id.number()) + 1;
+        let sent = self.unlink_transmitted(id.number()) + 1;
         if sent < limit {
-            self.link(id.number(), sent, Urgency::Routine);
+            self.link_transmitted(id.number(), sent, Urgency::Routine);
         } else {
-            self.len -= 1;
+            self.end(id.number());
         }
     }
 
-    fn link(&mut self, at: u32, sent: u32, urgency: Urgency) {
-        let list = sent as usize;
-        if self.lists.len() <= list {
-            self.lists.resize(list + 1, List { head: NONE, tail: NONE });
+    fn link_transmitted(&mut self, at: u32, sent: u32, urgency: Urgency) {
+        if self.lists.len() <= sent as usize {
+            self.lists.resize(sent as usize + 1, EMPTY);
         }
-        let ends = self.lists[list];
-        let link = match urgency {
-            Urgency::Urgent => Link { prev: NONE, next: ends.head, sent },
-            Urgency::Routine => Link { prev: ends.tail, next: NONE, sent },
-        };
-        self.links[at as usize] = link;
-        self.join(list, link.prev, at);
-        self.join(list, at, link.next);
+        self.places[at as usize].sent = sent;
+        link(&mut self.places, BY_TRANSMISSIONS, &mut self.lists[sent as usize], at, urgency);
     }
 
-    fn unlink(&mut self, at: u32) -> u32 {
-        let Link { prev, next, sent } = std::mem::replace(&mut self.links[at as usize], UNLINKED);
-        self.join(sent as usize, prev, next);
+    /// Says how often it was sent.
+    fn unlink_transmitted(&mut self, at: u32) -> u32 {
+        let sent = self.places[at as usize].sent;
+        unlink(&mut self.places, BY_TRANSMISSIONS, &mut self.lists[sent as usize], at);
         sent
     }
 
-    /// Makes `next` follow `prev`, where `NONE` stands for the list's end.
-    fn join(&mut self, list: usize, prev: u32, next: u32) {
-        match prev {
-            NONE => self.lists[list].head = next,
-            prev => self.links[prev as usize].next = next,
-        }
-        match next {
-            NONE => self.lists[list].tail = prev,
-            next => self.links[next as usize].prev = prev,
-        }
+    /// Takes out what is in no list by transmissions any more.
+    fn end(&mut self, at: u32) {
+        unlink(&mut self.places, BY_AGE, &mut self.ages, at);
+        self.places[at as usize].sent = NONE;
+        self.len -= 1;
+    }
+}
+
+/// Urgent is the front of a list.
+fn link(places: &mut [Place], which: usize, list: &mut List, at: u32, urgency: Urgency) {
+    let link = match urgency {
+        Urgency::Urgent => Link { prev: NONE, next: list.head },
+        Urgency::Routine => Link { prev: list.tail, next: NONE },
+    };
+    places[at as usize].links[which] = link;
+    join(places, which, list, link.prev, at);
+    join(places, which, list, at, link.next);
+}
+
+fn unlink(places: &mut [Place], which: usize, list: &mut List, at: u32) {
+    let Link { prev, next } = std::mem::replace(&mut places[at as usize].links[which], UNLINKED);
+    join(places, which, list, prev, next);
+}
+
+/// Makes `next` follow `prev`, where `NONE` stands for the list's end.
+fn join(places: &mut [Place], which: usize, list: &mut List, prev: u32, next: u32) {
+    match prev {
+        NONE => list.head = next,
+        prev => places[prev as usize].links[which].next = next,
+    }
+    match next {
+        NONE => list.tail = prev,
+        next => places[next as usize].links[which].prev = prev,
     }
 }
 
@@ -255,7 +315,28 @@ mod tests {
         queue.push(MemberId(2), Urgency::Routine);
         queue.push(MemberId(3), Urgency::Routine);
         queue.push(MemberId(4), Urgency::Urgent);
-        assert_eq!(draw_all(&mut queue, 9, 4), [4, 2, 3, 1]);
+        assert_eq!(draw_all(&mut queue, 9, 8), [4, 2, 3, 1]);
+    }
+
+    #[test]
+    fn what_is_renewed_all_the_time_keeps_no_other_waiting() {
+        let mut queue = UpdateQueue::default();
+        queue.push(MemberId(100), Urgency::Urgent);
+        for round in 0..4 {
+            (0..50).for_each(|i| queue.push(MemberId(i), Urgency::Urgent));
+            let drawn = draw_all(&mut queue, 4, 10);
+            assert_eq!(drawn.iter().filter(|id| **id == 100).count(), 1, "round {round}: {drawn:?}");
+        }
+        assert!(!queue.contains(MemberId(100)), "it was sent four times");
+    }
+
+    #[test]
+    fn half_of_a_packet_goes_to_the_least_sent() {
+        let mut queue = UpdateQueue::default();
+        (0..20).for_each(|i| queue.push(MemberId(i), Urgency::Routine));
+        assert_eq!(draw_all(&mut queue, 9, 10), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        queue.push(MemberId(20), Urgency::Urgent);
+        assert_eq!(draw_all(&mut queue, 9, 10), [20, 10, 11, 12, 13, 0, 1, 2, 3, 4]);
     }
 
     #[test]
@@ -286,7 +367,7 @@ mod tests {
             looked += 1;
             None
         });
-        assert_eq!(looked, MAX_MISSES);
+        assert_eq!(looked, 2 * MAX_MISSES, "of the least sent and of the oldest");
     }
 
     #[test]

@@ -63,7 +63,7 @@ impl Waiting {
         true
     }
 
-    /// Offers keys, least-sent first, to `put`, as [`UpdateQueue::draw`] does.
+    /// Offers keys to `put`, as [`UpdateQueue::draw`] does.
     pub(super) fn draw(
         &mut self,
         limit: Option<u32>,

@@ -7,7 +7,7 @@ use super::{
         Config, Node, Output, Start, StreamFailure, StreamKind, StreamStep, carry::Priority,
         member::MemberId, session::Purpose, updates::Urgency,
     },
-    bench::{Bench, EPOCH, TOKEN, alive, failed, messages, packet_of},
+    bench::{Bench, EPOCH, TOKEN, alive, failed, messages, packet_of, suspect},
     world::{ORIGIN, addr, millis, secs},
 };
 use crate::{
@@ -292,4 +292,47 @@ fn a_node_refutes_all_that_was_claimed_in_its_name_once_nobody_answers() {
     bench.node.stream_began(bench.now, stream);
     bench.node.handle_stream_failure(bench.now, stream, StreamFailure::TimedOut);
     assert_eq!(bench.node.local().identity.incarnation, 10);
+}
+
+/// Made-up members are suspected again and again. What the node says of itself goes out all the same, and what it knows of
+/// members.
+#[test]
+fn updates_about_made_up_members_bury_no_others() {
+    let mut bench = Bench::new(12);
+    let names: Vec<_> = (0..1000).map(|i| format!("x{i}")).collect();
+    for (at, name) in names.iter().enumerate() {
+        bench.hear(&alive(name, 0, addr(100 + at)));
+    }
+    bench.sent();
+    let members: Vec<_> = (1..=12).map(addr).collect();
+    let (mut of_us, mut of_m5, mut of_m6) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for step in 0..200 {
+        if step == 100 {
+            bench.hear_from(addr(2), &suspect("m6", 0, &["m2"]));
+            bench.hear_from(addr(2), &suspect("me", 0, &["m2"]));
+            bench.hear_from(addr(2), &failed("m5", 0));
+        }
+        if step == 110 {
+            bench.hear_from(addr(2), &alive("m6", 1, addr(6)));
+        }
+        for name in names.iter().skip(50 * step % 1000).take(50) {
+            bench.hear(&suspect(name, 1 + step as u64, &[]));
+        }
+        bench.pass(millis(20));
+        for (to, packet) in bench.sent() {
+            messages(&packet, |message| match message {
+                Message::Alive(alive)
+                    if alive.name == "me" && alive.incarnation == 1 && members.contains(&to) =>
+                {
+                    of_us.insert(to);
+                }
+                Message::Failed(failed) if failed.name == "m5" => _ = of_m5.insert(to),
+                Message::Alive(alive) if alive.name == "m6" && alive.incarnation == 1 => _ = of_m6.insert(to),
+                _ => {}
+            });
+        }
+    }
+    assert!(of_us.len() >= 5, "that it lives is told to {of_us:?}");
+    assert!(of_m5.len() >= 5, "that m5 failed is told to {of_m5:?}");
+    assert!(of_m6.len() >= 5, "that m6 lives is told to {of_m6:?}");
 }
