@@ -279,7 +279,9 @@ impl Sync {
         if matches!(message, DataMessage::DataHello(_)) && !self.has(stream) {
             self.exchanges.insert(stream, Exchange::new(from.clone(), None, parts.digests()));
         }
-        let Some(exchange) = self.exchanges.get_mut(&stream).filter(|exchange| !exchange.speaks) else {
+        let Some(exchange) =
+            self.exchanges.get_mut(&stream).filter(|exchange| !exchange.speaks && !exchange.is_over())
+        else {
             return false;
         };
         match message {

@@ -62,9 +62,10 @@ impl Node {
             }
             return;
         }
-        if known.is_some_and(|id| identity <= self.table.get(id).identity)
-            || !self.check_plausible(known, identity)
-        {
+        if let Some(id) = known.filter(|id| identity <= self.table.get(*id).identity) {
+            return self.on_late_refutation(id, identity, word);
+        }
+        if !self.check_plausible(known, identity) {
             return;
         }
         let Ok(tags) = Tags::from_encoded(claim.tags) else {
@@ -115,6 +116,14 @@ impl Node {
             && record.identity == Identity { epoch: claim.epoch, incarnation: claim.incarnation }
             && (record.addr != claim.addr
                 || record.tags.encoded() != claim.tags && Tags::from_encoded(claim.tags).is_ok())
+    }
+
+    /// A departed member says that it is alive, but its departure was claimed under a greater identity meanwhile.
+    fn on_late_refutation(&mut self, id: MemberId, identity: Identity, word: Word) {
+        let record = self.table.get(id);
+        if word == Word::Itself && !record.state.is_live() && record.identity.epoch == identity.epoch {
+            self.note_overturned(id);
+        }
     }
 
     /// Whether this node's own probes of a member fail: then another member's Alive is not believed, only the member's own,
@@ -180,8 +189,11 @@ impl Node {
         let past = self.table.get(id).view();
         self.settle(id, identity, addr, tags);
         self.lately_departed.retain(|departed| *departed != id);
-        if past.state == MemberState::Failed && past.identity.epoch == identity.epoch {
-            self.tell_verdict(id, &past);
+        if past.identity.epoch == identity.epoch {
+            self.note_overturned(id);
+            if past.state == MemberState::Failed {
+                self.tell_verdict(id, &past);
+            }
         }
         self.remember(id, Observation::Joined);
         self.emit_member(|member| Event::Joined { member }, id);

@@ -25,7 +25,7 @@ const SILENCES: usize = 3;
 /// Probe rounds within which they have to fail.
 const SPELL: u64 = 16;
 /// Probe intervals after which a verdict against this node is forgotten.
-const MEMORY: u32 = 600;
+pub(super) const MEMORY: u32 = 600;
 /// Probe intervals after which it refutes in any case: an attacker that holds most of its relays can cause trouble.
 pub(super) const LONGEST: u32 = 1000;
 /// Members that are yet to be told of a verdict; the first makes room.

@@ -190,8 +190,9 @@ impl Node {
             return;
         }
         let (addr, name) = (introduction.addr, Arc::clone(&introduction.name));
-        let seq = self.ping(addr, &name, Behind::Nothing, Priority::Provoked);
-        if by_stream && !self.carrier.carries_to(&name) {
+        // A datagram opens no stream: its source may be forged.
+        let seq = self.ping_by(None, addr, &name, Behind::Nothing);
+        if by_stream {
             let ping = Content::Ping { seq, target: Arc::clone(&name), behind: Behind::Nothing };
             self.carry(addr, &name, ping, Priority::Provoked);
         }

@@ -175,6 +175,8 @@ pub(super) struct Record {
     pub(super) suspicion: Option<Box<Suspicion>>,
     /// It left because it was removed.
     pub(super) removed: Option<Box<Removed>>,
+    /// When it last refuted two verdicts of failure, the later one first; `Time::ZERO` for none.
+    pub(super) overturned: [Time; 2],
     pub(super) contact: Contact,
     /// The hash of its name that stands for it in the headers of packets.
     pub(super) mark: u32,
@@ -202,6 +204,7 @@ impl Record {
             tombstone: false,
             suspicion: None,
             removed: None,
+            overturned: [Time::ZERO; 2],
             contact: Contact::default(),
         }
     }

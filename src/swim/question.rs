@@ -68,7 +68,8 @@ impl Node {
         let patience = if joins { self.config.probe_timeout } else { self.config.probe_interval };
         let caused = self.questions().filter(|question| question.is_caused()).count();
         let is_caused = question.is_caused();
-        if !joins && self.is_being_asked(addr) || is_caused && caused >= MAX_CAUSED {
+        // What others cause gives way: it must not keep this node from asking for its own name.
+        if is_caused && (caused >= MAX_CAUSED || self.is_being_asked(addr)) {
             self.metrics.dropped_unverified += u64::from(is_caused);
             return;
         }

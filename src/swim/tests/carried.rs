@@ -96,23 +96,6 @@ fn streams_that_unverified_peers_cause_leave_room_for_updates() {
     assert_eq!(bench.opened().len(), 1);
 }
 
-/// The source of a datagram may be forged: whoever lives there is called.
-#[test]
-fn unverified_peers_that_introduce_themselves_cause_no_more_streams_than_others() {
-    let (mut bench, mut provoked) = (mute(3), 0);
-    for i in 0..64 {
-        let from = addr(100 + i);
-        let name = format!("x{i}");
-        bench.hear_as(Some(&name), from, &alive(&name, 0, from));
-        // As if each were refused at once.
-        for (stream, _) in bench.opened() {
-            bench.node.handle_stream_failure(bench.now, stream, StreamFailure::Refused);
-            provoked += 1;
-        }
-    }
-    assert!((1..=16).contains(&provoked), "{provoked} in a probe interval");
-}
-
 /// Members that were made up and never answer are not waited for.
 #[test]
 fn a_leave_does_not_wait_for_members_that_never_answered() {
@@ -130,4 +113,13 @@ fn a_leave_does_not_wait_for_members_that_never_answered() {
     bench.hear_from(to, &Ack { seq });
     let mut outputs = std::iter::from_fn(|| bench.node.poll_output());
     assert!(outputs.any(|output| matches!(output, Output::LeaveDone { confirmed: true })));
+}
+
+#[test]
+fn an_introduction_by_datagram_opens_no_stream_to_its_source() {
+    let mut bench = mute(3);
+    bench.opened();
+    let claim = Message::Alive(alive("g", 0, addr(77)));
+    bench.node.handle_datagram(bench.now, addr(77), &forge::packet("g", &[claim]));
+    assert_eq!(bench.opened(), []);
 }

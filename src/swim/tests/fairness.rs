@@ -10,9 +10,10 @@ use super::{
 use crate::{
     data::Endpoint,
     wire::{
-        data::{DataDigest, DataHello},
+        data::{DataDigest, DataEnd, DataHello},
         hash,
         message::{End, Hello, PingReq},
+        packet::{self, Header},
     },
 };
 
@@ -229,4 +230,28 @@ fn made_up_departures_take_no_rounds_of_gossip() {
     }
     bench.hear(&failed("m4", 0));
     assert_eq!(bench.node.lately_departed.len(), 1, "m4 has answered, and is told");
+}
+
+/// More ends of a turn in one frame than a turn's number counts.
+#[test]
+fn a_turn_that_is_ended_again_and_again_ends_the_sync() {
+    let mut syncs = Syncs::new();
+    syncs.tell("m1", addr(1));
+    let [(stream, _)] = syncs.opened()[..] else { panic!("one is opened") };
+    let (now, mut buffer) = (syncs.now, Vec::new());
+    let frame = |hello: bool, ends: usize| {
+        let header = Header { cluster: hash::cluster("default"), sender: hash::member("m1"), token: 0 };
+        let mut bytes = Vec::new();
+        let mut writer = packet::Writer::new(&mut bytes, header, 1400);
+        assert!(!hello || writer.message(&DataHello { broadcasts: 1, key_values: 1 }));
+        (0..ends).for_each(|_| assert!(writer.message(&DataEnd {})));
+        writer.finish();
+        bytes
+    };
+    syncs.endpoint.stream_began(now, stream);
+    while syncs.endpoint.poll_stream(now, stream, &mut buffer) == StreamStep::Send {}
+    syncs.endpoint.handle_frame(now, stream, &frame(true, 1));
+    while syncs.endpoint.poll_stream(now, stream, &mut buffer) == StreamStep::Send {}
+    syncs.endpoint.handle_frame(now, stream, &frame(false, 253));
+    assert_eq!(syncs.endpoint.poll_stream(now, stream, &mut buffer), StreamStep::Close);
 }

@@ -7,7 +7,7 @@ use super::{
         Config, Node, Output, Start, StreamFailure, StreamKind, StreamStep, carry::Priority,
         member::MemberId, session::Purpose, updates::Urgency,
     },
-    bench::{Bench, EPOCH, TOKEN, alive, failed, messages, packet_of, suspect},
+    bench::{Bench, EPOCH, TOKEN, alive, failed, left, messages, packet_of, suspect},
     world::{ORIGIN, addr, millis, secs},
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
         Tags,
         data::DataMessage,
         hash,
-        message::{Alive, End, Message, NewToken, Ping, PingReq},
+        message::{Ack, Alive, End, Message, NewToken, Ping, PingReq},
         packet,
     },
 };
@@ -335,4 +335,65 @@ fn updates_about_made_up_members_bury_no_others() {
     assert!(of_us.len() >= 5, "that it lives is told to {of_us:?}");
     assert!(of_m5.len() >= 5, "that m5 failed is told to {of_m5:?}");
     assert!(of_m6.len() >= 5, "that m6 lives is told to {of_m6:?}");
+}
+
+/// What members answer to what this node asks.
+fn answer_pings(bench: &mut Bench) {
+    for (to, packet) in bench.sent() {
+        if let Some((seq, _)) = forge::ping(&packet) {
+            bench.hear_from(to, &Ack { seq });
+        }
+    }
+}
+
+/// Verdicts are made up faster than the member, which answers all the time, refutes them. Two of failure are believed
+/// at most; from then on it is suspected at most. A leave may be true: it is believed until it is refuted.
+#[test]
+fn verdicts_faster_than_their_refutations_keep_nobody_away() {
+    for leaves in [false, true] {
+        let mut bench = Bench::new(12);
+        let (mut verdicts, mut live) = (0, 0);
+        for step in 0..600_u64 {
+            let verdict = |incarnation| match leaves {
+                false => Message::Failed(failed("m5", incarnation)),
+                true => Message::Left(left("m5", incarnation)),
+            };
+            say(&mut bench, "m2", addr(2), &[verdict(3 * step)]);
+            let refuted = bench.standing("m5").map_or(0, |(_, incarnation)| incarnation) + 1;
+            say(&mut bench, "m2", addr(2), &[verdict(3 * step + 1)]);
+            bench.pass(millis(50));
+            say(&mut bench, "m5", addr(5), &[Message::Alive(alive("m5", refuted, addr(5)))]);
+            live += usize::from(bench.standing("m5").is_some_and(|(state, _)| state.is_live()));
+            say(&mut bench, "m2", addr(2), &[verdict(3 * step + 2)]);
+            bench.pass(millis(50));
+            answer_pings(&mut bench);
+            verdicts += bench.kinds().iter().filter(|kind| ["failed", "left"].contains(kind)).count();
+        }
+        assert!(leaves || (1..=2).contains(&verdicts), "{verdicts} are believed");
+        assert!(live >= 595, "leaves: {leaves}: once it has refuted, live {live} times of 600");
+    }
+}
+
+/// A holder of the name that answered once has others cause questions at its address, and answers none.
+#[test]
+fn questions_that_others_cause_keep_no_displaced_node_from_asking_the_holder() {
+    let mut bench = Bench::new(3);
+    bench.hear(&alive("w", 0, addr(61)));
+    let w = bench.node.table.find("w").expect("it is a member");
+    (0..3).for_each(|_| bench.node.table.contact_mut(w).miss());
+    bench.opened();
+    bench.hear(&alive("me", 1, addr(60)));
+    let [(stream, _)] = bench.opened()[..] else { panic!("it is asked") };
+    bench.node.stream_began(bench.now, stream);
+    bench.node.end(stream, Ok(()));
+    assert!(bench.node.is_displaced());
+    for _ in 0..6000 {
+        bench.hear(&alive("w", 1, addr(60)));
+        for (stream, _) in bench.opened() {
+            bench.node.stream_began(bench.now, stream);
+        }
+        bench.sent();
+        bench.pass(millis(10));
+    }
+    assert!(!bench.node.is_displaced(), "nobody has answered to the name for a minute");
 }
