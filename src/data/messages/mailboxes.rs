@@ -202,7 +202,8 @@ impl Mailbox {
 
     /// Whether there is room for it, and before it for what the reader is to be told of what was lost.
     fn has_room_for(&self, item: &Item) -> bool {
-        let more = (1 + self.lost.0.len(), item.payload.len());
+        // Counted twice, as what is there of an account is: of itself and of all.
+        let more = (2 * (1 + self.lost.0.len()), 2 * item.payload.len());
         self.shares.has_room(item.account, more, (2 * MAX_UNREAD, 2 * MAX_UNREAD_BYTES))
     }
 
