@@ -150,6 +150,9 @@ impl<S: Subject> UpdateQueue<S> {
     /// is taken, then the oldest.
     /// What was put counts as sent once, and is done after `limit` times; without a limit it does not count.
     pub(crate) fn draw(&mut self, limit: Option<u32>, room: usize, mut put: impl FnMut(S) -> Option<usize>) {
+        if self.is_empty() {
+            return;
+        }
         let mut left = room;
         for list in 0..self.lists.len() {
             if !self.draw_list(BY_TRANSMISSIONS, self.lists[list], room / 2, &mut left, &mut put) {
