@@ -66,11 +66,10 @@ impl Node {
     pub(super) fn ask(&mut self, question: Question, addr: SocketAddr) {
         let joins = matches!(question, Question::PastLife(..));
         let patience = if joins { self.config.probe_timeout } else { self.config.probe_interval };
-        let caused = self.questions().filter(|question| question.is_caused()).count();
-        let is_caused = question.is_caused();
+        let caused = || self.questions().filter(|question| question.is_caused()).count();
         // What others cause gives way: it must not keep this node from asking for its own name.
-        if is_caused && (caused >= MAX_CAUSED || self.is_being_asked(addr)) {
-            self.metrics.dropped_unverified += u64::from(is_caused);
+        if question.is_caused() && (caused() >= MAX_CAUSED || self.is_being_asked(addr)) {
+            self.metrics.dropped_unverified += 1;
             return;
         }
         let seq = self.numbers.draw();

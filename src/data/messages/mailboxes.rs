@@ -211,13 +211,13 @@ impl Mailbox {
     fn fold(&mut self, newer: &Item) -> bool {
         let is_older = |unread: &Unread| matches!(unread, Unread::Message(older) if older.folds && older.topic == newer.topic);
         let older = self.unread.iter().position(is_older).and_then(|at| self.unread.remove(at));
-        older.as_ref().is_some_and(|older| self.release(older))
+        older.iter().for_each(|older| self.release(older));
+        older.is_some()
     }
 
-    fn release(&mut self, unread: &Unread) -> bool {
+    fn release(&mut self, unread: &Unread) {
         let (account, size) = unread.share();
         self.shares.remove(account, size);
-        true
     }
 
     fn lose(&mut self, from: &Life, count: u64) {
