@@ -2,7 +2,8 @@
 //! that it made up, for as long as it likes.
 //!
 //! Made-up members that have answered hold a token, which was sent to them: what they say is a member's word. All else
-//! that it sends is an outsider's, or bears the name and address of a healthy member, without a token.
+//! that it sends is an outsider's, or bears the name and address of a healthy member, without a token. Asked as relays, they
+//! say that the target answered, or that it did not, or nothing: each always the same.
 //!
 //! What it may do is here; how a world does it, in `world/attacks.rs`.
 
@@ -11,11 +12,13 @@ use std::{net::SocketAddr, time::Duration};
 use super::{YEAR, forge};
 use crate::{
     swim::{Identity, Time},
-    wire::message::{Ack, Message},
+    wire::message::{Ack, Message, Nack},
 };
 
-/// Members that it can make up.
+/// Members that it can make up, each on a host of its own.
 pub const GHOSTS: usize = 8;
+/// Further names on the host of each.
+pub const NAMES: usize = 16;
 
 /// Whom a claim is about, or where something comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +27,8 @@ pub enum Who {
     Host(usize),
     /// A made-up member, with a name and an address of its own.
     Ghost(usize),
+    /// Another name on the host of a made-up member, at another port: it answers as long as that one.
+    Name(usize, usize),
 }
 
 /// Which claim.
@@ -94,6 +99,42 @@ pub enum Attack {
         /// How long they answer.
         answers_for: Duration,
     },
+    /// Pings a host, or asks it to probe somebody, so many times at once: each answer has room for updates.
+    Pings {
+        /// Who asks.
+        from: Who,
+        /// Which host.
+        to: usize,
+        /// Whom it is to probe, if it is not pinged itself.
+        target: Option<Who>,
+        /// How often.
+        times: usize,
+    },
+    /// Gives a host a token to be shown to somebody from now on, which that one does not know.
+    Token {
+        /// Whose address it bears.
+        from: Who,
+        /// In whose name.
+        caller: Who,
+        /// Which host.
+        to: usize,
+    },
+    /// Says that its table differs, so that the host begins a push/pull with it.
+    Digest {
+        /// Who says so.
+        from: Who,
+        /// To which host.
+        to: usize,
+    },
+    /// Does the same again and again.
+    Again {
+        /// What.
+        attack: Box<Self>,
+        /// The time between.
+        every: Duration,
+        /// How often.
+        times: usize,
+    },
 }
 
 /// Until when each made-up member answers.
@@ -103,30 +144,44 @@ pub(super) struct Ghosts {
 }
 
 impl Ghosts {
-    fn at(addr: SocketAddr) -> Option<usize> {
-        (0..GHOSTS).find(|ghost| ghost_addr(*ghost) == addr)
-    }
-
     /// Whether one of them lives there and answers.
     pub(super) fn answers_at(&self, addr: SocketAddr, now: Time) -> bool {
-        Self::at(addr).is_some_and(|ghost| now < self.answers_until[ghost])
+        Who::made_up_at(addr).is_some_and(|who| self.answers(who, now))
+    }
+
+    fn answers(&self, who: Who, now: Time) -> bool {
+        who.ghost().is_some_and(|ghost| now < self.answers_until[ghost])
     }
 
     /// What one of them answers to a datagram, if it does.
     pub(super) fn answer(&self, to: SocketAddr, bytes: &[u8], now: Time) -> Option<Vec<u8>> {
-        let ghost = Self::at(to).filter(|ghost| now < self.answers_until[*ghost])?;
-        let (seq, _) = forge::ping(bytes).filter(|(_, target)| *target == ghost_name(ghost))?;
-        Some(forge::packet(&ghost_name(ghost), &[Message::Ack(Ack { seq })]))
+        let who = Who::made_up_at(to).filter(|who| self.answers(*who, now))?;
+        let name = who.made_up_name()?;
+        if let Some((seq, _)) = forge::ping(bytes).filter(|(_, target)| *target == name) {
+            return Some(forge::packet(&name, &[Message::Ack(Ack { seq })]));
+        }
+        let seq = forge::ping_req(bytes)?;
+        let answer = match who.ghost()? % 3 {
+            0 => Message::Ack(Ack { seq }),
+            1 => Message::Nack(Nack { seq }),
+            _ => return None,
+        };
+        Some(forge::packet(&name, &[answer]))
     }
 
     /// Whether the one that lives there answers to any name over a stream; the others let callers wait.
     pub(super) fn takes_streams(&self, addr: SocketAddr) -> bool {
-        Self::at(addr).is_some_and(|ghost| ghost % 2 == 0)
+        Who::made_up_at(addr).is_some_and(Who::answers_to_any_name)
     }
 
     /// Whether one of them answers, or did: it holds the token that was sent to it then.
     pub(super) fn holds_token(&self, ghost: usize) -> bool {
         self.answers_until[ghost] > Time::ZERO
+    }
+
+    /// Until when one of them answers, or did.
+    pub(super) fn answers_until(&self, ghost: usize) -> Time {
+        self.answers_until[ghost]
     }
 
     /// One of them answers until then.
@@ -143,12 +198,25 @@ impl Ghosts {
     }
 }
 
-pub(super) fn ghost_addr(ghost: usize) -> SocketAddr {
-    ([10, 255, 0, ghost as u8], 7946).into()
+/// What an attacker does again and again.
+#[derive(Debug)]
+pub(super) struct Campaign {
+    pub(super) attack: Attack,
+    pub(super) every: Duration,
+    pub(super) times: usize,
+    pub(super) next: Time,
 }
 
-pub(super) fn ghost_name(ghost: usize) -> String {
-    format!("ghost{ghost}")
+impl Campaign {
+    /// What is to be done by now, if it is.
+    pub(super) fn due(&mut self, now: Time) -> Option<Attack> {
+        if self.times == 0 || now < self.next {
+            return None;
+        }
+        self.times -= 1;
+        self.next = now + self.every;
+        Some(self.attack.clone())
+    }
 }
 
 /// Whether a name is a made-up member's.
@@ -156,10 +224,60 @@ pub(super) fn is_ghost(name: &str) -> bool {
     name.starts_with("ghost")
 }
 
+/// Where the made-up members are, and where further names on their hosts begin.
+const PORT: u16 = 7946;
+const NAMES_FROM: u16 = 8000;
+
 impl Who {
     /// Draws one for a cluster of `n`.
     pub(super) fn draw(rng: &mut fastrand::Rng, n: usize) -> Self {
-        if rng.bool() { Self::Host(rng.usize(..n)) } else { Self::Ghost(rng.usize(..GHOSTS)) }
+        match rng.u32(..8) {
+            0..=3 => Self::Host(rng.usize(..n)),
+            4..=6 => Self::Ghost(rng.usize(..GHOSTS)),
+            _ => Self::Name(rng.usize(..GHOSTS), rng.usize(..NAMES)),
+        }
+    }
+
+    /// The made-up member on whose host it is.
+    pub(super) fn ghost(self) -> Option<usize> {
+        match self {
+            Self::Host(_) => None,
+            Self::Ghost(ghost) | Self::Name(ghost, _) => Some(ghost),
+        }
+    }
+
+    pub(super) fn made_up_name(self) -> Option<String> {
+        match self {
+            Self::Host(_) => None,
+            Self::Ghost(ghost) => Some(format!("ghost{ghost}")),
+            Self::Name(ghost, name) => Some(format!("ghost{ghost}-{name}")),
+        }
+    }
+
+    pub(super) fn made_up_addr(self) -> Option<SocketAddr> {
+        let port = match self {
+            Self::Name(_, name) => NAMES_FROM + name as u16,
+            _ => PORT,
+        };
+        self.ghost().map(|ghost| ([10, 255, 0, ghost as u8], port).into())
+    }
+
+    /// The one that lives there.
+    fn made_up_at(addr: SocketAddr) -> Option<Self> {
+        let ghost = (0..GHOSTS)
+            .find(|ghost| Self::Ghost(*ghost).made_up_addr().is_some_and(|at| at.ip() == addr.ip()))?;
+        match addr.port() {
+            PORT => Some(Self::Ghost(ghost)),
+            port => {
+                let name = usize::from(port.checked_sub(NAMES_FROM)?);
+                (name < NAMES).then_some(Self::Name(ghost, name))
+            }
+        }
+    }
+
+    /// Whether it answers a stream ping whoever that asks for: nobody can tell it from a holder of the name.
+    pub(super) fn answers_to_any_name(self) -> bool {
+        self.ghost().is_some_and(|ghost| ghost % 2 == 0)
     }
 }
 
@@ -200,21 +318,84 @@ impl Lie {
 }
 
 impl Attack {
-    /// Draws one on a cluster of `n`.
+    /// Draws one on a cluster of `n`; one in four goes on for a while.
     pub(super) fn draw(rng: &mut fastrand::Rng, n: usize) -> Self {
+        let attack = Self::draw_one(rng, n);
+        if rng.u32(..4) > 0 {
+            return attack;
+        }
+        let every = Duration::from_millis(rng.u64(50..2000));
+        Self::Again { attack: Box::new(attack), every, times: rng.usize(2..60) }
+    }
+
+    /// The same of one that has made up two members, and lets no more answer.
+    pub(super) fn draw_siege(rng: &mut fastrand::Rng, n: usize) -> Self {
+        let is_few = |attack: &Self| match attack {
+            Self::Again { attack, .. } => !matches!(**attack, Self::Infiltrate { .. }),
+            attack => !matches!(attack, Self::Infiltrate { .. }),
+        };
+        loop {
+            let attack = Self::draw(rng, n);
+            if is_few(&attack) {
+                return attack.by_member(rng);
+            }
+        }
+    }
+
+    /// Half of the time, who says it is a member.
+    fn by_member(mut self, rng: &mut fastrand::Rng) -> Self {
+        let member = Who::Ghost(rng.usize(..2));
+        let mut attack = &mut self;
+        while let Self::Again { attack: inner, .. } = attack {
+            attack = inner;
+        }
+        match attack {
+            Self::Datagram { from, .. } | Self::Pings { from, .. } | Self::Digest { from, .. }
+                if rng.bool() =>
+            {
+                *from = member;
+            }
+            Self::Table { caller, from, .. } | Self::Token { caller, from, .. } if rng.bool() => {
+                (*caller, *from) = (member, member);
+            }
+            _ => {}
+        }
+        self
+    }
+
+    fn draw_one(rng: &mut fastrand::Rng, n: usize) -> Self {
         let to = rng.usize(..n);
         let lies = |rng: &mut fastrand::Rng| (0..rng.usize(1..6)).map(|_| Lie::draw(rng, n)).collect();
-        match rng.u32(..8) {
+        match rng.u32(..12) {
             0..=3 => Self::Datagram { from: Who::draw(rng, n), to, lies: lies(rng) },
             4 | 5 => {
                 let (from, caller) = (Who::draw(rng, n), Who::draw(rng, n));
                 Self::Table { from, caller, to, lies: lies(rng) }
             }
-            _ => {
+            6 | 7 => {
                 let answers_for = Duration::from_millis(rng.u64(..60_000));
                 Self::Infiltrate { ghosts: rng.usize(1..=GHOSTS), to, answers_for }
             }
+            8 => {
+                let target = rng.bool().then(|| Who::draw(rng, n));
+                Self::Pings { from: Who::draw(rng, n), to, target, times: rng.usize(1..100) }
+            }
+            9 => Self::Token { from: Who::draw(rng, n), caller: Who::draw(rng, n), to },
+            10 => Self::Digest { from: Who::draw(rng, n), to },
+            _ => Self::crowd(rng, n, to),
         }
+    }
+
+    /// Many names of one host are said to be there or, half of the time, at somebody's address; or to be suspected.
+    fn crowd(rng: &mut fastrand::Rng, n: usize, to: usize) -> Self {
+        let (from, host) = (Who::draw(rng, n), rng.usize(..GHOSTS));
+        let kind = if rng.u32(..4) > 0 { Kind::Alive } else { Kind::Suspect };
+        let crowded = rng.bool().then(|| Who::draw(rng, n));
+        let lie = |name| {
+            let about = Who::Name(host, name);
+            Lie { kind, about, ahead: Ahead::Incarnations(1), at: crowded.unwrap_or(about) }
+        };
+        Self::Datagram { from, to, lies: (0..rng.usize(1..=NAMES)).map(lie).collect() }
     }
 }
 
@@ -225,7 +406,7 @@ pub(super) fn without_one<T: Clone>(items: &[T]) -> Vec<Vec<T>> {
 }
 
 impl Attack {
-    /// The same with one claim less, in every way.
+    /// The same with one claim less, or fewer times, in every way.
     pub(super) fn lesser(&self) -> Vec<Self> {
         match self.clone() {
             Self::Datagram { from, to, lies } => {
@@ -237,7 +418,16 @@ impl Attack {
             Self::Infiltrate { ghosts, to, answers_for } if ghosts > 1 => {
                 vec![Self::Infiltrate { ghosts: ghosts - 1, to, answers_for }]
             }
-            Self::Infiltrate { .. } => vec![],
+            Self::Pings { from, to, target, times } if times > 1 => {
+                vec![Self::Pings { from, to, target, times: times / 2 }]
+            }
+            Self::Again { attack, every, times } => {
+                let again = |attack, times| Self::Again { attack, every, times };
+                let fewer = (times > 1).then(|| again(attack.clone(), times / 2));
+                let lesser = attack.lesser().into_iter().map(|attack| again(Box::new(attack), times));
+                [*attack.clone()].into_iter().chain(fewer).chain(lesser).collect()
+            }
+            Self::Infiltrate { .. } | Self::Pings { .. } | Self::Token { .. } | Self::Digest { .. } => vec![],
         }
     }
 }

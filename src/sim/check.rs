@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{broadcasts, host::Host, program};
+use super::{broadcasts, host::Host, judge::Judge, program};
 use crate::{
     Membership, Watch,
     data::broadcasts::{Broadcasts, Delivery},
@@ -128,6 +128,8 @@ const STAYS_AWAY: &str = "a node that left does not come back";
 /// - every join reports exactly once;
 /// - a node's events fold to its members, and so does a watch on a membership that follows them;
 /// - no queue and no map of a node exceeds its bound.
+///
+/// Lies are a disturbance here. What must hold of healthy members meanwhile, [`judge`](super::judge) looks at.
 #[derive(Debug, Default)]
 pub struct Checker {
     views: HashMap<usize, View>,
@@ -141,6 +143,7 @@ pub struct Checker {
     /// Names about which somebody lied, or that had two holders.
     disputed: HashSet<Arc<str>>,
     violation: Option<Violation>,
+    pub(super) judge: Judge,
     pub(super) broadcasts: broadcasts::Rules,
 }
 
@@ -155,8 +158,14 @@ impl Checker {
         self.violation.get_or_insert(Violation { rule, what });
     }
 
-    /// From now on, healthy members may be accused.
+    /// From now on, healthy members may be accused, and nobody is judged.
     pub(super) fn disturbed(&mut self) {
+        self.lied();
+        self.judge.unsettle();
+    }
+
+    /// From now on, healthy members may be accused, until they have refuted that.
+    pub(super) fn lied(&mut self) {
         self.disturbed = true;
         self.calm_since = None;
     }
@@ -178,6 +187,7 @@ impl Checker {
     pub(super) fn out_of_reach(&mut self, name: &str, out_of_reach: bool) {
         if out_of_reach {
             self.unreachable.insert(Arc::from(name));
+            self.judge.unsettle();
         } else if self.unreachable.remove(name) {
             // What began meanwhile may still come to its end.
             self.disturbed();
@@ -187,6 +197,7 @@ impl Checker {
     /// Healthy members may be accused for ever: these nodes' configuration suits no network.
     pub fn be_lenient(&mut self) {
         self.lenient = true;
+        self.judge.end();
         self.disturbed();
     }
 
@@ -197,6 +208,7 @@ impl Checker {
             self.calm_since = None;
         } else if now.since(since) >= probe_interval * CALM && !self.lenient {
             self.disturbed = false;
+            self.judge.settle();
         }
     }
 
@@ -206,6 +218,7 @@ impl Checker {
     }
 
     pub(super) fn clock_jumped(&mut self, at: usize, by: Duration) {
+        self.judge.end();
         if let Some(view) = self.views.get_mut(&at) {
             view.forgets |= by >= Duration::from_secs(60);
         }
@@ -241,10 +254,11 @@ impl Checker {
         let held = self.views.values().any(|view| view.name == name);
         if held {
             self.disputed.insert(Arc::clone(&name));
-        }
-        // A second life of the name, or a second holder of it, is disturbance enough.
-        if self.truth.insert(Arc::clone(&name), Truth::Up).is_some() {
             self.disturbed();
+        }
+        // A second life of the name may be accused of what the first one did.
+        if self.truth.insert(Arc::clone(&name), Truth::Up).is_some() {
+            self.lied();
         }
         let room = host.config.max_departed.min(host.config.max_members);
         let forgets = host.config.forget_after < LONG_MEMORY || room < FEW;
@@ -254,6 +268,7 @@ impl Checker {
     pub(super) fn stopped(&mut self, at: usize) {
         self.end(at, Truth::Down);
         self.broadcasts.stopped(at);
+        self.judge.stopped(at);
         self.views.remove(&at);
     }
 

@@ -275,6 +275,23 @@ impl Fault {
         Self::Attack(Attack::draw(rng, n))
     }
 
+    /// Two members are made up, and stay.
+    pub(super) fn first_of_siege() -> Self {
+        Self::Attack(Attack::Infiltrate { ghosts: 2, to: 0, answers_for: Duration::from_secs(3600) })
+    }
+
+    /// Draws what an attacker does, or what happens to members that are healthy otherwise.
+    pub(super) fn draw_siege(rng: &mut fastrand::Rng, n: usize) -> Self {
+        let host = rng.usize(..n);
+        match rng.u32(..16) {
+            0 => Self::Crash(host),
+            1 | 2 => Self::Restart(host),
+            3 => Self::Leave(host),
+            4 | 5 => Self::Tags(host, rng.u8(..4)),
+            _ => Self::Attack(Attack::draw_siege(rng, n)),
+        }
+    }
+
     /// The same with a little less to it, in every way.
     pub(super) fn lesser(&self) -> Vec<Self> {
         match self {

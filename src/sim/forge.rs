@@ -64,6 +64,17 @@ pub(crate) fn ping(bytes: &[u8]) -> Option<(u32, String)> {
     ping
 }
 
+/// The number of the request to probe somebody that a packet begins with.
+pub(crate) fn ping_req(bytes: &[u8]) -> Option<u32> {
+    let mut seq = None;
+    read(bytes, |message| {
+        if let Message::PingReq(asked) = message {
+            seq.get_or_insert(asked.seq);
+        }
+    });
+    seq
+}
+
 #[cfg(any(test, fuzzing))]
 fn put_data(writer: &mut Writer<'_>, message: &DataMessage<'_>) -> bool {
     match message {

@@ -20,7 +20,7 @@
 //! ```
 //!
 //! `world` runs hosts, `network` says what becomes of a datagram, `paths` where hosts send from and are reached, `disk` what a power cut leaves, `queue` what comes next, `check` looks for
-//! broken promises after each step, `theme` draws random `fault`s, [`attacker`] lies, and [`search`] runs random
+//! broken promises after each step, `judge` at healthy members while somebody lies, `theme` draws random `fault`s, [`attacker`] lies, and [`search`] runs random
 //! schedules and shrinks those that break a promise. [`configs`] runs random configurations.
 //!
 //! **This module is outside semantic versioning:** it may change in any version.
@@ -36,6 +36,7 @@ pub(crate) mod disk;
 mod fault;
 pub(crate) mod forge;
 mod host;
+mod judge;
 mod network;
 mod paths;
 mod program;

@@ -105,6 +105,11 @@ impl Paths {
         self.0.get_mut(&host)?.moved.take()
     }
 
+    /// Whether all hosts are reached where they say, and send from there.
+    pub(super) fn are_plain(&self) -> bool {
+        self.0.values().all(|path| path.source == Source::Own && !path.closed && path.moved.is_none())
+    }
+
     /// Hosts whose advertised address others cannot reach, in order.
     pub(super) fn closed(&self) -> Vec<usize> {
         self.which(|path| path.closed)

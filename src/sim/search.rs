@@ -74,6 +74,7 @@ impl Schedule {
     }
 
     fn play(&self, world: &mut World, config: impl Fn(String) -> Config) -> Result<(), Violation> {
+        world.judge_during_attacks();
         world.start_cluster(self.nodes, config);
         // Who forgets everybody must be able to find somebody.
         let everywhere: Vec<_> = (0..self.nodes).map(addr).collect();

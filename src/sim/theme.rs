@@ -26,11 +26,13 @@ pub enum Theme {
     Everything,
     /// Machines lose power and start anew, and there are no seeds: nodes rejoin from their state files.
     Restarts,
+    /// An attacker that joined lies all the time to a cluster that is well, and healthy members are judged meanwhile.
+    Siege,
 }
 
 impl Theme {
     /// Every theme.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Accidents,
         Self::Late,
         Self::Calls,
@@ -40,6 +42,7 @@ impl Theme {
         Self::Attacks,
         Self::Everything,
         Self::Restarts,
+        Self::Siege,
     ];
 
     /// Its name, as it is called on a command line.
@@ -55,6 +58,7 @@ impl Theme {
             Self::Attacks => "attacks",
             Self::Everything => "everything",
             Self::Restarts => "restarts",
+            Self::Siege => "siege",
         }
     }
 
@@ -66,10 +70,15 @@ impl Theme {
 
     /// What every schedule about it begins with.
     pub(super) fn first(self) -> Option<Fault> {
-        (self == Self::Restarts).then_some(Fault::StateFiles)
+        match self {
+            Self::Restarts => Some(Fault::StateFiles),
+            Self::Siege => Some(Fault::first_of_siege()),
+            _ => None,
+        }
     }
 
-    /// Draws a fault for a cluster of `n`: half of them are accidents, whatever it is about.
+    /// Draws a fault for a cluster of `n`: half of them are accidents, whatever it is about, but
+    /// for a siege.
     pub(super) fn draw(self, rng: &mut fastrand::Rng, n: usize) -> Fault {
         let own = match self {
             Self::Everything => Self::ALL[rng.usize(..7)],
@@ -77,6 +86,7 @@ impl Theme {
         };
         match own {
             Self::Accidents => Fault::draw(rng, n),
+            Self::Siege => Fault::draw_siege(rng, n),
             _ if self != Self::Everything && rng.bool() => Fault::draw(rng, n),
             Self::Late => Fault::draw_late(rng, n),
             Self::Calls => Fault::draw_call(rng, n),

@@ -90,6 +90,26 @@ impl Node {
         self.phase == Phase::Displaced
     }
 
+    /// By how much its probes are slowed, see [`health`](super::health).
+    pub(crate) fn awareness(&self) -> u32 {
+        self.health.score()
+    }
+
+    /// Whether it is well, and has not had trouble for a while.
+    pub(crate) fn is_steady(&self) -> bool {
+        self.health.score() == 0 && !self.has_trouble() && !self.flaps.is_held()
+    }
+
+    /// The live members that have answered it, by name.
+    pub(crate) fn met_members(&self) -> impl Iterator<Item = &str> {
+        self.table.rings.met().iter().map(|id| &*self.table.get(*id).name)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn doubt(&mut self, by: u32) {
+        self.health.degrade(by, super::status::HealthDoubt::Stall, self.now);
+    }
+
     /// The token that a node of this name may show to be believed, if it is reached at this address.
     pub(crate) fn token_for(&self, name: &str, addr: SocketAddr) -> u32 {
         self.table.tokens().of(name, addr)

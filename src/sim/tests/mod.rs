@@ -67,6 +67,11 @@ fn after_an_attack_every_promise_is_kept() {
 }
 
 #[test]
+fn while_members_lie_healthy_ones_are_judged_and_every_promise_is_kept() {
+    keeps_every_promise(Theme::Siege, 100);
+}
+
+#[test]
 fn without_seeds_restarts_and_power_cuts_keep_every_promise() {
     keeps_every_promise(Theme::Restarts, 300);
 }

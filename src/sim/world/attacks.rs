@@ -5,13 +5,14 @@ use std::{net::SocketAddr, time::Duration};
 use super::World;
 use crate::{
     sim::{
-        attacker::{Ahead, Attack, GHOSTS, Kind, Lie, Who, ghost_addr, ghost_name},
+        attacker::{Ahead, Attack, Campaign, GHOSTS, Kind, Lie, Who},
         forge,
         host::addr,
     },
     swim::{Identity, StreamId, StreamStep},
     wire::message::{
-        Accusers, Alive, Departed, End, Failed, Hello, Left, Message, Removed, StreamAck, Suspect,
+        Accusers, Alive, Departed, Digest, End, Failed, Hello, Left, Message, NewToken, Ping, PingReq,
+        Removed, StreamAck, Suspect,
     },
 };
 
@@ -22,12 +23,60 @@ impl World {
             Attack::Datagram { from, to, lies } => self.forge_datagram(*from, *to, lies),
             Attack::Table { from, caller, to, lies } => self.forge_table(*from, *caller, *to, lies),
             Attack::Infiltrate { ghosts, to, answers_for } => self.infiltrate(*ghosts, *to, *answers_for),
+            Attack::Pings { from, to, target, times } => {
+                (0..*times).for_each(|_| self.forge_ping(*from, *to, *target));
+            }
+            Attack::Token { from, caller, to } => self.forge_token(*from, *caller, *to),
+            Attack::Digest { from, to } => {
+                let digest = self.rng.u64(1..);
+                self.say(*from, *from, *to, &[Message::Digest(Digest { digest })]);
+            }
+            Attack::Again { attack, every, times } => {
+                let (attack, next) = ((**attack).clone(), self.now());
+                self.campaigns.push(Campaign { attack, every: *every, times: *times, next });
+                self.go_on_attacking();
+            }
         }
     }
 
-    /// Every made-up member goes silent.
+    /// Does what is to be done again by now.
+    pub(super) fn go_on_attacking(&mut self) {
+        let now = self.now;
+        let due: Vec<_> = self.campaigns.iter_mut().filter_map(|campaign| campaign.due(now)).collect();
+        self.campaigns.retain(|campaign| campaign.times > 0);
+        due.iter().for_each(|attack| self.attack(attack));
+    }
+
+    /// Every made-up member goes silent, and so does whoever lies.
     pub fn end_attacks(&mut self) {
         self.ghosts.fall_silent();
+        self.campaigns.clear();
+    }
+
+    /// Sends messages under a name, which prove it if they can.
+    fn say(&mut self, from: Who, caller: Who, to: usize, messages: &[Message<'_>]) {
+        if self.hosts[to].is_up() {
+            self.lied();
+            let packet = forge::proven_packet(&self.name_of(caller), self.token_of(caller, to), messages);
+            let from = self.addr_of(from);
+            self.inject(from, self.hosts[to].addr, packet);
+        }
+    }
+
+    fn forge_ping(&mut self, from: Who, to: usize, target: Option<Who>) {
+        let seq = self.rng.u32(..);
+        let name = target.map_or_else(|| self.hosts[to].config.name.clone(), |target| self.name_of(target));
+        let message = match target {
+            None => Message::Ping(Ping { seq, target: &name }),
+            Some(_) => Message::PingReq(PingReq { seq, target: &name, window_ms: 500 }),
+        };
+        self.say(from, from, to, &[message]);
+    }
+
+    fn forge_token(&mut self, from: Who, caller: Who, to: usize) {
+        let (seq, token, target) = (self.rng.u32(..), self.rng.u32(..), self.hosts[to].config.name.clone());
+        let ping = Message::Ping(Ping { seq, target: &target });
+        self.say(from, caller, to, &[ping, Message::NewToken(NewToken { token })]);
     }
 
     fn forge_datagram(&mut self, from: Who, to: usize, lies: &[Lie]) {
@@ -40,6 +89,7 @@ impl World {
     /// The whole exchange at once: hello, their table, ours, end.
     fn forge_table(&mut self, from: Who, caller: Who, to: usize, lies: &[Lie]) {
         let Some(table) = self.forged(caller, to, lies) else { return };
+        self.speaks_from(from);
         let (peer, name) = (self.addr_of(from), self.name_of(caller));
         let Some(stream) = self.drive_with(to, |endpoint, now| endpoint.accept_stream(now, peer)) else {
             return;
@@ -86,29 +136,28 @@ impl World {
     fn addr_of(&self, who: Who) -> SocketAddr {
         match who {
             Who::Host(host) => self.hosts.get(host).map_or(addr(host), |host| host.addr),
-            Who::Ghost(ghost) => ghost_addr(ghost),
+            _ => who.made_up_addr().expect("it is made up"),
         }
     }
 
     fn name_of(&self, who: Who) -> String {
         match who {
             Who::Host(host) => self.hosts[host % self.hosts.len()].config.name.clone(),
-            Who::Ghost(ghost) => ghost_name(ghost),
+            _ => who.made_up_name().expect("it is made up"),
         }
     }
 
     /// The token that a host gave to a made-up member, when that answered.
     fn token_of(&self, sender: Who, host: usize) -> u32 {
-        match (sender, self.hosts[host].node()) {
-            (Who::Ghost(ghost), Some(node)) if self.ghosts.holds_token(ghost) => {
-                node.token_for(&ghost_name(ghost), ghost_addr(ghost))
-            }
+        let is_member = sender.ghost().is_some_and(|ghost| self.ghosts.holds_token(ghost));
+        match self.hosts[host].node() {
+            Some(node) if is_member => node.token_for(&self.name_of(sender), self.addr_of(sender)),
             _ => 0,
         }
     }
 
     fn infiltrate(&mut self, ghosts: usize, to: usize, answers_for: Duration) {
-        self.disturbed();
+        self.lied();
         for ghost in 0..ghosts.min(GHOSTS) {
             self.ghosts.wake(ghost, self.now() + answers_for);
             let at = Who::Ghost(ghost);
@@ -136,7 +185,8 @@ impl World {
             .map(|(kind, identity, addr, accuser, name)| claim(*kind, name, *identity, *addr, accuser))
             .collect();
         let packet = forge::proven_packet(&sender, token, &messages);
-        self.disturbed();
+        self.lied();
+        lies.iter().for_each(|lie| self.note_impostor(lie));
         if let Some(checker) = &mut self.checker {
             claims.iter().for_each(|(.., name)| checker.lied_about(name));
         }

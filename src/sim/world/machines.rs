@@ -55,6 +55,9 @@ impl World {
     pub fn restart_with_clock_off(&mut self, host: usize, millis: i64) {
         self.crash(host);
         self.hosts[host].epoch_error = millis;
+        if let Some(checker) = &mut self.checker {
+            checker.judge.end();
+        }
         self.boot(host);
         self.hosts[host].epoch_error = 0;
     }

@@ -3,6 +3,7 @@
 mod attacks;
 mod broadcasts;
 mod datagrams;
+mod judged;
 mod machines;
 mod recordings;
 mod run;
@@ -14,7 +15,7 @@ use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
 use self::recordings::Recordings;
 use super::{
-    attacker::Ghosts,
+    attacker::{Campaign, Ghosts},
     check::Checker,
     host::{Host, addr},
     network::Network,
@@ -71,6 +72,7 @@ pub struct World {
     /// Wake-ups come up to this much late, as those of a busy system do. Defaults to zero.
     pub wake_delay: Duration,
     ghosts: Ghosts,
+    campaigns: Vec<Campaign>,
     paths: Paths,
     /// Further addresses of hosts.
     aliases: HashMap<SocketAddr, usize>,
@@ -111,6 +113,7 @@ impl World {
             checker: Some(Checker::default()),
             wake_delay: Duration::ZERO,
             ghosts: Ghosts::default(),
+            campaigns: Vec::new(),
             paths: Paths::default(),
             aliases: HashMap::new(),
             looks_at: ORIGIN,
@@ -278,6 +281,10 @@ impl World {
         if self.now >= self.looks_at {
             self.looks_at = self.now + Duration::from_secs(1);
             self.look_around();
+            self.judge_all();
+        }
+        if !self.campaigns.is_empty() {
+            self.go_on_attacking();
         }
         match next {
             Next::Delivery(delivery) => self.deliver(delivery),
@@ -419,9 +426,11 @@ impl World {
         let Some(mut endpoint) = self.hosts[host].endpoint.take() else { return };
         self.send_all(host, &mut endpoint);
         let (now, wall) = (self.now + self.hosts[host].clock, self.epoch());
+        let mut told = false;
         while let Some(output) = endpoint.poll_output() {
             match output {
                 Output::Event(event) => {
+                    told = true;
                     if let Some(checker) = &mut self.checker {
                         checker.event(host, &event, self.net.is_perfect());
                     }
@@ -473,5 +482,8 @@ impl World {
             return self.crash(host);
         }
         self.reschedule(host);
+        if told {
+            self.judge(host);
+        }
     }
 }

@@ -43,6 +43,7 @@ impl World {
         self.net.is_perfect()
             && self.clogged.is_empty()
             && self.ghosts.are_silent(self.now)
+            && self.campaigns.is_empty()
             && !self.is_anybody_displaced()
             && self.up().all(|host| self.hosts[host].is_well(self.now))
             && self.all_see(self.up().count())

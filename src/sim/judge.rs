@@ -1,0 +1,283 @@
+//! Healthy members while an attacker lies: what must hold of them all the same, and within which time.
+//!
+//! [`check`](super::check) does not judge whoever was lied about until all has been well for a while. This does, in clusters
+//! that were well before: lies are no excuse, but accidents are (a process that stops, a network that is not perfect, a path
+//! that is not plain, two holders of a name), until all has been well again. Clocks that differ are one for good: a lie about
+//! the time can then not be refuted before the slower clock gets there.
+//!
+//! The remaining limits of the protocol are excuses, too, each by its name and for the members that it concerns:
+//!
+//! - *impostors*: whoever answers to the name of a member at an address of its own cannot be told from a second holder of that
+//!   name, nor from a restart there (SECURITY.md, *Not defended*);
+//! - *outnumbered*: where made-up or crashed members that have answered can be all relays of a probe, they can worsen its
+//!   awareness, keep the prober away, and put its verdicts off (SECURITY.md, *keep a healthy member out*).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use crate::swim::{Config, Time};
+
+/// What is wrong with how a host sees another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wrong {
+    /// It does not list a healthy member as live.
+    Away,
+    /// It lists a healthy member where that is not.
+    Elsewhere,
+    /// It does not know the tags of a healthy member.
+    Stale,
+    /// It lists a member as live that is gone.
+    Dead,
+}
+
+impl Wrong {
+    /// The promise that is broken if it lasts.
+    pub(super) fn rule(self) -> &'static str {
+        match self {
+            Self::Away => "lies keep no healthy member away",
+            Self::Elsewhere => "lies have no healthy member listed elsewhere",
+            Self::Stale => "lies keep nobody from hearing a healthy member",
+            Self::Dead => "lies keep no dead member listed",
+        }
+    }
+
+    /// For how long it may be so in a cluster of so many live members.
+    pub(super) fn limit(self, config: &Config, live: usize) -> Duration {
+        match self {
+            Self::Dead => detection(config, live),
+            Self::Away | Self::Elsewhere | Self::Stale => refutation(config, live),
+        }
+    }
+}
+
+/// The promise that is broken if what others say raises the awareness of a node beyond [`AWARENESS`].
+pub(super) const SLOWED: &str = "lies slow no healthy member's probes beyond half their pace";
+pub(super) const AWARENESS: u32 = 1;
+
+/// Probe intervals after an impostor's last answer, within which whoever gave way to it has its name back.
+pub(super) const RETURN: u32 = 30;
+
+/// A member learns of what is said of it at the latest from the answer to its own probe of whoever believes it. Its ring is
+/// through within two rounds for each member, and the pace may be halved.
+fn refutation(config: &Config, live: usize) -> Duration {
+    config.probe_interval.saturating_mul(4 * live as u32)
+}
+
+/// Twice the usual limit, which is that a node's ring is through, and then that of a suspicion that nobody confirms.
+fn detection(config: &Config, live: usize) -> Duration {
+    let ring = config.probe_interval.saturating_mul(2 * live as u32);
+    let scale = (live.max(1) as f64).log10().max(1.0);
+    (ring + config.longest_suspicion().mul_f64(scale)) * 2
+}
+
+/// How a host sees another at some moment.
+#[derive(Debug)]
+pub(super) struct Sight {
+    /// Who sees, in which life.
+    pub(super) viewer: (usize, u32),
+    /// Who is seen, in which life.
+    pub(super) subject: (usize, u32),
+    /// It runs, and has not left.
+    pub(super) is_up: bool,
+    /// What it shows.
+    pub(super) tags: Vec<u8>,
+    pub(super) wrong: Option<Wrong>,
+    pub(super) limit: Duration,
+}
+
+/// What was seen of one host by another.
+#[derive(Debug, Default)]
+struct Pair {
+    lives: (u32, u32),
+    is_up: bool,
+    tags: Vec<u8>,
+    /// It was seen as it is: only then nobody may lose it.
+    met: bool,
+    wrong: Option<(Wrong, Time)>,
+}
+
+/// Follows how each host sees the others.
+#[derive(Debug, Default)]
+pub(super) struct Judge {
+    on: bool,
+    settled: bool,
+    pairs: BTreeMap<(usize, usize), Pair>,
+    /// By host: the made-up members that were said to be it, and may answer to its name.
+    impostors: BTreeMap<usize, BTreeSet<usize>>,
+    outnumbered: BTreeSet<usize>,
+}
+
+impl Judge {
+    /// From now on it judges, until clocks differ. The cluster is new, so all is well.
+    pub(super) fn begin(&mut self) {
+        (self.on, self.settled) = (true, true);
+    }
+
+    /// Clocks differ, or these nodes' configuration suits no network.
+    pub(super) fn end(&mut self) {
+        (self.on, self.settled) = (false, false);
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    /// An accident: nobody is judged until all has been well.
+    pub(super) fn unsettle(&mut self) {
+        self.settled = false;
+        self.pairs.clear();
+    }
+
+    /// All has been well for long enough.
+    pub(super) fn settle(&mut self) {
+        self.settled = self.on;
+    }
+
+    pub(super) fn stopped(&mut self, host: usize) {
+        self.pairs.retain(|(viewer, _), _| *viewer != host);
+        self.outnumbered.remove(&host);
+    }
+
+    /// A made-up member that answers to any name was said to be this host.
+    pub(super) fn note_impostor(&mut self, host: usize, ghost: usize) {
+        self.impostors.entry(host).or_default().insert(ghost);
+    }
+
+    /// Those that were said to be this host.
+    pub(super) fn impostors(&self, host: usize) -> impl Iterator<Item = usize> {
+        self.impostors.get(&host).into_iter().flatten().copied()
+    }
+
+    /// Made-up or crashed members can be all relays of a host's probes, so many it has met; once they cannot and it is well
+    /// again (`steady`), that is over.
+    pub(super) fn count_doubtful(&mut self, host: usize, doubtful: usize, most: usize, steady: bool) {
+        if doubtful > 0 && doubtful >= most {
+            self.outnumbered.insert(host);
+        } else if steady {
+            self.outnumbered.remove(&host);
+        }
+    }
+
+    pub(super) fn is_outnumbered(&self, host: usize) -> bool {
+        self.outnumbered.contains(&host)
+    }
+
+    /// What others see of a host, and it of them, is excused so far.
+    pub(super) fn excuse(&mut self, host: usize) {
+        let pairs =
+            self.pairs.iter_mut().filter(|((viewer, subject), _)| *viewer == host || *subject == host);
+        pairs.for_each(|(_, pair)| pair.wrong = None);
+    }
+
+    /// Looks at how a host sees another, and says what has been wrong for too long, and for how long.
+    pub(super) fn look(&mut self, now: Time, sight: Sight) -> Option<(&'static str, Duration)> {
+        let Sight { viewer, subject, is_up, tags, wrong, limit } = sight;
+        let pair = self.pairs.entry((viewer.0, subject.0)).or_default();
+        let lives = (viewer.1, subject.1);
+        if (pair.lives, pair.is_up) != (lives, is_up) {
+            *pair = Pair { lives, is_up, met: !is_up, ..Pair::default() };
+        }
+        let is_new = pair.tags != tags;
+        pair.tags = tags;
+        let Some(wrong) = wrong else {
+            (pair.met, pair.wrong) = (true, None);
+            return None;
+        };
+        if !pair.met {
+            return None;
+        }
+        let before = pair.wrong.filter(|_| wrong != Wrong::Stale || !is_new);
+        let since = before.map_or(now, |(_, since)| since);
+        pair.wrong = Some((wrong, since));
+        let lasted = now.since(since);
+        (lasted > limit).then_some((wrong.rule(), lasted))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    fn sight(is_up: bool, tags: u8, wrong: Option<Wrong>) -> Sight {
+        Sight { viewer: (0, 1), subject: (1, 1), is_up, tags: vec![tags], wrong, limit: LIMIT }
+    }
+
+    /// What is found after these looks, each at a second.
+    fn found(looks: Vec<(u64, Sight)>) -> Option<&'static str> {
+        let mut judge = Judge::default();
+        let mut look = |(at, sight)| judge.look(Time::ZERO + Duration::from_secs(at), sight);
+        looks.into_iter().filter_map(&mut look).map(|(rule, _)| rule).next()
+    }
+
+    #[test]
+    fn what_is_wrong_for_too_long_is_noticed_and_what_ends_in_time_is_not() {
+        for wrong in [Wrong::Away, Wrong::Elsewhere, Wrong::Stale] {
+            let at = |at, wrong| (at, sight(true, 0, wrong));
+            let wrong_at = |second| at(second, Some(wrong));
+            assert_eq!(found(vec![at(0, None), wrong_at(1), wrong_at(11)]), None);
+            assert_eq!(found(vec![at(0, None), wrong_at(1), wrong_at(12)]), Some(wrong.rule()));
+            assert_eq!(found(vec![at(0, None), wrong_at(1), at(11, None), wrong_at(12)]), None);
+            assert_eq!(found(vec![wrong_at(1), wrong_at(12)]), None, "it was never listed");
+        }
+    }
+
+    #[test]
+    fn who_is_gone_may_be_listed_for_no_longer_than_the_limit_by_anybody() {
+        let at = |at, is_up, wrong| (at, sight(is_up, 0, wrong));
+        let dead = Some(Wrong::Dead);
+        let looks = vec![at(0, true, Some(Wrong::Away)), at(9, false, dead), at(19, false, dead)];
+        assert_eq!(found(looks), None, "it counts from the crash");
+        assert_eq!(found(vec![at(9, false, dead), at(20, false, dead)]), Some(Wrong::Dead.rule()));
+    }
+
+    #[test]
+    fn other_wrongs_go_on_but_new_tags_have_their_own_time() {
+        let at = |at, tags, wrong| (at, sight(true, tags, Some(wrong)));
+        let right = || (0, sight(true, 0, None));
+        let moved = vec![right(), at(1, 0, Wrong::Away), at(12, 0, Wrong::Elsewhere)];
+        assert_eq!(found(moved), Some(Wrong::Elsewhere.rule()));
+        let (stale, mut changed) = (Wrong::Stale, vec![right(), at(1, 1, Wrong::Stale)]);
+        changed.extend([at(12, 2, stale), at(22, 2, stale)]);
+        assert_eq!(found(changed), None);
+    }
+
+    #[test]
+    fn accidents_and_excuses_begin_anew() {
+        let mut judge = Judge::default();
+        judge.begin();
+        let secs = |secs| Time::ZERO + Duration::from_secs(secs);
+        let away = || sight(true, 0, Some(Wrong::Away));
+        assert_eq!(judge.look(secs(0), sight(true, 0, None)), None);
+        assert_eq!(judge.look(secs(1), away()), None);
+        judge.excuse(1);
+        assert_eq!(judge.look(secs(12), away()), None);
+        assert!(judge.look(secs(23), away()).is_some(), "an excuse ends");
+        judge.unsettle();
+        assert!(!judge.is_settled());
+        judge.settle();
+        assert!(judge.is_settled());
+        assert_eq!(judge.look(secs(24), away()), None);
+        judge.end();
+        judge.settle();
+        assert!(!judge.is_settled(), "clocks differ for good");
+    }
+
+    #[test]
+    fn who_was_outnumbered_is_so_until_it_is_well() {
+        let mut judge = Judge::default();
+        for (doubtful, most, steady, outnumbered) in [
+            (2, 3, true, false),
+            (3, 3, true, true),
+            (2, 3, false, true),
+            (2, 3, true, false),
+            (0, 0, true, false),
+        ] {
+            judge.count_doubtful(0, doubtful, most, steady);
+            assert_eq!(judge.is_outnumbered(0), outnumbered, "{doubtful} of {most}");
+        }
+    }
+}

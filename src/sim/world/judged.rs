@@ -1,0 +1,239 @@
+//! What the judge of healthy members is shown.
+
+use std::collections::BTreeSet;
+
+use super::World;
+use crate::{
+    sim::{
+        attacker::{Kind, Lie, Who},
+        check::Checker,
+        host::Host,
+        judge::{AWARENESS, Judge, RETURN, SLOWED, Sight, Wrong},
+    },
+    swim::{MemberState, Node},
+};
+
+/// In bigger worlds nobody is judged: it takes O(n²) each second.
+const MOST_JUDGED: usize = 50;
+
+impl World {
+    /// From now on healthy members are judged while an attacker lies, too.
+    pub fn judge_during_attacks(&mut self) {
+        if let Some(checker) = &mut self.checker {
+            checker.judge.begin();
+        }
+    }
+
+    /// Somebody lies: honest nodes may be accused, until they have refuted.
+    pub(super) fn lied(&mut self) {
+        if let Some(checker) = &mut self.checker {
+            checker.lied();
+        }
+    }
+
+    /// A claim says that a host is where somebody answers to any name.
+    pub(super) fn note_impostor(&mut self, lie: &Lie) {
+        let ghost = lie.at.ghost().filter(|_| lie.at.answers_to_any_name());
+        if let (Kind::Alive, Who::Host(host), Some(ghost), Some(checker)) =
+            (lie.kind, lie.about, ghost, &mut self.checker)
+        {
+            checker.judge.note_impostor(host % self.hosts.len(), ghost);
+        }
+    }
+
+    /// A stream from a host's own address speaks for that host, though no attacker could have it: what it brings about is
+    /// nobody's fault.
+    pub(super) fn speaks_from(&mut self, who: Who) {
+        if let (Who::Host(host), Some(checker)) = (who, &mut self.checker) {
+            checker.judge.excuse(host);
+        }
+    }
+
+    pub(super) fn judge_all(&mut self) {
+        (0..self.hosts.len()).for_each(|host| self.judge(host));
+    }
+
+    /// Judges how a host sees all others.
+    pub(super) fn judge(&mut self, viewer: usize) {
+        let Some(mut checker) = self.checker.take() else { return };
+        if checker.judge.is_settled() && self.hosts.len() <= MOST_JUDGED {
+            if self.net.is_perfect() && self.clogged.is_empty() && self.paths.are_plain() {
+                self.judge_with(&mut checker, viewer);
+            } else {
+                checker.judge.unsettle();
+            }
+        }
+        self.checker = Some(checker);
+    }
+
+    fn judge_with(&self, checker: &mut Checker, viewer: usize) {
+        let Some(node) = self.present(viewer).filter(|node| node.local().state == MemberState::Alive) else {
+            return;
+        };
+        self.count_doubtful(&mut checker.judge, viewer, node);
+        if self.is_excused(&checker.judge, viewer) {
+            return checker.judge.excuse(viewer);
+        }
+        if node.awareness() > AWARENESS {
+            checker.report(SLOWED, format!("host {viewer} has awareness {}", node.awareness()));
+        }
+        for subject in (0..self.hosts.len()).filter(|subject| *subject != viewer) {
+            if self.is_excused(&checker.judge, subject) {
+                checker.judge.excuse(subject);
+            } else if let Some(sight) = self.sight(viewer, node, subject) {
+                let limit = sight.limit;
+                if let Some((rule, lasted)) = checker.judge.look(self.now, sight) {
+                    let listed = node.member(&self.hosts[subject].config.name);
+                    let what = format!(
+                        "for {lasted:?}, more than {limit:?}, host {viewer} has host {subject} as {listed:?}"
+                    );
+                    checker.report(rule, what);
+                }
+            }
+        }
+    }
+
+    /// The node of a host that runs and has not left.
+    fn present(&self, host: usize) -> Option<&Node> {
+        self.hosts[host].node().filter(|_| !self.hosts[host].left)
+    }
+
+    /// How a host sees another; none if that is leaving, or another host has its name.
+    fn sight(&self, viewer: usize, node: &Node, subject: usize) -> Option<Sight> {
+        let (sees, seen) = (&self.hosts[viewer], &self.hosts[subject]);
+        let has_name = |host: &Host| host.config.name == seen.config.name;
+        if self.hosts.iter().filter(|host| has_name(host)).count() > 1 {
+            return None;
+        }
+        let listed = node.member(&seen.config.name).filter(|member| member.state.is_live());
+        let present = self.present(subject).map(Node::local);
+        let wrong = match (&present, &listed) {
+            (Some(own), _) if own.state != MemberState::Alive => return None,
+            (Some(_), None) => Some(Wrong::Away),
+            (Some(_), Some(member)) if member.addr != seen.addr => Some(Wrong::Elsewhere),
+            (Some(own), Some(member)) if member.tags != own.tags => Some(Wrong::Stale),
+            (Some(_), Some(_)) => None,
+            (None, listed) => listed.as_ref().map(|_| Wrong::Dead),
+        };
+        let live = node.live().max(self.up().count());
+        Some(Sight {
+            viewer: (viewer, sees.life),
+            subject: (subject, seen.life),
+            is_up: present.is_some(),
+            tags: present.map(|own| own.tags.encoded().to_vec()).unwrap_or_default(),
+            wrong,
+            limit: wrong.map(|wrong| wrong.limit(&sees.config, live)).unwrap_or_default(),
+        })
+    }
+
+    /// How many of those that a node has met are not healthy, against how many relays a probe has at most.
+    fn count_doubtful(&self, judge: &mut Judge, host: usize, node: &Node) {
+        let healthy: BTreeSet<&str> = self.up().map(|host| &*self.hosts[host].config.name).collect();
+        let met: Vec<_> = node.met_members().collect();
+        let doubtful = met.iter().filter(|name| !healthy.contains(**name)).count();
+        let most = node.config().indirect_probes.min(met.len().saturating_sub(1));
+        judge.count_doubtful(host, doubtful, most, node.is_steady());
+    }
+
+    /// Whether a limit of the protocol concerns a host: an impostor, or too many relays that may lie.
+    fn is_excused(&self, judge: &Judge, host: usize) -> bool {
+        let rest = self.hosts[host].config.probe_interval * RETURN;
+        let mut impostors = judge.impostors(host);
+        impostors.any(|ghost| self.now < self.ghosts.answers_until(ghost) + rest)
+            || judge.is_outnumbered(host)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        Tags,
+        sim::{attacker::Attack, fault::Fault, host::addr, tests::cluster},
+        swim::Time,
+    };
+
+    /// Five hosts that are judged from when all see all.
+    fn judged() -> World {
+        let mut world = cluster(5);
+        world.judge_during_attacks();
+        world.run_for(Duration::from_secs(2));
+        // The other checks suspend their judgement.
+        world.lied();
+        world
+    }
+
+    /// What is found within five minutes.
+    fn found(world: &mut World) -> Option<&'static str> {
+        world.try_run_for(Duration::from_secs(300)).err().map(|violation| violation.rule)
+    }
+
+    #[test]
+    fn a_healthy_cluster_breaks_nothing_whoever_crashes_leaves_and_starts_anew() {
+        let mut world = judged();
+        world.crash(1);
+        world.run_for(Duration::from_secs(60));
+        world.restart(1);
+        world.with(2, |node, now| node.leave(now));
+        world.with(3, |node, now| node.set_tags(now, Tags::new([("k", "v")]).expect("it is short")));
+        assert_eq!(found(&mut world), None);
+    }
+
+    /// Its process stops, and nobody is told: as if it did not refute.
+    #[test]
+    fn a_healthy_member_that_stays_away_is_noticed() {
+        let mut world = judged();
+        world.hosts[1].paused_until = Time::from_origin(Duration::MAX);
+        assert_eq!(found(&mut world), Some(Wrong::Away.rule()));
+    }
+
+    #[test]
+    fn a_healthy_member_that_is_listed_elsewhere_is_noticed() {
+        let mut world = judged();
+        world.alias(1, addr(1));
+        world.hosts[1].addr = addr(70);
+        world.by_addr.remove(&addr(1));
+        assert_eq!(found(&mut world), Some(Wrong::Elsewhere.rule()));
+    }
+
+    #[test]
+    fn tags_that_do_not_arrive_are_noticed() {
+        let mut world = judged();
+        world.hosts[3].paused_until = Time::from_origin(Duration::MAX);
+        Fault::Tags(1, 1).apply(&mut world);
+        assert_eq!(found(&mut world), Some(Wrong::Stale.rule()));
+    }
+
+    /// It goes on answering, though it is said to be gone.
+    #[test]
+    fn a_dead_member_that_stays_listed_is_noticed() {
+        let mut world = judged();
+        world.hosts[1].left = true;
+        assert_eq!(found(&mut world), Some(Wrong::Dead.rule()));
+    }
+
+    #[test]
+    fn probes_that_become_slow_are_noticed() {
+        let mut world = judged();
+        world.hosts[1].node_mut().expect("it is up").doubt(3);
+        assert_eq!(found(&mut world), Some(SLOWED));
+    }
+
+    /// Two holders of a name look the same, as long as both answer.
+    #[test]
+    fn whoever_gave_way_to_one_that_answers_is_excused_until_that_is_silent() {
+        let mut world = judged();
+        let answers_for = Duration::from_secs(400);
+        world.attack(&Attack::Infiltrate { ghosts: 1, to: 0, answers_for });
+        world.run_for(Duration::from_secs(2));
+        let (from, ahead) = (Who::Ghost(0), crate::sim::attacker::Ahead::Incarnations(1));
+        let lie = Lie { kind: Kind::Alive, about: Who::Host(1), ahead, at: from };
+        world.attack(&Attack::Datagram { from, to: 1, lies: vec![lie] });
+        world.run_for(Duration::from_secs(300));
+        assert!(world.node(1).is_displaced());
+        world.run_for(Duration::from_secs(300));
+        assert!(!world.node(1).is_displaced());
+    }
+}
