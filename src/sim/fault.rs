@@ -362,6 +362,8 @@ impl Fault {
             | Self::Tags(..)
             | Self::Remove(..) => {}
         }
+        // An accident may be over before the next look.
+        world.judge_all();
     }
 }
 

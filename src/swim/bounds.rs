@@ -20,9 +20,10 @@ const LATEST_START: u64 = 4_102_444_800_000;
 const LATEST: u64 = LATEST_START + 25 * YEAR;
 /// A clock that says less, 1 January 2026, is wrong: this program is younger.
 const EARLIEST: u64 = 1_767_225_600_000;
-/// How far an incarnation may lie ahead of the one in the table: far more than a member refutes between two exchanges.
+/// How far an incarnation may lie ahead of the one in the table: far more than a member changes its tags between two exchanges,
+/// and twice as far as others can raise it.
 const INCARNATION_AHEAD: u64 = 1 << 20;
-/// The highest incarnation accepted of an epoch that is new. A refutation from there on begins a new epoch.
+/// The highest incarnation accepted of an epoch that is new.
 const LAST_INCARNATION: u64 = 1 << 40;
 
 /// Live members at one address: more than one while a process is replaced by one of another name.
@@ -44,16 +45,19 @@ pub(super) fn clock_at_zero(epoch: u64, now: Time) -> u64 {
     epoch.max(EARLIEST).saturating_sub(now.nanos() / 1_000_000)
 }
 
-/// The identity that supersedes a claim about this node. Where other tables might not accept so high an incarnation, it
-/// is the next epoch, which every table accepts that accepted the claim, a millisecond later.
-pub(super) fn superseding(ours: Identity, claimed: Identity) -> Identity {
+/// The identity that supersedes a claim about this node, which others have raised by so much in its epoch. Where they have by
+/// more than all tables might follow, it is the next epoch, which every table accepts that accepted the claim, a millisecond
+/// later.
+pub(super) fn superseding(ours: Identity, claimed: Identity, raised: &mut u64) -> Identity {
     let Identity { epoch, incarnation } = claimed;
-    let jumps = epoch == ours.epoch && incarnation > ours.incarnation.saturating_add(INCARNATION_AHEAD / 2);
-    if jumps || incarnation >= LAST_INCARNATION {
-        Identity { epoch: epoch.saturating_add(1), incarnation: 0 }
-    } else {
-        Identity { epoch, incarnation: incarnation + 1 }
+    let before = if epoch == ours.epoch { ours.incarnation.saturating_sub(*raised) } else { 0 };
+    let next = incarnation.saturating_add(1);
+    *raised = next.saturating_sub(before);
+    if *raised > INCARNATION_AHEAD / 2 {
+        *raised = 0;
+        return Identity { epoch: epoch.saturating_add(1), incarnation: 0 };
     }
+    Identity { epoch, incarnation: next }
 }
 
 /// A member that is about to be listed as live, or to move.
@@ -76,10 +80,14 @@ impl Node {
     /// Whether an identity is within the bounds, the same for every claim, whoever makes it; one that is not is counted. As far
     /// as the members' clocks agree, a node can refute whatever others accept.
     pub(super) fn check_plausible(&mut self, known: Option<MemberId>, claimed: Identity) -> bool {
-        let known = known.map(|id| self.table.get(id).identity);
-        let highest = known
-            .filter(|known| known.epoch == claimed.epoch)
-            .map_or(LAST_INCARNATION, |known| known.incarnation.saturating_add(INCARNATION_AHEAD));
+        let highest = match known.map(|id| (id, self.table.get(id).identity)) {
+            // Others may have been led to it step by step.
+            Some((MemberId::SELF, _)) => u64::MAX,
+            Some((_, Identity { epoch, incarnation })) if epoch == claimed.epoch => {
+                incarnation.saturating_add(INCARNATION_AHEAD)
+            }
+            _ => LAST_INCARNATION,
+        };
         let plausible = claimed.epoch <= self.latest_epoch() && claimed.incarnation <= highest;
         self.metrics.dropped_implausible += u64::from(!plausible);
         plausible

@@ -82,7 +82,7 @@ impl Node {
         let arrival = Arrival { known, name: claim.name, addr: claim.addr, is_there, by_itself };
         match known {
             Some(id) if !by_itself && self.knows_better(id) => self.ignore_return(id, claim),
-            Some(id) if !by_itself && self.answers_elsewhere(id, claim) => {
+            Some(id) if !by_itself && self.may_answer_elsewhere(id, claim) => {
                 self.ask_whether_it_moved(id, claim)
             }
             _ if !self.make_room(&arrival) => self.metrics.refused_members += 1,

@@ -8,7 +8,6 @@ use std::{net::SocketAddr, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    bounds::superseding,
     carry::Priority,
     entry::Input,
     event::Output,
@@ -150,9 +149,8 @@ impl Node {
     pub(super) fn leave_as_later_than(&mut self, identity: Identity) {
         let ours = self.table.get(MemberId::SELF).identity;
         if identity > ours && !self.leave.silent {
-            self.table.update(MemberId::SELF, &mut self.rng, |own| {
-                own.identity = superseding(own.identity, identity)
-            });
+            let later = self.superseding(identity);
+            self.table.update(MemberId::SELF, &mut self.rng, |own| own.identity = later);
             self.announce();
         }
     }

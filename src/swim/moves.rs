@@ -1,7 +1,7 @@
 //! Moves: a member is said to live at another address than the one where it answers.
 //!
 //! Whoever could move members by hearsay would mute them: what is for them would go where they are not, and the tokens that
-//! they show would be those for where they were. So of a member that answered this node's last probe, another's word about
+//! they show would be those for where they were. So of a member that did not miss this node's last probe, another's word about
 //! another address is not believed. It is pinged there, in a gossip round, and lives there once it answers. Until then all
 //! stays as it is, and the claim is not passed on. Who was restarted elsewhere answers within a round trip. It is probed next
 //! where it was, too: whoever is silent there is believed to have moved, though this node may not reach it itself.
@@ -51,10 +51,10 @@ impl Moves {
 }
 
 impl Node {
-    /// Whether a claim moves a member that answers where it is.
-    pub(super) fn answers_elsewhere(&self, id: MemberId, claim: &Alive<'_>) -> bool {
-        let Record { addr, contact, .. } = self.table.get(id);
-        *addr != claim.addr && contact.met && !contact.silent
+    /// Whether a claim moves a member that is listed, or has answered, and was not silent where it is.
+    pub(super) fn may_answer_elsewhere(&self, id: MemberId, claim: &Alive<'_>) -> bool {
+        let Record { addr, contact, state, .. } = self.table.get(id);
+        *addr != claim.addr && (contact.met || state.is_live()) && !contact.silent
     }
 
     /// Another member says that it lives elsewhere: it is to be asked there, and probed next where it was.

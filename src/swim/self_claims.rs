@@ -59,6 +59,8 @@ pub(super) struct NameConflict {
     holder: Option<SocketAddr>,
     /// The greatest identity heard of the name since then.
     highest: Identity,
+    /// By how much claims of others have raised this node's incarnation in its epoch.
+    raised: u64,
     /// How often in a row the holder did not answer.
     unanswered: u32,
 }
@@ -187,11 +189,14 @@ impl Node {
     /// superseded by an epoch later still.
     fn supersede(&mut self, claimed: Identity) {
         let ours = self.table.get(MemberId::SELF).identity;
-        self.become_known_as(if claimed.epoch == ours.epoch {
-            superseding(ours, claimed)
-        } else {
-            Identity { epoch: claimed.epoch.saturating_add(1), incarnation: 0 }
-        });
+        let later = Identity { epoch: claimed.epoch.saturating_add(1), incarnation: 0 };
+        let identity = if claimed.epoch == ours.epoch { self.superseding(claimed) } else { later };
+        self.become_known_as(identity);
+    }
+
+    /// The identity by which this node supersedes a claim.
+    pub(super) fn superseding(&mut self, claimed: Identity) -> Identity {
+        superseding(self.table.get(MemberId::SELF).identity, claimed, &mut self.conflict.raised)
     }
 
     fn become_known_as(&mut self, identity: Identity) {
@@ -212,7 +217,8 @@ impl Node {
         self.report_conflict(other);
         self.resume();
         // Under the newcomer's epoch, which tells it that this node is the incumbent.
-        self.become_known_as(superseding(self.table.get(MemberId::SELF).identity, claimed));
+        let identity = self.superseding(claimed);
+        self.become_known_as(identity);
     }
 
     /// At most once in a probe interval: members could make conflicts up.

@@ -49,7 +49,8 @@ impl World {
         }
     }
 
-    pub(super) fn judge_all(&mut self) {
+    /// Judges how all see all.
+    pub(in crate::sim) fn judge_all(&mut self) {
         (0..self.hosts.len()).for_each(|host| self.judge(host));
     }
 
@@ -57,7 +58,7 @@ impl World {
     pub(super) fn judge(&mut self, viewer: usize) {
         let Some(mut checker) = self.checker.take() else { return };
         if checker.judge.is_settled() && self.hosts.len() <= MOST_JUDGED {
-            if self.net.is_perfect() && self.clogged.is_empty() && self.paths.are_plain() {
+            if self.net.lets_through(0.0) && self.clogged.is_empty() && self.paths.are_plain() {
                 self.judge_with(&mut checker, viewer);
             } else {
                 checker.judge.unsettle();

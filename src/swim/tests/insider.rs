@@ -397,3 +397,17 @@ fn questions_that_others_cause_keep_no_displaced_node_from_asking_the_holder() {
     }
     assert!(!bench.node.is_displaced(), "nobody has answered to the name for a minute");
 }
+
+/// A newcomer that this node knows by name alone.
+#[test]
+fn a_member_that_has_not_answered_yet_is_not_moved_without_being_asked() {
+    let mut bench = Bench::new(3);
+    bench.hear(&alive("v", 0, addr(5)));
+    bench.node.updates.clear();
+    bench.sent();
+    bench.hear(&alive("v", 1, addr(66)));
+    assert_eq!(bench.member("v").map(|v| v.addr), Some(addr(5)), "nobody has answered there");
+    bench.pass(secs(3));
+    let asked = bench.sent().iter().any(|(to, packet)| *to == addr(5) && forge::ping(packet).is_some());
+    assert!(asked, "it is asked where it was");
+}
