@@ -19,8 +19,9 @@ impl Shares {
         self.all
     }
 
-    /// Whether there is room for more of an account: it never has more than what is free. So one alone has half of a table, all
-    /// have the same of a full one, and whoever comes anew finds room (dynamic thresholds, Choudhury and Hahne 1998).
+    /// Whether there is room for more of an account: what it has and this are no more than what is free. So one alone has half of a
+    /// table (and half of what came last), all have the same of a full one, and whoever comes anew finds room, for the last place
+    /// too (dynamic thresholds, Choudhury and Hahne 1998).
     pub(super) fn has_room(&self, account: Option<Account>, more: Size, most: Size) -> bool {
         let own = self.of.get(&account).copied().unwrap_or_default();
         own.0 + self.all.0 + more.0 <= most.0 && own.1 + self.all.1 + more.1 <= most.1

@@ -57,8 +57,9 @@ impl Server {
     }
 
     fn has_room_for(&self, item: &RequestItem) -> bool {
-        let most = (2 * MAX_WAITING, 2 * MAX_WAITING_BYTES);
-        self.shares.has_room(item.account, (1, item.payload.len()), most)
+        // Counted twice, as what is there of an account is: of itself and of all.
+        let more = (2, 2 * item.payload.len());
+        self.shares.has_room(item.account, more, (2 * MAX_WAITING, 2 * MAX_WAITING_BYTES))
     }
 
     fn settle(&self) {
@@ -172,6 +173,17 @@ mod tests {
         let of = |host: u32, id| RequestItem { account: Some(host.into()), ..item(id, 9) };
         let waits = (0..1000).filter(|id| servers.push(of(1, *id)).is_ok()).count();
         assert_eq!((waits, servers.push(of(2, 1))), (MAX_WAITING, Ok(())));
+    }
+
+    #[test]
+    fn one_host_has_no_more_than_its_bytes_with_the_last_request() {
+        let mut servers = Servers::default();
+        let _tokens = servers.open("t");
+        let of = |bytes, id| RequestItem { payload: vec![0; bytes].into(), ..item(id, 9) };
+        let third = MAX_WAITING_BYTES / 3;
+        (0..3).for_each(|id| servers.push(of(third, id)).unwrap());
+        assert_eq!(servers.push(of(third / 2, 3)), Err(NotServed::Full));
+        assert_eq!(servers.push(of(1, 4)), Ok(()));
     }
 
     #[test]
