@@ -106,7 +106,7 @@ impl Node {
     }
 
     #[cfg(test)]
-    pub(crate) fn doubt(&mut self, by: u32) {
+    pub(crate) fn worsen_awareness(&mut self, by: u32) {
         self.health.degrade(by, super::status::HealthDoubt::Stall, self.now);
     }
 

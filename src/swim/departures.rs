@@ -6,8 +6,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
     event::Event,
-    flap::MEMORY,
-    member::{Identity, MemberId, MemberState, Record, Removed},
+    member::{Identity, MemberId, MemberState, Removed},
     node::Node,
     self_claims::Accusation,
     time::Time,
@@ -41,10 +40,6 @@ impl Node {
     pub(super) fn on_failed(&mut self, claim: &Failed<'_>) {
         let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
         self.repeat_left(claim.name, identity);
-        let doubted = self.table.find(claim.name).is_some_and(|id| self.doubts_verdicts_on(id));
-        if doubted && let Some(id) = self.suspectable(claim.name, identity) {
-            return self.suspect_instead(id, identity);
-        }
         let notice = Notice::of_failure(identity, Origin::Others);
         self.apply_departure(claim.name, &notice, Duration::ZERO);
     }
@@ -54,36 +49,6 @@ impl Node {
         let origin = if by_itself { Origin::Member } else { Origin::Others };
         let notice = Notice { identity, state: MemberState::Left, origin, removed: claim.removed };
         self.apply_departure(claim.name, &notice, Duration::ZERO);
-    }
-
-    /// Whether a member that did not miss this node's last probe refuted two verdicts lately. Whoever makes verdicts up faster
-    /// than they are refuted would keep it away from all.
-    fn doubts_verdicts_on(&self, id: MemberId) -> bool {
-        let record = self.table.get(id);
-        !record.contact.silent && self.was_overturned_twice(record)
-    }
-
-    fn was_overturned_twice(&self, record: &Record) -> bool {
-        let [_, first] = record.overturned;
-        first != Time::ZERO && self.now.since(first) < self.config.probe_interval.saturating_mul(MEMORY)
-    }
-
-    /// A departed member says that it is alive. Two verdicts that it contradicted are enough: from then on, what others say of
-    /// its failure waits for this node's own probe of it, and no identity is raised ahead of its refutation.
-    pub(super) fn note_overturned(&mut self, id: MemberId) {
-        let now = self.now;
-        self.table.update(id, &mut self.rng, |record| {
-            record.overturned = [now, record.overturned[0]];
-        });
-    }
-
-    /// A verdict of others counts as a suspicion, for which no confirmation is waited for: the suspect is probed next.
-    fn suspect_instead(&mut self, id: MemberId, identity: Identity) {
-        if self.raise_suspicion(id, identity) {
-            self.table.rings.probe_next(id);
-            self.spread(id, Urgency::Urgent);
-        }
-        self.hasten_suspicion(id);
     }
 
     /// A departed member in a table (push/pull). It may have failed for a partition's sake, so it is suspected first and may
@@ -117,13 +82,13 @@ impl Node {
         if name == &*self.name {
             return self.on_own_accusation(identity, Accusation::Departed);
         }
+        if notice.origin == Origin::Others && self.doubt(name, identity, state) {
+            return;
+        }
         let known = self.table.find(name);
         let wins = known.is_none_or(|id| {
             let record = self.table.get(id);
-            let is_raised = !record.state.is_live() && notice.origin == Origin::Others;
-            let doubted =
-                is_raised && identity.epoch == record.identity.epoch && self.was_overturned_twice(record);
-            (identity, state) > (record.identity, record.state) && !doubted
+            (identity, state) > (record.identity, record.state)
         });
         if let (Some(id), false) = (known, wins) {
             return self.forget_listed(id, identity, notice.removed.filter(|_| state == MemberState::Left));

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     contact::Contact,
+    doubts::Refuted,
     suspicion::Suspicion,
     time::Time,
     verdict::{Origin, Verdict},
@@ -175,8 +176,7 @@ pub(super) struct Record {
     pub(super) suspicion: Option<Box<Suspicion>>,
     /// It left because it was removed.
     pub(super) removed: Option<Box<Removed>>,
-    /// When it last refuted two verdicts of failure, the later one first; `Time::ZERO` for none.
-    pub(super) overturned: [Time; 2],
+    pub(super) refuted: Refuted,
     pub(super) contact: Contact,
     /// The hash of its name that stands for it in the headers of packets.
     pub(super) mark: u32,
@@ -204,7 +204,7 @@ impl Record {
             tombstone: false,
             suspicion: None,
             removed: None,
-            overturned: [Time::ZERO; 2],
+            refuted: Refuted::default(),
             contact: Contact::default(),
         }
     }

@@ -35,6 +35,7 @@ mod contact;
 mod datagram;
 mod departures;
 mod dissemination;
+mod doubts;
 #[cfg_attr(
     not(any(test, feature = "sim")),
     allow(unreachable_pub, reason = "`recording` shows it with `sim`")

@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn probes_that_become_slow_are_noticed() {
         let mut world = judged();
-        world.hosts[1].node_mut().expect("it is up").doubt(3);
+        world.hosts[1].node_mut().expect("it is up").worsen_awareness(3);
         assert_eq!(found(&mut world), Some(SLOWED));
     }
 

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::wire::{
     Tags, hash,
-    message::{Accusers, Ack, Alive, Body, Departed, Failed, Left, Message, Suspect},
+    message::{Accusers, Ack, Alive, Body, Departed, Failed, Left, Message, Nack, Suspect},
     packet::{self, Header},
 };
 
@@ -209,4 +209,21 @@ pub(super) fn left(name: &str, incarnation: u64) -> Left<'_> {
 
 pub(super) fn gone(name: &str, incarnation: u64, left: bool, age_secs: u64) -> Message<'_> {
     Message::Departed(Departed { name, epoch: EPOCH, incarnation, left, age_secs, removed: None })
+}
+
+/// All members answer, but for one.
+pub(super) fn answers_come(bench: &mut Bench, silent: Option<SocketAddr>) {
+    for (to, packet) in bench.sent().into_iter().filter(|(to, _)| Some(*to) != silent) {
+        let mut answer = None;
+        messages(&packet, |message| match message {
+            Message::Ping(ping) => answer = Some(Message::Ack(Ack { seq: ping.seq })),
+            Message::PingReq(request) => answer = Some(Message::Nack(Nack { seq: request.seq })),
+            _ => {}
+        });
+        match answer {
+            Some(Message::Ack(ack)) => _ = bench.hear_from(to, &ack),
+            Some(Message::Nack(nack)) => _ = bench.hear_from(to, &nack),
+            _ => {}
+        }
+    }
 }

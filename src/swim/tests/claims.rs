@@ -367,6 +367,8 @@ fn whatever_others_may_believe_of_a_member_it_can_refute() {
     {
         let (mut victim, mut observer) = (Bench::new(1), Bench::new(1));
         observer.hear(&alive("me2", 0, addr(9)));
+        let id = observer.node.table.find("me2").expect("it is listed");
+        observer.node.table.contact_mut(id).silent = true;
         victim.hear(&message::Failed { epoch, ..failed("me", incarnation) });
         observer.hear(&message::Failed { epoch, ..failed("me2", incarnation) });
         assert_eq!(observer.standing("me2").unwrap().0, Failed);

@@ -4,10 +4,10 @@ use std::{collections::BTreeSet, net::SocketAddr};
 
 use super::{
     super::{
-        Config, Node, Output, Start, StreamFailure, StreamKind, StreamStep, carry::Priority,
-        member::MemberId, session::Purpose, updates::Urgency,
+        Config, Identity, MemberState, Node, Output, Start, StreamFailure, StreamKind, StreamStep,
+        carry::Priority, member::MemberId, session::Purpose, updates::Urgency,
     },
-    bench::{Bench, EPOCH, TOKEN, alive, failed, left, messages, packet_of, suspect},
+    bench::{Bench, EPOCH, TOKEN, alive, answers_come, failed, left, messages, packet_of, suspect},
     world::{ORIGIN, addr, millis, secs},
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
         Tags,
         data::DataMessage,
         hash,
-        message::{Ack, Alive, End, Message, NewToken, Ping, PingReq},
+        message::{self, Alive, End, Message, NewToken, Ping, PingReq},
         packet,
     },
 };
@@ -337,41 +337,58 @@ fn updates_about_made_up_members_bury_no_others() {
     assert!(of_m6.len() >= 5, "that m6 lives is told to {of_m6:?}");
 }
 
-/// What members answer to what this node asks.
-fn answer_pings(bench: &mut Bench) {
-    for (to, packet) in bench.sent() {
-        if let Some((seq, _)) = forge::ping(&packet) {
-            bench.hear_from(to, &Ack { seq });
+/// Departures are made up faster than the member, which answers all the time, refutes them. Two of each kind are believed at
+/// most, and none of a life to come; from then on it is suspected at most.
+#[test]
+fn departures_faster_than_their_refutations_keep_nobody_away() {
+    for (lefts, lives) in [(false, 0), (true, 0), (false, 1), (true, 1)] {
+        let mut bench = Bench::new(12);
+        let (mut departures, mut live) = (0, 0);
+        for step in 0..600_u64 {
+            let departure = |number: u64| {
+                let (epoch, incarnation) = (EPOCH + lives * number, number - lives * number);
+                match lefts {
+                    false => Message::Failed(message::Failed { epoch, ..failed("m5", incarnation) }),
+                    true => Message::Left(message::Left { epoch, ..left("m5", incarnation) }),
+                }
+            };
+            say(&mut bench, "m2", addr(2), &[departure(3 * step)]);
+            let listed = bench.member("m5").expect("it is listed").identity;
+            say(&mut bench, "m2", addr(2), &[departure(3 * step + 1)]);
+            bench.pass(millis(50));
+            let Identity { epoch, incarnation } = listed;
+            let refuted = match lives {
+                0 => alive("m5", incarnation + 1, addr(5)),
+                _ => message::Alive { epoch: epoch + 1, ..alive("m5", 0, addr(5)) },
+            };
+            if bench.standing("m5").is_some_and(|(state, _)| state != MemberState::Alive) {
+                say(&mut bench, "m5", addr(5), &[Message::Alive(refuted)]);
+            }
+            live += usize::from(bench.standing("m5").is_some_and(|(state, _)| state.is_live()));
+            say(&mut bench, "m2", addr(2), &[departure(3 * step + 2)]);
+            bench.pass(millis(50));
+            answers_come(&mut bench, None);
+            departures += bench.kinds().iter().filter(|kind| ["failed", "left"].contains(kind)).count();
         }
+        assert!(departures <= 2, "lefts: {lefts}, lives: {lives}: {departures} are believed");
+        assert!(live >= 595, "lefts: {lefts}, lives: {lives}: once it has refuted, live {live} times of 600");
     }
 }
 
-/// Verdicts are made up faster than the member, which answers all the time, refutes them. Two of failure are believed
-/// at most; from then on it is suspected at most. A leave may be true: it is believed until it is refuted.
+/// It refuted two, and crashes then: others may say so, and that it was removed.
 #[test]
-fn verdicts_faster_than_their_refutations_keep_nobody_away() {
-    for leaves in [false, true] {
-        let mut bench = Bench::new(12);
-        let (mut verdicts, mut live) = (0, 0);
-        for step in 0..600_u64 {
-            let verdict = |incarnation| match leaves {
-                false => Message::Failed(failed("m5", incarnation)),
-                true => Message::Left(left("m5", incarnation)),
-            };
-            say(&mut bench, "m2", addr(2), &[verdict(3 * step)]);
-            let refuted = bench.standing("m5").map_or(0, |(_, incarnation)| incarnation) + 1;
-            say(&mut bench, "m2", addr(2), &[verdict(3 * step + 1)]);
-            bench.pass(millis(50));
-            say(&mut bench, "m5", addr(5), &[Message::Alive(alive("m5", refuted, addr(5)))]);
-            live += usize::from(bench.standing("m5").is_some_and(|(state, _)| state.is_live()));
-            say(&mut bench, "m2", addr(2), &[verdict(3 * step + 2)]);
-            bench.pass(millis(50));
-            answer_pings(&mut bench);
-            verdicts += bench.kinds().iter().filter(|kind| ["failed", "left"].contains(kind)).count();
-        }
-        assert!(leaves || (1..=2).contains(&verdicts), "{verdicts} are believed");
-        assert!(live >= 595, "leaves: {leaves}: once it has refuted, live {live} times of 600");
+fn who_refuted_lately_and_is_gone_is_removed_all_the_same() {
+    let mut bench = Bench::new(4);
+    for incarnation in 0..2 {
+        bench.hear(&failed("m2", incarnation));
+        say(&mut bench, "m2", addr(2), &[Message::Alive(alive("m2", incarnation + 1, addr(2)))]);
     }
+    let id = bench.node.table.find("m2").expect("it is listed");
+    bench.node.table.contact_mut(id).silent = true;
+    bench.hear(&failed("m2", 2));
+    assert_eq!(bench.standing("m2"), Some((MemberState::Failed, 2)));
+    bench.hear(&left("m2", 2));
+    assert_eq!(bench.standing("m2"), Some((MemberState::Left, 2)));
 }
 
 /// A holder of the name that answered once has others cause questions at its address, and answers none.

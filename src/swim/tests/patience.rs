@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     super::{Config, MemberState, Output, StreamKind, StreamStep, phase::Phase, timers::Timer},
-    bench::{Bench, EPOCH, alive, failed, messages, packet_of, suspect},
+    bench::{Bench, EPOCH, alive, answers_come, failed, messages, packet_of, suspect},
     world::{addr, millis, secs},
 };
 use crate::wire::message::{Ack, Message, Nack, Retry, StreamAck};
@@ -171,23 +171,6 @@ fn a_confirmation_that_comes_late_is_no_stall() {
     bench.pass(millis(1));
     assert_eq!(bench.standing("m2"), Some((MemberState::Failed, 0)));
     assert_eq!(bench.node.metrics().stalls, 0);
-}
-
-/// All members answer, but for one.
-fn answers_come(bench: &mut Bench, silent: Option<SocketAddr>) {
-    for (to, packet) in bench.sent().into_iter().filter(|(to, _)| Some(*to) != silent) {
-        let mut answer = None;
-        messages(&packet, |message| match message {
-            Message::Ping(ping) => answer = Some(Message::Ack(Ack { seq: ping.seq })),
-            Message::PingReq(request) => answer = Some(Message::Nack(Nack { seq: request.seq })),
-            _ => {}
-        });
-        match answer {
-            Some(Message::Ack(ack)) => _ = bench.hear_from(to, &ack),
-            Some(Message::Nack(nack)) => _ = bench.hear_from(to, &nack),
-            _ => {}
-        }
-    }
 }
 
 /// An insider raises the identity of a dead member once a second. `probes`: whether this node probes; in a large cluster its
