@@ -63,7 +63,7 @@ impl Node {
             return;
         }
         if let Some(id) = known.filter(|id| identity <= self.table.get(*id).identity) {
-            return self.on_late_refutation(id, word);
+            return self.on_late_refutation(id, identity, word);
         }
         if !self.check_plausible(known, identity) {
             return;
@@ -119,10 +119,10 @@ impl Node {
     }
 
     /// A departed member says that it is alive, but its departure was claimed under a greater identity meanwhile.
-    fn on_late_refutation(&mut self, id: MemberId, word: Word) {
+    fn on_late_refutation(&mut self, id: MemberId, identity: Identity, word: Word) {
         let record = self.table.get(id);
         if word == Word::Itself && !record.state.is_live() {
-            self.note_refuted(id, record.state);
+            self.note_refuted(id, record.state, identity);
         }
     }
 
@@ -190,7 +190,7 @@ impl Node {
         self.settle(id, identity, addr, tags);
         self.lately_departed.retain(|departed| *departed != id);
         if past.identity.epoch == identity.epoch {
-            self.note_refuted(id, past.state);
+            self.note_refuted(id, past.state, identity);
             if past.state == MemberState::Failed {
                 self.tell_verdict(id, &past);
             }

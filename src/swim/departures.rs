@@ -60,7 +60,7 @@ impl Node {
             && claim.name != &*self.name
             && let Some(id) = self.suspectable(claim.name, identity)
         {
-            return self.suspect_instead(id, identity);
+            return self.suspect_on_hearsay(id, identity);
         }
         let notice = Notice { identity, state, origin: Origin::Others, removed: claim.removed };
         self.apply_departure(claim.name, &notice, Duration::from_secs(claim.age_secs));

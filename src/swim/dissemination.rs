@@ -146,8 +146,9 @@ impl Node {
         self.transmit(addr, &name, Content::Updates);
     }
 
-    /// Fills a packet with `first` and, if it goes to a member that takes it, with what else there is. What others caused does
-    /// not count as a transmission: who pings all the time would use all updates up.
+    /// Fills a packet with `first` and, if it goes to a member that takes it, with this node's own update and what else there is:
+    /// who has ever new updates made would else bury its refutation among them. What others caused does not count as a
+    /// transmission: who pings all the time would use all updates up.
     pub(super) fn add_updates(
         &mut self,
         packet: &mut Writer<'_>,
@@ -160,12 +161,14 @@ impl Node {
         let first = first.filter(|id| put_update(packet, table.get(*id)));
         // Others would drop it.
         let Some(recipient) = recipient.filter(|id| table.get(*id).contact.takes_updates()) else { return };
-        // What goes first is about this node or about the recipient. The latter does not count as a transmission.
-        if let (Some(id), Some(limit)) = (first.filter(|id| *id == MemberId::SELF), limit) {
-            updates.count_transmission(id, limit);
-        }
         if *phase == Phase::Displaced {
             return;
+        }
+        // What goes first is about this node or about the recipient. The latter does not count as a transmission.
+        let tells_itself = first == Some(MemberId::SELF)
+            || updates.contains(MemberId::SELF) && put_update(packet, table.get(MemberId::SELF));
+        if let Some(limit) = limit.filter(|_| tells_itself) {
+            updates.count_transmission(MemberId::SELF, limit);
         }
         upper.recipient = Some(recipient).filter(|id| table.get(*id).state.is_live());
         upper.limit = limit;
@@ -178,7 +181,8 @@ impl Node {
                 // There is nobody else to tell: the update runs out.
                 return Some(packet.room());
             }
-            (first != Some(id) && !of_itself && put_update(packet, record)).then(|| packet.room())
+            let is_there = first == Some(id) || tells_itself && id == MemberId::SELF;
+            (!is_there && !of_itself && put_update(packet, record)).then(|| packet.room())
         });
     }
 

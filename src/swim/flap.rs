@@ -24,7 +24,7 @@ const STEADY: u32 = 60;
 const SILENCES: usize = 3;
 /// Probe rounds within which they have to fail.
 const SPELL: u64 = 16;
-/// Probe intervals after which a verdict against this node is forgotten.
+/// Probe intervals after which a verdict against this node is forgotten, and that another member refuted one.
 pub(super) const MEMORY: u32 = 600;
 /// Probe intervals after which it refutes in any case: an attacker that holds most of its relays can cause trouble.
 pub(super) const LONGEST: u32 = 1000;

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     contact::Contact,
-    doubts::Refuted,
     suspicion::Suspicion,
     time::Time,
     verdict::{Origin, Verdict},
@@ -159,6 +158,31 @@ impl Removed {
 
     pub(super) fn told(&self) -> message::Removed<'_> {
         message::Removed { by: &self.by, forget: self.forget }
+    }
+}
+
+/// When a member last refuted two departures of each kind, the later one first; `Time::ZERO` for none.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(super) struct Refuted {
+    failed: [Time; 2],
+    left: [Time; 2],
+    /// The greatest identity that refuted one: each counts once.
+    by: Identity,
+}
+
+impl Refuted {
+    pub(super) fn note(&mut self, departure: MemberState, by: Identity, now: Time) {
+        if by > self.by {
+            self.by = by;
+            let times = if departure == MemberState::Left { &mut self.left } else { &mut self.failed };
+            *times = [now, times[0]];
+        }
+    }
+
+    /// When it refuted the first of the last two.
+    pub(super) fn twice(&self, departure: MemberState) -> Option<Time> {
+        let [_, first] = if departure == MemberState::Left { self.left } else { self.failed };
+        Some(first).filter(|first| *first != Time::ZERO)
     }
 }
 

@@ -6,7 +6,7 @@
 //! One file per concept. Who a sender is: `validation` (tokens; `contact`, what is known of the way to a member),
 //! `introduce` (unverified peers), `caller` (of a stream), `question` (does the holder of a name still answer), `moves`
 //! (does a member answer where others say that it is). Claims: `claims` about members, `departures` (failed, left,
-//! tombstones), `suspects` (`suspicion`, its timeout), `self_claims` about this node, `flap`, `bounds` of what others are
+//! tombstones), `doubts` about them, `suspects` (`suspicion`, its timeout), `self_claims` about this node, `flap`, `bounds` of what others are
 //! believed. Detection: `probe`, `health` (Lifeguard's awareness), `stalls`. Dissemination: `updates` (their queue),
 //! `dissemination` (gossip), `anti_entropy` (when) and `push_pull` (how tables are exchanged). Streams: `stream`,
 //! `frames`, each a `session`, `carry` (datagrams by stream); `share` says who counts as one. Life of a node: `phase`,

@@ -1,11 +1,11 @@
 //! The transmit-limited queue (SWIM §4.1): which updates go into the next packet.
 //!
-//! An update is always the present state of a member, so the queue holds member ids, not messages: a newer update about a
+//! An update is always the present state of a member, so the queue holds member ids, not messturns: a newer update about a
 //! member replaces the older by nature, nothing is encoded twice, and nothing stale is ever sent. The layer above queues its
 //! own in the same way, by numbers.
-//! Each item sits in a list per number of transmissions, and in one of all by age. Half of a packet is filled with the least
-//! sent, the rest with those that have waited longest: who makes up ever new updates, and with them ever new first
-//! transmissions, does not keep the others waiting, as what is renewed all the time is never old.
+//! Each item sits in a list per number of transmissions, and in one of all by their last turn. Half of a packet is filled with the
+//! least sent, the rest with those whose last turn is longest ago: who makes up ever new updates, and with them ever new first
+//! transmissions, has the others wait for one pass of the queue at most, as what is renewed goes to its end.
 //! Urgent updates (Suspect, Failed, Left, own refutations) enter their list at the front, the rest at the back.
 //! A packet looks at no more items than fit, plus a few misses, however long the queue is.
 
@@ -46,7 +46,7 @@ const EMPTY: List = List { head: NONE, tail: NONE };
 
 /// The lists that an update is in.
 const BY_TRANSMISSIONS: usize = 0;
-const BY_AGE: usize = 1;
+const BY_TURN: usize = 1;
 
 /// The place of a subject.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -76,6 +76,21 @@ impl Subject for MemberId {
     }
 }
 
+/// What there is of a packet.
+struct Room {
+    left: usize,
+    /// What the next list is to have.
+    keeps: usize,
+    /// Updates that did not fit.
+    misses: usize,
+}
+
+impl Room {
+    fn is_full(&self) -> bool {
+        self.left < MIN_UPDATE || self.left <= self.keeps || self.misses == MAX_MISSES
+    }
+}
+
 /// Doubly linked lists through one array indexed by subject: every operation is O(1) and, once the array
 /// has its size, none allocates.
 #[derive(Debug, Serialize, Deserialize)]
@@ -83,15 +98,15 @@ pub(crate) struct UpdateQueue<S> {
     places: Vec<Place>,
     /// One for each number of transmissions.
     lists: Vec<List>,
-    /// The oldest first.
-    ages: List,
+    /// Whose last turn is longest ago first.
+    turns: List,
     len: usize,
     drawn: Vec<S>,
 }
 
 impl<S> Default for UpdateQueue<S> {
     fn default() -> Self {
-        Self { places: Vec::new(), lists: Vec::new(), ages: EMPTY, len: 0, drawn: Vec::new() }
+        Self { places: Vec::new(), lists: Vec::new(), turns: EMPTY, len: 0, drawn: Vec::new() }
     }
 }
 
@@ -110,7 +125,7 @@ impl<S: Subject> UpdateQueue<S> {
             self.places.resize(at as usize + 1, OUTSIDE);
         }
         self.link_transmitted(at, 0, urgency);
-        link(&mut self.places, BY_AGE, &mut self.ages, at, Urgency::Routine);
+        link(&mut self.places, BY_TURN, &mut self.turns, at, Urgency::Routine);
         self.len += 1;
     }
 
@@ -143,24 +158,23 @@ impl<S: Subject> UpdateQueue<S> {
     pub(crate) fn clear(&mut self) {
         self.places.fill(OUTSIDE);
         self.lists.clear();
-        (self.ages, self.len) = (EMPTY, 0);
+        (self.turns, self.len) = (EMPTY, 0);
     }
 
     /// Offers updates to `put`, which says whether it fitted and how much room is left: the least sent until half of the room
-    /// is taken, then the oldest.
+    /// is taken, then those whose last turn is longest ago.
     /// What was put counts as sent once, and is done after `limit` times; without a limit it does not count.
     pub(crate) fn draw(&mut self, limit: Option<u32>, room: usize, mut put: impl FnMut(S) -> Option<usize>) {
         if self.is_empty() {
             return;
         }
-        let mut left = room;
+        let mut room = Room { left: room, keeps: room / 2, misses: 0 };
         for list in 0..self.lists.len() {
-            if !self.draw_list(BY_TRANSMISSIONS, self.lists[list], room / 2, &mut left, &mut put) {
-                break;
-            }
+            self.draw_list(BY_TRANSMISSIONS, self.lists[list], &mut room, &mut put);
         }
         if self.drawn.len() < self.len {
-            self.draw_list(BY_AGE, self.ages, 0, &mut left, &mut put);
+            room = Room { keeps: 0, misses: 0, ..room };
+            self.draw_list(BY_TURN, self.turns, &mut room, &mut put);
         }
         let mut drawn = std::mem::take(&mut self.drawn);
         for id in drawn.drain(..) {
@@ -172,20 +186,16 @@ impl<S: Subject> UpdateQueue<S> {
         self.drawn = drawn;
     }
 
-    /// Offers the updates of a list; says whether the next list's may follow.
+    /// Offers the updates of a list.
     fn draw_list(
         &mut self,
         which: usize,
         list: List,
-        until: usize,
-        left: &mut usize,
+        room: &mut Room,
         put: &mut impl FnMut(S) -> Option<usize>,
-    ) -> bool {
-        let (mut misses, mut at) = (0, list.head);
-        while at != NONE {
-            if *left < MIN_UPDATE || *left <= until || misses == MAX_MISSES {
-                return false;
-            }
+    ) {
+        let mut at = list.head;
+        while at != NONE && !room.is_full() {
             let place = &mut self.places[at as usize];
             let id = S::of(at);
             at = place.links[which].next;
@@ -193,15 +203,14 @@ impl<S: Subject> UpdateQueue<S> {
                 continue;
             }
             match put(id) {
-                Some(room) => {
-                    *left = room;
+                Some(left) => {
+                    room.left = left;
                     place.drawn = true;
                     self.drawn.push(id);
                 }
-                None => misses += 1,
+                None => room.misses += 1,
             }
         }
-        true
     }
 
     /// Counts one transmission of a member's update, if there is one.
@@ -212,6 +221,8 @@ impl<S: Subject> UpdateQueue<S> {
         let sent = self.unlink_transmitted(id.number()) + 1;
         if sent < limit {
             self.link_transmitted(id.number(), sent, Urgency::Routine);
+            unlink(&mut self.places, BY_TURN, &mut self.turns, id.number());
+            link(&mut self.places, BY_TURN, &mut self.turns, id.number(), Urgency::Routine);
         } else {
             self.end(id.number());
         }
@@ -234,7 +245,7 @@ impl<S: Subject> UpdateQueue<S> {
 
     /// Takes out what is in no list by transmissions any more.
     fn end(&mut self, at: u32) {
-        unlink(&mut self.places, BY_AGE, &mut self.ages, at);
+        unlink(&mut self.places, BY_TURN, &mut self.turns, at);
         self.places[at as usize].sent = NONE;
         self.len -= 1;
     }
@@ -339,7 +350,22 @@ mod tests {
         (0..20).for_each(|i| queue.push(MemberId(i), Urgency::Routine));
         assert_eq!(draw_all(&mut queue, 9, 10), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
         queue.push(MemberId(20), Urgency::Urgent);
-        assert_eq!(draw_all(&mut queue, 9, 10), [20, 10, 11, 12, 13, 0, 1, 2, 3, 4]);
+        assert_eq!(draw_all(&mut queue, 9, 10), [20, 10, 11, 12, 13, 14, 15, 16, 17, 18]);
+    }
+
+    /// However many were queued before it and are yet to be sent many times, and however many come meanwhile.
+    #[test]
+    fn whatever_waits_has_a_turn_in_each_pass_of_the_queue() {
+        let mut queue = UpdateQueue::default();
+        (0..=40).for_each(|i| queue.push(MemberId(i), Urgency::Routine));
+        let mut rounds = 0..;
+        let sent = |queue: &mut UpdateQueue<_>| {
+            (50..100).for_each(|i| queue.push(MemberId(i), Urgency::Urgent));
+            draw_all(queue, 12, 10).contains(&40)
+        };
+        let first = rounds.find(|_| sent(&mut queue));
+        let second = rounds.find(|_| sent(&mut queue));
+        assert!(first <= Some(9) && second <= Some(32), "{first:?} {second:?}");
     }
 
     #[test]
@@ -370,7 +396,7 @@ mod tests {
             looked += 1;
             None
         });
-        assert_eq!(looked, 2 * MAX_MISSES, "of the least sent and of the oldest");
+        assert_eq!(looked, 2 * MAX_MISSES, "of the least sent and of those that wait longest");
     }
 
     #[test]

@@ -306,14 +306,17 @@ fn updates_about_made_up_members_bury_no_others() {
     bench.sent();
     let members: Vec<_> = (1..=12).map(addr).collect();
     let (mut of_us, mut of_m5, mut of_m6) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-    for step in 0..200 {
+    for step in 0..300 {
         if step == 100 {
             bench.hear_from(addr(2), &suspect("m6", 0, &["m2"]));
-            bench.hear_from(addr(2), &suspect("me", 0, &["m2"]));
             bench.hear_from(addr(2), &failed("m5", 0));
         }
         if step == 110 {
             bench.hear_from(addr(2), &alive("m6", 1, addr(6)));
+        }
+        if step >= 100 {
+            // What it refutes is renewed with the others.
+            bench.hear_from(addr(2), &suspect("me", step as u64, &["m2"]));
         }
         for name in names.iter().skip(50 * step % 1000).take(50) {
             bench.hear(&suspect(name, 1 + step as u64, &[]));
@@ -322,7 +325,7 @@ fn updates_about_made_up_members_bury_no_others() {
         for (to, packet) in bench.sent() {
             messages(&packet, |message| match message {
                 Message::Alive(alive)
-                    if alive.name == "me" && alive.incarnation == 1 && members.contains(&to) =>
+                    if alive.name == "me" && alive.incarnation > 0 && members.contains(&to) =>
                 {
                     of_us.insert(to);
                 }
