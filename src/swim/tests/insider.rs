@@ -309,14 +309,11 @@ fn updates_about_made_up_members_bury_no_others() {
     for step in 0..300 {
         if step == 100 {
             bench.hear_from(addr(2), &suspect("m6", 0, &["m2"]));
+            bench.hear_from(addr(2), &suspect("me", 0, &["m2"]));
             bench.hear_from(addr(2), &failed("m5", 0));
         }
         if step == 110 {
             bench.hear_from(addr(2), &alive("m6", 1, addr(6)));
-        }
-        if step >= 100 {
-            // What it refutes is renewed with the others.
-            bench.hear_from(addr(2), &suspect("me", step as u64, &["m2"]));
         }
         for name in names.iter().skip(50 * step % 1000).take(50) {
             bench.hear(&suspect(name, 1 + step as u64, &[]));
@@ -325,7 +322,7 @@ fn updates_about_made_up_members_bury_no_others() {
         for (to, packet) in bench.sent() {
             messages(&packet, |message| match message {
                 Message::Alive(alive)
-                    if alive.name == "me" && alive.incarnation > 0 && members.contains(&to) =>
+                    if alive.name == "me" && alive.incarnation == 1 && members.contains(&to) =>
                 {
                     of_us.insert(to);
                 }
@@ -338,6 +335,36 @@ fn updates_about_made_up_members_bury_no_others() {
     assert!(of_us.len() >= 5, "that it lives is told to {of_us:?}");
     assert!(of_m5.len() >= 5, "that m5 failed is told to {of_m5:?}");
     assert!(of_m6.len() >= 5, "that m6 lives is told to {of_m6:?}");
+}
+
+/// It is accused all the time, so that its refutation is renewed with the updates about a hundred names.
+#[test]
+fn what_a_node_says_of_itself_is_in_each_packet_though_others_renew_it() {
+    let mut bench = Bench::new(12);
+    let names: Vec<_> = (0..300).map(|i| format!("x{i}")).collect();
+    for (at, name) in names.iter().enumerate() {
+        bench.hear(&alive(name, 0, addr(100 + at)));
+    }
+    bench.sent();
+    let (mut packets, mut tell) = (0, 0);
+    for step in 1..100 {
+        bench.hear_from(addr(2), &suspect("me", step, &["m2"]));
+        for name in names.iter().skip(100 * step as usize % 300).take(100) {
+            bench.hear(&suspect(name, step, &[]));
+        }
+        bench.pass(millis(20));
+        for (_, packet) in bench.sent() {
+            let (mut updates, mut is_told) = (0, false);
+            messages(&packet, |message| match message {
+                Message::Suspect(_) => updates += 1,
+                Message::Alive(alive) => is_told |= alive.name == "me",
+                _ => {}
+            });
+            packets += usize::from(updates > 0);
+            tell += usize::from(updates > 0 && is_told);
+        }
+    }
+    assert!(packets > 30 && tell == packets, "{tell} of {packets} packets");
 }
 
 /// Departures are made up faster than the member, which answers all the time, refutes them. Two of each kind are believed at
