@@ -17,13 +17,13 @@ use crate::{
     text::Escaped,
 };
 
-/// Messages of one account in one mailbox; those of all are less than twice as many.
+/// Messages of one account in one mailbox, and broadcasts as many; those of all are less than twice as many.
 const MAX_UNREAD: usize = 1024;
 /// Bytes of their payloads, in the same way.
 const MAX_UNREAD_BYTES: usize = 4 << 20;
 /// Mailboxes: each message is held to the topics of each.
 const MAX_INBOXES: usize = 64;
-/// Senders of which a mailbox counts apart what is lost.
+/// Senders of which a mailbox counts apart what is lost, those included of which its reader is about to be told.
 const MAX_APART: usize = 256;
 
 /// Which topics an inbox is for.
@@ -133,14 +133,6 @@ impl Unread {
     pub(crate) fn into_message(self) -> Option<Item> {
         if let Self::Message(item) = self { Some(item) } else { None }
     }
-
-    /// Whose share it is of, and how much.
-    fn share(&self) -> (Option<Account>, Size) {
-        match self {
-            Self::Message(item) => (item.account, (1, item.payload.len())),
-            Self::Lost { .. } => (None, (1, 0)),
-        }
-    }
 }
 
 /// What waits for one reader.
@@ -148,7 +140,11 @@ impl Unread {
 pub(crate) struct Mailbox {
     topics: Topics,
     unread: VecDeque<Unread>,
-    shares: Shares,
+    /// Apart from each other: a message's sender is proven, who sent a broadcast is what somebody said.
+    messages: Shares,
+    broadcasts: Shares,
+    /// How many of the unread are no messages. They are in nobody's share.
+    notices: usize,
     /// What is lost for this reader, behind what is unread.
     lost: Lost,
     /// Broadcasts that did not come, as long as it has got none.
@@ -160,8 +156,9 @@ pub(crate) struct Mailbox {
 struct Lost(BTreeMap<Option<Life>, u64>);
 
 impl Lost {
-    fn add(&mut self, from: Option<Life>, count: u64) {
-        let is_apart = self.0.len() < MAX_APART || self.0.contains_key(&from);
+    /// Keeps so many senders apart at most.
+    fn add(&mut self, from: Option<Life>, count: u64, most: usize) {
+        let is_apart = self.0.len() < most || self.0.contains_key(&from);
         let lost = self.0.entry(from.filter(|_| is_apart)).or_default();
         *lost = lost.saturating_add(count);
     }
@@ -172,16 +169,29 @@ impl Lost {
 }
 
 impl Mailbox {
+    fn shares_of(&mut self, kind: &MessageKind) -> &mut Shares {
+        match kind {
+            MessageKind::Sent => &mut self.messages,
+            MessageKind::Broadcast { .. } => &mut self.broadcasts,
+        }
+    }
+
     fn push(&mut self, unread: Unread) {
-        let (account, size) = unread.share();
-        self.shares.add(account, size);
+        match &unread {
+            Unread::Message(item) => self.shares_of(&item.kind).add(item.account, size(item)),
+            Unread::Lost { .. } => self.notices += 1,
+        }
         self.unread.push_back(unread);
+    }
+
+    fn note_lost(&mut self, from: Option<Life>, count: u64) {
+        self.lost.add(from, count, MAX_APART.saturating_sub(self.notices));
     }
 
     /// Takes a broadcast, and says how many are lost for the reader by that.
     fn on_broadcast(&mut self, item: &Item) -> u64 {
         for (from, count) in self.unheard.take().into_iter().flat_map(|unheard| unheard.0) {
-            self.lost.add(from, count);
+            self.note_lost(from, count);
         }
         self.take(item)
     }
@@ -193,35 +203,40 @@ impl Mailbox {
                 self.push(lost);
             }
         } else if !(item.folds && self.fold(item)) {
-            self.lost.add(Some(item.from.clone()), 1);
+            self.note_lost(Some(item.from.clone()), 1);
             return 1;
         }
         self.push(Unread::Message(item.clone()));
         0
     }
 
-    /// Whether there is room for it, and before it for what the reader is to be told of what was lost.
-    fn has_room_for(&self, item: &Item) -> bool {
+    fn has_room_for(&mut self, item: &Item) -> bool {
         // Counted twice, as what is there of an account is: of itself and of all.
-        let more = (2 * (1 + self.lost.0.len()), 2 * item.payload.len());
-        self.shares.has_room(item.account, more, (2 * MAX_UNREAD, 2 * MAX_UNREAD_BYTES))
+        let more = (2, 2 * item.payload.len());
+        self.shares_of(&item.kind).has_room(item.account, more, (2 * MAX_UNREAD, 2 * MAX_UNREAD_BYTES))
     }
 
     /// Takes out what a newer one of its topic replaces.
     fn fold(&mut self, newer: &Item) -> bool {
         let is_older = |unread: &Unread| matches!(unread, Unread::Message(older) if older.folds && older.topic == newer.topic);
-        let older = self.unread.iter().position(is_older).and_then(|at| self.unread.remove(at));
-        older.iter().for_each(|older| self.release(older));
-        older.is_some()
+        let at = self.unread.iter().position(is_older);
+        let Some(older) = at.and_then(|at| self.unread.remove(at)) else { return false };
+        self.release(&older);
+        true
     }
 
     fn release(&mut self, unread: &Unread) {
-        let (account, size) = unread.share();
-        self.shares.remove(account, size);
+        match unread {
+            Unread::Message(item) => self.shares_of(&item.kind).remove(item.account, size(item)),
+            Unread::Lost { .. } => self.notices -= 1,
+        }
     }
 
     fn lose(&mut self, from: &Life, count: u64) {
-        self.unheard.as_mut().unwrap_or(&mut self.lost).add(Some(from.clone()), count);
+        match &mut self.unheard {
+            Some(unheard) => unheard.add(Some(from.clone()), count, MAX_APART),
+            None => self.note_lost(Some(from.clone()), count),
+        }
     }
 }
 
@@ -239,6 +254,10 @@ impl Queue for Mailbox {
     }
 }
 
+fn size(item: &Item) -> Size {
+    (1, item.payload.len())
+}
+
 /// All mailboxes of a node.
 #[derive(Debug)]
 pub(super) struct Mailboxes(Fanout<Mailbox>);
@@ -252,8 +271,15 @@ impl Default for Mailboxes {
 impl Mailboxes {
     /// One more mailbox, unless there are too many.
     pub(super) fn open(&self, topics: Topics) -> Option<Subscription<Mailbox>> {
-        let (lost, unheard) = (Lost::default(), Some(Lost::default()));
-        let mailbox = Mailbox { topics, unread: VecDeque::new(), shares: Shares::default(), lost, unheard };
+        let mailbox = Mailbox {
+            topics,
+            unread: VecDeque::new(),
+            messages: Shares::default(),
+            broadcasts: Shares::default(),
+            notices: 0,
+            lost: Lost::default(),
+            unheard: Some(Lost::default()),
+        };
         (self.0.len() < MAX_INBOXES).then(|| self.0.subscribe(mailbox))
     }
 
@@ -363,6 +389,10 @@ mod tests {
         Item { kind, folds, ..item("t", 1) }
     }
 
+    fn of(host: u32, item: Item) -> Item {
+        Item { account: Some(host.into()), ..item }
+    }
+
     fn message(topic: &str, len: usize) -> Unread {
         Unread::Message(item(topic, len))
     }
@@ -452,13 +482,51 @@ mod tests {
     fn messages_and_broadcasts_of_one_host_leave_room_for_those_of_others() {
         let mailboxes = Mailboxes::default();
         let _reader = open(&mailboxes, Topics::all());
-        let of = |host: u32, item| Item { account: Some(host.into()), ..item };
         let taken = (0..5000).filter(|_| mailboxes.deliver(&of(1, item("t", 1))) == TAKEN).count();
-        assert_eq!((taken, mailboxes.broadcast(&of(1, heard(1, false)))), (MAX_UNREAD, 1));
+        let lost = (0..5000).map(|seq| mailboxes.broadcast(&of(1, heard(seq, false)))).sum::<u64>();
+        assert_eq!((taken, lost), (MAX_UNREAD, 5000 - MAX_UNREAD as u64));
         assert_eq!(
             (mailboxes.deliver(&of(2, item("t", 1))), mailboxes.broadcast(&of(2, heard(1, false)))),
             (TAKEN, 0)
         );
+    }
+
+    /// Who sent a broadcast is what somebody said: hosts that are made up are as many as somebody likes.
+    #[test]
+    fn broadcasts_of_any_number_of_hosts_take_no_room_of_messages() {
+        let mailboxes = Mailboxes::default();
+        let reader = open(&mailboxes, Topics::all());
+        for host in 0..20 {
+            (0..2000).for_each(|seq| _ = mailboxes.broadcast(&of(host, heard(seq, false))));
+        }
+        let taken = (0..5000).filter(|_| mailboxes.deliver(&of(1, item("t", 1))) == TAKEN).count();
+        assert_eq!((taken, mailboxes.deliver(&of(2, item("t", 1)))), (MAX_UNREAD, TAKEN));
+        assert!(kinds(&reader).len() < 4 * MAX_UNREAD);
+        mailboxes.0.publish(|mailbox| {
+            assert_eq!(
+                (mailbox.messages.all(), mailbox.broadcasts.all(), mailbox.notices),
+                ((0, 0), (0, 0), 0)
+            );
+        });
+    }
+
+    /// They are told before what comes next, and take none of its sender's room.
+    #[test]
+    fn losses_of_many_names_take_no_room_of_messages() {
+        let mailboxes = Mailboxes::default();
+        let reader = open(&mailboxes, Topics::all());
+        let named = |name: u64| Life { name: name.to_string().into(), epoch: 1 };
+        (0..1024).for_each(|seq| _ = mailboxes.broadcast(&of(1, heard(seq, false))));
+        let mut taken = 0;
+        for round in 0..600 {
+            (0..256).for_each(|name| mailboxes.lose(&named(round * 256 + name), 1));
+            taken += usize::from(mailboxes.deliver(&of(2, item("t", 1))) == TAKEN);
+        }
+        let read = kinds(&reader);
+        let lost = read.iter().filter_map(|read| read.as_ref().err()).sum::<u64>();
+        assert_eq!((taken, lost), (600, 600 * 256));
+        let notices = read.iter().filter(|read| read.is_err()).count();
+        assert!(notices <= MAX_APART + 600, "one before each message once they are too many: {notices}");
     }
 
     #[test]
@@ -469,7 +537,7 @@ mod tests {
             assert_eq!(mailboxes.deliver(&item("t", 1 << 20)), TAKEN);
         }
         assert_eq!(mailboxes.deliver(&item("t", 1)), (Status::Busy, 0));
-        assert_eq!(reader.try_recv().map(|unread| unread.share().1.1), Ok(1 << 20));
+        assert_eq!(reader.try_recv(), Ok(message("t", 1 << 20)));
         assert_eq!(mailboxes.deliver(&item("t", 1)), TAKEN);
     }
 }
