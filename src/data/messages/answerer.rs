@@ -87,7 +87,7 @@ impl Answerer {
                 _ => Status::Forgotten.into(),
             });
         }
-        match self.memory.admit(now, (ask.from, ask.account), ask.id, ask.within) {
+        match self.memory.admit(now, ask.from, ask.account, ask.id, ask.within) {
             Known::New => {}
             Known::Seen(entry) => return Some(answer_of(entry)),
             Known::Over => return Some(Status::Forgotten.into()),

@@ -77,13 +77,17 @@ struct Sender {
     slots: Vec<Option<Slot>>,
 }
 
+/// Since when the answer in a slot of a sender is kept.
+type Place = (Time, Arc<str>, u8);
+
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     senders: BTreeMap<Arc<str>, Sender>,
     /// By when they may be forgotten.
     by_time: BTreeSet<(Time, Arc<str>)>,
-    /// Slots whose answers hold bytes, the oldest first.
-    kept: BTreeSet<(Time, Arc<str>, u8)>,
+    /// Slots whose answers hold bytes, the oldest first, and in whose share they are; and the same by account.
+    kept: BTreeMap<Place, Option<Account>>,
+    kept_of: BTreeMap<Option<Account>, BTreeSet<Place>>,
     /// Slots, and bytes of the answers that are kept.
     shares: Shares,
 }
@@ -105,7 +109,8 @@ impl Memory {
     pub(super) fn admit(
         &mut self,
         now: Time,
-        (from, account): (&Life, Option<Account>),
+        from: &Life,
+        account: Option<Account>,
         id: AskId,
         within: Duration,
     ) -> Known {
@@ -138,16 +143,26 @@ impl Memory {
         self.by_time.remove(&(sender.until, Arc::clone(&idle)));
         self.shares.remove(sender.account, (sender.slots.len(), 0));
         for (slot, last) in (0..=u8::MAX).zip(sender.slots) {
-            self.release((&idle, sender.account), slot, last.as_ref());
+            self.release(&idle, sender.account, slot, last.as_ref());
         }
         true
     }
 
     /// The answer in a slot is kept no longer.
-    fn release(&mut self, (from, account): (&Arc<str>, Option<Account>), slot: u8, last: Option<&Slot>) {
+    fn release(&mut self, from: &Arc<str>, account: Option<Account>, slot: u8, last: Option<&Slot>) {
         if let Some((Slot { entry, .. }, since)) = last.and_then(|last| Some((last, last.kept?))) {
             self.shares.remove(account, (0, bytes(entry)));
-            self.kept.remove(&(since, Arc::clone(from), slot));
+            self.forget_place(&(since, Arc::clone(from), slot));
+        }
+    }
+
+    fn forget_place(&mut self, place: &Place) {
+        let Some(account) = self.kept.remove(place) else { return };
+        if let Some(places) = self.kept_of.get_mut(&account) {
+            places.remove(place);
+            if places.is_empty() {
+                self.kept_of.remove(&account);
+            }
         }
     }
 
@@ -160,42 +175,45 @@ impl Memory {
         let account = sender.account;
         let Some(place) = sender.slots.get_mut(usize::from(slot)) else { return };
         let last = place.replace(Slot { epoch, number, entry, kept });
-        self.release((&from.name, account), slot, last.as_ref());
+        self.release(&from.name, account, slot, last.as_ref());
         self.shares.add(account, (0, len));
-        self.kept.extend(kept.map(|since| (since, Arc::clone(&from.name), slot)));
+        if let Some(since) = kept {
+            let place = (since, Arc::clone(&from.name), slot);
+            self.kept_of.entry(account).or_default().insert(place.clone());
+            self.kept.insert(place, account);
+        }
         while self.shares.all().1 > MAX_KEPT_BYTES {
             let largest = self.shares.largest(|size| size.1);
-            if !self.drop_oldest_answer(|sender| sender.account == largest) {
-                return;
-            }
+            let oldest = self.kept_of.get(&largest).and_then(BTreeSet::first).cloned();
+            let Some(oldest) = oldest else { return };
+            self.drop_answer(&oldest);
         }
     }
 
     /// Lets answers go that nobody has asked for in time.
     pub(super) fn expire(&mut self, now: Time) {
-        while self.poll_timeout().is_some_and(|at| at <= now) {
-            self.drop_oldest_answer(|_| true);
+        while self.poll_timeout().is_some_and(|at| at <= now)
+            && let Some((oldest, _)) = self.kept.first_key_value()
+        {
+            self.drop_answer(&oldest.clone());
         }
     }
 
     /// When [`expire`](Self::expire) has something to do.
     pub(super) fn poll_timeout(&self) -> Option<Time> {
-        self.kept.first().map(|(since, ..)| *since + KEEP)
+        self.kept.first_key_value().map(|((since, ..), _)| *since + KEEP)
     }
 
-    /// The oldest answer to one of these is kept no longer; says whether there was one.
-    fn drop_oldest_answer(&mut self, is_one: impl Fn(&Sender) -> bool) -> bool {
-        let is_its = |(_, from, _): &&(Time, Arc<str>, u8)| self.senders.get(from).is_some_and(&is_one);
-        let Some(oldest) = self.kept.iter().find(is_its).cloned() else { return false };
-        self.kept.remove(&oldest);
-        let (_, from, slot) = oldest;
-        if let Some(sender) = self.senders.get_mut(&from)
-            && let Some(Some(last)) = sender.slots.get_mut(usize::from(slot))
+    /// An answer is kept no longer.
+    fn drop_answer(&mut self, place: &Place) {
+        self.forget_place(place);
+        let (_, from, slot) = place;
+        if let Some(sender) = self.senders.get_mut(from)
+            && let Some(Some(last)) = sender.slots.get_mut(usize::from(*slot))
         {
             self.shares.remove(sender.account, (0, bytes(&last.entry)));
             (last.entry, last.kept) = (Entry::Answered(Status::Forgotten.into()), None);
         }
-        true
     }
 
     /// That its sums are right and its bounds hold.
@@ -206,6 +224,8 @@ impl Memory {
         let kept_bytes = kept().map(|last| bytes(&last.entry)).sum::<usize>();
         assert_eq!((self.shares.all(), self.kept.len()), ((slots().count(), kept_bytes), kept().count()));
         assert_eq!(self.by_time.len(), self.senders.len());
+        assert_eq!(self.kept_of.values().map(BTreeSet::len).sum::<usize>(), self.kept.len());
+        assert!(self.kept_of.values().all(|places| !places.is_empty()));
         assert!(self.shares.all().0 <= MAX_SLOTS && kept_bytes <= MAX_KEPT_BYTES);
     }
 }
@@ -240,7 +260,7 @@ mod tests {
     }
 
     fn admit(memory: &mut Memory, at: Time, from: &Life, id: AskId) -> Known {
-        let known = memory.admit(at, (from, None), id, MINUTE);
+        let known = memory.admit(at, from, None, id, MINUTE);
         memory.audit();
         known
     }
@@ -249,7 +269,7 @@ mod tests {
     fn one_that_comes_late_is_taken_in_however_many_others_were_meanwhile() {
         let (mut memory, from) = (Memory::default(), life("a"));
         for number in 2..=100_000 {
-            assert_eq!(memory.admit(at(1), (&from, None), ask(1, number), MINUTE), Known::New);
+            assert_eq!(memory.admit(at(1), &from, None, ask(1, number), MINUTE), Known::New);
             memory.note(at(1), &from, ask(1, number), answered(1));
         }
         assert_eq!(admit(&mut memory, at(1), &from, ask(0, 1)), Known::New);
@@ -305,15 +325,35 @@ mod tests {
     fn many_names_on_one_host_leave_room_for_others_and_push_out_their_own_answers() {
         let (mut memory, day) = (Memory::default(), Duration::from_secs(86_400));
         let names: Vec<_> = (0..600).map(|i| life(&i.to_string())).collect();
-        let is_new =
-            |from: &&Life| memory.admit(at(1), (from, Some(1.into())), ask(255, 1), day) == Known::New;
+        let is_new = |from: &&Life| memory.admit(at(1), from, Some(1.into()), ask(255, 1), day) == Known::New;
         assert_eq!(names.iter().filter(is_new).count(), MAX_SLOTS / 256 / 2);
         let other = life("other");
-        assert_eq!(memory.admit(at(1), (&other, Some(2.into())), ask(0, 1), MINUTE), Known::New);
+        assert_eq!(memory.admit(at(1), &other, Some(2.into()), ask(0, 1), MINUTE), Known::New);
         memory.note(at(1), &other, ask(0, 1), answered(1));
         names.iter().for_each(|from| memory.note(at(2), from, ask(255, 1), answered(1 << 20)));
         assert_eq!(memory.look(&other, ask(0, 1)), Known::Seen(answered(1)));
         memory.audit();
+    }
+
+    /// If it were looked for among all, this would take minutes.
+    #[test]
+    fn what_makes_room_is_found_at_once_however_many_older_answers_there_are() {
+        let (mut memory, day) = (Memory::default(), Duration::from_secs(86_400));
+        let all = |memory: &mut Memory, at: Time, host: u32, names: u32, entry: &Entry| {
+            for name in 0..names {
+                let from = life(&format!("{host}/{name}"));
+                for slot in (0..=u8::MAX).rev() {
+                    memory.admit(at, &from, Some(host.into()), ask(slot, 1), day);
+                    memory.note(at, &from, ask(slot, 1), entry.clone());
+                }
+            }
+        };
+        all(&mut memory, at(1), 1, 255, &answered(1));
+        all(&mut memory, at(2), 2, 127, &answered(1 << 20));
+        memory.audit();
+        assert_eq!(memory.look(&life("1/0"), ask(0, 1)), Known::Seen(answered(1)));
+        let is_kept = |slot| memory.look(&life("2/99"), ask(slot, 1)) == Known::Seen(answered(1 << 20));
+        assert_eq!((0..=u8::MAX).filter(|slot| is_kept(*slot)).count(), 15, "of the last sender");
     }
 
     #[test]
@@ -322,7 +362,7 @@ mod tests {
         for i in 0..=65_536_u32 {
             let from = life(&i.to_string());
             assert_eq!(
-                memory.admit(at(1), (&from, Some(i.into())), ask(1, 1), MINUTE),
+                memory.admit(at(1), &from, Some(i.into()), ask(1, 1), MINUTE),
                 if i < 65_536 { Known::New } else { Known::NoRoom }
             );
         }
@@ -340,7 +380,7 @@ mod tests {
             let from = Life { epoch: 9, ..life("a") };
             for (slot, number, epoch, len) in asks {
                 let id = AskId { slot, epoch, number };
-                match memory.admit(at(1), (&from, None), id, MINUTE) {
+                match memory.admit(at(1), &from, None, id, MINUTE) {
                     Known::New => {
                         proptest::prop_assert!(taken.insert((slot, epoch, number)));
                         memory.note(at(1), &from, id, if len == 0 { Entry::Pending(at(9)) } else { answered(len) });
