@@ -209,18 +209,18 @@ impl Endpoint {
         let is_ack = first.is_some_and(|first| first.is_ok_and(packet::Section::is_ack));
         let before = buffer.len();
         let mut packet = Writer::resume(buffer, self.node.config().max_datagram);
-        self.fill((&to, limit), is_ack, &mut packet);
+        self.fill(&to, limit, is_ack, &mut packet);
         packet.finish();
         self.node.count_added(buffer.len() - before);
     }
 
-    fn fill(&mut self, to: (&Life, Option<u32>), is_ack: bool, packet: &mut Writer<'_>) {
+    fn fill(&mut self, to: &Life, limit: Option<u32>, is_ack: bool, packet: &mut Writer<'_>) {
         let parts = Parts { broadcasts: &mut self.broadcasts, key_values: &mut self.key_values };
         if is_ack && let Some(told) = Sync::told_digest(self.node.now(), &self.node, &parts) {
             packet.message(&told);
         }
-        self.broadcasts.fill(&self.node, to, packet);
-        self.key_values.fill(&self.node, to, packet);
+        self.broadcasts.fill(&self.node, to, limit, packet);
+        self.key_values.fill(&self.node, to, limit, packet);
     }
 
     fn on_event(&mut self, event: &Event) {

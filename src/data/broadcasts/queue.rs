@@ -1,48 +1,66 @@
 //! Broadcasts that are to be passed on: a transmit-limited queue of its own, which gets what updates leave of each packet.
+//!
+//! Half of that is filled with the least sent, the rest with those whose last turn is longest ago, as with updates: ever new ones do
+//! not keep the others waiting.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::item::Item;
 use crate::data::shares::Shares;
 
 /// Broadcasts that wait to be passed on; of the account that has most of them the one that was sent most often makes room.
 pub(super) const MAX_QUEUED: usize = 512;
-/// After this many items that are not for a packet, it counts as full.
+/// After this many items that are not for a packet, half of it counts as full.
 const MAX_MISSES: usize = 8;
 
 /// What became of an item that was offered to a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Offer {
-    Taken,
+    /// So much room is left.
+    Taken(usize),
     /// It does not fit, or the recipient has it.
     Passed,
     /// There is nobody else to tell: it counts as sent.
     Needless,
 }
 
-/// A list for each number of transmissions; packets are filled from the least-sent list up.
+#[derive(Debug)]
+struct Waiting {
+    sent: u32,
+    item: Arc<Item>,
+}
+
+/// By its last turn: when it was queued, or offered to a packet.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    lists: Vec<VecDeque<Arc<Item>>>,
+    by_turn: BTreeMap<u64, Waiting>,
+    /// The turns by the number of transmissions.
+    by_sent: BTreeSet<(u32, u64)>,
+    turns: u64,
     shares: Shares,
-    drawn: Vec<(usize, Arc<Item>)>,
+    /// What was offered to a packet, and what became of it.
+    offered: Vec<(u64, Offer)>,
 }
 
 impl Queue {
     /// Queues a broadcast, and says whether another is dropped for it.
     pub(super) fn push(&mut self, item: Arc<Item>) -> bool {
         let full = self.len() == MAX_QUEUED;
-        if full {
-            let largest = self.shares.largest(|size| size.0);
-            let most_sent = self.lists.iter_mut().rev().find_map(|list| {
-                let at = list.iter().position(|item| item.account == largest)?;
-                list.remove(at)
-            });
-            most_sent.iter().for_each(|item| self.forget(item));
+        if full && let Some(turn) = self.most_sent_of_largest() {
+            self.take(turn);
         }
-        self.shares.add(item.account, (1, item.size()));
-        self.put(0, item);
+        self.put(Waiting { sent: 0, item });
         full
+    }
+
+    /// Of the account that has most; of those that were sent equally often, the one whose turn was first.
+    fn most_sent_of_largest(&self) -> Option<u64> {
+        let largest = self.shares.largest(|size| size.0);
+        let of_largest = self.by_turn.iter().rev().filter(|(_, waiting)| waiting.item.account == largest);
+        of_largest.max_by_key(|(_, waiting)| waiting.sent).map(|(turn, _)| *turn)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -63,52 +81,68 @@ impl Queue {
         *self = Self::default();
     }
 
-    /// Offers broadcasts, least-sent first. What was taken counts as sent once, and is done after `limit` times; without a
-    /// limit it does not count, and all keep their places.
-    pub(super) fn draw(&mut self, limit: Option<u32>, mut offer: impl FnMut(&Item) -> Offer) {
-        let mut misses = 0;
-        let Some(limit) = limit else {
-            let mut is_last = |item| {
-                misses += usize::from(offer(item) == Offer::Passed);
-                misses == MAX_MISSES
-            };
-            self.lists.iter().flatten().any(|item| is_last(item));
+    /// Offers broadcasts to a packet that has so much room. What was taken counts as sent once, and is done after `limit` times;
+    /// without a limit it does not count, and all keep their places.
+    pub(super) fn draw(&mut self, limit: Option<u32>, room: usize, mut offer: impl FnMut(&Item) -> Offer) {
+        let mut offered = std::mem::take(&mut self.offered);
+        let mut left = room;
+        let least_sent = self.by_sent.iter().map(|(_, turn)| *turn);
+        offer_half(&self.by_turn, least_sent, room / 2, &mut left, &mut offered, &mut offer);
+        offer_half(&self.by_turn, self.by_turn.keys().copied(), 0, &mut left, &mut offered, &mut offer);
+        for (turn, offer) in offered.drain(..) {
+            if let Some(limit) = limit
+                && let Some(mut waiting) = self.take(turn)
+            {
+                waiting.sent += u32::from(offer != Offer::Passed);
+                if waiting.sent < limit {
+                    self.put(waiting);
+                }
+            }
+        }
+        self.offered = offered;
+    }
+
+    /// Has it wait, behind all others that were sent as often.
+    fn put(&mut self, waiting: Waiting) {
+        self.turns += 1;
+        self.shares.add(waiting.item.account, (1, waiting.item.size()));
+        self.by_sent.insert((waiting.sent, self.turns));
+        self.by_turn.insert(self.turns, waiting);
+    }
+
+    fn take(&mut self, turn: u64) -> Option<Waiting> {
+        let waiting = self.by_turn.remove(&turn)?;
+        self.by_sent.remove(&(waiting.sent, turn));
+        self.shares.remove(waiting.item.account, (1, waiting.item.size()));
+        Some(waiting)
+    }
+}
+
+/// Offers in this order what was not offered yet, until no more room is left than this.
+fn offer_half(
+    by_turn: &BTreeMap<u64, Waiting>,
+    order: impl Iterator<Item = u64>,
+    until: usize,
+    left: &mut usize,
+    offered: &mut Vec<(u64, Offer)>,
+    offer: &mut impl FnMut(&Item) -> Offer,
+) {
+    let mut misses = 0;
+    for turn in order {
+        if *left <= until || misses == MAX_MISSES {
             return;
-        };
-        'lists: for sent in 0..self.lists.len() {
-            for _ in 0..self.lists[sent].len() {
-                if misses == MAX_MISSES {
-                    break 'lists;
-                }
-                let Some(item) = self.lists[sent].pop_front() else { break };
-                if offer(&item) == Offer::Passed {
-                    misses += 1;
-                    self.lists[sent].push_back(item);
-                } else {
-                    self.drawn.push((sent + 1, item));
-                }
-            }
         }
-        let mut drawn = std::mem::take(&mut self.drawn);
-        for (sent, item) in drawn.drain(..) {
-            if sent < limit as usize {
-                self.put(sent, item);
-            } else {
-                self.forget(&item);
-            }
+        let Some(waiting) = by_turn.get(&turn) else { continue };
+        if offered.iter().any(|(other, _)| *other == turn) {
+            continue;
         }
-        self.drawn = drawn;
-    }
-
-    fn put(&mut self, sent: usize, item: Arc<Item>) {
-        if self.lists.len() <= sent {
-            self.lists.resize_with(sent + 1, VecDeque::new);
+        let said = offer(&waiting.item);
+        match said {
+            Offer::Taken(room) => *left = room,
+            Offer::Passed => misses += 1,
+            Offer::Needless => {}
         }
-        self.lists[sent].push_back(item);
-    }
-
-    fn forget(&mut self, item: &Item) {
-        self.shares.remove(item.account, (1, item.size()));
+        offered.push((turn, said));
     }
 }
 
@@ -116,62 +150,79 @@ impl Queue {
 mod tests {
     use super::{super::tests::item, *};
 
+    /// A packet with room for so many; says which numbers of which origins it has.
+    fn draw(queue: &mut Queue, limit: impl Into<Option<u32>>, room: usize) -> Vec<(String, u64)> {
+        let mut drawn = Vec::new();
+        queue.draw(limit.into(), room, |item| {
+            if drawn.len() == room {
+                return Offer::Passed;
+            }
+            drawn.push((item.origin.name.to_string(), item.seq));
+            Offer::Taken(room - drawn.len())
+        });
+        drawn
+    }
+
+    fn seqs(drawn: Vec<(String, u64)>) -> Vec<u64> {
+        drawn.into_iter().map(|(_, seq)| seq).collect()
+    }
+
     #[test]
-    fn each_is_sent_as_often_as_it_may_be_the_least_sent_first() {
+    fn each_is_sent_as_often_as_it_may_be() {
         let mut queue = Queue::default();
         assert!((1..=3).all(|seq| !queue.push(item("a", 1, seq))));
         let mut sent = Vec::new();
         while !queue.is_empty() {
-            let mut room = 2;
-            queue.draw(Some(3), |item| {
-                if room == 0 {
-                    return Offer::Passed;
-                }
-                room -= 1;
-                sent.push(item.seq);
-                Offer::Taken
-            });
+            sent.extend(seqs(draw(&mut queue, 3, 2)));
         }
         assert_eq!((sent.len(), queue.bytes(), &sent[..4]), (9, 0, &[1, 2, 3, 1][..]));
         assert!((1..=3).all(|seq| sent.iter().filter(|sent| **sent == seq).count() == 3));
     }
 
     #[test]
+    fn half_of_a_packet_goes_to_the_least_sent() {
+        let mut queue = Queue::default();
+        (1..=20).for_each(|seq| _ = queue.push(item("a", 1, seq)));
+        assert_eq!(seqs(draw(&mut queue, 9, 10)), Vec::from_iter(1..=10));
+        (21..=23).for_each(|seq| _ = queue.push(item("a", 1, seq)));
+        assert_eq!(seqs(draw(&mut queue, 9, 4)), [11, 12, 13, 14]);
+        assert_eq!(seqs(draw(&mut queue, 9, 16)), [15, 16, 17, 18, 19, 20, 21, 22, 1, 2, 3, 4, 5, 6, 7, 8]);
+    }
+
+    #[test]
+    fn ever_new_ones_keep_no_other_waiting() {
+        let mut queue = Queue::default();
+        queue.push(item("b", 1, 1));
+        let mut packets = 0;
+        let mut sent = 0;
+        while sent < 4 {
+            (0..30).for_each(|i| _ = queue.push(item(&format!("a{packets}-{i}"), 1, 1)));
+            let drawn = draw(&mut queue, 4, 20);
+            sent += drawn.iter().filter(|(origin, _)| origin == "b").count();
+            packets += 1;
+            assert!(packets < 4 * MAX_QUEUED / 10, "sent {sent} times");
+        }
+    }
+
+    #[test]
     fn what_does_not_count_as_a_transmission_leaves_all_where_it_is() {
         let mut queue = Queue::default();
         (1..=20).for_each(|seq| _ = queue.push(item("a", 1, seq)));
-        let drawn = |queue: &mut Queue, limit, fits| {
-            let mut seqs = Vec::new();
-            queue.draw(limit, |item| {
-                if seqs.len() == fits {
-                    return Offer::Passed;
-                }
-                seqs.push(item.seq);
-                Offer::Taken
-            });
-            seqs
-        };
         for _ in 0..9 {
-            assert_eq!(drawn(&mut queue, None, 2), [1, 2]);
+            assert_eq!(seqs(draw(&mut queue, None, 2)), [1, 2]);
         }
-        assert_eq!(drawn(&mut queue, None, 99), Vec::from_iter(1..=20));
-        assert_eq!((drawn(&mut queue, Some(1), 20).len(), queue.len()), (20, 0));
+        assert_eq!(seqs(draw(&mut queue, None, 99)), Vec::from_iter(1..=20));
+        assert_eq!((draw(&mut queue, 1, 20).len(), queue.len()), (20, 0));
     }
 
     #[test]
     fn a_full_queue_drops_what_was_sent_most_often() {
         let mut queue = Queue::default();
         queue.push(item("a", 1, 1));
-        queue.draw(Some(9), |_| Offer::Taken);
+        draw(&mut queue, 9, 1);
         (2..=MAX_QUEUED as u64).for_each(|seq| assert!(!queue.push(item("a", 1, seq))));
         assert!(queue.push(item("b", 1, 1)));
-        let mut left = Vec::new();
-        for _ in 0..100 {
-            queue.draw(Some(1), |item| {
-                left.push((item.origin.name.to_string(), item.seq));
-                Offer::Taken
-            });
-        }
+        let left = draw(&mut queue, 1, 1000);
         assert_eq!((left.len(), queue.len(), queue.bytes()), (MAX_QUEUED, 0, 0));
         assert!(!left.contains(&("a".into(), 1)) && left.contains(&("b".into(), 1)));
     }
@@ -180,14 +231,9 @@ mod tests {
     fn many_names_on_one_host_push_out_what_is_theirs() {
         let mut queue = Queue::default();
         queue.push(item("b", 1, 1));
-        queue.draw(Some(9), |_| Offer::Taken);
+        draw(&mut queue, 9, 1);
         (0..2000).for_each(|i| _ = queue.push(item(&format!("a{i}"), 1, 1)));
-        let mut is_left = false;
-        queue.draw(None, |item| {
-            is_left |= *item.origin.name == *"b";
-            Offer::Taken
-        });
-        assert!(is_left && queue.len() == MAX_QUEUED);
+        assert!(draw(&mut queue, None, 1000).contains(&("b".into(), 1)) && queue.len() == MAX_QUEUED);
     }
 
     #[test]
@@ -199,9 +245,9 @@ mod tests {
         let mut told = false;
         while !told {
             packets += 1;
-            queue.draw(Some(4), |item| {
+            queue.draw(Some(4), 1000, |item| {
                 told |= &*item.origin.name == "b";
-                if told { Offer::Taken } else { Offer::Passed }
+                if told { Offer::Taken(0) } else { Offer::Passed }
             });
         }
         assert!(packets <= 13, "{packets}");

@@ -16,16 +16,16 @@ impl Broadcasts {
     }
 
     /// Adds to a packet to a member what is done after so many transmissions, if this one counts.
-    pub(crate) fn fill(&mut self, node: &Node, (to, limit): (&Life, Option<u32>), packet: &mut Writer<'_>) {
+    pub(crate) fn fill(&mut self, node: &Node, to: &Life, limit: Option<u32>, packet: &mut Writer<'_>) {
         self.put_confirms(to, packet);
         if self.queue.is_empty() {
             return;
         }
         let alone = node.live() <= 2;
-        self.queue.draw(limit, |item| match item.origin.name == to.name {
+        self.queue.draw(limit, packet.room(), |item| match item.origin.name == to.name {
             true if alone => Offer::Needless,
             true => Offer::Passed,
-            false if packet.message(&item.message()) => Offer::Taken,
+            false if packet.message(&item.message()) => Offer::Taken(packet.room()),
             false => Offer::Passed,
         });
         if self.queue.is_empty() && self.check.is_none() {

@@ -227,7 +227,7 @@ impl KeyValues {
     }
 
     /// Adds to a packet for a member changes that are done after so many transmissions, if this one counts.
-    pub(super) fn fill(&mut self, node: &Node, (to, limit): (&Life, Option<u32>), packet: &mut Writer<'_>) {
+    pub(super) fn fill(&mut self, node: &Node, to: &Life, limit: Option<u32>, packet: &mut Writer<'_>) {
         let Self { waiting, owners, .. } = self;
         waiting.draw(limit, packet.room(), |owner, key| {
             let register = find(owners, owner).and_then(|owned| Some((&owned.map, owned.map.register(key)?)));
