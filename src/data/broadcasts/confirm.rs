@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::item::Item;
 use crate::{
-    swim::{Life, Time},
+    data::shares::Shares,
+    swim::{Account, Life, Time},
     wire::hash,
 };
 
@@ -20,7 +21,8 @@ use crate::{
 pub(super) const SAMPLE: u64 = 256;
 /// Broadcasts that wait for confirmations at the same time.
 pub(super) const MAX_OPEN: usize = 64;
-/// Origins to which Confirms wait to be sent, and how many to each: more are not confirmed until they ask.
+/// Origins of one account to which Confirms wait to be sent (of all less than twice as many), and how many to each: more are not
+/// confirmed until they ask.
 const MAX_PENDING: (usize, usize) = (256, 16);
 /// Confirmations are spread over this time at most, so that they do not arrive all at once.
 const SPREAD: Duration = Duration::from_millis(100);
@@ -210,11 +212,14 @@ pub(super) fn is_sampled(name: &str, seq: u64, n: usize) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct PendingConfirms {
     to: BTreeMap<Life, Pending>,
+    /// Origins.
+    shares: Shares,
     next: Option<Time>,
 }
 
 #[derive(Debug)]
 struct Pending {
+    account: Option<Account>,
     due: Time,
     rides: bool,
     seqs: Vec<u64>,
@@ -222,13 +227,21 @@ struct Pending {
 
 impl PendingConfirms {
     /// A confirmation is due at some time that depends on the size of the cluster, or at once.
-    pub(super) fn add(&mut self, now: Time, to: &Life, seq: u64, spread: Duration) {
-        if !self.to.contains_key(to) && self.to.len() >= MAX_PENDING.0 {
-            return;
-        }
+    pub(super) fn add(&mut self, now: Time, to: &Life, account: Option<Account>, seq: u64, spread: Duration) {
         let due = now + spread;
-        let pending =
-            self.to.entry(to.clone()).or_insert_with(|| Pending { due, rides: false, seqs: Vec::new() });
+        if !self.to.contains_key(to) {
+            // Counted twice, as what is there of an account is: of itself and of all.
+            if !self.shares.has_room(account, (2, 0), (2 * MAX_PENDING.0, usize::MAX)) {
+                return;
+            }
+            self.shares.add(account, (1, 0));
+        }
+        let pending = self.to.entry(to.clone()).or_insert_with(|| Pending {
+            account,
+            due,
+            rides: false,
+            seqs: Vec::new(),
+        });
         if pending.seqs.len() < MAX_PENDING.1 && !pending.seqs.contains(&seq) {
             pending.seqs.push(seq);
         }
@@ -245,9 +258,15 @@ impl PendingConfirms {
         if self.to.is_empty() {
             return Vec::new();
         }
-        let seqs = self.to.remove(to).map_or_else(Vec::new, |pending| pending.seqs);
+        let seqs = self.remove(to).map_or_else(Vec::new, |pending| pending.seqs);
         self.look();
         seqs
+    }
+
+    fn remove(&mut self, to: &Life) -> Option<Pending> {
+        let pending = self.to.remove(to)?;
+        self.shares.remove(pending.account, (1, 0));
+        Some(pending)
     }
 
     /// The next that is due, once; if it stays, it waits for a packet that happens to go there.
@@ -259,7 +278,7 @@ impl PendingConfirms {
         let life = self.to.iter().find(is_due).map(|(life, _)| life.clone());
         if let Some(pending) = life.as_ref().and_then(|life| self.to.get_mut(life)) {
             if pending.rides {
-                self.to.remove(&life?);
+                self.remove(&life?);
                 self.look();
                 return self.due(now);
             }
@@ -357,7 +376,7 @@ mod tests {
     fn confirms_that_wait_are_bounded_and_go_once() {
         let mut pending = PendingConfirms::default();
         for origin in 0..1_000 {
-            (0..50).for_each(|seq| pending.add(BEGIN, &life("o", origin), seq, SPREAD));
+            (0..50).for_each(|seq| pending.add(BEGIN, &life("o", origin), Some(1.into()), seq, SPREAD));
         }
         assert_eq!((pending.to.len(), pending.due(BEGIN)), (MAX_PENDING.0, None));
         let now = BEGIN + SPREAD;
@@ -366,5 +385,15 @@ mod tests {
         while pending.due(now).is_some() {}
         assert_eq!(pending.next(), Some(now + RIDE));
         assert_eq!((pending.due(now + RIDE), pending.to.len()), (None, 0), "nothing went there");
+        assert_eq!(pending.shares.all(), (0, 0));
+    }
+
+    #[test]
+    fn names_of_one_host_keep_nobody_elses_broadcasts_unconfirmed() {
+        let mut pending = PendingConfirms::default();
+        (0..1_000).for_each(|origin| pending.add(BEGIN, &life("o", origin), Some(1.into()), 1, SPREAD));
+        let other = life("b", 1);
+        pending.add(BEGIN, &other, Some(2.into()), 1, SPREAD);
+        assert_eq!((pending.to.len(), pending.take(&other)), (MAX_PENDING.0 + 1, vec![1]));
     }
 }

@@ -18,7 +18,7 @@ pub(crate) const CONFIRM_ANYWAY: u8 = 4;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Item {
     pub(crate) origin: Life,
-    /// Whose share it is of.
+    /// In whose share it counts; none for this node's own.
     pub(crate) account: Option<Account>,
     pub(crate) seq: u64,
     /// The stamp that it counts as here, and the one that its origin gave it.
@@ -31,7 +31,8 @@ pub(crate) struct Item {
 
 impl Item {
     pub(super) fn of(
-        (origin, account): (Life, Option<Account>),
+        origin: Life,
+        account: Option<Account>,
         message: &Broadcast<'_>,
         stamp: u64,
     ) -> Arc<Self> {

@@ -166,7 +166,7 @@ impl Broadcasts {
         self.last += 1;
         let (own, seq, stamp) = (self.own.clone(), self.last, self.stamps.next(now));
         let message = Broadcast { origin: &own.name, epoch: own.epoch, seq, stamp, flags, topic, payload };
-        let item = Item::of((own.clone(), None), &message, stamp);
+        let item = Item::of(own.clone(), None, &message, stamp);
         self.counted.broadcasts_sent += 1;
         self.learn(node, item, &own, true);
         Ok(seq)
@@ -210,7 +210,7 @@ impl Broadcasts {
         let &Broadcast { origin, epoch, seq, flags, .. } = message;
         let asks = flags & item::CONFIRM_ANYWAY != 0 && *from.name == *origin;
         if asks && epoch == from.epoch {
-            self.pending_confirms.add(now, from, seq, Duration::ZERO);
+            self.pending_confirms.add(now, from, node.account(origin), seq, Duration::ZERO);
         }
         if self.heard(origin, epoch).is_some_and(|heard| heard.window.contains(seq)) {
             return;
@@ -223,12 +223,13 @@ impl Broadcasts {
             return;
         };
         self.counted.broadcasts_received += 1;
+        let account = node.account(&life.name);
         if flags & CONFIRM != 0 && confirm::is_sampled(&self.own.name, seq, node.live()) && !asks {
             let spread = confirm::spread(node.live()).mul_f64(self.rng.f64());
-            self.pending_confirms.add(now, &life, seq, spread);
+            self.pending_confirms.add(now, &life, account, seq, spread);
         }
-        let whose = (life.clone(), node.account(&life.name));
-        let item = Item::of(whose, message, self.stamps.on_stamp(now, message.stamp));
+        let stamp = self.stamps.on_stamp(now, message.stamp);
+        let item = Item::of(life.clone(), account, message, stamp);
         let passes = by_gossip && self.heard_or_new(life, seq).passed.take(now, PASSED);
         self.counted.delayed_broadcasts += u64::from(by_gossip && !passes);
         self.learn(node, item, from, passes);

@@ -209,7 +209,7 @@ impl KeyValues {
     /// A value that was announced has come: it is announced to others.
     fn spread_if_announced(&mut self, now: Time, owner: &Arc<str>, key: &str, version: u64) {
         let announced = (Arc::clone(owner), key.into());
-        if self.announced.get(&announced).is_some_and(|awaited| *awaited <= version) {
+        if self.announced.versions.get(&announced).is_some_and(|(awaited, _)| *awaited <= version) {
             self.announced.remove(&announced);
             self.spread(now, owner, key);
         }

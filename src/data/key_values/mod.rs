@@ -48,8 +48,43 @@ const AHEAD: u64 = 1 << 20;
 /// The owner itself goes on above more than others can be made to believe while it hears nothing of some hundred such claims; and
 /// less than would use up its versions in a life.
 const OWNER_AHEAD: u64 = AHEAD << 8;
-/// Values that were announced and have not come.
+/// Values that were announced and have not come; the first of the account that has most makes room.
 const MAX_ANNOUNCED: usize = 256;
+
+/// An owner and a key of it.
+type AnnouncedKey = (Arc<str>, Box<str>);
+
+/// Values that were announced and have not come.
+#[derive(Debug, Default)]
+struct Announced {
+    /// The version by owner and key, and in whose share it counts.
+    versions: BTreeMap<AnnouncedKey, (u64, Option<Account>)>,
+    shares: Shares,
+}
+
+impl Announced {
+    /// A value is too long for a datagram: it is fetched from who has it.
+    fn add(&mut self, key: AnnouncedKey, account: Option<Account>, version: u64) {
+        if let Some((known, _)) = self.versions.get_mut(&key) {
+            *known = version.max(*known);
+            return;
+        }
+        if self.versions.len() >= MAX_ANNOUNCED {
+            let largest = self.shares.largest(|size| size.0);
+            let first = self.versions.iter().find(|(_, (_, account))| *account == largest);
+            let first = first.map(|(key, _)| key.clone());
+            first.iter().for_each(|key| self.remove(key));
+        }
+        self.versions.insert(key, (version, account));
+        self.shares.add(account, (1, 0));
+    }
+
+    fn remove(&mut self, key: &AnnouncedKey) {
+        if let Some((_, account)) = self.versions.remove(key) {
+            self.shares.remove(account, (1, 0));
+        }
+    }
+}
 
 /// All maps by owner, at one moment. A copy shares everything.
 pub(crate) type Owners = SortedMap<Arc<str>, Owned>;
@@ -116,8 +151,7 @@ pub(crate) struct KeyValues {
     waiting: Waiting,
     /// Since when something waits to be sent.
     unsettled: Option<Time>,
-    /// By owner and key, the version that was announced.
-    announced: BTreeMap<(Arc<str>, Box<str>), u64>,
+    announced: Announced,
     /// Whom to fetch a value from that was announced.
     fetch: Option<Life>,
     /// An owner of whose map others claim what is believed from the owner alone.
@@ -151,7 +185,7 @@ impl KeyValues {
             rate: Bucket::default(),
             waiting: Waiting::default(),
             unsettled: None,
-            announced: BTreeMap::new(),
+            announced: Announced::default(),
             fetch: None,
             to_ask: None,
             sweep: None,
@@ -256,7 +290,10 @@ impl KeyValues {
             return;
         }
         if said.flags & ELSEWHERE != 0 {
-            return self.announce(said, from);
+            let account = node.account(said.owner);
+            self.announced.add((self.name_of(said.owner), said.key.into()), account, said.version);
+            self.fetch = Some(from.clone());
+            return;
         }
         let owner = self.name_of(said.owner);
         let is_live = listed.is_some_and(|(_, is_live)| is_live);
@@ -373,23 +410,11 @@ impl KeyValues {
         plausible
     }
 
-    /// A value that is too long for a datagram: it is fetched from who has it.
-    fn announce(&mut self, said: &KeyValue<'_>, from: &Life) {
-        let key = (self.name_of(said.owner), said.key.into());
-        if self.announced.len() >= MAX_ANNOUNCED && !self.announced.contains_key(&key) {
-            self.announced.pop_first();
-        }
-        let known = self.announced.entry(key).or_default();
-        *known = said.version.max(*known);
-        self.fetch = Some(from.clone());
-    }
-
     /// Has a change be sent to others.
     fn spread(&mut self, now: Time, owner: &Arc<str>, key: &str) {
-        let Some((key, _)) = find(&self.owners, owner).and_then(|owned| owned.map.register(key)) else {
-            return;
-        };
-        if !self.waiting.push(owner, key) {
+        let Some(owned) = find(&self.owners, owner) else { return };
+        let Some((key, _)) = owned.map.register(key) else { return };
+        if !self.waiting.push(owner, key, owned.account) {
             self.counted.unqueued += 1;
         }
         self.note_unsettled(now);

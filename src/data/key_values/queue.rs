@@ -3,9 +3,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::swim::{Subject, UpdateQueue, Urgency};
+use crate::{
+    data::shares::Shares,
+    swim::{Account, Subject, UpdateQueue, Urgency},
+};
 
-/// Keys that wait at most. What finds no place reaches the others by repair.
+/// Keys that wait at most; those of one account are no more than are free. What finds no place reaches the others by repair.
 const MAX_WAITING: usize = 4096;
 
 /// A place in [`Waiting::places`].
@@ -28,9 +31,11 @@ type OwnedKey = (Arc<str>, Arc<str>);
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     queue: UpdateQueue<PlaceId>,
-    places: Vec<Option<OwnedKey>>,
+    /// And in whose share each counts.
+    places: Vec<Option<(OwnedKey, Option<Account>)>>,
     free: Vec<PlaceId>,
     by_key: BTreeMap<OwnedKey, PlaceId>,
+    shares: Shares,
     done: Vec<PlaceId>,
 }
 
@@ -44,20 +49,21 @@ impl Waiting {
     }
 
     /// Queues a key anew, and says whether there was room.
-    pub(super) fn push(&mut self, owner: &Arc<str>, key: &Arc<str>) -> bool {
+    pub(super) fn push(&mut self, owner: &Arc<str>, key: &Arc<str>, account: Option<Account>) -> bool {
         let owned_key = (Arc::clone(owner), Arc::clone(key));
         if let Some(place) = self.by_key.get(&owned_key) {
             self.queue.push(*place, Urgency::Urgent);
             return true;
         }
-        if self.by_key.len() >= MAX_WAITING {
+        if !self.shares.has_room(account, (1, 0), (MAX_WAITING, usize::MAX)) {
             return false;
         }
+        self.shares.add(account, (1, 0));
         let place = self.free.pop().unwrap_or_else(|| {
             self.places.push(None);
             PlaceId(self.places.len() as u32 - 1)
         });
-        self.places[place.0 as usize] = Some(owned_key.clone());
+        self.places[place.0 as usize] = Some((owned_key.clone(), account));
         self.by_key.insert(owned_key, place);
         self.queue.push(place, Urgency::Urgent);
         true
@@ -72,7 +78,7 @@ impl Waiting {
     ) {
         let Self { queue, places, done, .. } = self;
         queue.draw(limit, room, |place| {
-            let (owner, key) = places[place.0 as usize].as_ref()?;
+            let ((owner, key), _) = places[place.0 as usize].as_ref()?;
             let left = put(owner, key);
             if left.is_some() {
                 done.push(place);
@@ -92,8 +98,9 @@ impl Waiting {
     }
 
     fn release(&mut self, place: PlaceId) {
-        if let Some(owned_key) = self.places[place.0 as usize].take() {
+        if let Some((owned_key, account)) = self.places[place.0 as usize].take() {
             self.by_key.remove(&owned_key);
+            self.shares.remove(account, (1, 0));
             self.free.push(place);
         }
     }
@@ -116,22 +123,27 @@ mod tests {
     fn a_key_has_one_place_and_is_sent_so_often_from_its_last_change_on() {
         let mut waiting = Waiting::default();
         let (owner, [x, y]) = (Arc::from("a"), ["x", "y"].map(Arc::from));
-        assert!(waiting.push(&owner, &x) && waiting.push(&owner, &y));
+        assert!(waiting.push(&owner, &x, None) && waiting.push(&owner, &y, None));
         (0..9).for_each(|_| assert_eq!(draw(&mut waiting, None), ["a/y", "a/x"], "it does not count"));
         assert_eq!(draw(&mut waiting, 2), ["a/y", "a/x"]);
-        assert!(waiting.push(&owner, &x));
+        assert!(waiting.push(&owner, &x, None));
         assert_eq!((waiting.len(), draw(&mut waiting, 2)), (2, vec!["a/x".into(), "a/y".into()]));
         assert_eq!(draw(&mut waiting, 2), ["a/x"]);
         assert!(waiting.is_empty() && waiting.by_key.is_empty() && waiting.free.len() == 2);
-        assert!(waiting.push(&owner, &y) && waiting.places.len() == 2, "places are used again");
+        assert!(waiting.push(&owner, &y, None) && waiting.places.len() == 2, "places are used again");
     }
 
     #[test]
-    fn it_is_bounded() {
-        let (mut waiting, owner) = (Waiting::default(), Arc::from("a"));
-        let push = |waiting: &mut Waiting, i: usize| waiting.push(&owner, &i.to_string().into());
-        assert!((0..MAX_WAITING).all(|i| push(&mut waiting, i)));
-        assert!(!push(&mut waiting, MAX_WAITING) && push(&mut waiting, 0));
-        assert_eq!(waiting.len(), MAX_WAITING);
+    fn it_is_bounded_and_names_of_one_host_keep_nobody_elses_keys_back() {
+        let mut waiting = Waiting::default();
+        let push = |waiting: &mut Waiting, host: u32, i: usize| {
+            waiting.push(&format!("{host}/{i}").into(), &"k".into(), Some(host.into()))
+        };
+        let count = |waiting: &mut Waiting, host| (0..9000).filter(|i| push(waiting, host, *i)).count();
+        assert_eq!([1, 2, 3].map(|host| count(&mut waiting, host)), [2048, 1024, 512]);
+        assert!(!push(&mut waiting, 1, 9000) && push(&mut waiting, 1, 0), "it has its place");
+        assert_eq!(waiting.len(), waiting.shares.all().0);
+        waiting.draw(Some(1), usize::MAX, |_, _| Some(usize::MAX));
+        assert_eq!((waiting.len(), waiting.shares.all()), (0, (0, 0)));
     }
 }

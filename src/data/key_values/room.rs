@@ -153,7 +153,9 @@ impl KeyValues {
                 Err(format!("{bytes} bytes of maps, counted as {}", self.bytes()))
             }
             () if digest != self.digest => Err("the digest is not that of the maps".into()),
-            () if self.announced.len() > super::MAX_ANNOUNCED => Err("too many values are announced".into()),
+            () if self.announced.versions.len() > super::MAX_ANNOUNCED => {
+                Err("too many values are announced".into())
+            }
             () => Ok(()),
         }
     }

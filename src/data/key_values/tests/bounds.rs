@@ -1,7 +1,7 @@
 //! What is heard and is out of bounds: clocks that are wrong, maps that are too large, more maps than there is room for.
 
 use super::{
-    super::{Exchange, map::MAX_MAP},
+    super::{Announced, Exchange, MAX_ANNOUNCED, map::MAX_MAP},
     trials::{cluster, delete, key_values, map_at, run_until_true, secs, set, value_at},
 };
 use crate::{
@@ -167,4 +167,15 @@ fn many_owners_on_one_host_leave_room_for_the_keys_of_others() {
     set(&mut world, 1, "k", &[7; 500]);
     world.run_for(secs(10));
     assert_eq!(value_at(&world, 0, "n1", "k"), Some(vec![7; 500]));
+}
+
+/// What a member announces waits until it is fetched, and makes room for what comes first if it is of a host that has most.
+#[test]
+fn values_that_names_of_one_host_announce_do_not_displace_those_of_others() {
+    let mut announced = Announced::default();
+    announced.add(("a".into(), "k".into()), Some(2.into()), 1);
+    (0..1000).for_each(|i| announced.add((format!("b{i}").into(), "k".into()), Some(1.into()), 1));
+    let is_left = announced.versions.contains_key(&("a".into(), "k".into()));
+    assert_eq!((is_left, announced.versions.len()), (true, MAX_ANNOUNCED));
+    assert_eq!(announced.shares.all(), (MAX_ANNOUNCED, 0));
 }
