@@ -1,6 +1,6 @@
 //! Shares: what others can hold of a node is shared among their hosts, since names and ports are free.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,9 @@ use crate::address::host_of;
 pub(crate) struct Account(SocketAddr);
 
 impl Account {
+    /// Of all together that have not answered: where they are is what others say. No member is at such an address.
+    pub(crate) const STRANGERS: Self = Self(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0));
+
     /// Whether whoever is at an address has this account.
     pub(super) fn is_of(self, addr: SocketAddr) -> bool {
         let is_host = self.0.port() == 0;
@@ -24,11 +27,11 @@ impl Account {
     }
 }
 
-/// That of a host by its number.
+/// The account of a host, which has a number in tests.
 #[cfg(test)]
 impl From<u32> for Account {
     fn from(host: u32) -> Self {
-        Self(SocketAddr::new(std::net::Ipv4Addr::from(host).into(), 0))
+        Self(SocketAddr::new(Ipv4Addr::from(host).into(), 0))
     }
 }
 

@@ -289,6 +289,22 @@ impl Node {
         Some(self.account_of(self.table.get(id).addr))
     }
 
+    /// The account of whoever something is said to be of, if it is not this node; whether it has answered or not, anybody can
+    /// say that.
+    pub(crate) fn account_of_data(&self, of: &str) -> Option<Account> {
+        let record = self.table.find_listed(of).map(|id| (id, self.table.get(id)));
+        match record {
+            Some((MemberId::SELF, _)) => None,
+            Some((_, record)) if record.contact.met => Some(self.account_of(record.addr)),
+            _ => Some(Account::STRANGERS),
+        }
+    }
+
+    /// How many members have answered.
+    pub(crate) fn met(&self) -> usize {
+        self.table.rings.met().len()
+    }
+
     /// With whom a stream of the layer above is, if it is one.
     pub(crate) fn data_stream(&self, stream: StreamId) -> Option<&Life> {
         match &self.streams.sessions.get(&stream)?.purpose {

@@ -210,7 +210,7 @@ impl Broadcasts {
         let &Broadcast { origin, epoch, seq, flags, .. } = message;
         let asks = flags & item::CONFIRM_ANYWAY != 0 && *from.name == *origin;
         if asks && epoch == from.epoch {
-            self.pending_confirms.add(now, from, node.account(origin), seq, Duration::ZERO);
+            self.pending_confirms.add(now, from, node.account_of_data(origin), seq, Duration::ZERO);
         }
         if self.heard(origin, epoch).is_some_and(|heard| heard.window.contains(seq)) {
             return;
@@ -223,7 +223,7 @@ impl Broadcasts {
             return;
         };
         self.counted.broadcasts_received += 1;
-        let account = node.account(&life.name);
+        let account = node.account_of_data(&life.name);
         if flags & CONFIRM != 0 && confirm::is_sampled(&self.own.name, seq, node.live()) && !asks {
             let spread = confirm::spread(node.live()).mul_f64(self.rng.f64());
             self.pending_confirms.add(now, &life, account, seq, spread);

@@ -146,6 +146,8 @@ pub(crate) struct KeyValues {
     /// How many bytes there were when something was refused, and how often there was room again afterwards.
     short_at: Option<usize>,
     retries: u64,
+    /// How many members had answered when it was looked at last which owners count for themselves.
+    met: usize,
     stamps: Stamps,
     rate: Bucket,
     waiting: Waiting,
@@ -181,6 +183,7 @@ impl KeyValues {
             max_bytes: MAX_ENTRIES,
             short_at: None,
             retries: 0,
+            met: 0,
             stamps: Stamps::new(epoch, node.now()),
             rate: Bucket::default(),
             waiting: Waiting::default(),
@@ -290,14 +293,14 @@ impl KeyValues {
             return;
         }
         if said.flags & ELSEWHERE != 0 {
-            let account = node.account(said.owner);
+            let account = node.account_of_data(said.owner);
             self.announced.add((self.name_of(said.owner), said.key.into()), account, said.version);
             self.fetch = Some(from.clone());
             return;
         }
         let owner = self.name_of(said.owner);
         let is_live = listed.is_some_and(|(_, is_live)| is_live);
-        self.ensure(&owner, said.epoch, is_live, node.account(&owner));
+        self.ensure(&owner, said.epoch, is_live, node.account_of_data(&owner));
         let register = self.register_of(now, said);
         let more = (1, said.key.len() + said.value.len());
         if self.grow(&owner, said.version, more, |map| map.insert(said.key.into(), register)) {
@@ -331,6 +334,7 @@ impl KeyValues {
         if self.owners.len() == 0 && self.waiting.is_empty() && self.sweep.is_none() {
             return;
         }
+        self.count_anew(node);
         let own = node.own_life();
         if self.map(&own.name).is_some_and(|map| map.epoch != own.epoch) {
             self.alter(&own.name, |map| map.epoch = own.epoch);

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use super::{KeyValues, Owned, OwnerMap, place_of};
-use crate::{swim::Account, wire::hash};
+use crate::{
+    swim::{Account, Node},
+    wire::hash,
+};
 
 impl KeyValues {
     /// The bytes of all maps.
@@ -15,16 +18,48 @@ impl KeyValues {
         self.shares.has_room(account, (0, more), (usize::MAX, self.max_bytes))
     }
 
-    /// Begins the map of an owner's life, if there is none or one of another life.
+    /// Begins the map of an owner's life, if there is none or one of another life; from now on it counts for this account.
     pub(super) fn ensure(&mut self, owner: &Arc<str>, epoch: u64, is_live: bool, account: Option<Account>) {
         if self.map_of(owner, epoch).is_some() {
-            return;
+            return self.count_for(owner, account);
         }
         self.remove(owner);
         if let Err(place) = self.owners.find(owner) {
             let map = Arc::new(OwnerMap::new(epoch));
             let owned = Owned { map, is_live, share: 0, account, refused: 0 };
             self.owners.insert(place, Arc::clone(owner), owned);
+        }
+    }
+
+    fn count_for(&mut self, owner: &str, account: Option<Account>) {
+        let place = place_of(&self.owners, owner);
+        let Some(place) = place.filter(|place| self.owners.at(*place).1.account != account) else { return };
+        let owned = self.owners.value_mut(place);
+        let bytes = owned.map.bytes();
+        self.shares.remove(std::mem::replace(&mut owned.account, account), (0, bytes));
+        self.shares.add(account, (0, bytes));
+    }
+
+    /// When something was refused: owners that have answered since then count for their hosts, and may have room there.
+    pub(super) fn count_anew(&mut self, node: &Node) {
+        if self.short_at.is_none() || std::mem::replace(&mut self.met, node.met()) == node.met() {
+            return;
+        }
+        let strangers = self.owners.iter().filter(|(_, owned)| owned.account == Some(Account::STRANGERS));
+        for owner in strangers.map(|(owner, _)| Arc::clone(owner)).collect::<Vec<_>>() {
+            let account = node.account_of_data(&owner);
+            if account != Some(Account::STRANGERS) {
+                self.count_for(&owner, account);
+                self.retries += 1;
+                self.forget_refusal(&owner);
+            }
+        }
+    }
+
+    fn forget_refusal(&mut self, owner: &str) {
+        if let Some(place) = place_of(&self.owners, owner) {
+            self.owners.value_mut(place).refused = 0;
+            self.refresh(owner);
         }
     }
 
@@ -101,10 +136,7 @@ impl KeyValues {
             self.retries += 1;
             let refused = self.owners.iter().filter(|(_, owned)| owned.refused > 0);
             for owner in refused.map(|(owner, _)| Arc::clone(owner)).collect::<Vec<_>>() {
-                if let Some(place) = place_of(&self.owners, &owner) {
-                    self.owners.value_mut(place).refused = 0;
-                    self.refresh(&owner);
-                }
+                self.forget_refusal(&owner);
             }
         }
     }

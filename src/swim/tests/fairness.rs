@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 
 use super::{
-    super::{Output, StreamFailure, StreamId, StreamKind, StreamStep},
+    super::{Account, Output, StreamFailure, StreamId, StreamKind, StreamStep},
     bench::{Bench, alive, failed, packet_from, packet_of},
     world::{addr, millis, secs},
 };
 use crate::{
-    data::Endpoint,
+    data::{Endpoint, Topics, messages::Unread},
     wire::{
-        data::{DataDigest, DataEnd, DataHello},
+        data::{Broadcast, DataDigest, DataEnd, DataHello},
         hash,
         message::{End, Hello, PingReq},
         packet::{self, Header},
@@ -50,6 +50,35 @@ fn call_as(bench: &mut Bench, from: SocketAddr, name: &str) {
         let mut frame = Vec::new();
         while bench.node.poll_stream(bench.now, stream, &mut frame) == StreamStep::Send {}
     }
+}
+
+/// One host lists names at silent addresses, and passes on what these are said to broadcast.
+#[test]
+fn broadcasts_of_members_that_have_not_answered_count_for_all_of_these_together() {
+    let mut bench = Bench::new(3);
+    for i in 0..40 {
+        bench.hear(&alive(&format!("x{i}"), 0, addr(100 + i)));
+    }
+    let (mut endpoint, now) = (Endpoint::new(bench.node), bench.now);
+    let inbox = endpoint.open_inbox(Topics::all()).expect("there is room");
+    let from = endpoint.node.known_life("m1").expect("it is a member").0;
+    let mut say = |origin: &str, seq| {
+        let said =
+            Broadcast { origin, epoch: from.epoch, seq, stamp: 1, flags: 0, topic: "t", payload: b"x" };
+        endpoint.broadcasts.on_broadcast(now, &endpoint.node, &from, &said);
+        endpoint.hand_out();
+    };
+    for i in 0..40 {
+        (1..=1100).for_each(|seq| say(&format!("x{i}"), seq));
+    }
+    say("m2", 1);
+    let read = std::iter::from_fn(|| inbox.try_recv().ok()).filter_map(Unread::into_message);
+    let of = read.map(|item| item.from.name).collect::<Vec<_>>();
+    assert!(of.contains(&"m2".into()), "no room among {}", of.len());
+    // Where a member is counts once it has answered there.
+    let node = &endpoint.node;
+    assert_eq!(["x7", "me"].map(|name| node.account_of_data(name)), [Some(Account::STRANGERS), None]);
+    assert_eq!(node.account_of_data("m2"), node.account("m2"));
 }
 
 /// One host lists names at silent addresses and calls under them.
