@@ -7,7 +7,8 @@ use crate::swim::Account;
 /// How many of something, and their bytes.
 pub(super) type Size = (usize, usize);
 
-/// What a table holds, in all and of each account; `None` is this node's own.
+/// What a table holds, in all and of each account; `None` is this node's own, and [`Account::STRANGERS`] what others say of whoever
+/// has not answered.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
     all: Size,
@@ -20,8 +21,9 @@ impl Shares {
     }
 
     /// Whether there is room for more of an account: what it has and this are no more than what is free. So one alone has half of a
-    /// table (and half of what came last), all have the same of a full one, and whoever comes anew finds room, for the last place
-    /// too (dynamic thresholds, Choudhury and Hahne 1998).
+    /// table, and half of what came last besides: a newcomer finds room, for the last place too. Of tables whose contents come and go all
+    /// that want more come to have the same (dynamic thresholds, Choudhury and Hahne 1998). Nothing is taken back: if n fill a
+    /// table one after the other, they leave the 2ⁿ-th part of it.
     pub(super) fn has_room(&self, account: Option<Account>, more: Size, most: Size) -> bool {
         let own = self.of.get(&account).copied().unwrap_or_default();
         own.0 + self.all.0 + more.0 <= most.0 && own.1 + self.all.1 + more.1 <= most.1
@@ -29,14 +31,14 @@ impl Shares {
 
     pub(super) fn add(&mut self, account: Option<Account>, more: Size) {
         for held in [&mut self.all, self.of.entry(account).or_default()] {
-            *held = (held.0 + more.0, held.1 + more.1);
+            *held = (held.0.saturating_add(more.0), held.1.saturating_add(more.1));
         }
     }
 
     pub(super) fn remove(&mut self, account: Option<Account>, less: Size) {
         let Some(own) = self.of.get_mut(&account) else { return };
         for held in [&mut self.all, &mut *own] {
-            *held = (held.0 - less.0, held.1 - less.1);
+            *held = (held.0.saturating_sub(less.0), held.1.saturating_sub(less.1));
         }
         if *own == (0, 0) {
             self.of.remove(&account);

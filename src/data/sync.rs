@@ -211,7 +211,7 @@ impl Sync {
         self.urgent.as_ref().is_some_and(|with| self.account_with_room(node, with).is_some())
     }
 
-    /// The account of a live member, if one more sync with it may be under way.
+    /// The account of a listed member, if one more sync with it may be under way.
     fn account_with_room(&self, node: &Node, with: &Life) -> Option<Account> {
         let mut opened = self.exchanges.values().filter_map(|exchange| exchange.opened);
         if opened.clone().count() >= MAX_OWN_SYNCS {

@@ -216,9 +216,9 @@ impl Gossip {
     /// An inbox for the messages that others [send](Self::send) or [broadcast](Self::broadcast) to these topics, from now on: one
     /// topic, as `"jobs"`, or [`Topics::prefix`], or [`Topics::all`]. Each of several inboxes for a topic gets its messages.
     ///
-    /// An inbox holds 1,024 unread messages, and 4 MiB of them. What comes while it is full is lost for it, and it is told
-    /// [how many](InboxItem::Lost); other inboxes get it. If all for the topic are full, the sender of a message gets
-    /// [`Error::Busy`] instead. Dropping it cancels it.
+    /// An inbox holds 1,024 unread messages of a host, and 4 MiB of them, and as many broadcasts; of several hosts together less
+    /// than twice as many. What comes while it is full is lost for it, and it is told [how many](InboxItem::Lost); other inboxes
+    /// get it. If all for the topic are full, the sender of a message gets [`Error::Busy`] instead. Dropping it cancels it.
     ///
     /// ```
     /// use syncswim::{Gossip, GossipConfig};
