@@ -4,7 +4,8 @@
 //! they show would be those for where they were. So of a member that did not miss this node's last probe, another's word about
 //! another address is not believed. It is pinged there, in a gossip round, and lives there once it answers. Until then all
 //! stays as it is, and the claim is not passed on. Who was restarted elsewhere answers within a round trip. It is probed next
-//! where it was, too: whoever is silent there is believed to have moved, though this node may not reach it itself.
+//! where it was, too, and told what is said of it: whoever is there refutes, and whoever is silent is believed to have moved,
+//! though this node may not reach it itself.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -20,7 +21,7 @@ use super::{
     transmit::Behind,
     validation::{Pinged, Sender},
 };
-use crate::wire::{hash, message::Alive};
+use crate::wire::{hash, message::Alive, packet};
 
 /// Moves that wait to be asked about; and those whose answer is awaited, of which the first makes room.
 pub(super) const MAX_MOVES: usize = 64;
@@ -51,6 +52,16 @@ impl Moves {
 }
 
 impl Node {
+    /// Tells a member that is probed where it was that it is said to have moved: who says so does not reach it there.
+    pub(super) fn put_move(&self, packet: &mut packet::Writer<'_>, target: &str) {
+        let known = self.table.find(target).map(|id| self.table.get(id).identity);
+        let asked = self.moves.asked.waiting.iter().map(|(_, (_, asked))| asked);
+        let mut said = self.moves.said.iter().chain(asked);
+        if let Some(said) = said.find(|said| *said.name == *target && Some(said.identity) > known) {
+            packet.message(&said.claim());
+        }
+    }
+
     /// Whether a claim moves a member that is listed, or has answered, and was not silent where it is.
     pub(super) fn may_answer_elsewhere(&self, id: MemberId, claim: &Alive<'_>) -> bool {
         let Record { addr, contact, state, .. } = self.table.get(id);

@@ -197,6 +197,7 @@ impl Node {
                     Behind::Relayed => (None, true),
                     Behind::Updates(about) => {
                         self.put_verdict(packet, target);
+                        self.put_move(packet, target);
                         (about.as_deref().and_then(|name| self.table.find(name)), true)
                     }
                 }

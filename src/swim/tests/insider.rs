@@ -445,6 +445,26 @@ fn questions_that_others_cause_keep_no_displaced_node_from_asking_the_holder() {
     assert!(!bench.node.is_displaced(), "nobody has answered to the name for a minute");
 }
 
+/// Whoever believes it does not reach the member any more.
+#[test]
+fn a_member_is_told_where_it_was_that_it_is_said_to_be_elsewhere() {
+    let mut bench = Bench::new(3);
+    bench.hear(&alive("m2", 1, addr(66)));
+    let mut told = BTreeSet::new();
+    for _ in 0..40 {
+        bench.pass(millis(50));
+        for (to, packet) in bench.sent() {
+            messages(&packet, |message| match message {
+                Message::Alive(Alive { name: "m2", addr: home, incarnation: 1, .. }) => {
+                    told.insert((to, *home));
+                }
+                _ => {}
+            });
+        }
+    }
+    assert_eq!(told, BTreeSet::from([(addr(2), addr(66))]), "it alone is told");
+}
+
 /// A newcomer that this node knows by name alone.
 #[test]
 fn a_member_that_has_not_answered_yet_is_not_moved_without_being_asked() {
