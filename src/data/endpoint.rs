@@ -50,6 +50,7 @@ impl Endpoint {
     pub(crate) fn handle_datagram(&mut self, now: Time, from: SocketAddr, bytes: &[u8]) {
         let waiting = self.node.waiting_transmits();
         self.node.handle_datagram(now, from, bytes);
+        self.broadcasts.on_datagram();
         // One datagram in causes at most one datagram out.
         let is_answered = self.node.waiting_transmits() > waiting;
         self.take_in(now, bytes, |at| Via::Datagram { may_ask: at == 0 && !is_answered });

@@ -319,6 +319,8 @@ impl Checker {
                 Some(Truth::Up) => {
                     self.report("no healthy member is declared failed", format!("host {at}: {event:?}"));
                 }
+                // Of whom others made leaves up, the true one is doubted.
+                Some(Truth::Left) if self.disputed.contains(&member.name) => {}
                 Some(Truth::Left) => {
                     self.report("a leave is no failure", format!("host {at}: {event:?}"));
                 }

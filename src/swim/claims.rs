@@ -189,11 +189,12 @@ impl Node {
         let past = self.table.get(id).view();
         self.settle(id, identity, addr, tags);
         self.lately_departed.retain(|departed| *departed != id);
-        if past.identity.epoch == identity.epoch {
+        // What supersedes a claim about a life to come is the next epoch; a restart is later than that.
+        if identity.epoch <= past.identity.epoch.saturating_add(1) {
             self.note_refuted(id, past.state, identity);
-            if past.state == MemberState::Failed {
-                self.tell_verdict(id, &past);
-            }
+        }
+        if past.identity.epoch == identity.epoch && past.state == MemberState::Failed {
+            self.tell_verdict(id, &past);
         }
         self.remember(id, Observation::Joined);
         self.emit_member(|member| Event::Joined { member }, id);

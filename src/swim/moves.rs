@@ -17,19 +17,22 @@ use super::{
     introduce::{Introduction, Unverified},
     member::{MemberId, Record},
     node::Node,
+    share::Account,
     time::Time,
     transmit::Behind,
     validation::{Pinged, Sender},
 };
 use crate::wire::{hash, message::Alive, packet};
 
-/// Moves that wait to be asked about; and those whose answer is awaited, of which the first makes room.
+/// Moves that wait to be asked about, of which the first of the account that told most makes room; and those whose answer is
+/// awaited, of which the first does.
 pub(super) const MAX_MOVES: usize = 64;
 
 /// Members that are said to live elsewhere.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Moves {
-    said: VecDeque<Introduction>,
+    /// Each with the account of whoever said so.
+    said: VecDeque<(Option<Account>, Introduction)>,
     asked: Pinged<Unverified>,
 }
 
@@ -43,10 +46,24 @@ impl Moves {
         self.said.len().max(self.asked.len())
     }
 
+    /// How many are said by an account.
+    fn count(&self, account: Option<Account>) -> usize {
+        self.said.iter().filter(|(by, _)| *by == account).count()
+    }
+
+    /// Takes the first of the account that has most, or fewest.
+    fn take(&mut self, most: bool) -> Option<Introduction> {
+        let ends = |at: &usize| self.count(self.said[*at].0);
+        let places = 0..self.said.len();
+        let at = if most { places.rev().max_by_key(ends) } else { places.min_by_key(ends) };
+        self.said.remove(at?).map(|(_, said)| said)
+    }
+
     /// Where somebody is said to live already that is asked there, or was less than `patience` ago.
     fn find(&mut self, new: &Introduction, now: Time, patience: Duration) -> Option<&mut Introduction> {
         let recent = self.asked.waiting.iter_mut().filter(|(_, (at, _))| now.since(*at) < patience);
-        let mut all = self.said.iter_mut().chain(recent.map(|(_, (_, asked))| asked));
+        let said = self.said.iter_mut().map(|(_, said)| said);
+        let mut all = said.chain(recent.map(|(_, (_, asked))| asked));
         all.find(|other| (&other.name, other.addr) == (&new.name, new.addr))
     }
 }
@@ -56,7 +73,7 @@ impl Node {
     pub(super) fn put_move(&self, packet: &mut packet::Writer<'_>, target: &str) {
         let known = self.table.find(target).map(|id| self.table.get(id).identity);
         let asked = self.moves.asked.waiting.iter().map(|(_, (_, asked))| asked);
-        let mut said = self.moves.said.iter().chain(asked);
+        let mut said = self.moves.said.iter().map(|(_, said)| said).chain(asked);
         if let Some(said) = said.find(|said| *said.name == *target && Some(said.identity) > known) {
             packet.message(&said.claim());
         }
@@ -79,18 +96,22 @@ impl Node {
             if new.identity > other.identity {
                 *other = new;
             }
-        } else if self.moves.said.len() < MAX_MOVES {
-            self.moves.said.push_back(new);
-            self.schedule_gossip();
         } else {
-            self.metrics.dropped_unverified += 1;
+            if self.moves.said.len() == MAX_MOVES {
+                self.metrics.dropped_unverified += u64::from(self.moves.take(true).is_some());
+            }
+            let by =
+                self.heard_from.and_then(|mark| self.table.find_mark(mark, |record| record.state.is_live()));
+            let account = by.map(|id| self.account_of(self.table.get(id).addr));
+            self.moves.said.push_back((account, new));
+            self.schedule_gossip();
         }
     }
 
     /// Asks some of those that are said to have moved.
     pub(super) fn ask_those_that_moved(&mut self) {
         for _ in 0..self.config.gossip_fanout {
-            let Some(new) = self.moves.said.pop_front() else { return };
+            let Some(new) = self.moves.take(false) else { return };
             let seq = self.ping(new.addr, &new.name, Behind::Nothing, Priority::Provoked);
             self.metrics.dropped_unverified += u64::from(self.moves.asked.push(seq, (self.now, new)));
         }

@@ -36,12 +36,10 @@ impl From<u32> for Account {
 }
 
 impl Node {
-    /// The account of whoever is at an address. The search ends with the first member that has answered elsewhere.
+    /// The account of whoever is at an address.
     pub(super) fn account_of(&self, addr: SocketAddr) -> Account {
         let host = host_of(addr.ip());
-        let elsewhere = |id| host_of(self.table.get(id).addr.ip()) != host;
-        let is_shared = self.table.rings.met().iter().any(|id| elsewhere(*id));
-        Account(if is_shared { SocketAddr::new(host, 0) } else { addr })
+        Account(if self.table.has_met_elsewhere(host) { SocketAddr::new(host, 0) } else { addr })
     }
 
     /// Whether a stream of this kind that this node began with an account is under way.

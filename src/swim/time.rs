@@ -60,7 +60,7 @@ impl Time {
     }
 
     /// Of the moment from which something may happen again: whether it has come. If so, the next is an interval later.
-    pub(super) fn pass(&mut self, now: Time, interval: Duration) -> bool {
+    pub(crate) fn pass(&mut self, now: Time, interval: Duration) -> bool {
         let has_come = now >= *self;
         if has_come {
             *self = now + interval;

@@ -215,6 +215,8 @@ pub(super) struct PendingConfirms {
     /// Origins.
     shares: Shares,
     next: Option<Time>,
+    /// Datagrams that may be sent for those that came in: one may hold broadcasts of many origins.
+    may_send: usize,
 }
 
 #[derive(Debug)]
@@ -251,6 +253,18 @@ impl PendingConfirms {
 
     pub(super) fn next(&self) -> Option<Time> {
         self.next
+    }
+
+    /// A datagram came in: one may go out.
+    pub(super) fn earn(&mut self) {
+        self.may_send = (self.may_send + 1).min(MAX_PENDING.0);
+    }
+
+    /// Whether a datagram may go out for one that came in.
+    pub(super) fn spend(&mut self) -> bool {
+        let may = self.may_send > 0;
+        self.may_send -= usize::from(may);
+        may
     }
 
     /// Takes those to a member.

@@ -68,6 +68,10 @@ impl Broadcasts {
             }
         }
         while let Some(to) = self.pending_confirms.due(self.now) {
+            // Without it, it waits for a packet that goes there, or the origin asks.
+            if !self.pending_confirms.spend() {
+                continue;
+            }
             if let Some(destination) = node.begin_data_datagram(&to, buffer) {
                 let mut packet = Writer::resume(buffer, node.config().max_datagram);
                 self.put_confirms(&to, &mut packet);

@@ -148,6 +148,8 @@ pub(crate) struct KeyValues {
     retries: u64,
     /// How many members had answered when it was looked at last which owners count for themselves.
     met: usize,
+    /// When it may be looked at next: members can come and go all the time.
+    next_count: Time,
     stamps: Stamps,
     rate: Bucket,
     waiting: Waiting,
@@ -184,6 +186,7 @@ impl KeyValues {
             short_at: None,
             retries: 0,
             met: 0,
+            next_count: Time::ZERO,
             stamps: Stamps::new(epoch, node.now()),
             rate: Bucket::default(),
             waiting: Waiting::default(),
@@ -334,7 +337,7 @@ impl KeyValues {
         if self.owners.len() == 0 && self.waiting.is_empty() && self.sweep.is_none() {
             return;
         }
-        self.count_anew(node);
+        self.count_anew(now, node);
         let own = node.own_life();
         if self.map(&own.name).is_some_and(|map| map.epoch != own.epoch) {
             self.alter(&own.name, |map| map.epoch = own.epoch);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{KeyValues, Owned, OwnerMap, place_of};
 use crate::{
-    swim::{Account, Node},
+    swim::{Account, Node, Time},
     wire::hash,
 };
 
@@ -41,10 +41,12 @@ impl KeyValues {
     }
 
     /// When something was refused: owners that have answered since then count for their hosts, and may have room there.
-    pub(super) fn count_anew(&mut self, node: &Node) {
-        if self.short_at.is_none() || std::mem::replace(&mut self.met, node.met()) == node.met() {
+    pub(super) fn count_anew(&mut self, now: Time, node: &Node) {
+        let changed = self.short_at.is_some() && self.met != node.met();
+        if !changed || !self.next_count.pass(now, node.config().probe_interval) {
             return;
         }
+        self.met = node.met();
         let strangers = self.owners.iter().filter(|(_, owned)| owned.account == Some(Account::STRANGERS));
         for owner in strangers.map(|(owner, _)| Arc::clone(owner)).collect::<Vec<_>>() {
             let account = node.account_of_data(&owner);

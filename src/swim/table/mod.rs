@@ -4,7 +4,7 @@
 //! address index and in the digest. Decides nothing: the rules are in `claims`.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     hash::{Hash, Hasher},
     net::{IpAddr, SocketAddr},
 };
@@ -67,6 +67,8 @@ pub(super) struct Table {
     removals_digest: u64,
     /// The departed members, first the one to be forgotten first.
     departed: BTreeSet<Departure>,
+    /// How many of the live members that have answered are on each host.
+    met_on: BTreeMap<IpAddr, u32>,
 }
 
 impl Table {
@@ -354,14 +356,34 @@ impl Table {
             let (addr, met) = (self.get(id).addr, self.get(id).contact.met);
             self.by_addr.insert(self.hash_addr(addr), id);
             self.rings.enter(id, met, rng);
+            if met {
+                *self.met_on.entry(host_of(addr.ip())).or_default() += 1;
+            }
         }
     }
 
     fn exit_ring(&mut self, id: MemberId, addr: SocketAddr) {
         if id != MemberId::SELF {
             self.by_addr.remove(self.hash_addr(addr), id);
+            if self.rings.is_met(id) {
+                self.leave_host(host_of(addr.ip()));
+            }
             self.rings.exit(id);
         }
+    }
+
+    fn leave_host(&mut self, host: IpAddr) {
+        if let Some(count) = self.met_on.get_mut(&host) {
+            *count -= 1;
+            if *count == 0 {
+                self.met_on.remove(&host);
+            }
+        }
+    }
+
+    /// Whether a live member on another host has answered.
+    pub(super) fn has_met_elsewhere(&self, host: IpAddr) -> bool {
+        self.met_on.len() > usize::from(self.met_on.contains_key(&host))
     }
 
     /// Keyed: nobody can choose where in the index a mark comes to lie.
@@ -460,6 +482,9 @@ mod tests {
             }
             let unmet = live.iter().filter(|(_, r)| !r.contact.met).count();
             assert_eq!(table.count_unmet_on(addr(1).ip(), 100), unmet);
+            let met = (live.len() - unmet) as u32;
+            assert_eq!(table.met_on.get(&host_of(addr(1).ip())).copied().unwrap_or_default(), met);
+            assert!(!table.has_met_elsewhere(host_of(addr(1).ip())));
             let digest = table.walk(0).fold(0, |sum, (_, r)| sum ^ r.digest());
             assert_eq!(table.digest(), digest);
         }

@@ -6,10 +6,13 @@ use super::{
     super::{Config, Event, Member, MemberState, Node, Output, Start, StreamId, Time},
     world::{ORIGIN, addr},
 };
-use crate::wire::{
-    Tags, hash,
-    message::{Accusers, Ack, Alive, Body, Departed, Failed, Left, Message, Nack, Suspect},
-    packet::{self, Header},
+use crate::{
+    sim::forge,
+    wire::{
+        Tags, hash,
+        message::{Accusers, Ack, Alive, Body, Departed, Failed, Left, Message, Nack, Suspect},
+        packet::{self, Header},
+    },
 };
 
 /// The epoch of the node on the bench and, unless said otherwise, of all others.
@@ -226,4 +229,10 @@ pub(super) fn answers_come(bench: &mut Bench, silent: Option<SocketAddr>) {
             _ => {}
         }
     }
+}
+
+/// What a member says in one datagram from where it lives.
+pub(super) fn say(bench: &mut Bench, name: &str, from: SocketAddr, said: &[Message<'_>]) {
+    let token = bench.node.token_for(name, from);
+    bench.node.handle_datagram(bench.now, from, &forge::proven_packet(name, token, said));
 }

@@ -4,10 +4,10 @@ use std::{collections::BTreeSet, net::SocketAddr};
 
 use super::{
     super::{
-        Config, Identity, MemberState, Node, Output, Start, StreamFailure, StreamKind, StreamStep,
-        carry::Priority, member::MemberId, session::Purpose, updates::Urgency,
+        Config, Node, Output, Start, StreamFailure, StreamKind, StreamStep, carry::Priority,
+        member::MemberId, session::Purpose, updates::Urgency,
     },
-    bench::{Bench, EPOCH, TOKEN, alive, answers_come, failed, left, messages, packet_of, suspect},
+    bench::{Bench, EPOCH, TOKEN, alive, failed, messages, packet_of, say, suspect},
     world::{ORIGIN, addr, millis, secs},
 };
 use crate::{
@@ -15,18 +15,12 @@ use crate::{
     sim::forge,
     wire::{
         Tags,
-        data::DataMessage,
+        data::{Broadcast, DataMessage},
         hash,
-        message::{self, Alive, End, Message, NewToken, Ping, PingReq},
+        message::{Alive, End, Message, NewToken, Ping, PingReq},
         packet,
     },
 };
-
-/// What a member says in one datagram from where it lives.
-fn say(bench: &mut Bench, name: &str, from: SocketAddr, said: &[Message<'_>]) {
-    let token = bench.node.token_for(name, from);
-    bench.node.handle_datagram(bench.now, from, &forge::proven_packet(name, token, said));
-}
 
 /// Whom the node has told that a member is in this standing, as its packets say.
 fn told(bench: &mut Bench, is_it: impl Fn(&Message<'_>) -> bool) -> BTreeSet<SocketAddr> {
@@ -367,60 +361,6 @@ fn what_a_node_says_of_itself_is_in_each_packet_though_others_renew_it() {
     assert!(packets > 30 && tell == packets, "{tell} of {packets} packets");
 }
 
-/// Departures are made up faster than the member, which answers all the time, refutes them. Two of each kind are believed at
-/// most, and none of a life to come; from then on it is suspected at most.
-#[test]
-fn departures_faster_than_their_refutations_keep_nobody_away() {
-    for (lefts, lives) in [(false, 0), (true, 0), (false, 1), (true, 1)] {
-        let mut bench = Bench::new(12);
-        let (mut departures, mut live) = (0, 0);
-        for step in 0..600_u64 {
-            let departure = |number: u64| {
-                let (epoch, incarnation) = (EPOCH + lives * number, number - lives * number);
-                match lefts {
-                    false => Message::Failed(message::Failed { epoch, ..failed("m5", incarnation) }),
-                    true => Message::Left(message::Left { epoch, ..left("m5", incarnation) }),
-                }
-            };
-            say(&mut bench, "m2", addr(2), &[departure(3 * step)]);
-            let listed = bench.member("m5").expect("it is listed").identity;
-            say(&mut bench, "m2", addr(2), &[departure(3 * step + 1)]);
-            bench.pass(millis(50));
-            let Identity { epoch, incarnation } = listed;
-            let refuted = match lives {
-                0 => alive("m5", incarnation + 1, addr(5)),
-                _ => message::Alive { epoch: epoch + 1, ..alive("m5", 0, addr(5)) },
-            };
-            if bench.standing("m5").is_some_and(|(state, _)| state != MemberState::Alive) {
-                say(&mut bench, "m5", addr(5), &[Message::Alive(refuted)]);
-            }
-            live += usize::from(bench.standing("m5").is_some_and(|(state, _)| state.is_live()));
-            say(&mut bench, "m2", addr(2), &[departure(3 * step + 2)]);
-            bench.pass(millis(50));
-            answers_come(&mut bench, None);
-            departures += bench.kinds().iter().filter(|kind| ["failed", "left"].contains(kind)).count();
-        }
-        assert!(departures <= 2, "lefts: {lefts}, lives: {lives}: {departures} are believed");
-        assert!(live >= 595, "lefts: {lefts}, lives: {lives}: once it has refuted, live {live} times of 600");
-    }
-}
-
-/// It refuted two, and crashes then: others may say so, and that it was removed.
-#[test]
-fn who_refuted_lately_and_is_gone_is_removed_all_the_same() {
-    let mut bench = Bench::new(4);
-    for incarnation in 0..2 {
-        bench.hear(&failed("m2", incarnation));
-        say(&mut bench, "m2", addr(2), &[Message::Alive(alive("m2", incarnation + 1, addr(2)))]);
-    }
-    let id = bench.node.table.find("m2").expect("it is listed");
-    bench.node.table.contact_mut(id).silent = true;
-    bench.hear(&failed("m2", 2));
-    assert_eq!(bench.standing("m2"), Some((MemberState::Failed, 2)));
-    bench.hear(&left("m2", 2));
-    assert_eq!(bench.standing("m2"), Some((MemberState::Left, 2)));
-}
-
 /// A holder of the name that answered once has others cause questions at its address, and answers none.
 #[test]
 fn questions_that_others_cause_keep_no_displaced_node_from_asking_the_holder() {
@@ -445,36 +385,28 @@ fn questions_that_others_cause_keep_no_displaced_node_from_asking_the_holder() {
     assert!(!bench.node.is_displaced(), "nobody has answered to the name for a minute");
 }
 
-/// Whoever believes it does not reach the member any more.
+/// Each broadcast is said to be another member's, and to be confirmed.
 #[test]
-fn a_member_is_told_where_it_was_that_it_is_said_to_be_elsewhere() {
-    let mut bench = Bench::new(3);
-    bench.hear(&alive("m2", 1, addr(66)));
-    let mut told = BTreeSet::new();
-    for _ in 0..40 {
-        bench.pass(millis(50));
-        for (to, packet) in bench.sent() {
-            messages(&packet, |message| match message {
-                Message::Alive(Alive { name: "m2", addr: home, incarnation: 1, .. }) => {
-                    told.insert((to, *home));
-                }
-                _ => {}
-            });
+fn one_datagram_of_forged_broadcasts_has_a_node_send_one() {
+    let Bench { node, mut now } = Bench::new(40);
+    let mut endpoint = Endpoint::new(node);
+    let token = endpoint.node.token_for("m1", addr(1));
+    let names: Vec<_> = (2..=38).map(|i| format!("m{i}")).collect();
+    let forged =
+        |origin| Broadcast { origin, epoch: EPOCH, seq: 1, stamp: 0, flags: 2, topic: "t", payload: b"" };
+    let said: Vec<_> = names.iter().map(|name| DataMessage::Broadcast(forged(name))).collect();
+    endpoint.handle_datagram(now, addr(1), &forge::data_packet("m1", token, &said));
+    let (end, mut confirmed, mut buffer) = (now + millis(150), 0, Vec::new());
+    while let Some(at) = endpoint.poll_timeout().filter(|at| *at <= end) {
+        now = now.max(at);
+        endpoint.handle_timeout(now);
+        while endpoint.poll_transmit(&mut buffer).is_some() {
+            let sections = packet::open(&buffer, hash::cluster("default")).expect("we sent it").1;
+            // Not those in a packet of gossip, which goes out anyway.
+            let said: Vec<_> = sections.filter_map(|section| section.ok()?.data_message().ok()?).collect();
+            let only_confirms = said.iter().all(|message| matches!(message, DataMessage::Confirm(_)));
+            confirmed += usize::from(!said.is_empty() && only_confirms);
         }
     }
-    assert_eq!(told, BTreeSet::from([(addr(2), addr(66))]), "it alone is told");
-}
-
-/// A newcomer that this node knows by name alone.
-#[test]
-fn a_member_that_has_not_answered_yet_is_not_moved_without_being_asked() {
-    let mut bench = Bench::new(3);
-    bench.hear(&alive("v", 0, addr(5)));
-    bench.node.updates.clear();
-    bench.sent();
-    bench.hear(&alive("v", 1, addr(66)));
-    assert_eq!(bench.member("v").map(|v| v.addr), Some(addr(5)), "nobody has answered there");
-    bench.pass(secs(3));
-    let asked = bench.sent().iter().any(|(to, packet)| *to == addr(5) && forge::ping(packet).is_some());
-    assert!(asked, "it is asked where it was");
+    assert_eq!(confirmed, 1, "datagrams with confirmations alone");
 }

@@ -1,0 +1,83 @@
+//! Departures that are made up, and what is left of them.
+
+use super::{
+    super::{Identity, MemberState},
+    bench::{Bench, EPOCH, alive, answers_come, failed, left, say},
+    world::{addr, millis},
+};
+use crate::wire::message::{self, Alive, Message};
+
+/// Departures are made up faster than the member, which answers all the time, refutes them. Two of each kind are believed at
+/// most, and none of a life to come; from then on it is suspected at most.
+#[test]
+fn departures_faster_than_their_refutations_keep_nobody_away() {
+    for (lefts, lives) in [(false, 0), (true, 0), (false, 1), (true, 1)] {
+        let mut bench = Bench::new(12);
+        let (mut departures, mut live) = (0, 0);
+        for step in 0..600_u64 {
+            let departure = |number: u64| {
+                let (epoch, incarnation) = (EPOCH + lives * number, number - lives * number);
+                match lefts {
+                    false => Message::Failed(message::Failed { epoch, ..failed("m5", incarnation) }),
+                    true => Message::Left(message::Left { epoch, ..left("m5", incarnation) }),
+                }
+            };
+            say(&mut bench, "m2", addr(2), &[departure(3 * step)]);
+            let listed = bench.member("m5").expect("it is listed").identity;
+            say(&mut bench, "m2", addr(2), &[departure(3 * step + 1)]);
+            bench.pass(millis(50));
+            let Identity { epoch, incarnation } = listed;
+            let refuted = match lives {
+                0 => alive("m5", incarnation + 1, addr(5)),
+                _ => message::Alive { epoch: epoch + 1, ..alive("m5", 0, addr(5)) },
+            };
+            if bench.standing("m5").is_some_and(|(state, _)| state != MemberState::Alive) {
+                say(&mut bench, "m5", addr(5), &[Message::Alive(refuted)]);
+            }
+            live += usize::from(bench.standing("m5").is_some_and(|(state, _)| state.is_live()));
+            say(&mut bench, "m2", addr(2), &[departure(3 * step + 2)]);
+            bench.pass(millis(50));
+            answers_come(&mut bench, None);
+            departures += bench.kinds().iter().filter(|kind| ["failed", "left"].contains(kind)).count();
+        }
+        assert!(departures <= 2, "lefts: {lefts}, lives: {lives}: {departures} are believed");
+        assert!(live >= 595, "lefts: {lefts}, lives: {lives}: once it has refuted, live {live} times of 600");
+    }
+}
+
+/// A life to come is said to be there, and to have failed, in one datagram. The member refutes in time, by a later life each time.
+#[test]
+fn failures_of_lives_that_were_made_up_before_keep_nobody_away() {
+    let mut bench = Bench::new(12);
+    let mut live = 0;
+    for _ in 0..600 {
+        let epoch = bench.member("m5").expect("it is listed").identity.epoch + 1;
+        let there = Message::Alive(Alive { epoch, ..alive("m5", 0, addr(5)) });
+        let gone = Message::Failed(message::Failed { epoch, ..failed("m5", 0) });
+        say(&mut bench, "m2", addr(2), &[there, gone]);
+        bench.pass(millis(50));
+        live += usize::from(bench.standing("m5").is_some_and(|(state, _)| state.is_live()));
+        let refuted = Alive { epoch: epoch + 1, ..alive("m5", 0, addr(5)) };
+        say(&mut bench, "m5", addr(5), &[Message::Alive(refuted)]);
+        bench.pass(millis(50));
+        answers_come(&mut bench, None);
+        bench.events();
+    }
+    assert!(live >= 595, "live {live} times of 600");
+}
+
+/// It refuted two, and crashes then: others may say so, and that it was removed.
+#[test]
+fn who_refuted_lately_and_is_gone_is_removed_all_the_same() {
+    let mut bench = Bench::new(4);
+    for incarnation in 0..2 {
+        bench.hear(&failed("m2", incarnation));
+        say(&mut bench, "m2", addr(2), &[Message::Alive(alive("m2", incarnation + 1, addr(2)))]);
+    }
+    let id = bench.node.table.find("m2").expect("it is listed");
+    bench.node.table.contact_mut(id).silent = true;
+    bench.hear(&failed("m2", 2));
+    assert_eq!(bench.standing("m2"), Some((MemberState::Failed, 2)));
+    bench.hear(&left("m2", 2));
+    assert_eq!(bench.standing("m2"), Some((MemberState::Left, 2)));
+}

@@ -1,0 +1,71 @@
+//! Members that are said to be elsewhere.
+
+use std::{collections::BTreeSet, net::SocketAddr};
+
+use super::{
+    bench::{Bench, EPOCH, alive, messages, say},
+    world::{addr, millis, secs},
+};
+use crate::{
+    sim::forge,
+    wire::message::{Alive, Message},
+};
+
+/// A newcomer that this node knows by name alone.
+#[test]
+fn a_member_that_has_not_answered_yet_is_not_moved_without_being_asked() {
+    let mut bench = Bench::new(3);
+    bench.hear(&alive("v", 0, addr(5)));
+    bench.node.updates.clear();
+    bench.sent();
+    bench.hear(&alive("v", 1, addr(66)));
+    assert_eq!(bench.member("v").map(|v| v.addr), Some(addr(5)), "nobody has answered there");
+    bench.pass(secs(3));
+    let asked = bench.sent().iter().any(|(to, packet)| *to == addr(5) && forge::ping(packet).is_some());
+    assert!(asked, "it is asked where it was");
+}
+
+/// Whoever believes it does not reach the member any more.
+#[test]
+fn a_member_is_told_where_it_was_that_it_is_said_to_be_elsewhere() {
+    let mut bench = Bench::new(3);
+    bench.hear(&alive("m2", 1, addr(66)));
+    let mut told = BTreeSet::new();
+    for _ in 0..40 {
+        bench.pass(millis(50));
+        for (to, packet) in bench.sent() {
+            messages(&packet, |message| {
+                if let Message::Alive(Alive { name: "m2", addr: home, incarnation: 1, .. }) = message {
+                    told.insert((to, *home));
+                }
+            });
+        }
+    }
+    assert_eq!(told, BTreeSet::from([(addr(2), addr(66))]), "it alone is told");
+}
+
+#[test]
+fn made_up_moves_keep_no_restarted_member_from_being_asked() {
+    let mut bench = Bench::new(12);
+    let names: Vec<_> = (6..=12).map(|i| format!("m{i}")).collect();
+    let (mut port, mut asked) = (1000, false);
+    for _ in 0..50 {
+        for _ in 0..4 {
+            let mut claim = |i: usize| {
+                port += 1;
+                Message::Alive(alive(&names[i % 7], 1, SocketAddr::new(addr(90).ip(), port)))
+            };
+            let claims: Vec<_> = (0..20).map(&mut claim).collect();
+            say(&mut bench, "m2", addr(2), &claims);
+        }
+        say(
+            &mut bench,
+            "m3",
+            addr(3),
+            &[Message::Alive(Alive { epoch: EPOCH + 1, ..alive("m5", 0, addr(66)) })],
+        );
+        bench.pass(millis(10));
+        asked |= bench.sent().iter().any(|(to, packet)| *to == addr(66) && forge::ping(packet).is_some());
+    }
+    assert!(asked, "it is asked where it is within half a second");
+}
