@@ -195,11 +195,6 @@ impl Broadcasts {
         Ok(seq)
     }
 
-    /// A datagram has come in.
-    pub(crate) fn on_datagram(&mut self) {
-        self.pending_confirms.earn();
-    }
-
     /// Takes in a broadcast that a live member has passed on.
     pub(crate) fn on_broadcast(&mut self, now: Time, node: &Node, from: &Life, message: &Broadcast<'_>) {
         self.take_in(now, node, from, message, true);
@@ -207,7 +202,6 @@ impl Broadcasts {
 
     /// Takes in a broadcast that a member has given because this node lacked it: all others get it as this node does.
     fn on_repaired(&mut self, now: Time, node: &Node, from: &Life, message: &Broadcast<'_>) {
-        // Streams cost whoever opens them more than a datagram.
         self.pending_confirms.earn();
         self.take_in(now, node, from, message, false);
     }

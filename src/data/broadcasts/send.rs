@@ -10,6 +10,11 @@ use crate::{
 };
 
 impl Broadcasts {
+    /// A datagram has come in, so one with confirmations may go out. (Of streams each broadcast counts: they cost more.)
+    pub(crate) fn on_datagram(&mut self) {
+        self.pending_confirms.earn();
+    }
+
     /// Bytes that wait for packets.
     pub(crate) fn wanted(&self) -> usize {
         self.queue.bytes()
