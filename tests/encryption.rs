@@ -275,6 +275,10 @@ fn a_recorded_datagram_has_no_effect_neither_on_the_same_node_nor_after_its_rest
     first.abort().unwrap();
     drop(first);
     let second = victim(target).unwrap();
-    tap.send_to(recorded, target).unwrap();
-    await_that("nor after a restart", || second.metrics().dropped_stale == 1);
+    for _ in 0..3 {
+        tap.send_to(recorded, target).unwrap();
+    }
+    // A late answer to the first life may be stale as well.
+    await_that("nor after a restart", || second.metrics().dropped_stale >= 3);
+    assert_eq!(second.metrics().dropped_replayed, 0, "it was never taken in");
 }

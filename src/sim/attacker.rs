@@ -328,14 +328,20 @@ impl Attack {
         Self::Again { attack: Box::new(attack), every, times: rng.usize(2..60) }
     }
 
-    /// The same of one that has made up two members, and lets no more answer.
+    /// The same of one that has made up two members, and lets no more answer; what it goes on with, it goes on with for longer.
     pub(super) fn draw_siege(rng: &mut fastrand::Rng, n: usize) -> Self {
         let is_few = |attack: &Self| match attack {
             Self::Again { attack, .. } => !matches!(**attack, Self::Infiltrate { .. }),
             attack => !matches!(attack, Self::Infiltrate { .. }),
         };
         loop {
-            let attack = Self::draw(rng, n);
+            let attack = match Self::draw(rng, n) {
+                Self::Again { attack, every, .. } => {
+                    let times = Duration::from_secs(rng.u64(10..180)).div_duration_f64(every) as usize;
+                    Self::Again { attack, every, times }
+                }
+                attack => attack,
+            };
             if is_few(&attack) {
                 return attack.by_member(rng);
             }

@@ -5,7 +5,7 @@
 //! that is not plain, two holders of a name), until all has been well again. Clocks that differ are one for good: a lie about
 //! the time can then not be refuted before the slower clock gets there.
 //!
-//! The remaining limits of the protocol are excuses, too, each by its name and for the members that it concerns:
+//! Whoever starts, or is restarted, is judged once it was seen as it is. The remaining limits of the protocol are excuses, too, each by its name and for the members that it concerns:
 //!
 //! - *impostors*: whoever answers to the name of a member at an address of its own cannot be told from a second holder of that
 //!   name, nor from a restart there (SECURITY.md, *Not defended*);
@@ -95,7 +95,11 @@ struct Pair {
     tags: Vec<u8>,
     /// It was seen as it is: only then nobody may lose it.
     met: bool,
-    wrong: Option<(Wrong, Time)>,
+    /// What was wrong at the last look, and when that was.
+    wrong: Option<Wrong>,
+    looked: Time,
+    /// For how long it was wrong, less a quarter of the time for which it was right: what comes and goes counts, too.
+    lasted: Duration,
 }
 
 /// Follows how each host sees the others.
@@ -168,7 +172,7 @@ impl Judge {
     pub(super) fn excuse(&mut self, host: usize) {
         let pairs =
             self.pairs.iter_mut().filter(|((viewer, subject), _)| *viewer == host || *subject == host);
-        pairs.for_each(|(_, pair)| pair.wrong = None);
+        pairs.for_each(|(_, pair)| (pair.wrong, pair.lasted) = (None, Duration::ZERO));
     }
 
     /// Looks at how a host sees another, and says what has been wrong for too long, and for how long.
@@ -177,21 +181,19 @@ impl Judge {
         let pair = self.pairs.entry((viewer.0, subject.0)).or_default();
         let lives = (viewer.1, subject.1);
         if (pair.lives, pair.is_up) != (lives, is_up) {
-            *pair = Pair { lives, is_up, met: !is_up, ..Pair::default() };
+            *pair = Pair { lives, is_up, met: !is_up, looked: now, ..Pair::default() };
         }
-        let is_new = pair.tags != tags;
-        pair.tags = tags;
-        let Some(wrong) = wrong else {
-            (pair.met, pair.wrong) = (true, None);
-            return None;
-        };
-        if !pair.met {
-            return None;
+        let passed = now.since(std::mem::replace(&mut pair.looked, now));
+        match pair.wrong {
+            Some(_) => pair.lasted += passed,
+            None => pair.lasted = pair.lasted.saturating_sub(passed / 4),
         }
-        let before = pair.wrong.filter(|_| wrong != Wrong::Stale || !is_new);
-        let since = before.map_or(now, |(_, since)| since);
-        pair.wrong = Some((wrong, since));
-        let lasted = now.since(since);
+        if std::mem::replace(&mut pair.tags, tags) != pair.tags && wrong == Some(Wrong::Stale) {
+            pair.lasted = Duration::ZERO;
+        }
+        pair.met |= wrong.is_none();
+        pair.wrong = wrong.filter(|_| pair.met);
+        let (wrong, lasted) = (pair.wrong?, pair.lasted);
         (lasted > limit).then_some((wrong.rule(), lasted))
     }
 }
@@ -223,6 +225,15 @@ mod tests {
             assert_eq!(found(vec![at(0, None), wrong_at(1), at(11, None), wrong_at(12)]), None);
             assert_eq!(found(vec![wrong_at(1), wrong_at(12)]), None, "it was never listed");
         }
+    }
+
+    #[test]
+    fn what_is_wrong_most_of_the_time_is_noticed() {
+        let away = |at: &u64| at % 10 != 9;
+        let at = |at: u64| (at, sight(true, 0, Some(Wrong::Away).filter(|_| at > 0 && away(&at))));
+        assert_eq!(found((0..60).map(at).collect()), Some(Wrong::Away.rule()));
+        let seldom = |at: u64| (at, sight(true, 0, Some(Wrong::Away).filter(|_| at > 0 && at % 10 == 9)));
+        assert_eq!(found((0..600).map(seldom).collect()), None);
     }
 
     #[test]
