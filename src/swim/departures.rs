@@ -82,7 +82,7 @@ impl Node {
         if name == &*self.name {
             return self.on_own_accusation(identity, Accusation::Departed);
         }
-        if notice.origin == Origin::Others && self.doubt(name, identity, state) {
+        if notice.origin == Origin::Others && self.discount_hearsay(name, identity, state) {
             return;
         }
         let known = self.table.find(name);

@@ -6,7 +6,7 @@
 //! One file per concept. Who a sender is: `validation` (tokens; `contact`, what is known of the way to a member),
 //! `introduce` (unverified peers), `caller` (of a stream), `question` (does the holder of a name still answer), `moves`
 //! (does a member answer where others say that it is). Claims: `claims` about members, `departures` (failed, left,
-//! tombstones), `doubts` about them, `suspects` (`suspicion`, its timeout), `self_claims` about this node, `flap`, `bounds` of what others are
+//! tombstones), `hearsay` of them, `suspects` (`suspicion`, its timeout), `self_claims` about this node, `flap`, `bounds` of what others are
 //! believed. Detection: `probe`, `health` (Lifeguard's awareness), `stalls`. Dissemination: `updates` (their queue),
 //! `dissemination` (gossip), `anti_entropy` (when) and `push_pull` (how tables are exchanged). Streams: `stream`,
 //! `frames`, each a `session`, `carry` (datagrams by stream); `share` says who counts as one. Life of a node: `phase`,
@@ -35,7 +35,6 @@ mod contact;
 mod datagram;
 mod departures;
 mod dissemination;
-mod doubts;
 #[cfg_attr(
     not(any(test, feature = "sim")),
     allow(unreachable_pub, reason = "`recording` shows it with `sim`")
@@ -45,6 +44,7 @@ mod event;
 mod flap;
 mod frames;
 mod health;
+mod hearsay;
 mod history;
 mod introduce;
 mod join;

@@ -1,4 +1,4 @@
-//! Doubts: which departures this node does not take from others at once.
+//! Hearsay: which departures this node does not take from others at once.
 //!
 //! Who makes departures up, faster than the member refutes them or of lives to come, would keep it away from all. This node's
 //! own probe decides instead, as long as the member did not miss the last one.
@@ -17,8 +17,13 @@ impl Node {
         self.table.update(id, &mut self.rng, |record| record.refuted.note(departure, by, now));
     }
 
-    /// Others say that a member departed, which this node doubts; says whether that was all.
-    pub(super) fn doubt(&mut self, name: &str, identity: Identity, departure: MemberState) -> bool {
+    /// Others say that a member departed: says whether that is not believed, or as a suspicion only.
+    pub(super) fn discount_hearsay(
+        &mut self,
+        name: &str,
+        identity: Identity,
+        departure: MemberState,
+    ) -> bool {
         let Some(id) = self.table.find(name).filter(|id| *id != MemberId::SELF) else { return false };
         let record = self.table.get(id);
         let memory = self.config.probe_interval.saturating_mul(MEMORY);
