@@ -129,7 +129,7 @@ const STAYS_AWAY: &str = "a node that left does not come back";
 /// - a node's events fold to its members, and so does a watch on a membership that follows them;
 /// - no queue and no map of a node exceeds its bound.
 ///
-/// Lies are a disturbance here. What must hold of healthy members meanwhile, [`judge`](super::judge) looks at.
+/// Lies are a disturbance here. What must hold of healthy members meanwhile, `judge.rs` looks at.
 #[derive(Debug, Default)]
 pub struct Checker {
     views: HashMap<usize, View>,
