@@ -381,4 +381,19 @@ mod tests {
         assert!((0..9).all(|_| !patience.count_attempt(&refused)), "it was in already");
         assert!(!patience.count_attempt(&in_vain) && patience.count_attempt(&in_vain));
     }
+
+    #[test]
+    fn it_goes_by_the_name_of_gossip() {
+        assert_eq!(GossipDiscovery::new(GossipConfig::local("a")).name(), "gossip");
+    }
+
+    #[test]
+    fn discoveries_of_seeds_that_end_without_an_error_have_not_failed() {
+        let sources = Cluster::new().with_discovery(crate::NoDiscovery::new(["127.0.0.1:9"]));
+        let changes = sources.membership().watch();
+        let feed = SeedFeed { running: sources.start().unwrap(), changes };
+        feed.running.stop();
+        while feed.changes.recv().is_ok() {}
+        assert!(!feed.has_failed(), "they have ended");
+    }
 }

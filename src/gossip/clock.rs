@@ -33,3 +33,15 @@ pub(super) fn wall_nanos() -> u64 {
 pub(super) fn wall_millis() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_units_of_the_wall_clock_tell_the_same_time() {
+        let before = wall_millis();
+        let nanos = wall_nanos();
+        assert!((before..=wall_millis()).contains(&(nanos / 1_000_000)));
+    }
+}

@@ -453,3 +453,20 @@ fn a_stream_from_outside_of_the_allowed_networks_is_closed_and_counted() {
     accepting.join().unwrap();
     assert_eq!(counted(&bench).dropped_not_allowed, 1);
 }
+
+#[test]
+fn a_batch_of_datagrams_ends_at_its_bound_and_the_next_one_goes_on() {
+    let bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
+    let from = ([127, 0, 0, 1], 9).into();
+    let mut outbox = Outbox::default();
+    bench.node().drive(|endpoint, now| {
+        for seq in 0..=MAX_BATCH as u32 {
+            endpoint.node.handle_datagram(now, from, &packet_of(&Ping { seq, target: "a" }));
+        }
+        for sent in [MAX_BATCH, 1, 0] {
+            outbox.fill(endpoint);
+            assert_eq!(outbox.take_datagrams().count(), sent);
+        }
+    });
+    let _ = bench.running.abort();
+}

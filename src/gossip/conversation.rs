@@ -176,3 +176,26 @@ use super::key_change::answer as answer_key_change;
 
 #[cfg(not(feature = "encryption"))]
 fn answer_key_change(_: &Secrets, _: &str, _: &mut Vec<u8>) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{gossip::running::Running, log_line::capture};
+
+    #[test]
+    fn a_peer_that_speaks_otherwise_is_told_of_with_its_address_whoever_opened_the_stream() {
+        let (running, _threads) = Running::idle();
+        let stream = running.node.with(|node, now| node.accept_stream(now, peer(1)).unwrap());
+        for (other, host) in [(Other::Called(peer(1)), 1), (Other::Caller(peer(2)), 2)] {
+            let error = StreamError { failure: StreamFailure::Rejected, error: Mismatch::Cluster.into() };
+            let lines = capture::lines(|| running.talk.report_failure(stream, other, error));
+            let line = format!("wrong cluster peer=10.0.0.{host}:7 via=stream");
+            assert!(lines.iter().any(|written| written.starts_with(&line)), "{lines:?}");
+        }
+        running.abort().unwrap();
+    }
+
+    fn peer(host: u8) -> SocketAddr {
+        ([10, 0, 0, host], 7).into()
+    }
+}

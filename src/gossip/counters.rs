@@ -27,3 +27,19 @@ impl Counters {
         metrics.add(&self.0.lock());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_dropped_counts_as_received_with_its_bytes_and_its_reason() {
+        let counters = Counters::default();
+        counters.count_dropped(7, |counted| &mut counted.dropped_short);
+        counters.count_dropped(5, |counted| &mut counted.dropped_short);
+        let mut metrics = Metrics::default();
+        counters.add_to(&mut metrics);
+        let counted = (metrics.datagrams_received, metrics.bytes_received, metrics.dropped_short);
+        assert_eq!(counted, (2, 12, 2));
+    }
+}

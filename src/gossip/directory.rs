@@ -317,4 +317,12 @@ mod tests {
             }
         });
     }
+
+    #[test]
+    fn members_are_empty_until_one_is_listed() {
+        let directory = Directory::of("a");
+        assert!(directory.members().is_empty());
+        directory.publish(&Event::Joined { member: member("a", 0) });
+        assert!(!directory.members().is_empty());
+    }
 }

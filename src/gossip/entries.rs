@@ -314,3 +314,36 @@ fn changes_between(before: &Entries, after: &Entries, key: Option<&str>) -> Vec<
 fn keys_of<'a>(map: &'a OwnerMap, key: Option<&'a str>) -> impl Iterator<Item = (&'a Arc<str>, &'a Entry)> {
     map.iter().filter(move |(known, _)| key.is_none_or(|key| *key == ***known))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Gossip, GossipConfig};
+
+    #[test]
+    fn entries_are_empty_until_one_is_set_and_those_of_a_member_are_listed_by_key() {
+        assert!(Entries::default().is_empty());
+        let node = Gossip::start(GossipConfig::local("a").bind(([127, 0, 0, 1], 0))).unwrap();
+        node.set("y", b"2").unwrap();
+        node.set("x", b"1").unwrap();
+        let entries = node.entries();
+        assert!(!entries.is_empty());
+        let values = entries.of("a").iter().map(|(key, entry)| (key, &*entry.value));
+        assert_eq!(values.collect::<Vec<_>>(), [("x", &b"1"[..]), ("y", b"2")]);
+        assert_eq!(entries.of("b").iter().count(), 0);
+    }
+
+    #[test]
+    fn a_reader_has_something_to_read_at_first_and_after_each_change() {
+        let later = |version| Entries { version, ..Entries::default() };
+        let mut unread = Unread::new(later(1));
+        assert!(!unread.is_empty() && unread.pop().is_some());
+        assert!(unread.is_empty() && unread.pop().is_none());
+        unread.push(&later(1));
+        assert!(unread.is_empty(), "it has seen that");
+        unread.push(&later(2));
+        assert!(!unread.is_empty());
+        let (seen, latest) = unread.pop().unwrap();
+        assert_eq!((seen.map(|seen| seen.version), latest.version), (Some(1), 2));
+    }
+}

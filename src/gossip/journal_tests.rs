@@ -324,3 +324,12 @@ fn a_level_that_is_off_costs_nothing_and_warnings_come_all_the_same() {
     bench.event(2, &joined("b"));
     assert_eq!(bench.lines().len(), 1);
 }
+
+/// The level of a line decides whether it is made at all.
+#[test]
+fn a_member_that_was_removed_has_another_line_than_one_that_left() {
+    let left = member("b", MemberState::Left, 0);
+    let removed = Member { removed_by: Some("c".into()), ..left.clone() };
+    let topic = |member| topic_of(&Event::Left { member, origin: Origin::Others });
+    assert!(topic(left) == Some(Topic::MemberLeft) && topic(removed) == Some(Topic::MemberRemoved));
+}

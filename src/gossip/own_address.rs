@@ -50,6 +50,7 @@ fn is_of_this_host(ip: IpAddr) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gossip::running::Running;
 
     #[test]
     fn an_address_of_this_host_is_told_from_another_hosts() {
@@ -57,5 +58,18 @@ mod tests {
         // Set aside for documentation.
         assert_eq!(is_of_this_host([192, 0, 2, 1].into()), Some(false));
         assert_eq!(OwnAddress::new([192, 0, 2, 1].into()).ip, None, "mapped: it never was one");
+    }
+
+    #[test]
+    fn it_looks_at_once_and_then_not_before_it_is_time() {
+        let (running, _threads) = Running::idle();
+        let mut own = OwnAddress::new([192, 0, 2, 1].into());
+        own.check(&running.node);
+        assert!(own.next > Time::ZERO + LOOK_AGAIN);
+        let later = running.node.now() + 1_000 * LOOK_AGAIN;
+        own.next = later;
+        own.check(&running.node);
+        assert_eq!(own.next, later);
+        running.abort().unwrap();
     }
 }

@@ -333,4 +333,30 @@ mod tests {
         });
         assert_eq!(excluded, [vec![], vec!["b".to_owned(), "late".to_owned()]]);
     }
+
+    #[test]
+    fn who_was_excluded_is_never_behind_and_the_text_names_who_is_and_why() {
+        let node = |name: &str, reached, excluded| RotatedNode {
+            name: name.into(),
+            addr: ([127, 0, 0, 1], 1).into(),
+            reached,
+            problem: None,
+            excluded,
+        };
+        let (done, half) =
+            (node("a", Some(KeyStep::Remove), false), node("b", Some(KeyStep::Install), false));
+        let out = node("x", None, true);
+        let behind = |node: &RotatedNode, step| node.is_behind(step);
+        assert!(!behind(&done, KeyStep::Remove) && !behind(&out, KeyStep::Install));
+        assert!(!behind(&half, KeyStep::Install) && behind(&half, KeyStep::Use));
+        let complete = Rotation { nodes: vec![done.clone(), out.clone()] };
+        assert!(complete.is_complete());
+        assert_eq!(complete.to_string(), "1 of 1 have the new key alone");
+        let refused = RotateProblem::Refused { reason: "no".into() };
+        let half = RotatedNode { problem: Some(refused), ..half };
+        let partial = Rotation { nodes: vec![done, half, node("c", None, false), out] };
+        assert!(!partial.is_complete());
+        let expected = "1 of 3 have the new key alone; b reached install: it refused: no, c reached no step";
+        assert_eq!(partial.to_string(), expected);
+    }
 }

@@ -172,6 +172,14 @@ impl Running {
         Ok((running, Threads { clock, udp, inbound, tcp }))
     }
 
+    /// A node whose threads do not run, for the tests of its parts.
+    #[cfg(test)]
+    pub(super) fn idle() -> (Self, Threads) {
+        let config = GossipConfig::local("a").bind(([127, 0, 0, 1], 0));
+        let sockets = Sockets::bind(&config).unwrap();
+        Self::assemble(config, sockets, Arc::default()).unwrap()
+    }
+
     fn clock_thread(&self, seal: DatagramSeal, own_address: OwnAddress) -> ClockThread {
         ClockThread {
             node: Arc::clone(&self.node),

@@ -343,3 +343,24 @@ impl Sealing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_in_clear_is_refused_and_counted_where_sealing_is_required() {
+        let counters = Arc::new(Counters::default());
+        let config = GossipConfig::local("a").keyring(&Keyring::new(Key::from([1; 32])));
+        let secrets = Secrets::of(&config, &counters);
+        assert!(secrets.requires());
+        for times in 1..=2 {
+            let mut socket = io::Cursor::new(Vec::new());
+            let error = secrets.answer_stream([0; PREFIX], &mut socket).map(drop).unwrap_err();
+            assert_eq!(Mismatch::of_error(&error), Some(Mismatch::Clear));
+            let mut metrics = Metrics::default();
+            counters.add_to(&mut metrics);
+            assert_eq!(metrics.dropped_unsealed, times);
+        }
+    }
+}

@@ -241,4 +241,19 @@ mod tests {
         }
         std::fs::remove_file(&path).unwrap();
     }
+
+    #[test]
+    fn a_file_may_be_as_long_as_a_list_and_not_a_byte_longer() {
+        let path = std::env::temp_dir().join(format!("syncswim-long-seeds-{}", std::process::id()));
+        let text = format!("file:{}", path.display());
+        let seed = "db:1\n#";
+        let resolved = [MAX_LIST, MAX_LIST + 1].map(|len| {
+            std::fs::write(&path, format!("{seed}{}", "x".repeat(len - seed.len()))).unwrap();
+            Seed::parse(&text).unwrap().resolve(9, &|| false)
+        });
+        std::fs::remove_file(&path).unwrap();
+        let [longest, longer] = resolved;
+        assert_eq!(longest.unwrap().seeds, ["db:1"]);
+        assert_eq!(longer.map(|resolved| resolved.seeds).unwrap_err().kind(), ErrorKind::InvalidData);
+    }
 }

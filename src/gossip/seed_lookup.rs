@@ -322,3 +322,53 @@ impl SeedLookup {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::gossip::running::{Running, Threads};
+
+    fn woken(threads: &Threads) -> bool {
+        threads.udp.receive(&mut [0; 16], Duration::ZERO).is_ok()
+    }
+
+    fn texts(seeds: &[&str]) -> Vec<String> {
+        seeds.iter().map(|seed| (*seed).to_owned()).collect()
+    }
+
+    #[test]
+    fn seeds_that_are_not_kept_are_counted() {
+        let (running, _threads) = Running::idle();
+        assert_eq!(running.seeds.passed_over(), 0);
+        running.seeds.remember((0..300).map(|at| format!("db-{at}")).collect());
+        assert_eq!(running.seeds.passed_over(), 300 - 256);
+        running.abort().unwrap();
+    }
+
+    #[test]
+    fn an_offer_has_seeds_contacted_only_if_one_is_new_and_the_node_runs() {
+        let (running, threads) = Running::idle();
+        running.seeds.offer(Vec::new());
+        assert!(!woken(&threads), "there is nothing new");
+        running.seeds.offer(texts(&["127.0.0.1:9"]));
+        assert!(woken(&threads));
+        running.abort().unwrap();
+        let (running, threads) = Running::idle();
+        running.node.stop.stop();
+        running.seeds.offer(texts(&["127.0.0.1:9"]));
+        assert!(!woken(&threads), "it is stopped");
+        running.abort().unwrap();
+    }
+
+    #[test]
+    fn a_seed_that_is_tried_repeatedly_is_not_looked_up_twice_at_once() {
+        let (running, _threads) = Running::idle();
+        let seed = "no-such-host.invalid";
+        assert!(running.seeds.seeds.lock().begin_lookup(seed), "a look-up is under way");
+        running.seeds.begin_lookup(JoinOrigin::Seeds, seed.into(), ReportTo::Log);
+        assert_eq!(running.seeds.seeds.lock().end_lookup(seed, false), 2, "its result is for both");
+        running.abort().unwrap();
+    }
+}

@@ -165,6 +165,12 @@ mod tests {
         assert_ne!(snapshot(&["a"], &["b"]), snapshot(&["b"], &["a"]));
         assert_ne!(snapshot(&["a"], &[]), snapshot(&[], &["a"]));
         assert_ne!(snapshot(&["a"], &[]), snapshot(&[], &[]));
+        let of = |peers: [&'static str; 2]| {
+            let membership = Membership::new();
+            membership.add(peers);
+            membership.snapshot()
+        };
+        assert_ne!(of(["a", "b"]), of(["a", "c"]), "as many, but others");
     }
 
     #[test]

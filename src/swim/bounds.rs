@@ -188,3 +188,19 @@ impl Node {
         self.forget(id);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two lives must not have one epoch.
+    #[test]
+    fn from_the_latest_start_on_the_first_epoch_is_random() {
+        let drawn = |clock| {
+            let epochs = (0..20).map(|seed| first_epoch(clock, &mut fastrand::Rng::with_seed(seed)));
+            epochs.collect::<std::collections::BTreeSet<_>>().len()
+        };
+        assert_eq!(drawn(LATEST_START - 1), 1);
+        assert!(drawn(LATEST_START) > 1 && drawn(u64::MAX) > 1);
+    }
+}

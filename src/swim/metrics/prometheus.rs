@@ -121,3 +121,20 @@ impl Display for Escaped<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_of_the_metrics_themselves_are_refused() {
+        let text = |name| Metrics::default().prometheus_text(&[(name, "x")]);
+        for own in ["le", "state"] {
+            assert!(
+                text(own).is_err_and(|error| error.to_string().contains("a label of the metrics")),
+                "{own}"
+            );
+        }
+        assert!(text("node").is_ok());
+    }
+}

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::{
     super::{MemberState, StreamFailure, StreamStep},
-    bench::{Bench, EPOCH, TOKEN, alive, failed, left, messages, packet_of, suspect},
+    bench::{Bench, EPOCH, TOKEN, alive, failed, left, messages, packet_of, say, suspect},
     world::{addr, millis, secs},
 };
 use crate::{
@@ -328,4 +328,23 @@ fn a_member_that_may_not_know_us_is_told_first_who_we_are() {
     let (strange, met): (Vec<_>, Vec<_>) = told.into_iter().partition(|(to, _)| *to == addr(3));
     assert!(!strange.is_empty() && strange.iter().all(|(_, names)| names[..] == ["me"]), "{strange:?}");
     assert!(!met.is_empty() && met.iter().all(|(_, names)| !names.contains(&"me".to_string())), "{met:?}");
+}
+
+#[test]
+fn who_names_another_than_the_sender_of_its_datagram_introduces_nobody() {
+    let mut bench = Bench::new(3);
+    bench.hear_as(Some("x"), addr(UNVERIFIED), &alive("y", 0, addr(UNVERIFIED)));
+    assert_eq!((pings(&mut bench), bench.standing("y")), (vec![], None));
+    assert_eq!(bench.node.metrics().dropped_unverified, 1);
+}
+
+/// What it said before it was proven is dropped, and there is nothing left to prove.
+#[test]
+fn who_shows_its_token_in_the_same_datagram_is_not_asked_for_it() {
+    let mut bench = Bench::new(3);
+    let home = addr(UNVERIFIED);
+    say(&mut bench, "x", home, &[Message::Failed(failed("m1", 0)), Message::Alive(alive("x", 0, home))]);
+    assert_eq!(bench.standing("x"), Some((MemberState::Alive, 0)));
+    assert_eq!(bench.standing("m1"), Some((MemberState::Alive, 0)), "that was dropped");
+    assert!(!bench.sent().iter().any(|(to, packet)| *to == home && forge::ping(packet).is_some()));
 }

@@ -203,3 +203,37 @@ fn who_is_suspected_is_told_where_there_is_nobody_else() {
     bench.hear_from(to, &Ack { seq });
     assert_eq!(done(&mut bench), Some(true));
 }
+
+/// What a node that leaves says to a ping: whether by an ack, and whether it says that it left.
+fn answer(bench: &mut Bench, seq: u32) -> (bool, bool) {
+    bench.sent();
+    bench.node.updates.clear();
+    bench.hear_from(addr(1), &Ping { seq, target: "me" });
+    let [(to, packet)] = &bench.sent()[..] else { panic!("one answer") };
+    assert_eq!(*to, addr(1));
+    let (mut ack, mut left) = (false, false);
+    messages(packet, |message| match message {
+        Message::Ack(answer) => ack = answer.seq == seq,
+        Message::Left(claim) => left = claim.name == "me",
+        other => panic!("{other:?}"),
+    });
+    (ack, left)
+}
+
+/// Whoever asks may have missed it.
+#[test]
+fn who_leaves_answers_a_ping_by_an_ack_and_says_so_while_and_after_it_leaves() {
+    let mut bench = leaving(2);
+    assert_eq!(answer(&mut bench, 7), (true, true), "it is leaving");
+    bench.pass(secs(5));
+    assert_eq!(answer(&mut bench, 8), (true, true), "it has left");
+}
+
+#[test]
+fn who_leaves_is_in_its_own_table_for_others_unless_nobody_lists_it() {
+    assert!(leaving(2).node.shows_itself(), "they are to know that it left");
+    let mut displaced = Bench::new(2);
+    displaced.node.confirm_conflict(displaced.node.local().identity, addr(50));
+    displaced.node.leave(displaced.now);
+    assert!(!displaced.node.shows_itself(), "the name is another's");
+}

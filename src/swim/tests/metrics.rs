@@ -1,7 +1,7 @@
 //! What is counted, and when.
 
 use super::{
-    super::{Config, MemberState},
+    super::{Config, Event, MemberState},
     bench::{Bench, alive, failed, left, messages, suspect},
     world::{addr, converged, millis, secs},
 };
@@ -127,4 +127,13 @@ fn what_a_join_has_no_room_for_is_counted() {
     assert_eq!(bench.node.metrics().dropped_seeds, 1_100 - 1_024);
     (1..100).for_each(|ticket| bench.node.join(bench.now, ticket, &addrs[..1]));
     assert_eq!(bench.node.metrics().refused_joins, 100 - 64);
+}
+
+#[test]
+fn that_another_has_the_name_of_this_node_is_counted() {
+    let mut bench = Bench::new(2);
+    assert_eq!(bench.node.metrics().conflicts, 0);
+    bench.node.confirm_conflict(bench.node.local().identity, addr(50));
+    assert!(matches!(&bench.events()[..], [Event::Conflict { .. }]));
+    assert_eq!(bench.node.metrics().conflicts, 1);
 }

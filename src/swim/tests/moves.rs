@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, net::SocketAddr};
 
 use super::{
+    super::{MemberState, validation::Pinged},
     bench::{Bench, EPOCH, alive, messages, say},
     world::{addr, millis, secs},
 };
@@ -68,4 +69,26 @@ fn made_up_moves_keep_no_restarted_member_from_being_asked() {
         asked |= bench.sent().iter().any(|(to, packet)| *to == addr(66) && forge::ping(packet).is_some());
     }
     assert!(asked, "it is asked where it is within half a second");
+}
+
+#[test]
+fn of_two_claims_at_one_address_the_greater_counts_in_either_order() {
+    for incarnations in [[1, 2], [2, 1]] {
+        let mut bench = Bench::new(3);
+        let [first, second] = incarnations.map(|incarnation| alive("m2", incarnation, addr(66)));
+        bench.hear(&first).move_to(&second);
+        assert_eq!(bench.standing("m2"), Some((MemberState::Alive, 2)), "{incarnations:?}");
+    }
+}
+
+#[test]
+fn what_waits_for_an_answer_is_counted_as_it_is() {
+    let mut bench = Bench::new(4);
+    assert_eq!(bench.node.moves.len(), 0);
+    bench.hear(&alive("m2", 1, addr(66))).hear(&alive("m3", 1, addr(67)));
+    assert_eq!(bench.node.moves.len(), 2);
+    let mut pinged = Pinged::new(2);
+    assert_eq!(pinged.len(), 0);
+    assert_eq!([pinged.push(1, "a"), pinged.push(2, "b"), pinged.push(3, "c")], [false, false, true]);
+    assert_eq!((pinged.len(), pinged.take(1), pinged.take(3), pinged.len()), (2, None, Some("c"), 1));
 }

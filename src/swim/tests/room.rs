@@ -1,7 +1,7 @@
 //! Who gets a place in a full table, and how many may live at one address or on one host.
 
 use super::{
-    super::{Config, Event, MemberState, claims::Word},
+    super::{Config, Event, MemberState, claims::Word, timers::Timer},
     bench::{Bench, alive, failed},
     world::{addr, secs},
 };
@@ -121,4 +121,28 @@ fn a_verdict_on_a_life_does_not_fall_on_the_next() {
         bench.pass(secs(1) / 10);
     }
     assert_eq!(bench.standing("m1"), Some((MemberState::Alive, 0)), "it was not asked yet");
+}
+
+#[test]
+fn updates_leave_to_the_layer_above_what_it_wants_and_a_quarter_of_a_packet_at_most() {
+    let mut bench = Bench::new(1);
+    for (wants, kept) in [(0, 0), (100, 100), (250, 250), (400, 250)] {
+        bench.node.want_room(bench.now, wants);
+        assert_eq!(bench.node.upper.kept_room(1003), kept, "of {wants}");
+    }
+}
+
+#[test]
+fn only_a_layer_above_that_wants_room_begins_rounds_of_gossip() {
+    let mut bench = Bench::new(0);
+    let begun = |bench: &Bench| bench.node.timers.is_set(Timer::Gossip);
+    bench.pass(secs(1));
+    assert!(!begun(&bench));
+    bench.node.want_room(bench.now, 100);
+    assert!(begun(&bench));
+    // There is nobody to talk to.
+    bench.pass(secs(1));
+    assert!(!begun(&bench));
+    bench.node.want_room(bench.now, 0);
+    assert!(!begun(&bench));
 }

@@ -1,7 +1,7 @@
 //! What a node says of how it stands.
 
 use super::{
-    super::{Config, Doubt, HealthDoubt, Standing},
+    super::{Clocks, Config, Doubt, HealthDoubt, Standing, Status},
     bench::{Bench, failed, suspect},
     world::{World, addr, converged, secs},
 };
@@ -97,4 +97,14 @@ fn a_member_whose_datagrams_are_lost_is_saved_by_stream_and_has_no_round_trip() 
     let stats = world.node(0).probe_stats("n1").expect("it is a member");
     assert_eq!(stats.round_trip, None);
     assert!(stats.saved_by_stream > 0, "{stats:?}");
+}
+
+#[test]
+fn clocks_are_in_the_text_only_if_one_is_off() {
+    let status = |off| {
+        let clocks = Clocks { compared: 3, off, largest_ms: 9_000, wrong: None };
+        Status { clocks: Some(clocks), ..Bench::new(2).node.status() }.to_string()
+    };
+    assert_eq!(status(0), "joined, 3 live, health score 0");
+    assert_eq!(status(1), "joined, 3 live, health score 0; clocks of 1 of 3 members off, at most +9.0 s");
 }
