@@ -29,6 +29,13 @@ impl Shares {
         own.0 + self.all.0 + more.0 <= most.0 && own.1 + self.all.1 + more.1 <= most.1
     }
 
+    /// Whether there is room for more of an account that may have so much: all together have less than twice that.
+    pub(super) fn has_room_of_each(&self, account: Option<Account>, more: Size, each: Size) -> bool {
+        // As what is there of an account is, it counts twice: of itself and of all.
+        let twice = |size: Size| (size.0.saturating_mul(2), size.1.saturating_mul(2));
+        self.has_room(account, twice(more), twice(each))
+    }
+
     pub(super) fn add(&mut self, account: Option<Account>, more: Size) {
         for held in [&mut self.all, self.of.entry(account).or_default()] {
             *held = (held.0.saturating_add(more.0), held.1.saturating_add(more.1));

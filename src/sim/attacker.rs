@@ -330,32 +330,29 @@ impl Attack {
 
     /// The same of one that has made up two members, and lets no more answer; what it goes on with, it goes on with for longer.
     pub(super) fn draw_siege(rng: &mut fastrand::Rng, n: usize) -> Self {
-        let is_few = |attack: &Self| match attack {
-            Self::Again { attack, .. } => !matches!(**attack, Self::Infiltrate { .. }),
-            attack => !matches!(attack, Self::Infiltrate { .. }),
-        };
         loop {
-            let attack = match Self::draw(rng, n) {
+            let mut attack = match Self::draw(rng, n) {
                 Self::Again { attack, every, .. } => {
                     let times = Duration::from_secs(rng.u64(10..180)).div_duration_f64(every) as usize;
                     Self::Again { attack, every, times }
                 }
                 attack => attack,
             };
-            if is_few(&attack) {
+            if !matches!(attack.repeated(), Self::Infiltrate { .. }) {
                 return attack.by_member(rng);
             }
         }
     }
 
+    /// What is done, once or again and again.
+    fn repeated(&mut self) -> &mut Self {
+        if let Self::Again { attack, .. } = self { attack } else { self }
+    }
+
     /// Half of the time, who says it is a member.
     fn by_member(mut self, rng: &mut fastrand::Rng) -> Self {
         let member = Who::Ghost(rng.usize(..2));
-        let mut attack = &mut self;
-        while let Self::Again { attack: inner, .. } = attack {
-            attack = inner;
-        }
-        match attack {
+        match self.repeated() {
             Self::Datagram { from, .. } | Self::Pings { from, .. } | Self::Digest { from, .. }
                 if rng.bool() =>
             {

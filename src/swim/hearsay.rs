@@ -42,12 +42,12 @@ impl Node {
             }
             return true;
         }
-        if refuted && let Some(id) = self.suspectable(name, identity) {
+        let suspected = refuted && self.suspectable(name, identity).is_some();
+        if suspected {
             self.table.rings.probe_next(id);
             self.suspect_on_hearsay(id, identity);
-            return true;
         }
-        false
+        suspected
     }
 
     /// A departure of which others tell counts as a suspicion, for which no confirmation is waited for.

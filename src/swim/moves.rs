@@ -71,10 +71,10 @@ impl Moves {
 impl Node {
     /// Tells a member that is probed where it was that it is said to have moved: who says so does not reach it there.
     pub(super) fn put_move(&self, packet: &mut packet::Writer<'_>, target: &str) {
-        let known = self.table.find(target).map(|id| self.table.get(id).identity);
+        let known = || self.table.find(target).map(|id| self.table.get(id).identity);
         let asked = self.moves.asked.waiting.iter().map(|(_, (_, asked))| asked);
         let mut said = self.moves.said.iter().map(|(_, said)| said).chain(asked);
-        if let Some(said) = said.find(|said| *said.name == *target && Some(said.identity) > known) {
+        if let Some(said) = said.find(|said| *said.name == *target && Some(said.identity) > known()) {
             packet.message(&said.claim());
         }
     }

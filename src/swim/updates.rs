@@ -1,6 +1,6 @@
 //! The transmit-limited queue (SWIM §4.1): which updates go into the next packet.
 //!
-//! An update is always the present state of a member, so the queue holds member ids, not messturns: a newer update about a
+//! An update is always the present state of a member, so the queue holds member ids, not messages: a newer update about a
 //! member replaces the older by nature, nothing is encoded twice, and nothing stale is ever sent. The layer above queues its
 //! own in the same way, by numbers.
 //! Each item sits in a list per number of transmissions, and in one of all by their last turn. Half of a packet is filled with the

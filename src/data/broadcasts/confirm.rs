@@ -232,8 +232,7 @@ impl PendingConfirms {
     pub(super) fn add(&mut self, now: Time, to: &Life, account: Option<Account>, seq: u64, spread: Duration) {
         let due = now + spread;
         if !self.to.contains_key(to) {
-            // Counted twice, as what is there of an account is: of itself and of all.
-            if !self.shares.has_room(account, (2, 0), (2 * MAX_PENDING.0, usize::MAX)) {
+            if !self.shares.has_room_of_each(account, (1, 0), (MAX_PENDING.0, usize::MAX)) {
                 return;
             }
             self.shares.add(account, (1, 0));

@@ -211,9 +211,8 @@ impl Mailbox {
     }
 
     fn has_room_for(&mut self, item: &Item) -> bool {
-        // Counted twice, as what is there of an account is: of itself and of all.
-        let more = (2, 2 * item.payload.len());
-        self.shares_of(&item.kind).has_room(item.account, more, (2 * MAX_UNREAD, 2 * MAX_UNREAD_BYTES))
+        let each = (MAX_UNREAD, MAX_UNREAD_BYTES);
+        self.shares_of(&item.kind).has_room_of_each(item.account, size(item), each)
     }
 
     /// Takes out what a newer one of its topic replaces.

@@ -57,9 +57,8 @@ impl Server {
     }
 
     fn has_room_for(&self, item: &RequestItem) -> bool {
-        // Counted twice, as what is there of an account is: of itself and of all.
-        let more = (2, 2 * item.payload.len());
-        self.shares.has_room(item.account, more, (2 * MAX_WAITING, 2 * MAX_WAITING_BYTES))
+        let each = (MAX_WAITING, MAX_WAITING_BYTES);
+        self.shares.has_room_of_each(item.account, (1, item.payload.len()), each)
     }
 
     fn settle(&self) {
