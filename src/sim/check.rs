@@ -306,6 +306,7 @@ impl Checker {
             // Its own lives follow each other in one list.
             return;
         }
+        let hears_answers_alone = self.unreachable.contains(&view.name);
         let broken = view.seen.entry(Arc::clone(&member.name)).or_default().broken_by(event, member);
         if view.forgets && matches!(event, Event::Reaped { .. }) {
             view.seen.remove(&member.name);
@@ -321,6 +322,8 @@ impl Checker {
                 }
                 // Of whom others made leaves up, the true one is doubted.
                 Some(Truth::Left) if self.disputed.contains(&member.name) => {}
+                // Of two that nobody reaches, one was about to declare the other failed when it left.
+                Some(Truth::Left) if hears_answers_alone && self.unreachable.contains(&member.name) => {}
                 Some(Truth::Left) => {
                     self.report("a leave is no failure", format!("host {at}: {event:?}"));
                 }
@@ -508,6 +511,17 @@ mod tests {
         for (heard, expected) in [(true, Some("a leave is no failure")), (false, None)] {
             let mut checker = checker(Truth::Up);
             checker.left(1, heard);
+            checker.event(0, &failed((1, 0)), true);
+            assert_eq!(checker.violation().map(|violation| violation.rule), expected);
+        }
+    }
+
+    #[test]
+    fn a_leave_is_no_failure_for_whom_others_reach_nor_of_whom_they_reach() {
+        let broken = Some("a leave is no failure");
+        for (out_of_reach, expected) in [(&["a"][..], broken), (&["b"], broken), (&["a", "b"], None)] {
+            let mut checker = checker(Truth::Left);
+            out_of_reach.iter().for_each(|name| checker.out_of_reach(name, true));
             checker.event(0, &failed((1, 0)), true);
             assert_eq!(checker.violation().map(|violation| violation.rule), expected);
         }

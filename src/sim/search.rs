@@ -84,7 +84,7 @@ impl Schedule {
             fault.apply(world);
         }
         self.end_faults(world)?;
-        let patience = patience(world);
+        let patience = patience(world).max(detection_by_the_slowest(world));
         world.try_run_until(patience, World::views_are_true)?;
         if !world.views_are_true() {
             return Err(untrue(world, self.nodes));
@@ -175,6 +175,17 @@ pub(super) fn panicked(panic: &(dyn Any + Send)) -> Violation {
 
 fn patience(world: &World) -> Duration {
     (slowest_probe(world) * PATIENCE.0).max(PATIENCE.1)
+}
+
+/// Who is left alone among made-up members that have answered probes at its slowest pace, until most of them are suspected.
+fn detection_by_the_slowest(world: &World) -> Duration {
+    let takes = |host: usize| {
+        let config = &world.hosts[host].config;
+        let ring = 2 * world.node(host).live() as u32;
+        config.probe_interval.saturating_mul(config.health_max).saturating_mul(ring)
+            + config.longest_suspicion()
+    };
+    world.up().map(takes).max().unwrap_or_default()
 }
 
 fn slowest_probe(world: &World) -> Duration {

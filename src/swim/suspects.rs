@@ -97,7 +97,8 @@ impl Node {
             return true;
         }
         let (live, able) = (self.table.live(), self.table.able() + usize::from(!was_alive));
-        let suspicion = Suspicion::in_cluster(&self.config, self.now, live, able);
+        let most = self.table.most_are_suspected();
+        let suspicion = Suspicion::in_cluster(&self.config, self.now, live, able, most);
         let (now, deadline) = (self.now, suspicion.deadline());
         self.table.update(id, &mut self.rng, |record| {
             (record.state, record.identity) = (MemberState::Suspect, identity);
@@ -143,7 +144,7 @@ impl Node {
 
     fn add_accuser(&mut self, id: MemberId, accuser: &Arc<str>) -> bool {
         // The suspect itself is one of those that could be asked.
-        let expected = confirmations(&self.config, self.table.live(), self.table.able() + 1);
+        let expected = confirmations(&self.config, self.table.able() + 1, self.table.most_are_suspected());
         let is_new = self.change_suspicion(id, |suspicion| {
             suspicion.expect_at_most(expected);
             suspicion.accuse(accuser)

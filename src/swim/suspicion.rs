@@ -35,9 +35,9 @@ impl Suspicion {
     }
 
     /// The suspicion that `config` asks for in a cluster of `n` live members, of which `able`, the suspect among them, are
-    /// not suspected of anything else: only these can confirm it.
-    pub(super) fn in_cluster(config: &Config, started: Time, n: usize, able: usize) -> Self {
-        let k = confirmations(config, n, able);
+    /// not suspected of anything else: only these can confirm it. Perhaps `most` are suspected.
+    pub(super) fn in_cluster(config: &Config, started: Time, n: usize, able: usize, most: bool) -> Self {
+        let k = confirmations(config, able, most);
         let min = min_timeout(config.suspicion_mult, config.probe_interval, n);
         // An accusation that nobody can confirm has twice the timeout.
         let min =
@@ -128,14 +128,14 @@ fn min_timeout(mult: u32, interval: Duration, n: usize) -> Duration {
     interval.saturating_mul(mult).saturating_mul(thousandths) / 1000
 }
 
-/// How many confirmations to wait for: none where too few members could give them; one where more members are suspected
-/// than not, for then each has many suspects to check.
-pub(super) fn confirmations(config: &Config, live: usize, able: usize) -> u32 {
+/// How many confirmations to wait for: none where too few members could give them; one where `most` are suspected, for then
+/// each has many suspects to check.
+pub(super) fn confirmations(config: &Config, able: usize, most: bool) -> u32 {
     let k = config.suspicion_confirmations;
     if !config.lha_suspicion || able.saturating_sub(2) < k as usize {
         return 0;
     }
-    if live > 2 * able { k.min(1) } else { k }
+    if most { k.min(1) } else { k }
 }
 
 #[cfg(test)]
@@ -188,9 +188,9 @@ mod tests {
         for (n, k) in
             [(1, 0), (4, 0), (5, config.suspicion_confirmations), (100, config.suspicion_confirmations)]
         {
-            assert_eq!(confirmations(&config, n, n), k, "n = {n}");
+            assert_eq!(confirmations(&config, n, false), k, "n = {n}");
         }
-        let suspicion = |n, able| Suspicion::in_cluster(&config, Time::ZERO, n, able);
+        let suspicion = |n, able| Suspicion::in_cluster(&config, Time::ZERO, n, able, 2 * able < n);
         assert_eq!(suspicion(4, 4).deadline(), Time::ZERO + secs(4));
         assert_eq!(suspicion(5, 5).deadline(), Time::ZERO + secs(24));
         assert_eq!(suspicion(10, 4).deadline(), Time::ZERO + secs(4), "suspects confirm nothing");

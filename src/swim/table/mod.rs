@@ -56,8 +56,9 @@ pub(super) struct Table {
     tokens: Tokens,
     /// The live members but for this node, in the order in which they are probed.
     pub(super) rings: ProbeRings,
-    /// How many of the live are suspected.
+    /// How many of the live are suspected, and how many of these have answered.
     suspects: usize,
+    met_suspects: usize,
     /// How many of the departed are listed still.
     failed: usize,
     left: usize,
@@ -98,7 +99,7 @@ impl Table {
         self.by_mark.insert(self.hash_mark(record.mark), id);
         let live = record.state.is_live();
         self.add_digests(record.bucket, record.digest(), record.removal_digest());
-        self.suspects += usize::from(record.state == MemberState::Suspect);
+        self.count_suspect(record.state, record.contact.met, 1);
         self.count_listed(record.state, record.tombstone, 1);
         if !live {
             self.departed.insert(record.departure(id));
@@ -113,13 +114,13 @@ impl Table {
     /// Changes a record and everything that is derived from it.
     pub(super) fn update(&mut self, id: MemberId, rng: &mut fastrand::Rng, change: impl FnOnce(&mut Record)) {
         let record = self.get(id);
-        let (was_live, was_suspected) = (record.state.is_live(), record.state == MemberState::Suspect);
+        let was_live = record.state.is_live();
         let (digests, departure) = ((record.digest(), record.removal_digest()), record.departure(id));
         let old = (record.addr, record.contact.met);
         let (old_state, was_tombstone) = (record.state, record.tombstone);
+        self.count_suspect(old_state, old.1, -1);
         self.count_listed(old_state, was_tombstone, -1);
         self.departed.remove(&departure);
-        self.suspects -= usize::from(was_suspected);
         change(self.get_mut(id));
         if self.get(id).addr != old.0 {
             let token = self.tokens.of(&self.get(id).name, self.get(id).addr);
@@ -127,13 +128,12 @@ impl Table {
             *contact = contact.at_new_address(token);
         }
         let record = self.get(id);
-        let suspected = record.state == MemberState::Suspect;
         let (state, tombstone) = (record.state, record.tombstone);
         let (live, new, departure) =
             (record.state.is_live(), (record.addr, record.contact.met), record.departure(id));
         let (bucket, entry, removal) = (record.bucket, record.digest(), record.removal_digest());
         self.add_digests(bucket, digests.0 ^ entry, digests.1 ^ removal);
-        self.suspects += usize::from(suspected);
+        self.count_suspect(state, new.1, 1);
         self.count_listed(state, tombstone, 1);
         if !live && id != MemberId::SELF {
             self.departed.insert(departure);
@@ -164,6 +164,15 @@ impl Table {
         self.digest ^= entry;
         self.bucket_digests.as_flattened_mut()[usize::from(bucket)] ^= entry;
         self.removals_digest ^= removal;
+    }
+
+    fn count_suspect(&mut self, state: MemberState, met: bool, change: isize) {
+        let of_met = if met { change } else { 0 };
+        for (count, change) in [(&mut self.suspects, change), (&mut self.met_suspects, of_met)] {
+            if state == MemberState::Suspect {
+                *count = count.checked_add_signed(change).expect("what is taken out was counted");
+            }
+        }
     }
 
     fn count_listed(&mut self, state: MemberState, tombstone: bool, change: isize) {
@@ -298,9 +307,9 @@ impl Table {
         self.live() - self.suspects
     }
 
-    /// Whether more live members are suspected than not: most of the cluster has vanished, or this node has.
+    /// Whether more members that have answered are suspected than not: most of the cluster has vanished, or this node has.
     pub(super) fn most_are_suspected(&self) -> bool {
-        self.suspects > self.able()
+        2 * self.met_suspects > self.estimated_size()
     }
 
     /// How many members are listed in this state, this node included.
@@ -483,6 +492,9 @@ mod tests {
             let unmet = live.iter().filter(|(_, r)| !r.contact.met).count();
             assert_eq!(table.count_unmet_on(addr(1).ip(), 100), unmet);
             let met = (live.len() - unmet) as u32;
+            let suspects = live.iter().filter(|(_, r)| r.state == MemberState::Suspect);
+            let met_suspects = suspects.clone().filter(|(_, r)| r.contact.met).count();
+            assert_eq!((table.suspects, table.met_suspects), (suspects.count(), met_suspects));
             assert_eq!(table.met_on.get(&host_of(addr(1).ip())).copied().unwrap_or_default(), met);
             assert!(!table.has_met_elsewhere(host_of(addr(1).ip())));
             let digest = table.walk(0).fold(0, |sum, (_, r)| sum ^ r.digest());

@@ -401,3 +401,16 @@ fn without_indirect_probes_nobody_is_asked_to_relay() {
         messages(&packet, |message| assert!(!matches!(message, Message::PingReq(_)), "{message:?}"));
     }
 }
+
+/// They can confirm nothing, and are no sign that most members are well.
+#[test]
+fn made_up_names_do_not_hide_that_most_members_have_vanished() {
+    let mut bench = Bench::new(6);
+    for at in 0..12 {
+        bench.sync(Message::Alive(alive(&format!("x{at}"), 0, addr(100 + at))));
+    }
+    bench.pass(secs(240));
+    for at in 1..=6 {
+        assert_eq!(bench.standing(&format!("m{at}")), Some((MemberState::Failed, 0)), "m{at}");
+    }
+}
