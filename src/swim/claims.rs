@@ -29,13 +29,14 @@ pub(super) enum Word {
     Itself,
     /// Whoever's: it has answered at the address.
     Answered,
-    /// Another's.
-    Others,
+    /// That of another, which is at this address.
+    Other(SocketAddr),
 }
 
 impl Word {
-    pub(super) fn of(by_itself: bool) -> Self {
-        if by_itself { Self::Itself } else { Self::Others }
+    /// Its own, or that of whoever is at an address.
+    pub(super) fn of(by_itself: bool, teller: SocketAddr) -> Self {
+        if by_itself { Self::Itself } else { Self::Other(teller) }
     }
 }
 
@@ -72,7 +73,11 @@ impl Node {
             self.metrics.dropped_malformed += 1;
             return;
         };
-        let by_itself = word != Word::Others;
+        let teller = match word {
+            Word::Other(teller) => Some(teller),
+            Word::Itself | Word::Answered => None,
+        };
+        let by_itself = teller.is_none();
         // Of a member that moves, only its old address has been shown, unless it has answered.
         let shown = |record: &Record| match record.addr == claim.addr {
             true => by_itself || record.contact.met,
@@ -80,21 +85,21 @@ impl Node {
         };
         let is_there = known.map_or(by_itself, |id| shown(self.table.get(id)));
         let arrival = Arrival { known, name: claim.name, addr: claim.addr, is_there, by_itself };
-        match known {
-            Some(id) if !by_itself && self.knows_better(id) => self.ignore_return(id, claim),
-            Some(id) if !by_itself && self.may_answer_elsewhere(id, claim) => {
-                self.ask_whether_it_moved(id, claim)
+        match (known, teller) {
+            (Some(id), Some(_)) if self.knows_better(id) => self.ignore_return(id, claim),
+            (Some(id), Some(teller)) if self.may_answer_elsewhere(id, claim) => {
+                self.ask_whether_it_moved(id, claim, teller)
             }
             _ if !self.make_room(&arrival) => self.metrics.refused_members += 1,
-            Some(id) if self.table.get(id).state.is_live() => {
+            (Some(id), _) if self.table.get(id).state.is_live() => {
                 let checks = !by_itself && self.is_to_be_checked(id);
                 self.renew(id, identity, claim.addr, tags);
                 if checks {
                     self.table.rings.probe_next(id);
                 }
             }
-            Some(id) => self.revive(id, identity, claim.addr, tags),
-            None => self.add(claim, identity, tags),
+            (Some(id), _) => self.revive(id, identity, claim.addr, tags),
+            (None, _) => self.add(claim, identity, tags),
         }
     }
 

@@ -111,9 +111,10 @@ impl Node {
                 heard.told = true;
                 if sender.proven {
                     heard.outdated |= self.is_outdated(claim, sender);
-                    let by_itself =
-                        self.id_of(sender).is_some_and(|id| claim.is_about(&self.table.get(id).name));
-                    self.handle_claim(claim, by_itself);
+                    let teller = self.id_of(sender).map(|id| self.table.get(id));
+                    let by_itself = teller.is_some_and(|teller| claim.is_about(&teller.name));
+                    let teller = teller.map_or(sender.source, |teller| teller.addr);
+                    self.handle_claim(claim, by_itself, teller);
                 } else {
                     let alive = self.introduction(sender, claim);
                     let first = alive.filter(|_| !std::mem::replace(&mut heard.introduces, true));
@@ -129,10 +130,10 @@ impl Node {
         }
     }
 
-    /// Applies a claim about a member, perhaps its own.
-    pub(super) fn handle_claim(&mut self, message: &Message<'_>, by_itself: bool) {
+    /// Applies a claim about a member, its own or that of whoever is at an address.
+    pub(super) fn handle_claim(&mut self, message: &Message<'_>, by_itself: bool, teller: SocketAddr) {
         match message {
-            Message::Alive(claim) => self.on_alive(claim, Word::of(by_itself)),
+            Message::Alive(claim) => self.on_alive(claim, Word::of(by_itself, teller)),
             Message::Suspect(claim) => self.on_suspect(claim),
             Message::Failed(claim) => self.on_failed(claim),
             Message::Left(claim) => self.on_left(claim, by_itself),

@@ -144,7 +144,7 @@ impl Node {
             None if self.table.find(alive.name).is_some_and(|id| self.knows_better(id)) => {
                 self.ask_whether_it_returned(alive);
             }
-            None => self.on_alive(alive, Word::Others),
+            None => self.on_alive(alive, Word::Other(peer)),
         }
     }
 

@@ -7,7 +7,7 @@
 //! where it was, too, and told what is said of it: whoever is there refutes, and whoever is silent is believed to have moved,
 //! though this node may not reach it itself.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +32,7 @@ pub(super) const MAX_MOVES: usize = 64;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Moves {
     /// Each with the account of whoever said so.
-    said: VecDeque<(Option<Account>, Introduction)>,
+    said: VecDeque<(Account, Introduction)>,
     asked: Pinged<Unverified>,
 }
 
@@ -47,16 +47,24 @@ impl Moves {
     }
 
     /// How many are said by an account.
-    fn count(&self, account: Option<Account>) -> usize {
+    fn count(&self, account: Account) -> usize {
         self.said.iter().filter(|(by, _)| *by == account).count()
     }
 
-    /// Takes the first of the account that has most, or fewest.
-    fn take(&mut self, most: bool) -> Option<Introduction> {
-        let ends = |at: &usize| self.count(self.said[*at].0);
-        let places = 0..self.said.len();
-        let at = if most { places.rev().max_by_key(ends) } else { places.min_by_key(ends) };
-        self.said.remove(at?).map(|(_, said)| said)
+    fn count_of(&self, at: &usize) -> usize {
+        self.count(self.said[*at].0)
+    }
+
+    /// Takes the first of the account that has fewest.
+    fn take_next(&mut self) -> Option<Introduction> {
+        let at = (0..self.said.len()).min_by_key(|at| self.count_of(at))?;
+        self.said.remove(at).map(|(_, said)| said)
+    }
+
+    /// Drops the first of the account that has most, and says whether there was one.
+    fn make_room(&mut self) -> bool {
+        let at = (0..self.said.len()).rev().max_by_key(|at| self.count_of(at));
+        at.and_then(|at| self.said.remove(at)).is_some()
     }
 
     /// Where somebody is said to live already that is asked there, or was less than `patience` ago.
@@ -85,8 +93,8 @@ impl Node {
         *addr != claim.addr && (contact.met || state.is_live()) && !contact.silent
     }
 
-    /// Another member says that it lives elsewhere: it is to be asked there, and probed next where it was.
-    pub(super) fn ask_whether_it_moved(&mut self, id: MemberId, claim: &Alive<'_>) {
+    /// Whoever is at `teller` says that a member lives elsewhere: it is to be asked there, and probed next where it was.
+    pub(super) fn ask_whether_it_moved(&mut self, id: MemberId, claim: &Alive<'_>, teller: SocketAddr) {
         if self.is_leaving() {
             return;
         }
@@ -98,12 +106,9 @@ impl Node {
             }
         } else {
             if self.moves.said.len() == MAX_MOVES {
-                self.metrics.dropped_unverified += u64::from(self.moves.take(true).is_some());
+                self.metrics.dropped_unverified += u64::from(self.moves.make_room());
             }
-            let by =
-                self.heard_from.and_then(|mark| self.table.find_mark(mark, |record| record.state.is_live()));
-            let account = by.map(|id| self.account_of(self.table.get(id).addr));
-            self.moves.said.push_back((account, new));
+            self.moves.said.push_back((self.account_of(teller), new));
             self.schedule_gossip();
         }
     }
@@ -111,7 +116,7 @@ impl Node {
     /// Asks some of those that are said to have moved.
     pub(super) fn ask_those_that_moved(&mut self) {
         for _ in 0..self.config.gossip_fanout {
-            let Some(new) = self.moves.take(false) else { return };
+            let Some(new) = self.moves.take_next() else { return };
             let seq = self.ping(new.addr, &new.name, Behind::Nothing, Priority::Provoked);
             self.metrics.dropped_unverified += u64::from(self.moves.asked.push(seq, (self.now, new)));
         }

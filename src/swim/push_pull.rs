@@ -75,14 +75,15 @@ impl Node {
                 self.on_unproven_claim(stream, claim);
             }
             (Step::AwaitReturn, claim) if claim.is_claim() => {
-                let by_itself = claim.is_about(&session.caller);
-                self.handle_claim(claim, by_itself);
+                let (by_itself, peer) = (claim.is_about(&session.caller), session.peer);
+                self.handle_claim(claim, by_itself, peer);
             }
             (Step::AwaitTable, claim) if claim.is_claim() => {
                 // The member that lives at the address which was called speaks for itself.
-                let by_itself = matches!(claim, Message::Alive(alive) if alive.addr == session.peer);
+                let peer = session.peer;
+                let by_itself = matches!(claim, Message::Alive(alive) if alive.addr == peer);
                 self.note_mention(stream, claim);
-                self.handle_claim(claim, by_itself);
+                self.handle_claim(claim, by_itself, peer);
             }
             (Step::AwaitSelection, Message::BucketSelection(selection)) => {
                 self.select_buckets(stream, selection.buckets, Step::SendTable(0));

@@ -155,7 +155,7 @@ impl Node {
                     Some(id) if self.table.get(id).addr == peer => {
                         // So it has moved.
                         self.table.contact_mut(id).silent = true;
-                        self.on_alive(&introduction.claim(), Word::Others);
+                        self.on_alive(&introduction.claim(), Word::Other(peer));
                     }
                     _ => self.metrics.dropped_unverified += 1,
                 }

@@ -100,7 +100,7 @@ impl Bench {
     /// Applies a record as if it came in an exchange of tables.
     pub(super) fn sync(&mut self, message: Message<'_>) {
         assert!(message.is_claim());
-        self.node.handle_claim(&message, false);
+        self.node.handle_claim(&message, false, addr(1));
     }
 
     pub(super) fn pass(&mut self, time: Duration) {

@@ -173,7 +173,7 @@ fn an_introduction_causes_no_more_bytes_than_it_has() {
         let mut bench = Bench::new(1);
         let claim = Alive { name, epoch: 1, incarnation: 0, addr: addr(8), tags: &[] };
         if known {
-            bench.node.on_alive(&claim, Word::Others);
+            bench.node.on_alive(&claim, Word::Other(addr(1)));
             bench.hear(&failed(name, 9));
             bench.sent();
         }

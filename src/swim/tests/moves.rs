@@ -71,6 +71,22 @@ fn made_up_moves_keep_no_restarted_member_from_being_asked() {
     assert!(asked, "it is asked where it is within half a second");
 }
 
+/// What comes by stream is not said by whoever the last datagram was from.
+#[test]
+fn a_move_counts_for_the_host_of_who_says_so() {
+    let mut bench = Bench::new(12);
+    bench.hear_from(addr(3), &alive("m3", 0, addr(3)));
+    for i in 0..64 {
+        let name = format!("m{}", 6 + i % 7);
+        let claim = alive(&name, 1, SocketAddr::new(addr(90).ip(), 1000 + i));
+        bench.node.handle_claim(&Message::Alive(claim), false, addr(2));
+    }
+    bench.hear_from(addr(3), &alive("m5", 1, addr(66)));
+    bench.pass(millis(500));
+    let sent = bench.sent();
+    assert!(sent.iter().any(|(to, _)| *to == addr(66)), "m3's word waits for none of m2's");
+}
+
 #[test]
 fn of_two_claims_at_one_address_the_greater_counts_in_either_order() {
     for incarnations in [[1, 2], [2, 1]] {

@@ -385,8 +385,8 @@ fn ten_thousand_removals_at_once_drain_within_two_minutes_and_none_returns() {
         for host in 0..live {
             world.with(host, |node, _| {
                 for (i, name) in names.iter().enumerate() {
-                    node.handle_claim(&Message::Alive(alive(name, 0, addr(10_000 + i))), false);
-                    node.handle_claim(&Message::Failed(failed(name, 0)), false);
+                    node.handle_claim(&Message::Alive(alive(name, 0, addr(10_000 + i))), false, addr(1));
+                    node.handle_claim(&Message::Failed(failed(name, 0)), false, addr(1));
                 }
                 node.updates.clear();
             });
