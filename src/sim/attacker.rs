@@ -43,6 +43,12 @@ pub enum Kind {
     Departed,
 }
 
+impl Kind {
+    pub(super) fn is_departure(self) -> bool {
+        !matches!(self, Self::Alive | Self::Suspect)
+    }
+}
+
 /// The identity of a claim, seen from what its receiver holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ahead {

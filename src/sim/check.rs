@@ -142,6 +142,8 @@ pub struct Checker {
     unreachable: HashSet<Arc<str>>,
     /// Names about which somebody lied, or that had two holders.
     disputed: HashSet<Arc<str>>,
+    /// Names about which somebody made departures up.
+    doubted: HashSet<Arc<str>>,
     violation: Option<Violation>,
     pub(super) judge: Judge,
     pub(super) broadcasts: broadcasts::Rules,
@@ -212,9 +214,12 @@ impl Checker {
         }
     }
 
-    /// Somebody told lies about this name: its good-byes need not be its own.
-    pub(super) fn lied_about(&mut self, name: &str) {
+    /// Somebody told a lie about this name: its good-byes need not be its own. Perhaps it was that it departed.
+    pub(super) fn lied_about(&mut self, name: &str, is_departure: bool) {
         self.disputed.insert(Arc::from(name));
+        if is_departure {
+            self.doubted.insert(Arc::from(name));
+        }
     }
 
     pub(super) fn clock_jumped(&mut self, at: usize, by: Duration) {
@@ -320,8 +325,8 @@ impl Checker {
                 Some(Truth::Up) => {
                     self.report("no healthy member is declared failed", format!("host {at}: {event:?}"));
                 }
-                // Of whom others made leaves up, the true one is doubted.
-                Some(Truth::Left) if self.disputed.contains(&member.name) => {}
+                // Of whom others made departures up, the true one is doubted.
+                Some(Truth::Left) if self.doubted.contains(&member.name) => {}
                 // Of two that nobody reaches, one was about to declare the other failed when it left.
                 Some(Truth::Left) if hears_answers_alone && self.unreachable.contains(&member.name) => {}
                 Some(Truth::Left) => {
@@ -621,7 +626,7 @@ mod tests {
     #[test]
     fn who_comes_back_after_a_good_bye_that_was_forged_breaks_nothing() {
         let mut checker = checker(Truth::Up);
-        checker.lied_about("b");
+        checker.lied_about("b", true);
         [left((1, 5)), alive((1, 6))].iter().for_each(|event| checker.event(0, event, true));
         assert_eq!(checker.violation(), None);
         [failed((1, 6)), alive((1, 6))].iter().for_each(|event| checker.event(0, event, true));

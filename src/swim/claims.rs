@@ -2,7 +2,8 @@
 //!
 //! One rule decides all: a claim wins if (epoch, incarnation, state) is greater than what the table holds,
 //! compared in that order, with alive < suspect < failed < left. Equal claims change nothing, except that one
-//! more accuser may shorten a suspicion. So updates may arrive in any order, twice or never, and tables converge.
+//! more accuser may shorten a suspicion. So updates may arrive in any order, twice or never, and tables converge. What this node
+//! has seen itself may keep another's word from counting for a while: [`hearsay`](super::hearsay), [`moves`](super::moves).
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -194,10 +195,9 @@ impl Node {
         let past = self.table.get(id).view();
         self.settle(id, identity, addr, tags);
         self.lately_departed.retain(|departed| *departed != id);
-        // What supersedes a claim about a life to come is the next epoch; a restart is later than that.
-        if identity.epoch <= past.identity.epoch.saturating_add(1) {
-            self.note_refuted(id, past.state, identity);
-        }
+        // A claim about a life to come is superseded by the next epoch. A later one is perhaps a restart: it refutes no leave.
+        let is_next = identity.epoch <= past.identity.epoch.saturating_add(1);
+        self.note_refuted(id, if is_next { past.state } else { MemberState::Failed }, identity);
         if past.identity.epoch == identity.epoch && past.state == MemberState::Failed {
             self.tell_verdict(id, &past);
         }

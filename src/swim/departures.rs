@@ -26,13 +26,15 @@ pub(super) struct Notice<'a> {
     /// Failed or left.
     pub(super) state: MemberState,
     pub(super) origin: Origin,
+    /// Another member's table holds it.
+    pub(super) in_table: bool,
     /// By whom, if it did not leave by itself.
     pub(super) removed: Option<message::Removed<'a>>,
 }
 
 impl Notice<'_> {
     pub(super) fn of_failure(identity: Identity, origin: Origin) -> Self {
-        Self { identity, state: MemberState::Failed, origin, removed: None }
+        Self { identity, state: MemberState::Failed, origin, in_table: false, removed: None }
     }
 }
 
@@ -47,22 +49,17 @@ impl Node {
     pub(super) fn on_left(&mut self, claim: &Left<'_>, by_itself: bool) {
         let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
         let origin = if by_itself { Origin::Member } else { Origin::Others };
-        let notice = Notice { identity, state: MemberState::Left, origin, removed: claim.removed };
+        let state = MemberState::Left;
+        let notice = Notice { identity, state, origin, in_table: false, removed: claim.removed };
         self.apply_departure(claim.name, &notice, Duration::ZERO);
     }
 
-    /// A departed member in a table (push/pull). It may have failed for a partition's sake, so it is suspected first and may
-    /// refute. The other node has waited for confirmations already: this one does not.
+    /// A departed member in a table (push/pull).
     pub(super) fn on_departed(&mut self, claim: &Departed<'_>) {
         let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
         let state = if claim.left { MemberState::Left } else { MemberState::Failed };
-        if !claim.left
-            && claim.name != &*self.name
-            && let Some(id) = self.suspectable(claim.name, identity)
-        {
-            return self.suspect_on_hearsay(id, identity);
-        }
-        let notice = Notice { identity, state, origin: Origin::Others, removed: claim.removed };
+        let (origin, removed) = (Origin::Others, claim.removed);
+        let notice = Notice { identity, state, origin, in_table: true, removed };
         self.apply_departure(claim.name, &notice, Duration::from_secs(claim.age_secs));
     }
 
@@ -82,10 +79,11 @@ impl Node {
         if name == &*self.name {
             return self.on_own_accusation(identity, Accusation::Departed);
         }
-        if notice.origin == Origin::Others && self.discount_hearsay(name, identity, state) {
+        let known = self.table.find(name);
+        let told = known.filter(|_| notice.origin == Origin::Others);
+        if told.is_some_and(|id| !self.believes_hearsay(id, notice)) {
             return;
         }
-        let known = self.table.find(name);
         let wins = known.is_none_or(|id| {
             let record = self.table.get(id);
             (identity, state) > (record.identity, record.state)
@@ -106,7 +104,7 @@ impl Node {
 
     /// A known member departed, or a greater claim about a departed one arrived.
     pub(super) fn depart(&mut self, id: MemberId, notice: &Notice<'_>, since: Time) {
-        let Notice { identity, state, origin, removed } = *notice;
+        let Notice { identity, state, origin, removed, .. } = *notice;
         self.timers.cancel(Timer::Suspicion(id));
         let record = self.table.get(id);
         let old = record.state;
@@ -119,6 +117,9 @@ impl Node {
         self.table.update(id, &mut self.rng, |record| {
             (record.state, record.identity, record.since) = (state, identity, since);
             (record.suspicion, record.removed) = (None, removed.map(Removed::of).map(Box::new));
+            if old.is_live() {
+                record.refuted.get_or_insert_default().note_departure(identity);
+            }
         });
         let record = self.table.get(id);
         let (name, addr, shown) = (Arc::clone(&record.name), record.addr, !record.tombstone);

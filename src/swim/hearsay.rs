@@ -1,58 +1,80 @@
-//! Hearsay: which departures this node does not take from others at once.
+//! Hearsay: what another's word that a member departed is worth.
 //!
 //! Who makes departures up, faster than the member refutes them or of lives to come, would keep it away from all. This node's
 //! own probe decides instead, as long as the member did not miss the last one.
 
 use super::{
+    departures::Notice,
     flap::MEMORY,
-    member::{Identity, MemberId, MemberState},
+    member::{Identity, MemberId, MemberState, Record},
     node::Node,
     updates::Urgency,
 };
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hearsay {
+    /// As much as the member's own word.
+    Counts,
+    /// The member is suspected.
+    IsSuspicion,
+    /// This node's next probe decides.
+    IsProbed,
+    IsNothing,
+}
 
 impl Node {
     /// A member is alive by this identity that was said to have departed so.
     pub(super) fn note_refuted(&mut self, id: MemberId, departure: MemberState, by: Identity) {
         let now = self.now;
-        self.table.update(id, &mut self.rng, |record| record.refuted.note(departure, by, now));
+        let note = |record: &mut Record| record.refuted.get_or_insert_default().note(departure, by, now);
+        self.table.update(id, &mut self.rng, note);
     }
 
-    /// Others say that a member departed: says whether that is not believed, or as a suspicion only.
-    pub(super) fn discount_hearsay(
-        &mut self,
-        name: &str,
-        identity: Identity,
-        departure: MemberState,
-    ) -> bool {
-        let Some(id) = self.table.find(name).filter(|id| *id != MemberId::SELF) else { return false };
+    fn weigh_hearsay(&self, id: MemberId, notice: &Notice<'_>) -> Hearsay {
+        let Notice { identity, state: departure, .. } = *notice;
         let record = self.table.get(id);
         let memory = self.config.probe_interval.saturating_mul(MEMORY);
-        let refuted = record.refuted.twice(departure).is_some_and(|first| self.now.since(first) < memory);
+        let refuted = record.refuted.as_deref();
+        let is_doubted = refuted.is_some_and(|refuted| refuted.is_doubted(departure, self.now, memory));
+        let (is_silent, is_raised) = (record.contact.silent, identity > record.identity);
         if !record.state.is_live() {
-            // It would be ahead of the next refutation.
-            return refuted && identity > record.identity;
+            // A greater one would be ahead of the next refutation.
+            return if is_doubted && is_raised { Hearsay::IsNothing } else { Hearsay::Counts };
         }
-        if record.contact.silent || identity < record.identity {
-            return false;
+        if identity.epoch != record.identity.epoch {
+            // Of a life to come: perhaps it was restarted and is gone. Of a past one: that changes nothing.
+            return if is_raised && !is_silent { Hearsay::IsProbed } else { Hearsay::Counts };
         }
-        if identity.epoch > record.identity.epoch {
-            // Perhaps it was restarted and is gone.
-            if self.check_plausible(Some(id), identity) {
-                self.table.rings.probe_next(id);
-            }
-            return true;
-        }
-        let suspected = refuted && self.suspectable(name, identity).is_some();
-        if suspected {
-            self.table.rings.probe_next(id);
-            self.suspect_on_hearsay(id, identity);
-        }
-        suspected
+        // In a table, a failure may be one for a partition's sake.
+        let is_mild = notice.in_table && departure == MemberState::Failed || is_doubted && !is_silent;
+        let is_suspicion = is_mild && identity >= record.identity;
+        if is_suspicion { Hearsay::IsSuspicion } else { Hearsay::Counts }
     }
 
-    /// A departure of which others tell counts as a suspicion, for which no confirmation is waited for.
-    pub(super) fn suspect_on_hearsay(&mut self, id: MemberId, identity: Identity) {
-        if self.raise_suspicion(id, identity) {
+    /// Others say that a member departed: does what that is worth, and says whether it is more than that.
+    pub(super) fn believes_hearsay(&mut self, id: MemberId, notice: &Notice<'_>) -> bool {
+        match self.weigh_hearsay(id, notice) {
+            Hearsay::Counts => return true,
+            Hearsay::IsNothing => {}
+            Hearsay::IsProbed => {
+                if self.check_plausible(Some(id), notice.identity) {
+                    self.table.rings.probe_next(id);
+                }
+            }
+            Hearsay::IsSuspicion => self.suspect_on_hearsay(id, notice),
+        }
+        false
+    }
+
+    /// No confirmation is waited for. Of those that failed by a table, which may be many, none is probed out of turn.
+    fn suspect_on_hearsay(&mut self, id: MemberId, notice: &Notice<'_>) {
+        if !self.check_plausible(Some(id), notice.identity) {
+            return;
+        }
+        if !notice.in_table {
+            self.table.rings.probe_next(id);
+        }
+        if self.raise_suspicion(id, notice.identity) {
             self.spread(id, Urgency::Urgent);
         }
         self.hasten_suspicion(id);

@@ -161,28 +161,37 @@ impl Removed {
     }
 }
 
-/// When a member last refuted two departures of each kind, the later one first; `Time::ZERO` for none.
+/// When a member refuted its last two departures, the later one first: of those that were a leave or a removal, and of all, for
+/// who refutes a leave has not failed either.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(super) struct Refuted {
-    failed: [Time; 2],
-    left: [Time; 2],
-    /// The greatest identity that refuted one: each counts once.
-    by: Identity,
+    all: [Option<Time>; 2],
+    left: [Option<Time>; 2],
+    /// The greatest identity that departed or refuted: what refutes is greater, and counts once.
+    greatest: Identity,
 }
 
 impl Refuted {
+    /// A live member departs by this identity.
+    pub(super) fn note_departure(&mut self, identity: Identity) {
+        self.greatest = self.greatest.max(identity);
+    }
+
     pub(super) fn note(&mut self, departure: MemberState, by: Identity, now: Time) {
-        if by > self.by {
-            self.by = by;
-            let times = if departure == MemberState::Left { &mut self.left } else { &mut self.failed };
-            *times = [now, times[0]];
+        if by <= self.greatest {
+            return;
+        }
+        self.greatest = by;
+        self.all = [Some(now), self.all[0]];
+        if departure == MemberState::Left {
+            self.left = [Some(now), self.left[0]];
         }
     }
 
-    /// When it refuted the first of the last two.
-    pub(super) fn twice(&self, departure: MemberState) -> Option<Time> {
-        let [_, first] = if departure == MemberState::Left { self.left } else { self.failed };
-        Some(first).filter(|first| *first != Time::ZERO)
+    /// Whether it refuted two departures that count for one of this kind, less than so long ago.
+    pub(super) fn is_doubted(&self, departure: MemberState, now: Time, memory: Duration) -> bool {
+        let [_, first] = if departure == MemberState::Left { self.left } else { self.all };
+        first.is_some_and(|first| now.since(first) < memory)
     }
 }
 
@@ -200,7 +209,8 @@ pub(super) struct Record {
     pub(super) suspicion: Option<Box<Suspicion>>,
     /// It left because it was removed.
     pub(super) removed: Option<Box<Removed>>,
-    pub(super) refuted: Refuted,
+    /// Of one that has departed before.
+    pub(super) refuted: Option<Box<Refuted>>,
     pub(super) contact: Contact,
     /// The hash of its name that stands for it in the headers of packets.
     pub(super) mark: u32,
@@ -228,7 +238,7 @@ impl Record {
             tombstone: false,
             suspicion: None,
             removed: None,
-            refuted: Refuted::default(),
+            refuted: None,
             contact: Contact::default(),
         }
     }

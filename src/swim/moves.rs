@@ -24,15 +24,14 @@ use super::{
 };
 use crate::wire::{hash, message::Alive, packet};
 
-/// Moves that wait to be asked about, of which the first of the account that told most makes room; and those whose answer is
-/// awaited, of which the first does.
+/// Moves that wait to be asked about; and those whose answer is awaited, of which the first makes room.
 pub(super) const MAX_MOVES: usize = 64;
 
 /// Members that are said to live elsewhere.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Moves {
-    /// Each with the account of whoever said so.
-    said: VecDeque<(Account, Introduction)>,
+    /// By the account of whoever said so; the first one has the next turn.
+    said: VecDeque<(Account, VecDeque<Introduction>)>,
     asked: Pinged<Unverified>,
 }
 
@@ -41,47 +40,61 @@ impl Moves {
         Self { said: VecDeque::new(), asked: Pinged::new(MAX_MOVES) }
     }
 
+    fn waiting(&self) -> usize {
+        self.said.iter().map(|(_, its)| its.len()).sum()
+    }
+
     #[cfg(any(test, feature = "sim"))]
     pub(super) fn len(&self) -> usize {
-        self.said.len().max(self.asked.len())
+        self.waiting().max(self.asked.len())
     }
 
-    /// How many are said by an account.
-    fn count(&self, account: Account) -> usize {
-        self.said.iter().filter(|(by, _)| *by == account).count()
+    /// Where somebody is said to live already by the same account, or is asked there since less than `patience` ago.
+    fn find(
+        &mut self,
+        new: &Introduction,
+        account: Account,
+        now: Time,
+        patience: Duration,
+    ) -> Option<&mut Introduction> {
+        let recent = self.asked.waiting.iter_mut().filter(|(_, (at, _))| now.since(*at) < patience);
+        let its = self.said.iter_mut().filter(|(of, _)| *of == account).flat_map(|(_, its)| its);
+        let mut all = its.chain(recent.map(|(_, (_, asked))| asked));
+        all.find(|other| (&other.name, other.addr) == (&new.name, new.addr))
     }
 
-    fn count_of(&self, at: &usize) -> usize {
-        self.count(self.said[*at].0)
+    fn push(&mut self, new: Introduction, account: Account) {
+        match self.said.iter_mut().find(|(of, _)| *of == account) {
+            Some((_, its)) => its.push_back(new),
+            None => self.said.push_back((account, [new].into())),
+        }
     }
 
-    /// Takes the first of the account that has fewest.
+    /// The first of the account whose turn it is.
     fn take_next(&mut self) -> Option<Introduction> {
-        let at = (0..self.said.len()).min_by_key(|at| self.count_of(at))?;
-        self.said.remove(at).map(|(_, said)| said)
+        let (account, mut its) = self.said.pop_front()?;
+        let next = its.pop_front();
+        if !its.is_empty() {
+            self.said.push_back((account, its));
+        }
+        next
     }
 
     /// Drops the first of the account that has most, and says whether there was one.
     fn make_room(&mut self) -> bool {
-        let at = (0..self.said.len()).rev().max_by_key(|at| self.count_of(at));
-        at.and_then(|at| self.said.remove(at)).is_some()
-    }
-
-    /// Where somebody is said to live already that is asked there, or was less than `patience` ago.
-    fn find(&mut self, new: &Introduction, now: Time, patience: Duration) -> Option<&mut Introduction> {
-        let recent = self.asked.waiting.iter_mut().filter(|(_, (at, _))| now.since(*at) < patience);
-        let said = self.said.iter_mut().map(|(_, said)| said);
-        let mut all = said.chain(recent.map(|(_, (_, asked))| asked));
-        all.find(|other| (&other.name, other.addr) == (&new.name, new.addr))
+        let largest = self.said.iter_mut().max_by_key(|(_, its)| its.len());
+        let dropped = largest.and_then(|(_, its)| its.pop_front());
+        self.said.retain(|(_, its)| !its.is_empty());
+        dropped.is_some()
     }
 }
 
 impl Node {
-    /// Tells a member that is probed where it was that it is said to have moved: who says so does not reach it there.
+    /// Tells a member that is probed where it was that it is said to have moved: whoever believes that sends it nothing any more.
     pub(super) fn put_move(&self, packet: &mut packet::Writer<'_>, target: &str) {
         let known = || self.table.find(target).map(|id| self.table.get(id).identity);
         let asked = self.moves.asked.waiting.iter().map(|(_, (_, asked))| asked);
-        let mut said = self.moves.said.iter().map(|(_, said)| said).chain(asked);
+        let mut said = self.moves.said.iter().flat_map(|(_, its)| its).chain(asked);
         if let Some(said) = said.find(|said| *said.name == *target && Some(said.identity) > known()) {
             packet.message(&said.claim());
         }
@@ -100,15 +113,16 @@ impl Node {
         }
         self.table.rings.probe_next(id);
         let Some(new) = self.introduced(claim).map(|introduced| introduced.introduction) else { return };
-        if let Some(other) = self.moves.find(&new, self.now, self.config.gossip_interval) {
+        let account = self.account_of(teller);
+        if let Some(other) = self.moves.find(&new, account, self.now, self.config.gossip_interval) {
             if new.identity > other.identity {
                 *other = new;
             }
         } else {
-            if self.moves.said.len() == MAX_MOVES {
+            if self.moves.waiting() == MAX_MOVES {
                 self.metrics.dropped_unverified += u64::from(self.moves.make_room());
             }
-            self.moves.said.push_back((self.account_of(teller), new));
+            self.moves.push(new, account);
             self.schedule_gossip();
         }
     }

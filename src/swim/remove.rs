@@ -1,6 +1,6 @@
 //! Remove: a member that failed is declared left by another, or becomes a tombstone at once (Serf: force-leave, prune).
 //!
-//! It is the claim Left under the identity that is held: it wins over Failed everywhere, once, and needs no order of its own.
+//! It is the claim Left under the identity that is held: it wins over Failed wherever that is listed, once, and needs no order of its own.
 //! The tombstone keeps older claims from bringing the member back. A member that lives after all refutes, as it does a Left
 //! that somebody made up.
 
@@ -65,7 +65,9 @@ impl Node {
             MemberState::Left => self.forget_listed(known, identity, Some(removed)),
             _ => {
                 let (state, origin) = (MemberState::Left, Origin::Own);
-                self.depart(known, &Notice { identity, state, origin, removed: Some(removed) }, self.now);
+                let removed = Some(removed);
+                let notice = Notice { identity, state, origin, in_table: false, removed };
+                self.depart(known, &notice, self.now);
             }
         }
         Ok(())

@@ -1,11 +1,12 @@
 //! The transmit-limited queue (SWIM §4.1): which updates go into the next packet.
 //!
 //! An update is always the present state of a member, so the queue holds member ids, not messages: a newer update about a
-//! member replaces the older by nature, nothing is encoded twice, and nothing stale is ever sent. The layer above queues its
-//! own in the same way, by numbers.
-//! Each item sits in a list per number of transmissions, and in one of all by their last turn. Half of a packet is filled with the
-//! least sent, the rest with those whose last turn is longest ago: who makes up ever new updates, and with them ever new first
-//! transmissions, has the others wait for one pass of the queue at most, as what is renewed goes to its end.
+//! member replaces the older by nature, and nothing stale is ever sent. The layer above queues its own in the same way, by
+//! numbers.
+//! Each item sits in a list per number of transmissions, and in one of all by their last turn. Whoever's last turn is longest ago
+//! goes first, alone and whatever its size; the least sent take half of the rest, and those that wait longest what is left. What is
+//! renewed goes to the end of those that wait. So who makes up ever new updates, and with them ever new first transmissions, has
+//! the others wait for as many packets as there are items at most.
 //! Urgent updates (Suspect, Failed, Left, own refutations) enter their list at the front, the rest at the back.
 //! A packet looks at no more items than fit, plus a few misses, however long the queue is.
 
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::member::MemberId;
 
-/// After this many items that do not fit, a packet counts as full.
+/// After this many items of a part that do not fit, the part counts as full.
 const MAX_MISSES: usize = 8;
 /// No update is shorter than this many bytes: tag, length, a name of one letter, epoch and incarnation.
 const MIN_UPDATE: usize = 6;
@@ -161,14 +162,16 @@ impl<S: Subject> UpdateQueue<S> {
         (self.turns, self.len) = (EMPTY, 0);
     }
 
-    /// Offers updates to `put`, which says whether it fitted and how much room is left: the least sent until half of the room
-    /// is taken, then those whose last turn is longest ago.
+    /// Offers updates to `put`, which says whether it fitted and how much room is left: the one whose last turn is longest ago, then
+    /// the least sent until half of the rest is taken, then those whose last turn is longest ago.
     /// What was put counts as sent once, and is done after `limit` times; without a limit it does not count.
     pub(crate) fn draw(&mut self, limit: Option<u32>, room: usize, mut put: impl FnMut(S) -> Option<usize>) {
         if self.is_empty() {
             return;
         }
-        let mut room = Room { left: room, keeps: room / 2, misses: 0 };
+        let mut room = Room { left: room, keeps: room.saturating_sub(1), misses: 0 };
+        self.draw_list(BY_TURN, self.turns, &mut room, &mut put);
+        room = Room { keeps: room.left / 2, misses: 0, ..room };
         for list in 0..self.lists.len() {
             self.draw_list(BY_TRANSMISSIONS, self.lists[list], &mut room, &mut put);
         }
@@ -322,14 +325,14 @@ mod tests {
     }
 
     #[test]
-    fn the_least_sent_goes_first_and_urgent_updates_before_routine() {
+    fn behind_whoever_waits_longest_come_the_least_sent_and_urgent_updates_before_routine() {
         let mut queue = UpdateQueue::default();
         queue.push(MemberId(1), Urgency::Routine);
         assert_eq!(draw_all(&mut queue, 9, 1), [1]);
         queue.push(MemberId(2), Urgency::Routine);
         queue.push(MemberId(3), Urgency::Routine);
         queue.push(MemberId(4), Urgency::Urgent);
-        assert_eq!(draw_all(&mut queue, 9, 8), [4, 2, 3, 1]);
+        assert_eq!(draw_all(&mut queue, 9, 8), [1, 4, 2, 3]);
     }
 
     #[test]
@@ -349,8 +352,29 @@ mod tests {
         let mut queue = UpdateQueue::default();
         (0..20).for_each(|i| queue.push(MemberId(i), Urgency::Routine));
         assert_eq!(draw_all(&mut queue, 9, 10), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
-        queue.push(MemberId(20), Urgency::Urgent);
-        assert_eq!(draw_all(&mut queue, 9, 10), [20, 10, 11, 12, 13, 14, 15, 16, 17, 18]);
+        (10..20).for_each(|i| queue.remove(MemberId(i)));
+        (20..30).for_each(|i| queue.push(MemberId(i), Urgency::Urgent));
+        assert_eq!(draw_all(&mut queue, 9, 10), [0, 29, 28, 27, 26, 25, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn large_updates_keep_no_small_one_behind_them_waiting() {
+        let mut queue = UpdateQueue::default();
+        (0..=MAX_MISSES as u32).for_each(|i| queue.push(MemberId(i), Urgency::Routine));
+        let small = MemberId(MAX_MISSES as u32);
+        let mut was_drawn = false;
+        for _ in 0..10 {
+            (50..100).for_each(|i| queue.push(MemberId(i), Urgency::Urgent));
+            let mut left = 1400;
+            queue.draw(Some(12), left, |id| {
+                let size = if id.0 < small.0 { 800 } else { 50 };
+                let fits = size <= left;
+                left -= if fits { size } else { 0 };
+                was_drawn |= fits && id == small;
+                fits.then_some(left)
+            });
+        }
+        assert!(was_drawn);
     }
 
     /// However many were queued before it and are yet to be sent many times, and however many come meanwhile.
@@ -396,7 +420,7 @@ mod tests {
             looked += 1;
             None
         });
-        assert_eq!(looked, 2 * MAX_MISSES, "of the least sent and of those that wait longest");
+        assert_eq!(looked, 3 * MAX_MISSES, "of the first, the least sent and those that wait longest");
     }
 
     #[test]

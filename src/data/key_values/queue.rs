@@ -124,10 +124,10 @@ mod tests {
         let mut waiting = Waiting::default();
         let (owner, [x, y]) = (Arc::from("a"), ["x", "y"].map(Arc::from));
         assert!(waiting.push(&owner, &x, None) && waiting.push(&owner, &y, None));
-        (0..9).for_each(|_| assert_eq!(draw(&mut waiting, None), ["a/y", "a/x"], "it does not count"));
-        assert_eq!(draw(&mut waiting, 2), ["a/y", "a/x"]);
+        (0..9).for_each(|_| assert_eq!(draw(&mut waiting, None), ["a/x", "a/y"], "it does not count"));
+        assert_eq!(draw(&mut waiting, 2), ["a/x", "a/y"]);
         assert!(waiting.push(&owner, &x, None));
-        assert_eq!((waiting.len(), draw(&mut waiting, 2)), (2, vec!["a/x".into(), "a/y".into()]));
+        assert_eq!((waiting.len(), draw(&mut waiting, 2)), (2, vec!["a/y".into(), "a/x".into()]));
         assert_eq!(draw(&mut waiting, 2), ["a/x"]);
         assert!(waiting.is_empty() && waiting.by_key.is_empty() && waiting.free.len() == 2);
         assert!(waiting.push(&owner, &y, None) && waiting.places.len() == 2, "places are used again");

@@ -188,7 +188,7 @@ impl World {
         self.lied();
         lies.iter().for_each(|lie| self.note_impostor(lie));
         if let Some(checker) = &mut self.checker {
-            claims.iter().for_each(|(.., name)| checker.lied_about(name));
+            claims.iter().for_each(|(kind, .., name)| checker.lied_about(name, kind.is_departure()));
         }
         Some(packet)
     }
