@@ -13,7 +13,7 @@ use crate::{
     data::broadcasts::{Broadcasts, Delivery},
     discovery::peer_map::departure,
     membership::Departure,
-    swim::{Event, Identity, Member, MemberState, Node, Time},
+    swim::{Event, Identity, Member, MemberState, Node, Origin, Time},
 };
 
 /// A promise that was broken, and how.
@@ -322,6 +322,8 @@ impl Checker {
         } else if matches!(event, Event::Failed { .. }) && !self.disturbed {
             match self.truth.get(&member.name) {
                 Some(Truth::Up) if self.unreachable.contains(&member.name) => {}
+                // It denies by a later life what was said of it, and by that alone.
+                Some(Truth::Up) if is_restart(event) && self.disputed.contains(&member.name) => {}
                 Some(Truth::Up) => {
                     self.report("no healthy member is declared failed", format!("host {at}: {event:?}"));
                 }
@@ -406,13 +408,17 @@ impl Seen {
     }
 }
 
+fn is_restart(event: &Event) -> bool {
+    matches!(event, Event::Failed { verdict, .. } if verdict.origin == Origin::Successor)
+}
+
 #[cfg(test)]
 mod tests {
     use super::{super::host::addr, *};
     use crate::{
         Tags,
         sim::World,
-        swim::{Config, Origin, Time, Verdict},
+        swim::{Config, Time, Verdict},
     };
 
     fn member(name: &str, identity: (u64, u64), state: MemberState) -> Member {

@@ -88,7 +88,7 @@ impl Node {
         let arrival = Arrival { known, name: claim.name, addr: claim.addr, is_there, by_itself };
         match (known, teller) {
             (Some(id), Some(_)) if self.knows_better(id) => self.ignore_return(id, claim),
-            (Some(id), Some(teller)) if self.may_answer_elsewhere(id, claim) => {
+            (Some(id), Some(teller)) if self.may_answer_otherwise(id, claim) => {
                 self.ask_whether_it_moved(id, claim, teller)
             }
             _ if !self.make_room(&arrival) => self.metrics.refused_members += 1,

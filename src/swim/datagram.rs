@@ -63,6 +63,7 @@ impl Node {
                 Err(Malformed) => self.metrics.dropped_malformed += 1,
             }
         }
+        self.believe_what_was_told();
         if heard.unknown {
             self.note_data_from(self.id_of(&sender).filter(|_| sender.proven));
         }
@@ -115,6 +116,9 @@ impl Node {
                     let by_itself = teller.is_some_and(|teller| claim.is_about(&teller.name));
                     let teller = teller.map_or(sender.source, |teller| teller.addr);
                     self.handle_claim(claim, by_itself, teller);
+                    if by_itself {
+                        self.note_shown(sender);
+                    }
                 } else {
                     let alive = self.introduction(sender, claim);
                     let first = alive.filter(|_| !std::mem::replace(&mut heard.introduces, true));

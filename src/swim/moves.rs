@@ -1,11 +1,14 @@
-//! Moves: a member is said to live at another address than the one where it answers.
+//! Moves and restarts: a member is said to live at another address than the one where it answers, or to be another process there.
 //!
 //! Whoever could move members by hearsay would mute them: what is for them would go where they are not, and the tokens that
-//! they show would be those for where they were. So of a member that did not miss this node's last probe, another's word about
-//! another address is not believed. It is pinged there, in a gossip round, and lives there once it answers. Until then all
-//! stays as it is, and the claim is not passed on. Who was restarted elsewhere answers within a round trip. It is probed next
-//! where it was, too, and told what is said of it: whoever is there refutes, and whoever is silent is believed to have moved,
-//! though this node may not reach it itself.
+//! they show would be those for where they were. Whoever could have them be another life would have what is for them refused, and
+//! would be ahead of what they say themselves. So of a member that did not miss this node's last probe, another's word about
+//! that is not believed. It is pinged where it is said to be, in a gossip round, and what is said is believed once it answers. Until
+//! then all stays as it is, and the claim is not passed on. Who was restarted answers within a round trip.
+//!
+//! Where it was, it is told what is said of it. If it answers by the token that this node gave it, it is the same process, and
+//! refutes in its answer what is not true; one that has just begun does not know that token. It is probed next there, too: of
+//! whoever is silent others are believed, though this node may not reach it itself.
 
 use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
@@ -33,11 +36,13 @@ pub(super) struct Moves {
     /// By the account of whoever said so; the first one has the next turn.
     said: VecDeque<(Account, VecDeque<Introduction>)>,
     asked: Pinged<Unverified>,
+    /// A member answered at its address by a datagram that is being taken in, and was told this.
+    told: Option<Introduction>,
 }
 
 impl Moves {
     pub(super) fn new() -> Self {
-        Self { said: VecDeque::new(), asked: Pinged::new(MAX_MOVES) }
+        Self { said: VecDeque::new(), asked: Pinged::new(MAX_MOVES), told: None }
     }
 
     fn waiting(&self) -> usize {
@@ -92,21 +97,27 @@ impl Moves {
 impl Node {
     /// Tells a member that is probed where it was that it is said to have moved: whoever believes that sends it nothing any more.
     pub(super) fn put_move(&self, packet: &mut packet::Writer<'_>, target: &str) {
-        let known = || self.table.find(target).map(|id| self.table.get(id).identity);
+        let Some(known) = self.table.find(target).map(|id| self.table.get(id)) else { return };
         let asked = self.moves.asked.waiting.iter().map(|(_, (_, asked))| asked);
         let mut said = self.moves.said.iter().flat_map(|(_, its)| its).chain(asked);
-        if let Some(said) = said.find(|said| *said.name == *target && Some(said.identity) > known()) {
+        if let Some(said) = said.find(|said| *said.name == *target && said.identity > known.identity) {
             packet.message(&said.claim());
         }
     }
 
-    /// Whether a claim moves a member that is listed, or has answered, and was not silent where it is.
-    pub(super) fn may_answer_elsewhere(&self, id: MemberId, claim: &Alive<'_>) -> bool {
-        let Record { addr, contact, state, .. } = self.table.get(id);
-        *addr != claim.addr && (contact.met || state.is_live()) && !contact.silent
+    /// Whether a member that was not silent is said to be elsewhere, though it is listed or has answered, or to be another
+    /// process, though this one would be known by its token.
+    pub(super) fn may_answer_otherwise(&self, id: MemberId, claim: &Alive<'_>) -> bool {
+        let Record { addr, contact, state, identity, .. } = self.table.get(id);
+        let is_otherwise = match *addr != claim.addr {
+            true => contact.met || state.is_live(),
+            false => contact.shown && claim.epoch > identity.epoch,
+        };
+        is_otherwise && !contact.silent
     }
 
-    /// Whoever is at `teller` says that a member lives elsewhere: it is to be asked there, and probed next where it was.
+    /// Whoever is at `teller` says that a member lives elsewhere, or as another process: it is to be asked there, and probed next
+    /// where it was.
     pub(super) fn ask_whether_it_moved(&mut self, id: MemberId, claim: &Alive<'_>, teller: SocketAddr) {
         if self.is_leaving() {
             return;
@@ -131,7 +142,12 @@ impl Node {
     pub(super) fn ask_those_that_moved(&mut self) {
         for _ in 0..self.config.gossip_fanout {
             let Some(new) = self.moves.take_next() else { return };
-            let seq = self.ping(new.addr, &new.name, Behind::Nothing, Priority::Provoked);
+            let known = self.table.find(&new.name).map(|id| self.table.get(id).addr);
+            let behind = match known == Some(new.addr) {
+                true => Behind::Claim(Box::new(new.clone())),
+                false => Behind::Nothing,
+            };
+            let seq = self.ping(new.addr, &new.name, behind, Priority::Provoked);
             self.metrics.dropped_unverified += u64::from(self.moves.asked.push(seq, (self.now, new)));
         }
         if !self.moves.said.is_empty() {
@@ -142,10 +158,35 @@ impl Node {
     /// It answers where it is said to be, perhaps with a token.
     pub(super) fn take_move_answer(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) -> bool {
         let Some((_, new)) = self.moves.asked.take(seq) else { return false };
-        if sender.mark == hash::member(&new.name) {
+        if sender.mark != hash::member(&new.name) {
+            return true;
+        }
+        let is_same = self.is_who_was_there(sender, &new);
+        if !is_same {
             self.on_alive(&new.claim(), Word::Answered);
-            self.on_direct_answer(sender, &new.name, new.addr, token);
+        }
+        self.on_direct_answer(sender, &new.name, new.addr, token);
+        match token {
+            None if is_same => self.moves.told = Some(new),
+            // It has not looked at the claim.
+            Some(_) if is_same => self.metrics.dropped_unverified += 1,
+            _ => {}
         }
         true
+    }
+
+    /// A datagram was taken in. If a member answered by it that was told what is said of it, and did not refute that, it is true.
+    pub(super) fn believe_what_was_told(&mut self) {
+        if let Some(told) = self.moves.told.take() {
+            self.on_alive(&told.claim(), Word::Answered);
+        }
+    }
+
+    /// Whether whoever answers at a member's address shows the token that this node gave to the member there.
+    fn is_who_was_there(&self, sender: &Sender, new: &Introduction) -> bool {
+        let known = self.table.find(&new.name).map(|id| self.table.get(id));
+        known.is_some_and(|known| {
+            known.addr == new.addr && known.contact.shown && known.contact.given == sender.token
+        })
     }
 }

@@ -62,7 +62,7 @@ impl Node {
         let own = Arc::clone(&self.name);
         let removed = message::Removed { by: &own, forget: removal == Removal::Reap };
         match state {
-            MemberState::Left => self.forget_listed(known, identity, Some(removed)),
+            MemberState::Left => self.forget_listed(known, identity, Some(removed), Origin::Own),
             _ => {
                 let (state, origin) = (MemberState::Left, Origin::Own);
                 let removed = Some(removed);
@@ -80,6 +80,7 @@ impl Node {
         id: MemberId,
         identity: Identity,
         removed: Option<message::Removed<'_>>,
+        origin: Origin,
     ) {
         let Some(removed) = removed.filter(|removed| removed.forget) else { return };
         let record = self.table.get(id);
@@ -89,11 +90,20 @@ impl Node {
             self.table.update(id, &mut self.rng, |record| {
                 record.removed = Some(Box::new(Removed::of(removed)));
             });
-            if listed {
-                self.make_tombstone(id);
+            match listed {
+                true if self.may_be_forgotten(id, origin) => self.make_tombstone(id),
+                true => self.schedule_reap(id),
+                false => {}
             }
             self.spread(id, Urgency::Urgent);
         }
+    }
+
+    /// Whether a member becomes a tombstone at once as it is said to be forgotten: here that was decided, or it has departed for so
+    /// long that it has had its time to refute.
+    pub(super) fn may_be_forgotten(&self, id: MemberId, origin: Origin) -> bool {
+        let Record { state, since, .. } = self.table.get(id);
+        !state.is_live() && (origin == Origin::Own || self.now.since(*since) >= self.config.gossip_to_failed)
     }
 
     /// A departed member is listed no longer.

@@ -8,6 +8,7 @@ use super::{
     carry::Priority,
     contact::Contact,
     entry::{RecordedBytes, RecordedOutput},
+    introduce::Introduction,
     member::{Identity, MemberId, Record},
     node::Node,
     validation::ReplyTo,
@@ -79,6 +80,8 @@ pub(super) enum Behind {
     Updates(Option<Arc<str>>),
     /// Updates, in a ping that another member asked for.
     Relayed,
+    /// What is said of this member.
+    Claim(Box<Introduction>),
 }
 
 impl Content {
@@ -195,6 +198,10 @@ impl Node {
                 match behind {
                     Behind::Nothing => (None, false),
                     Behind::Relayed => (None, true),
+                    Behind::Claim(said) => {
+                        packet.message(&said.claim());
+                        (None, false)
+                    }
                     Behind::Updates(about) => {
                         self.put_verdict(packet, target);
                         self.put_move(packet, target);

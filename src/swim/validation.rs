@@ -190,6 +190,15 @@ impl Node {
         is_it && admitted
     }
 
+    /// A member has said something, perhaps that it is another life, and has shown its token by that.
+    pub(super) fn note_shown(&mut self, sender: &Sender) {
+        if let Some(id) = self.id_of(sender)
+            && self.table.get(id).contact.given == sender.token
+        {
+            self.table.contact_mut(id).shown = true;
+        }
+    }
+
     /// The record of a sender: not if something else that its datagram said had it forgotten meanwhile.
     pub(super) fn id_of(&self, sender: &Sender) -> Option<MemberId> {
         self.table.find_occupant(sender.record?)

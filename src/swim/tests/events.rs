@@ -2,7 +2,7 @@
 
 use super::{
     super::{Event, MemberState, Origin},
-    bench::{Bench, alive, failed, left, suspect},
+    bench::{Bench, alive, failed, left, say, suspect},
     world::{addr, secs},
 };
 use crate::wire::{
@@ -55,7 +55,8 @@ fn a_verdict_that_was_heard_of_says_so_with_what_was_known_before() {
 fn a_restart_fails_the_past_life_because_of_its_successor() {
     let mut bench = Bench::new(2);
     bench.now = bench.now + secs(7);
-    bench.hear(&Alive { epoch: alive("m2", 0, addr(2)).epoch + 1, ..alive("m2", 0, addr(2)) });
+    let restarted = Alive { epoch: alive("m2", 0, addr(2)).epoch + 1, ..alive("m2", 0, addr(2)) };
+    say(&mut bench, "m2", addr(2), &[Message::Alive(restarted)]);
     let events = bench.events();
     let [Event::Failed { member: past, verdict, .. }, Event::Joined { member, .. }] = &events[..] else {
         panic!("{events:?}")

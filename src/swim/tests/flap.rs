@@ -2,7 +2,7 @@
 
 use super::{
     super::{Event, HealthDoubt, StreamStep, Time},
-    bench::{Bench, EPOCH, alive, failed, messages, packet_of, suspect},
+    bench::{Bench, EPOCH, alive, failed, messages, packet_of, say, suspect},
     world::{World, addr, converged, millis, secs},
 };
 use crate::{
@@ -151,7 +151,8 @@ fn who_is_back_from_the_dead_is_told_that_the_verdict_had_fallen() {
         let mut bench = Bench::new(4);
         bench.hear(&failed("m2", 3));
         bench.sent();
-        bench.hear(&Alive { epoch, ..alive("m2", 4, addr(2)) });
+        let back = Alive { epoch, ..alive("m2", 4, addr(2)) };
+        say(&mut bench, "m2", addr(2), &[Message::Alive(back)]);
         assert_eq!(bench.sent(), [], "a claim causes no datagram");
         bench.pass(secs(1));
         let mut verdicts = Vec::new();

@@ -2,10 +2,10 @@
 
 use super::{
     super::{Identity, MemberState},
-    bench::{Bench, EPOCH, alive, answers_come, failed, left, say},
+    bench::{Bench, EPOCH, alive, answers_come, failed, left, messages, say},
     world::{addr, millis},
 };
-use crate::wire::message::{self, Alive, Message};
+use crate::wire::message::{self, Ack, Alive, Message};
 
 /// Departures are made up faster than the member, which answers all the time, refutes them. Two of each kind are believed at
 /// most, and none of a life to come; from then on it is suspected at most.
@@ -72,6 +72,54 @@ fn times_live_of_600(later: u64) -> usize {
         bench.events();
     }
     live
+}
+
+/// All members answer, and deny what they are told of themselves.
+fn answers_deny(bench: &mut Bench) {
+    for (to, packet) in bench.sent() {
+        let (mut target, mut answers) = (String::new(), Vec::new());
+        messages(&packet, |message| match message {
+            Message::Ping(ping) => {
+                target = ping.target.to_owned();
+                answers.push((ping.seq, None));
+            }
+            Message::Alive(said) if said.name == target => {
+                answers.last_mut().expect("a ping is before it").1 = Some(said.epoch + 1);
+            }
+            _ => {}
+        });
+        for (seq, denied) in answers {
+            let denial = denied.map(|epoch| Message::Alive(Alive { epoch, ..alive(&target, 0, to) }));
+            let said: Vec<_> = [Message::Ack(Ack { seq })].into_iter().chain(denial).collect();
+            say(bench, &target, to, &said);
+        }
+    }
+}
+
+/// Each time a life two later is said to be there and gone, before the refutation of the one before has come by another member.
+#[test]
+fn failures_of_lives_far_ahead_keep_nobody_away_though_refutations_come_late() {
+    for is_left in [false, true] {
+        let mut bench = Bench::new(12);
+        let mut live = 0;
+        for step in 1..=600_u64 {
+            let epoch = EPOCH + 2 * step;
+            let there = Message::Alive(Alive { epoch, ..alive("m5", 0, addr(5)) });
+            let gone = match is_left {
+                true => Message::Left(message::Left { epoch, ..left("m5", 0) }),
+                false => Message::Failed(message::Failed { epoch, ..failed("m5", 0) }),
+            };
+            say(&mut bench, "m2", addr(2), &[there, gone]);
+            bench.pass(millis(50));
+            live += usize::from(bench.standing("m5").is_some_and(|(state, _)| state.is_live()));
+            let late = Alive { epoch: epoch - 1, ..alive("m5", 0, addr(5)) };
+            say(&mut bench, "m3", addr(3), &[Message::Alive(late)]);
+            bench.pass(millis(50));
+            answers_deny(&mut bench);
+            bench.events();
+        }
+        assert!(live >= 590, "left: {is_left}, live {live} times of 600");
+    }
 }
 
 /// It refuted two of each kind, and crashes then: others may say so, and that it was removed.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     sim::forge,
-    wire::message::{Alive, Message},
+    wire::message::{Ack, Alive, Message, Retry},
 };
 
 /// A newcomer that this node knows by name alone.
@@ -69,6 +69,51 @@ fn made_up_moves_keep_no_restarted_member_from_being_asked() {
         asked |= bench.sent().iter().any(|(to, packet)| *to == addr(66) && forge::ping(packet).is_some());
     }
     assert!(asked, "it is asked where it is within half a second");
+}
+
+/// Of whom another life is said to be there: the same process refutes what is not true, and says nothing if it is; another
+/// process does not know our token.
+#[test]
+fn a_later_life_counts_once_the_member_does_not_deny_it() {
+    let later = Alive { epoch: EPOCH + 5, ..alive("m2", 0, addr(2)) };
+    let denial = Alive { epoch: EPOCH + 6, ..alive("m2", 0, addr(2)) };
+    let epoch_after = |restarted: bool, said: &[Message<'_>], answer: fn(u32) -> Message<'static>| {
+        let mut bench = Bench::new(3);
+        bench.hear(&later);
+        assert_eq!(bench.member("m2").map(|m2| m2.identity.epoch), Some(EPOCH), "nobody has answered");
+        bench.node.updates.clear();
+        bench.pass(millis(300));
+        let (mut seqs, mut is_told) = (Vec::new(), false);
+        for (_, packet) in bench.sent().into_iter().filter(|(to, _)| *to == addr(2)) {
+            messages(&packet, |message| match message {
+                Message::Ping(ping) => seqs.push(ping.seq),
+                Message::Alive(said) => is_told |= *said == later,
+                _ => {}
+            });
+        }
+        assert!(is_told, "it is told what is said of it");
+        let token = if restarted { 0 } else { bench.node.token_for("m2", addr(2)) };
+        let all: Vec<_> = seqs.into_iter().map(answer).chain(said.iter().cloned()).collect();
+        bench.node.handle_datagram(bench.now, addr(2), &forge::proven_packet("m2", token, &all));
+        let restarts = bench.kinds().iter().filter(|kind| **kind == "joined").count();
+        (bench.member("m2").map(|m2| m2.identity.epoch - EPOCH), restarts)
+    };
+    let ack: fn(u32) -> Message<'static> = |seq| Message::Ack(Ack { seq });
+    let retry: fn(u32) -> Message<'static> = |seq| Message::Retry(Retry { seq, token: 7 });
+    assert_eq!(epoch_after(false, &[], ack), (Some(5), 1), "it was told, and does not deny it");
+    assert_eq!(epoch_after(false, &[Message::Alive(denial)], ack), (Some(6), 1), "by its own word");
+    assert_eq!(epoch_after(false, &[], retry), (Some(0), 0), "it has not looked at what it was told");
+    assert_eq!(epoch_after(true, &[], retry), (Some(5), 1), "it was restarted");
+    assert_eq!(epoch_after(true, &[], ack), (Some(5), 1));
+}
+
+#[test]
+fn whoever_missed_the_last_probe_is_another_life_at_once() {
+    let mut bench = Bench::new(3);
+    let id = bench.node.table.find("m2").expect("it is listed");
+    bench.node.table.contact_mut(id).silent = true;
+    bench.hear(&Alive { epoch: EPOCH + 5, ..alive("m2", 0, addr(2)) });
+    assert_eq!(bench.member("m2").map(|m2| m2.identity.epoch), Some(EPOCH + 5));
 }
 
 /// What comes by stream is not said by whoever the last datagram was from.

@@ -8,7 +8,7 @@ use super::{
         MemberState::{self, Alive, Failed, Left, Suspect},
         Origin, Removal, StreamStep,
     },
-    bench::{Bench, EPOCH, alive, failed, left, messages, packet_of, suspect},
+    bench::{Bench, EPOCH, alive, failed, left, messages, packet_of, say, suspect},
     world::{Latency, World, addr, converged, converged_with, millis, partition, secs},
 };
 use crate::{
@@ -32,6 +32,9 @@ fn with_m2(state: MemberState) -> Bench {
     }
     bench.kinds();
     bench.has_news("m2");
+    // It has had its time to refute.
+    bench.now = bench.now + secs(30);
+    bench.node.advance(bench.now);
     bench
 }
 
@@ -186,6 +189,19 @@ fn a_table_says_who_removed_a_member_and_that_it_is_to_be_forgotten() {
     }
 }
 
+/// Whoever says first that it failed, or left, takes its time to refute from it no more than whoever does not.
+#[test]
+fn a_member_that_has_just_departed_has_time_to_refute_before_it_is_hidden() {
+    for first in [Message::Failed(failed("m2", 0)), Message::Left(left("m2", 0))] {
+        let mut bench = Bench::new(4);
+        let forgotten = message::Left { removed: removed(0, true).removed, ..left("m2", 0) };
+        say(&mut bench, "m3", addr(3), &[first, Message::Left(forgotten)]);
+        assert!(bench.member("m2").is_some() && !bench.kinds().contains(&"reaped"));
+        bench.pass(secs(31));
+        assert!(bench.member("m2").is_none() && bench.kinds().contains(&"reaped"));
+    }
+}
+
 /// Who lies could else make a majority smaller: a peer that has left counts, and a tombstone does not.
 #[test]
 fn a_live_member_that_is_said_to_be_forgotten_has_time_to_refute_before_it_is_hidden() {
@@ -296,6 +312,8 @@ fn cut_off_and_removed(seed: u64, n: usize, removal: Removal) -> World {
     let name = format!("n{}", n - 1);
     let fails = |world: &World| others.iter().all(|host| world.state(*host, &name) == Some(Failed));
     world.run_until("it is declared failed", secs(60), fails);
+    // It has had its time to refute.
+    world.run_for(secs(30));
     world.with(0, |node, now| node.remove(now, &name, removal)).unwrap();
     let wanted = (removal == Removal::Leave).then_some(Left);
     let knows = |world: &World| others.iter().all(|host| world.state(*host, &name) == wanted);
