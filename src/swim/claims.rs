@@ -65,7 +65,10 @@ impl Node {
             return;
         }
         if let Some(id) = known.filter(|id| identity <= self.table.get(*id).identity) {
-            return self.on_late_refutation(id, identity, word);
+            if word == Word::Itself {
+                self.on_late_word(id, identity, claim);
+            }
+            return;
         }
         if !self.check_plausible(known, identity) {
             return;
@@ -102,6 +105,9 @@ impl Node {
             (Some(id), _) => self.revive(id, identity, claim.addr, tags),
             (None, _) => self.add(claim, identity, tags),
         }
+        if let Some(id) = known.filter(|_| word == Word::Itself) {
+            self.note_spoken(id, identity);
+        }
     }
 
     fn add(&mut self, claim: &Alive<'_>, identity: Identity, tags: Tags) {
@@ -124,11 +130,32 @@ impl Node {
                 || record.tags.encoded() != claim.tags && Tags::from_encoded(claim.tags).is_ok())
     }
 
-    /// A departed member says that it is alive, but its departure was claimed under a greater identity meanwhile.
-    fn on_late_refutation(&mut self, id: MemberId, identity: Identity, word: Word) {
+    /// A member says that it is alive, but it was claimed under a greater identity meanwhile that it is suspected, or departed. If
+    /// it is listed as live, its tags are those that it names now: whoever raises suspicions all the time would mute it else.
+    fn on_late_word(&mut self, id: MemberId, identity: Identity, claim: &Alive<'_>) {
         let record = self.table.get(id);
-        if word == Word::Itself && !record.state.is_live() {
-            self.note_refuted(id, record.state, identity);
+        if !record.state.is_live() {
+            return self.note_refuted(id, record.state, identity);
+        }
+        let is_news = identity.epoch == record.identity.epoch && identity.incarnation > record.contact.spoken;
+        let Ok(tags) = Tags::from_encoded(claim.tags) else {
+            self.metrics.dropped_malformed += 1;
+            return;
+        };
+        if !is_news || claim.addr != record.addr || tags == record.tags {
+            return;
+        }
+        let previous = record.view();
+        self.note_spoken(id, identity);
+        self.table.update(id, &mut self.rng, |record| record.tags = tags);
+        self.emit_member(|member| Event::Updated { member, previous }, id);
+    }
+
+    /// A member has named its own identity.
+    fn note_spoken(&mut self, id: MemberId, identity: Identity) {
+        if self.table.get(id).identity.epoch == identity.epoch {
+            let contact = self.table.contact_mut(id);
+            contact.spoken = contact.spoken.max(identity.incarnation);
         }
     }
 

@@ -34,6 +34,8 @@ pub(super) struct Contact {
     relayed: u8,
     /// When it was heard from for certain last; `Time::ZERO` before it was.
     heard: Time,
+    /// The greatest incarnation of its epoch that it has named itself.
+    pub(super) spoken: u64,
     /// A hash of the address, other than its own, that it last showed its token from; 0 for none.
     pub(super) other_source: u32,
     /// Of direct pings by datagram.
@@ -54,7 +56,7 @@ impl Contact {
 
     /// It was restarted: tokens of its past life are void.
     pub(super) fn begin_anew(&mut self) {
-        (self.held, self.shown) = (0, false);
+        (self.held, self.shown, self.spoken) = (0, false, 0);
         (self.challenges, self.challenges_by_stream) = self.challenges_kept();
     }
 

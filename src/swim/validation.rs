@@ -292,6 +292,10 @@ impl Node {
         if self.recognize_own_ping(sender, ping.seq) {
             return;
         }
+        // It cannot be told that this node has left, and would take it for live as long as it answers.
+        if self.phase == Phase::Left && !sender.proven {
+            return;
+        }
         self.note_pinged();
         if self.phase == Phase::Displaced && sender.mark == self.mark {
             // The holder of the name asks whether another has it: this node has yielded it.

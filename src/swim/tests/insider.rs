@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::SocketAddr};
 
 use super::{
     super::{
-        Config, Node, Output, Start, StreamFailure, StreamKind, StreamStep, carry::Priority,
+        Config, MemberState, Node, Output, Start, StreamFailure, StreamKind, StreamStep, carry::Priority,
         member::MemberId, session::Purpose, updates::Urgency,
     },
     bench::{Bench, EPOCH, TOKEN, alive, failed, messages, packet_of, say, suspect},
@@ -409,4 +409,33 @@ fn one_datagram_of_forged_broadcasts_has_a_node_send_one() {
         }
     }
     assert_eq!(confirmed, 1, "datagrams with confirmations alone");
+}
+
+/// Suspicions under ever greater identities are ahead of all that the suspect says.
+#[test]
+fn who_is_suspected_all_the_time_is_heard_all_the_same() {
+    let mut bench = Bench::new(4);
+    let tags = |zone| Tags::new([("zone", zone)]).expect("they are short");
+    let (first, second) = (tags("a"), tags("b"));
+    let say_tags = |bench: &mut Bench, incarnation, tags: &Tags| {
+        let said = Message::Alive(Alive { tags: tags.encoded(), ..alive("m2", incarnation, addr(2)) });
+        say(bench, "m2", addr(2), &[said]);
+        bench.member("m2").map(|m2| (m2.state, m2.tags))
+    };
+    bench.hear(&suspect("m2", 9, &["m1"]));
+    assert_eq!(say_tags(&mut bench, 5, &first), Some((MemberState::Suspect, first.clone())));
+    assert_eq!(bench.kinds(), ["suspected", "updated"]);
+    assert_eq!(say_tags(&mut bench, 4, &second), Some((MemberState::Suspect, first)), "it is older");
+    assert_eq!(say_tags(&mut bench, 10, &second), Some((MemberState::Alive, second)));
+}
+
+/// Its word that it has left would not be believed, and its answers would count as those of a live member.
+#[test]
+fn who_has_left_does_not_answer_whom_it_cannot_tell() {
+    let mut bench = Bench::new(0);
+    bench.node.leave(bench.now);
+    bench.pass(secs(10));
+    bench.sent();
+    bench.hear_as(Some("m1"), addr(1), &Ping { seq: 1, target: "me" });
+    assert_eq!(bench.sent(), []);
 }
