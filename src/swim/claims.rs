@@ -12,6 +12,7 @@ use super::{
     history::Observation,
     member::{Identity, Member, MemberId, MemberState, Record},
     node::Node,
+    rules::{Rule, holds},
     timers::Timer,
     updates::Urgency,
     validation::Sender,
@@ -129,7 +130,7 @@ impl Node {
     /// Whether this node's own probes of a member fail: then another member's Alive is not believed, only the member's own,
     /// or its answer.
     pub(super) fn knows_better(&self, id: MemberId) -> bool {
-        self.table.get(id).contact.is_missed()
+        self.table.get(id).contact.is_missed() && holds(Rule::Returns)
     }
 
     /// Whether another member refutes a suspicion for a member that did not answer this node's last probe: it is probed next.

@@ -7,6 +7,7 @@ use super::{
     flap::MEMORY,
     member::{Identity, MemberId, MemberState},
     node::Node,
+    rules::{Rule, holds},
     updates::Urgency,
 };
 
@@ -24,7 +25,8 @@ impl Node {
         identity: Identity,
         departure: MemberState,
     ) -> bool {
-        let Some(id) = self.table.find(name).filter(|id| *id != MemberId::SELF) else { return false };
+        let known = self.table.find(name).filter(|id| *id != MemberId::SELF && holds(Rule::Departures));
+        let Some(id) = known else { return false };
         let record = self.table.get(id);
         let memory = self.config.probe_interval.saturating_mul(MEMORY);
         let refuted = record.refuted.twice(departure).is_some_and(|first| self.now.since(first) < memory);

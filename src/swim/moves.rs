@@ -17,6 +17,7 @@ use super::{
     introduce::{Introduction, Unverified},
     member::{MemberId, Record},
     node::Node,
+    rules::{Rule, holds},
     share::Account,
     time::Time,
     transmit::Behind,
@@ -82,7 +83,7 @@ impl Node {
     /// Whether a claim moves a member that is listed, or has answered, and was not silent where it is.
     pub(super) fn may_answer_elsewhere(&self, id: MemberId, claim: &Alive<'_>) -> bool {
         let Record { addr, contact, state, .. } = self.table.get(id);
-        *addr != claim.addr && (contact.met || state.is_live()) && !contact.silent
+        *addr != claim.addr && (contact.met || state.is_live()) && !contact.silent && holds(Rule::Moves)
     }
 
     /// Another member says that it lives elsewhere: it is to be asked there, and probed next where it was.
