@@ -372,7 +372,7 @@ impl Attack {
             _ => vec![lie(Kind::Suspect, host)],
         };
         let attack = Box::new(Self::ToAll { from: Who::Ghost(rng.usize(..2)), lies });
-        let every = Duration::from_millis(rng.u64(100..1000));
+        let every = Duration::from_millis(rng.u64(20..500));
         let times = Duration::from_secs(rng.u64(60..180)).div_duration_f64(every) as usize;
         Self::Again { attack, every, times }
     }

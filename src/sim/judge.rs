@@ -5,7 +5,8 @@
 //! that is not plain, two holders of a name), until all has been well again. Clocks that differ are one for good: a lie about
 //! the time can then not be refuted before the slower clock gets there.
 //!
-//! Whoever starts, or is restarted, and whoever it sees, is judged once anybody else lists that life of it, or it was seen as it is. The remaining limits of the protocol are excuses, too, each by its name and for the members that it concerns:
+//! Of two of which one starts, or is restarted, is judged how they see each other once that was right, or others list these lives
+//! of both. The remaining limits of the protocol are excuses, too, each by its name and for the members that it concerns:
 //!
 //! - *impostors*: whoever answers to the name of a member at an address of its own cannot be told from a second holder of that
 //!   name, nor from a restart there (SECURITY.md, *Not defended*);
@@ -215,10 +216,9 @@ impl Judge {
         self.let_in.get(&host) == Some(&life)
     }
 
-    /// What others see of a host, and it of them, is excused so far.
-    pub(super) fn excuse(&mut self, host: usize) {
-        let pairs =
-            self.pairs.iter_mut().filter(|((viewer, subject), _)| *viewer == host || *subject == host);
+    /// How a host sees others is excused so far.
+    pub(super) fn excuse_viewer(&mut self, host: usize) {
+        let pairs = self.pairs.iter_mut().filter(|((viewer, _), _)| *viewer == host);
         pairs.for_each(|(_, pair)| (pair.wrong, pair.lasted) = (None, Duration::ZERO));
     }
 
@@ -330,7 +330,7 @@ mod tests {
         let away = || sight(true, 0, Some(Wrong::Away));
         assert_eq!(judge.look(secs(0), sight(true, 0, None)), None);
         assert_eq!(judge.look(secs(1), away()), None);
-        judge.excuse(1);
+        judge.excuse_viewer(0);
         assert_eq!(judge.look(secs(12), away()), None);
         assert!(judge.look(secs(23), away()).is_some(), "an excuse ends");
         judge.unsettle();

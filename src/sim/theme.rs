@@ -80,9 +80,14 @@ impl Theme {
     /// Draws how many nodes a cluster has. Among few, made-up members would outnumber all others.
     pub(super) fn nodes(self, rng: &mut fastrand::Rng) -> usize {
         match self {
-            Self::Insiders => rng.usize(6..13),
+            Self::Insiders => rng.usize(6..10),
             _ => 2 + rng.usize(..11),
         }
+    }
+
+    /// The longest time before a fault. What insiders keep doing takes its time to show.
+    pub(super) fn longest_pause(self) -> u64 {
+        if self == Self::Insiders { 12_000 } else { 6000 }
     }
 
     /// Draws a fault for a cluster of `n`: half of them are accidents, whatever it is about, but
@@ -108,14 +113,12 @@ impl Theme {
 
     /// The configuration of a seed's cluster: each preset in turn. Where time is what goes wrong, every second one
     /// forgets the departed after seconds. Where made-up
-    /// members lie, they cannot be all relays.
+    /// members lie, they cannot be all relays, as they could of the one that a local preset has.
     #[must_use]
     pub fn config(self, seed: u64, name: String) -> Config {
-        let presets = [Config::lan, Config::local, Config::wan];
+        let second = if self == Self::Insiders { Config::lan } else { Config::local };
+        let presets = [Config::lan, second, Config::wan];
         let mut config = presets[seed as usize % 3](name);
-        if self == Self::Insiders {
-            config.indirect_probes = 3;
-        }
         if matches!(self, Self::Late | Self::Everything) && seed % 2 == 1 {
             let mut rng = fastrand::Rng::with_seed(seed);
             let mut upto = |most: u64| Duration::from_millis(rng.u64(1..=most));

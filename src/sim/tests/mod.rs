@@ -72,11 +72,14 @@ fn after_an_attack_every_promise_is_kept() {
 
 #[test]
 fn while_members_lie_healthy_ones_are_judged_and_every_promise_is_kept() {
-    let mut looks = Looks::default();
+    let (mut looks, mut broken) = (Looks::default(), vec![]);
     for seed in seeds(100) {
-        assert_eq!(try_seed(seed, Theme::Insiders), None, "seed {seed}");
-        looks += Schedule::draw(seed, Theme::Insiders).looks(|name| Theme::Insiders.config(seed, name));
+        let schedule = Schedule::draw(seed, Theme::Insiders);
+        let (outcome, new) = schedule.looks(|name| Theme::Insiders.config(seed, name));
+        looks += new;
+        broken.extend(outcome.err().map(|violation| (seed, violation)));
     }
+    assert!(broken.is_empty(), "by seed: {broken:?}");
     println!("{looks:?}");
     assert!(looks.judged * 2 > looks.all, "{looks:?}");
 }
@@ -96,18 +99,8 @@ fn broken_without(rule: Rule) -> BTreeMap<&'static str, usize> {
 }
 
 #[test]
-fn departures_that_are_believed_are_noticed() {
-    assert!(broken_without(Rule::Departures).contains_key(Wrong::Away.rule()));
-}
-
-#[test]
 fn moves_that_are_believed_are_noticed() {
     assert!(broken_without(Rule::Moves).contains_key(Wrong::Elsewhere.rule()));
-}
-
-#[test]
-fn returns_that_are_believed_are_noticed() {
-    assert!(broken_without(Rule::Returns).contains_key(Wrong::Dead.rule()));
 }
 
 #[test]

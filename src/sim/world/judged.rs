@@ -78,7 +78,7 @@ impl World {
 
     fn judge_with(&self, checker: &mut Checker, viewer: usize, shared: &BTreeSet<&str>) {
         let Some(node) = self.present(viewer).filter(|node| node.local().state == MemberState::Alive) else {
-            return checker.judge.excuse(viewer);
+            return checker.judge.excuse_viewer(viewer);
         };
         self.count_doubtful(&mut checker.judge, viewer, node);
         if !checker.judge.is_outnumbered(viewer)
@@ -180,8 +180,13 @@ mod tests {
     use super::*;
     use crate::{
         Tags,
-        sim::{attacker::Attack, fault::Fault, host::addr, tests::cluster},
-        swim::Time,
+        sim::{
+            attacker::{Ahead, Attack},
+            fault::Fault,
+            host::addr,
+            tests::cluster,
+        },
+        swim::{Rule, Time, without},
     };
 
     /// Five hosts that are judged from when all see all.
@@ -257,12 +262,42 @@ mod tests {
         let answers_for = Duration::from_secs(400);
         world.attack(&Attack::Infiltrate { ghosts: 1, to: 0, answers_for });
         world.run_for(Duration::from_secs(2));
-        let (from, ahead) = (Who::Ghost(0), crate::sim::attacker::Ahead::Incarnations(1));
+        let (from, ahead) = (Who::Ghost(0), Ahead::Incarnations(1));
         let lie = Lie { kind: Kind::Alive, about: Who::Host(1), ahead, at: from };
         world.attack(&Attack::Datagram { from, to: 1, lies: vec![lie] });
         world.run_for(Duration::from_secs(300));
         assert!(world.node(1).is_displaced());
         world.run_for(Duration::from_secs(300));
         assert!(!world.node(1).is_displaced());
+    }
+
+    /// What is found while a member tells all this about a host, for minutes.
+    fn found_of(kind: Kind, host: usize, crashes: bool) -> Option<&'static str> {
+        let mut world = judged();
+        let answers_for = Duration::from_secs(400);
+        world.attack(&Attack::Infiltrate { ghosts: 2, to: 0, answers_for });
+        world.run_for(Duration::from_secs(10));
+        if crashes {
+            world.crash(host);
+        }
+        let (about, ahead) = (Who::Host(host), Ahead::Incarnations(1));
+        let lies = vec![Lie { kind, about, ahead, at: about }];
+        let attack = Box::new(Attack::ToAll { from: Who::Ghost(1), lies });
+        world.attack(&Attack::Again { attack, every: Duration::from_millis(30), times: 9000 });
+        found(&mut world)
+    }
+
+    #[test]
+    fn failures_that_are_believed_keep_a_member_away() {
+        assert_eq!(found_of(Kind::Failed, 2, false), None);
+        let found = without(Rule::Departures, || found_of(Kind::Failed, 2, false));
+        assert_eq!(found, Some(Wrong::Away.rule()));
+    }
+
+    #[test]
+    fn returns_that_are_believed_keep_a_dead_member_listed() {
+        assert_eq!(found_of(Kind::Alive, 2, true), None);
+        let found = without(Rule::Returns, || found_of(Kind::Alive, 2, true));
+        assert_eq!(found, Some(Wrong::Dead.rule()));
     }
 }
