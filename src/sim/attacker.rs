@@ -85,6 +85,13 @@ pub enum Attack {
         /// The claims.
         lies: Vec<Lie>,
     },
+    /// Sends claims to every host, in one datagram each.
+    ToAll {
+        /// Whose address they bear.
+        from: Who,
+        /// The claims.
+        lies: Vec<Lie>,
+    },
     /// Tells a table over a stream of its own.
     Table {
         /// Whose address it calls from.
@@ -335,7 +342,11 @@ impl Attack {
     }
 
     /// The same of one that has made up two members, and lets no more answer; what it goes on with, it goes on with for longer.
-    pub(super) fn draw_siege(rng: &mut fastrand::Rng, n: usize) -> Self {
+    /// Every third time they go after one host.
+    pub(super) fn draw_by_insiders(rng: &mut fastrand::Rng, n: usize) -> Self {
+        if rng.u32(..3) == 0 {
+            return Self::persecute(rng, n);
+        }
         loop {
             let mut attack = match Self::draw(rng, n) {
                 Self::Again { attack, every, .. } => {
@@ -348,6 +359,28 @@ impl Attack {
                 return attack.by_member(rng);
             }
         }
+    }
+
+    /// A member tells all about one host, for minutes, what would keep it away, elsewhere, listed or slow.
+    fn persecute(rng: &mut fastrand::Rng, n: usize) -> Self {
+        let host = Who::Host(rng.usize(..n));
+        let lie = |kind, at| Lie { kind, about: host, ahead: Ahead::Incarnations(1), at };
+        let departures = [Kind::Failed, Kind::Left, Kind::Removed, Kind::Departed];
+        let departed = lie(departures[rng.usize(..4)], host);
+        // It answers nowhere.
+        let away = Who::Ghost(GHOSTS - 1);
+        let lies = match rng.u32(..6) {
+            0 => vec![lie(Kind::Alive, host), departed],
+            1 => vec![departed],
+            2 => vec![Lie { ahead: Ahead::Life(rng.u64(1..100_000)), ..departed }],
+            3 => vec![lie(Kind::Alive, away)],
+            4 => vec![lie(Kind::Alive, host)],
+            _ => vec![lie(Kind::Suspect, host)],
+        };
+        let attack = Box::new(Self::ToAll { from: Who::Ghost(rng.usize(..2)), lies });
+        let every = Duration::from_millis(rng.u64(20..500));
+        let times = Duration::from_secs(rng.u64(60..180)).div_duration_f64(every) as usize;
+        Self::Again { attack, every, times }
     }
 
     /// What is done, once or again and again.
@@ -420,6 +453,9 @@ impl Attack {
         match self.clone() {
             Self::Datagram { from, to, lies } => {
                 without_one(&lies).into_iter().map(|lies| Self::Datagram { from, to, lies }).collect()
+            }
+            Self::ToAll { from, lies } => {
+                without_one(&lies).into_iter().map(|lies| Self::ToAll { from, lies }).collect()
             }
             Self::Table { from, caller, to, lies } => {
                 without_one(&lies).into_iter().map(|lies| Self::Table { from, caller, to, lies }).collect()

@@ -162,12 +162,12 @@ impl Checker {
 
     /// From now on, healthy members may be accused, and nobody is judged.
     pub(super) fn disturbed(&mut self) {
-        self.lied();
+        self.disarm();
         self.judge.unsettle();
     }
 
     /// From now on, healthy members may be accused, until they have refuted that.
-    pub(super) fn lied(&mut self) {
+    pub(super) fn disarm(&mut self) {
         self.disturbed = true;
         self.calm_since = None;
     }
@@ -263,7 +263,7 @@ impl Checker {
         }
         // A second life of the name may be accused of what the first one did.
         if self.truth.insert(Arc::clone(&name), Truth::Up).is_some() {
-            self.lied();
+            self.disarm();
         }
         let room = host.config.max_departed.min(host.config.max_members);
         let forgets = host.config.forget_after < LONG_MEMORY || room < FEW;

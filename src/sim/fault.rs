@@ -276,19 +276,19 @@ impl Fault {
     }
 
     /// Two members are made up, and stay.
-    pub(super) fn first_of_siege() -> Self {
+    pub(super) fn first_of_insiders() -> Self {
         Self::Attack(Attack::Infiltrate { ghosts: 2, to: 0, answers_for: Duration::from_secs(3600) })
     }
 
     /// Draws what an attacker does, or what happens to members that are healthy otherwise.
-    pub(super) fn draw_siege(rng: &mut fastrand::Rng, n: usize) -> Self {
+    pub(super) fn draw_by_insiders(rng: &mut fastrand::Rng, n: usize) -> Self {
         let host = rng.usize(..n);
         match rng.u32(..16) {
-            0 => Self::Crash(host),
+            0 | 6 => Self::Crash(host),
             1 | 2 => Self::Restart(host),
             3 => Self::Leave(host),
             4 | 5 => Self::Tags(host, rng.u8(..4)),
-            _ => Self::Attack(Attack::draw_siege(rng, n)),
+            _ => Self::Attack(Attack::draw_by_insiders(rng, n)),
         }
     }
 

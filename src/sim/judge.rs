@@ -5,12 +5,16 @@
 //! that is not plain, two holders of a name), until all has been well again. Clocks that differ are one for good: a lie about
 //! the time can then not be refuted before the slower clock gets there.
 //!
-//! Whoever starts, or is restarted, is judged once it was seen as it is. The remaining limits of the protocol are excuses, too, each by its name and for the members that it concerns:
+//! Of two of which one starts, or is restarted, is judged how they see each other once that was right, or others list these lives
+//! of both. The remaining limits of the protocol are excuses, too, each by its name and for the members that it concerns:
 //!
 //! - *impostors*: whoever answers to the name of a member at an address of its own cannot be told from a second holder of that
 //!   name, nor from a restart there (SECURITY.md, *Not defended*);
 //! - *outnumbered*: where made-up or crashed members that have answered can be all relays of a probe, they can worsen its
-//!   awareness, keep the prober away, and put its verdicts off (SECURITY.md, *keep a healthy member out*).
+//!   awareness, keep the prober away, and put its verdicts off (SECURITY.md, *keep a healthy member out*). Where others are listed
+//!   is judged all the same;
+//! - *spoken for*: what a stream from a member's own address says in its name, which no attacker could, has the time of a
+//!   refutation.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -85,6 +89,22 @@ pub(super) struct Sight {
     pub(super) tags: Vec<u8>,
     pub(super) wrong: Option<Wrong>,
     pub(super) limit: Duration,
+    /// The viewer lists this life of the subject as live.
+    pub(super) lists: bool,
+}
+
+/// Looks of a host at another, while somebody lies.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Looks {
+    /// In how many of them whatever is wrong was judged.
+    pub(super) judged: u64,
+    pub(super) all: u64,
+}
+
+impl std::ops::AddAssign for Looks {
+    fn add_assign(&mut self, other: Self) {
+        (self.judged, self.all) = (self.judged + other.judged, self.all + other.all);
+    }
 }
 
 /// What was seen of one host by another.
@@ -93,7 +113,7 @@ struct Pair {
     lives: (u32, u32),
     is_up: bool,
     tags: Vec<u8>,
-    /// It was seen as it is: only then nobody may lose it.
+    /// Both were let in, or it was seen as it is: from then on it must not be lost.
     met: bool,
     /// What was wrong at the last look, and when that was.
     wrong: Option<Wrong>,
@@ -111,6 +131,11 @@ pub(super) struct Judge {
     /// By host: the made-up members that were said to be it, and may answer to its name.
     impostors: BTreeMap<usize, BTreeSet<usize>>,
     outnumbered: BTreeSet<usize>,
+    /// The life of each host that others list.
+    let_in: BTreeMap<usize, u32>,
+    /// Until when what was said in a host's own name, from its own address, may take to be refuted.
+    spoken_for: BTreeMap<usize, Time>,
+    looks: Looks,
 }
 
 impl Judge {
@@ -168,16 +193,49 @@ impl Judge {
         self.outnumbered.contains(&host)
     }
 
-    /// What others see of a host, and it of them, is excused so far.
-    pub(super) fn excuse(&mut self, host: usize) {
-        let pairs =
-            self.pairs.iter_mut().filter(|((viewer, subject), _)| *viewer == host || *subject == host);
+    /// Counts looks at pairs.
+    pub(super) fn count(&mut self, looks: Looks) {
+        self.looks += looks;
+    }
+
+    #[cfg(test)]
+    pub(super) fn looks(&self) -> Looks {
+        self.looks
+    }
+
+    /// Somebody spoke in a host's own name, from its own address.
+    pub(super) fn note_spoken_for(&mut self, host: usize, until: Time) {
+        self.spoken_for.insert(host, until);
+    }
+
+    pub(super) fn is_spoken_for(&self, host: usize, now: Time) -> bool {
+        self.spoken_for.get(&host).is_some_and(|until| now < *until)
+    }
+
+    fn is_let_in(&self, (host, life): (usize, u32)) -> bool {
+        self.let_in.get(&host) == Some(&life)
+    }
+
+    /// How a host sees others is excused so far.
+    pub(super) fn excuse_viewer(&mut self, host: usize) {
+        let pairs = self.pairs.iter_mut().filter(|((viewer, _), _)| *viewer == host);
         pairs.for_each(|(_, pair)| (pair.wrong, pair.lasted) = (None, Duration::ZERO));
+    }
+
+    /// How a host sees another is excused so far.
+    pub(super) fn excuse_pair(&mut self, viewer: usize, subject: usize) {
+        if let Some(pair) = self.pairs.get_mut(&(viewer, subject)) {
+            (pair.wrong, pair.lasted) = (None, Duration::ZERO);
+        }
     }
 
     /// Looks at how a host sees another, and says what has been wrong for too long, and for how long.
     pub(super) fn look(&mut self, now: Time, sight: Sight) -> Option<(&'static str, Duration)> {
-        let Sight { viewer, subject, is_up, tags, wrong, limit } = sight;
+        let Sight { viewer, subject, is_up, tags, wrong, limit, lists } = sight;
+        if lists {
+            self.let_in.insert(subject.0, subject.1);
+        }
+        let both_let_in = self.is_let_in(viewer) && self.is_let_in(subject);
         let pair = self.pairs.entry((viewer.0, subject.0)).or_default();
         let lives = (viewer.1, subject.1);
         if (pair.lives, pair.is_up) != (lives, is_up) {
@@ -191,7 +249,7 @@ impl Judge {
         if std::mem::replace(&mut pair.tags, tags) != pair.tags && wrong == Some(Wrong::Stale) {
             pair.lasted = Duration::ZERO;
         }
-        pair.met |= wrong.is_none();
+        pair.met |= wrong.is_none() || both_let_in;
         pair.wrong = wrong.filter(|_| pair.met);
         let (wrong, lasted) = (pair.wrong?, pair.lasted);
         (lasted > limit).then_some((wrong.rule(), lasted))
@@ -205,7 +263,15 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(10);
 
     fn sight(is_up: bool, tags: u8, wrong: Option<Wrong>) -> Sight {
-        Sight { viewer: (0, 1), subject: (1, 1), is_up, tags: vec![tags], wrong, limit: LIMIT }
+        Sight {
+            viewer: (0, 1),
+            subject: (1, 1),
+            is_up,
+            tags: vec![tags],
+            wrong,
+            limit: LIMIT,
+            lists: wrong.is_none(),
+        }
     }
 
     /// What is found after these looks, each at a second.
@@ -264,7 +330,7 @@ mod tests {
         let away = || sight(true, 0, Some(Wrong::Away));
         assert_eq!(judge.look(secs(0), sight(true, 0, None)), None);
         assert_eq!(judge.look(secs(1), away()), None);
-        judge.excuse(1);
+        judge.excuse_viewer(0);
         assert_eq!(judge.look(secs(12), away()), None);
         assert!(judge.look(secs(23), away()).is_some(), "an excuse ends");
         judge.unsettle();

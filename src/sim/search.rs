@@ -43,12 +43,12 @@ impl Schedule {
     #[must_use]
     pub fn draw(seed: u64, theme: Theme) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let nodes = 2 + rng.usize(..11);
+        let nodes = theme.nodes(&mut rng);
         let length = rng.usize(5..40);
         // By then all know each other: the first host has no seeds, and is found through those of the others.
         let first = theme.first().map(|fault| (Duration::from_secs(90), fault));
         let drawn = (0..length)
-            .map(|_| (Duration::from_millis(rng.u64(..6000)), theme.draw(&mut rng, nodes)))
+            .map(|_| (Duration::from_millis(rng.u64(..theme.longest_pause())), theme.draw(&mut rng, nodes)))
             .collect::<Vec<_>>();
         Self { seed, nodes, faults: first.into_iter().chain(drawn).collect() }
     }
@@ -62,6 +62,17 @@ impl Schedule {
         let mut world = World::new(self.seed);
         catch_unwind(AssertUnwindSafe(|| self.play(&mut world, &config)))
             .unwrap_or_else(|panic| Err(panicked(&*panic)))
+    }
+
+    /// Runs it and says which promise broke, and how many looks at members judged them.
+    #[cfg(test)]
+    pub(super) fn looks(
+        &self,
+        config: impl Fn(String) -> Config,
+    ) -> (Result<(), Violation>, super::judge::Looks) {
+        let mut world = World::new(self.seed);
+        let outcome = self.play(&mut world, config);
+        (outcome, world.checker.map(|checker| checker.judge.looks()).unwrap_or_default())
     }
 
     /// Runs it and records every node, in at most `limit` bytes for each of its lives. Broken promises do not matter.

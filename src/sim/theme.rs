@@ -27,7 +27,7 @@ pub enum Theme {
     /// Machines lose power and start anew, and there are no seeds: nodes rejoin from their state files.
     Restarts,
     /// An attacker that joined lies all the time to a cluster that is well, and healthy members are judged meanwhile.
-    Siege,
+    Insiders,
 }
 
 impl Theme {
@@ -42,7 +42,7 @@ impl Theme {
         Self::Attacks,
         Self::Everything,
         Self::Restarts,
-        Self::Siege,
+        Self::Insiders,
     ];
 
     /// Its name, as it is called on a command line.
@@ -58,7 +58,7 @@ impl Theme {
             Self::Attacks => "attacks",
             Self::Everything => "everything",
             Self::Restarts => "restarts",
-            Self::Siege => "siege",
+            Self::Insiders => "insiders",
         }
     }
 
@@ -72,13 +72,26 @@ impl Theme {
     pub(super) fn first(self) -> Option<Fault> {
         match self {
             Self::Restarts => Some(Fault::StateFiles),
-            Self::Siege => Some(Fault::first_of_siege()),
+            Self::Insiders => Some(Fault::first_of_insiders()),
             _ => None,
         }
     }
 
+    /// Draws how many nodes a cluster has. Among few, made-up members would outnumber all others.
+    pub(super) fn nodes(self, rng: &mut fastrand::Rng) -> usize {
+        match self {
+            Self::Insiders => rng.usize(6..10),
+            _ => 2 + rng.usize(..11),
+        }
+    }
+
+    /// The longest time before a fault. What insiders keep doing takes its time to show.
+    pub(super) fn longest_pause(self) -> u64 {
+        if self == Self::Insiders { 12_000 } else { 6000 }
+    }
+
     /// Draws a fault for a cluster of `n`: half of them are accidents, whatever it is about, but
-    /// for a siege.
+    /// for insiders.
     pub(super) fn draw(self, rng: &mut fastrand::Rng, n: usize) -> Fault {
         let own = match self {
             Self::Everything => Self::ALL[rng.usize(..7)],
@@ -86,7 +99,7 @@ impl Theme {
         };
         match own {
             Self::Accidents => Fault::draw(rng, n),
-            Self::Siege => Fault::draw_siege(rng, n),
+            Self::Insiders => Fault::draw_by_insiders(rng, n),
             _ if self != Self::Everything && rng.bool() => Fault::draw(rng, n),
             Self::Late => Fault::draw_late(rng, n),
             Self::Calls => Fault::draw_call(rng, n),
@@ -99,10 +112,12 @@ impl Theme {
     }
 
     /// The configuration of a seed's cluster: each preset in turn. Where time is what goes wrong, every second one
-    /// forgets the departed after seconds.
+    /// forgets the departed after seconds. Where made-up
+    /// members lie, they cannot be all relays, as they could of the one that a local preset has.
     #[must_use]
     pub fn config(self, seed: u64, name: String) -> Config {
-        let presets = [Config::lan, Config::local, Config::wan];
+        let second = if self == Self::Insiders { Config::lan } else { Config::local };
+        let presets = [Config::lan, second, Config::wan];
         let mut config = presets[seed as usize % 3](name);
         if matches!(self, Self::Late | Self::Everything) && seed % 2 == 1 {
             let mut rng = fastrand::Rng::with_seed(seed);

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    rules::{Rule, holds},
     status::{Doubt, HealthDoubt},
     time::Time,
 };
@@ -57,7 +58,7 @@ impl Health {
 
     /// An accusation may be made up: it raises the score to 1 at most.
     pub(super) fn degrade_by_hearsay(&mut self, now: Time) {
-        if self.score == 0 {
+        if self.score == 0 || !holds(Rule::Awareness) {
             self.degrade(1, HealthDoubt::Accused, now);
         }
     }

@@ -8,6 +8,7 @@ use super::{
     flap::MEMORY,
     member::{Identity, MemberId, MemberState, Record},
     node::Node,
+    rules::{Rule, holds},
     updates::Urgency,
 };
 
@@ -32,6 +33,9 @@ impl Node {
 
     fn weigh_hearsay(&self, id: MemberId, notice: &Notice<'_>) -> Hearsay {
         let Notice { identity, state: departure, .. } = *notice;
+        if !holds(Rule::Departures) {
+            return Hearsay::Counts;
+        }
         let record = self.table.get(id);
         let memory = self.config.probe_interval.saturating_mul(MEMORY);
         let refuted = record.refuted.as_deref();

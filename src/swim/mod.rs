@@ -19,7 +19,7 @@
 //! What others set and see: `config`, `event`, `verdict`, `metrics`; `status`, `round_trip` and `history`, what a node says of itself and
 //! its members; `vitals`, what its driver logs. Recordings: `entry` (what one says), `quick_entry` (the frequent ones),
 //! `recorder`, `replay`, and `stored`, how the state is written. For tests and the simulator `audit` checks the bounds, and
-//! `blocked_io` models a process whose sends block.
+//! `blocked_io` models a process whose sends block; `rules` can be switched off in tests.
 
 mod anti_entropy;
 #[cfg(any(test, feature = "sim"))]
@@ -67,6 +67,7 @@ mod remove;
 #[cfg(any(test, feature = "sim"))]
 mod replay;
 mod round_trip;
+mod rules;
 mod secret;
 mod self_claims;
 mod session;
@@ -111,6 +112,8 @@ pub use rejoin::{EarlierLife, EarlierMember};
 pub use remove::Removal;
 pub use round_trip::Rtt;
 pub(crate) use round_trip::by_distance;
+#[cfg(test)]
+pub(crate) use rules::{Rule, without};
 pub(crate) use share::Account;
 pub use status::{Clocks, Doubt, HealthDoubt, ProbeStats, Standing, Status, WrongClock};
 #[cfg(any(test, feature = "sim"))]

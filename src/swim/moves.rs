@@ -20,6 +20,7 @@ use super::{
     introduce::{Introduction, Unverified},
     member::{MemberId, Record},
     node::Node,
+    rules::{Rule, holds},
     share::Account,
     time::Time,
     transmit::Behind,
@@ -113,7 +114,7 @@ impl Node {
             true => contact.met || state.is_live(),
             false => contact.shown && claim.epoch > identity.epoch,
         };
-        is_otherwise && !contact.silent
+        is_otherwise && !contact.silent && holds(Rule::Moves)
     }
 
     /// Whoever is at `teller` says that a member lives elsewhere, or as another process: it is to be asked there, and probed next

@@ -5,7 +5,7 @@
 //! cargo run --profile search -p lab --bin search -- --configs 5000
 //! ```
 //!
-//! Themes are accidents, late, calls, conflicts, clocks, paths, attacks, everything, restarts and siege; without one, each seed
+//! Themes are accidents, late, calls, conflicts, clocks, paths, attacks, everything, restarts and insiders; without one, each seed
 //! goes through all.
 //! The profile has overflow checks and debug assertions on. Ends with status 1 and, of each promise that is broken,
 //! the shortest schedule that still breaks it.
@@ -36,7 +36,7 @@ usage: search [OPTION VALUE]…
   --configs COUNT  so many random configurations instead     (none)
   --theme NAME     accidents, late, calls, conflicts, clocks,
                    paths, attacks, everything, restarts
-                   or siege                                  (each of them)
+                   or insiders                               (each of them)
   --threads COUNT  how many seeds at a time                  (one for each processor)
 
 example: cargo run --profile search -p lab --bin search -- --seeds 5000 --theme late";

@@ -21,6 +21,9 @@ impl World {
     pub fn attack(&mut self, attack: &Attack) {
         match attack {
             Attack::Datagram { from, to, lies } => self.forge_datagram(*from, *to, lies),
+            Attack::ToAll { from, lies } => {
+                (0..self.hosts.len()).for_each(|to| self.forge_datagram(*from, to, lies));
+            }
             Attack::Table { from, caller, to, lies } => self.forge_table(*from, *caller, *to, lies),
             Attack::Infiltrate { ghosts, to, answers_for } => self.infiltrate(*ghosts, *to, *answers_for),
             Attack::Pings { from, to, target, times } => {
@@ -56,7 +59,7 @@ impl World {
     /// Sends messages under a name, which prove it if they can.
     fn say(&mut self, from: Who, caller: Who, to: usize, messages: &[Message<'_>]) {
         if self.hosts[to].is_up() {
-            self.lied();
+            self.disarm();
             let packet = forge::proven_packet(&self.name_of(caller), self.token_of(caller, to), messages);
             let from = self.addr_of(from);
             self.inject(from, self.hosts[to].addr, packet);
@@ -157,7 +160,7 @@ impl World {
     }
 
     fn infiltrate(&mut self, ghosts: usize, to: usize, answers_for: Duration) {
-        self.lied();
+        self.disarm();
         for ghost in 0..ghosts.min(GHOSTS) {
             self.ghosts.wake(ghost, self.now() + answers_for);
             let at = Who::Ghost(ghost);
@@ -185,7 +188,7 @@ impl World {
             .map(|(kind, identity, addr, accuser, name)| claim(*kind, name, *identity, *addr, accuser))
             .collect();
         let packet = forge::proven_packet(&sender, token, &messages);
-        self.lied();
+        self.disarm();
         lies.iter().for_each(|lie| self.note_impostor(lie));
         if let Some(checker) = &mut self.checker {
             claims.iter().for_each(|(kind, .., name)| checker.lied_about(name, kind.is_departure()));

@@ -1,14 +1,13 @@
 //! What the judge of healthy members is shown.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::Range};
 
 use super::World;
 use crate::{
     sim::{
         attacker::{Kind, Lie, Who},
         check::Checker,
-        host::Host,
-        judge::{AWARENESS, Judge, RETURN, SLOWED, Sight, Wrong},
+        judge::{AWARENESS, Judge, Looks, RETURN, SLOWED, Sight, Wrong},
     },
     swim::{MemberState, Node},
 };
@@ -25,9 +24,9 @@ impl World {
     }
 
     /// Somebody lies: honest nodes may be accused, until they have refuted.
-    pub(super) fn lied(&mut self) {
+    pub(super) fn disarm(&mut self) {
         if let Some(checker) = &mut self.checker {
-            checker.lied();
+            checker.disarm();
         }
     }
 
@@ -44,22 +43,32 @@ impl World {
     /// A stream from a host's own address speaks for that host, though no attacker could have it: what it brings about is
     /// nobody's fault.
     pub(super) fn speaks_from(&mut self, who: Who) {
-        if let (Who::Host(host), Some(checker)) = (who, &mut self.checker) {
-            checker.judge.excuse(host);
+        let Who::Host(host) = who else { return };
+        let Some(host) = self.hosts.get(host % self.hosts.len()).map(|_| host % self.hosts.len()) else {
+            return;
+        };
+        let until = self.now + Wrong::Away.limit(&self.hosts[host].config, self.hosts.len());
+        if let Some(checker) = &mut self.checker {
+            checker.judge.note_spoken_for(host, until);
         }
     }
 
     /// Judges how all see all.
     pub(in crate::sim) fn judge_all(&mut self) {
-        (0..self.hosts.len()).for_each(|host| self.judge(host));
+        self.judge_hosts(0..self.hosts.len());
     }
 
     /// Judges how a host sees all others.
     pub(super) fn judge(&mut self, viewer: usize) {
+        self.judge_hosts(viewer..viewer + 1);
+    }
+
+    fn judge_hosts(&mut self, viewers: Range<usize>) {
         let Some(mut checker) = self.checker.take() else { return };
         if checker.judge.is_settled() && self.hosts.len() <= MOST_JUDGED {
             if self.net.lets_through(0.0) && self.clogged.is_empty() && self.paths.are_plain() {
-                self.judge_with(&mut checker, viewer);
+                let shared = self.shared_names();
+                viewers.for_each(|viewer| self.judge_with(&mut checker, viewer, &shared));
             } else {
                 checker.judge.unsettle();
             }
@@ -67,21 +76,32 @@ impl World {
         self.checker = Some(checker);
     }
 
-    fn judge_with(&self, checker: &mut Checker, viewer: usize) {
+    fn judge_with(&self, checker: &mut Checker, viewer: usize, shared: &BTreeSet<&str>) {
         let Some(node) = self.present(viewer).filter(|node| node.local().state == MemberState::Alive) else {
-            return;
+            return checker.judge.excuse_viewer(viewer);
         };
         self.count_doubtful(&mut checker.judge, viewer, node);
-        if self.is_excused(&checker.judge, viewer) {
-            return checker.judge.excuse(viewer);
-        }
-        if node.awareness() > AWARENESS {
+        if !checker.judge.is_outnumbered(viewer)
+            && !self.is_excused(&checker.judge, viewer)
+            && node.awareness() > AWARENESS
+        {
             checker.report(SLOWED, format!("host {viewer} has awareness {}", node.awareness()));
         }
         for subject in (0..self.hosts.len()).filter(|subject| *subject != viewer) {
-            if self.is_excused(&checker.judge, subject) {
-                checker.judge.excuse(subject);
-            } else if let Some(sight) = self.sight(viewer, node, subject) {
+            let judge = &mut checker.judge;
+            let is_excused = self.is_excused(judge, viewer) || self.is_excused(judge, subject);
+            let is_outnumbered = judge.is_outnumbered(viewer) || judge.is_outnumbered(subject);
+            let sight = self.sight(viewer, node, subject).filter(|_| !shared.contains(self.name(subject)));
+            if !self.ghosts.are_silent(self.now) {
+                let judged = !is_excused && !is_outnumbered && sight.is_some();
+                judge.count(Looks { judged: judged.into(), all: 1 });
+            }
+            let excuses = |sight: &Sight| {
+                is_excused || is_outnumbered && matches!(sight.wrong, Some(Wrong::Away | Wrong::Dead))
+            };
+            if sight.as_ref().is_none_or(excuses) {
+                judge.excuse_pair(viewer, subject);
+            } else if let Some(sight) = sight {
                 let limit = sight.limit;
                 if let Some((rule, lasted)) = checker.judge.look(self.now, sight) {
                     let listed = node.member(&self.hosts[subject].config.name);
@@ -99,13 +119,19 @@ impl World {
         self.hosts[host].node().filter(|_| !self.hosts[host].left)
     }
 
-    /// How a host sees another; none if that is leaving, or another host has its name.
+    fn name(&self, host: usize) -> &str {
+        &self.hosts[host].config.name
+    }
+
+    /// The names that several hosts have.
+    fn shared_names(&self) -> BTreeSet<&str> {
+        let mut all = BTreeSet::new();
+        (0..self.hosts.len()).map(|host| self.name(host)).filter(|name| !all.insert(*name)).collect()
+    }
+
+    /// How a host sees another; none if that is leaving.
     fn sight(&self, viewer: usize, node: &Node, subject: usize) -> Option<Sight> {
         let (sees, seen) = (&self.hosts[viewer], &self.hosts[subject]);
-        let has_name = |host: &Host| host.config.name == seen.config.name;
-        if self.hosts.iter().filter(|host| has_name(host)).count() > 1 {
-            return None;
-        }
         let listed = node.member(&seen.config.name).filter(|member| member.state.is_live());
         let present = self.present(subject).map(Node::local);
         let wrong = match (&present, &listed) {
@@ -116,6 +142,7 @@ impl World {
             (Some(_), Some(_)) => None,
             (None, listed) => listed.as_ref().map(|_| Wrong::Dead),
         };
+        let lists = matches!((&present, &listed), (Some(own), Some(member)) if own.identity.epoch == member.identity.epoch);
         let live = node.live().max(self.up().count());
         Some(Sight {
             viewer: (viewer, sees.life),
@@ -124,6 +151,7 @@ impl World {
             tags: present.map(|own| own.tags.encoded().to_vec()).unwrap_or_default(),
             wrong,
             limit: wrong.map(|wrong| wrong.limit(&sees.config, live)).unwrap_or_default(),
+            lists,
         })
     }
 
@@ -136,12 +164,12 @@ impl World {
         judge.count_doubtful(host, doubtful, most, node.is_steady());
     }
 
-    /// Whether a limit of the protocol concerns a host: an impostor, or too many relays that may lie.
+    /// Whether nothing is judged of a host: it has an impostor, or somebody spoke as it could alone.
     fn is_excused(&self, judge: &Judge, host: usize) -> bool {
         let rest = self.hosts[host].config.probe_interval * RETURN;
         let mut impostors = judge.impostors(host);
         impostors.any(|ghost| self.now < self.ghosts.answers_until(ghost) + rest)
-            || judge.is_outnumbered(host)
+            || judge.is_spoken_for(host, self.now)
     }
 }
 
@@ -152,8 +180,13 @@ mod tests {
     use super::*;
     use crate::{
         Tags,
-        sim::{attacker::Attack, fault::Fault, host::addr, tests::cluster},
-        swim::Time,
+        sim::{
+            attacker::{Ahead, Attack},
+            fault::Fault,
+            host::addr,
+            tests::cluster,
+        },
+        swim::{Rule, Time, without},
     };
 
     /// Five hosts that are judged from when all see all.
@@ -162,7 +195,7 @@ mod tests {
         world.judge_during_attacks();
         world.run_for(Duration::from_secs(2));
         // The other checks suspend their judgement.
-        world.lied();
+        world.disarm();
         world
     }
 
@@ -229,12 +262,40 @@ mod tests {
         let answers_for = Duration::from_secs(400);
         world.attack(&Attack::Infiltrate { ghosts: 1, to: 0, answers_for });
         world.run_for(Duration::from_secs(2));
-        let (from, ahead) = (Who::Ghost(0), crate::sim::attacker::Ahead::Incarnations(1));
+        let (from, ahead) = (Who::Ghost(0), Ahead::Incarnations(1));
         let lie = Lie { kind: Kind::Alive, about: Who::Host(1), ahead, at: from };
         world.attack(&Attack::Datagram { from, to: 1, lies: vec![lie] });
         world.run_for(Duration::from_secs(300));
         assert!(world.node(1).is_displaced());
         world.run_for(Duration::from_secs(300));
         assert!(!world.node(1).is_displaced());
+    }
+
+    /// What is found while a member tells all this about a host, for minutes.
+    fn found_of(kind: Kind, host: usize, crashes: bool) -> Option<&'static str> {
+        let mut world = judged();
+        let answers_for = Duration::from_secs(400);
+        world.attack(&Attack::Infiltrate { ghosts: 2, to: 0, answers_for });
+        world.run_for(Duration::from_secs(10));
+        if crashes {
+            world.crash(host);
+        }
+        let (about, ahead) = (Who::Host(host), Ahead::Incarnations(1));
+        let lies = vec![Lie { kind, about, ahead, at: about }];
+        let attack = Box::new(Attack::ToAll { from: Who::Ghost(1), lies });
+        world.attack(&Attack::Again { attack, every: Duration::from_millis(30), times: 9000 });
+        found(&mut world)
+    }
+
+    #[test]
+    fn failures_that_are_believed_keep_a_member_away() {
+        assert_eq!(found_of(Kind::Failed, 2, false), None);
+        let found = without(Rule::Departures, || found_of(Kind::Failed, 2, false));
+        assert_eq!(found, Some(Wrong::Away.rule()));
+    }
+
+    #[test]
+    fn returns_that_are_made_up_keep_no_dead_member_listed() {
+        assert_eq!(found_of(Kind::Alive, 2, true), None);
     }
 }

@@ -1,0 +1,36 @@
+//! Rules that a unit test of the simulator can switch off, to see that it notices.
+
+/// What holds whatever others say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rule {
+    /// Departures that others tell of, faster than they are refuted or in lives to come, are not believed.
+    Departures,
+    /// Another's word about another address, or another life, is asked there first.
+    Moves,
+    /// Accusations raise awareness to 1 at most.
+    Awareness,
+}
+
+#[cfg(not(test))]
+pub(super) const fn holds(_: Rule) -> bool {
+    true
+}
+
+#[cfg(test)]
+thread_local! {
+    static OFF: std::cell::Cell<Option<Rule>> = const { std::cell::Cell::new(None) };
+}
+
+#[cfg(test)]
+pub(super) fn holds(rule: Rule) -> bool {
+    OFF.get() != Some(rule)
+}
+
+/// Does something without a rule.
+#[cfg(test)]
+pub(crate) fn without<R>(rule: Rule, run: impl FnOnce() -> R) -> R {
+    OFF.set(Some(rule));
+    let result = run();
+    OFF.set(None);
+    result
+}
