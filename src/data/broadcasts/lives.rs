@@ -197,7 +197,7 @@ mod tests {
             all.audit().unwrap();
         }
         let held = all.held.all().1;
-        assert!(held > MAX_HELD_OF_ALL / 2 - 2000 && held < MAX_HELD_OF_ALL / 2 + 2000, "{held}");
+        assert!(held > MAX_HELD_OF_ALL / 2 - (192 << 10) && held < MAX_HELD_OF_ALL / 2 + 2000, "{held}");
         all.learn(&node, item("y", 1, 2), &life("b", 7), false);
         assert_eq!(all.poll_delivery().map(|out| matches!(out, Delivery::Item { gap: 1, .. })), Some(true));
     }

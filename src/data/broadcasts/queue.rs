@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(seqs(draw(&mut queue, 9, 10)), Vec::from_iter(1..=10));
         (21..=23).for_each(|seq| _ = queue.push(item("a", 1, seq)));
         assert_eq!(seqs(draw(&mut queue, 9, 4)), [11, 12, 13, 14]);
-        assert_eq!(seqs(draw(&mut queue, 9, 16)), [15, 16, 17, 18, 19, 20, 21, 22, 1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(seqs(draw(&mut queue, 9, 16)), [15, 16, 17, 18, 19, 20, 21, 22, 23, 1, 2, 3, 4, 5, 6, 7]);
     }
 
     #[test]
