@@ -20,20 +20,14 @@ impl Shares {
         self.all
     }
 
-    /// Whether there is room for more of an account: what it has and this are no more than what is free. So one alone has half of a
-    /// table, and half of what came last besides: a newcomer finds room, for the last place too. Of tables whose contents come and go all
-    /// that want more come to have the same (dynamic thresholds, Choudhury and Hahne 1998). Nothing is taken back: if n fill a
-    /// table one after the other, they leave the 2ⁿ-th part of it.
+    /// Whether there is room for more of an account in a table that holds so much: what it has and this are no more than what is
+    /// free. So one alone has half of a table (the item that reaches that line may lie across it), and a newcomer finds room, for the
+    /// last place too. Of tables whose contents come and go all that want more come to have the same (dynamic thresholds,
+    /// Choudhury and Hahne 1998). Nothing is taken back: if n fill a table one after the other, they leave the 2ⁿ-th part of it.
     pub(super) fn has_room(&self, account: Option<Account>, more: Size, most: Size) -> bool {
         let own = self.of.get(&account).copied().unwrap_or_default();
-        own.0 + self.all.0 + more.0 <= most.0 && own.1 + self.all.1 + more.1 <= most.1
-    }
-
-    /// Whether there is room for more of an account that may have so much: all together have less than twice that.
-    pub(super) fn has_room_of_each(&self, account: Option<Account>, more: Size, each: Size) -> bool {
-        // As what is there of an account is, it counts twice: of itself and of all.
-        let twice = |size: Size| (size.0.saturating_mul(2), size.1.saturating_mul(2));
-        self.has_room(account, twice(more), twice(each))
+        let fits = |own: usize, all: usize, more, most| own.saturating_add(all).saturating_add(more) <= most;
+        fits(own.0, self.all.0, more.0, most.0) && fits(own.1, self.all.1, more.1, most.1)
     }
 
     pub(super) fn add(&mut self, account: Option<Account>, more: Size) {
@@ -79,5 +73,17 @@ mod tests {
         assert_eq!((fill(&mut shares, 3), fill(&mut shares, 2)), (256, 64));
         assert_eq!((shares.all(), shares.of.len()), ((704, 704), 2));
         assert!(!shares.has_room(Some(4.into()), (1, 1 << 20), most), "bytes are bounded as well");
+    }
+
+    /// Of a table whose largest item is not small, too.
+    #[test]
+    fn what_reaches_the_half_may_lie_across_it_and_no_sum_wraps() {
+        let (mut shares, most, one) = (Shares::default(), (usize::MAX, 1000), Some(Account::from(1)));
+        while shares.has_room(one, (1, 300), most) {
+            shares.add(one, (1, 300));
+        }
+        assert_eq!(shares.all(), (2, 600));
+        assert!(shares.has_room(Some(2.into()), (1, 400), most), "all that is left is for others");
+        assert!(!shares.has_room(one, (usize::MAX, usize::MAX), most));
     }
 }

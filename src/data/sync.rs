@@ -195,7 +195,7 @@ impl Sync {
         if self.not_before <= now
             && self.is_urgent(node)
             && let Some(with) = self.urgent.take()
-            && let Some(account) = node.account(&with.name)
+            && let Some(account) = node.account_of_member(&with.name)
         {
             self.not_before = now + node.config().gossip_interval / 10;
             self.open(now, node, parts, (&with, account));
@@ -217,7 +217,7 @@ impl Sync {
         if opened.clone().count() >= MAX_OWN_SYNCS {
             return None;
         }
-        node.account(&with.name).filter(|account| opened.all(|other| other != *account))
+        node.account_of_member(&with.name).filter(|account| opened.all(|other| other != *account))
     }
 
     /// Opens a sync, and says whether it did.

@@ -135,6 +135,8 @@ pub(super) struct Judge {
     let_in: BTreeMap<usize, u32>,
     /// Until when what was said in a host's own name, from its own address, may take to be refuted.
     spoken_for: BTreeMap<usize, Time>,
+    /// The same of what others said that a host's tags are.
+    misquoted: BTreeMap<usize, Time>,
     looks: Looks,
 }
 
@@ -206,6 +208,15 @@ impl Judge {
     /// Somebody spoke in a host's own name, from its own address.
     pub(super) fn note_spoken_for(&mut self, host: usize, until: Time) {
         self.spoken_for.insert(host, until);
+    }
+
+    /// Somebody said what a host's tags are.
+    pub(super) fn note_misquoted(&mut self, host: usize, until: Time) {
+        self.misquoted.insert(host, until);
+    }
+
+    pub(super) fn is_misquoted(&self, host: usize, now: Time) -> bool {
+        self.misquoted.get(&host).is_some_and(|until| now < *until)
     }
 
     pub(super) fn is_spoken_for(&self, host: usize, now: Time) -> bool {

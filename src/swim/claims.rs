@@ -57,7 +57,7 @@ impl Node {
             return;
         }
         let known = self.table.find(claim.name);
-        if let Some(id) = known.filter(|id| self.is_contested(*id, claim)) {
+        if let Some(id) = known.filter(|id| word != Word::Itself && self.is_contested(*id, claim)) {
             // The member is suspected: whichever of the two is alive refutes.
             if self.raise_suspicion(id, identity) {
                 self.spread(id, Urgency::Urgent);
@@ -120,7 +120,7 @@ impl Node {
         self.spread(id, Urgency::Routine);
     }
 
-    /// Whether a claim gives another address or other tags to the identity of a live member: two processes that never
+    /// Whether another's claim gives another address or other tags to the identity of a live member: two processes that never
     /// heard of each other took one identity, and neither claim would ever win.
     fn is_contested(&self, id: MemberId, claim: &Alive<'_>) -> bool {
         let record = self.table.get(id);

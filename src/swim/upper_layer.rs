@@ -284,25 +284,20 @@ impl Node {
     }
 
     /// The account of a listed member other than this node.
-    pub(crate) fn account(&self, name: &str) -> Option<Account> {
+    pub(crate) fn account_of_member(&self, name: &str) -> Option<Account> {
         let id = self.table.find_listed(name).filter(|id| *id != MemberId::SELF)?;
         Some(self.account_of(self.table.get(id).addr))
     }
 
-    /// The account of whoever something is said to be of, if it is not this node; whether it has answered or not, anybody can
-    /// say that.
-    pub(crate) fn account_of_data(&self, of: &str) -> Option<Account> {
+    /// The account of whoever something is said to be of, if it is not this node: its host's once it has answered; before, where it
+    /// is is what somebody says.
+    pub(crate) fn account_of_said(&self, of: &str) -> Option<Account> {
         let record = self.table.find_listed(of).map(|id| (id, self.table.get(id)));
         match record {
             Some((MemberId::SELF, _)) => None,
             Some((_, record)) if record.contact.met => Some(self.account_of(record.addr)),
             _ => Some(Account::STRANGERS),
         }
-    }
-
-    /// How many members have answered.
-    pub(crate) fn met(&self) -> usize {
-        self.table.rings.met().len()
     }
 
     /// With whom a stream of the layer above is, if it is one.

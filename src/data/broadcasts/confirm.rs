@@ -21,9 +21,11 @@ use crate::{
 pub(super) const SAMPLE: u64 = 256;
 /// Broadcasts that wait for confirmations at the same time.
 pub(super) const MAX_OPEN: usize = 64;
-/// Origins of one account to which Confirms wait to be sent (of all less than twice as many), and how many to each: more are not
-/// confirmed until they ask.
-const MAX_PENDING: (usize, usize) = (256, 16);
+/// Origins to which Confirms wait to be sent, of which an account has its [share](Shares::has_room), and how many to each: more are
+/// not confirmed until they ask.
+const MAX_PENDING: (usize, usize) = (512, 16);
+/// Datagrams of Confirms that may go out for those that came in before.
+const MAX_CREDIT: usize = 8;
 /// Confirmations are spread over this time at most, so that they do not arrive all at once.
 const SPREAD: Duration = Duration::from_millis(100);
 /// A broadcast is sent directly to those that have not confirmed it at half of the time, and again in steps of this part of it.
@@ -232,7 +234,7 @@ impl PendingConfirms {
     pub(super) fn add(&mut self, now: Time, to: &Life, account: Option<Account>, seq: u64, spread: Duration) {
         let due = now + spread;
         if !self.to.contains_key(to) {
-            if !self.shares.has_room_of_each(account, (1, 0), (MAX_PENDING.0, usize::MAX)) {
+            if !self.shares.has_room(account, (1, 0), (MAX_PENDING.0, usize::MAX)) {
                 return;
             }
             self.shares.add(account, (1, 0));
@@ -256,7 +258,7 @@ impl PendingConfirms {
 
     /// A datagram came in: one may go out.
     pub(super) fn earn(&mut self) {
-        self.may_send = (self.may_send + 1).min(MAX_PENDING.0);
+        self.may_send = (self.may_send + 1).min(MAX_CREDIT);
     }
 
     /// Whether a datagram may go out for one that came in.
@@ -266,14 +268,15 @@ impl PendingConfirms {
         may
     }
 
-    /// Takes those to a member.
-    pub(super) fn take(&mut self, to: &Life) -> Vec<u64> {
-        if self.to.is_empty() {
-            return Vec::new();
+    /// Takes those to a member for as long as they are `put` into a packet. The others wait for the next one.
+    pub(super) fn take(&mut self, to: &Life, mut put: impl FnMut(u64) -> bool) {
+        let Some(pending) = self.to.get_mut(to) else { return };
+        let fit = pending.seqs.iter().take_while(|seq| put(**seq)).count();
+        pending.seqs.drain(..fit);
+        if pending.seqs.is_empty() {
+            self.remove(to);
+            self.look();
         }
-        let seqs = self.remove(to).map_or_else(Vec::new, |pending| pending.seqs);
-        self.look();
-        seqs
     }
 
     fn remove(&mut self, to: &Life) -> Option<Pending> {
@@ -385,16 +388,28 @@ mod tests {
         assert_ne!(of(1), of(2), "others each time");
     }
 
+    /// A packet with room for so many.
+    fn take(pending: &mut PendingConfirms, to: &Life, room: usize) -> Vec<u64> {
+        let mut taken = Vec::new();
+        pending.take(to, |seq| {
+            let fits = taken.len() < room;
+            taken.extend(fits.then_some(seq));
+            fits
+        });
+        taken
+    }
+
+    /// What does not fit waits for the next packet.
     #[test]
     fn confirms_that_wait_are_bounded_and_go_once() {
         let mut pending = PendingConfirms::default();
         for origin in 0..1_000 {
             (0..50).for_each(|seq| pending.add(BEGIN, &life("o", origin), Some(1.into()), seq, SPREAD));
         }
-        assert_eq!((pending.to.len(), pending.due(BEGIN)), (MAX_PENDING.0, None));
+        assert_eq!((pending.to.len(), pending.due(BEGIN)), (MAX_PENDING.0 / 2, None));
         let now = BEGIN + SPREAD;
         let first = pending.due(now).unwrap();
-        assert_eq!((pending.take(&first).len(), pending.take(&first).len()), (MAX_PENDING.1, 0));
+        assert_eq!([3, 99, 99].map(|room| take(&mut pending, &first, room).len()), [3, MAX_PENDING.1 - 3, 0]);
         while pending.due(now).is_some() {}
         assert_eq!(pending.next(), Some(now + RIDE));
         assert_eq!((pending.due(now + RIDE), pending.to.len()), (None, 0), "nothing went there");
@@ -407,6 +422,6 @@ mod tests {
         (0..1_000).for_each(|origin| pending.add(BEGIN, &life("o", origin), Some(1.into()), 1, SPREAD));
         let other = life("b", 1);
         pending.add(BEGIN, &other, Some(2.into()), 1, SPREAD);
-        assert_eq!((pending.to.len(), pending.take(&other)), (MAX_PENDING.0 + 1, vec![1]));
+        assert_eq!((pending.to.len(), take(&mut pending, &other, 99)), (MAX_PENDING.0 / 2 + 1, vec![1]));
     }
 }

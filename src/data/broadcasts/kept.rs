@@ -38,9 +38,10 @@ impl Broadcasts {
 
     /// Forgets all lives of a name.
     pub(super) fn forget(&mut self, name: &str) {
+        self.arrivals.remove(name);
+        self.past.remove(name);
         for past in self.lives.remove(name).into_iter().flatten() {
-            past.due().map(|at| self.due.remove(&(at, past.life.clone())));
-            self.digest ^= past.share;
+            self.end(past);
         }
     }
 

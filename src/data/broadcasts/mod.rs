@@ -3,15 +3,17 @@
 //! A broadcast is named by its origin, the origin's life and a number that the origin counts. Which numbers of each life are
 //! known decides alone what is new (`window`). It spreads by gossip, behind the protocol's updates (`queue`), which may
 //! miss somebody: a later number or a digest that differs shows it, and what is missing comes out of another member's `log`
-//! (`repair`). `origin` keeps the order, `confirm` tells the origin who has it; `send` says what goes into packets, `kept` what a
+//! (`repair`). `lives` is what is known of each life, `past` whose name is listed no longer; `origin` keeps the order, `confirm` tells the origin who has it; `send` says what goes into packets, `kept` what a
 //! state file keeps, `item` is one broadcast, `commands` are what an application calls.
 
 mod commands;
 mod confirm;
 mod item;
 mod kept;
+mod lives;
 mod log;
 mod origin;
+mod past;
 mod queue;
 mod repair;
 mod send;
@@ -36,12 +38,14 @@ use self::{
     confirm::{Confirmations, PendingConfirms, Resend},
     log::{KEEP, Log},
     origin::Heard,
+    past::Past,
     queue::Queue,
     window::{Window, is_plausible},
 };
 use crate::{
     data::{
         rate::{Bucket, Rate},
+        shares::Shares,
         stamp::Stamps,
     },
     swim::{Event, Life, Metrics, Node, Time},
@@ -50,7 +54,8 @@ use crate::{
 
 /// Broadcasts per second of a node, on average, and those that may come at once.
 const OWN: Rate = (50, 256);
-/// Those of one origin that a receiver passes on: four times as many. The others wait for repair.
+/// Those of one origin that a receiver passes on: four times as many. The others wait for repair. By name, as it bounds an origin
+/// alone: many names of one host have their share of the queue together, and of each packet what others leave.
 const PASSED: Rate = (4 * OWN.0, 4 * OWN.1);
 /// Lives of one name: the present one, and one before.
 const MAX_LIVES: usize = 2;
@@ -87,6 +92,8 @@ pub(crate) struct Broadcasts {
     rate: Bucket,
     /// When something is due for a life.
     due: BTreeSet<(Time, Life)>,
+    /// Bytes of what waits for an earlier broadcast.
+    held: Shares,
     deliveries: VecDeque<Delivery>,
     /// Whom to ask for what is missing.
     asks: VecDeque<Life>,
@@ -104,6 +111,7 @@ pub(crate) struct Broadcasts {
     took_over: bool,
     /// When the present life of each name was first listed: what came before is not for it. One that returns keeps its time.
     arrivals: BTreeMap<Arc<str>, (u64, Time)>,
+    past: Past,
     /// Whether readers may have got something that no state file has yet, and who keeps one.
     changed: bool,
     keeper: Option<Sender<()>>,
@@ -128,6 +136,7 @@ impl Broadcasts {
             log: Log::default(),
             rate: Bucket::default(),
             due: BTreeSet::new(),
+            held: Shares::default(),
             deliveries: VecDeque::new(),
             asks: VecDeque::new(),
             check: None,
@@ -139,6 +148,7 @@ impl Broadcasts {
             joined: None,
             took_over: false,
             arrivals: BTreeMap::new(),
+            past: Past::default(),
             changed: false,
             keeper: None,
             counted: Metrics::default(),
@@ -211,7 +221,7 @@ impl Broadcasts {
         let &Broadcast { origin, epoch, seq, flags, .. } = message;
         let asks = flags & item::CONFIRM_ANYWAY != 0 && *from.name == *origin;
         if asks && epoch == from.epoch {
-            self.pending_confirms.add(now, from, node.account_of_data(origin), seq, Duration::ZERO);
+            self.pending_confirms.add(now, from, node.account_of_said(origin), seq, Duration::ZERO);
         }
         if self.heard(origin, epoch).is_some_and(|heard| heard.window.contains(seq)) {
             return;
@@ -224,7 +234,7 @@ impl Broadcasts {
             return;
         };
         self.counted.broadcasts_received += 1;
-        let account = node.account_of_data(&life.name);
+        let account = node.account_of_said(&life.name);
         if flags & CONFIRM != 0 && confirm::is_sampled(&self.own.name, seq, node.live()) && !asks {
             let spread = confirm::spread(node.live()).mul_f64(self.rng.f64());
             self.pending_confirms.add(now, &life, account, seq, spread);
@@ -276,102 +286,6 @@ impl Broadcasts {
         self.update(node, &life, item.seq, |heard, out| heard.take(now, item, from, out));
     }
 
-    /// Changes what is known of a life, and what follows from it.
-    fn update(
-        &mut self,
-        node: &Node,
-        life: &Life,
-        seq: u64,
-        change: impl FnOnce(&mut Heard, &mut VecDeque<Delivery>),
-    ) {
-        let mut out = std::mem::take(&mut self.deliveries);
-        let before = out.len();
-        let past = self.before_this_node(seq);
-        let heard = self.heard_or_new(life.clone(), seq);
-        let due = heard.due();
-        if past > 0 {
-            heard.take_over(&Window::up_to(past), &mut out);
-        }
-        change(heard, &mut out);
-        let (next, implausible) = (heard.due(), std::mem::take(&mut heard.implausible));
-        self.counted.forged_broadcasts += implausible;
-        self.deliveries = out;
-        self.reschedule(life, due, next);
-        self.count_lost(before);
-        self.refresh(node, life);
-        self.note_change(life);
-    }
-
-    fn reschedule(&mut self, life: &Life, before: Option<Time>, next: Option<Time>) {
-        if before == next {
-            return;
-        }
-        if let Some(at) = before {
-            self.due.remove(&(at, life.clone()));
-        }
-        if let Some(at) = next {
-            self.due.insert((at, life.clone()));
-        }
-    }
-
-    /// Counts what readers lose by what was added to the deliveries, and keeps these within their bound.
-    fn count_lost(&mut self, before: usize) {
-        for delivery in self.deliveries.range(before.min(self.deliveries.len())..) {
-            if let Delivery::Lost { count, .. } = delivery {
-                self.counted.lost_broadcasts = self.counted.lost_broadcasts.saturating_add(*count);
-            }
-        }
-        while self.deliveries.len() > MAX_DELIVERIES {
-            self.deliveries.pop_front();
-            self.counted.lost_broadcasts += 1;
-        }
-    }
-
-    fn heard(&self, name: &str, epoch: u64) -> Option<&Heard> {
-        self.lives.get(name)?.iter().find(|heard| heard.life.epoch == epoch)
-    }
-
-    /// What is known of a life, which has come to this number.
-    fn heard_or_new(&mut self, life: Life, seq: u64) -> &mut Heard {
-        let below = self.before_this_node(seq);
-        let arrival = self.arrivals.get(&life.name).filter(|(epoch, _)| *epoch == life.epoch);
-        let since = arrival.map_or(self.now, |(_, at)| *at);
-        let lives = self.lives.entry(Arc::clone(&life.name)).or_default();
-        let at = lives.iter().position(|heard| heard.life.epoch == life.epoch).unwrap_or_else(|| {
-            if lives.len() == MAX_LIVES {
-                let past = lives.remove(0);
-                past.due().map(|at| self.due.remove(&(at, past.life.clone())));
-                self.digest ^= past.share;
-            }
-            let at = lives.partition_point(|heard| heard.life.epoch < life.epoch);
-            lives.insert(at, Heard::new(life, below, since));
-            at
-        });
-        &mut lives[at]
-    }
-
-    /// All up to which number were before this node's time if this one comes: those that a window has no room for. Of the others,
-    /// a sync tells which were.
-    fn before_this_node(&self, seq: u64) -> u64 {
-        if self.takes_over() { seq.saturating_sub(window::WIDTH + 1) } else { 0 }
-    }
-
-    /// Whether what others know is older than this node.
-    fn takes_over(&self) -> bool {
-        !self.took_over && self.joined.is_none_or(|at| self.now.since(at) < JOINING)
-    }
-
-    /// Has the digest agree with what is known of a life, and with whether it is the live one of its name.
-    fn refresh(&mut self, node: &Node, life: &Life) {
-        let counts = *life == self.own
-            || node.known_life(&life.name).is_some_and(|(known, live)| live && known == *life);
-        let lives = self.lives.get_mut(&life.name).into_iter().flatten();
-        if let Some(heard) = lives.into_iter().find(|heard| heard.life == *life) {
-            let share = if counts { heard.hash() } else { 0 };
-            self.digest ^= std::mem::replace(&mut heard.share, share) ^ share;
-        }
-    }
-
     /// A member has confirmed a broadcast of this node.
     pub(crate) fn on_confirm(&mut self, now: Time, from: &Life, confirm: Confirm) {
         self.confirmations.confirmed(now, from, confirm.epoch, confirm.seq);
@@ -380,11 +294,13 @@ impl Broadcasts {
     /// Follows the members.
     pub(crate) fn on_event(&mut self, node: &Node, event: &Event) {
         let Some(member) = event.member() else { return };
+        self.now = self.now.max(node.now());
         let (name, epoch) = (&member.name, member.identity.epoch);
         match event {
             Event::Joined { .. } => {
                 let life = Life { name: Arc::clone(name), epoch };
                 self.confirmations.joined(&life);
+                self.past.remove(name);
                 let arrival = self.arrivals.entry(Arc::clone(name)).or_insert((epoch, self.now));
                 if arrival.0 != epoch {
                     *arrival = (epoch, self.now);
@@ -396,10 +312,7 @@ impl Broadcasts {
             }
             Event::Failed { .. } => self.confirmations.gone(name, Unconfirmed::Failed),
             Event::Left { .. } => self.confirmations.gone(name, Unconfirmed::Left),
-            Event::Reaped { .. } => {
-                self.arrivals.remove(name);
-                return self.forget(name);
-            }
+            Event::Reaped { .. } => return self.reaped(node, name),
             _ => return,
         }
         let lives: Vec<Life> =
@@ -430,6 +343,9 @@ impl Broadcasts {
             self.resends.truncate(MAX_RESENDS);
         }
         self.log.expire(now);
+        while let Some(name) = self.past.pop_over(now) {
+            self.forget(&name);
+        }
         self.sends = true;
     }
 
@@ -477,12 +393,15 @@ impl Broadcasts {
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn audit(&self) -> Result<(), String> {
         let held = self.lives.values().flatten().map(Heard::held).max().unwrap_or(0);
+        let held_bytes: usize = self.lives.values().flatten().map(Heard::held_bytes).sum();
         let lives = self.lives.values().map(Vec::len).max().unwrap_or(0);
         let bounds = [
             ("broadcasts in the queue", self.queue.len(), queue::MAX_QUEUED),
             ("broadcasts in the log", self.log.len(), log::MAX_LOGGED.0),
             ("bytes in the log", self.log.bytes(), log::MAX_LOGGED.1),
             ("broadcasts held back", held, origin::MAX_HELD),
+            ("bytes held back", self.held.all().1, lives::MAX_HELD_OF_ALL),
+            ("names that are listed no longer", self.past.len(), past::MAX_PAST),
             ("lives of a name", lives, MAX_LIVES),
             ("things that are due", self.due.len(), self.lives.len() * MAX_LIVES),
         ];
@@ -490,6 +409,7 @@ impl Broadcasts {
         match bounds.into_iter().find(|(_, length, bound)| length > bound) {
             Some((what, length, bound)) => Err(format!("{length} {what}, more than {bound}")),
             None if digest != self.digest => Err("the digest is not that of what is known".into()),
+            None if held_bytes != self.held.all().1 => Err("what is held back is counted wrongly".into()),
             None => Ok(()),
         }
     }

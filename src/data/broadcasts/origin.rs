@@ -9,7 +9,7 @@ use std::{
 use super::{OWN, item::Item, log::KEEP, window::Window};
 use crate::{
     data::rate::Bucket,
-    swim::{Life, Time},
+    swim::{Account, Life, Time},
     wire::hash,
 };
 
@@ -53,6 +53,8 @@ pub(super) struct Heard {
     /// Those that wait for an earlier one, and since when.
     held: BTreeMap<u64, (Time, Arc<Item>)>,
     held_bytes: usize,
+    /// In whose share these are.
+    pub(super) account: Option<Account>,
     /// When to ask for what is missing, and whom.
     ask: Option<(Time, Life)>,
     /// Those that are missing up to this number are lost then.
@@ -76,6 +78,7 @@ impl Heard {
             told: below,
             held: BTreeMap::new(),
             held_bytes: 0,
+            account: Some(Account::STRANGERS),
             ask: None,
             lost: None,
             ungiven: None,
@@ -116,7 +119,6 @@ impl Heard {
             self.ask.get_or_insert_with(|| (now + ASK_AFTER, from.clone())).1 = from.clone();
             while self.held.len() > MAX_HELD || self.held_bytes > MAX_HELD_BYTES {
                 self.pass_gap(now, out);
-                self.settle(out);
             }
         }
         self.settle(out);
@@ -155,7 +157,6 @@ impl Heard {
         }
         while self.held.values().any(|(since, _)| now.since(*since) >= HOLD) {
             self.pass_gap(now, out);
-            self.settle(out);
         }
         if let Some((_, theirs)) = self.ungiven.filter(|(at, _)| *at <= now) {
             self.ungiven = None;
@@ -174,14 +175,31 @@ impl Heard {
         self.held.len()
     }
 
-    /// Hands out the first that is held, though some before it are missing.
-    fn pass_gap(&mut self, now: Time, out: &mut VecDeque<Delivery>) {
+    /// The bytes of these.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// Nothing more is taken in: what waits is handed out, and what is missing is lost.
+    pub(super) fn end(&mut self, now: Time, out: &mut VecDeque<Delivery>) {
+        while !self.held.is_empty() {
+            self.pass_gap(now, out);
+        }
+        if let Some((_, limit)) = self.lost.take() {
+            let given_up = self.window.give_up_to(limit);
+            self.tell_lost(now, given_up, out);
+        }
+    }
+
+    /// Hands out the first that is held, though some before it are missing, and what follows it.
+    pub(super) fn pass_gap(&mut self, now: Time, out: &mut VecDeque<Delivery>) {
         let Some((seq, (_, item))) = self.held.pop_first() else { return };
         self.held_bytes -= item.size();
         let gap = self.window.missing_up_to(seq) - self.window.missing_up_to(self.told);
         self.told = seq;
         out.push_back(Delivery::Item { item, gap, late: false });
         self.expect_loss(now);
+        self.settle(out);
     }
 
     /// Those that are missing among what was told may come for a while.

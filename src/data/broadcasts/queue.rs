@@ -1,7 +1,8 @@
 //! Broadcasts that are to be passed on: a transmit-limited queue of its own, which gets what updates leave of each packet.
 //!
-//! Half of that is filled with the least sent, the rest with those whose last turn is longest ago, as with updates: ever new ones do
-//! not keep the others waiting.
+//! Whoever's last turn is longest ago is offered the whole room first, one alone: a large one would never fit behind others. Then
+//! half of what is left is filled with the least sent, the rest by turn. So each packet that counts takes the first off the head:
+//! however many new ones come, and whatever their sizes, none waits longer than for as many packets as the queue has items.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +14,7 @@ use crate::data::shares::Shares;
 
 /// Broadcasts that wait to be passed on; of the account that has most of them the one that was sent most often makes room.
 pub(super) const MAX_QUEUED: usize = 512;
-/// After this many items that are not for a packet, half of it counts as full.
+/// After this many items that are not for a packet, a part of it counts as full.
 const MAX_MISSES: usize = 8;
 
 /// What became of an item that was offered to a packet.
@@ -21,8 +22,10 @@ const MAX_MISSES: usize = 8;
 pub(super) enum Offer {
     /// So much room is left.
     Taken(usize),
-    /// It does not fit, or the recipient has it.
+    /// The recipient has it.
     Passed,
+    /// It does not fit.
+    NoRoom,
     /// There is nobody else to tell: it counts as sent.
     Needless,
 }
@@ -84,16 +87,23 @@ impl Queue {
     /// Offers broadcasts to a packet that has so much room. What was taken counts as sent once, and is done after `limit` times;
     /// without a limit it does not count, and all keep their places.
     pub(super) fn draw(&mut self, limit: Option<u32>, room: usize, mut offer: impl FnMut(&Item) -> Offer) {
-        let mut offered = std::mem::take(&mut self.offered);
-        let mut left = room;
-        let least_sent = self.by_sent.iter().map(|(_, turn)| *turn);
-        offer_half(&self.by_turn, least_sent, room / 2, &mut left, &mut offered, &mut offer);
-        offer_half(&self.by_turn, self.by_turn.keys().copied(), 0, &mut left, &mut offered, &mut offer);
-        for (turn, offer) in offered.drain(..) {
+        let Some((first, waiting)) = self.by_turn.first_key_value() else { return };
+        let (first, said) = (*first, offer(&waiting.item));
+        let mut round =
+            Round { offered: std::mem::take(&mut self.offered), left: room, counts: limit.is_some() };
+        round.note(first, said);
+        let half = round.left / 2;
+        round.offer(&self.by_turn, self.by_sent.iter().map(|(_, turn)| *turn), half, &mut offer);
+        round.offer(&self.by_turn, self.by_turn.keys().copied(), 0, &mut offer);
+        let mut offered = round.offered;
+        for (turn, said) in offered.drain(..) {
+            // What found no room is next with the whole of it, unless it was so now.
+            let stays = said == Offer::NoRoom && turn != first;
             if let Some(limit) = limit
+                && !stays
                 && let Some(mut waiting) = self.take(turn)
             {
-                waiting.sent += u32::from(offer != Offer::Passed);
+                waiting.sent += u32::from(matches!(said, Offer::Taken(_) | Offer::Needless));
                 if waiting.sent < limit {
                     self.put(waiting);
                 }
@@ -118,31 +128,47 @@ impl Queue {
     }
 }
 
-/// Offers in this order what was not offered yet, until no more room is left than this.
-fn offer_half(
-    by_turn: &BTreeMap<u64, Waiting>,
-    order: impl Iterator<Item = u64>,
-    until: usize,
-    left: &mut usize,
-    offered: &mut Vec<(u64, Offer)>,
-    offer: &mut impl FnMut(&Item) -> Offer,
-) {
-    let mut misses = 0;
-    for turn in order {
-        if *left <= until || misses == MAX_MISSES {
-            return;
+/// What one packet is offered.
+struct Round {
+    offered: Vec<(u64, Offer)>,
+    left: usize,
+    /// Whether it counts as a transmission: else nothing changes by it, and it may be asked for as often as somebody likes.
+    counts: bool,
+}
+
+impl Round {
+    fn note(&mut self, turn: u64, said: Offer) {
+        if let Offer::Taken(room) = said {
+            self.left = room;
         }
-        let Some(waiting) = by_turn.get(&turn) else { continue };
-        if offered.iter().any(|(other, _)| *other == turn) {
-            continue;
+        self.offered.push((turn, said));
+    }
+
+    /// Offers in this order, without repeats, what was not offered before, until no more room is left than this.
+    fn offer(
+        &mut self,
+        by_turn: &BTreeMap<u64, Waiting>,
+        order: impl Iterator<Item = u64>,
+        until: usize,
+        offer: &mut impl FnMut(&Item) -> Offer,
+    ) {
+        self.offered.sort_unstable_by_key(|(turn, _)| *turn);
+        let (before, mut misses) = (self.offered.len(), 0);
+        for turn in order {
+            if self.left <= until || misses == MAX_MISSES {
+                return;
+            }
+            let was_offered = self.offered[..before].binary_search_by_key(&turn, |(other, _)| *other).is_ok();
+            let Some(waiting) = by_turn.get(&turn).filter(|_| !was_offered) else { continue };
+            let said = offer(&waiting.item);
+            misses += match said {
+                Offer::Taken(_) => 0,
+                // Each one is so only a few times, as it counts as sent.
+                Offer::Needless => usize::from(!self.counts),
+                Offer::Passed | Offer::NoRoom => 1,
+            };
+            self.note(turn, said);
         }
-        let said = offer(&waiting.item);
-        match said {
-            Offer::Taken(room) => *left = room,
-            Offer::Passed => misses += 1,
-            Offer::Needless => {}
-        }
-        offered.push((turn, said));
     }
 }
 
@@ -155,7 +181,7 @@ mod tests {
         let mut drawn = Vec::new();
         queue.draw(limit.into(), room, |item| {
             if drawn.len() == room {
-                return Offer::Passed;
+                return Offer::NoRoom;
             }
             drawn.push((item.origin.name.to_string(), item.seq));
             Offer::Taken(room - drawn.len())
@@ -186,7 +212,7 @@ mod tests {
         assert_eq!(seqs(draw(&mut queue, 9, 10)), Vec::from_iter(1..=10));
         (21..=23).for_each(|seq| _ = queue.push(item("a", 1, seq)));
         assert_eq!(seqs(draw(&mut queue, 9, 4)), [11, 12, 13, 14]);
-        assert_eq!(seqs(draw(&mut queue, 9, 16)), [15, 16, 17, 18, 19, 20, 21, 22, 1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(seqs(draw(&mut queue, 9, 16)), [15, 16, 17, 18, 19, 20, 21, 22, 23, 1, 2, 3, 4, 5, 6, 7]);
     }
 
     #[test]
@@ -202,6 +228,73 @@ mod tests {
             packets += 1;
             assert!(packets < 4 * MAX_QUEUED / 10, "sent {sent} times");
         }
+    }
+
+    /// Offers what is left of a packet, of which `large` need more than half and the others a tenth; says what is drawn.
+    fn draw_sizes(queue: &mut Queue, is_large: impl Fn(&Item) -> bool) -> Vec<String> {
+        let (mut drawn, mut left) = (Vec::new(), 100);
+        queue.draw(Some(9), left, |item| {
+            let needs = if is_large(item) { 60 } else { 10 };
+            if needs > left {
+                return Offer::NoRoom;
+            }
+            left -= needs;
+            drawn.push(item.origin.name.to_string());
+            Offer::Taken(left)
+        });
+        drawn
+    }
+
+    #[test]
+    fn a_large_one_has_its_turn_however_many_small_ones_come() {
+        let mut queue = Queue::default();
+        (1..=20).for_each(|seq| _ = queue.push(item("a", 1, seq)));
+        queue.push(item("large", 1, 1));
+        let mut packets = 0;
+        let is_large = |item: &Item| &*item.origin.name == "large";
+        loop {
+            (0..20).for_each(|i| _ = queue.push(item(&format!("b{packets}-{i}"), 1, 1)));
+            if draw_sizes(&mut queue, is_large).contains(&"large".into()) {
+                break;
+            }
+            packets += 1;
+            assert!(packets < MAX_QUEUED, "it waits for ever");
+        }
+    }
+
+    #[test]
+    fn large_ones_at_the_head_keep_no_small_one_waiting() {
+        let mut queue = Queue::default();
+        (1..=8).for_each(|seq| _ = queue.push(item("large", 1, seq)));
+        queue.push(item("small", 1, 1));
+        let mut packets = 0;
+        let is_large = |item: &Item| &*item.origin.name != "small";
+        loop {
+            (0..9).for_each(|i| _ = queue.push(item(&format!("b{packets}-{i}"), 1, 1)));
+            if draw_sizes(&mut queue, is_large).contains(&"small".into()) {
+                break;
+            }
+            packets += 1;
+            assert!(packets < 20, "it waits for ever");
+        }
+    }
+
+    /// As answers to pings carry what is queued, whoever pings could have all of it looked at each time.
+    #[test]
+    fn what_need_not_be_told_is_no_work_for_packets_that_do_not_count() {
+        let mut queue = Queue::default();
+        (1..=MAX_QUEUED as u64).for_each(|seq| _ = queue.push(item("a", 1, seq)));
+        let mut offers = 0;
+        let mut count = |limit, queue: &mut Queue| {
+            offers = 0;
+            queue.draw(limit, 1000, |_| {
+                offers += 1;
+                Offer::Needless
+            });
+            offers
+        };
+        assert_eq!(count(None, &mut queue), 1 + 2 * MAX_MISSES);
+        assert_eq!((count(Some(1), &mut queue), queue.len()), (MAX_QUEUED, 0), "all are done at once");
     }
 
     #[test]

@@ -31,7 +31,7 @@ impl Broadcasts {
             true if alone => Offer::Needless,
             true => Offer::Passed,
             false if packet.message(&item.message()) => Offer::Taken(packet.room()),
-            false => Offer::Passed,
+            false => Offer::NoRoom,
         });
         if self.queue.is_empty() && self.check.is_none() {
             // It was passed on often enough here, and may have missed somebody.
@@ -41,9 +41,7 @@ impl Broadcasts {
     }
 
     fn put_confirms(&mut self, to: &Life, packet: &mut Writer<'_>) {
-        for seq in self.pending_confirms.take(to) {
-            packet.message(&Confirm { epoch: to.epoch, seq });
-        }
+        self.pending_confirms.take(to, |seq| packet.message(&Confirm { epoch: to.epoch, seq }));
     }
 
     /// Writes the next datagram of this part, and says whereto.

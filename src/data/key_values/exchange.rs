@@ -195,7 +195,7 @@ impl KeyValues {
         let keys: Vec<_> =
             changes.iter().map(|(key, register)| (Arc::clone(key), register.entry.version)).collect();
         let deletes = changes.iter().any(|(_, register)| register.is_deleted());
-        self.ensure(&owner, epoch, is_live, node.account_of_data(&owner));
+        self.ensure(&owner, epoch, is_live, node.account_of_said(&owner));
         let delta = KeyValueDelta { owner: &owner, epoch, version, floor };
         if !self.grow(&owner, version, (changes.len(), bytes), |map| map.apply(&delta, changes)) {
             return;

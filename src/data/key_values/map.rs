@@ -183,6 +183,18 @@ impl OwnerMap {
             && self.bytes + bytes <= SLACK * MAX_MAP
     }
 
+    /// How many more keys and bytes there are with a change, before it drops anything but what it replaces.
+    pub(super) fn adds(&self, key: &str, register: &Register) -> (usize, usize) {
+        let of_key = self.registers.get(key).map(|old| old.size(key));
+        let same_version = self.by_version.get(&register.entry.version).filter(|other| ***other != *key);
+        let of_version = same_version.and_then(|key| Some(self.registers.get(key)?.size(key)));
+        let (keys, bytes) = [of_key, of_version]
+            .into_iter()
+            .flatten()
+            .fold((0, 0), |(keys, bytes): (usize, usize), size| (keys + 1, bytes + size));
+        (1_usize.saturating_sub(keys), register.size(key).saturating_sub(bytes))
+    }
+
     /// Whether this or something newer is known of a key.
     pub(super) fn knows(&self, key: &str, version: u64) -> bool {
         version <= self.version

@@ -72,8 +72,9 @@ impl Announced {
         if self.versions.len() >= MAX_ANNOUNCED {
             let largest = self.shares.largest(|size| size.0);
             let first = self.versions.iter().find(|(_, (_, account))| *account == largest);
-            let first = first.map(|(key, _)| key.clone());
-            first.iter().for_each(|key| self.remove(key));
+            if let Some(key) = first.map(|(key, _)| key.clone()) {
+                self.remove(&key);
+            }
         }
         self.versions.insert(key, (version, account));
         self.shares.add(account, (1, 0));
@@ -146,9 +147,7 @@ pub(crate) struct KeyValues {
     /// How many bytes there were when something was refused, and how often there was room again afterwards.
     short_at: Option<usize>,
     retries: u64,
-    /// How many members had answered when it was looked at last which owners count for themselves.
-    met: usize,
-    /// When it may be looked at next: members can come and go all the time.
+    /// When it may be looked at next which owners count for themselves.
     next_count: Time,
     stamps: Stamps,
     rate: Bucket,
@@ -170,6 +169,9 @@ struct Counted {
     refused: u64,
     implausible: u64,
     unqueued: u64,
+    /// Maps that were copied to find out how large they would be.
+    #[cfg(test)]
+    copied: u64,
 }
 
 impl KeyValues {
@@ -185,7 +187,6 @@ impl KeyValues {
             max_bytes: MAX_ENTRIES,
             short_at: None,
             retries: 0,
-            met: 0,
             next_count: Time::ZERO,
             stamps: Stamps::new(epoch, node.now()),
             rate: Bucket::default(),
@@ -296,17 +297,16 @@ impl KeyValues {
             return;
         }
         if said.flags & ELSEWHERE != 0 {
-            let account = node.account_of_data(said.owner);
+            let account = node.account_of_said(said.owner);
             self.announced.add((self.name_of(said.owner), said.key.into()), account, said.version);
             self.fetch = Some(from.clone());
             return;
         }
         let owner = self.name_of(said.owner);
         let is_live = listed.is_some_and(|(_, is_live)| is_live);
-        self.ensure(&owner, said.epoch, is_live, node.account_of_data(&owner));
+        self.ensure(&owner, said.epoch, is_live, node.account_of_said(&owner));
         let register = self.register_of(now, said);
-        let more = (1, said.key.len() + said.value.len());
-        if self.grow(&owner, said.version, more, |map| map.insert(said.key.into(), register)) {
+        if self.insert(&owner, said.key.into(), register) {
             self.plan_sweep(now, node, said.flags & DELETED != 0);
             self.spread(now, &owner, said.key);
         }

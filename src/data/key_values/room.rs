@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{KeyValues, Owned, OwnerMap, place_of};
+use super::{KeyValues, Owned, OwnerMap, map::Register, place_of};
 use crate::{
     swim::{Account, Node, Time},
     wire::hash,
@@ -18,7 +18,9 @@ impl KeyValues {
         self.shares.has_room(account, (0, more), (usize::MAX, self.max_bytes))
     }
 
-    /// Begins the map of an owner's life, if there is none or one of another life; from now on it counts for this account.
+    /// Begins the map of an owner's life, if there is none or one of another life; from now on it counts for this account. One for
+    /// which there is no room begins empty: in it is kept what was refused, or each sync would tell it again. Only listed members
+    /// have one, so there are no more of these than of them.
     pub(super) fn ensure(&mut self, owner: &Arc<str>, epoch: u64, is_live: bool, account: Option<Account>) {
         if self.map_of(owner, epoch).is_some() {
             return self.count_for(owner, account);
@@ -40,16 +42,15 @@ impl KeyValues {
         self.shares.add(account, (0, bytes));
     }
 
-    /// When something was refused: owners that have answered since then count for their hosts, and may have room there.
+    /// While something is refused: owners that have answered meanwhile count for their hosts, and may have room there. Who did is
+    /// looked at in each probe interval, as how many there are does not tell: others depart.
     pub(super) fn count_anew(&mut self, now: Time, node: &Node) {
-        let changed = self.short_at.is_some() && self.met != node.met();
-        if !changed || !self.next_count.pass(now, node.config().probe_interval) {
+        if self.short_at.is_none() || !self.next_count.pass(now, node.config().probe_interval) {
             return;
         }
-        self.met = node.met();
         let strangers = self.owners.iter().filter(|(_, owned)| owned.account == Some(Account::STRANGERS));
         for owner in strangers.map(|(owner, _)| Arc::clone(owner)).collect::<Vec<_>>() {
-            let account = node.account_of_data(&owner);
+            let account = node.account_of_said(&owner);
             if account != Some(Account::STRANGERS) {
                 self.count_for(&owner, account);
                 self.retries += 1;
@@ -81,6 +82,22 @@ impl KeyValues {
         Some(result)
     }
 
+    /// Takes in one change that others know, and says whether there is room: see [`grow`](Self::grow). What it adds is plain, so
+    /// however large the map is, and however little room there is, a change costs no copy of it.
+    pub(super) fn insert(&mut self, owner: &Arc<str>, key: Arc<str>, register: Register) -> bool {
+        let Some(place) = place_of(&self.owners, owner) else { return true };
+        let Owned { map, account, .. } = self.owners.at(place).1;
+        let (keys, more) = map.adds(&key, &register);
+        let (has_room, is_short) =
+            (map.has_room_for(keys, more), more > 0 && !self.has_room_for(*account, more));
+        if has_room && !is_short {
+            self.alter(owner, |map| map.insert(key, register));
+            return true;
+        }
+        self.refuse(owner, is_short.then_some(register.entry.version));
+        false
+    }
+
     /// Changes a map by what others know up to a version, at most so many keys and bytes more, and says whether there is room.
     /// Else it stays as it was, like all maps that are held; and if it is all maps that would be too large, more of it is refused.
     pub(super) fn grow(
@@ -98,6 +115,10 @@ impl KeyValues {
             self.alter(owner, act);
             return true;
         }
+        #[cfg(test)]
+        {
+            self.counted.copied += 1;
+        }
         let mut grown = OwnerMap::clone(&held);
         act(&mut grown);
         let (before, after) = (held.bytes(), grown.bytes());
@@ -107,13 +128,18 @@ impl KeyValues {
             self.alter(owner, |map| *map = grown);
             return true;
         }
-        if is_short {
+        self.refuse(owner, is_short.then_some(version));
+        false
+    }
+
+    /// Counts what is refused; and if there is no room for it in all maps, notes up to which version, so that it is not told again.
+    fn refuse(&mut self, owner: &str, short_of: Option<u64>) {
+        if let Some((version, place)) = short_of.zip(place_of(&self.owners, owner)) {
             self.owners.value_mut(place).refused = version;
             self.short_at = self.short_at.max(Some(self.bytes()));
         }
         self.counted.refused += 1;
         self.refresh(owner);
-        false
     }
 
     /// Whether there was no room for a map of late, so that this does not count either: nothing is told again then.

@@ -115,8 +115,8 @@ impl Memory {
         within: Duration,
     ) -> Known {
         let wanted = usize::from(id.slot) + 1;
-        let known = self.senders.get(&from.name);
-        let (has, account) = known.map_or((0, account), |sender| (sender.slots.len(), sender.account));
+        self.count_for(&from.name, account);
+        let has = self.senders.get(&from.name).map_or(0, |sender| sender.slots.len());
         let more = wanted.saturating_sub(has);
         while more > 0 && !self.shares.has_room(account, (more, 0), (MAX_SLOTS, usize::MAX)) {
             if !self.forget_idle(now, &from.name) {
@@ -131,6 +131,32 @@ impl Memory {
         sender.slots.resize_with(has.max(wanted), || None);
         self.shares.add(account, (more, 0));
         self.look(from, id)
+    }
+
+    /// A sender is at another host by now: what is remembered of it is not for the former host to pay.
+    fn count_for(&mut self, from: &Arc<str>, account: Option<Account>) {
+        let Some(sender) = self.senders.get_mut(from).filter(|sender| sender.account != account) else {
+            return;
+        };
+        let former = std::mem::replace(&mut sender.account, account);
+        let mut size = (sender.slots.len(), 0);
+        for (slot, last) in (0..=u8::MAX).zip(&sender.slots) {
+            let Some((last, since)) = last.as_ref().and_then(|last| Some((last, last.kept?))) else {
+                continue;
+            };
+            size.1 += bytes(&last.entry);
+            let place = (since, Arc::clone(from), slot);
+            if let Some(places) = self.kept_of.get_mut(&former) {
+                places.remove(&place);
+            }
+            self.kept_of.entry(account).or_default().insert(place.clone());
+            self.kept.insert(place, account);
+        }
+        if self.kept_of.get(&former).is_some_and(BTreeSet::is_empty) {
+            self.kept_of.remove(&former);
+        }
+        self.shares.remove(former, size);
+        self.shares.add(account, size);
     }
 
     /// Forgets the sender of which nothing is under way for the longest time, unless it is this one.
@@ -333,6 +359,23 @@ mod tests {
         names.iter().for_each(|from| memory.note(at(2), from, ask(255, 1), answered(1 << 20)));
         assert_eq!(memory.look(&other, ask(0, 1)), Known::Seen(answered(1)));
         memory.audit();
+    }
+
+    #[test]
+    fn what_is_remembered_of_a_sender_that_moves_counts_for_its_host_of_then() {
+        let (mut memory, day) = (Memory::default(), Duration::from_secs(86_400));
+        let names: Vec<_> = (0..600).map(|i| life(&i.to_string())).collect();
+        let mut admit = |at, from: &Life, host: u32| {
+            memory.admit(at, from, Some(host.into()), ask(255, 1), day);
+            memory.note(at, from, ask(255, 1), answered(1000));
+            memory.audit();
+        };
+        names.iter().for_each(|from| admit(at(1), from, 1));
+        let held = MAX_SLOTS / 256 / 2;
+        names[..held].iter().for_each(|from| admit(at(2), from, 2));
+        admit(at(3), &names[held], 1);
+        assert_eq!(memory.shares.all().0, MAX_SLOTS / 2 + 256, "the first host has its share again");
+        assert_eq!(memory.look(&names[7], ask(255, 1)), Known::Seen(answered(1000)));
     }
 
     /// If it were looked for among all, this would take minutes.

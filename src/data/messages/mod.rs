@@ -139,7 +139,7 @@ impl Messages {
         let kind = AskKind::of(ask.kind).ok_or(Malformed)?;
         let within = Duration::from_millis(ask.within_ms.into());
         let id = AskId { slot: ask.slot, epoch: ask.epoch, number: ask.id };
-        let account = node.account(&from.name);
+        let account = node.account_of_member(&from.name);
         let arrived = Arrived { from, account, id, kind, topic: ask.topic, within };
         let answer = self.take_in(node, now, &arrived, ask.life, Some(ask.payload.into()));
         if node.way_to(from) == WayTo::Unproven {
@@ -178,7 +178,7 @@ impl Messages {
             Ok(None) => {}
             Ok(Some((Head::Ask { id, life, kind, within_ms, topic }, payload))) => {
                 let within = Duration::from_millis(within_ms.into());
-                let account = node.account(&from.name);
+                let account = node.account_of_member(&from.name);
                 let arrived = Arrived { from, account, id, kind, topic: &topic, within };
                 match self.take_in(node, now, &arrived, life, payload) {
                     Some(answer) => self.transfers.answer(stream, id, answer),
@@ -248,8 +248,11 @@ impl Messages {
     pub(super) fn on_event(&mut self, node: &Node, event: &Event) {
         self.asker.on_event(node, node.now(), event);
         let own = node.own_life();
-        if event.member().is_some_and(|member| member.name == own.name) && self.epochs.len() < MAX_EPOCHS {
-            self.epochs.insert(own.epoch);
+        if event.member().is_some_and(|member| member.name == own.name) && self.epochs.insert(own.epoch) {
+            // The latest are those that asks under way may mean.
+            while self.epochs.len() > MAX_EPOCHS {
+                self.epochs.pop_first();
+            }
         }
     }
 

@@ -13,10 +13,10 @@ use crate::{
     swim::{Account, Life, Time},
 };
 
-/// Requests of one account that wait for the readers of one topic; those of all are less than twice as many.
-const MAX_WAITING: usize = 256;
+/// Requests that wait for the readers of one topic, of which an account has its [share](Shares::has_room).
+const MAX_WAITING: usize = 512;
 /// The bytes of their payloads, in the same way.
-const MAX_WAITING_BYTES: usize = 4 << 20;
+const MAX_WAITING_BYTES: usize = 8 << 20;
 /// Topics that are served.
 const MAX_TOPICS: usize = 256;
 
@@ -57,8 +57,8 @@ impl Server {
     }
 
     fn has_room_for(&self, item: &RequestItem) -> bool {
-        let each = (MAX_WAITING, MAX_WAITING_BYTES);
-        self.shares.has_room_of_each(item.account, (1, item.payload.len()), each)
+        let most = (MAX_WAITING, MAX_WAITING_BYTES);
+        self.shares.has_room(item.account, (1, item.payload.len()), most)
     }
 
     fn settle(&self) {
@@ -105,14 +105,10 @@ impl Servers {
     /// Takes out the requests whose senders have given up.
     pub(super) fn expire(&mut self, now: Time, topic: &str) -> Vec<RequestItem> {
         let Some(server) = self.0.get_mut(topic) else { return Vec::new() };
-        let (mut over, mut at) = (Vec::new(), 0);
-        while let Some(item) = server.waiting.get(at) {
-            if item.until > now {
-                at += 1;
-                continue;
-            }
+        let (over, waiting): (Vec<_>, Vec<_>) = server.waiting.drain(..).partition(|item| item.until <= now);
+        server.waiting = waiting.into();
+        for item in &over {
             server.shares.remove(item.account, (1, item.payload.len()));
-            over.extend(server.waiting.remove(at));
         }
         server.settle();
         over
@@ -143,6 +139,9 @@ impl Servers {
 mod tests {
     use super::*;
 
+    /// What one account may have alone.
+    const EACH: usize = MAX_WAITING / 2;
+
     fn item(id: u64, until: u64) -> RequestItem {
         let until = Time::from_origin(std::time::Duration::from_secs(until));
         let from = Life { name: "a".into(), epoch: 1 };
@@ -171,7 +170,7 @@ mod tests {
         let _tokens = servers.open("t");
         let of = |host: u32, id| RequestItem { account: Some(host.into()), ..item(id, 9) };
         let waits = (0..1000).filter(|id| servers.push(of(1, *id)).is_ok()).count();
-        assert_eq!((waits, servers.push(of(2, 1))), (MAX_WAITING, Ok(())));
+        assert_eq!((waits, servers.push(of(2, 1))), (EACH, Ok(())));
     }
 
     #[test]
@@ -179,7 +178,7 @@ mod tests {
         let mut servers = Servers::default();
         let _tokens = servers.open("t");
         let of = |bytes, id| RequestItem { payload: vec![0; bytes].into(), ..item(id, 9) };
-        let third = MAX_WAITING_BYTES / 3;
+        let third = MAX_WAITING_BYTES / 2 / 3;
         (0..3).for_each(|id| servers.push(of(third, id)).unwrap());
         assert_eq!(servers.push(of(third / 2, 3)), Err(NotServed::Full));
         assert_eq!(servers.push(of(1, 4)), Ok(()));
@@ -191,7 +190,7 @@ mod tests {
         let _tokens = servers.open("t");
         // The first one waits for the longest time.
         let until = |id| if id == 0 { 99 } else { 1 + id / 200 };
-        (0..MAX_WAITING as u64).for_each(|id| servers.push(item(id, until(id))).unwrap());
+        (0..EACH as u64).for_each(|id| servers.push(item(id, until(id))).unwrap());
         assert_eq!(servers.push(item(999, 9)), Err(NotServed::Full));
         let second = Time::from_origin(std::time::Duration::from_secs(1));
         assert_eq!(servers.expire(second, "t").len(), 199);

@@ -189,7 +189,7 @@ impl World {
             .collect();
         let packet = forge::proven_packet(&sender, token, &messages);
         self.disarm();
-        lies.iter().for_each(|lie| self.note_impostor(lie));
+        lies.iter().for_each(|lie| self.note_misquoted(lie));
         if let Some(checker) = &mut self.checker {
             claims.iter().for_each(|(kind, .., name)| checker.lied_about(name, kind.is_departure()));
         }

@@ -9,7 +9,7 @@ use crate::{
         check::Checker,
         judge::{AWARENESS, Judge, Looks, RETURN, SLOWED, Sight, Wrong},
     },
-    swim::{MemberState, Node},
+    swim::{Member, MemberState, Node, Time},
 };
 
 /// In bigger worlds nobody is judged: it takes O(n²) each second.
@@ -30,24 +30,32 @@ impl World {
         }
     }
 
-    /// A claim says that a host is where somebody answers to any name.
-    pub(super) fn note_impostor(&mut self, lie: &Lie) {
+    /// A claim says which tags a host has, and perhaps that it is where somebody answers to any name.
+    pub(super) fn note_misquoted(&mut self, lie: &Lie) {
+        let (Kind::Alive, Who::Host(host)) = (lie.kind, lie.about) else { return };
+        let host = host % self.hosts.len();
+        let until = self.refuted_by(host);
         let ghost = lie.at.ghost().filter(|_| lie.at.answers_to_any_name());
-        if let (Kind::Alive, Who::Host(host), Some(ghost), Some(checker)) =
-            (lie.kind, lie.about, ghost, &mut self.checker)
-        {
-            checker.judge.note_impostor(host % self.hosts.len(), ghost);
+        if let Some(checker) = &mut self.checker {
+            checker.judge.note_misquoted(host, until);
+            ghost.into_iter().for_each(|ghost| checker.judge.note_impostor(host, ghost));
         }
+    }
+
+    /// By when what is said now of a host is refuted everywhere.
+    fn refuted_by(&self, host: usize) -> Time {
+        self.now + Wrong::Away.limit(&self.hosts[host].config, self.hosts.len())
     }
 
     /// A stream from a host's own address speaks for that host, though no attacker could have it: what it brings about is
     /// nobody's fault.
     pub(super) fn speaks_from(&mut self, who: Who) {
         let Who::Host(host) = who else { return };
-        let Some(host) = self.hosts.get(host % self.hosts.len()).map(|_| host % self.hosts.len()) else {
+        if self.hosts.is_empty() {
             return;
-        };
-        let until = self.now + Wrong::Away.limit(&self.hosts[host].config, self.hosts.len());
+        }
+        let host = host % self.hosts.len();
+        let until = self.refuted_by(host);
         if let Some(checker) = &mut self.checker {
             checker.judge.note_spoken_for(host, until);
         }
@@ -81,7 +89,8 @@ impl World {
             return checker.judge.excuse_viewer(viewer);
         };
         self.count_doubtful(&mut checker.judge, viewer, node);
-        if !checker.judge.is_outnumbered(viewer)
+        if !self.ghosts.are_silent(self.now)
+            && !checker.judge.is_outnumbered(viewer)
             && !self.is_excused(&checker.judge, viewer)
             && node.awareness() > AWARENESS
         {
@@ -96,8 +105,11 @@ impl World {
                 let judged = !is_excused && !is_outnumbered && sight.is_some();
                 judge.count(Looks { judged: judged.into(), all: 1 });
             }
-            let excuses = |sight: &Sight| {
-                is_excused || is_outnumbered && matches!(sight.wrong, Some(Wrong::Away | Wrong::Dead))
+            let is_misquoted = judge.is_misquoted(subject, self.now);
+            let excuses = |sight: &Sight| match sight.wrong {
+                Some(Wrong::Away | Wrong::Dead) if is_outnumbered => true,
+                Some(Wrong::Stale) if is_misquoted => true,
+                _ => is_excused,
             };
             if sight.as_ref().is_none_or(excuses) {
                 judge.excuse_pair(viewer, subject);
@@ -155,11 +167,18 @@ impl World {
         })
     }
 
-    /// How many of those that a node has met are not healthy, against how many relays a probe has at most.
+    /// How many of those that a node has met, or had a moment ago, are not healthy, against how many relays a probe has at most.
     fn count_doubtful(&self, judge: &mut Judge, host: usize, node: &Node) {
         let healthy: BTreeSet<&str> = self.up().map(|host| &*self.hosts[host].config.name).collect();
         let met: Vec<_> = node.met_members().collect();
-        let doubtful = met.iter().filter(|name| !healthy.contains(**name)).count();
+        let unhealthy = met.iter().filter(|name| !healthy.contains(**name)).count();
+        let a_moment = node.config().probe_interval * 4;
+        let members = node.members();
+        let is_gone = |member: &&Member| {
+            let is_recent = self.now.since(member.since) < a_moment;
+            !member.state.is_live() && is_recent && !healthy.contains(&*member.name)
+        };
+        let doubtful = unhealthy + members.iter().filter(is_gone).count();
         let most = node.config().indirect_probes.min(met.len().saturating_sub(1));
         judge.count_doubtful(host, doubtful, most, node.is_steady());
     }
@@ -186,7 +205,7 @@ mod tests {
             host::addr,
             tests::cluster,
         },
-        swim::{Rule, Time, without},
+        swim::{Rule, without},
     };
 
     /// Five hosts that are judged from when all see all.
@@ -251,6 +270,8 @@ mod tests {
     #[test]
     fn probes_that_become_slow_are_noticed() {
         let mut world = judged();
+        let answers_for = Duration::from_secs(400);
+        world.attack(&Attack::Infiltrate { ghosts: 1, to: 0, answers_for });
         world.hosts[1].node_mut().expect("it is up").worsen_awareness(3);
         assert_eq!(found(&mut world), Some(SLOWED));
     }

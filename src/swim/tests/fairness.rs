@@ -77,8 +77,8 @@ fn broadcasts_of_members_that_have_not_answered_count_for_all_of_these_together(
     assert!(of.contains(&"m2".into()), "no room among {}", of.len());
     // Where a member is counts once it has answered there.
     let node = &endpoint.node;
-    assert_eq!(["x7", "me"].map(|name| node.account_of_data(name)), [Some(Account::STRANGERS), None]);
-    assert_eq!(node.account_of_data("m2"), node.account("m2"));
+    assert_eq!(["x7", "me"].map(|name| node.account_of_said(name)), [Some(Account::STRANGERS), None]);
+    assert_eq!(node.account_of_said("m2"), node.account_of_member("m2"));
 }
 
 /// One host lists names at silent addresses and calls under them.

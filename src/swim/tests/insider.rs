@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, net::SocketAddr};
 
 use super::{
     super::{
-        Config, MemberState, Node, Output, Start, StreamFailure, StreamKind, StreamStep, carry::Priority,
-        member::MemberId, session::Purpose, updates::Urgency,
+        Config, MemberState, Node, Output, Removal, Start, StreamFailure, StreamKind, StreamStep,
+        carry::Priority, member::MemberId, session::Purpose, updates::Urgency,
     },
     bench::{Bench, EPOCH, TOKEN, alive, failed, messages, packet_of, say, suspect},
     world::{ORIGIN, addr, millis, secs},
@@ -15,7 +15,7 @@ use crate::{
     sim::forge,
     wire::{
         Tags,
-        data::{Broadcast, DataMessage},
+        data::{Ask, Broadcast, DataMessage},
         hash,
         message::{Alive, End, Message, NewToken, Ping, PingReq},
         packet,
@@ -426,6 +426,7 @@ fn who_is_suspected_all_the_time_is_heard_all_the_same() {
     assert_eq!(say_tags(&mut bench, 5, &first), Some((MemberState::Suspect, first.clone())));
     assert_eq!(bench.kinds(), ["suspected", "updated"]);
     assert_eq!(say_tags(&mut bench, 4, &second), Some((MemberState::Suspect, first)), "it is older");
+    assert_eq!(say_tags(&mut bench, 9, &second), Some((MemberState::Suspect, second.clone())), "as great");
     assert_eq!(say_tags(&mut bench, 10, &second), Some((MemberState::Alive, second)));
 }
 
@@ -438,4 +439,96 @@ fn who_has_left_does_not_answer_whom_it_cannot_tell() {
     bench.sent();
     bench.hear_as(Some("m1"), addr(1), &Ping { seq: 1, target: "me" });
     assert_eq!(bench.sent(), []);
+}
+
+/// An endpoint with members m1 to m4, the tokens of the first three, and a moment.
+fn endpoint_with_members() -> (Endpoint, [u32; 3], super::super::Time) {
+    let Bench { node, now } = Bench::new(4);
+    let endpoint = Endpoint::new(node);
+    let tokens = [1, 2, 3].map(|i| endpoint.node.token_for(&format!("m{i}"), addr(i)));
+    (endpoint, tokens, now)
+}
+
+fn drain(endpoint: &mut Endpoint) {
+    while endpoint.poll_output().is_some() {}
+}
+
+/// m3 passes on a broadcast of m2.
+fn pass_on(endpoint: &mut Endpoint, now: super::super::Time, token: u32, seq: u64) {
+    let said = Broadcast { origin: "m2", epoch: EPOCH, seq, stamp: 0, flags: 0, topic: "t", payload: b"" };
+    let passed_on = forge::data_packet("m3", token, &[DataMessage::Broadcast(said)]);
+    endpoint.handle_datagram(now, addr(3), &passed_on);
+}
+
+/// m1 says that m2 has failed, and it is reaped here; it refutes.
+fn forget_and_refute(endpoint: &mut Endpoint, now: super::super::Time, [one, two, _]: [u32; 3]) {
+    let gone = [Message::Failed(failed("m2", 0))];
+    endpoint.handle_datagram(now, addr(1), &forge::proven_packet("m1", one, &gone));
+    drain(endpoint);
+    endpoint.node.remove(now, "m2", Removal::Reap).expect("it is listed as failed");
+    drain(endpoint);
+    let refuted = Message::Alive(alive("m2", 1, addr(2)));
+    endpoint.handle_datagram(now, addr(2), &forge::proven_packet("m2", two, &[refuted]));
+    drain(endpoint);
+}
+
+/// It refutes at once, and is the same process.
+#[test]
+fn a_broadcast_comes_once_though_its_origin_is_said_to_be_forgotten() {
+    let (mut endpoint, tokens, now) = endpoint_with_members();
+    pass_on(&mut endpoint, now, tokens[2], 1);
+    forget_and_refute(&mut endpoint, now, tokens);
+    pass_on(&mut endpoint, now, tokens[2], 1);
+    assert_eq!(endpoint.metrics().broadcasts_received, 1);
+    pass_on(&mut endpoint, now, tokens[2], 2);
+    assert_eq!(endpoint.metrics().broadcasts_received, 2, "what it sends further comes");
+}
+
+/// One that waits for an earlier one is handed out, or told to be lost.
+#[test]
+fn no_broadcast_is_lost_without_a_word_as_its_origin_is_said_to_be_forgotten() {
+    let (mut endpoint, tokens, mut now) = endpoint_with_members();
+    let reader = endpoint.open_inbox(crate::Topics::all()).expect("there is room");
+    pass_on(&mut endpoint, now, tokens[2], 2);
+    endpoint.hand_out();
+    forget_and_refute(&mut endpoint, now, tokens);
+    let (end, mut buffer) = (now + secs(90), Vec::new());
+    while let Some(at) = endpoint.poll_timeout().filter(|at| *at <= end) {
+        now = now.max(at);
+        endpoint.handle_timeout(now);
+        while endpoint.poll_transmit(&mut buffer).is_some() {}
+        drain(&mut endpoint);
+        endpoint.hand_out();
+    }
+    let got = std::iter::from_fn(|| reader.try_recv().ok()).count();
+    assert!(got > 0, "lost: {}", endpoint.metrics().lost_broadcasts);
+}
+
+/// Others said again and again that this node had another life, and it went on above that each time: an ask for the life that it
+/// had a moment ago means this process.
+#[test]
+fn lives_that_others_made_up_end_no_ask_for_the_one_before() {
+    let (mut endpoint, [one, ..], now) = endpoint_with_members();
+    let lie = |endpoint: &mut Endpoint| {
+        let epoch = endpoint.node.own_life().epoch + 1;
+        let there = Message::Alive(Alive { epoch, ..alive("me", 0, addr(0)) });
+        endpoint.handle_datagram(now, addr(1), &forge::proven_packet("m1", one, &[there]));
+        drain(endpoint);
+    };
+    (0..100).for_each(|_| lie(&mut endpoint));
+    let life = endpoint.node.own_life().epoch;
+    lie(&mut endpoint);
+    assert!(endpoint.node.own_life().epoch > life);
+    let ask = Ask { epoch: EPOCH, slot: 0, id: 1, life, kind: 0, within_ms: 1000, topic: "t", payload: b"" };
+    endpoint.handle_datagram(now, addr(1), &forge::data_packet("m1", one, &[DataMessage::Ask(ask)]));
+    let (mut status, mut buffer) = (None, Vec::new());
+    while endpoint.poll_transmit(&mut buffer).is_some() {
+        let sections = packet::open(&buffer, hash::cluster("default")).expect("we sent it").1;
+        for message in sections.filter_map(|section| section.ok()?.data_message().ok()?) {
+            if let DataMessage::Answer(answer) = message {
+                status = Some(answer.status);
+            }
+        }
+    }
+    assert!(status.is_some_and(|status| status != 9), "{status:?}");
 }

@@ -190,6 +190,63 @@ fn owners_that_have_not_answered_leave_room_and_count_for_themselves_once_they_h
     assert_eq!(value_at(&world, 0, "n1", "k"), Some(vec![7; 500]), "it has answered");
 }
 
+/// How many have answered does not tell who has: another member may depart as it answers.
+#[test]
+fn an_owner_that_answers_as_another_member_leaves_counts_for_itself() {
+    let mut world = cluster(13, 3, Config::lan);
+    set(&mut world, 1, "k", &[7; 500]);
+    // The second time, as many have answered as when it was looked last.
+    for _ in 0..2 {
+        world.drive_with(0, |endpoint, _| {
+            let all = &mut endpoint.key_values;
+            all.remove("n1");
+            all.max_bytes = 64 << 10;
+            let epoch = endpoint.node.listed_life("n1").map_or(0, |(epoch, _)| epoch);
+            for (owner, epoch) in (0..40).map(|i| (format!("x{i}"), 1)).chain([("n1".into(), epoch)]) {
+                let owner = owner.into();
+                all.ensure(&owner, epoch, true, Some(Account::STRANGERS));
+                all.grow(&owner, 1, (1, 1001), |map| _ = map.change("k", Some(&[7; 1000]), 1, Time::ZERO));
+            }
+        });
+        world.run_for(secs(60));
+        assert_eq!(value_at(&world, 0, "n1", "k"), Some(vec![7; 500]), "it has answered");
+    }
+}
+
+/// A datagram holds many changes, and a copy of a map costs much more than one of them.
+#[test]
+fn no_change_costs_a_copy_of_a_map_however_full_that_or_all_of_them_are() {
+    let mut world = cluster(25, 2, Config::lan);
+    world.run_for(secs(5));
+    let owner = world.node(1).own_life();
+    let tell = |world: &mut World, version: u64, key: &str, value: &[u8]| {
+        let said =
+            KeyValue { owner: "n1", epoch: owner.epoch, version, step: 0, stamp: 0, flags: 0, key, value };
+        world.drive_with(0, |endpoint, now| {
+            endpoint.key_values.on_change(now, &endpoint.node, &owner, &said);
+            endpoint.key_values.audit().unwrap();
+        });
+    };
+    (0..1024).for_each(|i| tell(&mut world, 1000 + i, &i.to_string(), b"v"));
+    let held = |world: &mut World| {
+        let mut held = (0, 0, 0);
+        world.drive_with(0, |endpoint, _| {
+            let all = &endpoint.key_values;
+            held = (all.map("n1").map_or(0, |map| map.len()), all.bytes(), all.counted.copied);
+        });
+        held
+    };
+    let full = held(&mut world);
+    assert_eq!((full.0, full.2), (1024, 0));
+    (0..50).for_each(|i| tell(&mut world, 5000 + i, &format!("more{i}"), b"v"));
+    assert_eq!(held(&mut world), full, "it has no room for more keys");
+    tell(&mut world, 6000, "7", b"w");
+    assert_eq!(held(&mut world), full, "one that is held takes no more room");
+    world.drive_with(0, |endpoint, _| endpoint.key_values.max_bytes = 100);
+    (0..50).for_each(|i| tell(&mut world, 7000 + i, &i.to_string(), b"large"));
+    assert_eq!(held(&mut world), full, "there is no room for more bytes");
+}
+
 /// What a member announces waits until it is fetched, and makes room for what comes first if it is of a host that has most.
 #[test]
 fn values_that_names_of_one_host_announce_do_not_displace_those_of_others() {
