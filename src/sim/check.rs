@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{broadcasts, host::Host, judge::Judge, program};
+use super::{attacker::is_ghost, broadcasts, host::Host, judge::Judge, program};
 use crate::{
     Membership, Watch,
     data::broadcasts::{Broadcasts, Delivery},
@@ -313,7 +313,8 @@ impl Checker {
         }
         let hears_answers_alone = self.unreachable.contains(&view.name);
         let broken = view.seen.entry(Arc::clone(&member.name)).or_default().broken_by(event, member);
-        if view.forgets && matches!(event, Event::Reaped { .. }) {
+        // Made-up names make room for each other.
+        if (view.forgets || is_ghost(&member.name)) && matches!(event, Event::Reaped { .. }) {
             view.seen.remove(&member.name);
         }
         let broken = broken.filter(|rule| *rule != STAYS_AWAY || !self.disputed.contains(&member.name));

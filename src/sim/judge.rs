@@ -51,7 +51,9 @@ impl Wrong {
     pub(super) fn limit(self, config: &Config, live: usize) -> Duration {
         match self {
             Self::Dead => detection(config, live),
-            Self::Away | Self::Elsewhere | Self::Stale => refutation(config, live),
+            Self::Away | Self::Elsewhere => refutation(config, live),
+            // While somebody has updates renewed all the time, no digest is told: who missed one learns of it by a push/pull.
+            Self::Stale => refutation(config, live) + config.sync_interval,
         }
     }
 }
@@ -69,11 +71,12 @@ fn refutation(config: &Config, live: usize) -> Duration {
     config.probe_interval.saturating_mul(4 * live as u32)
 }
 
-/// Twice the usual limit, which is that a node's ring is through, and then that of a suspicion that nobody confirms.
+/// Others are believed about a member until three probes of a node's own have failed, in three passes of its ring; then it takes a
+/// suspicion that nobody confirms, or twice as long.
 fn detection(config: &Config, live: usize) -> Duration {
     let ring = config.probe_interval.saturating_mul(2 * live as u32);
     let scale = (live.max(1) as f64).log10().max(1.0);
-    (ring + config.longest_suspicion().mul_f64(scale)) * 2
+    ring * 3 + config.longest_suspicion().mul_f64(scale) * 2
 }
 
 /// How a host sees another at some moment.

@@ -138,13 +138,13 @@ impl Node {
             return self.note_refuted(id, record.state, identity);
         }
         let is_news = identity.epoch == record.identity.epoch && identity.incarnation > record.contact.spoken;
+        if !is_news || claim.addr != record.addr || claim.tags == record.tags.encoded() {
+            return;
+        }
         let Ok(tags) = Tags::from_encoded(claim.tags) else {
             self.metrics.dropped_malformed += 1;
             return;
         };
-        if !is_news || claim.addr != record.addr || tags == record.tags {
-            return;
-        }
         let previous = record.view();
         self.note_spoken(id, identity);
         self.table.update(id, &mut self.rng, |record| record.tags = tags);
