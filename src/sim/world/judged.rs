@@ -255,6 +255,8 @@ mod tests {
     fn tags_that_do_not_arrive_are_noticed() {
         let mut world = judged();
         world.hosts[3].paused_until = Time::from_origin(Duration::MAX);
+        // No push/pull is waited for, so it is noticed before the others miss the host.
+        world.hosts[3].config.sync_interval = Duration::ZERO;
         Fault::Tags(1, 1).apply(&mut world);
         assert_eq!(found(&mut world), Some(Wrong::Stale.rule()));
     }
