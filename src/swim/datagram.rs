@@ -63,7 +63,9 @@ impl Node {
                 Err(Malformed) => self.metrics.dropped_malformed += 1,
             }
         }
-        self.believe_what_was_told();
+        if self.moves.was_told() {
+            self.believe_what_was_told();
+        }
         if heard.unknown {
             self.note_data_from(self.id_of(&sender).filter(|_| sender.proven));
         }

@@ -69,6 +69,11 @@ impl Moves {
         all.find(|other| (&other.name, other.addr) == (&new.name, new.addr))
     }
 
+    /// Whether a member answered that was told what is said of it.
+    pub(super) fn was_told(&self) -> bool {
+        self.told.is_some()
+    }
+
     fn push(&mut self, new: Introduction, account: Account) {
         match self.said.iter_mut().find(|(of, _)| *of == account) {
             Some((_, its)) => its.push_back(new),
@@ -177,6 +182,7 @@ impl Node {
     }
 
     /// A datagram was taken in. If a member answered by it that was told what is said of it, and did not refute that, it is true.
+    #[cold]
     pub(super) fn believe_what_was_told(&mut self) {
         if let Some(told) = self.moves.told.take() {
             self.on_alive(&told.claim(), Word::Answered);

@@ -171,9 +171,11 @@ impl<S: Subject> UpdateQueue<S> {
         }
         let mut room = Room { left: room, keeps: room.saturating_sub(1), misses: 0 };
         self.draw_list(BY_TURN, self.turns, &mut room, &mut put);
-        room = Room { keeps: room.left / 2, misses: 0, ..room };
-        for list in 0..self.lists.len() {
-            self.draw_list(BY_TRANSMISSIONS, self.lists[list], &mut room, &mut put);
+        if self.drawn.len() < self.len {
+            room = Room { keeps: room.left / 2, misses: 0, ..room };
+            for list in 0..self.lists.len() {
+                self.draw_list(BY_TRANSMISSIONS, self.lists[list], &mut room, &mut put);
+            }
         }
         if self.drawn.len() < self.len {
             room = Room { keeps: 0, misses: 0, ..room };

@@ -35,11 +35,13 @@ impl Index {
     }
 
     /// The record with this hash for which `is` holds.
+    #[inline]
     pub(super) fn find(&self, hash: u64, is: impl Fn(MemberId) -> bool) -> Option<MemberId> {
         self.place_of(hash as u32, |id| is(MemberId(id))).map(|at| MemberId(self.places[at].id))
     }
 
     /// For how many records with this hash `is` holds, up to `most`.
+    #[inline]
     pub(super) fn count(&self, hash: u64, most: usize, is: impl Fn(MemberId) -> bool) -> usize {
         let count = Cell::new(0);
         self.find(hash, |id| {
