@@ -14,7 +14,8 @@
 //!   awareness, keep the prober away, and put its verdicts off (SECURITY.md, *keep a healthy member out*). Where others are listed
 //!   is judged all the same;
 //! - *spoken for*: what a stream from a member's own address says in its name, which no attacker could, has the time of a
-//!   refutation.
+//!   refutation;
+//! - *misquoted*: so have the tags that somebody says are those of a member.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -79,6 +80,15 @@ fn detection(config: &Config, live: usize) -> Duration {
     ring * 3 + config.longest_suspicion().mul_f64(scale) * 2
 }
 
+/// What an attacker said that has the time of a refutation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Said {
+    /// It spoke in a host's own name, from its own address.
+    ByItself,
+    /// What its tags are.
+    Tags,
+}
+
 /// How a host sees another at some moment.
 #[derive(Debug)]
 pub(super) struct Sight {
@@ -136,10 +146,8 @@ pub(super) struct Judge {
     outnumbered: BTreeSet<usize>,
     /// The life of each host that others list.
     let_in: BTreeMap<usize, u32>,
-    /// Until when what was said in a host's own name, from its own address, may take to be refuted.
-    spoken_for: BTreeMap<usize, Time>,
-    /// The same of what others said that a host's tags are.
-    misquoted: BTreeMap<usize, Time>,
+    /// Until when what was said of a host may take to be refuted.
+    said: BTreeMap<(Said, usize), Time>,
     looks: Looks,
 }
 
@@ -208,22 +216,12 @@ impl Judge {
         self.looks
     }
 
-    /// Somebody spoke in a host's own name, from its own address.
-    pub(super) fn note_spoken_for(&mut self, host: usize, until: Time) {
-        self.spoken_for.insert(host, until);
+    pub(super) fn note_said(&mut self, what: Said, host: usize, until: Time) {
+        self.said.insert((what, host), until);
     }
 
-    /// Somebody said what a host's tags are.
-    pub(super) fn note_misquoted(&mut self, host: usize, until: Time) {
-        self.misquoted.insert(host, until);
-    }
-
-    pub(super) fn is_misquoted(&self, host: usize, now: Time) -> bool {
-        self.misquoted.get(&host).is_some_and(|until| now < *until)
-    }
-
-    pub(super) fn is_spoken_for(&self, host: usize, now: Time) -> bool {
-        self.spoken_for.get(&host).is_some_and(|until| now < *until)
+    pub(super) fn is_said(&self, what: Said, host: usize, now: Time) -> bool {
+        self.said.get(&(what, host)).is_some_and(|until| now < *until)
     }
 
     fn is_let_in(&self, (host, life): (usize, u32)) -> bool {

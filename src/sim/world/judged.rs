@@ -7,7 +7,7 @@ use crate::{
     sim::{
         attacker::{Kind, Lie, Who},
         check::Checker,
-        judge::{AWARENESS, Judge, Looks, RETURN, SLOWED, Sight, Wrong},
+        judge::{AWARENESS, Judge, Looks, RETURN, SLOWED, Said, Sight, Wrong},
     },
     swim::{Member, MemberState, Node, Time},
 };
@@ -37,7 +37,7 @@ impl World {
         let until = self.refuted_by(host);
         let ghost = lie.at.ghost().filter(|_| lie.at.answers_to_any_name());
         if let Some(checker) = &mut self.checker {
-            checker.judge.note_misquoted(host, until);
+            checker.judge.note_said(Said::Tags, host, until);
             ghost.into_iter().for_each(|ghost| checker.judge.note_impostor(host, ghost));
         }
     }
@@ -57,7 +57,7 @@ impl World {
         let host = host % self.hosts.len();
         let until = self.refuted_by(host);
         if let Some(checker) = &mut self.checker {
-            checker.judge.note_spoken_for(host, until);
+            checker.judge.note_said(Said::ByItself, host, until);
         }
     }
 
@@ -105,7 +105,7 @@ impl World {
                 let judged = !is_excused && !is_outnumbered && sight.is_some();
                 judge.count(Looks { judged: judged.into(), all: 1 });
             }
-            let is_misquoted = judge.is_misquoted(subject, self.now);
+            let is_misquoted = judge.is_said(Said::Tags, subject, self.now);
             let excuses = |sight: &Sight| match sight.wrong {
                 Some(Wrong::Away | Wrong::Dead) if is_outnumbered => true,
                 Some(Wrong::Stale) if is_misquoted => true,
@@ -188,7 +188,7 @@ impl World {
         let rest = self.hosts[host].config.probe_interval * RETURN;
         let mut impostors = judge.impostors(host);
         impostors.any(|ghost| self.now < self.ghosts.answers_until(ghost) + rest)
-            || judge.is_spoken_for(host, self.now)
+            || judge.is_said(Said::ByItself, host, self.now)
     }
 }
 

@@ -5,6 +5,7 @@ use super::{
     trials::{cluster, delete, key_values, map_at, run_until_true, secs, set, value_at},
 };
 use crate::{
+    data::Endpoint,
     sim::World,
     swim::{Account, Config, Time},
     wire::data::{DataMessage, KeyValue, KeyValueDelta},
@@ -169,21 +170,27 @@ fn many_owners_on_one_host_leave_room_for_the_keys_of_others() {
     assert_eq!(value_at(&world, 0, "n1", "k"), Some(vec![7; 500]));
 }
 
+/// There are more owners that have not answered than there is room for, n1 the last of them.
+fn fill_with_strangers(endpoint: &mut Endpoint) {
+    let all = &mut endpoint.key_values;
+    all.remove("n1");
+    all.max_bytes = 64 << 10;
+    let epoch = endpoint.node.listed_life("n1").map_or(0, |(epoch, _)| epoch);
+    for (owner, epoch) in (0..40).map(|i| (format!("x{i}"), 1)).chain([("n1".into(), epoch)]) {
+        let owner = owner.into();
+        all.ensure(&owner, epoch, true, Some(Account::STRANGERS));
+        all.grow(&owner, 1, (1, 1001), |map| _ = map.change("k", Some(&[7; 1000]), 1, Time::ZERO));
+    }
+}
+
 /// Where somebody who has not answered is, is what others say: as many hosts as they like.
 #[test]
 fn owners_that_have_not_answered_leave_room_and_count_for_themselves_once_they_have() {
     let mut world = cluster(13, 3, Config::lan);
     set(&mut world, 1, "k", &[7; 500]);
     world.drive_with(0, |endpoint, _| {
-        let all = &mut endpoint.key_values;
-        all.remove("n1");
-        all.max_bytes = 64 << 10;
-        let epoch = endpoint.node.listed_life("n1").map_or(0, |(epoch, _)| epoch);
-        for (owner, epoch) in (0..40).map(|i| (format!("x{i}"), 1)).chain([("n1".into(), epoch)]) {
-            let owner = owner.into();
-            all.ensure(&owner, epoch, true, Some(Account::STRANGERS));
-            all.grow(&owner, 1, (1, 1001), |map| _ = map.change("k", Some(&[7; 1000]), 1, Time::ZERO));
-        }
+        fill_with_strangers(endpoint);
+        let all = &endpoint.key_values;
         assert_eq!((all.bytes(), all.audit()), (33 * 1001, Ok(())), "half of the room");
     });
     world.run_for(secs(10));
@@ -197,17 +204,7 @@ fn an_owner_that_answers_as_another_member_leaves_counts_for_itself() {
     set(&mut world, 1, "k", &[7; 500]);
     // The second time, as many have answered as when it was looked last.
     for _ in 0..2 {
-        world.drive_with(0, |endpoint, _| {
-            let all = &mut endpoint.key_values;
-            all.remove("n1");
-            all.max_bytes = 64 << 10;
-            let epoch = endpoint.node.listed_life("n1").map_or(0, |(epoch, _)| epoch);
-            for (owner, epoch) in (0..40).map(|i| (format!("x{i}"), 1)).chain([("n1".into(), epoch)]) {
-                let owner = owner.into();
-                all.ensure(&owner, epoch, true, Some(Account::STRANGERS));
-                all.grow(&owner, 1, (1, 1001), |map| _ = map.change("k", Some(&[7; 1000]), 1, Time::ZERO));
-            }
-        });
+        world.drive_with(0, |endpoint, _| fill_with_strangers(endpoint));
         world.run_for(secs(60));
         assert_eq!(value_at(&world, 0, "n1", "k"), Some(vec![7; 500]), "it has answered");
     }
