@@ -36,8 +36,8 @@ pub(super) struct Contact {
     heard: Time,
     /// The greatest incarnation of its epoch that it has named itself.
     pub(super) spoken: u64,
-    /// A hash of the address, other than its own, that it last showed its token from; 0 for none.
-    pub(super) other_source: u32,
+    /// A hash of the host, if it was not at its own address, where it last showed its token from; 0 for none.
+    pub(super) other_host: u32,
     /// Of direct pings by datagram.
     pub(super) round_trip: RoundTrip,
 }

@@ -145,20 +145,23 @@ impl Node {
     pub(super) fn recognize(&mut self, source: SocketAddr, by_stream: bool, mark: u32, token: u32) -> Sender {
         let shown = self.table.find_mark(mark, |record| token != 0 && record.contact.given == token);
         let (now, interval) = (self.now, self.config.probe_interval);
-        // Guesses of others do not mute a member where it is at home, or was heard from last; it opens streams from any port.
+        // It opens streams from any port.
+        let is_home = |id| {
+            let addr = self.table.get(id).addr;
+            addr == source || by_stream && addr.ip() == source.ip()
+        };
+        // Guesses of others do not mute a member where it is at home, or on the host where it was heard from last.
         let admitted = shown.filter(|id| {
-            let Record { addr, contact, .. } = self.table.get(*id);
-            let is_known = *addr == source
-                || by_stream && addr.ip() == source.ip()
-                || contact.other_source == self.table.hash_source(source);
+            let is_known = is_home(*id) || self.table.get(*id).contact.other_host == self.table.hash_host(source);
             is_known || self.guesses.admit(now, interval)
         });
+        let is_elsewhere = admitted.is_some_and(|id| !is_home(id));
         self.metrics.refused_tokens += u64::from(shown.is_some() && admitted.is_none());
         let shown = admitted;
         let new = shown.is_some_and(|id| !self.table.get(id).contact.met);
         if let Some(id) = shown {
-            if self.table.get(id).addr != source && !by_stream {
-                self.table.contact_mut(id).other_source = self.table.hash_source(source);
+            if is_elsewhere {
+                self.table.contact_mut(id).other_host = self.table.hash_host(source);
             }
             self.table.contact_mut(id).shown = true;
             self.note_answer(id);

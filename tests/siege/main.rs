@@ -3,6 +3,7 @@
 //!
 //! `SIEGE=600` is its length in seconds, 10 by default; the seed is printed, and `SEED=…` repeats it. `SIEGE_ONLY=relays,join`
 //! lets only attacks with these words in their names take part, `SIEGE_ONLY=all` every one; else those of outsiders do.
+//! `SIEGE_RECORD=dir` has each life recorded there, for `replay` and `view`.
 //! What it cannot do on one host: send from addresses of honest members, which are bound already.
 
 #![cfg(target_os = "linux")]
@@ -18,7 +19,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, UdpSocket},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     thread,
     time::{Duration, Instant},
@@ -53,6 +54,8 @@ struct Cluster {
     addrs: Vec<SocketAddr>,
     late: SocketAddr,
     max_members: usize,
+    /// How many have begun.
+    lives: AtomicUsize,
     /// Counters of lives that are over.
     past: Mutex<[u64; 3]>,
     /// What did not hold. It is told at the end, so that one failure hides no other.
@@ -69,6 +72,7 @@ impl Cluster {
             addrs,
             late,
             max_members,
+            lives: AtomicUsize::new(0),
             past: Mutex::default(),
             complaints: Mutex::default(),
         };
@@ -78,11 +82,17 @@ impl Cluster {
     }
 
     fn config(&self, name: String, addr: SocketAddr) -> GossipConfig {
-        let mut config = GossipConfig::lan(name).bind(addr);
+        let mut config = GossipConfig::lan(name.clone()).bind(addr);
         config.swim.max_members = self.max_members;
         config.swim.max_departed = self.max_members;
         config.swim.max_reconnects = 64;
-        config
+        match std::env::var("SIEGE_RECORD") {
+            Ok(dir) => {
+                let life = self.lives.fetch_add(1, Relaxed);
+                config.record(format!("{dir}/{life}-{name}.rec")).record_limit(256 << 20)
+            }
+            Err(_) => config,
+        }
     }
 
     fn complain(&self, what: String) {

@@ -400,9 +400,9 @@ impl Table {
         hash::mix(u64::from(mark) ^ self.mark_key)
     }
 
-    /// A short hash of an address that datagrams come from.
-    pub(super) fn hash_source(&self, source: SocketAddr) -> u32 {
-        self.hash_addr(source) as u32
+    /// A short hash of the host that somebody sends from: behind a translator of addresses, each stream has another port.
+    pub(super) fn hash_host(&self, source: SocketAddr) -> u32 {
+        self.hash_addr(SocketAddr::new(host_of(source.ip()), 0)) as u32
     }
 
     /// An IPv4 address goes into one word: every datagram's is looked up, and hashing its fields takes twice as long.

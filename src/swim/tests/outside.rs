@@ -361,6 +361,24 @@ fn guesses_of_others_do_not_mute_a_member_where_it_was_heard_from_before() {
     );
 }
 
+/// Behind a translator of addresses each stream has a port of its own.
+#[test]
+fn guesses_of_others_do_not_mute_streams_of_a_member_that_is_heard_from_another_host() {
+    let mut bench = Bench::new(2);
+    let token = bench.node.token_for("m1", addr(1));
+    let mapped = |port| ([203, 0, 113, 7], port).into();
+    say(&mut bench, "m1", mapped(40_000), token, &[ping()]);
+    for guess in 1..400 {
+        say(&mut bench, "m1", addr(67), guess, &[ping()]);
+    }
+    let stream = bench.node.accept_stream(bench.now, mapped(40_001)).expect("there is room");
+    let hello = Message::Hello(Hello { name: "m1", digest: 0, removals: 0 });
+    bench.node.handle_frame(bench.now, stream, &forge::proven_packet("m1", token, &[hello]));
+    assert_eq!(bench.node.metrics().refused_tokens, 0, "the port is another one");
+    say(&mut bench, "m1", ([203, 0, 113, 8], 40_000).into(), token, &[ping()]);
+    assert_eq!(bench.node.metrics().refused_tokens, 1, "the host is another one");
+}
+
 /// The first frame of a stream shows a token before it has said whose.
 #[test]
 fn a_member_that_opens_many_streams_guesses_nothing() {
