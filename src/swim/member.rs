@@ -7,11 +7,13 @@ use serde::{Deserialize, Serialize};
 use super::{
     contact::Contact,
     suspicion::Suspicion,
+    table::departed::Departure,
     time::Time,
     verdict::{Origin, Verdict},
 };
 use crate::{
     Error,
+    address::host_of,
     text::Quoted,
     wire::{Tags, hash, message},
 };
@@ -283,9 +285,8 @@ impl Record {
         removed.map_or(0, |removed| hash::removal(&self.name, epoch, incarnation, removed.forget))
     }
 
-    /// Its place among the departed: the one to be forgotten first comes first, and members that never answered before
-    /// those that did.
-    pub(super) fn departure(&self, id: MemberId) -> (bool, Time, MemberId) {
-        (self.contact.met, self.since, id)
+    /// Its place among the departed.
+    pub(super) fn departure(&self, id: MemberId) -> Departure {
+        (self.contact.met.then(|| host_of(self.addr.ip())), self.since, id)
     }
 }

@@ -152,7 +152,8 @@ impl Node {
         };
         // Guesses of others do not mute a member where it is at home, or on the host where it was heard from last.
         let admitted = shown.filter(|id| {
-            let is_known = is_home(*id) || self.table.get(*id).contact.other_host == self.table.hash_host(source);
+            let is_known =
+                is_home(*id) || self.table.get(*id).contact.other_host == self.table.hash_host(source);
             is_known || self.guesses.admit(now, interval)
         });
         let is_elsewhere = admitted.is_some_and(|id| !is_home(id));

@@ -1,5 +1,5 @@
 //! Key–values in a [sync](crate::data::sync): the digests of all buckets, the heads of what differs, then what the other side
-//! lacks, smallest maps first.
+//! lacks. Accounts take turns, with their smallest changes first, so that nobody's maps keep those of others waiting.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -11,7 +11,7 @@ use super::{
     map::{ELSEWHERE, MAX_KEYS, MAX_MAP, Register},
 };
 use crate::{
-    swim::{Node, Time},
+    swim::{Account, Node, Time},
     wire::{
         data::{DataMessage, KeyValue, KeyValueBuckets, KeyValueDelta, KeyValueHead},
         hash::{self, BUCKETS},
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// The most bytes of maps that one side tells in an exchange; the rest is for the next.
+/// The most bytes of changes that one side tells in an exchange; the rest is for the next.
 const MAX_TOLD: usize = 4 << 20;
 /// Changes in a delta, tombstones among them, and their bytes.
 const MAX_CHANGES: usize = 4 * MAX_KEYS;
@@ -45,11 +45,12 @@ pub(in crate::data) struct Exchange {
 enum Say {
     Buckets(Box<[u64; BUCKETS]>),
     Head(Arc<str>, (u64, u64)),
-    /// The changes of a map, as it was when the turn began, above a version; `begun` once they are announced.
+    /// The changes of a map, as it was when the turn began, above a version, and their bytes; `begun` once they are announced.
     Delta {
         owner: Arc<str>,
         map: Arc<OwnerMap>,
         above: u64,
+        bytes: usize,
         begun: bool,
     },
 }
@@ -86,14 +87,13 @@ impl KeyValues {
             }));
         }
         if turn >= 2 {
-            let held = told.into_iter().map(|(owner, owned)| (owner, &owned.map));
-            let lacking = held.filter(|(_, map)| map.version > 0).filter_map(|(owner, map)| {
+            let held = told.into_iter().filter(|(_, owned)| owned.map.version > 0);
+            let lacking = held.filter_map(|(owner, Owned { map, account, .. })| {
                 let above = lacks(exchange.heads.get(owner).copied(), map)?;
-                Some(Say::Delta { owner: Arc::clone(owner), map: Arc::clone(map), above, begun: false })
+                let (owner, map, bytes) = (Arc::clone(owner), Arc::clone(map), map.bytes_above(above));
+                Some((*account, Say::Delta { owner, map, above, bytes, begun: false }))
             });
-            let mut lacking: Vec<_> = lacking.collect();
-            lacking.sort_by_key(Say::bytes);
-            plan.extend(lacking);
+            plan.extend(in_turns(lacking.collect()));
         }
     }
 
@@ -217,10 +217,10 @@ impl KeyValues {
 }
 
 impl Say {
-    /// Bytes of the map that a delta is of.
+    /// Bytes of a delta's keys and values.
     fn bytes(&self) -> usize {
         match self {
-            Self::Delta { map, .. } => map.bytes(),
+            Self::Delta { bytes, .. } => *bytes,
             _ => 0,
         }
     }
@@ -240,7 +240,7 @@ impl Say {
             Self::Head(owner, (epoch, version)) => {
                 packet.message(&KeyValueHead { owner, epoch: *epoch, version: *version })
             }
-            Self::Delta { owner, map, above, begun } => {
+            Self::Delta { owner, map, above, begun, .. } => {
                 let OwnerMap { epoch, version, floor, .. } = **map;
                 *begun = *begun || packet.message(&KeyValueDelta { owner, epoch, version, floor });
                 if !*begun {
@@ -271,6 +271,22 @@ impl Delta {
         }
         taken
     }
+}
+
+/// The smallest of each account, then the next of each, and so on: in each turn, this node's own comes first.
+fn in_turns(mut deltas: Vec<(Option<Account>, Say)>) -> impl Iterator<Item = Say> {
+    deltas.sort_by_key(|(_, say)| say.bytes());
+    let mut turns = BTreeMap::new();
+    let mut ordered: Vec<_> = deltas
+        .into_iter()
+        .map(|(account, say)| {
+            let turn = turns.entry(account).or_insert(0_usize);
+            *turn += 1;
+            ((*turn, account.is_some()), say)
+        })
+        .collect();
+    ordered.sort_by_key(|(turn, _)| *turn);
+    ordered.into_iter().map(|(_, say)| say)
 }
 
 /// From which version on somebody lacks changes of a map, who knows it up to this epoch and version; `None`: none.

@@ -4,14 +4,14 @@
 //! address index and in the digest. Decides nothing: the rules are in `claims`.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     hash::{Hash, Hasher},
     net::{IpAddr, SocketAddr},
 };
 
 use siphasher::sip::SipHasher13;
 
-use self::{index::Index, ring::ProbeRings};
+use self::{departed::Departed, index::Index, ring::ProbeRings};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -23,11 +23,9 @@ use super::{
 };
 use crate::{address::host_of, wire::hash};
 
+pub(super) mod departed;
 mod index;
 mod ring;
-
-/// Whether the member was met, when it departed, its id.
-type Departure = (bool, Time, MemberId);
 
 /// A member at its place in the table: no other that has the place later.
 #[derive(Debug, Clone, Copy)]
@@ -66,8 +64,7 @@ pub(super) struct Table {
     digest: u64,
     bucket_digests: [[u64; 8]; hash::BUCKETS / 8],
     removals_digest: u64,
-    /// The departed members, first the one to be forgotten first.
-    departed: BTreeSet<Departure>,
+    departed: Departed,
     /// How many of the live members that have answered are on each host.
     met_on: BTreeMap<IpAddr, u32>,
 }
@@ -115,12 +112,15 @@ impl Table {
     pub(super) fn update(&mut self, id: MemberId, rng: &mut fastrand::Rng, change: impl FnOnce(&mut Record)) {
         let record = self.get(id);
         let was_live = record.state.is_live();
-        let (digests, departure) = ((record.digest(), record.removal_digest()), record.departure(id));
+        let (digests, departed) =
+            ((record.digest(), record.removal_digest()), (!was_live).then(|| record.departure(id)));
         let old = (record.addr, record.contact.met);
         let (old_state, was_tombstone) = (record.state, record.tombstone);
         self.count_suspect(old_state, old.1, -1);
         self.count_listed(old_state, was_tombstone, -1);
-        self.departed.remove(&departure);
+        if let Some(departed) = departed {
+            self.departed.remove(departed);
+        }
         change(self.get_mut(id));
         if self.get(id).addr != old.0 {
             let token = self.tokens.of(&self.get(id).name, self.get(id).addr);
@@ -129,14 +129,14 @@ impl Table {
         }
         let record = self.get(id);
         let (state, tombstone) = (record.state, record.tombstone);
-        let (live, new, departure) =
-            (record.state.is_live(), (record.addr, record.contact.met), record.departure(id));
+        let (live, new) = (record.state.is_live(), (record.addr, record.contact.met));
+        let departed = (!live && id != MemberId::SELF).then(|| record.departure(id));
         let (bucket, entry, removal) = (record.bucket, record.digest(), record.removal_digest());
         self.add_digests(bucket, digests.0 ^ entry, digests.1 ^ removal);
         self.count_suspect(state, new.1, 1);
         self.count_listed(state, tombstone, 1);
-        if !live && id != MemberId::SELF {
-            self.departed.insert(departure);
+        if let Some(departed) = departed {
+            self.departed.insert(departed);
         }
         if was_live && (!live || old != new) {
             self.exit_ring(id, old.0);
@@ -151,7 +151,7 @@ impl Table {
         if let Some(record) = self.records[id.index()].take_if(|record| !record.state.is_live()) {
             self.by_name.remove(self.hash(&*record.name), id);
             self.by_mark.remove(self.hash_mark(record.mark), id);
-            self.departed.remove(&record.departure(id));
+            self.departed.remove(record.departure(id));
             self.count_listed(record.state, record.tombstone, -1);
             self.add_digests(record.bucket, 0, record.removal_digest());
             self.before[id.index()] = self.before[id.index()].wrapping_add(1);
@@ -328,9 +328,8 @@ impl Table {
         self.departed.len()
     }
 
-    /// The departed member to forget first: one that never answered before one that did, then the one that departed first.
     pub(super) fn first_to_forget(&self) -> Option<MemberId> {
-        self.departed.first().map(|(.., id)| *id)
+        self.departed.first_to_forget()
     }
 
     /// An order-independent hash of the live members and their identities.

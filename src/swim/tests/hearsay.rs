@@ -179,3 +179,30 @@ fn one_departure_is_refuted_once() {
         assert_eq!(bench.standing("m2"), Some((state, 9)), "one is no reason to doubt");
     }
 }
+
+/// Names of one host are too many among the departed, time and again.
+#[test]
+fn many_that_depart_have_nobody_forgotten_who_has_refuted() {
+    let mut config = crate::swim::Config::lan("me");
+    config.max_departed = 16;
+    let mut bench = Bench::with(config, 12);
+    let (mut live, mut forgotten) = (0, 0);
+    for step in 0..100 {
+        say(&mut bench, "m2", addr(2), &[Message::Failed(failed("m5", step))]);
+        for i in 0..17 {
+            let (name, at) = (format!("x{step}-{i}"), std::net::SocketAddr::new(addr(9).ip(), 1000 + i));
+            bench.hear(&alive(&name, 0, at));
+            bench.meet(&name);
+            say(&mut bench, &name, at, &[Message::Left(left(&name, 0))]);
+        }
+        forgotten += usize::from(bench.member("m5").is_none());
+        bench.pass(millis(50));
+        live += usize::from(bench.standing("m5").is_some_and(|(state, _)| state.is_live()));
+        say(&mut bench, "m5", addr(5), &[Message::Alive(alive("m5", step + 1, addr(5)))]);
+        bench.meet("m5");
+        bench.pass(millis(50));
+        answers_come(&mut bench, None);
+        bench.events();
+    }
+    assert!(live >= 95 && forgotten == 0, "live {live} times of 100, forgotten {forgotten} times");
+}

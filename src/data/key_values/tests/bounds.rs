@@ -254,3 +254,67 @@ fn values_that_names_of_one_host_announce_do_not_displace_those_of_others() {
     assert_eq!((is_left, announced.versions.len()), (true, MAX_ANNOUNCED));
     assert_eq!(announced.shares.all(), (MAX_ANNOUNCED, 0));
 }
+
+/// One of many small maps of a host has changed a little in each: a larger one of another host is told all the same.
+#[test]
+fn small_maps_that_change_all_the_time_keep_no_larger_one_from_being_told() {
+    use crate::{
+        data::key_values::KeyValues,
+        sim::{addr, forge},
+        wire::{
+            data::{KeyValueBuckets, KeyValueHead},
+            frame::MAX_FRAME,
+            message::{Alive, Message},
+            packet::{self, Header, Writer},
+        },
+    };
+    let mut world = cluster(14, 3, Config::lan);
+    set(&mut world, 1, "k", &[7; 15_000]);
+    run_until_true(&mut world, secs(10));
+    let names: Vec<_> = (0..1100).map(|i| format!("x{i}")).collect();
+    let (mut told, mut bytes) = (false, 0);
+    world.drive_with(0, |endpoint, now| {
+        let token = endpoint.node.token_for("n1", addr(1));
+        for (at, names) in names.chunks(100).enumerate() {
+            let home = |i: usize| ([10, 9, 9, 9], (1000 + 100 * at + i) as u16).into();
+            let claim = |(i, name): (usize, &String)| {
+                let addr: std::net::SocketAddr = home(i);
+                (name.clone(), addr)
+            };
+            let claims: Vec<_> = names.iter().enumerate().map(claim).collect();
+            let said: Vec<_> = claims
+                .iter()
+                .map(|(name, addr)| {
+                    Message::Alive(Alive { name, epoch: 1, incarnation: 0, addr: *addr, tags: &[] })
+                })
+                .collect();
+            endpoint.handle_datagram(now, addr(1), &forge::proven_packet("n1", token, &said));
+        }
+        let (all, node, mut exchange) = (&mut endpoint.key_values, &endpoint.node, Exchange::default());
+        let digests = [0; 512];
+        let buckets = DataMessage::KeyValueBuckets(KeyValueBuckets { digests: &digests });
+        assert!(all.on_section(now, node, &mut exchange, "n2", &buckets));
+        for name in &names {
+            assert!(node.listed_life(name).is_some(), "{name} is listed");
+            let owner = (&**name).into();
+            all.ensure(&owner, 1, true, Some(Account::from(1)));
+            all.grow(&owner, 1, (1, 4001), |map| _ = map.change("a", Some(&[7; 4000]), 1, Time::ZERO));
+            all.grow(&owner, 2, (1, 2), |map| _ = map.change("b", Some(&[7]), 1, Time::ZERO));
+            let head = DataMessage::KeyValueHead(KeyValueHead { owner: name, epoch: 1, version: 1 });
+            assert!(all.on_section(now, node, &mut exchange, "n2", &head));
+        }
+        all.begin_turn(&mut exchange, 2, false);
+        let (mut frame, mut is_all) = (Vec::new(), false);
+        while !is_all {
+            let header = Header { cluster: 0, sender: 0, token: 0 };
+            let mut packet = Writer::new(&mut frame, header, MAX_FRAME);
+            is_all = KeyValues::say(&mut exchange, &mut packet);
+            packet.finish();
+            bytes += frame.len();
+            for message in packet::sections(&frame).filter_map(|section| section.ok()?.data_message().ok()?) {
+                told |= matches!(message, DataMessage::KeyValueDelta(delta) if delta.owner == "n1");
+            }
+        }
+    });
+    assert!(told, "{bytes} bytes are told, and not those of n1");
+}
