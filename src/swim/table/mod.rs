@@ -19,7 +19,6 @@ use super::{
     member::{MemberId, MemberState, Record},
     secret::Tokens,
     suspicion::Suspicion,
-    time::Time,
 };
 use crate::{address::host_of, wire::hash};
 
