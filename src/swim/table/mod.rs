@@ -416,7 +416,10 @@ impl Table {
 mod tests {
     use std::{collections::HashMap, sync::Arc};
 
-    use super::{super::member::Identity, *};
+    use super::{
+        super::{member::Identity, time::Time},
+        *,
+    };
 
     fn addr(port: u16) -> SocketAddr {
         ([10, 0, 0, 1], port).into()
