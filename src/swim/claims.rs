@@ -105,9 +105,6 @@ impl Node {
             (Some(id), _) => self.revive(id, identity, claim.addr, tags),
             (None, _) => self.add(claim, identity, tags),
         }
-        if let Some(id) = known.filter(|_| word == Word::Itself) {
-            self.note_spoken(id, identity);
-        }
     }
 
     fn add(&mut self, claim: &Alive<'_>, identity: Identity, tags: Tags) {
@@ -131,14 +128,15 @@ impl Node {
     }
 
     /// A member says that it is alive, but it was claimed under a greater identity meanwhile that it is suspected, or departed. If
-    /// it is listed as live, its tags are those that it names now: whoever raises suspicions all the time would mute it else.
+    /// it is listed as live, its tags are those that it names now, unless those that are listed are later ones: whoever raises
+    /// suspicions all the time would mute it else.
     fn on_late_word(&mut self, id: MemberId, identity: Identity, claim: &Alive<'_>) {
         let record = self.table.get(id);
         if !record.state.is_live() {
             return self.note_refuted(id, record.state, identity);
         }
-        let is_news = identity.epoch == record.identity.epoch && identity.incarnation > record.contact.spoken;
-        if !is_news || claim.addr != record.addr || claim.tags == record.tags.encoded() {
+        let is_later = identity.epoch == record.identity.epoch && identity.incarnation > record.tags_of;
+        if !is_later || claim.addr != record.addr || claim.tags == record.tags.encoded() {
             return;
         }
         let Ok(tags) = Tags::from_encoded(claim.tags) else {
@@ -146,17 +144,9 @@ impl Node {
             return;
         };
         let previous = record.view();
-        self.note_spoken(id, identity);
-        self.table.update(id, &mut self.rng, |record| record.tags = tags);
+        let change = |record: &mut Record| (record.tags, record.tags_of) = (tags, identity.incarnation);
+        self.table.update(id, &mut self.rng, change);
         self.emit_member(|member| Event::Updated { member, previous }, id);
-    }
-
-    /// A member has named its own identity.
-    fn note_spoken(&mut self, id: MemberId, identity: Identity) {
-        if self.table.get(id).identity.epoch == identity.epoch {
-            let contact = self.table.contact_mut(id);
-            contact.spoken = contact.spoken.max(identity.incarnation);
-        }
     }
 
     /// Whether this node's own probes of a member fail: then another member's Alive is not believed, only the member's own,
@@ -245,7 +235,8 @@ impl Node {
                 record.contact.begin_anew();
             }
             record.state = MemberState::Alive;
-            (record.identity, record.addr, record.tags) = (identity, addr, tags);
+            (record.identity, record.addr) = (identity, addr);
+            (record.tags, record.tags_of) = (tags, identity.incarnation);
             (record.suspicion, record.removed, record.tombstone) = (None, None, false);
         });
         self.reconnects.forget(&self.table.get(id).name);

@@ -34,8 +34,8 @@ pub(super) struct Contact {
     relayed: u8,
     /// When it was heard from for certain last; `Time::ZERO` before it was.
     heard: Time,
-    /// The greatest incarnation of its epoch that it has named itself.
-    pub(super) spoken: u64,
+    /// When this node probed it last.
+    pub(super) probed: Time,
     /// A hash of the host, if it was not at its own address, where it last showed its token from; 0 for none.
     pub(super) other_host: u32,
     /// Of direct pings by datagram.
@@ -47,7 +47,8 @@ impl Contact {
     /// somebody else. Nor is it challenged anew if it never answered: names can be moved about.
     pub(super) fn at_new_address(self, token: u32) -> Self {
         let (challenges, challenges_by_stream) = self.challenges_kept();
-        Self { given: token, missed: self.missed, challenges, challenges_by_stream, ..Self::default() }
+        let Self { missed, probed, .. } = self;
+        Self { given: token, missed, probed, challenges, challenges_by_stream, ..Self::default() }
     }
 
     fn challenges_kept(self) -> (u8, u8) {
@@ -56,7 +57,7 @@ impl Contact {
 
     /// It was restarted: tokens of its past life are void.
     pub(super) fn begin_anew(&mut self) {
-        (self.held, self.shown, self.spoken) = (0, false, 0);
+        (self.held, self.shown) = (0, false);
         (self.challenges, self.challenges_by_stream) = self.challenges_kept();
     }
 
@@ -106,6 +107,11 @@ impl Contact {
 
     pub(super) fn heard(self) -> Option<Time> {
         (self.heard != Time::ZERO).then_some(self.heard)
+    }
+
+    /// When it was heard from or probed last.
+    pub(super) fn last(self) -> Time {
+        self.heard.max(self.probed)
     }
 
     /// Whether another member's Alive about it is not believed.

@@ -16,6 +16,8 @@ pub(super) struct Heard<'a> {
     pub(super) told: bool,
     /// A claim was dropped.
     pub(super) dropped: bool,
+    /// A claim says that this node is another life, or has another incarnation.
+    pub(super) mistaken: bool,
     /// The sender's claim about itself is older than the table.
     pub(super) outdated: bool,
     /// The sender's claim about itself, though nobody knows yet who it is: one is looked at.
@@ -114,11 +116,13 @@ impl Node {
                 heard.told = true;
                 if sender.proven {
                     heard.outdated |= self.is_outdated(claim, sender);
+                    heard.mistaken |= self.is_mistaken(claim);
                     let teller = self.id_of(sender).map(|id| self.table.get(id));
                     let by_itself = teller.is_some_and(|teller| claim.is_about(&teller.name));
                     let teller = teller.map_or(sender.source, |teller| teller.addr);
                     self.handle_claim(claim, by_itself, teller);
                     if by_itself {
+                        self.moves.forget_told();
                         self.note_shown(sender);
                     }
                 } else {

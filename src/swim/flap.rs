@@ -83,6 +83,12 @@ impl Flaps {
         }
     }
 
+    /// Has this node away.
+    #[cfg(test)]
+    pub(super) fn hold(&mut self, accused: Identity) {
+        self.held = Some(accused);
+    }
+
     /// Nothing is held back any more: this node has yielded its name, or has announced itself all the same.
     pub(super) fn drop_held(&mut self) {
         self.held = None;

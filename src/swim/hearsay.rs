@@ -49,10 +49,13 @@ impl Node {
             // Of a life to come: perhaps it was restarted and is gone. Of a past one: that changes nothing.
             return if is_raised && !is_silent { Hearsay::IsProbed } else { Hearsay::Counts };
         }
+        if identity < record.identity {
+            // Perhaps it did depart, and somebody else has raised its identity since then.
+            return if is_silent { Hearsay::IsSuspicion } else { Hearsay::IsProbed };
+        }
         // In a table, a failure may be one for a partition's sake.
         let is_mild = notice.in_table && departure == MemberState::Failed || is_doubted && !is_silent;
-        let is_suspicion = is_mild && identity >= record.identity;
-        if is_suspicion { Hearsay::IsSuspicion } else { Hearsay::Counts }
+        if is_mild { Hearsay::IsSuspicion } else { Hearsay::Counts }
     }
 
     /// Others say that a member departed: does what that is worth, and says whether it is more than that.
@@ -78,7 +81,8 @@ impl Node {
         if !notice.in_table {
             self.table.rings.probe_next(id);
         }
-        if self.raise_suspicion(id, notice.identity) {
+        let identity = notice.identity.max(self.table.get(id).identity);
+        if self.raise_suspicion(id, identity) {
             self.spread(id, Urgency::Urgent);
         }
         self.hasten_suspicion(id);

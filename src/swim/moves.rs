@@ -7,8 +7,8 @@
 //! then all stays as it is, and the claim is not passed on. Who was restarted answers within a round trip.
 //!
 //! Where it was, it is told what is said of it. If it answers by the token that this node gave it, it is the same process, and
-//! refutes in its answer what is not true; one that has just begun does not know that token. It is probed next there, too: of
-//! whoever is silent others are believed, though this node may not reach it itself.
+//! what it says of itself in its answer counts in place of what was said; one that has just begun does not know that token. It is
+//! probed next there, too: of whoever is silent others are believed, though this node may not reach it itself.
 
 use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
@@ -72,6 +72,11 @@ impl Moves {
     /// Whether a member answered that was told what is said of it.
     pub(super) fn was_told(&self) -> bool {
         self.told.is_some()
+    }
+
+    /// It says itself who it is.
+    pub(super) fn forget_told(&mut self) {
+        self.told = None;
     }
 
     fn push(&mut self, new: Introduction, account: Account) {
@@ -181,7 +186,7 @@ impl Node {
         true
     }
 
-    /// A datagram was taken in. If a member answered by it that was told what is said of it, and did not refute that, it is true.
+    /// A datagram was taken in. If a member answered by it that was told what is said of it, and said nothing of itself, it is true.
     #[cold]
     pub(super) fn believe_what_was_told(&mut self) {
         if let Some(told) = self.moves.told.take() {

@@ -155,7 +155,7 @@ impl Node {
         self.come_back_if_steady();
         let interval = self.health.scale(self.config.probe_interval);
         self.set_timer(Timer::Probe, interval);
-        let Some(id) = self.table.rings.next(&mut self.rng) else {
+        let Some(id) = self.table.next_to_probe(self.now, &mut self.rng) else {
             // There is nobody to accuse wrongly.
             self.health.improve();
             return;
@@ -463,7 +463,10 @@ impl Node {
         }
         self.timers.cancel(Timer::Nack(seq));
         if let Some(relayed) = self.prober.relayed.remove(&seq) {
-            self.reply(relayed.requester, Content::Ack { seq: relayed.requested, seen: false });
+            self.reply(
+                relayed.requester,
+                Content::Ack { seq: relayed.requested, seen: false, denies: false },
+            );
             self.on_direct_answer(sender, &relayed.target, relayed.addr, token);
         }
         true

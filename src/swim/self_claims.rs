@@ -27,6 +27,7 @@ use super::{
     time::Time,
     timers::Timer,
 };
+use crate::wire::message::{Alive, Message};
 
 /// Probe intervals between two questions to the holder that the name was yielded to.
 const CONFLICT_CHECK: u32 = 5;
@@ -102,6 +103,12 @@ impl NameConflict {
 }
 
 impl Node {
+    /// Whether a claim says that this node is alive by another identity than its own.
+    pub(super) fn is_mistaken(&self, claim: &Message<'_>) -> bool {
+        let Message::Alive(Alive { name, epoch, incarnation, .. }) = *claim else { return false };
+        *name == *self.name && self.table.get(MemberId::SELF).identity != Identity { epoch, incarnation }
+    }
+
     pub(super) fn on_own_alive(&mut self, identity: Identity, addr: SocketAddr, tags: &[u8]) {
         let own = self.table.get(MemberId::SELF);
         let (ours, home) = (own.identity, own.addr);

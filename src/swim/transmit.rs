@@ -52,6 +52,8 @@ pub(super) enum Content {
         seq: u32,
         /// Say where the ping came from.
         seen: bool,
+        /// It says of this node what is not so: the node's own Alive comes behind it.
+        denies: bool,
     },
     Retry {
         seq: u32,
@@ -209,7 +211,7 @@ impl Node {
                     }
                 }
             }
-            Content::Ack { seq, seen } => {
+            Content::Ack { seq, seen, denies } => {
                 packet.message(&Ack { seq: *seq });
                 if *seen {
                     packet.message(&Seen { addr: to });
@@ -217,7 +219,7 @@ impl Node {
                 let Some(id) = recipient.filter(|_| shown != 0) else { return (None, false) };
                 let is_live = self.put_digest(packet, id);
                 // A departed member that pings is told so, and can refute.
-                (at_home.filter(|_| !is_live), true)
+                (denies.then_some(MemberId::SELF).or(at_home.filter(|_| !is_live)), true)
             }
             // To a sender that is not proven: no updates.
             Content::Retry { seq, token } => {

@@ -310,10 +310,18 @@ impl Node {
         let unheard = heard.dropped || heard.told && self.is_leaving();
         let content = match (self.id_of(sender), introduced) {
             // An Ack is never longer than a ping.
-            _ if !sender.proven && sender.received < RETRY_ALONE => Content::Ack { seq, seen: false },
+            _ if !sender.proven && sender.received < RETRY_ALONE => {
+                Content::Ack { seq, seen: false, denies: false }
+            }
             _ if self.is_leaving() && unheard => Content::Retry { seq, token: 0 },
             (Some(_), _) if sender.proven && heard.outdated => Content::Outdated { seq, token: sender.token },
-            (Some(_), _) if sender.proven => Content::Ack { seq, seen: self.is_elsewhere(sender) },
+            // An Ack would be taken for consent by whoever asks.
+            (Some(_), _) if sender.proven && heard.mistaken && !self.shows_itself() => {
+                Content::Retry { seq, token: sender.token }
+            }
+            (Some(_), _) if sender.proven => {
+                Content::Ack { seq, seen: self.is_elsewhere(sender), denies: heard.mistaken }
+            }
             (Some(id), _) if self.table.get(id).addr == sender.source => {
                 Content::Retry { seq, token: self.table.get(id).contact.given }
             }
@@ -322,6 +330,7 @@ impl Node {
             _ => Content::Ack {
                 seq,
                 seen: heard.offered && self.is_elsewhere(sender) && self.may_say_seen(sender),
+                denies: false,
             },
         };
         if !sender.proven

@@ -37,9 +37,8 @@ const HONEST: usize = 5;
 /// Far longer than a crash takes to be noticed, by these presets.
 const UNNOTICED: Duration = Duration::from_secs(120);
 const ROUNDS: usize = 3;
-/// Insiders that fell silent are trouble to a node that probes three of them within 16 rounds, until it has probed each, half a
-/// minute; then it stays away for 60 rounds, each twice as long while its awareness is 1; then tables are exchanged.
-const BACK: Duration = Duration::from_secs(200);
+/// For which a node stays away after its last trouble: 60 rounds, each twice as long while its awareness is 1.
+const STEADY: Duration = Duration::from_secs(120);
 /// The longest timeout of a suspicion among 256.
 const SUSPECTED: Duration = Duration::from_secs(58);
 /// Who has just come back is heard from by then.
@@ -113,6 +112,17 @@ impl Cluster {
         );
         let node = Gossip::start(config).unwrap();
         self.nodes.lock()[i] = Some((Arc::new(node), Instant::now()));
+    }
+
+    /// Insiders that fell silent are trouble to a node that probes three of them within 16 rounds, until each was probed by
+    /// somebody; then it stays away until it is steady; then tables are exchanged.
+    fn back(&self) -> Duration {
+        self.found_out() + STEADY + Duration::from_secs(60)
+    }
+
+    /// Each node finds out about one silent member every other round.
+    fn found_out(&self) -> Duration {
+        Duration::from_secs(2 * self.max_members as u64 / HONEST as u64)
     }
 
     fn running(&self) -> Vec<Arc<Gossip>> {
@@ -247,7 +257,7 @@ fn crashes(cluster: &Cluster, field: &Field, random: &mut Rng, times: usize) -> 
         took.push(cluster.crash(i, field));
         thread::sleep(Duration::from_millis(500));
         cluster.start_one(i);
-        cluster.all_see_all("who is back is listed", BACK);
+        cluster.all_see_all("who is back is listed", cluster.back());
         *field.crashed.lock() = None;
     }
     took.sort();
@@ -306,12 +316,11 @@ fn a_cluster_outlives_a_siege() {
     let during = besiege(&cluster, &field, &bystanders, &mut random, length);
 
     let since = Instant::now();
-    cluster.all_see_all("every healthy member is listed by all", BACK);
+    cluster.all_see_all("every healthy member is listed by all", cluster.back());
     println!("after: every healthy member is listed by all {:.1?} later", since.elapsed());
-    // Each node finds out about one of them every other round. Then they are suspected for 57 s; for as long again since
-    // nobody else has noticed; and once more if the node had trouble of its own, as the silence of insiders makes it.
-    let found_out = Duration::from_secs(2 * max_members as u64 / HONEST as u64);
-    let silent = cluster.await_none_made_up(found_out + 3 * SUSPECTED + Duration::from_secs(30));
+    // They are suspected for 57 s; for as long again since nobody else has noticed; and once more if the node had trouble of
+    // its own, as the silence of insiders makes it.
+    let silent = cluster.await_none_made_up(cluster.found_out() + 3 * SUSPECTED + Duration::from_secs(30));
     println!("  no made-up member is listed {silent:.1?} later");
     let after = crashes(&cluster, &field, &mut random, ROUNDS);
     println!("  crashes found after {after:.2?}");

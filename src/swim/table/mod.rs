@@ -19,6 +19,7 @@ use super::{
     member::{MemberId, MemberState, Record},
     secret::Tokens,
     suspicion::Suspicion,
+    time::Time,
 };
 use crate::{address::host_of, wire::hash};
 
@@ -279,6 +280,16 @@ impl Table {
         records.iter().enumerate().filter_map(move |(i, record)| Some((from + i, record.as_ref()?)))
     }
 
+    /// The next member to probe.
+    pub(super) fn next_to_probe(&mut self, now: Time, rng: &mut fastrand::Rng) -> Option<MemberId> {
+        let Self { rings, records, .. } = self;
+        let last =
+            |id: MemberId| records[id.index()].as_ref().map_or(Time::ZERO, |record| record.contact.last());
+        let next = rings.next(rng, last)?;
+        self.contact_mut(next).probed = now;
+        Some(next)
+    }
+
     /// Live members but for this node.
     pub(super) fn others(&self) -> usize {
         self.rings.len()
@@ -416,10 +427,7 @@ impl Table {
 mod tests {
     use std::{collections::HashMap, sync::Arc};
 
-    use super::{
-        super::{member::Identity, time::Time},
-        *,
-    };
+    use super::{super::member::Identity, *};
 
     fn addr(port: u16) -> SocketAddr {
         ([10, 0, 0, 1], port).into()
@@ -458,7 +466,7 @@ mod tests {
                     table.rings.probe_next(change);
                 }
                 largest = largest.max(table.live());
-                let target = table.rings.next(&mut rng).expect("somebody is live");
+                let target = table.next_to_probe(Time::ZERO, &mut rng).expect("somebody is live");
                 if let Some(before) = last.insert(target, round) {
                     assert!(round - before < 2 * (largest - 1) + extra, "seed {seed}, round {round}");
                 }
@@ -481,7 +489,7 @@ mod tests {
                 r.identity.incarnation += bump;
             });
             if rng.bool() {
-                table.rings.next(&mut rng);
+                table.next_to_probe(Time::ZERO, &mut rng);
             }
             let live: Vec<_> = table.walk(1).filter(|(_, r)| r.state.is_live()).collect();
             assert_eq!(table.others(), live.len(), "step {step}");
@@ -517,7 +525,7 @@ mod tests {
     #[test]
     fn a_table_of_one_has_nobody_to_probe() {
         let mut rng = fastrand::Rng::with_seed(1);
-        assert_eq!(table(1, &mut rng).rings.next(&mut rng), None);
+        assert_eq!(table(1, &mut rng).next_to_probe(Time::ZERO, &mut rng), None);
     }
 
     #[test]

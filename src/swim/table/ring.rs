@@ -3,11 +3,15 @@
 //! Round-robin through a ring that is shuffled on each wrap, so that everybody is probed once in a round. Members that
 //! have not answered yet have a ring of their own, and at most half of the turns: names that somebody made up cannot keep
 //! members from being probed. Only members that were met are probed out of turn, at most every other round, and seven of
-//! eight rounds between are theirs.
+//! eight rounds between are theirs. Of several that are to be, the one goes first that has shown no sign of life, nor was probed,
+//! for longest: whoever has members probed that answer keeps none waiting that is silent.
 
 use serde::{Deserialize, Serialize};
 
-use crate::swim::member::MemberId;
+use crate::swim::{member::MemberId, time::Time};
+
+/// Members that are to be probed out of turn; the first makes room.
+const MAX_JUMPS: usize = 64;
 
 /// Members in the order in which they are probed.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -36,8 +40,8 @@ pub(in crate::swim) struct ProbeRings {
     places: Places,
     /// What the unmet have saved up for their next turn, see [`draw_ring`](Self::draw_ring).
     saved: usize,
-    /// The member that a rule wants probed before its turn; and whether the last round went to such a one.
-    jump: Option<MemberId>,
+    /// The members that a rule wants probed before their turn; and whether the last round went to such a one.
+    jumps: Vec<MemberId>,
     jumped: bool,
 }
 
@@ -67,14 +71,19 @@ impl ProbeRings {
         ring.ids.swap_remove(gap);
         ring.note_place(places, gap);
         places[id.index()] = None;
-        self.jump.take_if(|jump| *jump == id);
+        self.jumps.retain(|jump| *jump != id);
     }
 
-    /// The next member to probe.
-    pub(in crate::swim) fn next(&mut self, rng: &mut fastrand::Rng) -> Option<MemberId> {
+    /// The next member to probe, if each was heard from or probed last at a time.
+    pub(super) fn next(
+        &mut self,
+        rng: &mut fastrand::Rng,
+        last: impl Fn(MemberId) -> Time,
+    ) -> Option<MemberId> {
         let after_jump = std::mem::replace(&mut self.jumped, false);
         if !after_jump
-            && let Some(id) = self.jump.take()
+            && let Some((at, _)) = self.jumps.iter().enumerate().min_by_key(|(_, id)| last(**id))
+            && let id = self.jumps.remove(at)
             && let Some(Place { met, at }) = self.place(id)
         {
             self.jumped = true;
@@ -117,11 +126,17 @@ impl ProbeRings {
         Some(!turn)
     }
 
-    /// Has a member probed out of its turn, as soon as that may be; the last request counts. One that has never answered is
-    /// moved up in its ring instead: it may be a made-up name, and turns out of order are for those that are not.
+    /// Has a member probed out of its turn, as soon as that may be. One that has never answered is moved up in its ring instead:
+    /// it may be a made-up name, and turns out of order are for those that are not.
     pub(in crate::swim) fn probe_next(&mut self, id: MemberId) {
         match self.place(id) {
-            Some(Place { met: true, .. }) => self.jump = Some(id),
+            Some(Place { met: true, .. }) if self.jumps.contains(&id) => {}
+            Some(Place { met: true, .. }) => {
+                if self.jumps.len() == MAX_JUMPS {
+                    self.jumps.remove(0);
+                }
+                self.jumps.push(id);
+            }
             _ => self.move_up(id),
         }
     }
@@ -163,10 +178,10 @@ impl ProbeRings {
         (ring, &mut self.places)
     }
 
-    /// Whoever is to be probed before its turn.
+    /// Those that are to be probed before their turn.
     #[cfg(any(test, feature = "sim"))]
-    pub(in crate::swim) fn jumps(&self) -> Option<MemberId> {
-        self.jump
+    pub(in crate::swim) fn jumps(&self) -> &[MemberId] {
+        &self.jumps
     }
 
     /// Whether a member is in the ring that it belongs to.
@@ -197,6 +212,11 @@ impl Ring {
 mod tests {
     use super::*;
 
+    /// Of whom nothing is known.
+    fn next(rings: &mut ProbeRings, rng: &mut fastrand::Rng) -> Option<MemberId> {
+        rings.next(rng, |_| Time::ZERO)
+    }
+
     fn rings(n: u32, rng: &mut fastrand::Rng) -> ProbeRings {
         let mut rings = ProbeRings::default();
         (1..n).for_each(|i| rings.enter(MemberId(i), true, rng));
@@ -210,9 +230,34 @@ mod tests {
         for step in 0..1000 {
             let id = MemberId(rng.u32(1..20));
             rings.probe_next(id);
-            assert_eq!(rings.next(&mut rng), Some(id), "step {step}");
-            rings.next(&mut rng);
+            assert_eq!(next(&mut rings, &mut rng), Some(id), "step {step}");
+            next(&mut rings, &mut rng);
         }
+    }
+
+    /// Of those that are to be probed, whoever showed itself longest ago: the others answer all the time.
+    #[test]
+    fn of_many_that_are_to_be_probed_the_silent_one_is_first_and_each_has_its_turn() {
+        let (mut rng, mut last) = (fastrand::Rng::with_seed(8), vec![Time::ZERO; 20]);
+        let mut rings = rings(20, &mut rng);
+        for round in 1..200 {
+            let now = Time::ZERO + std::time::Duration::from_secs(round);
+            (1..20).for_each(|i| rings.probe_next(MemberId(i)));
+            (1..20).filter(|i| *i != 7 || round <= 40).for_each(|i| last[i] = now);
+            let jumped = rings.next(&mut rng, |id| last[id.index()]);
+            last[jumped.unwrap().index()] = now;
+            assert!(round != 41 || jumped == Some(MemberId(7)), "{jumped:?}");
+            rings.next(&mut rng, |id| last[id.index()]);
+        }
+        // None of them shows itself any more.
+        let jumped = (0..19).map(|round| {
+            (1..20).for_each(|i| rings.probe_next(MemberId(i)));
+            let jumped = rings.next(&mut rng, |id| last[id.index()]).unwrap();
+            last[jumped.index()] = Time::ZERO + std::time::Duration::from_secs(1000 + round);
+            rings.next(&mut rng, |id| last[id.index()]);
+            jumped
+        });
+        assert_eq!(jumped.collect::<std::collections::BTreeSet<_>>().len(), 19);
     }
 
     #[test]
@@ -222,7 +267,7 @@ mod tests {
         rings.probe_next(MemberId(7));
         rings.exit(MemberId(7));
         rings.enter(MemberId(7), false, &mut rng);
-        assert_eq!(rings.jumps(), None);
+        assert_eq!(rings.jumps(), []);
     }
 
     #[test]
@@ -235,7 +280,7 @@ mod tests {
                     let id = MemberId(rng.u32(1..20));
                     let waits = rings.place(id).unwrap().at as usize >= rings.met.cursor;
                     rings.move_up(id);
-                    let target = rings.next(&mut rng).unwrap();
+                    let target = next(&mut rings, &mut rng).unwrap();
                     assert!(!waits || target == id);
                     target
                 })
@@ -251,9 +296,9 @@ mod tests {
         let mut rng = fastrand::Rng::with_seed(4);
         let mut rings = rings(20, &mut rng);
         for _ in 0..50 {
-            let mut seen = vec![rings.next(&mut rng).unwrap()];
+            let mut seen = vec![next(&mut rings, &mut rng).unwrap()];
             rings.probe_next(MemberId(if seen[0] == MemberId(7) { 8 } else { 7 }));
-            seen.extend((1..19).map(|_| rings.next(&mut rng).unwrap()));
+            seen.extend((1..19).map(|_| next(&mut rings, &mut rng).unwrap()));
             seen.sort_unstable();
             seen.dedup();
             assert_eq!(seen.len(), 19);
@@ -270,8 +315,8 @@ mod tests {
         let mut turns = [0; 4];
         for _ in 0..100 {
             rings.probe_next(jumping);
-            assert_eq!(rings.next(&mut rng), Some(jumping));
-            turns[rings.next(&mut rng).unwrap().index()] += 1;
+            assert_eq!(next(&mut rings, &mut rng), Some(jumping));
+            turns[next(&mut rings, &mut rng).unwrap().index()] += 1;
         }
         // A twelfth.
         assert_eq!(turns[3], 8, "{turns:?}");
@@ -284,7 +329,7 @@ mod tests {
         (3..13).for_each(|i| rings.enter(MemberId(i), false, &mut rng));
         let mut turns = [0; 13];
         for _ in 0..50 {
-            let wanted: Vec<_> = (0..4).map(|_| rings.next(&mut rng).unwrap()).collect();
+            let wanted: Vec<_> = (0..4).map(|_| next(&mut rings, &mut rng).unwrap()).collect();
             wanted.iter().for_each(|id| turns[id.index()] += 1);
             rings.probe_next(MemberId(rng.u32(3..13)));
         }
@@ -295,11 +340,11 @@ mod tests {
         );
         assert!(turns[3..].iter().all(|turns| (9..=11).contains(turns)), "nobody waits longer: {turns:?}");
         // A new round of the ring begins.
-        (0..2).for_each(|_| _ = rings.next(&mut rng));
+        (0..2).for_each(|_| _ = next(&mut rings, &mut rng));
         let waits = rings.unmet.ids[rings.unmet.cursor..].last().copied();
         let wanted = waits.expect("most have not had their turn");
         rings.probe_next(wanted);
-        let next = (0..2).map(|_| rings.next(&mut rng).unwrap()).find(|id| id.index() >= 3);
+        let next = (0..2).map(|_| next(&mut rings, &mut rng).unwrap()).find(|id| id.index() >= 3);
         assert_eq!(next, Some(wanted));
     }
 
@@ -308,7 +353,7 @@ mod tests {
         let mut rng = fastrand::Rng::with_seed(7);
         let mut rings = rings(20, &mut rng);
         for _ in 0..5 {
-            let mut seen: Vec<_> = (0..19).map(|_| rings.next(&mut rng).unwrap()).collect();
+            let mut seen: Vec<_> = (0..19).map(|_| next(&mut rings, &mut rng).unwrap()).collect();
             seen.sort_unstable();
             seen.dedup();
             assert_eq!(seen.len(), 19);

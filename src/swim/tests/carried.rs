@@ -44,9 +44,9 @@ fn who_answered_by_stream_alone_is_probed_once_more_at_once() {
     let member = bench.node.table.find(&name);
     for time in 1..=7 {
         bench.node.saved_by_stream(&name);
-        let next = bench.node.table.rings.next(rng);
+        let next = bench.node.table.next_to_probe(bench.now, rng);
         assert_eq!(next == member, time < 7, "by the seventh time it is no chance");
-        bench.node.table.rings.next(rng);
+        bench.node.table.next_to_probe(bench.now, rng);
     }
 }
 

@@ -367,12 +367,16 @@ fn where_most_are_suspected_what_a_relay_did_not_hear_confirms() {
     for most in [false, true] {
         let mut bench = Bench::new(20);
         for suspected in 8..if most { 20 } else { 10 } {
-            bench.hear(&bench::suspect(&format!("m{suspected}"), 0, &["m1"]));
+            bench.hear(&bench::suspect(&format!("m{suspected}"), 0, &[]));
         }
-        (0..3).for_each(|_| failed_round(&mut bench, 7, nack));
-        let table = &bench.node.table;
-        let suspicions = (0..table.others()).filter_map(|at| table.get(table.other(at)).suspicion.as_ref());
-        let confirmed = suspicions.flat_map(|suspicion| suspicion.accusers()).any(|accuser| accuser == "m7");
+        // Until it is one of the relays that are drawn.
+        let confirmed = (0..3).any(|_| {
+            failed_round(&mut bench, 7, nack);
+            let table = &bench.node.table;
+            let suspicions =
+                (0..table.others()).filter_map(|at| table.get(table.other(at)).suspicion.as_ref());
+            suspicions.flat_map(|suspicion| suspicion.accusers()).any(|accuser| accuser == "m7")
+        });
         assert_eq!(confirmed, most);
     }
 }

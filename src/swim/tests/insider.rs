@@ -532,3 +532,22 @@ fn lives_that_others_made_up_end_no_ask_for_the_one_before() {
     }
     assert!(status.is_some_and(|status| status != 9), "{status:?}");
 }
+
+/// Two words of a member change places: the later came by another first.
+#[test]
+fn a_word_that_comes_late_replaces_no_later_tags() {
+    let tags = [5, 6].map(|i| Tags::new([("t", i.to_string())]).unwrap());
+    let tags_after = |words: &[(&str, u64, &Tags)]| {
+        let mut bench = Bench::new(4);
+        for (who, incarnation, tags) in words {
+            let at = if *who == "m2" { addr(2) } else { addr(3) };
+            let tags = tags.encoded();
+            say(&mut bench, who, at, &[Message::Alive(Alive { tags, ..alive("m2", *incarnation, addr(2)) })]);
+        }
+        bench.member("m2").map(|m2| m2.tags)
+    };
+    let [old, new] = &tags;
+    assert_eq!(tags_after(&[("m3", 6, new), ("m2", 5, old)]).as_ref(), Some(new));
+    assert_eq!(tags_after(&[("m2", 6, new), ("m2", 5, old)]).as_ref(), Some(new));
+    assert_eq!(tags_after(&[("m3", 5, old), ("m2", 6, new)]).as_ref(), Some(new));
+}

@@ -3,13 +3,13 @@
 use std::{collections::BTreeSet, net::SocketAddr};
 
 use super::{
-    super::{MemberState, validation::Pinged},
+    super::{Identity, MemberState, member::MemberId, validation::Pinged},
     bench::{Bench, EPOCH, alive, messages, say},
     world::{addr, millis, secs},
 };
 use crate::{
     sim::forge,
-    wire::message::{Ack, Alive, Message, Retry},
+    wire::message::{Ack, Alive, Message, Ping, Retry},
 };
 
 /// A newcomer that this node knows by name alone.
@@ -102,6 +102,8 @@ fn a_later_life_counts_once_the_member_does_not_deny_it() {
     let retry: fn(u32) -> Message<'static> = |seq| Message::Retry(Retry { seq, token: 7 });
     assert_eq!(epoch_after(false, &[], ack), (Some(5), 1), "it was told, and does not deny it");
     assert_eq!(epoch_after(false, &[Message::Alive(denial)], ack), (Some(6), 1), "by its own word");
+    let own = alive("m2", 0, addr(2));
+    assert_eq!(epoch_after(false, &[Message::Alive(own)], ack), (Some(0), 0), "it is who it was");
     assert_eq!(epoch_after(false, &[], retry), (Some(0), 0), "it has not looked at what it was told");
     assert_eq!(epoch_after(true, &[], retry), (Some(5), 1), "it was restarted");
     assert_eq!(epoch_after(true, &[], ack), (Some(5), 1));
@@ -152,4 +154,42 @@ fn what_waits_for_an_answer_is_counted_as_it_is() {
     assert_eq!(pinged.len(), 0);
     assert_eq!([pinged.push(1, "a"), pinged.push(2, "b"), pinged.push(3, "c")], [false, false, true]);
     assert_eq!((pinged.len(), pinged.take(1), pinged.take(3), pinged.len()), (2, None, Some("c"), 1));
+}
+
+/// Whoever asks may send from elsewhere, where no updates go; may have missed a greater identity that ran out as an update; and may
+/// have a clock that is ahead.
+#[test]
+fn who_is_told_what_it_is_not_says_who_it_is() {
+    let answer = |epoch: u64, incarnation: u64, from: SocketAddr, is_away: bool| {
+        let mut bench = Bench::new(3);
+        let own = Identity { epoch: EPOCH, incarnation: 5 };
+        bench.node.table.update(MemberId::SELF, &mut fastrand::Rng::new(), |record| record.identity = own);
+        if is_away {
+            bench.node.flaps.hold(own);
+        }
+        bench.node.updates.clear();
+        let said = Message::Alive(Alive { epoch: EPOCH + epoch, ..alive("me", incarnation, addr(0)) });
+        let token = bench.node.token_for("m2", addr(2));
+        let ping = Message::Ping(Ping { seq: 5, target: "me" });
+        bench.node.handle_datagram(bench.now, from, &forge::proven_packet("m2", token, &[ping, said]));
+        let (mut acked, mut own) = (false, None);
+        for (_, packet) in bench.sent() {
+            messages(&packet, |message| match message {
+                Message::Ack(ack) => acked |= ack.seq == 5,
+                Message::Alive(Alive { name: "me", epoch, incarnation, .. }) => {
+                    own = Some((epoch - EPOCH, *incarnation));
+                }
+                _ => {}
+            });
+        }
+        (acked, own)
+    };
+    let elsewhere = ([203, 0, 113, 7], 40_000).into();
+    for from in [addr(2), elsewhere] {
+        assert_eq!(answer(5, 0, from, false), (true, Some((6, 0))), "a later life");
+        assert_eq!(answer(0, 4, from, false), (true, Some((0, 5))), "what it was");
+        assert_eq!(answer(1 << 50, 0, from, false), (true, Some((0, 5))), "what is not plausible here");
+        assert_eq!(answer(5, 0, from, true), (false, None), "who is away shows itself nowhere");
+        assert_eq!(answer(0, 5, from, false), (true, None), "it is so");
+    }
 }
