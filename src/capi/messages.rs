@@ -193,7 +193,7 @@ pub unsafe extern "C" fn syncswim_cluster_request(
 }
 
 /// Opens an inbox for what members send to a topic from now on: to all that begin with a text if there is "*" behind it, to
-/// all if there is nothing else. It holds up to 1,024 messages of one host, and 4 MiB of them, but no more than those of all hosts
+/// all if there is nothing else. It holds up to 1,024 messages of one host, and about 4 MiB of them, but no more than those of all hosts
 /// leave free of 2,048 and of 8 MiB; and as many broadcasts. What comes while it is full is lost for it (syncswim_message_lost), or
 /// refused with SYNCSWIM_ERR_BUSY if no other inbox takes it. SYNCSWIM_ERR_BUSY is also the 65th inbox.
 ///

@@ -28,8 +28,8 @@ use crate::{
 const SPAN_MS: u64 = 5_000;
 /// A member that was silent for so long counts no more.
 const SILENT_MS: u64 = 600_000;
-/// Members whose clocks are known. Of further ones nothing is known until another falls silent. By name, whoever is heard first: that
-/// is for a line in the log and a gauge alone, and names that one host has after the others do not displace these.
+/// Members whose clocks are known. Of further ones nothing is known until another falls silent. Not shared
+/// by account: only a line in the log and a gauge depend on it, and nobody displaces those that are known.
 const MAX_PEERS: usize = 4096;
 /// Clocks that are no further apart agree on how wrong this node's clock is.
 const AGREE_MS: u64 = 2_000;

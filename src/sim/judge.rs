@@ -177,6 +177,11 @@ impl Judge {
         self.settled = self.on;
     }
 
+    /// Whether whatever is wrong with how one sees the other counts.
+    pub(super) fn have_met(&self, viewer: usize, subject: usize) -> bool {
+        self.pairs.get(&(viewer, subject)).is_some_and(|pair| pair.met)
+    }
+
     pub(super) fn stopped(&mut self, host: usize) {
         self.pairs.retain(|(viewer, _), _| *viewer != host);
         self.outnumbered.remove(&host);

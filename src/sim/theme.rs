@@ -112,8 +112,8 @@ impl Theme {
     }
 
     /// The configuration of a seed's cluster: each preset in turn. Where time is what goes wrong, every second one
-    /// forgets the departed after seconds. Where made-up
-    /// members lie, they cannot be all relays, as they could of the one that a local preset has.
+    /// forgets the departed after seconds. Where made-up members lie, they cannot be all relays, as they could of the one that a
+    /// local preset has.
     #[must_use]
     pub fn config(self, seed: u64, name: String) -> Config {
         let second = if self == Self::Insiders { Config::lan } else { Config::local };

@@ -73,6 +73,9 @@ pub(super) struct Arrival<'a> {
     pub(super) by_itself: bool,
 }
 
+/// Draws of a member that makes room for another.
+const MAX_DRAWS: usize = 16;
+
 /// There is no room for it.
 struct Refused;
 
@@ -106,19 +109,27 @@ impl Node {
         let (Ok(at_addr), Ok(of_mark)) = (self.room_at(arrival), self.room_of_mark(arrival)) else {
             return false;
         };
-        if returns && self.is_full(arrival.known) && self.table.rings.unmet().is_empty() {
-            return false;
-        }
-        for id in of_mark.into_iter().chain(at_addr.filter(|id| Some(*id) != of_mark)) {
-            self.evict(id);
-        }
-        if returns
-            && self.is_full(arrival.known)
-            && let Some(id) = self.rng.choice(self.table.rings.unmet()).copied()
-        {
+        let made_up = if returns && self.is_full(arrival.known) {
+            let Some(made_up) = self.draw_made_up() else { return false };
+            Some(made_up)
+        } else {
+            None
+        };
+        let at_addr = at_addr.filter(|id| Some(*id) != of_mark);
+        let made_up = made_up.filter(|id| ![of_mark, at_addr].contains(&Some(*id)));
+        of_mark.into_iter().chain(at_addr).for_each(|id| self.evict(id));
+        if let Some(id) = made_up.filter(|_| self.is_full(arrival.known)) {
             self.evict(id);
         }
         true
+    }
+
+    /// A live member that never answered. Among those that did not answer yet where they are, others may have been moved.
+    fn draw_made_up(&mut self) -> Option<MemberId> {
+        (0..MAX_DRAWS).find_map(|_| {
+            let drawn = self.rng.choice(self.table.rings.unmet()).copied()?;
+            self.table.get(drawn).contact.may_be_made_up().then_some(drawn)
+        })
     }
 
     /// Whether one more live member may be listed at an address, or who makes room: one that never answered, for one that is
@@ -133,7 +144,7 @@ impl Node {
         {
             return Ok(None);
         }
-        let unmet = self.table.find_at(arrival.addr, |record| !record.contact.met);
+        let unmet = self.table.find_at(arrival.addr, |record| record.contact.may_be_made_up());
         unmet.filter(|_| arrival.is_there).map(Some).ok_or(Refused)
     }
 
@@ -155,7 +166,7 @@ impl Node {
             () if arrival.known.is_none() && !self.has_room_for_mark(arrival.name) => &|_| true,
             () => return Ok(None),
         };
-        let gives_way = |record: &Record| !record.contact.met && is_one(record);
+        let gives_way = |record: &Record| record.contact.may_be_made_up() && is_one(record);
         let find =
             |live| self.table.find_mark(mark, |record| record.state.is_live() == live && gives_way(record));
         let found = find(false).or_else(|| find(true).filter(|_| arrival.by_itself));
@@ -169,7 +180,7 @@ impl Node {
 
     /// From a full table a member that never answered is evicted; a sixteenth of the table is kept for members that return.
     fn is_full(&self, known: Option<MemberId>) -> bool {
-        let returns = known.is_some_and(|id| self.table.get(id).contact.met);
+        let returns = known.is_some_and(|id| !self.table.get(id).contact.may_be_made_up());
         let kept = if returns { 0 } else { self.config.max_members / 16 };
         self.table.live() >= self.config.max_members - kept
     }

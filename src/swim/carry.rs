@@ -154,7 +154,7 @@ impl Node {
         let was_mute = self.carrier.is_mute();
         if !self.carrier.count_saved(name) {
             // It may have been chance: probed again.
-            self.table.rings.probe_next(id);
+            self.table.probe_next(id);
         }
         if self.carrier.is_mute() && !was_mute {
             // Updates by datagram have not arrived until now, in either direction.

@@ -13,6 +13,7 @@ use super::{
     history::Observation,
     member::{Identity, Member, MemberId, MemberState, Record},
     node::Node,
+    rules::{Rule, holds},
     timers::Timer,
     updates::Urgency,
     validation::Sender,
@@ -99,7 +100,7 @@ impl Node {
                 let checks = !by_itself && self.is_to_be_checked(id);
                 self.renew(id, identity, claim.addr, tags);
                 if checks {
-                    self.table.rings.probe_next(id);
+                    self.table.probe_next(id);
                 }
             }
             (Some(id), _) => self.revive(id, identity, claim.addr, tags),
@@ -152,7 +153,7 @@ impl Node {
     /// Whether this node's own probes of a member fail: then another member's Alive is not believed, only the member's own,
     /// or its answer.
     pub(super) fn knows_better(&self, id: MemberId) -> bool {
-        self.table.get(id).contact.is_missed()
+        self.table.get(id).contact.is_missed() && holds(Rule::Returns)
     }
 
     /// Whether another member refutes a suspicion for a member that did not answer this node's last probe: it is probed next.

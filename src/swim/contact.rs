@@ -17,6 +17,9 @@ const RELAYED: u8 = 8;
 pub(super) struct Contact {
     /// This node has met it: something that was sent to its address was answered.
     pub(super) met: bool,
+    /// A hash of the host where it was met last, perhaps at another address: others can move who is silent, but nobody has made it
+    /// up. 0 for none.
+    pub(super) known_on: u32,
     /// It has shown the token that this node gave it.
     pub(super) shown: bool,
     /// The token that it may show.
@@ -47,8 +50,8 @@ impl Contact {
     /// somebody else. Nor is it challenged anew if it never answered: names can be moved about.
     pub(super) fn at_new_address(self, token: u32) -> Self {
         let (challenges, challenges_by_stream) = self.challenges_kept();
-        let Self { missed, probed, .. } = self;
-        Self { given: token, missed, probed, challenges, challenges_by_stream, ..Self::default() }
+        let Self { known_on, missed, probed, .. } = self;
+        Self { given: token, known_on, missed, probed, challenges, challenges_by_stream, ..Self::default() }
     }
 
     fn challenges_kept(self) -> (u8, u8) {
@@ -59,6 +62,11 @@ impl Contact {
     pub(super) fn begin_anew(&mut self) {
         (self.held, self.shown) = (0, false);
         (self.challenges, self.challenges_by_stream) = self.challenges_kept();
+    }
+
+    /// Whether it may be made up: it has never answered, here or elsewhere.
+    pub(super) fn may_be_made_up(self) -> bool {
+        self.known_on == 0
     }
 
     /// Something that was sent to its address was answered.
@@ -109,9 +117,11 @@ impl Contact {
         (self.heard != Time::ZERO).then_some(self.heard)
     }
 
-    /// When it was heard from or probed last.
-    pub(super) fn last(self) -> Time {
-        self.heard.max(self.probed)
+    /// Of those that are to be probed out of turn the least goes first: who did not answer the last probe, as others may say that it
+    /// is alive until it has missed three; else whoever was neither heard from nor probed for longest.
+    pub(super) fn rank_of_probe(self) -> (bool, Time) {
+        let is_pressing = self.missed_last() && !self.is_missed();
+        (!is_pressing, self.heard.max(self.probed))
     }
 
     /// Whether another member's Alive about it is not believed.

@@ -16,8 +16,8 @@ use super::{
 };
 use crate::wire::message::{self, Departed, Failed, Left};
 
-/// Members that are told of their departure; the first makes room. By name: where names of one host push it out, a member that
-/// departed wrongly learns it from others, by gossip and push/pull, as one does that never answered here.
+/// Members that are told of their departure; the first makes room. Not shared by account: a member that others
+/// push out learns that it departed by gossip and push/pull.
 pub(super) const MAX_LATELY_DEPARTED: usize = 1024;
 
 /// What is said of a member that departed.

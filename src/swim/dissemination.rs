@@ -78,7 +78,7 @@ impl Node {
     pub(super) fn gossip(&mut self) {
         self.pace.count_round(self.now, self.config.gossip_interval);
         self.forget_old_departures();
-        self.ask_those_that_moved();
+        self.ask_about_moves();
         if self.phase == Phase::Displaced {
             // The name is another node's.
             self.updates.clear();

@@ -191,7 +191,7 @@ impl Node {
         if self.volunteer(self.config.verifiers.saturating_mul(2)) {
             let full = self.flaps.add_verdict(Arc::clone(&past.name), past.identity);
             self.metrics.evicted_verdicts += u64::from(full);
-            self.table.rings.probe_next(id);
+            self.table.probe_next(id);
         }
     }
 

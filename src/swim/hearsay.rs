@@ -65,7 +65,7 @@ impl Node {
             Hearsay::IsNothing => {}
             Hearsay::IsProbed => {
                 if self.check_plausible(Some(id), notice.identity) {
-                    self.table.rings.probe_next(id);
+                    self.table.probe_next(id);
                 }
             }
             Hearsay::IsSuspicion => self.suspect_on_hearsay(id, notice),
@@ -79,7 +79,7 @@ impl Node {
             return;
         }
         if !notice.in_table {
-            self.table.rings.probe_next(id);
+            self.table.probe_next(id);
         }
         let identity = notice.identity.max(self.table.get(id).identity);
         if self.raise_suspicion(id, identity) {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Time,
-    member::{Member, MemberId, MemberState},
+    member::{Member, MemberId, MemberState, Record},
     node::Node,
     status::{ProbeStats, Status},
     verdict::{Accuser, Origin},
@@ -178,39 +178,58 @@ impl fmt::Display for Explanation {
     }
 }
 
-/// The observations of a node.
+/// The observations of a node: of members that have answered and of itself; and a quarter of others, which somebody may have made
+/// up to have what is remembered forgotten.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct History {
-    /// With the mark of the member.
-    kept: VecDeque<(Time, u32, Observation)>,
+    of_met: Kept,
+    of_others: Kept,
+}
+
+/// With the mark of the member.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    observed: VecDeque<(Time, u32, Observation)>,
     most: usize,
 }
 
-impl History {
-    pub(super) fn new(most: usize) -> Self {
-        Self { kept: VecDeque::with_capacity(most), most }
-    }
-
-    #[cfg(any(test, feature = "sim"))]
-    pub(super) fn len(&self) -> usize {
-        self.kept.len()
+impl Kept {
+    fn new(most: usize) -> Self {
+        Self { observed: VecDeque::with_capacity(most), most }
     }
 
     fn push(&mut self, now: Time, mark: u32, what: Observation) {
         if self.most == 0 {
             return;
         }
-        if self.kept.len() == self.most {
-            self.kept.pop_front();
+        if self.observed.len() == self.most {
+            self.observed.pop_front();
         }
-        self.kept.push_back((now, mark, what));
+        self.observed.push_back((now, mark, what));
+    }
+}
+
+impl History {
+    pub(super) fn new(most: usize) -> Self {
+        Self { of_met: Kept::new(most - most / 4), of_others: Kept::new(most / 4) }
+    }
+
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn len(&self) -> usize {
+        self.of_met.observed.len() + self.of_others.observed.len()
     }
 }
 
 impl Node {
     pub(super) fn remember(&mut self, id: MemberId, what: Observation) {
-        let mark = self.table.get(id).mark;
-        self.history.push(self.now, mark, what);
+        self.remember_at(id, self.now, what);
+    }
+
+    fn remember_at(&mut self, id: MemberId, at: Time, what: Observation) {
+        let Record { mark, contact, .. } = self.table.get(id);
+        let is_met = id == MemberId::SELF || !contact.may_be_made_up();
+        let kept = if is_met { &mut self.history.of_met } else { &mut self.history.of_others };
+        kept.push(at, *mark, what);
     }
 
     /// A member departed, as `by` said.
@@ -230,13 +249,16 @@ impl Node {
         let record = self.table.get(id);
         if let (Some(heard), 0) = (record.contact.heard(), record.contact.missed()) {
             let round_trip = record.contact.round_trip.smoothed();
-            self.history.push(heard, record.mark, Observation::Heard { round_trip });
+            self.remember_at(id, heard, Observation::Heard { round_trip });
         }
     }
 
     /// About a member that may be known no longer.
     pub(super) fn remember_named(&mut self, name: &str, what: Observation) {
-        self.history.push(self.now, hash::member(name), what);
+        match self.table.find(name) {
+            Some(id) => self.remember(id, what),
+            None => self.history.of_others.push(self.now, hash::member(name), what),
+        }
     }
 
     /// Why a member stands as it does. Of names that share its hash it shows the observations, too.
@@ -244,12 +266,13 @@ impl Node {
     pub fn explain(&self, now: Time, name: &str) -> Explanation {
         let mark = hash::member(name);
         let about = |of: u32| of == mark || of == self.mark;
-        let kept = self.history.kept.iter().filter(|(_, of, _)| about(*of));
+        let History { of_met, of_others } = &self.history;
+        let all = of_others.observed.iter().chain(&of_met.observed);
+        let mut kept: Vec<_> = all.filter(|(_, of, _)| about(*of)).collect();
+        kept.sort_by_key(|(at, ..)| *at);
         // Of this node itself from the first on that concerns the member.
-        let kept = kept.skip_while(|(_, of, _)| *of != mark);
-        let mut observations: Vec<_> =
-            kept.map(|(at, _, what)| Observed { at: *at, what: what.clone() }).collect();
-        observations.sort_by_key(|observed| observed.at);
+        let kept = kept.into_iter().skip_while(|(_, of, _)| *of != mark);
+        let observations = kept.map(|(at, _, what)| Observed { at: *at, what: what.clone() }).collect();
         Explanation {
             at: self.now.max(now),
             name: Arc::from(name),

@@ -7,13 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::{
     contact::Contact,
     suspicion::Suspicion,
-    table::departed::Departure,
     time::Time,
     verdict::{Origin, Verdict},
 };
 use crate::{
     Error,
-    address::host_of,
     text::Quoted,
     wire::{Tags, hash, message},
 };
@@ -286,10 +284,5 @@ impl Record {
         let Identity { epoch, incarnation } = self.identity;
         let removed = self.removed.as_deref();
         removed.map_or(0, |removed| hash::removal(&self.name, epoch, incarnation, removed.forget))
-    }
-
-    /// Its place among the departed.
-    pub(super) fn departure(&self, id: MemberId) -> Departure {
-        (self.contact.met.then(|| host_of(self.addr.ip())), self.since, id)
     }
 }

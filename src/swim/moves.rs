@@ -31,7 +31,7 @@ use crate::wire::{hash, message::Alive, packet};
 /// Moves that wait to be asked about; and those whose answer is awaited, of which the first makes room.
 pub(super) const MAX_MOVES: usize = 64;
 
-/// Members that are said to live elsewhere.
+/// Members that are said to live elsewhere, or to be another process where they are.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Moves {
     /// By the account of whoever said so; the first one has the next turn.
@@ -55,7 +55,7 @@ impl Moves {
         self.waiting().max(self.asked.len())
     }
 
-    /// Where somebody is said to live already by the same account, or is asked there since less than `patience` ago.
+    /// What is said already, by the same account, of who is at an address, or is asked there since less than `patience` ago.
     fn find(
         &mut self,
         new: &Introduction,
@@ -106,7 +106,8 @@ impl Moves {
 }
 
 impl Node {
-    /// Tells a member that is probed where it was that it is said to have moved: whoever believes that sends it nothing any more.
+    /// Tells a member that is probed where it was that it is said to be elsewhere, or another process: who believes the former sends
+    /// it nothing any more, and who believes the latter has what is for it refused.
     pub(super) fn put_move(&self, packet: &mut packet::Writer<'_>, target: &str) {
         let Some(known) = self.table.find(target).map(|id| self.table.get(id)) else { return };
         let asked = self.moves.asked.waiting.iter().map(|(_, (_, asked))| asked);
@@ -133,7 +134,7 @@ impl Node {
         if self.is_leaving() {
             return;
         }
-        self.table.rings.probe_next(id);
+        self.table.probe_next(id);
         let Some(new) = self.introduced(claim).map(|introduced| introduced.introduction) else { return };
         let account = self.account_of(teller);
         if let Some(other) = self.moves.find(&new, account, self.now, self.config.gossip_interval) {
@@ -149,8 +150,8 @@ impl Node {
         }
     }
 
-    /// Asks some of those that are said to have moved.
-    pub(super) fn ask_those_that_moved(&mut self) {
+    /// Asks some of those that are said to be elsewhere, or another process.
+    pub(super) fn ask_about_moves(&mut self) {
         for _ in 0..self.config.gossip_fanout {
             let Some(new) = self.moves.take_next() else { return };
             let known = self.table.find(&new.name).map(|id| self.table.get(id).addr);

@@ -268,7 +268,7 @@ impl Node {
         let Some(id) = self.table.find_live(&round.target).filter(|_| self.watches()) else { return };
         if self.table.get(id).contact.silent {
             self.table.contact_mut(id).miss();
-            self.table.rings.probe_next(id);
+            self.table.probe_next(id);
         }
     }
 

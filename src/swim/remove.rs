@@ -1,7 +1,7 @@
 //! Remove: a member that failed is declared left by another, or becomes a tombstone at once (Serf: force-leave, prune).
 //!
-//! It is the claim Left under the identity that is held: it wins over Failed wherever that is listed, once, and needs no order of its own.
-//! The tombstone keeps older claims from bringing the member back. A member that lives after all refutes, as it does a Left
+//! It is the claim Left under the identity that is held: it wins over Failed wherever that is listed, once, and needs no order of
+//! its own. The tombstone keeps older claims from bringing the member back. A member that lives after all refutes, as it does a Left
 //! that somebody made up.
 
 use std::{fmt, sync::Arc};

@@ -9,6 +9,8 @@ pub(crate) enum Rule {
     Moves,
     /// Accusations raise awareness to 1 at most.
     Awareness,
+    /// Who missed three probes is not alive by another's word, nor is its suspicion begun anew under a greater incarnation.
+    Returns,
 }
 
 #[cfg(not(test))]
@@ -29,8 +31,14 @@ pub(super) fn holds(rule: Rule) -> bool {
 /// Does something without a rule.
 #[cfg(test)]
 pub(crate) fn without<R>(rule: Rule, run: impl FnOnce() -> R) -> R {
+    /// On again at the end, also of a test that fails: the next one may run on the same thread.
+    struct Off;
+    impl Drop for Off {
+        fn drop(&mut self) {
+            OFF.set(None);
+        }
+    }
+    let _off = Off;
     OFF.set(Some(rule));
-    let result = run();
-    OFF.set(None);
-    result
+    run()
 }

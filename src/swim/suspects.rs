@@ -9,6 +9,7 @@ use super::{
     history::Observation,
     member::{Identity, MemberId, MemberState, Record},
     node::Node,
+    rules::{Rule, holds},
     self_claims::Accusation,
     suspicion::{Suspicion, confirmations},
     timers::Timer,
@@ -123,16 +124,17 @@ impl Node {
     fn goes_on(&self, record: &Record) -> bool {
         let suspected = self.now.since(record.since);
         let is_silent = record.contact.heard() <= Some(record.since);
-        record.suspicion.as_deref().is_some_and(|suspicion| {
+        let goes_on = record.suspicion.as_deref().is_some_and(|suspicion| {
             record.contact.is_missed() || is_silent && suspicion.is_overdue(suspected)
-        })
+        });
+        goes_on && holds(Rule::Returns)
     }
 
     /// A few random members that learn of a suspicion probe the suspect next: they confirm it soon, or give it one more
     /// chance to refute.
     fn check_next(&mut self, id: MemberId) {
         if self.volunteer(self.config.verifiers) {
-            self.table.rings.probe_next(id);
+            self.table.probe_next(id);
         }
     }
 
@@ -187,7 +189,7 @@ impl Node {
         if self.config.verifiers > 0
             && self.change_suspicion(id, |suspicion| suspicion.put_off(now, able, troubled))
         {
-            self.table.rings.probe_next(id);
+            self.table.probe_next(id);
             return self.spread(id, Urgency::Urgent);
         }
         let identity = self.table.get(id).identity;

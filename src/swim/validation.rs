@@ -215,7 +215,9 @@ impl Node {
         let contact = self.table.contact_mut(id);
         contact.on_answer(now);
         if !self.table.get(id).contact.met {
-            self.table.update(id, &mut self.rng, |record| record.contact.met = true);
+            let host = self.table.hash_host(self.table.get(id).addr);
+            let meet = |record: &mut Record| (record.contact.met, record.contact.known_on) = (true, host);
+            self.table.update(id, &mut self.rng, meet);
         }
     }
 

@@ -3,8 +3,9 @@
 //! A broadcast is named by its origin, the origin's life and a number that the origin counts. Which numbers of each life are
 //! known decides alone what is new (`window`). It spreads by gossip, behind the protocol's updates (`queue`), which may
 //! miss somebody: a later number or a digest that differs shows it, and what is missing comes out of another member's `log`
-//! (`repair`). `lives` is what is known of each life, `past` whose name is listed no longer; `origin` keeps the order, `confirm` tells the origin who has it; `send` says what goes into packets, `kept` what a
-//! state file keeps, `item` is one broadcast, `commands` are what an application calls.
+//! (`repair`). `lives` is what is known of each life, `past` whose name is listed no longer; `origin` keeps the order, `confirm`
+//! tells the origin who has it; `send` says what goes into packets, `kept` what a state file keeps, `item` is one broadcast,
+//! `commands` are what an application calls.
 
 mod commands;
 mod confirm;
@@ -54,8 +55,8 @@ use crate::{
 
 /// Broadcasts per second of a node, on average, and those that may come at once.
 const OWN: Rate = (50, 256);
-/// Those of one origin that a receiver passes on: four times as many. The others wait for repair. By name, as it bounds an origin
-/// alone: many names of one host have their share of the queue together, and of each packet what others leave.
+/// Those of one origin that a receiver passes on: four times as many. The others wait for repair. Not shared by
+/// account: the queue is.
 const PASSED: Rate = (4 * OWN.0, 4 * OWN.1);
 /// Lives of one name: the present one, and one before.
 const MAX_LIVES: usize = 2;

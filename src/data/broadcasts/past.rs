@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    data::shares::Shares,
+    collections::by_account::ByAccount,
     swim::{Account, Time},
 };
 
@@ -17,7 +17,7 @@ pub(super) const MAX_PAST: usize = 4096;
 pub(super) struct Past {
     by_name: BTreeMap<Arc<str>, (Time, Option<Account>)>,
     by_time: BTreeSet<(Time, Arc<str>)>,
-    shares: Shares,
+    by_account: ByAccount<Option<Account>, (Time, Arc<str>)>,
 }
 
 impl Past {
@@ -28,25 +28,23 @@ impl Past {
     /// Adds a name until then, and says which one makes room for it.
     pub(super) fn add(&mut self, until: Time, name: &Arc<str>, account: Option<Account>) -> Option<Arc<str>> {
         self.remove(name);
-        let first = if self.len() < MAX_PAST { None } else { self.first_of_largest() };
+        let first = if self.len() < MAX_PAST {
+            None
+        } else {
+            self.by_account.first_of_largest().map(|(_, name)| Arc::clone(name))
+        };
         first.iter().for_each(|first| self.remove(first));
         self.by_name.insert(Arc::clone(name), (until, account));
         self.by_time.insert((until, Arc::clone(name)));
-        self.shares.add(account, (1, 0));
+        self.by_account.insert(account, (until, Arc::clone(name)));
         first
-    }
-
-    fn first_of_largest(&self) -> Option<Arc<str>> {
-        let largest = self.shares.largest(|size| size.0);
-        let of_largest =
-            |name: &&Arc<str>| self.by_name.get(*name).is_some_and(|(_, account)| *account == largest);
-        self.by_time.iter().map(|(_, name)| name).find(of_largest).cloned()
     }
 
     pub(super) fn remove(&mut self, name: &str) {
         if let Some((name, (until, account))) = self.by_name.remove_entry(name) {
-            self.by_time.remove(&(until, name));
-            self.shares.remove(account, (1, 0));
+            let place = (until, name);
+            self.by_account.remove(account, &place);
+            self.by_time.remove(&place);
         }
     }
 
@@ -77,7 +75,7 @@ mod tests {
             let first = past.add(at(2 + i), &format!("a{i}").into(), Some(1.into()));
             assert!(first.is_none_or(|first| first.starts_with('a')));
         }
-        assert_eq!((past.len(), past.by_time.len(), past.shares.all().0), (MAX_PAST, MAX_PAST, MAX_PAST));
+        assert_eq!((past.len(), past.by_time.len(), past.by_account.len()), (MAX_PAST, MAX_PAST, MAX_PAST));
         assert_eq!(past.pop_over(at(1)).as_deref(), Some("b"));
     }
 
@@ -90,6 +88,6 @@ mod tests {
         past.add(at(1), &"a".into(), None);
         past.add(at(5), &"a".into(), None);
         assert_eq!((past.pop_over(at(4)), past.pop_over(at(5)).as_deref()), (None, Some("a")));
-        assert_eq!((past.len(), past.shares.all()), (0, (0, 0)));
+        assert_eq!((past.len(), past.by_account.len()), (0, 0));
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Whoever's last turn is longest ago is offered the whole room first, one alone: a large one would never fit behind others. Then
 //! half of what is left is filled with the least sent, the rest by turn. So each packet that counts takes the first off the head:
-//! however many new ones come, and whatever their sizes, none waits longer than for as many packets as the queue has items.
+//! however many new ones come, and whatever their sizes, each has its turn within as many packets as the queue has items. One that
+//! is larger than what updates leave of that packet goes to the end.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -23,8 +23,8 @@ const MAX_UNREAD: usize = 2048;
 const MAX_UNREAD_BYTES: usize = 8 << 20;
 /// Mailboxes: each message is held to the topics of each.
 const MAX_INBOXES: usize = 64;
-/// Senders of which a mailbox counts apart what is lost, those included of which its reader is about to be told. By name, whoever
-/// comes first: that names of one host take them up hides from a reader who lost something, not that it did nor how much.
+/// Senders of which a mailbox counts apart what is lost, those included of which its reader is about to be told. Not shared by
+/// account: where names of one host take them up, a reader is told all the same how much is lost, though not of whom.
 const MAX_APART: usize = 256;
 
 /// Which topics an inbox is for.

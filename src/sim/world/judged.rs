@@ -101,11 +101,12 @@ impl World {
             let is_excused = self.is_excused(judge, viewer) || self.is_excused(judge, subject);
             let is_outnumbered = judge.is_outnumbered(viewer) || judge.is_outnumbered(subject);
             let sight = self.sight(viewer, node, subject).filter(|_| !shared.contains(self.name(subject)));
-            if !self.ghosts.are_silent(self.now) {
-                let judged = !is_excused && !is_outnumbered && sight.is_some();
-                judge.count(Looks { judged: judged.into(), all: 1 });
-            }
             let is_misquoted = judge.is_said(Said::Tags, subject, self.now);
+            if !self.ghosts.are_silent(self.now) {
+                let judged =
+                    !is_excused && !is_outnumbered && !is_misquoted && judge.have_met(viewer, subject);
+                judge.count(Looks { judged: (judged && sight.is_some()).into(), all: 1 });
+            }
             let excuses = |sight: &Sight| match sight.wrong {
                 Some(Wrong::Away | Wrong::Dead) if is_outnumbered => true,
                 Some(Wrong::Stale) if is_misquoted => true,
@@ -298,14 +299,15 @@ mod tests {
     fn found_of(kind: Kind, host: usize, crashes: bool) -> Option<&'static str> {
         let mut world = judged();
         let answers_for = Duration::from_secs(400);
-        world.attack(&Attack::Infiltrate { ghosts: 2, to: 0, answers_for });
+        // With one that is dead, two could be all relays of a probe.
+        world.attack(&Attack::Infiltrate { ghosts: 1, to: 0, answers_for });
         world.run_for(Duration::from_secs(10));
         if crashes {
             world.crash(host);
         }
         let (about, ahead) = (Who::Host(host), Ahead::Incarnations(1));
         let lies = vec![Lie { kind, about, ahead, at: about }];
-        let attack = Box::new(Attack::ToAll { from: Who::Ghost(1), lies });
+        let attack = Box::new(Attack::ToAll { from: Who::Ghost(0), lies });
         world.attack(&Attack::Again { attack, every: Duration::from_millis(30), times: 9000 });
         found(&mut world)
     }
@@ -320,5 +322,7 @@ mod tests {
     #[test]
     fn returns_that_are_made_up_keep_no_dead_member_listed() {
         assert_eq!(found_of(Kind::Alive, 2, true), None);
+        let found = without(Rule::Returns, || found_of(Kind::Alive, 2, true));
+        assert_eq!(found, Some(Wrong::Dead.rule()));
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use siphasher::sip::SipHasher13;
 
-use self::{departed::Departed, index::Index, ring::ProbeRings};
+use self::{index::Index, ring::ProbeRings};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -21,9 +21,8 @@ use super::{
     suspicion::Suspicion,
     time::Time,
 };
-use crate::{address::host_of, wire::hash};
+use crate::{address::host_of, collections::by_account::ByAccount, wire::hash};
 
-pub(super) mod departed;
 mod index;
 mod ring;
 
@@ -64,7 +63,8 @@ pub(super) struct Table {
     digest: u64,
     bucket_digests: [[u64; 8]; hash::BUCKETS / 8],
     removals_digest: u64,
-    departed: Departed,
+    /// The departed members, by a hash of the host where each answered last; 0 is of all that never did.
+    departed: ByAccount<u32, (Time, MemberId)>,
     /// How many of the live members that have answered are on each host.
     met_on: BTreeMap<IpAddr, u32>,
 }
@@ -99,7 +99,7 @@ impl Table {
         self.count_suspect(record.state, record.contact.met, 1);
         self.count_listed(record.state, record.tombstone, 1);
         if !live {
-            self.departed.insert(record.departure(id));
+            self.departed.insert(record.contact.known_on, (record.since, id));
         }
         self.records[id.index()] = Some(record);
         if live {
@@ -112,14 +112,16 @@ impl Table {
     pub(super) fn update(&mut self, id: MemberId, rng: &mut fastrand::Rng, change: impl FnOnce(&mut Record)) {
         let record = self.get(id);
         let was_live = record.state.is_live();
-        let (digests, departed) =
-            ((record.digest(), record.removal_digest()), (!was_live).then(|| record.departure(id)));
+        let (digests, departed) = (
+            (record.digest(), record.removal_digest()),
+            (!was_live).then_some((record.contact.known_on, record.since)),
+        );
         let old = (record.addr, record.contact.met);
         let (old_state, was_tombstone) = (record.state, record.tombstone);
         self.count_suspect(old_state, old.1, -1);
         self.count_listed(old_state, was_tombstone, -1);
-        if let Some(departed) = departed {
-            self.departed.remove(departed);
+        if let Some((host, since)) = departed {
+            self.departed.remove(host, &(since, id));
         }
         change(self.get_mut(id));
         if self.get(id).addr != old.0 {
@@ -130,13 +132,13 @@ impl Table {
         let record = self.get(id);
         let (state, tombstone) = (record.state, record.tombstone);
         let (live, new) = (record.state.is_live(), (record.addr, record.contact.met));
-        let departed = (!live && id != MemberId::SELF).then(|| record.departure(id));
+        let departed = (!live && id != MemberId::SELF).then_some((record.contact.known_on, record.since));
         let (bucket, entry, removal) = (record.bucket, record.digest(), record.removal_digest());
         self.add_digests(bucket, digests.0 ^ entry, digests.1 ^ removal);
         self.count_suspect(state, new.1, 1);
         self.count_listed(state, tombstone, 1);
-        if let Some(departed) = departed {
-            self.departed.insert(departed);
+        if let Some((host, since)) = departed {
+            self.departed.insert(host, (since, id));
         }
         if was_live && (!live || old != new) {
             self.exit_ring(id, old.0);
@@ -151,7 +153,7 @@ impl Table {
         if let Some(record) = self.records[id.index()].take_if(|record| !record.state.is_live()) {
             self.by_name.remove(self.hash(&*record.name), id);
             self.by_mark.remove(self.hash_mark(record.mark), id);
-            self.departed.remove(record.departure(id));
+            self.departed.remove(record.contact.known_on, &(record.since, id));
             self.count_listed(record.state, record.tombstone, -1);
             self.add_digests(record.bucket, 0, record.removal_digest());
             self.before[id.index()] = self.before[id.index()].wrapping_add(1);
@@ -283,11 +285,19 @@ impl Table {
     /// The next member to probe.
     pub(super) fn next_to_probe(&mut self, now: Time, rng: &mut fastrand::Rng) -> Option<MemberId> {
         let Self { rings, records, .. } = self;
-        let last =
-            |id: MemberId| records[id.index()].as_ref().map_or(Time::ZERO, |record| record.contact.last());
-        let next = rings.next(rng, last)?;
+        let next = rings
+            .next(rng, |id| records[id.index()].as_ref().map(|record| record.contact.rank_of_probe()))?;
         self.contact_mut(next).probed = now;
         Some(next)
+    }
+
+    /// Has a member probed out of its turn, as soon as that may be. One that has never answered is the next in its ring instead: it
+    /// may be a made-up name, and turns out of order are for those that are not.
+    pub(super) fn probe_next(&mut self, id: MemberId) {
+        match self.get(id).contact.may_be_made_up() {
+            true => self.rings.move_up(id),
+            false => self.rings.jump(id),
+        }
     }
 
     /// Live members but for this node.
@@ -338,8 +348,9 @@ impl Table {
         self.departed.len()
     }
 
+    /// The departed member to forget first: one that never answered; else, of the host that has most, the one that departed first.
     pub(super) fn first_to_forget(&self) -> Option<MemberId> {
-        self.departed.first_to_forget()
+        self.departed.first_of(0).or_else(|| self.departed.first_of_largest()).map(|(_, id)| *id)
     }
 
     /// An order-independent hash of the live members and their identities.
@@ -409,9 +420,9 @@ impl Table {
         hash::mix(u64::from(mark) ^ self.mark_key)
     }
 
-    /// A short hash of the host that somebody sends from: behind a translator of addresses, each stream has another port.
-    pub(super) fn hash_host(&self, source: SocketAddr) -> u32 {
-        self.hash_addr(SocketAddr::new(host_of(source.ip()), 0)) as u32
+    /// A short hash of somebody's host, never 0: behind a translator of addresses, each stream has another port.
+    pub(super) fn hash_host(&self, addr: SocketAddr) -> u32 {
+        self.hash_addr(SocketAddr::new(host_of(addr.ip()), 0)) as u32 | 1
     }
 
     /// An IPv4 address goes into one word: every datagram's is looked up, and hashing its fields takes twice as long.
@@ -463,7 +474,7 @@ mod tests {
                 // Each puts the others off by a round; so many can fall between two probes of one.
                 let extra = if seed % 2 == 0 { 0 } else { 2 * largest };
                 if extra > 0 && rng.u32(..5) == 0 && table.get(change).state.is_live() {
-                    table.rings.probe_next(change);
+                    table.rings.jump(change);
                 }
                 largest = largest.max(table.live());
                 let target = table.next_to_probe(Time::ZERO, &mut rng).expect("somebody is live");

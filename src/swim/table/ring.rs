@@ -2,13 +2,14 @@
 //!
 //! Round-robin through a ring that is shuffled on each wrap, so that everybody is probed once in a round. Members that
 //! have not answered yet have a ring of their own, and at most half of the turns: names that somebody made up cannot keep
-//! members from being probed. Only members that were met are probed out of turn, at most every other round, and seven of
-//! eight rounds between are theirs. Of several that are to be, the one goes first that has shown no sign of life, nor was probed,
-//! for longest: whoever has members probed that answer keeps none waiting that is silent.
+//! members from being probed. Only members that have answered, here or elsewhere, are probed out of turn, at most every other round,
+//! and seven of eight rounds between are of those that were met. Of several that are to be, those go first that missed the last
+//! probe, then whoever has shown no sign of life, nor was probed, for longest: whoever has members probed that answer keeps none
+//! waiting that is silent.
 
 use serde::{Deserialize, Serialize};
 
-use crate::swim::{member::MemberId, time::Time};
+use crate::swim::member::MemberId;
 
 /// Members that are to be probed out of turn; the first makes room.
 const MAX_JUMPS: usize = 64;
@@ -74,15 +75,15 @@ impl ProbeRings {
         self.jumps.retain(|jump| *jump != id);
     }
 
-    /// The next member to probe, if each was heard from or probed last at a time.
-    pub(super) fn next(
+    /// The next member to probe. Of those that are to be probed out of turn, the one with the least rank.
+    pub(super) fn next<R: Ord>(
         &mut self,
         rng: &mut fastrand::Rng,
-        last: impl Fn(MemberId) -> Time,
+        rank: impl Fn(MemberId) -> R,
     ) -> Option<MemberId> {
         let after_jump = std::mem::replace(&mut self.jumped, false);
         if !after_jump
-            && let Some((at, _)) = self.jumps.iter().enumerate().min_by_key(|(_, id)| last(**id))
+            && let Some((at, _)) = self.jumps.iter().enumerate().min_by_key(|(_, id)| rank(**id))
             && let id = self.jumps.remove(at)
             && let Some(Place { met, at }) = self.place(id)
         {
@@ -126,19 +127,15 @@ impl ProbeRings {
         Some(!turn)
     }
 
-    /// Has a member probed out of its turn, as soon as that may be. One that has never answered is moved up in its ring instead:
-    /// it may be a made-up name, and turns out of order are for those that are not.
-    pub(in crate::swim) fn probe_next(&mut self, id: MemberId) {
-        match self.place(id) {
-            Some(Place { met: true, .. }) if self.jumps.contains(&id) => {}
-            Some(Place { met: true, .. }) => {
-                if self.jumps.len() == MAX_JUMPS {
-                    self.jumps.remove(0);
-                }
-                self.jumps.push(id);
-            }
-            _ => self.move_up(id),
+    /// Has a live member probed out of its turn, as soon as that may be.
+    pub(super) fn jump(&mut self, id: MemberId) {
+        if self.place(id).is_none() || self.jumps.contains(&id) {
+            return;
         }
+        if self.jumps.len() == MAX_JUMPS {
+            self.jumps.remove(0);
+        }
+        self.jumps.push(id);
     }
 
     /// Makes a member the next in its ring: nobody's turn comes later by more than one.
@@ -214,7 +211,7 @@ mod tests {
 
     /// Of whom nothing is known.
     fn next(rings: &mut ProbeRings, rng: &mut fastrand::Rng) -> Option<MemberId> {
-        rings.next(rng, |_| Time::ZERO)
+        rings.next(rng, |_| 0)
     }
 
     fn rings(n: u32, rng: &mut fastrand::Rng) -> ProbeRings {
@@ -229,7 +226,7 @@ mod tests {
         let mut rings = rings(20, &mut rng);
         for step in 0..1000 {
             let id = MemberId(rng.u32(1..20));
-            rings.probe_next(id);
+            rings.jump(id);
             assert_eq!(next(&mut rings, &mut rng), Some(id), "step {step}");
             next(&mut rings, &mut rng);
         }
@@ -238,22 +235,21 @@ mod tests {
     /// Of those that are to be probed, whoever showed itself longest ago: the others answer all the time.
     #[test]
     fn of_many_that_are_to_be_probed_the_silent_one_is_first_and_each_has_its_turn() {
-        let (mut rng, mut last) = (fastrand::Rng::with_seed(8), vec![Time::ZERO; 20]);
+        let (mut rng, mut last) = (fastrand::Rng::with_seed(8), vec![0; 20]);
         let mut rings = rings(20, &mut rng);
-        for round in 1..200 {
-            let now = Time::ZERO + std::time::Duration::from_secs(round);
-            (1..20).for_each(|i| rings.probe_next(MemberId(i)));
-            (1..20).filter(|i| *i != 7 || round <= 40).for_each(|i| last[i] = now);
+        for now in 1..200 {
+            (1..20).for_each(|i| rings.jump(MemberId(i)));
+            (1..20).filter(|i| *i != 7 || now <= 40).for_each(|i| last[i] = now);
             let jumped = rings.next(&mut rng, |id| last[id.index()]);
             last[jumped.unwrap().index()] = now;
-            assert!(round != 41 || jumped == Some(MemberId(7)), "{jumped:?}");
+            assert!(now != 41 || jumped == Some(MemberId(7)), "{jumped:?}");
             rings.next(&mut rng, |id| last[id.index()]);
         }
         // None of them shows itself any more.
         let jumped = (0..19).map(|round| {
-            (1..20).for_each(|i| rings.probe_next(MemberId(i)));
+            (1..20).for_each(|i| rings.jump(MemberId(i)));
             let jumped = rings.next(&mut rng, |id| last[id.index()]).unwrap();
-            last[jumped.index()] = Time::ZERO + std::time::Duration::from_secs(1000 + round);
+            last[jumped.index()] = 1000 + round;
             rings.next(&mut rng, |id| last[id.index()]);
             jumped
         });
@@ -264,7 +260,7 @@ mod tests {
     fn whoever_has_the_place_of_one_that_was_to_be_probed_next_has_not_its_turn() {
         let mut rng = fastrand::Rng::with_seed(6);
         let mut rings = rings(20, &mut rng);
-        rings.probe_next(MemberId(7));
+        rings.jump(MemberId(7));
         rings.exit(MemberId(7));
         rings.enter(MemberId(7), false, &mut rng);
         assert_eq!(rings.jumps(), []);
@@ -297,7 +293,7 @@ mod tests {
         let mut rings = rings(20, &mut rng);
         for _ in 0..50 {
             let mut seen = vec![next(&mut rings, &mut rng).unwrap()];
-            rings.probe_next(MemberId(if seen[0] == MemberId(7) { 8 } else { 7 }));
+            rings.jump(MemberId(if seen[0] == MemberId(7) { 8 } else { 7 }));
             seen.extend((1..19).map(|_| next(&mut rings, &mut rng).unwrap()));
             seen.sort_unstable();
             seen.dedup();
@@ -314,7 +310,7 @@ mod tests {
         rings.enter(MemberId(3), false, &mut rng);
         let mut turns = [0; 4];
         for _ in 0..100 {
-            rings.probe_next(jumping);
+            rings.jump(jumping);
             assert_eq!(next(&mut rings, &mut rng), Some(jumping));
             turns[next(&mut rings, &mut rng).unwrap().index()] += 1;
         }
@@ -323,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn members_that_never_answered_are_not_probed_out_of_turn_but_are_the_next_of_theirs() {
+    fn members_that_never_answered_are_the_next_of_theirs_and_take_no_turn_of_others() {
         let (mut rng, mut rings) = (fastrand::Rng::with_seed(9), ProbeRings::default());
         (1..3).for_each(|i| rings.enter(MemberId(i), true, &mut rng));
         (3..13).for_each(|i| rings.enter(MemberId(i), false, &mut rng));
@@ -331,7 +327,7 @@ mod tests {
         for _ in 0..50 {
             let wanted: Vec<_> = (0..4).map(|_| next(&mut rings, &mut rng).unwrap()).collect();
             wanted.iter().for_each(|id| turns[id.index()] += 1);
-            rings.probe_next(MemberId(rng.u32(3..13)));
+            rings.move_up(MemberId(rng.u32(3..13)));
         }
         assert_eq!(
             turns[1] + turns[2],
@@ -343,7 +339,7 @@ mod tests {
         (0..2).for_each(|_| _ = next(&mut rings, &mut rng));
         let waits = rings.unmet.ids[rings.unmet.cursor..].last().copied();
         let wanted = waits.expect("most have not had their turn");
-        rings.probe_next(wanted);
+        rings.move_up(wanted);
         let next = (0..2).map(|_| next(&mut rings, &mut rng).unwrap()).find(|id| id.index() >= 3);
         assert_eq!(next, Some(wanted));
     }

@@ -118,7 +118,7 @@ fn made_up_names_of_one_mark_keep_nobody_out() {
             let mut record = Record::new(format!("x{i}").into(), addr(20 + i), state, identity, bench.now);
             record.mark = hash::member("new");
             let id = table.insert(record, rng);
-            table.update(id, rng, |record| record.contact.met = met);
+            table.update(id, rng, |record| (record.contact.met, record.contact.known_on) = (met, met.into()));
         }
         bench.hear(&alive("new", 0, addr(9)));
         assert_eq!(bench.member("new").is_some(), by_another, "{state}, met {met}: by another's word");

@@ -29,6 +29,7 @@ mod recorder;
 mod rejoin;
 mod remove;
 mod reproduced;
+mod returns;
 mod room;
 mod rtt;
 mod status;

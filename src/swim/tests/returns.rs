@@ -1,0 +1,280 @@
+//! A dead member that others say is alive, and what they do to have that believed.
+
+use std::net::SocketAddr;
+
+use super::{
+    super::{Config, MemberState},
+    bench::{Bench, EPOCH, alive, failed, gone, left, messages, say},
+    world::{addr, millis},
+};
+use crate::wire::message::{Ack, Alive, Message, Nack};
+
+/// All answer but for one member, wherever it is pinged; and nobody does in its name.
+fn answers_come_but_for(bench: &mut Bench, dead: &str, ghosts: impl Fn(SocketAddr) -> bool) {
+    for (to, packet) in bench.sent() {
+        let mut answer = None;
+        messages(&packet, |message| match message {
+            Message::Ping(ping) if ping.target != dead && !ghosts(to) => {
+                answer = Some((ping.target.to_owned(), Message::Ack(Ack { seq: ping.seq })));
+            }
+            Message::PingReq(request) => {
+                answer = Some((String::new(), Message::Nack(Nack { seq: request.seq })));
+            }
+            _ => {}
+        });
+        match answer {
+            Some((target, said @ Message::Ack(_))) => say(bench, &target, to, &[said]),
+            Some((_, Message::Nack(nack))) => _ = bench.hear_from(to, &nack),
+            _ => {}
+        }
+    }
+}
+
+fn none(_: SocketAddr) -> bool {
+    false
+}
+
+fn is_live(bench: &Bench, name: &str) -> bool {
+    bench.standing(name).is_some_and(|(state, _)| state.is_live())
+}
+
+fn missed(bench: &Bench, name: &str) -> u32 {
+    bench.node.table.find(name).map_or(0, |id| bench.node.table.get(id).contact.missed())
+}
+
+/// After its first failed probe a member is moved by hearsay, and so counts as one that never answered. At an address of the
+/// insider's own, where three of its names answer, a fourth one takes its place: it is forgotten, and with it how often it was
+/// missed. Then it is said to be there anew.
+#[test]
+fn a_dead_member_is_not_forgotten_and_listed_anew_for_ever() {
+    let mut bench = Bench::new(12);
+    let home = addr(99);
+    for name in ["g1", "g2", "g3", "g4"] {
+        bench.hear(&alive(name, 0, home));
+        bench.meet(name);
+    }
+    let (mut g4, mut listed) = (0, 0);
+    say(&mut bench, "g4", home, &[Message::Left(left("g4", g4))]);
+    for _ in 0..12_000 {
+        bench.pass(millis(100));
+        answers_come_but_for(&mut bench, "m5", none);
+        if let Some((state, incarnation)) = bench.standing("m5") {
+            listed += usize::from(state.is_live());
+            if state == MemberState::Suspect || !state.is_live() {
+                let moved = Message::Alive(alive("m5", incarnation + 1, home));
+                say(&mut bench, "m1", addr(1), &[moved]);
+                let before = [Message::Left(left("g4", g4)), Message::Alive(alive("g4", g4 + 1, home))];
+                say(&mut bench, "g4", home, &before);
+                g4 += 1;
+                say(&mut bench, "g4", home, &[Message::Left(left("g4", g4))]);
+                let anew = Message::Alive(alive("m5", incarnation + 2, addr(5)));
+                say(&mut bench, "m1", addr(1), &[anew]);
+            }
+        }
+    }
+    assert!(listed < 3000, "m5 is dead, and listed as live for {} s of 1200 s", listed / 10);
+}
+
+/// The same in a table that is full of names that never answered: new ones take its place.
+#[test]
+fn a_dead_member_makes_no_room_in_a_full_table() {
+    let mut bench = Bench::with(Config { max_members: 128, ..Config::lan("me") }, 12);
+    let is_ghost = |at: SocketAddr| at.ip() >= addr(1000).ip();
+    let (mut ghosts, mut listed) = (0, 0);
+    for step in 0..18_000_u64 {
+        bench.pass(millis(100));
+        answers_come_but_for(&mut bench, "m5", is_ghost);
+        bench.events();
+        if step % 20 == 0 {
+            for _ in 0..20 {
+                ghosts += 1;
+                let name = format!("ghost-{ghosts}");
+                say(&mut bench, "m1", addr(1), &[Message::Alive(alive(&name, 0, addr(1000 + ghosts)))]);
+            }
+            let at = [addr(5), addr(70_000 + step as usize)][step as usize / 20 % 2];
+            say(&mut bench, "m1", addr(1), &[Message::Alive(alive("m5", step, at))]);
+        }
+        listed += usize::from(is_live(&bench, "m5"));
+        if step % 1200 == 1199 {}
+    }
+    assert!(listed < 6000, "m5 is dead, and listed as live for {} s of 1800 s", listed / 10);
+}
+
+/// Departed, it is among the first to be forgotten, as it counts as one that never answered.
+#[test]
+fn a_dead_member_that_was_moved_is_remembered_before_made_up_ones() {
+    let mut bench = Bench::with(Config { max_departed: 64, ..Config::lan("me") }, 12);
+    let (mut made_up, mut listed) = (0, 0);
+    for _ in 0..12_000 {
+        bench.pass(millis(100));
+        answers_come_but_for(&mut bench, "m5", none);
+        bench.events();
+        let Some((state, incarnation)) = bench.standing("m5") else { continue };
+        listed += usize::from(state.is_live());
+        if state == MemberState::Suspect || !state.is_live() {
+            say(&mut bench, "m1", addr(1), &[Message::Alive(alive("m5", incarnation + 1, addr(70_000)))]);
+            say(&mut bench, "m1", addr(1), &[Message::Failed(failed("m5", incarnation + 1))]);
+            for _ in 0..65 {
+                made_up += 1;
+                let name = format!("x{made_up}");
+                bench.sync(gone(&name, 0, false, 0));
+                bench.pass(millis(1));
+            }
+            say(&mut bench, "m1", addr(1), &[Message::Alive(alive("m5", incarnation + 2, addr(5)))]);
+        }
+    }
+    assert!(listed < 3000, "m5 is dead, and listed as live for {} s of 1200 s", listed / 10);
+}
+
+/// How long, from its first failed probe on, until three have failed in a row, and it is listed as live no longer; in tenths of a
+/// second. `answer` is told after each of them.
+fn takes(members: usize, ghosts: usize, mut lie: impl FnMut(&mut Bench, u64)) -> (usize, usize) {
+    let mut bench = Bench::with(Config { verifiers: 6, ..Config::lan("me") }, members);
+    for i in 0..ghosts {
+        bench.hear(&alive(&format!("ghost-{i}"), 0, addr(1000 + i)));
+    }
+    let is_ghost = |at: SocketAddr| at.ip() >= addr(1000).ip();
+    let (mut first, mut known) = (None, None);
+    for step in 0..60_000 {
+        bench.pass(millis(100));
+        answers_come_but_for(&mut bench, "m5", is_ghost);
+        bench.events();
+        if missed(&bench, "m5") > 0 && first.is_none() {
+            first = Some(step);
+        }
+        if missed(&bench, "m5") >= 3 && known.is_none() {
+            known = Some(step);
+        }
+        let Some((state, incarnation)) = bench.standing("m5") else { break };
+        if let Some(first) = first
+            && !state.is_live()
+            && known.is_some()
+        {
+            return (known.map_or(usize::MAX, |known| known - first), step - first);
+        }
+        if first.is_some() {
+            lie(&mut bench, incarnation + 1);
+        }
+    }
+    (known.zip(first).map_or(usize::MAX, |(known, first)| known - first), usize::MAX)
+}
+
+/// Whoever says that a silent suspect is alive has others probed by the same datagram.
+#[test]
+fn who_asks_for_other_probes_keeps_no_silent_suspect_from_being_checked() {
+    let plain = takes(100, 0, |bench, incarnation| {
+        say(bench, "m1", addr(1), &[Message::Alive(alive("m5", incarnation, addr(5)))]);
+    });
+    let mut number = 0;
+    let hidden = takes(100, 0, |bench, incarnation| {
+        number += 1;
+        let other = format!("m{}", 10 + number % 80);
+        let elsewhere = alive(&other, 1000 + number, addr(70_000));
+        let said = [Message::Alive(alive("m5", incarnation, addr(5))), Message::Alive(elsewhere)];
+        say(bench, "m1", addr(1), &said);
+    });
+    println!(
+        "A4: three failed probes and unlisted after, in 0.1 s: {plain:?}; with others asked for {hidden:?}"
+    );
+    assert!(hidden.0 <= 2 * plain.0 + 100, "three failed probes take {:?} for {:?}", hidden, plain);
+}
+
+/// One that is moved by hearsay is among those that never answered, and is not probed out of turn.
+#[test]
+fn who_moves_a_silent_suspect_keeps_it_from_no_probe() {
+    let plain = takes(12, 300, |bench, incarnation| {
+        say(bench, "m1", addr(1), &[Message::Alive(alive("m5", incarnation, addr(5)))]);
+    });
+    let moved = takes(12, 300, |bench, incarnation| {
+        if bench.standing("m5").is_some_and(|(state, _)| state == MemberState::Suspect) {
+            let at = addr(70_000 + incarnation as usize % 2);
+            say(bench, "m1", addr(1), &[Message::Alive(alive("m5", incarnation, at))]);
+        }
+    });
+    // Its ring is kept busy: those that nobody asked for are moved up in its place.
+    let mut number = 0;
+    let busy = takes(12, 300, |bench, incarnation| {
+        if bench.standing("m5").is_some_and(|(state, _)| state == MemberState::Suspect) {
+            let at = addr(70_000 + incarnation as usize % 2);
+            say(bench, "m1", addr(1), &[Message::Alive(alive("m5", incarnation, at))]);
+        }
+        number += 1;
+        let ghost = format!("ghost-{}", number % 300);
+        let at = addr(1000 + (number % 300) as usize);
+        let said = [
+            Message::Alive(Alive { epoch: EPOCH + number, ..alive(&ghost, 0, at) }),
+            Message::Failed(crate::wire::message::Failed { epoch: EPOCH + number + 1, ..failed(&ghost, 0) }),
+            // A round out of turn leaves an eighth of the next to those that never answered.
+            Message::Alive(alive("m7", 1000 + number, addr(70_007))),
+        ];
+        say(bench, "m1", addr(1), &said);
+    });
+    println!(
+        "A5: three failed probes and unlisted after, in 0.1 s: {plain:?}; moved {moved:?}; and its ring busy {busy:?}"
+    );
+    assert!(moved.0 <= 2 * plain.0 + 100, "three failed probes take {moved:?} for {plain:?}");
+    assert!(busy.0 <= 2 * plain.0 + 600, "three failed probes take {busy:?} for {plain:?}");
+}
+
+/// Refutations that others made up for a dead member have its failure, as honest members tell it, count as a suspicion; but it is
+/// probed at once then.
+#[test]
+fn refutations_that_others_made_up_keep_no_dead_member_listed() {
+    let mut bench = Bench::new(12);
+    bench.pass(millis(10));
+    bench.sent();
+    let (mut incarnation, mut listed) = (0, 0);
+    for step in 0..600 {
+        let lies = [
+            Message::Failed(failed("m5", incarnation)),
+            Message::Alive(alive("m5", incarnation + 1, addr(5))),
+        ];
+        incarnation += 1;
+        say(&mut bench, "m1", addr(1), &lies);
+        if step % 10 == 0 {
+            say(&mut bench, "m3", addr(3), &[Message::Failed(failed("m5", incarnation))]);
+        }
+        bench.pass(millis(100));
+        answers_come_but_for(&mut bench, "m5", none);
+        bench.events();
+        listed += usize::from(is_live(&bench, "m5"));
+    }
+    assert!(listed < 200, "m5 is dead, and listed as live for {} s of 60 s", listed / 10);
+}
+
+/// At the rates of `tests/siege`, with all that another member knows said in between.
+#[test]
+fn in_a_siege_a_dead_member_is_listed_for_no_longer_than_its_suspicion_takes() {
+    let config = Config { max_members: 256, max_departed: 256, ..Config::lan("me") };
+    let mut bench = Bench::with(config, 16);
+    let is_ghost = |at: SocketAddr| at.ip() >= addr(1000).ip();
+    let mut rng = fastrand::Rng::with_seed(29);
+    let (mut ghosts, mut since, mut longest) = (0_usize, None, 0);
+    for step in 0..18_000_u64 {
+        bench.pass(millis(100));
+        answers_come_but_for(&mut bench, "m16", is_ghost);
+        bench.events();
+        if step % 100 == 50 {
+            for _ in 0..256 {
+                ghosts += 1;
+                let name = format!("ghost-{ghosts}");
+                say(&mut bench, "m1", addr(1), &[Message::Alive(alive(&name, 0, addr(1000 + ghosts)))]);
+            }
+        }
+        if step % 120 == 60 {
+            (0..5000).for_each(|i| bench.sync(gone(&format!("ghost-{step}-{i}"), 0, false, 1)));
+        }
+        if step % 70 == 0 {
+            let at = [addr(16), addr(70_000 + step as usize), addr(200)][rng.usize(..3)];
+            say(&mut bench, "m1", addr(1), &[Message::Alive(alive("m16", rng.u64(1..1000), at))]);
+        }
+        if step % 100 == 0 {
+            say(&mut bench, "m13", addr(13), &[Message::Failed(failed("m16", 0))]);
+        }
+        match is_live(&bench, "m16") {
+            true => longest = longest.max(step - *since.get_or_insert(step)),
+            false => since = None,
+        }
+    }
+    assert!(longest <= 1200, "it is listed as live for {} s at a time", longest / 10);
+}
