@@ -421,11 +421,18 @@ impl Node {
         let target = self.table.find_live(request.target).filter(|id| *id != MemberId::SELF);
         let may_ask = sender.proven && !sender.by_stream;
         let asks = self.id_of(sender).filter(|id| may_ask && self.table.get(*id).state.is_live());
+        let requester = sender.reply_to();
         let (Some(target), Some(asks)) = (target, asks) else {
             self.metrics.refused_relays += 1;
+            // The requester has not heard that the target departed, and is not to take this node for one that does not hear it.
+            if asks.is_some()
+                && self.config.nacks
+                && self.table.find(request.target).is_some_and(|id| id != MemberId::SELF)
+            {
+                self.reply(requester, Content::Nack(request.seq));
+            }
             return;
         };
-        let requester = sender.reply_to();
         let host = host_of(self.table.get(asks).addr.ip());
         if let Some(last) = self.prober.relayed_for(&requester) {
             self.stop_relaying(last);
