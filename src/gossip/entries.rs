@@ -103,6 +103,24 @@ impl<'a> EntriesOf<'a> {
     }
 }
 
+/// Equal if all that can be read of them is.
+impl PartialEq for Entries {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Entries {}
+
+/// Equal if all that can be read of them is.
+impl PartialEq for EntriesOf<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for EntriesOf<'_> {}
+
 /// Owners with their keys and values.
 impl fmt::Debug for Entries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -331,6 +349,10 @@ mod tests {
         let values = entries.of("a").iter().map(|(key, entry)| (key, &*entry.value));
         assert_eq!(values.collect::<Vec<_>>(), [("x", &b"1"[..]), ("y", b"2")]);
         assert_eq!(entries.of("b").iter().count(), 0);
+        node.set("x", b"2").unwrap();
+        assert_ne!(node.entries(), entries);
+        assert_ne!(node.entries().of("a"), entries.of("a"));
+        assert_eq!((entries.clone(), entries.of("b")), (entries.clone(), entries.of("c")));
     }
 
     #[test]
