@@ -182,35 +182,3 @@ struct Readme;
 #[cfg(all(doctest, feature = "encryption"))]
 #[doc = include_str!("../docs/operating/METRICS.md")]
 struct ServingMetrics;
-
-// Whatever is public can be shared between threads and printed.
-const _: () = {
-    const fn check<T: Send + Sync + std::fmt::Debug>() {}
-    check::<Cluster>();
-    check::<ClusterHandle>();
-    check::<DnsDiscovery>();
-    check::<Entries>();
-    check::<EntriesOf<'_>>();
-    check::<EntryWatch>();
-    check::<Error>();
-    check::<Events>();
-    check::<Filter>();
-    check::<QueryAnswers>();
-    check::<Gossip>();
-    check::<BroadcastReport>();
-    check::<Inbox>();
-    check::<Query>();
-    check::<Request>();
-    check::<Requests>();
-    check::<GossipBuilder>();
-    check::<GossipConfig>();
-    check::<GossipDiscovery>();
-    check::<GossipHandle>();
-    check::<Membership>();
-    check::<MembershipChange>();
-    check::<Peers>();
-    check::<Snapshot>();
-    check::<Stop>();
-    check::<Watch>();
-    check::<swim::Node>();
-};

@@ -522,7 +522,7 @@ fn no_thread_is_left_after_join() {
             .with_discovery(Probe::new("gone", &alive))
             .with_discovery(Probe::new("gone", &alive));
         let running = cluster.start().unwrap();
-        // A thread names itself, and the system unlists it shortly after it was joined.
+        // A thread names itself, and the system unlists it shortly after it was waited for.
         while threads("syncswim-gone") != 2 {
             thread::yield_now();
         }

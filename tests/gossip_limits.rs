@@ -38,7 +38,7 @@ fn nothing_is_left_behind_and_nothing_holds_a_node_up() {
     for part in [a_hundred_nodes, hostile_bytes_and_slow_readers, every_order_of_calls] {
         let before = held();
         part();
-        // A joined thread may be listed for a moment longer.
+        // A thread that has ended may be listed for a moment longer.
         await_that("threads and descriptors are given back", || {
             let (threads, descriptors) = held();
             threads <= before.0 && descriptors <= before.1

@@ -497,14 +497,6 @@ fn a_watcher_that_is_far_behind_reads_few_changes_that_lead_to_the_right_set() {
 }
 
 #[test]
-fn everything_public_can_cross_threads_and_be_printed() {
-    fn check<T: std::fmt::Debug + Send + Sync>() {}
-    check::<(Cluster, ClusterHandle, Membership, MembershipChange, Snapshot, Stop, syncswim::Watch)>();
-    check::<(syncswim::DnsDiscovery, syncswim::NoDiscovery, syncswim::SystemResolver)>();
-    check::<(Peers, syncswim::Error)>();
-}
-
-#[test]
 fn adding_the_first_peer_twice_adds_it_once_and_tells_it_once() {
     let membership = Membership::new();
     let watch = membership.watch();

@@ -7,11 +7,12 @@ use std::{
     collections::{BTreeMap, VecDeque},
     fmt, mem,
     sync::Arc,
-    time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, Sender, TryRecvError, bounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use parking_lot::Mutex;
+
+use crate::reader::Reader;
 
 /// What waits in a mailbox. `pop` runs under its lock and so should be O(1): move out, convert later.
 pub(crate) trait Queue {
@@ -141,7 +142,7 @@ impl<Q: Queue> Mailbox<Q> {
 }
 
 impl<Q: Queue> Subscription<Q> {
-    /// The next item, if one is queued.
+    /// The next item, if one is queued; `Disconnected` once closed and drained.
     pub(crate) fn try_recv(&self) -> Result<Q::Item, TryRecvError> {
         let mut slot = self.mailbox.slot.lock();
         let item = slot.queue.pop();
@@ -149,41 +150,19 @@ impl<Q: Queue> Subscription<Q> {
         let nothing = if slot.ready.is_some() { TryRecvError::Empty } else { TryRecvError::Disconnected };
         item.ok_or(nothing)
     }
+}
 
-    /// Waits for the next item; fails once closed and drained.
-    pub(crate) fn recv(&self) -> Result<Q::Item, RecvError> {
-        loop {
-            match self.try_recv() {
-                Ok(item) => return Ok(item),
-                Err(TryRecvError::Disconnected) => return Err(RecvError),
-                // Another reader may have taken the item since, so the loop looks again.
-                Err(TryRecvError::Empty) => drop(self.mailbox.tokens.recv()),
-            }
-        }
+impl<Q: Queue> Reader for Subscription<Q> {
+    type Item = Q::Item;
+
+    fn try_recv(&self) -> Result<Q::Item, TryRecvError> {
+        self.try_recv()
     }
 
-    /// Waits for the next item, at most `limit`.
-    #[expect(clippy::disallowed_methods, reason = "the limit of a caller, not the protocol's time")]
-    pub(crate) fn recv_timeout(&self, limit: Duration) -> Result<Q::Item, RecvTimeoutError> {
-        let Some(deadline) = Instant::now().checked_add(limit) else {
-            return self.recv().map_err(|RecvError| RecvTimeoutError::Disconnected);
-        };
-        loop {
-            match self.try_recv() {
-                Ok(item) => return Ok(item),
-                Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
-                Err(TryRecvError::Empty) => {}
-            }
-            if self.mailbox.tokens.recv_deadline(deadline) == Err(RecvTimeoutError::Timeout) {
-                return Err(RecvTimeoutError::Timeout);
-            }
-        }
-    }
-
-    /// For `select!`: when it is ready, call [`try_recv`](Self::try_recv); once per token is enough. It is ready again if more
-    /// is queued; once closed it always is, and `try_recv` tells when all was read. `try_recv` may find nothing, if several
-    /// threads read or the writer emptied the queue in the meantime.
-    pub(crate) fn receiver(&self) -> &Receiver<()> {
+    /// When it is ready, one `try_recv` per token is enough. It is ready again if more is queued; once closed it always is, and
+    /// `try_recv` tells when all was read. `try_recv` may find nothing, if several threads read or the writer emptied the queue
+    /// in the meantime.
+    fn receiver(&self) -> &Receiver<()> {
         &self.mailbox.tokens
     }
 }
@@ -215,7 +194,9 @@ impl<Q: Queue> fmt::Debug for Subscription<Q> {
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
+    use std::{thread, time::Duration};
+
+    use crossbeam_channel::{RecvError, RecvTimeoutError};
 
     use super::*;
 

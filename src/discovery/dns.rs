@@ -73,7 +73,7 @@ pub trait Resolver: Send + 'static {
 }
 
 /// The resolver of the operating system, as [`ToSocketAddrs`] uses it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SystemResolver;
 
 impl DnsDiscovery {

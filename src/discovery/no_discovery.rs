@@ -5,8 +5,8 @@ use std::{borrow::Cow, time::Duration};
 use super::Discovery;
 use crate::{BoxError, Membership, Stop};
 
-/// A fixed list of peers: they are added at the start, and nothing is discovered. In errors and thread names it is called
-/// `fixed`.
+/// A fixed list of peers: they are added at the start, and nothing is discovered. In errors, in the names
+/// of threads and in C it is called `fixed`.
 ///
 /// # Examples
 ///

@@ -26,7 +26,7 @@ pub const DEFAULT_PORT: u16 = 7946;
 /// config.validate()?;
 /// # Ok::<(), syncswim::Error>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GossipConfig {
     /// The settings of the protocol.

@@ -3,16 +3,15 @@
 //! A watch holds two snapshots, which share whatever is equal: what its reader has seen, and the latest. What lies between is
 //! found when it is read, so it takes no more memory however many changes there were, and the writer never waits.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
-use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
+use crossbeam_channel::{Receiver, TryRecvError};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    blocking,
     collections::fanout::{Queue, Subscription},
     data::{Endpoint, Entry, OwnerMap, Owners, find},
-    reader::iterates,
+    reader::{Reader, reads},
     text::Escaped,
 };
 
@@ -102,6 +101,24 @@ impl<'a> EntriesOf<'a> {
         self.len() == 0
     }
 }
+
+/// Equal if all that can be read of them is.
+impl PartialEq for Entries {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Entries {}
+
+/// Equal if all that can be read of them is.
+impl PartialEq for EntriesOf<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for EntriesOf<'_> {}
 
 /// Owners with their keys and values.
 impl fmt::Debug for Entries {
@@ -214,56 +231,6 @@ impl EntryWatch {
         Self { subscription, key: key.map(Into::into) }
     }
 
-    /// Waits for the next changes.
-    ///
-    /// # Errors
-    /// When the node has ended and everything was read.
-    pub fn recv(&self) -> Result<Vec<EntryChange>, RecvError> {
-        loop {
-            if let Some(changes) = self.changes(self.subscription.recv()?) {
-                return Ok(changes);
-            }
-        }
-    }
-
-    /// Waits for the next changes, at most this long.
-    ///
-    /// # Errors
-    /// After that time, or when the node has ended and everything was read.
-    pub fn recv_timeout(&self, limit: Duration) -> Result<Vec<EntryChange>, RecvTimeoutError> {
-        let deadline = blocking::now().checked_add(limit);
-        loop {
-            let left = deadline.map_or(Duration::MAX, |end| end.saturating_duration_since(blocking::now()));
-            if let Some(changes) = self.changes(self.subscription.recv_timeout(left)?) {
-                return Ok(changes);
-            }
-        }
-    }
-
-    /// Takes the next changes if there are any.
-    ///
-    /// # Errors
-    /// When there are none, or the node has ended and everything was read.
-    pub fn try_recv(&self) -> Result<Vec<EntryChange>, TryRecvError> {
-        loop {
-            if let Some(changes) = self.changes(self.subscription.try_recv()?) {
-                return Ok(changes);
-            }
-        }
-    }
-
-    /// Waits for all changes until the node ends. `for changes in &watch` does the same.
-    pub fn iter(&self) -> impl Iterator<Item = Vec<EntryChange>> {
-        self
-    }
-
-    /// For `select!`: ready while something has changed; then call [`try_recv`](Self::try_recv) once. This may find nothing,
-    /// as it may be another key.
-    #[must_use]
-    pub fn receiver(&self) -> &Receiver<()> {
-        self.subscription.receiver()
-    }
-
     fn changes(&self, (seen, latest): (Option<Entries>, Entries)) -> Option<Vec<EntryChange>> {
         let is_first = seen.is_none();
         let changes = changes_between(&seen.unwrap_or_default(), &latest, self.key.as_deref());
@@ -271,7 +238,23 @@ impl EntryWatch {
     }
 }
 
-iterates!(EntryWatch, Vec<EntryChange>);
+impl Reader for EntryWatch {
+    type Item = Vec<EntryChange>;
+
+    fn receiver(&self) -> &Receiver<()> {
+        self.subscription.receiver()
+    }
+
+    fn try_recv(&self) -> Result<Vec<EntryChange>, TryRecvError> {
+        loop {
+            if let Some(changes) = self.changes(self.subscription.try_recv()?) {
+                return Ok(changes);
+            }
+        }
+    }
+}
+
+reads!(EntryWatch, Vec<EntryChange>, "list of changes", "the node has ended and everything was read");
 
 /// What leads from one snapshot to another, of one key or of all: what is over, then what is new.
 fn changes_between(before: &Entries, after: &Entries, key: Option<&str>) -> Vec<EntryChange> {
@@ -331,6 +314,10 @@ mod tests {
         let values = entries.of("a").iter().map(|(key, entry)| (key, &*entry.value));
         assert_eq!(values.collect::<Vec<_>>(), [("x", &b"1"[..]), ("y", b"2")]);
         assert_eq!(entries.of("b").iter().count(), 0);
+        node.set("x", b"2").unwrap();
+        assert_ne!(node.entries(), entries);
+        assert_ne!(node.entries().of("a"), entries.of("a"));
+        assert_eq!((entries.clone(), entries.of("b")), (entries.clone(), entries.of("c")));
     }
 
     #[test]

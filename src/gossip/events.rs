@@ -1,13 +1,13 @@
 //! The stream of events: each reader has a bounded log. A log that is full is emptied, and takes no event until its reader has
 //! got [`Event::Lagged`]: the reader then takes the members anew, and must not get events that are older than these.
 
-use std::{collections::VecDeque, time::Duration};
+use std::collections::VecDeque;
 
-use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
+use crossbeam_channel::{Receiver, TryRecvError};
 
 use crate::{
     collections::fanout::{Queue, Subscription},
-    reader::iterates,
+    reader::{Reader, reads},
     swim::Event,
 };
 
@@ -71,45 +71,19 @@ impl Queue for EventLog {
 #[must_use = "dropping it cancels the subscription"]
 pub struct Events(pub(super) Subscription<EventLog>);
 
-impl Events {
-    /// Waits for the next event.
-    ///
-    /// # Errors
-    /// When the node has ended and everything was read.
-    pub fn recv(&self) -> Result<Event, RecvError> {
-        self.0.recv()
-    }
+impl Reader for Events {
+    type Item = Event;
 
-    /// Waits for the next event, at most this long.
-    ///
-    /// # Errors
-    /// After that time, or when the node has ended and everything was read.
-    pub fn recv_timeout(&self, limit: Duration) -> Result<Event, RecvTimeoutError> {
-        self.0.recv_timeout(limit)
-    }
-
-    /// Takes the next event if there is one.
-    ///
-    /// # Errors
-    /// When there is none, or the node has ended and everything was read.
-    pub fn try_recv(&self) -> Result<Event, TryRecvError> {
-        self.0.try_recv()
-    }
-
-    /// Waits for each event until the node ends. `for event in &events` does the same.
-    pub fn iter(&self) -> impl Iterator<Item = Event> {
-        self
-    }
-
-    /// For `select!`: ready while an event waits; then call [`try_recv`](Self::try_recv) once. After a
-    /// disconnection, read on until `try_recv` says so too.
-    #[must_use]
-    pub fn receiver(&self) -> &Receiver<()> {
+    fn receiver(&self) -> &Receiver<()> {
         self.0.receiver()
+    }
+
+    fn try_recv(&self) -> Result<Event, TryRecvError> {
+        self.0.try_recv()
     }
 }
 
-iterates!(Events, Event);
+reads!(Events, Event, "event", "the node has ended and everything was read");
 
 #[cfg(test)]
 mod tests {

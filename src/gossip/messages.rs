@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError, bounded};
+use crossbeam_channel::{Receiver, TryRecvError, bounded};
 use serde::{Deserialize, Serialize};
 
 use super::handle::Gossip;
@@ -10,7 +10,7 @@ use crate::{
     EndedBy, Error, MemberState, MessageKind, QueryProblem, Topics,
     collections::fanout::Subscription,
     data::messages::{AskKind, Item, MAX_MESSAGE, Mailbox, NewAsk, NotAsked, Settled, TooMany, Unread},
-    reader::iterates,
+    reader::{Reader, reads},
     swim::Life,
     wire::data::is_topic,
 };
@@ -359,42 +359,16 @@ fn error_of(
 #[must_use = "dropping it cancels the inbox"]
 pub struct Inbox(Subscription<Mailbox>);
 
-impl Inbox {
-    /// Waits for the next message or loss.
-    ///
-    /// # Errors
-    /// When the node has ended and everything was read.
-    pub fn recv(&self) -> Result<InboxItem, RecvError> {
-        self.0.recv().map(InboxItem::of)
-    }
+impl Reader for Inbox {
+    type Item = InboxItem;
 
-    /// Waits for the next message or loss, at most this long.
-    ///
-    /// # Errors
-    /// After that time, or when the node has ended and everything was read.
-    pub fn recv_timeout(&self, limit: Duration) -> Result<InboxItem, RecvTimeoutError> {
-        self.0.recv_timeout(limit).map(InboxItem::of)
-    }
-
-    /// Takes the next message or loss if there is one.
-    ///
-    /// # Errors
-    /// When there is none, or the node has ended and everything was read.
-    pub fn try_recv(&self) -> Result<InboxItem, TryRecvError> {
-        self.0.try_recv().map(InboxItem::of)
-    }
-
-    /// Waits for each message or loss until the node ends. `for item in &inbox` does the same.
-    pub fn iter(&self) -> impl Iterator<Item = InboxItem> {
-        self
-    }
-
-    /// For `select!`: ready while something waits; then call [`try_recv`](Self::try_recv) once. After a
-    /// disconnection, read on until `try_recv` says so too.
-    #[must_use]
-    pub fn receiver(&self) -> &Receiver<()> {
+    fn receiver(&self) -> &Receiver<()> {
         self.0.receiver()
+    }
+
+    fn try_recv(&self) -> Result<InboxItem, TryRecvError> {
+        self.0.try_recv().map(InboxItem::of)
     }
 }
 
-iterates!(Inbox, InboxItem);
+reads!(Inbox, InboxItem, "message or loss", "the node has ended and everything was read");

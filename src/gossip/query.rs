@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 
-use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
+use crossbeam_channel::{Receiver, TryRecvError};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ use crate::{
     Error, Filter, QueryProblem,
     collections::fanout::Subscription,
     data::messages::{AskKind, NewAsk, Settled},
-    reader::iterates,
+    reader::{Reader, reads},
     swim::Life,
 };
 
@@ -190,42 +190,6 @@ struct Seen {
 }
 
 impl QueryAnswers {
-    /// Waits for the next answer.
-    ///
-    /// # Errors
-    /// When nothing more can come.
-    pub fn recv(&self) -> Result<QueryAnswer, RecvError> {
-        self.settled.recv().map(|settled| self.take(settled))
-    }
-
-    /// Waits for the next answer, at most this long.
-    ///
-    /// # Errors
-    /// After that time, or when nothing more can come.
-    pub fn recv_timeout(&self, limit: Duration) -> Result<QueryAnswer, RecvTimeoutError> {
-        self.settled.recv_timeout(limit).map(|settled| self.take(settled))
-    }
-
-    /// Takes the next answer if there is one.
-    ///
-    /// # Errors
-    /// When there is none, or nothing more can come.
-    pub fn try_recv(&self) -> Result<QueryAnswer, TryRecvError> {
-        self.settled.try_recv().map(|settled| self.take(settled))
-    }
-
-    /// Waits for each answer until nothing more can come. `for answer in &answers` does the same.
-    pub fn iter(&self) -> impl Iterator<Item = QueryAnswer> {
-        self
-    }
-
-    /// For `select!`: ready while an answer waits; then call [`try_recv`](Self::try_recv) once. After a disconnection, read on
-    /// until `try_recv` says so too.
-    #[must_use]
-    pub fn receiver(&self) -> &Receiver<()> {
-        self.settled.receiver()
-    }
-
     /// What came of the query, as far as it was read: read all to know all.
     #[must_use]
     pub fn report(&self) -> QueryReport {
@@ -261,7 +225,19 @@ impl QueryAnswers {
     }
 }
 
-iterates!(QueryAnswers, QueryAnswer);
+impl Reader for QueryAnswers {
+    type Item = QueryAnswer;
+
+    fn receiver(&self) -> &Receiver<()> {
+        self.settled.receiver()
+    }
+
+    fn try_recv(&self) -> Result<QueryAnswer, TryRecvError> {
+        self.settled.try_recv().map(|settled| self.take(settled))
+    }
+}
+
+reads!(QueryAnswers, QueryAnswer, "answer", "nothing more can come");
 
 /// Of sorted times the one that so many percent do not exceed.
 pub(super) fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {

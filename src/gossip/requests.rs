@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
+use crossbeam_channel::{Receiver, TryRecvError};
 
 use super::{
     handle::Gossip,
@@ -10,9 +10,9 @@ use super::{
     shared_node::SharedNode,
 };
 use crate::{
-    Error, blocking,
+    Error,
     data::messages::{RequestItem, Status, TooLate},
-    reader::iterates,
+    reader::{Reader, reads},
 };
 
 /// The longest reason of a refusal, in bytes.
@@ -48,46 +48,14 @@ pub struct Requests {
     tokens: Receiver<()>,
 }
 
-impl Requests {
-    /// Waits for the next request.
-    ///
-    /// # Errors
-    /// When the node has ended.
-    pub fn recv(&self) -> Result<Request, RecvError> {
-        loop {
-            match self.try_recv() {
-                Ok(request) => return Ok(request),
-                Err(TryRecvError::Disconnected) => return Err(RecvError),
-                Err(TryRecvError::Empty) => drop(self.tokens.recv()),
-            }
-        }
+impl Reader for Requests {
+    type Item = Request;
+
+    fn receiver(&self) -> &Receiver<()> {
+        &self.tokens
     }
 
-    /// Waits for the next request, at most this long.
-    ///
-    /// # Errors
-    /// After that time, or when the node has ended.
-    pub fn recv_timeout(&self, limit: Duration) -> Result<Request, RecvTimeoutError> {
-        let Some(deadline) = blocking::now().checked_add(limit) else {
-            return self.recv().map_err(|RecvError| RecvTimeoutError::Disconnected);
-        };
-        loop {
-            match self.try_recv() {
-                Ok(request) => return Ok(request),
-                Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
-                Err(TryRecvError::Empty) => {}
-            }
-            if self.tokens.recv_deadline(deadline) == Err(RecvTimeoutError::Timeout) {
-                return Err(RecvTimeoutError::Timeout);
-            }
-        }
-    }
-
-    /// Takes the next request if there is one.
-    ///
-    /// # Errors
-    /// When there is none, or the node has ended.
-    pub fn try_recv(&self) -> Result<Request, TryRecvError> {
+    fn try_recv(&self) -> Result<Request, TryRecvError> {
         if self.node.stop.is_stopped() {
             return Err(TryRecvError::Disconnected);
         }
@@ -95,20 +63,9 @@ impl Requests {
         let node = Arc::clone(&self.node);
         item.map(|item| Request { node, item, is_over: false }).ok_or(TryRecvError::Empty)
     }
-
-    /// Waits for each request until the node ends. `for request in &requests` does the same.
-    pub fn iter(&self) -> impl Iterator<Item = Request> {
-        self
-    }
-
-    /// For `select!`: ready while a request waits, and when the node has ended; then call [`try_recv`](Self::try_recv) once.
-    #[must_use]
-    pub fn receiver(&self) -> &Receiver<()> {
-        &self.tokens
-    }
 }
 
-iterates!(Requests, Request);
+reads!(Requests, Request, "request", "the node has ended");
 
 impl Drop for Requests {
     fn drop(&mut self) {

@@ -29,7 +29,7 @@ use crate::{
 const AT_ONCE: usize = 4;
 
 /// The steps of a key change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum KeyStep {
     /// The new key is on the ring: packets that are sealed with it are understood.
@@ -84,7 +84,7 @@ impl RotateOptions {
 }
 
 /// How far a key change came.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rotation {
     /// This node first, then every live member, and who was excluded.
@@ -92,7 +92,7 @@ pub struct Rotation {
 }
 
 /// How far it came on one member.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RotatedNode {
     /// Its name.
@@ -129,6 +129,22 @@ pub enum RotateProblem {
     #[error("it gave no answer to a key change; check that it runs the same version")]
     NoAnswer,
 }
+
+/// Errors of the system are equal if their kinds and texts are.
+impl PartialEq for RotateProblem {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Stream { source }, Self::Stream { source: other }) => {
+                source.kind() == other.kind() && source.to_string() == other.to_string()
+            }
+            (Self::Refused { reason }, Self::Refused { reason: other }) => reason == other,
+            (Self::NoAnswer, Self::NoAnswer) => true,
+            _ => false,
+        }
+    }
+}
+
+impl Eq for RotateProblem {}
 
 /// For people: `2 of 3 have the new key alone; node-b reached install: it refused: …`.
 impl fmt::Display for Rotation {
@@ -354,6 +370,11 @@ mod tests {
         assert_eq!(complete.to_string(), "1 of 1 have the new key alone");
         let refused = RotateProblem::Refused { reason: "no".into() };
         let half = RotatedNode { problem: Some(refused), ..half };
+        assert_eq!(half, half.clone());
+        let broken = |why: &str| RotateProblem::Stream { source: io::Error::other(why).into() };
+        assert_eq!(broken("reset"), broken("reset"));
+        assert_ne!(broken("reset"), broken("closed"));
+        assert_ne!(broken("reset"), RotateProblem::NoAnswer);
         let partial = Rotation { nodes: vec![done, half, node("c", None, false), out] };
         assert!(!partial.is_complete());
         let expected = "1 of 3 have the new key alone; b reached install: it refused: no, c reached no step";

@@ -117,7 +117,7 @@ impl Workers {
         self.pool.state.lock().queue.waiting()
     }
 
-    /// Drops what waits and joins every thread; jobs that run must end by themselves soon.
+    /// Drops what waits, and waits for every thread to end; jobs that run must end by themselves soon.
     pub(super) fn close(&self) {
         let mut state = self.pool.state.lock();
         state.closed = true;

@@ -82,6 +82,7 @@ serde_as_text!(Encryption);
 #[derive(Clone)]
 pub struct Keyring(Arc<RwLock<Ring>>);
 
+#[derive(Clone, PartialEq)]
 struct Ring {
     /// Never empty; the first is the primary one, the others follow from the newest to the oldest.
     keys: Vec<Key>,
@@ -171,8 +172,7 @@ impl Keyring {
 
     /// A ring of its own with the same keys.
     pub(crate) fn detached(&self) -> Self {
-        let ring = self.0.read();
-        Self(Arc::new(RwLock::new(Ring { keys: ring.keys.clone(), encryption: ring.encryption })))
+        Self(Arc::new(RwLock::new(self.0.read().clone())))
     }
 
     /// The key that seals.
@@ -202,6 +202,20 @@ impl Ring {
         self.keys.iter().position(|key| key.fingerprint() == fingerprint)
     }
 }
+
+/// Equal if they have the same keys in the same order, and go equally far, at this moment.
+impl PartialEq for Keyring {
+    fn eq(&self, other: &Self) -> bool {
+        if Arc::ptr_eq(&self.0, &other.0) {
+            return true;
+        }
+        // One lock at a time: who compares the other way round waits for neither.
+        let ring = self.0.read().clone();
+        ring == *other.0.read()
+    }
+}
+
+impl Eq for Keyring {}
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -249,6 +263,21 @@ mod tests {
         assert_eq!(ring.fingerprints(), [two]);
         assert_eq!(ring.marked(two.mark()).count(), 1);
         assert_eq!(ring.marked(one.mark()).count(), 0);
+    }
+
+    #[test]
+    fn rings_are_equal_while_what_is_in_them_is() {
+        let [one, other] = [(); 2].map(|()| Keyring::new(key(1)));
+        assert_eq!((&one, &one), (&other, &one.clone()));
+        one.install(key(2)).unwrap();
+        assert_ne!(one, other);
+        other.install(key(2)).unwrap();
+        assert_eq!(one, other);
+        one.use_key(key(2).fingerprint()).unwrap();
+        assert_ne!(one, other, "another key seals");
+        other.use_key(key(2).fingerprint()).unwrap();
+        other.set_encryption(Encryption::Send);
+        assert_ne!(one, other);
     }
 
     #[test]

@@ -8,7 +8,10 @@ use super::{
     backlog::{Backlog, Waiting},
     change::MembershipChange,
 };
-use crate::{collections::fanout::Subscription, reader::iterates};
+use crate::{
+    collections::fanout::Subscription,
+    reader::{Reader, iterates},
+};
 
 /// A subscription to a [`Membership`](crate::Membership), from [`watch`](crate::Membership::watch). Dropping it cancels it.
 ///
@@ -51,7 +54,7 @@ impl Watch {
     ///
     /// When the membership or its cluster has ended and everything was read.
     pub fn recv(&self) -> Result<MembershipChange, RecvError> {
-        self.0.recv().map(Waiting::into_change)
+        Reader::recv(self)
     }
 
     /// Waits for the next change, at most `limit`.
@@ -72,7 +75,7 @@ impl Watch {
     /// assert_eq!(watch.recv_timeout(Duration::from_millis(1)), Err(RecvTimeoutError::Timeout));
     /// ```
     pub fn recv_timeout(&self, limit: Duration) -> Result<MembershipChange, RecvTimeoutError> {
-        self.0.recv_timeout(limit).map(Waiting::into_change)
+        Reader::recv_timeout(self, limit)
     }
 
     /// The next change if one waits.
@@ -94,7 +97,7 @@ impl Watch {
     /// assert_eq!(watch.try_recv(), Err(TryRecvError::Disconnected));
     /// ```
     pub fn try_recv(&self) -> Result<MembershipChange, TryRecvError> {
-        self.0.try_recv().map(Waiting::into_change)
+        Reader::try_recv(self)
     }
 
     /// Every change, waiting for each, until the membership or its cluster has ended. `for change in &watch` does the same.
@@ -127,7 +130,19 @@ impl Watch {
     /// ```
     #[must_use]
     pub fn receiver(&self) -> &Receiver<()> {
+        Reader::receiver(self)
+    }
+}
+
+impl Reader for Watch {
+    type Item = MembershipChange;
+
+    fn receiver(&self) -> &Receiver<()> {
         self.0.receiver()
+    }
+
+    fn try_recv(&self) -> Result<MembershipChange, TryRecvError> {
+        self.0.try_recv().map(Waiting::into_change)
     }
 }
 

@@ -91,7 +91,7 @@ impl Node {
         });
         if let (Some(id), false) = (known, wins) {
             let removed = notice.removed.filter(|_| state == MemberState::Left);
-            return self.forget_listed(id, identity, removed, notice.origin);
+            return self.reap_listed(id, identity, removed, notice.origin);
         }
         if !self.check_plausible(known, identity) || age >= self.config.forget_after {
             return;
@@ -108,7 +108,7 @@ impl Node {
     pub(super) fn depart(&mut self, id: MemberId, notice: &Notice<'_>, since: Time) {
         let Notice { identity, state, origin, removed, .. } = *notice;
         self.timers.cancel(Timer::Suspicion(id));
-        let may_be_forgotten = self.may_be_forgotten(id, origin);
+        let may_be_reaped = self.may_be_reaped(id, origin);
         let record = self.table.get(id);
         let old = record.state;
         let verdict = (state == MemberState::Failed).then(|| record.verdict(&self.name, self.now, origin));
@@ -155,7 +155,7 @@ impl Node {
             self.emit_member(event, id);
         }
         match removed {
-            Some(removed) if removed.forget && shown && may_be_forgotten => self.make_tombstone(id),
+            Some(removed) if removed.reap && shown && may_be_reaped => self.make_tombstone(id),
             _ => self.schedule_reap(id),
         }
         self.spread(id, Urgency::Urgent);
@@ -182,7 +182,7 @@ impl Node {
         let after = match record.state {
             _ if record.tombstone => self.config.forget_after,
             // It is told so, and has that long to refute before it becomes a tombstone.
-            _ if record.is_to_be_forgotten() => self.config.gossip_to_failed.min(self.config.reap_left_after),
+            _ if record.is_to_be_reaped() => self.config.gossip_to_failed.min(self.config.reap_left_after),
             MemberState::Left => self.config.reap_left_after,
             _ => self.config.reap_failed_after,
         };

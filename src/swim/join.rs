@@ -36,7 +36,7 @@ pub(super) const FIRST_RETRY: Duration = Duration::from_millis(50);
 pub(super) struct JoinId(u64);
 
 /// Who asked for a join.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum JoinOrigin {
     /// The node itself: [`Output::SeedsTried`] tells the result.

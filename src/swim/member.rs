@@ -148,16 +148,16 @@ impl MemberId {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Removed {
     pub(super) by: Arc<str>,
-    pub(super) forget: bool,
+    pub(super) reap: bool,
 }
 
 impl Removed {
     pub(super) fn of(said: message::Removed<'_>) -> Self {
-        Self { by: said.by.into(), forget: said.forget }
+        Self { by: said.by.into(), reap: said.reap }
     }
 
     pub(super) fn told(&self) -> message::Removed<'_> {
-        message::Removed { by: &self.by, forget: self.forget }
+        message::Removed { by: &self.by, reap: self.reap }
     }
 }
 
@@ -275,14 +275,14 @@ impl Record {
     }
 
     /// Whether somebody removed it, to be listed no longer.
-    pub(super) fn is_to_be_forgotten(&self) -> bool {
-        self.removed.as_deref().is_some_and(|removed| removed.forget)
+    pub(super) fn is_to_be_reaped(&self) -> bool {
+        self.removed.as_deref().is_some_and(|removed| removed.reap)
     }
 
     /// Its share in the digest of those that were removed.
     pub(super) fn removal_digest(&self) -> u64 {
         let Identity { epoch, incarnation } = self.identity;
         let removed = self.removed.as_deref();
-        removed.map_or(0, |removed| hash::removal(&self.name, epoch, incarnation, removed.forget))
+        removed.map_or(0, |removed| hash::removal(&self.name, epoch, incarnation, removed.reap))
     }
 }

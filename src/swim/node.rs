@@ -39,7 +39,7 @@ use super::{
 use crate::wire::{Tags, hash};
 
 /// What a node starts with, besides its configuration.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Start {
     /// Where others reach this node, over UDP and TCP.

@@ -5,7 +5,7 @@
 //! tried like failed ones, until they are listed.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry},
     net::SocketAddr,
     sync::Arc,
     time::Duration,
@@ -26,6 +26,8 @@ pub(super) struct Reconnects {
     #[serde(with = "super::stored::sorted")]
     failed: HashMap<Arc<str>, FailedPeer>,
     due: BTreeSet<(Time, Arc<str>)>,
+    /// The same by account, those of the host and of the address of each.
+    due_of: BTreeMap<Account, BTreeSet<(Time, Arc<str>)>>,
     max: usize,
     /// The ping that is under way.
     asked: Option<(u32, Arc<str>, SocketAddr)>,
@@ -53,21 +55,31 @@ impl Reconnects {
     /// the same account if that has its share.
     fn remember(&mut self, name: Arc<str>, peer: FailedPeer, account: Account) -> bool {
         self.forget(&name);
-        let is_its = |peer: &FailedPeer| account.is_of(peer.addr);
-        let crowded = self.failed.values().filter(|peer| is_its(peer)).count() >= MAX_OF_ACCOUNT;
-        let full = crowded || self.failed.len() >= self.max;
-        let gives_way = |name: &Arc<str>| !crowded || self.failed.get(name).is_some_and(is_its);
-        if full && let Some((_, name)) = self.due.iter().rev().find(|(_, name)| gives_way(name)).cloned() {
+        let crowded = self.due_of.get(&account).filter(|its| its.len() >= MAX_OF_ACCOUNT);
+        let full = crowded.is_some() || self.failed.len() >= self.max;
+        if full && let Some((_, name)) = crowded.unwrap_or(&self.due).last().cloned() {
             self.forget(&name);
         }
-        self.due.insert((peer.next, Arc::clone(&name)));
+        let due = (peer.next, Arc::clone(&name));
+        for account in Account::both_of(peer.addr) {
+            self.due_of.entry(account).or_default().insert(due.clone());
+        }
+        self.due.insert(due);
         self.failed.insert(name, peer);
         full
     }
 
     pub(super) fn forget(&mut self, name: &str) {
-        if let Some((name, peer)) = self.failed.remove_entry(name) {
-            self.due.remove(&(peer.next, name));
+        let Some((name, peer)) = self.failed.remove_entry(name) else { return };
+        let due = (peer.next, name);
+        self.due.remove(&due);
+        for account in Account::both_of(peer.addr) {
+            if let Entry::Occupied(mut its) = self.due_of.entry(account) {
+                its.get_mut().remove(&due);
+                if its.get().is_empty() {
+                    its.remove();
+                }
+            }
         }
     }
 
@@ -133,5 +145,56 @@ impl Node {
         self.on_direct_answer(sender, &name, addr, token);
         self.open(Purpose::Sync, addr, self.config.stream_timeout);
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::share::LOOKED_AT, *};
+
+    /// The failed member of a number, of which each host has 80.
+    fn failed(at: u32) -> (Arc<str>, FailedPeer) {
+        let host = [10, 0, (at / 80 / 256) as u8, (at / 80 % 256) as u8];
+        let addr = SocketAddr::from((host, 1 + (at % 80) as u16));
+        // The later its number, the sooner it is tried.
+        let next = Time::ZERO + Duration::from_secs(100_000 - u64::from(at));
+        (format!("n{at}").into(), FailedPeer { addr, next, delay: Duration::ZERO })
+    }
+
+    fn remember(reconnects: &mut Reconnects, at: u32) -> bool {
+        let (name, peer) = failed(at);
+        let account = Account::both_of(peer.addr)[0];
+        reconnects.remember(name, peer, account)
+    }
+
+    #[test]
+    fn the_one_whose_try_is_furthest_off_makes_room_within_a_full_account_or_among_all() {
+        let mut reconnects = Reconnects::new(100);
+        let has = |reconnects: &Reconnects, at: u32| reconnects.failed.contains_key(&*format!("n{at}"));
+        let evicted = (0..80).filter(|at| remember(&mut reconnects, *at)).count();
+        assert_eq!((evicted, reconnects.len()), (80 - MAX_OF_ACCOUNT, MAX_OF_ACCOUNT));
+        assert!(!has(&reconnects, 15) && has(&reconnects, 16), "of its account");
+        assert!(!remember(&mut reconnects, 79), "it is known, and replaced");
+        let kept = |reconnects: &Reconnects| {
+            let of_accounts: usize = reconnects.due_of.values().map(BTreeSet::len).sum();
+            (reconnects.due.len(), of_accounts)
+        };
+        assert_eq!(kept(&reconnects), (64, 2 * 64));
+        let evicted = (80..117).filter(|at| remember(&mut reconnects, *at)).count();
+        assert_eq!((evicted, reconnects.len()), (1, 100));
+        assert!(!has(&reconnects, 16) && has(&reconnects, 17), "of all");
+        (0..117).for_each(|at| reconnects.forget(&format!("n{at}")));
+        assert_eq!((kept(&reconnects), reconnects.due_of.len()), ((0, 0), 0));
+    }
+
+    #[test]
+    fn to_remember_a_member_does_not_look_at_all_others() {
+        const MEMBERS: u32 = 8_000;
+        let mut reconnects = Reconnects::new(4_096);
+        LOOKED_AT.set(0);
+        (0..MEMBERS).for_each(|at| _ = remember(&mut reconnects, at));
+        assert_eq!(reconnects.len(), 4_096);
+        let each = LOOKED_AT.get() / MEMBERS as usize;
+        assert!(each <= 4, "{each} addresses for each");
     }
 }

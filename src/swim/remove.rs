@@ -60,9 +60,9 @@ impl Node {
             return Err(Error::StillLive { name: name.into() });
         }
         let own = Arc::clone(&self.name);
-        let removed = message::Removed { by: &own, forget: removal == Removal::Reap };
+        let removed = message::Removed { by: &own, reap: removal == Removal::Reap };
         match state {
-            MemberState::Left => self.forget_listed(known, identity, Some(removed), Origin::Own),
+            MemberState::Left => self.reap_listed(known, identity, Some(removed), Origin::Own),
             _ => {
                 let (state, origin) = (MemberState::Left, Origin::Own);
                 let removed = Some(removed);
@@ -73,25 +73,25 @@ impl Node {
         Ok(())
     }
 
-    /// That a member is to be forgotten is taken in though it is known to have left under that identity: others may have
+    /// That a member is to be reaped is taken in though it is known to have left under that identity: others may have
     /// heard of it only now.
-    pub(super) fn forget_listed(
+    pub(super) fn reap_listed(
         &mut self,
         id: MemberId,
         identity: Identity,
         removed: Option<message::Removed<'_>>,
         origin: Origin,
     ) {
-        let Some(removed) = removed.filter(|removed| removed.forget) else { return };
+        let Some(removed) = removed.filter(|removed| removed.reap) else { return };
         let record = self.table.get(id);
-        let known = record.is_to_be_forgotten();
+        let known = record.is_to_be_reaped();
         if record.state == MemberState::Left && record.identity == identity && !known {
             let listed = !record.tombstone;
             self.table.update(id, &mut self.rng, |record| {
                 record.removed = Some(Box::new(Removed::of(removed)));
             });
             match listed {
-                true if self.may_be_forgotten(id, origin) => self.make_tombstone(id),
+                true if self.may_be_reaped(id, origin) => self.make_tombstone(id),
                 true => self.schedule_reap(id),
                 false => {}
             }
@@ -99,9 +99,9 @@ impl Node {
         }
     }
 
-    /// Whether a member becomes a tombstone at once as it is said to be forgotten: here that was decided, or it has departed for so
+    /// Whether a member becomes a tombstone at once as it is said to be reaped: here that was decided, or it has departed for so
     /// long that it has had its time to refute.
-    pub(super) fn may_be_forgotten(&self, id: MemberId, origin: Origin) -> bool {
+    pub(super) fn may_be_reaped(&self, id: MemberId, origin: Origin) -> bool {
         let Record { state, since, .. } = self.table.get(id);
         !state.is_live() && (origin == Origin::Own || self.now.since(*since) >= self.config.gossip_to_failed)
     }

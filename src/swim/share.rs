@@ -20,11 +20,23 @@ impl Account {
     /// Of all together that have not answered: where they are is what others say. No member is at such an address.
     pub(crate) const STRANGERS: Self = Self(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0));
 
+    /// The two that whoever is at an address may have: that of the host and that of the address.
+    pub(super) fn both_of(addr: SocketAddr) -> [Self; 2] {
+        #[cfg(test)]
+        LOOKED_AT.set(LOOKED_AT.get() + 1);
+        [Self(SocketAddr::new(host_of(addr.ip()), 0)), Self(addr)]
+    }
+
     /// Whether whoever is at an address has this account.
     pub(super) fn is_of(self, addr: SocketAddr) -> bool {
-        let is_host = self.0.port() == 0;
-        self.0 == if is_host { SocketAddr::new(host_of(addr.ip()), 0) } else { addr }
+        Self::both_of(addr).contains(&self)
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How many addresses were looked at for their accounts.
+    pub(super) static LOOKED_AT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 /// The account of a host, which has a number in tests.

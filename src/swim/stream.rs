@@ -32,7 +32,7 @@ pub struct StreamId(pub(super) u64);
 
 /// What to do next with a stream. A driver fails a stream with a step that it does not know, as
 /// [`NotTried`](StreamFailure::NotTried).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StreamStep {
     /// Send the frame that is now in the buffer, then poll again.
@@ -44,7 +44,7 @@ pub enum StreamStep {
 }
 
 /// How a stream failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StreamFailure {
     /// Nobody listens at the address.

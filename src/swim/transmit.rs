@@ -119,7 +119,7 @@ pub(super) enum Way {
 }
 
 /// Where a datagram goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Destination {
     /// The address.

@@ -51,6 +51,6 @@ pub(crate) fn entry(name: &str, epoch: u64, incarnation: u64) -> u64 {
 }
 
 /// The share of a removed member in the digest of those.
-pub(crate) fn removal(name: &str, epoch: u64, incarnation: u64, forgotten: bool) -> u64 {
-    mix(entry(name, epoch, incarnation) ^ (1 + u64::from(forgotten)))
+pub(crate) fn removal(name: &str, epoch: u64, incarnation: u64, reap: bool) -> u64 {
+    mix(entry(name, epoch, incarnation) ^ (1 + u64::from(reap)))
 }

@@ -128,8 +128,8 @@ pub(crate) struct Departed<'a> {
 pub(crate) struct Removed<'a> {
     /// The name of the member that removed it.
     pub(crate) by: &'a str,
-    /// It is not to be listed any more.
-    pub(crate) forget: bool,
+    /// It is reaped: not to be listed any more.
+    pub(crate) reap: bool,
 }
 
 /// Fields behind the last of a message as it was first. One that is not there, or that somebody else wrote, is as good as the
@@ -140,7 +140,7 @@ mod behind {
     use super::Removed;
 
     pub(super) fn serialize<S: Serializer>(fields: &Option<Removed<'_>>, out: S) -> Result<S::Ok, S::Error> {
-        fields.unwrap_or(Removed { by: "", forget: false }).serialize(out)
+        fields.unwrap_or(Removed { by: "", reap: false }).serialize(out)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Removed<'de>>, D::Error> {

@@ -84,13 +84,13 @@ impl Answerer {
         if ask.kind == AskKind::Poll {
             return Some(match self.memory.look(ask.from, ask.id) {
                 Known::Seen(entry) => answer_of(entry),
-                _ => Status::Forgotten.into(),
+                _ => Status::Expired.into(),
             });
         }
         match self.memory.admit(now, ask.from, ask.account, ask.id, ask.within) {
             Known::New => {}
             Known::Seen(entry) => return Some(answer_of(entry)),
-            Known::Over => return Some(Status::Forgotten.into()),
+            Known::Over => return Some(Status::Expired.into()),
             // Any answer could be followed by a copy that finds room.
             Known::NoRoom => {
                 self.refused += 1;

@@ -389,7 +389,7 @@ impl Asker {
             Status::Taken if ask.new.kind == AskKind::Message => Ok(Arc::default()),
             Status::Answered if ask.new.kind == AskKind::Request => Ok(Arc::clone(&answer.payload)),
             // If it does not fit what was asked, nothing is certain.
-            Status::Taken | Status::Answered | Status::Forgotten => silent(EndedBy::Expired),
+            Status::Taken | Status::Answered | Status::Expired => silent(EndedBy::Expired),
             Status::AnotherLife => silent(EndedBy::Restart),
             Status::NoReader => Err(QueryProblem::NoReader),
             Status::Busy => Err(QueryProblem::Busy),

@@ -238,7 +238,7 @@ impl Memory {
             && let Some(Some(last)) = sender.slots.get_mut(usize::from(*slot))
         {
             self.shares.remove(sender.account, (0, bytes(&last.entry)));
-            (last.entry, last.kept) = (Entry::Answered(Status::Forgotten.into()), None);
+            (last.entry, last.kept) = (Entry::Answered(Status::Expired.into()), None);
         }
     }
 
@@ -339,7 +339,7 @@ mod tests {
         }
         memory.audit();
         assert_eq!(memory.shares.all().1, MAX_KEPT_BYTES);
-        assert_eq!(memory.look(&from, ask(4, 1)), Known::Seen(Entry::Answered(Status::Forgotten.into())));
+        assert_eq!(memory.look(&from, ask(4, 1)), Known::Seen(Entry::Answered(Status::Expired.into())));
         assert_eq!(memory.look(&from, ask(5, 1)), Known::Seen(answered(1 << 20)));
         assert_eq!(memory.poll_timeout(), Some(at(65)));
         memory.expire(at(70));

@@ -30,7 +30,7 @@ pub(crate) enum Status {
     /// It is for another life of the member.
     AnotherLife,
     /// It was taken in perhaps, but what became of it is remembered no longer.
-    Forgotten,
+    Expired,
 }
 
 impl Status {
@@ -45,7 +45,7 @@ impl Status {
         Self::Pending,
         Self::Fetch,
         Self::AnotherLife,
-        Self::Forgotten,
+        Self::Expired,
     ];
 
     pub(super) fn number(self) -> u8 {
@@ -54,7 +54,7 @@ impl Status {
 
     /// One that is not known says nothing for certain.
     pub(super) fn of(number: u8) -> Self {
-        Self::ALL.get(usize::from(number)).copied().unwrap_or(Self::Forgotten)
+        Self::ALL.get(usize::from(number)).copied().unwrap_or(Self::Expired)
     }
 }
 
@@ -150,6 +150,6 @@ mod tests {
         for (number, status) in (0..).zip(Status::ALL) {
             assert_eq!((status.number(), Status::of(number)), (number, status));
         }
-        assert_eq!(Status::of(11), Status::Forgotten);
+        assert_eq!(Status::of(11), Status::Expired);
     }
 }

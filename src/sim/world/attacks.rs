@@ -215,7 +215,7 @@ fn claim<'a>(
         Kind::Left => Message::Left(Left { name, epoch, incarnation, removed: None }),
         Kind::Removed => {
             // Half of the claims say that it is to be forgotten.
-            let removed = Some(Removed { by: accuser, forget: incarnation % 2 == 0 });
+            let removed = Some(Removed { by: accuser, reap: incarnation % 2 == 0 });
             Message::Left(Left { name, epoch, incarnation, removed })
         }
         Kind::Departed => {

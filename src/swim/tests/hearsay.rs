@@ -136,7 +136,7 @@ fn who_refuted_lately_and_is_gone_is_removed_all_the_same() {
     assert_eq!(bench.standing("m2"), Some((MemberState::Failed, 2)));
     bench.hear(&left("m2", 3));
     assert_eq!(bench.standing("m2"), Some((MemberState::Failed, 2)), "a greater one is not believed");
-    let removed = Some(message::Removed { by: "m3", forget: false });
+    let removed = Some(message::Removed { by: "m3", reap: false });
     bench.hear(&message::Left { removed, ..left("m2", 2) });
     assert_eq!(bench.standing("m2"), Some((MemberState::Left, 2)));
 }

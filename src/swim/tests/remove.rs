@@ -16,8 +16,8 @@ use crate::{
     wire::message::{self, Ack, Message, Removed},
 };
 
-fn removed(incarnation: u64, forget: bool) -> message::Left<'static> {
-    message::Left { removed: Some(Removed { by: "m1", forget }), ..left("m2", incarnation) }
+fn removed(incarnation: u64, reap: bool) -> message::Left<'static> {
+    message::Left { removed: Some(Removed { by: "m1", reap }), ..left("m2", incarnation) }
 }
 
 /// A bench whose member m2 is in a given state at incarnation 5.
@@ -40,7 +40,7 @@ fn with_m2(state: MemberState) -> Bench {
 
 #[test]
 fn the_table_of_claims_that_a_member_was_removed() {
-    // (held, forget, incarnation) → (standing, events, spread). Held incarnation is 5.
+    // (held, reap, incarnation) → (standing, events, spread). Held incarnation is 5.
     type Row = (MemberState, bool, u64, Option<(MemberState, u64)>, &'static [&'static str], bool);
     let rows: [Row; 20] = [
         (Alive, false, 4, Some((Alive, 5)), &[], false),
@@ -65,14 +65,14 @@ fn the_table_of_claims_that_a_member_was_removed() {
         (Left, true, 6, None, &["reaped"], true),
         (Left, true, 7, None, &["reaped"], true),
     ];
-    for (held, forget, incarnation, standing, events, spread) in rows {
+    for (held, reap, incarnation, standing, events, spread) in rows {
         let mut bench = with_m2(held);
-        bench.hear(&removed(incarnation, forget));
-        let row = format!("{held} 5 hears removed {incarnation}, forget {forget}");
+        bench.hear(&removed(incarnation, reap));
+        let row = format!("{held} 5 hears removed {incarnation}, reap {reap}");
         assert_eq!(bench.standing("m2"), standing, "{row}");
         assert_eq!(bench.kinds(), events, "{row}");
         assert_eq!(bench.has_news("m2"), spread, "{row}");
-        bench.hear(&removed(incarnation, forget));
+        bench.hear(&removed(incarnation, reap));
         assert_eq!(bench.kinds(), [""; 0], "{row}, again");
         assert!(!bench.has_news("m2"), "{row}, again");
     }
@@ -111,7 +111,7 @@ fn a_removed_member_has_left_or_is_listed_no_longer_and_says_who_removed_it() {
     // Again: no news.
     bench.node.remove(bench.now, "m2", Removal::Leave).unwrap();
     assert_eq!((bench.kinds().len(), bench.has_news("m2")), (0, false));
-    // It may still be forgotten.
+    // It may still be reaped.
     bench.node.remove(bench.now, "m2", Removal::Reap).unwrap();
     assert_eq!((bench.kinds(), bench.standing("m2")), (vec!["reaped"], None));
     assert!(bench.has_news("m2"));
@@ -143,12 +143,12 @@ fn told(packets: &[Vec<u8>]) -> BTreeSet<String> {
 
 #[test]
 fn who_removed_it_is_passed_on_in_gossip_and_in_tables() {
-    for forget in [false, true] {
+    for reap in [false, true] {
         let mut bench = with_m2(Failed);
-        bench.hear(&removed(5, forget));
+        bench.hear(&removed(5, reap));
         bench.pass(secs(1));
         let sent: Vec<_> = bench.sent().into_iter().map(|(_, bytes)| bytes).collect();
-        assert_eq!(told(&sent), BTreeSet::from([format!("{:?}", Message::Left(removed(5, forget)))]));
+        assert_eq!(told(&sent), BTreeSet::from([format!("{:?}", Message::Left(removed(5, reap)))]));
         let stream = bench.node.accept_stream(bench.now, addr(3)).expect("there is room");
         let hello = message::Hello { name: "m3", digest: 0, removals: 0 };
         bench.node.handle_frame(bench.now, stream, &packet_of(&hello));
@@ -160,18 +160,18 @@ fn who_removed_it_is_passed_on_in_gossip_and_in_tables() {
             incarnation: 5,
             left: true,
             age_secs: 1,
-            removed: removed(5, forget).removed,
+            removed: removed(5, reap).removed,
         };
         assert_eq!(told(&[table]), BTreeSet::from([format!("{:?}", Message::Departed(departed))]));
     }
 }
 
 #[test]
-fn a_table_says_who_removed_a_member_and_that_it_is_to_be_forgotten() {
+fn a_table_says_who_removed_a_member_and_that_it_is_to_be_reaped() {
     for held in [Alive, Failed, Left] {
-        for forget in [false, true] {
+        for reap in [false, true] {
             let mut bench = with_m2(held);
-            let removed = Some(Removed { by: "m3", forget });
+            let removed = Some(Removed { by: "m3", reap });
             let departed = message::Departed {
                 name: "m2",
                 epoch: EPOCH,
@@ -183,8 +183,8 @@ fn a_table_says_who_removed_a_member_and_that_it_is_to_be_forgotten() {
             bench.sync(Message::Departed(departed));
             let listed = bench.member("m2").map(|member| member.removed_by.as_deref().map(str::to_owned));
             let by = (held != Left).then(|| "m3".to_owned());
-            let shown = !forget || held == Alive;
-            assert_eq!(listed, shown.then_some(by), "{held}, forget {forget}");
+            let shown = !reap || held == Alive;
+            assert_eq!(listed, shown.then_some(by), "{held}, reap {reap}");
         }
     }
 }
@@ -194,8 +194,8 @@ fn a_table_says_who_removed_a_member_and_that_it_is_to_be_forgotten() {
 fn a_member_that_has_just_departed_has_time_to_refute_before_it_is_hidden() {
     for first in [Message::Failed(failed("m2", 0)), Message::Left(left("m2", 0))] {
         let mut bench = Bench::new(4);
-        let forgotten = message::Left { removed: removed(0, true).removed, ..left("m2", 0) };
-        say(&mut bench, "m3", addr(3), &[first, Message::Left(forgotten)]);
+        let reaped = message::Left { removed: removed(0, true).removed, ..left("m2", 0) };
+        say(&mut bench, "m3", addr(3), &[first, Message::Left(reaped)]);
         assert!(bench.member("m2").is_some() && !bench.kinds().contains(&"reaped"));
         bench.pass(secs(31));
         assert!(bench.member("m2").is_none() && bench.kinds().contains(&"reaped"));
@@ -204,7 +204,7 @@ fn a_member_that_has_just_departed_has_time_to_refute_before_it_is_hidden() {
 
 /// Who lies could else make a majority smaller: a peer that has left counts, and a tombstone does not.
 #[test]
-fn a_live_member_that_is_said_to_be_forgotten_has_time_to_refute_before_it_is_hidden() {
+fn a_live_member_that_is_said_to_be_reaped_has_time_to_refute_before_it_is_hidden() {
     for refutes in [false, true] {
         let mut bench = with_m2(Alive);
         bench.hear(&removed(5, true));
@@ -264,7 +264,7 @@ fn an_exchange_for_a_removal_alone_exchanges_the_removed_members_alone() {
 #[test]
 fn of_an_unknown_name_it_is_remembered_that_it_was_removed() {
     let mut bench = Bench::new(1);
-    let claim = message::Left { removed: Some(Removed { by: "m1", forget: true }), ..left("x", 3) };
+    let claim = message::Left { removed: Some(Removed { by: "m1", reap: true }), ..left("x", 3) };
     bench.hear(&claim).hear(&alive("x", 3, addr(9)));
     assert_eq!((bench.standing("x"), bench.kinds().len()), (None, 0));
     let id = bench.node.table.find("x").expect("a tombstone");

@@ -37,7 +37,7 @@ proptest! {
     ) {
         let (name, tags) = (name.as_str(), tags.as_slice());
         let accusers = accusers.iter().map(String::as_str).collect();
-        let removed = removed.as_ref().map(|(by, forget)| Removed { by, forget: *forget });
+        let removed = removed.as_ref().map(|(by, reap)| Removed { by, reap: *reap });
         let messages = every_kind(Fields {
             name, epoch, incarnation, addr, tags, accusers, seq, digest, window_ms, left, age_secs, removed, removals,
         });

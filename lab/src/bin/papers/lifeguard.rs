@@ -256,7 +256,7 @@ pub(crate) fn accuracy(options: &Options) -> Table {
         (Parts::Ours, [1.53, 1.89, 110.59, 97.97], 0.0..=1.53),
     ];
     let (mut swim, mut swim_by_blocked, mut curves) = (Outcome::default(), BTreeMap::new(), Vec::new());
-    for (parts, [fp, at_healthy, messages, bytes], agrees) in published {
+    for (parts, published, agrees) in published {
         let by_blocked = false_positives(options, parts);
         let outcome = sum(by_blocked.values().cloned().collect());
         let points = by_blocked.iter().map(|(blocked, o)| (*blocked as f64, o.false_positives as f64));
@@ -269,34 +269,9 @@ pub(crate) fn accuracy(options: &Options) -> Table {
             Parts::Lifeguard => check_cut(&mut table, &swim_by_blocked, &by_blocked),
             _ => {}
         }
-        let share = |part: u64, whole: u64| 100.0 * part as f64 / whole.max(1) as f64;
         let measured = share(outcome.false_positives as u64, swim.false_positives as u64);
-        table.row(
-            format!("{}: FP ({})", parts.name(), outcome.false_positives),
-            format!("{fp}"),
-            format!("{measured:.2}"),
-            Verdict::of(agrees.contains(&measured)),
-        );
-        table.row(
-            format!("{}: FP at healthy members ({})", parts.name(), outcome.at_healthy),
-            format!("{at_healthy}"),
-            format!("{:.2}", share(outcome.at_healthy as u64, swim.at_healthy as u64)),
-            Verdict::Informs,
-        );
-        let load = share(outcome.datagrams, swim.datagrams);
-        table.row(
-            format!("{}: datagrams", parts.name()),
-            format!("{messages}"),
-            format!("{load:.2}"),
-            // Ours is to cost at most a tenth more.
-            if parts == Parts::Ours { Verdict::of(load <= 110.0) } else { Verdict::Informs },
-        );
-        table.row(
-            format!("{}: bytes", parts.name()),
-            format!("{bytes}"),
-            format!("{:.2}", share(outcome.bytes, swim.bytes)),
-            Verdict::Informs,
-        );
+        let agrees = Verdict::of(agrees.contains(&measured));
+        compare(&mut table, parts, published, [&outcome, &swim], agrees);
     }
     let caption = Caption {
         name: "lifeguard-false-positives",
@@ -307,6 +282,36 @@ pub(crate) fn accuracy(options: &Options) -> Table {
     };
     plot::lines(options.out.as_deref(), caption, &curves);
     table
+}
+
+/// Four rows: what was published, and an outcome beside SWIM's.
+fn compare(
+    table: &mut Table,
+    parts: Parts,
+    published: [f64; 4],
+    [outcome, swim]: [&Outcome; 2],
+    agrees: Verdict,
+) {
+    let load = share(outcome.datagrams, swim.datagrams);
+    // Ours is to cost at most a tenth more.
+    let is_cheap = if parts == Parts::Ours { Verdict::of(load <= 110.0) } else { Verdict::Informs };
+    let of_all = share(outcome.false_positives as u64, swim.false_positives as u64);
+    let of_healthy = share(outcome.at_healthy as u64, swim.at_healthy as u64);
+    let rows = [
+        (format!("FP ({})", outcome.false_positives), of_all, agrees),
+        (format!("FP at healthy members ({})", outcome.at_healthy), of_healthy, Verdict::Informs),
+        ("datagrams".to_owned(), load, is_cheap),
+        ("bytes".to_owned(), share(outcome.bytes, swim.bytes), Verdict::Informs),
+    ];
+    for ((what, measured, verdict), published) in rows.into_iter().zip(published) {
+        let what = format!("{}: {what}", parts.name());
+        table.row(what, published.to_string(), format!("{measured:.2}"), verdict);
+    }
+}
+
+/// In percent.
+fn share(part: u64, whole: u64) -> f64 {
+    100.0 * part as f64 / whole.max(1) as f64
 }
 
 /// How many there are in all runs (Table IV): it depends on what being blocked means in detail.

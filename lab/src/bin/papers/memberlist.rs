@@ -322,66 +322,74 @@ impl Cluster {
     }
 
     fn hear(&mut self, at: u32, message: Message) {
-        let Message { about, state, incarnation, from } = message;
-        let now = self.now;
+        let Message { about, state, incarnation, .. } = message;
+        if about == at && state != State::Alive {
+            return self.refute(at, message);
+        }
+        let entry = self.nodes[at as usize].view[about as usize];
+        let counts = match state {
+            State::Alive => self.on_alive(at, message),
+            State::Suspect => self.on_suspect(at, message),
+            State::Dead => self.nodes[at as usize].on_dead(message),
+            State::Unknown => false,
+        };
+        if counts {
+            let since = if entry.state == state { entry.since } else { self.now };
+            self.nodes[at as usize].view[about as usize] = Entry { state, incarnation, since };
+            self.tell(at, message);
+        }
+    }
+
+    fn refute(&mut self, at: u32, message: Message) {
+        let node = &mut self.nodes[at as usize];
+        if message.incarnation >= node.incarnation {
+            node.incarnation = message.incarnation + 1;
+            node.view[at as usize].incarnation = node.incarnation;
+            let refutation = Message { state: State::Alive, incarnation: node.incarnation, ..message };
+            self.tell(at, refutation);
+        }
+    }
+
+    /// Takes it in and says whether it counts, as `on_suspect` and `on_dead` do.
+    fn on_alive(&mut self, at: u32, Message { about, incarnation, .. }: Message) -> bool {
         let node = &mut self.nodes[at as usize];
         let entry = node.view[about as usize];
-        if about == at && state != State::Alive {
-            if incarnation >= node.incarnation {
-                node.incarnation = incarnation + 1;
-                node.view[at as usize].incarnation = node.incarnation;
-                let refutation = Message { state: State::Alive, incarnation: node.incarnation, ..message };
-                self.tell(at, refutation);
-            }
-            return;
+        let new = entry.state == State::Unknown;
+        if !new && incarnation <= entry.incarnation {
+            return false;
         }
-        match state {
-            State::Alive => {
-                let new = entry.state == State::Unknown;
-                if !new && incarnation <= entry.incarnation {
-                    return;
-                }
-                if new {
-                    node.known.push(about);
-                    let place = self.random.usize(..=node.order.len());
-                    node.order.insert(place, about);
-                }
-                if matches!(entry.state, State::Unknown | State::Dead) {
-                    node.live += 1;
-                    *node.transitions.entry(about).or_default() += 1;
-                }
-                node.suspicions.remove(&about);
-            }
-            State::Suspect => {
-                if incarnation < entry.incarnation || matches!(entry.state, State::Unknown | State::Dead) {
-                    return;
-                }
-                if let Some(suspicion) = node.suspicions.get_mut(&about) {
-                    let full = suspicion.accusers.len() > CONFIRMATIONS as usize;
-                    if full || suspicion.accusers.contains(&from) {
-                        return;
-                    }
-                    suspicion.accusers.push(from);
-                } else {
-                    node.suspicions.insert(about, Suspicion { accusers: vec![from], started: now });
-                }
-                let due = node.due(about);
-                self.timers.push(Reverse((due.max(now), at, Timer::Expire(about))));
-            }
-            State::Dead => {
-                if incarnation < entry.incarnation || matches!(entry.state, State::Unknown | State::Dead) {
-                    return;
-                }
-                node.suspicions.remove(&about);
-                node.live -= 1;
-                *node.transitions.entry(about).or_default() += 1;
-            }
-            State::Unknown => return,
+        if new {
+            node.known.push(about);
+            let place = self.random.usize(..=node.order.len());
+            node.order.insert(place, about);
         }
+        if matches!(entry.state, State::Unknown | State::Dead) {
+            node.live += 1;
+            *node.transitions.entry(about).or_default() += 1;
+        }
+        node.suspicions.remove(&about);
+        true
+    }
+
+    fn on_suspect(&mut self, at: u32, message: Message) -> bool {
+        let Message { about, from, .. } = message;
+        let now = self.now;
         let node = &mut self.nodes[at as usize];
-        let since = if entry.state == state { entry.since } else { now };
-        node.view[about as usize] = Entry { state, incarnation, since };
-        self.tell(at, message);
+        if !node.view[about as usize].yields_to(message) {
+            return false;
+        }
+        if let Some(suspicion) = node.suspicions.get_mut(&about) {
+            let full = suspicion.accusers.len() > CONFIRMATIONS as usize;
+            if full || suspicion.accusers.contains(&from) {
+                return false;
+            }
+            suspicion.accusers.push(from);
+        } else {
+            node.suspicions.insert(about, Suspicion { accusers: vec![from], started: now });
+        }
+        let due = node.due(about);
+        self.timers.push(Reverse((due.max(now), at, Timer::Expire(about))));
+        true
     }
 
     /// Queues an update, in place of what was queued about the member before.
@@ -404,7 +412,25 @@ impl Cluster {
     }
 }
 
+impl Entry {
+    /// Whether an accusation or a death that this message tells of counts.
+    fn yields_to(self, message: Message) -> bool {
+        message.incarnation >= self.incarnation && matches!(self.state, State::Alive | State::Suspect)
+    }
+}
+
 impl Node {
+    fn on_dead(&mut self, message: Message) -> bool {
+        let about = message.about;
+        if !self.view[about as usize].yields_to(message) {
+            return false;
+        }
+        self.suspicions.remove(&about);
+        self.live -= 1;
+        *self.transitions.entry(about).or_default() += 1;
+        true
+    }
+
     fn due(&self, about: u32) -> Millis {
         let suspicion = &self.suspicions[&about];
         let least = 4.0 * (self.live as f64).log10().max(1.0) * PROBE as f64;

@@ -152,11 +152,18 @@ pub(crate) fn bootstraps(options: &Options) -> Table {
     table
 }
 
-/// Figure 8 and Table 2: ten of a thousand crash at once.
-pub(crate) fn crashes(options: &Options) -> Table {
-    const N: usize = 1000;
-    let mut table = Table::new("Rapid, Figure 8 and Table 2: 10 of 1,000 crash");
-    let mut world = formed(options.seed, N);
+/// What is seen in the minute after ten crash at once.
+struct Crashes {
+    /// When each failure was told, in seconds.
+    failures: Vec<f64>,
+    /// kB/s that a node sent, of all nodes and seconds.
+    rates: Vec<f64>,
+    /// The mean of all views, second by second.
+    sizes: Vec<(f64, f64)>,
+}
+
+fn crash_ten(seed: u64, n: usize) -> Crashes {
+    let mut world = formed(seed, n);
     world.hosts.iter_mut().for_each(|host| host.events.clear());
     let start = world.now();
     (0..FAULTY).for_each(|host| world.crash(host + 100));
@@ -173,15 +180,23 @@ pub(crate) fn crashes(options: &Options) -> Table {
         let after = sent(&world);
         rates.extend(after.iter().zip(&before).map(|(after, before)| (after - before) as f64 / 1000.0));
         before = after;
-        let mean = world.up().map(|host| world.node(host).live() as f64).sum::<f64>() / (N - FAULTY) as f64;
+        let mean = world.up().map(|host| world.node(host).live() as f64).sum::<f64>() / (n - FAULTY) as f64;
         sizes.push((f64::from(second), mean));
     }
-    let failures: Vec<f64> = world
+    let failures = world
         .up()
         .flat_map(|host| &world.hosts[host].events)
         .filter(|(_, event)| matches!(event, Event::Failed { .. }))
         .map(|(at, _)| at.since(start).as_secs_f64())
         .collect();
+    Crashes { failures, rates, sizes }
+}
+
+/// Figure 8 and Table 2: ten of a thousand crash at once.
+pub(crate) fn crashes(options: &Options) -> Table {
+    const N: usize = 1000;
+    let mut table = Table::new("Rapid, Figure 8 and Table 2: 10 of 1,000 crash");
+    let Crashes { failures, rates, sizes } = crash_ten(options.seed, N);
     let (first, last) = (percentile(&failures, 0.0), percentile(&failures, 1.0));
     let all = failures.len() == FAULTY * (N - FAULTY);
     table.row(

@@ -159,8 +159,8 @@ impl Bench {
             Step::Tags(n) => {
                 self.endpoint.node.set_tags(now, Tags::new([("n", n.to_string())]).expect("they are short"));
             }
-            Step::Remove(name, forget) => {
-                let removal = if *forget { Removal::Reap } else { Removal::Leave };
+            Step::Remove(name, reap) => {
+                let removal = if *reap { Removal::Reap } else { Removal::Leave };
                 // Refused of most members.
                 let _ = self.endpoint.node.remove(now, NAMES[usize::from(*name)], removal);
             }

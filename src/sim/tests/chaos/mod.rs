@@ -425,8 +425,7 @@ impl Said {
 }
 
 fn removed(detail: u8) -> Option<Removed<'static>> {
-    (detail & 1 == 1)
-        .then(|| Removed { by: NAMES[usize::from(detail) % NAMES.len()], forget: detail & 2 == 2 })
+    (detail & 1 == 1).then(|| Removed { by: NAMES[usize::from(detail) % NAMES.len()], reap: detail & 2 == 2 })
 }
 
 fn addr(place: u8) -> SocketAddr {
