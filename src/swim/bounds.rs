@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 
 use super::{
+    departures::Notice,
     event::Event,
     member::{Identity, MemberId, MemberState, Record},
     node::Node,
     time::Time,
     timers::Timer,
+    verdict::Origin,
 };
 use crate::{address::host_of, wire::hash};
 
@@ -132,8 +134,8 @@ impl Node {
         })
     }
 
-    /// Whether one more live member may be listed at an address, or who makes room: one that never answered, for one that is
-    /// there, by what it has shown. Names can be made up.
+    /// Whether one more live member may be listed at an address, or who makes room: one that has not answered there, for one that is
+    /// there, by what it has shown. Names can be made up, and others moved there; those are remembered as departed.
     fn room_at(&self, arrival: &Arrival<'_>) -> Result<Option<MemberId>, Refused> {
         let stays = |id| {
             let record = self.table.get(id);
@@ -144,7 +146,10 @@ impl Node {
         {
             return Ok(None);
         }
-        let unmet = self.table.find_at(arrival.addr, |record| record.contact.may_be_made_up());
+        let made_up = |record: &Record| record.contact.may_be_made_up();
+        let moved = |record: &Record| !record.contact.met && self.table.departed() < self.config.max_departed;
+        let unmet =
+            self.table.find_at(arrival.addr, made_up).or_else(|| self.table.find_at(arrival.addr, moved));
         unmet.filter(|_| arrival.is_there).map(Some).ok_or(Refused)
     }
 
@@ -152,7 +157,12 @@ impl Node {
     /// it has departed; else, for a member that speaks for itself, a live one. An attacker can choose names whose marks are the
     /// same, and answer under them: such as have answered give way to none.
     fn room_of_mark(&self, arrival: &Arrival<'_>) -> Result<Option<MemberId>, Refused> {
-        let on_host = |record: &Record| host_of(record.addr.ip()) == host_of(arrival.addr.ip());
+        // Who has answered, where it did last: others can move it.
+        let host = self.table.hash_host(arrival.addr);
+        let on_host = |record: &Record| match record.contact.known_on {
+            0 => host_of(record.addr.ip()) == host_of(arrival.addr.ip()),
+            known_on => known_on == host,
+        };
         let mark = hash::member(arrival.name);
         let crowds = |most, is: &dyn Fn(&Record) -> bool| self.table.count_mark(mark, most, is) == most;
         // Few names have this mark, or it is one of those on that host already: nothing to decide.
@@ -185,12 +195,17 @@ impl Node {
         self.table.live() >= self.config.max_members - kept
     }
 
-    /// Takes a member out of the table that never answered.
+    /// Takes a member out of the table that never answered; one that did, at another address, has failed.
     fn evict(&mut self, id: MemberId) {
-        if !self.table.get(id).state.is_live() {
+        let record = self.table.get(id);
+        if !record.state.is_live() {
             return self.evict_departed(id);
         }
         self.metrics.evicted_members += 1;
+        if !record.contact.may_be_made_up() {
+            let notice = Notice::of_failure(record.identity, Origin::Own);
+            return self.depart(id, &notice, self.now);
+        }
         self.timers.cancel(Timer::Suspicion(id));
         self.table.update(id, &mut self.rng, |record| {
             (record.state, record.suspicion) = (MemberState::Failed, None);

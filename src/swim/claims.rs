@@ -2,7 +2,7 @@
 //!
 //! One rule decides all: a claim wins if (epoch, incarnation, state) is greater than what the table holds,
 //! compared in that order, with alive < suspect < failed < left. Equal claims change nothing, except that one
-//! more accuser may shorten a suspicion. So updates may arrive in any order, twice or never, and tables converge. What this node
+//! more accuser may shorten a suspicion, as one that knows an earlier departure does. So updates may arrive in any order, twice or never, and tables converge. What this node
 //! has seen itself may keep another's word from counting for a while: [`hearsay`](super::hearsay), [`moves`](super::moves).
 
 use std::{net::SocketAddr, sync::Arc};

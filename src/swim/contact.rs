@@ -39,7 +39,8 @@ pub(super) struct Contact {
     heard: Time,
     /// When this node probed it last.
     pub(super) probed: Time,
-    /// A hash of the host, if it was not at its own address, where it last showed its token from; 0 for none.
+    /// Hashes of the address, other than its own, where it last showed its token from, and of that host; 0 for none.
+    pub(super) other_source: u32,
     pub(super) other_host: u32,
     /// Of direct pings by datagram.
     pub(super) round_trip: RoundTrip,

@@ -145,9 +145,9 @@ impl Node {
         match message {
             Message::Alive(claim) => self.on_alive(claim, Word::of(by_itself, teller)),
             Message::Suspect(claim) => self.on_suspect(claim),
-            Message::Failed(claim) => self.on_failed(claim),
-            Message::Left(claim) => self.on_left(claim, by_itself),
-            Message::Departed(claim) => self.on_departed(claim),
+            Message::Failed(claim) => self.on_failed(claim, teller),
+            Message::Left(claim) => self.on_left(claim, by_itself, teller),
+            Message::Departed(claim) => self.on_departed(claim, teller),
             // No other is a claim.
             _ => {}
         }

@@ -27,6 +27,8 @@ pub(super) struct Notice<'a> {
     /// Failed or left.
     pub(super) state: MemberState,
     pub(super) origin: Origin,
+    /// Where whoever says so is.
+    pub(super) teller: Option<SocketAddr>,
     /// Another member's table holds it.
     pub(super) in_table: bool,
     /// By whom, if it did not leave by itself.
@@ -35,32 +37,33 @@ pub(super) struct Notice<'a> {
 
 impl Notice<'_> {
     pub(super) fn of_failure(identity: Identity, origin: Origin) -> Self {
-        Self { identity, state: MemberState::Failed, origin, in_table: false, removed: None }
+        Self { identity, state: MemberState::Failed, origin, teller: None, in_table: false, removed: None }
     }
 }
 
 impl Node {
-    pub(super) fn on_failed(&mut self, claim: &Failed<'_>) {
+    pub(super) fn on_failed(&mut self, claim: &Failed<'_>, teller: SocketAddr) {
         let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
         self.repeat_left(claim.name, identity);
-        let notice = Notice::of_failure(identity, Origin::Others);
+        let notice = Notice { teller: Some(teller), ..Notice::of_failure(identity, Origin::Others) };
         self.apply_departure(claim.name, &notice, Duration::ZERO);
     }
 
-    pub(super) fn on_left(&mut self, claim: &Left<'_>, by_itself: bool) {
+    pub(super) fn on_left(&mut self, claim: &Left<'_>, by_itself: bool, teller: SocketAddr) {
         let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
         let origin = if by_itself { Origin::Member } else { Origin::Others };
         let state = MemberState::Left;
-        let notice = Notice { identity, state, origin, in_table: false, removed: claim.removed };
+        let (teller, removed) = (Some(teller), claim.removed);
+        let notice = Notice { identity, state, origin, teller, in_table: false, removed };
         self.apply_departure(claim.name, &notice, Duration::ZERO);
     }
 
     /// A departed member in a table (push/pull).
-    pub(super) fn on_departed(&mut self, claim: &Departed<'_>) {
+    pub(super) fn on_departed(&mut self, claim: &Departed<'_>, teller: SocketAddr) {
         let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
         let state = if claim.left { MemberState::Left } else { MemberState::Failed };
-        let (origin, removed) = (Origin::Others, claim.removed);
-        let notice = Notice { identity, state, origin, in_table: true, removed };
+        let (origin, teller, removed) = (Origin::Others, Some(teller), claim.removed);
+        let notice = Notice { identity, state, origin, teller, in_table: true, removed };
         self.apply_departure(claim.name, &notice, Duration::from_secs(claim.age_secs));
     }
 

@@ -3,6 +3,8 @@
 //! Who makes departures up, faster than the member refutes them or of lives to come, would keep it away from all. This node's
 //! own probe decides instead, as long as the member did not miss the last one.
 
+use std::sync::Arc;
+
 use super::{
     departures::Notice,
     flap::MEMORY,
@@ -20,6 +22,8 @@ enum Hearsay {
     IsSuspicion,
     /// This node's next probe decides.
     IsProbed,
+    /// Whoever says so accuses the member.
+    IsAccusation,
     IsNothing,
 }
 
@@ -51,7 +55,7 @@ impl Node {
         }
         if identity < record.identity {
             // Perhaps it did depart, and somebody else has raised its identity since then.
-            return if is_silent { Hearsay::IsSuspicion } else { Hearsay::IsProbed };
+            return if record.contact.missed_last() { Hearsay::IsAccusation } else { Hearsay::IsProbed };
         }
         // In a table, a failure may be one for a partition's sake.
         let is_mild = notice.in_table && departure == MemberState::Failed || is_doubted && !is_silent;
@@ -63,14 +67,32 @@ impl Node {
         match self.weigh_hearsay(id, notice) {
             Hearsay::Counts => return true,
             Hearsay::IsNothing => {}
+            // A table may name many.
+            Hearsay::IsProbed if notice.in_table => {}
             Hearsay::IsProbed => {
                 if self.check_plausible(Some(id), notice.identity) {
                     self.table.probe_next(id);
                 }
             }
+            Hearsay::IsAccusation => self.on_accusation_of_past(id, notice),
             Hearsay::IsSuspicion => self.suspect_on_hearsay(id, notice),
         }
         false
+    }
+
+    /// Whoever knows a member to have departed, under a lesser identity than it is listed by here, accuses it: else a third could keep
+    /// all from confirming what this node finds, by an identity that only this node has heard of.
+    fn on_accusation_of_past(&mut self, id: MemberId, notice: &Notice<'_>) {
+        let mut changed = self.raise_suspicion(id, self.table.get(id).identity);
+        let accuser =
+            notice.teller.and_then(|teller| self.table.find_at(teller, |record| record.contact.met));
+        if let Some(accuser) = accuser.filter(|accuser| *accuser != id) {
+            let accuser = Arc::clone(&self.table.get(accuser).name);
+            changed |= self.add_accuser(id, &accuser);
+        }
+        if changed {
+            self.spread(id, Urgency::Urgent);
+        }
     }
 
     /// No confirmation is waited for. Of those that failed by a table, which may be many, none is probed out of turn.
@@ -81,8 +103,7 @@ impl Node {
         if !notice.in_table {
             self.table.probe_next(id);
         }
-        let identity = notice.identity.max(self.table.get(id).identity);
-        if self.raise_suspicion(id, identity) {
+        if self.raise_suspicion(id, notice.identity) {
             self.spread(id, Urgency::Urgent);
         }
         self.hasten_suspicion(id);

@@ -414,25 +414,20 @@ impl Node {
         }
     }
 
-    /// Relays for members and to members only. Each requester has one probe under way, so a new request replaces its last, and
+    /// Relays for members only, and to such as it knows. Each requester has one probe under way, so a new request replaces its last, and
     /// while there is no room, hosts have as many as each other: names are free. Not for a request by stream: the answer would
     /// find no stream.
     pub(super) fn handle_ping_req(&mut self, sender: &Sender, request: &PingReq<'_>) {
-        let target = self.table.find_live(request.target).filter(|id| *id != MemberId::SELF);
+        // Of a target that has departed the requester may not have heard yet: silence would look as if this node did not hear it.
+        let is_somewhere = |id: &MemberId| *id != MemberId::SELF && self.table.get(*id).addr.port() != 0;
+        let target = self.table.find(request.target).filter(is_somewhere);
         let may_ask = sender.proven && !sender.by_stream;
         let asks = self.id_of(sender).filter(|id| may_ask && self.table.get(*id).state.is_live());
-        let requester = sender.reply_to();
         let (Some(target), Some(asks)) = (target, asks) else {
             self.metrics.refused_relays += 1;
-            // The requester has not heard that the target departed, and is not to take this node for one that does not hear it.
-            if asks.is_some()
-                && self.config.nacks
-                && self.table.find(request.target).is_some_and(|id| id != MemberId::SELF)
-            {
-                self.reply(requester, Content::Nack(request.seq));
-            }
             return;
         };
+        let requester = sender.reply_to();
         let host = host_of(self.table.get(asks).addr.ip());
         if let Some(last) = self.prober.relayed_for(&requester) {
             self.stop_relaying(last);

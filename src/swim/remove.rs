@@ -66,7 +66,7 @@ impl Node {
             _ => {
                 let (state, origin) = (MemberState::Left, Origin::Own);
                 let removed = Some(removed);
-                let notice = Notice { identity, state, origin, in_table: false, removed };
+                let notice = Notice { identity, state, origin, teller: None, in_table: false, removed };
                 self.depart(known, &notice, self.now);
             }
         }

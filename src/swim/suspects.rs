@@ -144,7 +144,7 @@ impl Node {
         self.rng.usize(..among.max(1)) < few as usize
     }
 
-    fn add_accuser(&mut self, id: MemberId, accuser: &Arc<str>) -> bool {
+    pub(super) fn add_accuser(&mut self, id: MemberId, accuser: &Arc<str>) -> bool {
         // The suspect itself is one of those that could be asked.
         let expected = confirmations(&self.config, self.table.able() + 1, self.table.most_are_suspected());
         let is_new = self.change_suspicion(id, |suspicion| {

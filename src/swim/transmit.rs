@@ -52,7 +52,7 @@ pub(super) enum Content {
         seq: u32,
         /// Say where the ping came from.
         seen: bool,
-        /// It says of this node what is not so: the node's own Alive comes behind it.
+        /// The ping said of this node what is not so: its own Alive comes behind the answer.
         denies: bool,
     },
     Retry {

@@ -150,19 +150,25 @@ impl Node {
             let addr = self.table.get(id).addr;
             addr == source || by_stream && addr.ip() == source.ip()
         };
-        // Guesses of others do not mute a member where it is at home, or on the host where it was heard from last.
+        // Guesses of others do not mute a member where it is at home or was heard from last, nor its streams from that host.
         let admitted = shown.filter(|id| {
-            let is_known =
-                is_home(*id) || self.table.get(*id).contact.other_host == self.table.hash_host(source);
-            is_known || self.guesses.admit(now, interval)
+            let (table, contact) = (&self.table, self.table.get(*id).contact);
+            let is_last = match by_stream {
+                true => contact.other_host == table.hash_host(source),
+                false => contact.other_source == table.hash_source(source),
+            };
+            is_home(*id) || is_last || self.guesses.admit(now, interval)
         });
-        let is_elsewhere = admitted.is_some_and(|id| !is_home(id));
+        let is_mapped = !by_stream && admitted.is_some_and(|id| !is_home(id));
         self.metrics.refused_tokens += u64::from(shown.is_some() && admitted.is_none());
         let shown = admitted;
         let new = shown.is_some_and(|id| !self.table.get(id).contact.met);
         if let Some(id) = shown {
-            if is_elsewhere {
-                self.table.contact_mut(id).other_host = self.table.hash_host(source);
+            if is_mapped {
+                let (other_source, other_host) =
+                    (self.table.hash_source(source), self.table.hash_host(source));
+                let contact = self.table.contact_mut(id);
+                (contact.other_source, contact.other_host) = (other_source, other_host);
             }
             self.table.contact_mut(id).shown = true;
             self.note_answer(id);

@@ -217,7 +217,7 @@ impl KeyValues {
 }
 
 impl Say {
-    /// Bytes of a delta's keys and values.
+    /// Bytes of a delta's keys and values, of deletions their keys.
     fn bytes(&self) -> usize {
         match self {
             Self::Delta { bytes, .. } => *bytes,

@@ -137,11 +137,11 @@ impl OwnerMap {
         self.bytes
     }
 
-    /// Of those that were changed above a version, up to what is known in full.
+    /// Of the changes above a version, up to what is known in full; of a deletion its key.
     pub(super) fn bytes_above(&self, version: u64) -> usize {
         let known =
             self.by_version.range(version.saturating_add(1)..).take_while(|(at, _)| **at <= self.version);
-        known.filter_map(|(_, key)| Some(self.registers.get(key)?.size(key))).sum()
+        known.filter_map(|(_, key)| Some(key.len() + self.registers.get(key)?.entry.value.len())).sum()
     }
 
     pub(super) fn has_tombstones(&self) -> bool {

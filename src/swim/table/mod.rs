@@ -285,8 +285,7 @@ impl Table {
     /// The next member to probe.
     pub(super) fn next_to_probe(&mut self, now: Time, rng: &mut fastrand::Rng) -> Option<MemberId> {
         let Self { rings, records, .. } = self;
-        let next = rings
-            .next(rng, |id| records[id.index()].as_ref().map(|record| record.contact.rank_of_probe()))?;
+        let next = rings.next(rng, rank_of_probe(records))?;
         self.contact_mut(next).probed = now;
         Some(next)
     }
@@ -294,9 +293,10 @@ impl Table {
     /// Has a member probed out of its turn, as soon as that may be. One that has never answered is the next in its ring instead: it
     /// may be a made-up name, and turns out of order are for those that are not.
     pub(super) fn probe_next(&mut self, id: MemberId) {
-        match self.get(id).contact.may_be_made_up() {
-            true => self.rings.move_up(id),
-            false => self.rings.jump(id),
+        let Self { rings, records, .. } = self;
+        match records[id.index()].as_ref().is_some_and(|record| record.contact.may_be_made_up()) {
+            true => rings.move_up(id),
+            false => rings.jump(id, rank_of_probe(records)),
         }
     }
 
@@ -420,6 +420,11 @@ impl Table {
         hash::mix(u64::from(mark) ^ self.mark_key)
     }
 
+    /// A short hash of an address that datagrams come from, never 0.
+    pub(super) fn hash_source(&self, source: SocketAddr) -> u32 {
+        self.hash_addr(source) as u32 | 1
+    }
+
     /// A short hash of somebody's host, never 0: behind a translator of addresses, each stream has another port.
     pub(super) fn hash_host(&self, addr: SocketAddr) -> u32 {
         self.hash_addr(SocketAddr::new(host_of(addr.ip()), 0)) as u32 | 1
@@ -432,6 +437,10 @@ impl Table {
             SocketAddr::V6(addr) => self.hash(addr),
         }
     }
+}
+
+fn rank_of_probe(records: &[Option<Record>]) -> impl Fn(MemberId) -> Option<(bool, Time)> {
+    |id| records[id.index()].as_ref().map(|record| record.contact.rank_of_probe())
 }
 
 #[cfg(test)]
@@ -474,7 +483,7 @@ mod tests {
                 // Each puts the others off by a round; so many can fall between two probes of one.
                 let extra = if seed % 2 == 0 { 0 } else { 2 * largest };
                 if extra > 0 && rng.u32(..5) == 0 && table.get(change).state.is_live() {
-                    table.rings.jump(change);
+                    table.rings.jump(change, |_| 0);
                 }
                 largest = largest.max(table.live());
                 let target = table.next_to_probe(Time::ZERO, &mut rng).expect("somebody is live");

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::swim::member::MemberId;
 
-/// Members that are to be probed out of turn; the first makes room.
+/// Members that are to be probed out of turn; of more, the one with the greatest rank waits for its turn.
 const MAX_JUMPS: usize = 64;
 
 /// Members in the order in which they are probed.
@@ -105,6 +105,7 @@ impl ProbeRings {
         }
         let target = ring.ids[ring.cursor];
         ring.cursor += 1;
+        self.jumps.retain(|jump| *jump != target);
         Some(target)
     }
 
@@ -128,14 +129,16 @@ impl ProbeRings {
     }
 
     /// Has a live member probed out of its turn, as soon as that may be.
-    pub(super) fn jump(&mut self, id: MemberId) {
+    pub(super) fn jump<R: Ord>(&mut self, id: MemberId, rank: impl Fn(MemberId) -> R) {
         if self.place(id).is_none() || self.jumps.contains(&id) {
             return;
         }
-        if self.jumps.len() == MAX_JUMPS {
-            self.jumps.remove(0);
-        }
         self.jumps.push(id);
+        if self.jumps.len() > MAX_JUMPS
+            && let Some((at, _)) = self.jumps.iter().enumerate().max_by_key(|(_, id)| rank(**id))
+        {
+            self.jumps.remove(at);
+        }
     }
 
     /// Makes a member the next in its ring: nobody's turn comes later by more than one.
@@ -226,7 +229,7 @@ mod tests {
         let mut rings = rings(20, &mut rng);
         for step in 0..1000 {
             let id = MemberId(rng.u32(1..20));
-            rings.jump(id);
+            rings.jump(id, |_| 0);
             assert_eq!(next(&mut rings, &mut rng), Some(id), "step {step}");
             next(&mut rings, &mut rng);
         }
@@ -238,7 +241,7 @@ mod tests {
         let (mut rng, mut last) = (fastrand::Rng::with_seed(8), vec![0; 20]);
         let mut rings = rings(20, &mut rng);
         for now in 1..200 {
-            (1..20).for_each(|i| rings.jump(MemberId(i)));
+            (1..20).for_each(|i| rings.jump(MemberId(i), |_| 0));
             (1..20).filter(|i| *i != 7 || now <= 40).for_each(|i| last[i] = now);
             let jumped = rings.next(&mut rng, |id| last[id.index()]);
             last[jumped.unwrap().index()] = now;
@@ -247,7 +250,7 @@ mod tests {
         }
         // None of them shows itself any more.
         let jumped = (0..19).map(|round| {
-            (1..20).for_each(|i| rings.jump(MemberId(i)));
+            (1..20).for_each(|i| rings.jump(MemberId(i), |_| 0));
             let jumped = rings.next(&mut rng, |id| last[id.index()]).unwrap();
             last[jumped.index()] = 1000 + round;
             rings.next(&mut rng, |id| last[id.index()]);
@@ -257,10 +260,32 @@ mod tests {
     }
 
     #[test]
+    fn of_more_than_there_is_room_for_whoever_showed_itself_last_waits_for_its_turn() {
+        let mut rng = fastrand::Rng::with_seed(9);
+        let mut rings = rings(200, &mut rng);
+        let last = |id: MemberId| if id == MemberId(7) { 0 } else { id.0 };
+        (1..200).for_each(|i| rings.jump(MemberId(i), last));
+        let kept: Vec<_> = rings.jumps().iter().map(|id| id.0).collect();
+        assert_eq!(kept, (1..=MAX_JUMPS as u32).collect::<Vec<_>>());
+        assert_eq!(rings.next(&mut rng, last), Some(MemberId(7)));
+    }
+
+    #[test]
+    fn whoever_is_probed_in_its_turn_is_not_probed_once_more() {
+        let mut rng = fastrand::Rng::with_seed(9);
+        let mut rings = rings(20, &mut rng);
+        rings.jump(MemberId(7), |_| 0);
+        assert_eq!(next(&mut rings, &mut rng), Some(MemberId(7)));
+        (1..20).for_each(|i| rings.jump(MemberId(i), |_| 0));
+        let probed = next(&mut rings, &mut rng).unwrap();
+        assert!(!rings.jumps().contains(&probed) && rings.jumps().len() == 18);
+    }
+
+    #[test]
     fn whoever_has_the_place_of_one_that_was_to_be_probed_next_has_not_its_turn() {
         let mut rng = fastrand::Rng::with_seed(6);
         let mut rings = rings(20, &mut rng);
-        rings.jump(MemberId(7));
+        rings.jump(MemberId(7), |_| 0);
         rings.exit(MemberId(7));
         rings.enter(MemberId(7), false, &mut rng);
         assert_eq!(rings.jumps(), []);
@@ -293,7 +318,7 @@ mod tests {
         let mut rings = rings(20, &mut rng);
         for _ in 0..50 {
             let mut seen = vec![next(&mut rings, &mut rng).unwrap()];
-            rings.jump(MemberId(if seen[0] == MemberId(7) { 8 } else { 7 }));
+            rings.jump(MemberId(if seen[0] == MemberId(7) { 8 } else { 7 }), |_| 0);
             seen.extend((1..19).map(|_| next(&mut rings, &mut rng).unwrap()));
             seen.sort_unstable();
             seen.dedup();
@@ -310,7 +335,7 @@ mod tests {
         rings.enter(MemberId(3), false, &mut rng);
         let mut turns = [0; 4];
         for _ in 0..100 {
-            rings.jump(jumping);
+            rings.jump(jumping, |_| 0);
             assert_eq!(next(&mut rings, &mut rng), Some(jumping));
             turns[next(&mut rings, &mut rng).unwrap().index()] += 1;
         }

@@ -172,11 +172,44 @@ fn names_of_one_mark_do_not_gather_on_a_host_by_moving() {
         bench.hear(&alive(name, 0, addr(20 + i)));
         bench.meet(name);
         bench.node.on_alive(&alive(name, 1, SocketAddr::new(addr(9).ip(), 1000 + i as u16)), Word::Itself);
+        bench.meet(name);
     }
     let on_host = SAME_MARK[..3]
         .iter()
         .filter(|name| bench.member(name).is_some_and(|member| member.addr.ip() == addr(9).ip()));
     assert_eq!(on_host.count(), 2);
+}
+
+/// Names that have answered elsewhere, and are said to be on a member's host, count where they were; those at its address make room.
+#[test]
+fn names_that_others_move_keep_no_member_from_its_host_and_address() {
+    let mut bench = Bench::new(3);
+    let said_to_be = |bench: &mut Bench, name: &str, at: SocketAddr| {
+        let id = bench.node.table.find(name).expect("it is listed");
+        bench.node.table.contact_mut(id).silent = true;
+        bench.hear(&alive(name, 1, at));
+        assert_eq!(bench.member(name).map(|member| member.addr), Some(at));
+    };
+    for (i, name) in SAME_MARK[..2].iter().enumerate() {
+        bench.hear(&alive(name, 0, SocketAddr::new(addr(9).ip(), 1000 + i as u16)));
+        bench.meet(name);
+    }
+    SAME_MARK[..2].iter().for_each(|name| said_to_be(&mut bench, name, SocketAddr::new(addr(5).ip(), 1)));
+    for i in 0..4 {
+        let name = format!("x{i}");
+        bench.hear(&alive(&name, 0, SocketAddr::new(addr(9).ip(), 2000 + i)));
+        bench.meet(&name);
+    }
+    (0..4).for_each(|i| said_to_be(&mut bench, &format!("x{i}"), addr(5)));
+    bench.node.on_alive(&alive(SAME_MARK[4], 0, addr(5)), Word::Itself);
+    assert_eq!(bench.standing(SAME_MARK[4]), Some((Alive, 0)));
+    let listed =
+        (0..4).filter(|i| bench.standing(&format!("x{i}")).is_some_and(|(state, _)| state.is_live()));
+    assert_eq!(listed.count(), 3, "one has made room");
+    assert_eq!(bench.node.metrics().failed_members, 1, "it is remembered");
+    bench.sent();
+    bench.events();
+    bench.node.audit().unwrap();
 }
 
 /// Four names at one address: what one answers there shows nothing of the others.
@@ -222,20 +255,25 @@ fn of_gone_members_no_more_than_agreed_are_tried_again() {
     assert_eq!(bench.node.reconnects.len(), 1, "it is back");
 }
 
+/// The requester has not heard of it, and would take who is silent for deaf.
 #[test]
-fn nobody_is_asked_to_answer_for_who_is_gone() {
+fn who_is_gone_is_pinged_for_others_as_any_other() {
     let mut bench = Bench::new(3);
-    bench.hear(&failed("m2", 0));
+    bench.hear(&failed("m2", 0)).hear(&failed("nowhere", 0));
     bench.sent();
     bench.hear(&PingReq { seq: 5, target: "m2", window_ms: 500 });
-    let (sent, mut answers) = (bench.sent(), vec![]);
-    sent.iter().for_each(|(_, packet)| messages(packet, |message| answers.push(format!("{message:?}"))));
-    assert_eq!(
-        answers.first().map(String::as_str),
-        Some("Nack(Nack { seq: 5 })"),
-        "else it would be taken for deaf"
-    );
-    assert_eq!((sent.len(), bench.node.metrics().refused_relays), (1, 1));
+    assert_eq!(bench.sent().iter().map(|(to, _)| *to).collect::<Vec<_>>(), [addr(2)]);
+    let mut nacks = vec![];
+    bench.pass(millis(450));
+    for (_, packet) in bench.sent() {
+        messages(&packet, |message| {
+            if let Message::Nack(nack) = message {
+                nacks.push(nack.seq);
+            }
+        });
+    }
+    assert_eq!(nacks, [5]);
+    bench.hear(&PingReq { seq: 6, target: "nowhere", window_ms: 500 });
     bench.hear_as(Some("m1"), addr(1), &PingReq { seq: 5, target: "m3", window_ms: 500 });
     assert_eq!((bench.sent().len(), bench.node.metrics().refused_relays), (0, 2), "it shows no token");
 }

@@ -95,7 +95,6 @@ fn a_dead_member_makes_no_room_in_a_full_table() {
             say(&mut bench, "m1", addr(1), &[Message::Alive(alive("m5", step, at))]);
         }
         listed += usize::from(is_live(&bench, "m5"));
-        if step % 1200 == 1199 {}
     }
     assert!(listed < 6000, "m5 is dead, and listed as live for {} s of 1800 s", listed / 10);
 }
@@ -127,9 +126,9 @@ fn a_dead_member_that_was_moved_is_remembered_before_made_up_ones() {
 }
 
 /// How long, from its first failed probe on, until three have failed in a row, and it is listed as live no longer; in tenths of a
-/// second. `answer` is told after each of them.
+/// second. After the first, `lie` is told once in each tenth.
 fn takes(members: usize, ghosts: usize, mut lie: impl FnMut(&mut Bench, u64)) -> (usize, usize) {
-    let mut bench = Bench::with(Config { verifiers: 6, ..Config::lan("me") }, members);
+    let mut bench = Bench::with(Config::lan("me"), members);
     for i in 0..ghosts {
         bench.hear(&alive(&format!("ghost-{i}"), 0, addr(1000 + i)));
     }
@@ -159,32 +158,24 @@ fn takes(members: usize, ghosts: usize, mut lie: impl FnMut(&mut Bench, u64)) ->
     (known.zip(first).map_or(usize::MAX, |(known, first)| known - first), usize::MAX)
 }
 
-/// Whoever says that a silent suspect is alive has others probed by the same datagram.
+/// Whoever says that a silent suspect is alive has others probed by the same datagram: more than may wait for that.
 #[test]
 fn who_asks_for_other_probes_keeps_no_silent_suspect_from_being_checked() {
-    let plain = takes(100, 0, |bench, incarnation| {
-        say(bench, "m1", addr(1), &[Message::Alive(alive("m5", incarnation, addr(5)))]);
-    });
     let mut number = 0;
-    let hidden = takes(100, 0, |bench, incarnation| {
+    let (missed, _) = takes(100, 0, |bench, incarnation| {
         number += 1;
-        let other = format!("m{}", 10 + number % 80);
-        let elsewhere = alive(&other, 1000 + number, addr(70_000));
-        let said = [Message::Alive(alive("m5", incarnation, addr(5))), Message::Alive(elsewhere)];
+        let others: Vec<_> = (10..80).map(|i| format!("m{i}")).collect();
+        let elsewhere = |name| Message::Alive(alive(name, 1000 + number, addr(70_000)));
+        let suspect = Message::Alive(alive("m5", incarnation, addr(5)));
+        let said: Vec<_> = [suspect].into_iter().chain(others.iter().map(|name| elsewhere(name))).collect();
         say(bench, "m1", addr(1), &said);
     });
-    println!(
-        "A4: three failed probes and unlisted after, in 0.1 s: {plain:?}; with others asked for {hidden:?}"
-    );
-    assert!(hidden.0 <= 2 * plain.0 + 100, "three failed probes take {:?} for {:?}", hidden, plain);
+    assert!(missed <= 100, "three failed probes take {} s", missed / 10);
 }
 
 /// One that is moved by hearsay is among those that never answered, and is not probed out of turn.
 #[test]
 fn who_moves_a_silent_suspect_keeps_it_from_no_probe() {
-    let plain = takes(12, 300, |bench, incarnation| {
-        say(bench, "m1", addr(1), &[Message::Alive(alive("m5", incarnation, addr(5)))]);
-    });
     let moved = takes(12, 300, |bench, incarnation| {
         if bench.standing("m5").is_some_and(|(state, _)| state == MemberState::Suspect) {
             let at = addr(70_000 + incarnation as usize % 2);
@@ -209,11 +200,8 @@ fn who_moves_a_silent_suspect_keeps_it_from_no_probe() {
         ];
         say(bench, "m1", addr(1), &said);
     });
-    println!(
-        "A5: three failed probes and unlisted after, in 0.1 s: {plain:?}; moved {moved:?}; and its ring busy {busy:?}"
-    );
-    assert!(moved.0 <= 2 * plain.0 + 100, "three failed probes take {moved:?} for {plain:?}");
-    assert!(busy.0 <= 2 * plain.0 + 600, "three failed probes take {busy:?} for {plain:?}");
+    assert!(moved.0 <= 100, "three failed probes take {} s", moved.0 / 10);
+    assert!(busy.0 <= 100, "three failed probes take {} s", busy.0 / 10);
 }
 
 /// Refutations that others made up for a dead member have its failure, as honest members tell it, count as a suspicion; but it is
