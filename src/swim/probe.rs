@@ -428,6 +428,13 @@ impl Node {
             return;
         };
         let requester = sender.reply_to();
+        // It may still answer, but as none that the requester could take for live.
+        if self.table.get(target).state == MemberState::Left {
+            self.metrics.refused_relays += 1;
+            return if self.config.nacks {
+                self.reply(requester, Content::Nack(request.seq))
+            };
+        }
         let host = host_of(self.table.get(asks).addr.ip());
         if let Some(last) = self.prober.relayed_for(&requester) {
             self.stop_relaying(last);

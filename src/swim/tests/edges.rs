@@ -273,9 +273,15 @@ fn who_is_gone_is_pinged_for_others_as_any_other() {
         });
     }
     assert_eq!(nacks, [5]);
+    // Who has left answers, too.
+    bench.hear(&left("m3", 0));
+    bench.sent();
+    bench.hear(&PingReq { seq: 7, target: "m3", window_ms: 500 });
+    let sent = bench.sent();
+    assert!(sent.len() == 1 && sent[0].0 == addr(1), "its nack");
     bench.hear(&PingReq { seq: 6, target: "nowhere", window_ms: 500 });
-    bench.hear_as(Some("m1"), addr(1), &PingReq { seq: 5, target: "m3", window_ms: 500 });
-    assert_eq!((bench.sent().len(), bench.node.metrics().refused_relays), (0, 2), "it shows no token");
+    bench.hear_as(Some("m1"), addr(1), &PingReq { seq: 5, target: "m2", window_ms: 500 });
+    assert_eq!((bench.sent().len(), bench.node.metrics().refused_relays), (0, 3), "it shows no token");
 }
 
 /// The number under which a ping waits to be sent to an address.
