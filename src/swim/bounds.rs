@@ -111,7 +111,7 @@ impl Node {
         let (Ok(at_addr), Ok(of_mark)) = (self.room_at(arrival), self.room_of_mark(arrival)) else {
             return false;
         };
-        let made_up = if returns && self.is_full(arrival.known) {
+        let made_up = if returns && self.is_full(arrival) {
             let Some(made_up) = self.draw_made_up() else { return false };
             Some(made_up)
         } else {
@@ -120,7 +120,7 @@ impl Node {
         let at_addr = at_addr.filter(|id| Some(*id) != of_mark);
         let made_up = made_up.filter(|id| ![of_mark, at_addr].contains(&Some(*id)));
         of_mark.into_iter().chain(at_addr).for_each(|id| self.evict(id));
-        if let Some(id) = made_up.filter(|_| self.is_full(arrival.known)) {
+        if let Some(id) = made_up.filter(|_| self.is_full(arrival)) {
             self.evict(id);
         }
         true
@@ -188,11 +188,16 @@ impl Node {
         self.table.count_mark(hash::member(name), MAX_OF_MARK, |_| true) < MAX_OF_MARK
     }
 
-    /// From a full table a member that never answered is evicted; a sixteenth of the table is kept for members that return.
-    fn is_full(&self, known: Option<MemberId>) -> bool {
-        let returns = known.is_some_and(|id| !self.table.get(id).contact.may_be_made_up());
-        let kept = if returns { 0 } else { self.config.max_members / 16 };
-        self.table.live() >= self.config.max_members - kept
+    /// From a full table a member that never answered is evicted; a sixteenth of the table is kept for members that return, as long
+    /// as there are no more of its host than are free.
+    fn is_full(&self, arrival: &Arrival<'_>) -> bool {
+        let (live, most) = (self.table.live(), self.config.max_members);
+        let is_known = arrival.known.is_some_and(|id| !self.table.get(id).contact.may_be_made_up());
+        let host = host_of(arrival.addr.ip());
+        let has_share =
+            || !self.table.has_met_elsewhere(host) || self.table.met_on(host) <= most.saturating_sub(live);
+        let kept = if is_known && has_share() { 0 } else { most / 16 };
+        live >= most - kept
     }
 
     /// Takes a member out of the table that never answered; one that did, at another address, has failed.

@@ -213,9 +213,10 @@ impl Node {
         let past = self.table.get(id).view();
         self.settle(id, identity, addr, tags);
         self.lately_departed.retain(|departed| *departed != id);
-        // A claim about a life to come is superseded by the next epoch. A later one is perhaps a restart: it refutes no leave.
-        let is_next = identity.epoch <= past.identity.epoch.saturating_add(1);
-        self.note_refuted(id, if is_next { past.state } else { MemberState::Failed }, identity);
+        let refuted = self.table.get(id).refuted.as_deref();
+        let refutes =
+            refuted.is_some_and(|refuted| refuted.is_refuted_by(past.identity.epoch, identity.epoch));
+        self.note_refuted(id, if refutes { past.state } else { MemberState::Failed }, identity);
         if past.identity.epoch == identity.epoch && past.state == MemberState::Failed {
             self.tell_verdict(id, &past);
         }

@@ -121,11 +121,11 @@ impl Node {
             _ => since,
         };
         self.table.update(id, &mut self.rng, |record| {
+            if old.is_live() {
+                record.refuted.get_or_insert_default().note_departure(record.identity, identity);
+            }
             (record.state, record.identity, record.since) = (state, identity, since);
             (record.suspicion, record.removed) = (None, removed.map(Removed::of).map(Box::new));
-            if old.is_live() {
-                record.refuted.get_or_insert_default().note_departure(identity);
-            }
         });
         let record = self.table.get(id);
         let (name, addr, shown) = (Arc::clone(&record.name), record.addr, !record.tombstone);

@@ -169,12 +169,21 @@ pub(super) struct Refuted {
     left: [Option<Time>; 2],
     /// The greatest identity that departed or refuted: what refutes is greater, and counts once.
     greatest: Identity,
+    /// The last departure was in a later life than the one that was known.
+    is_of_later_life: bool,
 }
 
 impl Refuted {
-    /// A live member departs by this identity.
-    pub(super) fn note_departure(&mut self, identity: Identity) {
+    /// A live member, known by one identity, departs by another.
+    pub(super) fn note_departure(&mut self, known: Identity, identity: Identity) {
         self.greatest = self.greatest.max(identity);
+        self.is_of_later_life = identity.epoch > known.epoch;
+    }
+
+    /// Whether an Alive of this epoch refutes a departure in that one. A claim about a life to come is superseded by the next epoch;
+    /// else that is a restart, by which nobody refutes that it has left.
+    pub(super) fn is_refuted_by(&self, departed: u64, epoch: u64) -> bool {
+        epoch == departed || self.is_of_later_life && epoch == departed.saturating_add(1)
     }
 
     pub(super) fn note(&mut self, departure: MemberState, by: Identity, now: Time) {

@@ -55,18 +55,16 @@ impl Moves {
         self.waiting().max(self.asked.len())
     }
 
-    /// What is said already, by the same account, of who is at an address, or is asked there since less than `patience` ago.
-    fn find(
-        &mut self,
-        new: &Introduction,
-        account: Account,
-        now: Time,
-        patience: Duration,
-    ) -> Option<&mut Introduction> {
-        let recent = self.asked.waiting.iter_mut().filter(|(_, (at, _))| now.since(*at) < patience);
-        let its = self.said.iter_mut().filter(|(of, _)| *of == account).flat_map(|(_, its)| its);
-        let mut all = its.chain(recent.map(|(_, (_, asked))| asked));
-        all.find(|other| (&other.name, other.addr) == (&new.name, new.addr))
+    /// What is said already, by the same account, of who is at an address.
+    fn find_said(&mut self, new: &Introduction, account: Account) -> Option<&mut Introduction> {
+        let mut its = self.said.iter_mut().filter(|(of, _)| *of == account).flat_map(|(_, its)| its);
+        its.find(|other| (&other.name, other.addr) == (&new.name, new.addr))
+    }
+
+    /// Whether somebody is asked there since less than `patience` ago: the answer is about what it was told.
+    fn is_asked(&self, new: &Introduction, now: Time, patience: Duration) -> bool {
+        let mut recent = self.asked.waiting.iter().filter(|(_, (at, _))| now.since(*at) < patience);
+        recent.any(|(_, (_, asked))| (&asked.name, asked.addr) == (&new.name, new.addr))
     }
 
     /// Whether a member answered that was told what is said of it.
@@ -137,11 +135,11 @@ impl Node {
         self.table.probe_next(id);
         let Some(new) = self.introduced(claim).map(|introduced| introduced.introduction) else { return };
         let account = self.account_of(teller);
-        if let Some(other) = self.moves.find(&new, account, self.now, self.config.gossip_interval) {
+        if let Some(other) = self.moves.find_said(&new, account) {
             if new.identity > other.identity {
                 *other = new;
             }
-        } else {
+        } else if !self.moves.is_asked(&new, self.now, self.config.gossip_interval) {
             if self.moves.waiting() == MAX_MOVES {
                 self.metrics.dropped_unverified += u64::from(self.moves.make_room());
             }

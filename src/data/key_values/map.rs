@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Part;
 use crate::{
-    data::Stamp,
+    data::{Stamp, shares::Size},
     swim::Time,
-    wire::data::{KeyValue, KeyValueDelta},
+    wire::data::{KeyValue, KeyValueDelta, MAX_TOPIC},
 };
 
 /// The most keys of one owner.
@@ -27,6 +27,9 @@ pub(crate) const MAX_MAP: usize = 64 << 10;
 const MAX_TOMBSTONES: usize = 256;
 /// A reader holds so many times what an owner may, as it hears of changes out of order.
 const SLACK: usize = 2;
+
+/// Changes that are looked at to say how many bytes are told.
+const MAX_LOOKED_AT: usize = 16;
 
 /// The flags of a [`KeyValue`].
 pub(super) const DELETED: u8 = 1;
@@ -132,16 +135,20 @@ impl OwnerMap {
         self.registers.len() - self.tombstones
     }
 
-    /// Bytes of all keys that are not deleted and their values.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
+    /// How many keys there are, deleted ones among them, and the bytes of the others and their values.
+    pub(super) fn size(&self) -> Size {
+        (self.registers.len(), self.bytes)
     }
 
-    /// Of the changes above a version, up to what is known in full; of a deletion its key.
+    /// Bytes of the changes above a version, up to what is known in full, or a bound on them: a few are looked at.
     pub(super) fn bytes_above(&self, version: u64) -> usize {
         let known =
             self.by_version.range(version.saturating_add(1)..).take_while(|(at, _)| **at <= self.version);
-        known.filter_map(|(_, key)| Some(key.len() + self.registers.get(key)?.entry.value.len())).sum()
+        let size = |key: &Arc<str>| Some(key.len() + self.registers.get(key)?.entry.value.len());
+        let mut first = known.map(|(_, key)| size(key).unwrap_or_default());
+        let few: usize = if version == 0 { usize::MAX } else { first.by_ref().take(MAX_LOOKED_AT).sum() };
+        let all = self.bytes + self.tombstones * MAX_TOPIC;
+        if first.next().is_none() { few.min(all) } else { all }
     }
 
     pub(super) fn has_tombstones(&self) -> bool {

@@ -24,7 +24,7 @@ use self::{
 };
 use super::{
     rate::{Bucket, Rate},
-    shares::Shares,
+    shares::{Shares, Size},
     stamp::Stamps,
 };
 use crate::{
@@ -41,6 +41,8 @@ use crate::{
 const CHANGES: Rate = (10, 64);
 /// The most bytes of all owners' keys and values; those of one account have no more than what is free.
 const MAX_ENTRIES: usize = 64 << 20;
+/// The most keys of all owners, deleted ones among them; of one account likewise.
+const MAX_REGISTERS: usize = 1 << 20;
 /// The highest version that is believed from anybody but the owner. An owner can go on above it.
 const HIGHEST_VERSION: u64 = 1 << 62;
 /// Or so far above what is known of the map.
@@ -141,11 +143,11 @@ pub(crate) struct KeyValues {
     /// Of the maps of live owners, in all and by bucket.
     digest: u64,
     buckets: [u64; BUCKETS],
-    /// The bytes of all maps, and the most that there may be.
+    /// The keys of all maps, deleted ones among them, and their bytes; and the most that there may be.
     shares: Shares,
-    max_bytes: usize,
-    /// How many bytes there were when something was refused, and how often there was room again afterwards.
-    short_at: Option<usize>,
+    most: Size,
+    /// How much there was when something was refused, and how often there was room again afterwards.
+    short_at: Option<Size>,
     retries: u64,
     /// When it may be looked at next which owners count for themselves.
     next_count: Time,
@@ -184,7 +186,7 @@ impl KeyValues {
             digest: 0,
             buckets: [0; BUCKETS],
             shares: Shares::default(),
-            max_bytes: MAX_ENTRIES,
+            most: (MAX_REGISTERS, MAX_ENTRIES),
             short_at: None,
             retries: 0,
             next_count: Time::ZERO,

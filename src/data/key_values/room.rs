@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{KeyValues, Owned, OwnerMap, map::Register, place_of};
 use crate::{
+    data::shares::Size,
     swim::{Account, Node, Time},
     wire::hash,
 };
@@ -14,8 +15,8 @@ impl KeyValues {
         self.shares.all().1
     }
 
-    fn has_room_for(&self, account: Option<Account>, more: usize) -> bool {
-        self.shares.has_room(account, (0, more), (usize::MAX, self.max_bytes))
+    fn has_room_for(&self, account: Option<Account>, more: Size) -> bool {
+        self.shares.has_room(account, more, self.most)
     }
 
     /// Begins the map of an owner's life, if there is none or one of another life; from now on it counts for this account. One for
@@ -37,9 +38,9 @@ impl KeyValues {
         let place = place_of(&self.owners, owner);
         let Some(place) = place.filter(|place| self.owners.at(*place).1.account != account) else { return };
         let owned = self.owners.value_mut(place);
-        let bytes = owned.map.bytes();
-        self.shares.remove(std::mem::replace(&mut owned.account, account), (0, bytes));
-        self.shares.add(account, (0, bytes));
+        let size = owned.map.size();
+        self.shares.remove(std::mem::replace(&mut owned.account, account), size);
+        self.shares.add(account, size);
     }
 
     /// While something is refused: owners that have answered meanwhile count for their hosts, and may have room there. Who did is
@@ -71,11 +72,11 @@ impl KeyValues {
         let place = place_of(&self.owners, owner)?;
         let owned = self.owners.value_mut(place);
         let map = Arc::make_mut(&mut owned.map);
-        let before = map.bytes();
+        let before = map.size();
         let result = act(map);
-        let after = map.bytes();
-        self.shares.remove(owned.account, (0, before));
-        self.shares.add(owned.account, (0, after));
+        let after = map.size();
+        self.shares.remove(owned.account, before);
+        self.shares.add(owned.account, after);
         self.generation += 1;
         self.refresh(owner);
         self.try_again();
@@ -87,10 +88,9 @@ impl KeyValues {
     pub(super) fn insert(&mut self, owner: &Arc<str>, key: Arc<str>, register: Register) -> bool {
         let Some(place) = place_of(&self.owners, owner) else { return true };
         let Owned { map, account, .. } = self.owners.at(place).1;
-        let (keys, more) = map.adds(&key, &register);
-        let (has_room, is_short) =
-            (map.has_room_for(keys, more), more > 0 && !self.has_room_for(*account, more));
-        if has_room && !is_short {
+        let more = map.adds(&key, &register);
+        let is_short = more != (0, 0) && !self.has_room_for(*account, more);
+        if map.has_room_for(more.0, more.1) && !is_short {
             self.alter(owner, |map| map.insert(key, register));
             return true;
         }
@@ -104,13 +104,13 @@ impl KeyValues {
         &mut self,
         owner: &Arc<str>,
         version: u64,
-        (keys, more): (usize, usize),
+        more: Size,
         act: impl FnOnce(&mut OwnerMap),
     ) -> bool {
         let Some(place) = place_of(&self.owners, owner) else { return true };
         let Owned { map, account, .. } = self.owners.at(place).1;
         let (held, account) = (Arc::clone(map), *account);
-        if self.has_room_for(account, more) && held.has_room_for(keys, more) {
+        if self.has_room_for(account, more) && held.has_room_for(more.0, more.1) {
             drop(held);
             self.alter(owner, act);
             return true;
@@ -121,8 +121,9 @@ impl KeyValues {
         }
         let mut grown = OwnerMap::clone(&held);
         act(&mut grown);
-        let (before, after) = (held.bytes(), grown.bytes());
-        let is_short = after > before && !self.has_room_for(account, after - before);
+        let (before, after) = (held.size(), grown.size());
+        let more = (after.0.saturating_sub(before.0), after.1.saturating_sub(before.1));
+        let is_short = more != (0, 0) && !self.has_room_for(account, more);
         if !is_short && grown.has_room_for(0, 0) {
             drop(held);
             self.alter(owner, |map| *map = grown);
@@ -136,7 +137,9 @@ impl KeyValues {
     fn refuse(&mut self, owner: &str, short_of: Option<u64>) {
         if let Some((version, place)) = short_of.zip(place_of(&self.owners, owner)) {
             self.owners.value_mut(place).refused = version;
-            self.short_at = self.short_at.max(Some(self.bytes()));
+            let (keys, bytes) = self.shares.all();
+            let (most_keys, most_bytes) = self.short_at.unwrap_or_default();
+            self.short_at = Some((keys.max(most_keys), bytes.max(most_bytes)));
         }
         self.counted.refused += 1;
         self.refresh(owner);
@@ -159,7 +162,9 @@ impl KeyValues {
 
     /// Once a sixteenth is free of what was held, what was refused may be told once more.
     fn try_again(&mut self) {
-        if self.short_at.is_some_and(|at| self.bytes() + self.max_bytes / 16 <= at) {
+        let ((keys, bytes), most) = (self.shares.all(), self.most);
+        let is_freed = |at: Size| keys + most.0 / 16 <= at.0 || bytes + most.1 / 16 <= at.1;
+        if self.short_at.is_some_and(is_freed) {
             self.short_at = None;
             self.retries += 1;
             let refused = self.owners.iter().filter(|(_, owned)| owned.refused > 0);
@@ -194,7 +199,7 @@ impl KeyValues {
         self.set_live(owner, false);
         if let Some(place) = place_of(&self.owners, owner) {
             let (_, owned) = self.owners.remove(place);
-            self.shares.remove(owned.account, (0, owned.map.bytes()));
+            self.shares.remove(owned.account, owned.map.size());
             self.generation += 1;
             self.try_again();
         }
@@ -203,14 +208,18 @@ impl KeyValues {
     /// Checks every bound, and what depends on the maps.
     #[cfg(any(test, fuzzing))]
     pub(in crate::data) fn audit(&self) -> Result<(), String> {
-        let (mut bytes, mut digest) = (0, 0);
+        let ((mut keys, mut bytes), mut digest) = ((0, 0), 0);
         for (_, owned) in self.owners.iter() {
             owned.map.audit()?;
-            (bytes, digest) = (bytes + owned.map.bytes(), digest ^ owned.share);
+            let size = owned.map.size();
+            (keys, bytes, digest) = (keys + size.0, bytes + size.1, digest ^ owned.share);
         }
         match () {
-            () if bytes != self.bytes() || bytes > self.max_bytes + super::MAX_MAP => {
-                Err(format!("{bytes} bytes of maps, counted as {}", self.bytes()))
+            () if (keys, bytes) != self.shares.all()
+                || keys > self.most.0 + 2 * super::MAX_KEYS
+                || bytes > self.most.1 + super::MAX_MAP =>
+            {
+                Err(format!("{keys} keys, {bytes} bytes of maps, counted as {:?}", self.shares.all()))
             }
             () if digest != self.digest => Err("the digest is not that of the maps".into()),
             () if self.announced.versions.len() > super::MAX_ANNOUNCED => {

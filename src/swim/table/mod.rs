@@ -300,6 +300,11 @@ impl Table {
         }
     }
 
+    /// How many of the live members that have answered are on a host.
+    pub(super) fn met_on(&self, host: IpAddr) -> usize {
+        self.met_on.get(&host).map_or(0, |count| *count as usize)
+    }
+
     /// Live members but for this node.
     pub(super) fn others(&self) -> usize {
         self.rings.len()

@@ -184,12 +184,72 @@ fn who_is_told_what_it_is_not_says_who_it_is() {
         }
         (acked, own)
     };
+    assert_eq!(answer(5, 0, addr(2), false), (true, Some((6, 0))), "a later life");
+    assert_eq!(answer(0, 4, addr(2), false), (true, Some((0, 5))), "what it was");
+    assert_eq!(answer(1 << 50, 0, addr(2), false), (true, Some((0, 5))), "what is not plausible here");
+    assert_eq!(answer(5, 0, addr(2), true), (false, None), "who is away shows itself nowhere");
+    assert_eq!(answer(0, 5, addr(2), false), (true, None), "it is so");
     let elsewhere = ([203, 0, 113, 7], 40_000).into();
-    for from in [addr(2), elsewhere] {
-        assert_eq!(answer(5, 0, from, false), (true, Some((6, 0))), "a later life");
-        assert_eq!(answer(0, 4, from, false), (true, Some((0, 5))), "what it was");
-        assert_eq!(answer(1 << 50, 0, from, false), (true, Some((0, 5))), "what is not plausible here");
-        assert_eq!(answer(5, 0, from, true), (false, None), "who is away shows itself nowhere");
-        assert_eq!(answer(0, 5, from, false), (true, None), "it is so");
+    assert_eq!(
+        answer(5, 0, elsewhere, false),
+        (false, None),
+        "its own Alive is long, and the source perhaps forged"
+    );
+    assert_eq!(answer(0, 5, elsewhere, false), (true, None));
+}
+
+/// While a member is asked whether it is who it is said to be, another says more of it: its answer is about what it was told.
+#[test]
+fn what_is_said_while_a_member_is_asked_is_not_what_it_consents_to() {
+    let mut bench = Bench::new(12);
+    let tags = crate::wire::Tags::new([("k", "evil")]).unwrap();
+    // True: m5 took a later epoch, of which this node has not heard.
+    bench.hear(&Alive { epoch: EPOCH + 1, ..alive("m5", 0, addr(5)) });
+    let mut asked = None;
+    for _ in 0..20 {
+        bench.pass(millis(20));
+        for (to, packet) in bench.sent() {
+            let (mut ping, mut claimed) = (None, None);
+            messages(&packet, |message| match message {
+                Message::Ping(said) if to == addr(5) => ping = Some(said.seq),
+                Message::Alive(said) if said.name == "m5" => claimed = Some(said.epoch),
+                _ => {}
+            });
+            if claimed == Some(EPOCH + 1) && asked.is_none() {
+                asked = ping;
+            }
+        }
+        if asked.is_some() {
+            break;
+        }
     }
+    let later = Alive { epoch: EPOCH + 1000, tags: tags.encoded(), ..alive("m5", 7, addr(5)) };
+    say(&mut bench, "m2", addr(2), &[Message::Alive(later)]);
+    say(&mut bench, "m5", addr(5), &[Message::Ack(Ack { seq: asked.expect("it is asked") })]);
+    let member = bench.member("m5").unwrap();
+    assert!(member.identity.epoch <= EPOCH + 1, "m5 said nothing of this: {:?}", member.identity);
+}
+
+/// A proven member sends from a forged source: what goes there.
+#[test]
+fn a_denial_brings_no_third_party_more_bytes_than_an_ack() {
+    use crate::wire::Tags;
+    let tags = Tags::new([("k", "v".repeat(500))]).unwrap();
+    let mut bench = Bench::new(3);
+    bench.node.table.update(MemberId::SELF, &mut bench.node.rng, |own| own.tags = tags);
+    let mut cost = |claim: bool| {
+        let token = bench.node.token_for("m1", addr(1));
+        let mut said = vec![Message::Ping(Ping { seq: 7, target: "me" })];
+        if claim {
+            said.push(Message::Alive(Alive { epoch: EPOCH - 1, ..alive("me", 0, addr(0)) }));
+        }
+        let packet = forge::proven_packet("m1", token, &said);
+        bench.sent();
+        bench.node.handle_datagram(bench.now, addr(777), &packet);
+        let sent = bench.sent();
+        assert!(sent.iter().all(|(to, _)| *to == addr(777)));
+        (packet.len(), sent.iter().map(|(_, packet)| packet.len()).sum::<usize>())
+    };
+    let (plain, denied) = (cost(false), cost(true));
+    assert!(denied.1 <= denied.0.max(plain.1), "{denied:?}");
 }

@@ -266,3 +266,43 @@ fn in_a_siege_a_dead_member_is_listed_for_no_longer_than_its_suspicion_takes() {
     }
     assert!(longest <= 1200, "it is listed as live for {} s at a time", longest / 10);
 }
+
+/// Names of one host return, and take what is kept for those that return.
+#[test]
+fn names_of_one_host_leave_room_for_others_that_return() {
+    let mut bench = Bench::with(Config { max_members: 64, ..Config::lan("me") }, 12);
+    let home = |i: usize| SocketAddr::new(addr(99).ip(), 1000 + i as u16);
+    let mut made = 0;
+    let mut join = |bench: &mut Bench, most: usize| {
+        while bench.node.live() < most {
+            let name = format!("x{made}");
+            bench.hear(&alive(&name, 0, home(made)));
+            assert!(bench.member(&name).is_some());
+            bench.meet(&name);
+            made += 1;
+        }
+    };
+    join(&mut bench, 60);
+    for i in 0..5 {
+        say(&mut bench, &format!("x{i}"), home(i), &[Message::Left(left(&format!("x{i}"), 0))]);
+    }
+    join(&mut bench, 60);
+    for i in 0..4 {
+        bench.hear(&alive(&format!("x{i}"), 1, home(i)));
+    }
+    let both = [Message::Failed(failed("m5", 0)), Message::Alive(alive("x4", 1, home(4)))];
+    say(&mut bench, "m1", addr(1), &both);
+    let mut away = 0;
+    for step in 0..6000_u64 {
+        bench.pass(millis(100));
+        answers_come_but_for(&mut bench, "nobody", none);
+        bench.events();
+        if step % 10 == 0 {
+            away += usize::from(!is_live(&bench, "m5"));
+            if !is_live(&bench, "m5") {
+                say(&mut bench, "m5", addr(5), &[Message::Alive(alive("m5", 1 + step, addr(5)))]);
+            }
+        }
+    }
+    assert!(away < 60, "m5 answers and refutes, and is away for {away} s of 600 s");
+}

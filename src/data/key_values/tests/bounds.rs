@@ -1,7 +1,7 @@
 //! What is heard and is out of bounds: clocks that are wrong, maps that are too large, more maps than there is room for.
 
 use super::{
-    super::{Announced, Exchange, MAX_ANNOUNCED, map::MAX_MAP},
+    super::{Announced, Exchange, MAX_ANNOUNCED, OwnerMap, map::MAX_MAP},
     trials::{cluster, delete, key_values, map_at, run_until_true, secs, set, value_at},
 };
 use crate::{
@@ -119,7 +119,7 @@ fn what_is_beyond_an_owners_bounds_is_refused() {
 #[test]
 fn of_more_than_there_is_room_for_what_is_held_stays_and_the_rest_is_refused_once() {
     let mut world = cluster(11, 4, Config::lan);
-    world.drive_with(0, |endpoint, _| endpoint.key_values.max_bytes = 2500);
+    world.drive_with(0, |endpoint, _| endpoint.key_values.most.1 = 2500);
     set(&mut world, 1, "k", &[7; 500]);
     set(&mut world, 2, "k", &[7; 500]);
     run_until_true(&mut world, secs(10));
@@ -157,7 +157,7 @@ fn many_owners_on_one_host_leave_room_for_the_keys_of_others() {
     let mut world = cluster(12, 3, Config::lan);
     world.drive_with(0, |endpoint, _| {
         let all = &mut endpoint.key_values;
-        all.max_bytes = 64 << 10;
+        all.most.1 = 64 << 10;
         for i in 0..100 {
             let owner = format!("x{i}").into();
             all.ensure(&owner, 1, true, Some(place));
@@ -174,7 +174,7 @@ fn many_owners_on_one_host_leave_room_for_the_keys_of_others() {
 fn fill_with_strangers(endpoint: &mut Endpoint) {
     let all = &mut endpoint.key_values;
     all.remove("n1");
-    all.max_bytes = 64 << 10;
+    all.most.1 = 64 << 10;
     let epoch = endpoint.node.listed_life("n1").map_or(0, |(epoch, _)| epoch);
     for (owner, epoch) in (0..40).map(|i| (format!("x{i}"), 1)).chain([("n1".into(), epoch)]) {
         let owner = owner.into();
@@ -239,7 +239,7 @@ fn no_change_costs_a_copy_of_a_map_however_full_that_or_all_of_them_are() {
     assert_eq!(held(&mut world), full, "it has no room for more keys");
     tell(&mut world, 6000, "7", b"w");
     assert_eq!(held(&mut world), full, "one that is held takes no more room");
-    world.drive_with(0, |endpoint, _| endpoint.key_values.max_bytes = 100);
+    world.drive_with(0, |endpoint, _| endpoint.key_values.most.1 = 100);
     (0..50).for_each(|i| tell(&mut world, 7000 + i, &i.to_string(), b"large"));
     assert_eq!(held(&mut world), full, "there is no room for more bytes");
 }
@@ -317,4 +317,42 @@ fn small_maps_that_change_all_the_time_keep_no_larger_one_from_being_told() {
         }
     });
     assert!(told, "{bytes} bytes are told, and not those of n1");
+}
+
+/// What has no bytes has a place.
+#[test]
+fn of_more_keys_than_there_is_room_for_the_rest_is_refused_deleted_or_not() {
+    let mut world = cluster(14, 3, Config::lan);
+    world.drive_with(0, |endpoint, _| {
+        let all = &mut endpoint.key_values;
+        all.most.0 = 1000;
+        for (deletes, name) in [(true, "x"), (false, "y")] {
+            for i in 0..20 {
+                let owner = format!("{name}{i}").into();
+                all.ensure(&owner, 1, true, Some(Account::from(1)));
+                all.grow(&owner, 100, (100, 0), |map| {
+                    for key in 0..100 {
+                        map.change(&key.to_string(), Some(&[]), 1, Time::ZERO);
+                        if deletes {
+                            map.change(&key.to_string(), None, 1, Time::ZERO);
+                        }
+                    }
+                });
+            }
+        }
+        assert_eq!((all.shares.all().0, all.audit()), (500, Ok(())), "half of the room");
+        (0..20).for_each(|i| all.remove(&format!("x{i}")));
+        assert_eq!((all.short_at, all.retries), (None, 1), "what was refused may be told again");
+    });
+}
+
+#[test]
+fn to_plan_a_turn_no_more_than_a_few_changes_of_each_map_are_looked_at() {
+    let mut map = OwnerMap::new(1);
+    let value = [7; 10];
+    (0..100).for_each(|key| _ = map.change(&format!("{key:02}"), Some(&value), 1, Time::ZERO));
+    assert_eq!((map.bytes_above(0), map.bytes_above(90), map.bytes_above(100)), (1200, 120, 0));
+    assert_eq!(map.bytes_above(50), 1200, "of many, those of the whole map are a bound");
+    (0..100).for_each(|key| _ = map.change(&format!("{key:02}"), None, 1, Time::ZERO));
+    assert_eq!((map.bytes_above(190), map.size()), (20, (100, 0)), "of deletions the keys");
 }

@@ -127,7 +127,7 @@ fn an_owner_has_256_keys_and_64_kib_and_its_deletions_take_nothing_of_that() {
         owner.change(&(i % MAX_KEYS).to_string(), None, 0, NOW);
         owner.change(&format!("another {}", i % MAX_KEYS), None, 0, NOW);
     }
-    assert_eq!((owner.len(), owner.bytes()), (0, 0));
+    assert_eq!((owner.len(), owner.size().1), (0, 0));
     assert!(owner.floor > 0, "the oldest deletions are forgotten");
     assert_eq!(owner.excess("x", &[0; MAX_MAP - 1]), None);
     assert_eq!(owner.excess("x", &[0; MAX_MAP]), Some((Part::Map, MAX_MAP + 1)));
