@@ -146,20 +146,20 @@ impl Node {
         let shown = self.table.find_mark(mark, |record| token != 0 && record.contact.given == token);
         let (now, interval) = (self.now, self.config.probe_interval);
         // It opens streams from any port.
-        let is_home = |id| {
+        let is_home = shown.is_some_and(|id| {
             let addr = self.table.get(id).addr;
             addr == source || by_stream && addr.ip() == source.ip()
-        };
-        // Guesses of others do not mute a member where it is at home or was heard from last, nor its streams from that host.
-        let admitted = shown.filter(|id| {
-            let (table, contact) = (&self.table, self.table.get(*id).contact);
-            let is_last = match by_stream {
-                true => contact.other_host == table.hash_host(source),
-                false => contact.other_source == table.hash_source(source),
-            };
-            is_home(*id) || is_last || self.guesses.admit(now, interval)
         });
-        let is_mapped = !by_stream && admitted.is_some_and(|id| !is_home(id));
+        // Guesses of others do not mute a member where it is at home or was heard from last, nor its streams from that host.
+        let is_last = |id| {
+            let contact = &self.table.get(id).contact;
+            match by_stream {
+                true => contact.other_host == self.table.hash_host(source),
+                false => contact.other_source == self.table.hash_source(source),
+            }
+        };
+        let admitted = shown.filter(|id| is_home || is_last(*id) || self.guesses.admit(now, interval));
+        let is_mapped = !by_stream && !is_home;
         self.metrics.refused_tokens += u64::from(shown.is_some() && admitted.is_none());
         let shown = admitted;
         let new = shown.is_some_and(|id| !self.table.get(id).contact.met);
