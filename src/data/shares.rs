@@ -26,7 +26,9 @@ impl Shares {
     /// Choudhury and Hahne 1998). Nothing is taken back: if n fill a table one after the other, they leave the 2ⁿ-th part of it.
     pub(super) fn has_room(&self, account: Option<Account>, more: Size, most: Size) -> bool {
         let own = self.of.get(&account).copied().unwrap_or_default();
-        let fits = |own: usize, all: usize, more, most| own.saturating_add(all).saturating_add(more) <= most;
+        let fits = |own: usize, all: usize, more: usize, most: usize| {
+            more == 0 || own.saturating_add(all).saturating_add(more) <= most
+        };
         fits(own.0, self.all.0, more.0, most.0) && fits(own.1, self.all.1, more.1, most.1)
     }
 

@@ -147,7 +147,12 @@ impl Node {
             return Ok(None);
         }
         let made_up = |record: &Record| record.contact.may_be_made_up();
-        let moved = |record: &Record| !record.contact.met && self.table.departed() < self.config.max_departed;
+        // Else the one that arrives might be forgotten for it.
+        let has_room = self.table.departed() < self.config.max_departed
+            || self.table.first_to_forget().is_some_and(|first| {
+                self.table.get(first).contact.may_be_made_up() && Some(first) != arrival.known
+            });
+        let moved = |record: &Record| !record.contact.met && has_room;
         let unmet =
             self.table.find_at(arrival.addr, made_up).or_else(|| self.table.find_at(arrival.addr, moved));
         unmet.filter(|_| arrival.is_there).map(Some).ok_or(Refused)
@@ -183,20 +188,25 @@ impl Node {
         found.map(Some).ok_or(Refused)
     }
 
+    /// Whether one more name of a member's mark may count on a host. Several can say at the same time that they moved there.
+    pub(super) fn has_room_for_mark_on(&self, id: MemberId, host: u32) -> bool {
+        let is_there = |record: &Record| record.contact.known_on == host;
+        self.table.count_mark(self.table.get(id).mark, MAX_OF_MARK_ON_HOST, is_there) < MAX_OF_MARK_ON_HOST
+    }
+
     /// Whether one more name of its mark may be remembered.
     pub(super) fn has_room_for_mark(&self, name: &str) -> bool {
         self.table.count_mark(hash::member(name), MAX_OF_MARK, |_| true) < MAX_OF_MARK
     }
 
-    /// From a full table a member that never answered is evicted; a sixteenth of the table is kept for members that return, as long
-    /// as there are no more of its host than are free.
+    /// From a full table a member that never answered is evicted; a sixteenth of the table is kept for members that return, of each
+    /// host as long as it has no more than its share, or than are free.
     fn is_full(&self, arrival: &Arrival<'_>) -> bool {
         let (live, most) = (self.table.live(), self.config.max_members);
-        let is_known = arrival.known.is_some_and(|id| !self.table.get(id).contact.may_be_made_up());
-        let host = host_of(arrival.addr.ip());
-        let has_share =
-            || !self.table.has_met_elsewhere(host) || self.table.met_on(host) <= most.saturating_sub(live);
-        let kept = if is_known && has_share() { 0 } else { most / 16 };
+        let known_on = arrival.known.map_or(0, |id| self.table.get(id).contact.known_on);
+        let share = (most / self.table.hosts().max(1)).max(most.saturating_sub(live));
+        let returns = known_on != 0 && self.table.known_on(known_on) <= share;
+        let kept = if returns { 0 } else { most / 16 };
         live >= most - kept
     }
 

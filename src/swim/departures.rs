@@ -121,9 +121,7 @@ impl Node {
             _ => since,
         };
         self.table.update(id, &mut self.rng, |record| {
-            if old.is_live() {
-                record.refuted.get_or_insert_default().note_departure(record.identity, identity);
-            }
+            record.refuted.get_or_insert_default().note_departure(record.identity, identity, old.is_live());
             (record.state, record.identity, record.since) = (state, identity, since);
             (record.suspicion, record.removed) = (None, removed.map(Removed::of).map(Box::new));
         });

@@ -174,10 +174,13 @@ pub(super) struct Refuted {
 }
 
 impl Refuted {
-    /// A live member, known by one identity, departs by another.
-    pub(super) fn note_departure(&mut self, known: Identity, identity: Identity) {
-        self.greatest = self.greatest.max(identity);
-        self.is_of_later_life = identity.epoch > known.epoch;
+    /// A member that is known by one identity departs by another, and was live or had departed by a lesser one.
+    pub(super) fn note_departure(&mut self, known: Identity, identity: Identity, was_live: bool) {
+        let is_of_later_life = identity.epoch > known.epoch;
+        if was_live {
+            self.greatest = self.greatest.max(identity);
+        }
+        self.is_of_later_life = is_of_later_life || !was_live && self.is_of_later_life;
     }
 
     /// Whether an Alive of this epoch refutes a departure in that one. A claim about a life to come is superseded by the next epoch;

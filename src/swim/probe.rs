@@ -419,8 +419,7 @@ impl Node {
     /// find no stream.
     pub(super) fn handle_ping_req(&mut self, sender: &Sender, request: &PingReq<'_>) {
         // Of a target that has departed the requester may not have heard yet: silence would look as if this node did not hear it.
-        let is_somewhere = |id: &MemberId| *id != MemberId::SELF && self.table.get(*id).addr.port() != 0;
-        let target = self.table.find(request.target).filter(is_somewhere);
+        let target = self.table.find(request.target).filter(|id| *id != MemberId::SELF);
         let may_ask = sender.proven && !sender.by_stream;
         let asks = self.id_of(sender).filter(|id| may_ask && self.table.get(*id).state.is_live());
         let (Some(target), Some(asks)) = (target, asks) else {
@@ -428,8 +427,8 @@ impl Node {
             return;
         };
         let requester = sender.reply_to();
-        // It may still answer, but as none that the requester could take for live.
-        if self.table.get(target).state == MemberState::Left {
+        // It may still answer, but as none that the requester could take for live; or this node does not know where it was.
+        if self.table.get(target).state == MemberState::Left || self.table.get(target).addr.port() == 0 {
             self.metrics.refused_relays += 1;
             return if self.config.nacks {
                 self.reply(requester, Content::Nack(request.seq))

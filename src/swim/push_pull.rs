@@ -75,8 +75,10 @@ impl Node {
                 self.on_unproven_claim(stream, claim);
             }
             (Step::AwaitReturn, claim) if claim.is_claim() => {
-                let (by_itself, peer) = (claim.is_about(&session.caller), session.peer);
-                self.handle_claim(claim, by_itself, peer);
+                // It calls from any port.
+                let caller = self.table.find(&session.caller).map(|id| self.table.get(id).addr);
+                let (by_itself, home) = (claim.is_about(&session.caller), caller.unwrap_or(session.peer));
+                self.handle_claim(claim, by_itself, home);
             }
             (Step::AwaitTable, claim) if claim.is_claim() => {
                 // The member that lives at the address which was called speaks for itself.

@@ -159,16 +159,16 @@ impl Node {
             }
         };
         let admitted = shown.filter(|id| is_home || is_last(*id) || self.guesses.admit(now, interval));
-        let is_mapped = !by_stream && !is_home;
         self.metrics.refused_tokens += u64::from(shown.is_some() && admitted.is_none());
         let shown = admitted;
         let new = shown.is_some_and(|id| !self.table.get(id).contact.met);
         if let Some(id) = shown {
-            if is_mapped {
+            if !is_home {
                 let (other_source, other_host) =
                     (self.table.hash_source(source), self.table.hash_host(source));
                 let contact = self.table.contact_mut(id);
-                (contact.other_source, contact.other_host) = (other_source, other_host);
+                contact.other_host = other_host;
+                contact.other_source = if by_stream { contact.other_source } else { other_source };
             }
             self.table.contact_mut(id).shown = true;
             self.note_answer(id);
@@ -222,8 +222,13 @@ impl Node {
         contact.on_answer(now);
         if !self.table.get(id).contact.met {
             let host = self.table.hash_host(self.table.get(id).addr);
-            let meet = |record: &mut Record| (record.contact.met, record.contact.known_on) = (true, host);
-            self.table.update(id, &mut self.rng, meet);
+            let is_one_more = self.has_room_for_mark_on(id, host);
+            self.table.update(id, &mut self.rng, |record| {
+                record.contact.met = true;
+                if record.contact.known_on == 0 || is_one_more {
+                    record.contact.known_on = host;
+                }
+            });
         }
     }
 

@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// The most bytes of changes that one side tells in an exchange; the rest is for the next.
+/// Once so many bytes of changes are told, one side begins no further map in an exchange; the rest is for the next.
 const MAX_TOLD: usize = 4 << 20;
 /// Changes in a delta, tombstones among them, and their bytes.
 const MAX_CHANGES: usize = 4 * MAX_KEYS;
@@ -100,15 +100,13 @@ impl KeyValues {
     /// Writes what is still to be said in this turn, and says whether it was all.
     pub(in crate::data) fn say(exchange: &mut Exchange, packet: &mut Writer<'_>) -> bool {
         while let Some(next) = exchange.plan.front_mut() {
-            let (new, bytes) = (next.is_new(), next.bytes());
-            if new && exchange.told > 0 && exchange.told + bytes > MAX_TOLD {
+            if next.is_new() && exchange.told >= MAX_TOLD {
                 exchange.plan.clear();
                 break;
             }
+            let (before, counts) = (packet.len(), next.bytes() > 0);
             let is_all = next.write(packet);
-            if new && !next.is_new() {
-                exchange.told += bytes;
-            }
+            exchange.told += if counts { packet.len() - before } else { 0 };
             if !is_all {
                 return false;
             }

@@ -65,8 +65,8 @@ pub(super) struct Table {
     removals_digest: u64,
     /// The departed members, by a hash of the host where each answered last; 0 is of all that never did.
     departed: ByAccount<u32, (Time, MemberId)>,
-    /// How many of the live members that have answered are on each host.
-    met_on: BTreeMap<IpAddr, u32>,
+    /// How many of the live members answered last on each host, by its hash.
+    known_on: BTreeMap<u32, u32>,
 }
 
 impl Table {
@@ -116,7 +116,7 @@ impl Table {
             (record.digest(), record.removal_digest()),
             (!was_live).then_some((record.contact.known_on, record.since)),
         );
-        let old = (record.addr, record.contact.met);
+        let old = (record.addr, record.contact.met, record.contact.known_on);
         let (old_state, was_tombstone) = (record.state, record.tombstone);
         self.count_suspect(old_state, old.1, -1);
         self.count_listed(old_state, was_tombstone, -1);
@@ -131,7 +131,8 @@ impl Table {
         }
         let record = self.get(id);
         let (state, tombstone) = (record.state, record.tombstone);
-        let (live, new) = (record.state.is_live(), (record.addr, record.contact.met));
+        let (live, new) =
+            (record.state.is_live(), (record.addr, record.contact.met, record.contact.known_on));
         let departed = (!live && id != MemberId::SELF).then_some((record.contact.known_on, record.since));
         let (bucket, entry, removal) = (record.bucket, record.digest(), record.removal_digest());
         self.add_digests(bucket, digests.0 ^ entry, digests.1 ^ removal);
@@ -141,7 +142,7 @@ impl Table {
             self.departed.insert(host, (since, id));
         }
         if was_live && (!live || old != new) {
-            self.exit_ring(id, old.0);
+            self.exit_ring(id, old.0, old.2);
         }
         if live && (!was_live || old != new) {
             self.enter_ring(id, rng);
@@ -300,9 +301,14 @@ impl Table {
         }
     }
 
-    /// How many of the live members that have answered are on a host.
-    pub(super) fn met_on(&self, host: IpAddr) -> usize {
-        self.met_on.get(&host).map_or(0, |count| *count as usize)
+    /// How many of the live members answered last on a host, by its hash.
+    pub(super) fn known_on(&self, host: u32) -> usize {
+        self.known_on.get(&host).map_or(0, |count| *count as usize)
+    }
+
+    /// On how many hosts live members answered last.
+    pub(super) fn hosts(&self) -> usize {
+        self.known_on.len()
     }
 
     /// Live members but for this node.
@@ -387,37 +393,38 @@ impl Table {
 
     fn enter_ring(&mut self, id: MemberId, rng: &mut fastrand::Rng) {
         if id != MemberId::SELF {
-            let (addr, met) = (self.get(id).addr, self.get(id).contact.met);
+            let Record { addr, contact, .. } = self.get(id);
+            let (addr, met, known_on) = (*addr, contact.met, contact.known_on);
             self.by_addr.insert(self.hash_addr(addr), id);
             self.rings.enter(id, met, rng);
-            if met {
-                *self.met_on.entry(host_of(addr.ip())).or_default() += 1;
+            if known_on != 0 {
+                *self.known_on.entry(known_on).or_default() += 1;
             }
         }
     }
 
-    fn exit_ring(&mut self, id: MemberId, addr: SocketAddr) {
+    /// Of a member that was at this address, and answered last on this host.
+    fn exit_ring(&mut self, id: MemberId, addr: SocketAddr, known_on: u32) {
         if id != MemberId::SELF {
             self.by_addr.remove(self.hash_addr(addr), id);
-            if self.rings.is_met(id) {
-                self.leave_host(host_of(addr.ip()));
-            }
+            self.leave_host(known_on);
             self.rings.exit(id);
         }
     }
 
-    fn leave_host(&mut self, host: IpAddr) {
-        if let Some(count) = self.met_on.get_mut(&host) {
+    fn leave_host(&mut self, host: u32) {
+        if let Some(count) = self.known_on.get_mut(&host) {
             *count -= 1;
             if *count == 0 {
-                self.met_on.remove(&host);
+                self.known_on.remove(&host);
             }
         }
     }
 
     /// Whether a live member on another host has answered.
     pub(super) fn has_met_elsewhere(&self, host: IpAddr) -> bool {
-        self.met_on.len() > usize::from(self.met_on.contains_key(&host))
+        let host = self.hash_host(SocketAddr::new(host, 0));
+        self.known_on.len() > usize::from(self.known_on.contains_key(&host))
     }
 
     /// Keyed: nobody can choose where in the index a mark comes to lie.
@@ -503,6 +510,7 @@ mod tests {
     fn the_ring_the_addresses_and_the_digest_hold_exactly_the_live_members() {
         let mut rng = fastrand::Rng::with_seed(1);
         let mut table = table(30, &mut rng);
+        let host = table.hash_host(addr(1));
         for step in 0..5_000 {
             let id = MemberId(rng.u32(1..30));
             let state = *rng.choice(&[MemberState::Alive, MemberState::Suspect, MemberState::Left]).unwrap();
@@ -510,7 +518,7 @@ mod tests {
             table.update(id, &mut rng, |r| {
                 r.state = state;
                 r.addr = addr(port);
-                r.contact.met = step % 3 == 0;
+                (r.contact.met, r.contact.known_on) = (step % 3 == 0, if step % 3 == 0 { host } else { 0 });
                 r.identity.incarnation += bump;
             });
             if rng.bool() {
@@ -525,11 +533,11 @@ mod tests {
             }
             let unmet = live.iter().filter(|(_, r)| !r.contact.met).count();
             assert_eq!(table.count_unmet_on(addr(1).ip(), 100), unmet);
-            let met = (live.len() - unmet) as u32;
             let suspects = live.iter().filter(|(_, r)| r.state == MemberState::Suspect);
             let met_suspects = suspects.clone().filter(|(_, r)| r.contact.met).count();
             assert_eq!((table.suspects, table.met_suspects), (suspects.count(), met_suspects));
-            assert_eq!(table.met_on.get(&host_of(addr(1).ip())).copied().unwrap_or_default(), met);
+            let known = live.iter().filter(|(_, r)| r.contact.known_on == host).count();
+            assert_eq!((table.known_on(host), table.hosts()), (known, known.min(1)));
             assert!(!table.has_met_elsewhere(host_of(addr(1).ip())));
             let digest = table.walk(0).fold(0, |sum, (_, r)| sum ^ r.digest());
             assert_eq!(table.digest(), digest);

@@ -150,11 +150,6 @@ impl ProbeRings {
         }
     }
 
-    /// Whether it is among those that have answered.
-    pub(super) fn is_met(&self, id: MemberId) -> bool {
-        self.place(id).is_some_and(|place| place.met)
-    }
-
     /// Those that have answered, in no particular order.
     pub(in crate::swim) fn met(&self) -> &[MemberId] {
         &self.met.ids

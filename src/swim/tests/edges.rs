@@ -280,6 +280,8 @@ fn who_is_gone_is_pinged_for_others_as_any_other() {
     let sent = bench.sent();
     assert!(sent.len() == 1 && sent[0].0 == addr(1), "its nack");
     bench.hear(&PingReq { seq: 6, target: "nowhere", window_ms: 500 });
+    let sent = bench.sent();
+    assert!(sent.len() == 1 && sent[0].0 == addr(1), "its nack");
     bench.hear_as(Some("m1"), addr(1), &PingReq { seq: 5, target: "m2", window_ms: 500 });
     assert_eq!((bench.sent().len(), bench.node.metrics().refused_relays), (0, 3), "it shows no token");
 }

@@ -206,3 +206,27 @@ fn many_that_depart_have_nobody_forgotten_who_has_refuted() {
     }
     assert!(live >= 95 && forgotten == 0, "live {live} times of 100, forgotten {forgotten} times");
 }
+
+/// Said to have left, and to have left in a life to come, in one breath: the refutation is of the latter, and of a leave.
+#[test]
+fn leaves_of_lives_to_come_that_follow_others_are_refuted_as_leaves() {
+    let mut bench = Bench::new(12);
+    let mut live = 0;
+    for _ in 0..300 {
+        let known = bench.member("m5").map_or(EPOCH, |m5| m5.identity.epoch);
+        let leaves = [(known, 7), (known + 1, 0)]
+            .map(|(epoch, incarnation)| Message::Left(message::Left { epoch, ..left("m5", incarnation) }));
+        say(&mut bench, "m2", addr(2), &leaves);
+        bench.pass(millis(50));
+        live += usize::from(bench.standing("m5").is_some_and(|(state, _)| state.is_live()));
+        if bench.standing("m5").is_some_and(|(state, _)| !state.is_live()) {
+            let refuted = message::Alive { epoch: known + 2, ..alive("m5", 0, addr(5)) };
+            say(&mut bench, "m5", addr(5), &[Message::Alive(refuted)]);
+            bench.meet("m5");
+        }
+        bench.pass(millis(50));
+        answers_come(&mut bench, None);
+        bench.events();
+    }
+    assert!(live >= 280, "live {live} times of 300");
+}

@@ -1,5 +1,7 @@
 //! Who gets a place in a full table, and how many may live at one address or on one host.
 
+use std::net::SocketAddr;
+
 use super::{
     super::{Config, Event, MemberState, claims::Word, timers::Timer},
     bench::{Bench, alive, failed},
@@ -145,4 +147,31 @@ fn only_a_layer_above_that_wants_room_begins_rounds_of_gossip() {
     assert!(!begun(&bench));
     bench.node.want_room(bench.now, 0);
     assert!(!begun(&bench));
+}
+
+/// Of a few hosts each has many members, and somebody else's fill the table.
+#[test]
+fn members_of_a_host_with_many_return_to_a_full_table() {
+    let mut bench = Bench::with(Config { max_members: 160, ..Config::lan("me") }, 1);
+    let home = |host: usize, i: usize| SocketAddr::new(addr(host).ip(), 1000 + i as u16);
+    let join = |bench: &mut Bench, host: usize, i: usize| {
+        let name = format!("h{host}-{i}");
+        bench.hear(&alive(&name, 0, home(host, i)));
+        if bench.member(&name).is_some() {
+            bench.meet(&name);
+        }
+    };
+    (1..4).for_each(|host| (0..25).for_each(|i| join(&mut bench, host, i)));
+    (0..100).for_each(|i| join(&mut bench, 9, i));
+    for i in 0..5 {
+        let name = format!("h1-{i}");
+        bench.hear(&failed(&name, 0));
+    }
+    (100..200).for_each(|i| join(&mut bench, 9, i));
+    assert_eq!(bench.node.live(), 150, "a sixteenth is kept");
+    for i in 0..5 {
+        let name = format!("h1-{i}");
+        bench.node.on_alive(&alive(&name, 1, home(1, i)), Word::Itself);
+        assert_eq!(bench.standing(&name), Some((MemberState::Alive, 1)));
+    }
 }
