@@ -329,11 +329,8 @@ impl Node {
             _ if self.is_leaving() && unheard => Content::Retry { seq, token: 0 },
             (Some(_), _) if sender.proven && heard.outdated => Content::Outdated { seq, token: sender.token },
             // An Ack would be taken for consent by whoever asks. Where the source may be forged, only few bytes go.
-            (Some(id), _)
-                if sender.proven
-                    && heard.mistaken
-                    && !(self.shows_itself()
-                        && (sender.by_stream || self.table.get(id).addr == sender.source)) =>
+            (Some(_), _)
+                if sender.proven && heard.mistaken && (!self.shows_itself() || self.is_elsewhere(sender)) =>
             {
                 Content::Retry { seq, token: sender.token }
             }

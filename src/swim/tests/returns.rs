@@ -42,6 +42,19 @@ fn missed(bench: &Bench, name: &str) -> u32 {
     bench.node.table.find(name).map_or(0, |id| bench.node.table.get(id).contact.missed())
 }
 
+/// So many more names are said to be there, and nobody is.
+fn tell_of_ghosts(bench: &mut Bench, ghosts: &mut usize, more: usize) {
+    for _ in 0..more {
+        *ghosts += 1;
+        let name = format!("ghost-{ghosts}");
+        say(bench, "m1", addr(1), &[Message::Alive(alive(&name, 0, addr(1000 + *ghosts)))]);
+    }
+}
+
+fn is_ghost(at: SocketAddr) -> bool {
+    at.ip() >= addr(1000).ip()
+}
+
 /// After its first failed probe a member is moved by hearsay, and so counts as one that never answered. At an address of the
 /// insider's own, where three of its names answer, a fourth one takes its place: it is forgotten, and with it how often it was
 /// missed. Then it is said to be there anew.
@@ -79,18 +92,13 @@ fn a_dead_member_is_not_forgotten_and_listed_anew_for_ever() {
 #[test]
 fn a_dead_member_makes_no_room_in_a_full_table() {
     let mut bench = Bench::with(Config { max_members: 128, ..Config::lan("me") }, 12);
-    let is_ghost = |at: SocketAddr| at.ip() >= addr(1000).ip();
     let (mut ghosts, mut listed) = (0, 0);
     for step in 0..18_000_u64 {
         bench.pass(millis(100));
         answers_come_but_for(&mut bench, "m5", is_ghost);
         bench.events();
         if step % 20 == 0 {
-            for _ in 0..20 {
-                ghosts += 1;
-                let name = format!("ghost-{ghosts}");
-                say(&mut bench, "m1", addr(1), &[Message::Alive(alive(&name, 0, addr(1000 + ghosts)))]);
-            }
+            tell_of_ghosts(&mut bench, &mut ghosts, 20);
             let at = [addr(5), addr(70_000 + step as usize)][step as usize / 20 % 2];
             say(&mut bench, "m1", addr(1), &[Message::Alive(alive("m5", step, at))]);
         }
@@ -132,7 +140,6 @@ fn takes(members: usize, ghosts: usize, mut lie: impl FnMut(&mut Bench, u64)) ->
     for i in 0..ghosts {
         bench.hear(&alive(&format!("ghost-{i}"), 0, addr(1000 + i)));
     }
-    let is_ghost = |at: SocketAddr| at.ip() >= addr(1000).ip();
     let (mut first, mut known) = (None, None);
     for step in 0..60_000 {
         bench.pass(millis(100));
@@ -235,19 +242,14 @@ fn refutations_that_others_made_up_keep_no_dead_member_listed() {
 fn in_a_siege_a_dead_member_is_listed_for_no_longer_than_its_suspicion_takes() {
     let config = Config { max_members: 256, max_departed: 256, ..Config::lan("me") };
     let mut bench = Bench::with(config, 16);
-    let is_ghost = |at: SocketAddr| at.ip() >= addr(1000).ip();
     let mut rng = fastrand::Rng::with_seed(29);
-    let (mut ghosts, mut since, mut longest) = (0_usize, None, 0);
+    let (mut ghosts, mut since, mut longest) = (0, None, 0);
     for step in 0..18_000_u64 {
         bench.pass(millis(100));
         answers_come_but_for(&mut bench, "m16", is_ghost);
         bench.events();
         if step % 100 == 50 {
-            for _ in 0..256 {
-                ghosts += 1;
-                let name = format!("ghost-{ghosts}");
-                say(&mut bench, "m1", addr(1), &[Message::Alive(alive(&name, 0, addr(1000 + ghosts)))]);
-            }
+            tell_of_ghosts(&mut bench, &mut ghosts, 256);
         }
         if step % 120 == 60 {
             (0..5000).for_each(|i| bench.sync(gone(&format!("ghost-{step}-{i}"), 0, false, 1)));
