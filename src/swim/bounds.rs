@@ -11,7 +11,7 @@ use super::{
     timers::Timer,
     verdict::Origin,
 };
-use crate::{address::host_of, wire::hash};
+use crate::wire::hash;
 
 const DAY: u64 = 24 * 3600 * 1000;
 const YEAR: u64 = 365 * DAY;
@@ -147,8 +147,10 @@ impl Node {
             return Ok(None);
         }
         let made_up = |record: &Record| record.contact.may_be_made_up();
-        // Else the one that arrives might be forgotten for it.
-        let has_room = self.table.departed() < self.config.max_departed
+        // Else a departed one that arrives might be forgotten for it.
+        let stays_known = arrival.known.is_none_or(|id| self.table.get(id).state.is_live());
+        let has_room = stays_known
+            || self.table.departed() < self.config.max_departed
             || self.table.first_to_forget().is_some_and(|first| {
                 self.table.get(first).contact.may_be_made_up() && Some(first) != arrival.known
             });
@@ -162,12 +164,8 @@ impl Node {
     /// it has departed; else, for a member that speaks for itself, a live one. An attacker can choose names whose marks are the
     /// same, and answer under them: such as have answered give way to none.
     fn room_of_mark(&self, arrival: &Arrival<'_>) -> Result<Option<MemberId>, Refused> {
-        // Who has answered, where it did last: others can move it.
         let host = self.table.hash_host(arrival.addr);
-        let on_host = |record: &Record| match record.contact.known_on {
-            0 => host_of(record.addr.ip()) == host_of(arrival.addr.ip()),
-            known_on => known_on == host,
-        };
+        let on_host = |record: &Record| self.counts_on(record) == host;
         let mark = hash::member(arrival.name);
         let crowds = |most, is: &dyn Fn(&Record) -> bool| self.table.count_mark(mark, most, is) == most;
         // Few names have this mark, or it is one of those on that host already: nothing to decide.
@@ -190,8 +188,17 @@ impl Node {
 
     /// Whether one more name of a member's mark may count on a host. Several can say at the same time that they moved there.
     pub(super) fn has_room_for_mark_on(&self, id: MemberId, host: u32) -> bool {
-        let is_there = |record: &Record| record.contact.known_on == host;
-        self.table.count_mark(self.table.get(id).mark, MAX_OF_MARK_ON_HOST, is_there) < MAX_OF_MARK_ON_HOST
+        let Record { mark, name, .. } = self.table.get(id);
+        let is_another = |record: &Record| record.name != *name && self.counts_on(record) == host;
+        self.table.count_mark(*mark, MAX_OF_MARK_ON_HOST, is_another) < MAX_OF_MARK_ON_HOST
+    }
+
+    /// A hash of the host that a member counts on: of one that has answered, where it did last, as others can move it.
+    fn counts_on(&self, record: &Record) -> u32 {
+        match record.contact.known_on {
+            0 => self.table.hash_host(record.addr),
+            known_on => known_on,
+        }
     }
 
     /// Whether one more name of its mark may be remembered.
@@ -199,15 +206,18 @@ impl Node {
         self.table.count_mark(hash::member(name), MAX_OF_MARK, |_| true) < MAX_OF_MARK
     }
 
-    /// From a full table a member that never answered is evicted; a sixteenth of the table is kept for members that return, of each
-    /// host as long as it has no more than its share, or than are free.
+    /// From a full table a member that never answered is evicted. A sixteenth of it is kept for members that return. A member that
+    /// others said had departed keeps its place for as long as it is told so: else whoever says so could take it.
     fn is_full(&self, arrival: &Arrival<'_>) -> bool {
         let (live, most) = (self.table.live(), self.config.max_members);
-        let known_on = arrival.known.map_or(0, |id| self.table.get(id).contact.known_on);
-        let share = (most / self.table.hosts().max(1)).max(most.saturating_sub(live));
-        let returns = known_on != 0 && self.table.known_on(known_on) <= share;
-        let kept = if returns { 0 } else { most / 16 };
-        live >= most - kept
+        let has_place = arrival.known.is_some_and(|id| self.lately_departed.contains(&id));
+        let returns = arrival.known.is_some_and(|id| !self.table.get(id).contact.may_be_made_up());
+        let kept = match () {
+            () if has_place => 0,
+            () if returns => self.lately_departed.len(),
+            () => self.lately_departed.len().max(most / 16),
+        };
+        live + kept >= most
     }
 
     /// Takes a member out of the table that never answered; one that did, at another address, has failed.
@@ -218,7 +228,7 @@ impl Node {
         }
         self.metrics.evicted_members += 1;
         if !record.contact.may_be_made_up() {
-            let notice = Notice::of_failure(record.identity, Origin::Own);
+            let notice = Notice::of_failure(record.identity, Origin::Others);
             return self.depart(id, &notice, self.now);
         }
         self.timers.cancel(Timer::Suspicion(id));

@@ -14,6 +14,7 @@ use super::{
     member::{Identity, Member, MemberId, MemberState, Record},
     node::Node,
     rules::{Rule, holds},
+    teller::Teller,
     timers::Timer,
     updates::Urgency,
     validation::Sender,
@@ -31,13 +32,13 @@ pub(super) enum Word {
     Itself,
     /// Whoever's: it has answered at the address.
     Answered,
-    /// That of another, which is at this address.
-    Other(SocketAddr),
+    /// Another's.
+    Other(Teller),
 }
 
 impl Word {
-    /// Its own, or that of whoever is at an address.
-    pub(super) fn of(by_itself: bool, teller: SocketAddr) -> Self {
+    /// Its own, or another's.
+    pub(super) fn of(by_itself: bool, teller: Teller) -> Self {
         if by_itself { Self::Itself } else { Self::Other(teller) }
     }
 }
@@ -91,6 +92,13 @@ impl Node {
         let is_there = known.map_or(by_itself, |id| shown(self.table.get(id)));
         let arrival = Arrival { known, name: claim.name, addr: claim.addr, is_there, by_itself };
         match (known, teller) {
+            (Some(id), Some(teller)) if self.has_to_answer_first(id) => {
+                self.metrics.ignored_returns += 1;
+                match self.may_ask_who_returned(claim) {
+                    true => self.ask_whether_it_returned(claim),
+                    false => self.ask_whether_it_moved(id, claim, teller),
+                }
+            }
             (Some(id), Some(_)) if self.knows_better(id) => self.ignore_return(id, claim),
             (Some(id), Some(teller)) if self.may_answer_otherwise(id, claim) => {
                 self.ask_whether_it_moved(id, claim, teller)
@@ -134,7 +142,7 @@ impl Node {
     fn on_late_word(&mut self, id: MemberId, identity: Identity, claim: &Alive<'_>) {
         let record = self.table.get(id);
         if !record.state.is_live() {
-            return self.note_refuted(id, record.state, identity);
+            return self.note_refuted(id, identity);
         }
         let is_later = identity.epoch == record.identity.epoch && identity.incarnation > record.tags_of;
         if !is_later || claim.addr != record.addr || claim.tags == record.tags.encoded() {
@@ -154,6 +162,13 @@ impl Node {
     /// or its answer.
     pub(super) fn knows_better(&self, id: MemberId) -> bool {
         self.table.get(id).contact.is_missed() && holds(Rule::Returns)
+    }
+
+    /// Whether a member departed, and this node's own last probe of it failed: another member's Alive is not believed before it
+    /// answers where it is said to be.
+    fn has_to_answer_first(&self, id: MemberId) -> bool {
+        let Record { state, contact, .. } = self.table.get(id);
+        !state.is_live() && contact.missed_last() && holds(Rule::Returns)
     }
 
     /// Whether another member refutes a suspicion for a member that did not answer this node's last probe: it is probed next.
@@ -213,10 +228,7 @@ impl Node {
         let past = self.table.get(id).view();
         self.settle(id, identity, addr, tags);
         self.lately_departed.retain(|departed| *departed != id);
-        let refuted = self.table.get(id).refuted.as_deref();
-        let refutes =
-            refuted.is_some_and(|refuted| refuted.is_refuted_by(past.identity.epoch, identity.epoch));
-        self.note_refuted(id, if refutes { past.state } else { MemberState::Failed }, identity);
+        self.note_refuted(id, identity);
         if past.identity.epoch == identity.epoch && past.state == MemberState::Failed {
             self.tell_verdict(id, &past);
         }

@@ -118,11 +118,14 @@ impl Contact {
         (self.heard != Time::ZERO).then_some(self.heard)
     }
 
-    /// Of those that are to be probed out of turn the least goes first: who did not answer the last probe, as others may say that it
-    /// is alive until it has missed three; else whoever was neither heard from nor probed for longest.
-    pub(super) fn rank_of_probe(self) -> (bool, Time) {
-        let is_pressing = self.missed_last() && !self.is_missed();
-        (!is_pressing, self.heard.max(self.probed))
+    /// Whether it did not answer the last probe or two: others are believed about it until three were missed.
+    pub(super) fn is_pressing(self) -> bool {
+        self.missed_last() && !self.is_missed()
+    }
+
+    /// When it was heard from or probed last.
+    pub(super) fn last_seen(self) -> Time {
+        self.heard.max(self.probed)
     }
 
     /// Whether another member's Alive about it is not believed.

@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::{claims::Word, entry::Input, introduce::Introduced, node::Node, time::Time, validation::Sender};
+use super::{
+    claims::Word, entry::Input, introduce::Introduced, node::Node, teller::Teller, time::Time, validation::Sender,
+};
 use crate::wire::{
     message::{Malformed, Message, Ping},
     packet::{self, Reject, Sections},
@@ -117,9 +119,8 @@ impl Node {
                 if sender.proven {
                     heard.outdated |= self.is_outdated(claim, sender);
                     heard.mistaken |= self.is_mistaken(claim);
-                    let teller = self.id_of(sender).map(|id| self.table.get(id));
-                    let by_itself = teller.is_some_and(|teller| claim.is_about(&teller.name));
-                    let teller = teller.map_or(sender.source, |teller| teller.addr);
+                    let teller = self.teller(self.id_of(sender), sender.source);
+                    let by_itself = teller.id.is_some_and(|id| claim.is_about(&self.table.get(id).name));
                     self.handle_claim(claim, by_itself, teller);
                     if by_itself {
                         self.moves.forget_told();
@@ -140,8 +141,8 @@ impl Node {
         }
     }
 
-    /// Applies a claim about a member, its own or that of whoever is at an address.
-    pub(super) fn handle_claim(&mut self, message: &Message<'_>, by_itself: bool, teller: SocketAddr) {
+    /// Applies a claim about a member, its own or another's.
+    pub(super) fn handle_claim(&mut self, message: &Message<'_>, by_itself: bool, teller: Teller) {
         match message {
             Message::Alive(claim) => self.on_alive(claim, Word::of(by_itself, teller)),
             Message::Suspect(claim) => self.on_suspect(claim),

@@ -9,6 +9,7 @@ use super::{
     member::{Identity, MemberId, MemberState, Removed},
     node::Node,
     self_claims::Accusation,
+    teller::Teller,
     time::Time,
     timers::Timer,
     updates::Urgency,
@@ -27,8 +28,8 @@ pub(super) struct Notice<'a> {
     /// Failed or left.
     pub(super) state: MemberState,
     pub(super) origin: Origin,
-    /// Where whoever says so is.
-    pub(super) teller: Option<SocketAddr>,
+    /// Who says so, if it is another.
+    pub(super) teller: Option<Teller>,
     /// Another member's table holds it.
     pub(super) in_table: bool,
     /// By whom, if it did not leave by itself.
@@ -42,14 +43,14 @@ impl Notice<'_> {
 }
 
 impl Node {
-    pub(super) fn on_failed(&mut self, claim: &Failed<'_>, teller: SocketAddr) {
+    pub(super) fn on_failed(&mut self, claim: &Failed<'_>, teller: Teller) {
         let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
         self.repeat_left(claim.name, identity);
         let notice = Notice { teller: Some(teller), ..Notice::of_failure(identity, Origin::Others) };
         self.apply_departure(claim.name, &notice, Duration::ZERO);
     }
 
-    pub(super) fn on_left(&mut self, claim: &Left<'_>, by_itself: bool, teller: SocketAddr) {
+    pub(super) fn on_left(&mut self, claim: &Left<'_>, by_itself: bool, teller: Teller) {
         let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
         let origin = if by_itself { Origin::Member } else { Origin::Others };
         let state = MemberState::Left;
@@ -59,7 +60,7 @@ impl Node {
     }
 
     /// A departed member in a table (push/pull).
-    pub(super) fn on_departed(&mut self, claim: &Departed<'_>, teller: SocketAddr) {
+    pub(super) fn on_departed(&mut self, claim: &Departed<'_>, teller: Teller) {
         let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
         let state = if claim.left { MemberState::Left } else { MemberState::Failed };
         let (origin, teller, removed) = (Origin::Others, Some(teller), claim.removed);
@@ -121,7 +122,9 @@ impl Node {
             _ => since,
         };
         self.table.update(id, &mut self.rng, |record| {
-            record.refuted.get_or_insert_default().note_departure(record.identity, identity, old.is_live());
+            if old.is_live() {
+                record.refuted.get_or_insert_default().note_departure(identity);
+            }
             (record.state, record.identity, record.since) = (state, identity, since);
             (record.suspicion, record.removed) = (None, removed.map(Removed::of).map(Box::new));
         });

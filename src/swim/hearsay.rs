@@ -28,10 +28,10 @@ enum Hearsay {
 }
 
 impl Node {
-    /// A member is alive by this identity that was said to have departed so.
-    pub(super) fn note_refuted(&mut self, id: MemberId, departure: MemberState, by: Identity) {
+    /// A member is alive by this identity that was said to have departed.
+    pub(super) fn note_refuted(&mut self, id: MemberId, by: Identity) {
         let now = self.now;
-        let note = |record: &mut Record| record.refuted.get_or_insert_default().note(departure, by, now);
+        let note = |record: &mut Record| record.refuted.get_or_insert_default().note(by, now);
         self.table.update(id, &mut self.rng, note);
     }
 
@@ -84,8 +84,7 @@ impl Node {
     /// all from confirming what this node finds, by an identity that only this node has heard of.
     fn on_accusation_of_past(&mut self, id: MemberId, notice: &Notice<'_>) {
         let mut changed = self.raise_suspicion(id, self.table.get(id).identity);
-        let accuser =
-            notice.teller.and_then(|teller| self.table.find_at(teller, |record| record.contact.met));
+        let accuser = notice.teller.and_then(|teller| teller.id);
         if let Some(accuser) = accuser.filter(|accuser| *accuser != id) {
             let accuser = Arc::clone(&self.table.get(accuser).name);
             changed |= self.add_accuser(id, &accuser);

@@ -144,7 +144,10 @@ impl Node {
             None if self.table.find(alive.name).is_some_and(|id| self.knows_better(id)) => {
                 self.ask_whether_it_returned(alive);
             }
-            None => self.on_alive(alive, Word::Other(peer)),
+            None => {
+                let teller = self.teller_at(peer);
+                self.on_alive(alive, Word::Other(teller));
+            }
         }
     }
 
@@ -160,7 +163,7 @@ impl Node {
     }
 
     /// Members that returned can be made up, and said to be where nobody answers: other questions are to find room.
-    fn may_ask_who_returned(&self, alive: &Alive<'_>) -> bool {
+    pub(super) fn may_ask_who_returned(&self, alive: &Alive<'_>) -> bool {
         let mut asked = 0;
         let is_asked = self.streams.sessions.values().any(|session| match &session.purpose {
             Purpose::Ask(Question::Returned(introduction), _) => {

@@ -161,49 +161,38 @@ impl Removed {
     }
 }
 
-/// When a member refuted its last two departures, the later one first: of those that were a leave or a removal, and of all, for
-/// who refutes a leave has not failed either.
+/// When a member refuted its last departures, the last one first.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(super) struct Refuted {
-    all: [Option<Time>; 2],
-    left: [Option<Time>; 2],
+    at: [Option<Time>; LEAVES_DOUBTED],
     /// The greatest identity that departed or refuted: what refutes is greater, and counts once.
     greatest: Identity,
-    /// The last departure was in a later life than the one that was known.
-    is_of_later_life: bool,
 }
 
+/// After so many refutations further failures are doubted.
+const FAILURES_DOUBTED: usize = 2;
+/// After so many, leaves are too: of a member that comes back it cannot be told whether it had left, since whoever makes up a leave
+/// can choose by which epoch it is refuted.
+const LEAVES_DOUBTED: usize = 4;
+
 impl Refuted {
-    /// A member that is known by one identity departs by another, and was live or had departed by a lesser one.
-    pub(super) fn note_departure(&mut self, known: Identity, identity: Identity, was_live: bool) {
-        let is_of_later_life = identity.epoch > known.epoch;
-        if was_live {
-            self.greatest = self.greatest.max(identity);
-        }
-        self.is_of_later_life = is_of_later_life || !was_live && self.is_of_later_life;
+    /// A live member departs by this identity.
+    pub(super) fn note_departure(&mut self, identity: Identity) {
+        self.greatest = self.greatest.max(identity);
     }
 
-    /// Whether an Alive of this epoch refutes a departure in that one. A claim about a life to come is superseded by the next epoch;
-    /// else that is a restart, by which nobody refutes that it has left.
-    pub(super) fn is_refuted_by(&self, departed: u64, epoch: u64) -> bool {
-        epoch == departed || self.is_of_later_life && epoch == departed.saturating_add(1)
-    }
-
-    pub(super) fn note(&mut self, departure: MemberState, by: Identity, now: Time) {
-        if by <= self.greatest {
-            return;
-        }
-        self.greatest = by;
-        self.all = [Some(now), self.all[0]];
-        if departure == MemberState::Left {
-            self.left = [Some(now), self.left[0]];
+    pub(super) fn note(&mut self, by: Identity, now: Time) {
+        if by > self.greatest {
+            self.greatest = by;
+            self.at.rotate_right(1);
+            self.at[0] = Some(now);
         }
     }
 
-    /// Whether it refuted two departures that count for one of this kind, less than so long ago.
+    /// Whether it refuted so many departures, less than so long ago, that one more of this kind is doubted.
     pub(super) fn is_doubted(&self, departure: MemberState, now: Time, memory: Duration) -> bool {
-        let [_, first] = if departure == MemberState::Left { self.left } else { self.all };
-        first.is_some_and(|first| now.since(first) < memory)
+        let many = if departure == MemberState::Left { LEAVES_DOUBTED } else { FAILURES_DOUBTED };
+        self.at[many - 1].is_some_and(|first| now.since(first) < memory)
     }
 }
 

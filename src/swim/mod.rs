@@ -79,6 +79,7 @@ mod stream;
 mod suspects;
 mod suspicion;
 mod table;
+mod teller;
 mod time;
 mod timers;
 mod transmit;

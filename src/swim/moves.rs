@@ -10,7 +10,7 @@
 //! what it says of itself in its answer counts in place of what was said; one that has just begun does not know that token. It is
 //! probed next there, too: of whoever is silent others are believed, though this node may not reach it itself.
 
-use std::{collections::VecDeque, net::SocketAddr, time::Duration};
+use std::{collections::VecDeque, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +21,7 @@ use super::{
     member::{MemberId, Record},
     node::Node,
     rules::{Rule, holds},
-    share::Account,
+    teller::Teller,
     time::Time,
     transmit::Behind,
     validation::{Pinged, Sender},
@@ -34,8 +34,8 @@ pub(super) const MAX_MOVES: usize = 64;
 /// Members that are said to live elsewhere, or to be another process where they are.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Moves {
-    /// By the account of whoever said so; the first one has the next turn.
-    said: VecDeque<(Account, VecDeque<Introduction>)>,
+    /// By the host of whoever said so; the first one has the next turn.
+    said: VecDeque<(u32, VecDeque<Introduction>)>,
     asked: Pinged<Unverified>,
     /// A member answered at its address by a datagram that is being taken in, and was told this.
     told: Option<Introduction>,
@@ -55,9 +55,9 @@ impl Moves {
         self.waiting().max(self.asked.len())
     }
 
-    /// What is said already, by the same account, of who is at an address.
-    fn find_said(&mut self, new: &Introduction, account: Account) -> Option<&mut Introduction> {
-        let mut its = self.said.iter_mut().filter(|(of, _)| *of == account).flat_map(|(_, its)| its);
+    /// What is said already, from the same host, of who is at an address.
+    fn find_said(&mut self, new: &Introduction, host: u32) -> Option<&mut Introduction> {
+        let mut its = self.said.iter_mut().filter(|(of, _)| *of == host).flat_map(|(_, its)| its);
         its.find(|other| (&other.name, other.addr) == (&new.name, new.addr))
     }
 
@@ -77,24 +77,24 @@ impl Moves {
         self.told = None;
     }
 
-    fn push(&mut self, new: Introduction, account: Account) {
-        match self.said.iter_mut().find(|(of, _)| *of == account) {
+    fn push(&mut self, new: Introduction, host: u32) {
+        match self.said.iter_mut().find(|(of, _)| *of == host) {
             Some((_, its)) => its.push_back(new),
-            None => self.said.push_back((account, [new].into())),
+            None => self.said.push_back((host, [new].into())),
         }
     }
 
-    /// The first of the account whose turn it is.
+    /// The first of the host whose turn it is.
     fn take_next(&mut self) -> Option<Introduction> {
-        let (account, mut its) = self.said.pop_front()?;
+        let (host, mut its) = self.said.pop_front()?;
         let next = its.pop_front();
         if !its.is_empty() {
-            self.said.push_back((account, its));
+            self.said.push_back((host, its));
         }
         next
     }
 
-    /// Drops the first of the account that has most, and says whether there was one.
+    /// Drops the first of the host that has most, and says whether there was one.
     fn make_room(&mut self) -> bool {
         let largest = self.said.iter_mut().max_by_key(|(_, its)| its.len());
         let dropped = largest.and_then(|(_, its)| its.pop_front());
@@ -126,16 +126,14 @@ impl Node {
         is_otherwise && !contact.silent && holds(Rule::Moves)
     }
 
-    /// Whoever is at `teller` says that a member lives elsewhere, or as another process: it is to be asked there, and probed next
-    /// where it was.
-    pub(super) fn ask_whether_it_moved(&mut self, id: MemberId, claim: &Alive<'_>, teller: SocketAddr) {
+    /// Another says that a member lives elsewhere, or as another process: it is to be asked there, and probed next where it was.
+    pub(super) fn ask_whether_it_moved(&mut self, id: MemberId, claim: &Alive<'_>, teller: Teller) {
         if self.is_leaving() {
             return;
         }
         self.table.probe_next(id);
         let Some(new) = self.introduced(claim).map(|introduced| introduced.introduction) else { return };
-        let account = self.account_of(teller);
-        if let Some(other) = self.moves.find_said(&new, account) {
+        if let Some(other) = self.moves.find_said(&new, teller.host) {
             if new.identity > other.identity {
                 *other = new;
             }
@@ -143,7 +141,7 @@ impl Node {
             if self.moves.waiting() == MAX_MOVES {
                 self.metrics.dropped_unverified += u64::from(self.moves.make_room());
             }
-            self.moves.push(new, account);
+            self.moves.push(new, teller.host);
             self.schedule_gossip();
         }
     }

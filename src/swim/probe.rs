@@ -427,8 +427,8 @@ impl Node {
             return;
         };
         let requester = sender.reply_to();
-        // It may still answer, but as none that the requester could take for live; or this node does not know where it was.
-        if self.table.get(target).state == MemberState::Left || self.table.get(target).addr.port() == 0 {
+        // It may still answer, but as none that the requester could take for live; or it is gone for long.
+        if self.table.get(target).state == MemberState::Left || self.table.get(target).tombstone {
             self.metrics.refused_relays += 1;
             return if self.config.nacks {
                 self.reply(requester, Content::Nack(request.seq))
@@ -445,11 +445,13 @@ impl Node {
         }
         let record = self.table.get(target);
         let (target, addr) = (Arc::clone(&record.name), record.addr);
+        // Nobody need be at the address of a failed one.
+        let behind = if record.state.is_live() { Behind::Relayed } else { Behind::Nothing };
         // No probe takes longer, where all have one configuration.
         let longest = self.config.probe_interval.saturating_mul(self.config.health_max);
         let window = Duration::from_millis(request.window_ms.into()).min(longest);
         // By datagram: that they get through is what the answer says.
-        let seq = self.ping_by(None, addr, &target, Behind::Relayed);
+        let seq = self.ping_by(None, addr, &target, behind);
         // At 80 % of the time the nack still arrives before the requester's verdict (Lifeguard, footnote 5).
         let nack_at = window * 4 / 5;
         self.set_timer(Timer::Nack(seq), nack_at);

@@ -155,7 +155,8 @@ impl Node {
                     Some(id) if self.table.get(id).addr == peer => {
                         // So it has moved.
                         self.table.contact_mut(id).silent = true;
-                        self.on_alive(&introduction.claim(), Word::Other(peer));
+                        let holder = self.teller_at(peer);
+                        self.on_alive(&introduction.claim(), Word::Other(holder));
                     }
                     _ => self.metrics.dropped_unverified += 1,
                 }

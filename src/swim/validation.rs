@@ -225,7 +225,7 @@ impl Node {
             let is_one_more = self.has_room_for_mark_on(id, host);
             self.table.update(id, &mut self.rng, |record| {
                 record.contact.met = true;
-                if record.contact.known_on == 0 || is_one_more {
+                if is_one_more || record.contact.known_on == 0 {
                     record.contact.known_on = host;
                 }
             });

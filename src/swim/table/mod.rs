@@ -286,7 +286,7 @@ impl Table {
     /// The next member to probe.
     pub(super) fn next_to_probe(&mut self, now: Time, rng: &mut fastrand::Rng) -> Option<MemberId> {
         let Self { rings, records, .. } = self;
-        let next = rings.next(rng, rank_of_probe(records))?;
+        let next = rings.next(now, rng, |jumps| jumps.iter().copied().min_by_key(order_of_probes(records, jumps)))?;
         self.contact_mut(next).probed = now;
         Some(next)
     }
@@ -297,11 +297,14 @@ impl Table {
         let Self { rings, records, .. } = self;
         match records[id.index()].as_ref().is_some_and(|record| record.contact.may_be_made_up()) {
             true => rings.move_up(id),
-            false => rings.jump(id, rank_of_probe(records)),
+            false => {
+                rings.jump(id, |jumps| jumps.iter().copied().max_by_key(order_of_probes(records, jumps)))
+            }
         }
     }
 
     /// How many of the live members answered last on a host, by its hash.
+    #[cfg(test)]
     pub(super) fn known_on(&self, host: u32) -> usize {
         self.known_on.get(&host).map_or(0, |count| *count as usize)
     }
@@ -394,9 +397,9 @@ impl Table {
     fn enter_ring(&mut self, id: MemberId, rng: &mut fastrand::Rng) {
         if id != MemberId::SELF {
             let Record { addr, contact, .. } = self.get(id);
-            let (addr, met, known_on) = (*addr, contact.met, contact.known_on);
+            let (addr, Contact { met, known_on, probed, .. }) = (*addr, *contact);
             self.by_addr.insert(self.hash_addr(addr), id);
-            self.rings.enter(id, met, rng);
+            self.rings.enter(id, met, probed, rng);
             if known_on != 0 {
                 *self.known_on.entry(known_on).or_default() += 1;
             }
@@ -451,8 +454,24 @@ impl Table {
     }
 }
 
-fn rank_of_probe(records: &[Option<Record>]) -> impl Fn(MemberId) -> Option<(bool, Time)> {
-    |id| records[id.index()].as_ref().map(|record| record.contact.rank_of_probe())
+/// In which order members are probed that are to be probed out of turn: first those that did not answer the last probe or two, as
+/// others may say that they are alive until three were missed; of these, those of the host that has fewest of them there. Then
+/// whoever was neither heard from nor probed for longest. So neither members that answer, nor many of one host that answer now and
+/// then, keep one waiting that is silent.
+fn order_of_probes<'a>(
+    records: &'a [Option<Record>],
+    jumps: &[MemberId],
+) -> impl Fn(&MemberId) -> (bool, usize, Time) + use<'a> {
+    let contact = |id: &MemberId| records[id.index()].as_ref().map(|record| record.contact).unwrap_or_default();
+    let mut pressing = BTreeMap::<u32, usize>::new();
+    for contact in jumps.iter().map(contact).filter(|contact| contact.is_pressing()) {
+        *pressing.entry(contact.known_on).or_default() += 1;
+    }
+    move |id| {
+        let contact = contact(id);
+        let others = if contact.is_pressing() { pressing[&contact.known_on] } else { 0 };
+        (!contact.is_pressing(), others, contact.last_seen())
+    }
 }
 
 #[cfg(test)]
@@ -495,7 +514,7 @@ mod tests {
                 // Each puts the others off by a round; so many can fall between two probes of one.
                 let extra = if seed % 2 == 0 { 0 } else { 2 * largest };
                 if extra > 0 && rng.u32(..5) == 0 && table.get(change).state.is_live() {
-                    table.rings.jump(change, |_| 0);
+                    table.rings.jump(change, |jumps| jumps.last().copied());
                 }
                 largest = largest.max(table.live());
                 let target = table.next_to_probe(Time::ZERO, &mut rng).expect("somebody is live");

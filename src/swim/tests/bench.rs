@@ -100,7 +100,7 @@ impl Bench {
     /// Applies a record as if it came in an exchange of tables.
     pub(super) fn sync(&mut self, message: Message<'_>) {
         assert!(message.is_claim());
-        self.node.handle_claim(&message, false, addr(1));
+        tell(&mut self.node, &message, addr(1));
     }
 
     pub(super) fn pass(&mut self, time: Duration) {
@@ -229,6 +229,12 @@ pub(super) fn answers_come(bench: &mut Bench, silent: Option<SocketAddr>) {
             _ => {}
         }
     }
+}
+
+/// What whoever is at an address says of others.
+pub(super) fn tell(node: &mut Node, message: &Message<'_>, from: SocketAddr) {
+    let teller = node.teller_at(from);
+    node.handle_claim(message, false, teller);
 }
 
 /// What a member says in one datagram from where it lives.

@@ -483,7 +483,8 @@ fn the_latest_epoch_that_anybody_takes_is_superseded_for_all() {
             let Identity { epoch, incarnation } = refuted;
             let refutation = message::Alive { epoch, ..alive("me2", incarnation, addr(9)) };
             // Whoever heard of no move need not ask.
-            let word = if heard { Word::Answered } else { Word::of(by_itself, addr(1)) };
+            let teller = observer.node.teller_at(addr(1));
+            let word = if heard { Word::Answered } else { Word::of(by_itself, teller) };
             observer.node.on_alive(&refutation, word);
             let member = observer.member("me2").unwrap();
             assert_eq!((member.addr, member.identity), (addr(9), refuted), "heard: {heard}");
@@ -497,17 +498,15 @@ fn the_bound_on_epochs_is_the_same_for_every_claim() {
         let mut bench = Bench::new(0);
         let latest = bench.node.latest_epoch();
         for (name, epoch, listed) in [("a", latest, true), ("b", latest + 60_000, false)] {
-            bench
-                .node
-                .on_alive(&message::Alive { epoch, ..alive(name, 0, addr(1)) }, Word::of(by_itself, addr(1)));
+            let word = Word::of(by_itself, bench.node.teller_at(addr(2)));
+            bench.node.on_alive(&message::Alive { epoch, ..alive(name, 0, addr(1)) }, word);
             assert_eq!(bench.member(name).is_some(), listed, "by itself: {by_itself}");
         }
         // Not one by one either: the member that is to supersede it would hear of the last alone.
         for beyond in 1..1000 {
             let epoch = latest + 60_000 + beyond;
-            bench
-                .node
-                .on_alive(&message::Alive { epoch, ..alive("a", 0, addr(1)) }, Word::of(by_itself, addr(1)));
+            let word = Word::of(by_itself, bench.node.teller_at(addr(2)));
+            bench.node.on_alive(&message::Alive { epoch, ..alive("a", 0, addr(1)) }, word);
         }
         assert_eq!(bench.member("a").map(|member| member.identity.epoch), Some(latest));
     }

@@ -173,7 +173,8 @@ fn an_introduction_causes_no_more_bytes_than_it_has() {
         let mut bench = Bench::new(1);
         let claim = Alive { name, epoch: 1, incarnation: 0, addr: addr(8), tags: &[] };
         if known {
-            bench.node.on_alive(&claim, Word::Other(addr(1)));
+            let teller = bench.node.teller_at(addr(1));
+            bench.node.on_alive(&claim, Word::Other(teller));
             bench.hear(&failed(name, 9));
             bench.sent();
         }

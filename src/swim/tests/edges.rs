@@ -212,6 +212,30 @@ fn names_that_others_move_keep_no_member_from_its_host_and_address() {
     bench.node.audit().unwrap();
 }
 
+/// Two move there and are silent until two others are listed there: all say that there is room.
+#[test]
+fn names_of_one_mark_do_not_gather_on_a_host_before_they_answer() {
+    let mut bench = Bench::new(1);
+    let (a, b) = (|port| SocketAddr::new(addr(9).ip(), port), |port| SocketAddr::new(addr(8).ip(), port));
+    for (i, name) in SAME_MARK[..2].iter().enumerate() {
+        bench.hear(&alive(name, 0, a(1000 + i as u16)));
+        bench.meet(name);
+    }
+    for (i, name) in SAME_MARK[..2].iter().enumerate() {
+        bench.node.on_alive(&alive(name, 1, b(1000 + i as u16)), Word::Itself);
+    }
+    for (i, name) in SAME_MARK[2..4].iter().enumerate() {
+        bench.hear(&alive(name, 0, b(2000 + i as u16)));
+    }
+    for name in &SAME_MARK[..4] {
+        assert!(bench.member(name).is_some());
+        bench.meet(name);
+    }
+    let table = &bench.node.table;
+    let on = |at| table.known_on(table.hash_host(at));
+    assert_eq!((on(a(1)), on(b(1))), (2, 2));
+}
+
 /// Four names at one address: what one answers there shows nothing of the others.
 #[test]
 fn whoever_answers_in_an_exchange_is_met() {

@@ -357,7 +357,7 @@ fn leaves_after_a_lie(later: u64) {
         let epoch = world.node(4).local().identity.epoch + later;
         let alive = crate::wire::message::Alive { epoch, ..bench::alive("n4", lied, addr(4)) };
         world.with(host, |node, _| {
-            node.handle_claim(&crate::wire::message::Message::Alive(alive), false, addr(1))
+            bench::tell(node, &crate::wire::message::Message::Alive(alive), addr(1))
         });
     }
     world.with(4, |node, now| node.leave(now));

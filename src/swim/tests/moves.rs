@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::SocketAddr};
 
 use super::{
     super::{Identity, MemberState, member::MemberId, validation::Pinged},
-    bench::{Bench, EPOCH, alive, messages, say},
+    bench::{self, Bench, EPOCH, alive, messages, say},
     world::{addr, millis, secs},
 };
 use crate::{
@@ -126,12 +126,38 @@ fn a_move_counts_for_the_host_of_who_says_so() {
     for i in 0..64 {
         let name = format!("m{}", 6 + i % 7);
         let claim = alive(&name, 1, SocketAddr::new(addr(90).ip(), 1000 + i));
-        bench.node.handle_claim(&Message::Alive(claim), false, addr(2));
+        bench::tell(&mut bench.node, &Message::Alive(claim), addr(2));
     }
     bench.hear_from(addr(3), &alive("m5", 1, addr(66)));
     bench.pass(millis(500));
     let sent = bench.sent();
     assert!(sent.iter().any(|(to, _)| *to == addr(66)), "m3's word waits for none of m2's");
+}
+
+/// Where a member is, it says itself: so it would have as many shares as it says addresses.
+#[test]
+fn what_a_member_says_counts_for_where_it_answered_wherever_it_says_to_be() {
+    let mut bench = Bench::new(90);
+    bench.pass(millis(10));
+    let lie = |bench: &mut Bench, who: usize, of: std::ops::Range<usize>| {
+        let (name, names): (_, Vec<_>) = (format!("m{who}"), of.map(|i| format!("m{i}")).collect());
+        let said = names.iter().enumerate().flat_map(|(i, other)| {
+            let itself = alive(&name, 1 + i as u64, addr(9000 + who * 100 + i));
+            [Message::Alive(itself), Message::Alive(alive(other, 1, addr(700)))]
+        });
+        say(bench, &name, addr(who), &said.collect::<Vec<_>>());
+    };
+    lie(&mut bench, 88, 10..80);
+    say(&mut bench, "m3", addr(3), &[Message::Alive(alive("m7", 1, addr(500)))]);
+    lie(&mut bench, 89, 10..12);
+    let mut asked = 0;
+    for _ in 0..300 {
+        bench.pass(millis(100));
+        let sent = bench.sent();
+        asked += sent.iter().filter(|(to, packet)| *to == addr(500) && forge::ping(packet).is_some()).count();
+        bench.events();
+    }
+    assert!(asked > 0, "m7 is asked where m3 says it is");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{
     super::{Config, Node, Output, Start, StreamFailure, StreamId, StreamKind, StreamStep},
-    bench::{Bench, EPOCH, alive, messages, packet_of},
+    bench::{self, Bench, EPOCH, alive, messages, packet_of},
     world::{ORIGIN, addr, millis, secs},
 };
 use crate::wire::{
@@ -275,7 +275,7 @@ fn who_goes_live_in_a_small_cluster_exchanges_tables_a_few_times_soon() {
         let mut node = Node::new(Config::lan("me"), start, ORIGIN);
         let names: Vec<_> = (1..=others).map(|i| format!("m{i}")).collect();
         for (i, name) in names.iter().enumerate() {
-            node.handle_claim(&Message::Alive(alive(name, 0, addr(i + 1))), false, addr(1));
+            bench::tell(&mut node, &Message::Alive(alive(name, 0, addr(i + 1))), addr(1));
         }
         node.go_live();
         let mut begun = 0;

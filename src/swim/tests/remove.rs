@@ -8,7 +8,7 @@ use super::{
         MemberState::{self, Alive, Failed, Left, Suspect},
         Origin, Removal, StreamStep,
     },
-    bench::{Bench, EPOCH, alive, failed, left, messages, packet_of, say, suspect},
+    bench::{self, Bench, EPOCH, alive, failed, left, messages, packet_of, say, suspect},
     world::{Latency, World, addr, converged, converged_with, millis, partition, secs},
 };
 use crate::{
@@ -403,8 +403,8 @@ fn ten_thousand_removals_at_once_drain_within_two_minutes_and_none_returns() {
         for host in 0..live {
             world.with(host, |node, _| {
                 for (i, name) in names.iter().enumerate() {
-                    node.handle_claim(&Message::Alive(alive(name, 0, addr(10_000 + i))), false, addr(1));
-                    node.handle_claim(&Message::Failed(failed(name, 0)), false, addr(1));
+                    bench::tell(node, &Message::Alive(alive(name, 0, addr(10_000 + i))), addr(1));
+                    bench::tell(node, &Message::Failed(failed(name, 0)), addr(1));
                 }
                 node.updates.clear();
             });

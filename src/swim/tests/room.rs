@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 
 use super::{
     super::{Config, Event, MemberState, claims::Word, timers::Timer},
-    bench::{Bench, alive, failed},
-    world::{addr, secs},
+    bench::{Bench, alive, answers_come, failed, say},
+    world::{addr, millis, secs},
 };
+use crate::wire::message::Message;
 
 /// A node that has room for so many, itself included, and knows that many less one, of which the first have answered.
 fn full(room: usize, answered: usize) -> Bench {
@@ -174,4 +175,56 @@ fn members_of_a_host_with_many_return_to_a_full_table() {
         bench.node.on_alive(&alive(&name, 1, home(1, i)), Word::Itself);
         assert_eq!(bench.standing(&name), Some((MemberState::Alive, 1)));
     }
+}
+
+/// Nobody lied: so many departed, and all had answered. Who is moved to a member's address makes room for it all the same.
+#[test]
+fn departed_members_that_had_answered_keep_nobody_from_its_address() {
+    let mut bench = Bench::with(Config { max_departed: 8, ..Config::lan("me") }, 4);
+    for i in 0..8 {
+        let name = format!("d{i}");
+        bench.hear(&alive(&name, 0, addr(100 + i)));
+        bench.meet(&name);
+        bench.hear(&failed(&name, 0));
+    }
+    for i in 0..4 {
+        let name = format!("x{i}");
+        bench.hear(&alive(&name, 0, SocketAddr::new(addr(9).ip(), 2000 + i)));
+        bench.meet(&name);
+        bench.node.on_alive(&alive(&name, 1, addr(50)), Word::Itself);
+    }
+    bench.node.on_alive(&alive("new", 0, addr(50)), Word::Itself);
+    assert_eq!(bench.standing("new"), Some((MemberState::Alive, 0)));
+}
+
+/// Who says that a member failed has its place, if a new name may take it before the member refutes that.
+#[test]
+fn a_member_that_others_say_failed_keeps_its_place_in_a_full_table() {
+    let mut bench = Bench::with(Config { max_members: 128, ..Config::lan("me") }, 1);
+    let home = |host: usize, i: usize| SocketAddr::new(addr(host).ip(), 1000 + i as u16);
+    let join = |bench: &mut Bench, host: usize, i: usize| {
+        let name = format!("h{host}-{i}");
+        bench.hear(&alive(&name, 0, home(host, i)));
+        if bench.member(&name).is_some() {
+            bench.meet(&name);
+        }
+    };
+    (1..4).for_each(|host| (0..25).for_each(|i| join(&mut bench, host, i)));
+    (0..100).for_each(|i| join(&mut bench, 20 + i % 8, i));
+    let is_live = |bench: &Bench, name: &str| bench.standing(name).is_some_and(|(state, _)| state.is_live());
+    let mut away = 0;
+    for round in 0..500 {
+        let (name, at) = (format!("h1-{}", round % 25), home(1, round % 25));
+        let (state, incarnation) = bench.standing(&name).expect("it is listed");
+        if state.is_live() {
+            say(&mut bench, "m1", addr(1), &[Message::Failed(failed(&name, incarnation))]);
+        }
+        join(&mut bench, 20 + round % 8, 100 + round);
+        bench.pass(millis(50));
+        bench.node.on_alive(&alive(&name, incarnation + 1, at), Word::Itself);
+        bench.events();
+        answers_come(&mut bench, None);
+        away += (0..25).filter(|i| !is_live(&bench, &format!("h1-{i}"))).count();
+    }
+    assert_eq!(away, 0, "of 12,500 looks");
 }

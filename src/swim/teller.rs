@@ -1,0 +1,33 @@
+//! Who makes a claim, and whom what it causes counts for.
+
+use std::net::SocketAddr;
+
+use super::{member::MemberId, node::Node};
+
+/// Who says something of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Teller {
+    /// The member, if it is one.
+    pub(super) id: Option<MemberId>,
+    /// A hash of its host: what its claims cause is shared among hosts.
+    pub(super) host: u32,
+}
+
+impl Node {
+    /// A member, or somebody at an address. It counts for the host where it answered last, since its address is what it says; where
+    /// no other host is known, for itself.
+    pub(super) fn teller(&self, id: Option<MemberId>, at: SocketAddr) -> Teller {
+        let record = id.map(|id| self.table.get(id));
+        let host = match record {
+            Some(record) if self.table.hosts() <= 1 => record.mark,
+            Some(record) if record.contact.known_on != 0 => record.contact.known_on,
+            _ => self.table.hash_host(at),
+        };
+        Teller { id, host }
+    }
+
+    /// The member at an address, or whoever else is there.
+    pub(super) fn teller_at(&self, at: SocketAddr) -> Teller {
+        self.teller(self.table.find_at(at, |record| record.contact.met), at)
+    }
+}
