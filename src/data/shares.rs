@@ -1,4 +1,4 @@
-//! What a table holds of each account. Names are free: what others can hold of a node is shared by host.
+//! Per-account shares of a table. Names are free to invent, so what others can occupy is limited per host.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,8 @@ use crate::swim::Account;
 /// How many of something, and their bytes.
 pub(super) type Size = (usize, usize);
 
-/// What a table holds, in all and of each account; `None` is this node's own, and [`Account::STRANGERS`] what others say of whoever
-/// has not answered.
+/// What a table holds, in all and of each account; `None` is this node's own, and [`Account::STRANGERS`] what others say of
+/// members that have not answered.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
     all: Size,

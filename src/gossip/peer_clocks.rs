@@ -6,7 +6,7 @@
 //! one to two [`SPAN_MS`], so that a step of a clock shows within that; and from two spans, so that datagrams that waited
 //! while this node was held up tell nothing.
 //!
-//! Both clocks are those of [`seal::clock`](crate::wire::seal::clock): by these datagrams are found too old.
+//! Both times are read from [`seal::clock`](crate::wire::seal::clock), the clock by which a datagram counts as too old.
 
 use std::{
     collections::HashMap,

@@ -239,7 +239,7 @@ impl Reader for QueryAnswers {
 
 reads!(QueryAnswers, QueryAnswer, "answer", "nothing more can come");
 
-/// Of sorted times the one that so many percent do not exceed.
+/// The percentile of sorted times, by nearest rank.
 pub(super) fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
     sorted.get((sorted.len() * percent).div_ceil(100).saturating_sub(1)).copied()
 }

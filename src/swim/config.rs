@@ -25,8 +25,8 @@ use crate::{
 /// # Ok::<(), syncswim::Error>(())
 /// ```
 ///
-/// One that is read by serde has the values of [`lan`](Self::lan) where fields lack, as those that a later version adds do, and is
-/// to be [validated](Self::validate).
+/// A `Config` that serde reads takes the values of [`lan`](Self::lan) for missing fields (those that a later version adds
+/// included); call [`validate`](Self::validate) on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default = "Config::unnamed")]
 #[non_exhaustive]
@@ -165,7 +165,7 @@ pub struct Config {
 
     /// The networks that members live in: datagrams and streams from elsewhere, and members that are said to live
     /// elsewhere, are dropped and counted. `None` allows all, an empty list nobody. Too narrow shuts members out, too wide
-    /// lets strangers in. Defaults to `None`.
+    /// lets unverified peers in. Defaults to `None`.
     pub allow: Option<Vec<IpNetwork>>,
 
     /// Most live members in the table, a sixteenth of them for members that return. In a full table one that never answered

@@ -1,4 +1,5 @@
-//! The way to a member: what a node has seen of it, and which tokens both hold. Those are the rules of `validation`.
+//! What this node knows about reaching a member: what it has seen of it, and the token that each side holds. The rules are in
+//! `validation`.
 
 use serde::{Deserialize, Serialize};
 
@@ -118,8 +119,8 @@ impl Contact {
         (self.heard != Time::ZERO).then_some(self.heard)
     }
 
-    /// Of those that are to be probed out of turn the least goes first: who did not answer the last probe, as others may say that it
-    /// is alive until it has missed three; else whoever was neither heard from nor probed for longest.
+    /// Order of out-of-turn probes, least first: members that missed the last probe (others may vouch for them until they
+    /// have missed three), then the one that was neither heard from nor probed for longest.
     pub(super) fn rank_of_probe(self) -> (bool, Time) {
         let is_pressing = self.missed_last() && !self.is_missed();
         (!is_pressing, self.heard.max(self.probed))

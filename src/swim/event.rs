@@ -188,7 +188,7 @@ pub enum Output {
     /// The leave is over.
     #[non_exhaustive]
     LeaveDone {
-        /// Whether a member has believed it, or there was none to tell. Else others may take this node for failed.
+        /// Whether a member believed the leave, or there was none to tell. If false, others may take this node for failed.
         confirmed: bool,
     },
 }

@@ -161,8 +161,8 @@ impl Removed {
     }
 }
 
-/// When a member refuted its last two departures, the later one first: of those that were a leave or a removal, and of all, for
-/// who refutes a leave has not failed either.
+/// When a member refuted its last two departures, the later one first. Kept twice: for leaves and removals, and for any
+/// departure (refuting a leave also refutes a failure).
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(super) struct Refuted {
     all: [Option<Time>; 2],
@@ -183,8 +183,8 @@ impl Refuted {
         self.is_of_later_life = is_of_later_life || !was_live && self.is_of_later_life;
     }
 
-    /// Whether an Alive of this epoch refutes a departure in that one. A claim about a life to come is superseded by the next epoch;
-    /// else that is a restart, by which nobody refutes that it has left.
+    /// Whether an Alive in `epoch` refutes a departure that was claimed in epoch `departed`. A departure claimed in a future
+    /// epoch is refuted by the next epoch; any other later epoch is a restart, which does not refute a leave.
     pub(super) fn is_refuted_by(&self, departed: u64, epoch: u64) -> bool {
         epoch == departed || self.is_of_later_life && epoch == departed.saturating_add(1)
     }

@@ -1,14 +1,14 @@
-//! Moves and restarts: a member is said to live at another address than the one where it answers, or to be another process there.
+//! Claims by another member that a member has moved to another address, or has restarted.
 //!
-//! Whoever could move members by hearsay would mute them: what is for them would go where they are not, and the tokens that
-//! they show would be those for where they were. Whoever could have them be another life would have what is for them refused, and
-//! would be ahead of what they say themselves. So of a member that did not miss this node's last probe, another's word about
-//! that is not believed. It is pinged where it is said to be, in a gossip round, and what is said is believed once it answers. Until
-//! then all stays as it is, and the claim is not passed on. Who was restarted answers within a round trip.
+//! Believing such a claim at once would let an attacker cut the member off: its traffic would go to the wrong address, its
+//! tokens would no longer match, and its own claims would be older than the table. So as long as the member has not missed
+//! this node's last probe, the claim is held back and not passed on: the member is pinged at the claimed address in a gossip
+//! round, and the claim counts once it answers there. A real restart is thus believed after one round trip.
 //!
-//! Where it was, it is told what is said of it. If it answers by the token that this node gave it, it is the same process, and
-//! what it says of itself in its answer counts in place of what was said; one that has just begun does not know that token. It is
-//! probed next there, too: of whoever is silent others are believed, though this node may not reach it itself.
+//! At the known address the ping carries the claim. An answer with the token that this node issued comes from the same
+//! process, and its own statement replaces the claim; a new process does not know that token. The member is also probed next
+//! at the known address: if it is silent there, the claim counts, even where this node cannot reach the claimed address
+//! itself.
 
 use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
@@ -34,7 +34,7 @@ pub(super) const MAX_MOVES: usize = 64;
 /// Members that are said to live elsewhere, or to be another process where they are.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Moves {
-    /// By the account of whoever said so; the first one has the next turn.
+    /// By the account of the claimant; the first one has the next turn.
     said: VecDeque<(Account, VecDeque<Introduction>)>,
     asked: Pinged<Unverified>,
     /// A member answered at its address by a datagram that is being taken in, and was told this.

@@ -1,8 +1,8 @@
 //! Remove: a member that failed is declared left by another, or becomes a tombstone at once (Serf: force-leave, prune).
 //!
-//! It is the claim Left under the identity that is held: it wins over Failed wherever that is listed, once, and needs no order of
-//! its own. The tombstone keeps older claims from bringing the member back. A member that lives after all refutes, as it does a Left
-//! that somebody made up.
+//! The remover claims Left under the identity that it holds. Left beats Failed once, so no further order is needed; the
+//! tombstone keeps older claims from bringing the member back. A member that is in fact alive refutes it, as it would a
+//! forged Left.
 
 use std::{fmt, sync::Arc};
 

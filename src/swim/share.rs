@@ -17,7 +17,7 @@ use crate::address::host_of;
 pub(crate) struct Account(SocketAddr);
 
 impl Account {
-    /// Of all together that have not answered: where they are is what others say. No member is at such an address.
+    /// One account for all members that have not answered: their addresses are only hearsay. No member is at this address.
     pub(crate) const STRANGERS: Self = Self(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0));
 
     /// The two that whoever is at an address may have: that of the host and that of the address.

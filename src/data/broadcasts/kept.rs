@@ -90,7 +90,7 @@ mod tests {
     };
     use crate::swim::{Config, Start, Time};
 
-    /// As much was sent while the node was down as no window has room for.
+    /// More was sent while the node was down than a window holds.
     #[test]
     fn what_was_sent_while_a_node_was_down_is_not_told_to_be_lost() {
         let start = Start::new(([10, 0, 0, 1], 1).into(), 1, 1);

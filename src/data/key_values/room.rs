@@ -1,4 +1,4 @@
-//! All maps together: what changes them, the digest that covers them, and what is done when there is no more room.
+//! All maps together: changes, the digest over them, and what is refused when the bound is reached.
 
 use std::sync::Arc;
 

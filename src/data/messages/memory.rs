@@ -1,9 +1,9 @@
 //! What a node remembers of the asks of others, so that it takes in each once and answers a repeated one as before.
 //!
 //! As in sessions of NFS 4.1 (RFC 8881, section 2.10.6): each of the asks that a sender has under way has a slot of its own, and
-//! those of a slot ascend. So of each slot only the last ask is remembered, with its answer. A later one says that nobody
-//! waits for that any more; an earlier one is a late copy, of which nobody awaits anything. However many other asks come
-//! meanwhile, one that is under way is not forgotten.
+//! those of a slot ascend. So only the last ask of each slot is remembered, with its answer. A later ask in a slot means that
+//! nobody awaits the earlier one any more; an earlier one is a late duplicate. However many other asks come meanwhile, one
+//! that is under way is not forgotten.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

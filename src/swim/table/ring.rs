@@ -1,17 +1,17 @@
 //! The probe rings: in which order members are probed (SWIM §4.3).
 //!
-//! Round-robin through a ring that is shuffled on each wrap, so that everybody is probed once in a round. Members that
-//! have not answered yet have a ring of their own, and at most half of the turns: names that somebody made up cannot keep
-//! members from being probed. Only members that have answered, here or elsewhere, are probed out of turn, at most every other round,
-//! and seven of eight rounds between are of those that were met. Of several that are to be, those go first that missed the last
-//! probe, then whoever has shown no sign of life, nor was probed, for longest: whoever has members probed that answer keeps none
-//! waiting that is silent.
+//! Round-robin over a ring that is shuffled on each wrap, so that every member is probed once per pass. Members that have not
+//! answered yet have a second ring and at most half of the rounds, so made-up names cannot keep members from being probed.
+//! Out-of-turn probes are for members that have answered, at this address or an earlier one. They take at most every other
+//! round, and go first to members that missed the last probe, then to the one neither heard from nor probed for longest:
+//! members that answer all the time cannot delay the probe of a silent one. Seven in eight of the rounds between belong to
+//! members that have answered.
 
 use serde::{Deserialize, Serialize};
 
 use crate::swim::member::MemberId;
 
-/// Members that are to be probed out of turn; of more, the one with the greatest rank waits for its turn.
+/// Members that are to be probed out of turn; beyond that, the one with the greatest rank waits for its turn in the ring.
 const MAX_JUMPS: usize = 64;
 
 /// Members in the order in which they are probed.
@@ -230,7 +230,7 @@ mod tests {
         }
     }
 
-    /// Of those that are to be probed, whoever showed itself longest ago: the others answer all the time.
+    /// Of the members to be probed, the one heard from longest ago goes first: the others answer all the time.
     #[test]
     fn of_many_that_are_to_be_probed_the_silent_one_is_first_and_each_has_its_turn() {
         let (mut rng, mut last) = (fastrand::Rng::with_seed(8), vec![0; 20]);
