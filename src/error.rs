@@ -178,7 +178,7 @@ pub enum Error {
     },
 
     /// A thread panicked. Whatever it served was stopped; watches and handles are closed.
-    #[error("`{}` panicked: {message}; this is a bug in it: report it, and start anew", Brief(.what))]
+    #[error("`{}` panicked: {message}; this is a bug in it: report it, and restart", Brief(.what))]
     #[non_exhaustive]
     Panicked {
         /// The discovery or thread.
@@ -311,7 +311,7 @@ impl Error {
         Self::Busy { member, most: most.into(), remedy: remedy.into() }
     }
 
-    /// There are so many (`size`) of `what`, of which there may be so many (`limit`).
+    /// There are `size` of `what`, of which there may be `limit`.
     pub(crate) fn too_large(
         what: impl Into<Cow<'static, str>>,
         (size, limit): (usize, usize),

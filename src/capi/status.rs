@@ -10,8 +10,8 @@ use std::{
 
 use crate::{Error, error::message_of};
 
-/// How a call ended: 0 is success, a positive number an outcome that is no error, a negative one an error.
-/// The numbers never change their meaning; new ones may come.
+/// How a call ended: 0 is success, a positive number an outcome that is not an error, a negative one an error. The numbers
+/// never change their meaning; new ones may come.
 #[allow(non_camel_case_types)]
 pub type syncswim_status = i32;
 

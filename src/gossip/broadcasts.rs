@@ -16,7 +16,7 @@ use crate::{
     wire::data::MAX_SMALL,
 };
 
-/// Who has got a [confirmed broadcast](Gossip::broadcast_confirmed).
+/// Which members have a [confirmed broadcast](Gossip::broadcast_confirmed).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct BroadcastReport {

@@ -52,7 +52,7 @@ impl Query {
         Self { payload: payload.into(), ..self }
     }
 
-    /// Who is asked. Defaults to all.
+    /// Which members are asked. Defaults to all.
     pub fn to(self, to: Filter) -> Self {
         Self { to, ..self }
     }
@@ -172,8 +172,8 @@ impl Gossip {
 }
 
 /// The answers to a query, from [`Gossip::query`], as they come in. It ends when nothing more can come, or with the node.
-/// Dropping it cancels the query: who was not asked yet will not be. Threads may share it by reference; each answer then goes
-/// to one of them.
+/// Dropping it cancels the query: members that were not asked yet will not be. Threads may share it by reference; each answer
+/// then goes to one of them.
 #[must_use = "dropping it cancels the query"]
 pub struct QueryAnswers {
     node: Arc<SharedNode>,

@@ -30,14 +30,14 @@ use crate::wire::{
 pub(super) enum Word {
     /// Its own.
     Itself,
-    /// Whoever's: it has answered at the address.
+    /// Any member's: the subject has answered at the address.
     Answered,
     /// That of another, which is at this address.
     Other(SocketAddr),
 }
 
 impl Word {
-    /// Its own, or that of whoever is at an address.
+    /// Its own, or that of the member at an address.
     pub(super) fn of(by_itself: bool, teller: SocketAddr) -> Self {
         if by_itself { Self::Itself } else { Self::Other(teller) }
     }

@@ -140,7 +140,7 @@ impl Node {
         }
     }
 
-    /// Applies a claim about a member, its own or that of whoever is at an address.
+    /// Applies a claim about a member, made by itself or by the member at an address.
     pub(super) fn handle_claim(&mut self, message: &Message<'_>, by_itself: bool, teller: SocketAddr) {
         match message {
             Message::Alive(claim) => self.on_alive(claim, Word::of(by_itself, teller)),

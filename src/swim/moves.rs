@@ -104,8 +104,8 @@ impl Moves {
 }
 
 impl Node {
-    /// Tells a member that is probed where it was that it is said to be elsewhere, or another process: who believes the former sends
-    /// it nothing any more, and who believes the latter has what is for it refused.
+    /// Tells a member that is probed at its known address that others claim a move or a restart: members that believe the
+    /// move send it nothing any more, and it refuses data that is meant for another process.
     pub(super) fn put_move(&self, packet: &mut packet::Writer<'_>, target: &str) {
         let Some(known) = self.table.find(target).map(|id| self.table.get(id)) else { return };
         let asked = self.moves.asked.waiting.iter().map(|(_, (_, asked))| asked);
@@ -126,8 +126,8 @@ impl Node {
         is_otherwise && !contact.silent && holds(Rule::Moves)
     }
 
-    /// Whoever is at `teller` says that a member lives elsewhere, or as another process: it is to be asked there, and probed next
-    /// where it was.
+    /// The member at `teller` claims that another one moved or restarted: that one is to be asked at the claimed address, and
+    /// probed next at the known one.
     pub(super) fn ask_whether_it_moved(&mut self, id: MemberId, claim: &Alive<'_>, teller: SocketAddr) {
         if self.is_leaving() {
             return;
@@ -193,7 +193,7 @@ impl Node {
         }
     }
 
-    /// Whether whoever answers at a member's address shows the token that this node gave to the member there.
+    /// Whether the answer from a member's address shows the token that this node gave to the member there.
     fn is_who_was_there(&self, sender: &Sender, new: &Introduction) -> bool {
         let known = self.table.find(&new.name).map(|id| self.table.get(id));
         known.is_some_and(|known| {

@@ -42,8 +42,8 @@ impl fmt::Display for Removal {
 }
 
 impl Node {
-    /// Removes a failed member from the cluster, in the views of all. Who is a member again later, by a restart or because it
-    /// lives after all, is listed again. Of a member that has left, [`Removal::Leave`] changes nothing.
+    /// Removes a failed member from the cluster, in the views of all. A member that comes back later, by a restart or because
+    /// it was alive all along, is listed again. For a member that has left, [`Removal::Leave`] changes nothing.
     ///
     /// # Errors
     /// [`Error::StillLive`] if it is alive or suspected, or this node; [`Error::UnknownMember`] if it is not listed;

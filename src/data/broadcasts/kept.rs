@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl Broadcasts {
-    /// From now on, who keeps a state file is told when there is more for [`take_changed`](Self::take_changed).
+    /// From now on, the keeper of a state file is told when there is more for [`take_changed`](Self::take_changed).
     pub(crate) fn keep(&mut self, keeper: Sender<()>) {
         self.keeper = Some(keeper);
     }

@@ -85,8 +85,8 @@ impl Queue {
         *self = Self::default();
     }
 
-    /// Offers broadcasts to a packet that has so much room. What was taken counts as sent once, and is done after `limit` times;
-    /// without a limit it does not count, and all keep their places.
+    /// Offers broadcasts to a packet that has `room` bytes left. What was taken counts as sent once, and is done after
+    /// `limit` times; without a limit it does not count, and all keep their places.
     pub(super) fn draw(&mut self, limit: Option<u32>, room: usize, mut offer: impl FnMut(&Item) -> Offer) {
         let Some((first, waiting)) = self.by_turn.first_key_value() else { return };
         let (first, said) = (*first, offer(&waiting.item));
@@ -133,7 +133,8 @@ impl Queue {
 struct Round {
     offered: Vec<(u64, Offer)>,
     left: usize,
-    /// Whether it counts as a transmission: else nothing changes by it, and it may be asked for as often as somebody likes.
+    /// Whether it counts as a transmission. If not, it changes nothing: others may ask for such packets as often as they
+    /// like.
     counts: bool,
 }
 

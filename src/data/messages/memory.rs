@@ -96,7 +96,7 @@ impl Memory {
     /// What is known of an ask.
     pub(super) fn look(&self, from: &Life, id: AskId) -> Known {
         let last = self.senders.get(&from.name).and_then(|sender| sender.slots.get(usize::from(id.slot)));
-        // No life comes after the present one: who said so lied about it.
+        // No life comes after the present one: a member that claimed one lied.
         let last = last.and_then(Option::as_ref).filter(|last| last.epoch <= from.epoch);
         match last.map(|last| ((last.epoch, last.number), &last.entry)) {
             Some((last, entry)) if last == (id.epoch, id.number) => Known::Seen(entry.clone()),

@@ -278,7 +278,7 @@ metrics! {
     counter refused_streams = "syncswim_refused_streams_total";
     /// Joins refused because too many were under way.
     counter refused_joins = "syncswim_refused_joins_total";
-    /// Tokens from other addresses than their members' own not looked at, because too many were wrong lately.
+    /// Tokens from other addresses than their members' own not looked at, because too many were wrong recently.
     counter refused_tokens = "syncswim_refused_tokens_total";
     /// Live members that had never answered, taken out of a full table to make room.
     counter evicted_members = "syncswim_evicted_members_total";

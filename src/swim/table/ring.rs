@@ -31,7 +31,7 @@ struct Place {
 
 type Places = Vec<Option<Place>>;
 
-/// The live members but for this node: those that have answered at their address, and those that have not yet. The table
+/// The live members except for this node: those that have answered at their address, and those that have not yet. The table
 /// alone has them [enter](Self::enter) and [exit](Self::exit).
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(in crate::swim) struct ProbeRings {
@@ -75,7 +75,7 @@ impl ProbeRings {
         self.jumps.retain(|jump| *jump != id);
     }
 
-    /// The next member to probe. Of those that are to be probed out of turn, the one with the least rank.
+    /// The next member to probe. If several are to be probed out of turn, it is the one with the least rank.
     pub(super) fn next<R: Ord>(
         &mut self,
         rng: &mut fastrand::Rng,
@@ -109,9 +109,9 @@ impl ProbeRings {
         Some(target)
     }
 
-    /// Whether it is the turn of one that was met: each ring has its share of the turns, but the unmet half at most. Of the
-    /// turns after one out of turn they have a quarter of that: some, so that nobody is forgotten, and few, since those are
-    /// the turns that are left to those that were met.
+    /// Whether it is the turn of one that was met: each ring has its share of the turns, but the unmet half at most. After an
+    /// out-of-turn probe the unmet have a quarter of that share: some, so that none is forgotten, and few, since the members
+    /// that were met have only these turns.
     fn draw_ring(&mut self, after_jump: bool) -> Option<bool> {
         let met = self.met.ids.len();
         let unmet = self.unmet.ids.len().min(met.max(1));
