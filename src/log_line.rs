@@ -350,7 +350,7 @@ impl Default for Throttle {
 }
 
 impl Told {
-    /// Whether it was silent for so long that the next would be news.
+    /// Whether it was silent for so long that the next one is not a repetition.
     fn is_over(&self, now: Duration) -> bool {
         now.saturating_sub(self.at) >= self.pause.saturating_mul(2)
     }

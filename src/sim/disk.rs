@@ -181,7 +181,7 @@ impl Files for ModelDisk {
         }
     }
 
-    fn is_in_place(&mut self, file: &u64, size: usize, header: &[u8]) -> bool {
+    fn check_in_place(&mut self, file: &u64, size: usize, header: &[u8]) -> bool {
         let bytes = self.file().filter(|_| self.name == Some(*file));
         bytes.is_some_and(|bytes| bytes.len() == size && bytes.starts_with(header))
     }

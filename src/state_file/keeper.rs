@@ -189,7 +189,7 @@ impl<F: Files> StateFile<F> {
         self.check_kept()?;
         let (pending, _) = (mem::take(&mut self.pending), mem::take(&mut self.waiting));
         match self.open.take() {
-            Some(mut open) if open.has_room(pending.len()) && self.is_in_place(&open) => {
+            Some(mut open) if open.has_room(pending.len()) && self.check_in_place(&open) => {
                 if !pending.is_empty() {
                     self.files.write(&mut open.file, &pending)?;
                     (open.size, open.synced) = (open.size + pending.len(), false);
@@ -201,8 +201,8 @@ impl<F: Files> StateFile<F> {
         }
     }
 
-    fn is_in_place(&mut self, open: &Open<F::File>) -> bool {
-        self.files.is_in_place(&open.file, open.size, &self.header)
+    fn check_in_place(&mut self, open: &Open<F::File>) -> bool {
+        self.files.check_in_place(&open.file, open.size, &self.header)
     }
 
     /// Compaction. At no moment is there no file.
