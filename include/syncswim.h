@@ -109,7 +109,7 @@
 #define SYNCSWIM_ENTRY_DELETED 1
 
 /**
- * The owner is listed no longer, or has restarted: all its keys are gone. There is no key, and no value.
+ * The owner is no longer listed, or has restarted: all its keys are gone. There is no key, and no value.
  */
 #define SYNCSWIM_ENTRY_OWNER_GONE 2
 
@@ -119,7 +119,7 @@
 typedef struct syncswim_answers syncswim_answers;
 
 /**
- * Who has got a confirmed broadcast. Any thread may read it, several at a time.
+ * Which members have a confirmed broadcast. Any thread may read it, several at a time.
  */
 typedef struct syncswim_broadcast_report syncswim_broadcast_report;
 
@@ -193,8 +193,8 @@ typedef struct syncswim_snapshot syncswim_snapshot;
 typedef struct syncswim_watch syncswim_watch;
 
 /**
- * How a call ended: 0 is success, a positive number an outcome that is no error, a negative one an error.
- * The numbers never change their meaning; new ones may come.
+ * How a call ended: 0 is success, a positive number an outcome that is not an error, a negative one an error. The numbers
+ * never change their meaning; new ones may come.
  */
 typedef int32_t syncswim_status;
 
@@ -237,7 +237,7 @@ typedef struct syncswim_member {
    */
   int state;
   /**
-   * 1 for this node itself, else 0.
+   * 1 for this node itself, otherwise 0.
    */
   int is_local;
   /**
@@ -253,7 +253,7 @@ typedef struct syncswim_member {
    */
   size_t tag_count;
   /**
-   * The name of the member that removed it, if it left because it was removed (syncswim_cluster_remove); else NULL.
+   * The name of the member that removed it, if it left because it was removed (syncswim_cluster_remove); otherwise NULL.
    * Valid until the members are freed.
    */
   const char *removed_by;
@@ -429,7 +429,7 @@ typedef struct syncswim_entry {
 #define SYNCSWIM_ERR_STILL_LIVE -23
 
 /**
- * Who asked has given up, so the answer went nowhere.
+ * The requester has given up, so the answer was not delivered.
  */
 #define SYNCSWIM_ERR_TOO_LATE -24
 
@@ -487,8 +487,8 @@ syncswim_status syncswim_config_new(const char *preset, const char *name, struct
  * - join: a node to join through, as host:port, or as host for our own port. Each call adds one; they are tried for
  *   ever, each by itself. Also "dns+host:port" (A and AAAA records) and "dnssrv+_service._tcp.domain" (SRV records,
  *   with their ports), if the library was built with the feature dns-client; "file:/path", a file with one of these a
- *   line, where # begins a comment, read anew each time; and "exec:command", which is run by sh -c and prints such
- *   lines within 10 seconds.
+ *   line, where # begins a comment, read again each time; and "exec:command", which is run by sh -c and prints such lines
+ *   within 10 seconds.
  * - attempts: rounds of trying them before the start counts as failed. Defaults to 0: for ever.
  * - tag.KEY: a tag that this node shows to all others, without control characters. All of them take at most 512 bytes.
  * - peer_name: what a member is called in the membership: "address" (the default), "name", or "tag:KEY".
@@ -503,7 +503,7 @@ syncswim_status syncswim_config_new(const char *preset, const char *name, struct
  * Who may take part:
  *
  * - key: 64 hexadecimal digits, the secret of the cluster; packets and streams are sealed with it. Further calls
- *   add keys that are understood as well. Defaults to none: all is sent in clear.
+ *   add keys that are understood as well. Defaults to none: all is sent in the clear.
  * - encryption: where there is a key, "require" (the default), or to turn it on in a running cluster first "accept"
  *   and then "send" on all nodes.
  * - allow: a network such as 10.0.0.0/8; each call adds one, and what comes from elsewhere is dropped. Empty adds
@@ -715,8 +715,8 @@ syncswim_status syncswim_watch_callback(const struct syncswim_watch *watch,
                                         syncswim_release_fn release);
 
 /**
- * Cancels the watch and frees it. Whoever waits for it on another thread is not woken by this; use time-outs.
- * NULL does nothing.
+ * Cancels the watch and frees it. A call that waits for it on another thread is not woken by this; use time-outs. NULL does
+ * nothing.
  */
 void syncswim_watch_free(struct syncswim_watch *watch);
 
@@ -967,7 +967,8 @@ syncswim_status syncswim_answers_next(const struct syncswim_answers *answers,
                                       struct syncswim_message **out);
 
 /**
- * Frees the results of a query. If it is not over, it is cancelled: who was not asked yet will not be. NULL does nothing.
+ * Frees the results of a query. If it is not over, it is cancelled: members that were not asked yet will not be. NULL does
+ * nothing.
  */
 void syncswim_answers_free(struct syncswim_answers *answers);
 
@@ -997,9 +998,10 @@ const uint8_t *syncswim_message_payload(const struct syncswim_message *message);
 size_t syncswim_message_len(const struct syncswim_message *message);
 
 /**
- * SYNCSWIM_OK. Of a result of a query that is no answer, the same as of syncswim_cluster_request: SYNCSWIM_ERR_REFUSED,
- * SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY, SYNCSWIM_ERR_TOO_LARGE; SYNCSWIM_ERR_UNANSWERED if the member was asked and may have
- * acted, SYNCSWIM_ERR_NOT_REACHED if it was not reached, so that it has not. The payload says in words why.
+ * SYNCSWIM_OK. A result of a query that is not an answer has the same errors as syncswim_cluster_request:
+ * SYNCSWIM_ERR_REFUSED, SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY, SYNCSWIM_ERR_TOO_LARGE; SYNCSWIM_ERR_UNANSWERED if the
+ * member was asked and may have acted, SYNCSWIM_ERR_NOT_REACHED if it was not reached, so that it has not. The payload says
+ * in words why.
  */
 syncswim_status syncswim_message_status(const struct syncswim_message *message);
 
@@ -1087,7 +1089,7 @@ syncswim_status syncswim_cluster_set(const struct syncswim_cluster *cluster,
                                      uint64_t *version);
 
 /**
- * Deletes a key of this node's own map. It is no failure if there is none.
+ * Deletes a key of this node's own map. It is not a failure if there is none.
  */
 syncswim_status syncswim_cluster_delete(const struct syncswim_cluster *cluster, const char *key);
 
@@ -1138,7 +1140,7 @@ syncswim_status syncswim_entry_watch_next(const struct syncswim_entry_watch *wat
                                           struct syncswim_entries **out);
 
 /**
- * Cancels the watch and frees it. Whoever waits for it on another thread is not woken by this; use time-outs. NULL does
+ * Cancels the watch and frees it. A call that waits for it on another thread is not woken by this; use time-outs. NULL does
  * nothing.
  */
 void syncswim_entry_watch_free(struct syncswim_entry_watch *watch);
@@ -1157,7 +1159,7 @@ syncswim_status syncswim_cluster_status(const struct syncswim_cluster *cluster,
 /**
  * Writes why a member stands as it does into `buffer`, which has `size` bytes, in several lines: this node's probes of
  * it, accusations, refutations and verdicts that it heard of, and its own trouble meanwhile, as far as it remembers (the
- * key "history" of the configuration). A name that is not listed is no error: the text says so. The text ends with NUL;
+ * key "history" of the configuration). A name that is not listed is not an error: the text says so. The text ends with NUL;
  * `needed` becomes how many bytes it takes with it. If it does not fit, nothing is written and the call fails with
  * SYNCSWIM_ERR_RANGE: try again with some more than `needed`, because the next text may be longer.
  */

@@ -126,7 +126,7 @@ impl Condition {
 }
 
 const SIGNS: &str = ",=|*!@()";
-/// Conditions within conditions: no person writes so many, and each takes room on the stack.
+/// Conditions within conditions: more than a person writes, and each takes room on the stack.
 const MAX_DEPTH: usize = 16;
 
 /// The text form.
@@ -183,7 +183,7 @@ impl FromStr for Filter {
 
     /// # Errors
     ///
-    /// [`Error::Invalid`] if the text is no filter.
+    /// [`Error::Invalid`] if the text is not a filter.
     fn from_str(text: &str) -> Result<Self, Error> {
         let problem = |problem: String| Error::invalid("filter", format!("{problem}, in {}", Quoted(text)));
         let mut reader = Reader { tokens: tokens(text).map_err(problem)?.into_iter().peekable(), depth: 0 };

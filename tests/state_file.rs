@@ -321,7 +321,7 @@ fn what_is_not_this_nodes_file_is_refused_and_left_as_it_is() {
 
     let text = folder.file("text");
     fs::write(&text, "precious, and given by mistake").unwrap();
-    assert!(refusal(config("a", &text)).ends_with("it is no state file"));
+    assert!(refusal(config("a", &text)).ends_with("it is not a state file"));
     assert_eq!(fs::read(&text).unwrap(), b"precious, and given by mistake");
     let link = folder.file("link");
     symlink(&file, &link).unwrap();

@@ -52,7 +52,7 @@ pub struct syncswim_member {
     pub addr: *const c_char,
     /// SYNCSWIM_MEMBER_ALIVE, SYNCSWIM_MEMBER_SUSPECT, SYNCSWIM_MEMBER_FAILED or SYNCSWIM_MEMBER_LEFT.
     pub state: c_int,
-    /// 1 for this node itself, else 0.
+    /// 1 for this node itself, otherwise 0.
     pub is_local: c_int,
     /// Which life of the name this is: milliseconds since 1970, raised above any that were heard of.
     pub epoch: u64,
@@ -60,7 +60,7 @@ pub struct syncswim_member {
     pub incarnation: u64,
     /// How many tags it has.
     pub tag_count: usize,
-    /// The name of the member that removed it, if it left because it was removed (syncswim_cluster_remove); else NULL.
+    /// The name of the member that removed it, if it left because it was removed (syncswim_cluster_remove); otherwise NULL.
     /// Valid until the members are freed.
     pub removed_by: *const c_char,
 }

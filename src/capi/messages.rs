@@ -321,7 +321,7 @@ pub unsafe extern "C" fn syncswim_request_refuse(
 
 fn take_request(message: *const syncswim_message) -> Result<Request, Failure> {
     let request = MESSAGES.get(message)?.request.lock().take();
-    let none = || Failure::new(SYNCSWIM_ERR_STATE, "it is no request, or was answered already");
+    let none = || Failure::new(SYNCSWIM_ERR_STATE, "it is not a request, or was answered already");
     request.ok_or_else(none)
 }
 
@@ -372,7 +372,8 @@ pub unsafe extern "C" fn syncswim_answers_next(
     })
 }
 
-/// Frees the results of a query. If it is not over, it is cancelled: who was not asked yet will not be. NULL does nothing.
+/// Frees the results of a query. If it is not over, it is cancelled: members that were not asked yet will not be. NULL does
+/// nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_answers_free(answers: *mut syncswim_answers) {
     value((), || ANSWERS.remove(answers).map(drop));
@@ -408,9 +409,10 @@ pub extern "C" fn syncswim_message_len(message: *const syncswim_message) -> usiz
     value(0, || Ok(MESSAGES.get(message)?.payload.len()))
 }
 
-/// SYNCSWIM_OK. Of a result of a query that is no answer, the same as of syncswim_cluster_request: SYNCSWIM_ERR_REFUSED,
-/// SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY, SYNCSWIM_ERR_TOO_LARGE; SYNCSWIM_ERR_UNANSWERED if the member was asked and may have
-/// acted, SYNCSWIM_ERR_NOT_REACHED if it was not reached, so that it has not. The payload says in words why.
+/// SYNCSWIM_OK. A result of a query that is not an answer has the same errors as syncswim_cluster_request:
+/// SYNCSWIM_ERR_REFUSED, SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY, SYNCSWIM_ERR_TOO_LARGE; SYNCSWIM_ERR_UNANSWERED if the
+/// member was asked and may have acted, SYNCSWIM_ERR_NOT_REACHED if it was not reached, so that it has not. The payload says
+/// in words why.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_message_status(message: *const syncswim_message) -> syncswim_status {
     status(|| Ok(MESSAGES.get(message)?.status))

@@ -1,4 +1,4 @@
-//! A node and what its members say to each other: takes inputs, routes them, hands out what both produced.
+//! A node together with the data layer: routes inputs to both, and hands out the outputs of both.
 
 use std::net::SocketAddr;
 

@@ -23,10 +23,10 @@ impl Gossip {
     /// Removes a failed member from the cluster, in the views of all: see [`Removal`]. Nobody tries to reach it any more. Serf
     /// calls this force-leave and prune.
     ///
-    /// It is a verdict, and no ban. A member that lives after all refutes it as soon as it hears of it; one that is started
-    /// again joins as ever. What is kept of it until [`forget_after`](crate::swim::Config::forget_after) keeps old news from
-    /// listing it again. The [majority](crate::Membership::majority) counts who has left, so [`Removal::Reap`] makes it
-    /// smaller. If each half of a partitioned cluster removes the other, they find each other again only through their seeds.
+    /// This is a verdict, not a ban: a live member refutes it as soon as it hears of it, and a restarted one joins as usual.
+    /// The tombstone, kept for [`forget_after`](crate::swim::Config::forget_after), stops old updates from listing the member
+    /// again. The [majority](crate::Membership::majority) counts members that left, so [`Removal::Reap`] makes it smaller. If
+    /// each half of a partitioned cluster removes the other, they find each other again only through their seeds.
     ///
     /// In a [`Membership`](crate::Membership) the peer is in `left` after [`Removal::Leave`], and failed no longer; it is
     /// removed from there after [`Removal::Reap`], and in any case once the member is reaped.

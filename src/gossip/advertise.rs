@@ -132,7 +132,7 @@ fn of_text(
         let ips = some_of(&found.iter().map(SocketAddr::ip).collect::<Vec<_>>());
         let problem = format!(
             "is {ips} on this host, and `bind` {bound} is of {family}; others need an address of that family \
-             which is no loopback: give it"
+             which is not a loopback address: give it"
         );
         return Err(advertise.error("advertise", &problem));
     };

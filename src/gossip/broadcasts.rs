@@ -16,7 +16,7 @@ use crate::{
     wire::data::MAX_SMALL,
 };
 
-/// Who has got a [confirmed broadcast](Gossip::broadcast_confirmed).
+/// Which members have a [confirmed broadcast](Gossip::broadcast_confirmed).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct BroadcastReport {
@@ -80,10 +80,10 @@ impl Gossip {
     /// [`Broadcast`](crate::MessageKind::Broadcast). The payload is at most 512 bytes.
     ///
     /// Every member that stays live and connected for a minute gets it, once, in the order in which this node broadcasts;
-    /// unless more was broadcast in that minute than members keep (256, or 128 KiB). Who joins later may get the last of
-    /// before, that are still spreading, and is not told of the others; so it is with who restarts. With a [state
-    /// file](crate::GossipConfig::state_file) it gets none again that its inboxes got, but for the last second before it was
-    /// killed. A node may broadcast 50 times a second, and 256 times at once.
+    /// unless more was broadcast in that minute than members keep (256, or 128 KiB). A member that joins or restarts later
+    /// may get the last few broadcasts, which are still spreading; it is not told about earlier ones. With a [state
+    /// file](crate::GossipConfig::state_file) a restarted member gets none again that its inboxes got, except those of the
+    /// last second before it was killed. A node may broadcast 50 times a second, and 256 times at once.
     ///
     /// ```
     /// use syncswim::{Gossip, GossipConfig};
@@ -116,10 +116,11 @@ impl Gossip {
     }
 
     /// [`broadcast`](Self::broadcast), and waits until all members have confirmed that they have it, or for `limit`. Members
-    /// that have not at half of the time are sent it directly. It is in the member's hands then; whether somebody reads it
-    /// there is not asked.
+    /// that have not confirmed at half of the time are sent it directly. A confirmation says that the member has it, not that
+    /// somebody reads it there.
     ///
-    /// Those count that were live at the call. Of more than 256, a sample of about 256 confirm; the report says how many.
+    /// Members that were live at the call are counted. If there are more than 256, a sample of about 256 confirms; the report
+    /// gives the number.
     ///
     /// ```
     /// use std::time::Duration;

@@ -82,7 +82,7 @@ pub(super) const KEYS: &[Entry] = &[
 
 impl GossipConfig {
     /// Sets a field by its name and a text: from a file, a command line, or a table of a database. The C interface has the
-    /// same keys, and a few of its own for what is no part of a `GossipConfig`.
+    /// same keys, and a few of its own for what is not part of a `GossipConfig`.
     ///
     /// - `cluster`, `bind`, `advertise`, `recv_buffer`, `record`, `record_limit`, `state_file`, `rejoin_after_leave`: the
     ///   fields of this name;

@@ -194,7 +194,7 @@ impl Unread {
         Self { seen: None, latest }
     }
 
-    /// Who subscribed a moment ago may have seen later ones.
+    /// A reader that subscribed a moment ago may have seen later ones.
     pub(super) fn push(&mut self, latest: &Entries) {
         if latest.version > self.latest.version {
             self.latest = latest.clone();
@@ -217,8 +217,8 @@ impl Queue for Unread {
 /// A subscription to key–values, from [`Gossip::watch_entries`](super::Gossip::watch_entries). Dropping it cancels it.
 ///
 /// Each item is a list of changes. The first one leads from nothing to the state at the moment of the call, and may be empty.
-/// Each later one leads from where the one before ended to the latest state: who reads slowly misses no key, but what was
-/// set and replaced meanwhile. A reader never slows the node.
+/// Each later one leads from where the one before ended to the latest state: a slow reader misses no key, but what was set
+/// and replaced meanwhile. A reader never slows the node.
 #[derive(Debug)]
 #[must_use = "dropping a watch cancels it"]
 pub struct EntryWatch {

@@ -37,7 +37,7 @@ enum Repr {
 }
 
 impl HostPort {
-    /// Refuses a text that is no host with a port, and says why.
+    /// Refuses a text that is not a host with a port, and says why.
     pub(crate) fn check(&self, field: &'static str) -> Result<(), Error> {
         self.parse(0).map(drop).map_err(|problem| self.malformed(field, &problem))
     }

@@ -113,7 +113,7 @@ impl Inbound {
         }
     }
 
-    /// Takes in the first frame, and answers what a short frame can answer; else returns what goes on in which pool.
+    /// Takes in the first frame, and answers it if a short frame can; otherwise returns what continues in which pool.
     fn on_first_frame(
         &self,
         stream: StreamId,

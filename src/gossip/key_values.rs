@@ -19,7 +19,7 @@ const KEY: &str = "key";
 /// itself and tags are too small for: shards, weights, counters, a configuration that is pushed.
 impl Gossip {
     /// Sets a key of this node's own map, and returns which change of this life it is. It spreads to all members within a few
-    /// gossip rounds; who is cut off meanwhile learns it later. After a restart of the node the map is empty.
+    /// gossip rounds; a member that is cut off meanwhile gets it later. After a restart of the node the map is empty.
     ///
     /// ```
     /// use syncswim::{Gossip, GossipConfig};

@@ -86,8 +86,8 @@ impl Message {
 pub enum InboxItem {
     /// A message.
     Message(Message),
-    /// Messages and broadcasts are lost for this inbox: it was full, or broadcasts did not come and will not. What depends on
-    /// them is to be looked at anew. Of broadcasts that did not come only an inbox is told that gets broadcasts.
+    /// Messages or broadcasts were lost for this inbox: it was full, or broadcasts never arrived. Read again whatever depends
+    /// on them. Only inboxes that receive broadcasts are told about broadcasts that never arrived.
     #[non_exhaustive]
     Lost {
         /// Of whom. What is lost of more than 256 members at a time is told together, as `None`.
@@ -134,10 +134,10 @@ impl Gossip {
     /// once. The payload is at most 1 MiB. Waits at most [`stream_timeout`](crate::swim::Config::stream_timeout); see
     /// [`send_within`](Self::send_within).
     ///
-    /// What one thread sends to one member arrives in order, of what was `Ok`. What was [`Unanswered`](Error::Unanswered) may
-    /// arrive later still: a process that was stopped takes in what waited for it when it goes on. Of a thousand calls at a time,
-    /// 128 for one member, each waits for its turn, and none fails before its time because of others. A message to this node
-    /// itself is delivered as well.
+    /// Messages from one thread to one member that returned `Ok` arrive in order. One that was
+    /// [`Unanswered`](Error::Unanswered) may still arrive later: a process that was stopped takes in what waited for it when
+    /// it goes on. Up to a thousand concurrent calls, 128 to one member, take turns, and none fails early because of others.
+    /// A message to this node itself is delivered as well.
     ///
     /// ```
     /// use syncswim::{Gossip, GossipConfig};

@@ -15,11 +15,11 @@
 //! what it wants; `flight_recorder` writes the recording, `state_keeper` the state file; `running` puts all of them together and
 //! starts and ends the threads; `builder` is a node before its start, `handle` what a program holds then, with `about_members`
 //! for what it asks of single members, `messages`, `requests`, `query` and `broadcasts` for what members say to each other, and
-//! `key_values` for what each has to say of itself.
+//! `key_values` for the map that each member publishes about itself.
 //!
 //! Threads of a node: `…-udp` is the clock thread with the datagram socket, `…-tcp` accepts streams; `…-rec` writes a recording
 //! and `…-state` a state file, where there is one; and at most 30 workers (`pools`) run streams and look up names while there are
-//! any. Whoever changes the cluster's key makes three more for that time.
+//! any. Changing the cluster's key takes three more for that time.
 
 mod about_members;
 mod advertise;

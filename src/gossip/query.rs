@@ -52,7 +52,7 @@ impl Query {
         Self { payload: payload.into(), ..self }
     }
 
-    /// Who is asked. Defaults to all.
+    /// Which members are asked. Defaults to all.
     pub fn to(self, to: Filter) -> Self {
         Self { to, ..self }
     }
@@ -172,8 +172,8 @@ impl Gossip {
 }
 
 /// The answers to a query, from [`Gossip::query`], as they come in. It ends when nothing more can come, or with the node.
-/// Dropping it cancels the query: who was not asked yet will not be. Threads may share it by reference; each answer then goes
-/// to one of them.
+/// Dropping it cancels the query: members that were not asked yet will not be. Threads may share it by reference; each answer
+/// then goes to one of them.
 #[must_use = "dropping it cancels the query"]
 pub struct QueryAnswers {
     node: Arc<SharedNode>,
@@ -239,7 +239,7 @@ impl Reader for QueryAnswers {
 
 reads!(QueryAnswers, QueryAnswer, "answer", "nothing more can come");
 
-/// Of sorted times the one that so many percent do not exceed.
+/// The percentile of sorted times, by nearest rank.
 pub(super) fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
     sorted.get((sorted.len() * percent).div_ceil(100).saturating_sub(1)).copied()
 }

@@ -19,7 +19,7 @@ use crate::{
 const MAX_REASON: usize = 512;
 
 impl Gossip {
-    /// The requests that others send to this topic, to be answered. Of several readers of a topic each gets a part. While 256
+    /// The requests that others send to this topic, to be answered. Several readers of a topic share its requests. While 256
     /// requests wait, or 4 MiB of them, their senders get [`Error::Busy`].
     ///
     /// # Errors
@@ -80,7 +80,7 @@ impl fmt::Debug for Requests {
     }
 }
 
-/// A request of another node. Who asked waits until it is answered or refused, or its time is up; if it is dropped, that
+/// A request of another node. The requester waits until it is answered or refused, or its time is up; if it is dropped, that
 /// node is told so.
 #[must_use = "dropping it refuses it"]
 pub struct Request {
@@ -90,7 +90,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// Who asks.
+    /// The requester.
     #[must_use]
     pub fn from(&self) -> MemberLife {
         MemberLife::of(self.item.from.clone())

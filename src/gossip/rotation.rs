@@ -325,7 +325,7 @@ mod tests {
             Gossip::start(GossipConfig::local(name).bind(([127, 0, 0, 1], 0)).keyring(&ring)).unwrap()
         };
         let (a, b, late) = (start("a"), start("b"), start("late"));
-        // Who has joined is listed once the clock thread has told of it.
+        // A member that has joined is listed once the clock thread has told of it.
         let join = |node: &Gossip| {
             node.join([a.local().addr.to_string()]).unwrap();
             let is_listed = || a.members().named(&node.local().name).is_some();

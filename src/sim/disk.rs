@@ -10,7 +10,7 @@ use crate::{state_file::Files, swim::Time};
 
 /// After so long a system writes back what was written.
 const WRITE_BACK: Duration = Duration::from_secs(30);
-/// What is lost is lost in blocks of so many bytes.
+/// What is lost is lost in blocks of this many bytes.
 const BLOCK: usize = 512;
 
 /// A folder with one file in it, and a new one beside that.
@@ -181,7 +181,7 @@ impl Files for ModelDisk {
         }
     }
 
-    fn is_in_place(&mut self, file: &u64, size: usize, header: &[u8]) -> bool {
+    fn check_in_place(&mut self, file: &u64, size: usize, header: &[u8]) -> bool {
         let bytes = self.file().filter(|_| self.name == Some(*file));
         bytes.is_some_and(|bytes| bytes.len() == size && bytes.starts_with(header))
     }

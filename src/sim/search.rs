@@ -122,7 +122,7 @@ impl Schedule {
         }
         world.end_attacks();
         Fault::Heal.apply(world);
-        // Whoever runs a node whose address was replaced starts it anew.
+        // Whoever runs a node whose address was replaced starts it again.
         world.restart_moved();
         let well = |world: &World| world.up().all(|host| world.hosts[host].is_well(world.now()));
         world.try_run_until(Duration::from_secs(3600), well)?;

@@ -45,7 +45,7 @@ pub(crate) trait Files {
 
     /// Whether this is the file that the next start will read, as long as it was left and with this at its front: nobody removed,
     /// replaced, cut off or overwrote it.
-    fn is_in_place(&mut self, file: &Self::File, size: usize, header: &[u8]) -> bool;
+    fn check_in_place(&mut self, file: &Self::File, size: usize, header: &[u8]) -> bool;
 
     /// Whether a new file can be made, as far as that can be told without writing one.
     fn try_out(&mut self) -> io::Result<()> {
@@ -147,7 +147,7 @@ impl Files for Disk {
         let _ = fs::remove_file(&self.new);
     }
 
-    fn is_in_place(&mut self, file: &File, size: usize, header: &[u8]) -> bool {
+    fn check_in_place(&mut self, file: &File, size: usize, header: &[u8]) -> bool {
         let is_there = match (fs::symlink_metadata(&self.path), file.metadata()) {
             (Ok(there), Ok(ours)) => is_same(&there, &ours) && there.len() == size as u64,
             _ => false,

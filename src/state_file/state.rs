@@ -51,7 +51,7 @@ impl Heads {
         self.0.contains_key(origin)
     }
 
-    /// Keeps so many origins, first those that are known as members.
+    /// Keeps this many origins, first those that are known as members.
     pub(super) fn truncate(&mut self, most: usize, is_member: impl Fn(&Arc<str>) -> bool) {
         let excess = self.0.len().saturating_sub(most);
         let (members, others): (Vec<_>, Vec<_>) = self.origins().cloned().partition(is_member);

@@ -49,7 +49,7 @@ impl Node {
             ("refuted verdicts that wait", self.flaps.len(), MAX_UNTOLD),
             ("silent addresses of past lives", self.conflict.len(), MAX_SILENT),
             ("accounts whose digests are put off", self.sync_pace.len(), MAX_APART),
-            // Probe, gossip, sync … once each; else one for each member, relay and stream.
+            // Probe, gossip, sync … once each; the others once for each member, relay and stream.
             (
                 "timers",
                 self.timers.len(),

@@ -17,8 +17,8 @@ const DAY: u64 = 24 * 3600 * 1000;
 const YEAR: u64 = 365 * DAY;
 /// The latest epoch that a node takes from its clock: the year 2100, in milliseconds since 1970.
 const LATEST_START: u64 = 4_102_444_800_000;
-/// The latest epoch that is accepted when the clock says 1970: as many milliseconds later as have passed since then. So
-/// whoever claims the latest epoch of a name can be superseded a millisecond later, also where the claim was not heard.
+/// The latest epoch that is accepted when the clock says 1970: as many milliseconds later as have passed since then. So a
+/// claim of the latest epoch of a name can be superseded a millisecond later, also at members that did not hear it.
 const LATEST: u64 = LATEST_START + 25 * YEAR;
 /// A clock that says less, 1 January 2026, is wrong: this program is younger.
 const EARLIEST: u64 = 1_767_225_600_000;
@@ -47,8 +47,8 @@ pub(super) fn clock_at_zero(epoch: u64, now: Time) -> u64 {
     epoch.max(EARLIEST).saturating_sub(now.nanos() / 1_000_000)
 }
 
-/// The identity that supersedes a claim about this node, which others have raised by so much in its epoch. Where they have by
-/// more than all tables might follow, it is the next epoch, which every table accepts that accepted the claim, a millisecond
+/// The identity that supersedes a claim about this node, after claims have raised it by `raised` in its epoch. If that is
+/// more than all tables would follow, it is the next epoch, which every table that accepted the claim accepts a millisecond
 /// later.
 pub(super) fn superseding(ours: Identity, claimed: Identity, raised: &mut u64) -> Identity {
     let Identity { epoch, incarnation } = claimed;
@@ -82,8 +82,8 @@ const MAX_DRAWS: usize = 16;
 struct Refused;
 
 impl Node {
-    /// Whether an identity is within the bounds, the same for every claim, whoever makes it; one that is not is counted. As far
-    /// as the members' clocks agree, a node can refute whatever others accept.
+    /// Whether an identity is within the bounds, which are the same for every claimant; one that is not is counted. As far as
+    /// the members' clocks agree, a node can refute anything that others accept.
     pub(super) fn check_plausible(&mut self, known: Option<MemberId>, claimed: Identity) -> bool {
         let highest = match known.map(|id| (id, self.table.get(id).identity)) {
             // Others may have been led to it step by step.
@@ -160,9 +160,9 @@ impl Node {
         unmet.filter(|_| arrival.is_there).map(Some).ok_or(Refused)
     }
 
-    /// Whether one more name of its mark may be listed, in all and on its host, or who makes room: one that never answered, if
-    /// it has departed; else, for a member that speaks for itself, a live one. An attacker can choose names whose marks are the
-    /// same, and answer under them: such as have answered give way to none.
+    /// Whether one more name of its mark may be listed, in all and on its host, and which member makes room: a departed one
+    /// that never answered; or, for a member that announces itself, a live one that never answered. An attacker can choose
+    /// names with the same mark, and answer under them: members that have answered never give way.
     fn room_of_mark(&self, arrival: &Arrival<'_>) -> Result<Option<MemberId>, Refused> {
         let host = self.table.hash_host(arrival.addr);
         let on_host = |record: &Record| self.counts_on(record) == host;

@@ -1,9 +1,10 @@
 //! What a claim about another member changes.
 //!
-//! One rule decides all: a claim wins if (epoch, incarnation, state) is greater than what the table holds,
-//! compared in that order, with alive < suspect < failed < left. Equal claims change nothing, except that one
-//! more accuser may shorten a suspicion, as one that knows an earlier departure does. So updates may arrive in any order, twice or never, and tables converge. What this node
-//! has seen itself may keep another's word from counting for a while: [`hearsay`](super::hearsay), [`moves`](super::moves).
+//! One rule decides all: a claim wins if (epoch, incarnation, state) is greater than what the table holds, compared in that
+//! order, with alive < suspect < failed < left. Equal or lesser claims change nothing, with few exceptions: one more accuser
+//! can shorten a suspicion, and a departure that is claimed under a lesser incarnation counts as an accusation. So updates
+//! may arrive in any order, twice or never, and tables converge. A node's own observation can override a claim for a while:
+//! [`hearsay`](super::hearsay), [`moves`](super::moves).
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -30,7 +31,7 @@ use crate::wire::{
 pub(super) enum Word {
     /// Its own.
     Itself,
-    /// Whoever's: it has answered at the address.
+    /// Any member's: the subject has answered at the address.
     Answered,
     /// Another's.
     Other(Teller),
@@ -136,9 +137,9 @@ impl Node {
                 || record.tags.encoded() != claim.tags && Tags::from_encoded(claim.tags).is_ok())
     }
 
-    /// A member says that it is alive, but it was claimed under a greater identity meanwhile that it is suspected, or departed. If
-    /// it is listed as live, its tags are those that it names now, unless those that are listed are later ones: whoever raises
-    /// suspicions all the time would mute it else.
+    /// The member's own Alive, older than what the table holds, because others have since claimed a suspicion or departure
+    /// under a greater identity. If the member is listed as live, its tags are still taken from this Alive, unless the listed
+    /// ones are newer. Otherwise repeated suspicions could keep its tags from ever being seen.
     fn on_late_word(&mut self, id: MemberId, identity: Identity, claim: &Alive<'_>) {
         let record = self.table.get(id);
         if !record.state.is_live() {
@@ -164,15 +165,16 @@ impl Node {
         self.table.get(id).contact.is_missed() && holds(Rule::Returns)
     }
 
-    /// Whether a member departed, and this node's own last probe of it failed: another member's Alive is not believed before it
-    /// answers where it is said to be.
+    /// Whether a member has departed and missed this node's last probe: another member's Alive is not believed before the
+    /// member answers at the claimed address.
     fn has_to_answer_first(&self, id: MemberId) -> bool {
         let Record { state, contact, .. } = self.table.get(id);
         !state.is_live() && contact.missed_last() && holds(Rule::Returns)
     }
 
-    /// Whether another member refutes a suspicion for a member that did not answer this node's last probe: it is probed next.
-    /// Whoever makes refutations up is found out after the few probes that `knows_better` waits for, not as many rounds.
+    /// Whether another member's Alive ends a suspicion although the member missed this node's last probe. It is then probed
+    /// next, so that forged refutations are exposed after the three probes that `knows_better` waits for, not after as many
+    /// passes of the ring.
     fn is_to_be_checked(&self, id: MemberId) -> bool {
         let record = self.table.get(id);
         record.state == MemberState::Suspect && record.contact.missed_last()

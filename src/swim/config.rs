@@ -25,8 +25,8 @@ use crate::{
 /// # Ok::<(), syncswim::Error>(())
 /// ```
 ///
-/// One that is read by serde has the values of [`lan`](Self::lan) where fields lack, as those that a later version adds do, and is
-/// to be [validated](Self::validate).
+/// A `Config` that serde reads takes the values of [`lan`](Self::lan) for missing fields (those that a later version adds
+/// included); call [`validate`](Self::validate) on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default = "Config::unnamed")]
 #[non_exhaustive]
@@ -65,8 +65,8 @@ pub struct Config {
     /// (Lifeguard §IV-A). Off, a dead target makes a node doubt itself, and a relay that lies is not outvoted. Defaults to true.
     pub nacks: bool,
 
-    /// Lifeguard's local-health-aware suspicion: wait longer while few members agree (§IV-B). Off, every suspicion runs out after
-    /// the least time, whoever is alone with it. Defaults to true.
+    /// Lifeguard's local-health-aware suspicion: wait longer while few members agree (§IV-B). Off, every suspicion times out
+    /// after the least time, even one with a single accuser. Defaults to true.
     pub lha_suspicion: bool,
 
     /// Lifeguard's buddy system: a ping to a suspect tells it of the suspicion first (§IV-C). Off, it learns of it by gossip,
@@ -149,8 +149,8 @@ pub struct Config {
 
     /// How long the identity of a departed member is remembered, counted from its departure, so that no old
     /// update brings it back. Longer than any partition you expect, and at least twice the longest suspicion
-    /// (`2 · α · β · probe_interval`), or members that one has forgotten are learned anew from others that still suspect
-    /// them. Longer takes memory, up to [`max_departed`](Self::max_departed). Defaults to 24 h, 72 h (WAN).
+    /// (`2 · α · β · probe_interval`), or members that one has forgotten are learned again from others that still suspect them.
+    /// Longer takes memory, up to [`max_departed`](Self::max_departed). Defaults to 24 h, 72 h (WAN).
     pub forget_after: Duration,
 
     /// How long a stream may take as a whole. A join that nobody has answered for a second is given up sooner if other
@@ -165,7 +165,7 @@ pub struct Config {
 
     /// The networks that members live in: datagrams and streams from elsewhere, and members that are said to live
     /// elsewhere, are dropped and counted. `None` allows all, an empty list nobody. Too narrow shuts members out, too wide
-    /// lets strangers in. Defaults to `None`.
+    /// lets unverified peers in. Defaults to `None`.
     pub allow: Option<Vec<IpNetwork>>,
 
     /// Most live members in the table, a sixteenth of them for members that return. In a full table one that never answered
@@ -173,8 +173,9 @@ pub struct Config {
     /// members take more memory. Defaults to 65,536.
     pub max_members: usize,
 
-    /// Most departed members remembered; one that never answered makes room, else the one longest gone (`evicted_departed`).
-    /// Too few, and old updates can list one again that is forgotten; more take memory. Defaults to 16,384.
+    /// Most departed members remembered; one that never answered makes room, or, if there is none, the one longest gone
+    /// (`evicted_departed`). Too few, and old updates can list one again that is forgotten; more take memory. Defaults to
+    /// 16,384.
     pub max_departed: usize,
 
     /// Most failed members whose address is kept to reconnect; the one whose next try is furthest off makes room

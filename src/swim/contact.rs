@@ -1,14 +1,15 @@
-//! The way to a member: what a node has seen of it, and which tokens both hold. Those are the rules of `validation`.
+//! What this node knows about reaching a member: what it has seen of it, and the token that each side holds. The rules are in
+//! `validation`.
 
 use serde::{Deserialize, Serialize};
 
 use super::{round_trip::RoundTrip, time::Time};
 
-/// Challenges (pings to members that have not answered yet, besides their probes): so many for each, wherever it is said to be.
+/// Challenges (pings to members that have not answered yet, besides their probes) for each member, at whatever address.
 const MAX_CHALLENGES: u8 = 3;
-/// After so many failed probes in a row, another member's Alive about the target is not believed.
+/// After this many failed probes in a row, another member's Alive about the target is not believed.
 const MISSED: u8 = 3;
-/// After so many probes in a row that a member answered by stream alone, relays that say that datagrams reach it are not
+/// After this many probes in a row that a member answered by stream alone, relays that say that datagrams reach it are not
 /// believed. Where a tenth of them is lost, fewer happen by chance.
 const RELAYED: u8 = 8;
 
@@ -47,8 +48,9 @@ pub(super) struct Contact {
 }
 
 impl Contact {
-    /// At an address where it has not been heard from yet. The token that it gave is not shown there: whoever is there may be
-    /// somebody else. Nor is it challenged anew if it never answered: names can be moved about.
+    /// At an address where it has not been heard from yet. The token that it gave is not shown there: another process may be
+    /// there. Nor does a move allow further challenges of a member that never answered: otherwise moves would cause any
+    /// number of pings.
     pub(super) fn at_new_address(self, token: u32) -> Self {
         let (challenges, challenges_by_stream) = self.challenges_kept();
         let Self { known_on, missed, probed, .. } = self;
@@ -118,7 +120,7 @@ impl Contact {
         (self.heard != Time::ZERO).then_some(self.heard)
     }
 
-    /// Whether it did not answer the last probe or two: others are believed about it until three were missed.
+    /// Whether it missed the last one or two probes: until it has missed three, others may vouch for it.
     pub(super) fn is_pressing(self) -> bool {
         self.missed_last() && !self.is_missed()
     }

@@ -141,7 +141,7 @@ impl Node {
         }
     }
 
-    /// Applies a claim about a member, its own or another's.
+    /// Applies a claim about a member, made by itself or by another.
     pub(super) fn handle_claim(&mut self, message: &Message<'_>, by_itself: bool, teller: Teller) {
         match message {
             Message::Alive(claim) => self.on_alive(claim, Word::of(by_itself, teller)),

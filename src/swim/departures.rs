@@ -21,14 +21,14 @@ use crate::wire::message::{self, Departed, Failed, Left};
 /// push out learns that it departed by gossip and push/pull.
 pub(super) const MAX_LATELY_DEPARTED: usize = 1024;
 
-/// What is said of a member that departed.
+/// A claim that a member departed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Notice<'a> {
     pub(super) identity: Identity,
     /// Failed or left.
     pub(super) state: MemberState,
     pub(super) origin: Origin,
-    /// Who says so, if it is another.
+    /// The claimant, if it is not the member itself.
     pub(super) teller: Option<Teller>,
     /// Another member's table holds it.
     pub(super) in_table: bool,

@@ -1,7 +1,8 @@
-//! Hearsay: what another's word that a member departed is worth.
+//! Hearsay: what another member's claim that a member departed is worth.
 //!
-//! Who makes departures up, faster than the member refutes them or of lives to come, would keep it away from all. This node's
-//! own probe decides instead, as long as the member did not miss the last one.
+//! Such a claim is checked against this node's own last probe, as long as the member did not miss it. Otherwise an attacker
+//! could keep a healthy member out by claiming departures faster than it can refute them, or in epochs that it has not
+//! reached.
 
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ enum Hearsay {
     IsSuspicion,
     /// This node's next probe decides.
     IsProbed,
-    /// Whoever says so accuses the member.
+    /// The claimant accuses the member.
     IsAccusation,
     IsNothing,
 }
@@ -50,7 +51,7 @@ impl Node {
             return if is_doubted && is_raised { Hearsay::IsNothing } else { Hearsay::Counts };
         }
         if identity.epoch != record.identity.epoch {
-            // Of a life to come: perhaps it was restarted and is gone. Of a past one: that changes nothing.
+            // In a future epoch: perhaps it was restarted and is gone. In a past one: that changes nothing.
             return if is_raised && !is_silent { Hearsay::IsProbed } else { Hearsay::Counts };
         }
         if identity < record.identity {
@@ -62,7 +63,7 @@ impl Node {
         if is_mild { Hearsay::IsSuspicion } else { Hearsay::Counts }
     }
 
-    /// Others say that a member departed: does what that is worth, and says whether it is more than that.
+    /// Others claim that a member departed: applies what that is worth as hearsay. Returns whether the claim counts in full.
     pub(super) fn believes_hearsay(&mut self, id: MemberId, notice: &Notice<'_>) -> bool {
         match self.weigh_hearsay(id, notice) {
             Hearsay::Counts => return true,
@@ -80,8 +81,9 @@ impl Node {
         false
     }
 
-    /// Whoever knows a member to have departed, under a lesser identity than it is listed by here, accuses it: else a third could keep
-    /// all from confirming what this node finds, by an identity that only this node has heard of.
+    /// A departure that is claimed under a lesser identity than the listed one counts as an accusation by the claimant.
+    /// Otherwise a third node could raise the identity at this node alone, and no other could then confirm what this node
+    /// finds.
     fn on_accusation_of_past(&mut self, id: MemberId, notice: &Notice<'_>) {
         let mut changed = self.raise_suspicion(id, self.table.get(id).identity);
         let accuser = notice.teller.and_then(|teller| teller.id);
@@ -94,7 +96,8 @@ impl Node {
         }
     }
 
-    /// No confirmation is waited for. Of those that failed by a table, which may be many, none is probed out of turn.
+    /// The suspicion does not wait for confirmations. Members that a table lists as failed may be many, so none of these is
+    /// probed out of turn.
     fn suspect_on_hearsay(&mut self, id: MemberId, notice: &Notice<'_>) {
         if !self.check_plausible(Some(id), notice.identity) {
             return;

@@ -261,7 +261,7 @@ impl Node {
         }
     }
 
-    /// Why a member stands as it does. Of names that share its hash it shows the observations, too.
+    /// Why a member stands as it does. It also shows the observations of names that share its hash.
     #[must_use]
     pub fn explain(&self, now: Time, name: &str) -> Explanation {
         let mark = hash::member(name);

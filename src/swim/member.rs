@@ -111,12 +111,12 @@ pub struct Member {
     pub tags: Tags,
     /// Its epoch and incarnation.
     pub identity: Identity,
-    /// Since when it is in this state, as this node saw it: how long ago says [`Gossip::time`](crate::Gossip::time). Of a
-    /// restarted member, since it is back. Another node or process counts from another origin.
+    /// Since when it is in this state, as this node saw it: [`Gossip::time`](crate::Gossip::time) tells how long ago that
+    /// was. A restarted member is in its state since it is back. Another node or process counts from another origin.
     #[serde(default)]
     pub since: Time,
-    /// Of a member that has left because it was [removed](crate::Gossip::remove): the name of the member that removed it, as
-    /// that one or another said. Nothing else depends on it.
+    /// If a member has left because it was [removed](crate::Gossip::remove): the name of the member that removed it, as that
+    /// one or another claims. Nothing else depends on it.
     #[serde(default)]
     pub removed_by: Option<Arc<str>>,
 }
@@ -131,7 +131,7 @@ impl fmt::Display for Member {
 
 /// A place in the table. It is reused once its member was forgotten. So an id is kept only where `Node::forget` takes it
 /// out again: in `updates`, `lately_departed`, timers and the probe rings (see `audit`). Everything else that waits keeps the
-/// name. Of a [`Sender`](super::validation::Sender) it is kept who has the place.
+/// name. A [`Sender`](super::validation::Sender) is checked against the member that has the place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) struct MemberId(pub(super) u32);
 
@@ -161,7 +161,7 @@ impl Removed {
     }
 }
 
-/// When a member refuted its last departures, the last one first.
+/// When a member refuted its last departures, the latest first.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(super) struct Refuted {
     at: [Option<Time>; LEAVES_DOUBTED],
@@ -169,10 +169,10 @@ pub(super) struct Refuted {
     greatest: Identity,
 }
 
-/// After so many refutations further failures are doubted.
+/// After this many refutations further failures are doubted.
 const FAILURES_DOUBTED: usize = 2;
-/// After so many, leaves are too: of a member that comes back it cannot be told whether it had left, since whoever makes up a leave
-/// can choose by which epoch it is refuted.
+/// After this many, leaves are doubted as well. A refuted leave cannot be told from a restart after a leave, since the claimant of a
+/// leave can choose in which epoch it is refuted; so restarts count too, and more of them are needed.
 const LEAVES_DOUBTED: usize = 4;
 
 impl Refuted {

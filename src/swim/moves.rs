@@ -1,14 +1,14 @@
-//! Moves and restarts: a member is said to live at another address than the one where it answers, or to be another process there.
+//! Claims by another member that a member has moved to another address, or has restarted.
 //!
-//! Whoever could move members by hearsay would mute them: what is for them would go where they are not, and the tokens that
-//! they show would be those for where they were. Whoever could have them be another life would have what is for them refused, and
-//! would be ahead of what they say themselves. So of a member that did not miss this node's last probe, another's word about
-//! that is not believed. It is pinged where it is said to be, in a gossip round, and what is said is believed once it answers. Until
-//! then all stays as it is, and the claim is not passed on. Who was restarted answers within a round trip.
+//! Believing such a claim at once would let an attacker cut the member off: its traffic would go to the wrong address, its
+//! tokens would no longer match, and its own claims would be older than the table. So as long as the member has not missed
+//! this node's last probe, the claim is held back and not passed on: the member is pinged at the claimed address in a gossip
+//! round, and the claim counts once it answers there. A real restart is thus believed after one round trip.
 //!
-//! Where it was, it is told what is said of it. If it answers by the token that this node gave it, it is the same process, and
-//! what it says of itself in its answer counts in place of what was said; one that has just begun does not know that token. It is
-//! probed next there, too: of whoever is silent others are believed, though this node may not reach it itself.
+//! At the known address the ping carries the claim. An answer with the token that this node issued comes from the same
+//! process, and its own statement replaces the claim; a new process does not know that token. The member is also probed next
+//! at the known address: if it is silent there, the claim counts, even where this node cannot reach the claimed address
+//! itself.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -34,7 +34,7 @@ pub(super) const MAX_MOVES: usize = 64;
 /// Members that are said to live elsewhere, or to be another process where they are.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Moves {
-    /// By the host of whoever said so; the first one has the next turn.
+    /// By the claimant's host; the first one has the next turn.
     said: VecDeque<(u32, VecDeque<Introduction>)>,
     asked: Pinged<Unverified>,
     /// A member answered at its address by a datagram that is being taken in, and was told this.
@@ -104,8 +104,8 @@ impl Moves {
 }
 
 impl Node {
-    /// Tells a member that is probed where it was that it is said to be elsewhere, or another process: who believes the former sends
-    /// it nothing any more, and who believes the latter has what is for it refused.
+    /// Tells a member that is probed at its known address that others claim a move or a restart: members that believe the
+    /// move send it nothing any more, and it refuses data that is meant for another process.
     pub(super) fn put_move(&self, packet: &mut packet::Writer<'_>, target: &str) {
         let Some(known) = self.table.find(target).map(|id| self.table.get(id)) else { return };
         let asked = self.moves.asked.waiting.iter().map(|(_, (_, asked))| asked);
@@ -126,7 +126,8 @@ impl Node {
         is_otherwise && !contact.silent && holds(Rule::Moves)
     }
 
-    /// Another says that a member lives elsewhere, or as another process: it is to be asked there, and probed next where it was.
+    /// Another claims that a member moved or restarted: the member is to be asked at the claimed address, and probed next at the
+    /// known one.
     pub(super) fn ask_whether_it_moved(&mut self, id: MemberId, claim: &Alive<'_>, teller: Teller) {
         if self.is_leaving() {
             return;
@@ -191,7 +192,7 @@ impl Node {
         }
     }
 
-    /// Whether whoever answers at a member's address shows the token that this node gave to the member there.
+    /// Whether the answer from a member's address shows the token that this node gave to the member there.
     fn is_who_was_there(&self, sender: &Sender, new: &Introduction) -> bool {
         let known = self.table.find(&new.name).map(|id| self.table.get(id));
         known.is_some_and(|known| {

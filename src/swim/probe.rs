@@ -262,7 +262,7 @@ impl Node {
     }
 
     /// Meanwhile others said that the target lives elsewhere, or that it is another life, so that it cannot be accused. If it
-    /// was silent itself, the probe has failed all the same, and it is probed where it is said to be: else they could keep
+    /// was silent itself, the probe has still failed, and it is probed at the claimed address; otherwise others could keep
     /// every round from counting.
     fn note_void_round(&mut self, round: &Round) {
         let Some(id) = self.table.find_live(&round.target).filter(|_| self.watches()) else { return };

@@ -1,8 +1,8 @@
 //! Questions: does the holder of a name still answer to it at this address?
 //!
 //! Asked by stream and by datagram at once, when the driver begins; any answer counts. A name passes to another only if there
-//! was no answer; a question that could not be sent, for want of a thread or of room, decides nothing. Of those that others
-//! cause one at a time goes to each address.
+//! was no answer; a question that could not be sent, for lack of a thread or of room, decides nothing. Each address gets one
+//! at a time of the questions that others cause.
 
 use std::{net::SocketAddr, sync::Arc};
 

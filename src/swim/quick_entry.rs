@@ -16,7 +16,7 @@ pub(super) struct QuickEntry<'a> {
 }
 
 impl<'a> QuickEntry<'a> {
-    /// Of an input so many nanoseconds after the one before, if it is of a frequent kind.
+    /// Of an input this many nanoseconds after the one before, if it is of a frequent kind.
     pub(super) fn given(after: i64, input: &Input<'a>) -> Option<Self> {
         let mut entry = Self::new(&[0]);
         entry.push_signed(after);

@@ -54,7 +54,7 @@ pub enum ReachProblem {
     Unreachable {
         /// The advertised address.
         addr: SocketAddr,
-        /// Where members see its datagrams come from, if they said so lately.
+        /// Where members see its datagrams come from, if they said so recently.
         observed: Option<SocketAddr>,
     },
     /// The advertised address was one of this host and is not any more.
@@ -86,7 +86,7 @@ impl fmt::Display for ReachProblem {
             Self::AddressGone { addr } => {
                 write!(
                     f,
-                    "{} is no address of this host any more; give it back, or restart with another `advertise`",
+                    "{} is no longer an address of this host; give it back, or restart with another `advertise`",
                     addr.ip()
                 )
             }

@@ -115,7 +115,7 @@ impl fmt::Debug for Tape {
 }
 
 impl Node {
-    /// Begins to record, in segments of so many bytes; instead of an earlier recording.
+    /// Begins to record, in segments of this many bytes; instead of an earlier recording.
     pub(crate) fn start_recording(&mut self, size: usize, sink: Sink) {
         let mut tape = Box::new(Tape {
             sink,
@@ -317,7 +317,7 @@ impl Tape {
         self.written = postcard::serialize_with_flavor(value, Appender(written)).expect("memory takes all");
     }
 
-    /// Begins a segment: with the state of the node as it is, behind a gap with so many inputs if there is one.
+    /// Begins a segment: with the state of the node as it is, behind a gap with this many inputs if there is one.
     fn begin(&mut self, node: &Node, gap: Option<u64>) {
         self.hand_over();
         if self.ended {

@@ -1,8 +1,8 @@
 //! Remove: a member that failed is declared left by another, or becomes a tombstone at once (Serf: force-leave, prune).
 //!
-//! It is the claim Left under the identity that is held: it wins over Failed wherever that is listed, once, and needs no order of
-//! its own. The tombstone keeps older claims from bringing the member back. A member that lives after all refutes, as it does a Left
-//! that somebody made up.
+//! The remover claims Left under the identity that it holds. Left beats Failed once, so no further order is needed; the
+//! tombstone keeps older claims from bringing the member back. A member that is in fact alive refutes it, as it would a
+//! forged Left.
 
 use std::{fmt, sync::Arc};
 
@@ -42,8 +42,8 @@ impl fmt::Display for Removal {
 }
 
 impl Node {
-    /// Removes a failed member from the cluster, in the views of all. Who is a member again later, by a restart or because it
-    /// lives after all, is listed again. Of a member that has left, [`Removal::Leave`] changes nothing.
+    /// Removes a failed member from the cluster, in the views of all. A member that comes back later, by a restart or because
+    /// it was alive all along, is listed again. For a member that has left, [`Removal::Leave`] changes nothing.
     ///
     /// # Errors
     /// [`Error::StillLive`] if it is alive or suspected, or this node; [`Error::UnknownMember`] if it is not listed;

@@ -1,4 +1,4 @@
-//! Giving a node an input once more.
+//! Feeds a recorded input to a node again.
 
 use super::{
     blocked_io::BlockedIo, config::Config, entry::Input, node::Node, rejoin::EarlierLife, time::Time,

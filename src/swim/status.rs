@@ -24,7 +24,7 @@ pub enum Standing {
     Joined,
     /// It is live, and the only live member that it knows.
     Alone,
-    /// Others do not reach it at the address that it advertises, or that is no address of this host any more:
+    /// Others do not reach it at the address that it advertises, or that is not an address of this host any more:
     /// [`Status::problems`] says which.
     Unreachable,
     /// It was declared failed more than once while it had trouble of its own (a stall, or several probes that failed while all
@@ -128,8 +128,8 @@ impl fmt::Display for Status {
 
 /// How the clocks of members compare with this node's, by the time of sending in their sealed datagrams: those that came from
 /// a proven member within the last ten minutes. The time that a datagram was under way makes a clock seem behind by as much;
-/// the shortest of five to ten seconds counts, so that a difference is wrong by some milliseconds. Of members that are heard
-/// from less often it is as old as what was heard last.
+/// the shortest of five to ten seconds counts, so that a difference is wrong by some milliseconds. From members that are
+/// heard from less often it is as old as what was heard last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Clocks {

@@ -1,21 +1,21 @@
-//! Who makes a claim, and whom what it causes counts for.
+//! The claimant: which member makes a claim about another, and which host the work that the claim causes counts for.
 
 use std::net::SocketAddr;
 
 use super::{member::MemberId, node::Node};
 
-/// Who says something of another.
+/// The member that makes a claim about another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Teller {
     /// The member, if it is one.
     pub(super) id: Option<MemberId>,
-    /// A hash of its host: what its claims cause is shared among hosts.
+    /// A hash of its host: the work that claims cause is shared among hosts.
     pub(super) host: u32,
 }
 
 impl Node {
-    /// A member, or somebody at an address. It counts for the host where it answered last, since its address is what it says; where
-    /// no other host is known, for itself.
+    /// A member, or an unknown claimant at an address. A member counts for the host where it answered last, since its address is
+    /// its own claim. Where no other host is known, it counts for itself.
     pub(super) fn teller(&self, id: Option<MemberId>, at: SocketAddr) -> Teller {
         let record = id.map(|id| self.table.get(id));
         let host = match record {
@@ -26,7 +26,7 @@ impl Node {
         Teller { id, host }
     }
 
-    /// The member at an address, or whoever else is there.
+    /// The member at an address, or an unknown claimant there.
     pub(super) fn teller_at(&self, at: SocketAddr) -> Teller {
         self.teller(self.table.find_at(at, |record| record.contact.met), at)
     }

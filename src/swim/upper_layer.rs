@@ -107,7 +107,7 @@ impl Node {
         self.upper.sender = id.filter(live);
     }
 
-    /// Who sent sections for the layer above in the last input; `None` if there were none that count.
+    /// The sender of the sections for the layer above in the last input; `None` if there were none that count.
     pub(crate) fn data_sender(&self) -> Option<Life> {
         self.upper.sender.map(|id| Life::of(self.table.get(id)))
     }
@@ -289,8 +289,8 @@ impl Node {
         Some(self.account_of(self.table.get(id).addr))
     }
 
-    /// The account of whoever something is said to be of, if it is not this node: its host's once it has answered; before, where it
-    /// is is what somebody says.
+    /// The account that an item counts for whose claimed origin or owner is not this node: that of the origin's host once the
+    /// origin has answered; before, its address is only hearsay.
     pub(crate) fn account_of_said(&self, of: &str) -> Option<Account> {
         let record = self.table.find_listed(of).map(|id| (id, self.table.get(id)));
         match record {

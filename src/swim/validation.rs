@@ -41,7 +41,7 @@ const NEW_TOKEN: usize = 6;
 /// Bytes of a datagram with a Retry.
 const RETRY_ALONE: usize = HEADER + 10;
 
-/// Wrong tokens lately.
+/// Recent wrong tokens.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Guesses {
     since: Time,
@@ -328,7 +328,7 @@ impl Node {
             }
             _ if self.is_leaving() && unheard => Content::Retry { seq, token: 0 },
             (Some(_), _) if sender.proven && heard.outdated => Content::Outdated { seq, token: sender.token },
-            // An Ack would be taken for consent by whoever asks. Where the source may be forged, only few bytes go.
+            // The sender of the ping would take an Ack for consent. If the source may be forged, only few bytes go there.
             (Some(_), _)
                 if sender.proven && heard.mistaken && (!self.shows_itself() || self.is_elsewhere(sender)) =>
             {
@@ -374,7 +374,7 @@ impl Node {
         self.spare(NEW_TOKEN) >= if sender.source.is_ipv4() { 10 } else { 22 }
     }
 
-    /// The bytes by which a ping of this name, with so many behind it, is at least longer than an ack.
+    /// The bytes by which a ping of this name, with this many behind it, is at least longer than an ack.
     fn spare(&self, behind: usize) -> usize {
         1 + self.name.len() + behind
     }
@@ -409,7 +409,7 @@ impl Node {
         }
     }
 
-    /// Counts a challenge, if it may be sent. Of some departed members no address is known.
+    /// Counts a challenge, if it may be sent. Some departed members have no known address.
     fn count_challenge(&mut self, id: MemberId, by_stream: bool) -> bool {
         let lives = self.table.get(id).addr.port() != 0;
         lives && self.table.contact_mut(id).count_challenge(by_stream)

@@ -1,4 +1,4 @@
-//! Confirmations: who has got a broadcast, as its origin learns, and which Confirms this node is still to send.
+//! Confirmations: which members have a broadcast, as its origin learns, and which Confirms this node is still to send.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -60,7 +60,7 @@ impl fmt::Display for Unconfirmed {
     }
 }
 
-/// Who has got a broadcast.
+/// Which members have a broadcast.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Outcome {
     /// Those that confirmed it, and after which time.
@@ -80,7 +80,7 @@ struct Open {
     step: u32,
     waits: BTreeMap<Arc<str>, u64>,
     outcome: Outcome,
-    /// Who is told; there is room for it in the channel.
+    /// The caller that is told; its channel has room for it.
     caller: Sender<Outcome>,
 }
 
@@ -189,7 +189,7 @@ impl Confirmations {
         }
     }
 
-    /// The node ends: whoever waits learns it from the channel.
+    /// The node ends: callers that wait learn it from the channel.
     pub(super) fn close(&mut self) {
         self.open.clear();
     }
@@ -309,7 +309,7 @@ impl PendingConfirms {
     }
 }
 
-/// The time over which so many members spread their confirmations.
+/// The time over which this many members spread their confirmations.
 pub(super) fn spread(n: usize) -> Duration {
     (SPREAD / SAMPLE as u32).saturating_mul(n.min(SAMPLE as usize) as u32)
 }

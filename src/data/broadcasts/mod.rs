@@ -62,7 +62,7 @@ const PASSED: Rate = (4 * OWN.0, 4 * OWN.1);
 const MAX_LIVES: usize = 2;
 /// For how long after the start others' knowledge counts as older than this node, unless it was learned before.
 const JOINING: Duration = Duration::from_secs(10);
-/// A queue that was not empty for longer is no reason to keep the digest back.
+/// A queue that was not empty for longer is not a reason to keep the digest back.
 const BUSY: Duration = Duration::from_millis(500);
 /// What waits for readers, if nobody takes it out: a driver does after each input.
 const MAX_DELIVERIES: usize = 8192;
@@ -171,7 +171,7 @@ impl Broadcasts {
             return Err(TooMany::PerSecond);
         }
         if self.own != node.own_life() {
-            // Its life begins anew: numbers do, too.
+            // Its life begins again: numbers do, too.
             (self.own, self.last) = (node.own_life(), 0);
         }
         self.last += 1;

@@ -1,4 +1,5 @@
-//! Names that are listed no longer, and until when what was taken in of them is remembered: others may repeat it.
+//! Names of members that are no longer listed, and until when it is remembered which of their broadcasts were taken in:
+//! others may still repeat them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,8 +1,8 @@
 //! The map of one owner, as one member knows it: Scuttlebutt's rule (van Renesse et al. 2008), as chitchat has it.
 //!
-//! The owner counts its changes. Who holds a map knows all of them up to a version, or what replaced them, and perhaps some
-//! beyond, which came out of order. A deletion leaves a tombstone. A tombstone that is dropped raises the floor: who knows
-//! less than that may have missed the deletion, so it forgets the map and gets all of it anew.
+//! The owner counts its changes. A node that holds a map knows all of them up to a version, or what replaced them, and
+//! perhaps some beyond, which came out of order. A deletion leaves a tombstone. A tombstone that is dropped raises the floor:
+//! a node that knows less than that may have missed the deletion, so it forgets the map and gets all of it again.
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry as Place},
@@ -25,7 +25,7 @@ pub(crate) const MAX_KEYS: usize = 256;
 pub(crate) const MAX_MAP: usize = 64 << 10;
 /// Deletions that are remembered at most; the oldest makes room.
 const MAX_TOMBSTONES: usize = 256;
-/// A reader holds so many times what an owner may, as it hears of changes out of order.
+/// A reader holds this many times what an owner may, as it hears of changes out of order.
 const SLACK: usize = 2;
 
 /// Changes that are looked at to say how many bytes are told.
@@ -177,7 +177,7 @@ impl OwnerMap {
     }
 
     /// Another member claims to know more of this node's own life than the node: the count goes on above that, and all get
-    /// the map anew, as if each key had been set again.
+    /// the map again, as if each key had been set again.
     pub(super) fn jump_above(&mut self, version: u64) {
         self.version = version.saturating_add(1);
         self.floor = self.version;
@@ -191,7 +191,7 @@ impl OwnerMap {
         }
     }
 
-    /// Whether a reader may hear of so many more keys and bytes.
+    /// Whether a reader may take in that many more keys and bytes.
     pub(super) fn has_room_for(&self, keys: usize, bytes: usize) -> bool {
         self.registers.len() + keys <= SLACK * (MAX_KEYS + MAX_TOMBSTONES)
             && self.bytes + bytes <= SLACK * MAX_MAP

@@ -1,4 +1,4 @@
-//! All maps together: what changes them, the digest that covers them, and what is done when there is no more room.
+//! All maps together: changes, the digest over them, and what is refused when the bound is reached.
 
 use std::sync::Arc;
 
@@ -43,8 +43,8 @@ impl KeyValues {
         self.shares.add(account, size);
     }
 
-    /// While something is refused: owners that have answered meanwhile count for their hosts, and may have room there. Who did is
-    /// looked at in each probe interval, as how many there are does not tell: others depart.
+    /// While changes are refused: owners that have answered meanwhile count for their hosts, and may have room there. All
+    /// owners are looked at in each probe interval; their number would not show it, as others depart.
     pub(super) fn count_anew(&mut self, now: Time, node: &Node) {
         if self.short_at.is_none() || !self.next_count.pass(now, node.config().probe_interval) {
             return;
@@ -98,8 +98,9 @@ impl KeyValues {
         false
     }
 
-    /// Changes a map by what others know up to a version, at most so many keys and bytes more, and says whether there is room.
-    /// Else it stays as it was, like all maps that are held; and if it is all maps that would be too large, more of it is refused.
+    /// Changes a map by what others know up to a version, which adds at most `more` keys and bytes, and returns whether there
+    /// is room. If there is none, the map stays as it was; and if all maps together would be too large, further changes of it
+    /// are refused.
     pub(super) fn grow(
         &mut self,
         owner: &Arc<str>,

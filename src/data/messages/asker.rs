@@ -45,7 +45,7 @@ const DATAGRAMS: u32 = 3;
 const ALL_DATAGRAMS: u32 = 10;
 /// The pause between these doubles so often; beside a stream it grows no more.
 const MAX_DOUBLED: u32 = 2;
-/// Of the streams that this node may open, and of those to one member, so many are left to syncs.
+/// How many of the streams that this node may open, and of those to one member, are left to syncs.
 const SPARED_STREAMS: (usize, usize) = (2, 1);
 /// The first pause after which it is looked whether a member has sent its token; it doubles.
 const TOKEN_PAUSE: Duration = Duration::from_millis(5);

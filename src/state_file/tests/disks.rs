@@ -191,9 +191,9 @@ fn of_two_processes_with_one_path_each_puts_its_own_file_in_place() {
     other.write(&mut second, b"half").unwrap();
     one.put_in_place().unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"all of it");
-    let mut is_in_place = |file: &fs::File, size, front: &[u8]| one.is_in_place(file, size, front);
-    assert!(is_in_place(&first, 9, b"all") && !is_in_place(&second, 9, b"all"));
-    assert!(!is_in_place(&first, 8, b"all") && !is_in_place(&first, 9, b"half"));
+    let mut check_in_place = |file: &fs::File, size, front: &[u8]| one.check_in_place(file, size, front);
+    assert!(check_in_place(&first, 9, b"all") && !check_in_place(&second, 9, b"all"));
+    assert!(!check_in_place(&first, 8, b"all") && !check_in_place(&first, 9, b"half"));
     other.put_in_place().unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"half");
     one.create().unwrap();

@@ -42,7 +42,7 @@ pub(super) struct Table {
     /// Every record, this node's among them.
     by_name: Index,
     by_mark: Index,
-    /// The live members but for this node.
+    /// The live members except for this node.
     by_addr: Index,
     /// A hasher keyed by the node's seed: nobody can choose names or addresses that collide, and the same seed gives the
     /// same table.
@@ -51,7 +51,7 @@ pub(super) struct Table {
     mark_key: u64,
     /// The tokens that members may show.
     tokens: Tokens,
-    /// The live members but for this node, in the order in which they are probed.
+    /// The live members except for this node, in the order in which they are probed.
     pub(super) rings: ProbeRings,
     /// How many of the live are suspected, and how many of these have answered.
     suspects: usize,
@@ -314,7 +314,7 @@ impl Table {
         self.known_on.len()
     }
 
-    /// Live members but for this node.
+    /// Live members except for this node.
     pub(super) fn others(&self) -> usize {
         self.rings.len()
     }
@@ -362,7 +362,8 @@ impl Table {
         self.departed.len()
     }
 
-    /// The departed member to forget first: one that never answered; else, of the host that has most, the one that departed first.
+    /// The departed member to forget first: one that never answered; if there is none, the one that departed first of the
+    /// host with the most.
     pub(super) fn first_to_forget(&self) -> Option<MemberId> {
         self.departed.first_of(0).or_else(|| self.departed.first_of_largest()).map(|(_, id)| *id)
     }
@@ -383,7 +384,7 @@ impl Table {
         self.removals_digest
     }
 
-    /// The digest, those of the buckets, and that of the removed members, summed up anew.
+    /// The digest, those of the buckets, and that of the removed members, summed up again.
     #[cfg(any(test, feature = "sim", fuzzing))]
     pub(super) fn has_right_digests(&self) -> bool {
         let mut fresh = Self::default();
@@ -454,10 +455,10 @@ impl Table {
     }
 }
 
-/// In which order members are probed that are to be probed out of turn: first those that did not answer the last probe or two, as
-/// others may say that they are alive until three were missed; of these, those of the host that has fewest of them there. Then
-/// whoever was neither heard from nor probed for longest. So neither members that answer, nor many of one host that answer now and
-/// then, keep one waiting that is silent.
+/// The order of out-of-turn probes, least first: members that missed the last one or two probes (until they have missed three,
+/// others may vouch for them), those of the host with the fewest such members first; then the member that was neither heard from
+/// nor probed for longest. So a silent member is delayed neither by members that answer, nor by many names of one host that
+/// answer now and then.
 fn order_of_probes<'a>(
     records: &'a [Option<Record>],
     jumps: &[MemberId],
@@ -511,7 +512,7 @@ mod tests {
                     table.update(change, &mut rng, |r| r.state = state);
                     last.remove(&change);
                 }
-                // Each puts the others off by a round; so many can fall between two probes of one.
+                // Each puts the others off by a round; this many can fall between two probes of one.
                 let extra = if seed % 2 == 0 { 0 } else { 2 * largest };
                 if extra > 0 && rng.u32(..5) == 0 && table.get(change).state.is_live() {
                     table.rings.jump(change, |jumps| jumps.last().copied());

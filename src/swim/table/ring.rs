@@ -1,15 +1,15 @@
 //! The probe rings: in which order members are probed (SWIM §4.3).
 //!
-//! Round-robin through a ring that is shuffled on each pass, so that everybody is probed once in a pass. Members that
-//! have not answered yet have a ring of their own, and at most half of the turns: names that somebody made up cannot keep
-//! members from being probed. Only members that have answered, here or elsewhere, are probed out of turn, at most every other round,
-//! and seven of eight rounds between are of those that were met. Which of several goes first is the table's to say.
+//! Round-robin over a ring that is shuffled for each pass, so that every member is probed once per pass. Members that have not
+//! answered yet have a second ring and at most half of the rounds, so made-up names cannot keep members from being probed.
+//! Out-of-turn probes are for members that have answered, at this address or an earlier one. They take at most every other
+//! round; the table decides in which order. Seven in eight of the rounds between belong to members that have answered.
 
 use serde::{Deserialize, Serialize};
 
 use crate::swim::{member::MemberId, time::Time};
 
-/// Members that are to be probed out of turn; of more, the last one waits for its turn.
+/// Members that are to be probed out of turn; beyond that, the last one in their order waits for its turn in the ring.
 const MAX_JUMPS: usize = 64;
 
 /// Members in the order in which they are probed.
@@ -31,7 +31,7 @@ struct Place {
 
 type Places = Vec<Option<Place>>;
 
-/// The live members but for this node: those that have answered at their address, and those that have not yet. The table
+/// The live members except for this node: those that have answered at their address, and those that have not yet. The table
 /// alone has them [enter](Self::enter) and [exit](Self::exit).
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(in crate::swim) struct ProbeRings {
@@ -117,9 +117,9 @@ impl ProbeRings {
         Some(target)
     }
 
-    /// Whether it is the turn of one that was met: each ring has its share of the turns, but the unmet half at most. Of the
-    /// turns after one out of turn they have a quarter of that: some, so that nobody is forgotten, and few, since those are
-    /// the turns that are left to those that were met.
+    /// Whether it is the turn of one that was met: each ring has its share of the turns, but the unmet half at most. After an
+    /// out-of-turn probe the unmet have a quarter of that share: some, so that none is forgotten, and few, since the members
+    /// that were met have only these turns.
     fn draw_ring(&mut self, after_jump: bool) -> Option<bool> {
         let met = self.met.ids.len();
         let unmet = self.unmet.ids.len().min(met.max(1));
@@ -241,7 +241,7 @@ mod tests {
         }
     }
 
-    /// Of those that are to be probed, whoever showed itself longest ago: the others answer all the time.
+    /// Of the members to be probed, the one heard from longest ago goes first: the others answer all the time.
     #[test]
     fn of_many_that_are_to_be_probed_the_silent_one_is_first_and_each_has_its_turn() {
         let (mut rng, mut last) = (fastrand::Rng::with_seed(8), vec![0; 20]);
