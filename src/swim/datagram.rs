@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use super::{
-    claims::Word, entry::Input, introduce::Introduced, node::Node, teller::Teller, time::Time, validation::Sender,
+    claims::Word, entry::Input, introduce::Introduced, node::Node, teller::Teller, time::Time,
+    validation::Sender,
 };
 use crate::wire::{
     message::{Malformed, Message, Ping},

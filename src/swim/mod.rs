@@ -7,7 +7,7 @@
 //! `introduce` (unverified peers), `caller` (of a stream), `question` (does the holder of a name still answer), `moves`
 //! (does a member answer where others say that it is). Claims: `claims` about members, `departures` (failed, left,
 //! tombstones), `hearsay` of them, `suspects` (`suspicion`, its timeout), `self_claims` about this node, `flap`, `bounds` of what others are
-//! believed. Detection: `probe`, `health` (Lifeguard's awareness), `stalls`. Dissemination: `updates` (their queue),
+//! believed, `teller` (whose claim it is). Detection: `probe`, `relay` (probes for others), `health` (Lifeguard's awareness), `stalls`. Dissemination: `updates` (their queue),
 //! `dissemination` (gossip), `anti_entropy` (when) and `push_pull` (how tables are exchanged). Streams: `stream`,
 //! `frames`, each a `session`, `carry` (datagrams by stream); `share` says who counts as one. Life of a node: `phase`,
 //! `join`, `race` (of join attempts), `rejoin` (those of an earlier life), `reconnect` (to failed members), `leave`,
@@ -63,6 +63,7 @@ mod reach;
 mod reconnect;
 mod recorder;
 mod rejoin;
+mod relay;
 mod remove;
 #[cfg(any(test, feature = "sim"))]
 mod replay;

@@ -286,7 +286,8 @@ impl Table {
     /// The next member to probe.
     pub(super) fn next_to_probe(&mut self, now: Time, rng: &mut fastrand::Rng) -> Option<MemberId> {
         let Self { rings, records, .. } = self;
-        let next = rings.next(now, rng, |jumps| jumps.iter().copied().min_by_key(order_of_probes(records, jumps)))?;
+        let next = rings
+            .next(now, rng, |jumps| jumps.iter().copied().min_by_key(order_of_probes(records, jumps)))?;
         self.contact_mut(next).probed = now;
         Some(next)
     }
@@ -463,7 +464,8 @@ fn order_of_probes<'a>(
     records: &'a [Option<Record>],
     jumps: &[MemberId],
 ) -> impl Fn(&MemberId) -> (bool, usize, Time) + use<'a> {
-    let contact = |id: &MemberId| records[id.index()].as_ref().map(|record| record.contact).unwrap_or_default();
+    let contact =
+        |id: &MemberId| records[id.index()].as_ref().map(|record| record.contact).unwrap_or_default();
     let mut pressing = BTreeMap::<u32, usize>::new();
     for contact in jumps.iter().map(contact).filter(|contact| contact.is_pressing()) {
         *pressing.entry(contact.known_on).or_default() += 1;

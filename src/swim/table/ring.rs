@@ -249,7 +249,8 @@ mod tests {
         for now in 1..200 {
             (1..20).for_each(|i| rings.jump(MemberId(i), newest));
             (1..20).filter(|i| *i != 7 || now <= 40).for_each(|i| last[i] = now);
-            let jumped = rings.next(Time::ZERO, &mut rng, |jumps| jumps.iter().copied().min_by_key(|id| last[id.index()]));
+            let jumped = rings
+                .next(Time::ZERO, &mut rng, |jumps| jumps.iter().copied().min_by_key(|id| last[id.index()]));
             last[jumped.unwrap().index()] = now;
             assert!(now != 41 || jumped == Some(MemberId(7)), "{jumped:?}");
             rings.next(Time::ZERO, &mut rng, |jumps| jumps.iter().copied().min_by_key(|id| last[id.index()]));
@@ -257,7 +258,9 @@ mod tests {
         // None of them shows itself any more.
         let jumped = (0..19).map(|round| {
             (1..20).for_each(|i| rings.jump(MemberId(i), newest));
-            let jumped = rings.next(Time::ZERO, &mut rng, |jumps| jumps.iter().copied().min_by_key(|id| last[id.index()])).unwrap();
+            let jumped = rings
+                .next(Time::ZERO, &mut rng, |jumps| jumps.iter().copied().min_by_key(|id| last[id.index()]))
+                .unwrap();
             last[jumped.index()] = 1000 + round;
             rings.next(Time::ZERO, &mut rng, |jumps| jumps.iter().copied().min_by_key(|id| last[id.index()]));
             jumped
@@ -270,7 +273,8 @@ mod tests {
         let mut rng = fastrand::Rng::with_seed(9);
         let mut rings = rings(200, &mut rng);
         let last = |id: MemberId| if id == MemberId(7) { 0 } else { id.0 };
-        (1..200).for_each(|i| rings.jump(MemberId(i), |jumps| jumps.iter().copied().max_by_key(|id| last(*id))));
+        (1..200)
+            .for_each(|i| rings.jump(MemberId(i), |jumps| jumps.iter().copied().max_by_key(|id| last(*id))));
         let kept: Vec<_> = rings.jumps().iter().map(|id| id.0).collect();
         assert_eq!(kept, (1..=MAX_JUMPS as u32).collect::<Vec<_>>());
         let next = rings.next(Time::ZERO, &mut rng, |jumps| jumps.iter().copied().min_by_key(|id| last(*id)));

@@ -568,7 +568,7 @@ fn a_node_relays_only_for_members_and_only_to_members() {
         bench.hear_from(addr(1), &request("m2"));
     }
     assert_eq!(bench.sent().len(), 1000, "one for one");
-    assert_eq!(bench.node.prober.relayed_len(), 1, "who asks anew has given up what it asked before");
+    assert_eq!(bench.node.relays.len(), 1, "who asks anew has given up what it asked before");
 }
 
 #[test]
@@ -577,7 +577,7 @@ fn one_member_cannot_fill_the_relays_of_a_node_but_there_is_an_end_to_them() {
     for member in 1..=300 {
         bench.hear_from(addr(member), &PingReq { seq: 5, target: "m2", window_ms: 500 });
     }
-    assert_eq!(bench.node.prober.relayed_len(), 256);
+    assert_eq!(bench.node.relays.len(), 256);
     assert_eq!(bench.node.metrics().refused_relays, 300 - 256);
 }
 

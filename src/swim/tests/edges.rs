@@ -339,7 +339,7 @@ fn probes_are_relayed_for_two_members_of_one_mark() {
             (home, pinged(&mut bench, addr(2)).expect("it is asked"))
         })
         .collect();
-    assert_eq!(bench.node.prober.relayed_len(), 2);
+    assert_eq!(bench.node.relays.len(), 2);
     for (home, seq) in relayed {
         bench.hear_from(addr(2), &Ack { seq });
         assert_eq!(
@@ -356,7 +356,7 @@ fn of_answers_that_are_waited_for_none_is_stray() {
     bench.hear(&PingReq { seq: 5, target: "m2", window_ms: 500 });
     let relayed = pinged(&mut bench, addr(2)).expect("it is asked");
     bench.hear_from(addr(2), &Ack { seq: relayed });
-    assert_eq!(bench.node.prober.relayed_len(), 0);
+    assert_eq!(bench.node.relays.len(), 0);
     // One that failed is tried again, and is there.
     bench.node.phase = Phase::Starting;
     bench.hear(&failed("m3", 0));

@@ -106,14 +106,14 @@ fn the_names_of_one_host_take_no_relays_from_others() {
         bench.hear_from(port(1000 + i), &PingReq { seq: 5, target: "m2", window_ms: 60_000 });
     }
     let refused = bench.node.metrics().refused_relays;
-    assert_eq!((bench.node.prober.relayed_len(), refused), (256, 300 - 256));
+    assert_eq!((bench.node.relays.len(), refused), (256, 300 - 256));
     bench.sent();
     for member in [1, 3] {
         bench.hear_from(addr(member), &PingReq { seq: 6, target: "m2", window_ms: 500 });
     }
-    assert_eq!((bench.sent().len(), bench.node.prober.relayed_len()), (2, 256), "both are relayed");
+    assert_eq!((bench.sent().len(), bench.node.relays.len()), (2, 256), "both are relayed");
     bench.pass(secs(9));
-    assert_eq!(bench.node.prober.relayed_len(), 0, "no probe takes longer");
+    assert_eq!(bench.node.relays.len(), 0, "no probe takes longer");
 }
 
 /// Whoever accepts exchanges of tables and is silent.

@@ -222,11 +222,21 @@ fn leaves_are_doubted_in_whatever_epoch_they_are_refuted() {
         for _ in 0..300 {
             let known = bench.member("m5").expect("it is listed").identity;
             let (epoch, incarnation) = said(known.epoch, known.incarnation);
-            say(&mut bench, "m2", addr(2), &[Message::Left(message::Left { epoch, ..left("m5", incarnation) })]);
+            say(
+                &mut bench,
+                "m2",
+                addr(2),
+                &[Message::Left(message::Left { epoch, ..left("m5", incarnation) })],
+            );
             bench.pass(millis(50));
             live += usize::from(bench.standing("m5").is_some_and(|(state, _)| state.is_live()));
             let (epoch, incarnation) = refuted(known.epoch, known.incarnation);
-            say(&mut bench, "m5", addr(5), &[Message::Alive(message::Alive { epoch, ..alive("m5", incarnation, addr(5)) })]);
+            say(
+                &mut bench,
+                "m5",
+                addr(5),
+                &[Message::Alive(message::Alive { epoch, ..alive("m5", incarnation, addr(5)) })],
+            );
             bench.meet("m5");
             bench.pass(millis(50));
             answers_come(&mut bench, None);

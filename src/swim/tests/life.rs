@@ -356,9 +356,7 @@ fn leaves_after_a_lie(later: u64) {
     for host in 0..4 {
         let epoch = world.node(4).local().identity.epoch + later;
         let alive = crate::wire::message::Alive { epoch, ..bench::alive("n4", lied, addr(4)) };
-        world.with(host, |node, _| {
-            bench::tell(node, &crate::wire::message::Message::Alive(alive), addr(1))
-        });
+        world.with(host, |node, _| bench::tell(node, &crate::wire::message::Message::Alive(alive), addr(1)));
     }
     world.with(4, |node, now| node.leave(now));
     world.run_until("the leave", secs(3), |world| world.hosts[4].left);

@@ -287,10 +287,13 @@ fn names_that_answer_now_and_then_keep_no_silent_suspect_from_being_checked() {
         bench.pass(millis(100));
         let waits = |name: &str| name.starts_with('g') && missed(&bench, name) < 2;
         let quiet: Vec<_> = (0..128).map(|i| format!("g{i}")).filter(|name| waits(name)).collect();
-        answers_come_from(&mut bench, addr(5), |target, _| target != "m5" && !quiet.iter().any(|name| name == target));
+        answers_come_from(&mut bench, addr(5), |target, _| {
+            target != "m5" && !quiet.iter().any(|name| name == target)
+        });
         bench.events();
         for member in bench.node.members().iter().filter(|member| member.state == MemberState::Suspect) {
-            let is_told = &*member.name == "m5" || member.name.starts_with('g') && missed(&bench, &member.name) < 3;
+            let is_told =
+                &*member.name == "m5" || member.name.starts_with('g') && missed(&bench, &member.name) < 3;
             if is_told && (step % 30 == 0 || member.name.starts_with('g')) {
                 let said = alive(&member.name, member.identity.incarnation + 1, member.addr);
                 say(&mut bench, "m1", addr(1), &[Message::Alive(said)]);
