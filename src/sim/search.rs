@@ -269,9 +269,13 @@ fn afterwards(world: &mut World) -> Result<(), Violation> {
     left_everywhere(world, leaver)
 }
 
-/// While all is well what members say of themselves is known to all within moments, wherever they send from.
+/// While all is well what members say of themselves is known to all within moments, wherever they send from; unless lies have
+/// raised the epoch of one whose clock is ahead beyond what the others accept yet (`SECURITY.md`, *Identities beyond refutation*).
 fn tags_arrive(world: &mut World, up: &[usize]) -> Result<(), Violation> {
-    for host in up {
+    let latest = up.iter().map(|host| world.node(*host).latest_epoch()).min().unwrap_or_default();
+    let is_accepted = |host: &&usize| world.node(**host).local().identity.epoch <= latest;
+    let accepted: Vec<_> = up.iter().filter(is_accepted).copied().collect();
+    for host in &accepted {
         let tags = Tags::new([("host", host.to_string())]).expect("they are short");
         world.with(*host, |node, now| node.set_tags(now, tags));
     }

@@ -100,7 +100,7 @@ impl Node {
 
     /// The latest epoch that is accepted now. A lie can have raised that of an earlier life of this node beyond it, if its clock
     /// was ahead.
-    pub(super) fn latest_epoch(&self) -> u64 {
+    pub(crate) fn latest_epoch(&self) -> u64 {
         LATEST.saturating_add(self.clock).saturating_add(self.now.nanos() / 1_000_000)
     }
 

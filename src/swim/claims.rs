@@ -143,7 +143,7 @@ impl Node {
     fn on_late_word(&mut self, id: MemberId, identity: Identity, claim: &Alive<'_>) {
         let record = self.table.get(id);
         if !record.state.is_live() {
-            return self.note_refuted(id, identity);
+            return self.note_refuted(id, record.state, identity);
         }
         let is_later = identity.epoch == record.identity.epoch && identity.incarnation > record.tags_of;
         if !is_later || claim.addr != record.addr || claim.tags == record.tags.encoded() {
@@ -230,7 +230,7 @@ impl Node {
         let past = self.table.get(id).view();
         self.settle(id, identity, addr, tags);
         self.lately_departed.retain(|departed| *departed != id);
-        self.note_refuted(id, identity);
+        self.note_refuted(id, past.state, identity);
         if past.identity.epoch == identity.epoch && past.state == MemberState::Failed {
             self.tell_verdict(id, &past);
         }

@@ -30,9 +30,9 @@ enum Hearsay {
 
 impl Node {
     /// A member is alive by this identity that was said to have departed.
-    pub(super) fn note_refuted(&mut self, id: MemberId, by: Identity) {
+    pub(super) fn note_refuted(&mut self, id: MemberId, departure: MemberState, by: Identity) {
         let now = self.now;
-        let note = |record: &mut Record| record.refuted.get_or_insert_default().note(by, now);
+        let note = |record: &mut Record| record.refuted.get_or_insert_default().note(departure, by, now);
         self.table.update(id, &mut self.rng, note);
     }
 

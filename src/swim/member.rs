@@ -161,19 +161,21 @@ impl Removed {
     }
 }
 
-/// When a member refuted its last departures, the latest first.
+/// After this many refuted departures failures are doubted.
+const FAILURES_DOUBTED: usize = 2;
+/// After this many returns from leaves further leaves are doubted. A refuted leave cannot be told from a restart after a leave, since
+/// the claimant of a leave can choose in which epoch it is refuted; so restarts count too, and more of them are needed.
+const LEAVES_DOUBTED: usize = 4;
+
+/// When a member refuted its last departures, the latest first: all of them, since a failure may be claimed and then a leave; and those
+/// that were a leave.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(super) struct Refuted {
-    at: [Option<Time>; LEAVES_DOUBTED],
+    all: [Option<Time>; FAILURES_DOUBTED],
+    leaves: [Option<Time>; LEAVES_DOUBTED],
     /// The greatest identity that departed or refuted: what refutes is greater, and counts once.
     greatest: Identity,
 }
-
-/// After this many refutations further failures are doubted.
-const FAILURES_DOUBTED: usize = 2;
-/// After this many, leaves are doubted as well. A refuted leave cannot be told from a restart after a leave, since the claimant of a
-/// leave can choose in which epoch it is refuted; so restarts count too, and more of them are needed.
-const LEAVES_DOUBTED: usize = 4;
 
 impl Refuted {
     /// A live member departs by this identity.
@@ -181,18 +183,22 @@ impl Refuted {
         self.greatest = self.greatest.max(identity);
     }
 
-    pub(super) fn note(&mut self, by: Identity, now: Time) {
-        if by > self.greatest {
-            self.greatest = by;
-            self.at.rotate_right(1);
-            self.at[0] = Some(now);
+    pub(super) fn note(&mut self, departure: MemberState, by: Identity, now: Time) {
+        if by <= self.greatest {
+            return;
+        }
+        self.greatest = by;
+        self.all = [Some(now), self.all[0]];
+        if departure == MemberState::Left {
+            self.leaves.rotate_right(1);
+            self.leaves[0] = Some(now);
         }
     }
 
-    /// Whether it refuted so many departures, less than so long ago, that one more of this kind is doubted.
+    /// Whether it refuted so many departures of this kind, all of them less than `memory` ago, that one more is doubted.
     pub(super) fn is_doubted(&self, departure: MemberState, now: Time, memory: Duration) -> bool {
-        let many = if departure == MemberState::Left { LEAVES_DOUBTED } else { FAILURES_DOUBTED };
-        self.at[many - 1].is_some_and(|first| now.since(first) < memory)
+        let of_kind: &[_] = if departure == MemberState::Left { &self.leaves } else { &self.all };
+        of_kind.iter().all(|at| at.is_some_and(|at| now.since(at) < memory))
     }
 }
 
