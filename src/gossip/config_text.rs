@@ -127,6 +127,18 @@ impl GossipConfig {
         (entry.set)(self, entry.key, value)
     }
 
+    /// The keys that [`set`](Self::set) knows, so that a program can list its options. `tag.KEY` is not among them, as its
+    /// `KEY` is free; which keys there are depends on the features.
+    ///
+    /// ```
+    /// use syncswim::GossipConfig;
+    ///
+    /// assert!(GossipConfig::keys().any(|key| key == "probe_interval_ms"));
+    /// ```
+    pub fn keys() -> impl Iterator<Item = &'static str> {
+        KEYS.iter().map(|entry| entry.key)
+    }
+
     /// A preset by its name.
     pub(crate) fn preset(preset: &str, name: impl Into<String>) -> Option<Self> {
         match preset {

@@ -56,7 +56,7 @@ impl fmt::Display for BroadcastId {
 }
 
 /// A message that a member sent or broadcast.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Message {
     /// Who sent it.

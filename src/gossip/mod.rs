@@ -88,7 +88,7 @@ pub use builder::GossipBuilder;
 pub use config::{DEFAULT_PORT, GossipConfig};
 pub(crate) use config_text::{parse_text, parse_value};
 pub use directory::Members;
-pub use entries::{Entries, EntriesOf, EntryChange, EntryWatch};
+pub use entries::{Entries, EntriesIter, EntriesOf, EntriesOfIter, EntryChange, EntryWatch};
 pub(crate) use environment::Variables;
 pub use events::Events;
 pub use handle::Gossip;

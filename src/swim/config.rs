@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::{
     Error, IpNetwork,
@@ -26,9 +26,9 @@ use crate::{
 /// ```
 ///
 /// A `Config` that serde reads takes the values of [`lan`](Self::lan) for missing fields (those that a later version adds
-/// included); call [`validate`](Self::validate) on it.
+/// included). One that is not [valid](Self::validate) is an error there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default = "Config::unnamed")]
+#[serde(default = "Config::unnamed", remote = "Self")]
 #[non_exhaustive]
 pub struct Config {
     /// The node's name: 1 to 128 bytes, unique in the cluster, without characters that disturb a line (control characters, line
@@ -189,6 +189,22 @@ pub struct Config {
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
+
+impl Serialize for Config {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // The function that serde makes for `remote`.
+        Self::serialize(self, serializer)
+    }
+}
+
+/// Fails if it is not [valid](Config::validate).
+impl<'de> Deserialize<'de> for Config {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let config = Self::deserialize(deserializer)?;
+        config.validate().map_err(D::Error::custom)?;
+        Ok(config)
+    }
+}
 
 impl Config {
     /// Gives what is read the fields that it lacks. Without a name it is not valid.

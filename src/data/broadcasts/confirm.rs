@@ -37,7 +37,7 @@ const BY_STREAM: u32 = STEPS / 4 * 3;
 const RIDE: Duration = Duration::from_secs(10);
 
 /// Why a member did not confirm a broadcast.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Unconfirmed {
@@ -149,7 +149,7 @@ impl Confirmations {
     pub(super) fn gone(&mut self, name: &str, why: Unconfirmed) {
         let seqs: Vec<u64> = self.open.keys().copied().collect();
         for seq in seqs {
-            self.open.entry(seq).and_modify(|open| open.settle(name, why));
+            self.open.entry(seq).and_modify(|open| open.settle(name, why.clone()));
             self.close_if_settled(seq);
         }
     }

@@ -36,7 +36,7 @@ pub(super) const DELETED: u8 = 1;
 pub(super) const ELSEWHERE: u8 = 2;
 
 /// The value of a key, of one owner.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Entry {
     /// What the owner has set.
