@@ -135,9 +135,8 @@ impl Gossip {
     /// ```
     ///
     /// # Errors
-    /// As `broadcast`: nothing was sent; [`Error::Invalid`] also if the limit is 0, and [`Error::Busy`] if 64 such calls are under
-    /// way. If the node ends during the call,
-    /// [`Error::Stopped`] or [`Error::Panicked`]: members may have got it.
+    /// As `broadcast`: nothing was sent; [`Error::Invalid`] also if the limit is 0, and [`Error::Busy`] if 64 such calls are
+    /// under way. If the node ends during the call, [`Error::Stopped`] or [`Error::Panicked`]: members may have got it.
     pub fn broadcast_confirmed(
         &self,
         topic: &str,

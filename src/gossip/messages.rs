@@ -216,9 +216,10 @@ impl Gossip {
     /// An inbox for the messages that others [send](Self::send) or [broadcast](Self::broadcast) to these topics, from now on: one
     /// topic, as `"jobs"`, or [`Topics::prefix`], or [`Topics::all`]. Each of several inboxes for a topic gets its messages.
     ///
-    /// An inbox holds up to 1,024 unread messages of one host, and about 4 MiB of them, but no more than those of all hosts leave free of
-    /// 2,048 and of 8 MiB; and as many broadcasts. What comes while it is full is lost for it, and it is told [how many](InboxItem::Lost); other inboxes
-    /// get it. If all for the topic are full, the sender of a message gets [`Error::Busy`] instead. Dropping it cancels it.
+    /// An inbox holds up to 1,024 unread messages of one host, and about 4 MiB of them, but no more than those of all hosts
+    /// leave free of 2,048 and of 8 MiB; and as many broadcasts. What comes while it is full is lost for it, and it is told
+    /// [how many](InboxItem::Lost); other inboxes get it. If all for the topic are full, the sender of a message gets
+    /// [`Error::Busy`] instead. Dropping it cancels it.
     ///
     /// ```
     /// use syncswim::{Gossip, GossipConfig};

@@ -134,8 +134,8 @@ impl Node {
         })
     }
 
-    /// Whether one more live member may be listed at an address, or who makes room: one that has not answered there, for one that is
-    /// there, by what it has shown. Names can be made up, and others moved there; those are remembered as departed.
+    /// Whether one more live member may be listed at an address, or who makes room: one that has not answered there, for one
+    /// that is there, by what it has shown. Names can be made up, and others moved there; those are remembered as departed.
     fn room_at(&self, arrival: &Arrival<'_>) -> Result<Option<MemberId>, Refused> {
         let stays = |id| {
             let record = self.table.get(id);
@@ -199,8 +199,8 @@ impl Node {
         self.table.count_mark(hash::member(name), MAX_OF_MARK, |_| true) < MAX_OF_MARK
     }
 
-    /// From a full table a member that never answered is evicted; a sixteenth of the table is kept for members that return, of each
-    /// host as long as it has no more than its share, or than are free.
+    /// From a full table a member that never answered is evicted; a sixteenth of the table is kept for members that return,
+    /// of each host as long as it has no more than its share, or than are free.
     fn is_full(&self, arrival: &Arrival<'_>) -> bool {
         let (live, most) = (self.table.live(), self.config.max_members);
         let known_on = arrival.known.map_or(0, |id| self.table.get(id).contact.known_on);

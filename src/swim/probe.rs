@@ -414,9 +414,9 @@ impl Node {
         }
     }
 
-    /// Relays for members only, and to such as it knows. Each requester has one probe under way, so a new request replaces its last, and
-    /// while there is no room, hosts have as many as each other: names are free. Not for a request by stream: the answer would
-    /// find no stream.
+    /// Relays for members only, and to such as it knows. Each requester has one probe under way, so a new request replaces
+    /// its last, and while there is no room, hosts have as many as each other: names are free. Not for a request by stream:
+    /// the answer would find no stream.
     pub(super) fn handle_ping_req(&mut self, sender: &Sender, request: &PingReq<'_>) {
         // Of a target that has departed the requester may not have heard yet: silence would look as if this node did not hear it.
         let target = self.table.find(request.target).filter(|id| *id != MemberId::SELF);

@@ -21,8 +21,8 @@ use crate::{
 pub(super) const SAMPLE: u64 = 256;
 /// Broadcasts that wait for confirmations at the same time.
 pub(super) const MAX_OPEN: usize = 64;
-/// Origins to which Confirms wait to be sent, of which an account has its [share](Shares::has_room), and how many to each: more are
-/// not confirmed until they ask.
+/// Origins to which Confirms wait to be sent, of which an account has its [share](Shares::has_room), and how many to each:
+/// more are not confirmed until they ask.
 const MAX_PENDING: (usize, usize) = (512, 16);
 /// Datagrams of Confirms that may go out for those that came in before.
 const MAX_CREDIT: usize = 8;
