@@ -158,7 +158,7 @@ impl Gossip {
     /// `topic` has not 1 to 64 bytes or disturbs a line (control characters, line separators, changes of direction), or the
     /// time is 0. [`Error::Left`], [`Error::Stopped`] or [`Error::Panicked`] if this node has left or ended; if it ends during
     /// the call, the message may have been delivered.
-    pub fn send(&self, member: &str, topic: &str, payload: &[u8]) -> Result<(), Error> {
+    pub fn send(&self, member: &str, topic: &str, payload: impl AsRef<[u8]>) -> Result<(), Error> {
         self.send_within(member, topic, payload, self.running.config.stream_timeout)
     }
 
@@ -170,10 +170,10 @@ impl Gossip {
         &self,
         member: &str,
         topic: &str,
-        payload: &[u8],
+        payload: impl AsRef<[u8]>,
         limit: Duration,
     ) -> Result<(), Error> {
-        self.ask(AskKind::Message, member, topic, payload, limit).map(drop)
+        self.ask(AskKind::Message, member, topic, payload.as_ref(), limit).map(drop)
     }
 
     /// Asks a member, and waits for the answer of its application, which [serves](Self::serve) `topic`. Request and answer
@@ -207,10 +207,10 @@ impl Gossip {
         &self,
         member: &str,
         topic: &str,
-        payload: &[u8],
+        payload: impl AsRef<[u8]>,
         limit: Duration,
     ) -> Result<Answer, Error> {
-        self.ask(AskKind::Request, member, topic, payload, limit)
+        self.ask(AskKind::Request, member, topic, payload.as_ref(), limit)
     }
 
     /// An inbox for the messages that others [send](Self::send) or [broadcast](Self::broadcast) to these topics, from now on: one

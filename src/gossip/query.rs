@@ -48,8 +48,8 @@ impl Query {
     }
 
     /// What is asked, at most 1 MiB. Defaults to nothing. What does not fit in a datagram costs a stream for each member.
-    pub fn payload(self, payload: &[u8]) -> Self {
-        Self { payload: payload.into(), ..self }
+    pub fn payload(self, payload: impl AsRef<[u8]>) -> Self {
+        Self { payload: payload.as_ref().into(), ..self }
     }
 
     /// Which members are asked. Defaults to all.

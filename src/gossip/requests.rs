@@ -121,7 +121,8 @@ impl Request {
     /// [`Error::TooLate`] if its sender has given up, or is live no longer; [`Error::TooLarge`] if the answer is longer than
     /// 1 MiB: the sender is told that the request was dropped. [`Error::Left`], [`Error::Stopped`] or [`Error::Panicked`] if
     /// this node has left or ended: its askers were told so.
-    pub fn answer(mut self, payload: &[u8]) -> Result<(), Error> {
+    pub fn answer(mut self, payload: impl AsRef<[u8]>) -> Result<(), Error> {
+        let payload = payload.as_ref();
         check_size(payload)?;
         self.settle(Status::Answered, payload)
     }
