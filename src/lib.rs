@@ -146,9 +146,10 @@ pub use dns::fuzz_dns_answer;
 pub use error::{BoxError, EndedBy, Error, JoinProblem};
 pub use filter::Filter;
 pub use gossip::{
-    Answer, BroadcastId, BroadcastMiss, BroadcastReport, DEFAULT_PORT, Entries, EntriesOf, EntryChange,
-    EntryWatch, Events, Gossip, GossipBuilder, GossipConfig, HostPort, Inbox, InboxItem, MemberLife, Members,
-    Message, NearMember, Query, QueryAnswer, QueryAnswers, QueryMiss, QueryReport, Request, Requests,
+    Answer, BroadcastId, BroadcastMiss, BroadcastReport, DEFAULT_PORT, Entries, EntriesIter, EntriesOf,
+    EntriesOfIter, EntryChange, EntryWatch, Events, Gossip, GossipBuilder, GossipConfig, HostPort, Inbox,
+    InboxItem, MemberLife, Members, Message, NearMember, Query, QueryAnswer, QueryAnswers, QueryMiss,
+    QueryReport, Request, Requests,
 };
 #[cfg(feature = "encryption")]
 pub use gossip::{KeyStep, RotateOptions, RotateProblem, RotatedNode, Rotation};
@@ -168,10 +169,10 @@ pub use swim::{
     Metric, MetricKind, MetricLabel, MetricUnit, MetricValue, Metrics, Observation, Observed, Origin,
     ProbeStats, ReachProblem, Removal, Rtt, Standing, Status, Time, Verdict, WrongClock,
 };
-pub use wire::Tags;
 #[cfg(all(fuzzing, feature = "encryption"))]
 #[doc(hidden)]
 pub use wire::seal::fuzzing;
+pub use wire::{Tags, TagsIter};
 
 /// The README's programs compile.
 #[cfg(all(doctest, feature = "encryption"))]

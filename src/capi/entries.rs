@@ -109,9 +109,9 @@ impl Item {
 }
 
 /// Sets a key of this node's own map. The node alone writes there, every member reads: see syncswim_cluster_entries.
-/// Fails with SYNCSWIM_ERR_TOO_LARGE beyond 64 bytes of a key, 15,360 of a value, 256 keys, or 64 KiB of all keys and values; with
-/// SYNCSWIM_ERR_BUSY at more than 10 changes a second, 64 at once. `version` is which of this life's changes it is; it may
-/// be NULL. The map is empty after a restart.
+/// Fails with SYNCSWIM_ERR_TOO_LARGE beyond 64 bytes of a key, 15,360 of a value, 256 keys, or 64 KiB of all keys and values;
+/// with SYNCSWIM_ERR_BUSY at more than 10 changes a second, 64 at once. `version` is which of this life's changes it is; it
+/// may be NULL. The map is empty after a restart.
 ///
 /// # Safety
 /// `key` must end with NUL, `value` have `value_len` bytes, and `version` be NULL or writable.

@@ -346,8 +346,8 @@ pub extern "C" fn syncswim_cluster_leave(cluster: *const syncswim_cluster) -> sy
 }
 
 /// Removes a failed member from the cluster, in the views of all: it counts as left, or with `reap` other than 0 it is
-/// reaped at once: not listed any more, and nobody tries to reach it again. A member that lives after all, or is started again, comes
-/// back. SYNCSWIM_ERR_STILL_LIVE if it is live, SYNCSWIM_ERR_UNKNOWN_MEMBER if it is not listed.
+/// reaped at once: not listed any more, and nobody tries to reach it again. A member that lives after all, or is started
+/// again, comes back. SYNCSWIM_ERR_STILL_LIVE if it is live, SYNCSWIM_ERR_UNKNOWN_MEMBER if it is not listed.
 ///
 /// # Safety
 /// `name` must end with NUL.

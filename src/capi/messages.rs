@@ -140,8 +140,8 @@ fn put(
 
 /// Sends a message to a member, and waits until it is in that member's inboxes for the topic: then, and only then, the call
 /// returns SYNCSWIM_OK. Waits for `timeout_ms` milliseconds at most, or a day if it is negative; not for 0.
-/// SYNCSWIM_ERR_UNANSWERED says that it may have arrived, SYNCSWIM_ERR_UNKNOWN_MEMBER, SYNCSWIM_ERR_NOT_REACHED, SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY and
-/// SYNCSWIM_ERR_TOO_LARGE (1 MiB is the most) that it has not.
+/// SYNCSWIM_ERR_UNANSWERED says that it may have arrived, SYNCSWIM_ERR_UNKNOWN_MEMBER, SYNCSWIM_ERR_NOT_REACHED,
+/// SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY and SYNCSWIM_ERR_TOO_LARGE (1 MiB is the most) that it has not.
 ///
 /// # Safety
 /// `member` and `topic` must end with NUL; `payload` must have `length` bytes, and may be NULL if there are none.
@@ -193,9 +193,10 @@ pub unsafe extern "C" fn syncswim_cluster_request(
 }
 
 /// Opens an inbox for what members send to a topic from now on: to all that begin with a text if there is "*" behind it, to
-/// all if there is nothing else. It holds up to 1,024 messages of one host, and about 4 MiB of them, but no more than those of all hosts
-/// leave free of 2,048 and of 8 MiB; and as many broadcasts. What comes while it is full is lost for it (syncswim_message_lost), or
-/// refused with SYNCSWIM_ERR_BUSY if no other inbox takes it. SYNCSWIM_ERR_BUSY is also the 65th inbox.
+/// all if there is nothing else. It holds up to 1,024 messages of one host, and about 4 MiB of them, but no more than those
+/// of all hosts leave free of 2,048 and of 8 MiB; and as many broadcasts. What comes while it is full is lost for it
+/// (syncswim_message_lost), or refused with SYNCSWIM_ERR_BUSY if no other inbox takes it. SYNCSWIM_ERR_BUSY is also the 65th
+/// inbox.
 ///
 /// # Safety
 /// `topics` must end with NUL; `out` must be NULL or writable.

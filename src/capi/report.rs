@@ -11,8 +11,8 @@ use crate::Gossip;
 
 /// Writes how the node stands into `buffer`, which has `size` bytes: one line, beginning with "starting", "joined",
 /// "alone", "unreachable", "away", "displaced", "leaving" or "ended", then the number of live members, its health, what
-/// hinders others from reaching it, and with a key whose clock is off, if one is. The text ends with NUL; `needed` becomes how many bytes it takes with it. If it
-/// does not fit, nothing is written and the call fails with SYNCSWIM_ERR_RANGE.
+/// hinders others from reaching it, and with a key whose clock is off, if one is. The text ends with NUL; `needed` becomes
+/// how many bytes it takes with it. If it does not fit, nothing is written and the call fails with SYNCSWIM_ERR_RANGE.
 ///
 /// # Safety
 /// `buffer` must have `size` bytes, and may be NULL if `size` is 0; `needed` must be NULL or writable.

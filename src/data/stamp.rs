@@ -6,7 +6,7 @@
 //! may then disagree which of two such values is later. The value itself is always taken in: a clock that is wrong, or that
 //! stood still while its machine was suspended, withholds nothing.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,13 @@ impl Stamp {
     #[must_use]
     pub const fn as_u64(self) -> u64 {
         self.0
+    }
+}
+
+/// Milliseconds since 1970 and a count within the millisecond, as `1700000000000.3`.
+impl fmt::Display for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0 >> 16, self.0 & 0xffff)
     }
 }
 

@@ -12,8 +12,8 @@
 //! `end_turn` at the end of the other side's turn; and `is_behind`, by which the opener goes on at once if the other side
 //! could not say all in one exchange.
 //!
-//! After a sync that changed nothing, or failed, digests of the same account ([`Node::account_of_member`]) are ignored for longer and
-//! longer, as for tables of members.
+//! After a sync that changed nothing, or failed, digests of the same account ([`Node::account_of_member`]) are ignored for
+//! longer and longer, as for tables of members.
 
 use std::{collections::BTreeMap, time::Duration};
 

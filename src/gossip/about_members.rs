@@ -1,5 +1,9 @@
 //! What a running node does about single members, and says of how far they are.
 
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
 use super::handle::Gossip;
 use crate::{
     Error, Filter, Removal, Rtt,
@@ -10,13 +14,20 @@ use crate::{
 const PIECE: usize = 512;
 
 /// A member and how far it is, from [`Gossip::nearest`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct NearMember {
     /// The member.
     pub member: Member,
     /// The round-trip time to it.
     pub rtt: Rtt,
+}
+
+/// The member and the round-trip time: `db-1 at 10.0.0.5:7946, 1.2ms`.
+impl fmt::Display for NearMember {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.member, self.rtt)
+    }
 }
 
 impl Gossip {

@@ -102,8 +102,8 @@ impl Gossip {
     /// Nothing was sent: [`Error::Busy`] if that is too many, [`Error::TooLarge`], [`Error::Invalid`] if `topic` has not 1 to 64
     /// bytes or disturbs a line (control characters, line separators, changes of direction); [`Error::Left`],
     /// [`Error::Stopped`] or [`Error::Panicked`] if this node has left or ended.
-    pub fn broadcast(&self, topic: &str, payload: &[u8]) -> Result<BroadcastId, Error> {
-        self.broadcast_flagged(topic, payload, 0)
+    pub fn broadcast(&self, topic: &str, payload: impl AsRef<[u8]>) -> Result<BroadcastId, Error> {
+        self.broadcast_flagged(topic, payload.as_ref(), 0)
     }
 
     /// [`broadcast`](Self::broadcast) of something that replaces what was broadcast to the topic before: a reader whose inbox
@@ -111,8 +111,8 @@ impl Gossip {
     ///
     /// # Errors
     /// As `broadcast`.
-    pub fn broadcast_newest(&self, topic: &str, payload: &[u8]) -> Result<BroadcastId, Error> {
-        self.broadcast_flagged(topic, payload, FOLD)
+    pub fn broadcast_newest(&self, topic: &str, payload: impl AsRef<[u8]>) -> Result<BroadcastId, Error> {
+        self.broadcast_flagged(topic, payload.as_ref(), FOLD)
     }
 
     /// [`broadcast`](Self::broadcast), and waits until all members have confirmed that they have it, or for `limit`. Members
@@ -135,15 +135,15 @@ impl Gossip {
     /// ```
     ///
     /// # Errors
-    /// As `broadcast`: nothing was sent; [`Error::Invalid`] also if the limit is 0, and [`Error::Busy`] if 64 such calls are under
-    /// way. If the node ends during the call,
-    /// [`Error::Stopped`] or [`Error::Panicked`]: members may have got it.
+    /// As `broadcast`: nothing was sent; [`Error::Invalid`] also if the limit is 0, and [`Error::Busy`] if 64 such calls are
+    /// under way. If the node ends during the call, [`Error::Stopped`] or [`Error::Panicked`]: members may have got it.
     pub fn broadcast_confirmed(
         &self,
         topic: &str,
-        payload: &[u8],
+        payload: impl AsRef<[u8]>,
         limit: Duration,
     ) -> Result<BroadcastReport, Error> {
+        let payload = payload.as_ref();
         self.check_broadcast(topic, payload)?;
         check_time("limit", limit)?;
         let (caller, outcome) = bounded(1);

@@ -65,8 +65,8 @@ pub struct GossipConfig {
     /// The seeds: where to find members to join through. Each is resolved and tried repeatedly for as long as the node runs.
     /// Defaults to none. A seed is one of
     ///
-    /// - `host:port`, or `host` for the port that this node binds; an IPv6 address with a port as `[2001:db8::1]:7946`. Link-local addresses
-    ///   cannot be dialed without a zone, and are refused;
+    /// - `host:port`, or `host` for the port that this node binds; an IPv6 address with a port as `[2001:db8::1]:7946`.
+    ///   Link-local addresses cannot be dialed without a zone, and are refused;
     /// - `dns+host:port` or `dns+host`: the A and AAAA records of a name, and `dnssrv+_service._tcp.domain`: its SRV
     ///   records, with their ports (feature `dns-client`, as [`DnsDiscovery`](crate::DnsDiscovery) has them);
     /// - `file:/path`: a file with seeds of the kinds above, one a line, at most 1,024 in 64 KiB; `#` begins a comment. The
@@ -102,16 +102,17 @@ pub struct GossipConfig {
     /// 64 MiB.
     pub record_limit: u64,
 
-    /// The state file: what the node needs to find its cluster again after a restart, without seeds (`docs/operating/STATE_FILE.md`).
-    /// Each node has one of its own. It is made if it is not there, in a folder that is; on Unix its owner alone may read it.
+    /// The state file: what the node needs to find its cluster again after a restart, without seeds
+    /// (`docs/operating/STATE_FILE.md`). Each node has one of its own. It is made if it is not there, in a folder that is; on
+    /// Unix its owner alone may read it.
     ///
     /// A node that restarts begins a later epoch than the one in it, whatever the clock says. The members in it, failed ones
     /// too, are addresses to try: a moment after the seeds, until one has answered, and then like failed members. After a leave
     /// they are not, unless [`rejoin_after_leave`](Self::rejoin_after_leave) says so. Broadcasts that an earlier life got do
     /// not come again.
     ///
-    /// A file that is torn or damaged keeps no node from starting: what can be read counts. That of another node or cluster does. A
-    /// disk that is full or fails while the node runs is logged, counted and tried again, and the node goes on.
+    /// A file that is torn or damaged keeps no node from starting: what can be read counts. That of another node or cluster
+    /// does. A disk that is full or fails while the node runs is logged, counted and tried again, and the node goes on.
     ///
     /// Defaults to none.
     pub state_file: Option<PathBuf>,

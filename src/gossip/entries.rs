@@ -102,6 +102,60 @@ impl<'a> EntriesOf<'a> {
     }
 }
 
+/// All [`Entries`], by owner and key.
+#[must_use = "iterators do nothing unless they are read"]
+pub struct EntriesIter<'a>(Box<dyn Iterator<Item = (&'a str, &'a str, &'a Entry)> + Send + Sync + 'a>);
+
+/// All [`EntriesOf`] one member, by key.
+#[must_use = "iterators do nothing unless they are read"]
+pub struct EntriesOfIter<'a>(Box<dyn Iterator<Item = (&'a str, &'a Entry)> + Send + Sync + 'a>);
+
+impl<'a> Iterator for EntriesIter<'a> {
+    type Item = (&'a str, &'a str, &'a Entry);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next()
+    }
+}
+
+impl<'a> Iterator for EntriesOfIter<'a> {
+    type Item = (&'a str, &'a Entry);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next()
+    }
+}
+
+impl fmt::Debug for EntriesIter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EntriesIter").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for EntriesOfIter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EntriesOfIter").finish_non_exhaustive()
+    }
+}
+
+impl<'a> IntoIterator for &'a Entries {
+    type Item = (&'a str, &'a str, &'a Entry);
+    type IntoIter = EntriesIter<'a>;
+
+    fn into_iter(self) -> EntriesIter<'a> {
+        EntriesIter(Box::new(self.iter()))
+    }
+}
+
+impl<'a> IntoIterator for EntriesOf<'a> {
+    type Item = (&'a str, &'a Entry);
+    type IntoIter = EntriesOfIter<'a>;
+
+    fn into_iter(self) -> EntriesOfIter<'a> {
+        EntriesOfIter(Box::new(self.iter()))
+    }
+}
+
 /// Equal if all that can be read of them is.
 impl PartialEq for Entries {
     fn eq(&self, other: &Self) -> bool {

@@ -167,7 +167,8 @@ impl Gossip {
     /// Replaces this node's tags, and tells the cluster.
     ///
     /// # Errors
-    /// [`Error::Left`] after [`leave`](Self::leave), [`Error::Stopped`] if the node has ended, [`Error::Panicked`] if a panic ended it.
+    /// [`Error::Left`] after [`leave`](Self::leave), [`Error::Stopped`] if the node has ended, [`Error::Panicked`] if a panic
+    /// ended it.
     pub fn set_tags(&self, tags: Tags) -> Result<(), Error> {
         self.running.check_present()?;
         self.running.node.command(|node, now| node.set_tags(now, tags));
@@ -181,8 +182,8 @@ impl Gossip {
     ///
     /// # Errors
     /// [`Error::LeaveUnconfirmed`] if no member acknowledged it, so that others may take this node, or its past life, for failed;
-    /// [`Error::Stopped`] if the node has ended, [`Error::Panicked`] if a panic ended it; [`Error::Timeout`] if the clock thread did not get to it in
-    /// time. A second call waits for the same leave, and returns the same.
+    /// [`Error::Stopped`] if the node has ended, [`Error::Panicked`] if a panic ended it; [`Error::Timeout`] if the clock
+    /// thread did not get to it in time. A second call waits for the same leave, and returns the same.
     pub fn leave(&self) -> Result<(), Error> {
         self.running.leave()
     }

@@ -1,15 +1,17 @@
 //! `HostPort`: the text of `bind` and `advertise`.
 
 use std::{
+    convert::Infallible,
     fmt, io,
     net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs},
+    str::FromStr,
 };
 
 use super::interfaces;
 use crate::{
     Error,
     address::{Host, Target},
-    text::Quoted,
+    text::{Quoted, serde_as_text},
 };
 
 /// An address of this host with its port: a [`SocketAddr`], or a text as `host:port` or `host`, whose host is an address, a
@@ -160,6 +162,17 @@ impl From<&str> for HostPort {
         text.to_owned().into()
     }
 }
+
+/// Any text is taken; [`GossipConfig::validate`](super::GossipConfig::validate) checks it.
+impl FromStr for HostPort {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(text.into())
+    }
+}
+
+serde_as_text!(HostPort);
 
 impl fmt::Display for HostPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

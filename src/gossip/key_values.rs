@@ -35,7 +35,8 @@ impl Gossip {
     /// Whatever it is, nothing was changed. [`Error::TooLarge`] if the key is longer than 64 bytes, the value longer than 15,360,
     /// there are 256 keys already, or all keys and values take more than 64 KiB; [`Error::Busy`] at more than 10 changes a
     /// second, 64 at once; [`Error::Invalid`] if the key is empty or disturbs a line (control characters, line separators,
-    /// changes of direction); [`Error::Left`] after [`leave`](Self::leave); [`Error::Stopped`] or [`Error::Panicked`] if the node has ended.
+    /// changes of direction); [`Error::Left`] after [`leave`](Self::leave); [`Error::Stopped`] or [`Error::Panicked`] if the
+    /// node has ended.
     pub fn set(&self, key: &str, value: impl AsRef<[u8]>) -> Result<u64, Error> {
         self.change(key, Some(value.as_ref())).map(Option::unwrap_or_default)
     }

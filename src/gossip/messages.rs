@@ -56,7 +56,7 @@ impl fmt::Display for BroadcastId {
 }
 
 /// A message that a member sent or broadcast.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Message {
     /// Who sent it.
@@ -158,7 +158,7 @@ impl Gossip {
     /// `topic` has not 1 to 64 bytes or disturbs a line (control characters, line separators, changes of direction), or the
     /// time is 0. [`Error::Left`], [`Error::Stopped`] or [`Error::Panicked`] if this node has left or ended; if it ends during
     /// the call, the message may have been delivered.
-    pub fn send(&self, member: &str, topic: &str, payload: &[u8]) -> Result<(), Error> {
+    pub fn send(&self, member: &str, topic: &str, payload: impl AsRef<[u8]>) -> Result<(), Error> {
         self.send_within(member, topic, payload, self.running.config.stream_timeout)
     }
 
@@ -170,10 +170,10 @@ impl Gossip {
         &self,
         member: &str,
         topic: &str,
-        payload: &[u8],
+        payload: impl AsRef<[u8]>,
         limit: Duration,
     ) -> Result<(), Error> {
-        self.ask(AskKind::Message, member, topic, payload, limit).map(drop)
+        self.ask(AskKind::Message, member, topic, payload.as_ref(), limit).map(drop)
     }
 
     /// Asks a member, and waits for the answer of its application, which [serves](Self::serve) `topic`. Request and answer
@@ -207,18 +207,19 @@ impl Gossip {
         &self,
         member: &str,
         topic: &str,
-        payload: &[u8],
+        payload: impl AsRef<[u8]>,
         limit: Duration,
     ) -> Result<Answer, Error> {
-        self.ask(AskKind::Request, member, topic, payload, limit)
+        self.ask(AskKind::Request, member, topic, payload.as_ref(), limit)
     }
 
     /// An inbox for the messages that others [send](Self::send) or [broadcast](Self::broadcast) to these topics, from now on: one
     /// topic, as `"jobs"`, or [`Topics::prefix`], or [`Topics::all`]. Each of several inboxes for a topic gets its messages.
     ///
-    /// An inbox holds up to 1,024 unread messages of one host, and about 4 MiB of them, but no more than those of all hosts leave free of
-    /// 2,048 and of 8 MiB; and as many broadcasts. What comes while it is full is lost for it, and it is told [how many](InboxItem::Lost); other inboxes
-    /// get it. If all for the topic are full, the sender of a message gets [`Error::Busy`] instead. Dropping it cancels it.
+    /// An inbox holds up to 1,024 unread messages of one host, and about 4 MiB of them, but no more than those of all hosts
+    /// leave free of 2,048 and of 8 MiB; and as many broadcasts. What comes while it is full is lost for it, and it is told
+    /// [how many](InboxItem::Lost); other inboxes get it. If all for the topic are full, the sender of a message gets
+    /// [`Error::Busy`] instead. Dropping it cancels it.
     ///
     /// ```
     /// use syncswim::{Gossip, GossipConfig};

@@ -60,7 +60,8 @@ struct Held {
 }
 
 impl Pace {
-    /// Counts a change of a member, and says whether it has a line of its own. [`tick`](Self::tick) must have been called for `now`.
+    /// Counts a change of a member, and says whether it has a line of its own. [`tick`](Self::tick) must have been called for
+    /// `now`.
     pub(super) fn admit(&mut self, now: Time, topic: Topic, name: &Arc<str>) -> bool {
         self.admit_member(now, topic, name) && self.admit_window(topic, name)
     }

@@ -48,8 +48,8 @@ impl Query {
     }
 
     /// What is asked, at most 1 MiB. Defaults to nothing. What does not fit in a datagram costs a stream for each member.
-    pub fn payload(self, payload: &[u8]) -> Self {
-        Self { payload: payload.into(), ..self }
+    pub fn payload(self, payload: impl AsRef<[u8]>) -> Self {
+        Self { payload: payload.as_ref().into(), ..self }
     }
 
     /// Which members are asked. Defaults to all.
@@ -129,8 +129,8 @@ impl fmt::Display for QueryReport {
 impl Gossip {
     /// Asks the live members that the query's filter matches at this moment, this node included if it does, and hands out
     /// what they say as it comes. It ends when each of them has answered, refused, failed or left, or its time is up: exactly
-    /// one result for each. Members are asked directly, some at a time; gossip has no part in it. If the filter matches nobody, it
-    /// ends at once, and is [not complete](QueryReport::is_complete).
+    /// one result for each. Members are asked directly, some at a time; gossip has no part in it. If the filter matches
+    /// nobody, it ends at once, and is [not complete](QueryReport::is_complete).
     ///
     /// What was not read yet is held in memory, however much it is: up to 1 MiB of each member that was asked, so a thousand
     /// members can make it 1 GiB. Read answers as they come, and have them be small, or ask fewer members at a time.
@@ -151,7 +151,8 @@ impl Gossip {
     ///
     /// # Errors
     /// [`Error::Invalid`] if the topic has not 1 to 64 bytes or disturbs a line (control characters, line separators, changes of
-    /// direction), or the time is 0; [`Error::TooLarge`]; [`Error::Busy`] if 16 queries are under way; [`Error::Left`], [`Error::Stopped`] or [`Error::Panicked`] if this node has left or ended. Nobody was asked then.
+    /// direction), or the time is 0; [`Error::TooLarge`]; [`Error::Busy`] if 16 queries are under way; [`Error::Left`],
+    /// [`Error::Stopped`] or [`Error::Panicked`] if this node has left or ended. Nobody was asked then.
     pub fn query(&self, query: &Query) -> Result<QueryAnswers, Error> {
         let Query { topic, payload, to, within } = query;
         self.check_asking(topic, payload, ("within", *within))?;

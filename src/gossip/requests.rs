@@ -24,7 +24,8 @@ impl Gossip {
     ///
     /// # Errors
     /// [`Error::Invalid`] if `topic` has not 1 to 64 bytes, disturbs a line (control characters, line separators, changes of
-    /// direction), or is one that the node answers itself; [`Error::Busy`] if 256 topics are served; [`Error::Stopped`] or [`Error::Panicked`] if the node has ended.
+    /// direction), or is one that the node answers itself; [`Error::Busy`] if 256 topics are served; [`Error::Stopped`] or
+    /// [`Error::Panicked`] if the node has ended.
     pub fn serve(&self, topic: &str) -> Result<Requests, Error> {
         check_topic(topic)?;
         if topic.starts_with("syncswim/") {
@@ -117,10 +118,11 @@ impl Request {
     /// Answers it. `Ok` says that the answer is on its way: the sender's time may end before it arrives.
     ///
     /// # Errors
-    /// [`Error::TooLate`] if its sender has given up, or is live no longer; [`Error::TooLarge`] if the answer is longer than 1 MiB:
-    /// the sender is told that the request was dropped. [`Error::Left`], [`Error::Stopped`] or [`Error::Panicked`] if this node has
-    /// left or ended: its askers were told so.
-    pub fn answer(mut self, payload: &[u8]) -> Result<(), Error> {
+    /// [`Error::TooLate`] if its sender has given up, or is live no longer; [`Error::TooLarge`] if the answer is longer than
+    /// 1 MiB: the sender is told that the request was dropped. [`Error::Left`], [`Error::Stopped`] or [`Error::Panicked`] if
+    /// this node has left or ended: its askers were told so.
+    pub fn answer(mut self, payload: impl AsRef<[u8]>) -> Result<(), Error> {
+        let payload = payload.as_ref();
         check_size(payload)?;
         self.settle(Status::Answered, payload)
     }

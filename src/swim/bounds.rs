@@ -134,8 +134,8 @@ impl Node {
         })
     }
 
-    /// Whether one more live member may be listed at an address, or who makes room: one that has not answered there, for one that is
-    /// there, by what it has shown. Names can be made up, and others moved there; those are remembered as departed.
+    /// Whether one more live member may be listed at an address, or who makes room: one that has not answered there, for one
+    /// that is there, by what it has shown. Names can be made up, and others moved there; those are remembered as departed.
     fn room_at(&self, arrival: &Arrival<'_>) -> Result<Option<MemberId>, Refused> {
         let stays = |id| {
             let record = self.table.get(id);

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::{
     Error, IpNetwork,
@@ -26,9 +26,9 @@ use crate::{
 /// ```
 ///
 /// A `Config` that serde reads takes the values of [`lan`](Self::lan) for missing fields (those that a later version adds
-/// included); call [`validate`](Self::validate) on it.
+/// included). One that is not [valid](Self::validate) is an error there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default = "Config::unnamed")]
+#[serde(default = "Config::unnamed", remote = "Self")]
 #[non_exhaustive]
 pub struct Config {
     /// The node's name: 1 to 128 bytes, unique in the cluster, without characters that disturb a line (control characters, line
@@ -57,8 +57,8 @@ pub struct Config {
     /// not reach fails. Defaults to true.
     pub stream_fallback: bool,
 
-    /// Lifeguard's local-health-aware probes: slow down when the node's own probes fail. Off, a node that loses much of what is sent to
-    /// it accuses healthy members sooner. Defaults to true.
+    /// Lifeguard's local-health-aware probes: slow down when the node's own probes fail. Off, a node that loses much of what
+    /// is sent to it accuses healthy members sooner. Defaults to true.
     pub lha_probe: bool,
 
     /// Relays answer at 80 % of their time that the target was silent so far, which tells an overloaded relay from a dead target
@@ -129,8 +129,8 @@ pub struct Config {
     pub reconnect_max_delay: Duration,
 
     /// Longest delay between two tries to reach the seeds; the tries never end, and while they fail, or find this node alone,
-    /// begin with 50 ms and double. Smaller costs streams and look-ups, larger finds seeds later that come up late. Defaults to 30 s (LAN), 60 s
-    /// (WAN), 15 s (local).
+    /// begin with 50 ms and double. Smaller costs streams and look-ups, larger finds seeds later that come up late. Defaults
+    /// to 30 s (LAN), 60 s (WAN), 15 s (local).
     pub seed_max_delay: Duration,
 
     /// Longest time a leave takes to make sure that others know. It usually takes one round trip. Too short, and others may take
@@ -183,12 +183,29 @@ pub struct Config {
     pub max_reconnects: usize,
 
     /// Observations, of all members together, that [`Node::explain`](super::Node::explain) remembers; the oldest makes room.
-    /// A quarter is for members that have never answered, whose names may be made up to have the rest forgotten. Their memory, about 48 bytes each, is allocated at the start. Fewer explain less of the past; 0 remembers none. Defaults
-    /// to 512.
+    /// A quarter is for members that have never answered, whose names may be made up to have the rest forgotten. Their
+    /// memory, about 48 bytes each, is allocated at the start. Fewer explain less of the past; 0 remembers none. Defaults to
+    /// 512.
     pub history: usize,
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
+
+impl Serialize for Config {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // The function that serde makes for `remote`.
+        Self::serialize(self, serializer)
+    }
+}
+
+/// Fails if it is not [valid](Config::validate).
+impl<'de> Deserialize<'de> for Config {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let config = Self::deserialize(deserializer)?;
+        config.validate().map_err(D::Error::custom)?;
+        Ok(config)
+    }
+}
 
 impl Config {
     /// Gives what is read the fields that it lacks. Without a name it is not valid.

@@ -18,8 +18,8 @@ const RELAYED: u8 = 8;
 pub(super) struct Contact {
     /// This node has met it: something that was sent to its address was answered.
     pub(super) met: bool,
-    /// A hash of the host where it was met last, perhaps at another address: others can move who is silent, but nobody has made it
-    /// up. 0 for none.
+    /// A hash of the host where it was met last, perhaps at another address: others can move who is silent, but nobody has
+    /// made it up. 0 for none.
     pub(super) known_on: u32,
     /// It has shown the token that this node gave it.
     pub(super) shown: bool,

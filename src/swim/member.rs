@@ -97,8 +97,26 @@ impl fmt::Display for Identity {
     }
 }
 
+/// From its text, such as `1700000000000.3`.
+impl FromStr for Identity {
+    type Err = Error;
+
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if the text is not two numbers with a dot between them.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let parsed = text.split_once('.').and_then(|(epoch, incarnation)| {
+            let number =
+                |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok());
+            Some(Self::new(number(epoch)??, number(incarnation)??))
+        });
+        let problem = || format!("is {}; write it as epoch.incarnation, two numbers", Quoted(text));
+        parsed.ok_or_else(|| Error::invalid("identity", problem()))
+    }
+}
+
 /// What a node knows about one member, at one moment. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Member {
     /// Its unique name.

@@ -184,7 +184,8 @@ impl Node {
         true
     }
 
-    /// A datagram was taken in. If a member answered by it that was told what is said of it, and said nothing of itself, it is true.
+    /// A datagram was taken in. If a member answered by it that was told what is said of it, and said nothing of itself, it
+    /// is true.
     #[cold]
     pub(super) fn believe_what_was_told(&mut self) {
         if let Some(told) = self.moves.told.take() {

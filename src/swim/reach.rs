@@ -94,6 +94,8 @@ impl fmt::Display for ReachProblem {
     }
 }
 
+impl std::error::Error for ReachProblem {}
+
 /// What is known of how others see this node.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Reach {

@@ -4,7 +4,7 @@
 //! tombstone keeps older claims from bringing the member back. A member that is in fact alive refutes it, as it would a
 //! forged Left.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,7 @@ use super::{
     updates::Urgency,
     verdict::Origin,
 };
-use crate::{Error, wire::message};
+use crate::{Error, text::Quoted, wire::message};
 
 /// What becomes of a member that is [removed](crate::Gossip::remove).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -37,6 +37,21 @@ impl fmt::Display for Removal {
         f.pad(match self {
             Self::Leave => "leave",
             Self::Reap => "reap",
+        })
+    }
+}
+
+/// From its text.
+impl FromStr for Removal {
+    type Err = Error;
+
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if the text is neither `leave` nor `reap`.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let found = [Self::Leave, Self::Reap].into_iter().find(|removal| removal.to_string() == text);
+        found.ok_or_else(|| {
+            Error::invalid("removal", format!("is {}; it must be leave or reap", Quoted(text)))
         })
     }
 }

@@ -21,7 +21,7 @@ impl Node {
             Input::Frame { stream, bytes } => self.handle_frame(now, *stream, bytes),
             Input::AcceptStream { from } => _ = self.accept_stream(now, *from),
             Input::StreamBegan(stream) => self.stream_began(now, *stream),
-            Input::StreamFailed(stream, failure) => self.handle_stream_failure(now, *stream, *failure),
+            Input::StreamFailed(stream, failure) => self.handle_stream_failure(now, *stream, failure.clone()),
             Input::Join { ticket, addrs, lookups } => {
                 self.join_while_resolving(now, *ticket, addrs, *lookups)
             }

@@ -162,9 +162,9 @@ impl<S: Subject> UpdateQueue<S> {
         (self.turns, self.len) = (EMPTY, 0);
     }
 
-    /// Offers updates to `put`, which says whether it fitted and how much room is left: the one whose last turn is longest ago, then
-    /// the least sent until half of the rest is taken, then those whose last turn is longest ago.
-    /// What was put counts as sent once, and is done after `limit` times; without a limit it does not count.
+    /// Offers updates to `put`, which says whether it fitted and how much room is left: the one whose last turn is longest
+    /// ago, then the least sent until half of the rest is taken, then those whose last turn is longest ago. What was put
+    /// counts as sent once, and is done after `limit` times; without a limit it does not count.
     pub(crate) fn draw(&mut self, limit: Option<u32>, room: usize, mut put: impl FnMut(S) -> Option<usize>) {
         if self.is_empty() {
             return;

@@ -21,8 +21,8 @@ use crate::{
 pub(super) const SAMPLE: u64 = 256;
 /// Broadcasts that wait for confirmations at the same time.
 pub(super) const MAX_OPEN: usize = 64;
-/// Origins to which Confirms wait to be sent, of which an account has its [share](Shares::has_room), and how many to each: more are
-/// not confirmed until they ask.
+/// Origins to which Confirms wait to be sent, of which an account has its [share](Shares::has_room), and how many to each:
+/// more are not confirmed until they ask.
 const MAX_PENDING: (usize, usize) = (512, 16);
 /// Datagrams of Confirms that may go out for those that came in before.
 const MAX_CREDIT: usize = 8;
@@ -37,7 +37,7 @@ const BY_STREAM: u32 = STEPS / 4 * 3;
 const RIDE: Duration = Duration::from_secs(10);
 
 /// Why a member did not confirm a broadcast.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Unconfirmed {
@@ -149,7 +149,7 @@ impl Confirmations {
     pub(super) fn gone(&mut self, name: &str, why: Unconfirmed) {
         let seqs: Vec<u64> = self.open.keys().copied().collect();
         for seq in seqs {
-            self.open.entry(seq).and_modify(|open| open.settle(name, why));
+            self.open.entry(seq).and_modify(|open| open.settle(name, why.clone()));
             self.close_if_settled(seq);
         }
     }

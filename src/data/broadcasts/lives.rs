@@ -10,7 +10,8 @@ use super::{
 };
 use crate::swim::{Account, Life, Node, Time};
 
-/// Bytes of all broadcasts that are held back, of which an account has its [share](crate::data::shares::Shares::has_room): names are free.
+/// Bytes of all broadcasts that are held back, of which an account has its [share](crate::data::shares::Shares::has_room):
+/// names are free.
 pub(super) const MAX_HELD_OF_ALL: usize = 8 << 20;
 /// For how long somebody may repeat what was taken in: a member that got it late out of another one's log keeps it once more.
 const REPEATED: Duration = KEEP.saturating_mul(2);

@@ -36,17 +36,18 @@ pub(super) const DELETED: u8 = 1;
 pub(super) const ELSEWHERE: u8 = 2;
 
 /// The value of a key, of one owner.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Entry {
     /// What the owner has set.
     pub value: Arc<[u8]>,
     /// Which of the owner's changes it was: they are counted from 1 in each life of the owner.
     pub version: u64,
-    /// When it was set, by the owner's clock. It is greater than that of anything its owner had heard of, so what was set because of something else counts as later, everywhere: unless the clock of an owner
-    /// is more than ten minutes ahead of those of others. A stamp that is so far ahead of this node's clock when it comes counts
-    /// as ten minutes ahead of that moment (`implausible_entries`), so it counts differently where it came later, and two
-    /// members may differ for good in which of two values is the later one.
+    /// When it was set, by the owner's clock. It is greater than that of anything its owner had heard of, so what was set
+    /// because of something else counts as later, everywhere: unless the clock of an owner is more than ten minutes ahead of
+    /// those of others. A stamp that is so far ahead of this node's clock when it comes counts as ten minutes ahead of that
+    /// moment (`implausible_entries`), so it counts differently where it came later, and two members may differ for good in
+    /// which of two values is the later one.
     pub stamp: Stamp,
 }
 
@@ -249,8 +250,8 @@ impl OwnerMap {
             return;
         }
         if delta.floor > self.version {
-            // What is told is the whole map: a key that is not in it was deleted. One that is in it may have come here out of order
-            // in a later version already.
+            // What is told is the whole map: a key that is not in it was deleted. One that is in it may have come here out of
+            // order in a later version already.
             let told: BTreeSet<&Arc<str>> = changes.iter().map(|(key, _)| key).collect();
             let is_gone = |version: &u64, key: &Arc<str>| *version <= delta.version && !told.contains(key);
             let held = self.by_version.iter().filter(|(version, key)| is_gone(version, key));

@@ -408,7 +408,8 @@ impl KeyValues {
             && self.map(owner).is_none_or(|map| map.epoch <= epoch)
     }
 
-    /// Says whether a version is believed, and counts it if not: one above the bound only from the owner, or close to what the owner has said.
+    /// Says whether a version is believed, and counts it if not: one above the bound only from the owner, or close to what
+    /// the owner has said.
     fn check_plausible(&mut self, owner: &str, epoch: u64, version: u64, by_owner: bool) -> bool {
         let known = self.map_of(owner, epoch).map_or(0, |map| map.version);
         let highest = if by_owner { u64::MAX - 1 } else { HIGHEST_VERSION.max(known.saturating_add(AHEAD)) };

@@ -19,9 +19,9 @@ impl KeyValues {
         self.shares.has_room(account, more, self.most)
     }
 
-    /// Begins the map of an owner's life, if there is none or one of another life; from now on it counts for this account. One for
-    /// which there is no room begins empty: in it is kept what was refused, or each sync would tell it again. Only listed members
-    /// have one, so there are no more of these than of them.
+    /// Begins the map of an owner's life, if there is none or one of another life; from now on it counts for this account.
+    /// One for which there is no room begins empty: in it is kept what was refused, or each sync would tell it again. Only
+    /// listed members have one, so there are no more of these than of them.
     pub(super) fn ensure(&mut self, owner: &Arc<str>, epoch: u64, is_live: bool, account: Option<Account>) {
         if self.map_of(owner, epoch).is_some() {
             return self.count_for(owner, account);
@@ -134,7 +134,8 @@ impl KeyValues {
         false
     }
 
-    /// Counts what is refused; and if there is no room for it in all maps, notes up to which version, so that it is not told again.
+    /// Counts what is refused; and if there is no room for it in all maps, notes up to which version, so that it is not told
+    /// again.
     fn refuse(&mut self, owner: &str, short_of: Option<u64>) {
         if let Some((version, place)) = short_of.zip(place_of(&self.owners, owner)) {
             self.owners.value_mut(place).refused = version;

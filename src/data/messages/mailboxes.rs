@@ -85,7 +85,8 @@ impl<S: Into<String>> From<S> for Topics {
 }
 
 /// How a message came.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum MessageKind {
     /// It was [sent](crate::Gossip::send) to this member.

@@ -218,7 +218,8 @@ fn any_event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    /// Whatever happens, and however it is cut into batches, the file says what is in memory, and after a power cut something that was.
+    /// Whatever happens, and however it is cut into batches, the file says what is in memory, and after a power cut something
+    /// that was.
     #[test]
     fn the_file_says_what_the_node_knows(
         events in prop::collection::vec((any_event(), 0..9_u64, any::<bool>()), 0..60),

@@ -177,7 +177,8 @@ metrics! {
     counter lost_broadcasts = "syncswim_lost_broadcasts_total";
     /// Messages and broadcasts that an inbox lost because it was full, once for each inbox; its reader is told how many.
     counter overrun_messages = "syncswim_overrun_messages_total";
-    /// Numbers of broadcasts that somebody used in this node's name, and those in others' names that claim more than these can have sent.
+    /// Numbers of broadcasts that somebody used in this node's name, and those in others' names that claim more than these
+    /// can have sent.
     counter forged_broadcasts = "syncswim_forged_broadcasts_total";
     /// Broadcasts that were not taken in: of no member, of its past life, or with a number that jumps too far.
     counter dropped_broadcasts = "syncswim_dropped_broadcasts_total";
@@ -267,7 +268,8 @@ metrics! {
     counter refused_asks = "syncswim_refused_asks_total";
     /// Messages and requests of others dropped: of a life of their sender that this node did not know yet.
     counter dropped_asks = "syncswim_dropped_asks_total";
-    /// Key–values refused because their owner's map or all maps together would be too large. What is held of that map stays as it is.
+    /// Key–values refused because their owner's map or all maps together would be too large. What is held of that map stays
+    /// as it is.
     counter refused_entries = "syncswim_refused_entries_total";
     /// Key–values dropped because their version is beyond what an owner reaches, or whose stamp is so far ahead of this node's
     /// clock that it counts as ten minutes ahead.

@@ -292,8 +292,8 @@ impl Table {
         Some(next)
     }
 
-    /// Has a member probed out of its turn, as soon as that may be. One that has never answered is the next in its ring instead: it
-    /// may be a made-up name, and turns out of order are for those that are not.
+    /// Has a member probed out of its turn, as soon as that may be. One that has never answered is the next in its ring
+    /// instead: it may be a made-up name, and turns out of order are for those that are not.
     pub(super) fn probe_next(&mut self, id: MemberId) {
         let Self { rings, records, .. } = self;
         match records[id.index()].as_ref().is_some_and(|record| record.contact.may_be_made_up()) {

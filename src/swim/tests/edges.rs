@@ -180,7 +180,8 @@ fn names_of_one_mark_do_not_gather_on_a_host_by_moving() {
     assert_eq!(on_host.count(), 2);
 }
 
-/// Names that have answered elsewhere, and are said to be on a member's host, count where they were; those at its address make room.
+/// Names that have answered elsewhere, and are said to be on a member's host, count where they were; those at its address
+/// make room.
 #[test]
 fn names_that_others_move_keep_no_member_from_its_host_and_address() {
     let mut bench = Bench::new(3);

@@ -45,8 +45,8 @@ fn departures_faster_than_their_refutations_keep_nobody_away() {
     }
 }
 
-/// A life to come is said to be there, and to have failed, in one datagram. The member refutes in time, by a later life each time:
-/// the next one, or one that is later still as it was told of a later one.
+/// A life to come is said to be there, and to have failed, in one datagram. The member refutes in time, by a later life each
+/// time: the next one, or one that is later still as it was told of a later one.
 #[test]
 fn failures_of_lives_that_were_made_up_before_keep_nobody_away() {
     for later in [1, 10] {

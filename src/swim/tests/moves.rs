@@ -182,8 +182,8 @@ fn what_waits_for_an_answer_is_counted_as_it_is() {
     assert_eq!((pinged.len(), pinged.take(1), pinged.take(3), pinged.len()), (2, None, Some("c"), 1));
 }
 
-/// Whoever asks may send from elsewhere, where no updates go; may have missed a greater identity that ran out as an update; and may
-/// have a clock that is ahead.
+/// Whoever asks may send from elsewhere, where no updates go; may have missed a greater identity that ran out as an update;
+/// and may have a clock that is ahead.
 #[test]
 fn who_is_told_what_it_is_not_says_who_it_is() {
     let answer = |epoch: u64, incarnation: u64, from: SocketAddr, is_away: bool| {
