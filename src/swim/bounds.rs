@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{
-    departures::Notice,
+    departures::ClaimedDeparture,
     event::Event,
     member::{Identity, MemberId, MemberState, Record},
     node::Node,
@@ -195,9 +195,9 @@ impl Node {
 
     /// A hash of the host that a member counts on: of one that has answered, where it did last, as others can move it.
     fn counts_on(&self, record: &Record) -> u32 {
-        match record.contact.known_on {
+        match record.contact.met_on_host {
             0 => self.table.hash_host(record.addr),
-            known_on => known_on,
+            met_on_host => met_on_host,
         }
     }
 
@@ -228,8 +228,8 @@ impl Node {
         }
         self.metrics.evicted_members += 1;
         if !record.contact.may_be_made_up() {
-            let notice = Notice::of_failure(record.identity, Origin::Others);
-            return self.depart(id, &notice, self.now);
+            let departure = ClaimedDeparture::of_failure(record.identity, Origin::Others);
+            return self.depart(id, &departure, self.now);
         }
         self.timers.cancel(Timer::Suspicion(id));
         self.table.update(id, &mut self.rng, |record| {

@@ -6,7 +6,7 @@ use super::{member::MemberId, node::Node};
 
 /// The member that makes a claim about another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Teller {
+pub(super) struct Claimant {
     /// The member, if it is one.
     pub(super) id: Option<MemberId>,
     /// A hash of its host: the work that claims cause is shared among hosts.
@@ -16,18 +16,18 @@ pub(super) struct Teller {
 impl Node {
     /// A member, or an unknown claimant at an address. A member counts for the host where it answered last, since its address is
     /// its own claim. Where no other host is known, it counts for itself.
-    pub(super) fn teller(&self, id: Option<MemberId>, at: SocketAddr) -> Teller {
+    pub(super) fn claimant(&self, id: Option<MemberId>, at: SocketAddr) -> Claimant {
         let record = id.map(|id| self.table.get(id));
         let host = match record {
             Some(record) if self.table.hosts() <= 1 => record.mark,
-            Some(record) if record.contact.known_on != 0 => record.contact.known_on,
+            Some(record) if record.contact.met_on_host != 0 => record.contact.met_on_host,
             _ => self.table.hash_host(at),
         };
-        Teller { id, host }
+        Claimant { id, host }
     }
 
     /// The member at an address, or an unknown claimant there.
-    pub(super) fn teller_at(&self, at: SocketAddr) -> Teller {
-        self.teller(self.table.find_at(at, |record| record.contact.met), at)
+    pub(super) fn claimant_at(&self, at: SocketAddr) -> Claimant {
+        self.claimant(self.table.find_at(at, |record| record.contact.met), at)
     }
 }

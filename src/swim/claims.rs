@@ -10,12 +10,12 @@ use std::{net::SocketAddr, sync::Arc};
 
 use super::{
     bounds::Arrival,
+    claimant::Claimant,
     event::{Event, Output},
     history::Observation,
     member::{Identity, Member, MemberId, MemberState, Record},
     node::Node,
     rules::{Rule, holds},
-    teller::Teller,
     timers::Timer,
     updates::Urgency,
     validation::Sender,
@@ -26,26 +26,26 @@ use crate::wire::{
     message::{Alive, Message},
 };
 
-/// On whose word a member is said to be alive.
+/// On whose authority a member is said to be alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Word {
+pub(super) enum Authority {
     /// Its own.
     Itself,
     /// Any member's: the subject has answered at the address.
-    Answered,
+    AnsweredThere,
     /// Another's.
-    Other(Teller),
+    Other(Claimant),
 }
 
-impl Word {
+impl Authority {
     /// Its own, or another's.
-    pub(super) fn of(by_itself: bool, teller: Teller) -> Self {
-        if by_itself { Self::Itself } else { Self::Other(teller) }
+    pub(super) fn of(by_itself: bool, claimant: Claimant) -> Self {
+        if by_itself { Self::Itself } else { Self::Other(claimant) }
     }
 }
 
 impl Node {
-    pub(super) fn on_alive(&mut self, claim: &Alive<'_>, word: Word) {
+    pub(super) fn on_alive(&mut self, claim: &Alive<'_>, authority: Authority) {
         if !self.config.allows(claim.addr.ip()) && claim.addr != self.table.get(MemberId::SELF).addr {
             self.metrics.dropped_not_allowed += 1;
             return;
@@ -60,7 +60,7 @@ impl Node {
             return;
         }
         let known = self.table.find(claim.name);
-        if let Some(id) = known.filter(|id| word != Word::Itself && self.is_contested(*id, claim)) {
+        if let Some(id) = known.filter(|id| authority != Authority::Itself && self.is_contested(*id, claim)) {
             // The member is suspected: whichever of the two is alive refutes.
             if self.raise_suspicion(id, identity) {
                 self.spread(id, Urgency::Urgent);
@@ -68,8 +68,8 @@ impl Node {
             return;
         }
         if let Some(id) = known.filter(|id| identity <= self.table.get(*id).identity) {
-            if word == Word::Itself {
-                self.on_late_word(id, identity, claim);
+            if authority == Authority::Itself {
+                self.on_late_alive(id, identity, claim);
             }
             return;
         }
@@ -80,29 +80,29 @@ impl Node {
             self.metrics.dropped_malformed += 1;
             return;
         };
-        let teller = match word {
-            Word::Other(teller) => Some(teller),
-            Word::Itself | Word::Answered => None,
+        let claimant = match authority {
+            Authority::Other(claimant) => Some(claimant),
+            Authority::Itself | Authority::AnsweredThere => None,
         };
-        let by_itself = teller.is_none();
+        let by_itself = claimant.is_none();
         // Of a member that moves, only its old address has been shown, unless it has answered.
         let shown = |record: &Record| match record.addr == claim.addr {
             true => by_itself || record.contact.met,
-            false => word == Word::Answered || by_itself && !record.state.is_live(),
+            false => authority == Authority::AnsweredThere || by_itself && !record.state.is_live(),
         };
         let is_there = known.map_or(by_itself, |id| shown(self.table.get(id)));
         let arrival = Arrival { known, name: claim.name, addr: claim.addr, is_there, by_itself };
-        match (known, teller) {
-            (Some(id), Some(teller)) if self.has_to_answer_first(id) => {
+        match (known, claimant) {
+            (Some(id), Some(claimant)) if self.has_to_answer_first(id) => {
                 self.metrics.ignored_returns += 1;
                 match self.may_ask_who_returned(claim) {
                     true => self.ask_whether_it_returned(claim),
-                    false => self.ask_whether_it_moved(id, claim, teller),
+                    false => self.ask_whether_it_moved(id, claim, claimant),
                 }
             }
             (Some(id), Some(_)) if self.knows_better(id) => self.ignore_return(id, claim),
-            (Some(id), Some(teller)) if self.may_answer_otherwise(id, claim) => {
-                self.ask_whether_it_moved(id, claim, teller)
+            (Some(id), Some(claimant)) if self.may_answer_otherwise(id, claim) => {
+                self.ask_whether_it_moved(id, claim, claimant)
             }
             _ if !self.make_room(&arrival) => self.metrics.refused_members += 1,
             (Some(id), _) if self.table.get(id).state.is_live() => {
@@ -140,12 +140,13 @@ impl Node {
     /// The member's own Alive, older than what the table holds, because others have since claimed a suspicion or departure
     /// under a greater identity. If the member is listed as live, its tags are still taken from this Alive, unless the listed
     /// ones are newer. Otherwise repeated suspicions could keep its tags from ever being seen.
-    fn on_late_word(&mut self, id: MemberId, identity: Identity, claim: &Alive<'_>) {
+    fn on_late_alive(&mut self, id: MemberId, identity: Identity, claim: &Alive<'_>) {
         let record = self.table.get(id);
         if !record.state.is_live() {
             return self.note_refuted(id, record.state, identity);
         }
-        let is_later = identity.epoch == record.identity.epoch && identity.incarnation > record.tags_of;
+        let is_later =
+            identity.epoch == record.identity.epoch && identity.incarnation > record.tags_incarnation;
         if !is_later || claim.addr != record.addr || claim.tags == record.tags.encoded() {
             return;
         }
@@ -154,7 +155,8 @@ impl Node {
             return;
         };
         let previous = record.view();
-        let change = |record: &mut Record| (record.tags, record.tags_of) = (tags, identity.incarnation);
+        let change =
+            |record: &mut Record| (record.tags, record.tags_incarnation) = (tags, identity.incarnation);
         self.table.update(id, &mut self.rng, change);
         self.emit_member(|member| Event::Updated { member, previous }, id);
     }
@@ -252,7 +254,7 @@ impl Node {
             }
             record.state = MemberState::Alive;
             (record.identity, record.addr) = (identity, addr);
-            (record.tags, record.tags_of) = (tags, identity.incarnation);
+            (record.tags, record.tags_incarnation) = (tags, identity.incarnation);
             (record.suspicion, record.removed, record.tombstone) = (None, None, false);
         });
         self.reconnects.forget(&self.table.get(id).name);

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{
-    claims::Word, entry::Input, introduce::Introduced, node::Node, teller::Teller, time::Time,
+    claimant::Claimant, claims::Authority, entry::Input, introduce::Introduced, node::Node, time::Time,
     validation::Sender,
 };
 use crate::wire::{
@@ -120,9 +120,9 @@ impl Node {
                 if sender.proven {
                     heard.outdated |= self.is_outdated(claim, sender);
                     heard.mistaken |= self.is_mistaken(claim);
-                    let teller = self.teller(self.id_of(sender), sender.source);
-                    let by_itself = teller.id.is_some_and(|id| claim.is_about(&self.table.get(id).name));
-                    self.handle_claim(claim, by_itself, teller);
+                    let claimant = self.claimant(self.id_of(sender), sender.source);
+                    let by_itself = claimant.id.is_some_and(|id| claim.is_about(&self.table.get(id).name));
+                    self.handle_claim(claim, by_itself, claimant);
                     if by_itself {
                         self.moves.forget_told();
                         self.note_shown(sender);
@@ -143,13 +143,13 @@ impl Node {
     }
 
     /// Applies a claim about a member, made by itself or by another.
-    pub(super) fn handle_claim(&mut self, message: &Message<'_>, by_itself: bool, teller: Teller) {
+    pub(super) fn handle_claim(&mut self, message: &Message<'_>, by_itself: bool, claimant: Claimant) {
         match message {
-            Message::Alive(claim) => self.on_alive(claim, Word::of(by_itself, teller)),
+            Message::Alive(claim) => self.on_alive(claim, Authority::of(by_itself, claimant)),
             Message::Suspect(claim) => self.on_suspect(claim),
-            Message::Failed(claim) => self.on_failed(claim, teller),
-            Message::Left(claim) => self.on_left(claim, by_itself, teller),
-            Message::Departed(claim) => self.on_departed(claim, teller),
+            Message::Failed(claim) => self.on_failed(claim, claimant),
+            Message::Left(claim) => self.on_left(claim, by_itself, claimant),
+            Message::Departed(claim) => self.on_departed(claim, claimant),
             // No other is a claim.
             _ => {}
         }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     carry::Priority,
-    claims::Word,
+    claims::Authority,
     member::{Identity, MemberId},
     node::Node,
     question::Question,
@@ -104,8 +104,8 @@ impl Node {
             return None;
         }
         let introduced = self.introduced(alive)?;
-        if self.shows(sender, introduced.token, alive.addr) {
-            self.on_alive(alive, Word::Answered);
+        if self.check_token(sender, introduced.token, alive.addr) {
+            self.on_alive(alive, Authority::AnsweredThere);
             let received = sender.received;
             *sender = self.recognize(sender.source, sender.by_stream, sender.mark, sender.token);
             sender.received = received;
@@ -145,8 +145,8 @@ impl Node {
                 self.ask_whether_it_returned(alive);
             }
             None => {
-                let teller = self.teller_at(peer);
-                self.on_alive(alive, Word::Other(teller));
+                let claimant = self.claimant_at(peer);
+                self.on_alive(alive, Authority::Other(claimant));
             }
         }
     }
@@ -215,7 +215,7 @@ impl Node {
         } else {
             // There is room for one that comes back to where it answered.
             self.note_answer_at(&introduction.name, introduction.addr);
-            self.on_alive(&introduction.claim(), Word::Answered);
+            self.on_alive(&introduction.claim(), Authority::AnsweredThere);
             // If it is new, or has moved, its record is there only now.
             self.note_answer_at(&introduction.name, introduction.addr);
         }

@@ -16,12 +16,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     carry::Priority,
-    claims::Word,
+    claimant::Claimant,
+    claims::Authority,
     introduce::{Introduction, Unverified},
     member::{MemberId, Record},
     node::Node,
     rules::{Rule, holds},
-    teller::Teller,
     time::Time,
     transmit::Behind,
     validation::{Pinged, Sender},
@@ -128,13 +128,13 @@ impl Node {
 
     /// Another claims that a member moved or restarted: the member is to be asked at the claimed address, and probed next at the
     /// known one.
-    pub(super) fn ask_whether_it_moved(&mut self, id: MemberId, claim: &Alive<'_>, teller: Teller) {
+    pub(super) fn ask_whether_it_moved(&mut self, id: MemberId, claim: &Alive<'_>, claimant: Claimant) {
         if self.is_leaving() {
             return;
         }
         self.table.probe_next(id);
         let Some(new) = self.introduced(claim).map(|introduced| introduced.introduction) else { return };
-        if let Some(other) = self.moves.find_said(&new, teller.host) {
+        if let Some(other) = self.moves.find_said(&new, claimant.host) {
             if new.identity > other.identity {
                 *other = new;
             }
@@ -142,7 +142,7 @@ impl Node {
             if self.moves.waiting() == MAX_MOVES {
                 self.metrics.dropped_unverified += u64::from(self.moves.make_room());
             }
-            self.moves.push(new, teller.host);
+            self.moves.push(new, claimant.host);
             self.schedule_gossip();
         }
     }
@@ -172,7 +172,7 @@ impl Node {
         }
         let is_same = self.is_who_was_there(sender, &new);
         if !is_same {
-            self.on_alive(&new.claim(), Word::Answered);
+            self.on_alive(&new.claim(), Authority::AnsweredThere);
         }
         self.on_direct_answer(sender, &new.name, new.addr, token);
         match token {
@@ -189,7 +189,7 @@ impl Node {
     #[cold]
     pub(super) fn believe_what_was_told(&mut self) {
         if let Some(told) = self.moves.told.take() {
-            self.on_alive(&told.claim(), Word::Answered);
+            self.on_alive(&told.claim(), Authority::AnsweredThere);
         }
     }
 

@@ -9,7 +9,7 @@ use std::{net::SocketAddr, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    claims::Word,
+    claims::Authority,
     introduce::Introduction,
     join::{Attempt, JoinId},
     member::Identity,
@@ -155,15 +155,15 @@ impl Node {
                     Some(id) if self.table.get(id).addr == peer => {
                         // So it has moved.
                         self.table.contact_mut(id).silent = true;
-                        let holder = self.teller_at(peer);
-                        self.on_alive(&introduction.claim(), Word::Other(holder));
+                        let holder = self.claimant_at(peer);
+                        self.on_alive(&introduction.claim(), Authority::Other(holder));
                     }
                     _ => self.metrics.dropped_unverified += 1,
                 }
             }
             (Question::Returned(introduction), Ok(())) => {
                 self.note_answer_at(&introduction.name, peer);
-                self.on_alive(&introduction.claim(), Word::Answered);
+                self.on_alive(&introduction.claim(), Authority::AnsweredThere);
             }
             (Question::Returned(_), Err(_)) => {}
             (Question::Conflict(_), Err(StreamFailure::NotTried)) => {}

@@ -30,7 +30,7 @@ fn answers_come_from(bench: &mut Bench, dead: SocketAddr, answers: impl Fn(&str,
         });
         match answer {
             Some((target, said @ Message::Ack(_))) => say(bench, &target, to, &[said]),
-            Some((_, Message::Nack(nack))) => _ = bench.hear_from(to, &nack),
+            Some((_, Message::Nack(nack))) => _ = bench.receive_from(to, &nack),
             _ => {}
         }
     }
@@ -69,7 +69,7 @@ fn a_dead_member_is_not_forgotten_and_listed_anew_for_ever() {
     let mut bench = Bench::new(12);
     let home = addr(99);
     for name in ["g1", "g2", "g3", "g4"] {
-        bench.hear(&alive(name, 0, home));
+        bench.receive(&alive(name, 0, home));
         bench.meet(name);
     }
     let (mut g4, mut listed) = (0, 0);
@@ -144,7 +144,7 @@ fn a_dead_member_that_was_moved_is_remembered_before_made_up_ones() {
 fn takes(members: usize, ghosts: usize, mut lie: impl FnMut(&mut Bench, u64)) -> (usize, usize) {
     let mut bench = Bench::with(Config::lan("me"), members);
     for i in 0..ghosts {
-        bench.hear(&alive(&format!("ghost-{i}"), 0, addr(1000 + i)));
+        bench.receive(&alive(&format!("ghost-{i}"), 0, addr(1000 + i)));
     }
     let (mut first, mut known) = (None, None);
     for step in 0..60_000 {
@@ -248,9 +248,9 @@ fn refutations_that_others_made_up_keep_no_dead_member_listed() {
 fn who_departed_after_an_own_probe_failed_has_to_answer_before_another_is_believed() {
     for (at, others) in [(addr(5), 0), (addr(70_000), 0), (addr(5), 2), (addr(70_000), 2)] {
         let mut bench = Bench::new(12);
-        bench.hear(&failed("m5", 0));
+        bench.receive(&failed("m5", 0));
         for name in ["m8", "m9"] {
-            bench.hear(&failed(name, 0));
+            bench.receive(&failed(name, 0));
         }
         for name in ["m5", "m8", "m9"] {
             let id = bench.node.table.find(name).unwrap();
@@ -279,7 +279,7 @@ fn names_that_answer_now_and_then_keep_no_silent_suspect_from_being_checked() {
     let mut bench = Bench::new(30);
     for i in 0..128 {
         let name = format!("g{i}");
-        bench.hear(&alive(&name, 0, SocketAddr::new(addr(5000).ip(), 1000 + i)));
+        bench.receive(&alive(&name, 0, SocketAddr::new(addr(5000).ip(), 1000 + i)));
         bench.meet(&name);
     }
     let mut first = None;
@@ -347,7 +347,7 @@ fn names_of_one_host_leave_room_for_others_that_return() {
     let mut join = |bench: &mut Bench, most: usize| {
         while bench.node.live() < most {
             let name = format!("x{made}");
-            bench.hear(&alive(&name, 0, home(made)));
+            bench.receive(&alive(&name, 0, home(made)));
             assert!(bench.member(&name).is_some());
             bench.meet(&name);
             made += 1;
@@ -359,7 +359,7 @@ fn names_of_one_host_leave_room_for_others_that_return() {
     }
     join(&mut bench, 60);
     for i in 0..4 {
-        bench.hear(&alive(&format!("x{i}"), 1, home(i)));
+        bench.receive(&alive(&format!("x{i}"), 1, home(i)));
     }
     let both = [Message::Failed(failed("m5", 0)), Message::Alive(alive("x4", 1, home(4)))];
     say(&mut bench, "m1", addr(1), &both);
