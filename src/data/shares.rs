@@ -7,7 +7,7 @@ use crate::swim::Account;
 /// How many of something, and their bytes.
 pub(super) type Size = (usize, usize);
 
-/// What a table holds, in all and of each account; `None` is this node's own, and [`Account::STRANGERS`] what others say of
+/// What a table holds, in all and of each account; `None` is this node's own, and [`Account::UNMET`] what others say of
 /// members that have not answered.
 #[derive(Debug, Default)]
 pub(super) struct Shares {

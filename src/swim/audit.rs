@@ -63,7 +63,7 @@ impl Node {
         let mut kept = lately_departed
             .chain(self.updates.subjects())
             .chain(self.timers.members())
-            .chain(self.table.rings.jumps().iter().copied());
+            .chain(self.table.rings.out_of_turn().iter().copied());
         if let Some(id) = kept.find(|id| !self.table.holds(*id)) {
             return Err(format!("{id:?} is kept, but names nobody"));
         }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{
-    departures::Notice,
+    departures::ClaimedDeparture,
     event::Event,
     member::{Identity, MemberId, MemberState, Record},
     node::Node,
@@ -164,9 +164,9 @@ impl Node {
     fn room_of_mark(&self, arrival: &Arrival<'_>) -> Result<Option<MemberId>, Refused> {
         // A member that has answered counts on the host where it did last: others can move it.
         let host = self.table.hash_host(arrival.addr);
-        let on_host = |record: &Record| match record.contact.known_on {
+        let on_host = |record: &Record| match record.contact.met_on_host {
             0 => host_of(record.addr.ip()) == host_of(arrival.addr.ip()),
-            known_on => known_on == host,
+            met_on_host => met_on_host == host,
         };
         let mark = hash::member(arrival.name);
         let crowds = |most, is: &dyn Fn(&Record) -> bool| self.table.count_mark(mark, most, is) == most;
@@ -190,7 +190,7 @@ impl Node {
 
     /// Whether one more name of a member's mark may count on a host. Several can say at the same time that they moved there.
     pub(super) fn has_room_for_mark_on(&self, id: MemberId, host: u32) -> bool {
-        let is_there = |record: &Record| record.contact.known_on == host;
+        let is_there = |record: &Record| record.contact.met_on_host == host;
         self.table.count_mark(self.table.get(id).mark, MAX_OF_MARK_ON_HOST, is_there) < MAX_OF_MARK_ON_HOST
     }
 
@@ -203,9 +203,9 @@ impl Node {
     /// of each host as long as it has no more than its share, or than are free.
     fn is_full(&self, arrival: &Arrival<'_>) -> bool {
         let (live, most) = (self.table.live(), self.config.max_members);
-        let known_on = arrival.known.map_or(0, |id| self.table.get(id).contact.known_on);
+        let met_on_host = arrival.known.map_or(0, |id| self.table.get(id).contact.met_on_host);
         let share = (most / self.table.hosts().max(1)).max(most.saturating_sub(live));
-        let returns = known_on != 0 && self.table.known_on(known_on) <= share;
+        let returns = met_on_host != 0 && self.table.met_on_host(met_on_host) <= share;
         let kept = if returns { 0 } else { most / 16 };
         live >= most - kept
     }
@@ -218,8 +218,8 @@ impl Node {
         }
         self.metrics.evicted_members += 1;
         if !record.contact.may_be_made_up() {
-            let notice = Notice::of_failure(record.identity, Origin::Own);
-            return self.depart(id, &notice, self.now);
+            let departure = ClaimedDeparture::of_failure(record.identity, Origin::Own);
+            return self.depart(id, &departure, self.now);
         }
         self.timers.cancel(Timer::Suspicion(id));
         self.table.update(id, &mut self.rng, |record| {

@@ -25,26 +25,26 @@ use crate::wire::{
     message::{Alive, Message},
 };
 
-/// On whose word a member is said to be alive.
+/// Which member says that a member is alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Word {
+pub(super) enum Claimant {
     /// Its own.
     Itself,
     /// Any member's: the subject has answered at the address.
-    Answered,
+    AnsweredThere,
     /// That of another, which is at this address.
     Other(SocketAddr),
 }
 
-impl Word {
+impl Claimant {
     /// Its own, or that of the member at an address.
-    pub(super) fn of(by_itself: bool, teller: SocketAddr) -> Self {
-        if by_itself { Self::Itself } else { Self::Other(teller) }
+    pub(super) fn of(by_itself: bool, claimant: SocketAddr) -> Self {
+        if by_itself { Self::Itself } else { Self::Other(claimant) }
     }
 }
 
 impl Node {
-    pub(super) fn on_alive(&mut self, claim: &Alive<'_>, word: Word) {
+    pub(super) fn on_alive(&mut self, claim: &Alive<'_>, said_by: Claimant) {
         if !self.config.allows(claim.addr.ip()) && claim.addr != self.table.get(MemberId::SELF).addr {
             self.metrics.dropped_not_allowed += 1;
             return;
@@ -59,7 +59,7 @@ impl Node {
             return;
         }
         let known = self.table.find(claim.name);
-        if let Some(id) = known.filter(|id| word != Word::Itself && self.is_contested(*id, claim)) {
+        if let Some(id) = known.filter(|id| said_by != Claimant::Itself && self.is_contested(*id, claim)) {
             // The member is suspected: whichever of the two is alive refutes.
             if self.raise_suspicion(id, identity) {
                 self.spread(id, Urgency::Urgent);
@@ -67,8 +67,8 @@ impl Node {
             return;
         }
         if let Some(id) = known.filter(|id| identity <= self.table.get(*id).identity) {
-            if word == Word::Itself {
-                self.on_late_word(id, identity, claim);
+            if said_by == Claimant::Itself {
+                self.on_late_alive(id, identity, claim);
             }
             return;
         }
@@ -79,22 +79,22 @@ impl Node {
             self.metrics.dropped_malformed += 1;
             return;
         };
-        let teller = match word {
-            Word::Other(teller) => Some(teller),
-            Word::Itself | Word::Answered => None,
+        let claimant = match said_by {
+            Claimant::Other(claimant) => Some(claimant),
+            Claimant::Itself | Claimant::AnsweredThere => None,
         };
-        let by_itself = teller.is_none();
+        let by_itself = claimant.is_none();
         // Of a member that moves, only its old address has been shown, unless it has answered.
         let shown = |record: &Record| match record.addr == claim.addr {
             true => by_itself || record.contact.met,
-            false => word == Word::Answered || by_itself && !record.state.is_live(),
+            false => said_by == Claimant::AnsweredThere || by_itself && !record.state.is_live(),
         };
         let is_there = known.map_or(by_itself, |id| shown(self.table.get(id)));
         let arrival = Arrival { known, name: claim.name, addr: claim.addr, is_there, by_itself };
-        match (known, teller) {
+        match (known, claimant) {
             (Some(id), Some(_)) if self.knows_better(id) => self.ignore_return(id, claim),
-            (Some(id), Some(teller)) if self.may_answer_otherwise(id, claim) => {
-                self.ask_whether_it_moved(id, claim, teller)
+            (Some(id), Some(claimant)) if self.may_answer_otherwise(id, claim) => {
+                self.ask_whether_it_moved(id, claim, claimant)
             }
             _ if !self.make_room(&arrival) => self.metrics.refused_members += 1,
             (Some(id), _) if self.table.get(id).state.is_live() => {
@@ -132,12 +132,13 @@ impl Node {
     /// The member's own Alive, older than what the table holds, because others have since claimed a suspicion or departure
     /// under a greater identity. If the member is listed as live, its tags are still taken from this Alive, unless the listed
     /// ones are newer. Otherwise repeated suspicions could keep its tags from ever being seen.
-    fn on_late_word(&mut self, id: MemberId, identity: Identity, claim: &Alive<'_>) {
+    fn on_late_alive(&mut self, id: MemberId, identity: Identity, claim: &Alive<'_>) {
         let record = self.table.get(id);
         if !record.state.is_live() {
             return self.note_refuted(id, record.state, identity);
         }
-        let is_later = identity.epoch == record.identity.epoch && identity.incarnation > record.tags_of;
+        let is_later =
+            identity.epoch == record.identity.epoch && identity.incarnation > record.tags_incarnation;
         if !is_later || claim.addr != record.addr || claim.tags == record.tags.encoded() {
             return;
         }
@@ -146,7 +147,8 @@ impl Node {
             return;
         };
         let previous = record.view();
-        let change = |record: &mut Record| (record.tags, record.tags_of) = (tags, identity.incarnation);
+        let change =
+            |record: &mut Record| (record.tags, record.tags_incarnation) = (tags, identity.incarnation);
         self.table.update(id, &mut self.rng, change);
         self.emit_member(|member| Event::Updated { member, previous }, id);
     }
@@ -240,7 +242,7 @@ impl Node {
             }
             record.state = MemberState::Alive;
             (record.identity, record.addr) = (identity, addr);
-            (record.tags, record.tags_of) = (tags, identity.incarnation);
+            (record.tags, record.tags_incarnation) = (tags, identity.incarnation);
             (record.suspicion, record.removed, record.tombstone) = (None, None, false);
         });
         self.reconnects.forget(&self.table.get(id).name);

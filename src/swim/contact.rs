@@ -20,7 +20,7 @@ pub(super) struct Contact {
     pub(super) met: bool,
     /// A hash of the host where it was met last, perhaps at another address: others can move who is silent, but nobody has
     /// made it up. 0 for none.
-    pub(super) known_on: u32,
+    pub(super) met_on_host: u32,
     /// It has shown the token that this node gave it.
     pub(super) shown: bool,
     /// The token that it may show.
@@ -53,8 +53,16 @@ impl Contact {
     /// number of pings.
     pub(super) fn at_new_address(self, token: u32) -> Self {
         let (challenges, challenges_by_stream) = self.challenges_kept();
-        let Self { known_on, missed, probed, .. } = self;
-        Self { given: token, known_on, missed, probed, challenges, challenges_by_stream, ..Self::default() }
+        let Self { met_on_host, missed, probed, .. } = self;
+        Self {
+            given: token,
+            met_on_host,
+            missed,
+            probed,
+            challenges,
+            challenges_by_stream,
+            ..Self::default()
+        }
     }
 
     fn challenges_kept(self) -> (u8, u8) {
@@ -69,7 +77,7 @@ impl Contact {
 
     /// Whether it may be made up: it has never answered, here or elsewhere.
     pub(super) fn may_be_made_up(self) -> bool {
-        self.known_on == 0
+        self.met_on_host == 0
     }
 
     /// Something that was sent to its address was answered.
@@ -122,7 +130,7 @@ impl Contact {
 
     /// Order of out-of-turn probes, least first: members that missed the last probe (others may vouch for them until they
     /// have missed three), then the one that was neither heard from nor probed for longest.
-    pub(super) fn rank_of_probe(self) -> (bool, Time) {
+    pub(super) fn probe_rank(self) -> (bool, Time) {
         let is_pressing = self.missed_last() && !self.is_missed();
         (!is_pressing, self.heard.max(self.probed))
     }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::{
-    departures::Notice,
+    departures::ClaimedDeparture,
     flap::MEMORY,
     member::{Identity, MemberId, MemberState, Record},
     node::Node,
@@ -36,15 +36,15 @@ impl Node {
         self.table.update(id, &mut self.rng, note);
     }
 
-    fn weigh_hearsay(&self, id: MemberId, notice: &Notice<'_>) -> Hearsay {
-        let Notice { identity, state: departure, .. } = *notice;
+    fn weigh_hearsay(&self, id: MemberId, departure: &ClaimedDeparture<'_>) -> Hearsay {
+        let ClaimedDeparture { identity, state, .. } = *departure;
         if !holds(Rule::Departures) {
             return Hearsay::Counts;
         }
         let record = self.table.get(id);
         let memory = self.config.probe_interval.saturating_mul(MEMORY);
         let refuted = record.refuted.as_deref();
-        let is_doubted = refuted.is_some_and(|refuted| refuted.is_doubted(departure, self.now, memory));
+        let is_doubted = refuted.is_some_and(|refuted| refuted.is_doubted(state, self.now, memory));
         let (is_silent, is_raised) = (record.contact.silent, identity > record.identity);
         if !record.state.is_live() {
             // A greater one would be ahead of the next refutation.
@@ -59,24 +59,24 @@ impl Node {
             return if record.contact.missed_last() { Hearsay::IsAccusation } else { Hearsay::IsProbed };
         }
         // In a table, a failure may be one for a partition's sake.
-        let is_mild = notice.in_table && departure == MemberState::Failed || is_doubted && !is_silent;
+        let is_mild = departure.in_table && state == MemberState::Failed || is_doubted && !is_silent;
         if is_mild { Hearsay::IsSuspicion } else { Hearsay::Counts }
     }
 
     /// Others claim that a member departed: applies what that is worth as hearsay. Returns whether the claim counts in full.
-    pub(super) fn believes_hearsay(&mut self, id: MemberId, notice: &Notice<'_>) -> bool {
-        match self.weigh_hearsay(id, notice) {
+    pub(super) fn apply_hearsay(&mut self, id: MemberId, departure: &ClaimedDeparture<'_>) -> bool {
+        match self.weigh_hearsay(id, departure) {
             Hearsay::Counts => return true,
             Hearsay::IsNothing => {}
             // A table may name many.
-            Hearsay::IsProbed if notice.in_table => {}
+            Hearsay::IsProbed if departure.in_table => {}
             Hearsay::IsProbed => {
-                if self.check_plausible(Some(id), notice.identity) {
+                if self.check_plausible(Some(id), departure.identity) {
                     self.table.probe_next(id);
                 }
             }
-            Hearsay::IsAccusation => self.on_accusation_of_past(id, notice),
-            Hearsay::IsSuspicion => self.suspect_on_hearsay(id, notice),
+            Hearsay::IsAccusation => self.on_accusation_of_past(id, departure),
+            Hearsay::IsSuspicion => self.suspect_on_hearsay(id, departure),
         }
         false
     }
@@ -84,10 +84,10 @@ impl Node {
     /// A departure that is claimed under a lesser identity than the listed one counts as an accusation by the claimant.
     /// Otherwise a third node could raise the identity at this node alone, and no other could then confirm what this node
     /// finds.
-    fn on_accusation_of_past(&mut self, id: MemberId, notice: &Notice<'_>) {
+    fn on_accusation_of_past(&mut self, id: MemberId, departure: &ClaimedDeparture<'_>) {
         let mut changed = self.raise_suspicion(id, self.table.get(id).identity);
         let accuser =
-            notice.teller.and_then(|teller| self.table.find_at(teller, |record| record.contact.met));
+            departure.claimant.and_then(|claimant| self.table.find_at(claimant, |record| record.contact.met));
         if let Some(accuser) = accuser.filter(|accuser| *accuser != id) {
             let accuser = Arc::clone(&self.table.get(accuser).name);
             changed |= self.add_accuser(id, &accuser);
@@ -99,14 +99,14 @@ impl Node {
 
     /// The suspicion does not wait for confirmations. Members that a table lists as failed may be many, so none of these is
     /// probed out of turn.
-    fn suspect_on_hearsay(&mut self, id: MemberId, notice: &Notice<'_>) {
-        if !self.check_plausible(Some(id), notice.identity) {
+    fn suspect_on_hearsay(&mut self, id: MemberId, departure: &ClaimedDeparture<'_>) {
+        if !self.check_plausible(Some(id), departure.identity) {
             return;
         }
-        if !notice.in_table {
+        if !departure.in_table {
             self.table.probe_next(id);
         }
-        if self.raise_suspicion(id, notice.identity) {
+        if self.raise_suspicion(id, departure.identity) {
             self.spread(id, Urgency::Urgent);
         }
         self.hasten_suspicion(id);

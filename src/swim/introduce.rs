@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     carry::Priority,
-    claims::Word,
+    claims::Claimant,
     member::{Identity, MemberId},
     node::Node,
     question::Question,
@@ -104,8 +104,8 @@ impl Node {
             return None;
         }
         let introduced = self.introduced(alive)?;
-        if self.shows(sender, introduced.token, alive.addr) {
-            self.on_alive(alive, Word::Answered);
+        if self.check_token(sender, introduced.token, alive.addr) {
+            self.on_alive(alive, Claimant::AnsweredThere);
             let received = sender.received;
             *sender = self.recognize(sender.source, sender.by_stream, sender.mark, sender.token);
             sender.received = received;
@@ -144,7 +144,7 @@ impl Node {
             None if self.table.find(alive.name).is_some_and(|id| self.knows_better(id)) => {
                 self.ask_whether_it_returned(alive);
             }
-            None => self.on_alive(alive, Word::Other(peer)),
+            None => self.on_alive(alive, Claimant::Other(peer)),
         }
     }
 
@@ -212,7 +212,7 @@ impl Node {
         } else {
             // There is room for one that comes back to where it answered.
             self.note_answer_at(&introduction.name, introduction.addr);
-            self.on_alive(&introduction.claim(), Word::Answered);
+            self.on_alive(&introduction.claim(), Claimant::AnsweredThere);
             // If it is new, or has moved, its record is there only now.
             self.note_answer_at(&introduction.name, introduction.addr);
         }

@@ -274,7 +274,7 @@ impl Node {
     }
 
     /// Whether one more holder of this node's name may be asked for on the way of a join: a seed could name others for ever.
-    pub(super) fn may_ask_holder(&mut self, id: JoinId) -> bool {
+    pub(super) fn count_holder_question(&mut self, id: JoinId) -> bool {
         let Some(join) = self.joins.open.iter_mut().find(|join| join.id == id) else { return false };
         join.holders += 1;
         join.holders <= MAX_HOLDERS

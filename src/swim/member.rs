@@ -232,7 +232,7 @@ pub(super) struct Record {
     pub(super) state: MemberState,
     pub(super) tags: Tags,
     /// The incarnation of the Alive that they are from. Its identity may be greater: others suspect it under what they claim.
-    pub(super) tags_of: u64,
+    pub(super) tags_incarnation: u64,
     pub(super) identity: Identity,
     /// When `state` was entered.
     pub(super) since: Time,
@@ -265,7 +265,7 @@ impl Record {
             addr,
             state,
             tags: Tags::default(),
-            tags_of: identity.incarnation,
+            tags_incarnation: identity.incarnation,
             identity,
             since,
             tombstone: false,

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     carry::Priority,
-    claims::Word,
+    claims::Claimant,
     introduce::{Introduction, Unverified},
     member::{MemberId, Record},
     node::Node,
@@ -126,15 +126,15 @@ impl Node {
         is_otherwise && !contact.silent && holds(Rule::Moves)
     }
 
-    /// The member at `teller` claims that another one moved or restarted: that one is to be asked at the claimed address, and
+    /// The member at `claimant` claims that another one moved or restarted: that one is to be asked at the claimed address, and
     /// probed next at the known one.
-    pub(super) fn ask_whether_it_moved(&mut self, id: MemberId, claim: &Alive<'_>, teller: SocketAddr) {
+    pub(super) fn ask_whether_it_moved(&mut self, id: MemberId, claim: &Alive<'_>, claimant: SocketAddr) {
         if self.is_leaving() {
             return;
         }
         self.table.probe_next(id);
         let Some(new) = self.introduced(claim).map(|introduced| introduced.introduction) else { return };
-        let account = self.account_of(teller);
+        let account = self.account_of(claimant);
         if let Some(other) = self.moves.find_said(&new, account) {
             if new.identity > other.identity {
                 *other = new;
@@ -173,7 +173,7 @@ impl Node {
         }
         let is_same = self.is_who_was_there(sender, &new);
         if !is_same {
-            self.on_alive(&new.claim(), Word::Answered);
+            self.on_alive(&new.claim(), Claimant::AnsweredThere);
         }
         self.on_direct_answer(sender, &new.name, new.addr, token);
         match token {
@@ -190,7 +190,7 @@ impl Node {
     #[cold]
     pub(super) fn believe_what_was_told(&mut self) {
         if let Some(told) = self.moves.told.take() {
-            self.on_alive(&told.claim(), Word::Answered);
+            self.on_alive(&told.claim(), Claimant::AnsweredThere);
         }
     }
 

@@ -175,7 +175,7 @@ impl Node {
         };
         let Some(session) = self.take_session(stream) else { return };
         let Purpose::Join(join) = session.purpose else { return };
-        if self.may_ask_holder(join) {
+        if self.count_holder_question(join) {
             self.ask(Question::PastLife(identity, join, session.peer), holder);
         } else {
             let problem = JoinProblem::Rejected { addr: session.peer };

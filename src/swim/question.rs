@@ -9,7 +9,7 @@ use std::{net::SocketAddr, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    claims::Word,
+    claims::Claimant,
     introduce::Introduction,
     join::{Attempt, JoinId},
     member::Identity,
@@ -155,14 +155,14 @@ impl Node {
                     Some(id) if self.table.get(id).addr == peer => {
                         // So it has moved.
                         self.table.contact_mut(id).silent = true;
-                        self.on_alive(&introduction.claim(), Word::Other(peer));
+                        self.on_alive(&introduction.claim(), Claimant::Other(peer));
                     }
                     _ => self.metrics.dropped_unverified += 1,
                 }
             }
             (Question::Returned(introduction), Ok(())) => {
                 self.note_answer_at(&introduction.name, peer);
-                self.on_alive(&introduction.claim(), Word::Answered);
+                self.on_alive(&introduction.claim(), Claimant::AnsweredThere);
             }
             (Question::Returned(_), Err(_)) => {}
             (Question::Conflict(_), Err(StreamFailure::NotTried)) => {}

@@ -248,7 +248,7 @@ impl Tape {
         if self.ended {
             return self.pass_on();
         }
-        if !self.goes_on(node) {
+        if !self.resume_after_loss(node) {
             return;
         }
         if now.since(self.since) >= self.patience() {
@@ -340,7 +340,7 @@ impl Tape {
     }
 
     /// Whether something is written. After a loss, a new segment begins as soon as there is room.
-    fn goes_on(&mut self, node: &Node) -> bool {
+    fn resume_after_loss(&mut self, node: &Node) -> bool {
         if self.lost.is_none() {
             return true;
         }

@@ -9,7 +9,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    departures::Notice,
+    departures::ClaimedDeparture,
     entry::Input,
     event::Event,
     member::{Identity, MemberId, MemberState, Record, Removed},
@@ -81,8 +81,9 @@ impl Node {
             _ => {
                 let (state, origin) = (MemberState::Left, Origin::Own);
                 let removed = Some(removed);
-                let notice = Notice { identity, state, origin, teller: None, in_table: false, removed };
-                self.depart(known, &notice, self.now);
+                let departure =
+                    ClaimedDeparture { identity, state, origin, claimant: None, in_table: false, removed };
+                self.depart(known, &departure, self.now);
             }
         }
         Ok(())

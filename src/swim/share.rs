@@ -18,7 +18,7 @@ pub(crate) struct Account(SocketAddr);
 
 impl Account {
     /// One account for all members that have not answered: their addresses are only hearsay. No member is at this address.
-    pub(crate) const STRANGERS: Self = Self(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0));
+    pub(crate) const UNMET: Self = Self(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0));
 
     /// The two accounts that a member at an address may have: that of the host and that of the address.
     pub(super) fn both_of(addr: SocketAddr) -> [Self; 2] {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    departures::Notice,
+    departures::ClaimedDeparture,
     event::Event,
     flap::LONGEST,
     history::Observation,
@@ -195,6 +195,6 @@ impl Node {
         let identity = self.table.get(id).identity;
         // It was the suspect, not this node, that made the probe fail.
         self.health.improve();
-        self.depart(id, &Notice::of_failure(identity, Origin::Own), self.now);
+        self.depart(id, &ClaimedDeparture::of_failure(identity, Origin::Own), self.now);
     }
 }

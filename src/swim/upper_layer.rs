@@ -296,7 +296,7 @@ impl Node {
         match record {
             Some((MemberId::SELF, _)) => None,
             Some((_, record)) if record.contact.met => Some(self.account_of(record.addr)),
-            _ => Some(Account::STRANGERS),
+            _ => Some(Account::UNMET),
         }
     }
 

@@ -186,7 +186,7 @@ impl Node {
 
     /// Whether a sender's token is this one, which it would show if it lived at this address. From elsewhere it may be a guess,
     /// and counts as others do.
-    pub(super) fn shows(&mut self, sender: &Sender, token: u32, home: SocketAddr) -> bool {
+    pub(super) fn check_token(&mut self, sender: &Sender, token: u32, home: SocketAddr) -> bool {
         let (now, interval) = (self.now, self.config.probe_interval);
         let is_it = sender.token == token;
         if home == sender.source || sender.token == 0 {
@@ -225,8 +225,8 @@ impl Node {
             let is_one_more = self.has_room_for_mark_on(id, host);
             self.table.update(id, &mut self.rng, |record| {
                 record.contact.met = true;
-                if record.contact.known_on == 0 || is_one_more {
-                    record.contact.known_on = host;
+                if record.contact.met_on_host == 0 || is_one_more {
+                    record.contact.met_on_host = host;
                 }
             });
         }

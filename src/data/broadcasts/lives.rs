@@ -134,7 +134,7 @@ impl Broadcasts {
     /// remembered for as long as others may repeat them.
     pub(super) fn reaped(&mut self, node: &Node, name: &Arc<str>) {
         let lives: Vec<_> = self.lives.get(name).into_iter().flatten().collect();
-        let account = lives.last().map_or(Some(Account::STRANGERS), |heard| heard.account);
+        let account = lives.last().map_or(Some(Account::UNMET), |heard| heard.account);
         let lives: Vec<Life> = lives.iter().map(|heard| heard.life.clone()).collect();
         lives.iter().for_each(|life| self.refresh(node, life));
         if let Some(first) = self.past.add(self.now + REPEATED, name, account) {

@@ -49,10 +49,10 @@ impl KeyValues {
         if self.short_at.is_none() || !self.next_count.pass(now, node.config().probe_interval) {
             return;
         }
-        let strangers = self.owners.iter().filter(|(_, owned)| owned.account == Some(Account::STRANGERS));
-        for owner in strangers.map(|(owner, _)| Arc::clone(owner)).collect::<Vec<_>>() {
+        let unmet = self.owners.iter().filter(|(_, owned)| owned.account == Some(Account::UNMET));
+        for owner in unmet.map(|(owner, _)| Arc::clone(owner)).collect::<Vec<_>>() {
             let account = node.account_of_said(&owner);
-            if account != Some(Account::STRANGERS) {
+            if account != Some(Account::UNMET) {
                 self.count_for(&owner, account);
                 self.retries += 1;
                 self.forget_refusal(&owner);

@@ -66,7 +66,7 @@ pub(super) struct Table {
     /// The departed members, by a hash of the host where each answered last; 0 is of all that never did.
     departed: ByAccount<u32, (Time, MemberId)>,
     /// How many of the live members answered last on each host, by its hash.
-    known_on: BTreeMap<u32, u32>,
+    met_on_host: BTreeMap<u32, u32>,
 }
 
 impl Table {
@@ -99,7 +99,7 @@ impl Table {
         self.count_suspect(record.state, record.contact.met, 1);
         self.count_listed(record.state, record.tombstone, 1);
         if !live {
-            self.departed.insert(record.contact.known_on, (record.since, id));
+            self.departed.insert(record.contact.met_on_host, (record.since, id));
         }
         self.records[id.index()] = Some(record);
         if live {
@@ -114,9 +114,9 @@ impl Table {
         let was_live = record.state.is_live();
         let (digests, departed) = (
             (record.digest(), record.removal_digest()),
-            (!was_live).then_some((record.contact.known_on, record.since)),
+            (!was_live).then_some((record.contact.met_on_host, record.since)),
         );
-        let old = (record.addr, record.contact.met, record.contact.known_on);
+        let old = (record.addr, record.contact.met, record.contact.met_on_host);
         let (old_state, was_tombstone) = (record.state, record.tombstone);
         self.count_suspect(old_state, old.1, -1);
         self.count_listed(old_state, was_tombstone, -1);
@@ -132,8 +132,8 @@ impl Table {
         let record = self.get(id);
         let (state, tombstone) = (record.state, record.tombstone);
         let (live, new) =
-            (record.state.is_live(), (record.addr, record.contact.met, record.contact.known_on));
-        let departed = (!live && id != MemberId::SELF).then_some((record.contact.known_on, record.since));
+            (record.state.is_live(), (record.addr, record.contact.met, record.contact.met_on_host));
+        let departed = (!live && id != MemberId::SELF).then_some((record.contact.met_on_host, record.since));
         let (bucket, entry, removal) = (record.bucket, record.digest(), record.removal_digest());
         self.add_digests(bucket, digests.0 ^ entry, digests.1 ^ removal);
         self.count_suspect(state, new.1, 1);
@@ -154,7 +154,7 @@ impl Table {
         if let Some(record) = self.records[id.index()].take_if(|record| !record.state.is_live()) {
             self.by_name.remove(self.hash(&*record.name), id);
             self.by_mark.remove(self.hash_mark(record.mark), id);
-            self.departed.remove(record.contact.known_on, &(record.since, id));
+            self.departed.remove(record.contact.met_on_host, &(record.since, id));
             self.count_listed(record.state, record.tombstone, -1);
             self.add_digests(record.bucket, 0, record.removal_digest());
             self.before[id.index()] = self.before[id.index()].wrapping_add(1);
@@ -286,7 +286,7 @@ impl Table {
     /// The next member to probe.
     pub(super) fn next_to_probe(&mut self, now: Time, rng: &mut fastrand::Rng) -> Option<MemberId> {
         let Self { rings, records, .. } = self;
-        let next = rings.next(rng, rank_of_probe(records))?;
+        let next = rings.next(rng, probe_rank(records))?;
         self.contact_mut(next).probed = now;
         Some(next)
     }
@@ -297,18 +297,18 @@ impl Table {
         let Self { rings, records, .. } = self;
         match records[id.index()].as_ref().is_some_and(|record| record.contact.may_be_made_up()) {
             true => rings.move_up(id),
-            false => rings.jump(id, rank_of_probe(records)),
+            false => rings.probe_out_of_turn(id, probe_rank(records)),
         }
     }
 
     /// How many of the live members answered last on a host, by its hash.
-    pub(super) fn known_on(&self, host: u32) -> usize {
-        self.known_on.get(&host).map_or(0, |count| *count as usize)
+    pub(super) fn met_on_host(&self, host: u32) -> usize {
+        self.met_on_host.get(&host).map_or(0, |count| *count as usize)
     }
 
     /// On how many hosts live members answered last.
     pub(super) fn hosts(&self) -> usize {
-        self.known_on.len()
+        self.met_on_host.len()
     }
 
     /// Live members except for this node.
@@ -395,29 +395,29 @@ impl Table {
     fn enter_ring(&mut self, id: MemberId, rng: &mut fastrand::Rng) {
         if id != MemberId::SELF {
             let Record { addr, contact, .. } = self.get(id);
-            let (addr, met, known_on) = (*addr, contact.met, contact.known_on);
+            let (addr, met, met_on_host) = (*addr, contact.met, contact.met_on_host);
             self.by_addr.insert(self.hash_addr(addr), id);
             self.rings.enter(id, met, rng);
-            if known_on != 0 {
-                *self.known_on.entry(known_on).or_default() += 1;
+            if met_on_host != 0 {
+                *self.met_on_host.entry(met_on_host).or_default() += 1;
             }
         }
     }
 
     /// Of a member that was at this address, and answered last on this host.
-    fn exit_ring(&mut self, id: MemberId, addr: SocketAddr, known_on: u32) {
+    fn exit_ring(&mut self, id: MemberId, addr: SocketAddr, met_on_host: u32) {
         if id != MemberId::SELF {
             self.by_addr.remove(self.hash_addr(addr), id);
-            self.leave_host(known_on);
+            self.leave_host(met_on_host);
             self.rings.exit(id);
         }
     }
 
     fn leave_host(&mut self, host: u32) {
-        if let Some(count) = self.known_on.get_mut(&host) {
+        if let Some(count) = self.met_on_host.get_mut(&host) {
             *count -= 1;
             if *count == 0 {
-                self.known_on.remove(&host);
+                self.met_on_host.remove(&host);
             }
         }
     }
@@ -425,7 +425,7 @@ impl Table {
     /// Whether a live member on another host has answered.
     pub(super) fn has_met_elsewhere(&self, host: IpAddr) -> bool {
         let host = self.hash_host(SocketAddr::new(host, 0));
-        self.known_on.len() > usize::from(self.known_on.contains_key(&host))
+        self.met_on_host.len() > usize::from(self.met_on_host.contains_key(&host))
     }
 
     /// Keyed: nobody can choose where in the index a mark comes to lie.
@@ -452,8 +452,8 @@ impl Table {
     }
 }
 
-fn rank_of_probe(records: &[Option<Record>]) -> impl Fn(MemberId) -> Option<(bool, Time)> {
-    |id| records[id.index()].as_ref().map(|record| record.contact.rank_of_probe())
+fn probe_rank(records: &[Option<Record>]) -> impl Fn(MemberId) -> Option<(bool, Time)> {
+    |id| records[id.index()].as_ref().map(|record| record.contact.probe_rank())
 }
 
 #[cfg(test)]
@@ -496,7 +496,7 @@ mod tests {
                 // Each puts the others off by a round; this many can fall between two probes of one.
                 let extra = if seed % 2 == 0 { 0 } else { 2 * largest };
                 if extra > 0 && rng.u32(..5) == 0 && table.get(change).state.is_live() {
-                    table.rings.jump(change, |_| 0);
+                    table.rings.probe_out_of_turn(change, |_| 0);
                 }
                 largest = largest.max(table.live());
                 let target = table.next_to_probe(Time::ZERO, &mut rng).expect("somebody is live");
@@ -519,7 +519,8 @@ mod tests {
             table.update(id, &mut rng, |r| {
                 r.state = state;
                 r.addr = addr(port);
-                (r.contact.met, r.contact.known_on) = (step % 3 == 0, if step % 3 == 0 { host } else { 0 });
+                (r.contact.met, r.contact.met_on_host) =
+                    (step % 3 == 0, if step % 3 == 0 { host } else { 0 });
                 r.identity.incarnation += bump;
             });
             if rng.bool() {
@@ -537,8 +538,8 @@ mod tests {
             let suspects = live.iter().filter(|(_, r)| r.state == MemberState::Suspect);
             let met_suspects = suspects.clone().filter(|(_, r)| r.contact.met).count();
             assert_eq!((table.suspects, table.met_suspects), (suspects.count(), met_suspects));
-            let known = live.iter().filter(|(_, r)| r.contact.known_on == host).count();
-            assert_eq!((table.known_on(host), table.hosts()), (known, known.min(1)));
+            let known = live.iter().filter(|(_, r)| r.contact.met_on_host == host).count();
+            assert_eq!((table.met_on_host(host), table.hosts()), (known, known.min(1)));
             assert!(!table.has_met_elsewhere(host_of(addr(1).ip())));
             let digest = table.walk(0).fold(0, |sum, (_, r)| sum ^ r.digest());
             assert_eq!(table.digest(), digest);

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::swim::member::MemberId;
 
 /// Members that are to be probed out of turn; beyond that, the one with the greatest rank waits for its turn in the ring.
-const MAX_JUMPS: usize = 64;
+const MAX_OUT_OF_TURN: usize = 64;
 
 /// Members in the order in which they are probed.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -42,8 +42,8 @@ pub(in crate::swim) struct ProbeRings {
     /// What the unmet have saved up for their next turn, see [`draw_ring`](Self::draw_ring).
     saved: usize,
     /// The members that a rule wants probed before their turn; and whether the last round went to such a one.
-    jumps: Vec<MemberId>,
-    jumped: bool,
+    out_of_turn: Vec<MemberId>,
+    was_out_of_turn: bool,
 }
 
 impl ProbeRings {
@@ -72,7 +72,7 @@ impl ProbeRings {
         ring.ids.swap_remove(gap);
         ring.note_place(places, gap);
         places[id.index()] = None;
-        self.jumps.retain(|jump| *jump != id);
+        self.out_of_turn.retain(|other| *other != id);
     }
 
     /// The next member to probe. If several are to be probed out of turn, it is the one with the least rank.
@@ -81,13 +81,13 @@ impl ProbeRings {
         rng: &mut fastrand::Rng,
         rank: impl Fn(MemberId) -> R,
     ) -> Option<MemberId> {
-        let after_jump = std::mem::replace(&mut self.jumped, false);
-        if !after_jump
-            && let Some((at, _)) = self.jumps.iter().enumerate().min_by_key(|(_, id)| rank(**id))
-            && let id = self.jumps.remove(at)
+        let after_out_of_turn = std::mem::replace(&mut self.was_out_of_turn, false);
+        if !after_out_of_turn
+            && let Some((at, _)) = self.out_of_turn.iter().enumerate().min_by_key(|(_, id)| rank(**id))
+            && let id = self.out_of_turn.remove(at)
             && let Some(Place { met, at }) = self.place(id)
         {
-            self.jumped = true;
+            self.was_out_of_turn = true;
             let (ring, places) = self.ring(met);
             // Its turn of this round is taken.
             if at as usize >= ring.cursor {
@@ -96,7 +96,7 @@ impl ProbeRings {
             }
             return Some(id);
         }
-        let met = self.draw_ring(after_jump)?;
+        let met = self.draw_ring(after_out_of_turn)?;
         let (ring, places) = self.ring(met);
         if ring.cursor >= ring.ids.len() {
             ring.cursor = 0;
@@ -105,21 +105,21 @@ impl ProbeRings {
         }
         let target = ring.ids[ring.cursor];
         ring.cursor += 1;
-        self.jumps.retain(|jump| *jump != target);
+        self.out_of_turn.retain(|other| *other != target);
         Some(target)
     }
 
     /// Whether it is the turn of one that was met: each ring has its share of the turns, but the unmet half at most. After an
     /// out-of-turn probe the unmet have a quarter of that share: some, so that none is forgotten, and few, since the members
     /// that were met have only these turns.
-    fn draw_ring(&mut self, after_jump: bool) -> Option<bool> {
+    fn draw_ring(&mut self, after_out_of_turn: bool) -> Option<bool> {
         let met = self.met.ids.len();
         let unmet = self.unmet.ids.len().min(met.max(1));
         if met == 0 || unmet == 0 {
             self.saved = 0;
             return (met + unmet > 0).then_some(unmet == 0);
         }
-        self.saved += if after_jump { unmet } else { 4 * unmet };
+        self.saved += if after_out_of_turn { unmet } else { 4 * unmet };
         let price = 4 * (met + unmet);
         let turn = self.saved >= price;
         if turn {
@@ -129,15 +129,15 @@ impl ProbeRings {
     }
 
     /// Has a live member probed out of its turn, as soon as that may be.
-    pub(super) fn jump<R: Ord>(&mut self, id: MemberId, rank: impl Fn(MemberId) -> R) {
-        if self.place(id).is_none() || self.jumps.contains(&id) {
+    pub(super) fn probe_out_of_turn<R: Ord>(&mut self, id: MemberId, rank: impl Fn(MemberId) -> R) {
+        if self.place(id).is_none() || self.out_of_turn.contains(&id) {
             return;
         }
-        self.jumps.push(id);
-        if self.jumps.len() > MAX_JUMPS
-            && let Some((at, _)) = self.jumps.iter().enumerate().max_by_key(|(_, id)| rank(**id))
+        self.out_of_turn.push(id);
+        if self.out_of_turn.len() > MAX_OUT_OF_TURN
+            && let Some((at, _)) = self.out_of_turn.iter().enumerate().max_by_key(|(_, id)| rank(**id))
         {
-            self.jumps.remove(at);
+            self.out_of_turn.remove(at);
         }
     }
 
@@ -175,8 +175,8 @@ impl ProbeRings {
 
     /// Those that are to be probed before their turn.
     #[cfg(any(test, feature = "sim"))]
-    pub(in crate::swim) fn jumps(&self) -> &[MemberId] {
-        &self.jumps
+    pub(in crate::swim) fn out_of_turn(&self) -> &[MemberId] {
+        &self.out_of_turn
     }
 
     /// Whether a member is in the ring that it belongs to.
@@ -224,7 +224,7 @@ mod tests {
         let mut rings = rings(20, &mut rng);
         for step in 0..1000 {
             let id = MemberId(rng.u32(1..20));
-            rings.jump(id, |_| 0);
+            rings.probe_out_of_turn(id, |_| 0);
             assert_eq!(next(&mut rings, &mut rng), Some(id), "step {step}");
             next(&mut rings, &mut rng);
         }
@@ -236,22 +236,22 @@ mod tests {
         let (mut rng, mut last) = (fastrand::Rng::with_seed(8), vec![0; 20]);
         let mut rings = rings(20, &mut rng);
         for now in 1..200 {
-            (1..20).for_each(|i| rings.jump(MemberId(i), |_| 0));
+            (1..20).for_each(|i| rings.probe_out_of_turn(MemberId(i), |_| 0));
             (1..20).filter(|i| *i != 7 || now <= 40).for_each(|i| last[i] = now);
-            let jumped = rings.next(&mut rng, |id| last[id.index()]);
-            last[jumped.unwrap().index()] = now;
-            assert!(now != 41 || jumped == Some(MemberId(7)), "{jumped:?}");
+            let was_out_of_turn = rings.next(&mut rng, |id| last[id.index()]);
+            last[was_out_of_turn.unwrap().index()] = now;
+            assert!(now != 41 || was_out_of_turn == Some(MemberId(7)), "{was_out_of_turn:?}");
             rings.next(&mut rng, |id| last[id.index()]);
         }
         // None of them shows itself any more.
-        let jumped = (0..19).map(|round| {
-            (1..20).for_each(|i| rings.jump(MemberId(i), |_| 0));
-            let jumped = rings.next(&mut rng, |id| last[id.index()]).unwrap();
-            last[jumped.index()] = 1000 + round;
+        let was_out_of_turn = (0..19).map(|round| {
+            (1..20).for_each(|i| rings.probe_out_of_turn(MemberId(i), |_| 0));
+            let was_out_of_turn = rings.next(&mut rng, |id| last[id.index()]).unwrap();
+            last[was_out_of_turn.index()] = 1000 + round;
             rings.next(&mut rng, |id| last[id.index()]);
-            jumped
+            was_out_of_turn
         });
-        assert_eq!(jumped.collect::<std::collections::BTreeSet<_>>().len(), 19);
+        assert_eq!(was_out_of_turn.collect::<std::collections::BTreeSet<_>>().len(), 19);
     }
 
     #[test]
@@ -259,9 +259,9 @@ mod tests {
         let mut rng = fastrand::Rng::with_seed(9);
         let mut rings = rings(200, &mut rng);
         let last = |id: MemberId| if id == MemberId(7) { 0 } else { id.0 };
-        (1..200).for_each(|i| rings.jump(MemberId(i), last));
-        let kept: Vec<_> = rings.jumps().iter().map(|id| id.0).collect();
-        assert_eq!(kept, (1..=MAX_JUMPS as u32).collect::<Vec<_>>());
+        (1..200).for_each(|i| rings.probe_out_of_turn(MemberId(i), last));
+        let kept: Vec<_> = rings.out_of_turn().iter().map(|id| id.0).collect();
+        assert_eq!(kept, (1..=MAX_OUT_OF_TURN as u32).collect::<Vec<_>>());
         assert_eq!(rings.next(&mut rng, last), Some(MemberId(7)));
     }
 
@@ -269,21 +269,21 @@ mod tests {
     fn whoever_is_probed_in_its_turn_is_not_probed_once_more() {
         let mut rng = fastrand::Rng::with_seed(9);
         let mut rings = rings(20, &mut rng);
-        rings.jump(MemberId(7), |_| 0);
+        rings.probe_out_of_turn(MemberId(7), |_| 0);
         assert_eq!(next(&mut rings, &mut rng), Some(MemberId(7)));
-        (1..20).for_each(|i| rings.jump(MemberId(i), |_| 0));
+        (1..20).for_each(|i| rings.probe_out_of_turn(MemberId(i), |_| 0));
         let probed = next(&mut rings, &mut rng).unwrap();
-        assert!(!rings.jumps().contains(&probed) && rings.jumps().len() == 18);
+        assert!(!rings.out_of_turn().contains(&probed) && rings.out_of_turn().len() == 18);
     }
 
     #[test]
     fn whoever_has_the_place_of_one_that_was_to_be_probed_next_has_not_its_turn() {
         let mut rng = fastrand::Rng::with_seed(6);
         let mut rings = rings(20, &mut rng);
-        rings.jump(MemberId(7), |_| 0);
+        rings.probe_out_of_turn(MemberId(7), |_| 0);
         rings.exit(MemberId(7));
         rings.enter(MemberId(7), false, &mut rng);
-        assert_eq!(rings.jumps(), []);
+        assert_eq!(rings.out_of_turn(), []);
     }
 
     #[test]
@@ -313,7 +313,7 @@ mod tests {
         let mut rings = rings(20, &mut rng);
         for _ in 0..50 {
             let mut seen = vec![next(&mut rings, &mut rng).unwrap()];
-            rings.jump(MemberId(if seen[0] == MemberId(7) { 8 } else { 7 }), |_| 0);
+            rings.probe_out_of_turn(MemberId(if seen[0] == MemberId(7) { 8 } else { 7 }), |_| 0);
             seen.extend((1..19).map(|_| next(&mut rings, &mut rng).unwrap()));
             seen.sort_unstable();
             seen.dedup();
@@ -323,15 +323,15 @@ mod tests {
 
     #[test]
     fn while_members_are_probed_out_of_turn_most_rounds_between_are_of_members_that_were_met() {
-        let jumping = MemberId(1);
+        let hurried = MemberId(1);
         let (mut rng, mut rings) = (fastrand::Rng::with_seed(9), ProbeRings::default());
-        rings.enter(jumping, true, &mut rng);
+        rings.enter(hurried, true, &mut rng);
         rings.enter(MemberId(2), true, &mut rng);
         rings.enter(MemberId(3), false, &mut rng);
         let mut turns = [0; 4];
         for _ in 0..100 {
-            rings.jump(jumping, |_| 0);
-            assert_eq!(next(&mut rings, &mut rng), Some(jumping));
+            rings.probe_out_of_turn(hurried, |_| 0);
+            assert_eq!(next(&mut rings, &mut rng), Some(hurried));
             turns[next(&mut rings, &mut rng).unwrap().index()] += 1;
         }
         // A twelfth.

@@ -127,17 +127,17 @@ fn failures_of_lives_far_ahead_keep_nobody_away_though_refutations_come_late() {
 fn who_refuted_lately_and_is_gone_is_removed_all_the_same() {
     let mut bench = Bench::new(4);
     for incarnation in 0..2 {
-        bench.hear(&left("m2", incarnation));
+        bench.receive(&left("m2", incarnation));
         say(&mut bench, "m2", addr(2), &[Message::Alive(alive("m2", incarnation + 1, addr(2)))]);
     }
     let id = bench.node.table.find("m2").expect("it is listed");
     bench.node.table.contact_mut(id).silent = true;
-    bench.hear(&failed("m2", 2));
+    bench.receive(&failed("m2", 2));
     assert_eq!(bench.standing("m2"), Some((MemberState::Failed, 2)));
-    bench.hear(&left("m2", 3));
+    bench.receive(&left("m2", 3));
     assert_eq!(bench.standing("m2"), Some((MemberState::Failed, 2)), "a greater one is not believed");
     let removed = Some(message::Removed { by: "m3", reap: false });
-    bench.hear(&message::Left { removed, ..left("m2", 2) });
+    bench.receive(&message::Left { removed, ..left("m2", 2) });
     assert_eq!(bench.standing("m2"), Some((MemberState::Left, 2)));
 }
 
@@ -191,7 +191,7 @@ fn many_that_depart_have_nobody_forgotten_who_has_refuted() {
         say(&mut bench, "m2", addr(2), &[Message::Failed(failed("m5", step))]);
         for i in 0..17 {
             let (name, at) = (format!("x{step}-{i}"), std::net::SocketAddr::new(addr(9).ip(), 1000 + i));
-            bench.hear(&alive(&name, 0, at));
+            bench.receive(&alive(&name, 0, at));
             bench.meet(&name);
             say(&mut bench, &name, at, &[Message::Left(left(&name, 0))]);
         }

@@ -24,7 +24,7 @@ fn answers_come_but_for(bench: &mut Bench, dead: &str, ghosts: impl Fn(SocketAdd
         });
         match answer {
             Some((target, said @ Message::Ack(_))) => say(bench, &target, to, &[said]),
-            Some((_, Message::Nack(nack))) => _ = bench.hear_from(to, &nack),
+            Some((_, Message::Nack(nack))) => _ = bench.receive_from(to, &nack),
             _ => {}
         }
     }
@@ -63,7 +63,7 @@ fn a_dead_member_is_not_forgotten_and_listed_anew_for_ever() {
     let mut bench = Bench::new(12);
     let home = addr(99);
     for name in ["g1", "g2", "g3", "g4"] {
-        bench.hear(&alive(name, 0, home));
+        bench.receive(&alive(name, 0, home));
         bench.meet(name);
     }
     let (mut g4, mut listed) = (0, 0);
@@ -138,7 +138,7 @@ fn a_dead_member_that_was_moved_is_remembered_before_made_up_ones() {
 fn takes(members: usize, ghosts: usize, mut lie: impl FnMut(&mut Bench, u64)) -> (usize, usize) {
     let mut bench = Bench::with(Config::lan("me"), members);
     for i in 0..ghosts {
-        bench.hear(&alive(&format!("ghost-{i}"), 0, addr(1000 + i)));
+        bench.receive(&alive(&format!("ghost-{i}"), 0, addr(1000 + i)));
     }
     let (mut first, mut known) = (None, None);
     for step in 0..60_000 {
@@ -278,7 +278,7 @@ fn names_of_one_host_leave_room_for_others_that_return() {
     let mut join = |bench: &mut Bench, most: usize| {
         while bench.node.live() < most {
             let name = format!("x{made}");
-            bench.hear(&alive(&name, 0, home(made)));
+            bench.receive(&alive(&name, 0, home(made)));
             assert!(bench.member(&name).is_some());
             bench.meet(&name);
             made += 1;
@@ -290,7 +290,7 @@ fn names_of_one_host_leave_room_for_others_that_return() {
     }
     join(&mut bench, 60);
     for i in 0..4 {
-        bench.hear(&alive(&format!("x{i}"), 1, home(i)));
+        bench.receive(&alive(&format!("x{i}"), 1, home(i)));
     }
     let both = [Message::Failed(failed("m5", 0)), Message::Alive(alive("x4", 1, home(4)))];
     say(&mut bench, "m1", addr(1), &both);
