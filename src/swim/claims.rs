@@ -84,7 +84,7 @@ impl Node {
             Claimant::Itself | Claimant::AnsweredThere => None,
         };
         let by_itself = claimant.is_none();
-        // Of a member that moves, only its old address has been shown, unless it has answered.
+        // A member that moves has shown only its old address, unless it has answered.
         let shown = |record: &Record| match record.addr == claim.addr {
             true => by_itself || record.contact.met,
             false => said_by == Claimant::AnsweredThere || by_itself && !record.state.is_live(),

@@ -168,7 +168,7 @@ impl Node {
 
     /// Remembers the departure of an unknown member, so that no older update lists it as alive.
     fn insert_tombstone(&mut self, name: &str, departure: &ClaimedDeparture<'_>, since: Time) {
-        // Of an earlier life it may be remembered.
+        // It may be remembered from an earlier life of this node.
         if departure.state == MemberState::Left {
             self.reconnects.forget(name);
         }

@@ -418,7 +418,8 @@ impl Node {
     /// its last, and while there is no room, hosts have as many as each other: names are free. Not for a request by stream:
     /// the answer would find no stream.
     pub(super) fn handle_ping_req(&mut self, sender: &Sender, request: &PingReq<'_>) {
-        // Of a target that has departed the requester may not have heard yet: silence would look as if this node did not hear it.
+        // The requester may not have heard yet that the target departed: silence would look as if this node did not hear the
+        // requester.
         let target = self.table.find(request.target).filter(|id| *id != MemberId::SELF);
         let may_ask = sender.proven && !sender.by_stream;
         let asks = self.id_of(sender).filter(|id| may_ask && self.table.get(*id).state.is_live());

@@ -404,7 +404,7 @@ impl Table {
         }
     }
 
-    /// Of a member that was at this address, and answered last on this host.
+    /// For a member that was at this address, and answered last on this host.
     fn exit_ring(&mut self, id: MemberId, addr: SocketAddr, met_on_host: u32) {
         if id != MemberId::SELF {
             self.by_addr.remove(self.hash_addr(addr), id);
