@@ -331,8 +331,8 @@ impl Error {
         }
     }
 
-    /// Of a failed [`send`](crate::Gossip::send) or [`request`](crate::Gossip::request): whether the other member may have
-    /// acted all the same. If not, it may be repeated safely.
+    /// Whether the other member may have acted although a [`send`](crate::Gossip::send) or
+    /// [`request`](crate::Gossip::request) failed. If not, the call may be repeated safely.
     #[must_use]
     pub fn may_have_acted(&self) -> bool {
         matches!(

@@ -82,21 +82,21 @@ impl Filter {
         Self(vec![Condition::TagPrefix(key.into(), prefix.into())])
     }
 
-    /// Of these members, those that `other` matches as well.
+    /// Those of these members that `other` matches as well.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.0.extend(other.0);
         self
     }
 
-    /// Of these members, all but those that `other` matches.
+    /// All of these members except those that `other` matches.
     #[must_use]
     pub fn except(mut self, other: Self) -> Self {
         self.0.push(Condition::Not(other));
         self
     }
 
-    /// Of these members, all but the node that asks.
+    /// All of these members except the node that asks.
     #[must_use]
     pub fn others(mut self) -> Self {
         self.0.push(Condition::Others);

@@ -427,8 +427,8 @@ pub extern "C" fn syncswim_message_lost(message: *const syncswim_message) -> u64
     value(0, || Ok(MESSAGES.get(message)?.lost))
 }
 
-/// Of a broadcast in an inbox: its number, which its sender counts from 1 in each of its lives. 0 if it is a message to this node
-/// alone, or something else, or if the call failed.
+/// The number of a broadcast in an inbox, which its sender counts from 1 in each of its lives. 0 if it is a message to this
+/// node alone, or something else, or if the call failed.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_message_seq(message: *const syncswim_message) -> u64 {
     value(0, || Ok(MESSAGES.get(message)?.seq))

@@ -48,7 +48,7 @@ impl DataKinds<'_> {
         DataDigest { broadcasts: self.broadcasts.digest(), key_values: self.key_values.digest() }
     }
 
-    /// Of each kind the digest, or 0 if there is nothing or it is not settled.
+    /// The digest of each kind, or 0 if there is nothing or it is not settled.
     fn settled_digests(&self, now: Time, node: &Node) -> DataDigest {
         let broadcasts = self.broadcasts.settled_digest(now);
         DataDigest { broadcasts, key_values: self.key_values.settled_digest(now, node) }

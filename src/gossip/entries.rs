@@ -43,9 +43,8 @@ impl Entries {
         EntriesOf(find(&self.owners, owner).map(|owned| &*owned.map))
     }
 
-    /// Of all members that have this key, the one that set it last, by their [stamps](Entry::stamp): its name and what it set.
-    /// All members agree on that, once they have it, if no clock is more than ten minutes ahead of another. O(n) with n members
-    /// that have any.
+    /// The member that set this key last, by their [stamps](Entry::stamp): its name and what it set. All members agree on
+    /// that, once they have it, if no clock is more than ten minutes ahead of another. O(n) with n members that have any.
     #[must_use]
     pub fn latest(&self, key: &str) -> Option<(&str, &Entry)> {
         let all = self.owners.iter().filter_map(|(owner, owned)| Some((&**owner, owned.map.get(key)?)));

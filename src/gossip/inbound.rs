@@ -22,7 +22,7 @@ use crate::{
     swim::{Config, StreamFailure, StreamId, StreamStep},
 };
 
-/// The pause after a failed accept, which is for want of descriptors usually, and how long it grows.
+/// The pause after a failed accept, usually for lack of descriptors, and how long it grows.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 const MAX_ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// The longest answer that is sent by the thread that heard the first frame: it fits into the buffer of any socket, so it

@@ -1,7 +1,7 @@
 //! A model of a disk, for state files: what was not synced may be lost by a power cut.
 //!
 //! What a process wrote, a later one reads, whatever became of the first. At a power cut the folder is as it was synced last,
-//! or as it was left. Of a file, what was synced is there, and what the system has written back by itself; the rest is cut off
+//! or as it was left. A file has what was synced, and what the system has written back by itself; the rest is cut off
 //! somewhere, and blocks of what is left may be zeros.
 
 use std::{collections::BTreeMap, io, time::Duration};

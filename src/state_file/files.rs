@@ -34,7 +34,7 @@ pub(crate) trait Files {
     /// Waits until the disk has what was written.
     fn sync(&mut self, file: &mut Self::File) -> io::Result<()>;
 
-    /// Puts the new one in the place of the old one, at one stroke.
+    /// Replaces the old one by the new one, atomically.
     fn put_in_place(&mut self) -> io::Result<()>;
 
     /// Waits until the disk has that, too.

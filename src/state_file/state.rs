@@ -11,7 +11,7 @@ const MAX_LIVES: usize = 2;
 /// What a node remembers beyond its end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct State {
-    /// Of the latest life; 0 if there was none.
+    /// The epoch of the latest life; 0 if there was none.
     pub(super) epoch: u64,
     /// Whether that life ended with a leave.
     pub(super) left: bool,
@@ -32,7 +32,7 @@ pub(super) struct Remembered {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Heads(BTreeMap<Arc<str>, Lives>);
 
-/// Of each epoch `below` and `above`, as in a [`BroadcastHead`].
+/// `below` and `above` of each epoch, as in a [`BroadcastHead`].
 type Lives = BTreeMap<u64, (u64, Vec<u8>)>;
 
 impl Heads {

@@ -38,7 +38,7 @@ const CERTAIN: u32 = 7;
 const MAX_CARRIED: usize = 16;
 /// Such streams opened in a probe interval.
 const MAX_OPENED: u32 = 64;
-/// Of the streams opened in a probe interval those that other nodes caused, and how many of those at the same time.
+/// Streams opened in a probe interval that others caused, and how many of those at the same time.
 const MAX_PROVOKED: (u32, usize) = (16, 8);
 /// Probe intervals until more members are reported.
 const TELL_AGAIN: u32 = 60;

@@ -183,9 +183,8 @@ pub struct Config {
     pub max_reconnects: usize,
 
     /// Observations, of all members together, that [`Node::explain`](super::Node::explain) remembers; the oldest makes room.
-    /// A quarter is for members that have never answered, whose names may be made up to have the rest forgotten. Their
-    /// memory, about 48 bytes each, is allocated at the start. Fewer explain less of the past; 0 remembers none. Defaults to
-    /// 512.
+    /// A quarter is for members that have never answered, whose names may be made up to push the others out. Their memory,
+    /// about 48 bytes each, is allocated at the start. Fewer explain less of the past; 0 remembers none. Defaults to 512.
     pub history: usize,
 }
 

@@ -178,8 +178,8 @@ impl fmt::Display for Explanation {
     }
 }
 
-/// The observations of a node: of members that have answered and of itself; and a quarter of others, which somebody may have made
-/// up to have what is remembered forgotten.
+/// The observations of a node: of members that have answered and of itself; and a quarter of others, whose names an attacker
+/// may have made up to push other observations out.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct History {
     of_met: Kept,

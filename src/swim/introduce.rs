@@ -1,7 +1,7 @@
 //! Introductions: a datagram or stream of an unverified peer may carry one claim, its own Alive.
 //!
 //! It is listed, disseminated and probed only once it has shown that it is reached at the address it claims, so nobody can
-//! have this node send to others more than it sent here. The name of a live member passes to an unverified peer at another
+//! make this node send more to others than arrived here. The name of a live member passes to an unverified peer at another
 //! address only if that member was asked and does not answer.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};

@@ -236,7 +236,7 @@ pub(super) struct Record {
     pub(super) suspicion: Option<Box<Suspicion>>,
     /// It left because it was removed.
     pub(super) removed: Option<Box<Removed>>,
-    /// Of one that has departed before.
+    /// Present if the member has departed before.
     pub(super) refuted: Option<Box<Refuted>>,
     pub(super) contact: Contact,
     /// The hash of its name that stands for it in the headers of packets.

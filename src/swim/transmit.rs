@@ -87,7 +87,7 @@ pub(super) enum Behind {
 }
 
 impl Content {
-    /// Whether others can have it sent as often as they like. Updates behind it do not count as sent.
+    /// Whether others can cause it as often as they like. Updates behind it do not count as sent.
     fn is_caused(&self) -> bool {
         matches!(self, Self::Ack { .. } | Self::Nack(_) | Self::Ping { behind: Behind::Relayed, .. })
     }

@@ -19,9 +19,10 @@ use super::{
 };
 use crate::wire::packet::{self, Header, Sections};
 
-/// Data streams at the same time that this node opened, and as many that others did: those of the protocol keep theirs.
+/// Data streams at the same time that this node opened, and as many that others did: streams of the protocol have places of
+/// their own.
 const MAX_DATA_STREAMS: usize = 16;
-/// Of these, with one member, and with one account: nobody keeps all others waiting.
+/// How many of these may be with one member, and with one account: none keeps all others waiting.
 const MAX_WITH_ONE: usize = 4;
 
 /// One life of a name.

@@ -30,7 +30,7 @@ pub(crate) fn is_data(tag: u8) -> bool {
 pub(crate) struct Ask<'a> {
     /// The life of the sender in which it was begun.
     pub(crate) epoch: u64,
-    /// Of those that the sender has under way with this receiver, each has another slot.
+    /// Concurrent asks of the sender to this receiver have different slots.
     pub(crate) slot: u8,
     /// The sender counts its asks. Those of a slot follow each other: one ends what came before it there.
     pub(crate) id: u64,
@@ -151,7 +151,7 @@ pub(crate) struct BroadcastHead<'a> {
     pub(crate) epoch: u64,
     /// All up to this number are known.
     pub(crate) below: u64,
-    /// Of those above it the ones whose bits are set, the first for `below + 2`. [`WINDOW`] bytes at most.
+    /// Numbers above it that are known have their bits set, the first bit for `below + 2`. [`WINDOW`] bytes at most.
     pub(crate) above: &'a [u8],
 }
 

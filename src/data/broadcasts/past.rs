@@ -11,7 +11,7 @@ use crate::{
     swim::{Account, Time},
 };
 
-/// Of more, the first of the account that has most is forgotten.
+/// Beyond that, the first of the account with the most is forgotten.
 pub(super) const MAX_PAST: usize = 4096;
 
 #[derive(Debug, Default)]

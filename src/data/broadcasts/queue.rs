@@ -60,7 +60,8 @@ impl Queue {
         full
     }
 
-    /// Of the account that has most; of those that were sent equally often, the one whose turn was first.
+    /// The one sent most often of the account with the most; if several were sent equally often, the one whose turn was
+    /// first.
     fn most_sent_of_largest(&self) -> Option<u64> {
         let largest = self.shares.largest(|size| size.0);
         let of_largest = self.by_turn.iter().rev().filter(|(_, waiting)| waiting.item.account == largest);

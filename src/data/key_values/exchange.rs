@@ -135,7 +135,7 @@ impl KeyValues {
             }
             DataMessage::KeyValueDelta(said) => {
                 self.end_delta(now, node, exchange);
-                // Of one that was refused when its head was told, the beginning would be missing.
+                // If the map was refused when its head was sent, the beginning of the delta would be missing.
                 let anew = exchange.retries != self.retries;
                 exchange.delta = if anew { None } else { self.begin_delta(node, from, said) };
             }

@@ -318,7 +318,7 @@ impl Asker {
             match room.and_then(|()| node.open_data_stream(now, &ask.to, timeout)) {
                 Ok(stream) => drop(self.by_stream.insert(stream, id)),
                 Err(NotOpened::Full) => {
-                    // Of the end of streams that are none of data nobody tells.
+                    // The end of streams other than those of data is not reported here.
                     self.may_open = true;
                     return;
                 }
@@ -433,7 +433,7 @@ impl Asker {
         let Some(member) = event.member() else { return };
         let Some(ids) = self.by_member.get(&member.name) else { return };
         let own = Some(node.own_life()).filter(|own| own.name == member.name && member.state.is_live());
-        // Of a restart there may be two events, of the end of one life and of the next.
+        // A restart may be two events: the end of one life, and the next.
         let present = own.or_else(|| node.live_life(&member.name));
         for id in ids.values().copied().collect::<Vec<_>>() {
             let Some(ask) = self.asks.get_mut(&id) else { continue };

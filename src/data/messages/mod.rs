@@ -187,7 +187,7 @@ impl Messages {
                 }
             }
             Ok(Some((Head::Answer { epoch, id, status }, payload))) => {
-                // Of an answer that is too long nothing is known but that there is one.
+                // If an answer is too long, only its existence is known.
                 let answer = payload.map_or(Status::Expired.into(), |payload| Answer { status, payload });
                 self.asker.on_answer(node, now, &from.name, (epoch, id), &answer);
                 node.close_data_stream(now, stream);
