@@ -119,7 +119,7 @@ impl IntoIterator for Members {
     type IntoIter = std::vec::IntoIter<Member>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.to_vec().into_iter()
+        Vec::from(&*self).into_iter()
     }
 }
 

@@ -67,7 +67,7 @@ impl IntoIterator for Peers {
     type IntoIter = std::vec::IntoIter<Peer>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.to_vec().into_iter()
+        Vec::from(&*self.0).into_iter()
     }
 }
 

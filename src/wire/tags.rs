@@ -116,7 +116,6 @@ impl Tags {
     }
 
     /// The pairs by ascending key.
-    #[must_use]
     pub fn iter(&self) -> TagsIter<'_> {
         TagsIter { rest: self.encoded().split_first().map_or(&[], |_| skip_count(self.encoded())) }
     }
