@@ -109,6 +109,7 @@ pub(super) struct Resend {
 #[derive(Debug, Default)]
 pub(super) struct Confirmations {
     open: BTreeMap<u64, Open>,
+    closed: bool,
 }
 
 impl Confirmations {
@@ -124,6 +125,10 @@ impl Confirmations {
         asked: Vec<Life>,
         caller: Sender<Outcome>,
     ) {
+        if self.closed {
+            // The caller learns of the end as its channel is dropped.
+            return;
+        }
         let waits = asked.into_iter().map(|life| (life.name, life.epoch)).collect();
         let open = Open { began: now, timeout, step: HALF, waits, outcome: Outcome::default(), caller, item };
         let seq = open.item.seq;
@@ -191,7 +196,7 @@ impl Confirmations {
 
     /// The node ends: whoever waits learns it from the channel.
     pub(super) fn close(&mut self) {
-        self.open.clear();
+        *self = Self { closed: true, ..Self::default() };
     }
 
     fn close_if_settled(&mut self, seq: u64) {
@@ -316,7 +321,7 @@ pub(super) fn spread(n: usize) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use crossbeam_channel::bounded;
+    use crossbeam_channel::{TryRecvError, bounded};
 
     use super::{
         super::tests::{item, life},
@@ -375,6 +380,15 @@ mod tests {
         let (mut confirmations, (caller, told)) = (Confirmations::default(), bounded(1));
         confirmations.open(BEGIN, item("me", 1, 1), LIMIT, Vec::new(), caller);
         assert_eq!(told.try_recv(), Ok(Outcome::default()));
+    }
+
+    /// A caller may come between the end and the moment at which it sees that.
+    #[test]
+    fn after_the_end_nobody_waits() {
+        let (mut confirmations, (caller, told)) = (Confirmations::default(), bounded(1));
+        confirmations.close();
+        confirmations.open(BEGIN, item("me", 1, 1), LIMIT, vec![life("a", 1)], caller);
+        assert_eq!((told.try_recv(), confirmations.next()), (Err(TryRecvError::Disconnected), None));
     }
 
     #[test]
