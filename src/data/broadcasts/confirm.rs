@@ -150,20 +150,23 @@ impl Confirmations {
         self.close_if_settled(seq);
     }
 
-    /// The life of a member has ended.
-    pub(super) fn gone(&mut self, name: &str, why: Unconfirmed) {
-        let seqs: Vec<u64> = self.open.keys().copied().collect();
+    /// The life of a member has ended, and so have those before it. Of a later one others may know already.
+    pub(super) fn gone(&mut self, name: &str, epoch: u64, why: Unconfirmed) {
+        let seqs: Vec<_> = self.open.keys().copied().collect();
         for seq in seqs {
-            self.open.entry(seq).and_modify(|open| open.settle(name, why));
+            if let Some(open) = self.open.get_mut(&seq)
+                && open.waits.get(name).is_some_and(|waits| *waits <= epoch)
+            {
+                open.settle(name, why);
+            }
             self.close_if_settled(seq);
         }
     }
 
-    /// Another life of a member has begun.
+    /// A life of a member has begun: those before it have ended.
     pub(super) fn joined(&mut self, life: &Life) {
-        let is_other = |open: &Open| open.waits.get(&life.name).is_some_and(|epoch| *epoch != life.epoch);
-        if self.open.values().any(is_other) {
-            self.gone(&life.name, Unconfirmed::Failed);
+        if let Some(before) = life.epoch.checked_sub(1) {
+            self.gone(&life.name, before, Unconfirmed::Failed);
         }
     }
 
@@ -389,6 +392,19 @@ mod tests {
         confirmations.close();
         confirmations.open(BEGIN, item("me", 1, 1), LIMIT, vec![life("a", 1)], caller);
         assert_eq!((told.try_recv(), confirmations.next()), (Err(TryRecvError::Disconnected), None));
+    }
+
+    /// Of a restart there are two events, and a caller may come before both.
+    #[test]
+    fn the_end_of_an_earlier_life_says_nothing_of_the_present_one() {
+        let (mut confirmations, (caller, told)) = (Confirmations::default(), bounded(1));
+        confirmations.open(BEGIN, item("me", 1, 1), LIMIT, vec![life("a", 2)], caller);
+        confirmations.gone("a", 1, Unconfirmed::Failed);
+        confirmations.joined(&life("a", 1));
+        confirmations.joined(&life("a", 2));
+        assert!(told.is_empty());
+        confirmations.confirmed(BEGIN, &life("a", 2), 1, 1);
+        assert!(told.try_recv().unwrap().missing.is_empty());
     }
 
     #[test]

@@ -311,8 +311,8 @@ impl Broadcasts {
                     self.tell_until = self.tell_until.max(self.now + JOINING);
                 }
             }
-            Event::Failed { .. } => self.confirmations.gone(name, Unconfirmed::Failed),
-            Event::Left { .. } => self.confirmations.gone(name, Unconfirmed::Left),
+            Event::Failed { .. } => self.confirmations.gone(name, epoch, Unconfirmed::Failed),
+            Event::Left { .. } => self.confirmations.gone(name, epoch, Unconfirmed::Left),
             Event::Reaped { .. } => return self.reaped(node, name),
             _ => return,
         }
