@@ -108,7 +108,8 @@ pub(super) struct Resend {
 /// The origin's side.
 #[derive(Debug, Default)]
 pub(super) struct Confirmations {
-    open: BTreeMap<u64, Open>,
+    /// By the epoch of this node, which may rise, and the number.
+    open: BTreeMap<(u64, u64), Open>,
     closed: bool,
 }
 
@@ -131,35 +132,33 @@ impl Confirmations {
         }
         let waits = asked.into_iter().map(|life| (life.name, life.epoch)).collect();
         let open = Open { began: now, timeout, step: HALF, waits, outcome: Outcome::default(), caller, item };
-        let seq = open.item.seq;
-        self.open.insert(seq, open);
-        self.close_if_settled(seq);
+        let id = (open.item.origin.epoch, open.item.seq);
+        self.open.insert(id, open);
+        self.close_if_settled(id);
     }
 
     /// A member has got a broadcast.
     pub(super) fn confirmed(&mut self, now: Time, by: &Life, epoch: u64, seq: u64) {
-        let Some(open) = self.open.get_mut(&seq).filter(|open| open.item.origin.epoch == epoch) else {
-            return;
-        };
+        let Some(open) = self.open.get_mut(&(epoch, seq)) else { return };
         if open.waits.get(&by.name) != Some(&by.epoch) {
             return;
         }
         open.waits.remove(&by.name);
         open.outcome.reached.push((Arc::clone(&by.name), now.since(open.began)));
         open.outcome.repaired += usize::from(open.step > HALF);
-        self.close_if_settled(seq);
+        self.close_if_settled((epoch, seq));
     }
 
     /// The life of a member has ended, and so have those before it. Of a later one others may know already.
     pub(super) fn gone(&mut self, name: &str, epoch: u64, why: Unconfirmed) {
-        let seqs: Vec<_> = self.open.keys().copied().collect();
-        for seq in seqs {
-            if let Some(open) = self.open.get_mut(&seq)
+        let ids: Vec<_> = self.open.keys().copied().collect();
+        for id in ids {
+            if let Some(open) = self.open.get_mut(&id)
                 && open.waits.get(name).is_some_and(|waits| *waits <= epoch)
             {
                 open.settle(name, why);
             }
-            self.close_if_settled(seq);
+            self.close_if_settled(id);
         }
     }
 
@@ -176,10 +175,10 @@ impl Confirmations {
 
     /// Does what is due: those who have not confirmed at half of the time are sent the broadcast directly, a few times.
     pub(super) fn expire(&mut self, now: Time, resend: &mut VecDeque<Resend>) {
-        let due: Vec<u64> =
-            self.open.iter().filter(|(_, open)| open.next() <= now).map(|(seq, _)| *seq).collect();
-        for seq in due {
-            let Some(open) = self.open.get_mut(&seq) else { continue };
+        let due: Vec<_> =
+            self.open.iter().filter(|(_, open)| open.next() <= now).map(|(id, _)| *id).collect();
+        for id in due {
+            let Some(open) = self.open.get_mut(&id) else { continue };
             let by_stream = open.step == BY_STREAM;
             if now >= open.began + open.timeout {
                 let waits: Vec<_> = open.waits.keys().cloned().collect();
@@ -193,7 +192,7 @@ impl Confirmations {
                     by_stream,
                 }));
             }
-            self.close_if_settled(seq);
+            self.close_if_settled(id);
         }
     }
 
@@ -202,9 +201,9 @@ impl Confirmations {
         *self = Self { closed: true, ..Self::default() };
     }
 
-    fn close_if_settled(&mut self, seq: u64) {
-        if self.open.get(&seq).is_some_and(|open| open.waits.is_empty())
-            && let Some(open) = self.open.remove(&seq)
+    fn close_if_settled(&mut self, id: (u64, u64)) {
+        if self.open.get(&id).is_some_and(|open| open.waits.is_empty())
+            && let Some(open) = self.open.remove(&id)
         {
             // A caller that is gone does not matter.
             let _ = open.caller.try_send(open.outcome);
@@ -405,6 +404,16 @@ mod tests {
         assert!(told.is_empty());
         confirmations.confirmed(BEGIN, &life("a", 2), 1, 1);
         assert!(told.try_recv().unwrap().missing.is_empty());
+    }
+
+    #[test]
+    fn the_same_number_of_two_lives_is_two_broadcasts() {
+        let (mut confirmations, (first, first_told)) = (Confirmations::default(), bounded(1));
+        let (second, second_told) = bounded(1);
+        confirmations.open(BEGIN, item("me", 1, 1), LIMIT, vec![life("a", 1)], first);
+        confirmations.open(BEGIN, item("me", 2, 1), LIMIT, vec![life("a", 1)], second);
+        confirmations.confirmed(BEGIN, &life("a", 1), 1, 1);
+        assert_eq!((first_told.try_recv().unwrap().reached.len(), second_told.is_empty()), (1, true));
     }
 
     #[test]

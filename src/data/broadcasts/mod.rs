@@ -170,10 +170,7 @@ impl Broadcasts {
         if !self.rate.take(now, OWN) {
             return Err(TooMany::PerSecond);
         }
-        if self.own != node.own_life() {
-            // Its life begins anew: numbers do, too.
-            (self.own, self.last) = (node.own_life(), 0);
-        }
+        self.follow_own(node);
         self.last += 1;
         let (own, seq, stamp) = (self.own.clone(), self.last, self.stamps.next(now));
         let message = Broadcast { origin: &own.name, epoch: own.epoch, seq, stamp, flags, topic, payload };
@@ -358,10 +355,21 @@ impl Broadcasts {
         parts.into_iter().flatten().min()
     }
 
-    /// Nobody is left to be told.
+    /// Follows this node's own life, and drops what nobody is left to be told.
     pub(crate) fn settle(&mut self, node: &Node) {
+        self.follow_own(node);
         if node.live() <= 1 && !self.queue.is_empty() {
             self.queue.clear();
+        }
+    }
+
+    /// If its own epoch has risen, its life begins anew: numbers do, too, and what it sent before counts as others' earlier lives do.
+    fn follow_own(&mut self, node: &Node) {
+        let own = node.own_life();
+        if self.own != own {
+            let before = std::mem::replace(&mut self.own, own);
+            self.last = 0;
+            self.refresh(node, &before);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{super::World, cluster, seeds};
+use super::{super::World, cluster, messages::raise_epoch, seeds};
 use crate::{
     data::{Unconfirmed, broadcasts::Outcome},
     sim::addr,
@@ -269,6 +269,21 @@ fn who_joined_a_moment_ago_gets_all_of_a_burst_in_order() {
             }
         }
     }
+}
+
+#[test]
+fn a_node_whose_epoch_rises_counts_anew_and_all_know_the_same() {
+    let mut world = settled(4);
+    (0..4).for_each(|host| _ = world.broadcast(host, "t", b"before").unwrap());
+    world.run_for(SECOND);
+    raise_epoch(&mut world, 0, 3);
+    world.run_for(20 * SECOND);
+    // Whatever anybody still sends of the earlier life, the digests are of the present ones.
+    let digests: Vec<_> = (0..4).map(|host| world.data(host).broadcasts.digest()).collect();
+    assert!(digests.iter().all(|digest| *digest == digests[0] && *digest != 0), "{digests:?}");
+    assert_eq!(world.broadcast(0, "t", b"after"), Some(1));
+    world.run_for(5 * SECOND);
+    assert!((1..4).all(|host| numbers(&world, host, "n0") == [1, 1]));
 }
 
 /// Has a host be given a broadcast by another, which lies about who sent it.

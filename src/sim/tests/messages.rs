@@ -485,7 +485,7 @@ fn who_comes_back_is_told_that_its_request_was_passed_over_meanwhile() {
 }
 
 /// Has a node hear from another one that a later life of its own has failed: its epoch rises.
-fn raise_epoch(world: &mut World, host: usize, by: usize) {
+pub(super) fn raise_epoch(world: &mut World, host: usize, by: usize) {
     let own = life(world, host);
     let from = format!("n{by}");
     let failed = Failed { name: &own.name, epoch: own.epoch + 1, incarnation: 0 };
