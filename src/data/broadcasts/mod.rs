@@ -3,12 +3,13 @@
 //! A broadcast is named by its origin, the origin's life and a number that the origin counts. Which numbers of each life are
 //! known decides alone what is new (`window`). It spreads by gossip, behind the protocol's updates (`queue`), which may
 //! miss somebody: a later number or a digest that differs shows it, and what is missing comes out of another member's `log`
-//! (`repair`). `lives` is what is known of each life, `past` whose name is listed no longer; `origin` keeps the order, `confirm`
-//! tells the origin who has it; `send` says what goes into packets, `kept` what a state file keeps, `item` is one broadcast,
+//! (`repair`). `lives` is what is known of each life, `past` whose name is listed no longer; `origin` keeps the order, `given_up`
+//! what counts as known without having come; `confirm` tells the origin who has it; `send` says what goes into packets, `kept` what a state file keeps, `item` is one broadcast,
 //! `commands` are what an application calls.
 
 mod commands;
 mod confirm;
+mod given_up;
 mod item;
 mod kept;
 mod lives;
@@ -217,11 +218,11 @@ impl Broadcasts {
     fn take_in(&mut self, now: Time, node: &Node, from: &Life, message: &Broadcast<'_>, by_gossip: bool) {
         self.now = now;
         let &Broadcast { origin, epoch, seq, flags, .. } = message;
-        let asks = flags & item::CONFIRM_ANYWAY != 0 && *from.name == *origin;
-        if asks && epoch == from.epoch {
-            self.pending_confirms.add(now, from, node.account_of_said(origin), seq, Duration::ZERO);
-        }
+        let asks = flags & item::CONFIRM_ANYWAY != 0 && *from.name == *origin && from.epoch == epoch;
         if self.heard(origin, epoch).is_some_and(|heard| heard.window.contains(seq)) {
+            if asks && self.has_or_gets(node, from, message) {
+                self.pending_confirms.add(now, from, node.account_of_said(origin), seq, Duration::ZERO);
+            }
             return;
         }
         if *origin == *self.own.name {
@@ -233,7 +234,9 @@ impl Broadcasts {
         };
         self.counted.broadcasts_received += 1;
         let account = node.account_of_said(&life.name);
-        if flags & CONFIRM != 0 && confirm::is_sampled(&self.own.name, seq, node.live()) && !asks {
+        if asks {
+            self.pending_confirms.add(now, from, account, seq, Duration::ZERO);
+        } else if flags & CONFIRM != 0 && confirm::is_sampled(&self.own.name, seq, node.live()) {
             let spread = confirm::spread(node.live()).mul_f64(self.rng.f64());
             self.pending_confirms.add(now, &life, account, seq, spread);
         }
@@ -242,6 +245,18 @@ impl Broadcasts {
         let passes = by_gossip && self.heard_or_new(life, seq).passed.take(now, PASSED);
         self.counted.delayed_broadcasts += u64::from(by_gossip && !passes);
         self.learn(node, item, from, passes);
+    }
+
+    /// Whether readers have a broadcast that is known, or get it now: it may count as known without having come.
+    fn has_or_gets(&mut self, node: &Node, from: &Life, message: &Broadcast<'_>) -> bool {
+        let has = self.heard(&from.name, from.epoch).and_then(|heard| heard.has_come(message.seq));
+        if has == Some(false) {
+            let stamp = self.stamps.on_stamp(self.now, message.stamp);
+            let item = Item::of(from.clone(), node.account_of_said(&from.name), message, stamp);
+            self.counted.broadcasts_received += 1;
+            self.update(node, from, item.seq, |heard, out| heard.take_given_up(item, out));
+        }
+        has.is_some()
     }
 
     /// Somebody used a number in this node's name: it goes on above it, as all others may have taken that for its own.
@@ -403,12 +418,14 @@ impl Broadcasts {
     pub(crate) fn audit(&self) -> Result<(), String> {
         let held = self.lives.values().flatten().map(Heard::held).max().unwrap_or(0);
         let held_bytes: usize = self.lives.values().flatten().map(Heard::held_bytes).sum();
+        let given_up = self.lives.values().flatten().map(Heard::given_up).max().unwrap_or(0);
         let lives = self.lives.values().map(Vec::len).max().unwrap_or(0);
         let bounds = [
             ("broadcasts in the queue", self.queue.len(), queue::MAX_QUEUED),
             ("broadcasts in the log", self.log.len(), log::MAX_LOGGED.0),
             ("bytes in the log", self.log.bytes(), log::MAX_LOGGED.1),
             ("broadcasts held back", held, origin::MAX_HELD),
+            ("ranges that were given up", given_up, given_up::MAX_RANGES),
             ("bytes held back", self.held.all().1, lives::MAX_HELD_OF_ALL),
             ("names that are listed no longer", self.past.len(), past::MAX_PAST),
             ("lives of a name", lives, MAX_LIVES),
