@@ -42,6 +42,7 @@ pub(crate) use self::{
     commands::NotAsked,
     mailboxes::{Item, Mailbox, Unread},
     memory::AskId,
+    queries::Results,
     servers::RequestItem,
     status::{Settled, Status},
 };

@@ -3,7 +3,7 @@
 mod promises;
 mod streams;
 
-use std::{cell::RefCell, collections::VecDeque, time::Duration};
+use std::{cell::RefCell, time::Duration};
 
 use crossbeam_channel::{Receiver, TryRecvError, bounded};
 
@@ -12,7 +12,8 @@ use crate::{
     EndedBy, QueryProblem, Topics,
     collections::fanout::Subscription,
     data::messages::{
-        AskKind, Item, Mailbox, NewAsk, NotAsked, RequestItem, Settled, Status, TooLate, TooMany, Unread,
+        AskKind, Item, Mailbox, NewAsk, NotAsked, RequestItem, Results, Settled, Status, TooLate, TooMany,
+        Unread,
     },
     sim::{World, addr, forge},
     swim::{Config, Life, MemberState},
@@ -94,7 +95,7 @@ fn outcome_within(world: &mut World, limit: Duration, settled: &Receiver<Settled
 
 /// The answers to a query.
 struct Answers {
-    reader: Subscription<VecDeque<Settled>>,
+    reader: Subscription<Results>,
     got: RefCell<Vec<Settled>>,
 }
 
@@ -348,6 +349,37 @@ fn a_query_of_32_idle_nodes_ends_with_the_last_answer() {
     println!("32 idle nodes: {took:?}");
     assert!(took < millis(50), "{took:?}");
     assert!(settled.are_over(), "nothing more can come");
+}
+
+/// Asks 40 nodes, each of which answers with a mebibyte.
+fn large_answers(world: &mut World, within: Duration) -> Answers {
+    let tokens: Vec<_> = (0..40).map(|host| serve(world, host)).collect();
+    let (_, settled) = query(world, 0, "jobs", within);
+    world.run_for(SECOND);
+    for host in 0..40 {
+        let item = take(world, host).unwrap();
+        assert_eq!(answer(world, host, &item, Status::Answered, &[7; 1 << 20]), Ok(()));
+    }
+    drop(tokens);
+    world.run_for(5 * SECOND);
+    settled
+}
+
+#[test]
+fn answers_that_nobody_reads_are_bounded_and_come_once_somebody_does() {
+    let mut world = cluster(40);
+    world.run_for(10 * SECOND);
+    let settled = large_answers(&mut world, 60 * SECOND);
+    // One more than may be unread, and those in streams that were open then.
+    let bound = 9..=9 + 16;
+    assert!(bound.contains(&settled.len()), "{}", settled.len());
+    world.run_until("all", 20 * SECOND, |_| settled.len() == 40);
+    assert!(settled.take().iter().all(|one| one.outcome.is_ok()));
+    let settled = large_answers(&mut world, 20 * SECOND);
+    world.run_for(20 * SECOND);
+    let (came, others): (Vec<_>, Vec<_>) = settled.take().into_iter().partition(|one| one.outcome.is_ok());
+    assert!(bound.contains(&came.len()) && came.len() + others.len() == 40, "{}", came.len());
+    assert!(others.iter().all(|one| one.outcome == silent(EndedBy::Unread)), "{others:?}");
 }
 
 #[test]
