@@ -47,7 +47,8 @@ impl Query {
         }
     }
 
-    /// What is asked, at most 1 MiB. Defaults to nothing. What does not fit in a datagram costs a stream for each member.
+    /// What is asked, at most 1 MiB. Defaults to nothing. What does not fit in a datagram costs a stream for each
+    /// member, as in [`Gossip::send_within`].
     pub fn payload(self, payload: &[u8]) -> Self {
         Self { payload: payload.into(), ..self }
     }
