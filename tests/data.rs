@@ -33,6 +33,7 @@ fn what_members_say_to_all_arrives() {
     for sealed in [false, true] {
         for part in [
             keys_are_set_deleted_and_watched,
+            a_watch_that_is_opened_while_keys_are_set_misses_none,
             an_owner_that_restarts_begins_anew,
             limits_say_what_they_are,
             bursts_come_once_and_in_order,
@@ -42,6 +43,37 @@ fn what_members_say_to_all_arrives() {
             in_time(move || part(sealed));
         }
     }
+}
+
+/// First the state, then what changes after it: no watch skips a value that it shows an older one after, or ends before the last.
+fn a_watch_that_is_opened_while_keys_are_set_misses_none(sealed: bool) {
+    const LAST: u8 = 60;
+    let nodes = cluster(1, sealed);
+    let node = &nodes[0];
+    thread::scope(|scope| {
+        let watchers = (0..20_u64).map(|at| {
+            scope.spawn(move || {
+                thread::sleep(Duration::from_micros(100 * at));
+                let watch = node.watch_entries("k");
+                let mut seen = Vec::new();
+                while seen.last() != Some(&LAST) {
+                    for change in watch.recv_timeout(LONG).unwrap() {
+                        let EntryChange::Set { entry, .. } = change else { panic!("{change}") };
+                        seen.push(entry.value[0]);
+                    }
+                }
+                seen
+            })
+        });
+        let watchers: Vec<_> = watchers.collect();
+        for value in 1..=LAST {
+            node.set("k", [value]).unwrap();
+            thread::sleep(Duration::from_micros(50));
+        }
+        for seen in watchers.into_iter().map(|watcher| watcher.join().unwrap()) {
+            assert!(seen.is_sorted_by(|before, after| before < after), "{seen:?}");
+        }
+    });
 }
 
 fn keys_are_set_deleted_and_watched(sealed: bool) {

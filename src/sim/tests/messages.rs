@@ -547,6 +547,31 @@ fn a_node_whose_epoch_rises_has_its_part_in_its_own_query_and_is_told_that_its_r
     assert_eq!(outcome_within(&mut world, millis(100), &settled), Err(QueryProblem::NoReader));
 }
 
+#[test]
+fn of_two_senders_of_one_name_each_that_is_told_so_has_its_message_there_once() {
+    let mut world = cluster(3);
+    world.run_for(10 * SECOND);
+    let inbox = inbox(&mut world, 0);
+    let twin = world.start(Config::lan("n1"), addr(9), vec![addr(0)]);
+    let mut sent = Vec::new();
+    for step in 0..60 {
+        for host in [1, twin] {
+            let said = [host as u8, step];
+            let asked = try_ask(&mut world, (host, 0), AskKind::Message, &said, 10 * SECOND);
+            sent.extend(asked.ok().map(|settled| (said.to_vec(), settled)));
+        }
+        world.run_for(millis(500));
+    }
+    world.run_for(20 * SECOND);
+    let mut got: Vec<_> =
+        std::iter::from_fn(|| next_message(&inbox)).map(|item| item.payload.to_vec()).collect();
+    got.sort();
+    assert!(got.windows(2).all(|pair| pair[0] != pair[1]), "{got:?}");
+    let told: Vec<_> =
+        sent.iter().filter(|(_, settled)| outcome(settled) == Some(taken())).map(|(said, _)| said).collect();
+    assert!(told.len() >= 40 && told.iter().all(|said| got.contains(said)), "{} told, {got:?}", told.len());
+}
+
 /// What was not sent when a member restarts is for its new life; what was sent is not, and its caller is told which it was.
 #[test]
 fn a_restart_is_no_failure() {
