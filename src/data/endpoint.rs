@@ -6,6 +6,7 @@ use super::{
     broadcasts::Broadcasts,
     key_values::{KeyValues, NotSet, Owners},
     messages::{Messages, Via},
+    rounds::Rounds,
     sync::{Parts, Sync},
 };
 use crate::{
@@ -25,13 +26,17 @@ pub(crate) struct Endpoint {
     pub(crate) broadcasts: Broadcasts,
     pub(super) key_values: KeyValues,
     sync: Sync,
+    rounds: Rounds,
+    /// There may be no round yet for what waits.
+    waits_for_round: bool,
 }
 
 impl Endpoint {
     pub(crate) fn new(node: Node) -> Self {
         let key_values = KeyValues::new(&node);
         let broadcasts = Broadcasts::new(&node);
-        Self { node, messages: Messages::default(), broadcasts, key_values, sync: Sync::default() }
+        let (messages, sync, rounds) = (Messages::default(), Sync::default(), Rounds::default());
+        Self { node, messages, broadcasts, key_values, sync, rounds, waits_for_round: false }
     }
 
     /// Sets a key of this node's own map, or deletes it; returns the version, or `None` if there was nothing to delete.
@@ -71,7 +76,8 @@ impl Endpoint {
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
         let sent = Time::earlier(self.messages.poll_timeout(), self.broadcasts.poll_timeout());
         let state = Time::earlier(self.key_values.poll_timeout(), self.sync.poll_timeout(&self.node));
-        Time::earlier(self.node.poll_timeout(), Time::earlier(sent, state))
+        let round = self.waits_for_round.then(|| self.next_round());
+        Time::earlier(round, Time::earlier(self.node.poll_timeout(), Time::earlier(sent, state)))
     }
 
     /// Writes the next datagram into `buffer`, and says whereto.
@@ -212,6 +218,9 @@ impl Endpoint {
         let mut packet = Writer::resume(buffer, self.node.config().max_datagram);
         self.fill(&to, limit, is_ack, &mut packet);
         packet.finish();
+        if limit.is_some() && buffer.len() > before {
+            self.rounds.note(self.node.now(), self.node.config().gossip_interval);
+        }
         self.node.count_added(buffer.len() - before);
     }
 
@@ -253,9 +262,22 @@ impl Endpoint {
         self.ask_for_room(now);
     }
 
+    /// Room is asked for only while there may be a round for it, or updates have one anyway.
     fn ask_for_room(&mut self, now: Time) {
+        let may = self.next_round() <= now || self.node.has_updates();
+        let wanted = self.wanted();
+        self.waits_for_round = wanted > 0 && !may;
+        self.node.want_room(now, if may { wanted } else { 0 });
+    }
+
+    /// Bytes that wait for a packet.
+    fn wanted(&self) -> usize {
         let most = self.node.config().max_datagram;
         let wanted = self.broadcasts.wanted() + if self.key_values.is_waiting() { most } else { 0 };
-        self.node.want_room(now, wanted.min(most));
+        wanted.min(most)
+    }
+
+    fn next_round(&self) -> Time {
+        self.rounds.next(self.node.config().gossip_interval)
     }
 }

@@ -379,42 +379,62 @@ fn claims_get_through_while_every_queue_is_full_of_one_origin() {
     assert!(loud <= quiet * 2 + SECOND / 10, "{loud:?}, else {quiet:?}");
 }
 
-/// The 99th percentile of the time until all know of a crash, with so many broadcasts a second.
-fn detection(per_second: u32, wanted: u64) -> Duration {
-    // All of them, whatever `SYNCSWIM_SEEDS` says: of a few there is no such percentile.
-    let mut times: Vec<_> = (0..wanted)
-        .map(|seed| {
-            let mut world = World::new(seed);
-            world.keep_events = false;
-            world.start_cluster(16, Config::lan);
-            world.run_until("one view", 5 * SECOND, |world| world.all_see(16));
-            let mut past = Duration::ZERO;
-            let pause = SECOND.checked_div(per_second).unwrap_or(SECOND / 50);
-            let step = |world: &mut World| {
-                if per_second > 0 {
-                    let from = world.rng.usize(..15);
-                    world.broadcast(from, "t", &[7; 100]).unwrap();
-                }
-                world.run_for(pause);
-            };
-            (0..100).for_each(|_| step(&mut world));
-            world.crash(15);
-            while !world.all_see(15) {
-                step(&mut world);
-                past += pause;
+/// How long all others of 16 need to see a crash, in so many runs, in ascending order: quiet, or under 50 broadcasts a second and
+/// ten changes of keys a second of each node.
+fn detection(busy: bool, runs: u64) -> Vec<Duration> {
+    const TICK: Duration = Duration::from_millis(20);
+    let run = |seed: u64| {
+        let mut world = World::new(seed);
+        world.keep_events = false;
+        world.start_cluster(16, Config::lan);
+        world.run_until("one view", 5 * SECOND, |world| world.all_see(16));
+        let mut ticks = 0_u32;
+        let mut tick = |world: &mut World| {
+            if busy {
+                let from = world.rng.usize(..15);
+                world.broadcast(from, "t", &[7; 100]).unwrap();
             }
-            past
-        })
-        .collect();
+            if busy && ticks.is_multiple_of(5) {
+                for host in world.up().collect::<Vec<_>>() {
+                    let set = world
+                        .drive_with(host, |endpoint, now| endpoint.set(now, "k", Some(&ticks.to_le_bytes())));
+                    set.expect("it is within the rate");
+                }
+            }
+            ticks += 1;
+            world.run_for(TICK);
+        };
+        // So that crashes come at any time of a probe interval.
+        (0..100 + seed * 7 % 50).for_each(|_| tick(&mut world));
+        world.crash(15);
+        let crashed = world.now();
+        while !world.all_see(15) {
+            tick(&mut world);
+        }
+        world.now().since(crashed)
+    };
+    let mut times: Vec<_> = (0..runs).map(run).collect();
     times.sort_unstable();
-    times[times.len() * 99 / 100]
+    times
 }
 
+/// As many runs as `SYNCSWIM_RUNS` says: all of them, whatever `SYNCSWIM_SEEDS` is, for of a few there is no such figure. Of fewer than
+/// a thousand the 99th percentile says little, and the mean differs by some percent.
 #[test]
-fn a_crash_is_found_as_soon_under_fifty_broadcasts_a_second() {
-    let (quiet, busy) = (detection(0, 60), detection(50, 60));
-    println!("a crash among 16 is known to all, p99: {quiet:?}, with 50 broadcasts a second {busy:?}");
-    assert!(busy <= quiet.mul_f64(1.1), "{busy:?}, else {quiet:?}");
+fn under_fifty_broadcasts_and_ten_key_changes_of_each_node_a_second_a_crash_is_found_as_soon() {
+    let runs = std::env::var("SYNCSWIM_RUNS").map_or(120, |runs| runs.parse().expect("a number"));
+    let [quiet, busy] = [false, true].map(|busy| {
+        let times = detection(busy, runs);
+        let mean = times.iter().sum::<Duration>() / times.len() as u32;
+        let [p50, p90, p99] = [50, 90, 99].map(|percent| times[times.len() * percent / 100]);
+        [p50, p90, mean, p99]
+    });
+    println!("{runs} crashes among 16, until all know, p50, p90, mean, p99: {quiet:.2?}; busy: {busy:.2?}");
+    for (quiet, busy) in quiet.iter().zip(busy).take(if runs < 1000 { 3 } else { 4 }) {
+        assert!(busy <= quiet.mul_f64(1.1), "{busy:?}, else {quiet:?}");
+    }
+    let most = if runs < 1000 { 1.1 } else { 1.03 };
+    assert!(busy[2] <= quiet[2].mul_f64(most), "{:?}, else {:?}", busy[2], quiet[2]);
 }
 
 /// Runs a random schedule: what is promised is looked for at each step.
