@@ -1084,7 +1084,8 @@ syncswim_status syncswim_cluster_broadcast(const struct syncswim_cluster *cluste
 
 /**
  * The same, and waits until all members that are live now have confirmed it (of more than 256, a sample), for `timeout_ms`
- * milliseconds at most; not for 0. The report, which the caller frees, says who has not.
+ * milliseconds at most; not for 0. The report, which the caller frees, says who has not. It may have 1 MiB less 64 bytes; one of
+ * more than 512 costs a stream for each member, and who is not reached in time does not get it later.
  */
 syncswim_status syncswim_cluster_broadcast_confirmed(const struct syncswim_cluster *cluster,
                                                      const char *topic,

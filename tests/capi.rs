@@ -407,6 +407,7 @@ with syncswim.Node("a", bind="127.0.0.1:0") as a:
             assert report == (0, [], 0, None, None), report
             time.sleep(0.05)
         assert report.missing == [] and report.repaired <= 1 and 0 < report.p50 == report.p99 < 5, report
+        assert a.broadcast_confirmed("cache", b"x" * 100_000).reached == 1
         print("number", a.broadcast("cache", b"user:18", newest=True) > 1)
         try:
             a.broadcast("cache", b"x" * 513)

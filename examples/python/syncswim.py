@@ -369,7 +369,7 @@ class Node:
         return number.value
 
     def broadcast_confirmed(self, topic, payload, timeout=5.0):
-        """The same, and waits until all members have confirmed it: a BroadcastReport. Who did not may have got it all the same."""
+        """The same of up to 1 MiB less 64 bytes, and waits until all members have confirmed it: a BroadcastReport. Who did not may have got it all the same."""
         call, ms = _lib.syncswim_cluster_broadcast_confirmed, int(timeout * 1000)
         report = _new(call, self._cluster, topic.encode(), payload, len(payload), ms)
         try:

@@ -87,7 +87,8 @@ pub unsafe extern "C" fn syncswim_cluster_broadcast(
 }
 
 /// The same, and waits until all members that are live now have confirmed it (of more than 256, a sample), for `timeout_ms`
-/// milliseconds at most; not for 0. The report, which the caller frees, says who has not.
+/// milliseconds at most; not for 0. The report, which the caller frees, says who has not. It may have 1 MiB less 64 bytes; one of
+/// more than 512 costs a stream for each member, and who is not reached in time does not get it later.
 ///
 /// # Safety
 /// As for syncswim_cluster_broadcast; `out` must be NULL or writable.

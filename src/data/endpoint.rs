@@ -1,15 +1,16 @@
 //! A node and what its members say to each other: takes inputs, routes them, hands out what both produced.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use super::{
-    broadcasts::Broadcasts,
+    broadcasts::{self, Broadcasts},
     key_values::{KeyValues, NotSet, Owners},
-    messages::{Messages, Via},
+    messages::{Messages, Results, Via},
     rounds::Rounds,
     sync::{Parts, Sync},
 };
 use crate::{
+    collections::fanout::Subscription,
     swim::{Destination, Event, Life, Metrics, Node, Output, StreamFailure, StreamId, StreamStep, Time},
     wire::{
         data::DataMessage,
@@ -29,6 +30,8 @@ pub(crate) struct Endpoint {
     rounds: Rounds,
     /// There may be no round yet for what waits.
     waits_for_round: bool,
+    /// Broadcasts that are given to each member, and what becomes of that.
+    pub(super) large: Vec<(Arc<broadcasts::Item>, Subscription<Results>)>,
 }
 
 impl Endpoint {
@@ -36,7 +39,8 @@ impl Endpoint {
         let key_values = KeyValues::new(&node);
         let broadcasts = Broadcasts::new(&node);
         let (messages, sync, rounds) = (Messages::default(), Sync::default(), Rounds::default());
-        Self { node, messages, broadcasts, key_values, sync, rounds, waits_for_round: false }
+        let (waits_for_round, large) = (false, Vec::new());
+        Self { node, messages, broadcasts, key_values, sync, rounds, waits_for_round, large }
     }
 
     /// Sets a key of this node's own map, or deletes it; returns the version, or `None` if there was nothing to delete.
@@ -198,7 +202,11 @@ impl Endpoint {
                 }
             }
             _ => {
-                if self.messages.on_message(&mut self.node, now, from, via, message).is_err() {
+                let all = parts.broadcasts;
+                let mut large = |node: &Node, from: &Life, topic: &str, bytes: &[u8]| {
+                    all.on_large(now, node, from, topic, bytes)
+                };
+                if self.messages.on_message(&mut self.node, &mut large, now, from, via, message).is_err() {
                     self.node.count_malformed();
                 }
             }
@@ -242,6 +250,7 @@ impl Endpoint {
     /// Learns of streams that have ended, does what is due, and says how much there is to add to packets.
     pub(super) fn settle(&mut self, now: Time) {
         self.messages.close_needless(&mut self.node, now);
+        self.confirm_large(now);
         let parts = Parts { broadcasts: &mut self.broadcasts, key_values: &mut self.key_values };
         while let Some((stream, result)) = self.node.poll_data_stream_end() {
             self.sync.ended(&self.node, &parts, stream, result);

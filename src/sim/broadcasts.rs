@@ -149,7 +149,7 @@ impl Rules {
         };
         (got.last, got.missing) = (got.last.max(item.seq), got.missing + gap - u64::from(*late && in_order));
         // One that was given up may come to whoever is asked to confirm it.
-        let may_come = in_order || *late && item.flags & CONFIRM != 0;
+        let may_come = in_order || *late && (item.flags & CONFIRM != 0 || item.is_large());
         (!may_come).then(|| ("broadcasts of an origin come in its order", what("out of order")))
     }
 

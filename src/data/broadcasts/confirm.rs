@@ -10,11 +10,14 @@ use std::{
 use crossbeam_channel::Sender;
 use serde::{Deserialize, Serialize};
 
-use super::item::Item;
+use super::{
+    Broadcasts, TooMany,
+    item::{CONFIRM, Item},
+};
 use crate::{
     data::shares::Shares,
-    swim::{Account, Life, Time},
-    wire::hash,
+    swim::{Account, Life, Node, Time},
+    wire::{data::Confirm, hash},
 };
 
 /// Members that confirm: of more, those whose hashes are lowest.
@@ -131,7 +134,8 @@ impl Confirmations {
             return;
         }
         let waits = asked.into_iter().map(|life| (life.name, life.epoch)).collect();
-        let open = Open { began: now, timeout, step: HALF, waits, outcome: Outcome::default(), caller, item };
+        let step = if item.is_large() { STEPS } else { HALF };
+        let open = Open { began: now, timeout, step, waits, outcome: Outcome::default(), caller, item };
         let id = (open.item.origin.epoch, open.item.seq);
         self.open.insert(id, open);
         self.close_if_settled(id);
@@ -145,7 +149,17 @@ impl Confirmations {
         }
         open.waits.remove(&by.name);
         open.outcome.reached.push((Arc::clone(&by.name), now.since(open.began)));
-        open.outcome.repaired += usize::from(open.step > HALF);
+        open.outcome.repaired += usize::from(open.step > HALF && !open.item.is_large());
+        self.close_if_settled((epoch, seq));
+    }
+
+    /// A member was not given a large broadcast, or did not take it in.
+    pub(super) fn refused(&mut self, by: &Life, epoch: u64, seq: u64) {
+        if let Some(open) = self.open.get_mut(&(epoch, seq))
+            && open.waits.get(&by.name) == Some(&by.epoch)
+        {
+            open.settle(&by.name, Unconfirmed::Silent);
+        }
         self.close_if_settled((epoch, seq));
     }
 
@@ -186,7 +200,8 @@ impl Confirmations {
             } else {
                 open.step += 1;
                 let Open { waits, item, .. } = open;
-                resend.extend(waits.iter().map(|(name, epoch)| Resend {
+                let waits = waits.iter().filter(|_| !item.is_large());
+                resend.extend(waits.map(|(name, epoch)| Resend {
                     to: Life { name: Arc::clone(name), epoch: *epoch },
                     item: Arc::clone(item),
                     by_stream,
@@ -208,6 +223,34 @@ impl Confirmations {
             // A caller that is gone does not matter.
             let _ = open.caller.try_send(open.outcome);
         }
+    }
+}
+
+impl Broadcasts {
+    /// [`broadcast`](Self::broadcast), and tells a caller of the confirmations. Returns who is asked for them, too.
+    pub(crate) fn broadcast_confirmed(
+        &mut self,
+        now: Time,
+        node: &Node,
+        topic: &str,
+        payload: &[u8],
+        timeout: Duration,
+        caller: Sender<Outcome>,
+    ) -> Result<(Arc<Item>, Vec<Life>), TooMany> {
+        if self.confirmations.is_full() {
+            return Err(TooMany::Confirmed);
+        }
+        let item = self.broadcast(now, node, topic, payload, CONFIRM)?;
+        let n = node.live();
+        let mut asked = node.live_lives();
+        asked.retain(|life| item.is_large() || is_sampled(&life.name, item.seq, n));
+        self.confirmations.open(now, Arc::clone(&item), timeout, asked.clone(), caller);
+        Ok((item, asked))
+    }
+
+    /// A member has confirmed a broadcast of this node.
+    pub(crate) fn on_confirm(&mut self, now: Time, from: &Life, confirm: Confirm) {
+        self.confirmations.confirmed(now, from, confirm.epoch, confirm.seq);
     }
 }
 

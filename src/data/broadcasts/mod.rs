@@ -4,14 +4,15 @@
 //! known decides alone what is new (`window`). It spreads by gossip, behind the protocol's updates (`queue`), which may
 //! miss somebody: a later number or a digest that differs shows it, and what is missing comes out of another member's `log`
 //! (`repair`). `lives` is what is known of each life, `past` whose name is listed no longer; `origin` keeps the order, `given_up`
-//! what counts as known without having come; `confirm` tells the origin who has it; `send` says what goes into packets, `kept` what a state file keeps, `item` is one broadcast,
-//! `commands` are what an application calls.
+//! what counts as known without having come; `confirm` tells the origin who has it, `large` has what no datagram holds; `send` says
+//! what goes into packets, `kept` what a state file keeps, `item` is one broadcast, `commands` are what an application calls.
 
 mod commands;
 mod confirm;
 mod given_up;
 mod item;
 mod kept;
+mod large;
 mod lives;
 mod log;
 mod origin;
@@ -33,6 +34,7 @@ pub use self::confirm::Unconfirmed;
 pub(crate) use self::{
     confirm::Outcome,
     item::{CONFIRM, FOLD, Item},
+    large::MAX_LARGE,
     origin::Delivery,
     repair::{Exchange, pace},
 };
@@ -51,7 +53,7 @@ use crate::{
         stamp::Stamps,
     },
     swim::{Event, Life, Metrics, Node, Time},
-    wire::data::{Broadcast, Confirm},
+    wire::data::Broadcast,
 };
 
 /// Broadcasts per second of a node, on average, and those that may come at once.
@@ -75,6 +77,7 @@ const MAX_RESENDS: usize = 4096;
 pub(crate) enum TooMany {
     PerSecond,
     Confirmed,
+    Large,
 }
 
 #[derive(Debug)]
@@ -158,7 +161,7 @@ impl Broadcasts {
         }
     }
 
-    /// Sends something to every member, this node included. Returns its number.
+    /// Sends something to every member, this node included.
     pub(crate) fn broadcast(
         &mut self,
         now: Time,
@@ -166,7 +169,7 @@ impl Broadcasts {
         topic: &str,
         payload: &[u8],
         flags: u8,
-    ) -> Result<u64, TooMany> {
+    ) -> Result<Arc<Item>, TooMany> {
         self.now = now;
         if !self.rate.take(now, OWN) {
             return Err(TooMany::PerSecond);
@@ -177,31 +180,8 @@ impl Broadcasts {
         let message = Broadcast { origin: &own.name, epoch: own.epoch, seq, stamp, flags, topic, payload };
         let item = Item::of(own.clone(), None, &message, stamp);
         self.counted.broadcasts_sent += 1;
-        self.learn(node, item, &own, true);
-        Ok(seq)
-    }
-
-    /// The same, and tells a caller of the confirmations.
-    pub(crate) fn broadcast_confirmed(
-        &mut self,
-        now: Time,
-        node: &Node,
-        topic: &str,
-        payload: &[u8],
-        timeout: Duration,
-        caller: Sender<Outcome>,
-    ) -> Result<u64, TooMany> {
-        if self.confirmations.is_full() {
-            return Err(TooMany::Confirmed);
-        }
-        let seq = self.broadcast(now, node, topic, payload, CONFIRM)?;
-        let n = node.live();
-        let mut asked = node.live_lives();
-        asked.retain(|life| confirm::is_sampled(&life.name, seq, n));
-        if let Some(item) = self.log.of(&self.own).find(|item| item.seq == seq) {
-            self.confirmations.open(now, Arc::clone(item), timeout, asked, caller);
-        }
-        Ok(seq)
+        self.learn(node, Arc::clone(&item), &own, true);
+        Ok(item)
     }
 
     /// Takes in a broadcast that a live member has passed on.
@@ -288,8 +268,10 @@ impl Broadcasts {
     fn learn(&mut self, node: &Node, item: Arc<Item>, from: &Life, passes: bool) {
         let life = item.origin.clone();
         let now = self.now;
-        self.counted.evicted_broadcasts += u64::from(self.log.push(now, Arc::clone(&item)));
-        if passes {
+        if !item.is_large() {
+            self.counted.evicted_broadcasts += u64::from(self.log.push(now, Arc::clone(&item)));
+        }
+        if passes && !item.is_large() {
             if self.queue.is_empty() {
                 self.busy_since = now;
             }
@@ -297,11 +279,6 @@ impl Broadcasts {
         }
         self.tell_until = now + KEEP;
         self.update(node, &life, item.seq, |heard, out| heard.take(now, item, from, out));
-    }
-
-    /// A member has confirmed a broadcast of this node.
-    pub(crate) fn on_confirm(&mut self, now: Time, from: &Life, confirm: Confirm) {
-        self.confirmations.confirmed(now, from, confirm.epoch, confirm.seq);
     }
 
     /// Follows the members.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    OWN,
+    MAX_LARGE, OWN,
     given_up::GivenUp,
     item::Item,
     log::KEEP,
@@ -21,9 +21,9 @@ use crate::{
 
 /// For how long a broadcast waits for an earlier one of its origin that is missing, and how many of an origin do.
 pub(super) const HOLD: Duration = Duration::from_secs(2);
-/// As many as an origin may broadcast at once, and their bytes.
+/// As many as an origin may broadcast at once, and their bytes, with a large one among them.
 pub(super) const MAX_HELD: usize = 256;
-const MAX_HELD_BYTES: usize = 192 << 10;
+const MAX_HELD_BYTES: usize = (192 << 10) + MAX_LARGE;
 /// For how long one that a member knows and cannot give may come from another.
 pub(super) const UNGIVEN: Duration = Duration::from_secs(15);
 /// For how long a missing one is left to gossip until it is asked for, and how often it is asked for then.
@@ -399,7 +399,7 @@ mod tests {
         let mut rig = Rig::new();
         for seq in 2..=250 {
             let mut large = Arc::into_inner(item("a", 1, seq)).unwrap();
-            large.payload = vec![0; 1024].into();
+            large.payload = vec![0; 6 << 10].into();
             rig.heard.take(BEGIN, Arc::new(large), &life("b", 7), &mut rig.out);
             assert!(rig.heard.held_bytes <= MAX_HELD_BYTES);
         }

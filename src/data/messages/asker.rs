@@ -18,7 +18,7 @@ use super::{
     answerer::AskKind,
     ask::{ALL_DATAGRAMS, Ask, Caller, DATAGRAMS, MAX_DOUBLED, NewAsk, Step, deadline, doubled},
     memory::AskId,
-    queries::{Queries, Query, READING_PAUSE, Results},
+    queries::{MAX_QUERIES, Queries, Query, READING_PAUSE, Results},
     status::{Answer, Outcome, QueryProblem, Settled, Status},
 };
 use crate::{
@@ -29,8 +29,6 @@ use crate::{
 
 /// Asks of callers that are under way at the same time, without those of queries.
 const MAX_ASKS: usize = 1024;
-/// Queries at the same time.
-const MAX_QUERIES: usize = 16;
 /// To one member: with those of queries, each has a slot of its own.
 const MAX_PER_MEMBER: usize = 128;
 /// Asks of queries that were just sent and are not answered.
@@ -84,7 +82,7 @@ pub(super) struct Asker {
     in_flight: usize,
     /// When the next of them may be sent.
     release: Time,
-    queries: Queries,
+    pub(super) queries: Queries,
     closed: bool,
     /// How often asks were sent again.
     pub(super) repeated: u64,
@@ -140,7 +138,7 @@ impl Asker {
         if self.closed || to.is_empty() {
             return Ok((0, reader));
         }
-        if self.queries.len() >= MAX_QUERIES {
+        if self.queries.are_all() {
             return Err(TooMany::Queries);
         }
         let (id, deadline) = (self.next_number(), deadline(now, &new));
@@ -388,7 +386,7 @@ impl Asker {
         let outcome = match answer.status {
             Status::Pending => return self.wait(node, now, id),
             Status::Fetch => return self.fetch(node, now, id),
-            Status::Taken if ask.new.kind == AskKind::Message => Ok(Arc::default()),
+            Status::Taken if ask.new.kind != AskKind::Request => Ok(Arc::default()),
             Status::Answered if ask.new.kind == AskKind::Request => Ok(Arc::clone(&answer.payload)),
             // If it does not fit what was asked, nothing is certain.
             Status::Taken | Status::Answered | Status::Expired => silent(EndedBy::Expired),

@@ -125,5 +125,6 @@ impl Endpoint {
         self.messages.asker.close();
         self.messages.answerer.close();
         self.broadcasts.close();
+        self.large.clear();
     }
 }

@@ -16,6 +16,8 @@ use crate::{
     swim::{Life, Time},
 };
 
+/// Queries at the same time.
+pub(super) const MAX_QUERIES: usize = 16;
 /// Bytes of answers that wait for the readers of one query. Beyond that no stream is opened for it, so that at most the
 /// answers of those that are open and small ones come on top.
 const MAX_UNREAD_BYTES: usize = 8 << 20;
@@ -75,8 +77,9 @@ pub(super) struct Queries {
 }
 
 impl Queries {
-    pub(super) fn len(&self) -> usize {
-        self.all.len()
+    /// Whether there are as many as there may be.
+    pub(super) fn are_all(&self) -> bool {
+        self.all.len() >= MAX_QUERIES
     }
 
     pub(super) fn insert(&mut self, id: u64, query: Query) {

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use super::{super::World, cluster, messages::raise_epoch, seeds};
 use crate::{
-    data::{Unconfirmed, broadcasts::Outcome},
+    data::{
+        Unconfirmed,
+        broadcasts::{MAX_LARGE, Outcome},
+    },
     sim::addr,
     swim::{Config, Life, MemberState, Time},
     wire::data::Broadcast,
@@ -131,6 +134,47 @@ fn under_loss_all_confirm_and_of_three_hundred_a_sample() {
     let (outcome, took) = confirm(&mut world, 0, 5 * SECOND);
     println!("300 nodes: {} confirmed in {took:?}", outcome.reached.len());
     assert!((200..=299).contains(&outcome.reached.len()) && outcome.missing.is_empty());
+}
+
+/// Whether it fits in a datagram of another kind, needs a stream, or is as long as may be.
+#[test]
+fn a_large_broadcast_comes_once_in_its_order_or_the_report_names_who_has_not_got_it() {
+    for (size, loss) in [(513, 0.0), (100_000, 0.0), (MAX_LARGE, 0.0), (513, 0.2), (MAX_LARGE, 0.2)] {
+        let mut world = settled(8);
+        world.net.lose(loss);
+        let payload: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
+        world.broadcast(0, "t", b"before").unwrap();
+        let report = world.broadcast_confirmed(0, "t", &payload, 20 * SECOND);
+        world.broadcast(0, "t", b"after").unwrap();
+        world.run_for(21 * SECOND);
+        let outcome = report.try_recv().expect("it is over");
+        let counts = (outcome.reached.len(), outcome.missing.len(), outcome.repaired);
+        assert_eq!(counts, (7, 0, 0), "{size}, {loss}");
+        for host in 0..8 {
+            let mut got: Vec<_> =
+                world.received(host).iter().map(|got| (got.seq, got.payload.len())).collect();
+            if loss > 0.0 {
+                // A later one waits for two seconds.
+                got.sort_unstable();
+            }
+            assert_eq!(got, [(1, 6), (2, size), (3, 5)], "host {host}, {loss}");
+        }
+        world.pause(7, 20 * SECOND);
+        let report = world.broadcast_confirmed(0, "t", &payload, 5 * SECOND);
+        world.run_for(6 * SECOND);
+        let outcome = report.try_recv().expect("it is over");
+        assert_eq!(outcome.reached.len(), 6);
+        assert!(
+            matches!(&outcome.missing[..], [(life, Unconfirmed::Silent | Unconfirmed::Failed)] if *life.name == *"n7"),
+            "{outcome:?}"
+        );
+        world.run_for(60 * SECOND);
+        let (got, lost) = (world.received(7).len() as u64, world.metrics(7).lost_broadcasts);
+        assert_eq!(got + lost, 4, "{got} came and {lost} are lost");
+        assert!((0..8).all(|host| world.metrics(host).logged_broadcasts <= 2), "nobody keeps it for others");
+        let digests: Vec<_> = (0..8).map(|host| world.data(host).broadcasts.digest()).collect();
+        assert!(digests.iter().all(|digest| *digest == digests[0]), "{digests:?}");
+    }
 }
 
 /// What was told to the readers of a host since it was last asked: numbers, and how many were lost.
