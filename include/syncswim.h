@@ -134,7 +134,7 @@
 #define SYNCSWIM_ENTRY_DELETED 1
 
 /**
- * The owner is listed no longer, or has restarted: all its keys are gone. There is no key, and no value.
+ * The owner is no longer listed, or has restarted: all its keys are gone. There is no key, and no value.
  */
 #define SYNCSWIM_ENTRY_OWNER_GONE 2
 
@@ -144,7 +144,7 @@
 typedef struct syncswim_answers syncswim_answers;
 
 /**
- * Who has got a confirmed broadcast. Any thread may read it, several at a time.
+ * Which members have a confirmed broadcast. Any thread may read it, several at a time.
  */
 typedef struct syncswim_broadcast_report syncswim_broadcast_report;
 
@@ -218,8 +218,8 @@ typedef struct syncswim_snapshot syncswim_snapshot;
 typedef struct syncswim_watch syncswim_watch;
 
 /**
- * How a call ended: 0 is success, a positive number an outcome that is no error, a negative one an error.
- * The numbers never change their meaning; new ones may come.
+ * How a call ended: 0 is success, a positive number an outcome that is not an error, a negative one an error. The numbers
+ * never change their meaning; new ones may come.
  */
 typedef int32_t syncswim_status;
 
@@ -262,7 +262,7 @@ typedef struct syncswim_member {
    */
   int state;
   /**
-   * 1 for this node itself, else 0.
+   * 1 for this node itself, otherwise 0.
    */
   int is_local;
   /**
@@ -278,7 +278,7 @@ typedef struct syncswim_member {
    */
   size_t tag_count;
   /**
-   * The name of the member that removed it, if it left because it was removed (syncswim_cluster_remove); else NULL.
+   * The name of the member that removed it, if it left because it was removed (syncswim_cluster_remove); otherwise NULL.
    * Valid until the members are freed.
    */
   const char *removed_by;
@@ -454,7 +454,7 @@ typedef struct syncswim_entry {
 #define SYNCSWIM_ERR_STILL_LIVE -23
 
 /**
- * Who asked has given up, so the answer went nowhere.
+ * The requester has given up, so the answer was not delivered.
  */
 #define SYNCSWIM_ERR_TOO_LATE -24
 
@@ -512,8 +512,8 @@ syncswim_status syncswim_config_new(const char *preset, const char *name, struct
  * - join: a node to join through, as host:port, or as host for our own port. Each call adds one; they are tried for
  *   ever, each by itself. Also "dns+host:port" (A and AAAA records) and "dnssrv+_service._tcp.domain" (SRV records,
  *   with their ports), if the library was built with the feature dns-client; "file:/path", a file with one of these a
- *   line, where # begins a comment, read anew each time; and "exec:command", which is run by sh -c and prints such
- *   lines within 10 seconds.
+ *   line, where # begins a comment, read again each time; and "exec:command", which is run by sh -c and prints such lines
+ *   within 10 seconds.
  * - attempts: rounds of trying them before the start counts as failed. Defaults to 0: for ever.
  * - tag.KEY: a tag that this node shows to all others, without control characters. All of them take at most 512 bytes.
  * - peer_name: what a member is called in the membership: "address" (the default), "name", or "tag:KEY".
@@ -528,7 +528,7 @@ syncswim_status syncswim_config_new(const char *preset, const char *name, struct
  * Who may take part:
  *
  * - key: 64 hexadecimal digits, the secret of the cluster; packets and streams are sealed with it. Further calls
- *   add keys that are understood as well. Defaults to none: all is sent in clear.
+ *   add keys that are understood as well. Defaults to none: all is sent in the clear.
  * - encryption: where there is a key, "require" (the default), or to turn it on in a running cluster first "accept"
  *   and then "send" on all nodes.
  * - allow: a network such as 10.0.0.0/8; each call adds one, and what comes from elsewhere is dropped. Empty adds
@@ -740,8 +740,8 @@ syncswim_status syncswim_watch_callback(const struct syncswim_watch *watch,
                                         syncswim_release_fn release);
 
 /**
- * Cancels the watch and frees it. Whoever waits for it on another thread is not woken by this; use time-outs.
- * NULL does nothing.
+ * Cancels the watch and frees it. A call that waits for it on another thread is not woken by this; use time-outs. NULL does
+ * nothing.
  */
 void syncswim_watch_free(struct syncswim_watch *watch);
 
@@ -852,8 +852,8 @@ syncswim_status syncswim_cluster_leave(const struct syncswim_cluster *cluster);
 
 /**
  * Removes a failed member from the cluster, in the views of all: it counts as left, or with `reap` other than 0 it is
- * reaped at once: not listed any more, and nobody tries to reach it again. A member that lives after all, or is started again, comes
- * back. SYNCSWIM_ERR_STILL_LIVE if it is live, SYNCSWIM_ERR_UNKNOWN_MEMBER if it is not listed.
+ * reaped at once: not listed any more, and nobody tries to reach it again. A member that lives after all, or is started
+ * again, comes back. SYNCSWIM_ERR_STILL_LIVE if it is live, SYNCSWIM_ERR_UNKNOWN_MEMBER if it is not listed.
  */
 syncswim_status syncswim_cluster_remove(const struct syncswim_cluster *cluster,
                                         const char *name,
@@ -891,8 +891,8 @@ syncswim_status syncswim_cluster_prometheus_text(const struct syncswim_cluster *
 /**
  * Sends a message to a member, and waits until it is in that member's inboxes for the topic: then, and only then, the call
  * returns SYNCSWIM_OK. Waits for `timeout_ms` milliseconds at most, or a day if it is negative; not for 0.
- * SYNCSWIM_ERR_UNANSWERED says that it may have arrived, SYNCSWIM_ERR_UNKNOWN_MEMBER, SYNCSWIM_ERR_NOT_REACHED, SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY and
- * SYNCSWIM_ERR_TOO_LARGE (1 MiB is the most) that it has not.
+ * SYNCSWIM_ERR_UNANSWERED says that it may have arrived, SYNCSWIM_ERR_UNKNOWN_MEMBER, SYNCSWIM_ERR_NOT_REACHED,
+ * SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY and SYNCSWIM_ERR_TOO_LARGE (1 MiB is the most) that it has not.
  */
 syncswim_status syncswim_cluster_send(const struct syncswim_cluster *cluster,
                                       const char *member,
@@ -915,9 +915,10 @@ syncswim_status syncswim_cluster_request(const struct syncswim_cluster *cluster,
 
 /**
  * Opens an inbox for what members send to a topic from now on: to all that begin with a text if there is "*" behind it, to
- * all if there is nothing else. It holds up to 1,024 messages of one host, and about 4 MiB of them, but no more than those of all hosts
- * leave free of 2,048 and of 8 MiB; and as many broadcasts. What comes while it is full is lost for it (syncswim_message_lost), or
- * refused with SYNCSWIM_ERR_BUSY if no other inbox takes it. SYNCSWIM_ERR_BUSY is also the 65th inbox.
+ * all if there is nothing else. It holds up to 1,024 messages of one host, and about 4 MiB of them, but no more than those
+ * of all hosts leave free of 2,048 and of 8 MiB; and as many broadcasts. What comes while it is full is lost for it
+ * (syncswim_message_lost), or refused with SYNCSWIM_ERR_BUSY if no other inbox takes it. SYNCSWIM_ERR_BUSY is also the 65th
+ * inbox.
  */
 syncswim_status syncswim_cluster_inbox(const struct syncswim_cluster *cluster,
                                        const char *topics,
@@ -992,7 +993,8 @@ syncswim_status syncswim_answers_next(const struct syncswim_answers *answers,
                                       struct syncswim_message **out);
 
 /**
- * Frees the results of a query. If it is not over, it is cancelled: who was not asked yet will not be. NULL does nothing.
+ * Frees the results of a query. If it is not over, it is cancelled: members that were not asked yet will not be. NULL does
+ * nothing.
  */
 void syncswim_answers_free(struct syncswim_answers *answers);
 
@@ -1027,9 +1029,10 @@ size_t syncswim_message_len(const struct syncswim_message *message);
 int syncswim_message_kind(const struct syncswim_message *message);
 
 /**
- * SYNCSWIM_OK. Of a result of a query that is no answer, the same as of syncswim_cluster_request: SYNCSWIM_ERR_REFUSED,
- * SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY, SYNCSWIM_ERR_TOO_LARGE; SYNCSWIM_ERR_UNANSWERED if the member was asked and may have
- * acted, SYNCSWIM_ERR_NOT_REACHED if it was not reached, so that it has not. The payload says in words why.
+ * SYNCSWIM_OK. A result of a query that is not an answer has the same errors as syncswim_cluster_request:
+ * SYNCSWIM_ERR_REFUSED, SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY, SYNCSWIM_ERR_TOO_LARGE; SYNCSWIM_ERR_UNANSWERED if the
+ * member was asked and may have acted, SYNCSWIM_ERR_NOT_REACHED if it was not reached, so that it has not. The payload says
+ * in words why.
  */
 syncswim_status syncswim_message_status(const struct syncswim_message *message);
 
@@ -1041,8 +1044,8 @@ syncswim_status syncswim_message_status(const struct syncswim_message *message);
 uint64_t syncswim_message_lost(const struct syncswim_message *message);
 
 /**
- * Of a broadcast in an inbox: its number, which its sender counts from 1 in each of its lives. 0 if it is a message to this node
- * alone, or something else, or if the call failed.
+ * The number of a broadcast in an inbox, which its sender counts from 1 in each of its lives. 0 if it is a message to this
+ * node alone, or something else, or if the call failed.
  */
 uint64_t syncswim_message_seq(const struct syncswim_message *message);
 
@@ -1139,9 +1142,9 @@ void syncswim_broadcast_report_free(struct syncswim_broadcast_report *report);
 
 /**
  * Sets a key of this node's own map. The node alone writes there, every member reads: see syncswim_cluster_entries.
- * Fails with SYNCSWIM_ERR_TOO_LARGE beyond 64 bytes of a key, 15,360 of a value, 256 keys, or 64 KiB of all keys and values; with
- * SYNCSWIM_ERR_BUSY at more than 10 changes a second, 64 at once. `version` is which of this life's changes it is; it may
- * be NULL. The map is empty after a restart.
+ * Fails with SYNCSWIM_ERR_TOO_LARGE beyond 64 bytes of a key, 15,360 of a value, 256 keys, or 64 KiB of all keys and values;
+ * with SYNCSWIM_ERR_BUSY at more than 10 changes a second, 64 at once. `version` is which of this life's changes it is; it
+ * may be NULL. The map is empty after a restart.
  */
 syncswim_status syncswim_cluster_set(const struct syncswim_cluster *cluster,
                                      const char *key,
@@ -1150,7 +1153,7 @@ syncswim_status syncswim_cluster_set(const struct syncswim_cluster *cluster,
                                      uint64_t *version);
 
 /**
- * Deletes a key of this node's own map. It is no failure if there is none.
+ * Deletes a key of this node's own map. It is not a failure if there is none.
  */
 syncswim_status syncswim_cluster_delete(const struct syncswim_cluster *cluster, const char *key);
 
@@ -1201,7 +1204,7 @@ syncswim_status syncswim_entry_watch_next(const struct syncswim_entry_watch *wat
                                           struct syncswim_entries **out);
 
 /**
- * Cancels the watch and frees it. Whoever waits for it on another thread is not woken by this; use time-outs. NULL does
+ * Cancels the watch and frees it. A call that waits for it on another thread is not woken by this; use time-outs. NULL does
  * nothing.
  */
 void syncswim_entry_watch_free(struct syncswim_entry_watch *watch);
@@ -1209,8 +1212,8 @@ void syncswim_entry_watch_free(struct syncswim_entry_watch *watch);
 /**
  * Writes how the node stands into `buffer`, which has `size` bytes: one line, beginning with "starting", "joined",
  * "alone", "unreachable", "away", "displaced", "leaving" or "ended", then the number of live members, its health, what
- * hinders others from reaching it, and with a key whose clock is off, if one is. The text ends with NUL; `needed` becomes how many bytes it takes with it. If it
- * does not fit, nothing is written and the call fails with SYNCSWIM_ERR_RANGE.
+ * hinders others from reaching it, and with a key whose clock is off, if one is. The text ends with NUL; `needed` becomes
+ * how many bytes it takes with it. If it does not fit, nothing is written and the call fails with SYNCSWIM_ERR_RANGE.
  */
 syncswim_status syncswim_cluster_status(const struct syncswim_cluster *cluster,
                                         char *buffer,
@@ -1220,7 +1223,7 @@ syncswim_status syncswim_cluster_status(const struct syncswim_cluster *cluster,
 /**
  * Writes why a member stands as it does into `buffer`, which has `size` bytes, in several lines: this node's probes of
  * it, accusations, refutations and verdicts that it heard of, and its own trouble meanwhile, as far as it remembers (the
- * key "history" of the configuration). A name that is not listed is no error: the text says so. The text ends with NUL;
+ * key "history" of the configuration). A name that is not listed is not an error: the text says so. The text ends with NUL;
  * `needed` becomes how many bytes it takes with it. If it does not fit, nothing is written and the call fails with
  * SYNCSWIM_ERR_RANGE: try again with some more than `needed`, because the next text may be longer.
  */

@@ -114,7 +114,7 @@ fn parse_bare(text: &str) -> Result<(Host<'_>, Option<u16>), String> {
     Ok((parse_host(host)?, port.map(parse_port).transpose()?))
 }
 
-/// Without brackets, `::1:80` is an address that ends in 80; who writes it most likely means port 80 of `::1`.
+/// Without brackets, `::1:80` is an address that ends in 80; it was most likely meant as port 80 of `::1`.
 fn bare_ipv6(text: &str) -> Result<Ipv6Addr, String> {
     let all = ipv6(text)?;
     match text.rsplit_once(':').map(|(ip, port)| (ip.parse::<Ipv6Addr>(), parse_port(port))) {
@@ -134,7 +134,7 @@ fn ipv6(text: &str) -> Result<Ipv6Addr, String> {
     }
     text.parse().map_err(|_| {
         let text = Quoted(text);
-        format!("has {text}, which is no IPv6 address; with a port, one is written as [2001:db8::1]:7946")
+        format!("has {text}, which is not an IPv6 address; with a port, one is written as [2001:db8::1]:7946")
     })
 }
 
@@ -144,7 +144,7 @@ fn parse_port(text: &str) -> Result<u16, String> {
         Ok(port) if digits => Ok(port),
         _ if text.is_empty() => Err("ends in a `:` without a port".into()),
         _ if digits => Err(format!("has the port {}, and the highest is 65535", Brief(text))),
-        _ => Err(format!("has the port {}, which is no number", Quoted(text))),
+        _ => Err(format!("has the port {}, which is not a number", Quoted(text))),
     }
 }
 
@@ -168,12 +168,12 @@ fn parse_host(host: &str) -> Result<Host<'_>, String> {
     }
     // The system would take `10.0.1` for 10.0.0.1.
     if host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
-        return Err(format!("has {}, which is no IPv4 address", Quoted(host)));
+        return Err(format!("has {}, which is not an IPv4 address", Quoted(host)));
     }
     Ok(Host::Name(host))
 }
 
-/// Why nobody can be reached at an address, whoever tries.
+/// Why no node can be reached at an address.
 pub(crate) fn problem_of(ip: IpAddr) -> Option<String> {
     let what = match ip.to_canonical() {
         ip if ip.is_unspecified() => "stands for every address of a host, and is none",
@@ -224,7 +224,7 @@ mod tests {
             (":1", "no host"),
             (":", "no host"),
             ("db:", "ends in a `:` without a port"),
-            ("db:x", "port \"x\", which is no number"),
+            ("db:x", "port \"x\", which is not a number"),
             ("db:0", "port 0, where nobody"),
             ("db:65536", "port 65536, and the highest is 65535"),
             ("db:+80", "port \"+80\""),
@@ -238,10 +238,10 @@ mod tests {
             ("db:1,", "has a comma"),
             ("[::1", "without its `]`"),
             ("[::1]7946", "behind the `]`"),
-            ("[db]:1", "\"db\", which is no IPv6 address"),
-            ("[]:1", "\"\", which is no IPv6 address"),
-            ("::1:7946:", "no IPv6 address"),
-            ("10.0.0.1:1:2", "no IPv6 address"),
+            ("[db]:1", "\"db\", which is not an IPv6 address"),
+            ("[]:1", "\"\", which is not an IPv6 address"),
+            ("::1:7946:", "not an IPv6 address"),
+            ("10.0.0.1:1:2", "not an IPv6 address"),
             ("a b", "' '"),
             ("a@b:1", "'@'"),
             ("db/1", "'/'"),
@@ -249,9 +249,9 @@ mod tests {
             ("http://db:1", "`http://`"),
             ("a..b", "empty part"),
             (".", "empty part"),
-            ("10.0.1", "no IPv4 address"),
-            ("10.0.0.256:1", "no IPv4 address"),
-            ("1234", "no IPv4 address"),
+            ("10.0.1", "not an IPv4 address"),
+            ("10.0.0.256:1", "not an IPv4 address"),
+            ("1234", "not an IPv4 address"),
             ("0.0.0.0:1", "every address"),
             ("[::]:1", "every address"),
             ("224.0.0.1", "multicast"),

@@ -14,8 +14,8 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// An error of this library. Each message names what is wrong and what to do next.
 ///
-/// As is the custom, the message of an error leaves out its [`source`](std::error::Error::source): whoever prints an error
-/// prints the sources too. [`report`](Self::report) does that.
+/// As is the custom, the message of an error leaves out its [`source`](std::error::Error::source): a program that prints an
+/// error prints the sources too. [`report`](Self::report) does that.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -178,7 +178,7 @@ pub enum Error {
     },
 
     /// A thread panicked. Whatever it served was stopped; watches and handles are closed.
-    #[error("`{}` panicked: {message}; this is a bug in it: report it, and start anew", Brief(.what))]
+    #[error("`{}` panicked: {message}; this is a bug in it: report it, and restart", Brief(.what))]
     #[non_exhaustive]
     Panicked {
         /// The discovery or thread.
@@ -219,7 +219,7 @@ pub enum Error {
         topic: String,
     },
 
-    /// There is too much of something already, at the member or in this node. Nothing was done.
+    /// A limit on concurrent work, or on its rate, is reached, at the member or in this node. Nothing was done.
     #[error("{} is busy: {most} at most; {remedy}", Who(.member.as_deref()))]
     #[non_exhaustive]
     Busy {
@@ -231,7 +231,7 @@ pub enum Error {
         remedy: Cow<'static, str>,
     },
 
-    /// It is longer or more than is allowed. Nothing was done.
+    /// A size or a count exceeds its limit. Nothing was done.
     #[error("{size} {what} are too many: {limit} at most; {remedy}")]
     #[non_exhaustive]
     TooLarge {
@@ -267,7 +267,7 @@ pub enum Error {
         reason: String,
     },
 
-    /// Who asked has given up, so the answer went nowhere.
+    /// The requester has given up, so the answer was not delivered.
     #[error("the request's sender has given up; answer sooner, or have it wait longer")]
     #[non_exhaustive]
     TooLate,
@@ -311,7 +311,7 @@ impl Error {
         Self::Busy { member, most: most.into(), remedy: remedy.into() }
     }
 
-    /// There are so many (`size`) of `what`, of which there may be so many (`limit`).
+    /// There are `size` of `what`, of which there may be `limit`.
     pub(crate) fn too_large(
         what: impl Into<Cow<'static, str>>,
         (size, limit): (usize, usize),
@@ -331,8 +331,8 @@ impl Error {
         }
     }
 
-    /// Of a failed [`send`](crate::Gossip::send) or [`request`](crate::Gossip::request): whether the other member may have
-    /// acted all the same. If not, it may be repeated safely.
+    /// Whether the other member may have acted although a [`send`](crate::Gossip::send) or
+    /// [`request`](crate::Gossip::request) failed. If not, the call may be repeated safely.
     #[must_use]
     pub fn may_have_acted(&self) -> bool {
         matches!(

@@ -82,21 +82,21 @@ impl Filter {
         Self(vec![Condition::TagPrefix(key.into(), prefix.into())])
     }
 
-    /// Of these members, those that `other` matches as well.
+    /// Those of these members that `other` matches as well.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.0.extend(other.0);
         self
     }
 
-    /// Of these members, all but those that `other` matches.
+    /// All of these members except those that `other` matches.
     #[must_use]
     pub fn except(mut self, other: Self) -> Self {
         self.0.push(Condition::Not(other));
         self
     }
 
-    /// Of these members, all but the node that asks.
+    /// All of these members except the node that asks.
     #[must_use]
     pub fn others(mut self) -> Self {
         self.0.push(Condition::Others);
@@ -126,7 +126,7 @@ impl Condition {
 }
 
 const SIGNS: &str = ",=|*!@()";
-/// Conditions within conditions: no person writes so many, and each takes room on the stack.
+/// Conditions within conditions: more than a person writes, and each takes room on the stack.
 const MAX_DEPTH: usize = 16;
 
 /// The text form.
@@ -183,7 +183,7 @@ impl FromStr for Filter {
 
     /// # Errors
     ///
-    /// [`Error::Invalid`] if the text is no filter.
+    /// [`Error::Invalid`] if the text is not a filter.
     fn from_str(text: &str) -> Result<Self, Error> {
         let problem = |problem: String| Error::invalid("filter", format!("{problem}, in {}", Quoted(text)));
         let mut reader = Reader { tokens: tokens(text).map_err(problem)?.into_iter().peekable(), depth: 0 };

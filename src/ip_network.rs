@@ -59,7 +59,7 @@ impl FromStr for IpNetwork {
     fn from_str(text: &str) -> Result<Self, Error> {
         let bad =
             |problem: String| Error::invalid("network", format!("has {}, which {problem}", Quoted(text)));
-        let no_network = || bad("is no network; write one as 10.0.0.0/8 or fd00::/8".into());
+        let no_network = || bad("is not a network; write one as 10.0.0.0/8 or fd00::/8".into());
         let (addr, prefix) = text.split_once('/').map_or((text, None), |(addr, prefix)| (addr, Some(prefix)));
         let addr: IpAddr = addr.parse().map_err(|_| no_network())?;
         if addr != addr.to_canonical() {
@@ -147,7 +147,7 @@ mod tests {
             ("10.0.0.1/0", "write 0.0.0.0/0"),
             ("10.0.0.0/33", "a prefix of 33 bits, and an address has 32"),
             ("::ffff:10.0.0.0/104", "IPv4 within IPv6; write it as 10.0.0.0"),
-            ("x/8", "is no network; write one as"),
+            ("x/8", "is not a network; write one as"),
         ];
         for (bad, said) in cases {
             let error = bad.parse::<IpNetwork>().expect_err(bad).to_string();

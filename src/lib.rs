@@ -45,11 +45,11 @@
 //!
 //! - No writer and no node ever waits for a watcher or for a reader of events. No event is delivered by a callback.
 //! - After [`ClusterHandle::join`] or [`Gossip::shutdown`] no thread, socket or descriptor of the library remains.
-//! - Bytes from the network never cause a panic. What is malformed is dropped and counted. All memory has a bound.
+//! - Bytes from the network never cause a panic. Malformed data is dropped and counted. All memory has a bound.
 //! - A panic in a thread of the library ends the node, closes its watches and is the error of `join`.
 //!
 //! With a `Keyring`, nobody without the key can read, join, forge or replay. Without one, run it on a network
-//! that you trust: whoever can send to a node can join and lie.
+//! that you trust: anybody who can send to a node can join and lie.
 //!
 //! The words are those of SWIM, Lifeguard and memberlist; `ARCHITECTURE.md` in the repository has a glossary, `PROTOCOL.md`
 //! the bytes and rules, `SECURITY.md` what is defended.
@@ -146,9 +146,10 @@ pub use dns::fuzz_dns_answer;
 pub use error::{BoxError, EndedBy, Error, JoinProblem};
 pub use filter::Filter;
 pub use gossip::{
-    Answer, BroadcastId, BroadcastMiss, BroadcastReport, DEFAULT_PORT, Entries, EntriesOf, EntryChange,
-    EntryWatch, Events, Gossip, GossipBuilder, GossipConfig, HostPort, Inbox, InboxItem, MemberLife, Members,
-    Message, NearMember, Query, QueryAnswer, QueryAnswers, QueryMiss, QueryReport, Request, Requests,
+    Answer, BroadcastId, BroadcastMiss, BroadcastReport, DEFAULT_PORT, Entries, EntriesIter, EntriesOf,
+    EntriesOfIter, EntryChange, EntryWatch, Events, Gossip, GossipBuilder, GossipConfig, HostPort, Inbox,
+    InboxItem, MemberLife, Members, Message, NearMember, Query, QueryAnswer, QueryAnswers, QueryMiss,
+    QueryReport, Request, Requests,
 };
 #[cfg(feature = "encryption")]
 pub use gossip::{KeyStep, RotateOptions, RotateProblem, RotatedNode, Rotation};
@@ -168,10 +169,10 @@ pub use swim::{
     Metric, MetricKind, MetricLabel, MetricUnit, MetricValue, Metrics, Observation, Observed, Origin,
     ProbeStats, ReachProblem, Removal, Rtt, Standing, Status, Time, Verdict, WrongClock,
 };
-pub use wire::Tags;
 #[cfg(all(fuzzing, feature = "encryption"))]
 #[doc(hidden)]
 pub use wire::seal::fuzzing;
+pub use wire::{Tags, TagsIter};
 
 /// The README's programs compile.
 #[cfg(all(doctest, feature = "encryption"))]

@@ -20,7 +20,7 @@ pub(crate) const TARGET: &str = "syncswim";
 /// The time between the first two warnings of one kind; it doubles from there.
 const FIRST_PAUSE: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
-/// Kinds that are kept in mind. Once there are so many, all others of a topic count as one kind: many that take turns are
+/// Kinds that are kept in mind. Once there are this many, all others of a topic count as one kind: many that take turns are
 /// told of as seldom as one.
 const MAX_KINDS: usize = 64;
 const OTHERS: &str = "others";
@@ -350,14 +350,14 @@ impl Default for Throttle {
 }
 
 impl Told {
-    /// Whether it was silent for so long that the next would be news.
+    /// Whether it was silent for so long that the next one is not a repetition.
     fn is_over(&self, now: Duration) -> bool {
         now.saturating_sub(self.at) >= self.pause.saturating_mul(2)
     }
 }
 
 impl Throttle {
-    /// Logs a line unless one of this topic about the same was logged lately: within the last minute, then two, four, up to
+    /// Logs a line unless one of this topic about the same was logged recently: within the last minute, then two, four, up to
     /// an hour.
     pub(crate) fn log(&self, topic: Topic, about: &str, fields: &[Field<'_>]) {
         self.write(topic, about, fields, &mut Log);

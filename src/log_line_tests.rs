@@ -68,7 +68,7 @@ fn a_line_that_repeats_is_told_less_and_less_often_and_the_rest_is_counted() {
     assert_eq!(throttle.admit(Topic::SeedRefused, "b", secs(0)), Some(0), "another kind");
     throttle.forget(Topic::AcceptFailed);
     assert_eq!(throttle.admit(Topic::AcceptFailed, "", secs(0)), Some(0));
-    // After a long silence it is news.
+    // After a long silence it is not a repetition.
     let later = secs(300);
     assert_eq!(
         (throttle.admit(Topic::AcceptFailed, "", later), throttle.admit(Topic::AcceptFailed, "", later)),

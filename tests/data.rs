@@ -172,7 +172,7 @@ fn limits_say_what_they_are(sealed: bool) {
     let busy = (0..100).find_map(|at| node.set("k", [at]).err()).unwrap();
     says(busy, &["10 changes of key-values a second", "64 at once", "less often"]);
     let large = [0; 513];
-    says(node.broadcast("t", &large).unwrap_err(), &["513 bytes of a broadcast", "512 at most", "confirmed"]);
+    says(node.broadcast("t", large).unwrap_err(), &["513 bytes of a broadcast", "512 at most", "confirmed"]);
     let large = vec![0; 1 << 20];
     says(
         node.broadcast_confirmed("t", &large, SECOND).unwrap_err(),
@@ -193,7 +193,7 @@ fn bursts_come_once_and_in_order(sealed: bool) {
     // Members keep 256 in a minute.
     thread::scope(|scope| {
         for node in &nodes[..2] {
-            scope.spawn(|| (0..100_u8).for_each(|at| _ = node.broadcast("t", &[at; 100]).unwrap()));
+            scope.spawn(|| (0..100_u8).for_each(|at| _ = node.broadcast("t", [at; 100]).unwrap()));
         }
     });
     for inbox in &inboxes {
@@ -331,7 +331,7 @@ fn a_process_that_is_stopped_gets_what_it_missed(sealed: bool) {
     process.until("a 1");
     process.signal("-STOP");
     for at in 0..100 {
-        nodes[0].broadcast("t", &[at; 512]).unwrap();
+        nodes[0].broadcast("t", [at; 512]).unwrap();
         thread::sleep(Duration::from_millis(5));
     }
     // With it, the report waits for the process; the others have confirmed long before.

@@ -260,7 +260,7 @@ fn the_application_may_remove_an_address_until_dns_says_something_new_of_it() {
     script.answer(Ok("10.0.0.1 10.0.0.2"));
     script.membership().remove(["10.0.0.1"]);
     assert_eq!(script.answer(Ok("10.0.0.1 10.0.0.2")), "10.0.0.2 | ", "DNS repeats itself");
-    assert_eq!(script.answer(Ok("10.0.0.2")), "10.0.0.2 | 10.0.0.1", "it vanished: that is news");
+    assert_eq!(script.answer(Ok("10.0.0.2")), "10.0.0.2 | 10.0.0.1", "it vanished: that is a change");
     assert_eq!(script.answer(Ok("10.0.0.1 10.0.0.2")), "10.0.0.1 10.0.0.2 | ");
     script.end();
 }

@@ -252,7 +252,7 @@ fn what_a_node_logs_of_itself() {
     assert_eq!(line, expected);
     let line = await_line("open-to-all", Level::Warn, "encryption off");
     let expected = format!(
-        "encryption off bound={bound} hint=\"whoever can send there can join and lie; require encryption\" node=open-to-all"
+        "encryption off bound={bound} hint=\"anybody who can send there can join and lie; require encryption\" node=open-to-all"
     );
     assert_eq!(line, expected);
 

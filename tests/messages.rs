@@ -64,7 +64,7 @@ fn ten_thousand_messages(sealed: bool) {
             let node = &nodes[0];
             scope.spawn(move || {
                 for number in 0..2500_u32 {
-                    node.send("b", "jobs", &(sender << 16 | number).to_le_bytes()).unwrap();
+                    node.send("b", "jobs", (sender << 16 | number).to_le_bytes()).unwrap();
                 }
             });
         }
@@ -93,7 +93,7 @@ fn large_and_wrong_ones(sealed: bool) {
         assert_eq!(&*payload(inbox.recv().unwrap()), &large[..len]);
     }
     let refused = |result: Result<(), Error>| result.unwrap_err();
-    let too_large = refused(nodes[0].send("b", "jobs", &[large.as_slice(), &[0]].concat()));
+    let too_large = refused(nodes[0].send("b", "jobs", [large.as_slice(), &[0]].concat()));
     assert!(matches!(too_large, Error::TooLarge { size, limit, .. } if size == limit + 1), "{too_large}");
     assert!(matches!(refused(nodes[0].send("x", "jobs", b"")), Error::UnknownMember { .. }));
     assert!(matches!(refused(nodes[0].send("b", "other", b"")), Error::NoReader { .. }));
@@ -188,7 +188,7 @@ fn requests_and_their_ends(sealed: bool) {
         }
     });
     for len in [1, 1000, 500_000] {
-        let answer = nodes[0].request("b", "work", &vec![7; len], LONG).unwrap();
+        let answer = nodes[0].request("b", "work", vec![7; len], LONG).unwrap();
         assert_eq!((&*answer.from.name, &*answer.payload), ("b", &*vec![7; 2 * len]));
     }
     let ask = |payload: &[u8], limit| nodes[0].request("b", "work", payload, limit).unwrap_err();
@@ -269,7 +269,7 @@ fn readers_that_go_and_readers_that_are_slow(sealed: bool) {
     let (slow, fast) =
         (nodes[1].inbox("jobs").unwrap(), nodes[1].inbox(syncswim::Topics::prefix("j")).unwrap());
     for _ in 0..50 {
-        nodes[0].send("b", "jobs", &[0; 100_000]).unwrap();
+        nodes[0].send("b", "jobs", [0; 100_000]).unwrap();
         fast.recv().unwrap();
     }
     let read: Vec<_> = std::iter::from_fn(|| slow.try_recv().ok()).collect();
@@ -285,7 +285,7 @@ fn readers_that_go_and_readers_that_are_slow(sealed: bool) {
     assert_eq!(nodes[1].metrics().overrun_messages, lost);
     drop(slow);
     let full = loop {
-        if let Err(error) = nodes[0].send("b", "jobs", &[0; 100_000]) {
+        if let Err(error) = nodes[0].send("b", "jobs", [0; 100_000]) {
             break error;
         }
     };

@@ -6,15 +6,16 @@ use std::{collections::BTreeSet, error, fmt::Debug, fs, hash::Hash, path::Path};
 
 use syncswim::{
     Accuser, Answer, BoxError, BroadcastId, BroadcastMiss, BroadcastReport, Clocks, Cluster, ClusterHandle,
-    DnsDiscovery, Doubt, Encryption, EndedBy, Entries, EntriesOf, Entry, EntryChange, EntryWatch, Error,
-    Event, Events, Explanation, Filter, Fingerprint, Gossip, GossipBuilder, GossipConfig, GossipDiscovery,
-    GossipHandle, HealthDoubt, Histogram, HostPort, Identity, Inbox, InboxItem, IpNetwork, JoinProblem, Key,
-    KeyStep, Keyring, Member, MemberLife, MemberState, Members, Membership, MembershipChange, Message,
-    MessageKind, Metric, MetricKind, MetricLabel, MetricUnit, MetricValue, Metrics, NearMember, NoDiscovery,
-    Observation, Observed, Origin, Peer, PeerName, Peers, ProbeStats, Query, QueryAnswer, QueryAnswers,
-    QueryMiss, QueryProblem, QueryReport, ReachProblem, Removal, Request, Requests, RotateOptions,
-    RotateProblem, RotatedNode, Rotation, Rtt, Settle, Snapshot, Stamp, Standing, Status, Stop,
-    SystemResolver, Tags, Time, Topics, Unconfirmed, Verdict, Watch, WrongClock,
+    DnsDiscovery, Doubt, Encryption, EndedBy, Entries, EntriesIter, EntriesOf, EntriesOfIter, Entry,
+    EntryChange, EntryWatch, Error, Event, Events, Explanation, Filter, Fingerprint, Gossip, GossipBuilder,
+    GossipConfig, GossipDiscovery, GossipHandle, HealthDoubt, Histogram, HostPort, Identity, Inbox,
+    InboxItem, IpNetwork, JoinProblem, Key, KeyStep, Keyring, Member, MemberLife, MemberState, Members,
+    Membership, MembershipChange, Message, MessageKind, Metric, MetricKind, MetricLabel, MetricUnit,
+    MetricValue, Metrics, NearMember, NoDiscovery, Observation, Observed, Origin, Peer, PeerName, Peers,
+    ProbeStats, Query, QueryAnswer, QueryAnswers, QueryMiss, QueryProblem, QueryReport, ReachProblem,
+    Removal, Request, Requests, RotateOptions, RotateProblem, RotatedNode, Rotation, Rtt, Settle, Snapshot,
+    Stamp, Standing, Status, Stop, SystemResolver, Tags, TagsIter, Time, Topics, Unconfirmed, Verdict, Watch,
+    WrongClock,
     swim::{
         Config, Destination, EarlierLife, EarlierMember, JoinOrigin, JoinResult, Node, Output, Start,
         StreamFailure, StreamId, StreamKind, StreamStep,
@@ -42,13 +43,20 @@ fn handles() -> BTreeSet<&'static str> {
     .into()
 }
 
+fn iterators() -> BTreeSet<&'static str> {
+    is_shared::<EntriesIter<'_>>();
+    is_shared::<EntriesOfIter<'_>>();
+    is_shared::<TagsIter<'_>>();
+    ["EntriesIter", "EntriesOfIter", "TagsIter"].into()
+}
+
 /// What can be copied and compared.
 fn values() -> BTreeSet<&'static str> {
     each!(is_a_value:
-        Answer BroadcastMiss BroadcastReport Clocks Config EarlierLife EarlierMember Entries EntriesOf Entry
+        Answer BroadcastMiss BroadcastReport Clocks Config EarlierLife EarlierMember Entries EntriesOf
         EntryChange Event Explanation GossipConfig Histogram InboxItem JoinProblem JoinResult Key Keyring
-        Member Members Message Metric MetricValue Metrics NearMember Observation Observed Output ProbeStats
-        Query QueryAnswer QueryMiss QueryReport ReachProblem RotateOptions RotateProblem RotatedNode Rotation
+        Members Metric MetricValue Metrics NearMember Observation Observed Output ProbeStats
+        Query QueryAnswer QueryMiss QueryReport ReachProblem RotateOptions
         Rtt Snapshot Start Status Verdict WrongClock)
     .into()
 }
@@ -56,9 +64,9 @@ fn values() -> BTreeSet<&'static str> {
 /// What is short enough to be the key of a map, too.
 fn names() -> BTreeSet<&'static str> {
     each!(is_a_name:
-        Accuser BroadcastId Destination Doubt Encryption EndedBy Filter Fingerprint HealthDoubt HostPort
-        Identity IpNetwork JoinOrigin KeyStep MemberLife MemberState MembershipChange MessageKind MetricKind
-        MetricLabel MetricUnit NoDiscovery Origin Peer PeerName Peers QueryProblem Removal Settle Stamp
+        Accuser BroadcastId Destination Doubt Encryption EndedBy Entry Filter Fingerprint HealthDoubt HostPort
+        Identity IpNetwork JoinOrigin KeyStep Member MemberLife MemberState MembershipChange Message MessageKind MetricKind
+        MetricLabel MetricUnit NoDiscovery Origin Peer PeerName Peers QueryProblem Removal RotateProblem RotatedNode Rotation Settle Stamp
         Standing StreamFailure StreamId StreamKind StreamStep SystemResolver Tags Time Topics Unconfirmed)
     .into()
 }
@@ -66,7 +74,10 @@ fn names() -> BTreeSet<&'static str> {
 /// Those with a cause of another library's are no values: `Error`, and what a discovery ends with, behind a pointer.
 fn errors() -> BTreeSet<&'static str> {
     is_shared::<BoxError>();
-    each!(is_an_error: Error JoinProblem RotateProblem).into_iter().chain(["BoxError"]).collect()
+    each!(is_an_error: Error JoinProblem QueryProblem ReachProblem RotateProblem)
+        .into_iter()
+        .chain(["BoxError"])
+        .collect()
 }
 
 fn document(name: &str) -> String {
@@ -102,7 +113,8 @@ fn every_public_type_can_be_printed_shared_and_what_is_a_value_compared() {
     let list = document("docs/public-api.txt");
     let (types, traits) = listed(&list);
     assert_eq!(traits, BTreeSet::from(["Discovery", "Resolver"]));
-    let here: BTreeSet<_> = [handles(), values(), names(), errors()].into_iter().flatten().collect();
+    let here: BTreeSet<_> =
+        [handles(), iterators(), values(), names(), errors()].into_iter().flatten().collect();
     assert_eq!(here, types, "what is public, on the right, belongs in one of the lists of this test");
 }
 

@@ -129,7 +129,7 @@ fn recordings_that_begin_while_the_node_ends_leave_no_thread() {
         let node = Gossip::start(config("racer", None)).unwrap();
         std::thread::scope(|scope| {
             scope.spawn(|| while node.record(folder.file("racer"), LIMIT).is_ok() {});
-            scope.spawn(|| while node.record(folder.file("rival"), LIMIT).is_ok() {});
+            scope.spawn(|| while node.record(folder.file("other"), LIMIT).is_ok() {});
             node.shutdown().unwrap();
         });
         await_that("its threads end", || threads() == 0);

@@ -2,9 +2,10 @@
 
 use serde_json::{from_value, json, to_value};
 use syncswim::{
-    Doubt, Entry, Event, Explanation, Filter, Gossip, GossipConfig, HealthDoubt, IpNetwork, JoinProblem,
-    Member, MemberState, Membership, MembershipChange, Metrics, Observation, PeerName, Peers, QueryProblem,
-    Removal, Snapshot, Tags, Unconfirmed, swim::Config,
+    Doubt, Entry, Event, Explanation, Filter, Gossip, GossipConfig, HealthDoubt, HostPort, Identity,
+    IpNetwork, JoinProblem, Member, MemberState, Membership, MembershipChange, MessageKind, MetricKind,
+    MetricUnit, Metrics, NearMember, Observation, PeerName, Peers, QueryProblem, Removal, Settle, Snapshot,
+    Standing, Tags, Unconfirmed, swim::Config,
 };
 
 fn some() -> Membership {
@@ -140,7 +141,7 @@ fn an_event_is_written_with_its_evidence_and_read_back_it_is_the_same() {
 fn why_something_is_so_is_a_word_in_snake_case() {
     let told = json!({ "why": "stall", "at": 5 });
     let doubt = from_value::<Doubt>(told.clone()).unwrap();
-    assert_eq!((doubt.why, to_value(&doubt).unwrap()), (HealthDoubt::Stall, told));
+    assert_eq!((&doubt.why, to_value(&doubt).unwrap()), (&HealthDoubt::Stall, told));
     assert!(from_value::<Observation>(json!("SelfRefuted")).is_err());
     assert_eq!(from_value::<Observation>(json!("self_refuted")).unwrap(), Observation::SelfRefuted);
     let missed = json!({ "missed": { "relays": 3, "nacks": 1, "health_score": 0 } });
@@ -179,8 +180,8 @@ fn a_configuration_of_another_version_can_be_read_and_what_it_lacks_is_that_of_a
     let read = from_value::<Config>(json!({ "name": "a", "verifiers": 3, "not_known_here": 1 })).unwrap();
     assert_eq!((read.verifiers, read.max_datagram), (3, Config::lan("a").max_datagram));
     assert!(read.validate().is_ok());
-    let unnamed = from_value::<Config>(json!({})).unwrap();
-    assert!(unnamed.validate().unwrap_err().to_string().contains("`name`"));
+    let unnamed = from_value::<Config>(json!({})).unwrap_err();
+    assert!(unnamed.to_string().contains("`name`"), "{unnamed}");
 }
 
 /// What a recording writes beside them, as the state of a node, nobody else can read or write.
@@ -195,4 +196,66 @@ fn only_data_has_serde_and_no_part_of_the_core() {
         assert_eq!(found, None, "{line}");
     }
     assert!(list.contains("Serialize for syncswim::Member\n"));
+}
+
+#[test]
+fn an_address_to_bind_is_its_text() {
+    let bind: HostPort = "db-1.example:7946".parse().unwrap();
+    assert_eq!(to_value(&bind).unwrap(), json!("db-1.example:7946"));
+    assert_eq!(from_value::<HostPort>(json!("10.0.0.5:7946")).unwrap(), ([10, 0, 0, 5], 7946).into());
+}
+
+#[test]
+fn words_and_identities_are_read_from_their_texts() {
+    for removal in [Removal::Leave, Removal::Reap] {
+        assert_eq!(removal.to_string().parse::<Removal>().unwrap(), removal);
+    }
+    let refused = "prune".parse::<Removal>().unwrap_err().to_string();
+    assert_eq!(refused, "bad argument: `removal` is \"prune\"; it must be leave or reap");
+    assert_eq!("unreachable".parse::<Standing>().unwrap(), Standing::Unreachable);
+    assert!("up".parse::<Standing>().unwrap_err().to_string().contains("starting, joined, alone"));
+    let identity: Identity = "1700000000000.3".parse().unwrap();
+    assert_eq!(identity, Identity::new(1_700_000_000_000, 3));
+    for wrong in ["", "1", "1.", ".1", "+1.2", "1.2.3", "99999999999999999999.1"] {
+        assert!(wrong.parse::<Identity>().is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn kinds_settings_and_near_members_are_read_back() {
+    assert_eq!(to_value((MetricKind::Counter, MetricUnit::Bytes)).unwrap(), json!(["counter", "bytes"]));
+    assert_eq!(to_value(MessageKind::Sent).unwrap(), json!("sent"));
+    let settle = from_value::<Settle>(json!({ "at_least": 3 })).unwrap();
+    assert_eq!((settle.at_least, settle.limit), (3, Settle::new().limit));
+    let member = json!({
+        "name": "db", "addr": "10.0.0.1:7946", "state": "alive", "tags": { "role": "db" },
+        "identity": { "epoch": 7, "incarnation": 2 },
+    });
+    let near = json!({ "member": member, "rtt": { "time": { "secs": 0, "nanos": 1_200_000 }, "samples": 4, "age": { "secs": 1, "nanos": 0 } } });
+    let near = from_value::<NearMember>(near).unwrap();
+    assert!(near.to_string().starts_with("db at 10.0.0.1:7946 (role=db), "), "{near}");
+    assert_eq!(from_value::<NearMember>(to_value(&near).unwrap()).unwrap(), near);
+}
+
+#[test]
+fn a_configuration_that_is_not_valid_is_refused_when_it_is_read() {
+    let mut config = Config::lan("a");
+    config.probe_timeout = config.probe_interval;
+    let refused = from_value::<Config>(to_value(&config).unwrap()).unwrap_err();
+    assert!(refused.to_string().contains("must be less than `probe_interval`"), "{refused}");
+}
+
+#[test]
+fn lists_are_iterated_by_themselves() {
+    let tags = Tags::new([("role", "db"), ("zone", "b")]).unwrap();
+    let mut pairs = Vec::new();
+    for (key, value) in &tags {
+        pairs.push(format!("{key}={value}"));
+    }
+    assert_eq!(pairs, ["role=db", "zone=b"]);
+    let mut names = Vec::new();
+    for peer in ["b", "a"].into_iter().collect::<Peers>() {
+        names.push(peer);
+    }
+    assert_eq!(names.concat(), "ab");
 }

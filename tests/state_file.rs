@@ -171,7 +171,7 @@ fn a_process_that_is_killed_gets_no_broadcast_of_its_file_again_and_all_that_com
     c.sees(3);
     await_that("it is listed", || !epochs().contains(&0));
     let before = epochs()[0];
-    (0..100).for_each(|_| _ = a.broadcast("t", &[7; 512]).unwrap());
+    (0..100).for_each(|_| _ = a.broadcast("t", [7; 512]).unwrap());
     assert_eq!(c.gets(100), (1..=100).collect::<Vec<_>>());
     // All up to 100, and none above.
     let mut head = b"\x05\x01a".to_vec();
@@ -321,7 +321,7 @@ fn what_is_not_this_nodes_file_is_refused_and_left_as_it_is() {
 
     let text = folder.file("text");
     fs::write(&text, "precious, and given by mistake").unwrap();
-    assert!(refusal(config("a", &text)).ends_with("it is no state file"));
+    assert!(refusal(config("a", &text)).ends_with("it is not a state file"));
     assert_eq!(fs::read(&text).unwrap(), b"precious, and given by mistake");
     let link = folder.file("link");
     symlink(&file, &link).unwrap();

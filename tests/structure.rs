@@ -183,7 +183,7 @@ fn each_room_uses_only_what_is_below_it_on_the_whiteboard() {
 /// Lines of a file ahead of its tests.
 fn length(file: &Path) -> usize {
     let text = fs::read_to_string(file).unwrap();
-    let tests = text.find("\n#[cfg(test)]\nmod tests").unwrap_or(text.len());
+    let tests = text.find("\n#[cfg(test)]\nmod tests {").unwrap_or(text.len());
     text[..tests].trim_end().lines().count()
 }
 
@@ -278,10 +278,32 @@ fn the_tests_that_the_documents_name_exist() {
     assert!(count > 50, "only {count} were found");
 }
 
-/// The last column of the table of attacks: parts with `;` between them, each a place, files in backquotes there, and
-/// beginnings of tests in italics.
+/// The tests that are cited against attacks: in the last column of their table, and in the sections below it as items that
+/// begin with `Tests:`. Each is made of parts with `;` between them: a place, files in backquotes there, and parts of the
+/// names of tests in italics.
+fn evidence(text: &str) -> Vec<String> {
+    let (_, attacks) = text.split_once("## Attacks").unwrap();
+    let (attacks, _) = attacks.split_once("\n## ").unwrap();
+    let rows = attacks.lines().filter(|line| line.starts_with("| ") && line.matches(" | ").count() == 3);
+    let cells = rows.skip(1).map(|row| row.trim_end_matches(" |").rsplit_once(" | ").unwrap().1.to_owned());
+    let items = attacks.split("\n- Tests: ").skip(1).map(|item| {
+        let item = item.lines().take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+        item.split_whitespace().collect::<Vec<_>>().join(" ").trim_end_matches('.').to_owned()
+    });
+    cells.chain(items).collect()
+}
+
 #[test]
-fn the_evidence_in_the_table_of_attacks_exists() {
+fn the_table_of_attacks_can_be_read() {
+    let text = document("SECURITY.md");
+    let rows = text.lines().filter(|line| line.starts_with("| ") && line.matches(" | ").count() == 3);
+    let long: Vec<_> =
+        rows.flat_map(|row| row.split(" | ")).filter(|cell| cell.chars().count() > 200).collect();
+    assert!(long.is_empty(), "conditions belong in the sections below the table: {long:#?}");
+}
+
+#[test]
+fn the_evidence_against_attacks_exists() {
     const PLACES: [(&str, &str); 7] = [
         ("H", "tests/hostile.rs"),
         ("E", "tests/encryption.rs"),
@@ -292,11 +314,9 @@ fn the_evidence_in_the_table_of_attacks_exists() {
         ("", ""),
     ];
     let functions = functions();
-    let text = document("SECURITY.md");
-    let rows = text.lines().filter(|line| line.starts_with("| ") && line.matches(" | ").count() == 3);
-    let cells = rows.skip(1).map(|row| row.trim_end_matches(" |").rsplit_once(" | ").unwrap().1);
+    let evidence = evidence(&document("SECURITY.md"));
     let mut count = 0;
-    for part in cells.flat_map(|cell| cell.split("; ")) {
+    for part in evidence.iter().flat_map(|cell| cell.split("; ")) {
         let first = part.split([' ', ':']).next().unwrap();
         if first.starts_with("theme") {
             let themes = document("src/sim/theme.rs");

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{BroadcastMiss, BroadcastReport, Unconfirmed};
 
-/// Who has got a confirmed broadcast. Any thread may read it, several at a time.
+/// Which members have a confirmed broadcast. Any thread may read it, several at a time.
 #[derive(Debug)]
 #[allow(non_camel_case_types)]
 pub struct syncswim_broadcast_report {

@@ -14,7 +14,7 @@ pub(super) struct Context {
     release: syncswim_release_fn,
 }
 
-// SAFETY: whoever registers a callback promises that it can run with its context on other threads.
+// SAFETY: the caller that registers a callback promises that it can run with its context on other threads.
 unsafe impl Send for Context {}
 // SAFETY: the same.
 unsafe impl Sync for Context {}
@@ -32,7 +32,7 @@ impl Context {
 impl Drop for Context {
     fn drop(&mut self) {
         if let Some(release) = self.release.filter(|_| !is_forked()) {
-            // SAFETY: whoever registered it promised that it can be called so; and this is the only call.
+            // SAFETY: the caller that registered it promised that it can be called so; and this is the only call.
             unsafe { release(self.pointer) }
         }
     }

@@ -71,8 +71,8 @@ pub unsafe extern "C" fn syncswim_config_new(
 /// - join: a node to join through, as host:port, or as host for our own port. Each call adds one; they are tried for
 ///   ever, each by itself. Also "dns+host:port" (A and AAAA records) and "dnssrv+_service._tcp.domain" (SRV records,
 ///   with their ports), if the library was built with the feature dns-client; "file:/path", a file with one of these a
-///   line, where # begins a comment, read anew each time; and "exec:command", which is run by sh -c and prints such
-///   lines within 10 seconds.
+///   line, where # begins a comment, read again each time; and "exec:command", which is run by sh -c and prints such lines
+///   within 10 seconds.
 /// - attempts: rounds of trying them before the start counts as failed. Defaults to 0: for ever.
 /// - tag.KEY: a tag that this node shows to all others, without control characters. All of them take at most 512 bytes.
 /// - peer_name: what a member is called in the membership: "address" (the default), "name", or "tag:KEY".
@@ -87,7 +87,7 @@ pub unsafe extern "C" fn syncswim_config_new(
 /// Who may take part:
 ///
 /// - key: 64 hexadecimal digits, the secret of the cluster; packets and streams are sealed with it. Further calls
-///   add keys that are understood as well. Defaults to none: all is sent in clear.
+///   add keys that are understood as well. Defaults to none: all is sent in the clear.
 /// - encryption: where there is a key, "require" (the default), or to turn it on in a running cluster first "accept"
 ///   and then "send" on all nodes.
 /// - allow: a network such as 10.0.0.0/8; each call adds one, and what comes from elsewhere is dropped. Empty adds

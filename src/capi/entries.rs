@@ -40,7 +40,7 @@ pub struct syncswim_entry_watch {
 pub const SYNCSWIM_ENTRY_SET: c_int = 0;
 /// The owner has deleted the key. It has no value.
 pub const SYNCSWIM_ENTRY_DELETED: c_int = 1;
-/// The owner is listed no longer, or has restarted: all its keys are gone. There is no key, and no value.
+/// The owner is no longer listed, or has restarted: all its keys are gone. There is no key, and no value.
 pub const SYNCSWIM_ENTRY_OWNER_GONE: c_int = 2;
 
 /// One key-value. Set struct_size to sizeof(struct syncswim_entry) before a call: no more than that is written, so
@@ -109,9 +109,9 @@ impl Item {
 }
 
 /// Sets a key of this node's own map. The node alone writes there, every member reads: see syncswim_cluster_entries.
-/// Fails with SYNCSWIM_ERR_TOO_LARGE beyond 64 bytes of a key, 15,360 of a value, 256 keys, or 64 KiB of all keys and values; with
-/// SYNCSWIM_ERR_BUSY at more than 10 changes a second, 64 at once. `version` is which of this life's changes it is; it may
-/// be NULL. The map is empty after a restart.
+/// Fails with SYNCSWIM_ERR_TOO_LARGE beyond 64 bytes of a key, 15,360 of a value, 256 keys, or 64 KiB of all keys and values;
+/// with SYNCSWIM_ERR_BUSY at more than 10 changes a second, 64 at once. `version` is which of this life's changes it is; it
+/// may be NULL. The map is empty after a restart.
 ///
 /// # Safety
 /// `key` must end with NUL, `value` have `value_len` bytes, and `version` be NULL or writable.
@@ -135,7 +135,7 @@ pub unsafe extern "C" fn syncswim_cluster_set(
     })
 }
 
-/// Deletes a key of this node's own map. It is no failure if there is none.
+/// Deletes a key of this node's own map. It is not a failure if there is none.
 ///
 /// # Safety
 /// `key` must end with NUL.
@@ -287,7 +287,7 @@ pub unsafe extern "C" fn syncswim_entry_watch_next(
     })
 }
 
-/// Cancels the watch and frees it. Whoever waits for it on another thread is not woken by this; use time-outs. NULL does
+/// Cancels the watch and frees it. A call that waits for it on another thread is not woken by this; use time-outs. NULL does
 /// nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_entry_watch_free(watch: *mut syncswim_entry_watch) {

@@ -31,8 +31,8 @@ pub(super) struct Forwarder {
     receiver: Option<ChangeReceiver>,
 }
 
-/// The reader's side. A change goes through these steps, each waiting for the one before: put, raised, received, lowered, taken. So the
-/// descriptor is readable exactly while a change is there, without a lock over its reads and writes.
+/// The reader's side. A change goes through these steps, each waiting for the one before: put, raised, received, lowered,
+/// taken. So the descriptor is readable exactly while a change is there, without a lock over its reads and writes.
 #[derive(Debug)]
 struct ChangeReceiver {
     changes: Receiver<MembershipChange>,

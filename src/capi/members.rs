@@ -52,7 +52,7 @@ pub struct syncswim_member {
     pub addr: *const c_char,
     /// SYNCSWIM_MEMBER_ALIVE, SYNCSWIM_MEMBER_SUSPECT, SYNCSWIM_MEMBER_FAILED or SYNCSWIM_MEMBER_LEFT.
     pub state: c_int,
-    /// 1 for this node itself, else 0.
+    /// 1 for this node itself, otherwise 0.
     pub is_local: c_int,
     /// Which life of the name this is: milliseconds since 1970, raised above any that were heard of.
     pub epoch: u64,
@@ -60,7 +60,7 @@ pub struct syncswim_member {
     pub incarnation: u64,
     /// How many tags it has.
     pub tag_count: usize,
-    /// The name of the member that removed it, if it left because it was removed (syncswim_cluster_remove); else NULL.
+    /// The name of the member that removed it, if it left because it was removed (syncswim_cluster_remove); otherwise NULL.
     /// Valid until the members are freed.
     pub removed_by: *const c_char,
 }
@@ -346,8 +346,8 @@ pub extern "C" fn syncswim_cluster_leave(cluster: *const syncswim_cluster) -> sy
 }
 
 /// Removes a failed member from the cluster, in the views of all: it counts as left, or with `reap` other than 0 it is
-/// reaped at once: not listed any more, and nobody tries to reach it again. A member that lives after all, or is started again, comes
-/// back. SYNCSWIM_ERR_STILL_LIVE if it is live, SYNCSWIM_ERR_UNKNOWN_MEMBER if it is not listed.
+/// reaped at once: not listed any more, and nobody tries to reach it again. A member that lives after all, or is started
+/// again, comes back. SYNCSWIM_ERR_STILL_LIVE if it is live, SYNCSWIM_ERR_UNKNOWN_MEMBER if it is not listed.
 ///
 /// # Safety
 /// `name` must end with NUL.

@@ -176,8 +176,8 @@ fn put(
 
 /// Sends a message to a member, and waits until it is in that member's inboxes for the topic: then, and only then, the call
 /// returns SYNCSWIM_OK. Waits for `timeout_ms` milliseconds at most, or a day if it is negative; not for 0.
-/// SYNCSWIM_ERR_UNANSWERED says that it may have arrived, SYNCSWIM_ERR_UNKNOWN_MEMBER, SYNCSWIM_ERR_NOT_REACHED, SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY and
-/// SYNCSWIM_ERR_TOO_LARGE (1 MiB is the most) that it has not.
+/// SYNCSWIM_ERR_UNANSWERED says that it may have arrived, SYNCSWIM_ERR_UNKNOWN_MEMBER, SYNCSWIM_ERR_NOT_REACHED,
+/// SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY and SYNCSWIM_ERR_TOO_LARGE (1 MiB is the most) that it has not.
 ///
 /// # Safety
 /// `member` and `topic` must end with NUL; `payload` must have `length` bytes, and may be NULL if there are none.
@@ -229,9 +229,10 @@ pub unsafe extern "C" fn syncswim_cluster_request(
 }
 
 /// Opens an inbox for what members send to a topic from now on: to all that begin with a text if there is "*" behind it, to
-/// all if there is nothing else. It holds up to 1,024 messages of one host, and about 4 MiB of them, but no more than those of all hosts
-/// leave free of 2,048 and of 8 MiB; and as many broadcasts. What comes while it is full is lost for it (syncswim_message_lost), or
-/// refused with SYNCSWIM_ERR_BUSY if no other inbox takes it. SYNCSWIM_ERR_BUSY is also the 65th inbox.
+/// all if there is nothing else. It holds up to 1,024 messages of one host, and about 4 MiB of them, but no more than those
+/// of all hosts leave free of 2,048 and of 8 MiB; and as many broadcasts. What comes while it is full is lost for it
+/// (syncswim_message_lost), or refused with SYNCSWIM_ERR_BUSY if no other inbox takes it. SYNCSWIM_ERR_BUSY is also the 65th
+/// inbox.
 ///
 /// # Safety
 /// `topics` must end with NUL; `out` must be NULL or writable.
@@ -357,7 +358,7 @@ pub unsafe extern "C" fn syncswim_request_refuse(
 
 fn take_request(message: *const syncswim_message) -> Result<Request, Failure> {
     let request = MESSAGES.get(message)?.request.lock().take();
-    let none = || Failure::new(SYNCSWIM_ERR_STATE, "it is no request, or was answered already");
+    let none = || Failure::new(SYNCSWIM_ERR_STATE, "it is not a request, or was answered already");
     request.ok_or_else(none)
 }
 
@@ -408,7 +409,8 @@ pub unsafe extern "C" fn syncswim_answers_next(
     })
 }
 
-/// Frees the results of a query. If it is not over, it is cancelled: who was not asked yet will not be. NULL does nothing.
+/// Frees the results of a query. If it is not over, it is cancelled: members that were not asked yet will not be. NULL does
+/// nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_answers_free(answers: *mut syncswim_answers) {
     value((), || ANSWERS.remove(answers).map(drop));
@@ -450,9 +452,10 @@ pub extern "C" fn syncswim_message_kind(message: *const syncswim_message) -> c_i
     value(-1, || Ok(MESSAGES.get(message)?.kind))
 }
 
-/// SYNCSWIM_OK. Of a result of a query that is no answer, the same as of syncswim_cluster_request: SYNCSWIM_ERR_REFUSED,
-/// SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY, SYNCSWIM_ERR_TOO_LARGE; SYNCSWIM_ERR_UNANSWERED if the member was asked and may have
-/// acted, SYNCSWIM_ERR_NOT_REACHED if it was not reached, so that it has not. The payload says in words why.
+/// SYNCSWIM_OK. A result of a query that is not an answer has the same errors as syncswim_cluster_request:
+/// SYNCSWIM_ERR_REFUSED, SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY, SYNCSWIM_ERR_TOO_LARGE; SYNCSWIM_ERR_UNANSWERED if the
+/// member was asked and may have acted, SYNCSWIM_ERR_NOT_REACHED if it was not reached, so that it has not. The payload says
+/// in words why.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_message_status(message: *const syncswim_message) -> syncswim_status {
     status(|| Ok(MESSAGES.get(message)?.status))
@@ -466,8 +469,8 @@ pub extern "C" fn syncswim_message_lost(message: *const syncswim_message) -> u64
     value(0, || Ok(MESSAGES.get(message)?.lost))
 }
 
-/// Of a broadcast in an inbox: its number, which its sender counts from 1 in each of its lives. 0 if it is a message to this node
-/// alone, or something else, or if the call failed.
+/// The number of a broadcast in an inbox, which its sender counts from 1 in each of its lives. 0 if it is a message to this
+/// node alone, or something else, or if the call failed.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_message_seq(message: *const syncswim_message) -> u64 {
     value(0, || Ok(MESSAGES.get(message)?.broadcast.seq))

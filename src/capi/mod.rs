@@ -1,8 +1,8 @@
 //! The C interface (feature `capi`): `include/syncswim.h` is its manual.
 //!
 //! The only place with `unsafe`: in `pointer`, which reads and writes what C points to, and around callbacks.
-//! Every function catches panics, checks its arguments and that this is no forked child (`status`), and looks
-//! its handles up in a registry (`handle`). Holds no rule of its own.
+//! Every function catches panics, checks its arguments and that this is not a forked child (`status`), and looks its handles up
+//! in a registry (`handle`). Holds no rule of its own.
 
 #![expect(unsafe_code, reason = "C has no other way to call us")]
 #![expect(unreachable_pub, reason = "it is reached by its symbols")]

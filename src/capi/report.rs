@@ -11,8 +11,8 @@ use crate::Gossip;
 
 /// Writes how the node stands into `buffer`, which has `size` bytes: one line, beginning with "starting", "joined",
 /// "alone", "unreachable", "away", "displaced", "leaving" or "ended", then the number of live members, its health, what
-/// hinders others from reaching it, and with a key whose clock is off, if one is. The text ends with NUL; `needed` becomes how many bytes it takes with it. If it
-/// does not fit, nothing is written and the call fails with SYNCSWIM_ERR_RANGE.
+/// hinders others from reaching it, and with a key whose clock is off, if one is. The text ends with NUL; `needed` becomes
+/// how many bytes it takes with it. If it does not fit, nothing is written and the call fails with SYNCSWIM_ERR_RANGE.
 ///
 /// # Safety
 /// `buffer` must have `size` bytes, and may be NULL if `size` is 0; `needed` must be NULL or writable.
@@ -32,7 +32,7 @@ pub unsafe extern "C" fn syncswim_cluster_status(
 
 /// Writes why a member stands as it does into `buffer`, which has `size` bytes, in several lines: this node's probes of
 /// it, accusations, refutations and verdicts that it heard of, and its own trouble meanwhile, as far as it remembers (the
-/// key "history" of the configuration). A name that is not listed is no error: the text says so. The text ends with NUL;
+/// key "history" of the configuration). A name that is not listed is not an error: the text says so. The text ends with NUL;
 /// `needed` becomes how many bytes it takes with it. If it does not fit, nothing is written and the call fails with
 /// SYNCSWIM_ERR_RANGE: try again with some more than `needed`, because the next text may be longer.
 ///

@@ -10,8 +10,8 @@ use std::{
 
 use crate::{Error, error::message_of};
 
-/// How a call ended: 0 is success, a positive number an outcome that is no error, a negative one an error.
-/// The numbers never change their meaning; new ones may come.
+/// How a call ended: 0 is success, a positive number an outcome that is not an error, a negative one an error. The numbers
+/// never change their meaning; new ones may come.
 #[allow(non_camel_case_types)]
 pub type syncswim_status = i32;
 
@@ -68,7 +68,7 @@ pub const SYNCSWIM_ERR_UNANSWERED: syncswim_status = -21;
 pub const SYNCSWIM_ERR_REFUSED: syncswim_status = -22;
 /// The member is live, and that can be done only with a failed one.
 pub const SYNCSWIM_ERR_STILL_LIVE: syncswim_status = -23;
-/// Who asked has given up, so the answer went nowhere.
+/// The requester has given up, so the answer was not delivered.
 pub const SYNCSWIM_ERR_TOO_LATE: syncswim_status = -24;
 
 /// A status with its message.

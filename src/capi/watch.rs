@@ -180,8 +180,8 @@ pub unsafe extern "C" fn syncswim_watch_callback(
     })
 }
 
-/// Cancels the watch and frees it. Whoever waits for it on another thread is not woken by this; use time-outs.
-/// NULL does nothing.
+/// Cancels the watch and frees it. A call that waits for it on another thread is not woken by this; use time-outs. NULL does
+/// nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_watch_free(watch: *mut syncswim_watch) {
     value((), || WATCHES.remove(watch).map(drop));
@@ -213,7 +213,7 @@ pub extern "C" fn syncswim_change_free(change: *mut syncswim_change) {
 fn of_kind(change: &[Vec<CString>; 3], kind: c_int) -> Result<&[CString], Failure> {
     let at = [SYNCSWIM_ACTIVE, SYNCSWIM_LEFT, SYNCSWIM_REMOVED].iter().position(|known| *known == kind);
     at.map(|at| &change[at]).map(Vec::as_slice).ok_or_else(|| {
-        let message = format!("{kind} is no kind: use SYNCSWIM_ACTIVE, SYNCSWIM_LEFT or SYNCSWIM_REMOVED");
+        let message = format!("{kind} is not a kind: use SYNCSWIM_ACTIVE, SYNCSWIM_LEFT or SYNCSWIM_REMOVED");
         Failure::new(SYNCSWIM_ERR_RANGE, message)
     })
 }

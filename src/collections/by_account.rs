@@ -1,5 +1,5 @@
-//! Things in an order, by whom they count for: where they are too many, the first of whoever has most makes room, so that nobody's
-//! push out those of others.
+//! Items in an order, by the account that they count for: when there are too many, the first of the account with the most
+//! makes room, so that one account cannot push out the items of others.
 
 use std::{
     cmp::Reverse,

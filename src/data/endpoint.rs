@@ -1,4 +1,4 @@
-//! A node and what its members say to each other: takes inputs, routes them, hands out what both produced.
+//! A node together with the data layer: routes inputs to both, and hands out the outputs of both.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -7,7 +7,7 @@ use super::{
     key_values::{KeyValues, NotSet, Owners},
     messages::{Messages, Results, Via},
     rounds::Rounds,
-    sync::{Parts, Sync},
+    sync::{DataKinds, Sync},
 };
 use crate::{
     collections::fanout::Subscription,
@@ -141,7 +141,7 @@ impl Endpoint {
         if step == StreamStep::Send {
             self.add(buffer);
         } else if step == StreamStep::Receive && self.sync.has(stream) {
-            let parts = Parts { broadcasts: &mut self.broadcasts, key_values: &mut self.key_values };
+            let parts = DataKinds { broadcasts: &mut self.broadcasts, key_values: &mut self.key_values };
             step = self.sync.poll(now, &mut self.node, &parts, stream, buffer);
         }
         self.settle(now);
@@ -181,7 +181,7 @@ impl Endpoint {
     }
 
     fn on_message(&mut self, now: Time, from: &Life, via: Via, message: &DataMessage<'_>) {
-        let mut parts = Parts { broadcasts: &mut self.broadcasts, key_values: &mut self.key_values };
+        let mut parts = DataKinds { broadcasts: &mut self.broadcasts, key_values: &mut self.key_values };
         match (via, message) {
             (Via::Datagram { .. }, DataMessage::Broadcast(said)) => {
                 parts.broadcasts.on_broadcast(now, &self.node, from, said);
@@ -233,7 +233,7 @@ impl Endpoint {
     }
 
     fn fill(&mut self, to: &Life, limit: Option<u32>, is_ack: bool, packet: &mut Writer<'_>) {
-        let parts = Parts { broadcasts: &mut self.broadcasts, key_values: &mut self.key_values };
+        let parts = DataKinds { broadcasts: &mut self.broadcasts, key_values: &mut self.key_values };
         if is_ack && let Some(told) = Sync::told_digest(self.node.now(), &self.node, &parts) {
             packet.message(&told);
         }
@@ -251,7 +251,7 @@ impl Endpoint {
     pub(super) fn settle(&mut self, now: Time) {
         self.messages.close_needless(&mut self.node, now);
         self.confirm_large(now);
-        let parts = Parts { broadcasts: &mut self.broadcasts, key_values: &mut self.key_values };
+        let parts = DataKinds { broadcasts: &mut self.broadcasts, key_values: &mut self.key_values };
         while let Some((stream, result)) = self.node.poll_data_stream_end() {
             self.sync.ended(&self.node, &parts, stream, result);
             self.messages.stream_ended(&mut self.node, now, stream);

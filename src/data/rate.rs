@@ -1,4 +1,4 @@
-//! How many of something in which time: the generic cell rate algorithm.
+//! Rate limiting: the generic cell rate algorithm.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a table holds of each account. Names are free: what others can hold of a node is shared by host.
+//! Per-account shares of a table. Names are free to invent, so what others can occupy is limited per host.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,8 @@ use crate::swim::Account;
 /// How many of something, and their bytes.
 pub(super) type Size = (usize, usize);
 
-/// What a table holds, in all and of each account; `None` is this node's own, and [`Account::STRANGERS`] what others say of whoever
-/// has not answered.
+/// What a table holds, in all and of each account; `None` is this node's own, and [`Account::UNMET`] what others say of
+/// members that have not answered.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
     all: Size,
@@ -20,10 +20,11 @@ impl Shares {
         self.all
     }
 
-    /// Whether there is room for more of an account in a table that holds so much: what it has and this are no more than what is
-    /// free. So one alone has half of a table (the item that reaches that line may lie across it), and a newcomer finds room, for the
-    /// last place too. Of tables whose contents come and go all that want more come to have the same (dynamic thresholds,
-    /// Choudhury and Hahne 1998). Nothing is taken back: if n fill a table one after the other, they leave the 2ⁿ-th part of it.
+    /// Whether an account may hold `more` in a table of size `most`: its share must not exceed what remains free. So one
+    /// alone has half of a table (the item that crosses that line still fits), and a newcomer finds room, for the last place
+    /// too. In a table whose contents come and go, all accounts that want more converge to equal shares (dynamic thresholds,
+    /// Choudhury and Hahne 1998). Nothing is taken back: if n fill a table one after the other, they leave the 2ⁿ-th part of
+    /// it.
     pub(super) fn has_room(&self, account: Option<Account>, more: Size, most: Size) -> bool {
         let own = self.of.get(&account).copied().unwrap_or_default();
         let fits = |own: usize, all: usize, more: usize, most: usize| {

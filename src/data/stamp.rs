@@ -1,11 +1,12 @@
-//! Stamps: an order of what different members say, which follows causes as far as members heard of each other.
+//! Stamps: a hybrid logical clock, which orders what different members say. The order follows causes as far as members heard
+//! of each other.
 //!
-//! A stamp is the time of day in milliseconds, times 2¹⁶, and greater than any that was heard. One that is far ahead of this
-//! node's clock counts as no more than so far ahead of the moment at which it comes, so that nobody can drive the order away;
-//! of such clocks members may differ in what they take for the later. What it is the stamp of is taken
-//! in all the same: a clock that is wrong, or stood still while its machine was suspended, keeps nothing from a node.
+//! A stamp is the wall clock in milliseconds, times 2¹⁶, raised above every stamp that was received. A stamp too far ahead of
+//! this node's clock counts as at most that far ahead of its arrival, so nobody can push the order into the future; members
+//! may then disagree which of two such values is later. The value itself is always taken in: a clock that is wrong, or that
+//! stood still while its machine was suspended, withholds nothing.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,8 +15,8 @@ use crate::swim::Time;
 /// How far ahead of this node's clock a stamp counts.
 const AHEAD: Duration = Duration::from_secs(600);
 
-/// When something was set or broadcast, in an order that follows causes: whoever says something after it has heard of another
-/// thing gives it a greater stamp. It is no time: the clocks of members differ.
+/// When something was set or broadcast, in an order that follows causes: what a member says after it has heard of another
+/// thing has a greater stamp. It is not a time: the clocks of members differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Stamp(pub(crate) u64);
 
@@ -24,6 +25,13 @@ impl Stamp {
     #[must_use]
     pub const fn as_u64(self) -> u64 {
         self.0
+    }
+}
+
+/// Milliseconds since 1970 and a count within the millisecond, as `1700000000000.3`.
+impl fmt::Display for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0 >> 16, self.0 & 0xffff)
     }
 }
 

@@ -5,15 +5,15 @@
 //! Syncs, has what is said in each. A turn is any number of frames and ends with [`DataEnd`], and the first of each side begins
 //! with [`DataHello`].
 //!
-//! **Another kind of data joins** by a field in [`Parts`] and one in [`Exchange`] for what a stream holds of it, and
+//! **Another kind of data joins** by a field in [`DataKinds`] and one in [`Exchange`] for what a stream holds of it, and
 //! these functions, called where those of `key_values` are: `settled_digest`, which goes into [`DataDigest`], and `digest` for
 //! [`DataHello`]; `begin_turn(exchange, turn, anew)` plans what to say; `say(exchange, packet)` writes as much as fits into a
 //! frame and says whether it was all; `on_section(…, message)` takes in one section and says whether it was one of its own;
 //! `end_turn` at the end of the other side's turn; and `is_behind`, by which the opener goes on at once if the other side
 //! could not say all in one exchange.
 //!
-//! After a sync that changed nothing, or failed, digests of the same account ([`Node::account_of_member`]) are ignored for longer and
-//! longer, as for tables of members.
+//! After a sync that changed nothing, or failed, digests of the same account ([`Node::account_of_member`]) are ignored for
+//! longer and longer, as for tables of members.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -37,18 +37,18 @@ const TURNS: u8 = 4;
 
 /// The kinds of data that are brought up to date.
 #[derive(Debug)]
-pub(super) struct Parts<'a> {
+pub(super) struct DataKinds<'a> {
     pub(super) broadcasts: &'a mut Broadcasts,
     pub(super) key_values: &'a mut KeyValues,
 }
 
-impl Parts<'_> {
+impl DataKinds<'_> {
     /// The digests of what there is, settled or not.
     fn digests(&self) -> DataDigest {
         DataDigest { broadcasts: self.broadcasts.digest(), key_values: self.key_values.digest() }
     }
 
-    /// Of each kind the digest, or 0 if there is nothing or it is not settled.
+    /// The digest of each kind, or 0 if there is nothing or it is not settled.
     fn settled_digests(&self, now: Time, node: &Node) -> DataDigest {
         let broadcasts = self.broadcasts.settled_digest(now);
         DataDigest { broadcasts, key_values: self.key_values.settled_digest(now, node) }
@@ -105,14 +105,14 @@ impl Exchange {
     }
 
     /// Plans this side's turn.
-    fn begin_turn(&mut self, parts: &Parts<'_>) {
+    fn begin_turn(&mut self, parts: &DataKinds<'_>) {
         let anew = self.theirs.is_some_and(|theirs| theirs.key_values == 0);
         Broadcasts::begin_turn(&mut self.broadcasts, self.turn);
         parts.key_values.begin_turn(&mut self.key_values, self.turn, anew);
     }
 
     /// Writes the next frame of this side's turn.
-    fn write(&mut self, parts: &Parts<'_>, packet: &mut Writer<'_>) {
+    fn write(&mut self, parts: &DataKinds<'_>, packet: &mut Writer<'_>) {
         if !self.said_hello {
             let DataDigest { broadcasts, key_values } = parts.digests();
             self.said_hello = packet.message(&DataHello { broadcasts, key_values });
@@ -140,7 +140,7 @@ impl Sync {
     }
 
     /// What to say behind an ack: nothing while nothing is settled.
-    pub(super) fn told_digest(now: Time, node: &Node, parts: &Parts<'_>) -> Option<DataDigest> {
+    pub(super) fn told_digest(now: Time, node: &Node, parts: &DataKinds<'_>) -> Option<DataDigest> {
         let told = parts.settled_digests(now, node);
         (told.broadcasts != 0 || told.key_values != 0).then_some(told)
     }
@@ -150,7 +150,7 @@ impl Sync {
         &mut self,
         now: Time,
         node: &mut Node,
-        parts: &Parts<'_>,
+        parts: &DataKinds<'_>,
         from: &Life,
         theirs: &DataDigest,
     ) {
@@ -173,7 +173,7 @@ impl Sync {
     }
 
     /// Syncs with a member, unless there is reason to wait.
-    pub(super) fn ask(&mut self, now: Time, node: &mut Node, parts: &Parts<'_>, with: &Life) {
+    pub(super) fn ask(&mut self, now: Time, node: &mut Node, parts: &DataKinds<'_>, with: &Life) {
         if let Some(account) = self.account_with_room(node, with)
             && self.pace.may_begin(now, account)
             && self.open(now, node, parts, (with, account))
@@ -191,7 +191,7 @@ impl Sync {
     }
 
     /// Begins what is due.
-    pub(super) fn settle(&mut self, now: Time, node: &mut Node, parts: &Parts<'_>) {
+    pub(super) fn settle(&mut self, now: Time, node: &mut Node, parts: &DataKinds<'_>) {
         if self.not_before <= now
             && self.is_urgent(node)
             && let Some(with) = self.urgent.take()
@@ -225,7 +225,7 @@ impl Sync {
         &mut self,
         now: Time,
         node: &mut Node,
-        parts: &Parts<'_>,
+        parts: &DataKinds<'_>,
         (with, account): (&Life, Account),
     ) -> bool {
         let timeout = node.config().stream_timeout;
@@ -249,7 +249,7 @@ impl Sync {
         &mut self,
         now: Time,
         node: &mut Node,
-        parts: &Parts<'_>,
+        parts: &DataKinds<'_>,
         stream: StreamId,
         buffer: &mut Vec<u8>,
     ) -> StreamStep {
@@ -272,7 +272,7 @@ impl Sync {
         &mut self,
         now: Time,
         node: &Node,
-        parts: &mut Parts<'_>,
+        parts: &mut DataKinds<'_>,
         (stream, from): (StreamId, &Life),
         message: &DataMessage<'_>,
     ) -> bool {
@@ -312,7 +312,7 @@ impl Sync {
     pub(super) fn ended(
         &mut self,
         node: &Node,
-        parts: &Parts<'_>,
+        parts: &DataKinds<'_>,
         stream: StreamId,
         result: Result<(), StreamFailure>,
     ) {

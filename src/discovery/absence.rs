@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// For so many complete look-ups answers count as rotating after they were seen to rotate.
+/// For this many complete look-ups answers count as rotating after they were seen to rotate.
 const ROTATION_MEMORY: u32 = 20;
 /// The most addresses that count as present. Beyond it those that were missed most often leave.
 const MAX_PRESENT: usize = 4096;
@@ -22,7 +22,7 @@ const UNLIKELY: f64 = 1e-6;
 /// When an address has left that is not returned any more.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rule {
-    /// After so many complete look-ups in a row without it.
+    /// After this many complete look-ups in a row without it.
     pub(super) misses: u32,
     pub(super) ttl: Ttl,
 }
@@ -55,7 +55,7 @@ struct Seen {
     last: Instant,
     ttl: Option<Duration>,
     misses: u32,
-    /// Of so many misses in a row, if each answer were a random choice.
+    /// Of this many misses in a row, if each answer were a random choice.
     probability: f64,
 }
 

@@ -159,7 +159,7 @@ impl GossipDiscovery {
         self
     }
 
-    /// Gives up after so many failed attempts to join, counted until one succeeds; this ends the cluster with the error. An
+    /// Gives up after this many failed attempts to join, counted until one succeeds; this ends the cluster with the error. An
     /// attempt has failed, too, if seeds answered but nobody can reach this node at the address that it
     /// [advertises](GossipConfig::advertise), which shows some probe intervals later. Zero counts as 1. Defaults to never.
     #[must_use]

@@ -68,8 +68,8 @@ pub trait Discovery: Send + 'static {
         Ok(())
     }
 
-    /// Tells `membership` which peers it finds, until `stop` is raised. Then it should return promptly, because whoever waits
-    /// for the end of the cluster waits for it.
+    /// Tells `membership` which peers it finds, until `stop` is raised. Then it should return promptly, because a program
+    /// that waits for the end of the cluster waits for it.
     ///
     /// This handle of the membership (and any clone of it) reports for this discovery alone: a peer is active while any
     /// discovery says so. To return without an error before the stop leaves the other discoveries running.

@@ -32,7 +32,7 @@ pub enum PeerName {
     Address,
     /// Its name: what stays the same when it moves.
     Name,
-    /// The value of the tag with this key. A member without this tag is no peer.
+    /// The value of the tag with this key. A member without this tag is not a peer.
     Tag {
         /// The key.
         key: String,

@@ -193,7 +193,7 @@ fn question(id: u16, name: &str, kind: Kind, edns: bool) -> io::Result<Vec<u8>> 
     let error = || {
         io::Error::new(
             ErrorKind::InvalidInput,
-            format!("{} is no name that DNS can be asked for", Quoted(name)),
+            format!("{} is not a name that DNS can be asked for", Quoted(name)),
         )
     };
     message::question(id, name, kind, edns).ok_or_else(error)

@@ -18,7 +18,7 @@ const MAX_TIME: Duration = Duration::from_secs(30);
 const MAX_TARGETS: usize = 256;
 const FAMILIES: [Kind; 2] = [Kind::A, Kind::Aaaa];
 
-/// Looks a name up, in at most 30 s, and until told to stop. Finding nothing is no error.
+/// Looks a name up, in at most 30 s, and until told to stop. Finding nothing is not an error.
 ///
 /// # Errors
 /// That nothing was found because of something that failed.

@@ -23,7 +23,7 @@ pub enum JoinProblem {
         /// Where.
         addr: SocketAddr,
     },
-    /// What answers is no node of this cluster.
+    /// What answers is not a node of this cluster.
     #[non_exhaustive]
     Rejected {
         /// Where.

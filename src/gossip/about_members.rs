@@ -1,5 +1,9 @@
 //! What a running node does about single members, and says of how far they are.
 
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
 use super::handle::Gossip;
 use crate::{
     Error, Filter, Removal, Rtt,
@@ -10,7 +14,7 @@ use crate::{
 const PIECE: usize = 512;
 
 /// A member and how far it is, from [`Gossip::nearest`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct NearMember {
     /// The member.
@@ -19,14 +23,21 @@ pub struct NearMember {
     pub rtt: Rtt,
 }
 
+/// The member and the round-trip time: `db-1 at 10.0.0.5:7946, 1.2ms`.
+impl fmt::Display for NearMember {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.member, self.rtt)
+    }
+}
+
 impl Gossip {
     /// Removes a failed member from the cluster, in the views of all: see [`Removal`]. Nobody tries to reach it any more. Serf
     /// calls this force-leave and prune.
     ///
-    /// It is a verdict, and no ban. A member that lives after all refutes it as soon as it hears of it; one that is started
-    /// again joins as ever. What is kept of it until [`forget_after`](crate::swim::Config::forget_after) keeps old news from
-    /// listing it again. The [majority](crate::Membership::majority) counts who has left, so [`Removal::Reap`] makes it
-    /// smaller. If each half of a partitioned cluster removes the other, they find each other again only through their seeds.
+    /// This is a verdict, not a ban: a live member refutes it as soon as it hears of it, and a restarted one joins as usual.
+    /// The tombstone, kept for [`forget_after`](crate::swim::Config::forget_after), stops old updates from listing the member
+    /// again. The [majority](crate::Membership::majority) counts members that left, so [`Removal::Reap`] makes it smaller. If
+    /// each half of a partitioned cluster removes the other, they find each other again only through their seeds.
     ///
     /// In a [`Membership`](crate::Membership) the peer is in `left` after [`Removal::Leave`], and failed no longer; it is
     /// removed from there after [`Removal::Reap`], and in any case once the member is reaped.

@@ -124,7 +124,7 @@ fn of_text(
         let ip = addr.ip();
         family.reaches(ip) && problem_of(ip).is_none() && (name.is_none_or(is_localhost) || is_meant(ip))
     };
-    // Of a name with both families, the one that the seeds are of.
+    // If the name has addresses of both families, one of the seeds' family.
     let is_spoken = |addr: &&SocketAddr| seeds.elsewhere().any(|seed| seed.is_ipv4() == addr.is_ipv4());
     let fitting = || found.iter().filter(fits);
     let Some(addr) = fitting().find(is_spoken).or_else(|| fitting().next()) else {
@@ -132,7 +132,7 @@ fn of_text(
         let ips = some_of(&found.iter().map(SocketAddr::ip).collect::<Vec<_>>());
         let problem = format!(
             "is {ips} on this host, and `bind` {bound} is of {family}; others need an address of that family \
-             which is no loopback: give it"
+             which is not a loopback address: give it"
         );
         return Err(advertise.error("advertise", &problem));
     };

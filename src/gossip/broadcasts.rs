@@ -16,7 +16,7 @@ use crate::{
     wire::data::MAX_SMALL,
 };
 
-/// Who has got a [confirmed broadcast](Gossip::broadcast_confirmed).
+/// Which members have a [confirmed broadcast](Gossip::broadcast_confirmed).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct BroadcastReport {
@@ -80,10 +80,10 @@ impl Gossip {
     /// [`Broadcast`](crate::MessageKind::Broadcast). The payload is at most 512 bytes.
     ///
     /// Every member that stays live and connected for a minute gets it, once, in the order in which this node broadcasts;
-    /// unless more was broadcast in that minute than members keep (256, or 128 KiB). Who joins later may get the last of
-    /// before, that are still spreading, and is not told of the others; so it is with who restarts. With a [state
-    /// file](crate::GossipConfig::state_file) it gets none again that its inboxes got, but for the last second before it was
-    /// killed. A node may broadcast 50 times a second, and 256 times at once.
+    /// unless more was broadcast in that minute than members keep (256, or 128 KiB). A member that joins or restarts later
+    /// may get the last few broadcasts, which are still spreading; it is not told about earlier ones. With a [state
+    /// file](crate::GossipConfig::state_file) a restarted member gets none again that its inboxes got, except those of the
+    /// last second before it was killed. A node may broadcast 50 times a second, and 256 times at once.
     ///
     /// ```
     /// use syncswim::{Gossip, GossipConfig};
@@ -102,8 +102,8 @@ impl Gossip {
     /// Nothing was sent: [`Error::Busy`] if that is too many, [`Error::TooLarge`], [`Error::Invalid`] if `topic` has not 1 to 64
     /// bytes or disturbs a line (control characters, line separators, changes of direction); [`Error::Left`],
     /// [`Error::Stopped`] or [`Error::Panicked`] if this node has left or ended.
-    pub fn broadcast(&self, topic: &str, payload: &[u8]) -> Result<BroadcastId, Error> {
-        self.broadcast_flagged(topic, payload, 0)
+    pub fn broadcast(&self, topic: &str, payload: impl AsRef<[u8]>) -> Result<BroadcastId, Error> {
+        self.broadcast_flagged(topic, payload.as_ref(), 0)
     }
 
     /// [`broadcast`](Self::broadcast) of something that replaces what was broadcast to the topic before: a reader whose inbox
@@ -111,15 +111,16 @@ impl Gossip {
     ///
     /// # Errors
     /// As `broadcast`.
-    pub fn broadcast_newest(&self, topic: &str, payload: &[u8]) -> Result<BroadcastId, Error> {
-        self.broadcast_flagged(topic, payload, FOLD)
+    pub fn broadcast_newest(&self, topic: &str, payload: impl AsRef<[u8]>) -> Result<BroadcastId, Error> {
+        self.broadcast_flagged(topic, payload.as_ref(), FOLD)
     }
 
     /// [`broadcast`](Self::broadcast), and waits until all members have confirmed that they have it, or for `limit`. Members
-    /// that have not at half of the time are sent it directly. It is in the member's hands then; whether somebody reads it
-    /// there is not asked.
+    /// that have not confirmed at half of the time are sent it directly. A confirmation says that the member has it, not that
+    /// somebody reads it there.
     ///
-    /// Those count that were live at the call. Of more than 256, a sample of about 256 confirm; the report says how many.
+    /// Members that were live at the call are counted. If there are more than 256, a sample of about 256 confirms; the report
+    /// gives the number.
     ///
     /// The payload is at most 1 MiB less 64 bytes. One of more than 512 bytes costs a stream for each member, as in
     /// [`send_within`](Self::send_within): nobody passes it on, so all that were live are asked, and whoever is not reached in
@@ -139,15 +140,16 @@ impl Gossip {
     /// ```
     ///
     /// # Errors
-    /// As `broadcast`: nothing was sent; [`Error::Invalid`] also if the limit is 0, and [`Error::Busy`] if 64 such calls are under
-    /// way, or 16 of more than 512 bytes and queries together. If the node ends during the call,
-    /// [`Error::Stopped`] or [`Error::Panicked`]: members may have got it.
+    /// As `broadcast`: nothing was sent; [`Error::Invalid`] also if the limit is 0, and [`Error::Busy`] if 64 such calls are
+    /// under way, or 16 of more than 512 bytes and queries together. If the node ends during the call, [`Error::Stopped`] or
+    /// [`Error::Panicked`]: members may have got it.
     pub fn broadcast_confirmed(
         &self,
         topic: &str,
-        payload: &[u8],
+        payload: impl AsRef<[u8]>,
         limit: Duration,
     ) -> Result<BroadcastReport, Error> {
+        let payload = payload.as_ref();
         let remedy = "broadcast where to fetch it, or send it in parts";
         self.check_broadcast(topic, payload, ("bytes of a confirmed broadcast", MAX_LARGE, remedy))?;
         check_time("limit", limit)?;

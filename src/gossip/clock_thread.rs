@@ -186,7 +186,8 @@ impl ClockThread {
             }
             Output::RejoinTried { result } => {
                 self.seeds.report_rejoin(&result);
-                // Whoever has found its cluster does not give up for want of seeds. Attempts are counted where these are tried.
+                // A node that has found its cluster does not give up for lack of seeds. Attempts are counted where these are
+                // tried.
                 if result.is_ok() {
                     self.publication.seeds_tried(result);
                 }

@@ -33,8 +33,8 @@ pub struct GossipConfig {
     pub swim: swim::Config,
 
     /// Where to listen, over UDP and TCP: an address, a host name, or with the feature `interfaces` a network interface such as
-    /// `eth0:7946`. Of several addresses, the first that can be bound is taken. Port 0 takes any free port; without a port,
-    /// [`DEFAULT_PORT`] is taken.
+    /// `eth0:7946`. If there are several addresses, the first that can be bound is taken. Port 0 takes any free port; without
+    /// a port, [`DEFAULT_PORT`] is taken.
     ///
     /// `[::]` listens on IPv4 as well (dual-stack). With any other address, the node speaks only the family of that address,
     /// and `advertise` and at least one seed have to be of it.
@@ -65,19 +65,19 @@ pub struct GossipConfig {
     /// The seeds: where to find members to join through. Each is resolved and tried repeatedly for as long as the node runs.
     /// Defaults to none. A seed is one of
     ///
-    /// - `host:port`, or `host` for the port that this node binds; an IPv6 address with a port as `[2001:db8::1]:7946`. Link-local addresses
-    ///   cannot be dialed without a zone, and are refused;
+    /// - `host:port`, or `host` for the port that this node binds; an IPv6 address with a port as `[2001:db8::1]:7946`.
+    ///   Link-local addresses cannot be dialed without a zone, and are refused;
     /// - `dns+host:port` or `dns+host`: the A and AAAA records of a name, and `dnssrv+_service._tcp.domain`: its SRV
     ///   records, with their ports (feature `dns-client`, as [`DnsDiscovery`](crate::DnsDiscovery) has them);
     /// - `file:/path`: a file with seeds of the kinds above, one a line, at most 1,024 in 64 KiB; `#` begins a comment. The
-    ///   path has a `/`. It is read anew each time, and may be missing until then;
+    ///   path has a `/`. It is read again each time, and may be missing until then;
     /// - `exec:command`: the same from what a command prints, run by `sh -c` (Unix only). It has 10 s, then it is killed
-    ///   with its process group, as it is when the node stops; its standard error is dropped. Whoever can set it can run
+    ///   with its process group, as it is when the node stops; its standard error is dropped. Anybody who can set it can run
     ///   anything as this process's user.
     ///
-    /// Each seed is resolved by itself, up to four at the same time, while addresses are tried already. Of all addresses three are tried at once, and more while none
-    /// answers, up to 24 at a time (after RFC 8305). A seed that cannot be used is warned of in the log, at once and then
-    /// less and less often.
+    /// Each seed is resolved by itself, up to four at the same time, while addresses are tried already. Three addresses are
+    /// tried at once, and more while none answers, up to 24 at a time (after RFC 8305). A seed that cannot be used is warned
+    /// of in the log, at once and then less and less often.
     ///
     /// Names without a prefix are looked up by the system's resolver, which cannot be interrupted. A stop waits for a look-up
     /// that is in progress, and so does a start that needs one to find the advertised address.
@@ -86,8 +86,8 @@ pub struct GossipConfig {
     /// What this node says about itself. Defaults to none.
     pub tags: Tags,
 
-    /// The keys that packets and streams are sealed with. Without, all is sent in clear, and whoever can send to
-    /// this node can join and lie. Defaults to none.
+    /// The keys that packets and streams are sealed with. Without, all is sent in the clear, and anybody who can send to this
+    /// node can join and lie. Defaults to none.
     #[cfg(feature = "encryption")]
     pub keyring: Option<Keyring>,
 
@@ -102,22 +102,23 @@ pub struct GossipConfig {
     /// 64 MiB.
     pub record_limit: u64,
 
-    /// The state file: what the node needs to find its cluster again after a restart, without seeds (`docs/operating/STATE_FILE.md`).
-    /// Each node has one of its own. It is made if it is not there, in a folder that is; on Unix its owner alone may read it.
+    /// The state file: what the node needs to find its cluster again after a restart, without seeds
+    /// (`docs/operating/STATE_FILE.md`). Each node has one of its own. It is made if it is not there, in a folder that is; on
+    /// Unix its owner alone may read it.
     ///
-    /// A node that starts anew begins a later epoch than the one in it, whatever the clock says. The members in it, failed ones
-    /// too, are addresses to try: a moment after the seeds, until one has answered, and then like failed members.
-    /// After a leave they are not, unless [`rejoin_after_leave`](Self::rejoin_after_leave) says so. Broadcasts that an earlier life
-    /// got do not come again.
+    /// A node that restarts begins a later epoch than the one in it, whatever the clock says. The members in it, failed ones
+    /// too, are addresses to try: a moment after the seeds, until one has answered, and then like failed members. After a leave
+    /// they are not, unless [`rejoin_after_leave`](Self::rejoin_after_leave) says so. Broadcasts that an earlier life got do
+    /// not come again.
     ///
-    /// A file that is torn or damaged keeps no node from starting: what can be read counts. That of another node or cluster does. A
-    /// disk that is full or fails while the node runs is logged, counted and tried again, and the node goes on.
+    /// A file that is torn or damaged keeps no node from starting: what can be read counts. That of another node or cluster
+    /// does. A disk that is full or fails while the node runs is logged, counted and tried again, and the node goes on.
     ///
     /// Defaults to none.
     pub state_file: Option<PathBuf>,
 
-    /// Whether a node that left looks for the members of its [state file](Self::state_file) when it is started anew. Set it where a
-    /// stop is a restart most of the time, as services are stopped with a leave. Defaults to false.
+    /// Whether a node that left looks for the members of its [state file](Self::state_file) when it is restarted. Set it where
+    /// a stop is a restart most of the time, as services are stopped with a leave. Defaults to false.
     pub rejoin_after_leave: bool,
 
     /// The kernel's receive buffer to ask for, in bytes; the kernel may grant less. Too small drops datagrams in bursts, larger
@@ -264,7 +265,7 @@ impl GossipConfig {
         checked.map_err(|error| self.by_variables(error))
     }
 
-    /// The same, but for where the node is.
+    /// The same, except for where the node is.
     pub(super) fn validate_but_addresses(&self) -> Result<(), Error> {
         self.swim.validate()?;
         let error = |field, problem: String| Err(Error::config(field, problem));
@@ -283,7 +284,7 @@ impl GossipConfig {
         seeds.map_err(|error| error.in_field("seeds"))
     }
 
-    /// Who asks for encryption and gives no key would send all in clear.
+    /// A configuration that asks for encryption but has no key would send everything in the clear.
     #[cfg(feature = "encryption")]
     fn check_key(&self) -> Result<(), Error> {
         match self.encryption {

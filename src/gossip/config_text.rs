@@ -1,5 +1,5 @@
-//! The configuration of a node from text: one table of keys, for [`GossipConfig::set`], for the [environment](super::environment),
-//! and for the C interface.
+//! The configuration of a node from text: one table of keys, for [`GossipConfig::set`], for the
+//! [environment](super::environment), and for the C interface.
 
 use std::{borrow::Cow, str::FromStr, time::Duration};
 
@@ -82,7 +82,7 @@ pub(super) const KEYS: &[Entry] = &[
 
 impl GossipConfig {
     /// Sets a field by its name and a text: from a file, a command line, or a table of a database. The C interface has the
-    /// same keys, and a few of its own for what is no part of a `GossipConfig`.
+    /// same keys, and a few of its own for what is not part of a `GossipConfig`.
     ///
     /// - `cluster`, `bind`, `advertise`, `recv_buffer`, `record`, `record_limit`, `state_file`, `rejoin_after_leave`: the
     ///   fields of this name;
@@ -93,8 +93,8 @@ impl GossipConfig {
     /// - `key`: adds a key of 64 hexadecimal digits to the keyring; the first seals. `encryption`: `require`, which is the
     ///   default where there is a key, `send` or `accept`. A keyring that is [shared](Self::keyring) is copied first: what is
     ///   changed on it later does not reach this configuration any more. (Feature `encryption`.)
-    /// - each other field of [`swim::Config`](crate::swim::Config) but `name`, by its name: `suspicion_mult`. Durations are in milliseconds
-    ///   and have `_ms` behind the name: `probe_interval_ms`.
+    /// - each other field of [`swim::Config`](crate::swim::Config) but `name`, by its name: `suspicion_mult`. Durations are
+    ///   in milliseconds and have `_ms` behind the name: `probe_interval_ms`.
     ///
     /// Numbers are decimal; booleans are `true` or `false`. A value that is right by itself but not beside others is an
     /// error of [`validate`](Self::validate), so also at the start.
@@ -117,7 +117,8 @@ impl GossipConfig {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Config`] that names the key, what is wrong and what is accepted; [`Error::Key`] for a key that is none. The configuration is as it was then.
+    /// [`Error::Config`] that names the key, what is wrong and what is accepted; [`Error::Key`] for a key that is none. The
+    /// configuration is as it was then.
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), Error> {
         if let Some(tag) = key.strip_prefix("tag.") {
             self.tags = self.tags.with(tag, value).map_err(|error| error.in_field("tags"))?;
@@ -125,6 +126,18 @@ impl GossipConfig {
         }
         let entry = KEYS.iter().find(|entry| entry.key == key).ok_or_else(|| unknown(key))?;
         (entry.set)(self, entry.key, value)
+    }
+
+    /// The keys that [`set`](Self::set) knows, so that a program can list its options. `tag.KEY` is not among them, as its
+    /// `KEY` is free; which keys there are depends on the features.
+    ///
+    /// ```
+    /// use syncswim::GossipConfig;
+    ///
+    /// assert!(GossipConfig::keys().any(|key| key == "probe_interval_ms"));
+    /// ```
+    pub fn keys() -> impl Iterator<Item = &'static str> {
+        KEYS.iter().map(|entry| entry.key)
     }
 
     /// A preset by its name.

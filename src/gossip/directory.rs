@@ -113,6 +113,16 @@ impl<'a> IntoIterator for &'a Members {
     }
 }
 
+/// Copies of the members.
+impl IntoIterator for Members {
+    type Item = Member;
+    type IntoIter = std::vec::IntoIter<Member>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        Vec::from(&*self).into_iter()
+    }
+}
+
 #[cfg(test)]
 impl FromIterator<Member> for Members {
     fn from_iter<T: IntoIterator<Item = Member>>(members: T) -> Self {

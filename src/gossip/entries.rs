@@ -43,9 +43,8 @@ impl Entries {
         EntriesOf(find(&self.owners, owner).map(|owned| &*owned.map))
     }
 
-    /// Of all members that have this key, the one that set it last, by their [stamps](Entry::stamp): its name and what it set.
-    /// All members agree on that, once they have it, if no clock is more than ten minutes ahead of another. O(n) with n members
-    /// that have any.
+    /// The member that set this key last, by their [stamps](Entry::stamp): its name and what it set. All members agree on
+    /// that, once they have it, if no clock is more than ten minutes ahead of another. O(n) with n members that have any.
     #[must_use]
     pub fn latest(&self, key: &str) -> Option<(&str, &Entry)> {
         let all = self.owners.iter().filter_map(|(owner, owned)| Some((&**owner, owned.map.get(key)?)));
@@ -99,6 +98,60 @@ impl<'a> EntriesOf<'a> {
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.len() == 0
+    }
+}
+
+/// All [`Entries`], by owner and key.
+#[must_use = "iterators do nothing unless they are read"]
+pub struct EntriesIter<'a>(Box<dyn Iterator<Item = (&'a str, &'a str, &'a Entry)> + Send + Sync + 'a>);
+
+/// All [`EntriesOf`] one member, by key.
+#[must_use = "iterators do nothing unless they are read"]
+pub struct EntriesOfIter<'a>(Box<dyn Iterator<Item = (&'a str, &'a Entry)> + Send + Sync + 'a>);
+
+impl<'a> Iterator for EntriesIter<'a> {
+    type Item = (&'a str, &'a str, &'a Entry);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next()
+    }
+}
+
+impl<'a> Iterator for EntriesOfIter<'a> {
+    type Item = (&'a str, &'a Entry);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next()
+    }
+}
+
+impl fmt::Debug for EntriesIter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EntriesIter").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for EntriesOfIter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EntriesOfIter").finish_non_exhaustive()
+    }
+}
+
+impl<'a> IntoIterator for &'a Entries {
+    type Item = (&'a str, &'a str, &'a Entry);
+    type IntoIter = EntriesIter<'a>;
+
+    fn into_iter(self) -> EntriesIter<'a> {
+        EntriesIter(Box::new(self.iter()))
+    }
+}
+
+impl<'a> IntoIterator for EntriesOf<'a> {
+    type Item = (&'a str, &'a Entry);
+    type IntoIter = EntriesOfIter<'a>;
+
+    fn into_iter(self) -> EntriesOfIter<'a> {
+        EntriesOfIter(Box::new(self.iter()))
     }
 }
 
@@ -194,7 +247,7 @@ impl Unread {
         Self { seen: None, latest }
     }
 
-    /// Who subscribed a moment ago may have seen later ones.
+    /// A reader that subscribed a moment ago may have seen later ones.
     pub(super) fn push(&mut self, latest: &Entries) {
         if latest.version > self.latest.version {
             self.latest = latest.clone();
@@ -217,8 +270,8 @@ impl Queue for Unread {
 /// A subscription to key–values, from [`Gossip::watch_entries`](super::Gossip::watch_entries). Dropping it cancels it.
 ///
 /// Each item is a list of changes. The first one leads from nothing to the state at the moment of the call, and may be empty.
-/// Each later one leads from where the one before ended to the latest state: who reads slowly misses no key, but what was
-/// set and replaced meanwhile. A reader never slows the node.
+/// Each later one leads from where the one before ended to the latest state: a slow reader misses no key, but what was set
+/// and replaced meanwhile. A reader never slows the node.
 #[derive(Debug)]
 #[must_use = "dropping a watch cancels it"]
 pub struct EntryWatch {

@@ -99,7 +99,7 @@ impl Variables {
             .ok_or_else(|| wrong(format!("{}PRESET", self.prefix), &preset, "lan, wan or local"))?;
         config.env_prefix = Some(self.prefix.clone());
         for (variable, value) in &self.found {
-            // `probe_interval_ms` in lower case is no variable of ours.
+            // `probe_interval_ms` in lower case is not a variable of ours.
             let key = if variable.contains(|c: char| c.is_ascii_lowercase()) {
                 ""
             } else {
@@ -117,7 +117,7 @@ impl Variables {
             set.map_err(|error| {
                 let problem = match error {
                     Error::Config { problem, .. } => problem,
-                    Error::Key { problem } => format!("is no key: {problem}"),
+                    Error::Key { problem } => format!("is not a key: {problem}"),
                     error => format!("cannot be used: {error}"),
                 };
                 Error::config(format!("{}{variable}", self.prefix), problem)
@@ -246,7 +246,7 @@ mod tests {
             with("SWIM_TAG_A", &long).contains("`SWIM_TAG_A` is too large: 605 bytes of tags, 512 at most")
         );
         #[cfg(feature = "encryption")]
-        assert!(with("SWIM_KEY", "0102").contains("`SWIM_KEY` is no key: a key is 64"));
+        assert!(with("SWIM_KEY", "0102").contains("`SWIM_KEY` is not a key: a key is 64"));
         #[cfg(unix)]
         {
             use std::os::unix::ffi::OsStringExt;

@@ -1,5 +1,5 @@
 //! The stream of events: each reader has a bounded log. A log that is full is emptied, and takes no event until its reader has
-//! got [`Event::Lagged`]: the reader then takes the members anew, and must not get events that are older than these.
+//! got [`Event::Lagged`]: the reader then takes the members again, and must not get events that are older than these.
 
 use std::collections::VecDeque;
 

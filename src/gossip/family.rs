@@ -11,12 +11,12 @@ pub(super) enum Family {
 }
 
 impl Family {
-    /// Of the sockets that a node binds there: `[::]` is dual-stack.
+    /// The family of the sockets that a node binds there: `[::]` is dual-stack.
     pub(super) fn of_bind(ip: IpAddr) -> Self {
         Self::of_socket(ip, !ip.is_unspecified())
     }
 
-    /// Of a socket that is bound there, by its option `IPV6_V6ONLY`.
+    /// The family of a socket that is bound there, by its option `IPV6_V6ONLY`.
     pub(super) fn of_socket(ip: IpAddr, only_v6: bool) -> Self {
         match ip {
             ip if ip.to_canonical().is_ipv4() => Self::V4,

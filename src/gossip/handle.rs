@@ -63,11 +63,11 @@ impl Gossip {
     /// beyond that those of the earliest join are dropped. After a failure they are not kept.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if there is no seed, if a text is no seed, or if `allow` or the address family of `bind` excludes all
-    /// of them; [`Error::Resolve`] if no seed has an address, but for those that are this node itself; [`Error::NameTaken`] if a
-    /// live node has this node's name; [`Error::Join`] if no seed was reached; [`Error::AddressUnreachable`] if members answered
-    /// but none reaches this node;
-    /// [`Error::Left`] after [`leave`](Self::leave); [`Error::Stopped`] if the node has ended, [`Error::Panicked`] if a panic ended it.
+    /// [`Error::Invalid`] if there is no seed, if a text is not a seed, or if `allow` or the address family of `bind` excludes
+    /// all of them; [`Error::Resolve`] if no seed has an address, except for those that are this node itself;
+    /// [`Error::NameTaken`] if a live node has this node's name; [`Error::Join`] if no seed was reached;
+    /// [`Error::AddressUnreachable`] if members answered but none reaches this node; [`Error::Left`] after
+    /// [`leave`](Self::leave); [`Error::Stopped`] if the node has ended, [`Error::Panicked`] if a panic ended it.
     pub fn join<S: AsRef<str>>(&self, seeds: impl IntoIterator<Item = S>) -> Result<usize, Error> {
         self.running.check_present()?;
         let seeds: Vec<String> = seeds.into_iter().map(|seed| seed.as_ref().to_owned()).collect();
@@ -167,7 +167,8 @@ impl Gossip {
     /// Replaces this node's tags, and tells the cluster.
     ///
     /// # Errors
-    /// [`Error::Left`] after [`leave`](Self::leave), [`Error::Stopped`] if the node has ended, [`Error::Panicked`] if a panic ended it.
+    /// [`Error::Left`] after [`leave`](Self::leave), [`Error::Stopped`] if the node has ended, [`Error::Panicked`] if a panic
+    /// ended it.
     pub fn set_tags(&self, tags: Tags) -> Result<(), Error> {
         self.running.check_present()?;
         self.running.node.command(|node, now| node.set_tags(now, tags));
@@ -181,15 +182,15 @@ impl Gossip {
     ///
     /// # Errors
     /// [`Error::LeaveUnconfirmed`] if no member acknowledged it, so that others may take this node, or its past life, for failed;
-    /// [`Error::Stopped`] if the node has ended, [`Error::Panicked`] if a panic ended it; [`Error::Timeout`] if the clock thread did not get to it in
-    /// time. A second call waits for the same leave, and returns the same.
+    /// [`Error::Stopped`] if the node has ended, [`Error::Panicked`] if a panic ended it; [`Error::Timeout`] if the clock
+    /// thread did not get to it in time. A second call waits for the same leave, and returns the same.
     pub fn leave(&self) -> Result<(), Error> {
         self.running.leave()
     }
 
-    /// The address that members see this node's datagrams come from, if a member lately reported one other than the advertised
-    /// address. Address translation (NAT) is the usual reason. It does no harm as long as the advertised address works; if it
-    /// does not, there is an [`Event::ReachabilityLost`](crate::Event::ReachabilityLost).
+    /// The address that members see this node's datagrams come from, if a member recently reported one other than the
+    /// advertised address. Address translation (NAT) is the usual reason. It does no harm as long as the advertised address
+    /// works; if it does not, there is an [`Event::ReachabilityLost`](crate::Event::ReachabilityLost).
     #[must_use]
     pub fn observed_addr(&self) -> Option<SocketAddr> {
         self.running.node.command(|node, _| node.observed_addr())

@@ -112,7 +112,7 @@ fn after_its_end_all_say_alike_that_a_node_has_ended_and_that_it_is_not_live() {
             b.abort().unwrap()
         }
         let (status, explanation) = (b.status(), b.explain("b"));
-        assert_eq!((status.standing, status.live), (Standing::Ended, 1));
+        assert_eq!((&status.standing, status.live), (&Standing::Ended, 1));
         assert_eq!(explanation.status, status);
         assert!(explanation.to_string().contains("\nthis node: ended, 1 live"), "{explanation}");
     }

@@ -1,15 +1,17 @@
 //! `HostPort`: the text of `bind` and `advertise`.
 
 use std::{
+    convert::Infallible,
     fmt, io,
     net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs},
+    str::FromStr,
 };
 
 use super::interfaces;
 use crate::{
     Error,
     address::{Host, Target},
-    text::Quoted,
+    text::{Quoted, serde_as_text},
 };
 
 /// An address of this host with its port: a [`SocketAddr`], or a text as `host:port` or `host`, whose host is an address, a
@@ -37,7 +39,7 @@ enum Repr {
 }
 
 impl HostPort {
-    /// Refuses a text that is no host with a port, and says why.
+    /// Refuses a text that is not a host with a port, and says why.
     pub(crate) fn check(&self, field: &'static str) -> Result<(), Error> {
         self.parse(0).map(drop).map_err(|problem| self.malformed(field, &problem))
     }
@@ -160,6 +162,17 @@ impl From<&str> for HostPort {
         text.to_owned().into()
     }
 }
+
+/// Any text is taken; [`GossipConfig::validate`](super::GossipConfig::validate) checks it.
+impl FromStr for HostPort {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(text.into())
+    }
+}
+
+serde_as_text!(HostPort);
 
 impl fmt::Display for HostPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -22,7 +22,7 @@ use crate::{
     swim::{Config, StreamFailure, StreamId, StreamStep},
 };
 
-/// The pause after a failed accept, which is for want of descriptors usually, and how long it grows.
+/// The pause after a failed accept, usually for lack of descriptors, and how long it grows.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 const MAX_ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// The longest answer that is sent by the thread that heard the first frame: it fits into the buffer of any socket, so it
@@ -113,7 +113,7 @@ impl Inbound {
         }
     }
 
-    /// Takes in the first frame, and answers what a short frame can answer; else returns what goes on in which pool.
+    /// Takes in the first frame, and answers it if a short frame can; otherwise returns what continues in which pool.
     fn on_first_frame(
         &self,
         stream: StreamId,

@@ -181,7 +181,7 @@ impl Journal {
         }
     }
 
-    /// Writes a line unless there was one of its topic lately.
+    /// Writes a line unless there was one of its topic recently.
     fn limited(&self, now: Time, topic: Topic, fields: &[Field<'_>], sink: &mut impl Sink) {
         self.throttle.write_at(now.since_origin(), topic, "", fields, sink);
     }

@@ -20,7 +20,7 @@ pub(super) fn answer(secrets: &Secrets, name: &str, frame: &mut Vec<u8>) {
     let mark = secrets.mark();
     let applied = match first_message(frame, mark) {
         Some(Message::KeyChange(change)) => change_here(secrets, name, &change),
-        _ => Err("that is no key change".to_owned()),
+        _ => Err("that is not a key change".to_owned()),
     };
     // Four bytes at most for each.
     let problem: String = applied.err().unwrap_or_default().chars().take(MAX_PROBLEM / 4).collect();
@@ -50,10 +50,11 @@ pub(super) fn first_message(frame: &[u8], mark: u32) -> Option<Message<'_>> {
 
 /// Takes a step of a key change. `name` is this node's, for the log.
 pub(super) fn apply(name: &str, ring: &Keyring, change: &KeyChange<'_>) -> Result<(), String> {
-    let target = || change.key.try_into().map(Fingerprint).map_err(|_| "that is no fingerprint".to_owned());
+    let target =
+        || change.key.try_into().map(Fingerprint).map_err(|_| "that is not a fingerprint".to_owned());
     let applied = match change.step {
         0 => {
-            let key: &[u8; 32] = change.key.try_into().map_err(|_| "that is no key".to_owned())?;
+            let key: &[u8; 32] = change.key.try_into().map_err(|_| "that is not a key".to_owned())?;
             if let Some(evicted) = ring.install_newest(Key::from(key)) {
                 let hint = "the ring was full: it made room for a new one";
                 log(Topic::KeyEvicted, &[("key", &evicted), ("hint", &hint), ("node", &name)]);

@@ -19,7 +19,7 @@ const KEY: &str = "key";
 /// itself and tags are too small for: shards, weights, counters, a configuration that is pushed.
 impl Gossip {
     /// Sets a key of this node's own map, and returns which change of this life it is. It spreads to all members within a few
-    /// gossip rounds; who is cut off meanwhile learns it later. After a restart of the node the map is empty.
+    /// gossip rounds; a member that is cut off meanwhile gets it later. After a restart of the node the map is empty.
     ///
     /// ```
     /// use syncswim::{Gossip, GossipConfig};
@@ -35,7 +35,8 @@ impl Gossip {
     /// Whatever it is, nothing was changed. [`Error::TooLarge`] if the key is longer than 64 bytes, the value longer than 15,360,
     /// there are 256 keys already, or all keys and values take more than 64 KiB; [`Error::Busy`] at more than 10 changes a
     /// second, 64 at once; [`Error::Invalid`] if the key is empty or disturbs a line (control characters, line separators,
-    /// changes of direction); [`Error::Left`] after [`leave`](Self::leave); [`Error::Stopped`] or [`Error::Panicked`] if the node has ended.
+    /// changes of direction); [`Error::Left`] after [`leave`](Self::leave); [`Error::Stopped`] or [`Error::Panicked`] if the
+    /// node has ended.
     pub fn set(&self, key: &str, value: impl AsRef<[u8]>) -> Result<u64, Error> {
         self.change(key, Some(value.as_ref())).map(Option::unwrap_or_default)
     }

@@ -56,7 +56,7 @@ impl fmt::Display for BroadcastId {
 }
 
 /// A message that a member sent or broadcast.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Message {
     /// Who sent it.
@@ -86,8 +86,8 @@ impl Message {
 pub enum InboxItem {
     /// A message.
     Message(Message),
-    /// Messages and broadcasts are lost for this inbox: it was full, or broadcasts did not come and will not. What depends on
-    /// them is to be looked at anew. Of broadcasts that did not come only an inbox is told that gets broadcasts.
+    /// Messages or broadcasts were lost for this inbox: it was full, or broadcasts never arrived. Read again whatever depends
+    /// on them. Only inboxes that receive broadcasts are told about broadcasts that never arrived.
     #[non_exhaustive]
     Lost {
         /// Of whom. What is lost of more than 256 members at a time is told together, as `None`.
@@ -134,10 +134,10 @@ impl Gossip {
     /// once. The payload is at most 1 MiB. Waits at most [`stream_timeout`](crate::swim::Config::stream_timeout); see
     /// [`send_within`](Self::send_within).
     ///
-    /// What one thread sends to one member arrives in order, of what was `Ok`. What was [`Unanswered`](Error::Unanswered) may
-    /// arrive later still: a process that was stopped takes in what waited for it when it goes on. Of a thousand calls at a time,
-    /// 128 for one member, each waits for its turn, and none fails before its time because of others. A message to this node
-    /// itself is delivered as well.
+    /// Messages from one thread to one member that returned `Ok` arrive in order. One that was
+    /// [`Unanswered`](Error::Unanswered) may still arrive later: a process that was stopped takes in what waited for it when
+    /// it goes on. Up to a thousand concurrent calls, 128 to one member, take turns, and none fails early because of others.
+    /// A message to this node itself is delivered as well.
     ///
     /// ```
     /// use syncswim::{Gossip, GossipConfig};
@@ -158,7 +158,7 @@ impl Gossip {
     /// `topic` has not 1 to 64 bytes or disturbs a line (control characters, line separators, changes of direction), or the
     /// time is 0. [`Error::Left`], [`Error::Stopped`] or [`Error::Panicked`] if this node has left or ended; if it ends during
     /// the call, the message may have been delivered.
-    pub fn send(&self, member: &str, topic: &str, payload: &[u8]) -> Result<(), Error> {
+    pub fn send(&self, member: &str, topic: &str, payload: impl AsRef<[u8]>) -> Result<(), Error> {
         self.send_within(member, topic, payload, self.running.config.stream_timeout)
     }
 
@@ -172,10 +172,10 @@ impl Gossip {
         &self,
         member: &str,
         topic: &str,
-        payload: &[u8],
+        payload: impl AsRef<[u8]>,
         limit: Duration,
     ) -> Result<(), Error> {
-        self.ask(AskKind::Message, member, topic, payload, limit).map(drop)
+        self.ask(AskKind::Message, member, topic, payload.as_ref(), limit).map(drop)
     }
 
     /// Asks a member, and waits for the answer of its application, which [serves](Self::serve) `topic`. Request and answer
@@ -209,18 +209,19 @@ impl Gossip {
         &self,
         member: &str,
         topic: &str,
-        payload: &[u8],
+        payload: impl AsRef<[u8]>,
         limit: Duration,
     ) -> Result<Answer, Error> {
-        self.ask(AskKind::Request, member, topic, payload, limit)
+        self.ask(AskKind::Request, member, topic, payload.as_ref(), limit)
     }
 
     /// An inbox for the messages that others [send](Self::send) or [broadcast](Self::broadcast) to these topics, from now on: one
     /// topic, as `"jobs"`, or [`Topics::prefix`], or [`Topics::all`]. Each of several inboxes for a topic gets its messages.
     ///
-    /// An inbox holds up to 1,024 unread messages of one host, and about 4 MiB of them, but no more than those of all hosts leave free of
-    /// 2,048 and of 8 MiB; and as many broadcasts. What comes while it is full is lost for it, and it is told [how many](InboxItem::Lost); other inboxes
-    /// get it. If all for the topic are full, the sender of a message gets [`Error::Busy`] instead. Dropping it cancels it.
+    /// An inbox holds up to 1,024 unread messages of one host, and about 4 MiB of them, but no more than those of all hosts
+    /// leave free of 2,048 and of 8 MiB; and as many broadcasts. What comes while it is full is lost for it, and it is told
+    /// [how many](InboxItem::Lost); other inboxes get it. If all for the topic are full, the sender of a message gets
+    /// [`Error::Busy`] instead. Dropping it cancels it.
     ///
     /// ```
     /// use syncswim::{Gossip, GossipConfig};

@@ -1,4 +1,4 @@
-//! Streams that the node asks for: each kind has its pool, so that none waits for another kind.
+//! Streams that the node opens: each kind has a pool of threads, so that no kind waits for another.
 
 use std::sync::Arc;
 

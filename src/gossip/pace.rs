@@ -1,4 +1,4 @@
-//! How many lines about members are written: so many about one member, so many a second, and a summary of the rest.
+//! How many lines about members are written: a number for each member, a number a second, and a summary of the rest.
 //!
 //! All memory is bounded: [`MAX_MEMBERS`] names, and for each kind of change a number and [`EXAMPLES`] names.
 
@@ -44,7 +44,7 @@ pub(super) struct Pace {
     withheld: bool,
 }
 
-/// What was written of a member lately.
+/// What was written of a member recently.
 #[derive(Debug)]
 struct Recent {
     began: Time,
@@ -60,7 +60,8 @@ struct Held {
 }
 
 impl Pace {
-    /// Counts a change of a member, and says whether it has a line of its own. [`tick`](Self::tick) must have been called for `now`.
+    /// Counts a change of a member, and says whether it has a line of its own. [`tick`](Self::tick) must have been called for
+    /// `now`.
     pub(super) fn admit(&mut self, now: Time, topic: Topic, name: &Arc<str>) -> bool {
         self.admit_member(now, topic, name) && self.admit_window(topic, name)
     }

@@ -6,7 +6,7 @@
 //! one to two [`SPAN_MS`], so that a step of a clock shows within that; and from two spans, so that datagrams that waited
 //! while this node was held up tell nothing.
 //!
-//! Both clocks are those of [`seal::clock`](crate::wire::seal::clock): by these datagrams are found too old.
+//! Both times are read from [`seal::clock`](crate::wire::seal::clock), the clock by which a datagram counts as too old.
 
 use std::{
     collections::HashMap,
@@ -28,8 +28,8 @@ use crate::{
 const SPAN_MS: u64 = 5_000;
 /// A member that was silent for so long counts no more.
 const SILENT_MS: u64 = 600_000;
-/// Members whose clocks are known. Of further ones nothing is known until another falls silent. Not shared
-/// by account: only a line in the log and a gauge depend on it, and nobody displaces those that are known.
+/// Members whose clocks are known. Further ones are not compared until another falls silent. Not shared by account: only a
+/// line in the log and a gauge depend on it, and nobody displaces those that are known.
 const MAX_PEERS: usize = 4096;
 /// Clocks that are no further apart agree on how wrong this node's clock is.
 const AGREE_MS: u64 = 2_000;
@@ -147,7 +147,7 @@ impl PeerClocks {
         self.began.elapsed().as_millis() as u64
     }
 
-    /// A member's datagram bore a time that was so many milliseconds ahead.
+    /// A member's datagram bore a time that was this many milliseconds ahead.
     pub(super) fn take(&self, now: u64, mark: u32, ahead: i64) {
         self.table.lock().take(now, mark, ahead);
     }
@@ -296,7 +296,7 @@ mod tests {
             self.log.look(self.now, &self.clocks, &self.directory, "me", &mut self.written);
         }
 
-        /// For so many seconds each of these is heard twice a second, after 0 to 200 ms under way.
+        /// For this many seconds each of these is heard twice a second, after 0 to 200 ms under way.
         fn run(&mut self, secs: u64, peers: &[(&str, i64)]) {
             for _ in 0..2 * secs {
                 self.now += 500;

@@ -1,6 +1,6 @@
 //! What a node logs of peers that it does not understand, or that do not understand it: with the peer's address.
 //!
-//! Whoever has the wrong key or cluster opens streams towards this node, which rejects them and says why. The other side
+//! A node with the wrong key or cluster opens streams towards this node, which rejects them and says why. The other side
 //! learns only that its stream was rejected, and says that.
 
 use std::{

@@ -49,11 +49,11 @@ impl Query {
 
     /// What is asked, at most 1 MiB. Defaults to nothing. What does not fit in a datagram costs a stream for each
     /// member, as in [`Gossip::send_within`].
-    pub fn payload(self, payload: &[u8]) -> Self {
-        Self { payload: payload.into(), ..self }
+    pub fn payload(self, payload: impl AsRef<[u8]>) -> Self {
+        Self { payload: payload.as_ref().into(), ..self }
     }
 
-    /// Who is asked. Defaults to all.
+    /// Which members are asked. Defaults to all.
     pub fn to(self, to: Filter) -> Self {
         Self { to, ..self }
     }
@@ -130,8 +130,8 @@ impl fmt::Display for QueryReport {
 impl Gossip {
     /// Asks the live members that the query's filter matches at this moment, this node included if it does, and hands out
     /// what they say as it comes. It ends when each of them has answered, refused, failed or left, or its time is up: exactly
-    /// one result for each. Members are asked directly, some at a time; gossip has no part in it. If the filter matches nobody, it
-    /// ends at once, and is [not complete](QueryReport::is_complete).
+    /// one result for each. Members are asked directly, some at a time; gossip has no part in it. If the filter matches
+    /// nobody, it ends at once, and is [not complete](QueryReport::is_complete).
     ///
     /// Read answers as they come: while more than 8 MiB of them are unread, no answer that does not fit in a datagram is fetched,
     /// and members whose answers are not fetched in time end as [`EndedBy::Unread`](crate::EndedBy::Unread).
@@ -152,7 +152,8 @@ impl Gossip {
     ///
     /// # Errors
     /// [`Error::Invalid`] if the topic has not 1 to 64 bytes or disturbs a line (control characters, line separators, changes of
-    /// direction), or the time is 0; [`Error::TooLarge`]; [`Error::Busy`] if 16 queries are under way; [`Error::Left`], [`Error::Stopped`] or [`Error::Panicked`] if this node has left or ended. Nobody was asked then.
+    /// direction), or the time is 0; [`Error::TooLarge`]; [`Error::Busy`] if 16 queries are under way; [`Error::Left`],
+    /// [`Error::Stopped`] or [`Error::Panicked`] if this node has left or ended. Nobody was asked then.
     pub fn query(&self, query: &Query) -> Result<QueryAnswers, Error> {
         let Query { topic, payload, to, within } = query;
         self.check_asking(topic, payload, ("within", *within))?;
@@ -173,8 +174,8 @@ impl Gossip {
 }
 
 /// The answers to a query, from [`Gossip::query`], as they come in. It ends when nothing more can come, or with the node.
-/// Dropping it cancels the query: who was not asked yet will not be. Threads may share it by reference; each answer then goes
-/// to one of them.
+/// Dropping it cancels the query: members that were not asked yet will not be. Threads may share it by reference; each answer
+/// then goes to one of them.
 #[must_use = "dropping it cancels the query"]
 pub struct QueryAnswers {
     node: Arc<SharedNode>,
@@ -240,7 +241,7 @@ impl Reader for QueryAnswers {
 
 reads!(QueryAnswers, QueryAnswer, "answer", "nothing more can come");
 
-/// Of sorted times the one that so many percent do not exceed.
+/// The percentile of sorted times, by nearest rank.
 pub(super) fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
     sorted.get((sorted.len() * percent).div_ceil(100).saturating_sub(1)).copied()
 }

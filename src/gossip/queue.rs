@@ -95,7 +95,7 @@ impl<J> Queue<J> {
         self.waiting.len()
     }
 
-    /// Queues a job; returns the one that was displaced for want of room, this or another.
+    /// Queues a job; returns the one that was displaced for lack of room, this or another.
     pub(super) fn push(&mut self, account: Account, until: Option<Instant>, job: J) -> Option<J> {
         let displaced = if self.waiting.len() < self.limits.waiting {
             None

@@ -72,7 +72,7 @@ fn a_recording_that_ends_by_itself_is_a_line() {
 fn a_panic_and_the_end_that_it_causes_are_a_line_each() {
     let expected = [
         r#"node panicked thread="clock thread of node me" panic="oh no" node=me"#,
-        r#"ended badly error="`clock thread of node me` panicked: oh no; this is a bug in it: report it, and start anew" node=me"#,
+        r#"ended badly error="`clock thread of node me` panicked: oh no; this is a bug in it: report it, and restart" node=me"#,
     ];
     assert_eq!(lines(a_panic_and_the_end_that_it_causes), expected);
 }
@@ -152,7 +152,7 @@ mod sealed {
         );
         let expected = [
             r#"key refused step=9 problem="that step is not known here" node=me"#,
-            r#"key refused step=0 problem="that is no key" node=me"#,
+            r#"key refused step=0 problem="that is not a key" node=me"#,
             &evicted,
             "key changed step=0 node=me",
         ];
@@ -161,7 +161,7 @@ mod sealed {
 
     #[test]
     fn a_wall_clock_that_is_set_back_is_a_line() {
-        let expected = r#"clock set back by_ms=10000 hint="put the wall clock right; if it is right now, start this node anew" node=me"#;
+        let expected = r#"clock set back by_ms=10000 hint="put the wall clock right; if it is right now, restart this node" node=me"#;
         assert_eq!(lines(a_wall_clock_that_is_set_back), [expected]);
     }
 }

@@ -19,12 +19,13 @@ use crate::{
 const MAX_REASON: usize = 512;
 
 impl Gossip {
-    /// The requests that others send to this topic, to be answered. Of several readers of a topic each gets a part. While 256
+    /// The requests that others send to this topic, to be answered. Several readers of a topic share its requests. While 256
     /// requests wait, or 4 MiB of them, their senders get [`Error::Busy`].
     ///
     /// # Errors
     /// [`Error::Invalid`] if `topic` has not 1 to 64 bytes, disturbs a line (control characters, line separators, changes of
-    /// direction), or is one that the node answers itself; [`Error::Busy`] if 256 topics are served; [`Error::Stopped`] or [`Error::Panicked`] if the node has ended.
+    /// direction), or is one that the node answers itself; [`Error::Busy`] if 256 topics are served; [`Error::Stopped`] or
+    /// [`Error::Panicked`] if the node has ended.
     pub fn serve(&self, topic: &str) -> Result<Requests, Error> {
         check_topic(topic)?;
         if topic.starts_with("syncswim/") {
@@ -80,7 +81,7 @@ impl fmt::Debug for Requests {
     }
 }
 
-/// A request of another node. Who asked waits until it is answered or refused, or its time is up; if it is dropped, that
+/// A request of another node. The requester waits until it is answered or refused, or its time is up; if it is dropped, that
 /// node is told so.
 #[must_use = "dropping it refuses it"]
 pub struct Request {
@@ -90,7 +91,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// Who asks.
+    /// The requester.
     #[must_use]
     pub fn from(&self) -> MemberLife {
         MemberLife::of(self.item.from.clone())
@@ -117,10 +118,11 @@ impl Request {
     /// Answers it. `Ok` says that the answer is on its way: the sender's time may end before it arrives.
     ///
     /// # Errors
-    /// [`Error::TooLate`] if its sender has given up, or is live no longer; [`Error::TooLarge`] if the answer is longer than 1 MiB:
-    /// the sender is told that the request was dropped. [`Error::Left`], [`Error::Stopped`] or [`Error::Panicked`] if this node has
-    /// left or ended: its askers were told so.
-    pub fn answer(mut self, payload: &[u8]) -> Result<(), Error> {
+    /// [`Error::TooLate`] if its sender has given up, or is live no longer; [`Error::TooLarge`] if the answer is longer than
+    /// 1 MiB: the sender is told that the request was dropped. [`Error::Left`], [`Error::Stopped`] or [`Error::Panicked`] if
+    /// this node has left or ended: its askers were told so.
+    pub fn answer(mut self, payload: impl AsRef<[u8]>) -> Result<(), Error> {
+        let payload = payload.as_ref();
         check_size(payload)?;
         self.settle(Status::Answered, payload)
     }

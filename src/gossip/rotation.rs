@@ -1,9 +1,19 @@
 //! Changing the key of a whole cluster: every member installs the new key, then all use it, then all remove the
 //! old one. A step begins only when the one before has succeeded everywhere, so the cluster never splits.
 
-use std::{collections::BTreeSet, fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::BTreeSet,
+    fmt,
+    hash::{Hash, Hasher},
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{
@@ -29,7 +39,8 @@ use crate::{
 const AT_ONCE: usize = 4;
 
 /// The steps of a key change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum KeyStep {
     /// The new key is on the ring: packets that are sealed with it are understood.
@@ -84,7 +95,7 @@ impl RotateOptions {
 }
 
 /// How far a key change came.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Rotation {
     /// This node first, then every live member, and who was excluded.
@@ -92,7 +103,7 @@ pub struct Rotation {
 }
 
 /// How far it came on one member.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RotatedNode {
     /// Its name.
@@ -108,7 +119,8 @@ pub struct RotatedNode {
 }
 
 /// Why a member did not take a step of a key change.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RotateProblem {
     /// The stream to it could not be opened, or broke. Whether it has taken the step is not known.
@@ -116,6 +128,7 @@ pub enum RotateProblem {
     #[non_exhaustive]
     Stream {
         /// What the system or the other side said.
+        #[serde(with = "as_text")]
         source: Arc<io::Error>,
     },
     /// It refused the step.
@@ -130,21 +143,46 @@ pub enum RotateProblem {
     NoAnswer,
 }
 
-/// Errors of the system are equal if their kinds and texts are.
-impl PartialEq for RotateProblem {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Stream { source }, Self::Stream { source: other }) => {
-                source.kind() == other.kind() && source.to_string() == other.to_string()
-            }
-            (Self::Refused { reason }, Self::Refused { reason: other }) => reason == other,
-            (Self::NoAnswer, Self::NoAnswer) => true,
-            _ => false,
+impl RotateProblem {
+    /// What two of them are compared by: of an error of the system its text, as serde has it.
+    fn compared(&self) -> (u8, Cow<'_, str>) {
+        match self {
+            Self::Stream { source } => (0, source.to_string().into()),
+            Self::Refused { reason } => (1, reason.into()),
+            Self::NoAnswer => (2, "".into()),
         }
     }
 }
 
+/// Errors of the system are equal if their texts are.
+impl PartialEq for RotateProblem {
+    fn eq(&self, other: &Self) -> bool {
+        self.compared() == other.compared()
+    }
+}
+
 impl Eq for RotateProblem {}
+
+impl Hash for RotateProblem {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.compared().hash(hasher);
+    }
+}
+
+/// Serde has an error of the system as its text.
+mod as_text {
+    use std::{io, sync::Arc};
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(error: &io::Error, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(error)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<io::Error>, D::Error> {
+        String::deserialize(from).map(|text| Arc::new(io::Error::other(text)))
+    }
+}
 
 /// For people: `2 of 3 have the new key alone; node-b reached install: it refused: …`.
 impl fmt::Display for Rotation {
@@ -325,7 +363,7 @@ mod tests {
             Gossip::start(GossipConfig::local(name).bind(([127, 0, 0, 1], 0)).keyring(&ring)).unwrap()
         };
         let (a, b, late) = (start("a"), start("b"), start("late"));
-        // Who has joined is listed once the clock thread has told of it.
+        // A member that has joined is listed once the clock thread has told of it.
         let join = |node: &Gossip| {
             node.join([a.local().addr.to_string()]).unwrap();
             let is_listed = || a.members().named(&node.local().name).is_some();

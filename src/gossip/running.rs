@@ -332,10 +332,10 @@ fn check_own_network(swim: &Config, advertise: SocketAddr) -> Result<(), Error> 
     Ok(())
 }
 
-/// Whoever can send to this node can join and lie, unless it has a key or only its own host reaches it.
+/// Anybody who can send to this node can join and lie, unless it has a key or only its own host reaches it.
 fn warn_if_open(name: &str, bound: SocketAddr, secrets: &Secrets) {
     if !secrets.requires() && !bound.ip().to_canonical().is_loopback() {
-        let hint = "whoever can send there can join and lie; require encryption";
+        let hint = "anybody who can send there can join and lie; require encryption";
         log(Topic::EncryptionOff, &[("bound", &bound), ("hint", &hint), ("node", &name)]);
     }
 }

@@ -338,7 +338,7 @@ impl Sealing {
         let back = self.opener.now(at).saturating_sub(at.wall);
         if back > SET_BACK_MS && self.warned.is_none_or(|warned| at.steady - warned >= WARNING_MS) {
             self.warned = Some(at.steady);
-            let hint = "put the wall clock right; if it is right now, start this node anew";
+            let hint = "put the wall clock right; if it is right now, restart this node";
             log(Topic::ClockSetBack, &[("by_ms", &back), ("hint", &hint), ("node", &self.name)]);
         }
     }

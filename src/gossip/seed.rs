@@ -87,7 +87,7 @@ impl<'a> Seed<'a> {
             Self::File(path) => {
                 // Reading a pipe could block.
                 if !std::fs::metadata(path)?.is_file() {
-                    return Err(io::Error::new(ErrorKind::InvalidInput, "it is no regular file"));
+                    return Err(io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
                 }
                 let mut text = String::new();
                 File::open(path)?.take(MAX_LIST as u64 + 1).read_to_string(&mut text)?;
@@ -110,7 +110,7 @@ impl<'a> Seed<'a> {
     }
 }
 
-/// Refuses a text that is no seed, and says why. `field` is what it was given as.
+/// Refuses a text that is not a seed, and says why. `field` is what it was given as.
 pub(super) fn check(field: &'static str, seed: &str) -> Result<(), Error> {
     let error = |problem| {
         let seed = Quoted(seed);
@@ -128,7 +128,7 @@ fn is_port(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// One seed a line; `#` begins a comment. A line that is no seed is reported, and the others are used.
+/// One seed a line; `#` begins a comment. A line that is not a seed is reported, and the others are used.
 fn list(text: &str) -> io::Result<Resolved> {
     if text.len() > MAX_LIST {
         return Err(io::Error::new(ErrorKind::InvalidData, format!("it is longer than {MAX_LIST} bytes")));

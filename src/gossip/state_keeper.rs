@@ -1,7 +1,7 @@
 //! Keeps the state file of a node: on a thread of its own, `…-state`, which alone waits for the disk.
 //!
 //! It follows the node's events as any reader does, and is told when readers got broadcasts, so the node never waits for it.
-//! Records are written in batches. What fails is counted, told once, and tried again by writing the whole file anew; the node
+//! Records are written in batches. What fails is counted, told once, and tried again by writing the whole file again; the node
 //! goes on without.
 
 use std::{

@@ -62,8 +62,8 @@ impl Files for Shared {
         self.disk().discard();
     }
 
-    fn is_in_place(&mut self, file: &u64, size: usize, header: &[u8]) -> bool {
-        self.disk().is_in_place(file, size, header)
+    fn check_in_place(&mut self, file: &u64, size: usize, header: &[u8]) -> bool {
+        self.disk().check_in_place(file, size, header)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The keys of a node: which are installed, which one seals, and whether packets in clear are accepted.
+//! The keys of a node: which are installed, which one seals, and whether packets in the clear are accepted.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -19,7 +19,7 @@ const MAX_KEYS: usize = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Encryption {
-    /// Send in clear; accept both. The first step.
+    /// Send in the clear; accept both. The first step.
     Accept,
     /// Send sealed; accept both. The second step.
     Send,
@@ -112,7 +112,7 @@ impl Keyring {
         Ok(())
     }
 
-    /// The same for a change of keys, which a full ring must not stop: whoever holds a key could fill it. The oldest key
+    /// The same for a change of keys, which a full ring must not stop: anybody who holds a key could fill it. The oldest key
     /// that is not the primary one makes room, and is returned.
     pub(crate) fn install_newest(&self, key: Key) -> Option<Fingerprint> {
         let mut ring = self.0.write();
@@ -209,7 +209,7 @@ impl PartialEq for Keyring {
         if Arc::ptr_eq(&self.0, &other.0) {
             return true;
         }
-        // One lock at a time: who compares the other way round waits for neither.
+        // One lock at a time: so a thread that compares the other way round cannot deadlock with this one.
         let ring = self.0.read().clone();
         ring == *other.0.read()
     }

@@ -135,7 +135,7 @@ mod tests {
         all.into_iter().flat_map(states).collect()
     }
 
-    /// Applies a change, each of whose names must be news.
+    /// Applies a change, in which each name must change something.
     fn learn(seen: &mut View, change: &MembershipChange) {
         for peer in &change.active {
             assert_ne!(seen.insert(peer.clone(), ACTIVE), Some(ACTIVE), "{change:?}");

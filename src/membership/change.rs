@@ -15,8 +15,9 @@ use super::{
 /// lists are sorted. Cloning it only counts references, as all watchers share its lists.
 ///
 /// [`active`](Self::active), [`left`](Self::left) and [`removed`](Self::removed) have no peer in common, and are all that a
-/// program needs to know who is there. [`failed`](Self::failed) and [`no_longer_failed`](Self::no_longer_failed) say more about peers
-/// that have left. (A change may be only that: a peer was thought to have failed and had left by itself, or the reverse.)
+/// program needs to know who is there. [`failed`](Self::failed) and [`no_longer_failed`](Self::no_longer_failed) say more
+/// about peers that have left. (A change may be only that: a peer was thought to have failed and had left by itself, or the
+/// reverse.)
 ///
 /// # Examples
 ///

@@ -62,6 +62,15 @@ impl<'a> IntoIterator for &'a Peers {
     }
 }
 
+impl IntoIterator for Peers {
+    type Item = Peer;
+    type IntoIter = std::vec::IntoIter<Peer>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        Vec::from(&*self.0).into_iter()
+    }
+}
+
 impl fmt::Debug for Peers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

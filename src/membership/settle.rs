@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use crossbeam_channel::RecvTimeoutError;
+use serde::{Deserialize, Serialize};
 
 use super::{Membership, snapshot::Snapshot};
 use crate::{Error, blocking};
 
 /// What [`Membership::settled`] waits for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 #[must_use = "`Membership::settled` waits for it"]
 pub struct Settle {

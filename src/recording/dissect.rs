@@ -19,7 +19,7 @@ pub struct Dissected {
     pub sender: u32,
     /// The token that it shows: it was given to the sender by the receiver.
     pub token: u32,
-    /// Its messages, in order; those that are unknown or malformed, and what is no message of the protocol, are left out.
+    /// Its messages, in order; those that are unknown or malformed, and what is not a message of the protocol, are left out.
     pub messages: Vec<Said>,
     /// A hash of what the protocol wrote: the same of a datagram as it was recorded by its sender and as it arrived, whatever the
     /// layer above has added.

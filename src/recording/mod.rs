@@ -53,7 +53,7 @@ const SLOTS: u64 = 4;
 /// Bytes before the content of a block.
 const BLOCK_HEAD: usize = 20;
 
-/// Who wrote a file.
+/// Which version wrote a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Header {
     /// The version of the crate.

@@ -215,7 +215,7 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 fn header(file: &[u8]) -> Result<Header, Unreadable> {
     let Some(magic) = file.get(..MAGIC.len()) else { return unreadable("it is too short for a recording") };
     if magic[..7] != MAGIC[..7] {
-        return unreadable("it is no recording of syncswim");
+        return unreadable("it is not a recording of syncswim");
     }
     if magic[7] != MAGIC[7] {
         return unreadable(format!("its layout has version {}; this program knows {}", magic[7], MAGIC[7]));
@@ -227,7 +227,7 @@ fn header(file: &[u8]) -> Result<Header, Unreadable> {
     match header {
         // What is printed is not to disturb a terminal.
         Some(header) if !is_name(&header.name) || !is_name(&header.version) => {
-            unreadable("its header is no name and version")
+            unreadable("its header is not a name and a version")
         }
         Some(header) if header.slots > 0 && header.slots <= 1024 => Ok(header),
         _ => unreadable("its header is damaged"),

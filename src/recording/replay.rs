@@ -217,7 +217,7 @@ impl<'a> Replay<'a> {
         Err(self.difference(None, recorded, replayed))
     }
 
-    /// Polls the node for what was recorded, and puts it into the step; else says what came.
+    /// Polls the node for the recorded output, and puts it into the step; otherwise returns what came instead.
     fn compare(&mut self, recorded: &RecordedOutput<'a>, step: &mut Step<'a>) -> Result<(), String> {
         match recorded {
             RecordedOutput::Datagram(..) | RecordedOutput::NoDatagram => {

@@ -132,7 +132,7 @@ fn whatever_a_file_holds_is_read_or_refused() {
     assert!(refused > 10 && damaged > 10, "{refused} refused, {damaged} damaged, {steps} steps");
     for (bytes, problem) in [
         (&b""[..], "it is too short for a recording"),
-        (b"#!/bin/sh\n", "it is no recording of syncswim"),
+        (b"#!/bin/sh\n", "it is not a recording of syncswim"),
         (b"swimrec\x09 and more", "its layout has version 9; this program knows 1"),
         (&file[..100.min(file.len())], "its header is damaged"),
     ] {
@@ -163,7 +163,7 @@ fn a_forged_header_or_number_is_no_panic_and_nothing_for_a_terminal() {
     for name in ["\x1b[2J", ""] {
         let file = Writer::new(Cursor::new(Vec::new()), name, 0).unwrap();
         let error = Recording::parse(file.get_ref().get_ref()).unwrap_err().to_string();
-        assert_eq!(error, "its header is no name and version");
+        assert_eq!(error, "its header is not a name and a version");
     }
     let mut node = recorded(1 << 24).recordings()[0].replay().into_node();
     node.start_recording(1 << 20, Box::new(|chunk| Err(Refused::Full(chunk))));

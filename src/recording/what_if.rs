@@ -15,7 +15,7 @@ pub struct WhatIf {
     /// Those with the other configuration.
     pub changed: Vec<(Time, Event)>,
     /// When both first asked different questions. Answers that come later are to the recorded ones, so what the other
-    /// configuration makes of silence from then on is no evidence.
+    /// configuration makes of silence from then on is not evidence.
     pub parted: Option<Time>,
 }
 
@@ -53,7 +53,7 @@ impl Recording {
                     other.wait(due, step.at);
                     other.node.give(step.at, &input);
                 }
-                // A gap: both begin anew.
+                // A gap: both begin again.
                 None => other = Variant { node: replay.node_again(), ..other }.configured(config),
             }
             other.drain(step.at);

@@ -1,5 +1,5 @@
-//! An attacker that is no node: it writes datagrams and tables of its own, under any address, and answers for members
-//! that it made up, for as long as it likes.
+//! An attacker that is not a node: it writes datagrams and tables of its own, under any address, and answers for members that
+//! it made up, for as long as it likes.
 //!
 //! Made-up members that have answered hold a token, which was sent to them: what they say is a member's word. All else
 //! that it sends is an outsider's, or bears the name and address of a healthy member, without a token. Asked as relays, they
@@ -56,7 +56,7 @@ pub enum Ahead {
     Below,
     /// So many incarnations more.
     Incarnations(u64),
-    /// A life that began so many milliseconds later.
+    /// A life that began this many milliseconds later.
     Life(u64),
 }
 
@@ -112,7 +112,7 @@ pub enum Attack {
         /// How long they answer.
         answers_for: Duration,
     },
-    /// Pings a host, or asks it to probe somebody, so many times at once: each answer has room for updates.
+    /// Pings a host, or asks it to probe somebody, this many times at once: each answer has room for updates.
     Pings {
         /// Who asks.
         from: Who,

@@ -43,7 +43,7 @@ struct Got {
 #[derive(Debug)]
 struct Expected {
     sent: Time,
-    /// Of a host that is gone nobody repairs anything.
+    /// Broadcasts of a host that is gone are not repaired.
     from: (usize, u32),
     origin: Life,
     seq: u64,

@@ -9,7 +9,7 @@ use super::{check::Violation, host::addr, search::panicked, world::World};
 use crate::swim::Config;
 
 const NODES: usize = 5;
-/// Steps between two things that happen: with intervals from milliseconds to hours, time is no measure.
+/// Steps between two things that happen: with intervals from milliseconds to hours, time is not a measure.
 const STEPS: usize = 3000;
 /// And the most time, for configurations in which little happens.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);

@@ -1,7 +1,7 @@
 //! A model of a disk, for state files: what was not synced may be lost by a power cut.
 //!
 //! What a process wrote, a later one reads, whatever became of the first. At a power cut the folder is as it was synced last,
-//! or as it was left. Of a file, what was synced is there, and what the system has written back by itself; the rest is cut off
+//! or as it was left. A file has what was synced, and what the system has written back by itself; the rest is cut off
 //! somewhere, and blocks of what is left may be zeros.
 
 use std::{collections::BTreeMap, io, time::Duration};
@@ -10,7 +10,7 @@ use crate::{state_file::Files, swim::Time};
 
 /// After so long a system writes back what was written.
 const WRITE_BACK: Duration = Duration::from_secs(30);
-/// What is lost is lost in blocks of so many bytes.
+/// What is lost is lost in blocks of this many bytes.
 const BLOCK: usize = 512;
 
 /// A folder with one file in it, and a new one beside that.
@@ -181,7 +181,7 @@ impl Files for ModelDisk {
         }
     }
 
-    fn is_in_place(&mut self, file: &u64, size: usize, header: &[u8]) -> bool {
+    fn check_in_place(&mut self, file: &u64, size: usize, header: &[u8]) -> bool {
         let bytes = self.file().filter(|_| self.name == Some(*file));
         bytes.is_some_and(|bytes| bytes.len() == size && bytes.starts_with(header))
     }

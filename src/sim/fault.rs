@@ -29,7 +29,7 @@ pub enum Fault {
     PowerCut(usize),
     /// All of them do.
     PowerCutOfAll,
-    /// Every machine starts anew, at once.
+    /// Every machine restarts, at once.
     RestartOfAll,
     /// A process stops for a while.
     Pause(usize, Duration),
@@ -41,7 +41,7 @@ pub enum Fault {
     LateWakes(Duration),
     /// A clock is set forward.
     ClockJump(usize, Duration),
-    /// A node starts anew, and the clock that it takes its epoch from is off by so many milliseconds.
+    /// A node restarts, and the clock that it takes its epoch from is off by this many milliseconds.
     WrongClock(usize, i64),
     /// A second host starts under the name of one, at another address.
     Conflict(usize),
@@ -74,7 +74,7 @@ pub enum Fault {
     Unreachable(usize),
     /// They can again.
     Reachable(usize),
-    /// A host gets another address while it runs; its node learns of it when it is started anew.
+    /// A host gets another address while it runs; its node learns of it when it is restarted.
     NewAddress(usize, u8),
     /// No datagram passes somewhere, though streams do.
     FilteredUdp(Side),

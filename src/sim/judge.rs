@@ -11,8 +11,8 @@
 //! - *impostors*: whoever answers to the name of a member at an address of its own cannot be told from a second holder of that
 //!   name, nor from a restart there (SECURITY.md, *Not defended*);
 //! - *outnumbered*: where made-up or crashed members that have answered can be all relays of a probe, they can worsen its
-//!   awareness, keep the prober away, and put its verdicts off (SECURITY.md, *keep a healthy member out*). Where others are listed
-//!   is judged all the same;
+//!   awareness, keep the prober away, and put its verdicts off (SECURITY.md, *keep a healthy member out*). Where others are
+//!   listed is judged all the same;
 //! - *spoken for*: what a stream from a member's own address says in its name, which no attacker could, has the time of a
 //!   refutation;
 //! - *misquoted*: so have the tags that somebody says are those of a member.
@@ -72,8 +72,8 @@ fn refutation(config: &Config, live: usize) -> Duration {
     config.probe_interval.saturating_mul(4 * live as u32)
 }
 
-/// Others are believed about a member until three probes of a node's own have failed, in three passes of its ring; then it takes a
-/// suspicion that nobody confirms, or twice as long.
+/// Others are believed about a member until three probes of a node's own have failed, in three passes of its ring; then it
+/// takes a suspicion that nobody confirms, or twice as long.
 fn detection(config: &Config, live: usize) -> Duration {
     let ring = config.probe_interval.saturating_mul(2 * live as u32);
     let scale = (live.max(1) as f64).log10().max(1.0);

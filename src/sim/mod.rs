@@ -19,9 +19,10 @@
 //! println!("a crash was known to all after {took:?}");
 //! ```
 //!
-//! `world` runs hosts, `network` says what becomes of a datagram, `paths` where hosts send from and are reached, `disk` what a power cut leaves, `queue` what comes next, `check` looks for
-//! broken promises after each step, `judge` at healthy members while somebody lies, `theme` draws random `fault`s, [`attacker`] lies, and [`search`] runs random
-//! schedules and shrinks those that break a promise. [`configs`] runs random configurations.
+//! `world` runs hosts, `network` says what becomes of a datagram, `paths` where hosts send from and are reached, `disk` what
+//! a power cut leaves, `queue` what comes next, `check` looks for broken promises after each step, `judge` at healthy members
+//! while somebody lies, `theme` draws random `fault`s, [`attacker`] lies, and [`search`] runs random schedules and shrinks
+//! those that break a promise. [`configs`] runs random configurations.
 //!
 //! **This module is outside semantic versioning:** it may change in any version.
 

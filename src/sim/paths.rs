@@ -20,7 +20,7 @@ const REMEMBERED: Duration = Duration::from_secs(120);
 pub enum Nat {
     /// Everybody, while the mapping lasts (endpoint-independent filtering).
     FullCone,
-    /// Hosts that were sent something lately (address-dependent filtering).
+    /// Hosts that were sent something recently (address-dependent filtering).
     AddressRestricted,
 }
 
@@ -49,7 +49,7 @@ struct Path {
 }
 
 impl Path {
-    /// Whether something was sent from here lately, to a certain host or to any.
+    /// Whether something was sent from here recently, to a certain host or to any.
     fn has_sent(&self, here: SocketAddr, to: Option<IpAddr>, now: Time) -> bool {
         let lately = |at: &Time| now.since(*at) < REMEMBERED;
         match to {

@@ -12,7 +12,8 @@ pub(super) enum Next<D> {
     Deadline(usize),
 }
 
-/// At one moment deliveries come first, as drivers must have it; else whatever was scheduled first.
+/// At one moment deliveries come first, as the rule for drivers demands; the others in the order in which they were
+/// scheduled.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     at: Time,

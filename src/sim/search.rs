@@ -122,7 +122,7 @@ impl Schedule {
         }
         world.end_attacks();
         Fault::Heal.apply(world);
-        // Whoever runs a node whose address was replaced starts it anew.
+        // Whoever runs a node whose address was replaced starts it again.
         world.restart_moved();
         let well = |world: &World| world.up().all(|host| world.hosts[host].is_well(world.now()));
         world.try_run_until(Duration::from_secs(3600), well)?;
@@ -269,9 +269,13 @@ fn afterwards(world: &mut World) -> Result<(), Violation> {
     left_everywhere(world, leaver)
 }
 
-/// While all is well what members say of themselves is known to all within moments, wherever they send from.
+/// While all is well what members say of themselves is known to all within moments, wherever they send from; unless lies have
+/// raised the epoch of one whose clock is ahead beyond what the others accept yet (`SECURITY.md`, *Identities beyond refutation*).
 fn tags_arrive(world: &mut World, up: &[usize]) -> Result<(), Violation> {
-    for host in up {
+    let latest = up.iter().map(|host| world.node(*host).latest_epoch()).min().unwrap_or_default();
+    let is_accepted = |host: &&usize| world.node(**host).local().identity.epoch <= latest;
+    let accepted: Vec<_> = up.iter().filter(is_accepted).copied().collect();
+    for host in &accepted {
         let tags = Tags::new([("host", host.to_string())]).expect("they are short");
         world.with(*host, |node, now| node.set_tags(now, tags));
     }

@@ -24,7 +24,7 @@ pub enum Theme {
     Attacks,
     /// Any of these.
     Everything,
-    /// Machines lose power and start anew, and there are no seeds: nodes rejoin from their state files.
+    /// Machines lose power and restart, and there are no seeds: nodes rejoin from their state files.
     Restarts,
     /// An attacker that joined lies all the time to a cluster that is well, and healthy members are judged meanwhile.
     Insiders,
@@ -90,8 +90,7 @@ impl Theme {
         if self == Self::Insiders { 12_000 } else { 6000 }
     }
 
-    /// Draws a fault for a cluster of `n`: half of them are accidents, whatever it is about, but
-    /// for insiders.
+    /// Draws a fault for a cluster of `n`: half of them are accidents, whatever it is about, except for insiders.
     pub(super) fn draw(self, rng: &mut fastrand::Rng, n: usize) -> Fault {
         let own = match self {
             Self::Everything => Self::ALL[rng.usize(..7)],

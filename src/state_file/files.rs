@@ -34,7 +34,7 @@ pub(crate) trait Files {
     /// Waits until the disk has what was written.
     fn sync(&mut self, file: &mut Self::File) -> io::Result<()>;
 
-    /// Puts the new one in the place of the old one, at one stroke.
+    /// Replaces the old one by the new one, atomically.
     fn put_in_place(&mut self) -> io::Result<()>;
 
     /// Waits until the disk has that, too.
@@ -45,7 +45,7 @@ pub(crate) trait Files {
 
     /// Whether this is the file that the next start will read, as long as it was left and with this at its front: nobody removed,
     /// replaced, cut off or overwrote it.
-    fn is_in_place(&mut self, file: &Self::File, size: usize, header: &[u8]) -> bool;
+    fn check_in_place(&mut self, file: &Self::File, size: usize, header: &[u8]) -> bool;
 
     /// Whether a new file can be made, as far as that can be told without writing one.
     fn try_out(&mut self) -> io::Result<()> {
@@ -147,7 +147,7 @@ impl Files for Disk {
         let _ = fs::remove_file(&self.new);
     }
 
-    fn is_in_place(&mut self, file: &File, size: usize, header: &[u8]) -> bool {
+    fn check_in_place(&mut self, file: &File, size: usize, header: &[u8]) -> bool {
         let is_there = match (fs::symlink_metadata(&self.path), file.metadata()) {
             (Ok(there), Ok(ours)) => is_same(&there, &ours) && there.len() == size as u64,
             _ => false,

@@ -1,4 +1,4 @@
-//! When a state file is written: at the end while it grows, anew when it has grown enough, was damaged or is gone.
+//! When a state file is written: at the end while it grows, again when it has grown enough, was damaged or is gone.
 
 use std::{collections::BTreeSet, io, mem, sync::Arc};
 
@@ -13,7 +13,7 @@ use crate::{
     wire::{data::BroadcastHead, hash},
 };
 
-/// A file that has grown to so many bytes, and to so many times what it had when it was written anew, is written anew.
+/// A file that has grown to this many bytes, and to this many times what it had when it was rewritten, is rewritten.
 const LEAST_GROWTH: usize = 64 << 10;
 const GROWTH: usize = 4;
 /// Origins of which it is gone on from what readers got: as many as a cluster has members, unless it is told otherwise. Without a
@@ -30,7 +30,7 @@ pub(crate) struct StateFile<F: Files> {
     state: State,
     /// Members of an earlier life, and origins of broadcasts, that were not seen again in this one.
     unseen: BTreeSet<Arc<str>>,
-    /// `None` until the file was written anew, at first, and after a failure.
+    /// `None` until the file was rewritten, at first, and after a failure.
     open: Option<Open<F::File>>,
     /// Records that are not written yet, while it is open.
     pending: Vec<u8>,
@@ -42,7 +42,7 @@ pub(crate) struct StateFile<F: Files> {
 struct Open<T> {
     file: T,
     size: usize,
-    /// It is written anew rather than grow beyond this.
+    /// It is rewritten rather than grow beyond this.
     most: usize,
     /// Whether the disk has all of it.
     synced: bool,
@@ -62,7 +62,7 @@ pub(crate) struct Found {
 }
 
 impl<F: Files> StateFile<F> {
-    /// Reads the file of a node that starts, and begins another life in it. At most so many members are remembered, and none
+    /// Reads the file of a node that starts, and begins another life in it. At most this many members are remembered, and none
     /// after a leave, unless the node is to rejoin then. Nothing is written yet, but that it can be is tried.
     pub(crate) fn read(
         mut files: F,
@@ -189,7 +189,7 @@ impl<F: Files> StateFile<F> {
         self.check_kept()?;
         let (pending, _) = (mem::take(&mut self.pending), mem::take(&mut self.waiting));
         match self.open.take() {
-            Some(mut open) if open.has_room(pending.len()) && self.is_in_place(&open) => {
+            Some(mut open) if open.has_room(pending.len()) && self.check_in_place(&open) => {
                 if !pending.is_empty() {
                     self.files.write(&mut open.file, &pending)?;
                     (open.size, open.synced) = (open.size + pending.len(), false);
@@ -201,8 +201,8 @@ impl<F: Files> StateFile<F> {
         }
     }
 
-    fn is_in_place(&mut self, open: &Open<F::File>) -> bool {
-        self.files.is_in_place(&open.file, open.size, &self.header)
+    fn check_in_place(&mut self, open: &Open<F::File>) -> bool {
+        self.files.check_in_place(&open.file, open.size, &self.header)
     }
 
     /// Compaction. At no moment is there no file.

@@ -1,9 +1,9 @@
 //! The state file of a node: what it needs to find its cluster again after a restart.
 //!
-//! One file that grows by records, and is written anew, smaller, when it has grown enough. Reading it takes what is whole from
-//! the front, so any beginning of a file is an older state of the node, and whatever a crash, a power cut or a full disk leaves
-//! can be read. `record` has the bytes, `state` what they mean together, `keeper` when what is written, `files` what it needs
-//! of a disk: the operations that a test or the simulator can let fail between any two.
+//! One file that grows by records, and is rewritten, smaller, when it has grown enough. Reading it takes what is whole from the
+//! front, so any beginning of a file is an older state of the node, and whatever a crash, a power cut or a full disk leaves can
+//! be read. `record` has the bytes, `state` what they mean together, `keeper` when what is written, `files` what it needs of a
+//! disk: the operations that a test or the simulator can let fail between any two.
 //!
 //! ```text
 //! 0..8     "swimsta" and the version of this layout (1)

@@ -59,7 +59,7 @@ pub(super) fn header(cluster: u32, node: u32) -> [u8; HEADER] {
 pub(super) fn records<'a>(file: &'a [u8], own: &[u8; HEADER]) -> io::Result<&'a [u8]> {
     let Some((found, records)) = file.split_first_chunk::<HEADER>() else {
         let is_cut = own.starts_with(file) || file.iter().all(|byte| *byte == 0);
-        return if is_cut { Ok(&[]) } else { Err(refusal("it is no state file")) };
+        return if is_cut { Ok(&[]) } else { Err(refusal("it is not a state file")) };
     };
     let is_whole = crc32fast::hash(&found[..16]).to_le_bytes() == found[16..];
     let (is_state, is_version) = (found[..7] == MAGIC[..7], found[7] == MAGIC[7]);
@@ -73,7 +73,7 @@ pub(super) fn records<'a>(file: &'a [u8], own: &[u8; HEADER]) -> io::Result<&'a 
         (false, true) => Ok(records),
         (false, false) if same_cluster && same_node => Ok(records),
         _ if found.iter().all(|byte| *byte == 0) => Ok(&[]),
-        _ => Err(refusal("it is no state file")),
+        _ => Err(refusal("it is not a state file")),
     }
 }
 

@@ -11,7 +11,7 @@ const MAX_LIVES: usize = 2;
 /// What a node remembers beyond its end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct State {
-    /// Of the latest life; 0 if there was none.
+    /// The epoch of the latest life; 0 if there was none.
     pub(super) epoch: u64,
     /// Whether that life ended with a leave.
     pub(super) left: bool,
@@ -32,7 +32,7 @@ pub(super) struct Remembered {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Heads(BTreeMap<Arc<str>, Lives>);
 
-/// Of each epoch `below` and `above`, as in a [`BroadcastHead`].
+/// `below` and `above` of each epoch, as in a [`BroadcastHead`].
 type Lives = BTreeMap<u64, (u64, Vec<u8>)>;
 
 impl Heads {
@@ -51,7 +51,7 @@ impl Heads {
         self.0.contains_key(origin)
     }
 
-    /// Keeps so many origins, first those that are known as members.
+    /// Keeps this many origins, first those that are known as members.
     pub(super) fn truncate(&mut self, most: usize, is_member: impl Fn(&Arc<str>) -> bool) {
         let excess = self.0.len().saturating_sub(most);
         let (members, others): (Vec<_>, Vec<_>) = self.origins().cloned().partition(is_member);

@@ -38,12 +38,12 @@ impl SyncPace {
 }
 
 /// When a digest that differs may begin an exchange. After one that changed nothing, or failed, digests of the same
-/// [`Account`] are ignored for longer and longer; and those of all, once exchanges with several changed nothing:
-/// one alone may tell what it likes.
+/// [`Account`] are ignored for longer and longer; and those of all, once exchanges with several changed nothing: a single
+/// member may send false digests.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct BackOff {
     of_all: Pause,
-    /// Of accounts that had an exchange lately.
+    /// Of accounts that had an exchange recently.
     of_each: Vec<(Account, Pause)>,
 }
 
@@ -80,8 +80,8 @@ impl BackOff {
         self.of_all.until <= now && its.is_none_or(|(_, pause)| pause.until <= now)
     }
 
-    /// It has begun one: the next are ignored for a while, and twice as long from the same account. Who tells digests all the
-    /// time would else be the first whenever one may begin.
+    /// It has begun one: the next are ignored for a while, and twice as long from the same account. Otherwise a member that
+    /// sends digests all the time would be the first whenever one may begin.
     pub(crate) fn begin(&mut self, now: Time, with: Account, bounds: (Duration, Duration)) {
         let (shortest, longest) = bounds;
         self.of_all.begin(now, shortest);
@@ -124,7 +124,7 @@ impl Node {
         (self.config.probe_interval, self.config.sync_interval)
     }
 
-    /// An exchange of tables with whoever is at an address has ended, or failed by its fault.
+    /// A push/pull with the member at an address has ended, or failed by that member's fault.
     pub(super) fn adapt_sync_pace(&mut self, with: SocketAddr, digest_before: Option<u64>) {
         let taught = match digest_before {
             None => Taught::Failed,
@@ -150,8 +150,8 @@ impl Node {
         }
     }
 
-    /// The table's digest, or 0 while updates are under way and tables are bound to differ: unless there are so many
-    /// that an exchange of tables is faster.
+    /// The table's digest, or 0 while updates are under way and tables are bound to differ: unless there are this many that an
+    /// exchange of tables is faster.
     pub(super) fn settled_digest(&self) -> u64 {
         let told = self.updates.is_empty() || self.updates.len() > SWAMPED;
         let settled = told && matches!(self.phase, Phase::Starting | Phase::Live);

@@ -11,8 +11,8 @@ use super::{
     moves::MAX_MOVES,
     node::Node,
     phase::Phase,
-    probe::MAX_RELAYED,
     race::MAX_ATTEMPTS,
+    relay::MAX_RELAYED,
     self_claims::MAX_SILENT,
     stream::MAX_STREAMS,
     validation::MAX_CHALLENGED,
@@ -35,7 +35,7 @@ impl Node {
             ("live members", live, self.config.max_members),
             ("departed members", departed, self.config.max_departed),
             ("updates", self.updates.len(), live + departed + 1),
-            ("relayed probes", self.prober.relayed_len(), MAX_RELAYED),
+            ("relayed probes", self.relays.len(), MAX_RELAYED),
             ("streams", self.streams.len(), STREAMS),
             ("unverified peers that are asked", self.unverified.len(), MAX_ASKED),
             ("members that are said to have moved", self.moves.len(), MAX_MOVES),
@@ -49,12 +49,8 @@ impl Node {
             ("refuted verdicts that wait", self.flaps.len(), MAX_UNTOLD),
             ("silent addresses of past lives", self.conflict.len(), MAX_SILENT),
             ("accounts whose digests are put off", self.sync_pace.len(), MAX_APART),
-            // Probe, gossip, sync … once each; else one for each member, relay and stream.
-            (
-                "timers",
-                self.timers.len(),
-                16 + live + departed + self.prober.relayed_len() + self.streams.len(),
-            ),
+            // Probe, gossip, sync … once each; the others once for each member, relay and stream.
+            ("timers", self.timers.len(), 16 + live + departed + self.relays.len() + self.streams.len()),
         ];
         if let Some((what, length, bound)) = bounds.into_iter().find(|(_, length, bound)| length > bound) {
             return Err(format!("{length} {what}, more than {bound}"));
@@ -63,7 +59,7 @@ impl Node {
         let mut kept = lately_departed
             .chain(self.updates.subjects())
             .chain(self.timers.members())
-            .chain(self.table.rings.jumps().iter().copied());
+            .chain(self.table.rings.out_of_turn().iter().copied());
         if let Some(id) = kept.find(|id| !self.table.holds(*id)) {
             return Err(format!("{id:?} is kept, but names nobody"));
         }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{
-    departures::Notice,
+    departures::ClaimedDeparture,
     event::Event,
     member::{Identity, MemberId, MemberState, Record},
     node::Node,
@@ -11,14 +11,14 @@ use super::{
     timers::Timer,
     verdict::Origin,
 };
-use crate::{address::host_of, wire::hash};
+use crate::wire::hash;
 
 const DAY: u64 = 24 * 3600 * 1000;
 const YEAR: u64 = 365 * DAY;
 /// The latest epoch that a node takes from its clock: the year 2100, in milliseconds since 1970.
 const LATEST_START: u64 = 4_102_444_800_000;
-/// The latest epoch that is accepted when the clock says 1970: as many milliseconds later as have passed since then. So
-/// whoever claims the latest epoch of a name can be superseded a millisecond later, also where the claim was not heard.
+/// The latest epoch that is accepted when the clock says 1970: as many milliseconds later as have passed since then. So a
+/// claim of the latest epoch of a name can be superseded a millisecond later, also at members that did not hear it.
 const LATEST: u64 = LATEST_START + 25 * YEAR;
 /// A clock that says less, 1 January 2026, is wrong: this program is younger.
 const EARLIEST: u64 = 1_767_225_600_000;
@@ -47,8 +47,8 @@ pub(super) fn clock_at_zero(epoch: u64, now: Time) -> u64 {
     epoch.max(EARLIEST).saturating_sub(now.nanos() / 1_000_000)
 }
 
-/// The identity that supersedes a claim about this node, which others have raised by so much in its epoch. Where they have by
-/// more than all tables might follow, it is the next epoch, which every table accepts that accepted the claim, a millisecond
+/// The identity that supersedes a claim about this node, after claims have raised it by `raised` in its epoch. If that is
+/// more than all tables would follow, it is the next epoch, which every table that accepted the claim accepts a millisecond
 /// later.
 pub(super) fn superseding(ours: Identity, claimed: Identity, raised: &mut u64) -> Identity {
     let Identity { epoch, incarnation } = claimed;
@@ -82,8 +82,8 @@ const MAX_DRAWS: usize = 16;
 struct Refused;
 
 impl Node {
-    /// Whether an identity is within the bounds, the same for every claim, whoever makes it; one that is not is counted. As far
-    /// as the members' clocks agree, a node can refute whatever others accept.
+    /// Whether an identity is within the bounds, which are the same for every claimant; one that is not is counted. As far as
+    /// the members' clocks agree, a node can refute anything that others accept.
     pub(super) fn check_plausible(&mut self, known: Option<MemberId>, claimed: Identity) -> bool {
         let highest = match known.map(|id| (id, self.table.get(id).identity)) {
             // Others may have been led to it step by step.
@@ -100,7 +100,7 @@ impl Node {
 
     /// The latest epoch that is accepted now. A lie can have raised that of an earlier life of this node beyond it, if its clock
     /// was ahead.
-    pub(super) fn latest_epoch(&self) -> u64 {
+    pub(crate) fn latest_epoch(&self) -> u64 {
         LATEST.saturating_add(self.clock).saturating_add(self.now.nanos() / 1_000_000)
     }
 
@@ -134,8 +134,8 @@ impl Node {
         })
     }
 
-    /// Whether one more live member may be listed at an address, or who makes room: one that has not answered there, for one that is
-    /// there, by what it has shown. Names can be made up, and others moved there; those are remembered as departed.
+    /// Whether one more live member may be listed at an address, or who makes room: one that has not answered there, for one
+    /// that is there, by what it has shown. Names can be made up, and others moved there; those are remembered as departed.
     fn room_at(&self, arrival: &Arrival<'_>) -> Result<Option<MemberId>, Refused> {
         let stays = |id| {
             let record = self.table.get(id);
@@ -147,8 +147,10 @@ impl Node {
             return Ok(None);
         }
         let made_up = |record: &Record| record.contact.may_be_made_up();
-        // Else the one that arrives might be forgotten for it.
-        let has_room = self.table.departed() < self.config.max_departed
+        // Else a departed one that arrives might be forgotten for it.
+        let stays_known = arrival.known.is_none_or(|id| self.table.get(id).state.is_live());
+        let has_room = stays_known
+            || self.table.departed() < self.config.max_departed
             || self.table.first_to_forget().is_some_and(|first| {
                 self.table.get(first).contact.may_be_made_up() && Some(first) != arrival.known
             });
@@ -158,16 +160,12 @@ impl Node {
         unmet.filter(|_| arrival.is_there).map(Some).ok_or(Refused)
     }
 
-    /// Whether one more name of its mark may be listed, in all and on its host, or who makes room: one that never answered, if
-    /// it has departed; else, for a member that speaks for itself, a live one. An attacker can choose names whose marks are the
-    /// same, and answer under them: such as have answered give way to none.
+    /// Whether one more name of its mark may be listed, in all and on its host, and which member makes room: a departed one
+    /// that never answered; or, for a member that announces itself, a live one that never answered. An attacker can choose
+    /// names with the same mark, and answer under them: members that have answered never give way.
     fn room_of_mark(&self, arrival: &Arrival<'_>) -> Result<Option<MemberId>, Refused> {
-        // Who has answered, where it did last: others can move it.
         let host = self.table.hash_host(arrival.addr);
-        let on_host = |record: &Record| match record.contact.known_on {
-            0 => host_of(record.addr.ip()) == host_of(arrival.addr.ip()),
-            known_on => known_on == host,
-        };
+        let on_host = |record: &Record| self.counts_on(record) == host;
         let mark = hash::member(arrival.name);
         let crowds = |most, is: &dyn Fn(&Record) -> bool| self.table.count_mark(mark, most, is) == most;
         // Few names have this mark, or it is one of those on that host already: nothing to decide.
@@ -190,8 +188,17 @@ impl Node {
 
     /// Whether one more name of a member's mark may count on a host. Several can say at the same time that they moved there.
     pub(super) fn has_room_for_mark_on(&self, id: MemberId, host: u32) -> bool {
-        let is_there = |record: &Record| record.contact.known_on == host;
-        self.table.count_mark(self.table.get(id).mark, MAX_OF_MARK_ON_HOST, is_there) < MAX_OF_MARK_ON_HOST
+        let Record { mark, name, .. } = self.table.get(id);
+        let is_another = |record: &Record| record.name != *name && self.counts_on(record) == host;
+        self.table.count_mark(*mark, MAX_OF_MARK_ON_HOST, is_another) < MAX_OF_MARK_ON_HOST
+    }
+
+    /// A hash of the host that a member counts on: of one that has answered, where it did last, as others can move it.
+    fn counts_on(&self, record: &Record) -> u32 {
+        match record.contact.met_on_host {
+            0 => self.table.hash_host(record.addr),
+            met_on_host => met_on_host,
+        }
     }
 
     /// Whether one more name of its mark may be remembered.
@@ -199,15 +206,18 @@ impl Node {
         self.table.count_mark(hash::member(name), MAX_OF_MARK, |_| true) < MAX_OF_MARK
     }
 
-    /// From a full table a member that never answered is evicted; a sixteenth of the table is kept for members that return, of each
-    /// host as long as it has no more than its share, or than are free.
+    /// From a full table a member that never answered is evicted. A sixteenth of it is kept for members that return. A member that
+    /// others said had departed keeps its place for as long as it is told so: else whoever says so could take it.
     fn is_full(&self, arrival: &Arrival<'_>) -> bool {
         let (live, most) = (self.table.live(), self.config.max_members);
-        let known_on = arrival.known.map_or(0, |id| self.table.get(id).contact.known_on);
-        let share = (most / self.table.hosts().max(1)).max(most.saturating_sub(live));
-        let returns = known_on != 0 && self.table.known_on(known_on) <= share;
-        let kept = if returns { 0 } else { most / 16 };
-        live >= most - kept
+        let has_place = arrival.known.is_some_and(|id| self.lately_departed.contains(&id));
+        let returns = arrival.known.is_some_and(|id| !self.table.get(id).contact.may_be_made_up());
+        let kept = match () {
+            () if has_place => 0,
+            () if returns => self.lately_departed.len(),
+            () => self.lately_departed.len().max(most / 16),
+        };
+        live + kept >= most
     }
 
     /// Takes a member out of the table that never answered; one that did, at another address, has failed.
@@ -218,8 +228,8 @@ impl Node {
         }
         self.metrics.evicted_members += 1;
         if !record.contact.may_be_made_up() {
-            let notice = Notice::of_failure(record.identity, Origin::Own);
-            return self.depart(id, &notice, self.now);
+            let departure = ClaimedDeparture::of_failure(record.identity, Origin::Others);
+            return self.depart(id, &departure, self.now);
         }
         self.timers.cancel(Timer::Suspicion(id));
         self.table.update(id, &mut self.rng, |record| {

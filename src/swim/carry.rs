@@ -38,7 +38,7 @@ const CERTAIN: u32 = 7;
 const MAX_CARRIED: usize = 16;
 /// Such streams opened in a probe interval.
 const MAX_OPENED: u32 = 64;
-/// Of the streams opened in a probe interval those that other nodes caused, and how many of those at the same time.
+/// Streams opened in a probe interval that others caused, and how many of those at the same time.
 const MAX_PROVOKED: (u32, usize) = (16, 8);
 /// Probe intervals until more members are reported.
 const TELL_AGAIN: u32 = 60;
@@ -67,7 +67,7 @@ pub(super) struct Carrier {
 struct Saved {
     /// How many in a row.
     rounds: u32,
-    /// It is no chance any more.
+    /// It is no longer chance.
     certain: bool,
 }
 
@@ -245,7 +245,7 @@ impl Node {
         self.metrics.carried_received += 1;
         let Some(session) = self.streams.sessions.get_mut(&stream) else { return };
         let ours = session.step == Step::AwaitCarried;
-        // The port of whoever opened the stream is no member's address.
+        // The port of the caller of the stream is not a member's address.
         let source = if ours { session.peer } else { SocketAddr::new(session.peer.ip(), 0) };
         session.step = Step::Over;
         if !ours {

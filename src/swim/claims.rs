@@ -1,14 +1,16 @@
 //! What a claim about another member changes.
 //!
-//! One rule decides all: a claim wins if (epoch, incarnation, state) is greater than what the table holds,
-//! compared in that order, with alive < suspect < failed < left. Equal claims change nothing, except that one
-//! more accuser may shorten a suspicion, as one that knows an earlier departure does. So updates may arrive in any order, twice or never, and tables converge. What this node
-//! has seen itself may keep another's word from counting for a while: [`hearsay`](super::hearsay), [`moves`](super::moves).
+//! One rule decides all: a claim wins if (epoch, incarnation, state) is greater than what the table holds, compared in that
+//! order, with alive < suspect < failed < left. Equal or lesser claims change nothing, with few exceptions: one more accuser
+//! can shorten a suspicion, and a departure that is claimed under a lesser incarnation counts as an accusation. So updates
+//! may arrive in any order, twice or never, and tables converge. A node's own observation can override a claim for a while:
+//! [`hearsay`](super::hearsay), [`moves`](super::moves).
 
 use std::{net::SocketAddr, sync::Arc};
 
 use super::{
     bounds::Arrival,
+    claimant::Claimant,
     event::{Event, Output},
     history::Observation,
     member::{Identity, Member, MemberId, MemberState, Record},
@@ -24,26 +26,26 @@ use crate::wire::{
     message::{Alive, Message},
 };
 
-/// On whose word a member is said to be alive.
+/// On whose authority a member is said to be alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Word {
+pub(super) enum Authority {
     /// Its own.
     Itself,
-    /// Whoever's: it has answered at the address.
-    Answered,
-    /// That of another, which is at this address.
-    Other(SocketAddr),
+    /// Any member's: the subject has answered at the address.
+    AnsweredThere,
+    /// Another's.
+    Other(Claimant),
 }
 
-impl Word {
-    /// Its own, or that of whoever is at an address.
-    pub(super) fn of(by_itself: bool, teller: SocketAddr) -> Self {
-        if by_itself { Self::Itself } else { Self::Other(teller) }
+impl Authority {
+    /// Its own, or another's.
+    pub(super) fn of(by_itself: bool, claimant: Claimant) -> Self {
+        if by_itself { Self::Itself } else { Self::Other(claimant) }
     }
 }
 
 impl Node {
-    pub(super) fn on_alive(&mut self, claim: &Alive<'_>, word: Word) {
+    pub(super) fn on_alive(&mut self, claim: &Alive<'_>, authority: Authority) {
         if !self.config.allows(claim.addr.ip()) && claim.addr != self.table.get(MemberId::SELF).addr {
             self.metrics.dropped_not_allowed += 1;
             return;
@@ -58,7 +60,7 @@ impl Node {
             return;
         }
         let known = self.table.find(claim.name);
-        if let Some(id) = known.filter(|id| word != Word::Itself && self.is_contested(*id, claim)) {
+        if let Some(id) = known.filter(|id| authority != Authority::Itself && self.is_contested(*id, claim)) {
             // The member is suspected: whichever of the two is alive refutes.
             if self.raise_suspicion(id, identity) {
                 self.spread(id, Urgency::Urgent);
@@ -66,8 +68,8 @@ impl Node {
             return;
         }
         if let Some(id) = known.filter(|id| identity <= self.table.get(*id).identity) {
-            if word == Word::Itself {
-                self.on_late_word(id, identity, claim);
+            if authority == Authority::Itself {
+                self.on_late_alive(id, identity, claim);
             }
             return;
         }
@@ -78,22 +80,29 @@ impl Node {
             self.metrics.dropped_malformed += 1;
             return;
         };
-        let teller = match word {
-            Word::Other(teller) => Some(teller),
-            Word::Itself | Word::Answered => None,
+        let claimant = match authority {
+            Authority::Other(claimant) => Some(claimant),
+            Authority::Itself | Authority::AnsweredThere => None,
         };
-        let by_itself = teller.is_none();
+        let by_itself = claimant.is_none();
         // Of a member that moves, only its old address has been shown, unless it has answered.
         let shown = |record: &Record| match record.addr == claim.addr {
             true => by_itself || record.contact.met,
-            false => word == Word::Answered || by_itself && !record.state.is_live(),
+            false => authority == Authority::AnsweredThere || by_itself && !record.state.is_live(),
         };
         let is_there = known.map_or(by_itself, |id| shown(self.table.get(id)));
         let arrival = Arrival { known, name: claim.name, addr: claim.addr, is_there, by_itself };
-        match (known, teller) {
+        match (known, claimant) {
+            (Some(id), Some(claimant)) if self.has_to_answer_first(id) => {
+                self.metrics.ignored_returns += 1;
+                match self.may_ask_who_returned(claim) {
+                    true => self.ask_whether_it_returned(claim),
+                    false => self.ask_whether_it_moved(id, claim, claimant),
+                }
+            }
             (Some(id), Some(_)) if self.knows_better(id) => self.ignore_return(id, claim),
-            (Some(id), Some(teller)) if self.may_answer_otherwise(id, claim) => {
-                self.ask_whether_it_moved(id, claim, teller)
+            (Some(id), Some(claimant)) if self.may_answer_otherwise(id, claim) => {
+                self.ask_whether_it_moved(id, claim, claimant)
             }
             _ if !self.make_room(&arrival) => self.metrics.refused_members += 1,
             (Some(id), _) if self.table.get(id).state.is_live() => {
@@ -128,15 +137,16 @@ impl Node {
                 || record.tags.encoded() != claim.tags && Tags::from_encoded(claim.tags).is_ok())
     }
 
-    /// A member says that it is alive, but it was claimed under a greater identity meanwhile that it is suspected, or departed. If
-    /// it is listed as live, its tags are those that it names now, unless those that are listed are later ones: whoever raises
-    /// suspicions all the time would mute it else.
-    fn on_late_word(&mut self, id: MemberId, identity: Identity, claim: &Alive<'_>) {
+    /// The member's own Alive, older than what the table holds, because others have since claimed a suspicion or departure
+    /// under a greater identity. If the member is listed as live, its tags are still taken from this Alive, unless the listed
+    /// ones are newer. Otherwise repeated suspicions could keep its tags from ever being seen.
+    fn on_late_alive(&mut self, id: MemberId, identity: Identity, claim: &Alive<'_>) {
         let record = self.table.get(id);
         if !record.state.is_live() {
             return self.note_refuted(id, record.state, identity);
         }
-        let is_later = identity.epoch == record.identity.epoch && identity.incarnation > record.tags_of;
+        let is_later =
+            identity.epoch == record.identity.epoch && identity.incarnation > record.tags_incarnation;
         if !is_later || claim.addr != record.addr || claim.tags == record.tags.encoded() {
             return;
         }
@@ -145,7 +155,8 @@ impl Node {
             return;
         };
         let previous = record.view();
-        let change = |record: &mut Record| (record.tags, record.tags_of) = (tags, identity.incarnation);
+        let change =
+            |record: &mut Record| (record.tags, record.tags_incarnation) = (tags, identity.incarnation);
         self.table.update(id, &mut self.rng, change);
         self.emit_member(|member| Event::Updated { member, previous }, id);
     }
@@ -156,8 +167,16 @@ impl Node {
         self.table.get(id).contact.is_missed() && holds(Rule::Returns)
     }
 
-    /// Whether another member refutes a suspicion for a member that did not answer this node's last probe: it is probed next.
-    /// Whoever makes refutations up is found out after the few probes that `knows_better` waits for, not as many rounds.
+    /// Whether a member has departed and missed this node's last probe: another member's Alive is not believed before the
+    /// member answers at the claimed address.
+    fn has_to_answer_first(&self, id: MemberId) -> bool {
+        let Record { state, contact, .. } = self.table.get(id);
+        !state.is_live() && contact.missed_last() && holds(Rule::Returns)
+    }
+
+    /// Whether another member's Alive ends a suspicion although the member missed this node's last probe. It is then probed
+    /// next, so that forged refutations are exposed after the three probes that `knows_better` waits for, not after as many
+    /// passes of the ring.
     fn is_to_be_checked(&self, id: MemberId) -> bool {
         let record = self.table.get(id);
         record.state == MemberState::Suspect && record.contact.missed_last()
@@ -213,10 +232,7 @@ impl Node {
         let past = self.table.get(id).view();
         self.settle(id, identity, addr, tags);
         self.lately_departed.retain(|departed| *departed != id);
-        let refuted = self.table.get(id).refuted.as_deref();
-        let refutes =
-            refuted.is_some_and(|refuted| refuted.is_refuted_by(past.identity.epoch, identity.epoch));
-        self.note_refuted(id, if refutes { past.state } else { MemberState::Failed }, identity);
+        self.note_refuted(id, past.state, identity);
         if past.identity.epoch == identity.epoch && past.state == MemberState::Failed {
             self.tell_verdict(id, &past);
         }
@@ -238,7 +254,7 @@ impl Node {
             }
             record.state = MemberState::Alive;
             (record.identity, record.addr) = (identity, addr);
-            (record.tags, record.tags_of) = (tags, identity.incarnation);
+            (record.tags, record.tags_incarnation) = (tags, identity.incarnation);
             (record.suspicion, record.removed, record.tombstone) = (None, None, false);
         });
         self.reconnects.forget(&self.table.get(id).name);

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::{
     Error, IpNetwork,
@@ -25,10 +25,10 @@ use crate::{
 /// # Ok::<(), syncswim::Error>(())
 /// ```
 ///
-/// One that is read by serde has the values of [`lan`](Self::lan) where fields lack, as those that a later version adds do, and is
-/// to be [validated](Self::validate).
+/// A `Config` that serde reads takes the values of [`lan`](Self::lan) for missing fields (those that a later version adds
+/// included). One that is not [valid](Self::validate) is an error there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default = "Config::unnamed")]
+#[serde(default = "Config::unnamed", remote = "Self")]
 #[non_exhaustive]
 pub struct Config {
     /// The node's name: 1 to 128 bytes, unique in the cluster, without characters that disturb a line (control characters, line
@@ -57,16 +57,16 @@ pub struct Config {
     /// not reach fails. Defaults to true.
     pub stream_fallback: bool,
 
-    /// Lifeguard's local-health-aware probes: slow down when the node's own probes fail. Off, a node that loses much of what is sent to
-    /// it accuses healthy members sooner. Defaults to true.
+    /// Lifeguard's local-health-aware probes: slow down when the node's own probes fail. Off, a node that loses much of what
+    /// is sent to it accuses healthy members sooner. Defaults to true.
     pub lha_probe: bool,
 
     /// Relays answer at 80 % of their time that the target was silent so far, which tells an overloaded relay from a dead target
     /// (Lifeguard §IV-A). Off, a dead target makes a node doubt itself, and a relay that lies is not outvoted. Defaults to true.
     pub nacks: bool,
 
-    /// Lifeguard's local-health-aware suspicion: wait longer while few members agree (§IV-B). Off, every suspicion runs out after
-    /// the least time, whoever is alone with it. Defaults to true.
+    /// Lifeguard's local-health-aware suspicion: wait longer while few members agree (§IV-B). Off, every suspicion times out
+    /// after the least time, even one with a single accuser. Defaults to true.
     pub lha_suspicion: bool,
 
     /// Lifeguard's buddy system: a ping to a suspect tells it of the suspicion first (§IV-C). Off, it learns of it by gossip,
@@ -129,8 +129,8 @@ pub struct Config {
     pub reconnect_max_delay: Duration,
 
     /// Longest delay between two tries to reach the seeds; the tries never end, and while they fail, or find this node alone,
-    /// begin with 50 ms and double. Smaller costs streams and look-ups, larger finds seeds later that come up late. Defaults to 30 s (LAN), 60 s
-    /// (WAN), 15 s (local).
+    /// begin with 50 ms and double. Smaller costs streams and look-ups, larger finds seeds later that come up late. Defaults
+    /// to 30 s (LAN), 60 s (WAN), 15 s (local).
     pub seed_max_delay: Duration,
 
     /// Longest time a leave takes to make sure that others know. It usually takes one round trip. Too short, and others may take
@@ -149,8 +149,8 @@ pub struct Config {
 
     /// How long the identity of a departed member is remembered, counted from its departure, so that no old
     /// update brings it back. Longer than any partition you expect, and at least twice the longest suspicion
-    /// (`2 · α · β · probe_interval`), or members that one has forgotten are learned anew from others that still suspect
-    /// them. Longer takes memory, up to [`max_departed`](Self::max_departed). Defaults to 24 h, 72 h (WAN).
+    /// (`2 · α · β · probe_interval`), or members that one has forgotten are learned again from others that still suspect them.
+    /// Longer takes memory, up to [`max_departed`](Self::max_departed). Defaults to 24 h, 72 h (WAN).
     pub forget_after: Duration,
 
     /// How long a stream may take as a whole. A join that nobody has answered for a second is given up sooner if other
@@ -165,7 +165,7 @@ pub struct Config {
 
     /// The networks that members live in: datagrams and streams from elsewhere, and members that are said to live
     /// elsewhere, are dropped and counted. `None` allows all, an empty list nobody. Too narrow shuts members out, too wide
-    /// lets strangers in. Defaults to `None`.
+    /// lets unverified peers in. Defaults to `None`.
     pub allow: Option<Vec<IpNetwork>>,
 
     /// Most live members in the table, a sixteenth of them for members that return. In a full table one that never answered
@@ -173,8 +173,9 @@ pub struct Config {
     /// members take more memory. Defaults to 65,536.
     pub max_members: usize,
 
-    /// Most departed members remembered; one that never answered makes room, else the one longest gone (`evicted_departed`).
-    /// Too few, and old updates can list one again that is forgotten; more take memory. Defaults to 16,384.
+    /// Most departed members remembered; one that never answered makes room, or, if there is none, the one longest gone
+    /// (`evicted_departed`). Too few, and old updates can list one again that is forgotten; more take memory. Defaults to
+    /// 16,384.
     pub max_departed: usize,
 
     /// Most failed members whose address is kept to reconnect; the one whose next try is furthest off makes room
@@ -182,12 +183,28 @@ pub struct Config {
     pub max_reconnects: usize,
 
     /// Observations, of all members together, that [`Node::explain`](super::Node::explain) remembers; the oldest makes room.
-    /// A quarter is for members that have never answered, whose names may be made up to have the rest forgotten. Their memory, about 48 bytes each, is allocated at the start. Fewer explain less of the past; 0 remembers none. Defaults
-    /// to 512.
+    /// A quarter is for members that have never answered, whose names may be made up to push the others out. Their memory,
+    /// about 48 bytes each, is allocated at the start. Fewer explain less of the past; 0 remembers none. Defaults to 512.
     pub history: usize,
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
+
+impl Serialize for Config {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // The function that serde makes for `remote`.
+        Self::serialize(self, serializer)
+    }
+}
+
+/// Fails if it is not [valid](Config::validate).
+impl<'de> Deserialize<'de> for Config {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let config = Self::deserialize(deserializer)?;
+        config.validate().map_err(D::Error::custom)?;
+        Ok(config)
+    }
+}
 
 impl Config {
     /// Gives what is read the fields that it lacks. Without a name it is not valid.

@@ -1,14 +1,15 @@
-//! The way to a member: what a node has seen of it, and which tokens both hold. Those are the rules of `validation`.
+//! What this node knows about reaching a member: what it has seen of it, and the token that each side holds. The rules are in
+//! `validation`.
 
 use serde::{Deserialize, Serialize};
 
 use super::{round_trip::RoundTrip, time::Time};
 
-/// Challenges (pings to members that have not answered yet, besides their probes): so many for each, wherever it is said to be.
+/// Challenges (pings to members that have not answered yet, besides their probes) for each member, at whatever address.
 const MAX_CHALLENGES: u8 = 3;
-/// After so many failed probes in a row, another member's Alive about the target is not believed.
+/// After this many failed probes in a row, another member's Alive about the target is not believed.
 const MISSED: u8 = 3;
-/// After so many probes in a row that a member answered by stream alone, relays that say that datagrams reach it are not
+/// After this many probes in a row that a member answered by stream alone, relays that say that datagrams reach it are not
 /// believed. Where a tenth of them is lost, fewer happen by chance.
 const RELAYED: u8 = 8;
 
@@ -17,9 +18,9 @@ const RELAYED: u8 = 8;
 pub(super) struct Contact {
     /// This node has met it: something that was sent to its address was answered.
     pub(super) met: bool,
-    /// A hash of the host where it was met last, perhaps at another address: others can move who is silent, but nobody has made it
-    /// up. 0 for none.
-    pub(super) known_on: u32,
+    /// A hash of the host where it was met last, perhaps at another address: others can move who is silent, but nobody has
+    /// made it up. 0 for none.
+    pub(super) met_on_host: u32,
     /// It has shown the token that this node gave it.
     pub(super) shown: bool,
     /// The token that it may show.
@@ -47,12 +48,21 @@ pub(super) struct Contact {
 }
 
 impl Contact {
-    /// At an address where it has not been heard from yet. The token that it gave is not shown there: whoever is there may be
-    /// somebody else. Nor is it challenged anew if it never answered: names can be moved about.
+    /// At an address where it has not been heard from yet. The token that it gave is not shown there: another process may be
+    /// there. Nor does a move allow further challenges of a member that never answered: otherwise moves would cause any
+    /// number of pings.
     pub(super) fn at_new_address(self, token: u32) -> Self {
         let (challenges, challenges_by_stream) = self.challenges_kept();
-        let Self { known_on, missed, probed, .. } = self;
-        Self { given: token, known_on, missed, probed, challenges, challenges_by_stream, ..Self::default() }
+        let Self { met_on_host, missed, probed, .. } = self;
+        Self {
+            given: token,
+            met_on_host,
+            missed,
+            probed,
+            challenges,
+            challenges_by_stream,
+            ..Self::default()
+        }
     }
 
     fn challenges_kept(self) -> (u8, u8) {
@@ -67,7 +77,7 @@ impl Contact {
 
     /// Whether it may be made up: it has never answered, here or elsewhere.
     pub(super) fn may_be_made_up(self) -> bool {
-        self.known_on == 0
+        self.met_on_host == 0
     }
 
     /// Something that was sent to its address was answered.
@@ -118,11 +128,14 @@ impl Contact {
         (self.heard != Time::ZERO).then_some(self.heard)
     }
 
-    /// Of those that are to be probed out of turn the least goes first: who did not answer the last probe, as others may say that it
-    /// is alive until it has missed three; else whoever was neither heard from nor probed for longest.
-    pub(super) fn rank_of_probe(self) -> (bool, Time) {
-        let is_pressing = self.missed_last() && !self.is_missed();
-        (!is_pressing, self.heard.max(self.probed))
+    /// Whether it missed the last one or two probes: until it has missed three, others may vouch for it.
+    pub(super) fn is_pressing(self) -> bool {
+        self.missed_last() && !self.is_missed()
+    }
+
+    /// When it was heard from or probed last.
+    pub(super) fn last_seen(self) -> Time {
+        self.heard.max(self.probed)
     }
 
     /// Whether another member's Alive about it is not believed.

@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
-use super::{claims::Word, entry::Input, introduce::Introduced, node::Node, time::Time, validation::Sender};
+use super::{
+    claimant::Claimant, claims::Authority, entry::Input, introduce::Introduced, node::Node, time::Time,
+    validation::Sender,
+};
 use crate::wire::{
     message::{Malformed, Message, Ping},
     packet::{self, Reject, Sections},
@@ -117,10 +120,9 @@ impl Node {
                 if sender.proven {
                     heard.outdated |= self.is_outdated(claim, sender);
                     heard.mistaken |= self.is_mistaken(claim);
-                    let teller = self.id_of(sender).map(|id| self.table.get(id));
-                    let by_itself = teller.is_some_and(|teller| claim.is_about(&teller.name));
-                    let teller = teller.map_or(sender.source, |teller| teller.addr);
-                    self.handle_claim(claim, by_itself, teller);
+                    let claimant = self.claimant(self.id_of(sender), sender.source);
+                    let by_itself = claimant.id.is_some_and(|id| claim.is_about(&self.table.get(id).name));
+                    self.handle_claim(claim, by_itself, claimant);
                     if by_itself {
                         self.moves.forget_told();
                         self.note_shown(sender);
@@ -140,14 +142,14 @@ impl Node {
         }
     }
 
-    /// Applies a claim about a member, its own or that of whoever is at an address.
-    pub(super) fn handle_claim(&mut self, message: &Message<'_>, by_itself: bool, teller: SocketAddr) {
+    /// Applies a claim about a member, made by itself or by another.
+    pub(super) fn handle_claim(&mut self, message: &Message<'_>, by_itself: bool, claimant: Claimant) {
         match message {
-            Message::Alive(claim) => self.on_alive(claim, Word::of(by_itself, teller)),
+            Message::Alive(claim) => self.on_alive(claim, Authority::of(by_itself, claimant)),
             Message::Suspect(claim) => self.on_suspect(claim),
-            Message::Failed(claim) => self.on_failed(claim, teller),
-            Message::Left(claim) => self.on_left(claim, by_itself, teller),
-            Message::Departed(claim) => self.on_departed(claim, teller),
+            Message::Failed(claim) => self.on_failed(claim, claimant),
+            Message::Left(claim) => self.on_left(claim, by_itself, claimant),
+            Message::Departed(claim) => self.on_departed(claim, claimant),
             // No other is a claim.
             _ => {}
         }

@@ -5,6 +5,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
+    claimant::Claimant,
     event::Event,
     member::{Identity, MemberId, MemberState, Removed},
     node::Node,
@@ -20,51 +21,54 @@ use crate::wire::message::{self, Departed, Failed, Left};
 /// push out learns that it departed by gossip and push/pull.
 pub(super) const MAX_LATELY_DEPARTED: usize = 1024;
 
-/// What is said of a member that departed.
+/// A claim that a member departed.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Notice<'a> {
+pub(super) struct ClaimedDeparture<'a> {
     pub(super) identity: Identity,
     /// Failed or left.
     pub(super) state: MemberState,
     pub(super) origin: Origin,
-    /// Where whoever says so is.
-    pub(super) teller: Option<SocketAddr>,
+    /// The claimant, if it is not the member itself.
+    pub(super) claimant: Option<Claimant>,
     /// Another member's table holds it.
     pub(super) in_table: bool,
     /// By whom, if it did not leave by itself.
     pub(super) removed: Option<message::Removed<'a>>,
 }
 
-impl Notice<'_> {
+impl ClaimedDeparture<'_> {
     pub(super) fn of_failure(identity: Identity, origin: Origin) -> Self {
-        Self { identity, state: MemberState::Failed, origin, teller: None, in_table: false, removed: None }
+        Self { identity, state: MemberState::Failed, origin, claimant: None, in_table: false, removed: None }
     }
 }
 
 impl Node {
-    pub(super) fn on_failed(&mut self, claim: &Failed<'_>, teller: SocketAddr) {
+    pub(super) fn on_failed(&mut self, claim: &Failed<'_>, claimant: Claimant) {
         let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
         self.repeat_left(claim.name, identity);
-        let notice = Notice { teller: Some(teller), ..Notice::of_failure(identity, Origin::Others) };
-        self.apply_departure(claim.name, &notice, Duration::ZERO);
+        let departure = ClaimedDeparture {
+            claimant: Some(claimant),
+            ..ClaimedDeparture::of_failure(identity, Origin::Others)
+        };
+        self.apply_departure(claim.name, &departure, Duration::ZERO);
     }
 
-    pub(super) fn on_left(&mut self, claim: &Left<'_>, by_itself: bool, teller: SocketAddr) {
+    pub(super) fn on_left(&mut self, claim: &Left<'_>, by_itself: bool, claimant: Claimant) {
         let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
         let origin = if by_itself { Origin::Member } else { Origin::Others };
         let state = MemberState::Left;
-        let (teller, removed) = (Some(teller), claim.removed);
-        let notice = Notice { identity, state, origin, teller, in_table: false, removed };
-        self.apply_departure(claim.name, &notice, Duration::ZERO);
+        let (claimant, removed) = (Some(claimant), claim.removed);
+        let departure = ClaimedDeparture { identity, state, origin, claimant, in_table: false, removed };
+        self.apply_departure(claim.name, &departure, Duration::ZERO);
     }
 
     /// A departed member in a table (push/pull).
-    pub(super) fn on_departed(&mut self, claim: &Departed<'_>, teller: SocketAddr) {
+    pub(super) fn on_departed(&mut self, claim: &Departed<'_>, claimant: Claimant) {
         let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
         let state = if claim.left { MemberState::Left } else { MemberState::Failed };
-        let (origin, teller, removed) = (Origin::Others, Some(teller), claim.removed);
-        let notice = Notice { identity, state, origin, teller, in_table: true, removed };
-        self.apply_departure(claim.name, &notice, Duration::from_secs(claim.age_secs));
+        let (origin, claimant, removed) = (Origin::Others, Some(claimant), claim.removed);
+        let departure = ClaimedDeparture { identity, state, origin, claimant, in_table: true, removed };
+        self.apply_departure(claim.name, &departure, Duration::from_secs(claim.age_secs));
     }
 
     /// An accusation of a member that left: the accuser has missed the update, so it is queued again.
@@ -78,14 +82,14 @@ impl Node {
         }
     }
 
-    fn apply_departure(&mut self, name: &str, notice: &Notice<'_>, age: Duration) {
-        let Notice { identity, state, .. } = *notice;
+    fn apply_departure(&mut self, name: &str, departure: &ClaimedDeparture<'_>, age: Duration) {
+        let ClaimedDeparture { identity, state, .. } = *departure;
         if name == &*self.name {
             return self.on_own_accusation(identity, Accusation::Departed);
         }
         let known = self.table.find(name);
-        let told = known.filter(|_| notice.origin == Origin::Others);
-        if told.is_some_and(|id| !self.believes_hearsay(id, notice)) {
+        let told = known.filter(|_| departure.origin == Origin::Others);
+        if told.is_some_and(|id| !self.apply_hearsay(id, departure)) {
             return;
         }
         let wins = known.is_none_or(|id| {
@@ -93,23 +97,23 @@ impl Node {
             (identity, state) > (record.identity, record.state)
         });
         if let (Some(id), false) = (known, wins) {
-            let removed = notice.removed.filter(|_| state == MemberState::Left);
-            return self.reap_listed(id, identity, removed, notice.origin);
+            let removed = departure.removed.filter(|_| state == MemberState::Left);
+            return self.reap_listed(id, identity, removed, departure.origin);
         }
         if !self.check_plausible(known, identity) || age >= self.config.forget_after {
             return;
         }
         let since = Time::from_origin(self.now.since_origin().saturating_sub(age));
         match known {
-            Some(id) => self.depart(id, notice, since),
-            None if self.has_room_for_mark(name) => self.insert_tombstone(name, notice, since),
+            Some(id) => self.depart(id, departure, since),
+            None if self.has_room_for_mark(name) => self.insert_tombstone(name, departure, since),
             None => self.metrics.refused_members += 1,
         }
     }
 
     /// A known member departed, or a greater claim about a departed one arrived.
-    pub(super) fn depart(&mut self, id: MemberId, notice: &Notice<'_>, since: Time) {
-        let Notice { identity, state, origin, removed, .. } = *notice;
+    pub(super) fn depart(&mut self, id: MemberId, departure: &ClaimedDeparture<'_>, since: Time) {
+        let ClaimedDeparture { identity, state, origin, removed, .. } = *departure;
         self.timers.cancel(Timer::Suspicion(id));
         let may_be_reaped = self.may_be_reaped(id, origin);
         let record = self.table.get(id);
@@ -121,7 +125,9 @@ impl Node {
             _ => since,
         };
         self.table.update(id, &mut self.rng, |record| {
-            record.refuted.get_or_insert_default().note_departure(record.identity, identity, old.is_live());
+            if old.is_live() {
+                record.refuted.get_or_insert_default().note_departure(identity);
+            }
             (record.state, record.identity, record.since) = (state, identity, since);
             (record.suspicion, record.removed) = (None, removed.map(Removed::of).map(Box::new));
         });
@@ -164,15 +170,15 @@ impl Node {
     }
 
     /// Remembers the departure of an unknown member, so that no older update lists it as alive.
-    fn insert_tombstone(&mut self, name: &str, notice: &Notice<'_>, since: Time) {
+    fn insert_tombstone(&mut self, name: &str, departure: &ClaimedDeparture<'_>, since: Time) {
         // Of an earlier life it may be remembered.
-        if notice.state == MemberState::Left {
+        if departure.state == MemberState::Left {
             self.reconnects.forget(name);
         }
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut record = self.record(name, nowhere, notice.state, notice.identity);
+        let mut record = self.record(name, nowhere, departure.state, departure.identity);
         (record.since, record.tombstone) = (since, true);
-        record.removed = notice.removed.map(Removed::of).map(Box::new);
+        record.removed = departure.removed.map(Removed::of).map(Box::new);
         let id = self.table.insert(record, &mut self.rng);
         self.schedule_reap(id);
         self.make_room_for_departed();

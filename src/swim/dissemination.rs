@@ -36,7 +36,7 @@ const BURST: u32 = 10;
 /// Rounds on credit are this fraction of an interval apart, so that updates which come together go together.
 const BURST_SPACING: u32 = 10;
 
-/// Once so many members have answered, gossip pings no others to tell them of updates.
+/// Once this many members have answered, gossip pings no others to tell them of updates.
 pub(super) const ENOUGH_MET: usize = 64;
 
 /// When the next round may start: the generic cell rate algorithm.
@@ -110,7 +110,7 @@ impl Node {
             self.tell_or_challenge(id);
         }
         self.picks = picks;
-        // An update that goes to so many at random reaches all.
+        // An update that goes to this many at random reaches all.
         let unmet = if met < ENOUGH_MET { self.table.others() - met } else { 0 };
         let mut picks = self.sample(unmet, fanout);
         for pick in picks.drain(..) {
@@ -146,9 +146,9 @@ impl Node {
         self.transmit(addr, &name, Content::Updates);
     }
 
-    /// Fills a packet with `first` and, if it goes to a member that takes it, with this node's own update and what else there is:
-    /// who has ever new updates made would else bury its refutation among them. What others caused does not count as a
-    /// transmission: who pings all the time would use all updates up.
+    /// Fills a packet with `first` and, if it goes to a member that takes it, with this node's own update and then the
+    /// others: otherwise an attacker that keeps creating updates could delay this node's refutation. An update in a packet
+    /// that others caused does not count as a transmission: otherwise an attacker could use up all updates by pings.
     pub(super) fn add_updates(
         &mut self,
         packet: &mut Writer<'_>,

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::wire::Tags;
 
-/// Longer datagrams and frames of the node itself are recorded as a checksum: it writes them anew when it is replayed.
+/// Longer datagrams and frames of the node itself are recorded as a checksum: it writes them again when it is replayed.
 const MAX_WHOLE: usize = 4096;
 
 /// One entry of a recording.
@@ -35,7 +35,7 @@ pub enum Input<'a> {
     Datagram {
         /// Where it came from.
         from: SocketAddr,
-        /// The packet, in clear.
+        /// The packet, in the clear.
         #[serde(borrow, serialize_with = "as_bytes")]
         bytes: &'a [u8],
     },
@@ -48,7 +48,7 @@ pub enum Input<'a> {
         /// The stream that it came in.
         #[serde(with = "StreamIdForm")]
         stream: StreamId,
-        /// The packet in it, in clear.
+        /// The packet in it, in the clear.
         #[serde(borrow, serialize_with = "as_bytes")]
         bytes: &'a [u8],
     },
@@ -86,7 +86,7 @@ pub enum Input<'a> {
     },
     /// `handle_lookup`.
     Lookup {
-        /// Who asked for the join.
+        /// What asked for the join.
         #[serde(with = "JoinOriginForm")]
         origin: JoinOrigin,
         /// The addresses that were found.
@@ -102,7 +102,7 @@ pub enum Input<'a> {
     Leave,
     /// `remove`.
     Remove(Cow<'a, str>, Removal),
-    /// The layer above wants so many bytes in packets.
+    /// The layer above wants this many bytes in packets.
     WantRoom(usize),
     /// It wants to be heard by a member, whose token this node lacks.
     AskForToken {

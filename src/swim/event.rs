@@ -83,7 +83,7 @@ pub enum Event {
         /// What was wrong.
         problem: ReachProblem,
     },
-    /// The reader of the events was too slow: read the members anew.
+    /// The reader of the events was too slow: read the members again.
     #[non_exhaustive]
     Lagged {
         /// How many events were dropped.
@@ -133,7 +133,7 @@ impl fmt::Display for Event {
             Self::ReachabilityLost { problem } => write!(f, "reachability lost: {problem}"),
             Self::ReachabilityRestored { problem } => write!(f, "reachability restored; it was: {problem}"),
             Self::Lagged { count } => {
-                write!(f, "{count} events were lost: call `follow` to read the members anew")
+                write!(f, "{count} events were lost: call `follow` to read the members again")
             }
         }
     }
@@ -146,7 +146,7 @@ pub type JoinResult = Result<usize, JoinProblem>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Output {
-    /// Pass the event on to whoever listens.
+    /// Pass the event on to its subscribers.
     Event(Event),
     /// Open a stream: call [`Node::stream_began`](super::Node::stream_began) when the work begins, then follow
     /// [`Node::poll_stream`](super::Node::poll_stream), and give up `timeout` later. What cannot begin, not even within
@@ -163,7 +163,7 @@ pub enum Output {
         /// What must not wait for what.
         kind: StreamKind,
     },
-    /// Resolve the seeds anew and call [`Node::handle_seeds`](super::Node::handle_seeds).
+    /// Resolve the seeds again and call [`Node::handle_seeds`](super::Node::handle_seeds).
     ResolveSeeds,
     /// A [`Node::join`](super::Node::join) ended.
     #[non_exhaustive]
@@ -188,7 +188,7 @@ pub enum Output {
     /// The leave is over.
     #[non_exhaustive]
     LeaveDone {
-        /// Whether a member has believed it, or there was none to tell. Else others may take this node for failed.
+        /// Whether a member believed the leave, or there was none to tell. If false, others may take this node for failed.
         confirmed: bool,
     },
 }

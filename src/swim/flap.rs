@@ -71,7 +71,7 @@ impl Flaps {
         self.trouble = Some(now);
     }
 
-    /// The probe of this round failed, and its relays were silent: trouble, if it is the last of so many within a spell.
+    /// The probe of this round failed, and its relays were silent: trouble, if it is the last of `enough` within a spell.
     fn note_silence(&mut self, round: u64, enough: usize, now: Time) {
         self.silences.push_back(round);
         if self.silences.len() > SILENCES {
@@ -130,8 +130,8 @@ impl Flaps {
         begins
     }
 
-    /// The identity that is to be refuted now, as the node is well or was away for long. Then it stays for as long as it was
-    /// away: whoever causes verdicts and trouble could else renew its absence at once.
+    /// The identity that is to be refuted now, as the node is well or was away for long. It then stays for as long as it was
+    /// away; otherwise an attacker that causes verdicts and trouble could renew its absence at once.
     fn release(&mut self, clock: Clock) -> Option<Identity> {
         let longest = clock.interval.saturating_mul(LONGEST);
         let away = clock.now.since(self.held_since);
@@ -153,7 +153,7 @@ impl Node {
         Clock { now: self.now, interval, stretched: self.health.scale(interval) }
     }
 
-    /// Whether this node's own probes have gone badly lately.
+    /// Whether this node's own probes have gone badly recently.
     pub(super) fn has_trouble(&self) -> bool {
         !self.flaps.is_steady(self.flap_clock())
     }

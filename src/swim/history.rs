@@ -178,8 +178,8 @@ impl fmt::Display for Explanation {
     }
 }
 
-/// The observations of a node: of members that have answered and of itself; and a quarter of others, which somebody may have made
-/// up to have what is remembered forgotten.
+/// The observations of a node: of members that have answered and of itself; and a quarter of others, whose names an attacker
+/// may have made up to push other observations out.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct History {
     of_met: Kept,
@@ -261,7 +261,7 @@ impl Node {
         }
     }
 
-    /// Why a member stands as it does. Of names that share its hash it shows the observations, too.
+    /// Why a member stands as it does. It also shows the observations of names that share its hash.
     #[must_use]
     pub fn explain(&self, now: Time, name: &str) -> Explanation {
         let mark = hash::member(name);

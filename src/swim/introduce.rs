@@ -1,7 +1,7 @@
 //! Introductions: a datagram or stream of an unverified peer may carry one claim, its own Alive.
 //!
 //! It is listed, disseminated and probed only once it has shown that it is reached at the address it claims, so nobody can
-//! have this node send to others more than it sent here. The name of a live member passes to an unverified peer at another
+//! make this node send more to others than arrived here. The name of a live member passes to an unverified peer at another
 //! address only if that member was asked and does not answer.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     carry::Priority,
-    claims::Word,
+    claims::Authority,
     member::{Identity, MemberId},
     node::Node,
     question::Question,
@@ -104,8 +104,8 @@ impl Node {
             return None;
         }
         let introduced = self.introduced(alive)?;
-        if self.shows(sender, introduced.token, alive.addr) {
-            self.on_alive(alive, Word::Answered);
+        if self.check_token(sender, introduced.token, alive.addr) {
+            self.on_alive(alive, Authority::AnsweredThere);
             let received = sender.received;
             *sender = self.recognize(sender.source, sender.by_stream, sender.mark, sender.token);
             sender.received = received;
@@ -144,7 +144,10 @@ impl Node {
             None if self.table.find(alive.name).is_some_and(|id| self.knows_better(id)) => {
                 self.ask_whether_it_returned(alive);
             }
-            None => self.on_alive(alive, Word::Other(peer)),
+            None => {
+                let claimant = self.claimant_at(peer);
+                self.on_alive(alive, Authority::Other(claimant));
+            }
         }
     }
 
@@ -160,7 +163,7 @@ impl Node {
     }
 
     /// Members that returned can be made up, and said to be where nobody answers: other questions are to find room.
-    fn may_ask_who_returned(&self, alive: &Alive<'_>) -> bool {
+    pub(super) fn may_ask_who_returned(&self, alive: &Alive<'_>) -> bool {
         let mut asked = 0;
         let is_asked = self.streams.sessions.values().any(|session| match &session.purpose {
             Purpose::Ask(Question::Returned(introduction), _) => {
@@ -212,7 +215,7 @@ impl Node {
         } else {
             // There is room for one that comes back to where it answered.
             self.note_answer_at(&introduction.name, introduction.addr);
-            self.on_alive(&introduction.claim(), Word::Answered);
+            self.on_alive(&introduction.claim(), Authority::AnsweredThere);
             // If it is new, or has moved, its record is there only now.
             self.note_answer_at(&introduction.name, introduction.addr);
         }

@@ -35,7 +35,7 @@ pub(super) const FIRST_RETRY: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct JoinId(u64);
 
-/// Who asked for a join.
+/// What asked for a join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum JoinOrigin {
@@ -119,8 +119,8 @@ impl Node {
         self.join_while_resolving(now, ticket, addrs, 0);
     }
 
-    /// The same while names are still looked up: so many calls of [`handle_lookup`](Self::handle_lookup) follow, and the
-    /// join has not failed before the last of them.
+    /// The same while names are still looked up: this many calls of [`handle_lookup`](Self::handle_lookup) follow, and the join
+    /// has not failed before the last of them.
     pub fn join_while_resolving(&mut self, now: Time, ticket: u64, addrs: &[SocketAddr], lookups: usize) {
         self.given(now, || Input::Join { ticket, addrs: addrs.into(), lookups });
         self.advance(now);
@@ -166,7 +166,7 @@ impl Node {
         self.handle_seeds_while_resolving(now, addrs, 0);
     }
 
-    /// The same while names among them are still looked up: so many calls of [`handle_lookup`](Self::handle_lookup) follow.
+    /// The same while names among them are still looked up: this many calls of [`handle_lookup`](Self::handle_lookup) follow.
     pub fn handle_seeds_while_resolving(&mut self, now: Time, addrs: &[SocketAddr], lookups: usize) {
         self.given(now, || Input::Seeds { addrs: addrs.into(), lookups });
         self.advance(now);
@@ -266,7 +266,7 @@ impl Node {
         while let Some(at) = self.joins.open.iter().position(Join::is_over) {
             let join = self.joins.open.swap_remove(at);
             if !join.reported {
-                // Who found itself alone looks again soon: others may start at the same time.
+                // A node that found itself alone looks again soon: others may start at the same time.
                 let failed = join.problem != JoinProblem::NoAddress || join.members == 0;
                 self.report_join(join.origin, join.result(), failed);
             }
@@ -274,7 +274,7 @@ impl Node {
     }
 
     /// Whether one more holder of this node's name may be asked for on the way of a join: a seed could name others for ever.
-    pub(super) fn may_ask_holder(&mut self, id: JoinId) -> bool {
+    pub(super) fn count_holder_question(&mut self, id: JoinId) -> bool {
         let Some(join) = self.joins.open.iter_mut().find(|join| join.id == id) else { return false };
         join.holders += 1;
         join.holders <= MAX_HOLDERS

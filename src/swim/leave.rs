@@ -86,7 +86,7 @@ impl Node {
         self.announce();
         (self.leave.began, self.leave.ends) = (self.now, self.now + self.config.leave_timeout);
         if lists_none {
-            // Whoever lists the past life is not known yet.
+            // The members that list the past life are not known yet.
             return self.end_leave_as(false);
         }
         self.repeat_leave();

@@ -97,8 +97,26 @@ impl fmt::Display for Identity {
     }
 }
 
+/// From its text, such as `1700000000000.3`.
+impl FromStr for Identity {
+    type Err = Error;
+
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if the text is not two numbers with a dot between them.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let parsed = text.split_once('.').and_then(|(epoch, incarnation)| {
+            let number =
+                |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok());
+            Some(Self::new(number(epoch)??, number(incarnation)??))
+        });
+        let problem = || format!("is {}; write it as epoch.incarnation, two numbers", Quoted(text));
+        parsed.ok_or_else(|| Error::invalid("identity", problem()))
+    }
+}
+
 /// What a node knows about one member, at one moment. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Member {
     /// Its unique name.
@@ -111,12 +129,12 @@ pub struct Member {
     pub tags: Tags,
     /// Its epoch and incarnation.
     pub identity: Identity,
-    /// Since when it is in this state, as this node saw it: how long ago says [`Gossip::time`](crate::Gossip::time). Of a
-    /// restarted member, since it is back. Another node or process counts from another origin.
+    /// Since when it is in this state, as this node saw it: [`Gossip::time`](crate::Gossip::time) tells how long ago that
+    /// was. A restarted member is in its state since it is back. Another node or process counts from another origin.
     #[serde(default)]
     pub since: Time,
-    /// Of a member that has left because it was [removed](crate::Gossip::remove): the name of the member that removed it, as
-    /// that one or another said. Nothing else depends on it.
+    /// If a member has left because it was [removed](crate::Gossip::remove): the name of the member that removed it, as that
+    /// one or another claims. Nothing else depends on it.
     #[serde(default)]
     pub removed_by: Option<Arc<str>>,
 }
@@ -131,7 +149,7 @@ impl fmt::Display for Member {
 
 /// A place in the table. It is reused once its member was forgotten. So an id is kept only where `Node::forget` takes it
 /// out again: in `updates`, `lately_departed`, timers and the probe rings (see `audit`). Everything else that waits keeps the
-/// name. Of a [`Sender`](super::validation::Sender) it is kept who has the place.
+/// name. A [`Sender`](super::validation::Sender) is checked against the member that has the place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) struct MemberId(pub(super) u32);
 
@@ -161,32 +179,26 @@ impl Removed {
     }
 }
 
-/// When a member refuted its last two departures, the later one first: of those that were a leave or a removal, and of all, for
-/// who refutes a leave has not failed either.
+/// After this many refuted departures failures are doubted.
+const FAILURES_DOUBTED: usize = 2;
+/// After this many returns from leaves further leaves are doubted. A refuted leave cannot be told from a restart after a leave, since
+/// the claimant of a leave can choose in which epoch it is refuted; so restarts count too, and more of them are needed.
+const LEAVES_DOUBTED: usize = 4;
+
+/// When a member refuted its last departures, the latest first: all of them, since a failure may be claimed and then a leave; and those
+/// that were a leave.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(super) struct Refuted {
-    all: [Option<Time>; 2],
-    left: [Option<Time>; 2],
+    all: [Option<Time>; FAILURES_DOUBTED],
+    leaves: [Option<Time>; LEAVES_DOUBTED],
     /// The greatest identity that departed or refuted: what refutes is greater, and counts once.
     greatest: Identity,
-    /// The last departure was in a later life than the one that was known.
-    is_of_later_life: bool,
 }
 
 impl Refuted {
-    /// A member that is known by one identity departs by another, and was live or had departed by a lesser one.
-    pub(super) fn note_departure(&mut self, known: Identity, identity: Identity, was_live: bool) {
-        let is_of_later_life = identity.epoch > known.epoch;
-        if was_live {
-            self.greatest = self.greatest.max(identity);
-        }
-        self.is_of_later_life = is_of_later_life || !was_live && self.is_of_later_life;
-    }
-
-    /// Whether an Alive of this epoch refutes a departure in that one. A claim about a life to come is superseded by the next epoch;
-    /// else that is a restart, by which nobody refutes that it has left.
-    pub(super) fn is_refuted_by(&self, departed: u64, epoch: u64) -> bool {
-        epoch == departed || self.is_of_later_life && epoch == departed.saturating_add(1)
+    /// A live member departs by this identity.
+    pub(super) fn note_departure(&mut self, identity: Identity) {
+        self.greatest = self.greatest.max(identity);
     }
 
     pub(super) fn note(&mut self, departure: MemberState, by: Identity, now: Time) {
@@ -196,14 +208,15 @@ impl Refuted {
         self.greatest = by;
         self.all = [Some(now), self.all[0]];
         if departure == MemberState::Left {
-            self.left = [Some(now), self.left[0]];
+            self.leaves.rotate_right(1);
+            self.leaves[0] = Some(now);
         }
     }
 
-    /// Whether it refuted two departures that count for one of this kind, less than so long ago.
+    /// Whether it refuted so many departures of this kind, all of them less than `memory` ago, that one more is doubted.
     pub(super) fn is_doubted(&self, departure: MemberState, now: Time, memory: Duration) -> bool {
-        let [_, first] = if departure == MemberState::Left { self.left } else { self.all };
-        first.is_some_and(|first| now.since(first) < memory)
+        let of_kind: &[_] = if departure == MemberState::Left { &self.leaves } else { &self.all };
+        of_kind.iter().all(|at| at.is_some_and(|at| now.since(at) < memory))
     }
 }
 
@@ -214,7 +227,7 @@ pub(super) struct Record {
     pub(super) state: MemberState,
     pub(super) tags: Tags,
     /// The incarnation of the Alive that they are from. Its identity may be greater: others suspect it under what they claim.
-    pub(super) tags_of: u64,
+    pub(super) tags_incarnation: u64,
     pub(super) identity: Identity,
     /// When `state` was entered.
     pub(super) since: Time,
@@ -223,7 +236,7 @@ pub(super) struct Record {
     pub(super) suspicion: Option<Box<Suspicion>>,
     /// It left because it was removed.
     pub(super) removed: Option<Box<Removed>>,
-    /// Of one that has departed before.
+    /// Present if the member has departed before.
     pub(super) refuted: Option<Box<Refuted>>,
     pub(super) contact: Contact,
     /// The hash of its name that stands for it in the headers of packets.
@@ -247,7 +260,7 @@ impl Record {
             addr,
             state,
             tags: Tags::default(),
-            tags_of: identity.incarnation,
+            tags_incarnation: identity.incarnation,
             identity,
             since,
             tombstone: false,

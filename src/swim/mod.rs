@@ -6,20 +6,20 @@
 //! One file per concept. Who a sender is: `validation` (tokens; `contact`, what is known of the way to a member),
 //! `introduce` (unverified peers), `caller` (of a stream), `question` (does the holder of a name still answer), `moves`
 //! (does a member answer where others say that it is). Claims: `claims` about members, `departures` (failed, left,
-//! tombstones), `hearsay` of them, `suspects` (`suspicion`, its timeout), `self_claims` about this node, `flap`, `bounds` of what others are
-//! believed. Detection: `probe`, `health` (Lifeguard's awareness), `stalls`. Dissemination: `updates` (their queue),
-//! `dissemination` (gossip), `anti_entropy` (when) and `push_pull` (how tables are exchanged). Streams: `stream`,
+//! tombstones), `hearsay` of them, `suspects` (`suspicion`, its timeout), `self_claims` about this node, `flap`, `bounds` of
+//! what others are believed, `claimant` (which member says so). Detection: `probe`, `relay` (probes for others), `health`
+//! (Lifeguard's awareness), `stalls`. Dissemination: `updates` (their queue), `dissemination` (gossip), `anti_entropy` (when)
+//! and `push_pull` (how tables are exchanged). Streams: `stream`,
 //! `frames`, each a `session`, `carry` (datagrams by stream); `share` says who counts as one. Life of a node: `phase`,
-//! `join`, `race` (of join attempts), `rejoin` (those of an earlier life), `reconnect` (to failed members), `leave`,
-//! `remove` (failed members, for all), `reach` (how others see this node). `node` takes inputs and routes them,
-//! `datagram` takes one in, `transmit` writes those that wait, `upper_layer` is what the layer above uses. Under them the
-//! `table` of `member` records, with an index and the probe rings in its folder; `secret`, `timers` (all deadlines) and
-//! `time`.
+//! `join`, `race` (of join attempts), `rejoin` (those of an earlier life), `reconnect` (to failed members), `leave`, `remove`
+//! (failed members, for all), `reach` (how others see this node). `node` takes inputs and routes them, `datagram` takes one
+//! in, `transmit` writes those that wait, `upper_layer` is what the layer above uses. Under them the `table` of `member`
+//! records, with an index and the probe rings in its folder; `secret`, `timers` (all deadlines) and `time`.
 //!
-//! What others set and see: `config`, `event`, `verdict`, `metrics`; `status`, `round_trip` and `history`, what a node says of itself and
-//! its members; `vitals`, what its driver logs. Recordings: `entry` (what one says), `quick_entry` (the frequent ones),
-//! `recorder`, `replay`, and `stored`, how the state is written. For tests and the simulator `audit` checks the bounds, and
-//! `blocked_io` models a process whose sends block; `rules` can be switched off in tests.
+//! What others set and see: `config`, `event`, `verdict`, `metrics`; `status`, `round_trip` and `history`, what a node says
+//! of itself and its members; `vitals`, what its driver logs. Recordings: `entry` (what one says), `quick_entry` (the
+//! frequent ones), `recorder`, `replay`, and `stored`, how the state is written. For tests and the simulator `audit` checks
+//! the bounds, and `blocked_io` models a process whose sends block; `rules` can be switched off in tests.
 
 mod anti_entropy;
 #[cfg(any(test, feature = "sim"))]
@@ -29,6 +29,7 @@ mod blocked_io;
 mod bounds;
 mod caller;
 mod carry;
+mod claimant;
 mod claims;
 mod config;
 mod contact;
@@ -63,6 +64,7 @@ mod reach;
 mod reconnect;
 mod recorder;
 mod rejoin;
+mod relay;
 mod remove;
 #[cfg(any(test, feature = "sim"))]
 mod replay;

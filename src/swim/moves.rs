@@ -1,27 +1,27 @@
-//! Moves and restarts: a member is said to live at another address than the one where it answers, or to be another process there.
+//! Claims by another member that a member has moved to another address, or has restarted.
 //!
-//! Whoever could move members by hearsay would mute them: what is for them would go where they are not, and the tokens that
-//! they show would be those for where they were. Whoever could have them be another life would have what is for them refused, and
-//! would be ahead of what they say themselves. So of a member that did not miss this node's last probe, another's word about
-//! that is not believed. It is pinged where it is said to be, in a gossip round, and what is said is believed once it answers. Until
-//! then all stays as it is, and the claim is not passed on. Who was restarted answers within a round trip.
+//! Believing such a claim at once would let an attacker cut the member off: its traffic would go to the wrong address, its
+//! tokens would no longer match, and its own claims would be older than the table. So as long as the member has not missed
+//! this node's last probe, the claim is held back and not passed on: the member is pinged at the claimed address in a gossip
+//! round, and the claim counts once it answers there. A real restart is thus believed after one round trip.
 //!
-//! Where it was, it is told what is said of it. If it answers by the token that this node gave it, it is the same process, and
-//! what it says of itself in its answer counts in place of what was said; one that has just begun does not know that token. It is
-//! probed next there, too: of whoever is silent others are believed, though this node may not reach it itself.
+//! At the known address the ping carries the claim. An answer with the token that this node issued comes from the same
+//! process, and its own statement replaces the claim; a new process does not know that token. The member is also probed next
+//! at the known address: if it is silent there, the claim counts, even where this node cannot reach the claimed address
+//! itself.
 
-use std::{collections::VecDeque, net::SocketAddr, time::Duration};
+use std::{collections::VecDeque, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     carry::Priority,
-    claims::Word,
+    claimant::Claimant,
+    claims::Authority,
     introduce::{Introduction, Unverified},
     member::{MemberId, Record},
     node::Node,
     rules::{Rule, holds},
-    share::Account,
     time::Time,
     transmit::Behind,
     validation::{Pinged, Sender},
@@ -34,8 +34,8 @@ pub(super) const MAX_MOVES: usize = 64;
 /// Members that are said to live elsewhere, or to be another process where they are.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Moves {
-    /// By the account of whoever said so; the first one has the next turn.
-    said: VecDeque<(Account, VecDeque<Introduction>)>,
+    /// By the claimant's host; the first one has the next turn.
+    said: VecDeque<(u32, VecDeque<Introduction>)>,
     asked: Pinged<Unverified>,
     /// A member answered at its address by a datagram that is being taken in, and was told this.
     told: Option<Introduction>,
@@ -55,9 +55,9 @@ impl Moves {
         self.waiting().max(self.asked.len())
     }
 
-    /// What is said already, by the same account, of who is at an address.
-    fn find_said(&mut self, new: &Introduction, account: Account) -> Option<&mut Introduction> {
-        let mut its = self.said.iter_mut().filter(|(of, _)| *of == account).flat_map(|(_, its)| its);
+    /// What is said already, from the same host, of who is at an address.
+    fn find_said(&mut self, new: &Introduction, host: u32) -> Option<&mut Introduction> {
+        let mut its = self.said.iter_mut().filter(|(of, _)| *of == host).flat_map(|(_, its)| its);
         its.find(|other| (&other.name, other.addr) == (&new.name, new.addr))
     }
 
@@ -77,24 +77,24 @@ impl Moves {
         self.told = None;
     }
 
-    fn push(&mut self, new: Introduction, account: Account) {
-        match self.said.iter_mut().find(|(of, _)| *of == account) {
+    fn push(&mut self, new: Introduction, host: u32) {
+        match self.said.iter_mut().find(|(of, _)| *of == host) {
             Some((_, its)) => its.push_back(new),
-            None => self.said.push_back((account, [new].into())),
+            None => self.said.push_back((host, [new].into())),
         }
     }
 
-    /// The first of the account whose turn it is.
+    /// The first of the host whose turn it is.
     fn take_next(&mut self) -> Option<Introduction> {
-        let (account, mut its) = self.said.pop_front()?;
+        let (host, mut its) = self.said.pop_front()?;
         let next = its.pop_front();
         if !its.is_empty() {
-            self.said.push_back((account, its));
+            self.said.push_back((host, its));
         }
         next
     }
 
-    /// Drops the first of the account that has most, and says whether there was one.
+    /// Drops the first of the host that has most, and says whether there was one.
     fn make_room(&mut self) -> bool {
         let largest = self.said.iter_mut().max_by_key(|(_, its)| its.len());
         let dropped = largest.and_then(|(_, its)| its.pop_front());
@@ -104,8 +104,8 @@ impl Moves {
 }
 
 impl Node {
-    /// Tells a member that is probed where it was that it is said to be elsewhere, or another process: who believes the former sends
-    /// it nothing any more, and who believes the latter has what is for it refused.
+    /// Tells a member that is probed at its known address that others claim a move or a restart: members that believe the
+    /// move send it nothing any more, and it refuses data that is meant for another process.
     pub(super) fn put_move(&self, packet: &mut packet::Writer<'_>, target: &str) {
         let Some(known) = self.table.find(target).map(|id| self.table.get(id)) else { return };
         let asked = self.moves.asked.waiting.iter().map(|(_, (_, asked))| asked);
@@ -126,16 +126,15 @@ impl Node {
         is_otherwise && !contact.silent && holds(Rule::Moves)
     }
 
-    /// Whoever is at `teller` says that a member lives elsewhere, or as another process: it is to be asked there, and probed next
-    /// where it was.
-    pub(super) fn ask_whether_it_moved(&mut self, id: MemberId, claim: &Alive<'_>, teller: SocketAddr) {
+    /// Another claims that a member moved or restarted: the member is to be asked at the claimed address, and probed next at the
+    /// known one.
+    pub(super) fn ask_whether_it_moved(&mut self, id: MemberId, claim: &Alive<'_>, claimant: Claimant) {
         if self.is_leaving() {
             return;
         }
         self.table.probe_next(id);
         let Some(new) = self.introduced(claim).map(|introduced| introduced.introduction) else { return };
-        let account = self.account_of(teller);
-        if let Some(other) = self.moves.find_said(&new, account) {
+        if let Some(other) = self.moves.find_said(&new, claimant.host) {
             if new.identity > other.identity {
                 *other = new;
             }
@@ -143,7 +142,7 @@ impl Node {
             if self.moves.waiting() == MAX_MOVES {
                 self.metrics.dropped_unverified += u64::from(self.moves.make_room());
             }
-            self.moves.push(new, account);
+            self.moves.push(new, claimant.host);
             self.schedule_gossip();
         }
     }
@@ -173,7 +172,7 @@ impl Node {
         }
         let is_same = self.is_who_was_there(sender, &new);
         if !is_same {
-            self.on_alive(&new.claim(), Word::Answered);
+            self.on_alive(&new.claim(), Authority::AnsweredThere);
         }
         self.on_direct_answer(sender, &new.name, new.addr, token);
         match token {
@@ -185,15 +184,16 @@ impl Node {
         true
     }
 
-    /// A datagram was taken in. If a member answered by it that was told what is said of it, and said nothing of itself, it is true.
+    /// A datagram was taken in. If a member answered by it that was told what is said of it, and said nothing of itself, it
+    /// is true.
     #[cold]
     pub(super) fn believe_what_was_told(&mut self) {
         if let Some(told) = self.moves.told.take() {
-            self.on_alive(&told.claim(), Word::Answered);
+            self.on_alive(&told.claim(), Authority::AnsweredThere);
         }
     }
 
-    /// Whether whoever answers at a member's address shows the token that this node gave to the member there.
+    /// Whether the answer from a member's address shows the token that this node gave to the member there.
     fn is_who_was_there(&self, sender: &Sender, new: &Introduction) -> bool {
         let known = self.table.find(&new.name).map(|id| self.table.get(id));
         known.is_some_and(|known| {

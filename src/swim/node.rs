@@ -25,6 +25,7 @@ use super::{
     reconnect::Reconnects,
     recorder::Recorder,
     rejoin::Rejoin,
+    relay::Relays,
     secret::{Numbers, Tokens},
     self_claims::NameConflict,
     stream::Streams,
@@ -124,6 +125,7 @@ pub struct Node {
     /// Scratch memory for random picks.
     pub(super) picks: Vec<usize>,
     pub(super) prober: Prober,
+    pub(super) relays: Relays,
     pub(super) streams: Streams,
     pub(super) sync_pace: SyncPace,
     pub(super) joins: Joins,
@@ -185,6 +187,7 @@ impl Node {
             lately_departed: Vec::new(),
             picks: Vec::new(),
             prober: Prober::default(),
+            relays: Relays::default(),
             streams: Streams::default(),
             sync_pace: SyncPace::default(),
             joins: Joins::default(),

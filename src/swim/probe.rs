@@ -9,12 +9,7 @@
 //! An ack counts only under the sequence number that the node which was asked was sent, and nobody else: the target and
 //! each relay have one of their own, so that no relay can answer as the target.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -28,20 +23,15 @@ use super::{
     time::Time,
     timers::Timer,
     transmit::{Behind, Content},
-    validation::{ReplyTo, Sender},
+    validation::Sender,
 };
-use crate::{
-    address::host_of,
-    wire::{hash, message::PingReq},
-};
+use crate::wire::hash;
 
-/// Requests this node relays at the same time; more are refused and counted.
-pub(super) const MAX_RELAYED: usize = 256;
 /// Bare pings by datagram in a round of a member that datagrams do not reach, half a `probe_timeout` apart: so each has at
 /// least what is left after `probe_timeout` to be answered. The loss of one says little ([`carry.rs`](super::carry)).
 const BARE_PINGS: u8 = 3;
 
-/// The probe round under way, and probes that are relayed for others.
+/// The probe round under way.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Prober {
     round: Option<Round>,
@@ -49,9 +39,6 @@ pub(super) struct Prober {
     pub(super) rounds: u64,
     /// The mark of the member that was heard from for certain last.
     pub(super) heard_from_last: u32,
-    /// Probes for others, one for each requester, by the number of the ping.
-    #[serde(with = "super::stored::sorted")]
-    relayed: HashMap<u32, Relayed>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -89,18 +76,6 @@ struct Relay {
     witness: bool,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct Relayed {
-    requester: ReplyTo,
-    /// The requester's host.
-    host: IpAddr,
-    requested: u32,
-    target: Arc<str>,
-    addr: SocketAddr,
-    /// What is left of the requester's time after the nack; `None` once the nack was sent.
-    after_nack: Option<Duration>,
-}
-
 impl Round {
     /// Whether the target is reached by others. One of them may lie, so more must say that it is than that it is not.
     fn is_reached_by_others(&self) -> bool {
@@ -117,29 +92,6 @@ impl Relay {
 }
 
 impl Prober {
-    #[cfg(any(test, feature = "sim"))]
-    pub(super) fn relayed_len(&self) -> usize {
-        self.relayed.len()
-    }
-
-    /// The number under which a probe is relayed for this member, wherever it asked from. Another may have its mark, but none
-    /// its token.
-    fn relayed_for(&self, requester: &ReplyTo) -> Option<u32> {
-        let is_its = |relayed: &Relayed| relayed.requester.is_same(requester);
-        self.relayed.iter().find_map(|(seq, relayed)| is_its(relayed).then_some(*seq))
-    }
-
-    /// The probe that makes room for one of a host: of the host with most, if that has two more, the one whose number is least,
-    /// which is as good as drawn.
-    fn displaced_for(&self, host: IpAddr) -> Option<u32> {
-        let mut of_hosts = BTreeMap::new();
-        self.relayed.values().for_each(|relayed| *of_hosts.entry(relayed.host).or_insert(0) += 1);
-        let (most, count) = of_hosts.iter().max_by_key(|(_, count)| **count)?;
-        let of_newcomer = of_hosts.get(&host).copied().unwrap_or(0);
-        let its = self.relayed.iter().filter(|(_, relayed)| relayed.host == *most).map(|(seq, _)| *seq);
-        its.min().filter(|_| *count > of_newcomer + 1)
-    }
-
     pub(super) fn discard_verdict(&mut self) {
         self.round.iter_mut().for_each(|round| round.discarded = true);
     }
@@ -262,7 +214,7 @@ impl Node {
     }
 
     /// Meanwhile others said that the target lives elsewhere, or that it is another life, so that it cannot be accused. If it
-    /// was silent itself, the probe has failed all the same, and it is probed where it is said to be: else they could keep
+    /// was silent itself, the probe has still failed, and it is probed at the claimed address; otherwise others could keep
     /// every round from counting.
     fn note_void_round(&mut self, round: &Round) {
         let Some(id) = self.table.find_live(&round.target).filter(|_| self.watches()) else { return };
@@ -411,89 +363,6 @@ impl Node {
         match relays.find(|relay| relay.seq == seq) {
             Some(relay) => relay.in_time = true,
             None => self.metrics.dropped_stray_answers += 1,
-        }
-    }
-
-    /// Relays for members only, and to such as it knows. Each requester has one probe under way, so a new request replaces its last, and
-    /// while there is no room, hosts have as many as each other: names are free. Not for a request by stream: the answer would
-    /// find no stream.
-    pub(super) fn handle_ping_req(&mut self, sender: &Sender, request: &PingReq<'_>) {
-        // Of a target that has departed the requester may not have heard yet: silence would look as if this node did not hear it.
-        let target = self.table.find(request.target).filter(|id| *id != MemberId::SELF);
-        let may_ask = sender.proven && !sender.by_stream;
-        let asks = self.id_of(sender).filter(|id| may_ask && self.table.get(*id).state.is_live());
-        let (Some(target), Some(asks)) = (target, asks) else {
-            self.metrics.refused_relays += 1;
-            return;
-        };
-        let requester = sender.reply_to();
-        // It may still answer, but as none that the requester could take for live; or this node does not know where it was.
-        if self.table.get(target).state == MemberState::Left || self.table.get(target).addr.port() == 0 {
-            self.metrics.refused_relays += 1;
-            return if self.config.nacks {
-                self.reply(requester, Content::Nack(request.seq))
-            };
-        }
-        let host = host_of(self.table.get(asks).addr.ip());
-        if let Some(last) = self.prober.relayed_for(&requester) {
-            self.stop_relaying(last);
-        }
-        if self.prober.relayed.len() >= MAX_RELAYED {
-            self.metrics.refused_relays += 1;
-            let Some(displaced) = self.prober.displaced_for(host) else { return };
-            self.stop_relaying(displaced);
-        }
-        let record = self.table.get(target);
-        let (target, addr) = (Arc::clone(&record.name), record.addr);
-        // No probe takes longer, where all have one configuration.
-        let longest = self.config.probe_interval.saturating_mul(self.config.health_max);
-        let window = Duration::from_millis(request.window_ms.into()).min(longest);
-        // By datagram: that they get through is what the answer says.
-        let seq = self.ping_by(None, addr, &target, Behind::Relayed);
-        // At 80 % of the time the nack still arrives before the requester's verdict (Lifeguard, footnote 5).
-        let nack_at = window * 4 / 5;
-        self.set_timer(Timer::Nack(seq), nack_at);
-        let after_nack = Some(window - nack_at);
-        let requested = request.seq;
-        let relayed = Relayed { requester, host, requested, target, addr, after_nack };
-        self.prober.relayed.insert(seq, relayed);
-    }
-
-    fn stop_relaying(&mut self, seq: u32) {
-        self.prober.relayed.remove(&seq);
-        self.timers.cancel(Timer::Nack(seq));
-    }
-
-    fn take_relayed_answer(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) -> bool {
-        let asked = |relayed: &Relayed| hash::member(&relayed.target) == sender.mark;
-        if !self.prober.relayed.get(&seq).is_some_and(asked) {
-            return false;
-        }
-        self.timers.cancel(Timer::Nack(seq));
-        if let Some(relayed) = self.prober.relayed.remove(&seq) {
-            self.reply(
-                relayed.requester,
-                Content::Ack { seq: relayed.requested, seen: false, denies: false },
-            );
-            self.on_direct_answer(sender, &relayed.target, relayed.addr, token);
-        }
-        true
-    }
-
-    /// First the nack is due; what comes after it is still passed on until the requester's time is up.
-    pub(super) fn relay_time_is_up(&mut self, seq: u32) {
-        let Some(relayed) = self.prober.relayed.get_mut(&seq) else { return };
-        let (requester, requested) = (relayed.requester, relayed.requested);
-        match relayed.after_nack.take() {
-            Some(rest) => {
-                if self.config.nacks {
-                    self.reply(requester, Content::Nack(requested));
-                }
-                self.set_timer(Timer::Nack(seq), rest);
-            }
-            None => {
-                self.prober.relayed.remove(&seq);
-            }
         }
     }
 }

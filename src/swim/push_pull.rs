@@ -75,17 +75,17 @@ impl Node {
                 self.on_unproven_claim(stream, claim);
             }
             (Step::AwaitReturn, claim) if claim.is_claim() => {
-                // It calls from any port.
-                let caller = self.table.find(&session.caller).map(|id| self.table.get(id).addr);
-                let (by_itself, home) = (claim.is_about(&session.caller), caller.unwrap_or(session.peer));
-                self.handle_claim(claim, by_itself, home);
+                let by_itself = claim.is_about(&session.caller);
+                let claimant = self.claimant(self.table.find(&session.caller), session.peer);
+                self.handle_claim(claim, by_itself, claimant);
             }
             (Step::AwaitTable, claim) if claim.is_claim() => {
                 // The member that lives at the address which was called speaks for itself.
                 let peer = session.peer;
                 let by_itself = matches!(claim, Message::Alive(alive) if alive.addr == peer);
                 self.note_mention(stream, claim);
-                self.handle_claim(claim, by_itself, peer);
+                let claimant = self.claimant_at(peer);
+                self.handle_claim(claim, by_itself, claimant);
             }
             (Step::AwaitSelection, Message::BucketSelection(selection)) => {
                 self.select_buckets(stream, selection.buckets, Step::SendTable(0));
@@ -175,7 +175,7 @@ impl Node {
         };
         let Some(session) = self.take_session(stream) else { return };
         let Purpose::Join(join) = session.purpose else { return };
-        if self.may_ask_holder(join) {
+        if self.count_holder_question(join) {
             self.ask(Question::PastLife(identity, join, session.peer), holder);
         } else {
             let problem = JoinProblem::Rejected { addr: session.peer };

@@ -1,15 +1,15 @@
 //! Questions: does the holder of a name still answer to it at this address?
 //!
 //! Asked by stream and by datagram at once, when the driver begins; any answer counts. A name passes to another only if there
-//! was no answer; a question that could not be sent, for want of a thread or of room, decides nothing. Of those that others
-//! cause one at a time goes to each address.
+//! was no answer; a question that could not be sent, for lack of a thread or of room, decides nothing. Each address gets one
+//! at a time of the questions that others cause.
 
 use std::{net::SocketAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    claims::Word,
+    claims::Authority,
     introduce::Introduction,
     join::{Attempt, JoinId},
     member::Identity,
@@ -155,14 +155,15 @@ impl Node {
                     Some(id) if self.table.get(id).addr == peer => {
                         // So it has moved.
                         self.table.contact_mut(id).silent = true;
-                        self.on_alive(&introduction.claim(), Word::Other(peer));
+                        let holder = self.claimant_at(peer);
+                        self.on_alive(&introduction.claim(), Authority::Other(holder));
                     }
                     _ => self.metrics.dropped_unverified += 1,
                 }
             }
             (Question::Returned(introduction), Ok(())) => {
                 self.note_answer_at(&introduction.name, peer);
-                self.on_alive(&introduction.claim(), Word::Answered);
+                self.on_alive(&introduction.claim(), Authority::AnsweredThere);
             }
             (Question::Returned(_), Err(_)) => {}
             (Question::Conflict(_), Err(StreamFailure::NotTried)) => {}

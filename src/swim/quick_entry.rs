@@ -16,7 +16,7 @@ pub(super) struct QuickEntry<'a> {
 }
 
 impl<'a> QuickEntry<'a> {
-    /// Of an input so many nanoseconds after the one before, if it is of a frequent kind.
+    /// The entry of an input that comes `after` nanoseconds behind the one before, if it is of a frequent kind.
     pub(super) fn given(after: i64, input: &Input<'a>) -> Option<Self> {
         let mut entry = Self::new(&[0]);
         entry.push_signed(after);
@@ -32,7 +32,7 @@ impl<'a> QuickEntry<'a> {
         Some(entry)
     }
 
-    /// Of an output, if it is of a frequent kind.
+    /// The entry of an output, if it is of a frequent kind.
     pub(super) fn gave(output: &RecordedOutput<'a>) -> Option<Self> {
         let mut entry = Self::new(&[1]);
         match *output {

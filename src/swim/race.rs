@@ -1,10 +1,10 @@
 //! How the attempts of joins race: Happy Eyeballs (RFC 8305, section 5) for addresses of which most may be dead.
 //!
 //! A join begins with three attempts. Each time the *connection attempt delay* passes and none has answered, as many again
-//! begin; one that fails is replaced at once. Once one answers, no more are added but for those that fail. An attempt is
+//! begin; one that fails is replaced at once. Once one answers, no more are added except for those that fail. An attempt is
 //! *silent* until its first frame comes, for a system may accept streams for a process that hangs. A silent attempt has its
-//! whole `stream_timeout`, unless others wait for its place: then it gives way after [`PATIENCE`]. So a slow seed is
-//! waited for, and dead ones are passed by [`MAX_ATTEMPTS`] a second.
+//! whole `stream_timeout`, unless others wait for its place: then it gives way after [`PATIENCE`]. So a slow seed is waited
+//! for, and dead ones are passed by [`MAX_ATTEMPTS`] a second.
 
 use std::{cmp::Reverse, time::Duration};
 

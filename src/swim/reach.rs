@@ -54,7 +54,7 @@ pub enum ReachProblem {
     Unreachable {
         /// The advertised address.
         addr: SocketAddr,
-        /// Where members see its datagrams come from, if they said so lately.
+        /// Where members see its datagrams come from, if they said so recently.
         observed: Option<SocketAddr>,
     },
     /// The advertised address was one of this host and is not any more.
@@ -86,13 +86,15 @@ impl fmt::Display for ReachProblem {
             Self::AddressGone { addr } => {
                 write!(
                     f,
-                    "{} is no address of this host any more; give it back, or restart with another `advertise`",
+                    "{} is no longer an address of this host; give it back, or restart with another `advertise`",
                     addr.ip()
                 )
             }
         }
     }
 }
+
+impl std::error::Error for ReachProblem {}
 
 /// What is known of how others see this node.
 #[derive(Debug, Default, Serialize, Deserialize)]

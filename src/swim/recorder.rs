@@ -115,7 +115,7 @@ impl fmt::Debug for Tape {
 }
 
 impl Node {
-    /// Begins to record, in segments of so many bytes; instead of an earlier recording.
+    /// Begins to record, in segments of this many bytes; instead of an earlier recording.
     pub(crate) fn start_recording(&mut self, size: usize, sink: Sink) {
         let mut tape = Box::new(Tape {
             sink,
@@ -248,7 +248,7 @@ impl Tape {
         if self.ended {
             return self.pass_on();
         }
-        if !self.goes_on(node) {
+        if !self.resume_after_loss(node) {
             return;
         }
         if now.since(self.since) >= self.patience() {
@@ -317,7 +317,7 @@ impl Tape {
         self.written = postcard::serialize_with_flavor(value, Appender(written)).expect("memory takes all");
     }
 
-    /// Begins a segment: with the state of the node as it is, behind a gap with so many inputs if there is one.
+    /// Begins a segment: with the state of the node as it is, behind a gap with this many inputs if there is one.
     fn begin(&mut self, node: &Node, gap: Option<u64>) {
         self.hand_over();
         if self.ended {
@@ -340,7 +340,7 @@ impl Tape {
     }
 
     /// Whether something is written. After a loss, a new segment begins as soon as there is room.
-    fn goes_on(&mut self, node: &Node) -> bool {
+    fn resume_after_loss(&mut self, node: &Node) -> bool {
         if self.lost.is_none() {
             return true;
         }

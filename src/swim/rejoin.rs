@@ -1,4 +1,4 @@
-//! Rejoin: a node that starts anew looks for its cluster where the members of its earlier life were.
+//! Rejoin: a node that restarts looks for its cluster where the members of its earlier life were.
 //!
 //! They are addresses to try and no members: nothing is listed, probed or told because it is remembered. They stand in for
 //! seeds until another member is known: they are joined in random order, in the race of all joins (`race.rs`), after the seeds

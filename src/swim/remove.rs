@@ -1,15 +1,15 @@
 //! Remove: a member that failed is declared left by another, or becomes a tombstone at once (Serf: force-leave, prune).
 //!
-//! It is the claim Left under the identity that is held: it wins over Failed wherever that is listed, once, and needs no order of
-//! its own. The tombstone keeps older claims from bringing the member back. A member that lives after all refutes, as it does a Left
-//! that somebody made up.
+//! The remover claims Left under the identity that it holds. Left beats Failed once, so no further order is needed; the
+//! tombstone keeps older claims from bringing the member back. A member that is in fact alive refutes it, as it would a
+//! forged Left.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    departures::Notice,
+    departures::ClaimedDeparture,
     entry::Input,
     event::Event,
     member::{Identity, MemberId, MemberState, Record, Removed},
@@ -18,7 +18,7 @@ use super::{
     updates::Urgency,
     verdict::Origin,
 };
-use crate::{Error, wire::message};
+use crate::{Error, text::Quoted, wire::message};
 
 /// What becomes of a member that is [removed](crate::Gossip::remove).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -41,9 +41,24 @@ impl fmt::Display for Removal {
     }
 }
 
+/// From its text.
+impl FromStr for Removal {
+    type Err = Error;
+
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if the text is neither `leave` nor `reap`.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let found = [Self::Leave, Self::Reap].into_iter().find(|removal| removal.to_string() == text);
+        found.ok_or_else(|| {
+            Error::invalid("removal", format!("is {}; it must be leave or reap", Quoted(text)))
+        })
+    }
+}
+
 impl Node {
-    /// Removes a failed member from the cluster, in the views of all. Who is a member again later, by a restart or because it
-    /// lives after all, is listed again. Of a member that has left, [`Removal::Leave`] changes nothing.
+    /// Removes a failed member from the cluster, in the views of all. A member that comes back later, by a restart or because
+    /// it was alive all along, is listed again. For a member that has left, [`Removal::Leave`] changes nothing.
     ///
     /// # Errors
     /// [`Error::StillLive`] if it is alive or suspected, or this node; [`Error::UnknownMember`] if it is not listed;
@@ -66,8 +81,9 @@ impl Node {
             _ => {
                 let (state, origin) = (MemberState::Left, Origin::Own);
                 let removed = Some(removed);
-                let notice = Notice { identity, state, origin, teller: None, in_table: false, removed };
-                self.depart(known, &notice, self.now);
+                let departure =
+                    ClaimedDeparture { identity, state, origin, claimant: None, in_table: false, removed };
+                self.depart(known, &departure, self.now);
             }
         }
         Ok(())

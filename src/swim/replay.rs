@@ -1,4 +1,4 @@
-//! Giving a node an input once more.
+//! Feeds a recorded input to a node again.
 
 use super::{
     blocked_io::BlockedIo, config::Config, entry::Input, node::Node, rejoin::EarlierLife, time::Time,
@@ -21,7 +21,7 @@ impl Node {
             Input::Frame { stream, bytes } => self.handle_frame(now, *stream, bytes),
             Input::AcceptStream { from } => _ = self.accept_stream(now, *from),
             Input::StreamBegan(stream) => self.stream_began(now, *stream),
-            Input::StreamFailed(stream, failure) => self.handle_stream_failure(now, *stream, *failure),
+            Input::StreamFailed(stream, failure) => self.handle_stream_failure(now, *stream, failure.clone()),
             Input::Join { ticket, addrs, lookups } => {
                 self.join_while_resolving(now, *ticket, addrs, *lookups)
             }

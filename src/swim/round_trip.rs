@@ -1,6 +1,6 @@
 //! Round-trip times: what direct probes of a member measured, and which members are near.
 //!
-//! Of the last four samples the second smallest counts: a delay only ever adds to a round trip, so a low percentile of a few
+//! The second smallest of the last four samples counts: a delay only ever adds to a round trip, so a low percentile of a few
 //! samples is steadier than their mean (Ledlie, Gardner, Seltzer: *Network Coordinates in the Wild*, NSDI 2007, §4).
 
 use std::{fmt, time::Duration};

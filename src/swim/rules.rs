@@ -3,13 +3,14 @@
 /// What holds whatever others say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rule {
-    /// Departures that others tell of, faster than they are refuted or in lives to come, are not believed.
+    /// Departures that others claim faster than they are refuted, or in future epochs, are not believed.
     Departures,
-    /// Another's word about another address, or another life, is asked there first.
+    /// A claimed move or restart is checked at the claimed address first.
     Moves,
     /// Accusations raise awareness to 1 at most.
     Awareness,
-    /// Who missed three probes is not alive by another's word, nor is its suspicion begun anew under a greater incarnation.
+    /// A member that missed three probes is not alive on another member's word, and a greater incarnation does not restart
+    /// its suspicion.
     Returns,
 }
 

@@ -156,7 +156,7 @@ impl Node {
         }
         self.metrics.own_suspicions += 1;
         if self.is_leaving() {
-            // Of a later epoch it may be true: that one is another process.
+            // In a later epoch it may be true: that one is another process.
             return if identity.epoch == ours.epoch {
                 self.leave_as_later_than(identity)
             };

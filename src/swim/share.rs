@@ -17,17 +17,17 @@ use crate::address::host_of;
 pub(crate) struct Account(SocketAddr);
 
 impl Account {
-    /// Of all together that have not answered: where they are is what others say. No member is at such an address.
-    pub(crate) const STRANGERS: Self = Self(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0));
+    /// One account for all members that have not answered: their addresses are only hearsay. No member is at this address.
+    pub(crate) const UNMET: Self = Self(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0));
 
-    /// The two that whoever is at an address may have: that of the host and that of the address.
+    /// The two accounts that a member at an address may have: that of the host and that of the address.
     pub(super) fn both_of(addr: SocketAddr) -> [Self; 2] {
         #[cfg(test)]
         LOOKED_AT.set(LOOKED_AT.get() + 1);
         [Self(SocketAddr::new(host_of(addr.ip()), 0)), Self(addr)]
     }
 
-    /// Whether whoever is at an address has this account.
+    /// Whether a member at an address has this account.
     pub(super) fn is_of(self, addr: SocketAddr) -> bool {
         Self::both_of(addr).contains(&self)
     }
@@ -48,7 +48,7 @@ impl From<u32> for Account {
 }
 
 impl Node {
-    /// The account of whoever is at an address.
+    /// The account of a member at an address.
     pub(super) fn account_of(&self, addr: SocketAddr) -> Account {
         let host = host_of(addr.ip());
         Account(if self.table.has_met_elsewhere(host) { SocketAddr::new(host, 0) } else { addr })

@@ -1,6 +1,6 @@
 //! How a node stands in its cluster, and how its probes of each member go: for programs and people that watch over it.
 
-use std::{fmt, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,9 +12,10 @@ use super::{
     reach::ReachProblem,
     round_trip::Rtt,
 };
+use crate::{Error, text::Quoted};
 
 /// How a node stands in its cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Standing {
@@ -24,7 +25,7 @@ pub enum Standing {
     Joined,
     /// It is live, and the only live member that it knows.
     Alone,
-    /// Others do not reach it at the address that it advertises, or that is no address of this host any more:
+    /// Others do not reach it at the address that it advertises, or that is not an address of this host any more:
     /// [`Status::problems`] says which.
     Unreachable,
     /// It was declared failed more than once while it had trouble of its own (a stall, or several probes that failed while all
@@ -39,7 +40,18 @@ pub enum Standing {
 }
 
 impl Standing {
-    const fn as_str(self) -> &'static str {
+    const ALL: [Self; 8] = [
+        Self::Starting,
+        Self::Joined,
+        Self::Alone,
+        Self::Unreachable,
+        Self::Away,
+        Self::Displaced,
+        Self::Leaving,
+        Self::Ended,
+    ];
+
+    const fn as_str(&self) -> &'static str {
         match self {
             Self::Starting => "starting",
             Self::Joined => "joined",
@@ -60,8 +72,23 @@ impl fmt::Display for Standing {
     }
 }
 
+/// From its text.
+impl FromStr for Standing {
+    type Err = Error;
+
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if the text is not one of these words.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        Self::ALL.into_iter().find(|standing| standing.as_str() == text).ok_or_else(|| {
+            let all = Self::ALL.map(|standing| standing.as_str()).join(", ");
+            Error::invalid("standing", format!("is {}; it must be one of {all}", Quoted(text)))
+        })
+    }
+}
+
 /// Why a node doubts its own health (Lifeguard's awareness, §IV-A).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum HealthDoubt {
@@ -128,8 +155,8 @@ impl fmt::Display for Status {
 
 /// How the clocks of members compare with this node's, by the time of sending in their sealed datagrams: those that came from
 /// a proven member within the last ten minutes. The time that a datagram was under way makes a clock seem behind by as much;
-/// the shortest of five to ten seconds counts, so that a difference is wrong by some milliseconds. Of members that are heard
-/// from less often it is as old as what was heard last.
+/// the shortest of five to ten seconds counts, so that a difference is wrong by some milliseconds. From members that are
+/// heard from less often it is as old as what was heard last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Clocks {

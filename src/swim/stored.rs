@@ -1,9 +1,9 @@
 //! How a recording writes a node, and what a node puts out.
 //!
-//! The public types of the core have no serde of their own. Whoever could read a [`Node`] from bytes would get one that
-//! `Node::new` has not validated, and each of its private fields would be a format that later versions had to keep. So each of
-//! these types has a private form here, which serde writes in its place (`#[serde(remote)]`). A form that lacks a field or a
-//! variant of its type does not compile.
+//! Types that only a driver of the core sees ([`Node`], [`Output`], and what an output holds) do not implement serde
+//! publicly. A [`Node`] that is read from bytes would be one that `Node::new` has not validated, and each of its private
+//! fields would be a format that later versions had to keep. So each of these types has a private form here, which serde
+//! writes in its place (`#[serde(remote)]`). A form that lacks a field or a variant of its type does not compile.
 
 use std::{
     borrow::Cow,
@@ -38,6 +38,7 @@ use super::{
     reconnect::Reconnects,
     recorder::Recorder,
     rejoin::Rejoin,
+    relay::Relays,
     secret::Numbers,
     self_claims::NameConflict,
     stream::{StreamFailure, StreamId, StreamKind, StreamStep, Streams},
@@ -73,6 +74,7 @@ struct NodeForm {
     lately_departed: Vec<MemberId>,
     picks: Vec<usize>,
     prober: Prober,
+    relays: Relays,
     streams: Streams,
     sync_pace: SyncPace,
     joins: Joins,

@@ -44,7 +44,7 @@ pub enum StreamStep {
 }
 
 /// How a stream failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StreamFailure {
     /// Nobody listens at the address.
@@ -203,7 +203,7 @@ impl Node {
 
     /// The stream could not be opened, broke off or took too long.
     pub fn handle_stream_failure(&mut self, now: Time, stream: StreamId, failure: StreamFailure) {
-        self.given(now, || Input::StreamFailed(stream, failure));
+        self.given(now, || Input::StreamFailed(stream, failure.clone()));
         self.advance(now);
         self.end(stream, Err(failure));
     }
@@ -217,7 +217,7 @@ impl Node {
     }
 
     pub(super) fn end(&mut self, stream: StreamId, result: Result<(), StreamFailure>) {
-        if self.keep_waiting(stream, result) {
+        if self.keep_waiting(stream, result.clone()) {
             return;
         }
         let Some(session) = self.take_session(stream) else { return };

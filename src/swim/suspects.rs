@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    departures::Notice,
+    departures::ClaimedDeparture,
     event::Event,
     flap::LONGEST,
     history::Observation,
@@ -119,8 +119,8 @@ impl Node {
 
     /// Whether a suspicion goes on as it was when it is raised under a greater identity: the suspect does not answer this node,
     /// or has been suspected for twice as long as a suspicion takes, has not been heard from since, and no refutation counted.
-    /// Else whoever goes on raising the identity of a dead member could put its verdict off for ever; and a live one's
-    /// refutations, which come too late each time, could let it run out.
+    /// Otherwise an attacker that keeps raising the identity of a dead member could put its verdict off for ever. The last
+    /// two conditions protect a live member whose refutations come too late each time.
     fn goes_on(&self, record: &Record) -> bool {
         let suspected = self.now.since(record.since);
         let is_silent = record.contact.heard() <= Some(record.since);
@@ -138,7 +138,7 @@ impl Node {
         }
     }
 
-    /// Draws whether this node is one of so many random members that can help.
+    /// Draws whether this node is one of this many random members that can help.
     pub(super) fn volunteer(&mut self, few: u32) -> bool {
         let among = self.table.estimated_size().min(self.table.able());
         self.rng.usize(..among.max(1)) < few as usize
@@ -195,6 +195,6 @@ impl Node {
         let identity = self.table.get(id).identity;
         // It was the suspect, not this node, that made the probe fail.
         self.health.improve();
-        self.depart(id, &Notice::of_failure(identity, Origin::Own), self.now);
+        self.depart(id, &ClaimedDeparture::of_failure(identity, Origin::Own), self.now);
     }
 }

@@ -59,7 +59,7 @@ impl Time {
         }
     }
 
-    /// Of the moment from which something may happen again: whether it has come. If so, the next is an interval later.
+    /// Whether this moment, from which something may happen again, has come. If so, the next one is an interval later.
     pub(crate) fn pass(&mut self, now: Time, interval: Duration) -> bool {
         let has_come = now >= *self;
         if has_come {

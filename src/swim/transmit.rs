@@ -47,7 +47,7 @@ pub(super) enum Content {
         seq: u32,
         target: Arc<str>,
     },
-    /// With updates if the sender is proven; else alone.
+    /// With updates if the sender is proven, otherwise alone.
     Ack {
         seq: u32,
         /// Say where the ping came from.
@@ -87,7 +87,7 @@ pub(super) enum Behind {
 }
 
 impl Content {
-    /// Whether others can have it sent as often as they like. Updates behind it do not count as sent.
+    /// Whether others can cause it as often as they like. Updates behind it do not count as sent.
     fn is_caused(&self) -> bool {
         matches!(self, Self::Ack { .. } | Self::Nack(_) | Self::Ping { behind: Behind::Relayed, .. })
     }
@@ -193,7 +193,7 @@ impl Node {
             Content::Ping { seq, target, behind } => {
                 packet.message(&Ping { seq: *seq, target });
                 let contact = recipient.map(|id| self.table.get(id).contact);
-                // Whoever is to answer with a token may send no more bytes than this ping has.
+                // An answer with a token must have no more bytes than this ping.
                 if contact.is_none_or(|contact| !contact.shown || contact.held == 0) {
                     packet.message(&NewToken { token: self.table.tokens().of(target, to) });
                 }

@@ -3,12 +3,12 @@
 //! An update is always the present state of a member, so the queue holds member ids, not messages: a newer update about a
 //! member replaces the older by nature, and nothing stale is ever sent. The layer above queues its own in the same way, by
 //! numbers.
-//! Each item sits in a list per number of transmissions, and in one of all by their last turn. Whoever's last turn is longest ago
-//! goes first, alone and whatever its size; the least sent take half of the rest, and those that wait longest what is left. What is
-//! renewed goes to the end of those that wait. So who makes up ever new updates, and with them ever new first transmissions, has
-//! the others wait for as many packets as there are items at most.
-//! Urgent updates (Suspect, Failed, Left, own refutations) enter their list at the front, the rest at the back.
-//! A packet looks at no more items than fit, plus a few misses, however long the queue is.
+//! Each item sits in a list per number of transmissions, and in one of all by their last turn. Filling a packet: the item
+//! that has waited longest goes first, whatever its size; the least-sent items take half of the remaining room; the
+//! longest-waiting take the rest. A renewed item goes to the back of those that wait. So an attacker that keeps creating
+//! updates delays any other update by at most as many packets as the queue has items. Urgent updates (Suspect, Failed, Left,
+//! own refutations) enter their list at the front, the rest at the back. A packet looks at no more items than fit, plus a few
+//! misses, however long the queue is.
 
 use serde::{Deserialize, Serialize};
 
@@ -162,9 +162,9 @@ impl<S: Subject> UpdateQueue<S> {
         (self.turns, self.len) = (EMPTY, 0);
     }
 
-    /// Offers updates to `put`, which says whether it fitted and how much room is left: the one whose last turn is longest ago, then
-    /// the least sent until half of the rest is taken, then those whose last turn is longest ago.
-    /// What was put counts as sent once, and is done after `limit` times; without a limit it does not count.
+    /// Offers updates to `put`, which says whether it fitted and how much room is left: the one whose last turn is longest
+    /// ago, then the least sent until half of the rest is taken, then those whose last turn is longest ago. What was put
+    /// counts as sent once, and is done after `limit` times; without a limit it does not count.
     pub(crate) fn draw(&mut self, limit: Option<u32>, room: usize, mut put: impl FnMut(S) -> Option<usize>) {
         if self.is_empty() {
             return;

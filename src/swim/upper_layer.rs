@@ -20,9 +20,10 @@ use super::{
 };
 use crate::wire::packet::{self, Header, Sections};
 
-/// Data streams at the same time that this node opened, and as many that others did: those of the protocol keep theirs.
+/// Data streams at the same time that this node opened, and as many that others did: streams of the protocol have places of
+/// their own.
 const MAX_DATA_STREAMS: usize = 16;
-/// Of these, with one member, and with one account: nobody keeps all others waiting.
+/// How many of these may be with one member, and with one account: none keeps all others waiting.
 const MAX_WITH_ONE: usize = 4;
 
 /// One life of a name.
@@ -108,7 +109,7 @@ impl Node {
         self.upper.sender = id.filter(live);
     }
 
-    /// Who sent sections for the layer above in the last input; `None` if there were none that count.
+    /// The sender of the sections for the layer above in the last input; `None` if there were none that count.
     pub(crate) fn data_sender(&self) -> Option<Life> {
         self.upper.sender.map(|id| Life::of(self.table.get(id)))
     }
@@ -301,14 +302,14 @@ impl Node {
         Some(self.account_of(self.table.get(id).addr))
     }
 
-    /// The account of whoever something is said to be of, if it is not this node: its host's once it has answered; before, where it
-    /// is is what somebody says.
+    /// The account that an item counts for whose claimed origin or owner is not this node: that of the origin's host once the
+    /// origin has answered; before, its address is only hearsay.
     pub(crate) fn account_of_said(&self, of: &str) -> Option<Account> {
         let record = self.table.find_listed(of).map(|id| (id, self.table.get(id)));
         match record {
             Some((MemberId::SELF, _)) => None,
             Some((_, record)) if record.contact.met => Some(self.account_of(record.addr)),
-            _ => Some(Account::STRANGERS),
+            _ => Some(Account::UNMET),
         }
     }
 

@@ -41,7 +41,7 @@ const NEW_TOKEN: usize = 6;
 /// Bytes of a datagram with a Retry.
 const RETRY_ALONE: usize = HEADER + 10;
 
-/// Wrong tokens lately.
+/// Recent wrong tokens.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Guesses {
     since: Time,
@@ -186,7 +186,7 @@ impl Node {
 
     /// Whether a sender's token is this one, which it would show if it lived at this address. From elsewhere it may be a guess,
     /// and counts as others do.
-    pub(super) fn shows(&mut self, sender: &Sender, token: u32, home: SocketAddr) -> bool {
+    pub(super) fn check_token(&mut self, sender: &Sender, token: u32, home: SocketAddr) -> bool {
         let (now, interval) = (self.now, self.config.probe_interval);
         let is_it = sender.token == token;
         if home == sender.source || sender.token == 0 {
@@ -225,8 +225,8 @@ impl Node {
             let is_one_more = self.has_room_for_mark_on(id, host);
             self.table.update(id, &mut self.rng, |record| {
                 record.contact.met = true;
-                if record.contact.known_on == 0 || is_one_more {
-                    record.contact.known_on = host;
+                if is_one_more || record.contact.met_on_host == 0 {
+                    record.contact.met_on_host = host;
                 }
             });
         }
@@ -328,7 +328,7 @@ impl Node {
             }
             _ if self.is_leaving() && unheard => Content::Retry { seq, token: 0 },
             (Some(_), _) if sender.proven && heard.outdated => Content::Outdated { seq, token: sender.token },
-            // An Ack would be taken for consent by whoever asks. Where the source may be forged, only few bytes go.
+            // The sender of the ping would take an Ack for consent. If the source may be forged, only few bytes go there.
             (Some(_), _)
                 if sender.proven && heard.mistaken && (!self.shows_itself() || self.is_elsewhere(sender)) =>
             {
@@ -374,7 +374,7 @@ impl Node {
         self.spare(NEW_TOKEN) >= if sender.source.is_ipv4() { 10 } else { 22 }
     }
 
-    /// The bytes by which a ping of this name, with so many behind it, is at least longer than an ack.
+    /// The bytes by which a ping of this name, with this many behind it, is at least longer than an ack.
     fn spare(&self, behind: usize) -> usize {
         1 + self.name.len() + behind
     }
@@ -409,7 +409,7 @@ impl Node {
         }
     }
 
-    /// Counts a challenge, if it may be sent. Of some departed members no address is known.
+    /// Counts a challenge, if it may be sent. Some departed members have no known address.
     fn count_challenge(&mut self, id: MemberId, by_stream: bool) -> bool {
         let lives = self.table.get(id).addr.port() != 0;
         lives && self.table.contact_mut(id).count_challenge(by_stream)

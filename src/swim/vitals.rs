@@ -1,4 +1,4 @@
-//! How a node is itself, for a driver that logs it: cheap enough to be asked after each input.
+//! A summary of a node's own health, cheap enough for a driver to log it after each input.
 
 use std::{net::SocketAddr, time::Duration};
 

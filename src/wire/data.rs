@@ -25,12 +25,12 @@ pub(crate) fn is_data(tag: u8) -> bool {
     (0x50..0x70).contains(&tag)
 }
 
-/// "Take this message", or "answer this request": to one life of one member, who takes in each once.
+/// "Take this message", or "answer this request": to one life of one member, which takes in each once.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Ask<'a> {
     /// The life of the sender in which it was begun.
     pub(crate) epoch: u64,
-    /// Of those that the sender has under way with this receiver, each has another slot.
+    /// Concurrent asks of the sender to this receiver have different slots.
     pub(crate) slot: u8,
     /// The sender counts its asks. Those of a slot follow each other: one ends what came before it there.
     pub(crate) id: u64,
@@ -86,7 +86,7 @@ pub(crate) struct KeyValue<'a> {
     pub(crate) epoch: u64,
     /// The owner counts its changes, from 1 in each of its lives.
     pub(crate) version: u64,
-    /// Who knows the map up to the version that is so much lower knows it up to this one then. 0: that is not known.
+    /// A node that knows the map up to `version − step` knows it up to `version` afterwards. 0: that is not known.
     pub(crate) step: u64,
     /// Orders the changes of all owners.
     pub(crate) stamp: u64,
@@ -151,7 +151,7 @@ pub(crate) struct BroadcastHead<'a> {
     pub(crate) epoch: u64,
     /// All up to this number are known.
     pub(crate) below: u64,
-    /// Of those above it the ones whose bits are set, the first for `below + 2`. [`WINDOW`] bytes at most.
+    /// Numbers above it that are known have their bits set, the first bit for `below + 2`. [`WINDOW`] bytes at most.
     pub(crate) above: &'a [u8],
 }
 
@@ -176,7 +176,7 @@ pub(crate) struct KeyValueDelta<'a> {
     pub(crate) owner: &'a str,
     pub(crate) epoch: u64,
     pub(crate) version: u64,
-    /// The highest version of a deletion that the owner has forgotten: who knows less forgets the map first.
+    /// The highest version of a deletion that the owner has forgotten: a node that knows less forgets the map first.
     pub(crate) floor: u64,
 }
 

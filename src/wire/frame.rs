@@ -2,7 +2,7 @@
 
 /// The longest frame either side sends or accepts, in bytes.
 pub(crate) const MAX_FRAME: usize = 32 * 1024;
-/// The version of what is sealed, its first byte. A packet in clear has another.
+/// The version of what is sealed, its first byte. A packet in the clear has another.
 pub(crate) const SEALED: u8 = 4;
 /// Bytes of the length.
 pub(crate) const PREFIX: usize = 4;

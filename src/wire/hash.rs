@@ -1,7 +1,7 @@
 //! The one hash that crosses the network: FNV-1a over bytes, finished with splitmix64's mixer.
 //!
 //! It must give the same value on every platform and in every release, which rules out the standard
-//! library's. It is no defence against forgery; encryption is.
+//! library's. It is not a defence against forgery; encryption is.
 
 const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const PRIME: u64 = 0x0000_0100_0000_01b3;

@@ -25,8 +25,7 @@ pub(crate) struct Ping<'a> {
     pub(crate) target: &'a str,
 }
 
-/// "I am here", to whoever sent the ping. Never longer than the shortest ping, so that a forged source gains
-/// nothing.
+/// "I am here", to the sender of the ping. Never longer than the shortest ping, so that a forged source gains nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Ack {
     #[serde(with = "postcard::fixint::le")]
@@ -226,7 +225,7 @@ pub(crate) struct Carried {}
 pub(crate) struct KeyChange<'a> {
     /// 0 installs the key, 1 uses it, 2 removes all others.
     pub(crate) step: u8,
-    /// To install, the key's 32 bytes; else its fingerprint's 8.
+    /// To install, the key's 32 bytes; otherwise its fingerprint's 8.
     pub(crate) key: &'a [u8],
 }
 

@@ -14,7 +14,7 @@ mod tags;
 #[cfg(test)]
 mod tests;
 
-pub use tags::Tags;
+pub use tags::{Tags, TagsIter};
 
 /// The longest node name, in bytes.
 pub(crate) const MAX_NAME: usize = 128;

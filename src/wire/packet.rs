@@ -37,7 +37,7 @@ pub(crate) enum Reject {
     Checksum,
 }
 
-/// Who sends a packet, and in which cluster.
+/// The sender of a packet, and its cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) cluster: u32,
@@ -201,7 +201,7 @@ impl<'a> Writer<'a> {
         Self { buffer, len, kept: 0 }
     }
 
-    /// Keeps so many bytes free from now on.
+    /// Keeps this many bytes free from now on.
     pub(crate) fn keep(&mut self, bytes: usize) {
         self.kept = bytes.min(self.buffer.len() - self.len);
     }

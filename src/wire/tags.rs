@@ -1,6 +1,6 @@
 //! A member's tags: a small sorted map, kept the way it travels.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, iter::FusedIterator, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::SerializeMap as _};
 
@@ -116,19 +116,42 @@ impl Tags {
     }
 
     /// The pairs by ascending key.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        let mut rest = self.encoded().split_first().map_or(&[][..], |_| skip_count(self.encoded()));
-        std::iter::from_fn(move || {
-            let (pair, tail) = postcard::take_from_bytes::<(&str, &str)>(rest).ok()?;
-            rest = tail;
-            Some(pair)
-        })
+    pub fn iter(&self) -> TagsIter<'_> {
+        TagsIter { rest: self.encoded().split_first().map_or(&[], |_| skip_count(self.encoded())) }
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.encoded.is_none()
+    }
+}
+
+/// The pairs of [`Tags`] by ascending key.
+#[derive(Debug, Clone)]
+#[must_use = "iterators do nothing unless they are read"]
+pub struct TagsIter<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for TagsIter<'a> {
+    type Item = (&'a str, &'a str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (pair, rest) = postcard::take_from_bytes(self.rest).ok()?;
+        self.rest = rest;
+        Some(pair)
+    }
+}
+
+impl FusedIterator for TagsIter<'_> {}
+
+impl<'a> IntoIterator for &'a Tags {
+    type Item = (&'a str, &'a str);
+    type IntoIter = TagsIter<'a>;
+
+    fn into_iter(self) -> TagsIter<'a> {
+        self.iter()
     }
 }
 

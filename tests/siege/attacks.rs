@@ -64,7 +64,7 @@ const ATTACKS: [Attack; 24] = [
     ("fill relays", Attacker::fill_relays),
     ("fill tables", Attacker::fill_tables),
     ("many at one address", Attacker::many_at_one_address),
-    ("bury by stream", Attacker::bury_by_stream),
+    ("flood updates by stream", Attacker::flood_updates_by_stream),
     ("verdicts on old lives", Attacker::verdicts_on_old_lives),
     ("resurrect", Attacker::resurrect),
     ("fall silent", Attacker::fall_silent),
@@ -425,7 +425,7 @@ impl Attacker {
         self.tell_all(&claims);
     }
 
-    fn bury_by_stream(&mut self) {
+    fn flood_updates_by_stream(&mut self) {
         let to = self.victim();
         let Some(member) = self.member(&to) else { return };
         let std::net::IpAddr::V4(ip) = member.addr.ip() else { return };

@@ -22,7 +22,7 @@ struct Source {
 /// The code of a file: without its tests and its comments.
 pub(crate) fn code(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
-    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let text: String = text
         .lines()
         .filter(|line| !line.trim_start().starts_with("//"))

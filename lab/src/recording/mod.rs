@@ -38,7 +38,7 @@ impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(error) => error.fmt(f),
-            Self::NotAFile => f.write_str("it is no regular file"),
+            Self::NotAFile => f.write_str("it is not a regular file"),
             Self::TooLarge(length) => {
                 write!(f, "it has {length} bytes; recordings of at most {MOST_BYTES} are read")
             }
@@ -94,6 +94,6 @@ mod tests {
             large.unwrap_err().to_string(),
             "it has 21474836480 bytes; recordings of at most 4294967296 are read"
         );
-        assert_eq!(other.unwrap_err().to_string(), "it is no recording of syncswim");
+        assert_eq!(other.unwrap_err().to_string(), "it is not a recording of syncswim");
     }
 }

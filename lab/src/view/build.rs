@@ -69,7 +69,7 @@ pub fn build(accounts: &[Account], about: About) -> Run {
     run.left_out.extend(said);
     if run.left_out.is_empty() {
         run.left_out
-            .push("Nothing is left out, but push/pulls and stream pings, which are no datagrams.".into());
+            .push("Nothing is left out, but push/pulls and stream pings, which are not datagrams.".into());
     }
     (run.flights, run.texts) = (flights.all, flights.texts);
     run.longest = run.flights.iter().map(|flight| flight.took).max().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Confirmations: who has got a broadcast, as its origin learns, and which Confirms this node is still to send.
+//! Confirmations: which members have a broadcast, as its origin learns, and which Confirms this node is still to send.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -24,8 +24,8 @@ use crate::{
 pub(super) const SAMPLE: u64 = 256;
 /// Broadcasts that wait for confirmations at the same time.
 pub(super) const MAX_OPEN: usize = 64;
-/// Origins to which Confirms wait to be sent, of which an account has its [share](Shares::has_room), and how many to each: more are
-/// not confirmed until they ask.
+/// Origins to which Confirms wait to be sent, of which an account has its [share](Shares::has_room), and how many to each:
+/// more are not confirmed until they ask.
 const MAX_PENDING: (usize, usize) = (512, 16);
 /// Datagrams of Confirms that may go out for those that came in before.
 const MAX_CREDIT: usize = 8;
@@ -40,7 +40,7 @@ const BY_STREAM: u32 = STEPS / 4 * 3;
 const RIDE: Duration = Duration::from_secs(10);
 
 /// Why a member did not confirm a broadcast.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Unconfirmed {
@@ -63,7 +63,7 @@ impl fmt::Display for Unconfirmed {
     }
 }
 
-/// Who has got a broadcast.
+/// Which members have a broadcast.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Outcome {
     /// Those that confirmed it, and after which time.
@@ -83,7 +83,7 @@ struct Open {
     step: u32,
     waits: BTreeMap<Arc<str>, u64>,
     outcome: Outcome,
-    /// Who is told; there is room for it in the channel.
+    /// The caller that is told; its channel has room for it.
     caller: Sender<Outcome>,
 }
 
@@ -170,7 +170,7 @@ impl Confirmations {
             if let Some(open) = self.open.get_mut(&id)
                 && open.waits.get(name).is_some_and(|waits| *waits <= epoch)
             {
-                open.settle(name, why);
+                open.settle(name, why.clone());
             }
             self.close_if_settled(id);
         }
@@ -211,7 +211,7 @@ impl Confirmations {
         }
     }
 
-    /// The node ends: whoever waits learns it from the channel.
+    /// The node ends: callers that wait learn it from the channel.
     pub(super) fn close(&mut self) {
         *self = Self { closed: true, ..Self::default() };
     }
@@ -359,7 +359,7 @@ impl PendingConfirms {
     }
 }
 
-/// The time over which so many members spread their confirmations.
+/// The time over which this many members spread their confirmations.
 pub(super) fn spread(n: usize) -> Duration {
     (SPREAD / SAMPLE as u32).saturating_mul(n.min(SAMPLE as usize) as u32)
 }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl Broadcasts {
-    /// From now on, who keeps a state file is told when there is more for [`take_changed`](Self::take_changed).
+    /// From now on, the keeper of a state file is told when there is more for [`take_changed`](Self::take_changed).
     pub(crate) fn keep(&mut self, keeper: Sender<()>) {
         self.keeper = Some(keeper);
     }
@@ -90,7 +90,7 @@ mod tests {
     };
     use crate::swim::{Config, Start, Time};
 
-    /// As much was sent while the node was down as no window has room for.
+    /// More was sent while the node was down than a window holds.
     #[test]
     fn what_was_sent_while_a_node_was_down_is_not_told_to_be_lost() {
         let start = Start::new(([10, 0, 0, 1], 1).into(), 1, 1);

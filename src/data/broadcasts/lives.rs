@@ -10,7 +10,8 @@ use super::{
 };
 use crate::swim::{Account, Life, Node, Time};
 
-/// Bytes of all broadcasts that are held back, of which an account has its [share](crate::data::shares::Shares::has_room): names are free.
+/// Bytes of all broadcasts that are held back, of which an account has its [share](crate::data::shares::Shares::has_room):
+/// names are free.
 pub(super) const MAX_HELD_OF_ALL: usize = 8 << 20;
 /// For how long somebody may repeat what was taken in: a member that got it late out of another one's log keeps it once more.
 const REPEATED: Duration = KEEP.saturating_mul(2);
@@ -108,8 +109,8 @@ impl Broadcasts {
         self.count_lost(before);
     }
 
-    /// Counts for an account what is held back of a life, of which it was so much in another one's share. Of what is more than there
-    /// is room for the gap is passed at once.
+    /// Counts the held-back broadcasts of a life for an account; before, `counted` had `before` bytes of them. As long as
+    /// there is not enough room, the gap in front of them is skipped at once.
     fn count_held(
         &mut self,
         life: &Life,
@@ -129,11 +130,11 @@ impl Broadcasts {
         self.held.add(account, (0, heard.held_bytes()));
     }
 
-    /// A member is listed no longer. It may be again at once, as the same process: what was taken in of it is remembered for as long
-    /// as others may repeat it.
+    /// A member is no longer listed. It may be again at once, as the same process: which of its broadcasts were taken in is
+    /// remembered for as long as others may repeat them.
     pub(super) fn reaped(&mut self, node: &Node, name: &Arc<str>) {
         let lives: Vec<_> = self.lives.get(name).into_iter().flatten().collect();
-        let account = lives.last().map_or(Some(Account::STRANGERS), |heard| heard.account);
+        let account = lives.last().map_or(Some(Account::UNMET), |heard| heard.account);
         let lives: Vec<Life> = lives.iter().map(|heard| heard.life.clone()).collect();
         lives.iter().for_each(|life| self.refresh(node, life));
         if let Some(first) = self.past.add(self.now + REPEATED, name, account) {
@@ -141,8 +142,8 @@ impl Broadcasts {
         }
     }
 
-    /// All up to which number were before this node's time if this one comes: those that a window has no room for. Of the others,
-    /// a sync tells which were.
+    /// The number up to which broadcasts were before this node's time if this one arrives: those too far behind to fit into a
+    /// window. For the others, a sync tells.
     pub(super) fn before_this_node(&self, seq: u64) -> u64 {
         if self.takes_over() { seq.saturating_sub(window::WIDTH + 1) } else { 0 }
     }

@@ -65,7 +65,7 @@ const PASSED: Rate = (4 * OWN.0, 4 * OWN.1);
 const MAX_LIVES: usize = 2;
 /// For how long after the start others' knowledge counts as older than this node, unless it was learned before.
 const JOINING: Duration = Duration::from_secs(10);
-/// A queue that was not empty for longer is no reason to keep the digest back.
+/// A queue that was not empty for longer is not a reason to keep the digest back.
 const BUSY: Duration = Duration::from_millis(500);
 /// What waits for readers, if nobody takes it out: a driver does after each input.
 const MAX_DELIVERIES: usize = 8192;

@@ -88,7 +88,7 @@ impl Heard {
             told: below,
             held: BTreeMap::new(),
             held_bytes: 0,
-            account: Some(Account::STRANGERS),
+            account: Some(Account::UNMET),
             ask: None,
             lost: None,
             ungiven: None,

@@ -1,4 +1,5 @@
-//! Names that are listed no longer, and until when what was taken in of them is remembered: others may repeat it.
+//! Names of members that are no longer listed, and until when it is remembered which of their broadcasts were taken in:
+//! others may still repeat them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +11,7 @@ use crate::{
     swim::{Account, Time},
 };
 
-/// Of more, the first of the account that has most is forgotten.
+/// Beyond that, the first of the account with the most is forgotten.
 pub(super) const MAX_PAST: usize = 4096;
 
 #[derive(Debug, Default)]

@@ -1,9 +1,9 @@
 //! Broadcasts that are to be passed on: a transmit-limited queue of its own, which gets what updates leave of each packet.
 //!
-//! Whoever's last turn is longest ago is offered the whole room first, one alone: a large one would never fit behind others. Then
-//! half of what is left is filled with the least sent, the rest by turn. So each packet that counts takes the first off the head:
-//! however many new ones come, and whatever their sizes, each has its turn within as many packets as the queue has items. One that
-//! is larger than what updates leave of that packet goes to the end.
+//! The item that has waited longest is offered the whole room first, because a large one would never fit behind others. Half
+//! of what remains goes to the least-sent items, the rest in order of waiting. So every item has its turn within as many
+//! packets as the queue has items, whatever comes meanwhile. One that is larger than the room left by updates goes to the
+//! back.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +13,7 @@ use std::{
 use super::item::Item;
 use crate::data::shares::Shares;
 
-/// Broadcasts that wait to be passed on; of the account that has most of them the one that was sent most often makes room.
+/// Broadcasts that wait to be passed on. When full, the account with most of them gives up the one that was sent most often.
 pub(super) const MAX_QUEUED: usize = 512;
 /// After this many items that are not for a packet, a part of it counts as full.
 const MAX_MISSES: usize = 8;
@@ -60,7 +60,8 @@ impl Queue {
         full
     }
 
-    /// Of the account that has most; of those that were sent equally often, the one whose turn was first.
+    /// The one sent most often of the account with the most; if several were sent equally often, the one whose turn was
+    /// first.
     fn most_sent_of_largest(&self) -> Option<u64> {
         let largest = self.shares.largest(|size| size.0);
         let of_largest = self.by_turn.iter().rev().filter(|(_, waiting)| waiting.item.account == largest);
@@ -85,8 +86,8 @@ impl Queue {
         *self = Self::default();
     }
 
-    /// Offers broadcasts to a packet that has so much room. What was taken counts as sent once, and is done after `limit` times;
-    /// without a limit it does not count, and all keep their places.
+    /// Offers broadcasts to a packet that has `room` bytes left. What was taken counts as sent once, and is done after
+    /// `limit` times; without a limit it does not count, and all keep their places.
     pub(super) fn draw(&mut self, limit: Option<u32>, room: usize, mut offer: impl FnMut(&Item) -> Offer) {
         let Some((first, waiting)) = self.by_turn.first_key_value() else { return };
         let (first, said) = (*first, offer(&waiting.item));
@@ -133,7 +134,8 @@ impl Queue {
 struct Round {
     offered: Vec<(u64, Offer)>,
     left: usize,
-    /// Whether it counts as a transmission: else nothing changes by it, and it may be asked for as often as somebody likes.
+    /// Whether it counts as a transmission. If not, it changes nothing: others may ask for such packets as often as they
+    /// like.
     counts: bool,
 }
 
@@ -280,7 +282,7 @@ mod tests {
         }
     }
 
-    /// As answers to pings carry what is queued, whoever pings could have all of it looked at each time.
+    /// Answers to pings carry queued items, so without this bound each ping could cause a pass over the whole queue.
     #[test]
     fn what_need_not_be_told_is_no_work_for_packets_that_do_not_count() {
         let mut queue = Queue::default();

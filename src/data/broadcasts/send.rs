@@ -20,7 +20,7 @@ impl Broadcasts {
         self.queue.bytes()
     }
 
-    /// Adds to a packet to a member what is done after so many transmissions, if this one counts.
+    /// Adds to a packet to a member what is done after this many transmissions, if this one counts.
     pub(crate) fn fill(&mut self, node: &Node, to: &Life, limit: Option<u32>, packet: &mut Writer<'_>) {
         self.put_confirms(to, packet);
         if self.queue.is_empty() {

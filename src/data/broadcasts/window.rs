@@ -10,7 +10,7 @@ const WORDS: usize = WINDOW / 8;
 const HIGHEST: u64 = 1 << 40;
 const AHEAD: u64 = 1 << 20;
 
-/// Whether a number may be of a life of which so much is known.
+/// Whether a number may be of a life of which this is known.
 pub(super) fn is_plausible(seq: u64, highest: u64) -> bool {
     seq > 0 && (seq <= HIGHEST || seq <= highest.saturating_add(AHEAD))
 }
@@ -76,7 +76,8 @@ impl Window {
         ahead - self.numbers().take_while(|seq| *seq <= limit).count() as u64
     }
 
-    /// Adds a number. `None` if it was known; else how many that are missing are given up for it: they are too far behind.
+    /// Adds a number. `None` if it was known; otherwise how many missing ones are given up for it, as they are too far
+    /// behind.
     pub(super) fn insert(&mut self, seq: u64) -> Option<u64> {
         if self.contains(seq) {
             return None;

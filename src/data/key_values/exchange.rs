@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// Once so many bytes of changes are told, one side begins no further map in an exchange; the rest is for the next.
+/// Once this many bytes of changes are sent, a side begins no further map in an exchange; the rest is for the next.
 const MAX_TOLD: usize = 4 << 20;
 /// Changes in a delta, tombstones among them, and their bytes.
 const MAX_CHANGES: usize = 4 * MAX_KEYS;
@@ -135,7 +135,7 @@ impl KeyValues {
             }
             DataMessage::KeyValueDelta(said) => {
                 self.end_delta(now, node, exchange);
-                // Of one that was refused when its head was told, the beginning would be missing.
+                // If the map was refused when its head was sent, the beginning of the delta would be missing.
                 let anew = exchange.retries != self.retries;
                 exchange.delta = if anew { None } else { self.begin_delta(node, from, said) };
             }
@@ -287,7 +287,7 @@ fn in_turns(mut deltas: Vec<(Option<Account>, Say)>) -> impl Iterator<Item = Say
     ordered.into_iter().map(|(_, say)| say)
 }
 
-/// From which version on somebody lacks changes of a map, who knows it up to this epoch and version; `None`: none.
+/// From which version on a member that knows a map up to this epoch and version lacks changes; `None` if it lacks none.
 fn lacks(head: Option<(u64, u64)>, map: &OwnerMap) -> Option<u64> {
     match head {
         Some((epoch, version)) if epoch == map.epoch => {

@@ -1,8 +1,8 @@
 //! The map of one owner, as one member knows it: Scuttlebutt's rule (van Renesse et al. 2008), as chitchat has it.
 //!
-//! The owner counts its changes. Who holds a map knows all of them up to a version, or what replaced them, and perhaps some
-//! beyond, which came out of order. A deletion leaves a tombstone. A tombstone that is dropped raises the floor: who knows
-//! less than that may have missed the deletion, so it forgets the map and gets all of it anew.
+//! The owner counts its changes. A node that holds a map knows all of them up to a version, or what replaced them, and
+//! perhaps some beyond, which came out of order. A deletion leaves a tombstone. A tombstone that is dropped raises the floor:
+//! a node that knows less than that may have missed the deletion, so it forgets the map and gets all of it again.
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry as Place},
@@ -25,7 +25,7 @@ pub(crate) const MAX_KEYS: usize = 256;
 pub(crate) const MAX_MAP: usize = 64 << 10;
 /// Deletions that are remembered at most; the oldest makes room.
 const MAX_TOMBSTONES: usize = 256;
-/// A reader holds so many times what an owner may, as it hears of changes out of order.
+/// A reader holds this many times what an owner may, as it hears of changes out of order.
 const SLACK: usize = 2;
 
 /// Changes that are looked at to say how many bytes are told.
@@ -36,17 +36,18 @@ pub(super) const DELETED: u8 = 1;
 pub(super) const ELSEWHERE: u8 = 2;
 
 /// The value of a key, of one owner.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Entry {
     /// What the owner has set.
     pub value: Arc<[u8]>,
     /// Which of the owner's changes it was: they are counted from 1 in each life of the owner.
     pub version: u64,
-    /// When it was set, by the owner's clock. It is greater than that of anything its owner had heard of, so what was set because of something else counts as later, everywhere: unless the clock of an owner
-    /// is more than ten minutes ahead of those of others. A stamp that is so far ahead of this node's clock when it comes counts
-    /// as ten minutes ahead of that moment (`implausible_entries`), so it counts differently where it came later, and two
-    /// members may differ for good in which of two values is the later one.
+    /// When it was set, by the owner's clock. It is greater than that of anything its owner had heard of, so what was set
+    /// because of something else counts as later, everywhere: unless the clock of an owner is more than ten minutes ahead of
+    /// those of others. A stamp that is so far ahead of this node's clock when it comes counts as ten minutes ahead of that
+    /// moment (`implausible_entries`), so it counts differently where it came later, and two members may differ for good in
+    /// which of two values is the later one.
     pub stamp: Stamp,
 }
 
@@ -177,7 +178,7 @@ impl OwnerMap {
     }
 
     /// Another member claims to know more of this node's own life than the node: the count goes on above that, and all get
-    /// the map anew, as if each key had been set again.
+    /// the map again, as if each key had been set again.
     pub(super) fn jump_above(&mut self, version: u64) {
         self.version = version.saturating_add(1);
         self.floor = self.version;
@@ -191,7 +192,7 @@ impl OwnerMap {
         }
     }
 
-    /// Whether a reader may hear of so many more keys and bytes.
+    /// Whether a reader may take in that many more keys and bytes.
     pub(super) fn has_room_for(&self, keys: usize, bytes: usize) -> bool {
         self.registers.len() + keys <= SLACK * (MAX_KEYS + MAX_TOMBSTONES)
             && self.bytes + bytes <= SLACK * MAX_MAP
@@ -249,8 +250,8 @@ impl OwnerMap {
             return;
         }
         if delta.floor > self.version {
-            // What is told is the whole map: a key that is not in it was deleted. One that is in it may have come here out of order
-            // in a later version already.
+            // What is told is the whole map: a key that is not in it was deleted. One that is in it may have come here out of
+            // order in a later version already.
             let told: BTreeSet<&Arc<str>> = changes.iter().map(|(key, _)| key).collect();
             let is_gone = |version: &u64, key: &Arc<str>| *version <= delta.version && !told.contains(key);
             let held = self.by_version.iter().filter(|(version, key)| is_gone(version, key));

@@ -1,9 +1,10 @@
 //! Key–values: a small map that each member owns. Only the owner writes, everybody reads.
 //!
-//! What a member says of its keys spreads as updates do ([`queue`]), in what room membership leaves; a value that is too long
-//! for that is fetched from whoever told of it. Who missed something learns it in a [sync](super::sync): the digest behind an
-//! ack covers how far each live owner's map is known ([`exchange`]). What is believed is bounded here: a member may claim
-//! anything of another one's map, as it may of its state, but within the bounds of a [`map`], and the owner can supersede it; [`room`] bounds all maps together.
+//! Changes spread as updates do ([`queue`]), in the room that membership leaves; a value that is too long for that is fetched
+//! from the member that announced it. A member that missed changes gets them in a [sync](super::sync): the digest behind an
+//! ack covers how far each live owner's map is known ([`exchange`]). Claims are bounded: a member may claim anything about
+//! another one's map, as about its state, but within the bounds of a [`map`], and the owner can supersede it; [`room`] bounds
+//! all maps together.
 
 mod exchange;
 mod map;
@@ -269,7 +270,7 @@ impl KeyValues {
         self.to_ask.take()
     }
 
-    /// Adds to a packet for a member changes that are done after so many transmissions, if this one counts.
+    /// Adds to a packet for a member changes that are done after this many transmissions, if this one counts.
     pub(super) fn fill(&mut self, node: &Node, to: &Life, limit: Option<u32>, packet: &mut Writer<'_>) {
         let Self { waiting, owners, .. } = self;
         waiting.draw(limit, packet.room(), |owner, key| {
@@ -385,8 +386,8 @@ impl KeyValues {
             .map_or_else(|| owner.into(), |place| Arc::clone(self.owners.at(place).0))
     }
 
-    /// Says whether it is about this node's own life. Nobody else writes there: if somebody claims to know more than there is,
-    /// the count goes on above that, so that all believe the node again.
+    /// Says whether it is about this node's own life. Only this node writes there: if another member claims to know more than
+    /// there is, the count continues above that, so that all believe the node again.
     fn defend_own(&mut self, node: &Node, owner: &str, epoch: u64, version: u64) -> bool {
         if *owner != *self.own {
             return false;
@@ -407,7 +408,8 @@ impl KeyValues {
             && self.map(owner).is_none_or(|map| map.epoch <= epoch)
     }
 
-    /// Says whether a version is believed, and counts it if not: one above the bound only from the owner, or close to what the owner has said.
+    /// Says whether a version is believed, and counts it if not: one above the bound only from the owner, or close to what
+    /// the owner has said.
     fn check_plausible(&mut self, owner: &str, epoch: u64, version: u64, by_owner: bool) -> bool {
         let known = self.map_of(owner, epoch).map_or(0, |map| map.version);
         let highest = if by_owner { u64::MAX - 1 } else { HIGHEST_VERSION.max(known.saturating_add(AHEAD)) };

@@ -48,7 +48,7 @@ impl Waiting {
         self.queue.len()
     }
 
-    /// Queues a key anew, and says whether there was room.
+    /// Queues a key again, and says whether there was room.
     pub(super) fn push(&mut self, owner: &Arc<str>, key: &Arc<str>, account: Option<Account>) -> bool {
         let owned_key = (Arc::clone(owner), Arc::clone(key));
         if let Some(place) = self.by_key.get(&owned_key) {

@@ -1,4 +1,4 @@
-//! All maps together: what changes them, the digest that covers them, and what is done when there is no more room.
+//! All maps together: changes, the digest over them, and what is refused when the bound is reached.
 
 use std::sync::Arc;
 
@@ -19,9 +19,9 @@ impl KeyValues {
         self.shares.has_room(account, more, self.most)
     }
 
-    /// Begins the map of an owner's life, if there is none or one of another life; from now on it counts for this account. One for
-    /// which there is no room begins empty: in it is kept what was refused, or each sync would tell it again. Only listed members
-    /// have one, so there are no more of these than of them.
+    /// Begins the map of an owner's life, if there is none or one of another life; from now on it counts for this account.
+    /// One for which there is no room begins empty: in it is kept what was refused, or each sync would tell it again. Only
+    /// listed members have one, so there are no more of these than of them.
     pub(super) fn ensure(&mut self, owner: &Arc<str>, epoch: u64, is_live: bool, account: Option<Account>) {
         if self.map_of(owner, epoch).is_some() {
             return self.count_for(owner, account);
@@ -43,16 +43,16 @@ impl KeyValues {
         self.shares.add(account, size);
     }
 
-    /// While something is refused: owners that have answered meanwhile count for their hosts, and may have room there. Who did is
-    /// looked at in each probe interval, as how many there are does not tell: others depart.
+    /// While changes are refused: owners that have answered meanwhile count for their hosts, and may have room there. All
+    /// owners are looked at in each probe interval; their number would not show it, as others depart.
     pub(super) fn count_anew(&mut self, now: Time, node: &Node) {
         if self.short_at.is_none() || !self.next_count.pass(now, node.config().probe_interval) {
             return;
         }
-        let strangers = self.owners.iter().filter(|(_, owned)| owned.account == Some(Account::STRANGERS));
-        for owner in strangers.map(|(owner, _)| Arc::clone(owner)).collect::<Vec<_>>() {
+        let unmet = self.owners.iter().filter(|(_, owned)| owned.account == Some(Account::UNMET));
+        for owner in unmet.map(|(owner, _)| Arc::clone(owner)).collect::<Vec<_>>() {
             let account = node.account_of_said(&owner);
-            if account != Some(Account::STRANGERS) {
+            if account != Some(Account::UNMET) {
                 self.count_for(&owner, account);
                 self.retries += 1;
                 self.forget_refusal(&owner);
@@ -98,8 +98,9 @@ impl KeyValues {
         false
     }
 
-    /// Changes a map by what others know up to a version, at most so many keys and bytes more, and says whether there is room.
-    /// Else it stays as it was, like all maps that are held; and if it is all maps that would be too large, more of it is refused.
+    /// Changes a map by what others know up to a version, which adds at most `more` keys and bytes, and returns whether there
+    /// is room. If there is none, the map stays as it was; and if all maps together would be too large, further changes of it
+    /// are refused.
     pub(super) fn grow(
         &mut self,
         owner: &Arc<str>,
@@ -133,7 +134,8 @@ impl KeyValues {
         false
     }
 
-    /// Counts what is refused; and if there is no room for it in all maps, notes up to which version, so that it is not told again.
+    /// Counts what is refused; and if there is no room for it in all maps, notes up to which version, so that it is not told
+    /// again.
     fn refuse(&mut self, owner: &str, short_of: Option<u64>) {
         if let Some((version, place)) = short_of.zip(place_of(&self.owners, owner)) {
             self.owners.value_mut(place).refused = version;

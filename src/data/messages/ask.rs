@@ -57,10 +57,10 @@ pub(super) enum Step {
     Pending,
 }
 
-/// Who is told what becomes of an ask.
+/// The caller that is told the outcome of an ask.
 #[derive(Debug)]
 pub(super) enum Caller {
-    /// Who waits for this one alone. There is room for what becomes of it.
+    /// A caller that waits for this ask alone. The channel has room for the outcome.
     One(Sender<Settled>),
     /// The readers of a query.
     Query(u64),
@@ -133,7 +133,7 @@ impl Ask {
         way == WayTo::Datagram && size + self.new.topic.len() + AROUND_ASK <= node.config().max_datagram
     }
 
-    /// How long an answer is waited for after so many tries.
+    /// How long an answer is waited for after this many tries.
     pub(super) fn pause(&self, node: &Node, tries: u32) -> Duration {
         let least = if self.step == Step::Pending { MIN_POLL } else { MIN_REPEAT };
         let trips = node.round_trip(&self.to).map_or(UNMEASURED, |trip| trip * ROUND_TRIPS);

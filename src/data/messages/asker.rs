@@ -37,7 +37,7 @@ const MAX_IN_FLIGHT: usize = 64;
 const BURST: usize = 16;
 /// The pause after these, before the next ones are sent.
 const BURST_PAUSE: Duration = Duration::from_millis(1);
-/// Of the streams that this node may open, and of those to one member, so many are left to syncs.
+/// How many of the streams that this node may open, and of those to one member, are left to syncs.
 const SPARED_STREAMS: (usize, usize) = (2, 1);
 /// The first pause after which it is looked whether a member has sent its token; it doubles.
 const TOKEN_PAUSE: Duration = Duration::from_millis(5);
@@ -318,7 +318,7 @@ impl Asker {
             match room.and_then(|()| node.open_data_stream(now, &ask.to, timeout)) {
                 Ok(stream) => drop(self.by_stream.insert(stream, id)),
                 Err(NotOpened::Full) => {
-                    // Of the end of streams that are none of data nobody tells.
+                    // The end of streams other than those of data is not reported here.
                     self.may_open = true;
                     return;
                 }
@@ -433,7 +433,7 @@ impl Asker {
         let Some(member) = event.member() else { return };
         let Some(ids) = self.by_member.get(&member.name) else { return };
         let own = Some(node.own_life()).filter(|own| own.name == member.name && member.state.is_live());
-        // Of a restart there may be two events, of the end of one life and of the next.
+        // A restart may be two events: the end of one life, and the next.
         let present = own.or_else(|| node.live_life(&member.name));
         for id in ids.values().copied().collect::<Vec<_>>() {
             let Some(ask) = self.asks.get_mut(&id) else { continue };

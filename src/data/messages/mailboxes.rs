@@ -85,7 +85,8 @@ impl<S: Into<String>> From<S> for Topics {
 }
 
 /// How a message came.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum MessageKind {
     /// It was [sent](crate::Gossip::send) to this member.
@@ -95,11 +96,12 @@ pub enum MessageKind {
     Broadcast {
         /// Its sender counts its broadcasts, from 1 in each of its lives.
         seq: u64,
-        /// Orders the broadcasts of all senders, as far as they heard of each other: whoever sends after it has received one
-        /// gives a greater stamp. One that is more than ten minutes ahead of this node's clock counts as ten minutes ahead of
-        /// the moment at which it came; so of a sender whose clock is so wrong the order differs from member to member.
+        /// Orders the broadcasts of all senders, as far as they heard of each other: a member that sends after it has
+        /// received one gives a greater stamp. One that is more than ten minutes ahead of this node's clock counts as ten
+        /// minutes ahead of its arrival; so the order of broadcasts from a sender with such a clock differs from member to
+        /// member.
         stamp: Stamp,
-        /// So many of its sender just before it are missing. They may still come, late.
+        /// How many of its sender just before it are missing. They may still come, late.
         gap: u64,
         /// Later ones of its sender came before it, or it counted as lost. It is out of its order.
         late: bool,
@@ -141,10 +143,10 @@ impl Unread {
 pub(crate) struct Mailbox {
     topics: Topics,
     unread: VecDeque<Unread>,
-    /// Apart from each other: a message's sender is proven, who sent a broadcast is what somebody said.
+    /// Separate from each other: a message's sender is proven, a broadcast's is claimed.
     messages: Shares,
     broadcasts: Shares,
-    /// How many of the unread are no messages. They are in nobody's share.
+    /// How many of the unread are not messages. They count for no account.
     notices: usize,
     /// What is lost for this reader, behind what is unread.
     lost: Lost,
@@ -152,12 +154,12 @@ pub(crate) struct Mailbox {
     unheard: Option<Lost>,
 }
 
-/// How much is lost of each sender; of those that are too many, together.
+/// How much is lost of each sender; beyond a number of senders, together.
 #[derive(Debug, Default)]
 struct Lost(BTreeMap<Option<Life>, u64>);
 
 impl Lost {
-    /// Keeps so many senders apart at most.
+    /// Counts at most `most` senders separately.
     fn add(&mut self, from: Option<Life>, count: u64, most: usize) {
         let is_apart = self.0.len() < most || self.0.contains_key(&from);
         let lost = self.0.entry(from.filter(|_| is_apart)).or_default();

@@ -1,9 +1,9 @@
 //! What a node remembers of the asks of others, so that it takes in each once and answers a repeated one as before.
 //!
 //! As in sessions of NFS 4.1 (RFC 8881, section 2.10.6): each of the asks that a sender has under way has a slot of its own, and
-//! those of a slot ascend. So of each slot only the last ask is remembered, with its answer. A later one says that nobody
-//! waits for that any more; an earlier one is a late copy, of which nobody awaits anything. However many other asks come
-//! meanwhile, one that is under way is not forgotten.
+//! those of a slot ascend. So only the last ask of each slot is remembered, with its answer. A later ask in a slot means that
+//! nobody awaits the earlier one any more; an earlier one is a late duplicate. However many other asks come meanwhile, one
+//! that is under way is not forgotten.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -96,7 +96,7 @@ impl Memory {
     /// What is known of an ask.
     pub(super) fn look(&self, from: &Life, id: AskId) -> Known {
         let last = self.senders.get(&from.name).and_then(|sender| sender.slots.get(usize::from(id.slot)));
-        // No life comes after the present one: who said so lied about it.
+        // No life comes after the present one: a member that claimed one lied.
         let last = last.and_then(Option::as_ref).filter(|last| last.epoch <= from.epoch);
         match last.map(|last| ((last.epoch, last.number), &last.entry)) {
             Some((last, entry)) if last == (id.epoch, id.number) => Known::Seen(entry.clone()),

@@ -1,8 +1,9 @@
 //! Messages, requests and queries: from one member to another, each with a report of what became of it.
 //!
-//! `commands` are what an application calls. `asker` has the asks of this node, each an `ask` with a `status` in the end; `answerer` takes in those of others (`memory` knows which it has seen), `mailboxes` and
-//! `servers` hold what waits for the application, `queries` whom this node has still to ask, `transfer` moves what is too long for
-//! a datagram. This module routes.
+//! `commands` are what an application calls. `asker` has the asks of this node, each an `ask` with a `status` in the end;
+//! `answerer` takes in those of others (`memory` knows which it has seen), `mailboxes` and `servers` hold what waits for the
+//! application, `queries` whom this node has still to ask, `transfer` moves what is too long for a datagram. This module
+//! routes.
 //!
 //! ```text
 //! asker                                         answerer
@@ -212,7 +213,7 @@ impl Messages {
                 }
             }
             Ok(Some((Head::Answer { epoch, id, status }, payload))) => {
-                // Of an answer that is too long nothing is known but that there is one.
+                // If an answer is too long, only its existence is known.
                 let answer = payload.map_or(Status::Expired.into(), |payload| Answer { status, payload });
                 self.asker.on_answer(node, now, &from.name, (epoch, id), &answer);
                 node.close_data_stream(now, stream);

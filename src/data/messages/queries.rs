@@ -130,7 +130,7 @@ impl Queries {
         is_over.then(|| self.all.remove(&id)).flatten().map(|query| query.deadline)
     }
 
-    /// The time of a query is over, or nobody is asked any more: who was not asked will not be.
+    /// The time of a query is over, or no member is asked any more: members that were not asked yet will not be.
     pub(super) fn expire(&mut self, now: Time, id: u64) {
         let Some(query) = self.all.get_mut(&id) else { return };
         let took = now.since(query.began);

@@ -130,6 +130,8 @@ impl fmt::Display for QueryProblem {
     }
 }
 
+impl std::error::Error for QueryProblem {}
+
 /// What became of an ask, for its caller: of a message nothing is the answer.
 pub(crate) type Outcome = Result<Arc<[u8]>, QueryProblem>;
 

@@ -16,7 +16,7 @@ use crate::{
 
 /// Members that are there for longer know what was sent before their time.
 const SETTLED: Duration = Duration::from_secs(15);
-/// Loss that is no partition yet.
+/// Loss that is not a partition yet.
 const BEARABLE: f64 = 0.4;
 
 impl World {

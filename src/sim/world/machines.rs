@@ -51,7 +51,7 @@ impl World {
         self.boot(host);
     }
 
-    /// A new life of a host, which takes its epoch from a clock that is off by so many milliseconds.
+    /// A new life of a host, which takes its epoch from a clock that is off by this many milliseconds.
     pub fn restart_with_clock_off(&mut self, host: usize, millis: i64) {
         self.crash(host);
         self.hosts[host].epoch_error = millis;
@@ -98,8 +98,8 @@ impl World {
         self.paths.unmap(host);
     }
 
-    /// From now on others cannot reach a host at the address that it advertises, but for answers to what it sent from
-    /// there, while it reaches them; or that is over.
+    /// From now on others cannot reach a host at the address that it advertises, except for answers to what it sent from there,
+    /// while it reaches them; or that is over.
     pub fn close(&mut self, host: usize, closed: bool) {
         self.paths.close(host, closed);
         self.note_reach(host);
@@ -110,14 +110,14 @@ impl World {
         self.paths.closed().into_iter().for_each(|host| self.close(host, false));
     }
 
-    /// A host gets another address, of which its node knows nothing until it is started anew. The old one is nobody's.
+    /// A host gets another address, of which its node knows nothing until it is restarted. The old one is nobody's.
     pub fn replace_address(&mut self, host: usize, n: u8) {
         self.paths.replace(host, n);
         self.links.retain(|end, link| end.0 != host && link.peer.0 != host);
         self.note_reach(host);
     }
 
-    /// Starts those anew whose address was replaced.
+    /// Starts those again whose address was replaced.
     pub(in crate::sim) fn restart_moved(&mut self) {
         for host in self.paths.moved() {
             if self.hosts[host].is_up() {
@@ -134,7 +134,7 @@ impl World {
         }
     }
 
-    /// Whoever starts anew advertises the address that its host has by now; so do the seeds that others look up.
+    /// Whoever restarts advertises the address that its host has by now; so do the seeds that others look up.
     fn learn_new_address(&mut self, host: usize) {
         let Some(new) = self.paths.take_new(host) else { return };
         let old = std::mem::replace(&mut self.hosts[host].addr, new);

@@ -35,7 +35,7 @@ struct Life {
 }
 
 impl World {
-    /// Records every node from now on, and from the start those that start later; of each life at most so many bytes.
+    /// Records every node from now on, and from the start those that start later; of each life at most this many bytes.
     ///
     /// ```
     /// use std::time::Duration;

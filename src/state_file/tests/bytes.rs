@@ -136,8 +136,8 @@ fn the_file_of_somebody_else_is_refused_and_left_as_it_is() {
         (of("blue", "you"), "it is of another node"),
         (of("red", "me"), "it is of another cluster"),
         (later.to_vec(), "it is of another version of this library"),
-        (b"# a configuration that somebody gave by mistake".to_vec(), "it is no state file"),
-        (b"short".to_vec(), "it is no state file"),
+        (b"# a configuration that somebody gave by mistake".to_vec(), "it is not a state file"),
+        (b"short".to_vec(), "it is not a state file"),
     ] {
         let error = State::parse(&file, &own()).unwrap_err();
         assert_eq!((error.kind(), error.to_string()), (io::ErrorKind::InvalidData, problem.to_owned()));

@@ -191,9 +191,9 @@ fn of_two_processes_with_one_path_each_puts_its_own_file_in_place() {
     other.write(&mut second, b"half").unwrap();
     one.put_in_place().unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"all of it");
-    let mut is_in_place = |file: &fs::File, size, front: &[u8]| one.is_in_place(file, size, front);
-    assert!(is_in_place(&first, 9, b"all") && !is_in_place(&second, 9, b"all"));
-    assert!(!is_in_place(&first, 8, b"all") && !is_in_place(&first, 9, b"half"));
+    let mut check_in_place = |file: &fs::File, size, front: &[u8]| one.check_in_place(file, size, front);
+    assert!(check_in_place(&first, 9, b"all") && !check_in_place(&second, 9, b"all"));
+    assert!(!check_in_place(&first, 8, b"all") && !check_in_place(&first, 9, b"half"));
     other.put_in_place().unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"half");
     one.create().unwrap();
@@ -218,7 +218,8 @@ fn any_event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    /// Whatever happens, and however it is cut into batches, the file says what is in memory, and after a power cut something that was.
+    /// Whatever happens, and however it is cut into batches, the file says what is in memory, and after a power cut something
+    /// that was.
     #[test]
     fn the_file_says_what_the_node_knows(
         events in prop::collection::vec((any_event(), 0..9_u64, any::<bool>()), 0..60),

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::Histogram;
 
 /// One metric at one moment, as [`Metrics::iter`](super::Metrics::iter) yields it.
@@ -35,7 +37,8 @@ pub struct MetricLabel {
 }
 
 /// How the value of a metric changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum MetricKind {
     /// It rises, and is 0 after a restart.
@@ -58,7 +61,8 @@ impl fmt::Display for MetricKind {
 }
 
 /// What a metric counts or measures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum MetricUnit {
     /// A plain number.

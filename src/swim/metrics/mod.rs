@@ -128,7 +128,8 @@ metrics! {
     gauge queued_broadcasts = "syncswim_queued_broadcasts";
     /// Broadcasts of the last minute that are kept for members that missed them.
     gauge logged_broadcasts = "syncswim_logged_broadcasts";
-    /// Lifeguard's local health, 0 is well: probes wait so many times longer, plus one.
+    /// Awareness (Lifeguard's local health score): 0 is well; probe interval and timeout are multiplied by the score plus
+    /// one.
     gauge health_score = "syncswim_health_score";
     /// Live members that datagrams do not reach, though streams do: for certain, as loss is not taken for it.
     gauge streams_only_members = "syncswim_streams_only_members";
@@ -176,7 +177,8 @@ metrics! {
     counter lost_broadcasts = "syncswim_lost_broadcasts_total";
     /// Messages and broadcasts that an inbox lost because it was full, once for each inbox; its reader is told how many.
     counter overrun_messages = "syncswim_overrun_messages_total";
-    /// Numbers of broadcasts that somebody used in this node's name, and those in others' names that claim more than these can have sent.
+    /// Numbers of broadcasts that somebody used in this node's name, and those in others' names that claim more than these
+    /// can have sent.
     counter forged_broadcasts = "syncswim_forged_broadcasts_total";
     /// Broadcasts that were not taken in: of no member, of its past life, or with a number that jumps too far.
     counter dropped_broadcasts = "syncswim_dropped_broadcasts_total";
@@ -206,13 +208,13 @@ metrics! {
     counter carried_sent = "syncswim_carried_sent_total";
     /// What would have been datagrams, received by stream.
     counter carried_received = "syncswim_carried_received_total";
-    /// Exchanges of tables completed.
+    /// Push/pulls completed.
     counter syncs = "syncswim_syncs_total";
-    /// Exchanges of tables that found equal tables.
+    /// Push/pulls that found equal tables.
     counter syncs_equal = "syncswim_syncs_equal_total";
-    /// Exchanges of tables in which only the parts that differ were sent.
+    /// Push/pulls in which only the buckets that differ were sent.
     counter syncs_partial = "syncswim_syncs_partial_total";
-    /// Exchanges begun to repair messages and key–values.
+    /// Data syncs begun, which repair broadcasts and key–values.
     counter data_syncs = "syncswim_data_syncs_total";
     /// Failed members tried at their last address.
     counter reconnects_tried = "syncswim_reconnects_tried_total";
@@ -266,7 +268,8 @@ metrics! {
     counter refused_asks = "syncswim_refused_asks_total";
     /// Messages and requests of others dropped: of a life of their sender that this node did not know yet.
     counter dropped_asks = "syncswim_dropped_asks_total";
-    /// Key–values refused because their owner's map or all maps together would be too large. What is held of that map stays as it is.
+    /// Key–values refused because their owner's map or all maps together would be too large. What is held of that map stays
+    /// as it is.
     counter refused_entries = "syncswim_refused_entries_total";
     /// Key–values dropped because their version is beyond what an owner reaches, or whose stamp is so far ahead of this node's
     /// clock that it counts as ten minutes ahead.
@@ -277,7 +280,7 @@ metrics! {
     counter refused_streams = "syncswim_refused_streams_total";
     /// Joins refused because too many were under way.
     counter refused_joins = "syncswim_refused_joins_total";
-    /// Tokens from other addresses than their members' own not looked at, because too many were wrong lately.
+    /// Tokens from other addresses than their members' own not looked at, because too many were wrong recently.
     counter refused_tokens = "syncswim_refused_tokens_total";
     /// Live members that had never answered, taken out of a full table to make room.
     counter evicted_members = "syncswim_evicted_members_total";

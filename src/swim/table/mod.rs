@@ -42,7 +42,7 @@ pub(super) struct Table {
     /// Every record, this node's among them.
     by_name: Index,
     by_mark: Index,
-    /// The live members but for this node.
+    /// The live members except for this node.
     by_addr: Index,
     /// A hasher keyed by the node's seed: nobody can choose names or addresses that collide, and the same seed gives the
     /// same table.
@@ -51,7 +51,7 @@ pub(super) struct Table {
     mark_key: u64,
     /// The tokens that members may show.
     tokens: Tokens,
-    /// The live members but for this node, in the order in which they are probed.
+    /// The live members except for this node, in the order in which they are probed.
     pub(super) rings: ProbeRings,
     /// How many of the live are suspected, and how many of these have answered.
     suspects: usize,
@@ -66,7 +66,7 @@ pub(super) struct Table {
     /// The departed members, by a hash of the host where each answered last; 0 is of all that never did.
     departed: ByAccount<u32, (Time, MemberId)>,
     /// How many of the live members answered last on each host, by its hash.
-    known_on: BTreeMap<u32, u32>,
+    met_on_host: BTreeMap<u32, u32>,
 }
 
 impl Table {
@@ -99,7 +99,7 @@ impl Table {
         self.count_suspect(record.state, record.contact.met, 1);
         self.count_listed(record.state, record.tombstone, 1);
         if !live {
-            self.departed.insert(record.contact.known_on, (record.since, id));
+            self.departed.insert(record.contact.met_on_host, (record.since, id));
         }
         self.records[id.index()] = Some(record);
         if live {
@@ -114,9 +114,9 @@ impl Table {
         let was_live = record.state.is_live();
         let (digests, departed) = (
             (record.digest(), record.removal_digest()),
-            (!was_live).then_some((record.contact.known_on, record.since)),
+            (!was_live).then_some((record.contact.met_on_host, record.since)),
         );
-        let old = (record.addr, record.contact.met, record.contact.known_on);
+        let old = (record.addr, record.contact.met, record.contact.met_on_host);
         let (old_state, was_tombstone) = (record.state, record.tombstone);
         self.count_suspect(old_state, old.1, -1);
         self.count_listed(old_state, was_tombstone, -1);
@@ -132,8 +132,8 @@ impl Table {
         let record = self.get(id);
         let (state, tombstone) = (record.state, record.tombstone);
         let (live, new) =
-            (record.state.is_live(), (record.addr, record.contact.met, record.contact.known_on));
-        let departed = (!live && id != MemberId::SELF).then_some((record.contact.known_on, record.since));
+            (record.state.is_live(), (record.addr, record.contact.met, record.contact.met_on_host));
+        let departed = (!live && id != MemberId::SELF).then_some((record.contact.met_on_host, record.since));
         let (bucket, entry, removal) = (record.bucket, record.digest(), record.removal_digest());
         self.add_digests(bucket, digests.0 ^ entry, digests.1 ^ removal);
         self.count_suspect(state, new.1, 1);
@@ -154,7 +154,7 @@ impl Table {
         if let Some(record) = self.records[id.index()].take_if(|record| !record.state.is_live()) {
             self.by_name.remove(self.hash(&*record.name), id);
             self.by_mark.remove(self.hash_mark(record.mark), id);
-            self.departed.remove(record.contact.known_on, &(record.since, id));
+            self.departed.remove(record.contact.met_on_host, &(record.since, id));
             self.count_listed(record.state, record.tombstone, -1);
             self.add_digests(record.bucket, 0, record.removal_digest());
             self.before[id.index()] = self.before[id.index()].wrapping_add(1);
@@ -286,32 +286,37 @@ impl Table {
     /// The next member to probe.
     pub(super) fn next_to_probe(&mut self, now: Time, rng: &mut fastrand::Rng) -> Option<MemberId> {
         let Self { rings, records, .. } = self;
-        let next = rings.next(rng, rank_of_probe(records))?;
+        let next = rings.next(now, rng, |waiting| {
+            waiting.iter().copied().min_by_key(order_of_probes(records, waiting))
+        })?;
         self.contact_mut(next).probed = now;
         Some(next)
     }
 
-    /// Has a member probed out of its turn, as soon as that may be. One that has never answered is the next in its ring instead: it
-    /// may be a made-up name, and turns out of order are for those that are not.
+    /// Has a member probed out of its turn, as soon as that may be. One that has never answered is the next in its ring
+    /// instead: it may be a made-up name, and turns out of order are for those that are not.
     pub(super) fn probe_next(&mut self, id: MemberId) {
         let Self { rings, records, .. } = self;
         match records[id.index()].as_ref().is_some_and(|record| record.contact.may_be_made_up()) {
             true => rings.move_up(id),
-            false => rings.jump(id, rank_of_probe(records)),
+            false => rings.probe_out_of_turn(id, |waiting| {
+                waiting.iter().copied().max_by_key(order_of_probes(records, waiting))
+            }),
         }
     }
 
     /// How many of the live members answered last on a host, by its hash.
-    pub(super) fn known_on(&self, host: u32) -> usize {
-        self.known_on.get(&host).map_or(0, |count| *count as usize)
+    #[cfg(test)]
+    pub(super) fn met_on_host(&self, host: u32) -> usize {
+        self.met_on_host.get(&host).map_or(0, |count| *count as usize)
     }
 
     /// On how many hosts live members answered last.
     pub(super) fn hosts(&self) -> usize {
-        self.known_on.len()
+        self.met_on_host.len()
     }
 
-    /// Live members but for this node.
+    /// Live members except for this node.
     pub(super) fn others(&self) -> usize {
         self.rings.len()
     }
@@ -359,7 +364,8 @@ impl Table {
         self.departed.len()
     }
 
-    /// The departed member to forget first: one that never answered; else, of the host that has most, the one that departed first.
+    /// The departed member to forget first: one that never answered; if there is none, the one that departed first of the
+    /// host with the most.
     pub(super) fn first_to_forget(&self) -> Option<MemberId> {
         self.departed.first_of(0).or_else(|| self.departed.first_of_largest()).map(|(_, id)| *id)
     }
@@ -380,7 +386,7 @@ impl Table {
         self.removals_digest
     }
 
-    /// The digest, those of the buckets, and that of the removed members, summed up anew.
+    /// The digest, those of the buckets, and that of the removed members, summed up again.
     #[cfg(any(test, feature = "sim", fuzzing))]
     pub(super) fn has_right_digests(&self) -> bool {
         let mut fresh = Self::default();
@@ -394,29 +400,29 @@ impl Table {
     fn enter_ring(&mut self, id: MemberId, rng: &mut fastrand::Rng) {
         if id != MemberId::SELF {
             let Record { addr, contact, .. } = self.get(id);
-            let (addr, met, known_on) = (*addr, contact.met, contact.known_on);
+            let (addr, Contact { met, met_on_host, probed, .. }) = (*addr, *contact);
             self.by_addr.insert(self.hash_addr(addr), id);
-            self.rings.enter(id, met, rng);
-            if known_on != 0 {
-                *self.known_on.entry(known_on).or_default() += 1;
+            self.rings.enter(id, met, probed, rng);
+            if met_on_host != 0 {
+                *self.met_on_host.entry(met_on_host).or_default() += 1;
             }
         }
     }
 
     /// Of a member that was at this address, and answered last on this host.
-    fn exit_ring(&mut self, id: MemberId, addr: SocketAddr, known_on: u32) {
+    fn exit_ring(&mut self, id: MemberId, addr: SocketAddr, met_on_host: u32) {
         if id != MemberId::SELF {
             self.by_addr.remove(self.hash_addr(addr), id);
-            self.leave_host(known_on);
+            self.leave_host(met_on_host);
             self.rings.exit(id);
         }
     }
 
     fn leave_host(&mut self, host: u32) {
-        if let Some(count) = self.known_on.get_mut(&host) {
+        if let Some(count) = self.met_on_host.get_mut(&host) {
             *count -= 1;
             if *count == 0 {
-                self.known_on.remove(&host);
+                self.met_on_host.remove(&host);
             }
         }
     }
@@ -424,7 +430,7 @@ impl Table {
     /// Whether a live member on another host has answered.
     pub(super) fn has_met_elsewhere(&self, host: IpAddr) -> bool {
         let host = self.hash_host(SocketAddr::new(host, 0));
-        self.known_on.len() > usize::from(self.known_on.contains_key(&host))
+        self.met_on_host.len() > usize::from(self.met_on_host.contains_key(&host))
     }
 
     /// Keyed: nobody can choose where in the index a mark comes to lie.
@@ -451,8 +457,25 @@ impl Table {
     }
 }
 
-fn rank_of_probe(records: &[Option<Record>]) -> impl Fn(MemberId) -> Option<(bool, Time)> {
-    |id| records[id.index()].as_ref().map(|record| record.contact.rank_of_probe())
+/// The order of out-of-turn probes, least first: members that missed the last one or two probes (until they have missed three,
+/// others may vouch for them), those of the host with the fewest such members first; then the member that was neither heard from
+/// nor probed for longest. So a silent member is delayed neither by members that answer, nor by many names of one host that
+/// answer now and then.
+fn order_of_probes<'a>(
+    records: &'a [Option<Record>],
+    waiting: &[MemberId],
+) -> impl Fn(&MemberId) -> (bool, usize, Time) + use<'a> {
+    let contact =
+        |id: &MemberId| records[id.index()].as_ref().map(|record| record.contact).unwrap_or_default();
+    let mut pressing = BTreeMap::<u32, usize>::new();
+    for contact in waiting.iter().map(contact).filter(|contact| contact.is_pressing()) {
+        *pressing.entry(contact.met_on_host).or_default() += 1;
+    }
+    move |id| {
+        let contact = contact(id);
+        let others = if contact.is_pressing() { pressing[&contact.met_on_host] } else { 0 };
+        (!contact.is_pressing(), others, contact.last_seen())
+    }
 }
 
 #[cfg(test)]
@@ -492,10 +515,10 @@ mod tests {
                     table.update(change, &mut rng, |r| r.state = state);
                     last.remove(&change);
                 }
-                // Each puts the others off by a round; so many can fall between two probes of one.
+                // Each puts the others off by a round; this many can fall between two probes of one.
                 let extra = if seed % 2 == 0 { 0 } else { 2 * largest };
                 if extra > 0 && rng.u32(..5) == 0 && table.get(change).state.is_live() {
-                    table.rings.jump(change, |_| 0);
+                    table.rings.probe_out_of_turn(change, |waiting| waiting.last().copied());
                 }
                 largest = largest.max(table.live());
                 let target = table.next_to_probe(Time::ZERO, &mut rng).expect("somebody is live");
@@ -518,7 +541,8 @@ mod tests {
             table.update(id, &mut rng, |r| {
                 r.state = state;
                 r.addr = addr(port);
-                (r.contact.met, r.contact.known_on) = (step % 3 == 0, if step % 3 == 0 { host } else { 0 });
+                (r.contact.met, r.contact.met_on_host) =
+                    (step % 3 == 0, if step % 3 == 0 { host } else { 0 });
                 r.identity.incarnation += bump;
             });
             if rng.bool() {
@@ -536,8 +560,8 @@ mod tests {
             let suspects = live.iter().filter(|(_, r)| r.state == MemberState::Suspect);
             let met_suspects = suspects.clone().filter(|(_, r)| r.contact.met).count();
             assert_eq!((table.suspects, table.met_suspects), (suspects.count(), met_suspects));
-            let known = live.iter().filter(|(_, r)| r.contact.known_on == host).count();
-            assert_eq!((table.known_on(host), table.hosts()), (known, known.min(1)));
+            let known = live.iter().filter(|(_, r)| r.contact.met_on_host == host).count();
+            assert_eq!((table.met_on_host(host), table.hosts()), (known, known.min(1)));
             assert!(!table.has_met_elsewhere(host_of(addr(1).ip())));
             let digest = table.walk(0).fold(0, |sum, (_, r)| sum ^ r.digest());
             assert_eq!(table.digest(), digest);

@@ -1,25 +1,25 @@
 //! The probe rings: in which order members are probed (SWIM §4.3).
 //!
-//! Round-robin through a ring that is shuffled on each wrap, so that everybody is probed once in a round. Members that
-//! have not answered yet have a ring of their own, and at most half of the turns: names that somebody made up cannot keep
-//! members from being probed. Only members that have answered, here or elsewhere, are probed out of turn, at most every other round,
-//! and seven of eight rounds between are of those that were met. Of several that are to be, those go first that missed the last
-//! probe, then whoever has shown no sign of life, nor was probed, for longest: whoever has members probed that answer keeps none
-//! waiting that is silent.
+//! Round-robin over a ring that is shuffled for each pass, so that every member is probed once per pass. Members that have not
+//! answered yet have a second ring and at most half of the rounds, so made-up names cannot keep members from being probed.
+//! Out-of-turn probes are for members that have answered, at this address or an earlier one. They take at most every other
+//! round; the table decides in which order. Seven in eight of the rounds between belong to members that have answered.
 
 use serde::{Deserialize, Serialize};
 
-use crate::swim::member::MemberId;
+use crate::swim::{member::MemberId, time::Time};
 
-/// Members that are to be probed out of turn; of more, the one with the greatest rank waits for its turn.
-const MAX_JUMPS: usize = 64;
+/// Members that are to be probed out of turn; beyond that, the last one in their order waits for its turn in the ring.
+const MAX_OUT_OF_TURN: usize = 64;
 
 /// Members in the order in which they are probed.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Ring {
     ids: Vec<MemberId>,
-    /// Those before it were probed in this round.
+    /// Those before it were probed in this pass, or are to be in the next one.
     cursor: usize,
+    /// When this pass began.
+    began: Time,
 }
 
 /// Where a member is.
@@ -31,7 +31,7 @@ struct Place {
 
 type Places = Vec<Option<Place>>;
 
-/// The live members but for this node: those that have answered at their address, and those that have not yet. The table
+/// The live members except for this node: those that have answered at their address, and those that have not yet. The table
 /// alone has them [enter](Self::enter) and [exit](Self::exit).
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(in crate::swim) struct ProbeRings {
@@ -42,21 +42,28 @@ pub(in crate::swim) struct ProbeRings {
     /// What the unmet have saved up for their next turn, see [`draw_ring`](Self::draw_ring).
     saved: usize,
     /// The members that a rule wants probed before their turn; and whether the last round went to such a one.
-    jumps: Vec<MemberId>,
-    jumped: bool,
+    out_of_turn: Vec<MemberId>,
+    was_out_of_turn: bool,
 }
 
 impl ProbeRings {
-    /// Puts a member at a random place of its ring, so that it is probed within `2n - 1` rounds.
-    pub(super) fn enter(&mut self, id: MemberId, met: bool, rng: &mut fastrand::Rng) {
+    /// Puts a member at a random place of its ring, so that it is probed within `2n - 1` rounds; who was probed in this pass already
+    /// waits for the next one: those that come and go keep nobody waiting.
+    pub(super) fn enter(&mut self, id: MemberId, met: bool, probed: Time, rng: &mut fastrand::Rng) {
         if self.places.len() <= id.index() {
             self.places.resize(id.index() + 1, None);
         }
         self.places[id.index()] = Some(Place { met, at: 0 });
         let (ring, places) = self.ring(met);
         ring.ids.push(id);
-        let last = ring.ids.len() - 1;
-        ring.swap(places, rng.usize(..=last), last);
+        let (at, last) = (rng.usize(..ring.ids.len()), ring.ids.len() - 1);
+        let was_probed = probed != Time::ZERO && probed >= ring.began;
+        if at >= ring.cursor && !was_probed {
+            return ring.swap(places, at, last);
+        }
+        // Nobody else's place in this pass changes for it.
+        ring.swap(places, ring.cursor, last);
+        ring.cursor += 1;
     }
 
     /// Closes the gap that a member leaves, without letting anybody be skipped in this round.
@@ -72,22 +79,23 @@ impl ProbeRings {
         ring.ids.swap_remove(gap);
         ring.note_place(places, gap);
         places[id.index()] = None;
-        self.jumps.retain(|jump| *jump != id);
+        self.out_of_turn.retain(|other| *other != id);
     }
 
-    /// The next member to probe. Of those that are to be probed out of turn, the one with the least rank.
-    pub(super) fn next<R: Ord>(
+    /// The next member to probe. Of those that are to be probed out of turn, `first` says which one.
+    pub(super) fn next(
         &mut self,
+        now: Time,
         rng: &mut fastrand::Rng,
-        rank: impl Fn(MemberId) -> R,
+        first: impl FnOnce(&[MemberId]) -> Option<MemberId>,
     ) -> Option<MemberId> {
-        let after_jump = std::mem::replace(&mut self.jumped, false);
-        if !after_jump
-            && let Some((at, _)) = self.jumps.iter().enumerate().min_by_key(|(_, id)| rank(**id))
-            && let id = self.jumps.remove(at)
+        let after_out_of_turn = std::mem::replace(&mut self.was_out_of_turn, false);
+        if !after_out_of_turn
+            && let Some(id) = first(&self.out_of_turn)
             && let Some(Place { met, at }) = self.place(id)
         {
-            self.jumped = true;
+            self.out_of_turn.retain(|other| *other != id);
+            self.was_out_of_turn = true;
             let (ring, places) = self.ring(met);
             // Its turn of this round is taken.
             if at as usize >= ring.cursor {
@@ -96,30 +104,30 @@ impl ProbeRings {
             }
             return Some(id);
         }
-        let met = self.draw_ring(after_jump)?;
+        let met = self.draw_ring(after_out_of_turn)?;
         let (ring, places) = self.ring(met);
         if ring.cursor >= ring.ids.len() {
-            ring.cursor = 0;
+            (ring.cursor, ring.began) = (0, now);
             rng.shuffle(&mut ring.ids);
             (0..ring.ids.len()).for_each(|at| ring.note_place(places, at));
         }
         let target = ring.ids[ring.cursor];
         ring.cursor += 1;
-        self.jumps.retain(|jump| *jump != target);
+        self.out_of_turn.retain(|other| *other != target);
         Some(target)
     }
 
-    /// Whether it is the turn of one that was met: each ring has its share of the turns, but the unmet half at most. Of the
-    /// turns after one out of turn they have a quarter of that: some, so that nobody is forgotten, and few, since those are
-    /// the turns that are left to those that were met.
-    fn draw_ring(&mut self, after_jump: bool) -> Option<bool> {
+    /// Whether it is the turn of one that was met: each ring has its share of the turns, but the unmet half at most. After an
+    /// out-of-turn probe the unmet have a quarter of that share: some, so that none is forgotten, and few, since the members
+    /// that were met have only these turns.
+    fn draw_ring(&mut self, after_out_of_turn: bool) -> Option<bool> {
         let met = self.met.ids.len();
         let unmet = self.unmet.ids.len().min(met.max(1));
         if met == 0 || unmet == 0 {
             self.saved = 0;
             return (met + unmet > 0).then_some(unmet == 0);
         }
-        self.saved += if after_jump { unmet } else { 4 * unmet };
+        self.saved += if after_out_of_turn { unmet } else { 4 * unmet };
         let price = 4 * (met + unmet);
         let turn = self.saved >= price;
         if turn {
@@ -128,16 +136,19 @@ impl ProbeRings {
         Some(!turn)
     }
 
-    /// Has a live member probed out of its turn, as soon as that may be.
-    pub(super) fn jump<R: Ord>(&mut self, id: MemberId, rank: impl Fn(MemberId) -> R) {
-        if self.place(id).is_none() || self.jumps.contains(&id) {
+    /// Has a live member probed out of its turn, as soon as that may be. Of too many, `last` says which one waits for its turn.
+    pub(super) fn probe_out_of_turn(
+        &mut self,
+        id: MemberId,
+        last: impl FnOnce(&[MemberId]) -> Option<MemberId>,
+    ) {
+        if self.place(id).is_none() || self.out_of_turn.contains(&id) {
             return;
         }
-        self.jumps.push(id);
-        if self.jumps.len() > MAX_JUMPS
-            && let Some((at, _)) = self.jumps.iter().enumerate().max_by_key(|(_, id)| rank(**id))
-        {
-            self.jumps.remove(at);
+        self.out_of_turn.push(id);
+        if self.out_of_turn.len() > MAX_OUT_OF_TURN {
+            let last = last(&self.out_of_turn);
+            self.out_of_turn.retain(|other| Some(*other) != last);
         }
     }
 
@@ -175,8 +186,8 @@ impl ProbeRings {
 
     /// Those that are to be probed before their turn.
     #[cfg(any(test, feature = "sim"))]
-    pub(in crate::swim) fn jumps(&self) -> &[MemberId] {
-        &self.jumps
+    pub(in crate::swim) fn out_of_turn(&self) -> &[MemberId] {
+        &self.out_of_turn
     }
 
     /// Whether a member is in the ring that it belongs to.
@@ -207,14 +218,18 @@ impl Ring {
 mod tests {
     use super::*;
 
+    fn newest(out_of_turn: &[MemberId]) -> Option<MemberId> {
+        out_of_turn.last().copied()
+    }
+
     /// Of whom nothing is known.
     fn next(rings: &mut ProbeRings, rng: &mut fastrand::Rng) -> Option<MemberId> {
-        rings.next(rng, |_| 0)
+        rings.next(Time::ZERO, rng, |out_of_turn| out_of_turn.first().copied())
     }
 
     fn rings(n: u32, rng: &mut fastrand::Rng) -> ProbeRings {
         let mut rings = ProbeRings::default();
-        (1..n).for_each(|i| rings.enter(MemberId(i), true, rng));
+        (1..n).for_each(|i| rings.enter(MemberId(i), true, Time::ZERO, rng));
         rings
     }
 
@@ -224,34 +239,44 @@ mod tests {
         let mut rings = rings(20, &mut rng);
         for step in 0..1000 {
             let id = MemberId(rng.u32(1..20));
-            rings.jump(id, |_| 0);
+            rings.probe_out_of_turn(id, newest);
             assert_eq!(next(&mut rings, &mut rng), Some(id), "step {step}");
             next(&mut rings, &mut rng);
         }
     }
 
-    /// Of those that are to be probed, whoever showed itself longest ago: the others answer all the time.
+    /// Of the members to be probed, the one heard from longest ago goes first: the others answer all the time.
     #[test]
     fn of_many_that_are_to_be_probed_the_silent_one_is_first_and_each_has_its_turn() {
         let (mut rng, mut last) = (fastrand::Rng::with_seed(8), vec![0; 20]);
         let mut rings = rings(20, &mut rng);
         for now in 1..200 {
-            (1..20).for_each(|i| rings.jump(MemberId(i), |_| 0));
+            (1..20).for_each(|i| rings.probe_out_of_turn(MemberId(i), newest));
             (1..20).filter(|i| *i != 7 || now <= 40).for_each(|i| last[i] = now);
-            let jumped = rings.next(&mut rng, |id| last[id.index()]);
-            last[jumped.unwrap().index()] = now;
-            assert!(now != 41 || jumped == Some(MemberId(7)), "{jumped:?}");
-            rings.next(&mut rng, |id| last[id.index()]);
+            let was_out_of_turn = rings.next(Time::ZERO, &mut rng, |out_of_turn| {
+                out_of_turn.iter().copied().min_by_key(|id| last[id.index()])
+            });
+            last[was_out_of_turn.unwrap().index()] = now;
+            assert!(now != 41 || was_out_of_turn == Some(MemberId(7)), "{was_out_of_turn:?}");
+            rings.next(Time::ZERO, &mut rng, |out_of_turn| {
+                out_of_turn.iter().copied().min_by_key(|id| last[id.index()])
+            });
         }
         // None of them shows itself any more.
-        let jumped = (0..19).map(|round| {
-            (1..20).for_each(|i| rings.jump(MemberId(i), |_| 0));
-            let jumped = rings.next(&mut rng, |id| last[id.index()]).unwrap();
-            last[jumped.index()] = 1000 + round;
-            rings.next(&mut rng, |id| last[id.index()]);
-            jumped
+        let was_out_of_turn = (0..19).map(|round| {
+            (1..20).for_each(|i| rings.probe_out_of_turn(MemberId(i), newest));
+            let was_out_of_turn = rings
+                .next(Time::ZERO, &mut rng, |out_of_turn| {
+                    out_of_turn.iter().copied().min_by_key(|id| last[id.index()])
+                })
+                .unwrap();
+            last[was_out_of_turn.index()] = 1000 + round;
+            rings.next(Time::ZERO, &mut rng, |out_of_turn| {
+                out_of_turn.iter().copied().min_by_key(|id| last[id.index()])
+            });
+            was_out_of_turn
         });
-        assert_eq!(jumped.collect::<std::collections::BTreeSet<_>>().len(), 19);
+        assert_eq!(was_out_of_turn.collect::<std::collections::BTreeSet<_>>().len(), 19);
     }
 
     #[test]
@@ -259,31 +284,37 @@ mod tests {
         let mut rng = fastrand::Rng::with_seed(9);
         let mut rings = rings(200, &mut rng);
         let last = |id: MemberId| if id == MemberId(7) { 0 } else { id.0 };
-        (1..200).for_each(|i| rings.jump(MemberId(i), last));
-        let kept: Vec<_> = rings.jumps().iter().map(|id| id.0).collect();
-        assert_eq!(kept, (1..=MAX_JUMPS as u32).collect::<Vec<_>>());
-        assert_eq!(rings.next(&mut rng, last), Some(MemberId(7)));
+        (1..200).for_each(|i| {
+            rings.probe_out_of_turn(MemberId(i), |out_of_turn| {
+                out_of_turn.iter().copied().max_by_key(|id| last(*id))
+            })
+        });
+        let kept: Vec<_> = rings.out_of_turn().iter().map(|id| id.0).collect();
+        assert_eq!(kept, (1..=MAX_OUT_OF_TURN as u32).collect::<Vec<_>>());
+        let next = rings
+            .next(Time::ZERO, &mut rng, |out_of_turn| out_of_turn.iter().copied().min_by_key(|id| last(*id)));
+        assert_eq!(next, Some(MemberId(7)));
     }
 
     #[test]
     fn whoever_is_probed_in_its_turn_is_not_probed_once_more() {
         let mut rng = fastrand::Rng::with_seed(9);
         let mut rings = rings(20, &mut rng);
-        rings.jump(MemberId(7), |_| 0);
+        rings.probe_out_of_turn(MemberId(7), newest);
         assert_eq!(next(&mut rings, &mut rng), Some(MemberId(7)));
-        (1..20).for_each(|i| rings.jump(MemberId(i), |_| 0));
+        (1..20).for_each(|i| rings.probe_out_of_turn(MemberId(i), newest));
         let probed = next(&mut rings, &mut rng).unwrap();
-        assert!(!rings.jumps().contains(&probed) && rings.jumps().len() == 18);
+        assert!(!rings.out_of_turn().contains(&probed) && rings.out_of_turn().len() == 18);
     }
 
     #[test]
     fn whoever_has_the_place_of_one_that_was_to_be_probed_next_has_not_its_turn() {
         let mut rng = fastrand::Rng::with_seed(6);
         let mut rings = rings(20, &mut rng);
-        rings.jump(MemberId(7), |_| 0);
+        rings.probe_out_of_turn(MemberId(7), newest);
         rings.exit(MemberId(7));
-        rings.enter(MemberId(7), false, &mut rng);
-        assert_eq!(rings.jumps(), []);
+        rings.enter(MemberId(7), false, Time::ZERO, &mut rng);
+        assert_eq!(rings.out_of_turn(), []);
     }
 
     #[test]
@@ -313,7 +344,7 @@ mod tests {
         let mut rings = rings(20, &mut rng);
         for _ in 0..50 {
             let mut seen = vec![next(&mut rings, &mut rng).unwrap()];
-            rings.jump(MemberId(if seen[0] == MemberId(7) { 8 } else { 7 }), |_| 0);
+            rings.probe_out_of_turn(MemberId(if seen[0] == MemberId(7) { 8 } else { 7 }), newest);
             seen.extend((1..19).map(|_| next(&mut rings, &mut rng).unwrap()));
             seen.sort_unstable();
             seen.dedup();
@@ -323,15 +354,15 @@ mod tests {
 
     #[test]
     fn while_members_are_probed_out_of_turn_most_rounds_between_are_of_members_that_were_met() {
-        let jumping = MemberId(1);
+        let hurried = MemberId(1);
         let (mut rng, mut rings) = (fastrand::Rng::with_seed(9), ProbeRings::default());
-        rings.enter(jumping, true, &mut rng);
-        rings.enter(MemberId(2), true, &mut rng);
-        rings.enter(MemberId(3), false, &mut rng);
+        rings.enter(hurried, true, Time::ZERO, &mut rng);
+        rings.enter(MemberId(2), true, Time::ZERO, &mut rng);
+        rings.enter(MemberId(3), false, Time::ZERO, &mut rng);
         let mut turns = [0; 4];
         for _ in 0..100 {
-            rings.jump(jumping, |_| 0);
-            assert_eq!(next(&mut rings, &mut rng), Some(jumping));
+            rings.probe_out_of_turn(hurried, newest);
+            assert_eq!(next(&mut rings, &mut rng), Some(hurried));
             turns[next(&mut rings, &mut rng).unwrap().index()] += 1;
         }
         // A twelfth.
@@ -341,8 +372,8 @@ mod tests {
     #[test]
     fn members_that_never_answered_are_the_next_of_theirs_and_take_no_turn_of_others() {
         let (mut rng, mut rings) = (fastrand::Rng::with_seed(9), ProbeRings::default());
-        (1..3).for_each(|i| rings.enter(MemberId(i), true, &mut rng));
-        (3..13).for_each(|i| rings.enter(MemberId(i), false, &mut rng));
+        (1..3).for_each(|i| rings.enter(MemberId(i), true, Time::ZERO, &mut rng));
+        (3..13).for_each(|i| rings.enter(MemberId(i), false, Time::ZERO, &mut rng));
         let mut turns = [0; 13];
         for _ in 0..50 {
             let wanted: Vec<_> = (0..4).map(|_| next(&mut rings, &mut rng).unwrap()).collect();
@@ -374,5 +405,26 @@ mod tests {
             seen.dedup();
             assert_eq!(seen.len(), 19);
         }
+    }
+
+    #[test]
+    fn those_that_come_and_go_keep_nobody_waiting() {
+        let mut rng = fastrand::Rng::with_seed(10);
+        let mut rings = rings(100, &mut rng);
+        let (mut probed, mut longest) = (vec![0_u64; 100], 0);
+        for round in 1..5000_u64 {
+            let now = Time::from_origin(std::time::Duration::from_secs(round));
+            let next = rings.next(now, &mut rng, |_| None).expect("there are some").index();
+            if next > 50 {
+                longest = longest.max(round - probed[next]);
+            }
+            probed[next] = round;
+            for id in 1..=50 {
+                let at = Time::from_origin(std::time::Duration::from_secs(probed[id as usize]));
+                rings.exit(MemberId(id));
+                rings.enter(MemberId(id), true, at, &mut rng);
+            }
+        }
+        assert!(longest < 200, "{longest} rounds");
     }
 }

@@ -56,17 +56,17 @@ impl Bench {
     }
 
     /// Takes in one message as a datagram from m1.
-    pub(super) fn hear<T: Body>(&mut self, message: &T) -> &mut Self {
-        self.hear_from(addr(1), message)
+    pub(super) fn receive<T: Body>(&mut self, message: &T) -> &mut Self {
+        self.receive_from(addr(1), message)
     }
 
-    pub(super) fn hear_from<T: Body>(&mut self, from: SocketAddr, message: &T) -> &mut Self {
-        self.hear_as(None, from, message)
+    pub(super) fn receive_from<T: Body>(&mut self, from: SocketAddr, message: &T) -> &mut Self {
+        self.receive_as(None, from, message)
     }
 
     /// A datagram from an address: of the member that lives there, which shows its token, or under another name without
     /// one.
-    pub(super) fn hear_as<T: Body>(
+    pub(super) fn receive_as<T: Body>(
         &mut self,
         name: Option<&str>,
         from: SocketAddr,
@@ -84,7 +84,7 @@ impl Bench {
 
     /// Takes in from m1 that a member lives elsewhere. It is asked there and answers.
     pub(super) fn move_to(&mut self, claim: &Alive<'_>) -> &mut Self {
-        self.hear(claim);
+        self.receive(claim);
         self.pass(Duration::from_millis(20));
         let mut asked = None;
         for (to, packet) in self.sent() {
@@ -94,13 +94,13 @@ impl Bench {
             });
         }
         let seq = asked.expect("it is asked where it is said to be");
-        self.hear_as(Some(claim.name), claim.addr, &Ack { seq })
+        self.receive_as(Some(claim.name), claim.addr, &Ack { seq })
     }
 
     /// Applies a record as if it came in an exchange of tables.
     pub(super) fn sync(&mut self, message: Message<'_>) {
         assert!(message.is_claim());
-        self.node.handle_claim(&message, false, addr(1));
+        tell(&mut self.node, &message, addr(1));
     }
 
     pub(super) fn pass(&mut self, time: Duration) {
@@ -224,11 +224,17 @@ pub(super) fn answers_come(bench: &mut Bench, silent: Option<SocketAddr>) {
             _ => {}
         });
         match answer {
-            Some(Message::Ack(ack)) => _ = bench.hear_from(to, &ack),
-            Some(Message::Nack(nack)) => _ = bench.hear_from(to, &nack),
+            Some(Message::Ack(ack)) => _ = bench.receive_from(to, &ack),
+            Some(Message::Nack(nack)) => _ = bench.receive_from(to, &nack),
             _ => {}
         }
     }
+}
+
+/// What whoever is at an address says of others.
+pub(super) fn tell(node: &mut Node, message: &Message<'_>, from: SocketAddr) {
+    let claimant = node.claimant_at(from);
+    node.handle_claim(message, false, claimant);
 }
 
 /// What a member says in one datagram from where it lives.

@@ -110,7 +110,7 @@ fn a_leave_does_not_wait_for_members_that_never_answered() {
         .find_map(|(to, packet)| forge::ping(packet).map(|(seq, _)| (*to, seq)))
         .expect("somebody is told");
     assert_eq!(to, addr(1));
-    bench.hear_from(to, &Ack { seq });
+    bench.receive_from(to, &Ack { seq });
     let mut outputs = std::iter::from_fn(|| bench.node.poll_output());
     assert!(outputs.any(|output| matches!(output, Output::LeaveDone { confirmed: true })));
 }

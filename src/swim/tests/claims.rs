@@ -7,7 +7,7 @@ use super::{
         Config, Identity,
         MemberState::{Alive, Failed, Left, Suspect},
         Output, StreamFailure,
-        claims::Word,
+        claims::Authority,
     },
     bench::{Bench, EPOCH, alive, failed, gone, left, messages, packet_of, suspect},
     world::{addr, millis, secs},
@@ -21,11 +21,11 @@ use crate::wire::{
 /// A bench whose member m2 is in a given state at incarnation 5.
 fn with_m2(state: super::super::MemberState) -> Bench {
     let mut bench = Bench::new(4);
-    bench.hear(&alive("m2", 5, addr(2)));
+    bench.receive(&alive("m2", 5, addr(2)));
     match state {
-        Suspect => _ = bench.hear(&suspect("m2", 5, &["m1"])),
-        Failed => _ = bench.hear(&failed("m2", 5)),
-        Left => _ = bench.hear(&left("m2", 5)),
+        Suspect => _ = bench.receive(&suspect("m2", 5, &["m1"])),
+        Failed => _ = bench.receive(&failed("m2", 5)),
+        Left => _ = bench.receive(&left("m2", 5)),
         _ => {}
     }
     bench.kinds();
@@ -89,10 +89,10 @@ fn the_table_of_claims_about_others() {
     for (held, claim, incarnation, state, after, events) in rows {
         let mut bench = with_m2(held);
         match claim {
-            "alive" => bench.hear(&alive("m2", incarnation, addr(2))),
-            "suspect" => bench.hear(&suspect("m2", incarnation, &["m1"])),
-            "failed" => bench.hear(&failed("m2", incarnation)),
-            _ => bench.hear(&left("m2", incarnation)),
+            "alive" => bench.receive(&alive("m2", incarnation, addr(2))),
+            "suspect" => bench.receive(&suspect("m2", incarnation, &["m1"])),
+            "failed" => bench.receive(&failed("m2", incarnation)),
+            _ => bench.receive(&left("m2", incarnation)),
         };
         let row = format!("{held} 5 hears {claim} {incarnation}");
         assert_eq!(bench.standing("m2"), Some((state, after)), "{row}");
@@ -117,7 +117,7 @@ fn a_member_that_answers_is_not_said_to_be_elsewhere_until_it_answers_there() {
     let restarted = message::Alive { epoch: EPOCH + 1, ..elsewhere };
     for (held, claim) in [(Alive, elsewhere), (Alive, restarted), (Suspect, elsewhere), (Failed, elsewhere)] {
         let mut bench = with_m2(held);
-        bench.hear(&claim).hear(&claim);
+        bench.receive(&claim).receive(&claim);
         let m2 = bench.member("m2").expect("it is listed");
         assert_eq!((m2.addr, m2.state, m2.identity.incarnation), (addr(2), held, 5));
         assert!(!bench.has_news("m2"), "nor are others told");
@@ -137,7 +137,7 @@ fn a_member_that_did_not_answer_the_last_probe_is_believed_to_have_moved() {
     let mut bench = with_m2(Alive);
     let id = bench.node.table.find("m2").expect("it is a member");
     bench.node.table.contact_mut(id).silent = true;
-    bench.hear(&alive("m2", 6, addr(9)));
+    bench.receive(&alive("m2", 6, addr(9)));
     assert_eq!(bench.member("m2").map(|m2| m2.addr), Some(addr(9)));
 }
 
@@ -161,10 +161,10 @@ fn made_up_moves_cost_a_bounded_number_of_pings() {
 fn one_life_at_two_addresses_is_suspected_until_one_of_them_refutes() {
     let mut bench = with_m2(Alive);
     let elsewhere = alive("m2", 5, addr(9));
-    bench.hear(&elsewhere);
+    bench.receive(&elsewhere);
     assert_eq!((bench.standing("m2"), bench.kinds()), (Some((Suspect, 5)), vec!["suspected"]));
     assert!(bench.has_news("m2"), "the others shall ask, too");
-    bench.hear(&elsewhere);
+    bench.receive(&elsewhere);
     assert_eq!(bench.kinds(), NOTHING);
     bench.move_to(&alive("m2", 6, addr(9)));
     assert_eq!(bench.standing("m2"), Some((Alive, 6)));
@@ -175,7 +175,7 @@ fn one_life_at_two_addresses_is_suspected_until_one_of_them_refutes() {
 fn a_departed_life_that_is_said_to_be_elsewhere_stays_departed() {
     for held in [Failed, Left] {
         let mut bench = with_m2(held);
-        bench.hear(&alive("m2", 5, addr(9)));
+        bench.receive(&alive("m2", 5, addr(9)));
         assert_eq!((bench.standing("m2"), bench.kinds()), (Some((held, 5)), Vec::new()));
     }
 }
@@ -183,30 +183,30 @@ fn a_departed_life_that_is_said_to_be_elsewhere_stays_departed() {
 #[test]
 fn of_unknown_names_only_alive_makes_a_member() {
     let mut bench = Bench::new(1);
-    bench.hear(&suspect("x", 3, &["m1"])).hear(&failed("y", 3)).hear(&left("z", 3));
+    bench.receive(&suspect("x", 3, &["m1"])).receive(&failed("y", 3)).receive(&left("z", 3));
     assert_eq!(bench.node.members().len(), 2);
     assert_eq!(bench.kinds(), NOTHING);
-    bench.hear(&alive("x", 0, addr(9)));
+    bench.receive(&alive("x", 0, addr(9)));
     assert_eq!((bench.standing("x"), bench.kinds()), (Some((Alive, 0)), vec!["joined"]));
 }
 
 #[test]
 fn a_death_that_arrives_before_the_birth_is_not_forgotten() {
     let mut bench = Bench::new(1);
-    bench.hear(&failed("x", 3)).hear(&alive("x", 3, addr(9)));
+    bench.receive(&failed("x", 3)).receive(&alive("x", 3, addr(9)));
     assert_eq!(bench.standing("x"), None);
-    bench.hear(&alive("x", 4, addr(9)));
+    bench.receive(&alive("x", 4, addr(9)));
     assert_eq!(bench.standing("x"), Some((Alive, 4)));
 }
 
 #[test]
 fn the_incarnation_hole_is_closed() {
     let mut bench = Bench::new(2);
-    bench.hear(&alive("m2", 1, addr(2))).hear(&failed("m2", 1)).hear(&failed("m2", 10)).hear(&alive(
-        "m2",
-        2,
-        addr(2),
-    ));
+    bench
+        .receive(&alive("m2", 1, addr(2)))
+        .receive(&failed("m2", 1))
+        .receive(&failed("m2", 10))
+        .receive(&alive("m2", 2, addr(2)));
     assert_eq!(bench.standing("m2"), Some((Failed, 10)));
 }
 
@@ -220,7 +220,7 @@ fn updates_about_an_old_life_change_nothing_and_a_new_life_counts_at_once() {
         assert_eq!((member.addr, member.identity), (addr(7), Identity { epoch: EPOCH + 1, incarnation: 0 }));
         let expected: &[&str] = if held.is_live() { &["failed", "joined"] } else { &["joined"] };
         assert_eq!(bench.kinds(), expected, "{held}");
-        bench.hear(&alive("m2", 99, addr(2))).hear(&failed("m2", 99)).hear(&left("m2", 99));
+        bench.receive(&alive("m2", 99, addr(2))).receive(&failed("m2", 99)).receive(&left("m2", 99));
         assert_eq!(bench.member("m2").unwrap(), member);
     }
 }
@@ -230,9 +230,9 @@ fn new_tags_or_a_new_address_are_an_update_exactly_once() {
     let mut bench = Bench::new(2);
     let tags = Tags::new([("k", "v")]).unwrap();
     let tagged = message::Alive { tags: tags.encoded(), ..alive("m2", 1, addr(2)) };
-    bench.hear(&tagged).hear(&tagged);
+    bench.receive(&tagged).receive(&tagged);
     assert_eq!(bench.kinds(), ["updated"]);
-    bench.hear(&message::Alive { tags: tags.encoded(), ..alive("m2", 2, addr(2)) });
+    bench.receive(&message::Alive { tags: tags.encoded(), ..alive("m2", 2, addr(2)) });
     assert_eq!(bench.kinds(), NOTHING, "nothing but the incarnation changed");
     bench.move_to(&message::Alive { tags: tags.encoded(), ..alive("m2", 3, addr(8)) });
     assert_eq!((bench.kinds(), bench.member("m2").unwrap().addr), (vec!["updated"], addr(8)));
@@ -246,27 +246,27 @@ fn accusers_count_once_and_only_if_they_are_members() {
         let id = bench.node.table.find("m2").unwrap();
         bench.node.table.get(id).suspicion.as_ref().unwrap().deadline().since(bench.now)
     };
-    bench.hear(&suspect("m2", 0, &["m1"]));
+    bench.receive(&suspect("m2", 0, &["m1"]));
     let longest = deadline(&bench);
     bench.has_news("m2");
-    bench.hear(&suspect("m2", 0, &["m1", "nobody", "x", "me too"]));
+    bench.receive(&suspect("m2", 0, &["m1", "nobody", "x", "me too"]));
     assert_eq!((deadline(&bench), bench.has_news("m2")), (longest, false));
-    bench.hear(&suspect("m2", 0, &["m1", "m3"]));
+    bench.receive(&suspect("m2", 0, &["m1", "m3"]));
     assert!(deadline(&bench) < longest);
     assert!(bench.has_news("m2"), "a counted accuser is spread");
-    bench.hear(&suspect("m2", 0, &["m4", "m5"]));
+    bench.receive(&suspect("m2", 0, &["m4", "m5"]));
     let shortest = deadline(&bench);
     assert_eq!(shortest, secs(2));
     bench.has_news("m2");
-    bench.hear(&suspect("m2", 0, &["m6", "m7"]));
+    bench.receive(&suspect("m2", 0, &["m6", "m7"]));
     assert_eq!((deadline(&bench), bench.has_news("m2")), (shortest, false));
 }
 
 #[test]
 fn a_suspicion_runs_out_once_and_a_refutation_stops_it() {
     let mut bench = Bench::new(8);
-    bench.hear(&suspect("m2", 0, &["m1", "m3", "m4"])).hear(&suspect("m5", 0, &["m1", "m3", "m4"]));
-    bench.hear(&alive("m5", 1, addr(5)));
+    bench.receive(&suspect("m2", 0, &["m1", "m3", "m4"])).receive(&suspect("m5", 0, &["m1", "m3", "m4"]));
+    bench.receive(&alive("m5", 1, addr(5)));
     bench.kinds();
     // Only suspicions: the bench answers no probes.
     bench.node.phase = super::super::phase::Phase::Starting;
@@ -279,7 +279,7 @@ fn a_suspicion_runs_out_once_and_a_refutation_stops_it() {
 fn a_suspect_that_is_suspected_anew_is_waited_for_as_long_as_the_first_time() {
     let mut bench = Bench::new(4);
     for incarnation in [0, 1] {
-        bench.hear(&suspect("m2", incarnation, &["m1"]));
+        bench.receive(&suspect("m2", incarnation, &["m1"]));
     }
     // Twice the minimum, as if nobody could confirm it.
     bench.pass(secs(5));
@@ -316,15 +316,15 @@ fn tombstones_keep_their_age_when_passed_on_and_old_ones_are_not_taken() {
 fn claims_about_ourselves_are_refuted_above_what_was_claimed() {
     type Claim = fn(&mut Bench);
     let cases: [(&str, Claim, u64); 9] = [
-        ("suspect 0", |b| _ = b.hear(&suspect("me", 0, &["m1"])), 1),
-        ("suspect 7", |b| _ = b.hear(&suspect("me", 7, &["m1"])), 8),
-        ("failed 0", |b| _ = b.hear(&failed("me", 0)), 1),
-        ("failed 7", |b| _ = b.hear(&failed("me", 7)), 8),
-        ("a forged leave", |b| _ = b.hear(&left("me", 3)), 4),
+        ("suspect 0", |b| _ = b.receive(&suspect("me", 0, &["m1"])), 1),
+        ("suspect 7", |b| _ = b.receive(&suspect("me", 7, &["m1"])), 8),
+        ("failed 0", |b| _ = b.receive(&failed("me", 0)), 1),
+        ("failed 7", |b| _ = b.receive(&failed("me", 7)), 8),
+        ("a forged leave", |b| _ = b.receive(&left("me", 3)), 4),
         ("gone, in a sync", |b| b.sync(gone("me", 2, false, 5)), 3),
-        ("alive 7, here", |b| _ = b.hear(&alive("me", 7, addr(0))), 8),
-        ("alive 0, an echo", |b| _ = b.hear(&alive("me", 0, addr(0))), 0),
-        ("an old life", |b| _ = b.hear(&message::Failed { epoch: EPOCH - 1, ..failed("me", 9) }), 0),
+        ("alive 7, here", |b| _ = b.receive(&alive("me", 7, addr(0))), 8),
+        ("alive 0, an echo", |b| _ = b.receive(&alive("me", 0, addr(0))), 0),
+        ("an old life", |b| _ = b.receive(&message::Failed { epoch: EPOCH - 1, ..failed("me", 9) }), 0),
     ];
     for (what, claim, incarnation) in cases {
         let mut bench = Bench::new(3);
@@ -338,7 +338,7 @@ fn claims_about_ourselves_are_refuted_above_what_was_claimed() {
 #[test]
 fn a_refutation_costs_health() {
     let mut bench = Bench::new(3);
-    bench.hear(&suspect("me", 0, &["m1"]));
+    bench.receive(&suspect("me", 0, &["m1"]));
     assert_eq!(bench.node.metrics().health_score, 1);
 }
 
@@ -346,11 +346,11 @@ fn a_refutation_costs_health() {
 fn jumps_beyond_the_bound_are_dropped_and_counted_and_nothing_wraps() {
     let mut bench = Bench::new(3);
     for incarnation in [u64::MAX, u64::MAX - 1, 1 << 41] {
-        bench.hear(&suspect("me", incarnation, &["m1"])).hear(&failed("m2", incarnation));
-        bench.hear(&suspect("m2", incarnation, &["m1"])).hear(&alive("m2", incarnation, addr(2)));
+        bench.receive(&suspect("me", incarnation, &["m1"])).receive(&failed("m2", incarnation));
+        bench.receive(&suspect("m2", incarnation, &["m1"])).receive(&alive("m2", incarnation, addr(2)));
     }
-    bench.hear(&message::Alive { epoch: u64::MAX, ..alive("m2", 0, addr(2)) });
-    bench.hear(&alive("new", u64::MAX, addr(9)));
+    bench.receive(&message::Alive { epoch: u64::MAX, ..alive("m2", 0, addr(2)) });
+    bench.receive(&alive("new", u64::MAX, addr(9)));
     let refuted = Identity { epoch: EPOCH + 1, incarnation: 0 };
     assert_eq!(bench.node.local().identity, refuted, "others may believe what is said of this node");
     assert_eq!(bench.standing("m2"), Some((Alive, 0)));
@@ -366,14 +366,15 @@ fn whatever_others_may_believe_of_a_member_it_can_refute() {
     for (epoch, incarnation) in [(EPOCH, 1 << 20), (EPOCH + 1, 1 << 40), (4_102_444_800_000 + 25 * YEARS, 3)]
     {
         let (mut victim, mut observer) = (Bench::new(1), Bench::new(1));
-        observer.hear(&alive("me2", 0, addr(9)));
+        observer.receive(&alive("me2", 0, addr(9)));
         let id = observer.node.table.find("me2").expect("it is listed");
         observer.node.table.contact_mut(id).silent = true;
-        victim.hear(&message::Failed { epoch, ..failed("me", incarnation) });
-        observer.hear(&message::Failed { epoch, ..failed("me2", incarnation) });
+        victim.receive(&message::Failed { epoch, ..failed("me", incarnation) });
+        observer.receive(&message::Failed { epoch, ..failed("me2", incarnation) });
         assert_eq!(observer.standing("me2").unwrap().0, Failed);
         let refuted = victim.node.local().identity;
-        observer.hear(&message::Alive { epoch: refuted.epoch, ..alive("me2", refuted.incarnation, addr(9)) });
+        observer
+            .receive(&message::Alive { epoch: refuted.epoch, ..alive("me2", refuted.incarnation, addr(9)) });
         assert_eq!(observer.standing("me2"), Some((Alive, refuted.incarnation)), "{epoch}.{incarnation}");
     }
 }
@@ -383,17 +384,17 @@ fn believes(observer: &mut Bench, victim: &Bench) -> bool {
     let Identity { epoch, incarnation } = victim.node.local().identity;
     observer.pass(millis(2));
     let refutation = message::Alive { epoch, ..alive("me2", incarnation, addr(9)) };
-    observer.node.on_alive(&refutation, Word::Answered);
+    observer.node.on_alive(&refutation, Authority::AnsweredThere);
     observer.standing("me2") == Some((Alive, incarnation))
 }
 
 #[test]
 fn who_heard_of_no_lie_believes_the_refutation_of_many_that_add_up() {
     let (mut victim, mut observer) = (Bench::new(1), Bench::new(1));
-    observer.hear(&alive("me2", 0, addr(9))).hear(&failed("me2", 0));
+    observer.receive(&alive("me2", 0, addr(9))).receive(&failed("me2", 0));
     for _ in 0..9 {
         let Identity { epoch, incarnation } = victim.node.local().identity;
-        victim.hear(&message::Failed { epoch, ..failed("me", incarnation + (1 << 18)) });
+        victim.receive(&message::Failed { epoch, ..failed("me", incarnation + (1 << 18)) });
     }
     assert!(believes(&mut observer, &victim), "{:?}", victim.node.local().identity);
 }
@@ -401,23 +402,23 @@ fn who_heard_of_no_lie_believes_the_refutation_of_many_that_add_up() {
 #[test]
 fn a_member_refutes_what_others_were_led_to_believe_step_by_step() {
     let (mut victim, mut observer) = (Bench::new(1), Bench::new(1));
-    observer.hear(&alive("me2", 0, addr(9)));
+    observer.receive(&alive("me2", 0, addr(9)));
     for steps in 1..=3 {
-        observer.hear(&failed("me2", steps << 20));
+        observer.receive(&failed("me2", steps << 20));
     }
     assert_eq!(observer.standing("me2"), Some((Failed, 3 << 20)));
-    victim.hear(&failed("me", 3 << 20));
+    victim.receive(&failed("me", 3 << 20));
     assert!(believes(&mut observer, &victim), "{:?}", victim.node.local().identity);
 }
 
 #[test]
 fn who_heard_a_lesser_lie_about_a_life_to_come_believes_the_refutation_of_a_greater() {
     let (mut victim, mut observer) = (Bench::new(1), Bench::new(1));
-    observer.hear(&alive("me2", 0, addr(9)));
+    observer.receive(&alive("me2", 0, addr(9)));
     let elsewhere =
         |name, incarnation| message::Alive { epoch: EPOCH + 1, ..alive(name, incarnation, addr(66)) };
-    observer.node.on_alive(&elsewhere("me2", 0), Word::Answered);
-    victim.hear(&elsewhere("me", 1 << 39));
+    observer.node.on_alive(&elsewhere("me2", 0), Authority::AnsweredThere);
+    victim.receive(&elsewhere("me", 1 << 39));
     assert!(believes(&mut observer, &victim), "{:?}", victim.node.local().identity);
 }
 
@@ -428,7 +429,7 @@ fn a_member_can_take_its_name_back_from_wherever_it_was_moved() {
     for (epoch, incarnation) in [(EPOCH, 1 << 20), (EPOCH + 1, 1 << 40), (4_102_444_800_000 + 24 * YEARS, 7)]
     {
         let mut victim = Bench::new(1);
-        victim.hear(&message::Alive { epoch, ..alive("me", incarnation, addr(66)) });
+        victim.receive(&message::Alive { epoch, ..alive("me", incarnation, addr(66)) });
         // Under our own epoch it could be an incumbent: it is asked, and silent.
         while let Some(output) = victim.node.poll_output() {
             if let Output::OpenStream { stream, .. } = output {
@@ -440,15 +441,15 @@ fn a_member_can_take_its_name_back_from_wherever_it_was_moved() {
         let taken_back = victim.node.local().identity;
         for heard in [true, false] {
             let mut observer = Bench::new(1);
-            observer.hear(&alive("me2", 0, addr(9)));
+            observer.receive(&alive("me2", 0, addr(9)));
             if heard {
                 let moved = message::Alive { epoch, ..alive("me2", incarnation, addr(66)) };
-                observer.node.on_alive(&moved, Word::Answered);
+                observer.node.on_alive(&moved, Authority::AnsweredThere);
                 assert_eq!(observer.member("me2").unwrap().addr, addr(66));
             }
             let Identity { epoch, incarnation } = taken_back;
             let back = message::Alive { epoch, ..alive("me2", incarnation, addr(9)) };
-            observer.node.on_alive(&back, Word::Answered);
+            observer.node.on_alive(&back, Authority::AnsweredThere);
             let member = observer.member("me2").unwrap();
             assert_eq!((member.addr, member.identity), (addr(9), taken_back), "{epoch}.{incarnation}");
         }
@@ -464,8 +465,8 @@ fn the_latest_epoch_that_anybody_takes_is_superseded_for_all() {
         let mut victim = Bench::new(1);
         let latest = victim.node.latest_epoch();
         match moves {
-            true => victim.hear(&moved(latest)),
-            false => victim.hear(&accused(latest)),
+            true => victim.receive(&moved(latest)),
+            false => victim.receive(&accused(latest)),
         };
         let refuted = victim.node.local().identity;
         assert!(refuted > Identity { epoch: latest, incarnation: 3 });
@@ -473,18 +474,19 @@ fn the_latest_epoch_that_anybody_takes_is_superseded_for_all() {
             let mut observer = Bench::new(1);
             if heard {
                 // A stranger took the name while it was not live.
-                observer.node.on_alive(&message::Alive { name: "me2", ..moved(latest) }, Word::Itself);
+                observer.node.on_alive(&message::Alive { name: "me2", ..moved(latest) }, Authority::Itself);
                 assert_eq!(observer.member("me2").map(|member| member.identity.epoch), Some(latest));
             } else {
-                observer.hear(&alive("me2", 0, addr(9)));
+                observer.receive(&alive("me2", 0, addr(9)));
             }
             observer.now = observer.now + millis(2);
             observer.node.advance(observer.now);
             let Identity { epoch, incarnation } = refuted;
             let refutation = message::Alive { epoch, ..alive("me2", incarnation, addr(9)) };
             // Whoever heard of no move need not ask.
-            let word = if heard { Word::Answered } else { Word::of(by_itself, addr(1)) };
-            observer.node.on_alive(&refutation, word);
+            let claimant = observer.node.claimant_at(addr(1));
+            let authority = if heard { Authority::AnsweredThere } else { Authority::of(by_itself, claimant) };
+            observer.node.on_alive(&refutation, authority);
             let member = observer.member("me2").unwrap();
             assert_eq!((member.addr, member.identity), (addr(9), refuted), "heard: {heard}");
         }
@@ -497,17 +499,15 @@ fn the_bound_on_epochs_is_the_same_for_every_claim() {
         let mut bench = Bench::new(0);
         let latest = bench.node.latest_epoch();
         for (name, epoch, listed) in [("a", latest, true), ("b", latest + 60_000, false)] {
-            bench
-                .node
-                .on_alive(&message::Alive { epoch, ..alive(name, 0, addr(1)) }, Word::of(by_itself, addr(1)));
+            let authority = Authority::of(by_itself, bench.node.claimant_at(addr(2)));
+            bench.node.on_alive(&message::Alive { epoch, ..alive(name, 0, addr(1)) }, authority);
             assert_eq!(bench.member(name).is_some(), listed, "by itself: {by_itself}");
         }
         // Not one by one either: the member that is to supersede it would hear of the last alone.
         for beyond in 1..1000 {
             let epoch = latest + 60_000 + beyond;
-            bench
-                .node
-                .on_alive(&message::Alive { epoch, ..alive("a", 0, addr(1)) }, Word::of(by_itself, addr(1)));
+            let authority = Authority::of(by_itself, bench.node.claimant_at(addr(2)));
+            bench.node.on_alive(&message::Alive { epoch, ..alive("a", 0, addr(1)) }, authority);
         }
         assert_eq!(bench.member("a").map(|member| member.identity.epoch), Some(latest));
     }
@@ -530,7 +530,7 @@ fn one_datagram_causes_at_most_one_answer() {
 fn what_waits_to_be_sent_is_bounded() {
     let mut bench = Bench::new(1);
     for _ in 0..5000 {
-        bench.hear(&Ping { seq: 1, target: "me" });
+        bench.receive(&Ping { seq: 1, target: "me" });
     }
     assert_eq!((bench.sent().len(), bench.node.metrics().dropped_transmits), (4096, 904));
 }
@@ -538,10 +538,10 @@ fn what_waits_to_be_sent_is_bounded() {
 #[test]
 fn a_ping_is_answered_by_the_one_it_names_and_unverified_peers_get_no_updates() {
     let mut bench = Bench::new(2);
-    bench.hear(&alive("news", 0, addr(3)));
-    bench.hear_from(addr(99), &Ping { seq: 7, target: "me" });
-    bench.hear_from(addr(1), &Ping { seq: 8, target: "me" });
-    bench.hear_from(addr(1), &Ping { seq: 9, target: "somebody else" });
+    bench.receive(&alive("member", 0, addr(3)));
+    bench.receive_from(addr(99), &Ping { seq: 7, target: "me" });
+    bench.receive_from(addr(1), &Ping { seq: 8, target: "me" });
+    bench.receive_from(addr(1), &Ping { seq: 9, target: "somebody else" });
     let sent = bench.sent();
     assert_eq!(sent.iter().map(|(to, _)| *to).collect::<Vec<_>>(), [addr(99), addr(1)]);
     let claims = |bytes: &[u8]| {
@@ -558,27 +558,27 @@ fn a_ping_is_answered_by_the_one_it_names_and_unverified_peers_get_no_updates() 
 fn a_node_relays_only_for_members_and_only_to_members() {
     let mut bench = Bench::new(3);
     let request = |target| PingReq { seq: 5, target, window_ms: 500 };
-    bench.hear_from(addr(99), &request("m2"));
-    bench.hear_from(addr(1), &request("nobody"));
-    bench.hear_from(addr(1), &request("me"));
+    bench.receive_from(addr(99), &request("m2"));
+    bench.receive_from(addr(1), &request("nobody"));
+    bench.receive_from(addr(1), &request("me"));
     assert_eq!((bench.sent().len(), bench.node.metrics().refused_relays), (0, 3));
-    bench.hear_from(addr(1), &request("m2"));
+    bench.receive_from(addr(1), &request("m2"));
     assert_eq!(bench.sent()[0].0, addr(2));
     bench.sent();
     for _ in 0..1000 {
-        bench.hear_from(addr(1), &request("m2"));
+        bench.receive_from(addr(1), &request("m2"));
     }
     assert_eq!(bench.sent().len(), 1000, "one for one");
-    assert_eq!(bench.node.prober.relayed_len(), 1, "who asks anew has given up what it asked before");
+    assert_eq!(bench.node.relays.len(), 1, "who asks anew has given up what it asked before");
 }
 
 #[test]
 fn one_member_cannot_fill_the_relays_of_a_node_but_there_is_an_end_to_them() {
     let mut bench = Bench::new(300);
     for member in 1..=300 {
-        bench.hear_from(addr(member), &PingReq { seq: 5, target: "m2", window_ms: 500 });
+        bench.receive_from(addr(member), &PingReq { seq: 5, target: "m2", window_ms: 500 });
     }
-    assert_eq!(bench.node.prober.relayed_len(), 256);
+    assert_eq!(bench.node.relays.len(), 256);
     assert_eq!(bench.node.metrics().refused_relays, 300 - 256);
 }
 
@@ -589,7 +589,7 @@ fn the_nack_comes_at_80_percent_of_the_time_and_a_later_ack_is_still_passed_on()
     bench.node.phase = super::super::phase::Phase::Starting;
     bench.pass(secs(2));
     bench.sent();
-    bench.hear_from(addr(1), &PingReq { seq: 5, target: "m2", window_ms: 500 });
+    bench.receive_from(addr(1), &PingReq { seq: 5, target: "m2", window_ms: 500 });
     let mut relayed = 0;
     messages(&bench.sent()[0].1, |message| {
         if let Message::Ping(ping) = message {
@@ -602,9 +602,9 @@ fn the_nack_comes_at_80_percent_of_the_time_and_a_later_ack_is_still_passed_on()
     let nack = bench.sent();
     assert_eq!((nack.len(), nack[0].0), (1, addr(1)));
     messages(&nack[0].1, |message| assert_eq!(*message, Message::Nack(Nack { seq: 5 })));
-    bench.hear_from(addr(3), &Ack { seq: relayed });
+    bench.receive_from(addr(3), &Ack { seq: relayed });
     assert!(bench.sent().is_empty(), "an ack counts only from the host that was asked");
-    bench.hear_from(addr(2), &Ack { seq: relayed });
+    bench.receive_from(addr(2), &Ack { seq: relayed });
     messages(&bench.sent()[0].1, |message| {
         assert!(matches!(message, Message::Ack(Ack { seq: 5 }) | Message::Digest(_)))
     });
@@ -616,7 +616,7 @@ fn a_suspect_hears_of_it_first_from_whoever_probes_it() {
         let mut config = Config::lan("me");
         config.buddy = buddy;
         let mut bench = Bench::with(config, 1);
-        bench.hear(&suspect("m1", 0, &["m1"]));
+        bench.receive(&suspect("m1", 0, &["m1"]));
         bench.node.updates.clear();
         bench.sent();
         bench.pass(secs(1));
@@ -634,11 +634,11 @@ fn tables_are_bounded_and_what_is_shed_is_counted() {
     let mut config = Config::lan("me");
     (config.max_members, config.max_departed, config.max_reconnects) = (5, 3, 2);
     let mut bench = Bench::with(config, 4);
-    bench.hear(&alive("one too many", 0, addr(9)));
+    bench.receive(&alive("one too many", 0, addr(9)));
     assert_eq!((bench.node.live(), bench.node.metrics().refused_members), (5, 1));
     for name in ["m1", "m2", "m3", "m4"] {
         bench.now = bench.now + millis(1);
-        bench.hear_from(addr(4), &failed(name, 0));
+        bench.receive_from(addr(4), &failed(name, 0));
     }
     let metrics = bench.node.metrics();
     assert_eq!((metrics.departed_members, metrics.evicted_departed, metrics.evicted_reconnects), (3, 1, 2));
@@ -652,11 +652,11 @@ fn a_member_that_is_said_to_live_outside_of_the_allowed_networks_is_not_believed
     let home = addr(1).ip();
     config.allow = Some(vec![home.to_string().parse().unwrap()]);
     let mut bench = Bench::with(config, 1);
-    bench.hear(&alive("elsewhere", 0, ([192, 0, 2, 1], 1).into()));
-    bench.hear(&alive("m1", 3, ([192, 0, 2, 1], 1).into()));
+    bench.receive(&alive("elsewhere", 0, ([192, 0, 2, 1], 1).into()));
+    bench.receive(&alive("m1", 3, ([192, 0, 2, 1], 1).into()));
     assert_eq!((bench.standing("elsewhere"), bench.standing("m1")), (None, Some((Alive, 0))));
     assert_eq!(bench.node.metrics().dropped_not_allowed, 2);
-    bench.hear(&alive("neighbour", 0, (home, 99).into()));
+    bench.receive(&alive("neighbour", 0, (home, 99).into()));
     assert_eq!(bench.standing("neighbour"), Some((Alive, 0)));
 }
 
@@ -671,7 +671,7 @@ fn garbage_and_strange_packets_are_dropped_and_counted() {
         bad[at] ^= 1;
         bench.node.handle_datagram(bench.now, addr(1), &bad);
     }
-    bench.hear(&message::Hello { name: "x", digest: 0, removals: 0 });
+    bench.receive(&message::Hello { name: "x", digest: 0, removals: 0 });
     let metrics = bench.node.metrics();
     assert_eq!(metrics.dropped_short, 2);
     assert_eq!((metrics.dropped_version, metrics.dropped_cluster, metrics.dropped_checksum), (1, 1, 2));
@@ -696,7 +696,7 @@ fn an_idle_node_wakes_only_to_probe_and_to_sync() {
                 }
             });
             for ack in acks {
-                bench.hear_from(to, &ack);
+                bench.receive_from(to, &ack);
             }
         }
         wakes += 1;
@@ -714,8 +714,8 @@ fn a_refutation_by_another_member_has_a_silent_suspect_probed_next() {
         if silent {
             bench.node.table.contact_mut(id).miss();
         }
-        bench.hear(&suspect("m2", 0, &["m1"]));
-        bench.hear(&alive("m2", 1, addr(2)));
+        bench.receive(&suspect("m2", 0, &["m1"]));
+        bench.receive(&alive("m2", 1, addr(2)));
         bench.sent();
         bench.pass(secs(1));
         let mut pinged = false;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{
-    super::{Config, MemberState, claims::Word},
+    super::{Config, MemberState, claims::Authority},
     bench::{Bench, EPOCH, alive, failed, left, suspect},
     world::{addr, millis},
 };
@@ -29,9 +29,9 @@ fn bench(rng: &mut fastrand::Rng) -> Bench {
     let mut config = [Config::lan, Config::local][rng.usize(..2)]("me");
     config.verifiers = *rng.choice(&[0, 6, 64]).expect("there are some");
     let mut bench = Bench::with(config, MEMBERS);
-    bench.hear(&suspect("m2", 0, &["m1"])).hear(&failed("m3", 0)).hear(&left("m4", 0));
+    bench.receive(&suspect("m2", 0, &["m1"])).receive(&failed("m3", 0)).receive(&left("m4", 0));
     if rng.bool() {
-        bench.hear_from(addr(6), &alive("x", 0, addr(6)));
+        bench.receive_from(addr(6), &alive("x", 0, addr(6)));
     }
     if rng.bool() {
         bench.pass(millis(rng.u64(..3000)));
@@ -173,8 +173,9 @@ fn an_introduction_causes_no_more_bytes_than_it_has() {
         let mut bench = Bench::new(1);
         let claim = Alive { name, epoch: 1, incarnation: 0, addr: addr(8), tags: &[] };
         if known {
-            bench.node.on_alive(&claim, Word::Other(addr(1)));
-            bench.hear(&failed(name, 9));
+            let claimant = bench.node.claimant_at(addr(1));
+            bench.node.on_alive(&claim, Authority::Other(claimant));
+            bench.receive(&failed(name, 9));
             bench.sent();
         }
         for (message, answered) in
@@ -201,7 +202,7 @@ fn an_introduction_causes_no_more_bytes_than_it_has() {
 #[test]
 fn what_is_not_proven_has_a_member_told_nothing() {
     let mut bench = Bench::new(MEMBERS);
-    bench.hear(&alive("new", 0, addr(7)));
+    bench.receive(&alive("new", 0, addr(7)));
     let (now, token) = (bench.now, bench.node.token_for("m1", addr(1)));
     let mut endpoint = Endpoint::new(bench.node);
     assert!(endpoint.broadcast(now, "topic", &[7; 400], 0).is_ok());

@@ -80,7 +80,7 @@ fn a_witness_is_asked_beside_the_relays_where_nacks_are_on() {
         let mut bench = Bench::with(config, 20);
         let mut asked = 0;
         for _ in 0..40 {
-            bench.hear(&alive("m1", 0, addr(1)));
+            bench.receive(&alive("m1", 0, addr(1)));
             bench.pass(millis(100));
             let mut at_once = 0;
             for (_, packet) in bench.sent() {
@@ -247,12 +247,12 @@ fn what_others_say_does_not_keep_a_dead_member_listed() {
     while bench.node.member("m2").is_some_and(|m2| m2.state != MemberState::Failed) {
         lies += 1;
         assert!(lies < 120, "m2 is still listed after two minutes");
-        bench.hear(&alive("m2", lies, addr(2))).hear(&alive("m1", lies, addr(1)));
-        bench.hear_from(addr(3), &alive("m3", lies, addr(3)));
+        bench.receive(&alive("m2", lies, addr(2))).receive(&alive("m1", lies, addr(1)));
+        bench.receive_from(addr(3), &alive("m3", lies, addr(3)));
         bench.pass(secs(1));
         bench.sent();
     }
-    bench.hear(&alive("m2", 1000, addr(2)));
+    bench.receive(&alive("m2", 1000, addr(2)));
     assert_eq!(bench.standing("m2").map(|m| m.0), Some(MemberState::Failed));
     // It speaks for itself: so it is there.
     let m2 = bench.node.table.find("m2").expect("it is remembered");
@@ -272,12 +272,12 @@ fn what_others_say_does_not_keep_a_dead_member_listed_elsewhere_or_as_another_li
             lies += 1;
             assert!(lies < 300, "m2 is still listed after two minutes, moves: {moves}");
             let lie = bench::alive("m2", lies, addr(20 + lies as usize % 2));
-            bench.hear(&match moves {
+            bench.receive(&match moves {
                 true => lie,
                 false => Alive { epoch: bench::EPOCH + lies, addr: addr(2), ..lie },
             });
-            bench.hear(&alive("m1", lies, addr(1)));
-            bench.hear_from(addr(3), &alive("m3", lies, addr(3)));
+            bench.receive(&alive("m1", lies, addr(1)));
+            bench.receive_from(addr(3), &alive("m3", lies, addr(3)));
             bench.pass(millis(400));
             bench.sent();
         }
@@ -318,7 +318,7 @@ fn failed_round(bench: &mut Bench, heard: usize, answer: impl Fn(u32) -> Option<
     let name = format!("m{heard}");
     let mut asked = Vec::new();
     for _ in 0..60 {
-        bench.hear_from(addr(heard), &alive(&name, 0, addr(heard)));
+        bench.receive_from(addr(heard), &alive(&name, 0, addr(heard)));
         bench.pass(millis(50));
         for (to, packet) in bench.sent() {
             messages(&packet, |message| {
@@ -333,8 +333,8 @@ fn failed_round(bench: &mut Bench, heard: usize, answer: impl Fn(u32) -> Option<
     }
     let (_, seq) = asked.iter().find(|(to, _)| *to == addr(heard)).expect("it is among the relays");
     match answer(*seq) {
-        Some(Message::Nack(nack)) => _ = bench.hear_from(addr(heard), &nack),
-        Some(Message::Ack(ack)) => _ = bench.hear_from(addr(heard), &ack),
+        Some(Message::Nack(nack)) => _ = bench.receive_from(addr(heard), &nack),
+        Some(Message::Ack(ack)) => _ = bench.receive_from(addr(heard), &ack),
         _ => {}
     }
     let failed = bench.node.metrics().probes_failed;
@@ -367,7 +367,7 @@ fn where_most_are_suspected_what_a_relay_did_not_hear_confirms() {
     for most in [false, true] {
         let mut bench = Bench::new(20);
         for suspected in 8..if most { 20 } else { 10 } {
-            bench.hear(&bench::suspect(&format!("m{suspected}"), 0, &[]));
+            bench.receive(&bench::suspect(&format!("m{suspected}"), 0, &[]));
         }
         // Until it is one of the relays that are drawn.
         let confirmed = (0..3).any(|_| {
@@ -384,10 +384,10 @@ fn where_most_are_suspected_what_a_relay_did_not_hear_confirms() {
 #[test]
 fn who_expects_fewer_confirmations_than_before_waits_no_longer_than_they_say() {
     let mut bench = Bench::new(20);
-    bench.hear(&bench::suspect("m2", 0, &["m3", "m4"]));
+    bench.receive(&bench::suspect("m2", 0, &["m3", "m4"]));
     // Most are suspected by now: one confirmation is enough, and m2 has it.
-    (5..19).for_each(|at| _ = bench.hear(&bench::suspect(&format!("m{at}"), 0, &["m3"])));
-    bench.hear(&bench::suspect("m2", 0, &["m19"]));
+    (5..19).for_each(|at| _ = bench.receive(&bench::suspect(&format!("m{at}"), 0, &["m3"])));
+    bench.receive(&bench::suspect("m2", 0, &["m19"]));
     let m2 = bench.node.table.find("m2").expect("it is a member");
     let deadline = bench.node.table.get(m2).suspicion.as_ref().expect("it is suspected").deadline();
     bench.pass(deadline.since(bench.now));

@@ -7,7 +7,7 @@ use super::{
         Config, Identity, JoinProblem, JoinResult,
         MemberState::{Alive, Failed, Suspect},
         Node, Output, StreamStep,
-        claims::Word,
+        claims::Authority,
         member::Record,
         phase::Phase,
         session::Purpose,
@@ -26,12 +26,12 @@ use crate::wire::{
 fn no_more_than_four_members_are_listed_at_one_address() {
     let mut bench = Bench::new(1);
     for name in ["a", "b", "c", "d", "e"] {
-        bench.hear(&alive(name, 0, addr(9)));
+        bench.receive(&alive(name, 0, addr(9)));
     }
     let listed = ["a", "b", "c", "d", "e"].map(|name| bench.standing(name).is_some());
     assert_eq!(listed, [true, true, true, true, false]);
     assert_eq!(bench.node.metrics().refused_members, 1);
-    bench.hear(&alive("e", 0, addr(8)));
+    bench.receive(&alive("e", 0, addr(8)));
     assert_eq!(bench.standing("e"), Some((Alive, 0)), "elsewhere there is room");
 }
 
@@ -39,19 +39,19 @@ fn no_more_than_four_members_are_listed_at_one_address() {
 #[test]
 fn made_up_names_keep_nobody_out_who_is_there() {
     let mut bench = Bench::new(2);
-    bench.hear(&failed("m2", 0));
+    bench.receive(&failed("m2", 0));
     for ghost in ["a", "b", "c", "d"] {
-        bench.hear(&alive(ghost, 0, addr(2)));
+        bench.receive(&alive(ghost, 0, addr(2)));
     }
     // By another's word: it has answered there before.
-    bench.hear(&alive("m2", 1, addr(2)));
+    bench.receive(&alive("m2", 1, addr(2)));
     assert_eq!(bench.standing("m2"), Some((Alive, 1)));
     for ghost in ["e", "f", "g", "h"] {
-        bench.hear(&alive(ghost, 0, addr(9)));
+        bench.receive(&alive(ghost, 0, addr(9)));
     }
-    bench.hear(&alive("new", 0, addr(9)));
+    bench.receive(&alive("new", 0, addr(9)));
     assert_eq!(bench.standing("new"), None, "anybody can say so");
-    bench.node.on_alive(&alive("new", 0, addr(9)), Word::Itself);
+    bench.node.on_alive(&alive("new", 0, addr(9)), Authority::Itself);
     assert_eq!(bench.standing("new"), Some((Alive, 0)), "it says so itself");
     bench.sent();
     bench.events();
@@ -64,15 +64,15 @@ fn a_newcomer_takes_a_place_while_members_that_returned_have_the_last_ones() {
     let mut config = Config::lan("me");
     config.max_members = 32;
     let mut bench = Bench::with(config, 5);
-    bench.hear(&failed("m2", 0));
+    bench.receive(&failed("m2", 0));
     let mut at = 10;
     while bench.node.live() < 30 {
-        bench.hear(&alive(&format!("x{at}"), 0, addr(at)));
+        bench.receive(&alive(&format!("x{at}"), 0, addr(at)));
         at += 1;
     }
-    bench.hear(&alive("m2", 1, addr(2)));
+    bench.receive(&alive("m2", 1, addr(2)));
     assert_eq!(bench.node.live(), 31);
-    bench.hear(&alive("new", 0, addr(9)));
+    bench.receive(&alive("new", 0, addr(9)));
     assert!(bench.member("new").is_some(), "somebody was evicted for it");
     assert_eq!((bench.node.live(), bench.node.metrics().evicted_members), (31, 1));
 }
@@ -82,18 +82,18 @@ fn a_newcomer_takes_a_place_while_members_that_returned_have_the_last_ones() {
 fn who_says_that_it_moves_takes_nobodys_place() {
     let mut bench = Bench::new(1);
     for name in ["v", "a", "b", "c"] {
-        bench.hear(&alive(name, 0, addr(9)));
+        bench.receive(&alive(name, 0, addr(9)));
     }
     bench.events();
-    bench.hear(&alive("m1", 1, addr(9)));
+    bench.receive(&alive("m1", 1, addr(9)));
     assert_eq!((bench.kinds(), bench.member("m1").map(|m1| m1.addr)), (vec![], Some(addr(1))));
 }
 
 #[test]
 fn nobody_else_is_at_a_nodes_own_address() {
     let mut bench = Bench::new(1);
-    bench.hear(&alive("ghost", 0, addr(0)));
-    bench.hear(&alive("m1", 1, addr(0)));
+    bench.receive(&alive("ghost", 0, addr(0)));
+    bench.receive(&alive("m1", 1, addr(0)));
     assert_eq!((bench.standing("ghost"), bench.standing("m1")), (None, Some((Alive, 0))));
     assert_eq!(bench.node.metrics().refused_members, 2);
 }
@@ -118,11 +118,13 @@ fn made_up_names_of_one_mark_keep_nobody_out() {
             let mut record = Record::new(format!("x{i}").into(), addr(20 + i), state, identity, bench.now);
             record.mark = hash::member("new");
             let id = table.insert(record, rng);
-            table.update(id, rng, |record| (record.contact.met, record.contact.known_on) = (met, met.into()));
+            table.update(id, rng, |record| {
+                (record.contact.met, record.contact.met_on_host) = (met, met.into())
+            });
         }
-        bench.hear(&alive("new", 0, addr(9)));
+        bench.receive(&alive("new", 0, addr(9)));
         assert_eq!(bench.member("new").is_some(), by_another, "{state}, met {met}: by another's word");
-        bench.node.on_alive(&alive("new", 0, addr(9)), Word::Itself);
+        bench.node.on_alive(&alive("new", 0, addr(9)), Authority::Itself);
         assert_eq!(bench.member("new").is_some(), by_itself, "{state}, met {met}: by itself");
     }
 }
@@ -137,25 +139,25 @@ fn names_of_one_mark_take_no_members_place() {
         let mut bench = Bench::new(1);
         let member = SAME_MARK[4];
         if known {
-            bench.hear(&alive(member, 0, addr(5)));
+            bench.receive(&alive(member, 0, addr(5)));
         }
         if met {
             bench.meet(member);
         }
         if departed {
-            bench.hear(&failed(member, 0));
+            bench.receive(&failed(member, 0));
         }
         let before = bench.standing(member);
         for (i, name) in SAME_MARK[..4].iter().enumerate() {
             let home = SocketAddr::new(addr(9).ip(), 1000 + i as u16);
-            bench.node.on_alive(&alive(name, 0, home), Word::Itself);
+            bench.node.on_alive(&alive(name, 0, home), Authority::Itself);
             if bench.member(name).is_some() {
                 bench.meet(name);
             }
         }
         let listed = SAME_MARK[..4].iter().filter(|name| bench.member(name).is_some()).count();
         assert_eq!((listed, bench.standing(member)), (2, before), "known {known}, met {met}");
-        bench.node.on_alive(&alive(member, 1, addr(5)), Word::Itself);
+        bench.node.on_alive(&alive(member, 1, addr(5)), Authority::Itself);
         assert_eq!(bench.standing(member), Some((Alive, 1)), "known {known}, met {met}");
         bench.sent();
         bench.events();
@@ -169,9 +171,11 @@ fn names_of_one_mark_do_not_gather_on_a_host_by_moving() {
     assert!(SAME_MARK.iter().all(|name| hash::member(name) == hash::member("node-b")));
     let mut bench = Bench::new(1);
     for (i, name) in SAME_MARK[..3].iter().enumerate() {
-        bench.hear(&alive(name, 0, addr(20 + i)));
+        bench.receive(&alive(name, 0, addr(20 + i)));
         bench.meet(name);
-        bench.node.on_alive(&alive(name, 1, SocketAddr::new(addr(9).ip(), 1000 + i as u16)), Word::Itself);
+        bench
+            .node
+            .on_alive(&alive(name, 1, SocketAddr::new(addr(9).ip(), 1000 + i as u16)), Authority::Itself);
         bench.meet(name);
     }
     let on_host = SAME_MARK[..3]
@@ -180,28 +184,29 @@ fn names_of_one_mark_do_not_gather_on_a_host_by_moving() {
     assert_eq!(on_host.count(), 2);
 }
 
-/// Names that have answered elsewhere, and are said to be on a member's host, count where they were; those at its address make room.
+/// Names that have answered elsewhere, and are said to be on a member's host, count where they were; those at its address
+/// make room.
 #[test]
 fn names_that_others_move_keep_no_member_from_its_host_and_address() {
     let mut bench = Bench::new(3);
     let said_to_be = |bench: &mut Bench, name: &str, at: SocketAddr| {
         let id = bench.node.table.find(name).expect("it is listed");
         bench.node.table.contact_mut(id).silent = true;
-        bench.hear(&alive(name, 1, at));
+        bench.receive(&alive(name, 1, at));
         assert_eq!(bench.member(name).map(|member| member.addr), Some(at));
     };
     for (i, name) in SAME_MARK[..2].iter().enumerate() {
-        bench.hear(&alive(name, 0, SocketAddr::new(addr(9).ip(), 1000 + i as u16)));
+        bench.receive(&alive(name, 0, SocketAddr::new(addr(9).ip(), 1000 + i as u16)));
         bench.meet(name);
     }
     SAME_MARK[..2].iter().for_each(|name| said_to_be(&mut bench, name, SocketAddr::new(addr(5).ip(), 1)));
     for i in 0..4 {
         let name = format!("x{i}");
-        bench.hear(&alive(&name, 0, SocketAddr::new(addr(9).ip(), 2000 + i)));
+        bench.receive(&alive(&name, 0, SocketAddr::new(addr(9).ip(), 2000 + i)));
         bench.meet(&name);
     }
     (0..4).for_each(|i| said_to_be(&mut bench, &format!("x{i}"), addr(5)));
-    bench.node.on_alive(&alive(SAME_MARK[4], 0, addr(5)), Word::Itself);
+    bench.node.on_alive(&alive(SAME_MARK[4], 0, addr(5)), Authority::Itself);
     assert_eq!(bench.standing(SAME_MARK[4]), Some((Alive, 0)));
     let listed =
         (0..4).filter(|i| bench.standing(&format!("x{i}")).is_some_and(|(state, _)| state.is_live()));
@@ -210,6 +215,30 @@ fn names_that_others_move_keep_no_member_from_its_host_and_address() {
     bench.sent();
     bench.events();
     bench.node.audit().unwrap();
+}
+
+/// Two move there and are silent until two others are listed there: all say that there is room.
+#[test]
+fn names_of_one_mark_do_not_gather_on_a_host_before_they_answer() {
+    let mut bench = Bench::new(1);
+    let (a, b) = (|port| SocketAddr::new(addr(9).ip(), port), |port| SocketAddr::new(addr(8).ip(), port));
+    for (i, name) in SAME_MARK[..2].iter().enumerate() {
+        bench.receive(&alive(name, 0, a(1000 + i as u16)));
+        bench.meet(name);
+    }
+    for (i, name) in SAME_MARK[..2].iter().enumerate() {
+        bench.node.on_alive(&alive(name, 1, b(1000 + i as u16)), Authority::Itself);
+    }
+    for (i, name) in SAME_MARK[2..4].iter().enumerate() {
+        bench.receive(&alive(name, 0, b(2000 + i as u16)));
+    }
+    for name in &SAME_MARK[..4] {
+        assert!(bench.member(name).is_some());
+        bench.meet(name);
+    }
+    let table = &bench.node.table;
+    let on = |at| table.met_on_host(table.hash_host(at));
+    assert_eq!((on(a(1)), on(b(1))), (2, 2));
 }
 
 /// Four names at one address: what one answers there shows nothing of the others.
@@ -231,7 +260,7 @@ fn whoever_answers_in_an_exchange_is_met() {
 fn a_displaced_node_stays_so_while_the_holder_is_only_suspected() {
     let mut bench = Bench::new(3);
     bench.node.confirm_conflict(bench.node.local().identity, addr(50));
-    bench.hear(&suspect("me", 0, &["m1"]));
+    bench.receive(&suspect("me", 0, &["m1"]));
     assert_eq!(bench.node.phase, Phase::Displaced);
     assert_eq!(bench.node.local().identity.incarnation, 0);
 }
@@ -247,11 +276,11 @@ fn streams_from_others_are_refused_once_there_are_too_many() {
 fn of_gone_members_no_more_than_agreed_are_tried_again() {
     let config = Config { max_reconnects: 2, ..Config::lan("me") };
     let mut bench = Bench::with(config, 4);
-    ["m2", "m3"].iter().for_each(|name| _ = bench.hear(&failed(name, 0)));
+    ["m2", "m3"].iter().for_each(|name| _ = bench.receive(&failed(name, 0)));
     assert_eq!((bench.node.reconnects.len(), bench.node.metrics().evicted_reconnects), (2, 0));
-    bench.hear(&failed("m4", 0));
+    bench.receive(&failed("m4", 0));
     assert_eq!((bench.node.reconnects.len(), bench.node.metrics().evicted_reconnects), (2, 1));
-    bench.hear(&alive("m4", 1, addr(4)));
+    bench.receive(&alive("m4", 1, addr(4)));
     assert_eq!(bench.node.reconnects.len(), 1, "it is back");
 }
 
@@ -259,9 +288,9 @@ fn of_gone_members_no_more_than_agreed_are_tried_again() {
 #[test]
 fn who_is_gone_is_pinged_for_others_as_any_other() {
     let mut bench = Bench::new(3);
-    bench.hear(&failed("m2", 0)).hear(&failed("nowhere", 0));
+    bench.receive(&failed("m2", 0)).receive(&failed("nowhere", 0));
     bench.sent();
-    bench.hear(&PingReq { seq: 5, target: "m2", window_ms: 500 });
+    bench.receive(&PingReq { seq: 5, target: "m2", window_ms: 500 });
     assert_eq!(bench.sent().iter().map(|(to, _)| *to).collect::<Vec<_>>(), [addr(2)]);
     let mut nacks = vec![];
     bench.pass(millis(450));
@@ -274,15 +303,15 @@ fn who_is_gone_is_pinged_for_others_as_any_other() {
     }
     assert_eq!(nacks, [5]);
     // Who has left answers, too.
-    bench.hear(&left("m3", 0));
+    bench.receive(&left("m3", 0));
     bench.sent();
-    bench.hear(&PingReq { seq: 7, target: "m3", window_ms: 500 });
+    bench.receive(&PingReq { seq: 7, target: "m3", window_ms: 500 });
     let sent = bench.sent();
     assert!(sent.len() == 1 && sent[0].0 == addr(1), "its nack");
-    bench.hear(&PingReq { seq: 6, target: "nowhere", window_ms: 500 });
+    bench.receive(&PingReq { seq: 6, target: "nowhere", window_ms: 500 });
     let sent = bench.sent();
     assert!(sent.len() == 1 && sent[0].0 == addr(1), "its nack");
-    bench.hear_as(Some("m1"), addr(1), &PingReq { seq: 5, target: "m2", window_ms: 500 });
+    bench.receive_as(Some("m1"), addr(1), &PingReq { seq: 5, target: "m2", window_ms: 500 });
     assert_eq!((bench.sent().len(), bench.node.metrics().refused_relays), (0, 3), "it shows no token");
 }
 
@@ -311,13 +340,13 @@ fn probes_are_relayed_for_two_members_of_one_mark() {
     bench.sent();
     let relayed: Vec<_> = requesters
         .map(|(_, home)| {
-            bench.hear_from(home, &PingReq { seq: 5, target: "m2", window_ms: 500 });
+            bench.receive_from(home, &PingReq { seq: 5, target: "m2", window_ms: 500 });
             (home, pinged(&mut bench, addr(2)).expect("it is asked"))
         })
         .collect();
-    assert_eq!(bench.node.prober.relayed_len(), 2);
+    assert_eq!(bench.node.relays.len(), 2);
     for (home, seq) in relayed {
-        bench.hear_from(addr(2), &Ack { seq });
+        bench.receive_from(addr(2), &Ack { seq });
         assert_eq!(
             bench.sent().iter().map(|(to, _)| *to).collect::<Vec<_>>(),
             [home],
@@ -329,20 +358,20 @@ fn probes_are_relayed_for_two_members_of_one_mark() {
 #[test]
 fn of_answers_that_are_waited_for_none_is_stray() {
     let mut bench = Bench::new(3);
-    bench.hear(&PingReq { seq: 5, target: "m2", window_ms: 500 });
+    bench.receive(&PingReq { seq: 5, target: "m2", window_ms: 500 });
     let relayed = pinged(&mut bench, addr(2)).expect("it is asked");
-    bench.hear_from(addr(2), &Ack { seq: relayed });
-    assert_eq!(bench.node.prober.relayed_len(), 0);
+    bench.receive_from(addr(2), &Ack { seq: relayed });
+    assert_eq!(bench.node.relays.len(), 0);
     // One that failed is tried again, and is there.
     bench.node.phase = Phase::Starting;
-    bench.hear(&failed("m3", 0));
+    bench.receive(&failed("m3", 0));
     bench.node.phase = Phase::Live;
     bench.sent();
     let tried = (0..100).find_map(|_| {
         bench.pass(millis(100));
         pinged(&mut bench, addr(3))
     });
-    bench.hear_from(addr(3), &Ack { seq: tried.expect("it is tried") });
+    bench.receive_from(addr(3), &Ack { seq: tried.expect("it is tried") });
     assert_eq!(bench.node.metrics().dropped_stray_answers, 0);
 }
 
@@ -401,7 +430,7 @@ fn a_table_of_many_frames_is_told_as_a_whole() {
 fn who_says_itself_that_it_leaves_need_not_be_told() {
     for (speaker, told) in [(2, 0), (1, 1)] {
         let mut bench = Bench::new(3);
-        bench.hear_from(addr(speaker), &left("m2", 0));
+        bench.receive_from(addr(speaker), &left("m2", 0));
         assert_eq!(bench.node.lately_departed.len(), told, "m{speaker} says so");
     }
 }
@@ -418,7 +447,7 @@ fn updates_are_not_spent_on_the_member_they_are_about() {
     let mut bench = Bench::new(3);
     let leaver = bench.node.table.get(bench.node.table.find("m2").expect("it is a member"));
     let (mark, token) = (leaver.mark, leaver.contact.given);
-    bench.hear_from(addr(2), &left("m2", 0));
+    bench.receive_from(addr(2), &left("m2", 0));
     for seq in 0..10 {
         let ping = packet_from(mark, token, &message::Ping { seq, target: "me" });
         bench.node.handle_datagram(bench.now, addr(2), &ping);
@@ -433,7 +462,7 @@ fn updates_are_not_spent_on_the_member_they_are_about() {
 fn a_ghost_is_refuted_only_if_it_supersedes_us() {
     let identity = |incarnation| Identity { epoch: EPOCH, incarnation };
     let mut bench = Bench::new(3);
-    bench.hear(&failed("me", 4));
+    bench.receive(&failed("me", 4));
     let ours = bench.node.local().identity;
     assert_eq!((ours, bench.node.metrics().refutations), (identity(5), 1));
     bench.node.dismiss_conflict(identity(4));
@@ -447,7 +476,7 @@ fn updates_go_in_rounds_to_members_that_have_answered() {
     let mut bench = Bench::new(3);
     // Nothing is probed.
     bench.node.phase = Phase::Starting;
-    bench.hear(&left("m3", 0));
+    bench.receive(&left("m3", 0));
     bench.pass(millis(50));
     let sent = bench.sent();
     let told = |at| {
@@ -496,7 +525,7 @@ fn one_members_bad_record_does_not_keep_the_others_from_being_heard() {
 #[test]
 fn our_probe_accuses_nobody_who_is_gone_nor_another_life() {
     let mut bench = Bench::new(3);
-    bench.hear(&failed("m2", 0));
+    bench.receive(&failed("m2", 0));
     bench.node.accuse("m2", EPOCH, &[]);
     bench.node.accuse("m1", EPOCH - 1, &[]);
     assert_eq!((bench.standing("m2"), bench.standing("m1")), (Some((Failed, 0)), Some((Alive, 0))));
@@ -552,11 +581,11 @@ fn what_has_no_place_in_a_stream_ends_it_and_is_counted() {
 fn the_audit_notices_what_a_driver_left_behind() {
     let mut bench = Bench::new(1);
     assert_eq!(bench.node.audit(), Ok(()));
-    bench.hear(&message::Ping { seq: 1, target: "me" });
+    bench.receive(&message::Ping { seq: 1, target: "me" });
     assert!(bench.node.audit().is_err(), "an answer");
     bench.sent();
     assert_eq!(bench.node.audit(), Ok(()));
-    bench.hear(&alive("new", 0, addr(9)));
+    bench.receive(&alive("new", 0, addr(9)));
     assert!(bench.node.audit().is_err(), "an event");
 }
 
@@ -603,7 +632,7 @@ fn who_is_listed_goes_live_without_an_answer_unless_its_name_is_taken() {
 #[test]
 fn a_table_tells_where_a_suspect_lives_and_that_it_is_suspected() {
     let mut bench = Bench::new(2);
-    bench.hear(&suspect("m2", 0, &["m1"]));
+    bench.receive(&suspect("m2", 0, &["m1"]));
     let stream = bench.node.accept_stream(bench.now, addr(1)).expect("there is room");
     let hello = message::Hello { name: "m1", digest: 0, removals: 0 };
     bench.node.handle_frame(bench.now, stream, &packet_of(&hello));

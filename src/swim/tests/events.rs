@@ -13,7 +13,7 @@ use crate::wire::{
 #[test]
 fn a_verdict_of_our_own_names_all_accusers_and_how_long_the_member_could_refute() {
     let mut bench = Bench::new(5);
-    bench.hear(&suspect("m2", 0, &["m3", "m4"]));
+    bench.receive(&suspect("m2", 0, &["m3", "m4"]));
     let suspected = bench.now;
     bench.pass(secs(60));
     let fell = bench.events().into_iter().find_map(|event| match event {
@@ -32,10 +32,10 @@ fn a_verdict_of_our_own_names_all_accusers_and_how_long_the_member_could_refute(
 #[test]
 fn a_verdict_that_was_heard_of_says_so_with_what_was_known_before() {
     let mut bench = Bench::new(3);
-    bench.hear(&failed("m2", 0));
-    bench.hear(&suspect("m3", 0, &["m1"]));
+    bench.receive(&failed("m2", 0));
+    bench.receive(&suspect("m3", 0, &["m1"]));
     bench.now = bench.now + secs(1);
-    bench.hear(&failed("m3", 0));
+    bench.receive(&failed("m3", 0));
     let verdicts: Vec<_> = bench
         .events()
         .into_iter()
@@ -70,7 +70,7 @@ fn a_restart_fails_the_past_life_because_of_its_successor() {
 fn an_update_tells_what_was_before() {
     let mut bench = Bench::new(2);
     let tags = Tags::new([("zone", "b")]).unwrap();
-    bench.hear(&Alive { tags: tags.encoded(), ..alive("m2", 1, addr(2)) });
+    bench.receive(&Alive { tags: tags.encoded(), ..alive("m2", 1, addr(2)) });
     let events = bench.events();
     let [Event::Updated { member, previous, .. }] = &events[..] else { panic!("{events:?}") };
     assert_eq!((&member.tags, member.identity.incarnation), (&tags, 1));
@@ -85,7 +85,7 @@ fn an_update_tells_what_was_before() {
 #[test]
 fn a_leave_says_who_told_of_it() {
     let mut bench = Bench::new(3);
-    bench.hear_from(addr(2), &left("m2", 0));
+    bench.receive_from(addr(2), &left("m2", 0));
     bench.sync(Message::Left(left("m3", 0)));
     bench.node.leave(bench.now);
     let by: Vec<_> = bench
@@ -104,9 +104,9 @@ fn a_leave_says_who_told_of_it() {
 fn an_event_is_one_line() {
     let mut bench = Bench::new(3);
     let tags = Tags::new([("role", "db")]).unwrap();
-    bench.hear(&Alive { tags: tags.encoded(), ..alive("m2", 1, addr(2)) });
-    bench.hear(&failed("m2", 1));
-    bench.hear_from(addr(3), &left("m3", 0));
+    bench.receive(&Alive { tags: tags.encoded(), ..alive("m2", 1, addr(2)) });
+    bench.receive(&failed("m2", 1));
+    bench.receive_from(addr(3), &left("m3", 0));
     let lines: Vec<_> = bench.events().iter().map(ToString::to_string).collect();
     let m2 = format!("m2 at {} (role=db)", addr(2));
     let expected = [
@@ -121,20 +121,20 @@ fn an_event_is_one_line() {
 fn a_member_is_in_its_state_since_it_entered_it_whatever_else_is_heard() {
     let mut bench = Bench::new(4);
     let first = bench.now;
-    bench.hear(&suspect("m2", 0, &["m3"]));
+    bench.receive(&suspect("m2", 0, &["m3"]));
     bench.now = bench.now + secs(1);
-    bench.hear(&suspect("m2", 1, &["m3"]));
+    bench.receive(&suspect("m2", 1, &["m3"]));
     assert_eq!(bench.member("m2").unwrap().since, first, "of a greater incarnation, but suspected before");
-    bench.hear(&failed("m2", 1));
+    bench.receive(&failed("m2", 1));
     let fell = bench.now;
     bench.now = bench.now + secs(1);
-    bench.hear(&failed("m2", 2));
+    bench.receive(&failed("m2", 2));
     assert_eq!(bench.member("m2").unwrap().since, fell);
 }
 
 #[test]
 fn tags_that_are_none_contest_nothing() {
     let mut bench = Bench::new(2);
-    bench.hear(&Alive { tags: &[0xff, 0xff, 0xff], ..alive("m2", 0, addr(2)) });
+    bench.receive(&Alive { tags: &[0xff, 0xff, 0xff], ..alive("m2", 0, addr(2)) });
     assert_eq!(bench.standing("m2"), Some((MemberState::Alive, 0)));
 }

@@ -26,7 +26,7 @@ fn port(port: u16) -> SocketAddr {
 fn settle_there(bench: &mut Bench, members: u16) {
     for i in 0..members {
         let name = format!("p{i}");
-        bench.hear(&alive(&name, 0, port(1000 + i)));
+        bench.receive(&alive(&name, 0, port(1000 + i)));
         bench.meet(&name);
     }
     bench.node.updates.clear();
@@ -57,7 +57,7 @@ fn call_as(bench: &mut Bench, from: SocketAddr, name: &str) {
 fn broadcasts_of_members_that_have_not_answered_count_for_all_of_these_together() {
     let mut bench = Bench::new(3);
     for i in 0..40 {
-        bench.hear(&alive(&format!("x{i}"), 0, addr(100 + i)));
+        bench.receive(&alive(&format!("x{i}"), 0, addr(100 + i)));
     }
     let (mut endpoint, now) = (Endpoint::new(bench.node), bench.now);
     let inbox = endpoint.open_inbox(Topics::all()).expect("there is room");
@@ -77,7 +77,7 @@ fn broadcasts_of_members_that_have_not_answered_count_for_all_of_these_together(
     assert!(of.contains(&"m2".into()), "no room among {}", of.len());
     // Where a member is counts once it has answered there.
     let node = &endpoint.node;
-    assert_eq!(["x7", "me"].map(|name| node.account_of_said(name)), [Some(Account::STRANGERS), None]);
+    assert_eq!(["x7", "me"].map(|name| node.account_of_said(name)), [Some(Account::UNMET), None]);
     assert_eq!(node.account_of_said("m2"), node.account_of_member("m2"));
 }
 
@@ -86,7 +86,7 @@ fn broadcasts_of_members_that_have_not_answered_count_for_all_of_these_together(
 fn whoever_calls_under_others_names_leaves_room_for_other_questions() {
     let mut bench = Bench::new(3);
     for i in 0..40 {
-        bench.hear(&alive(&format!("x{i}"), 0, addr(100 + i)));
+        bench.receive(&alive(&format!("x{i}"), 0, addr(100 + i)));
     }
     bench.events();
     for i in 0..38 {
@@ -103,17 +103,17 @@ fn the_names_of_one_host_take_no_relays_from_others() {
     let mut bench = Bench::new(3);
     settle_there(&mut bench, 300);
     for i in 0..300 {
-        bench.hear_from(port(1000 + i), &PingReq { seq: 5, target: "m2", window_ms: 60_000 });
+        bench.receive_from(port(1000 + i), &PingReq { seq: 5, target: "m2", window_ms: 60_000 });
     }
     let refused = bench.node.metrics().refused_relays;
-    assert_eq!((bench.node.prober.relayed_len(), refused), (256, 300 - 256));
+    assert_eq!((bench.node.relays.len(), refused), (256, 300 - 256));
     bench.sent();
     for member in [1, 3] {
-        bench.hear_from(addr(member), &PingReq { seq: 6, target: "m2", window_ms: 500 });
+        bench.receive_from(addr(member), &PingReq { seq: 6, target: "m2", window_ms: 500 });
     }
-    assert_eq!((bench.sent().len(), bench.node.prober.relayed_len()), (2, 256), "both are relayed");
+    assert_eq!((bench.sent().len(), bench.node.relays.len()), (2, 256), "both are relayed");
     bench.pass(secs(9));
-    assert_eq!(bench.node.prober.relayed_len(), 0, "no probe takes longer");
+    assert_eq!(bench.node.relays.len(), 0, "no probe takes longer");
 }
 
 /// Whoever accepts exchanges of tables and is silent.
@@ -123,11 +123,11 @@ fn one_exchange_of_our_own_is_under_way_with_each_host() {
     settle_there(&mut bench, 4);
     let other = crate::wire::message::Digest { digest: 12345 };
     for i in 0..4 {
-        bench.hear_from(port(1000 + i), &other);
+        bench.receive_from(port(1000 + i), &other);
         bench.now = bench.now + millis(2500);
     }
     assert_eq!(bench.opened().len(), 1);
-    bench.hear_from(addr(1), &other);
+    bench.receive_from(addr(1), &other);
     assert_eq!(bench.opened().len(), 1);
 }
 
@@ -142,7 +142,7 @@ fn members_of_the_only_host_have_an_exchange_each() {
     }
     bench.node.updates.clear();
     for i in 0..3 {
-        bench.hear_from(port(1000 + i), &crate::wire::message::Digest { digest: 12345 });
+        bench.receive_from(port(1000 + i), &crate::wire::message::Digest { digest: 12345 });
         bench.now = bench.now + millis(1500);
     }
     assert_eq!(bench.opened().len(), 3);
@@ -233,19 +233,19 @@ fn whoever_says_that_members_returned_leaves_room_for_other_questions() {
         let name = format!("m{i}");
         let id = bench.node.table.find(&name).expect("it is a member");
         (0..3).for_each(|_| bench.node.table.contact_mut(id).miss());
-        bench.hear(&failed(&name, 0));
+        bench.receive(&failed(&name, 0));
     }
     bench.events();
     for home in 100..110 {
-        bench.hear(&alive("m2", 1, addr(home)));
+        bench.receive(&alive("m2", 1, addr(home)));
     }
     assert_eq!(questions(&mut bench), 1, "one for each name");
     for i in 3..=40 {
-        bench.hear(&alive(&format!("m{i}"), 1, addr(110 + i)));
+        bench.receive(&alive(&format!("m{i}"), 1, addr(110 + i)));
     }
     assert_eq!(questions(&mut bench), 1, "two in all");
     let own = bench.node.local().identity.incarnation;
-    bench.hear(&alive("me", own + 7, addr(99)));
+    bench.receive(&alive("me", own + 7, addr(99)));
     assert_eq!(questions(&mut bench), 1, "whether somebody has this node's name is asked all the same");
 }
 
@@ -255,9 +255,9 @@ fn made_up_departures_take_no_rounds_of_gossip() {
     let mut bench = Bench::new(4);
     for i in 0..1024 {
         let name = format!("x{i}");
-        bench.hear(&alive(&name, 0, addr(100 + i))).hear(&failed(&name, 0));
+        bench.receive(&alive(&name, 0, addr(100 + i))).receive(&failed(&name, 0));
     }
-    bench.hear(&failed("m4", 0));
+    bench.receive(&failed("m4", 0));
     assert_eq!(bench.node.lately_departed.len(), 1, "m4 has answered, and is told");
 }
 

@@ -55,7 +55,7 @@ fn a_verdict_that_somebody_made_up_is_refuted_at_once_however_often_it_comes() {
     let mut bench = Bench::new(5);
     for times in 1..=5 {
         let incarnation = bench.node.local().identity.incarnation;
-        bench.hear(&failed("me", incarnation));
+        bench.receive(&failed("me", incarnation));
         assert_eq!(bench.node.local().identity.incarnation, incarnation + 1, "verdict {times}");
         assert!(bench.has_news("me"));
     }
@@ -64,7 +64,7 @@ fn a_verdict_that_somebody_made_up_is_refuted_at_once_however_often_it_comes() {
 /// A node that refuted one verdict, among so many others; then a probe of its own may fail, and its relays be silent.
 fn once_failed(others: usize, trouble: bool) -> Bench {
     let mut bench = Bench::new(others);
-    bench.hear(&failed("me", 0));
+    bench.receive(&failed("me", 0));
     assert!(bench.has_news("me"), "the first time it comes back at once");
     if trouble {
         bench.node.flaps.note_trouble(bench.now);
@@ -76,7 +76,7 @@ fn once_failed(others: usize, trouble: bool) -> Bench {
 fn who_failed_before_and_has_trouble_refutes_no_suspicion_either() {
     for (trouble, word) in [(false, 2), (true, 1)] {
         let mut bench = once_failed(5, trouble);
-        bench.hear(&suspect("me", 1, &["m1"]));
+        bench.receive(&suspect("me", 1, &["m1"]));
         assert_eq!(bench.node.local().identity.incarnation, word, "trouble: {trouble}");
         assert_eq!(bench.has_news("me"), !trouble);
     }
@@ -100,7 +100,7 @@ fn a_deaf_node_has_trouble_after_three_probes_or_one_of_each_other_member() {
 #[test]
 fn an_absence_is_not_renewed_as_soon_as_it_is_over() {
     let mut bench = once_failed(5, true);
-    bench.hear(&suspect("me", 1, &["m1"]));
+    bench.receive(&suspect("me", 1, &["m1"]));
     let mut returned = None;
     for lies in 1..=39 {
         bench.pass(secs(50));
@@ -120,7 +120,7 @@ fn an_absence_is_not_renewed_as_soon_as_it_is_over() {
 fn an_away_node_tells_nobody_that_it_is_alive() {
     for (trouble, shown) in [(false, true), (true, false)] {
         let mut bench = once_failed(5, trouble);
-        bench.hear(&suspect("me", 1, &["m1"]));
+        bench.receive(&suspect("me", 1, &["m1"]));
         let stream = bench.node.accept_stream(bench.now, addr(1)).expect("there is room");
         bench.node.handle_frame(bench.now, stream, &packet_of(&Hello { name: "m1", digest: 0, removals: 0 }));
         let (mut frame, mut told) = (Vec::new(), false);
@@ -137,8 +137,8 @@ fn an_away_node_tells_nobody_that_it_is_alive() {
 fn who_has_nobody_left_to_probe_becomes_well_and_comes_back() {
     let mut bench = once_failed(1, true);
     bench.node.health.degrade(7, HealthDoubt::Silence, bench.now);
-    bench.hear(&suspect("me", 1, &["m1"]));
-    bench.hear(&failed("m1", 0));
+    bench.receive(&suspect("me", 1, &["m1"]));
+    bench.receive(&failed("m1", 0));
     bench.pass(secs(50));
     assert_eq!(bench.node.local().identity.incarnation, 1, "it stays away");
     bench.pass(secs(60));
@@ -149,7 +149,7 @@ fn who_has_nobody_left_to_probe_becomes_well_and_comes_back() {
 fn who_is_back_from_the_dead_is_told_that_the_verdict_had_fallen() {
     let told = |epoch: u64| {
         let mut bench = Bench::new(4);
-        bench.hear(&failed("m2", 3));
+        bench.receive(&failed("m2", 3));
         bench.sent();
         let back = Alive { epoch, ..alive("m2", 4, addr(2)) };
         say(&mut bench, "m2", addr(2), &[Message::Alive(back)]);
@@ -185,7 +185,7 @@ fn tags_that_change_while_a_node_is_away_are_known_when_it_is_back() {
 #[test]
 fn who_is_displaced_is_away_no_longer_and_takes_no_greater_identity_by_itself() {
     let mut bench = once_failed(5, true);
-    bench.hear(&suspect("me", 1, &["m1"]));
+    bench.receive(&suspect("me", 1, &["m1"]));
     let own = bench.node.local().identity;
     bench.node.confirm_conflict(own, addr(50));
     assert!(bench.node.is_displaced() && !bench.node.flaps.is_held());
@@ -196,16 +196,16 @@ fn who_is_displaced_is_away_no_longer_and_takes_no_greater_identity_by_itself() 
 #[test]
 fn who_takes_its_name_back_is_away_no_longer() {
     let mut bench = once_failed(5, true);
-    bench.hear(&suspect("me", 1, &["m1"]));
+    bench.receive(&suspect("me", 1, &["m1"]));
     bench.has_news("me");
-    bench.hear(&Alive { epoch: EPOCH + 5, ..alive("me", 0, addr(50)) });
+    bench.receive(&Alive { epoch: EPOCH + 5, ..alive("me", 0, addr(50)) });
     assert!(bench.has_news("me") && !bench.node.flaps.is_held());
 }
 
 #[test]
 fn a_verdict_waits_for_a_probe_and_is_forgotten_with_its_member() {
     let mut bench = Bench::new(8);
-    bench.hear(&failed("m3", 0)).hear(&alive("m3", 1, addr(3)));
+    bench.receive(&failed("m3", 0)).receive(&alive("m3", 1, addr(3)));
     bench.sent();
     // Whoever has it pinged otherwise does not use it up.
     let lie = forge::packet("m3", &[Message::Suspect(suspect("m2", 0, &["m1"]))]);
@@ -214,7 +214,7 @@ fn a_verdict_waits_for_a_probe_and_is_forgotten_with_its_member() {
     assert_eq!(*to, addr(3));
     messages(ping, |message| assert!(!message.is_claim(), "{message:?}"));
     assert!(bench.node.flaps.verdict_on("m3").is_some());
-    bench.hear(&failed("m3", 1));
+    bench.receive(&failed("m3", 1));
     let id = bench.node.table.find("m3").expect("it is remembered");
     bench.node.evict_departed(id);
     assert_eq!(bench.node.flaps.verdict_on("m3"), None);

@@ -60,9 +60,9 @@ fn a_crash_is_explained_from_the_last_answer_to_the_verdict() {
 #[test]
 fn what_is_said_of_a_member_is_remembered_with_who_said_it() {
     let mut bench = Bench::with(Config { verifiers: 0, ..Config::lan("me") }, 5);
-    bench.hear(&suspect("m2", 0, &["m3"]));
-    bench.hear(&alive("m2", 1, addr(2)));
-    bench.hear(&failed("m2", 1));
+    bench.receive(&suspect("m2", 0, &["m3"]));
+    bench.receive(&alive("m2", 1, addr(2)));
+    bench.receive(&failed("m2", 1));
     let explained = bench.node.explain(bench.now, "m2");
     let expected = [
         Observation::Joined,
@@ -109,8 +109,8 @@ fn the_memory_is_bounded_and_can_be_none() {
     for most in [0, 3] {
         let mut bench = Bench::with(Config { history: most, ..Config::lan("me") }, 5);
         for incarnation in 0..10 {
-            bench.hear(&suspect("m2", incarnation, &["m3"]));
-            bench.hear(&alive("m2", incarnation + 1, addr(2)));
+            bench.receive(&suspect("m2", incarnation, &["m3"]));
+            bench.receive(&alive("m2", incarnation + 1, addr(2)));
         }
         assert_eq!(bench.node.history.len(), most);
         let explained = bench.node.explain(bench.now, "m2");

@@ -45,7 +45,7 @@ fn whoever_pings_all_the_time_uses_no_updates_up() {
     let request = Message::PingReq(PingReq { seq: 5, target: "m1", window_ms: 0 });
     for said in [Message::Ping(Ping { seq: 5, target: "me" }), request] {
         let mut bench = Bench::new(20);
-        bench.hear_from(addr(2), &failed("m5", 0));
+        bench.receive_from(addr(2), &failed("m5", 0));
         for _ in 0..100 {
             say(&mut bench, "m1", addr(1), &[said]);
             bench.sent();
@@ -119,7 +119,7 @@ fn the_token_that_a_member_gave_is_shown_nowhere_else_whoever_says_that_it_moved
     let mut bench = Bench::new(3);
     let id = bench.node.table.find("m2").expect("it is a member");
     bench.node.table.contact_mut(id).silent = true;
-    bench.hear(&alive("m2", 1, addr(66)));
+    bench.receive(&alive("m2", 1, addr(66)));
     assert_eq!(bench.member("m2").map(|m2| m2.addr), Some(addr(66)));
     bench.opened();
     let stream = bench.node.open(Purpose::Sync, addr(66), secs(1)).expect("there is room");
@@ -172,9 +172,9 @@ fn a_seed_that_goes_on_naming_holders_of_the_name_holds_no_join_up_for_ever() {
 #[test]
 fn a_made_up_name_at_a_members_address_spoils_no_stream_to_it() {
     let mut bench = Bench::new(3);
-    bench.hear(&alive("y", 0, addr(3)));
+    bench.receive(&alive("y", 0, addr(3)));
     // The order of both in the table is another now.
-    bench.hear(&failed("m3", 0)).hear(&alive("m3", 1, addr(3)));
+    bench.receive(&failed("m3", 0)).receive(&alive("m3", 1, addr(3)));
     let said = [Message::Ping(Ping { seq: 5, target: "me" }), Message::NewToken(NewToken { token: 9 })];
     bench.node.handle_datagram(bench.now, addr(1), &forge::packet("y", &said));
     bench.opened();
@@ -190,12 +190,12 @@ fn a_made_up_name_of_a_members_mark_at_its_address_mutes_nobody() {
     let mut bench = Bench::new(2);
     let (made_up, member) = ("node-b1973a4b{", "node-b");
     assert_eq!(hash::member(made_up), hash::member(member));
-    bench.hear(&alive(made_up, 0, addr(5)));
-    bench.hear_from(addr(2), &alive(member, 0, addr(5)));
+    bench.receive(&alive(made_up, 0, addr(5)));
+    bench.receive_from(addr(2), &alive(member, 0, addr(5)));
     bench.meet(member);
     bench.node.updates.clear();
     bench.sent();
-    bench.hear_from(addr(2), &failed("m1", 0));
+    bench.receive_from(addr(2), &failed("m1", 0));
     bench.pass(secs(2));
     let mut heard = false;
     for (to, packet) in bench.sent() {
@@ -216,7 +216,7 @@ fn a_made_up_member_is_challenged_three_times_whatever_is_said_of_it() {
             if step % 10 == 0 {
                 let (epoch, incarnation) = if lives { (EPOCH + step, 0) } else { (EPOCH, step) };
                 let home = addr(if lives || step % 20 == 0 { 66 } else { 67 });
-                bench.hear(&Alive { epoch, ..alive("x", incarnation, home) });
+                bench.receive(&Alive { epoch, ..alive("x", incarnation, home) });
             }
             bench.pass(millis(100));
             for (to, packet) in bench.sent() {
@@ -235,9 +235,9 @@ fn departures_of_one_host_take_no_rounds_of_gossip() {
     let mut bench = Bench::new(6);
     let names: Vec<_> = (0..1000).map(|i| format!("x{i}")).collect();
     for (at, name) in names.iter().enumerate() {
-        bench.hear(&alive(name, 0, SocketAddr::new(addr(9).ip(), 1000 + at as u16)));
+        bench.receive(&alive(name, 0, SocketAddr::new(addr(9).ip(), 1000 + at as u16)));
         bench.meet(name);
-        bench.hear(&failed(name, 0));
+        bench.receive(&failed(name, 0));
     }
     bench.node.updates.clear();
     bench.pass(millis(500));
@@ -258,14 +258,14 @@ fn failures_of_one_host_take_no_members_place_among_those_to_be_tried_again() {
     let mut config = Config::lan("me");
     config.max_reconnects = 4096;
     let mut bench = Bench::with(config, 6);
-    bench.hear(&failed("m5", 0));
+    bench.receive(&failed("m5", 0));
     bench.pass(secs(20));
     bench.sent();
     for at in 0..300 {
         let name = format!("x{at}");
-        bench.hear(&alive(&name, 0, SocketAddr::new(addr(9).ip(), 1000 + at as u16)));
+        bench.receive(&alive(&name, 0, SocketAddr::new(addr(9).ip(), 1000 + at as u16)));
         bench.meet(&name);
-        bench.hear(&failed(&name, 0));
+        bench.receive(&failed(&name, 0));
     }
     let mut tried = false;
     for _ in 0..100 {
@@ -279,9 +279,9 @@ fn failures_of_one_host_take_no_members_place_among_those_to_be_tried_again() {
 #[test]
 fn a_node_refutes_all_that_was_claimed_in_its_name_once_nobody_answers() {
     let mut bench = Bench::new(3);
-    bench.hear(&alive("me", 1, addr(60)));
+    bench.receive(&alive("me", 1, addr(60)));
     let asked = bench.opened();
-    bench.hear(&alive("me", 9, addr(61)));
+    bench.receive(&alive("me", 9, addr(61)));
     let [(stream, _)] = asked[..] else { panic!("{asked:?}") };
     bench.node.stream_began(bench.now, stream);
     bench.node.handle_stream_failure(bench.now, stream, StreamFailure::TimedOut);
@@ -291,26 +291,26 @@ fn a_node_refutes_all_that_was_claimed_in_its_name_once_nobody_answers() {
 /// Made-up members are suspected again and again. What the node says of itself goes out all the same, and what it knows of
 /// members.
 #[test]
-fn updates_about_made_up_members_bury_no_others() {
+fn updates_about_made_up_members_displace_no_others() {
     let mut bench = Bench::new(12);
     let names: Vec<_> = (0..1000).map(|i| format!("x{i}")).collect();
     for (at, name) in names.iter().enumerate() {
-        bench.hear(&alive(name, 0, addr(100 + at)));
+        bench.receive(&alive(name, 0, addr(100 + at)));
     }
     bench.sent();
     let members: Vec<_> = (1..=12).map(addr).collect();
     let (mut of_us, mut of_m5, mut of_m6) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for step in 0..300 {
         if step == 100 {
-            bench.hear_from(addr(2), &suspect("m6", 0, &["m2"]));
-            bench.hear_from(addr(2), &suspect("me", 0, &["m2"]));
-            bench.hear_from(addr(2), &failed("m5", 0));
+            bench.receive_from(addr(2), &suspect("m6", 0, &["m2"]));
+            bench.receive_from(addr(2), &suspect("me", 0, &["m2"]));
+            bench.receive_from(addr(2), &failed("m5", 0));
         }
         if step == 110 {
-            bench.hear_from(addr(2), &alive("m6", 1, addr(6)));
+            bench.receive_from(addr(2), &alive("m6", 1, addr(6)));
         }
         for name in names.iter().skip(50 * step % 1000).take(50) {
-            bench.hear(&suspect(name, 1 + step as u64, &[]));
+            bench.receive(&suspect(name, 1 + step as u64, &[]));
         }
         bench.pass(millis(20));
         for (to, packet) in bench.sent() {
@@ -337,14 +337,14 @@ fn what_a_node_says_of_itself_is_in_each_packet_though_others_renew_it() {
     let mut bench = Bench::new(12);
     let names: Vec<_> = (0..300).map(|i| format!("x{i}")).collect();
     for (at, name) in names.iter().enumerate() {
-        bench.hear(&alive(name, 0, addr(100 + at)));
+        bench.receive(&alive(name, 0, addr(100 + at)));
     }
     bench.sent();
     let (mut packets, mut tell) = (0, 0);
     for step in 1..100 {
-        bench.hear_from(addr(2), &suspect("me", step, &["m2"]));
+        bench.receive_from(addr(2), &suspect("me", step, &["m2"]));
         for name in names.iter().skip(100 * step as usize % 300).take(100) {
-            bench.hear(&suspect(name, step, &[]));
+            bench.receive(&suspect(name, step, &[]));
         }
         bench.pass(millis(20));
         for (_, packet) in bench.sent() {
@@ -365,17 +365,17 @@ fn what_a_node_says_of_itself_is_in_each_packet_though_others_renew_it() {
 #[test]
 fn questions_that_others_cause_keep_no_displaced_node_from_asking_the_holder() {
     let mut bench = Bench::new(3);
-    bench.hear(&alive("w", 0, addr(61)));
+    bench.receive(&alive("w", 0, addr(61)));
     let w = bench.node.table.find("w").expect("it is a member");
     (0..3).for_each(|_| bench.node.table.contact_mut(w).miss());
     bench.opened();
-    bench.hear(&alive("me", 1, addr(60)));
+    bench.receive(&alive("me", 1, addr(60)));
     let [(stream, _)] = bench.opened()[..] else { panic!("it is asked") };
     bench.node.stream_began(bench.now, stream);
     bench.node.end(stream, Ok(()));
     assert!(bench.node.is_displaced());
     for _ in 0..6000 {
-        bench.hear(&alive("w", 1, addr(60)));
+        bench.receive(&alive("w", 1, addr(60)));
         for (stream, _) in bench.opened() {
             bench.node.stream_began(bench.now, stream);
         }
@@ -422,7 +422,7 @@ fn who_is_suspected_all_the_time_is_heard_all_the_same() {
         say(bench, "m2", addr(2), &[said]);
         bench.member("m2").map(|m2| (m2.state, m2.tags))
     };
-    bench.hear(&suspect("m2", 9, &["m1"]));
+    bench.receive(&suspect("m2", 9, &["m1"]));
     assert_eq!(say_tags(&mut bench, 5, &first), Some((MemberState::Suspect, first.clone())));
     assert_eq!(bench.kinds(), ["suspected", "updated"]);
     assert_eq!(say_tags(&mut bench, 4, &second), Some((MemberState::Suspect, first)), "it is older");
@@ -437,7 +437,7 @@ fn who_has_left_does_not_answer_whom_it_cannot_tell() {
     bench.node.leave(bench.now);
     bench.pass(secs(10));
     bench.sent();
-    bench.hear_as(Some("m1"), addr(1), &Ping { seq: 1, target: "me" });
+    bench.receive_as(Some("m1"), addr(1), &Ping { seq: 1, target: "me" });
     assert_eq!(bench.sent(), []);
 }
 

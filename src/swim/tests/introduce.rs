@@ -51,18 +51,18 @@ fn an_unverified_peer_can_say_nothing_about_members_nor_about_others() {
     let mut bench = Bench::new(3);
     let unverified = addr(UNVERIFIED);
     let own = bench.node.local().identity;
-    bench.hear_as(Some("x"), unverified, &suspect("m2", 0, &["m1", "m3"]));
-    bench.hear_as(Some("x"), unverified, &failed("m2", 0));
-    bench.hear_as(Some("x"), unverified, &left("m2", 0));
+    bench.receive_as(Some("x"), unverified, &suspect("m2", 0, &["m1", "m3"]));
+    bench.receive_as(Some("x"), unverified, &failed("m2", 0));
+    bench.receive_as(Some("x"), unverified, &left("m2", 0));
     let gone = Departed { name: "m2", epoch: EPOCH, incarnation: 0, left: false, age_secs: 1, removed: None };
-    bench.hear_as(Some("x"), unverified, &gone);
+    bench.receive_as(Some("x"), unverified, &gone);
     for home in [addr(2), addr(8), unverified] {
-        bench.hear_as(Some("x"), unverified, &alive("m2", 1 << 40, home));
+        bench.receive_as(Some("x"), unverified, &alive("m2", 1 << 40, home));
     }
-    bench.hear_as(Some("x"), unverified, &suspect("me", own.incarnation, &["m1"]));
-    bench.hear_as(Some("x"), unverified, &alive("me", own.incarnation + 7, addr(0)));
-    bench.hear_as(Some("me"), unverified, &alive("me", own.incarnation + 7, unverified));
-    bench.hear_as(Some("somebody"), unverified, &alive("somebody", 0, addr(97)));
+    bench.receive_as(Some("x"), unverified, &suspect("me", own.incarnation, &["m1"]));
+    bench.receive_as(Some("x"), unverified, &alive("me", own.incarnation + 7, addr(0)));
+    bench.receive_as(Some("me"), unverified, &alive("me", own.incarnation + 7, unverified));
+    bench.receive_as(Some("somebody"), unverified, &alive("somebody", 0, addr(97)));
     assert_eq!(bench.node.metrics().dropped_unverified, 11);
     assert_eq!(bench.standing("m2"), Some((MemberState::Alive, 0)));
     assert_eq!(bench.node.local().identity, own, "nothing to refute");
@@ -75,11 +75,11 @@ fn who_shows_no_token_says_nothing_in_a_members_name_wherever_it_speaks_from() {
     for from in [addr(2), addr(UNVERIFIED)] {
         let mut bench = Bench::new(3);
         let own = bench.node.local().identity;
-        bench.hear_as(Some("m2"), from, &failed("m1", 0));
-        bench.hear_as(Some("m2"), from, &left("m2", 0));
-        bench.hear_as(Some("m2"), from, &alive("m2", 9, addr(2)));
-        bench.hear_as(Some("m2"), from, &alive("m2", 9, from));
-        bench.hear_as(Some("m2"), from, &suspect("me", 0, &["m2"]));
+        bench.receive_as(Some("m2"), from, &failed("m1", 0));
+        bench.receive_as(Some("m2"), from, &left("m2", 0));
+        bench.receive_as(Some("m2"), from, &alive("m2", 9, addr(2)));
+        bench.receive_as(Some("m2"), from, &alive("m2", 9, from));
+        bench.receive_as(Some("m2"), from, &suspect("me", 0, &["m2"]));
         assert_eq!(bench.standing("m1"), Some((MemberState::Alive, 0)));
         assert_eq!(bench.standing("m2"), Some((MemberState::Alive, 0)));
         assert_eq!(bench.node.local().identity, own);
@@ -94,26 +94,26 @@ fn who_shows_no_token_says_nothing_in_a_members_name_wherever_it_speaks_from() {
 fn who_introduces_itself_is_listed_once_it_answers_where_it_says_it_lives() {
     let mut bench = Bench::new(3);
     let x = Some("x");
-    bench.hear_as(x, addr(UNVERIFIED), &alive("x", 0, addr(UNVERIFIED)));
-    bench.hear_as(x, addr(UNVERIFIED), &alive("x", 0, addr(UNVERIFIED)));
+    bench.receive_as(x, addr(UNVERIFIED), &alive("x", 0, addr(UNVERIFIED)));
+    bench.receive_as(x, addr(UNVERIFIED), &alive("x", 0, addr(UNVERIFIED)));
     let asked = pings(&mut bench);
     assert_eq!(asked.len(), 1, "once, however often it says so");
     let (to, seq) = asked[0];
     assert_eq!(to, addr(UNVERIFIED));
     assert!(!bench.has_news("x"));
-    bench.hear_as(x, addr(UNVERIFIED), &Ack { seq: seq ^ 1 });
+    bench.receive_as(x, addr(UNVERIFIED), &Ack { seq: seq ^ 1 });
     assert_eq!(bench.standing("x"), None, "a guess does not count");
-    bench.hear_as(x, addr(UNVERIFIED), &Ack { seq });
+    bench.receive_as(x, addr(UNVERIFIED), &Ack { seq });
     assert_eq!(bench.standing("x"), Some((MemberState::Alive, 0)));
     assert!(bench.has_news("x"));
     // An introduction that got lost may be repeated.
-    bench.hear_as(Some("y"), addr(98), &alive("y", 0, addr(98)));
+    bench.receive_as(Some("y"), addr(98), &alive("y", 0, addr(98)));
     bench.pass(secs(1));
     bench.sent();
-    bench.hear_as(Some("y"), addr(98), &alive("y", 0, addr(98)));
+    bench.receive_as(Some("y"), addr(98), &alive("y", 0, addr(98)));
     assert_eq!(pings(&mut bench).len(), 1);
     let (_, seq) = (addr(98), 0);
-    bench.hear_as(Some("z"), addr(98), &Ack { seq });
+    bench.receive_as(Some("z"), addr(98), &Ack { seq });
     assert_eq!(bench.standing("y"), None, "nor does another's answer");
 }
 
@@ -191,23 +191,23 @@ fn a_token_is_sent_to_nobody_but_where_its_member_lives() {
 #[test]
 fn an_answer_that_comes_after_the_name_became_a_members_is_too_late() {
     let mut bench = Bench::new(3);
-    bench.hear_as(Some("x"), addr(UNVERIFIED), &alive("x", 7, addr(UNVERIFIED)));
+    bench.receive_as(Some("x"), addr(UNVERIFIED), &alive("x", 7, addr(UNVERIFIED)));
     let (_, seq) = pings(&mut bench)[0];
-    bench.hear(&alive("x", 0, addr(50)));
-    bench.hear_as(Some("x"), addr(UNVERIFIED), &Ack { seq });
+    bench.receive(&alive("x", 0, addr(50)));
+    bench.receive_as(Some("x"), addr(UNVERIFIED), &Ack { seq });
     assert_eq!(bench.member("x").map(|member| member.addr), Some(addr(50)));
 }
 
 #[test]
 fn a_departed_member_does_not_come_back_by_a_forged_datagram() {
     let mut bench = Bench::new(3);
-    bench.hear(&failed("m2", 0));
+    bench.receive(&failed("m2", 0));
     bench.sent();
-    bench.hear_as(Some("m2"), addr(2), &alive("m2", 1, addr(2)));
+    bench.receive_as(Some("m2"), addr(2), &alive("m2", 1, addr(2)));
     assert_eq!(bench.standing("m2"), Some((MemberState::Failed, 0)));
     let (to, seq) = pings(&mut bench)[0];
     assert_eq!(to, addr(2), "it is asked where it lived");
-    bench.hear_as(Some("m2"), addr(2), &Ack { seq });
+    bench.receive_as(Some("m2"), addr(2), &Ack { seq });
     assert_eq!(bench.standing("m2"), Some((MemberState::Alive, 1)), "and is there");
 }
 
@@ -217,7 +217,7 @@ fn unverified_peers_that_never_answer_cost_a_bounded_number_of_places() {
     let before = bench.node.metrics().dropped_unverified;
     for host in 100..300 {
         let name = format!("s{host}");
-        bench.hear_as(Some(&name), addr(host), &alive(&name, 0, addr(host)));
+        bench.receive_as(Some(&name), addr(host), &alive(&name, 0, addr(host)));
     }
     assert_eq!(bench.sent().len(), 200);
     assert_eq!(bench.node.metrics().dropped_unverified - before, 200 - 64);
@@ -286,10 +286,10 @@ fn an_answer_to_a_question_counts_only_under_its_number() {
     bench.node.stream_began(bench.now, question);
     let [(home, seq)] = pings(&mut bench)[..] else { panic!("it is pinged") };
     assert_eq!(home, addr(2));
-    bench.hear_from(home, &Ack { seq: seq.wrapping_add(1) });
+    bench.receive_from(home, &Ack { seq: seq.wrapping_add(1) });
     assert!(bench.node.is_being_asked(home));
     assert_eq!(bench.node.metrics().dropped_stray_answers, 1);
-    bench.hear_from(home, &Ack { seq });
+    bench.receive_from(home, &Ack { seq });
     assert!(!bench.node.is_being_asked(home));
     assert_eq!(bench.member("m2").map(|member| member.addr), Some(home));
 }
@@ -303,7 +303,7 @@ fn the_token_of_a_past_life_is_not_shown_to_the_next() {
     };
     let mut bench = Bench::new(1);
     assert_eq!(shown_to_m1(&mut bench), TOKEN);
-    bench.hear(&Alive { epoch: EPOCH + 1, ..alive("m1", 0, addr(1)) });
+    bench.receive(&Alive { epoch: EPOCH + 1, ..alive("m1", 0, addr(1)) });
     assert_eq!(shown_to_m1(&mut bench), 0);
 }
 
@@ -333,7 +333,7 @@ fn a_member_that_may_not_know_us_is_told_first_who_we_are() {
 #[test]
 fn who_names_another_than_the_sender_of_its_datagram_introduces_nobody() {
     let mut bench = Bench::new(3);
-    bench.hear_as(Some("x"), addr(UNVERIFIED), &alive("y", 0, addr(UNVERIFIED)));
+    bench.receive_as(Some("x"), addr(UNVERIFIED), &alive("y", 0, addr(UNVERIFIED)));
     assert_eq!((pings(&mut bench), bench.standing("y")), (vec![], None));
     assert_eq!(bench.node.metrics().dropped_unverified, 1);
 }

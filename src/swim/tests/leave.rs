@@ -72,7 +72,7 @@ fn a_leave_that_nobody_answers_is_over_after_leave_timeout_and_was_not_heard() {
 fn one_who_believed_it_is_enough_when_the_time_is_over() {
     let mut bench = leaving(3);
     let (to, seq) = told(&mut bench)[0];
-    bench.hear_from(to, &Ack { seq });
+    bench.receive_from(to, &Ack { seq });
     assert_eq!(done(&mut bench), None, "the others are waited for");
     bench.pass(millis(1010));
     assert_eq!(done(&mut bench), Some(true));
@@ -83,11 +83,11 @@ fn who_asks_for_proof_is_told_once_more_and_who_leaves_too_is_not() {
     for (token, again) in [(77, 1), (0, 0)] {
         let mut bench = leaving(1);
         let (to, seq) = told(&mut bench)[0];
-        bench.hear_from(to, &Retry { seq, token });
+        bench.receive_from(to, &Retry { seq, token });
         let retold = told(&mut bench);
         assert_eq!(retold.len(), again, "token {token}");
         for (to, seq) in retold {
-            bench.hear_from(to, &Retry { seq, token: 78 });
+            bench.receive_from(to, &Retry { seq, token: 78 });
             assert_eq!(told(&mut bench), [], "once is enough");
         }
         assert_eq!(done(&mut bench), None, "it was not believed");
@@ -155,12 +155,12 @@ fn who_heard_of_its_past_life_tells_that_it_leaves_before_it_has_joined() {
         let [(to, seq)] = told(&mut bench)[..] else { panic!("m1 is told") };
         assert_eq!(to, addr(1));
         if answers {
-            bench.hear_from(to, &Retry { seq, token: 77 });
+            bench.receive_from(to, &Retry { seq, token: 77 });
             // What the Retry causes is one datagram, an update; the next one asks whether the leave is believed.
             bench.sent();
             bench.pass(millis(300));
             let Some((to, seq)) = told(&mut bench).pop() else { panic!("m1 is told again") };
-            bench.hear_from(to, &Ack { seq });
+            bench.receive_from(to, &Ack { seq });
         }
         bench.pass(secs(2));
         assert_eq!(done(&mut bench), Some(answers));
@@ -188,7 +188,7 @@ fn an_answer_of_another_than_was_told_is_no_belief() {
     let mut bench = leaving(2);
     let (to, seq) = told(&mut bench)[0];
     let other = if to == addr(1) { addr(2) } else { addr(1) };
-    bench.hear_from(other, &Ack { seq });
+    bench.receive_from(other, &Ack { seq });
     bench.pass(secs(2));
     assert_eq!(done(&mut bench), Some(false));
 }
@@ -200,7 +200,7 @@ fn who_is_suspected_is_told_where_there_is_nobody_else() {
     assert_eq!(bench.standing("m1"), Some((MemberState::Suspect, 0)));
     bench.node.leave(bench.now);
     let [(to, seq)] = told(&mut bench)[..] else { panic!("it is told") };
-    bench.hear_from(to, &Ack { seq });
+    bench.receive_from(to, &Ack { seq });
     assert_eq!(done(&mut bench), Some(true));
 }
 
@@ -208,7 +208,7 @@ fn who_is_suspected_is_told_where_there_is_nobody_else() {
 fn answer(bench: &mut Bench, seq: u32) -> (bool, bool) {
     bench.sent();
     bench.node.updates.clear();
-    bench.hear_from(addr(1), &Ping { seq, target: "me" });
+    bench.receive_from(addr(1), &Ping { seq, target: "me" });
     let [(to, packet)] = &bench.sent()[..] else { panic!("one answer") };
     assert_eq!(*to, addr(1));
     let (mut ack, mut left) = (false, false);

@@ -150,7 +150,7 @@ fn a_restart_at_another_address_supersedes_its_past_at_once() {
         assert!(took < secs(1), "{took:?}");
         world.run_for(millis(10));
         assert_eq!(world.hosts[new].joins, [Ok(1)]);
-        assert!(!saw(&world, new, |e| matches!(e, Event::Conflict { .. })), "its own past is no rival");
+        assert!(!saw(&world, new, |e| matches!(e, Event::Conflict { .. })), "its own past is no newcomer");
     }
 }
 
@@ -210,15 +210,15 @@ fn a_restart_with_a_clock_set_back_still_supersedes_its_past() {
 fn a_newcomer_with_a_live_nodes_name_cannot_join_and_the_incumbent_stays() {
     let mut world = converged(13, 5);
     let before = world.node(2).local();
-    let rival = world.start(Config::lan("n2"), addr(50), vec![addr(0)]);
+    let newcomer = world.start(Config::lan("n2"), addr(50), vec![addr(0)]);
     world.run_for(secs(20));
-    assert_eq!(world.hosts[rival].joins[0], Err(JoinProblem::NameTaken { holder: addr(2) }));
+    assert_eq!(world.hosts[newcomer].joins[0], Err(JoinProblem::NameTaken { holder: addr(2) }));
     assert_eq!(world.node(2).local(), before);
     for host in 0..5 {
         assert!(world.node(host).members().iter().any(|m| &*m.name == "n2" && m.addr == addr(2)));
         assert!(!saw(&world, host, failed("n2")));
     }
-    assert!(saw(&world, rival, |e| matches!(e, Event::Conflict { .. })), "its own program is told");
+    assert!(saw(&world, newcomer, |e| matches!(e, Event::Conflict { .. })), "its own program is told");
 }
 
 /// Two clusters that are about to meet, "left" on host 1 and "right" on host 3: in each is an "x", on host 0 and on the
@@ -258,7 +258,7 @@ fn who_yielded_its_name_still_sees_who_is_there() {
         world.state(2, "left") == Some(MemberState::Failed)
             && world.state(2, "right") == Some(MemberState::Alive)
     });
-    assert!(world.node(2).is_displaced(), "its rival is there");
+    assert!(world.node(2).is_displaced(), "its newcomer is there");
 }
 
 #[test]
@@ -287,8 +287,8 @@ fn who_is_displaced_says_nothing_of_itself_until_the_name_is_its_own_again() {
     assert!(!bench.has_news("me"));
     bench.pass(millis(900));
     bench.sent();
-    // The rival is gone: all that a member does goes on.
-    bench.hear(&bench::failed("me", own.incarnation));
+    // The newcomer is gone: all that a member does goes on.
+    bench.receive(&bench::failed("me", own.incarnation));
     assert!(bench.has_news("me"));
     for timer in [Timer::Probe, Timer::Sync] {
         assert!(bench.node.timers.is_set(timer), "{timer:?}");
@@ -356,9 +356,7 @@ fn leaves_after_a_lie(later: u64) {
     for host in 0..4 {
         let epoch = world.node(4).local().identity.epoch + later;
         let alive = crate::wire::message::Alive { epoch, ..bench::alive("n4", lied, addr(4)) };
-        world.with(host, |node, _| {
-            node.handle_claim(&crate::wire::message::Message::Alive(alive), false, addr(1))
-        });
+        world.with(host, |node, _| bench::tell(node, &crate::wire::message::Message::Alive(alive), addr(1)));
     }
     world.with(4, |node, now| node.leave(now));
     world.run_until("the leave", secs(3), |world| world.hosts[4].left);

@@ -31,14 +31,14 @@ fn members_are_counted_by_state_and_what_they_do_once() {
     let mut bench = Bench::new(4);
     let before = bench.node.metrics();
     assert_eq!((before.member_joins, before.alive_members, before.live_members), (4, 5, 5));
-    bench.hear(&suspect("m2", 0, &["m1"])).hear(&suspect("m2", 0, &["m3"]));
-    bench.hear(&failed("m3", 0)).hear(&failed("m3", 0)).hear(&left("m4", 0));
+    bench.receive(&suspect("m2", 0, &["m1"])).receive(&suspect("m2", 0, &["m3"]));
+    bench.receive(&failed("m3", 0)).receive(&failed("m3", 0)).receive(&left("m4", 0));
     let metrics = bench.node.metrics();
     let by_state =
         (metrics.alive_members, metrics.suspect_members, metrics.failed_members, metrics.left_members);
     assert_eq!(by_state, (2, 1, 1, 1));
     assert_eq!((metrics.member_failures, metrics.member_leaves, metrics.member_refutations), (1, 1, 0));
-    bench.hear_from(addr(2), &alive("m2", 1, addr(2)));
+    bench.receive_from(addr(2), &alive("m2", 1, addr(2)));
     bench.sync(Message::Alive(alive("m3", 1, addr(3))));
     let metrics = bench.node.metrics();
     assert_eq!((metrics.member_refutations, metrics.member_joins), (1, 5));
@@ -48,7 +48,7 @@ fn members_are_counted_by_state_and_what_they_do_once() {
 #[test]
 fn tags_that_change_are_no_refutation() {
     let mut bench = Bench::new(2);
-    bench.hear(&alive("m1", 1, addr(1)));
+    bench.receive(&alive("m1", 1, addr(1)));
     assert_eq!(bench.node.metrics().member_refutations, 0);
 }
 
@@ -57,7 +57,7 @@ fn a_departed_member_that_is_listed_no_longer_is_in_no_state() {
     let mut config = Config::lan("me");
     config.reap_failed_after = secs(10);
     let mut bench = Bench::with(config, 5);
-    bench.hear(&failed("m3", 0));
+    bench.receive(&failed("m3", 0));
     assert_eq!(bench.node.metrics().failed_members, 1);
     bench.now = bench.now + secs(11);
     bench.node.handle_timeout(bench.now);
@@ -68,8 +68,8 @@ fn a_departed_member_that_is_listed_no_longer_is_in_no_state() {
 #[test]
 fn accusations_of_this_node_are_counted_unless_they_are_outdated() {
     let mut bench = Bench::new(3);
-    bench.hear(&suspect("me", 0, &["m1"]));
-    bench.hear(&suspect("me", 0, &["m2"]));
+    bench.receive(&suspect("me", 0, &["m1"]));
+    bench.receive(&suspect("me", 0, &["m2"]));
     let metrics = bench.node.metrics();
     assert_eq!((metrics.own_suspicions, metrics.refutations), (1, 1));
     let own = bench.node.local();
@@ -96,11 +96,11 @@ fn the_round_trip_is_from_the_ping_to_the_members_own_answer_by_datagram() {
     bench.now = bench.now + millis(7);
     let ack = Ack { seq };
     // Nobody else's answer counts, nor the same again.
-    bench.hear_as(Some("stranger"), addr(9), &ack);
+    bench.receive_as(Some("stranger"), addr(9), &ack);
     assert_eq!(bench.node.metrics().probe_round_trip.count(), 0);
-    bench.hear_from(to, &ack);
+    bench.receive_from(to, &ack);
     bench.now = bench.now + millis(5);
-    bench.hear_from(to, &ack);
+    bench.receive_from(to, &ack);
     let round_trip = bench.node.metrics().probe_round_trip;
     assert_eq!((round_trip.count(), round_trip.sum()), (1, millis(7)));
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::SocketAddr};
 
 use super::{
     super::{Identity, MemberState, member::MemberId, validation::Pinged},
-    bench::{Bench, EPOCH, alive, messages, say},
+    bench::{self, Bench, EPOCH, alive, messages, say},
     world::{addr, millis, secs},
 };
 use crate::{
@@ -16,10 +16,10 @@ use crate::{
 #[test]
 fn a_member_that_has_not_answered_yet_is_not_moved_without_being_asked() {
     let mut bench = Bench::new(3);
-    bench.hear(&alive("v", 0, addr(5)));
+    bench.receive(&alive("v", 0, addr(5)));
     bench.node.updates.clear();
     bench.sent();
-    bench.hear(&alive("v", 1, addr(66)));
+    bench.receive(&alive("v", 1, addr(66)));
     assert_eq!(bench.member("v").map(|v| v.addr), Some(addr(5)), "nobody has answered there");
     bench.pass(secs(3));
     let asked = bench.sent().iter().any(|(to, packet)| *to == addr(5) && forge::ping(packet).is_some());
@@ -30,7 +30,7 @@ fn a_member_that_has_not_answered_yet_is_not_moved_without_being_asked() {
 #[test]
 fn a_member_is_told_where_it_was_that_it_is_said_to_be_elsewhere() {
     let mut bench = Bench::new(3);
-    bench.hear(&alive("m2", 1, addr(66)));
+    bench.receive(&alive("m2", 1, addr(66)));
     let mut told = BTreeSet::new();
     for _ in 0..40 {
         bench.pass(millis(50));
@@ -79,7 +79,7 @@ fn a_later_life_counts_once_the_member_does_not_deny_it() {
     let denial = Alive { epoch: EPOCH + 6, ..alive("m2", 0, addr(2)) };
     let epoch_after = |restarted: bool, said: &[Message<'_>], answer: fn(u32) -> Message<'static>| {
         let mut bench = Bench::new(3);
-        bench.hear(&later);
+        bench.receive(&later);
         assert_eq!(bench.member("m2").map(|m2| m2.identity.epoch), Some(EPOCH), "nobody has answered");
         bench.node.updates.clear();
         bench.pass(millis(300));
@@ -114,7 +114,7 @@ fn whoever_missed_the_last_probe_is_another_life_at_once() {
     let mut bench = Bench::new(3);
     let id = bench.node.table.find("m2").expect("it is listed");
     bench.node.table.contact_mut(id).silent = true;
-    bench.hear(&Alive { epoch: EPOCH + 5, ..alive("m2", 0, addr(2)) });
+    bench.receive(&Alive { epoch: EPOCH + 5, ..alive("m2", 0, addr(2)) });
     assert_eq!(bench.member("m2").map(|m2| m2.identity.epoch), Some(EPOCH + 5));
 }
 
@@ -122,16 +122,42 @@ fn whoever_missed_the_last_probe_is_another_life_at_once() {
 #[test]
 fn a_move_counts_for_the_host_of_who_says_so() {
     let mut bench = Bench::new(12);
-    bench.hear_from(addr(3), &alive("m3", 0, addr(3)));
+    bench.receive_from(addr(3), &alive("m3", 0, addr(3)));
     for i in 0..64 {
         let name = format!("m{}", 6 + i % 7);
         let claim = alive(&name, 1, SocketAddr::new(addr(90).ip(), 1000 + i));
-        bench.node.handle_claim(&Message::Alive(claim), false, addr(2));
+        bench::tell(&mut bench.node, &Message::Alive(claim), addr(2));
     }
-    bench.hear_from(addr(3), &alive("m5", 1, addr(66)));
+    bench.receive_from(addr(3), &alive("m5", 1, addr(66)));
     bench.pass(millis(500));
     let sent = bench.sent();
     assert!(sent.iter().any(|(to, _)| *to == addr(66)), "m3's word waits for none of m2's");
+}
+
+/// Where a member is, it says itself: so it would have as many shares as it says addresses.
+#[test]
+fn what_a_member_says_counts_for_where_it_answered_wherever_it_says_to_be() {
+    let mut bench = Bench::new(90);
+    bench.pass(millis(10));
+    let lie = |bench: &mut Bench, who: usize, of: std::ops::Range<usize>| {
+        let (name, names): (_, Vec<_>) = (format!("m{who}"), of.map(|i| format!("m{i}")).collect());
+        let said = names.iter().enumerate().flat_map(|(i, other)| {
+            let itself = alive(&name, 1 + i as u64, addr(9000 + who * 100 + i));
+            [Message::Alive(itself), Message::Alive(alive(other, 1, addr(700)))]
+        });
+        say(bench, &name, addr(who), &said.collect::<Vec<_>>());
+    };
+    lie(&mut bench, 88, 10..80);
+    say(&mut bench, "m3", addr(3), &[Message::Alive(alive("m7", 1, addr(500)))]);
+    lie(&mut bench, 89, 10..12);
+    let mut asked = 0;
+    for _ in 0..300 {
+        bench.pass(millis(100));
+        let sent = bench.sent();
+        asked += sent.iter().filter(|(to, packet)| *to == addr(500) && forge::ping(packet).is_some()).count();
+        bench.events();
+    }
+    assert!(asked > 0, "m7 is asked where m3 says it is");
 }
 
 #[test]
@@ -139,7 +165,7 @@ fn of_two_claims_at_one_address_the_greater_counts_in_either_order() {
     for incarnations in [[1, 2], [2, 1]] {
         let mut bench = Bench::new(3);
         let [first, second] = incarnations.map(|incarnation| alive("m2", incarnation, addr(66)));
-        bench.hear(&first).move_to(&second);
+        bench.receive(&first).move_to(&second);
         assert_eq!(bench.standing("m2"), Some((MemberState::Alive, 2)), "{incarnations:?}");
     }
 }
@@ -148,7 +174,7 @@ fn of_two_claims_at_one_address_the_greater_counts_in_either_order() {
 fn what_waits_for_an_answer_is_counted_as_it_is() {
     let mut bench = Bench::new(4);
     assert_eq!(bench.node.moves.len(), 0);
-    bench.hear(&alive("m2", 1, addr(66))).hear(&alive("m3", 1, addr(67)));
+    bench.receive(&alive("m2", 1, addr(66))).receive(&alive("m3", 1, addr(67)));
     assert_eq!(bench.node.moves.len(), 2);
     let mut pinged = Pinged::new(2);
     assert_eq!(pinged.len(), 0);
@@ -156,8 +182,8 @@ fn what_waits_for_an_answer_is_counted_as_it_is() {
     assert_eq!((pinged.len(), pinged.take(1), pinged.take(3), pinged.len()), (2, None, Some("c"), 1));
 }
 
-/// Whoever asks may send from elsewhere, where no updates go; may have missed a greater identity that ran out as an update; and may
-/// have a clock that is ahead.
+/// Whoever asks may send from elsewhere, where no updates go; may have missed a greater identity that ran out as an update;
+/// and may have a clock that is ahead.
 #[test]
 fn who_is_told_what_it_is_not_says_who_it_is() {
     let answer = |epoch: u64, incarnation: u64, from: SocketAddr, is_away: bool| {
@@ -204,7 +230,7 @@ fn what_is_said_while_a_member_is_asked_is_not_what_it_consents_to() {
     let mut bench = Bench::new(12);
     let tags = crate::wire::Tags::new([("k", "evil")]).unwrap();
     // True: m5 took a later epoch, of which this node has not heard.
-    bench.hear(&Alive { epoch: EPOCH + 1, ..alive("m5", 0, addr(5)) });
+    bench.receive(&Alive { epoch: EPOCH + 1, ..alive("m5", 0, addr(5)) });
     let mut asked = None;
     for _ in 0..20 {
         bench.pass(millis(20));

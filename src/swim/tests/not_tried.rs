@@ -87,7 +87,9 @@ fn a_holder_of_the_name_that_was_not_asked_is_not_taken_for_silent() {
     let mut bench = Bench::new(3);
     let own = bench.node.local().identity;
     bench.sync(Message::Alive(alive("me", own.incarnation + 7, addr(66))));
-    let [(question, _, StreamKind::Question)] = opened(&mut bench)[..] else { panic!("the rival is asked") };
+    let [(question, _, StreamKind::Question)] = opened(&mut bench)[..] else {
+        panic!("the other holder is asked")
+    };
     bench.node.handle_stream_failure(bench.now, question, StreamFailure::NotTried);
     assert_eq!(bench.node.local().identity, own, "nothing was learnt");
     assert_eq!(bench.events(), Vec::<Event>::new());
@@ -99,21 +101,21 @@ fn a_holder_of_the_name_that_was_not_asked_is_not_taken_for_silent() {
 fn a_holder_of_the_name_that_refuses_streams_is_asked_by_datagram_whatever_caused_the_question() {
     let mut bench = Bench::new(3);
     let own = bench.node.local().identity;
-    let (m1, rival) = (bench.node.token_for("m1", addr(1)), addr(66));
-    let claim = alive("me", own.incarnation + 7, rival);
+    let (m1, holder) = (bench.node.token_for("m1", addr(1)), addr(66));
+    let claim = alive("me", own.incarnation + 7, holder);
     let said = [Message::Ping(Ping { seq: 5, target: "me" }), Message::Alive(claim), Message::Alive(claim)];
     bench.node.handle_datagram(bench.now, addr(1), &forge::proven_packet("m1", m1, &said));
     assert_eq!(bench.sent().iter().map(|(to, _)| *to).collect::<Vec<_>>(), [addr(1)], "its answer alone");
     let [(question, asked, StreamKind::Question)] = opened(&mut bench)[..] else {
-        panic!("the rival is asked")
+        panic!("the other holder is asked")
     };
-    assert_eq!(asked, rival);
+    assert_eq!(asked, holder);
     bench.node.stream_began(bench.now, question);
     let [(to, ping)] = &bench.sent()[..] else { panic!("it is pinged") };
-    assert_eq!(*to, rival);
+    assert_eq!(*to, holder);
     let (seq, _) = forge::ping(ping).expect("it is a ping");
     bench.node.handle_stream_failure(bench.now, question, StreamFailure::Refused);
-    bench.hear_as(Some("me"), rival, &Ack { seq });
+    bench.receive_as(Some("me"), holder, &Ack { seq });
     assert_eq!(bench.node.phase, Phase::Displaced, "it answered");
 }
 

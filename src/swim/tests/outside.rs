@@ -125,7 +125,7 @@ fn records_of_one_mark_are_few() {
     let mark = hash::member("m1");
     // Names of one mark take long to find; what counts is that the bound is looked at.
     assert_eq!(bench.node.table.count_mark(mark, 9, |_| true), 1);
-    bench.hear(&failed("m1", 0));
+    bench.receive(&failed("m1", 0));
     assert_eq!(bench.node.table.count_mark(mark, 9, |_| true), 1);
     assert_eq!(bench.node.table.count_mark(hash::member("nobody"), 9, |_| true), 0);
 }
@@ -138,7 +138,7 @@ fn nobody_can_keep_members_from_being_probed() {
     for _ in 0..60 {
         let forged = forge::packet("m1", &[ping()]);
         bench.node.handle_datagram(bench.now, addr(50), &forged);
-        bench.hear_from(addr(5), &bench::suspect("m1", 0, &["m5"]));
+        bench.receive_from(addr(5), &bench::suspect("m1", 0, &["m5"]));
         bench.sent();
         bench.pass(secs(1));
         for (to, packet) in bench.sent() {
@@ -193,9 +193,9 @@ fn seeds_are_tried_again_while_a_join_through_silent_ones_goes_on() {
 #[test]
 fn a_failed_member_is_still_tried_when_more_is_heard_of_its_failure() {
     let mut bench = Bench::new(3);
-    bench.hear(&failed("m2", 0));
+    bench.receive(&failed("m2", 0));
     assert_eq!(bench.node.reconnects.len(), 1);
-    bench.hear(&failed("m2", 1));
+    bench.receive(&failed("m2", 1));
     assert_eq!(bench.node.reconnects.len(), 1);
 }
 
@@ -203,7 +203,7 @@ fn a_failed_member_is_still_tried_when_more_is_heard_of_its_failure() {
 fn members_that_move_to_one_address_are_few() {
     let mut bench = Bench::new(20);
     for i in 2..=20 {
-        bench.hear_from(addr(i), &alive(&format!("m{i}"), 1, addr(90)));
+        bench.receive_from(addr(i), &alive(&format!("m{i}"), 1, addr(90)));
     }
     assert_eq!(bench.node.members().iter().filter(|m| m.addr == addr(90)).count(), 4);
 }
@@ -214,8 +214,8 @@ fn who_leaves_does_not_take_its_successor_along() {
     let own = bench.node.local().identity;
     bench.node.leave(bench.now);
     bench.sent();
-    bench.hear(&Alive { name: "me", epoch: EPOCH + 1000, incarnation: 0, addr: addr(60), tags: &[] });
-    bench.hear(&crate::wire::message::Failed { name: "me", epoch: EPOCH + 1000, incarnation: 0 });
+    bench.receive(&Alive { name: "me", epoch: EPOCH + 1000, incarnation: 0, addr: addr(60), tags: &[] });
+    bench.receive(&crate::wire::message::Failed { name: "me", epoch: EPOCH + 1000, incarnation: 0 });
     assert_eq!(bench.node.local().identity, own);
 }
 
@@ -243,7 +243,7 @@ fn a_refused_stream_gives_no_name_away_while_the_ping_may_be_answered() {
     let sent = bench.sent();
     bench.node.handle_stream_failure(bench.now, stream, StreamFailure::Refused);
     let pings = sent.iter().filter(|(to, _)| *to == addr(1)).filter_map(|(_, packet)| forge::ping(packet));
-    pings.for_each(|(seq, _)| _ = bench.hear_from(addr(1), &Ack { seq }));
+    pings.for_each(|(seq, _)| _ = bench.receive_from(addr(1), &Ack { seq }));
     bench.pass(secs(1));
     assert_eq!(bench.member("m1").map(|m1| m1.addr), Some(addr(1)));
 }
@@ -284,7 +284,7 @@ fn who_cannot_be_reached_by_datagram_comes_back_by_stream() {
     let mut bench = Bench::new(3);
     let id = bench.node.table.find("m1").expect("it is a member");
     (0..3).for_each(|_| bench.node.table.contact_mut(id).miss());
-    bench.hear_from(addr(2), &failed("m1", 0));
+    bench.receive_from(addr(2), &failed("m1", 0));
     bench.events();
     bench.sent();
     let claim = Alive { name: "m1", epoch: EPOCH + 1, incarnation: 0, addr: addr(1), tags: &[] };
@@ -306,7 +306,7 @@ fn a_ping_is_answered_whatever_comes_with_it() {
     assert_eq!((sent[0].0, forge::ping(&sent[0].1)), (addr(1), None), "the answer, not our question");
 }
 
-/// Asked about a rival, then accused: ours is later than what the rival claimed when it answers.
+/// Asked about a other holder, then accused: ours is later than what the other holder claimed when it answers.
 #[test]
 fn a_holder_of_the_name_whose_claim_is_superseded_displaces_nobody() {
     for (accused, displaced) in [(true, false), (false, true)] {
@@ -316,7 +316,7 @@ fn a_holder_of_the_name_whose_claim_is_superseded_displaces_nobody() {
         say(&mut bench, "m1", addr(1), token, &[Message::Alive(alive("me", claimed, addr(60)))]);
         let [stream] = opened(&mut bench, addr(60))[..] else { panic!("it is asked") };
         if accused {
-            bench.hear(&bench::suspect("me", claimed + 1, &["m1"]));
+            bench.receive(&bench::suspect("me", claimed + 1, &["m1"]));
         }
         let mut frame = Vec::new();
         while bench.node.poll_stream(bench.now, stream, &mut frame) == StreamStep::Send {}
@@ -324,7 +324,7 @@ fn a_holder_of_the_name_whose_claim_is_superseded_displaces_nobody() {
         assert_eq!(bench.node.is_displaced(), displaced);
         bench.sent();
         let answers = say(&mut bench, "me", addr(60), 0, &[ping()]).len();
-        assert_eq!(answers == 0, displaced, "who has yielded does not hold its rival down");
+        assert_eq!(answers == 0, displaced, "who has yielded does not hold its other holder down");
     }
 }
 

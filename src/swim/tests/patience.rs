@@ -62,7 +62,7 @@ fn a_nack_counts_only_under_the_number_that_its_relay_was_sent() {
         let probe = failing_probe(&mut bench);
         assert_eq!(probe.relays.len(), 3);
         for (from, seq) in &probe.relays {
-            bench.hear_from(*from, &Nack { seq: if from_relays { *seq } else { probe.seq } });
+            bench.receive_from(*from, &Nack { seq: if from_relays { *seq } else { probe.seq } });
         }
         assert_eq!(bench.node.metrics().dropped_stray_answers, if from_relays { 0 } else { 3 });
         bench.pass(millis(510));
@@ -76,17 +76,17 @@ fn a_nack_counts_only_under_the_number_that_its_relay_was_sent() {
 fn no_relay_can_answer_as_the_target_nor_as_another_relay() {
     let mut bench = without_streams();
     // Heard of last, m1 is asked in any case.
-    bench.hear(&alive("m1", 0, addr(1)));
+    bench.receive(&alive("m1", 0, addr(1)));
     let FailingProbe { target, relays, seq } = failing_probe(&mut bench);
     let numbers: BTreeSet<_> = relays.iter().map(|(_, seq)| *seq).chain([seq]).collect();
     assert_eq!(numbers.len(), relays.len() + 1, "each has a number of its own");
     // Of three relays one says that it was answered, in the name of the target too; the others say that they were not.
     let (liar, seq) = relays[0];
     for name in [target.as_str(), "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8"] {
-        bench.hear_as(Some(name), liar, &Ack { seq });
-        bench.hear_as(Some(name), liar, &Retry { seq, token: 7 });
+        bench.receive_as(Some(name), liar, &Ack { seq });
+        bench.receive_as(Some(name), liar, &Retry { seq, token: 7 });
     }
-    relays[1..].iter().for_each(|(from, seq)| _ = bench.hear_from(*from, &Nack { seq: *seq }));
+    relays[1..].iter().for_each(|(from, seq)| _ = bench.receive_from(*from, &Nack { seq: *seq }));
     bench.pass(millis(510));
     assert_eq!(bench.standing(&target), Some((MemberState::Suspect, 0)));
     assert_eq!(bench.node.metrics().probes_failed, 1);
@@ -103,10 +103,10 @@ fn more_relays_must_reach_a_member_than_not() {
     ] {
         let mut bench = without_streams();
         let relays = failing_probe(&mut bench).relays;
-        relays[..acks].iter().for_each(|(from, seq)| _ = bench.hear_from(*from, &Ack { seq: *seq }));
+        relays[..acks].iter().for_each(|(from, seq)| _ = bench.receive_from(*from, &Ack { seq: *seq }));
         relays[acks..acks + nacks]
             .iter()
-            .for_each(|(from, seq)| _ = bench.hear_from(*from, &Nack { seq: *seq }));
+            .for_each(|(from, seq)| _ = bench.receive_from(*from, &Nack { seq: *seq }));
         bench.pass(millis(510));
         let suspects = bench.node.members().iter().filter(|m| m.state == MemberState::Suspect).count();
         assert_eq!(suspects == 1, state == MemberState::Suspect, "{acks} acks, {nacks} nacks");
@@ -127,8 +127,8 @@ fn a_member_that_answers_by_stream_alone_again_and_again_is_sent_streams_whateve
             let mut frame = Vec::new();
             assert_eq!(bench.node.poll_stream(bench.now, stream, &mut frame), StreamStep::Send);
             bench.node.handle_frame(bench.now, stream, &packet_of(&StreamAck { name: &target }));
-            relays[..acks].iter().for_each(|(from, seq)| _ = bench.hear_from(*from, &Ack { seq: *seq }));
-            relays[acks..].iter().for_each(|(from, seq)| _ = bench.hear_from(*from, &Nack { seq: *seq }));
+            relays[..acks].iter().for_each(|(from, seq)| _ = bench.receive_from(*from, &Ack { seq: *seq }));
+            relays[acks..].iter().for_each(|(from, seq)| _ = bench.receive_from(*from, &Nack { seq: *seq }));
             bench.pass(millis(510));
             let times = answered.entry(target.clone()).or_default();
             *times += 1;
@@ -147,7 +147,7 @@ fn a_stall_puts_off_every_verdict_by_its_length() {
         let mut config = Config::lan("me");
         config.notice_stalls = notice_stalls;
         let mut bench = Bench::with(config, 8);
-        bench.hear(&suspect("m2", 0, &["m1", "m3", "m4", "m5"]));
+        bench.receive(&suspect("m2", 0, &["m1", "m3", "m4", "m5"]));
         // The least time is two seconds; nothing fires for ten.
         bench.now = bench.now + secs(10);
         bench.node.handle_timeout(bench.now);
@@ -164,10 +164,10 @@ fn a_stall_puts_off_every_verdict_by_its_length() {
 #[test]
 fn a_confirmation_that_comes_late_is_no_stall() {
     let mut bench = Bench::new(8);
-    bench.hear(&suspect("m2", 0, &["m1"]));
+    bench.receive(&suspect("m2", 0, &["m1"]));
     bench.pass(secs(8));
     assert_eq!(bench.standing("m2"), Some((MemberState::Suspect, 0)));
-    bench.hear(&suspect("m2", 0, &["m3", "m4", "m5"]));
+    bench.receive(&suspect("m2", 0, &["m3", "m4", "m5"]));
     bench.pass(millis(1));
     assert_eq!(bench.standing("m2"), Some((MemberState::Failed, 0)));
     assert_eq!(bench.node.metrics().stalls, 0);
@@ -182,10 +182,10 @@ fn a_suspicion_under_ever_greater_identities_ends_all_the_same() {
         if !probes {
             bench.node.phase = Phase::Starting;
         }
-        bench.hear(&suspect("m2", 0, &["m1"]));
+        bench.receive(&suspect("m2", 0, &["m1"]));
         let longest = secs(24);
         for lies in 1_u64.. {
-            bench.hear(&suspect("m2", lies, &[]));
+            bench.receive(&suspect("m2", lies, &[]));
             for _ in 0..20 {
                 bench.pass(millis(50));
                 answers_come(&mut bench, Some(addr(2)));
@@ -207,7 +207,7 @@ fn a_suspicion_under_ever_greater_identities_ends_all_the_same() {
 fn who_answers_all_the_time_is_not_declared_failed_under_ever_greater_identities() {
     let mut bench = Bench::new(8);
     for lies in 1..=2400 {
-        bench.hear(&suspect("m2", lies, &["m1", "m3", "m4", "m5"]));
+        bench.receive(&suspect("m2", lies, &["m1", "m3", "m4", "m5"]));
         bench.pass(millis(50));
         answers_come(&mut bench, None);
         assert_eq!(bench.standing("m2"), Some((MemberState::Suspect, lies)));
@@ -219,9 +219,9 @@ fn who_answers_all_the_time_is_not_declared_failed_under_ever_greater_identities
 fn a_suspicion_under_a_greater_identity_starts_anew_soon_after_the_first() {
     let mut bench = Bench::new(8);
     bench.node.phase = Phase::Starting;
-    bench.hear(&suspect("m2", 0, &["m1"]));
+    bench.receive(&suspect("m2", 0, &["m1"]));
     bench.pass(secs(20));
-    bench.hear(&suspect("m2", 1, &["m1"]));
+    bench.receive(&suspect("m2", 1, &["m1"]));
     bench.pass(secs(23));
     assert_eq!(bench.standing("m2"), Some((MemberState::Suspect, 1)));
 }
@@ -255,7 +255,7 @@ fn whoever_accuses_a_member_alone_asks_others_for_their_tables() {
         let mut bench = Bench::new(8);
         bench.node.accuse("m2", EPOCH, &[]);
         if confirmed {
-            bench.hear(&suspect("m2", 0, &["m1"]));
+            bench.receive(&suspect("m2", 0, &["m1"]));
         }
         assert!(!opens_an_exchange(&mut bench), "it has just told the others");
         bench.node.accuse("m2", EPOCH, &[]);
@@ -271,7 +271,7 @@ fn opens_an_exchange(bench: &mut Bench) -> bool {
 #[test]
 fn a_failed_member_is_tried_for_ever_and_never_more_than_the_longest_delay_apart() {
     let mut bench = Bench::new(1);
-    bench.hear(&failed("m1", 0));
+    bench.receive(&failed("m1", 0));
     let (mut last, mut longest) = (bench.now, secs(0));
     let end = bench.now + secs(3600);
     while let Some(at) = bench.node.poll_timeout().filter(|at| *at <= end) {
@@ -294,11 +294,11 @@ fn tells_a_failed_member(seconds: u64) -> bool {
     let mut bench = Bench::new(2);
     // Neither probes nor tries of failed members: what is sent is gossip.
     bench.node.phase = Phase::Starting;
-    bench.hear(&failed("m2", 0));
+    bench.receive(&failed("m2", 0));
     bench.node.updates.clear();
     bench.pass(secs(seconds));
     bench.sent();
-    bench.hear(&alive("new", 0, addr(9)));
+    bench.receive(&alive("new", 0, addr(9)));
     bench.pass(secs(2));
     bench.sent().iter().any(|(to, _)| *to == addr(2))
 }
@@ -314,10 +314,10 @@ fn a_failed_member_gets_updates_for_thirty_seconds() {
 fn a_verdict_is_remembered_for_six_hundred_probe_intervals() {
     for (later, word) in [(599, 1), (601, 2)] {
         let mut bench = Bench::new(5);
-        bench.hear(&failed("me", 0));
+        bench.receive(&failed("me", 0));
         bench.now = bench.now + secs(later);
         bench.node.flaps.note_trouble(bench.now);
-        bench.hear(&suspect("me", 1, &["m1"]));
+        bench.receive(&suspect("me", 1, &["m1"]));
         assert_eq!(bench.node.local().identity.incarnation, word, "{later} s later");
     }
 }
@@ -336,7 +336,7 @@ fn a_leave_is_over_once_as_many_answered_as_are_told_at_once() {
         assert_eq!(told.len(), answers, "{members} members");
         for (i, (to, seq)) in told.into_iter().enumerate() {
             assert!(!has_left(&mut bench), "{i} of {answers} answered");
-            bench.hear_from(to, &Ack { seq });
+            bench.receive_from(to, &Ack { seq });
         }
         assert!(has_left(&mut bench), "{members} members");
     }
@@ -345,11 +345,11 @@ fn a_leave_is_over_once_as_many_answered_as_are_told_at_once() {
 #[test]
 fn who_takes_up_its_name_again_tries_failed_members_again() {
     let mut bench = Bench::new(3);
-    bench.hear(&failed("m2", 0));
+    bench.receive(&failed("m2", 0));
     bench.node.confirm_conflict(bench.node.local().identity, addr(50));
     assert!(!bench.node.timers.is_set(Timer::Reconnect));
     let incarnation = bench.node.local().identity.incarnation;
-    bench.hear(&failed("me", incarnation));
+    bench.receive(&failed("me", incarnation));
     assert!(bench.node.timers.is_set(Timer::Reconnect));
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     super::{Config, Node, Output, Start, StreamFailure, StreamId, StreamKind, StreamStep},
-    bench::{Bench, EPOCH, alive, messages, packet_of},
+    bench::{self, Bench, EPOCH, alive, messages, packet_of},
     world::{ORIGIN, addr, millis, secs},
 };
 use crate::wire::{
@@ -17,11 +17,11 @@ const OTHER: Digest = Digest { digest: 12345 };
 #[test]
 fn the_digest_of_a_member_opens_an_exchange_and_an_unverified_peers_does_not() {
     let mut bench = Bench::new(2);
-    bench.hear_from(addr(99), &OTHER);
+    bench.receive_from(addr(99), &OTHER);
     assert_eq!(bench.opened(), []);
-    bench.hear_as(Some("m1"), addr(1), &OTHER);
+    bench.receive_as(Some("m1"), addr(1), &OTHER);
     assert_eq!(bench.opened(), [], "it showed no token");
-    bench.hear_from(addr(1), &OTHER);
+    bench.receive_from(addr(1), &OTHER);
     assert_eq!(bench.opened().len(), 1);
 }
 
@@ -29,7 +29,7 @@ fn the_digest_of_a_member_opens_an_exchange_and_an_unverified_peers_does_not() {
 fn equal_digests_open_nothing() {
     let mut bench = Bench::new(2);
     let digest = bench.node.settled_digest();
-    bench.hear_from(addr(1), &Digest { digest });
+    bench.receive_from(addr(1), &Digest { digest });
     assert_eq!(bench.opened(), []);
 }
 
@@ -37,7 +37,7 @@ fn equal_digests_open_nothing() {
 fn no_more_than_four_exchanges_of_our_own_are_under_way() {
     let mut bench = Bench::new(6);
     for i in 1..=6 {
-        bench.hear_from(addr(i), &OTHER);
+        bench.receive_from(addr(i), &OTHER);
         // Nobody answers in them, and their time is not up yet.
         bench.now = bench.now + millis(1500);
     }
@@ -49,10 +49,10 @@ fn no_more_than_four_exchanges_of_our_own_are_under_way() {
 fn one_exchange_of_our_own_is_under_way_with_each_member() {
     let mut bench = Bench::new(3);
     for _ in 0..4 {
-        bench.hear_from(addr(1), &OTHER);
+        bench.receive_from(addr(1), &OTHER);
         bench.now = bench.now + millis(1500);
     }
-    bench.hear_from(addr(2), &OTHER);
+    bench.receive_from(addr(2), &OTHER);
     let opened: Vec<_> = bench.opened().into_iter().map(|(_, to)| to).collect();
     assert_eq!((opened, bench.node.metrics().refused_streams), (vec![addr(1), addr(2)], 0));
 }
@@ -67,7 +67,7 @@ fn find_equal(bench: &mut Bench, stream: StreamId) {
 /// How long the digests of a member are ignored after an exchange, in tenths of a second.
 fn quiet_time(bench: &mut Bench) -> (u32, StreamId) {
     for tenths in 0.. {
-        bench.hear_from(addr(1), &OTHER);
+        bench.receive_from(addr(1), &OTHER);
         if let Some((stream, _)) = bench.opened().pop() {
             return (tenths, stream);
         }
@@ -114,9 +114,9 @@ fn a_digest_that_never_agrees_keeps_nobody_else_from_an_exchange() {
         find_equal(&mut bench, stream);
     }
     bench.now = bench.now + secs(1);
-    bench.hear_from(addr(1), &OTHER);
+    bench.receive_from(addr(1), &OTHER);
     assert_eq!(bench.opened(), []);
-    bench.hear_from(addr(2), &OTHER);
+    bench.receive_from(addr(2), &OTHER);
     assert_eq!(bench.opened().len(), 1, "of another member it counts");
 }
 
@@ -143,11 +143,11 @@ fn exchanges_that_fail_are_put_off_like_those_that_teach_nothing() {
 #[test]
 fn a_digest_that_opens_nothing_takes_nobodys_turn() {
     let mut bench = Bench::new(3);
-    bench.hear_from(addr(1), &OTHER);
+    bench.receive_from(addr(1), &OTHER);
     assert_eq!(bench.opened().len(), 1);
     // It is silent in that one.
     bench.now = bench.now + millis(2500);
-    bench.hear_from(addr(1), &OTHER).hear_from(addr(2), &OTHER);
+    bench.receive_from(addr(1), &OTHER).receive_from(addr(2), &OTHER);
     assert_eq!(bench.opened().into_iter().map(|(_, to)| to).collect::<Vec<_>>(), [addr(2)]);
 }
 
@@ -168,9 +168,9 @@ fn a_flood_of_digests_does_not_take_every_turn() {
     let mut bench = Bench::new(3);
     let mut begun = [0, 0];
     for hundredths in 0..2000 {
-        bench.hear_from(addr(1), &OTHER);
+        bench.receive_from(addr(1), &OTHER);
         if hundredths % 30 == 0 {
-            bench.hear_from(addr(2), &OTHER);
+            bench.receive_from(addr(2), &OTHER);
         }
         for (stream, to) in bench.opened() {
             let name = if to == addr(1) { "m1" } else { "m2" };
@@ -189,7 +189,7 @@ fn digests_of_many_that_never_agree_are_put_off_for_all() {
     let mut exchanges = 0;
     for _ in 0..10 {
         for i in 1..=40 {
-            bench.hear_from(addr(i), &OTHER);
+            bench.receive_from(addr(i), &OTHER);
             for (stream, _) in bench.opened() {
                 exchanges += 1;
                 find_equal(&mut bench, stream);
@@ -205,9 +205,9 @@ fn a_node_tells_its_digest_behind_an_ack_only_while_no_updates_are_under_way() {
     for updates in [false, true] {
         let mut bench = Bench::new(3);
         if updates {
-            bench.hear(&alive("new", 0, addr(9)));
+            bench.receive(&alive("new", 0, addr(9)));
         }
-        bench.hear(&Ping { seq: 1, target: "me" });
+        bench.receive(&Ping { seq: 1, target: "me" });
         let mut told = false;
         for (to, packet) in bench.sent() {
             assert_eq!(to, addr(1));
@@ -222,7 +222,7 @@ fn a_node_swamped_with_updates_tells_its_digest_all_the_same() {
     for (members, tells) in [(400, false), (401, true)] {
         let mut bench = Bench::new(1);
         for i in 0..members {
-            bench.hear(&alive(&format!("x{i}"), 0, addr(100 + i)));
+            bench.receive(&alive(&format!("x{i}"), 0, addr(100 + i)));
         }
         assert_eq!(bench.node.settled_digest() != 0, tells, "updates of {members}");
     }
@@ -275,7 +275,7 @@ fn who_goes_live_in_a_small_cluster_exchanges_tables_a_few_times_soon() {
         let mut node = Node::new(Config::lan("me"), start, ORIGIN);
         let names: Vec<_> = (1..=others).map(|i| format!("m{i}")).collect();
         for (i, name) in names.iter().enumerate() {
-            node.handle_claim(&Message::Alive(alive(name, 0, addr(i + 1))), false, addr(1));
+            bench::tell(&mut node, &Message::Alive(alive(name, 0, addr(i + 1))), addr(1));
         }
         node.go_live();
         let mut begun = 0;

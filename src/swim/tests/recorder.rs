@@ -136,7 +136,7 @@ fn what_is_recorded_around_losses_is_replayed() {
             if bench.node.poll_timeout().is_some_and(|at| at <= bench.now) {
                 bench.node.handle_timeout(bench.now);
             }
-            bench.hear(&Ping { seq, target: "me" });
+            bench.receive(&Ping { seq, target: "me" });
             bench.sent();
             bench.events();
         }

@@ -8,7 +8,7 @@ use super::{
         MemberState::{self, Alive, Failed, Left, Suspect},
         Origin, Removal, StreamStep,
     },
-    bench::{Bench, EPOCH, alive, failed, left, messages, packet_of, say, suspect},
+    bench::{self, Bench, EPOCH, alive, failed, left, messages, packet_of, say, suspect},
     world::{Latency, World, addr, converged, converged_with, millis, partition, secs},
 };
 use crate::{
@@ -23,11 +23,11 @@ fn removed(incarnation: u64, reap: bool) -> message::Left<'static> {
 /// A bench whose member m2 is in a given state at incarnation 5.
 fn with_m2(state: MemberState) -> Bench {
     let mut bench = Bench::new(4);
-    bench.hear(&alive("m2", 5, addr(2)));
+    bench.receive(&alive("m2", 5, addr(2)));
     match state {
-        Suspect => _ = bench.hear(&suspect("m2", 5, &["m1"])),
-        Failed => _ = bench.hear(&failed("m2", 5)),
-        Left => _ = bench.hear(&left("m2", 5)),
+        Suspect => _ = bench.receive(&suspect("m2", 5, &["m1"])),
+        Failed => _ = bench.receive(&failed("m2", 5)),
+        Left => _ = bench.receive(&left("m2", 5)),
         _ => {}
     }
     bench.kinds();
@@ -67,12 +67,12 @@ fn the_table_of_claims_that_a_member_was_removed() {
     ];
     for (held, reap, incarnation, standing, events, spread) in rows {
         let mut bench = with_m2(held);
-        bench.hear(&removed(incarnation, reap));
+        bench.receive(&removed(incarnation, reap));
         let row = format!("{held} 5 hears removed {incarnation}, reap {reap}");
         assert_eq!(bench.standing("m2"), standing, "{row}");
         assert_eq!(bench.kinds(), events, "{row}");
         assert_eq!(bench.has_news("m2"), spread, "{row}");
-        bench.hear(&removed(incarnation, reap));
+        bench.receive(&removed(incarnation, reap));
         assert_eq!(bench.kinds(), [""; 0], "{row}, again");
         assert!(!bench.has_news("m2"), "{row}, again");
     }
@@ -108,7 +108,7 @@ fn a_removed_member_has_left_or_is_listed_no_longer_and_says_who_removed_it() {
     assert!(events[0].to_string().ends_with(", by me"), "{}", events[0]);
     assert_eq!(bench.member("m2").as_ref(), Some(member));
     assert!(bench.has_news("m2"));
-    // Again: no news.
+    // Again: nothing new.
     bench.node.remove(bench.now, "m2", Removal::Leave).unwrap();
     assert_eq!((bench.kinds().len(), bench.has_news("m2")), (0, false));
     // It may still be reaped.
@@ -122,9 +122,9 @@ fn a_removed_member_has_left_or_is_listed_no_longer_and_says_who_removed_it() {
     let metrics = bench.node.metrics();
     assert_eq!((metrics.member_removals, metrics.member_leaves, metrics.member_failures), (1, 0, 1));
     // Back by a greater identity, as ever.
-    bench.hear(&alive("m2", 5, addr(2)));
+    bench.receive(&alive("m2", 5, addr(2)));
     assert_eq!(bench.standing("m2"), None);
-    bench.hear(&alive("m2", 6, addr(2)));
+    bench.receive(&alive("m2", 6, addr(2)));
     assert_eq!(bench.member("m2").map(|member| (member.state, member.removed_by)), Some((Alive, None)));
 }
 
@@ -145,7 +145,7 @@ fn told(packets: &[Vec<u8>]) -> BTreeSet<String> {
 fn who_removed_it_is_passed_on_in_gossip_and_in_tables() {
     for reap in [false, true] {
         let mut bench = with_m2(Failed);
-        bench.hear(&removed(5, reap));
+        bench.receive(&removed(5, reap));
         bench.pass(secs(1));
         let sent: Vec<_> = bench.sent().into_iter().map(|(_, bytes)| bytes).collect();
         assert_eq!(told(&sent), BTreeSet::from([format!("{:?}", Message::Left(removed(5, reap)))]));
@@ -207,11 +207,11 @@ fn a_member_that_has_just_departed_has_time_to_refute_before_it_is_hidden() {
 fn a_live_member_that_is_said_to_be_reaped_has_time_to_refute_before_it_is_hidden() {
     for refutes in [false, true] {
         let mut bench = with_m2(Alive);
-        bench.hear(&removed(5, true));
+        bench.receive(&removed(5, true));
         assert_eq!((bench.standing("m2"), bench.kinds()), (Some((Left, 5)), vec!["left"]));
         if refutes {
             bench.pass(secs(1));
-            bench.hear(&alive("m2", 6, addr(2)));
+            bench.receive(&alive("m2", 6, addr(2)));
             assert_eq!(bench.standing("m2"), Some((Alive, 6)));
         }
         // Nobody answers here, so that others fail meanwhile.
@@ -226,7 +226,7 @@ fn a_live_member_that_is_said_to_be_reaped_has_time_to_refute_before_it_is_hidde
 #[test]
 fn an_exchange_for_a_removal_alone_exchanges_the_removed_members_alone() {
     let mut bench = with_m2(Failed);
-    bench.hear(&removed(5, false));
+    bench.receive(&removed(5, false));
     bench.node.updates.clear();
     let stream = bench.node.accept_stream(bench.now, addr(1)).expect("there is room");
     let hello = message::Hello { name: "m1", digest: bench.node.settled_digest(), removals: 0 };
@@ -256,7 +256,7 @@ fn an_exchange_for_a_removal_alone_exchanges_the_removed_members_alone() {
     messages(&frame, |message| same |= matches!(message, Message::Same(_)));
     assert!(same);
     // A leave of its own is in no digest but that of the live.
-    bench.hear(&left("m3", 0));
+    bench.receive(&left("m3", 0));
     assert_eq!(bench.node.table.removals_digest(), removals);
 }
 
@@ -265,7 +265,7 @@ fn an_exchange_for_a_removal_alone_exchanges_the_removed_members_alone() {
 fn of_an_unknown_name_it_is_remembered_that_it_was_removed() {
     let mut bench = Bench::new(1);
     let claim = message::Left { removed: Some(Removed { by: "m1", reap: true }), ..left("x", 3) };
-    bench.hear(&claim).hear(&alive("x", 3, addr(9)));
+    bench.receive(&claim).receive(&alive("x", 3, addr(9)));
     assert_eq!((bench.standing("x"), bench.kinds().len()), (None, 0));
     let id = bench.node.table.find("x").expect("a tombstone");
     assert_eq!(bench.node.table.get(id).removed.as_deref().map(|removed| removed.told()), claim.removed);
@@ -275,9 +275,9 @@ fn of_an_unknown_name_it_is_remembered_that_it_was_removed() {
 #[test]
 fn a_member_that_answers_a_reconnect_after_it_was_removed_learns_of_it() {
     let mut bench = Bench::new(1);
-    bench.hear(&alive("m2", 5, addr(2)));
+    bench.receive(&alive("m2", 5, addr(2)));
     bench.meet("m2");
-    bench.hear(&failed("m2", 5));
+    bench.receive(&failed("m2", 5));
     let ping = loop {
         bench.pass(secs(1));
         let to_m2 = bench.sent().into_iter().find(|(to, _)| *to == addr(2));
@@ -296,10 +296,10 @@ fn a_member_that_answers_a_reconnect_after_it_was_removed_learns_of_it() {
     bench.node.remove(bench.now, "m2", Removal::Reap).unwrap();
     assert_eq!(bench.node.reconnects.len(), 0, "it is tried no more");
     bench.opened();
-    bench.hear_as(Some("m2"), addr(2), &Ack { seq: ping });
+    bench.receive_as(Some("m2"), addr(2), &Ack { seq: ping });
     assert_eq!(bench.opened().iter().map(|(_, to)| *to).collect::<Vec<_>>(), [addr(2)]);
     assert_eq!(bench.standing("m2"), None, "an answer alone is no refutation");
-    bench.hear_as(Some("m2"), addr(2), &alive("m2", 6, addr(2)));
+    bench.receive_as(Some("m2"), addr(2), &alive("m2", 6, addr(2)));
     bench.sync(Message::Alive(alive("m2", 6, addr(2))));
     assert_eq!(bench.standing("m2"), Some((Alive, 6)));
 }
@@ -403,8 +403,8 @@ fn ten_thousand_removals_at_once_drain_within_two_minutes_and_none_returns() {
         for host in 0..live {
             world.with(host, |node, _| {
                 for (i, name) in names.iter().enumerate() {
-                    node.handle_claim(&Message::Alive(alive(name, 0, addr(10_000 + i))), false, addr(1));
-                    node.handle_claim(&Message::Failed(failed(name, 0)), false, addr(1));
+                    bench::tell(node, &Message::Alive(alive(name, 0, addr(10_000 + i))), addr(1));
+                    bench::tell(node, &Message::Failed(failed(name, 0)), addr(1));
                 }
                 node.updates.clear();
             });
@@ -436,7 +436,7 @@ fn ten_thousand_removals_at_once_drain_within_two_minutes_and_none_returns() {
 fn a_removed_member_is_remembered_from_its_removal_on() {
     let config = Config { forget_after: secs(1000), reap_failed_after: secs(900), ..Config::lan("me") };
     let mut bench = Bench::with(config, 3);
-    bench.hear(&failed("m2", 0));
+    bench.receive(&failed("m2", 0));
     bench.pass(secs(800));
     bench.node.remove(bench.now, "m2", Removal::Reap).unwrap();
     bench.pass(secs(900));

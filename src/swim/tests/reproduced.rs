@@ -98,7 +98,7 @@ fn a_sync_interval_below_the_probe_interval_is_refused_or_works() {
         return;
     }
     let mut bench = Bench::with(config, 2);
-    bench.hear(&Digest { digest: 12345 });
+    bench.receive(&Digest { digest: 12345 });
     let Some(Output::OpenStream { stream, .. }) = bench.node.poll_output() else { panic!("it differs") };
     let mut frame = Vec::new();
     assert_eq!(bench.node.poll_stream(bench.now, stream, &mut frame), StreamStep::Send);
@@ -118,7 +118,7 @@ fn the_greatest_time_passes() {
     is_done.recv_timeout(secs(5)).expect("no timer fires for ever");
 }
 
-/// Whoever gave way was listed again by all when its rival was gone, but did not take part: it probed nobody.
+/// Whoever gave way was listed again by all when its other holder was gone, but did not take part: it probed nobody.
 #[test]
 fn a_displaced_node_takes_part_again_when_the_holder_is_gone() {
     use Fault::{Conflict, Crash, Heal, Restart};
@@ -181,17 +181,17 @@ fn two_holders_of_one_life_are_one_when_the_partition_is_over() {
     holds(16_913, 8, |name| Theme::Everything.config(16_913, name), faults);
 }
 
-/// A life that began with a clock of 1970 took its name back from a rival under the very identity that its past had used,
+/// A life that began with a clock of 1970 took its name back from a other holder under the very identity that its past had used,
 /// with other tags.
 #[test]
 fn two_lives_under_one_identity_are_seen_with_the_tags_of_the_one_that_lives() {
     let mut bench = Bench::new(1);
     let past = Tags::new([("n", "0")]).unwrap();
-    bench.hear(&Alive { tags: past.encoded(), ..alive("m2", 1, addr(9)) });
+    bench.receive(&Alive { tags: past.encoded(), ..alive("m2", 1, addr(9)) });
     let now = alive("m2", 1, addr(9));
-    bench.hear(&now);
+    bench.receive(&now);
     assert_eq!(bench.standing("m2"), Some((MemberState::Suspect, 1)), "it is asked which it is");
-    bench.hear(&Alive { incarnation: 2, ..now });
+    bench.receive(&Alive { incarnation: 2, ..now });
     assert_eq!(bench.member("m2").unwrap().tags, Tags::default());
 }
 
@@ -268,13 +268,13 @@ fn an_accuser_of_a_member_that_left_is_told_that_it_left() {
         told
     };
     assert_eq!(told(&mut bench), 0, "it is no update any more");
-    bench.hear(&suspect("m2", 0, &["m3"]));
+    bench.receive(&suspect("m2", 0, &["m3"]));
     assert!(told(&mut bench) > 0);
     bench.node.updates.clear();
-    bench.hear(&failed("m2", 0));
+    bench.receive(&failed("m2", 0));
     assert!(told(&mut bench) > 0);
     bench.node.updates.clear();
-    bench.hear(&failed("m2", 1));
+    bench.receive(&failed("m2", 1));
     assert_eq!(told(&mut bench), 0, "what it said later is not known");
 }
 

@@ -11,20 +11,26 @@ use crate::wire::message::{Ack, Alive, Message, Nack};
 
 /// All answer but for one member, wherever it is pinged; and nobody does in its name.
 fn answers_come_but_for(bench: &mut Bench, dead: &str, ghosts: impl Fn(SocketAddr) -> bool) {
+    let at = bench.member(dead).map_or(addr(0), |member| member.addr);
+    answers_come_from(bench, at, |target, to| target != dead && !ghosts(to));
+}
+
+/// Those answer that are chosen, by name and address; nobody is asked at the address of the dead one whether another answers.
+fn answers_come_from(bench: &mut Bench, dead: SocketAddr, answers: impl Fn(&str, SocketAddr) -> bool) {
     for (to, packet) in bench.sent() {
         let mut answer = None;
         messages(&packet, |message| match message {
-            Message::Ping(ping) if ping.target != dead && !ghosts(to) => {
+            Message::Ping(ping) if answers(ping.target, to) => {
                 answer = Some((ping.target.to_owned(), Message::Ack(Ack { seq: ping.seq })));
             }
-            Message::PingReq(request) => {
+            Message::PingReq(request) if to != dead => {
                 answer = Some((String::new(), Message::Nack(Nack { seq: request.seq })));
             }
             _ => {}
         });
         match answer {
             Some((target, said @ Message::Ack(_))) => say(bench, &target, to, &[said]),
-            Some((_, Message::Nack(nack))) => _ = bench.hear_from(to, &nack),
+            Some((_, Message::Nack(nack))) => _ = bench.receive_from(to, &nack),
             _ => {}
         }
     }
@@ -63,7 +69,7 @@ fn a_dead_member_is_not_forgotten_and_listed_anew_for_ever() {
     let mut bench = Bench::new(12);
     let home = addr(99);
     for name in ["g1", "g2", "g3", "g4"] {
-        bench.hear(&alive(name, 0, home));
+        bench.receive(&alive(name, 0, home));
         bench.meet(name);
     }
     let (mut g4, mut listed) = (0, 0);
@@ -138,7 +144,7 @@ fn a_dead_member_that_was_moved_is_remembered_before_made_up_ones() {
 fn takes(members: usize, ghosts: usize, mut lie: impl FnMut(&mut Bench, u64)) -> (usize, usize) {
     let mut bench = Bench::with(Config::lan("me"), members);
     for i in 0..ghosts {
-        bench.hear(&alive(&format!("ghost-{i}"), 0, addr(1000 + i)));
+        bench.receive(&alive(&format!("ghost-{i}"), 0, addr(1000 + i)));
     }
     let (mut first, mut known) = (None, None);
     for step in 0..60_000 {
@@ -237,6 +243,69 @@ fn refutations_that_others_made_up_keep_no_dead_member_listed() {
     assert!(listed < 200, "m5 is dead, and listed as live for {} s of 60 s", listed / 10);
 }
 
+/// This node's own probe of it failed, and then its verdict fell.
+#[test]
+fn who_departed_after_an_own_probe_failed_has_to_answer_before_another_is_believed() {
+    for (at, others) in [(addr(5), 0), (addr(70_000), 0), (addr(5), 2), (addr(70_000), 2)] {
+        let mut bench = Bench::new(12);
+        bench.receive(&failed("m5", 0));
+        for name in ["m8", "m9"] {
+            bench.receive(&failed(name, 0));
+        }
+        for name in ["m5", "m8", "m9"] {
+            let id = bench.node.table.find(name).unwrap();
+            bench.node.table.contact_mut(id).miss();
+        }
+        bench.sent();
+        // At most two are asked by stream at a time.
+        for (i, name) in ["m8", "m9"][..others].iter().enumerate() {
+            say(&mut bench, "m1", addr(1), &[Message::Alive(alive(name, 7, addr(80_000 + i)))]);
+        }
+        say(&mut bench, "m1", addr(1), &[Message::Alive(alive("m5", 7, at))]);
+        assert!(!is_live(&bench, "m5"), "nobody has answered");
+        bench.pass(millis(300));
+        for (stream, _) in bench.opened() {
+            bench.node.stream_began(bench.now, stream);
+        }
+        assert!(!is_live(&bench, "m5"), "nobody has answered");
+        answers_come_but_for(&mut bench, "nobody", none);
+        assert!(is_live(&bench, "m5"), "it answers at {at}");
+    }
+}
+
+/// Names of one host answer each third probe only, so that they are among those to be probed first.
+#[test]
+fn names_that_answer_now_and_then_keep_no_silent_suspect_from_being_checked() {
+    let mut bench = Bench::new(30);
+    for i in 0..128 {
+        let name = format!("g{i}");
+        bench.receive(&alive(&name, 0, SocketAddr::new(addr(5000).ip(), 1000 + i)));
+        bench.meet(&name);
+    }
+    let mut first = None;
+    let took = (0..36_000).find(|step| {
+        bench.pass(millis(100));
+        let waits = |name: &str| name.starts_with('g') && missed(&bench, name) < 2;
+        let quiet: Vec<_> = (0..128).map(|i| format!("g{i}")).filter(|name| waits(name)).collect();
+        answers_come_from(&mut bench, addr(5), |target, _| {
+            target != "m5" && !quiet.iter().any(|name| name == target)
+        });
+        bench.events();
+        for member in bench.node.members().iter().filter(|member| member.state == MemberState::Suspect) {
+            let is_told =
+                &*member.name == "m5" || member.name.starts_with('g') && missed(&bench, &member.name) < 3;
+            if is_told && (step % 30 == 0 || member.name.starts_with('g')) {
+                let said = alive(&member.name, member.identity.incarnation + 1, member.addr);
+                say(&mut bench, "m1", addr(1), &[Message::Alive(said)]);
+            }
+        }
+        first = first.or((missed(&bench, "m5") > 0).then_some(*step));
+        missed(&bench, "m5") >= 3
+    });
+    let took = took.zip(first).map_or(u64::MAX, |(third, first)| third - first);
+    assert!(took <= 200, "three failed probes take {} s", took / 10);
+}
+
 /// At the rates of `tests/siege`, with all that another member knows said in between.
 #[test]
 fn in_a_siege_a_dead_member_is_listed_for_no_longer_than_its_suspicion_takes() {
@@ -278,7 +347,7 @@ fn names_of_one_host_leave_room_for_others_that_return() {
     let mut join = |bench: &mut Bench, most: usize| {
         while bench.node.live() < most {
             let name = format!("x{made}");
-            bench.hear(&alive(&name, 0, home(made)));
+            bench.receive(&alive(&name, 0, home(made)));
             assert!(bench.member(&name).is_some());
             bench.meet(&name);
             made += 1;
@@ -290,7 +359,7 @@ fn names_of_one_host_leave_room_for_others_that_return() {
     }
     join(&mut bench, 60);
     for i in 0..4 {
-        bench.hear(&alive(&format!("x{i}"), 1, home(i)));
+        bench.receive(&alive(&format!("x{i}"), 1, home(i)));
     }
     let both = [Message::Failed(failed("m5", 0)), Message::Alive(alive("x4", 1, home(4)))];
     say(&mut bench, "m1", addr(1), &both);

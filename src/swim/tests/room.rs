@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 
 use super::{
-    super::{Config, Event, MemberState, claims::Word, timers::Timer},
-    bench::{Bench, alive, failed},
-    world::{addr, secs},
+    super::{Config, Event, MemberState, claims::Authority, timers::Timer},
+    bench::{Bench, alive, answers_come, failed, say},
+    world::{addr, millis, secs},
 };
+use crate::wire::message::Message;
 
 /// A node that has room for so many, itself included, and knows that many less one, of which the first have answered.
 fn full(room: usize, answered: usize) -> Bench {
@@ -14,7 +15,7 @@ fn full(room: usize, answered: usize) -> Bench {
     config.max_members = room;
     let mut bench = Bench::with(config, answered);
     for i in answered + 1..room {
-        bench.hear(&alive(&format!("m{i}"), 0, addr(i)));
+        bench.receive(&alive(&format!("m{i}"), 0, addr(i)));
     }
     bench.events();
     bench
@@ -23,7 +24,7 @@ fn full(room: usize, answered: usize) -> Bench {
 #[test]
 fn in_a_full_table_who_never_answered_makes_room() {
     let mut bench = full(10, 4);
-    bench.hear(&alive("new", 0, addr(90)));
+    bench.receive(&alive("new", 0, addr(90)));
     assert_eq!(bench.standing("new"), Some((MemberState::Alive, 0)));
     assert_eq!(bench.node.live(), 10);
     assert_eq!(bench.node.metrics().evicted_members, 1);
@@ -42,16 +43,16 @@ fn if_all_have_answered_a_newcomer_is_refused_and_who_returns_finds_the_place_th
     let mut config = Config::lan("me");
     config.max_members = 32;
     let mut bench = Bench::with(config, 29);
-    bench.hear(&failed("m2", 0)).hear(&failed("m3", 0));
+    bench.receive(&failed("m2", 0)).receive(&failed("m3", 0));
     for (name, place) in [("new1", 90), ("new2", 91), ("new3", 92)] {
-        bench.hear(&alive(name, 0, addr(place)));
+        bench.receive(&alive(name, 0, addr(place)));
         if place < 92 {
             bench.meet(name);
         }
     }
     assert_eq!(bench.standing("new3"), None, "two places are kept");
     assert_eq!(bench.node.metrics().refused_members, 1);
-    bench.hear(&alive("m2", 1, addr(2))).hear(&alive("m3", 1, addr(3)));
+    bench.receive(&alive("m2", 1, addr(2))).receive(&alive("m3", 1, addr(3)));
     assert_eq!(bench.standing("m2"), Some((MemberState::Alive, 1)));
     assert_eq!(bench.standing("m3"), Some((MemberState::Alive, 1)));
 }
@@ -60,12 +61,12 @@ fn if_all_have_answered_a_newcomer_is_refused_and_who_returns_finds_the_place_th
 fn a_few_may_claim_one_address_and_no_more() {
     let mut bench = Bench::new(1);
     for i in 0..10 {
-        bench.hear(&alive(&format!("x{i}"), 0, addr(50)));
+        bench.receive(&alive(&format!("x{i}"), 0, addr(50)));
     }
     assert_eq!(bench.node.live(), 2 + 4);
     assert_eq!(bench.node.metrics().refused_members, 6);
     // Those at an address of their own are not held up by it.
-    bench.hear(&alive("y", 0, addr(51)));
+    bench.receive(&alive("y", 0, addr(51)));
     assert_eq!(bench.standing("y"), Some((MemberState::Alive, 0)));
 }
 
@@ -75,22 +76,22 @@ fn nobody_is_evicted_for_one_that_is_refused() {
     let mut config = Config::lan("me");
     config.max_members = 32;
     let mut bench = Bench::with(config, 25);
-    bench.hear(&alive("x", 0, addr(80))).hear(&failed("x", 0));
-    bench.hear(&alive("u", 0, addr(90)));
+    bench.receive(&alive("x", 0, addr(80))).receive(&failed("x", 0));
+    bench.receive(&alive("u", 0, addr(90)));
     for name in ["v1", "v2", "v3"] {
-        bench.hear(&alive(name, 0, addr(90)));
+        bench.receive(&alive(name, 0, addr(90)));
         bench.meet(name);
     }
-    bench.hear_from(addr(2), &failed("m1", 0)).hear_from(addr(2), &alive("w", 0, addr(91)));
+    bench.receive_from(addr(2), &failed("m1", 0)).receive_from(addr(2), &alive("w", 0, addr(91)));
     bench.meet("w");
-    bench.hear_from(addr(2), &alive("m1", 1, addr(1)));
+    bench.receive_from(addr(2), &alive("m1", 1, addr(1)));
     assert_eq!(bench.node.live(), 31, "of 32, two places are kept for who returns");
     let refused = bench.node.metrics().refused_members;
-    bench.hear_from(addr(2), &alive("x", 1, addr(90)));
+    bench.receive_from(addr(2), &alive("x", 1, addr(90)));
     assert_eq!(bench.standing("x"), Some((MemberState::Failed, 0)), "it has not shown that it is there");
     assert_eq!(bench.node.metrics().refused_members, refused + 1);
     assert_eq!((bench.standing("u"), bench.node.live()), (Some((MemberState::Alive, 0)), 31));
-    bench.node.on_alive(&alive("x", 1, addr(90)), Word::Itself);
+    bench.node.on_alive(&alive("x", 1, addr(90)), Authority::Itself);
     assert_eq!(bench.standing("x"), Some((MemberState::Alive, 1)), "it says so itself");
     assert_eq!((bench.standing("u"), bench.node.live()), (None, 31), "who never answered makes room");
 }
@@ -100,9 +101,9 @@ fn of_the_departed_those_that_never_answered_are_forgotten_first() {
     let mut config = Config::lan("me");
     config.max_departed = 2;
     let mut bench = Bench::with(config, 4);
-    bench.hear(&failed("m2", 0)).hear(&failed("m3", 0));
+    bench.receive(&failed("m2", 0)).receive(&failed("m3", 0));
     for i in 0..50 {
-        bench.hear(&failed(&format!("made-up{i}"), 7));
+        bench.receive(&failed(&format!("made-up{i}"), 7));
     }
     assert_eq!(bench.node.metrics().departed_members, 2);
     for name in ["m2", "m3"] {
@@ -118,7 +119,7 @@ fn a_verdict_on_a_life_does_not_fall_on_the_next() {
         bench.pass(secs(1) / 10);
     }
     let later = crate::wire::message::Alive { epoch: super::bench::EPOCH + 5, ..alive("m1", 0, addr(1)) };
-    bench.hear(&later);
+    bench.receive(&later);
     while bench.node.metrics().probes_failed == 0 {
         bench.pass(secs(1) / 10);
     }
@@ -156,7 +157,7 @@ fn members_of_a_host_with_many_return_to_a_full_table() {
     let home = |host: usize, i: usize| SocketAddr::new(addr(host).ip(), 1000 + i as u16);
     let join = |bench: &mut Bench, host: usize, i: usize| {
         let name = format!("h{host}-{i}");
-        bench.hear(&alive(&name, 0, home(host, i)));
+        bench.receive(&alive(&name, 0, home(host, i)));
         if bench.member(&name).is_some() {
             bench.meet(&name);
         }
@@ -165,13 +166,65 @@ fn members_of_a_host_with_many_return_to_a_full_table() {
     (0..100).for_each(|i| join(&mut bench, 9, i));
     for i in 0..5 {
         let name = format!("h1-{i}");
-        bench.hear(&failed(&name, 0));
+        bench.receive(&failed(&name, 0));
     }
     (100..200).for_each(|i| join(&mut bench, 9, i));
     assert_eq!(bench.node.live(), 150, "a sixteenth is kept");
     for i in 0..5 {
         let name = format!("h1-{i}");
-        bench.node.on_alive(&alive(&name, 1, home(1, i)), Word::Itself);
+        bench.node.on_alive(&alive(&name, 1, home(1, i)), Authority::Itself);
         assert_eq!(bench.standing(&name), Some((MemberState::Alive, 1)));
     }
+}
+
+/// Nobody lied: so many departed, and all had answered. Who is moved to a member's address makes room for it all the same.
+#[test]
+fn departed_members_that_had_answered_keep_nobody_from_its_address() {
+    let mut bench = Bench::with(Config { max_departed: 8, ..Config::lan("me") }, 4);
+    for i in 0..8 {
+        let name = format!("d{i}");
+        bench.receive(&alive(&name, 0, addr(100 + i)));
+        bench.meet(&name);
+        bench.receive(&failed(&name, 0));
+    }
+    for i in 0..4 {
+        let name = format!("x{i}");
+        bench.receive(&alive(&name, 0, SocketAddr::new(addr(9).ip(), 2000 + i)));
+        bench.meet(&name);
+        bench.node.on_alive(&alive(&name, 1, addr(50)), Authority::Itself);
+    }
+    bench.node.on_alive(&alive("new", 0, addr(50)), Authority::Itself);
+    assert_eq!(bench.standing("new"), Some((MemberState::Alive, 0)));
+}
+
+/// Who says that a member failed has its place, if a new name may take it before the member refutes that.
+#[test]
+fn a_member_that_others_say_failed_keeps_its_place_in_a_full_table() {
+    let mut bench = Bench::with(Config { max_members: 128, ..Config::lan("me") }, 1);
+    let home = |host: usize, i: usize| SocketAddr::new(addr(host).ip(), 1000 + i as u16);
+    let join = |bench: &mut Bench, host: usize, i: usize| {
+        let name = format!("h{host}-{i}");
+        bench.receive(&alive(&name, 0, home(host, i)));
+        if bench.member(&name).is_some() {
+            bench.meet(&name);
+        }
+    };
+    (1..4).for_each(|host| (0..25).for_each(|i| join(&mut bench, host, i)));
+    (0..100).for_each(|i| join(&mut bench, 20 + i % 8, i));
+    let is_live = |bench: &Bench, name: &str| bench.standing(name).is_some_and(|(state, _)| state.is_live());
+    let mut away = 0;
+    for round in 0..500 {
+        let (name, at) = (format!("h1-{}", round % 25), home(1, round % 25));
+        let (state, incarnation) = bench.standing(&name).expect("it is listed");
+        if state.is_live() {
+            say(&mut bench, "m1", addr(1), &[Message::Failed(failed(&name, incarnation))]);
+        }
+        join(&mut bench, 20 + round % 8, 100 + round);
+        bench.pass(millis(50));
+        bench.node.on_alive(&alive(&name, incarnation + 1, at), Authority::Itself);
+        bench.events();
+        answers_come(&mut bench, None);
+        away += (0..25).filter(|i| !is_live(&bench, &format!("h1-{i}"))).count();
+    }
+    assert_eq!(away, 0, "of 12,500 looks");
 }

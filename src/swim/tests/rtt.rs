@@ -41,9 +41,9 @@ fn a_member_that_moved_is_measured_anew() {
     let mut bench = Bench::new(2);
     let id = bench.node.table.find("m2").expect("it is a member");
     bench.node.table.contact_mut(id).round_trip.take(millis(5), bench.now);
-    bench.hear(&alive("m2", 1, addr(2)));
+    bench.receive(&alive("m2", 1, addr(2)));
     assert_eq!(bench.node.rtt(bench.now, "m2").map(|rtt| rtt.time), Some(millis(5)));
-    bench.hear_from(addr(2), &alive("m2", 2, addr(8)));
+    bench.receive_from(addr(2), &alive("m2", 2, addr(8)));
     assert_eq!(bench.node.rtt(bench.now, "m2"), None);
 }
 

@@ -19,13 +19,13 @@ fn a_node_is_starting_then_joined_then_alone() {
     assert_eq!(world.node(0).status().seeds_reached, None);
     world.start(Config::lan("n1"), addr(1), vec![]);
     world.run_for(secs(30));
-    assert_eq!([0, 1].map(|host| standing(&world, host)), [Standing::Joined; 2]);
+    assert_eq!([0, 1].map(|host| standing(&world, host)), [Standing::Joined, Standing::Joined]);
     let reached = world.node(0).status().seeds_reached.expect("its seed was reached");
     assert!(world.now().since(reached) < secs(30));
     world.crash(1);
     world.run_for(secs(60));
     let status = world.node(0).status();
-    assert_eq!((status.standing, status.live), (Standing::Alone, 1));
+    assert_eq!((&status.standing, status.live), (&Standing::Alone, 1));
     assert_eq!(status.to_string(), format!("alone, 1 live, health score {}", status.health_score));
 }
 
@@ -33,9 +33,9 @@ fn a_node_is_starting_then_joined_then_alone() {
 fn a_node_that_flaps_is_away_and_one_that_leaves_is_leaving() {
     let mut bench = Bench::new(5);
     assert_eq!(bench.node.status().standing, Standing::Joined);
-    bench.hear(&failed("me", 0));
+    bench.receive(&failed("me", 0));
     bench.node.flaps.note_trouble(bench.now);
-    bench.hear(&suspect("me", 1, &["m1"]));
+    bench.receive(&suspect("me", 1, &["m1"]));
     assert_eq!(bench.node.status().standing, Standing::Away);
     bench.node.leave(bench.now);
     assert_eq!(bench.node.status().standing, Standing::Leaving);
@@ -45,7 +45,7 @@ fn a_node_that_flaps_is_away_and_one_that_leaves_is_leaving() {
 fn why_a_node_doubts_its_health_is_told_while_it_does() {
     let mut bench = Bench::new(5);
     assert_eq!(bench.node.status().doubt, None);
-    bench.hear(&suspect("me", 0, &["m1"]));
+    bench.receive(&suspect("me", 0, &["m1"]));
     let status = bench.node.status();
     assert_eq!(
         (status.health_score, status.doubt.clone()),

@@ -61,7 +61,7 @@ mod tests {
     const START: u64 = 1_700_000_000_000;
     const HOUR: u64 = 3_600_000;
 
-    /// After so much time has passed, with the wall clock off by so much.
+    /// After some time has passed, with the wall clock off by some amount.
     fn after(passed: u64, off: i64) -> Reading {
         Reading { wall: (START + passed).saturating_add_signed(off), steady: passed }
     }

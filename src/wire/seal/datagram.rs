@@ -33,7 +33,7 @@ pub(crate) enum Refusal {
     UnknownKey,
     /// Not sealed with that key, or for another member, or changed on its way.
     Forged,
-    /// Not sent after this node started, or too long ago, or in the future: so many milliseconds off its clock.
+    /// Not sent after this node started, or too long ago, or in the future: this many milliseconds off its clock.
     Stale(u64),
     Replayed,
 }

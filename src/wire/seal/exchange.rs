@@ -40,7 +40,7 @@ impl Ephemeral {
     }
 
     /// The key of the stream, of both greetings; `None` if the other side's public key is of low order, for then
-    /// anybody could compute the X25519 output, or is no canonical one.
+    /// anybody could compute the X25519 output, or is not a canonical one.
     pub(crate) fn agree(&self, key: &Key, theirs: &[u8], opened: &[u8], answered: &[u8]) -> Option<Key> {
         let shared = PublicKey::from_slice(theirs).ok()?.dh(&self.0).ok()?;
         Some(stream_key(key, &shared, opened, answered))

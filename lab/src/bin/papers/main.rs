@@ -80,7 +80,7 @@ impl Options {
                 Value(name) => {
                     let name = name.string()?;
                     if SECTIONS.iter().all(|(section, _)| *section != name) {
-                        return Err(format!("{name:?} is no section").into());
+                        return Err(format!("{name:?} is not a section").into());
                     }
                     wanted.push(name);
                 }

@@ -133,13 +133,13 @@ pub(crate) fn first_detection(options: &Options) -> Table {
 /// Figure 3b: periods until half of the members know, by piggyback alone.
 fn infection(seed: u64, n: usize) -> f64 {
     let mut world = quiet_cluster(seed, n, |name| plain(name, 3));
-    let tags = Tags::new([("news", "1")]).expect("it is short");
+    let tags = Tags::new([("tag", "1")]).expect("it is short");
     let teller = world.rng.usize(..n);
     let start = world.now();
     world.with(teller, |node, now| node.set_tags(now, tags));
     let name = world.hosts[teller].config.name.clone();
     let know = |world: &World| {
-        let knows = |host| world.node(host).member(&name).is_some_and(|m| m.tags.get("news").is_some());
+        let knows = |host| world.node(host).member(&name).is_some_and(|m| m.tags.get("tag").is_some());
         2 * world.up().filter(|host| knows(*host)).count() >= n
     };
     world.run_until("half of them know", Duration::from_secs(100), know);

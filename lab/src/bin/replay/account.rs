@@ -190,7 +190,7 @@ fn print_answer(answer: &WhatIf, began: Time) {
     if let Some(at) = answer.parted {
         println!(
             "  From {} on it asks other questions than were answered in the recording: what it makes of silence from then on \
-             is no evidence.",
+             is not evidence.",
             since(began, at)
         );
     }

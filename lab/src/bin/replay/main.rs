@@ -99,7 +99,7 @@ impl Options {
 const MOST_SECONDS: f64 = 1e9;
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().map_err(|_| "is no number of seconds")?;
+    let seconds = text.parse().map_err(|_| "is not a number of seconds")?;
     match (0.0..=MOST_SECONDS).contains(&seconds) {
         true => Ok(Duration::from_secs_f64(seconds)),
         false => Err(format!("must be 0 to {MOST_SECONDS} seconds")),

@@ -63,12 +63,12 @@ pub(crate) fn figures_of(run: Child) -> Result<Vec<Sample>, Box<dyn Error>> {
 }
 
 fn own_path() -> Result<String, Box<dyn Error>> {
-    Ok(std::env::current_exe()?.to_str().ok_or("the path of this program is no text")?.to_owned())
+    Ok(std::env::current_exe()?.to_str().ok_or("the path of this program is not valid UTF-8")?.to_owned())
 }
 
 fn parse(line: &str) -> Result<Sample, Box<dyn Error>> {
     let (key, value) = line.split_once(' ').ok_or("a line without a figure")?;
-    let metric = Metric::named(key).ok_or_else(|| format!("{key} is no figure"))?;
+    let metric = Metric::named(key).ok_or_else(|| format!("{key} is not a figure"))?;
     Ok((metric, value.parse()?))
 }
 

@@ -48,10 +48,10 @@ fn fault(words: &[&str]) -> Result<(Fault, usize), String> {
 }
 
 fn number(word: &str) -> Result<usize, String> {
-    word.parse().map_err(|_| format!("{word} is no number of a node"))
+    word.parse().map_err(|_| format!("{word} is not a number of a node"))
 }
 
 fn seconds(word: &str) -> Result<Duration, String> {
-    let number: f64 = word.parse().map_err(|_| format!("{word} is no number of seconds"))?;
+    let number: f64 = word.parse().map_err(|_| format!("{word} is not a number of seconds"))?;
     Duration::try_from_secs_f64(number).map_err(|problem| format!("{word}: {problem}"))
 }

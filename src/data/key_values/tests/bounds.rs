@@ -178,7 +178,7 @@ fn fill_with_strangers(endpoint: &mut Endpoint) {
     let epoch = endpoint.node.listed_life("n1").map_or(0, |(epoch, _)| epoch);
     for (owner, epoch) in (0..40).map(|i| (format!("x{i}"), 1)).chain([("n1".into(), epoch)]) {
         let owner = owner.into();
-        all.ensure(&owner, epoch, true, Some(Account::STRANGERS));
+        all.ensure(&owner, epoch, true, Some(Account::UNMET));
         all.grow(&owner, 1, (1, 1001), |map| _ = map.change("k", Some(&[7; 1000]), 1, Time::ZERO));
     }
 }

@@ -287,7 +287,7 @@ impl Bench {
     fn fail(&mut self, which: u8, how: u8) {
         let failures = [StreamFailure::Refused, StreamFailure::TimedOut, StreamFailure::Rejected];
         if let Some(stream) = self.stream(which) {
-            self.endpoint.handle_stream_failure(self.now, stream, failures[usize::from(how % 3)]);
+            self.endpoint.handle_stream_failure(self.now, stream, failures[usize::from(how % 3)].clone());
             self.streams.retain(|other| *other != stream);
         }
     }
