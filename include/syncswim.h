@@ -99,6 +99,31 @@
 #define SYNCSWIM_MEMBER_LEFT 3
 
 /**
+ * It was sent to this member.
+ */
+#define SYNCSWIM_MESSAGE_SENT 0
+
+/**
+ * It was broadcast to all.
+ */
+#define SYNCSWIM_MESSAGE_BROADCAST 1
+
+/**
+ * It says how many messages and broadcasts are lost.
+ */
+#define SYNCSWIM_MESSAGE_LOST 2
+
+/**
+ * It is to be answered.
+ */
+#define SYNCSWIM_MESSAGE_REQUEST 3
+
+/**
+ * It is an answer, or says why there is none.
+ */
+#define SYNCSWIM_MESSAGE_ANSWER 4
+
+/**
  * The owner has this value under the key, or has set it.
  */
 #define SYNCSWIM_ENTRY_SET 0
@@ -394,7 +419,7 @@ typedef struct syncswim_entry {
 #define SYNCSWIM_ERR_UNKNOWN_MEMBER -16
 
 /**
- * The member has failed or left, or was not reached. It did not act.
+ * The member has failed or left, or was not reached. It did not act; but if it did not confirm a broadcast, it may have it.
  */
 #define SYNCSWIM_ERR_NOT_REACHED -17
 
@@ -999,6 +1024,11 @@ const uint8_t *syncswim_message_payload(const struct syncswim_message *message);
 size_t syncswim_message_len(const struct syncswim_message *message);
 
 /**
+ * What it is: SYNCSWIM_MESSAGE_SENT and those that follow. -1 if the call failed.
+ */
+int syncswim_message_kind(const struct syncswim_message *message);
+
+/**
  * SYNCSWIM_OK. A result of a query that is not an answer has the same errors as syncswim_cluster_request:
  * SYNCSWIM_ERR_REFUSED, SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY, SYNCSWIM_ERR_TOO_LARGE; SYNCSWIM_ERR_UNANSWERED if the
  * member was asked and may have acted, SYNCSWIM_ERR_NOT_REACHED if it was not reached, so that it has not. The payload says
@@ -1018,6 +1048,23 @@ uint64_t syncswim_message_lost(const struct syncswim_message *message);
  * node alone, or something else, or if the call failed.
  */
 uint64_t syncswim_message_seq(const struct syncswim_message *message);
+
+/**
+ * Of a broadcast: orders those of all senders, as far as they heard of each other: milliseconds since 1970 by its sender's clock,
+ * times 65,536, or more if its sender had heard of a greater one. 0 as for syncswim_message_seq.
+ */
+uint64_t syncswim_message_stamp(const struct syncswim_message *message);
+
+/**
+ * Of a broadcast: so many of its sender just before it are missing, and may still come, late. 0 as for syncswim_message_seq.
+ */
+uint64_t syncswim_message_gap(const struct syncswim_message *message);
+
+/**
+ * Of a broadcast: 1 if it is out of its order, as later ones of its sender came before it, or it counted as lost. 0 if not, and
+ * as for syncswim_message_seq.
+ */
+int syncswim_message_late(const struct syncswim_message *message);
 
 /**
  * Frees it. A request that was not answered is refused so. NULL does nothing.
@@ -1040,7 +1087,8 @@ syncswim_status syncswim_cluster_broadcast(const struct syncswim_cluster *cluste
 
 /**
  * The same, and waits until all members that are live now have confirmed it (of more than 256, a sample), for `timeout_ms`
- * milliseconds at most; not for 0. The report, which the caller frees, says who has not.
+ * milliseconds at most; not for 0. The report, which the caller frees, says who has not. It may have 1 MiB less 64 bytes; one of
+ * more than 512 costs a stream for each member, and who is not reached in time does not get it later.
  */
 syncswim_status syncswim_cluster_broadcast_confirmed(const struct syncswim_cluster *cluster,
                                                      const char *topic,
@@ -1055,6 +1103,21 @@ syncswim_status syncswim_cluster_broadcast_confirmed(const struct syncswim_clust
 size_t syncswim_broadcast_report_reached(const struct syncswim_broadcast_report *report);
 
 /**
+ * How many of them did only when it was sent to them directly; 0 if the call failed.
+ */
+size_t syncswim_broadcast_report_repaired(const struct syncswim_broadcast_report *report);
+
+/**
+ * The microseconds after which half of them had; 0 if there is none, or if the call failed.
+ */
+uint64_t syncswim_broadcast_report_p50(const struct syncswim_broadcast_report *report);
+
+/**
+ * The same for 99 of 100.
+ */
+uint64_t syncswim_broadcast_report_p99(const struct syncswim_broadcast_report *report);
+
+/**
  * How many did not; 0 if the call failed.
  */
 size_t syncswim_broadcast_report_missing(const struct syncswim_broadcast_report *report);
@@ -1067,7 +1130,7 @@ const char *syncswim_broadcast_report_name(const struct syncswim_broadcast_repor
 
 /**
  * Why it did not: SYNCSWIM_ERR_UNANSWERED if it lives and was silent, SYNCSWIM_ERR_NOT_REACHED if it failed or left
- * meanwhile.
+ * meanwhile. Either way it may have got the broadcast all the same.
  */
 syncswim_status syncswim_broadcast_report_why(const struct syncswim_broadcast_report *report,
                                               size_t i);

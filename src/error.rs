@@ -382,6 +382,8 @@ pub enum EndedBy {
     Leave,
     /// The member keeps no record any more of what became of it.
     Expired,
+    /// The time was over, and so much of the [query](crate::Gossip::query) was not read that no more was fetched.
+    Unread,
 }
 
 impl EndedBy {
@@ -391,6 +393,7 @@ impl EndedBy {
             Self::Timeout => "check the network between the two nodes, or wait longer",
             Self::Failure | Self::Leave => "wait until it is back, or choose another member",
             Self::Restart | Self::Expired => "repeat it",
+            Self::Unread => "read answers as they come",
         }
     }
 }
@@ -404,6 +407,7 @@ impl fmt::Display for EndedBy {
             Self::Restart => "it was restarted",
             Self::Leave => "it left",
             Self::Expired => "its record of it has expired",
+            Self::Unread => "earlier answers were not read",
         })
     }
 }

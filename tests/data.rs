@@ -33,15 +33,48 @@ fn what_members_say_to_all_arrives() {
     for sealed in [false, true] {
         for part in [
             keys_are_set_deleted_and_watched,
+            a_watch_that_is_opened_while_keys_are_set_misses_none,
             an_owner_that_restarts_begins_anew,
             limits_say_what_they_are,
             bursts_come_once_and_in_order,
+            large_broadcasts_come_in_order_and_name_who_has_not_got_them,
             a_process_that_is_stopped_gets_what_it_missed,
             a_process_that_is_killed_is_named_and_comes_back_without_its_past,
         ] {
             in_time(move || part(sealed));
         }
     }
+}
+
+/// First the state, then what changes after it: no watch skips a value that it shows an older one after, or ends before the last.
+fn a_watch_that_is_opened_while_keys_are_set_misses_none(sealed: bool) {
+    const LAST: u8 = 60;
+    let nodes = cluster(1, sealed);
+    let node = &nodes[0];
+    thread::scope(|scope| {
+        let watchers = (0..20_u64).map(|at| {
+            scope.spawn(move || {
+                thread::sleep(Duration::from_micros(100 * at));
+                let watch = node.watch_entries("k");
+                let mut seen = Vec::new();
+                while seen.last() != Some(&LAST) {
+                    for change in watch.recv_timeout(LONG).unwrap() {
+                        let EntryChange::Set { entry, .. } = change else { panic!("{change}") };
+                        seen.push(entry.value[0]);
+                    }
+                }
+                seen
+            })
+        });
+        let watchers: Vec<_> = watchers.collect();
+        for value in 1..=LAST {
+            node.set("k", [value]).unwrap();
+            thread::sleep(Duration::from_micros(50));
+        }
+        for seen in watchers.into_iter().map(|watcher| watcher.join().unwrap()) {
+            assert!(seen.is_sorted_by(|before, after| before < after), "{seen:?}");
+        }
+    });
 }
 
 fn keys_are_set_deleted_and_watched(sealed: bool) {
@@ -139,10 +172,11 @@ fn limits_say_what_they_are(sealed: bool) {
     let busy = (0..100).find_map(|at| node.set("k", [at]).err()).unwrap();
     says(busy, &["10 changes of key-values a second", "64 at once", "less often"]);
     let large = [0; 513];
-    says(node.broadcast("t", large).unwrap_err(), &["513 bytes of a broadcast", "512 at most", "query"]);
+    says(node.broadcast("t", large).unwrap_err(), &["513 bytes of a broadcast", "512 at most", "confirmed"]);
+    let large = vec![0; 1 << 20];
     says(
-        node.broadcast_confirmed("t", large, SECOND).unwrap_err(),
-        &["513 bytes of a broadcast", "512 at most", "query"],
+        node.broadcast_confirmed("t", &large, SECOND).unwrap_err(),
+        &["1048576 bytes of a confirmed broadcast", "1048512 at most", "parts"],
     );
     says(
         node.broadcast_confirmed("t", b"x", Duration::ZERO).unwrap_err(),
@@ -257,6 +291,35 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn large_broadcasts_come_in_order_and_name_who_has_not_got_them(sealed: bool) {
+    let nodes = cluster(3, sealed);
+    let process = Process::start("p", &nodes[0], sealed);
+    await_that("it is live to all", || nodes.iter().all(|node| node.members().live().count() == 4));
+    let inboxes: Vec<_> = nodes.iter().map(|node| node.inbox("t").unwrap()).collect();
+    let large: Vec<u8> = (0..(1 << 20) - 64).map(|at| (at % 251) as u8).collect();
+    nodes[0].broadcast("t", b"small").unwrap();
+    let report = nodes[0].broadcast_confirmed("t", &large, LONG).unwrap();
+    assert_eq!((report.reached, report.missing.len()), (3, 0), "{report}");
+    nodes[0].broadcast("t", b"small").unwrap();
+    for inbox in &inboxes {
+        for expected in 1..=3 {
+            let message = inbox.recv_timeout(LONG).unwrap().into_message().expect("nothing is lost");
+            let MessageKind::Broadcast { seq, gap: 0, late: false, .. } = message.kind else {
+                panic!("{:?} instead of {expected}", message.kind)
+            };
+            assert_eq!(seq, expected);
+            let sent: &[u8] = if expected == 2 { &large } else { b"small" };
+            assert!(*message.payload == *sent, "{} bytes", message.payload.len());
+        }
+        assert!(inbox.try_recv().is_err(), "each once");
+    }
+    assert_eq!(process.until("a 3"), [1, 2, 3]);
+    process.signal("-STOP");
+    let report = nodes[0].broadcast_confirmed("t", &large, 2 * SECOND).unwrap();
+    assert_eq!(report.reached, 2, "{report}");
+    assert!(matches!(&report.missing[..], [missing] if *missing.member.name == *"p"), "{report}");
 }
 
 fn a_process_that_is_stopped_gets_what_it_missed(sealed: bool) {

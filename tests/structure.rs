@@ -194,6 +194,16 @@ fn no_file_is_longer_than_500_lines_without_its_tests() {
     assert!(long.is_empty(), "{long:?}");
 }
 
+/// Examples that are to be read as a whole, with the lines that each may have.
+#[test]
+fn examples_stay_as_short_as_is_said_of_them() {
+    let short = ["cache", "leader", "limits", "push", "shards", "work"].map(|name| (name, 80));
+    for (name, most) in short.into_iter().chain([("serf", 250)]) {
+        let lines = document(&format!("examples/rust/{name}.rs")).lines().count();
+        assert!(lines <= most, "{name} has {lines} lines, more than {most}");
+    }
+}
+
 #[test]
 fn the_first_words_of_a_folder_name_its_files() {
     for folder in

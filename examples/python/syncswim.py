@@ -18,6 +18,7 @@ ABI_VERSION = 1
 OK, TIMEOUT, CLOSED = 0, 1, 2
 ERR_RANGE = -14
 PROMETHEUS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+KINDS = ["sent", "broadcast", "lost", "request", "answer"]
 STATES = ["alive", "suspect", "failed", "left"]
 # Ctrl-C is noticed between two waits, not during one.
 SLICE_MS = 250
@@ -25,8 +26,12 @@ SLICE_MS = 250
 Change = namedtuple("Change", "active left removed")
 Snapshot = namedtuple("Snapshot", "active left failed")
 Member = namedtuple("Member", "name addr state is_local tags removed_by")
-# `kind` is "sent", "broadcast", or "lost": then `lost` messages and broadcasts of the sender are lost for this inbox.
-Message = namedtuple("Message", "sender topic payload kind lost")
+# `kind` is "sent", "broadcast", or "lost": then `lost` messages and broadcasts of the sender are lost for this inbox. Of a
+# broadcast: its number, a stamp that orders those of all, how many just before it are missing, and whether it is out of order.
+Message = namedtuple("Message", "sender topic payload kind lost seq stamp gap late")
+# How many members confirmed a broadcast, the names of those that did not, how many of the former it was sent to directly, and after
+# how many seconds half of them had, and 99 of 100; None if none did.
+BroadcastReport = namedtuple("BroadcastReport", "reached missing repaired p50 p99")
 # `error` says why there is no answer, `acted` whether the member may have acted.
 Answer = namedtuple("Answer", "member payload error acted")
 UNANSWERED, REFUSED = -21, -22
@@ -131,6 +136,9 @@ def _load():
         ("broadcast_report_reached", [c_void_p], c_size_t),
         ("broadcast_report_missing", [c_void_p], c_size_t),
         ("broadcast_report_name", [c_void_p, c_size_t], c_char_p),
+        ("broadcast_report_repaired", [c_void_p], c_size_t),
+        ("broadcast_report_p50", [c_void_p], c_uint64),
+        ("broadcast_report_p99", [c_void_p], c_uint64),
         ("entries_len", [c_void_p], c_size_t),
         ("members_len", [c_void_p], c_size_t),
         ("members_tag_key", [c_void_p, c_size_t, c_size_t], c_char_p),
@@ -141,7 +149,11 @@ def _load():
         ("message_len", [c_void_p], c_size_t),
         ("message_status", [c_void_p], c_int32),
         ("message_lost", [c_void_p], c_uint64),
+        ("message_kind", [c_void_p], c_int),
         ("message_seq", [c_void_p], c_uint64),
+        ("message_stamp", [c_void_p], c_uint64),
+        ("message_gap", [c_void_p], c_uint64),
+        ("message_late", [c_void_p], c_int),
     ]:
         function = getattr(library, f"syncswim_{name}")
         function.argtypes, function.restype = arguments, result
@@ -357,13 +369,16 @@ class Node:
         return number.value
 
     def broadcast_confirmed(self, topic, payload, timeout=5.0):
-        """The same, and waits until all members have confirmed it: how many have, and the names of those who have not."""
+        """The same of up to 1 MiB less 64 bytes, and waits until all members have confirmed it: a BroadcastReport. Who did not may have got it all the same."""
         call, ms = _lib.syncswim_cluster_broadcast_confirmed, int(timeout * 1000)
         report = _new(call, self._cluster, topic.encode(), payload, len(payload), ms)
         try:
             missing = range(_lib.syncswim_broadcast_report_missing(report))
             names = [_lib.syncswim_broadcast_report_name(report, i).decode() for i in missing]
-            return _lib.syncswim_broadcast_report_reached(report), names
+            reached = _lib.syncswim_broadcast_report_reached(report)
+            times = [_lib.syncswim_broadcast_report_p50(report), _lib.syncswim_broadcast_report_p99(report)]
+            seconds = [time / 1e6 if reached else None for time in times]
+            return BroadcastReport(reached, names, _lib.syncswim_broadcast_report_repaired(report), *seconds)
         finally:
             _lib.syncswim_broadcast_report_free(report)
 
@@ -442,9 +457,9 @@ def _said(message):
 
 def _take(message):
     try:
-        lost = _lib.syncswim_message_lost(message)
-        kind = "lost" if lost else "broadcast" if _lib.syncswim_message_seq(message) else "sent"
-        return Message(*_said(message), kind, lost)
+        number = lambda what: getattr(_lib, f"syncswim_message_{what}")(message)
+        kind, late = KINDS[number("kind")], bool(number("late"))
+        return Message(*_said(message), kind, *map(number, ["lost", "seq", "stamp", "gap"]), late)
     finally:
         _lib.syncswim_message_free(message)
 

@@ -4,7 +4,10 @@
 
 use std::{net::SocketAddr, sync::LazyLock, time::Duration};
 
-use syncswim::swim::{Config, Node, Output, Start, Time};
+use syncswim::{
+    sim::endpoint::Endpoint,
+    swim::{Config, Node, Output, Start, Time},
+};
 
 pub const BEGIN: Time = Time::from_origin(Duration::from_secs(20_000 * 3600));
 /// The cluster mark of "default".
@@ -61,15 +64,15 @@ fn alive(name: u8, home: u8) -> [u8; 16] {
 }
 
 /// The node "me", which knows nobody. Its tables are small, so that their bounds are reached.
-fn lonely() -> Node {
+fn lonely() -> Endpoint {
     let mut config = Config::lan("me");
     (config.max_members, config.max_departed, config.max_reconnects) = (8, 4, 2);
     let start = Start::new(addr(0), 1000, 1);
-    Node::new(config, start, BEGIN)
+    Endpoint::new(Node::new(config, start, BEGIN))
 }
 
 /// The same when it knows the members "a", "b" and "c" at the addresses 1 to 3, and may send them updates.
-pub fn node() -> Node {
+pub fn node() -> Endpoint {
     let mut node = lonely();
     for host in 1..=3 {
         let new_token = [0x31, 4, host, 0, 0, 0];
@@ -92,7 +95,7 @@ pub fn packet(speaker: Speaker, sections: &[u8]) -> Vec<u8> {
 }
 
 /// Takes out everything, as drivers do after each input. Datagrams keep to their limit.
-pub fn drain(node: &mut Node) -> Vec<Output> {
+pub fn drain(node: &mut Endpoint) -> Vec<Output> {
     let mut buffer = Vec::new();
     while node.poll_transmit(&mut buffer).is_some() {
         assert!(buffer.len() <= node.config().max_datagram);
@@ -101,7 +104,7 @@ pub fn drain(node: &mut Node) -> Vec<Output> {
 }
 
 /// Whatever came, bounds hold and we are a member.
-pub fn check(node: &Node) {
+pub fn check(node: &Endpoint) {
     node.audit().unwrap();
     assert!(node.members().windows(2).all(|pair| pair[0].name < pair[1].name));
     assert!(node.member("me").is_some_and(|me| me.state.is_live()));

@@ -1,7 +1,7 @@
 //! Messages, requests and queries of the gossip node behind a cluster.
 
 use std::{
-    ffi::{CString, c_char},
+    ffi::{CString, c_char, c_int},
     ptr,
 };
 
@@ -22,6 +22,17 @@ use crate::{
     Answer, Filter, Inbox, InboxItem, MemberLife, Message, MessageKind, Query, QueryAnswer, QueryAnswers,
     QueryProblem, Request, Requests, Topics,
 };
+
+/// It was sent to this member.
+pub const SYNCSWIM_MESSAGE_SENT: c_int = 0;
+/// It was broadcast to all.
+pub const SYNCSWIM_MESSAGE_BROADCAST: c_int = 1;
+/// It says how many messages and broadcasts are lost.
+pub const SYNCSWIM_MESSAGE_LOST: c_int = 2;
+/// It is to be answered.
+pub const SYNCSWIM_MESSAGE_REQUEST: c_int = 3;
+/// It is an answer, or says why there is none.
+pub const SYNCSWIM_MESSAGE_ANSWER: c_int = 4;
 
 /// Something that a member said: a message, a request, or an answer. Any thread may read it, several at a time.
 #[derive(Debug)]
@@ -63,41 +74,65 @@ struct Object {
     topic: CString,
     payload: Payload,
     status: syncswim_status,
+    kind: c_int,
     lost: u64,
-    seq: u64,
+    broadcast: OfBroadcast,
     /// Of a request, until it is answered.
     request: Mutex<Option<Request>>,
 }
 
 type Payload = std::sync::Arc<[u8]>;
 
+#[derive(Default)]
+struct OfBroadcast {
+    seq: u64,
+    stamp: u64,
+    gap: u64,
+    late: bool,
+}
+
 impl Object {
-    fn new(from: &MemberLife, topic: &str, payload: Payload) -> Self {
-        let (from, epoch) = (c_text(&from.name), from.epoch);
-        let request = Mutex::new(None);
-        Self { from, epoch, topic: c_text(topic), payload, status: SYNCSWIM_OK, lost: 0, seq: 0, request }
+    fn new(kind: c_int, from: &MemberLife, topic: &str, payload: Payload) -> Self {
+        Self {
+            from: c_text(&from.name),
+            epoch: from.epoch,
+            topic: c_text(topic),
+            payload,
+            status: SYNCSWIM_OK,
+            kind,
+            lost: 0,
+            broadcast: OfBroadcast::default(),
+            request: Mutex::new(None),
+        }
     }
 
     fn of_item(item: InboxItem) -> Self {
         match item {
             InboxItem::Message(Message { from, topic, payload, kind, .. }) => {
-                let seq = if let MessageKind::Broadcast { seq, .. } = kind { seq } else { 0 };
-                Self { seq, ..Self::new(&from, &topic, payload) }
+                let (kind, broadcast) = match kind {
+                    MessageKind::Sent => (SYNCSWIM_MESSAGE_SENT, OfBroadcast::default()),
+                    MessageKind::Broadcast { seq, stamp, gap, late } => {
+                        let stamp = stamp.as_u64();
+                        (SYNCSWIM_MESSAGE_BROADCAST, OfBroadcast { seq, stamp, gap, late })
+                    }
+                };
+                Self { broadcast, ..Self::new(kind, &from, &topic, payload) }
             }
             InboxItem::Lost { from, count } => {
                 let from = from.unwrap_or(MemberLife { name: "".into(), epoch: 0 });
-                Self { lost: count, ..Self::new(&from, "", Payload::default()) }
+                Self { lost: count, ..Self::new(SYNCSWIM_MESSAGE_LOST, &from, "", Payload::default()) }
             }
         }
     }
 
     fn of_request(request: Request) -> Self {
-        let object = Self::new(&request.from(), request.topic(), request.payload().into());
+        let (from, kind) = (request.from(), SYNCSWIM_MESSAGE_REQUEST);
+        let object = Self::new(kind, &from, request.topic(), request.payload().into());
         Self { request: Mutex::new(Some(request)), ..object }
     }
 
     fn of_request_answer(Answer { from, payload, .. }: Answer) -> Self {
-        Self::new(&from, "", payload)
+        Self::new(SYNCSWIM_MESSAGE_ANSWER, &from, "", payload)
     }
 
     fn of_answer(QueryAnswer { member, result, .. }: QueryAnswer) -> Self {
@@ -109,7 +144,8 @@ impl Object {
                     why => why.to_string(),
                 };
                 let reason = reason.as_bytes();
-                Self { status: status_of(&why), ..Self::new(&member, "", reason.into()) }
+                let answer = Self::new(SYNCSWIM_MESSAGE_ANSWER, &member, "", reason.into());
+                Self { status: status_of(&why), ..answer }
             }
         }
     }
@@ -410,6 +446,12 @@ pub extern "C" fn syncswim_message_len(message: *const syncswim_message) -> usiz
     value(0, || Ok(MESSAGES.get(message)?.payload.len()))
 }
 
+/// What it is: SYNCSWIM_MESSAGE_SENT and those that follow. -1 if the call failed.
+#[unsafe(no_mangle)]
+pub extern "C" fn syncswim_message_kind(message: *const syncswim_message) -> c_int {
+    value(-1, || Ok(MESSAGES.get(message)?.kind))
+}
+
 /// SYNCSWIM_OK. A result of a query that is not an answer has the same errors as syncswim_cluster_request:
 /// SYNCSWIM_ERR_REFUSED, SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY, SYNCSWIM_ERR_TOO_LARGE; SYNCSWIM_ERR_UNANSWERED if the
 /// member was asked and may have acted, SYNCSWIM_ERR_NOT_REACHED if it was not reached, so that it has not. The payload says
@@ -431,7 +473,27 @@ pub extern "C" fn syncswim_message_lost(message: *const syncswim_message) -> u64
 /// node alone, or something else, or if the call failed.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_message_seq(message: *const syncswim_message) -> u64 {
-    value(0, || Ok(MESSAGES.get(message)?.seq))
+    value(0, || Ok(MESSAGES.get(message)?.broadcast.seq))
+}
+
+/// Of a broadcast: orders those of all senders, as far as they heard of each other: milliseconds since 1970 by its sender's clock,
+/// times 65,536, or more if its sender had heard of a greater one. 0 as for syncswim_message_seq.
+#[unsafe(no_mangle)]
+pub extern "C" fn syncswim_message_stamp(message: *const syncswim_message) -> u64 {
+    value(0, || Ok(MESSAGES.get(message)?.broadcast.stamp))
+}
+
+/// Of a broadcast: so many of its sender just before it are missing, and may still come, late. 0 as for syncswim_message_seq.
+#[unsafe(no_mangle)]
+pub extern "C" fn syncswim_message_gap(message: *const syncswim_message) -> u64 {
+    value(0, || Ok(MESSAGES.get(message)?.broadcast.gap))
+}
+
+/// Of a broadcast: 1 if it is out of its order, as later ones of its sender came before it, or it counted as lost. 0 if not, and
+/// as for syncswim_message_seq.
+#[unsafe(no_mangle)]
+pub extern "C" fn syncswim_message_late(message: *const syncswim_message) -> c_int {
+    value(0, || Ok(c_int::from(MESSAGES.get(message)?.broadcast.late)))
 }
 
 /// Frees it. A request that was not answered is refused so. NULL does nothing.

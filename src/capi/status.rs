@@ -54,7 +54,7 @@ pub const SYNCSWIM_ERR_RANGE: syncswim_status = -14;
 pub const SYNCSWIM_ERR_UNSUPPORTED: syncswim_status = -15;
 /// No member of that name is listed.
 pub const SYNCSWIM_ERR_UNKNOWN_MEMBER: syncswim_status = -16;
-/// The member has failed or left, or was not reached. It did not act.
+/// The member has failed or left, or was not reached. It did not act; but if it did not confirm a broadcast, it may have it.
 pub const SYNCSWIM_ERR_NOT_REACHED: syncswim_status = -17;
 /// Nobody there reads the topic. It was not delivered.
 pub const SYNCSWIM_ERR_NO_READER: syncswim_status = -18;

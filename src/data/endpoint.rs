@@ -1,14 +1,16 @@
 //! A node together with the data layer: routes inputs to both, and hands out the outputs of both.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use super::{
-    broadcasts::Broadcasts,
+    broadcasts::{self, Broadcasts},
     key_values::{KeyValues, NotSet, Owners},
-    messages::{Messages, Via},
+    messages::{Messages, Results, Via},
+    rounds::Rounds,
     sync::{DataKinds, Sync},
 };
 use crate::{
+    collections::fanout::Subscription,
     swim::{Destination, Event, Life, Metrics, Node, Output, StreamFailure, StreamId, StreamStep, Time},
     wire::{
         data::DataMessage,
@@ -25,13 +27,20 @@ pub(crate) struct Endpoint {
     pub(crate) broadcasts: Broadcasts,
     pub(super) key_values: KeyValues,
     sync: Sync,
+    rounds: Rounds,
+    /// There may be no round yet for what waits.
+    waits_for_round: bool,
+    /// Broadcasts that are given to each member, and what becomes of that.
+    pub(super) large: Vec<(Arc<broadcasts::Item>, Subscription<Results>)>,
 }
 
 impl Endpoint {
     pub(crate) fn new(node: Node) -> Self {
         let key_values = KeyValues::new(&node);
         let broadcasts = Broadcasts::new(&node);
-        Self { node, messages: Messages::default(), broadcasts, key_values, sync: Sync::default() }
+        let (messages, sync, rounds) = (Messages::default(), Sync::default(), Rounds::default());
+        let (waits_for_round, large) = (false, Vec::new());
+        Self { node, messages, broadcasts, key_values, sync, rounds, waits_for_round, large }
     }
 
     /// Sets a key of this node's own map, or deletes it; returns the version, or `None` if there was nothing to delete.
@@ -71,7 +80,8 @@ impl Endpoint {
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
         let sent = Time::earlier(self.messages.poll_timeout(), self.broadcasts.poll_timeout());
         let state = Time::earlier(self.key_values.poll_timeout(), self.sync.poll_timeout(&self.node));
-        Time::earlier(self.node.poll_timeout(), Time::earlier(sent, state))
+        let round = self.waits_for_round.then(|| self.next_round());
+        Time::earlier(round, Time::earlier(self.node.poll_timeout(), Time::earlier(sent, state)))
     }
 
     /// Writes the next datagram into `buffer`, and says whereto.
@@ -192,7 +202,11 @@ impl Endpoint {
                 }
             }
             _ => {
-                if self.messages.on_message(&mut self.node, now, from, via, message).is_err() {
+                let all = parts.broadcasts;
+                let mut large = |node: &Node, from: &Life, topic: &str, bytes: &[u8]| {
+                    all.on_large(now, node, from, topic, bytes)
+                };
+                if self.messages.on_message(&mut self.node, &mut large, now, from, via, message).is_err() {
                     self.node.count_malformed();
                 }
             }
@@ -212,6 +226,9 @@ impl Endpoint {
         let mut packet = Writer::resume(buffer, self.node.config().max_datagram);
         self.fill(&to, limit, is_ack, &mut packet);
         packet.finish();
+        if limit.is_some() && buffer.len() > before {
+            self.rounds.note(self.node.now(), self.node.config().gossip_interval);
+        }
         self.node.count_added(buffer.len() - before);
     }
 
@@ -233,6 +250,7 @@ impl Endpoint {
     /// Learns of streams that have ended, does what is due, and says how much there is to add to packets.
     pub(super) fn settle(&mut self, now: Time) {
         self.messages.close_needless(&mut self.node, now);
+        self.confirm_large(now);
         let parts = DataKinds { broadcasts: &mut self.broadcasts, key_values: &mut self.key_values };
         while let Some((stream, result)) = self.node.poll_data_stream_end() {
             self.sync.ended(&self.node, &parts, stream, result);
@@ -253,9 +271,22 @@ impl Endpoint {
         self.ask_for_room(now);
     }
 
+    /// Room is asked for only while there may be a round for it, or updates have one anyway.
     fn ask_for_room(&mut self, now: Time) {
+        let may = self.next_round() <= now || self.node.has_updates();
+        let wanted = self.wanted();
+        self.waits_for_round = wanted > 0 && !may;
+        self.node.want_room(now, if may { wanted } else { 0 });
+    }
+
+    /// Bytes that wait for a packet.
+    fn wanted(&self) -> usize {
         let most = self.node.config().max_datagram;
         let wanted = self.broadcasts.wanted() + if self.key_values.is_waiting() { most } else { 0 };
-        self.node.want_room(now, wanted.min(most));
+        wanted.min(most)
+    }
+
+    fn next_round(&self) -> Time {
+        self.rounds.next(self.node.config().gossip_interval)
     }
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Error, Unconfirmed,
-    data::broadcasts::{FOLD, Outcome, TooMany},
+    data::broadcasts::{FOLD, MAX_LARGE, Outcome, TooMany},
     wire::data::MAX_SMALL,
 };
 
@@ -122,6 +122,11 @@ impl Gossip {
     /// Members that were live at the call are counted. If there are more than 256, a sample of about 256 confirms; the report
     /// gives the number.
     ///
+    /// The payload is at most 1 MiB less 64 bytes. One of more than 512 bytes costs a stream for each member, as in
+    /// [`send_within`](Self::send_within): nobody passes it on, so all that were live are asked, and whoever is not reached in
+    /// `limit` does not get it later, and is told that one is lost. It has its place in the order of this node's broadcasts, but others
+    /// wait for it for two seconds at most.
+    ///
     /// ```
     /// use std::time::Duration;
     /// use syncswim::{Gossip, GossipConfig};
@@ -136,7 +141,8 @@ impl Gossip {
     ///
     /// # Errors
     /// As `broadcast`: nothing was sent; [`Error::Invalid`] also if the limit is 0, and [`Error::Busy`] if 64 such calls are
-    /// under way. If the node ends during the call, [`Error::Stopped`] or [`Error::Panicked`]: members may have got it.
+    /// under way, or 16 of more than 512 bytes and queries together. If the node ends during the call, [`Error::Stopped`] or
+    /// [`Error::Panicked`]: members may have got it.
     pub fn broadcast_confirmed(
         &self,
         topic: &str,
@@ -144,7 +150,8 @@ impl Gossip {
         limit: Duration,
     ) -> Result<BroadcastReport, Error> {
         let payload = payload.as_ref();
-        self.check_broadcast(topic, payload)?;
+        let remedy = "broadcast where to fetch it, or send it in parts";
+        self.check_broadcast(topic, payload, ("bytes of a confirmed broadcast", MAX_LARGE, remedy))?;
         check_time("limit", limit)?;
         let (caller, outcome) = bounded(1);
         let sent = self.running.node.call(|endpoint, now| {
@@ -158,7 +165,8 @@ impl Gossip {
     }
 
     fn broadcast_flagged(&self, topic: &str, payload: &[u8], flags: u8) -> Result<BroadcastId, Error> {
-        self.check_broadcast(topic, payload)?;
+        let remedy = "use `broadcast_confirmed`, which takes more, or set a key of up to 15,360";
+        self.check_broadcast(topic, payload, ("bytes of a broadcast", MAX_SMALL, remedy))?;
         let sent = self.running.node.call(|endpoint, now| {
             let seq = endpoint.broadcast(now, topic, payload, flags)?;
             Ok(BroadcastId { from: MemberLife::of(endpoint.node.own_life()), seq })
@@ -167,13 +175,15 @@ impl Gossip {
         sent.map_err(too_many)
     }
 
-    fn check_broadcast(&self, topic: &str, payload: &[u8]) -> Result<(), Error> {
+    fn check_broadcast(
+        &self,
+        topic: &str,
+        payload: &[u8],
+        (what, limit, remedy): (&'static str, usize, &'static str),
+    ) -> Result<(), Error> {
         check_topic(topic)?;
-        if payload.len() > MAX_SMALL {
-            let (what, size) = ("bytes of a broadcast", payload.len());
-            let remedy =
-                "broadcast where to fetch it, set a key of up to 15,360, or query all with up to 1 MiB";
-            return Err(Error::too_large(what, (size, MAX_SMALL), remedy));
+        if payload.len() > limit {
+            return Err(Error::too_large(what, (payload.len(), limit), remedy));
         }
         self.running.check_present()
     }
@@ -183,6 +193,9 @@ fn too_many(too_many: TooMany) -> Error {
     let (limit, remedy) = match too_many {
         TooMany::PerSecond => ("50 broadcasts a second, 256 at once", "broadcast less often"),
         TooMany::Confirmed => ("64 confirmed broadcasts under way", "wait for one of them"),
+        TooMany::Large => {
+            ("16 queries and broadcasts of more than 512 bytes under way", "wait for one of them")
+        }
     };
     Error::busy(None, limit, remedy)
 }

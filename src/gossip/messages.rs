@@ -162,7 +162,9 @@ impl Gossip {
         self.send_within(member, topic, payload, self.running.config.stream_timeout)
     }
 
-    /// [`send`](Self::send) that waits this long.
+    /// [`send`](Self::send) that waits this long. What does not fit in a datagram goes by a stream, which takes at most the
+    /// [`stream_timeout`](crate::swim::Config::stream_timeout) of either node, and is begun anew until the time is over: over a
+    /// link that carries 1 Mbit/s, a message of 1 MiB needs one of 10 s.
     ///
     /// # Errors
     /// As `send`.
@@ -177,7 +179,7 @@ impl Gossip {
     }
 
     /// Asks a member, and waits for the answer of its application, which [serves](Self::serve) `topic`. Request and answer
-    /// are at most 1 MiB long.
+    /// are at most 1 MiB long; long ones need a stream for each, as in [`send_within`](Self::send_within).
     ///
     /// Each node answers `syncswim/ping`, with nothing, and `syncswim/info`, with lines of `key=value` about itself.
     ///

@@ -1,6 +1,6 @@
 //! Queries: a request to many members, with a report of who has answered and who has not.
 
-use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, TryRecvError};
 use parking_lot::Mutex;
@@ -14,7 +14,7 @@ use super::{
 use crate::{
     Error, Filter, QueryProblem,
     collections::fanout::Subscription,
-    data::messages::{AskKind, NewAsk, Settled},
+    data::messages::{AskKind, NewAsk, Results, Settled},
     reader::{Reader, reads},
     swim::Life,
 };
@@ -47,7 +47,8 @@ impl Query {
         }
     }
 
-    /// What is asked, at most 1 MiB. Defaults to nothing. What does not fit in a datagram costs a stream for each member.
+    /// What is asked, at most 1 MiB. Defaults to nothing. What does not fit in a datagram costs a stream for each
+    /// member, as in [`Gossip::send_within`].
     pub fn payload(self, payload: impl AsRef<[u8]>) -> Self {
         Self { payload: payload.as_ref().into(), ..self }
     }
@@ -132,8 +133,8 @@ impl Gossip {
     /// one result for each. Members are asked directly, some at a time; gossip has no part in it. If the filter matches
     /// nobody, it ends at once, and is [not complete](QueryReport::is_complete).
     ///
-    /// What was not read yet is held in memory, however much it is: up to 1 MiB of each member that was asked, so a thousand
-    /// members can make it 1 GiB. Read answers as they come, and have them be small, or ask fewer members at a time.
+    /// Read answers as they come: while more than 8 MiB of them are unread, no answer that does not fit in a datagram is fetched,
+    /// and members whose answers are not fetched in time end as [`EndedBy::Unread`](crate::EndedBy::Unread).
     ///
     /// ```
     /// use syncswim::{Gossip, GossipConfig, Query};
@@ -179,7 +180,7 @@ impl Gossip {
 pub struct QueryAnswers {
     node: Arc<SharedNode>,
     id: u64,
-    settled: Subscription<VecDeque<Settled>>,
+    settled: Subscription<Results>,
     seen: Mutex<Seen>,
 }
 

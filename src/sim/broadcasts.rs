@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    data::broadcasts::Delivery,
+    data::broadcasts::{CONFIRM, Delivery},
     swim::{Life, Time},
 };
 
@@ -148,7 +148,9 @@ impl Rules {
             false => item.seq > got.last,
         };
         (got.last, got.missing) = (got.last.max(item.seq), got.missing + gap - u64::from(*late && in_order));
-        (!in_order).then(|| ("broadcasts of an origin come in its order", what("out of order")))
+        // One that was given up may come to whoever is asked to confirm it.
+        let may_come = in_order || *late && (item.flags & CONFIRM != 0 || item.is_large());
+        (!may_come).then(|| ("broadcasts of an origin come in its order", what("out of order")))
     }
 
     /// Who is not connected any more need not get anything. Who was for a minute and lacks something is named.

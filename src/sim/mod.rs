@@ -34,6 +34,8 @@ pub mod chaos;
 mod check;
 pub mod configs;
 pub(crate) mod disk;
+#[cfg(fuzzing)]
+pub mod endpoint;
 mod fault;
 pub(crate) mod forge;
 mod host;

@@ -15,6 +15,7 @@ use super::{
     share::Account,
     stream::{MAX_STREAMS, StreamFailure, StreamId},
     time::Time,
+    timers::Timer,
     transmit::Destination,
 };
 use crate::wire::packet::{self, Header, Sections};
@@ -203,10 +204,21 @@ impl Node {
         }
         self.given(now, || Input::WantRoom(bytes));
         self.advance(now);
-        self.upper.wants = bytes;
+        let before = std::mem::replace(&mut self.upper.wants, bytes);
         if bytes > 0 {
+            if before == 0 {
+                self.timers.cancel(Timer::Gossip);
+            }
             self.schedule_gossip();
+        } else if !self.has_updates() && self.timers.is_set(Timer::Gossip) {
+            // A round in which nothing is said costs credit. It comes if nothing else has one until then.
+            self.set_timer_at(Timer::Gossip, now + self.config.gossip_interval * 2);
         }
+    }
+
+    /// Whether updates wait for packets, so that there are rounds of gossip for them.
+    pub(crate) fn has_updates(&self) -> bool {
+        !self.updates.is_empty()
     }
 
     /// Begins a datagram of the layer above to a member, or returns `None` if none reaches it. What is added goes behind.

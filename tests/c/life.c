@@ -572,6 +572,9 @@ static void a_broadcast_is_confirmed_by_the_others_and_bad_ones_are_refused(void
         IS(syncswim_cluster_broadcast_confirmed(a, "cache", (const uint8_t *)"x", 1, 5000, &report), SYNCSWIM_OK);
         reached = syncswim_broadcast_report_reached(report);
         IS(syncswim_broadcast_report_missing(report), 0);
+        CHECK(syncswim_broadcast_report_repaired(report) <= reached);
+        CHECK((syncswim_broadcast_report_p50(report) > 0) == (reached > 0));
+        CHECK(syncswim_broadcast_report_p99(report) >= syncswim_broadcast_report_p50(report));
         CHECK(syncswim_broadcast_report_name(report, 0) == NULL);
         IS(syncswim_broadcast_report_why(report, 0), SYNCSWIM_ERR_RANGE);
         syncswim_broadcast_report_free(report);
@@ -583,6 +586,9 @@ static void a_broadcast_is_confirmed_by_the_others_and_bad_ones_are_refused(void
     CHECK(number > 1);
     const uint8_t large[513] = {0};
     IS(syncswim_cluster_broadcast(a, "cache", large, 513, 0, &number), SYNCSWIM_ERR_TOO_LARGE);
+    IS(syncswim_cluster_broadcast_confirmed(a, "cache", large, 513, 5000, &report), SYNCSWIM_OK);
+    IS(syncswim_broadcast_report_reached(report), 1);
+    syncswim_broadcast_report_free(report);
     IS(syncswim_cluster_broadcast(a, "", large, 1, 0, &number), SYNCSWIM_ERR_CONFIG);
     IS(syncswim_cluster_broadcast(a, "cache", large, 1, 0, NULL), SYNCSWIM_ERR_NULL);
     IS(syncswim_cluster_broadcast_confirmed(a, "cache", NULL, 1, 5, &report), SYNCSWIM_ERR_NULL);

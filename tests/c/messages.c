@@ -43,6 +43,7 @@ static void messages(syncswim_cluster *a, syncswim_cluster *b)
         IS(syncswim_cluster_send(a, "b", "jobs", NULL, 0, 5000), SYNCSWIM_OK);
         IS(syncswim_inbox_next(inbox, 0, &message), SYNCSWIM_OK);
         CHECK(syncswim_message_lost(message) == 0 && syncswim_message_seq(message) == 0);
+        IS(syncswim_message_kind(message), SYNCSWIM_MESSAGE_SENT);
         syncswim_message_free(message);
     }
     for (int number = 0; number < 1024; number++) {
@@ -52,6 +53,7 @@ static void messages(syncswim_cluster *a, syncswim_cluster *b)
     }
     IS(syncswim_inbox_next(all, 0, &message), SYNCSWIM_OK);
     CHECK(syncswim_message_lost(message) == 7 && says(message, "a", ""));
+    IS(syncswim_message_kind(message), SYNCSWIM_MESSAGE_LOST);
     syncswim_message_free(message);
     IS(syncswim_cluster_send(a, "b", "jobs", NULL, 0, 0), SYNCSWIM_ERR_CONFIG);
     IS(syncswim_cluster_send(a, "b", "jobs", large, sizeof large, 5000), SYNCSWIM_ERR_TOO_LARGE);

@@ -1,13 +1,17 @@
 //! What callers have an endpoint do about broadcasts, and what readers get.
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Sender, TryRecvError};
 
 use super::{Delivery, FOLD, Outcome, TooMany};
 use crate::{
-    data::{Endpoint, MessageKind, Stamp, messages},
+    data::{
+        Endpoint, MessageKind, Stamp,
+        messages::{self, Settled},
+    },
     swim::Time,
+    wire::data::MAX_SMALL,
 };
 
 impl Endpoint {
@@ -21,7 +25,7 @@ impl Endpoint {
     ) -> Result<u64, TooMany> {
         let sent = self.broadcasts.broadcast(now, &self.node, topic, payload, flags);
         self.settle(now);
-        sent
+        sent.map(|item| item.seq)
     }
 
     /// The same, and tells a caller of the confirmations.
@@ -33,9 +37,34 @@ impl Endpoint {
         timeout: Duration,
         caller: Sender<Outcome>,
     ) -> Result<u64, TooMany> {
-        let sent = self.broadcasts.broadcast_confirmed(now, &self.node, topic, payload, timeout, caller);
+        let is_large = payload.len() > MAX_SMALL;
+        if is_large && self.messages.has_all_queries() {
+            return Err(TooMany::Large);
+        }
+        let (item, asked) =
+            self.broadcasts.broadcast_confirmed(now, &self.node, topic, payload, timeout, caller)?;
+        let seq = item.seq;
+        if is_large && let Ok((_, settled)) = self.query(now, asked, item.ask(timeout)) {
+            self.large.push((item, settled));
+        }
         self.settle(now);
-        sent
+        Ok(seq)
+    }
+
+    /// Takes in what became of large broadcasts.
+    pub(in crate::data) fn confirm_large(&mut self, now: Time) {
+        let mut large = mem::take(&mut self.large);
+        large.retain(|(item, settled)| {
+            loop {
+                match settled.try_recv() {
+                    Ok(Settled { to, outcome, .. }) => {
+                        self.broadcasts.large_settled(now, item, &to, outcome.is_ok());
+                    }
+                    Err(error) => return error == TryRecvError::Empty,
+                }
+            }
+        });
+        self.large = large;
     }
 
     /// Puts what came into the mailboxes of its readers.

@@ -10,11 +10,14 @@ use std::{
 use crossbeam_channel::Sender;
 use serde::{Deserialize, Serialize};
 
-use super::item::Item;
+use super::{
+    Broadcasts, TooMany,
+    item::{CONFIRM, Item},
+};
 use crate::{
     data::shares::Shares,
-    swim::{Account, Life, Time},
-    wire::hash,
+    swim::{Account, Life, Node, Time},
+    wire::{data::Confirm, hash},
 };
 
 /// Members that confirm: of more, those whose hashes are lowest.
@@ -108,7 +111,9 @@ pub(super) struct Resend {
 /// The origin's side.
 #[derive(Debug, Default)]
 pub(super) struct Confirmations {
-    open: BTreeMap<u64, Open>,
+    /// By the epoch of this node, which may rise, and the number.
+    open: BTreeMap<(u64, u64), Open>,
+    closed: bool,
 }
 
 impl Confirmations {
@@ -124,41 +129,57 @@ impl Confirmations {
         asked: Vec<Life>,
         caller: Sender<Outcome>,
     ) {
+        if self.closed {
+            // The caller learns of the end as its channel is dropped.
+            return;
+        }
         let waits = asked.into_iter().map(|life| (life.name, life.epoch)).collect();
-        let open = Open { began: now, timeout, step: HALF, waits, outcome: Outcome::default(), caller, item };
-        let seq = open.item.seq;
-        self.open.insert(seq, open);
-        self.close_if_settled(seq);
+        let step = if item.is_large() { STEPS } else { HALF };
+        let open = Open { began: now, timeout, step, waits, outcome: Outcome::default(), caller, item };
+        let id = (open.item.origin.epoch, open.item.seq);
+        self.open.insert(id, open);
+        self.close_if_settled(id);
     }
 
     /// A member has got a broadcast.
     pub(super) fn confirmed(&mut self, now: Time, by: &Life, epoch: u64, seq: u64) {
-        let Some(open) = self.open.get_mut(&seq).filter(|open| open.item.origin.epoch == epoch) else {
-            return;
-        };
+        let Some(open) = self.open.get_mut(&(epoch, seq)) else { return };
         if open.waits.get(&by.name) != Some(&by.epoch) {
             return;
         }
         open.waits.remove(&by.name);
         open.outcome.reached.push((Arc::clone(&by.name), now.since(open.began)));
-        open.outcome.repaired += usize::from(open.step > HALF);
-        self.close_if_settled(seq);
+        open.outcome.repaired += usize::from(open.step > HALF && !open.item.is_large());
+        self.close_if_settled((epoch, seq));
     }
 
-    /// The life of a member has ended.
-    pub(super) fn gone(&mut self, name: &str, why: Unconfirmed) {
-        let seqs: Vec<u64> = self.open.keys().copied().collect();
-        for seq in seqs {
-            self.open.entry(seq).and_modify(|open| open.settle(name, why.clone()));
-            self.close_if_settled(seq);
+    /// A member was not given a large broadcast, or did not take it in.
+    pub(super) fn refused(&mut self, by: &Life, epoch: u64, seq: u64) {
+        if let Some(open) = self.open.get_mut(&(epoch, seq))
+            && open.waits.get(&by.name) == Some(&by.epoch)
+        {
+            open.settle(&by.name, Unconfirmed::Silent);
+        }
+        self.close_if_settled((epoch, seq));
+    }
+
+    /// The life of a member has ended, and so have those before it. Of a later one others may know already.
+    pub(super) fn gone(&mut self, name: &str, epoch: u64, why: Unconfirmed) {
+        let ids: Vec<_> = self.open.keys().copied().collect();
+        for id in ids {
+            if let Some(open) = self.open.get_mut(&id)
+                && open.waits.get(name).is_some_and(|waits| *waits <= epoch)
+            {
+                open.settle(name, why.clone());
+            }
+            self.close_if_settled(id);
         }
     }
 
-    /// Another life of a member has begun.
+    /// A life of a member has begun: those before it have ended.
     pub(super) fn joined(&mut self, life: &Life) {
-        let is_other = |open: &Open| open.waits.get(&life.name).is_some_and(|epoch| *epoch != life.epoch);
-        if self.open.values().any(is_other) {
-            self.gone(&life.name, Unconfirmed::Failed);
+        if let Some(before) = life.epoch.checked_sub(1) {
+            self.gone(&life.name, before, Unconfirmed::Failed);
         }
     }
 
@@ -168,10 +189,10 @@ impl Confirmations {
 
     /// Does what is due: those who have not confirmed at half of the time are sent the broadcast directly, a few times.
     pub(super) fn expire(&mut self, now: Time, resend: &mut VecDeque<Resend>) {
-        let due: Vec<u64> =
-            self.open.iter().filter(|(_, open)| open.next() <= now).map(|(seq, _)| *seq).collect();
-        for seq in due {
-            let Some(open) = self.open.get_mut(&seq) else { continue };
+        let due: Vec<_> =
+            self.open.iter().filter(|(_, open)| open.next() <= now).map(|(id, _)| *id).collect();
+        for id in due {
+            let Some(open) = self.open.get_mut(&id) else { continue };
             let by_stream = open.step == BY_STREAM;
             if now >= open.began + open.timeout {
                 let waits: Vec<_> = open.waits.keys().cloned().collect();
@@ -179,28 +200,57 @@ impl Confirmations {
             } else {
                 open.step += 1;
                 let Open { waits, item, .. } = open;
-                resend.extend(waits.iter().map(|(name, epoch)| Resend {
+                let waits = waits.iter().filter(|_| !item.is_large());
+                resend.extend(waits.map(|(name, epoch)| Resend {
                     to: Life { name: Arc::clone(name), epoch: *epoch },
                     item: Arc::clone(item),
                     by_stream,
                 }));
             }
-            self.close_if_settled(seq);
+            self.close_if_settled(id);
         }
     }
 
     /// The node ends: callers that wait learn it from the channel.
     pub(super) fn close(&mut self) {
-        self.open.clear();
+        *self = Self { closed: true, ..Self::default() };
     }
 
-    fn close_if_settled(&mut self, seq: u64) {
-        if self.open.get(&seq).is_some_and(|open| open.waits.is_empty())
-            && let Some(open) = self.open.remove(&seq)
+    fn close_if_settled(&mut self, id: (u64, u64)) {
+        if self.open.get(&id).is_some_and(|open| open.waits.is_empty())
+            && let Some(open) = self.open.remove(&id)
         {
             // A caller that is gone does not matter.
             let _ = open.caller.try_send(open.outcome);
         }
+    }
+}
+
+impl Broadcasts {
+    /// [`broadcast`](Self::broadcast), and tells a caller of the confirmations. Returns who is asked for them, too.
+    pub(crate) fn broadcast_confirmed(
+        &mut self,
+        now: Time,
+        node: &Node,
+        topic: &str,
+        payload: &[u8],
+        timeout: Duration,
+        caller: Sender<Outcome>,
+    ) -> Result<(Arc<Item>, Vec<Life>), TooMany> {
+        if self.confirmations.is_full() {
+            return Err(TooMany::Confirmed);
+        }
+        let item = self.broadcast(now, node, topic, payload, CONFIRM)?;
+        let n = node.live();
+        let mut asked = node.live_lives();
+        asked.retain(|life| item.is_large() || is_sampled(&life.name, item.seq, n));
+        self.confirmations.open(now, Arc::clone(&item), timeout, asked.clone(), caller);
+        Ok((item, asked))
+    }
+
+    /// A member has confirmed a broadcast of this node.
+    pub(crate) fn on_confirm(&mut self, now: Time, from: &Life, confirm: Confirm) {
+        self.confirmations.confirmed(now, from, confirm.epoch, confirm.seq);
     }
 }
 
@@ -316,7 +366,7 @@ pub(super) fn spread(n: usize) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use crossbeam_channel::bounded;
+    use crossbeam_channel::{TryRecvError, bounded};
 
     use super::{
         super::tests::{item, life},
@@ -375,6 +425,38 @@ mod tests {
         let (mut confirmations, (caller, told)) = (Confirmations::default(), bounded(1));
         confirmations.open(BEGIN, item("me", 1, 1), LIMIT, Vec::new(), caller);
         assert_eq!(told.try_recv(), Ok(Outcome::default()));
+    }
+
+    /// A caller may come between the end and the moment at which it sees that.
+    #[test]
+    fn after_the_end_nobody_waits() {
+        let (mut confirmations, (caller, told)) = (Confirmations::default(), bounded(1));
+        confirmations.close();
+        confirmations.open(BEGIN, item("me", 1, 1), LIMIT, vec![life("a", 1)], caller);
+        assert_eq!((told.try_recv(), confirmations.next()), (Err(TryRecvError::Disconnected), None));
+    }
+
+    /// Of a restart there are two events, and a caller may come before both.
+    #[test]
+    fn the_end_of_an_earlier_life_says_nothing_of_the_present_one() {
+        let (mut confirmations, (caller, told)) = (Confirmations::default(), bounded(1));
+        confirmations.open(BEGIN, item("me", 1, 1), LIMIT, vec![life("a", 2)], caller);
+        confirmations.gone("a", 1, Unconfirmed::Failed);
+        confirmations.joined(&life("a", 1));
+        confirmations.joined(&life("a", 2));
+        assert!(told.is_empty());
+        confirmations.confirmed(BEGIN, &life("a", 2), 1, 1);
+        assert!(told.try_recv().unwrap().missing.is_empty());
+    }
+
+    #[test]
+    fn the_same_number_of_two_lives_is_two_broadcasts() {
+        let (mut confirmations, (first, first_told)) = (Confirmations::default(), bounded(1));
+        let (second, second_told) = bounded(1);
+        confirmations.open(BEGIN, item("me", 1, 1), LIMIT, vec![life("a", 1)], first);
+        confirmations.open(BEGIN, item("me", 2, 1), LIMIT, vec![life("a", 1)], second);
+        confirmations.confirmed(BEGIN, &life("a", 1), 1, 1);
+        assert_eq!((first_told.try_recv().unwrap().reached.len(), second_told.is_empty()), (1, true));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     swim::{Account, Life},
-    wire::data::Broadcast,
+    wire::data::{Broadcast, MAX_SMALL},
 };
 
 /// A reader that is behind may see the newest of its topic alone.
@@ -58,6 +58,11 @@ impl Item {
             topic: &self.topic,
             payload: &self.payload,
         }
+    }
+
+    /// Whether no datagram holds it: it goes from its origin to each member, and is not kept for others.
+    pub(crate) fn is_large(&self) -> bool {
+        self.payload.len() > MAX_SMALL
     }
 
     /// Bytes of its section, at most.

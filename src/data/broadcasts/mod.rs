@@ -3,14 +3,16 @@
 //! A broadcast is named by its origin, the origin's life and a number that the origin counts. Which numbers of each life are
 //! known decides alone what is new (`window`). It spreads by gossip, behind the protocol's updates (`queue`), which may
 //! miss somebody: a later number or a digest that differs shows it, and what is missing comes out of another member's `log`
-//! (`repair`). `lives` is what is known of each life, `past` whose name is listed no longer; `origin` keeps the order, `confirm`
-//! tells the origin who has it; `send` says what goes into packets, `kept` what a state file keeps, `item` is one broadcast,
-//! `commands` are what an application calls.
+//! (`repair`). `lives` is what is known of each life, `past` whose name is listed no longer; `origin` keeps the order, `given_up`
+//! what counts as known without having come; `confirm` tells the origin who has it, `large` has what no datagram holds; `send` says
+//! what goes into packets, `kept` what a state file keeps, `item` is one broadcast, `commands` are what an application calls.
 
 mod commands;
 mod confirm;
+mod given_up;
 mod item;
 mod kept;
+mod large;
 mod lives;
 mod log;
 mod origin;
@@ -32,6 +34,7 @@ pub use self::confirm::Unconfirmed;
 pub(crate) use self::{
     confirm::Outcome,
     item::{CONFIRM, FOLD, Item},
+    large::MAX_LARGE,
     origin::Delivery,
     repair::{Exchange, pace},
 };
@@ -50,7 +53,7 @@ use crate::{
         stamp::Stamps,
     },
     swim::{Event, Life, Metrics, Node, Time},
-    wire::data::{Broadcast, Confirm},
+    wire::data::Broadcast,
 };
 
 /// Broadcasts per second of a node, on average, and those that may come at once.
@@ -74,6 +77,7 @@ const MAX_RESENDS: usize = 4096;
 pub(crate) enum TooMany {
     PerSecond,
     Confirmed,
+    Large,
 }
 
 #[derive(Debug)]
@@ -157,7 +161,7 @@ impl Broadcasts {
         }
     }
 
-    /// Sends something to every member, this node included. Returns its number.
+    /// Sends something to every member, this node included.
     pub(crate) fn broadcast(
         &mut self,
         now: Time,
@@ -165,45 +169,19 @@ impl Broadcasts {
         topic: &str,
         payload: &[u8],
         flags: u8,
-    ) -> Result<u64, TooMany> {
+    ) -> Result<Arc<Item>, TooMany> {
         self.now = now;
         if !self.rate.take(now, OWN) {
             return Err(TooMany::PerSecond);
         }
-        if self.own != node.own_life() {
-            // Its life begins again: numbers do, too.
-            (self.own, self.last) = (node.own_life(), 0);
-        }
+        self.follow_own(node);
         self.last += 1;
         let (own, seq, stamp) = (self.own.clone(), self.last, self.stamps.next(now));
         let message = Broadcast { origin: &own.name, epoch: own.epoch, seq, stamp, flags, topic, payload };
         let item = Item::of(own.clone(), None, &message, stamp);
         self.counted.broadcasts_sent += 1;
-        self.learn(node, item, &own, true);
-        Ok(seq)
-    }
-
-    /// The same, and tells a caller of the confirmations.
-    pub(crate) fn broadcast_confirmed(
-        &mut self,
-        now: Time,
-        node: &Node,
-        topic: &str,
-        payload: &[u8],
-        timeout: Duration,
-        caller: Sender<Outcome>,
-    ) -> Result<u64, TooMany> {
-        if self.confirmations.is_full() {
-            return Err(TooMany::Confirmed);
-        }
-        let seq = self.broadcast(now, node, topic, payload, CONFIRM)?;
-        let n = node.live();
-        let mut asked = node.live_lives();
-        asked.retain(|life| confirm::is_sampled(&life.name, seq, n));
-        if let Some(item) = self.log.of(&self.own).find(|item| item.seq == seq) {
-            self.confirmations.open(now, Arc::clone(item), timeout, asked, caller);
-        }
-        Ok(seq)
+        self.learn(node, Arc::clone(&item), &own, true);
+        Ok(item)
     }
 
     /// Takes in a broadcast that a live member has passed on.
@@ -220,11 +198,11 @@ impl Broadcasts {
     fn take_in(&mut self, now: Time, node: &Node, from: &Life, message: &Broadcast<'_>, by_gossip: bool) {
         self.now = now;
         let &Broadcast { origin, epoch, seq, flags, .. } = message;
-        let asks = flags & item::CONFIRM_ANYWAY != 0 && *from.name == *origin;
-        if asks && epoch == from.epoch {
-            self.pending_confirms.add(now, from, node.account_of_said(origin), seq, Duration::ZERO);
-        }
+        let asks = flags & item::CONFIRM_ANYWAY != 0 && *from.name == *origin && from.epoch == epoch;
         if self.heard(origin, epoch).is_some_and(|heard| heard.window.contains(seq)) {
+            if asks && self.has_or_gets(node, from, message) {
+                self.pending_confirms.add(now, from, node.account_of_said(origin), seq, Duration::ZERO);
+            }
             return;
         }
         if *origin == *self.own.name {
@@ -236,7 +214,9 @@ impl Broadcasts {
         };
         self.counted.broadcasts_received += 1;
         let account = node.account_of_said(&life.name);
-        if flags & CONFIRM != 0 && confirm::is_sampled(&self.own.name, seq, node.live()) && !asks {
+        if asks {
+            self.pending_confirms.add(now, from, account, seq, Duration::ZERO);
+        } else if flags & CONFIRM != 0 && confirm::is_sampled(&self.own.name, seq, node.live()) {
             let spread = confirm::spread(node.live()).mul_f64(self.rng.f64());
             self.pending_confirms.add(now, &life, account, seq, spread);
         }
@@ -245,6 +225,18 @@ impl Broadcasts {
         let passes = by_gossip && self.heard_or_new(life, seq).passed.take(now, PASSED);
         self.counted.delayed_broadcasts += u64::from(by_gossip && !passes);
         self.learn(node, item, from, passes);
+    }
+
+    /// Whether readers have a broadcast that is known, or get it now: it may count as known without having come.
+    fn has_or_gets(&mut self, node: &Node, from: &Life, message: &Broadcast<'_>) -> bool {
+        let has = self.heard(&from.name, from.epoch).and_then(|heard| heard.has_come(message.seq));
+        if has == Some(false) {
+            let stamp = self.stamps.on_stamp(self.now, message.stamp);
+            let item = Item::of(from.clone(), node.account_of_said(&from.name), message, stamp);
+            self.counted.broadcasts_received += 1;
+            self.update(node, from, item.seq, |heard, out| heard.take_given_up(item, out));
+        }
+        has.is_some()
     }
 
     /// Somebody used a number in this node's name: it goes on above it, as all others may have taken that for its own.
@@ -276,8 +268,10 @@ impl Broadcasts {
     fn learn(&mut self, node: &Node, item: Arc<Item>, from: &Life, passes: bool) {
         let life = item.origin.clone();
         let now = self.now;
-        self.counted.evicted_broadcasts += u64::from(self.log.push(now, Arc::clone(&item)));
-        if passes {
+        if !item.is_large() {
+            self.counted.evicted_broadcasts += u64::from(self.log.push(now, Arc::clone(&item)));
+        }
+        if passes && !item.is_large() {
             if self.queue.is_empty() {
                 self.busy_since = now;
             }
@@ -285,11 +279,6 @@ impl Broadcasts {
         }
         self.tell_until = now + KEEP;
         self.update(node, &life, item.seq, |heard, out| heard.take(now, item, from, out));
-    }
-
-    /// A member has confirmed a broadcast of this node.
-    pub(crate) fn on_confirm(&mut self, now: Time, from: &Life, confirm: Confirm) {
-        self.confirmations.confirmed(now, from, confirm.epoch, confirm.seq);
     }
 
     /// Follows the members.
@@ -311,8 +300,8 @@ impl Broadcasts {
                     self.tell_until = self.tell_until.max(self.now + JOINING);
                 }
             }
-            Event::Failed { .. } => self.confirmations.gone(name, Unconfirmed::Failed),
-            Event::Left { .. } => self.confirmations.gone(name, Unconfirmed::Left),
+            Event::Failed { .. } => self.confirmations.gone(name, epoch, Unconfirmed::Failed),
+            Event::Left { .. } => self.confirmations.gone(name, epoch, Unconfirmed::Left),
             Event::Reaped { .. } => return self.reaped(node, name),
             _ => return,
         }
@@ -358,10 +347,21 @@ impl Broadcasts {
         parts.into_iter().flatten().min()
     }
 
-    /// Nobody is left to be told.
+    /// Follows this node's own life, and drops what nobody is left to be told.
     pub(crate) fn settle(&mut self, node: &Node) {
+        self.follow_own(node);
         if node.live() <= 1 && !self.queue.is_empty() {
             self.queue.clear();
+        }
+    }
+
+    /// If its own epoch has risen, its life begins anew: numbers do, too, and what it sent before counts as others' earlier lives do.
+    fn follow_own(&mut self, node: &Node) {
+        let own = node.own_life();
+        if self.own != own {
+            let before = std::mem::replace(&mut self.own, own);
+            self.last = 0;
+            self.refresh(node, &before);
         }
     }
 
@@ -395,12 +395,14 @@ impl Broadcasts {
     pub(crate) fn audit(&self) -> Result<(), String> {
         let held = self.lives.values().flatten().map(Heard::held).max().unwrap_or(0);
         let held_bytes: usize = self.lives.values().flatten().map(Heard::held_bytes).sum();
+        let given_up = self.lives.values().flatten().map(Heard::given_up).max().unwrap_or(0);
         let lives = self.lives.values().map(Vec::len).max().unwrap_or(0);
         let bounds = [
             ("broadcasts in the queue", self.queue.len(), queue::MAX_QUEUED),
             ("broadcasts in the log", self.log.len(), log::MAX_LOGGED.0),
             ("bytes in the log", self.log.bytes(), log::MAX_LOGGED.1),
             ("broadcasts held back", held, origin::MAX_HELD),
+            ("ranges that were given up", given_up, given_up::MAX_RANGES),
             ("bytes held back", self.held.all().1, lives::MAX_HELD_OF_ALL),
             ("names that are listed no longer", self.past.len(), past::MAX_PAST),
             ("lives of a name", lives, MAX_LIVES),

@@ -6,7 +6,13 @@ use std::{
     time::Duration,
 };
 
-use super::{OWN, item::Item, log::KEEP, window::Window};
+use super::{
+    MAX_LARGE, OWN,
+    given_up::GivenUp,
+    item::Item,
+    log::KEEP,
+    window::{WIDTH, Window},
+};
 use crate::{
     data::rate::Bucket,
     swim::{Account, Life, Time},
@@ -15,9 +21,9 @@ use crate::{
 
 /// For how long a broadcast waits for an earlier one of its origin that is missing, and how many of an origin do.
 pub(super) const HOLD: Duration = Duration::from_secs(2);
-/// As many as an origin may broadcast at once, and their bytes.
+/// As many as an origin may broadcast at once, and their bytes, with a large one among them.
 pub(super) const MAX_HELD: usize = 256;
-const MAX_HELD_BYTES: usize = 192 << 10;
+const MAX_HELD_BYTES: usize = (192 << 10) + MAX_LARGE;
 /// For how long one that a member knows and cannot give may come from another.
 pub(super) const UNGIVEN: Duration = Duration::from_secs(15);
 /// For how long a missing one is left to gossip until it is asked for, and how often it is asked for then.
@@ -37,6 +43,7 @@ pub(crate) enum Delivery {
 pub(super) struct Heard {
     pub(super) life: Life,
     pub(super) window: Window,
+    given_up: GivenUp,
     /// Since when it is known, how many of its broadcasts came or were told to be lost, and how often more were claimed than it
     /// can have sent.
     since: Time,
@@ -66,9 +73,12 @@ pub(super) struct Heard {
 impl Heard {
     /// All up to a number are known, or of no interest.
     pub(super) fn new(life: Life, below: u64, since: Time) -> Self {
+        let mut given_up = GivenUp::default();
+        given_up.add(1, below);
         Self {
             life,
             window: Window::up_to(below),
+            given_up,
             since,
             used: 0,
             implausible: 0,
@@ -105,7 +115,11 @@ impl Heard {
 
     /// Takes in a broadcast that came from a member and is new.
     pub(super) fn take(&mut self, now: Time, item: Arc<Item>, from: &Life, out: &mut VecDeque<Delivery>) {
-        let Some(given_up) = self.window.insert(item.seq) else { return };
+        if self.window.contains(item.seq) {
+            return;
+        }
+        let given_up = self.give_up(&Window::up_to(item.seq.saturating_sub(WIDTH + 1)));
+        self.window.insert(item.seq);
         self.used = self.used.saturating_add(1);
         self.tell_lost(now, given_up, out);
         if item.seq <= self.told {
@@ -132,8 +146,27 @@ impl Heard {
 
     /// What a member knows was before this node's time.
     pub(super) fn take_over(&mut self, theirs: &Window, out: &mut VecDeque<Delivery>) {
-        self.window.give_up(theirs);
+        self.give_up(theirs);
         self.settle(out);
+    }
+
+    /// Has what another window knows count as known, and says how much of it was not.
+    fn give_up(&mut self, theirs: &Window) -> u64 {
+        let Self { window, given_up, .. } = self;
+        window.each_lacked(theirs, |first, last| given_up.add(first, last));
+        window.give_up(theirs)
+    }
+
+    /// Whether readers got one that is known. `Some(false)`: not, and they may still; `None`: it is not certain, or they
+    /// would get it ahead of its turn.
+    pub(super) fn has_come(&self, seq: u64) -> Option<bool> {
+        self.given_up.has_come(seq).filter(|come| *come || seq <= self.told)
+    }
+
+    /// Hands out one that counted as known, and has come after all.
+    pub(super) fn take_given_up(&mut self, item: Arc<Item>, out: &mut VecDeque<Delivery>) {
+        self.given_up.remove(item.seq);
+        out.push_back(Delivery::Item { item, gap: 0, late: true });
     }
 
     /// When [`expire`](Self::expire) has something to do.
@@ -149,7 +182,7 @@ impl Heard {
     /// Does what is due, and says who is to be asked for what is missing.
     pub(super) fn expire(&mut self, now: Time, out: &mut VecDeque<Delivery>) -> Option<Life> {
         if let Some((_, limit)) = self.lost.filter(|(at, _)| *at <= now) {
-            let given_up = self.window.give_up_to(limit);
+            let given_up = self.give_up(&Window::up_to(limit));
             self.lost = None;
             self.tell_lost(now, given_up, out);
             self.settle(out);
@@ -160,7 +193,7 @@ impl Heard {
         }
         if let Some((_, theirs)) = self.ungiven.filter(|(at, _)| *at <= now) {
             self.ungiven = None;
-            let given_up = self.window.give_up(&theirs);
+            let given_up = self.give_up(&theirs);
             self.tell_lost(now, given_up, out);
             self.settle(out);
         }
@@ -173,6 +206,12 @@ impl Heard {
     #[cfg(any(test, feature = "sim"))]
     pub(super) fn held(&self) -> usize {
         self.held.len()
+    }
+
+    /// How many ranges were given up.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn given_up(&self) -> usize {
+        self.given_up.len()
     }
 
     /// The bytes of these.
@@ -360,7 +399,7 @@ mod tests {
         let mut rig = Rig::new();
         for seq in 2..=250 {
             let mut large = Arc::into_inner(item("a", 1, seq)).unwrap();
-            large.payload = vec![0; 1024].into();
+            large.payload = vec![0; 6 << 10].into();
             rig.heard.take(BEGIN, Arc::new(large), &life("b", 7), &mut rig.out);
             assert!(rig.heard.held_bytes <= MAX_HELD_BYTES);
         }

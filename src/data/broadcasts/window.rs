@@ -122,6 +122,19 @@ impl Window {
         given_up
     }
 
+    /// What another window knows and this one does not, as the first and last of ranges. Some may be empty.
+    pub(super) fn each_lacked(&self, theirs: &Self, mut lacks: impl FnMut(u64, u64)) {
+        let mut first = self.below.saturating_add(1);
+        if first <= theirs.below {
+            for seq in self.numbers().take_while(|seq| *seq <= theirs.below) {
+                lacks(first, seq - 1);
+                first = seq.saturating_add(1);
+            }
+            lacks(first, theirs.below);
+        }
+        theirs.numbers().filter(|seq| !self.contains(*seq)).for_each(|seq| lacks(seq, seq));
+    }
+
     /// Whether another window knows something that this one does not.
     pub(super) fn lacks(&self, theirs: &Self) -> bool {
         let mut ours = *self;
@@ -246,6 +259,9 @@ mod tests {
             };
             let (mut window, other) = (of(&ours), of(&theirs));
             let before = window.missing_up_to(900);
+            let mut lacked = BTreeSet::new();
+            window.each_lacked(&other, |first, last| lacked.extend(first..=last));
+            prop_assert!((1..600).all(|n| lacked.contains(&n) == (other.contains(n) && !window.contains(n))));
             let given_up = window.give_up(&other);
             prop_assert_eq!(before - given_up, window.missing_up_to(900));
             prop_assert!((1..600).all(|n| !other.contains(n) || window.contains(n)));

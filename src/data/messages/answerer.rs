@@ -19,6 +19,8 @@ pub(crate) enum AskKind {
     Request,
     /// "What became of it?"
     Poll,
+    /// A broadcast that no datagram holds.
+    Broadcast,
 }
 
 impl AskKind {
@@ -27,7 +29,7 @@ impl AskKind {
     }
 
     pub(super) fn of(number: u8) -> Option<Self> {
-        [Self::Message, Self::Request, Self::Poll].get(usize::from(number)).copied()
+        [Self::Message, Self::Request, Self::Poll, Self::Broadcast].get(usize::from(number)).copied()
     }
 }
 
@@ -68,14 +70,14 @@ pub(super) struct Answerer {
 }
 
 impl Answerer {
-    /// Takes in an ask, unless it was before, and says what to answer; nothing if its sender is to repeat it. `own` answers the
-    /// topics of the node itself.
+    /// Takes in an ask, unless it was before, and says what to answer; nothing if its sender is to repeat it. `own` answers what
+    /// is not for the application.
     pub(super) fn take_in(
         &mut self,
         now: Time,
         ask: &Arrived<'_>,
         payload: Option<Arc<[u8]>>,
-        own: impl FnOnce(&str) -> Option<Vec<u8>>,
+        own: impl FnOnce(&[u8]) -> Option<Answer>,
     ) -> Option<Answer> {
         if ask.id.epoch > ask.from.epoch {
             self.dropped += 1;
@@ -100,7 +102,10 @@ impl Answerer {
         let entry = match payload {
             None => Entry::Answered(Status::TooLarge.into()),
             Some(payload) if ask.kind == AskKind::Message => self.take_message(ask, payload),
-            Some(payload) => self.begin_request(now, ask, payload, own),
+            Some(payload) => match own(&payload) {
+                Some(answer) => Entry::Answered(answer),
+                None => self.begin_request(now, ask, payload),
+            },
         };
         self.memory.note(now, ask.from, ask.id, entry.clone());
         Some(answer_of(entry))
@@ -120,16 +125,7 @@ impl Answerer {
         Entry::Answered(status.into())
     }
 
-    fn begin_request(
-        &mut self,
-        now: Time,
-        ask: &Arrived<'_>,
-        payload: Arc<[u8]>,
-        own: impl FnOnce(&str) -> Option<Vec<u8>>,
-    ) -> Entry {
-        if let Some(answer) = own(ask.topic) {
-            return Entry::Answered(Answer { status: Status::Answered, payload: answer.into() });
-        }
+    fn begin_request(&mut self, now: Time, ask: &Arrived<'_>, payload: Arc<[u8]>) -> Entry {
         self.expire(now, ask.topic);
         let until = now + ask.within;
         let (from, account, topic) = (ask.from.clone(), ask.account, ask.topic.into());

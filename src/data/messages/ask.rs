@@ -1,6 +1,6 @@
 //! One ask of this node, and when it is repeated.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crossbeam_channel::Sender;
 
@@ -15,6 +15,12 @@ use crate::{
     wire::packet::HEADER,
 };
 
+/// So often an ask is sent by datagram before a stream is opened for it.
+pub(super) const DATAGRAMS: u32 = 3;
+/// So often it is sent by datagram in all: also beside a stream, which may take long where much is lost.
+pub(super) const ALL_DATAGRAMS: u32 = 10;
+/// The pause between these doubles so often; beside a stream it grows no more.
+pub(super) const MAX_DOUBLED: u32 = 2;
 /// An ask is repeated first after this many round trips.
 const ROUND_TRIPS: u32 = 3;
 /// The shortest pause between repeats.
@@ -114,6 +120,11 @@ impl Ask {
 
     pub(super) fn payload(&self) -> Arc<[u8]> {
         if self.step == Step::Pending { Arc::default() } else { Arc::clone(&self.new.payload) }
+    }
+
+    /// Whether it is one of these queries.
+    pub(super) fn is_of(&self, queries: &BTreeSet<u64>) -> bool {
+        matches!(self.caller, Caller::Query(query) if queries.contains(&query))
     }
 
     /// Whether it fits in a datagram, whatever its numbers, and those reach its member.

@@ -6,7 +6,7 @@
 //! a stream get one in the order in which they were begun.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     mem,
     sync::Arc,
     time::Duration,
@@ -16,9 +16,9 @@ use crossbeam_channel::Sender;
 
 use super::{
     answerer::AskKind,
-    ask::{Ask, Caller, NewAsk, Step, deadline, doubled},
+    ask::{ALL_DATAGRAMS, Ask, Caller, DATAGRAMS, MAX_DOUBLED, NewAsk, Step, deadline, doubled},
     memory::AskId,
-    queries::{Queries, Query},
+    queries::{MAX_QUERIES, Queries, Query, READING_PAUSE, Results},
     status::{Answer, Outcome, QueryProblem, Settled, Status},
 };
 use crate::{
@@ -29,8 +29,6 @@ use crate::{
 
 /// Asks of callers that are under way at the same time, without those of queries.
 const MAX_ASKS: usize = 1024;
-/// Queries at the same time.
-const MAX_QUERIES: usize = 16;
 /// To one member: with those of queries, each has a slot of its own.
 const MAX_PER_MEMBER: usize = 128;
 /// Asks of queries that were just sent and are not answered.
@@ -39,12 +37,6 @@ const MAX_IN_FLIGHT: usize = 64;
 const BURST: usize = 16;
 /// The pause after these, before the next ones are sent.
 const BURST_PAUSE: Duration = Duration::from_millis(1);
-/// So often an ask is sent by datagram before a stream is opened for it.
-const DATAGRAMS: u32 = 3;
-/// So often it is sent by datagram in all: also beside a stream, which may take long where much is lost.
-const ALL_DATAGRAMS: u32 = 10;
-/// The pause between these doubles so often; beside a stream it grows no more.
-const MAX_DOUBLED: u32 = 2;
 /// How many of the streams that this node may open, and of those to one member, are left to syncs.
 const SPARED_STREAMS: (usize, usize) = (2, 1);
 /// The first pause after which it is looked whether a member has sent its token; it doubles.
@@ -80,6 +72,8 @@ pub(super) struct Asker {
     streamless: BTreeSet<u64>,
     /// Whether there may be a stream for one of them, as far as it is known.
     may_open: bool,
+    /// When some of them are looked at again, of queries whose answers nobody reads.
+    unread: Option<Time>,
     /// Streams whose asks are settled, or wait for the application.
     needless: Vec<StreamId>,
     /// Of asks, and of queries that have not asked all.
@@ -88,7 +82,7 @@ pub(super) struct Asker {
     in_flight: usize,
     /// When the next of them may be sent.
     release: Time,
-    queries: Queries,
+    pub(super) queries: Queries,
     closed: bool,
     /// How often asks were sent again.
     pub(super) repeated: u64,
@@ -138,13 +132,13 @@ impl Asker {
         now: Time,
         to: Vec<Life>,
         new: NewAsk,
-    ) -> Result<(u64, Subscription<VecDeque<Settled>>), TooMany> {
+    ) -> Result<(u64, Subscription<Results>), TooMany> {
         let answers = Fanout::new();
-        let reader = answers.subscribe(VecDeque::new());
+        let reader = answers.subscribe(Results::default());
         if self.closed || to.is_empty() {
             return Ok((0, reader));
         }
-        if self.queries.len() >= MAX_QUERIES {
+        if self.queries.are_all() {
             return Err(TooMany::Queries);
         }
         let (id, deadline) = (self.next_number(), deadline(now, &new));
@@ -181,7 +175,7 @@ impl Asker {
     pub(super) fn poll_timeout(&self) -> Option<Time> {
         let waits = self.in_flight < MAX_IN_FLIGHT && self.queries.is_waiting();
         let first = self.timers.first().map(|(at, _)| *at);
-        first.into_iter().chain(waits.then_some(self.release)).min()
+        first.into_iter().chain(waits.then_some(self.release)).chain(self.unread).min()
     }
 
     /// Does what is due.
@@ -206,7 +200,8 @@ impl Asker {
     fn fire(&mut self, node: &mut Node, now: Time, id: u64, acts: &mut impl FnMut(Act)) {
         let Some(ask) = self.asks.get_mut(&id) else { return self.queries.expire(now, id) };
         if now >= ask.deadline {
-            let outcome = ask.ended(EndedBy::Timeout);
+            let is_unread = self.streamless.contains(&id) && ask.is_of(&self.queries.unread());
+            let outcome = ask.ended(if is_unread { EndedBy::Unread } else { EndedBy::Timeout });
             return self.settle(now, id, outcome);
         }
         let next = match ask.step {
@@ -303,13 +298,18 @@ impl Asker {
     /// Opens streams for those that need one, as far as there may be more: the oldest first, and none behind others of its
     /// member.
     fn open_streams(&mut self, node: &mut Node, now: Time) {
-        if !mem::take(&mut self.may_open) {
+        let is_due = self.unread.take_if(|at| *at <= now).is_some();
+        if !mem::take(&mut self.may_open) && !is_due {
             return;
         }
-        let (mut full, mut last) = (BTreeSet::new(), 0);
+        let (mut full, mut last, unread) = (BTreeSet::new(), 0, self.queries.unread());
         while let Some(id) = self.streamless.range(last + 1..).next().copied() {
             last = id;
             let Some(ask) = self.asks.get(&id) else { continue };
+            if ask.is_of(&unread) {
+                self.unread = Some(now + READING_PAUSE);
+                continue;
+            }
             if full.contains(&ask.to.name) {
                 continue;
             }
@@ -386,7 +386,7 @@ impl Asker {
         let outcome = match answer.status {
             Status::Pending => return self.wait(node, now, id),
             Status::Fetch => return self.fetch(node, now, id),
-            Status::Taken if ask.new.kind == AskKind::Message => Ok(Arc::default()),
+            Status::Taken if ask.new.kind != AskKind::Request => Ok(Arc::default()),
             Status::Answered if ask.new.kind == AskKind::Request => Ok(Arc::clone(&answer.payload)),
             // If it does not fit what was asked, nothing is certain.
             Status::Taken | Status::Answered | Status::Expired => silent(EndedBy::Expired),

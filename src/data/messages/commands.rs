@@ -1,11 +1,9 @@
 //! What callers have an endpoint do about messages.
 
-use std::collections::VecDeque;
-
 use crossbeam_channel::{Receiver, Sender};
 
 use super::{
-    AskId, MAX_MESSAGE, Mailbox, NewAsk, RequestItem, Settled, Status, TooLate, TooMany, Topics,
+    AskId, MAX_MESSAGE, Mailbox, NewAsk, RequestItem, Results, Settled, Status, TooLate, TooMany, Topics,
     answerer::Ready, status::Answer,
 };
 use crate::{
@@ -49,7 +47,7 @@ impl Endpoint {
         now: Time,
         to: Vec<Life>,
         new: NewAsk,
-    ) -> Result<(u64, Subscription<VecDeque<Settled>>), TooMany> {
+    ) -> Result<(u64, Subscription<Results>), TooMany> {
         let Self { messages, node, .. } = self;
         let query = messages.asker.query(now, to, new)?;
         messages.act(node, now);
@@ -127,5 +125,6 @@ impl Endpoint {
         self.messages.asker.close();
         self.messages.answerer.close();
         self.broadcasts.close();
+        self.large.clear();
     }
 }

@@ -43,6 +43,7 @@ pub(crate) use self::{
     commands::NotAsked,
     mailboxes::{Item, Mailbox, Unread},
     memory::AskId,
+    queries::Results,
     servers::RequestItem,
     status::{Settled, Status},
 };
@@ -68,6 +69,9 @@ const MAX_WAITING: usize = 4096;
 const MAX_EPOCHS: usize = 64;
 /// Bytes of a datagram with an answer besides its payload, at most.
 const AROUND_ANSWER: usize = HEADER + 27;
+
+/// Takes in a broadcast that came as an ask, and says whether readers get it: from whom, to which topic, and the payload.
+pub(super) type TakeLarge<'a> = &'a mut dyn FnMut(&Node, &Life, &str, &[u8]) -> bool;
 
 /// How a section arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,13 +107,16 @@ impl Messages {
     pub(super) fn on_message(
         &mut self,
         node: &mut Node,
+        large: TakeLarge<'_>,
         now: Time,
         from: &Life,
         via: Via,
         message: &DataMessage<'_>,
     ) -> Result<(), Malformed> {
         match (message, via) {
-            (DataMessage::Ask(ask), Via::Datagram { may_ask: true }) => self.on_ask(node, now, from, ask),
+            (DataMessage::Ask(ask), Via::Datagram { may_ask: true }) => {
+                self.on_ask(node, large, now, from, ask)
+            }
             (DataMessage::Answer(answer), Via::Datagram { .. }) => {
                 let id = (answer.epoch, answer.id);
                 let (status, payload) = (Status::of(answer.status), answer.payload.into());
@@ -122,27 +129,37 @@ impl Messages {
                 let id = AskId { slot: head.slot, epoch: head.epoch, number: head.id };
                 let (life, within_ms) = (head.life, head.within_ms);
                 let ask = Head::Ask { id, life, kind, within_ms, topic };
-                self.in_stream(node, now, from, stream, |all| all.take_head(stream, ask, head.length))
+                let received = self.transfers.take_head(stream, ask, head.length);
+                self.in_stream(node, large, now, from, stream, received)
             }
             (DataMessage::AnswerHead(head), Via::Stream(stream)) => {
                 let (epoch, id, status) = (head.epoch, head.id, Status::of(head.status));
                 let answer = Head::Answer { epoch, id, status };
-                self.in_stream(node, now, from, stream, |all| all.take_head(stream, answer, head.length))
+                let received = self.transfers.take_head(stream, answer, head.length);
+                self.in_stream(node, large, now, from, stream, received)
             }
             (DataMessage::Chunk(chunk), Via::Stream(stream)) => {
-                self.in_stream(node, now, from, stream, |all| all.take_chunk(stream, chunk.bytes))
+                let received = self.transfers.take_chunk(stream, chunk.bytes);
+                self.in_stream(node, large, now, from, stream, received)
             }
             _ => Err(Malformed),
         }
     }
 
-    fn on_ask(&mut self, node: &mut Node, now: Time, from: &Life, ask: &Ask<'_>) -> Result<(), Malformed> {
+    fn on_ask(
+        &mut self,
+        node: &mut Node,
+        large: TakeLarge<'_>,
+        now: Time,
+        from: &Life,
+        ask: &Ask<'_>,
+    ) -> Result<(), Malformed> {
         let kind = AskKind::of(ask.kind).ok_or(Malformed)?;
         let within = Duration::from_millis(ask.within_ms.into());
         let id = AskId { slot: ask.slot, epoch: ask.epoch, number: ask.id };
         let account = node.account_of_member(&from.name);
         let arrived = Arrived { from, account, id, kind, topic: ask.topic, within };
-        let answer = self.take_in(node, now, &arrived, ask.life, Some(ask.payload.into()));
+        let answer = self.take_in(node, large, now, &arrived, ask.life, Some(ask.payload.into()));
         if node.way_to(from) == WayTo::Unproven {
             // With its next try it gets the answer, which is remembered.
             node.ask_for_token(now, from);
@@ -155,6 +172,7 @@ impl Messages {
     fn take_in(
         &mut self,
         node: &Node,
+        large: TakeLarge<'_>,
         now: Time,
         ask: &Arrived<'_>,
         life: u64,
@@ -163,25 +181,33 @@ impl Messages {
         if life != node.own_life().epoch && !self.epochs.contains(&life) {
             return Some(Status::AnotherLife.into());
         }
-        self.answerer.take_in(now, ask, payload, |topic| about_itself(node, now, topic))
+        let &Arrived { from, kind, topic, .. } = ask;
+        self.answerer.take_in(now, ask, payload, |payload| match kind {
+            AskKind::Broadcast if large(node, from, topic, payload) => Some(Status::Taken.into()),
+            // Nobody remembers whether it came, or it is out of bounds.
+            AskKind::Broadcast => Some(Status::Expired.into()),
+            _ => about_itself(node, now, topic)
+                .map(|text| Answer { status: Status::Answered, payload: text.into() }),
+        })
     }
 
-    /// Takes in a section in a stream, and does what is complete with it.
+    /// A section in a stream was taken in: does what is complete with it.
     fn in_stream(
         &mut self,
         node: &mut Node,
+        large: TakeLarge<'_>,
         now: Time,
         from: &Life,
         stream: StreamId,
-        take: impl FnOnce(&mut Transfers) -> Result<Option<Received>, Malformed>,
+        received: Result<Option<Received>, Malformed>,
     ) -> Result<(), Malformed> {
-        match take(&mut self.transfers) {
+        match received {
             Ok(None) => {}
             Ok(Some((Head::Ask { id, life, kind, within_ms, topic }, payload))) => {
                 let within = Duration::from_millis(within_ms.into());
                 let account = node.account_of_member(&from.name);
                 let arrived = Arrived { from, account, id, kind, topic: &topic, within };
-                match self.take_in(node, now, &arrived, life, payload) {
+                match self.take_in(node, large, now, &arrived, life, payload) {
                     Some(answer) => self.transfers.answer(stream, id, answer),
                     None => node.close_data_stream(now, stream),
                 }
@@ -285,7 +311,8 @@ impl Messages {
         let (kind, within) = (ask.kind(), ask.left(now));
         let arrived = Arrived { from: &from, account: None, id, kind, topic: &topic, within };
         // Of this one there are no copies.
-        let answer = self.take_in(node, now, &arrived, life, Some(payload)).unwrap_or(Status::Busy.into());
+        let answer = self.take_in(node, &mut |_, _, _, _| false, now, &arrived, life, Some(payload));
+        let answer = answer.unwrap_or(Status::Busy.into());
         self.asker.on_answer(node, now, &from.name, (id.epoch, id.number), &answer);
     }
 
@@ -333,6 +360,11 @@ impl Messages {
             topic: &ask.new.topic,
             payload: &ask.payload(),
         })
+    }
+
+    /// Whether no query may begin now.
+    pub(super) fn has_all_queries(&self) -> bool {
+        self.asker.queries.are_all()
     }
 
     /// Puts a broadcast into the mailboxes for its topic.

@@ -1,8 +1,9 @@
 //! The queries of this node: whom each has still to ask, and who reads its answers.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     ops::Bound,
+    time::Duration,
 };
 
 use super::{
@@ -10,10 +11,51 @@ use super::{
     status::{QueryProblem, Settled},
 };
 use crate::{
-    collections::fanout::Fanout,
+    collections::fanout::{Fanout, Queue},
     error::EndedBy,
     swim::{Life, Time},
 };
+
+/// Queries at the same time.
+pub(super) const MAX_QUERIES: usize = 16;
+/// Bytes of answers that wait for the readers of one query. Beyond that no stream is opened for it, so that at most the
+/// answers of those that are open and small ones come on top.
+const MAX_UNREAD_BYTES: usize = 8 << 20;
+
+/// The pause after which it is looked whether somebody has read.
+pub(super) const READING_PAUSE: Duration = Duration::from_millis(100);
+
+/// What became of members that were asked, until somebody reads it.
+#[derive(Debug, Default)]
+pub(crate) struct Results {
+    unread: VecDeque<Settled>,
+    bytes: usize,
+}
+
+impl Results {
+    fn push(&mut self, settled: Settled) {
+        self.bytes += size(&settled);
+        self.unread.push_back(settled);
+    }
+}
+
+impl Queue for Results {
+    type Item = Settled;
+
+    fn pop(&mut self) -> Option<Settled> {
+        let settled = self.unread.pop_front()?;
+        self.bytes -= size(&settled);
+        Some(settled)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.unread.is_empty()
+    }
+}
+
+fn size(settled: &Settled) -> usize {
+    settled.outcome.as_ref().map_or(0, |payload| payload.len())
+}
 
 #[derive(Debug)]
 pub(super) struct Query {
@@ -24,7 +66,7 @@ pub(super) struct Query {
     pub(super) waiting: VecDeque<Life>,
     /// How many of the others are not settled.
     pub(super) asked: usize,
-    pub(super) answers: Fanout<VecDeque<Settled>>,
+    pub(super) answers: Fanout<Results>,
 }
 
 #[derive(Debug, Default)]
@@ -35,12 +77,26 @@ pub(super) struct Queries {
 }
 
 impl Queries {
-    pub(super) fn len(&self) -> usize {
-        self.all.len()
+    /// Whether there are as many as there may be.
+    pub(super) fn are_all(&self) -> bool {
+        self.all.len() >= MAX_QUERIES
     }
 
     pub(super) fn insert(&mut self, id: u64, query: Query) {
         self.all.insert(id, query);
+    }
+
+    /// Those whose readers have so much to read that no more is fetched for them.
+    pub(super) fn unread(&self) -> BTreeSet<u64> {
+        let mut unread = BTreeSet::new();
+        for (id, query) in &self.all {
+            query.answers.publish(|results| {
+                if results.bytes > MAX_UNREAD_BYTES {
+                    unread.insert(*id);
+                }
+            });
+        }
+        unread
     }
 
     /// Its readers have gone.
@@ -69,7 +125,7 @@ impl Queries {
     pub(super) fn settle(&mut self, id: u64, settled: Settled) -> Option<Time> {
         let query = self.all.get_mut(&id)?;
         query.asked -= 1;
-        query.answers.publish(|unread| unread.push_back(settled.clone()));
+        query.answers.publish(|results| results.push(settled.clone()));
         let is_over = query.asked == 0 && query.waiting.is_empty();
         is_over.then(|| self.all.remove(&id)).flatten().map(|query| query.deadline)
     }
@@ -81,7 +137,7 @@ impl Queries {
         let none = || Err(QueryProblem::new(false, EndedBy::Timeout));
         for to in std::mem::take(&mut query.waiting) {
             let settled = Settled { to, outcome: none(), took };
-            query.answers.publish(|unread| unread.push_back(settled.clone()));
+            query.answers.publish(|results| results.push(settled.clone()));
         }
         if query.asked == 0 {
             self.all.remove(&id);

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use super::{super::World, cluster, seeds};
+use super::{super::World, cluster, messages::raise_epoch, seeds};
 use crate::{
-    data::{Unconfirmed, broadcasts::Outcome},
+    data::{
+        Unconfirmed,
+        broadcasts::{MAX_LARGE, Outcome},
+    },
     sim::addr,
     swim::{Config, Life, MemberState, Time},
     wire::data::Broadcast,
@@ -131,6 +134,47 @@ fn under_loss_all_confirm_and_of_three_hundred_a_sample() {
     let (outcome, took) = confirm(&mut world, 0, 5 * SECOND);
     println!("300 nodes: {} confirmed in {took:?}", outcome.reached.len());
     assert!((200..=299).contains(&outcome.reached.len()) && outcome.missing.is_empty());
+}
+
+/// Whether it fits in a datagram of another kind, needs a stream, or is as long as may be.
+#[test]
+fn a_large_broadcast_comes_once_in_its_order_or_the_report_names_who_has_not_got_it() {
+    for (size, loss) in [(513, 0.0), (100_000, 0.0), (MAX_LARGE, 0.0), (513, 0.2), (MAX_LARGE, 0.2)] {
+        let mut world = settled(8);
+        world.net.lose(loss);
+        let payload: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
+        world.broadcast(0, "t", b"before").unwrap();
+        let report = world.broadcast_confirmed(0, "t", &payload, 20 * SECOND);
+        world.broadcast(0, "t", b"after").unwrap();
+        world.run_for(21 * SECOND);
+        let outcome = report.try_recv().expect("it is over");
+        let counts = (outcome.reached.len(), outcome.missing.len(), outcome.repaired);
+        assert_eq!(counts, (7, 0, 0), "{size}, {loss}");
+        for host in 0..8 {
+            let mut got: Vec<_> =
+                world.received(host).iter().map(|got| (got.seq, got.payload.len())).collect();
+            if loss > 0.0 {
+                // A later one waits for two seconds.
+                got.sort_unstable();
+            }
+            assert_eq!(got, [(1, 6), (2, size), (3, 5)], "host {host}, {loss}");
+        }
+        world.pause(7, 20 * SECOND);
+        let report = world.broadcast_confirmed(0, "t", &payload, 5 * SECOND);
+        world.run_for(6 * SECOND);
+        let outcome = report.try_recv().expect("it is over");
+        assert_eq!(outcome.reached.len(), 6);
+        assert!(
+            matches!(&outcome.missing[..], [(life, Unconfirmed::Silent | Unconfirmed::Failed)] if *life.name == *"n7"),
+            "{outcome:?}"
+        );
+        world.run_for(60 * SECOND);
+        let (got, lost) = (world.received(7).len() as u64, world.metrics(7).lost_broadcasts);
+        assert_eq!(got + lost, 4, "{got} came and {lost} are lost");
+        assert!((0..8).all(|host| world.metrics(host).logged_broadcasts <= 2), "nobody keeps it for others");
+        let digests: Vec<_> = (0..8).map(|host| world.data(host).broadcasts.digest()).collect();
+        assert!(digests.iter().all(|digest| *digest == digests[0]), "{digests:?}");
+    }
 }
 
 /// What was told to the readers of a host since it was last asked: numbers, and how many were lost.
@@ -271,6 +315,21 @@ fn who_joined_a_moment_ago_gets_all_of_a_burst_in_order() {
     }
 }
 
+#[test]
+fn a_node_whose_epoch_rises_counts_anew_and_all_know_the_same() {
+    let mut world = settled(4);
+    (0..4).for_each(|host| _ = world.broadcast(host, "t", b"before").unwrap());
+    world.run_for(SECOND);
+    raise_epoch(&mut world, 0, 3);
+    world.run_for(20 * SECOND);
+    // Whatever anybody still sends of the earlier life, the digests are of the present ones.
+    let digests: Vec<_> = (0..4).map(|host| world.data(host).broadcasts.digest()).collect();
+    assert!(digests.iter().all(|digest| *digest == digests[0] && *digest != 0), "{digests:?}");
+    assert_eq!(world.broadcast(0, "t", b"after"), Some(1));
+    world.run_for(5 * SECOND);
+    assert!((1..4).all(|host| numbers(&world, host, "n0") == [1, 1]));
+}
+
 /// Has a host be given a broadcast by another, which lies about who sent it.
 fn forge(world: &mut World, host: usize, by: usize, origin: &str, seq: u64, stamp: u64) {
     let from: Life = world.node(by).own_life();
@@ -364,42 +423,62 @@ fn claims_get_through_while_every_queue_is_full_of_one_origin() {
     assert!(loud <= quiet * 2 + SECOND / 10, "{loud:?}, else {quiet:?}");
 }
 
-/// The 99th percentile of the time until all know of a crash, with so many broadcasts a second.
-fn detection(per_second: u32, wanted: u64) -> Duration {
-    // All of them, whatever `SYNCSWIM_SEEDS` says: of a few there is no such percentile.
-    let mut times: Vec<_> = (0..wanted)
-        .map(|seed| {
-            let mut world = World::new(seed);
-            world.keep_events = false;
-            world.start_cluster(16, Config::lan);
-            world.run_until("one view", 5 * SECOND, |world| world.all_see(16));
-            let mut past = Duration::ZERO;
-            let pause = SECOND.checked_div(per_second).unwrap_or(SECOND / 50);
-            let step = |world: &mut World| {
-                if per_second > 0 {
-                    let from = world.rng.usize(..15);
-                    world.broadcast(from, "t", &[7; 100]).unwrap();
-                }
-                world.run_for(pause);
-            };
-            (0..100).for_each(|_| step(&mut world));
-            world.crash(15);
-            while !world.all_see(15) {
-                step(&mut world);
-                past += pause;
+/// How long all others of 16 need to see a crash, in so many runs, in ascending order: quiet, or under 50 broadcasts a second and
+/// ten changes of keys a second of each node.
+fn detection(busy: bool, runs: u64) -> Vec<Duration> {
+    const TICK: Duration = Duration::from_millis(20);
+    let run = |seed: u64| {
+        let mut world = World::new(seed);
+        world.keep_events = false;
+        world.start_cluster(16, Config::lan);
+        world.run_until("one view", 5 * SECOND, |world| world.all_see(16));
+        let mut ticks = 0_u32;
+        let mut tick = |world: &mut World| {
+            if busy {
+                let from = world.rng.usize(..15);
+                world.broadcast(from, "t", &[7; 100]).unwrap();
             }
-            past
-        })
-        .collect();
+            if busy && ticks.is_multiple_of(5) {
+                for host in world.up().collect::<Vec<_>>() {
+                    let set = world
+                        .drive_with(host, |endpoint, now| endpoint.set(now, "k", Some(&ticks.to_le_bytes())));
+                    set.expect("it is within the rate");
+                }
+            }
+            ticks += 1;
+            world.run_for(TICK);
+        };
+        // So that crashes come at any time of a probe interval.
+        (0..100 + seed * 7 % 50).for_each(|_| tick(&mut world));
+        world.crash(15);
+        let crashed = world.now();
+        while !world.all_see(15) {
+            tick(&mut world);
+        }
+        world.now().since(crashed)
+    };
+    let mut times: Vec<_> = (0..runs).map(run).collect();
     times.sort_unstable();
-    times[times.len() * 99 / 100]
+    times
 }
 
+/// As many runs as `SYNCSWIM_RUNS` says: all of them, whatever `SYNCSWIM_SEEDS` is, for of a few there is no such figure. Of fewer than
+/// a thousand the 99th percentile says little, and the mean differs by some percent.
 #[test]
-fn a_crash_is_found_as_soon_under_fifty_broadcasts_a_second() {
-    let (quiet, busy) = (detection(0, 60), detection(50, 60));
-    println!("a crash among 16 is known to all, p99: {quiet:?}, with 50 broadcasts a second {busy:?}");
-    assert!(busy <= quiet.mul_f64(1.1), "{busy:?}, else {quiet:?}");
+fn under_fifty_broadcasts_and_ten_key_changes_of_each_node_a_second_a_crash_is_found_as_soon() {
+    let runs = std::env::var("SYNCSWIM_RUNS").map_or(120, |runs| runs.parse().expect("a number"));
+    let [quiet, busy] = [false, true].map(|busy| {
+        let times = detection(busy, runs);
+        let mean = times.iter().sum::<Duration>() / times.len() as u32;
+        let [p50, p90, p99] = [50, 90, 99].map(|percent| times[times.len() * percent / 100]);
+        [p50, p90, mean, p99]
+    });
+    println!("{runs} crashes among 16, until all know, p50, p90, mean, p99: {quiet:.2?}; busy: {busy:.2?}");
+    for (quiet, busy) in quiet.iter().zip(busy).take(if runs < 1000 { 3 } else { 4 }) {
+        assert!(busy <= quiet.mul_f64(1.1), "{busy:?}, else {quiet:?}");
+    }
+    let most = if runs < 1000 { 1.1 } else { 1.03 };
+    assert!(busy[2] <= quiet[2].mul_f64(most), "{:?}, else {:?}", busy[2], quiet[2]);
 }
 
 /// Runs a random schedule: what is promised is looked for at each step.

@@ -3,7 +3,7 @@
 mod promises;
 mod streams;
 
-use std::{cell::RefCell, collections::VecDeque, time::Duration};
+use std::{cell::RefCell, time::Duration};
 
 use crossbeam_channel::{Receiver, TryRecvError, bounded};
 
@@ -12,7 +12,8 @@ use crate::{
     EndedBy, QueryProblem, Topics,
     collections::fanout::Subscription,
     data::messages::{
-        AskKind, Item, Mailbox, NewAsk, NotAsked, RequestItem, Settled, Status, TooLate, TooMany, Unread,
+        AskKind, Item, Mailbox, NewAsk, NotAsked, RequestItem, Results, Settled, Status, TooLate, TooMany,
+        Unread,
     },
     sim::{World, addr, forge},
     swim::{Config, Life, MemberState},
@@ -94,7 +95,7 @@ fn outcome_within(world: &mut World, limit: Duration, settled: &Receiver<Settled
 
 /// The answers to a query.
 struct Answers {
-    reader: Subscription<VecDeque<Settled>>,
+    reader: Subscription<Results>,
     got: RefCell<Vec<Settled>>,
 }
 
@@ -350,6 +351,37 @@ fn a_query_of_32_idle_nodes_ends_with_the_last_answer() {
     assert!(settled.are_over(), "nothing more can come");
 }
 
+/// Asks 40 nodes, each of which answers with a mebibyte.
+fn large_answers(world: &mut World, within: Duration) -> Answers {
+    let tokens: Vec<_> = (0..40).map(|host| serve(world, host)).collect();
+    let (_, settled) = query(world, 0, "jobs", within);
+    world.run_for(SECOND);
+    for host in 0..40 {
+        let item = take(world, host).unwrap();
+        assert_eq!(answer(world, host, &item, Status::Answered, &[7; 1 << 20]), Ok(()));
+    }
+    drop(tokens);
+    world.run_for(5 * SECOND);
+    settled
+}
+
+#[test]
+fn answers_that_nobody_reads_are_bounded_and_come_once_somebody_does() {
+    let mut world = cluster(40);
+    world.run_for(10 * SECOND);
+    let settled = large_answers(&mut world, 60 * SECOND);
+    // One more than may be unread, and those in streams that were open then.
+    let bound = 9..=9 + 16;
+    assert!(bound.contains(&settled.len()), "{}", settled.len());
+    world.run_until("all", 20 * SECOND, |_| settled.len() == 40);
+    assert!(settled.take().iter().all(|one| one.outcome.is_ok()));
+    let settled = large_answers(&mut world, 20 * SECOND);
+    world.run_for(20 * SECOND);
+    let (came, others): (Vec<_>, Vec<_>) = settled.take().into_iter().partition(|one| one.outcome.is_ok());
+    assert!(bound.contains(&came.len()) && came.len() + others.len() == 40, "{}", came.len());
+    assert!(others.iter().all(|one| one.outcome == silent(EndedBy::Unread)), "{others:?}");
+}
+
 #[test]
 fn who_dies_or_leaves_during_a_query_is_reported_as_such_before_its_end() {
     let mut world = cluster(8);
@@ -485,7 +517,7 @@ fn who_comes_back_is_told_that_its_request_was_passed_over_meanwhile() {
 }
 
 /// Has a node hear from another one that a later life of its own has failed: its epoch rises.
-fn raise_epoch(world: &mut World, host: usize, by: usize) {
+pub(super) fn raise_epoch(world: &mut World, host: usize, by: usize) {
     let own = life(world, host);
     let from = format!("n{by}");
     let failed = Failed { name: &own.name, epoch: own.epoch + 1, incarnation: 0 };
@@ -513,6 +545,31 @@ fn a_node_whose_epoch_rises_has_its_part_in_its_own_query_and_is_told_that_its_r
     world.run_for(SECOND);
     world.drive_with(1, |endpoint, now| endpoint.close_server(now, "jobs"));
     assert_eq!(outcome_within(&mut world, millis(100), &settled), Err(QueryProblem::NoReader));
+}
+
+#[test]
+fn of_two_senders_of_one_name_each_that_is_told_so_has_its_message_there_once() {
+    let mut world = cluster(3);
+    world.run_for(10 * SECOND);
+    let inbox = inbox(&mut world, 0);
+    let twin = world.start(Config::lan("n1"), addr(9), vec![addr(0)]);
+    let mut sent = Vec::new();
+    for step in 0..60 {
+        for host in [1, twin] {
+            let said = [host as u8, step];
+            let asked = try_ask(&mut world, (host, 0), AskKind::Message, &said, 10 * SECOND);
+            sent.extend(asked.ok().map(|settled| (said.to_vec(), settled)));
+        }
+        world.run_for(millis(500));
+    }
+    world.run_for(20 * SECOND);
+    let mut got: Vec<_> =
+        std::iter::from_fn(|| next_message(&inbox)).map(|item| item.payload.to_vec()).collect();
+    got.sort();
+    assert!(got.windows(2).all(|pair| pair[0] != pair[1]), "{got:?}");
+    let told: Vec<_> =
+        sent.iter().filter(|(_, settled)| outcome(settled) == Some(taken())).map(|(said, _)| said).collect();
+    assert!(told.len() >= 40 && told.iter().all(|said| got.contains(said)), "{} told, {got:?}", told.len());
 }
 
 /// What was not sent when a member restarts is for its new life; what was sent is not, and its caller is told which it was.

@@ -96,3 +96,114 @@ fn who_is_on_the_same_site_is_nearer_whatever_single_datagrams_took() {
         assert!(near[2].1.time < Duration::from_millis(10) && near[3].1.time > millis(40));
     }
 }
+
+/// The way from one host to another beyond what each datagram takes.
+type Distances = fn(usize, usize) -> Duration;
+
+const HOSTS: usize = 12;
+
+fn apart((x, y): (f64, f64), (other_x, other_y): (f64, f64)) -> Duration {
+    Duration::from_secs_f64(f64::hypot(x - other_x, y - other_y) / 1000.0)
+}
+
+/// Where a host is on a circle around the first, in milliseconds.
+fn on_circle(host: usize) -> (f64, f64) {
+    let angle = std::f64::consts::TAU * host as f64 / (HOSTS - 1) as f64;
+    if host == 0 { (0.0, 0.0) } else { (50.0 * angle.cos(), 50.0 * angle.sin()) }
+}
+
+/// Those by which Serf's coordinates are judged.
+const TOPOLOGIES: [(&str, Distances); 5] = [
+    ("line", |a, b| millis(10) * a.abs_diff(b) as u32),
+    ("grid", |a, b| {
+        let at = |host: usize| (10.0 * (host % 4) as f64, 10.0 * (host / 4) as f64);
+        apart(at(a), at(b))
+    }),
+    ("split", |a, b| millis(if a % 2 == b % 2 { 5 } else { 60 })),
+    ("circle", |a, b| apart(on_circle(a), on_circle(b))),
+    ("random", |a, b| {
+        // No places at all: the sides of a triangle may be of any length.
+        millis(fastrand::Rng::with_seed((a.min(b) * HOSTS + a.max(b)) as u64).u64(5..100))
+    }),
+];
+
+/// A datagram takes so long besides.
+const JITTER: (Duration, Duration) = (millis(1), millis(3));
+
+fn world_with(distances: Distances) -> World {
+    let mut world = converged(11, HOSTS);
+    world.net.latency = Latency::Uniform(JITTER.0, JITTER.1);
+    for (a, b) in (0..HOSTS * HOSTS).map(|pair| (pair / HOSTS, pair % HOSTS)).filter(|(a, b)| a != b) {
+        world.net.farther.insert((a, b), distances(a, b));
+    }
+    world.run_for(secs(120));
+    world
+}
+
+/// What every host has measured of every other is the way there and back, and the order is that of the ways but for what counts
+/// as equally near; without one that lies.
+#[track_caller]
+fn is_true(world: &World, distances: Distances, liar: Option<usize>, what: &str) {
+    for host in (0..HOSTS).filter(|host| Some(*host) != liar) {
+        let number = |member: &Member| member.name[1..].parse::<usize>().expect("a number");
+        let mut near = nearest(world, host);
+        assert_eq!(near.len(), HOSTS - 1, "{what}: host {host}");
+        near.retain(|(member, _)| Some(number(member)) != liar);
+        let bounds = |member: &Member| {
+            let way = distances(host, number(member)) * 2;
+            (way + JITTER.0 * 2, way + JITTER.1 * 2)
+        };
+        for (member, rtt) in &near {
+            let (least, most) = bounds(member);
+            assert!((least..=most).contains(&rtt.time), "{what}: {} from {host}: {rtt:?}", member.name);
+        }
+        for pair in near.windows(2) {
+            let (least, most) = (bounds(&pair[0].0).0, bounds(&pair[1].0).1);
+            let order = names(&near);
+            assert!(least <= most + (most / 8).max(millis(1)), "{what}: from {host}: {order:?}");
+        }
+    }
+}
+
+#[test]
+fn on_a_line_a_grid_two_sites_a_circle_and_at_random_the_nearest_come_first() {
+    for (name, distances) in TOPOLOGIES {
+        is_true(&world_with(distances), distances, None, name);
+    }
+}
+
+/// It can only seem farther than it is, and moves nobody else.
+#[test]
+fn a_member_that_answers_when_it_likes_moves_itself_alone() {
+    for (name, distances) in TOPOLOGIES {
+        let (mut world, liar) = (world_with(distances), 3);
+        for step in 0..10 {
+            for host in (0..HOSTS).filter(|host| *host != liar) {
+                let later = millis(250) * world.rng.u32(..2);
+                world.net.farther.insert((liar, host), distances(liar, host) + later);
+            }
+            world.run_for(secs(10));
+            is_true(&world, distances, Some(liar), &format!("{name}, step {step}"));
+            for host in (0..HOSTS).filter(|host| *host != liar) {
+                let rtt = world.node(host).rtt(world.now(), &format!("n{liar}")).expect("it was measured");
+                assert!(rtt.time >= (distances(host, liar) + JITTER.0) * 2, "{name}: {rtt:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn clocks_that_jump_change_no_distance() {
+    for (name, distances) in TOPOLOGIES {
+        let mut world = world_with(distances);
+        for (step, jump) in [secs(1), secs(30), secs(3600), millis(50)].into_iter().enumerate() {
+            for host in (0..HOSTS).step_by(3) {
+                world.jump_clock(host, jump);
+                world.run_for(millis(700));
+            }
+            is_true(&world, distances, None, &format!("{name}, jump {step}"));
+            world.run_for(secs(20));
+            is_true(&world, distances, None, &format!("{name}, after jump {step}"));
+        }
+    }
+}

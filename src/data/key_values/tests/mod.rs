@@ -2,6 +2,7 @@
 
 mod bounds;
 mod clusters;
+mod deltas;
 mod maps;
 mod schedules;
 mod trials;

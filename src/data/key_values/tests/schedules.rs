@@ -7,6 +7,7 @@ use crate::{sim::World, swim::Config};
 
 /// How long deletions are remembered here: partitions last longer.
 const FORGET: Duration = secs(50);
+const LONG: Duration = FORGET.saturating_add(secs(40));
 
 fn config(name: String) -> Config {
     let mut config = Config::lan(name);
@@ -15,8 +16,8 @@ fn config(name: String) -> Config {
     config
 }
 
-fn act(world: &mut World, rng: &mut fastrand::Rng) {
-    let hosts: Vec<_> = world.up().collect();
+fn act(world: &mut World, rng: &mut fastrand::Rng, asleep: Option<usize>) {
+    let hosts: Vec<_> = world.up().filter(|host| Some(*host) != asleep).collect();
     let Some(&host) = rng.choice(&hosts) else { return };
     let key = format!("k{}", rng.u8(..5));
     let value = vec![rng.u8(..); [1, 30, 600, 5000][rng.usize(..4)]];
@@ -29,28 +30,38 @@ fn act(world: &mut World, rng: &mut fastrand::Rng) {
     }
 }
 
-/// Splits, loses and heals, with changes all the while; then all is quiet.
+/// Splits, loses and heals, with changes all the while; then all is quiet. Once it splits for longer than deletions are
+/// remembered, and one process sleeps for longer than that and keeps all it knew: the others have forgotten it by then.
 fn run(seed: u64) {
     let mut rng = fastrand::Rng::with_seed(seed);
     let n = rng.usize(2..6);
     let (mut world, mut observer) = (cluster(seed, n, config), Observer::default());
-    for _ in 0..rng.usize(1..4) {
+    let phases = rng.usize(1..4);
+    let long = rng.usize(..phases);
+    for phase in 0..phases {
+        let mut asleep = None;
         match rng.u8(..3) {
+            _ if phase == long => {
+                world.net.isolate((0..n).filter(|host| *host == 0 || rng.bool()).collect::<Vec<_>>());
+                let host = rng.usize(..n);
+                world.pause(host, LONG);
+                asleep = Some(host);
+            }
             0 => world.net.isolate((0..n).filter(|_| rng.bool()).collect::<Vec<_>>()),
             1 => world.net.lose(rng.f64() / 3.0),
             _ => {}
         }
         let parts = rng.usize(1..30);
-        let lasts = [secs(2), secs(20), FORGET + secs(40)][rng.usize(..3)];
+        let lasts = if phase == long { LONG } else { [secs(2), secs(20)][rng.usize(..2)] };
         for _ in 0..parts {
-            act(&mut world, &mut rng);
+            act(&mut world, &mut rng, asleep);
             world.run_for(lasts / parts as u32);
             observer.look(&world);
         }
         world.net.heal();
         world.net.rejoin();
         for _ in 0..rng.usize(..20) {
-            act(&mut world, &mut rng);
+            act(&mut world, &mut rng, None);
             world.run_for(millis(rng.u64(..500)));
             observer.look(&world);
         }
@@ -67,7 +78,7 @@ fn run(seed: u64) {
 /// As many schedules as `SYNCSWIM_SCHEDULES` says.
 #[test]
 fn whatever_happens_views_become_true_and_nothing_deleted_returns() {
-    let schedules = std::env::var("SYNCSWIM_SCHEDULES").map_or(40, |count| count.parse().expect("a number"));
+    let schedules = std::env::var("SYNCSWIM_SCHEDULES").map_or(200, |count| count.parse().expect("a number"));
     for seed in 0..schedules {
         let failed = std::panic::catch_unwind(|| run(seed)).is_err();
         assert!(!failed, "seed {seed}");

@@ -1,0 +1,54 @@
+//! How often there are rounds of gossip for data alone: less often than there may be any, so that updates of the membership find
+//! credit for theirs, which come at once then.
+
+use std::time::Duration;
+
+use crate::swim::Time;
+
+/// Of five rounds that there may be, data have four.
+const SHARE: f64 = 4.0 / 5.0;
+/// Rounds that may come early: half of those that the protocol has credit for.
+const BURST: u32 = 5;
+
+/// The generic cell rate algorithm. Whatever counts as a transmission counts as a round.
+#[derive(Debug, Default)]
+pub(super) struct Rounds {
+    paid_until: Time,
+    last: Option<Time>,
+}
+
+impl Rounds {
+    /// Data went out in packets that count, of this moment.
+    pub(super) fn note(&mut self, now: Time, interval: Duration) {
+        if self.last.replace(now) != Some(now) {
+            self.paid_until = self.paid_until.max(now) + interval.div_f64(SHARE);
+        }
+    }
+
+    /// When there may be the next round.
+    pub(super) fn next(&self, interval: Duration) -> Time {
+        Time::from_origin(self.paid_until.since(Time::ZERO + interval * BURST))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_come_early_and_on_average_four_in_five_intervals() {
+        const INTERVAL: Duration = Duration::from_millis(200);
+        let (mut rounds, begin) = (Rounds::default(), Time::from_origin(Duration::from_secs(9)));
+        let count = |rounds: &mut Rounds, now: Time| {
+            let may = rounds.next(INTERVAL) <= now;
+            if may {
+                (0..3).for_each(|_| rounds.note(now, INTERVAL));
+            }
+            usize::from(may)
+        };
+        let early: usize = (0..50).map(|at| count(&mut rounds, begin + Duration::from_millis(at))).sum();
+        assert_eq!(early, BURST as usize);
+        let later = (1..=100_000).map(|at| count(&mut rounds, begin + Duration::from_millis(50 + at))).sum();
+        assert!((399_usize..=401).contains(&later), "{later} in 500 intervals");
+    }
+}
