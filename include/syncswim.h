@@ -827,8 +827,8 @@ syncswim_status syncswim_cluster_leave(const struct syncswim_cluster *cluster);
 
 /**
  * Removes a failed member from the cluster, in the views of all: it counts as left, or with `reap` other than 0 it is
- * reaped at once: not listed any more, and nobody tries to reach it again. A member that lives after all, or is started again, comes
- * back. SYNCSWIM_ERR_STILL_LIVE if it is live, SYNCSWIM_ERR_UNKNOWN_MEMBER if it is not listed.
+ * reaped at once: not listed any more, and nobody tries to reach it again. A member that lives after all, or is started
+ * again, comes back. SYNCSWIM_ERR_STILL_LIVE if it is live, SYNCSWIM_ERR_UNKNOWN_MEMBER if it is not listed.
  */
 syncswim_status syncswim_cluster_remove(const struct syncswim_cluster *cluster,
                                         const char *name,
@@ -866,8 +866,8 @@ syncswim_status syncswim_cluster_prometheus_text(const struct syncswim_cluster *
 /**
  * Sends a message to a member, and waits until it is in that member's inboxes for the topic: then, and only then, the call
  * returns SYNCSWIM_OK. Waits for `timeout_ms` milliseconds at most, or a day if it is negative; not for 0.
- * SYNCSWIM_ERR_UNANSWERED says that it may have arrived, SYNCSWIM_ERR_UNKNOWN_MEMBER, SYNCSWIM_ERR_NOT_REACHED, SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY and
- * SYNCSWIM_ERR_TOO_LARGE (1 MiB is the most) that it has not.
+ * SYNCSWIM_ERR_UNANSWERED says that it may have arrived, SYNCSWIM_ERR_UNKNOWN_MEMBER, SYNCSWIM_ERR_NOT_REACHED,
+ * SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY and SYNCSWIM_ERR_TOO_LARGE (1 MiB is the most) that it has not.
  */
 syncswim_status syncswim_cluster_send(const struct syncswim_cluster *cluster,
                                       const char *member,
@@ -890,9 +890,10 @@ syncswim_status syncswim_cluster_request(const struct syncswim_cluster *cluster,
 
 /**
  * Opens an inbox for what members send to a topic from now on: to all that begin with a text if there is "*" behind it, to
- * all if there is nothing else. It holds up to 1,024 messages of one host, and about 4 MiB of them, but no more than those of all hosts
- * leave free of 2,048 and of 8 MiB; and as many broadcasts. What comes while it is full is lost for it (syncswim_message_lost), or
- * refused with SYNCSWIM_ERR_BUSY if no other inbox takes it. SYNCSWIM_ERR_BUSY is also the 65th inbox.
+ * all if there is nothing else. It holds up to 1,024 messages of one host, and about 4 MiB of them, but no more than those
+ * of all hosts leave free of 2,048 and of 8 MiB; and as many broadcasts. What comes while it is full is lost for it
+ * (syncswim_message_lost), or refused with SYNCSWIM_ERR_BUSY if no other inbox takes it. SYNCSWIM_ERR_BUSY is also the 65th
+ * inbox.
  */
 syncswim_status syncswim_cluster_inbox(const struct syncswim_cluster *cluster,
                                        const char *topics,
@@ -1013,8 +1014,8 @@ syncswim_status syncswim_message_status(const struct syncswim_message *message);
 uint64_t syncswim_message_lost(const struct syncswim_message *message);
 
 /**
- * Of a broadcast in an inbox: its number, which its sender counts from 1 in each of its lives. 0 if it is a message to this node
- * alone, or something else, or if the call failed.
+ * The number of a broadcast in an inbox, which its sender counts from 1 in each of its lives. 0 if it is a message to this
+ * node alone, or something else, or if the call failed.
  */
 uint64_t syncswim_message_seq(const struct syncswim_message *message);
 
@@ -1078,9 +1079,9 @@ void syncswim_broadcast_report_free(struct syncswim_broadcast_report *report);
 
 /**
  * Sets a key of this node's own map. The node alone writes there, every member reads: see syncswim_cluster_entries.
- * Fails with SYNCSWIM_ERR_TOO_LARGE beyond 64 bytes of a key, 15,360 of a value, 256 keys, or 64 KiB of all keys and values; with
- * SYNCSWIM_ERR_BUSY at more than 10 changes a second, 64 at once. `version` is which of this life's changes it is; it may
- * be NULL. The map is empty after a restart.
+ * Fails with SYNCSWIM_ERR_TOO_LARGE beyond 64 bytes of a key, 15,360 of a value, 256 keys, or 64 KiB of all keys and values;
+ * with SYNCSWIM_ERR_BUSY at more than 10 changes a second, 64 at once. `version` is which of this life's changes it is; it
+ * may be NULL. The map is empty after a restart.
  */
 syncswim_status syncswim_cluster_set(const struct syncswim_cluster *cluster,
                                      const char *key,
@@ -1148,8 +1149,8 @@ void syncswim_entry_watch_free(struct syncswim_entry_watch *watch);
 /**
  * Writes how the node stands into `buffer`, which has `size` bytes: one line, beginning with "starting", "joined",
  * "alone", "unreachable", "away", "displaced", "leaving" or "ended", then the number of live members, its health, what
- * hinders others from reaching it, and with a key whose clock is off, if one is. The text ends with NUL; `needed` becomes how many bytes it takes with it. If it
- * does not fit, nothing is written and the call fails with SYNCSWIM_ERR_RANGE.
+ * hinders others from reaching it, and with a key whose clock is off, if one is. The text ends with NUL; `needed` becomes
+ * how many bytes it takes with it. If it does not fit, nothing is written and the call fails with SYNCSWIM_ERR_RANGE.
  */
 syncswim_status syncswim_cluster_status(const struct syncswim_cluster *cluster,
                                         char *buffer,

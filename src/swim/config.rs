@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, IpNetwork,
@@ -28,7 +28,7 @@ use crate::{
 /// A `Config` that serde reads takes the values of [`lan`](Self::lan) for missing fields (those that a later version adds
 /// included). One that is not [valid](Self::validate) is an error there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default = "Config::unnamed", remote = "Self")]
+#[serde(try_from = "Unchecked")]
 #[non_exhaustive]
 pub struct Config {
     /// The node's name: 1 to 128 bytes, unique in the cluster, without characters that disturb a line (control characters, line
@@ -190,28 +190,73 @@ pub struct Config {
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-impl Serialize for Config {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // The function that serde makes for `remote`.
-        Self::serialize(self, serializer)
-    }
+/// The fields of a configuration as they are read, before they are checked together.
+macro_rules! unchecked {
+    ($($field:ident: $type:ty),* $(,)?) => {
+        #[derive(Deserialize)]
+        #[serde(default)]
+        struct Unchecked {
+            $($field: $type),*
+        }
+
+        /// Without a name, which has no default, it is not valid.
+        impl Default for Unchecked {
+            fn default() -> Self {
+                let Config { $($field),* } = Config::lan("");
+                Self { $($field),* }
+            }
+        }
+
+        impl TryFrom<Unchecked> for Config {
+            type Error = Error;
+
+            fn try_from(Unchecked { $($field),* }: Unchecked) -> Result<Self, Error> {
+                let config = Self { $($field),* };
+                config.validate()?;
+                Ok(config)
+            }
+        }
+    };
 }
 
-/// Fails if it is not [valid](Config::validate).
-impl<'de> Deserialize<'de> for Config {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let config = Self::deserialize(deserializer)?;
-        config.validate().map_err(D::Error::custom)?;
-        Ok(config)
-    }
+unchecked! {
+    name: String,
+    cluster: String,
+    probe_interval: Duration,
+    probe_timeout: Duration,
+    indirect_probes: usize,
+    stream_fallback: bool,
+    lha_probe: bool,
+    nacks: bool,
+    lha_suspicion: bool,
+    buddy: bool,
+    notice_stalls: bool,
+    health_max: u32,
+    suspicion_mult: u32,
+    suspicion_max_mult: u32,
+    suspicion_confirmations: u32,
+    verifiers: u32,
+    gossip_interval: Duration,
+    gossip_fanout: usize,
+    retransmit_mult: u32,
+    gossip_to_failed: Duration,
+    sync_interval: Duration,
+    reconnect_max_delay: Duration,
+    seed_max_delay: Duration,
+    leave_timeout: Duration,
+    reap_failed_after: Duration,
+    reap_left_after: Duration,
+    forget_after: Duration,
+    stream_timeout: Duration,
+    max_datagram: usize,
+    allow: Option<Vec<IpNetwork>>,
+    max_members: usize,
+    max_departed: usize,
+    max_reconnects: usize,
+    history: usize,
 }
 
 impl Config {
-    /// Gives what is read the fields that it lacks. Without a name it is not valid.
-    fn unnamed() -> Self {
-        Self::lan("")
-    }
-
     /// For nodes of one data centre. The timings have the meaning that memberlist's users know, and mostly its
     /// values; α, β and K are chosen by simulation to find crashes sooner and accuse fewer healthy members.
     #[must_use]
