@@ -211,7 +211,7 @@ fn words_and_identities_are_read_from_their_texts() {
         assert_eq!(removal.to_string().parse::<Removal>().unwrap(), removal);
     }
     let refused = "prune".parse::<Removal>().unwrap_err().to_string();
-    assert_eq!(refused, "bad argument: `removal` is \"prune\"; it must be leave or reap");
+    assert_eq!(refused, "`removal` is \"prune\"; it must be leave or reap");
     assert_eq!("unreachable".parse::<Standing>().unwrap(), Standing::Unreachable);
     assert!("up".parse::<Standing>().unwrap_err().to_string().contains("starting, joined, alone"));
     let identity: Identity = "1700000000000.3".parse().unwrap();
