@@ -889,6 +889,79 @@ syncswim_status syncswim_cluster_prometheus_text(const struct syncswim_cluster *
                                                  size_t *needed);
 
 /**
+ * The name of the member that said it. Valid until it is freed; NULL if the call failed.
+ */
+const char *syncswim_message_from(const struct syncswim_message *message);
+
+/**
+ * In which life of that member: the epoch in syncswim_member. 0 if the call failed.
+ */
+uint64_t syncswim_message_epoch(const struct syncswim_message *message);
+
+/**
+ * The topic that it was sent to; of an answer empty. Valid until it is freed; NULL if the call failed.
+ */
+const char *syncswim_message_topic(const struct syncswim_message *message);
+
+/**
+ * Its bytes, syncswim_message_len of them. Valid until it is freed; NULL if the call failed.
+ */
+const uint8_t *syncswim_message_payload(const struct syncswim_message *message);
+
+/**
+ * How many bytes it has; 0 if the call failed.
+ */
+size_t syncswim_message_len(const struct syncswim_message *message);
+
+/**
+ * What it is: SYNCSWIM_MESSAGE_SENT and those that follow. -1 if the call failed.
+ */
+int syncswim_message_kind(const struct syncswim_message *message);
+
+/**
+ * SYNCSWIM_OK. A result of a query that is not an answer has the same errors as syncswim_cluster_request:
+ * SYNCSWIM_ERR_REFUSED, SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY, SYNCSWIM_ERR_TOO_LARGE; SYNCSWIM_ERR_UNANSWERED if the
+ * member was asked and may have acted, SYNCSWIM_ERR_NOT_REACHED if it was not reached, so that it has not. The payload says
+ * in words why.
+ */
+syncswim_status syncswim_message_status(const struct syncswim_message *message);
+
+/**
+ * How many messages and broadcasts of that member are lost for the inbox: it was full, or broadcasts did not come and will
+ * not. It has no topic and no payload then; and no sender, if it is what was lost of many members together. 0 if it says
+ * something, or if the call failed.
+ */
+uint64_t syncswim_message_lost(const struct syncswim_message *message);
+
+/**
+ * The number of a broadcast in an inbox, which its sender counts from 1 in each of its lives. 0 if it is a message to this
+ * node alone, or something else, or if the call failed.
+ */
+uint64_t syncswim_message_seq(const struct syncswim_message *message);
+
+/**
+ * Of a broadcast: orders those of all senders, as far as they heard of each other: milliseconds since 1970 by its sender's clock,
+ * times 65,536, or more if its sender had heard of a greater one. 0 as for syncswim_message_seq.
+ */
+uint64_t syncswim_message_stamp(const struct syncswim_message *message);
+
+/**
+ * Of a broadcast: so many of its sender just before it are missing, and may still come, late. 0 as for syncswim_message_seq.
+ */
+uint64_t syncswim_message_gap(const struct syncswim_message *message);
+
+/**
+ * Of a broadcast: 1 if it is out of its order, as later ones of its sender came before it, or it counted as lost. 0 if not, and
+ * as for syncswim_message_seq.
+ */
+int syncswim_message_late(const struct syncswim_message *message);
+
+/**
+ * Frees it. A request that was not answered is refused so. NULL does nothing.
+ */
+void syncswim_message_free(struct syncswim_message *message);
+
+/**
  * Sends a message to a member, and waits until it is in that member's inboxes for the topic: then, and only then, the call
  * returns SYNCSWIM_OK. Waits for `timeout_ms` milliseconds at most, or a day if it is negative; not for 0.
  * SYNCSWIM_ERR_UNANSWERED says that it may have arrived, SYNCSWIM_ERR_UNKNOWN_MEMBER, SYNCSWIM_ERR_NOT_REACHED,
@@ -997,79 +1070,6 @@ syncswim_status syncswim_answers_next(const struct syncswim_answers *answers,
  * nothing.
  */
 void syncswim_answers_free(struct syncswim_answers *answers);
-
-/**
- * The name of the member that said it. Valid until it is freed; NULL if the call failed.
- */
-const char *syncswim_message_from(const struct syncswim_message *message);
-
-/**
- * In which life of that member: the epoch in syncswim_member. 0 if the call failed.
- */
-uint64_t syncswim_message_epoch(const struct syncswim_message *message);
-
-/**
- * The topic that it was sent to; of an answer empty. Valid until it is freed; NULL if the call failed.
- */
-const char *syncswim_message_topic(const struct syncswim_message *message);
-
-/**
- * Its bytes, syncswim_message_len of them. Valid until it is freed; NULL if the call failed.
- */
-const uint8_t *syncswim_message_payload(const struct syncswim_message *message);
-
-/**
- * How many bytes it has; 0 if the call failed.
- */
-size_t syncswim_message_len(const struct syncswim_message *message);
-
-/**
- * What it is: SYNCSWIM_MESSAGE_SENT and those that follow. -1 if the call failed.
- */
-int syncswim_message_kind(const struct syncswim_message *message);
-
-/**
- * SYNCSWIM_OK. A result of a query that is not an answer has the same errors as syncswim_cluster_request:
- * SYNCSWIM_ERR_REFUSED, SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY, SYNCSWIM_ERR_TOO_LARGE; SYNCSWIM_ERR_UNANSWERED if the
- * member was asked and may have acted, SYNCSWIM_ERR_NOT_REACHED if it was not reached, so that it has not. The payload says
- * in words why.
- */
-syncswim_status syncswim_message_status(const struct syncswim_message *message);
-
-/**
- * How many messages and broadcasts of that member are lost for the inbox: it was full, or broadcasts did not come and will
- * not. It has no topic and no payload then; and no sender, if it is what was lost of many members together. 0 if it says
- * something, or if the call failed.
- */
-uint64_t syncswim_message_lost(const struct syncswim_message *message);
-
-/**
- * The number of a broadcast in an inbox, which its sender counts from 1 in each of its lives. 0 if it is a message to this
- * node alone, or something else, or if the call failed.
- */
-uint64_t syncswim_message_seq(const struct syncswim_message *message);
-
-/**
- * Of a broadcast: orders those of all senders, as far as they heard of each other: milliseconds since 1970 by its sender's clock,
- * times 65,536, or more if its sender had heard of a greater one. 0 as for syncswim_message_seq.
- */
-uint64_t syncswim_message_stamp(const struct syncswim_message *message);
-
-/**
- * Of a broadcast: so many of its sender just before it are missing, and may still come, late. 0 as for syncswim_message_seq.
- */
-uint64_t syncswim_message_gap(const struct syncswim_message *message);
-
-/**
- * Of a broadcast: 1 if it is out of its order, as later ones of its sender came before it, or it counted as lost. 0 if not, and
- * as for syncswim_message_seq.
- */
-int syncswim_message_late(const struct syncswim_message *message);
-
-/**
- * Frees it. A request that was not answered is refused so. NULL does nothing.
- */
-void syncswim_message_free(struct syncswim_message *message);
 
 /**
  * Sends something to every member, this node included, and returns at once. It arrives in the inboxes for the topic, at

@@ -17,6 +17,7 @@ mod handle;
 mod logger;
 mod members;
 mod membership;
+mod message;
 mod messages;
 mod pointer;
 mod readiness;

@@ -6,7 +6,7 @@ use cbindgen::{Builder, Config, DocumentationStyle, Language, Style};
 
 /// The order in which the header explains things.
 const MODULES: [&str; 7] = ["status", "callback", "logger", "config", "cluster", "membership", "watch"];
-const LAST: [&str; 5] = ["members", "messages", "broadcasts", "entries", "report"];
+const LAST: [&str; 6] = ["members", "message", "messages", "broadcasts", "entries", "report"];
 
 const USAGE: &str = "Writes include/syncswim.h from src/capi/.
 
