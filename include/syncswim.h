@@ -1050,8 +1050,7 @@ uint64_t syncswim_message_lost(const struct syncswim_message *message);
 uint64_t syncswim_message_seq(const struct syncswim_message *message);
 
 /**
- * Of a broadcast: orders those of all senders, as far as they heard of each other: milliseconds since 1970 by its sender's clock,
- * times 65,536, or more if its sender had heard of a greater one. 0 as for syncswim_message_seq.
+ * Of a broadcast: its stamp, which orders those of all senders, as far as they heard of each other. Else 0.
  */
 uint64_t syncswim_message_stamp(const struct syncswim_message *message);
 
@@ -1061,8 +1060,7 @@ uint64_t syncswim_message_stamp(const struct syncswim_message *message);
 uint64_t syncswim_message_gap(const struct syncswim_message *message);
 
 /**
- * Of a broadcast: 1 if it is out of its order, as later ones of its sender came before it, or it counted as lost. 0 if not, and
- * as for syncswim_message_seq.
+ * Of a broadcast: 1 if later ones of its sender came before it, or it counted as lost. Else 0.
  */
 int syncswim_message_late(const struct syncswim_message *message);
 

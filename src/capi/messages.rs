@@ -112,8 +112,7 @@ impl Object {
                 let (kind, broadcast) = match kind {
                     MessageKind::Sent => (SYNCSWIM_MESSAGE_SENT, OfBroadcast::default()),
                     MessageKind::Broadcast { seq, stamp, gap, late } => {
-                        let stamp = stamp.as_u64();
-                        (SYNCSWIM_MESSAGE_BROADCAST, OfBroadcast { seq, stamp, gap, late })
+                        (SYNCSWIM_MESSAGE_BROADCAST, OfBroadcast { seq, stamp: stamp.as_u64(), gap, late })
                     }
                 };
                 Self { broadcast, ..Self::new(kind, &from, &topic, payload) }
@@ -476,8 +475,7 @@ pub extern "C" fn syncswim_message_seq(message: *const syncswim_message) -> u64 
     value(0, || Ok(MESSAGES.get(message)?.broadcast.seq))
 }
 
-/// Of a broadcast: orders those of all senders, as far as they heard of each other: milliseconds since 1970 by its sender's clock,
-/// times 65,536, or more if its sender had heard of a greater one. 0 as for syncswim_message_seq.
+/// Of a broadcast: its stamp, which orders those of all senders, as far as they heard of each other. Else 0.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_message_stamp(message: *const syncswim_message) -> u64 {
     value(0, || Ok(MESSAGES.get(message)?.broadcast.stamp))
@@ -489,8 +487,7 @@ pub extern "C" fn syncswim_message_gap(message: *const syncswim_message) -> u64 
     value(0, || Ok(MESSAGES.get(message)?.broadcast.gap))
 }
 
-/// Of a broadcast: 1 if it is out of its order, as later ones of its sender came before it, or it counted as lost. 0 if not, and
-/// as for syncswim_message_seq.
+/// Of a broadcast: 1 if later ones of its sender came before it, or it counted as lost. Else 0.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_message_late(message: *const syncswim_message) -> c_int {
     value(0, || Ok(c_int::from(MESSAGES.get(message)?.broadcast.late)))
