@@ -93,26 +93,21 @@ impl Node {
         let is_there = known.map_or(by_itself, |id| shown(self.table.get(id)));
         let arrival = Arrival { known, name: claim.name, addr: claim.addr, is_there, by_itself };
         match (known, claimant) {
-            (Some(id), Some(claimant)) if self.has_to_answer_first(id) => {
-                self.metrics.ignored_returns += 1;
-                match self.may_ask_who_returned(claim) {
-                    true => self.ask_whether_it_returned(claim),
-                    false => self.ask_whether_it_moved(id, claim, claimant),
-                }
-            }
             (Some(id), Some(_)) if self.knows_better(id) => self.ignore_return(id, claim),
             (Some(id), Some(claimant)) if self.may_answer_otherwise(id, claim) => {
                 self.ask_whether_it_moved(id, claim, claimant)
             }
             _ if !self.make_room(&arrival) => self.metrics.refused_members += 1,
-            (Some(id), _) if self.table.get(id).state.is_live() => {
+            (Some(id), _) => {
                 let checks = !by_itself && self.is_to_be_checked(id);
-                self.renew(id, identity, claim.addr, tags);
+                match self.table.get(id).state.is_live() {
+                    true => self.renew(id, identity, claim.addr, tags),
+                    false => self.revive(id, identity, claim.addr, tags),
+                }
                 if checks {
                     self.table.probe_next(id);
                 }
             }
-            (Some(id), _) => self.revive(id, identity, claim.addr, tags),
             (None, _) => self.add(claim, identity, tags),
         }
     }
@@ -167,19 +162,12 @@ impl Node {
         self.table.get(id).contact.is_missed() && holds(Rule::Returns)
     }
 
-    /// Whether a member has departed and missed this node's last probe: another member's Alive is not believed before the
-    /// member answers at the claimed address.
-    fn has_to_answer_first(&self, id: MemberId) -> bool {
-        let Record { state, contact, .. } = self.table.get(id);
-        !state.is_live() && contact.missed_last() && holds(Rule::Returns)
-    }
-
-    /// Whether another member's Alive ends a suspicion although the member missed this node's last probe. It is then probed
-    /// next, so that forged refutations are exposed after the three probes that `knows_better` waits for, not after as many
+    /// Whether another member's Alive ends a suspicion, or brings a departed member back, although the member missed this node's
+    /// last probe. It is then probed next, so that forged refutations are exposed after the three probes that `knows_better` waits for, not after as many
     /// passes of the ring.
     fn is_to_be_checked(&self, id: MemberId) -> bool {
         let record = self.table.get(id);
-        record.state == MemberState::Suspect && record.contact.missed_last()
+        record.state != MemberState::Alive && record.contact.missed_last()
     }
 
     /// Another member says that it is alive, which is not believed. If at another address, it is asked there.

@@ -163,7 +163,7 @@ impl Node {
     }
 
     /// Members that returned can be made up, and said to be where nobody answers: other questions are to find room.
-    pub(super) fn may_ask_who_returned(&self, alive: &Alive<'_>) -> bool {
+    fn may_ask_who_returned(&self, alive: &Alive<'_>) -> bool {
         let mut asked = 0;
         let is_asked = self.streams.sessions.values().any(|session| match &session.purpose {
             Purpose::Ask(Question::Returned(introduction), _) => {

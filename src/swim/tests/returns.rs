@@ -243,33 +243,18 @@ fn refutations_that_others_made_up_keep_no_dead_member_listed() {
     assert!(listed < 200, "m5 is dead, and listed as live for {} s of 60 s", listed / 10);
 }
 
-/// This node's own probe of it failed, and then its verdict fell.
+/// After its first failed probe it is said to have departed and to be back, again and again, so that it enters the ring anew.
 #[test]
-fn who_departed_after_an_own_probe_failed_has_to_answer_before_another_is_believed() {
-    for (at, others) in [(addr(5), 0), (addr(70_000), 0), (addr(5), 2), (addr(70_000), 2)] {
-        let mut bench = Bench::new(12);
-        bench.receive(&failed("m5", 0));
-        for name in ["m8", "m9"] {
-            bench.receive(&failed(name, 0));
-        }
-        for name in ["m5", "m8", "m9"] {
-            let id = bench.node.table.find(name).unwrap();
-            bench.node.table.contact_mut(id).miss();
-        }
-        bench.sent();
-        // At most two are asked by stream at a time.
-        for (i, name) in ["m8", "m9"][..others].iter().enumerate() {
-            say(&mut bench, "m1", addr(1), &[Message::Alive(alive(name, 7, addr(80_000 + i)))]);
-        }
-        say(&mut bench, "m1", addr(1), &[Message::Alive(alive("m5", 7, at))]);
-        assert!(!is_live(&bench, "m5"), "nobody has answered");
-        bench.pass(millis(300));
-        for (stream, _) in bench.opened() {
-            bench.node.stream_began(bench.now, stream);
-        }
-        assert!(!is_live(&bench, "m5"), "nobody has answered");
-        answers_come_but_for(&mut bench, "nobody", none);
-        assert!(is_live(&bench, "m5"), "it answers at {at}");
+fn who_is_said_to_have_departed_and_returned_is_probed_next_all_the_same() {
+    for is_left in [false, true] {
+        let (missed, _) = takes(200, 0, |bench, incarnation| {
+            let gone = match is_left {
+                true => Message::Left(left("m5", incarnation - 1)),
+                false => Message::Failed(failed("m5", incarnation - 1)),
+            };
+            say(bench, "m1", addr(1), &[gone, Message::Alive(alive("m5", incarnation, addr(5)))]);
+        });
+        assert!(missed <= 100, "left: {is_left}, three failed probes take {} s", missed / 10);
     }
 }
 
