@@ -229,6 +229,12 @@ impl Checker {
         }
     }
 
+    /// It starts with a clock that is behind: where nobody has heard of its last life, it may take that one's epoch, though that
+    /// life left.
+    pub(super) fn clock_is_behind(&mut self, name: &str) {
+        self.disputed.insert(Arc::from(name));
+    }
+
     pub(super) fn join_asked(&mut self, at: usize, ticket: u64) {
         if let Some(view) = self.views.get_mut(&at) {
             *view.joins.entry(ticket).or_default() += 1;
