@@ -229,9 +229,9 @@ impl Checker {
         }
     }
 
-    /// It starts with a clock that is behind: where nobody has heard of its last life, it may take that one's epoch, though that
-    /// life left.
-    pub(super) fn clock_is_behind(&mut self, name: &str) {
+    /// It starts with a clock that is wrong, so that this or a later life may be behind an earlier one: where nobody has heard of
+    /// that one, it may take its epoch, though that life left.
+    pub(super) fn clock_may_be_behind(&mut self, name: &str) {
         self.disputed.insert(Arc::from(name));
     }
 

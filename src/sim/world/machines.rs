@@ -57,9 +57,7 @@ impl World {
         self.hosts[host].epoch_error = millis;
         if let Some(checker) = &mut self.checker {
             checker.judge.end();
-            if millis < 0 {
-                checker.clock_is_behind(&self.hosts[host].config.name);
-            }
+            checker.clock_may_be_behind(&self.hosts[host].config.name);
         }
         self.boot(host);
         self.hosts[host].epoch_error = 0;
