@@ -147,9 +147,9 @@ impl Node {
             return Ok(None);
         }
         let made_up = |record: &Record| record.contact.may_be_made_up();
-        // Else a departed one that arrives might be forgotten for it.
-        let stays_known = arrival.known.is_none_or(|id| self.table.get(id).state.is_live());
-        let has_room = stays_known
+        // The one that makes room departs, and may have another departed one forgotten: not the one that arrives.
+        let has_departed = arrival.known.is_some_and(|id| !self.table.get(id).state.is_live());
+        let has_room = !has_departed
             || self.table.departed() < self.config.max_departed
             || self.table.first_to_forget().is_some_and(|first| {
                 self.table.get(first).contact.may_be_made_up() && Some(first) != arrival.known

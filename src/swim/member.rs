@@ -206,10 +206,13 @@ impl Refuted {
             return;
         }
         self.greatest = by;
-        self.all = [Some(now), self.all[0]];
+        let note = |times: &mut [Option<Time>]| {
+            times.rotate_right(1);
+            times[0] = Some(now);
+        };
+        note(&mut self.all);
         if departure == MemberState::Left {
-            self.leaves.rotate_right(1);
-            self.leaves[0] = Some(now);
+            note(&mut self.leaves);
         }
     }
 

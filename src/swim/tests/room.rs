@@ -150,18 +150,23 @@ fn only_a_layer_above_that_wants_room_begins_rounds_of_gossip() {
     assert!(!begun(&bench));
 }
 
+fn home(host: usize, i: usize) -> SocketAddr {
+    SocketAddr::new(addr(host).ip(), 1000 + i as u16)
+}
+
+/// A new name of a host, which answers there if it is listed.
+fn join(bench: &mut Bench, host: usize, i: usize) {
+    let name = format!("h{host}-{i}");
+    bench.receive(&alive(&name, 0, home(host, i)));
+    if bench.member(&name).is_some() {
+        bench.meet(&name);
+    }
+}
+
 /// Of a few hosts each has many members, and somebody else's fill the table.
 #[test]
 fn members_of_a_host_with_many_return_to_a_full_table() {
     let mut bench = Bench::with(Config { max_members: 160, ..Config::lan("me") }, 1);
-    let home = |host: usize, i: usize| SocketAddr::new(addr(host).ip(), 1000 + i as u16);
-    let join = |bench: &mut Bench, host: usize, i: usize| {
-        let name = format!("h{host}-{i}");
-        bench.receive(&alive(&name, 0, home(host, i)));
-        if bench.member(&name).is_some() {
-            bench.meet(&name);
-        }
-    };
     (1..4).for_each(|host| (0..25).for_each(|i| join(&mut bench, host, i)));
     (0..100).for_each(|i| join(&mut bench, 9, i));
     for i in 0..5 {
@@ -201,14 +206,6 @@ fn departed_members_that_had_answered_keep_nobody_from_its_address() {
 #[test]
 fn a_member_that_others_say_failed_keeps_its_place_in_a_full_table() {
     let mut bench = Bench::with(Config { max_members: 128, ..Config::lan("me") }, 1);
-    let home = |host: usize, i: usize| SocketAddr::new(addr(host).ip(), 1000 + i as u16);
-    let join = |bench: &mut Bench, host: usize, i: usize| {
-        let name = format!("h{host}-{i}");
-        bench.receive(&alive(&name, 0, home(host, i)));
-        if bench.member(&name).is_some() {
-            bench.meet(&name);
-        }
-    };
     (1..4).for_each(|host| (0..25).for_each(|i| join(&mut bench, host, i)));
     (0..100).for_each(|i| join(&mut bench, 20 + i % 8, i));
     let is_live = |bench: &Bench, name: &str| bench.standing(name).is_some_and(|(state, _)| state.is_live());
