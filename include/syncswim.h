@@ -951,8 +951,7 @@ uint64_t syncswim_message_stamp(const struct syncswim_message *message);
 uint64_t syncswim_message_gap(const struct syncswim_message *message);
 
 /**
- * Of a broadcast: 1 if it is out of its order, as later ones of its sender came before it, or it counted as lost. 0 if not, and
- * as for syncswim_message_seq.
+ * Of a broadcast: 1 if later ones of its sender came before it. 0 if not, and as for syncswim_message_seq.
  */
 int syncswim_message_late(const struct syncswim_message *message);
 

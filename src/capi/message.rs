@@ -220,8 +220,7 @@ pub extern "C" fn syncswim_message_gap(message: *const syncswim_message) -> u64 
     value(0, || Ok(MESSAGES.get(message)?.broadcast.gap))
 }
 
-/// Of a broadcast: 1 if it is out of its order, as later ones of its sender came before it, or it counted as lost. 0 if not, and
-/// as for syncswim_message_seq.
+/// Of a broadcast: 1 if later ones of its sender came before it. 0 if not, and as for syncswim_message_seq.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_message_late(message: *const syncswim_message) -> c_int {
     value(0, || Ok(c_int::from(MESSAGES.get(message)?.broadcast.late)))

@@ -131,7 +131,7 @@ mod tests {
     fn what_was_given_up_is_read_before_it_is_confirmed() {
         let ((node, mut all), a) = (behind(), tests::life("a", 1));
         assert_eq!(asked(&node, &mut all, &a, 1), (vec![], true), "it came");
-        assert_eq!(asked(&node, &mut all, &a, 100), (vec![(100, true)], true));
+        assert_eq!(asked(&node, &mut all, &a, 100), (vec![(100, false)], true));
         assert_eq!(asked(&node, &mut all, &a, 100), (vec![], true), "it came meanwhile");
         assert_eq!(asked(&node, &mut all, &a, u64::MAX), (vec![], false), "it is not taken in");
         (0..MAX_RANGES as u64).for_each(|at| _ = asked(&node, &mut all, &a, 110 + 10 * at));

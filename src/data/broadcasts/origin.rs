@@ -57,6 +57,8 @@ pub(super) struct Heard {
     pub(super) passed: Bucket,
     /// All up to this number were handed to readers, or are missing and were told to be.
     told: u64,
+    /// The highest number that was handed to readers.
+    last: u64,
     /// Those that wait for an earlier one, and since when.
     held: BTreeMap<u64, (Time, Arc<Item>)>,
     held_bytes: usize,
@@ -86,6 +88,7 @@ impl Heard {
             share: 0,
             passed: Bucket::default(),
             told: below,
+            last: 0,
             held: BTreeMap::new(),
             held_bytes: 0,
             account: Some(Account::UNMET),
@@ -97,7 +100,7 @@ impl Heard {
 
     /// An earlier life of this node has handed these to readers.
     pub(super) fn restore(&mut self, window: Window) {
-        (self.window, self.kept, self.told) = (window, window, window.below());
+        (self.window, self.kept, self.told, self.last) = (window, window, window.below(), window.highest());
     }
 
     /// What readers got, or were told to be lost, if that has changed: without what waits for an earlier one.
@@ -123,10 +126,10 @@ impl Heard {
         self.used = self.used.saturating_add(1);
         self.tell_lost(now, given_up, out);
         if item.seq <= self.told {
-            out.push_back(Delivery::Item { item, gap: 0, late: true });
+            self.hand_out(item, 0, out);
         } else if item.seq == self.told + 1 {
             self.told = item.seq;
-            out.push_back(Delivery::Item { item, gap: 0, late: false });
+            self.hand_out(item, 0, out);
         } else {
             self.held_bytes += item.size();
             self.held.insert(item.seq, (now, item));
@@ -166,7 +169,13 @@ impl Heard {
     /// Hands out one that counted as known, and has come after all.
     pub(super) fn take_given_up(&mut self, item: Arc<Item>, out: &mut VecDeque<Delivery>) {
         self.given_up.remove(item.seq);
-        out.push_back(Delivery::Item { item, gap: 0, late: true });
+        self.hand_out(item, 0, out);
+    }
+
+    fn hand_out(&mut self, item: Arc<Item>, gap: u64, out: &mut VecDeque<Delivery>) {
+        let late = item.seq < self.last;
+        self.last = self.last.max(item.seq);
+        out.push_back(Delivery::Item { item, gap, late });
     }
 
     /// When [`expire`](Self::expire) has something to do.
@@ -236,7 +245,7 @@ impl Heard {
         self.held_bytes -= item.size();
         let gap = self.window.missing_up_to(seq) - self.window.missing_up_to(self.told);
         self.told = seq;
-        out.push_back(Delivery::Item { item, gap, late: false });
+        self.hand_out(item, gap, out);
         self.expect_loss(now);
         self.settle(out);
     }
@@ -259,7 +268,7 @@ impl Heard {
             let (_, item) = next.remove();
             self.held_bytes -= item.size();
             self.told += 1;
-            out.push_back(Delivery::Item { item, gap: 0, late: false });
+            self.hand_out(item, 0, out);
         }
         if self.held.is_empty() {
             self.ask = None;
@@ -354,7 +363,7 @@ mod tests {
         next.heard.restore(kept);
         assert_eq!(next.heard.take_change(), None);
         assert_eq!(next.take(BEGIN, [1, 2, 4, 6]), "");
-        assert_eq!(next.take(BEGIN, [3]), "3");
+        assert_eq!(next.take(BEGIN, [3]), "~3");
         assert_eq!(next.take(BEGIN, [4, 5, 6]), "5 6");
     }
 
@@ -441,5 +450,17 @@ mod tests {
         assert_eq!((rig.heard.due(), rig.heard.window), (None, Window::up_to(91)));
         rig.heard.take_over(&Window::up_to(1000), &mut rig.out);
         assert_eq!((told(&mut rig.out), rig.take(BEGIN, [1000, 1001])), (String::new(), "1001".into()));
+    }
+
+    /// A member that has just joined takes over what others know, with a large one that is still on its way.
+    #[test]
+    fn what_was_taken_over_and_comes_after_all_is_late_only_after_a_later_one() {
+        let mut rig = Rig::new();
+        assert_eq!(rig.take(BEGIN, [1]), "1");
+        rig.heard.take_over(&Window::up_to(3), &mut rig.out);
+        rig.heard.take_given_up(item("a", 1, 2), &mut rig.out);
+        assert_eq!(rig.take(BEGIN, [4]), "2 4");
+        rig.heard.take_given_up(item("a", 1, 3), &mut rig.out);
+        assert_eq!(told(&mut rig.out), "~3");
     }
 }

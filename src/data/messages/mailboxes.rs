@@ -103,7 +103,7 @@ pub enum MessageKind {
         stamp: Stamp,
         /// How many of its sender just before it are missing. They may still come, late.
         gap: u64,
-        /// Later ones of its sender came before it, or it counted as lost. It is out of its order.
+        /// Later ones of its sender came before it.
         late: bool,
     },
 }
