@@ -98,7 +98,7 @@ impl Node {
             let pick = self.rng.usize(..departed);
             self.tell_or_challenge(self.lately_departed[pick]);
         }
-        let mut picks = self.sample_for(fanout, met);
+        let mut picks = self.sample_met(fanout);
         let (mut told, mut suspected) = (0, 0);
         for pick in picks.drain(..) {
             let id = self.table.rings.met()[pick];
@@ -130,6 +130,25 @@ impl Node {
     fn sample_for(&mut self, k: usize, among: usize) -> Vec<usize> {
         let share = among.div_ceil(self.table.able());
         self.sample(among, (k * share).min(MAX_SAMPLE))
+    }
+
+    /// The same of those that were met. Where hosts have several, every other one is drawn by host: names are free, and many of
+    /// one host would keep updates and relays from the others.
+    fn sample_met(&mut self, k: usize) -> Vec<usize> {
+        let (met, hosts) = (self.table.rings.met().len(), self.table.hosts().max(1));
+        let crowding = met.div_ceil(hosts);
+        let mut picks = self.sample_for(k * crowding, met);
+        if crowding > 1 {
+            let mut place = self.rng.usize(..2);
+            for at in 0..picks.len() {
+                let beside = self.table.met_beside(self.table.rings.met()[picks[at]]);
+                if place <= at && self.rng.usize(..beside) == 0 {
+                    picks.swap(place, at);
+                    place += 2;
+                }
+            }
+        }
+        picks
     }
 
     fn tell_or_challenge(&mut self, id: MemberId) {
@@ -199,10 +218,10 @@ impl Node {
         except: Option<MemberId>,
         is_one: impl Fn(&Record) -> bool,
     ) -> Vec<(Arc<str>, SocketAddr)> {
-        let met = self.table.rings.met().len();
-        let among = if met > usize::from(except.is_some()) { met } else { self.table.others() };
+        let are_met = self.table.rings.met().len() > usize::from(except.is_some());
         // A few more than asked for: some are passed over.
-        let mut picks = self.sample_for(k + 4, among);
+        let mut picks =
+            if are_met { self.sample_met(k + 4) } else { self.sample_for(k + 4, self.table.others()) };
         let chosen = picks
             .drain(..)
             .map(|at| self.table.other(at))

@@ -65,8 +65,18 @@ pub(super) struct Table {
     removals_digest: u64,
     /// The departed members, by a hash of the host where each answered last; 0 is of all that never did.
     departed: ByAccount<u32, (Time, MemberId)>,
-    /// How many of the live members answered last on each host, by its hash.
-    met_on_host: BTreeMap<u32, u32>,
+    /// The live members that answered last on each host, by its hash.
+    met_on_host: BTreeMap<u32, OnHost>,
+    /// How often it was the turn of members that have answered, and whose host's turn is next, see `overdue`.
+    turns: u64,
+    next_host: u32,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct OnHost {
+    members: u32,
+    /// The turn in which one of them was probed last.
+    probed: u64,
 }
 
 impl Table {
@@ -285,11 +295,22 @@ impl Table {
 
     /// The next member to probe.
     pub(super) fn next_to_probe(&mut self, now: Time, rng: &mut fastrand::Rng) -> Option<MemberId> {
-        let Self { rings, records, .. } = self;
-        let next = rings.next(now, rng, |waiting| {
-            waiting.iter().copied().min_by_key(order_of_probes(records, waiting))
-        })?;
-        self.contact_mut(next).probed = now;
+        let Self { rings, records, met_on_host, turns, next_host, .. } = self;
+        let first =
+            |waiting: &[MemberId]| waiting.iter().copied().min_by_key(order_of_probes(records, waiting));
+        let overdue = |met: &[MemberId]| {
+            *turns += 1;
+            let host = overdue(met_on_host, *turns, next_host)?;
+            let on_host = |id: &&MemberId| contact(records, **id).met_on_host == host;
+            met.iter().filter(on_host).min_by_key(|id| contact(records, **id).probed).copied()
+        };
+        let next = rings.next(now, rng, first, overdue)?;
+        let contact = self.contact_mut(next);
+        contact.probed = now;
+        let host = contact.met_on_host;
+        if let Some(on_host) = self.met_on_host.get_mut(&host) {
+            on_host.probed = self.turns;
+        }
         Some(next)
     }
 
@@ -308,7 +329,12 @@ impl Table {
     /// How many of the live members answered last on a host, by its hash.
     #[cfg(test)]
     pub(super) fn met_on_host(&self, host: u32) -> usize {
-        self.met_on_host.get(&host).map_or(0, |count| *count as usize)
+        self.met_on_host.get(&host).map_or(0, |host| host.members as usize)
+    }
+
+    /// How many of the live members answered last on the host where this one did.
+    pub(super) fn met_beside(&self, id: MemberId) -> usize {
+        self.met_on_host.get(&self.get(id).contact.met_on_host).map_or(1, |host| host.members as usize)
     }
 
     /// On how many hosts live members answered last.
@@ -404,7 +430,9 @@ impl Table {
             self.by_addr.insert(self.hash_addr(addr), id);
             self.rings.enter(id, met, probed, rng);
             if met_on_host != 0 {
-                *self.met_on_host.entry(met_on_host).or_default() += 1;
+                let turns = self.turns;
+                let host = self.met_on_host.entry(met_on_host);
+                host.or_insert(OnHost { members: 0, probed: turns }).members += 1;
             }
         }
     }
@@ -419,9 +447,9 @@ impl Table {
     }
 
     fn leave_host(&mut self, host: u32) {
-        if let Some(count) = self.met_on_host.get_mut(&host) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(on_host) = self.met_on_host.get_mut(&host) {
+            on_host.members -= 1;
+            if on_host.members == 0 {
                 self.met_on_host.remove(&host);
             }
         }
@@ -457,6 +485,18 @@ impl Table {
     }
 }
 
+fn contact(records: &[Option<Record>], id: MemberId) -> Contact {
+    records[id.index()].as_ref().map(|record| record.contact).unwrap_or_default()
+}
+
+/// A host none of whose members was probed in two turns for each host. One host is looked at in each turn, so each has a probe
+/// within three turns for each host, however many members others have. Where all have as many it is never so.
+fn overdue(hosts: &BTreeMap<u32, OnHost>, turns: u64, next: &mut u32) -> Option<u32> {
+    let (&host, of) = hosts.range(*next..).next().or_else(|| hosts.first_key_value())?;
+    *next = host.wrapping_add(1);
+    (turns - of.probed > 2 * hosts.len() as u64).then_some(host)
+}
+
 /// The order of out-of-turn probes, least first: members that missed the last one or two probes (until they have missed three,
 /// others may vouch for them), those of the host with the fewest such members first; then the member that was neither heard from
 /// nor probed for longest. So a silent member is delayed neither by members that answer, nor by many names of one host that
@@ -465,14 +505,13 @@ fn order_of_probes<'a>(
     records: &'a [Option<Record>],
     waiting: &[MemberId],
 ) -> impl Fn(&MemberId) -> (bool, usize, Time) + use<'a> {
-    let contact =
-        |id: &MemberId| records[id.index()].as_ref().map(|record| record.contact).unwrap_or_default();
     let mut pressing = BTreeMap::<u32, usize>::new();
-    for contact in waiting.iter().map(contact).filter(|contact| contact.is_pressing()) {
+    let contacts = waiting.iter().map(|id| contact(records, *id));
+    for contact in contacts.filter(|contact| contact.is_pressing()) {
         *pressing.entry(contact.met_on_host).or_default() += 1;
     }
     move |id| {
-        let contact = contact(id);
+        let contact = contact(records, *id);
         let others = if contact.is_pressing() { pressing[&contact.met_on_host] } else { 0 };
         (!contact.is_pressing(), others, contact.last_seen())
     }
@@ -480,7 +519,7 @@ fn order_of_probes<'a>(
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::HashMap, sync::Arc};
+    use std::{collections::HashMap, sync::Arc, time::Duration};
 
     use super::{super::member::Identity, *};
 
@@ -526,6 +565,30 @@ mod tests {
                     assert!(round - before < 2 * (largest - 1) + extra, "seed {seed}, round {round}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_host_with_few_members_is_probed_however_many_another_has() {
+        for seed in 0..50 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let mut table = table(105, &mut rng);
+            // n1 to n4 are alone on their hosts.
+            let host = |id: MemberId| id.0.min(5);
+            for id in (1..105).map(MemberId) {
+                let meet = |r: &mut Record| (r.contact.met, r.contact.met_on_host) = (true, host(id));
+                table.update(id, &mut rng, meet);
+            }
+            let (mut last, mut longest) = (HashMap::new(), HashMap::new());
+            for round in 0_usize..1000 {
+                let now = Time::from_origin(Duration::from_secs(round as u64));
+                let target = table.next_to_probe(now, &mut rng).expect("somebody is live");
+                let gap = round - last.insert(target, round).unwrap_or_default();
+                let longest = longest.entry(host(target)).or_insert(0);
+                *longest = gap.max(*longest);
+            }
+            assert!((1..5).all(|host| longest[&host] <= 15), "seed {seed}: {longest:?}");
+            assert!(longest[&5] <= 3 * 105 && last.len() == 104, "seed {seed}: {longest:?}");
         }
     }
 

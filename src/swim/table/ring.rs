@@ -82,29 +82,24 @@ impl ProbeRings {
         self.out_of_turn.retain(|other| *other != id);
     }
 
-    /// The next member to probe. Of those that are to be probed out of turn, `first` says which one.
+    /// The next member to probe. Of those that are to be probed out of turn, `first` says which one; of those that have answered,
+    /// `overdue` may name one whose host has waited for too long.
     pub(super) fn next(
         &mut self,
         now: Time,
         rng: &mut fastrand::Rng,
         first: impl FnOnce(&[MemberId]) -> Option<MemberId>,
+        overdue: impl FnOnce(&[MemberId]) -> Option<MemberId>,
     ) -> Option<MemberId> {
         let after_out_of_turn = std::mem::replace(&mut self.was_out_of_turn, false);
-        if !after_out_of_turn
-            && let Some(id) = first(&self.out_of_turn)
-            && let Some(Place { met, at }) = self.place(id)
-        {
-            self.out_of_turn.retain(|other| *other != id);
+        if !after_out_of_turn && let Some(id) = first(&self.out_of_turn) {
             self.was_out_of_turn = true;
-            let (ring, places) = self.ring(met);
-            // Its turn of this round is taken.
-            if at as usize >= ring.cursor {
-                ring.swap(places, at as usize, ring.cursor);
-                ring.cursor += 1;
-            }
-            return Some(id);
+            return Some(self.take_turn(id));
         }
         let met = self.draw_ring(after_out_of_turn)?;
+        if met && let Some(id) = overdue(&self.met.ids) {
+            return Some(self.take_turn(id));
+        }
         let (ring, places) = self.ring(met);
         if ring.cursor >= ring.ids.len() {
             (ring.cursor, ring.began) = (0, now);
@@ -115,6 +110,19 @@ impl ProbeRings {
         ring.cursor += 1;
         self.out_of_turn.retain(|other| *other != target);
         Some(target)
+    }
+
+    /// A member is probed now: its turn of this pass is taken.
+    fn take_turn(&mut self, id: MemberId) -> MemberId {
+        self.out_of_turn.retain(|other| *other != id);
+        if let Some(Place { met, at }) = self.place(id) {
+            let (ring, places) = self.ring(met);
+            if at as usize >= ring.cursor {
+                ring.swap(places, at as usize, ring.cursor);
+                ring.cursor += 1;
+            }
+        }
+        id
     }
 
     /// Whether it is the turn of one that was met: each ring has its share of the turns, but the unmet half at most. After an
@@ -224,7 +232,7 @@ mod tests {
 
     /// Of whom nothing is known.
     fn next(rings: &mut ProbeRings, rng: &mut fastrand::Rng) -> Option<MemberId> {
-        rings.next(Time::ZERO, rng, |out_of_turn| out_of_turn.first().copied())
+        rings.next(Time::ZERO, rng, |out_of_turn| out_of_turn.first().copied(), |_| None)
     }
 
     fn rings(n: u32, rng: &mut fastrand::Rng) -> ProbeRings {
@@ -253,27 +261,39 @@ mod tests {
         for now in 1..200 {
             (1..20).for_each(|i| rings.probe_out_of_turn(MemberId(i), newest));
             (1..20).filter(|i| *i != 7 || now <= 40).for_each(|i| last[i] = now);
-            let was_out_of_turn = rings.next(Time::ZERO, &mut rng, |out_of_turn| {
-                out_of_turn.iter().copied().min_by_key(|id| last[id.index()])
-            });
+            let was_out_of_turn = rings.next(
+                Time::ZERO,
+                &mut rng,
+                |out_of_turn| out_of_turn.iter().copied().min_by_key(|id| last[id.index()]),
+                |_| None,
+            );
             last[was_out_of_turn.unwrap().index()] = now;
             assert!(now != 41 || was_out_of_turn == Some(MemberId(7)), "{was_out_of_turn:?}");
-            rings.next(Time::ZERO, &mut rng, |out_of_turn| {
-                out_of_turn.iter().copied().min_by_key(|id| last[id.index()])
-            });
+            rings.next(
+                Time::ZERO,
+                &mut rng,
+                |out_of_turn| out_of_turn.iter().copied().min_by_key(|id| last[id.index()]),
+                |_| None,
+            );
         }
         // None of them shows itself any more.
         let was_out_of_turn = (0..19).map(|round| {
             (1..20).for_each(|i| rings.probe_out_of_turn(MemberId(i), newest));
             let was_out_of_turn = rings
-                .next(Time::ZERO, &mut rng, |out_of_turn| {
-                    out_of_turn.iter().copied().min_by_key(|id| last[id.index()])
-                })
+                .next(
+                    Time::ZERO,
+                    &mut rng,
+                    |out_of_turn| out_of_turn.iter().copied().min_by_key(|id| last[id.index()]),
+                    |_| None,
+                )
                 .unwrap();
             last[was_out_of_turn.index()] = 1000 + round;
-            rings.next(Time::ZERO, &mut rng, |out_of_turn| {
-                out_of_turn.iter().copied().min_by_key(|id| last[id.index()])
-            });
+            rings.next(
+                Time::ZERO,
+                &mut rng,
+                |out_of_turn| out_of_turn.iter().copied().min_by_key(|id| last[id.index()]),
+                |_| None,
+            );
             was_out_of_turn
         });
         assert_eq!(was_out_of_turn.collect::<std::collections::BTreeSet<_>>().len(), 19);
@@ -291,8 +311,12 @@ mod tests {
         });
         let kept: Vec<_> = rings.out_of_turn().iter().map(|id| id.0).collect();
         assert_eq!(kept, (1..=MAX_OUT_OF_TURN as u32).collect::<Vec<_>>());
-        let next = rings
-            .next(Time::ZERO, &mut rng, |out_of_turn| out_of_turn.iter().copied().min_by_key(|id| last(*id)));
+        let next = rings.next(
+            Time::ZERO,
+            &mut rng,
+            |out_of_turn| out_of_turn.iter().copied().min_by_key(|id| last(*id)),
+            |_| None,
+        );
         assert_eq!(next, Some(MemberId(7)));
     }
 
@@ -414,7 +438,7 @@ mod tests {
         let (mut probed, mut longest) = (vec![0_u64; 100], 0);
         for round in 1..5000_u64 {
             let now = Time::from_origin(std::time::Duration::from_secs(round));
-            let next = rings.next(now, &mut rng, |_| None).expect("there are some").index();
+            let next = rings.next(now, &mut rng, |_| None, |_| None).expect("there are some").index();
             if next > 50 {
                 longest = longest.max(round - probed[next]);
             }

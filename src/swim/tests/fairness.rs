@@ -116,6 +116,21 @@ fn the_names_of_one_host_take_no_relays_from_others() {
     assert_eq!(bench.node.relays.len(), 0, "no probe takes longer");
 }
 
+/// Updates, relays and exchanges go to members by lot, and names are free.
+#[test]
+fn the_names_of_one_host_leave_lots_to_others() {
+    let mut bench = Bench::new(4);
+    settle_there(&mut bench, 60);
+    let mut drawn = [0; 2];
+    for _ in 0..1000 {
+        let picks = bench.node.pick_alive(3, None);
+        assert_eq!(picks.len(), 3);
+        picks.iter().for_each(|(name, _)| drawn[usize::from(name.starts_with('m'))] += 1);
+    }
+    // Half of the lots are by host, and these have four of five.
+    assert!(drawn[1] > 750 && drawn[0] > 1500, "{drawn:?}");
+}
+
 /// Whoever accepts exchanges of tables and is silent.
 #[test]
 fn one_exchange_of_our_own_is_under_way_with_each_host() {
