@@ -108,6 +108,9 @@ impl Node {
     /// one that is refused.
     pub(super) fn make_room(&mut self, arrival: &Arrival<'_>) -> bool {
         let returns = arrival.known.is_none_or(|id| !self.table.get(id).state.is_live());
+        if returns {
+            self.forget_old_departures();
+        }
         let (Ok(at_addr), Ok(of_mark)) = (self.room_at(arrival), self.room_of_mark(arrival)) else {
             return false;
         };

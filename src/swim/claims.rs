@@ -162,12 +162,11 @@ impl Node {
         self.table.get(id).contact.is_missed() && holds(Rule::Returns)
     }
 
-    /// Whether another member's Alive ends a suspicion, or brings a departed member back, although the member missed this node's
-    /// last probe. It is then probed next, so that forged refutations are exposed after the three probes that `knows_better` waits for, not after as many
-    /// passes of the ring.
+    /// Whether another member's Alive is believed although the member missed this node's last probe. It is then probed next, so
+    /// that forged refutations are exposed after the three probes that `knows_better` waits for, not after as many passes of the
+    /// ring.
     fn is_to_be_checked(&self, id: MemberId) -> bool {
-        let record = self.table.get(id);
-        record.state != MemberState::Alive && record.contact.missed_last()
+        self.table.get(id).contact.missed_last()
     }
 
     /// Another member says that it is alive, which is not believed. If at another address, it is asked there.

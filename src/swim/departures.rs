@@ -122,7 +122,8 @@ impl Node {
         let since = match old {
             _ if old.is_live() => self.now,
             _ if old == state => record.since,
-            _ => since,
+            // Whatever its age is said to be: whoever could make it older could have the member forgotten at once.
+            _ => since.max(record.since),
         };
         self.table.update(id, &mut self.rng, |record| {
             if old.is_live() {
@@ -143,8 +144,8 @@ impl Node {
         }
         // A member that did not say so itself is told, so that it can refute. One that never answered would not hear it, and may
         // be made up.
-        let is_met = self.table.get(id).contact.met;
-        if old.is_live() && is_met && origin != Origin::Member && !self.lately_departed.contains(&id) {
+        let is_real = !self.table.get(id).contact.may_be_made_up();
+        if old.is_live() && is_real && origin != Origin::Member && !self.lately_departed.contains(&id) {
             if self.lately_departed.len() == MAX_LATELY_DEPARTED {
                 self.lately_departed.remove(0);
                 self.metrics.evicted_verdicts += 1;

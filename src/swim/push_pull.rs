@@ -26,7 +26,8 @@ use super::{
 use crate::{
     JoinProblem,
     wire::{
-        message::{Departed, End, Hello, Message},
+        hash,
+        message::{Alive, Departed, End, Hello, Message},
         packet,
     },
 };
@@ -80,9 +81,10 @@ impl Node {
                 self.handle_claim(claim, by_itself, claimant);
             }
             (Step::AwaitTable, claim) if claim.is_claim() => {
-                // The member that lives at the address which was called speaks for itself.
-                let peer = session.peer;
-                let by_itself = matches!(claim, Message::Alive(alive) if alive.addr == peer);
+                // The member that lives at the address which was called speaks for itself, under one name.
+                let (peer, mark) = (session.peer, session.mark);
+                let is_its = |alive: &Alive<'_>| alive.addr == peer && hash::member(alive.name) == mark;
+                let by_itself = matches!(claim, Message::Alive(alive) if is_its(alive));
                 self.note_mention(stream, claim);
                 let claimant = self.claimant_at(peer);
                 self.handle_claim(claim, by_itself, claimant);

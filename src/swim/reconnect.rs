@@ -92,7 +92,7 @@ impl Reconnects {
 impl Node {
     /// Remembers the address of a failed member; not of one that never answered, which may be made up.
     pub(super) fn reconnect_later(&mut self, id: MemberId, name: Arc<str>, addr: SocketAddr) {
-        if self.table.get(id).contact.met {
+        if !self.table.get(id).contact.may_be_made_up() {
             self.reconnect_from_now_on(name, addr);
             self.schedule_reconnect();
         }

@@ -11,7 +11,7 @@ use std::{
 
 use siphasher::sip::SipHasher13;
 
-use self::{index::Index, ring::ProbeRings};
+use self::{hosts::Hosts, index::Index, ring::ProbeRings};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{address::host_of, collections::by_account::ByAccount, wire::hash};
 
+mod hosts;
 mod index;
 mod ring;
 
@@ -65,18 +66,7 @@ pub(super) struct Table {
     removals_digest: u64,
     /// The departed members, by a hash of the host where each answered last; 0 is of all that never did.
     departed: ByAccount<u32, (Time, MemberId)>,
-    /// The live members that answered last on each host, by its hash.
-    met_on_host: BTreeMap<u32, OnHost>,
-    /// How often it was the turn of members that have answered, and whose host's turn is next, see `overdue`.
-    turns: u64,
-    next_host: u32,
-}
-
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct OnHost {
-    members: u32,
-    /// The turn in which one of them was probed last.
-    probed: u64,
+    hosts: Hosts,
 }
 
 impl Table {
@@ -295,12 +285,11 @@ impl Table {
 
     /// The next member to probe.
     pub(super) fn next_to_probe(&mut self, now: Time, rng: &mut fastrand::Rng) -> Option<MemberId> {
-        let Self { rings, records, met_on_host, turns, next_host, .. } = self;
+        let Self { rings, records, hosts, .. } = self;
         let first =
             |waiting: &[MemberId]| waiting.iter().copied().min_by_key(order_of_probes(records, waiting));
         let overdue = |met: &[MemberId]| {
-            *turns += 1;
-            let host = overdue(met_on_host, *turns, next_host)?;
+            let host = hosts.begin_turn()?;
             let on_host = |id: &&MemberId| contact(records, **id).met_on_host == host;
             met.iter().filter(on_host).min_by_key(|id| contact(records, **id).probed).copied()
         };
@@ -308,9 +297,7 @@ impl Table {
         let contact = self.contact_mut(next);
         contact.probed = now;
         let host = contact.met_on_host;
-        if let Some(on_host) = self.met_on_host.get_mut(&host) {
-            on_host.probed = self.turns;
-        }
+        self.hosts.probe(host);
         Some(next)
     }
 
@@ -329,17 +316,17 @@ impl Table {
     /// How many of the live members answered last on a host, by its hash.
     #[cfg(test)]
     pub(super) fn met_on_host(&self, host: u32) -> usize {
-        self.met_on_host.get(&host).map_or(0, |host| host.members as usize)
+        self.hosts.members(host)
     }
 
     /// How many of the live members answered last on the host where this one did.
     pub(super) fn met_beside(&self, id: MemberId) -> usize {
-        self.met_on_host.get(&self.get(id).contact.met_on_host).map_or(1, |host| host.members as usize)
+        self.hosts.members(self.get(id).contact.met_on_host).max(1)
     }
 
     /// On how many hosts live members answered last.
     pub(super) fn hosts(&self) -> usize {
-        self.met_on_host.len()
+        self.hosts.len()
     }
 
     /// Live members except for this node.
@@ -429,11 +416,7 @@ impl Table {
             let (addr, Contact { met, met_on_host, probed, .. }) = (*addr, *contact);
             self.by_addr.insert(self.hash_addr(addr), id);
             self.rings.enter(id, met, probed, rng);
-            if met_on_host != 0 {
-                let turns = self.turns;
-                let host = self.met_on_host.entry(met_on_host);
-                host.or_insert(OnHost { members: 0, probed: turns }).members += 1;
-            }
+            self.hosts.enter(met_on_host);
         }
     }
 
@@ -441,24 +424,15 @@ impl Table {
     fn exit_ring(&mut self, id: MemberId, addr: SocketAddr, met_on_host: u32) {
         if id != MemberId::SELF {
             self.by_addr.remove(self.hash_addr(addr), id);
-            self.leave_host(met_on_host);
+            self.hosts.exit(met_on_host);
             self.rings.exit(id);
-        }
-    }
-
-    fn leave_host(&mut self, host: u32) {
-        if let Some(on_host) = self.met_on_host.get_mut(&host) {
-            on_host.members -= 1;
-            if on_host.members == 0 {
-                self.met_on_host.remove(&host);
-            }
         }
     }
 
     /// Whether a live member on another host has answered.
     pub(super) fn has_met_elsewhere(&self, host: IpAddr) -> bool {
         let host = self.hash_host(SocketAddr::new(host, 0));
-        self.met_on_host.len() > usize::from(self.met_on_host.contains_key(&host))
+        self.hosts.len() > usize::from(self.hosts.members(host) > 0)
     }
 
     /// Keyed: nobody can choose where in the index a mark comes to lie.
@@ -487,14 +461,6 @@ impl Table {
 
 fn contact(records: &[Option<Record>], id: MemberId) -> Contact {
     records[id.index()].as_ref().map(|record| record.contact).unwrap_or_default()
-}
-
-/// A host none of whose members was probed in two turns for each host. One host is looked at in each turn, so each has a probe
-/// within three turns for each host, however many members others have. Where all have as many it is never so.
-fn overdue(hosts: &BTreeMap<u32, OnHost>, turns: u64, next: &mut u32) -> Option<u32> {
-    let (&host, of) = hosts.range(*next..).next().or_else(|| hosts.first_key_value())?;
-    *next = host.wrapping_add(1);
-    (turns - of.probed > 2 * hosts.len() as u64).then_some(host)
 }
 
 /// The order of out-of-turn probes, least first: members that missed the last one or two probes (until they have missed three,

@@ -160,7 +160,7 @@ impl ProbeRings {
         }
     }
 
-    /// Makes a member the next in its ring: nobody's turn comes later by more than one.
+    /// Makes a member the next in its ring, in exchange for the place of the one that was.
     pub(in crate::swim) fn move_up(&mut self, id: MemberId) {
         let Some(Place { met, at }) = self.place(id) else { return };
         let (ring, places) = self.ring(met);

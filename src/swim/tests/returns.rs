@@ -3,11 +3,14 @@
 use std::net::SocketAddr;
 
 use super::{
-    super::{Config, MemberState},
+    super::{Config, MemberState, claims::Authority, session::Purpose},
     bench::{Bench, EPOCH, alive, failed, gone, left, messages, say},
-    world::{addr, millis},
+    world::{addr, millis, secs},
 };
-use crate::wire::message::{Ack, Alive, Message, Nack};
+use crate::{
+    sim::forge,
+    wire::message::{Ack, Alive, Message, Nack},
+};
 
 /// All answer but for one member, wherever it is pinged; and nobody does in its name.
 fn answers_come_but_for(bench: &mut Bench, dead: &str, ghosts: impl Fn(SocketAddr) -> bool) {
@@ -361,4 +364,92 @@ fn names_of_one_host_leave_room_for_others_that_return() {
         }
     }
     assert!(away < 60, "m5 answers and refutes, and is away for {away} s of 600 s");
+}
+
+/// A table may say for how long a member has been gone; this node knows since when at the earliest.
+#[test]
+fn a_claimed_age_has_no_member_forgotten_at_once() {
+    let mut bench = Bench::new(12);
+    bench.pass(millis(10));
+    bench.sent();
+    let long_ago = gone("m5", 0, true, 301);
+    say(&mut bench, "m1", addr(1), &[Message::Failed(failed("m5", 0)), long_ago]);
+    bench.pass(millis(1));
+    assert!(bench.member("m5").is_some(), "it can refute");
+}
+
+#[test]
+fn a_dead_member_that_is_said_to_be_long_gone_does_not_come_back_time_and_again() {
+    let mut bench = Bench::new(12);
+    let (mut listed, mut incarnation) = (0, 0);
+    for _ in 0..6000 {
+        bench.pass(millis(100));
+        answers_come_but_for(&mut bench, "m5", none);
+        bench.events();
+        let said = match bench.standing("m5") {
+            Some((state, i)) if state.is_live() => {
+                (listed, incarnation) = (listed + 1, i);
+                let is_suspected = state == MemberState::Suspect;
+                is_suspected.then(|| Message::Alive(alive("m5", i + 1, addr(5))))
+            }
+            Some((_, i)) => Some(gone("m5", i, true, 86_399)),
+            None if bench.node.table.find("m5").is_some() => None,
+            None => Some(Message::Alive(alive("m5", incarnation + 1, addr(5)))),
+        };
+        said.iter().for_each(|said| say(&mut bench, "m1", addr(1), &[*said]));
+    }
+    assert!(listed < 3000, "m5 is dead and listed {} s of 600 s", listed / 10);
+}
+
+#[test]
+fn a_silent_member_that_is_vouched_for_and_moved_is_probed_next_all_the_same() {
+    let (missed, _) = takes(12, 300, |bench, _| {
+        if let Some((MemberState::Suspect, i)) = bench.standing("m5") {
+            let there = Message::Alive(alive("m5", i + 1, addr(5)));
+            let moved = Message::Alive(alive("m5", i + 2, addr(70_000 + i as usize % 2)));
+            say(bench, "m1", addr(1), &[there, moved]);
+        }
+    });
+    assert!(missed < 300, "three failed probes took {} s", missed / 10);
+}
+
+#[test]
+fn places_in_a_quiet_cluster_are_kept_for_their_time_alone() {
+    let mut bench = Bench::with(Config { max_members: 100, ..Config::lan("me") }, 90);
+    (51..=90).for_each(|i| bench.receive(&failed(&format!("m{i}"), 0)));
+    let listed = |bench: &mut Bench, i: usize| {
+        let name = format!("r{i}");
+        bench.node.on_alive(&alive(&name, 0, addr(500 + i)), Authority::AnsweredThere);
+        bench.member(&name).is_some()
+    };
+    assert_eq!((0..40).filter(|i| listed(&mut bench, *i)).count(), 9, "the others' places are kept");
+    bench.node.updates.clear();
+    bench.now += secs(31);
+    assert!(listed(&mut bench, 39), "{} places are kept", bench.node.lately_departed.len());
+}
+
+#[test]
+fn a_member_that_was_moved_is_told_of_its_failure() {
+    let mut bench = Bench::new(3);
+    let id = bench.node.table.find("m2").unwrap();
+    bench.node.table.contact_mut(id).silent = true;
+    bench.receive(&alive("m2", 1, addr(66)));
+    bench.receive(&failed("m2", 1));
+    assert_eq!(bench.node.lately_departed, [id]);
+}
+
+/// In a stream that this node opened, the other side is one member.
+#[test]
+fn whoever_is_asked_for_its_table_speaks_for_itself_under_one_name() {
+    let mut bench = Bench::new(8);
+    bench.pass(millis(10));
+    bench.sent();
+    let stream = bench.node.open(Purpose::Sync, addr(2), secs(10)).unwrap();
+    bench.node.stream_began(bench.now, stream);
+    bench.node.poll_stream(bench.now, stream, &mut vec![]);
+    let said = ["m3", "m4", "m5"].map(|name| Message::Alive(alive(name, 1, addr(2))));
+    bench.node.handle_frame(bench.now, stream, &forge::packet("m2", &said));
+    for name in ["m3", "m4", "m5"] {
+        assert_ne!(bench.member(name).unwrap().addr, addr(2), "{name}");
+    }
 }
