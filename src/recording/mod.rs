@@ -8,7 +8,7 @@
 //! this life of the node draws tokens and sequence numbers is.
 //!
 //! ```text
-//! 0..8     "swimrec" and the version of this layout (1)
+//! 0..8     "swimrec" and the version of this layout (2)
 //! 8..12    length of the header, u32 LE
 //! 12..16   its CRC-32, u32 LE
 //! 16..     header (postcard); slots from byte 1024 on, segment n in slot n modulo their number
@@ -45,7 +45,7 @@ pub use what_if::{WhatIf, WhatIfProblem};
 pub(crate) use write::{Writer, check_limit, segment_size};
 
 /// What every file begins with; the last byte is the version of the layout.
-const MAGIC: [u8; 8] = *b"swimrec\x01";
+const MAGIC: [u8; 8] = *b"swimrec\x02";
 /// Where the slots begin.
 const SLOTS_AT: u64 = 1024;
 /// How many there are.

@@ -33,6 +33,8 @@ pub(crate) struct Writer<F> {
     /// The slot that is written to, and where in it.
     segment: u64,
     used: u64,
+    /// Where the next write goes by itself.
+    at: u64,
     block: Vec<u8>,
 }
 
@@ -52,7 +54,8 @@ impl<F: Write + Seek> Writer<F> {
         file.write_all(&(header.len() as u32).to_le_bytes())?;
         file.write_all(&crc32fast::hash(&header).to_le_bytes())?;
         file.write_all(&header)?;
-        Ok(Self { file, slot, segment: 0, used: 0, block: Vec::new() })
+        let at = 16 + header.len() as u64;
+        Ok(Self { file, slot, segment: 0, used: 0, at, block: Vec::new() })
     }
 
     /// Appends a chunk; `wall` is the time in nanoseconds since 1970 when the node's is `at`.
@@ -75,9 +78,13 @@ impl<F: Write + Seek> Writer<F> {
         if self.used + self.block.len() as u64 > self.slot {
             return Err(io::Error::other("a bug: a segment of the recording is larger than its slot"));
         }
-        self.file.seek(SeekFrom::Start(SLOTS_AT + self.segment % SLOTS * self.slot + self.used))?;
+        let at = SLOTS_AT + self.segment % SLOTS * self.slot + self.used;
+        if at != self.at {
+            self.file.seek(SeekFrom::Start(at))?;
+        }
         self.file.write_all(&self.block)?;
         self.used += self.block.len() as u64;
+        self.at = at + self.block.len() as u64;
         Ok(())
     }
 
