@@ -30,6 +30,7 @@ mod write;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(any(test, feature = "sim"))]
 use crate::swim::Time;
 #[cfg(any(test, feature = "sim"))]
 pub use crate::swim::entry::{Input, RecordedBytes};
@@ -68,18 +69,15 @@ struct Header {
 }
 
 /// The content of a block.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg(any(test, feature = "sim"))]
+#[derive(Debug, Clone, Deserialize)]
 struct Block<'a> {
     /// Nanoseconds since 1970 when it was written.
     wall: u64,
     /// The node's time when it was written.
     at: Time,
-    #[serde(borrow, serialize_with = "as_bytes")]
+    #[serde(borrow)]
     bytes: &'a [u8],
-}
-
-fn as_bytes<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_bytes(bytes)
 }
 
 /// A hash of the sources that a replay depends on, by `build.rs`.

@@ -32,6 +32,8 @@ const DATAGRAM_OUT: u8 = 6;
 const SHORT: usize = 6;
 /// Bytes before an address.
 const BEFORE_IP: usize = 10;
+/// Room that a datagram may take, with what is before it.
+const MAX_LENGTH: usize = u16::MAX as usize;
 /// More than any entry has before its datagram.
 const MAX_HEAD: usize = 32;
 
@@ -87,7 +89,9 @@ impl Page {
     pub(super) fn write(&mut self, now: Option<Time>, entry: Quick<'_>) -> bool {
         let Quick { mut kind, recipient, addr, datagram } = entry;
         let length = datagram.len();
-        if MAX_HEAD + length > self.room || now.is_some_and(|now| now >= self.until || now < self.last) {
+        if MAX_HEAD + length > self.room.min(MAX_LENGTH)
+            || now.is_some_and(|now| now >= self.until || now < self.last)
+        {
             return false;
         }
         let number = now.map_or(recipient.into(), |now| now.nanos() - self.last.nanos());
@@ -235,8 +239,8 @@ mod tests {
             (8, 100, true),
             (4, 100, false),
             (9, 100, false),
-            (5, 65_504, true),
-            (5, 65_505, false),
+            (5, 65_503, true),
+            (5, 65_504, false),
         ] {
             let mut page = page();
             let input = Input::Datagram { from: addr, bytes: &bytes[..length] };

@@ -19,9 +19,9 @@ use super::{
 };
 
 /// Bytes after which a chunk is handed over.
-const CHUNK: usize = 64 << 10;
+const CHUNK: usize = 128 << 10;
 /// A chunk is handed over once it is that old: each wakes a thread, which costs an idle node as much as its entries do.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The same for a chunk that tells of an event: what led to it is to be kept if the process is killed.
 const PATIENCE_WITH_EVENT: Duration = Duration::from_millis(100);
 /// More than any output takes.
@@ -366,8 +366,8 @@ impl Tape {
         if self.page.bytes.is_empty() {
             return;
         }
-        // The same memory is written again: it is mapped, and may still be in the caches.
-        let bytes = match self.page.bytes.len() <= CHUNK {
+        // An idle node writes the same memory again: it is mapped, and may still be in the caches.
+        let bytes = match self.page.bytes.len() < CHUNK / 4 {
             true => self.page.bytes.clone(),
             false => mem::take(&mut self.page.bytes),
         };
