@@ -113,7 +113,7 @@ mod refused {
         let (_running, Threads { mut clock, udp, .. }) = node();
         udp.break_next_call();
         let turn = || clock.turn(&udp, &mut [0; 2048]);
-        assert_eq!(lines(turn), [format!("receive failed {REFUSED} node=me")]);
+        assert_eq!(lines(turn).last(), Some(&format!("receive failed {REFUSED} node=me")));
     }
 
     #[test]
