@@ -33,7 +33,7 @@ impl Drop for Process {
 fn a_node_whose_metrics_are_a_page() {
     let (Ok(name), Ok(seed)) = (env::var("PAGE_NODE"), env::var("PAGE_SEED")) else { return };
     let mut config = GossipConfig::local(name).bind("127.0.0.1:0");
-    config.seeds.extend((!seed.is_empty()).then(|| seed.into()));
+    config.seeds.extend((!seed.is_empty()).then_some(seed));
     let node = Gossip::start(config).unwrap();
     let page = TcpListener::bind("127.0.0.1:0").unwrap();
     writeln!(io::stdout(), "\nnode {} page {}", node.local().addr, page.local_addr().unwrap()).unwrap();
