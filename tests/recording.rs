@@ -5,7 +5,13 @@
 
 mod support;
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{
+    env, fs,
+    io::Read as _,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use support::{await_that, folder::Folder};
 use syncswim::{Error, Gossip, GossipConfig, MemberState, Tags, recording::Recording};
@@ -83,6 +89,40 @@ fn a_recording_can_be_turned_on_and_off_while_a_node_runs() {
     assert!(replayed(&path) > 0);
     assert!(replayed(&folder.file("a.rec.old")) > 2);
     drop(b);
+}
+
+/// What the process that the test below starts runs; without it, nothing.
+#[test]
+fn a_recorded_node_in_a_process_of_its_own() {
+    let (Ok(file), Ok(seed)) = (env::var("RECORDED_FILE"), env::var("RECORDED_SEED")) else { return };
+    let mut config = GossipConfig::local("killed").bind("127.0.0.1:0").seed(seed);
+    config.set("record", &file).unwrap();
+    let _node = Gossip::start(config).unwrap();
+    // Until it is killed, or nobody waits for it any more.
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
+
+/// `kill -9`: nothing is flushed. What an event was told of is there within a tenth of a second.
+#[test]
+fn the_recording_of_a_process_that_is_killed_is_replayed_up_to_its_last_events() {
+    let folder = Folder::new("killed");
+    let (a, file) = (Gossip::start(config("a", None)).unwrap(), folder.file("killed.rec"));
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["a_recorded_node_in_a_process_of_its_own", "--exact", "--nocapture"]);
+    command.env("RECORDED_FILE", &file).env("RECORDED_SEED", a.local().addr.to_string());
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    a.wait_for_members(2, support::LONG).unwrap();
+    let last_known = || {
+        let recording = Recording::parse(&fs::read(&file).ok()?).ok()?;
+        let mut replay = recording.replay();
+        replay.by_ref().for_each(|step| drop(step.unwrap()));
+        Some(replay.node().members())
+    };
+    let knows_a = || last_known().is_some_and(|members| members.iter().any(|member| &*member.name == "a"));
+    await_that("it is written that it has joined", knows_a);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(knows_a());
 }
 
 #[test]

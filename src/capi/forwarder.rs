@@ -190,6 +190,20 @@ mod tests {
     }
 
     #[test]
+    fn a_panic_of_a_callback_is_a_line() {
+        let membership = Membership::new();
+        let (called, was_called) = bounded(1);
+        let panics = move |_: &MembershipChange| {
+            called.send(()).unwrap();
+            panic!("a callback of this test");
+        };
+        let forwarder = Forwarder::to_callback(Arc::new(membership.watch()), panics).unwrap();
+        forwarder.begin();
+        was_called.recv_timeout(LONG).unwrap();
+        assert_eq!(crate::log_line::capture::lines(|| drop(forwarder)), ["thread panicked thread=watch"]);
+    }
+
+    #[test]
     #[cfg(unix)]
     fn each_change_comes_once_through_a_descriptor_and_then_the_end() {
         let membership = Membership::new();

@@ -160,28 +160,34 @@ impl Discovery for DnsDiscovery {
         let (mut presence, warnings) = (Presence::new(self.rule), Throttle::default());
         let mut pause = Duration::ZERO;
         while !stop.wait(pause) {
-            match subject.look_up(resolver, servers, stop) {
-                _ if stop.is_stopped() => break,
-                Ok(lookup) if lookup.found.is_empty() => {
-                    warnings.log(Topic::LookupEmpty, "", &[("name", name)]);
-                }
-                Ok(Lookup { found, partial }) => {
-                    match &partial {
-                        None => [Topic::LookupEmpty, Topic::LookupPartial, Topic::LookupFailed]
-                            .into_iter()
-                            .for_each(|topic| warnings.forget(topic)),
-                        Some(why) => {
-                            warnings.log(Topic::LookupPartial, "", &[("name", name), ("reason", why)]);
-                        }
-                    }
-                    let answer = found.iter().map(|found| (peer(found.ip, found.port), found.ttl)).collect();
-                    tell(&mut presence, &answer, partial.is_none(), membership);
-                }
-                Err(error) => warnings.log(Topic::LookupFailed, "", &[("name", name), ("error", &error)]),
+            let lookup = subject.look_up(resolver, servers, stop);
+            if stop.is_stopped() {
+                break;
+            }
+            report(name, &lookup, &warnings);
+            if let Ok(Lookup { found, partial }) = lookup
+                && !found.is_empty()
+            {
+                let answer = found.iter().map(|found| (peer(found.ip, found.port), found.ttl)).collect();
+                tell(&mut presence, &answer, partial.is_none(), membership);
             }
             pause = self.interval;
         }
         Ok(())
+    }
+}
+
+/// What is wrong with a look-up, in one line at most.
+fn report(name: &str, lookup: &io::Result<Lookup>, warnings: &Throttle) {
+    match lookup {
+        Ok(lookup) if lookup.found.is_empty() => warnings.log(Topic::LookupEmpty, "", &[("name", &name)]),
+        Ok(Lookup { partial: Some(why), .. }) => {
+            warnings.log(Topic::LookupPartial, "", &[("name", &name), ("reason", why)]);
+        }
+        Ok(_) => [Topic::LookupEmpty, Topic::LookupPartial, Topic::LookupFailed]
+            .into_iter()
+            .for_each(|topic| warnings.forget(topic)),
+        Err(error) => warnings.log(Topic::LookupFailed, "", &[("name", &name), ("error", error)]),
     }
 }
 
@@ -315,6 +321,24 @@ mod tests {
         } else {
             prefixed.contains("feature `dns-client`")
         });
+    }
+
+    #[test]
+    fn a_look_up_that_may_lack_addresses_is_told_of_until_one_lacks_none() {
+        let found = vec![Found { ip: [10, 0, 0, 1].into(), port: None, ttl: None }];
+        let lookup =
+            |partial: Option<&str>| Ok(Lookup { found: found.clone(), partial: partial.map(str::to_owned) });
+        let warnings = Throttle::default();
+        let lines = crate::log_line::capture::lines(|| {
+            for partial in [Some("the answer was truncated"), Some("again"), None, Some("no TCP")] {
+                report("db", &lookup(partial), &warnings);
+            }
+        });
+        let expected = [
+            r#"lookup partial name=db reason="the answer was truncated""#,
+            r#"lookup partial name=db reason="no TCP""#,
+        ];
+        assert_eq!(lines, expected);
     }
 
     #[test]

@@ -191,6 +191,9 @@ mod tests {
             let lines = capture::lines(|| running.talk.report_failure(stream, other, error));
             let line = format!("wrong cluster peer=10.0.0.{host}:7 via=stream");
             assert!(lines.iter().any(|written| written.starts_with(&line)), "{lines:?}");
+            let by = if host == 1 { "us" } else { "peer" };
+            let line = format!("stream failed peer=10.0.0.{host}:7 opened_by={by} failure=rejected error=");
+            assert!(lines.iter().any(|written| written.starts_with(&line)), "{lines:?}");
         }
         running.abort().unwrap();
     }

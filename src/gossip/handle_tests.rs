@@ -102,6 +102,18 @@ fn who_waits_for_members_of_a_node_that_leaves_is_told_that_it_has_left() {
 }
 
 #[test]
+fn a_leave_that_nobody_confirms_is_a_line() {
+    let a = start("a");
+    let mut config = GossipConfig::local("b").bind(([127, 0, 0, 1], 0));
+    config.swim.leave_timeout = Duration::from_millis(50);
+    let b = Gossip::start(config).unwrap();
+    b.join([a.local().addr.to_string()]).unwrap();
+    a.abort().unwrap();
+    let lines = crate::log_line::capture::lines(|| b.shutdown().unwrap());
+    assert!(lines[0].starts_with("leave unconfirmed error=") && lines[0].ends_with(" node=b"), "{lines:?}");
+}
+
+#[test]
 fn after_its_end_all_say_alike_that_a_node_has_ended_and_that_it_is_not_live() {
     for ends_by_leaving in [true, false] {
         let (a, b) = (start("a"), start("b"));

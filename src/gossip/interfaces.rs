@@ -33,7 +33,12 @@ fn usable(ips: impl IntoIterator<Item = IpAddr>) -> Vec<IpAddr> {
 /// Each address with the name of its interface.
 #[cfg(feature = "interfaces")]
 fn all() -> Vec<(String, IpAddr)> {
-    let found = if_addrs::get_if_addrs().unwrap_or_else(|error| {
+    listed(if_addrs::get_if_addrs())
+}
+
+#[cfg(feature = "interfaces")]
+fn listed(found: std::io::Result<Vec<if_addrs::Interface>>) -> Vec<(String, IpAddr)> {
+    let found = found.unwrap_or_else(|error| {
         log(Topic::InterfacesUnknown, &[("error", &error)]);
         Vec::new()
     });
@@ -106,6 +111,13 @@ mod tests {
                      fd000000000000000000000000000007 03 40 00 20 v0\nfd000000000000000000000000000008 03 40 00 40 v0\n\
                      zz 1 2 3 4 5\nshort\n\n00000000000000000000000000000001 01 80 10 80 lo\n";
         assert_eq!(texts(parse_inet6(lines)), ["fd00::5", "::1"]);
+    }
+
+    #[test]
+    #[cfg(feature = "interfaces")]
+    fn a_system_that_lists_no_interfaces_is_a_line_and_no_address() {
+        let denied = || assert!(listed(Err(std::io::Error::other("denied"))).is_empty());
+        assert_eq!(crate::log_line::capture::lines(denied), ["interfaces unknown error=denied"]);
     }
 
     #[test]

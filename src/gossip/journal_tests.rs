@@ -226,6 +226,27 @@ fn hundreds_of_changes_are_a_few_lines_and_a_summary_of_each_kind_once_a_second(
 }
 
 #[test]
+fn removals_and_refutations_of_many_are_summarised_by_kind() {
+    let mut bench = Bench::new();
+    for n in 0..30 {
+        let name = format!("n{n:02}");
+        let suspect = member(&name, MemberState::Suspect, 5_000);
+        let identity = Identity { epoch: 5, incarnation: 3 };
+        let refuted = Member { identity, ..member(&name, MemberState::Alive, 5_000) };
+        bench.event(5_000, &Event::Updated { member: refuted, previous: suspect });
+        let removed = Member { removed_by: Some("x".into()), ..member(&name, MemberState::Left, 5_000) };
+        bench.event(5_000, &Event::Left { member: removed, origin: Origin::Others });
+    }
+    assert_eq!(bench.lines().len(), WINDOW_LINES as usize);
+    bench.look(6_000, Vitals::default());
+    let expected = [
+        "members removed count=20 within=1.000s examples=n10,n11,n12 node=me",
+        "members refuted count=20 within=1.000s examples=n10,n11,n12 node=me",
+    ];
+    assert_eq!(bench.lines(), expected);
+}
+
+#[test]
 fn a_member_that_flaps_has_a_few_lines_a_minute_and_one_that_says_how_it_ended() {
     let mut bench = Bench::new();
     for n in 0..100 {

@@ -11,6 +11,7 @@ use super::{
     flight_recorder::Work,
     running::{Running, Threads},
     sockets::Sockets,
+    state_keeper::StateKeeper,
 };
 use crate::{log_line::capture::lines, recording::Writer, swim::Chunk};
 
@@ -84,6 +85,61 @@ fn a_stream_that_cannot_be_accepted_is_a_line() {
     let error = idle.accept().unwrap_err();
     let expected = format!("accept failed error=\"{error}\" node=me");
     assert_eq!(lines(a_stream_that_cannot_be_accepted), [expected]);
+}
+
+/// On other systems nothing is said of a datagram that nobody takes.
+#[cfg(target_os = "linux")]
+mod refused {
+    use super::*;
+    use crate::wire::{
+        hash,
+        message::Ping,
+        packet::{Header, Writer},
+    };
+
+    const REFUSED: &str = r#"error="Connection refused (os error 111)""#;
+
+    #[test]
+    fn a_clock_thread_that_cannot_be_woken_is_a_line() {
+        let (running, threads) = node();
+        threads.udp.break_next_call();
+        let wake = || running.node.wake();
+        assert_eq!(lines(wake), [format!("wake failed {REFUSED} node=me")]);
+        assert!(lines(wake).is_empty(), "it was asked again, and it was woken");
+    }
+
+    #[test]
+    fn a_datagram_that_is_not_received_is_a_line() {
+        let (_running, Threads { mut clock, udp, .. }) = node();
+        udp.break_next_call();
+        let turn = || clock.turn(&udp, &mut [0; 2048]);
+        assert_eq!(lines(turn).last(), Some(&format!("receive failed {REFUSED} node=me")));
+    }
+
+    #[test]
+    fn a_datagram_that_is_not_sent_is_a_line() {
+        let (running, Threads { mut clock, udp, .. }) = node();
+        let mut ping = Vec::new();
+        let header = Header { cluster: hash::cluster("default"), sender: hash::member("b"), token: 0 };
+        let mut writer = Writer::new(&mut ping, header, 1400);
+        assert!(writer.message(&Ping { seq: 1, target: "me" }));
+        writer.finish();
+        let from = ([127, 0, 0, 1], 9).into();
+        running.node.with(|node, now| node.handle_datagram(now, from, &ping));
+        udp.break_next_call();
+        running.node.stop.stop();
+        let turn = || clock.turn(&udp, &mut [0; 2048]);
+        assert_eq!(lines(turn)[0], format!("send failed to={from} {REFUSED} node=me"));
+    }
+}
+
+#[test]
+fn what_a_state_file_held_is_a_line() {
+    let path = std::env::temp_dir().join(format!("syncswim-line-{}.state", std::process::id()));
+    let config = GossipConfig::local("me").bind(([127, 0, 0, 1], 0)).state_file(&path);
+    let read = || drop(StateKeeper::read(&config, &Arc::default()).unwrap());
+    let expected = format!("state file read path={} members=0 left=false damaged=0 node=me", path.display());
+    assert_eq!(lines(read), [expected]);
 }
 
 #[cfg(feature = "encryption")]

@@ -363,6 +363,20 @@ mod tests {
     }
 
     #[test]
+    fn an_earlier_life_that_nobody_answers_for_is_told_of_until_somebody_does() {
+        let (running, _threads) = Running::idle();
+        let lines = crate::log_line::capture::lines(|| {
+            for result in [Err(JoinProblem::NoAddress), Err(JoinProblem::NoAddress), Ok(1)] {
+                running.seeds.report_rejoin(&result);
+            }
+            running.seeds.report_rejoin(&Err(JoinProblem::NoAddress));
+        });
+        let line = format!("remembered unreached problem=\"{}\" node=a", JoinProblem::NoAddress);
+        assert_eq!(lines, [line.clone(), line]);
+        running.abort().unwrap();
+    }
+
+    #[test]
     fn a_seed_that_is_tried_repeatedly_is_not_looked_up_twice_at_once() {
         let (running, _threads) = Running::idle();
         let seed = "no-such-host.invalid";

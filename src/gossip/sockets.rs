@@ -249,6 +249,14 @@ impl Udp {
         result.or_else(|error| if is_nothing(&error) { Ok(false) } else { Err(error) })
     }
 
+    /// The system says of the next call that nobody listens: something was sent where nobody does.
+    #[cfg(test)]
+    pub(super) fn break_next_call(&self) {
+        let nobody = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).unwrap();
+        self.socket.connect(nobody).unwrap();
+        self.socket.send(b"x").unwrap();
+    }
+
     fn receive_next(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let (len, from) = self.socket.recv_from(buffer)?;
         Ok((len, SocketAddr::new(from.ip().to_canonical(), from.port())))
@@ -334,6 +342,15 @@ mod tests {
         assert_eq!(udp.receive(&mut buffer, LONG).unwrap(), (0, udp.myself()));
         assert_eq!(udp.receive(&mut buffer, LONG).unwrap(), (6, from));
         assert!(udp.receive(&mut buffer, Duration::from_millis(1)).is_err_and(|error| is_nothing(&error)));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_buffer_that_the_system_refuses_is_a_line() {
+        let no_socket = std::fs::File::open("/dev/null").unwrap();
+        let lines = crate::log_line::capture::lines(|| ask_for_buffer(&SockRef::from(&no_socket), 1 << 20));
+        let [line] = &lines[..] else { panic!("{lines:?}") };
+        assert!(line.starts_with("buffer refused bytes=1048576 error="), "{line}");
     }
 
     #[test]

@@ -139,7 +139,10 @@ impl Pool {
     /// Starts a thread that is counted already. If that fails and there is no other, returns all waiting jobs: nobody
     /// would run them.
     fn spawn(self: &Arc<Self>) -> Vec<Job> {
-        let thread = self.new_thread();
+        self.enlist(self.new_thread())
+    }
+
+    fn enlist(&self, thread: io::Result<JoinHandle<()>>) -> Vec<Job> {
         let mut state = self.state.lock();
         state.spawning -= 1;
         self.spawned.notify_all();

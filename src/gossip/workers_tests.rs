@@ -187,3 +187,17 @@ fn a_thread_that_found_nothing_to_do_works_again() {
     }
     bench.workers.close();
 }
+
+/// The job that made the pool ask for a thread is called without a place, if there is no other thread.
+#[test]
+fn a_thread_that_the_system_refuses_is_a_line() {
+    let pool = Workers::new("bench".into(), LIMITS).pool;
+    (pool.state.lock().live, pool.state.lock().spawning) = (1, 1);
+    pool.state.lock().queue.push(account(10), None, Box::new(|_| ()));
+    let mut without_place = 0;
+    let refuse = || without_place = pool.enlist(Err(io::Error::other("no more"))).len();
+    let lines = crate::log_line::capture::lines(refuse);
+    assert_eq!(lines, [r#"thread refused thread=bench error="no more""#]);
+    let state = pool.state.lock();
+    assert_eq!((without_place, state.live, state.spawning), (1, 0, 0));
+}

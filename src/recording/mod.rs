@@ -8,7 +8,7 @@
 //! this life of the node draws tokens and sequence numbers is.
 //!
 //! ```text
-//! 0..8     "swimrec" and the version of this layout (1)
+//! 0..8     "swimrec" and the version of this layout (2)
 //! 8..12    length of the header, u32 LE
 //! 12..16   its CRC-32, u32 LE
 //! 16..     header (postcard); slots from byte 1024 on, segment n in slot n modulo their number
@@ -30,6 +30,7 @@ mod write;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(any(test, feature = "sim"))]
 use crate::swim::Time;
 #[cfg(any(test, feature = "sim"))]
 pub use crate::swim::entry::{Input, RecordedBytes};
@@ -45,7 +46,7 @@ pub use what_if::{WhatIf, WhatIfProblem};
 pub(crate) use write::{Writer, check_limit, segment_size};
 
 /// What every file begins with; the last byte is the version of the layout.
-const MAGIC: [u8; 8] = *b"swimrec\x01";
+const MAGIC: [u8; 8] = *b"swimrec\x02";
 /// Where the slots begin.
 const SLOTS_AT: u64 = 1024;
 /// How many there are.
@@ -68,18 +69,15 @@ struct Header {
 }
 
 /// The content of a block.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg(any(test, feature = "sim"))]
+#[derive(Debug, Clone, Deserialize)]
 struct Block<'a> {
     /// Nanoseconds since 1970 when it was written.
     wall: u64,
     /// The node's time when it was written.
     at: Time,
-    #[serde(borrow, serialize_with = "as_bytes")]
+    #[serde(borrow)]
     bytes: &'a [u8],
-}
-
-fn as_bytes<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_bytes(bytes)
 }
 
 /// A hash of the sources that a replay depends on, by `build.rs`.

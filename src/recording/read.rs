@@ -257,8 +257,8 @@ fn block(bytes: &[u8], segment: u64, index: u32) -> Option<Option<(Block<'_>, &[
     bytes.starts_with(&expected).then(|| {
         let length = BLOCK_HEAD.checked_add(word(bytes, 12)? as usize)?;
         let (whole, behind) = bytes.split_at_checked(length)?;
-        let block =
-            (word(whole, 16)? == checksum(whole)).then(|| postcard::from_bytes(&whole[BLOCK_HEAD..]).ok());
+        let block = (word(whole, 16)? == checksum(whole, &[]))
+            .then(|| postcard::from_bytes(&whole[BLOCK_HEAD..]).ok());
         block.flatten().map(|block| (block, behind))
     })
 }

@@ -193,8 +193,8 @@ impl<'a> Replay<'a> {
             self.compare_state(state, next.number())?;
             (self.segment, self.rest, self.last) = (self.segment + 1, rest, next.at());
         }
-        let broken = |_| self.difference(None, "what this program cannot read".into(), "nothing".into());
-        postcard::take_from_bytes(self.rest).map(Some).map_err(broken)
+        let broken = || self.difference(None, "what this program cannot read".into(), "nothing".into());
+        Entry::take_from(self.rest).map(Some).ok_or_else(broken)
     }
 
     /// Goes on behind a gap, and says whether there is something.

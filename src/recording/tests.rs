@@ -133,7 +133,7 @@ fn whatever_a_file_holds_is_read_or_refused() {
     for (bytes, problem) in [
         (&b""[..], "it is too short for a recording"),
         (b"#!/bin/sh\n", "it is not a recording of syncswim"),
-        (b"swimrec\x09 and more", "its layout has version 9; this program knows 1"),
+        (b"swimrec\x09 and more", "its layout has version 9; this program knows 2"),
         (&file[..100.min(file.len())], "its header is damaged"),
     ] {
         let error = Recording::parse(bytes).unwrap_err().to_string();

@@ -1,8 +1,8 @@
 //! Writing a recording.
 
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, IoSlice, Seek, SeekFrom, Write};
 
-use super::{BLOCK_HEAD, Block, Header, MAGIC, SLOTS, SLOTS_AT, core_hash};
+use super::{BLOCK_HEAD, Header, MAGIC, SLOTS, SLOTS_AT, core_hash};
 use crate::{
     Error,
     swim::{Chunk, MIN_SEGMENT, Time},
@@ -33,7 +33,8 @@ pub(crate) struct Writer<F> {
     /// The slot that is written to, and where in it.
     segment: u64,
     used: u64,
-    block: Vec<u8>,
+    /// Where the next write goes by itself.
+    at: u64,
 }
 
 impl<F: Write + Seek> Writer<F> {
@@ -52,7 +53,8 @@ impl<F: Write + Seek> Writer<F> {
         file.write_all(&(header.len() as u32).to_le_bytes())?;
         file.write_all(&crc32fast::hash(&header).to_le_bytes())?;
         file.write_all(&header)?;
-        Ok(Self { file, slot, segment: 0, used: 0, block: Vec::new() })
+        let at = 16 + header.len() as u64;
+        Ok(Self { file, slot, segment: 0, used: 0, at })
     }
 
     /// Appends a chunk; `wall` is the time in nanoseconds since 1970 when the node's is `at`.
@@ -60,24 +62,27 @@ impl<F: Write + Seek> Writer<F> {
         if chunk.segment != self.segment {
             (self.segment, self.used) = (chunk.segment, 0);
         }
-        self.block.clear();
-        self.block.extend_from_slice(&chunk.segment.to_le_bytes());
-        self.block.extend_from_slice(&chunk.index.to_le_bytes());
-        self.block.resize(BLOCK_HEAD, 0);
-        let block = Block { wall, at, bytes: &chunk.bytes };
-        let block = postcard::to_extend(&block, std::mem::take(&mut self.block)).map_err(io::Error::other)?;
-        self.block = block;
-        let length = ((self.block.len() - BLOCK_HEAD) as u32).to_le_bytes();
-        self.block[12..16].copy_from_slice(&length);
-        let checksum = checksum(&self.block).to_le_bytes();
-        self.block[16..20].copy_from_slice(&checksum);
+        let bytes = &chunk.bytes;
+        let mut head = vec![0; BLOCK_HEAD];
+        head[..8].copy_from_slice(&chunk.segment.to_le_bytes());
+        head[8..12].copy_from_slice(&chunk.index.to_le_bytes());
+        // A `Block` without its bytes.
+        head = postcard::to_extend(&(wall, at, bytes.len()), head).map_err(io::Error::other)?;
+        let length = head.len() + bytes.len();
+        head[12..16].copy_from_slice(&((length - BLOCK_HEAD) as u32).to_le_bytes());
+        let checksum = checksum(&head, bytes).to_le_bytes();
+        head[16..20].copy_from_slice(&checksum);
         // The recorder counts this overhead. If it counts wrong, which is a bug, the next slot stays whole.
-        if self.used + self.block.len() as u64 > self.slot {
+        if self.used + length as u64 > self.slot {
             return Err(io::Error::other("a bug: a segment of the recording is larger than its slot"));
         }
-        self.file.seek(SeekFrom::Start(SLOTS_AT + self.segment % SLOTS * self.slot + self.used))?;
-        self.file.write_all(&self.block)?;
-        self.used += self.block.len() as u64;
+        let at = SLOTS_AT + self.segment % SLOTS * self.slot + self.used;
+        if at != self.at {
+            self.file.seek(SeekFrom::Start(at))?;
+        }
+        write_both(&mut self.file, &head, bytes)?;
+        self.used += length as u64;
+        self.at = at + length as u64;
         Ok(())
     }
 
@@ -87,10 +92,21 @@ impl<F: Write + Seek> Writer<F> {
     }
 }
 
-/// Of a block except for the checksum itself.
-pub(super) fn checksum(block: &[u8]) -> u32 {
+/// In one call, as a rule, and without a copy.
+fn write_both(file: &mut impl Write, head: &[u8], bytes: &[u8]) -> io::Result<()> {
+    let written = match file.write_vectored(&[IoSlice::new(head), IoSlice::new(bytes)]) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+        written => written?,
+    };
+    file.write_all(&head[written.min(head.len())..])?;
+    file.write_all(&bytes[written.saturating_sub(head.len())..])
+}
+
+/// Of a block, which may be in two parts, except for the checksum itself.
+pub(super) fn checksum(block: &[u8], rest: &[u8]) -> u32 {
     let mut crc = crc32fast::Hasher::new();
     crc.update(&block[..16]);
     crc.update(&block[BLOCK_HEAD..]);
+    crc.update(rest);
     crc.finalize()
 }

@@ -17,7 +17,7 @@
 //! records, with an index and the probe rings in its folder; `secret`, `timers` (all deadlines) and `time`.
 //!
 //! What others set and see: `config`, `event`, `verdict`, `metrics`; `status`, `round_trip` and `history`, what a node says
-//! of itself and its members; `vitals`, what its driver logs. Recordings: `entry` (what one says), `quick_entry` (the
+//! of itself and its members; `vitals`, what its driver logs. Recordings: `entry` (what one says), `page` (the
 //! frequent ones), `recorder`, `replay`, and `stored`, how the state is written. For tests and the simulator `audit` checks
 //! the bounds, and `blocked_io` models a process whose sends block; `rules` can be switched off in tests.
 
@@ -54,11 +54,11 @@ mod member;
 mod metrics;
 mod moves;
 mod node;
+mod page;
 mod phase;
 mod probe;
 mod push_pull;
 mod question;
-mod quick_entry;
 mod race;
 mod reach;
 mod reconnect;

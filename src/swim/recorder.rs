@@ -13,15 +13,15 @@ use super::{
     entry::{Entry, Input, RecordedOutput},
     event::Output,
     node::Node,
-    quick_entry::QuickEntry,
+    page::{Page, Quick},
     stored::InForm,
     time::Time,
 };
 
 /// Bytes after which a chunk is handed over.
-const CHUNK: usize = 64 << 10;
+const CHUNK: usize = 128 << 10;
 /// A chunk is handed over once it is that old: each wakes a thread, which costs an idle node as much as its entries do.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The same for a chunk that tells of an event: what led to it is to be kept if the process is killed.
 const PATIENCE_WITH_EVENT: Duration = Duration::from_millis(100);
 /// More than any output takes.
@@ -74,6 +74,8 @@ pub(crate) struct Beginning {
 #[derive(Debug, Default)]
 pub(super) struct Recorder {
     tape: Option<Box<Tape>>,
+    /// The tape's, for frequent entries.
+    page: Page,
     /// Inputs that recordings lack, in this life of the node.
     lost: u64,
 }
@@ -82,21 +84,20 @@ struct Tape {
     sink: Sink,
     /// Bytes of a segment.
     size: usize,
-    /// Bytes left of this one.
+    /// Bytes left of this one, behind so many of the page.
     left: usize,
+    counted: usize,
     next: u64,
     segment: u64,
     index: u32,
-    /// What was written and not handed over.
-    written: Vec<u8>,
+    /// What was written and not handed over; with the recorder while nothing but frequent entries is written.
+    page: Page,
     /// When the oldest of it was written, and whether an event is in it.
     since: Time,
     has_event: bool,
     /// What the sink had no room for, and how many bytes it is.
     waiting: VecDeque<Chunk>,
     waiting_bytes: usize,
-    /// When the last input was given.
-    last: Time,
     /// Inputs that were lost since something was: nothing is written meanwhile.
     lost: Option<u64>,
     /// Those of them that the recorder has not counted yet.
@@ -121,15 +122,15 @@ impl Node {
             sink,
             size: size.max(MIN_SEGMENT),
             left: 0,
+            counted: 0,
             next: 0,
             segment: 0,
             index: 0,
-            written: Vec::new(),
+            page: Page { last: self.now, ..Page::default() },
             since: self.now,
             has_event: false,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
-            last: self.now,
             lost: None,
             uncounted: 0,
             ended: false,
@@ -152,8 +153,7 @@ impl Node {
 
     /// Ends the recording and returns what the sink has not taken yet.
     pub(crate) fn stop_recording(&mut self) -> VecDeque<Chunk> {
-        let tape = self.recorder.tape.take();
-        tape.map_or_else(VecDeque::new, |mut tape| {
+        self.recorder.take().map_or_else(VecDeque::new, |mut tape| {
             tape.cut();
             tape.waiting
         })
@@ -163,7 +163,11 @@ impl Node {
     #[inline(always)]
     pub(super) fn given<'a>(&mut self, now: Time, input: impl FnOnce() -> Input<'a>) {
         if self.recorder.tape.is_some() {
-            self.record_input(now, &input());
+            let input = input();
+            let entry = Quick::given(&input);
+            if !entry.is_some_and(|entry| self.recorder.page.write(Some(now), entry)) {
+                self.with_tape(|tape, node| tape.given(node, now, &input));
+            }
         }
     }
 
@@ -171,31 +175,18 @@ impl Node {
     #[inline(always)]
     pub(super) fn gave<'a>(&mut self, output: impl FnOnce() -> RecordedOutput<'a>) {
         if self.recorder.tape.is_some() {
-            self.record_output(output());
+            let output = output();
+            let entry = Quick::gave(&output);
+            if !entry.is_some_and(|entry| self.recorder.page.write(None, entry)) {
+                self.with_tape(|tape, node| tape.gave(node, output));
+            }
         }
     }
 
     #[cold]
-    #[inline(never)]
-    fn record_input(&mut self, now: Time, input: &Input<'_>) {
-        let is_written = |tape: &mut Box<Tape>| tape.given_quickly(now, input);
-        if !self.recorder.tape.as_mut().is_some_and(is_written) {
-            self.with_tape(|tape, node| tape.given(node, now, input));
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn record_output(&mut self, output: RecordedOutput<'_>) {
-        let is_written = |tape: &mut Box<Tape>| tape.gave_quickly(&output);
-        if !self.recorder.tape.as_mut().is_some_and(is_written) {
-            self.with_tape(|tape, node| tape.gave(node, output));
-        }
-    }
-
     #[inline(never)]
     fn with_tape(&mut self, write: impl FnOnce(&mut Tape, &Self)) {
-        let Some(mut tape) = self.recorder.tape.take() else { return };
+        let Some(mut tape) = self.recorder.take() else { return };
         write(&mut tape, self);
         self.keep(tape);
     }
@@ -208,40 +199,37 @@ impl Node {
     /// A tape that has ended is kept until all that waits is handed over.
     fn keep(&mut self, mut tape: Box<Tape>) {
         self.recorder.lost += mem::take(&mut tape.uncounted);
-        self.recorder.tape = (!tape.ended || !tape.waiting.is_empty()).then_some(tape);
+        if !tape.ended || !tape.waiting.is_empty() {
+            self.recorder.page = tape.lend_page();
+            self.recorder.tape = Some(tape);
+        }
+    }
+}
+
+impl Recorder {
+    fn take(&mut self) -> Option<Box<Tape>> {
+        let mut tape = self.tape.take()?;
+        tape.page = mem::take(&mut self.page);
+        tape.count();
+        Some(tape)
     }
 }
 
 impl Tape {
-    /// Writes an input of a frequent kind while there is nothing else to do; says whether it did.
-    fn given_quickly(&mut self, now: Time, input: &Input<'_>) -> bool {
-        if now.since(self.since) >= self.patience() {
-            return false;
-        }
-        let entry = QuickEntry::given(self.nanos_after_last(now), input);
-        let is_written = entry.is_some_and(|entry| self.write_quickly(&entry));
-        if is_written {
-            self.last = now;
-        }
-        is_written
+    /// The page, for as many frequent entries as need nothing else done: none while nothing is written.
+    fn lend_page(&mut self) -> Page {
+        let mut page = mem::take(&mut self.page);
+        self.counted = page.bytes.len();
+        page.until = self.since + self.patience();
+        let is_written = !page.bytes.is_empty() && !self.ended && self.lost.is_none();
+        let room = self.left.saturating_sub(MAX_PRODUCT).min(CHUNK.saturating_sub(page.bytes.len() + 1));
+        page.room = if is_written { room } else { 0 };
+        page
     }
 
-    /// The same with an output.
-    fn gave_quickly(&mut self, output: &RecordedOutput<'_>) -> bool {
-        QuickEntry::gave(output).is_some_and(|entry| self.write_quickly(&entry))
-    }
-
-    fn write_quickly(&mut self, entry: &QuickEntry<'_>) -> bool {
-        let [beginning, datagram] = entry.parts();
-        let length = beginning.len() + datagram.len();
-        let fits = length + MAX_PRODUCT <= self.left && self.written.len() + length < CHUNK;
-        if !fits || self.written.is_empty() || self.ended || self.lost.is_some() {
-            return false;
-        }
-        self.left -= length;
-        self.written.extend_from_slice(beginning);
-        self.written.extend_from_slice(datagram);
-        true
+    /// Counts what was written meanwhile.
+    fn count(&mut self) {
+        self.left -= self.page.bytes.len() - self.counted;
     }
 
     fn given(&mut self, node: &Node, now: Time, input: &Input<'_>) {
@@ -254,7 +242,7 @@ impl Tape {
         if now.since(self.since) >= self.patience() {
             self.hand_over();
         }
-        if self.written.is_empty() {
+        if self.page.bytes.is_empty() {
             self.since = now;
         }
         if !self.write_given(now, input) {
@@ -264,7 +252,7 @@ impl Tape {
                 self.lose();
             }
         }
-        self.last = now;
+        self.page.last = now;
     }
 
     fn write_given(&mut self, now: Time, input: &Input<'_>) -> bool {
@@ -272,7 +260,7 @@ impl Tape {
     }
 
     fn nanos_after_last(&self, now: Time) -> i64 {
-        (now.nanos() as i64).wrapping_sub(self.last.nanos() as i64)
+        (now.nanos() as i64).wrapping_sub(self.page.last.nanos() as i64)
     }
 
     fn patience(&self) -> Duration {
@@ -294,27 +282,28 @@ impl Tape {
 
     /// Appends an entry, or nothing if less than `spare` bytes of the segment would be left.
     fn write(&mut self, entry: &Entry<'_>, spare: usize) -> bool {
-        let before = self.written.len();
+        let before = self.page.bytes.len();
         self.append(entry);
-        let taken = self.written.len() - before;
+        let taken = self.page.bytes.len() - before;
         let fits = taken + spare <= self.left;
         if fits {
             self.left -= taken;
         } else {
-            self.written.truncate(before);
+            self.page.bytes.truncate(before);
         }
-        if self.written.len() >= CHUNK {
+        if self.page.bytes.len() >= CHUNK {
             self.hand_over();
         }
         fits
     }
 
     fn append(&mut self, value: &impl Serialize) {
-        let mut written = mem::take(&mut self.written);
+        let mut written = mem::take(&mut self.page.bytes);
         if written.capacity() == 0 {
             written.reserve(CHUNK + MAX_PRODUCT);
         }
-        self.written = postcard::serialize_with_flavor(value, Appender(written)).expect("memory takes all");
+        self.page.bytes =
+            postcard::serialize_with_flavor(value, Appender(written)).expect("memory takes all");
     }
 
     /// Begins a segment: with the state of the node as it is, behind a gap with this many inputs if there is one.
@@ -327,13 +316,13 @@ impl Tape {
         let beginning = Beginning { gap, lost, chunks_before: self.index, at: node.now };
         (self.segment, self.index) = (self.next, 0);
         self.next += 1;
-        (self.since, self.last) = (node.now, node.now);
+        (self.since, self.page.last) = (node.now, node.now);
         self.append(&beginning);
         self.append(&InForm(node));
-        self.ended = self.written.len() + 4 * MAX_PRODUCT > self.size;
-        self.left = self.size.saturating_sub(self.written.len() + OVERHEAD);
+        self.ended = self.page.bytes.len() + 4 * MAX_PRODUCT > self.size;
+        self.left = self.size.saturating_sub(self.page.bytes.len() + OVERHEAD);
         if self.ended {
-            self.written.clear();
+            self.page.bytes.clear();
             self.waiting.push_back(Chunk { segment: self.segment, index: 0, bytes: Vec::new() });
             self.pass_on();
         }
@@ -374,10 +363,15 @@ impl Tape {
 
     /// Makes a chunk of what was written.
     fn cut(&mut self) {
-        if self.written.is_empty() {
+        if self.page.bytes.is_empty() {
             return;
         }
-        let bytes = mem::take(&mut self.written);
+        // An idle node writes the same memory again: it is mapped, and may still be in the caches.
+        let bytes = match self.page.bytes.len() < CHUNK / 4 {
+            true => self.page.bytes.clone(),
+            false => mem::take(&mut self.page.bytes),
+        };
+        self.page.bytes.clear();
         self.waiting_bytes += bytes.len();
         self.waiting.push_back(Chunk { segment: self.segment, index: self.index, bytes });
         self.index += 1;

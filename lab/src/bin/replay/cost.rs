@@ -48,8 +48,8 @@ impl IdleNode {
         Ok(line.trim().to_owned())
     }
 
-    fn cpu(&self) -> io::Result<f64> {
-        cpu(&format!("/proc/{}/task", self.0.id()))
+    fn spent(&self) -> io::Result<Spent> {
+        spent(&format!("/proc/{}/task", self.0.id()))
     }
 }
 
@@ -87,24 +87,35 @@ fn idle(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
         nodes.push(IdleNode::start(&format!("node-{at:03}"), &seed, file.as_deref())?);
     }
     thread::sleep(SETTLES);
-    let read = || nodes.iter().map(IdleNode::cpu).collect::<io::Result<Vec<_>>>();
+    let read = || nodes.iter().map(IdleNode::spent).collect::<io::Result<Vec<_>>>();
     let (before, began) = (read()?, Instant::now());
     thread::sleep(IDLE);
     let (after, took) = (read()?, began.elapsed().as_secs_f64());
-    let mut spent = [Vec::new(), Vec::new()];
+    let (mut of_nodes, mut writing) = ([Vec::new(), Vec::new()], 0.0);
     // The first node is the seed of all others, which they come back to.
     for (at, (before, after)) in before.iter().zip(&after).enumerate().skip(2) {
-        spent[at % 2].push((after - before) / took / 1e3);
+        of_nodes[at % 2].push((after.all - before.all) / took / 1e3);
+        writing += (after.writing - before.writing) / took / 1e3;
     }
     drop(nodes);
     let bytes = entries(&file(1))? as f64 / (SETTLES + IDLE).as_secs_f64();
-    let [off, on] = spent.map(|values| values.iter().sum::<f64>() / values.len() as f64);
+    writing /= of_nodes[1].len() as f64;
+    let [(off, off_error), (on, on_error)] = of_nodes.map(|values| mean(&values));
     println!(
-        "{NODES} idle processes: {off:.1} µs of CPU per node and second, recorded {on:.1} µs ({:+.1} %); {:.1} MB a day",
+        "{NODES} idle processes: {off:.1} ± {off_error:.1} µs of CPU per node and second, \
+         recorded {on:.1} ± {on_error:.1} µs ({:+.1} %), {writing:.1} µs of it to write the file; {:.1} MB a day",
         100.0 * (on / off - 1.0),
         bytes * 86_400.0 / 1e6,
     );
     Ok(())
+}
+
+/// The mean, and its standard error.
+fn mean(values: &[f64]) -> (f64, f64) {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (mean, (squares / (count - 1.0) / count).sqrt())
 }
 
 /// Bytes of a recording without its header and the state that it begins with.
@@ -120,21 +131,21 @@ fn pings(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     socket.connect(node.local().addr)?;
     socket.set_read_timeout(Some(Duration::from_secs(1)))?;
-    let (mut round_trips, mut spent) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
+    let (mut round_trips, mut of_both) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
     for turn in 0..TURNS {
         if turn % 2 == 1 {
             node.record(folder.join("n1.rec"), LIMIT)?;
         }
-        let (begin, before) = (Instant::now(), cpu("/proc/self/task")?);
+        let (begin, before) = (Instant::now(), spent("/proc/self/task")?.all);
         for _ in 0..PINGS {
             socket.send(&ping)?;
             socket.recv(&mut [0; 2048])?;
         }
         round_trips[turn % 2].push(begin.elapsed().as_secs_f64() * 1e6 / f64::from(PINGS));
-        spent[turn % 2].push((cpu("/proc/self/task")? - before) / 1e3 / f64::from(PINGS));
+        of_both[turn % 2].push((spent("/proc/self/task")?.all - before) / 1e3 / f64::from(PINGS));
         node.stop_recording();
     }
-    for (what, values) in [("round trip", round_trips), ("CPU of both ends", spent)] {
+    for (what, values) in [("round trip", round_trips), ("CPU of both ends", of_both)] {
         let [off, on] = values.map(median);
         println!(
             "ping to ack over loopback, {what}: {off:.2} µs, recorded {on:.2} µs ({:+.1} %)",
@@ -159,14 +170,26 @@ fn a_ping() -> Vec<u8> {
     sent.expect("it pings").bytes.into_owned()
 }
 
-/// Nanoseconds that all threads of a process have run, by the folder of its threads.
-fn cpu(threads: &str) -> io::Result<f64> {
-    let mut sum = 0.0;
+/// Nanoseconds that the threads of a process have run.
+struct Spent {
+    all: f64,
+    /// Those of them that write recordings.
+    writing: f64,
+}
+
+/// By the folder of its threads.
+fn spent(threads: &str) -> io::Result<Spent> {
+    let mut spent = Spent { all: 0.0, writing: 0.0 };
     for thread in fs::read_dir(threads)? {
-        let spent = fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
-        sum += spent.split(' ').next().and_then(|nanos| nanos.parse::<f64>().ok()).unwrap_or(0.0);
+        let folder = thread?.path();
+        let read = |file| fs::read_to_string(folder.join(file)).unwrap_or_default();
+        let nanos = read("schedstat").split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0.0);
+        spent.all += nanos;
+        if read("comm").trim_end().ends_with("-rec") {
+            spent.writing += nanos;
+        }
     }
-    Ok(sum)
+    Ok(spent)
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
