@@ -173,6 +173,11 @@ impl Net {
         Ok(addr)
     }
 
+    /// What is larger than this vanishes on the way to and from a host that has its first cable at bridge 0.
+    pub(crate) fn narrow(&self, host: &Host, mtu: u16) -> Result<(), Problem> {
+        self.switch.ip(&format!("link set p{} mtu {mtu}", host.addr.octets()[3] - 1)).map(drop)
+    }
+
     /// A cable from bridge `n` to an interface, without an address.
     fn cable(&self, space: &Space, n: u8, interface: &str) -> Result<(), Problem> {
         let port = self.ports.get();
