@@ -158,12 +158,22 @@ fn outgoing(dial: Dial, addr: SocketAddr) -> io::Result<Socket> {
     socket.set_nonblocking(true)?;
     if let Some(mss) = dial.mss {
         // Without it, a path that is wide enough is as good.
-        let _ = socket.set_tcp_mss(mss);
+        let _ = limit_segments(&socket, mss);
     }
     if let Some(source) = dial.source.filter(|source| source.is_ipv4() == addr.is_ipv4()) {
         socket.bind(&source.into())?;
     }
     Ok(socket)
+}
+
+#[cfg(unix)]
+fn limit_segments(socket: &Socket, mss: u32) -> io::Result<()> {
+    socket.set_tcp_mss(mss)
+}
+
+#[cfg(not(unix))]
+fn limit_segments(_: &Socket, _: u32) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(test)]
