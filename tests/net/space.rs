@@ -221,6 +221,11 @@ impl Net {
 }
 
 impl Host {
+    /// Sends each segment of a stream by itself, as it is on a cable: several in one would pass what is too narrow for one.
+    pub(crate) fn send_single(&self) -> Result<(), Problem> {
+        self.space.ip("link set eth0 gso_max_segs 1").map(drop)
+    }
+
     /// Drops what arrives from the network and `matches`, such as `ip saddr 10.77.0.2`.
     pub(crate) fn filter(&self, matches: &str) -> Result<(), Problem> {
         self.space.nft(&format!(

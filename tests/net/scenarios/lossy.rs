@@ -29,6 +29,7 @@ pub(super) fn loss(lab: &Lab, report: &mut Report, matches: &str, percent: u8) -
 pub(super) fn mtu_1280(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     let (net, mut cluster) = (lab.net()?, lab.cluster());
     let hosts = (0..7).map(|_| net.host()).collect::<Result<Vec<_>, _>>()?;
+    hosts.iter().try_for_each(Host::send_single)?;
     hosts[5..].iter().try_for_each(|host| net.narrow(host, 1280))?;
     for (host, name) in hosts.iter().zip(["n1", "n2", "n3", "n4", "n5", "odd", "odder"]) {
         let max_datagram = Some(1280 - 48);
@@ -38,6 +39,7 @@ pub(super) fn mtu_1280(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     cluster.fill_tables(400, Duration::from_secs(5), report)?;
     // One more, which gets the whole table by stream.
     let newcomer = net.host()?;
+    newcomer.send_single()?;
     net.narrow(&newcomer, 1280)?;
     cluster.start(&newcomer, &Setup { max_datagram: Some(1280 - 48), ..setup("new", &[at(&hosts[0])]) })?;
     cluster.live(ODD, lab.quiet, report)?;
