@@ -137,15 +137,15 @@ fn a_new_address_is_announced_and_ends_that_the_old_one_is_gone() {
     let mut bench = Bench::new(1);
     bench.node.set_address_present(bench.now, false);
     bench.events();
-    let incarnation = bench.node.local().incarnation;
+    let incarnation = bench.node.local().identity.incarnation;
     bench.node.set_addr(bench.now, addr(50));
     let own = bench.node.local();
-    assert_eq!((own.addr, own.incarnation), (addr(50), incarnation + 1));
+    assert_eq!((own.addr, own.identity.incarnation), (addr(50), incarnation + 1));
     assert!(bench.has_news("me"));
     let told = bench.events();
     assert!(matches!(&told[..], [Event::Updated { .. }, Event::ReachabilityRestored { .. }]), "{told:?}");
     bench.node.set_addr(bench.now, addr(50));
-    assert_eq!((bench.events(), bench.node.local().incarnation), (vec![], incarnation + 1));
+    assert_eq!((bench.events(), bench.node.local().identity.incarnation), (vec![], incarnation + 1));
 }
 
 #[test]
