@@ -110,6 +110,17 @@ pub(super) fn is_reached_from(bound: IpAddr, to: IpAddr, host: &dyn Host) -> boo
     !bound.is_loopback() || to.is_loopback() || host.source_toward(to) == Some(to)
 }
 
+/// The address at which members reach this host, now that the `gone` one, of which a node told them, is none of it.
+pub(super) fn choose_again(
+    gone: IpAddr,
+    members: impl Iterator<Item = IpAddr>,
+    host: &dyn Host,
+) -> Option<IpAddr> {
+    let speaks = |to: &IpAddr| to.is_ipv4() == gone.is_ipv4();
+    let sources = members.chain(ANYWHERE).filter(speaks).filter_map(|to| host.source_toward(to));
+    sources.filter(speaks).find(|ip| !ip.is_loopback() && *ip != gone && problem_of(*ip).is_none())
+}
+
 /// What `advertise` says, with the port that was bound where it has none.
 fn of_text(
     advertise: &HostPort,

@@ -56,6 +56,19 @@ const TWO_NETWORKS: Fake = Fake {
     routes: &[("192.168.", "192.168.1.5"), ("10.", "10.0.0.5")],
     names: &[("db", &["192.168.1.9"]), ("myself", &["127.0.1.1"])],
 };
+#[test]
+fn a_gone_address_is_replaced_by_the_one_from_which_members_are_reached() {
+    let again = |host: &Fake, gone: &str, members: &[&str]| {
+        let members = members.iter().map(|ip| ip.parse().unwrap());
+        choose_again(gone.parse().unwrap(), members, host).map(|ip| ip.to_string())
+    };
+    assert_eq!(again(&TWO_NETWORKS, "192.168.1.4", &["192.168.1.9"]).as_deref(), Some("192.168.1.5"));
+    assert_eq!(again(&USUAL, "10.0.0.4", &[]).as_deref(), Some("10.0.0.5"), "the default route");
+    assert_eq!(again(&USUAL, "10.0.0.4", &["127.0.0.1"]).as_deref(), Some("10.0.0.5"), "not loopback");
+    assert_eq!(again(&USUAL, "2001:db8::4", &["10.0.0.9"]), None, "others may not speak the other family");
+    assert_eq!(again(&LONELY, "10.0.0.4", &["10.0.0.9"]), None, "there is none yet");
+}
+
 const LONELY: Fake = Fake { own: &[], routes: &[], names: USUAL.names };
 
 #[test]

@@ -75,7 +75,7 @@ pub struct GossipConfig {
     ///   with its process group, as it is when the node stops; its standard error is dropped. Anybody who can set it can run
     ///   anything as this process's user.
     ///
-    /// Each seed is resolved by itself, up to four at the same time, while addresses are tried already. Three addresses are
+    /// Each seed is resolved by itself, up to 32 at the same time, while addresses are tried already. Three addresses are
     /// tried at once, and more while none answers, up to 24 at a time (after RFC 8305). A seed that cannot be used is warned
     /// of in the log, at once and then less and less often.
     ///

@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
     counters::Counters,
-    dial::StreamError,
+    dial::{Dial, StreamError},
     framed_stream::FramedStream,
     peer_log::{Mismatch, PeerLog, Via},
     queue::{Place, account_of},
@@ -25,8 +25,7 @@ pub(super) struct Conversations {
     pub(super) node: Arc<SharedNode>,
     pub(super) secrets: Arc<Secrets>,
     pub(super) counters: Arc<Counters>,
-    /// Where streams that this node opens come from.
-    pub(super) source: Option<SocketAddr>,
+    pub(super) dial: Dial,
     /// The mark of this node's cluster.
     pub(super) cluster: u32,
     pub(super) peers: Arc<PeerLog>,

@@ -3,15 +3,15 @@
 use std::{
     io::{self, ErrorKind},
     net::{IpAddr, SocketAddr, TcpStream},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::timed_socket::Deadline;
 use crate::{
-    blocking::{SLICE, is_connected},
-    swim::StreamFailure,
+    blocking::{SLICE, is_connected, now},
+    swim::{Config, StreamFailure},
 };
 
 /// Why a stream did not come to its end.
@@ -42,8 +42,28 @@ impl From<io::Error> for StreamError {
     }
 }
 
+/// What all streams that a node opens have in common.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Dial {
+    /// The address that they come from.
+    pub(super) source: Option<SocketAddr>,
+    /// The most bytes of their segments, both ways.
+    pub(super) mss: Option<u32>,
+}
+
+impl Dial {
+    /// Where datagrams are smaller than by default, segments are so too: what is larger vanishes on some path.
+    pub(super) fn new(bound: SocketAddr, max_datagram: usize) -> Self {
+        /// The header of TCP is longer than that of UDP by this.
+        const LONGER: usize = 12;
+        let is_less = max_datagram < Config::lan("").max_datagram;
+        let mss = is_less.then(|| max_datagram.saturating_sub(LONGER) as u32);
+        Self { source: source_of(bound), mss }
+    }
+}
+
 /// The source address of a node's streams, from where it is bound: others know members by their addresses.
-pub(super) fn source_of(bound: SocketAddr) -> Option<SocketAddr> {
+fn source_of(bound: SocketAddr) -> Option<SocketAddr> {
     let mut source = match bound.ip().to_canonical() {
         // It may have a scope.
         IpAddr::V6(_) => bound,
@@ -53,25 +73,64 @@ pub(super) fn source_of(bound: SocketAddr) -> Option<SocketAddr> {
     (!source.ip().is_unspecified()).then_some(source)
 }
 
+/// RFC 8305, section 8: the recommended connection attempt delay.
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+/// Handshakes with one address at the same time.
+const MAX_HANDSHAKES: usize = 4;
+
+/// Handshakes with one address, of which the first that is done counts. Where packets get lost, a kernel sends the first of a
+/// handshake again only after 1 s, 3 s and 7 s (RFC 6298, section 2), so another begins before that.
+pub(super) struct Connecting {
+    dial: Dial,
+    addr: SocketAddr,
+    sockets: Vec<Socket>,
+    begun: Instant,
+}
+
+impl Connecting {
+    pub(super) fn begin(dial: Dial, addr: SocketAddr) -> Result<Self, StreamError> {
+        Ok(Self { dial, addr, sockets: vec![begin_connect(dial, addr)?], begun: now() })
+    }
+
+    /// The socket that is connected by now, if one is. What one of them is told holds for all.
+    pub(super) fn poll(&mut self) -> io::Result<Option<TcpStream>> {
+        for at in 0..self.sockets.len() {
+            if is_connected(&self.sockets[at])? {
+                let socket = self.sockets.swap_remove(at);
+                socket.set_nonblocking(false)?;
+                return Ok(Some(socket.into()));
+            }
+        }
+        if self.sockets.len() < MAX_HANDSHAKES && now().saturating_duration_since(self.begun) >= ATTEMPT_DELAY
+        {
+            self.begun = now();
+            // Without it, the others go on.
+            self.sockets.extend(begin_connect(self.dial, self.addr).ok());
+        }
+        Ok(None)
+    }
+}
+
 /// Connects without blocking for longer than a stop may take.
 pub(super) fn connect(
     deadline: &Deadline<'_>,
-    source: Option<SocketAddr>,
+    dial: Dial,
     addr: SocketAddr,
 ) -> Result<TcpStream, StreamError> {
-    let socket = begin_connect(source, addr)?;
+    let mut connecting = Connecting::begin(dial, addr)?;
     let mut pause = Duration::from_micros(200);
-    while !is_connected(&socket)? {
+    loop {
+        if let Some(stream) = connecting.poll()? {
+            return Ok(stream);
+        }
         deadline.sleep(pause)?;
         pause = (pause * 2).min(SLICE / 4);
     }
-    socket.set_nonblocking(false)?;
-    Ok(socket.into())
 }
 
 /// A socket that is being connected. An error before anything was sent says nothing about the other side, unless it refused.
-pub(super) fn begin_connect(source: Option<SocketAddr>, addr: SocketAddr) -> Result<Socket, StreamError> {
-    let socket = outgoing(source, addr).map_err(StreamError::not_tried)?;
+fn begin_connect(dial: Dial, addr: SocketAddr) -> Result<Socket, StreamError> {
+    let socket = outgoing(dial, addr).map_err(StreamError::not_tried)?;
     match socket.connect(&addr.into()) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => Err(error.into()),
         // "In progress" has no kind of its own that could be named, so these are named instead.
@@ -94,13 +153,27 @@ pub(super) fn begin_connect(source: Option<SocketAddr>, addr: SocketAddr) -> Res
     }
 }
 
-fn outgoing(source: Option<SocketAddr>, addr: SocketAddr) -> io::Result<Socket> {
+fn outgoing(dial: Dial, addr: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
-    if let Some(source) = source.filter(|source| source.is_ipv4() == addr.is_ipv4()) {
+    if let Some(mss) = dial.mss {
+        // Without it, a path that is wide enough is as good.
+        let _ = limit_segments(&socket, mss);
+    }
+    if let Some(source) = dial.source.filter(|source| source.is_ipv4() == addr.is_ipv4()) {
         socket.bind(&source.into())?;
     }
     Ok(socket)
+}
+
+#[cfg(unix)]
+fn limit_segments(socket: &Socket, mss: u32) -> io::Result<()> {
+    socket.set_tcp_mss(mss)
+}
+
+#[cfg(not(unix))]
+fn limit_segments(_: &Socket, _: u32) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(test)]
@@ -117,10 +190,50 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
+    fn segments_are_small_where_datagrams_are() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mss = |max_datagram| {
+            let dial = Dial::new(([127, 0, 0, 1], 1).into(), max_datagram);
+            let socket = begin_connect(dial, listener.local_addr().unwrap()).ok().unwrap();
+            while !is_connected(&socket).unwrap() {}
+            socket.tcp_mss().unwrap()
+        };
+        assert!(mss(1232) <= 1220 && mss(1400) > 1400);
+    }
+
+    #[test]
     fn an_address_that_we_cannot_connect_from_says_nothing_about_the_other_side() {
         // Set aside for documentation, so not ours.
         let source = Some(SocketAddr::from(([192, 0, 2, 1], 0)));
-        let error = begin_connect(source, ([127, 0, 0, 1], 9).into()).err().unwrap();
+        let error = begin_connect(Dial { source, mss: None }, ([127, 0, 0, 1], 9).into()).err().unwrap();
         assert_eq!(error.failure, StreamFailure::NotTried);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_handshake_without_an_answer_is_raced_by_others_and_the_first_that_is_done_counts() {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        listener.listen(0).unwrap();
+        let addr = listener.local_addr().unwrap().as_socket().unwrap();
+        // Whatever comes behind it is dropped, as its queue is full then.
+        let first = TcpStream::connect(addr).unwrap();
+        let mut connecting = Connecting::begin(Dial::default(), addr).ok().unwrap();
+        let deadline = now() + Duration::from_secs(60);
+        while connecting.sockets.len() < MAX_HANDSHAKES {
+            assert!(connecting.poll().unwrap().is_none() && now() < deadline);
+            crate::blocking::pause(Duration::from_millis(1));
+        }
+        connecting.begun = connecting.begun.checked_sub(ATTEMPT_DELAY).unwrap();
+        assert!(connecting.poll().unwrap().is_none());
+        assert_eq!(connecting.sockets.len(), MAX_HANDSHAKES, "and no more");
+        listener.accept().unwrap();
+        drop(first);
+        while connecting.poll().unwrap().is_none() {
+            assert!(now() < deadline, "it is let in");
+            crate::blocking::pause(Duration::from_millis(1));
+        }
+        assert_eq!(connecting.sockets.len(), MAX_HANDSHAKES - 1);
     }
 }

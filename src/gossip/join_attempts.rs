@@ -7,17 +7,16 @@ use std::{mem, sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
-use socket2::Socket;
 
 use super::{
     conversation::{Conversations, Other, Outgoing},
-    dial::{StreamError, begin_connect},
+    dial::{Connecting, StreamError},
     framed_stream::OpenedStream,
     timed_socket::Deadline,
     workers::Workers,
 };
 use crate::{
-    blocking::{SLICE, is_connected},
+    blocking::SLICE,
     swim::{StreamFailure, StreamStep},
 };
 
@@ -50,7 +49,7 @@ struct Attempt {
 }
 
 enum Stage {
-    Connecting(Socket),
+    Connecting(Connecting),
     Opened(OpenedStream),
 }
 
@@ -112,8 +111,8 @@ impl JoinAttempts {
 
     fn start(&self, outgoing: Outgoing) -> Option<Attempt> {
         self.talk.begin(outgoing.stream);
-        match begin_connect(self.talk.source, outgoing.addr) {
-            Ok(socket) => Some(Attempt { outgoing, stage: Stage::Connecting(socket) }),
+        match Connecting::begin(self.talk.dial, outgoing.addr) {
+            Ok(connecting) => Some(Attempt { outgoing, stage: Stage::Connecting(connecting) }),
             Err(error) => {
                 self.talk.report_failure(outgoing.stream, Other::Called(outgoing.addr), error);
                 None
@@ -141,13 +140,10 @@ impl JoinAttempts {
 
 impl Stage {
     fn advance(self, talk: &Conversations, outgoing: Outgoing) -> Result<Self, StreamError> {
-        let Self::Connecting(socket) = self else { return Ok(self) };
-        if !is_connected(&socket)? {
-            return Ok(Self::Connecting(socket));
-        }
-        socket.set_nonblocking(false)?;
+        let Self::Connecting(mut connecting) = self else { return Ok(self) };
+        let Some(socket) = connecting.poll()? else { return Ok(Self::Connecting(connecting)) };
         let deadline = Deadline::after(&talk.node.stop, outgoing.timeout);
-        let opened = OpenedStream::begin(socket.into(), deadline, &talk.secrets, |frame| {
+        let opened = OpenedStream::begin(socket, deadline, &talk.secrets, |frame| {
             talk.node.drive(|endpoint, now| endpoint.poll_stream(now, outgoing.stream, frame))
                 == StreamStep::Send
         })?;

@@ -19,7 +19,7 @@
 //! itself.
 //!
 //! Threads of a node: `…-udp` is the clock thread with the datagram socket, `…-tcp` accepts streams; `…-rec` writes a recording
-//! and `…-state` a state file, where there is one; and at most 30 workers (`pools`) run streams and look up names while there are
+//! and `…-state` a state file, where there is one; and at most 58 workers (`pools`) run streams and look up names while there are
 //! any. Changing the cluster's key takes three more for that time.
 
 mod about_members;

@@ -50,7 +50,7 @@ impl Outbound {
         };
         self.talk.submit(pool, outgoing, move |talk, deadline| {
             talk.begin(outgoing.stream);
-            let socket = connect(&deadline, talk.source, outgoing.addr)?;
+            let socket = connect(&deadline, talk.dial, outgoing.addr)?;
             talk.run(outgoing.stream, FramedStream::open(socket, deadline, &talk.secrets)?)
         });
     }

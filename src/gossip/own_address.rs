@@ -1,12 +1,15 @@
-//! Looks whether the advertised address still belongs to this host.
+//! Looks whether the advertised address still belongs to this host, and follows it where the node chose it.
 
 use std::{
     io::ErrorKind,
-    net::{IpAddr, UdpSocket},
+    net::{IpAddr, SocketAddr, UdpSocket},
     time::Duration,
 };
 
-use super::shared_node::SharedNode;
+use super::{
+    advertise::{System, choose_again},
+    shared_node::SharedNode,
+};
 use crate::swim::Time;
 
 /// The time between two looks.
@@ -15,13 +18,16 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// The advertised address, if it was one of this host at the start.
 #[derive(Debug)]
 pub(super) struct OwnAddress {
-    ip: Option<IpAddr>,
+    addr: Option<SocketAddr>,
+    /// Whether another is advertised once it is gone: the node chose it, and its sockets are bound to all.
+    follows: bool,
     next: Time,
 }
 
 impl OwnAddress {
-    pub(super) fn new(advertised: IpAddr) -> Self {
-        Self { ip: Some(advertised).filter(|ip| is_of_this_host(*ip) == Some(true)), next: Time::ZERO }
+    pub(super) fn new(advertised: SocketAddr, follows: bool) -> Self {
+        let addr = Some(advertised).filter(|addr| is_of_this_host(addr.ip()) == Some(true));
+        Self { addr, follows, next: Time::ZERO }
     }
 
     /// Looks every few seconds whether the host still has its address, and sends a wake-up, to see whether one arrives.
@@ -32,8 +38,17 @@ impl OwnAddress {
         }
         self.next = now + LOOK_AGAIN;
         node.wake();
-        if let Some(present) = self.ip.and_then(is_of_this_host) {
-            node.with(|node, now| node.set_address_present(now, present));
+        let Some(addr) = &mut self.addr else { return };
+        let Some(present) = is_of_this_host(addr.ip()) else { return };
+        node.with(|node, now| node.set_address_present(now, present));
+        if present || !self.follows {
+            return;
+        }
+        let members = node.with(|node, _| node.members());
+        let ips = members.iter().filter(|member| member.state.is_live()).map(|member| member.addr.ip());
+        if let Some(ip) = choose_again(addr.ip(), ips, &System) {
+            addr.set_ip(ip);
+            node.with(|node, now| node.set_addr(now, *addr));
         }
     }
 }
@@ -57,13 +72,13 @@ mod tests {
         assert_eq!(is_of_this_host([127, 0, 0, 1].into()), Some(true));
         // Set aside for documentation.
         assert_eq!(is_of_this_host([192, 0, 2, 1].into()), Some(false));
-        assert_eq!(OwnAddress::new([192, 0, 2, 1].into()).ip, None, "mapped: it never was one");
+        assert_eq!(OwnAddress::new(([192, 0, 2, 1], 1).into(), true).addr, None, "mapped: it never was one");
     }
 
     #[test]
     fn it_looks_at_once_and_then_not_before_it_is_time() {
         let (running, _threads) = Running::idle();
-        let mut own = OwnAddress::new([192, 0, 2, 1].into());
+        let mut own = OwnAddress::new(([192, 0, 2, 1], 1).into(), true);
         own.check(&running.node);
         assert!(own.next > Time::ZERO + LOOK_AGAIN);
         let later = running.node.now() + 1_000 * LOOK_AGAIN;

@@ -342,9 +342,9 @@ impl Rotator<'_> {
 
     /// Sends a frame over a stream that is opened to change keys; the answer takes its place.
     fn exchange(&self, addr: SocketAddr, frame: &mut Vec<u8>) -> io::Result<()> {
-        let Conversations { node, secrets, source, .. } = self.talk;
+        let Conversations { node, secrets, dial, .. } = self.talk;
         let deadline = Deadline::after(&node.stop, self.stream_timeout);
-        let socket = connect(&deadline, *source, addr).map_err(|error| error.error)?;
+        let socket = connect(&deadline, *dial, addr).map_err(|error| error.error)?;
         let mut framed = FramedStream::open_sealed(socket, deadline, secrets, Purpose::Keys)?;
         framed.send(frame)?;
         framed.receive(frame)

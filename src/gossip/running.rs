@@ -21,7 +21,7 @@ use super::{
     config::GossipConfig,
     conversation::Conversations,
     counters::Counters,
-    dial::source_of,
+    dial::Dial,
     directory::Directory,
     flight_recorder::FlightRecorder,
     inbound::Inbound,
@@ -129,7 +129,9 @@ impl Running {
         let seal = DatagramSeal::new(&secrets, &config.swim.name, epoch)?;
         warn_if_open(&config.swim.name, bound, &secrets);
         let overhead = config.sealing_overhead();
+        let follows = config.advertise.is_none() && bound.ip().is_unspecified();
         let GossipConfig { mut swim, seeds, tags, .. } = config;
+        let dial = Dial::new(bound, swim.max_datagram);
         swim.max_datagram -= overhead;
         let (name, config) = (swim.name.clone(), Arc::new(swim.clone()));
         let start = Start { addr: advertise, epoch, seed: random_seed(), tags };
@@ -145,7 +147,7 @@ impl Running {
             node: Arc::clone(&node),
             secrets,
             counters,
-            source: source_of(bound),
+            dial,
             cluster: hash::cluster(&config.cluster),
             peers: Arc::new(PeerLog::new(&config.name)),
         });
@@ -168,7 +170,7 @@ impl Running {
             tickets: AtomicU64::new(0),
         };
         let inbound = Arc::new(Inbound::new(&running.talk, &running.config, &running.pools));
-        let clock = running.clock_thread(seal, OwnAddress::new(advertise.ip()));
+        let clock = running.clock_thread(seal, OwnAddress::new(advertise, follows));
         Ok((running, Threads { clock, udp, inbound, tcp }))
     }
 

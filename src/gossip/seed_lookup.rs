@@ -377,6 +377,24 @@ mod tests {
     }
 
     #[test]
+    #[cfg(unix)]
+    fn look_ups_that_hang_keep_no_other_waiting() {
+        let (running, _threads) = Running::idle();
+        let hung: Vec<String> = (0..20).map(|at| format!("exec:sleep 60 # {at}")).collect();
+        let begin = |seed: &str| running.seeds.begin_lookup(JoinOrigin::Seeds, seed.into(), ReportTo::Log);
+        hung.iter().for_each(|seed| begin(seed));
+        begin("localhost:9");
+        let deadline = crate::blocking::now() + Duration::from_secs(60);
+        while running.seeds.seeds.lock().text_of(([127, 0, 0, 1], 9).into()).is_none() {
+            assert!(crate::blocking::now() < deadline, "it is looked up");
+            crate::blocking::pause(Duration::from_millis(1));
+        }
+        let hangs = |seed: &&String| !running.seeds.seeds.lock().begin_lookup(seed);
+        assert_eq!(hung.iter().filter(hangs).count(), hung.len(), "none had to end first");
+        running.abort().unwrap();
+    }
+
+    #[test]
     fn a_seed_that_is_tried_repeatedly_is_not_looked_up_twice_at_once() {
         let (running, _threads) = Running::idle();
         let seed = "no-such-host.invalid";

@@ -159,6 +159,22 @@ fn a_host_whose_address_was_replaced_is_listed_at_the_new_one_once_it_is_started
 }
 
 #[test]
+fn a_node_that_follows_its_address_is_listed_there_whether_it_was_found_failed_or_not() {
+    for patience in [0, 5, 120] {
+        let mut world = cluster(N);
+        Fault::NewAddress(1, 0).apply(&mut world);
+        world.run_for(Duration::from_secs(patience));
+        let before = told(&world, "n1", failed);
+        world.follow_address(1);
+        world.run_until("one view", Duration::from_secs(2), World::views_are_true);
+        world.run_for(Duration::from_secs(60));
+        let addr = further_addr(1, MOVED, 0);
+        assert!((0..N).all(|host| world.node(host).members().iter().any(|member| member.addr == addr)));
+        assert_eq!(told(&world, "n1", failed), before, "nobody accuses it any more after {patience} s");
+    }
+}
+
+#[test]
 fn without_datagrams_nobody_fails_but_who_has_and_who_leaves_has_left() {
     for side in [Side::All, Side::Into(1), Side::OutOf(1)] {
         let mut world = cluster(N);

@@ -159,8 +159,8 @@ pub struct Config {
     pub stream_timeout: Duration,
 
     /// The largest datagram sent, in bytes: below the path's MTU less 48 for IPv6 and UDP headers, at least
-    /// 1,000 so that the largest update fits. Larger is fragmented or lost on the way, smaller takes more packets. Defaults to
-    /// 1,400.
+    /// 1,000 so that the largest update fits. Larger is fragmented or lost on the way, smaller takes more packets. Below the
+    /// default, segments of the streams that the node opens are as small. Defaults to 1,400.
     pub max_datagram: usize,
 
     /// The networks that members live in: datagrams and streams from elsewhere, and members that are said to live

@@ -96,6 +96,8 @@ pub enum Input<'a> {
     },
     /// `set_tags`.
     SetTags(Tags),
+    /// `set_addr`.
+    SetAddr(SocketAddr),
     /// `set_address_present`.
     AddressPresent(bool),
     /// `leave`.

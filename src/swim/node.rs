@@ -317,9 +317,26 @@ impl Node {
         if self.is_leaving() || self.table.get(MemberId::SELF).tags == tags {
             return;
         }
+        self.change_own(|own| own.tags = tags);
+    }
+
+    /// The host's address was replaced: from now on this node is reached at that one. Members learn it as they learn of tags.
+    pub fn set_addr(&mut self, now: Time, addr: SocketAddr) {
+        self.given(now, || Input::SetAddr(addr));
+        self.advance(now);
+        let addr = as_on_the_wire(addr);
+        let is_known = addr == self.table.get(MemberId::SELF).addr;
+        if self.is_leaving() || is_known || !self.config.allows(addr.ip()) {
+            return;
+        }
+        self.change_own(|own| own.addr = addr);
+        self.note_address_present();
+    }
+
+    fn change_own(&mut self, change: impl FnOnce(&mut Record)) {
         let previous = self.local();
-        self.table.update(MemberId::SELF, &mut self.rng, |own| own.tags = tags);
-        // While this node is not announced, the tags wait as well.
+        self.table.update(MemberId::SELF, &mut self.rng, change);
+        // While this node is not announced, the change waits as well.
         if self.takes_part() {
             self.table.update(MemberId::SELF, &mut self.rng, |own| own.identity.incarnation += 1);
             self.announce();
@@ -376,6 +393,7 @@ impl Node {
             streams_only_members: self.streams_only_members().count() as u64,
             unreached: self.reach.is_unreached().into(),
             address_gone: self.reach.is_gone().into(),
+            address_differs: self.observed_addr().is_some().into(),
             ..self.metrics.clone()
         }
     }

@@ -37,9 +37,11 @@ const MAX_ENTRY: usize = 2048;
 
 impl Node {
     pub(super) fn write_hello(&self, frame: &mut packet::Writer<'_>, session: &Session) -> Step {
-        let syncs = matches!(session.purpose, Purpose::Sync);
-        let digest = if syncs { self.settled_digest() } else { 0 };
-        let removals = if syncs { self.table.removals_digest() } else { 0 };
+        // A newcomer needs the table, and shows itself. A seed that is no member, or is one under another address, is
+        // tried again and again.
+        let compares = matches!(session.purpose, Purpose::Sync) || self.phase != Phase::Starting;
+        let digest = if compares { self.settled_digest() } else { 0 };
+        let removals = if compares { self.table.removals_digest() } else { 0 };
         frame.message(&Hello { name: &self.name, digest, removals });
         Step::AwaitTable
     }

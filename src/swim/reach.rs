@@ -156,6 +156,9 @@ impl Reach {
 impl Node {
     /// Where members see this node's datagrams come from, if that is not the address that it advertises: a translator of
     /// addresses is on the way, or this host sends from another of its own. Normal, as long as the advertised one works.
+    ///
+    /// So it is a field to read and no warning: nothing is wrong before nobody reaches this node
+    /// ([`ReachProblem::Unreachable`], which has it too).
     #[must_use]
     pub fn observed_addr(&self) -> Option<SocketAddr> {
         let lately = self.scaled_sync_interval().saturating_mul(2);
@@ -185,6 +188,12 @@ impl Node {
             let solved = std::mem::replace(&mut self.reach.gone, lost.clone());
             self.tell_reach(lost, solved);
         }
+    }
+
+    /// Another address is advertised, which is one of this host.
+    pub(super) fn note_address_present(&mut self) {
+        let solved = self.reach.gone.take();
+        self.tell_reach(None, solved);
     }
 
     pub(super) fn tell_reach(&mut self, lost: Option<ReachProblem>, solved: Option<ReachProblem>) {

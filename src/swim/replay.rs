@@ -30,6 +30,7 @@ impl Node {
             Input::Seeds { addrs, lookups } => self.handle_seeds_while_resolving(now, addrs, *lookups),
             Input::Lookup { origin, addrs, more } => self.handle_lookup(now, *origin, addrs, *more),
             Input::SetTags(tags) => self.set_tags(now, tags.clone()),
+            Input::SetAddr(addr) => self.set_addr(now, *addr),
             Input::AddressPresent(present) => self.set_address_present(now, *present),
             Input::Leave => self.leave(now),
             // What it refused then, it refuses again.

@@ -216,6 +216,26 @@ impl Cluster {
         report.claim(Claim::TagsArrive, problem.is_none(), || problem.unwrap_or_default());
     }
 
+    /// All show a tag of this length at the same time, and all others know it within the limit.
+    pub(crate) fn fill_tables(
+        &mut self,
+        length: usize,
+        limit: Duration,
+        report: &mut Report,
+    ) -> Result<(), Problem> {
+        let (from, tag) = (now(), format!("filler={}", "x".repeat(length)));
+        let names = self.names();
+        names.iter().try_for_each(|name| self.process(name).command(&format!("tag {tag}")))?;
+        for name in names {
+            let arrived = self.all_others(&name, from, limit, |told| {
+                told.kind == "updated" && told.name == name && told.text.contains(&tag)
+            });
+            report
+                .claim(Claim::TagsArrive, arrived.is_ok(), || format!("{name}'s: {}", arrived.unwrap_err()));
+        }
+        Ok(())
+    }
+
     /// One crashes, one leaves, and nobody was accused who was there.
     pub(crate) fn part(&mut self, plan: Plan<'_>, report: &mut Report) -> Result<(), Problem> {
         let crash = self.crash(plan.victim, plan.patience)?;

@@ -40,13 +40,14 @@ pub(crate) fn main(args: impl Iterator<Item = String>) -> ExitCode {
 fn parse(mut parser: lexopt::Parser) -> Result<GossipConfig, lexopt::Error> {
     let (mut name, mut bind, mut advertise): (Option<String>, Option<SocketAddr>, Option<SocketAddr>) =
         (None, None, None);
-    let mut seeds: Vec<String> = Vec::new();
+    let (mut seeds, mut max_datagram): (Vec<String>, Option<usize>) = (Vec::new(), None);
     while let Some(argument) = parser.next()? {
         match argument {
             Value(text) if name.is_none() => name = Some(text.string()?),
             Long("bind") => bind = Some(parser.value()?.parse()?),
             Long("advertise") => advertise = Some(parser.value()?.parse()?),
             Long("seed") => seeds.push(parser.value()?.string()?),
+            Long("max-datagram") => max_datagram = Some(parser.value()?.parse()?),
             Long("busy") => starve(parser.value()?.parse()?),
             unknown => return Err(unknown.unexpected()),
         }
@@ -54,6 +55,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<GossipConfig, lexopt::Error> {
     let wan = env::var("PRESET").is_ok_and(|preset| preset == "wan");
     let preset = if wan { GossipConfig::wan } else { GossipConfig::lan };
     let mut config = preset(name.ok_or("a name is missing")?);
+    config.swim.max_datagram = max_datagram.unwrap_or(config.swim.max_datagram);
     if let Some(addr) = bind {
         config = config.bind(addr);
     }

@@ -47,6 +47,8 @@ pub(crate) struct Setup {
     pub(crate) advertise: Option<SocketAddr>,
     pub(crate) seeds: Vec<SocketAddr>,
     pub(crate) wan: bool,
+    /// Bytes of a datagram, if not the default.
+    pub(crate) max_datagram: Option<usize>,
     /// Threads that never rest, all on one processor with the node's.
     pub(crate) busy: usize,
 }
@@ -110,6 +112,7 @@ impl Process {
         if setup.busy > 0 {
             option("--busy", setup.busy.to_string());
         }
+        setup.max_datagram.iter().for_each(|bytes| option("--max-datagram", bytes.to_string()));
         if setup.wan {
             command.env("PRESET", "wan");
         }

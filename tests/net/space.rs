@@ -173,6 +173,11 @@ impl Net {
         Ok(addr)
     }
 
+    /// What is larger than this vanishes on the way to and from a host that has its first cable at bridge 0.
+    pub(crate) fn narrow(&self, host: &Host, mtu: u16) -> Result<(), Problem> {
+        self.switch.ip(&format!("link set p{} mtu {mtu}", host.addr.octets()[3] - 1)).map(drop)
+    }
+
     /// A cable from bridge `n` to an interface, without an address.
     fn cable(&self, space: &Space, n: u8, interface: &str) -> Result<(), Problem> {
         let port = self.ports.get();
@@ -216,6 +221,11 @@ impl Net {
 }
 
 impl Host {
+    /// Sends each segment of a stream by itself, as it is on a cable: several in one would pass what is too narrow for one.
+    pub(crate) fn send_single(&self) -> Result<(), Problem> {
+        self.space.ip("link set eth0 gso_max_segs 1").map(drop)
+    }
+
     /// Drops what arrives from the network and `matches`, such as `ip saddr 10.77.0.2`.
     pub(crate) fn filter(&self, matches: &str) -> Result<(), Problem> {
         self.space.nft(&format!(

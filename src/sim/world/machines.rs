@@ -127,6 +127,15 @@ impl World {
         }
     }
 
+    /// The node of a host whose address was replaced finds the new one.
+    pub fn follow_address(&mut self, host: usize) {
+        self.by_addr.remove(&self.hosts[host].addr);
+        self.learn_new_address(host);
+        let addr = self.hosts[host].addr;
+        self.by_addr.insert(addr, host);
+        self.with(host, |node, now| node.set_addr(now, addr));
+    }
+
     /// Has the others' failures to reach a host be held against nobody.
     fn note_reach(&mut self, host: usize) {
         let out_of_reach = self.paths.is_out_of_reach(host);

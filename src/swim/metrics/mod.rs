@@ -143,6 +143,9 @@ metrics! {
     gauge unreached = "syncswim_unreached";
     /// 1 while the advertised address, which was one of this host, is none any more.
     gauge address_gone = "syncswim_address_gone";
+    /// 1 while members see this node's datagrams come from another address than it advertises: normal behind a port mapping
+    /// and with two networks, and the first thing to look at while `unreached` is 1.
+    gauge address_differs = "syncswim_address_differs";
     /// How far the clock of a member is off this node's at most, in whole seconds; 0 without encryption.
     gauge clock_difference [seconds] = "syncswim_clock_difference_seconds";
     /// Members whose clocks are more than 5 s off this node's; 0 without encryption.

@@ -64,6 +64,31 @@ fn find_equal(bench: &mut Bench, stream: StreamId) {
     bench.node.handle_frame(bench.now, stream, &packet_of(&Same {}));
 }
 
+/// A seed that is no member, or one under another address, is tried for as long as a node runs.
+#[test]
+fn who_joins_again_compares_tables_and_a_newcomer_gets_the_whole() {
+    let start = Start { addr: addr(0), epoch: EPOCH, seed: 1, tags: Tags::default() };
+    let newcomer = Bench { node: Node::new(Config::lan("me"), start, ORIGIN), now: ORIGIN };
+    for (mut bench, compares) in [(Bench::new(2), true), (newcomer, false)] {
+        bench.node.join(bench.now, 1, &[addr(99)]);
+        let (stream, _) = bench.opened().pop().expect("it is opened");
+        let (mut frame, mut told) = (Vec::new(), None);
+        assert_eq!(bench.node.poll_stream(bench.now, stream, &mut frame), StreamStep::Send);
+        messages(&frame, |message| {
+            if let Message::Hello(hello) = message {
+                told = Some(hello.digest);
+            }
+        });
+        assert_eq!(told, Some(if compares { bench.node.settled_digest() } else { 0 }));
+        bench.node.handle_frame(bench.now, stream, &packet_of(&Same {}));
+        let joined = || Some(Output::JoinDone { ticket: 1, result: Ok(1) });
+        assert_eq!(
+            std::iter::from_fn(|| bench.node.poll_output()).find(|output| *output == joined().unwrap()),
+            joined()
+        );
+    }
+}
+
 /// How long the digests of a member are ignored after an exchange, in tenths of a second.
 fn quiet_time(bench: &mut Bench) -> (u32, StreamId) {
     for tenths in 0.. {

@@ -58,10 +58,15 @@ fn only_members_that_proved_themselves_tell_where_we_are_seen() {
     assert_eq!(told(&mut bench, 0), None);
     let token = bench.node.token_for("m1", addr(1));
     assert_eq!(told(&mut bench, token), Some(addr(70)));
+    assert_eq!(bench.node.metrics().address_differs, 1);
     assert_eq!(bench.node.local().addr, addr(0), "it decides nothing");
     bench.now = bench.now + secs(600);
     bench.node.handle_timeout(bench.now);
-    assert_eq!(bench.node.observed_addr(), None, "it is long ago");
+    assert_eq!(
+        (bench.node.observed_addr(), bench.node.metrics().address_differs),
+        (None, 0),
+        "it is long ago"
+    );
 }
 
 #[test]
@@ -125,6 +130,22 @@ fn a_healthy_cluster_has_no_problem_and_looks_for_none() {
             assert_eq!((metrics.carried_sent, metrics.carried_received), (0, 0));
         }
     }
+}
+
+#[test]
+fn a_new_address_is_announced_and_ends_that_the_old_one_is_gone() {
+    let mut bench = Bench::new(1);
+    bench.node.set_address_present(bench.now, false);
+    bench.events();
+    let incarnation = bench.node.local().identity.incarnation;
+    bench.node.set_addr(bench.now, addr(50));
+    let own = bench.node.local();
+    assert_eq!((own.addr, own.identity.incarnation), (addr(50), incarnation + 1));
+    assert!(bench.has_news("me"));
+    let told = bench.events();
+    assert!(matches!(&told[..], [Event::Updated { .. }, Event::ReachabilityRestored { .. }]), "{told:?}");
+    bench.node.set_addr(bench.now, addr(50));
+    assert_eq!((bench.events(), bench.node.local().identity.incarnation), (vec![], incarnation + 1));
 }
 
 #[test]

@@ -1,13 +1,16 @@
 //! Nodes whose datagrams come from elsewhere than from the address that they advertise.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 
 use super::{Lab, ODD, PATIENCE, at, setup};
 use crate::{
     life::{Cluster, Plan},
     node::now,
     process::{Process, Setup, Told, within},
-    report::{Claim, DIRECT_TAG, Known, Report},
+    report::{Claim, DIRECT_TAG, Report},
     space::{Host, Net, PORT, Problem, Space},
 };
 
@@ -136,11 +139,31 @@ pub(super) fn ipv6(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
         let host = net.host()?;
         host.space.ip("addr flush dev eth0 scope global")?;
         host.space.ip(&format!("addr add fd77::{}/64 dev eth0 nodad", n + 1))?;
-        let bind = (std::net::Ipv6Addr::UNSPECIFIED, PORT).into();
+        let bind = (Ipv6Addr::UNSPECIFIED, PORT).into();
         cluster.start(&host, &Setup { bind, ..setup(name, &[seed]) })?;
         hosts.push(host);
     }
     cluster.live(ODD, lab.quiet, report)
+}
+
+/// Every host has an address of each family. Every other member advertises the one of IPv6, and the seed that of IPv4.
+pub(super) fn dual_stack(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
+    let (net, mut cluster) = (lab.net()?, lab.cluster());
+    let mut hosts = Vec::new();
+    for (n, name) in (1..).zip(["n1", "n2", "n3", "n4", "n5", "odd", "odder"]) {
+        let host = net.host()?;
+        let second = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, n);
+        host.space.ip(&format!("addr add {second}/64 dev eth0 nodad"))?;
+        let ip = if n % 2 == 0 { second.into() } else { host.addr.into() };
+        let advertise = Some(SocketAddr::new(ip, PORT));
+        hosts.push(host);
+        let bind = (Ipv6Addr::UNSPECIFIED, PORT).into();
+        cluster
+            .start(&hosts[hosts.len() - 1], &Setup { bind, advertise, ..setup(name, &[at(&hosts[0])]) })?;
+    }
+    cluster.live(ODD, lab.quiet, report)?;
+    cluster.tells_no_problem(report);
+    Ok(())
 }
 
 /// The kernel makes namespaces so, and a container may keep it: nothing that a host sends to itself arrives.
@@ -183,9 +206,6 @@ pub(super) fn unreachable(lab: &Lab, report: &mut Report) -> Result<(), Problem>
     cluster.judge(report);
     Ok(())
 }
-
-pub(super) const REPLACED: &[Known] =
-    &[(Claim::AddressIsFollowed, "the advertised address is chosen once, at the start")];
 
 /// The host's address is replaced while the node runs, as a new DHCP lease does.
 pub(super) fn replaced(lab: &Lab, report: &mut Report) -> Result<(), Problem> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Lab, ODD, addresses::start_plain, at, setup};
 use crate::{
     life::{Cluster, Plan},
+    process::Setup,
     report::Report,
     space::{Host, Problem},
 };
@@ -20,6 +21,29 @@ pub(super) fn loss(lab: &Lab, report: &mut Report, matches: &str, percent: u8) -
     cluster.live(Plan { patience, spread, ..ODD }, lab.quiet, report)?;
     cluster.tells_no_problem(report);
     report.note(format!("{} suspicions were refuted or confirmed", cluster.suspicions()));
+    Ok(())
+}
+
+/// Two hosts are behind a path that drops what is larger than 1280 bytes, and does not say so, as a VPN does behind a firewall
+/// without ICMP. All nodes are set up for it. Large tags fill datagrams and the segments of streams.
+pub(super) fn mtu_1280(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
+    let (net, mut cluster) = (lab.net()?, lab.cluster());
+    let hosts = (0..7).map(|_| net.host()).collect::<Result<Vec<_>, _>>()?;
+    hosts.iter().try_for_each(Host::send_single)?;
+    hosts[5..].iter().try_for_each(|host| net.narrow(host, 1280))?;
+    for (host, name) in hosts.iter().zip(["n1", "n2", "n3", "n4", "n5", "odd", "odder"]) {
+        let max_datagram = Some(1280 - 48);
+        cluster.start(host, &Setup { max_datagram, ..setup(name, &[at(&hosts[0])]) })?;
+    }
+    cluster.gather(ODD, report);
+    cluster.fill_tables(400, Duration::from_secs(5), report)?;
+    // One more, which gets the whole table by stream.
+    let newcomer = net.host()?;
+    newcomer.send_single()?;
+    net.narrow(&newcomer, 1280)?;
+    cluster.start(&newcomer, &Setup { max_datagram: Some(1280 - 48), ..setup("new", &[at(&hosts[0])]) })?;
+    cluster.live(ODD, lab.quiet, report)?;
+    cluster.tells_no_problem(report);
     Ok(())
 }
 
