@@ -264,8 +264,8 @@ impl Endpoint {
         if let Some(with) = parts.key_values.take_fetch() {
             self.sync.hasten(&self.node, with);
         }
-        if let Some(owner) = parts.key_values.take_to_ask() {
-            self.sync.ask(now, &mut self.node, &parts, &owner);
+        for origin in [parts.key_values.take_to_ask(), parts.broadcasts.take_to_ask()].into_iter().flatten() {
+            self.sync.ask(now, &mut self.node, &parts, &origin);
         }
         self.sync.settle(now, &mut self.node, &parts);
         self.ask_for_room(now);

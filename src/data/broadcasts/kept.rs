@@ -24,7 +24,7 @@ impl Broadcasts {
     pub(crate) fn restore<'a>(&mut self, heads: impl Iterator<Item = BroadcastHead<'a>>) {
         for BroadcastHead { origin, epoch, below, above } in heads {
             let window = Window::of_head(below, above);
-            if is_name(origin) && *origin != *self.own.name && is_plausible(window.highest(), 0) {
+            if is_name(origin) && *origin != *self.own.name && is_plausible(window.highest(), 0, true) {
                 self.heard_or_new(Life { name: origin.into(), epoch }, 0).restore(window);
             }
         }

@@ -72,7 +72,7 @@ const MAX_DELIVERIES: usize = 8192;
 /// Members that are to be sent a broadcast directly.
 const MAX_RESENDS: usize = 4096;
 
-/// Unconfirmed a broadcast was not sent.
+/// Why a broadcast was not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TooMany {
     PerSecond,
@@ -102,6 +102,8 @@ pub(crate) struct Broadcasts {
     deliveries: VecDeque<Delivery>,
     /// Whom to ask for what is missing.
     asks: VecDeque<Life>,
+    /// An origin of which others claim what is believed from it alone.
+    to_ask: Option<Life>,
     /// When to tell somebody the digest, as nothing is left in the queue, and from when on that may be.
     check: Option<Time>,
     next_check: Time,
@@ -144,6 +146,7 @@ impl Broadcasts {
             held: Shares::default(),
             deliveries: VecDeque::new(),
             asks: VecDeque::new(),
+            to_ask: None,
             check: None,
             next_check: Time::ZERO,
             sends: false,
@@ -208,7 +211,7 @@ impl Broadcasts {
         if *origin == *self.own.name {
             return self.on_own(node, epoch, seq);
         }
-        let Some(life) = self.admit(node, message) else {
+        let Some(life) = self.admit(node, from, message) else {
             self.counted.dropped_broadcasts += 1;
             return;
         };
@@ -241,27 +244,34 @@ impl Broadcasts {
 
     /// Somebody used a number in this node's name: it goes on above it, as all others may have taken that for its own.
     fn on_own(&mut self, node: &Node, epoch: u64, seq: u64) {
-        if epoch != self.own.epoch || !is_plausible(seq, self.last) {
+        if epoch != self.own.epoch || seq <= self.last {
             return;
         }
         self.counted.forged_broadcasts += 1;
-        self.last = seq;
-        let life = self.own.clone();
-        self.heard_or_new(life.clone(), seq).take_over(&Window::up_to(seq), &mut VecDeque::new());
+        self.last = window::above(seq, self.last);
+        let (life, known) = (self.own.clone(), Window::up_to(self.last));
+        self.heard_or_new(life.clone(), self.last).take_over(&known, &mut VecDeque::new());
         self.refresh(node, &life);
         self.tell_until = self.now + KEEP;
     }
 
     /// The life that a broadcast is of, if it is one of a member and nothing about it is out of bounds.
-    fn admit(&self, node: &Node, message: &Broadcast<'_>) -> Option<Life> {
+    fn admit(&mut self, node: &Node, from: &Life, message: &Broadcast<'_>) -> Option<Life> {
         let (known, _) = node.known_life(message.origin)?;
-        let heard = self.heard(message.origin, message.epoch);
-        let life = match heard {
+        let life = match self.heard(message.origin, message.epoch) {
             Some(heard) => heard.life.clone(),
             None => Some(known).filter(|known| known.epoch == message.epoch)?,
         };
-        let highest = heard.map_or(0, |heard| heard.window.highest());
-        is_plausible(message.seq, highest).then_some(life)
+        self.believes(from, &life, message.seq).then_some(life)
+    }
+
+    /// Whether a member is believed that a life has come to this number. If its origin alone would be, that is asked.
+    fn believes(&mut self, from: &Life, life: &Life, seq: u64) -> bool {
+        let believed = is_plausible(seq, self.known_of(life).highest(), from == life);
+        if !believed && from != life {
+            self.to_ask = Some(life.clone());
+        }
+        believed
     }
 
     /// Takes in a broadcast that is new, of this node or of another.
@@ -368,6 +378,11 @@ impl Broadcasts {
     /// The next member that is to be asked for what is missing, or that is to be given what it lacks.
     pub(crate) fn poll_ask(&mut self) -> Option<Life> {
         self.asks.pop_front()
+    }
+
+    /// The origin that is to be asked what there is to claims about it.
+    pub(crate) fn take_to_ask(&mut self) -> Option<Life> {
+        self.to_ask.take()
     }
 
     /// The next thing for readers.

@@ -13,7 +13,7 @@ use super::{
     Broadcasts, Item,
     kept::with_head,
     origin::Heard,
-    window::{Window, is_plausible},
+    window::Window,
 };
 use crate::{
     swim::{Life, Node, Time},
@@ -162,16 +162,17 @@ impl Broadcasts {
             if let Some(before) = exchange.before.remove(&life) {
                 self.update(node, &life, before.highest(), |heard, out| heard.take_over(&before, out));
             }
-            return self.on_all_given(node, &life, &window);
+            return self.on_all_given(node, &exchange.with, &life, &window);
         }
         self.lack_between(exchange, Some(&life));
         exchange.heard = Some(life.clone());
-        let ours = self.known_of(&life);
         if life.name == self.own.name {
             if window.highest() > self.last {
                 self.on_own(node, life.epoch, window.highest());
             }
-        } else if self.takes_over() && window.highest() > 0 && is_plausible(window.highest(), ours.highest())
+        } else if self.takes_over()
+            && window.highest() > 0
+            && self.believes(&exchange.with, &life, window.highest())
         {
             // What was sent since this node was listed as live comes first; the rest was before its time.
             if exchange.before.len() < MAX_BEHIND {
@@ -184,16 +185,15 @@ impl Broadcasts {
     }
 
     /// The other side has given all that it has of a life: what it knows besides may be lost.
-    fn on_all_given(&mut self, node: &Node, life: &Life, theirs: &Window) {
-        let ours = self.known_of(life);
+    fn on_all_given(&mut self, node: &Node, from: &Life, life: &Life, theirs: &Window) {
         let is_other = life.name != self.own.name;
-        if is_other && ours.lacks(theirs) && is_plausible(theirs.highest(), ours.highest()) {
+        if is_other && self.known_of(life).lacks(theirs) && self.believes(from, life, theirs.highest()) {
             let now = self.now;
             self.update(node, life, 0, |heard, _| heard.note_ungiven(now, theirs));
         }
     }
 
-    fn known_of(&self, life: &Life) -> Window {
+    pub(super) fn known_of(&self, life: &Life) -> Window {
         self.heard(&life.name, life.epoch).map(|heard| heard.window).unwrap_or_default()
     }
 

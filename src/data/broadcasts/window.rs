@@ -5,14 +5,22 @@ use crate::wire::data::WINDOW;
 /// Numbers above the first that is missing that can be known.
 pub(super) const WIDTH: u64 = WINDOW as u64 * 8;
 const WORDS: usize = WINDOW / 8;
-/// The highest number that is accepted of a life, and how far one may lie ahead of the highest known: an origin exceeds what
-/// others were made to believe of it, and nobody can use its numbers up.
+/// The highest number that is believed from anybody but the origin, or how far ahead of the highest known: an origin exceeds
+/// what others were made to believe of it, and nobody can use its numbers up.
 const HIGHEST: u64 = 1 << 40;
 const AHEAD: u64 = 1 << 20;
+/// The origin itself goes on above more than others can be made to believe while it hears nothing of some hundred such claims.
+const OWN_AHEAD: u64 = AHEAD << 8;
 
-/// Whether a number may be of a life of which this is known.
-pub(super) fn is_plausible(seq: u64, highest: u64) -> bool {
-    seq > 0 && (seq <= HIGHEST || seq <= highest.saturating_add(AHEAD))
+/// Whether a number may be of a life of which this is known, if its origin says so, or another member does.
+pub(super) fn is_plausible(seq: u64, highest: u64, by_origin: bool) -> bool {
+    let most = if by_origin { u64::MAX - OWN_AHEAD } else { HIGHEST.max(highest.saturating_add(AHEAD)) };
+    seq > 0 && seq <= most
+}
+
+/// Above which number an origin goes on that has used this one last, if others claim to know a later one.
+pub(super) fn above(claimed: u64, last: u64) -> u64 {
+    claimed.min(HIGHEST.max(last.saturating_add(OWN_AHEAD))).min(u64::MAX - OWN_AHEAD).max(last)
 }
 
 /// Numbers that are known. The one above `below` is not.

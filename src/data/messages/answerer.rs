@@ -146,9 +146,11 @@ impl Answerer {
         }
     }
 
-    /// The application will not be asked.
+    /// The application will not be asked. Its sender may have begun a later ask in the place of this one.
     pub(super) fn note_dropped(&mut self, now: Time, item: &RequestItem) {
-        self.memory.note(now, &item.from, item.id, Entry::Answered(Status::Dropped.into()));
+        if matches!(self.memory.look(&item.from, item.id), Known::Seen(_)) {
+            self.memory.note(now, &item.from, item.id, Entry::Answered(Status::Dropped.into()));
+        }
     }
 
     /// The oldest request for the application whose sender waits for the answer.
@@ -228,6 +230,26 @@ mod tests {
         let ask = Arrived { from: &from, account, id, kind: AskKind::Message, topic: "t", within: MINUTE };
         let now = Time::from_origin(Duration::from_secs(at));
         answerer.take_in(now, &ask, Some(Arc::default()), |_| None).map(|answer| answer.status)
+    }
+
+    /// Its sender gave up the request, and has sent a message in its place. A copy of that is under way.
+    #[test]
+    fn a_request_that_is_over_is_not_remembered_in_the_place_of_a_later_message() {
+        let mut answerer = Answerer::default();
+        let _tokens = answerer.servers.open("jobs");
+        let reader = answerer.mailboxes.open("t".into()).unwrap();
+        let (from, second) = (Life { name: "a".into(), epoch: 1 }, Duration::from_secs(1));
+        let mut take_in = |answerer: &mut Answerer, at, number, kind, topic| {
+            let id = AskId { slot: 0, epoch: 1, number };
+            let ask = Arrived { from: &from, account: None, id, kind, topic, within: second };
+            answerer.take_in(at, &ask, Some(Arc::default()), |_| None).map(|answer| answer.status)
+        };
+        let (begin, later) = (Time::from_origin(second), Time::from_origin(3 * second));
+        assert_eq!(take_in(&mut answerer, begin, 1, AskKind::Request, "jobs"), Some(Status::Pending));
+        assert_eq!(take_in(&mut answerer, later, 2, AskKind::Message, "t"), Some(Status::Taken));
+        assert_eq!(answerer.take_request(later, "jobs"), None);
+        assert_eq!(take_in(&mut answerer, later, 2, AskKind::Message, "t"), Some(Status::Taken));
+        assert_eq!(std::iter::from_fn(|| reader.try_recv().ok()).count(), 1);
     }
 
     #[test]

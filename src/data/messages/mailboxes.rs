@@ -15,6 +15,7 @@ use crate::{
     },
     swim::{Account, Life},
     text::Escaped,
+    wire::data::MAX_SMALL,
 };
 
 /// Messages in one mailbox, of which an account has its [share](Shares::has_room), and broadcasts as many.
@@ -217,9 +218,13 @@ impl Mailbox {
         self.shares_of(&item.kind).has_room(item.account, size(item), (MAX_UNREAD, MAX_UNREAD_BYTES))
     }
 
-    /// Takes out what a newer one of its topic replaces.
+    /// Takes out what a newer one of its topic replaces. No large one takes the place of a smaller one.
     fn fold(&mut self, newer: &Item) -> bool {
-        let is_older = |unread: &Unread| matches!(unread, Unread::Message(older) if older.folds && older.topic == newer.topic);
+        let is_older = |unread: &Unread| {
+            let Unread::Message(older) = unread else { return false };
+            let fits = newer.payload.len() <= older.payload.len().max(MAX_SMALL);
+            older.folds && older.topic == newer.topic && fits
+        };
         let at = self.unread.iter().position(is_older);
         let Some(older) = at.and_then(|at| self.unread.remove(at)) else { return false };
         self.release(&older);
@@ -531,6 +536,21 @@ mod tests {
         assert_eq!((taken, lost), (600, 600 * 256));
         let notices = read.iter().filter(|read| read.is_err()).count();
         assert!(notices <= MAX_APART + 600, "one before each message once they are too many: {notices}");
+    }
+
+    #[test]
+    fn a_large_one_takes_no_place_of_a_small_one() {
+        let mailboxes = Mailboxes::default();
+        let reader = open(&mailboxes, "t");
+        (1..=EACH as u64).for_each(|seq| assert_eq!(mailboxes.broadcast(&heard(seq, true)), 0));
+        for seq in 0..EACH as u64 {
+            mailboxes.broadcast(&Item { payload: vec![0; 1 << 20].into(), ..heard(2000 + seq, true) });
+            mailboxes.0.publish(|mailbox| {
+                let bytes = mailbox.broadcasts.all().1;
+                assert!(bytes <= MAX_UNREAD_BYTES + EACH * MAX_SMALL, "{bytes}");
+            });
+        }
+        drop(reader);
     }
 
     #[test]

@@ -379,6 +379,29 @@ fn forged_numbers_and_stamps_silence_nobody_for_long() {
     assert!((0..5).all(|host| world.received(host).last().is_some_and(|got| got.payload == b"again")));
 }
 
+/// The origin alone hears of the highest number that is believed of others; or another member does, and then of one beyond it.
+#[test]
+fn an_origin_is_heard_whatever_it_or_others_were_made_to_believe() {
+    const HIGHEST: u64 = 1 << 40;
+    for (host, seqs) in [(0, &[HIGHEST][..]), (1, &[HIGHEST, HIGHEST + 1, HIGHEST + (1 << 20)])] {
+        let mut world = settled(5);
+        world.broadcast(0, "t", b"x").unwrap();
+        world.run_for(SECOND);
+        world.checker.as_mut().unwrap().broadcasts.be_lenient();
+        seqs.iter().for_each(|seq| forge(&mut world, host, 2, "n0", *seq, 1));
+        for _ in 0..40 {
+            world.broadcast(0, "t", b"genuine").unwrap();
+            world.run_for(SECOND);
+        }
+        world.broadcast(0, "t", b"last").unwrap();
+        world.run_for(10 * SECOND);
+        for at in 0..5 {
+            let last = world.received(at).last().map(|got| &got.payload[..]);
+            assert_eq!(last, Some(&b"last"[..]), "host {at}, host {host} heard {seqs:?}");
+        }
+    }
+}
+
 #[test]
 fn broadcasts_reach_a_node_with_a_wrong_clock_and_come_from_it() {
     for hours in [-24_i64, 24] {
