@@ -1,4 +1,4 @@
-//! How a line is written, and how seldom one that repeats.
+//! The format of a line, and how rarely repeated lines are written.
 
 use std::{fs, path::Path};
 
@@ -145,7 +145,7 @@ fn the_deployment_guide_names_lines_that_there_are() {
     assert!(named > 10, "{named}");
 }
 
-/// The lines that the sources write themselves, past this module.
+/// No module but this one writes lines itself.
 #[test]
 fn all_lines_are_written_here() {
     fn files(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
