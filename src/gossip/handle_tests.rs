@@ -1,4 +1,4 @@
-//! What only the inside of a running node shows.
+//! Behaviour of a running node that only its internals show.
 
 use super::*;
 
