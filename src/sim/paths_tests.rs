@@ -1,4 +1,4 @@
-//! What holds where hosts send from elsewhere than they are reached, or are reached badly.
+//! Rules for hosts that send from other addresses than those where they are reached, or that are hard to reach.
 
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ fn a_translator_that_takes_another_binding_makes_nobody_fail() {
     assert_eq!(told(&world, "n1", failed), 0);
 }
 
-/// Whether something gets from one address to another, one of a mapped host.
+/// Whether a packet gets from one address to another, which belongs to a mapped host.
 #[test]
 fn a_translator_lets_in_what_its_kind_does_and_only_after_something_was_sent() {
     let (own, other, third) = (addr(1), addr(2), addr(3));
@@ -89,7 +89,7 @@ fn a_translator_lets_in_what_its_kind_does_and_only_after_something_was_sent() {
         assert_eq!(paths.admits(1, own, third, mapped, now), third_passes);
         assert!(!paths.admits(1, own, other, mapped, now + REMEMBERED), "it is forgotten");
         assert!(!paths.admits_stream(1, own, mapped) && paths.admits_stream(1, own, own));
-        // Another binding is another address, and the old one is nobody's.
+        // Another binding is another address, and no host has the old one.
         paths.map(1, nat, 1);
         assert_eq!(paths.host_at(mapped), None);
     }
@@ -118,7 +118,7 @@ fn at_a_closed_address_answers_come_in_and_nothing_else() {
     assert_eq!(paths.source(1, own, other, now, &mut rng), own);
     assert!(paths.admits(1, own, other, own, now) && !paths.admits(1, own, third, own, now));
     assert!(!paths.admits_stream(1, own, own));
-    // Behind a translator answers do not come there either.
+    // Answers do not reach it behind a translator either.
     paths.map(1, Nat::FullCone, 0);
     paths.source(1, own, third, now, &mut rng);
     assert!(!paths.admits(1, own, third, own, now));
