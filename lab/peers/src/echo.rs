@@ -51,7 +51,7 @@ pub(crate) fn table(quick: bool) -> Result<Table, Problem> {
 
     let mut table = Table::new(
         "Driver: round trips per second over loopback, one at a time",
-        &["who answers", "median", "min–max", "of the bare echo"],
+        &["responder", "median", "min–max", "of the bare echo"],
     );
     let (bare, ours) = (Summary::of(&bare).ok_or("no rounds")?, Summary::of(&ours).ok_or("no rounds")?);
     for (who, Summary { median, min, max }) in [("a bare echo", bare), ("a syncswim node", ours)] {

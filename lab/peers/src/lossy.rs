@@ -23,8 +23,8 @@ pub(crate) const METRICS: [Metric; 8] = [
     metric("bytes", "at rest: bytes per node, with headers", "B/s", 0),
     metric("crash", "crash until seen by all", "s", 2),
     metric("leave", "leave until seen by all", "s", 2),
-    metric("verdicts", "members taken for gone that were there, in all", "", 0),
-    metric("wrong", "live members taken for gone, at the end", "", 0),
+    metric("verdicts", "verdicts about members that were alive, in all", "", 0),
+    metric("wrong", "live members listed as gone, at the end", "", 0),
 ];
 
 /// How often a node's list became shorter.

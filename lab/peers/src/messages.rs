@@ -31,11 +31,11 @@ pub(crate) const METRICS: [Metric; 8] = [
     metric("p50", "100 broadcasts, each until its last receiver has it: median", "s", 3),
     metric("p99", "the same: 99th of 100", "s", 3),
     metric("max", "the same: slowest", "s", 3),
-    metric("missing", "deliveries that did not come, of all", "%", 2),
+    metric("missing", "deliveries missed, of all", "%", 2),
     metric("equal", "equal broadcasts of two nodes at once, 20 times: deliveries to each other node", "", 1),
     metric("answered", "query until the last answer", "s", 4),
     metric("ended", "query until it ends", "s", 4),
-    metric("silent", "answers that did not come, of all", "%", 2),
+    metric("silent", "answers missed, of all", "%", 2),
 ];
 
 pub(crate) fn run(

@@ -67,7 +67,7 @@ pub(crate) const METRICS: [Metric; 11] = [
     metric("threads", "threads of the process", "", 0),
     metric("leave", "leave until seen by all", "s", 3),
     metric("crash", "crash until seen by all", "s", 2),
-    metric("wrong", "live members taken for gone, at the end", "", 0),
+    metric("wrong", "live members listed as gone, at the end", "", 0),
 ];
 
 pub(crate) fn run(
