@@ -1,4 +1,4 @@
-//! What hand-written accounts become.
+//! The pages of hand-written accounts.
 
 use std::{process::Command, time::Duration};
 
@@ -127,7 +127,7 @@ fn a_datagram_arrived_was_lost_or_nobody_knows() {
     let ping = || content("ping c", PING, Some("c"));
     let mut accounts = three();
     accounts[0].sent = vec![seen(10, "b", 7, ping()), seen(20, "b", 7, ping()), seen(30, "c", 8, ping())];
-    // Twice delivered, once lost; and one whose sender was not yet recorded.
+    // One delivered twice, one lost, and one whose sender was not recorded yet.
     accounts[1].received = vec![seen(15, "a", 7, ping()), seen(40, "c", 9, content("ack", ACK, None))];
     let fates = |run: &Run| run.flights.iter().map(|flight| (flight.sent, flight.fate)).collect::<Vec<_>>();
     let run = shown(&accounts);

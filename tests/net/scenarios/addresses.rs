@@ -250,8 +250,8 @@ pub(super) fn moved(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     Ok(())
 }
 
-/// A host with two addresses. Its node crashes, and is started again at once with the other address, on a host that the
-/// earlier life's address still reaches.
+/// A host with two addresses. Its node crashes, and is started again at once with the other address, while the host keeps
+/// the address of the earlier life.
 pub(super) fn moved_on_its_host(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     let (net, mut cluster) = (lab.net()?, lab.cluster());
     let hosts = plain(&net, &mut cluster, 5)?;
