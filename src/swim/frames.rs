@@ -18,7 +18,7 @@ use crate::wire::{
 const MAX_STREAM_BYTES: usize = 64 << 20;
 
 impl Node {
-    /// What to do next with a stream; a frame to send is put into `buffer`, without its length prefix.
+    /// The next step of a stream; a frame to send is put into `buffer`, without its length prefix.
     pub fn poll_stream(&mut self, now: Time, stream: StreamId, buffer: &mut Vec<u8>) -> StreamStep {
         self.given(now, || Input::PollStream(stream));
         self.advance(now);
@@ -100,7 +100,7 @@ impl Node {
         }
     }
 
-    /// Takes in a frame. Anything but the protocol ends the stream.
+    /// Takes a frame. Anything but this protocol ends the stream.
     pub fn handle_frame(&mut self, now: Time, stream: StreamId, bytes: &[u8]) {
         self.given(now, || Input::Frame { stream, bytes });
         self.advance(now);

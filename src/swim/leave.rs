@@ -55,8 +55,8 @@ struct Told {
 const PATIENCE: u32 = 4;
 
 impl Node {
-    /// Leaves the cluster. [`Output::LeaveDone`] follows within [`Config::leave_timeout`](super::Config), usually
-    /// after one round trip; until then the node must be driven on. It cannot come back: make a new one.
+    /// Leaves the cluster. [`Output::LeaveDone`] follows within [`Config::leave_timeout`](super::Config), usually after one
+    /// round trip; until then the node must be driven on. The node cannot join again: make a new one.
     pub fn leave(&mut self, now: Time) {
         self.given(now, || Input::Leave);
         self.advance(now);

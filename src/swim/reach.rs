@@ -39,25 +39,25 @@ const CERTAIN: u32 = 2;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ReachProblem {
-    /// No datagrams (UDP) get through between this node and some members, though streams (TCP) do. All goes by stream
-    /// then, which costs a connection for each message.
+    /// No datagrams (UDP) get through between this node and some members, though streams (TCP) do. Everything then goes by
+    /// stream, which costs a connection for each message.
     #[non_exhaustive]
     Datagrams {
         /// The first eight by name.
         members: Vec<Arc<str>>,
-        /// How many there are.
+        /// The number of such members.
         count: usize,
     },
-    /// No member lists this node, and none reaches it where it says it is; but it reaches them. It has to advertise
-    /// another address, or a firewall has to let that one through.
+    /// No member lists this node, and none reaches it at its advertised address, but it reaches them. It has to advertise
+    /// another address, or a firewall has to let packets to that one through.
     #[non_exhaustive]
     Unreachable {
         /// The advertised address.
         addr: SocketAddr,
-        /// Where members see its datagrams come from, if they said so recently.
+        /// The address that members see its datagrams come from, if they reported it recently.
         observed: Option<SocketAddr>,
     },
-    /// The advertised address was one of this host and is not any more.
+    /// The advertised address was an address of this host and no longer is.
     #[non_exhaustive]
     AddressGone {
         /// The advertised address.
@@ -154,8 +154,9 @@ impl Reach {
 }
 
 impl Node {
-    /// Where members see this node's datagrams come from, if that is not the address that it advertises: a translator of
-    /// addresses is on the way, or this host sends from another of its own. Normal, as long as the advertised one works.
+    /// The address that members see this node's datagrams come from, if it is not the advertised one: a translator of
+    /// addresses is on the path, or this host sends from another of its addresses. That is normal, as long as the advertised
+    /// address works.
     #[must_use]
     pub fn observed_addr(&self) -> Option<SocketAddr> {
         let lately = self.scaled_sync_interval().saturating_mul(2);
@@ -175,7 +176,7 @@ impl Node {
         self.tell_reach(None, solved);
     }
 
-    /// The driver has looked whether the advertised address is one of this host, as it was.
+    /// Notes whether the advertised address, which was one of this host, still is. The driver checks it.
     pub fn set_address_present(&mut self, now: Time, present: bool) {
         self.given(now, || Input::AddressPresent(present));
         self.advance(now);

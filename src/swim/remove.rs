@@ -20,14 +20,14 @@ use super::{
 };
 use crate::{Error, text::Quoted, wire::message};
 
-/// What becomes of a member that is [removed](crate::Gossip::remove).
+/// The result of [removing](crate::Gossip::remove) a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Removal {
-    /// It counts as left, as if it had said so itself, and is listed for as long.
+    /// It counts as left, as if it had announced that itself, and is listed for as long.
     Leave,
-    /// It is reaped at once: it is not listed any more.
+    /// It is reaped at once: it is no longer listed.
     Reap,
 }
 
@@ -57,8 +57,8 @@ impl FromStr for Removal {
 }
 
 impl Node {
-    /// Removes a failed member from the cluster, in the views of all. A member that comes back later, by a restart or because
-    /// it was alive all along, is listed again. For a member that has left, [`Removal::Leave`] changes nothing.
+    /// Removes a failed member from the cluster, in the views of all. A member that returns later, by a restart or because
+    /// it was alive, is listed again. For a member that has left, [`Removal::Leave`] changes nothing.
     ///
     /// # Errors
     /// [`Error::StillLive`] if it is alive or suspected, or this node; [`Error::UnknownMember`] if it is not listed;
