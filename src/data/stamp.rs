@@ -15,8 +15,8 @@ use crate::swim::Time;
 /// How far ahead of this node's clock a stamp counts.
 const AHEAD: Duration = Duration::from_secs(600);
 
-/// When something was set or broadcast, in an order that follows causes: what a member says after it has heard of another
-/// thing has a greater stamp. It is not a time: the clocks of members differ.
+/// The time at which a value was set or a broadcast sent, in an order that follows causes: after a member has received a
+/// stamp, it gives greater ones. It is not a wall-clock time, since the clocks of members differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Stamp(pub(crate) u64);
 

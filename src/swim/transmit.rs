@@ -118,19 +118,19 @@ pub(super) enum Way {
     Back,
 }
 
-/// Where a datagram goes.
+/// The destination of a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Destination {
     /// The address.
     pub addr: SocketAddr,
-    /// A hash of the name of the member it is for. A driver that seals datagrams binds it in, so that nobody else
-    /// takes them.
+    /// A hash of the name of the member it is for. A driver that seals datagrams includes it, so that no other node accepts
+    /// them.
     pub recipient: u32,
 }
 
 impl Node {
-    /// Writes the next datagram into `buffer`, replacing what it held, and says whereto.
+    /// Writes the next datagram into `buffer`, replacing its content, and returns the destination.
     pub fn poll_transmit(&mut self, buffer: &mut Vec<u8>) -> Option<Destination> {
         if self.transmits.is_empty() {
             return None;

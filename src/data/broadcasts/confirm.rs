@@ -44,7 +44,7 @@ const RIDE: Duration = Duration::from_secs(10);
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Unconfirmed {
-    /// No confirmation came in time, though it was sent to that member directly.
+    /// No confirmation arrived in time, though the broadcast was sent to that member directly.
     Silent,
     /// It failed meanwhile, or was restarted.
     Failed,

@@ -39,15 +39,15 @@ pub(super) const ELSEWHERE: u8 = 2;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Entry {
-    /// What the owner has set.
+    /// The value that the owner has set.
     pub value: Arc<[u8]>,
-    /// Which of the owner's changes it was: they are counted from 1 in each life of the owner.
+    /// The number of this change of the owner, counted from 1 in each life of the owner.
     pub version: u64,
-    /// When it was set, by the owner's clock. It is greater than that of anything its owner had heard of, so what was set
-    /// because of something else counts as later, everywhere: unless the clock of an owner is more than ten minutes ahead of
-    /// those of others. A stamp that is so far ahead of this node's clock when it comes counts as ten minutes ahead of that
-    /// moment (`implausible_entries`), so it counts differently where it came later, and two members may differ for good in
-    /// which of two values is the later one.
+    /// When it was set, by the owner's clock. It is greater than every stamp that its owner had received, so a value that
+    /// was set because of another counts as later, at all members; unless the clock of an owner is more than ten minutes
+    /// ahead of the others. A stamp that is further ahead of this node's clock on arrival counts as ten minutes ahead of
+    /// that time (`implausible_entries`). It then counts as later where it arrived later, and two members may disagree for
+    /// good about which of two values is the later one.
     pub stamp: Stamp,
 }
 

@@ -27,7 +27,7 @@ const MAX_INBOXES: usize = 64;
 /// account: where names of one host take them up, a reader is told all the same how much is lost, though not of whom.
 const MAX_APART: usize = 256;
 
-/// Which topics an inbox is for.
+/// The topics of an inbox.
 ///
 /// ```
 /// use syncswim::Topics;
@@ -57,7 +57,7 @@ impl Topics {
         Self(Kind::Prefix(prefix.into()))
     }
 
-    /// Whether `topic` is one of them.
+    /// Whether `topic` is one of these.
     #[must_use]
     pub fn holds(&self, topic: &str) -> bool {
         match &self.0 {
@@ -84,7 +84,7 @@ impl<S: Into<String>> From<S> for Topics {
     }
 }
 
-/// How a message came.
+/// How a message arrived.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -94,16 +94,16 @@ pub enum MessageKind {
     /// It was [broadcast](crate::Gossip::broadcast) to all.
     #[non_exhaustive]
     Broadcast {
-        /// Its sender counts its broadcasts, from 1 in each of its lives.
+        /// Its number, which its sender counts from 1 in each of its lives.
         seq: u64,
-        /// Orders the broadcasts of all senders, as far as they heard of each other: a member that sends after it has
-        /// received one gives a greater stamp. One that is more than ten minutes ahead of this node's clock counts as ten
-        /// minutes ahead of its arrival; so the order of broadcasts from a sender with such a clock differs from member to
-        /// member.
+        /// Orders the broadcasts of all senders, as far as they had received each other's: a member that sends after it has
+        /// received one gives a greater stamp. A stamp that is more than ten minutes ahead of this node's clock counts as
+        /// ten minutes ahead of its arrival, so the order of broadcasts from a sender with such a clock differs between
+        /// members.
         stamp: Stamp,
-        /// How many of its sender just before it are missing. They may still come, late.
+        /// How many broadcasts of its sender just before it are missing. They may still arrive, late.
         gap: u64,
-        /// Later ones of its sender came before it.
+        /// Whether later broadcasts of its sender were delivered before it.
         late: bool,
     },
 }

@@ -79,33 +79,33 @@ pub enum QueryProblem {
     /// Its application refused.
     #[non_exhaustive]
     Refused {
-        /// Why.
+        /// The application's reason.
         reason: String,
     },
-    /// Its application dropped the request unanswered, or was not given it, as this node was thought to have departed.
+    /// Its application dropped the request unanswered, or did not receive it because the member took this node for departed.
     Dropped,
-    /// Nobody there serves the topic.
+    /// The member has no reader for the topic.
     NoReader,
     /// Too many requests wait there.
     Busy,
     /// The request is too long for it.
     TooLarge,
-    /// Nothing that was sent has reached it, as far as this node can tell.
+    /// As far as this node can tell, nothing that was sent has reached it.
     #[non_exhaustive]
     NotReached {
-        /// What ended the wait.
+        /// Why the wait ended.
         ended_by: EndedBy,
     },
-    /// It was asked, and gave no answer. **It may have acted.**
+    /// It was asked, and its answer did not arrive. **It may have acted.**
     #[non_exhaustive]
     Silent {
-        /// What ended the wait.
+        /// Why the wait ended.
         ended_by: EndedBy,
     },
 }
 
 impl QueryProblem {
-    /// Whether the member may have acted all the same. If not, it may safely be asked again.
+    /// Whether the member may have acted. If not, it may safely be asked again.
     #[must_use]
     pub fn may_have_acted(&self) -> bool {
         matches!(self, Self::Refused { .. } | Self::Dropped | Self::Silent { .. })
