@@ -32,6 +32,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lexopt::prelude::*;
 use needs::Needs;
 use parking_lot::Mutex;
 use scenarios::{Lab, SCENARIOS, Scenario};
@@ -57,20 +58,20 @@ struct Options {
 }
 
 impl Options {
-    fn parse(mut args: impl Iterator<Item = String>) -> Self {
-        let mut options = Self::default();
-        while let Some(arg) = args.next() {
-            match &*arg {
-                "--exact" => options.exact = true,
-                "--list" => options.list = true,
-                "--ignored" => options.ignored = true,
-                "--skip" => options.skipped.extend(args.next()),
-                "--test-threads" | "--format" | "--color" | "-Z" => drop(args.next()),
-                flag if flag.starts_with('-') => {}
-                _ => options.filters.push(arg),
+    fn parse(args: impl Iterator<Item = String>) -> Result<Self, lexopt::Error> {
+        let (mut options, mut parser) = (Self::default(), lexopt::Parser::from_args(args));
+        while let Some(arg) = parser.next()? {
+            match arg {
+                Long("exact") => options.exact = true,
+                Long("list") => options.list = true,
+                Long("ignored") => options.ignored = true,
+                Long("skip") => options.skipped.push(parser.value()?.string()?),
+                Long("test-threads" | "format" | "color") | Short('Z') => drop(parser.value()?),
+                Long(_) | Short(_) => drop(parser.optional_value()),
+                Value(filter) => options.filters.push(filter.string()?),
             }
         }
-        options
+        Ok(options)
     }
 
     fn wants(&self, name: &str) -> bool {
@@ -83,7 +84,13 @@ impl Options {
 }
 
 fn harness(args: impl Iterator<Item = String>) -> ExitCode {
-    let options = Options::parse(args);
+    let options = match Options::parse(args) {
+        Ok(options) => options,
+        Err(mistake) => {
+            eprintln!("net: {mistake}");
+            return ExitCode::from(2);
+        }
+    };
     let chosen: Vec<&Scenario> = SCENARIOS.iter().filter(|scenario| options.wants(scenario.name)).collect();
     if options.list {
         chosen.iter().for_each(|scenario| println!("{}: test", scenario.name));
