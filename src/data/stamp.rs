@@ -49,13 +49,13 @@ impl Stamps {
         Self { epoch, start, latest: 0 }
     }
 
-    /// The stamp of something new.
+    /// A stamp for a new value or broadcast.
     pub(super) fn next(&mut self, now: Time) -> u64 {
         self.latest = self.of(now, Duration::ZERO).max(self.latest.saturating_add(1));
         self.latest
     }
 
-    /// Takes in a stamp, and says as what it counts here.
+    /// Processes a stamp, and returns the one that counts here.
     pub(super) fn on_stamp(&mut self, now: Time, stamp: u64) -> u64 {
         let counts = stamp.min(self.of(now, AHEAD));
         self.latest = self.latest.max(counts);

@@ -1,4 +1,4 @@
-//! Broadcasts: something for every member, once, in its sender's order (Serf's user events).
+//! Broadcasts: payloads for every member, once, in their sender's order (Serf's user events).
 //!
 //! A broadcast is named by its origin, the origin's life and a number that the origin counts. Which numbers of each life are
 //! known decides alone what is new (`window`). It spreads by gossip, behind the protocol's updates (`queue`), which may
@@ -63,16 +63,16 @@ const OWN: Rate = (50, 256);
 const PASSED: Rate = (4 * OWN.0, 4 * OWN.1);
 /// Lives of one name: the present one, and one before.
 const MAX_LIVES: usize = 2;
-/// For how long after the start others' knowledge counts as older than this node, unless it was learned before.
+/// How long after the start the knowledge of others counts as older than this node, unless it was learned before.
 const JOINING: Duration = Duration::from_secs(10);
-/// A queue that was not empty for longer is not a reason to keep the digest back.
+/// A queue that has not been empty for longer is no reason to withhold the digest.
 const BUSY: Duration = Duration::from_millis(500);
-/// What waits for readers, if nobody takes it out: a driver does after each input.
+/// The most deliveries that wait for readers; a driver takes them after each input.
 const MAX_DELIVERIES: usize = 8192;
 /// Members that are to be sent a broadcast directly.
 const MAX_RESENDS: usize = 4096;
 
-/// Unconfirmed a broadcast was not sent.
+/// Why a broadcast was not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TooMany {
     PerSecond,
@@ -83,12 +83,12 @@ pub(crate) enum TooMany {
 #[derive(Debug)]
 pub(crate) struct Broadcasts {
     own: Life,
-    /// The number that this node used last.
+    /// The number of this node's last broadcast.
     last: u64,
     lives: BTreeMap<Arc<str>, Vec<Heard>>,
     /// The xor of the shares of the live origins.
     digest: u64,
-    /// Until then the digest is told.
+    /// The digest is sent until then.
     tell_until: Time,
     busy_since: Time,
     queue: Queue,
@@ -97,30 +97,31 @@ pub(crate) struct Broadcasts {
     rate: Bucket,
     /// When something is due for a life.
     due: BTreeSet<(Time, Life)>,
-    /// Bytes of what waits for an earlier broadcast.
+    /// Bytes of the broadcasts that wait for an earlier one.
     held: Shares,
     deliveries: VecDeque<Delivery>,
-    /// Whom to ask for what is missing.
+    /// The members to ask for missing broadcasts.
     asks: VecDeque<Life>,
     /// When to tell somebody the digest, as nothing is left in the queue, and from when on that may be.
     check: Option<Time>,
     next_check: Time,
-    /// Whether datagrams may be sent that no other caused.
+    /// Whether datagrams without a cause from outside may be sent.
     sends: bool,
     confirmations: Confirmations,
     resends: VecDeque<Resend>,
     pending_confirms: PendingConfirms,
     rng: fastrand::Rng,
-    /// Since when this node knows others, and whether it has taken over what they know.
+    /// Since when this node knows others, and whether it has taken over their knowledge.
     joined: Option<Time>,
     took_over: bool,
-    /// When the present life of each name was first listed: what came before is not for it. One that returns keeps its time.
+    /// When the present life of each name was first listed: earlier broadcasts are not for it. A name that returns keeps its
+    /// time.
     arrivals: BTreeMap<Arc<str>, (u64, Time)>,
     past: Past,
-    /// Whether readers may have got something that no state file has yet, and who keeps one.
+    /// Whether readers may have received something that is in no state file yet, and the keeper of one.
     changed: bool,
     keeper: Option<Sender<()>>,
-    /// The counters are of interest alone.
+    /// The counters of metrics.
     counted: Metrics,
     now: Time,
 }
@@ -161,7 +162,7 @@ impl Broadcasts {
         }
     }
 
-    /// Sends something to every member, this node included.
+    /// Sends a payload to every member, this node included.
     pub(crate) fn broadcast(
         &mut self,
         now: Time,
@@ -184,7 +185,7 @@ impl Broadcasts {
         Ok(item)
     }
 
-    /// Takes in a broadcast that a live member has passed on.
+    /// Processes a broadcast that a live member has passed on.
     pub(crate) fn on_broadcast(&mut self, now: Time, node: &Node, from: &Life, message: &Broadcast<'_>) {
         self.take_in(now, node, from, message, true);
     }
@@ -227,7 +228,7 @@ impl Broadcasts {
         self.learn(node, item, from, passes);
     }
 
-    /// Whether readers have a broadcast that is known, or get it now: it may count as known without having come.
+    /// Whether readers have a known broadcast, or receive it now: it may count as known without having arrived.
     fn has_or_gets(&mut self, node: &Node, from: &Life, message: &Broadcast<'_>) -> bool {
         let has = self.heard(&from.name, from.epoch).and_then(|heard| heard.has_come(message.seq));
         if has == Some(false) {
@@ -252,7 +253,7 @@ impl Broadcasts {
         self.tell_until = self.now + KEEP;
     }
 
-    /// The life that a broadcast is of, if it is one of a member and nothing about it is out of bounds.
+    /// The life that a broadcast belongs to, if it is one of a member and all fields are within their bounds.
     fn admit(&self, node: &Node, message: &Broadcast<'_>) -> Option<Life> {
         let (known, _) = node.known_life(message.origin)?;
         let heard = self.heard(message.origin, message.epoch);
@@ -264,7 +265,7 @@ impl Broadcasts {
         is_plausible(message.seq, highest).then_some(life)
     }
 
-    /// Takes in a broadcast that is new, of this node or of another.
+    /// Processes a new broadcast, of this node or of another.
     fn learn(&mut self, node: &Node, item: Arc<Item>, from: &Life, passes: bool) {
         let life = item.origin.clone();
         let now = self.now;
@@ -281,7 +282,7 @@ impl Broadcasts {
         self.update(node, &life, item.seq, |heard, out| heard.take(now, item, from, out));
     }
 
-    /// Follows the members.
+    /// Follows the events of members.
     pub(crate) fn on_event(&mut self, node: &Node, event: &Event) {
         let Some(member) = event.member() else { return };
         self.now = self.now.max(node.now());
@@ -296,7 +297,7 @@ impl Broadcasts {
                     *arrival = (epoch, self.now);
                 }
                 if self.digest != 0 {
-                    // It may have joined a moment ago, and takes over what others know.
+                    // It may have joined a moment ago, and takes over the knowledge of others.
                     self.tell_until = self.tell_until.max(self.now + JOINING);
                 }
             }
@@ -347,7 +348,7 @@ impl Broadcasts {
         parts.into_iter().flatten().min()
     }
 
-    /// Follows this node's own life, and drops what nobody is left to be told.
+    /// Follows this node's own life, and drops work for members that are gone.
     pub(crate) fn settle(&mut self, node: &Node) {
         self.follow_own(node);
         if node.live() <= 1 && !self.queue.is_empty() {
@@ -355,7 +356,8 @@ impl Broadcasts {
         }
     }
 
-    /// If its own epoch has risen, its life begins anew: numbers do, too, and what it sent before counts as others' earlier lives do.
+    /// If its own epoch has risen, its life begins anew, and so do its numbers; its earlier broadcasts count like those of
+    /// others' earlier lives.
     fn follow_own(&mut self, node: &Node) {
         let own = node.own_life();
         if self.own != own {
@@ -365,12 +367,12 @@ impl Broadcasts {
         }
     }
 
-    /// The next member that is to be asked for what is missing, or that is to be given what it lacks.
+    /// The next member to ask for missing broadcasts, or to send those that it lacks.
     pub(crate) fn poll_ask(&mut self) -> Option<Life> {
         self.asks.pop_front()
     }
 
-    /// The next thing for readers.
+    /// The next delivery to readers.
     pub(crate) fn poll_delivery(&mut self) -> Option<Delivery> {
         self.deliveries.pop_front()
     }
@@ -380,7 +382,7 @@ impl Broadcasts {
         self.confirmations.close();
     }
 
-    /// Adds what was counted.
+    /// Adds the counters to the metrics.
     pub(crate) fn add_to(&self, metrics: &mut Metrics) {
         let (queued, logged) = (self.queue.len() as u64, self.log.len() as u64);
         metrics.add(&Metrics {

@@ -1,4 +1,4 @@
-//! Mailboxes: what was sent to topics, until their readers take it.
+//! Mailboxes: messages to topics, until their readers take them.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -108,7 +108,7 @@ pub enum MessageKind {
     },
 }
 
-/// A message as it lies in a mailbox.
+/// A message in a mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Item {
     pub(crate) from: Life,
@@ -120,11 +120,11 @@ pub(crate) struct Item {
     pub(crate) folds: bool,
 }
 
-/// What the reader of a mailbox gets next.
+/// The next item for the reader of a mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Unread {
     Message(Item),
-    /// So much of a sender is lost for it; without one, of many together.
+    /// So many of a sender are lost for it; without a sender, of many together.
     Lost {
         from: Option<Life>,
         count: u64,
@@ -138,7 +138,7 @@ impl Unread {
     }
 }
 
-/// What waits for one reader.
+/// The items that wait for one reader.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
     topics: Topics,
@@ -148,13 +148,13 @@ pub(crate) struct Mailbox {
     broadcasts: Shares,
     /// How many of the unread are not messages. They count for no account.
     notices: usize,
-    /// What is lost for this reader, behind what is unread.
+    /// The losses for this reader after the unread items.
     lost: Lost,
-    /// Broadcasts that did not come, as long as it has got none.
+    /// The broadcasts that did not arrive, as long as it has received none.
     unheard: Option<Lost>,
 }
 
-/// How much is lost of each sender; beyond a number of senders, together.
+/// The number of losses of each sender; beyond a number of senders, of all others together.
 #[derive(Debug, Default)]
 struct Lost(BTreeMap<Option<Life>, u64>);
 
@@ -191,7 +191,7 @@ impl Mailbox {
         self.lost.add(from, count, MAX_APART.saturating_sub(self.notices));
     }
 
-    /// Takes a broadcast, and says how many are lost for the reader by that.
+    /// Adds a broadcast. Returns how many are thereby lost for the reader.
     fn on_broadcast(&mut self, item: &Item) -> u64 {
         for (from, count) in self.unheard.take().into_iter().flat_map(|unheard| unheard.0) {
             self.note_lost(from, count);
@@ -199,7 +199,7 @@ impl Mailbox {
         self.take(item)
     }
 
-    /// Takes a message that others take, and says how many are lost for the reader by that.
+    /// Adds a message that other mailboxes accept. Returns how many are thereby lost for the reader.
     fn take(&mut self, item: &Item) -> u64 {
         if self.has_room_for(item) {
             while let Some(lost) = self.lost.pop() {
@@ -217,7 +217,7 @@ impl Mailbox {
         self.shares_of(&item.kind).has_room(item.account, size(item), (MAX_UNREAD, MAX_UNREAD_BYTES))
     }
 
-    /// Takes out what a newer one of its topic replaces.
+    /// Removes an item that a newer one of its topic replaces.
     fn fold(&mut self, newer: &Item) -> bool {
         let is_older = |unread: &Unread| matches!(unread, Unread::Message(older) if older.folds && older.topic == newer.topic);
         let at = self.unread.iter().position(is_older);
@@ -284,7 +284,7 @@ impl Mailboxes {
         (self.0.len() < MAX_INBOXES).then(|| self.0.subscribe(mailbox))
     }
 
-    /// Puts a message into every mailbox that is for its topic and has room; says for how many others it is lost. If none has
+    /// Puts a message into every mailbox for its topic that has room. Returns for how many others it is lost. If none has
     /// room, it is lost for none: its sender is told.
     pub(super) fn deliver(&self, item: &Item) -> (Status, u64) {
         let (mut readers, mut has_room) = (0, false);
@@ -307,7 +307,7 @@ impl Mailboxes {
         (Status::Taken, lost)
     }
 
-    /// Puts a broadcast into every mailbox that is for its topic, and says for how many readers something is lost by that.
+    /// Puts a broadcast into every mailbox for its topic. Returns for how many readers something is thereby lost.
     pub(super) fn broadcast(&self, item: &Item) -> u64 {
         let mut lost = 0;
         self.0.publish(|mailbox| {
@@ -318,7 +318,7 @@ impl Mailboxes {
         lost
     }
 
-    /// Tells the readers of broadcasts that some will not come.
+    /// Reports to the readers of broadcasts that some will not arrive.
     pub(super) fn lose(&self, from: &Life, count: u64) {
         self.0.publish(|mailbox| mailbox.lose(from, count));
     }
@@ -401,7 +401,7 @@ mod tests {
         Unread::Message(item(topic, len))
     }
 
-    /// How each message came, or how many are lost.
+    /// How each message arrived, or how many are lost.
     fn kinds(reader: &Subscription<Mailbox>) -> Vec<Result<MessageKind, u64>> {
         let kind = |unread| match unread {
             Unread::Message(item) => Ok(item.kind),
@@ -495,7 +495,7 @@ mod tests {
         );
     }
 
-    /// Who sent a broadcast is what somebody said: hosts that are made up are as many as somebody likes.
+    /// The origin of a broadcast is only claimed: an attacker can make up any number of hosts.
     #[test]
     fn broadcasts_of_any_number_of_hosts_take_no_room_of_messages() {
         let mailboxes = Mailboxes::default();
