@@ -145,7 +145,7 @@ fn rings_full_of_junk_do_not_keep_an_operator_from_changing_the_key() {
 }
 
 #[test]
-fn who_is_excluded_is_not_told_the_new_key_and_is_cut_off() {
+fn a_node_that_is_excluded_is_not_told_the_new_key_and_is_cut_off() {
     let (nodes, rings) = cluster(4, Encryption::Require);
     let options = RotateOptions::new().exclude(["n3"]);
     let report = nodes[0].rotate_key_with(&key(2), &options).unwrap();

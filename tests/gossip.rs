@@ -333,7 +333,7 @@ fn a_node_that_has_left_says_so_and_does_nothing_more() {
 }
 
 #[test]
-fn whoever_shuts_a_node_down_at_the_same_time_as_others_waits_for_the_same_end() {
+fn callers_that_shut_a_node_down_at_the_same_time_wait_for_the_same_end() {
     let nodes = cluster(&["a", "b"]);
     let port = nodes[1].local().addr;
     std::thread::scope(|scope| {
@@ -475,7 +475,7 @@ fn a_peer_that_failed_is_told_from_one_that_left() {
 }
 
 #[test]
-fn who_left_before_the_discovery_starts_is_never_told_as_active_but_counts() {
+fn a_node_that_left_before_the_discovery_starts_is_never_told_as_active_but_counts() {
     let mut discovery = GossipDiscovery::new(quick("a")).peer_name(PeerName::Name);
     discovery.bind().unwrap();
     let handle = discovery.gossip();
@@ -501,7 +501,7 @@ fn who_left_before_the_discovery_starts_is_never_told_as_active_but_counts() {
 }
 
 #[test]
-fn who_is_not_allowed_is_neither_heard_nor_called_nor_believed() {
+fn a_node_that_is_not_allowed_is_neither_heard_nor_called_nor_believed() {
     let start = |name: &str, networks: &[&str]| {
         let networks = networks.iter().map(|network| network.parse().unwrap());
         let config = GossipConfig::local(name).bind(([127, 0, 0, 1], 0));

@@ -99,7 +99,7 @@ fn a_wrong_cluster_is_logged_on_both_sides_sealed_or_not() {
 }
 
 #[test]
-fn who_has_no_key_is_logged_on_both_sides() {
+fn a_node_without_a_key_is_logged_on_both_sides() {
     rejected(keyed("strict", 1, Encryption::Require), config("clear"), "not sealed");
     rejected(config("open"), keyed("sealing", 1, Encryption::Require), "no key");
 }

@@ -162,7 +162,7 @@ fn a_wake_ends_the_wait_of_the_clock_thread_once() {
 }
 
 #[test]
-fn whoever_gives_the_node_something_to_do_wakes_the_clock_thread() {
+fn a_caller_that_gives_the_node_an_input_wakes_the_clock_thread() {
     let bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
     let mut buffer = [0; 16];
     let (done, _result) = bounded(1);
@@ -397,7 +397,7 @@ fn to_have_waited_in_vain_is_no_error() {
 }
 
 #[test]
-fn who_opens_a_stream_and_says_nothing_does_not_have_it_for_long() {
+fn a_caller_that_sends_nothing_does_not_keep_its_stream_for_long() {
     let bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let _silent = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -412,7 +412,7 @@ fn who_opens_a_stream_and_says_nothing_does_not_have_it_for_long() {
 }
 
 #[test]
-fn who_hangs_up_hard_was_not_too_slow() {
+fn a_caller_that_resets_its_stream_was_not_too_slow() {
     let bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let caller = socket2::Socket::from(TcpStream::connect(listener.local_addr().unwrap()).unwrap());

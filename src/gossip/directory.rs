@@ -308,7 +308,7 @@ mod tests {
 
     /// The incarnation counts the events, so a repeated event or one out of order is noticed.
     #[test]
-    fn who_follows_gets_exactly_what_is_not_in_the_members_yet() {
+    fn a_follower_gets_exactly_the_events_that_are_not_in_the_members_yet() {
         let (directory, writing) = (Directory::of("a"), AtomicBool::new(true));
         thread::scope(|scope| {
             scope.spawn(|| {

@@ -357,7 +357,7 @@ mod tests {
     use crate::{Gossip, GossipConfig, Stop};
 
     #[test]
-    fn who_joins_while_others_are_excluded_is_told_nothing_either() {
+    fn a_node_that_joins_while_others_are_excluded_is_told_nothing_either() {
         let start = |name: &str| {
             let ring = Keyring::new(Key::from([1; 32]));
             Gossip::start(GossipConfig::local(name).bind(([127, 0, 0, 1], 0)).keyring(&ring)).unwrap()
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_excluded_is_never_behind_and_the_text_names_who_is_and_why() {
+    fn a_node_that_was_excluded_is_never_behind_and_the_text_names_who_is_and_why() {
         let node = |name: &str, reached, excluded| RotatedNode {
             name: name.into(),
             addr: ([127, 0, 0, 1], 1).into(),

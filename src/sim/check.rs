@@ -496,7 +496,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_little_room_may_list_anew_whom_it_forgot() {
+    fn a_node_with_little_room_may_list_a_forgotten_member_again() {
         let reaped = Event::Reaped { member: member("b", (1, 5), MemberState::Failed) };
         let anew = |config: Config| {
             let mut checker = Checker::default();
@@ -512,7 +512,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_reached_may_be_declared_failed_until_it_is_reached_again() {
+    fn a_node_that_is_not_reached_may_be_declared_failed_until_it_is_reached_again() {
         let mut checker = checker(Truth::Up);
         checker.out_of_reach("b", true);
         checker.event(0, &failed((1, 0)), true);
@@ -536,7 +536,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leave_is_no_failure_for_whom_others_reach_nor_of_whom_they_reach() {
+    fn a_leave_is_no_failure_if_others_reach_the_leaver_or_it_reaches_them() {
         let broken = Some("a leave is no failure");
         for (out_of_reach, expected) in [(&["a"][..], broken), (&["b"], broken), (&["a", "b"], None)] {
             let mut checker = checker(Truth::Left);
@@ -638,7 +638,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_back_after_a_good_bye_that_was_forged_breaks_nothing() {
+    fn a_node_that_comes_back_after_a_good_bye_that_was_forged_breaks_nothing() {
         let mut checker = checker(Truth::Up);
         checker.lied_about("b", true);
         [left((1, 5)), alive((1, 6))].iter().for_each(|event| checker.event(0, event, true));

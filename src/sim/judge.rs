@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_gone_may_be_listed_for_no_longer_than_the_limit_by_anybody() {
+    fn a_member_that_is_gone_is_listed_by_no_node_for_longer_than_the_limit() {
         let at = |at, is_up, wrong| (at, sight(is_up, 0, wrong));
         let dead = Some(Wrong::Dead);
         let looks = vec![at(0, true, Some(Wrong::Away)), at(9, false, dead), at(19, false, dead)];
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_outnumbered_is_so_until_it_is_well() {
+    fn a_node_that_was_outnumbered_is_so_until_it_is_well() {
         let mut judge = Judge::default();
         for (doubtful, most, steady, outnumbered) in [
             (2, 3, true, false),

@@ -41,7 +41,7 @@ fn ways() -> [fn(&mut World); 3] {
 }
 
 #[test]
-fn who_sends_from_elsewhere_is_a_member_like_any_other() {
+fn a_node_that_sends_from_elsewhere_is_a_member_like_any_other() {
     for way in ways() {
         let mut world = with_second(way);
         let took = world.run_until("one view", Duration::from_secs(5), |world| world.all_see(N));
@@ -96,7 +96,7 @@ fn a_translator_lets_in_what_its_kind_does_and_only_after_something_was_sent() {
 }
 
 #[test]
-fn who_has_two_addresses_sends_from_either_and_is_reached_at_both() {
+fn a_node_that_has_two_addresses_sends_from_either_and_is_reached_at_both() {
     let (own, other, now) = (addr(1), addr(2), Time::ZERO);
     let mut rng = fastrand::Rng::with_seed(1);
     let mut paths = Paths::default();
@@ -127,7 +127,7 @@ fn at_a_closed_address_answers_come_in_and_nothing_else() {
 }
 
 #[test]
-fn who_is_not_reached_may_be_declared_failed_and_nobody_else() {
+fn only_a_member_that_is_not_reached_may_be_declared_failed() {
     let mut world = cluster(N);
     Fault::Unreachable(1).apply(&mut world);
     Fault::Mapped(1, Nat::FullCone, 0).apply(&mut world);
@@ -159,7 +159,7 @@ fn a_host_whose_address_was_replaced_is_listed_at_the_new_one_once_it_is_started
 }
 
 #[test]
-fn without_datagrams_nobody_fails_but_who_has_and_who_leaves_has_left() {
+fn without_datagrams_only_a_crashed_member_fails_and_a_leaver_has_left() {
     for side in [Side::All, Side::Into(1), Side::OutOf(1)] {
         let mut world = cluster(N);
         Fault::FilteredUdp(side).apply(&mut world);

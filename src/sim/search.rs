@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn who_stays_displaced_is_found_out() {
+    fn a_node_that_stays_displaced_is_found_out() {
         let mut world = World::new(14);
         let [left, right] = [0, 2].map(|at| {
             world.start(Config::lan("x"), addr(at), vec![]);
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn who_left_and_is_listed_as_failed_is_found_out() {
+    fn a_node_that_left_and_is_listed_as_failed_is_found_out() {
         for (crashes, expected) in [(false, None), (true, Some("who leaves has left, and has not failed"))] {
             let mut world = cluster(4);
             if crashes {

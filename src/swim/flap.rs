@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_away_stays_for_as_long_before_it_is_away_again() {
+    fn a_node_that_was_away_stays_for_as_long_before_it_is_away_again() {
         let accused = |incarnation| Identity { epoch: 1, incarnation };
         let mut flaps = Flaps::default();
         let mut troubled = |seconds: u64, incarnation| {

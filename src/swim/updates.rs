@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_whoever_waits_longest_come_the_least_sent_and_urgent_updates_before_routine() {
+    fn behind_the_longest_waiting_update_come_the_least_sent_and_urgent_ones_before_routine() {
         let mut queue = UpdateQueue::default();
         queue.push(MemberId(1), Urgency::Routine);
         assert_eq!(draw_all(&mut queue, 9, 1), [1]);

@@ -62,7 +62,7 @@ fn shown(accounts: &[Account]) -> Run {
 }
 
 #[test]
-fn all_who_hold_the_same_hold_one_verdict() {
+fn observers_that_believe_the_same_share_one_verdict() {
     let run = shown(&three());
     let [verdict] = &run.verdicts[..] else { panic!("{:?}", run.verdicts) };
     assert_eq!((verdict.subject, verdict.observer, verdict.at, verdict.holders), (2, 0, 9 * SECOND, 2));

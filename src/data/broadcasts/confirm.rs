@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_silent_is_sent_it_directly_then_by_stream_and_then_named() {
+    fn a_silent_member_is_sent_the_broadcast_directly_then_by_stream_and_then_named() {
         let (mut confirmations, mut resend) = (Confirmations::default(), VecDeque::new());
         let (caller, told) = bounded(1);
         confirmations.open(BEGIN, item("me", 1, 1), LIMIT, vec![life("a", 1), life("b", 1)], caller);

@@ -438,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn who_gets_no_broadcasts_is_not_told_of_lost_ones_before_the_first() {
+    fn a_reader_without_broadcasts_is_not_told_of_lost_ones_before_its_first() {
         let mailboxes = Mailboxes::default();
         let reader = open(&mailboxes, Topics::all());
         let from = item("t", 0).from;
@@ -453,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn who_reads_again_is_told_what_was_lost_before_what_comes_next_and_loses_nothing_more() {
+    fn a_reader_that_reads_again_is_told_its_losses_before_the_next_item_and_loses_nothing_more() {
         let mailboxes = Mailboxes::default();
         let reader = open(&mailboxes, "t");
         (0..=EACH as u64).for_each(|seq| _ = mailboxes.broadcast(&heard(seq, false)));

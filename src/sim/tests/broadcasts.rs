@@ -276,7 +276,7 @@ fn a_receiver_that_restarts_with_its_state_file_gets_none_twice_and_all_that_com
 }
 
 #[test]
-fn who_joins_later_gets_none_of_before_and_all_that_comes() {
+fn a_node_that_joins_later_gets_none_of_before_and_all_that_comes() {
     let mut world = settled(4);
     (0..100).for_each(|_| _ = world.broadcast(0, "t", b"before").unwrap());
     world.run_for(30 * SECOND);
@@ -295,7 +295,7 @@ fn who_joins_later_gets_none_of_before_and_all_that_comes() {
 
 /// A burst right after members have joined: each is a listed, live member, and receives all in order.
 #[test]
-fn who_joined_a_moment_ago_gets_all_of_a_burst_in_order() {
+fn a_node_that_joined_a_moment_ago_gets_all_of_a_burst_in_order() {
     for wait in [5, 10, 20, 30].map(|tenths| SECOND * tenths / 10) {
         for loss in [0.0, 0.1] {
             let mut world = settled(3);

@@ -203,7 +203,7 @@ fn a_message_is_heard_only_from_a_live_member_that_shows_its_token() {
 }
 
 #[test]
-fn who_cannot_be_asked_is_told_at_once() {
+fn a_member_that_cannot_be_asked_is_reported_at_once() {
     let mut world = cluster(3);
     assert_eq!(try_ask(&mut world, (0, 9), AskKind::Message, b"", SECOND).unwrap_err(), NotAsked::Unknown);
     world.leave_and_stop(2);
@@ -383,7 +383,7 @@ fn answers_that_nobody_reads_are_bounded_and_come_once_somebody_does() {
 }
 
 #[test]
-fn who_dies_or_leaves_during_a_query_is_reported_as_such_before_its_end() {
+fn a_member_that_dies_or_leaves_during_a_query_is_reported_as_such_before_its_end() {
     let mut world = cluster(8);
     world.run_for(10 * SECOND);
     let tokens: Vec<_> = (0..8).map(|host| serve(&mut world, host)).collect();
@@ -490,7 +490,7 @@ fn a_request_is_awaited_no_longer_than_its_sender_said() {
 }
 
 #[test]
-fn an_answer_to_who_is_gone_is_too_late_and_its_requests_are_not_handed_out() {
+fn an_answer_to_a_member_that_is_gone_is_too_late_and_its_requests_are_not_handed_out() {
     let mut world = cluster(3);
     let _tokens = serve(&mut world, 1);
     let both = [request(&mut world, 0, 1, b"1"), request(&mut world, 0, 1, b"2")];
@@ -504,7 +504,7 @@ fn an_answer_to_who_is_gone_is_too_late_and_its_requests_are_not_handed_out() {
 }
 
 #[test]
-fn who_comes_back_is_told_that_its_request_was_passed_over_meanwhile() {
+fn a_node_that_comes_back_is_told_that_its_request_was_passed_over_meanwhile() {
     let mut world = cluster(3);
     world.run_for(10 * SECOND);
     let _tokens = serve(&mut world, 1);

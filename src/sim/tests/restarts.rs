@@ -95,7 +95,7 @@ fn failed_members_are_remembered_too_so_that_a_partition_heals_after_both_sides_
 }
 
 #[test]
-fn whoever_left_does_not_come_back_by_itself_unless_it_is_to() {
+fn a_node_that_left_rejoins_by_itself_only_if_it_is_configured_to() {
     for rejoins in [false, true] {
         let mut world = cluster(1, 4, rejoins);
         world.leave_and_stop(3);

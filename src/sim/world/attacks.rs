@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_counts_only_from_who_shows_its_token() {
+    fn a_claim_counts_only_from_a_sender_that_shows_its_token() {
         for (from, is_member, believed) in
             [(Who::Ghost(0), false, false), (Who::Host(2), false, false), (Who::Ghost(0), true, true)]
         {

@@ -282,7 +282,7 @@ mod tests {
 
     /// Two holders of a name look the same as long as both answer.
     #[test]
-    fn whoever_gave_way_to_one_that_answers_is_excused_until_that_is_silent() {
+    fn a_host_that_yielded_to_one_that_answers_is_excused_until_that_is_silent() {
         let mut world = judged();
         let answers_for = Duration::from_secs(400);
         world.attack(&Attack::Infiltrate { ghosts: 1, to: 0, answers_for });

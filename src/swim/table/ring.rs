@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_to_be_probed_next_is_probed_next() {
+    fn a_node_that_is_to_be_probed_next_is_probed_next() {
         let mut rng = fastrand::Rng::with_seed(3);
         let mut rings = rings(20, &mut rng);
         for step in 0..1000 {
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn of_more_than_there_is_room_for_whoever_showed_itself_last_waits_for_its_turn() {
+    fn beyond_the_room_for_out_of_turn_probes_the_member_heard_from_last_waits_for_its_turn() {
         let mut rng = fastrand::Rng::with_seed(9);
         let mut rings = rings(200, &mut rng);
         let last = |id: MemberId| if id == MemberId(7) { 0 } else { id.0 };
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_probed_in_its_turn_is_not_probed_once_more() {
+    fn a_node_that_is_probed_in_its_turn_is_not_probed_once_more() {
         let mut rng = fastrand::Rng::with_seed(9);
         let mut rings = rings(20, &mut rng);
         rings.probe_out_of_turn(MemberId(7), newest);
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_the_place_of_one_that_was_to_be_probed_next_has_not_its_turn() {
+    fn a_member_at_the_place_of_one_that_was_to_be_probed_next_does_not_get_its_turn() {
         let mut rng = fastrand::Rng::with_seed(6);
         let mut rings = rings(20, &mut rng);
         rings.probe_out_of_turn(MemberId(7), newest);
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_moved_up_is_the_next_of_its_ring_and_takes_nobodys_turn() {
+    fn a_member_that_is_moved_up_is_the_next_of_its_ring_and_takes_no_other_s_turn() {
         let mut rng = fastrand::Rng::with_seed(5);
         let mut rings = rings(20, &mut rng);
         for _ in 0..100 {
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_probed_out_of_turn_has_had_its_turn() {
+    fn a_node_that_is_probed_out_of_turn_has_had_its_turn() {
         let mut rng = fastrand::Rng::with_seed(4);
         let mut rings = rings(20, &mut rng);
         for _ in 0..50 {
