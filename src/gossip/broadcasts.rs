@@ -84,6 +84,7 @@ impl Gossip {
     /// restarts later may receive the last few broadcasts, which are still spreading, but no earlier ones. With a [state
     /// file](crate::GossipConfig::state_file) a restarted member does not receive again what its inboxes already received,
     /// except for the last second before it was killed. A node may broadcast 50 times a second, and 256 times at once.
+    ///
     /// ```
     /// use syncswim::{Gossip, GossipConfig};
     ///

@@ -294,6 +294,7 @@ impl Gossip {
     /// # Ok::<(), syncswim::Error>(())
     /// ```
     ///
+    /// # Errors
     /// [`Error::Recording`] if the file cannot be written, [`Error::Invalid`] if `max_bytes` is too small, [`Error::Spawn`]
     /// if the system refuses a thread for it, [`Error::Stopped`] or [`Error::Panicked`] if the node has ended.
     pub fn record(&self, path: impl AsRef<Path>, max_bytes: u64) -> Result<(), Error> {
@@ -319,6 +320,7 @@ impl Gossip {
     /// # Ok::<(), syncswim::Error>(())
     /// ```
     ///
+    /// # Errors
     /// [`Error::Timeout`] if there are fewer after `limit`; [`Error::Left`] after [`leave`](Self::leave), also if that is
     /// called meanwhile, as this node then learns of no new members; [`Error::Stopped`] if the node ends meanwhile,
     /// [`Error::Panicked`] if a panic ended it.
