@@ -79,7 +79,7 @@
 #define SYNCSWIM_REMOVED 2
 
 /**
- * The member answers, or nobody has accused it.
+ * The member answers, or no member has accused it.
  */
 #define SYNCSWIM_MEMBER_ALIVE 0
 
@@ -515,11 +515,12 @@ syncswim_status syncswim_config_new(const char *preset, const char *name, struct
  *   line, where # begins a comment, read again each time; and "exec:command", which is run by sh -c and prints such lines
  *   within 10 seconds.
  * - attempts: rounds of trying them before the start counts as failed. Defaults to 0: for ever.
+ * - tag.KEY: a tag that this node shows to all others, without control characters. All of them take at most 512 bytes.
  * - peer_name: the name of a member in the membership: "address" (the default), "name", or "tag:KEY".
- * - peer_name: what a member is called in the membership: "address" (the default), "name", or "tag:KEY".
  * - leave_on_stop: whether the node leaves the cluster at a stop, so that others see it as left. Defaults to true.
  * - recv_buffer: bytes of the receive buffer to ask the system for. Defaults to 4194304.
  * - record: the file of a flight recording that begins with the node. Defaults to none.
+ * - record_limit: the most bytes that it takes, at least 1048576. Defaults to 67108864.
  * - state_file: a file of this node's own, in which it stores the cluster's members and their addresses: with it, the node
  *   finds the cluster again after a restart even if no seed answers. Defaults to none.
  * - rejoin_after_leave: whether it does so after a leave, too. Defaults to false.

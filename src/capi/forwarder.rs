@@ -38,7 +38,7 @@ struct ChangeReceiver {
     changes: Receiver<MembershipChange>,
     /// Receives a message once the flag was raised for the change.
     was_raised_for: Receiver<()>,
-    /// Says that the change was taken, so that the next may come.
+    /// Signals that the change was taken, so that the next may come.
     taken: Sender<()>,
     descriptor: readiness::ReadyDescriptor,
 }
@@ -163,7 +163,7 @@ impl Drop for Forwarder {
         let thread = self.thread.take();
         // A callback may free its own watch: its thread cannot wait for itself.
         if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id()) {
-            // Nobody else reports a panic of that thread.
+            // A panic of that thread is reported only here.
             if thread.join().is_err() {
                 log(Topic::ThreadPanicked, &[("thread", &"watch")]);
             }

@@ -29,7 +29,7 @@ pub struct syncswim_members {
     _private: (),
 }
 
-/// The member answers, or nobody has accused it.
+/// The member answers, or no member has accused it.
 pub const SYNCSWIM_MEMBER_ALIVE: c_int = 0;
 /// The member was accused and has some time to refute. It counts as an active peer.
 pub const SYNCSWIM_MEMBER_SUSPECT: c_int = 1;

@@ -44,7 +44,7 @@ pub use replay::{Difference, Replay, Sent, Step};
 pub use what_if::{WhatIf, WhatIfProblem};
 pub(crate) use write::{Writer, check_limit, segment_size};
 
-/// What every file begins with; the last byte is the version of the layout.
+/// The beginning of every file; the last byte is the version of the layout.
 const MAGIC: [u8; 8] = *b"swimrec\x01";
 /// Where the slots begin.
 const SLOTS_AT: u64 = 1024;

@@ -87,7 +87,7 @@ impl<F: Write + Seek> Writer<F> {
     }
 }
 
-/// Of a block except for the checksum itself.
+/// The checksum of a block, without the checksum itself.
 pub(super) fn checksum(block: &[u8]) -> u32 {
     let mut crc = crc32fast::Hasher::new();
     crc.update(&block[..16]);

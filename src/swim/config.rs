@@ -159,9 +159,9 @@ pub struct Config {
     /// Longer takes memory, up to [`max_departed`](Self::max_departed). Defaults to 24 h, 72 h (WAN).
     pub forget_after: Duration,
 
-    /// How long a stream may take as a whole. A join that nobody has answered for a second is given up sooner if other
-    /// addresses wait for its place, of which there are 24. Too short cuts off large tables on slow links; too long lets silent
-    /// peers hold threads. Defaults to 10 s (LAN), 30 s (WAN), 1 s (local).
+    /// How long a stream may take as a whole. A join without an answer for a second is given up sooner if other addresses
+    /// wait for its place, of which there are 24. Too short cuts off large tables on slow links; too long lets silent peers
+    /// hold threads. Defaults to 10 s (LAN), 30 s (WAN), 1 s (local).
     pub stream_timeout: Duration,
 
     /// The largest datagram sent, in bytes: below the path's MTU less 48 for IPv6 and UDP headers, at least
@@ -358,8 +358,8 @@ impl Config {
         self.allow.as_ref().is_none_or(|networks| networks.iter().any(|network| network.contains(ip)))
     }
 
-    /// How long a suspicion lasts in a small cluster if nobody confirms it, with the one extension that needs no trouble of
-    /// this node's own.
+    /// How long an unconfirmed suspicion lasts in a small cluster, with the one extension that needs no trouble of this
+    /// node's own.
     pub(crate) fn longest_suspicion(&self) -> Duration {
         let least = self.probe_interval.saturating_mul(self.suspicion_mult);
         least.saturating_mul(self.suspicion_max_mult).saturating_mul(2)
@@ -452,7 +452,7 @@ mod tests {
         }
     }
 
-    /// What differs from the preset for a LAN.
+    /// The differences from the preset for a LAN.
     #[test]
     fn presets_are_what_is_written_about_them() {
         let (millis, secs) = (Duration::from_millis, Duration::from_secs);

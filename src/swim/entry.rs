@@ -21,7 +21,7 @@ const MAX_WHOLE: usize = 4096;
 /// One entry of a recording.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Entry<'a> {
-    /// So many nanoseconds after the input before.
+    /// An input, this many nanoseconds after the one before.
     Given(i64, #[serde(borrow)] Cow<'a, Input<'a>>),
     Gave(#[serde(borrow)] RecordedOutput<'a>),
 }
@@ -139,12 +139,12 @@ pub enum Input<'a> {
 #[doc(hidden)]
 pub struct BlockedLoop(pub(super) Timer);
 
-/// What a node put out when it was polled, as it is recorded.
+/// An output of a node as it is recorded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum RecordedOutput<'a> {
     /// A datagram.
     Datagram(#[serde(with = "DestinationForm")] Destination, #[serde(borrow)] RecordedBytes<'a>),
-    /// What waited was not worth a datagram.
+    /// The waiting datagram turned out to be unnecessary.
     NoDatagram,
     /// Something to do, or to pass on.
     Output(#[serde(with = "super::stored::cow")] Cow<'a, Output>),

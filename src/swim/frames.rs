@@ -92,7 +92,7 @@ impl Node {
             (0, _) => {
                 let find =
                     |is: fn(&Contact) -> bool| self.table.find_at(session.peer, |one| is(&one.contact));
-                // Others can be said to be there, too.
+                // Others can be claimed to be there, too.
                 let gave_one = find(|it| it.takes_updates()).or_else(|| find(|it| it.held != 0));
                 gave_one.map_or(0, |id| self.table.get(id).contact.held)
             }
@@ -146,7 +146,7 @@ impl Node {
         self.end(stream, Err(StreamFailure::Rejected));
     }
 
-    /// Takes in a message, and says whether it has its place here.
+    /// Processes a message. Returns whether it belongs here.
     fn handle_stream_message(&mut self, stream: StreamId, token: u32, message: &Message<'_>) -> bool {
         let Some(session) = self.streams.sessions.get(&stream) else { return true };
         match (session.step, message) {

@@ -270,7 +270,7 @@ impl Node {
         let all = of_others.observed.iter().chain(&of_met.observed);
         let mut kept: Vec<_> = all.filter(|(_, of, _)| about(*of)).collect();
         kept.sort_by_key(|(at, ..)| *at);
-        // Of this node itself from the first on that concerns the member.
+        // For this node itself, from the first observation on that concerns the member.
         let kept = kept.into_iter().skip_while(|(_, of, _)| *of != mark);
         let observations = kept.map(|(at, _, what)| Observed { at: *at, what: what.clone() }).collect();
         Explanation {

@@ -99,7 +99,7 @@ impl Join {
     }
 }
 
-/// What came of the attempt to join through one address.
+/// The result of the attempt to join through one address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Attempt {
     Reached,
@@ -340,7 +340,8 @@ impl Node {
         self.emit(Output::SeedsTried { result });
     }
 
-    /// Members may have found this node though nobody it asked answers: it has to probe them, and to announce itself.
+    /// Members may have found this node even if none of the addresses that it tried answers: it has to probe them, and to
+    /// announce itself.
     pub(super) fn live_with_company(&mut self, result: &JoinResult) {
         let is_taken = matches!(result, Err(JoinProblem::NameTaken { .. }));
         if !is_taken && self.table.others() > 0 {

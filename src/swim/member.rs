@@ -115,7 +115,7 @@ impl FromStr for Identity {
     }
 }
 
-/// What a node knows about one member, at one moment. Cheap to clone.
+/// A node's knowledge of one member at one moment. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Member {
@@ -303,7 +303,7 @@ impl Record {
         hash::entry(&self.name, self.identity.epoch, self.identity.incarnation)
     }
 
-    /// Whether somebody removed it, to be listed no longer.
+    /// Whether a member removed it, to be listed no longer.
     pub(super) fn is_to_be_reaped(&self) -> bool {
         self.removed.as_deref().is_some_and(|removed| removed.reap)
     }

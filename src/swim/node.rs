@@ -109,7 +109,7 @@ pub struct Node {
     pub(super) rng: fastrand::Rng,
     pub(super) numbers: Numbers,
     pub(super) now: Time,
-    /// What the wall clock said at [`Time::ZERO`], in milliseconds since 1970, as far as it can be right.
+    /// The time of the wall clock at [`Time::ZERO`], in milliseconds since 1970, as far as it can be right.
     pub(super) clock: u64,
     pub(super) phase: Phase,
     pub(super) table: Table,
@@ -258,7 +258,7 @@ impl Node {
         output
     }
 
-    /// What a driver that drains after each input never leaves behind.
+    /// The outputs that a driver which drains after each input never leaves behind.
     #[cfg(any(test, feature = "sim"))]
     pub(super) fn undrained(&self) -> usize {
         self.transmits.len() + self.outputs.len()
@@ -271,7 +271,7 @@ impl Node {
         self.outputs.push_back(output);
     }
 
-    /// What members do is counted as it is told: of others, not of this node.
+    /// Counts the events of other members, not of this node.
     fn count_event(&mut self, event: &Event) {
         let count = match event {
             Event::Conflict { .. } => &mut self.metrics.conflicts,
@@ -291,7 +291,7 @@ impl Node {
         self.emit(Output::Event(event(member)));
     }
 
-    /// Time never runs backwards, whatever the driver says.
+    /// Time never runs backwards, even if the driver's does.
     pub(super) fn advance(&mut self, now: Time) {
         self.now = self.now.max(now);
     }

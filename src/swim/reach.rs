@@ -96,7 +96,7 @@ impl fmt::Display for ReachProblem {
 
 impl std::error::Error for ReachProblem {}
 
-/// What is known of how others see this node.
+/// How others see this node, as far as it is known.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Reach {
     /// The source address of this node's datagrams that a member observed, and when.
@@ -108,13 +108,13 @@ pub(super) struct Reach {
     next_look: Time,
     /// Tables in a row that do not list this node.
     lacking: u32,
-    /// What was told.
+    /// The reported problem.
     unreached: Option<ReachProblem>,
     gone: Option<ReachProblem>,
 }
 
 impl Reach {
-    /// What is told of now.
+    /// The problems that are reported now.
     pub(super) fn problems(&self) -> impl Iterator<Item = &ReachProblem> {
         self.unreached.iter().chain(&self.gone)
     }
@@ -146,7 +146,7 @@ impl Reach {
         now.since(self.pinged) >= interval.saturating_mul(patience)
     }
 
-    /// Counts a table that does not list this node; says whether that is certain now, and not reported yet.
+    /// Counts a table that does not list this node. Returns whether the problem is certain now, and not reported yet.
     fn count_lacking(&mut self) -> bool {
         self.lacking += 1;
         self.lacking >= CERTAIN && !self.is_unreached()

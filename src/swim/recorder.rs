@@ -26,12 +26,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const PATIENCE_WITH_EVENT: Duration = Duration::from_millis(100);
 /// More than any output takes.
 const MAX_PRODUCT: usize = 8 << 10;
-/// What a file has around a chunk, at most.
+/// The most bytes that a file has around a chunk.
 pub(crate) const OVERHEAD: usize = 64;
 /// The smallest segment.
 pub(crate) const MIN_SEGMENT: usize = 64 << 10;
 
-/// What waits for the sink, at most, however large the segments are.
+/// The most bytes that wait for the sink, however large the segments are.
 const MAX_WAITING: usize = 16 << 20;
 
 /// Takes what was recorded, without blocking.
@@ -87,12 +87,12 @@ struct Tape {
     next: u64,
     segment: u64,
     index: u32,
-    /// What was written and not handed over.
+    /// Bytes that were written and not handed over.
     written: Vec<u8>,
     /// When the oldest of it was written, and whether an event is in it.
     since: Time,
     has_event: bool,
-    /// What the sink had no room for, and how many bytes it is.
+    /// Chunks for which the sink had no room, and their bytes.
     waiting: VecDeque<Chunk>,
     waiting_bytes: usize,
     /// When the last input was given.
@@ -213,7 +213,7 @@ impl Node {
 }
 
 impl Tape {
-    /// Writes an input of a frequent kind while there is nothing else to do; says whether it did.
+    /// Writes an input of a frequent kind while there is nothing else to do. Returns whether it did.
     fn given_quickly(&mut self, now: Time, input: &Input<'_>) -> bool {
         if now.since(self.since) >= self.patience() {
             return false;
@@ -259,7 +259,7 @@ impl Tape {
         }
         if !self.write_given(now, input) {
             self.begin(node, None);
-            // What does not fit in a segment of its own is lost; the next segment begins behind it.
+            // An entry that does not fit in a segment of its own is lost; the next segment begins after it.
             if !self.ended && !self.write_given(now, input) {
                 self.lose();
             }

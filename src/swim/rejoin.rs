@@ -103,7 +103,7 @@ impl Node {
         }
     }
 
-    /// Whether somebody else may be there, of whom this node knows nothing yet.
+    /// Whether another node may be there, of which this one knows nothing yet.
     fn may_be_remembered(&self, name: &str, addr: SocketAddr) -> bool {
         is_name(name)
             && self.table.find(name).is_none()

@@ -115,8 +115,8 @@ impl Node {
         }
     }
 
-    /// Whether a member becomes a tombstone at once as it is said to be reaped: here that was decided, or it has departed for so
-    /// long that it has had its time to refute.
+    /// Whether a member becomes a tombstone at once when it is to be reaped: this node decided that, or the member has
+    /// departed for so long that it has had its time to refute.
     pub(super) fn may_be_reaped(&self, id: MemberId, origin: Origin) -> bool {
         let Record { state, since, .. } = self.table.get(id);
         !state.is_live() && (origin == Origin::Own || self.now.since(*since) >= self.config.gossip_to_failed)

@@ -32,7 +32,7 @@ impl Node {
             Input::SetTags(tags) => self.set_tags(now, tags.clone()),
             Input::AddressPresent(present) => self.set_address_present(now, *present),
             Input::Leave => self.leave(now),
-            // What it refused then, it refuses again.
+            // A removal that was refused then is refused again.
             Input::Remove(name, removal) => _ = self.remove(now, name, *removal),
             Input::WantRoom(bytes) => self.want_room(now, *bytes),
             Input::AskForToken { name, epoch } => {

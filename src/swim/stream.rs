@@ -46,7 +46,7 @@ pub enum StreamStep {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StreamFailure {
-    /// Nobody listens at the address.
+    /// Nothing listens at the address.
     Refused,
     /// It took too long, or was cut off.
     TimedOut,
@@ -109,7 +109,7 @@ impl Node {
             _ => (Step::SendHello, StreamKind::Exchange),
         };
         let syncs = matches!(purpose, Purpose::Sync);
-        // Nobody holds several.
+        // No member holds several.
         let is_sync = |purpose: &Purpose| matches!(purpose, Purpose::Sync);
         if syncs && self.has_opened_to(self.account_of(addr), is_sync) {
             return None;

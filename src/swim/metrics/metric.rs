@@ -60,7 +60,7 @@ impl fmt::Display for MetricKind {
     }
 }
 
-/// What a metric counts or measures.
+/// The unit of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
